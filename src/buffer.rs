@@ -1,0 +1,94 @@
+//! A byte queue: bytes are appended at the back and consumed from the front.
+//!
+//! It holds no memory while empty and overwrites what it gives back, since what passes through it
+//! may be a password.
+
+/// A byte queue with a contiguous view of everything in it.
+#[derive(Default)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    consumed: usize,
+}
+
+impl Buffer {
+    /// An empty buffer; allocates nothing.
+    pub const fn new() -> Buffer {
+        Buffer { bytes: Vec::new(), consumed: 0 }
+    }
+
+    /// Appends `bytes`.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.make_room(bytes.len());
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Lets `write` append to the bytes behind what is queued. It must only append.
+    pub fn append_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        let before = self.bytes.len();
+        let result = write(&mut self.bytes);
+        assert!(self.bytes.len() >= before, "a writer into a buffer must only append");
+        result
+    }
+
+    /// Drops `count` bytes from the front; the memory goes with the last one.
+    pub fn consume(&mut self, count: usize) {
+        assert!(count <= self.len(), "consumed more than there is");
+        self.consumed += count;
+        if self.consumed == self.bytes.len() {
+            self.clear();
+        }
+    }
+
+    /// As [`Buffer::consume`], and overwrites the bytes dropped: they held a password.
+    pub fn consume_wiping(&mut self, count: usize) {
+        let front = self.consumed;
+        crate::sys::wipe(&mut self.bytes[front..front + count]);
+        self.consume(count);
+    }
+
+    /// Drops everything and the memory.
+    pub fn clear(&mut self) {
+        self.bytes = Vec::new();
+        self.consumed = 0;
+    }
+
+    /// What is queued.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.consumed..]
+    }
+
+    /// How many bytes are queued.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.consumed
+    }
+
+    /// Whether nothing is queued.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The memory held, in bytes.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Moves what is queued to the front of the memory or into larger memory, so that `count` more
+    /// bytes fit, and overwrites what it leaves behind.
+    fn make_room(&mut self, count: usize) {
+        if self.bytes.capacity() - self.bytes.len() >= count {
+            return;
+        }
+        let queued = self.len();
+        if self.consumed >= queued && self.bytes.capacity() - queued >= count {
+            self.bytes.copy_within(self.consumed.., 0);
+            self.bytes.truncate(queued);
+        } else {
+            let wanted = (queued + count).max(queued + queued / 2);
+            let mut larger = Vec::with_capacity(wanted);
+            larger.extend_from_slice(self.as_slice());
+            let mut smaller = std::mem::replace(&mut self.bytes, larger);
+            crate::sys::wipe(&mut smaller);
+        }
+        self.consumed = 0;
+    }
+}

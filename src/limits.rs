@@ -1,0 +1,183 @@
+//! Every bound there is, with its reason. Those that a setting can change are its default.
+
+use std::time::Duration;
+
+// ── One request ──────────────────────────────────────────────────────────────────────────────────
+
+/// Bytes of one request from a client that may do more than knock. A VM with 1024 disks takes 40 KiB.
+pub const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one request on a listener that opens nothing to anonymous, until the client authenticates:
+/// strangers must not make us hold much.
+pub const REQUEST_BYTES_MAX_ANONYMOUS: usize = 64 << 10;
+/// White space skipped before the first byte that chooses a connection's framing.
+pub const SNIFF_WHITE_SPACE_BYTES_MAX: usize = 64;
+/// Bytes of a request id without its quotes: a UUID with room, not a payload.
+pub const REQUEST_ID_BYTES_MAX: usize = 256;
+/// Characters of a bad value that an error repeats.
+pub const ECHOED_CHARS_MAX: usize = 40;
+
+// ── What a VM may be ─────────────────────────────────────────────────────────────────────────────
+
+/// Bytes of a VM's name.
+pub const VM_NAME_BYTES_MAX: usize = 128;
+/// MiB of memory: one PiB.
+pub const RAM_MIB_MAX: u32 = 1 << 30;
+/// Processors.
+pub const CPUS_MAX: u16 = u16::MAX;
+/// GiB of a disk.
+pub const DISK_GIB_MAX: u64 = 1 << 50;
+/// Disks of a VM.
+pub const DISKS_PER_VM_MAX: usize = 1024;
+/// Bytes of a password: fewer are guessed.
+pub const PASSWORD_BYTES_MIN: usize = 8;
+/// Bytes of a password: more only cost hashing.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+/// VMs in a store, by default.
+pub const VMS_MAX: u64 = 1_000_000;
+
+// ── Tokens ───────────────────────────────────────────────────────────────────────────────────────
+
+/// Random bytes of a token: 256 bits.
+pub const TOKEN_BYTES: usize = 32;
+/// How long a token is good for, by default.
+pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// Tokens of one VM that count at a time; issuing one more ends the oldest. Bounds the table when a VM
+/// authenticates in a loop.
+pub const TOKENS_PER_VM_MAX: usize = 64;
+/// Tokens that one connection remembers to end at logout; one more ends the oldest at once.
+pub const TOKENS_PER_CONNECTION_MAX: usize = 16;
+/// Expired tokens swept with each token issued: more than come, so that none pile up.
+pub const TOKENS_SWEPT_PER_ISSUE: usize = 4;
+
+// ── Connections ──────────────────────────────────────────────────────────────────────────────────
+
+/// Open connections, by default.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// Descriptors kept for what is not a connection: listeners, the store's files, the log, epoll.
+pub const DESCRIPTORS_RESERVED: usize = 64;
+/// Share of `--connections-max`, in percent, to fall to before a paused accept goes on.
+pub const ACCEPT_RESUME_PERCENT: usize = 90;
+/// Connections accepted in one turn, so that a burst of them does not starve those that are open.
+pub const ACCEPTS_PER_TURN_MAX: usize = 64;
+/// Connections that may wait in the kernel for their accept: a burst of five thousand fits with
+/// the ones being accepted meanwhile; the system's own limit (net.core.somaxconn) may be lower.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// How long accepting rests when descriptors ran out and no connection closes meanwhile.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);
+/// Readiness events taken from the system at once.
+pub const EVENTS_PER_TURN_MAX: usize = 1024;
+
+/// Requests one connection may have decoded in one turn before others have theirs.
+pub const STEPS_PER_TURN_MAX: usize = 128;
+/// Bytes one connection may read in one turn before others have theirs.
+pub const READ_BYTES_PER_TURN_MAX: usize = 64 << 10;
+/// Bytes asked of the system in one read.
+pub const READ_CHUNK_BYTES: usize = 16 << 10;
+/// Output queued at which a connection's input is left alone until it drains.
+pub const OUTPUT_BYTES_PAUSE: usize = 64 << 10;
+/// Rows (VMs and disks) in one page of a long answer: some 30 KiB of JSON.
+pub const PAGE_ROWS_MAX: usize = 512;
+/// Connections looked at for one page of a list of connections: bounds a turn even where few match.
+pub const PAGE_PEERS_SCANNED_MAX: usize = 4096;
+
+/// Requests with an id that one connection may have open, by default.
+pub const REQUESTS_PER_CONNECTION: usize = 16_384;
+/// Requests that all connections together may have open, by default.
+pub const REQUESTS_MAX: usize = 1_048_576;
+
+/// How long a client may connect and say nothing, by default: people open `nc` and then look for what
+/// to paste.
+pub const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
+/// From the first to the last byte of a request, by default.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between the requests of somebody who has not authenticated, by default.
+pub const IDLE_TIMEOUT_ANONYMOUS: Duration = Duration::from_secs(3600);
+/// Without progress in sending what is due, by default.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long input is discarded after a last error, so that the client can read the error before the
+/// reset that closing with unread input causes.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much input is discarded then.
+pub const LINGER_BYTES_MAX: usize = 64 << 20;
+/// Lines that look like HTTP on a connection that is not are logged this often at most.
+pub const HTTP_LINE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// TCP keep-alive: silence before the first probe.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// TCP keep-alive: between probes.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// TCP keep-alive: probes unanswered before the peer counts as dead.
+pub const KEEPALIVE_PROBES: u32 = 4;
+
+// ── Work that blocks ─────────────────────────────────────────────────────────────────────────────
+
+/// Logins and registrations waiting for a hash, by default: an ordinary burst passes, a storm is told
+/// `busy` at once. At 20 ms each on two threads the last waits 2.6 s.
+pub const AUTH_QUEUE: usize = 256;
+/// Reads waiting for the store, by default.
+pub const READ_QUEUE: usize = 4096;
+/// Writes waiting for the store, by default.
+pub const WRITE_QUEUE: usize = 4096;
+/// Threads that hash, at most, by default; fewer on fewer cores.
+pub const AUTH_WORKERS_MAX: usize = 4;
+/// Threads that hash, at most, by setting.
+pub const AUTH_WORKERS_LIMIT: usize = 64;
+/// Threads that read, per core.
+pub const READ_WORKERS_PER_CORE: usize = 1;
+/// Writes that share one commit, at most.
+pub const WRITES_PER_COMMIT_MAX: usize = 256;
+/// A read that is not answered by then is answered for it: `busy` if still queued, else
+/// `store unavailable`.
+pub const READ_DEADLINE: Duration = Duration::from_millis(2500);
+/// A write that is not answered by then is answered for it: `busy` if still queued, else
+/// `outcome unknown`.
+pub const WRITE_DEADLINE: Duration = Duration::from_millis(2500);
+/// A hash that is not done by then is answered for: `busy`.
+pub const AUTH_DEADLINE: Duration = Duration::from_secs(30);
+/// Workers stuck in a dead store that a lane replaces, per thread it has.
+pub const REPLACEMENTS_PER_WORKER: usize = 2;
+/// After so long without work a worker ends, and an auth worker gives its memory back.
+pub const WORKER_IDLE: Duration = Duration::from_secs(30);
+/// How much a hashing thread steps back before the reactor (nice value).
+pub const AUTH_NICENESS: i32 = 10;
+/// A worker thread's stack.
+pub const WORKER_STACK_BYTES: usize = 512 << 10;
+
+/// argon2id: KiB of memory, by default (OWASP's first choice for servers).
+pub const ARGON2_MEMORY_KIB: u32 = 19_456;
+/// argon2id: passes, by default.
+pub const ARGON2_PASSES: u32 = 2;
+/// argon2id: lanes, by default.
+pub const ARGON2_LANES: u32 = 1;
+/// A stored hash that wants more KiB is refused: it would be a way to exhaust us.
+pub const ARGON2_MEMORY_KIB_MAX: u32 = 64 << 10;
+/// A stored hash that wants more passes is refused.
+pub const ARGON2_PASSES_MAX: u32 = 10;
+/// A stored hash that wants more lanes is refused.
+pub const ARGON2_LANES_MAX: u32 = 4;
+
+/// How long a SQLite connection waits for another process's lock.
+pub const SQLITE_BUSY: Duration = Duration::from_secs(2);
+/// KiB of page cache of each SQLite connection.
+pub const SQLITE_CACHE_KIB: i64 = 1024;
+
+// ── The process ──────────────────────────────────────────────────────────────────────────────────
+
+/// From the signal to stop until what is not finished is cut: a second under the ten promised.
+pub const STOP_GRACE: Duration = Duration::from_secs(9);
+/// Log lines that wait for the log thread; more are dropped and counted.
+pub const LOG_QUEUE: usize = 4096;
+/// Bytes of one log line; the rest is cut.
+pub const LOG_LINE_BYTES_MAX: usize = 8 << 10;
+/// Names of listeners that a daemon may have.
+pub const LISTENERS_MAX: usize = 64;
+
+const _: () = assert!(REQUEST_BYTES_MAX_ANONYMOUS <= REQUEST_BYTES_MAX);
+const _: () = assert!(TOKENS_PER_CONNECTION_MAX < TOKENS_PER_VM_MAX);
+const _: () = assert!(REQUESTS_PER_CONNECTION <= REQUESTS_MAX);
+const _: () = assert!(PASSWORD_BYTES_MAX < REQUEST_BYTES_MAX_ANONYMOUS);
+const _: () = assert!(ARGON2_MEMORY_KIB <= ARGON2_MEMORY_KIB_MAX && ARGON2_PASSES <= ARGON2_PASSES_MAX);
+const _: () = assert!(ARGON2_LANES <= ARGON2_LANES_MAX);
+const _: () = assert!(STOP_GRACE.as_secs() < 10, "a stop takes ten seconds at most");
+const _: () = assert!(READ_CHUNK_BYTES <= READ_BYTES_PER_TURN_MAX);
+const _: () = assert!(PAGE_ROWS_MAX > DISKS_PER_VM_MAX / 4);

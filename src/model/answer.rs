@@ -1,0 +1,118 @@
+//! What can be answered, whichever dialect says it.
+
+use super::command::{BadField, List};
+use super::name::VmName;
+use super::peer::Peer;
+use super::secret::Secret;
+use super::vm::{DiskOfVm, Vm};
+use crate::ids::{DiskId, VmId};
+
+/// An answer that is whole.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Answer {
+    /// To `ping`: who the client is to us.
+    Pong(Peer),
+    /// To `register`.
+    Registered(VmName),
+    /// To `authenticate`: a token for next time, the only place where it ever appears.
+    Authenticated(Secret),
+    /// To `update`.
+    Updated,
+    /// To `logout`.
+    LoggedOut(VmName),
+    /// To `stats`.
+    Statistics(Statistics),
+    /// To anything: it was not done.
+    Failed(Failure),
+}
+
+/// A part of an answer that may be long.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Page {
+    /// Which list it belongs to.
+    pub list: List,
+    /// What is on it.
+    pub items: Items,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<Cursor>,
+}
+
+/// The entries of one page.
+#[derive(Clone, PartialEq, Debug)]
+#[allow(missing_docs)]
+pub enum Items {
+    Vms(Vec<Vm>),
+    Disks(Vec<DiskOfVm>),
+    Peers(Vec<PeerEntry>),
+}
+
+/// An open connection and the VM that has authenticated on it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PeerEntry {
+    /// The client's end.
+    pub peer: Peer,
+    /// The VM, if any.
+    pub vm: Option<Vm>,
+}
+
+/// How far a paged answer has come: the last entry that was shown, or looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Cursor {
+    AfterVm(VmId),
+    AfterDisk(DiskId),
+    /// The place in the table of connections to go on at.
+    FromPeer(u32),
+}
+
+/// Why something was not done. Each dialect has its own words for these.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// Not JSON: why not, and where.
+    InvalidJson(String),
+    /// A field of the request breaks a rule.
+    BadField(BadField),
+    /// There is no such command, or not for this client.
+    UnknownCommand,
+    /// There is no such list.
+    UnknownList,
+    /// An update that says nothing.
+    NoFields,
+    /// Only for those who have authenticated.
+    AuthenticationRequired,
+    /// Unknown name, wrong password or no password to compare with: never told apart.
+    InvalidCredentials,
+    /// No such token, or not any more.
+    InvalidToken,
+    /// A token of another VM than the one authenticated on the connection.
+    TokenOfAnotherVm,
+    /// The name is taken.
+    AlreadyRegistered,
+    /// This listener registers nobody.
+    RegistrationClosed,
+    /// The store holds as many VMs as it may.
+    VmLimitReached,
+    /// The VM has no disk of that id.
+    UnknownDisk(DiskId),
+    /// A limit on what waits was reached; nothing was done.
+    Busy,
+    /// The store did not answer; nothing was done.
+    StoreUnavailable,
+    /// The store did not say whether it was done.
+    OutcomeUnknown,
+    /// A fault of ours.
+    Internal,
+    /// The request has more bytes than it may; the number says how many.
+    TooLarge(usize),
+    /// The request's last byte did not come in time.
+    TimedOut,
+    /// The input ended inside a request.
+    CutShort,
+}
+
+/// What the server counts. Plain numbers, since its start unless said otherwise.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Statistics {
+    /// Name and value of each, in the order to show them.
+    pub values: Vec<(&'static str, u64)>,
+}

@@ -1,0 +1,21 @@
+//! What the system talks about: VMs, who asks, what is asked, what is answered.
+//!
+//! Plain data with its rules. No bytes of any wire format, no sockets, no SQL.
+
+pub mod answer;
+pub mod command;
+pub mod name;
+pub mod peer;
+pub mod principal;
+pub mod request;
+pub mod secret;
+pub mod vm;
+
+pub use answer::{Answer, Cursor, Failure, Items, Page, PeerEntry, Statistics};
+pub use command::{BadField, Command, CommandName, List};
+pub use name::{NameError, VmName};
+pub use peer::Peer;
+pub use principal::{Credentials, Login, Principal};
+pub use request::{Dialect, Refusal, Request, RequestId};
+pub use secret::{Secret, TokenHash};
+pub use vm::{Disk, DiskChange, DiskOfVm, NewVm, Vm, VmChange, VmShape};

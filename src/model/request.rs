@@ -1,0 +1,52 @@
+//! A request as a dialect reads it.
+
+use super::answer::Failure;
+use super::command::{BadField, Command, CommandName};
+use super::secret::Secret;
+
+/// Which language a request was made in; its reply is made in the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    /// `{"command": …, "data": {…}}`
+    Command,
+}
+
+/// The client's own name for a request, as it came: a JSON string with its quotes, or a number digit
+/// for digit.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RequestId(pub Box<str>);
+
+/// A request whose envelope is in order. Its data may not be: that is told only to those who may run
+/// the command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// The language of the reply.
+    pub dialect: Dialect,
+    /// The client's name for it; such a request may be overtaken.
+    pub id: Option<RequestId>,
+    /// The token that came with it (absent where the command ignores tokens); an error where it is no
+    /// string.
+    pub token: Result<Option<Secret>, BadField>,
+    /// What is to be run.
+    pub name: CommandName,
+    /// The same with its data, or what is wrong with the data.
+    pub command: Result<Command, BadField>,
+}
+
+/// A message that is no request: what to answer, and to whom.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// The language of the reply.
+    pub dialect: Dialect,
+    /// The request's id, where it could be read.
+    pub id: Option<RequestId>,
+    /// What is wrong.
+    pub failure: Failure,
+}
+
+impl Request {
+    /// Whether nothing that follows on the same connection may be decoded before this is done.
+    pub fn is_barrier(&self) -> bool {
+        self.name.is_barrier() || !matches!(self.token, Ok(None))
+    }
+}

@@ -1,0 +1,35 @@
+//! Texts that must not be seen: wiped after use, never printed.
+
+use std::fmt;
+
+/// A password or token in clear. Overwritten when dropped; `Debug` tells only its length.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<[u8]>);
+
+/// The SHA-256 of a token: all that is ever stored of one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl Secret {
+    /// Copies `text` into memory of its own.
+    pub fn new(text: &str) -> Secret {
+        Secret(text.as_bytes().into())
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("a secret is made from text")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        crate::sys::wipe(&mut self.0);
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({} bytes)", self.0.len())
+    }
+}

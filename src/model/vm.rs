@@ -1,0 +1,87 @@
+//! Virtual machines and their disks.
+
+use super::name::VmName;
+use crate::ids::{DiskId, VmId};
+
+/// A registered VM, as lists show it. Never holds a password or its hash.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vm {
+    /// The store's number for it.
+    pub id: VmId,
+    /// Its `vm_id` text.
+    pub name: VmName,
+    /// Memory and processors.
+    pub shape: VmShape,
+    /// Its disks, in ascending order of id.
+    pub disks: Vec<Disk>,
+}
+
+/// What a VM is made of, disks aside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VmShape {
+    /// Memory in MiB.
+    pub ram_mib: u32,
+    /// Processors.
+    pub cpus: u16,
+}
+
+/// A disk of a VM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Disk {
+    /// The store's number for it.
+    pub id: DiskId,
+    /// Its size in GiB.
+    pub size_gib: u64,
+}
+
+/// A disk and the VM it belongs to, as lists of disks show it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiskOfVm {
+    /// The disk.
+    pub disk: Disk,
+    /// The VM's number.
+    pub vm_id: VmId,
+    /// The VM's name.
+    pub vm_name: VmName,
+}
+
+/// A VM to be registered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewVm {
+    /// Its name; must be free.
+    pub name: VmName,
+    /// Memory and processors.
+    pub shape: VmShape,
+    /// The sizes of its disks in GiB.
+    pub disk_sizes_gib: Vec<u64>,
+    /// The PHC hash of its password.
+    pub password_hash: Option<String>,
+}
+
+/// What to change of a VM; what is `None` stays.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct VmChange {
+    /// Memory in MiB.
+    pub ram_mib: Option<u32>,
+    /// Processors.
+    pub cpus: Option<u16>,
+    /// The disks.
+    pub disks: Option<DiskChange>,
+}
+
+/// How to change a VM's disks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DiskChange {
+    /// These sizes (GiB) are the VM's disks now: the first keep their ids in order, surplus disks go,
+    /// additional ones get new ids.
+    Replace(Vec<u64>),
+    /// These disks of the VM get these sizes (GiB); the others stay. No id stands twice.
+    Resize(Vec<(DiskId, u64)>),
+}
+
+impl VmChange {
+    /// Whether there is nothing to change.
+    pub fn is_empty(&self) -> bool {
+        self.ram_mib.is_none() && self.cpus.is_none() && self.disks.is_none()
+    }
+}

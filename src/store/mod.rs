@@ -1,0 +1,167 @@
+//! Where VMs, disks and tokens are kept: the trait that every store implements, and the stores.
+//!
+//! A store blocks; each worker thread has one of its own. One method per need, not one per table.
+
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod migrate;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+use std::fmt;
+
+use crate::clock::UnixSeconds;
+use crate::ids::{DiskId, VmId};
+use crate::model::{Credentials, DiskOfVm, Login, NewVm, TokenHash, Vm, VmChange, VmName};
+
+/// One connection to a store.
+pub trait Store: Send {
+    /// Runs `writes` in order and answers each, in order. Each is done whole or not at all; an `Ok` is
+    /// durable as the store promises. They share one commit where the store has one; one that fails
+    /// does not take the others with it.
+    fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>>;
+
+    /// What to check the password of the VM `name` against; `None` where there is no such VM.
+    fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError>;
+
+    /// Whose token it is, if it is one and has not expired at `now`.
+    fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError>;
+
+    /// Whether `login` still holds: its VM exists and has the password it had.
+    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError>;
+
+    /// VMs with an id above `after` in ascending order: as many as fit in `rows_max` rows (each VM and
+    /// each of its disks is a row), at least one if there is any. Empty: there are no more.
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<Vec<Vm>, StoreError>;
+
+    /// Those of the VMs `ids` that exist, in no particular order.
+    fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError>;
+
+    /// Disks with an id above `after` in ascending order, at most `count_max`. Fewer: there are no more.
+    fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError>;
+}
+
+/// Makes connections to one store.
+pub trait StoreFactory: Send + Sync {
+    /// Makes one more connection.
+    fn connect(&self) -> Result<Box<dyn Store>, StoreError>;
+}
+
+/// Which store: what `--store` says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Location {
+    /// `memory:`, gone with the process.
+    Memory,
+    /// `sqlite:PATH`, one file.
+    #[cfg(feature = "sqlite")]
+    Sqlite(std::path::PathBuf),
+}
+
+/// A change to what is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Write {
+    /// Adds a VM; at most `vms_max` may exist.
+    Register {
+        /// The VM.
+        vm: NewVm,
+        /// The most VMs that the store may hold.
+        vms_max: u64,
+        /// When.
+        now: UnixSeconds,
+    },
+    /// Changes the VM `login`.
+    Update {
+        /// Whose request it is: must be current.
+        login: Login,
+        /// What to change.
+        change: VmChange,
+    },
+    /// Adds a token of a VM that has just given its password. Also: the VM has been connected once;
+    /// up to [`crate::limits::TOKENS_SWEPT_PER_ISSUE`] expired tokens go; the VM's oldest tokens beyond
+    /// [`crate::limits::TOKENS_PER_VM_MAX`] go.
+    IssueToken {
+        /// The VM: must be current.
+        login: Login,
+        /// The new token.
+        token: TokenHash,
+        /// When it stops to count.
+        expires: UnixSeconds,
+        /// A token that the new one takes the place of.
+        replaces: Option<TokenHash>,
+        /// A stronger hash of the same password, to be kept instead. Not a password change: the epoch
+        /// stays.
+        rehash: Option<String>,
+        /// When.
+        now: UnixSeconds,
+    },
+    /// Ends tokens of the VM `login`; those that don't exist are ended already.
+    EndTokens {
+        /// Whose request it is: must be current.
+        login: Login,
+        /// The tokens.
+        tokens: Vec<TokenHash>,
+    },
+    /// Removes a VM with its disks and tokens; the operator's.
+    Remove(VmName),
+    /// Gives a VM another password: its tokens go and its logins are not current any more; the
+    /// operator's.
+    ChangePassword {
+        /// The VM.
+        name: VmName,
+        /// The PHC hash of the new password.
+        password_hash: String,
+    },
+}
+
+/// What a [`Write`] has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Written {
+    Registered(VmId),
+    Updated,
+    TokenIssued,
+    TokensEnded,
+    Removed,
+    PasswordChanged,
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StoreError {
+    /// The name is taken.
+    AlreadyRegistered,
+    /// As many VMs as may be.
+    VmLimitReached,
+    /// The VM has no disk of that id.
+    UnknownDisk(DiskId),
+    /// The login that asks does not hold any more: its VM was removed or has another password.
+    NotCurrent,
+    /// There is no VM of that name; only what the operator asks gets this.
+    UnknownVm,
+    /// Somebody else holds a lock for too long; nothing was done.
+    Busy,
+    /// The store can't be reached, or failed; nothing was done. For the log.
+    Unavailable(String),
+    /// The store was asked to commit and did not answer. For the log.
+    OutcomeUnknown(String),
+    /// What was asked for can't be opened or is not ours to use. For the log.
+    Refused(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::AlreadyRegistered => f.write_str("a VM of that name is already registered"),
+            StoreError::VmLimitReached => f.write_str("the store holds as many VMs as --vms-max allows"),
+            StoreError::UnknownDisk(id) => write!(f, "the VM has no disk {}", id.0),
+            StoreError::NotCurrent => f.write_str("the VM was removed or its password changed"),
+            StoreError::UnknownVm => f.write_str("there is no VM of that name"),
+            StoreError::Busy => f.write_str("the store is locked by somebody else"),
+            StoreError::Unavailable(why) => write!(f, "the store is unavailable: {why}"),
+            StoreError::OutcomeUnknown(why) => write!(f, "the store did not confirm a commit: {why}"),
+            StoreError::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
