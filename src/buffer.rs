@@ -33,23 +33,18 @@ impl Buffer {
     /// Drops `count` bytes from the front; the memory goes with the last one.
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.len(), "consumed more than there is");
-        self.consumed += count;
-        if self.consumed == self.bytes.len() {
-            self.clear();
-        }
-    }
-
-    /// As [`Buffer::consume`], and overwrites the bytes dropped: they held a password.
-    pub fn consume_wiping(&mut self, count: usize) {
         let front = self.consumed;
         crate::sys::wipe(&mut self.bytes[front..front + count]);
-        self.consume(count);
+        self.consumed += count;
+        if self.consumed == self.bytes.len() {
+            self.bytes = Vec::new();
+            self.consumed = 0;
+        }
     }
 
     /// Drops everything and the memory.
     pub fn clear(&mut self) {
-        self.bytes = Vec::new();
-        self.consumed = 0;
+        self.consume(self.len());
     }
 
     /// What is queued.
@@ -90,5 +85,56 @@ impl Buffer {
             crate::sys::wipe(&mut smaller);
         }
         self.consumed = 0;
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_out_as_they_went_in() {
+        let mut buffer = Buffer::new();
+        let (mut pushed, mut taken) = (0u32, 0u32);
+        for round in 0..2000u32 {
+            for _ in 0..round % 7 {
+                buffer.push(&pushed.to_le_bytes());
+                pushed += 1;
+            }
+            for _ in 0..(round % 5).min(pushed - taken) {
+                assert_eq!(buffer.as_slice()[..4], taken.to_le_bytes());
+                buffer.consume(4);
+                taken += 1;
+            }
+        }
+        assert_eq!(buffer.len() as u32, 4 * (pushed - taken));
+    }
+
+    #[test]
+    fn an_empty_buffer_holds_no_memory() {
+        let mut buffer = Buffer::new();
+        assert_eq!(buffer.capacity(), 0);
+        buffer.push(&[1; 1000]);
+        buffer.consume(999);
+        assert!(buffer.capacity() >= 1000);
+        buffer.consume(1);
+        assert_eq!(buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn a_queue_that_is_never_empty_does_not_grow_forever() {
+        let mut buffer = Buffer::new();
+        buffer.push(b"x");
+        for _ in 0..10_000 {
+            buffer.push(&[7; 100]);
+            buffer.consume(100);
+        }
+        assert!(buffer.capacity() <= 1024, "{}", buffer.capacity());
     }
 }

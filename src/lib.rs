@@ -8,7 +8,11 @@ pub mod framing;
 pub mod ids;
 pub mod limits;
 pub mod model;
+pub mod reactor;
 pub mod server;
+pub mod session;
+pub mod stats;
 pub mod store;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod worker;

@@ -30,7 +30,7 @@ pub struct Request {
     /// What is to be run.
     pub name: CommandName,
     /// The same with its data, or what is wrong with the data.
-    pub command: Result<Command, BadField>,
+    pub command: Result<Command, Failure>,
 }
 
 /// A message that is no request: what to answer, and to whom.

@@ -1,0 +1,277 @@
+//! Who is connected, and as whom: one type, owned by the reactor's thread.
+//!
+//! Entries stand at their connection's place in the reactor's table, so lists of connections go in that
+//! order and a place that is used again is not listed twice.
+
+use super::task::PeerAt;
+use crate::ids::ConnId;
+use crate::limits;
+use crate::model::{Cursor, List, Login, Peer, Principal, TokenHash};
+
+/// Every open connection.
+#[derive(Default)]
+pub struct Presence {
+    entries: Vec<Option<Entry>>,
+    authenticated_count: usize,
+}
+
+/// What a listener lets its clients do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Admission {
+    /// Anybody may register a VM.
+    pub registers: bool,
+    /// Peers with the uid of root or of this process are operators.
+    pub has_operators: bool,
+}
+
+struct Entry {
+    generation: u32,
+    peer: Peer,
+    is_operator: bool,
+    registers: bool,
+    /// Nothing until the first login: most of a herd's connections never need it.
+    history: Option<Box<History>>,
+}
+
+/// The logins of one connection.
+#[derive(Default)]
+struct History {
+    login: Option<Login>,
+    /// Those issued on this connection and those that authenticated it, oldest first. They outlast a
+    /// login that a failed one has ended, since a later logout is to end them all.
+    tokens: Vec<TokenHash>,
+}
+
+impl Presence {
+    /// A connection was opened.
+    pub fn open(&mut self, conn: ConnId, peer: Peer, admission: Admission, own_uid: u32) {
+        let index = conn.index as usize;
+        if self.entries.len() <= index {
+            self.entries.resize_with(index + 1, || None);
+        }
+        let uid = match peer {
+            Peer::Unix { uid } => uid,
+            Peer::Tcp(..) => None,
+        };
+        let is_operator = admission.has_operators && uid.is_some_and(|uid| uid == 0 || uid == own_uid);
+        self.entries[index] = Some(Entry {
+            generation: conn.generation,
+            peer,
+            is_operator,
+            registers: admission.registers,
+            history: None,
+        });
+    }
+
+    /// The connection was closed.
+    pub fn close(&mut self, conn: ConnId) {
+        self.log_out(conn);
+        if self.entry(conn).is_some() {
+            self.entries[conn.index as usize] = None;
+        }
+    }
+
+    /// `login` was proved on the connection, by or with `token`.
+    pub fn log_in(&mut self, conn: ConnId, login: Login, token: TokenHash) {
+        let Some(entry) = self.entry_mut(conn) else { return };
+        let history = entry.history.get_or_insert_default();
+        let is_first = history.login.replace(login).is_none();
+        history.remember(token);
+        self.authenticated_count += usize::from(is_first);
+    }
+
+    /// The connection is anonymous from now on.
+    pub fn log_out(&mut self, conn: ConnId) {
+        let Some(history) = self.entry_mut(conn).and_then(|entry| entry.history.as_mut()) else { return };
+        if history.login.take().is_some() {
+            self.authenticated_count -= 1;
+        }
+    }
+
+    /// The connection's tokens have been ended: there is nothing left to remember.
+    pub fn forget_tokens(&mut self, conn: ConnId) {
+        if let Some(history) = self.entry_mut(conn).and_then(|entry| entry.history.as_mut()) {
+            history.tokens = Vec::new();
+        }
+    }
+
+    /// In whose name the connection asks.
+    pub fn principal(&self, conn: ConnId) -> Principal {
+        match (self.login(conn), self.entry(conn)) {
+            (Some(login), _) => Principal::Vm(login.clone()),
+            (None, Some(Entry { is_operator: true, .. })) => Principal::Operator,
+            (None, _) => Principal::Anonymous,
+        }
+    }
+
+    /// The VM that has authenticated on the connection.
+    pub fn login(&self, conn: ConnId) -> Option<&Login> {
+        self.entry(conn)?.login()
+    }
+
+    /// Whether a VM has authenticated on the connection.
+    pub fn is_authenticated(&self, conn: ConnId) -> bool {
+        self.login(conn).is_some()
+    }
+
+    /// The client of the connection.
+    pub fn peer(&self, conn: ConnId) -> Option<Peer> {
+        self.entry(conn).map(|entry| entry.peer)
+    }
+
+    /// Whether the connection's listener lets anybody register.
+    pub fn registers(&self, conn: ConnId) -> bool {
+        self.entry(conn).is_some_and(|entry| entry.registers)
+    }
+
+    /// The tokens to end when the connection's login ends, oldest first.
+    pub fn tokens(&self, conn: ConnId) -> &[TokenHash] {
+        let history = self.entry(conn).and_then(|entry| entry.history.as_ref());
+        history.map_or(&[], |history| &history.tokens)
+    }
+
+    /// The token that one more would push out.
+    pub fn token_to_replace(&self, conn: ConnId) -> Option<TokenHash> {
+        let tokens = self.tokens(conn);
+        tokens.first().filter(|_| tokens.len() >= limits::TOKENS_PER_CONNECTION_MAX).copied()
+    }
+
+    /// How many connections a VM has authenticated on.
+    pub fn authenticated_count(&self) -> usize {
+        self.authenticated_count
+    }
+
+    /// The connections from place `from` on that belong on `list`, up to a page of them, and where the
+    /// next page begins.
+    pub fn page(&self, list: List, from: u32) -> (Vec<PeerAt>, Option<Cursor>) {
+        let mut peers = Vec::new();
+        let from = from as usize;
+        for (scanned, entry) in self.entries.iter().skip(from).enumerate() {
+            let index = (from + scanned) as u32;
+            if peers.len() >= limits::PAGE_ROWS_MAX || scanned >= limits::PAGE_PEERS_SCANNED_MAX {
+                return (peers, Some(Cursor::FromPeer(index)));
+            }
+            let Some(entry) = entry else { continue };
+            let vm = entry.login().map(|login| login.id);
+            if vm.is_some() || list == List::ActiveVms {
+                peers.push(PeerAt { index, peer: entry.peer, vm });
+            }
+        }
+        (peers, None)
+    }
+
+    fn entry(&self, conn: ConnId) -> Option<&Entry> {
+        let entry = self.entries.get(conn.index as usize)?.as_ref()?;
+        (entry.generation == conn.generation).then_some(entry)
+    }
+
+    fn entry_mut(&mut self, conn: ConnId) -> Option<&mut Entry> {
+        let entry = self.entries.get_mut(conn.index as usize)?.as_mut()?;
+        (entry.generation == conn.generation).then_some(entry)
+    }
+}
+
+impl Entry {
+    fn login(&self) -> Option<&Login> {
+        self.history.as_ref()?.login.as_ref()
+    }
+}
+
+impl History {
+    fn remember(&mut self, token: TokenHash) {
+        self.tokens.retain(|known| *known != token);
+        if self.tokens.len() >= limits::TOKENS_PER_CONNECTION_MAX {
+            self.tokens.remove(0);
+        }
+        self.tokens.push(token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::VmId;
+    use crate::model::VmName;
+
+    const ADMISSION: Admission = Admission { registers: true, has_operators: true };
+
+    fn conn(index: u32, generation: u32) -> ConnId {
+        ConnId { index, generation }
+    }
+
+    fn login(id: i64) -> Login {
+        Login { id: VmId(id), epoch: 0, name: VmName::stored("vm") }
+    }
+
+    fn opened(count: u32) -> Presence {
+        let mut presence = Presence::default();
+        for index in 0..count {
+            presence.open(conn(index, 1), Peer::Unix { uid: None }, ADMISSION, 1);
+        }
+        presence
+    }
+
+    #[test]
+    fn a_login_for_a_place_that_was_used_again_reaches_nobody() {
+        let mut presence = opened(1);
+        presence.close(conn(0, 1));
+        presence.open(conn(0, 2), Peer::Unix { uid: None }, ADMISSION, 1);
+        presence.log_in(conn(0, 1), login(1), TokenHash([1; 32]));
+        assert_eq!(presence.principal(conn(0, 2)), Principal::Anonymous);
+        assert_eq!(presence.authenticated_count(), 0);
+    }
+
+    #[test]
+    fn only_root_and_the_own_user_are_operators_and_only_where_there_are_operators() {
+        let plain = Admission { has_operators: false, ..ADMISSION };
+        let cases = [
+            (Peer::Unix { uid: Some(0) }, ADMISSION, true),
+            (Peer::Unix { uid: Some(7) }, ADMISSION, true),
+            (Peer::Unix { uid: Some(8) }, ADMISSION, false),
+            (Peer::Unix { uid: None }, ADMISSION, false),
+            (Peer::Unix { uid: Some(0) }, plain, false),
+            (Peer::Tcp([127, 0, 0, 1].into(), 1), ADMISSION, false),
+        ];
+        for (peer, admission, is_operator) in cases {
+            let mut presence = Presence::default();
+            presence.open(conn(0, 1), peer, admission, 7);
+            assert_eq!(presence.principal(conn(0, 1)) == Principal::Operator, is_operator, "{peer:?}");
+        }
+    }
+
+    #[test]
+    fn pages_show_each_connection_once() {
+        let count = 2 * limits::PAGE_PEERS_SCANNED_MAX as u32 + 100;
+        let mut presence = opened(count);
+        for index in (0..count).step_by(1000) {
+            presence.log_in(conn(index, 1), login(1), TokenHash([1; 32]));
+        }
+        for (list, step) in [(List::ActiveVms, 1), (List::AuthenticatedVms, 1000)] {
+            let (mut seen, mut from) = (Vec::new(), Some(Cursor::FromPeer(0)));
+            while let Some(Cursor::FromPeer(index)) = from {
+                let (peers, next) = presence.page(list, index);
+                assert!(peers.len() <= limits::PAGE_ROWS_MAX);
+                seen.extend(peers.iter().map(|at| at.index));
+                from = next;
+            }
+            assert_eq!(seen, (0..count).step_by(step).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn tokens_outlast_a_failed_login_and_are_bounded() {
+        let mut presence = opened(1);
+        for number in 0..40 {
+            assert_eq!(
+                presence.token_to_replace(conn(0, 1)).is_some(),
+                number >= limits::TOKENS_PER_CONNECTION_MAX,
+            );
+            presence.log_in(conn(0, 1), login(1), TokenHash([number as u8; 32]));
+            presence.log_out(conn(0, 1));
+        }
+        assert!(!presence.is_authenticated(conn(0, 1)));
+        assert_eq!(presence.tokens(conn(0, 1)).len(), limits::TOKENS_PER_CONNECTION_MAX);
+        presence.forget_tokens(conn(0, 1));
+        assert!(presence.tokens(conn(0, 1)).is_empty());
+    }
+}

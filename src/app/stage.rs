@@ -1,0 +1,55 @@
+//! A request that is on its way through the lanes: what has been asked of a worker, and what for.
+
+use super::task::Task;
+use crate::model::{Answer, Failure, NewVm, Page, Request, Secret, TokenHash, VmName};
+
+/// What is to follow the task that a request waits for.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum Stage {
+    /// Whose is the token that came with the request?
+    Token { request: Box<Request>, token: TokenHash },
+    /// Is the name free? Asked before the hash is paid for.
+    RegisterName { vm: NewVm, password: Secret },
+    /// The hash of the new VM's password.
+    RegisterHash { vm: NewVm },
+    /// The new VM's row.
+    RegisterWrite { name: VmName },
+    /// What to check the password against.
+    LoginCredentials { password: Secret },
+    /// Whether the password is right.
+    LoginVerify { login: Option<crate::model::Login> },
+    /// The new token's row.
+    LoginWrite { login: crate::model::Login, token: Secret, hash: TokenHash },
+    /// A page of a list.
+    List,
+    /// The VM's changed row.
+    Update,
+    /// The tokens' end.
+    Logout { name: VmName },
+}
+
+/// What comes of a request, or of a stage of it.
+#[derive(Debug)]
+pub enum Action {
+    /// It is done: this is the answer.
+    Answer(Answer),
+    /// A page is done.
+    Page(Page),
+    /// A worker has to run `task`; its result belongs to `stage`.
+    Work {
+        /// For a worker.
+        task: Task,
+        /// For when it is done.
+        stage: Stage,
+    },
+    /// The reactor knows: its counters.
+    Statistics,
+}
+
+impl Action {
+    /// It was not done, and why.
+    pub fn failed(failure: Failure) -> Action {
+        Action::Answer(Answer::Failed(failure))
+    }
+}

@@ -1,0 +1,238 @@
+//! What blocks, as plain values: the tasks that worker threads run, and what comes of them.
+//!
+//! A task knows neither the connection nor the request it is for; what is to follow is the
+//! [`super::stage::Stage`] that stays behind.
+
+use std::sync::Arc;
+
+use super::password::{Cost, Hasher, Verdict};
+use crate::clock::UnixSeconds;
+use crate::ids::{DiskId, VmId};
+use crate::limits;
+use crate::model::{
+    Credentials, Cursor, Items, List, Login, Page, Peer, PeerEntry, Secret, TokenHash, Vm, VmName,
+};
+use crate::store::{Store, StoreError, StoreFactory, Write, Written};
+
+/// Which queue and threads a task belongs to, so that none of them starves the others.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Lane {
+    /// Hashing: processor and memory.
+    Auth,
+    /// Reads of the store.
+    Read,
+    /// Writes to the store; those that wait together share a commit.
+    Write,
+}
+
+/// Something that blocks.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum Task {
+    FindToken { token: TokenHash, now: UnixSeconds },
+    FindCredentials { name: VmName },
+    HashPassword { password: Secret },
+    VerifyPassword { password: Secret, stored: Option<String> },
+    ListPage { login: Login, page: PageRequest },
+    Write(Write),
+}
+
+/// Which page to make.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum PageRequest {
+    Vms { after: VmId },
+    Disks { after: DiskId },
+    Peers { list: List, peers: Vec<PeerAt>, next: Option<Cursor> },
+}
+
+/// A connection as it was when its page was begun.
+#[derive(Debug)]
+pub struct PeerAt {
+    /// Its place in the table of connections.
+    pub index: u32,
+    /// Its client.
+    pub peer: Peer,
+    /// The VM that has authenticated on it.
+    pub vm: Option<VmId>,
+}
+
+/// What a task has come to.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum Done {
+    Token(Option<Login>),
+    Credentials(Option<Credentials>),
+    Hashed(String),
+    Verified(Verdict),
+    Page(Page),
+    Written(Written),
+}
+
+/// Why a task came to nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TaskError {
+    /// The store's reason.
+    Store(StoreError),
+    /// A fault of ours, already logged where it happened.
+    Internal,
+}
+
+/// What one worker thread works with.
+pub struct Tools {
+    factory: Arc<dyn StoreFactory>,
+    store: Option<Box<dyn Store>>,
+    hasher: Hasher,
+}
+
+impl Lane {
+    /// All of them.
+    pub const ALL: [Lane; 3] = [Lane::Auth, Lane::Read, Lane::Write];
+}
+
+impl Task {
+    /// The lane it runs in.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Task::HashPassword { .. } | Task::VerifyPassword { .. } => Lane::Auth,
+            Task::FindToken { .. } | Task::FindCredentials { .. } | Task::ListPage { .. } => Lane::Read,
+            Task::Write(_) => Lane::Write,
+        }
+    }
+}
+
+impl Tools {
+    /// Tools that connect to the store when first needed.
+    pub fn new(factory: Arc<dyn StoreFactory>, cost: Cost) -> Tools {
+        Tools { factory, store: None, hasher: Hasher::new(cost) }
+    }
+
+    /// Runs `tasks`, all of one lane, and appends what came of each, in order. Writes share a commit.
+    pub fn run(&mut self, tasks: Vec<Task>, results: &mut Vec<Result<Done, TaskError>>) {
+        let mut writes = Vec::new();
+        for task in tasks {
+            match task {
+                Task::Write(write) => writes.push(write),
+                task => results.push(self.run_one(task)),
+            }
+        }
+        if !writes.is_empty() {
+            self.write(&writes, results);
+        }
+    }
+
+    /// Forgets the connection to the store: nobody knows what state a panic left it in.
+    pub fn forget_store(&mut self) {
+        self.store = None;
+    }
+
+    fn write(&mut self, writes: &[Write], results: &mut Vec<Result<Done, TaskError>>) {
+        match self.store() {
+            Ok(store) => {
+                let written = store.write(writes);
+                debug_assert_eq!(written.len(), writes.len());
+                results
+                    .extend(written.into_iter().map(|one| one.map(Done::Written).map_err(TaskError::Store)));
+            }
+            Err(error) => {
+                results.extend(writes.iter().map(|_| Err(TaskError::Store(error.clone()))));
+            }
+        }
+    }
+
+    fn run_one(&mut self, task: Task) -> Result<Done, TaskError> {
+        match task {
+            Task::HashPassword { password } => {
+                self.hasher.hash(&password).map(Done::Hashed).map_err(|error| {
+                    log::error!("hashing a password failed: {}", error.0);
+                    TaskError::Internal
+                })
+            }
+            Task::VerifyPassword { password, stored } => {
+                self.hasher.verify(&password, stored.as_deref()).map(Done::Verified).map_err(|error| {
+                    log::error!("verifying a password failed: {}", error.0);
+                    TaskError::Internal
+                })
+            }
+            task => self.read(task).map_err(TaskError::Store),
+        }
+    }
+
+    fn read(&mut self, task: Task) -> Result<Done, StoreError> {
+        let store = self.store()?;
+        match task {
+            Task::FindToken { token, now } => store.token_owner(&token, now).map(Done::Token),
+            Task::FindCredentials { name } => store.credentials(&name).map(Done::Credentials),
+            Task::ListPage { login, page } => {
+                if !store.is_current(&login)? {
+                    return Err(StoreError::NotCurrent);
+                }
+                page.make(store).map(Done::Page)
+            }
+            Task::HashPassword { .. } | Task::VerifyPassword { .. } | Task::Write(_) => {
+                unreachable!("not a read")
+            }
+        }
+    }
+
+    fn store(&mut self) -> Result<&mut dyn Store, StoreError> {
+        if self.store.is_none() {
+            self.store = Some(self.factory.connect()?);
+        }
+        Ok(self.store.as_deref_mut().expect("connected above"))
+    }
+}
+
+impl PageRequest {
+    fn make(self, store: &mut dyn Store) -> Result<Page, StoreError> {
+        match self {
+            PageRequest::Vms { after } => {
+                let vms = store.vms_after(after, limits::PAGE_ROWS_MAX)?;
+                let next = vms.last().map(|vm| Cursor::AfterVm(vm.id));
+                Ok(Page { list: List::AllVms, items: Items::Vms(vms), next })
+            }
+            PageRequest::Disks { after } => {
+                let disks = store.disks_after(after, limits::PAGE_ROWS_MAX)?;
+                let is_full = disks.len() == limits::PAGE_ROWS_MAX;
+                let next = disks.last().filter(|_| is_full).map(|last| Cursor::AfterDisk(last.disk.id));
+                Ok(Page { list: List::AllDisks, items: Items::Disks(disks), next })
+            }
+            PageRequest::Peers { list, peers, next } => peers_page(store, list, peers, next),
+        }
+    }
+}
+
+/// Joins connections with the VMs that have authenticated on them. A VM that is gone leaves an active
+/// connection without one, and an authenticated one out. Ends the page early, at a connection, rather
+/// than hold more rows than a page may have.
+fn peers_page(
+    store: &mut dyn Store,
+    list: List,
+    peers: Vec<PeerAt>,
+    mut next: Option<Cursor>,
+) -> Result<Page, StoreError> {
+    let mut entries = Vec::with_capacity(peers.len());
+    let mut rows = 0;
+    for chunk in peers.chunks(PEERS_JOINED_AT_ONCE) {
+        if rows >= limits::PAGE_ROWS_MAX {
+            next = Some(Cursor::FromPeer(chunk[0].index));
+            break;
+        }
+        let mut ids: Vec<VmId> = chunk.iter().filter_map(|at| at.vm).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let vms = if ids.is_empty() { Vec::new() } else { store.vms(&ids)? };
+        for at in chunk {
+            let vm = at.vm.and_then(|id| vms.iter().find(|vm| vm.id == id).cloned());
+            if vm.is_none() && list == List::AuthenticatedVms {
+                continue;
+            }
+            rows += 1 + vm.as_ref().map_or(0, |vm: &Vm| vm.disks.len());
+            entries.push(PeerEntry { peer: at.peer, vm });
+        }
+    }
+    Ok(Page { list, items: Items::Peers(entries), next })
+}
+
+/// Few, since each may have a thousand disks.
+const PEERS_JOINED_AT_ONCE: usize = 8;

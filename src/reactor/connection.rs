@@ -1,0 +1,177 @@
+//! One connection as the reactor sees it: a socket, its latched readiness, two buffers, a session.
+
+use std::io;
+
+use super::net::Net;
+use crate::buffer::Buffer;
+use crate::clock::Instant;
+use crate::limits;
+use crate::session::{Ending, Rules, Session};
+
+/// An open connection.
+pub(super) struct Connection<S> {
+    pub(super) socket: S,
+    pub(super) session: Session,
+    pub(super) input: Buffer,
+    pub(super) output: Buffer,
+    /// Latched: an event sets these, only a `WouldBlock` clears them.
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// It stands in the queue of those to be run.
+    pub(super) is_queued: bool,
+    /// A byte has come, of whatever kind.
+    pub(super) has_spoken: bool,
+    pub(super) listener: u16,
+    pub(super) phase: Phase,
+    /// Since when output waits without progress.
+    pub(super) stalled_since: Option<Instant>,
+    /// When its timer will go off.
+    pub(super) armed: Option<Instant>,
+}
+
+/// Where in its life a connection is.
+pub(super) enum Phase {
+    /// Requests and answers.
+    Open,
+    /// All is said and sent, but the client may still be sending: read on, so that closing does not
+    /// take the last words from it.
+    Lingering {
+        until: Instant,
+        /// How much more to discard.
+        bytes_left: usize,
+    },
+}
+
+/// What an attempt to send has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Flushed {
+    /// Nothing is left.
+    All,
+    /// The socket takes no more for now.
+    Some,
+    /// Nothing will ever go out again.
+    Broken,
+}
+
+/// What an attempt to read has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Taken {
+    Bytes(usize),
+    Nothing,
+    End,
+    Broken,
+}
+
+/// What a client has failed to do in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Overdue {
+    /// To say something.
+    Input,
+    /// To take what is due to it.
+    Output,
+    /// To close after our last words.
+    Linger,
+}
+
+impl<S> Connection<S> {
+    pub(super) fn new(socket: S, listener: u16) -> Connection<S> {
+        Connection {
+            socket,
+            session: Session::default(),
+            input: Buffer::new(),
+            output: Buffer::new(),
+            // Worth a try: whatever came before the registration made no event of its own.
+            readable: true,
+            writable: true,
+            is_queued: false,
+            has_spoken: false,
+            listener,
+            phase: Phase::Open,
+            stalled_since: None,
+            armed: None,
+        }
+    }
+
+    /// Sends what is due.
+    pub(super) fn flush<N: Net<Socket = S>>(&mut self, net: &mut N, now: Instant) -> Flushed {
+        while !self.output.is_empty() {
+            if !self.writable {
+                self.stalled_since.get_or_insert(now);
+                return Flushed::Some;
+            }
+            match net.write(&mut self.socket, self.output.as_slice()) {
+                Ok(0) => return Flushed::Broken,
+                Ok(count) => {
+                    self.output.consume(count);
+                    self.stalled_since = None;
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => self.writable = false,
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Flushed::Broken,
+                },
+            }
+        }
+        self.stalled_since = None;
+        Flushed::All
+    }
+
+    /// Reads once, into the input while the connection is open, into nowhere while it lingers.
+    pub(super) fn read<N: Net<Socket = S>>(&mut self, net: &mut N, chunk: &mut [u8]) -> Taken {
+        match net.read(&mut self.socket, chunk) {
+            Ok(0) => Taken::End,
+            Ok(count) => {
+                if let Phase::Open = self.phase {
+                    self.input.push(&chunk[..count]);
+                }
+                self.has_spoken = true;
+                crate::sys::wipe(&mut chunk[..count]);
+                Taken::Bytes(count)
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    Taken::Nothing
+                }
+                io::ErrorKind::Interrupted => Taken::Bytes(0),
+                _ => Taken::Broken,
+            },
+        }
+    }
+
+    /// Says the last of it; true where the connection can be closed at once.
+    pub(super) fn end<N: Net<Socket = S>>(&mut self, net: &mut N, ending: Ending, now: Instant) -> bool {
+        match ending {
+            Ending::Close | Ending::Abort => true,
+            Ending::Linger | Ending::HttpLine => {
+                self.input.clear();
+                let until = now + limits::LINGER_TIMEOUT;
+                self.phase = Phase::Lingering { until, bytes_left: limits::LINGER_BYTES_MAX };
+                net.shutdown_write(&mut self.socket).is_err()
+            }
+        }
+    }
+
+    /// When to look at this connection even if nothing happens.
+    pub(super) fn deadline(&self, rules: &Rules) -> Option<Instant> {
+        if let Phase::Lingering { until, .. } = self.phase {
+            return Some(until);
+        }
+        let output = self.stalled_since.map(|since| since + rules.write_timeout);
+        match (self.session.deadline(rules), output) {
+            (Some(input), Some(output)) => Some(input.min(output)),
+            (input, output) => input.or(output),
+        }
+    }
+
+    /// What the client has failed to do by `now`.
+    pub(super) fn overdue(&mut self, rules: &Rules, now: Instant) -> Option<Overdue> {
+        if let Phase::Lingering { until, .. } = self.phase {
+            return (until <= now).then_some(Overdue::Linger);
+        }
+        if self.stalled_since.is_some_and(|since| since + rules.write_timeout <= now) {
+            return Some(Overdue::Output);
+        }
+        self.session.expire(rules, now).then_some(Overdue::Input)
+    }
+}

@@ -1,0 +1,59 @@
+//! The seam to the network: what the reactor needs of it, and nothing more.
+
+use std::io;
+use std::time::Duration;
+
+use crate::ids::ConnId;
+use crate::model::Peer;
+
+/// Sockets and their readiness. Edge-triggered: after a `WouldBlock` one event comes when the socket is
+/// ready again, and none otherwise.
+pub trait Net {
+    /// One connection; dropped to close it.
+    type Socket;
+
+    /// Waits for events, for `timeout` at most (forever without), and appends them. An interrupted wait
+    /// is no error.
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// How many listeners there are; they are numbered from zero.
+    fn listener_count(&self) -> usize;
+
+    /// Takes a connection that waits at a listener.
+    fn accept(&mut self, listener: usize) -> io::Result<(Self::Socket, Peer)>;
+
+    /// Asks for events of the socket, in both directions, once and for all.
+    fn register(&mut self, socket: &mut Self::Socket, id: ConnId) -> io::Result<()>;
+
+    /// Reads into `bytes`; zero is the end of the client's input.
+    fn read(&mut self, socket: &mut Self::Socket, bytes: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes some of `bytes`.
+    fn write(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Says that nothing more will be written.
+    fn shutdown_write(&mut self, socket: &mut Self::Socket) -> io::Result<()>;
+
+    /// Closes every listener.
+    fn close_listeners(&mut self);
+}
+
+/// Something happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// Connections wait at this listener.
+    Acceptable(usize),
+    /// A connection can be read from or written to, or is broken.
+    Ready {
+        /// Which.
+        id: ConnId,
+        /// Reading is worth a try.
+        readable: bool,
+        /// Writing is worth a try.
+        writable: bool,
+        /// Nothing will come or go any more.
+        broken: bool,
+    },
+    /// Somebody wants the reactor to look around.
+    Woken,
+}

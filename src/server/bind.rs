@@ -1,0 +1,152 @@
+//! What a server takes of the system before it serves: the state directory, its lock, the listeners.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::StartError;
+use crate::config::{Listen, ListenAddress, Opens};
+use crate::limits;
+use crate::reactor::mio_net::Listener;
+
+/// Everything that clients connect to.
+pub(super) struct Bound {
+    pub(super) listeners: Vec<Listener>,
+    /// With real ports.
+    pub(super) addresses: Vec<ListenAddress>,
+    pub(super) sockets: Vec<SocketFile>,
+}
+
+/// The state directory, ours alone while this lives.
+pub(super) struct StateDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// A unix socket's file, removed with this.
+pub(super) struct SocketFile(PathBuf);
+
+impl StateDir {
+    /// Makes the directory if there is none, and locks it against a second server.
+    pub(super) fn open(path: &Path) -> Result<StateDir, StartError> {
+        let failed = |error: io::Error| {
+            StartError(format!(
+                "the state directory {} can't be used: {error}; choose another with --state-dir",
+                path.display()
+            ))
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join("vmherd.lock"))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(StateDir { path: path.into(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StartError(format!(
+                "another vmherd runs on the state directory {}: stop it, or choose another directory with \
+                 --state-dir",
+                path.display()
+            ))),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// The listener that every server has: for its own user and root.
+    pub(super) fn listen(&self) -> Listen {
+        Listen { address: ListenAddress::Unix(self.socket_path()), opens: Opens::ALL }
+    }
+
+    fn socket_path(&self) -> PathBuf {
+        self.path.join("vmherd.sock")
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            log::debug!("{} is left behind: {error}", self.0.display());
+        }
+    }
+}
+
+/// Binds all of `listen`.
+pub(super) fn bind(listen: &[Listen], state_dir: &StateDir) -> Result<Bound, StartError> {
+    let mut bound = Bound { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
+    for Listen { address, .. } in listen {
+        match address {
+            ListenAddress::Tcp(address) => {
+                let failed = |error| StartError(format!("can't listen on tcp://{address}: {error}"));
+                let (listener, address) = bind_tcp(*address).map_err(failed)?;
+                bound.listeners.push(Listener::Tcp(listener));
+                bound.addresses.push(ListenAddress::Tcp(address));
+            }
+            ListenAddress::Unix(path) => {
+                let failed = |error| StartError(format!("can't listen on unix:{}: {error}", path.display()));
+                let is_own = *path == state_dir.socket_path();
+                let listener = if is_own { bind_private(path) } else { bind_unix(path) }.map_err(failed)?;
+                listener.set_nonblocking(true).map_err(failed)?;
+                bound.sockets.push(SocketFile(path.clone()));
+                bound.listeners.push(Listener::Unix(mio::net::UnixListener::from_std(listener)));
+                bound.addresses.push(ListenAddress::Unix(path.clone()));
+            }
+        }
+    }
+    Ok(bound)
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<(mio::net::TcpListener, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A server that was just stopped leaves connections behind that must not keep its successor out.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` and `0.0.0.0` are listed one by one, so one must not take the other's port.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(limits::LISTEN_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let listener = std::net::TcpListener::from(socket);
+    let address = listener.local_addr()?;
+    Ok((mio::net::TcpListener::from_std(listener), address))
+}
+
+/// Binds a socket that somebody named, in place of one that a dead server has left there.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    if let Ok(metadata) = fs::symlink_metadata(path) {
+        if !metadata.file_type().is_socket() {
+            return Err(io::Error::other("something that is no socket is there"));
+        }
+        match UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+            Err(error) => return Err(error),
+            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+        }
+    }
+    listen_unix(path)
+}
+
+/// Binds the state directory's own socket, which nobody else can connect to at any moment: it gets its
+/// name after its mode. The directory's lock says that a socket left there is nobody's.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let nameless = path.with_extension(format!("{}", std::process::id()));
+    let _ = fs::remove_file(&nameless);
+    let listener = listen_unix(&nameless)?;
+    fs::set_permissions(&nameless, fs::Permissions::from_mode(0o600))?;
+    fs::rename(&nameless, path)?;
+    Ok(listener)
+}
+
+fn listen_unix(path: &Path) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    socket.listen(limits::LISTEN_BACKLOG)?;
+    Ok(UnixListener::from(std::os::fd::OwnedFd::from(socket)))
+}

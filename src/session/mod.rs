@@ -1,0 +1,448 @@
+//! One connection's state machine: bytes in, requests out; answers in, bytes out.
+//!
+//! It owns the order of replies, what may overtake what, and when the client has kept us waiting for
+//! too long. It never sees a socket, a clock or a lock: buffers and `now` are arguments.
+//!
+//! Invariants: a reply goes out for each request that [`Session::next`] has handed out, exactly once;
+//! replies to requests without an id go out in the order of the requests; nothing is written between the
+//! first and the last page of a reply; once the session has begun to end, nothing more is decoded.
+
+mod patience;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::buffer::Buffer;
+use crate::clock::Instant;
+use crate::dialect::{self, PageProgress};
+use crate::framing::raw_json::{Piece, RawJson};
+use crate::framing::sniff::{self, Sniffed};
+use crate::ids::Slot;
+use crate::limits;
+use crate::model::{Answer, Cursor, Dialect, Failure, List, Page, Refusal, Request, RequestId};
+use patience::{Patience, Waiting};
+
+/// What holds for every connection of one listener.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// Nothing sent yet, for this long at most.
+    pub first_request_timeout: Option<Duration>,
+    /// From the first to the last byte of a request.
+    pub request_timeout: Duration,
+    /// Between requests, before anybody has authenticated.
+    pub idle_timeout_anonymous: Option<Duration>,
+    /// Between requests, afterwards.
+    pub idle_timeout_authenticated: Option<Duration>,
+    /// Without progress in sending what is due; whoever sends keeps this one.
+    pub write_timeout: Duration,
+    /// Bytes of a request, before anybody has authenticated.
+    pub request_bytes_max_anonymous: usize,
+    /// Open requests with an id.
+    pub requests_max: usize,
+}
+
+/// The state of one connection.
+#[derive(Default)]
+pub struct Session {
+    framing: Framing,
+    patience: Patience,
+    is_authenticated: bool,
+    input_has_ended: bool,
+    /// Set once and for all: nothing is decoded any more.
+    ending: Option<Ending>,
+    next_slot: u64,
+    /// The open request without an id; there is one at most.
+    serial: Option<(Slot, Dialect)>,
+    /// The open request after which nothing may be decoded yet.
+    barrier: Option<Slot>,
+    /// The open request whose answer may come in pages; there is one at most.
+    paged: Option<Slot>,
+    /// The paged answer that is being written.
+    stream: Option<Stream>,
+    /// What was decoded before its turn came; in the end, the last words.
+    parked: Option<Box<Parked>>,
+    /// The open requests with an id.
+    named: HashMap<Slot, (Dialect, RequestId)>,
+    /// Replies that became due while a paged one was being written.
+    deferred: Buffer,
+}
+
+/// What the session wants next.
+#[derive(Debug)]
+pub enum Step {
+    /// Run this request, and tell [`Session::complete`] what came of it.
+    Call(Slot, Box<Request>),
+    /// Make the next page of the answer to `slot`.
+    NextPage(Slot, List, Cursor),
+    /// More input.
+    NeedInput,
+    /// Either room in the output or an answer; no more input until then.
+    Blocked,
+    /// Nothing any more: send what is due and end the connection.
+    Finished(Ending),
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// Everything was said: close.
+    Close,
+    /// The client may still be sending: let it read our last words before the close.
+    Linger,
+    /// As `Linger`, after a line that looks as if a browser or proxy were made to talk to us.
+    HttpLine,
+    /// An answer broke off: close so that nobody takes it for whole.
+    Abort,
+}
+
+#[derive(Default)]
+enum Framing {
+    #[default]
+    Sniffing,
+    RawJson(RawJson),
+}
+
+struct Stream {
+    slot: Slot,
+    list: List,
+    progress: PageProgress,
+    /// Where the next page begins, if it has not been asked for yet.
+    cursor: Option<Cursor>,
+}
+
+enum Parked {
+    Request(Box<Request>),
+    Refusal(Refusal),
+}
+
+/// Why there is no message.
+enum Undecoded {
+    NeedInput,
+    /// The session has begun to end.
+    End,
+}
+
+impl Session {
+    /// Goes on: decodes what has come, or says what it waits for. Call again after each step that is
+    /// not a wait.
+    pub fn next(&mut self, input: &mut Buffer, output: &mut Buffer, rules: &Rules, now: Instant) -> Step {
+        let step = self.step(input, output, rules);
+        let waiting = match step {
+            Step::NeedInput => self.waiting(input),
+            _ => None,
+        };
+        self.patience.wait(waiting, now);
+        self.check();
+        step
+    }
+
+    /// An answer to the request `slot` is there. False where no such request is open: the answer is late
+    /// and goes nowhere.
+    pub fn complete(&mut self, slot: Slot, answer: &Answer, output: &mut Buffer) -> bool {
+        let Some((dialect, id)) = self.close(slot) else { return false };
+        if self.stream.as_ref().is_some_and(|stream| stream.slot == slot) {
+            // The head of a well-formed answer is out already: nothing true can follow it.
+            self.stream = None;
+            self.ending = Some(Ending::Abort);
+            self.deferred.clear();
+        } else {
+            self.reply(dialect, id.as_ref(), answer, output);
+        }
+        self.check();
+        true
+    }
+
+    /// A page of the answer to the request `slot` is there. False where no such request is open.
+    pub fn complete_page(&mut self, slot: Slot, page: &Page, output: &mut Buffer) -> bool {
+        let (dialect, id) = match (self.serial, self.named.get(&slot)) {
+            (Some((serial, dialect)), _) if serial == slot => (dialect, None),
+            (_, Some((dialect, id))) => (*dialect, Some(id)),
+            _ => return false,
+        };
+        let mut progress = self.stream.as_ref().map(|stream| stream.progress).unwrap_or_default();
+        output.append_with(|bytes| dialect::encode_page(dialect, id, page, &mut progress, bytes));
+        match page.next {
+            Some(cursor) => {
+                self.stream = Some(Stream { slot, list: page.list, progress, cursor: Some(cursor) });
+            }
+            None => {
+                output.push(b"\n");
+                self.stream = None;
+                self.close(slot);
+                output.push(self.deferred.as_slice());
+                self.deferred.clear();
+            }
+        }
+        self.check();
+        true
+    }
+
+    /// The client will send no more. What it has sent still counts.
+    pub fn end_input(&mut self) {
+        self.input_has_ended = true;
+    }
+
+    /// Begins no more requests; what is open is still answered.
+    pub fn begin_drain(&mut self, input: &Buffer) {
+        if self.ending.is_none() {
+            let is_idle = !self.has_open() && input.is_empty();
+            self.parked = None;
+            self.ending = Some(if is_idle { Ending::Close } else { Ending::Linger });
+        }
+    }
+
+    /// Whether a VM is authenticated on the connection now.
+    pub fn set_authenticated(&mut self, is_authenticated: bool) {
+        self.is_authenticated = is_authenticated;
+    }
+
+    /// When the client will have kept us waiting for too long.
+    pub fn deadline(&self, rules: &Rules) -> Option<Instant> {
+        self.patience.deadline(|waiting| match waiting {
+            Waiting::First => rules.first_request_timeout,
+            Waiting::Request => Some(rules.request_timeout),
+            Waiting::Idle if self.is_authenticated => rules.idle_timeout_authenticated,
+            Waiting::Idle => rules.idle_timeout_anonymous,
+        })
+    }
+
+    /// Begins to end the session if its deadline has passed; says whether it has.
+    pub fn expire(&mut self, rules: &Rules, now: Instant) -> bool {
+        if self.ending.is_some() || self.deadline(rules).is_none_or(|deadline| now < deadline) {
+            return false;
+        }
+        match self.patience.current() {
+            Some(Waiting::Request) => drop(self.end_with(Failure::TimedOut)),
+            _ => self.ending = Some(Ending::Close),
+        }
+        self.patience.wait(None, now);
+        true
+    }
+
+    /// The requests that are handed out and not answered.
+    pub fn open_slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.serial.iter().map(|(slot, _)| *slot).chain(self.named.keys().copied())
+    }
+
+    fn step(&mut self, input: &mut Buffer, output: &mut Buffer, rules: &Rules) -> Step {
+        loop {
+            if output.len() >= limits::OUTPUT_BYTES_PAUSE {
+                return Step::Blocked;
+            }
+            if let Some(stream) = &mut self.stream {
+                return match stream.cursor.take() {
+                    Some(cursor) => Step::NextPage(stream.slot, stream.list, cursor),
+                    None => Step::Blocked,
+                };
+            }
+            if let Some(ending) = self.ending {
+                return self.wind_up(ending, output);
+            }
+            if self.barrier.is_some() {
+                return Step::Blocked;
+            }
+            let decoded = match self.parked.take() {
+                Some(parked) => Ok(*parked),
+                None => self.decode(input, output, rules),
+            };
+            match decoded {
+                Err(Undecoded::NeedInput) => return Step::NeedInput,
+                Err(Undecoded::End) => debug_assert!(self.ending.is_some()),
+                Ok(parked) if !self.may_begin(&parked) => {
+                    self.parked = Some(Box::new(parked));
+                    return Step::Blocked;
+                }
+                Ok(Parked::Refusal(refusal)) => self.refuse(refusal, output),
+                Ok(Parked::Request(request)) => {
+                    if let Some(step) = self.begin(request, output, rules) {
+                        return step;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next message of the input, in the framing that the first bytes chose.
+    fn decode(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Buffer,
+        rules: &Rules,
+    ) -> Result<Parked, Undecoded> {
+        if let Framing::Sniffing = self.framing {
+            self.choose_framing(input, output)?;
+        }
+        let bytes_max = self.request_bytes_max(rules);
+        let Framing::RawJson(framing) = &mut self.framing else { return Err(Undecoded::NeedInput) };
+        match framing.next(input, bytes_max) {
+            Piece::Message(length) => {
+                let decoded = dialect::decode_json(&input.as_slice()[..length]);
+                input.consume(length);
+                self.patience.request_ended();
+                Ok(match decoded {
+                    Ok(request) => Parked::Request(Box::new(request)),
+                    Err(refusal) => Parked::Refusal(refusal),
+                })
+            }
+            Piece::Stray(byte) => Ok(Parked::Refusal(stray(byte))),
+            Piece::TooLarge => Err(self.end_with(Failure::TooLarge(bytes_max))),
+            Piece::HttpLine => {
+                self.ending = Some(Ending::HttpLine);
+                Err(Undecoded::End)
+            }
+            Piece::NeedMore if !self.input_has_ended => Err(Undecoded::NeedInput),
+            Piece::NeedMore if framing.is_inside_message() => Err(self.end_with(Failure::CutShort)),
+            Piece::NeedMore => {
+                self.ending = Some(Ending::Close);
+                Err(Undecoded::End)
+            }
+        }
+    }
+
+    fn choose_framing(&mut self, input: &Buffer, output: &mut Buffer) -> Result<(), Undecoded> {
+        let has_only_white_space = input.as_slice().trim_ascii().is_empty();
+        match sniff::sniff(input.as_slice()) {
+            Sniffed::RawJson => {
+                self.framing = Framing::RawJson(RawJson::default());
+                return Ok(());
+            }
+            Sniffed::NeedMore if !self.input_has_ended => return Err(Undecoded::NeedInput),
+            Sniffed::NeedMore if has_only_white_space => self.ending = Some(Ending::Close),
+            Sniffed::NeedMore | Sniffed::Http | Sniffed::Foreign | Sniffed::Text => {
+                output.push(WRONG_PROTOCOL);
+                self.ending = Some(Ending::Linger);
+            }
+        }
+        Err(Undecoded::End)
+    }
+
+    /// Whether it is the turn of `parked`: requests without an id wait for each other, and so do those
+    /// that are answered in pages.
+    fn may_begin(&self, parked: &Parked) -> bool {
+        let (has_id, is_paged) = match parked {
+            Parked::Request(request) => (request.id.is_some(), request.name.is_paged()),
+            Parked::Refusal(refusal) => (refusal.id.is_some(), false),
+        };
+        (has_id || self.serial.is_none()) && !(is_paged && self.paged.is_some())
+    }
+
+    fn begin(&mut self, mut request: Box<Request>, output: &mut Buffer, rules: &Rules) -> Option<Step> {
+        let dialect = request.dialect;
+        if request.id.is_some() && self.named.len() >= rules.requests_max {
+            self.refuse(Refusal { dialect, id: request.id.take(), failure: Failure::Busy }, output);
+            return None;
+        }
+        let slot = Slot(self.next_slot);
+        self.next_slot += 1;
+        if request.is_barrier() {
+            self.barrier = Some(slot);
+        }
+        if request.name.is_paged() {
+            self.paged = Some(slot);
+        }
+        match request.id.take() {
+            Some(id) => drop(self.named.insert(slot, (dialect, id))),
+            None => self.serial = Some((slot, dialect)),
+        }
+        Some(Step::Call(slot, request))
+    }
+
+    fn refuse(&mut self, refusal: Refusal, output: &mut Buffer) {
+        let answer = Answer::Failed(refusal.failure);
+        self.reply(refusal.dialect, refusal.id.as_ref(), &answer, output);
+    }
+
+    /// Forgets an open request; what its reply needs.
+    fn close(&mut self, slot: Slot) -> Option<(Dialect, Option<RequestId>)> {
+        let open = match self.serial {
+            Some((serial, dialect)) if serial == slot => {
+                self.serial = None;
+                (dialect, None)
+            }
+            _ => self.named.remove(&slot).map(|(dialect, id)| (dialect, Some(id)))?,
+        };
+        self.barrier = self.barrier.filter(|barrier| *barrier != slot);
+        self.paged = self.paged.filter(|paged| *paged != slot);
+        if self.named.is_empty() {
+            self.named = HashMap::new();
+        }
+        Some(open)
+    }
+
+    fn reply(&mut self, dialect: Dialect, id: Option<&RequestId>, answer: &Answer, output: &mut Buffer) {
+        let output = if self.stream.is_some() { &mut self.deferred } else { output };
+        output.append_with(|bytes| {
+            dialect::encode_answer(dialect, id, answer, bytes);
+            bytes.push(b'\n');
+        });
+    }
+
+    /// Begins to end with an error, which goes out after the answers to what is open: until then it waits
+    /// among the parked.
+    fn end_with(&mut self, failure: Failure) -> Undecoded {
+        debug_assert!(self.parked.is_none(), "nothing is decoded while something is parked");
+        let refusal = Refusal { dialect: Dialect::Command, id: None, failure };
+        self.parked = Some(Box::new(Parked::Refusal(refusal)));
+        self.ending = Some(Ending::Linger);
+        Undecoded::End
+    }
+
+    fn wind_up(&mut self, ending: Ending, output: &mut Buffer) -> Step {
+        if ending == Ending::Abort {
+            return Step::Finished(ending);
+        }
+        if self.has_open() {
+            return Step::Blocked;
+        }
+        if let Some(parked) = self.parked.take()
+            && let Parked::Refusal(refusal) = *parked
+        {
+            self.refuse(refusal, output);
+        }
+        Step::Finished(ending)
+    }
+
+    /// What a session that needs input waits for; nothing while the client waits for us as well.
+    fn waiting(&self, input: &Buffer) -> Option<Waiting> {
+        match &self.framing {
+            Framing::Sniffing if input.as_slice().trim_ascii().is_empty() => Some(Waiting::First),
+            Framing::Sniffing => Some(Waiting::Request),
+            Framing::RawJson(framing) if framing.has_begun() => Some(Waiting::Request),
+            Framing::RawJson(_) if self.has_open() => None,
+            Framing::RawJson(_) => Some(Waiting::Idle),
+        }
+    }
+
+    fn request_bytes_max(&self, rules: &Rules) -> usize {
+        if self.is_authenticated { limits::REQUEST_BYTES_MAX } else { rules.request_bytes_max_anonymous }
+    }
+
+    fn has_open(&self) -> bool {
+        self.serial.is_some() || !self.named.is_empty()
+    }
+
+    /// The invariants that this file opens with, as far as the state shows them.
+    fn check(&self) {
+        let is_open = |slot: Slot| {
+            self.serial.is_some_and(|(serial, _)| serial == slot) || self.named.contains_key(&slot)
+        };
+        debug_assert!(self.barrier.is_none_or(is_open));
+        debug_assert!(self.paged.is_none_or(is_open));
+        debug_assert!(self.stream.as_ref().is_none_or(|stream| self.paged == Some(stream.slot)));
+        debug_assert!(self.deferred.is_empty() || self.stream.is_some());
+    }
+}
+
+/// A byte that begins no request.
+fn stray(byte: u8) -> Refusal {
+    let seen = match byte {
+        b'!'..=b'~' => format!("'{}'", char::from(byte)),
+        _ => format!("the byte 0x{byte:02x}"),
+    };
+    let why = format!("a request begins with '{{', not with {seen}; skipped to the end of the line");
+    Refusal { dialect: Dialect::Command, id: None, failure: Failure::InvalidJson(why) }
+}
+
+/// What a client of another protocol reads, before the connection is closed.
+const WRONG_PROTOCOL: &[u8] =
+    b"This port speaks JSON, one object a request, for example: {\"command\": \"ping\", \"data\": {}}\n";

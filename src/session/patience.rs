@@ -1,0 +1,109 @@
+//! How long a client has kept us waiting, and for what.
+//!
+//! The clock runs only while the session needs input; a request's own clock goes on where it stopped
+//! and no byte resets it.
+
+use std::time::Duration;
+
+use crate::clock::Instant;
+
+/// What a session waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Waiting {
+    /// The first byte that counts.
+    First,
+    /// The rest of a request.
+    Request,
+    /// The next request.
+    Idle,
+}
+
+/// The clocks of one connection.
+#[derive(Default)]
+pub(super) struct Patience {
+    current: Option<(Waiting, Instant)>,
+    /// How long the request that has begun was waited for before the current wait.
+    request_waited: Duration,
+}
+
+impl Patience {
+    /// From `now` on the session waits for `waiting`, or for nothing. A wait that goes on keeps its
+    /// beginning.
+    pub(super) fn wait(&mut self, waiting: Option<Waiting>, now: Instant) {
+        if self.current() == waiting {
+            return;
+        }
+        match self.current {
+            Some((Waiting::Request, since)) if waiting.is_none() => self.request_waited += now - since,
+            _ => {}
+        }
+        if waiting.is_some_and(|waiting| waiting != Waiting::Request) {
+            self.request_waited = Duration::ZERO;
+        }
+        self.current = waiting.map(|waiting| (waiting, now));
+    }
+
+    /// The request that had begun is whole: the next one has a clock of its own.
+    pub(super) fn request_ended(&mut self) {
+        self.request_waited = Duration::ZERO;
+        self.current = None;
+    }
+
+    /// What the session waits for now.
+    pub(super) fn current(&self) -> Option<Waiting> {
+        self.current.map(|(waiting, _)| waiting)
+    }
+
+    /// When the current wait is over, given how long each kind may take.
+    pub(super) fn deadline(&self, timeout: impl Fn(Waiting) -> Option<Duration>) -> Option<Instant> {
+        let (waiting, since) = self.current?;
+        let timeout = timeout(waiting)?;
+        let waited = if waiting == Waiting::Request { self.request_waited } else { Duration::ZERO };
+        Some(since + timeout.saturating_sub(waited))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u32) -> Instant {
+        Instant::ORIGIN + seconds * SECOND
+    }
+
+    fn ten(_: Waiting) -> Option<Duration> {
+        Some(10 * SECOND)
+    }
+
+    #[test]
+    fn a_wait_that_goes_on_keeps_its_deadline() {
+        let mut patience = Patience::default();
+        patience.wait(Some(Waiting::Request), at(5));
+        patience.wait(Some(Waiting::Request), at(9));
+        assert_eq!(patience.deadline(ten), Some(at(15)));
+    }
+
+    #[test]
+    fn the_clock_of_a_request_stops_while_we_are_the_ones_to_wait_for() {
+        let mut patience = Patience::default();
+        patience.wait(Some(Waiting::Request), at(0));
+        patience.wait(None, at(4));
+        assert_eq!(patience.deadline(ten), None);
+        patience.wait(Some(Waiting::Request), at(100));
+        assert_eq!(patience.deadline(ten), Some(at(106)));
+    }
+
+    #[test]
+    fn a_new_request_has_a_clock_of_its_own() {
+        let mut patience = Patience::default();
+        patience.wait(Some(Waiting::Request), at(0));
+        patience.request_ended();
+        patience.wait(Some(Waiting::Request), at(9));
+        assert_eq!(patience.deadline(ten), Some(at(19)));
+        patience.wait(Some(Waiting::Idle), at(20));
+        patience.wait(Some(Waiting::Request), at(30));
+        assert_eq!(patience.deadline(ten), Some(at(40)));
+    }
+}

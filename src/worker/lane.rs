@@ -1,0 +1,159 @@
+//! One lane: a bounded queue of jobs and how many threads there are for it.
+//!
+//! Invariant: a job is in the queue or with one thread, and there is never a job in the queue without a
+//! thread that will look there.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{Full, Job, RunId};
+
+/// What the threads of one lane share.
+pub(super) struct LaneQueue {
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+struct State {
+    jobs: VecDeque<Job>,
+    jobs_max: usize,
+    /// Threads that there are, those that are stuck in a job that was given up left out.
+    threads: usize,
+    threads_max: usize,
+    /// Threads that wait for a job.
+    resting: usize,
+    /// What is run now, by whom does not matter.
+    running: BTreeSet<RunId>,
+    /// The runs that a thread is stuck in and was given up for.
+    stuck: BTreeSet<RunId>,
+    stuck_max: usize,
+    next_run: u64,
+    closed: bool,
+}
+
+/// What a lane looks like from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LaneStatus {
+    pub(super) queued: usize,
+    pub(super) threads: usize,
+    pub(super) stuck: usize,
+}
+
+/// What a thread is to do next.
+pub(super) enum Next {
+    Run(RunId, Vec<Job>),
+    /// There was nothing to do for a while.
+    End,
+}
+
+impl LaneQueue {
+    pub(super) fn new(jobs_max: usize, threads_max: usize, stuck_max: usize) -> LaneQueue {
+        let state = State {
+            jobs: VecDeque::new(),
+            jobs_max,
+            threads: 0,
+            threads_max,
+            resting: 0,
+            running: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            stuck_max,
+            next_run: 1,
+            closed: false,
+        };
+        LaneQueue { state: Mutex::new(state), arrived: Condvar::new() }
+    }
+
+    /// Queues `job`; true where a thread has to be started for it, which then counts as one already.
+    pub(super) fn push(&self, job: Job) -> Result<bool, Full> {
+        let mut state = self.lock();
+        if state.jobs.len() >= state.jobs_max {
+            return Err(Full);
+        }
+        state.jobs.push_back(job);
+        Ok(self.call_thread(&mut state))
+    }
+
+    /// Waits for jobs, `batch_max` of them at most and as many as there are, for at most `idle`.
+    pub(super) fn take(&self, batch_max: usize, idle: Duration) -> Next {
+        let mut state = self.lock();
+        state.resting += 1;
+        let (mut state, _) = self
+            .arrived
+            .wait_timeout_while(state, idle, |state| state.jobs.is_empty() && !state.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.resting -= 1;
+        let count = state.jobs.len().min(batch_max);
+        if count == 0 {
+            state.threads -= 1;
+            return Next::End;
+        }
+        let batch = state.jobs.drain(..count).collect();
+        if state.jobs.is_empty() {
+            state.jobs.shrink_to(QUEUE_KEPT);
+        }
+        let run = RunId(state.next_run);
+        state.next_run += 1;
+        state.running.insert(run);
+        Next::Run(run, batch)
+    }
+
+    /// The thread of `run` is stuck; true where another has to be started in its place.
+    pub(super) fn replace_thread(&self, run: RunId) -> bool {
+        let mut state = self.lock();
+        if state.stuck.len() >= state.stuck_max || !state.running.remove(&run) {
+            return false;
+        }
+        state.stuck.insert(run);
+        state.threads -= 1;
+        !state.jobs.is_empty() && self.call_thread(&mut state)
+    }
+
+    /// `run` is over. True: its thread goes on; false: it was given up and others have its place.
+    pub(super) fn end_run(&self, run: RunId) -> bool {
+        let mut state = self.lock();
+        if state.running.remove(&run) {
+            return true;
+        }
+        state.stuck.remove(&run);
+        let has_room = state.threads < state.threads_max;
+        state.threads += usize::from(has_room);
+        has_room
+    }
+
+    /// A thread could not be started after all. The jobs that are queued: all, where no thread is left
+    /// to run them.
+    pub(super) fn thread_failed(&self) -> Vec<Job> {
+        let mut state = self.lock();
+        state.threads -= 1;
+        if state.threads == 0 { state.jobs.drain(..).collect() } else { Vec::new() }
+    }
+
+    /// No more waiting: threads end when the queue is empty.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_all();
+    }
+
+    pub(super) fn status(&self) -> LaneStatus {
+        let state = self.lock();
+        LaneStatus { queued: state.jobs.len(), threads: state.threads, stuck: state.stuck.len() }
+    }
+
+    /// Wakes a thread for what is queued; true where one has to be started.
+    fn call_thread(&self, state: &mut State) -> bool {
+        if state.resting >= state.jobs.len() || state.threads >= state.threads_max {
+            self.arrived.notify_one();
+            return false;
+        }
+        state.threads += 1;
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Jobs that an empty queue keeps room for.
+const QUEUE_KEPT: usize = 16;

@@ -1,0 +1,121 @@
+//! Work that blocks, away from the reactor: a bounded queue and a few threads for each lane, and one
+//! list of what is done.
+//!
+//! The reactor hands in [`Job`]s and collects [`Completion`]s; it never waits. Threads start when there
+//! is work for them and end when there has been none for a while.
+
+mod lane;
+mod pool;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::app::task::{Done, Lane, Task, TaskError};
+use crate::ids::Ticket;
+
+pub use pool::{LaneSettings, Pool, PoolSettings};
+
+/// One task on its way to a worker.
+#[derive(Debug)]
+pub struct Job {
+    /// Whose it is.
+    pub key: JobKey,
+    /// What to run.
+    pub task: Task,
+    /// Shared with whoever may give it up.
+    pub state: Arc<JobState>,
+}
+
+/// A job and the request it is for; no two jobs share a key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct JobKey {
+    /// The request.
+    pub ticket: Ticket,
+    /// Counts all jobs.
+    pub job: u64,
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub struct Completion {
+    /// Whose it is.
+    pub key: JobKey,
+    /// The task's result.
+    pub result: Result<Done, TaskError>,
+}
+
+/// The queue of the job's lane is full; nothing was done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Full;
+
+/// Where jobs go and come from: threads, or a simulation.
+pub trait Jobs {
+    /// Queues a job, or says at once that there is no room.
+    fn try_submit(&mut self, job: Job) -> Result<(), Full>;
+
+    /// Appends what has been done since the last call.
+    fn drain(&mut self, completions: &mut Vec<Completion>);
+
+    /// A job that `lane` runs in `run` has been given up: its thread is stuck, and another may take its
+    /// place.
+    fn replace_worker(&mut self, lane: Lane, run: RunId);
+
+    /// What to show of the lanes: name and value.
+    fn statistics(&self) -> Vec<(&'static str, u64)>;
+}
+
+/// One batch of jobs that one thread runs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RunId(pub u64);
+
+/// Where a job is: queued, running, or given up. The reactor and one worker race for it, and the first
+/// wins.
+#[derive(Debug, Default)]
+pub struct JobState(AtomicU64);
+
+/// Where a job was when it was given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GivenUp {
+    /// It will never run.
+    Queued,
+    /// It runs or has just run, and nobody waits for it any more.
+    Running(RunId),
+}
+
+impl JobState {
+    /// A worker takes the job for `run`, which is not zero; false where it has been given up.
+    pub fn start(&self, run: RunId) -> bool {
+        self.0.compare_exchange(QUEUED, run.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Nobody waits for the job any more.
+    pub fn give_up(&self) -> GivenUp {
+        match self.0.compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => GivenUp::Queued,
+            Err(run) => GivenUp::Running(RunId(run)),
+        }
+    }
+}
+
+const QUEUED: u64 = 0;
+const GIVEN_UP: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_given_up_while_queued_never_runs() {
+        let state = JobState::default();
+        assert_eq!(state.give_up(), GivenUp::Queued);
+        assert!(!state.start(RunId(1)));
+    }
+
+    #[test]
+    fn a_job_that_runs_tells_in_which_run() {
+        let state = JobState::default();
+        assert!(state.start(RunId(7)));
+        assert!(!state.start(RunId(8)));
+        assert_eq!(state.give_up(), GivenUp::Running(RunId(7)));
+    }
+}
