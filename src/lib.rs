@@ -11,7 +11,6 @@ pub mod model;
 pub mod reactor;
 pub mod server;
 pub mod session;
-pub mod stats;
 pub mod store;
 #[allow(unsafe_code)]
 pub mod sys;

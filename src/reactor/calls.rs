@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::Connection;
+use super::counters::Counters;
 use super::timers::{Timer, Timers};
 use crate::app::App;
 use crate::app::stage::{Action, Stage};
@@ -16,7 +17,6 @@ use crate::clock::{Instant, UnixSeconds};
 use crate::ids::Ticket;
 use crate::limits;
 use crate::model::{Answer, CommandName, Cursor, Failure, List, Request, Statistics};
-use crate::stats::Counters;
 use crate::worker::{Completion, Full, GivenUp, Job, JobKey, JobState, Jobs};
 
 /// The requests in flight, and what carries them.
