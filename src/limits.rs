@@ -160,6 +160,15 @@ pub const ARGON2_LANES_MAX: u32 = 4;
 pub const SQLITE_BUSY: Duration = Duration::from_secs(2);
 /// KiB of page cache of each SQLite connection.
 pub const SQLITE_CACHE_KIB: i64 = 1024;
+/// Prepared statements that each SQLite connection keeps: more than there are.
+pub const SQLITE_STATEMENTS_CACHED: usize = 64;
+/// Bytes that SQLite's log keeps after a burst of writes has made it longer.
+pub const SQLITE_LOG_BYTES_KEPT: i64 = 16 << 20;
+/// How often opening a SQLite file is tried while another process holds it: two that make the same new
+/// file at once get in each other's way for moments.
+pub const SQLITE_OPEN_ATTEMPTS: usize = 50;
+/// How long it rests, and waits for locks, each time.
+pub const SQLITE_OPEN_PAUSE: Duration = Duration::from_millis(50);
 
 // ── The process ──────────────────────────────────────────────────────────────────────────────────
 
