@@ -155,6 +155,14 @@ pub const ARGON2_MEMORY_KIB_MAX: u32 = 64 << 10;
 pub const ARGON2_PASSES_MAX: u32 = 10;
 /// A stored hash that wants more lanes is refused.
 pub const ARGON2_LANES_MAX: u32 = 4;
+/// Bytes that a hashing thread reserves at least (touched only as far as a hash needs them). The C
+/// library maps allocations above 32 MiB on their own always, and so unmaps them when freed; smaller ones
+/// may come from its heap after a while, which keeps what is freed.
+pub const ARGON2_RESERVED_BYTES_MIN: usize = 33 << 20;
+/// Bytes of a new password hash.
+pub const PASSWORD_HASH_BYTES: usize = 32;
+/// Bytes of a new password hash's salt: what PHC recommends.
+pub const PASSWORD_SALT_BYTES: usize = 16;
 
 /// How long a SQLite connection waits for another process's lock.
 pub const SQLITE_BUSY: Duration = Duration::from_secs(2);
