@@ -15,6 +15,8 @@ pub const SNIFF_WHITE_SPACE_BYTES_MAX: usize = 64;
 pub const REQUEST_ID_BYTES_MAX: usize = 256;
 /// Characters of a bad value that an error repeats.
 pub const ECHOED_CHARS_MAX: usize = 40;
+/// Unknown fields that an error names; it counts the rest.
+pub const UNKNOWN_FIELDS_NAMED_MAX: usize = 4;
 
 // ── What a VM may be ─────────────────────────────────────────────────────────────────────────────
 

@@ -29,8 +29,9 @@ pub struct Request {
     pub token: Result<Option<Secret>, BadField>,
     /// What is to be run.
     pub name: CommandName,
-    /// The same with its data, or what is wrong with the data.
-    pub command: Result<Command, BadField>,
+    /// The same with its data, or what is wrong with the data: a bad field, a list that does not exist,
+    /// an update of nothing.
+    pub command: Result<Command, Failure>,
 }
 
 /// A message that is no request: what to answer, and to whom.
