@@ -15,6 +15,8 @@ pub const SNIFF_WHITE_SPACE_BYTES_MAX: usize = 64;
 pub const REQUEST_ID_BYTES_MAX: usize = 256;
 /// Characters of a bad value that an error repeats.
 pub const ECHOED_CHARS_MAX: usize = 40;
+/// Unknown fields that an error names; it counts the rest.
+pub const UNKNOWN_FIELDS_NAMED_MAX: usize = 4;
 
 // ── What a VM may be ─────────────────────────────────────────────────────────────────────────────
 
@@ -155,6 +157,14 @@ pub const ARGON2_MEMORY_KIB_MAX: u32 = 64 << 10;
 pub const ARGON2_PASSES_MAX: u32 = 10;
 /// A stored hash that wants more lanes is refused.
 pub const ARGON2_LANES_MAX: u32 = 4;
+/// Bytes that a hashing thread reserves at least (touched only as far as a hash needs them). The C
+/// library maps allocations above 32 MiB on their own always, and so unmaps them when freed; smaller ones
+/// may come from its heap after a while, which keeps what is freed.
+pub const ARGON2_RESERVED_BYTES_MIN: usize = 33 << 20;
+/// Bytes of a new password hash.
+pub const PASSWORD_HASH_BYTES: usize = 32;
+/// Bytes of a new password hash's salt: what PHC recommends.
+pub const PASSWORD_SALT_BYTES: usize = 16;
 
 /// How long a SQLite connection waits for another process's lock.
 pub const SQLITE_BUSY: Duration = Duration::from_secs(2);
