@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Store, StoreError, StoreFactory, Write, Written};
+use super::{Store, StoreError, StoreFactory, VmPage, Write, Written};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
@@ -92,18 +92,18 @@ impl Store for MemoryStore {
         Ok(self.lock()?.vms.get(&login.id).is_some_and(|row| row.epoch == login.epoch))
     }
 
-    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<Vec<Vm>, StoreError> {
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
         let tables = self.lock()?;
-        let mut page: Vec<Vm> = Vec::new();
+        let mut vms: Vec<Vm> = Vec::new();
         let mut rows = 0;
         for row in tables.vms.range((Excluded(after), Unbounded)).map(|(_, row)| row) {
             rows += 1 + row.vm.disks.len();
-            if rows > rows_max && !page.is_empty() {
-                break;
+            if rows > rows_max && !vms.is_empty() {
+                return Ok(VmPage { vms, is_last: false });
             }
-            page.push(row.vm.clone());
+            vms.push(row.vm.clone());
         }
-        Ok(page)
+        Ok(VmPage { vms, is_last: true })
     }
 
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
@@ -144,9 +144,7 @@ impl Tables {
             Write::EndTokens { login, tokens } => {
                 self.require_current(login)?;
                 for token in tokens {
-                    if self.tokens.get(token).is_some_and(|known| known.vm == login.id) {
-                        self.end_token(token);
-                    }
+                    self.end_token(token);
                 }
                 Ok(Written::TokensEnded)
             }

@@ -35,14 +35,23 @@ pub trait Store: Send {
     fn is_current(&mut self, login: &Login) -> Result<bool, StoreError>;
 
     /// VMs with an id above `after` in ascending order: as many as fit in `rows_max` rows (each VM and
-    /// each of its disks is a row), at least one if there is any. Empty: there are no more.
-    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<Vec<Vm>, StoreError>;
+    /// each of its disks is a row), at least one if there is any.
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError>;
 
     /// Those of the VMs `ids` that exist, in no particular order.
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError>;
 
     /// Disks with an id above `after` in ascending order, at most `count_max`. Fewer: there are no more.
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError>;
+}
+
+/// Some of the VMs that there are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct VmPage {
+    /// The VMs, in ascending order of id.
+    pub vms: Vec<Vm>,
+    /// There was none behind them.
+    pub is_last: bool,
 }
 
 /// Makes connections to one store.
@@ -98,7 +107,8 @@ pub enum Write {
         /// When.
         now: UnixSeconds,
     },
-    /// Ends tokens of the VM `login`; those that don't exist are ended already.
+    /// Ends tokens, whosever they are: the connection that asks was given them under several logins,
+    /// maybe. Those that don't exist are ended already.
     EndTokens {
         /// Whose request it is: must be current.
         login: Login,

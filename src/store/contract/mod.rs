@@ -150,7 +150,7 @@ pub(super) fn credentials(store: &mut dyn Store, text: &str) -> Option<Credentia
 }
 
 pub(super) fn all_vms(store: &mut dyn Store) -> Vec<Vm> {
-    store.vms_after(VmId(0), usize::MAX).expect("a working store")
+    store.vms_after(VmId(0), usize::MAX).expect("a working store").vms
 }
 
 pub(super) fn vm(store: &mut dyn Store, id: VmId) -> Vm {

@@ -224,7 +224,7 @@ fn what_does_not_exist_is_not_found(bed: &Bed) {
     assert_eq!(credentials(&mut *store, "nobody"), None);
     assert_eq!(store.token_owner(&token(1), NOW), Ok(None));
     assert_eq!(store.is_current(&Login { id: VmId(1), epoch: 0, name: name("nobody") }), Ok(false));
-    assert_eq!(store.vms_after(VmId(0), 10), Ok(vec![]));
+    assert_eq!(store.vms_after(VmId(0), 10), Ok(VmPage { vms: vec![], is_last: true }));
     assert_eq!(store.vms(&[VmId(1)]), Ok(vec![]));
     assert_eq!(store.disks_after(DiskId(0), 10), Ok(vec![]));
     assert_eq!(run(&mut *store, Write::Remove(name("nobody"))), Err(StoreError::UnknownVm));
@@ -264,17 +264,18 @@ fn pages_of_vms_have_no_gaps_or_doubles(bed: &Bed) {
         let mut seen: Vec<Vm> = Vec::new();
         loop {
             let after = seen.last().map_or(VmId(0), |vm| vm.id);
-            let page = store.vms_after(after, rows_max).unwrap();
+            let VmPage { vms: page, is_last } = store.vms_after(after, rows_max).unwrap();
             let rows: usize = page.iter().map(|vm| 1 + vm.disks.len()).sum();
             assert!(rows <= rows_max || page.len() == 1, "{rows} rows instead of {rows_max}");
             // As many as fit: with the next one it would have been too many.
-            if let (false, Some(next)) = (page.is_empty(), expected.get(seen.len() + page.len())) {
+            if let Some(next) = expected.get(seen.len() + page.len()) {
                 assert!(rows + 1 + next.disks.len() > rows_max, "{rows} rows of {rows_max}");
             }
-            if page.is_empty() {
+            assert_eq!(is_last, seen.len() + page.len() == expected.len(), "in pages of {rows_max}");
+            seen.extend(page);
+            if is_last {
                 break;
             }
-            seen.extend(page);
         }
         assert_eq!(seen, expected, "in pages of {rows_max}");
     }
@@ -306,13 +307,13 @@ fn pages_of_disks_have_no_gaps_or_doubles(bed: &Bed) {
 fn a_page_goes_on_after_what_was_removed_meanwhile(bed: &Bed) {
     let mut store = bed.connect();
     let vms = register_for_pages(&mut *store);
-    let page = store.vms_after(VmId(0), 5).unwrap();
+    let page = store.vms_after(VmId(0), 5).unwrap().vms;
     let last = page.last().unwrap();
     for gone in [last, &vms[page.len()]] {
         run(&mut *store, Write::Remove(gone.name.clone())).unwrap();
     }
     register(&mut *store, "new", &[1]);
-    let rest = store.vms_after(last.id, usize::MAX).unwrap();
+    let rest = store.vms_after(last.id, usize::MAX).unwrap().vms;
     assert_eq!(rest[..rest.len() - 1], vms[page.len() + 1..]);
     assert_eq!(rest.last().unwrap().name, name("new"));
 }

@@ -153,7 +153,7 @@ fn a_vm_is_always_read_whole(bed: &Bed) {
         });
         let mut reads = 0;
         while !done.load(Ordering::Acquire) || reads < 100 {
-            let of_page = reader.vms_after(VmId(0), 100).unwrap().swap_remove(0);
+            let of_page = reader.vms_after(VmId(0), 100).unwrap().vms.swap_remove(0);
             let of_ids = reader.vms(&[VmId(2), VmId(1)]).unwrap();
             let of_ids = of_ids.into_iter().find(|vm| vm.id == login.id).expect("it is never removed");
             for vm in [of_page, of_ids] {

@@ -21,7 +21,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::migrate::{self, OpenError};
-use super::{Store, StoreError, StoreFactory, Write, Written};
+use super::{Store, StoreError, StoreFactory, VmPage, Write, Written};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
@@ -86,7 +86,7 @@ impl Store for SqliteStore {
         reads::is_current(&self.connection, login).map_err(to_store_error)
     }
 
-    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<Vec<Vm>, StoreError> {
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
         reads::vms_after(&self.connection, after, rows_max).map_err(to_store_error)
     }
 

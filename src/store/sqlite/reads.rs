@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
+use super::super::VmPage;
 use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
 
 pub(super) fn credentials(connection: &Connection, name: &VmName) -> Result<Option<Credentials>> {
@@ -39,7 +40,7 @@ pub(super) fn is_current(connection: &Connection, login: &Login) -> Result<bool>
         .exists(params![login.id.0, login.epoch])
 }
 
-pub(super) fn vms_after(connection: &Connection, after: VmId, rows_max: usize) -> Result<Vec<Vm>> {
+pub(super) fn vms_after(connection: &Connection, after: VmId, rows_max: usize) -> Result<VmPage> {
     // Both deliver in the order of a key, row by row: what is not asked for any more is not read.
     let mut vms =
         connection.prepare_cached("SELECT id, name, ram_mib, cpus FROM vms WHERE id > ?1 ORDER BY id")?;
@@ -65,6 +66,7 @@ pub(super) fn vms(connection: &Connection, ids: &[VmId]) -> Result<Vec<Vm>> {
          WHERE vm IN (SELECT value FROM json_each(?1)) ORDER BY vm, id",
     )?;
     with_disks(vms.query_map([&list], vm)?, disks.query_map([&list], owner_and_disk)?, usize::MAX)
+        .map(|page| page.vms)
 }
 
 pub(super) fn disks_after(connection: &Connection, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>> {
@@ -88,11 +90,14 @@ fn with_disks(
     vms: impl Iterator<Item = Result<Vm>>,
     disks: impl Iterator<Item = Result<(VmId, Disk)>>,
     rows_max: usize,
-) -> Result<Vec<Vm>> {
+) -> Result<VmPage> {
     let mut disks = disks.peekable();
     let mut whole: Vec<Vm> = Vec::new();
     let mut rows = 0;
     for vm in vms {
+        if rows >= rows_max && !whole.is_empty() {
+            return Ok(VmPage { vms: whole, is_last: false });
+        }
         let mut vm = vm?;
         rows += 1;
         let not_of_later_vm = |row: &Result<(VmId, Disk)>| !matches!(row, Ok((owner, _)) if *owner > vm.id);
@@ -102,15 +107,12 @@ fn with_disks(
                 vm.disks.push(disk);
             }
             if rows > rows_max && !whole.is_empty() {
-                return Ok(whole);
+                return Ok(VmPage { vms: whole, is_last: false });
             }
         }
         whole.push(vm);
-        if rows >= rows_max {
-            break;
-        }
     }
-    Ok(whole)
+    Ok(VmPage { vms: whole, is_last: true })
 }
 
 fn login(row: &Row<'_>) -> Result<Login> {

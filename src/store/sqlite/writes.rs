@@ -188,8 +188,7 @@ fn run(connection: &Connection, count: &mut Option<VmCount>, write: &Write) -> R
         Write::EndTokens { login, tokens } => {
             require_current(connection, login)?;
             for token in tokens {
-                let sql = "DELETE FROM tokens WHERE hash = ?1 AND vm = ?2";
-                execute(connection, sql, params![token.0, login.id.0])?;
+                execute(connection, "DELETE FROM tokens WHERE hash = ?1", [token.0])?;
             }
             Ok(Written::TokensEnded)
         }
