@@ -9,6 +9,7 @@ pub mod ids;
 pub mod limits;
 pub mod model;
 pub mod server;
+pub mod stats;
 pub mod store;
 #[allow(unsafe_code)]
 pub mod sys;
