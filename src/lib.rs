@@ -8,6 +8,7 @@ pub mod framing;
 pub mod ids;
 pub mod limits;
 pub mod model;
+pub mod os;
 pub mod server;
 pub mod stats;
 pub mod store;

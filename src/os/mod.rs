@@ -1,0 +1,5 @@
+//! The daemon as a process of its system: signals, the log, and the tools of its host.
+
+mod log_line;
+pub mod logging;
+pub mod signals;
