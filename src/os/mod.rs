@@ -2,4 +2,6 @@
 
 mod log_line;
 pub mod logging;
+mod password_prompt;
 pub mod signals;
+pub mod vm_command;
