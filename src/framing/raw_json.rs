@@ -95,7 +95,7 @@ impl RawJson {
                     let is_http = *line == HttpLine::Yes && before != HttpLine::Yes;
                     // What is skipped may be the rest of a broken request with a password in it.
                     let rest_length = rest.len();
-                    input.consume_wiping(rest_length);
+                    input.consume(rest_length);
                     if is_http {
                         return Piece::HttpLine;
                     }

@@ -188,8 +188,8 @@ fn list(store: &mut dyn Store, output: &mut impl io::Write) -> io::Result<()> {
     let mut widths = [0; 3];
     let mut rows = vec![["NAME", "RAM MiB", "CPUS", "DISKS GiB"].map(String::from)];
     loop {
-        let vms = store.vms_after(after, limits::PAGE_ROWS_MAX).map_err(io::Error::other)?;
-        rows.extend(vms.iter().map(row));
+        let page = store.vms_after(after, limits::PAGE_ROWS_MAX).map_err(io::Error::other)?;
+        rows.extend(page.vms.iter().map(row));
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = cell.chars().count().max(*width);
@@ -199,9 +199,9 @@ fn list(store: &mut dyn Store, output: &mut impl io::Write) -> io::Result<()> {
         for [name, ram, cpus, disks] in rows.drain(..) {
             writeln!(output, "{name:name_width$}  {ram:>ram_width$}  {cpus:>cpus_width$}  {disks}")?;
         }
-        match vms.last() {
-            Some(last) => after = last.id,
-            None => return Ok(()),
+        match page.vms.last() {
+            Some(last) if !page.is_last => after = last.id,
+            _ => return Ok(()),
         }
     }
 }

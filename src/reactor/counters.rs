@@ -4,7 +4,7 @@ use crate::model::CommandName;
 
 /// Counters since the start.
 #[derive(Clone, Default, Debug)]
-pub struct Counters {
+pub(super) struct Counters {
     /// Connections open now.
     pub connections_open: u64,
     /// Connections accepted.
@@ -31,7 +31,7 @@ pub struct Counters {
 
 impl Counters {
     /// Counts a request.
-    pub fn count_request(&mut self, name: CommandName) {
+    pub(super) fn count_request(&mut self, name: CommandName) {
         self.requests[name as usize] += 1;
     }
 }

@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
+use super::super::VmPage;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
-use super::super::VmPage;
 use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
 
 pub(super) fn credentials(connection: &Connection, name: &VmName) -> Result<Option<Credentials>> {
