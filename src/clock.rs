@@ -95,3 +95,9 @@ pub fn unix_now() -> UnixSeconds {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixSeconds(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
 }
+
+/// The wall clock now in milliseconds, for the log; a time before 1970 reads as 1970.
+pub fn unix_now_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}

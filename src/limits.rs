@@ -15,6 +15,8 @@ pub const SNIFF_WHITE_SPACE_BYTES_MAX: usize = 64;
 pub const REQUEST_ID_BYTES_MAX: usize = 256;
 /// Characters of a bad value that an error repeats.
 pub const ECHOED_CHARS_MAX: usize = 40;
+/// Unknown fields that an error names; it counts the rest.
+pub const UNKNOWN_FIELDS_NAMED_MAX: usize = 4;
 
 // ── What a VM may be ─────────────────────────────────────────────────────────────────────────────
 
@@ -155,11 +157,28 @@ pub const ARGON2_MEMORY_KIB_MAX: u32 = 64 << 10;
 pub const ARGON2_PASSES_MAX: u32 = 10;
 /// A stored hash that wants more lanes is refused.
 pub const ARGON2_LANES_MAX: u32 = 4;
+/// Bytes that a hashing thread reserves at least (touched only as far as a hash needs them). The C
+/// library maps allocations above 32 MiB on their own always, and so unmaps them when freed; smaller ones
+/// may come from its heap after a while, which keeps what is freed.
+pub const ARGON2_RESERVED_BYTES_MIN: usize = 33 << 20;
+/// Bytes of a new password hash.
+pub const PASSWORD_HASH_BYTES: usize = 32;
+/// Bytes of a new password hash's salt: what PHC recommends.
+pub const PASSWORD_SALT_BYTES: usize = 16;
 
 /// How long a SQLite connection waits for another process's lock.
 pub const SQLITE_BUSY: Duration = Duration::from_secs(2);
 /// KiB of page cache of each SQLite connection.
 pub const SQLITE_CACHE_KIB: i64 = 1024;
+/// Prepared statements that each SQLite connection keeps: more than there are.
+pub const SQLITE_STATEMENTS_CACHED: usize = 64;
+/// Bytes that SQLite's log keeps after a burst of writes has made it longer.
+pub const SQLITE_LOG_BYTES_KEPT: i64 = 16 << 20;
+/// How often opening a SQLite file is tried while another process holds it: two that make the same new
+/// file at once get in each other's way for moments.
+pub const SQLITE_OPEN_ATTEMPTS: usize = 50;
+/// How long it rests, and waits for locks, each time.
+pub const SQLITE_OPEN_PAUSE: Duration = Duration::from_millis(50);
 
 // ── The process ──────────────────────────────────────────────────────────────────────────────────
 
@@ -169,8 +188,40 @@ pub const STOP_GRACE: Duration = Duration::from_secs(9);
 pub const LOG_QUEUE: usize = 4096;
 /// Bytes of one log line; the rest is cut.
 pub const LOG_LINE_BYTES_MAX: usize = 8 << 10;
+/// Bytes of log lines written at once, so that a burst of lines is not a burst of system calls.
+pub const LOG_BATCH_BYTES: usize = 64 << 10;
+/// How long the end of the process waits for the last log lines to be written: whoever reads them may
+/// have stopped to.
+pub const LOG_FLUSH_WAIT: Duration = Duration::from_millis(500);
+/// How long a stop may take beyond its grace before the process ends without it.
+pub const STOP_OVERRUN: Duration = Duration::from_millis(500);
 /// Names of listeners that a daemon may have.
 pub const LISTENERS_MAX: usize = 64;
+/// Bytes of a unix socket's path: what the system's address has room for, less the final zero.
+pub const UNIX_PATH_BYTES_MAX: usize = 107;
+
+// ── What settings may say ────────────────────────────────────────────────────────────────────────
+
+/// The shortest timeout: a shorter one ends before the network answers.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+/// The longest timeout: whoever wants more wants none.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The shortest life of a token: they are kept in whole seconds.
+pub const TOKEN_LIFETIME_MIN: Duration = Duration::from_secs(1);
+/// The longest life of a token: ten years.
+pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// VMs in a store, at most, by setting: a thousand times what is tested.
+pub const VMS_LIMIT: u64 = 1_000_000_000;
+/// Open connections, at most, by setting: descriptors that Linux gives one process by default.
+pub const CONNECTIONS_LIMIT: usize = 1 << 20;
+/// Jobs that wait to be hashed, at most, by setting: each may hold a password and a thousand disks.
+pub const AUTH_QUEUE_LIMIT: usize = 1 << 16;
+/// Jobs that wait for the store, at most, by setting.
+pub const STORE_QUEUE_LIMIT: usize = 1 << 20;
+/// Requests that may be open, at most, by setting.
+pub const REQUESTS_LIMIT: usize = 1 << 24;
+/// argon2id: KiB of memory, at least, by setting: eight for each of the most lanes, or it can't run.
+pub const ARGON2_MEMORY_KIB_MIN: u32 = 8 * ARGON2_LANES_MAX;
 
 const _: () = assert!(REQUEST_BYTES_MAX_ANONYMOUS <= REQUEST_BYTES_MAX);
 const _: () = assert!(TOKENS_PER_CONNECTION_MAX < TOKENS_PER_VM_MAX);
@@ -179,5 +230,8 @@ const _: () = assert!(PASSWORD_BYTES_MAX < REQUEST_BYTES_MAX_ANONYMOUS);
 const _: () = assert!(ARGON2_MEMORY_KIB <= ARGON2_MEMORY_KIB_MAX && ARGON2_PASSES <= ARGON2_PASSES_MAX);
 const _: () = assert!(ARGON2_LANES <= ARGON2_LANES_MAX);
 const _: () = assert!(STOP_GRACE.as_secs() < 10, "a stop takes ten seconds at most");
+const _: () =
+    assert!(STOP_GRACE.as_millis() + STOP_OVERRUN.as_millis() + LOG_FLUSH_WAIT.as_millis() <= 10_000);
+const _: () = assert!(LOG_LINE_BYTES_MAX <= LOG_BATCH_BYTES);
 const _: () = assert!(READ_CHUNK_BYTES <= READ_BYTES_PER_TURN_MAX);
 const _: () = assert!(PAGE_ROWS_MAX > DISKS_PER_VM_MAX / 4);

@@ -1,37 +1,27 @@
-//! What the server counts, as plain numbers. Each is counted where it happens.
+//! Counters of the whole process that code without a server at hand adds to.
 
-use crate::model::CommandName;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters since the start.
-#[derive(Clone, Default, Debug)]
-pub struct Counters {
-    /// Connections open now.
-    pub connections_open: u64,
-    /// Connections accepted.
-    pub connections_accepted: u64,
-    /// Connections that never sent a byte, closed to make room.
-    pub connections_evicted: u64,
-    /// Connections closed because the client kept us waiting.
-    pub connections_timed_out: u64,
-    /// Connections closed because the client did not take what was due to it.
-    pub connections_stalled: u64,
-    /// Times that accepting failed, for lack of descriptors mostly.
-    pub accept_errors: u64,
-    /// Requests begun, by command.
-    pub requests: [u64; CommandName::ALL.len()],
-    /// Requests answered with a failure.
-    pub requests_failed: u64,
-    /// Jobs refused because their queue was full, or answered `busy` in it at their deadline.
-    pub jobs_refused: u64,
-    /// Jobs given up at their deadline while they ran.
-    pub jobs_given_up: u64,
-    /// Results that came too late for anybody.
-    pub results_late: u64,
-}
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
 
-impl Counters {
-    /// Counts a request.
-    pub fn count_request(&mut self, name: CommandName) {
-        self.requests[name as usize] += 1;
+impl Counter {
+    /// A counter at zero.
+    pub const fn new() -> Counter {
+        Counter(AtomicU64::new(0))
+    }
+
+    /// Adds `count`.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
+
+/// Log lines that nobody could take in time, or that could not be written.
+pub static LOG_LINES_DROPPED: Counter = Counter::new();

@@ -1,6 +1,17 @@
 //! Passwords: argon2id hashes in PHC form. The only place that names argon2.
+//!
+//! A hash takes the same work whether or not there is something to compare with, a stored one that would
+//! take too much is never run, and neither passwords nor hashes are ever logged.
 
+use std::fmt;
+use std::hint::black_box;
+
+use argon2::password_hash::phc::{Output, ParamsString, Salt};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, PasswordHash, Version};
+
+use crate::limits;
 use crate::model::Secret;
+use crate::sys;
 
 /// What one argon2id hash costs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,7 +26,8 @@ pub struct Cost {
 
 /// Hashes and verifies; keeps its working memory between calls, one per thread.
 pub struct Hasher {
-    _cost: Cost,
+    cost: Cost,
+    blocks: Vec<Block>,
 }
 
 /// What [`Hasher::verify`] found.
@@ -36,21 +48,221 @@ pub struct HashError(pub String);
 impl Hasher {
     /// A hasher for new hashes of `cost`.
     pub fn new(cost: Cost) -> Hasher {
-        Hasher { _cost: cost }
+        Hasher { cost, blocks: Vec::new() }
     }
 
     /// Hashes `password` under a fresh salt.
-    pub fn hash(&mut self, _password: &Secret) -> Result<String, HashError> {
-        todo!()
+    pub fn hash(&mut self, password: &Secret) -> Result<String, HashError> {
+        let mut salt = [0; limits::PASSWORD_SALT_BYTES];
+        getrandom::fill(&mut salt).map_err(HashError::because)?;
+        let params = self.params()?;
+        let phc_params = ParamsString::try_from(&params).map_err(HashError::because)?;
+        let output = self.run(password, &salt, Version::V0x13, params)?;
+        Ok(PasswordHash {
+            algorithm: ARGON2ID_IDENT,
+            version: Some(Version::V0x13.into()),
+            params: phc_params,
+            salt: Some(Salt::new(&salt).map_err(HashError::because)?),
+            hash: Some(Output::new(output.as_bytes()).map_err(HashError::because)?),
+        }
+        .to_string())
     }
 
     /// Compares `password` with `stored`. Takes as long where there is nothing to compare with.
-    pub fn verify(&mut self, _password: &Secret, _stored: Option<&str>) -> Result<Verdict, HashError> {
-        todo!()
+    pub fn verify(&mut self, password: &Secret, stored: Option<&str>) -> Result<Verdict, HashError> {
+        let Some(stored) = stored else {
+            return self.verify_nothing(password);
+        };
+        let stored = match StoredHash::parse(stored) {
+            Ok(stored) => stored,
+            Err(refusal) => {
+                log::error!("a stored password hash is refused, its VM can't log in: {refusal}");
+                return self.verify_nothing(password);
+            }
+        };
+        let output = self.run(password, &stored.salt, stored.version, stored.params.clone())?;
+        if !is_equal(output.as_bytes(), stored.output.as_bytes()) {
+            return Ok(Verdict::Wrong);
+        }
+        if stored.is_weaker_than(self.cost) {
+            return Ok(Verdict::RightRehashed(self.hash(password)?));
+        }
+        Ok(Verdict::Right)
     }
 
     /// Gives the working memory back to the system.
     pub fn release_memory(&mut self) {
-        todo!()
+        self.blocks = Vec::new();
+    }
+
+    /// The work of a verification that finds the wrong password.
+    fn verify_nothing(&mut self, password: &Secret) -> Result<Verdict, HashError> {
+        let params = self.params()?;
+        let output = self.run(password, &DUMMY_SALT, Version::V0x13, params)?;
+        black_box(is_equal(output.as_bytes(), &DUMMY_OUTPUT));
+        Ok(Verdict::Wrong)
+    }
+
+    /// Runs argon2id.
+    fn run(
+        &mut self,
+        password: &Secret,
+        salt: &[u8],
+        version: Version,
+        params: Params,
+    ) -> Result<RawOutput, HashError> {
+        let output_length = params.output_len().unwrap_or(limits::PASSWORD_HASH_BYTES);
+        let block_count = params.block_count();
+        let mut output = RawOutput::new(output_length)?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, version, params);
+        self.reserve(block_count)?;
+        let password = password.expose().as_bytes();
+        let result = argon2.hash_password_into_with_memory(
+            password,
+            salt,
+            &mut output.bytes[..output_length],
+            &mut self.blocks[..block_count],
+        );
+        if block_count > self.cost.memory_kib as usize {
+            // One hash from elsewhere must not make every thread keep its larger memory.
+            self.release_memory();
+        }
+        result.map_err(HashError::because)?;
+        Ok(output)
+    }
+
+    /// Makes `self.blocks` hold `count` blocks at least.
+    fn reserve(&mut self, count: usize) -> Result<(), HashError> {
+        if self.blocks.len() >= count {
+            return Ok(());
+        }
+        self.release_memory();
+        let reserved = count.max(limits::ARGON2_RESERVED_BYTES_MIN / Block::SIZE);
+        self.blocks.try_reserve_exact(reserved).map_err(HashError::because)?;
+        self.blocks.resize(count, Block::new());
+        Ok(())
+    }
+
+    fn params(&self) -> Result<Params, HashError> {
+        let Cost { memory_kib, passes, lanes } = self.cost;
+        Params::new(memory_kib, passes, lanes, Some(limits::PASSWORD_HASH_BYTES)).map_err(HashError::because)
     }
 }
+
+/// A PHC string that may be run.
+struct StoredHash {
+    version: Version,
+    params: Params,
+    salt: Salt,
+    output: Output,
+}
+
+/// Why a stored hash is not run. Says nothing of the hash but its cost.
+#[derive(PartialEq, Debug)]
+enum HashRefusal {
+    /// Not a PHC string with a salt and an output.
+    Malformed,
+    /// Of another algorithm than argon2id.
+    OtherAlgorithm,
+    /// So many KiB, passes and lanes are more than allowed.
+    TooCostly(u32, u32, u32),
+}
+
+impl StoredHash {
+    fn parse(text: &str) -> Result<StoredHash, HashRefusal> {
+        let hash = PasswordHash::new(text).map_err(|_| HashRefusal::Malformed)?;
+        if hash.algorithm != ARGON2ID_IDENT {
+            return Err(HashRefusal::OtherAlgorithm);
+        }
+        let params = Params::try_from(&hash).map_err(|_| HashRefusal::Malformed)?;
+        let (memory_kib, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+        if memory_kib > limits::ARGON2_MEMORY_KIB_MAX
+            || passes > limits::ARGON2_PASSES_MAX
+            || lanes > limits::ARGON2_LANES_MAX
+        {
+            return Err(HashRefusal::TooCostly(memory_kib, passes, lanes));
+        }
+        // A PHC string without a version is of the first one.
+        let version = Version::try_from(hash.version.unwrap_or(Version::V0x10.into()))
+            .map_err(|_| HashRefusal::Malformed)?;
+        let (Some(salt), Some(output)) = (hash.salt, hash.hash) else {
+            return Err(HashRefusal::Malformed);
+        };
+        Ok(StoredHash { version, params, salt, output })
+    }
+
+    /// Whether a new hash of `cost` would be stronger in anything.
+    fn is_weaker_than(&self, cost: Cost) -> bool {
+        self.params.m_cost() < cost.memory_kib
+            || self.params.t_cost() < cost.passes
+            || self.params.p_cost() < cost.lanes
+            || self.output.len() < limits::PASSWORD_HASH_BYTES
+            || self.version != Version::V0x13
+    }
+}
+
+/// What argon2 made of a password: wiped after use.
+struct RawOutput {
+    bytes: [u8; Output::MAX_LENGTH],
+    length: usize,
+}
+
+impl RawOutput {
+    fn new(length: usize) -> Result<RawOutput, HashError> {
+        if length > Output::MAX_LENGTH {
+            return Err(HashError(format!("an output of {length} bytes is too long")));
+        }
+        Ok(RawOutput { bytes: [0; Output::MAX_LENGTH], length })
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl Drop for RawOutput {
+    fn drop(&mut self) {
+        sys::wipe(&mut self.bytes);
+    }
+}
+
+impl HashError {
+    fn because(error: impl fmt::Display) -> HashError {
+        HashError(error.to_string())
+    }
+}
+
+impl fmt::Display for HashRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HashRefusal::Malformed => f.write_str("it is no complete PHC string"),
+            HashRefusal::OtherAlgorithm => f.write_str("it is not argon2id"),
+            HashRefusal::TooCostly(memory_kib, passes, lanes) => write!(
+                f,
+                "m={memory_kib},t={passes},p={lanes} is more than m={},t={},p={}",
+                limits::ARGON2_MEMORY_KIB_MAX,
+                limits::ARGON2_PASSES_MAX,
+                limits::ARGON2_LANES_MAX
+            ),
+        }
+    }
+}
+
+/// Compares in a time that depends on the lengths only.
+fn is_equal(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    let difference = left.iter().zip(right).fold(0, |difference, (a, b)| black_box(difference | (a ^ b)));
+    difference == 0
+}
+
+/// The salt and hash of nobody.
+const DUMMY_SALT: [u8; limits::PASSWORD_SALT_BYTES] = *b"nobody has this.";
+const DUMMY_OUTPUT: [u8; limits::PASSWORD_HASH_BYTES] = [0; limits::PASSWORD_HASH_BYTES];
+
+const _: () = assert!(limits::PASSWORD_HASH_BYTES <= Output::MAX_LENGTH);
+
+#[cfg(test)]
+#[path = "password_tests.rs"]
+mod tests;

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::model::{
     Credentials, Cursor, Items, List, Login, Page, Peer, PeerEntry, Secret, TokenHash, Vm, VmName,
 };
-use crate::store::{Store, StoreError, StoreFactory, Write, Written};
+use crate::store::{Store, StoreError, StoreFactory, VmPage, Write, Written};
 
 /// Which queue and threads a task belongs to, so that none of them starves the others.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -187,8 +187,8 @@ impl PageRequest {
     fn make(self, store: &mut dyn Store) -> Result<Page, StoreError> {
         match self {
             PageRequest::Vms { after } => {
-                let vms = store.vms_after(after, limits::PAGE_ROWS_MAX)?;
-                let next = vms.last().map(|vm| Cursor::AfterVm(vm.id));
+                let VmPage { vms, is_last } = store.vms_after(after, limits::PAGE_ROWS_MAX)?;
+                let next = vms.last().filter(|_| !is_last).map(|vm| Cursor::AfterVm(vm.id));
                 Ok(Page { list: List::AllVms, items: Items::Vms(vms), next })
             }
             PageRequest::Disks { after } => {

@@ -1,1 +1,18 @@
+//! The dialect `command`: `{"command": NAME, "data": {…}}` and its replies
+//! `{"status": …, "message": …, "data": {…}}`.
 
+mod decode;
+mod encode;
+
+pub(super) use decode::decode;
+pub(super) use encode::{encode_answer, encode_page};
+
+use crate::model::List;
+
+/// The lists and their names.
+const LISTS: [(&str, List); 4] = [
+    ("active_vms", List::ActiveVms),
+    ("authenticated_vms", List::AuthenticatedVms),
+    ("all_vms", List::AllVms),
+    ("all_disks", List::AllDisks),
+];

@@ -1,1 +1,109 @@
+//! What the JSON dialects have in common: the envelope, which names the dialect and may hold an id.
+//!
+//! Exactly one of the keys `command`, `action` and `verb` names the dialect; `request_id` without any of
+//! them is a conversion. What no dialect can be made out of is refused in the shape of `command`.
 
+use super::command;
+use super::fields::{Fields, Hidden, Place, StringFault, string};
+use crate::limits;
+use crate::model::{BadField, Dialect, Failure, Refusal, Request, RequestId};
+
+/// A request's outer object, whichever dialect it is in.
+pub(super) struct Envelope<'a> {
+    /// The client's name for the request.
+    pub(super) id: Option<RequestId>,
+    /// The fields that some dialect knows.
+    pub(super) fields: Fields<'a>,
+}
+
+/// Reads one JSON message in whichever dialect it is.
+pub(super) fn decode(text: &[u8]) -> Result<Request, Refusal> {
+    let fields = read(text).map_err(|failure| refusal(None, failure))?;
+    let id = request_id(&fields).map_err(|bad_field| refusal(None, Failure::BadField(bad_field)))?;
+    let envelope = Envelope { id, fields };
+    if let Err(bad_field) = envelope.fields.check_repeated() {
+        return Err(envelope.refuse(Failure::BadField(bad_field)));
+    }
+    let mut spoken = DIALECT_KEYS.into_iter().filter(|key| envelope.fields.value(key).is_some());
+    match (spoken.next(), spoken.next()) {
+        (Some("command"), None) => command::decode(envelope),
+        (Some(key), None) => Err(envelope.refuse_other(key)),
+        (Some(_), Some(_)) => {
+            Err(envelope.refuse_text("command, action, verb: only one of these may name a request"))
+        }
+        (None, _) if envelope.id.is_some() => Err(envelope.refuse_other("request_id")),
+        (None, _) => Err(envelope.refuse_text(&format!("missing field: command; a request is {SHAPE}"))),
+    }
+}
+
+/// The message's fields, or why it is no JSON object.
+fn read(text: &[u8]) -> Result<Fields<'_>, Failure> {
+    let text = std::str::from_utf8(text)
+        .map_err(|error| Failure::InvalidJson(format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
+    let invalid = |error: serde_json::Error| Failure::InvalidJson(error.to_string());
+    if text.trim_start().starts_with('{') {
+        return Fields::read(Place::Top, text, &ENVELOPE_KEYS).map_err(invalid);
+    }
+    let value: &serde_json::value::RawValue = serde_json::from_str(text).map_err(invalid)?;
+    let was = Hidden(value.get());
+    Err(Failure::BadField(BadField(format!("a request must be an object, {was} is not allowed"))))
+}
+
+/// The request's id as it stands.
+fn request_id(fields: &Fields<'_>) -> Result<Option<RequestId>, BadField> {
+    if fields.is_repeated("request_id") {
+        return fields.check_repeated().map(|()| None);
+    }
+    let Some(value) = fields.value("request_id") else { return Ok(None) };
+    let bad = |was: &dyn std::fmt::Display| {
+        let allowed = format!("a string or a number of at most {} bytes", limits::REQUEST_ID_BYTES_MAX);
+        Err(Place::Top.bad("request_id", was, allowed))
+    };
+    let (kind, bytes) = match value.as_bytes() {
+        [b'"', inner @ .., b'"'] => ("string", inner.len()),
+        digits @ [b'-' | b'0'..=b'9', ..] => ("number", digits.len()),
+        _ => return bad(&Hidden(value)),
+    };
+    if bytes > limits::REQUEST_ID_BYTES_MAX {
+        return bad(&format_args!("a {kind} of {bytes} bytes"));
+    }
+    match string(value) {
+        Err(fault @ StringFault::Nul) => bad(&fault),
+        // It goes back as it came, half a pair too.
+        _ => Ok(Some(RequestId(value.into()))),
+    }
+}
+
+impl Envelope<'_> {
+    /// The refusal of this request.
+    pub(super) fn refuse(&self, failure: Failure) -> Refusal {
+        refusal(self.id.clone(), failure)
+    }
+
+    /// The refusal of a request in a dialect that is not built in; `key` named it.
+    fn refuse_other(&self, key: &str) -> Refusal {
+        self.refuse_text(&format!("{key}: this daemon does not speak such requests; a request is {SHAPE}"))
+    }
+
+    fn refuse_text(&self, text: &str) -> Refusal {
+        self.refuse(Failure::BadField(BadField(text.to_string())))
+    }
+}
+
+/// A refusal in the shape of `command`: for whatever names no other dialect.
+fn refusal(id: Option<RequestId>, failure: Failure) -> Refusal {
+    Refusal { dialect: Dialect::Command, id, failure }
+}
+
+/// The keys that name a dialect.
+const DIALECT_KEYS: [&str; 3] = ["command", "action", "verb"];
+
+/// The keys that some dialect knows.
+const ENVELOPE_KEYS: [&str; 5] = ["command", "action", "verb", "request_id", "data"];
+
+/// What a request looks like, for errors.
+const SHAPE: &str = r#"{"command": NAME, "data": {…}}"#;
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

@@ -1,7 +1,11 @@
 //! What requests say, and how answers are said. No framing, no socket.
+//!
+//! Every dialect of JSON comes in through [`decode_json`], which reads what they have in common (`json`)
+//! and hands on to the one that the request is in. A dialect knows nothing of the others.
 
-pub mod command;
-pub mod json;
+mod command;
+mod fields;
+mod json;
 
 use crate::model::{Answer, Dialect, Page, Refusal, Request, RequestId};
 
@@ -15,22 +19,26 @@ pub struct PageProgress {
 }
 
 /// Reads one JSON message (an object, or an array, which is refused) in whichever dialect it is.
-pub fn decode_json(_text: &[u8]) -> Result<Request, Refusal> {
-    todo!()
+pub fn decode_json(text: &[u8]) -> Result<Request, Refusal> {
+    json::decode(text)
 }
 
-/// Writes a whole reply, without anything of a framing.
-pub fn encode_answer(_dialect: Dialect, _id: Option<&RequestId>, _answer: &Answer, _output: &mut Vec<u8>) {
-    todo!()
+/// Writes a whole reply, without anything of a framing: one line of compact JSON, its newline not included.
+pub fn encode_answer(dialect: Dialect, id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
+    match dialect {
+        Dialect::Command => command::encode_answer(id, answer, output),
+    }
 }
 
 /// Writes one page of a reply: the head with the first page, the tail with the last.
 pub fn encode_page(
-    _dialect: Dialect,
-    _id: Option<&RequestId>,
-    _page: &Page,
-    _progress: &mut PageProgress,
-    _output: &mut Vec<u8>,
+    dialect: Dialect,
+    id: Option<&RequestId>,
+    page: &Page,
+    progress: &mut PageProgress,
+    output: &mut Vec<u8>,
 ) {
-    todo!()
+    match dialect {
+        Dialect::Command => command::encode_page(id, page, progress, output),
+    }
 }

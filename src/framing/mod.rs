@@ -1,4 +1,10 @@
 //! How requests are cut out of a byte stream. No dialect, no socket.
 
+mod http_line;
 pub mod raw_json;
 pub mod sniff;
+
+/// Whether `byte` is white space of JSON: what may stand before and between requests.
+fn is_white_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}

@@ -1,10 +1,18 @@
 //! Raw JSON: a stream of objects, cut by structure.
+//!
+//! A message runs from `{` to the `}` that matches it, counting braces outside of strings only; an array
+//! is cut the same way by its square brackets. Whether a message is valid JSON is not looked at. No byte is
+//! scanned twice, however the stream comes in pieces; nothing is copied.
 
+use super::http_line::HttpLine;
+use super::is_white_space;
 use crate::buffer::Buffer;
 
 /// The state of one connection's cutter.
 #[derive(Default)]
-pub struct RawJson {}
+pub struct RawJson {
+    state: State,
+}
 
 /// What stands at the front of the input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,19 +29,155 @@ pub enum Piece {
     TooLarge,
 }
 
+#[derive(Default)]
+enum State {
+    /// Between messages.
+    #[default]
+    Between,
+    /// In a message, which begins at the front of the input.
+    Inside(Scan),
+    /// In the line of a stray byte; all of it that came before is consumed.
+    Skipping(HttpLine),
+}
+
+/// How far a message has been scanned.
+struct Scan {
+    /// Bytes of the message that have been looked at.
+    scanned: usize,
+    /// Brackets of the message's own kind that are open.
+    depth: usize,
+    /// The bracket that opens and the one that closes the message.
+    brackets: (u8, u8),
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Structure,
+    InString,
+    AfterBackslash,
+}
+
 impl RawJson {
     /// Looks for the next piece; drops white space and skipped lines from the front of `input`.
-    pub fn next(&mut self, _input: &mut Buffer, _bytes_max: usize) -> Piece {
-        todo!()
+    pub fn next(&mut self, input: &mut Buffer, bytes_max: usize) -> Piece {
+        loop {
+            match &mut self.state {
+                State::Between => {
+                    let bytes = input.as_slice();
+                    let blank = bytes.iter().position(|&byte| !is_white_space(byte)).unwrap_or(bytes.len());
+                    input.consume(blank);
+                    match input.as_slice().first() {
+                        None => return Piece::NeedMore,
+                        Some(b'{') => self.state = State::Inside(Scan::new((b'{', b'}'))),
+                        Some(b'[') => self.state = State::Inside(Scan::new((b'[', b']'))),
+                        Some(&stray) => {
+                            self.state = State::Skipping(HttpLine::new());
+                            return Piece::Stray(stray);
+                        }
+                    }
+                }
+                State::Inside(scan) => {
+                    let bytes = input.as_slice();
+                    if scan.advance(&bytes[..bytes.len().min(bytes_max)]) {
+                        let length = scan.scanned;
+                        self.state = State::Between;
+                        return Piece::Message(length);
+                    }
+                    return if bytes.len() > bytes_max { Piece::TooLarge } else { Piece::NeedMore };
+                }
+                State::Skipping(line) => {
+                    let bytes = input.as_slice();
+                    let end = bytes.iter().position(|&byte| byte == b'\n');
+                    let rest = &bytes[..end.unwrap_or(bytes.len())];
+                    let before = *line;
+                    *line = line.with_all(rest);
+                    let is_http = *line == HttpLine::Yes && before != HttpLine::Yes;
+                    // What is skipped may be the rest of a broken request with a password in it.
+                    let rest_length = rest.len();
+                    input.consume(rest_length);
+                    if is_http {
+                        return Piece::HttpLine;
+                    }
+                    if end.is_none() {
+                        return Piece::NeedMore;
+                    }
+                    self.state = State::Between;
+                }
+            }
+        }
     }
 
     /// Whether a message has begun and is not whole: the input must not end here.
     pub fn is_inside_message(&self) -> bool {
-        todo!()
+        matches!(self.state, State::Inside(_))
     }
 
     /// Whether a message or a skipped line has begun and not ended: the request timeout runs.
     pub fn has_begun(&self) -> bool {
-        todo!()
+        !matches!(self.state, State::Between)
     }
 }
+
+impl Scan {
+    /// A message whose first byte, its opening bracket, is still to be scanned.
+    fn new(brackets: (u8, u8)) -> Scan {
+        Scan { scanned: 0, depth: 0, brackets, place: Place::Structure }
+    }
+
+    /// Scans on in the message that begins `bytes`; true if it ends there, right before `scanned`.
+    fn advance(&mut self, bytes: &[u8]) -> bool {
+        let (open, close) = self.brackets;
+        while self.scanned < bytes.len() {
+            let rest = &bytes[self.scanned..];
+            let plain = match self.place {
+                Place::Structure => plain_length(rest, [b'"', open, close]),
+                Place::InString => plain_length(rest, [b'"', b'\\', b'"']),
+                Place::AfterBackslash => 0,
+            };
+            self.scanned += plain;
+            let Some(&byte) = rest.get(plain) else { return false };
+            self.scanned += 1;
+            self.place = match (self.place, byte) {
+                (Place::Structure, b'"') => Place::InString,
+                (Place::Structure, _) if byte == open => {
+                    self.depth += 1;
+                    Place::Structure
+                }
+                (Place::Structure, _) => {
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        return true;
+                    }
+                    Place::Structure
+                }
+                (Place::InString, b'"') => Place::Structure,
+                (Place::InString, _) => Place::AfterBackslash,
+                (Place::AfterBackslash, _) => Place::InString,
+            };
+        }
+        false
+    }
+}
+
+/// How many bytes come before the first of `stops`, eight at a time.
+fn plain_length(bytes: &[u8], stops: [u8; 3]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const TOPS: u64 = u64::from_ne_bytes([0x80; 8]);
+    let patterns = stops.map(|stop| u64::from_ne_bytes([stop; 8]));
+    let (words, _) = bytes.as_chunks::<8>();
+    // A word holds a stop where its difference from the stop's pattern holds a zero byte.
+    let has_stop = |word: &[u8; 8]| {
+        patterns.iter().any(|pattern| {
+            let difference = u64::from_ne_bytes(*word) ^ pattern;
+            difference.wrapping_sub(ONES) & !difference & TOPS != 0
+        })
+    };
+    let start = 8 * words.iter().position(has_stop).unwrap_or(words.len());
+    let rest = &bytes[start..];
+    start + rest.iter().position(|byte| stops.contains(byte)).unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+#[path = "raw_json_tests.rs"]
+mod tests;

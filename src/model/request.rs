@@ -29,7 +29,8 @@ pub struct Request {
     pub token: Result<Option<Secret>, BadField>,
     /// What is to be run.
     pub name: CommandName,
-    /// The same with its data, or what is wrong with the data.
+    /// The same with its data, or what is wrong with the data: a bad field, a list that does not exist,
+    /// an update of nothing.
     pub command: Result<Command, Failure>,
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::Connection;
+use super::counters::Counters;
 use super::timers::{Timer, Timers};
 use crate::app::App;
 use crate::app::stage::{Action, Stage};
@@ -16,7 +17,7 @@ use crate::clock::{Instant, UnixSeconds};
 use crate::ids::Ticket;
 use crate::limits;
 use crate::model::{Answer, CommandName, Cursor, Failure, List, Request, Statistics};
-use crate::stats::Counters;
+use crate::stats;
 use crate::worker::{Completion, Full, GivenUp, Job, JobKey, JobState, Jobs};
 
 /// The requests in flight, and what carries them.
@@ -146,11 +147,6 @@ impl<J: Jobs> Calls<J> {
         }
     }
 
-    /// How many requests wait for a job.
-    pub(super) fn in_flight_count(&self) -> usize {
-        self.in_flight.len()
-    }
-
     fn act<S>(
         &mut self,
         ticket: Ticket,
@@ -227,6 +223,7 @@ impl<J: Jobs> Calls<J> {
             ("results_late", counters.results_late),
         ]);
         values.extend(self.jobs.statistics());
+        values.push(("log_lines_dropped", stats::LOG_LINES_DROPPED.value()));
         Statistics { values }
     }
 }

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token};
 
 use super::net::{Event, Net};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::Peer;
 use crate::sys;
+
+pub use mio::Waker;
 
 /// mio's poll, the listeners, and a waker for other threads.
 pub struct MioNet {
@@ -37,6 +39,20 @@ pub enum Listener {
 pub enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl From<std::net::TcpListener> for Listener {
+    /// The listener has to be nonblocking.
+    fn from(listener: std::net::TcpListener) -> Listener {
+        Listener::Tcp(TcpListener::from_std(listener))
+    }
+}
+
+impl From<std::os::unix::net::UnixListener> for Listener {
+    /// The listener has to be nonblocking.
+    fn from(listener: std::os::unix::net::UnixListener) -> Listener {
+        Listener::Unix(UnixListener::from_std(listener))
+    }
 }
 
 impl MioNet {

@@ -11,6 +11,7 @@
 mod accept;
 mod calls;
 mod connection;
+mod counters;
 pub mod mio_net;
 pub mod net;
 mod table;

@@ -49,8 +49,4 @@ impl Timers {
         }
         self.armed.pop_first()
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.armed.len()
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ pub(super) fn bind(listen: &[Listen], state_dir: &StateDir) -> Result<Bound, Sta
             ListenAddress::Tcp(address) => {
                 let failed = |error| StartError(format!("can't listen on tcp://{address}: {error}"));
                 let (listener, address) = bind_tcp(*address).map_err(failed)?;
-                bound.listeners.push(Listener::Tcp(listener));
+                bound.listeners.push(listener.into());
                 bound.addresses.push(ListenAddress::Tcp(address));
             }
             ListenAddress::Unix(path) => {
@@ -94,7 +94,7 @@ pub(super) fn bind(listen: &[Listen], state_dir: &StateDir) -> Result<Bound, Sta
                 let listener = if is_own { bind_private(path) } else { bind_unix(path) }.map_err(failed)?;
                 listener.set_nonblocking(true).map_err(failed)?;
                 bound.sockets.push(SocketFile(path.clone()));
-                bound.listeners.push(Listener::Unix(mio::net::UnixListener::from_std(listener)));
+                bound.listeners.push(listener.into());
                 bound.addresses.push(ListenAddress::Unix(path.clone()));
             }
         }
@@ -102,7 +102,7 @@ pub(super) fn bind(listen: &[Listen], state_dir: &StateDir) -> Result<Bound, Sta
     Ok(bound)
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<(mio::net::TcpListener, SocketAddr)> {
+fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A server that was just stopped leaves connections behind that must not keep its successor out.
     socket.set_reuse_address(true)?;
@@ -113,9 +113,9 @@ fn bind_tcp(address: SocketAddr) -> io::Result<(mio::net::TcpListener, SocketAdd
     socket.bind(&address.into())?;
     socket.listen(limits::LISTEN_BACKLOG)?;
     socket.set_nonblocking(true)?;
-    let listener = std::net::TcpListener::from(socket);
+    let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
-    Ok((mio::net::TcpListener::from_std(listener), address))
+    Ok((listener, address))
 }
 
 /// Binds a socket that somebody named, in place of one that a dead server has left there.

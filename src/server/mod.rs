@@ -10,15 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use mio::Waker;
-
 use crate::app::presence::Admission;
 use crate::app::token::SystemRandom;
 use crate::app::{self, App};
 use crate::clock::SystemClock;
 use crate::config::{Config, Listen, ListenAddress};
 use crate::limits;
-use crate::reactor::mio_net::MioNet;
+use crate::reactor::mio_net::{MioNet, Waker};
 use crate::reactor::{self, ListenerSettings, Reactor};
 use crate::session::Rules;
 use crate::store;

@@ -1,1 +1,305 @@
+//! The store in the process's memory: for tests, and for those who want nothing kept.
+//!
+//! All connections share one set of tables behind one lock. Every write is checked as a whole before
+//! anything changes, so nothing has to be undone. What can't be asked for yet (when a VM registered or
+//! last logged in) is not kept.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::{Store, StoreError, StoreFactory, VmPage, Write, Written};
+use crate::clock::UnixSeconds;
+use crate::ids::{DiskId, VmId};
+use crate::limits;
+use crate::model::{Credentials, Disk, DiskChange, DiskOfVm, Login, NewVm, TokenHash, Vm, VmChange, VmName};
+
+/// Makes connections to tables of its own.
+pub(super) struct MemoryFactory {
+    tables: Arc<Mutex<Tables>>,
+}
+
+/// One connection.
+struct MemoryStore {
+    tables: Arc<Mutex<Tables>>,
+}
+
+/// Everything there is. Each name, disk and token that is known somewhere is known everywhere.
+#[derive(Default)]
+struct Tables {
+    vms: BTreeMap<VmId, Row>,
+    names: HashMap<VmName, VmId>,
+    disk_owners: BTreeMap<DiskId, VmId>,
+    tokens: HashMap<TokenHash, Token>,
+    tokens_by_expiry: BTreeSet<(UnixSeconds, TokenHash)>,
+    last_vm_id: i64,
+    last_disk_id: i64,
+}
+
+struct Row {
+    vm: Vm,
+    password_hash: Option<String>,
+    epoch: i64,
+    /// The oldest first.
+    tokens: VecDeque<TokenHash>,
+}
+
+struct Token {
+    vm: VmId,
+    expires: UnixSeconds,
+}
+
+impl MemoryFactory {
+    pub(super) fn new() -> MemoryFactory {
+        MemoryFactory { tables: Arc::default() }
+    }
+}
+
+impl StoreFactory for MemoryFactory {
+    fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
+        Ok(Box::new(MemoryStore { tables: Arc::clone(&self.tables) }))
+    }
+}
+
+impl MemoryStore {
+    /// A thread that panicked may have left a change half made; then nothing can be relied upon.
+    fn lock(&self) -> Result<MutexGuard<'_, Tables>, StoreError> {
+        self.tables.lock().map_err(|_| StoreError::Unavailable("a panic ended a change half-way".to_owned()))
+    }
+}
+
+impl Store for MemoryStore {
+    fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+        match self.lock() {
+            Ok(mut tables) => writes.iter().map(|write| tables.run(write)).collect(),
+            Err(error) => vec![Err(error); writes.len()],
+        }
+    }
+
+    fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
+        let tables = self.lock()?;
+        let row = tables.names.get(name).and_then(|id| tables.vms.get(id));
+        Ok(row.map(|row| Credentials { login: row.login(), password_hash: row.password_hash.clone() }))
+    }
+
+    fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
+        let tables = self.lock()?;
+        let token = tables.tokens.get(token).filter(|token| token.expires > now);
+        Ok(token.and_then(|token| tables.vms.get(&token.vm)).map(Row::login))
+    }
+
+    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
+        Ok(self.lock()?.vms.get(&login.id).is_some_and(|row| row.epoch == login.epoch))
+    }
+
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+        let tables = self.lock()?;
+        let mut vms: Vec<Vm> = Vec::new();
+        let mut rows = 0;
+        for row in tables.vms.range((Excluded(after), Unbounded)).map(|(_, row)| row) {
+            rows += 1 + row.vm.disks.len();
+            if rows > rows_max && !vms.is_empty() {
+                return Ok(VmPage { vms, is_last: false });
+            }
+            vms.push(row.vm.clone());
+        }
+        Ok(VmPage { vms, is_last: true })
+    }
+
+    fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
+        let tables = self.lock()?;
+        let ids: BTreeSet<&VmId> = ids.iter().collect();
+        Ok(ids.into_iter().filter_map(|id| tables.vms.get(id)).map(|row| row.vm.clone()).collect())
+    }
+
+    fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
+        let tables = self.lock()?;
+        let disks = tables.disk_owners.range((Excluded(after), Unbounded)).filter_map(|(id, owner)| {
+            let vm = &tables.vms.get(owner)?.vm;
+            let place = vm.disks.binary_search_by_key(id, |disk| disk.id).ok()?;
+            Some(DiskOfVm { disk: vm.disks[place], vm_id: vm.id, vm_name: vm.name.clone() })
+        });
+        Ok(disks.take(count_max).collect())
+    }
+}
+
+impl Tables {
+    fn run(&mut self, write: &Write) -> Result<Written, StoreError> {
+        let written = match write {
+            Write::Register { vm, vms_max, now: _ } => self.register(vm, *vms_max),
+            Write::Update { login, change } => self.update(login, change),
+            Write::IssueToken { login, token, expires, replaces, rehash, now } => {
+                self.require_new_token(token)?;
+                let row = self.require_current(login)?;
+                if rehash.is_some() {
+                    row.password_hash.clone_from(rehash);
+                }
+                self.sweep_tokens(*now);
+                if let Some(replaced) = replaces {
+                    self.end_token(replaced);
+                }
+                self.add_token(login.id, *token, *expires);
+                Ok(Written::TokenIssued)
+            }
+            Write::EndTokens { login, tokens } => {
+                self.require_current(login)?;
+                for token in tokens {
+                    self.end_token(token);
+                }
+                Ok(Written::TokensEnded)
+            }
+            Write::Remove(name) => self.remove(name),
+            Write::ChangePassword { name, password_hash } => self.change_password(name, password_hash),
+        };
+        self.check_invariants();
+        written
+    }
+
+    fn require_current(&mut self, login: &Login) -> Result<&mut Row, StoreError> {
+        self.vms.get_mut(&login.id).filter(|row| row.epoch == login.epoch).ok_or(StoreError::NotCurrent)
+    }
+
+    /// Two random tokens are never the same: a caller that repeats itself is at fault.
+    fn require_new_token(&self, token: &TokenHash) -> Result<(), StoreError> {
+        if self.tokens.contains_key(token) {
+            return Err(StoreError::Unavailable("the token exists already".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn register(&mut self, new: &NewVm, vms_max: u64) -> Result<Written, StoreError> {
+        if self.names.contains_key(&new.name) {
+            return Err(StoreError::AlreadyRegistered);
+        }
+        if self.vms.len() as u64 >= vms_max {
+            return Err(StoreError::VmLimitReached);
+        }
+        self.last_vm_id += 1;
+        let id = VmId(self.last_vm_id);
+        let disks = self.add_disks(id, &new.disk_sizes_gib);
+        let vm = Vm { id, name: new.name.clone(), shape: new.shape, disks };
+        let password_hash = new.password_hash.clone();
+        self.vms.insert(id, Row { vm, password_hash, epoch: 0, tokens: VecDeque::new() });
+        self.names.insert(new.name.clone(), id);
+        Ok(Written::Registered(id))
+    }
+
+    fn update(&mut self, login: &Login, change: &VmChange) -> Result<Written, StoreError> {
+        let vm = &mut self.require_current(login)?.vm;
+        if let Some(DiskChange::Resize(changes)) = &change.disks {
+            resize_disks(&mut vm.disks, changes)?;
+        }
+        vm.shape.ram_mib = change.ram_mib.unwrap_or(vm.shape.ram_mib);
+        vm.shape.cpus = change.cpus.unwrap_or(vm.shape.cpus);
+        if let Some(DiskChange::Replace(sizes)) = &change.disks {
+            self.replace_disks(login.id, sizes);
+        }
+        Ok(Written::Updated)
+    }
+
+    fn replace_disks(&mut self, id: VmId, sizes: &[u64]) {
+        let Some(row) = self.vms.get_mut(&id) else { return };
+        let mut disks = std::mem::take(&mut row.vm.disks);
+        for surplus in disks.drain(sizes.len().min(disks.len())..) {
+            self.disk_owners.remove(&surplus.id);
+        }
+        for (disk, size) in disks.iter_mut().zip(sizes) {
+            disk.size_gib = *size;
+        }
+        disks.extend(self.add_disks(id, &sizes[disks.len()..]));
+        if let Some(row) = self.vms.get_mut(&id) {
+            row.vm.disks = disks;
+        }
+    }
+
+    fn add_disks(&mut self, owner: VmId, sizes: &[u64]) -> Vec<Disk> {
+        let mut disks = Vec::with_capacity(sizes.len());
+        for size_gib in sizes {
+            self.last_disk_id += 1;
+            let id = DiskId(self.last_disk_id);
+            self.disk_owners.insert(id, owner);
+            disks.push(Disk { id, size_gib: *size_gib });
+        }
+        disks
+    }
+
+    fn sweep_tokens(&mut self, now: UnixSeconds) {
+        for _ in 0..limits::TOKENS_SWEPT_PER_ISSUE {
+            match self.tokens_by_expiry.first() {
+                Some((expires, token)) if *expires <= now => self.end_token(&token.clone()),
+                _ => return,
+            }
+        }
+    }
+
+    fn add_token(&mut self, vm: VmId, token: TokenHash, expires: UnixSeconds) {
+        let Some(row) = self.vms.get_mut(&vm) else { return };
+        row.tokens.push_back(token);
+        let too_many = row.tokens.len().saturating_sub(limits::TOKENS_PER_VM_MAX);
+        let oldest: Vec<TokenHash> = row.tokens.iter().take(too_many).copied().collect();
+        self.tokens.insert(token, Token { vm, expires });
+        self.tokens_by_expiry.insert((expires, token));
+        for token in &oldest {
+            self.end_token(token);
+        }
+    }
+
+    fn end_token(&mut self, hash: &TokenHash) {
+        let Some(token) = self.tokens.remove(hash) else { return };
+        self.tokens_by_expiry.remove(&(token.expires, *hash));
+        if let Some(row) = self.vms.get_mut(&token.vm) {
+            row.tokens.retain(|of_vm| of_vm != hash);
+        }
+    }
+
+    fn end_all_tokens(&mut self, tokens: VecDeque<TokenHash>) {
+        for token in &tokens {
+            self.end_token(token);
+        }
+    }
+
+    fn remove(&mut self, name: &VmName) -> Result<Written, StoreError> {
+        let id = self.names.remove(name).ok_or(StoreError::UnknownVm)?;
+        let row = self.vms.remove(&id).ok_or(StoreError::UnknownVm)?;
+        for disk in &row.vm.disks {
+            self.disk_owners.remove(&disk.id);
+        }
+        self.end_all_tokens(row.tokens);
+        Ok(Written::Removed)
+    }
+
+    fn change_password(&mut self, name: &VmName, password_hash: &str) -> Result<Written, StoreError> {
+        let id = self.names.get(name).ok_or(StoreError::UnknownVm)?;
+        let row = self.vms.get_mut(id).ok_or(StoreError::UnknownVm)?;
+        row.password_hash = Some(password_hash.to_owned());
+        row.epoch += 1;
+        let tokens = std::mem::take(&mut row.tokens);
+        self.end_all_tokens(tokens);
+        Ok(Written::PasswordChanged)
+    }
+
+    fn check_invariants(&self) {
+        debug_assert_eq!(self.vms.len(), self.names.len());
+        debug_assert_eq!(self.tokens.len(), self.tokens_by_expiry.len());
+    }
+}
+
+impl Row {
+    fn login(&self) -> Login {
+        Login { id: self.vm.id, epoch: self.epoch, name: self.vm.name.clone() }
+    }
+}
+
+/// All of `changes` or none.
+fn resize_disks(disks: &mut [Disk], changes: &[(DiskId, u64)]) -> Result<(), StoreError> {
+    let place_of = |disks: &[Disk], id: &DiskId| disks.binary_search_by_key(id, |disk| disk.id);
+    if let Some((unknown, _)) = changes.iter().find(|(id, _)| place_of(disks, id).is_err()) {
+        return Err(StoreError::UnknownDisk(*unknown));
+    }
+    for (id, size_gib) in changes {
+        if let Ok(place) = place_of(disks, id) {
+            disks[place].size_gib = *size_gib;
+        }
+    }
+    Ok(())
+}

@@ -1,14 +1,18 @@
 //! Where VMs, disks and tokens are kept: the trait that every store implements, and the stores.
 //!
 //! A store blocks; each worker thread has one of its own. One method per need, not one per table.
+//! Nothing here reads a clock, hashes a password or knows who may ask for what.
 
-pub mod memory;
+#[cfg(test)]
+mod contract;
+mod memory;
 #[cfg(feature = "sqlite")]
-pub mod migrate;
+mod migrate;
 #[cfg(feature = "sqlite")]
-pub mod sqlite;
+mod sqlite;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
@@ -31,14 +35,23 @@ pub trait Store: Send {
     fn is_current(&mut self, login: &Login) -> Result<bool, StoreError>;
 
     /// VMs with an id above `after` in ascending order: as many as fit in `rows_max` rows (each VM and
-    /// each of its disks is a row), at least one if there is any. Empty: there are no more.
-    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<Vec<Vm>, StoreError>;
+    /// each of its disks is a row), at least one if there is any.
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError>;
 
     /// Those of the VMs `ids` that exist, in no particular order.
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError>;
 
     /// Disks with an id above `after` in ascending order, at most `count_max`. Fewer: there are no more.
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError>;
+}
+
+/// Some of the VMs that there are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct VmPage {
+    /// The VMs, in ascending order of id.
+    pub vms: Vec<Vm>,
+    /// There was none behind them.
+    pub is_last: bool,
 }
 
 /// Makes connections to one store.
@@ -94,7 +107,8 @@ pub enum Write {
         /// When.
         now: UnixSeconds,
     },
-    /// Ends tokens of the VM `login`; those that don't exist are ended already.
+    /// Ends tokens, whosever they are: the connection that asks was given them under several logins,
+    /// maybe. Those that don't exist are ended already.
     EndTokens {
         /// Whose request it is: must be current.
         login: Login,
@@ -148,6 +162,63 @@ pub enum StoreError {
     Refused(String),
 }
 
+/// Opens the store at `location`, made first where there is none and brought up to date where it is
+/// older than this program. Several processes may do this to one store at the same time.
+pub fn open(location: &Location) -> Result<Arc<dyn StoreFactory>, StoreError> {
+    match location {
+        Location::Memory => Ok(Arc::new(memory::MemoryFactory::new())),
+        #[cfg(feature = "sqlite")]
+        Location::Sqlite(path) => Ok(Arc::new(sqlite::SqliteFactory::open(path)?)),
+    }
+}
+
+impl Location {
+    /// Reads what `--store` says. The error tells what is allowed, without repeating `text`: a URL may
+    /// hold a password.
+    pub fn parse(text: &str) -> Result<Location, String> {
+        if text == "memory:" {
+            return Ok(Location::Memory);
+        }
+        if text.starts_with("postgresql:") || text.starts_with("postgres:") {
+            return Err(format!("PostgreSQL is not available in this build yet: {ALLOWED}"));
+        }
+        match text.strip_prefix("sqlite:") {
+            Some(path) => Location::parse_sqlite(path),
+            None => Err(ALLOWED.to_owned()),
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn parse_sqlite(path: &str) -> Result<Location, String> {
+        match path {
+            "" => Err(format!("sqlite: needs the path of a file: {ALLOWED}")),
+            // To SQLite itself this means what is called `memory:` here.
+            ":memory:" => Err(format!("a store in memory is called memory: here: {ALLOWED}")),
+            path => Ok(Location::Sqlite(path.into())),
+        }
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    fn parse_sqlite(_path: &str) -> Result<Location, String> {
+        Err(format!("this build has no SQLite: {ALLOWED}"))
+    }
+}
+
+#[cfg(feature = "sqlite")]
+const ALLOWED: &str = "allowed are sqlite:PATH (one file) and memory: (gone with the process)";
+#[cfg(not(feature = "sqlite"))]
+const ALLOWED: &str = "allowed is memory: (gone with the process)";
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::Memory => f.write_str("memory:"),
+            #[cfg(feature = "sqlite")]
+            Location::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -165,3 +236,35 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_is_read_and_shown_the_same() {
+        for text in ["memory:", "sqlite:/var/lib/vmherd/vmherd.db", "sqlite:a file", "sqlite:file:x?mode=ro"]
+        {
+            if cfg!(feature = "sqlite") || text == "memory:" {
+                assert_eq!(Location::parse(text).expect(text).to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_location_is_told_what_is_allowed_and_not_repeated() {
+        let bad = ["", "memory", "Memory:", "memory:x", "sqlite", "sqlite:", "sqlite::memory:", "/var/x.db"];
+        for text in bad.into_iter().chain(["postgresql://u:hunter2@h/d", "postgres://u:hunter2@h/d"]) {
+            let error = Location::parse(text).expect_err(text);
+            assert!(error.contains("memory:") && !error.contains("hunter2"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_this_build_does_not_have_is_named() {
+        let error = Location::parse("postgresql://localhost/vmherd").unwrap_err();
+        assert!(error.starts_with("PostgreSQL is not available in this build yet"), "{error}");
+        #[cfg(not(feature = "sqlite"))]
+        assert!(Location::parse("sqlite:x").unwrap_err().starts_with("this build has no SQLite"));
+    }
+}

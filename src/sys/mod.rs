@@ -1,7 +1,20 @@
 //! Small safe wrappers over what the standard library lacks of the system. The only `unsafe` there is.
+//!
+//! Each call into libc stands alone in a function whose types leave the caller no way to misuse it, with
+//! the reason why it is sound beside it.
 
-/// Overwrites `bytes` in a way that the compiler does not leave out.
-pub fn wipe(bytes: &mut [u8]) {
-    bytes.fill(0);
-    std::hint::black_box(bytes);
+pub mod memory;
+pub mod poll;
+pub mod process;
+pub mod signals;
+pub mod socket;
+pub mod terminal;
+
+pub use memory::wipe;
+
+use std::io;
+
+/// The result of a call that tells failure by -1 and `errno`.
+fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -1,0 +1,159 @@
+//! Password hashes: what is accepted, what is refused, and that nobody's take the same work.
+
+use super::*;
+
+/// Cheap enough to hash many times.
+const CHEAP: Cost = Cost { memory_kib: 64, passes: 2, lanes: 1 };
+
+const PASSWORD: &str = "securePass123 – пароль";
+
+/// Made of [`PASSWORD`] by the reference implementation (through argon2-cffi 25.1.0).
+const REFERENCE_DEFAULT: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$Kvwb05PNyLP0eoYf9cqwNV1f3bHXdAvr/YkcYjMufM4";
+const REFERENCE_SHORT: &str =
+    "$argon2id$v=19$m=64,t=3,p=2$MDEyMzQ1Njc4OWFiY2RlZg$nlndSH8w6seQd5pVX8dxug0ijAXokKYa";
+const REFERENCE_OLD: &str =
+    "$argon2id$v=16$m=256,t=2,p=4$MDEyMzQ1Njc4OWFiY2RlZg$iHyVC6QgqCdMeKTZSM8APyD8J8/4vU1LgjKmFo/zpLA";
+const REFERENCE_ARGON2I: &str =
+    "$argon2i$v=19$m=64,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$pDs9YH0GQ6DZjKO5ISGylsHliC5mHHSRCtxrY6NuDxs";
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text)
+}
+
+fn verify(cost: Cost, password: &str, stored: &str) -> Verdict {
+    Hasher::new(cost).verify(&secret(password), Some(stored)).unwrap()
+}
+
+#[test]
+fn a_hash_is_right_for_its_password_only() {
+    let mut hasher = Hasher::new(CHEAP);
+    let stored = hasher.hash(&secret(PASSWORD)).unwrap();
+    assert!(stored.starts_with("$argon2id$v=19$m=64,t=2,p=1$"), "{stored}");
+    assert_eq!(hasher.verify(&secret(PASSWORD), Some(&stored)), Ok(Verdict::Right));
+    for wrong in ["", "securePass124", "securePass123 – парол", "securePass123 – пароль "] {
+        assert_eq!(hasher.verify(&secret(wrong), Some(&stored)), Ok(Verdict::Wrong), "{wrong}");
+    }
+    hasher.release_memory();
+    assert_eq!(hasher.verify(&secret(PASSWORD), Some(&stored)), Ok(Verdict::Right));
+}
+
+#[test]
+fn every_hash_has_a_salt_of_its_own() {
+    let mut hasher = Hasher::new(CHEAP);
+    assert_ne!(hasher.hash(&secret(PASSWORD)).unwrap(), hasher.hash(&secret(PASSWORD)).unwrap());
+}
+
+#[test]
+fn hashes_of_the_reference_implementation_are_understood() {
+    let default = Cost {
+        memory_kib: limits::ARGON2_MEMORY_KIB,
+        passes: limits::ARGON2_PASSES,
+        lanes: limits::ARGON2_LANES,
+    };
+    assert_eq!(verify(default, PASSWORD, REFERENCE_DEFAULT), Verdict::Right);
+    assert_eq!(verify(default, "securePass123", REFERENCE_DEFAULT), Verdict::Wrong);
+    for stored in [REFERENCE_SHORT, REFERENCE_OLD] {
+        assert_ne!(verify(CHEAP, PASSWORD, stored), Verdict::Wrong, "{stored}");
+        assert_eq!(verify(CHEAP, "securePass123", stored), Verdict::Wrong, "{stored}");
+    }
+}
+
+#[test]
+fn a_weaker_hash_is_made_anew_when_its_password_is_known() {
+    let strong = Cost { memory_kib: 128, passes: 3, lanes: 2 };
+    let weaker =
+        [Cost { memory_kib: 127, ..strong }, Cost { passes: 2, ..strong }, Cost { lanes: 1, ..strong }]
+            .map(|cost| Hasher::new(cost).hash(&secret(PASSWORD)).unwrap());
+    let mut stored: Vec<&str> = weaker.iter().map(String::as_str).collect();
+    // A short output, and the first version of argon2.
+    stored.extend([REFERENCE_SHORT, REFERENCE_OLD]);
+    for stored in stored {
+        let Verdict::RightRehashed(new) = verify(strong, PASSWORD, stored) else {
+            panic!("not made anew: {stored}");
+        };
+        assert_eq!(verify(strong, PASSWORD, &new), Verdict::Right, "{new}");
+        assert_eq!(verify(strong, "securePass123", stored), Verdict::Wrong, "{stored}");
+    }
+    let stronger = Cost { memory_kib: 256, passes: 4, lanes: 3 };
+    for cost in [strong, stronger] {
+        let stored = Hasher::new(cost).hash(&secret(PASSWORD)).unwrap();
+        assert_eq!(verify(strong, PASSWORD, &stored), Verdict::Right, "{stored}");
+    }
+}
+
+#[test]
+fn hashes_that_would_cost_too_much_or_are_no_argon2id_are_refused_unrun() {
+    let phc =
+        |start: &str| format!("{start}$MDEyMzQ1Njc4OWFiY2RlZg$Kvwb05PNyLP0eoYf9cqwNV1f3bHXdAvr/YkcYjMufM4");
+    let cases = [
+        (phc("$argon2id$v=19$m=65537,t=2,p=1"), HashRefusal::TooCostly(65_537, 2, 1)),
+        (phc("$argon2id$v=19$m=4294967295,t=2,p=1"), HashRefusal::TooCostly(u32::MAX, 2, 1)),
+        (phc("$argon2id$v=19$m=64,t=11,p=1"), HashRefusal::TooCostly(64, 11, 1)),
+        (phc("$argon2id$v=19$m=64,t=2,p=5"), HashRefusal::TooCostly(64, 2, 5)),
+        (phc("$argon2id$v=19$m=4294967296,t=2,p=1"), HashRefusal::Malformed),
+        (phc("$argon2id$v=19$m=8,t=2,p=2"), HashRefusal::Malformed),
+        (phc("$argon2id$v=18$m=64,t=2,p=1"), HashRefusal::Malformed),
+        (phc("$argon2id$v=19$m=64,t=0,p=1"), HashRefusal::Malformed),
+        (REFERENCE_ARGON2I.to_string(), HashRefusal::OtherAlgorithm),
+        (phc("$scrypt$ln=15"), HashRefusal::OtherAlgorithm),
+        ("$argon2id$v=19$m=64,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg".to_string(), HashRefusal::Malformed),
+        ("$argon2id$v=19$m=64,t=2,p=1".to_string(), HashRefusal::Malformed),
+        (String::new(), HashRefusal::Malformed),
+        (PASSWORD.to_string(), HashRefusal::Malformed),
+    ];
+    for (stored, refusal) in cases {
+        assert_eq!(StoredHash::parse(&stored).err(), Some(refusal), "{stored}");
+        let mut hasher = Hasher::new(CHEAP);
+        assert_eq!(hasher.verify(&secret(PASSWORD), Some(&stored)), Ok(Verdict::Wrong), "{stored}");
+        assert!(has_run_for_nobody(&hasher, PASSWORD), "{stored}");
+    }
+    let allowed = phc("$argon2id$v=19$m=65536,t=10,p=4");
+    assert!(StoredHash::parse(&allowed).is_ok(), "the limits themselves are allowed");
+}
+
+#[test]
+fn nothing_to_compare_with_takes_a_whole_hash_of_the_configured_cost() {
+    let mut hasher = Hasher::new(CHEAP);
+    assert_eq!(hasher.verify(&secret(PASSWORD), None), Ok(Verdict::Wrong));
+    assert!(has_run_for_nobody(&hasher, PASSWORD));
+    assert!(!has_run_for_nobody(&hasher, "securePass123"), "the evidence depends on the password");
+    assert!(!has_run_for_nobody(&Hasher::new(CHEAP), PASSWORD), "the evidence depends on the run");
+}
+
+#[test]
+fn the_memory_of_a_larger_hash_is_not_kept() {
+    let large = Cost { memory_kib: 4 * CHEAP.memory_kib, ..CHEAP };
+    let stored = Hasher::new(large).hash(&secret(PASSWORD)).unwrap();
+    let mut hasher = Hasher::new(CHEAP);
+    assert_eq!(hasher.verify(&secret(PASSWORD), Some(&stored)), Ok(Verdict::Right));
+    assert_eq!(hasher.blocks.capacity(), 0);
+}
+
+#[test]
+fn a_cost_that_cannot_be_is_an_error_and_no_panic() {
+    let mut hasher = Hasher::new(Cost { memory_kib: 7, passes: 1, lanes: 1 });
+    assert!(hasher.hash(&secret(PASSWORD)).is_err());
+    assert!(hasher.verify(&secret(PASSWORD), None).is_err());
+}
+
+#[test]
+fn comparing_looks_at_every_byte() {
+    assert!(is_equal(b"", b""));
+    assert!(is_equal(b"abc", b"abc"));
+    for different in [&b"abd"[..], b"bbc", b"ab", b"abcd"] {
+        assert!(!is_equal(b"abc", different));
+    }
+}
+
+/// Whether the hasher's memory is what a run for nobody with `password` at [`CHEAP`] leaves behind.
+fn has_run_for_nobody(hasher: &Hasher, password: &str) -> bool {
+    let params = Params::new(CHEAP.memory_kib, CHEAP.passes, CHEAP.lanes, Some(32)).unwrap();
+    let mut blocks = vec![Block::new(); params.block_count()];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(password.as_bytes(), &DUMMY_SALT, &mut [0; 32], &mut blocks)
+        .unwrap();
+    let words =
+        |blocks: &[Block]| -> Vec<u64> { blocks.iter().flat_map(|block| block.as_ref()).copied().collect() };
+    words(&blocks) == words(&hasher.blocks)
+}

@@ -1,0 +1,157 @@
+//! The command line as flags with their values and what stands between them; knows no setting.
+
+use std::ffi::OsString;
+
+use super::ConfigError;
+
+/// A flag that may be given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Flag {
+    /// Its name without the dashes.
+    pub(crate) name: &'static str,
+    /// What follows it.
+    pub(crate) takes: Takes,
+    /// Whether it may be given more than once.
+    pub(crate) is_repeatable: bool,
+}
+
+/// What follows a flag.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Takes {
+    /// `--flag VALUE` or `--flag=VALUE`.
+    Value,
+    /// `--flag` or `--flag=VALUE`.
+    PerhapsValue,
+    /// `--flag`.
+    Nothing,
+}
+
+/// A command line that has been read.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Arguments {
+    /// Each flag given, in order, with its value.
+    pub(crate) flags: Vec<(&'static str, Option<String>)>,
+    /// What is neither a flag nor a flag's value, in order.
+    pub(crate) strays: Vec<String>,
+}
+
+impl Arguments {
+    /// Reads `args` (without the program's name). What follows `--` is no flag.
+    pub(crate) fn read(
+        args: impl IntoIterator<Item = OsString>,
+        known: &[Flag],
+    ) -> Result<Arguments, ConfigError> {
+        let mut args = args.into_iter().peekable();
+        let mut arguments = Arguments::default();
+        let mut is_flags_over = false;
+        while let Some(arg) = args.next() {
+            let text = into_text(arg)?;
+            if is_flags_over || text == "-" || !text.starts_with('-') {
+                arguments.strays.push(text);
+                continue;
+            }
+            if text == "--" {
+                is_flags_over = true;
+                continue;
+            }
+            let (flag, mut value) = split_flag(&text, known)?;
+            if flag.takes == Takes::Value && value.is_none() {
+                let following = args.next_if(|next| !next.as_encoded_bytes().starts_with(b"--"));
+                value = Some(into_text(following.ok_or_else(|| missing_value(flag.name))?)?);
+            }
+            arguments.add(flag, value)?;
+        }
+        Ok(arguments)
+    }
+
+    /// Whether the flag `name` was given.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.flags.iter().any(|(given, _)| *given == name)
+    }
+
+    /// The values of the flag `name`, in order; an absent value is left out.
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.flags.iter().filter(move |(given, _)| *given == name).filter_map(|(_, value)| value.as_deref())
+    }
+
+    fn add(&mut self, flag: &Flag, value: Option<String>) -> Result<(), ConfigError> {
+        let name = flag.name;
+        if value.is_some() && flag.takes == Takes::Nothing {
+            return Err(ConfigError::Usage(format!("--{name} takes no value")));
+        }
+        if self.has(name) && !flag.is_repeatable {
+            return Err(ConfigError::Usage(format!("--{name} is given twice")));
+        }
+        self.flags.push((name, value));
+        Ok(())
+    }
+}
+
+/// The one of `candidates` that `word` is a slip or the beginning of.
+pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    let slips_max = (word.len() / 3).clamp(1, 4);
+    let by_distance = candidates.clone().map(|candidate| (distance(word, candidate), candidate));
+    let near = by_distance.filter(|(distance, _)| *distance <= slips_max).min().map(|(_, near)| near);
+    near.or_else(|| {
+        let mut longer = candidates.filter(|candidate| word.len() >= 3 && candidate.starts_with(word));
+        longer.next().filter(|_| longer.next().is_none())
+    })
+}
+
+/// How many letters must be added, dropped, replaced or swapped with their neighbour to make one word
+/// the other. Words longer than any flag are taken as infinitely far.
+pub(super) fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    if one.len().max(other.len()) > 64 {
+        return usize::MAX;
+    }
+    let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];
+    for (i, &left) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, &right) in other.iter().enumerate() {
+            let replaced = rows[i][j] + usize::from(left != right);
+            let mut least = replaced.min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && left == other[j - 1] && one[i - 1] == right {
+                least = least.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[one.len()][other.len()]
+}
+
+fn into_text(arg: OsString) -> Result<String, ConfigError> {
+    arg.into_string().map_err(|arg| ConfigError::Usage(format!("argument {arg:?} is not valid UTF-8")))
+}
+
+/// The flag that `text` names and the value that stands in the same argument.
+fn split_flag<'a>(text: &str, known: &'a [Flag]) -> Result<(&'a Flag, Option<String>), ConfigError> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    let long = match name {
+        "-h" => "help",
+        "-V" => "version",
+        _ => name.strip_prefix("--").unwrap_or_default(),
+    };
+    match known.iter().find(|flag| flag.name == long) {
+        Some(flag) => Ok((flag, value)),
+        None => Err(unknown_flag(name, known)),
+    }
+}
+
+fn unknown_flag(name: &str, known: &[Flag]) -> ConfigError {
+    let near = nearest(name.trim_start_matches('-'), known.iter().map(|flag| flag.name));
+    ConfigError::Usage(match near {
+        Some(near) => format!("there is no flag {name:?}; is --{near} meant?"),
+        None => format!("there is no flag {name:?}; see --help"),
+    })
+}
+
+fn missing_value(name: &str) -> ConfigError {
+    ConfigError::Usage(format!(
+        "--{name} needs a value: --{name} VALUE (--{name}=VALUE if it begins with --)"
+    ))
+}

@@ -1,0 +1,75 @@
+//! The environment, as far as settings go.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::ConfigError;
+use super::arguments::nearest;
+use super::settings::SETTINGS;
+
+/// The variables that say something about settings. One that is set to nothing or
+/// white space counts as not set.
+pub(crate) struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+}
+
+impl Environment {
+    /// Keeps what matters of `environment`.
+    pub(crate) fn collect(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
+        let matters =
+            |name: &OsStr| name.as_bytes().starts_with(PREFIX) || PLACES.iter().any(|place| name == *place);
+        let variables =
+            environment.into_iter().filter(|(name, value)| matters(name) && !value.is_empty()).collect();
+        Environment { variables }
+    }
+
+    /// The text of a variable.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ConfigError> {
+        match self.variables.get(OsStr::new(name)) {
+            None => Ok(None),
+            Some(value) => value
+                .to_str()
+                .map(|text| Some(text).filter(|text| !text.trim().is_empty()))
+                .ok_or_else(|| {
+                    ConfigError::Value(format!(
+                        "{name}: {value:?} is not valid UTF-8, which every setting must be"
+                    ))
+                }),
+        }
+    }
+
+    /// The path in a variable, of whatever bytes.
+    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.variables.get(OsStr::new(name)).map(PathBuf::from)
+    }
+
+    /// The first of the directories that systemd made for the service.
+    pub(super) fn systemd_state_directory(&self) -> Option<PathBuf> {
+        let directories = self.variables.get(OsStr::new("STATE_DIRECTORY"))?;
+        let first = directories.as_bytes().split(|byte| *byte == b':').find(|path| !path.is_empty())?;
+        Some(PathBuf::from(OsStr::from_bytes(first)))
+    }
+
+    /// A warning for each variable that looks like a setting and is none.
+    pub(crate) fn unknown_settings(&self) -> Vec<String> {
+        let known: Vec<String> = SETTINGS.iter().filter_map(|setting| setting.environment()).collect();
+        let unknown = self.variables.keys().filter(|name| {
+            name.as_bytes().starts_with(PREFIX) && !known.iter().any(|known| *name == known.as_str())
+        });
+        unknown
+            .map(|name| {
+                match name.to_str().and_then(|name| nearest(name, known.iter().map(String::as_str))) {
+                    Some(near) => format!("environment variable {name:?} is no setting; is {near} meant?"),
+                    None => format!("environment variable {name:?} is no setting; see vmherd --help"),
+                }
+            })
+            .collect()
+    }
+}
+
+/// What the names of settings begin with.
+const PREFIX: &[u8] = b"VMHERD_";
+/// The variables that say where the state directory is.
+const PLACES: [&str; 3] = ["STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"];

@@ -1,0 +1,89 @@
+//! The texts of numbers, times, switches and log filters.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::arguments::distance;
+
+/// A whole number within `allowed`.
+pub(crate) fn number(text: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
+    // `parse` alone would take a plus sign.
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| is_digits && allowed.contains(number))
+}
+
+/// A time: a number, which may have a fraction, and a unit of [`UNITS`]; without one it is seconds.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+    let (number, unit) = text.split_at(digits);
+    if !number.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let unit = if unit.is_empty() { "s" } else { unit };
+    let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    let seconds = number.parse::<f64>().ok()? * unit.as_secs_f64();
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// The shortest text that [`duration`] reads as `duration`, down to milliseconds.
+pub(super) fn duration_text(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    let fits = |unit: &Duration| milliseconds >= unit.as_millis() && milliseconds % unit.as_millis() == 0;
+    match UNITS.iter().rev().find(|(_, unit)| fits(unit)) {
+        Some((name, unit)) => format!("{}{name}", milliseconds / unit.as_millis()),
+        None => "0s".into(),
+    }
+}
+
+/// A switch.
+pub(super) fn switch(text: &str) -> Option<bool> {
+    match text {
+        "1" | "true" | "yes" => Some(true),
+        "0" | "false" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether `text` is a log filter in RUST_LOG's syntax: `LEVEL`, `TARGET` and `TARGET=LEVEL`, separated
+/// by commas, and perhaps `/TEXT` to look for. env_logger itself only complains of a bad one.
+pub(super) fn is_log_filter(text: &str) -> bool {
+    let mut parts = text.split('/');
+    let directives = parts.next().unwrap_or_default();
+    let is_one_search = parts.nth(1).is_none();
+    is_one_search && directives.split(',').map(str::trim).all(is_log_directive)
+}
+
+fn is_log_directive(directive: &str) -> bool {
+    match directive.split_once('=') {
+        Some((target, level)) => is_log_target(target.trim()) && is_level(level.trim()),
+        None => {
+            directive.is_empty()
+                || is_level(directive)
+                || (is_log_target(directive) && !is_nearly_level(directive))
+        }
+    }
+}
+
+fn is_level(text: &str) -> bool {
+    text.parse::<log::LevelFilter>().is_ok()
+}
+
+/// A misspelt level would be taken for a target and silence everything else.
+fn is_nearly_level(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["off", "error", "warn", "info", "debug", "trace"].iter().any(|level| distance(&text, level) == 1)
+        || ["warning", "err", "none"].contains(&text.as_str())
+}
+
+fn is_log_target(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte))
+}
+
+/// The units of time, ascending.
+const UNITS: [(&str, Duration); 5] = [
+    ("ms", Duration::from_millis(1)),
+    ("s", Duration::from_secs(1)),
+    ("m", Duration::from_secs(60)),
+    ("h", Duration::from_secs(3600)),
+    ("d", Duration::from_secs(86_400)),
+];

@@ -1,0 +1,297 @@
+//! From the fields of a request to a [`Request`].
+//!
+//! What is wrong is found in a fixed order: the shape, the command's name, the token, the data. The last
+//! two are left to the caller to tell, since they are told only to those who may run the command.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::LISTS;
+use crate::dialect::fields::{
+    Fields, Hidden, Place, Shown, for_each_element, integer, is_object, secret, string,
+};
+use crate::dialect::json::Envelope;
+use crate::ids::DiskId;
+use crate::limits;
+use crate::model::{
+    BadField, Command, CommandName, Dialect, DiskChange, Failure, NameError, Refusal, Request, Secret,
+    VmChange, VmName, VmShape,
+};
+
+/// Reads a request whose envelope has a `command`.
+pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
+    let known = match known_command(&envelope.fields) {
+        Ok(Some(known)) => known,
+        Ok(None) => return Err(envelope.refuse(Failure::UnknownCommand)),
+        Err(bad_field) => return Err(envelope.refuse(Failure::BadField(bad_field))),
+    };
+    let (token, command) = match read_data(&envelope.fields) {
+        Ok(data) => (token(&data, known.name), command(&data, known)),
+        Err(failure) => (Ok(None), Err(failure)),
+    };
+    Ok(Request { dialect: Dialect::Command, id: envelope.id, token, name: known.name, command })
+}
+
+/// The command that is asked for; `None`: there is no such command.
+fn known_command(envelope: &Fields<'_>) -> Result<Option<&'static KnownCommand>, BadField> {
+    envelope.check_unknown(&["command", "data", "request_id"])?;
+    let bad = |was: &dyn fmt::Display| Place::Top.bad("command", was, "a string");
+    let text = text(value(envelope, "command"), bad)?;
+    Ok(COMMANDS.iter().find(|known| known.text == text))
+}
+
+/// The fields of `data`.
+fn read_data<'a>(envelope: &Fields<'a>) -> Result<Fields<'a>, Failure> {
+    let data = envelope.value("data").unwrap_or("{}");
+    if !is_object(data) {
+        return Err(Failure::BadField(Place::Top.bad("data", Hidden(data), "an object")));
+    }
+    Fields::read(Place::Top, data, &DATA_KEYS).map_err(|error| Failure::InvalidJson(error.to_string()))
+}
+
+/// The token that came with the request, where the command reads one.
+fn token(data: &Fields<'_>, name: CommandName) -> Result<Option<Secret>, BadField> {
+    let Some(value) = data.value("token") else { return Ok(None) };
+    if name.ignores_token() {
+        return Ok(None);
+    }
+    if data.is_repeated("token") {
+        data.check_repeated()?;
+    }
+    if matches!(value, "null" | "\"\"") {
+        return Ok(None);
+    }
+    let bad = |was: &dyn fmt::Display| Place::Top.bad("token", was, "a string or null");
+    secret(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Hidden(value))).map(Some)
+}
+
+/// The command with its data.
+fn command(data: &Fields<'_>, known: &KnownCommand) -> Result<Command, Failure> {
+    data.check_repeated().map_err(Failure::BadField)?;
+    data.check_unknown(known.fields).map_err(Failure::BadField)?;
+    match known.name {
+        CommandName::Ping => Ok(Command::Ping),
+        CommandName::Register => register(data).map_err(Failure::BadField),
+        CommandName::Authenticate => authenticate(data).map_err(Failure::BadField),
+        CommandName::List => list(data),
+        CommandName::Update => update(data),
+        CommandName::Logout => Ok(Command::Logout),
+        CommandName::Stats => Ok(Command::Stats),
+    }
+}
+
+fn register(data: &Fields<'_>) -> Result<Command, BadField> {
+    data.check_missing(&["vm_id", "ram", "cpu", "password", "disks"])?;
+    let name = vm_name(value(data, "vm_id"), VmName::parse_chosen)?;
+    let shape = VmShape { ram_mib: ram(value(data, "ram"))?, cpus: cpu(value(data, "cpu"))? };
+    let password = password(value(data, "password"))?;
+    let disk_sizes_gib = new_disks(value(data, "disks"))?;
+    Ok(Command::Register { name, shape, disk_sizes_gib, password })
+}
+
+fn authenticate(data: &Fields<'_>) -> Result<Command, BadField> {
+    data.check_missing(&["vm_id", "password"])?;
+    let name = vm_name(value(data, "vm_id"), VmName::parse)?;
+    let password = password(value(data, "password"))?;
+    Ok(Command::Authenticate { name, password })
+}
+
+fn list(data: &Fields<'_>) -> Result<Command, Failure> {
+    data.check_missing(&["list_type"]).map_err(Failure::BadField)?;
+    let value = value(data, "list_type");
+    let bad = |was: &dyn fmt::Display| {
+        let names: Vec<&str> = LISTS.iter().map(|&(name, _)| name).collect();
+        Failure::BadField(Place::Top.bad("list_type", was, format!("one of {}", names.join(", "))))
+    };
+    let text = text(value, bad)?;
+    let known = LISTS.iter().find(|(name, _)| *name == text);
+    known.map(|&(_, list)| Command::List(list)).ok_or(Failure::UnknownList)
+}
+
+fn update(data: &Fields<'_>) -> Result<Command, Failure> {
+    let change = VmChange {
+        ram_mib: data.value("ram").map(ram).transpose().map_err(Failure::BadField)?,
+        cpus: data.value("cpu").map(cpu).transpose().map_err(Failure::BadField)?,
+        disks: data.value("disks").map(changed_disks).transpose().map_err(Failure::BadField)?,
+    };
+    if change.is_empty() {
+        return Err(Failure::NoFields);
+    }
+    Ok(Command::Update(change))
+}
+
+/// The value of a field that has been checked not to be missing.
+fn value<'a>(data: &Fields<'a>, name: &'static str) -> &'a str {
+    data.value(name).unwrap_or("null")
+}
+
+/// The string that `value` is, or the error that `bad` makes of what it is.
+fn text<E>(value: &str, bad: impl Fn(&dyn fmt::Display) -> E) -> Result<Cow<'_, str>, E> {
+    string(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Shown(value)))
+}
+
+fn vm_name(value: &str, parse: fn(&str) -> Result<VmName, NameError>) -> Result<VmName, BadField> {
+    let bad = |was: &dyn fmt::Display| {
+        Place::Top.bad("vm_id", was, format_args!("a string of {}", NameError::ALLOWED))
+    };
+    let text = text(value, bad)?;
+    parse(&text).map_err(|error| match error {
+        NameError::Length(bytes) => bad(&format_args!("a string of {bytes} bytes")),
+        NameError::Character(_) | NameError::DigitsOnly => bad(&Shown(value)),
+    })
+}
+
+fn ram(value: &str) -> Result<u32, BadField> {
+    let number = number(Place::Top, "ram", value, u64::from(limits::RAM_MIB_MAX), "MiB")?;
+    Ok(u32::try_from(number).unwrap_or(limits::RAM_MIB_MAX))
+}
+
+fn cpu(value: &str) -> Result<u16, BadField> {
+    let number = number(Place::Top, "cpu", value, u64::from(limits::CPUS_MAX), "processors")?;
+    Ok(u16::try_from(number).unwrap_or(limits::CPUS_MAX))
+}
+
+/// The integer from 1 to `max` that `value` is.
+fn number(place: Place, name: &str, value: &str, max: u64, unit: &str) -> Result<u64, BadField> {
+    integer(value)
+        .filter(|number| (1..=max).contains(number))
+        .ok_or_else(|| place.bad(name, Shown(value), format_args!("an integer from 1 to {max} ({unit})")))
+}
+
+fn password(value: &str) -> Result<Secret, BadField> {
+    let (min, max) = (limits::PASSWORD_BYTES_MIN, limits::PASSWORD_BYTES_MAX);
+    let bad = |was: &dyn fmt::Display| {
+        Place::Top.bad("password", was, format_args!("a string of {min} to {max} bytes"))
+    };
+    let secret = secret(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Hidden(value)))?;
+    match secret.expose().len() {
+        bytes if (min..=max).contains(&bytes) => Ok(secret),
+        bytes => Err(bad(&format_args!("a string of {bytes} bytes"))),
+    }
+}
+
+/// The sizes of the disks that a VM begins with.
+fn new_disks(value: &str) -> Result<Vec<u64>, BadField> {
+    let disks = disks(value, &["disk_size"])?;
+    Ok(disks.into_iter().map(|(_, size_gib)| size_gib).collect())
+}
+
+/// What a list of disks changes: with ids those disks, without ids all disks.
+fn changed_disks(value: &str) -> Result<DiskChange, BadField> {
+    let disks = disks(value, &DISK_KEYS)?;
+    let with_id: Vec<(DiskId, u64)> = disks.iter().filter_map(|&(id, size)| Some((id?, size))).collect();
+    if with_id.is_empty() {
+        return Ok(DiskChange::Replace(disks.into_iter().map(|(_, size_gib)| size_gib).collect()));
+    }
+    if let Some(index) = disks.iter().position(|(id, _)| id.is_none()) {
+        return Err(BadField(format!(
+            "disks[{index}]: missing field: id; either all disks have one or none"
+        )));
+    }
+    check_distinct(&with_id)?;
+    Ok(DiskChange::Resize(with_id))
+}
+
+fn check_distinct(disks: &[(DiskId, u64)]) -> Result<(), BadField> {
+    let mut ids: Vec<(DiskId, usize)> =
+        disks.iter().enumerate().map(|(index, &(id, _))| (id, index)).collect();
+    ids.sort_unstable();
+    match ids.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => {
+            let (DiskId(id), first, second) = (pair[0].0, pair[0].1, pair[1].1);
+            let was = format_args!("{id}, the id of disks[{first}],");
+            Err(Place::Disk(second).bad("id", was, "the id of another disk"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The entries of a list of disks, which may have the fields `names`.
+fn disks(value: &str, names: &'static [&'static str]) -> Result<Vec<(Option<DiskId>, u64)>, BadField> {
+    let max = limits::DISKS_PER_VM_MAX;
+    let bad = |was: &dyn fmt::Display| {
+        Place::Top.bad("disks", was, format_args!("a list of 0 to {max} objects {{\"disk_size\": GIB}}"))
+    };
+    if !value.starts_with('[') {
+        return Err(bad(&Shown(value)));
+    }
+    let (mut disks, mut first_bad, mut count) = (Vec::new(), None, 0);
+    let walk = for_each_element(value, |index, element| {
+        count = index + 1;
+        // Beyond a fault or the limit the rest is only counted.
+        if first_bad.is_none() && count <= max {
+            match disk(index, element, names) {
+                Ok(disk) => disks.push(disk),
+                Err(bad_field) => first_bad = Some(bad_field),
+            }
+        }
+    });
+    walk.map_err(|_| bad(&Shown(value)))?;
+    if count > max {
+        return Err(bad(&format_args!("a list of {count}")));
+    }
+    first_bad.map_or(Ok(disks), Err)
+}
+
+fn disk(
+    index: usize,
+    value: &str,
+    names: &'static [&'static str],
+) -> Result<(Option<DiskId>, u64), BadField> {
+    let place = Place::Disk(index);
+    let no_object = || {
+        let was = Shown(value);
+        BadField(format!("disks[{index}]: {was} is not allowed; it must be an object {{\"disk_size\": GIB}}"))
+    };
+    if !is_object(value) {
+        return Err(no_object());
+    }
+    let fields = Fields::read(place, value, &DISK_KEYS).map_err(|_| no_object())?;
+    fields.check_repeated()?;
+    fields.check_unknown(names)?;
+    fields.check_missing(&["disk_size"])?;
+    let id = match fields.value("id") {
+        Some(id) => Some(disk_id(place, id)?),
+        None => None,
+    };
+    let size_gib =
+        number(place, "disk_size", self::value(&fields, "disk_size"), limits::DISK_GIB_MAX, "GiB")?;
+    Ok((id, size_gib))
+}
+
+fn disk_id(place: Place, value: &str) -> Result<DiskId, BadField> {
+    let id = number(place, "id", value, i64::MAX as u64, "the id of a disk")?;
+    Ok(DiskId(i64::try_from(id).unwrap_or(i64::MAX)))
+}
+
+/// A command, its name in a request, and the fields that its data may have.
+struct KnownCommand {
+    text: &'static str,
+    name: CommandName,
+    fields: &'static [&'static str],
+}
+
+static COMMANDS: [KnownCommand; CommandName::ALL.len()] = {
+    const fn known(text: &'static str, name: CommandName, fields: &'static [&'static str]) -> KnownCommand {
+        KnownCommand { text, name, fields }
+    }
+    [
+        known("ping", CommandName::Ping, &["token"]),
+        known("register", CommandName::Register, &["vm_id", "ram", "cpu", "password", "disks", "token"]),
+        known("authenticate", CommandName::Authenticate, &["vm_id", "password", "token"]),
+        known("list", CommandName::List, &["list_type", "token"]),
+        known("update", CommandName::Update, &["ram", "cpu", "disks", "token"]),
+        known("logout", CommandName::Logout, &["token"]),
+        known("stats", CommandName::Stats, &["token"]),
+    ]
+};
+
+/// The fields that some command's data has.
+const DATA_KEYS: [&str; 7] = ["vm_id", "ram", "cpu", "password", "disks", "list_type", "token"];
+
+/// The fields of a disk.
+const DISK_KEYS: [&str; 2] = ["id", "disk_size"];
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

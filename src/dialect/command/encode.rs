@@ -1,0 +1,213 @@
+//! From an [`Answer`] or a [`Page`] to the text of a reply.
+//!
+//! A reply is written straight into the output; nothing is allocated but the texts of rare errors.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::LISTS;
+use crate::dialect::PageProgress;
+use crate::model::{
+    Answer, Disk, DiskOfVm, Failure, Items, List, Page, Peer, PeerEntry, RequestId, Statistics, Vm, VmName,
+};
+
+/// Writes a whole reply.
+pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
+    match answer {
+        Answer::Pong(peer) => {
+            head(id, "success", Some("PONG"), output);
+            text(output, "{\"addr\":");
+            address(peer, output);
+            text(output, "}");
+        }
+        Answer::Registered(name) => {
+            head(id, "success", Some("Save the vm_id for authentication"), output);
+            text(output, "{\"auth_id\":");
+            json(output, name.as_str());
+            text(output, "}");
+        }
+        Answer::Authenticated(token) => {
+            head(id, "success", Some("Authentication successful"), output);
+            text(output, "{\"token\":");
+            json(output, token.expose());
+            text(output, "}");
+        }
+        Answer::Updated => {
+            head(id, "success", Some("VM info updated successfully"), output);
+            text(output, "{}");
+        }
+        Answer::LoggedOut(name) => {
+            head(id, "success", Some(&format!("VM ({name}) logged out successfully")), output);
+            text(output, "{}");
+        }
+        Answer::Statistics(statistics) => {
+            head(id, "success", None, output);
+            counters(statistics, output);
+        }
+        Answer::Failed(failure) => {
+            head(id, "error", Some(&message(failure)), output);
+            text(output, "{}");
+        }
+    }
+    text(output, "}");
+}
+
+/// Writes one page of a list.
+pub(in crate::dialect) fn encode_page(
+    id: Option<&RequestId>,
+    page: &Page,
+    progress: &mut PageProgress,
+    output: &mut Vec<u8>,
+) {
+    if !progress.has_begun {
+        progress.has_begun = true;
+        head(id, "success", None, output);
+        text(output, "{\"");
+        text(output, list_name(page.list));
+        text(output, "\":[");
+    }
+    match &page.items {
+        Items::Vms(vms) => items(vms, progress, output, vm),
+        Items::Disks(disks) => items(disks, progress, output, disk_of_vm),
+        Items::Peers(peers) => items(peers, progress, output, peer),
+    }
+    if page.next.is_none() {
+        text(output, "]}}");
+    }
+}
+
+/// Everything of a reply before its data.
+fn head(id: Option<&RequestId>, status: &str, message: Option<&str>, output: &mut Vec<u8>) {
+    text(output, "{");
+    if let Some(RequestId(id)) = id {
+        text(output, "\"request_id\":");
+        text(output, id);
+        text(output, ",");
+    }
+    text(output, "\"status\":\"");
+    text(output, status);
+    text(output, "\",\"message\":");
+    json(output, &message);
+    text(output, ",\"data\":");
+}
+
+/// What a failure is called.
+fn message(failure: &Failure) -> Cow<'static, str> {
+    Cow::Borrowed(match failure {
+        Failure::InvalidJson(why) => return format!("Invalid JSON: {why}").into(),
+        Failure::BadField(bad_field) => return bad_field.to_string().into(),
+        Failure::UnknownCommand => "Unknown command",
+        Failure::UnknownList => "Unknown list command type",
+        Failure::NoFields => "No fields for update",
+        Failure::AuthenticationRequired => "You have to authenticate to run this operation",
+        Failure::InvalidCredentials => "Invalid credentials",
+        Failure::InvalidToken => "Invalid access token. Try refreshing with the 'authenticate' command",
+        Failure::TokenOfAnotherVm => "Token belongs to another VM",
+        Failure::AlreadyRegistered => "VM is already registered",
+        Failure::RegistrationClosed => "Registration is closed",
+        Failure::VmLimitReached => "VM limit reached",
+        Failure::UnknownDisk(id) => return format!("disks: the VM has no disk with id {}", id.0).into(),
+        Failure::Busy => "busy",
+        Failure::StoreUnavailable => "store unavailable",
+        Failure::OutcomeUnknown => "outcome unknown",
+        Failure::Internal => "internal error",
+        Failure::TooLarge(bytes_max) => {
+            return format!("Request too large: it may have at most {bytes_max} bytes").into();
+        }
+        Failure::TimedOut => "Request timeout: the request did not end in time",
+        Failure::CutShort => "Invalid JSON: the input ended inside a request",
+    })
+}
+
+fn list_name(list: List) -> &'static str {
+    LISTS.iter().find(|(_, known)| *known == list).map_or("", |&(name, _)| name)
+}
+
+fn items<T>(items: &[T], progress: &mut PageProgress, output: &mut Vec<u8>, write: fn(&T, &mut Vec<u8>)) {
+    for item in items {
+        if progress.has_items {
+            text(output, ",");
+        }
+        progress.has_items = true;
+        write(item, output);
+    }
+}
+
+fn peer(entry: &PeerEntry, output: &mut Vec<u8>) {
+    text(output, "{\"addr\":");
+    address(&entry.peer, output);
+    if let Some(of_peer) = &entry.vm {
+        text(output, ",\"vm_info\":");
+        vm(of_peer, output);
+    }
+    text(output, "}");
+}
+
+fn vm(vm: &Vm, output: &mut Vec<u8>) {
+    text(output, "{\"vm_id\":");
+    json(output, vm.name.as_str());
+    text(output, ",\"ram\":");
+    json(output, &vm.shape.ram_mib);
+    text(output, ",\"cpu\":");
+    json(output, &vm.shape.cpus);
+    text(output, ",\"disks\":[");
+    for (index, of_vm) in vm.disks.iter().enumerate() {
+        if index > 0 {
+            text(output, ",");
+        }
+        disk(of_vm, &vm.name, output);
+    }
+    text(output, "]}");
+}
+
+fn disk_of_vm(of_vm: &DiskOfVm, output: &mut Vec<u8>) {
+    disk(&of_vm.disk, &of_vm.vm_name, output);
+}
+
+fn disk(disk: &Disk, vm_name: &VmName, output: &mut Vec<u8>) {
+    text(output, "{\"id\":");
+    json(output, &disk.id.0);
+    text(output, ",\"vm_id\":");
+    json(output, vm_name.as_str());
+    text(output, ",\"disk_size\":");
+    json(output, &disk.size_gib);
+    text(output, "}");
+}
+
+fn address(peer: &Peer, output: &mut Vec<u8>) {
+    match peer {
+        Peer::Tcp(ip, port) => {
+            write!(output, "[\"{ip}\",{port}]").expect("a Vec takes whatever is written");
+        }
+        Peer::Unix { .. } => text(output, "[\"unix\",0]"),
+    }
+}
+
+fn counters(statistics: &Statistics, output: &mut Vec<u8>) {
+    text(output, "{");
+    for (index, (name, value)) in statistics.values.iter().enumerate() {
+        if index > 0 {
+            text(output, ",");
+        }
+        json(output, name);
+        text(output, ":");
+        json(output, value);
+    }
+    text(output, "}");
+}
+
+/// Writes `value` as JSON.
+fn json<T: Serialize + ?Sized>(output: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(output, value).expect("texts and numbers can be written to a Vec");
+}
+
+/// Writes what is JSON already.
+fn text(output: &mut Vec<u8>, text: &str) {
+    output.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;

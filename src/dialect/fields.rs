@@ -1,0 +1,355 @@
+//! Reading JSON one level at a time, and saying what is wrong with it.
+//!
+//! A value is the text that it stands in, borrowed from the request and known to be valid JSON. Nothing
+//! here recurses, so nesting costs no stack; nothing is copied but strings with escapes. What errors
+//! repeat of a request is cut short, and a secret is never repeated.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::limits;
+use crate::model::{BadField, Secret};
+use crate::sys;
+
+/// An object's fields of known names, and what else it holds.
+pub(super) struct Fields<'a> {
+    place: Place,
+    names: &'static [&'static str],
+    values: [Option<&'a str>; NAMES_MAX],
+    is_repeated: [bool; NAMES_MAX],
+    /// The first few unknown keys, as they stand, without their quotes.
+    unknown: [&'a str; limits::UNKNOWN_FIELDS_NAMED_MAX],
+    unknown_count: usize,
+}
+
+/// Where in a request an object stands, for errors.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// The request itself or its data: their fields are named without more.
+    Top,
+    /// An entry of the list `disks`.
+    Disk(usize),
+}
+
+/// Why a string can't be used, though it is valid JSON.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum StringFault {
+    /// It holds U+0000.
+    Nul,
+    /// It holds half of a surrogate pair.
+    LoneSurrogate,
+}
+
+/// A value to be shown in an error: numbers and strings as they stand up to a limit, larger things by kind.
+pub(super) struct Shown<'a>(pub(super) &'a str);
+
+/// A value that must not be shown in an error: its kind only.
+pub(super) struct Hidden<'a>(pub(super) &'a str);
+
+impl<'a> Fields<'a> {
+    /// Reads the object `text`, which may be invalid JSON; `names` are those that it may have.
+    pub(super) fn read(
+        place: Place,
+        text: &'a str,
+        names: &'static [&'static str],
+    ) -> Result<Fields<'a>, serde_json::Error> {
+        debug_assert!(names.len() <= NAMES_MAX);
+        let mut fields = Fields {
+            place,
+            names,
+            values: [None; NAMES_MAX],
+            is_repeated: [false; NAMES_MAX],
+            unknown: [""; limits::UNKNOWN_FIELDS_NAMED_MAX],
+            unknown_count: 0,
+        };
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        deserializer.deserialize_map(Entries(|key, value| fields.add(key, value)))?;
+        deserializer.end()?;
+        Ok(fields)
+    }
+
+    /// The value of the field `name`, the first if there are several.
+    pub(super) fn value(&self, name: &'static str) -> Option<&'a str> {
+        self.values[self.index(name)]
+    }
+
+    /// Whether the field `name` stands more than once.
+    pub(super) fn is_repeated(&self, name: &'static str) -> bool {
+        self.is_repeated[self.index(name)]
+    }
+
+    /// An error if any field stands more than once.
+    pub(super) fn check_repeated(&self) -> Result<(), BadField> {
+        match self.is_repeated.iter().position(|&is_repeated| is_repeated) {
+            Some(index) => Err(self.place.repeated(self.names[index])),
+            None => Ok(()),
+        }
+    }
+
+    /// An error if there are fields other than `names`, which are among the known ones.
+    pub(super) fn check_unknown(&self, names: &[&'static str]) -> Result<(), BadField> {
+        let is_misplaced = |&index: &usize| {
+            let name = self.names.get(index);
+            self.values[index].is_some() && name.is_some_and(|name| !names.contains(name))
+        };
+        let misplaced = (0..NAMES_MAX).filter(is_misplaced).map(|index| self.names[index]);
+        let unknown = self.unknown.iter().copied().take(self.unknown_count);
+        let mut named: Vec<&str> = unknown.chain(misplaced.clone()).collect();
+        let count = self.unknown_count + misplaced.count();
+        if count == 0 {
+            return Ok(());
+        }
+        named.truncate(limits::UNKNOWN_FIELDS_NAMED_MAX);
+        let quoted: Vec<String> = named.iter().map(|key| format!("\"{}\"", Cut(key))).collect();
+        let rest = match count - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let plural = if count == 1 { "" } else { "s" };
+        let allowed = names.join(", ");
+        Err(BadField(format!(
+            "{}unknown field{plural} {}{rest}; allowed: {allowed}",
+            self.place,
+            quoted.join(", ")
+        )))
+    }
+
+    /// An error if any of `names` is missing.
+    pub(super) fn check_missing(&self, names: &[&'static str]) -> Result<(), BadField> {
+        if names.iter().all(|name| self.value(name).is_some()) {
+            return Ok(());
+        }
+        let missing: Vec<&str> =
+            names.iter().copied().filter(|name| self.values[self.index(name)].is_none()).collect();
+        let plural = if missing.len() == 1 { "" } else { "s" };
+        Err(BadField(format!("{}missing field{plural}: {}", self.place, missing.join(", "))))
+    }
+
+    fn add(&mut self, key: &'a str, value: &'a str) {
+        // A key that is no text of ours is none of ours; the error shows it as it stands.
+        let name = string(key).ok().flatten();
+        let index = name.and_then(|name| self.names.iter().position(|known| *known == name));
+        match index {
+            Some(index) if self.values[index].is_some() => self.is_repeated[index] = true,
+            Some(index) => self.values[index] = Some(value),
+            None => {
+                if let Some(place) = self.unknown.get_mut(self.unknown_count) {
+                    *place = &key[1..key.len() - 1];
+                }
+                self.unknown_count += 1;
+            }
+        }
+    }
+
+    fn index(&self, name: &str) -> usize {
+        self.names.iter().position(|known| *known == name).expect("only known names are asked for")
+    }
+}
+
+impl Place {
+    /// The error that `name`'s value breaks a rule: what it was and what is allowed.
+    pub(super) fn bad(self, name: &str, was: impl fmt::Display, allowed: impl fmt::Display) -> BadField {
+        BadField(format!("{}: {was} is not allowed; it must be {allowed}", self.path(name)))
+    }
+
+    fn repeated(self, name: &str) -> BadField {
+        BadField(format!("{}: the same field may not stand twice", self.path(name)))
+    }
+
+    fn path(self, name: &str) -> String {
+        match self {
+            Place::Top => name.to_string(),
+            Place::Disk(index) => format!("disks[{index}].{name}"),
+        }
+    }
+}
+
+/// What comes before an error that is about an object's keys.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Top => Ok(()),
+            Place::Disk(index) => write!(f, "disks[{index}]: "),
+        }
+    }
+}
+
+/// Whether `value` is an object.
+pub(super) fn is_object(value: &str) -> bool {
+    value.starts_with('{')
+}
+
+/// The integer that `value` is: digits only (no point, no exponent), and not more than 64 bits.
+pub(super) fn integer(value: &str) -> Option<u64> {
+    value.parse().ok()
+}
+
+/// The text that `value` is, `None` if it is no string.
+pub(super) fn string(value: &str) -> Result<Option<Cow<'_, str>>, StringFault> {
+    let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return Ok(None);
+    };
+    if !inner.contains('\\') {
+        return Ok(Some(Cow::Borrowed(inner)));
+    }
+    unescape(inner).map(|text| Some(Cow::Owned(text)))
+}
+
+/// As [`string`], leaving no copy of it behind.
+pub(super) fn secret(value: &str) -> Result<Option<Secret>, StringFault> {
+    let Some(text) = string(value)? else { return Ok(None) };
+    let secret = Secret::new(&text);
+    if let Cow::Owned(copy) = text {
+        sys::wipe(&mut copy.into_bytes());
+    }
+    Ok(Some(secret))
+}
+
+/// Calls `each` with index and text of every element of the array `text`, which may be invalid JSON.
+pub(super) fn for_each_element<'a>(
+    text: &'a str,
+    each: impl FnMut(usize, &'a str),
+) -> Result<(), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.deserialize_seq(Elements(each))?;
+    deserializer.end()
+}
+
+/// Replaces the escapes of a JSON string (RFC 8259, section 7). By hand, since the text may be a password: the
+/// copy is made once, in memory that never moves, so that it can be wiped.
+fn unescape(inner: &str) -> Result<String, StringFault> {
+    let mut text = String::with_capacity(inner.len());
+    let mut rest = inner.chars();
+    while let Some(character) = rest.next() {
+        let unescaped = match character {
+            '\\' => match rest.next() {
+                Some('b') => '\u{8}',
+                Some('f') => '\u{c}',
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('t') => '\t',
+                Some('u') => unescape_unicode(&mut rest)?,
+                // A quote, a slash or a backslash: valid JSON has no others.
+                Some(itself) => itself,
+                None => break,
+            },
+            character => character,
+        };
+        text.push(unescaped);
+    }
+    Ok(text)
+}
+
+/// The character of the `\uXXXX` or pair of them, whose first `\u` is already read.
+fn unescape_unicode(rest: &mut std::str::Chars<'_>) -> Result<char, StringFault> {
+    let unit = hexadecimal(rest);
+    if unit == 0 {
+        return Err(StringFault::Nul);
+    }
+    let code = if (0xd800..0xdc00).contains(&unit) {
+        let is_followed = rest.as_str().starts_with("\\u");
+        let low = if is_followed {
+            rest.nth(1);
+            hexadecimal(rest)
+        } else {
+            0
+        };
+        if !(0xdc00..0xe000).contains(&low) {
+            return Err(StringFault::LoneSurrogate);
+        }
+        0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00)
+    } else {
+        unit
+    };
+    char::from_u32(code).ok_or(StringFault::LoneSurrogate)
+}
+
+/// The next four characters as a number; valid JSON has digits there.
+fn hexadecimal(rest: &mut std::str::Chars<'_>) -> u32 {
+    rest.take(4).fold(0, |number, digit| number << 4 | digit.to_digit(16).unwrap_or(0))
+}
+
+impl fmt::Display for StringFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StringFault::Nul => "a string with \\u0000",
+            StringFault::LoneSurrogate => "a string with half of a surrogate pair",
+        })
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_bytes().first() {
+            Some(b'{') => f.write_str("an object"),
+            Some(b'[') => f.write_str("a list"),
+            _ => Cut(self.0).fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Hidden<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_bytes().first() {
+            Some(b'"') => f.write_str("a string"),
+            Some(b'-' | b'0'..=b'9') => f.write_str("a number"),
+            _ => Shown(self.0).fmt(f),
+        }
+    }
+}
+
+/// A text cut to what errors repeat.
+struct Cut<'a>(&'a str);
+
+impl fmt::Display for Cut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(limits::ECHOED_CHARS_MAX) {
+            Some((end, _)) => write!(f, "{}…", &self.0[..end]),
+            None => f.write_str(self.0),
+        }
+    }
+}
+
+/// Visits an object, keys and values as they stand.
+struct Entries<F>(F);
+
+impl<'a, F: FnMut(&'a str, &'a str)> Visitor<'a> for Entries<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            (self.0)(key.get(), value.get());
+        }
+        Ok(())
+    }
+}
+
+/// Visits an array, elements as they stand.
+struct Elements<F>(F);
+
+impl<'a, F: FnMut(usize, &'a str)> Visitor<'a> for Elements<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(mut self, mut elements: A) -> Result<(), A::Error> {
+        let mut index = 0;
+        while let Some(element) = elements.next_element::<&RawValue>()? {
+            (self.0)(index, element.get());
+            index += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The most names that any object of ours has.
+const NAMES_MAX: usize = 7;

@@ -1,0 +1,237 @@
+//! Cutting raw JSON: what the pieces are, and that it does not matter how the bytes come.
+
+use super::*;
+
+/// A piece with its bytes, and where the cutter stood when the input ended.
+#[derive(Clone, PartialEq, Debug)]
+enum Seen {
+    Message(String),
+    Stray(u8),
+    HttpLine,
+    TooLarge,
+    End { inside: bool, begun: bool },
+}
+
+const BYTES_MAX: usize = 64;
+
+/// Feeds `chunks` and collects every piece, as a connection does: `HttpLine` and `TooLarge` end it.
+fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
+    let (mut cutter, mut input, mut seen) = (RawJson::default(), Buffer::new(), Vec::new());
+    for chunk in chunks {
+        input.push(chunk);
+        loop {
+            match cutter.next(&mut input, BYTES_MAX) {
+                Piece::NeedMore => break,
+                Piece::Message(length) => {
+                    let message = String::from_utf8_lossy(&input.as_slice()[..length]).into_owned();
+                    input.consume(length);
+                    seen.push(Seen::Message(message));
+                }
+                Piece::Stray(byte) => seen.push(Seen::Stray(byte)),
+                Piece::HttpLine => return [&seen[..], &[Seen::HttpLine]].concat(),
+                Piece::TooLarge => return [&seen[..], &[Seen::TooLarge]].concat(),
+            }
+        }
+    }
+    assert!(cutter.is_inside_message() || input.is_empty(), "only a begun message stays in the input");
+    seen.push(Seen::End { inside: cutter.is_inside_message(), begun: cutter.has_begun() });
+    seen
+}
+
+/// The pieces of `bytes`; the same whole, byte by byte and split in two anywhere.
+fn pieces(bytes: &[u8]) -> Vec<Seen> {
+    let whole = replay([bytes]);
+    assert_eq!(replay(bytes.chunks(1)), whole, "byte by byte: {}", bytes.escape_ascii());
+    for split in 0..=bytes.len() {
+        let (head, tail) = bytes.split_at(split);
+        assert_eq!(replay([head, tail]), whole, "split at {split}: {}", bytes.escape_ascii());
+    }
+    whole
+}
+
+const END: Seen = Seen::End { inside: false, begun: false };
+const INSIDE: Seen = Seen::End { inside: true, begun: true };
+const SKIPPING: Seen = Seen::End { inside: false, begun: true };
+
+fn message(text: &str) -> Seen {
+    Seen::Message(text.to_string())
+}
+
+#[test]
+fn a_stream_is_cut_by_structure() {
+    let deep = format!("{}{}", "{".repeat(32), "}".repeat(32));
+    let cases: Vec<(&[u8], Vec<Seen>)> = vec![
+        (b"", vec![END]),
+        (b" \t\r\n ", vec![END]),
+        (b"{}", vec![message("{}"), END]),
+        (b"{}{} \n {}\n", vec![message("{}"), message("{}"), message("{}"), END]),
+        (b"{\"a\": {\"b\": {}}}x", vec![message("{\"a\": {\"b\": {}}}"), Seen::Stray(b'x'), SKIPPING]),
+        (b"{\n  \"a\": 1\n}\n{}", vec![message("{\n  \"a\": 1\n}"), message("{}"), END]),
+        (b"{\"}\\\"}{\\\\\"}", vec![message("{\"}\\\"}{\\\\\"}"), END]),
+        (b"{\"\\u007d}\"}", vec![message("{\"\\u007d}\"}"), END]),
+        (b"{not json}{}", vec![message("{not json}"), message("{}"), END]),
+        // Of the brackets only those of the message's own kind count.
+        (b"{]}[}]", vec![message("{]}"), message("[}]"), END]),
+        (b"{[}", vec![message("{[}"), END]),
+        (b"[[1],{]", vec![message("[[1],{]"), END]),
+        (b"[\"]\",[]]", vec![message("[\"]\",[]]"), END]),
+        (deep.as_bytes(), vec![message(&deep), END]),
+        (b"{\"\xff\"}", vec![message("{\"\u{fffd}\"}"), END]),
+        // What is begun and not ended.
+        (b"{", vec![INSIDE]),
+        (b"{}{\"}", vec![message("{}"), INSIDE]),
+        (b"[{}", vec![INSIDE]),
+        (b"{\"\\", vec![INSIDE]),
+        // A stray byte costs its line.
+        (b"x", vec![Seen::Stray(b'x'), SKIPPING]),
+        (b"x\n", vec![Seen::Stray(b'x'), END]),
+        (b"xyz {} {\n{}", vec![Seen::Stray(b'x'), message("{}"), END]),
+        (b"{}}\n{}", vec![message("{}"), Seen::Stray(b'}'), message("{}"), END]),
+        (b"x\ny\n\n", vec![Seen::Stray(b'x'), Seen::Stray(b'y'), END]),
+        (b"\"{\"\n{}", vec![Seen::Stray(b'"'), message("{}"), END]),
+        (b"\xef\xbb\xbf{}\n{}", vec![Seen::Stray(0xef), message("{}"), END]),
+        (b"\x0b{}", vec![Seen::Stray(0x0b), SKIPPING]),
+        // Somebody makes a browser talk to us.
+        (b"GET / HTTP/1.1\n{}", vec![Seen::Stray(b'G'), Seen::HttpLine]),
+        (b"{} POST http://a", vec![message("{}"), Seen::Stray(b'P'), Seen::HttpLine]),
+        (b"x\nOPTIONS *\r\n", vec![Seen::Stray(b'x'), Seen::Stray(b'O'), Seen::HttpLine]),
+        (b"xGET / HTTP/1.1\n", vec![Seen::Stray(b'x'), END]),
+        (b"GET\n/ {}\n{}", vec![Seen::Stray(b'G'), Seen::Stray(b'/'), message("{}"), END]),
+        (b"GET ", vec![Seen::Stray(b'G'), SKIPPING]),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(pieces(bytes), expected, "{}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn a_message_may_have_so_many_bytes_and_no_more() {
+    let fits = format!("{{\"{}\"}}", "a".repeat(BYTES_MAX - 4));
+    assert_eq!(pieces(fits.as_bytes()), vec![message(&fits), END]);
+    assert_eq!(pieces(&fits.as_bytes()[..BYTES_MAX - 1]), vec![INSIDE]);
+    let larger = format!("{{\"{}\"}}", "a".repeat(BYTES_MAX - 3));
+    assert_eq!(pieces(larger.as_bytes()), vec![Seen::TooLarge]);
+    assert_eq!(pieces(&larger.as_bytes()[..BYTES_MAX]), vec![INSIDE], "may still be balanced");
+    assert_eq!(pieces(format!("{{}} {larger}").as_bytes()), vec![message("{}"), Seen::TooLarge]);
+    // White space and skipped lines are no message.
+    let blank = " ".repeat(3 * BYTES_MAX);
+    assert_eq!(pieces(format!("{blank}{{}}").as_bytes()), vec![message("{}"), END]);
+    assert_eq!(pieces(format!("x{blank}\n{{}}").as_bytes()), vec![Seen::Stray(b'x'), message("{}"), END]);
+}
+
+#[test]
+fn the_limit_may_change_inside_a_message() {
+    let (mut cutter, mut input) = (RawJson::default(), Buffer::new());
+    input.push(b"{\"aaaaaaaa");
+    assert_eq!(cutter.next(&mut input, 10), Piece::NeedMore);
+    input.push(b"\"");
+    assert_eq!(cutter.next(&mut input, 10), Piece::TooLarge);
+    assert_eq!(cutter.next(&mut input, 10), Piece::TooLarge, "asking again does not change it");
+    assert_eq!(cutter.next(&mut input, 12), Piece::NeedMore);
+    assert_eq!(cutter.next(&mut input, 5), Piece::TooLarge);
+    input.push(b"}");
+    assert_eq!(cutter.next(&mut input, 12), Piece::Message(12));
+}
+
+#[test]
+fn http_is_told_once() {
+    let (mut cutter, mut input) = (RawJson::default(), Buffer::new());
+    input.push(b"GET / HTTP/1.1\r\nHost: x\r\n");
+    assert_eq!(cutter.next(&mut input, 10), Piece::Stray(b'G'));
+    assert_eq!(cutter.next(&mut input, 10), Piece::HttpLine);
+    assert_eq!(cutter.next(&mut input, 10), Piece::Stray(b'H'));
+    assert_eq!(cutter.next(&mut input, 10), Piece::NeedMore);
+}
+
+/// A large message in single bytes: looking twice at each would be 10^12 looks, minutes even when
+/// optimized.
+#[test]
+fn no_byte_is_scanned_twice() {
+    let size = 1 << 20;
+    let (mut cutter, mut input) = (RawJson::default(), Buffer::new());
+    input.push(b"{\"");
+    for _ in 0..size {
+        input.push(b"a");
+        assert_eq!(cutter.next(&mut input, 2 * size), Piece::NeedMore);
+    }
+    input.push(b"\"}");
+    assert_eq!(cutter.next(&mut input, 2 * size), Piece::Message(size + 4));
+}
+
+#[test]
+fn plain_length_finds_the_first_stop_wherever_it_stands() {
+    for length in 0..40 {
+        let bytes: Vec<u8> = (0..length).map(|at| [0x00, 0x7f, 0x80, 0xff, b'a'][at % 5]).collect();
+        assert_eq!(plain_length(&bytes, *b"\"{}"), length);
+        for at in 0..length {
+            for stop in *b"\"{}" {
+                let mut with_stop = bytes.clone();
+                with_stop[at] = stop;
+                with_stop[length - 1] = stop;
+                assert_eq!(plain_length(&with_stop, *b"\"{}"), at);
+            }
+        }
+    }
+}
+
+/// xorshift64: enough to vary cases, the same for the same seed.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+}
+
+#[test]
+fn splitting_never_changes_the_pieces() {
+    let words: [&[u8]; 16] = [
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b"\"",
+        b"\\",
+        b"\n",
+        b" ",
+        b"GET /",
+        b"{}",
+        b"{\"a\":\"b\"}",
+        b"x",
+        b"\xff",
+        b"[1,2]",
+        b"OPTIONS *",
+        b"12345678901",
+    ];
+    let mut kinds = [0; 4];
+    for seed in 1..=2000 {
+        let mut numbers = Numbers(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
+        let mut stream = Vec::new();
+        for _ in 0..numbers.below(60) {
+            stream.extend_from_slice(words[numbers.below(words.len())]);
+        }
+        let whole = replay([&stream[..]]);
+        for piece in &whole {
+            match piece {
+                Seen::Message(_) => kinds[0] += 1,
+                Seen::Stray(_) => kinds[1] += 1,
+                Seen::HttpLine => kinds[2] += 1,
+                Seen::TooLarge => kinds[3] += 1,
+                Seen::End { .. } => {}
+            }
+        }
+        for _ in 0..8 {
+            let (mut chunks, mut rest) = (Vec::new(), &stream[..]);
+            while !rest.is_empty() {
+                let (chunk, tail) = rest.split_at(1 + numbers.below(rest.len().min(20)));
+                chunks.push(chunk);
+                rest = tail;
+            }
+            assert_eq!(replay(chunks), whole, "seed {seed}: {}", stream.escape_ascii());
+        }
+    }
+    assert!(kinds.iter().all(|&count| count > 100), "every kind of piece came up often: {kinds:?}");
+}

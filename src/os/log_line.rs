@@ -1,0 +1,211 @@
+//! How one event becomes one line of the log, as text or as a JSON object.
+//!
+//! Whatever stands in a message, a line has no control character but its final line break, and at most
+//! [`limits::LOG_LINE_BYTES_MAX`] bytes: what a client sends can't forge a line or play with a terminal.
+
+use std::fmt::{self, Write};
+
+use log::Level;
+
+use crate::config::LogFormat;
+use crate::limits;
+
+/// Writes the line, with its line break.
+pub(super) fn log_line(
+    format: LogFormat,
+    unix_ms: u64,
+    level: Level,
+    target: &str,
+    message: fmt::Arguments<'_>,
+) -> String {
+    let mut line = Line { text: String::new(), format, bytes_max: limits::LOG_LINE_BYTES_MAX };
+    let time = Timestamp(unix_ms);
+    // Writing fails where the line is full: then it is cut, which it shows.
+    let written = match format {
+        LogFormat::Text => {
+            let _ = write!(line.text, "{time} {level:<5} ");
+            line.reserve_end("…\n");
+            write!(line, "{target}: {message}")
+        }
+        LogFormat::Json => {
+            let _ = write!(line.text, r#"{{"time":"{time}","level":"{level}","target":""#);
+            line.reserve_end("\",\"message\":\"…\"}\n");
+            let target = line.write_str(target);
+            line.text.push_str(r#"","message":""#);
+            line.bytes_max += r#"","message":""#.len();
+            target.and_then(|()| line.write_fmt(message))
+        }
+    };
+    if written.is_err() {
+        line.text.push('…');
+    }
+    line.text.push_str(match format {
+        LogFormat::Text => "\n",
+        LogFormat::Json => "\"}\n",
+    });
+    line.text
+}
+
+/// A line that escapes what is written to it and takes no more than fits.
+struct Line {
+    text: String,
+    format: LogFormat,
+    bytes_max: usize,
+}
+
+impl Line {
+    /// Keeps room for `end`.
+    fn reserve_end(&mut self, end: &str) {
+        self.bytes_max -= end.len();
+    }
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            let before = self.text.len();
+            push_escaped(&mut self.text, self.format, character);
+            if self.text.len() > self.bytes_max {
+                self.text.truncate(before);
+                return Err(fmt::Error);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn push_escaped(text: &mut String, format: LogFormat, character: char) {
+    match (format, character) {
+        (_, '\n') => text.push_str("\\n"),
+        (_, '\r') => text.push_str("\\r"),
+        (_, '\t') => text.push_str("\\t"),
+        (LogFormat::Json, '"' | '\\') => text.extend(['\\', character]),
+        // All of these have four hexadecimal digits at most, as JSON wants it.
+        (_, _) if is_to_be_escaped(character) => {
+            let _ = write!(text, "\\u{:04x}", character as u32);
+        }
+        _ => text.push(character),
+    }
+}
+
+/// Control characters, Unicode's line breaks, and what changes the direction of a text.
+fn is_to_be_escaped(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Milliseconds since 1970, shown as UTC in the form of RFC 3339.
+struct Timestamp(u64);
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, ms) = (self.0 / MS_PER_DAY, self.0 % MS_PER_DAY);
+        let (year, month, day) = civil(days);
+        let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1000)
+    }
+}
+
+/// Year, month and day of the Gregorian calendar, `days` after 1970-01-01. After Howard Hinnant's
+/// `civil_from_days`: years begin in March there, so that the leap day is the last.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+const MS_PER_DAY: u64 = 86_400_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(message: &str) -> String {
+        log_line(LogFormat::Text, 0, Level::Info, "t", format_args!("{message}"))
+    }
+
+    fn json(message: &str) -> String {
+        log_line(LogFormat::Json, 0, Level::Info, "t", format_args!("{message}"))
+    }
+
+    #[test]
+    fn a_line_has_time_level_target_and_message() {
+        let line = |format| {
+            log_line(format, 1_795_210_217_123, Level::Info, "vmherd::os", format_args!("a {} c", "b"))
+        };
+        assert_eq!(line(LogFormat::Text), "2026-11-20T21:30:17.123Z INFO  vmherd::os: a b c\n");
+        assert_eq!(
+            line(LogFormat::Json),
+            "{\"time\":\"2026-11-20T21:30:17.123Z\",\"level\":\"INFO\",\"target\":\"vmherd::os\",\
+             \"message\":\"a b c\"}\n"
+        );
+    }
+
+    #[test]
+    fn what_would_break_a_line_is_escaped() {
+        let message = "a\nb\r\tc\u{1b}[0m\u{7f}\u{85}\u{2028}\u{202e}\u{0}\"\\é";
+        assert_eq!(
+            text(message),
+            "1970-01-01T00:00:00.000Z INFO  t: \
+             a\\nb\\r\\tc\\u001b[0m\\u007f\\u0085\\u2028\\u202e\\u0000\"\\é\n"
+        );
+        let object: serde_json::Value = serde_json::from_str(&json(message)).unwrap();
+        assert_eq!(object["message"], message);
+        assert_eq!(json(message).matches(is_to_be_escaped).count(), 1, "the final line break");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        for unit in ["x", "é", "𝄞", "\n", "\"", "\u{1b}"] {
+            for shift in 0..8 {
+                let message = "x".repeat(shift) + &unit.repeat(limits::LOG_LINE_BYTES_MAX);
+                let line = text(&message);
+                assert!(line.len() <= limits::LOG_LINE_BYTES_MAX && line.ends_with("…\n"));
+                assert!(line.len() > limits::LOG_LINE_BYTES_MAX - 8, "as much as fits is there");
+                let line = json(&message);
+                assert!(line.len() <= limits::LOG_LINE_BYTES_MAX && line.ends_with("…\"}\n"));
+                let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+                let shown = object["message"].as_str().unwrap().trim_end_matches('…').to_owned();
+                assert!(message.starts_with(&shown) && !shown.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_just_fits_is_whole() {
+        let room = limits::LOG_LINE_BYTES_MAX - text("").len() - "…".len();
+        assert!(!text(&"x".repeat(room)).contains('…'));
+        assert!(text(&"x".repeat(room + 1)).contains('…'));
+    }
+
+    #[test]
+    fn a_long_target_leaves_json_well_formed() {
+        let target = "t".repeat(2 * limits::LOG_LINE_BYTES_MAX);
+        let line = log_line(LogFormat::Json, 0, Level::Warn, &target, format_args!("m"));
+        assert!(line.len() <= limits::LOG_LINE_BYTES_MAX);
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&object["level"], &object["message"]), (&"WARN".into(), &"…".into()));
+    }
+
+    #[test]
+    fn days_follow_the_calendar() {
+        let cases = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_799_999, "2000-02-29T23:59:59.999Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_735_689_599_000, "2024-12-31T23:59:59.000Z"),
+            (1_735_689_600_000, "2025-01-01T00:00:00.000Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (4_107_542_399_999, "2100-02-28T23:59:59.999Z"),
+        ];
+        for (ms, expected) in cases {
+            assert_eq!(Timestamp(ms).to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The log: whoever says something puts a line into a bounded queue, and one thread writes it to stderr.
+//!
+//! Saying something never blocks: a line that the queue has no room for is dropped and counted, and the
+//! count is said once the queue has drained. One event is one line.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::panic;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use log::{Level, Log, Metadata, Record};
+
+use super::log_line::log_line;
+use crate::clock::unix_now_ms;
+use crate::config::LogFormat;
+use crate::limits;
+use crate::stats::{Counter, LOG_LINES_DROPPED};
+
+/// The log of this process; dropping it waits a little for what has been said to be written.
+pub struct Logging {
+    queue: Arc<Queue>,
+}
+
+/// Starts the log of this process, to stderr, and has panics logged. `filter` is in RUST_LOG's syntax.
+pub fn start(filter: &str, format: LogFormat) -> io::Result<Logging> {
+    let queue = Queue::start(io::stderr(), format, limits::LOG_QUEUE, &LOG_LINES_DROPPED)?;
+    let filter = env_logger::Builder::new().parse_filters(filter).build();
+    log::set_max_level(filter.filter());
+    log::set_boxed_logger(Box::new(Logger { filter, queue: queue.clone() })).map_err(io::Error::other)?;
+    log_panics();
+    Ok(Logging { queue })
+}
+
+/// Lines that were lost since the process began.
+pub fn lines_dropped() -> u64 {
+    LOG_LINES_DROPPED.value()
+}
+
+impl Logging {
+    /// Waits until what has been said is written, at most [`limits::LOG_FLUSH_WAIT`].
+    pub fn flush(&self) {
+        self.queue.flush(limits::LOG_FLUSH_WAIT);
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// What the `log` crate's macros call.
+struct Logger {
+    filter: env_logger::Logger,
+    queue: Arc<Queue>,
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.filter.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.filter.matches(record) {
+            self.queue.push(record.level(), record.target(), *record.args());
+        }
+    }
+
+    fn flush(&self) {
+        self.queue.flush(limits::LOG_FLUSH_WAIT);
+    }
+}
+
+/// The lines that wait, and how far writing has come.
+struct Queue {
+    lines: SyncSender<String>,
+    format: LogFormat,
+    dropped: &'static Counter,
+    /// Lines taken into the queue.
+    pushed: Counter,
+    /// Lines done with, of those.
+    done: Mutex<u64>,
+    is_done: Condvar,
+}
+
+impl Queue {
+    /// A queue for `lines_max` lines with a thread that writes them to `output`.
+    fn start(
+        output: impl Write + Send + 'static,
+        format: LogFormat,
+        lines_max: usize,
+        dropped: &'static Counter,
+    ) -> io::Result<Arc<Queue>> {
+        let (lines, waiting) = sync_channel(lines_max);
+        let (pushed, done, is_done) = (Counter::new(), Mutex::new(0), Condvar::new());
+        let queue = Arc::new(Queue { lines, format, dropped, pushed, done, is_done });
+        let writer = Writer { output, waiting, queue: queue.clone(), dropped_said: dropped.value() };
+        thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
+        Ok(queue)
+    }
+
+    fn push(&self, level: Level, target: &str, message: fmt::Arguments<'_>) {
+        let line = log_line(self.format, unix_now_ms(), level, target, message);
+        match self.lines.try_send(line) {
+            Ok(()) => self.pushed.add(1),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped.add(1),
+        }
+    }
+
+    fn flush(&self, wait_max: Duration) {
+        let pushed = self.pushed.value();
+        let is_behind = |done: &mut u64| *done < pushed;
+        // Neither a timeout nor a writer that has panicked is anything that could be told anybody.
+        drop(self.is_done.wait_timeout_while(self.lock_done(), wait_max, is_behind));
+    }
+
+    fn lock_done(&self) -> MutexGuard<'_, u64> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The log thread.
+struct Writer<W> {
+    output: W,
+    waiting: Receiver<String>,
+    queue: Arc<Queue>,
+    dropped_said: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes what comes, as long as the process lives.
+    fn run(mut self) {
+        let mut next = self.waiting.recv().ok();
+        while let Some(first) = next {
+            let lines = self.write_batch(&first);
+            next = self.waiting.try_recv().ok();
+            let is_drained = next.is_none();
+            if is_drained {
+                self.say_dropped();
+            }
+            *self.queue.lock_done() += lines;
+            self.queue.is_done.notify_all();
+            if is_drained {
+                next = self.waiting.recv().ok();
+            }
+        }
+    }
+
+    /// Writes `first` and those behind it that fit; tells how many.
+    fn write_batch(&mut self, first: &str) -> u64 {
+        let mut batch = String::from(first);
+        let mut lines = 1;
+        while batch.len() + limits::LOG_LINE_BYTES_MAX <= limits::LOG_BATCH_BYTES
+            && let Ok(line) = self.waiting.try_recv()
+        {
+            batch.push_str(&line);
+            lines += 1;
+        }
+        self.write(&batch, lines);
+        lines
+    }
+
+    fn write(&mut self, text: &str, lines: u64) {
+        let written = self.output.write_all(text.as_bytes()).and_then(|()| self.output.flush());
+        if written.is_err() {
+            self.queue.dropped.add(lines);
+        }
+    }
+
+    fn say_dropped(&mut self) {
+        let dropped = self.queue.dropped.value();
+        let count = dropped - self.dropped_said;
+        if count > 0 {
+            self.dropped_said = dropped;
+            let message = format_args!("{count} log lines were dropped");
+            let line = log_line(self.queue.format, unix_now_ms(), Level::Warn, module_path!(), message);
+            self.write(&line, 0);
+        }
+    }
+}
+
+/// Has each panic logged as one event, instead of printed by whichever thread it is in.
+fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("without a name");
+        let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
+        let why = panic.payload_as_str().unwrap_or("(no text)");
+        let backtrace = std::backtrace::Backtrace::capture();
+        match backtrace.status() {
+            std::backtrace::BacktraceStatus::Captured => {
+                log::error!("thread {name} panicked{place}: {why}\n{backtrace}");
+            }
+            _ => log::error!("thread {name} panicked{place}: {why}"),
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Sender, channel};
+
+    /// Hands over what is to be written, and has written it only when it is let.
+    struct Gate {
+        written: Sender<String>,
+        passes: Receiver<()>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            self.written.send(text).map_err(|_| io::ErrorKind::BrokenPipe)?;
+            self.passes.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Fixture {
+        queue: Arc<Queue>,
+        written: Receiver<String>,
+        pass: Sender<()>,
+        dropped: &'static Counter,
+    }
+
+    fn gated(lines_max: usize) -> Fixture {
+        let (written_sender, written) = channel();
+        let (pass, passes) = channel();
+        let dropped: &'static Counter = Box::leak(Box::default());
+        let gate = Gate { written: written_sender, passes };
+        let queue = Queue::start(gate, LogFormat::Text, lines_max, dropped).unwrap();
+        Fixture { queue, written, pass, dropped }
+    }
+
+    impl Fixture {
+        fn say(&self, text: &str) {
+            self.queue.push(Level::Info, "t", format_args!("{text}"));
+        }
+
+        /// Waits for a write to begin and tells the messages in it.
+        fn next_write(&self) -> Vec<String> {
+            let text = self.written.recv_timeout(FAR).expect("a write");
+            text.lines().map(|line| line.split_once(": ").expect("a target").1.to_owned()).collect()
+        }
+
+        /// Lets a write that has begun end.
+        fn let_pass(&self) {
+            self.pass.send(()).expect("the log thread");
+        }
+    }
+
+    const FAR: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn lines_come_out_in_the_order_they_went_in() {
+        let log = gated(100);
+        (0..50).for_each(|n| log.say(&n.to_string()));
+        let mut seen = Vec::new();
+        while seen.len() < 50 {
+            seen.extend(log.next_write());
+            log.let_pass();
+        }
+        assert_eq!(seen, (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
+        assert_eq!(log.dropped.value(), 0);
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_says_so_once_it_has_drained() {
+        let log = gated(4);
+        log.say("first");
+        assert_eq!(log.next_write(), ["first"]);
+        // Its write has not ended, so that nothing more is taken from the queue.
+        (0..50).for_each(|n| log.say(&n.to_string()));
+        assert_eq!(log.dropped.value(), 46);
+        log.let_pass();
+        assert_eq!(log.next_write(), ["0", "1", "2", "3"]);
+        log.let_pass();
+        assert_eq!(log.next_write(), ["46 log lines were dropped"]);
+        log.let_pass();
+        log.say("later");
+        assert_eq!(log.next_write(), ["later"], "the count is said once");
+        log.let_pass();
+        log.queue.flush(FAR);
+        assert!(log.written.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_flush_waits_for_what_was_said_before_it() {
+        let log = gated(10);
+        log.say("one");
+        log.let_pass();
+        log.queue.flush(FAR);
+        assert_eq!(*log.queue.lock_done(), 1);
+    }
+
+    #[test]
+    fn a_flush_does_not_wait_forever() {
+        let log = gated(10);
+        log.say("one");
+        log.queue.flush(Duration::from_millis(1));
+        assert_eq!(*log.queue.lock_done(), 0, "the gate is closed");
+    }
+
+    #[test]
+    fn lines_that_can_not_be_written_count_as_dropped() {
+        let Fixture { queue, written, pass, dropped } = gated(10);
+        drop((written, pass));
+        queue.push(Level::Info, "t", format_args!("one"));
+        queue.flush(FAR);
+        assert_eq!(dropped.value(), 1);
+    }
+}

@@ -1,0 +1,247 @@
+//! How a password comes from the host to one of its tools: typed twice without being shown where standard
+//! input is a terminal, else one line of it. Never from the command line, which others can see.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+
+use crate::limits;
+use crate::model::{Secret, VmName};
+use crate::sys;
+use crate::sys::poll::wait_readable;
+use crate::sys::signals::{Signal, Signals};
+use crate::sys::terminal::EchoOff;
+
+/// Why there is no password.
+#[derive(Debug)]
+pub(super) enum PromptError {
+    /// It is none that a VM may have, or the second is not the first; why.
+    Unusable(String),
+    /// Standard input or the terminal failed.
+    Io(io::Error),
+    /// Somebody wants to be rid of us.
+    Interrupted(Signal),
+}
+
+/// Asks for the new password of the VM `name`.
+pub(super) fn new_password(name: &VmName) -> Result<Secret, PromptError> {
+    // Past the standard library's own buffer, which would keep a copy.
+    let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    if input.is_terminal() {
+        return ask_twice(name, &mut input, &mut io::stderr());
+    }
+    Typed::read(&mut input, |_| Ok(()))?.into_password()
+}
+
+fn ask_twice(name: &VmName, input: &mut File, output: &mut impl Write) -> Result<Secret, PromptError> {
+    // The terminal must not stay silent when a signal ends us, so signals are read like keys.
+    let mut signals = Signals::block(&Signal::ALL)?;
+    let terminal = input.try_clone()?;
+    let _echo_off = EchoOff::new(&terminal)?;
+    let mut ask = |question: &str| {
+        write!(output, "{question}")?;
+        Typed::read(input, |input| wait_for_key(input, &mut signals))
+    };
+    let password = ask(&format!("New password of {name}: "))?.into_password()?;
+    let repeated = ask("The same again: ")?;
+    if repeated.bytes != password.expose().as_bytes() {
+        return Err(PromptError::Unusable("the two passwords differ; nothing was changed".into()));
+    }
+    Ok(password)
+}
+
+fn wait_for_key(input: &File, signals: &mut Signals) -> Result<(), PromptError> {
+    loop {
+        let [has_key, has_signal] = wait_readable([input.as_fd(), signals.as_fd()], None)?;
+        if has_signal && let Some(signal) = signals.next()? {
+            return Err(PromptError::Interrupted(signal));
+        }
+        if has_key {
+            return Ok(());
+        }
+    }
+}
+
+/// A line as it was typed; overwritten when dropped.
+struct Typed {
+    bytes: Vec<u8>,
+}
+
+impl Typed {
+    /// Reads one line byte by byte, so that what follows it stays for others; `before_read` is called
+    /// before each.
+    fn read<R: Read>(
+        input: &mut R,
+        mut before_read: impl FnMut(&R) -> Result<(), PromptError>,
+    ) -> Result<Typed, PromptError> {
+        // All that is ever read fits, so that no smaller memory is left behind with a part of it.
+        let mut line = Typed { bytes: Vec::with_capacity(LINE_BYTES_MAX) };
+        let mut byte = [0];
+        while line.bytes.len() < LINE_BYTES_MAX {
+            before_read(input)?;
+            match input.read(&mut byte) {
+                Ok(0) => break,
+                Ok(_) if byte == *b"\n" => break,
+                Ok(_) => line.bytes.push(byte[0]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        sys::wipe(&mut byte);
+        if line.bytes.last() == Some(&b'\r') {
+            line.bytes.pop();
+        }
+        Ok(line)
+    }
+
+    /// The password that it is, under the rules for those that come over the network.
+    fn into_password(self) -> Result<Secret, PromptError> {
+        let (least, most) = (limits::PASSWORD_BYTES_MIN, limits::PASSWORD_BYTES_MAX);
+        let unusable = |what: &str| {
+            Err(PromptError::Unusable(format!("the password {what}; it must have {least} to {most} bytes")))
+        };
+        match std::str::from_utf8(&self.bytes) {
+            _ if self.bytes.is_empty() => unusable("is empty"),
+            _ if self.bytes.len() < least => unusable("is too short"),
+            _ if self.bytes.len() > most => unusable("is too long"),
+            Err(_) => unusable("is not valid UTF-8"),
+            Ok(text) if text.contains('\0') => unusable("has a zero byte"),
+            Ok(text) => Ok(Secret::new(text)),
+        }
+    }
+}
+
+impl Drop for Typed {
+    fn drop(&mut self) {
+        sys::wipe(&mut self.bytes);
+    }
+}
+
+impl From<io::Error> for PromptError {
+    fn from(error: io::Error) -> PromptError {
+        PromptError::Io(error)
+    }
+}
+
+impl fmt::Display for PromptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PromptError::Unusable(why) => f.write_str(why),
+            PromptError::Io(error) => write!(f, "can't read a password: {error}"),
+            // The cursor still stands behind the question.
+            PromptError::Interrupted(signal) => write!(f, "\n{signal}: nothing was changed"),
+        }
+    }
+}
+
+/// A password, a byte that shows that it is too long, and a carriage return.
+const LINE_BYTES_MAX: usize = limits::PASSWORD_BYTES_MAX + 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    fn read(mut input: &[u8]) -> Result<String, String> {
+        let typed = Typed::read(&mut input, |_| Ok(())).map_err(|error| error.to_string())?;
+        typed.into_password().map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_password_is_one_line_without_its_end() {
+        for input in ["12345678", "12345678\n", "12345678\r\n", "12345678\nmore\n"] {
+            assert_eq!(read(input.as_bytes()).as_deref(), Ok("12345678"), "{input:?}");
+        }
+        assert_eq!(read("  spaces \n".as_bytes()).as_deref(), Ok("  spaces "), "they are part of it");
+        assert_eq!(read("pässwörd\n".as_bytes()).as_deref(), Ok("pässwörd"));
+    }
+
+    #[test]
+    fn the_limits_are_those_of_the_network() {
+        let longest = "x".repeat(1024);
+        assert_eq!(read(longest.as_bytes()), Ok(longest.clone()));
+        assert_eq!(read(format!("{longest}\r\n").as_bytes()), Ok(longest.clone()));
+        let cases: &[(&[u8], &str)] = &[
+            (b"", "is empty"),
+            (b"\n12345678\n", "is empty"),
+            (b"1234567\n", "is too short"),
+            (&[b'x'; 1025], "is too long"),
+            (&[b'x'; 100_000], "is too long"),
+            (b"\xff2345678", "is not valid UTF-8"),
+            (b"1234\x005678", "has a zero byte"),
+        ];
+        for (input, why) in cases {
+            let error = read(input).unwrap_err();
+            assert_eq!(error, format!("the password {why}; it must have 8 to 1024 bytes"));
+        }
+    }
+
+    #[test]
+    fn what_follows_the_line_stays_unread() {
+        let mut input: &[u8] = b"12345678\nrest";
+        Typed::read(&mut input, |_| Ok(())).unwrap();
+        assert_eq!(input, b"rest");
+    }
+
+    /// Runs the prompt on a terminal where each question gets the next of `answers`; tells the result and
+    /// what the terminal has shown.
+    fn ask_terminal(answers: &[&str]) -> (Result<String, String>, String) {
+        let (master, terminal) = sys::terminal::open_pair();
+        let (mut master, mut terminal) = (File::from(master), File::from(terminal));
+        let (mut questions, mut output) = UnixStream::pair().unwrap();
+        let asking = thread::spawn(move || {
+            let name = VmName::parse("web-1").unwrap();
+            let result = ask_twice(&name, &mut terminal, &mut output);
+            // What is shown ends here.
+            terminal.write_all(b"!").unwrap();
+            result.map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
+        });
+        for answer in answers {
+            let mut question = Vec::new();
+            while !question.ends_with(b": ") {
+                let mut byte = [0];
+                questions.read_exact(&mut byte).expect("a question");
+                question.push(byte[0]);
+            }
+            master.write_all(answer.as_bytes()).unwrap();
+        }
+        let mut shown = Vec::new();
+        while shown.last() != Some(&b'!') {
+            let mut byte = [0];
+            master.read_exact(&mut byte).unwrap();
+            shown.push(byte[0]);
+        }
+        (asking.join().unwrap(), String::from_utf8(shown).unwrap())
+    }
+
+    #[test]
+    fn a_terminal_is_asked_twice_and_shows_nothing() {
+        let (result, shown) = ask_terminal(&["correct horse\n", "correct horse\n"]);
+        assert_eq!(result.as_deref(), Ok("correct horse"));
+        assert_eq!(shown, "\r\n\r\n!");
+    }
+
+    #[test]
+    fn two_different_passwords_are_none() {
+        let (result, _) = ask_terminal(&["correct horse\n", "correct hearse\n"]);
+        assert_eq!(result.unwrap_err(), "the two passwords differ; nothing was changed");
+    }
+
+    #[test]
+    fn an_unusable_password_is_not_asked_for_again() {
+        let (result, _) = ask_terminal(&["short\n"]);
+        assert_eq!(result.unwrap_err(), "the password is too short; it must have 8 to 1024 bytes");
+    }
+
+    #[test]
+    fn a_signal_ends_the_prompt() {
+        let (_master, terminal) = sys::terminal::open_pair();
+        let _signals = Signals::block(&Signal::ALL).unwrap();
+        sys::signals::raise(Signal::Interrupt);
+        let name = VmName::parse("web-1").unwrap();
+        let result = ask_twice(&name, &mut File::from(terminal), &mut io::sink());
+        assert!(matches!(result, Err(PromptError::Interrupted(Signal::Interrupt))), "{result:?}");
+    }
+}

@@ -1,0 +1,328 @@
+//! `vmherd vm …`: what the operator of a host does to the VMs themselves, on the store, also while a daemon
+//! runs on it. What must not come over the wire.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::DirBuilder;
+use std::io::{self, BufWriter, Write as _};
+use std::ops::RangeInclusive;
+use std::os::unix::fs::DirBuilderExt;
+use std::process::ExitCode;
+
+use super::password_prompt::{PromptError, new_password};
+use crate::app::password::Hasher;
+use crate::clock::unix_now;
+use crate::config::{self, Arguments, ConfigError, Environment, Flag, StoreSettings, Takes};
+use crate::ids::VmId;
+use crate::limits;
+use crate::model::{NameError, NewVm, Secret, Vm, VmName, VmShape};
+use crate::store::{self, Location, Store, StoreError, Write, Written};
+use crate::sys::signals::Signal;
+
+/// Runs `vmherd vm` with the arguments behind those two words.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let environment = Environment::collect(environment);
+    let result = Order::read(args).and_then(|(order, arguments)| {
+        if order == Order::Help {
+            return Ok(io::stdout().write_all(help().as_bytes())?);
+        }
+        for warning in environment.unknown_settings() {
+            complain(format_args!("warning: {warning}"));
+        }
+        order.carry_out(&StoreSettings::read(&arguments, &environment)?)
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the list has seen enough.
+        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(format_args!("{failure}"));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Order {
+    Help,
+    Add { name: VmName, shape: VmShape, disk_sizes_gib: Vec<u64> },
+    List,
+    Remove(VmName),
+    ChangePassword(VmName),
+}
+
+/// Why it was not done.
+#[derive(Debug)]
+enum Failure {
+    Config(ConfigError),
+    Password(PromptError),
+    Store(StoreError),
+    Io(io::Error),
+    Other(String),
+}
+
+impl Order {
+    /// Reads a command line; hands back its flags, since some of them are settings.
+    fn read(args: impl IntoIterator<Item = OsString>) -> Result<(Order, Arguments), Failure> {
+        let flags: Vec<Flag> = StoreSettings::flags().chain(FLAGS).collect();
+        let arguments = Arguments::read(args, &flags)?;
+        let words: Vec<&str> = arguments.strays.iter().map(String::as_str).collect();
+        let order = match words[..] {
+            _ if arguments.has("help") => Order::Help,
+            ["add", name] => Order::read_add(name, &arguments)?,
+            ["list"] => Order::List,
+            ["remove", name] => Order::Remove(known_name(name)?),
+            ["passwd", name] => Order::ChangePassword(known_name(name)?),
+            [] => return Err(usage("say what to do: add, list, remove or passwd")),
+            ["add" | "remove" | "passwd"] => return Err(usage("say which VM: its name is missing")),
+            ["list", extra, ..] | ["add" | "remove" | "passwd", _, extra, ..] => {
+                return Err(usage(&format!("unexpected argument {extra:?}")));
+            }
+            [other, ..] => return Err(usage(&format!("there is no command {other:?}"))),
+        };
+        let is_shaped = matches!(order, Order::Add { .. } | Order::Help);
+        match SHAPE_FLAGS.iter().find(|flag| arguments.has(flag)) {
+            Some(flag) if !is_shaped => Err(usage(&format!("--{flag} is for add only"))),
+            _ => Ok((order, arguments)),
+        }
+    }
+
+    fn read_add(name: &str, arguments: &Arguments) -> Result<Order, Failure> {
+        let name = VmName::parse_chosen(name).map_err(|error| bad_name(name, error))?;
+        let one = |flag, range| match arguments.values(flag).next() {
+            Some(text) => number(flag, text, range),
+            None => Err(usage(&format!("--{flag} is missing"))),
+        };
+        let ram_mib = one("ram", 1..=u64::from(limits::RAM_MIB_MAX))?;
+        let cpus = one("cpu", 1..=u64::from(limits::CPUS_MAX))?;
+        let disks = arguments.values("disk").map(|text| number("disk", text, 1..=limits::DISK_GIB_MAX));
+        let disk_sizes_gib = disks.collect::<Result<Vec<u64>, Failure>>()?;
+        if disk_sizes_gib.len() > limits::DISKS_PER_VM_MAX {
+            return Err(usage(&format!("a VM has {} disks at most", limits::DISKS_PER_VM_MAX)));
+        }
+        // Both are within limits that their types hold.
+        Ok(Order::Add { name, shape: VmShape { ram_mib: ram_mib as u32, cpus: cpus as u16 }, disk_sizes_gib })
+    }
+
+    fn carry_out(self, settings: &StoreSettings) -> Result<(), Failure> {
+        let mut store = open_store(settings, matches!(self, Order::Add { .. }))?;
+        let mut output = BufWriter::new(io::stdout().lock());
+        match self {
+            Order::Help => {}
+            Order::List => list(store.as_mut(), &mut output)?,
+            Order::Add { name, shape, disk_sizes_gib } => {
+                // Before somebody types a password for nothing; the store decides below.
+                if store.credentials(&name)?.is_some() {
+                    return Err(StoreError::AlreadyRegistered.into());
+                }
+                let password_hash = Some(hash(settings, &new_password(&name)?)?);
+                let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash };
+                write(store.as_mut(), Write::Register { vm, vms_max: settings.vms_max, now: unix_now() })?;
+                writeln!(output, "added {name}")?;
+            }
+            Order::Remove(name) => {
+                write(store.as_mut(), Write::Remove(name.clone()))?;
+                writeln!(output, "removed {name}")?;
+            }
+            Order::ChangePassword(name) => {
+                if store.credentials(&name)?.is_none() {
+                    return Err(StoreError::UnknownVm.into());
+                }
+                let password_hash = hash(settings, &new_password(&name)?)?;
+                write(store.as_mut(), Write::ChangePassword { name: name.clone(), password_hash })?;
+                writeln!(output, "changed the password of {name}; its tokens are no good any more")?;
+            }
+        }
+        Ok(output.flush()?)
+    }
+}
+
+/// Opens the store; only where something is to be added it may be a new one.
+fn open_store(settings: &StoreSettings, is_new_allowed: bool) -> Result<Box<dyn Store>, Failure> {
+    match &settings.store {
+        Location::Memory => {
+            return Err(ConfigError::Value(
+                "--store: \"memory:\" is inside the daemon's process, where nobody else reaches it; name a \
+                 store that is kept"
+                    .into(),
+            )
+            .into());
+        }
+        #[cfg(feature = "sqlite")]
+        Location::Sqlite(path) if !is_new_allowed && !path.exists() => {
+            let path = path.display();
+            return Err(Failure::Other(format!(
+                "there is no store at {path}; say which one: --store sqlite:PATH or --state-dir DIR"
+            )));
+        }
+        #[cfg(feature = "sqlite")]
+        Location::Sqlite(_) => {}
+    }
+    if let Some(directory) = settings.state_dir.as_deref().filter(|_| is_new_allowed) {
+        // Nobody else has anything to look for in it.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|error| Failure::Other(format!("can't make {}: {error}", directory.display())))?;
+    }
+    Ok(store::open(&settings.store)?.connect()?)
+}
+
+fn hash(settings: &StoreSettings, password: &Secret) -> Result<String, Failure> {
+    Hasher::new(settings.argon2)
+        .hash(password)
+        .map_err(|error| Failure::Other(format!("can't hash the password: {}", error.0)))
+}
+
+fn write(store: &mut dyn Store, write: Write) -> Result<Written, Failure> {
+    let answer = store.write(&[write]).pop();
+    Ok(answer.unwrap_or_else(|| Err(StoreError::Unavailable("it did not answer".into())))?)
+}
+
+/// Prints every VM, page by page. A column is as wide as it had to be so far: to know better the whole
+/// store would have to be in memory.
+fn list(store: &mut dyn Store, output: &mut impl io::Write) -> io::Result<()> {
+    let mut after = VmId(0);
+    let mut widths = [0; 3];
+    let mut rows = vec![["NAME", "RAM MiB", "CPUS", "DISKS GiB"].map(String::from)];
+    loop {
+        let page = store.vms_after(after, limits::PAGE_ROWS_MAX).map_err(io::Error::other)?;
+        rows.extend(page.vms.iter().map(row));
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        let [name_width, ram_width, cpus_width] = widths;
+        for [name, ram, cpus, disks] in rows.drain(..) {
+            writeln!(output, "{name:name_width$}  {ram:>ram_width$}  {cpus:>cpus_width$}  {disks}")?;
+        }
+        match page.vms.last() {
+            Some(last) if !page.is_last => after = last.id,
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn row(vm: &Vm) -> [String; 4] {
+    let sizes: Vec<String> = vm.disks.iter().map(|disk| disk.size_gib.to_string()).collect();
+    let disks = if sizes.is_empty() { "-".into() } else { sizes.join(",") };
+    [vm.name.to_string(), vm.shape.ram_mib.to_string(), vm.shape.cpus.to_string(), disks]
+}
+
+/// A name to look up: VMs that the store itself named may be meant, too.
+fn known_name(text: &str) -> Result<VmName, Failure> {
+    VmName::parse(text).map_err(|error| bad_name(text, error))
+}
+
+fn bad_name(text: &str, error: NameError) -> Failure {
+    let shown: String = text.chars().take(limits::ECHOED_CHARS_MAX).collect();
+    usage(&format!("{shown:?} is no name of a VM: it is {error}; allowed are {}", NameError::ALLOWED))
+}
+
+fn number(flag: &str, text: &str, allowed: RangeInclusive<u64>) -> Result<u64, Failure> {
+    config::number(text, &allowed).ok_or_else(|| {
+        let (least, most) = (allowed.start(), allowed.end());
+        usage(&format!("--{flag}: {text:?} must be a whole number, {least} to {most}"))
+    })
+}
+
+fn usage(text: &str) -> Failure {
+    ConfigError::Usage(format!("{text}; see vmherd vm --help")).into()
+}
+
+fn complain(text: fmt::Arguments<'_>) {
+    // Nobody is left to be told that standard error is closed.
+    let _ = writeln!(io::stderr(), "vmherd vm: {text}");
+}
+
+fn help() -> String {
+    let mut text = String::from(HELP);
+    config::push_store_settings(&mut text);
+    text
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Config(error) => error.exit_code(),
+            // As a shell says it of a process that the signal ended.
+            Failure::Password(PromptError::Interrupted(Signal::Interrupt)) => 130,
+            Failure::Password(PromptError::Interrupted(Signal::Terminate)) => 143,
+            Failure::Password(_) | Failure::Store(_) | Failure::Io(_) | Failure::Other(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Config(error) => error.fmt(f),
+            Failure::Password(error) => error.fmt(f),
+            Failure::Store(error) => error.fmt(f),
+            Failure::Io(error) => error.fmt(f),
+            Failure::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::Config(error)
+    }
+}
+
+impl From<PromptError> for Failure {
+    fn from(error: PromptError) -> Failure {
+        Failure::Password(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::Store(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Io(error)
+    }
+}
+
+/// The flags that are no settings of the daemon.
+const FLAGS: [Flag; 4] = [
+    Flag { name: "ram", takes: Takes::Value, is_repeatable: false },
+    Flag { name: "cpu", takes: Takes::Value, is_repeatable: false },
+    Flag { name: "disk", takes: Takes::Value, is_repeatable: true },
+    Flag { name: "help", takes: Takes::Nothing, is_repeatable: true },
+];
+const SHAPE_FLAGS: [&str; 3] = ["ram", "cpu", "disk"];
+
+const HELP: &str = "\
+Adds, lists and removes virtual machines in the store itself, also while a
+daemon runs on it.
+
+  vmherd vm add web-1 --ram 2048 --cpu 2 --disk 20 --disk 100
+  vmherd vm list
+  vmherd vm passwd web-1 < password-file
+  vmherd vm remove web-1
+  vmherd vm list --state-dir /var/lib/vmherd       the VMs of a system's daemon
+
+A password is typed twice, or comes as one line of standard input where that is
+no terminal; it has 8 to 1024 bytes. A new password ends the VM's tokens.
+
+  --ram MIB                    memory, for add
+  --cpu N                      processors, for add
+  --disk GIB                   a disk, for add; may be repeated
+  --help                       this text
+
+The daemon's settings that count here too, as VMHERD_STATE_DIR and so on:
+
+";
+
+#[cfg(test)]
+#[path = "vm_command_tests.rs"]
+mod tests;

@@ -1,0 +1,199 @@
+//! How the command line is read and how lists look.
+
+use super::*;
+use crate::clock::UnixSeconds;
+use crate::ids::DiskId;
+use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash};
+
+fn read(args: &[&str]) -> Result<Order, Failure> {
+    Order::read(args.iter().map(OsString::from)).map(|(order, _)| order)
+}
+
+fn usage_error(args: &[&str]) -> String {
+    match read(args) {
+        Err(failure) if failure.exit_code() == 2 => failure.to_string(),
+        other => panic!("{args:?} gave {other:?}"),
+    }
+}
+
+fn name(text: &str) -> VmName {
+    VmName::parse(text).unwrap()
+}
+
+#[test]
+fn orders_read_as_they_are_written() {
+    let add = |disks: &[u64]| Order::Add {
+        name: name("web-1"),
+        shape: VmShape { ram_mib: 2048, cpus: 2 },
+        disk_sizes_gib: disks.to_vec(),
+    };
+    let cases: &[(&[&str], Order)] = &[
+        (&["add", "web-1", "--ram", "2048", "--cpu", "2"], add(&[])),
+        (&["--cpu=2", "--disk=3", "add", "--ram=2048", "web-1", "--disk", "1"], add(&[3, 1])),
+        (&["list"], Order::List),
+        (&["list", "--store", "memory:"], Order::List),
+        (&["remove", "web-1"], Order::Remove(name("web-1"))),
+        (&["remove", "17"], Order::Remove(name("17"))),
+        (&["remove", "--", "--help"], Order::Remove(name("--help"))),
+        (&["passwd", "web-1"], Order::ChangePassword(name("web-1"))),
+        (&["--help"], Order::Help),
+        (&["add", "--help"], Order::Help),
+    ];
+    for (args, order) in cases {
+        assert_eq!(read(args).unwrap(), *order, "{args:?}");
+    }
+}
+
+#[test]
+fn usage_errors_say_what_is_wrong() {
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "say what to do: add, list, remove or passwd"),
+        (&["ad", "x"], "there is no command \"ad\""),
+        (&["add"], "say which VM: its name is missing"),
+        (&["passwd"], "say which VM: its name is missing"),
+        (&["list", "x"], "unexpected argument \"x\""),
+        (&["remove", "x", "y"], "unexpected argument \"y\""),
+        (&["add", "x", "--cpu", "1"], "--ram is missing"),
+        (&["add", "x", "--ram", "1"], "--cpu is missing"),
+        (&["list", "--ram", "1"], "--ram is for add only"),
+        (&["remove", "x", "--disk", "1"], "--disk is for add only"),
+        (&["add", "x", "--password", "secret"], "there is no flag \"--password\"; see --help"),
+        (&["list", "--listen", "unix:/x"], "there is no flag \"--listen\"; see --help"),
+    ];
+    for (args, expected) in cases {
+        let error = usage_error(args);
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn fields_have_the_limits_that_they_have_on_the_network() {
+    let cases = [
+        ("--ram", "1", "1073741824", "1073741825"),
+        ("--cpu", "1", "65535", "65536"),
+        ("--disk", "1", "1125899906842624", "1125899906842625"),
+    ];
+    let order = |flag: &str, value: &str| {
+        let mut args = vec!["add".to_owned(), "x".into(), format!("{flag}={value}")];
+        let others = ["--ram", "--cpu"].iter().filter(|other| **other != flag);
+        args.extend(others.map(|other| format!("{other}=1")));
+        Order::read(args.into_iter().map(OsString::from))
+    };
+    for (flag, least, most, above) in cases {
+        order(flag, least).unwrap();
+        order(flag, most).unwrap();
+        for bad in ["0", above, "-1", "+1", "1.0", "", "x", "18446744073709551616"] {
+            let failure = order(flag, bad).unwrap_err();
+            let expected = format!("{flag}: {bad:?} must be a whole number, {least} to {most}");
+            assert!(failure.to_string().starts_with(&expected) && failure.exit_code() == 2, "{failure}");
+        }
+    }
+    let disks = |count: usize| {
+        let fixed = ["add", "x", "--ram=1", "--cpu=1"].into_iter();
+        let args: Vec<&str> = fixed.chain(std::iter::repeat_n("--disk=1", count)).collect();
+        read(&args)
+    };
+    disks(1024).unwrap();
+    assert!(disks(1025).unwrap_err().to_string().starts_with("a VM has 1024 disks at most"));
+}
+
+#[test]
+fn names_have_the_rules_that_they_have_on_the_network() {
+    let shape = ["--ram=1", "--cpu=1"];
+    for bad in ["", "two words", "12345", "tab\t", &"x".repeat(129)] {
+        let error = usage_error(&["add", bad, shape[0], shape[1]]);
+        assert!(error.contains("is no name of a VM") && error.contains(NameError::ALLOWED), "{error}");
+    }
+    read(&["add", &"x".repeat(128), shape[0], shape[1]]).unwrap();
+    assert!(usage_error(&["remove", "two words"]).contains("is no name of a VM"));
+}
+
+#[test]
+fn the_store_in_memory_is_a_mistake_in_a_setting() {
+    let cost = crate::app::password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
+    let settings = StoreSettings { store: Location::Memory, state_dir: None, vms_max: 1, argon2: cost };
+    let failure = Order::List.carry_out(&settings).unwrap_err();
+    assert_eq!(failure.exit_code(), 78);
+    assert!(failure.to_string().contains("\"memory:\" is inside the daemon's process"), "{failure}");
+}
+
+#[test]
+fn a_list_is_aligned() {
+    let mut store =
+        Herd { vms: vec![vm(1, "a", 512, &[]), vm(2, "näme-that-is-long", 1 << 20, &[20, 100])] };
+    let mut output = Vec::new();
+    list(&mut store, &mut output).unwrap();
+    let expected = "\
+NAME               RAM MiB  CPUS  DISKS GiB
+a                      512     1  -
+näme-that-is-long  1048576     1  20,100
+";
+    assert_eq!(String::from_utf8(output).unwrap(), expected);
+}
+
+#[test]
+fn a_list_of_nothing_is_its_head() {
+    let mut output = Vec::new();
+    list(&mut Herd { vms: Vec::new() }, &mut output).unwrap();
+    assert_eq!(output, b"NAME  RAM MiB  CPUS  DISKS GiB\n");
+}
+
+#[test]
+fn a_list_of_many_pages_has_every_vm_once() {
+    let count = 10 * limits::PAGE_ROWS_MAX as i64 + 7;
+    let mut store = Herd { vms: (1..=count).map(|id| vm(id, &format!("vm-{id}"), 1, &[])).collect() };
+    let mut output = Vec::new();
+    list(&mut store, &mut output).unwrap();
+    let text = String::from_utf8(output).unwrap();
+    let names = text.lines().skip(1).map(|line| line.split_whitespace().next().unwrap().to_owned());
+    assert!(names.eq((1..=count).map(|id| format!("vm-{id}"))));
+}
+
+#[test]
+fn the_help_text_fits_two_screens_and_has_the_settings() {
+    let text = help();
+    assert!(text.lines().count() <= 48 && text.lines().all(|line| line.len() <= 80), "{text}");
+    for flag in StoreSettings::FLAGS.iter().chain(&SHAPE_FLAGS) {
+        assert!(text.contains(&format!("\n  --{flag} ")), "--{flag} is missing");
+    }
+}
+
+fn vm(id: i64, text: &str, ram_mib: u32, sizes: &[u64]) -> Vm {
+    let disks = sizes.iter().map(|&size_gib| Disk { id: DiskId(1), size_gib }).collect();
+    Vm { id: VmId(id), name: name(text), shape: VmShape { ram_mib, cpus: 1 }, disks }
+}
+
+/// A store that only has VMs to list.
+struct Herd {
+    vms: Vec<Vm>,
+}
+
+impl Store for Herd {
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<Vec<Vm>, StoreError> {
+        Ok(self.vms.iter().filter(|vm| vm.id > after).take(rows_max).cloned().collect())
+    }
+
+    fn write(&mut self, _: &[Write]) -> Vec<Result<Written, StoreError>> {
+        unreachable!("a list only reads")
+    }
+
+    fn credentials(&mut self, _: &VmName) -> Result<Option<Credentials>, StoreError> {
+        unreachable!("a list asks for no password")
+    }
+
+    fn token_owner(&mut self, _: &TokenHash, _: UnixSeconds) -> Result<Option<Login>, StoreError> {
+        unreachable!("a list asks for no token")
+    }
+
+    fn is_current(&mut self, _: &Login) -> Result<bool, StoreError> {
+        unreachable!("a list asks for no login")
+    }
+
+    fn vms(&mut self, _: &[VmId]) -> Result<Vec<Vm>, StoreError> {
+        unreachable!("a list reads all")
+    }
+
+    fn disks_after(&mut self, _: DiskId, _: usize) -> Result<Vec<DiskOfVm>, StoreError> {
+        unreachable!("a list reads VMs")
+    }
+}

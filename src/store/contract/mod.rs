@@ -1,0 +1,162 @@
+//! What every store does, whichever it is: one suite of tests, run on each.
+//!
+//! [`registry`] holds what becomes of VMs and disks, [`tokens`] what becomes of tokens and logins,
+//! [`sharing`] what batches and connections see of each other.
+
+mod registry;
+mod sharing;
+mod tokens;
+
+use std::sync::Arc;
+
+use super::{Location, Store, StoreError, StoreFactory, Write, Written, open};
+use crate::clock::UnixSeconds;
+use crate::ids::VmId;
+use crate::model::{Credentials, Login, NewVm, TokenHash, Vm, VmChange, VmName, VmShape};
+
+/// Makes a test of each function for each store. One that is left out is dead code, and so an error.
+macro_rules! contract {
+    ($($name:ident),+ $(,)?) => {
+        mod memory {
+            $(#[test] fn $name() { super::$name(&super::Bed::memory()); })+
+        }
+        #[cfg(feature = "sqlite")]
+        mod sqlite {
+            $(#[test] fn $name() { super::$name(&super::Bed::sqlite()); })+
+        }
+    };
+}
+use contract;
+
+/// A new, empty store.
+pub(super) struct Bed {
+    factory: Arc<dyn StoreFactory>,
+    /// Where its file is; goes with the bed.
+    #[cfg(feature = "sqlite")]
+    _directory: Option<Directory>,
+}
+
+impl Bed {
+    fn memory() -> Bed {
+        Bed {
+            factory: open(&Location::Memory).expect("memory is always there"),
+            #[cfg(feature = "sqlite")]
+            _directory: None,
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn sqlite() -> Bed {
+        let directory = Directory::new();
+        let factory = open(&Location::Sqlite(directory.path("vmherd.db"))).expect("a new file");
+        Bed { factory, _directory: Some(directory) }
+    }
+
+    fn connect(&self) -> Box<dyn Store> {
+        self.factory.connect().expect("a connection")
+    }
+}
+
+/// A directory of one test's own, removed in the end.
+#[cfg(feature = "sqlite")]
+pub(super) struct Directory(std::path::PathBuf);
+
+#[cfg(feature = "sqlite")]
+impl Directory {
+    pub(super) fn new() -> Directory {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("vmherd-store-{}-{number}", std::process::id()));
+        // One that is left from a process of the same number is in the way of every assertion.
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).expect("a directory for temporary files");
+        Directory(path)
+    }
+
+    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.join(name)
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(super) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+const SHAPE: VmShape = VmShape { ram_mib: 2048, cpus: 2 };
+
+pub(super) fn name(text: &str) -> VmName {
+    VmName::parse(text).expect(text)
+}
+
+pub(super) fn registration(text: &str, disk_sizes_gib: &[u64]) -> Write {
+    registration_up_to(text, disk_sizes_gib, 1_000_000)
+}
+
+pub(super) fn registration_up_to(text: &str, disk_sizes_gib: &[u64], vms_max: u64) -> Write {
+    let vm = NewVm {
+        name: name(text),
+        shape: SHAPE,
+        disk_sizes_gib: disk_sizes_gib.to_vec(),
+        password_hash: Some(format!("hash of {text}")),
+    };
+    Write::Register { vm, vms_max, now: NOW }
+}
+
+pub(super) fn token(number: u8) -> TokenHash {
+    TokenHash([number; 32])
+}
+
+pub(super) fn issue(login: &Login, token: TokenHash, expires: i64) -> Write {
+    let (login, expires) = (login.clone(), UnixSeconds(expires));
+    Write::IssueToken { login, token, expires, replaces: None, rehash: None, now: NOW }
+}
+
+fn update(login: &Login, change: VmChange) -> Write {
+    Write::Update { login: login.clone(), change }
+}
+
+fn ram(mib: u32) -> VmChange {
+    VmChange { ram_mib: Some(mib), ..VmChange::default() }
+}
+
+fn password(text: &str, password_hash: &str) -> Write {
+    Write::ChangePassword { name: name(text), password_hash: password_hash.to_owned() }
+}
+
+/// Runs one write.
+pub(super) fn run(store: &mut dyn Store, write: Write) -> Result<Written, StoreError> {
+    let mut outcomes = store.write(&[write]);
+    assert_eq!(outcomes.len(), 1);
+    outcomes.remove(0)
+}
+
+/// Registers a VM and gives its login.
+pub(super) fn register(store: &mut dyn Store, text: &str, disk_sizes_gib: &[u64]) -> Login {
+    let Ok(Written::Registered(id)) = run(store, registration(text, disk_sizes_gib)) else {
+        panic!("{text} is not registered");
+    };
+    let login = credentials(store, text).expect("it was just registered").login;
+    assert_eq!(login.id, id);
+    login
+}
+
+pub(super) fn credentials(store: &mut dyn Store, text: &str) -> Option<Credentials> {
+    store.credentials(&name(text)).expect("a working store")
+}
+
+pub(super) fn all_vms(store: &mut dyn Store) -> Vec<Vm> {
+    store.vms_after(VmId(0), usize::MAX).expect("a working store").vms
+}
+
+pub(super) fn vm(store: &mut dyn Store, id: VmId) -> Vm {
+    store.vms(&[id]).expect("a working store").pop().expect("a VM of that id")
+}
+
+fn sizes(vm: &Vm) -> Vec<u64> {
+    vm.disks.iter().map(|disk| disk.size_gib).collect()
+}

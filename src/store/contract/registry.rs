@@ -1,0 +1,331 @@
+//! VMs and disks: registering, changing, removing, listing.
+
+use super::*;
+use crate::ids::DiskId;
+use crate::limits;
+use crate::model::{Disk, DiskChange};
+
+contract! {
+    a_registered_vm_comes_back_as_it_was_given,
+    a_vm_may_be_as_big_as_the_limits_say,
+    names_come_back_as_they_went_in,
+    a_name_is_registered_once,
+    no_more_vms_than_allowed,
+    ids_are_never_given_twice,
+    an_update_changes_what_it_names_and_nothing_else,
+    replaced_disks_keep_the_first_ids,
+    resized_disks_stay_where_they_are,
+    a_resize_with_an_unknown_disk_changes_nothing,
+    what_does_not_exist_is_not_found,
+    removing_a_vm_removes_its_disks_only,
+    pages_of_vms_have_no_gaps_or_doubles,
+    pages_of_disks_have_no_gaps_or_doubles,
+    a_page_goes_on_after_what_was_removed_meanwhile,
+    vms_are_found_by_id,
+}
+
+fn a_registered_vm_comes_back_as_it_was_given(bed: &Bed) {
+    let mut store = bed.connect();
+    let login = register(&mut *store, "web", &[10, 20]);
+    let expected = Vm {
+        id: VmId(1),
+        name: name("web"),
+        shape: SHAPE,
+        disks: vec![Disk { id: DiskId(1), size_gib: 10 }, Disk { id: DiskId(2), size_gib: 20 }],
+    };
+    assert_eq!(all_vms(&mut *store), [expected]);
+    assert_eq!(login, Login { id: VmId(1), epoch: login.epoch, name: name("web") });
+    assert_eq!(credentials(&mut *store, "web").unwrap().password_hash.as_deref(), Some("hash of web"));
+
+    let Write::Register { mut vm, vms_max, now } = registration("bare", &[]) else { unreachable!() };
+    vm.password_hash = None;
+    assert_eq!(run(&mut *store, Write::Register { vm, vms_max, now }), Ok(Written::Registered(VmId(2))));
+    assert_eq!(credentials(&mut *store, "bare").unwrap().password_hash, None);
+    assert!(super::vm(&mut *store, VmId(2)).disks.is_empty());
+}
+
+fn a_vm_may_be_as_big_as_the_limits_say(bed: &Bed) {
+    let mut store = bed.connect();
+    let long = "n".repeat(limits::VM_NAME_BYTES_MAX);
+    let login = register(&mut *store, &long, &[limits::DISK_GIB_MAX; limits::DISKS_PER_VM_MAX]);
+    let change = VmChange { ram_mib: Some(limits::RAM_MIB_MAX), cpus: Some(limits::CPUS_MAX), disks: None };
+    assert_eq!(run(&mut *store, update(&login, change)), Ok(Written::Updated));
+    let vm = vm(&mut *store, login.id);
+    assert_eq!(vm.shape, VmShape { ram_mib: limits::RAM_MIB_MAX, cpus: limits::CPUS_MAX });
+    assert_eq!(sizes(&vm), [limits::DISK_GIB_MAX; limits::DISKS_PER_VM_MAX]);
+}
+
+fn names_come_back_as_they_went_in(bed: &Bed) {
+    let mut store = bed.connect();
+    let names = [
+        "a'b",
+        "'';--",
+        "');DROP/**/TABLE/**/vms;--",
+        "\"quoted\"",
+        "?1",
+        ":name",
+        "%_*[a-z]",
+        "NULL",
+        "12e3",
+        "0x10",
+        "a\\b",
+        "Ä",
+        "A\u{308}",
+        "ä",
+        "ß",
+        "SS",
+        "ss",
+        "日本語",
+        "👩‍👩‍👧",
+        "\u{200f}עברית",
+        "\u{feff}x",
+        "\u{fffd}",
+        "\u{10ffff}",
+    ];
+    for text in names {
+        register(&mut *store, text, &[1]);
+    }
+    let stored: Vec<String> = all_vms(&mut *store).iter().map(|vm| vm.name.to_string()).collect();
+    assert_eq!(stored, names);
+    for (index, text) in names.iter().enumerate() {
+        let login = credentials(&mut *store, text).expect(text).login;
+        assert_eq!((login.id.0, login.name.as_str()), (index as i64 + 1, *text));
+        assert_eq!(store.disks_after(DiskId(index as i64), 1).unwrap()[0].vm_name.as_str(), *text);
+    }
+    for text in names {
+        assert_eq!(run(&mut *store, Write::Remove(name(text))), Ok(Written::Removed), "{text}");
+    }
+    assert_eq!(all_vms(&mut *store), []);
+}
+
+fn a_name_is_registered_once(bed: &Bed) {
+    let mut store = bed.connect();
+    register(&mut *store, "web", &[10]);
+    let before = all_vms(&mut *store);
+    assert_eq!(run(&mut *store, registration("web", &[1, 2, 3])), Err(StoreError::AlreadyRegistered));
+    // A taken name is told also where there would be no room for another.
+    assert_eq!(run(&mut *store, registration_up_to("web", &[], 1)), Err(StoreError::AlreadyRegistered));
+    assert_eq!(all_vms(&mut *store), before);
+    register(&mut *store, "Web", &[]);
+    assert_eq!(run(&mut *store, Write::Remove(name("web"))), Ok(Written::Removed));
+    register(&mut *store, "web", &[]);
+}
+
+fn no_more_vms_than_allowed(bed: &Bed) {
+    let (mut store, mut other) = (bed.connect(), bed.connect());
+    let full: Result<Written, StoreError> = Err(StoreError::VmLimitReached);
+    assert_eq!(run(&mut *store, registration_up_to("none", &[], 0)), full);
+    for text in ["a", "b", "c"] {
+        assert!(run(&mut *store, registration_up_to(text, &[], 3)).is_ok(), "{text}");
+    }
+    assert_eq!(run(&mut *store, registration_up_to("d", &[], 3)), full);
+    // Room that is made is room, also where ids have passed the limit, and whoever makes or takes it.
+    run(&mut *store, Write::Remove(name("a"))).unwrap();
+    assert!(run(&mut *store, registration_up_to("d", &[], 3)).is_ok());
+    assert_eq!(run(&mut *store, registration_up_to("e", &[], 3)), full);
+    run(&mut *other, Write::Remove(name("b"))).unwrap();
+    assert!(run(&mut *store, registration_up_to("e", &[], 3)).is_ok());
+    run(&mut *store, Write::Remove(name("c"))).unwrap();
+    assert!(run(&mut *other, registration_up_to("f", &[], 3)).is_ok());
+    assert_eq!(run(&mut *store, registration_up_to("g", &[], 3)), full);
+    assert_eq!(run(&mut *other, registration_up_to("g", &[], 3)), full);
+
+    // In one batch as well.
+    let batch = ["g", "h", "i"].map(|text| registration_up_to(text, &[], 5));
+    let outcomes = store.write(&batch);
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 2);
+    assert_eq!(outcomes[2], full);
+    assert_eq!(all_vms(&mut *store).len(), 5);
+}
+
+fn ids_are_never_given_twice(bed: &Bed) {
+    let mut store = bed.connect();
+    register(&mut *store, "a", &[1]);
+    let last = register(&mut *store, "b", &[2, 3]);
+    let change = VmChange { disks: Some(DiskChange::Replace(vec![2])), ..VmChange::default() };
+    run(&mut *store, update(&last, change)).unwrap();
+    run(&mut *store, Write::Remove(name("b"))).unwrap();
+    // The highest ids are free again now, and stay so.
+    let next = register(&mut *store, "c", &[4]);
+    assert_eq!(next.id, VmId(3));
+    assert_eq!(vm(&mut *store, next.id).disks, [Disk { id: DiskId(4), size_gib: 4 }]);
+    run(&mut *store, Write::Remove(name("a"))).unwrap();
+    run(&mut *store, Write::Remove(name("c"))).unwrap();
+    assert_eq!(register(&mut *store, "d", &[]).id, VmId(4));
+}
+
+fn an_update_changes_what_it_names_and_nothing_else(bed: &Bed) {
+    let mut store = bed.connect();
+    let (login, other) = (register(&mut *store, "a", &[1, 2]), register(&mut *store, "b", &[3]));
+    let untouched = vm(&mut *store, other.id);
+    let mut expected = vm(&mut *store, login.id);
+
+    run(&mut *store, update(&login, ram(4096))).unwrap();
+    expected.shape.ram_mib = 4096;
+    assert_eq!(vm(&mut *store, login.id), expected);
+
+    run(&mut *store, update(&login, VmChange { cpus: Some(9), ..VmChange::default() })).unwrap();
+    expected.shape.cpus = 9;
+    assert_eq!(vm(&mut *store, login.id), expected);
+
+    let disks = Some(DiskChange::Resize(vec![(DiskId(2), 22)]));
+    run(&mut *store, update(&login, VmChange { disks, ..VmChange::default() })).unwrap();
+    expected.disks[1].size_gib = 22;
+    assert_eq!(vm(&mut *store, login.id), expected);
+
+    run(&mut *store, update(&login, VmChange::default())).unwrap();
+    assert_eq!(vm(&mut *store, login.id), expected);
+    assert_eq!(vm(&mut *store, other.id), untouched);
+    assert_eq!(credentials(&mut *store, "a").unwrap().login, login);
+}
+
+fn replaced_disks_keep_the_first_ids(bed: &Bed) {
+    let mut store = bed.connect();
+    let (login, _other) = (register(&mut *store, "a", &[1, 2, 3]), register(&mut *store, "b", &[7]));
+    let mut replace = |sizes: &[u64]| {
+        let disks = Some(DiskChange::Replace(sizes.to_vec()));
+        run(&mut *store, update(&login, VmChange { disks, ..VmChange::default() })).unwrap();
+        let vm = vm(&mut *store, login.id);
+        vm.disks.iter().map(|disk| (disk.id.0, disk.size_gib)).collect::<Vec<_>>()
+    };
+    assert_eq!(replace(&[1, 20, 3]), [(1, 1), (2, 20), (3, 3)]);
+    assert_eq!(replace(&[9]), [(1, 9)]);
+    assert_eq!(replace(&[9, 8, 7]), [(1, 9), (5, 8), (6, 7)]);
+    assert_eq!(replace(&[]), []);
+    assert_eq!(replace(&[5]), [(7, 5)]);
+    let ids: Vec<i64> = store.disks_after(DiskId(0), 10).unwrap().iter().map(|of| of.disk.id.0).collect();
+    assert_eq!(ids, [4, 7]);
+}
+
+fn resized_disks_stay_where_they_are(bed: &Bed) {
+    let mut store = bed.connect();
+    let login = register(&mut *store, "a", &[1, 2, 3]);
+    let disks = Some(DiskChange::Resize(vec![(DiskId(3), 30), (DiskId(1), 10)]));
+    run(&mut *store, update(&login, VmChange { disks, ..VmChange::default() })).unwrap();
+    assert_eq!(sizes(&vm(&mut *store, login.id)), [10, 2, 30]);
+}
+
+fn a_resize_with_an_unknown_disk_changes_nothing(bed: &Bed) {
+    let mut store = bed.connect();
+    let (login, _other) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[2]));
+    let before = all_vms(&mut *store);
+    // Another VM's disk, and ids that nobody has.
+    for unknown in [2, 3, 0, -1, i64::MAX, i64::MIN] {
+        let disks = Some(DiskChange::Resize(vec![(DiskId(1), 10), (DiskId(unknown), 20)]));
+        let change = VmChange { ram_mib: Some(1), cpus: Some(1), disks };
+        let refused = run(&mut *store, update(&login, change));
+        assert_eq!(refused, Err(StoreError::UnknownDisk(DiskId(unknown))));
+        assert_eq!(all_vms(&mut *store), before);
+    }
+}
+
+fn what_does_not_exist_is_not_found(bed: &Bed) {
+    let mut store = bed.connect();
+    assert_eq!(credentials(&mut *store, "nobody"), None);
+    assert_eq!(store.token_owner(&token(1), NOW), Ok(None));
+    assert_eq!(store.is_current(&Login { id: VmId(1), epoch: 0, name: name("nobody") }), Ok(false));
+    assert_eq!(store.vms_after(VmId(0), 10), Ok(VmPage { vms: vec![], is_last: true }));
+    assert_eq!(store.vms(&[VmId(1)]), Ok(vec![]));
+    assert_eq!(store.disks_after(DiskId(0), 10), Ok(vec![]));
+    assert_eq!(run(&mut *store, Write::Remove(name("nobody"))), Err(StoreError::UnknownVm));
+    assert_eq!(run(&mut *store, password("nobody", "x")), Err(StoreError::UnknownVm));
+}
+
+fn removing_a_vm_removes_its_disks_only(bed: &Bed) {
+    let mut store = bed.connect();
+    for text in ["a", "b", "c"] {
+        register(&mut *store, text, &[1, 2]);
+    }
+    assert_eq!(run(&mut *store, Write::Remove(name("b"))), Ok(Written::Removed));
+    assert_eq!(run(&mut *store, Write::Remove(name("b"))), Err(StoreError::UnknownVm));
+    assert_eq!(credentials(&mut *store, "b"), None);
+    let names: Vec<String> = all_vms(&mut *store).iter().map(|vm| vm.name.to_string()).collect();
+    assert_eq!(names, ["a", "c"]);
+    let ids: Vec<i64> = store.disks_after(DiskId(0), 10).unwrap().iter().map(|of| of.disk.id.0).collect();
+    assert_eq!(ids, [1, 2, 5, 6]);
+}
+
+/// Numbers of disks of the VMs that are paged through: none, few, and more than fit on a page.
+const DISKS_OF_VMS: [usize; 10] = [0, 3, 1, 0, 0, 12, 2, 0, 5, 1];
+
+fn register_for_pages(store: &mut dyn Store) -> Vec<Vm> {
+    for (index, disks) in DISKS_OF_VMS.iter().enumerate() {
+        register(store, &format!("vm-{index}"), &vec![index as u64 + 1; *disks]);
+    }
+    let vms = all_vms(store);
+    assert_eq!(vms.iter().map(|vm| vm.disks.len()).collect::<Vec<_>>(), DISKS_OF_VMS);
+    vms
+}
+
+fn pages_of_vms_have_no_gaps_or_doubles(bed: &Bed) {
+    let mut store = bed.connect();
+    let expected = register_for_pages(&mut *store);
+    for rows_max in 0..=40 {
+        let mut seen: Vec<Vm> = Vec::new();
+        loop {
+            let after = seen.last().map_or(VmId(0), |vm| vm.id);
+            let VmPage { vms: page, is_last } = store.vms_after(after, rows_max).unwrap();
+            let rows: usize = page.iter().map(|vm| 1 + vm.disks.len()).sum();
+            assert!(rows <= rows_max || page.len() == 1, "{rows} rows instead of {rows_max}");
+            // As many as fit: with the next one it would have been too many.
+            if let Some(next) = expected.get(seen.len() + page.len()) {
+                assert!(rows + 1 + next.disks.len() > rows_max, "{rows} rows of {rows_max}");
+            }
+            assert_eq!(is_last, seen.len() + page.len() == expected.len(), "in pages of {rows_max}");
+            seen.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(seen, expected, "in pages of {rows_max}");
+    }
+}
+
+fn pages_of_disks_have_no_gaps_or_doubles(bed: &Bed) {
+    let mut store = bed.connect();
+    let vms = register_for_pages(&mut *store);
+    let expected: Vec<(i64, u64, VmId, VmName)> = vms
+        .iter()
+        .flat_map(|vm| vm.disks.iter().map(|disk| (disk.id.0, disk.size_gib, vm.id, vm.name.clone())))
+        .collect();
+    for count_max in 1..=30 {
+        let mut seen: Vec<(i64, u64, VmId, VmName)> = Vec::new();
+        loop {
+            let after = seen.last().map_or(DiskId(0), |(id, ..)| DiskId(*id));
+            let page = store.disks_after(after, count_max).unwrap();
+            assert!(page.len() <= count_max);
+            let last = page.len() < count_max;
+            seen.extend(page.into_iter().map(|of| (of.disk.id.0, of.disk.size_gib, of.vm_id, of.vm_name)));
+            if last {
+                break;
+            }
+        }
+        assert_eq!(seen, expected, "in pages of {count_max}");
+    }
+}
+
+fn a_page_goes_on_after_what_was_removed_meanwhile(bed: &Bed) {
+    let mut store = bed.connect();
+    let vms = register_for_pages(&mut *store);
+    let page = store.vms_after(VmId(0), 5).unwrap().vms;
+    let last = page.last().unwrap();
+    for gone in [last, &vms[page.len()]] {
+        run(&mut *store, Write::Remove(gone.name.clone())).unwrap();
+    }
+    register(&mut *store, "new", &[1]);
+    let rest = store.vms_after(last.id, usize::MAX).unwrap().vms;
+    assert_eq!(rest[..rest.len() - 1], vms[page.len() + 1..]);
+    assert_eq!(rest.last().unwrap().name, name("new"));
+}
+
+fn vms_are_found_by_id(bed: &Bed) {
+    let mut store = bed.connect();
+    let vms = register_for_pages(&mut *store);
+    assert_eq!(store.vms(&[]), Ok(vec![]));
+    let ids = [6, 2, 99, 6, 0, -3, 9, i64::MAX].map(VmId);
+    let mut found = store.vms(&ids).unwrap();
+    found.sort_by_key(|vm| vm.id);
+    assert_eq!(found, [vms[1].clone(), vms[5].clone(), vms[8].clone()]);
+    let every: Vec<VmId> = (0..5000).map(VmId).collect();
+    assert_eq!(store.vms(&every).unwrap().len(), vms.len());
+}

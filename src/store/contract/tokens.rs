@@ -1,0 +1,215 @@
+//! Tokens and logins: what makes them and what ends them.
+
+use super::*;
+use crate::limits;
+
+contract! {
+    a_token_tells_its_owner_until_it_expires,
+    issuing_sweeps_some_expired_tokens,
+    a_vm_keeps_its_newest_tokens,
+    a_token_may_take_the_place_of_another,
+    a_stronger_hash_is_kept_without_ending_anything,
+    tokens_are_ended_whosever_they_are,
+    a_password_change_ends_logins_and_tokens,
+    removal_ends_logins_and_tokens,
+    the_same_name_again_is_another_vm,
+}
+
+fn owner(store: &mut dyn Store, number: u8) -> Option<Login> {
+    store.token_owner(&token(number), NOW).expect("a working store")
+}
+
+fn a_token_tells_its_owner_until_it_expires(bed: &Bed) {
+    let mut store = bed.connect();
+    let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
+    assert_eq!(run(&mut *store, issue(&a, token(1), NOW.0 + 10)), Ok(Written::TokenIssued));
+    assert_eq!(run(&mut *store, issue(&b, token(2), NOW.0 + 20)), Ok(Written::TokenIssued));
+    assert_eq!(owner(&mut *store, 1), Some(a.clone()));
+    assert_eq!(owner(&mut *store, 2), Some(b));
+    assert_eq!(owner(&mut *store, 3), None);
+    let at = |seconds| UnixSeconds(NOW.0 + seconds);
+    assert_eq!(store.token_owner(&token(1), at(9)), Ok(Some(a)));
+    assert_eq!(store.token_owner(&token(1), at(10)), Ok(None));
+    assert_eq!(store.token_owner(&token(1), at(11)), Ok(None));
+}
+
+fn issuing_sweeps_some_expired_tokens(bed: &Bed) {
+    let mut store = bed.connect();
+    let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
+    let count = limits::TOKENS_SWEPT_PER_ISSUE as u8 + 2;
+    for number in 0..count {
+        // Issued at a time when they count; the first expires first.
+        let write = Write::IssueToken {
+            login: a.clone(),
+            token: token(number),
+            expires: UnixSeconds(100 + i64::from(number)),
+            replaces: None,
+            rehash: None,
+            now: UnixSeconds(1),
+        };
+        run(&mut *store, write).unwrap();
+    }
+    let left = |store: &mut dyn Store| -> Vec<u8> {
+        let then = UnixSeconds(1);
+        (0..=count + 1).filter(|number| store.token_owner(&token(*number), then).unwrap().is_some()).collect()
+    };
+    assert_eq!(left(&mut *store).len(), usize::from(count));
+    // Another VM's login sweeps as well, and no more than a few.
+    run(&mut *store, issue(&b, token(count), NOW.0 + 10)).unwrap();
+    assert_eq!(left(&mut *store), [count - 2, count - 1, count]);
+    run(&mut *store, issue(&b, token(count + 1), NOW.0 + 10)).unwrap();
+    assert_eq!(left(&mut *store), [count, count + 1]);
+}
+
+fn a_vm_keeps_its_newest_tokens(bed: &Bed) {
+    let mut store = bed.connect();
+    let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
+    run(&mut *store, issue(&b, token(255), NOW.0 + 1)).unwrap();
+    let count = limits::TOKENS_PER_VM_MAX as u8 + 3;
+    for number in 0..count {
+        // The newest is the one issued last, not the one that lives longest.
+        run(&mut *store, issue(&a, token(number), NOW.0 + 1000 - i64::from(number))).unwrap();
+    }
+    let left: Vec<u8> = (0..count).filter(|number| owner(&mut *store, *number).is_some()).collect();
+    assert_eq!(left, (3..count).collect::<Vec<_>>());
+    assert_eq!(owner(&mut *store, 255), Some(b));
+
+    // One that was ended makes room.
+    let end = Write::EndTokens { login: a.clone(), tokens: vec![token(count - 1)] };
+    run(&mut *store, end).unwrap();
+    run(&mut *store, issue(&a, token(200), NOW.0 + 1000)).unwrap();
+    assert_eq!(owner(&mut *store, 3), Some(a.clone()));
+    run(&mut *store, issue(&a, token(201), NOW.0 + 1000)).unwrap();
+    assert_eq!(owner(&mut *store, 3), None);
+    assert_eq!(owner(&mut *store, 4), Some(a));
+}
+
+fn a_token_may_take_the_place_of_another(bed: &Bed) {
+    let mut store = bed.connect();
+    let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
+    let replacing = |login: &Login, new, old| Write::IssueToken {
+        login: login.clone(),
+        token: token(new),
+        expires: UnixSeconds(NOW.0 + 10),
+        replaces: Some(token(old)),
+        rehash: None,
+        now: NOW,
+    };
+    run(&mut *store, issue(&a, token(1), NOW.0 + 10)).unwrap();
+    assert_eq!(run(&mut *store, replacing(&a, 2, 1)), Ok(Written::TokenIssued));
+    assert_eq!((owner(&mut *store, 1), owner(&mut *store, 2)), (None, Some(a)));
+    // A connection that now is another VM, and a token that is gone already.
+    assert_eq!(run(&mut *store, replacing(&b, 3, 2)), Ok(Written::TokenIssued));
+    assert_eq!((owner(&mut *store, 2), owner(&mut *store, 3)), (None, Some(b.clone())));
+    assert_eq!(run(&mut *store, replacing(&b, 4, 99)), Ok(Written::TokenIssued));
+    assert_eq!((owner(&mut *store, 3), owner(&mut *store, 4)), (Some(b.clone()), Some(b)));
+}
+
+fn a_stronger_hash_is_kept_without_ending_anything(bed: &Bed) {
+    let mut store = bed.connect();
+    let login = register(&mut *store, "a", &[]);
+    run(&mut *store, issue(&login, token(1), NOW.0 + 10)).unwrap();
+    let rehashing = Write::IssueToken {
+        login: login.clone(),
+        token: token(2),
+        expires: UnixSeconds(NOW.0 + 10),
+        replaces: None,
+        rehash: Some("stronger".to_owned()),
+        now: NOW,
+    };
+    run(&mut *store, rehashing).unwrap();
+    let known = credentials(&mut *store, "a").unwrap();
+    assert_eq!(known, Credentials { login: login.clone(), password_hash: Some("stronger".to_owned()) });
+    assert_eq!(store.is_current(&login), Ok(true));
+    assert_eq!((owner(&mut *store, 1), owner(&mut *store, 2)), (Some(login.clone()), Some(login)));
+}
+
+fn tokens_are_ended_whosever_they_are(bed: &Bed) {
+    let mut store = bed.connect();
+    let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
+    run(&mut *store, issue(&b, token(4), NOW.0 + 10)).unwrap();
+    for number in 1..=3 {
+        run(&mut *store, issue(&a, token(number), NOW.0 + 10)).unwrap();
+    }
+    let end = |login: &Login, numbers: &[u8]| Write::EndTokens {
+        login: login.clone(),
+        tokens: numbers.iter().map(|number| token(*number)).collect(),
+    };
+    assert_eq!(run(&mut *store, end(&b, &[1])), Ok(Written::TokensEnded));
+    assert_eq!(run(&mut *store, end(&a, &[3, 4, 77])), Ok(Written::TokensEnded));
+    assert_eq!(run(&mut *store, end(&a, &[1])), Ok(Written::TokensEnded));
+    assert_eq!(run(&mut *store, end(&a, &[])), Ok(Written::TokensEnded));
+    for number in [1, 3, 4] {
+        assert_eq!(owner(&mut *store, number), None, "{number}");
+    }
+    assert_eq!(owner(&mut *store, 2), Some(a));
+}
+
+/// That nothing can be done in the name of `login`, and that trying changes nothing.
+fn assert_ended(store: &mut dyn Store, login: &Login) {
+    assert_eq!(store.is_current(login), Ok(false));
+    let before = all_vms(store);
+    let rehashing = Write::IssueToken {
+        login: login.clone(),
+        token: token(50),
+        expires: UnixSeconds(NOW.0 + 10),
+        replaces: Some(token(9)),
+        rehash: Some("of a stale login".to_owned()),
+        now: NOW,
+    };
+    let end = Write::EndTokens { login: login.clone(), tokens: vec![token(9)] };
+    for write in [update(login, ram(77)), rehashing, end] {
+        assert_eq!(run(store, write.clone()), Err(StoreError::NotCurrent), "{write:?}");
+    }
+    assert_eq!(all_vms(store), before);
+    assert_eq!(owner(store, 50), None);
+    assert!(owner(store, 9).is_some(), "another VM's token");
+    let known = credentials(store, login.name.as_str());
+    assert!(known.is_none_or(|known| known.password_hash.as_deref() != Some("of a stale login")));
+}
+
+fn a_password_change_ends_logins_and_tokens(bed: &Bed) {
+    let (mut store, mut operator) = (bed.connect(), bed.connect());
+    let (a, b) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[]));
+    run(&mut *store, issue(&a, token(1), NOW.0 + 10)).unwrap();
+    run(&mut *store, issue(&b, token(9), NOW.0 + 10)).unwrap();
+    assert_eq!(store.is_current(&a), Ok(true));
+
+    assert_eq!(run(&mut *operator, password("a", "new hash")), Ok(Written::PasswordChanged));
+    assert_ended(&mut *store, &a);
+    assert_ended(&mut *operator, &a);
+    assert_eq!(owner(&mut *store, 1), None);
+    assert_eq!(store.is_current(&b), Ok(true));
+
+    let known = credentials(&mut *store, "a").unwrap();
+    assert_eq!(known.password_hash.as_deref(), Some("new hash"));
+    assert_eq!(known.login.id, a.id);
+    assert_eq!(store.is_current(&known.login), Ok(true));
+    assert_eq!(run(&mut *store, update(&known.login, ram(77))), Ok(Written::Updated));
+    assert_eq!(run(&mut *store, issue(&known.login, token(2), NOW.0 + 10)), Ok(Written::TokenIssued));
+    assert_eq!(owner(&mut *operator, 2), Some(known.login));
+}
+
+fn removal_ends_logins_and_tokens(bed: &Bed) {
+    let (mut store, mut operator) = (bed.connect(), bed.connect());
+    let (a, b) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[]));
+    run(&mut *store, issue(&a, token(1), NOW.0 + 10)).unwrap();
+    run(&mut *store, issue(&b, token(9), NOW.0 + 10)).unwrap();
+    assert_eq!(run(&mut *operator, Write::Remove(name("a"))), Ok(Written::Removed));
+    assert_ended(&mut *store, &a);
+    assert_ended(&mut *operator, &a);
+    assert_eq!(owner(&mut *store, 1), None);
+}
+
+fn the_same_name_again_is_another_vm(bed: &Bed) {
+    let mut store = bed.connect();
+    let (old, other) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[]));
+    run(&mut *store, issue(&old, token(1), NOW.0 + 10)).unwrap();
+    run(&mut *store, issue(&other, token(9), NOW.0 + 10)).unwrap();
+    run(&mut *store, Write::Remove(name("a"))).unwrap();
+    let new = register(&mut *store, "a", &[1]);
+    assert_ne!(new, old);
+    assert_ended(&mut *store, &old);
+    assert_eq!(owner(&mut *store, 1), None);
+    assert_eq!(store.is_current(&new), Ok(true));
+}

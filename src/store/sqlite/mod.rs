@@ -1,0 +1,174 @@
+//! The store in one file: SQLite with a write-ahead log, every commit synced to the disk.
+//!
+//! This file opens the database and makes connections; [`writes`] and [`reads`] use them. A new file
+//! is for its owner's eyes only. SQL is constant text with parameters; nothing here depends on what a
+//! file's own schema could be made to run. The same file may be open in other processes.
+
+mod reads;
+#[cfg(test)]
+mod tests;
+mod writes;
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::migrate::{self, OpenError};
+use super::{Store, StoreError, StoreFactory, VmPage, Write, Written};
+use crate::clock::UnixSeconds;
+use crate::ids::{DiskId, VmId};
+use crate::limits;
+use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
+
+/// Makes connections to one file.
+pub(super) struct SqliteFactory {
+    /// Absolute: stays the same file when the process changes its directory, and can't begin with
+    /// `file:`, which would make a URI of it.
+    path: PathBuf,
+}
+
+/// One connection to the file.
+struct SqliteStore {
+    connection: Connection,
+    /// How many VMs there were when somebody last had to know.
+    counted: Option<writes::VmCount>,
+}
+
+impl SqliteFactory {
+    /// Opens the file at `path`, made and brought up to date if necessary.
+    pub(super) fn open(path: &Path) -> Result<SqliteFactory, StoreError> {
+        let path = std::path::absolute(path)
+            .map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
+        for _ in 0..limits::SQLITE_OPEN_ATTEMPTS {
+            match prepare(&path) {
+                Ok(()) => return Ok(SqliteFactory { path }),
+                Err(OpenError::Refused(why)) => {
+                    return Err(StoreError::Refused(format!("{}: {why}", path.display())));
+                }
+                // While another process makes the file or switches it to WAL, SQLite reports locks
+                // without waiting for them: its waits could be for each other.
+                Err(OpenError::Busy) => thread::sleep(limits::SQLITE_OPEN_PAUSE),
+            }
+        }
+        Err(StoreError::Busy)
+    }
+}
+
+impl StoreFactory for SqliteFactory {
+    fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
+        // Without CREATE: a file that was taken away is an error, not a new, empty store.
+        let connection = connect(&self.path, limits::SQLITE_BUSY).map_err(to_store_error)?;
+        Ok(Box::new(SqliteStore { connection, counted: None }))
+    }
+}
+
+impl Store for SqliteStore {
+    fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+        writes::write(&self.connection, &mut self.counted, writes)
+    }
+
+    fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
+        reads::credentials(&self.connection, name).map_err(to_store_error)
+    }
+
+    fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
+        reads::token_owner(&self.connection, token, now).map_err(to_store_error)
+    }
+
+    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
+        reads::is_current(&self.connection, login).map_err(to_store_error)
+    }
+
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+        reads::vms_after(&self.connection, after, rows_max).map_err(to_store_error)
+    }
+
+    fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
+        reads::vms(&self.connection, ids).map_err(to_store_error)
+    }
+
+    fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
+        reads::disks_after(&self.connection, after, count_max).map_err(to_store_error)
+    }
+}
+
+/// Makes the file where there is none, and what is in it what it should be.
+fn prepare(path: &Path) -> Result<(), OpenError> {
+    create(path)?;
+    let mut connection = connect(path, limits::SQLITE_OPEN_PAUSE)?;
+    // SQLite opens what it may not write for reading, without a word.
+    if connection.is_readonly("main")? {
+        return Err(OpenError::Refused("the file must be writable for this user".to_owned()));
+    }
+    migrate::migrate(&mut connection, path)
+}
+
+/// Makes an empty file that only its owner may read, unless there is a file. SQLite gives its log and
+/// index the mode of the file they belong to.
+fn create(path: &Path) -> Result<(), OpenError> {
+    // The system drops all of a process's locks on a file when the process closes any descriptor of
+    // it. So a file that is there is not touched, and none of our threads gets to open the new one
+    // before the descriptor that made it is closed.
+    static CREATING: Mutex<()> = Mutex::new(());
+    let _guard = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(OpenError::Refused(format!(
+            "{error}: its directory must exist and be writable for this user"
+        ))),
+    }
+}
+
+/// A connection to a file that exists, with everything set that SQLite keeps per connection.
+fn connect(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
+    // NO_MUTEX: one thread at a time uses a connection, as the borrow checker sees to.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(busy)?;
+    connection.set_prepared_statement_cache_capacity(limits::SQLITE_STATEMENTS_CACHED);
+
+    // A file that somebody else could write must not make us run anything: no triggers or views of its
+    // own, no functions out of its schema; a quoted typing error is an error and not a string.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+
+    // FULL: a commit returns when the log is on the disk, not when the system has heard of it.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Negative: KiB instead of pages.
+    connection.pragma_update(None, "cache_size", -limits::SQLITE_CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // Old password hashes don't stay behind in free space of pages that are written anyway.
+    connection.pragma_update(None, "secure_delete", "FAST")?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "journal_size_limit", limits::SQLITE_LOG_BYTES_KEPT)?;
+    Ok(connection)
+}
+
+/// What an error that changed nothing means to whoever asked.
+fn to_store_error(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
+        _ => StoreError::Unavailable(describe(&error)),
+    }
+}
+
+/// An error for the log: the extended code tells which of the many I/O errors it was.
+fn describe(error: &rusqlite::Error) -> String {
+    match error.sqlite_error() {
+        Some(code) => format!("{error} (SQLite result code {})", code.extended_code),
+        None => error.to_string(),
+    }
+}

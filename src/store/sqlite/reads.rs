@@ -1,0 +1,143 @@
+//! What is read from the file.
+//!
+//! No transaction, lock or statement is held when one of these returns. What needs two statements has
+//! both see the same state: they overlap, and SQLite's read transaction lasts from the first row of the
+//! one to the last of the other.
+
+use std::fmt::Write as _;
+
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+
+use super::super::VmPage;
+use crate::clock::UnixSeconds;
+use crate::ids::{DiskId, VmId};
+use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
+
+pub(super) fn credentials(connection: &Connection, name: &VmName) -> Result<Option<Credentials>> {
+    connection
+        .prepare_cached("SELECT id, epoch, name, password_hash FROM vms WHERE name = ?1")?
+        .query_row([name.as_str()], |row| Ok(Credentials { login: login(row)?, password_hash: row.get(3)? }))
+        .optional()
+}
+
+pub(super) fn token_owner(
+    connection: &Connection,
+    token: &TokenHash,
+    now: UnixSeconds,
+) -> Result<Option<Login>> {
+    connection
+        .prepare_cached(
+            "SELECT vms.id, vms.epoch, vms.name FROM tokens CROSS JOIN vms ON vms.id = tokens.vm
+             WHERE tokens.hash = ?1 AND tokens.expires > ?2",
+        )?
+        .query_row(params![token.0, now.0], login)
+        .optional()
+}
+
+pub(super) fn is_current(connection: &Connection, login: &Login) -> Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM vms WHERE id = ?1 AND epoch = ?2")?
+        .exists(params![login.id.0, login.epoch])
+}
+
+pub(super) fn vms_after(connection: &Connection, after: VmId, rows_max: usize) -> Result<VmPage> {
+    // Both deliver in the order of a key, row by row: what is not asked for any more is not read.
+    let mut vms =
+        connection.prepare_cached("SELECT id, name, ram_mib, cpus FROM vms WHERE id > ?1 ORDER BY id")?;
+    let mut disks =
+        connection.prepare_cached("SELECT vm, id, size_gib FROM disks WHERE vm > ?1 ORDER BY vm, id")?;
+    with_disks(vms.query_map([after.0], vm)?, disks.query_map([after.0], owner_and_disk)?, rows_max)
+}
+
+pub(super) fn vms(connection: &Connection, ids: &[VmId]) -> Result<Vec<Vm>> {
+    let mut list = String::from("[");
+    for (index, id) in ids.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        write!(list, "{comma}{}", id.0).expect("a String takes everything");
+    }
+    list.push(']');
+    // One parameter for any number of ids, so that the statement stays the same.
+    let mut vms = connection.prepare_cached(
+        "SELECT id, name, ram_mib, cpus FROM vms
+         WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
+    )?;
+    let mut disks = connection.prepare_cached(
+        "SELECT vm, id, size_gib FROM disks
+         WHERE vm IN (SELECT value FROM json_each(?1)) ORDER BY vm, id",
+    )?;
+    with_disks(vms.query_map([&list], vm)?, disks.query_map([&list], owner_and_disk)?, usize::MAX)
+        .map(|page| page.vms)
+}
+
+pub(super) fn disks_after(connection: &Connection, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>> {
+    let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+    // CROSS JOIN: SQLite keeps this order of tables, so that the page is walked along the disks' ids.
+    connection
+        .prepare_cached(
+            "SELECT disks.id, disks.size_gib, vms.id, vms.name
+             FROM disks CROSS JOIN vms ON vms.id = disks.vm
+             WHERE disks.id > ?1 ORDER BY disks.id LIMIT ?2",
+        )?
+        .query_map(params![after.0, count_max], |row| {
+            Ok(DiskOfVm { disk: disk(row, 0)?, vm_id: VmId(row.get(2)?), vm_name: name(row, 3)? })
+        })?
+        .collect()
+}
+
+/// Gives each of `vms` its `disks`, both being in ascending order of the VM's id, until `rows_max` rows
+/// are used; a VM that does not fit as a whole is left out, unless it is the first.
+fn with_disks(
+    vms: impl Iterator<Item = Result<Vm>>,
+    disks: impl Iterator<Item = Result<(VmId, Disk)>>,
+    rows_max: usize,
+) -> Result<VmPage> {
+    let mut disks = disks.peekable();
+    let mut whole: Vec<Vm> = Vec::new();
+    let mut rows = 0;
+    for vm in vms {
+        if rows >= rows_max && !whole.is_empty() {
+            return Ok(VmPage { vms: whole, is_last: false });
+        }
+        let mut vm = vm?;
+        rows += 1;
+        let not_of_later_vm = |row: &Result<(VmId, Disk)>| !matches!(row, Ok((owner, _)) if *owner > vm.id);
+        while let Some((owner, disk)) = disks.next_if(not_of_later_vm).transpose()? {
+            if owner == vm.id {
+                rows += 1;
+                vm.disks.push(disk);
+            }
+            if rows > rows_max && !whole.is_empty() {
+                return Ok(VmPage { vms: whole, is_last: false });
+            }
+        }
+        whole.push(vm);
+    }
+    Ok(VmPage { vms: whole, is_last: true })
+}
+
+fn login(row: &Row<'_>) -> Result<Login> {
+    Ok(Login { id: VmId(row.get(0)?), epoch: row.get(1)?, name: name(row, 2)? })
+}
+
+fn vm(row: &Row<'_>) -> Result<Vm> {
+    Ok(Vm {
+        id: VmId(row.get(0)?),
+        name: name(row, 1)?,
+        shape: VmShape { ram_mib: row.get(2)?, cpus: row.get(3)? },
+        disks: Vec::new(),
+    })
+}
+
+fn owner_and_disk(row: &Row<'_>) -> Result<(VmId, Disk)> {
+    Ok((VmId(row.get(0)?), disk(row, 1)?))
+}
+
+/// The disk whose id is in `column` and whose size in the next.
+pub(super) fn disk(row: &Row<'_>, column: usize) -> Result<Disk> {
+    let size: i64 = row.get(column + 1)?;
+    Ok(Disk { id: DiskId(row.get(column)?), size_gib: size.unsigned_abs() })
+}
+
+fn name(row: &Row<'_>, column: usize) -> Result<VmName> {
+    Ok(VmName::stored(row.get_ref(column)?.as_str()?))
+}

@@ -1,0 +1,403 @@
+//! What the file adds to the contract of all stores: it lasts, it is private, it is nobody else's, and
+//! it says so when it can't do something.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{self, Child, Command, Stdio};
+use std::sync::Barrier;
+use std::{env, fs};
+
+use rusqlite::ffi;
+
+use super::super::contract::{
+    Directory, NOW, all_vms, credentials, issue, name, register, registration, registration_up_to, run, token,
+};
+use super::*;
+use crate::model::{DiskChange, VmChange};
+
+/// A connection whose inside the test can see.
+fn store(path: &Path) -> SqliteStore {
+    let factory = SqliteFactory::open(path).expect("a usable file");
+    SqliteStore { connection: connect(&factory.path, limits::SQLITE_BUSY).unwrap(), counted: None }
+}
+
+fn refusal(path: &Path) -> String {
+    match SqliteFactory::open(path) {
+        Err(StoreError::Refused(why)) => {
+            assert!(why.starts_with(&*path.to_string_lossy()), "does not name the file: {why}");
+            why
+        }
+        other => panic!("not refused: {:?}", other.err()),
+    }
+}
+
+fn number(connection: &Connection, sql: &str) -> i64 {
+    connection.query_row(sql, [], |row| row.get(0)).expect(sql)
+}
+
+/// How many transactions SQLite's log holds, counted in the log itself: a frame that ends one carries
+/// the size of the database (https://www.sqlite.org/fileformat2.html#walformat).
+fn commits_in_log(path: &Path) -> usize {
+    let log = fs::read(format!("{}-wal", path.display())).expect("a log");
+    let field = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().unwrap());
+    let (page_bytes, salts) = (field(8) as usize, [field(16), field(20)]);
+    (32..log.len())
+        .step_by(24 + page_bytes)
+        .take_while(|frame| [field(frame + 8), field(frame + 12)] == salts)
+        .filter(|frame| field(frame + 4) != 0)
+        .count()
+}
+
+#[test]
+fn what_was_written_is_there_after_reopening() {
+    let directory = Directory::new();
+    let path = directory.path("vmherd.db");
+    let mut before = store(&path);
+    let login = register(&mut before, "a", &[1, 2]);
+    run(&mut before, issue(&login, token(1), NOW.0 + 10)).unwrap();
+    register(&mut before, "gone", &[3]);
+    run(&mut before, Write::Remove(name("gone"))).unwrap();
+    let vms = all_vms(&mut before);
+    drop(before);
+
+    let mut after = store(&path);
+    assert_eq!(all_vms(&mut after), vms);
+    assert_eq!(after.token_owner(&token(1), NOW), Ok(Some(login.clone())));
+    assert_eq!(credentials(&mut after, "a").unwrap().login, login);
+    // Ids that were given before are not given again.
+    let next = register(&mut after, "next", &[4]);
+    assert_eq!(next.id, VmId(3));
+    assert_eq!(after.disks_after(DiskId(2), 10).unwrap()[0].disk.id, DiskId(4));
+}
+
+#[test]
+fn what_nobody_asks_for_yet_is_kept_as_well() {
+    let directory = Directory::new();
+    let mut store = store(&directory.path("vmherd.db"));
+    let login = register(&mut store, "a", &[]);
+    let sql = "SELECT ever_connected * 10 + (last_login_at IS ?1) FROM vms WHERE registered_at = ?1";
+    let read =
+        |store: &SqliteStore| -> i64 { store.connection.query_row(sql, [NOW.0], |row| row.get(0)).unwrap() };
+    assert_eq!(read(&store), 0);
+    run(&mut store, issue(&login, token(1), NOW.0 + 10)).unwrap();
+    assert_eq!(read(&store), 11);
+}
+
+#[test]
+fn a_new_file_is_for_its_owner_only() {
+    let directory = Directory::new();
+    let path = directory.path("vmherd.db");
+    let mut store = store(&path);
+    register(&mut store, "a", &[]);
+    for suffix in ["", "-wal", "-shm"] {
+        let file = format!("{}{suffix}", path.display());
+        let mode = fs::metadata(&file).expect(&file).permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+}
+
+#[test]
+fn every_connection_is_set_up_to_be_durable_and_wary() {
+    let directory = Directory::new();
+    let store = store(&directory.path("vmherd.db"));
+    let connection = &store.connection;
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+    assert_eq!(mode, "wal");
+    let busy_ms = limits::SQLITE_BUSY.as_millis() as i64;
+    for (pragma, expected) in [
+        ("synchronous", 2),
+        ("foreign_keys", 1),
+        ("trusted_schema", 0),
+        ("busy_timeout", busy_ms),
+        ("cache_size", -limits::SQLITE_CACHE_KIB),
+        ("secure_delete", 2),
+        ("journal_size_limit", limits::SQLITE_LOG_BYTES_KEPT),
+        ("application_id", 0x766d_6864),
+    ] {
+        assert_eq!(number(connection, &format!("PRAGMA {pragma}")), expected, "{pragma}");
+    }
+    assert!(connection.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE).unwrap());
+    assert!(!connection.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER).unwrap());
+    assert!(connection.execute("DELETE FROM \"no such column\"", []).is_err());
+    let orphan = connection.execute("INSERT INTO disks (vm, size_gib) VALUES (99, 1)", []);
+    assert!(orphan.is_err(), "foreign keys are checked");
+}
+
+#[test]
+fn a_batch_is_one_commit() {
+    let directory = Directory::new();
+    let path = directory.path("vmherd.db");
+    let mut store = store(&path);
+    register(&mut store, "first", &[]);
+    let before = commits_in_log(&path);
+    let batch: Vec<Write> = (0..50).map(|n| registration(&format!("vm-{n}"), &[1, 2])).collect();
+    assert!(store.write(&batch).iter().all(Result::is_ok));
+    assert_eq!(commits_in_log(&path) - before, 1);
+
+    // The measure itself: one by one they are as many commits; what changes nothing is none.
+    for n in 0..7 {
+        register(&mut store, &format!("alone-{n}"), &[]);
+    }
+    assert_eq!(commits_in_log(&path) - before, 8);
+    run(&mut store, registration("first", &[])).unwrap_err();
+    assert_eq!(commits_in_log(&path) - before, 8);
+}
+
+#[test]
+fn a_write_that_breaks_its_transaction_fails_alone() {
+    let directory = Directory::new();
+    let mut store = store(&directory.path("vmherd.db"));
+    let login = register(&mut store, "a", &[1]);
+    // Nobody should let these through; the database does not take them.
+    let no_ram = VmChange { ram_mib: Some(0), ..VmChange::default() };
+    let no_size = VmChange { disks: Some(DiskChange::Replace(vec![5, 0])), ..VmChange::default() };
+    let outcomes = store.write(&[
+        registration("b", &[1]),
+        registration("c", &[u64::MAX]),
+        Write::Update { login: login.clone(), change: no_ram },
+        registration("b", &[2]),
+        Write::Update { login: login.clone(), change: no_size },
+        registration("d", &[3]),
+    ]);
+    assert!(matches!(
+        outcomes[..],
+        [
+            Ok(Written::Registered(_)),
+            Err(StoreError::Unavailable(_)),
+            Err(StoreError::Unavailable(_)),
+            Err(StoreError::AlreadyRegistered),
+            Err(StoreError::Unavailable(_)),
+            Ok(Written::Registered(_)),
+        ]
+    ));
+    let names: Vec<String> = all_vms(&mut store).iter().map(|vm| vm.name.to_string()).collect();
+    assert_eq!(names, ["a", "b", "d"]);
+    assert_eq!(all_vms(&mut store)[0].disks.len(), 1);
+}
+
+#[test]
+fn a_full_disk_is_an_error_for_all_and_reads_go_on() {
+    let directory = Directory::new();
+    let path = directory.path("vmherd.db");
+    let mut store = store(&path);
+    register(&mut store, "a", &[1]);
+    let before = all_vms(&mut store);
+    let pages = number(&store.connection, "PRAGMA page_count");
+    number(&store.connection, &format!("PRAGMA max_page_count = {pages}"));
+
+    let batch: Vec<Write> =
+        (0..20).map(|n| registration(&format!("vm-{n}"), if n == 10 { &[1; 1024] } else { &[1] })).collect();
+    for outcome in store.write(&batch) {
+        assert!(matches!(&outcome, Err(StoreError::Unavailable(why)) if why.contains("full")), "{outcome:?}");
+    }
+    assert!(store.connection.is_autocommit());
+    assert_eq!(all_vms(&mut store), before);
+    let mut other = self::store(&path);
+    assert_eq!(all_vms(&mut other), before);
+
+    number(&store.connection, "PRAGMA max_page_count = 1000000");
+    assert!(store.write(&batch).iter().all(Result::is_ok));
+}
+
+#[test]
+fn a_store_that_somebody_else_holds_is_busy_and_reads_go_on() {
+    let directory = Directory::new();
+    let path = directory.path("vmherd.db");
+    let (mut store, other) = (store(&path), store(&path));
+    register(&mut store, "a", &[]);
+    store.connection.busy_timeout(Duration::from_millis(1)).unwrap();
+    other.connection.execute_batch("BEGIN IMMEDIATE; UPDATE vms SET cpus = 7").unwrap();
+    let batch = [registration("b", &[]), registration("c", &[])];
+    assert_eq!(store.write(&batch), [Err(StoreError::Busy), Err(StoreError::Busy)]);
+    assert_eq!(all_vms(&mut store)[0].shape.cpus, 2);
+    other.connection.execute_batch("ROLLBACK").unwrap();
+    assert!(store.write(&batch).iter().all(Result::is_ok));
+}
+
+#[test]
+fn a_failed_commit_is_certain_only_where_its_mark_was_not_written() {
+    let failure = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+    let commit = |code| writes::to_commit_error(&failure(code));
+    for code in
+        [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_NOMEM]
+    {
+        assert!(matches!(commit(code), StoreError::OutcomeUnknown(_)), "{code}");
+    }
+    assert!(matches!(commit(ffi::SQLITE_FULL), StoreError::Unavailable(_)));
+    assert_eq!(commit(ffi::SQLITE_BUSY), StoreError::Busy);
+    // Before the commit nothing is in doubt.
+    for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_CORRUPT, ffi::SQLITE_CANTOPEN, ffi::SQLITE_FULL] {
+        assert!(matches!(to_store_error(failure(code)), StoreError::Unavailable(_)), "{code}");
+    }
+    assert_eq!(to_store_error(failure(ffi::SQLITE_BUSY_RECOVERY)), StoreError::Busy);
+}
+
+#[test]
+fn vms_are_counted_once_and_again_when_somebody_else_wrote() {
+    let directory = Directory::new();
+    let path = directory.path("vmherd.db");
+    let (mut store, mut other) = (store(&path), store(&path));
+    for text in ["a", "b"] {
+        run(&mut store, registration_up_to(text, &[], 3)).unwrap();
+    }
+    assert!(store.counted.is_none(), "far from the limit nothing is counted");
+    run(&mut store, Write::Remove(name("a"))).unwrap();
+    for text in ["c", "d"] {
+        run(&mut store, registration_up_to(text, &[], 3)).unwrap();
+    }
+    assert_eq!(store.counted.unwrap().vms, 3);
+    assert_eq!(run(&mut store, registration_up_to("e", &[], 3)), Err(StoreError::VmLimitReached));
+
+    // What was counted is believed over the store's own commits, and over nobody else's.
+    store.counted.as_mut().unwrap().vms = 0;
+    run(&mut store, registration_up_to("e", &[], 3)).unwrap();
+    assert_eq!(store.counted.unwrap().vms, 1);
+    run(&mut other, Write::Remove(name("c"))).unwrap();
+    assert_eq!(run(&mut store, registration_up_to("f", &[], 3)), Err(StoreError::VmLimitReached));
+    assert_eq!(store.counted.unwrap().vms, 3);
+}
+
+#[test]
+fn many_may_make_the_same_file_at_once() {
+    const THREADS: usize = 8;
+    for _ in 0..5 {
+        let directory = Directory::new();
+        let path = directory.path("vmherd.db");
+        let start = Barrier::new(THREADS);
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (path, start) = (&path, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    let mut store = store(path);
+                    register(&mut store, &format!("vm-{thread}"), &[1]);
+                });
+            }
+        });
+        let mut store = store(&path);
+        assert_eq!(all_vms(&mut store).len(), THREADS);
+        assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 1);
+    }
+}
+
+#[test]
+fn many_processes_may_make_the_same_file_at_once() {
+    const PROCESSES: usize = 4;
+    let directory = Directory::new();
+    let path = directory.path("vmherd.db");
+    let children: Vec<Child> = (0..PROCESSES)
+        .map(|_| {
+            Command::new(env::current_exe().expect("this test"))
+                .args(["--exact", "store::sqlite::tests::one_process_of_many", "--ignored"])
+                .env(FILE_FOR_PROCESS, &path)
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("a process")
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().expect("its end").success());
+    }
+    let mut store = store(&path);
+    assert_eq!(all_vms(&mut store).len(), PROCESSES * VMS_OF_PROCESS);
+    assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 1);
+}
+
+const FILE_FOR_PROCESS: &str = "VMHERD_TEST_FILE";
+const VMS_OF_PROCESS: usize = 20;
+
+#[test]
+#[ignore = "another test runs it, several times at once"]
+fn one_process_of_many() {
+    let path = env::var(FILE_FOR_PROCESS).expect("the file to make");
+    let mut store = store(Path::new(&path));
+    for n in 0..VMS_OF_PROCESS {
+        register(&mut store, &format!("vm-{}-{n}", process::id()), &[1]);
+    }
+}
+
+#[test]
+fn a_database_of_a_newer_program_is_refused() {
+    let directory = Directory::new();
+    let path = directory.path("vmherd.db");
+    let store = store(&path);
+    store.connection.execute("INSERT INTO schema VALUES (2, 'x', 0)", []).unwrap();
+    let why = refusal(&path);
+    assert!(why.contains("a newer vmherd") && why.contains("version 2"), "{why}");
+}
+
+#[test]
+fn a_database_made_by_another_text_is_refused() {
+    let directory = Directory::new();
+    let path = directory.path("vmherd.db");
+    let store = store(&path);
+    let recorded: String =
+        store.connection.query_row("SELECT checksum FROM schema", [], |row| row.get(0)).unwrap();
+    assert_eq!(recorded.len(), 64);
+    store.connection.execute("UPDATE schema SET checksum = 'other'", []).unwrap();
+    let why = refusal(&path);
+    assert!(why.contains("checksum other") && why.contains(&recorded), "{why}");
+}
+
+#[test]
+fn what_is_not_ours_is_refused_and_left_as_it_is() {
+    let directory = Directory::new();
+    let foreign = directory.path("foreign.db");
+    Connection::open(&foreign)
+        .and_then(|connection| connection.execute_batch("CREATE TABLE vms (id); INSERT INTO vms VALUES (1)"))
+        .unwrap();
+    // Another program may have a table of that name, too; and one whose file is empty has marked it.
+    let named = directory.path("named.db");
+    Connection::open(&named)
+        .and_then(|connection| connection.execute_batch("CREATE TABLE schema (version, checksum)"))
+        .unwrap();
+    let marked = directory.path("marked.db");
+    Connection::open(&marked)
+        .and_then(|connection| connection.execute_batch("PRAGMA application_id = 42"))
+        .unwrap();
+    let short = directory.path("short.txt");
+    fs::write(&short, "hello\n").unwrap();
+    let long = directory.path("long.bin");
+    fs::write(&long, [0x5a; 20_000]).unwrap();
+
+    for (path, expected) in [
+        (&foreign, "another program"),
+        (&named, "another program"),
+        (&marked, "another program"),
+        (&short, "no SQLite database"),
+        (&long, "no SQLite database"),
+    ] {
+        let before = fs::read(path).unwrap();
+        let why = refusal(path);
+        assert!(why.contains(expected) && why.contains("--store sqlite:PATH"), "{why}");
+        assert_eq!(fs::read(path).unwrap(), before, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_file_that_can_not_be_made_is_refused() {
+    let directory = Directory::new();
+    let why = refusal(&directory.path("no/such/directory/vmherd.db"));
+    assert!(why.contains("directory must exist"), "{why}");
+    fs::create_dir(directory.path("directory.db")).unwrap();
+    refusal(&directory.path("directory.db"));
+}
+
+#[test]
+fn a_path_is_a_path_and_never_a_uri() {
+    let directory = Directory::new();
+    fs::create_dir(directory.path("file:")).unwrap();
+    let path = directory.path("file:/vm?mode=memory#%41.db");
+    register(&mut store(&path), "a", &[]);
+    assert_eq!(all_vms(&mut store(&path)).len(), 1);
+    assert!(path.exists());
+}
+
+#[test]
+fn a_file_that_was_taken_away_is_not_made_anew() {
+    let directory = Directory::new();
+    let path = directory.path("vmherd.db");
+    let factory = SqliteFactory::open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(factory.connect(), Err(StoreError::Unavailable(_))));
+    assert!(!path.exists());
+}

@@ -1,0 +1,395 @@
+//! What is written to the file: many writes share one transaction and so one sync of the disk.
+//!
+//! Each write stands in a savepoint, so that one that is refused is undone alone. Success is said only
+//! after a commit that SQLite confirmed. No transaction is open when [`write`] returns or panics.
+
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Params, params};
+
+use super::super::{StoreError, Write, Written};
+use super::{describe, reads, to_store_error};
+use crate::clock::UnixSeconds;
+use crate::ids::{DiskId, VmId};
+use crate::limits;
+use crate::model::{Disk, DiskChange, Login, NewVm, TokenHash, VmChange, VmName};
+
+/// How many VMs there were at a certain state of the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct VmCount {
+    pub(super) vms: u64,
+    /// SQLite's mark of what other connections, of any process, have committed until then.
+    data_version: i64,
+}
+
+/// Why nothing of a transaction was done, or is known to be.
+enum Failed {
+    /// The store failed: every other write would fail as well.
+    All(StoreError),
+    /// One of the writes ran into an error that no write should; it may be the only one that does.
+    One(StoreError),
+}
+
+/// Why one write was not done.
+enum NotDone {
+    /// It may not be; the others go on.
+    Refused(StoreError),
+    /// The database said something unexpected.
+    Broken(rusqlite::Error),
+}
+
+type Outcome = Result<Written, StoreError>;
+
+/// Runs `writes` in one transaction; if one of them breaks it, each in one of its own.
+pub(super) fn write(
+    connection: &Connection,
+    counted: &mut Option<VmCount>,
+    writes: &[Write],
+) -> Vec<Outcome> {
+    if writes.is_empty() {
+        return Vec::new();
+    }
+    match write_together(connection, counted, writes) {
+        Ok(outcomes) => outcomes,
+        Err(Failed::One(_)) if writes.len() > 1 => write_apart(connection, counted, writes),
+        Err(Failed::One(error) | Failed::All(error)) => vec![Err(error); writes.len()],
+    }
+}
+
+/// One transaction for each of `writes`. Once the store itself fails the rest is not tried: each would
+/// wait for the same lock or disk again.
+fn write_apart(connection: &Connection, counted: &mut Option<VmCount>, writes: &[Write]) -> Vec<Outcome> {
+    let mut outcomes = Vec::with_capacity(writes.len());
+    for one in writes {
+        match write_together(connection, counted, std::slice::from_ref(one)) {
+            Ok(outcome) => outcomes.extend(outcome),
+            Err(Failed::One(error)) => outcomes.push(Err(error)),
+            Err(Failed::All(error)) => {
+                outcomes.push(Err(error.clone()));
+                outcomes.resize(writes.len(), Err(as_not_tried(error)));
+            }
+        }
+        if outcomes.len() == writes.len() {
+            break;
+        }
+    }
+    outcomes
+}
+
+/// What to say of a write that was not tried because one before it got `error`.
+fn as_not_tried(error: StoreError) -> StoreError {
+    match error {
+        StoreError::OutcomeUnknown(why) => StoreError::Unavailable(why),
+        other => other,
+    }
+}
+
+fn write_together(
+    connection: &Connection,
+    counted: &mut Option<VmCount>,
+    writes: &[Write],
+) -> Result<Vec<Outcome>, Failed> {
+    // What is counted in this transaction holds once it is through.
+    let mut count = *counted;
+    // IMMEDIATE takes the write lock at once: what is checked below can't change before it is used,
+    // and nothing after this waits for a lock. Dropped (also by a panic), the transaction is rolled back.
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
+        .map_err(|error| Failed::All(to_store_error(error)))?;
+    let mut outcomes = Vec::with_capacity(writes.len());
+    for one in writes {
+        let outcome = write_in_savepoint(&transaction, &mut count, one).map_err(|error| {
+            let failed = if is_the_stores_fault(&error) { Failed::All } else { Failed::One };
+            failed(to_store_error(error))
+        })?;
+        outcomes.push(outcome);
+    }
+    transaction.commit().map_err(|error| Failed::All(to_commit_error(&error)))?;
+    *counted = count;
+    Ok(outcomes)
+}
+
+/// Whether `error` is about the disk, the file or a lock, and not about what was to be written.
+fn is_the_stores_fault(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::OutOfMemory
+        )
+    )
+}
+
+/// What a failed COMMIT means.
+///
+/// SQLite appends the changed pages to its log, the last one marked as the commit, syncs the log, and
+/// only then moves the end of the log in the index that all processes share. Whatever fails, it rolls
+/// back (and what it leaves open, dropping the transaction does): nobody sees the changes then. But if
+/// the sync or something after it failed, the mark may be in the log already. As long as a process has
+/// the file open, that is harmless: the next commit writes over it. After a crash before that, recovery
+/// reads the log itself, finds the mark in order, and the changes are there. So the outcome is unknown.
+/// It is certain only where the mark can't have been written: the disk was full (only writing says so,
+/// and the mark is written last; a sync that finds no room reports an I/O error), or a lock was missing.
+pub(super) fn to_commit_error(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
+        Some(ErrorCode::DiskFull) => StoreError::Unavailable(describe(error)),
+        _ => StoreError::OutcomeUnknown(describe(error)),
+    }
+}
+
+/// Does one write, or nothing of it.
+fn write_in_savepoint(
+    connection: &Connection,
+    count: &mut Option<VmCount>,
+    write: &Write,
+) -> rusqlite::Result<Outcome> {
+    execute(connection, "SAVEPOINT one_write", [])?;
+    let outcome = match run(connection, count, write) {
+        Ok(written) => Ok(written),
+        Err(NotDone::Refused(error)) => {
+            execute(connection, "ROLLBACK TO one_write", [])?;
+            Err(error)
+        }
+        Err(NotDone::Broken(error)) => return Err(error),
+    };
+    execute(connection, "RELEASE one_write", [])?;
+    if let (Ok(written), Some(count)) = (&outcome, count) {
+        match written {
+            Written::Registered(_) => count.vms += 1,
+            Written::Removed => count.vms = count.vms.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(outcome)
+}
+
+fn run(connection: &Connection, count: &mut Option<VmCount>, write: &Write) -> Result<Written, NotDone> {
+    match write {
+        Write::Register { vm, vms_max, now } => register(connection, count, vm, *vms_max, *now),
+        Write::Update { login, change } => update(connection, login, change),
+        Write::IssueToken { login, token, expires, replaces, rehash, now } => {
+            require_current(connection, login)?;
+            sweep_tokens(connection, *now)?;
+            if let Some(replaced) = replaces {
+                execute(connection, "DELETE FROM tokens WHERE hash = ?1", [replaced.0])?;
+            }
+            add_token(connection, login.id, token, *expires)?;
+            record_login(connection, login.id, rehash.as_deref(), *now)?;
+            Ok(Written::TokenIssued)
+        }
+        Write::EndTokens { login, tokens } => {
+            require_current(connection, login)?;
+            for token in tokens {
+                execute(connection, "DELETE FROM tokens WHERE hash = ?1", [token.0])?;
+            }
+            Ok(Written::TokensEnded)
+        }
+        Write::Remove(name) => remove(connection, name),
+        Write::ChangePassword { name, password_hash } => change_password(connection, name, password_hash),
+    }
+}
+
+fn require_current(connection: &Connection, login: &Login) -> Result<(), NotDone> {
+    if reads::is_current(connection, login)? { Ok(()) } else { Err(StoreError::NotCurrent.into()) }
+}
+
+fn register(
+    connection: &Connection,
+    count: &mut Option<VmCount>,
+    vm: &NewVm,
+    vms_max: u64,
+    now: UnixSeconds,
+) -> Result<Written, NotDone> {
+    if id_of(connection, &vm.name)?.is_some() {
+        return Err(StoreError::AlreadyRegistered.into());
+    }
+    if !has_room(connection, count, vms_max)? {
+        return Err(StoreError::VmLimitReached.into());
+    }
+    execute(
+        connection,
+        "INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![vm.name.as_str(), vm.shape.ram_mib, vm.shape.cpus, vm.password_hash, now.0],
+    )?;
+    let id = VmId(connection.last_insert_rowid());
+    add_disks(connection, id, &vm.disk_sizes_gib)?;
+    Ok(Written::Registered(id))
+}
+
+/// Whether there are fewer than `vms_max` VMs.
+fn has_room(connection: &Connection, count: &mut Option<VmCount>, vms_max: u64) -> rusqlite::Result<bool> {
+    // Ids are 1, 2, 3 … with gaps where VMs were removed: there can't be more VMs than the highest id
+    // says. So up to the limit one look at the end of the table is enough.
+    let highest: Option<i64> =
+        query(connection, "SELECT max(id) FROM vms")?.query_row([], |row| row.get(0))?;
+    if highest.unwrap_or(0).unsigned_abs() < vms_max {
+        return Ok(true);
+    }
+    // Counting reads a whole index. It is done once, and again when somebody else has written.
+    let data_version: i64 = query(connection, "PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+    if let Some(known) = count
+        && known.data_version == data_version
+    {
+        return Ok(known.vms < vms_max);
+    }
+    let vms: i64 = query(connection, "SELECT count(*) FROM vms")?.query_row([], |row| row.get(0))?;
+    let counted = VmCount { vms: vms.unsigned_abs(), data_version };
+    *count = Some(counted);
+    Ok(counted.vms < vms_max)
+}
+
+fn update(connection: &Connection, login: &Login, change: &VmChange) -> Result<Written, NotDone> {
+    require_current(connection, login)?;
+    if change.ram_mib.is_some() || change.cpus.is_some() {
+        execute(
+            connection,
+            "UPDATE vms SET ram_mib = coalesce(?2, ram_mib), cpus = coalesce(?3, cpus) WHERE id = ?1",
+            params![login.id.0, change.ram_mib, change.cpus],
+        )?;
+    }
+    match &change.disks {
+        None => {}
+        Some(DiskChange::Replace(sizes)) => replace_disks(connection, login.id, sizes)?,
+        Some(DiskChange::Resize(changes)) => {
+            for (id, size) in changes {
+                let sql = "UPDATE disks SET size_gib = ?3 WHERE id = ?1 AND vm = ?2";
+                if execute(connection, sql, params![id.0, login.id.0, integer(*size)?])? == 0 {
+                    return Err(StoreError::UnknownDisk(*id).into());
+                }
+            }
+        }
+    }
+    Ok(Written::Updated)
+}
+
+fn replace_disks(connection: &Connection, vm: VmId, sizes: &[u64]) -> Result<(), NotDone> {
+    let present: Vec<Disk> = query(connection, "SELECT id, size_gib FROM disks WHERE vm = ?1 ORDER BY id")?
+        .query_map([vm.0], |row| reads::disk(row, 0))?
+        .collect::<Result<_, _>>()?;
+    for (disk, size) in present.iter().zip(sizes) {
+        if disk.size_gib != *size {
+            let sql = "UPDATE disks SET size_gib = ?2 WHERE id = ?1";
+            execute(connection, sql, params![disk.id.0, integer(*size)?])?;
+        }
+    }
+    for Disk { id: DiskId(surplus), .. } in present.iter().skip(sizes.len()) {
+        execute(connection, "DELETE FROM disks WHERE id = ?1", [surplus])?;
+    }
+    add_disks(connection, vm, sizes.get(present.len()..).unwrap_or_default())
+}
+
+fn add_disks(connection: &Connection, vm: VmId, sizes: &[u64]) -> Result<(), NotDone> {
+    for size in sizes {
+        let sql = "INSERT INTO disks (vm, size_gib) VALUES (?1, ?2)";
+        execute(connection, sql, params![vm.0, integer(*size)?])?;
+    }
+    Ok(())
+}
+
+fn sweep_tokens(connection: &Connection, now: UnixSeconds) -> Result<(), NotDone> {
+    let sql = "DELETE FROM tokens WHERE hash IN
+               (SELECT hash FROM tokens WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
+    execute(connection, sql, params![now.0, as_i64(limits::TOKENS_SWEPT_PER_ISSUE)])?;
+    Ok(())
+}
+
+fn add_token(
+    connection: &Connection,
+    vm: VmId,
+    token: &TokenHash,
+    expires: UnixSeconds,
+) -> Result<(), NotDone> {
+    execute(
+        connection,
+        "INSERT INTO tokens (hash, vm, number, expires)
+         VALUES (?1, ?2, 1 + coalesce((SELECT max(number) FROM tokens WHERE vm = ?2), 0), ?3)",
+        params![token.0, vm.0, expires.0],
+    )?;
+    // The subquery finds the newest of those that are too many, or nothing.
+    execute(
+        connection,
+        "DELETE FROM tokens WHERE vm = ?1 AND number <=
+         (SELECT number FROM tokens WHERE vm = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+        params![vm.0, as_i64(limits::TOKENS_PER_VM_MAX)],
+    )?;
+    Ok(())
+}
+
+fn record_login(
+    connection: &Connection,
+    vm: VmId,
+    rehash: Option<&str>,
+    now: UnixSeconds,
+) -> Result<(), NotDone> {
+    execute(
+        connection,
+        "UPDATE vms SET ever_connected = 1, last_login_at = ?2, password_hash = coalesce(?3, password_hash)
+         WHERE id = ?1",
+        params![vm.0, now.0, rehash],
+    )?;
+    Ok(())
+}
+
+fn remove(connection: &Connection, name: &VmName) -> Result<Written, NotDone> {
+    let id = id_of(connection, name)?.ok_or(StoreError::UnknownVm)?;
+    execute(connection, "DELETE FROM tokens WHERE vm = ?1", [id.0])?;
+    execute(connection, "DELETE FROM disks WHERE vm = ?1", [id.0])?;
+    execute(connection, "DELETE FROM vms WHERE id = ?1", [id.0])?;
+    Ok(Written::Removed)
+}
+
+fn change_password(connection: &Connection, name: &VmName, password_hash: &str) -> Result<Written, NotDone> {
+    let id = id_of(connection, name)?.ok_or(StoreError::UnknownVm)?;
+    execute(connection, "DELETE FROM tokens WHERE vm = ?1", [id.0])?;
+    execute(
+        connection,
+        "UPDATE vms SET password_hash = ?2, epoch = epoch + 1 WHERE id = ?1",
+        params![id.0, password_hash],
+    )?;
+    Ok(Written::PasswordChanged)
+}
+
+fn id_of(connection: &Connection, name: &VmName) -> rusqlite::Result<Option<VmId>> {
+    query(connection, "SELECT id FROM vms WHERE name = ?1")?
+        .query_row([name.as_str()], |row| row.get(0).map(VmId))
+        .optional()
+}
+
+/// Runs a statement that returns no rows; how many rows it changed.
+fn execute(connection: &Connection, sql: &'static str, parameters: impl Params) -> rusqlite::Result<usize> {
+    connection.prepare_cached(sql)?.execute(parameters)
+}
+
+fn query<'c>(connection: &'c Connection, sql: &'static str) -> rusqlite::Result<CachedStatement<'c>> {
+    connection.prepare_cached(sql)
+}
+
+/// A number as SQLite has it. One that does not fit was let through by somebody who should not have.
+fn integer(number: u64) -> Result<i64, NotDone> {
+    i64::try_from(number)
+        .map_err(|error| NotDone::Broken(rusqlite::Error::ToSqlConversionFailure(error.into())))
+}
+
+fn as_i64(limit: usize) -> i64 {
+    i64::try_from(limit).expect("limits are small")
+}
+
+impl From<StoreError> for NotDone {
+    fn from(error: StoreError) -> NotDone {
+        NotDone::Refused(error)
+    }
+}
+
+impl From<rusqlite::Error> for NotDone {
+    fn from(error: rusqlite::Error) -> NotDone {
+        NotDone::Broken(error)
+    }
+}

@@ -1,0 +1,21 @@
+//! Memory that held a secret.
+
+/// Overwrites `bytes` in a way that the compiler does not leave out.
+pub fn wipe(bytes: &mut [u8]) {
+    // SAFETY: the pointer and the length are those of a slice that is borrowed for writing; zeros are
+    // valid bytes.
+    unsafe { libc::explicit_bzero(bytes.as_mut_ptr().cast(), bytes.len()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wipe;
+
+    #[test]
+    fn wiped_bytes_are_zero_and_their_neighbours_are_not() {
+        let mut bytes = [7; 10];
+        wipe(&mut bytes[2..9]);
+        assert_eq!(bytes, [7, 7, 0, 0, 0, 0, 0, 0, 0, 7]);
+        wipe(&mut []);
+    }
+}

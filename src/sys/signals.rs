@@ -1,0 +1,131 @@
+//! Signals as something to read, instead of something that interrupts.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+/// A signal that can be waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// SIGINT: somebody pressed Ctrl-C.
+    Interrupt,
+    /// SIGTERM: the system or an operator wants the process to end.
+    Terminate,
+}
+
+/// The descriptor on which blocked signals arrive.
+#[derive(Debug)]
+pub struct Signals {
+    descriptor: File,
+}
+
+impl Signal {
+    /// All of them.
+    pub const ALL: [Signal; 2] = [Signal::Interrupt, Signal::Terminate];
+
+    /// The system's number for it.
+    pub fn number(self) -> i32 {
+        match self {
+            Signal::Interrupt => libc::SIGINT,
+            Signal::Terminate => libc::SIGTERM,
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Signal::Interrupt => "SIGINT",
+            Signal::Terminate => "SIGTERM",
+        })
+    }
+}
+
+impl Signals {
+    /// Blocks `signals` in this thread and in those that it starts from now on, and catches them. To be
+    /// called before any thread is started: one that does not block them would die of them.
+    pub fn block(signals: &[Signal]) -> io::Result<Signals> {
+        let mut set = mem::MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset initializes the set that it is pointed to, and does not fail on a valid
+        // pointer.
+        let mut set = unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            set.assume_init()
+        };
+        for signal in signals {
+            // SAFETY: `set` is an initialized set, and the number is a signal's.
+            super::checked(unsafe { libc::sigaddset(&mut set, signal.number()) })?;
+        }
+        // SAFETY: `set` is initialized; the old set is not asked for.
+        match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut()) } {
+            0 => {}
+            error => return Err(io::Error::from_raw_os_error(error)),
+        }
+        // SAFETY: `set` is initialized; -1 asks for a new descriptor.
+        let descriptor =
+            super::checked(unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
+        // SAFETY: the descriptor is open and nobody else has it.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        Ok(Signals { descriptor: descriptor.into() })
+    }
+
+    /// Takes the next signal that has arrived, if one has.
+    pub fn next(&mut self) -> io::Result<Option<Signal>> {
+        let mut bytes = [0; mem::size_of::<libc::signalfd_siginfo>()];
+        match self.descriptor.read(&mut bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+            Ok(count) if count < bytes.len() => return Ok(None),
+            Ok(_) => {}
+        }
+        // The structure begins with the signal's number.
+        let number = i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        Ok(Signal::ALL.into_iter().find(|signal| signal.number() == number))
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+const _: () = assert!(mem::offset_of!(libc::signalfd_siginfo, ssi_signo) == 0);
+
+/// Sends `signal` to the calling thread alone, for tests: their process has others.
+#[cfg(test)]
+pub(crate) fn raise(signal: Signal) {
+    // SAFETY: takes numbers only; whoever tests has blocked the signal in this thread.
+    unsafe { libc::pthread_kill(libc::pthread_self(), signal.number()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::poll::wait_readable;
+
+    #[test]
+    fn blocked_signals_arrive_on_the_descriptor() {
+        let mut signals = Signals::block(&Signal::ALL).unwrap();
+        assert_eq!(signals.next().unwrap(), None);
+        for signal in Signal::ALL {
+            raise(signal);
+            assert_eq!(wait_readable([signals.as_fd()], None).unwrap(), [true]);
+            assert_eq!(signals.next().unwrap(), Some(signal));
+            assert_eq!(signals.next().unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn threads_started_later_block_them_too() {
+        let _signals = Signals::block(&[Signal::Terminate]).unwrap();
+        let survivor = std::thread::spawn(|| {
+            raise(Signal::Terminate);
+            true
+        });
+        assert!(survivor.join().unwrap());
+    }
+}

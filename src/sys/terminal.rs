@@ -1,0 +1,87 @@
+//! The terminal's echo.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// While this lives the terminal does not show what is typed, line ends aside.
+pub struct EchoOff<'a> {
+    terminal: BorrowedFd<'a>,
+    before: libc::termios,
+}
+
+impl<'a> EchoOff<'a> {
+    /// Turns the echo of `terminal` off. What was typed before and not read is thrown away.
+    pub fn new(terminal: &'a impl AsFd) -> io::Result<EchoOff<'a>> {
+        let terminal = terminal.as_fd();
+        let mut before = MaybeUninit::<libc::termios>::uninit();
+        // SAFETY: the pointer is to room for the structure that the call fills in; the descriptor is
+        // borrowed, so it is open.
+        super::checked(unsafe { libc::tcgetattr(terminal.as_raw_fd(), before.as_mut_ptr()) })?;
+        // SAFETY: the call has succeeded, so it has filled the structure in.
+        let before = unsafe { before.assume_init() };
+        let mut silent = before;
+        silent.c_lflag &= !libc::ECHO;
+        silent.c_lflag |= libc::ECHONL;
+        set(terminal, &silent)?;
+        Ok(EchoOff { terminal, before })
+    }
+}
+
+impl Drop for EchoOff<'_> {
+    fn drop(&mut self) {
+        // A terminal that has gone away needs no echo.
+        let _ = set(self.terminal, &self.before);
+    }
+}
+
+fn set(terminal: BorrowedFd<'_>, attributes: &libc::termios) -> io::Result<()> {
+    // SAFETY: `attributes` came from tcgetattr and lives through the call, which only reads it.
+    super::checked(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSAFLUSH, attributes) })?;
+    Ok(())
+}
+
+/// A terminal that nobody sits at, behind its master's end, for tests.
+#[cfg(test)]
+pub(crate) fn open_pair() -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
+    use std::os::fd::{FromRawFd, OwnedFd};
+
+    let (mut master, mut terminal) = (-1, -1);
+    let (name, size) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: the first two are room for descriptors, the rest is not asked for.
+    let result = unsafe { libc::openpty(&mut master, &mut terminal, name, std::ptr::null_mut(), size) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    // SAFETY: the call has opened both, and nobody else has them.
+    unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(terminal)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn the_echo_is_off_while_the_guard_lives() {
+        let (_master, terminal) = open_pair();
+        let echoes = || attributes(terminal.as_fd()).c_lflag & libc::ECHO != 0;
+        assert!(echoes());
+        let guard = EchoOff::new(&terminal).unwrap();
+        assert!(!echoes());
+        drop(guard);
+        assert!(echoes());
+    }
+
+    #[test]
+    fn what_is_no_terminal_is_an_error() {
+        assert!(EchoOff::new(&File::open("/dev/null").unwrap()).is_err());
+    }
+
+    fn attributes(terminal: BorrowedFd<'_>) -> libc::termios {
+        let mut attributes = MaybeUninit::uninit();
+        // SAFETY: as in `EchoOff::new`.
+        unsafe {
+            assert_eq!(libc::tcgetattr(terminal.as_raw_fd(), attributes.as_mut_ptr()), 0);
+            attributes.assume_init()
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The memory that hashing takes goes back to the system. A process of its own, since it looks at the
+//! memory of the whole process.
+
+use vmherd::app::password::{Cost, Hasher};
+use vmherd::limits;
+use vmherd::model::Secret;
+
+#[test]
+fn a_hasher_gives_its_memory_back_every_time() {
+    // Not the main thread: the C library's heaps of other threads are those that keep what is freed.
+    std::thread::spawn(|| {
+        let cost = Cost { memory_kib: limits::ARGON2_MEMORY_KIB, passes: 1, lanes: 1 };
+        let mut hasher = Hasher::new(cost);
+        let before_kib = resident_kib();
+        for round in 0..3 {
+            hasher.hash(&Secret::new("securePass123")).expect("it hashes");
+            let held_kib = resident_kib() - before_kib;
+            assert!(held_kib >= i64::from(limits::ARGON2_MEMORY_KIB), "round {round}: held {held_kib} KiB");
+            assert!(held_kib < 22 << 10, "round {round}: held {held_kib} KiB");
+            hasher.release_memory();
+            let kept_kib = resident_kib() - before_kib;
+            assert!(kept_kib < 2 << 10, "round {round}: kept {kept_kib} KiB");
+        }
+    })
+    .join()
+    .expect("the thread ends well");
+}
+
+/// The memory of this process that is in use, in KiB.
+fn resident_kib() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("this is Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it tells its memory");
+    line.trim().trim_end_matches(" kB").parse().expect("it tells it in KiB")
+}

@@ -1,0 +1,241 @@
+//! The structure's rules, held against the code: which layer may import which, where the outside world
+//! may be named, what every file looks like, and what the smallest build depends on.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// From the bottom up. A module imports what stands in earlier rows, and in its own row only where the
+/// row says so.
+const LAYERS: &[(&[&str], Siblings)] = &[
+    (&["sys", "limits", "clock", "ids", "buffer", "stats"], Siblings::Allowed),
+    (&["model"], Siblings::Allowed),
+    (&["framing", "dialect"], Siblings::Forbidden),
+    (&["session", "store"], Siblings::Forbidden),
+    (&["app"], Siblings::Allowed),
+    (&["worker"], Siblings::Allowed),
+    (&["reactor"], Siblings::Allowed),
+    (&["config"], Siblings::Allowed),
+    (&["server"], Siblings::Allowed),
+    (&["os"], Siblings::Allowed),
+    (&["main"], Siblings::Allowed),
+];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Siblings {
+    Allowed,
+    Forbidden,
+}
+
+/// A text, and the only places whose code may hold it.
+const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
+    ("mio::", &["src/reactor/mio_net.rs"]),
+    ("argon2::", &["src/app/password.rs"]),
+    ("rusqlite::", &["src/store/"]),
+    ("libc::", &["src/sys/"]),
+    ("unsafe ", &["src/sys/"]),
+    ("env_logger::", &["src/os/"]),
+    ("socket2::", &["src/reactor/mio_net.rs", "src/server/bind.rs"]),
+    ("Instant::now(", &["src/clock.rs"]),
+    ("SystemTime::now(", &["src/clock.rs"]),
+    ("thread::Builder", &["src/worker/", "src/server/", "src/os/"]),
+    ("thread::spawn", &[]),
+    ("thread::sleep", &[]),
+];
+
+/// What must not be left in any file.
+const LEFT_OVERS: &[&str] = &["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX", "#[ignore"];
+
+/// Lines of code above which a file is two ideas; tests at its end do not count.
+const FILE_LINES_MAX: usize = 450;
+
+/// The packages that mio, postgres, serde, serde_json, argon2, log and env_logger bring in, themselves
+/// included: `cargo tree -e normal` of a crate that depends on those seven and nothing else.
+const PACKAGES_OF_THE_SMALLEST_BUILD: &str = "argon2 async-trait base64 base64ct blake2 block-buffer byteorder \
+    bytes cfg-if chacha20 cmov const-oid cpufeatures crypto-common ctutils digest env_filter env_logger \
+    fallible-iterator futures-channel futures-core futures-sink futures-task futures-util getrandom hmac \
+    hybrid-array itoa libc lock_api log md-5 memchr mio parking_lot parking_lot_core password-hash \
+    percent-encoding phc phf phf_shared pin-project-lite postgres postgres-protocol postgres-types \
+    proc-macro2 quote rand rand_core scopeguard serde serde_core serde_derive serde_json sha2 siphasher \
+    smallvec socket2 stringprep syn tinyvec tokio tokio-postgres tokio-util typenum unicode-bidi \
+    unicode-ident unicode-normalization unicode-properties whoami zmij";
+
+#[test]
+fn imports_go_downwards() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let Some(own) = module(&file.path) else { continue };
+        let own_layer = layer(&own).unwrap_or_else(|| panic!("{own} ({}) is in no layer", file.path));
+        for imported in imports(&file.code) {
+            let Some(layer) = layer(&imported) else {
+                wrong.push(format!("{}: {imported} is in no layer", file.path));
+                continue;
+            };
+            let is_own_row = layer == own_layer && imported != own;
+            if layer > own_layer || is_own_row && LAYERS[layer].1 == Siblings::Forbidden {
+                wrong.push(format!("{}: {own} imports {imported}", file.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_outside_world_is_named_in_its_places_only() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        for (text, places) in NAMED_ONLY_IN {
+            let is_there = file.code.lines().any(|line| holds_word(line, text));
+            if is_there && !places.iter().any(|place| file.path.starts_with(place)) {
+                wrong.push(format!("{} names {text}", file.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_file_says_what_it_is_and_is_one_idea() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        if !file.text.starts_with("//!") {
+            wrong.push(format!("{} does not open with what it is", file.path));
+        }
+        let lines = file.code.lines().count();
+        if lines > FILE_LINES_MAX {
+            wrong.push(format!("{} has {lines} lines", file.path));
+        }
+        for left_over in LEFT_OVERS {
+            if file.text.contains(left_over) {
+                wrong.push(format!("{} holds {left_over}", file.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_smallest_build_adds_no_package() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--no-default-features", "-e", "normal", "--prefix", "none"])
+        .args(["--no-dedupe", "--format", "{p}"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo can be run");
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).expect("package names are text");
+    let allowed: BTreeSet<&str> = PACKAGES_OF_THE_SMALLEST_BUILD.split_whitespace().collect();
+    let packages: BTreeSet<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let added: Vec<_> =
+        packages.iter().filter(|name| **name != "vmherd" && !allowed.contains(*name)).collect();
+    assert!(packages.len() > 10, "the tree can't be that small: {packages:?}");
+    assert!(added.is_empty(), "{added:?}");
+}
+
+struct Source {
+    /// From the package's folder on.
+    path: String,
+    text: String,
+    /// Without comments, and without the tests at the end.
+    code: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    collect(&root.join("src"), &mut found);
+    assert!(found.len() > 20, "the sources are not where they were");
+    let sources = found.into_iter().map(|path| {
+        let text = fs::read_to_string(&path).expect("a source file is text");
+        let path = path.strip_prefix(root).expect("it is below").to_string_lossy().into_owned();
+        let code = if is_test_file(&path) { String::new() } else { code(&text) };
+        Source { path, text, code }
+    });
+    sources.collect()
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder can be read") {
+        let path = entry.expect("an entry can be read").path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Files that are compiled for tests only.
+fn is_test_file(path: &str) -> bool {
+    path.starts_with("src/testing/")
+        || path.contains("/contract")
+        || path.ends_with("/tests.rs")
+        || path.ends_with("_tests.rs")
+        || path.contains("/tests/")
+}
+
+fn code(text: &str) -> String {
+    let production = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let lines = production.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// The top-level module that a file belongs to; none for the crate's root.
+fn module(path: &str) -> Option<String> {
+    let inside = path.strip_prefix("src/")?;
+    let first = inside.split('/').next()?.trim_end_matches(".rs");
+    (first != "lib").then(|| first.to_owned())
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|(modules, _)| modules.contains(&module))
+}
+
+/// The top-level modules that code names, as `crate::` or from the binary as `vmherd::`.
+fn imports(code: &str) -> BTreeSet<String> {
+    let mut imported = BTreeSet::new();
+    for root in ["crate::", "vmherd::"] {
+        for (at, _) in code.match_indices(root) {
+            let rest = &code[at + root.len()..];
+            if let Some(group) = rest.strip_prefix('{') {
+                let group = group.split_once("};").map_or(group, |(group, _)| group);
+                imported.extend(group_heads(group));
+            } else {
+                imported.insert(identifier(rest));
+            }
+        }
+    }
+    imported.retain(|name| !name.is_empty());
+    imported
+}
+
+/// The first names of the paths in a group of imports, nested groups left out.
+fn group_heads(group: &str) -> Vec<String> {
+    let (mut depth, mut heads, mut start) = (0, Vec::new(), true);
+    for (at, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => start = true,
+            c if start && !c.is_whitespace() => {
+                heads.push(identifier(&group[at..]));
+                start = false;
+            }
+            _ => {}
+        }
+    }
+    heads
+}
+
+fn identifier(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// Whether `line` holds `text` where no longer word ends in it.
+fn holds_word(line: &str, text: &str) -> bool {
+    line.match_indices(text).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        before.is_none_or(|c| !c.is_alphanumeric() && c != '_')
+    })
+}
