@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, Stream, request};
 pub use daemon::{Builder, Daemon};
-pub use process::{Finished, require, run, run_with_input, send_signal};
+pub use process::{Finished, require, run, run_with_input, send_signal, wait};
 pub use temporary::TempDir;
 
 /// How long anything that has to happen may take: a hundred times what it takes on an idle machine.
