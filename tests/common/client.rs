@@ -198,6 +198,20 @@ impl Client {
         }
     }
 
+    /// Whether something comes within `time`, the end included.
+    pub fn has_input(&mut self, time: Duration) -> bool {
+        self.receive(Instant::now() + time).is_ok()
+    }
+
+    /// Another handle on the same connection, which has received nothing yet.
+    #[track_caller]
+    pub fn another_handle(&self) -> Client {
+        Client::over(match &self.stream {
+            Stream::Tcp(stream) => Stream::Tcp(stream.try_clone().expect("a descriptor")),
+            Stream::Unix(stream) => Stream::Unix(stream.try_clone().expect("a descriptor")),
+        })
+    }
+
     /// The client's own end, as the daemon sees it.
     pub fn local_address(&self) -> SocketAddr {
         match &self.stream {
