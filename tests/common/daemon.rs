@@ -229,11 +229,6 @@ impl Daemon {
         self.launch();
     }
 
-    /// Replaces how it is started next; the state directory stays.
-    pub fn reconfigure(&mut self, change: impl FnOnce(Builder) -> Builder) {
-        self.builder = change(self.builder.clone());
-    }
-
     /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         let running = self.running.as_mut();
