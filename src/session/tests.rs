@@ -86,7 +86,8 @@ fn ping(id: &str) -> String {
 
 const PING: &str = "{\"command\": \"ping\"}";
 const LOGOUT: &str = "{\"command\": \"logout\"}";
-const LIST: &str = "{\"request_id\": \"list\", \"command\": \"list\", \"data\": {\"list_type\": \"all_disks\"}}";
+const LIST: &str =
+    "{\"request_id\": \"list\", \"command\": \"list\", \"data\": {\"list_type\": \"all_disks\"}}";
 
 #[test]
 fn requests_without_an_id_wait_for_each_other() {
@@ -151,7 +152,9 @@ fn one_request_too_many_is_busy_and_the_connection_lives() {
     }
     let (first, _, _) = (bench.call().0, bench.call(), bench.call());
     bench.waits_for_input();
-    assert!(bench.replies()[0].starts_with("{\"request_id\":\"d\",\"status\":\"error\",\"message\":\"busy\""));
+    assert!(
+        bench.replies()[0].starts_with("{\"request_id\":\"d\",\"status\":\"error\",\"message\":\"busy\"")
+    );
     bench.answer(first);
     bench.input.push(ping("e").as_bytes());
     bench.call();

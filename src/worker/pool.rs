@@ -256,7 +256,7 @@ mod tests {
         let settings = PoolSettings { auth: lane, read: lane, write: lane, cost };
         let (wake, woken) = channel();
         let wake = Mutex::new(wake);
-        let wake = move || drop(wake.lock().unwrap().send(()));
+        let wake = move || wake.lock().unwrap().send(()).expect("the test waits");
         (Pool::new(&settings, Arc::<BadFactory>::default(), Box::new(wake)), woken)
     }
 
