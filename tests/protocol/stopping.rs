@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::common::{Builder, Client, DEADLINE, Daemon, PASSWORD, request, wait_until};
+use crate::common::{Builder, Client, DEADLINE, Daemon, registration, request, wait_until};
 
 /// A daemon whose hashes take so long that one is under way for sure when the test goes on.
 fn slow() -> Builder {
@@ -19,11 +19,6 @@ fn slow() -> Builder {
         "--auth-workers",
         "1",
     ])
-}
-
-fn registration(name: &str) -> String {
-    let data = json!({"vm_id": name, "ram": 1, "cpu": 1, "password": PASSWORD, "disks": [{"disk_size": 1}]});
-    request("register", data).to_string()
 }
 
 /// Waits until `count` requests are under way, the operator's own question not counted.
@@ -42,7 +37,7 @@ fn a_stop_answers_what_is_in_flight_and_closes_the_rest() {
         let (mut silent, mut idle, mut busy) = (daemon.client(), daemon.client(), daemon.client());
         let mut operator = daemon.operator();
         idle.ping();
-        busy.send(&registration("a"));
+        busy.send(&registration("a", &[1]).to_string());
         wait_in_flight(&mut operator, 1);
         let begun = Instant::now();
         daemon.signal(signal);
@@ -64,7 +59,7 @@ fn a_stop_answers_what_is_in_flight_and_closes_the_rest() {
 fn what_was_answered_during_a_stop_has_happened() {
     let mut daemon = slow().start();
     let mut client = daemon.client();
-    client.send(&registration("a"));
+    client.send(&registration("a", &[1]).to_string());
     wait_in_flight(&mut daemon.operator(), 1);
     daemon.signal("TERM");
     assert_eq!(client.reply()["status"], "success");
@@ -117,7 +112,7 @@ fn a_second_signal_ends_it_at_once() {
     let mut daemon = slow().start();
     let mut clients: Vec<Client> = (0..40).map(|_| daemon.client()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
-        client.send(&registration(&format!("vm-{number}")));
+        client.send(&registration(&format!("vm-{number}"), &[1]).to_string());
     }
     wait_in_flight(&mut daemon.operator(), 40);
     daemon.signal("TERM");
