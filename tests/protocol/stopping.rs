@@ -7,38 +7,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::common::{Builder, Client, DEADLINE, Daemon, registration, request, wait_until};
-
-/// A daemon whose hashes take so long that one is under way for sure when the test goes on.
-fn slow() -> Builder {
-    Daemon::builder().with_costly_hashes().args([
-        "--argon2-memory",
-        "65536",
-        "--argon2-passes",
-        "10",
-        "--auth-workers",
-        "1",
-    ])
-}
-
-/// Waits until `count` requests are under way, the operator's own question not counted.
-#[track_caller]
-fn wait_in_flight(operator: &mut Client, count: u64) {
-    wait_until("requests are in flight", DEADLINE, || {
-        operator.succeed("stats", json!({}))["requests_in_flight"].as_u64() >= Some(count)
-    });
-}
+use crate::common::{Client, DEADLINE, Daemon, registration, request, wait_until};
 
 #[test]
 fn a_stop_answers_what_is_in_flight_and_closes_the_rest() {
     for signal in ["TERM", "INT"] {
-        let mut daemon = slow().start();
+        let mut daemon = Daemon::builder().with_slow_hashes().start();
         let address = daemon.address();
         let (mut silent, mut idle, mut busy) = (daemon.client(), daemon.client(), daemon.client());
         let mut operator = daemon.operator();
         idle.ping();
         busy.send(&registration("a", &[1]).to_string());
-        wait_in_flight(&mut operator, 1);
+        daemon.wait_in_flight(1);
         let begun = Instant::now();
         daemon.signal(signal);
         silent.expect_closed();
@@ -57,10 +37,10 @@ fn a_stop_answers_what_is_in_flight_and_closes_the_rest() {
 
 #[test]
 fn what_was_answered_during_a_stop_has_happened() {
-    let mut daemon = slow().start();
+    let mut daemon = Daemon::builder().with_slow_hashes().start();
     let mut client = daemon.client();
     client.send(&registration("a", &[1]).to_string());
-    wait_in_flight(&mut daemon.operator(), 1);
+    daemon.wait_in_flight(1);
     daemon.signal("TERM");
     assert_eq!(client.reply()["status"], "success");
     drop(client);
@@ -109,12 +89,12 @@ fn a_client_that_does_not_go_does_not_hold_up_a_stop() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let mut daemon = slow().start();
+    let mut daemon = Daemon::builder().with_slow_hashes().start();
     let mut clients: Vec<Client> = (0..40).map(|_| daemon.client()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         client.send(&registration(&format!("vm-{number}"), &[1]).to_string());
     }
-    wait_in_flight(&mut daemon.operator(), 40);
+    daemon.wait_in_flight(40);
     daemon.signal("TERM");
     daemon.wait_for_log("stopping");
     let begun = Instant::now();

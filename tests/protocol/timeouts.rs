@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::common::{Client, DEADLINE, Daemon, wait_until};
+use crate::common::{Client, DEADLINE, Daemon, registration};
 
 const TIMED_OUT: &str = "Request timeout: the request did not end in time";
 /// What the tests set, and never less than it may pass.
@@ -42,10 +42,7 @@ fn a_client_that_says_nothing_is_closed_in_silence() {
     // Whoever has said something is not waited for in this way.
     spoken.expect_silence(SHORT);
     spoken.ping();
-    let mut operator = daemon.operator();
-    wait_until("it is counted", DEADLINE, || {
-        operator.succeed("stats", json!({}))["connections_timed_out"] == 2
-    });
+    daemon.wait_for_counter("connections_timed_out", |value| value == 2);
 }
 
 #[test]
@@ -146,6 +143,24 @@ fn who_is_not_waited_for_is_not_closed() {
     client.ping();
 }
 
+/// The daemon's own time is not the client's.
+#[test]
+fn while_the_daemon_works_no_time_runs() {
+    let daemon = Daemon::builder()
+        .with_slow_hashes()
+        .args(["--idle-timeout", "300ms", "--request-timeout", "300ms"])
+        .start();
+    let (mut whole, mut half) = (daemon.client(), daemon.client());
+    whole.send(&registration("a", &[]).to_string());
+    half.send(&format!("{}{{\"command\":", registration("b", &[])));
+    let start = Instant::now();
+    assert_eq!(whole.reply()["data"], json!({"auth_id": "a"}));
+    assert_eq!(half.reply()["data"], json!({"auth_id": "b"}));
+    assert!(start.elapsed() > SHORT, "two hashes took {:?} only", start.elapsed());
+    half.send("\"ping\"}");
+    assert_eq!(half.reply()["message"], "PONG");
+}
+
 #[test]
 fn a_client_that_never_reads_is_closed() {
     let daemon = daemon_with("--write-timeout");
@@ -155,11 +170,8 @@ fn a_client_that_never_reads_is_closed() {
     while client.try_send(pings.as_bytes()).is_ok() {
         assert!(Instant::now() < end, "it goes on taking requests whose replies nobody reads");
     }
-    let mut operator = daemon.operator();
-    wait_until("it is closed and counted", DEADLINE, || {
-        let counters = operator.succeed("stats", json!({}));
-        counters["connections_stalled"] == 1 && counters["connections_open"] == 1
-    });
+    daemon.wait_for_counter("connections_stalled", |value| value == 1);
+    daemon.wait_for_counter("connections_open", |value| value == 1);
 }
 
 #[test]
