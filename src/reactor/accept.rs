@@ -35,6 +35,18 @@ enum Pause {
     Exhausted,
 }
 
+/// Whether one more connection fits.
+#[derive(Clone, Copy)]
+enum Room {
+    Free,
+    /// In place of this one, which never sent a byte.
+    Instead(ConnId),
+    /// The next in line to make room is still to be looked at.
+    Undecided,
+    /// All have spoken.
+    None,
+}
+
 impl Acceptor {
     pub(super) fn new(listeners: usize, connections_max: usize) -> Acceptor {
         // Worth a try: what came before the registration made no event of its own.
@@ -89,16 +101,29 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 return;
             }
             let Some(listener) = self.acceptor.next_listener() else { return };
-            if self.connections.len() >= self.settings.connections_max && !self.evict_silent() {
-                self.acceptor.pause = Some(Pause::Full);
-                log::warn!(
-                    "{} connections are open, as many as --connections-max allows: accepting is paused",
-                    self.connections.len()
-                );
-                return;
+            let room = self.room();
+            match room {
+                Room::Free | Room::Instead(_) => {}
+                // After this turn it is known.
+                Room::Undecided => return,
+                Room::None => {
+                    self.acceptor.pause = Some(Pause::Full);
+                    log::warn!(
+                        "{} connections are open, as many as --connections-max allows: accepting is paused",
+                        self.connections.len()
+                    );
+                    return;
+                }
             }
             match self.net.accept(listener) {
-                Ok((socket, peer)) => self.open(socket, peer, listener),
+                Ok((socket, peer)) => {
+                    // Only now: the listener's latch alone does not say that somebody waits.
+                    if let Room::Instead(silent) = room {
+                        self.calls.counters.connections_evicted += 1;
+                        self.close(silent);
+                    }
+                    self.open(socket, peer, listener);
+                }
                 Err(error) => self.accept_failed(listener, &error, now),
             }
         }
@@ -136,16 +161,22 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Closes the oldest connection that never sent a byte; false if there is none.
-    fn evict_silent(&mut self) -> bool {
-        while let Some(id) = self.acceptor.silent.pop_front() {
-            if self.connections.get(id).is_some_and(|connection| !connection.has_spoken) {
-                self.calls.counters.connections_evicted += 1;
-                self.close(id);
-                return true;
-            }
+    /// Whether one more connection fits; if not, the oldest that never sent a byte may make room.
+    fn room(&mut self) -> Room {
+        if self.connections.len() < self.settings.connections_max {
+            return Room::Free;
         }
-        false
+        while let Some(&id) = self.acceptor.silent.front() {
+            match self.connections.get(id) {
+                Some(connection) if connection.has_spoken => {}
+                // It may have bytes that nobody has read yet.
+                Some(connection) if connection.is_queued => return Room::Undecided,
+                Some(_) => return Room::Instead(id),
+                None => {}
+            }
+            self.acceptor.silent.pop_front();
+        }
+        Room::None
     }
 
     /// Keeps the list of silent connections no longer than twice the connections there are.
