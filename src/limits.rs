@@ -166,8 +166,10 @@ pub const PASSWORD_HASH_BYTES: usize = 32;
 /// Bytes of a new password hash's salt: what PHC recommends.
 pub const PASSWORD_SALT_BYTES: usize = 16;
 
-/// How long a SQLite connection waits for another process's lock.
-pub const SQLITE_BUSY: Duration = Duration::from_secs(2);
+/// How long a SQLite connection waits for another process's lock. A write may have to wait for one that
+/// waits for the lock, and then for the lock itself: both together must end before its deadline, or its
+/// client is told that the outcome is unknown instead of that nothing was done.
+pub const SQLITE_BUSY: Duration = Duration::from_secs(1);
 /// KiB of page cache of each SQLite connection.
 pub const SQLITE_CACHE_KIB: i64 = 1024;
 /// Prepared statements that each SQLite connection keeps: more than there are.
@@ -232,6 +234,7 @@ const _: () = assert!(ARGON2_LANES <= ARGON2_LANES_MAX);
 const _: () = assert!(STOP_GRACE.as_secs() < 10, "a stop takes ten seconds at most");
 const _: () =
     assert!(STOP_GRACE.as_millis() + STOP_OVERRUN.as_millis() + LOG_FLUSH_WAIT.as_millis() <= 10_000);
+const _: () = assert!(2 * SQLITE_BUSY.as_millis() < WRITE_DEADLINE.as_millis());
 const _: () = assert!(LOG_LINE_BYTES_MAX <= LOG_BATCH_BYTES);
 const _: () = assert!(READ_CHUNK_BYTES <= READ_BYTES_PER_TURN_MAX);
 const _: () = assert!(PAGE_ROWS_MAX > DISKS_PER_VM_MAX / 4);
