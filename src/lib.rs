@@ -66,4 +66,6 @@ pub mod stats;
 pub mod store;
 #[allow(unsafe_code)]
 pub mod sys;
+#[cfg(test)]
+mod testing;
 pub mod worker;

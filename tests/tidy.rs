@@ -20,6 +20,7 @@ const LAYERS: &[(&[&str], Siblings)] = &[
     (&["server"], Siblings::Allowed),
     (&["os"], Siblings::Allowed),
     (&["main"], Siblings::Allowed),
+    (&["testing"], Siblings::Allowed),
 ];
 
 #[derive(Clone, Copy, PartialEq)]

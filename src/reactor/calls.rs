@@ -147,6 +147,12 @@ impl<J: Jobs> Calls<J> {
         }
     }
 
+    /// How many requests wait for a job.
+    #[cfg(test)]
+    pub(super) fn in_flight_count(&self) -> usize {
+        self.in_flight.len()
+    }
+
     fn act<S>(
         &mut self,
         ticket: Ticket,

@@ -12,6 +12,8 @@ mod accept;
 mod calls;
 mod connection;
 mod counters;
+#[cfg(test)]
+pub(crate) mod inspect;
 pub mod mio_net;
 pub mod net;
 mod table;

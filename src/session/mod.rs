@@ -224,6 +224,12 @@ impl Session {
         self.serial.iter().map(|(slot, _)| *slot).chain(self.named.keys().copied())
     }
 
+    /// Bytes of replies that wait for a paged one.
+    #[cfg(test)]
+    pub(crate) fn deferred_len(&self) -> usize {
+        self.deferred.len()
+    }
+
     fn step(&mut self, input: &mut Buffer, output: &mut Buffer, rules: &Rules) -> Step {
         loop {
             if output.len() >= limits::OUTPUT_BYTES_PAUSE {
