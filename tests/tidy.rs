@@ -46,7 +46,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
 ];
 
 /// What must not be left in any file.
-const LEFT_OVERS: &[&str] = &["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX", "#[ignore"];
+const LEFT_OVERS: &[&str] = &["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX", "#[ignore]"];
 
 /// Lines of code above which a file is two ideas; tests at its end do not count.
 const FILE_LINES_MAX: usize = 450;

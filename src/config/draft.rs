@@ -1,5 +1,6 @@
 //! A configuration while it is being put together: which of the sources has the say on each setting.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -33,9 +34,9 @@ impl Draft {
         for setting in settings {
             let Values { origin, texts } = Values::of(setting, arguments, environment)?;
             for text in texts {
-                setting
-                    .place(&mut draft, &text)
-                    .map_err(|wrong| ConfigError::Value(format!("{origin}: {text:?} {wrong}")))?;
+                setting.place(&mut draft, &text).map_err(|wrong| {
+                    ConfigError::Value(format!("{origin}: {:?} {wrong}", without_credentials(&text)))
+                })?;
             }
         }
         Ok(draft)
@@ -103,5 +104,14 @@ impl Values {
             origin: format!("--{}", setting.flag),
             texts: setting.preset.text().into_iter().collect(),
         })
+    }
+}
+
+/// What of a bad value can be shown: of a URL that is no listener only how it begins, since the rest may
+/// hold a password.
+fn without_credentials(text: &str) -> Cow<'_, str> {
+    match text.split_once("://") {
+        Some((scheme, _)) if scheme.trim() != "tcp" => format!("{scheme}://…").into(),
+        _ => text.into(),
     }
 }

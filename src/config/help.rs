@@ -11,6 +11,8 @@ pub fn help() -> String {
     for setting in &SETTINGS {
         push_line(&mut text, setting);
     }
+    text.push('\n');
+    text.push_str(STATE_DIR_NOTE);
     text.push_str(NOTES);
     text
 }
@@ -35,6 +37,8 @@ pub fn settings_as_markdown() -> String {
 /// The lines of the settings that count for the tools of the host, too.
 pub(crate) fn push_store_settings(text: &mut String) {
     StoreSettings::table().for_each(|setting| push_line(text, setting));
+    text.push('\n');
+    text.push_str(STATE_DIR_NOTE);
 }
 
 fn push_line(text: &mut String, setting: &Setting) {
@@ -73,10 +77,14 @@ is --log, VMHERD_STATE_DIR is --state-dir; a flag goes first.
 
 ";
 
-const NOTES: &str = "
-T is a time like 500ms, 10s, 5m, 1h or 1d, or none where that makes sense.
+const STATE_DIR_NOTE: &str = "\
 DIR is $STATE_DIRECTORY, else $XDG_STATE_HOME/vmherd, else
-~/.local/state/vmherd. Anonymous clients on this host may use everything that
-?open= can name (action, metrics, convert, verb); others only what it names.
+~/.local/state/vmherd.
+";
+
+const NOTES: &str = "\
+T is a time like 500ms, 10s, 5m, 1h or 1d, or none where that makes sense.
+Anonymous clients on this host may use everything that ?open= can name (action,
+metrics, convert, verb); others only what it names.
 Exit code 2: a mistake on the command line; 78: in a setting; 1: other failures.
 ";

@@ -36,7 +36,7 @@ use settings::{SETTINGS, Setting};
 /// What a command line and an environment ask for.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Parsed {
-    /// To show the help text: [`help`].
+    /// To show the help text: [`help()`].
     Help,
     /// To show the version.
     Version,
@@ -283,10 +283,13 @@ fn default_store(_state_dir: &Path) -> Location {
 /// What can only be told of all listeners together.
 fn check_listeners(draft: &Draft, origin: &str) -> Result<(), ConfigError> {
     let listen = &draft.config.listen;
-    if listen.len() > limits::LISTENERS_MAX {
+    // One is the state directory's.
+    let count_max = limits::LISTENERS_MAX - 1;
+    if listen.len() > count_max {
         let count = listen.len();
-        let text = format!("{origin}: {count} listeners; at most {} are allowed", limits::LISTENERS_MAX);
-        return Err(ConfigError::Value(text));
+        return Err(ConfigError::Value(format!(
+            "{origin}: {count} listeners; at most {count_max} are allowed"
+        )));
     }
     for (index, Listen { address, .. }) in listen.iter().enumerate() {
         let is_repeated = listen[..index].iter().any(|other| other.address == *address);

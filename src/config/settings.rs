@@ -90,7 +90,11 @@ pub(super) static SETTINGS: [Setting; 26] = [
         kind: Kind::Text {
             allowed: STORE_HELP,
             is_repeatable: false,
-            place: |draft, text| Location::parse(text).map(|store| draft.store = Some(store)),
+            place: |draft, text| {
+                let location = Location::parse(text).map_err(|why| format!("is no store: {why}"))?;
+                draft.store = Some(location);
+                Ok(())
+            },
         },
     },
     Setting {
@@ -387,7 +391,10 @@ impl Setting {
         let is_placed = match &self.kind {
             Kind::Number { allowed, place } => number(text, allowed).map(|number| place(draft, number)),
             Kind::Time { allowed, place } => in_range(allowed).map(|time| place(draft, time)),
-            Kind::TimeOrNone { place, .. } if text == "none" => Some(place(draft, None)),
+            Kind::TimeOrNone { place, .. } if text == "none" => {
+                place(draft, None);
+                Some(())
+            }
             Kind::TimeOrNone { allowed, place } => in_range(allowed).map(|time| place(draft, Some(time))),
             Kind::Text { place, .. } => return place(draft, text),
             Kind::Switch { place } => switch(text).map(|value| place(draft, value)),

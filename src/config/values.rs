@@ -28,7 +28,8 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 /// The shortest text that [`duration`] reads as `duration`, down to milliseconds.
 pub(super) fn duration_text(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
-    let fits = |unit: &Duration| milliseconds >= unit.as_millis() && milliseconds % unit.as_millis() == 0;
+    let fits =
+        |unit: &Duration| milliseconds >= unit.as_millis() && milliseconds.is_multiple_of(unit.as_millis());
     match UNITS.iter().rev().find(|(_, unit)| fits(unit)) {
         Some((name, unit)) => format!("{}{name}", milliseconds / unit.as_millis()),
         None => "0s".into(),

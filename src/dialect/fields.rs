@@ -243,7 +243,7 @@ fn unescape(inner: &str) -> Result<String, StringFault> {
     Ok(text)
 }
 
-/// The character of the `\uXXXX` or pair of them, whose first `\u` is already read.
+/// The character of the `\u` escape or pair of them, whose first `\u` is already read.
 fn unescape_unicode(rest: &mut std::str::Chars<'_>) -> Result<char, StringFault> {
     let unit = hexadecimal(rest);
     if unit == 0 {

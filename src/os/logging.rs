@@ -188,7 +188,9 @@ fn log_panics() {
         let thread = thread::current();
         let name = thread.name().unwrap_or("without a name");
         let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
-        let why = panic.payload_as_str().unwrap_or("(no text)");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let why = text.or(payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)");
         let backtrace = std::backtrace::Backtrace::capture();
         match backtrace.status() {
             std::backtrace::BacktraceStatus::Captured => {

@@ -54,7 +54,7 @@ fn ask_twice(name: &VmName, input: &mut File, output: &mut impl Write) -> Result
 fn wait_for_key(input: &File, signals: &mut Signals) -> Result<(), PromptError> {
     loop {
         let [has_key, has_signal] = wait_readable([input.as_fd(), signals.as_fd()], None)?;
-        if has_signal && let Some(signal) = signals.next()? {
+        if has_signal && let Some(signal) = signals.receive()? {
             return Err(PromptError::Interrupted(signal));
         }
         if has_key {

@@ -44,7 +44,7 @@ fn wait_for(
         if has_ended {
             return Ok(End::Ended);
         }
-        let signal = if has_signal { signals.next()? } else { None };
+        let signal = if has_signal { signals.receive()? } else { None };
         match (signal, wait_max) {
             (Some(signal), None) => {
                 stop(signal);

@@ -143,31 +143,31 @@ impl Order {
 
 /// Opens the store; only where something is to be added it may be a new one.
 fn open_store(settings: &StoreSettings, is_new_allowed: bool) -> Result<Box<dyn Store>, Failure> {
-    match &settings.store {
-        Location::Memory => {
-            return Err(ConfigError::Value(
-                "--store: \"memory:\" is inside the daemon's process, where nobody else reaches it; name a \
-                 store that is kept"
-                    .into(),
-            )
-            .into());
-        }
-        #[cfg(feature = "sqlite")]
-        Location::Sqlite(path) if !is_new_allowed && !path.exists() => {
-            let path = path.display();
-            return Err(Failure::Other(format!(
-                "there is no store at {path}; say which one: --store sqlite:PATH or --state-dir DIR"
-            )));
-        }
-        #[cfg(feature = "sqlite")]
-        Location::Sqlite(_) => {}
+    let location = &settings.store;
+    if !exists(location)? && !is_new_allowed {
+        return Err(Failure::Other(format!(
+            "there is no store {location}; say which one with --store or --state-dir"
+        )));
     }
     if let Some(directory) = settings.state_dir.as_deref().filter(|_| is_new_allowed) {
         // Nobody else has anything to look for in it.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| Failure::Other(format!("can't make {}: {error}", directory.display())))?;
     }
-    Ok(store::open(&settings.store)?.connect()?)
+    Ok(store::open(location)?.connect()?)
+}
+
+/// Whether there is a store at `location`; an error where nobody but the daemon itself could reach it.
+fn exists(location: &Location) -> Result<bool, ConfigError> {
+    match location {
+        Location::Memory => Err(ConfigError::Value(
+            "--store: \"memory:\" is inside the daemon's process, where nobody else reaches it; name a store \
+             that is kept"
+                .into(),
+        )),
+        #[cfg(feature = "sqlite")]
+        Location::Sqlite(path) => Ok(path.exists()),
+    }
 }
 
 fn hash(settings: &StoreSettings, password: &Secret) -> Result<String, Failure> {

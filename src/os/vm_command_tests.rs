@@ -4,6 +4,7 @@ use super::*;
 use crate::clock::UnixSeconds;
 use crate::ids::DiskId;
 use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash};
+use crate::store::VmPage;
 
 fn read(args: &[&str]) -> Result<Order, Failure> {
     Order::read(args.iter().map(OsString::from)).map(|(order, _)| order)
@@ -169,8 +170,10 @@ struct Herd {
 }
 
 impl Store for Herd {
-    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<Vec<Vm>, StoreError> {
-        Ok(self.vms.iter().filter(|vm| vm.id > after).take(rows_max).cloned().collect())
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+        let vms: Vec<Vm> = self.vms.iter().filter(|vm| vm.id > after).take(rows_max).cloned().collect();
+        let is_last = vms.last().map(|vm| vm.id) == self.vms.last().map(|vm| vm.id);
+        Ok(VmPage { vms, is_last })
     }
 
     fn write(&mut self, _: &[Write]) -> Vec<Result<Written, StoreError>> {

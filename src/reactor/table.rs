@@ -72,7 +72,9 @@ mod tests {
         assert_eq!(table.remove(first), Some("first"));
         let second = table.insert_with(|_| "second");
         assert_eq!(second.index, first.index);
-        assert_eq!((table.get(first), table.get_mut(first), table.remove(first)), (None, None, None));
+        assert_eq!(table.get(first), None);
+        assert_eq!(table.get_mut(first), None);
+        assert_eq!(table.remove(first), None);
         assert_eq!((table.get(second), table.len()), (Some(&"second"), 1));
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::StartError;
-use crate::config::{Listen, ListenAddress, Opens};
+use crate::config::{Listen, ListenAddress, Opens, SOCKET_NAME};
 use crate::limits;
 use crate::reactor::mio_net::Listener;
 
@@ -65,7 +65,7 @@ impl StateDir {
     }
 
     fn socket_path(&self) -> PathBuf {
-        self.path.join("vmherd.sock")
+        self.path.join(SOCKET_NAME)
     }
 }
 
@@ -136,7 +136,8 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 /// Binds the state directory's own socket, which nobody else can connect to at any moment: it gets its
 /// name after its mode. The directory's lock says that a socket left there is nobody's.
 fn bind_private(path: &Path) -> io::Result<UnixListener> {
-    let nameless = path.with_extension(format!("{}", std::process::id()));
+    // No longer than the name itself, which is known to fit.
+    let nameless = path.with_extension("new");
     let _ = fs::remove_file(&nameless);
     let listener = listen_unix(&nameless)?;
     fs::set_permissions(&nameless, fs::Permissions::from_mode(0o600))?;

@@ -19,7 +19,7 @@ use crate::limits;
 use crate::reactor::mio_net::{MioNet, Waker};
 use crate::reactor::{self, ListenerSettings, Reactor};
 use crate::session::Rules;
-use crate::store;
+use crate::store::{self, Location};
 use crate::sys;
 use crate::worker::{LaneSettings, Pool, PoolSettings};
 use bind::{Bound, StateDir};
@@ -60,6 +60,9 @@ impl Server {
     /// Binds every listener, the state directory's socket included, and opens the store.
     pub fn bind(config: &Config) -> Result<Server, StartError> {
         let state_dir = StateDir::open(&config.state_dir)?;
+        if config.store == Location::Memory {
+            log::warn!("the store memory: keeps nothing: when this process ends, every VM is forgotten");
+        }
         let factory = store::open(&config.store)
             .map_err(|error| StartError(format!("the store {} can't be opened: {error}", config.store)))?;
         let mut listen = config.listen.clone();
@@ -166,10 +169,7 @@ fn pool_settings(config: &Config) -> PoolSettings {
 }
 
 fn listener_settings(config: &Config, listen: &Listen, is_own_socket: bool) -> ListenerSettings {
-    let is_local = match &listen.address {
-        ListenAddress::Tcp(address) => address.ip().is_loopback(),
-        ListenAddress::Unix(_) => true,
-    };
+    let is_local = listen.address.is_local();
     let opens = listen.opens;
     let opens_any = opens.action || opens.metrics || opens.convert || opens.verb;
     let timeouts = config.timeouts;

@@ -452,3 +452,6 @@ fn stray(byte: u8) -> Refusal {
 /// What a client of another protocol reads, before the connection is closed.
 const WRONG_PROTOCOL: &[u8] =
     b"This port speaks JSON, one object a request, for example: {\"command\": \"ping\", \"data\": {}}\n";
+
+#[cfg(test)]
+mod tests;

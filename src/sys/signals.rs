@@ -73,7 +73,7 @@ impl Signals {
     }
 
     /// Takes the next signal that has arrived, if one has.
-    pub fn next(&mut self) -> io::Result<Option<Signal>> {
+    pub fn receive(&mut self) -> io::Result<Option<Signal>> {
         let mut bytes = [0; mem::size_of::<libc::signalfd_siginfo>()];
         match self.descriptor.read(&mut bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -110,12 +110,12 @@ mod tests {
     #[test]
     fn blocked_signals_arrive_on_the_descriptor() {
         let mut signals = Signals::block(&Signal::ALL).unwrap();
-        assert_eq!(signals.next().unwrap(), None);
+        assert_eq!(signals.receive().unwrap(), None);
         for signal in Signal::ALL {
             raise(signal);
             assert_eq!(wait_readable([signals.as_fd()], None).unwrap(), [true]);
-            assert_eq!(signals.next().unwrap(), Some(signal));
-            assert_eq!(signals.next().unwrap(), None);
+            assert_eq!(signals.receive().unwrap(), Some(signal));
+            assert_eq!(signals.receive().unwrap(), None);
         }
     }
 

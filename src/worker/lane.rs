@@ -157,3 +157,76 @@ impl LaneQueue {
 
 /// Jobs that an empty queue keeps room for.
 const QUEUE_KEPT: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::task::Task;
+    use crate::ids::{ConnId, Slot, Ticket};
+    use crate::model::Secret;
+    use crate::worker::JobKey;
+    use std::sync::Arc;
+
+    fn job(number: u64) -> Job {
+        let ticket = Ticket { conn: ConnId { index: 0, generation: 1 }, slot: Slot(number) };
+        let task = Task::HashPassword { password: Secret::new("password") };
+        Job { key: JobKey { ticket, job: number }, task, state: Arc::default() }
+    }
+
+    fn take(lane: &LaneQueue, batch_max: usize) -> (RunId, Vec<u64>) {
+        match lane.take(batch_max, Duration::ZERO) {
+            Next::Run(run, jobs) => (run, jobs.iter().map(|job| job.key.job).collect()),
+            Next::End => panic!("nothing to do"),
+        }
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_threads_start_when_needed() {
+        let lane = LaneQueue::new(2, 1, 1);
+        assert_eq!(lane.push(job(1)), Ok(true));
+        assert_eq!(lane.push(job(2)), Ok(false), "there may be one thread only");
+        assert_eq!(lane.push(job(3)), Err(Full));
+        assert_eq!(take(&lane, 1).1, [1]);
+        assert_eq!(lane.push(job(3)), Ok(false));
+        assert_eq!(take(&lane, 9).1, [2, 3], "what waits together is taken together");
+    }
+
+    #[test]
+    fn a_thread_without_work_ends_and_another_starts_later() {
+        let lane = LaneQueue::new(2, 1, 1);
+        assert_eq!(lane.push(job(1)), Ok(true));
+        let (run, _) = take(&lane, 1);
+        assert!(lane.end_run(run));
+        assert!(matches!(lane.take(1, Duration::ZERO), Next::End));
+        assert_eq!(lane.status(), LaneStatus { queued: 0, threads: 0, stuck: 0 });
+        assert_eq!(lane.push(job(2)), Ok(true));
+    }
+
+    #[test]
+    fn stuck_threads_are_replaced_once_each_and_a_bounded_number_of_times() {
+        let lane = LaneQueue::new(9, 1, 2);
+        assert_eq!(lane.push(job(1)), Ok(true));
+        let (first, _) = take(&lane, 1);
+        assert_eq!(lane.push(job(2)), Ok(false));
+        assert!(lane.replace_thread(first), "a job waits: a thread is needed now");
+        assert!(!lane.replace_thread(first), "two jobs of one run are one stuck thread");
+        let (second, _) = take(&lane, 1);
+        assert!(!lane.replace_thread(second), "nothing waits: the next job starts a thread");
+        assert_eq!(lane.push(job(3)), Ok(true));
+        let (third, _) = take(&lane, 1);
+        assert_eq!(lane.push(job(4)), Ok(false));
+        assert!(!lane.replace_thread(third), "two are stuck already, as many as may be");
+        assert_eq!(lane.status(), LaneStatus { queued: 1, threads: 1, stuck: 2 });
+        assert!(!lane.end_run(first), "its place is taken");
+        assert!(lane.end_run(third));
+        assert_eq!(lane.status(), LaneStatus { queued: 1, threads: 1, stuck: 1 });
+    }
+
+    #[test]
+    fn jobs_are_not_stranded_where_no_thread_can_be_started() {
+        let lane = LaneQueue::new(9, 1, 1);
+        assert_eq!(lane.push(job(1)), Ok(true));
+        assert_eq!(lane.thread_failed().len(), 1);
+        assert_eq!(lane.push(job(2)), Ok(true));
+    }
+}

@@ -222,3 +222,78 @@ fn statistics_names(lane: Lane) -> [&'static str; 3] {
         Lane::Write => ["write_queued", "write_threads", "write_threads_stuck"],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::task::PageRequest;
+    use crate::ids::{ConnId, Slot, Ticket, VmId};
+    use crate::model::{Login, VmName};
+    use crate::store::{Store, StoreError};
+    use crate::worker::{JobKey, JobState};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    /// A store that panics at first, then is out of reach.
+    #[derive(Default)]
+    struct BadFactory {
+        connects: AtomicUsize,
+    }
+
+    impl StoreFactory for BadFactory {
+        fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
+            match self.connects.fetch_add(1, Ordering::Relaxed) {
+                0 => panic!("a panic that this test wants"),
+                _ => Err(StoreError::Unavailable("out of reach".to_owned())),
+            }
+        }
+    }
+
+    fn pool() -> (Pool, Receiver<()>) {
+        let lane = LaneSettings { queue: 4, threads: 1 };
+        let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+        let settings = PoolSettings { auth: lane, read: lane, write: lane, cost };
+        let (wake, woken) = channel();
+        let wake = Mutex::new(wake);
+        let wake = move || wake.lock().unwrap().send(()).expect("the test waits");
+        (Pool::new(&settings, Arc::<BadFactory>::default(), Box::new(wake)), woken)
+    }
+
+    fn job(number: u64) -> Job {
+        let ticket = Ticket { conn: ConnId { index: 0, generation: 1 }, slot: Slot(0) };
+        let login = Login { id: VmId(1), epoch: 0, name: VmName::stored("a") };
+        let task = Task::ListPage { login, page: PageRequest::Vms { after: VmId(0) } };
+        Job { key: JobKey { ticket, job: number }, task, state: Arc::<JobState>::default() }
+    }
+
+    fn result(pool: &mut Pool, woken: &Receiver<()>) -> Result<Done, TaskError> {
+        woken.recv_timeout(Duration::from_secs(10)).expect("a completion");
+        let mut completions = Vec::new();
+        pool.drain(&mut completions);
+        assert_eq!(completions.len(), 1);
+        completions.remove(0).result
+    }
+
+    #[test]
+    fn a_worker_that_panics_answers_and_lives_on() {
+        let (mut pool, woken) = pool();
+        pool.try_submit(job(1)).unwrap();
+        assert!(matches!(result(&mut pool, &woken), Err(TaskError::Internal)));
+        pool.try_submit(job(2)).unwrap();
+        let unavailable = Err(TaskError::Store(StoreError::Unavailable("out of reach".to_owned())));
+        assert_eq!(result(&mut pool, &woken).map(|_| ()), unavailable);
+        let threads = pool.statistics().into_iter().find(|(name, _)| *name == "read_threads");
+        assert_eq!(threads, Some(("read_threads", 1)));
+    }
+
+    #[test]
+    fn a_job_that_was_given_up_does_not_run() {
+        let (mut pool, woken) = pool();
+        let given_up = job(1);
+        given_up.state.give_up();
+        pool.try_submit(given_up).unwrap();
+        pool.try_submit(job(2)).unwrap();
+        assert!(matches!(result(&mut pool, &woken), Err(TaskError::Internal)), "the first to run panics");
+    }
+}

@@ -4,6 +4,7 @@ use super::*;
 use crate::ids::DiskId;
 use crate::limits;
 use crate::model::{Disk, DiskChange};
+use crate::store::VmPage;
 
 contract! {
     a_registered_vm_comes_back_as_it_was_given,

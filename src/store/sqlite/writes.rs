@@ -1,7 +1,7 @@
 //! What is written to the file: many writes share one transaction and so one sync of the disk.
 //!
 //! Each write stands in a savepoint, so that one that is refused is undone alone. Success is said only
-//! after a commit that SQLite confirmed. No transaction is open when [`write`] returns or panics.
+//! after a commit that SQLite confirmed. No transaction is open when [`write()`] returns or panics.
 
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 use rusqlite::{Params, params};

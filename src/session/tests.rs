@@ -1,0 +1,307 @@
+use super::*;
+use crate::ids::DiskId;
+use crate::model::{CommandName, Items, Peer};
+
+const PONG: Answer = Answer::Pong(Peer::Unix { uid: None });
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A session with its buffers and a clock that stands still unless told otherwise.
+struct Bench {
+    session: Session,
+    input: Buffer,
+    output: Buffer,
+    rules: Rules,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let rules = Rules {
+            first_request_timeout: Some(300 * SECOND),
+            request_timeout: 10 * SECOND,
+            idle_timeout_anonymous: Some(3600 * SECOND),
+            idle_timeout_authenticated: None,
+            write_timeout: 10 * SECOND,
+            request_bytes_max_anonymous: 1000,
+            requests_max: 3,
+        };
+        let now = Instant::ORIGIN;
+        Bench { session: Session::default(), input: Buffer::new(), output: Buffer::new(), rules, now }
+    }
+
+    fn next(&mut self) -> Step {
+        self.session.next(&mut self.input, &mut self.output, &self.rules, self.now)
+    }
+
+    fn say(&mut self, text: &str) -> Step {
+        self.input.push(text.as_bytes());
+        self.next()
+    }
+
+    /// The slot and command of the request that is handed out next.
+    fn call(&mut self) -> (Slot, CommandName) {
+        match self.next() {
+            Step::Call(slot, request) => (slot, request.name),
+            step => panic!("no request, but {step:?}"),
+        }
+    }
+
+    fn answer(&mut self, slot: Slot) {
+        assert!(self.session.complete(slot, &PONG, &mut self.output));
+    }
+
+    fn page(&mut self, slot: Slot, next: Option<Cursor>) {
+        let page = Page { list: List::AllDisks, items: Items::Disks(Vec::new()), next };
+        assert!(self.session.complete_page(slot, &page, &mut self.output));
+    }
+
+    /// The replies written since the last look, a line each.
+    fn replies(&mut self) -> Vec<String> {
+        let text = String::from_utf8(self.output.as_slice().to_vec()).unwrap();
+        self.output.clear();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn waits_for_input(&mut self) {
+        let step = self.next();
+        assert!(matches!(step, Step::NeedInput), "{step:?}");
+    }
+
+    fn is_blocked(&mut self) {
+        let step = self.next();
+        assert!(matches!(step, Step::Blocked), "{step:?}");
+    }
+
+    fn ends(&mut self, ending: Ending) {
+        match self.next() {
+            Step::Finished(found) => assert_eq!(found, ending),
+            step => panic!("not finished, but {step:?}"),
+        }
+    }
+}
+
+fn ping(id: &str) -> String {
+    format!("{{\"request_id\": \"{id}\", \"command\": \"ping\"}}")
+}
+
+const PING: &str = "{\"command\": \"ping\"}";
+const LOGOUT: &str = "{\"command\": \"logout\"}";
+const LIST: &str =
+    "{\"request_id\": \"list\", \"command\": \"list\", \"data\": {\"list_type\": \"all_disks\"}}";
+
+#[test]
+fn requests_without_an_id_wait_for_each_other() {
+    let mut bench = Bench::new();
+    bench.input.push(PING.repeat(2).as_bytes());
+    let (first, _) = bench.call();
+    bench.is_blocked();
+    bench.answer(first);
+    let (second, _) = bench.call();
+    assert_ne!(first, second);
+    bench.answer(second);
+    bench.waits_for_input();
+    assert_eq!(bench.replies().len(), 2);
+}
+
+#[test]
+fn a_request_with_an_id_overtakes() {
+    let mut bench = Bench::new();
+    bench.input.push(format!("{PING}{}{}", ping("a"), ping("b")).as_bytes());
+    let (serial, a, b) = (bench.call().0, bench.call().0, bench.call().0);
+    for slot in [b, a, serial] {
+        bench.answer(slot);
+    }
+    let replies = bench.replies();
+    assert!(replies[0].starts_with("{\"request_id\":\"b\","), "{replies:?}");
+    assert!(replies[1].starts_with("{\"request_id\":\"a\","), "{replies:?}");
+    assert!(replies[2].starts_with("{\"status\":"), "{replies:?}");
+}
+
+#[test]
+fn an_error_without_an_id_keeps_its_place() {
+    let mut bench = Bench::new();
+    bench.input.push(format!("{PING}{{\"command\": 5}}nonsense\n{PING}").as_bytes());
+    let (first, _) = bench.call();
+    bench.is_blocked();
+    assert_eq!(bench.replies().len(), 0);
+    bench.answer(first);
+    let (second, _) = bench.call();
+    bench.answer(second);
+    let replies = bench.replies();
+    assert_eq!(replies.len(), 4);
+    assert!(replies[1].contains("command") && replies[2].contains("Invalid JSON"), "{replies:?}");
+}
+
+#[test]
+fn nothing_is_decoded_behind_a_barrier() {
+    let mut bench = Bench::new();
+    bench.input.push(format!("{LOGOUT}{}", ping("a")).as_bytes());
+    let (barrier, name) = bench.call();
+    assert_eq!(name, CommandName::Logout);
+    bench.is_blocked();
+    assert_eq!(bench.input.len(), ping("a").len());
+    bench.answer(barrier);
+    bench.call();
+}
+
+#[test]
+fn one_request_too_many_is_busy_and_the_connection_lives() {
+    let mut bench = Bench::new();
+    for id in ["a", "b", "c", "d"] {
+        bench.input.push(ping(id).as_bytes());
+    }
+    let (first, _, _) = (bench.call().0, bench.call(), bench.call());
+    bench.waits_for_input();
+    assert!(
+        bench.replies()[0].starts_with("{\"request_id\":\"d\",\"status\":\"error\",\"message\":\"busy\"")
+    );
+    bench.answer(first);
+    bench.input.push(ping("e").as_bytes());
+    bench.call();
+}
+
+#[test]
+fn nothing_is_written_between_the_pages_of_a_reply() {
+    let mut bench = Bench::new();
+    bench.input.push(format!("{LIST}{}{LIST}", ping("a")).as_bytes());
+    let (list, a) = (bench.call().0, bench.call().0);
+    bench.is_blocked();
+    bench.page(list, Some(Cursor::AfterDisk(DiskId(1))));
+    bench.answer(a);
+    assert!(matches!(bench.next(), Step::NextPage(slot, List::AllDisks, _) if slot == list));
+    bench.is_blocked();
+    bench.page(list, None);
+    let replies = bench.replies();
+    assert_eq!(replies.len(), 2, "{replies:?}");
+    assert!(replies[0].starts_with("{\"request_id\":\"list\"") && replies[0].ends_with("[]}}"));
+    assert!(replies[1].starts_with("{\"request_id\":\"a\""));
+    bench.call();
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_never_well_formed() {
+    let mut bench = Bench::new();
+    bench.input.push(LIST.as_bytes());
+    let (list, _) = bench.call();
+    bench.page(list, Some(Cursor::AfterDisk(DiskId(1))));
+    assert!(matches!(bench.next(), Step::NextPage(..)));
+    assert!(bench.session.complete(list, &Answer::Failed(Failure::StoreUnavailable), &mut bench.output));
+    bench.ends(Ending::Abort);
+    assert!(!bench.replies()[0].ends_with('}'));
+}
+
+#[test]
+fn a_late_answer_goes_nowhere() {
+    let mut bench = Bench::new();
+    bench.input.push(PING.as_bytes());
+    let (slot, _) = bench.call();
+    bench.answer(slot);
+    assert!(!bench.session.complete(slot, &PONG, &mut bench.output));
+    assert_eq!(bench.replies().len(), 1);
+}
+
+#[test]
+fn the_end_of_input_ends_input_only() {
+    let mut bench = Bench::new();
+    bench.input.push(PING.repeat(2).as_bytes());
+    bench.session.end_input();
+    for _ in 0..2 {
+        let (slot, _) = bench.call();
+        bench.is_blocked();
+        bench.answer(slot);
+    }
+    bench.ends(Ending::Close);
+    assert_eq!(bench.replies().len(), 2);
+}
+
+#[test]
+fn last_words_come_after_what_is_open() {
+    let mut bench = Bench::new();
+    bench.input.push(format!("{}{{", ping("a")).as_bytes());
+    let (slot, _) = bench.call();
+    bench.session.end_input();
+    bench.is_blocked();
+    bench.answer(slot);
+    bench.ends(Ending::Linger);
+    let replies = bench.replies();
+    assert!(replies[0].contains("PONG") && replies[1].contains("Invalid JSON"), "{replies:?}");
+}
+
+#[test]
+fn a_message_may_be_longer_once_authenticated() {
+    let long = format!("{{\"command\": \"ping\", \"data\": {{\"token\": \"{}\"}}}}", "x".repeat(2000));
+    let mut bench = Bench::new();
+    bench.input.push(long.as_bytes());
+    bench.ends(Ending::Linger);
+    assert!(bench.replies()[0].contains("1000"));
+
+    let mut bench = Bench::new();
+    bench.session.set_authenticated(true);
+    bench.input.push(long.as_bytes());
+    bench.call();
+}
+
+#[test]
+fn no_byte_resets_the_clock_of_a_request() {
+    let mut bench = Bench::new();
+    for byte in ["{", "\"", "c", "o", "m", "m", "a", "n"] {
+        assert!(matches!(bench.say(byte), Step::NeedInput));
+        assert_eq!(bench.session.deadline(&bench.rules), Some(Instant::ORIGIN + 10 * SECOND));
+        bench.now = bench.now + SECOND;
+    }
+    bench.now = Instant::ORIGIN + 10 * SECOND;
+    assert!(bench.session.expire(&bench.rules, bench.now));
+    bench.ends(Ending::Linger);
+    assert!(bench.replies()[0].contains("timeout"));
+}
+
+#[test]
+fn white_space_neither_begins_a_request_nor_keeps_a_connection_open() {
+    let mut bench = Bench::new();
+    assert!(matches!(bench.say(" \n"), Step::NeedInput));
+    assert_eq!(bench.session.deadline(&bench.rules), Some(Instant::ORIGIN + 300 * SECOND));
+    bench.input.push(PING.as_bytes());
+    let (slot, _) = bench.call();
+    assert_eq!(bench.session.deadline(&bench.rules), None);
+    bench.answer(slot);
+    bench.waits_for_input();
+    bench.now = bench.now + SECOND;
+    assert!(matches!(bench.say("\n"), Step::NeedInput));
+    assert_eq!(bench.session.deadline(&bench.rules), Some(Instant::ORIGIN + 3600 * SECOND));
+    bench.session.set_authenticated(true);
+    assert_eq!(bench.session.deadline(&bench.rules), None);
+}
+
+#[test]
+fn a_drained_session_answers_what_is_open_and_begins_nothing() {
+    let mut bench = Bench::new();
+    bench.input.push(PING.repeat(2).as_bytes());
+    let (slot, _) = bench.call();
+    bench.session.begin_drain(&bench.input);
+    bench.is_blocked();
+    bench.answer(slot);
+    bench.ends(Ending::Linger);
+    assert_eq!(bench.replies().len(), 1);
+
+    let mut idle = Bench::new();
+    idle.session.begin_drain(&idle.input);
+    idle.ends(Ending::Close);
+}
+
+#[test]
+fn other_protocols_get_one_line() {
+    for hello in ["\u{16}\u{3}\u{1}", "SSH-2.0", "PROXY TCP4 ", "GET / HTTP/1.1", "put a 1 2\n"] {
+        let mut bench = Bench::new();
+        bench.input.push(hello.as_bytes());
+        bench.ends(Ending::Linger);
+        let replies = bench.replies();
+        assert!(replies.len() == 1 && replies[0].contains("JSON"), "{hello:?}: {replies:?}");
+    }
+}
+
+#[test]
+fn a_line_of_http_ends_a_connection_of_raw_json() {
+    let mut bench = Bench::new();
+    bench.input.push(b"{}\nPOST / HTTP/1.1\r\nHost: a\r\n\r\n{\"command\": \"ping\"}");
+    bench.ends(Ending::HttpLine);
+}

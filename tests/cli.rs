@@ -1,0 +1,300 @@
+//! The program as a process: what it says, what it exits with, and `vmherd vm` on a store in a file.
+
+use std::ffi::OsStr;
+use std::fs;
+#[cfg(feature = "sqlite")]
+use std::io::Write;
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A state directory that is removed with this.
+struct StateDir(PathBuf);
+
+impl StateDir {
+    fn new() -> StateDir {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("vmherd-cli-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).expect("a new directory");
+        StateDir(path)
+    }
+
+    /// The program with `args`, nothing of this environment, and this as its state directory.
+    fn vmherd(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vmherd"));
+        command.args(args).env_clear().env("VMHERD_STATE_DIR", &self.0).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        Ran::from(self.vmherd(args).output().expect("the program runs"))
+    }
+
+    /// Runs `vmherd vm` with cheap hashes and `input` on its standard input.
+    #[cfg(feature = "sqlite")]
+    fn vm(&self, args: &[&str], input: &str) -> Ran {
+        let args: Vec<&str> = std::iter::once("vm").chain(args.iter().copied()).collect();
+        let mut command = self.vmherd(&args);
+        command.env("VMHERD_ARGON2_MEMORY", "64").env("VMHERD_ARGON2_PASSES", "1");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program runs");
+        // One that fails early does not read it.
+        let _ = child.stdin.take().expect("it is a pipe").write_all(input.as_bytes());
+        Ran::from(child.wait_with_output().expect("the program ends"))
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a run of the program left.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    output: String,
+    errors: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        let text = |bytes| String::from_utf8(bytes).expect("what it says is text");
+        Ran { code: output.status.code(), output: text(output.stdout), errors: text(output.stderr) }
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    fn succeeds(self, output: &str) {
+        assert_eq!((self.code, self.output.as_str(), self.errors.as_str()), (Some(0), output, ""));
+    }
+
+    /// One line on standard error that holds `part`, nothing on standard output, and the exit code.
+    #[track_caller]
+    fn fails(self, code: i32, part: &str) {
+        assert_eq!((self.code, self.output.as_str()), (Some(code), ""), "{self:?}");
+        assert!(self.errors.contains(part) && self.errors.lines().count() == 1, "{self:?}");
+    }
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let dir = StateDir::new();
+    for help in ["--help", "-h"] {
+        let ran = dir.run(&[help]);
+        assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));
+        assert!(ran.output.contains("\n  --listen ADDRESS ") && ran.output.lines().count() <= 48);
+    }
+    dir.run(&["--version"]).succeeds(concat!("vmherd ", env!("CARGO_PKG_VERSION"), "\n"));
+    let ran = dir.run(&["vm", "--help"]);
+    assert_eq!(ran.code, Some(0));
+    assert!(ran.output.contains("vmherd vm passwd"), "{}", ran.output);
+    assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn a_closed_standard_output_is_no_reason_to_panic() {
+    let dir = StateDir::new();
+    for args in [&["--help"][..], &["vm", "--help"]] {
+        let mut child =
+            dir.vmherd(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+        drop(child.stdout.take());
+        let ran = Ran::from(child.wait_with_output().expect("the program ends"));
+        assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));
+    }
+}
+
+#[test]
+fn a_configuration_can_be_checked() {
+    let dir = StateDir::new();
+    dir.run(&["--check-config"]).succeeds("the configuration is valid\n");
+    dir.run(&["--check-config", "--vms-max=0"]).fails(78, "--vms-max: \"0\" must be a whole number, 1 to ");
+    let output = dir.vmherd(&["--check-config"]).env("VMHERD_LISTN", "x").output().expect("the program runs");
+    let ran = Ran::from(output);
+    assert_eq!((ran.code, ran.output.as_str()), (Some(0), "the configuration is valid\n"));
+    assert!(ran.errors.contains("VMHERD_LISTEN"), "{}", ran.errors);
+    assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn mistakes_have_their_exit_codes() {
+    let dir = StateDir::new();
+    dir.run(&["--lisen", "unix:/x"]).fails(2, "is --listen meant?");
+    dir.run(&["--log"]).fails(2, "--log needs a value");
+    dir.run(&["--vms-max=1", "--vms-max=2"]).fails(2, "--vms-max is given twice");
+    dir.run(&["start"]).fails(2, "unexpected argument \"start\"");
+    dir.run(&["--listen", "8888"]).fails(78, "--listen: \"8888\" must be tcp://");
+    dir.run(&["--listen", "tcp://0.0.0.0:0"]).fails(78, "--allow-plaintext");
+    dir.run(&["--store", "nowhere"]).fails(78, "--store: ");
+    dir.run(&["--log", "vmherd=loud"]).fails(78, "--log: ");
+    dir.run(&["vm"]).fails(2, "add, list, remove or passwd");
+    dir.run(&["vm", "list", "--store", "memory:"]).fails(78, "inside the daemon's process");
+    dir.run(&["vm", "list", "--vms-max", "x"]).fails(78, "--vms-max: ");
+    dir.run(&["vm", "add", "a", "--ram=1"]).fails(2, "--cpu is missing");
+}
+
+#[test]
+fn arguments_that_are_no_text_are_a_usage_error() {
+    let dir = StateDir::new();
+    let bad = OsStr::from_bytes(b"\xff");
+    for args in [&[bad][..], &[OsStr::new("--log"), bad], &[OsStr::new("vm"), bad]] {
+        let output = dir.vmherd(&[]).args(args).output().expect("the program runs");
+        Ran::from(output).fails(2, "is not valid UTF-8");
+    }
+}
+
+#[test]
+fn a_state_directory_that_can_not_be_made_is_a_failure() {
+    let dir = StateDir::new();
+    fs::write(dir.0.join("file"), "").unwrap();
+    let below_file = dir.0.join("file/state");
+    let args = ["--listen=tcp://127.0.0.1:0", "--state-dir", below_file.to_str().unwrap()];
+    dir.run(&args).fails(1, "file/state");
+    let quiet = [&args[..], &["--log=off"]].concat();
+    dir.run(&quiet).fails(1, "file/state");
+}
+
+#[test]
+fn the_daemon_says_where_it_listens_and_stops_by_signal() {
+    for signal in ["TERM", "INT"] {
+        let dir = StateDir::new();
+        let mut child = dir
+            .vmherd(&["--listen=tcp://127.0.0.1:0", "--store=memory:"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let mut log = BufReader::new(child.stderr.take().expect("it is a pipe")).lines();
+        let mut line_with = |part: &str| {
+            let line = log.find(|line| line.as_ref().is_ok_and(|line| line.contains(part)));
+            line.unwrap_or_else(|| panic!("nothing said {part:?}")).expect("it is text")
+        };
+        let line = line_with("listening on tcp://127.0.0.1:");
+        let port = line.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+        assert!(port.is_some_and(|port| port != 0), "{line}");
+        line_with(&format!("listening on unix:{}/vmherd.sock", dir.0.display()));
+        kill(signal, child.id());
+        assert!(line_with(&format!("SIG{signal}")).contains("INFO "));
+        assert_eq!(child.wait().expect("the program ends").code(), Some(0));
+    }
+}
+
+#[test]
+fn the_log_can_be_json() {
+    let dir = StateDir::new();
+    let output = dir
+        .vmherd(&["--listen=tcp://127.0.0.1:0", "--log-format=json", "--state-dir=/dev/null/x"])
+        .output()
+        .expect("the program runs");
+    let ran = Ran::from(output);
+    assert_eq!(ran.code, Some(1));
+    for line in ran.errors.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).expect("each line is an object");
+        assert!(["time", "level", "target", "message"].iter().all(|key| object[key].is_string()), "{line}");
+    }
+    assert!(ran.errors.contains("/dev/null/x"), "{}", ran.errors);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn vms_are_added_listed_given_passwords_and_removed() {
+    let dir = StateDir::new();
+    dir.vm(&["list"], "").fails(1, "there is no store sqlite:");
+    dir.vm(&["add", "web-1", "--ram=2048", "--cpu=2", "--disk=20", "--disk=100"], "correct horse\n")
+        .succeeds("added web-1\n");
+    dir.vm(&["add", "b", "--ram=1", "--cpu=1"], "correct horse").succeeds("added b\n");
+    let head = "NAME   RAM MiB  CPUS  DISKS GiB\n";
+    let (web, b) = ("web-1     2048     2  20,100\n", "b            1     1  -\n");
+    dir.vm(&["list"], "").succeeds(&[head, web, b].concat());
+    dir.vm(&["add", "web-1", "--ram=1", "--cpu=1"], "correct horse\n").fails(1, "already registered");
+    dir.vm(&["add", "c", "--ram=1", "--cpu=1", "--vms-max=2"], "correct horse\n").fails(1, "--vms-max");
+    dir.vm(&["passwd", "b"], "battery staple\n")
+        .succeeds("changed the password of b; its tokens are no good any more\n");
+    dir.vm(&["remove", "b"], "").succeeds("removed b\n");
+    dir.vm(&["remove", "b"], "").fails(1, "no VM of that name");
+    dir.vm(&["passwd", "b"], "battery staple\n").fails(1, "no VM of that name");
+    dir.vm(&["list"], "").succeeds(&[head, web].concat());
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_password_has_the_limits_of_the_network_and_is_kept_as_a_hash_only() {
+    let dir = StateDir::new();
+    let add = ["add", "a", "--ram=1", "--cpu=1"];
+    for (input, part) in [("", "is empty"), ("short\n", "too short"), (&*"x".repeat(1025), "too long")] {
+        dir.vm(&add, input).fails(1, part);
+    }
+    dir.vm(&add, "correct horse\n").succeeds("added a\n");
+    for entry in fs::read_dir(&dir.0).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(13).any(|window| window == b"correct horse"), "the password is in a file");
+    }
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn the_store_can_be_named() {
+    let dir = StateDir::new();
+    let elsewhere = StateDir::new();
+    let store = format!("sqlite:{}", elsewhere.0.join("mine.db").display());
+    dir.vm(&["add", "a", "--ram=1", "--cpu=1", "--store", &store], "correct horse\n").succeeds("added a\n");
+    assert!(elsewhere.0.join("mine.db").exists());
+    assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0, "nothing was made in the state directory");
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_new_state_directory_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = StateDir::new();
+    let state = dir.0.join("deep/state");
+    let state_text = state.to_str().unwrap();
+    dir.vm(&["list", "--state-dir", state_text], "").fails(1, "there is no store sqlite:");
+    assert!(!state.exists(), "looking makes nothing");
+    dir.vm(&["add", "a", "--ram=1", "--cpu=1", "--state-dir", state_text], "correct horse\n")
+        .succeeds("added a\n");
+    let mode = fs::metadata(&state).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn vms_are_managed_while_a_daemon_runs() {
+    let dir = StateDir::new();
+    let mut child = dir
+        .vmherd(&["--listen=tcp://127.0.0.1:0", "--argon2-memory=64", "--argon2-passes=1"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut log = BufReader::new(child.stderr.take().expect("it is a pipe")).lines();
+    let line = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("listening on tcp://")));
+    let address = line.expect("it listens").unwrap().rsplit_once("tcp://").unwrap().1.to_owned();
+    dir.vm(&["add", "a", "--ram=1", "--cpu=1"], "correct horse\n").succeeds("added a\n");
+    let stream = std::net::TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    let mut replies = BufReader::new(&stream).lines();
+    let mut ask = |password: &str| {
+        let data = format!(r#"{{"vm_id":"a","password":"{password}"}}"#);
+        writeln!(&stream, r#"{{"command":"authenticate","data":{data}}}"#).unwrap();
+        let reply = replies.next().expect("a reply").unwrap();
+        serde_json::from_str::<serde_json::Value>(&reply).expect("it is JSON")["status"].clone()
+    };
+    assert_eq!(ask("correct horse"), "success");
+    dir.vm(&["passwd", "a"], "battery staple\n")
+        .succeeds("changed the password of a; its tokens are no good any more\n");
+    assert_eq!(ask("correct horse"), "error");
+    assert_eq!(ask("battery staple"), "success");
+    dir.vm(&["remove", "a"], "").succeeds("removed a\n");
+    assert_eq!(ask("battery staple"), "error");
+    kill("TERM", child.id());
+    assert_eq!(child.wait().expect("the program ends").code(), Some(0));
+}
+
+fn kill(signal: &str, process: u32) {
+    let status = Command::new("kill").args(["-s", signal, &process.to_string()]).status();
+    assert!(status.expect("kill can be run").success());
+}
