@@ -5,7 +5,7 @@ use std::io;
 
 use super::Reactor;
 use super::calls::Now;
-use super::connection::Connection;
+use super::connection::{Connection, Taken};
 use super::net::Net;
 use super::timers::Timer;
 use crate::clock::Clock;
@@ -89,7 +89,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 return;
             }
             let Some(listener) = self.acceptor.next_listener() else { return };
-            if self.connections.len() >= self.settings.connections_max && !self.evict_silent() {
+            let is_full = self.connections.len() >= self.settings.connections_max;
+            let silent = if is_full { self.oldest_silent() } else { None };
+            if is_full && silent.is_none() {
                 self.acceptor.pause = Some(Pause::Full);
                 log::warn!(
                     "{} connections are open, as many as --connections-max allows: accepting is paused",
@@ -98,7 +100,14 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 return;
             }
             match self.net.accept(listener) {
-                Ok((socket, peer)) => self.open(socket, peer, listener),
+                Ok((socket, peer)) => {
+                    // Only now is it certain that there is somebody to make room for.
+                    if let Some(id) = silent {
+                        self.calls.counters.connections_evicted += 1;
+                        self.close(id);
+                    }
+                    self.open(socket, peer, listener);
+                }
                 Err(error) => self.accept_failed(listener, &error, now),
             }
         }
@@ -136,16 +145,26 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Closes the oldest connection that never sent a byte; false if there is none.
-    fn evict_silent(&mut self) -> bool {
-        while let Some(id) = self.acceptor.silent.pop_front() {
-            if self.connections.get(id).is_some_and(|connection| !connection.has_spoken) {
-                self.calls.counters.connections_evicted += 1;
-                self.close(id);
-                return true;
+    /// The oldest connection that never sent a byte. What may have come unseen is looked at first.
+    fn oldest_silent(&mut self) -> Option<ConnId> {
+        while let Some(&id) = self.acceptor.silent.front() {
+            if let Some(connection) = self.connections.get_mut(id)
+                && !connection.has_spoken
+            {
+                while connection.readable && !connection.has_spoken {
+                    match connection.read(&mut self.net, &mut self.chunk) {
+                        Taken::Bytes(_) | Taken::Nothing => {}
+                        Taken::End | Taken::Broken => break,
+                    }
+                }
+                if !connection.has_spoken {
+                    return Some(id);
+                }
+                self.enqueue(id);
             }
+            self.acceptor.silent.pop_front();
         }
-        false
+        None
     }
 
     /// Keeps the list of silent connections no longer than twice the connections there are.
