@@ -141,9 +141,12 @@ impl<S> Connection<S> {
 
     /// Says the last of it; true where the connection can be closed at once.
     pub(super) fn end<N: Net<Socket = S>>(&mut self, net: &mut N, ending: Ending, now: Instant) -> bool {
+        // To close with input unread would be a reset, which may take our last replies from the client.
+        let has_unread = self.readable && !self.session.input_has_ended();
         match ending {
-            Ending::Close | Ending::Abort => true,
-            Ending::Linger | Ending::HttpLine => {
+            Ending::Close if !has_unread => true,
+            Ending::Abort => true,
+            Ending::Close | Ending::Linger | Ending::HttpLine => {
                 self.input.clear();
                 let until = now + limits::LINGER_TIMEOUT;
                 self.phase = Phase::Lingering { until, bytes_left: limits::LINGER_BYTES_MAX };
