@@ -73,6 +73,14 @@ impl App {
         }
     }
 
+    /// Answers a request for which there is no room.
+    pub fn refuse(&mut self, conn: ConnId, name: CommandName) -> Action {
+        if name == CommandName::Authenticate {
+            self.presence.log_out(conn);
+        }
+        Action::failed(Failure::Busy)
+    }
+
     /// Begins the next page of a list.
     pub fn page(&mut self, conn: ConnId, list: List, cursor: Cursor) -> Action {
         match self.presence.login(conn) {
@@ -91,6 +99,10 @@ impl App {
     ) -> Action {
         match result {
             Ok(done) => self.advance(conn, stage, done, now),
+            // The VM was removed or got another password after this one was checked.
+            Err(TaskError::Store(StoreError::NotCurrent)) if matches!(stage, Stage::LoginWrite { .. }) => {
+                Action::failed(Failure::InvalidCredentials)
+            }
             Err(error) => Action::failed(self.failure(conn, error)),
         }
     }
@@ -163,6 +175,10 @@ impl App {
                 return Action::failed(Failure::AuthenticationRequired);
             }
             policy::Verdict::Unknown => return Action::failed(Failure::UnknownCommand),
+        }
+        if request.name == CommandName::Authenticate {
+            // However it fails, what follows must not be done in the name of whoever was here before.
+            self.presence.log_out(conn);
         }
         if request.name == CommandName::Register && !self.presence.registers(conn) {
             return Action::failed(Failure::RegistrationClosed);

@@ -71,7 +71,7 @@ impl<J: Jobs> Calls<J> {
         let action = if self.in_flight.len() < self.in_flight_max {
             self.app.call(ticket.conn, request, now.unix)
         } else {
-            Action::failed(Failure::Busy)
+            self.app.refuse(ticket.conn, request.name)
         };
         self.act(ticket, action, connection, timers, now);
     }
