@@ -182,6 +182,11 @@ impl Session {
         self.input_has_ended = true;
     }
 
+    /// Whether the client has said that it will send no more.
+    pub fn input_has_ended(&self) -> bool {
+        self.input_has_ended
+    }
+
     /// Begins no more requests; what is open is still answered.
     pub fn begin_drain(&mut self, input: &Buffer) {
         if self.ending.is_none() {
@@ -323,13 +328,15 @@ impl Session {
     }
 
     /// Whether it is the turn of `parked`: requests without an id wait for each other, and so do those
-    /// that are answered in pages.
+    /// that are answered in pages. Barriers wait for these too: who asks must not change between pages.
     fn may_begin(&self, parked: &Parked) -> bool {
-        let (has_id, is_paged) = match parked {
-            Parked::Request(request) => (request.id.is_some(), request.name.is_paged()),
+        let (has_id, waits_for_pages) = match parked {
+            Parked::Request(request) => {
+                (request.id.is_some(), request.name.is_paged() || request.is_barrier())
+            }
             Parked::Refusal(refusal) => (refusal.id.is_some(), false),
         };
-        (has_id || self.serial.is_none()) && !(is_paged && self.paged.is_some())
+        (has_id || self.serial.is_none()) && !(waits_for_pages && self.paged.is_some())
     }
 
     fn begin(&mut self, mut request: Box<Request>, output: &mut Buffer, rules: &Rules) -> Option<Step> {
@@ -376,6 +383,10 @@ impl Session {
     }
 
     fn reply(&mut self, dialect: Dialect, id: Option<&RequestId>, answer: &Answer, output: &mut Buffer) {
+        if self.ending == Some(Ending::Abort) {
+            // Behind a part of an answer nothing can be told from it.
+            return;
+        }
         let output = if self.stream.is_some() { &mut self.deferred } else { output };
         output.append_with(|bytes| {
             dialect::encode_answer(dialect, id, answer, bytes);
