@@ -204,11 +204,14 @@ impl Client {
             return Err("something comes after the last words".to_owned());
         }
         let reply = Reply::read(line)?;
-        world.log(|| format!("client {} gets {}", self.number, String::from_utf8_lossy(&line[..line.len().min(160)])));
+        world.log(|| {
+            format!("client {} gets {}", self.number, String::from_utf8_lossy(&line[..line.len().min(160)]))
+        });
         let expected = match &reply.id {
             None => {
                 let expected = self.serial.pop_front().ok_or("a reply that nobody has asked for")?;
-                self.check(&expected, &reply, world).map_err(|error| format!("{error}, {:?}", expected.what))?;
+                self.check(&expected, &reply, world)
+                    .map_err(|error| format!("{error}, {:?}", expected.what))?;
                 expected
             }
             Some(id) => {
@@ -318,7 +321,9 @@ impl Client {
             return Ok(());
         }
         let closed = wire.shut_down.or(wire.closed).unwrap_or(world.now);
-        let was_cut = world.stopped.is_some_and(|stopped| closed >= stopped + world.weather.grace);
+        let was_cut = world
+            .stopped
+            .is_some_and(|stopped| wire.closed.is_some_and(|at| at >= stopped + world.weather.grace));
         let has_stalled = wire.stalled_since.is_some_and(|since| closed >= since + limits::WRITE_TIMEOUT);
         if was_cut || has_stalled || self.may_be_broken_off(world) {
             return Ok(());
@@ -348,8 +353,7 @@ impl Client {
     /// Whether an answer in pages may have failed after its beginning: then nothing tells but the end.
     fn may_be_broken_off(&self, world: &World) -> bool {
         let weather = &world.weather;
-        let may_fail =
-            weather.is_failure_possible() || weather.is_busy_possible() || weather.operator_acts;
+        let may_fail = weather.is_failure_possible() || weather.is_busy_possible() || weather.operator_acts;
         let mut expected = self.serial.iter().chain(self.named.iter().map(|(_, expected)| expected));
         weather.big_herd && may_fail && expected.any(|expected| matches!(expected.what, What::List { .. }))
     }
@@ -390,7 +394,10 @@ impl Client {
                     self.plan.push_front(act);
                     return None;
                 }
-                Act::Read(reading) => self.reading = reading,
+                Act::Read(reading) => {
+                    self.reading = reading;
+                    self.rests_until = world.now + GLANCE;
+                }
                 Act::Drip { byte, every } => {
                     self.outgoing.push_back(byte);
                     self.rests_until = world.now + world.random.micros(0, 2 * every.as_micros() as usize);
@@ -430,7 +437,7 @@ impl Client {
     }
 
     fn ask(&mut self, what: What, is_named: bool, world: &mut World) {
-        let id = (is_named && !what.is_nameless()).then(|| self.new_id(world));
+        let id = (is_named && !what.is_nameless()).then(|| self.new_id(&what, world));
         self.outgoing.extend(what.text(id.as_deref(), &world.herd).bytes());
         if world.random.chance(60) {
             self.outgoing.extend(world.random.pick(&["\n", " ", "\r\n", "  \t\n"]).bytes());
@@ -484,10 +491,12 @@ impl Client {
         }
     }
 
-    fn new_id(&mut self, world: &mut World) -> String {
+    /// A name for a request; sometimes one that another request like it has.
+    fn new_id(&mut self, what: &What, world: &mut World) -> String {
         self.marks += 1;
-        if let Some((id, _)) = self.named.last()
-            && world.random.chance(5)
+        if let Some((id, other)) = self.named.last()
+            && *what == other.what
+            && world.random.chance(10)
         {
             return id.clone();
         }
@@ -498,9 +507,10 @@ impl Client {
     fn choose(&mut self, world: &mut World) -> Option<What> {
         self.marks += 1;
         let World { random, herd, .. } = world;
-        let own: Vec<usize> = (0..herd.vms.len()).filter(|vm| herd.vms[*vm].owner == Some(self.number)).collect();
-        let token = (!herd.tokens.is_empty() && random.chance(15))
-            .then(|| random.between(0, herd.tokens.len() - 1));
+        let own: Vec<usize> =
+            (0..herd.vms.len()).filter(|vm| herd.vms[*vm].owner == Some(self.number)).collect();
+        let token =
+            (!herd.tokens.is_empty() && random.chance(15)).then(|| random.between(0, herd.tokens.len() - 1));
         Some(match random.between(0, 19) {
             0..=3 => What::Ping,
             4 | 5 => What::Register { vm: *own.first()? },
@@ -511,7 +521,9 @@ impl Client {
             }
             9..=11 => What::List { list: random.pick(&super::request::LISTS), token },
             // The model of memory follows updates only where it knows whose they are.
-            12..=14 if token.is_some() || self.is_owed_nothing() && self.auths.last() != Some(&Auth::Unsure) => {
+            12..=14
+                if token.is_some() || self.is_owed_nothing() && self.auths.last() != Some(&Auth::Unsure) =>
+            {
                 What::Update { ram: herd.new_ram(), token }
             }
             15 => What::Logout { token },
@@ -554,6 +566,8 @@ fn auth_after(what: &What, before: Auth, said: &Said, world: &World) -> Auth {
 
 /// Barriers after which a client logs in no more, so that no token is pushed out by others.
 const ISSUED_MAX: usize = limits::TOKENS_PER_CONNECTION_MAX;
+/// Between a change of mind and the next look.
+const GLANCE: Duration = Duration::from_micros(10);
 /// How long a client that finds the network full waits before it tries again.
 const FULL_PAUSE: Duration = Duration::from_millis(50);
 /// How much later than promised things may happen in a world where turns take time.

@@ -124,7 +124,8 @@ impl Workshop {
     /// When something is due next.
     pub(super) fn next(&self, threads: usize) -> Option<Instant> {
         let ends = self.running.iter().map(|run| run.ends);
-        let begins = self.waiting.iter().map(|(begins, lane, _)| self.thread_free(*lane, threads).max(*begins));
+        let begins =
+            self.waiting.iter().map(|(begins, lane, _)| self.thread_free(*lane, threads).max(*begins));
         ends.chain(begins).min()
     }
 
@@ -201,7 +202,8 @@ impl Workshop {
             Task::VerifyPassword { password, stored } => {
                 let hash = fake_hash(password.expose());
                 let is_right = stored.is_some_and(|stored| stored == hash);
-                let right = if self.random.chance(20) { Verdict::RightRehashed(hash) } else { Verdict::Right };
+                let right =
+                    if self.random.chance(20) { Verdict::RightRehashed(hash) } else { Verdict::Right };
                 return Ok(Done::Verified(if is_right { right } else { Verdict::Wrong }));
             }
             _ => {}

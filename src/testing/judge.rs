@@ -138,7 +138,7 @@ impl Judge<'_> {
         match &reply.said {
             Said::Success => {
                 ensure(vm.exists_since.is_none() || vm.is_disturbed, "registered twice")?;
-                ensure(reply.data["auth_id"] == Value::from(vm.name.as_str()), "another VM's registration")
+                ensure(reply.data["auth_id"] == vm.name.as_str(), "another VM's registration")
             }
             Said::AlreadyRegistered => ensure(
                 vm.exists_since.is_some() || vm.may_exist > 1 || vm.is_disturbed,

@@ -229,7 +229,8 @@ fn add_noise(world: &mut World, events: &mut Vec<Event>) {
         let open: Vec<ConnId> =
             wires.iter().filter(|wire| wire.is_open_at_server()).filter_map(|wire| wire.id).collect();
         if !open.is_empty() {
-            let (readable, writable) = random.pick(&[(true, true), (true, false), (false, true), (false, false)]);
+            let (readable, writable) =
+                random.pick(&[(true, true), (true, false), (false, true), (false, false)]);
             events.push(Event::Ready { id: random.pick(&open), readable, writable, broken: false });
         }
     }

@@ -14,9 +14,14 @@ use crate::limits;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Act {
     /// Sends a request and is owed its reply.
-    Ask { what: What, is_named: bool },
+    Ask {
+        what: What,
+        is_named: bool,
+    },
     /// The same with whatever request makes sense then.
-    Choose { is_named: bool },
+    Choose {
+        is_named: bool,
+    },
     /// Sends bytes that nothing is owed for.
     Send(Vec<u8>),
     /// As `Send`; the server has to end the connection for it.
@@ -30,7 +35,10 @@ pub(super) enum Act {
     Await,
     Read(Reading),
     /// Sends this byte again and again.
-    Drip { byte: u8, every: Duration },
+    Drip {
+        byte: u8,
+        every: Duration,
+    },
     /// Ends its own direction.
     Finish,
     /// Ends everything at once.
@@ -100,13 +108,13 @@ fn broken_off(weather: &Weather, random: &mut Random) -> Vec<Act> {
     let begin = b"{\"command\": \"ping\", \"data\": {\"a\": \"".to_vec();
     plan.push(Act::Send(begin));
     if random.chance(40) {
-        plan.push(Act::Send(vec![b'}'; random.between(0, weather.anonymous_bytes_max / 2)]));
         plan.push(Act::Expect(What::LastWords(LastWords::CutShort)));
+        plan.push(Act::Send(vec![b'}'; random.between(0, weather.anonymous_bytes_max / 2)]));
         plan.push(Act::Finish);
     } else {
         let much = weather.anonymous_bytes_max + random.mostly_few(1, 200_000);
-        plan.push(Act::Send(vec![b'}'; much]));
         plan.push(Act::Expect(What::LastWords(LastWords::TooLarge)));
+        plan.push(Act::Send(vec![b'}'; much]));
         plan.push(Act::Await);
         plan.push(if random.chance(50) { Act::Finish } else { Act::Pause(Duration::from_secs(5)) });
         plan.push(Act::Finish);
@@ -122,12 +130,9 @@ fn dripper(random: &mut Random) -> Vec<Act> {
     }
     let is_stray = plan.len() > 1 && random.chance(40);
     plan.push(Act::Doom(limits::REQUEST_TIMEOUT));
-    if is_stray {
-        plan.extend([Act::Send(b"stray".to_vec()), Act::Expect(What::Bad(Bad::Stray))]);
-    } else {
-        plan.push(Act::Send(b"{\"command\": ".to_vec()));
-    }
+    plan.extend(is_stray.then_some(Act::Expect(What::Bad(Bad::Stray))));
     plan.push(Act::Expect(What::LastWords(LastWords::TimedOut)));
+    plan.push(Act::Send(if is_stray { b"stray".to_vec() } else { b"{\"command\": ".to_vec() }));
     plan.push(Act::Drip { byte: b'x', every: random.micros(50_000, 1_500_000) });
     plan.push(Act::Finish);
     plan
@@ -144,8 +149,8 @@ fn foreign(random: &mut Random) -> Vec<Act> {
         b"\n\n  hello there\n",
     ];
     vec![
-        Act::Send(random.pick(&words).to_vec()),
         Act::Expect(What::LastWords(LastWords::WrongProtocol)),
+        Act::Send(random.pick(&words).to_vec()),
         Act::Await,
         Act::Pause(random.micros(0, 4_000_000)),
         Act::Finish,

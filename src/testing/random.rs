@@ -14,9 +14,8 @@ pub(crate) struct Random(u64);
 impl Random {
     /// The stream that `number` decides.
     pub(crate) fn new(number: u64) -> Random {
-        let mut random = Random(number.wrapping_mul(GOLDEN).wrapping_add(GOLDEN));
-        random.number();
-        random
+        // Mixed once: streams that begin a constant apart would be the same one, a step apart.
+        Random(Random(number).number())
     }
 
     /// A stream of its own, so that more draws here do not change what is drawn there.

@@ -6,11 +6,24 @@ use super::herd::Herd;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum What {
     Ping,
-    Register { vm: usize },
-    Authenticate { vm: usize, is_right: bool },
-    List { list: &'static str, token: Option<usize> },
-    Update { ram: u32, token: Option<usize> },
-    Logout { token: Option<usize> },
+    Register {
+        vm: usize,
+    },
+    Authenticate {
+        vm: usize,
+        is_right: bool,
+    },
+    List {
+        list: &'static str,
+        token: Option<usize>,
+    },
+    Update {
+        ram: u32,
+        token: Option<usize>,
+    },
+    Logout {
+        token: Option<usize>,
+    },
     /// A request that breaks a rule.
     Bad(Bad),
     /// What ends a connection.
@@ -83,7 +96,12 @@ impl What {
                 let ram = vm.rams_ever.first().expect("a VM begins with some memory");
                 let disks = "[{\"disk_size\": 7}, {\"disk_size\": 8}]";
                 let (name, password) = (&vm.name, &vm.password);
-                ("register", format!("\"vm_id\": \"{name}\", \"password\": \"{password}\", \"ram\": {ram}, \"cpu\": 2, \"disks\": {disks}"))
+                (
+                    "register",
+                    format!(
+                        "\"vm_id\": \"{name}\", \"password\": \"{password}\", \"ram\": {ram}, \"cpu\": 2, \"disks\": {disks}"
+                    ),
+                )
             }
             What::Authenticate { vm, is_right } => {
                 let vm = &herd.vms[*vm];

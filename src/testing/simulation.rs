@@ -11,14 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::jobs::FakeJobs;
 use super::judge::CLOSED_LISTENER;
 use super::net::{FakeClock, FakeNet};
-use super::jobs::FakeJobs;
 use super::weather::Weather;
 use super::world::{LISTENERS, Shared, World};
 use crate::app::presence::Admission;
 use crate::app::{self, App};
-use crate::clock::{Instant, UnixSeconds};
 use crate::ids::DiskId;
 use crate::limits;
 use crate::model::VmName;
@@ -76,8 +75,7 @@ impl Simulation {
         let app_settings = app::Settings { vms_max: 1000, token_lifetime: limits::TOKEN_LIFETIME };
         let app = App::new(app_settings, Box::new(random));
         let [net, jobs, clock] = [0; 3].map(|_| Rc::clone(&world));
-        let reactor =
-            Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings(&weather));
+        let reactor = Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings(&weather));
         Simulation { world, reactor, turns: 0, idle_turns: 0, operations: 0 }
     }
 
@@ -351,7 +349,7 @@ mod tests {
     fn the_simulation_of_one_number_is_always_the_same() {
         for number in 0..20 {
             let (one, other) = (simulate(number, true), simulate(number, true));
-            assert!(one.trace.len() > 20, "world {number} is empty");
+            assert!(one.trace.len() > 5, "world {number} is empty");
             assert_eq!(one.turns, other.turns, "world {number}");
             let differs = one.trace.iter().zip(&other.trace).position(|(one, other)| one != other);
             assert_eq!(differs.map(|at| &one.trace[at]), None, "world {number}");

@@ -16,7 +16,6 @@ pub(super) struct Wire {
     /// The client at the other end.
     pub(super) client: usize,
     pub(super) port: u16,
-    pub(super) listener: usize,
     /// The name that the server gave it.
     pub(super) id: Option<ConnId>,
     pub(super) accepted: Option<Instant>,
@@ -43,7 +42,6 @@ pub(super) struct Wire {
     pub(super) lost: usize,
     /// Since when the server could not send what it wanted to.
     pub(super) stalled_since: Option<Instant>,
-    /// How long the last stall was when the server closed it.
     refused_until: Option<Instant>,
     read_refused: bool,
     write_refused: bool,
@@ -69,11 +67,10 @@ pub(super) struct Due {
 }
 
 impl Wire {
-    pub(super) fn new(client: usize, port: u16, listener: usize, weather: &Weather) -> Wire {
+    pub(super) fn new(client: usize, port: u16, weather: &Weather) -> Wire {
         Wire {
             client,
             port,
-            listener,
             id: None,
             accepted: None,
             inbound: VecDeque::new(),

@@ -131,7 +131,7 @@ impl World {
     /// A client connects; the place of its wire.
     pub(super) fn connect(&mut self, client: usize, listener: usize) -> usize {
         let at = self.wires.len();
-        let wire = Wire::new(client, FIRST_PORT + at as u16, listener, &self.weather);
+        let wire = Wire::new(client, FIRST_PORT + at as u16, &self.weather);
         self.wires.push(wire);
         self.log(|| format!("client {client} connects as wire {at} to listener {listener}"));
         if self.is_listening {
@@ -232,8 +232,7 @@ impl World {
                 return None;
             }
             let lingers = wire.shut_down.is_some_and(|at| self.now > at + limits::LINGER_TIMEOUT + SLACK);
-            let stalls =
-                wire.stalled_since.is_some_and(|at| self.now > at + limits::WRITE_TIMEOUT + SLACK);
+            let stalls = wire.stalled_since.is_some_and(|at| self.now > at + limits::WRITE_TIMEOUT + SLACK);
             (lingers || stalls).then(|| format!("wire {at} is kept too long, lingers: {lingers}"))
         });
         if let Some(why) = late.or(overdue) {
@@ -298,7 +297,8 @@ fn register(store: &Arc<dyn StoreFactory>, herd: &Herd, shared: &[usize], is_big
         let ram = *vm.rams.first().expect("a VM begins with some memory");
         (vm.name.clone(), ram, 2, Some(super::jobs::fake_hash(&vm.password)))
     });
-    let old = (0..if is_big { 40 } else { 1 }).map(|at| (format!("old-{at}"), 1, if is_big { 30 } else { 1 }, None));
+    let old = (0..if is_big { 40 } else { 1 })
+        .map(|at| (format!("old-{at}"), 1, if is_big { 30 } else { 1 }, None));
     let writes: Vec<Write> = shared
         .chain(old)
         .map(|(name, ram_mib, disks, password_hash)| Write::Register {
