@@ -1,0 +1,358 @@
+//! What the tests of overload share: a healthy client that watches while a daemon is badly treated,
+//! thousands of connections at once, and what the daemon's memory and counters say.
+//!
+//! A measure is a fact about one machine at one moment: rows run one at a time, the bounds on latency are
+//! held against a control measured just before, and the best of three attempts counts.
+
+// Each test binary takes what it needs of this.
+#![allow(dead_code, unreachable_pub, unused_imports)]
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use serde_json::json;
+
+use crate::common::{Client, DEADLINE, Daemon, wait_until};
+
+/// What a healthy client may wait for its answer, whatever others do.
+pub const LATENCY_MAX: Duration = Duration::from_millis(50);
+/// How much longer than the worst wait of an idle machine it may be, where that is more.
+pub const LATENCY_FACTOR_MAX: u32 = 5;
+
+/// Keeps every other row of this binary waiting while it lives.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `attempt` until a healthy client was served well meanwhile, three times at most. Whatever else it
+/// checks has to hold every time.
+#[track_caller]
+pub fn best_of_three(row: &str, mut attempt: impl FnMut() -> Served) {
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let served = attempt();
+        eprintln!("{row}: {served}");
+        if served.is_good() {
+            return;
+        }
+        seen.push(served.to_string());
+    }
+    panic!("{row}: a healthy client waited too long, three times: {seen:#?}");
+}
+
+/// A healthy client on a connection of its own that pings all the time.
+pub struct Witness {
+    idle_worst: Duration,
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Vec<Duration>>>,
+}
+
+/// How a healthy client was served.
+pub struct Served {
+    idle_worst: Duration,
+    /// Sorted.
+    waits: Vec<Duration>,
+}
+
+impl Witness {
+    /// Measures the idle control, then pings until it is asked for what it saw.
+    #[track_caller]
+    pub fn start(daemon: &Daemon) -> Witness {
+        let mut client = daemon.client();
+        let idle_worst = (0..CONTROL_PINGS).map(|_| timed_ping(&mut client)).max().expect("some");
+        let is_over = Arc::new(AtomicBool::new(false));
+        let thread_is_over = Arc::clone(&is_over);
+        let thread = thread::spawn(move || {
+            let mut waits = Vec::new();
+            while !thread_is_over.load(Ordering::Relaxed) {
+                waits.push(timed_ping(&mut client));
+            }
+            waits
+        });
+        Witness { idle_worst, is_over, thread: Some(thread) }
+    }
+
+    /// What it saw.
+    pub fn finish(mut self) -> Served {
+        self.is_over.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().expect("it pings until now");
+        let mut waits = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        waits.sort_unstable();
+        assert!(waits.len() >= 3, "too few pings to tell: {}", waits.len());
+        Served { idle_worst: self.idle_worst, waits }
+    }
+}
+
+impl Drop for Witness {
+    /// A row has failed: its daemon is not to go before the pings do.
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+impl Served {
+    fn is_good(&self) -> bool {
+        self.worst() <= LATENCY_MAX.max(LATENCY_FACTOR_MAX * self.idle_worst)
+    }
+
+    fn worst(&self) -> Duration {
+        *self.waits.last().expect("some")
+    }
+}
+
+impl std::fmt::Display for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let median = self.waits[self.waits.len() / 2];
+        let (count, worst, idle_worst) = (self.waits.len(), self.worst(), self.idle_worst);
+        write!(f, "{count} pings, median {median:.1?}, worst {worst:.1?} (idle worst {idle_worst:.1?})")
+    }
+}
+
+fn timed_ping(client: &mut Client) -> Duration {
+    let begin = Instant::now();
+    client.ping();
+    let wait = begin.elapsed();
+    thread::park_timeout(Duration::from_millis(2));
+    wait
+}
+
+const CONTROL_PINGS: usize = 150;
+
+/// What a daemon had before it was badly treated.
+pub struct Before {
+    rss_kib: u64,
+    fd_count: usize,
+}
+
+impl Before {
+    /// Looks at `daemon` and begins to watch the peak of its memory.
+    #[track_caller]
+    pub fn of(daemon: &Daemon) -> Before {
+        // Everything that starts when first needed is there now.
+        daemon.client().ping();
+        wait_until("only this test is connected", DEADLINE, || connections_open(daemon) <= 2);
+        fs::write(format!("/proc/{}/clear_refs", daemon.id()), "5").expect("the peak can be reset");
+        Before { rss_kib: daemon.rss_kib(), fd_count: daemon.fd_count() }
+    }
+
+    /// How much more memory than before the daemon had at any moment since, in KiB.
+    pub fn peak_growth_kib(&self, daemon: &Daemon) -> u64 {
+        status_kib(daemon, "VmHWM:").saturating_sub(self.rss_kib)
+    }
+
+    /// How much more memory than before the daemon has now, in KiB.
+    pub fn growth_kib(&self, daemon: &Daemon) -> u64 {
+        daemon.rss_kib().saturating_sub(self.rss_kib)
+    }
+
+    /// Descriptors are back exactly, and memory up to `kept_kib_max`.
+    #[track_caller]
+    pub fn expect_back(&self, daemon: &Daemon, kept_kib_max: u64) {
+        let peak_kib = self.peak_growth_kib(daemon);
+        let what = format!("descriptors and all but {kept_kib_max} KiB of memory are back");
+        let mut left = (0, 0);
+        wait_until_or(DEADLINE, || {
+            left = (daemon.fd_count().saturating_sub(self.fd_count), self.growth_kib(daemon));
+            left.0 == 0 && left.1 <= kept_kib_max
+        });
+        eprintln!("  memory: up by {peak_kib} KiB at most, by {} KiB in the end", left.1);
+        assert!(left.0 == 0 && left.1 <= kept_kib_max, "{what}: (descriptors, KiB) left {left:?}");
+    }
+}
+
+/// Waits until `condition` holds or `deadline` has passed.
+pub fn wait_until_or(deadline: Duration, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + deadline;
+    while !condition() && Instant::now() < end {
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// A counter of the daemon.
+#[track_caller]
+pub fn statistic(operator: &mut Client, name: &str) -> u64 {
+    let statistics = operator.succeed("stats", json!({}));
+    statistics[name].as_u64().unwrap_or_else(|| panic!("no {name} in {statistics}"))
+}
+
+/// The connections of `daemon`, the one that asks included.
+#[track_caller]
+pub fn connections_open(daemon: &Daemon) -> u64 {
+    statistic(&mut daemon.operator(), "connections_open")
+}
+
+fn status_kib(daemon: &Daemon, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the field");
+    line.trim().trim_end_matches(" kB").parse().expect("KiB")
+}
+
+/// How many connections this process can hold, at most `wanted`. Says loudly when that is less.
+pub fn connections_that_fit(wanted: usize) -> usize {
+    let limit = vmherd::sys::process::raise_descriptor_limit().expect("a process may have files open");
+    let fitting = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(200).min(wanted);
+    assert!(fitting >= 500, "with {limit} open files (ulimit -Hn) there is nothing to see here");
+    if fitting < wanted {
+        eprintln!(
+            "!!! ONLY {fitting} CONNECTIONS INSTEAD OF {wanted}: this process may have {limit} open files \
+             (ulimit -Hn) !!!"
+        );
+    }
+    fitting
+}
+
+/// Many connections, all served by one thread.
+pub struct Swarm {
+    poll: Poll,
+    events: Events,
+    pub members: Vec<Member>,
+    /// How many are not ended.
+    pub open: usize,
+}
+
+/// One of many connections.
+pub struct Member {
+    socket: Option<TcpStream>,
+    unsent: Vec<u8>,
+    pub received: Vec<u8>,
+    /// When the daemon ended it, and how: in good order or by a reset.
+    pub ended: Option<(Instant, io::Result<()>)>,
+}
+
+impl Swarm {
+    pub fn new() -> Swarm {
+        let poll = Poll::new().expect("epoll");
+        Swarm { poll, events: Events::with_capacity(4096), members: Vec::new(), open: 0 }
+    }
+
+    /// Begins one more connection and sends `bytes` on it as soon as that goes; its index.
+    #[track_caller]
+    pub fn connect(&mut self, address: SocketAddr, bytes: &[u8]) -> usize {
+        let mut socket = TcpStream::connect(address).expect("a connection can be begun");
+        let index = self.members.len();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut socket, Token(index), both).expect("epoll takes it");
+        self.members.push(Member {
+            socket: Some(socket),
+            unsent: bytes.to_vec(),
+            received: Vec::new(),
+            ended: None,
+        });
+        self.open += 1;
+        index
+    }
+
+    /// Sends `bytes` to the daemon, now or as soon as it goes.
+    pub fn send(&mut self, index: usize, bytes: &[u8]) {
+        let member = &mut self.members[index];
+        member.unsent.extend_from_slice(bytes);
+        self.open -= usize::from(!member.flush());
+    }
+
+    /// Closes the connection from this side.
+    pub fn close(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        self.open -= usize::from(member.socket.take().is_some());
+    }
+
+    /// Takes what comes for `time`.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            self.turn(left, |_| {});
+        }
+    }
+
+    /// Waits for events for at most `timeout` and takes what came; tells whose.
+    pub fn turn(&mut self, timeout: Duration, mut came: impl FnMut(usize)) {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            polled => polled.expect("epoll works"),
+        }
+        for event in &self.events {
+            let Token(index) = event.token();
+            let member = &mut self.members[index];
+            if member.socket.is_some() {
+                let is_open = member.flush() && member.receive();
+                self.open -= usize::from(!is_open);
+                came(index);
+            }
+        }
+    }
+}
+
+impl Member {
+    /// Whether the connection is open.
+    pub fn is_open(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// The lines that have come.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.received.split_inclusive(|&byte| byte == b'\n').map(|line| {
+            let line = line.strip_suffix(b"\n").expect("whole lines only");
+            std::str::from_utf8(line).expect("replies are UTF-8")
+        })
+    }
+
+    /// False at the end of the connection.
+    fn flush(&mut self) -> bool {
+        let Some(socket) = &mut self.socket else { return true };
+        while !self.unsent.is_empty() {
+            match socket.write(&self.unsent) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => return true,
+                Err(error) => return self.end(Err(error)),
+            }
+        }
+        true
+    }
+
+    /// False at the end of the connection.
+    fn receive(&mut self) -> bool {
+        let mut chunk = [0; 16 << 10];
+        loop {
+            let Some(socket) = &mut self.socket else { return false };
+            match socket.read(&mut chunk) {
+                Ok(0) => return self.end(Ok(())),
+                Ok(count) => self.received.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => return true,
+                Err(error) => return self.end(Err(error)),
+            }
+        }
+    }
+
+    fn end(&mut self, how: io::Result<()>) -> bool {
+        self.socket = None;
+        self.ended = Some((Instant::now(), how));
+        false
+    }
+}
+
+/// Numbers that look random and are the same every time.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Dice {
+        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+}
