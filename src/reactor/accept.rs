@@ -35,6 +35,16 @@ enum Pause {
     Exhausted,
 }
 
+/// What an attempt to make room has come to.
+enum Eviction {
+    /// There is room.
+    Done,
+    /// Whether the oldest has sent something is known once this turn has run it.
+    AfterThisTurn,
+    /// All have sent something.
+    NobodySilent,
+}
+
 impl Acceptor {
     pub(super) fn new(listeners: usize, connections_max: usize) -> Acceptor {
         // Worth a try: what came before the registration made no event of its own.
@@ -89,13 +99,12 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 return;
             }
             let Some(listener) = self.acceptor.next_listener() else { return };
-            if self.connections.len() >= self.settings.connections_max && !self.evict_silent() {
-                self.acceptor.pause = Some(Pause::Full);
-                log::warn!(
-                    "{} connections are open, as many as --connections-max allows: accepting is paused",
-                    self.connections.len()
-                );
-                return;
+            if self.connections.len() >= self.settings.connections_max {
+                match self.evict_silent() {
+                    Eviction::Done => {}
+                    Eviction::AfterThisTurn => return,
+                    Eviction::NobodySilent => return self.pause_full(),
+                }
             }
             match self.net.accept(listener) {
                 Ok((socket, peer)) => self.open(socket, peer, listener),
@@ -136,16 +145,32 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Closes the oldest connection that never sent a byte; false if there is none.
-    fn evict_silent(&mut self) -> bool {
-        while let Some(id) = self.acceptor.silent.pop_front() {
-            if self.connections.get(id).is_some_and(|connection| !connection.has_spoken) {
-                self.calls.counters.connections_evicted += 1;
-                self.close(id);
-                return true;
+    /// Closes the oldest connection that never sent a byte.
+    fn evict_silent(&mut self) -> Eviction {
+        while let Some(&id) = self.acceptor.silent.front() {
+            match self.connections.get(id) {
+                Some(connection) if connection.has_spoken => {}
+                // What it sent before it was accepted, or just now, has not been looked at.
+                Some(connection) if connection.readable => return Eviction::AfterThisTurn,
+                Some(_) => {
+                    self.acceptor.silent.pop_front();
+                    self.calls.counters.connections_evicted += 1;
+                    self.close(id);
+                    return Eviction::Done;
+                }
+                None => {}
             }
+            self.acceptor.silent.pop_front();
         }
-        false
+        Eviction::NobodySilent
+    }
+
+    fn pause_full(&mut self) {
+        self.acceptor.pause = Some(Pause::Full);
+        log::warn!(
+            "{} connections are open, as many as --connections-max allows: accepting is paused",
+            self.connections.len()
+        );
     }
 
     /// Keeps the list of silent connections no longer than twice the connections there are.
