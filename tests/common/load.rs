@@ -130,18 +130,28 @@ const CONTROL_PINGS: usize = 150;
 /// What a daemon had before it was badly treated.
 pub struct Before {
     rss_kib: u64,
-    fd_count: usize,
+    descriptors: Descriptors,
+}
+
+/// What a daemon's descriptors are.
+struct Descriptors {
+    sockets: usize,
+    /// Files and everything else.
+    others: usize,
 }
 
 impl Before {
-    /// Looks at `daemon` and begins to watch the peak of its memory.
+    /// Looks at `daemon`, to which only a witness is connected, and begins to watch its memory's peak.
     #[track_caller]
     pub fn of(daemon: &Daemon) -> Before {
-        // Everything that starts when first needed is there now.
-        daemon.client().ping();
-        wait_until("only this test is connected", DEADLINE, || connections_open(daemon) <= 2);
+        let mut operator = daemon.operator();
+        wait_until("only a witness is connected", DEADLINE, || {
+            statistic(&mut operator, "connections_open") == 2
+        });
+        let mut descriptors = Descriptors::of(daemon);
+        descriptors.sockets -= 1;
         fs::write(format!("/proc/{}/clear_refs", daemon.id()), "5").expect("the peak can be reset");
-        Before { rss_kib: daemon.rss_kib(), fd_count: daemon.fd_count() }
+        Before { rss_kib: daemon.rss_kib(), descriptors }
     }
 
     /// How much more memory than before the daemon had at any moment since, in KiB.
@@ -154,20 +164,46 @@ impl Before {
         daemon.rss_kib().saturating_sub(self.rss_kib)
     }
 
-    /// Descriptors are back exactly, and memory up to `kept_kib_max`.
+    /// Descriptors are back and memory is, but for `kept_kib_max`. Sockets are back exactly; threads that
+    /// have started meanwhile each have the store's files open.
     #[track_caller]
     pub fn expect_back(&self, daemon: &Daemon, kept_kib_max: u64) {
         let peak_kib = self.peak_growth_kib(daemon);
-        let what = format!("descriptors and all but {kept_kib_max} KiB of memory are back");
-        let mut left = (0, 0);
+        let others_max = self.descriptors.others + STORE_FILES * (1 + cores());
+        let (mut now, mut kept_kib) = (Descriptors::of(daemon), 0);
         wait_until_or(DEADLINE, || {
-            left = (daemon.fd_count().saturating_sub(self.fd_count), self.growth_kib(daemon));
-            left.0 == 0 && left.1 <= kept_kib_max
+            (now, kept_kib) = (Descriptors::of(daemon), self.growth_kib(daemon));
+            now.sockets == self.descriptors.sockets && kept_kib <= kept_kib_max
         });
-        eprintln!("  memory: up by {peak_kib} KiB at most, by {} KiB in the end", left.1);
-        assert!(left.0 == 0 && left.1 <= kept_kib_max, "{what}: (descriptors, KiB) left {left:?}");
+        eprintln!("  memory: up by {peak_kib} KiB at most, by {kept_kib} KiB in the end");
+        assert_eq!(now.sockets, self.descriptors.sockets, "sockets are left");
+        assert!(now.others <= others_max, "{} files instead of {}", now.others, self.descriptors.others);
+        assert!(kept_kib <= kept_kib_max, "{kept_kib} KiB instead of {kept_kib_max} are kept");
     }
 }
+
+impl Descriptors {
+    fn of(daemon: &Daemon) -> Descriptors {
+        let mut found = Descriptors { sockets: 0, others: 0 };
+        for entry in fs::read_dir(format!("/proc/{}/fd", daemon.id())).expect("its descriptors") {
+            // One that was closed while we looked is none.
+            let Ok(target) = entry.and_then(|entry| fs::read_link(entry.path())) else { continue };
+            match target.to_string_lossy().starts_with("socket:") {
+                true => found.sockets += 1,
+                false => found.others += 1,
+            }
+        }
+        found
+    }
+}
+
+/// Processors of this machine.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Files that one connection to the store has open: the database, its log and the log's index.
+const STORE_FILES: usize = 3;
 
 /// Waits until `condition` holds or `deadline` has passed.
 pub fn wait_until_or(deadline: Duration, mut condition: impl FnMut() -> bool) {
@@ -182,12 +218,6 @@ pub fn wait_until_or(deadline: Duration, mut condition: impl FnMut() -> bool) {
 pub fn statistic(operator: &mut Client, name: &str) -> u64 {
     let statistics = operator.succeed("stats", json!({}));
     statistics[name].as_u64().unwrap_or_else(|| panic!("no {name} in {statistics}"))
-}
-
-/// The connections of `daemon`, the one that asks included.
-#[track_caller]
-pub fn connections_open(daemon: &Daemon) -> u64 {
-    statistic(&mut daemon.operator(), "connections_open")
 }
 
 fn status_kib(daemon: &Daemon, field: &str) -> u64 {
@@ -234,20 +264,17 @@ impl Swarm {
         Swarm { poll, events: Events::with_capacity(4096), members: Vec::new(), open: 0 }
     }
 
-    /// Begins one more connection and sends `bytes` on it as soon as that goes; its index.
+    /// Begins one more connection and sends `bytes` on it, at once where it is there at once; its index.
     #[track_caller]
     pub fn connect(&mut self, address: SocketAddr, bytes: &[u8]) -> usize {
         let mut socket = TcpStream::connect(address).expect("a connection can be begun");
         let index = self.members.len();
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut socket, Token(index), both).expect("epoll takes it");
-        self.members.push(Member {
-            socket: Some(socket),
-            unsent: bytes.to_vec(),
-            received: Vec::new(),
-            ended: None,
-        });
+        let (socket, unsent) = (Some(socket), Vec::new());
+        self.members.push(Member { socket, unsent, received: Vec::new(), ended: None });
         self.open += 1;
+        self.send(index, bytes);
         index
     }
 
