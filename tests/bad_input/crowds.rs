@@ -227,7 +227,8 @@ fn expect_conversation<'a>(index: usize, lines: impl Iterator<Item = &'a str>) {
 }
 
 fn registration(index: usize) -> String {
-    let data = json!({"vm_id": format!("vm-{index}"), "ram": 1, "cpu": 1, "password": "securePass123", "disks": []});
+    let data =
+        json!({"vm_id": format!("vm-{index}"), "ram": 1, "cpu": 1, "password": "securePass123", "disks": []});
     request("register", data).to_string()
 }
 
