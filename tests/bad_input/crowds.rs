@@ -118,23 +118,31 @@ fn more_connections_than_may_be_wait_for_their_turn() {
         for index in 0..COUNT {
             swarm.connect(daemon.address(), conversation(index).as_bytes());
         }
+        let mut conversations: Vec<usize> = (0..COUNT).collect();
+        // Between its connection and its first byte a client may be silent for a moment, and lose its place.
+        let mut sent_away = 0;
         let (begin, mut done) = (Instant::now(), 0);
         while done < COUNT {
             let mut came = Vec::new();
-            swarm.turn(Duration::from_millis(100), |index| came.push(index));
+            swarm.turn(Duration::from_millis(100), |member| came.push(member));
             assert!(statistic(&mut operator, "connections_open") <= CONNECTIONS_MAX as u64);
-            for index in came {
-                let member = &swarm.members[index];
-                assert!(member.ended.is_none(), "{index} was closed: {:?}", member.ended);
-                if member.is_open() && member.received.ends_with(conversation_end(index).as_bytes()) {
-                    expect_conversation(index, member.lines());
-                    swarm.close(index);
+            for member in came {
+                let index = conversations[member];
+                if swarm.members[member].ended.is_some() {
+                    assert_eq!(swarm.members[member].received, b"", "{index} was cut");
+                    sent_away += 1;
+                    assert!(sent_away < COUNT / 100, "too many were sent away that had something to say");
+                    swarm.connect(daemon.address(), conversation(index).as_bytes());
+                    conversations.push(index);
+                } else if swarm.members[member].received.ends_with(conversation_end(index).as_bytes()) {
+                    expect_conversation(index, swarm.members[member].lines());
+                    swarm.close(member);
                     done += 1;
                 }
             }
             assert!(begin.elapsed() < Duration::from_secs(20), "{done} of {COUNT} are served");
         }
-        assert_eq!(statistic(&mut operator, "connections_evicted"), 0, "all had something to say");
+        assert_eq!(statistic(&mut operator, "connections_evicted"), sent_away as u64);
         drop((swarm, operator));
         before.expect_back(&daemon, 2 << 10);
         witness.finish()

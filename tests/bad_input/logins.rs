@@ -35,7 +35,7 @@ fn a_storm_of_logins_is_bounded_and_its_memory_goes_back() {
         daemon.client().register("vm", &[1]);
         // Without the memory of the registration's hash, which is not to count as there before.
         daemon.restart();
-        let witness = Witness::start(&daemon);
+        let witness = Witness::start_where_threads_compete(&daemon);
         let before = Before::of(&daemon);
         storm(&daemon);
         let grown_kib = before.peak_growth_kib(&daemon);

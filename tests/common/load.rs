@@ -10,6 +10,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -52,28 +53,64 @@ pub fn best_of_three(row: &str, mut attempt: impl FnMut() -> Served) {
 pub struct Witness {
     idle_worst: Duration,
     is_over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Vec<Duration>>>,
+    thread: Option<JoinHandle<Vec<Wait>>>,
 }
 
 /// How a healthy client was served.
 pub struct Served {
     idle_worst: Duration,
-    /// Sorted.
-    waits: Vec<Duration>,
+    waits: Vec<Wait>,
+}
+
+/// One ping.
+#[derive(Clone, Copy)]
+struct Wait {
+    /// From the request to the answer.
+    whole: Duration,
+    /// Of that, what the daemon is to answer for.
+    of_daemon: Duration,
+}
+
+/// Whose fault it is when a thread of the daemon wants a processor and gets none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    /// Other processes', those that make the load among them: real clients have processors of their own.
+    Machine,
+    /// The daemon's, whose threads keep each other waiting.
+    Daemon,
 }
 
 impl Witness {
-    /// Measures the idle control, then pings until it is asked for what it saw.
+    /// Measures the idle control, then pings until it is asked for what it saw. The time in which other
+    /// processes keep the reactor from running does not count.
     #[track_caller]
     pub fn start(daemon: &Daemon) -> Witness {
+        Witness::with_blame(daemon, Blame::Machine)
+    }
+
+    /// The same where it counts, since the daemon's own threads use the processors.
+    #[track_caller]
+    pub fn start_where_threads_compete(daemon: &Daemon) -> Witness {
+        Witness::with_blame(daemon, Blame::Daemon)
+    }
+
+    #[track_caller]
+    fn with_blame(daemon: &Daemon, blame: Blame) -> Witness {
         let mut client = daemon.client();
-        let idle_worst = (0..CONTROL_PINGS).map(|_| timed_ping(&mut client)).max().expect("some");
+        let reactor = thread_named(daemon, "vmherd-reactor");
+        let ping = move |client: &mut Client| match blame {
+            Blame::Daemon => timed_ping(client, || Duration::ZERO),
+            Blame::Machine => timed_ping(client, || {
+                processor_wait(&reactor) + processor_wait(Path::new("/proc/thread-self"))
+            }),
+        };
+        let idle_worst = (0..CONTROL_PINGS).map(|_| ping(&mut client).whole).max().expect("some");
         let is_over = Arc::new(AtomicBool::new(false));
         let thread_is_over = Arc::clone(&is_over);
         let thread = thread::spawn(move || {
             let mut waits = Vec::new();
             while !thread_is_over.load(Ordering::Relaxed) {
-                waits.push(timed_ping(&mut client));
+                waits.push(ping(&mut client));
             }
             waits
         });
@@ -84,8 +121,7 @@ impl Witness {
     pub fn finish(mut self) -> Served {
         self.is_over.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("it pings until now");
-        let mut waits = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        waits.sort_unstable();
+        let waits = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         assert!(waits.len() >= 3, "too few pings to tell: {}", waits.len());
         Served { idle_worst: self.idle_worst, waits }
     }
@@ -101,28 +137,50 @@ impl Drop for Witness {
 
 impl Served {
     fn is_good(&self) -> bool {
-        self.worst() <= LATENCY_MAX.max(LATENCY_FACTOR_MAX * self.idle_worst)
+        self.worst(|wait| wait.of_daemon) <= LATENCY_MAX.max(LATENCY_FACTOR_MAX * self.idle_worst)
     }
 
-    fn worst(&self) -> Duration {
-        *self.waits.last().expect("some")
+    fn worst(&self, part: impl Fn(&Wait) -> Duration) -> Duration {
+        self.waits.iter().map(part).max().expect("some")
     }
 }
 
 impl std::fmt::Display for Served {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let median = self.waits[self.waits.len() / 2];
-        let (count, worst, idle_worst) = (self.waits.len(), self.worst(), self.idle_worst);
-        write!(f, "{count} pings, median {median:.1?}, worst {worst:.1?} (idle worst {idle_worst:.1?})")
+        let (whole, of_daemon) = (self.worst(|wait| wait.whole), self.worst(|wait| wait.of_daemon));
+        let (count, idle_worst) = (self.waits.len(), self.idle_worst);
+        write!(f, "{count} pings, worst {of_daemon:.1?} of {whole:.1?} (idle worst {idle_worst:.1?})")
     }
 }
 
-fn timed_ping(client: &mut Client) -> Duration {
-    let begin = Instant::now();
+/// A ping, and how long it took but for what `others` says.
+#[track_caller]
+fn timed_ping(client: &mut Client, others: impl Fn() -> Duration) -> Wait {
+    let (others_before, begin) = (others(), Instant::now());
     client.ping();
-    let wait = begin.elapsed();
+    let whole = begin.elapsed();
+    let wait = Wait { whole, of_daemon: whole.saturating_sub(others() - others_before) };
     thread::park_timeout(Duration::from_millis(2));
     wait
+}
+
+/// How long the thread whose folder in /proc is given has waited for a processor in its life; nothing where
+/// the system does not say.
+fn processor_wait(thread: &Path) -> Duration {
+    let text = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    let nanoseconds = text.split_whitespace().nth(1).and_then(|number| number.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
+}
+
+/// The folder in /proc of the daemon's thread `name`.
+#[track_caller]
+fn thread_named(daemon: &Daemon, name: &str) -> PathBuf {
+    let threads = fs::read_dir(format!("/proc/{}/task", daemon.id())).expect("its threads");
+    let mut folders = threads.map(|thread| thread.expect("a thread").path());
+    let is_named = |folder: &PathBuf| {
+        fs::read_to_string(folder.join("comm")).is_ok_and(|found| found.trim_end() == name)
+    };
+    folders.find(is_named).unwrap_or_else(|| panic!("the daemon has no thread {name}"))
 }
 
 const CONTROL_PINGS: usize = 150;
