@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::{Daemon, request};
-use crate::load::{Before, Swarm, Witness, alone, best_of_three, connections_that_fit, statistic};
+use crate::load::{Before, Witness, alone, best_of_three, statistic};
+use crate::swarm::{Swarm, connections_that_fit};
 
 #[test]
 fn a_million_pipelined_pings_are_answered_in_order() {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::common::{DEADLINE, Daemon, PASSWORD, request, require, run, wait_until};
-use crate::load::{Before, Swarm, Witness, alone, best_of_three, statistic};
+use crate::load::{Before, Witness, alone, best_of_three, statistic};
+use crate::swarm::Swarm;
 
 /// Descriptors that the daemon may have.
 const LIMIT: usize = 64;

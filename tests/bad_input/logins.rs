@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::{Client, Daemon, PASSWORD, request, wait_until};
-use crate::load::{Before, Swarm, Witness, alone, best_of_three, statistic};
+use crate::load::{Before, Witness, alone, best_of_three, statistic};
+use crate::swarm::Swarm;
 
 /// Logins at once.
 const LOGINS: usize = 1000;

@@ -14,3 +14,4 @@ mod load;
 mod logins;
 mod resets;
 mod slow;
+mod swarm;

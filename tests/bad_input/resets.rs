@@ -9,7 +9,8 @@ use serde_json::json;
 use socket2::SockRef;
 
 use crate::common::{DEADLINE, Daemon, PASSWORD, request, wait_until};
-use crate::load::{Before, Dice, Witness, alone, best_of_three, statistic};
+use crate::load::{Before, Witness, alone, best_of_three, statistic};
+use crate::swarm::Dice;
 
 /// Conversations that are cut.
 const ROUNDS: usize = 1200;

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use crate::common::{DEADLINE, Daemon, PASSWORD, request, wait_until};
-use crate::load::{Before, Swarm, Witness, alone, best_of_three, connections_that_fit, cores, statistic};
+use crate::load::{Before, Witness, alone, best_of_three, cores, statistic};
+use crate::swarm::{Swarm, connections_that_fit};
 
 /// How long a request may take, by default.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
