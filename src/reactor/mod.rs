@@ -220,6 +220,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             let Some(id) = self.runnable.pop_front() else { return };
             let Some(connection) = self.connections.get_mut(id) else { continue };
             connection.is_queued = false;
+            // Its clocks must not begin before its bytes came, which may be later than the turn did.
+            let now = Now { instant: self.clock.now(), ..now };
             let ran = match connection.phase {
                 Phase::Open => self.run(id, now),
                 Phase::Lingering { .. } => self.discard(id),
