@@ -51,6 +51,8 @@ pub struct Session {
     /// Set once and for all: nothing is decoded any more.
     ending: Option<Ending>,
     next_slot: u64,
+    /// Messages answered with an error here, since somebody last asked.
+    refused: u32,
     /// The open request without an id; there is one at most.
     serial: Option<(Slot, Dialect)>,
     /// The open request after which nothing may be decoded yet.
@@ -205,7 +207,7 @@ impl Session {
     pub fn deadline(&self, rules: &Rules) -> Option<Instant> {
         self.patience.deadline(|waiting| match waiting {
             Waiting::First => rules.first_request_timeout,
-            Waiting::Request => Some(rules.request_timeout),
+            Waiting::Request(_) => Some(rules.request_timeout),
             Waiting::Idle if self.is_authenticated => rules.idle_timeout_authenticated,
             Waiting::Idle => rules.idle_timeout_anonymous,
         })
@@ -217,11 +219,16 @@ impl Session {
             return false;
         }
         match self.patience.current() {
-            Some(Waiting::Request) => drop(self.end_with(Failure::TimedOut)),
+            Some(Waiting::Request(_)) => drop(self.end_with(Failure::TimedOut)),
             _ => self.ending = Some(Ending::Close),
         }
         self.patience.wait(None, now);
         true
+    }
+
+    /// How many messages were answered with an error without being handed out, since the last call.
+    pub fn take_refused(&mut self) -> u32 {
+        std::mem::take(&mut self.refused)
     }
 
     /// The requests that are handed out and not answered.
@@ -289,7 +296,6 @@ impl Session {
             Piece::Message(length) => {
                 let decoded = dialect::decode_json(&input.as_slice()[..length]);
                 input.consume(length);
-                self.patience.request_ended();
                 Ok(match decoded {
                     Ok(request) => Parked::Request(Box::new(request)),
                     Err(refusal) => Parked::Refusal(refusal),
@@ -361,6 +367,7 @@ impl Session {
     }
 
     fn refuse(&mut self, refusal: Refusal, output: &mut Buffer) {
+        self.refused = self.refused.saturating_add(1);
         let answer = Answer::Failed(refusal.failure);
         self.reply(refusal.dialect, refusal.id.as_ref(), &answer, output);
     }
@@ -423,10 +430,12 @@ impl Session {
     fn waiting(&self, input: &Buffer) -> Option<Waiting> {
         match &self.framing {
             Framing::Sniffing if input.as_slice().trim_ascii().is_empty() => Some(Waiting::First),
-            Framing::Sniffing => Some(Waiting::Request),
-            Framing::RawJson(framing) if framing.has_begun() => Some(Waiting::Request),
-            Framing::RawJson(_) if self.has_open() => None,
-            Framing::RawJson(_) => Some(Waiting::Idle),
+            Framing::Sniffing => Some(Waiting::Request(0)),
+            Framing::RawJson(framing) => match framing.unfinished() {
+                Some(number) => Some(Waiting::Request(number)),
+                None if self.has_open() => None,
+                None => Some(Waiting::Idle),
+            },
         }
     }
 

@@ -256,6 +256,15 @@ fn no_byte_resets_the_clock_of_a_request() {
 }
 
 #[test]
+fn a_request_has_a_clock_of_its_own_whatever_was_before_it() {
+    let mut bench = Bench::new();
+    assert!(matches!(bench.say("{}nonsense"), Step::NeedInput));
+    bench.now = bench.now + 9 * SECOND;
+    assert!(matches!(bench.say("\n{\"command\":"), Step::NeedInput));
+    assert_eq!(bench.session.deadline(&bench.rules), Some(bench.now + 10 * SECOND));
+}
+
+#[test]
 fn white_space_neither_begins_a_request_nor_keeps_a_connection_open() {
     let mut bench = Bench::new();
     assert!(matches!(bench.say(" \n"), Step::NeedInput));
