@@ -41,7 +41,7 @@ fn read(text: &[u8]) -> Result<Fields<'_>, Failure> {
     let text = std::str::from_utf8(text)
         .map_err(|error| Failure::InvalidJson(format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
     let invalid = |error: serde_json::Error| Failure::InvalidJson(error.to_string());
-    if text.trim_start().starts_with('{') {
+    if text.starts_with('{') {
         return Fields::read(Place::Top, text, &ENVELOPE_KEYS).map_err(invalid);
     }
     let value: &serde_json::value::RawValue = serde_json::from_str(text).map_err(invalid)?;
