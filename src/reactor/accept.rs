@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::Peer;
+use crate::throttle::Throttle;
 use crate::worker::Jobs;
 
 /// Which listeners have connections waiting, and whether to take them.
@@ -24,6 +25,7 @@ pub(super) struct Acceptor {
     next: usize,
     /// Connections in the order they came. Those that have spoken or are gone are dropped when met.
     silent: VecDeque<ConnId>,
+    troubles: Throttle,
 }
 
 /// Why nothing is accepted.
@@ -39,7 +41,14 @@ impl Acceptor {
     pub(super) fn new(listeners: usize, connections_max: usize) -> Acceptor {
         // Worth a try: what came before the registration made no event of its own.
         let acceptable = vec![true; listeners];
-        Acceptor { acceptable, pause: None, connections_max, next: 0, silent: VecDeque::new() }
+        Acceptor {
+            acceptable,
+            pause: None,
+            connections_max,
+            next: 0,
+            silent: VecDeque::new(),
+            troubles: Throttle::default(),
+        }
     }
 
     pub(super) fn latch(&mut self, listener: usize) {
@@ -92,12 +101,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             let is_full = self.connections.len() >= self.settings.connections_max;
             let silent = if is_full { self.oldest_silent() } else { None };
             if is_full && silent.is_none() {
-                self.acceptor.pause = Some(Pause::Full);
-                log::warn!(
-                    "{} connections are open, as many as --connections-max allows: accepting is paused",
-                    self.connections.len()
-                );
-                return;
+                return self.pause_full(now);
             }
             match self.net.accept(listener) {
                 Ok((socket, peer)) => {
@@ -110,6 +114,16 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 }
                 Err(error) => self.accept_failed(listener, &error, now),
             }
+        }
+    }
+
+    fn pause_full(&mut self, now: Now) {
+        self.acceptor.pause = Some(Pause::Full);
+        if self.acceptor.troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
+            log::warn!(
+                "{} connections are open, as many as --connections-max allows: accepting is paused",
+                self.connections.len()
+            );
         }
     }
 
@@ -140,7 +154,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 self.calls.counters.accept_errors += 1;
                 self.acceptor.pause = Some(Pause::Exhausted);
                 self.timers.arm(now.instant + limits::ACCEPT_RETRY, Timer::Accept);
-                log::warn!("accepting connections failed, trying again soon: {error}");
+                if self.acceptor.troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
+                    log::warn!("accepting connections failed, trying again soon: {error}");
+                }
             }
         }
     }

@@ -23,6 +23,8 @@ pub(super) struct Connection<S> {
     pub(super) has_spoken: bool,
     pub(super) listener: u16,
     pub(super) phase: Phase,
+    /// Its jobs that wait or run.
+    pub(super) jobs: u32,
     /// Since when output waits without progress.
     pub(super) stalled_since: Option<Instant>,
     /// When its timer will go off.
@@ -87,6 +89,7 @@ impl<S> Connection<S> {
             has_spoken: false,
             listener,
             phase: Phase::Open,
+            jobs: 0,
             stalled_since: None,
             armed: None,
         }
