@@ -1,3 +1,5 @@
+//! Sessions by themselves: order, barriers, pages, clocks and endings.
+
 use super::*;
 use crate::ids::DiskId;
 use crate::model::{CommandName, Items, Peer};
