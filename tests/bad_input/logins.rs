@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::{Client, Daemon, PASSWORD, request, wait_until};
-use crate::load::{Before, Witness, alone, best_of_three, statistic};
+use crate::load::{Before, Witness, alone, best_of_three, cores, statistic};
 use crate::swarm::Swarm;
 
 /// Logins at once.
@@ -128,6 +128,39 @@ fn threads_named(daemon: &Daemon, part: &str) -> usize {
     let threads = fs::read_dir(format!("/proc/{}/task", daemon.id())).expect("its threads");
     let names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
     names.filter(|name| name.contains(part)).count()
+}
+
+#[test]
+fn logins_of_clients_that_are_gone_are_not_worked_off() {
+    const GONE: u32 = 200;
+    let _alone = alone();
+    best_of_three("200 logins whose clients are gone", || {
+        let daemon = Daemon::builder().with_costly_hashes().start();
+        let mut client = daemon.client();
+        client.register("vm", &[1]);
+        let before_one = daemon.cpu_time();
+        (0..5).for_each(|_| drop(client.authenticate("vm")));
+        let one = (daemon.cpu_time() - before_one) / 5;
+        drop(client);
+        let witness = Witness::start_where_threads_compete(&daemon);
+        let before = Before::of(&daemon);
+
+        let before_all = daemon.cpu_time();
+        let login = request("authenticate", json!({"vm_id": "vm", "password": PASSWORD})).to_string();
+        let mut swarm = Swarm::new();
+        for _ in 0..GONE {
+            swarm.connect(daemon.address(), login.as_bytes());
+        }
+        swarm.run_for(2 * one);
+        swarm.reset();
+        let begin = Instant::now();
+        daemon.client().authenticate("vm");
+        let (waited, used) = (begin.elapsed(), daemon.cpu_time() - before_all);
+        eprintln!("  {used:?} of processor time, {one:.1?} for one; the next one waited {waited:.1?}");
+        assert!(used < one * GONE / 2, "{used:?} of processor time, where one takes {one:?}");
+        before.expect_back(&daemon, KEPT_KIB_MAX + WORKER_KIB_MAX * cores() as u64);
+        witness.finish()
+    });
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Thousands of connections, served by one thread; and numbers to cut them at.
 
+#![allow(unreachable_pub)]
+
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
 
 /// How many connections this process can hold, at most `wanted`. Says loudly when that is less.
 pub fn connections_that_fit(wanted: usize) -> usize {
@@ -70,6 +73,13 @@ impl Swarm {
     pub fn close(&mut self, index: usize) {
         let member = &mut self.members[index];
         self.open -= usize::from(member.socket.take().is_some());
+    }
+
+    /// Resets all of them: the daemon is to know that they are gone, not only that they send no more.
+    pub fn reset(self) {
+        for socket in self.members.iter().filter_map(|member| member.socket.as_ref()) {
+            SockRef::from(socket).set_linger(Some(Duration::ZERO)).expect("a socket option");
+        }
     }
 
     /// Takes what comes for `time`.

@@ -93,6 +93,8 @@ impl Witness {
     #[track_caller]
     fn with_blame(daemon: &Daemon, blame: Blame) -> Witness {
         let mut client = daemon.client();
+        // A thread that has served somebody has its name.
+        client.ping();
         let reactor = thread_named(daemon, "vmherd-reactor");
         let ping = move |client: &mut Client| match blame {
             Blame::Daemon => timed_ping(client, || Duration::ZERO),
