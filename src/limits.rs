@@ -46,7 +46,8 @@ pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Tokens of one VM that count at a time; issuing one more ends the oldest. Bounds the table when a VM
 /// authenticates in a loop.
 pub const TOKENS_PER_VM_MAX: usize = 64;
-/// Tokens that one connection remembers to end at logout; one more ends the oldest at once.
+/// Tokens that one connection remembers to end at logout: those that were issued on it and those that
+/// authenticated it. One more that is issued ends the oldest at once, one more that is shown is refused.
 pub const TOKENS_PER_CONNECTION_MAX: usize = 16;
 /// Expired tokens swept with each token issued: more than come, so that none pile up.
 pub const TOKENS_SWEPT_PER_ISSUE: usize = 4;
@@ -77,7 +78,8 @@ pub const READ_BYTES_PER_TURN_MAX: usize = 64 << 10;
 pub const READ_CHUNK_BYTES: usize = 16 << 10;
 /// Output queued at which a connection's input is left alone until it drains.
 pub const OUTPUT_BYTES_PAUSE: usize = 64 << 10;
-/// Rows (VMs and disks) in one page of a long answer: some 30 KiB of JSON.
+/// Rows (VMs and disks) in one page of a long answer: some 30 KiB of JSON. A VM with more disks is a page
+/// of its own: 60 KiB, or 340 KiB where its name is as long as may be and all of it has to be escaped.
 pub const PAGE_ROWS_MAX: usize = 512;
 /// Connections looked at for one page of a list of connections: bounds a turn even where few match.
 pub const PAGE_PEERS_SCANNED_MAX: usize = 4096;
@@ -101,8 +103,14 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How much input is discarded then.
 pub const LINGER_BYTES_MAX: usize = 64 << 20;
-/// Lines that look like HTTP on a connection that is not are logged this often at most.
-pub const HTTP_LINE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// Lines that look like HTTP on a connection that is not are logged this often at most, in seconds.
+pub const HTTP_LINE_LOG_INTERVAL_S: u64 = 60;
+/// Troubles that clients can cause or meet many times a second are logged this often at most, in seconds:
+/// too many connections, a store that fails.
+pub const TROUBLE_LOG_INTERVAL_S: u64 = 1;
+/// Jobs that one connection may have waiting or running; its further requests wait in its input. A
+/// sixteenth of the read and write queues, so that one client can't fill them.
+pub const JOBS_PER_CONNECTION_MAX: u32 = 256;
 
 /// TCP keep-alive: silence before the first probe.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -166,9 +174,8 @@ pub const PASSWORD_HASH_BYTES: usize = 32;
 /// Bytes of a new password hash's salt: what PHC recommends.
 pub const PASSWORD_SALT_BYTES: usize = 16;
 
-/// How long a SQLite connection waits for another process's lock. A write may have to wait for one that
-/// waits for the lock, and then for the lock itself: both together must end before its deadline, or its
-/// client is told that the outcome is unknown instead of that nothing was done.
+/// How long a SQLite connection waits for another process's lock: twice, for a write that comes while
+/// another waits, is less than a write may take.
 pub const SQLITE_BUSY: Duration = Duration::from_secs(1);
 /// KiB of page cache of each SQLite connection.
 pub const SQLITE_CACHE_KIB: i64 = 1024;
@@ -228,13 +235,15 @@ pub const ARGON2_MEMORY_KIB_MIN: u32 = 8 * ARGON2_LANES_MAX;
 const _: () = assert!(REQUEST_BYTES_MAX_ANONYMOUS <= REQUEST_BYTES_MAX);
 const _: () = assert!(TOKENS_PER_CONNECTION_MAX < TOKENS_PER_VM_MAX);
 const _: () = assert!(REQUESTS_PER_CONNECTION <= REQUESTS_MAX);
+const _: () = assert!(16 * JOBS_PER_CONNECTION_MAX as usize <= READ_QUEUE);
+const _: () = assert!(16 * JOBS_PER_CONNECTION_MAX as usize <= WRITE_QUEUE);
 const _: () = assert!(PASSWORD_BYTES_MAX < REQUEST_BYTES_MAX_ANONYMOUS);
 const _: () = assert!(ARGON2_MEMORY_KIB <= ARGON2_MEMORY_KIB_MAX && ARGON2_PASSES <= ARGON2_PASSES_MAX);
 const _: () = assert!(ARGON2_LANES <= ARGON2_LANES_MAX);
 const _: () = assert!(STOP_GRACE.as_secs() < 10, "a stop takes ten seconds at most");
 const _: () =
     assert!(STOP_GRACE.as_millis() + STOP_OVERRUN.as_millis() + LOG_FLUSH_WAIT.as_millis() <= 10_000);
-const _: () = assert!(2 * SQLITE_BUSY.as_millis() < WRITE_DEADLINE.as_millis());
 const _: () = assert!(LOG_LINE_BYTES_MAX <= LOG_BATCH_BYTES);
 const _: () = assert!(READ_CHUNK_BYTES <= READ_BYTES_PER_TURN_MAX);
 const _: () = assert!(PAGE_ROWS_MAX > DISKS_PER_VM_MAX / 4);
+const _: () = assert!(2 * SQLITE_BUSY.as_millis() < WRITE_DEADLINE.as_millis());

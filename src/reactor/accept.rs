@@ -5,13 +5,14 @@ use std::io;
 
 use super::Reactor;
 use super::calls::Now;
-use super::connection::Connection;
+use super::connection::{Connection, Taken};
 use super::net::Net;
 use super::timers::Timer;
 use crate::clock::Clock;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::Peer;
+use crate::throttle::Throttle;
 use crate::worker::Jobs;
 
 /// Which listeners have connections waiting, and whether to take them.
@@ -24,6 +25,7 @@ pub(super) struct Acceptor {
     next: usize,
     /// Connections in the order they came. Those that have spoken or are gone are dropped when met.
     silent: VecDeque<ConnId>,
+    troubles: Throttle,
 }
 
 /// Why nothing is accepted.
@@ -35,23 +37,18 @@ enum Pause {
     Exhausted,
 }
 
-/// Whether one more connection fits.
-#[derive(Clone, Copy)]
-enum Room {
-    Free,
-    /// In place of this one, which never sent a byte.
-    Instead(ConnId),
-    /// The next in line to make room is still to be looked at.
-    Undecided,
-    /// All have spoken.
-    None,
-}
-
 impl Acceptor {
     pub(super) fn new(listeners: usize, connections_max: usize) -> Acceptor {
         // Worth a try: what came before the registration made no event of its own.
         let acceptable = vec![true; listeners];
-        Acceptor { acceptable, pause: None, connections_max, next: 0, silent: VecDeque::new() }
+        Acceptor {
+            acceptable,
+            pause: None,
+            connections_max,
+            next: 0,
+            silent: VecDeque::new(),
+            troubles: Throttle::default(),
+        }
     }
 
     pub(super) fn latch(&mut self, listener: usize) {
@@ -101,31 +98,32 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 return;
             }
             let Some(listener) = self.acceptor.next_listener() else { return };
-            let room = self.room();
-            match room {
-                Room::Free | Room::Instead(_) => {}
-                // After this turn it is known.
-                Room::Undecided => return,
-                Room::None => {
-                    self.acceptor.pause = Some(Pause::Full);
-                    log::warn!(
-                        "{} connections are open, as many as --connections-max allows: accepting is paused",
-                        self.connections.len()
-                    );
-                    return;
-                }
+            let is_full = self.connections.len() >= self.settings.connections_max;
+            let silent = if is_full { self.oldest_silent() } else { None };
+            if is_full && silent.is_none() {
+                return self.pause_full(now);
             }
             match self.net.accept(listener) {
                 Ok((socket, peer)) => {
-                    // Only now: the listener's latch alone does not say that somebody waits.
-                    if let Room::Instead(silent) = room {
+                    // Only now is it certain that there is somebody to make room for.
+                    if let Some(id) = silent {
                         self.calls.counters.connections_evicted += 1;
-                        self.close(silent);
+                        self.close(id);
                     }
                     self.open(socket, peer, listener);
                 }
                 Err(error) => self.accept_failed(listener, &error, now),
             }
+        }
+    }
+
+    fn pause_full(&mut self, now: Now) {
+        self.acceptor.pause = Some(Pause::Full);
+        if self.acceptor.troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
+            log::warn!(
+                "{} connections are open, as many as --connections-max allows: accepting is paused",
+                self.connections.len()
+            );
         }
     }
 
@@ -156,27 +154,33 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 self.calls.counters.accept_errors += 1;
                 self.acceptor.pause = Some(Pause::Exhausted);
                 self.timers.arm(now.instant + limits::ACCEPT_RETRY, Timer::Accept);
-                log::warn!("accepting connections failed, trying again soon: {error}");
+                if self.acceptor.troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
+                    log::warn!("accepting connections failed, trying again soon: {error}");
+                }
             }
         }
     }
 
-    /// Whether one more connection fits; if not, the oldest that never sent a byte may make room.
-    fn room(&mut self) -> Room {
-        if self.connections.len() < self.settings.connections_max {
-            return Room::Free;
-        }
+    /// The oldest connection that never sent a byte. What may have come unseen is looked at first.
+    fn oldest_silent(&mut self) -> Option<ConnId> {
         while let Some(&id) = self.acceptor.silent.front() {
-            match self.connections.get(id) {
-                Some(connection) if connection.has_spoken => {}
-                // It may have bytes that nobody has read yet.
-                Some(connection) if connection.is_queued => return Room::Undecided,
-                Some(_) => return Room::Instead(id),
-                None => {}
+            if let Some(connection) = self.connections.get_mut(id)
+                && !connection.has_spoken
+            {
+                while connection.readable && !connection.has_spoken {
+                    match connection.read(&mut self.net, &mut self.chunk) {
+                        Taken::Bytes(_) | Taken::Nothing => {}
+                        Taken::End | Taken::Broken => break,
+                    }
+                }
+                if !connection.has_spoken {
+                    return Some(id);
+                }
+                self.enqueue(id);
             }
             self.acceptor.silent.pop_front();
         }
-        Room::None
+        None
     }
 
     /// Keeps the list of silent connections no longer than twice the connections there are.

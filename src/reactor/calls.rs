@@ -18,7 +18,7 @@ use crate::ids::Ticket;
 use crate::limits;
 use crate::model::{Answer, CommandName, Cursor, Failure, List, Request, Statistics};
 use crate::stats;
-use crate::worker::{Completion, Full, GivenUp, Job, JobKey, JobState, Jobs};
+use crate::worker::{Completion, Full, GivenUp, Job, JobKey, JobState, Jobs, Room};
 
 /// The requests in flight, and what carries them.
 pub(super) struct Calls<J> {
@@ -71,9 +71,9 @@ impl<J: Jobs> Calls<J> {
         let action = if self.in_flight.len() < self.in_flight_max {
             self.app.call(ticket.conn, request, now.unix)
         } else {
-            Action::failed(Failure::Busy)
+            self.app.refuse(ticket.conn, request.name)
         };
-        self.act(ticket, action, connection, timers, now);
+        self.act(ticket, action, Room::Queue, connection, timers, now);
     }
 
     /// A session wants the next page of an answer.
@@ -87,7 +87,7 @@ impl<J: Jobs> Calls<J> {
         now: Now,
     ) {
         let action = self.app.page(ticket.conn, list, cursor);
-        self.act(ticket, action, connection, timers, now);
+        self.act(ticket, action, Room::Reserved, connection, timers, now);
     }
 
     /// Whose result this is, if anybody still waits for it.
@@ -104,7 +104,7 @@ impl<J: Jobs> Calls<J> {
         Some(in_flight.stage)
     }
 
-    /// Goes on with a request whose job is done.
+    /// Goes on with a request whose job is done, and counted out of the connection's.
     pub(super) fn resume<S>(
         &mut self,
         stage: Stage,
@@ -113,14 +113,16 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
+        connection.jobs -= 1;
         let ticket = completion.key.ticket;
         let action = self.app.resume(ticket.conn, stage, completion.result, now.unix);
-        self.act(ticket, action, connection, timers, now);
+        self.act(ticket, action, Room::Queue, connection, timers, now);
     }
 
     /// The deadline of a job has come: its client is answered now, whatever becomes of it.
     pub(super) fn give_up<S>(&mut self, key: JobKey, connection: &mut Connection<S>) {
         let Some(in_flight) = self.in_flight.remove(&key.ticket) else { return };
+        connection.jobs -= 1;
         let failure = match in_flight.state.give_up() {
             GivenUp::Queued => {
                 self.counters.jobs_refused += 1;
@@ -147,10 +149,17 @@ impl<J: Jobs> Calls<J> {
         }
     }
 
+    /// How many requests wait for a job.
+    #[cfg(test)]
+    pub(super) fn in_flight_count(&self) -> usize {
+        self.in_flight.len()
+    }
+
     fn act<S>(
         &mut self,
         ticket: Ticket,
         action: Action,
+        room: Room,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
@@ -164,12 +173,13 @@ impl<J: Jobs> Calls<J> {
             Action::Page(page) => {
                 connection.session.complete_page(ticket.slot, &page, &mut connection.output);
             }
-            Action::Work { task, stage } => {
-                if self.submit(ticket, task, stage, timers, now).is_err() {
+            Action::Work { task, stage } => match self.submit(ticket, task, stage, room, timers, now) {
+                Ok(()) => connection.jobs += 1,
+                Err(Full) => {
                     self.counters.jobs_refused += 1;
                     self.answer(ticket, Answer::Failed(Failure::Busy), connection);
                 }
-            }
+            },
         }
         connection.session.set_authenticated(self.app.presence().is_authenticated(ticket.conn));
     }
@@ -179,6 +189,7 @@ impl<J: Jobs> Calls<J> {
         ticket: Ticket,
         task: Task,
         stage: Stage,
+        room: Room,
         timers: &mut Timers,
         now: Now,
     ) -> Result<(), Full> {
@@ -186,7 +197,7 @@ impl<J: Jobs> Calls<J> {
         let state = Arc::new(JobState::default());
         let key = JobKey { ticket, job: self.next_job };
         self.next_job += 1;
-        self.jobs.try_submit(Job { key, task, state: Arc::clone(&state) })?;
+        self.jobs.try_submit(Job { key, task, room, state: Arc::clone(&state) })?;
         let deadline = now.instant + lane_deadline(lane);
         timers.arm(deadline, Timer::Job(key));
         self.in_flight.insert(ticket, InFlight { job: key.job, lane, stage, state, deadline });
@@ -216,6 +227,7 @@ impl<J: Jobs> Calls<J> {
         ];
         values.extend(CommandName::ALL.map(|name| (request_counter(name), counters.requests[name as usize])));
         values.extend([
+            ("requests_refused", counters.requests_refused),
             ("requests_failed", counters.requests_failed),
             ("requests_in_flight", self.in_flight.len() as u64),
             ("jobs_refused", counters.jobs_refused),

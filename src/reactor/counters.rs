@@ -19,7 +19,9 @@ pub(super) struct Counters {
     pub accept_errors: u64,
     /// Requests begun, by command.
     pub requests: [u64; CommandName::ALL.len()],
-    /// Requests answered with a failure.
+    /// Messages that were no request, or one too many of their connection.
+    pub requests_refused: u64,
+    /// Requests begun and answered with a failure.
     pub requests_failed: u64,
     /// Jobs refused because their queue was full, or answered `busy` in it at their deadline.
     pub jobs_refused: u64,

@@ -1,8 +1,9 @@
 //! The loop: one thread that owns every connection and never blocks but in [`Net::poll`].
 //!
 //! Each turn has the same phases: poll latches readiness and does no work; accept takes a bounded number
-//! of connections; collect hands results to sessions; expire looks at who is overdue; run gives each
-//! runnable connection a bounded piece of work, once.
+//! of connections; collect hands results to sessions; run gives each runnable connection a bounded piece
+//! of work, once; expire looks at who is overdue, which comes last so that nobody is blamed for what has
+//! arrived and was not looked at.
 //!
 //! Invariants: a socket is registered once, for both directions, and paused by not being run; a
 //! connection is in the run queue at most once, and is there whenever it could make progress; an idle
@@ -12,6 +13,8 @@ mod accept;
 mod calls;
 mod connection;
 mod counters;
+#[cfg(test)]
+pub(crate) mod inspect;
 pub mod mio_net;
 pub mod net;
 mod table;
@@ -23,10 +26,11 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::app::presence::Admission;
-use crate::clock::{Clock, Instant};
+use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{ConnId, Ticket};
 use crate::limits;
 use crate::session::{Ending, Rules, Step};
+use crate::throttle::Throttle;
 use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
 use calls::{Calls, Now};
@@ -68,7 +72,7 @@ pub struct Reactor<N: Net, J, C> {
     acceptor: Acceptor,
     runnable: VecDeque<ConnId>,
     stopping: bool,
-    http_line_logged: Option<Instant>,
+    http_lines: Throttle,
     events: Vec<Event>,
     completions: Vec<Completion>,
     chunk: Box<[u8]>,
@@ -88,7 +92,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             timers: Timers::default(),
             runnable: VecDeque::new(),
             stopping: false,
-            http_line_logged: None,
+            http_lines: Throttle::default(),
             events: Vec::new(),
             completions: Vec::new(),
             chunk: vec![0; limits::READ_CHUNK_BYTES].into(),
@@ -107,8 +111,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.events = events;
         self.accept(now);
         self.collect(now);
-        self.expire(now);
         self.run_queue(now);
+        self.expire(now);
         Ok(())
     }
 
@@ -218,10 +222,15 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             let Some(id) = self.runnable.pop_front() else { return };
             let Some(connection) = self.connections.get_mut(id) else { continue };
             connection.is_queued = false;
+            // Its clocks must not begin before its bytes came, which may be later than the turn did.
+            let now = Now { instant: self.clock.now(), ..now };
             let ran = match connection.phase {
                 Phase::Open => self.run(id, now),
                 Phase::Lingering { .. } => self.discard(id),
             };
+            if let Some(connection) = self.connections.get_mut(id) {
+                self.calls.counters.requests_refused += u64::from(connection.session.take_refused());
+            }
             match ran {
                 Ran::Waits => self.arm(id),
                 Ran::WantsMore => {
@@ -246,6 +255,13 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 return match connection.flush(&mut self.net, now.instant) {
                     Flushed::Broken => Ran::Over,
                     Flushed::All | Flushed::Some => Ran::WantsMore,
+                };
+            }
+            if connection.jobs >= limits::JOBS_PER_CONNECTION_MAX {
+                return match connection.flush(&mut self.net, now.instant) {
+                    Flushed::Broken => Ran::Over,
+                    // Each completion runs the connection again.
+                    Flushed::All | Flushed::Some => Ran::Waits,
                 };
             }
             let Connection { session, input, output, .. } = &mut *connection;
@@ -291,7 +307,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     }
                     let is_over = connection.end(&mut self.net, ending, now.instant);
                     if ending == Ending::HttpLine {
-                        log_http_line(&mut self.http_line_logged, now.instant);
+                        log_http_line(&mut self.http_lines, now.unix);
                     }
                     return if is_over { Ran::Over } else { Ran::WantsMore };
                 }
@@ -368,11 +384,12 @@ enum Ran {
     Over,
 }
 
-fn log_http_line(last: &mut Option<Instant>, now: Instant) {
-    if last.is_none_or(|last| now - last >= limits::HTTP_LINE_LOG_INTERVAL) {
-        *last = Some(now);
+fn log_http_line(http_lines: &mut Throttle, now: UnixSeconds) {
+    if let Some(held_back) = http_lines.pass(limits::HTTP_LINE_LOG_INTERVAL_S, now) {
         log::warn!(
-            "closed a raw JSON connection that sent a line of HTTP: is a browser or proxy made to talk to us?"
+            "closed {} connections of raw JSON that sent a line of HTTP: is a browser or proxy made to talk \
+             to us?",
+            1 + held_back
         );
     }
 }

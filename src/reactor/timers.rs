@@ -49,4 +49,10 @@ impl Timers {
         }
         self.armed.pop_first()
     }
+
+    /// How many are armed.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.armed.len()
+    }
 }

@@ -51,6 +51,8 @@ pub struct Session {
     /// Set once and for all: nothing is decoded any more.
     ending: Option<Ending>,
     next_slot: u64,
+    /// Messages answered with an error here, since somebody last asked.
+    refused: u32,
     /// The open request without an id; there is one at most.
     serial: Option<(Slot, Dialect)>,
     /// The open request after which nothing may be decoded yet.
@@ -182,6 +184,11 @@ impl Session {
         self.input_has_ended = true;
     }
 
+    /// Whether the client has said that it will send no more.
+    pub fn input_has_ended(&self) -> bool {
+        self.input_has_ended
+    }
+
     /// Begins no more requests; what is open is still answered.
     pub fn begin_drain(&mut self, input: &Buffer) {
         if self.ending.is_none() {
@@ -200,7 +207,7 @@ impl Session {
     pub fn deadline(&self, rules: &Rules) -> Option<Instant> {
         self.patience.deadline(|waiting| match waiting {
             Waiting::First => rules.first_request_timeout,
-            Waiting::Request => Some(rules.request_timeout),
+            Waiting::Request(_) => Some(rules.request_timeout),
             Waiting::Idle if self.is_authenticated => rules.idle_timeout_authenticated,
             Waiting::Idle => rules.idle_timeout_anonymous,
         })
@@ -212,16 +219,27 @@ impl Session {
             return false;
         }
         match self.patience.current() {
-            Some(Waiting::Request) => drop(self.end_with(Failure::TimedOut)),
+            Some(Waiting::Request(_)) => drop(self.end_with(Failure::TimedOut)),
             _ => self.ending = Some(Ending::Close),
         }
         self.patience.wait(None, now);
         true
     }
 
+    /// How many messages were answered with an error without being handed out, since the last call.
+    pub fn take_refused(&mut self) -> u32 {
+        std::mem::take(&mut self.refused)
+    }
+
     /// The requests that are handed out and not answered.
     pub fn open_slots(&self) -> impl Iterator<Item = Slot> + '_ {
         self.serial.iter().map(|(slot, _)| *slot).chain(self.named.keys().copied())
+    }
+
+    /// Bytes of replies that wait for a paged one.
+    #[cfg(test)]
+    pub(crate) fn deferred_len(&self) -> usize {
+        self.deferred.len()
     }
 
     fn step(&mut self, input: &mut Buffer, output: &mut Buffer, rules: &Rules) -> Step {
@@ -278,7 +296,6 @@ impl Session {
             Piece::Message(length) => {
                 let decoded = dialect::decode_json(&input.as_slice()[..length]);
                 input.consume(length);
-                self.patience.request_ended();
                 Ok(match decoded {
                     Ok(request) => Parked::Request(Box::new(request)),
                     Err(refusal) => Parked::Refusal(refusal),
@@ -317,13 +334,15 @@ impl Session {
     }
 
     /// Whether it is the turn of `parked`: requests without an id wait for each other, and so do those
-    /// that are answered in pages.
+    /// that are answered in pages. Barriers wait for these too: who asks must not change between pages.
     fn may_begin(&self, parked: &Parked) -> bool {
-        let (has_id, is_paged) = match parked {
-            Parked::Request(request) => (request.id.is_some(), request.name.is_paged()),
+        let (has_id, waits_for_pages) = match parked {
+            Parked::Request(request) => {
+                (request.id.is_some(), request.name.is_paged() || request.is_barrier())
+            }
             Parked::Refusal(refusal) => (refusal.id.is_some(), false),
         };
-        (has_id || self.serial.is_none()) && !(is_paged && self.paged.is_some())
+        (has_id || self.serial.is_none()) && !(waits_for_pages && self.paged.is_some())
     }
 
     fn begin(&mut self, mut request: Box<Request>, output: &mut Buffer, rules: &Rules) -> Option<Step> {
@@ -348,6 +367,7 @@ impl Session {
     }
 
     fn refuse(&mut self, refusal: Refusal, output: &mut Buffer) {
+        self.refused = self.refused.saturating_add(1);
         let answer = Answer::Failed(refusal.failure);
         self.reply(refusal.dialect, refusal.id.as_ref(), &answer, output);
     }
@@ -370,6 +390,10 @@ impl Session {
     }
 
     fn reply(&mut self, dialect: Dialect, id: Option<&RequestId>, answer: &Answer, output: &mut Buffer) {
+        if self.ending == Some(Ending::Abort) {
+            // Behind a part of an answer nothing can be told from it.
+            return;
+        }
         let output = if self.stream.is_some() { &mut self.deferred } else { output };
         output.append_with(|bytes| {
             dialect::encode_answer(dialect, id, answer, bytes);
@@ -406,10 +430,12 @@ impl Session {
     fn waiting(&self, input: &Buffer) -> Option<Waiting> {
         match &self.framing {
             Framing::Sniffing if input.as_slice().trim_ascii().is_empty() => Some(Waiting::First),
-            Framing::Sniffing => Some(Waiting::Request),
-            Framing::RawJson(framing) if framing.has_begun() => Some(Waiting::Request),
-            Framing::RawJson(_) if self.has_open() => None,
-            Framing::RawJson(_) => Some(Waiting::Idle),
+            Framing::Sniffing => Some(Waiting::Request(0)),
+            Framing::RawJson(framing) => match framing.unfinished() {
+                Some(number) => Some(Waiting::Request(number)),
+                None if self.has_open() => None,
+                None => Some(Waiting::Idle),
+            },
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Full, Job, RunId};
+use super::{Full, Job, Room, RunId};
 
 /// What the threads of one lane share.
 pub(super) struct LaneQueue {
@@ -67,10 +67,11 @@ impl LaneQueue {
     /// Queues `job`; true where a thread has to be started for it, which then counts as one already.
     pub(super) fn push(&self, job: Job) -> Result<bool, Full> {
         let mut state = self.lock();
-        if state.jobs.len() >= state.jobs_max {
-            return Err(Full);
+        match job.room {
+            Room::Reserved => state.jobs.push_front(job),
+            Room::Queue if state.jobs.len() >= state.jobs_max => return Err(Full),
+            Room::Queue => state.jobs.push_back(job),
         }
-        state.jobs.push_back(job);
         Ok(self.call_thread(&mut state))
     }
 
@@ -170,7 +171,7 @@ mod tests {
     fn job(number: u64) -> Job {
         let ticket = Ticket { conn: ConnId { index: 0, generation: 1 }, slot: Slot(number) };
         let task = Task::HashPassword { password: Secret::new("password") };
-        Job { key: JobKey { ticket, job: number }, task, state: Arc::default() }
+        Job { key: JobKey { ticket, job: number }, task, room: Room::Queue, state: Arc::default() }
     }
 
     fn take(lane: &LaneQueue, batch_max: usize) -> (RunId, Vec<u64>) {
@@ -189,6 +190,15 @@ mod tests {
         assert_eq!(take(&lane, 1).1, [1]);
         assert_eq!(lane.push(job(3)), Ok(false));
         assert_eq!(take(&lane, 9).1, [2, 3], "what waits together is taken together");
+    }
+
+    #[test]
+    fn the_rest_of_an_answer_has_room_in_a_full_queue_and_comes_first() {
+        let lane = LaneQueue::new(1, 1, 1);
+        assert_eq!(lane.push(job(1)), Ok(true));
+        assert_eq!(lane.push(Job { room: Room::Reserved, ..job(2) }), Ok(false));
+        assert_eq!(lane.push(job(3)), Err(Full));
+        assert_eq!(take(&lane, 9).1, [2, 1]);
     }
 
     #[test]

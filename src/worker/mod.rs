@@ -22,6 +22,8 @@ pub struct Job {
     pub key: JobKey,
     /// What to run.
     pub task: Task,
+    /// What room there has to be for it.
+    pub room: Room,
     /// Shared with whoever may give it up.
     pub state: Arc<JobState>,
 }
@@ -33,6 +35,16 @@ pub struct JobKey {
     pub ticket: Ticket,
     /// Counts all jobs.
     pub job: u64,
+}
+
+/// What room a job takes in its lane's queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// A place at the end, if there is one.
+    Queue,
+    /// A place at the front, whether or not the queue is full: half an answer is out already, and a client
+    /// that is told `busy` now would have it cut. A connection has one such job at most.
+    Reserved,
 }
 
 /// What came of a job.

@@ -230,7 +230,7 @@ mod tests {
     use crate::ids::{ConnId, Slot, Ticket, VmId};
     use crate::model::{Login, VmName};
     use crate::store::{Store, StoreError};
-    use crate::worker::{JobKey, JobState};
+    use crate::worker::{JobKey, JobState, Room};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;
@@ -264,7 +264,8 @@ mod tests {
         let ticket = Ticket { conn: ConnId { index: 0, generation: 1 }, slot: Slot(0) };
         let login = Login { id: VmId(1), epoch: 0, name: VmName::stored("a") };
         let task = Task::ListPage { login, page: PageRequest::Vms { after: VmId(0) } };
-        Job { key: JobKey { ticket, job: number }, task, state: Arc::<JobState>::default() }
+        let key = JobKey { ticket, job: number };
+        Job { key, task, room: Room::Queue, state: Arc::<JobState>::default() }
     }
 
     fn result(pool: &mut Pool, woken: &Receiver<()>) -> Result<Done, TaskError> {

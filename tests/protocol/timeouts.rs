@@ -157,6 +157,7 @@ fn while_the_daemon_works_no_time_runs() {
     }
     let mut second = daemon.client();
     daemon.wait_in_flight(3);
+    daemon.wait_for_counter("auth_threads", |threads| threads == 1);
     second.send(&format!("{}{{\"command\":", registration("b", &[])));
     let start = Instant::now();
     assert_eq!(second.reply()["data"], json!({"auth_id": "b"}));
