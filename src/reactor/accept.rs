@@ -19,6 +19,8 @@ pub(super) struct Acceptor {
     /// Latched, one for each listener.
     acceptable: Vec<bool>,
     pause: Option<Pause>,
+    /// The timer that ends a pause is armed: there is one at most, however often accepting fails.
+    retry_is_armed: bool,
     connections_max: usize,
     /// Where the next round begins, so that no listener starves another.
     next: usize,
@@ -39,7 +41,14 @@ impl Acceptor {
     pub(super) fn new(listeners: usize, connections_max: usize) -> Acceptor {
         // Worth a try: what came before the registration made no event of its own.
         let acceptable = vec![true; listeners];
-        Acceptor { acceptable, pause: None, connections_max, next: 0, silent: VecDeque::new() }
+        Acceptor {
+            acceptable,
+            pause: None,
+            retry_is_armed: false,
+            connections_max,
+            next: 0,
+            silent: VecDeque::new(),
+        }
     }
 
     pub(super) fn latch(&mut self, listener: usize) {
@@ -60,6 +69,7 @@ impl Acceptor {
 
     /// Some time has passed since descriptors ran out.
     pub(super) fn retry(&mut self) {
+        self.retry_is_armed = false;
         self.pause = self.pause.filter(|pause| *pause != Pause::Exhausted);
     }
 
@@ -139,7 +149,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             _ => {
                 self.calls.counters.accept_errors += 1;
                 self.acceptor.pause = Some(Pause::Exhausted);
-                self.timers.arm(now.instant + limits::ACCEPT_RETRY, Timer::Accept);
+                if !std::mem::replace(&mut self.acceptor.retry_is_armed, true) {
+                    self.timers.arm(now.instant + limits::ACCEPT_RETRY, Timer::Accept);
+                }
                 log::warn!("accepting connections failed, trying again soon: {error}");
             }
         }
