@@ -23,6 +23,8 @@ pub(super) struct Client {
     pub(super) wire: Option<usize>,
     plan: VecDeque<Act>,
     outgoing: VecDeque<u8>,
+    /// Percent of requests that wait for the next one, to be sent together.
+    corked_percent: usize,
     /// Nothing is done before, reading aside.
     rests_until: Instant,
     reading: Reading,
@@ -70,13 +72,14 @@ struct Expected {
 }
 
 impl Client {
-    pub(super) fn new(number: usize, listener: usize, plan: VecDeque<Act>) -> Client {
+    pub(super) fn new(number: usize, listener: usize, corked_percent: usize, plan: VecDeque<Act>) -> Client {
         Client {
             number,
             listener,
             wire: None,
             plan,
             outgoing: VecDeque::new(),
+            corked_percent,
             rests_until: Instant::ORIGIN,
             reading: Reading::Eager,
             reads_next: None,
@@ -366,7 +369,7 @@ impl Client {
             if world.now < self.rests_until {
                 return Some(self.rests_until);
             }
-            if !self.outgoing.is_empty() {
+            if !self.outgoing.is_empty() && !self.waits_for_more(world) {
                 if !world.wires[wire].is_writable_by_client() {
                     return Some(world.now + FULL_PAUSE);
                 }
@@ -378,6 +381,12 @@ impl Client {
                 Act::Ask { what, is_named } => self.ask(what, is_named, world),
                 Act::Choose { is_named } => {
                     if let Some(what) = self.choose(world) {
+                        self.ask(what, is_named, world);
+                    }
+                }
+                Act::Update { is_named } => {
+                    if self.is_login_certain() {
+                        let what = What::Update { ram: world.herd.new_ram(), token: None };
                         self.ask(what, is_named, world);
                     }
                 }
@@ -418,6 +427,27 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Whether it is known in whose name the next request is made.
+    fn is_login_certain(&self) -> bool {
+        self.auths.len() == self.barriers + 1 && self.auths.last() != Some(&Auth::Unsure)
+    }
+
+    /// Whether what is to be sent waits for the next request.
+    fn waits_for_more(&self, world: &mut World) -> bool {
+        let says_more = matches!(
+            self.plan.front(),
+            Some(
+                Act::Update { .. }
+                    | Act::Ask { .. }
+                    | Act::Choose { .. }
+                    | Act::Expect(_)
+                    | Act::Send(_)
+                    | Act::SendHttp(_)
+            )
+        );
+        says_more && self.outgoing.len() < CORKED_BYTES_MAX && world.random.chance(self.corked_percent)
     }
 
     fn send(&mut self, wire: usize, world: &mut World) {
@@ -521,9 +551,7 @@ impl Client {
             }
             9..=11 => What::List { list: random.pick(&super::request::LISTS), token },
             // The model of memory follows updates only where it knows whose they are.
-            12..=14
-                if token.is_some() || self.is_owed_nothing() && self.auths.last() != Some(&Auth::Unsure) =>
-            {
+            12..=14 if token.is_some() || self.is_login_certain() => {
                 What::Update { ram: herd.new_ram(), token }
             }
             15 => What::Logout { token },
@@ -566,6 +594,8 @@ fn auth_after(what: &What, before: Auth, said: &Said, world: &World) -> Auth {
 
 /// Barriers after which a client logs in no more, so that no token is pushed out by others.
 const ISSUED_MAX: usize = limits::TOKENS_PER_CONNECTION_MAX;
+/// No client keeps more to itself.
+const CORKED_BYTES_MAX: usize = 60_000;
 /// Between a change of mind and the next look.
 const GLANCE: Duration = Duration::from_micros(10);
 /// How long a client that finds the network full waits before it tries again.
