@@ -58,6 +58,10 @@ impl Net for FakeNet {
                     return Ok(());
                 }
             };
+            if world.random.chance(1) {
+                // Interrupted, or woken for nothing.
+                return Ok(());
+            }
             world.now = next.max(world.now);
         }
         world.fail("clients act and act, and the server has nothing to do".to_owned());
@@ -99,8 +103,13 @@ impl Net for FakeNet {
 
     fn register(&mut self, socket: &mut FakeSocket, id: ConnId) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
-        let wire = socket.wire;
+        let (wire, refused_percent) = (socket.wire, world.weather.aborted_percent / 4);
         world.log(|| format!("wire {wire} is connection {id}"));
+        if world.random.chance(refused_percent) {
+            world.wires[wire].fail();
+            world.notify(wire);
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         if world.wires[wire].id.replace(id).is_some() {
             world.fail(format!("wire {wire} is registered twice"));
         }
