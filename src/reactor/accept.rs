@@ -20,6 +20,8 @@ pub(super) struct Acceptor {
     /// Latched, one for each listener.
     acceptable: Vec<bool>,
     pause: Option<Pause>,
+    /// The timer that ends a pause is armed: there is one at most, however often accepting fails.
+    retry_is_armed: bool,
     connections_max: usize,
     /// Where the next round begins, so that no listener starves another.
     next: usize,
@@ -44,6 +46,7 @@ impl Acceptor {
         Acceptor {
             acceptable,
             pause: None,
+            retry_is_armed: false,
             connections_max,
             next: 0,
             silent: VecDeque::new(),
@@ -69,6 +72,7 @@ impl Acceptor {
 
     /// Some time has passed since descriptors ran out.
     pub(super) fn retry(&mut self) {
+        self.retry_is_armed = false;
         self.pause = self.pause.filter(|pause| *pause != Pause::Exhausted);
     }
 
@@ -153,7 +157,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             _ => {
                 self.calls.counters.accept_errors += 1;
                 self.acceptor.pause = Some(Pause::Exhausted);
-                self.timers.arm(now.instant + limits::ACCEPT_RETRY, Timer::Accept);
+                if !std::mem::replace(&mut self.acceptor.retry_is_armed, true) {
+                    self.timers.arm(now.instant + limits::ACCEPT_RETRY, Timer::Accept);
+                }
                 if self.acceptor.troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
                     log::warn!("accepting connections failed, trying again soon: {error}");
                 }

@@ -6,10 +6,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::judge::{Auth, Judge};
+use super::ledger::Ledger;
 use super::plan::Act;
-use super::reply::{Reply, Said};
-use super::request::{Bad, LastWords, What};
+use super::request::{Bad, LISTS, What};
 use super::wire::Received;
 use super::world::World;
 use crate::clock::Instant;
@@ -23,24 +22,17 @@ pub(super) struct Client {
     pub(super) wire: Option<usize>,
     plan: VecDeque<Act>,
     outgoing: VecDeque<u8>,
+    /// Percent of requests that wait for the next one, to be sent together.
+    corked_percent: usize,
     /// Nothing is done before, reading aside.
     rests_until: Instant,
     reading: Reading,
     reads_next: Option<Instant>,
     line: Vec<u8>,
-    serial: VecDeque<Expected>,
-    named: Vec<(String, Expected)>,
-    barriers: usize,
-    /// In whose name requests are made after so many barriers.
-    auths: Vec<Auth>,
-    /// Tokens issued on this connection: a logout ends them.
-    issued: Vec<usize>,
-    /// Tokens that were shown on it: a logout may end them.
-    shown: Vec<usize>,
+    ledger: Ledger,
     marks: u64,
     /// When the server has to end it, or since when it may.
     doom: Option<Doom>,
-    has_last_words: bool,
     /// A line of HTTP was sent: the end comes without a word.
     pub(super) has_sent_http: bool,
     /// When something was last sent or received.
@@ -63,33 +55,22 @@ struct Doom {
     after: Duration,
 }
 
-struct Expected {
-    what: What,
-    sent: Instant,
-    barriers_before: usize,
-}
-
 impl Client {
-    pub(super) fn new(number: usize, listener: usize, plan: VecDeque<Act>) -> Client {
+    pub(super) fn new(number: usize, listener: usize, corked_percent: usize, plan: VecDeque<Act>) -> Client {
         Client {
             number,
             listener,
             wire: None,
             plan,
             outgoing: VecDeque::new(),
+            corked_percent,
             rests_until: Instant::ORIGIN,
             reading: Reading::Eager,
             reads_next: None,
             line: Vec::new(),
-            serial: VecDeque::new(),
-            named: Vec::new(),
-            barriers: 0,
-            auths: vec![Auth::Anonymous],
-            issued: Vec::new(),
-            shown: Vec::new(),
+            ledger: Ledger::new(number, listener),
             marks: number as u64 * 1_000_000,
             doom: None,
-            has_last_words: false,
             has_sent_http: false,
             moved: Instant::ORIGIN,
             is_done: false,
@@ -116,11 +97,6 @@ impl Client {
         Ok([goes_on, self.reads_next].into_iter().flatten().min())
     }
 
-    /// Whether everything it is owed has come.
-    pub(super) fn is_owed_nothing(&self) -> bool {
-        self.serial.is_empty() && self.named.is_empty()
-    }
-
     /// What is wrong with the time, if anything: the server keeps it waiting, or lets it live too long.
     pub(super) fn check_time(&self, world: &World) -> Result<(), String> {
         let Some(wire) = self.wire.map(|wire| &world.wires[wire]) else { return Ok(()) };
@@ -133,7 +109,8 @@ impl Client {
         {
             return Err("it lives longer than it may".to_owned());
         }
-        let waits = !self.is_owed_nothing() && self.outgoing.is_empty() && self.reading == Reading::Eager;
+        let waits =
+            !self.ledger.is_owed_nothing() && self.outgoing.is_empty() && self.reading == Reading::Eager;
         if waits && self.doom.is_none() && world.now > self.moved.max(accepted) + REPLY_WITHIN {
             return Err("no reply comes".to_owned());
         }
@@ -142,13 +119,8 @@ impl Client {
 
     /// What it waits for, for people.
     pub(super) fn describe(&self) -> String {
-        let serial: Vec<_> = self.serial.iter().take(3).map(|expected| &expected.what).collect();
-        let named: Vec<_> = self.named.iter().take(3).map(|(id, expected)| (id, &expected.what)).collect();
-        let (owed, next) = (self.serial.len() + self.named.len(), self.plan.front());
-        format!(
-            "client {}: {owed} replies due {serial:?} {named:?}, next {next:?}, {:?}",
-            self.number, self.reading
-        )
+        let (due, next) = (self.ledger.describe(), self.plan.front());
+        format!("client {}: {due}, next {next:?}, {:?}", self.number, self.reading)
     }
 
     fn connect(&mut self, world: &mut World) -> usize {
@@ -172,7 +144,7 @@ impl Client {
         loop {
             match world.wires[wire].receive(count) {
                 Received::Nothing => return Ok(()),
-                Received::Bytes(bytes) => self.take(&bytes, world)?,
+                Received::Bytes(bytes) => self.take(&bytes, world.wires[wire].port, world)?,
                 Received::End => return self.end(wire, false, world),
                 Received::Reset => return self.end(wire, true, world),
             }
@@ -183,133 +155,20 @@ impl Client {
         }
     }
 
-    fn take(&mut self, bytes: &[u8], world: &mut World) -> Result<(), String> {
+    fn take(&mut self, bytes: &[u8], port: u16, world: &mut World) -> Result<(), String> {
         self.moved = world.now;
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(part);
             if part.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.line);
                 let line = &line[..line.len() - 1];
-                self.take_reply(line, world).map_err(|error| {
+                self.ledger.take(line, port, world).map_err(|error| {
                     let shown = String::from_utf8_lossy(&line[..line.len().min(300)]).into_owned();
                     format!("client {}: {error}: {shown}", self.number)
                 })?;
             }
         }
         Ok(())
-    }
-
-    fn take_reply(&mut self, line: &[u8], world: &mut World) -> Result<(), String> {
-        if self.has_last_words {
-            return Err("something comes after the last words".to_owned());
-        }
-        let reply = Reply::read(line)?;
-        world.log(|| {
-            format!("client {} gets {}", self.number, String::from_utf8_lossy(&line[..line.len().min(160)]))
-        });
-        let expected = match &reply.id {
-            None => {
-                let expected = self.serial.pop_front().ok_or("a reply that nobody has asked for")?;
-                self.check(&expected, &reply, world)
-                    .map_err(|error| format!("{error}, {:?}", expected.what))?;
-                expected
-            }
-            Some(id) => {
-                let mut wrong = "a reply with an id that nobody has sent".to_owned();
-                let found = (0..self.named.len()).find(|at| {
-                    let (known, expected) = &self.named[*at];
-                    known == id
-                        && match self.check(expected, &reply, world) {
-                            Ok(()) => true,
-                            Err(error) => {
-                                wrong = format!("{error}, {:?}", expected.what);
-                                false
-                            }
-                        }
-                });
-                self.named.remove(found.ok_or(wrong)?).1
-            }
-        };
-        self.learn(expected, &reply, world);
-        Ok(())
-    }
-
-    fn check(&self, expected: &Expected, reply: &Reply, world: &World) -> Result<(), String> {
-        if let (What::LastWords(LastWords::TimedOut), Some(doom)) = (&expected.what, self.doom)
-            && world.now < doom.since + doom.after
-        {
-            return Err("a request is given up too early".to_owned());
-        }
-        let auth = *self.auths.get(expected.barriers_before).ok_or("it overtakes a barrier")?;
-        let judge = Judge {
-            weather: &world.weather,
-            herd: &world.herd,
-            client: self.number,
-            port: self.wire.map_or(0, |wire| world.wires[wire].port),
-            listener: self.listener,
-            client_of_port: &|port| world.client_of_port(port),
-            auth,
-            sent: expected.sent,
-        };
-        judge.check(&expected.what, reply)
-    }
-
-    /// Remembers what the reply has told.
-    fn learn(&mut self, expected: Expected, reply: &Reply, world: &mut World) {
-        let before = self.auths[expected.barriers_before];
-        let herd = &mut world.herd;
-        let is_success = reply.said == Said::Success;
-        match expected.what {
-            What::Register { vm } => {
-                let vm = &mut herd.vms[vm];
-                let is_open = reply.said == Said::OutcomeUnknown;
-                vm.may_exist -= usize::from(!is_open);
-                if is_success || reply.said == Said::AlreadyRegistered {
-                    vm.exists_since.get_or_insert(world.now);
-                }
-            }
-            What::Authenticate { vm, .. } if is_success => {
-                let may_be_ended = self.waits_for_logout();
-                let text = reply.data["token"].as_str().unwrap_or_default().to_owned();
-                let may_be_ended = may_be_ended || herd.vms[vm].is_disturbed;
-                herd.tokens.push(super::herd::HerdToken { text, vm, may_be_ended, ended_since: None });
-                self.issued.push(herd.tokens.len() - 1);
-            }
-            What::Update { ram, token } => {
-                let vm = match (token, before) {
-                    (Some(token), _) => Some(herd.tokens[token].vm),
-                    (None, Auth::As(vm)) => Some(vm),
-                    _ => None,
-                };
-                if let Some(vm) = vm {
-                    let vm = &mut herd.vms[vm];
-                    match reply.said {
-                        Said::Success => vm.end_update(Some(ram)),
-                        Said::OutcomeUnknown => {}
-                        _ => {
-                            vm.end_update(None);
-                            vm.rams.remove(&ram);
-                        }
-                    }
-                }
-            }
-            What::Logout { token } if is_success => {
-                for token in self.issued.drain(..).chain(token) {
-                    herd.tokens[token].ended_since.get_or_insert(world.now);
-                }
-            }
-            What::LastWords(_) => self.has_last_words = true,
-            _ => {}
-        }
-        if expected.what.is_barrier() {
-            let after = auth_after(&expected.what, before, &reply.said, world);
-            self.auths.push(after);
-        }
-    }
-
-    fn waits_for_logout(&self) -> bool {
-        let mut expected = self.serial.iter().chain(self.named.iter().map(|(_, expected)| expected));
-        expected.any(|expected| matches!(expected.what, What::Logout { .. }))
     }
 
     /// The connection has ended: was there a reason, and has everything come?
@@ -325,7 +184,8 @@ impl Client {
             .stopped
             .is_some_and(|stopped| wire.closed.is_some_and(|at| at >= stopped + world.weather.grace));
         let has_stalled = wire.stalled_since.is_some_and(|since| closed >= since + limits::WRITE_TIMEOUT);
-        if was_cut || has_stalled || self.may_be_broken_off(world) {
+        let is_torn = !self.line.is_empty() || wire.lost > 0;
+        if was_cut || has_stalled || is_torn && self.may_be_broken_off(world) {
             return Ok(());
         }
         if !self.line.is_empty() {
@@ -338,12 +198,12 @@ impl Client {
         if wire.lost > 0 && !has_lingered {
             return Err(format!("client {}: a reset overtook its replies", self.number));
         }
-        let has_all = self.is_owed_nothing();
+        let has_all = self.ledger.is_owed_nothing();
         let accepted = wire.accepted.unwrap_or(closed);
         let is_over_time =
             self.doom.is_some_and(|doom| closed + SLACK >= doom.since.max(accepted) + doom.after);
         let was_evicted = wire.inbound_total == 0 && world.weather.connections_max < world.weather.clients;
-        let is_explained = self.has_last_words
+        let is_explained = self.ledger.has_last_words
             || world.stopped.is_some()
             || was_evicted
             || has_all && (is_over_time || self.has_sent_http || wire.client_has_finished());
@@ -354,8 +214,7 @@ impl Client {
     fn may_be_broken_off(&self, world: &World) -> bool {
         let weather = &world.weather;
         let may_fail = weather.is_failure_possible() || weather.is_busy_possible() || weather.operator_acts;
-        let mut expected = self.serial.iter().chain(self.named.iter().map(|(_, expected)| expected));
-        weather.big_herd && may_fail && expected.any(|expected| matches!(expected.what, What::List { .. }))
+        weather.big_herd && may_fail && self.ledger.waits_for_list()
     }
 
     // ── What goes ──
@@ -366,7 +225,7 @@ impl Client {
             if world.now < self.rests_until {
                 return Some(self.rests_until);
             }
-            if !self.outgoing.is_empty() {
+            if !self.outgoing.is_empty() && !self.waits_for_more(world) {
                 if !world.wires[wire].is_writable_by_client() {
                     return Some(world.now + FULL_PAUSE);
                 }
@@ -381,15 +240,24 @@ impl Client {
                         self.ask(what, is_named, world);
                     }
                 }
+                Act::Update { is_named } => {
+                    if self.ledger.is_login_certain() {
+                        let what = What::Update { ram: world.herd.new_ram(), token: None };
+                        self.ask(what, is_named, world);
+                    }
+                }
                 Act::Send(bytes) => self.outgoing.extend(bytes),
                 Act::SendHttp(bytes) => {
                     self.has_sent_http = true;
                     self.outgoing.extend(bytes);
                 }
-                Act::Expect(what) => self.expect(what, None, world),
-                Act::Doom(after) => self.doom = Some(Doom { since: world.now, after }),
+                Act::Expect(what) => self.ledger.expect(what, None, world),
+                Act::Doom(after) => {
+                    self.doom = Some(Doom { since: world.now, after });
+                    self.ledger.timed_out_from = Some(world.now + after);
+                }
                 Act::Pause(pause) => self.rests_until = world.now + pause,
-                Act::Await if self.is_owed_nothing() => {}
+                Act::Await if self.ledger.is_owed_nothing() => {}
                 Act::Await => {
                     self.plan.push_front(act);
                     return None;
@@ -420,6 +288,22 @@ impl Client {
         }
     }
 
+    /// Whether what is to be sent waits for the next request.
+    fn waits_for_more(&self, world: &mut World) -> bool {
+        let says_more = matches!(
+            self.plan.front(),
+            Some(
+                Act::Update { .. }
+                    | Act::Ask { .. }
+                    | Act::Choose { .. }
+                    | Act::Expect(_)
+                    | Act::Send(_)
+                    | Act::SendHttp(_)
+            )
+        );
+        says_more && self.outgoing.len() < CORKED_BYTES_MAX && world.random.chance(self.corked_percent)
+    }
+
     fn send(&mut self, wire: usize, world: &mut World) {
         let count = if world.random.chance(50) {
             self.outgoing.len()
@@ -442,63 +326,17 @@ impl Client {
         if world.random.chance(60) {
             self.outgoing.extend(world.random.pick(&["\n", " ", "\r\n", "  \t\n"]).bytes());
         }
-        self.foresee(&what, world);
-        self.expect(what, id, world);
-    }
-
-    fn expect(&mut self, what: What, id: Option<String>, world: &World) {
-        let expected = Expected { sent: world.now, barriers_before: self.barriers, what };
-        self.barriers += usize::from(expected.what.is_barrier());
-        match id {
-            Some(id) => self.named.push((id, expected)),
-            None => self.serial.push_back(expected),
-        }
-    }
-
-    /// What the request may do from now on.
-    fn foresee(&mut self, what: &What, world: &mut World) {
-        let herd = &mut world.herd;
-        match what {
-            What::Register { vm } => herd.vms[*vm].may_exist += 1,
-            What::Authenticate { vm, is_right: true } => drop(herd.vms[*vm].suitors.insert(self.number)),
-            What::Update { ram, token } => {
-                // Whose memory it is depends on replies that have not come: it may be anybody's.
-                let vm = token.map(|token| herd.tokens[token].vm);
-                let vms = herd.vms.iter_mut().enumerate();
-                for (_, vm) in vms.filter(|(at, _)| vm.is_none_or(|vm| vm == *at)) {
-                    vm.rams_ever.insert(*ram);
-                    vm.rams.insert(*ram);
-                }
-                let of_login = match self.auths.last() {
-                    Some(Auth::As(vm)) => Some(*vm),
-                    _ => None,
-                };
-                if let Some(vm) = vm.or(of_login) {
-                    herd.vms[vm].begin_update();
-                }
-            }
-            What::Logout { token } => {
-                for token in self.issued.iter().chain(&self.shown).chain(token) {
-                    herd.tokens[*token].may_be_ended = true;
-                }
-            }
-            _ => {}
-        }
-        if let Some(token) = what.token() {
-            let vm = herd.tokens[token].vm;
-            herd.vms[vm].suitors.insert(self.number);
-            self.shown.push(token);
-        }
+        self.ledger.foresee(&what, world);
+        self.ledger.expect(what, id, world);
     }
 
     /// A name for a request; sometimes one that another request like it has.
     fn new_id(&mut self, what: &What, world: &mut World) -> String {
         self.marks += 1;
-        if let Some((id, other)) = self.named.last()
-            && *what == other.what
+        if let Some(id) = self.ledger.id_of_last(what)
             && world.random.chance(10)
         {
-            return id.clone();
+            return id;
         }
         if world.random.chance(50) { format!("\"c{}\"", self.marks) } else { self.marks.to_string() }
     }
@@ -514,16 +352,14 @@ impl Client {
         Some(match random.between(0, 19) {
             0..=3 => What::Ping,
             4 | 5 => What::Register { vm: *own.first()? },
-            6..=8 if self.barriers < ISSUED_MAX => {
+            6..=8 if self.ledger.barriers < ISSUED_MAX => {
                 let any = random.between(0, herd.vms.len() - 1);
                 let vm = if random.chance(60) { own.first().copied().unwrap_or(any) } else { any };
                 What::Authenticate { vm, is_right: random.chance(80) }
             }
-            9..=11 => What::List { list: random.pick(&super::request::LISTS), token },
+            9..=11 => What::List { list: random.pick(&LISTS), token },
             // The model of memory follows updates only where it knows whose they are.
-            12..=14
-                if token.is_some() || self.is_owed_nothing() && self.auths.last() != Some(&Auth::Unsure) =>
-            {
+            12..=14 if token.is_some() || self.ledger.is_login_certain() => {
                 What::Update { ram: herd.new_ram(), token }
             }
             15 => What::Logout { token },
@@ -536,36 +372,10 @@ impl Client {
     }
 }
 
-/// In whose name the connection asks after a barrier.
-fn auth_after(what: &What, before: Auth, said: &Said, world: &World) -> Auth {
-    let vm_of = |token: &usize| world.herd.tokens[*token].vm;
-    match (what, said) {
-        (What::Authenticate { vm, .. }, Said::Success) => Auth::As(*vm),
-        // Refused before anybody looked at it, or begun and failed.
-        (What::Authenticate { .. }, Said::Busy)
-            if before != Auth::Anonymous && world.weather.has_few_requests() =>
-        {
-            Auth::Unsure
-        }
-        (What::Authenticate { .. }, _) => Auth::Anonymous,
-        (What::Register { .. } | What::Bad(_), _) => before,
-        (What::Logout { .. }, Said::Success) => Auth::Anonymous,
-        (_, Said::InvalidToken | Said::TokenOfAnotherVm) => before,
-        (What::List { token, .. } | What::Update { token, .. } | What::Logout { token }, said) => {
-            match (token.as_ref().map(vm_of), said) {
-                (None, Said::AuthenticationRequired) if before != Auth::Anonymous => Auth::Unsure,
-                (None, _) => before,
-                (Some(vm), Said::Success) => Auth::As(vm),
-                (Some(vm), _) if before == Auth::As(vm) => before,
-                (Some(_), _) => Auth::Unsure,
-            }
-        }
-        _ => before,
-    }
-}
-
 /// Barriers after which a client logs in no more, so that no token is pushed out by others.
 const ISSUED_MAX: usize = limits::TOKENS_PER_CONNECTION_MAX;
+/// No client keeps more to itself.
+const CORKED_BYTES_MAX: usize = 60_000;
 /// Between a change of mind and the next look.
 const GLANCE: Duration = Duration::from_micros(10);
 /// How long a client that finds the network full waits before it tries again.

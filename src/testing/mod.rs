@@ -8,6 +8,7 @@ mod client;
 mod herd;
 mod jobs;
 mod judge;
+mod ledger;
 mod net;
 mod plan;
 mod random;

@@ -42,7 +42,7 @@ impl Net for FakeNet {
         let pause = world.random.micros(1, 300);
         world.now = world.now + pause;
         let deadline = timeout.map(|timeout| world.now + timeout);
-        loop {
+        for _ in 0..LOOKS_MAX {
             world.happen();
             let must_stop = world.stop_at.is_some_and(|at| at <= world.now) && world.stopped.is_none();
             if take_events(&mut world, events) || must_stop || world.failure.is_some() {
@@ -58,8 +58,14 @@ impl Net for FakeNet {
                     return Ok(());
                 }
             };
+            if world.random.chance(1) {
+                // Interrupted, or woken for nothing.
+                return Ok(());
+            }
             world.now = next.max(world.now);
         }
+        world.fail("clients act and act, and the server has nothing to do".to_owned());
+        Ok(())
     }
 
     fn listener_count(&self) -> usize {
@@ -97,8 +103,13 @@ impl Net for FakeNet {
 
     fn register(&mut self, socket: &mut FakeSocket, id: ConnId) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
-        let wire = socket.wire;
+        let (wire, refused_percent) = (socket.wire, world.weather.aborted_percent / 4);
         world.log(|| format!("wire {wire} is connection {id}"));
+        if world.random.chance(refused_percent) {
+            world.wires[wire].fail();
+            world.notify(wire);
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         if world.wires[wire].id.replace(id).is_some() {
             world.fail(format!("wire {wire} is registered twice"));
         }
@@ -239,6 +250,9 @@ fn add_noise(world: &mut World, events: &mut Vec<Event>) {
     }
 }
 
+/// Moments in which something happens that makes no event, one after the other: a client that sends
+/// slowly into a full network for all its time has fewer.
+const LOOKS_MAX: usize = 20_000;
 /// Linux' number for "too many open files".
 fn libc_emfile() -> i32 {
     24

@@ -22,6 +22,10 @@ pub(super) enum Act {
     Choose {
         is_named: bool,
     },
+    /// Changes the memory of the VM that is logged in, if that is certain.
+    Update {
+        is_named: bool,
+    },
     /// Sends bytes that nothing is owed for.
     Send(Vec<u8>),
     /// As `Send`; the server has to end the connection for it.
@@ -47,6 +51,9 @@ pub(super) enum Act {
 
 /// Makes the plan of client `number`.
 pub(super) fn plan(number: usize, weather: &Weather, random: &mut Random, herd: &mut Herd) -> VecDeque<Act> {
+    if weather.big_herd && random.chance(40) {
+        return pager(random, herd).into();
+    }
     match random.between(0, 27) {
         0..=7 => talker(number, random, herd),
         8..=10 => flood(random),
@@ -85,6 +92,26 @@ fn talker(number: usize, random: &mut Random, herd: &mut Herd) -> Vec<Act> {
         }
         if random.chance(3) && plan.len() > 3 {
             plan.push(ask(What::Bad(Bad::Stray)));
+        }
+    }
+    plan.extend(ending(random));
+    plan
+}
+
+/// Lists of several pages, and a lot that is done meanwhile.
+fn pager(random: &mut Random, herd: &Herd) -> Vec<Act> {
+    let vm = random.between(0, herd.vms.len().min(2) - 1);
+    let mut plan = vec![ask(What::Authenticate { vm, is_right: true }), Act::Await, reading(random)];
+    for _ in 0..random.between(1, 3) {
+        let list = random.pick(&["all_vms", "all_disks"]);
+        plan.push(Act::Ask { what: What::List { list, token: None }, is_named: random.chance(80) });
+        plan.extend((0..random.between(0, 10)).map(|_| match random.chance(80) {
+            true => Act::Update { is_named: true },
+            false => Act::Ask { what: What::Ping, is_named: random.chance(50) },
+        }));
+        if random.chance(20) {
+            plan.push(Act::Ask { what: What::Logout { token: None }, is_named: true });
+            break;
         }
     }
     plan.extend(ending(random));

@@ -74,7 +74,8 @@ impl Weather {
         let [held_percent, broken_percent, aborted_percent] = [maybe(30), maybe(30), maybe(20)];
         let [full_percent, stuck_percent, failed_percent, doubled_percent] =
             [maybe(20), maybe(8), maybe(15), maybe(30)];
-        Weather {
+        let is_calm = random.chance(30);
+        let weather = Weather {
             short_percent,
             refused_percent,
             spurious_percent,
@@ -93,7 +94,7 @@ impl Weather {
             threads: random.between(1, 3),
             clock_jumps: random.chance(20),
             operator_acts: random.chance(30),
-            big_herd: random.chance(12),
+            big_herd: random.chance(20),
             stop_after: random.chance(40).then(|| random.micros(1_000, 15_000_000)),
             grace: random.pick(&[Duration::from_millis(300), limits::STOP_GRACE]),
             connections_max: random.pick(&[2, 4, 6, 64, 64, 64]),
@@ -102,6 +103,19 @@ impl Weather {
             anonymous_bytes_max: random.pick(&[2048, 20_000]),
             idle_authenticated: random.chance(50).then(|| Duration::from_secs(7200)),
             clients: random.between(3, 12),
+        };
+        if is_calm { weather.with_good_workers() } else { weather }
+    }
+
+    /// The same with workers that are in time and never fail.
+    fn with_good_workers(self) -> Weather {
+        Weather {
+            job_micros_max: self.job_micros_max.min(50_000),
+            full_percent: 0,
+            stuck_percent: 0,
+            failed_percent: 0,
+            queue_max: 1000,
+            ..self
         }
     }
 

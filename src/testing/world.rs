@@ -107,7 +107,8 @@ impl World {
         };
         for (number, plan) in plans.into_iter().enumerate() {
             let listener = usize::from(world.random.chance(10));
-            world.clients.push(Some(Client::new(number, listener, plan)));
+            let corked_percent = world.random.pick(&[0, 50, 90, 100]);
+            world.clients.push(Some(Client::new(number, listener, corked_percent, plan)));
             let arrival = world.random.mostly_few(0, 5_000_000);
             world.wakes.push(Some(start + Duration::from_micros(arrival as u64)));
         }
