@@ -209,6 +209,19 @@ pub const LISTENERS_MAX: usize = 64;
 /// Bytes of a unix socket's path: what the system's address has room for, less the final zero.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 
+/// Bytes of a settings file, and of a file with a store's URL: a thousand times what all settings take.
+pub const SETTINGS_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How long reading the settings again waits until the reactor has taken them: it takes turns of far less.
+pub const RELOAD_WAIT: Duration = Duration::from_secs(2);
+/// How long the service manager may take for each message but a sign of life.
+pub const NOTIFY_WAIT: Duration = Duration::from_secs(1);
+/// How long `vmherd stats` waits for the daemon to take its request, and for each part of the answer.
+pub const STATS_WAIT: Duration = Duration::from_secs(5);
+/// Bytes of the answer that `vmherd stats` reads: some hundred counters have a few thousand.
+pub const STATS_BYTES_MAX: u64 = 1 << 20;
+/// Listeners that are taken from whoever started the process: as many as there may be of all kinds.
+pub const INHERITED_MAX: usize = LISTENERS_MAX - 1;
+
 // ── What settings may say ────────────────────────────────────────────────────────────────────────
 
 /// The shortest timeout: a shorter one ends before the network answers.
