@@ -22,6 +22,11 @@ pub(super) fn check_listeners(config: &Config, origin: &str) -> Result<(), Confi
         if is_repeated && !address.has_any_port() {
             return Err(ConfigError::Value(format!("{origin}: {address} stands there twice")));
         }
+        if *address == ListenAddress::Unix(config.state_dir.join(SOCKET_NAME)) {
+            return Err(ConfigError::Value(format!(
+                "{origin}: {address} is the daemon's own socket, which is always there; leave it out"
+            )));
+        }
         if !address.is_local() && !config.is_plaintext_allowed {
             return Err(ConfigError::Value(plaintext_refusal(address, origin)));
         }

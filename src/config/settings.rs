@@ -189,7 +189,7 @@ pub(super) static SETTINGS: [Setting; 29] = [
     Setting {
         flag: "requests-max",
         placeholder: "N",
-        help: "the same, all connections",
+        help: "requests on their way, all connections",
         preset: Preset::Number(limits::REQUESTS_MAX as u64),
         reload: Reload::Now,
         kind: Kind::Number {

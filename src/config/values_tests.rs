@@ -96,6 +96,8 @@ fn listeners_beyond_this_host_need_to_be_allowed() {
 fn listeners_are_not_repeated_and_not_too_many() {
     let error = value_error(&["--listen=tcp://127.0.0.1:5", "--listen=tcp://localhost:5"], &[]);
     assert_eq!(error, "--listen: tcp://127.0.0.1:5 stands there twice");
+    let error = value_error(&["--state-dir=/s", "--listen=unix:/s/vmherd.sock"], &[]);
+    assert!(error.contains("the daemon's own socket"), "{error}");
     run(&["--listen=tcp://127.0.0.1:0", "--listen=tcp://127.0.0.1:0"]);
     run_in(&[], &[("VMHERD_LISTEN", &"tcp://127.0.0.1:0 ".repeat(63))]);
     value_error(&[], &[("VMHERD_LISTEN", &"tcp://127.0.0.1:0 ".repeat(64))]);

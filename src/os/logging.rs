@@ -64,11 +64,6 @@ pub fn complain(style: LineStyle, level: Level, message: fmt::Arguments<'_>) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// Lines that were lost since the process began.
-pub fn lines_dropped() -> u64 {
-    LOG_LINES_DROPPED.value()
-}
-
 impl Logging {
     /// Says from now on what `filter` lets through.
     pub fn set_filter(&self, filter: &str) {
