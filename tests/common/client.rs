@@ -1,0 +1,270 @@
+//! A client over a real socket. Each wait has a deadline.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{DEADLINE, PASSWORD};
+
+/// A connection.
+pub struct Client {
+    stream: Stream,
+    /// Bytes that came and were not asked for yet.
+    received: Vec<u8>,
+    /// How much of them has been searched for the end of a line.
+    searched: usize,
+}
+
+/// Its socket.
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// The text of a request.
+pub fn request(command: &str, data: Value) -> Value {
+    json!({"command": command, "data": data})
+}
+
+impl Client {
+    #[track_caller]
+    pub fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE).expect("the daemon accepts");
+        stream.set_nodelay(true).expect("a socket option");
+        Client::over(Stream::Tcp(stream))
+    }
+
+    #[track_caller]
+    pub fn connect_unix(path: &Path) -> Client {
+        Client::over(Stream::Unix(UnixStream::connect(path).expect("the daemon accepts")))
+    }
+
+    fn over(stream: Stream) -> Client {
+        let client = Client { stream, received: Vec::new(), searched: 0 };
+        client.set_write_timeout(DEADLINE);
+        client
+    }
+
+    /// Sends `text` as it is, in one write.
+    #[track_caller]
+    pub fn send(&mut self, text: &str) {
+        self.send_bytes(text.as_bytes());
+    }
+
+    /// Sends `bytes` as they are.
+    #[track_caller]
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.try_send(bytes).expect("the daemon takes what is sent");
+    }
+
+    /// Sends `bytes`, or as many of them as the daemon takes before it closes.
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => stream.write_all(bytes),
+            Stream::Unix(stream) => stream.write_all(bytes),
+        }
+    }
+
+    /// The next reply.
+    #[track_caller]
+    pub fn reply(&mut self) -> Value {
+        let line = self.raw_line();
+        let reply = serde_json::from_str(&line);
+        reply.unwrap_or_else(|error| panic!("a reply is no JSON ({error}): {line:?}"))
+    }
+
+    /// The next line as it came, without its line break.
+    #[track_caller]
+    pub fn raw_line(&mut self) -> String {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let found = self.received[self.searched..].iter().position(|&byte| byte == b'\n');
+            if let Some(found) = found {
+                let rest = self.received.split_off(self.searched + found + 1);
+                let line = std::mem::replace(&mut self.received, rest);
+                self.searched = 0;
+                return String::from_utf8(line[..line.len() - 1].to_vec()).expect("replies are UTF-8");
+            }
+            self.searched = self.received.len();
+            match self.receive(end) {
+                Ok(0) => panic!("closed instead of a reply; before: {:?}", self.received_text()),
+                Ok(_) => {}
+                Err(error) => panic!("no reply ({error}); so far: {:?}", self.received_text()),
+            }
+        }
+    }
+
+    /// Sends `request` and takes the reply.
+    #[track_caller]
+    pub fn call(&mut self, request: Value) -> Value {
+        self.send(&request.to_string());
+        self.reply()
+    }
+
+    /// Runs `command`, which must work, and takes its data.
+    #[track_caller]
+    pub fn succeed(&mut self, command: &str, data: Value) -> Value {
+        let mut reply = self.call(request(command, data));
+        assert_eq!(reply["status"], "success", "{command}: {reply}");
+        reply["data"].take()
+    }
+
+    /// Sends `request`, which must not work, and takes the message.
+    #[track_caller]
+    pub fn fail(&mut self, request: Value) -> String {
+        self.send(&request.to_string());
+        self.error()
+    }
+
+    /// The next reply, which must be an error in the right shape; its message.
+    #[track_caller]
+    pub fn error(&mut self) -> String {
+        let reply = self.reply();
+        assert_eq!((&reply["status"], &reply["data"]), (&json!("error"), &json!({})), "{reply}");
+        reply["message"].as_str().unwrap_or_else(|| panic!("no message: {reply}")).to_owned()
+    }
+
+    /// Asks whether the daemon is there.
+    #[track_caller]
+    pub fn ping(&mut self) {
+        let reply = self.call(request("ping", json!({})));
+        assert_eq!(reply["message"], "PONG", "{reply}");
+    }
+
+    /// Registers the VM `name` with the usual password.
+    #[track_caller]
+    pub fn register(&mut self, name: &str, disk_sizes: &[u64]) {
+        let disks: Vec<Value> = disk_sizes.iter().map(|size| json!({"disk_size": size})).collect();
+        let data = json!({"vm_id": name, "ram": 512, "cpu": 4, "password": PASSWORD, "disks": disks});
+        assert_eq!(self.succeed("register", data), json!({"auth_id": name}));
+    }
+
+    /// Authenticates as the VM `name` with the usual password; the token.
+    #[track_caller]
+    pub fn authenticate(&mut self, name: &str) -> String {
+        let data = self.succeed("authenticate", json!({"vm_id": name, "password": PASSWORD}));
+        data["token"].as_str().unwrap_or_else(|| panic!("no token: {data}")).to_owned()
+    }
+
+    /// The entries of a list.
+    #[track_caller]
+    pub fn list(&mut self, list: &str) -> Vec<Value> {
+        let mut data = self.succeed("list", json!({"list_type": list}));
+        match data[list].take() {
+            Value::Array(entries) => entries,
+            other => panic!("{list} is no list: {other}"),
+        }
+    }
+
+    /// Sends no more.
+    #[track_caller]
+    pub fn half_close(&mut self) {
+        self.shutdown(Shutdown::Write).expect("an open socket can be half closed");
+    }
+
+    /// Everything that comes until the daemon closes.
+    #[track_caller]
+    pub fn rest(&mut self) -> String {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            match self.receive(end) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) => panic!("not closed ({error}); so far: {} bytes", self.received.len()),
+            }
+        }
+        self.searched = 0;
+        String::from_utf8(std::mem::take(&mut self.received)).expect("replies are UTF-8")
+    }
+
+    /// The daemon closes, in good order, and says nothing more before.
+    #[track_caller]
+    pub fn expect_closed(&mut self) {
+        assert_eq!(self.rest(), "", "more than was asked for");
+    }
+
+    /// Nothing comes for `time`, and the connection stays open.
+    #[track_caller]
+    pub fn expect_silence(&mut self, time: Duration) {
+        match self.receive(Instant::now() + time) {
+            Err(error) if is_timeout(&error) => {}
+            Ok(0) => panic!("closed"),
+            Ok(_) => panic!("it was not asked: {:?}", String::from_utf8_lossy(&self.received)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Whether something comes within `time`, the end included.
+    pub fn has_input(&mut self, time: Duration) -> bool {
+        self.receive(Instant::now() + time).is_ok()
+    }
+
+    /// Another handle on the same connection, which has received nothing yet.
+    #[track_caller]
+    pub fn another_handle(&self) -> Client {
+        Client::over(match &self.stream {
+            Stream::Tcp(stream) => Stream::Tcp(stream.try_clone().expect("a descriptor")),
+            Stream::Unix(stream) => Stream::Unix(stream.try_clone().expect("a descriptor")),
+        })
+    }
+
+    /// The client's own end, as the daemon sees it.
+    pub fn local_address(&self) -> SocketAddr {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.local_addr().expect("an address"),
+            Stream::Unix(_) => panic!("a unix socket has no port"),
+        }
+    }
+
+    /// Ends one or both directions.
+    pub fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.shutdown(how),
+            Stream::Unix(stream) => stream.shutdown(how),
+        }
+    }
+
+    /// The socket itself.
+    pub fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// Takes what comes next; 0 at the end.
+    fn receive(&mut self, end: Instant) -> io::Result<usize> {
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let mut chunk = [0; 64 << 10];
+        let length = match &mut self.stream {
+            Stream::Tcp(stream) => {
+                stream.set_read_timeout(Some(left))?;
+                stream.read(&mut chunk)?
+            }
+            Stream::Unix(stream) => {
+                stream.set_read_timeout(Some(left))?;
+                stream.read(&mut chunk)?
+            }
+        };
+        self.received.extend_from_slice(&chunk[..length]);
+        Ok(length)
+    }
+
+    /// What has come and was not asked for, cut short.
+    fn received_text(&self) -> String {
+        String::from_utf8_lossy(&self.received).chars().take(200).collect()
+    }
+
+    fn set_write_timeout(&self, timeout: Duration) {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.set_write_timeout(Some(timeout)),
+            Stream::Unix(stream) => stream.set_write_timeout(Some(timeout)),
+        }
+        .expect("a socket option");
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}

@@ -1,0 +1,330 @@
+//! The daemon `vmherd` as a process with a state directory of its own.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::{Client, DEADLINE, Finished, TempDir, process, send_signal, wait_until};
+
+/// How a daemon is to be started.
+#[derive(Clone)]
+pub struct Builder {
+    listens: Vec<String>,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    state_dir: Arc<TempDir>,
+    has_cheap_hashes: bool,
+    wrapper: Vec<OsString>,
+}
+
+/// A daemon; dropping it kills it. What it logged is printed when the test fails.
+pub struct Daemon {
+    builder: Builder,
+    running: Option<Running>,
+    log: Log,
+}
+
+struct Running {
+    child: Child,
+    log_reader: thread::JoinHandle<()>,
+    tcp: Vec<SocketAddr>,
+}
+
+type Log = Arc<Mutex<String>>;
+
+impl Builder {
+    /// Adds one argument.
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Builder {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Builder {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Builder {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Listens on `address` too, after `tcp://127.0.0.1:0`, which is always there.
+    pub fn listen(mut self, address: impl Into<String>) -> Builder {
+        self.listens.push(address.into());
+        self
+    }
+
+    /// Hashes at the daemon's own cost.
+    pub fn with_costly_hashes(mut self) -> Builder {
+        self.has_cheap_hashes = false;
+        self
+    }
+
+    /// Runs on the state directory of another daemon.
+    pub fn on_state_dir_of(mut self, other: &Daemon) -> Builder {
+        self.state_dir = Arc::clone(&other.builder.state_dir);
+        self
+    }
+
+    /// Runs the daemon by `program` with `arguments`, which has to become it (`exec`).
+    pub fn through(mut self, program: &str, arguments: &[&str]) -> Builder {
+        self.wrapper = std::iter::once(program).chain(arguments.iter().copied()).map(Into::into).collect();
+        self
+    }
+
+    /// The state directory, which is there before the daemon is.
+    pub fn state_dir(&self) -> &Path {
+        self.state_dir.path()
+    }
+
+    /// Starts the daemon and waits until it listens.
+    #[track_caller]
+    pub fn start(self) -> Daemon {
+        let mut daemon = Daemon { builder: self, running: None, log: Log::default() };
+        daemon.launch();
+        daemon
+    }
+
+    /// Starts a daemon that is to end by itself, and waits for that.
+    #[track_caller]
+    pub fn run_to_end(self) -> Finished {
+        process::run(&mut self.command())
+    }
+
+    fn command(&self) -> Command {
+        let mut line: Vec<OsString> = self.wrapper.clone();
+        line.push(env!("CARGO_BIN_EXE_vmherd").into());
+        for listen in &self.listens {
+            line.extend(["--listen".into(), listen.into()]);
+        }
+        line.extend(["--state-dir".into(), self.state_dir().into()]);
+        if self.has_cheap_hashes {
+            line.extend(["--argon2-memory", "64", "--argon2-passes", "1"].map(OsString::from));
+        }
+        line.extend(self.arguments.iter().cloned());
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).env_clear();
+        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+impl Daemon {
+    /// On `tcp://127.0.0.1:0`, with hashes that cost next to nothing.
+    pub fn builder() -> Builder {
+        Builder {
+            listens: vec!["tcp://127.0.0.1:0".into()],
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            state_dir: Arc::new(TempDir::new()),
+            has_cheap_hashes: true,
+            wrapper: Vec::new(),
+        }
+    }
+
+    /// One with nothing special about it.
+    #[track_caller]
+    pub fn start() -> Daemon {
+        Daemon::builder().start()
+    }
+
+    /// Where its first listener listens.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses()[0]
+    }
+
+    /// Where its tcp listeners listen, in order.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.running().tcp
+    }
+
+    /// The socket that every daemon has in its state directory.
+    pub fn own_socket(&self) -> PathBuf {
+        self.state_dir().join("vmherd.sock")
+    }
+
+    pub fn state_dir(&self) -> &Path {
+        self.builder.state_dir()
+    }
+
+    /// A new connection to the first listener.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// A new connection to the daemon's own socket.
+    #[track_caller]
+    pub fn operator(&self) -> Client {
+        Client::connect_unix(&self.own_socket())
+    }
+
+    /// Runs `vmherd vm …` on the daemon's state directory, `input` on stdin.
+    #[track_caller]
+    pub fn vm_command(&self, arguments: &[&str], input: &str) -> Finished {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vmherd"));
+        command.env_clear().arg("vm").args(arguments).arg("--state-dir").arg(self.state_dir());
+        command.env("VMHERD_ARGON2_MEMORY", "64").env("VMHERD_ARGON2_PASSES", "1");
+        process::run_with_input(&mut command, input.as_bytes())
+    }
+
+    /// Everything that it has logged, over restarts too.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("the log").clone()
+    }
+
+    /// Waits until it has logged `text`.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) {
+        wait_until(&format!("the log says {text:?}"), DEADLINE, || self.log().contains(text));
+    }
+
+    /// Asks it to end, which it must do within ten seconds, content.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        let status = self.wait();
+        assert!(status.success(), "it ended with {status}; its log:\n{}", self.log());
+    }
+
+    /// Sends it the signal `name` (`TERM`, `INT`, `STOP`).
+    pub fn signal(&self, name: &str) {
+        send_signal(name, self.id());
+    }
+
+    /// Waits for its end, at most ten seconds.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut running = self.running.take().expect("it runs");
+        let status = process::wait(&mut running.child, "the daemon ends");
+        running.log_reader.join().expect("the log is read to its end");
+        status
+    }
+
+    /// Kills it without a chance to do anything (SIGKILL).
+    pub fn kill(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+            let _ = running.log_reader.join();
+        }
+    }
+
+    /// Stops it if it runs, and starts it again on the same state directory. The port is another one.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        if self.running.is_some() {
+            self.stop();
+        }
+        self.launch();
+    }
+
+    /// Replaces how it is started next; the state directory stays.
+    pub fn reconfigure(&mut self, change: impl FnOnce(Builder) -> Builder) {
+        self.builder = change(self.builder.clone());
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        let running = self.running.as_mut();
+        running.is_some_and(|running| running.child.try_wait().expect("a child can be asked").is_none())
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.running().child.id()
+    }
+
+    /// Memory that it has in RAM.
+    pub fn rss_kib(&self) -> u64 {
+        self.status_field("VmRSS:")
+    }
+
+    /// Threads that it has.
+    pub fn thread_count(&self) -> u64 {
+        self.status_field("Threads:")
+    }
+
+    /// Descriptors that it has open.
+    pub fn fd_count(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id())).expect("its descriptors").count()
+    }
+
+    /// Processor time that it has used, all threads, to a hundredth of a second.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("its stat");
+        // The name, which may hold anything, ends with the last parenthesis; utime and stime are the
+        // 14th and 15th of all fields, in ticks that Linux shows as hundredths of a second everywhere.
+        let (_, after_name) = stat.rsplit_once(')').expect("a name in parentheses");
+        let mut fields = after_name.split_whitespace().skip(11);
+        let mut ticks = || fields.next().and_then(|field| field.parse::<u64>().ok()).expect("ticks");
+        Duration::from_millis(10 * (ticks() + ticks()))
+    }
+
+    #[track_caller]
+    fn launch(&mut self) {
+        let mut command = self.builder.command();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} can't be run: {error}"));
+        let begin = self.log.lock().expect("the log").len();
+        let log_reader = read_log(child.stderr.take().expect("piped"), Arc::clone(&self.log));
+        let running = self.running.insert(Running { child, log_reader, tcp: Vec::new() });
+        let is_tcp = |listen: &&String| listen.starts_with("tcp://");
+        let tcp_count = self.builder.listens.iter().filter(is_tcp).count();
+        wait_until("the daemon listens", DEADLINE, || {
+            running.tcp = tcp_addresses(&self.log.lock().expect("the log")[begin..]);
+            let has_ended = running.child.try_wait().expect("a child can be asked").is_some();
+            has_ended || running.tcp.len() >= tcp_count
+        });
+        assert!(self.is_running(), "the daemon did not start; its log:\n{}", self.log());
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("the daemon runs")
+    }
+
+    fn status_field(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in {status}"))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("── the daemon's log ──\n{}──", self.log());
+        }
+    }
+}
+
+fn read_log(stderr: ChildStderr, log: Log) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stderr);
+        let mut line = Vec::new();
+        while matches!(reader.read_until(b'\n', &mut line), Ok(length) if length > 0) {
+            log.lock().expect("the log").push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    })
+}
+
+/// The addresses that the log names, in order. A line that is not whole yet does not count.
+fn tcp_addresses(log: &str) -> Vec<SocketAddr> {
+    let lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let rests = lines.filter_map(|line| line.split_once("listening on tcp://").map(|(_, rest)| rest));
+    let is_end = |character: char| character.is_whitespace() || "?\",".contains(character);
+    rests.map(|rest| rest.split(is_end).next().unwrap_or("").parse().expect("an address")).collect()
+}

@@ -1,0 +1,217 @@
+//! How bytes become requests: the first bytes of a connection, and where a request begins and ends.
+
+use serde_json::json;
+
+use crate::common::{Client, Daemon};
+
+/// What everybody reads who speaks something else.
+const WRONG_PROTOCOL: &str =
+    "This port speaks JSON, one object a request, for example: {\"command\": \"ping\", \"data\": {}}\n";
+const PING: &str = r#"{"command":"ping"}"#;
+
+#[track_caller]
+fn expect_pong(client: &mut Client) {
+    let reply = client.reply();
+    assert_eq!(reply["message"], "PONG", "{reply}");
+}
+
+#[test]
+fn another_protocol_gets_one_clear_line_and_the_end() {
+    let daemon = Daemon::start();
+    let blank = " ".repeat(65);
+    let cases: [&[u8]; 14] = [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST http://a/ HTTP/1.1\r\nHost: a\r\nContent-Length: 18\r\n\r\n{\"command\":\"ping\"}",
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"put a 1 2\n",
+        b"get *\n",
+        b"\"ping\"",
+        b"\xef\xbb\xbf{\"command\":\"ping\"}",
+        b"\0\0",
+        blank.as_bytes(),
+    ];
+    for bytes in cases {
+        let mut client = daemon.client();
+        client.send_bytes(bytes);
+        assert_eq!(client.rest(), WRONG_PROTOCOL, "{}", bytes.escape_ascii());
+    }
+}
+
+/// The kernel answers bytes that nobody reads with a reset, which would eat the line.
+#[test]
+fn the_line_arrives_though_more_is_sent_than_anybody_reads() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    client.send("GET /a HTTP/1.1\r\nContent-Length: 4000000\r\n\r\n");
+    client.send(&"x".repeat(4_000_000));
+    client.half_close();
+    assert_eq!(client.rest(), WRONG_PROTOCOL);
+}
+
+#[test]
+fn an_end_of_input_decides_what_was_open() {
+    let daemon = Daemon::start();
+    for (sent, said) in [("", ""), (" \r\n\t ", ""), ("GET ", WRONG_PROTOCOL), ("SS", WRONG_PROTOCOL)] {
+        let mut client = daemon.client();
+        client.send(sent);
+        client.half_close();
+        assert_eq!(client.rest(), said, "{sent:?}");
+    }
+}
+
+#[test]
+fn the_first_bytes_may_come_one_by_one() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    for byte in "SSH-".bytes() {
+        client.send_bytes(&[byte]);
+        std::thread::yield_now();
+    }
+    assert_eq!(client.rest(), WRONG_PROTOCOL);
+}
+
+#[test]
+fn white_space_before_the_first_request_is_skipped() {
+    let daemon = Daemon::start();
+    for blank in ["\n".repeat(64), " \t\r\n".repeat(16)] {
+        let mut client = daemon.client();
+        client.send(&blank);
+        client.send(PING);
+        expect_pong(&mut client);
+    }
+}
+
+#[test]
+fn requests_come_whole_or_in_pieces_with_or_without_white_space_between() {
+    let daemon = Daemon::start();
+    let separators = ["", "\n", "\r\n", " \t\n\n "];
+    for separator in separators {
+        let mut client = daemon.client();
+        client.send(&format!("{PING}{separator}").repeat(50));
+        for _ in 0..50 {
+            expect_pong(&mut client);
+        }
+        client.half_close();
+        client.expect_closed();
+    }
+    let mut client = daemon.client();
+    let text = "{ \"command\" :\n\t\"ping\" , \"data\" : { }\r\n}";
+    for byte in format!("{text}{text}{text}").bytes() {
+        client.send_bytes(&[byte]);
+    }
+    for _ in 0..3 {
+        expect_pong(&mut client);
+    }
+    for split in 1..text.len() {
+        client.send(&text[..split]);
+        client.send(&text[split..]);
+        expect_pong(&mut client);
+    }
+}
+
+#[test]
+fn brackets_in_strings_do_not_count() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    let id = r#"}{][\\\"}"#;
+    for _ in 0..2 {
+        client.send(&format!(r#"{{"request_id":"{id}","command":"ping"}}"#));
+        let line = client.raw_line();
+        assert!(line.starts_with(&format!(r#"{{"request_id":"{id}","status":"success""#)), "{line}");
+    }
+}
+
+#[test]
+fn replies_are_one_line_of_compact_json_each() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    client.send(PING);
+    let expected = json!(["127.0.0.1", client.local_address().port()]);
+    let line = client.raw_line();
+    assert_eq!(line, format!(r#"{{"status":"success","message":"PONG","data":{{"addr":{expected}}}}}"#));
+    let mut operator = daemon.operator();
+    operator.send(PING);
+    let line = operator.raw_line();
+    assert_eq!(line, r#"{"status":"success","message":"PONG","data":{"addr":["unix",0]}}"#);
+}
+
+#[test]
+fn a_stray_byte_gets_one_error_at_once_and_its_line_is_skipped() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    client.ping();
+    for stray in ["}", "ping", "]{", "\"{}\"", ";;;;", "\u{7f}", "é", "1 2 3"] {
+        client.send(stray);
+        let message = client.error();
+        assert!(message.starts_with("Invalid JSON: "), "{message}");
+        // Still the same line, so neither a request nor an error of its own.
+        client.send(&format!(" {PING} }}}} ["));
+        client.send(&format!("\n{PING}"));
+        expect_pong(&mut client);
+    }
+}
+
+#[test]
+fn an_array_is_cut_like_an_object_and_refused() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    for array in ["[]", r#"[{"command":"ping"},{"command":"ping"}]"#, r#"[[["]"]]]"#, "[{]", "[}]"] {
+        client.send(&format!("{array}{PING}"));
+        let message = client.error();
+        let is_json = !matches!(array, "[{]" | "[}]");
+        assert_eq!(message.starts_with("Invalid JSON: "), !is_json, "{array}: {message}");
+        assert!(!is_json || message.contains("must be an object"), "{array}: {message}");
+        expect_pong(&mut client);
+    }
+}
+
+#[test]
+fn an_object_that_never_ends_gets_one_error_and_the_end() {
+    let daemon = Daemon::start();
+    for open in ["{", "[", r#"{"command":"ping""#, r#"{"command":"pi"#, r#"{"a\"#] {
+        let mut client = daemon.client();
+        client.send(&format!("{PING}{open}"));
+        client.half_close();
+        expect_pong(&mut client);
+        let message = client.error();
+        assert!(message.starts_with("Invalid JSON: "), "{open}: {message}");
+        client.expect_closed();
+    }
+}
+
+#[test]
+fn an_end_of_input_ends_input_only() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    client.register("a", &[1]);
+    let authenticate = r#"{"command":"authenticate","data":{"vm_id":"a","password":"securePass123"}}"#;
+    let list = r#"{"command":"list","data":{"list_type":"all_vms"}}"#;
+    client.send(&format!("{authenticate}{list}{list}{PING}"));
+    client.half_close();
+    let replies = client.rest();
+    assert_eq!(replies.lines().count(), 4, "{replies}");
+    assert_eq!(replies.matches(r#""vm_id":"a","ram":512"#).count(), 2, "{replies}");
+    assert!(replies.ends_with('\n'));
+}
+
+/// A browser or a proxy that is made to talk to us must not get to say anything after its own headers.
+#[test]
+fn a_line_of_http_on_a_json_connection_ends_it_and_is_logged_once_a_minute() {
+    let mut daemon = Daemon::start();
+    for line in ["POST / HTTP/1.1", "GET http://127.0.0.1/ HTTP/1.1", "OPTIONS * HTTP/1.1"] {
+        let mut client = daemon.client();
+        client.send(&format!("{PING}\n{line}\r\nHost: a\r\n\r\n{PING}\n{PING}"));
+        expect_pong(&mut client);
+        let message = client.error();
+        assert!(message.starts_with("Invalid JSON: "), "{message}");
+        client.expect_closed();
+    }
+    daemon.stop();
+    let logged = daemon.log().lines().filter(|line| line.contains("HTTP")).count();
+    assert_eq!(logged, 1, "{}", daemon.log());
+}

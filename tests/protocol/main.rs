@@ -1,0 +1,19 @@
+//! What clients say over raw JSON and what they must get back, held against the daemon as a process.
+//!
+//! A file a topic.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod disks;
+mod errors;
+mod framing;
+mod host;
+mod lists;
+mod order;
+mod policy;
+mod secrets;
+mod sizes;
+mod stopping;
+mod timeouts;
+mod tokens;

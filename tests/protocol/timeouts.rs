@@ -1,0 +1,179 @@
+//! How long the daemon waits for a client: for its first byte, for the rest of a request, for the next
+//! request, and for it to read.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::common::{Client, DEADLINE, Daemon, wait_until};
+
+const TIMED_OUT: &str = "Request timeout: the request did not end in time";
+/// What the tests set, and never less than it may pass.
+const SHORT: Duration = Duration::from_millis(300);
+
+fn daemon_with(flag: &str) -> Daemon {
+    Daemon::builder().args([flag, "300ms"]).start()
+}
+
+/// Sends a byte now and then until the daemon closes; what it said.
+#[track_caller]
+fn drip(client: &mut Client, byte: &[u8]) -> String {
+    let end = Instant::now() + DEADLINE;
+    while Instant::now() < end && client.try_send(byte).is_ok() && !client.has_input(SHORT / 20) {}
+    client.rest()
+}
+
+fn message(line: &str) -> String {
+    let reply: serde_json::Value = serde_json::from_str(line).expect("a reply");
+    reply["message"].as_str().expect("a message").to_owned()
+}
+
+#[test]
+fn a_client_that_says_nothing_is_closed_in_silence() {
+    let daemon = daemon_with("--first-request-timeout");
+    let (mut silent, mut blank) = (daemon.client(), daemon.client());
+    blank.send(" \r\n");
+    let mut spoken = daemon.client();
+    spoken.ping();
+    let begun = Instant::now();
+    silent.expect_closed();
+    blank.expect_closed();
+    assert!(begun.elapsed() >= SHORT / 2, "not at once");
+    // Whoever has said something is not waited for in this way.
+    spoken.expect_silence(SHORT);
+    spoken.ping();
+    let mut operator = daemon.operator();
+    wait_until("it is counted", DEADLINE, || {
+        operator.succeed("stats", json!({}))["connections_timed_out"] == 2
+    });
+}
+
+#[test]
+fn a_request_that_does_not_end_gets_an_error_and_the_end() {
+    let daemon = daemon_with("--request-timeout");
+    for begun in ["{", "[", "{\"command\":\"ping\",\"data\":{", "{\"a"] {
+        let mut client = daemon.client();
+        client.ping();
+        let start = Instant::now();
+        client.send(begun);
+        assert_eq!(client.error(), TIMED_OUT, "{begun}");
+        assert!(start.elapsed() >= SHORT, "not before its time");
+        client.expect_closed();
+    }
+}
+
+#[test]
+fn no_byte_resets_the_time_of_a_request() {
+    let daemon = daemon_with("--request-timeout");
+    let mut client = daemon.client();
+    client.send("{");
+    let start = Instant::now();
+    let said = drip(&mut client, b" ");
+    assert_eq!(message(said.trim_end()), TIMED_OUT);
+    assert!(start.elapsed() < 10 * SHORT, "it took {:?}", start.elapsed());
+}
+
+/// Not even the first bytes, which only say which protocol it is.
+#[test]
+fn what_may_become_another_protocol_has_the_same_time() {
+    let daemon = daemon_with("--request-timeout");
+    for begun in ["P", "GET ", "SSH"] {
+        let mut client = daemon.client();
+        client.send(begun);
+        let said = client.rest();
+        assert_eq!(said.lines().count(), 1, "{begun}: {said:?}");
+    }
+}
+
+#[test]
+fn a_line_that_is_skipped_has_the_same_time() {
+    let daemon = daemon_with("--request-timeout");
+    let mut client = daemon.client();
+    client.ping();
+    client.send("x");
+    assert!(client.error().starts_with("Invalid JSON: "));
+    let said = drip(&mut client, b"y");
+    assert_eq!(message(said.trim_end()), TIMED_OUT);
+}
+
+#[test]
+fn white_space_starts_no_request() {
+    let daemon = daemon_with("--request-timeout");
+    let mut client = daemon.client();
+    client.send("\n");
+    client.expect_silence(2 * SHORT);
+    client.ping();
+    client.send(" \n");
+    client.expect_silence(2 * SHORT);
+    client.ping();
+}
+
+#[test]
+fn between_requests_only_the_idle_time_counts() {
+    let daemon = daemon_with("--idle-timeout");
+    let mut client = daemon.client();
+    client.register("a", &[]);
+    let start = Instant::now();
+    client.expect_closed();
+    assert!(start.elapsed() >= SHORT / 2, "not at once");
+    // A given time is for everybody.
+    let mut client = daemon.client();
+    client.authenticate("a");
+    client.expect_closed();
+    // Requests keep a connection.
+    let mut client = daemon.client();
+    for _ in 0..8 {
+        client.ping();
+        client.expect_silence(SHORT / 4);
+    }
+    client.expect_closed();
+    // The first request has a time of its own.
+    let mut client = daemon.client();
+    client.expect_silence(2 * SHORT);
+    client.ping();
+}
+
+#[test]
+fn who_is_not_waited_for_is_not_closed() {
+    let daemon = Daemon::builder()
+        .args(["--idle-timeout", "none", "--first-request-timeout", "none", "--request-timeout", "300ms"])
+        .start();
+    let (mut silent, mut client) = (daemon.client(), daemon.client());
+    client.register("a", &[]);
+    client.authenticate("a");
+    silent.expect_silence(2 * SHORT);
+    silent.ping();
+    client.ping();
+}
+
+#[test]
+fn a_client_that_never_reads_is_closed() {
+    let daemon = daemon_with("--write-timeout");
+    let mut client = daemon.client();
+    let pings = r#"{"command":"ping"}"#.repeat(4096);
+    let end = Instant::now() + DEADLINE;
+    while client.try_send(pings.as_bytes()).is_ok() {
+        assert!(Instant::now() < end, "it goes on taking requests whose replies nobody reads");
+    }
+    let mut operator = daemon.operator();
+    wait_until("it is closed and counted", DEADLINE, || {
+        let counters = operator.succeed("stats", json!({}));
+        counters["connections_stalled"] == 1 && counters["connections_open"] == 1
+    });
+}
+
+#[test]
+fn a_client_that_reads_slowly_is_served() {
+    let daemon = daemon_with("--write-timeout");
+    let mut client = daemon.client();
+    const COUNT: usize = 100_000;
+    let mut sender = client.another_handle();
+    let writer = std::thread::spawn(move || sender.send(&r#"{"command":"ping"}"#.repeat(COUNT)));
+    for reply in 0..COUNT {
+        if reply % (COUNT / 10) == 0 {
+            std::thread::park_timeout(SHORT / 4);
+        }
+        assert!(client.raw_line().contains("PONG"));
+    }
+    writer.join().expect("all is sent");
+}
