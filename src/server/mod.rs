@@ -80,7 +80,7 @@ impl Server {
                 log::error!("the reactor can't be woken: {error}");
             }
         };
-        let pool = Pool::new(&pool_settings(config), factory, Box::new(wake));
+        let pool = Pool::new(&pool_settings(config, factory.writers_max()), factory, Box::new(wake));
         let settings = app::Settings { vms_max: config.vms_max, token_lifetime: config.token_lifetime };
         let app = App::new(settings, Box::new(SystemRandom));
         let own_socket = addresses.len() - 1;
@@ -158,12 +158,12 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-fn pool_settings(config: &Config) -> PoolSettings {
+fn pool_settings(config: &Config, writers: usize) -> PoolSettings {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     PoolSettings {
         auth: LaneSettings { queue: config.auth_queue, threads: config.auth_workers },
         read: LaneSettings { queue: config.read_queue, threads: cores * limits::READ_WORKERS_PER_CORE },
-        write: LaneSettings { queue: config.write_queue, threads: 1 },
+        write: LaneSettings { queue: config.write_queue, threads: writers },
         cost: config.argon2,
     }
 }
