@@ -228,7 +228,7 @@ fn a_bad_value_names_the_setting_the_value_and_what_is_allowed() {
     }
     let error = value_error(&[], &[("VMHERD_AUTH_QUEUE", "many\n")]);
     assert_eq!(error, "VMHERD_AUTH_QUEUE: \"many\\n\" must be a whole number, 1 to 65536");
-    for bad in ["", "x", "memory", "postgres:"] {
+    for bad in ["", "x", "memory", "mysql:"] {
         let error = value_error(&["--store", bad], &[]);
         assert!(error.starts_with(&format!("--store: {bad:?} ")) && error.contains("memory:"), "{error}");
     }

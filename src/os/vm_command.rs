@@ -168,6 +168,8 @@ fn exists(location: &Location) -> Result<bool, ConfigError> {
         )),
         #[cfg(feature = "sqlite")]
         Location::Sqlite(path) => Ok(path.exists()),
+        // Whoever made a database meant it to be used.
+        Location::Postgres(_) => Ok(true),
     }
 }
 

@@ -61,6 +61,8 @@ struct Base {
     /// Every listener, the state directory's last.
     listen: Vec<Listen>,
     queues: Queues,
+    /// Threads of the write lane.
+    writers: usize,
 }
 
 /// What stands in the file system as long as the server runs. Fields drop in this order: the lock last.
@@ -100,8 +102,9 @@ impl Server {
                 log::error!("the reactor can't be woken: {error}");
             }
         };
-        let pool = Pool::new(&pool_settings(config), factory, Box::new(wake));
-        let base = Base { listen, queues: pool.queues() };
+        let writers = factory.writers_max();
+        let pool = Pool::new(&pool_settings(config, writers), factory, Box::new(wake));
+        let base = Base { listen, queues: pool.queues(), writers };
         let app = App::new(app_settings(config), Box::new(SystemRandom));
         let settings = base.reactor_settings(config);
         let reactor = Reactor::new(net, pool, SystemClock::new(), app, settings);
@@ -133,7 +136,7 @@ impl Server {
                 reactor.turn()?;
                 let mut orders = reactor_control.take();
                 if let Some(config) = orders.reload.take() {
-                    base.queues.resize(&pool_settings(&config));
+                    base.queues.resize(&pool_settings(&config, base.writers));
                     reactor.reload(base.reactor_settings(&config), app_settings(&config));
                     reactor_control.reloaded(&orders);
                 }
@@ -206,12 +209,12 @@ fn app_settings(config: &Config) -> app::Settings {
     app::Settings { vms_max: config.vms_max, token_lifetime: config.token_lifetime }
 }
 
-fn pool_settings(config: &Config) -> PoolSettings {
+fn pool_settings(config: &Config, writers: usize) -> PoolSettings {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     PoolSettings {
         auth: LaneSettings { queue: config.auth_queue, threads: config.auth_workers },
         read: LaneSettings { queue: config.read_queue, threads: cores * limits::READ_WORKERS_PER_CORE },
-        write: LaneSettings { queue: config.write_queue, threads: 1 },
+        write: LaneSettings { queue: config.write_queue, threads: writers },
         cost: config.argon2,
     }
 }
