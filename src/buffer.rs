@@ -22,8 +22,10 @@ impl Buffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Lets `write` append to the bytes behind what is queued. It must only append.
+    /// Lets `write` append to the bytes behind what is queued. It must only append. Up to
+    /// [`APPEND_ROOM`] bytes stay where they are first written; of more, a copy may stay in memory.
     pub fn append_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        self.make_room(APPEND_ROOM);
         let before = self.bytes.len();
         let result = write(&mut self.bytes);
         assert!(self.bytes.len() >= before, "a writer into a buffer must only append");
@@ -70,21 +72,23 @@ impl Buffer {
     /// Moves what is queued to the front of the memory or into larger memory, so that `count` more
     /// bytes fit, and overwrites what it leaves behind.
     fn make_room(&mut self, count: usize) {
-        if self.bytes.capacity() - self.bytes.len() >= count {
-            return;
-        }
         let queued = self.len();
-        if self.consumed >= queued && self.bytes.capacity() - queued >= count {
+        // Each byte that is moved pays for one that was consumed; and what was consumed is never more
+        // than what is queued once bytes have been added, so a buffer that is never empty stays small.
+        if self.consumed > 0 && self.consumed >= queued {
             self.bytes.copy_within(self.consumed.., 0);
+            crate::sys::wipe(&mut self.bytes[queued..]);
             self.bytes.truncate(queued);
-        } else {
+            self.consumed = 0;
+        }
+        if self.bytes.capacity() - self.bytes.len() < count {
             let wanted = (queued + count).max(queued + queued / 2);
             let mut larger = Vec::with_capacity(wanted);
             larger.extend_from_slice(self.as_slice());
             let mut smaller = std::mem::replace(&mut self.bytes, larger);
             crate::sys::wipe(&mut smaller);
+            self.consumed = 0;
         }
-        self.consumed = 0;
     }
 }
 
@@ -93,6 +97,9 @@ impl Drop for Buffer {
         self.clear();
     }
 }
+
+/// Enough for any reply that holds a secret.
+const APPEND_ROOM: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -129,12 +136,19 @@ mod tests {
 
     #[test]
     fn a_queue_that_is_never_empty_does_not_grow_forever() {
-        let mut buffer = Buffer::new();
-        buffer.push(b"x");
-        for _ in 0..10_000 {
-            buffer.push(&[7; 100]);
-            buffer.consume(100);
+        for piece in [100, 1000, 30_000] {
+            let (mut pushed, mut appended) = (Buffer::new(), Buffer::new());
+            pushed.push(b"x");
+            appended.push(b"x");
+            for _ in 0..1000 {
+                pushed.push(&vec![7; piece]);
+                pushed.consume(piece);
+                appended.append_with(|bytes| bytes.extend(std::iter::repeat_n(7, piece)));
+                appended.consume(piece);
+            }
+            for buffer in [pushed, appended] {
+                assert!(buffer.capacity() <= 4 * (piece + APPEND_ROOM), "{} for {piece}", buffer.capacity());
+            }
         }
-        assert!(buffer.capacity() <= 1024, "{}", buffer.capacity());
     }
 }

@@ -30,7 +30,7 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`stats`] | words that everyone uses; every bound and its reason |
+//! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`stats`], [`throttle`] | words that everyone uses; every bound and its reason |
 //! | [`model`] | what requests and answers are about |
 //! | [`framing`], [`dialect`] | bytes to messages; messages to requests, answers to text |
 //! | [`session`], [`store`] | one connection's state machine; what is kept, and where |
@@ -66,4 +66,7 @@ pub mod stats;
 pub mod store;
 #[allow(unsafe_code)]
 pub mod sys;
+#[cfg(test)]
+mod testing;
+pub mod throttle;
 pub mod worker;

@@ -46,7 +46,8 @@ pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Tokens of one VM that count at a time; issuing one more ends the oldest. Bounds the table when a VM
 /// authenticates in a loop.
 pub const TOKENS_PER_VM_MAX: usize = 64;
-/// Tokens that one connection remembers to end at logout; one more ends the oldest at once.
+/// Tokens that one connection remembers to end at logout: those that were issued on it and those that
+/// authenticated it. One more that is issued ends the oldest at once, one more that is shown is refused.
 pub const TOKENS_PER_CONNECTION_MAX: usize = 16;
 /// Expired tokens swept with each token issued: more than come, so that none pile up.
 pub const TOKENS_SWEPT_PER_ISSUE: usize = 4;
@@ -55,8 +56,9 @@ pub const TOKENS_SWEPT_PER_ISSUE: usize = 4;
 
 /// Open connections, by default.
 pub const CONNECTIONS_MAX: usize = 16_384;
-/// Descriptors kept for what is not a connection: listeners, the store's files, the log, epoll.
-pub const DESCRIPTORS_RESERVED: usize = 64;
+/// Descriptors kept for what is not a connection: listeners, the log, epoll, the store's files, or four for
+/// each connection to a PostgreSQL server, of which each thread has one and those that are stuck keep theirs.
+pub const DESCRIPTORS_RESERVED: usize = 160;
 /// Share of `--connections-max`, in percent, to fall to before a paused accept goes on.
 pub const ACCEPT_RESUME_PERCENT: usize = 90;
 /// Connections accepted in one turn, so that a burst of them does not starve those that are open.
@@ -77,7 +79,8 @@ pub const READ_BYTES_PER_TURN_MAX: usize = 64 << 10;
 pub const READ_CHUNK_BYTES: usize = 16 << 10;
 /// Output queued at which a connection's input is left alone until it drains.
 pub const OUTPUT_BYTES_PAUSE: usize = 64 << 10;
-/// Rows (VMs and disks) in one page of a long answer: some 30 KiB of JSON.
+/// Rows (VMs and disks) in one page of a long answer: some 30 KiB of JSON. A VM with more disks is a page
+/// of its own: 60 KiB, or 340 KiB where its name is as long as may be and all of it has to be escaped.
 pub const PAGE_ROWS_MAX: usize = 512;
 /// Connections looked at for one page of a list of connections: bounds a turn even where few match.
 pub const PAGE_PEERS_SCANNED_MAX: usize = 4096;
@@ -101,8 +104,14 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How much input is discarded then.
 pub const LINGER_BYTES_MAX: usize = 64 << 20;
-/// Lines that look like HTTP on a connection that is not are logged this often at most.
-pub const HTTP_LINE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// Lines that look like HTTP on a connection that is not are logged this often at most, in seconds.
+pub const HTTP_LINE_LOG_INTERVAL_S: u64 = 60;
+/// Troubles that clients can cause or meet many times a second are logged this often at most, in seconds:
+/// too many connections, a store that fails.
+pub const TROUBLE_LOG_INTERVAL_S: u64 = 1;
+/// Jobs that one connection may have waiting or running; its further requests wait in its input. A
+/// sixteenth of the read and write queues, so that one client can't fill them.
+pub const JOBS_PER_CONNECTION_MAX: u32 = 256;
 
 /// TCP keep-alive: silence before the first probe.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -166,8 +175,9 @@ pub const PASSWORD_HASH_BYTES: usize = 32;
 /// Bytes of a new password hash's salt: what PHC recommends.
 pub const PASSWORD_SALT_BYTES: usize = 16;
 
-/// How long a SQLite connection waits for another process's lock.
-pub const SQLITE_BUSY: Duration = Duration::from_secs(2);
+/// How long a SQLite connection waits for another process's lock: twice, for a write that comes while
+/// another waits, is less than a write may take.
+pub const SQLITE_BUSY: Duration = Duration::from_secs(1);
 /// KiB of page cache of each SQLite connection.
 pub const SQLITE_CACHE_KIB: i64 = 1024;
 /// Prepared statements that each SQLite connection keeps: more than there are.
@@ -241,6 +251,19 @@ pub const LISTENERS_MAX: usize = 64;
 /// Bytes of a unix socket's path: what the system's address has room for, less the final zero.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 
+/// Bytes of a settings file, and of a file with a store's URL: a thousand times what all settings take.
+pub const SETTINGS_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How long reading the settings again waits until the reactor has taken them: it takes turns of far less.
+pub const RELOAD_WAIT: Duration = Duration::from_secs(2);
+/// How long the service manager may take for each message but a sign of life.
+pub const NOTIFY_WAIT: Duration = Duration::from_secs(1);
+/// How long `vmherd stats` waits for the daemon to take its request, and for each part of the answer.
+pub const STATS_WAIT: Duration = Duration::from_secs(5);
+/// Bytes of the answer that `vmherd stats` reads: some hundred counters have a few thousand.
+pub const STATS_BYTES_MAX: u64 = 1 << 20;
+/// Listeners that are taken from whoever started the process: as many as there may be of all kinds.
+pub const INHERITED_MAX: usize = LISTENERS_MAX - 1;
+
 // ── What settings may say ────────────────────────────────────────────────────────────────────────
 
 /// The shortest timeout: a shorter one ends before the network answers.
@@ -267,6 +290,8 @@ pub const ARGON2_MEMORY_KIB_MIN: u32 = 8 * ARGON2_LANES_MAX;
 const _: () = assert!(REQUEST_BYTES_MAX_ANONYMOUS <= REQUEST_BYTES_MAX);
 const _: () = assert!(TOKENS_PER_CONNECTION_MAX < TOKENS_PER_VM_MAX);
 const _: () = assert!(REQUESTS_PER_CONNECTION <= REQUESTS_MAX);
+const _: () = assert!(16 * JOBS_PER_CONNECTION_MAX as usize <= READ_QUEUE);
+const _: () = assert!(16 * JOBS_PER_CONNECTION_MAX as usize <= WRITE_QUEUE);
 const _: () = assert!(PASSWORD_BYTES_MAX < REQUEST_BYTES_MAX_ANONYMOUS);
 const _: () = assert!(ARGON2_MEMORY_KIB <= ARGON2_MEMORY_KIB_MAX && ARGON2_PASSES <= ARGON2_PASSES_MAX);
 const _: () = assert!(ARGON2_LANES <= ARGON2_LANES_MAX);
@@ -280,3 +305,4 @@ const _: () = assert!(POSTGRES_LOCK.as_millis() < WRITE_DEADLINE.as_millis());
 const _: () = assert!(POSTGRES_CONFLICT_TIME.as_millis() < WRITE_DEADLINE.as_millis());
 const _: () = assert!(POSTGRES_CONNECT.as_millis() < READ_DEADLINE.as_millis());
 const _: () = assert!(POSTGRES_RECONNECT_MAX.as_millis() < 1000, "back within a second");
+const _: () = assert!(2 * SQLITE_BUSY.as_millis() < WRITE_DEADLINE.as_millis());

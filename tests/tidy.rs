@@ -9,7 +9,7 @@ use std::process::Command;
 /// From the bottom up. A module imports what stands in earlier rows, and in its own row only where the
 /// row says so.
 const LAYERS: &[(&[&str], Siblings)] = &[
-    (&["sys", "limits", "clock", "ids", "buffer", "stats"], Siblings::Allowed),
+    (&["sys", "limits", "clock", "ids", "buffer", "stats", "throttle"], Siblings::Allowed),
     (&["model"], Siblings::Allowed),
     (&["framing", "dialect"], Siblings::Forbidden),
     (&["session", "store"], Siblings::Forbidden),
@@ -20,6 +20,7 @@ const LAYERS: &[(&[&str], Siblings)] = &[
     (&["server"], Siblings::Allowed),
     (&["os"], Siblings::Allowed),
     (&["main"], Siblings::Allowed),
+    (&["testing"], Siblings::Allowed),
 ];
 
 #[derive(Clone, Copy, PartialEq)]

@@ -14,11 +14,13 @@ use std::time::Duration;
 
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, DiskId, VmId};
+use crate::limits;
 use crate::model::{
     Answer, Command, CommandName, Credentials, Cursor, Failure, List, Login, NewVm, Principal, Request,
     Secret, TokenHash, VmName,
 };
 use crate::store::{StoreError, Write, Written};
+use crate::throttle::Throttle;
 use password::Verdict;
 use presence::Presence;
 use stage::{Action, Stage};
@@ -38,12 +40,41 @@ pub struct App {
     settings: Settings,
     presence: Presence,
     random: Box<dyn token::Random>,
+    store_troubles: Throttle,
+    store_errors: StoreErrors,
+}
+
+/// What the store has failed to do, as plain numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoreErrors {
+    /// Somebody else held a lock for too long.
+    pub busy: u64,
+    /// It could not be reached, or refused; nothing was done.
+    pub unavailable: u64,
+    /// It did not say whether it was done.
+    pub outcome_unknown: u64,
 }
 
 impl App {
     /// Nobody is connected yet.
     pub fn new(settings: Settings, random: Box<dyn token::Random>) -> App {
-        App { settings, presence: Presence::default(), random }
+        App {
+            settings,
+            presence: Presence::default(),
+            random,
+            store_troubles: Throttle::default(),
+            store_errors: StoreErrors::default(),
+        }
+    }
+
+    /// Goes on with other settings; tokens that are out already keep their life.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// What the store has failed to do since the start.
+    pub fn store_errors(&self) -> StoreErrors {
+        self.store_errors
     }
 
     /// Who is connected; the reactor says who comes and goes.
@@ -59,7 +90,7 @@ impl App {
     /// Begins a request of the connection `conn`. The order of checks is the protocol's: does the
     /// command exist for this client, is the token good, may the client run it, is the data in order.
     pub fn call(&mut self, conn: ConnId, request: Request, now: UnixSeconds) -> Action {
-        if policy::verdict(request.name, &self.presence.principal(conn)) == policy::Verdict::Unknown {
+        if self.verdict(conn, request.name) == policy::Verdict::Unknown {
             return Action::failed(Failure::UnknownCommand);
         }
         match &request.token {
@@ -67,10 +98,19 @@ impl App {
             Ok(None) => self.run(conn, request, None),
             Ok(Some(token)) => {
                 let token = token::hash(token);
-                let request = Box::new(request);
-                Action::Work { task: Task::FindToken { token, now }, stage: Stage::Token { request, token } }
+                let current = self.presence.login(conn).cloned();
+                let stage = Stage::Token { request: Box::new(request), token };
+                Action::Work { task: Task::FindToken { token, current, now }, stage }
             }
         }
+    }
+
+    /// Answers a request for which there is no room.
+    pub fn refuse(&mut self, conn: ConnId, name: CommandName) -> Action {
+        if name == CommandName::Authenticate {
+            self.presence.log_out(conn);
+        }
+        Action::failed(Failure::Busy)
     }
 
     /// Begins the next page of a list.
@@ -91,13 +131,20 @@ impl App {
     ) -> Action {
         match result {
             Ok(done) => self.advance(conn, stage, done, now),
-            Err(error) => Action::failed(self.failure(conn, error)),
+            // The VM was removed or got another password after this one was checked.
+            Err(TaskError::Store(StoreError::NotCurrent)) if matches!(stage, Stage::LoginWrite { .. }) => {
+                Action::failed(Failure::InvalidCredentials)
+            }
+            Err(error) => Action::failed(self.failure(conn, error, now)),
         }
     }
 
     fn advance(&mut self, conn: ConnId, stage: Stage, done: Done, now: UnixSeconds) -> Action {
         match (stage, done) {
-            (Stage::Token { request, token }, Done::Token(owner)) => {
+            (Stage::Token { request, token }, Done::Token { owner, current_holds }) => {
+                if !current_holds {
+                    self.presence.log_out(conn);
+                }
                 self.resume_with_token(conn, *request, token, owner)
             }
             (Stage::RegisterName { .. }, Done::Credentials(Some(_))) => {
@@ -149,29 +196,34 @@ impl App {
         };
         match self.presence.login(conn) {
             Some(current) if current.id != owner.id => return Action::failed(Failure::TokenOfAnotherVm),
-            Some(current) if *current == owner => {}
-            _ => self.presence.log_in(conn, owner, token),
+            Some(_) => {}
+            None if self.presence.remembers_one_more(conn, &token) => {
+                self.presence.log_in(conn, owner, token);
+            }
+            None => return Action::failed(Failure::Busy),
         }
         self.run(conn, request, Some(token))
     }
 
     fn run(&mut self, conn: ConnId, request: Request, token: Option<TokenHash>) -> Action {
-        let principal = self.presence.principal(conn);
-        match policy::verdict(request.name, &principal) {
-            policy::Verdict::Allowed => {}
-            policy::Verdict::AuthenticationRequired => {
-                return Action::failed(Failure::AuthenticationRequired);
-            }
-            policy::Verdict::Unknown => return Action::failed(Failure::UnknownCommand),
+        let refused = match self.verdict(conn, request.name) {
+            policy::Verdict::Allowed => None,
+            policy::Verdict::AuthenticationRequired => Some(Failure::AuthenticationRequired),
+            policy::Verdict::RegistrationClosed => Some(Failure::RegistrationClosed),
+            policy::Verdict::Unknown => Some(Failure::UnknownCommand),
+        };
+        if let Some(failure) = refused {
+            return Action::failed(failure);
         }
-        if request.name == CommandName::Register && !self.presence.registers(conn) {
-            return Action::failed(Failure::RegistrationClosed);
+        if request.name == CommandName::Authenticate {
+            // However it fails, what follows must not be done in the name of whoever was here before.
+            self.presence.log_out(conn);
         }
         let command = match request.command {
             Ok(command) => command,
             Err(failure) => return Action::failed(failure),
         };
-        match (command, principal) {
+        match (command, self.presence.principal(conn)) {
             (Command::Ping, _) => self.ping(conn),
             (Command::Register { name, shape, disk_sizes_gib, password }, _) => {
                 let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash: None };
@@ -187,12 +239,16 @@ impl App {
                 Action::Work { task: Task::Write(Write::Update { login, change }), stage: Stage::Update }
             }
             (Command::Logout, Principal::Vm(login)) => self.logout(conn, login, token),
-            (Command::Stats, Principal::Operator) => Action::Statistics,
-            (Command::List(_) | Command::Update(_) | Command::Logout, _) => {
+            (Command::Stats, _) => Action::Statistics,
+            (Command::List(_) | Command::Update(_) | Command::Logout, principal) => {
+                debug_assert!(false, "the policy lets only VMs do this, not {principal:?}");
                 Action::failed(Failure::AuthenticationRequired)
             }
-            (Command::Stats, _) => Action::failed(Failure::UnknownCommand),
         }
+    }
+
+    fn verdict(&self, conn: ConnId, command: CommandName) -> policy::Verdict {
+        policy::verdict(command, &self.presence.principal(conn), self.presence.registers(conn))
     }
 
     fn ping(&self, conn: ConnId) -> Action {
@@ -252,7 +308,7 @@ impl App {
     }
 
     /// What a client is told of a task that failed. A login that does not hold any more ends here.
-    fn failure(&mut self, conn: ConnId, error: TaskError) -> Failure {
+    fn failure(&mut self, conn: ConnId, error: TaskError, now: UnixSeconds) -> Failure {
         let error = match error {
             TaskError::Internal => return Failure::Internal,
             TaskError::Store(error) => error,
@@ -265,16 +321,29 @@ impl App {
                 self.presence.log_out(conn);
                 Failure::AuthenticationRequired
             }
-            StoreError::Busy => Failure::Busy,
+            StoreError::Busy => {
+                self.store_errors.busy += 1;
+                Failure::Busy
+            }
             StoreError::UnknownVm => Failure::Internal,
             StoreError::Unavailable(_) | StoreError::Refused(_) => {
-                log::error!("{error}");
+                self.log_trouble(&error, now);
+                self.store_errors.unavailable += 1;
                 Failure::StoreUnavailable
             }
             StoreError::OutcomeUnknown(_) => {
-                log::error!("{error}");
+                self.log_trouble(&error, now);
+                self.store_errors.outcome_unknown += 1;
                 Failure::OutcomeUnknown
             }
+        }
+    }
+
+    fn log_trouble(&mut self, error: &StoreError, now: UnixSeconds) {
+        match self.store_troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now) {
+            None => {}
+            Some(0) => log::error!("{error}"),
+            Some(held_back) => log::error!("{error} (and {held_back} such errors before)"),
         }
     }
 }

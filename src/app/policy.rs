@@ -9,14 +9,17 @@ pub enum Verdict {
     Allowed,
     /// Not before somebody has authenticated.
     AuthenticationRequired,
+    /// Nobody registers on this listener.
+    RegistrationClosed,
     /// This client is not even told that there is such a command.
     Unknown,
 }
 
-/// Whether `principal` may run `command`.
-pub fn verdict(command: CommandName, principal: &Principal) -> Verdict {
+/// Whether `principal` may run `command` on a listener where `registers` says whether anybody may register.
+pub fn verdict(command: CommandName, principal: &Principal, registers: bool) -> Verdict {
     use CommandName::{Authenticate, List, Logout, Ping, Register, Stats, Update};
     match (command, principal) {
+        (Register, _) if !registers => Verdict::RegistrationClosed,
         (Ping | Register | Authenticate, _) => Verdict::Allowed,
         (List | Update | Logout, Principal::Vm(_)) => Verdict::Allowed,
         (List | Update | Logout, Principal::Anonymous | Principal::Operator) => {
@@ -36,7 +39,7 @@ mod tests {
     /// Every command against every principal; a new command has no row and fails.
     #[test]
     fn the_table_is_as_promised() {
-        use Verdict::{Allowed, AuthenticationRequired, Unknown};
+        use Verdict::{Allowed, AuthenticationRequired, RegistrationClosed, Unknown};
         let vm = Principal::Vm(Login { id: VmId(1), epoch: 0, name: VmName::stored("a") });
         let principals = [Principal::Anonymous, vm, Principal::Operator];
         let rows = [
@@ -51,8 +54,11 @@ mod tests {
         for command in CommandName::ALL {
             let row = rows.iter().find(|row| row.0 == command);
             let (_, wanted) = row.unwrap_or_else(|| panic!("{command:?} has no row"));
-            let found = principals.each_ref().map(|principal| verdict(command, principal));
+            let found = principals.each_ref().map(|principal| verdict(command, principal, true));
             assert_eq!(&found, wanted, "{command:?}");
+            let closed = principals.each_ref().map(|principal| verdict(command, principal, false));
+            let wanted = if command == CommandName::Register { &[RegistrationClosed; 3] } else { wanted };
+            assert_eq!(&closed, wanted, "{command:?} where registration is closed");
         }
     }
 }

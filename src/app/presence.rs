@@ -71,6 +71,13 @@ impl Presence {
         }
     }
 
+    /// The connection's listener lets its clients do something else from now on.
+    pub fn admit(&mut self, conn: ConnId, admission: Admission) {
+        if let Some(entry) = self.entry_mut(conn) {
+            entry.registers = admission.registers;
+        }
+    }
+
     /// `login` was proved on the connection, by or with `token`.
     pub fn log_in(&mut self, conn: ConnId, login: Login, token: TokenHash) {
         let Some(entry) = self.entry_mut(conn) else { return };
@@ -128,6 +135,12 @@ impl Presence {
     pub fn tokens(&self, conn: ConnId) -> &[TokenHash] {
         let history = self.entry(conn).and_then(|entry| entry.history.as_ref());
         history.map_or(&[], |history| &history.tokens)
+    }
+
+    /// Whether one more token can be remembered, or it is already.
+    pub fn remembers_one_more(&self, conn: ConnId, token: &TokenHash) -> bool {
+        let tokens = self.tokens(conn);
+        tokens.len() < limits::TOKENS_PER_CONNECTION_MAX || tokens.contains(token)
     }
 
     /// The token that one more would push out.

@@ -10,7 +10,7 @@ use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{
-    Credentials, Cursor, Items, List, Login, Page, Peer, PeerEntry, Secret, TokenHash, Vm, VmName,
+    Credentials, Cursor, Items, List, Login, Page, Peer, PeerEntry, Secret, TokenHash, VmName,
 };
 use crate::store::{Store, StoreError, StoreFactory, VmPage, Write, Written};
 
@@ -29,7 +29,7 @@ pub enum Lane {
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Task {
-    FindToken { token: TokenHash, now: UnixSeconds },
+    FindToken { token: TokenHash, current: Option<Login>, now: UnixSeconds },
     FindCredentials { name: VmName },
     HashPassword { password: Secret },
     VerifyPassword { password: Secret, stored: Option<String> },
@@ -61,7 +61,11 @@ pub struct PeerAt {
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Done {
-    Token(Option<Login>),
+    /// Whose token it is, and whether the login that was current is still.
+    Token {
+        owner: Option<Login>,
+        current_holds: bool,
+    },
     Credentials(Option<Credentials>),
     Hashed(String),
     Verified(Verdict),
@@ -161,7 +165,16 @@ impl Tools {
     fn read(&mut self, task: Task) -> Result<Done, StoreError> {
         let store = self.store()?;
         match task {
-            Task::FindToken { token, now } => store.token_owner(&token, now).map(Done::Token),
+            Task::FindToken { token, current, now } => {
+                let owner = store.token_owner(&token, now)?;
+                let current_holds = match current {
+                    // Of the same state of the VM: no need to ask again.
+                    Some(current) if owner.as_ref() == Some(&current) => true,
+                    Some(current) => store.is_current(&current)?,
+                    None => false,
+                };
+                Ok(Done::Token { owner, current_holds })
+            }
             Task::FindCredentials { name } => store.credentials(&name).map(Done::Credentials),
             Task::ListPage { login, page } => {
                 if !store.is_current(&login)? {
@@ -203,36 +216,30 @@ impl PageRequest {
 }
 
 /// Joins connections with the VMs that have authenticated on them. A VM that is gone leaves an active
-/// connection without one, and an authenticated one out. Ends the page early, at a connection, rather
-/// than hold more rows than a page may have.
+/// connection without one, and an authenticated one out. Ends the page early, before the connection
+/// whose VM and disks would be more rows than a page may have, unless it is the first.
 fn peers_page(
     store: &mut dyn Store,
     list: List,
     peers: Vec<PeerAt>,
     mut next: Option<Cursor>,
 ) -> Result<Page, StoreError> {
-    let mut entries = Vec::with_capacity(peers.len());
+    let mut entries: Vec<PeerEntry> = Vec::new();
     let mut rows = 0;
-    for chunk in peers.chunks(PEERS_JOINED_AT_ONCE) {
-        if rows >= limits::PAGE_ROWS_MAX {
-            next = Some(Cursor::FromPeer(chunk[0].index));
+    for at in peers {
+        let vm = match at.vm {
+            Some(id) => store.vms(&[id])?.pop(),
+            None => None,
+        };
+        if vm.is_none() && list == List::AuthenticatedVms {
+            continue;
+        }
+        rows += 1 + vm.as_ref().map_or(0, |vm| vm.disks.len());
+        if rows > limits::PAGE_ROWS_MAX && !entries.is_empty() {
+            next = Some(Cursor::FromPeer(at.index));
             break;
         }
-        let mut ids: Vec<VmId> = chunk.iter().filter_map(|at| at.vm).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let vms = if ids.is_empty() { Vec::new() } else { store.vms(&ids)? };
-        for at in chunk {
-            let vm = at.vm.and_then(|id| vms.iter().find(|vm| vm.id == id).cloned());
-            if vm.is_none() && list == List::AuthenticatedVms {
-                continue;
-            }
-            rows += 1 + vm.as_ref().map_or(0, |vm: &Vm| vm.disks.len());
-            entries.push(PeerEntry { peer: at.peer, vm });
-        }
+        entries.push(PeerEntry { peer: at.peer, vm });
     }
     Ok(Page { list, items: Items::Peers(entries), next })
 }
-
-/// Few, since each may have a thousand disks.
-const PEERS_JOINED_AT_ONCE: usize = 8;

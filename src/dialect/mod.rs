@@ -1,11 +1,13 @@
 //! What requests say, and how answers are said. No framing, no socket.
 //!
-//! Every dialect of JSON comes in through [`decode_json`], which reads what they have in common (`json`)
-//! and hands on to the one that the request is in. A dialect knows nothing of the others.
+//! Every dialect of JSON comes in through [`decode_json`], which reads what they have in common (the
+//! envelope) and hands on to the one that the request is in. A dialect knows nothing of the others.
 
 mod command;
+mod envelope;
 mod fields;
-mod json;
+
+use envelope::Envelope;
 
 use crate::model::{Answer, Dialect, Page, Refusal, Request, RequestId};
 
@@ -20,7 +22,11 @@ pub struct PageProgress {
 
 /// Reads one JSON message (an object, or an array, which is refused) in whichever dialect it is.
 pub fn decode_json(text: &[u8]) -> Result<Request, Refusal> {
-    json::decode(text)
+    let envelope = Envelope::read(text)?;
+    match envelope.dialect_key()? {
+        "command" => command::decode(envelope),
+        key => Err(envelope.refuse_other(key)),
+    }
 }
 
 /// Writes a whole reply, without anything of a framing: one line of compact JSON, its newline not included.

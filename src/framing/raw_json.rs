@@ -12,6 +12,8 @@ use crate::buffer::Buffer;
 #[derive(Default)]
 pub struct RawJson {
     state: State,
+    /// Counts the messages and stray lines that have begun.
+    begun: u32,
 }
 
 /// What stands at the front of the input.
@@ -69,10 +71,10 @@ impl RawJson {
                     input.consume(blank);
                     match input.as_slice().first() {
                         None => return Piece::NeedMore,
-                        Some(b'{') => self.state = State::Inside(Scan::new((b'{', b'}'))),
-                        Some(b'[') => self.state = State::Inside(Scan::new((b'[', b']'))),
+                        Some(b'{') => self.begin(State::Inside(Scan::new((b'{', b'}')))),
+                        Some(b'[') => self.begin(State::Inside(Scan::new((b'[', b']')))),
                         Some(&stray) => {
-                            self.state = State::Skipping(HttpLine::new());
+                            self.begin(State::Skipping(HttpLine::new()));
                             return Piece::Stray(stray);
                         }
                     }
@@ -113,9 +115,18 @@ impl RawJson {
         matches!(self.state, State::Inside(_))
     }
 
-    /// Whether a message or a skipped line has begun and not ended: the request timeout runs.
-    pub fn has_begun(&self) -> bool {
-        !matches!(self.state, State::Between)
+    /// The number of the message or skipped line that has begun and not ended, if there is one: the
+    /// request timeout runs, anew for each.
+    pub fn unfinished(&self) -> Option<u32> {
+        match self.state {
+            State::Between => None,
+            State::Inside(_) | State::Skipping(_) => Some(self.begun),
+        }
+    }
+
+    fn begin(&mut self, state: State) {
+        self.begun = self.begun.wrapping_add(1);
+        self.state = state;
     }
 }
 

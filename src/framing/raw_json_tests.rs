@@ -34,7 +34,7 @@ fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
         }
     }
     assert!(cutter.is_inside_message() || input.is_empty(), "only a begun message stays in the input");
-    seen.push(Seen::End { inside: cutter.is_inside_message(), begun: cutter.has_begun() });
+    seen.push(Seen::End { inside: cutter.is_inside_message(), begun: cutter.unfinished().is_some() });
     seen
 }
 

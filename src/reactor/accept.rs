@@ -5,13 +5,14 @@ use std::io;
 
 use super::Reactor;
 use super::calls::Now;
-use super::connection::Connection;
+use super::connection::{Connection, Taken};
 use super::net::Net;
 use super::timers::Timer;
 use crate::clock::Clock;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::Peer;
+use crate::throttle::Throttle;
 use crate::worker::Jobs;
 
 /// Which listeners have connections waiting, and whether to take them.
@@ -19,11 +20,14 @@ pub(super) struct Acceptor {
     /// Latched, one for each listener.
     acceptable: Vec<bool>,
     pause: Option<Pause>,
+    /// The timer that ends a pause is armed: there is one at most, however often accepting fails.
+    retry_is_armed: bool,
     connections_max: usize,
     /// Where the next round begins, so that no listener starves another.
     next: usize,
     /// Connections in the order they came. Those that have spoken or are gone are dropped when met.
     silent: VecDeque<ConnId>,
+    troubles: Throttle,
 }
 
 /// Why nothing is accepted.
@@ -39,7 +43,15 @@ impl Acceptor {
     pub(super) fn new(listeners: usize, connections_max: usize) -> Acceptor {
         // Worth a try: what came before the registration made no event of its own.
         let acceptable = vec![true; listeners];
-        Acceptor { acceptable, pause: None, connections_max, next: 0, silent: VecDeque::new() }
+        Acceptor {
+            acceptable,
+            pause: None,
+            retry_is_armed: false,
+            connections_max,
+            next: 0,
+            silent: VecDeque::new(),
+            troubles: Throttle::default(),
+        }
     }
 
     pub(super) fn latch(&mut self, listener: usize) {
@@ -60,6 +72,7 @@ impl Acceptor {
 
     /// Some time has passed since descriptors ran out.
     pub(super) fn retry(&mut self) {
+        self.retry_is_armed = false;
         self.pause = self.pause.filter(|pause| *pause != Pause::Exhausted);
     }
 
@@ -69,6 +82,12 @@ impl Acceptor {
             Some(Pause::Full) if open * 100 > self.connections_max * limits::ACCEPT_RESUME_PERCENT => {}
             _ => self.pause = None,
         }
+    }
+
+    /// From now on so many connections may be open; `open` are.
+    pub(super) fn set_connections_max(&mut self, connections_max: usize, open: usize) {
+        self.connections_max = connections_max;
+        self.connection_closed(open);
     }
 
     /// The next listener that has a connection waiting.
@@ -89,18 +108,32 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 return;
             }
             let Some(listener) = self.acceptor.next_listener() else { return };
-            if self.connections.len() >= self.settings.connections_max && !self.evict_silent() {
-                self.acceptor.pause = Some(Pause::Full);
-                log::warn!(
-                    "{} connections are open, as many as --connections-max allows: accepting is paused",
-                    self.connections.len()
-                );
-                return;
+            let is_full = self.connections.len() >= self.settings.connections_max;
+            let silent = if is_full { self.oldest_silent() } else { None };
+            if is_full && silent.is_none() {
+                return self.pause_full(now);
             }
             match self.net.accept(listener) {
-                Ok((socket, peer)) => self.open(socket, peer, listener),
+                Ok((socket, peer)) => {
+                    // Only now is it certain that there is somebody to make room for.
+                    if let Some(id) = silent {
+                        self.calls.counters.connections_evicted += 1;
+                        self.close(id);
+                    }
+                    self.open(socket, peer, listener);
+                }
                 Err(error) => self.accept_failed(listener, &error, now),
             }
+        }
+    }
+
+    fn pause_full(&mut self, now: Now) {
+        self.acceptor.pause = Some(Pause::Full);
+        if self.acceptor.troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
+            log::warn!(
+                "{} connections are open, as many as --connections-max allows: accepting is paused",
+                self.connections.len()
+            );
         }
     }
 
@@ -130,22 +163,36 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             _ => {
                 self.calls.counters.accept_errors += 1;
                 self.acceptor.pause = Some(Pause::Exhausted);
-                self.timers.arm(now.instant + limits::ACCEPT_RETRY, Timer::Accept);
-                log::warn!("accepting connections failed, trying again soon: {error}");
+                if !std::mem::replace(&mut self.acceptor.retry_is_armed, true) {
+                    self.timers.arm(now.instant + limits::ACCEPT_RETRY, Timer::Accept);
+                }
+                if self.acceptor.troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
+                    log::warn!("accepting connections failed, trying again soon: {error}");
+                }
             }
         }
     }
 
-    /// Closes the oldest connection that never sent a byte; false if there is none.
-    fn evict_silent(&mut self) -> bool {
-        while let Some(id) = self.acceptor.silent.pop_front() {
-            if self.connections.get(id).is_some_and(|connection| !connection.has_spoken) {
-                self.calls.counters.connections_evicted += 1;
-                self.close(id);
-                return true;
+    /// The oldest connection that never sent a byte. What may have come unseen is looked at first.
+    fn oldest_silent(&mut self) -> Option<ConnId> {
+        while let Some(&id) = self.acceptor.silent.front() {
+            if let Some(connection) = self.connections.get_mut(id)
+                && !connection.has_spoken
+            {
+                while connection.readable && !connection.has_spoken {
+                    match connection.read(&mut self.net, &mut self.chunk) {
+                        Taken::Bytes(_) | Taken::Nothing => {}
+                        Taken::End | Taken::Broken => break,
+                    }
+                }
+                if !connection.has_spoken {
+                    return Some(id);
+                }
+                self.enqueue(id);
             }
+            self.acceptor.silent.pop_front();
         }
-        false
+        None
     }
 
     /// Keeps the list of silent connections no longer than twice the connections there are.

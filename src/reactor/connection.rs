@@ -23,6 +23,8 @@ pub(super) struct Connection<S> {
     pub(super) has_spoken: bool,
     pub(super) listener: u16,
     pub(super) phase: Phase,
+    /// Its jobs that wait or run.
+    pub(super) jobs: u32,
     /// Since when output waits without progress.
     pub(super) stalled_since: Option<Instant>,
     /// When its timer will go off.
@@ -87,6 +89,7 @@ impl<S> Connection<S> {
             has_spoken: false,
             listener,
             phase: Phase::Open,
+            jobs: 0,
             stalled_since: None,
             armed: None,
         }
@@ -141,9 +144,12 @@ impl<S> Connection<S> {
 
     /// Says the last of it; true where the connection can be closed at once.
     pub(super) fn end<N: Net<Socket = S>>(&mut self, net: &mut N, ending: Ending, now: Instant) -> bool {
+        // To close with input unread would be a reset, which may take our last replies from the client.
+        let has_unread = self.readable && !self.session.input_has_ended();
         match ending {
-            Ending::Close | Ending::Abort => true,
-            Ending::Linger | Ending::HttpLine => {
+            Ending::Close if !has_unread => true,
+            Ending::Abort => true,
+            Ending::Close | Ending::Linger | Ending::HttpLine => {
                 self.input.clear();
                 let until = now + limits::LINGER_TIMEOUT;
                 self.phase = Phase::Lingering { until, bytes_left: limits::LINGER_BYTES_MAX };

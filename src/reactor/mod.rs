@@ -1,8 +1,9 @@
 //! The loop: one thread that owns every connection and never blocks but in [`Net::poll`].
 //!
 //! Each turn has the same phases: poll latches readiness and does no work; accept takes a bounded number
-//! of connections; collect hands results to sessions; expire looks at who is overdue; run gives each
-//! runnable connection a bounded piece of work, once.
+//! of connections; collect hands results to sessions; run gives each runnable connection a bounded piece
+//! of work, once; expire looks at who is overdue, which comes last so that nobody is blamed for what has
+//! arrived and was not looked at.
 //!
 //! Invariants: a socket is registered once, for both directions, and paused by not being run; a
 //! connection is in the run queue at most once, and is there whenever it could make progress; an idle
@@ -12,6 +13,9 @@ mod accept;
 mod calls;
 mod connection;
 mod counters;
+mod heartbeat;
+#[cfg(test)]
+pub(crate) mod inspect;
 pub mod mio_net;
 pub mod net;
 mod table;
@@ -21,16 +25,19 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use crate::app::App;
 use crate::app::presence::Admission;
-use crate::clock::{Clock, Instant};
+use crate::app::{self, App};
+use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{ConnId, Ticket};
 use crate::limits;
+use crate::model::Statistics;
 use crate::session::{Ending, Rules, Step};
+use crate::throttle::Throttle;
 use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
 use calls::{Calls, Now};
 use connection::{Connection, Flushed, Overdue, Phase, Taken};
+use heartbeat::Heartbeat;
 use net::{Event, Net};
 use table::Table;
 use timers::{Timer, Timers};
@@ -68,7 +75,8 @@ pub struct Reactor<N: Net, J, C> {
     acceptor: Acceptor,
     runnable: VecDeque<ConnId>,
     stopping: bool,
-    http_line_logged: Option<Instant>,
+    heartbeat: Option<Heartbeat>,
+    http_lines: Throttle,
     events: Vec<Event>,
     completions: Vec<Completion>,
     chunk: Box<[u8]>,
@@ -76,11 +84,12 @@ pub struct Reactor<N: Net, J, C> {
 
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// A loop that has not turned yet.
-    pub fn new(net: N, jobs: J, clock: C, app: App, settings: Settings) -> Reactor<N, J, C> {
+    pub fn new(net: N, jobs: J, mut clock: C, app: App, settings: Settings) -> Reactor<N, J, C> {
         assert_eq!(net.listener_count(), settings.listeners.len());
+        let started = clock.now();
         Reactor {
             acceptor: Acceptor::new(net.listener_count(), settings.connections_max),
-            calls: Calls::new(app, jobs, settings.requests_max),
+            calls: Calls::new(app, jobs, settings.requests_max, started),
             net,
             clock,
             settings,
@@ -88,7 +97,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             timers: Timers::default(),
             runnable: VecDeque::new(),
             stopping: false,
-            http_line_logged: None,
+            heartbeat: None,
+            http_lines: Throttle::default(),
             events: Vec::new(),
             completions: Vec::new(),
             chunk: vec![0; limits::READ_CHUNK_BYTES].into(),
@@ -107,8 +117,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.events = events;
         self.accept(now);
         self.collect(now);
-        self.expire(now);
         self.run_queue(now);
+        self.expire(now);
         Ok(())
     }
 
@@ -126,6 +136,37 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 self.enqueue(id);
             }
         }
+    }
+
+    /// Goes on with other settings, for connections that are open as well. There are as many listeners
+    /// as before; where more connections or requests are open than may be, none is cut.
+    pub fn reload(&mut self, settings: Settings, app: app::Settings) {
+        assert_eq!(self.settings.listeners.len(), settings.listeners.len());
+        self.settings = settings;
+        self.calls.app.set_settings(app);
+        self.calls.set_in_flight_max(self.settings.requests_max);
+        self.acceptor.set_connections_max(self.settings.connections_max, self.connections.len());
+        for id in self.connections.ids() {
+            if let Some(connection) = self.connections.get(id) {
+                let admission = self.settings.listeners[usize::from(connection.listener)].admission;
+                self.calls.app.presence_mut().admit(id, admission);
+            }
+            self.arm(id);
+        }
+    }
+
+    /// Calls `beat`, which must not block, every `interval` from now on, as long as the loop turns and
+    /// no lane is stuck.
+    pub fn set_heartbeat(&mut self, interval: Duration, beat: Box<dyn FnMut() + Send>) {
+        let now = self.clock.now();
+        self.heartbeat = Some(Heartbeat::new(interval, beat));
+        self.timers.arm(now + interval, Timer::Heartbeat);
+    }
+
+    /// What the server has counted.
+    pub fn statistics(&mut self) -> Statistics {
+        let now = self.clock.now();
+        self.calls.statistics(now)
     }
 
     /// Whether the loop was stopped and every connection has ended.
@@ -183,6 +224,12 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     }
                 }
                 Timer::Accept => self.acceptor.retry(),
+                Timer::Heartbeat => {
+                    if let Some(heartbeat) = &mut self.heartbeat {
+                        let next = heartbeat.beat(&self.calls.jobs, now.instant);
+                        self.timers.arm(next, Timer::Heartbeat);
+                    }
+                }
                 Timer::Stop => {
                     let ids = self.connections.ids();
                     if !ids.is_empty() {
@@ -218,10 +265,15 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             let Some(id) = self.runnable.pop_front() else { return };
             let Some(connection) = self.connections.get_mut(id) else { continue };
             connection.is_queued = false;
+            // Its clocks must not begin before its bytes came, which may be later than the turn did.
+            let now = Now { instant: self.clock.now(), ..now };
             let ran = match connection.phase {
                 Phase::Open => self.run(id, now),
                 Phase::Lingering { .. } => self.discard(id),
             };
+            if let Some(connection) = self.connections.get_mut(id) {
+                self.calls.counters.requests_refused += u64::from(connection.session.take_refused());
+            }
             match ran {
                 Ran::Waits => self.arm(id),
                 Ran::WantsMore => {
@@ -246,6 +298,13 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 return match connection.flush(&mut self.net, now.instant) {
                     Flushed::Broken => Ran::Over,
                     Flushed::All | Flushed::Some => Ran::WantsMore,
+                };
+            }
+            if connection.jobs >= limits::JOBS_PER_CONNECTION_MAX {
+                return match connection.flush(&mut self.net, now.instant) {
+                    Flushed::Broken => Ran::Over,
+                    // Each completion runs the connection again.
+                    Flushed::All | Flushed::Some => Ran::Waits,
                 };
             }
             let Connection { session, input, output, .. } = &mut *connection;
@@ -291,7 +350,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     }
                     let is_over = connection.end(&mut self.net, ending, now.instant);
                     if ending == Ending::HttpLine {
-                        log_http_line(&mut self.http_line_logged, now.instant);
+                        log_http_line(&mut self.http_lines, now.unix);
                     }
                     return if is_over { Ran::Over } else { Ran::WantsMore };
                 }
@@ -368,11 +427,12 @@ enum Ran {
     Over,
 }
 
-fn log_http_line(last: &mut Option<Instant>, now: Instant) {
-    if last.is_none_or(|last| now - last >= limits::HTTP_LINE_LOG_INTERVAL) {
-        *last = Some(now);
+fn log_http_line(http_lines: &mut Throttle, now: UnixSeconds) {
+    if let Some(held_back) = http_lines.pass(limits::HTTP_LINE_LOG_INTERVAL_S, now) {
         log::warn!(
-            "closed a raw JSON connection that sent a line of HTTP: is a browser or proxy made to talk to us?"
+            "closed {} connections of raw JSON that sent a line of HTTP: is a browser or proxy made to talk \
+             to us?",
+            1 + held_back
         );
     }
 }

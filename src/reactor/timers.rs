@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Job(JobKey),
     /// Try to accept again.
     Accept,
+    /// Tell whoever watches that the loop turns.
+    Heartbeat,
     /// Stopping has taken long enough.
     Stop,
 }
@@ -48,5 +50,11 @@ impl Timers {
             return None;
         }
         self.armed.pop_first()
+    }
+
+    /// How many are armed.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.armed.len()
     }
 }

@@ -1,26 +1,26 @@
 //! One connection's state machine: bytes in, requests out; answers in, bytes out.
 //!
-//! It owns the order of replies, what may overtake what, and when the client has kept us waiting for
-//! too long. It never sees a socket, a clock or a lock: buffers and `now` are arguments.
+//! It decides what is decoded when, and when the client has kept us waiting for too long; `replies` has
+//! the order of what goes out. It never sees a socket, a clock or a lock: buffers and `now` are arguments.
 //!
 //! Invariants: a reply goes out for each request that [`Session::next`] has handed out, exactly once;
-//! replies to requests without an id go out in the order of the requests; nothing is written between the
-//! first and the last page of a reply; once the session has begun to end, nothing more is decoded.
+//! once the session has begun to end, nothing more is decoded.
 
 mod patience;
+mod replies;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::buffer::Buffer;
 use crate::clock::Instant;
-use crate::dialect::{self, PageProgress};
+use crate::dialect;
 use crate::framing::raw_json::{Piece, RawJson};
 use crate::framing::sniff::{self, Sniffed};
 use crate::ids::Slot;
 use crate::limits;
-use crate::model::{Answer, Cursor, Dialect, Failure, List, Page, Refusal, Request, RequestId};
+use crate::model::{Answer, Cursor, Dialect, Failure, List, Page, Refusal, Request};
 use patience::{Patience, Waiting};
+use replies::{Delivery, Replies, Wanted};
 
 /// What holds for every connection of one listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,21 +50,11 @@ pub struct Session {
     input_has_ended: bool,
     /// Set once and for all: nothing is decoded any more.
     ending: Option<Ending>,
-    next_slot: u64,
-    /// The open request without an id; there is one at most.
-    serial: Option<(Slot, Dialect)>,
-    /// The open request after which nothing may be decoded yet.
-    barrier: Option<Slot>,
-    /// The open request whose answer may come in pages; there is one at most.
-    paged: Option<Slot>,
-    /// The paged answer that is being written.
-    stream: Option<Stream>,
+    replies: Replies,
     /// What was decoded before its turn came; in the end, the last words.
     parked: Option<Box<Parked>>,
-    /// The open requests with an id.
-    named: HashMap<Slot, (Dialect, RequestId)>,
-    /// Replies that became due while a paged one was being written.
-    deferred: Buffer,
+    /// Messages answered with an error here, since somebody last asked.
+    refused: u32,
 }
 
 /// What the session wants next.
@@ -102,14 +92,6 @@ enum Framing {
     RawJson(RawJson),
 }
 
-struct Stream {
-    slot: Slot,
-    list: List,
-    progress: PageProgress,
-    /// Where the next page begins, if it has not been asked for yet.
-    cursor: Option<Cursor>,
-}
-
 enum Parked {
     Request(Box<Request>),
     Refusal(Refusal),
@@ -132,49 +114,22 @@ impl Session {
             _ => None,
         };
         self.patience.wait(waiting, now);
-        self.check();
         step
     }
 
     /// An answer to the request `slot` is there. False where no such request is open: the answer is late
     /// and goes nowhere.
     pub fn complete(&mut self, slot: Slot, answer: &Answer, output: &mut Buffer) -> bool {
-        let Some((dialect, id)) = self.close(slot) else { return false };
-        if self.stream.as_ref().is_some_and(|stream| stream.slot == slot) {
-            // The head of a well-formed answer is out already: nothing true can follow it.
-            self.stream = None;
+        let delivery = self.replies.complete(slot, answer, output);
+        if delivery == Delivery::BrokenOff {
             self.ending = Some(Ending::Abort);
-            self.deferred.clear();
-        } else {
-            self.reply(dialect, id.as_ref(), answer, output);
         }
-        self.check();
-        true
+        delivery != Delivery::Late
     }
 
     /// A page of the answer to the request `slot` is there. False where no such request is open.
     pub fn complete_page(&mut self, slot: Slot, page: &Page, output: &mut Buffer) -> bool {
-        let (dialect, id) = match (self.serial, self.named.get(&slot)) {
-            (Some((serial, dialect)), _) if serial == slot => (dialect, None),
-            (_, Some((dialect, id))) => (*dialect, Some(id)),
-            _ => return false,
-        };
-        let mut progress = self.stream.as_ref().map(|stream| stream.progress).unwrap_or_default();
-        output.append_with(|bytes| dialect::encode_page(dialect, id, page, &mut progress, bytes));
-        match page.next {
-            Some(cursor) => {
-                self.stream = Some(Stream { slot, list: page.list, progress, cursor: Some(cursor) });
-            }
-            None => {
-                output.push(b"\n");
-                self.stream = None;
-                self.close(slot);
-                output.push(self.deferred.as_slice());
-                self.deferred.clear();
-            }
-        }
-        self.check();
-        true
+        self.replies.complete_page(slot, page, output)
     }
 
     /// The client will send no more. What it has sent still counts.
@@ -182,10 +137,15 @@ impl Session {
         self.input_has_ended = true;
     }
 
+    /// Whether the client has said that it will send no more.
+    pub fn input_has_ended(&self) -> bool {
+        self.input_has_ended
+    }
+
     /// Begins no more requests; what is open is still answered.
     pub fn begin_drain(&mut self, input: &Buffer) {
         if self.ending.is_none() {
-            let is_idle = !self.has_open() && input.is_empty();
+            let is_idle = !self.replies.has_open() && input.is_empty();
             self.parked = None;
             self.ending = Some(if is_idle { Ending::Close } else { Ending::Linger });
         }
@@ -200,7 +160,7 @@ impl Session {
     pub fn deadline(&self, rules: &Rules) -> Option<Instant> {
         self.patience.deadline(|waiting| match waiting {
             Waiting::First => rules.first_request_timeout,
-            Waiting::Request => Some(rules.request_timeout),
+            Waiting::Request(_) => Some(rules.request_timeout),
             Waiting::Idle if self.is_authenticated => rules.idle_timeout_authenticated,
             Waiting::Idle => rules.idle_timeout_anonymous,
         })
@@ -212,16 +172,27 @@ impl Session {
             return false;
         }
         match self.patience.current() {
-            Some(Waiting::Request) => drop(self.end_with(Failure::TimedOut)),
+            Some(Waiting::Request(_)) => drop(self.end_with(Failure::TimedOut)),
             _ => self.ending = Some(Ending::Close),
         }
         self.patience.wait(None, now);
         true
     }
 
+    /// How many messages were answered with an error without being handed out, since the last call.
+    pub fn take_refused(&mut self) -> u32 {
+        std::mem::take(&mut self.refused)
+    }
+
     /// The requests that are handed out and not answered.
     pub fn open_slots(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.serial.iter().map(|(slot, _)| *slot).chain(self.named.keys().copied())
+        self.replies.open_slots()
+    }
+
+    /// Bytes of replies that wait for a paged one.
+    #[cfg(test)]
+    pub(crate) fn deferred_len(&self) -> usize {
+        self.replies.deferred_len()
     }
 
     fn step(&mut self, input: &mut Buffer, output: &mut Buffer, rules: &Rules) -> Step {
@@ -229,16 +200,15 @@ impl Session {
             if output.len() >= limits::OUTPUT_BYTES_PAUSE {
                 return Step::Blocked;
             }
-            if let Some(stream) = &mut self.stream {
-                return match stream.cursor.take() {
-                    Some(cursor) => Step::NextPage(stream.slot, stream.list, cursor),
-                    None => Step::Blocked,
-                };
+            match self.replies.wanted() {
+                Wanted::Nothing => {}
+                Wanted::Patience => return Step::Blocked,
+                Wanted::Page(slot, list, cursor) => return Step::NextPage(slot, list, cursor),
             }
             if let Some(ending) = self.ending {
                 return self.wind_up(ending, output);
             }
-            if self.barrier.is_some() {
+            if self.replies.is_barred() {
                 return Step::Blocked;
             }
             let decoded = match self.parked.take() {
@@ -278,7 +248,6 @@ impl Session {
             Piece::Message(length) => {
                 let decoded = dialect::decode_json(&input.as_slice()[..length]);
                 input.consume(length);
-                self.patience.request_ended();
                 Ok(match decoded {
                     Ok(request) => Parked::Request(Box::new(request)),
                     Err(refusal) => Parked::Refusal(refusal),
@@ -316,65 +285,27 @@ impl Session {
         Err(Undecoded::End)
     }
 
-    /// Whether it is the turn of `parked`: requests without an id wait for each other, and so do those
-    /// that are answered in pages.
     fn may_begin(&self, parked: &Parked) -> bool {
-        let (has_id, is_paged) = match parked {
-            Parked::Request(request) => (request.id.is_some(), request.name.is_paged()),
-            Parked::Refusal(refusal) => (refusal.id.is_some(), false),
-        };
-        (has_id || self.serial.is_none()) && !(is_paged && self.paged.is_some())
+        match parked {
+            Parked::Request(request) => self.replies.may_open(request),
+            Parked::Refusal(refusal) => self.replies.has_turn(refusal.id.is_some()),
+        }
     }
 
     fn begin(&mut self, mut request: Box<Request>, output: &mut Buffer, rules: &Rules) -> Option<Step> {
-        let dialect = request.dialect;
-        if request.id.is_some() && self.named.len() >= rules.requests_max {
-            self.refuse(Refusal { dialect, id: request.id.take(), failure: Failure::Busy }, output);
+        if request.id.is_some() && self.replies.named_count() >= rules.requests_max {
+            let (dialect, id) = (request.dialect, request.id.take());
+            self.refuse(Refusal { dialect, id, failure: Failure::Busy }, output);
             return None;
         }
-        let slot = Slot(self.next_slot);
-        self.next_slot += 1;
-        if request.is_barrier() {
-            self.barrier = Some(slot);
-        }
-        if request.name.is_paged() {
-            self.paged = Some(slot);
-        }
-        match request.id.take() {
-            Some(id) => drop(self.named.insert(slot, (dialect, id))),
-            None => self.serial = Some((slot, dialect)),
-        }
+        let slot = self.replies.open(&mut request);
         Some(Step::Call(slot, request))
     }
 
     fn refuse(&mut self, refusal: Refusal, output: &mut Buffer) {
+        self.refused = self.refused.saturating_add(1);
         let answer = Answer::Failed(refusal.failure);
-        self.reply(refusal.dialect, refusal.id.as_ref(), &answer, output);
-    }
-
-    /// Forgets an open request; what its reply needs.
-    fn close(&mut self, slot: Slot) -> Option<(Dialect, Option<RequestId>)> {
-        let open = match self.serial {
-            Some((serial, dialect)) if serial == slot => {
-                self.serial = None;
-                (dialect, None)
-            }
-            _ => self.named.remove(&slot).map(|(dialect, id)| (dialect, Some(id)))?,
-        };
-        self.barrier = self.barrier.filter(|barrier| *barrier != slot);
-        self.paged = self.paged.filter(|paged| *paged != slot);
-        if self.named.is_empty() {
-            self.named = HashMap::new();
-        }
-        Some(open)
-    }
-
-    fn reply(&mut self, dialect: Dialect, id: Option<&RequestId>, answer: &Answer, output: &mut Buffer) {
-        let output = if self.stream.is_some() { &mut self.deferred } else { output };
-        output.append_with(|bytes| {
-            dialect::encode_answer(dialect, id, answer, bytes);
-            bytes.push(b'\n');
-        });
+        self.replies.write(refusal.dialect, refusal.id.as_ref(), &answer, output);
     }
 
     /// Begins to end with an error, which goes out after the answers to what is open: until then it waits
@@ -391,7 +322,7 @@ impl Session {
         if ending == Ending::Abort {
             return Step::Finished(ending);
         }
-        if self.has_open() {
+        if self.replies.has_open() {
             return Step::Blocked;
         }
         if let Some(parked) = self.parked.take()
@@ -406,30 +337,17 @@ impl Session {
     fn waiting(&self, input: &Buffer) -> Option<Waiting> {
         match &self.framing {
             Framing::Sniffing if input.as_slice().trim_ascii().is_empty() => Some(Waiting::First),
-            Framing::Sniffing => Some(Waiting::Request),
-            Framing::RawJson(framing) if framing.has_begun() => Some(Waiting::Request),
-            Framing::RawJson(_) if self.has_open() => None,
-            Framing::RawJson(_) => Some(Waiting::Idle),
+            Framing::Sniffing => Some(Waiting::Request(0)),
+            Framing::RawJson(framing) => match framing.unfinished() {
+                Some(number) => Some(Waiting::Request(number)),
+                None if self.replies.has_open() => None,
+                None => Some(Waiting::Idle),
+            },
         }
     }
 
     fn request_bytes_max(&self, rules: &Rules) -> usize {
         if self.is_authenticated { limits::REQUEST_BYTES_MAX } else { rules.request_bytes_max_anonymous }
-    }
-
-    fn has_open(&self) -> bool {
-        self.serial.is_some() || !self.named.is_empty()
-    }
-
-    /// The invariants that this file opens with, as far as the state shows them.
-    fn check(&self) {
-        let is_open = |slot: Slot| {
-            self.serial.is_some_and(|(serial, _)| serial == slot) || self.named.contains_key(&slot)
-        };
-        debug_assert!(self.barrier.is_none_or(is_open));
-        debug_assert!(self.paged.is_none_or(is_open));
-        debug_assert!(self.stream.as_ref().is_none_or(|stream| self.paged == Some(stream.slot)));
-        debug_assert!(self.deferred.is_empty() || self.stream.is_some());
     }
 }
 

@@ -12,8 +12,8 @@ use crate::clock::Instant;
 pub(super) enum Waiting {
     /// The first byte that counts.
     First,
-    /// The rest of a request.
-    Request,
+    /// The rest of a request, the so-manieth of the connection.
+    Request(u32),
     /// The next request.
     Idle,
 }
@@ -22,8 +22,8 @@ pub(super) enum Waiting {
 #[derive(Default)]
 pub(super) struct Patience {
     current: Option<(Waiting, Instant)>,
-    /// How long the request that has begun was waited for before the current wait.
-    request_waited: Duration,
+    /// Which request was waited for before, and for how long.
+    waited: Option<(Waiting, Duration)>,
 }
 
 impl Patience {
@@ -33,20 +33,11 @@ impl Patience {
         if self.current() == waiting {
             return;
         }
-        match self.current {
-            Some((Waiting::Request, since)) if waiting.is_none() => self.request_waited += now - since,
-            _ => {}
-        }
-        if waiting.is_some_and(|waiting| waiting != Waiting::Request) {
-            self.request_waited = Duration::ZERO;
+        if let Some((Waiting::Request(number), since)) = self.current {
+            let request = Waiting::Request(number);
+            self.waited = Some((request, self.waited_for(request) + (now - since)));
         }
         self.current = waiting.map(|waiting| (waiting, now));
-    }
-
-    /// The request that had begun is whole: the next one has a clock of its own.
-    pub(super) fn request_ended(&mut self) {
-        self.request_waited = Duration::ZERO;
-        self.current = None;
     }
 
     /// What the session waits for now.
@@ -58,8 +49,14 @@ impl Patience {
     pub(super) fn deadline(&self, timeout: impl Fn(Waiting) -> Option<Duration>) -> Option<Instant> {
         let (waiting, since) = self.current?;
         let timeout = timeout(waiting)?;
-        let waited = if waiting == Waiting::Request { self.request_waited } else { Duration::ZERO };
-        Some(since + timeout.saturating_sub(waited))
+        Some(since + timeout.saturating_sub(self.waited_for(waiting)))
+    }
+
+    fn waited_for(&self, waiting: Waiting) -> Duration {
+        match self.waited {
+            Some((before, waited)) if before == waiting => waited,
+            _ => Duration::ZERO,
+        }
     }
 }
 
@@ -80,30 +77,31 @@ mod tests {
     #[test]
     fn a_wait_that_goes_on_keeps_its_deadline() {
         let mut patience = Patience::default();
-        patience.wait(Some(Waiting::Request), at(5));
-        patience.wait(Some(Waiting::Request), at(9));
+        patience.wait(Some(Waiting::Request(1)), at(5));
+        patience.wait(Some(Waiting::Request(1)), at(9));
         assert_eq!(patience.deadline(ten), Some(at(15)));
     }
 
     #[test]
     fn the_clock_of_a_request_stops_while_we_are_the_ones_to_wait_for() {
         let mut patience = Patience::default();
-        patience.wait(Some(Waiting::Request), at(0));
+        patience.wait(Some(Waiting::Request(1)), at(0));
         patience.wait(None, at(4));
         assert_eq!(patience.deadline(ten), None);
-        patience.wait(Some(Waiting::Request), at(100));
+        patience.wait(Some(Waiting::Request(1)), at(100));
         assert_eq!(patience.deadline(ten), Some(at(106)));
     }
 
     #[test]
     fn a_new_request_has_a_clock_of_its_own() {
         let mut patience = Patience::default();
-        patience.wait(Some(Waiting::Request), at(0));
-        patience.request_ended();
-        patience.wait(Some(Waiting::Request), at(9));
+        patience.wait(Some(Waiting::Request(1)), at(0));
+        patience.wait(Some(Waiting::Request(2)), at(9));
         assert_eq!(patience.deadline(ten), Some(at(19)));
-        patience.wait(Some(Waiting::Idle), at(20));
-        patience.wait(Some(Waiting::Request), at(30));
+        patience.wait(None, at(12));
+        patience.wait(Some(Waiting::Request(3)), at(30));
         assert_eq!(patience.deadline(ten), Some(at(40)));
+        patience.wait(Some(Waiting::Idle), at(31));
+        assert_eq!(patience.deadline(ten), Some(at(41)));
     }
 }

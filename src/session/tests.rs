@@ -1,3 +1,5 @@
+//! Sessions by themselves: order, barriers, pages, clocks and endings.
+
 use super::*;
 use crate::ids::DiskId;
 use crate::model::{CommandName, Items, Peer};
@@ -253,6 +255,15 @@ fn no_byte_resets_the_clock_of_a_request() {
     assert!(bench.session.expire(&bench.rules, bench.now));
     bench.ends(Ending::Linger);
     assert!(bench.replies()[0].contains("timeout"));
+}
+
+#[test]
+fn a_request_has_a_clock_of_its_own_whatever_was_before_it() {
+    let mut bench = Bench::new();
+    assert!(matches!(bench.say("{}nonsense"), Step::NeedInput));
+    bench.now = bench.now + 9 * SECOND;
+    assert!(matches!(bench.say("\n{\"command\":"), Step::NeedInput));
+    assert_eq!(bench.session.deadline(&bench.rules), Some(bench.now + 10 * SECOND));
 }
 
 #[test]

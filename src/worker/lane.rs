@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Full, Job, RunId};
+use super::{Full, Job, Room, RunId};
 
 /// What the threads of one lane share.
 pub(super) struct LaneQueue {
@@ -29,6 +29,8 @@ struct State {
     stuck: BTreeSet<RunId>,
     stuck_max: usize,
     next_run: u64,
+    /// Runs that are over.
+    done: u64,
     closed: bool,
 }
 
@@ -38,6 +40,10 @@ pub(super) struct LaneStatus {
     pub(super) queued: usize,
     pub(super) threads: usize,
     pub(super) stuck: usize,
+    /// Runs that go on.
+    pub(super) running: usize,
+    /// Runs that are over.
+    pub(super) done: u64,
 }
 
 /// What a thread is to do next.
@@ -59,6 +65,7 @@ impl LaneQueue {
             stuck: BTreeSet::new(),
             stuck_max,
             next_run: 1,
+            done: 0,
             closed: false,
         };
         LaneQueue { state: Mutex::new(state), arrived: Condvar::new() }
@@ -67,10 +74,11 @@ impl LaneQueue {
     /// Queues `job`; true where a thread has to be started for it, which then counts as one already.
     pub(super) fn push(&self, job: Job) -> Result<bool, Full> {
         let mut state = self.lock();
-        if state.jobs.len() >= state.jobs_max {
-            return Err(Full);
+        match job.room {
+            Room::Reserved => state.jobs.push_front(job),
+            Room::Queue if state.jobs.len() >= state.jobs_max => return Err(Full),
+            Room::Queue => state.jobs.push_back(job),
         }
-        state.jobs.push_back(job);
         Ok(self.call_thread(&mut state))
     }
 
@@ -112,6 +120,7 @@ impl LaneQueue {
     /// `run` is over. True: its thread goes on; false: it was given up and others have its place.
     pub(super) fn end_run(&self, run: RunId) -> bool {
         let mut state = self.lock();
+        state.done += 1;
         if state.running.remove(&run) {
             return true;
         }
@@ -129,6 +138,11 @@ impl LaneQueue {
         if state.threads == 0 { state.jobs.drain(..).collect() } else { Vec::new() }
     }
 
+    /// From now on so many jobs may wait; those that do already, stay.
+    pub(super) fn set_jobs_max(&self, jobs_max: usize) {
+        self.lock().jobs_max = jobs_max;
+    }
+
     /// No more waiting: threads end when the queue is empty.
     pub(super) fn close(&self) {
         self.lock().closed = true;
@@ -137,7 +151,13 @@ impl LaneQueue {
 
     pub(super) fn status(&self) -> LaneStatus {
         let state = self.lock();
-        LaneStatus { queued: state.jobs.len(), threads: state.threads, stuck: state.stuck.len() }
+        LaneStatus {
+            queued: state.jobs.len(),
+            threads: state.threads,
+            stuck: state.stuck.len(),
+            running: state.running.len() + state.stuck.len(),
+            done: state.done,
+        }
     }
 
     /// Wakes a thread for what is queued; true where one has to be started.
@@ -170,7 +190,7 @@ mod tests {
     fn job(number: u64) -> Job {
         let ticket = Ticket { conn: ConnId { index: 0, generation: 1 }, slot: Slot(number) };
         let task = Task::HashPassword { password: Secret::new("password") };
-        Job { key: JobKey { ticket, job: number }, task, state: Arc::default() }
+        Job { key: JobKey { ticket, job: number }, task, room: Room::Queue, state: Arc::default() }
     }
 
     fn take(lane: &LaneQueue, batch_max: usize) -> (RunId, Vec<u64>) {
@@ -192,13 +212,34 @@ mod tests {
     }
 
     #[test]
+    fn the_rest_of_an_answer_has_room_in_a_full_queue_and_comes_first() {
+        let lane = LaneQueue::new(1, 1, 1);
+        assert_eq!(lane.push(job(1)), Ok(true));
+        assert_eq!(lane.push(Job { room: Room::Reserved, ..job(2) }), Ok(false));
+        assert_eq!(lane.push(job(3)), Err(Full));
+        assert_eq!(take(&lane, 9).1, [2, 1]);
+    }
+
+    #[test]
+    fn a_queue_can_be_made_shorter_and_longer() {
+        let lane = LaneQueue::new(2, 1, 1);
+        assert_eq!(lane.push(job(1)), Ok(true));
+        assert_eq!(lane.push(job(2)), Ok(false));
+        lane.set_jobs_max(1);
+        assert_eq!(lane.push(job(3)), Err(Full));
+        lane.set_jobs_max(3);
+        assert_eq!(lane.push(job(3)), Ok(false));
+        assert_eq!(take(&lane, 9).1, [1, 2, 3], "nothing is lost");
+    }
+
+    #[test]
     fn a_thread_without_work_ends_and_another_starts_later() {
         let lane = LaneQueue::new(2, 1, 1);
         assert_eq!(lane.push(job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
         assert!(lane.end_run(run));
         assert!(matches!(lane.take(1, Duration::ZERO), Next::End));
-        assert_eq!(lane.status(), LaneStatus { queued: 0, threads: 0, stuck: 0 });
+        assert_eq!(lane.status(), LaneStatus { queued: 0, threads: 0, stuck: 0, running: 0, done: 1 });
         assert_eq!(lane.push(job(2)), Ok(true));
     }
 
@@ -216,10 +257,10 @@ mod tests {
         let (third, _) = take(&lane, 1);
         assert_eq!(lane.push(job(4)), Ok(false));
         assert!(!lane.replace_thread(third), "two are stuck already, as many as may be");
-        assert_eq!(lane.status(), LaneStatus { queued: 1, threads: 1, stuck: 2 });
+        assert_eq!(lane.status(), LaneStatus { queued: 1, threads: 1, stuck: 2, running: 3, done: 0 });
         assert!(!lane.end_run(first), "its place is taken");
         assert!(lane.end_run(third));
-        assert_eq!(lane.status(), LaneStatus { queued: 1, threads: 1, stuck: 1 });
+        assert_eq!(lane.status(), LaneStatus { queued: 1, threads: 1, stuck: 1, running: 1, done: 2 });
     }
 
     #[test]

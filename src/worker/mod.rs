@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::app::task::{Done, Lane, Task, TaskError};
 use crate::ids::Ticket;
 
-pub use pool::{LaneSettings, Pool, PoolSettings};
+pub use pool::{LaneSettings, Pool, PoolSettings, Queues};
 
 /// One task on its way to a worker.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Job {
     pub key: JobKey,
     /// What to run.
     pub task: Task,
+    /// What room there has to be for it.
+    pub room: Room,
     /// Shared with whoever may give it up.
     pub state: Arc<JobState>,
 }
@@ -33,6 +35,16 @@ pub struct JobKey {
     pub ticket: Ticket,
     /// Counts all jobs.
     pub job: u64,
+}
+
+/// What room a job takes in its lane's queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// A place at the end, if there is one.
+    Queue,
+    /// A place at the front, whether or not the queue is full: half an answer is out already, and a client
+    /// that is told `busy` now would have it cut. A connection has one such job at most.
+    Reserved,
 }
 
 /// What came of a job.
@@ -60,8 +72,22 @@ pub trait Jobs {
     /// place.
     fn replace_worker(&mut self, lane: Lane, run: RunId);
 
+    /// Whether `lane` gets on. Where nothing can hang there is nothing to tell.
+    fn progress(&self, _lane: Lane) -> LaneProgress {
+        LaneProgress::default()
+    }
+
     /// What to show of the lanes: name and value.
     fn statistics(&self) -> Vec<(&'static str, u64)>;
+}
+
+/// How a lane gets on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LaneProgress {
+    /// Jobs that wait.
+    pub queued: usize,
+    /// Batches that threads are done with, whatever came of them.
+    pub done: u64,
 }
 
 /// One batch of jobs that one thread runs.

@@ -25,17 +25,29 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
-/// The text of a request.
+/// A request.
 pub fn request(command: &str, data: Value) -> Value {
     json!({"command": command, "data": data})
+}
+
+/// The request to register the VM `name` with the usual password.
+pub fn registration(name: &str, disk_sizes: &[u64]) -> Value {
+    let disks: Vec<Value> = disk_sizes.iter().map(|size| json!({"disk_size": size})).collect();
+    let data = json!({"vm_id": name, "ram": 512, "cpu": 4, "password": PASSWORD, "disks": disks});
+    request("register", data)
 }
 
 impl Client {
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect_timeout(&address, DEADLINE).expect("the daemon accepts");
+        Client::try_connect(address).expect("the daemon accepts")
+    }
+
+    /// As [`Client::connect`], for a daemon that may die at any moment.
+    pub fn try_connect(address: SocketAddr) -> Option<Client> {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE).ok()?;
         stream.set_nodelay(true).expect("a socket option");
-        Client::over(Stream::Tcp(stream))
+        Some(Client::over(Stream::Tcp(stream)))
     }
 
     #[track_caller]
@@ -80,22 +92,18 @@ impl Client {
     /// The next line as it came, without its line break.
     #[track_caller]
     pub fn raw_line(&mut self) -> String {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            let found = self.received[self.searched..].iter().position(|&byte| byte == b'\n');
-            if let Some(found) = found {
-                let rest = self.received.split_off(self.searched + found + 1);
-                let line = std::mem::replace(&mut self.received, rest);
-                self.searched = 0;
-                return String::from_utf8(line[..line.len() - 1].to_vec()).expect("replies are UTF-8");
-            }
-            self.searched = self.received.len();
-            match self.receive(end) {
-                Ok(0) => panic!("closed instead of a reply; before: {:?}", self.received_text()),
-                Ok(_) => {}
-                Err(error) => panic!("no reply ({error}); so far: {:?}", self.received_text()),
-            }
+        match self.next_line() {
+            Ok(Some(line)) => line,
+            Ok(None) => panic!("closed instead of a reply; before: {:?}", self.received_text()),
+            Err(error) => panic!("no reply ({error}); so far: {:?}", self.received_text()),
         }
+    }
+
+    /// As [`Client::call`], for a daemon that may die at any moment: nothing if there is no whole reply.
+    pub fn try_call(&mut self, request: &Value) -> Option<Value> {
+        self.try_send(request.to_string().as_bytes()).ok()?;
+        let line = self.next_line().ok()??;
+        Some(serde_json::from_str(&line).expect("a whole line is a whole reply"))
     }
 
     /// Sends `request` and takes the reply.
@@ -138,9 +146,8 @@ impl Client {
     /// Registers the VM `name` with the usual password.
     #[track_caller]
     pub fn register(&mut self, name: &str, disk_sizes: &[u64]) {
-        let disks: Vec<Value> = disk_sizes.iter().map(|size| json!({"disk_size": size})).collect();
-        let data = json!({"vm_id": name, "ram": 512, "cpu": 4, "password": PASSWORD, "disks": disks});
-        assert_eq!(self.succeed("register", data), json!({"auth_id": name}));
+        let reply = self.call(registration(name, disk_sizes));
+        assert_eq!(reply["data"], json!({"auth_id": name}), "{reply}");
     }
 
     /// Authenticates as the VM `name` with the usual password; the token.
@@ -233,18 +240,44 @@ impl Client {
         &mut self.stream
     }
 
+    /// The next line; nothing if the connection ends before its line break.
+    fn next_line(&mut self) -> io::Result<Option<String>> {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let found = self.received[self.searched..].iter().position(|&byte| byte == b'\n');
+            if let Some(found) = found {
+                let rest = self.received.split_off(self.searched + found + 1);
+                let mut line = std::mem::replace(&mut self.received, rest);
+                line.pop();
+                self.searched = 0;
+                return Ok(Some(String::from_utf8(line).expect("replies are UTF-8")));
+            }
+            self.searched = self.received.len();
+            if self.receive(end)? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
     /// Takes what comes next; 0 at the end.
     fn receive(&mut self, end: Instant) -> io::Result<usize> {
-        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let mut chunk = [0; 64 << 10];
-        let length = match &mut self.stream {
-            Stream::Tcp(stream) => {
-                stream.set_read_timeout(Some(left))?;
-                stream.read(&mut chunk)?
-            }
-            Stream::Unix(stream) => {
-                stream.set_read_timeout(Some(left))?;
-                stream.read(&mut chunk)?
+        let length = loop {
+            let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            let received = match &mut self.stream {
+                Stream::Tcp(stream) => {
+                    stream.set_read_timeout(Some(left))?;
+                    stream.read(&mut chunk)
+                }
+                Stream::Unix(stream) => {
+                    stream.set_read_timeout(Some(left))?;
+                    stream.read(&mut chunk)
+                }
+            };
+            match received {
+                // A machine that was put to sleep ends waits that have a timeout.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => break received?,
             }
         };
         self.received.extend_from_slice(&chunk[..length]);

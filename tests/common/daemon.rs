@@ -69,6 +69,12 @@ impl Builder {
         self
     }
 
+    /// Hashes so slowly, one at a time, that one is under way for sure when a test goes on.
+    pub fn with_slow_hashes(self) -> Builder {
+        let cost = ["--argon2-memory", "65536", "--argon2-passes", "10", "--auth-workers", "1"];
+        self.with_costly_hashes().args(cost)
+    }
+
     /// Runs on the state directory of another daemon.
     pub fn on_state_dir_of(mut self, other: &Daemon) -> Builder {
         self.state_dir = Arc::clone(&other.builder.state_dir);
@@ -189,6 +195,22 @@ impl Daemon {
         wait_until(&format!("the log says {text:?}"), DEADLINE, || self.log().contains(text));
     }
 
+    /// Waits until so many requests are under way, by what it tells its operator.
+    #[track_caller]
+    pub fn wait_in_flight(&self, count: u64) {
+        self.wait_for_counter("requests_in_flight", |value| value >= count);
+    }
+
+    /// Waits until the counter `name` is as it should be, by what it tells its operator.
+    #[track_caller]
+    pub fn wait_for_counter(&self, name: &str, is_right: impl Fn(u64) -> bool) {
+        let mut operator = self.operator();
+        wait_until(name, DEADLINE, || {
+            let counters = operator.succeed("stats", serde_json::json!({}));
+            is_right(counters[name].as_u64().unwrap_or_else(|| panic!("no {name} in {counters}")))
+        });
+    }
+
     /// Asks it to end, which it must do within ten seconds, content.
     #[track_caller]
     pub fn stop(&mut self) {
@@ -227,11 +249,6 @@ impl Daemon {
             self.stop();
         }
         self.launch();
-    }
-
-    /// Replaces how it is started next; the state directory stays.
-    pub fn reconfigure(&mut self, change: impl FnOnce(Builder) -> Builder) {
-        self.builder = change(self.builder.clone());
     }
 
     /// Whether it runs.

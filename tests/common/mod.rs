@@ -15,7 +15,7 @@ mod temporary;
 
 use std::time::{Duration, Instant};
 
-pub use client::{Client, Stream, request};
+pub use client::{Client, Stream, registration, request};
 pub use daemon::{Builder, Daemon};
 pub use process::{Finished, require, run, run_with_input, send_signal, wait};
 pub use temporary::TempDir;

@@ -261,14 +261,34 @@ fn bad_updates_and_lists_change_nothing() {
         case(r#"{"command":"list","data":{"list_type":""}}"#, &["Unknown list command type"]),
         case(r#"{"command":"list","data":{"list_type":"all_vms","x":1}}"#, &["unknown field", "\"x\""]),
         case(r#"{"command":"logout","data":{"vm_id":"a"}}"#, &["unknown field", "\"vm_id\""]),
+    ]);
+    expect_errors(&mut client, &cases);
+    assert_eq!(client.list("all_vms"), before);
+}
+
+#[test]
+fn an_authenticate_that_fails_in_whatever_way_leaves_the_connection_anonymous() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    client.register("a", &[1, 2]);
+    let cases = [
         case(r#"{"command":"authenticate","data":{}}"#, &["vm_id, password"]),
         case(
             r#"{"command":"authenticate","data":{"vm_id":7,"password":"12345678"}}"#,
             &["vm_id", "7", "string"],
         ),
-    ]);
-    expect_errors(&mut client, &cases);
-    assert_eq!(client.list("all_vms"), before);
+        case(r#"{"command":"authenticate","data":{"vm_id":"a","password":"short"}}"#, &["password", "5"]),
+        case(
+            r#"{"command":"authenticate","data":{"vm_id":"a","password":"wrong password"}}"#,
+            &["Invalid credentials"],
+        ),
+    ];
+    for case in cases {
+        client.authenticate("a");
+        expect_errors(&mut client, &[case]);
+        client.send(r#"{"command":"list","data":{"list_type":"all_vms"}}"#);
+        assert_eq!(client.error(), NOT_FOR_ANONYMOUS);
+    }
 }
 
 /// JSON, shape and id, then the command's name, the token, the right, the data.

@@ -4,14 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, Daemon, PASSWORD, request};
+use crate::common::{Client, Daemon, PASSWORD, registration, request};
 
 const NOT_FOR_ANONYMOUS: &str = "You have to authenticate to run this operation";
-
-fn registration(name: &str) -> Value {
-    let data = json!({"vm_id": name, "ram": 1, "cpu": 1, "password": PASSWORD, "disks": []});
-    request("register", data)
-}
 
 /// What each command is answered with by its shape: allowed, refused, or unknown.
 #[track_caller]
@@ -95,15 +90,15 @@ fn a_unix_listener_is_like_any_other() {
 fn registration_is_open_or_closed_as_said() {
     let daemon = Daemon::builder().args(["--registration", "closed"]).start();
     let mut client = daemon.client();
-    assert_eq!(client.fail(registration("a")), "Registration is closed");
+    assert_eq!(client.fail(registration("a", &[])), "Registration is closed");
     // Before the data is looked at, and whoever asks.
     assert_eq!(client.fail(request("register", json!({"x": 1}))), "Registration is closed");
     daemon.vm_command(&["add", "b", "--ram", "512", "--cpu", "1"], &format!("{PASSWORD}\n")).expect_success();
     client.authenticate("b");
-    assert_eq!(client.fail(registration("a")), "Registration is closed");
+    assert_eq!(client.fail(registration("a", &[])), "Registration is closed");
     assert_eq!(client.list("all_vms").len(), 1);
     let daemon = Daemon::builder().args(["--registration", "open"]).start();
-    assert_eq!(daemon.client().call(registration("a"))["status"], "success");
+    assert_eq!(daemon.client().call(registration("a", &[]))["status"], "success");
 }
 
 #[test]
@@ -111,11 +106,11 @@ fn a_listener_beyond_this_host_registers_nobody_unless_said() {
     let builder = Daemon::builder().arg("--allow-plaintext").listen("tcp://0.0.0.0:0");
     let daemon = builder.clone().start();
     let beyond = |daemon: &Daemon| Client::connect(([127, 0, 0, 1], daemon.addresses()[1].port()).into());
-    assert_eq!(beyond(&daemon).fail(registration("a")), "Registration is closed");
-    assert_eq!(daemon.client().call(registration("a"))["status"], "success");
+    assert_eq!(beyond(&daemon).fail(registration("a", &[])), "Registration is closed");
+    assert_eq!(daemon.client().call(registration("a", &[]))["status"], "success");
     drop(daemon);
     let daemon = builder.args(["--registration", "open"]).start();
-    assert_eq!(beyond(&daemon).call(registration("b"))["status"], "success");
+    assert_eq!(beyond(&daemon).call(registration("b", &[]))["status"], "success");
 }
 
 #[test]
@@ -124,11 +119,11 @@ fn no_more_vms_than_allowed() {
     let mut client = daemon.client();
     client.register("a", &[1]);
     client.register("b", &[1]);
-    assert_eq!(client.fail(registration("c")), "VM limit reached");
-    assert_eq!(client.fail(registration("a")), "VM is already registered");
+    assert_eq!(client.fail(registration("c", &[])), "VM limit reached");
+    assert_eq!(client.fail(registration("a", &[])), "VM is already registered");
     daemon.vm_command(&["remove", "a"], "").expect_success();
     client.register("c", &[]);
-    assert_eq!(client.fail(registration("a")), "VM limit reached");
+    assert_eq!(client.fail(registration("a", &[])), "VM limit reached");
 }
 
 #[test]
@@ -137,7 +132,7 @@ fn of_two_who_want_one_name_one_gets_it() {
     let mut clients: Vec<Client> = (0..8).map(|_| daemon.client()).collect();
     for round in 0..5 {
         let name = format!("vm-{round}");
-        clients.iter_mut().for_each(|client| client.send(&registration(&name).to_string()));
+        clients.iter_mut().for_each(|client| client.send(&registration(&name, &[]).to_string()));
         let replies: Vec<Value> = clients.iter_mut().map(Client::reply).collect();
         let count = |message: &str| replies.iter().filter(|reply| reply["message"] == message).count();
         assert_eq!(count("Save the vm_id for authentication"), 1, "{replies:?}");

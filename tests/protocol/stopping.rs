@@ -1,1 +1,186 @@
-//! x
+//! Beginning and end of a daemon: signals, what is in flight, and one state directory for one daemon.
+
+use std::fs;
+use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::common::{Client, DEADLINE, Daemon, registration, request, wait_until};
+
+#[test]
+fn a_stop_answers_what_is_in_flight_and_closes_the_rest() {
+    for signal in ["TERM", "INT"] {
+        let mut daemon = Daemon::builder().with_slow_hashes().start();
+        let address = daemon.address();
+        let (mut silent, mut idle, mut busy) = (daemon.client(), daemon.client(), daemon.client());
+        let mut operator = daemon.operator();
+        idle.ping();
+        busy.send(&registration("a", &[1]).to_string());
+        daemon.wait_in_flight(1);
+        let begun = Instant::now();
+        daemon.signal(signal);
+        silent.expect_closed();
+        idle.expect_closed();
+        operator.expect_closed();
+        let reply = busy.reply();
+        assert_eq!(reply["data"], json!({"auth_id": "a"}), "{reply}");
+        busy.expect_closed();
+        drop(busy);
+        assert!(daemon.wait().success());
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+        assert!(!daemon.own_socket().exists(), "the socket is gone with it");
+    }
+}
+
+#[test]
+fn what_was_answered_during_a_stop_has_happened() {
+    let mut daemon = Daemon::builder().with_slow_hashes().start();
+    let mut client = daemon.client();
+    client.send(&registration("a", &[1]).to_string());
+    daemon.wait_in_flight(1);
+    daemon.signal("TERM");
+    assert_eq!(client.reply()["status"], "success");
+    drop(client);
+    assert!(daemon.wait().success());
+    daemon.restart();
+    let mut client = daemon.client();
+    client.authenticate("a");
+    assert_eq!(client.list("all_disks").len(), 1);
+}
+
+/// A list that is being sent is sent to its end.
+#[test]
+fn a_stop_does_not_cut_a_long_answer() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.client();
+    for number in 0..4 {
+        client.register(&format!("vm-{number}"), &[1; 1024]);
+    }
+    client.authenticate("vm-0");
+    let list = request("list", json!({"list_type": "all_vms"})).to_string();
+    client.send(&list.repeat(60));
+    // The first reply's begin shows that the list is under way; 60 of them are more than buffers hold.
+    assert!(client.has_input(DEADLINE));
+    daemon.signal("TERM");
+    let said = client.rest();
+    assert!(said.ends_with('\n'), "{} bytes", said.len());
+    for line in said.lines() {
+        let reply: Value = serde_json::from_str(line).expect("every reply is whole");
+        assert_eq!(reply["data"]["all_vms"].as_array().map(Vec::len), Some(4));
+    }
+    assert!(daemon.wait().success());
+}
+
+#[test]
+fn a_client_that_does_not_go_does_not_hold_up_a_stop() {
+    let mut daemon = Daemon::start();
+    let mut clients: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
+    // In the middle of a request, which will never be whole.
+    clients.iter_mut().for_each(|client| client.send("{\"command\":"));
+    clients.push(daemon.client());
+    clients[20].ping();
+    let begun = Instant::now();
+    daemon.stop();
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut daemon = Daemon::builder().with_slow_hashes().start();
+    let mut clients: Vec<Client> = (0..40).map(|_| daemon.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&registration(&format!("vm-{number}"), &[1]).to_string());
+    }
+    daemon.wait_in_flight(40);
+    daemon.signal("TERM");
+    daemon.wait_for_log("stopping");
+    let begun = Instant::now();
+    daemon.signal("TERM");
+    daemon.wait();
+    assert!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
+    // Nothing is left half done.
+    daemon.restart();
+    daemon.client().ping();
+}
+
+#[test]
+fn two_daemons_on_one_state_directory_are_refused() {
+    let mut daemon = Daemon::start();
+    let second = Daemon::builder().on_state_dir_of(&daemon).run_to_end();
+    assert_ne!(second.code(), Some(0));
+    assert!(second.stderr.contains("another vmherd runs on the state directory"), "{}", second.stderr);
+    assert!(second.stderr.contains("--state-dir"), "it says what to do: {}", second.stderr);
+    daemon.client().ping();
+    daemon.operator().ping();
+    daemon.stop();
+    let other = Daemon::builder().on_state_dir_of(&daemon).start();
+    other.operator().ping();
+}
+
+#[test]
+fn sockets_that_a_dead_daemon_left_are_replaced() {
+    let builder = Daemon::builder();
+    let path = builder.state_dir().join("clients.sock");
+    let mut daemon = builder.listen(format!("unix:{}", path.display())).start();
+    daemon.kill();
+    assert!(daemon.own_socket().exists() && path.exists(), "it had no time to remove them");
+    daemon.restart();
+    daemon.operator().ping();
+    Client::connect_unix(&path).ping();
+    daemon.stop();
+    assert!(!daemon.own_socket().exists() && !path.exists());
+}
+
+#[test]
+fn what_is_not_ours_is_not_replaced() {
+    let builder = Daemon::builder();
+    let path = builder.state_dir().join("taken");
+    let _listener = UnixListener::bind(&path).expect("a socket");
+    let ended = builder.clone().listen(format!("unix:{}", path.display())).run_to_end();
+    assert_ne!(ended.code(), Some(0));
+    assert!(ended.stderr.contains("taken") && path.exists(), "{}", ended.stderr);
+
+    let path = builder.state_dir().join("file");
+    fs::write(&path, "precious").expect("a file");
+    let ended = builder.clone().listen(format!("unix:{}", path.display())).run_to_end();
+    assert_ne!(ended.code(), Some(0));
+    assert_eq!(fs::read_to_string(&path).expect("the file"), "precious");
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let daemon = Daemon::start();
+    let taken = format!("tcp://{}", daemon.address());
+    let ended = Daemon::builder().listen(&taken).run_to_end();
+    assert_ne!(ended.code(), Some(0));
+    assert!(ended.stderr.contains(&taken), "{}", ended.stderr);
+}
+
+/// Nothing is left of clients that are gone.
+#[test]
+fn clients_that_go_take_their_descriptors_and_memory_with_them() {
+    let daemon = Daemon::start();
+    let mut operator = daemon.operator();
+    let fill = || (0..200).map(|_| daemon.client()).collect::<Vec<_>>();
+    let mut open = |count: u64| {
+        wait_until("connections come and go", DEADLINE, || {
+            operator.succeed("stats", json!({}))["connections_open"] == count
+        });
+    };
+    open(1);
+    let descriptors = daemon.fd_count();
+    for _ in 0..3 {
+        let mut clients = fill();
+        clients.iter_mut().for_each(Client::ping);
+        open(201);
+        assert_eq!(daemon.fd_count(), descriptors + 200);
+        // Some in good order, some in the middle of a request.
+        clients.iter_mut().step_by(2).for_each(|client| client.send("{"));
+        drop(clients);
+        open(1);
+        assert_eq!(daemon.fd_count(), descriptors);
+    }
+}

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::LISTS;
+use crate::dialect::envelope::Envelope;
 use crate::dialect::fields::{
     Fields, Hidden, Place, Shown, for_each_element, integer, is_object, secret, string,
 };
-use crate::dialect::json::Envelope;
 use crate::ids::DiskId;
 use crate::limits;
 use crate::model::{

@@ -3,10 +3,9 @@
 //! Exactly one of the keys `command`, `action` and `verb` names the dialect; `request_id` without any of
 //! them is a conversion. What no dialect can be made out of is refused in the shape of `command`.
 
-use super::command;
 use super::fields::{Fields, Hidden, Place, StringFault, string};
 use crate::limits;
-use crate::model::{BadField, Dialect, Failure, Refusal, Request, RequestId};
+use crate::model::{BadField, Dialect, Failure, Refusal, RequestId};
 
 /// A request's outer object, whichever dialect it is in.
 pub(super) struct Envelope<'a> {
@@ -16,32 +15,12 @@ pub(super) struct Envelope<'a> {
     pub(super) fields: Fields<'a>,
 }
 
-/// Reads one JSON message in whichever dialect it is.
-pub(super) fn decode(text: &[u8]) -> Result<Request, Refusal> {
-    let fields = read(text).map_err(|failure| refusal(None, failure))?;
-    let id = request_id(&fields).map_err(|bad_field| refusal(None, Failure::BadField(bad_field)))?;
-    let envelope = Envelope { id, fields };
-    if let Err(bad_field) = envelope.fields.check_repeated() {
-        return Err(envelope.refuse(Failure::BadField(bad_field)));
-    }
-    let mut spoken = DIALECT_KEYS.into_iter().filter(|key| envelope.fields.value(key).is_some());
-    match (spoken.next(), spoken.next()) {
-        (Some("command"), None) => command::decode(envelope),
-        (Some(key), None) => Err(envelope.refuse_other(key)),
-        (Some(_), Some(_)) => {
-            Err(envelope.refuse_text("command, action, verb: only one of these may name a request"))
-        }
-        (None, _) if envelope.id.is_some() => Err(envelope.refuse_other("request_id")),
-        (None, _) => Err(envelope.refuse_text(&format!("missing field: command; a request is {SHAPE}"))),
-    }
-}
-
 /// The message's fields, or why it is no JSON object.
 fn read(text: &[u8]) -> Result<Fields<'_>, Failure> {
     let text = std::str::from_utf8(text)
         .map_err(|error| Failure::InvalidJson(format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
     let invalid = |error: serde_json::Error| Failure::InvalidJson(error.to_string());
-    if text.trim_start().starts_with('{') {
+    if text.starts_with('{') {
         return Fields::read(Place::Top, text, &ENVELOPE_KEYS).map_err(invalid);
     }
     let value: &serde_json::value::RawValue = serde_json::from_str(text).map_err(invalid)?;
@@ -74,14 +53,38 @@ fn request_id(fields: &Fields<'_>) -> Result<Option<RequestId>, BadField> {
     }
 }
 
-impl Envelope<'_> {
+impl<'a> Envelope<'a> {
+    /// Reads one JSON message.
+    pub(super) fn read(text: &'a [u8]) -> Result<Envelope<'a>, Refusal> {
+        let fields = read(text).map_err(|failure| refusal(None, failure))?;
+        let id = request_id(&fields).map_err(|bad_field| refusal(None, Failure::BadField(bad_field)))?;
+        let envelope = Envelope { id, fields };
+        match envelope.fields.check_repeated() {
+            Ok(()) => Ok(envelope),
+            Err(bad_field) => Err(envelope.refuse(Failure::BadField(bad_field))),
+        }
+    }
+
+    /// The key that names the request's dialect: `request_id` where there is that and no other.
+    pub(super) fn dialect_key(&self) -> Result<&'static str, Refusal> {
+        let mut spoken = DIALECT_KEYS.into_iter().filter(|key| self.fields.value(key).is_some());
+        match (spoken.next(), spoken.next()) {
+            (Some(key), None) => Ok(key),
+            (None, _) if self.id.is_some() => Ok("request_id"),
+            (None, _) => Err(self.refuse_text(&format!("missing field: command; a request is {SHAPE}"))),
+            (Some(_), Some(_)) => {
+                Err(self.refuse_text("command, action, verb: only one of these may name a request"))
+            }
+        }
+    }
+
     /// The refusal of this request.
     pub(super) fn refuse(&self, failure: Failure) -> Refusal {
         refusal(self.id.clone(), failure)
     }
 
     /// The refusal of a request in a dialect that is not built in; `key` named it.
-    fn refuse_other(&self, key: &str) -> Refusal {
+    pub(super) fn refuse_other(&self, key: &str) -> Refusal {
         self.refuse_text(&format!("{key}: this daemon does not speak such requests; a request is {SHAPE}"))
     }
 
@@ -105,5 +108,5 @@ const ENVELOPE_KEYS: [&str; 5] = ["command", "action", "verb", "request_id", "da
 const SHAPE: &str = r#"{"command": NAME, "data": {…}}"#;
 
 #[cfg(test)]
-#[path = "json_tests.rs"]
+#[path = "envelope_tests.rs"]
 mod tests;

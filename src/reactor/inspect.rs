@@ -1,0 +1,64 @@
+//! What tests may see of a reactor's inside. Changes nothing.
+
+use super::Reactor;
+use super::net::Net;
+use crate::clock::Clock;
+use crate::ids::ConnId;
+use crate::worker::Jobs;
+
+/// How much a reactor holds.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Holdings {
+    pub(crate) connections: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) runnable: usize,
+    pub(crate) timers: usize,
+    /// Connections that are listed as present.
+    pub(crate) present: usize,
+    pub(crate) authenticated: usize,
+}
+
+/// How much one connection holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionHoldings {
+    pub(crate) id: ConnId,
+    pub(crate) input: usize,
+    pub(crate) output: usize,
+    /// Memory of buffers that are empty.
+    pub(crate) idle_capacity: usize,
+    /// How often it stands in the queue of those to be run.
+    pub(crate) queued: usize,
+    pub(crate) is_queued: bool,
+}
+
+impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
+    pub(crate) fn holdings(&self) -> Holdings {
+        let presence = self.calls.app.presence();
+        Holdings {
+            connections: self.connections.len(),
+            in_flight: self.calls.in_flight_count(),
+            runnable: self.runnable.len(),
+            timers: self.timers.len(),
+            present: presence.page(crate::model::List::ActiveVms, 0).0.len(),
+            authenticated: presence.authenticated_count(),
+        }
+    }
+
+    pub(crate) fn connection_holdings(&self) -> Vec<ConnectionHoldings> {
+        let ids = self.connections.ids().into_iter();
+        ids.filter_map(|id| {
+            let connection = self.connections.get(id)?;
+            let (input, output) = (&connection.input, &connection.output);
+            let idle = [input, output].into_iter().filter(|buffer| buffer.is_empty());
+            Some(ConnectionHoldings {
+                id,
+                input: input.len(),
+                output: output.len() + connection.session.deferred_len(),
+                idle_capacity: idle.map(|buffer| buffer.capacity()).sum(),
+                queued: self.runnable.iter().filter(|queued| **queued == id).count(),
+                is_queued: connection.is_queued,
+            })
+        })
+        .collect()
+    }
+}

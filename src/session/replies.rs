@@ -1,0 +1,227 @@
+//! The requests that are open, and the order in which their replies go out.
+//!
+//! Requests without an id are answered one after the other; those with one when they are done. While a
+//! reply is written in pages every other one waits, so nothing is ever written into the middle of one.
+//! An open request is answered once; a late answer finds nothing.
+
+use std::collections::HashMap;
+
+use crate::buffer::Buffer;
+use crate::dialect::{self, PageProgress};
+use crate::ids::Slot;
+use crate::model::{Answer, Cursor, Dialect, List, Page, Request, RequestId};
+
+/// The open requests of one connection.
+#[derive(Default)]
+pub(super) struct Replies {
+    next_slot: u64,
+    /// The open request without an id; there is one at most.
+    serial: Option<(Slot, Dialect)>,
+    /// The open requests with an id.
+    named: HashMap<Slot, (Dialect, RequestId)>,
+    /// The open request after which nothing may be decoded yet.
+    barrier: Option<Slot>,
+    /// The open request whose answer may come in pages; there is one at most.
+    paged: Option<Slot>,
+    writing: Writing,
+    /// Replies that became due while a paged one was being written.
+    deferred: Buffer,
+}
+
+/// Whether a paged reply is being written.
+#[derive(Default)]
+enum Writing {
+    #[default]
+    Whole,
+    Pages(Stream),
+    /// It broke off: nothing can be told from it any more that would be written behind it.
+    Broken,
+}
+
+struct Stream {
+    slot: Slot,
+    list: List,
+    progress: PageProgress,
+    /// Where the next page begins, if it has not been asked for yet.
+    cursor: Option<Cursor>,
+}
+
+/// Whether a page is wanted now.
+pub(super) enum Wanted {
+    /// No reply is being written in pages.
+    Nothing,
+    /// It has been asked for and is on its way.
+    Patience,
+    /// This one.
+    Page(Slot, List, Cursor),
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Delivery {
+    /// Nobody waits for it.
+    Late,
+    /// It is written, or will be as soon as it may.
+    Done,
+    /// The head of another answer to the same request is out already, so none can follow.
+    BrokenOff,
+}
+
+impl Replies {
+    /// Hands out the slot for a request that has its turn.
+    pub(super) fn open(&mut self, request: &mut Request) -> Slot {
+        let slot = Slot(self.next_slot);
+        self.next_slot += 1;
+        if request.is_barrier() {
+            self.barrier = Some(slot);
+        }
+        if request.name.is_paged() {
+            self.paged = Some(slot);
+        }
+        match request.id.take() {
+            Some(id) => drop(self.named.insert(slot, (request.dialect, id))),
+            None => self.serial = Some((slot, request.dialect)),
+        }
+        self.check();
+        slot
+    }
+
+    /// Answers the open request `slot`.
+    pub(super) fn complete(&mut self, slot: Slot, answer: &Answer, output: &mut Buffer) -> Delivery {
+        let Some((dialect, id)) = self.close(slot) else { return Delivery::Late };
+        if let Writing::Pages(stream) = &self.writing
+            && stream.slot == slot
+        {
+            self.writing = Writing::Broken;
+            self.deferred.clear();
+            return Delivery::BrokenOff;
+        }
+        self.write(dialect, id.as_ref(), answer, output);
+        self.check();
+        Delivery::Done
+    }
+
+    /// Writes a page of the answer to the open request `slot`; false where that is not open.
+    pub(super) fn complete_page(&mut self, slot: Slot, page: &Page, output: &mut Buffer) -> bool {
+        let (dialect, id) = match (self.serial, self.named.get(&slot)) {
+            (Some((serial, dialect)), _) if serial == slot => (dialect, None),
+            (_, Some((dialect, id))) => (*dialect, Some(id)),
+            _ => return false,
+        };
+        let mut progress = match &self.writing {
+            Writing::Pages(stream) => stream.progress,
+            Writing::Whole | Writing::Broken => PageProgress::default(),
+        };
+        output.append_with(|bytes| dialect::encode_page(dialect, id, page, &mut progress, bytes));
+        match page.next {
+            Some(cursor) => {
+                let stream = Stream { slot, list: page.list, progress, cursor: Some(cursor) };
+                self.writing = Writing::Pages(stream);
+            }
+            None => {
+                output.push(b"\n");
+                self.writing = Writing::Whole;
+                self.close(slot);
+                output.push(self.deferred.as_slice());
+                self.deferred.clear();
+            }
+        }
+        self.check();
+        true
+    }
+
+    /// Writes a reply to something that was never handed out, or to what just was.
+    pub(super) fn write(
+        &mut self,
+        dialect: Dialect,
+        id: Option<&RequestId>,
+        answer: &Answer,
+        output: &mut Buffer,
+    ) {
+        let output = match &self.writing {
+            Writing::Whole => output,
+            Writing::Pages(_) => &mut self.deferred,
+            Writing::Broken => return,
+        };
+        output.append_with(|bytes| {
+            dialect::encode_answer(dialect, id, answer, bytes);
+            bytes.push(b'\n');
+        });
+    }
+
+    /// The page to make now, if the output has room for it; asked for once.
+    pub(super) fn wanted(&mut self) -> Wanted {
+        match &mut self.writing {
+            Writing::Whole | Writing::Broken => Wanted::Nothing,
+            Writing::Pages(stream) => match stream.cursor.take() {
+                Some(cursor) => Wanted::Page(stream.slot, stream.list, cursor),
+                None => Wanted::Patience,
+            },
+        }
+    }
+
+    /// Whether nothing more may be decoded for now.
+    pub(super) fn is_barred(&self) -> bool {
+        self.barrier.is_some()
+    }
+
+    /// Whether it is the turn of something with or without an id: those without wait for each other.
+    pub(super) fn has_turn(&self, has_id: bool) -> bool {
+        has_id || self.serial.is_none()
+    }
+
+    /// Whether it is the turn of `request`. Those that are answered in pages wait for each other, and
+    /// barriers wait for them: who asks must not change between pages.
+    pub(super) fn may_open(&self, request: &Request) -> bool {
+        let waits_for_pages = request.name.is_paged() || request.is_barrier();
+        self.has_turn(request.id.is_some()) && !(waits_for_pages && self.paged.is_some())
+    }
+
+    /// How many requests with an id are open.
+    pub(super) fn named_count(&self) -> usize {
+        self.named.len()
+    }
+
+    pub(super) fn has_open(&self) -> bool {
+        self.serial.is_some() || !self.named.is_empty()
+    }
+
+    pub(super) fn open_slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.serial.iter().map(|(slot, _)| *slot).chain(self.named.keys().copied())
+    }
+
+    /// Bytes of replies that wait for a paged one.
+    #[cfg(test)]
+    pub(super) fn deferred_len(&self) -> usize {
+        self.deferred.len()
+    }
+
+    /// Forgets an open request; what its reply needs.
+    fn close(&mut self, slot: Slot) -> Option<(Dialect, Option<RequestId>)> {
+        let open = match self.serial {
+            Some((serial, dialect)) if serial == slot => {
+                self.serial = None;
+                (dialect, None)
+            }
+            _ => self.named.remove(&slot).map(|(dialect, id)| (dialect, Some(id)))?,
+        };
+        self.barrier = self.barrier.filter(|barrier| *barrier != slot);
+        self.paged = self.paged.filter(|paged| *paged != slot);
+        if self.named.is_empty() {
+            self.named = HashMap::new();
+        }
+        Some(open)
+    }
+
+    fn check(&self) {
+        let is_open = |slot: Slot| {
+            self.serial.is_some_and(|(serial, _)| serial == slot) || self.named.contains_key(&slot)
+        };
+        debug_assert!(self.barrier.is_none_or(is_open));
+        debug_assert!(self.paged.is_none_or(is_open));
+        match &self.writing {
+            Writing::Pages(stream) => debug_assert!(self.paged == Some(stream.slot)),
+            Writing::Whole | Writing::Broken => debug_assert!(self.deferred.is_empty()),
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! A fake client: does what its plan says, and knows what it must get.
+//!
+//! It holds every byte it is sent against what it is owed: replies without an id in the order of their
+//! requests, those with one exactly once, none of anybody else's, no end without a reason.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::ledger::Ledger;
+use super::plan::Act;
+use super::request::{Bad, LISTS, What};
+use super::wire::Received;
+use super::world::World;
+use crate::clock::Instant;
+use crate::limits;
+
+/// One client and its one connection.
+pub(super) struct Client {
+    pub(super) number: usize,
+    pub(super) listener: usize,
+    /// Its connection, once there is one.
+    pub(super) wire: Option<usize>,
+    plan: VecDeque<Act>,
+    outgoing: VecDeque<u8>,
+    /// Percent of requests that wait for the next one, to be sent together.
+    corked_percent: usize,
+    /// Nothing is done before, reading aside.
+    rests_until: Instant,
+    reading: Reading,
+    reads_next: Option<Instant>,
+    line: Vec<u8>,
+    ledger: Ledger,
+    marks: u64,
+    /// When the server has to end it, or since when it may.
+    doom: Option<Doom>,
+    /// A line of HTTP was sent: the end comes without a word.
+    pub(super) has_sent_http: bool,
+    /// When something was last sent or received.
+    moved: Instant,
+    pub(super) is_done: bool,
+}
+
+/// How a client takes what comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reading {
+    Eager,
+    Slow { bytes: usize, every: Duration },
+    Never,
+}
+
+/// Why the server is going to end a connection, and when.
+#[derive(Clone, Copy, Debug)]
+struct Doom {
+    since: Instant,
+    after: Duration,
+}
+
+impl Client {
+    pub(super) fn new(number: usize, listener: usize, corked_percent: usize, plan: VecDeque<Act>) -> Client {
+        Client {
+            number,
+            listener,
+            wire: None,
+            plan,
+            outgoing: VecDeque::new(),
+            corked_percent,
+            rests_until: Instant::ORIGIN,
+            reading: Reading::Eager,
+            reads_next: None,
+            line: Vec::new(),
+            ledger: Ledger::new(number, listener),
+            marks: number as u64 * 1_000_000,
+            doom: None,
+            has_sent_http: false,
+            moved: Instant::ORIGIN,
+            is_done: false,
+        }
+    }
+
+    /// Does what can be done now; when to be called again at the latest.
+    pub(super) fn act(&mut self, world: &mut World) -> Result<Option<Instant>, String> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let wire = match self.wire {
+            Some(wire) => wire,
+            None => self.connect(world),
+        };
+        self.receive(wire, world)?;
+        if self.is_done {
+            return Ok(None);
+        }
+        let goes_on = self.go_on(wire, world);
+        if self.is_done {
+            return Ok(None);
+        }
+        Ok([goes_on, self.reads_next].into_iter().flatten().min())
+    }
+
+    /// What is wrong with the time, if anything: the server keeps it waiting, or lets it live too long.
+    pub(super) fn check_time(&self, world: &World) -> Result<(), String> {
+        let Some(wire) = self.wire.map(|wire| &world.wires[wire]) else { return Ok(()) };
+        let Some(accepted) = wire.accepted else { return Ok(()) };
+        if self.is_done || wire.is_dead() || wire.shut_down.is_some() {
+            return Ok(());
+        }
+        if let Some(doom) = self.doom
+            && world.now > doom.since.max(accepted) + doom.after + SLACK
+        {
+            return Err("it lives longer than it may".to_owned());
+        }
+        let waits =
+            !self.ledger.is_owed_nothing() && self.outgoing.is_empty() && self.reading == Reading::Eager;
+        if waits && self.doom.is_none() && world.now > self.moved.max(accepted) + REPLY_WITHIN {
+            return Err("no reply comes".to_owned());
+        }
+        Ok(())
+    }
+
+    /// What it waits for, for people.
+    pub(super) fn describe(&self) -> String {
+        let (due, next) = (self.ledger.describe(), self.plan.front());
+        format!("client {}: {due}, next {next:?}, {:?}", self.number, self.reading)
+    }
+
+    fn connect(&mut self, world: &mut World) -> usize {
+        let wire = world.connect(self.number, self.listener);
+        self.wire = Some(wire);
+        self.moved = world.now;
+        wire
+    }
+
+    // ── What comes ──
+
+    fn receive(&mut self, wire: usize, world: &mut World) -> Result<(), String> {
+        let count = match self.reading {
+            Reading::Never if world.wires[wire].is_dead() => usize::MAX,
+            Reading::Never => return Ok(()),
+            Reading::Slow { .. } if self.reads_next.is_some_and(|next| next > world.now) => return Ok(()),
+            Reading::Slow { bytes, .. } => bytes,
+            Reading::Eager => usize::MAX,
+        };
+        self.reads_next = None;
+        loop {
+            match world.wires[wire].receive(count) {
+                Received::Nothing => return Ok(()),
+                Received::Bytes(bytes) => self.take(&bytes, world.wires[wire].port, world)?,
+                Received::End => return self.end(wire, false, world),
+                Received::Reset => return self.end(wire, true, world),
+            }
+            if let Reading::Slow { every, .. } = self.reading {
+                self.reads_next = Some(world.now + every);
+                return Ok(());
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], port: u16, world: &mut World) -> Result<(), String> {
+        self.moved = world.now;
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.line);
+                let line = &line[..line.len() - 1];
+                self.ledger.take(line, port, world).map_err(|error| {
+                    let shown = String::from_utf8_lossy(&line[..line.len().min(300)]).into_owned();
+                    format!("client {}: {error}: {shown}", self.number)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The connection has ended: was there a reason, and has everything come?
+    fn end(&mut self, at: usize, is_reset: bool, world: &mut World) -> Result<(), String> {
+        self.is_done = true;
+        world.log(|| format!("client {} sees the {}", self.number, if is_reset { "reset" } else { "end" }));
+        let wire = &world.wires[at];
+        if wire.broken || wire.client_has_reset() {
+            return Ok(());
+        }
+        let closed = wire.shut_down.or(wire.closed).unwrap_or(world.now);
+        let was_cut = world
+            .stopped
+            .is_some_and(|stopped| wire.closed.is_some_and(|at| at >= stopped + world.weather.grace));
+        let has_stalled = wire.stalled_since.is_some_and(|since| closed >= since + limits::WRITE_TIMEOUT);
+        let is_torn = !self.line.is_empty() || wire.lost > 0;
+        if was_cut || has_stalled || is_torn && self.may_be_broken_off(world) {
+            return Ok(());
+        }
+        if !self.line.is_empty() {
+            return Err(format!("client {}: a torn reply", self.number));
+        }
+        let has_lingered = wire
+            .shut_down
+            .zip(wire.closed)
+            .is_some_and(|(since, until)| until >= since + limits::LINGER_TIMEOUT);
+        if wire.lost > 0 && !has_lingered {
+            return Err(format!("client {}: a reset overtook its replies", self.number));
+        }
+        let has_all = self.ledger.is_owed_nothing();
+        let accepted = wire.accepted.unwrap_or(closed);
+        let is_over_time =
+            self.doom.is_some_and(|doom| closed + SLACK >= doom.since.max(accepted) + doom.after);
+        let was_evicted = wire.inbound_total == 0 && world.weather.connections_max < world.weather.clients;
+        let is_explained = self.ledger.has_last_words
+            || world.stopped.is_some()
+            || was_evicted
+            || has_all && (is_over_time || self.has_sent_http || wire.client_has_finished());
+        if is_explained { Ok(()) } else { Err(format!("ended without a reason; {}", self.describe())) }
+    }
+
+    /// Whether an answer in pages may have failed after its beginning: then nothing tells but the end.
+    fn may_be_broken_off(&self, world: &World) -> bool {
+        let weather = &world.weather;
+        let may_fail = weather.is_failure_possible() || weather.is_busy_possible() || weather.operator_acts;
+        weather.big_herd && may_fail && self.ledger.waits_for_list()
+    }
+
+    // ── What goes ──
+
+    /// Does what the plan says, as far as it can be done now; when to go on.
+    fn go_on(&mut self, wire: usize, world: &mut World) -> Option<Instant> {
+        loop {
+            if world.now < self.rests_until {
+                return Some(self.rests_until);
+            }
+            if !self.outgoing.is_empty() && !self.waits_for_more(world) {
+                if !world.wires[wire].is_writable_by_client() {
+                    return Some(world.now + FULL_PAUSE);
+                }
+                self.send(wire, world);
+                continue;
+            }
+            let act = self.plan.pop_front()?;
+            match act {
+                Act::Ask { what, is_named } => self.ask(what, is_named, world),
+                Act::Choose { is_named } => {
+                    if let Some(what) = self.choose(world) {
+                        self.ask(what, is_named, world);
+                    }
+                }
+                Act::Update { is_named } => {
+                    if self.ledger.is_login_certain() {
+                        let what = What::Update { ram: world.herd.new_ram(), token: None };
+                        self.ask(what, is_named, world);
+                    }
+                }
+                Act::Send(bytes) => self.outgoing.extend(bytes),
+                Act::SendHttp(bytes) => {
+                    self.has_sent_http = true;
+                    self.outgoing.extend(bytes);
+                }
+                Act::Expect(what) => self.ledger.expect(what, None, world),
+                Act::Doom(after) => {
+                    self.doom = Some(Doom { since: world.now, after });
+                    self.ledger.timed_out_from = Some(world.now + after);
+                }
+                Act::Pause(pause) => self.rests_until = world.now + pause,
+                Act::Await if self.ledger.is_owed_nothing() => {}
+                Act::Await => {
+                    self.plan.push_front(act);
+                    return None;
+                }
+                Act::Read(reading) => {
+                    self.reading = reading;
+                    self.rests_until = world.now + GLANCE;
+                }
+                Act::Drip { byte, every } => {
+                    self.outgoing.push_back(byte);
+                    self.rests_until = world.now + world.random.micros(0, 2 * every.as_micros() as usize);
+                    let is_over = world.wires[wire].is_dead() || world.wires[wire].shut_down.is_some();
+                    if !is_over {
+                        self.plan.push_front(act);
+                    }
+                }
+                Act::Finish => {
+                    world.log(|| format!("client {} finishes", self.number));
+                    world.wires[wire].finish();
+                }
+                Act::Reset => {
+                    world.log(|| format!("client {} resets", self.number));
+                    world.wires[wire].reset();
+                    self.is_done = true;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Whether what is to be sent waits for the next request.
+    fn waits_for_more(&self, world: &mut World) -> bool {
+        let says_more = matches!(
+            self.plan.front(),
+            Some(
+                Act::Update { .. }
+                    | Act::Ask { .. }
+                    | Act::Choose { .. }
+                    | Act::Expect(_)
+                    | Act::Send(_)
+                    | Act::SendHttp(_)
+            )
+        );
+        says_more && self.outgoing.len() < CORKED_BYTES_MAX && world.random.chance(self.corked_percent)
+    }
+
+    fn send(&mut self, wire: usize, world: &mut World) {
+        let count = if world.random.chance(50) {
+            self.outgoing.len()
+        } else {
+            world.random.mostly_few(1, self.outgoing.len())
+        };
+        let bytes = &self.outgoing.make_contiguous()[..count];
+        let sent = world.wires[wire].send(bytes);
+        world.log(|| format!("client {} sends {}", self.number, bytes[..sent.min(160)].escape_ascii()));
+        self.outgoing.drain(..sent);
+        self.moved = world.now;
+        // A request is sent within a second or so, however long it is.
+        let pause = (1_000_000 / (self.outgoing.len() + 1)).min(30_000);
+        self.rests_until = world.now + world.random.micros(0, pause);
+    }
+
+    fn ask(&mut self, what: What, is_named: bool, world: &mut World) {
+        let id = (is_named && !what.is_nameless()).then(|| self.new_id(&what, world));
+        self.outgoing.extend(what.text(id.as_deref(), &world.herd).bytes());
+        if world.random.chance(60) {
+            self.outgoing.extend(world.random.pick(&["\n", " ", "\r\n", "  \t\n"]).bytes());
+        }
+        self.ledger.foresee(&what, world);
+        self.ledger.expect(what, id, world);
+    }
+
+    /// A name for a request; sometimes one that another request like it has.
+    fn new_id(&mut self, what: &What, world: &mut World) -> String {
+        self.marks += 1;
+        if let Some(id) = self.ledger.id_of_last(what)
+            && world.random.chance(10)
+        {
+            return id;
+        }
+        if world.random.chance(50) { format!("\"c{}\"", self.marks) } else { self.marks.to_string() }
+    }
+
+    /// Any request that makes sense now.
+    fn choose(&mut self, world: &mut World) -> Option<What> {
+        self.marks += 1;
+        let World { random, herd, .. } = world;
+        let own: Vec<usize> =
+            (0..herd.vms.len()).filter(|vm| herd.vms[*vm].owner == Some(self.number)).collect();
+        let token =
+            (!herd.tokens.is_empty() && random.chance(15)).then(|| random.between(0, herd.tokens.len() - 1));
+        Some(match random.between(0, 19) {
+            0..=3 => What::Ping,
+            4 | 5 => What::Register { vm: *own.first()? },
+            6..=8 if self.ledger.barriers < ISSUED_MAX => {
+                let any = random.between(0, herd.vms.len() - 1);
+                let vm = if random.chance(60) { own.first().copied().unwrap_or(any) } else { any };
+                What::Authenticate { vm, is_right: random.chance(80) }
+            }
+            9..=11 => What::List { list: random.pick(&LISTS), token },
+            // The model of memory follows updates only where it knows whose they are.
+            12..=14 if token.is_some() || self.ledger.is_login_certain() => {
+                What::Update { ram: herd.new_ram(), token }
+            }
+            15 => What::Logout { token },
+            16 => What::Bad(Bad::Field(self.marks)),
+            17 => What::Bad(random.pick(&[Bad::List, Bad::NoFields, Bad::Disk])),
+            18 => What::Bad(random.pick(&[Bad::Json, Bad::Array, Bad::Id])),
+            19 => What::Bad(random.pick(&[Bad::Command, Bad::Password, Bad::Operators])),
+            _ => What::Ping,
+        })
+    }
+}
+
+/// Barriers after which a client logs in no more, so that no token is pushed out by others.
+const ISSUED_MAX: usize = limits::TOKENS_PER_CONNECTION_MAX;
+/// No client keeps more to itself.
+const CORKED_BYTES_MAX: usize = 60_000;
+/// Between a change of mind and the next look.
+const GLANCE: Duration = Duration::from_micros(10);
+/// How long a client that finds the network full waits before it tries again.
+const FULL_PAUSE: Duration = Duration::from_millis(50);
+/// How much later than promised things may happen in a world where turns take time.
+const SLACK: Duration = Duration::from_secs(1);
+/// The longest way of one request: a token, a hash, its credentials and a write, and some pages.
+const REPLY_WITHIN: Duration = Duration::from_secs(50);

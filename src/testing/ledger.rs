@@ -1,0 +1,268 @@
+//! What one client is owed: which replies, in which order, and in whose name its requests are made.
+
+use std::collections::VecDeque;
+
+use super::herd::HerdToken;
+use super::judge::{Auth, Judge};
+use super::reply::{Reply, Said};
+use super::request::{LastWords, What};
+use super::world::World;
+use crate::clock::Instant;
+
+/// The replies that are due to one client, and what those that came have told it.
+pub(super) struct Ledger {
+    client: usize,
+    listener: usize,
+    /// To requests without an id, in their order.
+    serial: VecDeque<Expected>,
+    /// To the others, in any order.
+    named: Vec<(String, Expected)>,
+    pub(super) barriers: usize,
+    /// In whose name requests are made after so many barriers.
+    auths: Vec<Auth>,
+    /// Tokens issued on this connection: a logout ends them.
+    issued: Vec<usize>,
+    /// Tokens that were shown on it: a logout may end them.
+    shown: Vec<usize>,
+    /// The last words have come.
+    pub(super) has_last_words: bool,
+    /// A request is given up then at the earliest.
+    pub(super) timed_out_from: Option<Instant>,
+}
+
+struct Expected {
+    what: What,
+    sent: Instant,
+    barriers_before: usize,
+}
+
+impl Ledger {
+    pub(super) fn new(client: usize, listener: usize) -> Ledger {
+        Ledger {
+            client,
+            listener,
+            serial: VecDeque::new(),
+            named: Vec::new(),
+            barriers: 0,
+            auths: vec![Auth::Anonymous],
+            issued: Vec::new(),
+            shown: Vec::new(),
+            has_last_words: false,
+            timed_out_from: None,
+        }
+    }
+
+    /// A reply to `what` is due from now on.
+    pub(super) fn expect(&mut self, what: What, id: Option<String>, world: &World) {
+        let expected = Expected { sent: world.now, barriers_before: self.barriers, what };
+        self.barriers += usize::from(expected.what.is_barrier());
+        match id {
+            Some(id) => self.named.push((id, expected)),
+            None => self.serial.push_back(expected),
+        }
+    }
+
+    /// What the request may do from now on.
+    pub(super) fn foresee(&mut self, what: &What, world: &mut World) {
+        let herd = &mut world.herd;
+        match what {
+            What::Register { vm } => herd.vms[*vm].may_exist += 1,
+            What::Authenticate { vm, is_right: true } => drop(herd.vms[*vm].suitors.insert(self.client)),
+            What::Update { ram, token } => {
+                // Whose memory it is depends on replies that have not come: it may be anybody's.
+                let vm = token.map(|token| herd.tokens[token].vm);
+                let vms = herd.vms.iter_mut().enumerate();
+                for (_, vm) in vms.filter(|(at, _)| vm.is_none_or(|vm| vm == *at)) {
+                    vm.rams_ever.insert(*ram);
+                    vm.rams.insert(*ram);
+                }
+                let of_login = match self.auths.last() {
+                    Some(Auth::As(vm)) => Some(*vm),
+                    _ => None,
+                };
+                if let Some(vm) = vm.or(of_login) {
+                    herd.vms[vm].begin_update();
+                }
+            }
+            What::Logout { token } => {
+                for token in self.issued.iter().chain(&self.shown).chain(token) {
+                    herd.tokens[*token].may_be_ended = true;
+                }
+            }
+            _ => {}
+        }
+        if let Some(token) = what.token() {
+            let vm = herd.tokens[token].vm;
+            herd.vms[vm].suitors.insert(self.client);
+            self.shown.push(token);
+        }
+    }
+
+    /// Takes one line from the server, which has to be a reply that is due.
+    pub(super) fn take(&mut self, line: &[u8], port: u16, world: &mut World) -> Result<(), String> {
+        if self.has_last_words {
+            return Err("something comes after the last words".to_owned());
+        }
+        let reply = Reply::read(line)?;
+        world.log(|| {
+            format!("client {} gets {}", self.client, String::from_utf8_lossy(&line[..line.len().min(160)]))
+        });
+        let expected = match &reply.id {
+            None => {
+                let expected = self.serial.pop_front().ok_or("a reply that nobody has asked for")?;
+                self.check(&expected, &reply, port, world)
+                    .map_err(|error| format!("{error}, {:?}", expected.what))?;
+                expected
+            }
+            Some(id) => {
+                let mut wrong = "a reply with an id that nobody has sent".to_owned();
+                let found = (0..self.named.len()).find(|at| {
+                    let (known, expected) = &self.named[*at];
+                    known == id
+                        && match self.check(expected, &reply, port, world) {
+                            Ok(()) => true,
+                            Err(error) => {
+                                wrong = format!("{error}, {:?}", expected.what);
+                                false
+                            }
+                        }
+                });
+                self.named.remove(found.ok_or(wrong)?).1
+            }
+        };
+        self.learn(expected, &reply, world);
+        Ok(())
+    }
+
+    /// Whether everything that is due has come.
+    pub(super) fn is_owed_nothing(&self) -> bool {
+        self.serial.is_empty() && self.named.is_empty()
+    }
+
+    /// Whether it is known in whose name the next request is made.
+    pub(super) fn is_login_certain(&self) -> bool {
+        self.auths.len() == self.barriers + 1 && self.auths.last() != Some(&Auth::Unsure)
+    }
+
+    /// Whether a reply is due that may come in pages.
+    pub(super) fn waits_for_list(&self) -> bool {
+        self.due().any(|what| matches!(what, What::List { .. }))
+    }
+
+    /// The id of the request with an id that was made last, if it was like `what`.
+    pub(super) fn id_of_last(&self, what: &What) -> Option<String> {
+        self.named.last().filter(|(_, last)| last.what == *what).map(|(id, _)| id.clone())
+    }
+
+    /// The replies due, for people.
+    pub(super) fn describe(&self) -> String {
+        let shown: Vec<&What> = self.due().take(4).collect();
+        format!("{} replies due {shown:?}", self.due().count())
+    }
+
+    fn due(&self) -> impl Iterator<Item = &What> {
+        let named = self.named.iter().map(|(_, expected)| expected);
+        self.serial.iter().chain(named).map(|expected| &expected.what)
+    }
+
+    fn check(&self, expected: &Expected, reply: &Reply, port: u16, world: &World) -> Result<(), String> {
+        if expected.what == What::LastWords(LastWords::TimedOut)
+            && self.timed_out_from.is_some_and(|from| world.now < from)
+        {
+            return Err("a request is given up too early".to_owned());
+        }
+        let auth = *self.auths.get(expected.barriers_before).ok_or("it overtakes a barrier")?;
+        let judge = Judge {
+            weather: &world.weather,
+            herd: &world.herd,
+            client: self.client,
+            port,
+            listener: self.listener,
+            client_of_port: &|port| world.client_of_port(port),
+            auth,
+            sent: expected.sent,
+        };
+        judge.check(&expected.what, reply)
+    }
+
+    /// Remembers what the reply has told.
+    fn learn(&mut self, expected: Expected, reply: &Reply, world: &mut World) {
+        let before = self.auths[expected.barriers_before];
+        let herd = &mut world.herd;
+        let is_success = reply.said == Said::Success;
+        match expected.what {
+            What::Register { vm } => {
+                let vm = &mut herd.vms[vm];
+                let is_open = reply.said == Said::OutcomeUnknown;
+                vm.may_exist -= usize::from(!is_open);
+                if is_success || reply.said == Said::AlreadyRegistered {
+                    vm.exists_since.get_or_insert(world.now);
+                }
+            }
+            What::Authenticate { vm, .. } if is_success => {
+                let may_be_ended = self.due().any(|what| matches!(what, What::Logout { .. }));
+                let text = reply.data["token"].as_str().unwrap_or_default().to_owned();
+                let may_be_ended = may_be_ended || herd.vms[vm].is_disturbed;
+                herd.tokens.push(HerdToken { text, vm, may_be_ended, ended_since: None });
+                self.issued.push(herd.tokens.len() - 1);
+            }
+            What::Update { ram, token } => {
+                let vm = match (token, before) {
+                    (Some(token), _) => Some(herd.tokens[token].vm),
+                    (None, Auth::As(vm)) => Some(vm),
+                    _ => None,
+                };
+                if let Some(vm) = vm {
+                    let vm = &mut herd.vms[vm];
+                    match reply.said {
+                        Said::Success => vm.end_update(Some(ram)),
+                        Said::OutcomeUnknown => {}
+                        _ => {
+                            vm.end_update(None);
+                            vm.rams.remove(&ram);
+                        }
+                    }
+                }
+            }
+            What::Logout { token } if is_success => {
+                for token in self.issued.drain(..).chain(token) {
+                    herd.tokens[token].ended_since.get_or_insert(world.now);
+                }
+            }
+            What::LastWords(_) => self.has_last_words = true,
+            _ => {}
+        }
+        if expected.what.is_barrier() {
+            let after = auth_after(&expected.what, before, &reply.said, world);
+            self.auths.push(after);
+        }
+    }
+}
+
+/// In whose name the connection asks after a barrier.
+fn auth_after(what: &What, before: Auth, said: &Said, world: &World) -> Auth {
+    let vm_of = |token: &usize| world.herd.tokens[*token].vm;
+    match (what, said) {
+        (What::Authenticate { vm, .. }, Said::Success) => Auth::As(*vm),
+        // Refused before anybody looked at it, or begun and failed.
+        (What::Authenticate { .. }, Said::Busy)
+            if before != Auth::Anonymous && world.weather.has_few_requests() =>
+        {
+            Auth::Unsure
+        }
+        (What::Authenticate { .. }, _) => Auth::Anonymous,
+        (What::Register { .. } | What::Bad(_), _) => before,
+        (What::Logout { .. }, Said::Success) => Auth::Anonymous,
+        (_, Said::InvalidToken | Said::TokenOfAnotherVm) => before,
+        (What::List { token, .. } | What::Update { token, .. } | What::Logout { token }, said) => {
+            match (token.as_ref().map(vm_of), said) {
+                (None, Said::AuthenticationRequired) if before != Auth::Anonymous => Auth::Unsure,
+                (None, _) => before,
+                (Some(vm), Said::Success) => Auth::As(vm),
+                (Some(vm), _) if before == Auth::As(vm) => before,
+                (Some(_), _) => Auth::Unsure,
+            }
+        }
+        _ => before,
+    }
+}

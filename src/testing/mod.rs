@@ -1,0 +1,21 @@
+//! A simulated world for the reactor: network, workers, clocks, random numbers and clients behind the
+//! seams that production has the system behind. For tests only.
+//!
+//! One number decides everything that happens in a world, so that whatever goes wrong in one goes wrong
+//! again when it is asked for by its number. See [`simulation`] for how.
+
+mod client;
+mod herd;
+mod jobs;
+mod judge;
+mod ledger;
+mod net;
+mod plan;
+mod random;
+mod reply;
+mod request;
+mod simulation;
+mod trace;
+mod weather;
+mod wire;
+mod world;

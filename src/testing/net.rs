@@ -1,0 +1,259 @@
+//! The simulated network as the reactor sees it, and the clock, whose time passes here.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::wire::Due;
+use super::world::{LISTENERS, Shared, World};
+use crate::clock::{Clock, Instant, UnixSeconds};
+use crate::ids::ConnId;
+use crate::model::Peer;
+use crate::reactor::net::{Event, Net};
+
+/// The network.
+pub(super) struct FakeNet(pub(super) Shared);
+
+/// The server's end of a wire.
+pub(super) struct FakeSocket {
+    world: Shared,
+    wire: usize,
+}
+
+/// The world's time.
+pub(super) struct FakeClock(pub(super) Shared);
+
+impl Clock for FakeClock {
+    fn now(&mut self) -> Instant {
+        self.0.borrow().now
+    }
+
+    fn unix_now(&mut self) -> UnixSeconds {
+        self.0.borrow().unix
+    }
+}
+
+impl Net for FakeNet {
+    type Socket = FakeSocket;
+
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        // A turn takes time.
+        let pause = world.random.micros(1, 300);
+        world.now = world.now + pause;
+        let deadline = timeout.map(|timeout| world.now + timeout);
+        for _ in 0..LOOKS_MAX {
+            world.happen();
+            let must_stop = world.stop_at.is_some_and(|at| at <= world.now) && world.stopped.is_none();
+            if take_events(&mut world, events) || must_stop || world.failure.is_some() {
+                return Ok(());
+            }
+            let next = match (world.next(), deadline) {
+                (_, Some(deadline)) if deadline <= world.now => return Ok(()),
+                (Some(next), Some(deadline)) => next.min(deadline),
+                (Some(next), None) => next,
+                (None, Some(deadline)) => deadline,
+                (None, None) => {
+                    world.is_quiet = true;
+                    return Ok(());
+                }
+            };
+            if world.random.chance(1) {
+                // Interrupted, or woken for nothing.
+                return Ok(());
+            }
+            world.now = next.max(world.now);
+        }
+        world.fail("clients act and act, and the server has nothing to do".to_owned());
+        Ok(())
+    }
+
+    fn listener_count(&self) -> usize {
+        LISTENERS
+    }
+
+    fn accept(&mut self, listener: usize) -> io::Result<(FakeSocket, Peer)> {
+        let mut world = self.0.borrow_mut();
+        world.operations += 1;
+        if world.backlogs[listener].is_empty() {
+            world.accept_refused[listener] = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if world.open_count() >= world.weather.descriptors_max {
+            world.log(|| "no descriptors".to_owned());
+            return Err(io::Error::from_raw_os_error(libc_emfile()));
+        }
+        let wire = world.backlogs[listener].pop_front().expect("not empty");
+        let aborted_percent = world.weather.aborted_percent;
+        if world.random.chance(aborted_percent) {
+            world.wires[wire].fail();
+            world.notify(wire);
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if world.stopped.is_some() {
+            world.fail("a connection is accepted after the stop".to_owned());
+        }
+        let now = world.now;
+        world.wires[wire].accepted = Some(now);
+        world.log(|| format!("wire {wire} is accepted"));
+        let peer = Peer::Tcp([127, 0, 0, 1].into(), world.wires[wire].port);
+        drop(world);
+        Ok((FakeSocket { world: Rc::clone(&self.0), wire }, peer))
+    }
+
+    fn register(&mut self, socket: &mut FakeSocket, id: ConnId) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        let (wire, refused_percent) = (socket.wire, world.weather.aborted_percent / 4);
+        world.log(|| format!("wire {wire} is connection {id}"));
+        if world.random.chance(refused_percent) {
+            world.wires[wire].fail();
+            world.notify(wire);
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        if world.wires[wire].id.replace(id).is_some() {
+            world.fail(format!("wire {wire} is registered twice"));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, socket: &mut FakeSocket, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut world = self.0.borrow_mut();
+        world.operations += 1;
+        let World { wires, weather, random, .. } = &mut *world;
+        let read = wires[socket.wire].read(bytes, weather, random);
+        world.log(|| format!("wire {} is read: {read:?}", socket.wire));
+        read
+    }
+
+    fn write(&mut self, socket: &mut FakeSocket, bytes: &[u8]) -> io::Result<usize> {
+        let mut world = self.0.borrow_mut();
+        world.operations += 1;
+        let now = world.now;
+        let World { wires, weather, random, .. } = &mut *world;
+        let wire = &mut wires[socket.wire];
+        let is_shut_down = wire.shut_down.is_some();
+        let written = wire.write(bytes, weather, random, now);
+        if is_shut_down {
+            world.fail(format!("wire {} is written to after its end", socket.wire));
+        }
+        world.log(|| format!("wire {} is written: {written:?} of {}", socket.wire, bytes.len()));
+        world.notify(socket.wire);
+        written
+    }
+
+    fn shutdown_write(&mut self, socket: &mut FakeSocket) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        world.operations += 1;
+        world.log(|| format!("wire {} is shut down", socket.wire));
+        let now = world.now;
+        let wire = &mut world.wires[socket.wire];
+        if wire.broken || wire.client_has_reset() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        wire.shut_down.get_or_insert(now);
+        world.notify(socket.wire);
+        Ok(())
+    }
+
+    fn close_listeners(&mut self) {
+        let mut world = self.0.borrow_mut();
+        world.is_listening = false;
+        for wire in world.backlogs.iter_mut().flat_map(std::mem::take).collect::<Vec<_>>() {
+            world.wires[wire].fail();
+            world.notify(wire);
+        }
+    }
+}
+
+impl Drop for FakeSocket {
+    fn drop(&mut self) {
+        // After a panic the world may be anybody's.
+        let Ok(mut world) = self.world.try_borrow_mut() else { return };
+        world.operations += 1;
+        let now = world.now;
+        let wire = &mut world.wires[self.wire];
+        wire.close(now);
+        let id = wire.id;
+        world.closed_ids.extend(id);
+        world.log(|| format!("wire {} is closed", self.wire));
+        world.notify(self.wire);
+    }
+}
+
+/// Appends the events that are due, in any order, some of them late or for nothing; whether there are any.
+fn take_events(world: &mut World, events: &mut Vec<Event>) -> bool {
+    let before = events.len();
+    let held_percent = world.weather.held_percent;
+    take_due(world, held_percent, events);
+    if world.workshop.take_wake() {
+        events.push(Event::Woken);
+    }
+    if events.len() == before {
+        take_due(world, 0, events);
+    }
+    let has_any = events.len() > before;
+    if has_any {
+        add_noise(world, events);
+    }
+    world.random.shuffle(&mut events[before..]);
+    if has_any {
+        let shown = format!("events: {:?}", &events[before..]);
+        world.log(|| shown);
+    }
+    has_any
+}
+
+fn take_due(world: &mut World, held_percent: usize, events: &mut Vec<Event>) {
+    for listener in 0..LISTENERS {
+        if world.acceptable_due[listener] && !world.random.chance(held_percent) {
+            world.acceptable_due[listener] = false;
+            events.push(Event::Acceptable(listener));
+        }
+    }
+    for at in 0..world.wires.len() {
+        if !world.wires[at].has_due() || world.random.chance(held_percent) {
+            continue;
+        }
+        let Some(id) = world.wires[at].id else { continue };
+        let Due { readable, writable, broken } = world.wires[at].take_due();
+        if broken {
+            // Some systems tell it, some only let the next attempt fail.
+            let told = world.random.chance(50);
+            events.push(Event::Ready { id, readable: true, writable: true, broken: told });
+        } else if readable && writable && world.random.chance(50) {
+            events.push(Event::Ready { id, readable: true, writable: false, broken: false });
+            events.push(Event::Ready { id, readable: false, writable: true, broken: false });
+        } else {
+            events.push(Event::Ready { id, readable, writable, broken: false });
+        }
+    }
+}
+
+/// Events that mean nothing: for connections that are closed, and for others.
+fn add_noise(world: &mut World, events: &mut Vec<Event>) {
+    let World { random, weather, closed_ids, wires, .. } = world;
+    if random.chance(weather.stale_percent) && !closed_ids.is_empty() {
+        let id = random.pick(closed_ids);
+        events.push(Event::Ready { id, readable: true, writable: true, broken: random.chance(70) });
+    }
+    if random.chance(weather.spurious_percent) {
+        let open: Vec<ConnId> =
+            wires.iter().filter(|wire| wire.is_open_at_server()).filter_map(|wire| wire.id).collect();
+        if !open.is_empty() {
+            let (readable, writable) =
+                random.pick(&[(true, true), (true, false), (false, true), (false, false)]);
+            events.push(Event::Ready { id: random.pick(&open), readable, writable, broken: false });
+        }
+    }
+    if random.chance(weather.spurious_percent) {
+        events.push(random.pick(&[Event::Woken, Event::Acceptable(0), Event::Acceptable(1)]));
+    }
+}
+
+/// Moments in which something happens that makes no event, one after the other: a client that sends
+/// slowly into a full network for all its time has fewer.
+const LOOKS_MAX: usize = 20_000;
+/// Linux' number for "too many open files".
+fn libc_emfile() -> i32 {
+    24
+}

@@ -1,0 +1,294 @@
+//! What kinds of clients there are, and what each is going to do.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::client::Reading;
+use super::herd::Herd;
+use super::random::Random;
+use super::request::{Bad, LISTS, LastWords, What};
+use super::weather::Weather;
+use crate::limits;
+
+/// One step of a plan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Act {
+    /// Sends a request and is owed its reply.
+    Ask {
+        what: What,
+        is_named: bool,
+    },
+    /// The same with whatever request makes sense then.
+    Choose {
+        is_named: bool,
+    },
+    /// Changes the memory of the VM that is logged in, if that is certain.
+    Update {
+        is_named: bool,
+    },
+    /// Sends bytes that nothing is owed for.
+    Send(Vec<u8>),
+    /// As `Send`; the server has to end the connection for it.
+    SendHttp(Vec<u8>),
+    /// Is owed a reply without asking more.
+    Expect(What),
+    /// From now on the server has to end the connection within this time, and not before.
+    Doom(Duration),
+    Pause(Duration),
+    /// Waits until nothing is owed.
+    Await,
+    Read(Reading),
+    /// Sends this byte again and again.
+    Drip {
+        byte: u8,
+        every: Duration,
+    },
+    /// Ends its own direction.
+    Finish,
+    /// Ends everything at once.
+    Reset,
+}
+
+/// Makes the plan of client `number`.
+pub(super) fn plan(number: usize, weather: &Weather, random: &mut Random, herd: &mut Herd) -> VecDeque<Act> {
+    if weather.big_herd && random.chance(40) {
+        return pager(random, herd).into();
+    }
+    match random.between(0, 27) {
+        0..=7 => talker(number, random, herd),
+        8..=10 => flood(random),
+        11 | 12 => broken_off(weather, random),
+        13 | 14 => dripper(random),
+        15 => foreign(random),
+        16 => silent(random),
+        17 => idler(random),
+        18..=20 => never_reads(number, random, herd),
+        21 => http_line(random),
+        22 | 23 => gone_while_logging_in(random, herd),
+        _ => prober(random),
+    }
+    .into()
+}
+
+fn ask(what: What) -> Act {
+    Act::Ask { what, is_named: false }
+}
+
+/// Registers, logs in, and asks this and that.
+fn talker(number: usize, random: &mut Random, herd: &mut Herd) -> Vec<Act> {
+    let vm = herd.add(format!("vm-{number}"), Some(number));
+    let mut plan = vec![reading(random)];
+    let (named, pausing) = (random.pick(&[0, 30, 90]), random.pick(&[0, 10, 50]));
+    if random.chance(80) {
+        plan.push(ask(What::Register { vm }));
+    }
+    if random.chance(80) {
+        plan.push(ask(What::Authenticate { vm, is_right: true }));
+    }
+    for _ in 0..random.mostly_few(1, 40) {
+        plan.push(Act::Choose { is_named: random.chance(named) });
+        if random.chance(pausing) {
+            plan.push(random.pick_act());
+        }
+        if random.chance(3) && plan.len() > 3 {
+            plan.push(ask(What::Bad(Bad::Stray)));
+        }
+    }
+    plan.extend(ending(random));
+    plan
+}
+
+/// Lists of several pages, and a lot that is done meanwhile.
+fn pager(random: &mut Random, herd: &Herd) -> Vec<Act> {
+    let vm = random.between(0, herd.vms.len().min(2) - 1);
+    let mut plan = vec![ask(What::Authenticate { vm, is_right: true }), Act::Await, reading(random)];
+    for _ in 0..random.between(1, 3) {
+        let list = random.pick(&["all_vms", "all_disks"]);
+        plan.push(Act::Ask { what: What::List { list, token: None }, is_named: random.chance(80) });
+        plan.extend((0..random.between(0, 10)).map(|_| match random.chance(80) {
+            true => Act::Update { is_named: true },
+            false => Act::Ask { what: What::Ping, is_named: random.chance(50) },
+        }));
+        if random.chance(20) {
+            plan.push(Act::Ask { what: What::Logout { token: None }, is_named: true });
+            break;
+        }
+    }
+    plan.extend(ending(random));
+    plan
+}
+
+/// Sends more at once than one turn may do.
+fn flood(random: &mut Random) -> Vec<Act> {
+    let named = random.pick(&[0, 0, 50, 100]);
+    let count = random.between(limits::STEPS_PER_TURN_MAX, 5 * limits::STEPS_PER_TURN_MAX);
+    let ping = |random: &mut Random| Act::Ask { what: What::Ping, is_named: random.chance(named) };
+    let mut plan = vec![Act::Pause(random.micros(0, 100_000)), reading(random)];
+    plan.extend((0..count).map(|_| ping(random)));
+    plan.extend(ending(random));
+    plan
+}
+
+/// A request that never becomes whole: too large, cut short, or given up.
+fn broken_off(weather: &Weather, random: &mut Random) -> Vec<Act> {
+    let mut plan = vec![ask(What::Ping), Act::Await];
+    let begin = b"{\"command\": \"ping\", \"data\": {\"a\": \"".to_vec();
+    plan.push(Act::Send(begin));
+    if random.chance(40) {
+        plan.push(Act::Expect(What::LastWords(LastWords::CutShort)));
+        plan.push(Act::Send(vec![b'}'; random.between(0, weather.anonymous_bytes_max / 2)]));
+        plan.push(Act::Finish);
+    } else {
+        let much = weather.anonymous_bytes_max + random.mostly_few(1, 200_000);
+        plan.push(Act::Expect(What::LastWords(LastWords::TooLarge)));
+        plan.push(Act::Send(vec![b'}'; much]));
+        plan.push(Act::Await);
+        plan.push(if random.chance(50) { Act::Finish } else { Act::Pause(Duration::from_secs(5)) });
+        plan.push(Act::Finish);
+    }
+    plan
+}
+
+/// A byte now and then, and never a whole request.
+fn dripper(random: &mut Random) -> Vec<Act> {
+    let mut plan = vec![Act::Read(Reading::Eager)];
+    if random.chance(50) {
+        plan.extend([ask(What::Ping), Act::Await]);
+    }
+    let is_stray = plan.len() > 1 && random.chance(40);
+    plan.push(Act::Doom(limits::REQUEST_TIMEOUT));
+    plan.extend(is_stray.then_some(Act::Expect(What::Bad(Bad::Stray))));
+    plan.push(Act::Expect(What::LastWords(LastWords::TimedOut)));
+    plan.push(Act::Send(if is_stray { b"stray".to_vec() } else { b"{\"command\": ".to_vec() }));
+    plan.push(Act::Drip { byte: b'x', every: random.micros(50_000, 1_500_000) });
+    plan.push(Act::Finish);
+    plan
+}
+
+/// Speaks something else.
+fn foreign(random: &mut Random) -> Vec<Act> {
+    let words: [&[u8]; 6] = [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"put cpu 1 2\n",
+        b"\xff\xfe\x00garbage",
+        b"\n\n  hello there\n",
+    ];
+    vec![
+        Act::Expect(What::LastWords(LastWords::WrongProtocol)),
+        Act::Send(random.pick(&words).to_vec()),
+        Act::Await,
+        Act::Pause(random.micros(0, 4_000_000)),
+        Act::Finish,
+    ]
+}
+
+/// Nothing, or nothing that counts.
+fn silent(random: &mut Random) -> Vec<Act> {
+    let mut plan = vec![Act::Doom(limits::FIRST_REQUEST_TIMEOUT)];
+    if random.chance(50) {
+        plan.push(Act::Send(b" \n\t ".to_vec()));
+        plan.push(Act::Pause(random.micros(0, 200_000_000)));
+        plan.push(Act::Send(b"\r\n".to_vec()));
+    }
+    if random.chance(30) {
+        plan.push(Act::Finish);
+    }
+    plan
+}
+
+/// One request, and then no more.
+fn idler(random: &mut Random) -> Vec<Act> {
+    vec![
+        Act::Pause(random.micros(0, 1_000_000)),
+        ask(What::Ping),
+        Act::Await,
+        Act::Doom(limits::IDLE_TIMEOUT_ANONYMOUS),
+    ]
+}
+
+/// Asks for a lot and takes nothing.
+fn never_reads(number: usize, random: &mut Random, herd: &mut Herd) -> Vec<Act> {
+    let vm = herd.add(format!("vm-{number}"), Some(number));
+    let mut plan = Vec::new();
+    let lists = random.chance(60);
+    if lists {
+        plan.extend([ask(What::Register { vm }), ask(What::Authenticate { vm, is_right: true }), Act::Await]);
+    }
+    plan.push(Act::Read(Reading::Never));
+    for _ in 0..random.between(20, 2000) {
+        let what = match lists && random.chance(10) {
+            true => What::List { list: random.pick(&LISTS), token: None },
+            false => What::Ping,
+        };
+        plan.push(Act::Ask { what, is_named: random.chance(20) });
+    }
+    if random.chance(30) {
+        // It wakes up after all.
+        plan.extend([Act::Pause(random.micros(0, 8_000_000)), Act::Read(Reading::Eager), Act::Await]);
+    } else {
+        plan.push(Act::Pause(Duration::from_secs(30)));
+        plan.push(Act::Read(Reading::Eager));
+    }
+    plan.push(Act::Finish);
+    plan
+}
+
+/// A browser that is made to talk to us.
+fn http_line(random: &mut Random) -> Vec<Act> {
+    let mut plan: Vec<Act> = (0..random.between(1, 3)).map(|_| ask(What::Ping)).collect();
+    plan.push(Act::Expect(What::Bad(Bad::Stray)));
+    plan.push(Act::SendHttp(b"POST / HTTP/1.1\r\n\r\n{\"command\": \"ping\"}".to_vec()));
+    plan.push(Act::Pause(Duration::from_secs(4)));
+    plan.push(Act::Finish);
+    plan
+}
+
+/// Vanishes while its password is being checked, so that somebody else gets its place.
+fn gone_while_logging_in(random: &mut Random, herd: &Herd) -> Vec<Act> {
+    let vm = random.between(0, herd.vms.len() - 1);
+    let mut plan = vec![Act::Pause(random.micros(0, 3_000_000))];
+    plan.extend((0..random.between(0, 3)).map(|_| ask(What::Ping)));
+    plan.push(ask(What::Authenticate { vm, is_right: true }));
+    plan.push(Act::Pause(random.micros(0, 300_000)));
+    plan.push(if random.chance(70) { Act::Reset } else { Act::Finish });
+    plan
+}
+
+/// Anonymous, and to stay so.
+fn prober(random: &mut Random) -> Vec<Act> {
+    let mut plan = vec![Act::Pause(random.micros(0, 5_000_000))];
+    for _ in 0..random.between(1, 8) {
+        let what = match random.chance(70) {
+            true => What::List { list: random.pick(&LISTS), token: None },
+            false => What::Ping,
+        };
+        plan.push(Act::Ask { what, is_named: random.chance(30) });
+        plan.push(Act::Pause(random.micros(0, 1_000_000)));
+    }
+    plan.extend(ending(random));
+    plan
+}
+
+fn reading(random: &mut Random) -> Act {
+    Act::Read(match random.chance(70) {
+        true => Reading::Eager,
+        false => Reading::Slow { bytes: random.between(50, 4000), every: random.micros(100, 20_000) },
+    })
+}
+
+fn ending(random: &mut Random) -> Vec<Act> {
+    match random.between(0, 9) {
+        0..=3 => vec![Act::Await, Act::Finish],
+        4..=7 => vec![Act::Finish],
+        8 => vec![Act::Await, Act::Pause(random.micros(0, 1_000_000)), Act::Reset],
+        _ => vec![Act::Pause(random.micros(0, 1_000_000)), Act::Reset],
+    }
+}
+
+impl Random {
+    fn pick_act(&mut self) -> Act {
+        if self.chance(50) { Act::Await } else { Act::Pause(self.micros(0, 5_000_000)) }
+    }
+}

@@ -1,0 +1,84 @@
+//! A reply as a fake client reads it.
+
+use serde_json::Value;
+
+use super::request::LastWords;
+
+/// One line from the server.
+pub(super) struct Reply {
+    /// The id as it stands in the text.
+    pub(super) id: Option<String>,
+    pub(super) said: Said,
+    pub(super) message: Option<String>,
+    pub(super) data: Value,
+}
+
+/// What a reply says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Said {
+    Success,
+    Busy,
+    StoreUnavailable,
+    OutcomeUnknown,
+    AuthenticationRequired,
+    InvalidCredentials,
+    InvalidToken,
+    TokenOfAnotherVm,
+    AlreadyRegistered,
+    RegistrationClosed,
+    LastWords(LastWords),
+    /// Some other error.
+    Other,
+}
+
+impl Reply {
+    /// Reads `line`, which has no newline at its end.
+    pub(super) fn read(line: &[u8]) -> Result<Reply, String> {
+        let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
+        if text.starts_with("This port speaks JSON") {
+            let said = Said::LastWords(LastWords::WrongProtocol);
+            return Ok(Reply { id: None, said, message: None, data: Value::Null });
+        }
+        let value: Value = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
+        let object = value.as_object().ok_or("no object")?;
+        let id = object.get("request_id").map(Value::to_string);
+        if let Some(id) = &id
+            && !text.starts_with(&format!("{{\"request_id\":{id},\"status\":"))
+        {
+            return Err("the id does not come first".to_owned());
+        }
+        if object.len() != 3 + usize::from(id.is_some()) || !object["data"].is_object() {
+            return Err("not the shape of a reply".to_owned());
+        }
+        let message = object["message"].as_str().map(str::to_owned);
+        let said = match object["status"].as_str() {
+            Some("success") => Said::Success,
+            Some("error") => error(message.as_deref().ok_or("an error without a message")?)?,
+            _ => return Err("neither success nor error".to_owned()),
+        };
+        Ok(Reply { id, said, message, data: object["data"].clone() })
+    }
+
+    pub(super) fn message(&self) -> &str {
+        self.message.as_deref().unwrap_or_default()
+    }
+}
+
+fn error(message: &str) -> Result<Said, String> {
+    Ok(match message {
+        "internal error" => return Err("a fault of the server's own".to_owned()),
+        "busy" => Said::Busy,
+        "store unavailable" => Said::StoreUnavailable,
+        "outcome unknown" => Said::OutcomeUnknown,
+        "You have to authenticate to run this operation" => Said::AuthenticationRequired,
+        "Invalid credentials" => Said::InvalidCredentials,
+        "Token belongs to another VM" => Said::TokenOfAnotherVm,
+        "VM is already registered" => Said::AlreadyRegistered,
+        "Registration is closed" => Said::RegistrationClosed,
+        "Invalid JSON: the input ended inside a request" => Said::LastWords(LastWords::CutShort),
+        _ if message.starts_with("Request timeout") => Said::LastWords(LastWords::TimedOut),
+        _ if message.starts_with("Request too large") => Said::LastWords(LastWords::TooLarge),
+        _ if message.starts_with("Invalid access token") => Said::InvalidToken,
+        _ => Said::Other,
+    })
+}

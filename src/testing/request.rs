@@ -1,0 +1,151 @@
+//! What fake clients ask, and how that looks on the wire.
+
+use super::herd::Herd;
+
+/// One thing that a client says, and owes it a reply.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum What {
+    Ping,
+    Register {
+        vm: usize,
+    },
+    Authenticate {
+        vm: usize,
+        is_right: bool,
+    },
+    List {
+        list: &'static str,
+        token: Option<usize>,
+    },
+    Update {
+        ram: u32,
+        token: Option<usize>,
+    },
+    Logout {
+        token: Option<usize>,
+    },
+    /// A request that breaks a rule.
+    Bad(Bad),
+    /// What ends a connection.
+    LastWords(LastWords),
+}
+
+/// Requests that break a rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Bad {
+    Json,
+    Array,
+    Stray,
+    Command,
+    Id,
+    /// The field's name is nobody else's.
+    Field(u64),
+    Password,
+    Operators,
+    // Those that only somebody who has authenticated is told of:
+    List,
+    NoFields,
+    Disk,
+}
+
+/// Ends that are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum LastWords {
+    TimedOut,
+    TooLarge,
+    CutShort,
+    WrongProtocol,
+}
+
+pub(super) const LISTS: [&str; 4] = ["active_vms", "authenticated_vms", "all_vms", "all_disks"];
+
+impl What {
+    /// Whether nothing that follows is looked at before this is answered.
+    pub(super) fn is_barrier(&self) -> bool {
+        match self {
+            What::Register { .. } | What::Authenticate { .. } | What::Logout { .. } => true,
+            What::List { token, .. } | What::Update { token, .. } => token.is_some(),
+            What::Bad(bad) => *bad == Bad::Password,
+            What::Ping | What::LastWords(_) => false,
+        }
+    }
+
+    /// Whether the reply can't carry an id.
+    pub(super) fn is_nameless(&self) -> bool {
+        matches!(self, What::Bad(Bad::Json | Bad::Array | Bad::Stray | Bad::Id) | What::LastWords(_))
+    }
+
+    pub(super) fn token(&self) -> Option<usize> {
+        match self {
+            What::List { token, .. } | What::Update { token, .. } | What::Logout { token } => *token,
+            _ => None,
+        }
+    }
+
+    /// The request's text. `id` is JSON already.
+    pub(super) fn text(&self, id: Option<&str>, herd: &Herd) -> String {
+        let id = id.map_or(String::new(), |id| format!("\"request_id\": {id}, "));
+        let token = |token: &Option<usize>| match token {
+            Some(token) => format!("\"token\": \"{}\"", herd.tokens[*token].text),
+            None => "\"token\": null".to_owned(),
+        };
+        let (command, data) = match self {
+            What::Ping => ("ping", String::new()),
+            What::Register { vm } => {
+                let vm = &herd.vms[*vm];
+                let ram = vm.rams_ever.first().expect("a VM begins with some memory");
+                let disks = "[{\"disk_size\": 7}, {\"disk_size\": 8}]";
+                let (name, password) = (&vm.name, &vm.password);
+                (
+                    "register",
+                    format!(
+                        "\"vm_id\": \"{name}\", \"password\": \"{password}\", \"ram\": {ram}, \"cpu\": 2, \"disks\": {disks}"
+                    ),
+                )
+            }
+            What::Authenticate { vm, is_right } => {
+                let vm = &herd.vms[*vm];
+                let password = if *is_right { vm.password.as_str() } else { "not the password" };
+                ("authenticate", format!("\"vm_id\": \"{}\", \"password\": \"{password}\"", vm.name))
+            }
+            What::List { list, token: of } => ("list", format!("\"list_type\": \"{list}\", {}", token(of))),
+            What::Update { ram, token: of } => ("update", format!("\"ram\": {ram}, {}", token(of))),
+            What::Logout { token: of } => ("logout", token(of)),
+            What::Bad(bad) => return bad.text(&id),
+            What::LastWords(_) => unreachable!("sent as bytes"),
+        };
+        format!("{{{id}\"command\": \"{command}\", \"data\": {{{data}}}}}")
+    }
+}
+
+impl Bad {
+    fn text(self, id: &str) -> String {
+        match self {
+            Bad::Json => "{this is} ".to_owned(),
+            Bad::Array => "[1, {\"command\": \"ping\"}]".to_owned(),
+            Bad::Stray => "oops {\"command\": \"ping\"} and more\n".to_owned(),
+            Bad::Command => format!("{{{id}\"command\": \"fly\"}}"),
+            Bad::Id => "{\"request_id\": [1], \"command\": \"ping\"}".to_owned(),
+            Bad::Field(mark) => format!("{{{id}\"command\": \"ping\", \"data\": {{\"mark{mark}\": 1}}}}"),
+            Bad::Password => format!(
+                "{{{id}\"command\": \"register\", \"data\": {{\"vm_id\": \"v\", \"password\": \"short\", \"ram\": 1, \"cpu\": 1, \"disks\": []}}}}"
+            ),
+            Bad::Operators => format!("{{{id}\"command\": \"stats\", \"data\": {{}}}}"),
+            Bad::List => format!("{{{id}\"command\": \"list\", \"data\": {{\"list_type\": \"cows\"}}}}"),
+            Bad::NoFields => format!("{{{id}\"command\": \"update\", \"data\": {{}}}}"),
+            Bad::Disk => format!(
+                "{{{id}\"command\": \"update\", \"data\": {{\"disks\": [{{\"id\": 999999999, \"disk_size\": 5}}]}}}}"
+            ),
+        }
+    }
+
+    /// Whether those who have not authenticated are told only that.
+    pub(super) fn needs_login(self) -> bool {
+        matches!(self, Bad::List | Bad::NoFields | Bad::Disk)
+    }
+
+    /// Whether no command was begun for it.
+    pub(super) fn is_seen_at_once(self) -> bool {
+        matches!(self, Bad::Json | Bad::Array | Bad::Stray | Bad::Command | Bad::Id)
+    }
+}

@@ -1,0 +1,358 @@
+//! Runs the real reactor in simulated worlds and holds it against what must be true in all of them.
+//!
+//! A thousand worlds by default, `VMHERD_SIM_SEEDS` of them if that is set; `VMHERD_SIM_SEED` runs one and
+//! prints all that happens there. The clients judge what they are told, the world how long they live; what
+//! is left is here: bounds on what the reactor holds, progress, and nothing left behind.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::jobs::FakeJobs;
+use super::judge::CLOSED_LISTENER;
+use super::net::{FakeClock, FakeNet};
+use super::weather::Weather;
+use super::world::{LISTENERS, Shared, World};
+use crate::app::presence::Admission;
+use crate::app::{self, App};
+use crate::ids::DiskId;
+use crate::limits;
+use crate::model::VmName;
+use crate::reactor::inspect::Holdings;
+use crate::reactor::{ListenerSettings, Reactor, Settings};
+use crate::session::Rules;
+
+type FakeReactor = Reactor<FakeNet, FakeJobs, FakeClock>;
+
+/// One world and the server in it.
+struct Simulation {
+    world: Shared,
+    reactor: FakeReactor,
+    turns: usize,
+    /// Turns without a pause in which nothing was done, one after the other.
+    idle_turns: usize,
+    operations: u64,
+}
+
+/// How a world has gone.
+struct Outcome {
+    result: Result<(), String>,
+    trace: Vec<String>,
+    turns: usize,
+}
+
+/// Lets the world `number` run to its end.
+fn simulate(number: u64, is_traced: bool) -> Outcome {
+    let world = Rc::new(RefCell::new(World::new(number, is_traced)));
+    let shared = Rc::clone(&world);
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        let mut simulation = Simulation::new(shared);
+        let result = simulation.run();
+        (result, simulation.turns)
+    }));
+    let (result, turns) = match ran {
+        Ok((result, turns)) => (result, turns),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            (Err(format!("panic: {}", text.unwrap_or_default())), 0)
+        }
+    };
+    let trace = match world.try_borrow_mut() {
+        Ok(mut world) => world.take_trace(),
+        Err(_) => vec!["the trace was lost in the panic".to_owned()],
+    };
+    Outcome { result, trace, turns }
+}
+
+impl Simulation {
+    fn new(world: Shared) -> Simulation {
+        let weather = world.borrow().weather.clone();
+        let random = world.borrow_mut().random.fork();
+        let app_settings = app::Settings { vms_max: 1000, token_lifetime: limits::TOKEN_LIFETIME };
+        let app = App::new(app_settings, Box::new(random));
+        let [net, jobs, clock] = [0; 3].map(|_| Rc::clone(&world));
+        let reactor = Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings(&weather));
+        Simulation { world, reactor, turns: 0, idle_turns: 0, operations: 0 }
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        while !self.reactor.is_finished() {
+            self.turn()?;
+            let (is_quiet, must_stop) = {
+                let world = self.world.borrow();
+                let is_due = world.stop_at.is_some_and(|at| at <= world.now);
+                (world.is_quiet, is_due && world.stopped.is_none())
+            };
+            if is_quiet {
+                self.check_all_gone()?;
+            }
+            if must_stop || is_quiet && self.world.borrow().stopped.is_none() {
+                self.stop();
+            } else if is_quiet {
+                return Err("stopped, and yet it waits forever".to_owned());
+            }
+        }
+        self.check_end()
+    }
+
+    fn turn(&mut self) -> Result<(), String> {
+        self.turns += 1;
+        let before = self.world.borrow().now;
+        let is_waiting = self.reactor.holdings().runnable == 0;
+        self.reactor.turn().map_err(|error| error.to_string())?;
+        let world = self.world.borrow();
+        if let Some(failure) = &world.failure {
+            return Err(failure.clone());
+        }
+        let has_waited = is_waiting && world.now.since(before) > Duration::from_millis(1);
+        let did_something = world.operations > self.operations || has_waited;
+        self.operations = world.operations;
+        self.idle_turns = if did_something { 0 } else { self.idle_turns + 1 };
+        if self.idle_turns > IDLE_TURNS_MAX {
+            return Err(format!("it turns and does nothing: {:?}", self.reactor.holdings()));
+        }
+        if self.turns > TURNS_MAX {
+            return Err("it never comes to an end".to_owned());
+        }
+        if let Some(stopped) = world.stopped
+            && world.now > stopped + world.weather.grace + SLACK
+        {
+            return Err("stopping takes longer than its grace".to_owned());
+        }
+        self.check_holdings(&world)
+    }
+
+    /// The bounds on what each connection holds.
+    fn check_holdings(&self, world: &World) -> Result<(), String> {
+        for held in self.reactor.connection_holdings() {
+            let wire = world.wire_of(held.id).ok_or("a connection without a wire")?;
+            let may_authenticate = world.herd.vms.iter().any(|vm| vm.suitors.contains(&wire.client));
+            let request_max =
+                if may_authenticate { limits::REQUEST_BYTES_MAX } else { world.weather.anonymous_bytes_max };
+            let named = world.weather.named_max.min(NAMED_OPEN_MAX);
+            let output_max = limits::OUTPUT_BYTES_PAUSE + PAGE_BYTES_MAX + named * REPLY_BYTES_MAX;
+            if held.input > request_max + limits::READ_CHUNK_BYTES {
+                return Err(format!("too much input is held: {held:?}"));
+            }
+            if held.output > output_max {
+                return Err(format!("too much output is held: {held:?}"));
+            }
+            if held.idle_capacity > 0 {
+                return Err(format!("an empty buffer holds memory: {held:?}"));
+            }
+            if held.queued != usize::from(held.is_queued) {
+                return Err(format!("queued wrongly: {held:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is going to happen any more: every client has had its end, and nothing is left of them.
+    fn check_all_gone(&self) -> Result<(), String> {
+        if let Some(unfinished) = self.world.borrow().unfinished() {
+            return Err(format!("waits forever: {unfinished}"));
+        }
+        match self.reactor.holdings() {
+            holdings if holdings == Holdings::default() => Ok(()),
+            holdings => Err(format!("something is left behind: {holdings:?}")),
+        }
+    }
+
+    fn stop(&mut self) {
+        let grace = {
+            let mut world = self.world.borrow_mut();
+            world.log(|| "the server is told to stop".to_owned());
+            world.stopped = Some(world.now);
+            world.weather.grace
+        };
+        self.reactor.begin_stop(grace);
+    }
+
+    /// After the last turn.
+    fn check_end(&self) -> Result<(), String> {
+        let holdings = self.reactor.holdings();
+        let left = [holdings.connections, holdings.in_flight, holdings.present, holdings.authenticated];
+        if left != [0; 4] {
+            return Err(format!("something is left behind: {holdings:?}"));
+        }
+        self.let_clients_see();
+        let world = self.world.borrow();
+        if let Some(failure) = &world.failure {
+            return Err(failure.clone());
+        }
+        for (at, wire) in world.wires.iter().enumerate() {
+            if wire.closings != usize::from(wire.accepted.is_some()) {
+                return Err(format!("wire {at} was closed {} times", wire.closings));
+            }
+        }
+        if let Some(unfinished) = world.unfinished() {
+            return Err(format!("never told of the end: {unfinished}"));
+        }
+        check_store(&world)
+    }
+
+    /// Gives the clients time to read what is on its way to them.
+    fn let_clients_see(&self) {
+        let mut world = self.world.borrow_mut();
+        for _ in 0..ROUNDS_AFTER_MAX {
+            if world.unfinished().is_none() || world.failure.is_some() {
+                return;
+            }
+            let Some(next) = world.next() else { return };
+            world.now = next.max(world.now);
+            world.happen();
+        }
+    }
+}
+
+/// What was acknowledged is there, what was refused is not.
+fn check_store(world: &World) -> Result<(), String> {
+    let mut store = world.store.connect().map_err(|error| error.to_string())?;
+    for vm in world.herd.vms.iter().filter(|vm| !vm.is_disturbed) {
+        let name = VmName::stored(&vm.name);
+        let credentials = store.credentials(&name).map_err(|error| error.to_string())?;
+        let Some(credentials) = credentials else {
+            if vm.exists_since.is_some() {
+                return Err(format!("{name} was acknowledged and is not there"));
+            }
+            continue;
+        };
+        if vm.cannot_exist() {
+            return Err(format!("{name} was refused and is there"));
+        }
+        let found = store.vms(&[credentials.login.id]).map_err(|error| error.to_string())?;
+        let ram = found.first().map(|found| found.shape.ram_mib);
+        if !ram.is_some_and(|ram| vm.rams.contains(&ram)) {
+            return Err(format!("{name} has {ram:?} MiB, not one of {:?}", vm.rams));
+        }
+    }
+    let disks = store.disks_after(DiskId(0), usize::MAX).map_err(|error| error.to_string())?;
+    match disks.is_sorted_by_key(|disk| disk.disk.id) {
+        true => Ok(()),
+        false => Err("disks out of order".to_owned()),
+    }
+}
+
+fn settings(weather: &Weather) -> Settings {
+    let rules = Rules {
+        first_request_timeout: Some(limits::FIRST_REQUEST_TIMEOUT),
+        request_timeout: limits::REQUEST_TIMEOUT,
+        idle_timeout_anonymous: Some(limits::IDLE_TIMEOUT_ANONYMOUS),
+        idle_timeout_authenticated: weather.idle_authenticated,
+        write_timeout: limits::WRITE_TIMEOUT,
+        request_bytes_max_anonymous: weather.anonymous_bytes_max,
+        requests_max: weather.named_max,
+    };
+    let listener = |at| ListenerSettings {
+        rules: rules.clone(),
+        admission: Admission { registers: at != CLOSED_LISTENER, has_operators: true },
+    };
+    Settings {
+        connections_max: weather.connections_max,
+        requests_max: weather.requests_max,
+        own_uid: 0,
+        listeners: (0..LISTENERS).map(listener).collect(),
+    }
+}
+
+/// Turns in a row that may do nothing: an event or a timer that came to nothing.
+const IDLE_TURNS_MAX: usize = 20;
+const TURNS_MAX: usize = 60_000;
+const ROUNDS_AFTER_MAX: usize = 10_000;
+/// How much later than promised things may happen in a world where turns take time.
+const SLACK: Duration = Duration::from_secs(1);
+/// A page of the longest rows, and a VM with all the disks that it may have.
+const PAGE_BYTES_MAX: usize = 160 << 10;
+/// An answer that is no page.
+const REPLY_BYTES_MAX: usize = 512;
+/// No client has more requests with an id open.
+const NAMED_OPEN_MAX: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The variable that asks for one world and all that happens there.
+    const ONE: &str = "VMHERD_SIM_SEED";
+    /// The variable that asks for so many worlds.
+    const MANY: &str = "VMHERD_SIM_SEEDS";
+    const WORLDS: u64 = 1000;
+    /// Lines of a failed world that are shown; its end tells most.
+    const LINES_SHOWN: usize = 300;
+
+    fn number_in(variable: &str) -> Option<u64> {
+        let text = std::env::var(variable).ok()?;
+        Some(text.parse().unwrap_or_else(|_| panic!("{variable} has to be a number, not {text:?}")))
+    }
+
+    fn show(number: u64, outcome: &Outcome, lines_max: usize) {
+        let hidden = outcome.trace.len().saturating_sub(lines_max);
+        println!("world {number}, {hidden} earlier lines left out:");
+        outcome.trace[hidden..].iter().for_each(|line| println!("{line}"));
+        println!("world {number}: {:?} after {} turns", outcome.result, outcome.turns);
+    }
+
+    #[test]
+    fn the_reactor_keeps_its_promises_in_every_world() {
+        if let Some(number) = number_in(ONE) {
+            let outcome = simulate(number, true);
+            show(number, &outcome, usize::MAX);
+            assert_eq!(outcome.result, Ok(()), "world {number}");
+            return;
+        }
+        let count = number_in(MANY).unwrap_or(WORLDS);
+        let failed = run_all(count);
+        if let Some((first, why)) = failed.first() {
+            show(*first, &simulate(*first, true), LINES_SHOWN);
+            for (number, why) in failed.iter().take(20) {
+                println!("world {number}: {why}");
+            }
+            panic!(
+                "{} of {count} worlds failed; the first: {why}\nsee all of it: {ONE}={first} cargo test --lib simulation -- --nocapture",
+                failed.len()
+            );
+        }
+    }
+
+    /// The worlds that failed, in order.
+    fn run_all(count: u64) -> Vec<(u64, String)> {
+        let (next, failed, turns) = (AtomicU64::new(0), Mutex::new(Vec::new()), AtomicU64::new(0));
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if number >= count {
+                            return;
+                        }
+                        let outcome = simulate(number, false);
+                        turns.fetch_add(outcome.turns as u64, Ordering::Relaxed);
+                        if let Err(why) = outcome.result {
+                            failed.lock().unwrap_or_else(PoisonError::into_inner).push((number, why));
+                        }
+                    }
+                });
+            }
+        });
+        println!("{count} worlds, {} turns", turns.into_inner());
+        let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failed.sort();
+        failed
+    }
+
+    #[test]
+    fn the_simulation_of_one_number_is_always_the_same() {
+        for number in 0..20 {
+            let (one, other) = (simulate(number, true), simulate(number, true));
+            assert!(one.trace.len() > 5, "world {number} is empty");
+            assert_eq!(one.turns, other.turns, "world {number}");
+            let differs = one.trace.iter().zip(&other.trace).position(|(one, other)| one != other);
+            assert_eq!(differs.map(|at| &one.trace[at]), None, "world {number}");
+        }
+    }
+}

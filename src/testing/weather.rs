@@ -1,0 +1,140 @@
+//! What a simulated world does to those who live in it. Half of all worlds have none of each kind of
+//! trouble, so that what trouble excuses is also seen without an excuse.
+
+use std::time::Duration;
+
+use super::random::Random;
+use crate::limits;
+
+/// The troubles of one world, and its limits.
+#[derive(Clone, Debug)]
+pub(super) struct Weather {
+    // ── The network ──
+    /// Percent of reads and writes that move less than they could.
+    pub(super) short_percent: usize,
+    /// Percent of writes that are refused for a while.
+    pub(super) refused_percent: usize,
+    /// Percent of polls with an event that means nothing.
+    pub(super) spurious_percent: usize,
+    /// Percent of polls with an event of a connection that is closed.
+    pub(super) stale_percent: usize,
+    /// Percent of events that come a turn late.
+    pub(super) held_percent: usize,
+    /// Percent of clients whose connection breaks at some time.
+    pub(super) broken_percent: usize,
+    /// Percent of accepts that fail with a client that is gone.
+    pub(super) aborted_percent: usize,
+    /// Connections for which there are descriptors.
+    pub(super) descriptors_max: usize,
+    /// Bytes on their way to a client, at most.
+    pub(super) window_bytes: usize,
+    // ── The workers ──
+    /// Microseconds that a job waits, and runs, at most.
+    pub(super) job_micros_max: usize,
+    /// Percent of submissions refused.
+    pub(super) full_percent: usize,
+    /// Percent of runs that hang.
+    pub(super) stuck_percent: usize,
+    /// Percent of store tasks that fail.
+    pub(super) failed_percent: usize,
+    /// Percent of results that come twice.
+    pub(super) doubled_percent: usize,
+    /// Jobs that wait in a lane.
+    pub(super) queue_max: usize,
+    /// Runs at a time in a lane.
+    pub(super) threads: usize,
+    // ── The rest ──
+    /// The wall clock jumps.
+    pub(super) clock_jumps: bool,
+    /// The operator removes VMs and changes passwords.
+    pub(super) operator_acts: bool,
+    /// There are VMs from before, enough for several pages.
+    pub(super) big_herd: bool,
+    /// When the server is told to stop, if before everybody is done.
+    pub(super) stop_after: Option<Duration>,
+    pub(super) grace: Duration,
+    pub(super) connections_max: usize,
+    /// Open requests of all connections.
+    pub(super) requests_max: usize,
+    /// Open requests with an id of one connection.
+    pub(super) named_max: usize,
+    /// Bytes of a request of somebody unknown.
+    pub(super) anonymous_bytes_max: usize,
+    /// Between the requests of a client that has authenticated.
+    pub(super) idle_authenticated: Option<Duration>,
+    pub(super) clients: usize,
+}
+
+impl Weather {
+    /// The weather of one world.
+    pub(super) fn new(random: &mut Random) -> Weather {
+        let mut maybe = |high: usize| if random.chance(50) { random.between(1, high) } else { 0 };
+        let [short_percent, refused_percent, spurious_percent, stale_percent] =
+            [maybe(60), maybe(20), maybe(20), maybe(40)];
+        let [held_percent, broken_percent, aborted_percent] = [maybe(30), maybe(30), maybe(20)];
+        let [full_percent, stuck_percent, failed_percent, doubled_percent] =
+            [maybe(20), maybe(8), maybe(15), maybe(30)];
+        let is_calm = random.chance(30);
+        let weather = Weather {
+            short_percent,
+            refused_percent,
+            spurious_percent,
+            stale_percent,
+            held_percent,
+            broken_percent,
+            aborted_percent,
+            descriptors_max: random.pick(&[3, 5, usize::MAX, usize::MAX]),
+            window_bytes: random.pick(&[64, 512, 4096, 65_536, 65_536]),
+            job_micros_max: random.pick(&[50, 2_000, 50_000, 1_000_000]),
+            full_percent,
+            stuck_percent,
+            failed_percent,
+            doubled_percent,
+            queue_max: random.pick(&[2, 8, 256, 256]),
+            threads: random.between(1, 3),
+            clock_jumps: random.chance(20),
+            operator_acts: random.chance(30),
+            big_herd: random.chance(20),
+            stop_after: random.chance(40).then(|| random.micros(1_000, 15_000_000)),
+            grace: random.pick(&[Duration::from_millis(300), limits::STOP_GRACE]),
+            connections_max: random.pick(&[2, 4, 6, 64, 64, 64]),
+            requests_max: random.pick(&[2, 1024, 1024, 1024]),
+            named_max: random.pick(&[2, 16, 1024, 1024]),
+            anonymous_bytes_max: random.pick(&[2048, 20_000]),
+            idle_authenticated: random.chance(50).then(|| Duration::from_secs(7200)),
+            clients: random.between(3, 12),
+        };
+        if is_calm { weather.with_good_workers() } else { weather }
+    }
+
+    /// The same with workers that are in time and never fail.
+    fn with_good_workers(self) -> Weather {
+        Weather {
+            job_micros_max: self.job_micros_max.min(50_000),
+            full_percent: 0,
+            stuck_percent: 0,
+            failed_percent: 0,
+            queue_max: 1000,
+            ..self
+        }
+    }
+
+    /// Whether an answer may be `busy`, for whatever reason.
+    pub(super) fn is_busy_possible(&self) -> bool {
+        self.full_percent > 0
+            || self.stuck_percent > 0
+            || self.failed_percent > 0
+            || self.queue_max < 100
+            || self.job_micros_max > 100_000
+    }
+
+    /// Whether a request that needs no job may be `busy`.
+    pub(super) fn has_few_requests(&self) -> bool {
+        self.requests_max < 100 || self.named_max < 100
+    }
+
+    /// Whether the store may be late or fail.
+    pub(super) fn is_failure_possible(&self) -> bool {
+        self.stuck_percent > 0 || self.failed_percent > 0 || self.job_micros_max > 100_000
+    }
+}

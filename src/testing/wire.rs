@@ -1,0 +1,290 @@
+//! One simulated connection: what is on its way in both directions, and which events are due.
+//!
+//! Readiness is edge-triggered as the seam promises it and no more than that: after a refusal one event
+//! comes when it is worth trying again.
+
+use std::collections::VecDeque;
+use std::io;
+
+use super::random::Random;
+use super::weather::Weather;
+use crate::clock::Instant;
+use crate::ids::ConnId;
+
+/// A connection between a client and the server.
+pub(super) struct Wire {
+    /// The client at the other end.
+    pub(super) client: usize,
+    pub(super) port: u16,
+    /// The name that the server gave it.
+    pub(super) id: Option<ConnId>,
+    pub(super) accepted: Option<Instant>,
+    /// From the client, not read by the server.
+    inbound: VecDeque<u8>,
+    /// All that the client has sent.
+    pub(super) inbound_total: usize,
+    inbound_max: usize,
+    client_finished: bool,
+    client_reset: bool,
+    /// The network has failed.
+    pub(super) broken: bool,
+    /// To the client, not read by it.
+    outbound: VecDeque<u8>,
+    pub(super) outbound_total: usize,
+    outbound_max: usize,
+    /// The server has said that it will write no more.
+    pub(super) shut_down: Option<Instant>,
+    /// When the server let go of it.
+    pub(super) closed: Option<Instant>,
+    /// How often it did.
+    pub(super) closings: usize,
+    /// What the client has not read and never will, since a reset overtook it.
+    pub(super) lost: usize,
+    /// Since when the server could not send what it wanted to.
+    pub(super) stalled_since: Option<Instant>,
+    refused_until: Option<Instant>,
+    read_refused: bool,
+    write_refused: bool,
+    readable_due: bool,
+    writable_due: bool,
+    broken_due: bool,
+}
+
+/// What a client gets when it reads.
+pub(super) enum Received {
+    Bytes(Vec<u8>),
+    Nothing,
+    End,
+    Reset,
+}
+
+/// What is due to the server.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Due {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    pub(super) broken: bool,
+}
+
+impl Wire {
+    pub(super) fn new(client: usize, port: u16, weather: &Weather) -> Wire {
+        Wire {
+            client,
+            port,
+            id: None,
+            accepted: None,
+            inbound: VecDeque::new(),
+            inbound_total: 0,
+            inbound_max: 64 << 10,
+            client_finished: false,
+            client_reset: false,
+            broken: false,
+            outbound: VecDeque::new(),
+            outbound_total: 0,
+            outbound_max: weather.window_bytes,
+            shut_down: None,
+            closed: None,
+            closings: 0,
+            lost: 0,
+            stalled_since: None,
+            refused_until: None,
+            read_refused: false,
+            write_refused: false,
+            readable_due: false,
+            writable_due: false,
+            broken_due: false,
+        }
+    }
+
+    // ── The client's end ──
+
+    /// Sends as much of `bytes` as there is room for.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> usize {
+        if self.is_dead() {
+            return bytes.len();
+        }
+        let count = bytes.len().min(self.inbound_max - self.inbound.len());
+        self.inbound.extend(&bytes[..count]);
+        self.inbound_total += count;
+        self.make_readable();
+        count
+    }
+
+    /// Ends the client's direction.
+    pub(super) fn finish(&mut self) {
+        self.client_finished = true;
+        self.make_readable();
+    }
+
+    /// Ends both directions at once; what was on its way is lost.
+    pub(super) fn reset(&mut self) {
+        self.client_reset = true;
+        self.end_abruptly();
+    }
+
+    /// The network fails.
+    pub(super) fn fail(&mut self) {
+        self.broken = true;
+        self.end_abruptly();
+    }
+
+    /// Reads up to `count` bytes.
+    pub(super) fn receive(&mut self, count: usize) -> Received {
+        if self.broken || self.client_reset {
+            return Received::Reset;
+        }
+        if !self.outbound.is_empty() {
+            let count = count.min(self.outbound.len());
+            let bytes = self.outbound.drain(..count).collect();
+            self.make_writable();
+            return Received::Bytes(bytes);
+        }
+        match (self.shut_down, self.closed) {
+            _ if self.lost > 0 => Received::Reset,
+            (None, None) => Received::Nothing,
+            _ => Received::End,
+        }
+    }
+
+    pub(super) fn is_writable_by_client(&self) -> bool {
+        self.inbound.len() < self.inbound_max || self.is_dead()
+    }
+
+    pub(super) fn client_has_finished(&self) -> bool {
+        self.client_finished
+    }
+
+    pub(super) fn client_has_reset(&self) -> bool {
+        self.client_reset
+    }
+
+    /// Whether nothing can come or go any more.
+    pub(super) fn is_dead(&self) -> bool {
+        self.broken || self.client_reset || self.closed.is_some()
+    }
+
+    pub(super) fn is_open_at_server(&self) -> bool {
+        self.accepted.is_some() && self.closed.is_none()
+    }
+
+    // ── The server's end ──
+
+    pub(super) fn read(
+        &mut self,
+        bytes: &mut [u8],
+        weather: &Weather,
+        random: &mut Random,
+    ) -> io::Result<usize> {
+        if self.broken || self.client_reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if random.chance(weather.short_percent.min(3)) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if self.inbound.is_empty() && self.client_finished {
+            return Ok(0);
+        }
+        if self.inbound.is_empty() {
+            self.read_refused = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut count = bytes.len().min(self.inbound.len());
+        if random.chance(weather.short_percent) {
+            count = random.mostly_few(1, count);
+        }
+        for (byte, read) in bytes.iter_mut().zip(self.inbound.drain(..count)) {
+            *byte = read;
+        }
+        Ok(count)
+    }
+
+    pub(super) fn write(
+        &mut self,
+        bytes: &[u8],
+        weather: &Weather,
+        random: &mut Random,
+        now: Instant,
+    ) -> io::Result<usize> {
+        if self.broken || self.client_reset {
+            return Err(random.pick(&[io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe]).into());
+        }
+        if random.chance(weather.short_percent.min(3)) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let room = self.outbound_max - self.outbound.len();
+        if self.refused_until.is_none() && random.chance(weather.refused_percent) {
+            self.refused_until = Some(now + random.micros(0, 300_000));
+        }
+        if room == 0 || self.refused_until.is_some() {
+            self.write_refused = true;
+            self.stalled_since.get_or_insert(now);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut count = bytes.len().min(room);
+        if random.chance(weather.short_percent) {
+            count = random.mostly_few(1, count);
+        }
+        self.outbound.extend(&bytes[..count]);
+        self.outbound_total += count;
+        self.stalled_since = None;
+        Ok(count)
+    }
+
+    /// The server lets go of it. Closing with input unread is a reset, which overtakes what the client
+    /// has not read.
+    pub(super) fn close(&mut self, now: Instant) {
+        self.closings += 1;
+        self.closed.get_or_insert(now);
+        if !self.inbound.is_empty() {
+            self.lost = self.outbound.len();
+            self.outbound.clear();
+        }
+        (self.readable_due, self.writable_due, self.broken_due) = (false, false, false);
+    }
+
+    /// Takes the events that are due.
+    pub(super) fn take_due(&mut self) -> Due {
+        Due {
+            readable: std::mem::take(&mut self.readable_due),
+            writable: std::mem::take(&mut self.writable_due),
+            broken: std::mem::take(&mut self.broken_due),
+        }
+    }
+
+    pub(super) fn has_due(&self) -> bool {
+        self.id.is_some()
+            && self.closed.is_none()
+            && (self.readable_due || self.writable_due || self.broken_due)
+    }
+
+    /// When the network takes bytes again that it refused for no reason of the client's.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.refused_until.filter(|_| !self.is_dead())
+    }
+
+    pub(super) fn advance(&mut self, now: Instant) {
+        if self.refused_until.is_some_and(|until| until <= now) {
+            self.refused_until = None;
+            self.make_writable();
+        }
+    }
+
+    fn end_abruptly(&mut self) {
+        self.inbound.clear();
+        self.outbound.clear();
+        self.broken_due = self.closed.is_none();
+    }
+
+    fn make_readable(&mut self) {
+        if std::mem::take(&mut self.read_refused) {
+            self.readable_due = true;
+        }
+    }
+
+    fn make_writable(&mut self) {
+        let has_room = self.outbound.len() < self.outbound_max && self.refused_until.is_none();
+        if has_room && std::mem::take(&mut self.write_refused) {
+            self.writable_due = true;
+        }
+    }
+}

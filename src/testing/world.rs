@@ -1,0 +1,327 @@
+//! A simulated world: its time, its network, its workers and everybody in it.
+//!
+//! Time passes only while the server polls: a little in each turn, and as far as the next thing that
+//! happens where there is nothing to do. One number decides everything.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::Client;
+use super::herd::Herd;
+use super::jobs::Workshop;
+use super::plan;
+use super::random::Random;
+use super::trace::Trace;
+use super::weather::Weather;
+use super::wire::Wire;
+use crate::clock::{Instant, UnixSeconds};
+use crate::ids::ConnId;
+use crate::limits;
+use crate::model::{NewVm, VmName, VmShape};
+use crate::store::{self, Location, StoreFactory, Write};
+
+/// The world, as its parts share it.
+pub(super) type Shared = Rc<RefCell<World>>;
+
+/// Everything there is.
+pub(super) struct World {
+    pub(super) now: Instant,
+    pub(super) unix: UnixSeconds,
+    pub(super) random: Random,
+    pub(super) weather: Weather,
+    trace: Trace,
+    pub(super) wires: Vec<Wire>,
+    clients: Vec<Option<Client>>,
+    /// When each client acts next.
+    wakes: Vec<Option<Instant>>,
+    pub(super) herd: Herd,
+    pub(super) workshop: Workshop,
+    pub(super) store: Arc<dyn StoreFactory>,
+    pub(super) backlogs: [VecDeque<usize>; LISTENERS],
+    /// The listener was found empty: the next client makes an event.
+    pub(super) accept_refused: [bool; LISTENERS],
+    pub(super) acceptable_due: [bool; LISTENERS],
+    pub(super) is_listening: bool,
+    /// Ids of connections that are closed.
+    pub(super) closed_ids: Vec<ConnId>,
+    incidents: Vec<(Instant, Incident)>,
+    /// When the server is to be told to stop.
+    pub(super) stop_at: Option<Instant>,
+    /// When it was.
+    pub(super) stopped: Option<Instant>,
+    /// Counts what the server has done to its surroundings.
+    pub(super) operations: u64,
+    pub(super) failure: Option<String>,
+    /// Nothing will ever happen again.
+    pub(super) is_quiet: bool,
+}
+
+/// What happens without a client's doing.
+#[derive(Clone, Copy, Debug)]
+enum Incident {
+    Break { client: usize },
+    Remove { vm: usize },
+    ChangePassword { vm: usize },
+    ClockJump { seconds: i64 },
+}
+
+impl World {
+    /// The world that `number` decides.
+    pub(super) fn new(number: u64, is_traced: bool) -> World {
+        let mut random = Random::new(number);
+        let weather = Weather::new(&mut random);
+        let store = store::open(&Location::Memory).expect("memory is always there");
+        let mut herd = Herd::default();
+        let shared: Vec<usize> = (0..2).map(|at| herd.add(format!("shared-{at}"), None)).collect();
+        register(&store, &herd, &shared, weather.big_herd);
+        let plans: Vec<_> = (0..weather.clients)
+            .map(|number| plan::plan(number, &weather, &mut random.fork(), &mut herd))
+            .collect();
+        let start = Instant::ORIGIN + Duration::from_secs(1);
+        let mut world = World {
+            now: start,
+            unix: UnixSeconds(1_700_000_000),
+            trace: Trace::new(is_traced),
+            wires: Vec::new(),
+            clients: Vec::new(),
+            wakes: Vec::new(),
+            workshop: Workshop::new(Arc::clone(&store), random.fork()),
+            store,
+            herd,
+            backlogs: Default::default(),
+            accept_refused: [false; LISTENERS],
+            acceptable_due: [false; LISTENERS],
+            is_listening: true,
+            closed_ids: Vec::new(),
+            incidents: Vec::new(),
+            stop_at: weather.stop_after.map(|after| start + after),
+            stopped: None,
+            operations: 0,
+            failure: None,
+            is_quiet: false,
+            random,
+            weather,
+        };
+        for (number, plan) in plans.into_iter().enumerate() {
+            let listener = usize::from(world.random.chance(10));
+            let corked_percent = world.random.pick(&[0, 50, 90, 100]);
+            world.clients.push(Some(Client::new(number, listener, corked_percent, plan)));
+            let arrival = world.random.mostly_few(0, 5_000_000);
+            world.wakes.push(Some(start + Duration::from_micros(arrival as u64)));
+        }
+        world.foresee_incidents();
+        let weather = format!("{:?}", world.weather);
+        world.log(|| weather);
+        world
+    }
+
+    /// Notes what happens, for whoever asks later.
+    pub(super) fn log(&mut self, line: impl FnOnce() -> String) {
+        self.trace.add(self.now, line);
+    }
+
+    /// Something is not as it must be. The first such thing counts.
+    pub(super) fn fail(&mut self, why: String) {
+        self.log(|| format!("FAILED: {why}"));
+        self.failure.get_or_insert(why);
+    }
+
+    /// A client connects; the place of its wire.
+    pub(super) fn connect(&mut self, client: usize, listener: usize) -> usize {
+        let at = self.wires.len();
+        let wire = Wire::new(client, FIRST_PORT + at as u16, &self.weather);
+        self.wires.push(wire);
+        self.log(|| format!("client {client} connects as wire {at} to listener {listener}"));
+        if self.is_listening {
+            self.backlogs[listener].push_back(at);
+            self.acceptable_due[listener] |= std::mem::take(&mut self.accept_refused[listener]);
+        } else {
+            self.wires[at].fail();
+        }
+        at
+    }
+
+    /// The server has done something to the wire: its client looks soon.
+    pub(super) fn notify(&mut self, wire: usize) {
+        let client = self.wires[wire].client;
+        let at = self.now + self.random.micros(0, 3_000);
+        let wake = &mut self.wakes[client];
+        *wake = Some(wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    pub(super) fn client_of_port(&self, port: u64) -> Option<usize> {
+        let at = usize::try_from(port).ok()?.checked_sub(usize::from(FIRST_PORT))?;
+        self.wires.get(at).map(|wire| wire.client)
+    }
+
+    /// The wire of an open connection.
+    pub(super) fn wire_of(&self, id: ConnId) -> Option<&Wire> {
+        self.wires.iter().find(|wire| wire.id == Some(id) && wire.closed.is_none())
+    }
+
+    pub(super) fn open_count(&self) -> usize {
+        self.wires.iter().filter(|wire| wire.is_open_at_server()).count()
+    }
+
+    /// Lets everything happen that is due by now.
+    pub(super) fn happen(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            let now = self.now;
+            self.wires.iter_mut().for_each(|wire| wire.advance(now));
+            let World { workshop, weather, trace, .. } = self;
+            workshop.advance(now, weather, trace);
+            if let Some(at) = self.incidents.iter().position(|(at, _)| *at <= now) {
+                let (_, incident) = self.incidents.swap_remove(at);
+                self.befall(incident);
+            }
+            let mut due: Vec<usize> =
+                (0..self.wakes.len()).filter(|at| self.wakes[*at].is_some_and(|wake| wake <= now)).collect();
+            if due.is_empty() {
+                break;
+            }
+            self.random.shuffle(&mut due);
+            due.into_iter().for_each(|client| self.let_act(client));
+        }
+        self.check_times();
+    }
+
+    /// When something happens next.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let wakes = self.wakes.iter().flatten().copied();
+        let wires = self.wires.iter().filter_map(Wire::next_due);
+        let incidents = self.incidents.iter().map(|(at, _)| *at);
+        let stop = self.stop_at.filter(|_| self.stopped.is_none());
+        wakes.chain(wires).chain(incidents).chain(self.workshop.next(self.weather.threads)).chain(stop).min()
+    }
+
+    /// Whether every client has had its end, or never got in.
+    pub(super) fn unfinished(&self) -> Option<String> {
+        let mut clients = self.clients.iter().flatten();
+        let unfinished = clients.find(|client| {
+            let was_in = client.wire.is_some_and(|wire| self.wires[wire].accepted.is_some());
+            !client.is_done && (was_in || self.stopped.is_none())
+        });
+        unfinished.map(Client::describe)
+    }
+
+    pub(super) fn take_trace(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.trace).into_lines()
+    }
+
+    fn let_act(&mut self, at: usize) {
+        let Some(mut client) = self.clients[at].take() else { return };
+        self.wakes[at] = None;
+        match client.act(self) {
+            Ok(next) => self.wakes[at] = next.map(|next| next.max(self.now + TICK)),
+            Err(why) => {
+                client.is_done = true;
+                self.fail(why);
+            }
+        }
+        self.clients[at] = Some(client);
+    }
+
+    fn check_times(&mut self) {
+        let late = self.clients.iter().flatten().find_map(|client| {
+            client.check_time(self).err().map(|why| format!("{why}; {}", client.describe()))
+        });
+        let overdue = self.wires.iter().enumerate().find_map(|(at, wire)| {
+            if wire.closed.is_some() || wire.broken || wire.client_has_reset() {
+                return None;
+            }
+            let lingers = wire.shut_down.is_some_and(|at| self.now > at + limits::LINGER_TIMEOUT + SLACK);
+            let stalls = wire.stalled_since.is_some_and(|at| self.now > at + limits::WRITE_TIMEOUT + SLACK);
+            (lingers || stalls).then(|| format!("wire {at} is kept too long, lingers: {lingers}"))
+        });
+        if let Some(why) = late.or(overdue) {
+            self.fail(why);
+        }
+    }
+
+    fn befall(&mut self, incident: Incident) {
+        self.log(|| format!("{incident:?}"));
+        match incident {
+            Incident::Break { client } => {
+                let wire = self.clients[client].as_ref().and_then(|client| client.wire);
+                if let Some(wire) = wire {
+                    self.wires[wire].fail();
+                    self.notify(wire);
+                }
+            }
+            Incident::Remove { vm } => self.operate(vm, Write::Remove),
+            Incident::ChangePassword { vm } => self.operate(vm, |name| Write::ChangePassword {
+                name,
+                password_hash: super::jobs::fake_hash("another password"),
+            }),
+            Incident::ClockJump { seconds } => self.unix.0 += seconds,
+        }
+    }
+
+    fn operate(&mut self, vm: usize, write: impl FnOnce(VmName) -> Write) {
+        self.herd.disturb(vm);
+        let name = VmName::stored(&self.herd.vms[vm].name);
+        let mut store = self.store.connect().expect("memory is always there");
+        let _ = store.write(&[write(name)]);
+    }
+
+    fn foresee_incidents(&mut self) {
+        let World { random, weather, herd, .. } = self;
+        let mut incidents = Vec::new();
+        for client in 0..weather.clients {
+            if random.chance(weather.broken_percent) {
+                incidents.push(Incident::Break { client });
+            }
+        }
+        if weather.operator_acts {
+            for _ in 0..random.between(1, 4) {
+                let vm = random.between(0, herd.vms.len() - 1);
+                incidents.push(random.pick(&[Incident::Remove { vm }, Incident::ChangePassword { vm }]));
+            }
+        }
+        if weather.clock_jumps {
+            let seconds = random.pick(&[-100_000, -10, 10, 100_000, 1_000_000]);
+            incidents.push(Incident::ClockJump { seconds });
+        }
+        for incident in incidents {
+            let after = random.mostly_few(0, 20_000_000);
+            self.incidents.push((self.now + Duration::from_micros(after as u64), incident));
+        }
+    }
+}
+
+/// Puts VMs into the store that were there before.
+fn register(store: &Arc<dyn StoreFactory>, herd: &Herd, shared: &[usize], is_big: bool) {
+    let shared = shared.iter().map(|vm| &herd.vms[*vm]).map(|vm| {
+        let ram = *vm.rams.first().expect("a VM begins with some memory");
+        (vm.name.clone(), ram, 2, Some(super::jobs::fake_hash(&vm.password)))
+    });
+    let old = (0..if is_big { 40 } else { 1 })
+        .map(|at| (format!("old-{at}"), 1, if is_big { 30 } else { 1 }, None));
+    let writes: Vec<Write> = shared
+        .chain(old)
+        .map(|(name, ram_mib, disks, password_hash)| Write::Register {
+            vm: NewVm {
+                name: VmName::stored(&name),
+                shape: VmShape { ram_mib, cpus: 1 },
+                disk_sizes_gib: vec![1; disks],
+                password_hash,
+            },
+            vms_max: u64::MAX,
+            now: UnixSeconds(0),
+        })
+        .collect();
+    let written = store.connect().expect("memory is always there").write(&writes);
+    assert!(written.iter().all(Result::is_ok), "an empty store takes new VMs");
+}
+
+pub(super) const LISTENERS: usize = 2;
+const FIRST_PORT: u16 = 10_000;
+/// Rounds of one moment; more are left to the next turn.
+const ROUNDS_MAX: usize = 64;
+/// Nobody acts twice in one moment.
+const TICK: Duration = Duration::from_micros(1);
+/// How much later than promised things may happen in a world where turns take time.
+const SLACK: Duration = Duration::from_secs(1);

@@ -1,0 +1,87 @@
+//! A store that another process keeps locked: writers are told `busy` in time, everything else goes on.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::common::{Daemon, registration, request, require};
+
+/// Another process that has begun to write and does not end.
+struct Locked(Child);
+
+impl Locked {
+    fn new(store: &Path) -> Locked {
+        require("python3", "python3");
+        let script = "import sqlite3, sys\n\
+                      connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                      connection.execute('BEGIN IMMEDIATE')\n\
+                      print('locked', flush=True)\n\
+                      sys.stdin.read()";
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).arg(store).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("python3 can be run");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("a line");
+        assert_eq!(line, "locked\n", "this test needs python3 with its sqlite3 module");
+        Locked(child)
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_locked_store_lets_writers_wait_for_so_long_and_readers_not_at_all() {
+    let daemon = Daemon::start();
+    let [mut client, mut writer, mut reader] = [(); 3].map(|()| daemon.client());
+    client.register("a", &[1, 2]);
+    client.authenticate("a");
+    reader.authenticate("a");
+    let lock = Locked::new(&daemon.state_dir().join("vmherd.sqlite3"));
+
+    // Of two writers the second has to wait for the first and then for the lock.
+    let begun = Instant::now();
+    writer.send(&registration("b", &[]).to_string());
+    client.send(&request("update", json!({"ram": 7})).to_string());
+    client.send(r#"{"request_id":1,"command":"ping"}"#);
+    assert_eq!(client.reply()["request_id"], 1, "what has an id does not wait for what has none");
+    let mut reads = 0;
+    while begun.elapsed() < Duration::from_millis(500) {
+        assert_eq!(reader.list("all_vms").len(), 1);
+        reads += 1;
+    }
+    assert!(reads > 10, "{reads} reads in half a second");
+    assert_eq!(client.error(), "busy");
+    assert_eq!(writer.error(), "busy");
+    assert!(begun.elapsed() < Duration::from_secs(5), "they waited for {:?}", begun.elapsed());
+
+    // Nothing was done, and nothing keeps the same from being done now.
+    drop(lock);
+    assert_eq!(reader.list("all_vms")[0]["ram"], 512);
+    client.succeed("update", json!({"ram": 8}));
+    assert_eq!(reader.list("all_vms")[0]["ram"], 8);
+    writer.register("b", &[]);
+}
+
+/// A connection that waits for the store is not idle.
+#[test]
+fn while_the_store_is_waited_for_no_time_runs() {
+    let daemon = Daemon::builder().args(["--idle-timeout", "500ms"]).start();
+    let mut client = daemon.client();
+    client.register("a", &[]);
+    let token = client.authenticate("a");
+    let _lock = Locked::new(&daemon.state_dir().join("vmherd.sqlite3"));
+    let mut client = daemon.client();
+    client.succeed("list", json!({"list_type": "all_vms", "token": token}));
+    let begun = Instant::now();
+    assert_eq!(client.fail(request("update", json!({"ram": 7}))), "busy");
+    assert!(begun.elapsed() > Duration::from_millis(500), "it was told at once");
+    client.ping();
+}

@@ -1,0 +1,12 @@
+//! What was acknowledged is there, whatever happens: the daemon is killed, the disk refuses to sync, the
+//! disk is full, somebody else has it locked.
+//!
+//! `VMHERD_ROUNDS` says how many times the daemon is killed.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod disk_full;
+mod kill;
+mod lock;
+mod sync_error;

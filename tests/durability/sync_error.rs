@@ -1,0 +1,169 @@
+//! A disk that refuses to sync: nobody is told success, reads go on, and what had been acknowledged stays.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::common::{Builder, Client, Daemon, PASSWORD, TempDir, registration, request, require, run};
+
+/// A library that lets syncs fail when it is told to.
+struct Fault {
+    folder: TempDir,
+}
+
+impl Fault {
+    /// Compiles it.
+    fn new() -> Fault {
+        require("cc", "gcc");
+        let folder = TempDir::new();
+        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/durability/sync_error.c");
+        let mut command = Command::new("cc");
+        command.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]);
+        run(command.arg(folder.path().join("fault.so")).arg(source).arg("-ldl")).expect_success();
+        Fault { folder }
+    }
+
+    /// A daemon that it is loaded into.
+    fn daemon(&self) -> Builder {
+        let library = self.folder.path().join("fault.so");
+        Daemon::builder().env("LD_PRELOAD", library).env("FAULT_TRIGGER", self.trigger())
+    }
+
+    /// From now on syncs of files whose path ends with `suffix` fail.
+    fn begin(&self, suffix: &str) {
+        let new = self.trigger().with_extension("new");
+        fs::write(&new, suffix).expect("a file");
+        fs::rename(new, self.trigger()).expect("a file");
+    }
+
+    /// Syncs work again; how many failed since the beginning.
+    fn end(&self) -> usize {
+        fs::remove_file(self.trigger()).expect("it had begun");
+        fs::read_to_string(self.folder.path().join("trigger.hits")).map_or(0, |hits| hits.lines().count())
+    }
+
+    fn trigger(&self) -> PathBuf {
+        self.folder.path().join("trigger")
+    }
+}
+
+/// The names of all VMs, each of which must be whole.
+#[track_caller]
+fn names(client: &mut Client) -> Vec<String> {
+    let vms = client.list("all_vms");
+    for vm in &vms {
+        assert_eq!(vm["disks"].as_array().map(Vec::len), Some(2), "{vm}");
+    }
+    vms.iter().map(|vm| vm["vm_id"].as_str().expect("a name").to_owned()).collect()
+}
+
+/// The store can't know whether what it wrote will be there after a crash, and says so.
+#[track_caller]
+fn expect_no_success(reply: &Value) {
+    assert_eq!(reply["status"], "error", "{reply}");
+    assert_eq!(reply["message"], "outcome unknown", "{reply}");
+}
+
+#[test]
+fn a_write_that_is_not_synced_is_never_a_success() {
+    let fault = Fault::new();
+    let mut daemon = fault.daemon().start();
+    let mut client = daemon.client();
+    client.register("a", &[1, 2]);
+    let token = client.authenticate("a");
+
+    fault.begin("");
+    let mut others: Vec<Client> = (0..4).map(|_| daemon.client()).collect();
+    for (number, other) in others.iter_mut().enumerate() {
+        other.send(&registration(&format!("b-{number}"), &[1, 2]).to_string());
+    }
+    others.iter_mut().for_each(|other| expect_no_success(&other.reply()));
+    expect_no_success(&client.call(request("update", json!({"ram": 7}))));
+    let login = request("authenticate", json!({"vm_id": "a", "password": PASSWORD}));
+    expect_no_success(&others[0].call(login));
+    expect_no_success(&client.call(request("logout", json!({}))));
+    // Reads go on, and see nothing of it; nobody was logged in or out.
+    assert_eq!(names(&mut client), ["a"]);
+    assert_eq!(client.list("all_vms")[0]["ram"], 512);
+    assert_eq!(client.list("authenticated_vms").len(), 1);
+    others[1].succeed("list", json!({"list_type": "all_disks", "token": token}));
+    client.ping();
+    assert!(fault.end() >= 4);
+
+    // The same daemon writes again, what it could not before as well.
+    client.succeed("update", json!({"ram": 8}));
+    for (number, other) in others.iter_mut().enumerate() {
+        other.call(registration(&format!("b-{number}"), &[1, 2]));
+    }
+    let expected = ["a", "b-0", "b-1", "b-2", "b-3"];
+    let sorted = |client: &mut Client| {
+        let mut names = names(client);
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(&mut client), expected);
+    daemon.kill();
+    daemon.restart();
+    let mut client = daemon.client();
+    client.succeed("list", json!({"list_type": "all_vms", "token": token}));
+    assert_eq!(sorted(&mut client), expected);
+    assert_eq!(client.list("all_vms")[0]["ram"], 8);
+}
+
+/// The part of `outcome unknown` that a client has to live with: it may be there after all, but whole.
+#[test]
+fn killed_before_the_disk_recovers_what_was_acknowledged_is_there() {
+    let fault = Fault::new();
+    let mut daemon = fault.daemon().start();
+    let mut client = daemon.client();
+    client.register("a", &[1, 2]);
+    client.register("b", &[1, 2]);
+    fault.begin("");
+    expect_no_success(&client.call(registration("c", &[1, 2])));
+    expect_no_success(&client.call(registration("d", &[1, 2])));
+    daemon.kill();
+    fault.end();
+    daemon.restart();
+    let mut client = daemon.client();
+    client.authenticate("b");
+    let names = names(&mut client);
+    assert_eq!(names[..2], ["a", "b"]);
+    assert!(names[2..].iter().all(|name| name == "c" || name == "d"), "{names:?}");
+}
+
+/// Only the file itself can't be synced, to which the log is copied now and then. What is in the log is
+/// safe, so clients see nothing of it.
+#[test]
+fn a_log_that_can_not_be_copied_back_loses_nothing() {
+    const COUNT: usize = 400;
+    let fault = Fault::new();
+    let mut daemon = fault.daemon().start();
+    let mut client = daemon.client();
+    fault.begin("vmherd.sqlite3");
+    let expected: Vec<String> = (0..COUNT).map(|number| format!("vm-{number}")).collect();
+    for name in &expected {
+        client.register(name, &[1, 2]);
+    }
+    daemon.kill();
+    assert!(fault.end() > 0, "the log was to be copied, or this shows nothing");
+    daemon.restart();
+    let mut client = daemon.client();
+    client.authenticate("vm-0");
+    assert_eq!(names(&mut client), expected);
+    client.register("after", &[1, 2]);
+}
+
+#[test]
+fn a_daemon_that_can_not_sync_does_not_start_with_a_new_store() {
+    let fault = Fault::new();
+    fault.begin("");
+    let builder = fault.daemon();
+    let ended = builder.clone().run_to_end();
+    assert_ne!(ended.code(), Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("vmherd.sqlite3"), "{}", ended.stderr);
+    assert!(fault.end() > 0);
+    let daemon = builder.start();
+    daemon.client().register("a", &[1, 2]);
+}

@@ -1,0 +1,90 @@
+//! More clients and logins than there is room for.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::common::{Client, Daemon, registration, request};
+
+/// Whoever has said nothing makes room, the one that has been silent for the longest first.
+#[test]
+fn when_connections_run_short_the_silent_ones_go() {
+    let daemon = Daemon::builder().args(["--connections-max", "4"]).start();
+    let mut spoken = vec![daemon.client()];
+    spoken[0].ping();
+    // They are accepted in the order in which they came.
+    let silent: Vec<Client> = (0..3).map(|_| daemon.client()).collect();
+    for mut gone in silent {
+        let mut new = daemon.client();
+        new.ping();
+        gone.expect_closed();
+        spoken.push(new);
+        spoken.iter_mut().for_each(Client::ping);
+    }
+}
+
+/// Nobody who has said something is closed: the new ones wait, in the system's queue.
+#[test]
+fn when_nobody_is_silent_new_connections_wait_for_room() {
+    let daemon = Daemon::builder().args(["--connections-max", "10"]).start();
+    let mut clients: Vec<Client> = (0..10).map(|_| daemon.client()).collect();
+    clients.iter_mut().for_each(Client::ping);
+    let mut waiting = daemon.client();
+    waiting.send(r#"{"command":"ping"}"#);
+    waiting.expect_silence(Duration::from_millis(200));
+    clients.iter_mut().for_each(Client::ping);
+    let idle = daemon.cpu_time();
+    waiting.expect_silence(Duration::from_millis(500));
+    let busy = daemon.cpu_time() - idle;
+    assert!(busy < Duration::from_millis(100), "waiting for room took {busy:?} of the processor");
+    clients.truncate(8);
+    assert_eq!(waiting.reply()["message"], "PONG");
+    clients.iter_mut().for_each(Client::ping);
+}
+
+/// Too many logins at once are told so at once; those that were let in come through.
+#[test]
+fn more_logins_than_may_wait_are_told_busy() {
+    let daemon = Daemon::builder().with_slow_hashes().args(["--auth-queue", "2"]).start();
+    let mut clients: Vec<Client> = (0..12).map(|_| daemon.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&registration(&format!("vm-{number}"), &[]).to_string());
+    }
+    // A ping does not wait for any of them.
+    daemon.client().ping();
+    let replies: Vec<Value> = clients.iter_mut().map(Client::reply).collect();
+    let count = |status: &str| replies.iter().filter(|reply| reply["status"] == status).count();
+    assert!((2..=4).contains(&count("success")), "{replies:?}");
+    let is_known = |reply: &Value| reply["status"] == "success" || reply["message"] == "busy";
+    assert!(replies.iter().all(is_known), "{replies:?}");
+    // Nothing was done for those who were refused, and their connections go on.
+    let refused = replies.iter().position(|reply| reply["status"] == "error").expect("one at least");
+    clients[refused].register(&format!("vm-{refused}"), &[]);
+}
+
+/// A hash that is cheaper than what is wanted now is replaced when its password is known.
+#[test]
+fn a_login_brings_the_hash_up_to_what_is_wanted() {
+    let weak = Daemon::start();
+    weak.client().register("a", &[]);
+    let strong = Daemon::builder().on_state_dir_of(&weak);
+    drop(weak);
+    let mut daemon =
+        strong.with_costly_hashes().args(["--argon2-memory", "256", "--argon2-passes", "3"]).start();
+    let hashes = |daemon: &Daemon| {
+        let files = std::fs::read_dir(daemon.state_dir()).expect("the state directory");
+        let bytes = files.map(|file| std::fs::read(file.expect("a file").path()).unwrap_or_default());
+        String::from_utf8_lossy(&bytes.collect::<Vec<_>>().concat()).into_owned()
+    };
+    let mut client = daemon.client();
+    let wrong = json!({"vm_id": "a", "password": "wrong-password"});
+    assert_eq!(client.fail(request("authenticate", wrong)), "Invalid credentials");
+    assert!(!hashes(&daemon).contains("m=256,t=3,p=1"), "only for who knows the password");
+    let token = client.authenticate("a");
+    daemon.restart();
+    assert!(hashes(&daemon).contains("m=256,t=3,p=1"));
+    assert!(!hashes(&daemon).contains("m=64,t=1,p=1"), "the weak one is gone");
+    let mut client = daemon.client();
+    client.succeed("list", json!({"list_type": "all_vms", "token": token}));
+    client.authenticate("a");
+}
