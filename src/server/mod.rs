@@ -61,7 +61,7 @@ struct Base {
     /// Every listener, the state directory's last.
     listen: Vec<Listen>,
     queues: Queues,
-    /// Threads that write, which the store decides.
+    /// Threads of the write lane.
     writers: usize,
 }
 
