@@ -66,7 +66,7 @@ sim: ## simulate SEEDS seeds of the reactor, or replay one with a trace: make si
 	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) $(CARGO) test --release --lib simulation -- --nocapture
 
 soak: ## the long versions of the crash tests: ROUNDS rounds of kill -9
-	VMHERD_ROUNDS=$(ROUNDS) $(CARGO) test --test durability -- --nocapture
+	VMHERD_ROUNDS=$(ROUNDS) $(CARGO) test --test durability --test postgres -- --nocapture
 
 corpora: ## run a folder of JSON files (DIR=…) in the shape of the JSON test suite against the daemon
 	@test -n "$(DIR)" || { echo "usage: make corpora DIR=folder-of-json-files"; exit 2; }

@@ -56,8 +56,9 @@ pub const TOKENS_SWEPT_PER_ISSUE: usize = 4;
 
 /// Open connections, by default.
 pub const CONNECTIONS_MAX: usize = 16_384;
-/// Descriptors kept for what is not a connection: listeners, the store's files, the log, epoll.
-pub const DESCRIPTORS_RESERVED: usize = 64;
+/// Descriptors kept for what is not a connection: listeners, the log, epoll, the store's files, or four for
+/// each connection to a PostgreSQL server, of which each thread has one and those that are stuck keep theirs.
+pub const DESCRIPTORS_RESERVED: usize = 160;
 /// Share of `--connections-max`, in percent, to fall to before a paused accept goes on.
 pub const ACCEPT_RESUME_PERCENT: usize = 90;
 /// Connections accepted in one turn, so that a burst of them does not starve those that are open.

@@ -346,11 +346,11 @@ const TIMEOUTS: RangeInclusive<Duration> = limits::TIMEOUT_MIN..=limits::TIMEOUT
 const LOG_ALLOWED: &str =
     "off, error, warn, info, debug or trace, for all or as TARGET=LEVEL, separated by commas";
 #[cfg(feature = "sqlite")]
-const STORE_HELP: &str = "sqlite:PATH or memory:";
+const STORE_HELP: &str = "sqlite:, postgres:, memory:";
 #[cfg(feature = "sqlite")]
 const STORE_PRESET: &str = "DIR/vmherd.sqlite3";
 #[cfg(not(feature = "sqlite"))]
-const STORE_HELP: &str = "memory:";
+const STORE_HELP: &str = "postgres:, memory:";
 #[cfg(not(feature = "sqlite"))]
 const STORE_PRESET: &str = "memory:";
 

@@ -392,7 +392,7 @@ fn the_manual_has_a_row_for_each_setting() {
 fn connections_leave_descriptors_for_the_rest() {
     let config = run(&[]);
     assert_eq!(config.connections_that_fit(1 << 20), 16_384);
-    assert_eq!(config.connections_that_fit(1024), 1024 - 64 - 1);
+    assert_eq!(config.connections_that_fit(1024), 1024 - 160 - 1);
     assert_eq!(config.connections_that_fit(64), 32, "half of few");
     assert_eq!(config.connections_that_fit(0), 1);
     assert_eq!(config.connections_that_fit(u64::MAX), 16_384);

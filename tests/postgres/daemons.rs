@@ -1,20 +1,12 @@
-//! The daemon on PostgreSQL: what is said to it is kept by the database, also for other daemons on it.
-
-#[path = "common/postgres.rs"]
-mod cluster;
-mod common;
+//! What is said to a daemon is kept by the database, also for other daemons on it.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use cluster::{Cluster, Database};
-use common::{DEADLINE, Daemon, PASSWORD, request, wait_until};
-
-#[track_caller]
-fn daemon_on(database: &Database<'_>) -> Daemon {
-    Daemon::builder().args(["--store", &database.url()]).start()
-}
+use crate::cluster::Cluster;
+use crate::common::{DEADLINE, Daemon, PASSWORD, request, wait_until};
+use crate::daemon_on;
 
 #[test]
 fn a_vm_lives_its_life() {
