@@ -52,7 +52,7 @@ pub(super) static SETTINGS: [Setting; 29] = [
         preset: Preset::Words(STORE_PRESET),
         reload: Reload::Restart,
         kind: Kind::Text {
-            allowed: STORE_HELP,
+            allowed: STORE_ALLOWED,
             is_repeatable: false,
             place: |draft, text| {
                 let location = Location::parse(text).map_err(|why| format!("is no store: {why}"))?;
@@ -348,9 +348,13 @@ const LOG_ALLOWED: &str =
 #[cfg(feature = "sqlite")]
 const STORE_HELP: &str = "sqlite:, postgres:, memory:";
 #[cfg(feature = "sqlite")]
+const STORE_ALLOWED: &str = "sqlite:PATH, postgresql://USER@HOST/DATABASE or memory:";
+#[cfg(feature = "sqlite")]
 const STORE_PRESET: &str = "DIR/vmherd.sqlite3";
 #[cfg(not(feature = "sqlite"))]
 const STORE_HELP: &str = "postgres:, memory:";
+#[cfg(not(feature = "sqlite"))]
+const STORE_ALLOWED: &str = "postgresql://USER@HOST/DATABASE or memory:";
 #[cfg(not(feature = "sqlite"))]
 const STORE_PRESET: &str = "memory:";
 
