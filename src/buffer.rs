@@ -23,7 +23,7 @@ impl Buffer {
     }
 
     /// Lets `write` append to the bytes behind what is queued. It must only append. Up to
-    /// [`APPEND_ROOM`] bytes stay where they are first written; of more, a copy may stay in memory.
+    /// `APPEND_ROOM` bytes stay where they are first written; of more, a copy may stay in memory.
     pub fn append_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         self.make_room(APPEND_ROOM);
         let before = self.bytes.len();
