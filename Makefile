@@ -5,7 +5,17 @@ SEEDS ?= 1000
 ROUNDS ?= 200
 ARGS ?=
 
-.PHONY: help run build check test sim soak corpora
+# Where `make install` puts things: DESTDIR/PREFIX/bin and so on, and the settings below DESTDIR/SYSCONFDIR.
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+BINARY ?= target/release/vmherd
+installed = $(DESTDIR)$(PREFIX)
+settings = $(DESTDIR)$(SYSCONFDIR)/vmherd/vmherd.conf
+# What the units in systemd/ say and what they have to say where it is installed.
+placed = sed -e 's|/usr/local/|$(PREFIX)/|g' -e 's|/etc/vmherd/|$(SYSCONFDIR)/vmherd/|g'
+
+.PHONY: help run build install uninstall check test sim soak corpora
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -15,6 +25,29 @@ run: ## build and start the daemon (ARGS="--log debug" for more)
 
 build: ## build the daemon: target/release/vmherd
 	$(CARGO) build --release
+
+install: ## install the daemon, its units and its settings (PREFIX=/usr/local DESTDIR=)
+	@test -x $(BINARY) || { echo "there is no $(BINARY): make build first"; exit 1; }
+	install -D -m 755 $(BINARY) $(installed)/bin/vmherd
+	install -d $(installed)/lib/systemd/system $(installed)/lib/sysusers.d $(installed)/share/doc/vmherd
+	$(placed) systemd/vmherd.service > $(installed)/lib/systemd/system/vmherd.service
+	$(placed) systemd/vmherd.socket > $(installed)/lib/systemd/system/vmherd.socket
+	$(placed) systemd/store-credential.conf > $(installed)/share/doc/vmherd/store-credential.conf
+	chmod 644 $(installed)/lib/systemd/system/vmherd.service $(installed)/lib/systemd/system/vmherd.socket
+	chmod 644 $(installed)/share/doc/vmherd/store-credential.conf
+	install -m 644 systemd/vmherd.sysusers $(installed)/lib/sysusers.d/vmherd.conf
+	install -m 644 README.md LICENSE-MIT LICENSE-APACHE systemd/vmherd.conf $(installed)/share/doc/vmherd/
+	@# Settings that somebody has made stay.
+	test -e $(settings) || install -D -m 644 systemd/vmherd.conf $(settings)
+	@test -n "$(DESTDIR)" || echo "next: systemd-sysusers && systemctl daemon-reload && \
+	systemctl enable --now vmherd.socket vmherd.service"
+
+uninstall: ## remove what make install installed; settings that somebody has changed stay
+	rm -f $(installed)/bin/vmherd $(installed)/lib/sysusers.d/vmherd.conf
+	rm -f $(installed)/lib/systemd/system/vmherd.service $(installed)/lib/systemd/system/vmherd.socket
+	if cmp -s $(installed)/share/doc/vmherd/vmherd.conf $(settings); then rm -f $(settings); fi
+	rm -rf $(installed)/share/doc/vmherd
+	-rmdir $(DESTDIR)$(SYSCONFDIR)/vmherd 2>/dev/null
 
 check: ## formatting, lints, docs and the structure's rules
 	$(CARGO) fmt --check
@@ -33,7 +66,7 @@ sim: ## simulate SEEDS seeds of the reactor, or replay one with a trace: make si
 	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) $(CARGO) test --release --lib simulation -- --nocapture
 
 soak: ## the long versions of the crash tests: ROUNDS rounds of kill -9
-	VMHERD_ROUNDS=$(ROUNDS) $(CARGO) test --test durability -- --nocapture
+	VMHERD_ROUNDS=$(ROUNDS) $(CARGO) test --test durability --test postgres -- --nocapture
 
 corpora: ## run a folder of JSON files (DIR=…) in the shape of the JSON test suite against the daemon
 	@test -n "$(DIR)" || { echo "usage: make corpora DIR=folder-of-json-files"; exit 2; }

@@ -56,8 +56,9 @@ pub const TOKENS_SWEPT_PER_ISSUE: usize = 4;
 
 /// Open connections, by default.
 pub const CONNECTIONS_MAX: usize = 16_384;
-/// Descriptors kept for what is not a connection: listeners, the store's files, the log, epoll.
-pub const DESCRIPTORS_RESERVED: usize = 64;
+/// Descriptors kept for what is not a connection: listeners, the log, epoll, the store's files, or four for
+/// each connection to a PostgreSQL server, of which each thread has one and those that are stuck keep theirs.
+pub const DESCRIPTORS_RESERVED: usize = 160;
 /// Share of `--connections-max`, in percent, to fall to before a paused accept goes on.
 pub const ACCEPT_RESUME_PERCENT: usize = 90;
 /// Connections accepted in one turn, so that a burst of them does not starve those that are open.
@@ -189,6 +190,47 @@ pub const SQLITE_OPEN_ATTEMPTS: usize = 50;
 /// How long it rests, and waits for locks, each time.
 pub const SQLITE_OPEN_PAUSE: Duration = Duration::from_millis(50);
 
+/// Write workers, where the store is PostgreSQL: a commit that waits for the disk or for somebody's lock
+/// leaves three to go on, and a database has few connections to give.
+pub const POSTGRES_WRITERS: usize = 4;
+/// How long connecting to one address of a PostgreSQL server may take: an answer within the job's
+/// deadline, and time for a second try of the system's (after one second) where a packet was lost.
+pub const POSTGRES_CONNECT: Duration = Duration::from_secs(2);
+/// How long PostgreSQL may work at one statement.
+pub const POSTGRES_STATEMENT: Duration = Duration::from_secs(5);
+/// How long PostgreSQL waits for somebody's lock: ends before the deadline of the job that waits.
+pub const POSTGRES_LOCK: Duration = Duration::from_secs(2);
+/// How long PostgreSQL keeps the locks of a transaction whose client says nothing (it was stopped, or its
+/// network is gone). Ours never pause inside of one.
+pub const POSTGRES_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
+/// How long what was sent to PostgreSQL may stay unacknowledged until the connection counts as dead.
+pub const POSTGRES_UNACKNOWLEDGED: Duration = Duration::from_secs(3);
+/// TCP keep-alive of connections to PostgreSQL: silence before the first probe. A server that vanished
+/// while it worked for us is noticed by probes only.
+pub const POSTGRES_KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
+/// TCP keep-alive of connections to PostgreSQL: between probes.
+pub const POSTGRES_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// TCP keep-alive of connections to PostgreSQL: probes unanswered before the server counts as dead.
+pub const POSTGRES_KEEPALIVE_PROBES: u32 = 3;
+/// The pause after the first failed attempt to connect to PostgreSQL, counted from its beginning; doubles
+/// with each that follows. Whoever needs a connection meanwhile is told at once that there is none.
+pub const POSTGRES_RECONNECT_FIRST: Duration = Duration::from_millis(25);
+/// The longest such pause: service is back within a second after the database is.
+pub const POSTGRES_RECONNECT_MAX: Duration = Duration::from_millis(500);
+/// How often work is tried on a new connection where the one it was begun on was lost: once finds out
+/// that the server was restarted, more would be waiting for it.
+pub const POSTGRES_RECONNECTS_PER_JOB: u32 = 1;
+/// How long a transaction that lost against others is tried again: ends before the job's deadline.
+pub const POSTGRES_CONFLICT_TIME: Duration = Duration::from_millis(1500);
+/// The longest pause before the first such retry; doubles with each that follows, and is drawn at random
+/// so that those that met once do not meet again.
+pub const POSTGRES_CONFLICT_PAUSE_FIRST: Duration = Duration::from_millis(2);
+/// The longest such pause.
+pub const POSTGRES_CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// How long bringing a PostgreSQL database up to date may take, waiting for another daemon that does it
+/// included.
+pub const POSTGRES_MIGRATION: Duration = Duration::from_secs(60);
+
 // ── The process ──────────────────────────────────────────────────────────────────────────────────
 
 /// From the signal to stop until what is not finished is cut: a second under the ten promised.
@@ -208,6 +250,19 @@ pub const STOP_OVERRUN: Duration = Duration::from_millis(500);
 pub const LISTENERS_MAX: usize = 64;
 /// Bytes of a unix socket's path: what the system's address has room for, less the final zero.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
+
+/// Bytes of a settings file, and of a file with a store's URL: a thousand times what all settings take.
+pub const SETTINGS_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How long reading the settings again waits until the reactor has taken them: it takes turns of far less.
+pub const RELOAD_WAIT: Duration = Duration::from_secs(2);
+/// How long the service manager may take for each message but a sign of life.
+pub const NOTIFY_WAIT: Duration = Duration::from_secs(1);
+/// How long `vmherd stats` waits for the daemon to take its request, and for each part of the answer.
+pub const STATS_WAIT: Duration = Duration::from_secs(5);
+/// Bytes of the answer that `vmherd stats` reads: some hundred counters have a few thousand.
+pub const STATS_BYTES_MAX: u64 = 1 << 20;
+/// Listeners that are taken from whoever started the process: as many as there may be of all kinds.
+pub const INHERITED_MAX: usize = LISTENERS_MAX - 1;
 
 // ── What settings may say ────────────────────────────────────────────────────────────────────────
 
@@ -247,3 +302,7 @@ const _: () = assert!(LOG_LINE_BYTES_MAX <= LOG_BATCH_BYTES);
 const _: () = assert!(READ_CHUNK_BYTES <= READ_BYTES_PER_TURN_MAX);
 const _: () = assert!(PAGE_ROWS_MAX > DISKS_PER_VM_MAX / 4);
 const _: () = assert!(2 * SQLITE_BUSY.as_millis() < WRITE_DEADLINE.as_millis());
+const _: () = assert!(POSTGRES_LOCK.as_millis() < WRITE_DEADLINE.as_millis());
+const _: () = assert!(POSTGRES_CONFLICT_TIME.as_millis() < WRITE_DEADLINE.as_millis());
+const _: () = assert!(POSTGRES_CONNECT.as_millis() < READ_DEADLINE.as_millis());
+const _: () = assert!(POSTGRES_RECONNECT_MAX.as_millis() < 1000, "back within a second");

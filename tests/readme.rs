@@ -1,53 +1,37 @@
-//! The README's shell blocks do what it says, in its order, in a network of their own where port 8888
-//! is free.
+//! The pages' shell blocks do what they say, in their order; a page's other blocks are for eyes only.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The fenced blocks of `language`, in order.
-fn blocks(text: &str, language: &str) -> Vec<String> {
-    let fence = format!("```{language}\n");
-    let blocks = text.split(&fence).skip(1);
-    blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
-}
+#[path = "common/postgres.rs"]
+mod postgres;
 
-fn readme() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    fs::read_to_string(path).expect("there is a README")
-}
+use postgres::Cluster;
 
 #[test]
-fn every_shell_block_runs() {
-    let blocks = blocks(&readme(), "sh");
+fn the_first_conversation_and_the_rest_of_the_readme_run() {
+    let blocks = shell_blocks("README.md");
     let (start, others) = blocks.split_first().expect("the README has shell blocks");
     assert_eq!(start.trim(), "make run", "the first block starts the daemon");
     let mut script = String::from(
-        "set -euo pipefail\n\
-         ip link set lo up\n\
-         state=$(mktemp -d)\n\
-         trap 'rm -rf \"$state\"' EXIT\n\
-         export XDG_STATE_HOME=$state\n\
+        "ip link set lo up\n\
+         export XDG_STATE_HOME=$folder\n\
          unset STATE_DIRECTORY\n\
-         make run >\"$state/log\" 2>&1 &\n\
+         make run >\"$folder/log\" 2>&1 &\n\
          tries=0\n\
          until nc -z 127.0.0.1 8888 2>/dev/null; do\n\
              tries=$((tries + 1))\n\
-             if [ $tries -gt 6000 ]; then cat \"$state/log\"; exit 1; fi\n\
+             if [ $tries -gt 6000 ]; then cat \"$folder/log\"; exit 1; fi\n\
              sleep 0.1\n\
          done\n",
     );
     for (number, block) in others.iter().enumerate() {
         script.push_str(&format!("echo '== block {}'\n{block}\n", number + 2));
     }
-    let ran = Command::new("unshare")
-        .args(["--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"])
-        .args(["timeout", "700", "bash", "-c", &script])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("unshare can be run: tests/prerequisites installs it");
-    let output = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success(), "{output}\n{}", String::from_utf8_lossy(&ran.stderr));
+    // A network of their own, where port 8888 is free, and an end of the daemon with the script.
+    let namespaces = ["--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let output = run(Command::new("unshare").args(namespaces).arg("bash"), &script);
 
     let conversation = output.split("== block 3").next().unwrap_or_default();
     let replies: Vec<&str> = conversation.lines().filter(|line| line.starts_with('{')).collect();
@@ -60,7 +44,74 @@ fn every_shell_block_runs() {
 }
 
 #[test]
+fn the_page_on_the_service_runs() {
+    let blocks = shell_blocks("systemd/README.md").join("\n");
+    let script = format!(
+        "export DESTDIR=$folder\n\
+         {blocks}\n\
+         test -x \"$DESTDIR/usr/local/bin/vmherd\"\n\
+         test -e \"$DESTDIR/etc/vmherd/vmherd.conf\"\n"
+    );
+    let output = run(&mut Command::new("bash"), &script);
+    assert!(output.contains("the configuration is valid"), "{output}");
+    assert!(output.contains("--auth-queue"), "the settings are shown: {output}");
+}
+
+#[test]
+fn the_page_on_postgresql_runs() {
+    let cluster = Cluster::start();
+    // The tests' cluster has a socket only, and its superuser another name.
+    let blocks = shell_blocks("sql/README.md").join("\n");
+    let blocks = blocks.replace("@127.0.0.1/", &format!("@{}/", cluster.host()));
+    assert!(blocks.contains(&cluster.host()), "the page connects to this host");
+    let script = format!(
+        "sudo() {{ shift 2; PGHOST='{}' PGUSER=vmherd PGDATABASE=postgres \"$@\"; }}\n\
+         ln -s \"$PWD/target\" \"$folder/target\"\n\
+         cd \"$folder\"\n\
+         {blocks}\n",
+        cluster.socket().parent().expect("a folder").display(),
+    );
+    let output = run(&mut Command::new("bash"), &script);
+    assert!(output.contains("the configuration is valid"), "{output}");
+    assert!(output.contains("RAM MiB") && output.contains("(0 rows)"), "tables, and empty ones: {output}");
+}
+
+#[test]
 fn the_settings_are_those_of_the_program() {
     let table = vmherd::config::settings_as_markdown();
-    assert!(readme().contains(&table), "the README's table of settings should be:\n{table}");
+    assert!(page("README.md").contains(&table), "the README's table of settings should be:\n{table}");
+}
+
+fn page(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The shell blocks of a page, in order.
+fn shell_blocks(path: &str) -> Vec<String> {
+    let page = page(path);
+    let blocks = page.split("```sh\n").skip(1);
+    let blocks: Vec<String> =
+        blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect();
+    assert!(!blocks.is_empty(), "{path} has shell blocks");
+    blocks
+}
+
+/// Runs `script` in the package's folder, with `$folder` for its files; what it printed.
+fn run(shell: &mut Command, script: &str) -> String {
+    let script = format!(
+        "set -euo pipefail\n\
+         folder=$(mktemp -d)\n\
+         trap 'rm -rf \"$folder\"' EXIT\n\
+         {script}"
+    );
+    let ran = shell
+        .args(["-c", &script])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("MAKEFLAGS")
+        .output()
+        .expect("a shell, and unshare: tests/prerequisites installs it");
+    let output = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(ran.status.success(), "{output}\n{}", String::from_utf8_lossy(&ran.stderr));
+    output
 }

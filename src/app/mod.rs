@@ -41,12 +41,40 @@ pub struct App {
     presence: Presence,
     random: Box<dyn token::Random>,
     store_troubles: Throttle,
+    store_errors: StoreErrors,
+}
+
+/// What the store has failed to do, as plain numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoreErrors {
+    /// Somebody else held a lock for too long.
+    pub busy: u64,
+    /// It could not be reached, or refused; nothing was done.
+    pub unavailable: u64,
+    /// It did not say whether it was done.
+    pub outcome_unknown: u64,
 }
 
 impl App {
     /// Nobody is connected yet.
     pub fn new(settings: Settings, random: Box<dyn token::Random>) -> App {
-        App { settings, presence: Presence::default(), random, store_troubles: Throttle::default() }
+        App {
+            settings,
+            presence: Presence::default(),
+            random,
+            store_troubles: Throttle::default(),
+            store_errors: StoreErrors::default(),
+        }
+    }
+
+    /// Goes on with other settings; tokens that are out already keep their life.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// What the store has failed to do since the start.
+    pub fn store_errors(&self) -> StoreErrors {
+        self.store_errors
     }
 
     /// Who is connected; the reactor says who comes and goes.
@@ -293,14 +321,19 @@ impl App {
                 self.presence.log_out(conn);
                 Failure::AuthenticationRequired
             }
-            StoreError::Busy => Failure::Busy,
+            StoreError::Busy => {
+                self.store_errors.busy += 1;
+                Failure::Busy
+            }
             StoreError::UnknownVm => Failure::Internal,
             StoreError::Unavailable(_) | StoreError::Refused(_) => {
                 self.log_trouble(&error, now);
+                self.store_errors.unavailable += 1;
                 Failure::StoreUnavailable
             }
             StoreError::OutcomeUnknown(_) => {
                 self.log_trouble(&error, now);
+                self.store_errors.outcome_unknown += 1;
                 Failure::OutcomeUnknown
             }
         }

@@ -71,6 +71,13 @@ impl Presence {
         }
     }
 
+    /// The connection's listener lets its clients do something else from now on.
+    pub fn admit(&mut self, conn: ConnId, admission: Admission) {
+        if let Some(entry) = self.entry_mut(conn) {
+            entry.registers = admission.registers;
+        }
+    }
+
     /// `login` was proved on the connection, by or with `token`.
     pub fn log_in(&mut self, conn: ConnId, login: Login, token: TokenHash) {
         let Some(entry) = self.entry_mut(conn) else { return };

@@ -1,7 +1,7 @@
 //! A request that is on its way through the lanes: what has been asked of a worker, and what for.
 
 use super::task::Task;
-use crate::model::{Answer, Failure, NewVm, Page, Request, Secret, TokenHash, VmName};
+use crate::model::{Answer, CommandName, Failure, NewVm, Page, Request, Secret, TokenHash, VmName};
 
 /// What is to follow the task that a request waits for.
 #[derive(Debug)]
@@ -27,6 +27,24 @@ pub enum Stage {
     Update,
     /// The tokens' end.
     Logout { name: VmName },
+}
+
+impl Stage {
+    /// The command that is on its way.
+    pub fn command(&self) -> CommandName {
+        match self {
+            Stage::Token { request, .. } => request.name,
+            Stage::RegisterName { .. } | Stage::RegisterHash { .. } | Stage::RegisterWrite { .. } => {
+                CommandName::Register
+            }
+            Stage::LoginCredentials { .. } | Stage::LoginVerify { .. } | Stage::LoginWrite { .. } => {
+                CommandName::Authenticate
+            }
+            Stage::List => CommandName::List,
+            Stage::Update => CommandName::Update,
+            Stage::Logout { .. } => CommandName::Logout,
+        }
+    }
 }
 
 /// What comes of a request, or of a stage of it.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use super::arguments::Arguments;
-use super::environment::Environment;
-use super::settings::Setting;
+use super::report::Report;
+use super::setting::Setting;
+use super::sources::{Given, Origin, Values};
 use super::{Config, ConfigError, LogFormat, Timeouts};
 use crate::app::password::Cost;
 use crate::limits;
@@ -18,28 +18,54 @@ pub(crate) struct Draft {
     /// What is known; its store and state directory come last.
     pub(super) config: Config,
     pub(super) store: Option<Location>,
+    pub(super) store_file: Option<PathBuf>,
     pub(super) state_dir: Option<PathBuf>,
-    pub(super) is_plaintext_allowed: bool,
+    pub(super) settings_file: Option<PathBuf>,
     pub(super) is_check: bool,
+    /// What was said, and by whom.
+    pub(super) report: Report,
 }
 
 impl Draft {
-    /// Gives each of `settings` the value that the command line, the environment or its preset has.
+    /// Gives each of `settings` the value that is given for it, or its preset.
     pub(super) fn read(
         settings: impl Iterator<Item = &'static Setting>,
-        arguments: &Arguments,
-        environment: &Environment,
+        given: &Given<'_>,
     ) -> Result<Draft, ConfigError> {
         let mut draft = Draft::new();
         for setting in settings {
-            let Values { origin, texts } = Values::of(setting, arguments, environment)?;
-            for text in texts {
-                setting.place(&mut draft, &text).map_err(|wrong| {
-                    ConfigError::Value(format!("{origin}: {:?} {wrong}", without_credentials(&text)))
+            let Values { origin, texts } = given.values(setting)?;
+            for text in &texts {
+                setting.place(&mut draft, text).map_err(|wrong| {
+                    ConfigError::Value(format!("{origin}: {:?} {wrong}", without_credentials(text)))
                 })?;
             }
+            draft.report.add(setting, &texts.join(" "), origin);
         }
+        draft.read_store_file(given)?;
         Ok(draft)
+    }
+
+    /// What the first line of the store file says, where there is one.
+    fn read_store_file(&mut self, given: &Given<'_>) -> Result<(), ConfigError> {
+        let Some(path) = &self.store_file else { return Ok(()) };
+        let origin = self.report.origin("store-file").map_or_else(String::new, Origin::to_string);
+        if let Some(other) = self.report.origin("store").filter(|other| other.is_given()) {
+            return Err(ConfigError::Value(format!(
+                "{other} and {origin}: only one of them may say where the store is"
+            )));
+        }
+        let wrong = |why| ConfigError::Value(format!("{origin}: the first line of {} {why}", path.display()));
+        let bytes = (given.read_file)(path).map_err(|error| {
+            ConfigError::Value(format!("{origin}: can't read {}: {error}", path.display()))
+        })?;
+        let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let text = str::from_utf8(first).map_err(|_| wrong("is not valid UTF-8".into()))?.trim();
+        let location = Location::parse(text).map_err(|why| wrong(format!("is no store: {why}")))?;
+        let place = Origin::File(format!("{}:1", path.display()), "VMHERD_STORE".into());
+        self.report.replace("store", text, place);
+        self.store = Some(location);
+        Ok(())
     }
 
     /// What a setting is that has no preset in the table, and something for the others.
@@ -69,41 +95,18 @@ impl Draft {
             argon2: Cost { memory_kib: 0, passes: 0, lanes: 0 },
             log: String::new(),
             log_format: LogFormat::Text,
+            is_plaintext_allowed: false,
+            is_listen_given: false,
         };
-        Draft { config, store: None, state_dir: None, is_plaintext_allowed: false, is_check: false }
-    }
-}
-
-/// The texts given for one setting and who gave them.
-struct Values {
-    origin: String,
-    texts: Vec<String>,
-}
-
-impl Values {
-    fn of(
-        setting: &Setting,
-        arguments: &Arguments,
-        environment: &Environment,
-    ) -> Result<Values, ConfigError> {
-        if arguments.has(setting.flag) {
-            let mut texts: Vec<String> = arguments.values(setting.flag).map(String::from).collect();
-            if texts.is_empty() {
-                texts.push("yes".into());
-            }
-            return Ok(Values { origin: format!("--{}", setting.flag), texts });
+        Draft {
+            config,
+            store: None,
+            store_file: None,
+            state_dir: None,
+            settings_file: None,
+            is_check: false,
+            report: Report::default(),
         }
-        if let Some(name) = setting.environment()
-            && let Some(text) = environment.text(&name)?
-        {
-            let is_list = setting.as_flag().is_repeatable;
-            let list = || text.split_whitespace().map(String::from).collect();
-            return Ok(Values { origin: name, texts: if is_list { list() } else { vec![text.into()] } });
-        }
-        Ok(Values {
-            origin: format!("--{}", setting.flag),
-            texts: setting.preset.text().into_iter().collect(),
-        })
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::ConfigError;
 use super::arguments::nearest;
 use super::settings::SETTINGS;
+use super::values::is_blank;
 
 /// The variables that say something about settings. One that is set to nothing or
 /// white space counts as not set.
@@ -29,14 +30,13 @@ impl Environment {
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ConfigError> {
         match self.variables.get(OsStr::new(name)) {
             None => Ok(None),
-            Some(value) => value
-                .to_str()
-                .map(|text| Some(text).filter(|text| !text.trim().is_empty()))
-                .ok_or_else(|| {
+            Some(value) => {
+                value.to_str().map(|text| Some(text).filter(|text| !is_blank(text))).ok_or_else(|| {
                     ConfigError::Value(format!(
                         "{name}: {value:?} is not valid UTF-8, which every setting must be"
                     ))
-                }),
+                })
+            }
         }
     }
 
@@ -53,19 +53,23 @@ impl Environment {
     }
 
     /// A warning for each variable that looks like a setting and is none.
-    pub(crate) fn unknown_settings(&self) -> Vec<String> {
+    pub(super) fn unknown_settings(&self) -> Vec<String> {
         let known: Vec<String> = SETTINGS.iter().filter_map(|setting| setting.environment()).collect();
         let unknown = self.variables.keys().filter(|name| {
             name.as_bytes().starts_with(PREFIX) && !known.iter().any(|known| *name == known.as_str())
         });
         unknown
-            .map(|name| {
-                match name.to_str().and_then(|name| nearest(name, known.iter().map(String::as_str))) {
-                    Some(near) => format!("environment variable {name:?} is no setting; is {near} meant?"),
-                    None => format!("environment variable {name:?} is no setting; see vmherd --help"),
-                }
-            })
+            .map(|name| format!("environment variable {}", unknown_name(&name.to_string_lossy())))
             .collect()
+    }
+}
+
+/// That `name` is no setting, and which one may be meant.
+pub(super) fn unknown_name(name: &str) -> String {
+    let known: Vec<String> = SETTINGS.iter().filter_map(|setting| setting.environment()).collect();
+    match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("{name:?} is no setting; is {near} meant?"),
+        None => format!("{name:?} is no setting; see vmherd --help"),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::StoreSettings;
-use super::settings::{Kind, Preset, SETTINGS, Setting};
+use super::setting::{Kind, Preset, Reload, Setting};
+use super::settings::SETTINGS;
+use super::{StateDirSetting, StoreSettings};
 
 /// What `vmherd --help` says: examples first, then every setting.
 pub fn help() -> String {
@@ -34,6 +35,41 @@ pub fn settings_as_markdown() -> String {
     text
 }
 
+/// A settings file that says nothing: every setting that one can have, commented, with its default.
+pub fn settings_as_file() -> String {
+    let mut text = String::from(FILE_INTRODUCTION);
+    for setting in SETTINGS.iter().filter(|setting| setting.may_stand_in_file()) {
+        let Some(name) = setting.environment() else { continue };
+        let allowed = match setting.allowed() {
+            allowed if allowed == setting.help => String::new(),
+            allowed => format!("; allowed: {allowed}"),
+        };
+        // Writing to a String never fails.
+        let _ = writeln!(text, "\n# {}{allowed}", setting.help);
+        let default = match setting.preset {
+            Preset::Words(words) => {
+                let _ = writeln!(text, "# default: {words}");
+                String::new()
+            }
+            _ => setting.preset.shown(),
+        };
+        if setting.reload == Reload::Restart {
+            text.push_str("# a change needs a restart\n");
+        }
+        let _ = writeln!(text, "#{name}={default}");
+    }
+    text.push('\n');
+    STATE_DIR_NOTE.lines().for_each(|line| text.extend(["# ", line, "\n"]));
+    text
+}
+
+/// The lines of the one setting that counts for all tools of the host.
+pub(crate) fn push_state_dir_setting(text: &mut String) {
+    StateDirSetting::table().for_each(|setting| push_line(text, setting));
+    text.push('\n');
+    text.push_str(STATE_DIR_NOTE);
+}
+
 /// The lines of the settings that count for the tools of the host, too.
 pub(crate) fn push_store_settings(text: &mut String) {
     StoreSettings::table().for_each(|setting| push_line(text, setting));
@@ -51,7 +87,8 @@ fn push_line(text: &mut String, setting: &Setting) {
 }
 
 impl Preset {
-    fn shown(&self) -> String {
+    /// As people are told of it.
+    pub(super) fn shown(&self) -> String {
         match self {
             Preset::Words(words) => (*words).into(),
             preset => preset.text().unwrap_or_default(),
@@ -69,12 +106,22 @@ Knows a herd of virtual machines: a registry over TCP and unix sockets.
   vmherd --store memory: --log debug       to try it: nothing is kept
   vmherd --listen 'tcp://[::1]:9000' --listen unix:/run/vmherd/socket
   vmherd --listen 'tcp://0.0.0.0:8888?open=metrics' --allow-plaintext
-  vmherd vm add web-1 --ram 2048 --cpu 2   register a VM, on this host itself
-  vmherd vm --help                         also: vm list, vm remove, vm passwd
+  vmherd vm add web-1 --ram 2048 --cpu 2   on this host itself; vm --help
+  vmherd stats                             what the daemon counts; stats --help
 
-Each setting has a default in brackets and an environment variable: VMHERD_LOG
-is --log, VMHERD_STATE_DIR is --state-dir; a flag goes first.
+Each setting has a default in brackets and an environment variable, VMHERD_LOG
+for --log; a flag goes first, and such names in the --config file go last.
 
+";
+
+const FILE_INTRODUCTION: &str = "\
+# Settings of vmherd, as lines of NAME=VALUE: the same names as in the
+# environment, in the syntax of systemd's EnvironmentFile=. Flags and the
+# environment go before this file. vmherd --config FILE --check-config checks
+# it, --show-config shows what counts, SIGHUP (systemctl reload vmherd) has it
+# read again.
+#
+# Times are like 500ms, 10s, 5m, 1h or 1d.
 ";
 
 const STATE_DIR_NOTE: &str = "\

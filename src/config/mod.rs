@@ -1,20 +1,30 @@
 //! What the daemon can be told: one table of settings gives each its flag, environment name, default,
 //! limits and help text; parsing turns texts into a [`Config`] that needs no more checking.
 //!
-//! Nothing here opens a file, a socket or the environment: arguments and environment are handed in. A flag
-//! goes before the environment, the environment before the default.
+//! Nothing here opens a file, a socket or the environment: arguments, environment and the means to read a
+//! file are handed in. A flag goes before the environment, the environment before the settings file, the
+//! file before the default.
 
 mod arguments;
+mod checks;
 mod draft;
 mod environment;
+mod file;
 mod help;
 mod listen;
+mod report;
+mod setting;
 mod settings;
+mod sources;
+#[cfg(test)]
+mod sources_tests;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod values;
+#[cfg(test)]
+mod values_tests;
 
-use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,18 +32,25 @@ use std::time::Duration;
 
 pub(crate) use arguments::{Arguments, Flag, Takes};
 pub(crate) use environment::Environment;
-pub(crate) use help::push_store_settings;
+pub(crate) use help::{push_state_dir_setting, push_store_settings};
+pub(crate) use sources::Given;
+pub(crate) use tools::{StateDirSetting, StoreSettings};
 pub(crate) use values::number;
 
-pub use help::{help, settings_as_markdown};
+pub use help::{help, settings_as_file, settings_as_markdown};
+pub use report::{Change, Report};
+pub use sources::{ReadFile, Sources};
 
 use crate::app::password::Cost;
 use crate::limits;
 use crate::store::Location;
+use checks::{check_listeners, check_socket_path};
 use draft::Draft;
-use settings::{SETTINGS, Setting};
+use setting::Setting;
+use settings::SETTINGS;
+use sources::Origin;
 
-/// What a command line and an environment ask for.
+/// What a command line, an environment and a settings file ask for.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Parsed {
     /// To show the help text: [`help()`].
@@ -42,30 +59,30 @@ pub enum Parsed {
     Version,
     /// To say that the configuration is valid, which it is; with warnings.
     Check(Vec<String>),
-    /// To run, and what to warn of.
-    Run(Box<Config>, Vec<String>),
+    /// To show the settings and where they come from.
+    Show(Box<Settled>),
+    /// To run.
+    Run(Box<Settled>),
 }
 
-/// What is wrong with a command line or an environment; the text says what to do.
+/// Settings that are in order.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Settled {
+    /// What they mean.
+    pub config: Config,
+    /// What was said, and by whom.
+    pub report: Report,
+    /// What is to be warned of.
+    pub warnings: Vec<String>,
+}
+
+/// What is wrong with a command line, an environment or a settings file; the text says what to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ConfigError {
     /// The command line can't be read: unknown flag, missing value, stray argument.
     Usage(String),
     /// A setting has a value that it can't have.
     Value(String),
-}
-
-/// What a tool on the host must know to work on the daemon's store.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct StoreSettings {
-    /// Where VMs are kept.
-    pub(crate) store: Location,
-    /// The state directory, where the store is the default one in it.
-    pub(crate) state_dir: Option<PathBuf>,
-    /// VMs that the store may hold.
-    pub(crate) vms_max: u64,
-    /// What a new password hash costs.
-    pub(crate) argon2: Cost,
 }
 
 /// Everything the daemon was told, checked.
@@ -105,6 +122,10 @@ pub struct Config {
     pub log: String,
     /// How it is logged.
     pub log_format: LogFormat,
+    /// Listeners may reach beyond this host.
+    pub is_plaintext_allowed: bool,
+    /// Somebody has said where to listen; otherwise [`Config::listen`] is the default.
+    pub is_listen_given: bool,
 }
 
 /// One listener.
@@ -157,14 +178,11 @@ pub enum LogFormat {
     Json,
 }
 
-impl Config {
-    /// Reads the command line (without the program's name) and the environment.
-    pub fn parse(
-        args: impl IntoIterator<Item = OsString>,
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Parsed, ConfigError> {
+impl Sources {
+    /// Reads everything there is.
+    pub fn parse(&self) -> Result<Parsed, ConfigError> {
         let flags: Vec<Flag> = SETTINGS.iter().map(Setting::as_flag).collect();
-        let arguments = Arguments::read(args, &flags)?;
+        let arguments = Arguments::read(self.args.iter().cloned(), &flags)?;
         if arguments.has("help") {
             return Ok(Parsed::Help);
         }
@@ -174,20 +192,37 @@ impl Config {
         if let Some(stray) = arguments.strays.first() {
             return Err(ConfigError::Usage(format!("unexpected argument {stray:?}; see vmherd --help")));
         }
-        let environment = Environment::collect(environment);
-        let mut draft = Draft::read(SETTINGS.iter(), &arguments, &environment)?;
-        draft.config.state_dir = state_dir(&draft, &environment)?;
-        draft.config.store = draft.store.take().unwrap_or_else(|| default_store(&draft.config.state_dir));
-        let origin = if arguments.has("listen") { "--listen" } else { "VMHERD_LISTEN" };
-        check_listeners(&draft, origin)?;
-        check_socket_path(&draft.config.state_dir)?;
-        let warnings = environment.unknown_settings();
-        if draft.is_check {
-            return Ok(Parsed::Check(warnings));
+        let environment = Environment::collect(self.variables.iter().cloned());
+        let given = Given::read(&arguments, &environment, self.read_file)?;
+        let draft = Draft::read(SETTINGS.iter(), &given)?;
+        let is_check = draft.is_check;
+        let settled = Box::new(draft.settle(&given)?);
+        if is_check {
+            return Ok(Parsed::Check(settled.warnings));
         }
-        Ok(Parsed::Run(Box::new(draft.config), warnings))
+        Ok(if arguments.has("show-config") { Parsed::Show(settled) } else { Parsed::Run(settled) })
     }
+}
 
+impl Draft {
+    /// Puts in what hangs on more than one setting, and checks that.
+    fn settle(self, given: &Given<'_>) -> Result<Settled, ConfigError> {
+        let state_dir = state_dir(&self, given.environment)?;
+        let Draft { mut config, store, mut report, .. } = self;
+        config.store = store.unwrap_or_else(|| default_store(&state_dir));
+        config.state_dir = state_dir;
+        report.resolve("store", config.store.to_string());
+        report.resolve("state-dir", config.state_dir.display().to_string());
+        report.resolve("auth-workers", config.auth_workers.to_string());
+        let origin = report.origin("listen");
+        config.is_listen_given = origin.is_some_and(Origin::is_given);
+        check_listeners(&config, &origin.map_or_else(String::new, Origin::to_string))?;
+        check_socket_path(&config.state_dir)?;
+        Ok(Settled { config, report, warnings: given.warnings() })
+    }
+}
+
+impl Config {
     /// How many connections may be open where the process may have `descriptors`: what was asked for, or
     /// what is left beside the daemon's own files, at least half of them.
     pub fn connections_that_fit(&self, descriptors: u64) -> usize {
@@ -195,38 +230,6 @@ impl Config {
         let wanted_by_others = limits::DESCRIPTORS_RESERVED + self.listen.len();
         let reserved = wanted_by_others.min(descriptors / 2);
         self.connections_max.min((descriptors - reserved).max(1))
-    }
-}
-
-impl StoreSettings {
-    /// The flags of the table that count for the store.
-    pub(crate) const FLAGS: [&str; 6] =
-        ["store", "state-dir", "vms-max", "argon2-memory", "argon2-passes", "argon2-lanes"];
-
-    /// The same as the command line knows them.
-    pub(crate) fn flags() -> impl Iterator<Item = Flag> {
-        StoreSettings::table().map(Setting::as_flag)
-    }
-
-    /// Reads what counts for the store and leaves the other settings alone, wrong ones too.
-    pub(crate) fn read(
-        arguments: &Arguments,
-        environment: &Environment,
-    ) -> Result<StoreSettings, ConfigError> {
-        let mut draft = Draft::read(StoreSettings::table(), arguments, environment)?;
-        let (store, state_dir) = match draft.store.take() {
-            Some(store) => (store, None),
-            None => {
-                let directory = state_dir(&draft, environment)?;
-                (default_store(&directory), Some(directory))
-            }
-        };
-        let Config { vms_max, argon2, .. } = draft.config;
-        Ok(StoreSettings { store, state_dir, vms_max, argon2 })
-    }
-
-    fn table() -> impl Iterator<Item = &'static Setting> {
-        SETTINGS.iter().filter(|setting| StoreSettings::FLAGS.contains(&setting.flag))
     }
 }
 
@@ -278,57 +281,6 @@ fn default_store(state_dir: &Path) -> Location {
 #[cfg(not(feature = "sqlite"))]
 fn default_store(_state_dir: &Path) -> Location {
     Location::Memory
-}
-
-/// What can only be told of all listeners together.
-fn check_listeners(draft: &Draft, origin: &str) -> Result<(), ConfigError> {
-    let listen = &draft.config.listen;
-    // One is the state directory's.
-    let count_max = limits::LISTENERS_MAX - 1;
-    if listen.len() > count_max {
-        let count = listen.len();
-        return Err(ConfigError::Value(format!(
-            "{origin}: {count} listeners; at most {count_max} are allowed"
-        )));
-    }
-    for (index, Listen { address, .. }) in listen.iter().enumerate() {
-        let is_repeated = listen[..index].iter().any(|other| other.address == *address);
-        if is_repeated && !address.has_any_port() {
-            return Err(ConfigError::Value(format!("{origin}: {address} stands there twice")));
-        }
-        if !address.is_local() && !draft.is_plaintext_allowed {
-            return Err(ConfigError::Value(plaintext_refusal(address, origin)));
-        }
-    }
-    Ok(())
-}
-
-fn plaintext_refusal(address: &ListenAddress, origin: &str) -> String {
-    let port = match address {
-        ListenAddress::Tcp(address) => address.port(),
-        ListenAddress::Unix(_) => 0,
-    };
-    format!(
-        "{origin}: {address} can be reached from other hosts, and passwords and tokens would cross the \
-         network in clear text, so vmherd does not start. Do one of these: (1) listen on this host only, \
-         --listen tcp://127.0.0.1:{port}; (2) do that and let clients come through a tunnel (ssh -L, \
-         WireGuard, stunnel); (3) if nobody can listen in on that network, say so: --allow-plaintext (or \
-         VMHERD_ALLOW_PLAINTEXT=yes)."
-    )
-}
-
-/// The daemon's own socket lies in the state directory, and the system's addresses are short.
-fn check_socket_path(state_dir: &Path) -> Result<(), ConfigError> {
-    let socket = state_dir.join(SOCKET_NAME);
-    let bytes = socket.as_os_str().len();
-    if bytes <= limits::UNIX_PATH_BYTES_MAX {
-        return Ok(());
-    }
-    Err(ConfigError::Value(format!(
-        "--state-dir: {} has {bytes} bytes, and a socket's path may have {}; choose a shorter directory",
-        socket.display(),
-        limits::UNIX_PATH_BYTES_MAX
-    )))
 }
 
 /// The name of the daemon's own socket in the state directory.

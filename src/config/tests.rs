@@ -5,25 +5,30 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::arguments::nearest;
 use super::draft::Draft;
-use super::settings::Kind;
-use super::values::{duration, duration_text, is_log_filter};
+use super::setting::Kind;
+use super::values::duration_text;
 use super::*;
 
 fn parse_in(args: &[&str], environment: &[(&str, &str)]) -> Result<Parsed, ConfigError> {
     let mut variables: Vec<(OsString, OsString)> = vec![("HOME".into(), "/home/me".into())];
     variables.extend(environment.iter().map(|(name, value)| (name.into(), value.into())));
-    Config::parse(args.iter().map(OsString::from), variables)
+    parse_variables(args, variables)
 }
 
-fn run(args: &[&str]) -> Config {
+fn parse_variables(args: &[&str], variables: Vec<(OsString, OsString)>) -> Result<Parsed, ConfigError> {
+    Sources::new(args.iter().map(OsString::from), variables, NO_FILE).parse()
+}
+
+const NO_FILE: ReadFile = |_| panic!("no file is named");
+
+pub(super) fn run(args: &[&str]) -> Config {
     run_in(args, &[])
 }
 
-fn run_in(args: &[&str], environment: &[(&str, &str)]) -> Config {
+pub(super) fn run_in(args: &[&str], environment: &[(&str, &str)]) -> Config {
     match parse_in(args, environment) {
-        Ok(Parsed::Run(config, _)) => *config,
+        Ok(Parsed::Run(settled)) => settled.config,
         other => panic!("{args:?} with {environment:?} gave {other:?}"),
     }
 }
@@ -35,14 +40,14 @@ fn usage_error(args: &[&str]) -> String {
     }
 }
 
-fn value_error(args: &[&str], environment: &[(&str, &str)]) -> String {
+pub(super) fn value_error(args: &[&str], environment: &[(&str, &str)]) -> String {
     match parse_in(args, environment) {
         Err(error @ ConfigError::Value(_)) if error.exit_code() == 78 => error.to_string(),
         other => panic!("{args:?} with {environment:?} gave {other:?}"),
     }
 }
 
-fn tcp(text: &str) -> ListenAddress {
+pub(super) fn tcp(text: &str) -> ListenAddress {
     ListenAddress::Tcp(text.parse().unwrap())
 }
 
@@ -116,9 +121,11 @@ fn every_setting_arrives_by_flag_with_either_spelling_and_by_environment() {
         assert_eq!(look(&run_in(&[], &[(&variable, variable_value)])), *expected, "{variable}");
     }
     let switches = ["allow-plaintext", "check-config"];
-    let questions = ["help", "version"];
+    let questions = ["help", "version", "show-config"];
+    let files = ["config", "store-file"];
     let not_tried = SETTINGS.iter().map(|setting| setting.flag).find(|flag| {
-        !cases.iter().any(|case| case.0 == *flag) && !switches.contains(flag) && !questions.contains(flag)
+        let is_elsewhere = [&switches[..], &questions, &files].concat().contains(flag);
+        !cases.iter().any(|case| case.0 == *flag) && !is_elsewhere
     });
     assert_eq!(not_tried, None);
 }
@@ -221,7 +228,7 @@ fn a_bad_value_names_the_setting_the_value_and_what_is_allowed() {
     }
     let error = value_error(&[], &[("VMHERD_AUTH_QUEUE", "many\n")]);
     assert_eq!(error, "VMHERD_AUTH_QUEUE: \"many\\n\" must be a whole number, 1 to 65536");
-    for bad in ["", "x", "memory", "postgres:"] {
+    for bad in ["", "x", "memory", "mysql:"] {
         let error = value_error(&["--store", bad], &[]);
         assert!(error.starts_with(&format!("--store: {bad:?} ")) && error.contains("memory:"), "{error}");
     }
@@ -264,11 +271,11 @@ fn usage_errors_say_what_is_wrong() {
 #[test]
 fn bytes_that_are_no_text_are_an_error() {
     let bad = || OsString::from_vec(b"--store=\xff".to_vec());
-    let error = Config::parse([bad()], []).unwrap_err();
+    let error = Sources::new([bad()], [], NO_FILE).parse().unwrap_err();
     assert_eq!(error, ConfigError::Usage("argument \"--store=\\xFF\" is not valid UTF-8".into()));
-    let error = Config::parse([OsString::from("--store"), bad()], []).unwrap_err();
+    let error = Sources::new([OsString::from("--store"), bad()], [], NO_FILE).parse().unwrap_err();
     assert_eq!(error.exit_code(), 2);
-    let error = Config::parse([], [("VMHERD_LOG".into(), bad())]).unwrap_err();
+    let error = Sources::new([], [("VMHERD_LOG".into(), bad())], NO_FILE).parse().unwrap_err();
     assert_eq!(error.exit_code(), 78);
     assert!(error.to_string().starts_with("VMHERD_LOG: "), "{error}");
 }
@@ -284,100 +291,6 @@ fn questions_are_answered_before_settings_are_read() {
 }
 
 #[test]
-fn listeners_read_as_they_are_written() {
-    let some = |names: &str| Opens {
-        action: names.contains('a'),
-        metrics: names.contains('m'),
-        convert: names.contains('c'),
-        verb: names.contains('v'),
-    };
-    let cases = [
-        ("tcp://127.0.0.1:8888", tcp("127.0.0.1:8888"), Opens::ALL),
-        ("tcp://127.9.9.9:0", tcp("127.9.9.9:0"), Opens::ALL),
-        ("tcp://localhost:80", tcp("127.0.0.1:80"), Opens::ALL),
-        ("tcp://[::1]:0", tcp("[::1]:0"), Opens::ALL),
-        ("tcp://[::ffff:127.0.0.1]:9", tcp("[::ffff:127.0.0.1]:9"), Opens::ALL),
-        ("tcp://127.0.0.1:1?open=", tcp("127.0.0.1:1"), Opens::NONE),
-        ("tcp://127.0.0.1:1?open=verb", tcp("127.0.0.1:1"), some("v")),
-        ("tcp://0.0.0.0:8888", tcp("0.0.0.0:8888"), Opens::NONE),
-        ("tcp://0.0.0.0:8888?open=metrics,convert", tcp("0.0.0.0:8888"), some("mc")),
-        ("tcp://[::]:1?open=action,metrics,convert,verb", tcp("[::]:1"), Opens::ALL),
-        ("unix:/run/x", ListenAddress::Unix("/run/x".into()), Opens::ALL),
-        ("unix:x y?open=action", ListenAddress::Unix("x y".into()), some("a")),
-    ];
-    for (text, address, opens) in cases {
-        let config = run(&["--allow-plaintext", "--listen", text]);
-        assert_eq!(config.listen, [Listen { address, opens }], "{text}");
-    }
-}
-
-#[test]
-fn what_is_no_listener_is_refused() {
-    let bad = [
-        "",
-        "8888",
-        "127.0.0.1:8888",
-        "tcp:127.0.0.1:1",
-        "tcp://127.0.0.1",
-        "tcp://127.0.0.1:",
-        "tcp://:1",
-        "tcp://127.0.0.1:65536",
-        "tcp://127.0.0.1:-1",
-        "tcp://127.0.0.1:+1",
-        "tcp://localhost:+1",
-        "tcp://::1:1",
-        "tcp://example.org:1",
-        "tcp://localhost",
-        "tcp://127.0.0.1:1/",
-        "tcp://127.0.0.1:1?",
-        "http:127.0.0.1:1",
-        "tcp://127.0.0.1:1?open",
-        "tcp://127.0.0.1:1?open=all",
-        "tcp://127.0.0.1:1?open=verb,",
-        "unix:",
-        "tcp://127.0.0.1:1?open=verb&open=action",
-        " tcp://127.0.0.1:1",
-    ];
-    for text in bad {
-        let error = value_error(&["--listen", text], &[]);
-        assert!(error.starts_with(&format!("--listen: {text:?} ")) && error.contains("must"), "{error}");
-    }
-    let path_of = |bytes: usize| format!("unix:/{}", "p".repeat(bytes - 1));
-    run(&["--listen", &path_of(107)]);
-    value_error(&["--listen", &path_of(108)], &[]);
-    value_error(&["--listen", "unix:a\0b"], &[]);
-}
-
-#[test]
-fn listeners_beyond_this_host_need_to_be_allowed() {
-    for text in [
-        "tcp://0.0.0.0:7",
-        "tcp://[::]:7",
-        "tcp://192.168.1.1:7",
-        "tcp://[fe80::1]:7",
-        "tcp://[::ffff:8.8.8.8]:7",
-    ] {
-        let error = value_error(&["--listen", text], &[]);
-        for part in
-            ["--listen: tcp://", "--listen tcp://127.0.0.1:7", "--allow-plaintext", "VMHERD_ALLOW_PLAINTEXT"]
-        {
-            assert!(error.contains(part), "{error}");
-        }
-    }
-    let error = value_error(&["--check-config"], &[("VMHERD_LISTEN", "tcp://0.0.0.0:7")]);
-    assert!(error.starts_with("VMHERD_LISTEN: tcp://0.0.0.0:7 "), "{error}");
-}
-
-#[test]
-fn listeners_are_not_repeated_and_not_too_many() {
-    let error = value_error(&["--listen=tcp://127.0.0.1:5", "--listen=tcp://localhost:5"], &[]);
-    assert_eq!(error, "--listen: tcp://127.0.0.1:5 stands there twice");
-    run(&["--listen=tcp://127.0.0.1:0", "--listen=tcp://127.0.0.1:0"]);
-    run_in(&[], &[("VMHERD_LISTEN", &"tcp://127.0.0.1:0 ".repeat(63))]);
-    value_error(&[], &[("VMHERD_LISTEN", &"tcp://127.0.0.1:0 ".repeat(64))]);
-}
-
-#[test]
 fn the_state_directory_is_where_the_system_keeps_state() {
     let cases: &[(&[(&str, &str)], &str)] = &[
         (&[("STATE_DIRECTORY", "/var/lib/v"), ("XDG_STATE_HOME", "/xdg")], "/var/lib/v"),
@@ -390,7 +303,7 @@ fn the_state_directory_is_where_the_system_keeps_state() {
     for (environment, expected) in cases {
         assert_eq!(run_in(&[], environment).state_dir, PathBuf::from(expected), "{environment:?}");
     }
-    let homeless = Config::parse([], []).unwrap_err();
+    let homeless = parse_variables(&[], Vec::new()).unwrap_err();
     assert!(
         homeless.exit_code() == 78 && homeless.to_string().contains("--state-dir DIRECTORY"),
         "{homeless}"
@@ -408,74 +321,14 @@ fn a_state_directory_too_long_for_its_socket_is_refused() {
 #[test]
 fn an_unknown_variable_is_a_warning() {
     let environment = [("VMHERD_LISTN", "x"), ("VMHERD_QUUX", "x"), ("VMHERDING", "x"), ("PATH", "/")];
-    let Ok(Parsed::Run(_, warnings)) = parse_in(&[], &environment) else { panic!("does not run") };
+    let Ok(Parsed::Run(settled)) = parse_in(&[], &environment) else { panic!("does not run") };
     assert_eq!(
-        warnings,
+        settled.warnings,
         [
             "environment variable \"VMHERD_LISTN\" is no setting; is VMHERD_LISTEN meant?",
             "environment variable \"VMHERD_QUUX\" is no setting; see vmherd --help",
         ]
     );
-}
-
-#[test]
-fn log_filters_are_what_env_logger_takes() {
-    for good in [
-        "info",
-        "OFF",
-        "warn,vmherd=debug",
-        "mio",
-        "vmherd::os=trace,",
-        "a-b_c=error/some text",
-        "",
-        " info , mio=warn ",
-    ] {
-        assert!(is_log_filter(good), "{good:?}");
-    }
-    for bad in
-        ["vmherd=loud", "a=b=c", "a/b/c", "=info", "inof", "debgu", "warning", "two words", "info;warn"]
-    {
-        assert!(!is_log_filter(bad), "{bad:?}");
-    }
-    let error = value_error(&["--log", "vmherd=loud"], &[]);
-    assert!(error.starts_with("--log: \"vmherd=loud\" must be off, error"), "{error}");
-}
-
-#[test]
-fn times_read_as_they_are_written() {
-    let cases = [
-        ("0", 0),
-        ("1", 1000),
-        ("250ms", 250),
-        ("1.5s", 1500),
-        ("0.1s", 100),
-        ("2m", 120_000),
-        ("1h", 3_600_000),
-        ("1.5d", 129_600_000),
-    ];
-    for (text, milliseconds) in cases {
-        assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
-        let time = Duration::from_millis(milliseconds);
-        assert_eq!(duration(&duration_text(time)), Some(time), "{text}");
-    }
-    for text in [
-        "",
-        "s",
-        "1 s",
-        "1S",
-        "1.2.3s",
-        ".5s",
-        "-1s",
-        "+1s",
-        "1e3s",
-        "inf",
-        "nan",
-        "1us",
-        "1h30m",
-        &"9".repeat(400),
-    ] {
-        assert_eq!(duration(text), None, "{text}");
-    }
 }
 
 #[test]
@@ -503,7 +356,8 @@ fn the_examples_of_the_help_text_work() {
     let text = help();
     let examples = text.lines().filter_map(|line| line.strip_prefix("  vmherd "));
     let mut tried = 0;
-    for example in examples.filter(|example| !example.starts_with("vm ")) {
+    let is_tool = |example: &&str| example.starts_with("vm ") || example.starts_with("stats ");
+    for example in examples.filter(|example| !is_tool(example)) {
         let command = example.split("  ").next().unwrap_or_default();
         let args: Vec<String> =
             command.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect();
@@ -519,7 +373,8 @@ fn every_preset_is_allowed() {
         if let Some(text) = setting.preset.text() {
             let arguments = Arguments::default();
             let environment = Environment::collect([]);
-            let mut draft = Draft::read([].into_iter(), &arguments, &environment).unwrap();
+            let given = Given::read(&arguments, &environment, NO_FILE).unwrap();
+            let mut draft = Draft::read([].into_iter(), &given).unwrap();
             assert_eq!(setting.place(&mut draft, &text), Ok(()), "--{}", setting.flag);
         }
     }
@@ -528,7 +383,7 @@ fn every_preset_is_allowed() {
 #[test]
 fn the_manual_has_a_row_for_each_setting() {
     let table = settings_as_markdown();
-    assert_eq!(table.lines().count(), 2 + SETTINGS.len() - 2, "a head, and no row for --help and --version");
+    assert_eq!(table.lines().count(), 2 + SETTINGS.len() - 3, "a head, and no row for what only asks");
     assert!(table.contains("| `--auth-queue` | 256 | 1 to 65536 | logins that may wait |\n"), "{table}");
     assert!(table.contains("| `--first-request-timeout` | 5m | 10ms to 365d or none |"), "{table}");
 }
@@ -537,7 +392,7 @@ fn the_manual_has_a_row_for_each_setting() {
 fn connections_leave_descriptors_for_the_rest() {
     let config = run(&[]);
     assert_eq!(config.connections_that_fit(1 << 20), 16_384);
-    assert_eq!(config.connections_that_fit(1024), 1024 - 64 - 1);
+    assert_eq!(config.connections_that_fit(1024), 1024 - 160 - 1);
     assert_eq!(config.connections_that_fit(64), 32, "half of few");
     assert_eq!(config.connections_that_fit(0), 1);
     assert_eq!(config.connections_that_fit(u64::MAX), 16_384);
@@ -549,23 +404,12 @@ fn tools_read_only_what_counts_for_the_store() {
     let arguments = Arguments::read(["--state-dir", "/x"].map(OsString::from), &flags).unwrap();
     let variables = [("VMHERD_LISTEN", "nonsense"), ("VMHERD_ARGON2_MEMORY", "64"), ("VMHERD_VMS_MAX", "5")];
     let environment = Environment::collect(variables.map(|(name, value)| (name.into(), value.into())));
-    let settings = StoreSettings::read(&arguments, &environment).unwrap();
+    let read = |arguments| StoreSettings::read(&Given::read(arguments, &environment, NO_FILE).unwrap());
+    let settings = read(&arguments).unwrap();
     assert_eq!(settings.store, default_store(Path::new("/x")));
     assert_eq!(settings.state_dir, Some(PathBuf::from("/x")));
     assert_eq!((settings.vms_max, settings.argon2.memory_kib, settings.argon2.passes), (5, 64, 2));
     let arguments = Arguments::read(["--store", "memory:"].map(OsString::from), &flags).unwrap();
-    let settings = StoreSettings::read(&arguments, &environment).unwrap();
+    let settings = read(&arguments).unwrap();
     assert_eq!((settings.store, settings.state_dir), (Location::Memory, None));
-}
-
-#[test]
-fn the_nearest_word_is_a_slip_or_a_beginning() {
-    let words = ["listen", "log", "log-format", "auth-queue", "auth-workers"];
-    let near = |word| nearest(word, words.into_iter());
-    assert_eq!(near("lsiten"), Some("listen"));
-    assert_eq!(near("lgo"), Some("log"));
-    assert_eq!(near("log-for"), Some("log-format"));
-    assert_eq!(near("auth"), None, "two begin so");
-    assert_eq!(near("xyz"), None);
-    assert_eq!(near(&"x".repeat(1 << 20)), None);
 }

@@ -12,6 +12,11 @@ pub(crate) fn number(text: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
     text.parse().ok().filter(|number| is_digits && allowed.contains(number))
 }
 
+/// Whether a variable that is set to `text` counts as not set.
+pub(super) fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
 /// A time: a number, which may have a fraction, and a unit of [`UNITS`]; without one it is seconds.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
@@ -79,6 +84,35 @@ fn is_nearly_level(text: &str) -> bool {
 fn is_log_target(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte))
 }
+
+/// `text` with what may be a password in it replaced: of a URL all between the user's name and the host,
+/// and the values of parameters that sound secret. Rather masks too much than too little.
+pub(super) fn masked(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
+    let (user_info, rest) = match rest.rsplit_once('@') {
+        Some((user_info, rest)) => (Some(user_info), rest),
+        None => (None, rest),
+    };
+    let user_info = user_info.map_or_else(String::new, |user_info| match user_info.split_once(':') {
+        Some((user, _)) => format!("{user}:{MASK}@"),
+        None => format!("{user_info}@"),
+    });
+    let shown = format!("{scheme}://{user_info}{rest}");
+    shown.split_inclusive(['?', '&']).map(masked_parameter).collect()
+}
+
+fn masked_parameter(part: &str) -> String {
+    let Some((name, value)) = part.split_once('=') else { return part.into() };
+    let name_lower = name.to_ascii_lowercase();
+    if !["pass", "secret", "token", "key"].iter().any(|word| name_lower.contains(word)) {
+        return part.into();
+    }
+    let end = if value.ends_with(['?', '&']) { &value[value.len() - 1..] } else { "" };
+    format!("{name}={MASK}{end}")
+}
+
+/// Stands for what is not to be seen.
+const MASK: &str = "***";
 
 /// The units of time, ascending.
 const UNITS: [(&str, Duration); 5] = [

@@ -1,5 +1,7 @@
 //! What can be answered, whichever dialect says it.
 
+use std::fmt;
+
 use super::command::{BadField, List};
 use super::name::VmName;
 use super::peer::Peer;
@@ -115,4 +117,11 @@ pub enum Failure {
 pub struct Statistics {
     /// Name and value of each, in the order to show them.
     pub values: Vec<(&'static str, u64)>,
+}
+
+impl fmt::Display for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("statistics:")?;
+        self.values.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))
+    }
 }

@@ -10,9 +10,18 @@ use log::Level;
 use crate::config::LogFormat;
 use crate::limits;
 
+/// What all lines of a process have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LineStyle {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// They go to the journal, which has times of its own and wants a priority at the beginning of each.
+    pub is_for_journal: bool,
+}
+
 /// Writes the line, with its line break.
 pub(super) fn log_line(
-    format: LogFormat,
+    LineStyle { format, is_for_journal }: LineStyle,
     unix_ms: u64,
     level: Level,
     target: &str,
@@ -20,10 +29,15 @@ pub(super) fn log_line(
 ) -> String {
     let mut line = Line { text: String::new(), format, bytes_max: limits::LOG_LINE_BYTES_MAX };
     let time = Timestamp(unix_ms);
+    if is_for_journal {
+        let _ = write!(line.text, "<{}>", priority(level));
+    }
     // Writing fails where the line is full: then it is cut, which it shows.
     let written = match format {
         LogFormat::Text => {
-            let _ = write!(line.text, "{time} {level:<5} ");
+            if !is_for_journal {
+                let _ = write!(line.text, "{time} {level:<5} ");
+            }
             line.reserve_end("…\n");
             write!(line, "{target}: {message}")
         }
@@ -88,6 +102,16 @@ fn push_escaped(text: &mut String, format: LogFormat, character: char) {
     }
 }
 
+/// syslog's number for `level`, as sd-daemon(3) has it.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
 /// Control characters, Unicode's line breaks, and what changes the direction of a text.
 fn is_to_be_escaped(character: char) -> bool {
     character.is_control()
@@ -125,25 +149,44 @@ const MS_PER_DAY: u64 = 86_400_000;
 mod tests {
     use super::*;
 
+    const TEXT: LineStyle = LineStyle { format: LogFormat::Text, is_for_journal: false };
+    const JSON: LineStyle = LineStyle { format: LogFormat::Json, is_for_journal: false };
+
     fn text(message: &str) -> String {
-        log_line(LogFormat::Text, 0, Level::Info, "t", format_args!("{message}"))
+        log_line(TEXT, 0, Level::Info, "t", format_args!("{message}"))
     }
 
     fn json(message: &str) -> String {
-        log_line(LogFormat::Json, 0, Level::Info, "t", format_args!("{message}"))
+        log_line(JSON, 0, Level::Info, "t", format_args!("{message}"))
     }
 
     #[test]
     fn a_line_has_time_level_target_and_message() {
-        let line = |format| {
-            log_line(format, 1_795_210_217_123, Level::Info, "vmherd::os", format_args!("a {} c", "b"))
+        let line = |style| {
+            log_line(style, 1_795_210_217_123, Level::Info, "vmherd::os", format_args!("a {} c", "b"))
         };
-        assert_eq!(line(LogFormat::Text), "2026-11-20T21:30:17.123Z INFO  vmherd::os: a b c\n");
+        assert_eq!(line(TEXT), "2026-11-20T21:30:17.123Z INFO  vmherd::os: a b c\n");
         assert_eq!(
-            line(LogFormat::Json),
+            line(JSON),
             "{\"time\":\"2026-11-20T21:30:17.123Z\",\"level\":\"INFO\",\"target\":\"vmherd::os\",\
              \"message\":\"a b c\"}\n"
         );
+    }
+
+    #[test]
+    fn the_journal_is_told_priorities_and_no_times() {
+        let line = |format, level| {
+            log_line(LineStyle { format, is_for_journal: true }, 0, level, "t", format_args!("a\nb"))
+        };
+        let priorities =
+            [(Level::Error, 3), (Level::Warn, 4), (Level::Info, 6), (Level::Debug, 7), (Level::Trace, 7)];
+        for (level, priority) in priorities {
+            assert_eq!(line(LogFormat::Text, level), format!("<{priority}>t: a\\nb\n"));
+            let json = line(LogFormat::Json, level);
+            let object = json.strip_prefix(&format!("<{priority}>")).expect("a priority");
+            let object: serde_json::Value = serde_json::from_str(object).unwrap();
+            assert_eq!((&object["level"], &object["message"]), (&level.as_str().into(), &"a\nb".into()));
+        }
     }
 
     #[test]
@@ -186,7 +229,7 @@ mod tests {
     #[test]
     fn a_long_target_leaves_json_well_formed() {
         let target = "t".repeat(2 * limits::LOG_LINE_BYTES_MAX);
-        let line = log_line(LogFormat::Json, 0, Level::Warn, &target, format_args!("m"));
+        let line = log_line(JSON, 0, Level::Warn, &target, format_args!("m"));
         assert!(line.len() <= limits::LOG_LINE_BYTES_MAX);
         let object: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&object["level"], &object["message"]), (&"WARN".into(), &"…".into()));

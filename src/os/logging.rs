@@ -3,11 +3,15 @@
 //! Saying something never blocks: a line that the queue has no room for is dropped and counted, and the
 //! count is said once the queue has drained. One event is one line.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::panic;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -19,27 +23,56 @@ use crate::config::LogFormat;
 use crate::limits;
 use crate::stats::{Counter, LOG_LINES_DROPPED};
 
+pub use super::log_line::LineStyle;
+
 /// The log of this process; dropping it waits a little for what has been said to be written.
 pub struct Logging {
     queue: Arc<Queue>,
+    filter: Arc<RwLock<env_logger::Logger>>,
 }
 
-/// Starts the log of this process, to stderr, and has panics logged. `filter` is in RUST_LOG's syntax.
-pub fn start(filter: &str, format: LogFormat) -> io::Result<Logging> {
-    let queue = Queue::start(io::stderr(), format, limits::LOG_QUEUE, &LOG_LINES_DROPPED)?;
+/// Starts the log of this process, to stderr. `filter` is in RUST_LOG's syntax.
+pub fn start(filter: &str, style: LineStyle) -> io::Result<Logging> {
+    let queue = Queue::start(io::stderr(), style, limits::LOG_QUEUE, &LOG_LINES_DROPPED)?;
     let filter = env_logger::Builder::new().parse_filters(filter).build();
-    log::set_max_level(filter.filter());
-    log::set_boxed_logger(Box::new(Logger { filter, queue: queue.clone() })).map_err(io::Error::other)?;
-    log_panics();
-    Ok(Logging { queue })
+    let max_level = filter.filter();
+    let filter = Arc::new(RwLock::new(filter));
+    let logger = Logger { filter: Arc::clone(&filter), queue: queue.clone() };
+    log::set_boxed_logger(Box::new(logger)).map_err(io::Error::other)?;
+    log::set_max_level(max_level);
+    Ok(Logging { queue, filter })
 }
 
-/// Lines that were lost since the process began.
-pub fn lines_dropped() -> u64 {
-    LOG_LINES_DROPPED.value()
+/// How lines have to look to be of `format` where standard error goes to, as `variable` (of the
+/// environment) JOURNAL_STREAM tells.
+pub fn line_style(format: LogFormat, variable: impl Fn(&str) -> Option<OsString>) -> LineStyle {
+    let stream = variable("JOURNAL_STREAM").and_then(|stream| stream.into_string().ok());
+    let is_for_journal =
+        stream.is_some_and(|stream| stream_name(io::stderr()).is_ok_and(|own| own == stream));
+    LineStyle { format, is_for_journal }
+}
+
+/// Says something before the log is there or after it has failed: at once, in a line of its own. Text is
+/// for whoever sits at the terminal.
+pub fn complain(style: LineStyle, level: Level, message: fmt::Arguments<'_>) {
+    let line = match (style.format, style.is_for_journal, level) {
+        (LogFormat::Text, false, Level::Error) => format!("vmherd: {message}\n"),
+        (LogFormat::Text, false, _) => format!("vmherd: warning: {message}\n"),
+        _ => log_line(style, unix_now_ms(), level, "vmherd", message),
+    };
+    // Nobody is left to be told that standard error is closed.
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 impl Logging {
+    /// Says from now on what `filter` lets through.
+    pub fn set_filter(&self, filter: &str) {
+        let filter = env_logger::Builder::new().parse_filters(filter).build();
+        let max_level = filter.filter();
+        *self.filter.write().unwrap_or_else(PoisonError::into_inner) = filter;
+        log::set_max_level(max_level);
+    }
+
     /// Waits until what has been said is written, at most [`limits::LOG_FLUSH_WAIT`].
     pub fn flush(&self) {
         self.queue.flush(limits::LOG_FLUSH_WAIT);
@@ -54,17 +87,18 @@ impl Drop for Logging {
 
 /// What the `log` crate's macros call.
 struct Logger {
-    filter: env_logger::Logger,
+    filter: Arc<RwLock<env_logger::Logger>>,
     queue: Arc<Queue>,
 }
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.filter.enabled(metadata)
+        self.filter.read().unwrap_or_else(PoisonError::into_inner).enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.filter.matches(record) {
+        let is_wanted = self.filter.read().unwrap_or_else(PoisonError::into_inner).matches(record);
+        if is_wanted {
             self.queue.push(record.level(), record.target(), *record.args());
         }
     }
@@ -77,7 +111,7 @@ impl Log for Logger {
 /// The lines that wait, and how far writing has come.
 struct Queue {
     lines: SyncSender<String>,
-    format: LogFormat,
+    style: LineStyle,
     dropped: &'static Counter,
     /// Lines taken into the queue.
     pushed: Counter,
@@ -90,20 +124,20 @@ impl Queue {
     /// A queue for `lines_max` lines with a thread that writes them to `output`.
     fn start(
         output: impl Write + Send + 'static,
-        format: LogFormat,
+        style: LineStyle,
         lines_max: usize,
         dropped: &'static Counter,
     ) -> io::Result<Arc<Queue>> {
         let (lines, waiting) = sync_channel(lines_max);
         let (pushed, done, is_done) = (Counter::new(), Mutex::new(0), Condvar::new());
-        let queue = Arc::new(Queue { lines, format, dropped, pushed, done, is_done });
+        let queue = Arc::new(Queue { lines, style, dropped, pushed, done, is_done });
         let writer = Writer { output, waiting, queue: queue.clone(), dropped_said: dropped.value() };
         thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
         Ok(queue)
     }
 
     fn push(&self, level: Level, target: &str, message: fmt::Arguments<'_>) {
-        let line = log_line(self.format, unix_now_ms(), level, target, message);
+        let line = log_line(self.style, unix_now_ms(), level, target, message);
         match self.lines.try_send(line) {
             Ok(()) => self.pushed.add(1),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped.add(1),
@@ -176,15 +210,22 @@ impl<W: Write> Writer<W> {
         if count > 0 {
             self.dropped_said = dropped;
             let message = format_args!("{count} log lines were dropped");
-            let line = log_line(self.queue.format, unix_now_ms(), Level::Warn, module_path!(), message);
+            let line = log_line(self.queue.style, unix_now_ms(), Level::Warn, module_path!(), message);
             self.write(&line, 0);
         }
     }
 }
 
-/// Has each panic logged as one event, instead of printed by whichever thread it is in.
-fn log_panics() {
-    panic::set_hook(Box::new(|panic| {
+/// Device and inode of what `output` goes to, as the journal names its streams.
+fn stream_name(output: impl AsFd) -> io::Result<String> {
+    let metadata = File::from(output.as_fd().try_clone_to_owned()?).metadata()?;
+    Ok(format!("{}:{}", metadata.dev(), metadata.ino()))
+}
+
+/// Has each panic logged as one event from now on, instead of printed by whichever thread it is in. One
+/// that the log does not take is said in the same style.
+pub fn log_panics(style: LineStyle) {
+    panic::set_hook(Box::new(move |panic| {
         let thread = thread::current();
         let name = thread.name().unwrap_or("without a name");
         let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
@@ -192,11 +233,14 @@ fn log_panics() {
         let text = payload.downcast_ref::<&str>().copied();
         let why = text.or(payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)");
         let backtrace = std::backtrace::Backtrace::capture();
-        match backtrace.status() {
-            std::backtrace::BacktraceStatus::Captured => {
-                log::error!("thread {name} panicked{place}: {why}\n{backtrace}");
-            }
-            _ => log::error!("thread {name} panicked{place}: {why}"),
+        let backtrace = match backtrace.status() {
+            std::backtrace::BacktraceStatus::Captured => format!("\n{backtrace}"),
+            _ => String::new(),
+        };
+        if log::log_enabled!(Level::Error) {
+            log::error!("thread {name} panicked{place}: {why}{backtrace}");
+        } else {
+            complain(style, Level::Error, format_args!("thread {name} panicked{place}: {why}{backtrace}"));
         }
     }));
 }
@@ -237,7 +281,8 @@ mod tests {
         let (pass, passes) = channel();
         let dropped: &'static Counter = Box::leak(Box::default());
         let gate = Gate { written: written_sender, passes };
-        let queue = Queue::start(gate, LogFormat::Text, lines_max, dropped).unwrap();
+        let style = LineStyle { format: LogFormat::Text, is_for_journal: false };
+        let queue = Queue::start(gate, style, lines_max, dropped).unwrap();
         Fixture { queue, written, pass, dropped }
     }
 
@@ -259,6 +304,16 @@ mod tests {
     }
 
     const FAR: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn only_the_journal_s_own_stream_is_the_journal() {
+        let own = stream_name(io::stderr()).unwrap();
+        let style = |stream: Option<&str>| line_style(LogFormat::Text, |_| stream.map(OsString::from));
+        assert!(style(Some(&own)).is_for_journal);
+        for other in [None, Some(""), Some("0:0"), Some(&*format!("{own}0"))] {
+            assert!(!style(other).is_for_journal, "{other:?}");
+        }
+    }
 
     #[test]
     fn lines_come_out_in_the_order_they_went_in() {

@@ -1,7 +1,12 @@
-//! The daemon as a process of its system: signals, the log, and the tools of its host.
+//! The daemon as a process of its system: signals, the log, the service manager, and the tools of its host.
 
+pub mod activation;
 mod log_line;
 pub mod logging;
+pub mod notify;
 mod password_prompt;
+pub mod service;
+pub mod settings_file;
 pub mod signals;
+pub mod stats_command;
 pub mod vm_command;

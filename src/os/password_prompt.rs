@@ -36,7 +36,7 @@ pub(super) fn new_password(name: &VmName) -> Result<Secret, PromptError> {
 
 fn ask_twice(name: &VmName, input: &mut File, output: &mut impl Write) -> Result<Secret, PromptError> {
     // The terminal must not stay silent when a signal ends us, so signals are read like keys.
-    let mut signals = Signals::block(&Signal::ALL)?;
+    let mut signals = Signals::block(&Signal::ENDING)?;
     let terminal = input.try_clone()?;
     let _echo_off = EchoOff::new(&terminal)?;
     let mut ask = |question: &str| {
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn a_signal_ends_the_prompt() {
         let (_master, terminal) = sys::terminal::open_pair();
-        let _signals = Signals::block(&Signal::ALL).unwrap();
+        let _signals = Signals::block(&Signal::ENDING).unwrap();
         sys::signals::raise(Signal::Interrupt);
         let name = VmName::parse("web-1").unwrap();
         let result = ask_twice(&name, &mut File::from(terminal), &mut io::sink());

@@ -10,14 +10,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
 use super::password_prompt::{PromptError, new_password};
+use super::settings_file::read_settings_file;
 use crate::app::password::Hasher;
 use crate::clock::unix_now;
-use crate::config::{self, Arguments, ConfigError, Environment, Flag, StoreSettings, Takes};
+use crate::config::{self, Arguments, ConfigError, Environment, Flag, Given, StoreSettings, Takes};
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{NameError, NewVm, Secret, Vm, VmName, VmShape};
 use crate::store::{self, Location, Store, StoreError, Write, Written};
-use crate::sys::signals::Signal;
 
 /// Runs `vmherd vm` with the arguments behind those two words.
 pub fn run(
@@ -29,10 +29,11 @@ pub fn run(
         if order == Order::Help {
             return Ok(io::stdout().write_all(help().as_bytes())?);
         }
-        for warning in environment.unknown_settings() {
+        let given = Given::read(&arguments, &environment, read_settings_file)?;
+        for warning in given.warnings() {
             complain(format_args!("warning: {warning}"));
         }
-        order.carry_out(&StoreSettings::read(&arguments, &environment)?)
+        order.carry_out(&StoreSettings::read(&given)?)
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -167,6 +168,8 @@ fn exists(location: &Location) -> Result<bool, ConfigError> {
         )),
         #[cfg(feature = "sqlite")]
         Location::Sqlite(path) => Ok(path.exists()),
+        // Whoever made a database meant it to be used.
+        Location::Postgres(_) => Ok(true),
     }
 }
 
@@ -249,8 +252,7 @@ impl Failure {
         match self {
             Failure::Config(error) => error.exit_code(),
             // As a shell says it of a process that the signal ended.
-            Failure::Password(PromptError::Interrupted(Signal::Interrupt)) => 130,
-            Failure::Password(PromptError::Interrupted(Signal::Terminate)) => 143,
+            Failure::Password(PromptError::Interrupted(signal)) => 128 + signal.number() as u8,
             Failure::Password(_) | Failure::Store(_) | Failure::Io(_) | Failure::Other(_) => 1,
         }
     }

@@ -84,6 +84,12 @@ impl Acceptor {
         }
     }
 
+    /// From now on so many connections may be open; `open` are.
+    pub(super) fn set_connections_max(&mut self, connections_max: usize, open: usize) {
+        self.connections_max = connections_max;
+        self.connection_closed(open);
+    }
+
     /// The next listener that has a connection waiting.
     fn next_listener(&mut self) -> Option<usize> {
         let count = self.acceptable.len();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::Connection;
-use super::counters::Counters;
+use super::counters::{Counters, request_counters};
 use super::timers::{Timer, Timers};
 use crate::app::App;
 use crate::app::stage::{Action, Stage};
@@ -28,6 +28,7 @@ pub(super) struct Calls<J> {
     in_flight: HashMap<Ticket, InFlight>,
     in_flight_max: usize,
     next_job: u64,
+    started: Instant,
 }
 
 /// The two clocks' readings of this turn.
@@ -35,6 +36,14 @@ pub(super) struct Calls<J> {
 pub(super) struct Now {
     pub(super) instant: Instant,
     pub(super) unix: UnixSeconds,
+}
+
+/// The request that something is done for.
+struct Asked {
+    ticket: Ticket,
+    command: CommandName,
+    /// What its jobs need in their queue.
+    room: Room,
 }
 
 struct InFlight {
@@ -47,7 +56,7 @@ struct InFlight {
 }
 
 impl<J: Jobs> Calls<J> {
-    pub(super) fn new(app: App, jobs: J, in_flight_max: usize) -> Calls<J> {
+    pub(super) fn new(app: App, jobs: J, in_flight_max: usize, started: Instant) -> Calls<J> {
         Calls {
             app,
             jobs,
@@ -55,7 +64,13 @@ impl<J: Jobs> Calls<J> {
             in_flight: HashMap::new(),
             in_flight_max,
             next_job: 0,
+            started,
         }
+    }
+
+    /// From now on so many requests may be in flight; those that are, go on.
+    pub(super) fn set_in_flight_max(&mut self, in_flight_max: usize) {
+        self.in_flight_max = in_flight_max;
     }
 
     /// A session hands out a request.
@@ -67,13 +82,14 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        self.counters.count_request(request.name);
+        let command = request.name;
+        self.counters.count_request(command);
         let action = if self.in_flight.len() < self.in_flight_max {
             self.app.call(ticket.conn, request, now.unix)
         } else {
             self.app.refuse(ticket.conn, request.name)
         };
-        self.act(ticket, action, Room::Queue, connection, timers, now);
+        self.act(Asked { ticket, command, room: Room::Queue }, action, connection, timers, now);
     }
 
     /// A session wants the next page of an answer.
@@ -87,7 +103,8 @@ impl<J: Jobs> Calls<J> {
         now: Now,
     ) {
         let action = self.app.page(ticket.conn, list, cursor);
-        self.act(ticket, action, Room::Reserved, connection, timers, now);
+        let asked = Asked { ticket, command: CommandName::List, room: Room::Reserved };
+        self.act(asked, action, connection, timers, now);
     }
 
     /// Whose result this is, if anybody still waits for it.
@@ -115,8 +132,9 @@ impl<J: Jobs> Calls<J> {
     ) {
         connection.jobs -= 1;
         let ticket = completion.key.ticket;
+        let command = stage.command();
         let action = self.app.resume(ticket.conn, stage, completion.result, now.unix);
-        self.act(ticket, action, Room::Queue, connection, timers, now);
+        self.act(Asked { ticket, command, room: Room::Queue }, action, connection, timers, now);
     }
 
     /// The deadline of a job has come: its client is answered now, whatever becomes of it.
@@ -138,7 +156,7 @@ impl<J: Jobs> Calls<J> {
                 }
             }
         };
-        self.answer(key.ticket, Answer::Failed(failure), connection);
+        self.answer(key.ticket, in_flight.stage.command(), Answer::Failed(failure), connection);
     }
 
     /// The connection is gone: what it waits for need not be begun.
@@ -157,27 +175,30 @@ impl<J: Jobs> Calls<J> {
 
     fn act<S>(
         &mut self,
-        ticket: Ticket,
+        asked: Asked,
         action: Action,
-        room: Room,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) {
+        let Asked { ticket, command, room } = asked;
         match action {
-            Action::Answer(answer) => self.answer(ticket, answer, connection),
+            Action::Answer(answer) => self.answer(ticket, command, answer, connection),
             Action::Statistics => {
-                let answer = Answer::Statistics(self.statistics());
-                self.answer(ticket, answer, connection);
+                let answer = Answer::Statistics(self.statistics(now.instant));
+                self.answer(ticket, command, answer, connection);
             }
             Action::Page(page) => {
+                if page.next.is_none() {
+                    self.counters.count_outcome(command, None);
+                }
                 connection.session.complete_page(ticket.slot, &page, &mut connection.output);
             }
             Action::Work { task, stage } => match self.submit(ticket, task, stage, room, timers, now) {
                 Ok(()) => connection.jobs += 1,
                 Err(Full) => {
                     self.counters.jobs_refused += 1;
-                    self.answer(ticket, Answer::Failed(Failure::Busy), connection);
+                    self.answer(ticket, command, Answer::Failed(Failure::Busy), connection);
                 }
             },
         }
@@ -204,19 +225,29 @@ impl<J: Jobs> Calls<J> {
         Ok(())
     }
 
-    fn answer<S>(&mut self, ticket: Ticket, answer: Answer, connection: &mut Connection<S>) {
-        if let Answer::Failed(_) = answer {
-            self.counters.requests_failed += 1;
-        }
+    fn answer<S>(
+        &mut self,
+        ticket: Ticket,
+        command: CommandName,
+        answer: Answer,
+        connection: &mut Connection<S>,
+    ) {
+        let failure = match &answer {
+            Answer::Failed(failure) => Some(failure),
+            _ => None,
+        };
+        self.counters.count_outcome(command, failure);
         connection.session.complete(ticket.slot, &answer, &mut connection.output);
     }
 }
 
 impl<J: Jobs> Calls<J> {
     /// What an operator is shown.
-    fn statistics(&self) -> Statistics {
+    pub(super) fn statistics(&self, now: Instant) -> Statistics {
         let counters = &self.counters;
+        let store_errors = self.app.store_errors();
         let mut values = vec![
+            ("uptime_s", (now - self.started).as_secs()),
             ("connections_open", counters.connections_open),
             ("connections_authenticated", self.app.presence().authenticated_count() as u64),
             ("connections_accepted", counters.connections_accepted),
@@ -225,14 +256,23 @@ impl<J: Jobs> Calls<J> {
             ("connections_stalled", counters.connections_stalled),
             ("accept_errors", counters.accept_errors),
         ];
-        values.extend(CommandName::ALL.map(|name| (request_counter(name), counters.requests[name as usize])));
+        for name in CommandName::ALL {
+            let [begun, done, failed] = request_counters(name);
+            values.push((begun, counters.requests[name as usize]));
+            values.push((done, counters.requests_done[name as usize]));
+            values.push((failed, counters.requests_failed[name as usize]));
+        }
+        values.push(("requests_failed", counters.requests_failed.iter().sum()));
+        values.extend(counters.failures.iter().map(|(name, count)| (*name, *count)));
         values.extend([
             ("requests_refused", counters.requests_refused),
-            ("requests_failed", counters.requests_failed),
             ("requests_in_flight", self.in_flight.len() as u64),
             ("jobs_refused", counters.jobs_refused),
             ("jobs_given_up", counters.jobs_given_up),
             ("results_late", counters.results_late),
+            ("store_errors_busy", store_errors.busy),
+            ("store_errors_unavailable", store_errors.unavailable),
+            ("store_errors_outcome_unknown", store_errors.outcome_unknown),
         ]);
         values.extend(self.jobs.statistics());
         values.push(("log_lines_dropped", stats::LOG_LINES_DROPPED.value()));
@@ -241,22 +281,10 @@ impl<J: Jobs> Calls<J> {
 }
 
 /// How long a job of `lane` may take, waiting included.
-fn lane_deadline(lane: Lane) -> Duration {
+pub(super) fn lane_deadline(lane: Lane) -> Duration {
     match lane {
         Lane::Auth => limits::AUTH_DEADLINE,
         Lane::Read => limits::READ_DEADLINE,
         Lane::Write => limits::WRITE_DEADLINE,
-    }
-}
-
-fn request_counter(name: CommandName) -> &'static str {
-    match name {
-        CommandName::Ping => "requests_ping",
-        CommandName::Register => "requests_register",
-        CommandName::Authenticate => "requests_authenticate",
-        CommandName::List => "requests_list",
-        CommandName::Update => "requests_update",
-        CommandName::Logout => "requests_logout",
-        CommandName::Stats => "requests_stats",
     }
 }

@@ -1,6 +1,8 @@
 //! What the server counts, as plain numbers. Each is counted where it happens.
 
-use crate::model::CommandName;
+use std::collections::BTreeMap;
+
+use crate::model::{CommandName, Failure};
 
 /// Counters since the start.
 #[derive(Clone, Default, Debug)]
@@ -21,8 +23,12 @@ pub(super) struct Counters {
     pub requests: [u64; CommandName::ALL.len()],
     /// Messages that were no request, or one too many of their connection.
     pub requests_refused: u64,
-    /// Requests begun and answered with a failure.
-    pub requests_failed: u64,
+    /// Requests answered with what they asked for, by command.
+    pub requests_done: [u64; CommandName::ALL.len()],
+    /// Requests answered with a failure, by command.
+    pub requests_failed: [u64; CommandName::ALL.len()],
+    /// The same by kind of failure; those that have happened.
+    pub failures: BTreeMap<&'static str, u64>,
     /// Jobs refused because their queue was full, or answered `busy` in it at their deadline.
     pub jobs_refused: u64,
     /// Jobs given up at their deadline while they ran.
@@ -35,5 +41,56 @@ impl Counters {
     /// Counts a request.
     pub(super) fn count_request(&mut self, name: CommandName) {
         self.requests[name as usize] += 1;
+    }
+
+    /// Counts the end of a request.
+    pub(super) fn count_outcome(&mut self, name: CommandName, failure: Option<&Failure>) {
+        match failure {
+            None => self.requests_done[name as usize] += 1,
+            Some(failure) => {
+                self.requests_failed[name as usize] += 1;
+                *self.failures.entry(failure_counter(failure)).or_default() += 1;
+            }
+        }
+    }
+}
+
+/// The names of a command's counters: begun, done, failed.
+pub(super) fn request_counters(name: CommandName) -> [&'static str; 3] {
+    match name {
+        CommandName::Ping => ["requests_ping", "requests_ping_ok", "requests_ping_failed"],
+        CommandName::Register => ["requests_register", "requests_register_ok", "requests_register_failed"],
+        CommandName::Authenticate => {
+            ["requests_authenticate", "requests_authenticate_ok", "requests_authenticate_failed"]
+        }
+        CommandName::List => ["requests_list", "requests_list_ok", "requests_list_failed"],
+        CommandName::Update => ["requests_update", "requests_update_ok", "requests_update_failed"],
+        CommandName::Logout => ["requests_logout", "requests_logout_ok", "requests_logout_failed"],
+        CommandName::Stats => ["requests_stats", "requests_stats_ok", "requests_stats_failed"],
+    }
+}
+
+fn failure_counter(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::InvalidJson(_) => "failed_invalid_json",
+        Failure::BadField(_) => "failed_bad_field",
+        Failure::UnknownCommand => "failed_unknown_command",
+        Failure::UnknownList => "failed_unknown_list",
+        Failure::NoFields => "failed_no_fields",
+        Failure::AuthenticationRequired => "failed_authentication_required",
+        Failure::InvalidCredentials => "failed_invalid_credentials",
+        Failure::InvalidToken => "failed_invalid_token",
+        Failure::TokenOfAnotherVm => "failed_token_of_another_vm",
+        Failure::AlreadyRegistered => "failed_already_registered",
+        Failure::RegistrationClosed => "failed_registration_closed",
+        Failure::VmLimitReached => "failed_vm_limit_reached",
+        Failure::UnknownDisk(_) => "failed_unknown_disk",
+        Failure::Busy => "failed_busy",
+        Failure::StoreUnavailable => "failed_store_unavailable",
+        Failure::OutcomeUnknown => "failed_outcome_unknown",
+        Failure::Internal => "failed_internal",
+        Failure::TooLarge(_) => "failed_too_large",
+        Failure::TimedOut => "failed_timed_out",
+        Failure::CutShort => "failed_cut_short",
     }
 }

@@ -13,6 +13,7 @@ mod accept;
 mod calls;
 mod connection;
 mod counters;
+mod heartbeat;
 #[cfg(test)]
 pub(crate) mod inspect;
 pub mod mio_net;
@@ -24,17 +25,19 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use crate::app::App;
 use crate::app::presence::Admission;
+use crate::app::{self, App};
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{ConnId, Ticket};
 use crate::limits;
+use crate::model::Statistics;
 use crate::session::{Ending, Rules, Step};
 use crate::throttle::Throttle;
 use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
 use calls::{Calls, Now};
 use connection::{Connection, Flushed, Overdue, Phase, Taken};
+use heartbeat::Heartbeat;
 use net::{Event, Net};
 use table::Table;
 use timers::{Timer, Timers};
@@ -72,6 +75,7 @@ pub struct Reactor<N: Net, J, C> {
     acceptor: Acceptor,
     runnable: VecDeque<ConnId>,
     stopping: bool,
+    heartbeat: Option<Heartbeat>,
     http_lines: Throttle,
     events: Vec<Event>,
     completions: Vec<Completion>,
@@ -80,11 +84,12 @@ pub struct Reactor<N: Net, J, C> {
 
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// A loop that has not turned yet.
-    pub fn new(net: N, jobs: J, clock: C, app: App, settings: Settings) -> Reactor<N, J, C> {
+    pub fn new(net: N, jobs: J, mut clock: C, app: App, settings: Settings) -> Reactor<N, J, C> {
         assert_eq!(net.listener_count(), settings.listeners.len());
+        let started = clock.now();
         Reactor {
             acceptor: Acceptor::new(net.listener_count(), settings.connections_max),
-            calls: Calls::new(app, jobs, settings.requests_max),
+            calls: Calls::new(app, jobs, settings.requests_max, started),
             net,
             clock,
             settings,
@@ -92,6 +97,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             timers: Timers::default(),
             runnable: VecDeque::new(),
             stopping: false,
+            heartbeat: None,
             http_lines: Throttle::default(),
             events: Vec::new(),
             completions: Vec::new(),
@@ -130,6 +136,37 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 self.enqueue(id);
             }
         }
+    }
+
+    /// Goes on with other settings, for connections that are open as well. There are as many listeners
+    /// as before; where more connections or requests are open than may be, none is cut.
+    pub fn reload(&mut self, settings: Settings, app: app::Settings) {
+        assert_eq!(self.settings.listeners.len(), settings.listeners.len());
+        self.settings = settings;
+        self.calls.app.set_settings(app);
+        self.calls.set_in_flight_max(self.settings.requests_max);
+        self.acceptor.set_connections_max(self.settings.connections_max, self.connections.len());
+        for id in self.connections.ids() {
+            if let Some(connection) = self.connections.get(id) {
+                let admission = self.settings.listeners[usize::from(connection.listener)].admission;
+                self.calls.app.presence_mut().admit(id, admission);
+            }
+            self.arm(id);
+        }
+    }
+
+    /// Calls `beat`, which must not block, every `interval` from now on, as long as the loop turns and
+    /// no lane is stuck.
+    pub fn set_heartbeat(&mut self, interval: Duration, beat: Box<dyn FnMut() + Send>) {
+        let now = self.clock.now();
+        self.heartbeat = Some(Heartbeat::new(interval, beat));
+        self.timers.arm(now + interval, Timer::Heartbeat);
+    }
+
+    /// What the server has counted.
+    pub fn statistics(&mut self) -> Statistics {
+        let now = self.clock.now();
+        self.calls.statistics(now)
     }
 
     /// Whether the loop was stopped and every connection has ended.
@@ -187,6 +224,12 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     }
                 }
                 Timer::Accept => self.acceptor.retry(),
+                Timer::Heartbeat => {
+                    if let Some(heartbeat) = &mut self.heartbeat {
+                        let next = heartbeat.beat(&self.calls.jobs, now.instant);
+                        self.timers.arm(next, Timer::Heartbeat);
+                    }
+                }
                 Timer::Stop => {
                     let ids = self.connections.ids();
                     if !ids.is_empty() {

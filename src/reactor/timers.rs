@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Job(JobKey),
     /// Try to accept again.
     Accept,
+    /// Tell whoever watches that the loop turns.
+    Heartbeat,
     /// Stopping has taken long enough.
     Stop,
 }

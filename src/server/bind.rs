@@ -3,16 +3,23 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::StartError;
-use crate::config::{Listen, ListenAddress, Opens, SOCKET_NAME};
+use super::{Inherited, StartError};
+use crate::config::{Config, Listen, ListenAddress, Opens, SOCKET_NAME};
 use crate::limits;
 use crate::reactor::mio_net::Listener;
+
+/// Where to listen, and with what if that is there already.
+pub(super) struct Place {
+    pub(super) listen: Listen,
+    inherited: Option<Socket>,
+}
 
 /// Everything that clients connect to.
 pub(super) struct Bound {
@@ -77,11 +84,71 @@ impl Drop for SocketFile {
     }
 }
 
-/// Binds all of `listen`.
-pub(super) fn bind(listen: &[Listen], state_dir: &StateDir) -> Result<Bound, StartError> {
+impl From<Listen> for Place {
+    fn from(listen: Listen) -> Place {
+        Place { listen, inherited: None }
+    }
+}
+
+/// Where to listen, in the order of the configuration; `inherited` take the places of their addresses, or
+/// of the default where nothing else was said.
+pub(super) fn adopt(config: &Config, inherited: Vec<Inherited>) -> Result<Vec<Place>, StartError> {
+    let is_default_replaced = !config.is_listen_given && !inherited.is_empty();
+    let configured = if is_default_replaced { &[] } else { &config.listen[..] };
+    let mut places: Vec<Place> = configured.iter().cloned().map(Place::from).collect();
+    for Inherited { socket, name } in inherited {
+        let socket = Socket::from(socket);
+        let address = listening_address(&socket)
+            .map_err(|why| StartError(format!("the socket {name:?} that was passed in {why}")))?;
+        let is_free = |place: &&mut Place| place.listen.address == address && place.inherited.is_none();
+        if let Some(place) = places.iter_mut().find(is_free) {
+            place.inherited = Some(socket);
+            continue;
+        }
+        let is_local = address.is_local();
+        if !is_local && !config.is_plaintext_allowed {
+            return Err(StartError(format!(
+                "the socket {name:?} that was passed in listens on {address}, which other hosts can reach, \
+                 and passwords would cross the network in clear text; if nobody can listen in there, say so: \
+                 --allow-plaintext (or VMHERD_ALLOW_PLAINTEXT=yes)"
+            )));
+        }
+        let opens = if is_local { Opens::ALL } else { Opens::NONE };
+        places.push(Place { listen: Listen { address, opens }, inherited: Some(socket) });
+    }
+    Ok(places)
+}
+
+/// Where `socket` listens; an error says what is wrong with it.
+fn listening_address(socket: &Socket) -> Result<ListenAddress, String> {
+    let is_usable = matches!(socket.r#type(), Ok(Type::STREAM)) && socket.is_listener().unwrap_or(false);
+    if !is_usable {
+        return Err("is no listening stream socket (ListenStream=, Accept=no)".into());
+    }
+    let address = socket.local_addr().map_err(|error| format!("has no address: {error}"))?;
+    match (address.as_socket(), address.as_pathname()) {
+        (Some(address), _) => Ok(ListenAddress::Tcp(address)),
+        (None, Some(path)) => Ok(ListenAddress::Unix(path.into())),
+        (None, None) => Err("is neither TCP nor a unix socket with a path".into()),
+    }
+}
+
+/// Binds all of `places` that are not bound already.
+pub(super) fn bind(places: Vec<Place>, state_dir: &StateDir) -> Result<Bound, StartError> {
     let mut bound = Bound { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
-    for Listen { address, .. } in listen {
-        match address {
+    for Place { listen: Listen { address, .. }, inherited } in places {
+        if let Some(socket) = inherited {
+            let failed = |error| StartError(format!("can't listen on {address}, passed in: {error}"));
+            socket.set_nonblocking(true).map_err(failed)?;
+            // Its file is not ours to remove.
+            bound.listeners.push(match address {
+                ListenAddress::Tcp(_) => TcpListener::from(socket).into(),
+                ListenAddress::Unix(_) => UnixListener::from(OwnedFd::from(socket)).into(),
+            });
+            bound.addresses.push(address);
+            continue;
+        }
+        match &address {
             ListenAddress::Tcp(address) => {
                 let failed = |error| StartError(format!("can't listen on tcp://{address}: {error}"));
                 let (listener, address) = bind_tcp(*address).map_err(failed)?;
@@ -149,5 +216,5 @@ fn listen_unix(path: &Path) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     socket.listen(limits::LISTEN_BACKLOG)?;
-    Ok(UnixListener::from(std::os::fd::OwnedFd::from(socket)))
+    Ok(UnixListener::from(OwnedFd::from(socket)))
 }

@@ -1,12 +1,13 @@
 //! The server as a value: bind it, start it, stop it. What the daemon's `main` and other programs use.
 
 mod bind;
+mod control;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -16,20 +17,31 @@ use crate::app::{self, App};
 use crate::clock::SystemClock;
 use crate::config::{Config, Listen, ListenAddress};
 use crate::limits;
-use crate::reactor::mio_net::{MioNet, Waker};
+use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, ListenerSettings, Reactor};
 use crate::session::Rules;
 use crate::store::{self, Location};
 use crate::sys;
-use crate::worker::{LaneSettings, Pool, PoolSettings};
+use crate::worker::{LaneSettings, Pool, PoolSettings, Queues};
 use bind::{Bound, StateDir};
+use control::Control;
 
 /// A server whose listeners are bound and whose store is open, not yet serving.
 pub struct Server {
     addresses: Vec<ListenAddress>,
     reactor: Reactor<MioNet, Pool, SystemClock>,
     control: Arc<Control>,
+    base: Base,
     files: Files,
+}
+
+/// A listener that whoever started the process has made, and perhaps keeps over its restarts.
+#[derive(Debug)]
+pub struct Inherited {
+    /// The listening socket.
+    pub socket: OwnedFd,
+    /// What it is called, for messages.
+    pub name: String,
 }
 
 /// A server that serves on threads of its own.
@@ -44,10 +56,13 @@ pub struct Running {
 #[derive(Debug)]
 pub struct StartError(pub String);
 
-/// What others may tell the reactor's thread.
-struct Control {
-    stop: Mutex<Option<Duration>>,
-    waker: Arc<Waker>,
+/// What settings that come later are applied to.
+struct Base {
+    /// Every listener, the state directory's last.
+    listen: Vec<Listen>,
+    queues: Queues,
+    /// Threads of the write lane.
+    writers: usize,
 }
 
 /// What stands in the file system as long as the server runs. Fields drop in this order: the lock last.
@@ -59,19 +74,26 @@ struct Files {
 impl Server {
     /// Binds every listener, the state directory's socket included, and opens the store.
     pub fn bind(config: &Config) -> Result<Server, StartError> {
+        Server::bind_with(config, Vec::new())
+    }
+
+    /// As [`Server::bind`], with listeners that are there already. One takes the place of the configured
+    /// listener of its address; where nothing is configured, they take the place of the default.
+    pub fn bind_with(config: &Config, inherited: Vec<Inherited>) -> Result<Server, StartError> {
         let state_dir = StateDir::open(&config.state_dir)?;
         if config.store == Location::Memory {
             log::warn!("the store memory: keeps nothing: when this process ends, every VM is forgotten");
         }
         let factory = store::open(&config.store)
             .map_err(|error| StartError(format!("the store {} can't be opened: {error}", config.store)))?;
-        let mut listen = config.listen.clone();
-        listen.push(state_dir.listen());
-        if listen.len() > limits::LISTENERS_MAX {
+        let mut places = bind::adopt(config, inherited)?;
+        places.push(state_dir.listen().into());
+        if places.len() > limits::LISTENERS_MAX {
             let max = limits::LISTENERS_MAX - 1;
-            return Err(StartError(format!("--listen is given {} times; at most {max}", listen.len() - 1)));
+            return Err(StartError(format!("there are {} listeners; at most {max}", places.len() - 1)));
         }
-        let Bound { listeners, addresses, sockets } = bind::bind(&listen, &state_dir)?;
+        let listen: Vec<Listen> = places.iter().map(|place| place.listen.clone()).collect();
+        let Bound { listeners, addresses, sockets } = bind::bind(places, &state_dir)?;
         let net = MioNet::new(listeners).map_err(|error| StartError(format!("no poll: {error}")))?;
         let waker = net.waker();
         let pool_waker = Arc::clone(&waker);
@@ -80,22 +102,21 @@ impl Server {
                 log::error!("the reactor can't be woken: {error}");
             }
         };
-        let pool = Pool::new(&pool_settings(config), factory, Box::new(wake));
-        let settings = app::Settings { vms_max: config.vms_max, token_lifetime: config.token_lifetime };
-        let app = App::new(settings, Box::new(SystemRandom));
-        let own_socket = addresses.len() - 1;
-        let listeners = listen.iter().enumerate();
-        let reactor_settings = reactor::Settings {
-            connections_max: config.connections_max,
-            requests_max: config.requests_max,
-            own_uid: sys::process::effective_uid(),
-            listeners: listeners
-                .map(|(at, listen)| listener_settings(config, listen, at == own_socket))
-                .collect(),
-        };
-        let reactor = Reactor::new(net, pool, SystemClock::new(), app, reactor_settings);
-        let control = Arc::new(Control { stop: Mutex::default(), waker });
-        Ok(Server { addresses, reactor, control, files: Files { _sockets: sockets, _state_dir: state_dir } })
+        let writers = factory.writers_max();
+        let pool = Pool::new(&pool_settings(config, writers), factory, Box::new(wake));
+        let base = Base { listen, queues: pool.queues(), writers };
+        let app = App::new(app_settings(config), Box::new(SystemRandom));
+        let settings = base.reactor_settings(config);
+        let reactor = Reactor::new(net, pool, SystemClock::new(), app, settings);
+        let control = Arc::new(Control::new(waker));
+        let files = Files { _sockets: sockets, _state_dir: state_dir };
+        Ok(Server { addresses, reactor, control, base, files })
+    }
+
+    /// Has `beat`, which must not block, called every `interval` while the server is well: the reactor
+    /// turns and workers get on.
+    pub fn set_heartbeat(&mut self, interval: Duration, beat: impl FnMut() + Send + 'static) {
+        self.reactor.set_heartbeat(interval, Box::new(beat));
     }
 
     /// The addresses bound, in the order of the configuration, with real ports; the state directory's
@@ -106,14 +127,23 @@ impl Server {
 
     /// Starts serving on a thread of its own.
     pub fn start(self) -> io::Result<Running> {
-        let Server { mut reactor, control, files, .. } = self;
+        let Server { mut reactor, control, base, files, .. } = self;
         let (ended, ends) = UnixStream::pair()?;
         let reactor_control = Arc::clone(&control);
         let thread = thread::Builder::new().name("vmherd-reactor".into()).spawn(move || {
             let (_ends, _files) = (ends, files);
             while !reactor.is_finished() {
                 reactor.turn()?;
-                if let Some(grace) = reactor_control.take_stop() {
+                let mut orders = reactor_control.take();
+                if let Some(config) = orders.reload.take() {
+                    base.queues.resize(&pool_settings(&config, base.writers));
+                    reactor.reload(base.reactor_settings(&config), app_settings(&config));
+                    reactor_control.reloaded(&orders);
+                }
+                if orders.wants_statistics {
+                    log::info!("{}", reactor.statistics());
+                }
+                if let Some(grace) = orders.stop {
                     reactor.begin_stop(grace);
                 }
             }
@@ -127,10 +157,18 @@ impl Running {
     /// Stops accepting, finishes what is in flight for at most `grace`, then closes. Returns at once;
     /// [`Running::ended`] tells when it is done. Zero: cut everything.
     pub fn stop(&self, grace: Duration) {
-        *self.control.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(grace);
-        if let Err(error) = self.control.waker.wake() {
-            log::error!("the reactor can't be woken: {error}");
-        }
+        self.control.stop(grace);
+    }
+
+    /// Goes on with other settings, as far as a running server can: timeouts, limits, queues, registration
+    /// and the life of new tokens. Returns when they count; false where the server does not take them.
+    pub fn reload(&self, config: Config) -> bool {
+        self.control.reload(config, limits::RELOAD_WAIT)
+    }
+
+    /// Has the counters logged, as one event.
+    pub fn log_statistics(&self) {
+        self.control.log_statistics();
     }
 
     /// A descriptor that becomes readable when the server has ended, whatever ended it.
@@ -144,9 +182,18 @@ impl Running {
     }
 }
 
-impl Control {
-    fn take_stop(&self) -> Option<Duration> {
-        self.stop.lock().unwrap_or_else(PoisonError::into_inner).take()
+impl Base {
+    fn reactor_settings(&self, config: &Config) -> reactor::Settings {
+        let own_socket = self.listen.len() - 1;
+        let listeners = self.listen.iter().enumerate();
+        reactor::Settings {
+            connections_max: config.connections_max,
+            requests_max: config.requests_max,
+            own_uid: sys::process::effective_uid(),
+            listeners: listeners
+                .map(|(at, listen)| listener_settings(config, listen, at == own_socket))
+                .collect(),
+        }
     }
 }
 
@@ -158,12 +205,16 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-fn pool_settings(config: &Config) -> PoolSettings {
+fn app_settings(config: &Config) -> app::Settings {
+    app::Settings { vms_max: config.vms_max, token_lifetime: config.token_lifetime }
+}
+
+fn pool_settings(config: &Config, writers: usize) -> PoolSettings {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     PoolSettings {
         auth: LaneSettings { queue: config.auth_queue, threads: config.auth_workers },
         read: LaneSettings { queue: config.read_queue, threads: cores * limits::READ_WORKERS_PER_CORE },
-        write: LaneSettings { queue: config.write_queue, threads: 1 },
+        write: LaneSettings { queue: config.write_queue, threads: writers },
         cost: config.argon2,
     }
 }

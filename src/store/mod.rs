@@ -1,13 +1,14 @@
 //! Where VMs, disks and tokens are kept: the trait that every store implements, and the stores.
 //!
 //! A store blocks; each worker thread has one of its own. One method per need, not one per table.
-//! Nothing here reads a clock, hashes a password or knows who may ask for what.
+//! Nothing here reads a clock to decide what counts (`now` is an argument), hashes a password or knows who
+//! may ask for what.
 
 #[cfg(test)]
 mod contract;
 mod memory;
-#[cfg(feature = "sqlite")]
 mod migrate;
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::model::{Credentials, DiskOfVm, Login, NewVm, TokenHash, Vm, VmChange, VmName};
+
+pub use self::postgres::Address;
 
 /// One connection to a store.
 pub trait Store: Send {
@@ -58,6 +61,11 @@ pub struct VmPage {
 pub trait StoreFactory: Send + Sync {
     /// Makes one more connection.
     fn connect(&self) -> Result<Box<dyn Store>, StoreError>;
+
+    /// How many connections gain from writing at the same time.
+    fn writers_max(&self) -> usize {
+        1
+    }
 }
 
 /// Which store: what `--store` says.
@@ -68,6 +76,8 @@ pub enum Location {
     /// `sqlite:PATH`, one file.
     #[cfg(feature = "sqlite")]
     Sqlite(std::path::PathBuf),
+    /// `postgresql://…`, a database on a server.
+    Postgres(Address),
 }
 
 /// A change to what is kept.
@@ -169,6 +179,7 @@ pub fn open(location: &Location) -> Result<Arc<dyn StoreFactory>, StoreError> {
         Location::Memory => Ok(Arc::new(memory::MemoryFactory::new())),
         #[cfg(feature = "sqlite")]
         Location::Sqlite(path) => Ok(Arc::new(sqlite::SqliteFactory::open(path)?)),
+        Location::Postgres(address) => Ok(Arc::new(self::postgres::PostgresFactory::open(address)?)),
     }
 }
 
@@ -179,8 +190,8 @@ impl Location {
         if text == "memory:" {
             return Ok(Location::Memory);
         }
-        if text.starts_with("postgresql:") || text.starts_with("postgres:") {
-            return Err(format!("PostgreSQL is not available in this build yet: {ALLOWED}"));
+        if Address::is_meant(text) {
+            return Address::parse(text).map(Location::Postgres);
         }
         match text.strip_prefix("sqlite:") {
             Some(path) => Location::parse_sqlite(path),
@@ -205,9 +216,10 @@ impl Location {
 }
 
 #[cfg(feature = "sqlite")]
-const ALLOWED: &str = "allowed are sqlite:PATH (one file) and memory: (gone with the process)";
+const ALLOWED: &str = "allowed are sqlite:PATH (one file), postgresql://… (a database) and memory: (gone with the \
+                       process)";
 #[cfg(not(feature = "sqlite"))]
-const ALLOWED: &str = "allowed is memory: (gone with the process)";
+const ALLOWED: &str = "allowed are postgresql://… (a database) and memory: (gone with the process)";
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -215,6 +227,7 @@ impl fmt::Display for Location {
             Location::Memory => f.write_str("memory:"),
             #[cfg(feature = "sqlite")]
             Location::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Location::Postgres(address) => address.fmt(f),
         }
     }
 }
@@ -243,9 +256,14 @@ mod tests {
 
     #[test]
     fn a_location_is_read_and_shown_the_same() {
-        for text in ["memory:", "sqlite:/var/lib/vmherd/vmherd.db", "sqlite:a file", "sqlite:file:x?mode=ro"]
-        {
-            if cfg!(feature = "sqlite") || text == "memory:" {
+        for text in [
+            "memory:",
+            "sqlite:/var/lib/vmherd/vmherd.db",
+            "sqlite:a file",
+            "sqlite:file:x?mode=ro",
+            "postgresql://me@localhost/herd",
+        ] {
+            if cfg!(feature = "sqlite") || !text.starts_with("sqlite:") {
                 assert_eq!(Location::parse(text).expect(text).to_string(), text);
             }
         }
@@ -254,17 +272,17 @@ mod tests {
     #[test]
     fn a_bad_location_is_told_what_is_allowed_and_not_repeated() {
         let bad = ["", "memory", "Memory:", "memory:x", "sqlite", "sqlite:", "sqlite::memory:", "/var/x.db"];
-        for text in bad.into_iter().chain(["postgresql://u:hunter2@h/d", "postgres://u:hunter2@h/d"]) {
+        for text in bad.into_iter().chain(["mysql://u:hunter2@h/d", "Postgresql://u:hunter2@h/d"]) {
             let error = Location::parse(text).expect_err(text);
             assert!(error.contains("memory:") && !error.contains("hunter2"), "{text}: {error}");
         }
+        let error = Location::parse("postgres://u:hunter2@h/d").unwrap_err();
+        assert!(error.contains("sslmode") && !error.contains("hunter2"), "{error}");
     }
 
+    #[cfg(not(feature = "sqlite"))]
     #[test]
     fn a_store_that_this_build_does_not_have_is_named() {
-        let error = Location::parse("postgresql://localhost/vmherd").unwrap_err();
-        assert!(error.starts_with("PostgreSQL is not available in this build yet"), "{error}");
-        #[cfg(not(feature = "sqlite"))]
         assert!(Location::parse("sqlite:x").unwrap_err().starts_with("this build has no SQLite"));
     }
 }

@@ -3,6 +3,7 @@
 //! Each call into libc stands alone in a function whose types leave the caller no way to misuse it, with
 //! the reason why it is sound beside it.
 
+pub mod inherited;
 pub mod memory;
 pub mod poll;
 pub mod process;

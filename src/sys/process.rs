@@ -1,6 +1,8 @@
 //! The process and its threads: descriptors, priorities, whose it is.
 
+use std::fs;
 use std::io;
+use std::time::Duration;
 
 /// Raises the number of descriptors that this process may have to the most that it may ask for, and tells
 /// that number.
@@ -33,10 +35,39 @@ pub fn effective_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Memory of this process that is in RAM, where the system tells it.
+pub fn resident_kib() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse().ok()
+}
+
+/// The monotonic clock that all processes of the system share, as service managers want to be told it.
+pub fn monotonic_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a structure of the type that the call fills in; it does not fail for a clock that
+    // there is, and otherwise leaves zeros.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+
+    #[test]
+    fn the_monotonic_clock_is_the_system_s() {
+        let uptime = fs::read_to_string("/proc/uptime").unwrap();
+        let uptime: f64 = uptime.split_whitespace().next().unwrap().parse().unwrap();
+        let (one, other) = (monotonic_time(), monotonic_time());
+        assert!(one <= other && other.as_secs_f64() < uptime + 60.0, "{other:?} after {uptime} s");
+    }
+
+    #[test]
+    fn a_process_has_some_memory() {
+        let kib = resident_kib().expect("Linux tells");
+        assert!((100..100 << 20).contains(&kib), "{kib}");
+    }
 
     #[test]
     fn raising_the_descriptor_limit_makes_soft_and_hard_the_same() {

@@ -14,6 +14,10 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM: the system or an operator wants the process to end.
     Terminate,
+    /// SIGHUP: settings are to be read again.
+    Hangup,
+    /// SIGUSR1: an operator wants to see the counters.
+    User1,
 }
 
 /// The descriptor on which blocked signals arrive.
@@ -24,13 +28,17 @@ pub struct Signals {
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Signal; 2] = [Signal::Interrupt, Signal::Terminate];
+    pub const ALL: [Signal; 4] = [Signal::Interrupt, Signal::Terminate, Signal::Hangup, Signal::User1];
+    /// Those that want the process to end.
+    pub const ENDING: [Signal; 2] = [Signal::Interrupt, Signal::Terminate];
 
     /// The system's number for it.
     pub fn number(self) -> i32 {
         match self {
             Signal::Interrupt => libc::SIGINT,
             Signal::Terminate => libc::SIGTERM,
+            Signal::Hangup => libc::SIGHUP,
+            Signal::User1 => libc::SIGUSR1,
         }
     }
 }
@@ -40,6 +48,8 @@ impl fmt::Display for Signal {
         f.write_str(match self {
             Signal::Interrupt => "SIGINT",
             Signal::Terminate => "SIGTERM",
+            Signal::Hangup => "SIGHUP",
+            Signal::User1 => "SIGUSR1",
         })
     }
 }

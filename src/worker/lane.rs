@@ -29,6 +29,8 @@ struct State {
     stuck: BTreeSet<RunId>,
     stuck_max: usize,
     next_run: u64,
+    /// Runs that are over.
+    done: u64,
     closed: bool,
 }
 
@@ -38,6 +40,10 @@ pub(super) struct LaneStatus {
     pub(super) queued: usize,
     pub(super) threads: usize,
     pub(super) stuck: usize,
+    /// Runs that go on.
+    pub(super) running: usize,
+    /// Runs that are over.
+    pub(super) done: u64,
 }
 
 /// What a thread is to do next.
@@ -59,6 +65,7 @@ impl LaneQueue {
             stuck: BTreeSet::new(),
             stuck_max,
             next_run: 1,
+            done: 0,
             closed: false,
         };
         LaneQueue { state: Mutex::new(state), arrived: Condvar::new() }
@@ -113,6 +120,7 @@ impl LaneQueue {
     /// `run` is over. True: its thread goes on; false: it was given up and others have its place.
     pub(super) fn end_run(&self, run: RunId) -> bool {
         let mut state = self.lock();
+        state.done += 1;
         if state.running.remove(&run) {
             return true;
         }
@@ -130,6 +138,11 @@ impl LaneQueue {
         if state.threads == 0 { state.jobs.drain(..).collect() } else { Vec::new() }
     }
 
+    /// From now on so many jobs may wait; those that do already, stay.
+    pub(super) fn set_jobs_max(&self, jobs_max: usize) {
+        self.lock().jobs_max = jobs_max;
+    }
+
     /// No more waiting: threads end when the queue is empty.
     pub(super) fn close(&self) {
         self.lock().closed = true;
@@ -138,7 +151,13 @@ impl LaneQueue {
 
     pub(super) fn status(&self) -> LaneStatus {
         let state = self.lock();
-        LaneStatus { queued: state.jobs.len(), threads: state.threads, stuck: state.stuck.len() }
+        LaneStatus {
+            queued: state.jobs.len(),
+            threads: state.threads,
+            stuck: state.stuck.len(),
+            running: state.running.len() + state.stuck.len(),
+            done: state.done,
+        }
     }
 
     /// Wakes a thread for what is queued; true where one has to be started.
@@ -202,13 +221,25 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_can_be_made_shorter_and_longer() {
+        let lane = LaneQueue::new(2, 1, 1);
+        assert_eq!(lane.push(job(1)), Ok(true));
+        assert_eq!(lane.push(job(2)), Ok(false));
+        lane.set_jobs_max(1);
+        assert_eq!(lane.push(job(3)), Err(Full));
+        lane.set_jobs_max(3);
+        assert_eq!(lane.push(job(3)), Ok(false));
+        assert_eq!(take(&lane, 9).1, [1, 2, 3], "nothing is lost");
+    }
+
+    #[test]
     fn a_thread_without_work_ends_and_another_starts_later() {
         let lane = LaneQueue::new(2, 1, 1);
         assert_eq!(lane.push(job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
         assert!(lane.end_run(run));
         assert!(matches!(lane.take(1, Duration::ZERO), Next::End));
-        assert_eq!(lane.status(), LaneStatus { queued: 0, threads: 0, stuck: 0 });
+        assert_eq!(lane.status(), LaneStatus { queued: 0, threads: 0, stuck: 0, running: 0, done: 1 });
         assert_eq!(lane.push(job(2)), Ok(true));
     }
 
@@ -226,10 +257,10 @@ mod tests {
         let (third, _) = take(&lane, 1);
         assert_eq!(lane.push(job(4)), Ok(false));
         assert!(!lane.replace_thread(third), "two are stuck already, as many as may be");
-        assert_eq!(lane.status(), LaneStatus { queued: 1, threads: 1, stuck: 2 });
+        assert_eq!(lane.status(), LaneStatus { queued: 1, threads: 1, stuck: 2, running: 3, done: 0 });
         assert!(!lane.end_run(first), "its place is taken");
         assert!(lane.end_run(third));
-        assert_eq!(lane.status(), LaneStatus { queued: 1, threads: 1, stuck: 1 });
+        assert_eq!(lane.status(), LaneStatus { queued: 1, threads: 1, stuck: 1, running: 1, done: 2 });
     }
 
     #[test]

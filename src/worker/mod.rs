@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::app::task::{Done, Lane, Task, TaskError};
 use crate::ids::Ticket;
 
-pub use pool::{LaneSettings, Pool, PoolSettings};
+pub use pool::{LaneSettings, Pool, PoolSettings, Queues};
 
 /// One task on its way to a worker.
 #[derive(Debug)]
@@ -72,8 +72,22 @@ pub trait Jobs {
     /// place.
     fn replace_worker(&mut self, lane: Lane, run: RunId);
 
+    /// Whether `lane` gets on. Where nothing can hang there is nothing to tell.
+    fn progress(&self, _lane: Lane) -> LaneProgress {
+        LaneProgress::default()
+    }
+
     /// What to show of the lanes: name and value.
     fn statistics(&self) -> Vec<(&'static str, u64)>;
+}
+
+/// How a lane gets on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LaneProgress {
+    /// Jobs that wait.
+    pub queued: usize,
+    /// Batches that threads are done with, whatever came of them.
+    pub done: u64,
 }
 
 /// One batch of jobs that one thread runs.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::lane::{LaneQueue, Next};
-use super::{Completion, Full, Job, Jobs, RunId};
+use super::{Completion, Full, Job, Jobs, LaneProgress, RunId};
 use crate::app::password::Cost;
 use crate::app::task::{Done, Lane, Task, TaskError, Tools};
 use crate::limits;
@@ -34,6 +34,12 @@ pub struct LaneSettings {
     pub threads: usize,
 }
 
+/// The bounds of a pool's queues, to be changed from any thread.
+#[derive(Clone)]
+pub struct Queues {
+    shared: Arc<Shared>,
+}
+
 /// Threads behind bounded queues.
 pub struct Pool {
     shared: Arc<Shared>,
@@ -56,15 +62,16 @@ impl Pool {
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Pool {
         let lanes = Lane::ALL.map(|lane| {
-            let LaneSettings { queue, threads } = match lane {
-                Lane::Auth => settings.auth,
-                Lane::Read => settings.read,
-                Lane::Write => settings.write,
-            };
+            let LaneSettings { queue, threads } = settings.lane(lane);
             LaneQueue::new(queue, threads, threads * limits::REPLACEMENTS_PER_WORKER)
         });
         let done = Mutex::default();
         Pool { shared: Arc::new(Shared { lanes, done, wake, factory, cost: settings.cost }) }
+    }
+
+    /// The bounds of its queues.
+    pub fn queues(&self) -> Queues {
+        Queues { shared: Arc::clone(&self.shared) }
     }
 
     fn start_thread(&self, lane: Lane) {
@@ -78,6 +85,25 @@ impl Pool {
             let stranded = self.shared.queue(lane).thread_failed();
             let failed = |job: Job| Completion { key: job.key, result: Err(TaskError::Internal) };
             self.shared.complete(stranded.into_iter().map(failed).collect());
+        }
+    }
+}
+
+impl Queues {
+    /// Lets as many jobs wait as `settings` say; its other settings hold for a new pool only.
+    pub fn resize(&self, settings: &PoolSettings) {
+        for lane in Lane::ALL {
+            self.shared.queue(lane).set_jobs_max(settings.lane(lane).queue);
+        }
+    }
+}
+
+impl PoolSettings {
+    fn lane(&self, lane: Lane) -> LaneSettings {
+        match lane {
+            Lane::Auth => self.auth,
+            Lane::Read => self.read,
+            Lane::Write => self.write,
         }
     }
 }
@@ -101,15 +127,24 @@ impl Jobs for Pool {
         }
     }
 
+    fn progress(&self, lane: Lane) -> LaneProgress {
+        let status = self.shared.queue(lane).status();
+        LaneProgress { queued: status.queued, done: status.done }
+    }
+
     fn statistics(&self) -> Vec<(&'static str, u64)> {
         let mut values = Vec::new();
         for lane in Lane::ALL {
             let status = self.shared.queue(lane).status();
-            let [queued, threads, stuck] = statistics_names(lane);
+            let [queued, threads, stuck, running, done] = statistics_names(lane);
             values.push((queued, status.queued as u64));
             values.push((threads, status.threads as u64));
             values.push((stuck, status.stuck as u64));
+            values.push((running, status.running as u64));
+            values.push((done, status.done));
         }
+        // Most of what the process weighs is the threads' and the store's.
+        values.extend(sys::process::resident_kib().map(|kib| ("memory_resident_kib", kib)));
         values
     }
 }
@@ -215,11 +250,21 @@ fn lane_name(lane: Lane) -> &'static str {
     }
 }
 
-fn statistics_names(lane: Lane) -> [&'static str; 3] {
+fn statistics_names(lane: Lane) -> [&'static str; 5] {
     match lane {
-        Lane::Auth => ["auth_queued", "auth_threads", "auth_threads_stuck"],
-        Lane::Read => ["read_queued", "read_threads", "read_threads_stuck"],
-        Lane::Write => ["write_queued", "write_threads", "write_threads_stuck"],
+        Lane::Auth => {
+            ["auth_queued", "auth_threads", "auth_threads_stuck", "auth_batches_running", "auth_batches_done"]
+        }
+        Lane::Read => {
+            ["read_queued", "read_threads", "read_threads_stuck", "read_batches_running", "read_batches_done"]
+        }
+        Lane::Write => [
+            "write_queued",
+            "write_threads",
+            "write_threads_stuck",
+            "write_batches_running",
+            "write_batches_done",
+        ],
     }
 }
 

@@ -261,16 +261,23 @@ impl Client {
 
     /// Takes what comes next; 0 at the end.
     fn receive(&mut self, end: Instant) -> io::Result<usize> {
-        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let mut chunk = [0; 64 << 10];
-        let length = match &mut self.stream {
-            Stream::Tcp(stream) => {
-                stream.set_read_timeout(Some(left))?;
-                stream.read(&mut chunk)?
-            }
-            Stream::Unix(stream) => {
-                stream.set_read_timeout(Some(left))?;
-                stream.read(&mut chunk)?
+        let length = loop {
+            let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            let received = match &mut self.stream {
+                Stream::Tcp(stream) => {
+                    stream.set_read_timeout(Some(left))?;
+                    stream.read(&mut chunk)
+                }
+                Stream::Unix(stream) => {
+                    stream.set_read_timeout(Some(left))?;
+                    stream.read(&mut chunk)
+                }
+            };
+            match received {
+                // A machine that was put to sleep ends waits that have a timeout.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => break received?,
             }
         };
         self.received.extend_from_slice(&chunk[..length]);

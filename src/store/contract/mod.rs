@@ -3,6 +3,8 @@
 //! [`registry`] holds what becomes of VMs and disks, [`tokens`] what becomes of tokens and logins,
 //! [`sharing`] what batches and connections see of each other.
 
+#[path = "../../../tests/common/postgres.rs"]
+pub(super) mod cluster;
 mod registry;
 mod sharing;
 mod tokens;
@@ -13,6 +15,7 @@ use super::{Location, Store, StoreError, StoreFactory, Write, Written, open};
 use crate::clock::UnixSeconds;
 use crate::ids::VmId;
 use crate::model::{Credentials, Login, NewVm, TokenHash, Vm, VmChange, VmName, VmShape};
+use cluster::{Cluster, Database};
 
 /// Makes a test of each function for each store. One that is left out is dead code, and so an error.
 macro_rules! contract {
@@ -24,6 +27,12 @@ macro_rules! contract {
         mod sqlite {
             $(#[test] fn $name() { super::$name(&super::Bed::sqlite()); })+
         }
+        mod postgres {
+            $(#[test] fn $name() { super::$name(&super::Bed::postgres()); })+
+        }
+        mod postgres_serializable {
+            $(#[test] fn $name() { super::$name(&super::Bed::postgres_serializable()); })+
+        }
     };
 }
 use contract;
@@ -34,6 +43,7 @@ pub(super) struct Bed {
     /// Where its file is; goes with the bed.
     #[cfg(feature = "sqlite")]
     _directory: Option<Directory>,
+    _database: Option<Database<'static>>,
 }
 
 impl Bed {
@@ -42,6 +52,30 @@ impl Bed {
             factory: open(&Location::Memory).expect("memory is always there"),
             #[cfg(feature = "sqlite")]
             _directory: None,
+            _database: None,
+        }
+    }
+
+    fn postgres() -> Bed {
+        Bed::on(Cluster::shared().database())
+    }
+
+    /// A database whose owner wants every transaction to be the strictest there is.
+    fn postgres_serializable() -> Bed {
+        let database = Cluster::shared().database();
+        let sql =
+            format!("ALTER DATABASE {} SET default_transaction_isolation = serializable", database.name());
+        database.client().batch_execute(&sql).expect("its owner may");
+        Bed::on(database)
+    }
+
+    fn on(database: Database<'static>) -> Bed {
+        let location = Location::parse(&database.url()).expect("a URL");
+        Bed {
+            factory: open(&location).expect("an empty database"),
+            #[cfg(feature = "sqlite")]
+            _directory: None,
+            _database: Some(database),
         }
     }
 
@@ -49,7 +83,7 @@ impl Bed {
     fn sqlite() -> Bed {
         let directory = Directory::new();
         let factory = open(&Location::Sqlite(directory.path("vmherd.db"))).expect("a new file");
-        Bed { factory, _directory: Some(directory) }
+        Bed { factory, _directory: Some(directory), _database: None }
     }
 
     fn connect(&self) -> Box<dyn Store> {

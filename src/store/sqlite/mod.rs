@@ -4,6 +4,7 @@
 //! is for its owner's eyes only. SQL is constant text with parameters; nothing here depends on what a
 //! file's own schema could be made to run. The same file may be open in other processes.
 
+mod migrate;
 mod reads;
 #[cfg(test)]
 mod tests;
@@ -20,12 +21,12 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::migrate::{self, OpenError};
 use super::{Store, StoreError, StoreFactory, VmPage, Write, Written};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
+use migrate::OpenError;
 
 /// Makes connections to one file.
 pub(super) struct SqliteFactory {

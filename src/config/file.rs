@@ -1,0 +1,242 @@
+//! The settings file: lines of NAME=VALUE in the syntax of systemd's EnvironmentFile=, so that one file
+//! serves both (systemd.exec(5) is what this follows).
+//!
+//! Never opens a file: the text is handed in. Knows no setting, only names and values and where they stand.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What a settings file says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct SettingsFile {
+    path: PathBuf,
+    /// By name; of a name that stands there twice, the last.
+    values: BTreeMap<String, Value>,
+    /// What looks like a mistake and is ignored, as systemd ignores it.
+    pub(super) warnings: Vec<String>,
+}
+
+/// What stands behind one name.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Value {
+    pub(super) text: String,
+    /// Where its name stands, counted from one.
+    pub(super) line: usize,
+}
+
+/// Why a text is no settings file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct SyntaxError {
+    pub(super) line: usize,
+    pub(super) why: &'static str,
+}
+
+impl SettingsFile {
+    /// Reads `bytes`, which stand in the file `path`.
+    pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<SettingsFile, SyntaxError> {
+        let text = match str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let line = 1 + count_lines(&bytes[..error.valid_up_to()]);
+                return Err(SyntaxError { line, why: "is not valid UTF-8" });
+            }
+        };
+        if let Some(at) = text.find(['\0', '\u{feff}']) {
+            let line = 1 + count_lines(&bytes[..at]);
+            return Err(SyntaxError { line, why: "holds a NUL or a byte order mark, which no setting may" });
+        }
+        let mut file = SettingsFile { path: path.into(), ..SettingsFile::default() };
+        let mut reader = Reader { rest: text, line: 1 };
+        while let Some(assignment) = reader.next()? {
+            file.add(assignment);
+        }
+        Ok(file)
+    }
+
+    /// What stands behind `name`; nothing and white space count as not said.
+    pub(super) fn value(&self, name: &str) -> Option<&Value> {
+        self.values.get(name).filter(|value| !value.text.trim().is_empty())
+    }
+
+    /// Every name with the line that it stands on.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value.line))
+    }
+
+    /// `FILE:LINE`.
+    pub(super) fn place(&self, line: usize) -> String {
+        format!("{}:{line}", self.path.display())
+    }
+
+    fn add(&mut self, Assignment { name, line, value }: Assignment) {
+        let place = self.place(line);
+        let Some(text) = value else {
+            self.warnings.push(format!("{place}: there is no = on this line; it is ignored"));
+            return;
+        };
+        if let Some(earlier) = self.values.insert(name.clone(), Value { text, line }) {
+            self.warnings.push(format!("{place}: {name:?} replaces what line {} says", earlier.line));
+        }
+    }
+}
+
+impl std::fmt::Debug for Value {
+    /// Without the text, which may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Value({} bytes, line {})", self.text.len(), self.line)
+    }
+}
+
+/// One line, or several that belong together.
+struct Assignment {
+    name: String,
+    line: usize,
+    /// `None`: there was no `=`.
+    value: Option<String>,
+}
+
+/// What of the text is still to be read.
+struct Reader<'a> {
+    rest: &'a str,
+    line: usize,
+}
+
+impl Reader<'_> {
+    /// The next line that is neither empty nor a comment.
+    fn next(&mut self) -> Result<Option<Assignment>, SyntaxError> {
+        loop {
+            match self.take() {
+                None => return Ok(None),
+                Some(' ' | '\t' | '\r' | '\n') => {}
+                Some('#' | ';') => self.skip_line(),
+                Some(first) => {
+                    let line = self.line;
+                    let (name, has_value) = self.name(first);
+                    let value = if has_value { Some(self.value()?) } else { None };
+                    return Ok(Some(Assignment { name, line, value }));
+                }
+            }
+        }
+    }
+
+    /// A name that begins with `first`, and whether a value follows.
+    fn name(&mut self, first: char) -> (String, bool) {
+        let mut name = String::new();
+        let mut next = Some(first);
+        while let Some(character) = next {
+            match character {
+                '\n' | '\r' => break,
+                '=' => return (name.trim_end_matches(BLANKS).into(), true),
+                _ => name.push(character),
+            }
+            next = self.take();
+        }
+        (name, false)
+    }
+
+    /// A value: quoted parts with nothing but blanks between them, and then perhaps an unquoted one.
+    fn value(&mut self) -> Result<String, SyntaxError> {
+        let mut value = String::new();
+        loop {
+            match self.take() {
+                None | Some('\n' | '\r') => return Ok(value),
+                Some(' ' | '\t') => {}
+                Some('\'') => self.single_quoted(&mut value)?,
+                Some('"') => self.double_quoted(&mut value)?,
+                Some(first) => {
+                    self.unquoted(first, &mut value);
+                    return Ok(value);
+                }
+            }
+        }
+    }
+
+    /// Up to the end of the line, blanks at the end left out. A backslash keeps what follows it, and the
+    /// end of a line goes with it.
+    fn unquoted(&mut self, first: char, value: &mut String) {
+        let mut kept = value.len();
+        let mut next = Some(first);
+        while let Some(character) = next {
+            match character {
+                '\n' | '\r' => break,
+                '\\' => {
+                    value.extend(self.take_escaped().filter(|escaped| *escaped != '\n'));
+                    kept = value.len();
+                }
+                _ => {
+                    value.push(character);
+                    if !BLANKS.contains(&character) {
+                        kept = value.len();
+                    }
+                }
+            }
+            next = self.take();
+        }
+        value.truncate(kept);
+    }
+
+    /// Everything up to the next quote, as it stands there.
+    fn single_quoted(&mut self, value: &mut String) -> Result<(), SyntaxError> {
+        let line = self.line;
+        loop {
+            match self.take().ok_or(SyntaxError { line, why: OPEN_QUOTE })? {
+                '\'' => return Ok(()),
+                character => value.push(character),
+            }
+        }
+    }
+
+    /// Up to the next quote. A backslash keeps what would mean something, the end of a line goes with
+    /// it, and before anything else it is itself.
+    fn double_quoted(&mut self, value: &mut String) -> Result<(), SyntaxError> {
+        let line = self.line;
+        let open = || SyntaxError { line, why: OPEN_QUOTE };
+        loop {
+            match self.take().ok_or_else(open)? {
+                '"' => return Ok(()),
+                '\\' => match self.take_escaped().ok_or_else(open)? {
+                    '\n' => {}
+                    escaped @ ('"' | '\\' | '`' | '$') => value.push(escaped),
+                    other => value.extend(['\\', other]),
+                },
+                character => value.push(character),
+            }
+        }
+    }
+
+    fn skip_line(&mut self) {
+        while !matches!(self.take(), None | Some('\n' | '\r')) {}
+    }
+
+    fn take(&mut self) -> Option<char> {
+        let mut characters = self.rest.chars();
+        let next = characters.next()?;
+        self.rest = characters.as_str();
+        self.line += usize::from(next == '\n');
+        Some(next)
+    }
+
+    /// What follows a backslash; an end of line is one character, however it is written.
+    fn take_escaped(&mut self) -> Option<char> {
+        match self.take()? {
+            '\r' => {
+                if self.rest.starts_with('\n') {
+                    self.take();
+                }
+                Some('\n')
+            }
+            escaped => Some(escaped),
+        }
+    }
+}
+
+fn count_lines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+const BLANKS: [char; 2] = [' ', '\t'];
+const OPEN_QUOTE: &str = "opens a quote that nothing closes";
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

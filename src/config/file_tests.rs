@@ -1,0 +1,121 @@
+//! The syntax of settings files, as systemd.exec(5) describes it for EnvironmentFile=.
+
+use super::*;
+
+fn parse(text: &str) -> SettingsFile {
+    SettingsFile::parse(Path::new("/f"), text.as_bytes())
+        .unwrap_or_else(|error| panic!("{text:?}: {error:?}"))
+}
+
+fn error(text: &[u8]) -> (usize, &'static str) {
+    let SyntaxError { line, why } = SettingsFile::parse(Path::new("/f"), text).expect_err("no settings file");
+    (line, why)
+}
+
+#[test]
+fn a_value_is_what_systemd_makes_of_it() {
+    let cases = [
+        ("A=b", "b"),
+        ("A=b\n", "b"),
+        ("A=b\r\n", "b"),
+        ("  A = b  \n", "b"),
+        ("\tA\t=\tb\t\n", "b"),
+        ("A=one two  three", "one two  three"),
+        ("A=a=b=c", "a=b=c"),
+        ("A=b#c ;d", "b#c ;d"),
+        ("A=# no comment", "# no comment"),
+        // Unquoted: a backslash keeps what follows, quotes inside are themselves.
+        (r"A=a\ ", "a "),
+        (r"A=a\\b", r"a\b"),
+        (r"A=\'a", "'a"),
+        (r#"A=\"a b\""#, r#""a b""#),
+        (r"A=a\nb", "anb"),
+        (r#"A=it's "so""#, r#"it's "so""#),
+        (r"A=a\", "a"),
+        ("A=a\\\nb", "ab"),
+        ("A=a \\\n b \n", "a  b"),
+        ("A=a\\\r\nb", "ab"),
+        ("A=\\\nb", "b"),
+        ("A=a\\\n\nB=c", "a"),
+        // Single quotes: everything as it stands there, over lines too.
+        ("A='a b '", "a b "),
+        (r"A='a\nb\'", r"a\nb\"),
+        ("A='a\nb'", "a\nb"),
+        ("A='a\\\nb'", "a\\\nb"),
+        (r#"A='"'"#, "\""),
+        ("A='# x'", "# x"),
+        // Double quotes: the escapes of a shell, and no others.
+        (r#"A="a b ""#, "a b "),
+        (r#"A="\"\\\`\$""#, "\"\\`$"),
+        (r#"A="a\nb\'\ ""#, r"a\nb\'\ "),
+        ("A=\"a\nb\"", "a\nb"),
+        ("A=\"a\\\nb\"", "ab"),
+        ("A=\"a\\\r\nb\"", "ab"),
+        ("A=\"it's\"", "it's"),
+        ("A=\"$HOME\"", "$HOME"),
+        // Parts side by side; blanks between them go.
+        ("A='a'\"b\"", "ab"),
+        ("A='a' \"b\" ", "ab"),
+        ("A='a' b c ", "ab c"),
+        ("A=\"a\"'b'c'd'", "abc'd'"),
+        ("A=é𝄞", "é𝄞"),
+    ];
+    for (text, expected) in cases {
+        let file = parse(text);
+        let value = file.value("A").unwrap_or_else(|| panic!("{text:?}: {file:?}"));
+        assert_eq!((value.text.as_str(), value.line), (expected, 1), "{text:?}");
+    }
+}
+
+#[test]
+fn comments_and_empty_lines_say_nothing() {
+    let file = parse("# A=1\n; A=2\n  # A=3\n\n \t\r\n#\n;");
+    assert_eq!((file.names().count(), file.warnings.len()), (0, 0), "{file:?}");
+    // A comment is one line, whatever it ends with.
+    assert_eq!(parse("# c \\\nA=1").value("A").map(|value| value.line), Some(2));
+}
+
+#[test]
+fn an_empty_value_counts_as_not_said() {
+    for text in ["A=", "A= ", "A=''", "A=\"\"", "A=' '", "A"] {
+        assert_eq!(parse(text).value("A"), None, "{text:?}");
+    }
+}
+
+#[test]
+fn lines_are_counted_where_the_name_stands() {
+    let file = parse("\n# c\nA='x\ny\n'\nB=x\\\ny\r\nC=1\n\n  D = 4");
+    let lines: Vec<(&str, usize)> = file.names().collect();
+    assert_eq!(lines, [("A", 3), ("B", 6), ("C", 8), ("D", 10)]);
+}
+
+#[test]
+fn what_is_ignored_is_warned_of() {
+    let file = parse("A=1\nthis is no assignment\nA=2\n");
+    assert_eq!(
+        file.warnings,
+        ["/f:2: there is no = on this line; it is ignored", "/f:3: \"A\" replaces what line 1 says"]
+    );
+    assert_eq!(file.value("A").map(|value| value.text.as_str()), Some("2"), "the last one counts");
+}
+
+#[test]
+fn what_is_no_settings_file_is_an_error_at_its_line() {
+    let quote = "opens a quote that nothing closes";
+    assert_eq!(error(b"A=1\nB='x\ny\n"), (2, quote));
+    assert_eq!(error(b"\nA=\"x\\"), (2, quote));
+    assert_eq!(error(b"A=\"x\\\""), (1, quote));
+    assert_eq!(error(b"A=1\nB=\xff"), (2, "is not valid UTF-8"));
+    assert_eq!(error(b"A=1\n\nB=a\0").0, 3);
+    assert_eq!(error("\u{feff}A=1".as_bytes()).0, 1);
+}
+
+#[test]
+fn every_cut_of_a_file_is_read_or_refused_and_never_shows_a_value() {
+    let text = "A='a\\'\"b\\\"c\\\nd\" e\\ f \\\n g\r\n# c\n;\nB = \"$x\"y'z'\nC\n";
+    for (end, _) in text.char_indices() {
+        if let Ok(file) = SettingsFile::parse(Path::new("/f"), &text.as_bytes()[..end]) {
+            assert!(!format!("{file:?}").contains("$x"), "{file:?}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What each setting is and who said so: to be shown, and to be compared when settings are read again.
+//!
+//! Secrets are in here only to be compared; whatever is shown has them masked.
+
+use std::fmt::{self, Write};
+
+use super::setting::{Reload, Setting};
+use super::sources::Origin;
+use super::values::masked;
+use crate::model::Secret;
+
+/// Every setting with its value and its origin.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Report {
+    entries: Vec<Entry>,
+}
+
+/// A setting that is another one than before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The setting's flag without the dashes.
+    pub name: &'static str,
+    /// What it was.
+    pub before: String,
+    /// What it is to be.
+    pub after: String,
+    /// Who says so.
+    pub origin: String,
+    /// The running daemon goes on as before.
+    pub needs_restart: bool,
+}
+
+#[derive(Clone)]
+struct Entry {
+    setting: &'static Setting,
+    shown: String,
+    /// What was said, word for word, or what the setting is without.
+    said: Secret,
+    origin: Origin,
+}
+
+impl Report {
+    /// Notes what `setting` is.
+    pub(super) fn add(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
+        let shown = if origin.is_given() { masked(text) } else { setting.preset.shown() };
+        self.entries.push(Entry { setting, shown, said: Secret::new(text), origin });
+    }
+
+    /// What the setting `flag` is after all, and who says so.
+    pub(super) fn replace(&mut self, flag: &str, text: &str, origin: Origin) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.setting.flag == flag) {
+            *entry = Entry { shown: masked(text), said: Secret::new(text), origin, ..entry.clone() };
+        }
+    }
+
+    /// What the setting `flag`, of which nobody has said anything, is in fact.
+    pub(super) fn resolve(&mut self, flag: &str, text: String) {
+        let mut entries = self.entries.iter_mut();
+        if let Some(entry) = entries.find(|entry| entry.setting.flag == flag && !entry.origin.is_given()) {
+            entry.said = Secret::new(&text);
+            entry.shown = text;
+        }
+    }
+
+    /// Who has the say on the setting `flag`.
+    pub(super) fn origin(&self, flag: &str) -> Option<&Origin> {
+        self.entries.iter().find(|entry| entry.setting.flag == flag).map(|entry| &entry.origin)
+    }
+
+    /// What has changed for a daemon that has now read `self`, was made of `started`, and goes by `latest`
+    /// where a restart is not needed.
+    pub fn changes(&self, started: &Report, latest: &Report) -> Vec<Change> {
+        let changes = self.entries.iter().filter_map(|entry| {
+            let needs_restart = entry.setting.reload == Reload::Restart;
+            let base = if needs_restart { started } else { latest };
+            let before = base.entries.iter().find(|before| before.setting.flag == entry.setting.flag)?;
+            (before.said != entry.said).then(|| Change {
+                name: entry.setting.flag,
+                before: before.shown.clone(),
+                after: entry.shown.clone(),
+                origin: entry.origin.place().into(),
+                needs_restart,
+            })
+        });
+        changes.collect()
+    }
+}
+
+impl fmt::Display for Report {
+    /// A table with a line for each setting.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows = vec![["SETTING", "VALUE", "FROM"].map(String::from)];
+        rows.extend(self.entries.iter().filter(|entry| entry.setting.is_shown()).map(|entry| {
+            let name = format!("--{}", entry.setting.flag);
+            [name, one_line(&entry.shown), one_line(entry.origin.place())]
+        }));
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let (name_width, value_width) = (width(0), width(1).min(VALUE_WIDTH_MAX));
+        for [name, value, origin] in &rows {
+            writeln!(f, "{name:name_width$}  {value:value_width$}  {origin}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Change { name, before, after, origin, .. } = self;
+        write!(f, "--{name} is {} instead of {} ({origin})", one_line(after), one_line(before))?;
+        if self.needs_restart { f.write_str(" after a restart only") } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={:?} from {}", self.setting.flag, self.shown, self.origin.place())
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        let key = |entry: &Entry| (entry.setting.flag, entry.origin.clone());
+        key(self) == key(other) && self.said == other.said
+    }
+}
+
+/// `text` without what would break a line or play with a terminal.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            // Writing to a String never fails.
+            c if c.is_control() => drop(write!(line, "{}", c.escape_default())),
+            c => line.push(c),
+        }
+    }
+    line
+}
+
+/// Longer values push their origin to the right, and no others.
+const VALUE_WIDTH_MAX: usize = 40;

@@ -1,0 +1,199 @@
+//! Where settings come from: the command line before the environment, the environment before the settings
+//! file, the file before what the table has.
+//!
+//! Sources are kept to be read again: the arguments and variables stay as they were, files may have changed.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::arguments::{Arguments, Flag};
+use super::environment::{Environment, unknown_name};
+use super::file::SettingsFile;
+use super::setting::Setting;
+use super::settings::SETTINGS;
+use super::values::is_blank;
+use super::{ConfigError, LogFormat};
+
+/// Reads a whole file, or says why it can't be.
+pub type ReadFile = fn(&Path) -> io::Result<Vec<u8>>;
+
+/// A command line (without the program's name), an environment, and the means to read files.
+#[derive(Clone)]
+pub struct Sources {
+    pub(super) args: Vec<OsString>,
+    pub(super) variables: Vec<(OsString, OsString)>,
+    pub(super) read_file: ReadFile,
+}
+
+/// Sources that have been read, to look values up in.
+pub(crate) struct Given<'a> {
+    pub(super) arguments: &'a Arguments,
+    pub(super) environment: &'a Environment,
+    pub(super) file: Option<SettingsFile>,
+    pub(super) read_file: ReadFile,
+}
+
+/// Who has the say on a setting.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    Flag(&'static str),
+    Variable(String),
+    /// `FILE:LINE`, and the name that stands there.
+    File(String, String),
+    Preset(&'static str),
+}
+
+/// The texts given for one setting and who gave them.
+pub(super) struct Values {
+    pub(super) origin: Origin,
+    pub(super) texts: Vec<String>,
+}
+
+impl Sources {
+    /// Sources to be read, now and perhaps again.
+    pub fn new(
+        args: impl IntoIterator<Item = OsString>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        read_file: ReadFile,
+    ) -> Sources {
+        Sources { args: args.into_iter().collect(), variables: variables.into_iter().collect(), read_file }
+    }
+
+    /// The log format that is asked for, as far as that can be told where anything else may be wrong.
+    pub fn log_format(&self) -> LogFormat {
+        let from_file = || {
+            let path = PathBuf::from(self.raw("config")?);
+            let file = SettingsFile::parse(&path, &(self.read_file)(&path).ok()?).ok()?;
+            file.value("VMHERD_LOG_FORMAT").map(|value| value.text.clone())
+        };
+        match self.raw("log-format").or_else(from_file).as_deref() {
+            Some("json") => LogFormat::Json,
+            _ => LogFormat::Text,
+        }
+    }
+
+    /// What the command line or the environment have for `flag`, read without any care.
+    fn raw(&self, flag: &str) -> Option<String> {
+        let long = format!("--{flag}");
+        let joined = format!("{long}=");
+        let mut args = self.args.iter().map(|arg| arg.to_string_lossy());
+        while let Some(arg) = args.next() {
+            if arg == long.as_str() {
+                return args.next().map(String::from);
+            }
+            if let Some(value) = arg.strip_prefix(&joined) {
+                return Some(value.into());
+            }
+        }
+        let name = SETTINGS.iter().find(|setting| setting.flag == flag)?.environment()?;
+        let (_, value) = self.variables.iter().find(|(variable, _)| *variable == name.as_str())?;
+        value.to_str().filter(|value| !is_blank(value)).map(String::from)
+    }
+}
+
+impl<'a> Given<'a> {
+    /// Reads the settings file, if one is named.
+    pub(crate) fn read(
+        arguments: &'a Arguments,
+        environment: &'a Environment,
+        read_file: ReadFile,
+    ) -> Result<Given<'a>, ConfigError> {
+        let mut given = Given { arguments, environment, file: None, read_file };
+        let setting = SETTINGS.iter().find(|setting| setting.flag == CONFIG).expect("it is in the table");
+        let Values { origin, texts } = given.values(setting)?;
+        if let Some(path) = texts.first() {
+            let path = Path::new(path);
+            let failed =
+                |error| ConfigError::Value(format!("{origin}: can't read {}: {error}", path.display()));
+            let file = SettingsFile::parse(path, &read_file(path).map_err(failed)?);
+            given.file = Some(file.map_err(|error| {
+                ConfigError::Value(format!("{}:{}: this {}", path.display(), error.line, error.why))
+            })?);
+        }
+        Ok(given)
+    }
+
+    /// Every flag that says where settings come from.
+    pub(crate) fn flags() -> impl Iterator<Item = Flag> {
+        SETTINGS.iter().filter(|setting| setting.flag == CONFIG).map(Setting::as_flag)
+    }
+
+    /// What is given for `setting`, by the first who says anything.
+    pub(super) fn values(&self, setting: &'static Setting) -> Result<Values, ConfigError> {
+        if self.arguments.has(setting.flag) {
+            let mut texts: Vec<String> = self.arguments.values(setting.flag).map(String::from).collect();
+            if texts.is_empty() {
+                texts.push("yes".into());
+            }
+            return Ok(Values { origin: Origin::Flag(setting.flag), texts });
+        }
+        let Some(name) = setting.environment() else { return Ok(Values::preset(setting)) };
+        if let Some(text) = self.environment.text(&name)? {
+            return Ok(Values { texts: setting.split(text), origin: Origin::Variable(name) });
+        }
+        let in_file = self.file.as_ref().filter(|_| setting.may_stand_in_file());
+        if let Some((file, value)) = in_file.and_then(|file| Some((file, file.value(&name)?))) {
+            return Ok(Values {
+                texts: setting.split(&value.text),
+                origin: Origin::File(file.place(value.line), name),
+            });
+        }
+        Ok(Values::preset(setting))
+    }
+
+    /// A warning for each name that looks like a setting and is none, or is not where it could count.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.environment.unknown_settings();
+        let Some(file) = &self.file else { return warnings };
+        warnings.extend(file.warnings.iter().cloned());
+        for (name, line) in file.names() {
+            let known = SETTINGS.iter().find(|setting| setting.environment().as_deref() == Some(name));
+            let what = match known {
+                Some(setting) if setting.may_stand_in_file() => continue,
+                Some(_) => format!("{name:?} counts in the environment only"),
+                None => unknown_name(name),
+            };
+            warnings.push(format!("{}: {what}", file.place(line)));
+        }
+        warnings
+    }
+}
+
+impl Values {
+    fn preset(setting: &'static Setting) -> Values {
+        Values { origin: Origin::Preset(setting.flag), texts: setting.preset.text().into_iter().collect() }
+    }
+}
+
+impl Origin {
+    /// Whether somebody has said something.
+    pub(super) fn is_given(&self) -> bool {
+        !matches!(self, Origin::Preset(_))
+    }
+
+    /// As it is shown beside a setting's name.
+    pub(super) fn place(&self) -> &str {
+        match self {
+            Origin::Flag(_) => "flag",
+            Origin::Variable(_) => "environment",
+            Origin::File(place, _) => place,
+            Origin::Preset(_) => "default",
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    /// As an error begins.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Flag(flag) | Origin::Preset(flag) => write!(f, "--{flag}"),
+            Origin::Variable(name) => f.write_str(name),
+            Origin::File(place, name) => write!(f, "{place}: {name}"),
+        }
+    }
+}
+
+/// The flag that names the settings file.
+const CONFIG: &str = "config";

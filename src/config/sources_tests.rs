@@ -1,0 +1,304 @@
+//! Who has the say on a setting, what is said about mistakes in files, and what is shown of it all.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::values::masked;
+use super::*;
+
+thread_local! {
+    /// The files that there are for this thread's tests.
+    static FILES: RefCell<BTreeMap<PathBuf, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+fn read_fake(path: &Path) -> io::Result<Vec<u8>> {
+    FILES.with_borrow(|files| files.get(path).cloned()).ok_or(io::ErrorKind::NotFound.into())
+}
+
+fn file(path: &str, text: &str) {
+    FILES.with_borrow_mut(|files| files.insert(path.into(), text.into()));
+}
+
+fn sources(args: &[&str], environment: &[(&str, &str)]) -> Sources {
+    let mut variables: Vec<(OsString, OsString)> = vec![("HOME".into(), "/home/me".into())];
+    variables.extend(environment.iter().map(|(name, value)| (name.into(), value.into())));
+    Sources::new(args.iter().map(OsString::from), variables, read_fake)
+}
+
+fn settled(args: &[&str], environment: &[(&str, &str)]) -> Settled {
+    match sources(args, environment).parse() {
+        Ok(Parsed::Run(settled) | Parsed::Show(settled)) => *settled,
+        other => panic!("{args:?} with {environment:?} gave {other:?}"),
+    }
+}
+
+/// With the settings file `text`.
+fn settled_in(text: &str) -> Settled {
+    file("/f", text);
+    settled(&["--config", "/f"], &[])
+}
+
+fn refused(args: &[&str], environment: &[(&str, &str)]) -> String {
+    match sources(args, environment).parse() {
+        Err(error @ ConfigError::Value(_)) if error.exit_code() == 78 => error.to_string(),
+        other => panic!("{args:?} with {environment:?} gave {other:?}"),
+    }
+}
+
+/// The value and the origin that a report shows for `flag`.
+fn shown(report: &Report, flag: &str) -> (String, String) {
+    let text = report.to_string();
+    let name = format!("--{flag} ");
+    let line = text.lines().find(|line| line.starts_with(&name)).unwrap_or_else(|| panic!("{flag}: {text}"));
+    let rest = line[name.len()..].trim();
+    let (value, origin) = rest.rsplit_once("  ").unwrap_or_else(|| panic!("no origin: {line:?}"));
+    (value.trim().into(), origin.into())
+}
+
+#[test]
+fn a_flag_goes_before_the_environment_and_that_before_the_file() {
+    file("/f", "VMHERD_VMS_MAX=1\nVMHERD_AUTH_QUEUE=1\nVMHERD_READ_QUEUE=1\n");
+    let environment = [("VMHERD_VMS_MAX", "2"), ("VMHERD_AUTH_QUEUE", "2"), ("VMHERD_CONFIG", "/f")];
+    let Settled { config, report, warnings } = settled(&["--vms-max", "3"], &environment);
+    assert_eq!((config.vms_max, config.auth_queue, config.read_queue, config.write_queue), (3, 2, 1, 4096));
+    assert_eq!(shown(&report, "vms-max"), ("3".into(), "flag".into()));
+    assert_eq!(shown(&report, "auth-queue"), ("2".into(), "environment".into()));
+    assert_eq!(shown(&report, "read-queue"), ("1".into(), "/f:3".into()));
+    assert_eq!(shown(&report, "write-queue"), ("4096".into(), "default".into()));
+    assert_eq!(shown(&report, "config"), ("/f".into(), "environment".into()));
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn the_flag_goes_before_the_variable_that_names_the_file() {
+    file("/f", "VMHERD_VMS_MAX=1");
+    file("/g", "VMHERD_VMS_MAX=2");
+    assert_eq!(settled(&["--config=/g"], &[("VMHERD_CONFIG", "/f")]).config.vms_max, 2);
+}
+
+#[test]
+fn what_the_environment_sets_to_nothing_is_the_file_s() {
+    file("/f", "VMHERD_VMS_MAX=1\nVMHERD_AUTH_QUEUE=\n");
+    let config = settled(&["--config=/f"], &[("VMHERD_VMS_MAX", "")]).config;
+    assert_eq!((config.vms_max, config.auth_queue), (1, 256));
+}
+
+#[test]
+fn a_list_in_the_file_is_separated_by_white_space() {
+    let Settled { config, report, .. } = settled_in("VMHERD_LISTEN='tcp://127.0.0.1:1\n unix:/x'");
+    assert!(config.is_listen_given);
+    assert_eq!(config.listen.len(), 2);
+    assert_eq!(shown(&report, "listen"), ("tcp://127.0.0.1:1 unix:/x".into(), "/f:1".into()));
+    assert!(!settled_in("").config.is_listen_given);
+}
+
+#[test]
+fn a_bad_value_names_file_line_value_and_what_is_allowed() {
+    file("/etc/v.conf", "# c\nVMHERD_AUTH_QUEUE='many\n'\n");
+    assert_eq!(
+        refused(&["--config", "/etc/v.conf"], &[]),
+        "/etc/v.conf:2: VMHERD_AUTH_QUEUE: \"many\\n\" must be a whole number, 1 to 65536"
+    );
+    file("/f", "\nVMHERD_LISTEN=tcp://0.0.0.0:1");
+    assert!(
+        refused(&["--config=/f"], &[]).starts_with("/f:2: VMHERD_LISTEN: tcp://0.0.0.0:1 can be reached")
+    );
+    file("/f", "VMHERD_STORE=nosql://u:hunter2@h/d");
+    let error = refused(&["--config=/f"], &[]);
+    assert!(error.starts_with("/f:1: VMHERD_STORE: \"nosql://…\" is no store"), "{error}");
+    // What the environment has in its place is not looked at any more.
+    file("/f", "VMHERD_AUTH_QUEUE=many");
+    settled(&["--config=/f"], &[("VMHERD_AUTH_QUEUE", "7")]);
+}
+
+#[test]
+fn a_file_that_can_not_be_read_is_an_error() {
+    let error = refused(&["--config", "/nowhere"], &[]);
+    assert!(error.starts_with("--config: can't read /nowhere: "), "{error}");
+    assert!(refused(&[], &[("VMHERD_CONFIG", "/nowhere")]).starts_with("VMHERD_CONFIG: can't read"));
+    file("/f", "VMHERD_LOG=debug\nVMHERD_STORE='");
+    assert_eq!(refused(&["--config=/f"], &[]), "/f:2: this opens a quote that nothing closes");
+}
+
+#[test]
+fn names_that_mean_nothing_are_warned_of() {
+    let warnings = settled_in(
+        "VMHERD_LISTN=x\nPATH=/\n\nVMHERD_CHECK_CONFIG=yes\nVMHERD_CONFIG=/g\nVMHERD_LOG=info\nnothing\n",
+    )
+    .warnings;
+    assert_eq!(
+        warnings,
+        [
+            "/f:7: there is no = on this line; it is ignored",
+            "/f:2: \"PATH\" is no setting; see vmherd --help",
+            "/f:4: \"VMHERD_CHECK_CONFIG\" counts in the environment only",
+            "/f:5: \"VMHERD_CONFIG\" counts in the environment only",
+            "/f:1: \"VMHERD_LISTN\" is no setting; is VMHERD_LISTEN meant?",
+        ]
+    );
+}
+
+#[test]
+fn the_store_can_stand_in_a_file_of_its_own() {
+    file("/s", "memory:\r\nwhat follows does not matter: \u{1}");
+    let environment = [("VMHERD_STORE_FILE", "/s")];
+    let Settled { config, report, .. } = settled(&[], &environment);
+    assert_eq!(config.store, Location::Memory);
+    assert_eq!(shown(&report, "store"), ("memory:".into(), "/s:1".into()));
+    assert_eq!(shown(&report, "store-file"), ("/s".into(), "environment".into()));
+    assert_eq!(settled_in("VMHERD_STORE_FILE=/s").config.store, Location::Memory);
+
+    let error = refused(&["--store-file=/nowhere"], &[]);
+    assert!(error.starts_with("--store-file: can't read /nowhere: "), "{error}");
+    file("/s", "nosql://u:hunter2@h/d\n");
+    let error = refused(&["--store-file=/s"], &[]);
+    let is_good = error.starts_with("--store-file: the first line of /s is no store: ");
+    assert!(is_good && !error.contains("hunter2"), "{error}");
+    file("/s", "");
+    refused(&["--store-file=/s"], &[]);
+}
+
+#[test]
+fn two_stores_are_one_too_many_whoever_names_them() {
+    file("/s", "memory:");
+    assert_eq!(
+        refused(&["--store", "memory:"], &[("VMHERD_STORE_FILE", "/s")]),
+        "--store and VMHERD_STORE_FILE: only one of them may say where the store is"
+    );
+    file("/f", "VMHERD_STORE=memory:");
+    let error = refused(&["--config=/f", "--store-file=/s"], &[]);
+    assert!(error.starts_with("/f:1: VMHERD_STORE and --store-file: only one"), "{error}");
+}
+
+#[test]
+fn tools_of_the_host_read_the_same_files_and_only_what_they_need() {
+    file("/f", "VMHERD_STORE_FILE=/s\nVMHERD_STATE_DIR=/d\nVMHERD_LISTEN=nonsense\n");
+    file("/s", "memory:");
+    let flags: Vec<Flag> = StoreSettings::flags().collect();
+    let arguments = Arguments::read(["--config", "/f"].map(OsString::from), &flags).unwrap();
+    let environment = Environment::collect([]);
+    let given = Given::read(&arguments, &environment, read_fake).unwrap();
+    assert_eq!(StoreSettings::read(&given).unwrap().store, Location::Memory);
+    file("/s", "nonsense");
+    assert_eq!(StateDirSetting::read(&given).unwrap(), StateDirSetting("/d".into()));
+}
+
+#[test]
+fn every_setting_is_shown_with_its_value() {
+    let report = settled(&["--show-config", "--state-dir=/x y\n", "--listen=unix:/a"], &[]).report;
+    let text = report.to_string();
+    assert_eq!(text.lines().count(), 1 + SETTINGS.iter().filter(|setting| setting.is_shown()).count());
+    assert!(text.starts_with("SETTING ") && text.lines().next().is_some_and(|head| head.ends_with("FROM")));
+    assert_eq!(shown(&report, "state-dir"), ("/x y\\n".into(), "flag".into()));
+    assert_eq!(shown(&report, "idle-timeout").0, "1h, none once authenticated");
+    let report = settled(&[], &[]).report;
+    let state = "/home/me/.local/state/vmherd";
+    assert_eq!(shown(&report, "state-dir"), (state.into(), "default".into()));
+    assert_eq!(shown(&report, "store").0, default_store(Path::new(state)).to_string());
+    assert!(shown(&report, "auth-workers").0.parse::<usize>().is_ok());
+}
+
+#[test]
+fn passwords_are_masked() {
+    let cases = [
+        ("postgresql://u:hunter2@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:hun@ter2@h:5,i:6/d?x=y", "postgresql://u:***@h:5,i:6/d?x=y"),
+        ("postgresql://u:hun/te?r2@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("postgresql://h/d?user=u&password=hunter2&x=y", "postgresql://h/d?user=u&password=***&x=y"),
+        ("postgresql://h/d?PASSWORD=hunter2", "postgresql://h/d?PASSWORD=***"),
+        (
+            "postgresql://h/d?sslpassword=hunter2&password=hunter2",
+            "postgresql://h/d?sslpassword=***&password=***",
+        ),
+        ("postgresql://h/d?password=hunter2&user=a@b", "postgresql://h/d?password=***&user=a@b"),
+        ("postgresql:///d?user=u&password=hunter2@x", "postgresql:///d?user=u&password=***"),
+        (
+            "postgresql://u:hunter2@%2Fvar%2Frun/d?passfile=/p",
+            "postgresql://u:***@%2Fvar%2Frun/d?passfile=***",
+        ),
+        ("tcp://127.0.0.1:1?open=verb", "tcp://127.0.0.1:1?open=verb"),
+        ("tcp://[::1]:1 unix:/a:b", "tcp://[::1]:1 unix:/a:b"),
+        ("memory:", "memory:"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(masked(text), expected);
+    }
+}
+
+#[test]
+fn changes_tell_what_counts_at_once_and_what_waits() {
+    let started = settled_in("VMHERD_VMS_MAX=1\nVMHERD_STORE=memory:\n").report;
+    let second = settled_in("VMHERD_VMS_MAX=2\nVMHERD_AUTH_WORKERS=64\nVMHERD_STORE=memory:").report;
+    let texts = |report: &Report, latest: &Report| -> Vec<String> {
+        report.changes(&started, latest).iter().map(ToString::to_string).collect()
+    };
+    let workers = shown(&started, "auth-workers").0;
+    let waits = format!("--auth-workers is 64 instead of {workers} (/f:2) after a restart only");
+    assert_eq!(texts(&second, &started), ["--vms-max is 2 instead of 1 (/f:1)", &waits]);
+    assert_eq!(texts(&second, &second), [waits], "what waits is told each time, the rest once");
+    assert_eq!(texts(&started, &second), ["--vms-max is 1 instead of 2 (/f:1)"], "nothing waits any more");
+    assert!(started.changes(&started, &started).is_empty());
+}
+
+#[test]
+fn a_store_file_that_says_something_else_is_a_change_and_shows_no_password() {
+    file("/s", "memory:");
+    let before = settled(&["--store-file=/s"], &[]).report;
+    file("/s", "memory: ");
+    assert!(settled(&["--store-file=/s"], &[]).report.changes(&before, &before).is_empty());
+    let mut after = before.clone();
+    let origin = before.origin("store").unwrap().clone();
+    after.replace("store", "postgresql://u:hunter2@h/d", origin.clone());
+    let changes = after.changes(&before, &before);
+    assert!(changes[0].needs_restart && changes[0].after == "postgresql://u:***@h/d", "{changes:?}");
+    let mut other = after.clone();
+    other.replace("store", "postgresql://u:hunter3@h/d", origin);
+    assert_eq!(other.changes(&after, &after).len(), 1, "a password is a change, too");
+    assert!(!format!("{other:?} {other}").contains("hunter"), "{other:?}");
+}
+
+#[test]
+fn the_log_format_is_known_even_where_nothing_else_is() {
+    use LogFormat::{Json, Text};
+    file("/f", "VMHERD_LOG_FORMAT=json\nVMHERD_LISTEN=nonsense");
+    file("/broken", "VMHERD_LOG_FORMAT=json\nA='");
+    type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], LogFormat);
+    let cases: &[Case] = &[
+        (&["--nonsense", "--log-format", "json"], &[], Json),
+        (&["--log-format=json", "--log-format=json"], &[], Json),
+        (&["--log-format"], &[], Text),
+        (&["--log-format=xml"], &[], Text),
+        (&["stray"], &[("VMHERD_LOG_FORMAT", "json")], Json),
+        (&["--log-format=text"], &[("VMHERD_LOG_FORMAT", "json")], Text),
+        (&["--config", "/f"], &[], Json),
+        (&["--config=/f"], &[("VMHERD_LOG_FORMAT", "text")], Text),
+        (&[], &[("VMHERD_CONFIG", "/f")], Json),
+        (&["--config", "/broken"], &[], Text),
+        (&["--config", "/nowhere"], &[], Text),
+        (&[], &[], Text),
+    ];
+    for (args, environment, expected) in cases {
+        assert_eq!(sources(args, environment).log_format(), *expected, "{args:?} {environment:?}");
+    }
+}
+
+#[test]
+fn the_example_file_says_nothing_and_has_every_setting() {
+    let text = settings_as_file();
+    assert_eq!(settled_in(&text).config, settled(&[], &[]).config);
+    // With every comment sign taken away it says the defaults.
+    let lines = text
+        .lines()
+        .map(|line| line.strip_prefix("#VMHERD_").map_or(line.into(), |line| format!("VMHERD_{line}")));
+    let said = settled_in(&lines.collect::<Vec<_>>().join("\n"));
+    assert_eq!(said.config, Config { is_listen_given: true, ..settled(&[], &[]).config });
+    assert!(said.warnings.is_empty(), "{:?}", said.warnings);
+    for setting in SETTINGS.iter().filter(|setting| setting.may_stand_in_file()) {
+        let name = format!("\n#{}=", setting.environment().expect("it has a name"));
+        assert_eq!(text.matches(&name).count(), 1, "{name}");
+    }
+}

@@ -1,0 +1,74 @@
+//! What the tools of the host read of the daemon's settings: as much as they need, so that a mistake in
+//! the rest does not keep an operator out.
+
+use std::path::PathBuf;
+
+use super::draft::Draft;
+use super::setting::Setting;
+use super::settings::SETTINGS;
+use super::{Config, ConfigError, Flag, Given, default_store, state_dir};
+use crate::app::password::Cost;
+use crate::store::Location;
+
+/// What a tool on the host must know to work on the daemon's store.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct StoreSettings {
+    /// Where VMs are kept.
+    pub(crate) store: Location,
+    /// The state directory, where the store is the default one in it.
+    pub(crate) state_dir: Option<PathBuf>,
+    /// VMs that the store may hold.
+    pub(crate) vms_max: u64,
+    /// What a new password hash costs.
+    pub(crate) argon2: Cost,
+}
+
+/// Where the daemon's own socket is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct StateDirSetting(pub(crate) PathBuf);
+
+impl StoreSettings {
+    /// The flags of the table that count for the store.
+    pub(crate) const FLAGS: [&str; 7] =
+        ["store", "store-file", "state-dir", "vms-max", "argon2-memory", "argon2-passes", "argon2-lanes"];
+
+    /// The same as the command line knows them.
+    pub(crate) fn flags() -> impl Iterator<Item = Flag> {
+        StoreSettings::table().map(Setting::as_flag).chain(Given::flags())
+    }
+
+    /// Reads what counts for the store and leaves the other settings alone, wrong ones too.
+    pub(crate) fn read(given: &Given<'_>) -> Result<StoreSettings, ConfigError> {
+        let mut draft = Draft::read(StoreSettings::table(), given)?;
+        let (store, state_dir) = match draft.store.take() {
+            Some(store) => (store, None),
+            None => {
+                let directory = state_dir(&draft, given.environment)?;
+                (default_store(&directory), Some(directory))
+            }
+        };
+        let Config { vms_max, argon2, .. } = draft.config;
+        Ok(StoreSettings { store, state_dir, vms_max, argon2 })
+    }
+
+    pub(super) fn table() -> impl Iterator<Item = &'static Setting> {
+        SETTINGS.iter().filter(|setting| StoreSettings::FLAGS.contains(&setting.flag))
+    }
+}
+
+impl StateDirSetting {
+    /// The flags that count for it.
+    pub(crate) fn flags() -> impl Iterator<Item = Flag> {
+        StateDirSetting::table().map(Setting::as_flag).chain(Given::flags())
+    }
+
+    /// Reads it and leaves the other settings alone.
+    pub(crate) fn read(given: &Given<'_>) -> Result<StateDirSetting, ConfigError> {
+        let draft = Draft::read(StateDirSetting::table(), given)?;
+        Ok(StateDirSetting(state_dir(&draft, given.environment)?))
+    }
+
+    pub(super) fn table() -> impl Iterator<Item = &'static Setting> {
+        SETTINGS.iter().filter(|setting| setting.flag == "state-dir")
+    }
+}

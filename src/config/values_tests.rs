@@ -1,0 +1,176 @@
+//! The texts of single values: listeners, times, log filters, and slips of the pen.
+
+use std::time::Duration;
+
+use super::arguments::nearest;
+use super::tests::{run, run_in, tcp, value_error};
+use super::values::{duration, duration_text, is_log_filter};
+use super::*;
+
+#[test]
+fn listeners_read_as_they_are_written() {
+    let some = |names: &str| Opens {
+        action: names.contains('a'),
+        metrics: names.contains('m'),
+        convert: names.contains('c'),
+        verb: names.contains('v'),
+    };
+    let cases = [
+        ("tcp://127.0.0.1:8888", tcp("127.0.0.1:8888"), Opens::ALL),
+        ("tcp://127.9.9.9:0", tcp("127.9.9.9:0"), Opens::ALL),
+        ("tcp://localhost:80", tcp("127.0.0.1:80"), Opens::ALL),
+        ("tcp://[::1]:0", tcp("[::1]:0"), Opens::ALL),
+        ("tcp://[::ffff:127.0.0.1]:9", tcp("[::ffff:127.0.0.1]:9"), Opens::ALL),
+        ("tcp://127.0.0.1:1?open=", tcp("127.0.0.1:1"), Opens::NONE),
+        ("tcp://127.0.0.1:1?open=verb", tcp("127.0.0.1:1"), some("v")),
+        ("tcp://0.0.0.0:8888", tcp("0.0.0.0:8888"), Opens::NONE),
+        ("tcp://0.0.0.0:8888?open=metrics,convert", tcp("0.0.0.0:8888"), some("mc")),
+        ("tcp://[::]:1?open=action,metrics,convert,verb", tcp("[::]:1"), Opens::ALL),
+        ("unix:/run/x", ListenAddress::Unix("/run/x".into()), Opens::ALL),
+        ("unix:x y?open=action", ListenAddress::Unix("x y".into()), some("a")),
+    ];
+    for (text, address, opens) in cases {
+        let config = run(&["--allow-plaintext", "--listen", text]);
+        assert_eq!(config.listen, [Listen { address, opens }], "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_listener_is_refused() {
+    let bad = [
+        "",
+        "8888",
+        "127.0.0.1:8888",
+        "tcp:127.0.0.1:1",
+        "tcp://127.0.0.1",
+        "tcp://127.0.0.1:",
+        "tcp://:1",
+        "tcp://127.0.0.1:65536",
+        "tcp://127.0.0.1:-1",
+        "tcp://127.0.0.1:+1",
+        "tcp://localhost:+1",
+        "tcp://::1:1",
+        "tcp://example.org:1",
+        "tcp://localhost",
+        "tcp://127.0.0.1:1/",
+        "tcp://127.0.0.1:1?",
+        "http:127.0.0.1:1",
+        "tcp://127.0.0.1:1?open",
+        "tcp://127.0.0.1:1?open=all",
+        "tcp://127.0.0.1:1?open=verb,",
+        "unix:",
+        "tcp://127.0.0.1:1?open=verb&open=action",
+        " tcp://127.0.0.1:1",
+    ];
+    for text in bad {
+        let error = value_error(&["--listen", text], &[]);
+        assert!(error.starts_with(&format!("--listen: {text:?} ")) && error.contains("must"), "{error}");
+    }
+    let path_of = |bytes: usize| format!("unix:/{}", "p".repeat(bytes - 1));
+    run(&["--listen", &path_of(107)]);
+    value_error(&["--listen", &path_of(108)], &[]);
+    value_error(&["--listen", "unix:a\0b"], &[]);
+}
+
+#[test]
+fn listeners_beyond_this_host_need_to_be_allowed() {
+    for text in [
+        "tcp://0.0.0.0:7",
+        "tcp://[::]:7",
+        "tcp://192.168.1.1:7",
+        "tcp://[fe80::1]:7",
+        "tcp://[::ffff:8.8.8.8]:7",
+    ] {
+        let error = value_error(&["--listen", text], &[]);
+        for part in
+            ["--listen: tcp://", "--listen tcp://127.0.0.1:7", "--allow-plaintext", "VMHERD_ALLOW_PLAINTEXT"]
+        {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+    let error = value_error(&["--check-config"], &[("VMHERD_LISTEN", "tcp://0.0.0.0:7")]);
+    assert!(error.starts_with("VMHERD_LISTEN: tcp://0.0.0.0:7 "), "{error}");
+}
+
+#[test]
+fn listeners_are_not_repeated_and_not_too_many() {
+    let error = value_error(&["--listen=tcp://127.0.0.1:5", "--listen=tcp://localhost:5"], &[]);
+    assert_eq!(error, "--listen: tcp://127.0.0.1:5 stands there twice");
+    let error = value_error(&["--state-dir=/s", "--listen=unix:/s/vmherd.sock"], &[]);
+    assert!(error.contains("the daemon's own socket"), "{error}");
+    run(&["--listen=tcp://127.0.0.1:0", "--listen=tcp://127.0.0.1:0"]);
+    run_in(&[], &[("VMHERD_LISTEN", &"tcp://127.0.0.1:0 ".repeat(63))]);
+    value_error(&[], &[("VMHERD_LISTEN", &"tcp://127.0.0.1:0 ".repeat(64))]);
+}
+
+#[test]
+fn log_filters_are_what_env_logger_takes() {
+    for good in [
+        "info",
+        "OFF",
+        "warn,vmherd=debug",
+        "mio",
+        "vmherd::os=trace,",
+        "a-b_c=error/some text",
+        "",
+        " info , mio=warn ",
+    ] {
+        assert!(is_log_filter(good), "{good:?}");
+    }
+    for bad in
+        ["vmherd=loud", "a=b=c", "a/b/c", "=info", "inof", "debgu", "warning", "two words", "info;warn"]
+    {
+        assert!(!is_log_filter(bad), "{bad:?}");
+    }
+    let error = value_error(&["--log", "vmherd=loud"], &[]);
+    assert!(error.starts_with("--log: \"vmherd=loud\" must be off, error"), "{error}");
+}
+
+#[test]
+fn times_read_as_they_are_written() {
+    let cases = [
+        ("0", 0),
+        ("1", 1000),
+        ("250ms", 250),
+        ("1.5s", 1500),
+        ("0.1s", 100),
+        ("2m", 120_000),
+        ("1h", 3_600_000),
+        ("1.5d", 129_600_000),
+    ];
+    for (text, milliseconds) in cases {
+        assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        let time = Duration::from_millis(milliseconds);
+        assert_eq!(duration(&duration_text(time)), Some(time), "{text}");
+    }
+    for text in [
+        "",
+        "s",
+        "1 s",
+        "1S",
+        "1.2.3s",
+        ".5s",
+        "-1s",
+        "+1s",
+        "1e3s",
+        "inf",
+        "nan",
+        "1us",
+        "1h30m",
+        &"9".repeat(400),
+    ] {
+        assert_eq!(duration(text), None, "{text}");
+    }
+}
+
+#[test]
+fn the_nearest_word_is_a_slip_or_a_beginning() {
+    let words = ["listen", "log", "log-format", "auth-queue", "auth-workers"];
+    let near = |word| nearest(word, words.into_iter());
+    assert_eq!(near("lsiten"), Some("listen"));
+    assert_eq!(near("lgo"), Some("log"));
+    assert_eq!(near("log-for"), Some("log-format"));
+    assert_eq!(near("auth"), None, "two begin so");
+    assert_eq!(near("xyz"), None);
+    assert_eq!(near(&"x".repeat(1 << 20)), None);
+}

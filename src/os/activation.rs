@@ -1,0 +1,91 @@
+//! Sockets that a service manager has opened for us: what LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES say, as
+//! sd_listen_fds(3) has it. They outlive this process, so that no client is refused while it is restarted.
+
+use std::ffi::OsString;
+use std::io;
+use std::process;
+
+use crate::limits;
+use crate::server::Inherited;
+use crate::sys::inherited::take_inherited;
+
+/// Takes the sockets that were passed in; to be called before anything else is opened.
+pub fn inherited_sockets(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Vec<Inherited>> {
+    let Passed { count, names } = passed(variable)?;
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let sockets = take_inherited(count).map_err(|error| {
+        io::Error::other(format!("the {count} sockets of LISTEN_FDS can't be taken: {error}"))
+    })?;
+    Ok(sockets.into_iter().zip(names).map(|(socket, name)| Inherited { socket, name }).collect())
+}
+
+/// What is said of the descriptors from 3 on.
+#[derive(PartialEq, Eq, Debug)]
+struct Passed {
+    count: usize,
+    /// One for each.
+    names: Vec<String>,
+}
+
+fn passed(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Passed> {
+    let text = |name| variable(name).and_then(|value| value.into_string().ok());
+    // They may be meant for the process that started this one.
+    if text("LISTEN_PID").and_then(|pid| pid.parse().ok()) != Some(process::id()) {
+        return Ok(Passed { count: 0, names: Vec::new() });
+    }
+    let said = text("LISTEN_FDS").unwrap_or_default();
+    let count = said.parse().ok().filter(|count| *count <= limits::INHERITED_MAX).ok_or_else(|| {
+        io::Error::other(format!("LISTEN_FDS={said:?} must be a number up to {}", limits::INHERITED_MAX))
+    })?;
+    let all_names = text("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names: Vec<String> = all_names.split(':').take(count).map(String::from).collect();
+    names.resize(count, String::new());
+    for (at, name) in names.iter_mut().enumerate().filter(|(_, name)| name.is_empty()) {
+        *name = format!("descriptor {}", at + 3);
+    }
+    Ok(Passed { count, names })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed_in(pid: u32, count: &str, names: Option<&str>) -> io::Result<Passed> {
+        passed(|name| match name {
+            "LISTEN_PID" => Some(pid.to_string().into()),
+            "LISTEN_FDS" => Some(count.into()),
+            "LISTEN_FDNAMES" => names.map(OsString::from),
+            _ => None,
+        })
+    }
+
+    fn names(count: &str, names: Option<&str>) -> Vec<String> {
+        let passed = passed_in(process::id(), count, names).unwrap();
+        assert_eq!(passed.count, passed.names.len());
+        passed.names
+    }
+
+    #[test]
+    fn each_descriptor_has_a_name() {
+        assert_eq!(names("2", Some("public:inner")), ["public", "inner"]);
+        assert_eq!(names("2", Some("public")), ["public", "descriptor 4"]);
+        assert_eq!(names("1", Some(":x:y")), ["descriptor 3"]);
+        assert_eq!(names("1", None), ["descriptor 3"]);
+        assert!(names("0", Some("x")).is_empty());
+    }
+
+    #[test]
+    fn what_is_meant_for_another_process_is_left_alone() {
+        assert_eq!(passed_in(1, "2", None).unwrap().count, 0);
+        assert_eq!(passed(|_| None).unwrap().count, 0);
+    }
+
+    #[test]
+    fn nonsense_is_an_error() {
+        for count in ["", "x", "-1", "64", "99999999999999999999"] {
+            assert!(passed_in(process::id(), count, None).is_err(), "{count:?}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What a service manager is told: sd_notify's datagrams, by hand. They are a few words of text, and all
+//! that is needed is in the standard library.
+//!
+//! Where there is no service manager every call does nothing. Nothing here waits for longer than
+//! [`limits::NOTIFY_WAIT`], and a sign of life not at all.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process;
+use std::time::Duration;
+
+use crate::limits;
+use crate::sys::process::monotonic_time;
+
+/// The way to the service manager, if there is one.
+pub struct Notifier {
+    target: Option<Target>,
+}
+
+struct Target {
+    socket: UnixDatagram,
+    manager: SocketAddr,
+}
+
+impl Notifier {
+    /// The way that `variable` (of the environment) NOTIFY_SOCKET names.
+    pub fn new(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Notifier> {
+        let target = match variable("NOTIFY_SOCKET").filter(|name| !name.is_empty()) {
+            None => None,
+            Some(name) => {
+                let manager = match name.as_bytes() {
+                    [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+                    [b'/', ..] => SocketAddr::from_pathname(&name)?,
+                    _ => {
+                        return Err(io::Error::other(format!(
+                            "NOTIFY_SOCKET={name:?} is of an unknown kind"
+                        )));
+                    }
+                };
+                let socket = UnixDatagram::unbound()?;
+                socket.set_write_timeout(Some(limits::NOTIFY_WAIT))?;
+                Some(Target { socket, manager })
+            }
+        };
+        Ok(Notifier { target })
+    }
+
+    /// What goes on, for people.
+    pub fn status(&self, text: &str) {
+        self.send(&status_line(text));
+    }
+
+    /// The service serves, or does so again with settings that were read again.
+    pub fn ready(&self, status: &str) {
+        self.send(&format!("READY=1\n{}", status_line(status)));
+    }
+
+    /// The settings are being read again.
+    pub fn reloading(&self) {
+        // Both are needed: the manager tells by the time whether this answers its own request.
+        let now = monotonic_time().as_micros();
+        let status = status_line("reading the settings again");
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={now}\n{status}"));
+    }
+
+    /// The service is ending.
+    pub fn stopping(&self) {
+        let status = status_line("stopping: finishing what is in flight");
+        self.send(&format!("STOPPING=1\n{status}"));
+    }
+
+    /// Another way to the same manager that tells it, each time it is called, that all is well; never
+    /// waits. `None` where there is no manager.
+    pub fn watchdog(&self) -> io::Result<Option<impl FnMut() + Send + 'static>> {
+        let Some(target) = &self.target else { return Ok(None) };
+        let manager = target.manager.clone();
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        // One that is lost is followed by another in time.
+        Ok(Some(move || drop(socket.send_to_addr(b"WATCHDOG=1", &manager))))
+    }
+
+    fn send(&self, text: &str) {
+        let Some(Target { socket, manager }) = &self.target else { return };
+        loop {
+            match socket.send_to_addr(text.as_bytes(), manager) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    log::warn!("the service manager could not be told {:?}: {error}", first_word(text));
+                    return;
+                }
+                Ok(_) => return,
+            }
+        }
+    }
+}
+
+/// How often the service manager wants a sign of life: half as long as it waits for one.
+pub fn watchdog_interval(variable: impl Fn(&str) -> Option<OsString>) -> Option<Duration> {
+    let number = |name| variable(name)?.to_str()?.parse::<u64>().ok();
+    if variable("WATCHDOG_PID").is_some() && number("WATCHDOG_PID") != Some(process::id().into()) {
+        return None;
+    }
+    number("WATCHDOG_USEC").filter(|micros| *micros > 1).map(|micros| Duration::from_micros(micros / 2))
+}
+
+/// One line, whatever `text` contains.
+fn status_line(text: &str) -> String {
+    let mut line = String::from("STATUS=");
+    for character in text.chars() {
+        // Writing to a String never fails.
+        let _ = line.write_char(if character.is_control() { ' ' } else { character });
+    }
+    line
+}
+
+fn first_word(text: &str) -> &str {
+    text.split('\n').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::linux::net::SocketAddrExt;
+
+    fn received(socket: &UnixDatagram) -> String {
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut bytes = [0; 4096];
+        let length = socket.recv(&mut bytes).expect("a message");
+        String::from_utf8(bytes[..length].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn messages_reach_a_manager_with_an_abstract_name() {
+        let name = format!("vmherd-notify-{}", process::id());
+        let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let notifier = Notifier::new(|variable| {
+            (variable == "NOTIFY_SOCKET").then(|| OsString::from(format!("@{name}")))
+        });
+        let notifier = notifier.unwrap();
+        notifier.ready("one\ntwo\r\u{85}three");
+        assert_eq!(received(&manager), "READY=1\nSTATUS=one two  three");
+        let before = monotonic_time().as_micros();
+        notifier.reloading();
+        let message = received(&manager);
+        let lines: Vec<&str> = message.lines().collect();
+        let time: u128 = lines[1].strip_prefix("MONOTONIC_USEC=").unwrap().parse().unwrap();
+        assert!(lines[0] == "RELOADING=1" && (before..=before + 60_000_000).contains(&time), "{message}");
+        notifier.stopping();
+        assert!(received(&manager).starts_with("STOPPING=1\nSTATUS="));
+        let mut beat = notifier.watchdog().unwrap().expect("there is a manager");
+        beat();
+        assert_eq!(received(&manager), "WATCHDOG=1");
+        drop(manager);
+        beat();
+        notifier.status("nobody listens any more");
+    }
+
+    #[test]
+    fn without_a_manager_nothing_happens() {
+        let notifier = Notifier::new(|_| None).unwrap();
+        notifier.ready("x");
+        assert!(notifier.watchdog().unwrap().is_none());
+        assert!(Notifier::new(|_| Some("vsock:2:1".into())).is_err());
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_twice_as_often_as_it_asks() {
+        let interval = |pid: Option<u32>, micros: &str| {
+            watchdog_interval(|name| match name {
+                "WATCHDOG_PID" => pid.map(|pid| pid.to_string().into()),
+                "WATCHDOG_USEC" => Some(micros.into()),
+                _ => None,
+            })
+        };
+        let own = Some(process::id());
+        assert_eq!(interval(own, "30000000"), Some(Duration::from_secs(15)));
+        assert_eq!(interval(None, "2"), Some(Duration::from_micros(1)));
+        for (pid, micros) in [(Some(1), "30000000"), (own, "0"), (own, "1"), (own, ""), (own, "-5")] {
+            assert_eq!(interval(pid, micros), None, "{pid:?} {micros}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The daemon's life: settings become a server, the service manager is told of it, signals change it and end
+//! it.
+
+use std::env;
+use std::io;
+use std::mem;
+use std::process::{self, ExitCode};
+
+use log::{error, info, warn};
+
+use super::activation::inherited_sockets;
+use super::logging::{self, LineStyle, Logging};
+use super::notify::{Notifier, watchdog_interval};
+use super::signals::{self, Actions, End};
+use crate::config::{Change, Config, Parsed, Report, Settled, Sources};
+use crate::limits;
+use crate::server::{Inherited, Running, Server};
+use crate::sys::process::raise_descriptor_limit;
+use crate::sys::signals::{Signal, Signals};
+
+/// Serves until a signal or a failure ends it. `sources` are what `settled` was read from.
+pub fn serve(sources: &Sources, settled: Settled, style: LineStyle) -> io::Result<ExitCode> {
+    // Before anything is opened that could be taken for one of them.
+    let inherited = inherited_sockets(|name| env::var_os(name))?;
+    // Before the first thread, the log's, so that no thread dies of a signal.
+    let mut signals = Signals::block(&Signal::ALL)?;
+    let log = logging::start(&settled.config.log, style)?;
+    let end = run(sources, settled, inherited, &mut signals, &log).inspect_err(|error| error!("{error}"))?;
+    log.flush();
+    match end {
+        End::Ended => Ok(ExitCode::SUCCESS),
+        // Nothing that still runs is waited for.
+        End::Killed(signal) => process::exit(128 + signal.number()),
+        End::Overdue => process::exit(1),
+    }
+}
+
+fn run(
+    sources: &Sources,
+    settled: Settled,
+    inherited: Vec<Inherited>,
+    signals: &mut Signals,
+    log: &Logging,
+) -> io::Result<End> {
+    let Settled { mut config, report, warnings } = settled;
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+    let notifier = Notifier::new(|name| env::var_os(name))?;
+    fit_connections(&mut config);
+    notifier.status(&format!("opening the store {}", config.store));
+    let mut server = Server::bind_with(&config, inherited).map_err(io::Error::other)?;
+    if let Some(interval) = watchdog_interval(|name| env::var_os(name))
+        && let Some(beat) = notifier.watchdog()?
+    {
+        server.set_heartbeat(interval, beat);
+    }
+    let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
+    let running = server.start()?;
+    info!("vmherd {} with the store {}", env!("CARGO_PKG_VERSION"), config.store);
+    addresses.iter().for_each(|address| info!("listening on {address}"));
+    let status = format!("listening on {}, store {}", addresses.join(", "), config.store);
+    notifier.ready(&status);
+    let started = report.clone();
+    let mut service = Service { running, log, notifier, sources, started, latest: report, status };
+    let ended = service.running.ended().try_clone_to_owned()?;
+    let end = signals::wait(signals, std::os::fd::AsFd::as_fd(&ended), &mut service)?;
+    match end {
+        End::Ended => {
+            service.running.join()?;
+            info!("stopped");
+        }
+        // Dropping it might wait for what is not to be waited for.
+        End::Killed(_) | End::Overdue => mem::forget(service.running),
+    }
+    Ok(end)
+}
+
+/// The server that runs, and what signals work with.
+struct Service<'a> {
+    running: Running,
+    log: &'a Logging,
+    notifier: Notifier,
+    sources: &'a Sources,
+    /// The settings that the server was made of.
+    started: Report,
+    /// Those that were read last.
+    latest: Report,
+    /// What the service manager is shown while nothing else goes on.
+    status: String,
+}
+
+impl Actions for Service<'_> {
+    fn stop(&mut self, signal: Signal) {
+        info!("{signal}: stopping, within {} s; a second signal stops at once", limits::STOP_GRACE.as_secs());
+        self.notifier.stopping();
+        self.running.stop(limits::STOP_GRACE);
+    }
+
+    fn reload(&mut self) {
+        self.notifier.reloading();
+        match self.read_settings_again() {
+            Ok(()) => self.notifier.ready(&self.status),
+            Err(why) => {
+                error!("the settings stay as they were: {why}");
+                self.notifier.ready(&format!("{}; other settings were refused, see the log", self.status));
+            }
+        }
+    }
+
+    fn log_statistics(&mut self) {
+        self.running.log_statistics();
+    }
+}
+
+impl Service<'_> {
+    /// Reads the settings again and takes them; all or, where anything is wrong with them, none.
+    fn read_settings_again(&mut self) -> Result<(), String> {
+        let Settled { mut config, report, warnings } = match self.sources.parse() {
+            Ok(Parsed::Run(settled)) => *settled,
+            Ok(_) => return Err("they are not those of a daemon any more".into()),
+            Err(error) => return Err(error.to_string()),
+        };
+        fit_connections(&mut config);
+        let filter = config.log.clone();
+        if !self.running.reload(config) {
+            return Err("the server did not take them in time".into());
+        }
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+        let changes = report.changes(&self.started, &self.latest);
+        for change in &changes {
+            match change {
+                Change { needs_restart: true, .. } => warn!("{change}"),
+                _ => info!("{change}"),
+            }
+        }
+        self.log.set_filter(&filter);
+        self.latest = report;
+        match changes.iter().filter(|change| !change.needs_restart).count() {
+            0 => info!("the settings were read again: nothing has changed"),
+            count => info!("the settings were read again: {count} changed"),
+        }
+        Ok(())
+    }
+}
+
+/// Lets no more connections in than there are descriptors for.
+fn fit_connections(config: &mut Config) {
+    let descriptors = match raise_descriptor_limit() {
+        Ok(descriptors) => descriptors,
+        Err(error) => return warn!("can't raise the limit of open files: {error}"),
+    };
+    let fitting = config.connections_that_fit(descriptors);
+    if fitting < config.connections_max {
+        warn!(
+            "at most {fitting} connections instead of {}: this process may have {descriptors} files open \
+             (ulimit -n, LimitNOFILE=)",
+            config.connections_max
+        );
+        config.connections_max = fitting;
+    }
+}

@@ -1,0 +1,264 @@
+//! `vmherd stats`: what the daemon of this host has counted, asked over its own socket.
+
+use std::ffi::OsString;
+use std::fmt::{self, Write as _};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+
+use super::settings_file::read_settings_file;
+use crate::config::{
+    self, Arguments, ConfigError, Environment, Flag, Given, SOCKET_NAME, StateDirSetting, Takes,
+};
+use crate::limits;
+
+/// Runs `vmherd stats` with the arguments behind those two words.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let shown = show(args, &Environment::collect(environment));
+    match shown.and_then(|text| io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody is left to be told that standard error is closed.
+            let _ = writeln!(io::stderr(), "vmherd stats: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// Why there is nothing to show.
+#[derive(Debug)]
+enum Failure {
+    Config(ConfigError),
+    /// Nobody serves on the socket.
+    NoDaemon(PathBuf),
+    /// The socket is another user's.
+    NotAllowed(PathBuf),
+    /// The daemon did not answer, or not well.
+    Answer(PathBuf, String),
+    Output(io::Error),
+}
+
+/// The counters in the order in which the daemon tells them.
+struct Counters(Vec<(String, u64)>);
+
+/// A reply of the daemon, as much of it as matters.
+struct Reply {
+    message: Option<String>,
+    counters: Option<Counters>,
+}
+
+fn show(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<String, Failure> {
+    let flags: Vec<Flag> = StateDirSetting::flags().chain(FLAGS).collect();
+    let arguments = Arguments::read(args, &flags)?;
+    if arguments.has("help") {
+        return Ok(help());
+    }
+    if let Some(stray) = arguments.strays.first() {
+        let text = format!("unexpected argument {stray:?}; see vmherd stats --help");
+        return Err(ConfigError::Usage(text).into());
+    }
+    let given = Given::read(&arguments, environment, read_settings_file)?;
+    let StateDirSetting(state_dir) = StateDirSetting::read(&given)?;
+    let socket = state_dir.join(SOCKET_NAME);
+    let line = ask(&socket)?;
+    let wrong = |why: String| Failure::Answer(socket.clone(), why);
+    let reply: Reply =
+        serde_json::from_str(&line).map_err(|error| wrong(format!("it is no reply: {error}")))?;
+    match reply {
+        Reply { message: None, counters: Some(counters) } if arguments.has("json") => Ok(counters.to_json()),
+        Reply { message: None, counters: Some(counters) } => Ok(counters.to_table()),
+        Reply { message, .. } => Err(wrong(message.unwrap_or_else(|| "it has no counters".into()))),
+    }
+}
+
+/// Sends the request; the line that comes back.
+fn ask(socket: &PathBuf) -> Result<String, Failure> {
+    let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Failure::NoDaemon(socket.clone()),
+        io::ErrorKind::PermissionDenied => Failure::NotAllowed(socket.clone()),
+        _ => Failure::Answer(socket.clone(), error.to_string()),
+    })?;
+    let wait = Some(limits::STATS_WAIT);
+    let mut line = String::new();
+    let asked = stream
+        .set_read_timeout(wait)
+        .and_then(|()| stream.set_write_timeout(wait))
+        .and_then(|()| stream.write_all(REQUEST))
+        .and_then(|()| BufReader::new(stream.take(limits::STATS_BYTES_MAX)).read_line(&mut line));
+    match asked {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let seconds = limits::STATS_WAIT.as_secs();
+            Err(Failure::Answer(socket.clone(), format!("nothing came for {seconds} s")))
+        }
+        Err(error) => Err(Failure::Answer(socket.clone(), error.to_string())),
+        Ok(_) if !line.ends_with('\n') => Err(Failure::Answer(socket.clone(), "it broke off".into())),
+        Ok(_) => Ok(line),
+    }
+}
+
+impl Counters {
+    fn to_table(&self) -> String {
+        let name_width = self.0.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let value_width = self.0.iter().map(|(_, value)| value.to_string().len()).max().unwrap_or(0);
+        let mut text = String::new();
+        for (name, value) in &self.0 {
+            // Writing to a String never fails.
+            let _ = writeln!(text, "{name:name_width$}  {value:>value_width$}");
+        }
+        text
+    }
+
+    fn to_json(&self) -> String {
+        let members: Vec<String> = self
+            .0
+            .iter()
+            .map(|(name, value)| format!("{}:{value}", serde_json::Value::from(&**name)))
+            .collect();
+        format!("{{{}}}\n", members.join(","))
+    }
+}
+
+impl<'de> Deserialize<'de> for Counters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Counters, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Counters;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of numbers")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Counters, A::Error> {
+                let mut counters = Vec::new();
+                while let Some(counter) = map.next_entry()? {
+                    counters.push(counter);
+                }
+                Ok(Counters(counters))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+impl<'de> Deserialize<'de> for Reply {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Reply, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Reply;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Reply, A::Error> {
+                let mut reply = Reply { message: None, counters: None };
+                while let Some(name) = map.next_key::<String>()? {
+                    match name.as_str() {
+                        "message" => reply.message = map.next_value()?,
+                        "data" => reply.counters = Some(map.next_value()?),
+                        _ => drop(map.next_value::<serde::de::IgnoredAny>()?),
+                    }
+                }
+                Ok(reply)
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+impl Failure {
+    /// 69 and 77 are `EX_UNAVAILABLE` and `EX_NOPERM` of sysexits.h.
+    fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Config(error) => error.exit_code(),
+            Failure::NoDaemon(_) => 69,
+            Failure::NotAllowed(_) => 77,
+            Failure::Answer(..) | Failure::Output(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Config(error) => error.fmt(f),
+            Failure::NoDaemon(socket) => write!(
+                f,
+                "no daemon answers on {}; start one, or name the state directory of the one that runs with \
+                 --state-dir (a system's is /var/lib/vmherd)",
+                socket.display()
+            ),
+            Failure::NotAllowed(socket) => {
+                write!(f, "{} is for root and the daemon's own user only", socket.display())
+            }
+            Failure::Answer(socket, why) => write!(f, "no good answer on {}: {why}", socket.display()),
+            Failure::Output(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::Config(error)
+    }
+}
+
+fn help() -> String {
+    let mut text = String::from(HELP);
+    config::push_state_dir_setting(&mut text);
+    text
+}
+
+const REQUEST: &[u8] = b"{\"command\": \"stats\", \"data\": {}}\n";
+
+const FLAGS: [Flag; 2] = [
+    Flag { name: "json", takes: Takes::Nothing, is_repeatable: false },
+    Flag { name: "help", takes: Takes::Nothing, is_repeatable: true },
+];
+
+const HELP: &str = "\
+Shows what the daemon of this host has counted since it was started. For root
+and the user that runs it.
+
+  vmherd stats
+  vmherd stats --json | python3 -m json.tool
+  vmherd stats --state-dir /var/lib/vmherd         the daemon of a system
+
+Exit code 69: no daemon answers; 77: not yours to ask; 1: other failures.
+
+  --json                       one JSON object instead of a table
+  --help                       this text
+
+The daemon's settings that count here too, as VMHERD_STATE_DIR or in --config:
+
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPLY: &str = "{\"status\":\"success\",\"message\":null,\"data\":{\"b\":1,\"a\":200}}\n";
+
+    #[test]
+    fn counters_keep_their_order_in_a_table_and_as_json() {
+        let reply: Reply = serde_json::from_str(REPLY).unwrap();
+        let counters = reply.counters.unwrap();
+        assert_eq!(counters.to_table(), "b    1\na  200\n");
+        assert_eq!(counters.to_json(), "{\"b\":1,\"a\":200}\n");
+    }
+
+    #[test]
+    fn what_is_no_reply_is_an_error() {
+        for bad in ["", "[]", "{\"data\":{\"a\":-1}}", "{\"data\":{\"a\":\"x\"}}", "{\"data\":7}"] {
+            assert!(serde_json::from_str::<Reply>(bad).is_err(), "{bad}");
+        }
+        let refusal = "{\"status\":\"error\",\"message\":\"Unknown command\",\"data\":{}}";
+        assert_eq!(
+            serde_json::from_str::<Reply>(refusal).unwrap().message.as_deref(),
+            Some("Unknown command")
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! A sign of life for whoever watches the process, given by the loop itself: it stops where the loop does
+//! not turn, and where a lane has had jobs waiting and finished none for longer than they may take.
+
+use std::time::Duration;
+
+use super::calls::lane_deadline;
+use crate::app::task::Lane;
+use crate::clock::Instant;
+use crate::worker::Jobs;
+
+/// The sign, and what was seen of the lanes.
+pub(super) struct Heartbeat {
+    interval: Duration,
+    beat: Box<dyn FnMut() + Send>,
+    lanes: [LaneSeen; Lane::ALL.len()],
+}
+
+/// How far a lane has come.
+#[derive(Clone, Copy)]
+struct LaneSeen {
+    done: u64,
+    /// When jobs were first seen to wait without one having ended since.
+    waiting: Option<Instant>,
+    is_stuck: bool,
+}
+
+impl Heartbeat {
+    pub(super) fn new(interval: Duration, beat: Box<dyn FnMut() + Send>) -> Heartbeat {
+        let lanes = Lane::ALL.map(|_| LaneSeen { done: 0, waiting: None, is_stuck: false });
+        Heartbeat { interval, beat, lanes }
+    }
+
+    /// Gives the sign, if all is well; when to do so again.
+    pub(super) fn beat(&mut self, jobs: &impl Jobs, now: Instant) -> Instant {
+        for (lane, seen) in Lane::ALL.into_iter().zip(&mut self.lanes) {
+            seen.look(lane, jobs, now);
+        }
+        if !self.lanes.iter().any(|seen| seen.is_stuck) {
+            (self.beat)();
+        }
+        now + self.interval
+    }
+}
+
+impl LaneSeen {
+    fn look(&mut self, lane: Lane, jobs: &impl Jobs, now: Instant) {
+        let progress = jobs.progress(lane);
+        if progress.queued == 0 || progress.done != self.done {
+            self.done = progress.done;
+            self.waiting = None;
+        }
+        if progress.queued > 0 {
+            self.waiting.get_or_insert(now);
+        }
+        let time = self.waiting.map_or(Duration::ZERO, |since| now - since);
+        let was_stuck = self.is_stuck;
+        self.is_stuck = time > lane_deadline(lane);
+        match (was_stuck, self.is_stuck) {
+            (false, true) => {
+                let queued = progress.queued;
+                log::error!(
+                    "the {lane:?} lane is stuck: {queued} jobs wait, and none has ended for {time:?}"
+                );
+            }
+            (true, false) => log::warn!("the {lane:?} lane gets on again"),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits;
+    use crate::worker::{Completion, Full, Job, LaneProgress, RunId};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Lanes of which only the one for writes has anything to do.
+    struct Writes(LaneProgress);
+
+    impl Jobs for Writes {
+        fn try_submit(&mut self, _job: Job) -> Result<(), Full> {
+            Err(Full)
+        }
+        fn drain(&mut self, _completions: &mut Vec<Completion>) {}
+        fn replace_worker(&mut self, _lane: Lane, _run: RunId) {}
+        fn progress(&self, lane: Lane) -> LaneProgress {
+            if lane == Lane::Write { self.0 } else { LaneProgress::default() }
+        }
+        fn statistics(&self) -> Vec<(&'static str, u64)> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn beats_while_lanes_get_on_or_rest_and_not_while_one_is_stuck() {
+        let beats = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&beats);
+        let beat = Box::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        let second = Duration::from_secs(1);
+        let mut now = Instant::ORIGIN;
+        let mut heartbeat = Heartbeat::new(second, beat);
+        // Queued, done, and whether a beat is to come; a second apart.
+        let steps = [
+            (0, 0, true),
+            (5, 0, true),
+            (5, 0, true),
+            (5, 0, true),
+            (5, 0, false),
+            (5, 0, false),
+            (5, 1, true),
+            (5, 2, true),
+            (5, 2, true),
+            (5, 2, true),
+            (5, 2, false),
+            (0, 2, true),
+            (0, 2, true),
+        ];
+        assert_eq!(limits::WRITE_DEADLINE, second * 5 / 2, "the steps are made for it");
+        let mut expected = 0;
+        for (step, (queued, done, is_well)) in steps.into_iter().enumerate() {
+            now = now + second;
+            let next = heartbeat.beat(&Writes(LaneProgress { queued, done }), now);
+            expected += u32::from(is_well);
+            assert_eq!(beats.load(Ordering::Relaxed), expected, "step {step}");
+            assert_eq!(next, now + second);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What an error of the database means for the work that met it: may it be tried again, and is anything
+//! known to have been done?
+
+use std::error::Error as _;
+
+use postgres::error::{DbError, Severity};
+
+use super::super::StoreError;
+
+/// Why work on a connection came to nothing. Everywhere but in `Unknown` nothing was done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Failure {
+    /// It lost against another transaction; the same again may work.
+    Conflict(String),
+    /// The connection is of no use any more: it ended, its server is going down or takes no writes.
+    Lost(String),
+    /// Somebody holds a lock for too long.
+    Locked,
+    /// The database could not: it took too long, has no room, lets us not. Others would fail as well.
+    Failed(String),
+    /// The database does not take what was to be written; other writes are another matter.
+    Rejected(String),
+    /// The commit was sent and not answered.
+    Unknown(String),
+}
+
+impl Failure {
+    /// The failure of a statement that commits nothing.
+    pub(super) fn of_statement(error: &postgres::Error) -> Failure {
+        let why = describe(error);
+        let Some(database) = error.as_db_error() else {
+            // An end, an I/O error, or an answer that is no answer: nothing more can be said on it.
+            return Failure::Lost(why);
+        };
+        match database.code().code() {
+            "40001" | "40P01" => Failure::Conflict(why),
+            "55P03" => Failure::Locked,
+            // A standby; a transaction that we do not know to have failed; statements that we think are
+            // prepared and are not, or not for these tables any more: a new connection has none of these.
+            "25006" | "25P02" | "26000" | "0A000" => Failure::Lost(why),
+            code if code.starts_with("08") || code.starts_with("57P") => Failure::Lost(why),
+            _ if ends_connection(database) => Failure::Lost(why),
+            code if code.starts_with("22") || code.starts_with("23") => Failure::Rejected(why),
+            _ => Failure::Failed(why),
+        }
+    }
+
+    /// The failure of a commit that was sent. An error that leaves the connection open is PostgreSQL's
+    /// word that it rolled back; whatever else happens leaves open what was done.
+    pub(super) fn of_commit(error: &postgres::Error) -> Failure {
+        match error.as_db_error() {
+            Some(database) if !ends_connection(database) => match Failure::of_statement(error) {
+                Failure::Lost(why) => Failure::Unknown(why),
+                failure => failure,
+            },
+            _ => Failure::Unknown(describe(error)),
+        }
+    }
+
+    /// Whether the connection can be used again, once the transaction is rolled back.
+    pub(super) fn leaves_connection(&self) -> bool {
+        !matches!(self, Failure::Lost(_) | Failure::Unknown(_))
+    }
+
+    /// What it means to whoever asked, when it is not tried again.
+    pub(super) fn into_store_error(self) -> StoreError {
+        match self {
+            Failure::Conflict(_) | Failure::Locked => StoreError::Busy,
+            Failure::Lost(why) | Failure::Failed(why) | Failure::Rejected(why) => {
+                StoreError::Unavailable(why)
+            }
+            Failure::Unknown(why) => StoreError::OutcomeUnknown(why),
+        }
+    }
+}
+
+impl From<postgres::Error> for Failure {
+    fn from(error: postgres::Error) -> Failure {
+        Failure::of_statement(&error)
+    }
+}
+
+fn ends_connection(error: &DbError) -> bool {
+    // Servers before 9.6 say their severity in their own language only.
+    error.parsed_severity() != Some(Severity::Error)
+}
+
+/// An error for the log. Never its detail, which may repeat a whole row, password hash included.
+pub(super) fn describe(error: &postgres::Error) -> String {
+    if let Some(database) = error.as_db_error() {
+        return format!("{} (SQLSTATE {})", database.message(), database.code().code());
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,204 @@
+//! The store in a PostgreSQL database, on this host or another.
+//!
+//! This file makes connections and decides what is tried again; [`writes`] and [`reads`] use them. A
+//! connection that was lost is replaced when it is next needed. SQL is constant text with parameters: no
+//! triggers, no stored procedures. The same database may be open in other daemons.
+//!
+//! Invariants: a write whose commit was sent is never tried again; whatever else the database says of a
+//! transaction, nothing of it was done.
+
+mod address;
+mod failure;
+mod migrate;
+mod reads;
+mod session;
+mod values;
+mod writes;
+
+use std::sync::Arc;
+
+use super::{Store, StoreError, StoreFactory, VmPage, Write};
+use crate::clock::UnixSeconds;
+use crate::ids::{DiskId, VmId};
+use crate::limits;
+use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
+use failure::Failure;
+use session::{Connector, Retries, Session};
+use writes::{Locked, Outcome};
+
+pub use address::Address;
+
+/// Makes connections to one database.
+pub(super) struct PostgresFactory {
+    connector: Arc<Connector>,
+}
+
+/// One connection, as long as it lasts, and the next.
+struct PostgresStore {
+    connector: Arc<Connector>,
+    /// None: it was lost. Taken out while it is worked with, so that a panic leaves none in the middle of
+    /// something.
+    session: Option<Session>,
+}
+
+impl PostgresFactory {
+    /// Opens the database at `address`, brought up to date if necessary.
+    pub(super) fn open(address: &Address) -> Result<PostgresFactory, StoreError> {
+        let connector = Connector::new(address.config());
+        let mut session = connector.connect().map_err(Failure::into_store_error)?;
+        migrate::migrate(&mut session)?;
+        Ok(PostgresFactory { connector: Arc::new(connector) })
+    }
+}
+
+impl StoreFactory for PostgresFactory {
+    fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
+        let session = self.connector.connect().map_err(Failure::into_store_error)?;
+        Ok(Box::new(PostgresStore { connector: Arc::clone(&self.connector), session: Some(session) }))
+    }
+
+    fn writers_max(&self) -> usize {
+        limits::POSTGRES_WRITERS
+    }
+}
+
+impl Store for PostgresStore {
+    fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; writes.len()];
+        let mut retries = Retries::new();
+        // A lock that somebody holds costs those who need it their time, and nobody else.
+        if writes.len() > 1 {
+            self.write_open(writes, Locked::SetAside, &mut outcomes, &mut retries);
+        }
+        self.write_open(writes, Locked::Wait, &mut outcomes, &mut retries);
+        let missing = || Err(StoreError::Unavailable("a write was left out".to_owned()));
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+    }
+
+    fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
+        self.read(|session| reads::credentials(session, name))
+    }
+
+    fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
+        self.read(|session| reads::token_owner(session, token, now))
+    }
+
+    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
+        self.read(|session| reads::is_current(session, login))
+    }
+
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+        self.read(|session| reads::vms_after(session, after, rows_max))
+    }
+
+    fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
+        self.read(|session| reads::vms(session, ids))
+    }
+
+    fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
+        self.read(|session| reads::disks_after(session, after, count_max))
+    }
+}
+
+impl PostgresStore {
+    /// Runs those of `writes` that have no outcome yet, in one transaction; if one of them breaks it, each
+    /// in one of its own.
+    fn write_open(
+        &mut self,
+        writes: &[Write],
+        locked: Locked,
+        outcomes: &mut [Option<Outcome>],
+        retries: &mut Retries,
+    ) {
+        let open: Vec<usize> = (0..writes.len()).filter(|index| outcomes[*index].is_none()).collect();
+        if open.is_empty() {
+            return;
+        }
+        let together: Vec<&Write> = open.iter().map(|index| &writes[*index]).collect();
+        match self.commit(&together, locked, retries) {
+            Ok(done) => {
+                for (index, outcome) in open.into_iter().zip(done) {
+                    outcomes[index] = outcome;
+                }
+            }
+            Err(Failure::Rejected(_)) if open.len() > 1 => self.write_apart(writes, &open, outcomes, retries),
+            Err(failure) => {
+                let error = failure.into_store_error();
+                open.into_iter().for_each(|index| outcomes[index] = Some(Err(error.clone())));
+            }
+        }
+    }
+
+    /// One transaction for each of the writes at `open`. Once the database itself fails the rest is not
+    /// tried: each would wait for the same again.
+    fn write_apart(
+        &mut self,
+        writes: &[Write],
+        open: &[usize],
+        outcomes: &mut [Option<Outcome>],
+        retries: &mut Retries,
+    ) {
+        let mut given_up: Option<StoreError> = None;
+        for index in open {
+            if let Some(error) = &given_up {
+                outcomes[*index] = Some(Err(error.clone()));
+                continue;
+            }
+            outcomes[*index] = match self.commit(&[&writes[*index]], Locked::Wait, retries) {
+                Ok(mut done) => done.pop().flatten(),
+                Err(failure) => {
+                    given_up = match &failure {
+                        Failure::Rejected(_) => None,
+                        Failure::Unknown(why) => Some(StoreError::Unavailable(why.clone())),
+                        other => Some(other.clone().into_store_error()),
+                    };
+                    Some(Err(failure.into_store_error()))
+                }
+            };
+        }
+    }
+
+    /// Runs one transaction, and again where it is known that nothing was done and that may change.
+    fn commit(
+        &mut self,
+        writes: &[&Write],
+        locked: Locked,
+        retries: &mut Retries,
+    ) -> Result<Vec<Option<Outcome>>, Failure> {
+        self.retry(retries, |session| writes::commit(session, writes, locked))
+    }
+
+    fn read<T>(&mut self, read: impl Fn(&mut Session) -> Result<T, Failure>) -> Result<T, StoreError> {
+        self.retry(&mut Retries::new(), read).map_err(Failure::into_store_error)
+    }
+
+    /// Does `work` on the connection, on a new one where there is none or it was lost.
+    fn retry<T>(
+        &mut self,
+        retries: &mut Retries,
+        work: impl Fn(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        loop {
+            let mut session = match self.session.take() {
+                Some(session) if !session.is_closed() => session,
+                _ => self.connector.connect()?,
+            };
+            let failure = match work(&mut session) {
+                Ok(result) => {
+                    self.session = Some(session);
+                    return Ok(result);
+                }
+                Err(failure) => failure,
+            };
+            if failure.leaves_connection() && session.run("ROLLBACK").is_ok() {
+                self.session = Some(session);
+            }
+            if !retries.again(&failure) {
+                return Err(failure);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

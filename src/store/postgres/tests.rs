@@ -1,0 +1,268 @@
+//! What a database on a server adds to the contract of all stores: locks of others, other daemons on it,
+//! and connections that end.
+
+mod bad_days;
+mod opening;
+mod proxy;
+
+use std::thread;
+
+use super::super::contract::cluster::{Cluster, Database};
+use super::super::contract::{NOW, all_vms, credentials, issue, name, register, registration};
+use super::super::contract::{registration_up_to, run, token, vm};
+use super::super::{Location, Written, open};
+use super::*;
+use crate::model::{DiskChange, VmChange};
+
+/// A connection whose inside the test can see.
+fn store(url: &str) -> PostgresStore {
+    let factory = PostgresFactory::open(&Address::parse(url).expect("a URL")).expect("a usable database");
+    PostgresStore { connector: factory.connector, session: None }
+}
+
+/// `url` with a lock timeout that tests can wait for.
+fn impatient(url: &str) -> String {
+    format!("{url}?options=-c%20lock_timeout%3D50")
+}
+
+fn number(database: &Database<'_>, sql: &str) -> i64 {
+    database.client().query_one(sql, &[]).expect(sql).get(0)
+}
+
+fn ram(login: &Login, mib: u32) -> Write {
+    Write::Update { login: login.clone(), change: VmChange { ram_mib: Some(mib), ..VmChange::default() } }
+}
+
+fn names(store: &mut dyn Store) -> Vec<String> {
+    all_vms(store).iter().map(|vm| vm.name.to_string()).collect()
+}
+
+#[test]
+fn every_session_has_its_limits() {
+    let database = Cluster::shared().database();
+    let mut session = store(&database.url()).connector.connect().unwrap();
+    for (setting, expected) in [
+        ("statement_timeout", "5s"),
+        ("lock_timeout", "2s"),
+        ("idle_in_transaction_session_timeout", "5s"),
+        ("application_name", "vmherd"),
+        ("client_encoding", "UTF8"),
+    ] {
+        let found = session.run_for_text(&format!("SHOW {setting}")).unwrap();
+        assert_eq!(found.as_deref(), Some(expected), "{setting}");
+    }
+}
+
+#[test]
+fn a_batch_is_one_transaction() {
+    let database = Cluster::shared().database();
+    let mut store = store(&database.url());
+    let batch: Vec<Write> = (0..50).map(|n| registration(&format!("vm-{n}"), &[1, 2])).collect();
+    assert!(store.write(&batch).iter().all(Result::is_ok));
+    // Each row carries the transaction that made it.
+    let made_by = "SELECT count(DISTINCT xmin::text) FROM vms";
+    assert_eq!(number(&database, made_by), 1);
+    register(&mut store, "alone", &[]);
+    assert_eq!(number(&database, made_by), 2);
+    assert_eq!(number(&database, "SELECT vms FROM vm_total"), 51);
+}
+
+#[test]
+fn a_write_that_breaks_its_transaction_fails_alone() {
+    let database = Cluster::shared().database();
+    let mut store = store(&database.url());
+    let login = register(&mut store, "a", &[1]);
+    // Nobody should let these through; the database does not take them.
+    let no_size = VmChange { disks: Some(DiskChange::Replace(vec![5, 0])), ..VmChange::default() };
+    let outcomes = store.write(&[
+        registration("b", &[1]),
+        registration("c", &[u64::MAX]),
+        ram(&login, 0),
+        registration("b", &[2]),
+        Write::Update { login, change: no_size },
+        registration("d", &[3]),
+    ]);
+    assert!(
+        matches!(
+            outcomes[..],
+            [
+                Ok(Written::Registered(_)),
+                Err(StoreError::Unavailable(_)),
+                Err(StoreError::Unavailable(_)),
+                Err(StoreError::AlreadyRegistered),
+                Err(StoreError::Unavailable(_)),
+                Ok(Written::Registered(_)),
+            ]
+        ),
+        "{outcomes:?}"
+    );
+    assert_eq!(names(&mut store), ["a", "b", "d"]);
+    assert_eq!(all_vms(&mut store)[0].disks.len(), 1);
+    assert_eq!(number(&database, "SELECT vms FROM vm_total"), 3);
+}
+
+#[test]
+fn an_error_does_not_repeat_the_row_that_it_is_about() {
+    let database = Cluster::shared().database();
+    let mut store = store(&database.url());
+    let outcome = run(&mut store, registration("a", &[0]));
+    let Err(StoreError::Unavailable(why)) = outcome else { panic!("{outcome:?}") };
+    assert!(why.contains("check constraint") && why.contains("23514"), "{why}");
+    let Write::Register { mut vm, vms_max, now } = registration("a", &[]) else { unreachable!() };
+    vm.shape.ram_mib = 0;
+    let outcome = run(&mut store, Write::Register { vm, vms_max, now });
+    let Err(StoreError::Unavailable(why)) = outcome else { panic!("{outcome:?}") };
+    assert!(why.contains("23514") && !why.contains("hash of a"), "{why}");
+}
+
+#[test]
+fn what_nobody_asks_for_yet_is_kept_as_well() {
+    let database = Cluster::shared().database();
+    let mut store = store(&database.url());
+    let login = register(&mut store, "a", &[]);
+    let sql = format!(
+        "SELECT (CASE WHEN ever_connected THEN 10 ELSE 0 END
+                 + CASE WHEN last_login_at = {now} THEN 1 ELSE 0 END)::bigint
+         FROM vms WHERE registered_at = {now}",
+        now = NOW.0
+    );
+    assert_eq!(number(&database, &sql), 0);
+    run(&mut store, issue(&login, token(1), NOW.0 + 10)).unwrap();
+    assert_eq!(number(&database, &sql), 11);
+}
+
+#[test]
+fn the_limit_holds_for_all_who_register_at_once() {
+    const THREADS: usize = 4;
+    const ROOM: u64 = 25;
+    let database = Cluster::shared().database();
+    let url = database.url();
+    drop(store(&url));
+    let registered: usize = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let mut store = store(&url);
+                scope.spawn(move || {
+                    let batches = (0..10).map(|batch| {
+                        let writes: Vec<Write> = (0..2)
+                            .map(|n| registration_up_to(&format!("{thread}-{batch}-{n}"), &[1], ROOM))
+                            .collect();
+                        let outcomes = store.write(&writes);
+                        let is_expected =
+                            |one: &Outcome| matches!(one, Ok(_) | Err(StoreError::VmLimitReached));
+                        assert!(outcomes.iter().all(is_expected), "{outcomes:?}");
+                        outcomes.iter().filter(|outcome| outcome.is_ok()).count()
+                    });
+                    batches.sum::<usize>()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    });
+    assert_eq!(registered as u64, ROOM);
+    assert_eq!(number(&database, "SELECT count(*) FROM vms"), ROOM as i64);
+    assert_eq!(number(&database, "SELECT vms FROM vm_total"), ROOM as i64);
+}
+
+/// Several daemons do everything at once to the same few VMs: nobody gets an error that trying again
+/// could have avoided, and what is kept is what was answered.
+fn all_at_once(database: &Database<'_>) {
+    const THREADS: u8 = 4;
+    const ROUNDS: u8 = 15;
+    let url = database.url();
+    let mut first = store(&url);
+    let logins: Vec<Login> = ["a", "b", "c"].map(|text| register(&mut first, text, &[1])).into();
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (mut store, logins) = (store(&url), &logins);
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let disks = Some(DiskChange::Replace(vec![1; usize::from(round % 4)]));
+                    let change = VmChange { disks, ..VmChange::default() };
+                    let mut writes = vec![
+                        registration(&format!("{thread}-{round}"), &[1, 2]),
+                        issue(&logins[0], token(thread * ROUNDS + round), NOW.0 + 10),
+                        ram(&logins[1], u32::from(round) + 1),
+                        Write::Update { login: logins[2].clone(), change },
+                        Write::EndTokens { login: logins[1].clone(), tokens: vec![token(round)] },
+                        Write::Remove(name(&format!("{thread}-{round}"))),
+                    ];
+                    // Each in another order: whoever locks as it comes waits in circles.
+                    writes[1..5].rotate_left(usize::from(thread));
+                    let outcomes = store.write(&writes);
+                    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+                    assert!(store.vms_after(VmId(0), 100).is_ok());
+                }
+            });
+        }
+    });
+    assert_eq!(names(&mut first), ["a", "b", "c"]);
+    assert_eq!(number(database, "SELECT vms FROM vm_total"), 3);
+}
+
+#[test]
+fn daemons_do_everything_at_once() {
+    all_at_once(&Cluster::shared().database());
+}
+
+#[test]
+fn daemons_do_everything_at_once_where_transactions_are_serializable() {
+    let database = Cluster::shared().database();
+    let strictest =
+        format!("ALTER DATABASE {} SET default_transaction_isolation = serializable", database.name());
+    database.client().batch_execute(&strictest).unwrap();
+    let mut session = store(&database.url()).connector.connect().unwrap();
+    let level = session.run_for_text("SHOW transaction_isolation").unwrap();
+    assert_eq!(level.as_deref(), Some("serializable"), "the test is about that");
+    all_at_once(&database);
+}
+
+#[test]
+fn plans_of_pages_do_not_read_the_whole_table() {
+    let database = Cluster::shared().database();
+    let mut store = store(&database.url());
+    database
+        .client()
+        .batch_execute(
+            "INSERT INTO vms (name, ram_mib, cpus, registered_at)
+                 SELECT 'vm-' || n, 1, 1, 0 FROM generate_series(1, 20000) AS n ORDER BY n;
+             INSERT INTO disks (vm, size_gib) SELECT id, 1 FROM vms, generate_series(1, 2) ORDER BY id;
+             ANALYZE",
+        )
+        .unwrap();
+    database.client().query("SELECT pg_stat_reset()", &[]).unwrap();
+    // More often than it takes until the planner may settle for a plan for all parameters.
+    for page in 0..8 {
+        let after = 1000 * page;
+        let vms = store.vms_after(VmId(after), 30).unwrap();
+        assert_eq!((vms.vms.len(), vms.vms[0].id), (10, VmId(after + 1)));
+        assert_eq!(store.disks_after(DiskId(after), 30).unwrap().len(), 30);
+        assert_eq!(store.vms(&[VmId(after + 7)]).unwrap().len(), 1);
+        let login = Login { id: VmId(after + 1), epoch: 0, name: name("x") };
+        run(&mut store, ram(&login, 9)).unwrap();
+        run(&mut store, issue(&login, token(page as u8), NOW.0 + 10)).unwrap();
+        run(&mut store, Write::EndTokens { login, tokens: vec![token(page as u8)] }).unwrap();
+    }
+    // A connection's counts are there for others once it has ended.
+    drop(store);
+    let read = "SELECT coalesce(sum(seq_tup_read), 0)::bigint FROM pg_stat_user_tables
+                WHERE relname IN ('vms', 'disks')";
+    let rows = number(&database, read);
+    assert!(rows == 0, "{rows} rows were read one after the other");
+}
+
+#[test]
+fn the_number_of_vms_is_put_right_at_the_start() {
+    let database = Cluster::shared().database();
+    register(&mut store(&database.url()), "a", &[]);
+    for damage in ["UPDATE vm_total SET vms = 77", "DELETE FROM vm_total"] {
+        database.client().batch_execute(damage).unwrap();
+        let mut store = store(&database.url());
+        assert_eq!(number(&database, "SELECT vms FROM vm_total"), 1, "{damage}");
+        assert_eq!(
+            run(&mut store, registration_up_to("b", &[], 1)),
+            Err(StoreError::VmLimitReached),
+            "{damage}"
+        );
+    }
+}

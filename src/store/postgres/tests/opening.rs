@@ -1,0 +1,136 @@
+//! Whose database it is, and what is made in it.
+
+use std::sync::Barrier;
+
+use super::*;
+
+fn refusal(url: &str) -> String {
+    match PostgresFactory::open(&Address::parse(url).expect("a URL")) {
+        Err(StoreError::Refused(why)) => why,
+        other => panic!("not refused: {:?}", other.err()),
+    }
+}
+
+#[test]
+fn what_was_written_is_there_after_reopening() {
+    let database = Cluster::shared().database();
+    let mut before = store(&database.url());
+    let login = register(&mut before, "a", &[1, 2]);
+    run(&mut before, issue(&login, token(1), NOW.0 + 10)).unwrap();
+    let vms = all_vms(&mut before);
+    drop(before);
+
+    let mut after = store(&database.url());
+    assert_eq!(all_vms(&mut after), vms);
+    assert_eq!(after.token_owner(&token(1), NOW), Ok(Some(login.clone())));
+    assert_eq!(credentials(&mut after, "a").unwrap().login, login);
+    assert_eq!(register(&mut after, "next", &[]).id, VmId(2));
+}
+
+#[test]
+fn many_may_open_the_same_empty_database_at_once() {
+    const THREADS: usize = 6;
+    let database = Cluster::shared().database();
+    let (url, start) = (database.url(), Barrier::new(THREADS));
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (url, start) = (&url, &start);
+            scope.spawn(move || {
+                start.wait();
+                register(&mut store(url), &format!("vm-{thread}"), &[1]);
+            });
+        }
+    });
+    assert_eq!(names(&mut store(&url)).len(), THREADS);
+    assert_eq!(number(&database, "SELECT count(*) FROM vmherd_schema"), 1);
+}
+
+#[test]
+fn a_database_of_a_newer_program_is_refused() {
+    let database = Cluster::shared().database();
+    drop(store(&database.url()));
+    database.client().batch_execute("INSERT INTO vmherd_schema VALUES (2, 'x', 0)").unwrap();
+    let why = refusal(&database.url());
+    assert!(why.contains("a newer vmherd") && why.contains("version 2"), "{why}");
+}
+
+#[test]
+fn a_database_made_by_another_text_is_refused() {
+    let database = Cluster::shared().database();
+    drop(store(&database.url()));
+    database.client().batch_execute("UPDATE vmherd_schema SET checksum = 'other'").unwrap();
+    let why = refusal(&database.url());
+    assert!(why.contains("checksum other") && why.contains("a schema of its own"), "{why}");
+}
+
+#[test]
+fn tables_of_another_program_are_left_alone() {
+    for (table, statement) in [
+        ("disks", "CREATE TABLE disks (mine text); INSERT INTO disks VALUES ('mine')"),
+        (
+            "vmherd_schema",
+            "CREATE TABLE vmherd_schema (mine text); INSERT INTO vmherd_schema VALUES ('mine')",
+        ),
+    ] {
+        let database = Cluster::shared().database();
+        database.client().batch_execute(statement).unwrap();
+        let why = refusal(&database.url());
+        assert!(why.contains("SQLSTATE"), "{why}");
+        assert_eq!(number(&database, &format!("SELECT count(*) FROM {table} WHERE mine = 'mine'")), 1);
+        let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+        assert_eq!(number(&database, tables), 1, "nothing was made");
+
+        // A schema of its own is a way out, beside the other's.
+        database.client().batch_execute("CREATE SCHEMA herd").unwrap();
+        let url = format!("{}?options=-csearch_path%3Dherd,public", database.url());
+        register(&mut store(&url), "a", &[1]);
+        assert_eq!(number(&database, "SELECT count(*) FROM herd.vms"), 1);
+    }
+}
+
+#[test]
+fn a_role_that_may_make_nothing_can_use_what_is_there() {
+    let database = Cluster::shared().database();
+    let role = format!("role_of_{}", database.name());
+    database.client().batch_execute(&format!("CREATE ROLE {role} LOGIN")).unwrap();
+    let url = database.url().replace("//vmherd@", &format!("//{role}@"));
+    let why = refusal(&url);
+    assert!(why.contains("42501") && why.contains("GRANT CREATE"), "{why}");
+
+    drop(store(&database.url()));
+    let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}");
+    database.client().batch_execute(&grant).unwrap();
+    let mut store = store(&url);
+    let login = register(&mut store, "a", &[1]);
+    run(&mut store, issue(&login, token(1), NOW.0 + 10)).unwrap();
+    run(&mut store, Write::Remove(name("a"))).unwrap();
+    drop(store);
+    database.client().batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).unwrap();
+}
+
+#[test]
+fn a_database_that_can_not_hold_every_name_is_refused() {
+    let database = Cluster::shared().database();
+    let other = format!("latin_of_{}", database.name());
+    let sql = format!("CREATE DATABASE {other} ENCODING 'LATIN1' TEMPLATE template0");
+    database.client().batch_execute(&sql).unwrap();
+    let why = refusal(&database.url().replace(database.name(), &other));
+    assert!(why.contains("LATIN1") && why.contains("UTF8"), "{why}");
+    database.client().batch_execute(&format!("DROP DATABASE {other}")).unwrap();
+}
+
+#[test]
+fn what_is_not_there_is_said_and_no_password_with_it() {
+    let database = Cluster::shared().database();
+    let url = database.url().replace("//vmherd@", "//vmherd:hunter2@");
+    for (url, part) in [
+        (url.replace(database.name(), "no_such_database"), "3D000"),
+        (url.replace("//vmherd:", "//nobody_known:"), "28000"),
+        (url.replace("vmherd-pg", "no-such-folder"), "No such file"),
+    ] {
+        let location = Location::parse(&url).unwrap();
+        let error = open(&location).err().expect("it is not there").to_string();
+        assert!(error.contains(part), "{error}");
+        assert!(!format!("{error} {location} {location:?}").contains("hunter2"), "{error}");
+    }
+}

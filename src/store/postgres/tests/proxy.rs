@@ -1,0 +1,113 @@
+//! A relay between a store and its server that cuts the connection where it hurts.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// Listens on a port of its own and passes everything on, until told otherwise.
+pub(super) struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+/// Where to cut, once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cut {
+    /// The server never hears this.
+    Before(&'static str),
+    /// The server hears it and answers, and the client never hears the answer.
+    After(&'static str),
+}
+
+#[derive(Default)]
+struct Shared {
+    cut: Mutex<Option<Cut>>,
+    commits: AtomicUsize,
+}
+
+impl Proxy {
+    pub(super) fn to(socket: PathBuf) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let shared = Arc::<Shared>::default();
+        let of_threads = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                of_threads.relay(client.expect("a connection"), &socket);
+            }
+        });
+        Proxy { address, shared }
+    }
+
+    /// The URL of `database` through this.
+    pub(super) fn url(&self, database: &str) -> String {
+        format!("postgresql://vmherd@{}/{database}", self.address)
+    }
+
+    pub(super) fn cut(&self, cut: Cut) {
+        *self.shared.cut.lock().unwrap() = Some(cut);
+    }
+
+    /// Whether the last cut is still to come.
+    pub(super) fn is_armed(&self) -> bool {
+        self.shared.cut.lock().unwrap().is_some()
+    }
+
+    /// How many commits clients have sent.
+    pub(super) fn commits(&self) -> usize {
+        self.shared.commits.load(Ordering::Acquire)
+    }
+}
+
+impl Shared {
+    fn relay(self: &Arc<Shared>, client: TcpStream, socket: &Path) {
+        // Who connects while the server is away gets nothing.
+        let Ok(server) = UnixStream::connect(socket) else { return };
+        let swallows = Arc::new(AtomicBool::new(false));
+        let shared = Arc::clone(self);
+        let ends = (client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&swallows));
+        thread::spawn(move || shared.pass_requests(ends.0, ends.1, &ends.2));
+        thread::spawn(move || pass_answers(server, client, &swallows));
+    }
+
+    fn pass_requests(&self, mut client: TcpStream, mut server: UnixStream, swallows: &AtomicBool) {
+        let mut chunk = [0; 64 << 10];
+        while let Ok(length @ 1..) = client.read(&mut chunk) {
+            let says = |text: &str| {
+                chunk[..length].windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
+            };
+            self.commits.fetch_add(usize::from(says("COMMIT\0")), Ordering::AcqRel);
+            let mut cut = self.cut.lock().unwrap();
+            match *cut {
+                Some(Cut::Before(text)) if says(text) => {
+                    *cut = None;
+                    break;
+                }
+                Some(Cut::After(text)) if says(text) => {
+                    *cut = None;
+                    swallows.store(true, Ordering::Release);
+                }
+                _ => {}
+            }
+            drop(cut);
+            if server.write_all(&chunk[..length]).is_err() {
+                break;
+            }
+        }
+        let _ = (server.shutdown(Shutdown::Both), client.shutdown(Shutdown::Both));
+    }
+}
+
+fn pass_answers(mut server: UnixStream, mut client: TcpStream, swallows: &AtomicBool) {
+    let mut chunk = [0; 64 << 10];
+    while let Ok(length @ 1..) = server.read(&mut chunk) {
+        if swallows.load(Ordering::Acquire) || client.write_all(&chunk[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = (server.shutdown(Shutdown::Both), client.shutdown(Shutdown::Both));
+}

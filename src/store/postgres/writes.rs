@@ -1,0 +1,370 @@
+//! What is written to the database: many writes share one transaction and so one commit.
+//!
+//! Each write is one statement that does all of it or, where it may not be, nothing; so none needs to be
+//! undone alone. Success is said only after a commit that PostgreSQL confirmed.
+//!
+//! Locks are taken in one order by everybody, so that nobody waits in a circle: the row of `vm_total`,
+//! then the rows of the VMs that the writes are about, by ascending id; disks and tokens are changed
+//! under the lock of the VM they belong to. What holds under these locks holds at every isolation level:
+//! a stricter one than READ COMMITTED only fails where this waits, and is tried again.
+
+use std::collections::HashSet;
+
+use super::super::{StoreError, Write, Written};
+use super::failure::Failure;
+use super::session::Session;
+use super::values::{Unlogged, as_i64, sizes};
+use crate::clock::UnixSeconds;
+use crate::ids::{DiskId, VmId};
+use crate::limits;
+use crate::model::{DiskChange, Login, NewVm, TokenHash, VmChange, VmName};
+
+pub(super) type Outcome = Result<Written, StoreError>;
+
+/// What to do about a lock that somebody else holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Locked {
+    /// Wait for it, as long as the session is allowed to.
+    Wait,
+    /// Set aside the writes that need it: the others shall not wait as well.
+    SetAside,
+}
+
+/// The number of VMs, under its lock.
+struct Total {
+    before: i64,
+    now: i64,
+}
+
+/// Whose rows somebody else holds.
+#[derive(Default)]
+struct Held {
+    /// Also the number of VMs.
+    total: bool,
+    ids: HashSet<i64>,
+    names: HashSet<VmName>,
+}
+
+/// Runs `writes` in order and commits them. An outcome of `None` is that of a write that was set aside;
+/// nothing of it was done. After a failure the transaction may still be open.
+pub(super) fn commit(
+    session: &mut Session,
+    writes: &[&Write],
+    locked: Locked,
+) -> Result<Vec<Option<Outcome>>, Failure> {
+    let mut held = Held::default();
+    let mut total = begin(session, writes, locked, &mut held)?;
+    lock_vms(session, writes, locked, &mut held)?;
+
+    let mut outcomes = Vec::with_capacity(writes.len());
+    for write in writes {
+        outcomes.push(if held.concerns(write) { None } else { Some(run(session, write, &mut total)?) });
+    }
+    let is_refused = |outcome: &Option<Outcome>| !matches!(outcome, Some(Ok(_)));
+    if outcomes.iter().all(is_refused) {
+        session.run("ROLLBACK")?;
+        return Ok(outcomes);
+    }
+    let commit = match total {
+        Some(Total { before, now }) if before != now => format!("UPDATE vm_total SET vms = {now}; COMMIT"),
+        _ => "COMMIT".to_owned(),
+    };
+    session.run(&commit).map_err(|error| Failure::of_commit(&error))?;
+    Ok(outcomes)
+}
+
+/// Begins a transaction, in the same breath locking the number of VMs if a write may change it.
+fn begin(
+    session: &mut Session,
+    writes: &[&Write],
+    locked: Locked,
+    held: &mut Held,
+) -> Result<Option<Total>, Failure> {
+    if !writes.iter().any(|write| changes_total(write)) {
+        session.run("BEGIN")?;
+        return Ok(None);
+    }
+    let text = session.run_for_text(match locked {
+        Locked::Wait => "BEGIN; SELECT vms FROM vm_total FOR UPDATE",
+        Locked::SetAside => "BEGIN; SELECT vms FROM vm_total FOR UPDATE SKIP LOCKED",
+    })?;
+    match text.map(|text| text.parse::<i64>()) {
+        Some(Ok(vms)) => Ok(Some(Total { before: vms, now: vms })),
+        None if locked == Locked::SetAside => {
+            held.total = true;
+            Ok(None)
+        }
+        _ => Err(Failure::Failed("the table vm_total has lost its row: start vmherd anew".to_owned())),
+    }
+}
+
+/// Locks the VMs that `writes` are about and the owners of the tokens that they end.
+fn lock_vms(
+    session: &mut Session,
+    writes: &[&Write],
+    locked: Locked,
+    held: &mut Held,
+) -> Result<(), Failure> {
+    let (mut ids, mut names, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+    for write in writes {
+        match write {
+            Write::Register { .. } => {}
+            Write::Update { login, .. } => ids.push(login.id.0),
+            Write::IssueToken { login, replaces, .. } => {
+                ids.push(login.id.0);
+                tokens.extend(replaces.iter().map(|token| &token.0[..]));
+            }
+            Write::EndTokens { login, tokens: ended } => {
+                ids.push(login.id.0);
+                tokens.extend(ended.iter().map(|token| &token.0[..]));
+            }
+            Write::Remove(name) | Write::ChangePassword { name, .. } => names.push(name.as_str()),
+        }
+    }
+    if ids.is_empty() && names.is_empty() {
+        return Ok(());
+    }
+    let sql = match locked {
+        Locked::Wait => {
+            "SELECT id, name FROM vms WHERE id IN (
+                SELECT unnest($1::bigint[])
+                UNION SELECT id FROM vms WHERE name = ANY ($2::text[])
+                UNION SELECT vm FROM tokens WHERE hash = ANY ($3::bytea[]))
+             ORDER BY id FOR NO KEY UPDATE"
+        }
+        Locked::SetAside => {
+            "WITH wanted AS MATERIALIZED (
+                SELECT id, name FROM vms WHERE id IN (
+                    SELECT unnest($1::bigint[])
+                    UNION SELECT id FROM vms WHERE name = ANY ($2::text[])
+                    UNION SELECT vm FROM tokens WHERE hash = ANY ($3::bytea[]))),
+             locked AS MATERIALIZED (
+                SELECT id FROM vms WHERE id IN (SELECT id FROM wanted)
+                ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+             SELECT id, name FROM wanted WHERE id NOT IN (SELECT id FROM locked)"
+        }
+    };
+    let rows = session.query(sql, &[&ids, &names, &Unlogged(tokens)])?;
+    if locked == Locked::SetAside {
+        for row in rows {
+            held.ids.insert(row.try_get(0)?);
+            held.names.insert(VmName::stored(row.try_get(1)?));
+        }
+    }
+    Ok(())
+}
+
+impl Held {
+    fn concerns(&self, write: &Write) -> bool {
+        self.total && changes_total(write)
+            || match write {
+                Write::Register { vm, .. } => self.names.contains(&vm.name),
+                Write::Update { login, .. }
+                | Write::IssueToken { login, .. }
+                | Write::EndTokens { login, .. } => self.ids.contains(&login.id.0),
+                Write::Remove(name) | Write::ChangePassword { name, .. } => self.names.contains(name),
+            }
+    }
+}
+
+fn changes_total(write: &Write) -> bool {
+    matches!(write, Write::Register { .. } | Write::Remove(_))
+}
+
+/// Does one write, or nothing of it.
+fn run(session: &mut Session, write: &Write, total: &mut Option<Total>) -> Result<Outcome, Failure> {
+    match write {
+        Write::Register { vm, vms_max, now } => register(session, vm, *vms_max, *now, total),
+        Write::Update { login, change } => update(session, login, change),
+        Write::IssueToken { login, token, expires, replaces, rehash, now } => {
+            issue_token(session, login, token, *expires, replaces.as_ref(), rehash.as_deref(), *now)
+        }
+        Write::EndTokens { login, tokens } => end_tokens(session, login, tokens),
+        Write::Remove(name) => remove(session, name, total),
+        Write::ChangePassword { name, password_hash } => change_password(session, name, password_hash),
+    }
+}
+
+fn register(
+    session: &mut Session,
+    vm: &NewVm,
+    vms_max: u64,
+    now: UnixSeconds,
+    total: &mut Option<Total>,
+) -> Result<Outcome, Failure> {
+    let total = total.as_mut().expect("locked for every batch that registers");
+    let has_room = total.now.unsigned_abs() < vms_max;
+    // An id is taken only for a row that is added: what selects none takes none.
+    let sql = "WITH known AS (SELECT id FROM vms WHERE name = $1),
+         added AS (
+            INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at)
+            SELECT $1, $2, $3, $4, $5 WHERE $7 AND NOT EXISTS (SELECT FROM known)
+            RETURNING id),
+         disks AS (
+            INSERT INTO disks (vm, size_gib)
+            SELECT added.id, size FROM added, unnest($6::bigint[]) WITH ORDINALITY AS new (size, place)
+            ORDER BY place)
+         SELECT (SELECT id FROM known), (SELECT id FROM added)";
+    let rows = session.query(
+        sql,
+        &[
+            &vm.name.as_str(),
+            &i64::from(vm.shape.ram_mib),
+            &i32::from(vm.shape.cpus),
+            &Unlogged(&vm.password_hash),
+            &now.0,
+            &sizes(vm.disk_sizes_gib.iter().copied())?,
+            &has_room,
+        ],
+    )?;
+    let (known, added): (Option<i64>, Option<i64>) = match rows.first() {
+        Some(row) => (row.try_get(0)?, row.try_get(1)?),
+        None => (None, None),
+    };
+    Ok(match (known, added) {
+        (_, Some(id)) => {
+            total.now += 1;
+            Ok(Written::Registered(VmId(id)))
+        }
+        (Some(_), None) => Err(StoreError::AlreadyRegistered),
+        (None, None) => Err(StoreError::VmLimitReached),
+    })
+}
+
+fn update(session: &mut Session, login: &Login, change: &VmChange) -> Result<Outcome, Failure> {
+    let (id, epoch) = (&login.id.0, &login.epoch);
+    let (ram, cpus) = (&change.ram_mib.map(i64::from), &change.cpus.map(i32::from));
+    let rows = match &change.disks {
+        None => {
+            let sql = "UPDATE vms SET ram_mib = coalesce($3, ram_mib), cpus = coalesce($4, cpus)
+                       WHERE id = $1 AND epoch = $2 RETURNING null::bigint";
+            session.query(sql, &[id, epoch, ram, cpus])?
+        }
+        Some(DiskChange::Replace(wanted)) => {
+            session.query(REPLACE_DISKS, &[id, epoch, ram, cpus, &sizes(wanted.iter().copied())?])?
+        }
+        Some(DiskChange::Resize(changes)) => {
+            let disks: Vec<i64> = changes.iter().map(|(disk, _)| disk.0).collect();
+            let sizes = sizes(changes.iter().map(|(_, size)| *size))?;
+            session.query(RESIZE_DISKS, &[id, epoch, ram, cpus, &disks, &sizes])?
+        }
+    };
+    Ok(match rows.first().map(|row| row.try_get::<_, Option<i64>>(0)).transpose()? {
+        None => Err(StoreError::NotCurrent),
+        Some(Some(unknown)) => Err(StoreError::UnknownDisk(DiskId(unknown))),
+        Some(None) => Ok(Written::Updated),
+    })
+}
+
+/// A row if the login is current, and all is done then.
+const REPLACE_DISKS: &str = "
+    WITH vm AS (
+        UPDATE vms SET ram_mib = coalesce($3, ram_mib), cpus = coalesce($4, cpus)
+        WHERE id = $1 AND epoch = $2 RETURNING id),
+    present AS (
+        SELECT id, row_number() OVER (ORDER BY id) AS place FROM disks WHERE vm IN (SELECT id FROM vm)),
+    wanted AS (SELECT size, place FROM unnest($5::bigint[]) WITH ORDINALITY AS wanted (size, place)),
+    resized AS (
+        UPDATE disks SET size_gib = wanted.size FROM present JOIN wanted USING (place)
+        WHERE disks.id = present.id AND disks.vm = $1 AND disks.size_gib <> wanted.size),
+    removed AS (
+        DELETE FROM disks
+        WHERE vm = $1 AND id IN (SELECT id FROM present WHERE place > cardinality($5::bigint[]))),
+    added AS (
+        INSERT INTO disks (vm, size_gib)
+        SELECT vm.id, wanted.size FROM vm, wanted WHERE wanted.place > (SELECT count(*) FROM present)
+        ORDER BY wanted.place)
+    SELECT null::bigint FROM vm";
+
+/// A row if the login is current: the first disk that the VM does not have, and all is done if there is none.
+const RESIZE_DISKS: &str = "
+    WITH vm AS (SELECT id FROM vms WHERE id = $1 AND epoch = $2),
+    wanted AS (
+        SELECT id, size, place FROM unnest($5::bigint[], $6::bigint[]) WITH ORDINALITY AS w (id, size, place)),
+    unknown AS (
+        SELECT id FROM wanted WHERE id NOT IN (SELECT id FROM disks WHERE vm = $1) ORDER BY place LIMIT 1),
+    reshaped AS (
+        UPDATE vms SET ram_mib = coalesce($3, ram_mib), cpus = coalesce($4, cpus)
+        WHERE id IN (SELECT id FROM vm) AND NOT EXISTS (SELECT FROM unknown)),
+    resized AS (
+        UPDATE disks SET size_gib = wanted.size FROM wanted
+        WHERE disks.id = wanted.id AND disks.vm IN (SELECT id FROM vm) AND NOT EXISTS (SELECT FROM unknown))
+    SELECT (SELECT id FROM unknown) FROM vm";
+
+fn issue_token(
+    session: &mut Session,
+    login: &Login,
+    token: &TokenHash,
+    expires: UnixSeconds,
+    replaces: Option<&TokenHash>,
+    rehash: Option<&str>,
+    now: UnixSeconds,
+) -> Result<Outcome, Failure> {
+    // All parts see the tokens as they were before: the oldest are counted without those that go anyway.
+    // Expired tokens may be anybody's; those that somebody else is at are left to them.
+    let sql = "WITH vm AS (
+            UPDATE vms SET ever_connected = true, last_login_at = $5,
+                password_hash = coalesce($6, password_hash)
+            WHERE id = $1 AND epoch = $2 RETURNING id),
+         expired AS MATERIALIZED (
+            SELECT hash FROM tokens WHERE expires <= $5 ORDER BY expires LIMIT $8 FOR UPDATE SKIP LOCKED),
+         surplus AS (
+            SELECT hash FROM tokens
+            WHERE vm = $1 AND hash IS DISTINCT FROM $7 AND hash NOT IN (SELECT hash FROM expired)
+            ORDER BY number DESC OFFSET $9),
+         ended AS (
+            DELETE FROM tokens USING vm WHERE hash = ANY (ARRAY (
+                SELECT hash FROM expired UNION ALL SELECT hash FROM surplus UNION ALL SELECT $7::bytea))),
+         added AS (
+            INSERT INTO tokens (hash, vm, number, expires)
+            SELECT $3, id, 1 + coalesce((SELECT max(number) FROM tokens WHERE vm = $1), 0), $4 FROM vm)
+         SELECT FROM vm";
+    let rows = session.query(
+        sql,
+        &[
+            &login.id.0,
+            &login.epoch,
+            &Unlogged(&token.0[..]),
+            &expires.0,
+            &now.0,
+            &Unlogged(rehash),
+            &Unlogged(replaces.map(|token| &token.0[..])),
+            &as_i64(limits::TOKENS_SWEPT_PER_ISSUE),
+            &as_i64(limits::TOKENS_PER_VM_MAX - 1),
+        ],
+    )?;
+    Ok(if rows.is_empty() { Err(StoreError::NotCurrent) } else { Ok(Written::TokenIssued) })
+}
+
+fn end_tokens(session: &mut Session, login: &Login, tokens: &[TokenHash]) -> Result<Outcome, Failure> {
+    let tokens: Vec<&[u8]> = tokens.iter().map(|token| &token.0[..]).collect();
+    let sql = "WITH vm AS (SELECT id FROM vms WHERE id = $1 AND epoch = $2),
+         ended AS (DELETE FROM tokens USING vm AS asking WHERE hash = ANY ($3::bytea[]))
+         SELECT FROM vm";
+    let rows = session.query(sql, &[&login.id.0, &login.epoch, &Unlogged(tokens)])?;
+    Ok(if rows.is_empty() { Err(StoreError::NotCurrent) } else { Ok(Written::TokensEnded) })
+}
+
+fn remove(session: &mut Session, name: &VmName, total: &mut Option<Total>) -> Result<Outcome, Failure> {
+    // References are checked when all of it is done.
+    let sql = "WITH gone AS (SELECT id FROM vms WHERE name = $1),
+         gone_tokens AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM gone)),
+         gone_disks AS (DELETE FROM disks WHERE vm IN (SELECT id FROM gone)),
+         gone_vms AS (DELETE FROM vms WHERE id IN (SELECT id FROM gone))
+         SELECT FROM gone";
+    if session.query(sql, &[&name.as_str()])?.is_empty() {
+        return Ok(Err(StoreError::UnknownVm));
+    }
+    let total = total.as_mut().expect("locked for every batch that removes");
+    total.now = (total.now - 1).max(0);
+    Ok(Ok(Written::Removed))
+}
+
+fn change_password(session: &mut Session, name: &VmName, password_hash: &str) -> Result<Outcome, Failure> {
+    let sql = "WITH vm AS (
+            UPDATE vms SET password_hash = $2, epoch = epoch + 1 WHERE name = $1 RETURNING id),
+         ended AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM vm))
+         SELECT FROM vm";
+    let rows = session.query(sql, &[&name.as_str(), &Unlogged(password_hash)])?;
+    Ok(if rows.is_empty() { Err(StoreError::UnknownVm) } else { Ok(Written::PasswordChanged) })
+}

@@ -1,0 +1,39 @@
+//! Descriptors that whoever started this process has passed to it.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Takes the descriptors from 3 up to 2 + `count`, which must have been passed in, and keeps them from
+/// being passed on. Once only: a second call is an error, and so is a descriptor that this process has
+/// opened itself.
+pub fn take_inherited(count: usize) -> io::Result<Vec<OwnedFd>> {
+    static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+    if IS_TAKEN.swap(true, Ordering::SeqCst) {
+        return Err(io::Error::other("the descriptors passed in were taken before"));
+    }
+    let end = RawFd::try_from(count).ok().and_then(|count| FIRST.checked_add(count));
+    let end = end.ok_or_else(|| io::Error::other("there can't be so many descriptors"))?;
+    (FIRST..end).try_for_each(is_passed_in)?;
+    let descriptors = (FIRST..end).map(|descriptor| {
+        // SAFETY: takes numbers only.
+        super::checked(unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+        // SAFETY: the descriptor is open and was passed in, see below, so nothing in this process has it;
+        // this is the only place that takes such descriptors, and it does so once.
+        Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    });
+    descriptors.collect()
+}
+
+/// Rust's library opens everything close-on-exec, and what is close-on-exec is never passed in.
+fn is_passed_in(descriptor: RawFd) -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    let flags = super::checked(unsafe { libc::fcntl(descriptor, libc::F_GETFD) })?;
+    match flags & libc::FD_CLOEXEC {
+        0 => Ok(()),
+        _ => Err(io::Error::other(format!("descriptor {descriptor} was not passed in"))),
+    }
+}
+
+/// The first one behind standard input, output and error.
+const FIRST: RawFd = 3;

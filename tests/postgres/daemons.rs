@@ -1,0 +1,149 @@
+//! What is said to a daemon is kept by the database, also for other daemons on it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::common::{DEADLINE, Daemon, PASSWORD, request, wait_until};
+use crate::daemon_on;
+
+#[test]
+fn a_vm_lives_its_life() {
+    let database = Cluster::shared().database();
+    let daemon = daemon_on(&database);
+    let mut client = daemon.client();
+    client.ping();
+    client.register("stalin", &[100, 200]);
+    client.authenticate("stalin");
+    let disks = json!([
+        {"id": 1, "vm_id": "stalin", "disk_size": 100},
+        {"id": 2, "vm_id": "stalin", "disk_size": 200},
+    ]);
+    let vm = json!({"vm_id": "stalin", "ram": 512, "cpu": 4, "disks": disks});
+    assert_eq!(client.list("all_vms"), std::slice::from_ref(&vm));
+    assert_eq!(client.list("all_disks"), disks.as_array().unwrap()[..]);
+    assert_eq!(client.list("authenticated_vms")[0]["vm_info"], vm);
+    client.succeed("update", json!({"ram": 2048, "cpu": 8, "disks": [{"id": 1, "disk_size": 150}]}));
+    let vm = &client.list("all_vms")[0];
+    assert_eq!((&vm["ram"], &vm["disks"][0]["disk_size"]), (&json!(2048), &json!(150)));
+    client.succeed("logout", json!({}));
+    let again = json!({"vm_id": "stalin", "ram": 1, "cpu": 1, "password": PASSWORD, "disks": []});
+    assert!(client.fail(request("register", again)).contains("already"));
+}
+
+#[test]
+fn what_was_answered_is_kept_when_the_daemon_is_killed() {
+    let database = Cluster::shared().database();
+    let mut daemon = daemon_on(&database);
+    let mut client = daemon.client();
+    client.register("web", &[10]);
+    let token = client.authenticate("web");
+    client.succeed("update", json!({"ram": 2048}));
+    daemon.kill();
+
+    daemon.restart();
+    let mut client = daemon.client();
+    client.succeed("list", json!({"list_type": "all_vms", "token": token}));
+    assert_eq!(client.list("all_vms")[0]["ram"], 2048);
+    daemon.stop();
+}
+
+#[test]
+fn two_daemons_share_a_database_from_its_first_moment_on() {
+    let database = Cluster::shared().database();
+    let (one, two) = std::thread::scope(|scope| {
+        let start = || daemon_on(&database);
+        let (one, two) = (scope.spawn(start), scope.spawn(start));
+        (one.join().expect("it starts"), two.join().expect("it starts"))
+    });
+    one.client().register("web", &[10]);
+    let mut client = two.client();
+    let token = client.authenticate("web");
+    client.register("db", &[20]);
+    let mut client = one.client();
+    client.succeed("list", json!({"list_type": "all_vms", "token": token}));
+    let names: Vec<_> = client.list("all_vms").into_iter().map(|vm| vm["vm_id"].clone()).collect();
+    assert_eq!(names, ["web", "db"]);
+}
+
+#[test]
+fn a_daemon_outlives_its_database() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let daemon = daemon_on(&database);
+    let mut client = daemon.client();
+    client.register("web", &[10]);
+    client.authenticate("web");
+    cluster.stop();
+    let list = || request("list", json!({"list_type": "all_vms"}));
+    let failure = client.fail(list());
+    assert!(failure.contains("unavailable"), "{failure}");
+    client.ping();
+    cluster.restart();
+    wait_until("the database is used again", DEADLINE, || client.call(list())["status"] == "success");
+    client.succeed("update", json!({"ram": 2048}));
+    assert!(daemon.log().contains("the database can't be reached"), "{}", daemon.log());
+    assert!(daemon.log().contains("the database is back"), "{}", daemon.log());
+}
+
+#[test]
+fn a_database_that_hangs_is_unavailable_and_others_go_on() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let daemon = daemon_on(&database);
+    let mut clients: Vec<_> = (0..8).map(|_| daemon.client()).collect();
+    clients[0].register("web", &[10]);
+    clients.iter_mut().for_each(|client| drop(client.authenticate("web")));
+    let list = || request("list", json!({"list_type": "all_vms"}));
+    cluster.pause();
+    let begin = Instant::now();
+    clients.iter_mut().for_each(|client| client.send(&list().to_string()));
+    daemon.client().ping();
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    for client in &mut clients {
+        let failure = client.error();
+        assert!(failure.contains("unavailable") || failure.contains("busy"), "{failure}");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    cluster.resume();
+    let begin = Instant::now();
+    wait_until("it is back", DEADLINE, || clients[0].call(list())["status"] == "success");
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    clients[1].succeed("update", json!({"ram": 2048}));
+}
+
+#[test]
+fn vms_are_managed_on_the_database_beside_the_daemon() {
+    let database = Cluster::shared().database();
+    let daemon = daemon_on(&database);
+    daemon.client().register("web", &[10]);
+    let store = ["--store", &database.url()];
+    let listed = daemon.vm_command(&[&["list"][..], &store].concat(), "").expect_success();
+    assert!(listed.stdout.lines().nth(1).is_some_and(|line| line.starts_with("web")), "{listed:?}");
+    daemon.vm_command(&[&["remove", "web"][..], &store].concat(), "").expect_success();
+    daemon.client().register("web", &[20]);
+}
+
+#[test]
+fn a_database_that_is_not_there_ends_the_start_without_the_password() {
+    let database = Cluster::shared().database();
+    let url = database.url().replace("//vmherd@", "//vmherd:hunter2@").replace(database.name(), "elsewhere");
+    let ended = Daemon::builder().args(["--store", &url]).run_to_end();
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.stderr.contains("elsewhere") && ended.stderr.contains("3D000"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+}
+
+#[test]
+fn no_password_or_its_hash_is_logged_however_much_is_logged() {
+    let database = Cluster::shared().database();
+    let url = database.url().replace("//vmherd@", "//vmherd:hunter2@");
+    let daemon = Daemon::builder().args(["--store", &url, "--log", "trace"]).start();
+    let mut client = daemon.client();
+    client.register("web", &[10]);
+    client.authenticate("web");
+    daemon.wait_for_log("executing statement");
+    let log = daemon.log();
+    assert!(!log.contains("hunter2") && !log.contains("$argon2") && !log.contains(PASSWORD), "{log}");
+}

@@ -1,0 +1,136 @@
+//! What the daemon counts, and the ways to see it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+
+use serde_json::{Value, json};
+
+use crate::common::{Daemon, Finished, TempDir, request, run};
+use crate::support::vmherd;
+
+fn stats(state_dir: &std::path::Path, args: &[&str]) -> Finished {
+    run(vmherd(state_dir).arg("stats").args(args))
+}
+
+fn counters(daemon: &Daemon) -> Value {
+    let ran = stats(daemon.state_dir(), &["--json"]).expect_success();
+    assert!(ran.stdout.ends_with("}\n") && ran.stdout.lines().count() == 1, "{ran:?}");
+    serde_json::from_str(&ran.stdout).expect("it is JSON")
+}
+
+#[test]
+fn requests_are_counted_by_command_and_outcome() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    client.register("a", &[1]);
+    client.fail(request("authenticate", json!({"vm_id": "a", "password": "wrong password"})));
+    client.authenticate("a");
+    client.list("all_vms");
+    client.fail(request("update", json!({})));
+    client.fail(request("nonsense", json!({})));
+    client.fail(json!("no object"));
+    let counters = counters(&daemon);
+    let expected = [
+        ("requests_register", 1),
+        ("requests_register_ok", 1),
+        ("requests_register_failed", 0),
+        ("requests_authenticate", 2),
+        ("requests_authenticate_ok", 1),
+        ("requests_authenticate_failed", 1),
+        ("requests_list_ok", 1),
+        ("requests_update_failed", 1),
+        ("failed_invalid_credentials", 1),
+        ("failed_no_fields", 1),
+        ("requests_failed", 2),
+        ("requests_stats", 1),
+        ("requests_in_flight", 0),
+        ("connections_open", 2),
+        ("connections_authenticated", 1),
+        ("auth_queued", 0),
+        ("read_threads_stuck", 0),
+        ("write_batches_running", 0),
+        ("store_errors_busy", 0),
+        ("store_errors_unavailable", 0),
+        ("store_errors_outcome_unknown", 0),
+        ("log_lines_dropped", 0),
+    ];
+    for (name, value) in expected {
+        assert_eq!(counters[name], json!(value), "{name}: {counters}");
+    }
+    assert!(counters["requests_refused"].as_u64() >= Some(1), "{counters}");
+    assert!(counters["write_batches_done"].as_u64() >= Some(2), "{counters}");
+    assert!(counters["memory_resident_kib"].as_u64() > Some(1000), "{counters}");
+    assert!(counters["uptime_s"].as_u64() < Some(600), "{counters}");
+}
+
+#[test]
+fn the_table_and_the_signal_show_the_same_names() {
+    let daemon = Daemon::start();
+    let ran = stats(daemon.state_dir(), &[]).expect_success();
+    let rows: Vec<Vec<&str>> = ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(rows.len() > 40 && rows.iter().all(|row| row.len() == 2 && row[1].parse::<u64>().is_ok()));
+    let width = ran.stdout.lines().next().map(str::len);
+    assert!(ran.stdout.lines().all(|line| Some(line.len()) == width), "aligned: {}", ran.stdout);
+    daemon.signal("USR1");
+    daemon.wait_for_log("statistics: uptime_s=");
+    let log = daemon.log();
+    let line = log.lines().find(|line| line.contains("statistics: ")).expect("it is one line");
+    for row in &rows {
+        assert!(line.contains(&format!(" {}=", row[0])), "{}: {line}", row[0]);
+    }
+    daemon.client().ping();
+}
+
+#[test]
+fn without_a_daemon_it_says_so() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("vmherd.sock");
+    let nobody = stats(dir.path(), &[]);
+    assert_eq!((nobody.code(), nobody.stdout.as_str()), (Some(69), ""), "{nobody:?}");
+    assert!(nobody.stderr.contains(&format!("no daemon answers on {}", socket.display())), "{nobody:?}");
+    // A socket that a daemon has left behind.
+    let mut daemon = Daemon::start();
+    daemon.kill();
+    assert!(daemon.own_socket().exists());
+    assert_eq!(stats(daemon.state_dir(), &["--json"]).code(), Some(69));
+    for args in [&["--nonsense"][..], &["stray"], &["--json=yes"]] {
+        let ran = stats(dir.path(), args);
+        assert_eq!((ran.code(), ran.stderr.lines().count()), (Some(2), 1), "{ran:?}");
+    }
+    let help = stats(dir.path(), &["--help"]).expect_success();
+    assert!(help.stdout.contains("vmherd stats --json") && help.stdout.contains("--state-dir"), "{help:?}");
+}
+
+#[test]
+fn a_daemon_that_hangs_is_not_waited_for_forever() {
+    let dir = TempDir::new();
+    let _silent = UnixListener::bind(dir.path().join("vmherd.sock")).expect("a new socket");
+    let ran = stats(dir.path(), &[]);
+    assert_eq!(ran.code(), Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("nothing came for 5 s"), "{ran:?}");
+}
+
+#[test]
+fn an_answer_that_is_none_is_an_error() {
+    let cases = [
+        ("", "it broke off"),
+        ("{\"status\":", "it broke off"),
+        ("nonsense\n", "it is no reply"),
+        ("{\"status\":\"error\",\"message\":\"Unknown command\",\"data\":{}}\n", "Unknown command"),
+    ];
+    for (answer, part) in cases {
+        let dir = TempDir::new();
+        let daemon = UnixListener::bind(dir.path().join("vmherd.sock")).expect("a new socket");
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = daemon.accept().expect("somebody asks");
+            let mut request = String::new();
+            BufReader::new(&stream).read_line(&mut request).expect("a request");
+            stream.write_all(answer.as_bytes()).expect("it listens");
+            request
+        });
+        let ran = stats(dir.path(), &[]);
+        assert_eq!((ran.code(), ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+        assert!(ran.stderr.contains(part), "{ran:?}");
+        assert_eq!(answering.join().expect("no panic"), "{\"command\": \"stats\", \"data\": {}}\n");
+    }
+}

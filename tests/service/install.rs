@@ -1,0 +1,156 @@
+//! What `make install` leaves, and whether systemd likes it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::common::{Finished, TempDir, require, run};
+
+/// A root that vmherd is installed below.
+struct Tree(TempDir);
+
+impl Tree {
+    fn new() -> Tree {
+        Tree(TempDir::new())
+    }
+
+    fn make(&self, target: &str, prefix: Option<&str>) -> Finished {
+        let mut command = Command::new("make");
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["--no-print-directory", target]);
+        command.arg(format!("DESTDIR={}", self.0.path().display()));
+        command.arg(concat!("BINARY=", env!("CARGO_BIN_EXE_vmherd")));
+        command.args(prefix.map(|prefix| format!("PREFIX={prefix}")));
+        command.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
+        run(&mut command).expect_success()
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path.trim_start_matches('/'))
+    }
+
+    fn text(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Every file, from the root on, sorted.
+    fn files(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        collect(self.0.path(), self.0.path(), &mut files);
+        files.sort();
+        files
+    }
+
+    /// Adds the system's units and what they and ours run, so that there is something to check against.
+    fn add_system(&self) {
+        fs::create_dir_all(self.path("lib/systemd")).unwrap();
+        fs::create_dir_all(self.path("bin")).unwrap();
+        let units = ["/lib/systemd/system", "/usr/lib/systemd/system"];
+        let units = units.into_iter().find(|path| Path::new(path).is_dir()).expect("systemd's units");
+        run(Command::new("cp").args(["-a", units]).arg(self.path("lib/systemd/"))).expect_success();
+        fs::copy("/bin/kill", self.path("bin/kill")).expect("/bin/kill is there");
+    }
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(root, &path, files);
+        } else {
+            files.push(format!("/{}", path.strip_prefix(root).unwrap().display()));
+        }
+    }
+}
+
+fn installed(prefix: &str) -> Vec<String> {
+    let mut files: Vec<String> = [
+        "bin/vmherd",
+        "lib/systemd/system/vmherd.service",
+        "lib/systemd/system/vmherd.socket",
+        "lib/sysusers.d/vmherd.conf",
+        "share/doc/vmherd/LICENSE-APACHE",
+        "share/doc/vmherd/LICENSE-MIT",
+        "share/doc/vmherd/README.md",
+        "share/doc/vmherd/store-credential.conf",
+        "share/doc/vmherd/vmherd.conf",
+    ]
+    .map(|file| format!("{prefix}/{file}"))
+    .into();
+    files.push("/etc/vmherd/vmherd.conf".into());
+    files.sort();
+    files
+}
+
+#[test]
+fn everything_is_installed_where_it_is_asked_for_and_removed_again() {
+    for prefix in [None, Some("/usr"), Some("/opt/herd")] {
+        let tree = Tree::new();
+        tree.make("install", prefix);
+        let prefix_text = prefix.unwrap_or("/usr/local");
+        assert_eq!(tree.files(), installed(prefix_text));
+        let service = tree.text(&format!("{prefix_text}/lib/systemd/system/vmherd.service"));
+        assert!(service.contains(&format!("\nExecStart={prefix_text}/bin/vmherd --config ")), "{service}");
+        assert_eq!(service.contains("/usr/local"), prefix_text == "/usr/local", "{service}");
+        run(Command::new(tree.path(&format!("{prefix_text}/bin/vmherd"))).arg("--version")).expect_success();
+        tree.make("uninstall", prefix);
+        assert_eq!(tree.files(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn settings_that_somebody_has_made_stay() {
+    let tree = Tree::new();
+    tree.make("install", None);
+    fs::write(tree.path("/etc/vmherd/vmherd.conf"), "VMHERD_VMS_MAX=7\n").unwrap();
+    tree.make("install", None);
+    assert_eq!(tree.text("/etc/vmherd/vmherd.conf"), "VMHERD_VMS_MAX=7\n");
+    tree.make("uninstall", None);
+    assert_eq!(tree.files(), ["/etc/vmherd/vmherd.conf"]);
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units() {
+    require("systemd-analyze", "systemd");
+    for with_credential in [false, true] {
+        let tree = Tree::new();
+        tree.make("install", Some("/usr"));
+        tree.add_system();
+        if with_credential {
+            let folder = tree.path("etc/systemd/system/vmherd.service.d");
+            fs::create_dir_all(&folder).unwrap();
+            let example = tree.path("usr/share/doc/vmherd/store-credential.conf");
+            fs::copy(example, folder.join("store-credential.conf")).unwrap();
+        }
+        let mut command = Command::new("systemd-analyze");
+        command.arg(format!("--root={}", tree.0.path().display()));
+        command.args(["verify", "vmherd.service", "vmherd.socket"]);
+        let ran = run(&mut command);
+        assert_eq!((ran.code(), ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
+    }
+}
+
+#[test]
+fn the_service_is_exposed_to_little() {
+    require("systemd-analyze", "systemd");
+    let tree = Tree::new();
+    tree.make("install", Some("/usr"));
+    let mut command = Command::new("systemd-analyze");
+    command.args(["security", "--offline=true", "--threshold=15", "--no-pager"]);
+    command.arg(tree.path("/usr/lib/systemd/system/vmherd.service"));
+    let ran = run(&mut command);
+    let line = ran.stdout.lines().find(|line| line.contains("Overall exposure level")).unwrap_or_default();
+    let level = line.split_whitespace().find_map(|word| word.parse::<f64>().ok());
+    assert!(level.is_some_and(|level| level <= 1.5) && ran.code() == Some(0), "{ran:?}");
+}
+
+#[test]
+fn the_user_is_made_by_sysusers() {
+    require("systemd-sysusers", "systemd");
+    let tree = Tree::new();
+    tree.make("install", Some("/usr"));
+    let mut command = Command::new("systemd-sysusers");
+    command.arg(format!("--root={}", tree.0.path().display()));
+    command.arg("--dry-run").arg(tree.path("/usr/lib/sysusers.d/vmherd.conf"));
+    let ran = run(&mut command).expect_success();
+    assert!(ran.stderr.contains("Creating user 'vmherd'") || ran.stdout.contains("vmherd"), "{ran:?}");
+}

@@ -1,0 +1,73 @@
+//! What a service manager is told, and when.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::common::{Daemon, TempDir};
+use crate::support::{Manager, Process, vmherd};
+
+#[test]
+fn the_manager_is_told_what_goes_on() {
+    let manager = Manager::new();
+    let mut daemon = Daemon::builder().arg("--store=memory:").env("NOTIFY_SOCKET", manager.path()).start();
+    assert_eq!(manager.next(), "STATUS=opening the store memory:");
+    let ready = manager.next();
+    let address = daemon.address();
+    assert!(ready.starts_with(&format!("READY=1\nSTATUS=listening on tcp://{address}, unix:")), "{ready}");
+    daemon.client().ping();
+
+    daemon.signal("HUP");
+    let reloading = manager.next();
+    let lines: Vec<&str> = reloading.lines().collect();
+    let time = lines[1].strip_prefix("MONOTONIC_USEC=").and_then(|time| time.parse::<u64>().ok());
+    let uptime = fs::read_to_string("/proc/uptime").unwrap();
+    let uptime: f64 = uptime.split_whitespace().next().and_then(|seconds| seconds.parse().ok()).unwrap();
+    let seconds = time.expect("a time") as f64 / 1e6;
+    assert!(lines[0] == "RELOADING=1" && (uptime - 60.0..uptime + 60.0).contains(&seconds), "{reloading}");
+    assert_eq!(manager.next(), ready, "as before");
+
+    daemon.stop();
+    assert!(manager.next().starts_with("STOPPING=1\nSTATUS="));
+}
+
+#[test]
+fn a_daemon_that_can_not_start_never_says_that_it_is_ready() {
+    let manager = Manager::new();
+    let dir = TempDir::new();
+    let mut command = vmherd(dir.path());
+    command.args(["--listen=unix:/dev/null/x", "--store=memory:"]).env("NOTIFY_SOCKET", manager.path());
+    let mut process = Process::start(command);
+    assert_eq!(process.wait().code(), Some(1));
+    assert!(manager.next().starts_with("STATUS="));
+    assert_eq!(manager.next_within(Duration::from_millis(1)), None);
+}
+
+#[test]
+fn a_watchdog_is_fed_while_the_reactor_turns() {
+    let manager = Manager::new();
+    let daemon =
+        Daemon::builder().env("NOTIFY_SOCKET", manager.path()).env("WATCHDOG_USEC", "100000").start();
+    manager.wait_for("READY=1");
+    let mut client = daemon.client();
+    for _ in 0..5 {
+        assert_eq!(manager.next_within(Duration::from_secs(10)).as_deref(), Some("WATCHDOG=1"));
+        client.ping();
+    }
+    daemon.signal("STOP");
+    // What was on its way comes; then nothing for many intervals.
+    while manager.next_within(Duration::from_secs(1)).is_some() {}
+    daemon.signal("CONT");
+    assert_eq!(manager.next_within(Duration::from_secs(10)).as_deref(), Some("WATCHDOG=1"));
+}
+
+#[test]
+fn a_watchdog_that_is_another_process_s_is_not_fed() {
+    let manager = Manager::new();
+    let _daemon = Daemon::builder()
+        .env("NOTIFY_SOCKET", manager.path())
+        .env("WATCHDOG_USEC", "20000")
+        .env("WATCHDOG_PID", "1")
+        .start();
+    manager.wait_for("READY=1");
+    assert_eq!(manager.next_within(Duration::from_millis(300)), None);
+}

@@ -1,0 +1,179 @@
+//! Settings that change while the daemon runs.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::common::DEADLINE;
+use crate::common::{Client, Daemon, PASSWORD, TempDir, request, wait_until};
+use crate::support::Manager;
+
+/// A daemon with a settings file that can be written anew, and a manager that is told of it.
+struct Reloadable {
+    daemon: Daemon,
+    manager: Manager,
+    file: PathBuf,
+    _dir: TempDir,
+}
+
+impl Reloadable {
+    fn start(settings: &str) -> Reloadable {
+        let (dir, manager) = (TempDir::new(), Manager::new());
+        let file = dir.path().join("vmherd.conf");
+        fs::write(&file, settings).unwrap();
+        let builder = Daemon::builder().arg("--config").arg(&file).arg("--store=memory:");
+        let daemon = builder.env("NOTIFY_SOCKET", manager.path()).start();
+        manager.wait_for("READY=1");
+        Reloadable { daemon, manager, file, _dir: dir }
+    }
+
+    /// Has the daemon read `settings`; what the manager is shown when it is done.
+    fn reload(&self, settings: impl AsRef<[u8]>) -> String {
+        fs::write(&self.file, settings).unwrap();
+        self.daemon.signal("HUP");
+        assert!(self.manager.next().starts_with("RELOADING=1"));
+        let ready = self.manager.next();
+        ready.strip_prefix("READY=1\nSTATUS=").unwrap_or_else(|| panic!("{ready}")).to_owned()
+    }
+}
+
+fn register(client: &mut Client, name: &str) -> Value {
+    let data = json!({"vm_id": name, "ram": 1, "cpu": 1, "password": PASSWORD, "disks": []});
+    client.call(request("register", data))["message"].take()
+}
+
+#[test]
+fn registration_and_limits_change_for_connections_that_are_open() {
+    let service = Reloadable::start("VMHERD_VMS_MAX=1\n");
+    let mut client = service.daemon.client();
+    client.register("one", &[]);
+    assert_eq!(register(&mut client, "two"), "VM limit reached");
+    service.reload("VMHERD_VMS_MAX=2\n");
+    client.register("two", &[]);
+    service.reload("VMHERD_REGISTRATION=closed\n");
+    assert_eq!(register(&mut client, "three"), "Registration is closed");
+    service.reload("");
+    client.register("three", &[]);
+    service.daemon.wait_for_log("--vms-max is 2 instead of 1 (");
+    service.daemon.wait_for_log("--registration is closed instead of open on this host only (");
+    service.daemon.wait_for_log("--registration is open on this host only instead of closed (default)");
+}
+
+#[test]
+fn timeouts_change_for_connections_that_are_open() {
+    let service = Reloadable::start("VMHERD_IDLE_TIMEOUT=none\n");
+    let (mut idle, mut half) = (service.daemon.client(), service.daemon.client());
+    idle.ping();
+    half.send("{\"command\":");
+    service.reload("VMHERD_REQUEST_TIMEOUT=50ms\nVMHERD_IDLE_TIMEOUT=50ms\n");
+    assert!(half.error().contains("time"), "the request took too long");
+    idle.expect_closed();
+    // And back, for a new one.
+    service.reload("VMHERD_FIRST_REQUEST_TIMEOUT=50ms");
+    service.daemon.client().expect_closed();
+    service.reload("");
+    service.daemon.client().ping();
+}
+
+#[test]
+fn more_and_fewer_connections_may_be_open() {
+    let service = Reloadable::start("VMHERD_CONNECTIONS_MAX=2\n");
+    let mut clients = [service.daemon.client(), service.daemon.client()];
+    clients.iter_mut().for_each(Client::ping);
+    let mut third = service.daemon.client();
+    third.send(&request("ping", json!({})).to_string());
+    service.daemon.wait_for_log("accepting is paused");
+    service.reload("VMHERD_CONNECTIONS_MAX=3\n");
+    assert_eq!(third.reply()["message"], "PONG", "it waited for room");
+    service.reload("VMHERD_CONNECTIONS_MAX=1\n");
+    clients.iter_mut().for_each(Client::ping);
+    third.ping();
+}
+
+#[test]
+fn requests_that_may_be_open_change() {
+    let service = Reloadable::start("");
+    let mut client = service.daemon.client();
+    client.register("a", &[]);
+    service.reload("VMHERD_REQUESTS_PER_CONNECTION=1\n");
+    let login = |id: u32| json!({"command": "authenticate", "request_id": id, "data": {"vm_id": "a", "password": PASSWORD}});
+    // Barriers do not overtake, so there is one open at a time and no request is refused.
+    client.send(&format!("{}{}", login(1), login(2)));
+    assert_eq!(
+        (&client.reply()["status"], &client.reply()["status"]),
+        (&json!("success"), &json!("success"))
+    );
+    let list = |id: u32| json!({"command": "list", "request_id": id, "data": {"list_type": "all_vms"}});
+    client.send(&format!("{}{}", json!({"command": "update", "request_id": 3, "data": {"ram": 2}}), list(4)));
+    let replies = [client.reply(), client.reply()];
+    assert!(replies.iter().any(|reply| reply["message"] == "busy"), "{replies:?}");
+    service.reload("VMHERD_REQUESTS_PER_CONNECTION=2\n");
+    client.send(&format!("{}{}", json!({"command": "update", "request_id": 3, "data": {"ram": 2}}), list(4)));
+    let replies = [client.reply(), client.reply()];
+    assert!(replies.iter().all(|reply| reply["status"] == "success"), "{replies:?}");
+}
+
+#[test]
+fn the_log_level_changes() {
+    let service = Reloadable::start("");
+    service.reload("VMHERD_LOG=error\n");
+    service.reload("VMHERD_LOG=error\nVMHERD_VMS_MAX=5\n");
+    service.reload("VMHERD_LOG=warn,vmherd::os=info\nVMHERD_VMS_MAX=5\n");
+    service.reload("VMHERD_LOG=warn,vmherd::os=info\nVMHERD_VMS_MAX=6\n");
+    service.daemon.wait_for_log("--vms-max is 6 instead of 5 (");
+    let log = service.daemon.log();
+    assert!(log.contains("--log is error instead of info (") && !log.contains("--vms-max is 5"), "{log}");
+    assert!(log.contains("the settings were read again: 1 changed"), "{log}");
+}
+
+#[test]
+fn what_needs_a_restart_is_said_each_time_and_not_done() {
+    let service = Reloadable::start("");
+    for _ in 0..2 {
+        service.reload("VMHERD_AUTH_WORKERS=9\nVMHERD_LOG_FORMAT=json\n");
+    }
+    wait_until("both are said", DEADLINE, || service.daemon.log().matches("were read again").count() == 2);
+    let log = service.daemon.log();
+    let waits = |name: &str| log.matches(&format!("--{name} is ")).count();
+    assert_eq!((waits("auth-workers"), waits("log-format")), (2, 2), "{log}");
+    assert!(
+        log.lines().filter(|line| line.contains("after a restart only")).all(|line| line.contains(" WARN "))
+    );
+}
+
+#[test]
+fn a_hundred_bad_files_change_nothing() {
+    let service = Reloadable::start("VMHERD_VMS_MAX=1\n");
+    let mut client = service.daemon.client();
+    client.register("one", &[]);
+    for number in 0..100 {
+        let good = "VMHERD_VMS_MAX=9\nVMHERD_REGISTRATION=closed\nVMHERD_FIRST_REQUEST_TIMEOUT=10ms\n";
+        let bad: Vec<u8> = match number % 10 {
+            0 => b"VMHERD_AUTH_QUEUE=0".into(),
+            1 => b"VMHERD_TOKEN_LIFETIME=0".into(),
+            2 => b"VMHERD_LOG='".into(),
+            3 => b"VMHERD_LOG=\xff".into(),
+            4 => b"VMHERD_LOG=\0".into(),
+            5 => b"VMHERD_REQUEST_TIMEOUT=none".into(),
+            6 => b"VMHERD_LOG=\"nonsense=x\ny\"".into(),
+            7 => vec![b'#'; (1 << 20) + number],
+            8 => format!("VMHERD_VMS_MAX={number}x").into(),
+            _ => format!("VMHERD_STORE_FILE=/nonexistent/{number}").into(),
+        };
+        let status = service.reload([good.as_bytes(), &bad].concat());
+        assert!(status.ends_with("other settings were refused, see the log"), "{number}: {status}");
+        client.ping();
+    }
+    assert_eq!(register(&mut client, "two"), "VM limit reached");
+    let refused = || service.daemon.log().matches("the settings stay as they were: ").count();
+    wait_until("each is logged", DEADLINE, || refused() == 100);
+    assert_eq!(service.daemon.log().lines().filter(|line| line.contains("ERROR")).count(), 100);
+    fs::remove_file(&service.file).unwrap();
+    service.daemon.signal("HUP");
+    service.daemon.wait_for_log("can't read");
+    service.manager.wait_for("READY=1");
+    let status = service.reload("VMHERD_VMS_MAX=2\n");
+    assert!(!status.contains("refused"), "{status}");
+    client.register("two", &[]);
+}
