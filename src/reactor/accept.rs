@@ -173,17 +173,15 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// The oldest connection that never sent a byte. What may have come unseen is looked at first.
+    /// The oldest connection that never sent a byte. What may have come without an event yet is
+    /// looked at first.
     fn oldest_silent(&mut self) -> Option<ConnId> {
         while let Some(&id) = self.acceptor.silent.front() {
             if let Some(connection) = self.connections.get_mut(id)
                 && !connection.has_spoken
             {
-                while connection.readable && !connection.has_spoken {
-                    match connection.read(&mut self.net, &mut self.chunk) {
-                        Taken::Bytes(_) | Taken::Nothing => {}
-                        Taken::End | Taken::Broken => break,
-                    }
+                while connection.read(&mut self.net, &mut self.chunk) == Taken::Bytes(0) {
+                    // Interrupted.
                 }
                 if !connection.has_spoken {
                     return Some(id);

@@ -42,7 +42,8 @@ impl Net for FakeNet {
         let pause = world.random.micros(1, 300);
         world.now = world.now + pause;
         let deadline = timeout.map(|timeout| world.now + timeout);
-        for _ in 0..LOOKS_MAX {
+        while world.moments < MOMENTS_MAX {
+            world.moments += 1;
             world.happen();
             let must_stop = world.stop_at.is_some_and(|at| at <= world.now) && world.stopped.is_none();
             if take_events(&mut world, events) || must_stop || world.failure.is_some() {
@@ -64,7 +65,7 @@ impl Net for FakeNet {
             }
             world.now = next.max(world.now);
         }
-        world.fail("clients act and act, and the server has nothing to do".to_owned());
+        world.fail("clients act and act, and come to no end".to_owned());
         Ok(())
     }
 
@@ -250,9 +251,8 @@ fn add_noise(world: &mut World, events: &mut Vec<Event>) {
     }
 }
 
-/// Moments in which something happens that makes no event, one after the other: a client that sends
-/// slowly into a full network for all its time has fewer.
-const LOOKS_MAX: usize = 20_000;
+/// Moments at which somebody looks around; no world that comes to an end has as many.
+const MOMENTS_MAX: usize = 100_000;
 /// Linux' number for "too many open files".
 fn libc_emfile() -> i32 {
     24

@@ -261,7 +261,7 @@ fn settings(weather: &Weather) -> Settings {
 
 /// Turns in a row that may do nothing: an event or a timer that came to nothing.
 const IDLE_TURNS_MAX: usize = 20;
-const TURNS_MAX: usize = 60_000;
+const TURNS_MAX: usize = 30_000;
 const ROUNDS_AFTER_MAX: usize = 10_000;
 /// How much later than promised things may happen in a world where turns take time.
 const SLACK: Duration = Duration::from_secs(1);

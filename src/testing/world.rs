@@ -54,6 +54,8 @@ pub(super) struct World {
     pub(super) stopped: Option<Instant>,
     /// Counts what the server has done to its surroundings.
     pub(super) operations: u64,
+    /// Counts the moments at which somebody has looked around.
+    pub(super) moments: usize,
     pub(super) failure: Option<String>,
     /// Nothing will ever happen again.
     pub(super) is_quiet: bool,
@@ -100,6 +102,7 @@ impl World {
             stop_at: weather.stop_after.map(|after| start + after),
             stopped: None,
             operations: 0,
+            moments: 0,
             failure: None,
             is_quiet: false,
             random,
