@@ -293,7 +293,10 @@ impl Session {
     }
 
     fn begin(&mut self, mut request: Box<Request>, output: &mut Buffer, rules: &Rules) -> Option<Step> {
-        if request.id.is_some() && self.replies.named_count() >= rules.requests_max {
+        // A barrier is let in all the same: there is one at most, and to refuse it unread would leave those
+        // behind it to run in the name of whoever was here before.
+        let is_limited = request.id.is_some() && !request.is_barrier();
+        if is_limited && self.replies.named_count() >= rules.requests_max {
             let (dialect, id) = (request.dialect, request.id.take());
             self.refuse(Refusal { dialect, id, failure: Failure::Busy }, output);
             return None;

@@ -160,6 +160,9 @@ fn one_request_too_many_is_busy_and_the_connection_lives() {
     bench.answer(first);
     bench.input.push(ping("e").as_bytes());
     bench.call();
+    let named_logout = "{\"request_id\": 1, \"command\": \"logout\"}";
+    bench.input.push(named_logout.as_bytes());
+    assert_eq!(bench.call().1, CommandName::Logout, "a barrier is not refused unread");
 }
 
 #[test]
