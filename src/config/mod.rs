@@ -15,6 +15,7 @@ mod listen;
 mod report;
 mod setting;
 mod settings;
+mod settle;
 mod sources;
 #[cfg(test)]
 mod sources_tests;
@@ -27,7 +28,7 @@ mod values_tests;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use arguments::{Arguments, Flag, Takes};
@@ -44,11 +45,9 @@ pub use sources::{ReadFile, Sources};
 use crate::app::password::Cost;
 use crate::limits;
 use crate::store::Location;
-use checks::{check_listeners, check_socket_path};
-use draft::Draft;
 use setting::Setting;
 use settings::SETTINGS;
-use sources::Origin;
+use settle::Reading;
 
 /// What a command line, an environment and a settings file ask for.
 #[derive(Clone, PartialEq, Debug)]
@@ -194,31 +193,13 @@ impl Sources {
         }
         let environment = Environment::collect(self.variables.iter().cloned());
         let given = Given::read(&arguments, &environment, self.read_file)?;
-        let draft = Draft::read(SETTINGS.iter(), &given)?;
-        let is_check = draft.is_check;
-        let settled = Box::new(draft.settle(&given)?);
+        let reading = Reading::read(SETTINGS.iter(), &given)?;
+        let is_check = reading.draft.is_check;
+        let settled = Box::new(reading.settle(&given)?);
         if is_check {
             return Ok(Parsed::Check(settled.warnings));
         }
         Ok(if arguments.has("show-config") { Parsed::Show(settled) } else { Parsed::Run(settled) })
-    }
-}
-
-impl Draft {
-    /// Puts in what hangs on more than one setting, and checks that.
-    fn settle(self, given: &Given<'_>) -> Result<Settled, ConfigError> {
-        let state_dir = state_dir(&self, given.environment)?;
-        let Draft { mut config, store, mut report, .. } = self;
-        config.store = store.unwrap_or_else(|| default_store(&state_dir));
-        config.state_dir = state_dir;
-        report.resolve("store", config.store.to_string());
-        report.resolve("state-dir", config.state_dir.display().to_string());
-        report.resolve("auth-workers", config.auth_workers.to_string());
-        let origin = report.origin("listen");
-        config.is_listen_given = origin.is_some_and(Origin::is_given);
-        check_listeners(&config, &origin.map_or_else(String::new, Origin::to_string))?;
-        check_socket_path(&config.state_dir)?;
-        Ok(Settled { config, report, warnings: given.warnings() })
     }
 }
 
@@ -252,36 +233,6 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
-
-/// The state directory: what was said, else systemd's, else where the XDG base directories have it.
-fn state_dir(draft: &Draft, environment: &Environment) -> Result<PathBuf, ConfigError> {
-    if let Some(directory) = &draft.state_dir {
-        return Ok(directory.clone());
-    }
-    if let Some(directory) = environment.systemd_state_directory() {
-        return Ok(directory);
-    }
-    // A relative path in XDG_STATE_HOME is to be ignored, says its specification.
-    let xdg = environment.path("XDG_STATE_HOME").filter(|path| path.is_absolute());
-    let base = xdg.or_else(|| environment.path("HOME").map(|home| home.join(".local/state")));
-    base.map(|base| base.join("vmherd")).ok_or_else(|| {
-        ConfigError::Value(
-            "--state-dir: none of $STATE_DIRECTORY, $XDG_STATE_HOME and $HOME is set; say where the \
-             daemon may keep its files: --state-dir DIRECTORY"
-                .into(),
-        )
-    })
-}
-
-#[cfg(feature = "sqlite")]
-fn default_store(state_dir: &Path) -> Location {
-    Location::Sqlite(state_dir.join("vmherd.sqlite3"))
-}
-
-#[cfg(not(feature = "sqlite"))]
-fn default_store(_state_dir: &Path) -> Location {
-    Location::Memory
-}
 
 /// The name of the daemon's own socket in the state directory.
 pub const SOCKET_NAME: &str = "vmherd.sock";

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::settle::default_store;
 use super::values::masked;
 use super::*;
 

@@ -3,10 +3,10 @@
 
 use std::path::PathBuf;
 
-use super::draft::Draft;
 use super::setting::Setting;
 use super::settings::SETTINGS;
-use super::{Config, ConfigError, Flag, Given, default_store, state_dir};
+use super::settle::{Reading, default_store};
+use super::{Config, ConfigError, Flag, Given};
 use crate::app::password::Cost;
 use crate::store::Location;
 
@@ -39,11 +39,11 @@ impl StoreSettings {
 
     /// Reads what counts for the store and leaves the other settings alone, wrong ones too.
     pub(crate) fn read(given: &Given<'_>) -> Result<StoreSettings, ConfigError> {
-        let mut draft = Draft::read(StoreSettings::table(), given)?;
+        let Reading { mut draft, .. } = Reading::read(StoreSettings::table(), given)?;
         let (store, state_dir) = match draft.store.take() {
             Some(store) => (store, None),
             None => {
-                let directory = state_dir(&draft, given.environment)?;
+                let directory = draft.state_dir(given.environment)?;
                 (default_store(&directory), Some(directory))
             }
         };
@@ -64,8 +64,8 @@ impl StateDirSetting {
 
     /// Reads it and leaves the other settings alone.
     pub(crate) fn read(given: &Given<'_>) -> Result<StateDirSetting, ConfigError> {
-        let draft = Draft::read(StateDirSetting::table(), given)?;
-        Ok(StateDirSetting(state_dir(&draft, given.environment)?))
+        let Reading { draft, .. } = Reading::read(StateDirSetting::table(), given)?;
+        Ok(StateDirSetting(draft.state_dir(given.environment)?))
     }
 
     pub(super) fn table() -> impl Iterator<Item = &'static Setting> {

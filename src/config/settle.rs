@@ -1,0 +1,121 @@
+//! From what was given to what counts: the value of each setting, where it comes from, and what hangs on
+//! more than one of them.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use super::checks::{check_listeners, check_socket_path};
+use super::draft::Draft;
+use super::environment::Environment;
+use super::report::Report;
+use super::setting::Setting;
+use super::sources::{Given, Origin, Values};
+use super::{ConfigError, Settled};
+use crate::store::Location;
+
+/// What has been read of the settings so far.
+pub(super) struct Reading {
+    pub(super) draft: Draft,
+    /// What was said, and by whom.
+    pub(super) report: Report,
+}
+
+impl Reading {
+    /// Gives each of `settings` the value that is given for it, or its preset.
+    pub(super) fn read(
+        settings: impl Iterator<Item = &'static Setting>,
+        given: &Given<'_>,
+    ) -> Result<Reading, ConfigError> {
+        let mut reading = Reading { draft: Draft::new(), report: Report::default() };
+        for setting in settings {
+            let Values { origin, texts } = given.values(setting)?;
+            for text in &texts {
+                setting.place(&mut reading.draft, text).map_err(|wrong| {
+                    ConfigError::Value(format!("{origin}: {:?} {wrong}", without_credentials(text)))
+                })?;
+            }
+            reading.report.add(setting, &texts.join(" "), origin);
+        }
+        reading.read_store_file(given)?;
+        Ok(reading)
+    }
+
+    /// What the first line of the store file says, where there is one.
+    fn read_store_file(&mut self, given: &Given<'_>) -> Result<(), ConfigError> {
+        let Some(path) = &self.draft.store_file else { return Ok(()) };
+        let origin = self.report.origin("store-file").map_or_else(String::new, Origin::to_string);
+        if let Some(other) = self.report.origin("store").filter(|other| other.is_given()) {
+            return Err(ConfigError::Value(format!(
+                "{other} and {origin}: only one of them may say where the store is"
+            )));
+        }
+        let wrong = |why| ConfigError::Value(format!("{origin}: the first line of {} {why}", path.display()));
+        let bytes = (given.read_file)(path).map_err(|error| {
+            ConfigError::Value(format!("{origin}: can't read {}: {error}", path.display()))
+        })?;
+        let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let text = str::from_utf8(first).map_err(|_| wrong("is not valid UTF-8".into()))?.trim();
+        let location = Location::parse(text).map_err(|why| wrong(format!("is no store: {why}")))?;
+        let place = Origin::File(format!("{}:1", path.display()), "VMHERD_STORE".into());
+        self.report.replace("store", text, place);
+        self.draft.store = Some(location);
+        Ok(())
+    }
+
+    /// Puts in what hangs on more than one setting, and checks that.
+    pub(super) fn settle(self, given: &Given<'_>) -> Result<Settled, ConfigError> {
+        let state_dir = self.draft.state_dir(given.environment)?;
+        let Reading { draft: Draft { mut config, store, .. }, mut report } = self;
+        config.store = store.unwrap_or_else(|| default_store(&state_dir));
+        config.state_dir = state_dir;
+        report.resolve("store", config.store.to_string());
+        report.resolve("state-dir", config.state_dir.display().to_string());
+        report.resolve("auth-workers", config.auth_workers.to_string());
+        let origin = report.origin("listen");
+        config.is_listen_given = origin.is_some_and(Origin::is_given);
+        check_listeners(&config, &origin.map_or_else(String::new, Origin::to_string))?;
+        check_socket_path(&config.state_dir)?;
+        Ok(Settled { config, report, warnings: given.warnings() })
+    }
+}
+
+impl Draft {
+    /// The state directory: what was said, else systemd's, else where the XDG base directories have it.
+    pub(super) fn state_dir(&self, environment: &Environment) -> Result<PathBuf, ConfigError> {
+        if let Some(directory) = &self.state_dir {
+            return Ok(directory.clone());
+        }
+        if let Some(directory) = environment.systemd_state_directory() {
+            return Ok(directory);
+        }
+        // A relative path in XDG_STATE_HOME is to be ignored, says its specification.
+        let xdg = environment.path("XDG_STATE_HOME").filter(|path| path.is_absolute());
+        let base = xdg.or_else(|| environment.path("HOME").map(|home| home.join(".local/state")));
+        base.map(|base| base.join("vmherd")).ok_or_else(|| {
+            ConfigError::Value(
+                "--state-dir: none of $STATE_DIRECTORY, $XDG_STATE_HOME and $HOME is set; say where the \
+                 daemon may keep its files: --state-dir DIRECTORY"
+                    .into(),
+            )
+        })
+    }
+}
+
+/// What of a bad value can be shown: of a URL that is no listener only how it begins, since the rest may
+/// hold a password.
+fn without_credentials(text: &str) -> Cow<'_, str> {
+    match text.split_once("://") {
+        Some((scheme, _)) if scheme.trim() != "tcp" => format!("{scheme}://…").into(),
+        _ => text.into(),
+    }
+}
+
+#[cfg(feature = "sqlite")]
+pub(super) fn default_store(state_dir: &Path) -> Location {
+    Location::Sqlite(state_dir.join("vmherd.sqlite3"))
+}
+
+#[cfg(not(feature = "sqlite"))]
+pub(super) fn default_store(_state_dir: &Path) -> Location {
+    Location::Memory
+}
