@@ -86,7 +86,8 @@ impl Ledger {
             assert!(found.insert(number, ram.unsigned_abs()).is_none(), "{name} is there twice");
         }
         for (number, ram) in &self.vms {
-            let found = found.get(number).unwrap_or_else(|| panic!("vm-{number} was acknowledged and is gone"));
+            let found =
+                found.get(number).unwrap_or_else(|| panic!("vm-{number} was acknowledged and is gone"));
             let others = self.unknown.get(number).map_or(&[][..], Vec::as_slice);
             assert!(found == ram || others.contains(found), "vm-{number}: {found}, not {ram} or {others:?}");
         }

@@ -15,9 +15,8 @@ mod load;
 mod proxy;
 
 mod commits;
-mod ledger;
-mod locks;
 mod kills;
+mod ledger;
 mod network;
 mod outages;
 mod signals;

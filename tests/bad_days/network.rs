@@ -84,7 +84,9 @@ fn a_server_that_is_stopped_in_its_tracks_is_answered_for_by_the_deadline() {
             ledger.check_answers(ALLOWED);
             ledger.check(&database, &daemon);
             wait_until("nobody is stuck", Duration::from_secs(10), || {
-                ["read_threads_stuck", "write_threads_stuck"].iter().all(|name| statistic(&mut operator, name) == 0)
+                ["read_threads_stuck", "write_threads_stuck"]
+                    .iter()
+                    .all(|name| statistic(&mut operator, name) == 0)
             });
         }
         witness.finish()
@@ -103,7 +105,8 @@ fn reads_go_on_while_writers_hang() {
         client.register("reader", &[1]);
         client.authenticate("reader");
         let witness = Witness::start(&daemon);
-        let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'vmherd' AND query LIKE '%COMMIT'";
+        let sql =
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'vmherd' AND query LIKE '%COMMIT'";
         let rows = database.client().query(sql, &[]).expect(sql);
         let pids: Vec<u32> = rows.iter().map(|row| row.get::<_, i32>(0).unsigned_abs()).collect();
         assert!(!pids.is_empty(), "somebody has written");

@@ -146,7 +146,9 @@ impl Worker {
         if !self.update(client, number, 10 * number + 1) {
             return;
         }
-        let Said::Done(_) = self.ask(client, "list", json!({"list_type": "authenticated_vms"})) else { return };
+        let Said::Done(_) = self.ask(client, "list", json!({"list_type": "authenticated_vms"})) else {
+            return;
+        };
         // Again by the token, on a connection that is not logged in.
         let Some(mut other) = Client::try_connect(self.address) else { return };
         let list = json!({"list_type": "all_disks", "token": token});
