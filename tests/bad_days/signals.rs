@@ -52,8 +52,8 @@ fn bad_settings_change_nothing_and_disturb_nobody() {
                 3 => b"VMHERD_REQUEST_TIMEOUT=none".into(),
                 4 => vec![b'#'; (1 << 20) + round],
                 5 => format!("VMHERD_STORE_FILE=/nonexistent/{round}").into(),
-                6 => b"VMHERD_LISTEN=nowhere".into(),
-                _ => b"not a setting".into(),
+                6 => b"VMHERD_TOKEN_LIFETIME=0".into(),
+                _ => format!("VMHERD_VMS_MAX={round}x").into(),
             };
             fs::write(&file, [good.as_bytes(), &bad].concat()).expect("the file");
             daemon.signal("HUP");
