@@ -20,17 +20,16 @@ fn a_commit_without_an_answer_is_unknown_and_done_once_at_most() {
         let database = cluster.database();
         let proxy = Proxy::to(cluster.socket());
         let daemon = Daemon::builder().args(["--store", &proxy.url(database.name())]).start();
-        let mut client = daemon.client();
-        client.register("steady", &[1, 2]);
         let witness = Witness::start(&daemon);
-        let mut herd = 1;
+        let mut herd = 0;
         for round in 0..amount(12, 100) {
             // Half of the commits arrive.
             let is_done = round % 2 == 0;
-            let name = format!("vm-{round}");
-            let (asked, effect) = request_of(round / 2, &name);
+            let owner = format!("owner-{round}");
+            let (asked, effect) = request_of(round / 2, &owner);
             let mut client = daemon.client();
-            client.authenticate("steady");
+            client.register(&owner, &[1, 2]);
+            client.authenticate(&owner);
             let (commits, before) = (proxy.commits(), count(&database, &effect));
             proxy.cut(if is_done { Cut::After(COMMIT) } else { Cut::Before(COMMIT) });
             assert_eq!(client.fail(asked.clone()), "outcome unknown", "{asked}");
@@ -43,7 +42,7 @@ fn a_commit_without_an_answer_is_unknown_and_done_once_at_most() {
             // Another one finds a connection that works.
             let mut other = daemon.client();
             other.register(&format!("after-{round}"), &[1]);
-            herd += 1;
+            herd += 2;
             assert_eq!(count(&database, &effect), after, "{asked}");
         }
         assert_eq!(count(&database, "vms"), herd);
@@ -93,22 +92,23 @@ fn writes_that_share_a_commit_share_its_fate() {
     });
 }
 
-/// A write, and what there is one more of when it is done.
-fn request_of(kind: usize, name: &str) -> (Value, String) {
+/// A write for `owner` or, where it registers, of another VM, and what there is one more of when it is done.
+fn request_of(kind: usize, owner: &str) -> (Value, String) {
+    let disks_of = |name: &str| format!("disks JOIN vms ON vm = vms.id WHERE name = '{name}'");
     match kind % 3 {
-        0 => (
-            registration(name, &[3, 4]),
-            format!("disks JOIN vms ON vm = vms.id WHERE name = '{name}' AND size_gib = 3"),
-        ),
-        1 => {
-            let ram = 1000 + name.trim_start_matches("vm-").parse::<u64>().expect("a number");
-            let disks = json!([{"disk_size": ram}, {"disk_size": 2}]);
-            let of_vm = format!(
-                "vms JOIN disks ON vm = vms.id WHERE name = 'steady' AND ram_mib = {ram} AND size_gib = {ram}"
-            );
-            (request("update", json!({"ram": ram, "disks": disks})), of_vm)
+        0 => {
+            let name = format!("child-of-{owner}");
+            (registration(&name, &[77]), format!("{} AND size_gib = 77", disks_of(&name)))
         }
-        _ => (request("authenticate", json!({"vm_id": "steady", "password": PASSWORD})), "tokens".to_owned()),
+        1 => {
+            let disks = json!([{"disk_size": 77}, {"disk_size": 2}]);
+            let update = request("update", json!({"ram": 77, "disks": disks}));
+            (update, format!("{} AND size_gib = 77 AND ram_mib = 77", disks_of(owner)))
+        }
+        _ => {
+            let login = request("authenticate", json!({"vm_id": owner, "password": PASSWORD}));
+            (login, format!("tokens JOIN vms ON vm = vms.id WHERE name = '{owner}'"))
+        }
     }
 }
 
