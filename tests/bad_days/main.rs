@@ -17,6 +17,7 @@ mod proxy;
 mod commits;
 mod kills;
 mod ledger;
+mod locks;
 mod network;
 mod outages;
 mod signals;

@@ -82,11 +82,6 @@ impl Traffic {
         wait_for_more("requests fail", &self.shared.failed, count);
     }
 
-    /// How many requests have been done.
-    pub fn done(&self) -> usize {
-        self.shared.done.load(Ordering::Relaxed)
-    }
-
     /// Ends it; what the clients were told.
     #[track_caller]
     pub fn finish(mut self) -> Ledger {
@@ -134,7 +129,7 @@ impl Worker {
         let credentials = json!({"vm_id": name(number), "password": PASSWORD});
         let Said::Done(data) = self.ask(client, "authenticate", credentials) else { return };
         let token = data["token"].as_str().expect("a token").to_owned();
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             match self.ask(client, "logout", json!({})) {
                 Said::Done(_) => self.ledger.ended.push(token),
                 Said::Refused => self.ledger.tokens.push(token),
