@@ -26,7 +26,7 @@ pub trait Clock {
 }
 
 /// The operating system's clocks.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     origin: std::time::Instant,
 }

@@ -198,8 +198,11 @@ pub const POSTGRES_WRITERS: usize = 4;
 pub const POSTGRES_CONNECT: Duration = Duration::from_secs(2);
 /// How long PostgreSQL may work at one statement.
 pub const POSTGRES_STATEMENT: Duration = Duration::from_secs(5);
-/// How long PostgreSQL waits for somebody's lock: ends before the deadline of the job that waits.
+/// How long PostgreSQL is to wait for somebody's lock: ends before the deadline of the job that waits.
 pub const POSTGRES_LOCK: Duration = Duration::from_secs(2);
+/// How long a worker waits for it at a time, and tries again what lost against others. Then it does what
+/// else there is: those who need a lock that somebody holds keep nobody else waiting for longer than this.
+pub const POSTGRES_LOCK_ATTEMPT: Duration = Duration::from_millis(150);
 /// How long PostgreSQL keeps the locks of a transaction whose client says nothing (it was stopped, or its
 /// network is gone). Ours never pause inside of one.
 pub const POSTGRES_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
@@ -302,7 +305,10 @@ const _: () = assert!(LOG_LINE_BYTES_MAX <= LOG_BATCH_BYTES);
 const _: () = assert!(READ_CHUNK_BYTES <= READ_BYTES_PER_TURN_MAX);
 const _: () = assert!(PAGE_ROWS_MAX > DISKS_PER_VM_MAX / 4);
 const _: () = assert!(2 * SQLITE_BUSY.as_millis() < WRITE_DEADLINE.as_millis());
-const _: () = assert!(POSTGRES_LOCK.as_millis() < WRITE_DEADLINE.as_millis());
+const _: () =
+    assert!(POSTGRES_LOCK.as_millis() + 2 * POSTGRES_LOCK_ATTEMPT.as_millis() < WRITE_DEADLINE.as_millis());
+const _: () =
+    assert!(POSTGRES_LOCK.as_millis() + 2 * POSTGRES_LOCK_ATTEMPT.as_millis() < READ_DEADLINE.as_millis());
 const _: () = assert!(POSTGRES_CONFLICT_TIME.as_millis() < WRITE_DEADLINE.as_millis());
 const _: () = assert!(POSTGRES_CONNECT.as_millis() < READ_DEADLINE.as_millis());
 const _: () = assert!(POSTGRES_RECONNECT_MAX.as_millis() < 1000, "back within a second");

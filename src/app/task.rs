@@ -26,7 +26,7 @@ pub enum Lane {
 }
 
 /// Something that blocks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Task {
     FindToken { token: TokenHash, current: Option<Login>, now: UnixSeconds },
@@ -38,7 +38,7 @@ pub enum Task {
 }
 
 /// Which page to make.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum PageRequest {
     Vms { after: VmId },
@@ -47,7 +47,7 @@ pub enum PageRequest {
 }
 
 /// A connection as it was when its page was begun.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PeerAt {
     /// Its place in the table of connections.
     pub index: u32,
@@ -190,7 +190,7 @@ impl Tools {
 
     fn store(&mut self) -> Result<&mut dyn Store, StoreError> {
         if self.store.is_none() {
-            self.store = Some(self.factory.connect()?);
+            self.store = Some(self.factory.connect_worker()?);
         }
         Ok(self.store.as_deref_mut().expect("connected above"))
     }

@@ -218,7 +218,8 @@ impl<J: Jobs> Calls<J> {
         let state = Arc::new(JobState::default());
         let key = JobKey { ticket, job: self.next_job };
         self.next_job += 1;
-        self.jobs.try_submit(Job { key, task, room, state: Arc::clone(&state) })?;
+        let submitted = now.instant;
+        self.jobs.try_submit(Job { key, task, room, submitted, state: Arc::clone(&state) })?;
         let deadline = now.instant + lane_deadline(lane);
         timers.arm(deadline, Timer::Job(key));
         self.in_flight.insert(ticket, InFlight { job: key.job, lane, stage, state, deadline });

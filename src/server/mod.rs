@@ -102,12 +102,12 @@ impl Server {
                 log::error!("the reactor can't be woken: {error}");
             }
         };
-        let writers = factory.writers_max();
-        let pool = Pool::new(&pool_settings(config, writers), factory, Box::new(wake));
+        let (writers, clock) = (factory.writers_max(), SystemClock::new());
+        let pool = Pool::new(&pool_settings(config, writers), factory, clock, Box::new(wake));
         let base = Base { listen, queues: pool.queues(), writers };
         let app = App::new(app_settings(config), Box::new(SystemRandom));
         let settings = base.reactor_settings(config);
-        let reactor = Reactor::new(net, pool, SystemClock::new(), app, settings);
+        let reactor = Reactor::new(net, pool, clock, app, settings);
         let control = Arc::new(Control::new(waker));
         let files = Files { _sockets: sockets, _state_dir: state_dir };
         Ok(Server { addresses, reactor, control, base, files })

@@ -14,6 +14,7 @@ mod sqlite;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
@@ -62,10 +63,30 @@ pub trait StoreFactory: Send + Sync {
     /// Makes one more connection.
     fn connect(&self) -> Result<Box<dyn Store>, StoreError>;
 
+    /// Makes one more connection, for a worker that has other things to do than to wait: it waits for locks
+    /// of others a moment only, and who is told [`StoreError::Busy`] may ask again.
+    fn connect_worker(&self) -> Result<Box<dyn Store>, StoreError> {
+        self.connect()
+    }
+
+    /// How patient such a worker is to be; `None`: what is [`StoreError::Busy`] was waited for long enough.
+    fn worker_patience(&self) -> Option<Patience> {
+        None
+    }
+
     /// How many connections gain from writing at the same time.
     fn writers_max(&self) -> usize {
         1
     }
+}
+
+/// How long to wait for what somebody else has locked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// Altogether.
+    pub whole: Duration,
+    /// At a time, about.
+    pub attempt: Duration,
 }
 
 /// Which store: what `--store` says.

@@ -117,10 +117,14 @@ impl LaneQueue {
         !state.jobs.is_empty() && self.call_thread(&mut state)
     }
 
-    /// `run` is over. True: its thread goes on; false: it was given up and others have its place.
-    pub(super) fn end_run(&self, run: RunId) -> bool {
+    /// `run` is over, but for those of its jobs that have to be run `again`: they wait behind all others. True:
+    /// its thread goes on; false: it was given up and others have its place.
+    pub(super) fn end_run(&self, run: RunId, again: Vec<Job>) -> bool {
         let mut state = self.lock();
         state.done += 1;
+        // Either way there are threads that will look: this one, or as many as there may be.
+        state.jobs.extend(again);
+        self.arrived.notify_one();
         if state.running.remove(&run) {
             return true;
         }
@@ -182,6 +186,7 @@ const QUEUE_KEPT: usize = 16;
 mod tests {
     use super::*;
     use crate::app::task::Task;
+    use crate::clock::Instant;
     use crate::ids::{ConnId, Slot, Ticket};
     use crate::model::Secret;
     use crate::worker::JobKey;
@@ -190,7 +195,8 @@ mod tests {
     fn job(number: u64) -> Job {
         let ticket = Ticket { conn: ConnId { index: 0, generation: 1 }, slot: Slot(number) };
         let task = Task::HashPassword { password: Secret::new("password") };
-        Job { key: JobKey { ticket, job: number }, task, room: Room::Queue, state: Arc::default() }
+        let key = JobKey { ticket, job: number };
+        Job { key, task, room: Room::Queue, submitted: Instant::ORIGIN, state: Arc::default() }
     }
 
     fn take(lane: &LaneQueue, batch_max: usize) -> (RunId, Vec<u64>) {
@@ -237,7 +243,7 @@ mod tests {
         let lane = LaneQueue::new(2, 1, 1);
         assert_eq!(lane.push(job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
-        assert!(lane.end_run(run));
+        assert!(lane.end_run(run, Vec::new()));
         assert!(matches!(lane.take(1, Duration::ZERO), Next::End));
         assert_eq!(lane.status(), LaneStatus { queued: 0, threads: 0, stuck: 0, running: 0, done: 1 });
         assert_eq!(lane.push(job(2)), Ok(true));
@@ -258,9 +264,20 @@ mod tests {
         assert_eq!(lane.push(job(4)), Ok(false));
         assert!(!lane.replace_thread(third), "two are stuck already, as many as may be");
         assert_eq!(lane.status(), LaneStatus { queued: 1, threads: 1, stuck: 2, running: 3, done: 0 });
-        assert!(!lane.end_run(first), "its place is taken");
-        assert!(lane.end_run(third));
+        assert!(!lane.end_run(first, Vec::new()), "its place is taken");
+        assert!(lane.end_run(third, Vec::new()));
         assert_eq!(lane.status(), LaneStatus { queued: 1, threads: 1, stuck: 1, running: 1, done: 2 });
+    }
+
+    #[test]
+    fn what_has_to_be_run_again_waits_behind_the_others_even_in_a_full_queue() {
+        let lane = LaneQueue::new(1, 1, 1);
+        assert_eq!(lane.push(job(1)), Ok(true));
+        let (run, _) = take(&lane, 1);
+        assert_eq!(lane.push(job(2)), Ok(false));
+        assert!(lane.end_run(run, vec![job(1)]));
+        assert_eq!(lane.push(job(3)), Err(Full));
+        assert_eq!(take(&lane, 9).1, [2, 1]);
     }
 
     #[test]

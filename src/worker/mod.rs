@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::app::task::{Done, Lane, Task, TaskError};
+use crate::clock::Instant;
 use crate::ids::Ticket;
 
 pub use pool::{LaneSettings, Pool, PoolSettings, Queues};
@@ -24,6 +25,8 @@ pub struct Job {
     pub task: Task,
     /// What room there has to be for it.
     pub room: Room,
+    /// When it was submitted, by the clock of whoever did.
+    pub submitted: Instant,
     /// Shared with whoever may give it up.
     pub state: Arc<JobState>,
 }
@@ -114,11 +117,17 @@ impl JobState {
         self.0.compare_exchange(QUEUED, run.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
+    /// The worker that took the job for `run` could not do it and puts it back; false where it has been given
+    /// up meanwhile.
+    pub fn put_back(&self, run: RunId) -> bool {
+        self.0.compare_exchange(run.0, QUEUED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     /// Nobody waits for the job any more.
     pub fn give_up(&self) -> GivenUp {
-        match self.0.compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => GivenUp::Queued,
-            Err(run) => GivenUp::Running(RunId(run)),
+        match self.0.swap(GIVEN_UP, Ordering::AcqRel) {
+            QUEUED => GivenUp::Queued,
+            run => GivenUp::Running(RunId(run)),
         }
     }
 }
@@ -143,5 +152,14 @@ mod tests {
         assert!(state.start(RunId(7)));
         assert!(!state.start(RunId(8)));
         assert_eq!(state.give_up(), GivenUp::Running(RunId(7)));
+    }
+
+    #[test]
+    fn a_job_that_was_put_back_runs_again_and_one_that_was_given_up_does_not() {
+        let state = JobState::default();
+        assert!(state.start(RunId(7)) && state.put_back(RunId(7)) && state.start(RunId(8)));
+        assert!(!state.put_back(RunId(7)));
+        assert_eq!(state.give_up(), GivenUp::Running(RunId(8)));
+        assert!(!state.put_back(RunId(8)) && !state.start(RunId(9)));
     }
 }

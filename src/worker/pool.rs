@@ -8,8 +8,9 @@ use super::lane::{LaneQueue, Next};
 use super::{Completion, Full, Job, Jobs, LaneProgress, RunId};
 use crate::app::password::Cost;
 use crate::app::task::{Done, Lane, Task, TaskError, Tools};
+use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
-use crate::store::StoreFactory;
+use crate::store::{Patience, StoreError, StoreFactory};
 use crate::sys;
 
 /// How the pool is made.
@@ -45,6 +46,18 @@ pub struct Pool {
     shared: Arc<Shared>,
 }
 
+/// Whether a job may wait for somebody's lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LockWait {
+    /// It may be run again.
+    Possible,
+    /// What comes of it now is its result.
+    None,
+    /// It might come to its deadline while it waits, when nobody could tell that nothing was done: it is not
+    /// begun any more.
+    Over,
+}
+
 struct Shared {
     lanes: [LaneQueue; Lane::ALL.len()],
     done: Mutex<Vec<Completion>>,
@@ -52,21 +65,26 @@ struct Shared {
     wake: Box<dyn Fn() + Send + Sync>,
     factory: Arc<dyn StoreFactory>,
     cost: Cost,
+    /// The one by which jobs are submitted.
+    clock: SystemClock,
+    patience: Option<Patience>,
 }
 
 impl Pool {
-    /// A pool without threads yet. `wake` is called from any thread and must not block.
+    /// A pool without threads yet. `clock` is the one that jobs are submitted by; `wake` is called from any
+    /// thread and must not block.
     pub fn new(
         settings: &PoolSettings,
         factory: Arc<dyn StoreFactory>,
+        clock: SystemClock,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Pool {
         let lanes = Lane::ALL.map(|lane| {
             let LaneSettings { queue, threads } = settings.lane(lane);
             LaneQueue::new(queue, threads, threads * limits::REPLACEMENTS_PER_WORKER)
         });
-        let done = Mutex::default();
-        Pool { shared: Arc::new(Shared { lanes, done, wake, factory, cost: settings.cost }) }
+        let (done, cost, patience) = (Mutex::default(), settings.cost, factory.worker_patience());
+        Pool { shared: Arc::new(Shared { lanes, done, wake, factory, cost, clock, patience }) }
     }
 
     /// The bounds of its queues.
@@ -173,8 +191,8 @@ impl Shared {
         loop {
             match self.queue(lane).take(batch_max, limits::WORKER_IDLE) {
                 Next::Run(run, batch) => {
-                    self.run(run, batch, &mut tools);
-                    if !self.queue(lane).end_run(run) {
+                    let again = self.run(run, batch, &mut tools);
+                    if !self.queue(lane).end_run(run, again) {
                         return;
                     }
                 }
@@ -183,20 +201,52 @@ impl Shared {
         }
     }
 
-    /// Runs those jobs of `batch` that have not been given up.
-    fn run(&self, run: RunId, batch: Vec<Job>, tools: &mut Tools) {
-        let (mut keys, mut tasks) = (Vec::new(), Vec::new());
+    /// Runs those jobs of `batch` that have not been given up. Those that have to be run again: somebody holds
+    /// a lock that they need, and they have not waited for it long enough.
+    fn run(&self, run: RunId, batch: Vec<Job>, tools: &mut Tools) -> Vec<Job> {
+        let (mut begun, mut tasks, mut completions) = (Vec::new(), Vec::new(), Vec::new());
         for job in batch {
-            if job.state.start(run) {
-                keys.push(job.key);
-                tasks.push(job.task);
+            if !job.state.start(run) {
+                continue;
+            }
+            let Job { key, task, room, submitted, state } = job;
+            let copy = match self.lock_wait(task.lane(), submitted) {
+                LockWait::Over => {
+                    completions.push(Completion { key, result: Err(BUSY) });
+                    continue;
+                }
+                LockWait::Possible => Some(Job { key, task: task.clone(), room, submitted, state }),
+                LockWait::None => None,
+            };
+            begun.push((key, copy));
+            tasks.push(task);
+        }
+        let results = if begun.is_empty() { Vec::new() } else { run_tasks(tasks, begun.len(), tools) };
+        let mut again = Vec::new();
+        for ((key, copy), result) in begun.into_iter().zip(results) {
+            let can_wait = |job: &Job| {
+                let wait = self.lock_wait(job.task.lane(), job.submitted);
+                wait == LockWait::Possible && job.state.put_back(run)
+            };
+            match copy {
+                Some(job) if is_busy(&result) && can_wait(&job) => again.push(job),
+                _ => completions.push(Completion { key, result }),
             }
         }
-        if !keys.is_empty() {
-            let results = run_tasks(tasks, keys.len(), tools);
-            self.complete(
-                keys.into_iter().zip(results).map(|(key, result)| Completion { key, result }).collect(),
-            );
+        self.complete(completions);
+        again
+    }
+
+    /// Whether a job may still wait for a lock.
+    fn lock_wait(&self, lane: Lane, submitted: Instant) -> LockWait {
+        let Some(patience) = self.patience else { return LockWait::None };
+        let mut clock = self.clock;
+        let age = clock.now().since(submitted);
+        match lane {
+            Lane::Auth => LockWait::None,
+            _ if age < patience.whole => LockWait::Possible,
+            _ if age < patience.whole + patience.attempt => LockWait::None,
+            _ => LockWait::Over,
         }
     }
 
@@ -213,6 +263,12 @@ impl Shared {
         }
     }
 }
+
+fn is_busy(result: &Result<Done, TaskError>) -> bool {
+    matches!(result, Err(error) if *error == BUSY)
+}
+
+const BUSY: TaskError = TaskError::Store(StoreError::Busy);
 
 /// Hashing yields to the reactor, on which everybody waits.
 fn step_back() {
@@ -272,9 +328,10 @@ fn statistics_names(lane: Lane) -> [&'static str; 5] {
 mod tests {
     use super::*;
     use crate::app::task::PageRequest;
-    use crate::ids::{ConnId, Slot, Ticket, VmId};
-    use crate::model::{Login, VmName};
-    use crate::store::{Store, StoreError};
+    use crate::clock::UnixSeconds;
+    use crate::ids::{ConnId, DiskId, Slot, Ticket, VmId};
+    use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
+    use crate::store::{Store, VmPage, Write, Written};
     use crate::worker::{JobKey, JobState, Room};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::{Receiver, channel};
@@ -296,13 +353,17 @@ mod tests {
     }
 
     fn pool() -> (Pool, Receiver<()>) {
+        pool_on(Arc::<BadFactory>::default())
+    }
+
+    fn pool_on(factory: Arc<dyn StoreFactory>) -> (Pool, Receiver<()>) {
         let lane = LaneSettings { queue: 4, threads: 1 };
         let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         let settings = PoolSettings { auth: lane, read: lane, write: lane, cost };
         let (wake, woken) = channel();
         let wake = Mutex::new(wake);
         let wake = move || wake.lock().unwrap().send(()).expect("the test waits");
-        (Pool::new(&settings, Arc::<BadFactory>::default(), Box::new(wake)), woken)
+        (Pool::new(&settings, factory, SystemClock::new(), Box::new(wake)), woken)
     }
 
     fn job(number: u64) -> Job {
@@ -310,7 +371,8 @@ mod tests {
         let login = Login { id: VmId(1), epoch: 0, name: VmName::stored("a") };
         let task = Task::ListPage { login, page: PageRequest::Vms { after: VmId(0) } };
         let key = JobKey { ticket, job: number };
-        Job { key, task, room: Room::Queue, state: Arc::<JobState>::default() }
+        let submitted = SystemClock::new().now();
+        Job { key, task, room: Room::Queue, submitted, state: Arc::<JobState>::default() }
     }
 
     fn result(pool: &mut Pool, woken: &Receiver<()>) -> Result<Done, TaskError> {
@@ -331,6 +393,85 @@ mod tests {
         assert_eq!(result(&mut pool, &woken).map(|_| ()), unavailable);
         let threads = pool.statistics().into_iter().find(|(name, _)| *name == "read_threads");
         assert_eq!(threads, Some(("read_threads", 1)));
+    }
+
+    /// A store in which somebody holds a lock for so many questions.
+    struct HeldFactory {
+        questions_left: Arc<AtomicUsize>,
+        patience: Option<Patience>,
+    }
+
+    struct HeldStore(Box<dyn Store>, Arc<AtomicUsize>);
+
+    impl StoreFactory for HeldFactory {
+        fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
+            let memory = crate::store::open(&crate::store::Location::Memory)?;
+            Ok(Box::new(HeldStore(memory.connect()?, Arc::clone(&self.questions_left))))
+        }
+
+        fn worker_patience(&self) -> Option<Patience> {
+            self.patience
+        }
+    }
+
+    impl Store for HeldStore {
+        fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
+            let left = self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            if left.is_ok() { Err(StoreError::Busy) } else { self.0.is_current(login) }
+        }
+        fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+            self.0.write(writes)
+        }
+        fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
+            self.0.credentials(name)
+        }
+        fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
+            self.0.token_owner(token, now)
+        }
+        fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+            self.0.vms_after(after, rows_max)
+        }
+        fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
+            self.0.vms(ids)
+        }
+        fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
+            self.0.disks_after(after, count_max)
+        }
+    }
+
+    /// What comes of a job that was submitted `age` ago where a lock is held for three questions, and how
+    /// many of them are left.
+    fn result_where_held(patience: Option<Patience>, age: Duration) -> (Result<Done, TaskError>, usize) {
+        let questions_left = Arc::new(AtomicUsize::new(3));
+        let factory = HeldFactory { questions_left: Arc::clone(&questions_left), patience };
+        let (mut pool, woken) = pool_on(Arc::new(factory));
+        let mut clock = pool.shared.clock;
+        let begin = clock.now();
+        while clock.now().since(begin) < age {
+            std::hint::spin_loop();
+        }
+        pool.try_submit(Job { submitted: begin, ..job(1) }).unwrap();
+        (result(&mut pool, &woken), questions_left.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn what_somebody_has_locked_is_asked_for_again_while_there_is_time() {
+        let (attempt, long) = (Duration::from_millis(1), Duration::from_secs(60));
+        let gone = || Err(TaskError::Store(StoreError::NotCurrent));
+        let patient = Some(Patience { whole: long, attempt });
+        let (result, left) = result_where_held(patient, Duration::ZERO);
+        assert_eq!((result.map(|_| ()), left), (gone(), 0), "the store answers in the end");
+
+        let (result, left) = result_where_held(None, Duration::ZERO);
+        assert_eq!((result.map(|_| ()), left), (Err(BUSY), 2), "the store has waited itself");
+
+        let no_more = Some(Patience { whole: Duration::ZERO, attempt: long });
+        let (result, left) = result_where_held(no_more, Duration::ZERO);
+        assert_eq!((result.map(|_| ()), left), (Err(BUSY), 2), "one last time");
+
+        let late = Some(Patience { whole: attempt, attempt });
+        let (result, left) = result_where_held(late, 3 * attempt);
+        assert_eq!((result.map(|_| ()), left), (Err(BUSY), 3), "too late to begin");
     }
 
     #[test]

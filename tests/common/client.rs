@@ -235,6 +235,11 @@ impl Client {
         }
     }
 
+    /// Whether a part of a reply has come, and not all of it.
+    pub fn has_part_of_reply(&self) -> bool {
+        !self.received.is_empty()
+    }
+
     /// The socket itself.
     pub fn stream(&mut self) -> &mut Stream {
         &mut self.stream

@@ -89,6 +89,12 @@ impl Cluster {
         self.command("stop");
     }
 
+    /// Stops it without a word to its clients; it has to recover at its next start.
+    #[track_caller]
+    pub fn stop_at_once(&self) {
+        self.command("stop_at_once");
+    }
+
     /// Kills it (SIGKILL).
     #[track_caller]
     pub fn kill(&self) {
@@ -271,6 +277,7 @@ echo "$folder"
 while read -r command; do
     case $command in
     stop) "$bin/pg_ctl" -D "$data" -m fast -w stop >/dev/null 2>&1 </dev/null ;;
+    stop_at_once) "$bin/pg_ctl" -D "$data" -m immediate -w stop >/dev/null 2>&1 </dev/null ;;
     kill)
         pid=$(head -n 1 "$data/postmaster.pid")
         kill -KILL "$pid"

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use postgres::Config;
 use postgres::config::{Host, SslMode, TargetSessionAttrs};
@@ -35,8 +36,9 @@ impl Address {
         Ok(Address { url: Secret::new(text), shown: show(&config) })
     }
 
-    /// How to connect: what the URL says, and our own limits where it says nothing.
-    pub(super) fn config(&self) -> Config {
+    /// How to connect: what the URL says, and our own limits where it says nothing. `lock_wait` is how long
+    /// the server is to wait for locks.
+    pub(super) fn config(&self, lock_wait: Duration) -> Config {
         let mut config = read(self.url.expose()).expect("it was read before");
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(limits::POSTGRES_CONNECT);
@@ -62,7 +64,7 @@ impl Address {
             // A standby takes no writes: the one to use is the one that does.
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        let options = session_options(config.get_options());
+        let options = session_options(lock_wait, config.get_options());
         config.options(&options);
         // The crate would log them as news.
         config.notice_callback(|notice| log::debug!("the database says: {}", notice.message()));
@@ -139,12 +141,12 @@ fn is_on_this_host(host: &Host) -> bool {
 }
 
 /// What every session is told at its start; what the URL says comes later and so wins.
-fn session_options(of_url: Option<&str>) -> String {
+fn session_options(lock_wait: Duration, of_url: Option<&str>) -> String {
     format!(
         "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} \
          -c client_min_messages=warning {}",
         limits::POSTGRES_STATEMENT.as_millis(),
-        limits::POSTGRES_LOCK.as_millis(),
+        lock_wait.as_millis(),
         limits::POSTGRES_IDLE_IN_TRANSACTION.as_millis(),
         of_url.unwrap_or_default()
     )
@@ -257,7 +259,7 @@ mod tests {
 
     #[test]
     fn limits_are_set_where_the_url_sets_none() {
-        let config = Address::parse("postgresql://localhost/x").unwrap().config();
+        let config = Address::parse("postgresql://localhost/x").unwrap().config(limits::POSTGRES_LOCK);
         assert_eq!(config.get_connect_timeout(), Some(&limits::POSTGRES_CONNECT));
         assert_eq!(config.get_tcp_user_timeout(), Some(&limits::POSTGRES_UNACKNOWLEDGED));
         assert_eq!(config.get_keepalives_idle(), limits::POSTGRES_KEEPALIVE_IDLE);
@@ -267,8 +269,8 @@ mod tests {
 
         let url = "postgresql://localhost,[::1]/x?connect_timeout=7&tcp_user_timeout=8&keepalives_idle=9\
                    &application_name=mine&options=-c%20lock_timeout%3D1";
-        let config = Address::parse(url).unwrap().config();
-        let seconds = std::time::Duration::from_secs;
+        let config = Address::parse(url).unwrap().config(limits::POSTGRES_LOCK);
+        let seconds = Duration::from_secs;
         assert_eq!(config.get_connect_timeout(), Some(&seconds(7)));
         assert_eq!(config.get_tcp_user_timeout(), Some(&seconds(8)));
         assert_eq!(config.get_keepalives_idle(), seconds(9));

@@ -17,13 +17,13 @@ mod writes;
 
 use std::sync::Arc;
 
-use super::{Store, StoreError, StoreFactory, VmPage, Write};
+use super::{Patience, Store, StoreError, StoreFactory, VmPage, Write};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
 use failure::Failure;
-use session::{Connector, Retries, Session};
+use session::{Connector, Retries, Session, Waits};
 use writes::{Locked, Outcome};
 
 pub use address::Address;
@@ -31,6 +31,8 @@ pub use address::Address;
 /// Makes connections to one database.
 pub(super) struct PostgresFactory {
     connector: Arc<Connector>,
+    /// Of connections that do not wait for long.
+    worker_connector: Arc<Connector>,
 }
 
 /// One connection, as long as it lasts, and the next.
@@ -44,17 +46,25 @@ struct PostgresStore {
 impl PostgresFactory {
     /// Opens the database at `address`, brought up to date if necessary.
     pub(super) fn open(address: &Address) -> Result<PostgresFactory, StoreError> {
-        let connector = Connector::new(address.config());
+        let connector = Connector::new(address.config(limits::POSTGRES_LOCK));
         let mut session = connector.connect().map_err(Failure::into_store_error)?;
         migrate::migrate(&mut session)?;
-        Ok(PostgresFactory { connector: Arc::new(connector) })
+        let worker_connector = connector.in_haste(address.config(limits::POSTGRES_LOCK_ATTEMPT));
+        Ok(PostgresFactory { connector: Arc::new(connector), worker_connector: Arc::new(worker_connector) })
     }
 }
 
 impl StoreFactory for PostgresFactory {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
-        let session = self.connector.connect().map_err(Failure::into_store_error)?;
-        Ok(Box::new(PostgresStore { connector: Arc::clone(&self.connector), session: Some(session) }))
+        PostgresStore::connect(&self.connector)
+    }
+
+    fn connect_worker(&self) -> Result<Box<dyn Store>, StoreError> {
+        PostgresStore::connect(&self.worker_connector)
+    }
+
+    fn worker_patience(&self) -> Option<Patience> {
+        Some(Patience { whole: limits::POSTGRES_LOCK, attempt: limits::POSTGRES_LOCK_ATTEMPT })
     }
 
     fn writers_max(&self) -> usize {
@@ -65,10 +75,15 @@ impl StoreFactory for PostgresFactory {
 impl Store for PostgresStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; writes.len()];
-        let mut retries = Retries::new();
+        let mut retries = Retries::new(self.connector.waits());
         // A lock that somebody holds costs those who need it their time, and nobody else.
         if writes.len() > 1 {
             self.write_open(writes, Locked::SetAside, &mut outcomes, &mut retries);
+            let is_part_done = outcomes.iter().any(Option::is_some);
+            if is_part_done && self.connector.waits() == Waits::Short {
+                let set_aside = || Err(StoreError::Busy);
+                return outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(set_aside)).collect();
+            }
         }
         self.write_open(writes, Locked::Wait, &mut outcomes, &mut retries);
         let missing = || Err(StoreError::Unavailable("a write was left out".to_owned()));
@@ -101,6 +116,11 @@ impl Store for PostgresStore {
 }
 
 impl PostgresStore {
+    fn connect(connector: &Arc<Connector>) -> Result<Box<dyn Store>, StoreError> {
+        let session = connector.connect().map_err(Failure::into_store_error)?;
+        Ok(Box::new(PostgresStore { connector: Arc::clone(connector), session: Some(session) }))
+    }
+
     /// Runs those of `writes` that have no outcome yet, in one transaction; if one of them breaks it, each
     /// in one of its own.
     fn write_open(
@@ -169,7 +189,8 @@ impl PostgresStore {
     }
 
     fn read<T>(&mut self, read: impl Fn(&mut Session) -> Result<T, Failure>) -> Result<T, StoreError> {
-        self.retry(&mut Retries::new(), read).map_err(Failure::into_store_error)
+        let mut retries = Retries::new(self.connector.waits());
+        self.retry(&mut retries, read).map_err(Failure::into_store_error)
     }
 
     /// Does `work` on the connection, on a new one where there is none or it was lost.

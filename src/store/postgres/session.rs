@@ -3,7 +3,7 @@
 //! Invariant: a session that is handed back has no transaction open.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postgres::types::ToSql;
@@ -16,7 +16,18 @@ use crate::limits;
 /// Makes sessions, and not more often than makes sense.
 pub(super) struct Connector {
     config: Config,
-    gate: Mutex<Gate>,
+    waits: Waits,
+    /// Shared by all connectors to one database.
+    gate: Arc<Mutex<Gate>>,
+}
+
+/// How long the work on a connection waits for others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Waits {
+    /// As long as its client can: nobody asks again.
+    Long,
+    /// A moment: whoever asked asks again, and has other things to do.
+    Short,
 }
 
 /// A connection.
@@ -41,6 +52,7 @@ struct Gate {
 pub(super) struct Retries {
     clock: SystemClock,
     began: Instant,
+    conflict_time: Duration,
     conflicts: u32,
     reconnects: u32,
 }
@@ -50,7 +62,16 @@ impl Connector {
         let mut clock = SystemClock::new();
         let closed_until = clock.now();
         let gate = Gate { clock, failures: 0, closed_until, why: String::new() };
-        Connector { config, gate: Mutex::new(gate) }
+        Connector { config, waits: Waits::Long, gate: Arc::new(Mutex::new(gate)) }
+    }
+
+    /// One to the same database by `config`, whose work waits for a moment only.
+    pub(super) fn in_haste(&self, config: Config) -> Connector {
+        Connector { config, waits: Waits::Short, gate: Arc::clone(&self.gate) }
+    }
+
+    pub(super) fn waits(&self) -> Waits {
+        self.waits
     }
 
     /// Makes a connection, unless that failed a moment ago.
@@ -147,17 +168,21 @@ impl Session {
 }
 
 impl Retries {
-    pub(super) fn new() -> Retries {
+    pub(super) fn new(waits: Waits) -> Retries {
         let mut clock = SystemClock::new();
+        let conflict_time = match waits {
+            Waits::Long => limits::POSTGRES_CONFLICT_TIME,
+            Waits::Short => limits::POSTGRES_LOCK_ATTEMPT,
+        };
         let began = clock.now();
-        Retries { clock, began, conflicts: 0, reconnects: 0 }
+        Retries { clock, began, conflict_time, conflicts: 0, reconnects: 0 }
     }
 
     /// Whether to try again what came to `failure`, after a pause where one helps.
     pub(super) fn again(&mut self, failure: &Failure) -> bool {
         match failure {
             Failure::Conflict(why) => {
-                if self.clock.now().since(self.began) >= limits::POSTGRES_CONFLICT_TIME {
+                if self.clock.now().since(self.began) >= self.conflict_time {
                     return false;
                 }
                 log::debug!("trying again: {why}");
@@ -223,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_was_committed_or_is_hopeless_is_not_tried_again() {
-        let mut retries = Retries::new();
+        let mut retries = Retries::new(Waits::Long);
         let why = || "why".to_owned();
         assert!(!retries.again(&Failure::Unknown(why())));
         assert!(!retries.again(&Failure::Failed(why())));

@@ -3,6 +3,7 @@
 
 mod bad_days;
 mod opening;
+#[path = "../../../tests/common/proxy.rs"]
 mod proxy;
 
 use std::thread;

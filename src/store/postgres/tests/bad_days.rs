@@ -73,6 +73,27 @@ fn a_locked_table_is_busy_and_a_short_lock_is_waited_for() {
     });
 }
 
+/// A worker is told at once what was done and what was not, and waits for a moment only where nothing was.
+#[test]
+fn a_worker_waits_for_a_lock_for_a_moment() {
+    let database = Cluster::shared().database();
+    let factory = PostgresFactory::open(&Address::parse(&database.url()).unwrap()).unwrap();
+    let mut store = factory.connect_worker().unwrap();
+    let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
+    let mut other = database.client();
+    other.batch_execute("BEGIN; UPDATE vms SET cpus = 7 WHERE name = 'a'").unwrap();
+    let busy = || Err(StoreError::Busy);
+    let begin = Instant::now();
+    assert_eq!(store.write(&[ram(&a, 5), ram(&b, 5)]), [busy(), Ok(Written::Updated)]);
+    let mixed = begin.elapsed();
+    assert_eq!(store.write(&[ram(&a, 5), ram(&a, 6)]), [busy(), busy()]);
+    let held = begin.elapsed() - mixed;
+    assert!(limits::POSTGRES_LOCK_ATTEMPT <= held, "{held:?}");
+    assert!(mixed + held < limits::POSTGRES_LOCK, "{mixed:?}, {held:?}");
+    other.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(store.write(&[ram(&a, 5), ram(&b, 6)]), [Ok(Written::Updated), Ok(Written::Updated)]);
+}
+
 #[test]
 fn a_deadlock_with_somebody_else_is_tried_again() {
     let database = Cluster::shared().database();

@@ -1,4 +1,7 @@
-//! A relay between a store and its server that cuts the connection where it hurts.
+//! A relay between a store and its PostgreSQL server that cuts the connection where it hurts.
+
+// Tests inside the crate and outside of it take what each needs.
+#![allow(dead_code, unreachable_pub)]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,14 +12,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// Listens on a port of its own and passes everything on, until told otherwise.
-pub(super) struct Proxy {
+pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
 /// Where to cut, once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Cut {
+pub enum Cut {
     /// The server never hears this.
     Before(&'static str),
     /// The server hears it and answers, and the client never hears the answer.
@@ -30,7 +33,7 @@ struct Shared {
 }
 
 impl Proxy {
-    pub(super) fn to(socket: PathBuf) -> Proxy {
+    pub fn to(socket: PathBuf) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::<Shared>::default();
@@ -44,21 +47,21 @@ impl Proxy {
     }
 
     /// The URL of `database` through this.
-    pub(super) fn url(&self, database: &str) -> String {
+    pub fn url(&self, database: &str) -> String {
         format!("postgresql://vmherd@{}/{database}", self.address)
     }
 
-    pub(super) fn cut(&self, cut: Cut) {
+    pub fn cut(&self, cut: Cut) {
         *self.shared.cut.lock().unwrap() = Some(cut);
     }
 
     /// Whether the last cut is still to come.
-    pub(super) fn is_armed(&self) -> bool {
+    pub fn is_armed(&self) -> bool {
         self.shared.cut.lock().unwrap().is_some()
     }
 
     /// How many commits clients have sent.
-    pub(super) fn commits(&self) -> usize {
+    pub fn commits(&self) -> usize {
         self.shared.commits.load(Ordering::Acquire)
     }
 }

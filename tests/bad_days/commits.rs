@@ -1,0 +1,118 @@
+//! Connections that end after a commit was sent and before its answer came: nobody knows what was done, and
+//! nobody tries again.
+
+use serde_json::{Value, json};
+
+use crate::amount;
+use crate::cluster::{Cluster, Database};
+use crate::common::{Client, DEADLINE, Daemon, PASSWORD, registration, request, wait_until};
+use crate::load::{Witness, alone, best_of_three};
+use crate::proxy::{Cut, Proxy};
+
+/// A commit, as the daemon sends it.
+const COMMIT: &str = "COMMIT\0";
+
+#[test]
+fn a_commit_without_an_answer_is_unknown_and_done_once_at_most() {
+    let _alone = alone();
+    best_of_three("commits without an answer", || {
+        let cluster = Cluster::shared();
+        let database = cluster.database();
+        let proxy = Proxy::to(cluster.socket());
+        let daemon = Daemon::builder().args(["--store", &proxy.url(database.name())]).start();
+        let witness = Witness::start(&daemon);
+        let mut herd = 0;
+        for round in 0..amount(12, 100) {
+            // Half of the commits arrive.
+            let is_done = round % 2 == 0;
+            let owner = format!("owner-{round}");
+            let (asked, effect) = request_of(round / 2, &owner);
+            let mut client = daemon.client();
+            client.register(&owner, &[1, 2]);
+            client.authenticate(&owner);
+            let (commits, before) = (proxy.commits(), count(&database, &effect));
+            proxy.cut(if is_done { Cut::After(COMMIT) } else { Cut::Before(COMMIT) });
+            assert_eq!(client.fail(asked.clone()), "outcome unknown", "{asked}");
+            assert!(!proxy.is_armed() && proxy.commits() == commits + 1, "it was sent again: {asked}");
+            let after = before + i64::from(is_done);
+            // The server may still be at it: its answer was not waited for.
+            wait_until("it is done", DEADLINE, || count(&database, &effect) == after);
+            assert!(proxy.commits() == commits + 1, "it was sent again: {asked}");
+            herd += i64::from(is_done && asked["command"] == "register");
+            // Another one finds a connection that works.
+            let mut other = daemon.client();
+            other.register(&format!("after-{round}"), &[1]);
+            herd += 2;
+            assert_eq!(count(&database, &effect), after, "{asked}");
+        }
+        assert_eq!(count(&database, "vms"), herd);
+        assert_eq!(count(&database, &format!("vm_total WHERE vms = {herd}")), 1);
+        witness.finish()
+    });
+}
+
+/// Writes of several clients share a commit: all of them or none.
+#[test]
+fn writes_that_share_a_commit_share_its_fate() {
+    let _alone = alone();
+    best_of_three("a shared commit without an answer", || {
+        let cluster = Cluster::shared();
+        let database = cluster.database();
+        let proxy = Proxy::to(cluster.socket());
+        let daemon = Daemon::builder().args(["--store", &proxy.url(database.name())]).start();
+        let mut clients: Vec<Client> = (0..16).map(|_| daemon.client()).collect();
+        clients[0].register("first", &[1]);
+        let witness = Witness::start(&daemon);
+        let (mut unknown, mut acknowledged) = (0, 1);
+        for round in 0..amount(5, 50) {
+            proxy.cut(Cut::After(COMMIT));
+            for (number, client) in clients.iter_mut().enumerate() {
+                client.send(&registration(&format!("vm-{round}-{number}"), &[1, 2]).to_string());
+            }
+            for (number, client) in clients.iter_mut().enumerate() {
+                let reply = client.reply();
+                match reply["message"].as_str() {
+                    Some("outcome unknown") => unknown += 1,
+                    _ => {
+                        assert_eq!(reply["data"]["auth_id"], format!("vm-{round}-{number}"), "{reply}");
+                        acknowledged += 1;
+                    }
+                }
+            }
+            assert!(!proxy.is_armed());
+        }
+        eprintln!("  {acknowledged} acknowledged, {unknown} unknown");
+        assert!(unknown > 0);
+        // All commits have arrived, so everything is there, once.
+        let all = acknowledged + unknown;
+        wait_until("all of it is done", DEADLINE, || count(&database, "vms") == all);
+        assert_eq!(count(&database, "disks"), 2 * all - 1);
+        assert_eq!(count(&database, &format!("vm_total WHERE vms = {all}")), 1);
+        witness.finish()
+    });
+}
+
+/// A write for `owner` or, where it registers, of another VM, and what there is one more of when it is done.
+fn request_of(kind: usize, owner: &str) -> (Value, String) {
+    let disks_of = |name: &str| format!("disks JOIN vms ON vm = vms.id WHERE name = '{name}'");
+    match kind % 3 {
+        0 => {
+            let name = format!("child-of-{owner}");
+            (registration(&name, &[77]), format!("{} AND size_gib = 77", disks_of(&name)))
+        }
+        1 => {
+            let disks = json!([{"disk_size": 77}, {"disk_size": 2}]);
+            let update = request("update", json!({"ram": 77, "disks": disks}));
+            (update, format!("{} AND size_gib = 77 AND ram_mib = 77", disks_of(owner)))
+        }
+        _ => {
+            let login = request("authenticate", json!({"vm_id": owner, "password": PASSWORD}));
+            (login, format!("tokens JOIN vms ON vm = vms.id WHERE name = '{owner}'"))
+        }
+    }
+}
+
+fn count(database: &Database<'_>, of: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM {of}");
+    database.client().query_one(&sql, &[]).expect(&sql).get(0)
+}

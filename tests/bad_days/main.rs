@@ -1,0 +1,65 @@
+//! What a database, a network and an operator do to a daemon on PostgreSQL, and what its clients get then.
+//! Black box: the daemon as a process, clusters of the tests' own.
+//!
+//! Rows run one at a time. While one runs, a healthy client's pings go on being answered wherever the daemon
+//! itself lives. `VMHERD_BAD_DAYS=full` has rows run as often and as long as they are meant to; without it
+//! they do about a tenth of that.
+
+#[path = "../common/postgres.rs"]
+mod cluster;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/load.rs"]
+mod load;
+#[path = "../common/proxy.rs"]
+mod proxy;
+
+mod commits;
+mod kills;
+mod ledger;
+mod locks;
+mod network;
+mod outages;
+mod signals;
+mod traffic;
+
+use std::time::{Duration, Instant};
+
+use cluster::Database;
+use common::{Builder, Client, DEADLINE, Daemon, registration, wait_until};
+
+/// What a client waits for an answer at most, whatever has become of the database.
+const WAIT_MAX: Duration = Duration::from_secs(3);
+/// How long after the database everything works again, at most.
+const BACK_MAX: Duration = Duration::from_secs(1);
+
+/// How much of something to do: `few`, or `many` where the whole is asked for.
+fn amount<T>(few: T, many: T) -> T {
+    if std::env::var_os("VMHERD_BAD_DAYS").is_some_and(|amount| amount == "full") { many } else { few }
+}
+
+/// A daemon that is to be started on `database`.
+fn daemon_on(database: &Database<'_>) -> Builder {
+    Daemon::builder().args(["--store", &database.url()])
+}
+
+/// How long after this moment the daemon does what it should again: a write, and a read on it.
+#[track_caller]
+fn time_until_back(daemon: &Daemon, mark: &str) -> Duration {
+    let begin = Instant::now();
+    let (mut client, mut attempts) = (daemon.client(), 0);
+    wait_until("the daemon does writes again", DEADLINE, || {
+        attempts += 1;
+        is_done(&mut client, &registration(&format!("back-{mark}-{attempts}"), &[1]))
+    });
+    let login = common::request(
+        "authenticate",
+        serde_json::json!({"vm_id": format!("back-{mark}-{attempts}"), "password": common::PASSWORD}),
+    );
+    wait_until("the daemon does reads again", DEADLINE, || is_done(&mut client, &login));
+    begin.elapsed()
+}
+
+fn is_done(client: &mut Client, request: &serde_json::Value) -> bool {
+    client.call(request.clone())["status"] == "success"
+}

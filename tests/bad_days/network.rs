@@ -1,0 +1,206 @@
+//! A server that says nothing: its network drops every packet, or its processes are stopped in their tracks.
+//!
+//! The row of the network runs in a network namespace of its own, which this binary starts itself in again:
+//! there the server listens on TCP and nobody else is hurt when packets are dropped.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::cluster::{Cluster, Database};
+use crate::common::{Client, Daemon, registration, request, require, run, send_signal, wait_until};
+use crate::load::{Witness, alone, best_of_three, statistic};
+use crate::traffic::{CUT, Daemons, Traffic};
+use crate::{BACK_MAX, WAIT_MAX, amount, daemon_on, time_until_back};
+
+/// What clients may be told while the server is silent.
+const ALLOWED: &[&str] = &["store unavailable", "outcome unknown", "busy", CUT];
+
+#[test]
+fn dropped_packets_are_answered_by_the_deadline() {
+    let _alone = alone();
+    if std::env::var_os(INSIDE).is_none() {
+        return run_in_a_namespace("network::dropped_packets_are_answered_by_the_deadline");
+    }
+    best_of_three("dropped packets", || {
+        let cluster = Cluster::start();
+        let database = cluster.database();
+        listen_on_tcp(&cluster, &database);
+        let url = format!("postgresql://vmherd@127.0.0.1/{}", database.name());
+        let daemon = Daemon::builder().args(["--store", &url]).start();
+        let witness = Witness::start(&daemon);
+        for round in 0..amount(1, 5) {
+            let traffic = Traffic::start(&daemon, 6, Daemons::Live);
+            traffic.wait_done(50);
+            let drops = Drops::begin();
+            let end = Instant::now() + Duration::from_secs(5);
+            traffic.wait_failed(6);
+            wait_until("five seconds are over", Duration::from_secs(6), || Instant::now() >= end);
+            drop(drops);
+            let time = time_until_back(&daemon, &round.to_string());
+            eprintln!("  round {round}: back after {time:?}");
+            assert!(time <= BACK_MAX, "back after {time:?}");
+            traffic.wait_done(50);
+            let ledger = traffic.finish();
+            ledger.check_answers(ALLOWED);
+            ledger.check(&database, &daemon);
+        }
+        witness.finish()
+    });
+}
+
+#[test]
+fn a_server_that_is_stopped_in_its_tracks_is_answered_for_by_the_deadline() {
+    let _alone = alone();
+    best_of_three("a server stopped in its tracks", || {
+        let cluster = Cluster::start();
+        let database = cluster.database();
+        let daemon = daemon_on(&database).start();
+        let witness = Witness::start(&daemon);
+        let mut operator = daemon.operator();
+        for round in 0..amount(1, 5) {
+            let traffic = Traffic::start(&daemon, 12, Daemons::Live);
+            traffic.wait_done(50);
+            cluster.pause();
+            let end = Instant::now() + Duration::from_secs(8);
+            let mut stuck_max = [0; 2];
+            wait_until("eight seconds are over", Duration::from_secs(9), || {
+                for (stuck_max, lane) in stuck_max.iter_mut().zip(["read", "write"]) {
+                    let of_lane = |what: &str| format!("{lane}_threads{what}");
+                    *stuck_max = statistic(&mut operator, &of_lane("_stuck")).max(*stuck_max);
+                }
+                Instant::now() >= end
+            });
+            cluster.resume();
+            let time = time_until_back(&daemon, &round.to_string());
+            eprintln!("  round {round}: back after {time:?}, {stuck_max:?} threads stuck");
+            assert!(time <= BACK_MAX, "back after {time:?}");
+            let is_bounded = |(stuck, threads)| (1..=2 * threads).contains(&stuck);
+            let threads = [crate::load::cores() as u64, WRITERS];
+            assert!(stuck_max.into_iter().zip(threads).all(is_bounded), "{stuck_max:?} threads are stuck");
+            traffic.wait_done(50);
+            let ledger = traffic.finish();
+            ledger.check_answers(ALLOWED);
+            ledger.check(&database, &daemon);
+            wait_until("nobody is stuck", Duration::from_secs(10), || {
+                ["read_threads_stuck", "write_threads_stuck"]
+                    .iter()
+                    .all(|name| statistic(&mut operator, name) == 0)
+            });
+        }
+        witness.finish()
+    });
+}
+
+/// The processes that work for the daemon's writers are stopped, those of its readers are not.
+#[test]
+fn reads_go_on_while_writers_hang() {
+    let _alone = alone();
+    best_of_three("writers that hang", || {
+        let cluster = Cluster::start();
+        let database = cluster.database();
+        let daemon = daemon_on(&database).start();
+        let mut client = daemon.client();
+        client.register("reader", &[1]);
+        client.authenticate("reader");
+        let witness = Witness::start(&daemon);
+        let sql =
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'vmherd' AND query LIKE '%COMMIT'";
+        let rows = database.client().query(sql, &[]).expect(sql);
+        let pids: Vec<u32> = rows.iter().map(|row| row.get::<_, i32>(0).unsigned_abs()).collect();
+        assert!(!pids.is_empty(), "somebody has written");
+        pids.iter().for_each(|pid| send_signal("STOP", *pid));
+        // As many writes as there are workers to hang; the others find workers with new connections.
+        let mut writers: Vec<Client> = pids.iter().map(|_| daemon.client()).collect();
+        let begin = Instant::now();
+        for (number, writer) in writers.iter_mut().enumerate() {
+            writer.send(&registration(&format!("vm-{number}"), &[1]).to_string());
+        }
+        let mut reads = 0;
+        while !writers[0].has_input(Duration::from_millis(1)) {
+            let begin = Instant::now();
+            assert_eq!(client.list("all_vms").len(), 1);
+            client.succeed("list", json!({"list_type": "authenticated_vms"}));
+            assert!(begin.elapsed() < BACK_MAX, "reads took {:?}", begin.elapsed());
+            reads += 1;
+        }
+        for writer in &mut writers {
+            assert_eq!(writer.error(), "outcome unknown");
+        }
+        assert!(begin.elapsed() <= WAIT_MAX, "{:?}", begin.elapsed());
+        assert!(reads > 100, "{reads} reads");
+        // Others take the place of the workers that hang.
+        let begin = Instant::now();
+        daemon.client().register("between", &[1]);
+        assert!(begin.elapsed() < BACK_MAX, "a write took {:?}", begin.elapsed());
+        let mut operator = daemon.operator();
+        assert_eq!(statistic(&mut operator, "write_threads_stuck"), pids.len() as u64);
+        pids.iter().for_each(|pid| send_signal("CONT", *pid));
+        wait_until("nobody is stuck", Duration::from_secs(10), || {
+            statistic(&mut operator, "write_threads_stuck") == 0
+        });
+        client.call(request("ping", json!({})));
+        witness.finish()
+    });
+}
+
+/// Runs one test of this binary in a network namespace of its own.
+#[track_caller]
+fn run_in_a_namespace(test: &str) {
+    require("unshare", "util-linux");
+    let ran = run(Command::new("id").arg("-u")).expect_success();
+    let mut command = Command::new("unshare");
+    if ran.stdout.trim() != "0" {
+        command.args(["--user", "--map-current-user", "--keep-caps"]);
+    }
+    let script = "PATH=$PATH:/usr/sbin:/sbin; ip link set lo up && nft list tables && exec \"$0\" \"$@\"";
+    command.args(["--net", "sh", "-c", script]).arg(std::env::current_exe().expect("this binary"));
+    command.args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
+    let ran = command.output().expect("unshare can be run");
+    let (stdout, stderr) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    eprintln!("{stderr}");
+    assert!(
+        ran.status.success() && stdout.contains("1 passed"),
+        "inside of a network namespace (root or user namespaces, the packages iproute2 and nftables): {stdout}"
+    );
+}
+
+/// Has the cluster listen on TCP too, where no port is anybody else's.
+fn listen_on_tcp(cluster: &Cluster, database: &Database<'_>) {
+    let sql = "ALTER SYSTEM SET listen_addresses = '127.0.0.1'";
+    database.client().batch_execute(sql).expect(sql);
+    cluster.stop();
+    cluster.restart();
+}
+
+/// Packets to and from the server vanish while this lives.
+struct Drops;
+
+impl Drops {
+    #[track_caller]
+    fn begin() -> Drops {
+        nft("add table inet silence");
+        nft("add chain inet silence input { type filter hook input priority 0; }");
+        nft("add rule inet silence input tcp dport 5432 drop");
+        nft("add rule inet silence input tcp sport 5432 drop");
+        Drops
+    }
+}
+
+impl Drop for Drops {
+    fn drop(&mut self) {
+        nft("delete table inet silence");
+    }
+}
+
+#[track_caller]
+fn nft(words: &str) {
+    let script = format!("PATH=$PATH:/usr/sbin:/sbin; nft '{words}'");
+    run(Command::new("sh").args(["-c", &script])).expect_success();
+}
+
+/// Set where this runs in the namespace already.
+const INSIDE: &str = "VMHERD_INSIDE_NAMESPACE";
+/// Threads that write at a time.
+const WRITERS: u64 = 4;
