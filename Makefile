@@ -37,6 +37,8 @@ install: ## install the daemon, its units and its settings (PREFIX=/usr/local DE
 	chmod 644 $(installed)/share/doc/vmherd/store-credential.conf
 	install -m 644 systemd/vmherd.sysusers $(installed)/lib/sysusers.d/vmherd.conf
 	install -m 644 README.md LICENSE-MIT LICENSE-APACHE systemd/vmherd.conf $(installed)/share/doc/vmherd/
+	install -D -m 644 systemd/README.md $(installed)/share/doc/vmherd/systemd/README.md
+	install -D -m 644 sql/README.md $(installed)/share/doc/vmherd/sql/README.md
 	@# Settings that somebody has made stay.
 	test -e $(settings) || install -D -m 644 systemd/vmherd.conf $(settings)
 	@test -n "$(DESTDIR)" || echo "next: systemd-sysusers && systemctl daemon-reload && \
@@ -47,7 +49,7 @@ uninstall: ## remove what make install installed; settings that somebody has cha
 	rm -f $(installed)/lib/systemd/system/vmherd.service $(installed)/lib/systemd/system/vmherd.socket
 	if cmp -s $(installed)/share/doc/vmherd/vmherd.conf $(settings); then rm -f $(settings); fi
 	rm -rf $(installed)/share/doc/vmherd
-	-rmdir $(DESTDIR)$(SYSCONFDIR)/vmherd 2>/dev/null
+	test ! -d $(DESTDIR)$(SYSCONFDIR)/vmherd || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(SYSCONFDIR)/vmherd
 
 check: ## formatting, lints, docs and the structure's rules
 	$(CARGO) fmt --check
@@ -60,7 +62,7 @@ test: ## install what the tests need and run them all
 	tests/prerequisites
 	$(CARGO) build --release
 	$(CARGO) test
-	$(CARGO) test --no-default-features --lib
+	$(CARGO) test --no-default-features --lib --test service --test postgres
 
 sim: ## simulate SEEDS seeds of the reactor, or replay one with a trace: make sim SEED=17
 	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) $(CARGO) test --release --lib simulation -- --nocapture

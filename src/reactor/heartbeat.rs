@@ -1,5 +1,8 @@
 //! A sign of life for whoever watches the process, given by the loop itself: it stops where the loop does
 //! not turn, and where a lane has had jobs waiting and finished none for longer than they may take.
+//!
+//! A store that does not answer is no reason: to start the process anew would not wake a database, and would
+//! take from clients what does not need one. So threads that are at the store are not blamed.
 
 use std::time::Duration;
 
@@ -45,11 +48,12 @@ impl Heartbeat {
 impl LaneSeen {
     fn look(&mut self, lane: Lane, jobs: &impl Jobs, now: Instant) {
         let progress = jobs.progress(lane);
-        if progress.queued == 0 || progress.done != self.done {
+        let is_at_the_store = lane != Lane::Auth && progress.running > 0;
+        if progress.queued == 0 || progress.done != self.done || is_at_the_store {
             self.done = progress.done;
             self.waiting = None;
         }
-        if progress.queued > 0 {
+        if progress.queued > 0 && !is_at_the_store {
             self.waiting.get_or_insert(now);
         }
         let time = self.waiting.map_or(Duration::ZERO, |since| now - since);
@@ -94,6 +98,22 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_does_not_answer_does_not_stop_the_heart() {
+        let beats = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&beats);
+        let beat = Box::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        let second = Duration::from_secs(1);
+        let mut heartbeat = Heartbeat::new(second, beat);
+        for step in 1..=10 {
+            let hanging = Writes(LaneProgress { queued: 5, running: 3, done: 0 });
+            heartbeat.beat(&hanging, Instant::ORIGIN + second * step);
+            assert_eq!(beats.load(Ordering::Relaxed), step);
+        }
+    }
+
+    #[test]
     fn beats_while_lanes_get_on_or_rest_and_not_while_one_is_stuck() {
         let beats = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&beats);
@@ -123,7 +143,7 @@ mod tests {
         let mut expected = 0;
         for (step, (queued, done, is_well)) in steps.into_iter().enumerate() {
             now = now + second;
-            let next = heartbeat.beat(&Writes(LaneProgress { queued, done }), now);
+            let next = heartbeat.beat(&Writes(LaneProgress { queued, running: 0, done }), now);
             expected += u32::from(is_well);
             assert_eq!(beats.load(Ordering::Relaxed), expected, "step {step}");
             assert_eq!(next, now + second);

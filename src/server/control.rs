@@ -38,7 +38,8 @@ impl Control {
         self.wake();
     }
 
-    /// Hands in other settings and waits until they count, at most `wait_max`; tells whether they do.
+    /// Hands in other settings and waits until they count, at most `wait_max`; tells whether they do. Those
+    /// that do not by then never will.
     pub(super) fn reload(&self, config: Config, wait_max: Duration) -> bool {
         let mut orders = self.lock();
         orders.reload = Some(Box::new(config));
@@ -47,8 +48,10 @@ impl Control {
         self.wake();
         let is_waiting = |orders: &mut Orders| orders.reloads.1 < number;
         let waited = self.taken.wait_timeout_while(orders, wait_max, is_waiting);
-        let (orders, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        orders.reloads.1 >= number
+        let (mut orders, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        // What was not taken by now is taken back: settings that were said to be refused must not count later.
+        // What was taken is being carried out, and will count.
+        !(timeout.timed_out() && orders.reload.take().is_some())
     }
 
     /// Takes what there is to do.
@@ -72,5 +75,45 @@ impl Control {
 
     fn lock(&self) -> MutexGuard<'_, Orders> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Parsed, Sources};
+    use crate::reactor::mio_net::MioNet;
+
+    fn config() -> Config {
+        let no_file = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+        let sources = Sources::new(["--state-dir=/s".into()], [], no_file);
+        match sources.parse() {
+            Ok(Parsed::Run(settled)) => settled.config,
+            other => panic!("no configuration, but {other:?}"),
+        }
+    }
+
+    #[test]
+    fn settings_that_nobody_took_in_time_never_count() {
+        let control = Control::new(MioNet::new(Vec::new()).unwrap().waker());
+        assert!(!control.reload(config(), Duration::from_millis(1)));
+        assert!(control.take().reload.is_none());
+    }
+
+    #[test]
+    fn settings_that_were_taken_count() {
+        let control = Arc::new(Control::new(MioNet::new(Vec::new()).unwrap().waker()));
+        let other = Arc::clone(&control);
+        let reactor = std::thread::spawn(move || {
+            loop {
+                let orders = other.take();
+                if orders.reload.is_some() {
+                    return other.reloaded(&orders);
+                }
+                std::thread::yield_now();
+            }
+        });
+        assert!(control.reload(config(), Duration::from_secs(10)));
+        reactor.join().unwrap();
     }
 }

@@ -89,6 +89,8 @@ pub trait Jobs {
 pub struct LaneProgress {
     /// Jobs that wait.
     pub queued: usize,
+    /// Batches that threads are at.
+    pub running: usize,
     /// Batches that threads are done with, whatever came of them.
     pub done: u64,
 }

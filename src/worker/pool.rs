@@ -147,7 +147,7 @@ impl Jobs for Pool {
 
     fn progress(&self, lane: Lane) -> LaneProgress {
         let status = self.shared.queue(lane).status();
-        LaneProgress { queued: status.queued, done: status.done }
+        LaneProgress { queued: status.queued, running: status.running, done: status.done }
     }
 
     fn statistics(&self) -> Vec<(&'static str, u64)> {

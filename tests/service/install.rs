@@ -71,7 +71,9 @@ fn installed(prefix: &str) -> Vec<String> {
         "share/doc/vmherd/LICENSE-APACHE",
         "share/doc/vmherd/LICENSE-MIT",
         "share/doc/vmherd/README.md",
+        "share/doc/vmherd/sql/README.md",
         "share/doc/vmherd/store-credential.conf",
+        "share/doc/vmherd/systemd/README.md",
         "share/doc/vmherd/vmherd.conf",
     ]
     .map(|file| format!("{prefix}/{file}"))
