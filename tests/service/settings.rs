@@ -95,6 +95,8 @@ fn tools_of_the_host_go_by_the_same_file() {
     assert!(ran.stderr.contains(state.join("vmherd.sock").to_str().unwrap()), "{ran:?}");
 }
 
+// It is the default build's.
+#[cfg(feature = "sqlite")]
 #[test]
 fn the_example_file_is_the_program_s() {
     let expected = vmherd::config::settings_as_file();
