@@ -22,7 +22,8 @@ pub(super) static SETTINGS: [Setting; 29] = [
         kind: Kind::Text {
             allowed: "a path",
             is_repeatable: false,
-            place: |draft, text| set_path(&mut draft.settings_file, text),
+            // Whoever looks values up has read it already.
+            place: |_, text| path(text).map(drop),
         },
     },
     Setting {
@@ -70,7 +71,7 @@ pub(super) static SETTINGS: [Setting; 29] = [
         kind: Kind::Text {
             allowed: "a path",
             is_repeatable: false,
-            place: |draft, text| set_path(&mut draft.store_file, text),
+            place: |draft, text| path(text).map(|path| draft.store_file = Some(path)),
         },
     },
     Setting {
@@ -82,7 +83,7 @@ pub(super) static SETTINGS: [Setting; 29] = [
         kind: Kind::Text {
             allowed: "a path",
             is_repeatable: false,
-            place: |draft, text| set_path(&mut draft.state_dir, text),
+            place: |draft, text| path(text).map(|path| draft.state_dir = Some(path)),
         },
     },
     Setting {
@@ -358,8 +359,7 @@ const STORE_ALLOWED: &str = "postgresql://USER@HOST/DATABASE or memory:";
 #[cfg(not(feature = "sqlite"))]
 const STORE_PRESET: &str = "memory:";
 
-fn set_path(place: &mut Option<PathBuf>, text: &str) -> Result<(), String> {
+fn path(text: &str) -> Result<PathBuf, String> {
     let is_path = !text.is_empty() && !text.contains('\0');
-    *place = is_path.then(|| PathBuf::from(text));
-    if is_path { Ok(()) } else { Err("must be a path".into()) }
+    if is_path { Ok(text.into()) } else { Err("must be a path".into()) }
 }
