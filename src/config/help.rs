@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::setting::{Kind, Preset, Reload, Setting};
 use super::settings::SETTINGS;
-use super::{StateDirSetting, StoreSettings};
+use super::{Given, StateDirSetting, StoreSettings};
 
 /// What `vmherd --help` says: examples first, then every setting.
 pub fn help() -> String {
@@ -63,16 +63,16 @@ pub fn settings_as_file() -> String {
     text
 }
 
-/// The lines of the one setting that counts for all tools of the host.
+/// The lines of the settings that count for all tools of the host.
 pub(crate) fn push_state_dir_setting(text: &mut String) {
-    StateDirSetting::table().for_each(|setting| push_line(text, setting));
+    Given::table().chain(StateDirSetting::table()).for_each(|setting| push_line(text, setting));
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);
 }
 
 /// The lines of the settings that count for the tools of the host, too.
 pub(crate) fn push_store_settings(text: &mut String) {
-    StoreSettings::table().for_each(|setting| push_line(text, setting));
+    Given::table().chain(StoreSettings::table()).for_each(|setting| push_line(text, setting));
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);
 }

@@ -117,7 +117,11 @@ impl<'a> Given<'a> {
 
     /// Every flag that says where settings come from.
     pub(crate) fn flags() -> impl Iterator<Item = Flag> {
-        SETTINGS.iter().filter(|setting| setting.flag == CONFIG).map(Setting::as_flag)
+        Given::table().map(Setting::as_flag)
+    }
+
+    pub(super) fn table() -> impl Iterator<Item = &'static Setting> {
+        SETTINGS.iter().filter(|setting| setting.flag == CONFIG)
     }
 
     /// What is given for `setting`, by the first who says anything.

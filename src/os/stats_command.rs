@@ -232,7 +232,7 @@ Exit code 69: no daemon answers; 77: not yours to ask; 1: other failures.
   --json                       one JSON object instead of a table
   --help                       this text
 
-The daemon's settings that count here too, as VMHERD_STATE_DIR or in --config:
+The daemon's settings that count here too, as VMHERD_STATE_DIR and so on:
 
 ";
 
@@ -248,6 +248,14 @@ mod tests {
         let counters = reply.counters.unwrap();
         assert_eq!(counters.to_table(), "b    1\na  200\n");
         assert_eq!(counters.to_json(), "{\"b\":1,\"a\":200}\n");
+    }
+
+    #[test]
+    fn the_help_text_has_every_flag() {
+        let text = help();
+        for flag in StateDirSetting::flags().chain(FLAGS) {
+            assert!(text.contains(&format!("\n  --{} ", flag.name)), "{}: {text}", flag.name);
+        }
     }
 
     #[test]
