@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::shown::is_plain_name;
+
 /// What a settings file says.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct SettingsFile {
@@ -75,7 +77,8 @@ impl SettingsFile {
             return;
         };
         if let Some(earlier) = self.values.insert(name.clone(), Value { text, line }) {
-            self.warnings.push(format!("{place}: {name:?} replaces what line {} says", earlier.line));
+            let name = if is_plain_name(&name) { format!("{name:?}") } else { "this".into() };
+            self.warnings.push(format!("{place}: {name} replaces what line {} says", earlier.line));
         }
     }
 }

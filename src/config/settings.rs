@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::setting::{Kind, Preset, Reload, Setting};
+use super::shown::may_hold_password;
 use super::values::is_log_filter;
 use super::{Listen, LogFormat, listen};
 use crate::limits;
@@ -360,6 +361,12 @@ const STORE_ALLOWED: &str = "postgresql://USER@HOST/DATABASE or memory:";
 const STORE_PRESET: &str = "memory:";
 
 fn path(text: &str) -> Result<PathBuf, String> {
-    let is_path = !text.is_empty() && !text.contains('\0');
-    if is_path { Ok(text.into()) } else { Err("must be a path".into()) }
+    match text {
+        _ if text.is_empty() || text.contains('\0') => Err("must be a path".into()),
+        // The store, most likely, which would be made, and shown, with its password.
+        _ if may_hold_password(text) && !text.starts_with(['/', '.']) => {
+            Err("must be a path; one with @, :// or password in it begins with / or ./".into())
+        }
+        _ => Ok(text.into()),
+    }
 }

@@ -9,10 +9,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::arguments::{Arguments, Flag};
+use super::draft::Draft;
 use super::environment::{Environment, unknown_name};
 use super::file::SettingsFile;
 use super::setting::Setting;
 use super::settings::SETTINGS;
+use super::shown::shown;
 use super::values::is_blank;
 use super::{ConfigError, LogFormat};
 
@@ -103,10 +105,10 @@ impl<'a> Given<'a> {
         let mut given = Given { arguments, environment, file: None, read_file };
         let setting = SETTINGS.iter().find(|setting| setting.flag == CONFIG).expect("it is in the table");
         let Values { origin, texts } = given.values(setting)?;
-        if let Some(path) = texts.first() {
-            let path = Path::new(path);
-            let failed =
-                |error| ConfigError::Value(format!("{origin}: can't read {}: {error}", path.display()));
+        if let Some(text) = texts.first() {
+            setting.place_or_refuse(&mut Draft::new(), text, &origin)?;
+            let path = Path::new(text);
+            let failed = |error| ConfigError::Value(format!("{origin}: can't read {}: {error}", shown(text)));
             let file = SettingsFile::parse(path, &read_file(path).map_err(failed)?);
             given.file = Some(file.map_err(|error| {
                 ConfigError::Value(format!("{}:{}: this {}", path.display(), error.line, error.why))
@@ -157,7 +159,7 @@ impl<'a> Given<'a> {
             let what = match known {
                 Some(setting) if setting.may_stand_in_file() => continue,
                 Some(_) => format!("{name:?} counts in the environment only"),
-                None => unknown_name(name),
+                None => unknown_name(name).unwrap_or_else(|| NO_NAME.into()),
             };
             warnings.push(format!("{}: {what}", file.place(line)));
         }
@@ -201,3 +203,5 @@ impl fmt::Display for Origin {
 
 /// The flag that names the settings file.
 const CONFIG: &str = "config";
+/// It is not repeated: a `:` where a `=` belongs makes a value part of it.
+const NO_NAME: &str = "what stands before the = is no setting's name; a line is NAME=VALUE";

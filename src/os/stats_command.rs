@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::settings_file::read_settings_file;
 use crate::config::{
-    self, Arguments, ConfigError, Environment, Flag, Given, SOCKET_NAME, StateDirSetting, Takes,
+    self, Arguments, ConfigError, Environment, Flag, Given, SOCKET_NAME, StateDirSetting, Takes, shown,
 };
 use crate::limits;
 
@@ -61,7 +61,7 @@ fn show(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> 
         return Ok(help());
     }
     if let Some(stray) = arguments.strays.first() {
-        let text = format!("unexpected argument {stray:?}; see vmherd stats --help");
+        let text = format!("unexpected argument {:?}; see vmherd stats --help", shown(stray));
         return Err(ConfigError::Usage(text).into());
     }
     let given = Given::read(&arguments, environment, read_settings_file)?;
@@ -194,7 +194,9 @@ impl fmt::Display for Failure {
             Failure::NotAllowed(socket) => {
                 write!(f, "{} is for root and the daemon's own user only", socket.display())
             }
-            Failure::Answer(socket, why) => write!(f, "no good answer on {}: {why}", socket.display()),
+            Failure::Answer(socket, why) => {
+                write!(f, "no good answer on {}: {why}", socket.display())
+            }
             Failure::Output(error) => error.fmt(f),
         }
     }
