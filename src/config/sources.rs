@@ -67,7 +67,7 @@ impl Sources {
     pub fn log_format(&self) -> LogFormat {
         let from_file = || {
             let path = PathBuf::from(self.raw("config")?);
-            let file = SettingsFile::parse(&path, &(self.read_file)(&path).ok()?).ok()?;
+            let (file, _) = SettingsFile::parse_beginning(&path, &(self.read_file)(&path).ok()?);
             file.value("VMHERD_LOG_FORMAT").map(|value| value.text.clone())
         };
         match self.raw("log-format").or_else(from_file).as_deref() {
@@ -83,7 +83,11 @@ impl Sources {
         let mut args = self.args.iter().map(|arg| arg.to_string_lossy());
         while let Some(arg) = args.next() {
             if arg == long.as_str() {
-                return args.next().map(String::from);
+                match args.next() {
+                    Some(value) if !value.starts_with("--") => return Some(value.into()),
+                    // It is missing, and that will be the mistake to be told of.
+                    _ => break,
+                }
             }
             if let Some(value) = arg.strip_prefix(&joined) {
                 return Some(value.into());

@@ -297,18 +297,26 @@ fn the_log_format_is_known_even_where_nothing_else_is() {
     use LogFormat::{Json, Text};
     file("/f", "VMHERD_LOG_FORMAT=json\nVMHERD_LISTEN=nonsense");
     file("/broken", "VMHERD_LOG_FORMAT=json\nA='");
+    file("/broken-above", "A='\nVMHERD_LOG_FORMAT=json\n");
+    file("/nul", "VMHERD_LOG_FORMAT=json\nA=b\0");
     type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], LogFormat);
     let cases: &[Case] = &[
         (&["--nonsense", "--log-format", "json"], &[], Json),
         (&["--log-format=json", "--log-format=json"], &[], Json),
         (&["--log-format"], &[], Text),
+        (&["--log-format"], &[("VMHERD_LOG_FORMAT", "json")], Json),
+        (&["--log-format", "--check-config"], &[("VMHERD_LOG_FORMAT", "json")], Json),
+        (&["--config=/f", "--log-format"], &[], Json),
+        (&["--config"], &[("VMHERD_CONFIG", "/f")], Json),
         (&["--log-format=xml"], &[], Text),
         (&["stray"], &[("VMHERD_LOG_FORMAT", "json")], Json),
         (&["--log-format=text"], &[("VMHERD_LOG_FORMAT", "json")], Text),
         (&["--config", "/f"], &[], Json),
         (&["--config=/f"], &[("VMHERD_LOG_FORMAT", "text")], Text),
         (&[], &[("VMHERD_CONFIG", "/f")], Json),
-        (&["--config", "/broken"], &[], Text),
+        (&["--config", "/broken"], &[], Json),
+        (&["--config", "/broken-above"], &[], Text),
+        (&["--config", "/nul"], &[], Json),
         (&["--config", "/nowhere"], &[], Text),
         (&[], &[], Text),
     ];
