@@ -218,11 +218,11 @@ impl Config {
 }
 
 impl ConfigError {
-    /// The exit code that goes with it: 2 is usage by old custom, 78 is `EX_CONFIG` of sysexits.h.
+    /// The exit code that goes with it: 2 is usage by old custom.
     pub fn exit_code(&self) -> u8 {
         match self {
             ConfigError::Usage(_) => 2,
-            ConfigError::Value(_) => 78,
+            ConfigError::Value(_) => EX_CONFIG,
         }
     }
 }
@@ -236,6 +236,9 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// The exit code of who can't go on with these settings, as sysexits.h has it.
+pub const EX_CONFIG: u8 = 78;
 
 /// The name of the daemon's own socket in the state directory.
 pub const SOCKET_NAME: &str = "vmherd.sock";

@@ -42,7 +42,7 @@ impl StateDir {
     /// Makes the directory if there is none, and locks it against a second server.
     pub(super) fn open(path: &Path) -> Result<StateDir, StartError> {
         let failed = |error: io::Error| {
-            StartError(format!(
+            StartError::of_system(format!(
                 "the state directory {} can't be used: {error}; choose another with --state-dir",
                 path.display()
             ))
@@ -57,7 +57,7 @@ impl StateDir {
             .map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(StateDir { path: path.into(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StartError(format!(
+            Err(TryLockError::WouldBlock) => Err(StartError::of_system(format!(
                 "another vmherd runs on the state directory {}: stop it, or choose another directory with \
                  --state-dir",
                 path.display()
@@ -98,8 +98,9 @@ pub(super) fn adopt(config: &Config, inherited: Vec<Inherited>) -> Result<Vec<Pl
     let mut places: Vec<Place> = configured.iter().cloned().map(Place::from).collect();
     for Inherited { socket, name } in inherited {
         let socket = Socket::from(socket);
-        let address = listening_address(&socket)
-            .map_err(|why| StartError(format!("the socket {name:?} that was passed in {why}")))?;
+        let address = listening_address(&socket).map_err(|why| {
+            StartError::of_configuration(format!("the socket {name:?} that was passed in {why}"))
+        })?;
         let is_free = |place: &&mut Place| place.listen.address == address && place.inherited.is_none();
         if let Some(place) = places.iter_mut().find(is_free) {
             place.inherited = Some(socket);
@@ -107,7 +108,7 @@ pub(super) fn adopt(config: &Config, inherited: Vec<Inherited>) -> Result<Vec<Pl
         }
         let is_local = address.is_local();
         if !is_local && !config.is_plaintext_allowed {
-            return Err(StartError(format!(
+            return Err(StartError::of_configuration(format!(
                 "the socket {name:?} that was passed in listens on {address}, which other hosts can reach, \
                  and passwords would cross the network in clear text; if nobody can listen in there, say so: \
                  --allow-plaintext (or VMHERD_ALLOW_PLAINTEXT=yes)"
@@ -138,7 +139,8 @@ pub(super) fn bind(places: Vec<Place>, state_dir: &StateDir) -> Result<Bound, St
     let mut bound = Bound { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
     for Place { listen: Listen { address, .. }, inherited } in places {
         if let Some(socket) = inherited {
-            let failed = |error| StartError(format!("can't listen on {address}, passed in: {error}"));
+            let failed =
+                |error| StartError::of_system(format!("can't listen on {address}, passed in: {error}"));
             socket.set_nonblocking(true).map_err(failed)?;
             // Its file is not ours to remove.
             bound.listeners.push(match address {
@@ -150,13 +152,18 @@ pub(super) fn bind(places: Vec<Place>, state_dir: &StateDir) -> Result<Bound, St
         }
         match &address {
             ListenAddress::Tcp(address) => {
-                let failed = |error| StartError(format!("can't listen on tcp://{address}: {error}"));
+                let failed =
+                    |error| StartError::of_system(format!("can't listen on tcp://{address}: {error}"));
                 let (listener, address) = bind_tcp(*address).map_err(failed)?;
                 bound.listeners.push(listener.into());
                 bound.addresses.push(ListenAddress::Tcp(address));
             }
             ListenAddress::Unix(path) => {
-                let failed = |error| StartError(format!("can't listen on unix:{}: {error}", path.display()));
+                let failed = |error: io::Error| StartError {
+                    why: format!("can't listen on unix:{}: {error}", path.display()),
+                    // Nobody but whoever put it there takes it away.
+                    is_configuration: error.kind() == io::ErrorKind::AlreadyExists,
+                };
                 let is_own = *path == state_dir.socket_path();
                 let listener = if is_own { bind_private(path) } else { bind_unix(path) }.map_err(failed)?;
                 listener.set_nonblocking(true).map_err(failed)?;
@@ -189,7 +196,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     if let Ok(metadata) = fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
-            return Err(io::Error::other("something that is no socket is there"));
+            let why = "something that is no socket is there";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
         }
         match UnixStream::connect(path) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
