@@ -46,6 +46,9 @@ pub fn settings_as_file() -> String {
         };
         // Writing to a String never fails.
         let _ = writeln!(text, "\n# {}{allowed}", setting.help);
+        if setting.flag == "listen" {
+            text.push_str(LISTEN_NOTE);
+        }
         let default = match setting.preset {
             Preset::Words(words) => {
                 let _ = writeln!(text, "# default: {words}");
@@ -122,6 +125,11 @@ const FILE_INTRODUCTION: &str = "\
 # read again.
 #
 # Times are like 500ms, 10s, 5m, 1h or 1d.
+";
+
+const LISTEN_NOTE: &str = "\
+# not what vmherd.socket holds: change that with systemctl edit vmherd.socket,
+# an empty ListenStream= first
 ";
 
 const STATE_DIR_NOTE: &str = "\
