@@ -6,10 +6,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use log::{Level, log_enabled};
-use vmherd::config::{self, Parsed, Sources};
+use vmherd::config::{self, EX_CONFIG, Parsed, Sources};
 use vmherd::os::logging::{LineStyle, complain, line_style, log_panics};
 use vmherd::os::settings_file::read_settings_file;
 use vmherd::os::{service, stats_command, vm_command};
+use vmherd::server::StartError;
 
 fn main() -> ExitCode {
     let mut args = env::args_os().skip(1).peekable();
@@ -38,12 +39,21 @@ fn main() -> ExitCode {
             if !log_enabled!(Level::Error) {
                 complain(style, Level::Error, format_args!("{error}"));
             }
-            ExitCode::FAILURE
+            ExitCode::from(exit_code(&error))
         }),
         Err(error) => {
             complain(style, Level::Error, format_args!("{error}"));
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// For a service manager, which need not start again what can't start with these settings.
+fn exit_code(error: &io::Error) -> u8 {
+    let start_error = error.get_ref().and_then(|error| error.downcast_ref::<StartError>());
+    match start_error {
+        Some(error) if error.is_configuration => EX_CONFIG,
+        _ => 1,
     }
 }
 

@@ -1,8 +1,9 @@
 //! The command line as flags with their values and what stands between them; knows no setting.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use super::ConfigError;
+use super::shown::{is_plain_name, shown};
 
 /// A flag that may be given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,7 +46,7 @@ impl Arguments {
         let mut arguments = Arguments::default();
         let mut is_flags_over = false;
         while let Some(arg) = args.next() {
-            let text = into_text(arg)?;
+            let text = arg.into_string().map_err(|arg| no_text(&arg))?;
             if is_flags_over || text == "-" || !text.starts_with('-') {
                 arguments.strays.push(text);
                 continue;
@@ -57,7 +58,8 @@ impl Arguments {
             let (flag, mut value) = split_flag(&text, known)?;
             if flag.takes == Takes::Value && value.is_none() {
                 let following = args.next_if(|next| !next.as_encoded_bytes().starts_with(b"--"));
-                value = Some(into_text(following.ok_or_else(|| missing_value(flag.name))?)?);
+                let following = following.ok_or_else(|| missing_value(flag.name))?;
+                value = Some(following.into_string().map_err(|_| no_text_of(flag.name))?);
             }
             arguments.add(flag, value)?;
         }
@@ -121,8 +123,17 @@ pub(super) fn distance(one: &str, other: &str) -> usize {
     rows[one.len()][other.len()]
 }
 
-fn into_text(arg: OsString) -> Result<String, ConfigError> {
-    arg.into_string().map_err(|arg| ConfigError::Usage(format!("argument {arg:?} is not valid UTF-8")))
+/// Without a flag's value, which may be a store.
+fn no_text(arg: &OsStr) -> ConfigError {
+    let text = arg.to_string_lossy();
+    match text.strip_prefix("--").and_then(|flag| flag.split_once('=')) {
+        Some((name, _)) => no_text_of(&shown(name)),
+        None => ConfigError::Usage(format!("argument {:?} is not valid UTF-8", shown(&text))),
+    }
+}
+
+fn no_text_of(flag: &str) -> ConfigError {
+    ConfigError::Usage(format!("--{flag}: its value is not valid UTF-8"))
 }
 
 /// The flag that `text` names and the value that stands in the same argument.
@@ -143,7 +154,10 @@ fn split_flag<'a>(text: &str, known: &'a [Flag]) -> Result<(&'a Flag, Option<Str
 }
 
 fn unknown_flag(name: &str, known: &[Flag]) -> ConfigError {
-    let near = nearest(name.trim_start_matches('-'), known.iter().map(|flag| flag.name));
+    let word = name.trim_start_matches('-');
+    let near = nearest(word, known.iter().map(|flag| flag.name));
+    // One that only tells of a password is no secret.
+    let name = if is_plain_name(&word.replace('-', "_")) { name.into() } else { shown(name) };
     ConfigError::Usage(match near {
         Some(near) => format!("there is no flag {name:?}; is --{near} meant?"),
         None => format!("there is no flag {name:?}; see --help"),

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::shown::shown;
 use super::{Config, ConfigError, Listen, ListenAddress, SOCKET_NAME};
 use crate::limits;
 
@@ -18,13 +19,14 @@ pub(super) fn check_listeners(config: &Config, origin: &str) -> Result<(), Confi
         )));
     }
     for (index, Listen { address, .. }) in listen.iter().enumerate() {
+        let name = shown(&address.to_string()).into_owned();
         let is_repeated = listen[..index].iter().any(|other| other.address == *address);
         if is_repeated && !address.has_any_port() {
-            return Err(ConfigError::Value(format!("{origin}: {address} stands there twice")));
+            return Err(ConfigError::Value(format!("{origin}: {name} stands there twice")));
         }
         if *address == ListenAddress::Unix(config.state_dir.join(SOCKET_NAME)) {
             return Err(ConfigError::Value(format!(
-                "{origin}: {address} is the daemon's own socket, which is always there; leave it out"
+                "{origin}: {name} is the daemon's own socket, which is always there; leave it out"
             )));
         }
         if !address.is_local() && !config.is_plaintext_allowed {
@@ -57,7 +59,7 @@ pub(super) fn check_socket_path(state_dir: &Path) -> Result<(), ConfigError> {
     }
     Err(ConfigError::Value(format!(
         "--state-dir: {} has {bytes} bytes, and a socket's path may have {}; choose a shorter directory",
-        socket.display(),
+        shown(&socket.to_string_lossy()),
         limits::UNIX_PATH_BYTES_MAX
     )))
 }

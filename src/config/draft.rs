@@ -16,7 +16,6 @@ pub(crate) struct Draft {
     pub(super) store: Option<Location>,
     pub(super) store_file: Option<PathBuf>,
     pub(super) state_dir: Option<PathBuf>,
-    pub(super) settings_file: Option<PathBuf>,
     pub(super) is_check: bool,
 }
 
@@ -51,6 +50,6 @@ impl Draft {
             is_plaintext_allowed: false,
             is_listen_given: false,
         };
-        Draft { config, store: None, store_file: None, state_dir: None, settings_file: None, is_check: false }
+        Draft { config, store: None, store_file: None, state_dir: None, is_check: false }
     }
 }

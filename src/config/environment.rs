@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::ConfigError;
 use super::arguments::nearest;
 use super::settings::SETTINGS;
+use super::shown::is_plain_name;
 use super::values::is_blank;
 
 /// The variables that say something about settings. One that is set to nothing or
@@ -33,7 +34,7 @@ impl Environment {
             Some(value) => {
                 value.to_str().map(|text| Some(text).filter(|text| !is_blank(text))).ok_or_else(|| {
                     ConfigError::Value(format!(
-                        "{name}: {value:?} is not valid UTF-8, which every setting must be"
+                        "{name}: its value is not valid UTF-8, which every setting must be"
                     ))
                 })
             }
@@ -58,19 +59,25 @@ impl Environment {
         let unknown = self.variables.keys().filter(|name| {
             name.as_bytes().starts_with(PREFIX) && !known.iter().any(|known| *name == known.as_str())
         });
-        unknown
-            .map(|name| format!("environment variable {}", unknown_name(&name.to_string_lossy())))
-            .collect()
+        let warning = |name: &OsString| match unknown_name(&name.to_string_lossy()) {
+            Some(warning) => format!("environment variable {warning}"),
+            None => "the environment has a name that begins with VMHERD_ and is no setting's".into(),
+        };
+        unknown.map(warning).collect()
     }
 }
 
-/// That `name` is no setting, and which one may be meant.
-pub(super) fn unknown_name(name: &str) -> String {
+/// That `name` is no setting, and which one may be meant; nothing of what is no name at all, and may be a
+/// value that came there by mistake.
+pub(super) fn unknown_name(name: &str) -> Option<String> {
+    if !is_plain_name(name) {
+        return None;
+    }
     let known: Vec<String> = SETTINGS.iter().filter_map(|setting| setting.environment()).collect();
-    match nearest(name, known.iter().map(String::as_str)) {
+    Some(match nearest(name, known.iter().map(String::as_str)) {
         Some(near) => format!("{name:?} is no setting; is {near} meant?"),
         None => format!("{name:?} is no setting; see vmherd --help"),
-    }
+    })
 }
 
 /// What the names of settings begin with.

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::shown::is_plain_name;
+
 /// What a settings file says.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct SettingsFile {
@@ -34,23 +36,25 @@ pub(super) struct SyntaxError {
 impl SettingsFile {
     /// Reads `bytes`, which stand in the file `path`.
     pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<SettingsFile, SyntaxError> {
-        let text = match str::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => {
-                let line = 1 + count_lines(&bytes[..error.valid_up_to()]);
-                return Err(SyntaxError { line, why: "is not valid UTF-8" });
-            }
-        };
-        if let Some(at) = text.find(['\0', '\u{feff}']) {
-            let line = 1 + count_lines(&bytes[..at]);
-            return Err(SyntaxError { line, why: "holds a NUL or a byte order mark, which no setting may" });
+        match SettingsFile::parse_beginning(path, bytes) {
+            (file, None) => Ok(file),
+            (_, Some(error)) => Err(error),
         }
+    }
+
+    /// As [`SettingsFile::parse`]; of what is no settings file, what stands before the mistake.
+    pub(super) fn parse_beginning(path: &Path, bytes: &[u8]) -> (SettingsFile, Option<SyntaxError>) {
         let mut file = SettingsFile { path: path.into(), ..SettingsFile::default() };
+        let (text, mistake) = good_text(bytes);
         let mut reader = Reader { rest: text, line: 1 };
-        while let Some(assignment) = reader.next()? {
-            file.add(assignment);
+        loop {
+            match reader.next() {
+                Ok(Some(assignment)) => file.add(assignment),
+                Ok(None) => return (file, mistake),
+                // A quote that is open at a mistake further down is closed behind it, maybe.
+                Err(error) => return (file, mistake.or(Some(error))),
+            }
         }
-        Ok(file)
     }
 
     /// What stands behind `name`; nothing and white space count as not said.
@@ -75,7 +79,8 @@ impl SettingsFile {
             return;
         };
         if let Some(earlier) = self.values.insert(name.clone(), Value { text, line }) {
-            self.warnings.push(format!("{place}: {name:?} replaces what line {} says", earlier.line));
+            let name = if is_plain_name(&name) { format!("{name:?}") } else { "this".into() };
+            self.warnings.push(format!("{place}: {name} replaces what line {} says", earlier.line));
         }
     }
 }
@@ -228,6 +233,20 @@ impl Reader<'_> {
             escaped => Some(escaped),
         }
     }
+}
+
+/// The lines before the first that no setting can be in, and what is wrong with that one.
+fn good_text(bytes: &[u8]) -> (&str, Option<SyntaxError>) {
+    let text = str::from_utf8(bytes)
+        .unwrap_or_else(|error| str::from_utf8(&bytes[..error.valid_up_to()]).expect("it is valid so far"));
+    let (end, why) = match text.find(['\0', '\u{feff}']) {
+        Some(at) => (at, "holds a NUL or a byte order mark, which no setting may"),
+        None if text.len() < bytes.len() => (text.len(), "is not valid UTF-8"),
+        None => return (text, None),
+    };
+    let line = 1 + count_lines(&bytes[..end]);
+    let lines_end = text[..end].rfind('\n').map_or(0, |at| at + 1);
+    (&text[..lines_end], Some(SyntaxError { line, why }))
 }
 
 fn count_lines(bytes: &[u8]) -> usize {

@@ -108,6 +108,17 @@ fn what_is_no_settings_file_is_an_error_at_its_line() {
     assert_eq!(error(b"A=1\nB=\xff"), (2, "is not valid UTF-8"));
     assert_eq!(error(b"A=1\n\nB=a\0").0, 3);
     assert_eq!(error("\u{feff}A=1".as_bytes()).0, 1);
+    assert_eq!(error("A='\n\u{feff}".as_bytes()).0, 2);
+    assert_eq!(error(b"A=\0\nB=\xff"), (1, "holds a NUL or a byte order mark, which no setting may"));
+}
+
+#[test]
+fn what_stands_before_a_mistake_can_be_had() {
+    for rest in [&b"B='x"[..], b"B=\xff\nC=1", b"B=\0\nC=1", b"\n\nB=x\0"] {
+        let (file, mistake) = SettingsFile::parse_beginning(Path::new("/f"), &[b"A=1\n", rest].concat());
+        let names: Vec<(&str, usize)> = file.names().collect();
+        assert_eq!((names, mistake.is_some()), (vec![("A", 1)], true), "{rest:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::setting::{Kind, Preset, Reload, Setting};
 use super::settings::SETTINGS;
-use super::{StateDirSetting, StoreSettings};
+use super::{Given, StateDirSetting, StoreSettings};
 
 /// What `vmherd --help` says: examples first, then every setting.
 pub fn help() -> String {
@@ -46,6 +46,9 @@ pub fn settings_as_file() -> String {
         };
         // Writing to a String never fails.
         let _ = writeln!(text, "\n# {}{allowed}", setting.help);
+        if setting.flag == "listen" {
+            text.push_str(LISTEN_NOTE);
+        }
         let default = match setting.preset {
             Preset::Words(words) => {
                 let _ = writeln!(text, "# default: {words}");
@@ -63,16 +66,16 @@ pub fn settings_as_file() -> String {
     text
 }
 
-/// The lines of the one setting that counts for all tools of the host.
+/// The lines of the settings that count for all tools of the host.
 pub(crate) fn push_state_dir_setting(text: &mut String) {
-    StateDirSetting::table().for_each(|setting| push_line(text, setting));
+    Given::table().chain(StateDirSetting::table()).for_each(|setting| push_line(text, setting));
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);
 }
 
 /// The lines of the settings that count for the tools of the host, too.
 pub(crate) fn push_store_settings(text: &mut String) {
-    StoreSettings::table().for_each(|setting| push_line(text, setting));
+    Given::table().chain(StoreSettings::table()).for_each(|setting| push_line(text, setting));
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);
 }
@@ -122,6 +125,11 @@ const FILE_INTRODUCTION: &str = "\
 # read again.
 #
 # Times are like 500ms, 10s, 5m, 1h or 1d.
+";
+
+const LISTEN_NOTE: &str = "\
+# not what vmherd.socket holds: change that with systemctl edit vmherd.socket,
+# an empty ListenStream= first
 ";
 
 const STATE_DIR_NOTE: &str = "\

@@ -16,6 +16,7 @@ mod report;
 mod setting;
 mod settings;
 mod settle;
+mod shown;
 mod sources;
 #[cfg(test)]
 mod sources_tests;
@@ -34,6 +35,7 @@ use std::time::Duration;
 pub(crate) use arguments::{Arguments, Flag, Takes};
 pub(crate) use environment::Environment;
 pub(crate) use help::{push_state_dir_setting, push_store_settings};
+pub(crate) use shown::shown;
 pub(crate) use sources::Given;
 pub(crate) use tools::{StateDirSetting, StoreSettings};
 pub(crate) use values::number;
@@ -189,7 +191,8 @@ impl Sources {
             return Ok(Parsed::Version);
         }
         if let Some(stray) = arguments.strays.first() {
-            return Err(ConfigError::Usage(format!("unexpected argument {stray:?}; see vmherd --help")));
+            let text = format!("unexpected argument {:?}; see vmherd --help", shown(stray));
+            return Err(ConfigError::Usage(text));
         }
         let environment = Environment::collect(self.variables.iter().cloned());
         let given = Given::read(&arguments, &environment, self.read_file)?;
@@ -215,11 +218,11 @@ impl Config {
 }
 
 impl ConfigError {
-    /// The exit code that goes with it: 2 is usage by old custom, 78 is `EX_CONFIG` of sysexits.h.
+    /// The exit code that goes with it: 2 is usage by old custom.
     pub fn exit_code(&self) -> u8 {
         match self {
             ConfigError::Usage(_) => 2,
-            ConfigError::Value(_) => 78,
+            ConfigError::Value(_) => EX_CONFIG,
         }
     }
 }
@@ -233,6 +236,9 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// The exit code of who can't go on with these settings, as sysexits.h has it.
+pub const EX_CONFIG: u8 = 78;
 
 /// The name of the daemon's own socket in the state directory.
 pub const SOCKET_NAME: &str = "vmherd.sock";

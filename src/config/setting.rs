@@ -3,8 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::ConfigError;
 use super::arguments::{Flag, Takes};
 use super::draft::Draft;
+use super::shown::shown;
+use super::sources::Origin;
 use super::values::{duration, duration_text, number, switch};
 
 /// One setting.
@@ -119,6 +122,19 @@ impl Setting {
         }
     }
 
+    /// As [`Setting::place`], for what `origin` has given.
+    pub(super) fn place_or_refuse(
+        &self,
+        draft: &mut Draft,
+        text: &str,
+        origin: &Origin,
+    ) -> Result<(), ConfigError> {
+        self.place(draft, text).map_err(|wrong| {
+            let text = if self.flag == STORE { "this".into() } else { format!("{:?}", shown(text)) };
+            ConfigError::Value(format!("{origin}: {text} {wrong}"))
+        })
+    }
+
     /// Puts the value `text` where it goes, or says what is wrong with it.
     pub(super) fn place(&self, draft: &mut Draft, text: &str) -> Result<(), String> {
         let in_range =
@@ -156,3 +172,6 @@ impl Preset {
         }
     }
 }
+
+/// The setting whose values may hold a password even where they are in order.
+const STORE: &str = "store";

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::setting::{Kind, Preset, Reload, Setting};
+use super::shown::may_hold_password;
 use super::values::is_log_filter;
 use super::{Listen, LogFormat, listen};
 use crate::limits;
@@ -22,7 +23,8 @@ pub(super) static SETTINGS: [Setting; 29] = [
         kind: Kind::Text {
             allowed: "a path",
             is_repeatable: false,
-            place: |draft, text| set_path(&mut draft.settings_file, text),
+            // Whoever looks values up has read it already.
+            place: |_, text| path(text).map(drop),
         },
     },
     Setting {
@@ -70,7 +72,7 @@ pub(super) static SETTINGS: [Setting; 29] = [
         kind: Kind::Text {
             allowed: "a path",
             is_repeatable: false,
-            place: |draft, text| set_path(&mut draft.store_file, text),
+            place: |draft, text| path(text).map(|path| draft.store_file = Some(path)),
         },
     },
     Setting {
@@ -82,7 +84,7 @@ pub(super) static SETTINGS: [Setting; 29] = [
         kind: Kind::Text {
             allowed: "a path",
             is_repeatable: false,
-            place: |draft, text| set_path(&mut draft.state_dir, text),
+            place: |draft, text| path(text).map(|path| draft.state_dir = Some(path)),
         },
     },
     Setting {
@@ -358,8 +360,13 @@ const STORE_ALLOWED: &str = "postgresql://USER@HOST/DATABASE or memory:";
 #[cfg(not(feature = "sqlite"))]
 const STORE_PRESET: &str = "memory:";
 
-fn set_path(place: &mut Option<PathBuf>, text: &str) -> Result<(), String> {
-    let is_path = !text.is_empty() && !text.contains('\0');
-    *place = is_path.then(|| PathBuf::from(text));
-    if is_path { Ok(()) } else { Err("must be a path".into()) }
+fn path(text: &str) -> Result<PathBuf, String> {
+    match text {
+        _ if text.is_empty() || text.contains('\0') => Err("must be a path".into()),
+        // The store, most likely, which would be made, and shown, with its password.
+        _ if may_hold_password(text) && !text.starts_with(['/', '.']) => {
+            Err("must be a path; one with @, :// or password in it begins with / or ./".into())
+        }
+        _ => Ok(text.into()),
+    }
 }

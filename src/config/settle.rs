@@ -1,7 +1,6 @@
 //! From what was given to what counts: the value of each setting, where it comes from, and what hangs on
 //! more than one of them.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::checks::{check_listeners, check_socket_path};
@@ -9,6 +8,7 @@ use super::draft::Draft;
 use super::environment::Environment;
 use super::report::Report;
 use super::setting::Setting;
+use super::shown::shown;
 use super::sources::{Given, Origin, Values};
 use super::{ConfigError, Settled};
 use crate::store::Location;
@@ -30,9 +30,7 @@ impl Reading {
         for setting in settings {
             let Values { origin, texts } = given.values(setting)?;
             for text in &texts {
-                setting.place(&mut reading.draft, text).map_err(|wrong| {
-                    ConfigError::Value(format!("{origin}: {:?} {wrong}", without_credentials(text)))
-                })?;
+                setting.place_or_refuse(&mut reading.draft, text, &origin)?;
             }
             reading.report.add(setting, &texts.join(" "), origin);
         }
@@ -51,7 +49,7 @@ impl Reading {
         }
         let wrong = |why| ConfigError::Value(format!("{origin}: the first line of {} {why}", path.display()));
         let bytes = (given.read_file)(path).map_err(|error| {
-            ConfigError::Value(format!("{origin}: can't read {}: {error}", path.display()))
+            ConfigError::Value(format!("{origin}: can't read {}: {error}", shown(&path.to_string_lossy())))
         })?;
         let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let text = str::from_utf8(first).map_err(|_| wrong("is not valid UTF-8".into()))?.trim();
@@ -98,15 +96,6 @@ impl Draft {
                     .into(),
             )
         })
-    }
-}
-
-/// What of a bad value can be shown: of a URL that is no listener only how it begins, since the rest may
-/// hold a password.
-fn without_credentials(text: &str) -> Cow<'_, str> {
-    match text.split_once("://") {
-        Some((scheme, _)) if scheme.trim() != "tcp" => format!("{scheme}://…").into(),
-        _ => text.into(),
     }
 }
 

@@ -9,10 +9,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::arguments::{Arguments, Flag};
+use super::draft::Draft;
 use super::environment::{Environment, unknown_name};
 use super::file::SettingsFile;
 use super::setting::Setting;
 use super::settings::SETTINGS;
+use super::shown::shown;
 use super::values::is_blank;
 use super::{ConfigError, LogFormat};
 
@@ -65,7 +67,7 @@ impl Sources {
     pub fn log_format(&self) -> LogFormat {
         let from_file = || {
             let path = PathBuf::from(self.raw("config")?);
-            let file = SettingsFile::parse(&path, &(self.read_file)(&path).ok()?).ok()?;
+            let (file, _) = SettingsFile::parse_beginning(&path, &(self.read_file)(&path).ok()?);
             file.value("VMHERD_LOG_FORMAT").map(|value| value.text.clone())
         };
         match self.raw("log-format").or_else(from_file).as_deref() {
@@ -81,7 +83,11 @@ impl Sources {
         let mut args = self.args.iter().map(|arg| arg.to_string_lossy());
         while let Some(arg) = args.next() {
             if arg == long.as_str() {
-                return args.next().map(String::from);
+                match args.next() {
+                    Some(value) if !value.starts_with("--") => return Some(value.into()),
+                    // It is missing, and that will be the mistake to be told of.
+                    _ => break,
+                }
             }
             if let Some(value) = arg.strip_prefix(&joined) {
                 return Some(value.into());
@@ -103,10 +109,10 @@ impl<'a> Given<'a> {
         let mut given = Given { arguments, environment, file: None, read_file };
         let setting = SETTINGS.iter().find(|setting| setting.flag == CONFIG).expect("it is in the table");
         let Values { origin, texts } = given.values(setting)?;
-        if let Some(path) = texts.first() {
-            let path = Path::new(path);
-            let failed =
-                |error| ConfigError::Value(format!("{origin}: can't read {}: {error}", path.display()));
+        if let Some(text) = texts.first() {
+            setting.place_or_refuse(&mut Draft::new(), text, &origin)?;
+            let path = Path::new(text);
+            let failed = |error| ConfigError::Value(format!("{origin}: can't read {}: {error}", shown(text)));
             let file = SettingsFile::parse(path, &read_file(path).map_err(failed)?);
             given.file = Some(file.map_err(|error| {
                 ConfigError::Value(format!("{}:{}: this {}", path.display(), error.line, error.why))
@@ -117,7 +123,11 @@ impl<'a> Given<'a> {
 
     /// Every flag that says where settings come from.
     pub(crate) fn flags() -> impl Iterator<Item = Flag> {
-        SETTINGS.iter().filter(|setting| setting.flag == CONFIG).map(Setting::as_flag)
+        Given::table().map(Setting::as_flag)
+    }
+
+    pub(super) fn table() -> impl Iterator<Item = &'static Setting> {
+        SETTINGS.iter().filter(|setting| setting.flag == CONFIG)
     }
 
     /// What is given for `setting`, by the first who says anything.
@@ -153,7 +163,7 @@ impl<'a> Given<'a> {
             let what = match known {
                 Some(setting) if setting.may_stand_in_file() => continue,
                 Some(_) => format!("{name:?} counts in the environment only"),
-                None => unknown_name(name),
+                None => unknown_name(name).unwrap_or_else(|| NO_NAME.into()),
             };
             warnings.push(format!("{}: {what}", file.place(line)));
         }
@@ -197,3 +207,5 @@ impl fmt::Display for Origin {
 
 /// The flag that names the settings file.
 const CONFIG: &str = "config";
+/// It is not repeated: a `:` where a `=` belongs makes a value part of it.
+const NO_NAME: &str = "what stands before the = is no setting's name; a line is NAME=VALUE";

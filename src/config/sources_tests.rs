@@ -109,7 +109,7 @@ fn a_bad_value_names_file_line_value_and_what_is_allowed() {
     );
     file("/f", "VMHERD_STORE=nosql://u:hunter2@h/d");
     let error = refused(&["--config=/f"], &[]);
-    assert!(error.starts_with("/f:1: VMHERD_STORE: \"nosql://…\" is no store"), "{error}");
+    assert!(error.starts_with("/f:1: VMHERD_STORE: this is no store"), "{error}");
     // What the environment has in its place is not looked at any more.
     file("/f", "VMHERD_AUTH_QUEUE=many");
     settled(&["--config=/f"], &[("VMHERD_AUTH_QUEUE", "7")]);
@@ -122,6 +122,36 @@ fn a_file_that_can_not_be_read_is_an_error() {
     assert!(refused(&[], &[("VMHERD_CONFIG", "/nowhere")]).starts_with("VMHERD_CONFIG: can't read"));
     file("/f", "VMHERD_LOG=debug\nVMHERD_STORE='");
     assert_eq!(refused(&["--config=/f"], &[]), "/f:2: this opens a quote that nothing closes");
+}
+
+#[test]
+fn a_path_is_no_address_of_a_database() {
+    for text in ["postgresql://u:hunter2@h/d", "u:hunter2@h/d", "host=h password=hunter2"] {
+        for name in ["VMHERD_CONFIG", "VMHERD_STORE_FILE", "VMHERD_STATE_DIR"] {
+            let error = refused(&[], &[(name, text)]);
+            assert!(error.contains("…\" must be a path; one with @"), "{error}");
+            assert!(error.starts_with(&format!("{name}: ")) && !error.contains("hunter2"), "{error}");
+        }
+    }
+    let paths = ["/home/me@example.net/state", "./me@home", "relative", "tcp:x", "/a://b"];
+    for path in paths {
+        assert_eq!(settled(&["--state-dir", path], &[]).config.state_dir, Path::new(path));
+    }
+}
+
+#[test]
+fn what_is_no_name_is_told_by_its_line_only() {
+    let text = "VMHERD_STORE: postgresql://u:hunter2@h/d?sslmode=x\n";
+    assert_eq!(
+        settled_in(&text.repeat(2)).warnings,
+        [
+            "/f:2: this replaces what line 1 says",
+            "/f:2: what stands before the = is no setting's name; a line is NAME=VALUE",
+        ]
+    );
+    let name = "VMHERD_STORE: postgresql://u:hunter2@h/d";
+    let warnings = settled(&[], &[(name, "x")]).warnings;
+    assert_eq!(warnings, ["the environment has a name that begins with VMHERD_ and is no setting's"]);
 }
 
 #[test]
@@ -267,18 +297,26 @@ fn the_log_format_is_known_even_where_nothing_else_is() {
     use LogFormat::{Json, Text};
     file("/f", "VMHERD_LOG_FORMAT=json\nVMHERD_LISTEN=nonsense");
     file("/broken", "VMHERD_LOG_FORMAT=json\nA='");
+    file("/broken-above", "A='\nVMHERD_LOG_FORMAT=json\n");
+    file("/nul", "VMHERD_LOG_FORMAT=json\nA=b\0");
     type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], LogFormat);
     let cases: &[Case] = &[
         (&["--nonsense", "--log-format", "json"], &[], Json),
         (&["--log-format=json", "--log-format=json"], &[], Json),
         (&["--log-format"], &[], Text),
+        (&["--log-format"], &[("VMHERD_LOG_FORMAT", "json")], Json),
+        (&["--log-format", "--check-config"], &[("VMHERD_LOG_FORMAT", "json")], Json),
+        (&["--config=/f", "--log-format"], &[], Json),
+        (&["--config"], &[("VMHERD_CONFIG", "/f")], Json),
         (&["--log-format=xml"], &[], Text),
         (&["stray"], &[("VMHERD_LOG_FORMAT", "json")], Json),
         (&["--log-format=text"], &[("VMHERD_LOG_FORMAT", "json")], Text),
         (&["--config", "/f"], &[], Json),
         (&["--config=/f"], &[("VMHERD_LOG_FORMAT", "text")], Text),
         (&[], &[("VMHERD_CONFIG", "/f")], Json),
-        (&["--config", "/broken"], &[], Text),
+        (&["--config", "/broken"], &[], Json),
+        (&["--config", "/broken-above"], &[], Text),
+        (&["--config", "/nul"], &[], Json),
         (&["--config", "/nowhere"], &[], Text),
         (&[], &[], Text),
     ];

@@ -231,7 +231,7 @@ fn a_bad_value_names_the_setting_the_value_and_what_is_allowed() {
     assert_eq!(error, "VMHERD_AUTH_QUEUE: \"many\\n\" must be a whole number, 1 to 65536");
     for bad in ["", "x", "memory", "mysql:"] {
         let error = value_error(&["--store", bad], &[]);
-        assert!(error.starts_with(&format!("--store: {bad:?} ")) && error.contains("memory:"), "{error}");
+        assert!(error.starts_with("--store: this is no store: ") && error.contains("memory:"), "{error}");
     }
 }
 
@@ -239,8 +239,7 @@ fn a_bad_value_names_the_setting_the_value_and_what_is_allowed() {
 fn a_password_in_a_bad_value_is_not_repeated() {
     for url in ["mysql://me:secret@host/db", "postgresql://host/db?password=secret"] {
         let error = value_error(&[], &[("VMHERD_STORE", url)]);
-        let (scheme, _) = url.split_once("://").unwrap();
-        assert!(error.starts_with(&format!("VMHERD_STORE: \"{scheme}://…\" is no store")), "{error}");
+        assert!(error.starts_with("VMHERD_STORE: this is no store"), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }
 }
@@ -273,7 +272,10 @@ fn usage_errors_say_what_is_wrong() {
 fn bytes_that_are_no_text_are_an_error() {
     let bad = || OsString::from_vec(b"--store=\xff".to_vec());
     let error = Sources::new([bad()], [], NO_FILE).parse().unwrap_err();
-    assert_eq!(error, ConfigError::Usage("argument \"--store=\\xFF\" is not valid UTF-8".into()));
+    assert_eq!(error, ConfigError::Usage("--store: its value is not valid UTF-8".into()));
+    let stray = OsString::from_vec(b"x\xff".to_vec());
+    let error = Sources::new([stray], [], NO_FILE).parse().unwrap_err();
+    assert_eq!(error, ConfigError::Usage("argument \"x\u{fffd}\" is not valid UTF-8".into()));
     let error = Sources::new([OsString::from("--store"), bad()], [], NO_FILE).parse().unwrap_err();
     assert_eq!(error.exit_code(), 2);
     let error = Sources::new([], [("VMHERD_LOG".into(), bad())], NO_FILE).parse().unwrap_err();

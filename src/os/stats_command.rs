@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::settings_file::read_settings_file;
 use crate::config::{
-    self, Arguments, ConfigError, Environment, Flag, Given, SOCKET_NAME, StateDirSetting, Takes,
+    self, Arguments, ConfigError, Environment, Flag, Given, SOCKET_NAME, StateDirSetting, Takes, shown,
 };
 use crate::limits;
 
@@ -61,7 +61,7 @@ fn show(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> 
         return Ok(help());
     }
     if let Some(stray) = arguments.strays.first() {
-        let text = format!("unexpected argument {stray:?}; see vmherd stats --help");
+        let text = format!("unexpected argument {:?}; see vmherd stats --help", shown(stray));
         return Err(ConfigError::Usage(text).into());
     }
     let given = Given::read(&arguments, environment, read_settings_file)?;
@@ -194,7 +194,9 @@ impl fmt::Display for Failure {
             Failure::NotAllowed(socket) => {
                 write!(f, "{} is for root and the daemon's own user only", socket.display())
             }
-            Failure::Answer(socket, why) => write!(f, "no good answer on {}: {why}", socket.display()),
+            Failure::Answer(socket, why) => {
+                write!(f, "no good answer on {}: {why}", socket.display())
+            }
             Failure::Output(error) => error.fmt(f),
         }
     }
@@ -232,7 +234,7 @@ Exit code 69: no daemon answers; 77: not yours to ask; 1: other failures.
   --json                       one JSON object instead of a table
   --help                       this text
 
-The daemon's settings that count here too, as VMHERD_STATE_DIR or in --config:
+The daemon's settings that count here too, as VMHERD_STATE_DIR and so on:
 
 ";
 
@@ -248,6 +250,14 @@ mod tests {
         let counters = reply.counters.unwrap();
         assert_eq!(counters.to_table(), "b    1\na  200\n");
         assert_eq!(counters.to_json(), "{\"b\":1,\"a\":200}\n");
+    }
+
+    #[test]
+    fn the_help_text_has_every_flag() {
+        let text = help();
+        for flag in StateDirSetting::flags().chain(FLAGS) {
+            assert!(text.contains(&format!("\n  --{} ", flag.name)), "{}: {text}", flag.name);
+        }
     }
 
     #[test]

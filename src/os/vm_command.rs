@@ -13,7 +13,7 @@ use super::password_prompt::{PromptError, new_password};
 use super::settings_file::read_settings_file;
 use crate::app::password::Hasher;
 use crate::clock::unix_now;
-use crate::config::{self, Arguments, ConfigError, Environment, Flag, Given, StoreSettings, Takes};
+use crate::config::{self, Arguments, ConfigError, Environment, Flag, Given, StoreSettings, Takes, shown};
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{NameError, NewVm, Secret, Vm, VmName, VmShape};
@@ -81,9 +81,9 @@ impl Order {
             [] => return Err(usage("say what to do: add, list, remove or passwd")),
             ["add" | "remove" | "passwd"] => return Err(usage("say which VM: its name is missing")),
             ["list", extra, ..] | ["add" | "remove" | "passwd", _, extra, ..] => {
-                return Err(usage(&format!("unexpected argument {extra:?}")));
+                return Err(usage(&format!("unexpected argument {:?}", shown(extra))));
             }
-            [other, ..] => return Err(usage(&format!("there is no command {other:?}"))),
+            [other, ..] => return Err(usage(&format!("there is no command {:?}", shown(other)))),
         };
         let is_shaped = matches!(order, Order::Add { .. } | Order::Help);
         match SHAPE_FLAGS.iter().find(|flag| arguments.has(flag)) {
@@ -221,14 +221,14 @@ fn known_name(text: &str) -> Result<VmName, Failure> {
 }
 
 fn bad_name(text: &str, error: NameError) -> Failure {
-    let shown: String = text.chars().take(limits::ECHOED_CHARS_MAX).collect();
-    usage(&format!("{shown:?} is no name of a VM: it is {error}; allowed are {}", NameError::ALLOWED))
+    let beginning: String = shown(text).chars().take(limits::ECHOED_CHARS_MAX).collect();
+    usage(&format!("{beginning:?} is no name of a VM: it is {error}; allowed are {}", NameError::ALLOWED))
 }
 
 fn number(flag: &str, text: &str, allowed: RangeInclusive<u64>) -> Result<u64, Failure> {
     config::number(text, &allowed).ok_or_else(|| {
         let (least, most) = (allowed.start(), allowed.end());
-        usage(&format!("--{flag}: {text:?} must be a whole number, {least} to {most}"))
+        usage(&format!("--{flag}: {:?} must be a whole number, {least} to {most}", shown(text)))
     })
 }
 

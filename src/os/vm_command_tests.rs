@@ -154,7 +154,7 @@ fn a_list_of_many_pages_has_every_vm_once() {
 fn the_help_text_fits_two_screens_and_has_the_settings() {
     let text = help();
     assert!(text.lines().count() <= 48 && text.lines().all(|line| line.len() <= 80), "{text}");
-    for flag in StoreSettings::FLAGS.iter().chain(&SHAPE_FLAGS) {
+    for flag in StoreSettings::FLAGS.iter().chain(&SHAPE_FLAGS).chain(&["config"]) {
         assert!(text.contains(&format!("\n  --{flag} ")), "--{flag} is missing");
     }
 }

@@ -18,7 +18,13 @@ use crate::reactor::mio_net::Listener;
 /// Where to listen, and with what if that is there already.
 pub(super) struct Place {
     pub(super) listen: Listen,
-    inherited: Option<Socket>,
+    inherited: Option<PassedIn>,
+}
+
+/// A socket that was there already.
+struct PassedIn {
+    socket: Socket,
+    name: String,
 }
 
 /// Everything that clients connect to.
@@ -42,7 +48,7 @@ impl StateDir {
     /// Makes the directory if there is none, and locks it against a second server.
     pub(super) fn open(path: &Path) -> Result<StateDir, StartError> {
         let failed = |error: io::Error| {
-            StartError(format!(
+            StartError::of_system(format!(
                 "the state directory {} can't be used: {error}; choose another with --state-dir",
                 path.display()
             ))
@@ -57,7 +63,7 @@ impl StateDir {
             .map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(StateDir { path: path.into(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StartError(format!(
+            Err(TryLockError::WouldBlock) => Err(StartError::of_system(format!(
                 "another vmherd runs on the state directory {}: stop it, or choose another directory with \
                  --state-dir",
                 path.display()
@@ -90,6 +96,16 @@ impl From<Listen> for Place {
     }
 }
 
+impl Place {
+    /// The name and address of a TCP socket that was passed in.
+    fn passed_in_tcp(&self) -> Option<(String, SocketAddr)> {
+        match (&self.inherited, &self.listen.address) {
+            (Some(PassedIn { name, .. }), ListenAddress::Tcp(address)) => Some((name.clone(), *address)),
+            _ => None,
+        }
+    }
+}
+
 /// Where to listen, in the order of the configuration; `inherited` take the places of their addresses, or
 /// of the default where nothing else was said.
 pub(super) fn adopt(config: &Config, inherited: Vec<Inherited>) -> Result<Vec<Place>, StartError> {
@@ -98,25 +114,43 @@ pub(super) fn adopt(config: &Config, inherited: Vec<Inherited>) -> Result<Vec<Pl
     let mut places: Vec<Place> = configured.iter().cloned().map(Place::from).collect();
     for Inherited { socket, name } in inherited {
         let socket = Socket::from(socket);
-        let address = listening_address(&socket)
-            .map_err(|why| StartError(format!("the socket {name:?} that was passed in {why}")))?;
+        let address = listening_address(&socket).map_err(|why| {
+            StartError::of_configuration(format!("the socket {name:?} that was passed in {why}"))
+        })?;
         let is_free = |place: &&mut Place| place.listen.address == address && place.inherited.is_none();
         if let Some(place) = places.iter_mut().find(is_free) {
-            place.inherited = Some(socket);
+            place.inherited = Some(PassedIn { socket, name });
             continue;
+        }
+        if let ListenAddress::Unix(path) = &address
+            && is_own_socket(path, &config.state_dir)
+        {
+            return Err(StartError::of_configuration(format!(
+                "the socket {name:?} that was passed in listens on {address}, which is the daemon's own \
+                 socket and always there; take it out of the socket unit"
+            )));
         }
         let is_local = address.is_local();
         if !is_local && !config.is_plaintext_allowed {
-            return Err(StartError(format!(
+            return Err(StartError::of_configuration(format!(
                 "the socket {name:?} that was passed in listens on {address}, which other hosts can reach, \
                  and passwords would cross the network in clear text; if nobody can listen in there, say so: \
                  --allow-plaintext (or VMHERD_ALLOW_PLAINTEXT=yes)"
             )));
         }
         let opens = if is_local { Opens::ALL } else { Opens::NONE };
-        places.push(Place { listen: Listen { address, opens }, inherited: Some(socket) });
+        places.push(Place { listen: Listen { address, opens }, inherited: Some(PassedIn { socket, name }) });
     }
     Ok(places)
+}
+
+/// Whether `path` is the socket of the state directory, however it is written.
+fn is_own_socket(path: &Path, state_dir: &Path) -> bool {
+    let Some(directory) = path.parent().filter(|_| path.file_name() == Some(SOCKET_NAME.as_ref())) else {
+        return false;
+    };
+    let is_same = |one: io::Result<PathBuf>| one.ok() == fs::canonicalize(state_dir).ok();
+    directory == state_dir || is_same(fs::canonicalize(directory))
 }
 
 /// Where `socket` listens; an error says what is wrong with it.
@@ -136,9 +170,11 @@ fn listening_address(socket: &Socket) -> Result<ListenAddress, String> {
 /// Binds all of `places` that are not bound already.
 pub(super) fn bind(places: Vec<Place>, state_dir: &StateDir) -> Result<Bound, StartError> {
     let mut bound = Bound { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
+    let passed_in: Vec<(String, SocketAddr)> = places.iter().filter_map(Place::passed_in_tcp).collect();
     for Place { listen: Listen { address, .. }, inherited } in places {
-        if let Some(socket) = inherited {
-            let failed = |error| StartError(format!("can't listen on {address}, passed in: {error}"));
+        if let Some(PassedIn { socket, .. }) = inherited {
+            let failed =
+                |error| StartError::of_system(format!("can't listen on {address}, passed in: {error}"));
             socket.set_nonblocking(true).map_err(failed)?;
             // Its file is not ours to remove.
             bound.listeners.push(match address {
@@ -150,13 +186,17 @@ pub(super) fn bind(places: Vec<Place>, state_dir: &StateDir) -> Result<Bound, St
         }
         match &address {
             ListenAddress::Tcp(address) => {
-                let failed = |error| StartError(format!("can't listen on tcp://{address}: {error}"));
+                let failed = |error| tcp_failure(*address, &error, &passed_in);
                 let (listener, address) = bind_tcp(*address).map_err(failed)?;
                 bound.listeners.push(listener.into());
                 bound.addresses.push(ListenAddress::Tcp(address));
             }
             ListenAddress::Unix(path) => {
-                let failed = |error| StartError(format!("can't listen on unix:{}: {error}", path.display()));
+                let failed = |error: io::Error| StartError {
+                    why: format!("can't listen on unix:{}: {error}", path.display()),
+                    // Nobody but whoever put it there takes it away.
+                    is_configuration: error.kind() == io::ErrorKind::AlreadyExists,
+                };
                 let is_own = *path == state_dir.socket_path();
                 let listener = if is_own { bind_private(path) } else { bind_unix(path) }.map_err(failed)?;
                 listener.set_nonblocking(true).map_err(failed)?;
@@ -167,6 +207,28 @@ pub(super) fn bind(places: Vec<Place>, state_dir: &StateDir) -> Result<Bound, St
         }
     }
     Ok(bound)
+}
+
+/// Why `address` can't be listened on; a socket of `passed_in` that has its port is to blame for that.
+fn tcp_failure(address: SocketAddr, error: &io::Error, passed_in: &[(String, SocketAddr)]) -> StartError {
+    let holder = passed_in.iter().find(|(_, held)| has_port_of(*held, address));
+    match holder.filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
+        Some((name, held)) => StartError::of_configuration(format!(
+            "can't listen on tcp://{address}: the socket {name:?} that was passed in holds that port, on \
+             tcp://{held}; change it in the socket unit (systemctl edit vmherd.socket: an empty ListenStream= \
+             first, then ListenStream={address}) and leave it out of --listen (or VMHERD_LISTEN)"
+        )),
+        None => StartError::of_system(format!("can't listen on tcp://{address}: {error}")),
+    }
+}
+
+/// Whether a socket on `held` keeps others from `address`.
+fn has_port_of(held: SocketAddr, address: SocketAddr) -> bool {
+    let is_any = held.ip().is_unspecified() || address.ip().is_unspecified();
+    // Others than ours may be for IPv4 as well.
+    let is_for_both = held.is_ipv6() && held.ip().is_unspecified();
+    let shares_family = held.is_ipv4() == address.is_ipv4() || is_for_both;
+    held.port() == address.port() && shares_family && (is_any || held.ip() == address.ip())
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
@@ -189,7 +251,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     if let Ok(metadata) = fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
-            return Err(io::Error::other("something that is no socket is there"));
+            let why = "something that is no socket is there";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
         }
         match UnixStream::connect(path) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,

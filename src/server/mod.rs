@@ -20,7 +20,7 @@ use crate::limits;
 use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, ListenerSettings, Reactor};
 use crate::session::Rules;
-use crate::store::{self, Location};
+use crate::store::{self, Location, StoreError};
 use crate::sys;
 use crate::worker::{LaneSettings, Pool, PoolSettings, Queues};
 use bind::{Bound, StateDir};
@@ -52,9 +52,14 @@ pub struct Running {
     ended: UnixStream,
 }
 
-/// Why a server can't start; the text says what to do.
+/// Why a server can't start.
 #[derive(Debug)]
-pub struct StartError(pub String);
+pub struct StartError {
+    /// What is wrong, and what to do.
+    pub why: String,
+    /// It stays so until somebody changes the settings, or what they name: trying again does not help.
+    pub is_configuration: bool,
+}
 
 /// What settings that come later are applied to.
 struct Base {
@@ -84,17 +89,21 @@ impl Server {
         if config.store == Location::Memory {
             log::warn!("the store memory: keeps nothing: when this process ends, every VM is forgotten");
         }
-        let factory = store::open(&config.store)
-            .map_err(|error| StartError(format!("the store {} can't be opened: {error}", config.store)))?;
+        let factory = store::open(&config.store).map_err(|error| StartError {
+            why: format!("the store {} can't be opened: {error}", config.store),
+            is_configuration: matches!(error, StoreError::Refused(_)),
+        })?;
         let mut places = bind::adopt(config, inherited)?;
         places.push(state_dir.listen().into());
         if places.len() > limits::LISTENERS_MAX {
             let max = limits::LISTENERS_MAX - 1;
-            return Err(StartError(format!("there are {} listeners; at most {max}", places.len() - 1)));
+            let count = places.len() - 1;
+            return Err(StartError::of_configuration(format!("there are {count} listeners; at most {max}")));
         }
         let listen: Vec<Listen> = places.iter().map(|place| place.listen.clone()).collect();
         let Bound { listeners, addresses, sockets } = bind::bind(places, &state_dir)?;
-        let net = MioNet::new(listeners).map_err(|error| StartError(format!("no poll: {error}")))?;
+        let net =
+            MioNet::new(listeners).map_err(|error| StartError::of_system(format!("no poll: {error}")))?;
         let waker = net.waker();
         let pool_waker = Arc::clone(&waker);
         let wake = move || {
@@ -197,9 +206,21 @@ impl Base {
     }
 }
 
+impl StartError {
+    /// A mistake of whoever wrote the settings.
+    pub(crate) fn of_configuration(why: String) -> StartError {
+        StartError { why, is_configuration: true }
+    }
+
+    /// What may be otherwise a moment later.
+    pub(crate) fn of_system(why: String) -> StartError {
+        StartError { why, is_configuration: false }
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.why)
     }
 }
 

@@ -226,6 +226,9 @@ impl Location {
             "" => Err(format!("sqlite: needs the path of a file: {ALLOWED}")),
             // To SQLite itself this means what is called `memory:` here.
             ":memory:" => Err(format!("a store in memory is called memory: here: {ALLOWED}")),
+            _ if path.contains("://") => {
+                Err(format!("sqlite: needs the path of a file, not a URL: {ALLOWED}"))
+            }
             path => Ok(Location::Sqlite(path.into())),
         }
     }
@@ -293,7 +296,11 @@ mod tests {
     #[test]
     fn a_bad_location_is_told_what_is_allowed_and_not_repeated() {
         let bad = ["", "memory", "Memory:", "memory:x", "sqlite", "sqlite:", "sqlite::memory:", "/var/x.db"];
-        for text in bad.into_iter().chain(["mysql://u:hunter2@h/d", "Postgresql://u:hunter2@h/d"]) {
+        for text in bad.into_iter().chain([
+            "mysql://u:hunter2@h/d",
+            "Postgresql://u:hunter2@h/d",
+            "sqlite:postgresql://u:hunter2@h/d",
+        ]) {
             let error = Location::parse(text).expect_err(text);
             assert!(error.contains("memory:") && !error.contains("hunter2"), "{text}: {error}");
         }

@@ -85,7 +85,8 @@ fn what_can_not_be_served_is_refused() {
     let dir = TempDir::new();
     let fails = |command: Command, part: &str| {
         let mut process = Process::start(command);
-        assert_eq!(process.wait().code(), Some(1), "{}", process.log());
+        let code = if part.contains("LISTEN_FDS") { 1 } else { 78 };
+        assert_eq!(process.wait().code(), Some(code), "{}", process.log());
         assert!(process.log().contains(part), "{}", process.log());
     };
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -109,6 +110,47 @@ fn what_can_not_be_served_is_refused() {
     command.env_clear().env("VMHERD_STATE_DIR", dir.path()).env("LISTEN_FDS", "1");
     command.stdin(std::process::Stdio::null());
     fails(command, "the 1 sockets of LISTEN_FDS can't be taken");
+}
+
+#[test]
+fn the_daemon_s_own_socket_can_not_be_passed_in() {
+    let dir = TempDir::new();
+    let state = dir.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&state, &link).unwrap();
+    let path = state.join("vmherd.sock");
+    for state_dir in [&state, &link] {
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut process = Process::start(vmherd_with_sockets(state_dir, listener.into(), "own"));
+        assert_eq!(process.wait().code(), Some(78), "{}", process.log());
+        assert!(process.log().contains("\"own\" that was passed in"), "{}", process.log());
+        assert!(process.log().contains("always there"), "{}", process.log());
+        std::fs::remove_file(&path).expect("it is left where it was");
+    }
+}
+
+#[test]
+fn a_port_that_a_passed_in_socket_holds_is_named_with_it() {
+    let dir = TempDir::new();
+    for (held, wanted) in [("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1"), ("[::]", "0.0.0.0")] {
+        let listener = TcpListener::bind(format!("{held}:0")).unwrap();
+        let (held, port) = (listener.local_addr().unwrap(), listener.local_addr().unwrap().port());
+        let mut command = vmherd_with_sockets(dir.path(), listener.into(), "vmherd");
+        command.arg("--allow-plaintext").arg(format!("--listen=tcp://{wanted}:{port}"));
+        let mut process = Process::start(command);
+        assert_eq!(process.wait().code(), Some(78), "{}", process.log());
+        let expected =
+            format!("the socket \"vmherd\" that was passed in holds that port, on tcp://{held}; change it");
+        assert!(process.log().contains(&expected), "{}", process.log());
+    }
+    // Somebody else's is not blamed on it.
+    let (other, passed_in) = (listener(), listener());
+    let mut command = vmherd_with_sockets(dir.path(), passed_in.into(), "vmherd");
+    command.arg(format!("--listen=tcp://{}", other.local_addr().unwrap()));
+    let mut process = Process::start(command);
+    assert_eq!(process.wait().code(), Some(1), "{}", process.log());
+    assert!(!process.log().contains("holds that port"), "{}", process.log());
 }
 
 #[test]

@@ -23,7 +23,12 @@ fn every_line_is_json_where_that_is_asked_for_mistakes_included() {
     let file = dir.path().join("vmherd.conf");
     fs::write(&file, "VMHERD_LOG_FORMAT=json\nVMHERD_LISTN=x\n").unwrap();
     let file = file.to_str().unwrap();
+    let broken = dir.path().join("broken.conf");
+    fs::write(&broken, "VMHERD_LOG_FORMAT=json\nVMHERD_LOG='\n").unwrap();
+    let broken = broken.to_str().unwrap();
     let cases: &[(&[&str], Option<i32>)] = &[
+        (&["--config", broken], Some(78)),
+        (&["--config", file, "--log-format"], Some(2)),
         (&["--log-format=json", "--nonsense"], Some(2)),
         (&["--log-format", "json", "stray"], Some(2)),
         (&["--log-format=json", "--auth-queue=0"], Some(78)),

@@ -10,5 +10,6 @@ mod install;
 mod logs;
 mod manager;
 mod reload;
+mod secrets;
 mod settings;
 mod support;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::common::{Daemon, TempDir};
+use crate::common::{Daemon, TempDir, run};
 use crate::support::{Manager, Process, vmherd};
 
 #[test]
@@ -28,6 +28,29 @@ fn the_manager_is_told_what_goes_on() {
 
     daemon.stop();
     assert!(manager.next().starts_with("STOPPING=1\nSTATUS="));
+}
+
+#[test]
+fn a_manager_can_tell_what_trying_again_does_not_help() {
+    let dir = TempDir::new();
+    let occupied = dir.path().join("occupied");
+    fs::write(&occupied, "no socket, and no database, at all: neither is what it should be").unwrap();
+    let code = |argument: String| {
+        let arguments = [argument.as_str(), "--listen=tcp://127.0.0.1:0", "--log=off"];
+        let ran = run(vmherd(dir.path()).args(arguments));
+        assert!(!ran.stderr.is_empty(), "{ran:?}");
+        ran.code()
+    };
+    assert_eq!(code(format!("--listen=unix:{}", occupied.display())), Some(78));
+    assert!(occupied.is_file(), "it is left alone");
+    if cfg!(feature = "sqlite") {
+        assert_eq!(code(format!("--store=sqlite:{}", occupied.display())), Some(78));
+    }
+    assert_eq!(code("--store=postgresql://herd@192.0.2.1/herd".into()), Some(78));
+    // What may be otherwise a moment later.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    assert_eq!(code(format!("--listen=tcp://{}", taken.local_addr().unwrap())), Some(1));
+    assert_eq!(code("--store=postgresql://herd@127.0.0.1:1/herd".into()), Some(1));
 }
 
 #[test]

@@ -10,15 +10,15 @@ use crate::common::{Client, Daemon, PASSWORD, TempDir, request, wait_until};
 use crate::support::Manager;
 
 /// A daemon with a settings file that can be written anew, and a manager that is told of it.
-struct Reloadable {
-    daemon: Daemon,
+pub(crate) struct Reloadable {
+    pub(crate) daemon: Daemon,
     manager: Manager,
     file: PathBuf,
     _dir: TempDir,
 }
 
 impl Reloadable {
-    fn start(settings: &str) -> Reloadable {
+    pub(crate) fn start(settings: &str) -> Reloadable {
         let (dir, manager) = (TempDir::new(), Manager::new());
         let file = dir.path().join("vmherd.conf");
         fs::write(&file, settings).unwrap();
@@ -29,7 +29,7 @@ impl Reloadable {
     }
 
     /// Has the daemon read `settings`; what the manager is shown when it is done.
-    fn reload(&self, settings: impl AsRef<[u8]>) -> String {
+    pub(crate) fn reload(&self, settings: impl AsRef<[u8]>) -> String {
         fs::write(&self.file, settings).unwrap();
         self.daemon.signal("HUP");
         assert!(self.manager.next().starts_with("RELOADING=1"));

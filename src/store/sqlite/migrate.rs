@@ -24,6 +24,8 @@ const ELSEWHERE: &str = "use another file with --store sqlite:PATH";
 pub(super) enum OpenError {
     /// Somebody else holds it; trying again may help.
     Busy,
+    /// It can't be used now, and what to do about it; that may be somebody else's to do.
+    Failed(String),
     /// It can't be used, and what to do about it.
     Refused(String),
 }
@@ -109,7 +111,12 @@ impl From<rusqlite::Error> for OpenError {
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
                 "its directory must exist, and it and the file must be writable for this user"
             }
-            Some(ErrorCode::DiskFull) => "make room on the disk",
+            Some(ErrorCode::DiskFull) => {
+                return OpenError::Failed(format!("make room on the disk ({error})"));
+            }
+            Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => {
+                return OpenError::Failed(format!("check the file and its disk ({error})"));
+            }
             _ => "check the file and its disk",
         };
         OpenError::Refused(format!("{advice} ({error})"))
@@ -126,6 +133,18 @@ mod tests {
     fn open(directory: &super::super::super::contract::Directory) -> (Connection, std::path::PathBuf) {
         let path = directory.path("steps.db");
         (Connection::open(&path).expect("a new file"), path)
+    }
+
+    #[test]
+    fn what_may_be_better_later_is_no_refusal() {
+        use rusqlite::ffi;
+        let open_error = |code| OpenError::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR, ffi::SQLITE_NOMEM] {
+            assert!(matches!(open_error(code), OpenError::Failed(_)), "{code}");
+        }
+        for code in [ffi::SQLITE_NOTADB, ffi::SQLITE_CORRUPT, ffi::SQLITE_CANTOPEN, ffi::SQLITE_ERROR] {
+            assert!(matches!(open_error(code), OpenError::Refused(_)), "{code}");
+        }
     }
 
     fn refusal(result: Result<(), OpenError>) -> String {

@@ -53,6 +53,9 @@ impl SqliteFactory {
                 Err(OpenError::Refused(why)) => {
                     return Err(StoreError::Refused(format!("{}: {why}", path.display())));
                 }
+                Err(OpenError::Failed(why)) => {
+                    return Err(StoreError::Unavailable(format!("{}: {why}", path.display())));
+                }
                 // While another process makes the file or switches it to WAL, SQLite reports locks
                 // without waiting for them: its waits could be for each other.
                 Err(OpenError::Busy) => thread::sleep(limits::SQLITE_OPEN_PAUSE),
@@ -122,10 +125,17 @@ fn create(path: &Path) -> Result<(), OpenError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if is_out_of_room(&error) => {
+            Err(OpenError::Failed(format!("make room on the disk ({error})")))
+        }
         Err(error) => Err(OpenError::Refused(format!(
             "{error}: its directory must exist and be writable for this user"
         ))),
     }
+}
+
+fn is_out_of_room(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// A connection to a file that exists, with everything set that SQLite keeps per connection.
