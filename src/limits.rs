@@ -136,12 +136,11 @@ pub const AUTH_WORKERS_LIMIT: usize = 64;
 pub const READ_WORKERS_PER_CORE: usize = 1;
 /// Writes that share one commit, at most.
 pub const WRITES_PER_COMMIT_MAX: usize = 256;
-/// A read that is not answered by then is answered for it: `busy` if still queued, else
-/// `store unavailable`.
-pub const READ_DEADLINE: Duration = Duration::from_millis(2500);
-/// A write that is not answered by then is answered for it: `busy` if still queued, else
-/// `outcome unknown`.
-pub const WRITE_DEADLINE: Duration = Duration::from_millis(2500);
+/// How long a request may wait for the store. What is not answered by then is answered for it: `busy` if
+/// still queued, else a read `store unavailable` and a write `outcome unknown`.
+pub const STORE_DEADLINE: Duration = Duration::from_millis(2500);
+/// What a further job of a request has of that at least, however long those before took.
+pub const STORE_DEADLINE_MIN: Duration = Duration::from_millis(250);
 /// A hash that is not done by then is answered for: `busy`.
 pub const AUTH_DEADLINE: Duration = Duration::from_secs(30);
 /// Workers stuck in a dead store that a lane replaces, per thread it has.
@@ -303,11 +302,9 @@ const _: () =
 const _: () = assert!(LOG_LINE_BYTES_MAX <= LOG_BATCH_BYTES);
 const _: () = assert!(READ_CHUNK_BYTES <= READ_BYTES_PER_TURN_MAX);
 const _: () = assert!(PAGE_ROWS_MAX > DISKS_PER_VM_MAX / 4);
-const _: () = assert!(2 * SQLITE_BUSY.as_millis() < WRITE_DEADLINE.as_millis());
+const _: () = assert!(2 * SQLITE_BUSY.as_millis() < STORE_DEADLINE.as_millis());
 const _: () =
-    assert!(POSTGRES_LOCK.as_millis() + 2 * POSTGRES_LOCK_ATTEMPT.as_millis() < WRITE_DEADLINE.as_millis());
-const _: () =
-    assert!(POSTGRES_LOCK.as_millis() + 2 * POSTGRES_LOCK_ATTEMPT.as_millis() < READ_DEADLINE.as_millis());
-const _: () = assert!(POSTGRES_CONFLICT_TIME.as_millis() < WRITE_DEADLINE.as_millis());
-const _: () = assert!(POSTGRES_CONNECT.as_millis() < READ_DEADLINE.as_millis());
+    assert!(POSTGRES_LOCK.as_millis() + 2 * POSTGRES_LOCK_ATTEMPT.as_millis() < STORE_DEADLINE.as_millis());
+const _: () = assert!(POSTGRES_CONFLICT_TIME.as_millis() < STORE_DEADLINE.as_millis());
+const _: () = assert!(POSTGRES_CONNECT.as_millis() < STORE_DEADLINE.as_millis());
 const _: () = assert!(POSTGRES_RECONNECT_MAX.as_millis() < 1000, "back within a second");
