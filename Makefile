@@ -67,8 +67,9 @@ test: ## install what the tests need and run them all
 sim: ## simulate SEEDS seeds of the reactor, or replay one with a trace: make sim SEED=17
 	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) $(CARGO) test --release --lib simulation -- --nocapture
 
-soak: ## the long versions of the crash tests: ROUNDS rounds of kill -9
+soak: ## the long versions of the crash tests: ROUNDS rounds of kill -9, all bad days of a database
 	VMHERD_ROUNDS=$(ROUNDS) $(CARGO) test --test durability --test postgres -- --nocapture
+	VMHERD_BAD_DAYS=full $(CARGO) test --test bad_days -- --nocapture
 
 corpora: ## run a folder of JSON files (DIR=…) in the shape of the JSON test suite against the daemon
 	@test -n "$(DIR)" || { echo "usage: make corpora DIR=folder-of-json-files"; exit 2; }

@@ -137,12 +137,11 @@ pub const AUTH_WORKERS_LIMIT: usize = 64;
 pub const READ_WORKERS_PER_CORE: usize = 1;
 /// Writes that share one commit, at most.
 pub const WRITES_PER_COMMIT_MAX: usize = 256;
-/// A read that is not answered by then is answered for it: `busy` if still queued, else
-/// `store unavailable`.
-pub const READ_DEADLINE: Duration = Duration::from_millis(2500);
-/// A write that is not answered by then is answered for it: `busy` if still queued, else
-/// `outcome unknown`.
-pub const WRITE_DEADLINE: Duration = Duration::from_millis(2500);
+/// How long a request may wait for the store. What is not answered by then is answered for it: `busy` if
+/// still queued, else a read `store unavailable` and a write `outcome unknown`.
+pub const STORE_DEADLINE: Duration = Duration::from_millis(2500);
+/// What a further job of a request has of that at least, however long those before took.
+pub const STORE_DEADLINE_MIN: Duration = Duration::from_millis(250);
 /// A hash that is not done by then is answered for: `busy`.
 pub const AUTH_DEADLINE: Duration = Duration::from_secs(30);
 /// Workers stuck in a dead store that a lane replaces, per thread it has.
@@ -193,9 +192,12 @@ pub const SQLITE_OPEN_PAUSE: Duration = Duration::from_millis(50);
 /// Write workers, where the store is PostgreSQL: a commit that waits for the disk or for somebody's lock
 /// leaves three to go on, and a database has few connections to give.
 pub const POSTGRES_WRITERS: usize = 4;
-/// How long connecting to one address of a PostgreSQL server may take: an answer within the job's
-/// deadline, and time for a second try of the system's (after one second) where a packet was lost.
-pub const POSTGRES_CONNECT: Duration = Duration::from_secs(2);
+/// How long connecting to one address of a PostgreSQL server may take: several round trips around the world.
+/// Less than the second after which the system tries again where a packet was lost: a network that works
+/// again is noticed sooner by those who begin anew, and of two servers the second one is asked in time.
+pub const POSTGRES_CONNECT: Duration = Duration::from_millis(750);
+/// How often connecting is tried where nobody answers: one lost packet is no lost server.
+pub const POSTGRES_CONNECT_ATTEMPTS: u32 = 2;
 /// How long PostgreSQL may work at one statement.
 pub const POSTGRES_STATEMENT: Duration = Duration::from_secs(5);
 /// How long PostgreSQL is to wait for somebody's lock: ends before the deadline of the job that waits.
@@ -304,11 +306,12 @@ const _: () =
 const _: () = assert!(LOG_LINE_BYTES_MAX <= LOG_BATCH_BYTES);
 const _: () = assert!(READ_CHUNK_BYTES <= READ_BYTES_PER_TURN_MAX);
 const _: () = assert!(PAGE_ROWS_MAX > DISKS_PER_VM_MAX / 4);
-const _: () = assert!(2 * SQLITE_BUSY.as_millis() < WRITE_DEADLINE.as_millis());
+const _: () = assert!(2 * SQLITE_BUSY.as_millis() < STORE_DEADLINE.as_millis());
 const _: () =
-    assert!(POSTGRES_LOCK.as_millis() + 2 * POSTGRES_LOCK_ATTEMPT.as_millis() < WRITE_DEADLINE.as_millis());
-const _: () =
-    assert!(POSTGRES_LOCK.as_millis() + 2 * POSTGRES_LOCK_ATTEMPT.as_millis() < READ_DEADLINE.as_millis());
-const _: () = assert!(POSTGRES_CONFLICT_TIME.as_millis() < WRITE_DEADLINE.as_millis());
-const _: () = assert!(POSTGRES_CONNECT.as_millis() < READ_DEADLINE.as_millis());
+    assert!(POSTGRES_LOCK.as_millis() + 2 * POSTGRES_LOCK_ATTEMPT.as_millis() < STORE_DEADLINE.as_millis());
+const _: () = assert!(POSTGRES_CONFLICT_TIME.as_millis() < STORE_DEADLINE.as_millis());
+const _: () = assert!(
+    POSTGRES_CONNECT_ATTEMPTS as u128 * POSTGRES_CONNECT.as_millis() < STORE_DEADLINE.as_millis(),
+    "told before the deadline"
+);
 const _: () = assert!(POSTGRES_RECONNECT_MAX.as_millis() < 1000, "back within a second");

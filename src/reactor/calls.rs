@@ -44,6 +44,15 @@ struct Asked {
     command: CommandName,
     /// What its jobs need in their queue.
     room: Room,
+    /// How long it has waited for the store.
+    store_time: Duration,
+}
+
+/// A request whose job is done.
+pub(super) struct Claimed {
+    stage: Stage,
+    /// How long it has waited for the store.
+    store_time: Duration,
 }
 
 struct InFlight {
@@ -52,7 +61,16 @@ struct InFlight {
     lane: Lane,
     stage: Stage,
     state: Arc<JobState>,
+    submitted: Instant,
     deadline: Instant,
+    /// How long the jobs before this one waited for the store.
+    store_time: Duration,
+}
+
+impl Asked {
+    fn new(ticket: Ticket, command: CommandName) -> Asked {
+        Asked { ticket, command, room: Room::Queue, store_time: Duration::ZERO }
+    }
 }
 
 impl<J: Jobs> Calls<J> {
@@ -89,7 +107,7 @@ impl<J: Jobs> Calls<J> {
         } else {
             self.app.refuse(ticket.conn, request.name)
         };
-        self.act(Asked { ticket, command, room: Room::Queue }, action, connection, timers, now);
+        self.act(Asked::new(ticket, command), action, connection, timers, now);
     }
 
     /// A session wants the next page of an answer.
@@ -103,12 +121,12 @@ impl<J: Jobs> Calls<J> {
         now: Now,
     ) {
         let action = self.app.page(ticket.conn, list, cursor);
-        let asked = Asked { ticket, command: CommandName::List, room: Room::Reserved };
+        let asked = Asked { room: Room::Reserved, ..Asked::new(ticket, CommandName::List) };
         self.act(asked, action, connection, timers, now);
     }
 
     /// Whose result this is, if anybody still waits for it.
-    pub(super) fn claim(&mut self, key: JobKey, timers: &mut Timers) -> Option<Stage> {
+    pub(super) fn claim(&mut self, key: JobKey, timers: &mut Timers, now: Now) -> Option<Claimed> {
         match self.in_flight.get(&key.ticket) {
             Some(in_flight) if in_flight.job == key.job => {}
             _ => {
@@ -118,13 +136,17 @@ impl<J: Jobs> Calls<J> {
         }
         let in_flight = self.in_flight.remove(&key.ticket)?;
         timers.disarm(in_flight.deadline, Timer::Job(key));
-        Some(in_flight.stage)
+        let InFlight { lane, stage, submitted, mut store_time, .. } = in_flight;
+        if lane != Lane::Auth {
+            store_time += now.instant - submitted;
+        }
+        Some(Claimed { stage, store_time })
     }
 
     /// Goes on with a request whose job is done, and counted out of the connection's.
     pub(super) fn resume<S>(
         &mut self,
-        stage: Stage,
+        claimed: Claimed,
         completion: Completion,
         connection: &mut Connection<S>,
         timers: &mut Timers,
@@ -132,9 +154,10 @@ impl<J: Jobs> Calls<J> {
     ) {
         connection.jobs -= 1;
         let ticket = completion.key.ticket;
-        let command = stage.command();
+        let Claimed { stage, store_time } = claimed;
+        let asked = Asked { store_time, ..Asked::new(ticket, stage.command()) };
         let action = self.app.resume(ticket.conn, stage, completion.result, now.unix);
-        self.act(Asked { ticket, command, room: Room::Queue }, action, connection, timers, now);
+        self.act(asked, action, connection, timers, now);
     }
 
     /// The deadline of a job has come: its client is answered now, whatever becomes of it.
@@ -181,7 +204,7 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        let Asked { ticket, command, room } = asked;
+        let Asked { ticket, command, .. } = asked;
         match action {
             Action::Answer(answer) => self.answer(ticket, command, answer, connection),
             Action::Statistics => {
@@ -194,7 +217,7 @@ impl<J: Jobs> Calls<J> {
                 }
                 connection.session.complete_page(ticket.slot, &page, &mut connection.output);
             }
-            Action::Work { task, stage } => match self.submit(ticket, task, stage, room, timers, now) {
+            Action::Work { task, stage } => match self.submit(asked, task, stage, timers, now) {
                 Ok(()) => connection.jobs += 1,
                 Err(Full) => {
                     self.counters.jobs_refused += 1;
@@ -207,22 +230,22 @@ impl<J: Jobs> Calls<J> {
 
     fn submit(
         &mut self,
-        ticket: Ticket,
+        asked: Asked,
         task: Task,
         stage: Stage,
-        room: Room,
         timers: &mut Timers,
         now: Now,
     ) -> Result<(), Full> {
-        let lane = task.lane();
+        let Asked { ticket, room, store_time, .. } = asked;
+        let (lane, submitted) = (task.lane(), now.instant);
+        let deadline = submitted + time_left(lane, store_time);
         let state = Arc::new(JobState::default());
         let key = JobKey { ticket, job: self.next_job };
         self.next_job += 1;
-        let submitted = now.instant;
-        self.jobs.try_submit(Job { key, task, room, submitted, state: Arc::clone(&state) })?;
-        let deadline = now.instant + lane_deadline(lane);
+        self.jobs.try_submit(Job { key, task, room, deadline, state: Arc::clone(&state) })?;
         timers.arm(deadline, Timer::Job(key));
-        self.in_flight.insert(ticket, InFlight { job: key.job, lane, stage, state, deadline });
+        let in_flight = InFlight { job: key.job, lane, stage, state, submitted, deadline, store_time };
+        self.in_flight.insert(ticket, in_flight);
         Ok(())
     }
 
@@ -281,11 +304,36 @@ impl<J: Jobs> Calls<J> {
     }
 }
 
+/// How long a job of `lane` may take whose request has waited for the store for `store_time` before.
+fn time_left(lane: Lane, store_time: Duration) -> Duration {
+    match lane {
+        Lane::Auth => lane_deadline(lane),
+        Lane::Read | Lane::Write => {
+            lane_deadline(lane).saturating_sub(store_time).max(limits::STORE_DEADLINE_MIN)
+        }
+    }
+}
+
 /// How long a job of `lane` may take, waiting included.
 pub(super) fn lane_deadline(lane: Lane) -> Duration {
     match lane {
         Lane::Auth => limits::AUTH_DEADLINE,
-        Lane::Read => limits::READ_DEADLINE,
-        Lane::Write => limits::WRITE_DEADLINE,
+        Lane::Read | Lane::Write => limits::STORE_DEADLINE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_jobs_of_a_request_share_its_time_for_the_store() {
+        let (all, least) = (limits::STORE_DEADLINE, limits::STORE_DEADLINE_MIN);
+        for lane in [Lane::Read, Lane::Write] {
+            assert_eq!(time_left(lane, Duration::ZERO), all);
+            assert_eq!(time_left(lane, all / 2), all / 2);
+            assert_eq!(time_left(lane, all), least);
+        }
+        assert_eq!(time_left(Lane::Auth, all), limits::AUTH_DEADLINE);
     }
 }

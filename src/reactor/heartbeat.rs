@@ -139,7 +139,7 @@ mod tests {
             (0, 2, true),
             (0, 2, true),
         ];
-        assert_eq!(limits::WRITE_DEADLINE, second * 5 / 2, "the steps are made for it");
+        assert_eq!(limits::STORE_DEADLINE, second * 5 / 2, "the steps are made for it");
         let mut expected = 0;
         for (step, (queued, done, is_well)) in steps.into_iter().enumerate() {
             now = now + second;

@@ -203,10 +203,10 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let mut completions = std::mem::take(&mut self.completions);
         self.calls.jobs.drain(&mut completions);
         for completion in completions.drain(..) {
-            let Some(stage) = self.calls.claim(completion.key, &mut self.timers) else { continue };
+            let Some(claimed) = self.calls.claim(completion.key, &mut self.timers, now) else { continue };
             let id = completion.key.ticket.conn;
             if let Some(connection) = self.connections.get_mut(id) {
-                self.calls.resume(stage, completion, connection, &mut self.timers, now);
+                self.calls.resume(claimed, completion, connection, &mut self.timers, now);
                 self.enqueue(id);
             }
         }

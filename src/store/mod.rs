@@ -83,10 +83,10 @@ pub trait StoreFactory: Send + Sync {
 /// How long to wait for what somebody else has locked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Patience {
-    /// Altogether.
-    pub whole: Duration,
     /// At a time, about.
     pub attempt: Duration,
+    /// What has to be left until the deadline of a job that is tried again.
+    pub reserve: Duration,
 }
 
 /// Which store: what `--store` says.

@@ -1,8 +1,9 @@
 //! What all fake clients together know of the VMs and tokens that there must be, may be and can't be.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
-use crate::clock::Instant;
+use crate::clock::{Instant, UnixSeconds};
 
 /// Everything known.
 #[derive(Default)]
@@ -39,6 +40,10 @@ pub(super) struct HerdVm {
 pub(super) struct HerdToken {
     pub(super) text: String,
     pub(super) vm: usize,
+    /// When it was asked for.
+    pub(super) asked: Instant,
+    /// What the wall clock may have shown when it was issued.
+    pub(super) issued: RangeInclusive<UnixSeconds>,
     /// Somebody may have ended it.
     pub(super) may_be_ended: bool,
     /// Since when it is known to be ended.

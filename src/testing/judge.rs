@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::herd::Herd;
+use super::herd::{Herd, HerdToken};
 use super::reply::{Reply, Said};
 use super::request::{Bad, What};
+use super::wall_clock::WallClock;
 use super::weather::Weather;
 use crate::clock::Instant;
+use crate::limits;
 
 /// In whose name a connection asks, as its client knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +25,8 @@ pub(super) enum Auth {
 pub(super) struct Judge<'a> {
     pub(super) weather: &'a Weather,
     pub(super) herd: &'a Herd,
+    pub(super) wall_clock: &'a WallClock,
+    pub(super) now: Instant,
     /// Whose reply it is.
     pub(super) client: usize,
     pub(super) port: u16,
@@ -99,9 +103,12 @@ impl Judge<'_> {
     fn check_token(&self, token: usize, said: &Said) -> Option<Judgement> {
         let token = &self.herd.tokens[token];
         let is_disturbed = self.herd.vms[token.vm].is_disturbed;
-        let may_be_invalid = token.may_be_ended || is_disturbed || self.weather.clock_jumps;
+        let may_be_invalid = token.may_be_ended || is_disturbed || self.may_be_expired(token);
         if token.ended_since.is_some_and(|since| since <= self.sent) {
             return Some(ensure(*said == Said::InvalidToken, "a token that was ended counts"));
+        }
+        if self.must_be_expired(token) {
+            return Some(ensure(*said == Said::InvalidToken, "a token that has expired counts"));
         }
         if *said == Said::InvalidToken {
             return Some(ensure(may_be_invalid, "a good token does not count"));
@@ -115,6 +122,18 @@ impl Judge<'_> {
             Auth::Unsure if *said == Said::TokenOfAnotherVm => Some(Ok(())),
             _ => None,
         }
+    }
+
+    /// Whether the wall clock has been past its life at any time: it may have been swept then.
+    fn may_be_expired(&self, token: &HerdToken) -> bool {
+        let shown = self.wall_clock.range(token.asked, self.now);
+        *shown.end() >= *token.issued.start() + limits::TOKEN_LIFETIME
+    }
+
+    /// Whether the wall clock was past its life all the time since somebody asked.
+    fn must_be_expired(&self, token: &HerdToken) -> bool {
+        let shown = self.wall_clock.range(self.sent, self.now);
+        *shown.start() >= *token.issued.end() + limits::TOKEN_LIFETIME
     }
 
     /// The judgement if it hangs on who asks.

@@ -175,6 +175,8 @@ impl Ledger {
         let judge = Judge {
             weather: &world.weather,
             herd: &world.herd,
+            wall_clock: &world.wall_clock,
+            now: world.now,
             client: self.client,
             port,
             listener: self.listener,
@@ -203,7 +205,9 @@ impl Ledger {
                 let may_be_ended = self.due().any(|what| matches!(what, What::Logout { .. }));
                 let text = reply.data["token"].as_str().unwrap_or_default().to_owned();
                 let may_be_ended = may_be_ended || herd.vms[vm].is_disturbed;
-                herd.tokens.push(HerdToken { text, vm, may_be_ended, ended_since: None });
+                let (asked, ended_since) = (expected.sent, None);
+                let issued = world.wall_clock.range(asked, world.now);
+                herd.tokens.push(HerdToken { text, vm, asked, issued, may_be_ended, ended_since });
                 self.issued.push(herd.tokens.len() - 1);
             }
             What::Update { ram, token } => {

@@ -16,6 +16,7 @@ mod reply;
 mod request;
 mod simulation;
 mod trace;
+mod wall_clock;
 mod weather;
 mod wire;
 mod world;

@@ -29,7 +29,8 @@ impl Clock for FakeClock {
     }
 
     fn unix_now(&mut self) -> UnixSeconds {
-        self.0.borrow().unix
+        let world = self.0.borrow();
+        world.wall_clock.now(world.now)
     }
 }
 

@@ -92,7 +92,7 @@ impl Weather {
             doubled_percent,
             queue_max: random.pick(&[2, 8, 256, 256]),
             threads: random.between(1, 3),
-            clock_jumps: random.chance(20),
+            clock_jumps: random.chance(40),
             operator_acts: random.chance(30),
             big_herd: random.chance(20),
             stop_after: random.chance(40).then(|| random.micros(1_000, 15_000_000)),

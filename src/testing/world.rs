@@ -15,6 +15,7 @@ use super::jobs::Workshop;
 use super::plan;
 use super::random::Random;
 use super::trace::Trace;
+use super::wall_clock::WallClock;
 use super::weather::Weather;
 use super::wire::Wire;
 use crate::clock::{Instant, UnixSeconds};
@@ -29,7 +30,7 @@ pub(super) type Shared = Rc<RefCell<World>>;
 /// Everything there is.
 pub(super) struct World {
     pub(super) now: Instant,
-    pub(super) unix: UnixSeconds,
+    pub(super) wall_clock: WallClock,
     pub(super) random: Random,
     pub(super) weather: Weather,
     trace: Trace,
@@ -85,7 +86,7 @@ impl World {
         let start = Instant::ORIGIN + Duration::from_secs(1);
         let mut world = World {
             now: start,
-            unix: UnixSeconds(1_700_000_000),
+            wall_clock: WallClock::new(start),
             trace: Trace::new(is_traced),
             wires: Vec::new(),
             clients: Vec::new(),
@@ -259,7 +260,7 @@ impl World {
                 name,
                 password_hash: super::jobs::fake_hash("another password"),
             }),
-            Incident::ClockJump { seconds } => self.unix.0 += seconds,
+            Incident::ClockJump { seconds } => self.wall_clock.set(self.now, seconds),
         }
     }
 
@@ -285,8 +286,11 @@ impl World {
             }
         }
         if weather.clock_jumps {
-            let seconds = random.pick(&[-100_000, -10, 10, 100_000, 1_000_000]);
-            incidents.push(Incident::ClockJump { seconds });
+            // A day back, an hour forward, what tokens outlive and what they don't.
+            for _ in 0..random.between(1, 3) {
+                let seconds = random.pick(&[-86_400, 3_600, -10, 86_380, 86_400]);
+                incidents.push(Incident::ClockJump { seconds });
+            }
         }
         for incident in incidents {
             let after = random.mostly_few(0, 20_000_000);

@@ -196,7 +196,7 @@ mod tests {
         let ticket = Ticket { conn: ConnId { index: 0, generation: 1 }, slot: Slot(number) };
         let task = Task::HashPassword { password: Secret::new("password") };
         let key = JobKey { ticket, job: number };
-        Job { key, task, room: Room::Queue, submitted: Instant::ORIGIN, state: Arc::default() }
+        Job { key, task, room: Room::Queue, deadline: Instant::ORIGIN, state: Arc::default() }
     }
 
     fn take(lane: &LaneQueue, batch_max: usize) -> (RunId, Vec<u64>) {

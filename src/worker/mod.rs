@@ -25,8 +25,8 @@ pub struct Job {
     pub task: Task,
     /// What room there has to be for it.
     pub room: Room,
-    /// When it was submitted, by the clock of whoever did.
-    pub submitted: Instant,
+    /// When nobody waits for it any more, by the clock of whoever submits it.
+    pub deadline: Instant,
     /// Shared with whoever may give it up.
     pub state: Arc<JobState>,
 }

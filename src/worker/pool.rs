@@ -65,13 +65,13 @@ struct Shared {
     wake: Box<dyn Fn() + Send + Sync>,
     factory: Arc<dyn StoreFactory>,
     cost: Cost,
-    /// The one by which jobs are submitted.
+    /// The one that deadlines are by.
     clock: SystemClock,
     patience: Option<Patience>,
 }
 
 impl Pool {
-    /// A pool without threads yet. `clock` is the one that jobs are submitted by; `wake` is called from any
+    /// A pool without threads yet. `clock` is the one that deadlines are by; `wake` is called from any
     /// thread and must not block.
     pub fn new(
         settings: &PoolSettings,
@@ -209,13 +209,13 @@ impl Shared {
             if !job.state.start(run) {
                 continue;
             }
-            let Job { key, task, room, submitted, state } = job;
-            let copy = match self.lock_wait(task.lane(), submitted) {
+            let Job { key, task, room, deadline, state } = job;
+            let copy = match self.lock_wait(task.lane(), deadline) {
                 LockWait::Over => {
                     completions.push(Completion { key, result: Err(BUSY) });
                     continue;
                 }
-                LockWait::Possible => Some(Job { key, task: task.clone(), room, submitted, state }),
+                LockWait::Possible => Some(Job { key, task: task.clone(), room, deadline, state }),
                 LockWait::None => None,
             };
             begun.push((key, copy));
@@ -225,7 +225,7 @@ impl Shared {
         let mut again = Vec::new();
         for ((key, copy), result) in begun.into_iter().zip(results) {
             let can_wait = |job: &Job| {
-                let wait = self.lock_wait(job.task.lane(), job.submitted);
+                let wait = self.lock_wait(job.task.lane(), job.deadline);
                 wait == LockWait::Possible && job.state.put_back(run)
             };
             match copy {
@@ -238,14 +238,14 @@ impl Shared {
     }
 
     /// Whether a job may still wait for a lock.
-    fn lock_wait(&self, lane: Lane, submitted: Instant) -> LockWait {
-        let Some(patience) = self.patience else { return LockWait::None };
+    fn lock_wait(&self, lane: Lane, deadline: Instant) -> LockWait {
+        let Some(Patience { attempt, reserve }) = self.patience else { return LockWait::None };
         let mut clock = self.clock;
-        let age = clock.now().since(submitted);
+        let left = deadline.since(clock.now());
         match lane {
             Lane::Auth => LockWait::None,
-            _ if age < patience.whole => LockWait::Possible,
-            _ if age < patience.whole + patience.attempt => LockWait::None,
+            _ if left > reserve => LockWait::Possible,
+            _ if left + attempt > reserve => LockWait::None,
             _ => LockWait::Over,
         }
     }
@@ -371,8 +371,8 @@ mod tests {
         let login = Login { id: VmId(1), epoch: 0, name: VmName::stored("a") };
         let task = Task::ListPage { login, page: PageRequest::Vms { after: VmId(0) } };
         let key = JobKey { ticket, job: number };
-        let submitted = SystemClock::new().now();
-        Job { key, task, room: Room::Queue, submitted, state: Arc::<JobState>::default() }
+        let deadline = SystemClock::new().now();
+        Job { key, task, room: Room::Queue, deadline, state: Arc::<JobState>::default() }
     }
 
     fn result(pool: &mut Pool, woken: &Receiver<()>) -> Result<Done, TaskError> {
@@ -439,39 +439,30 @@ mod tests {
         }
     }
 
-    /// What comes of a job that was submitted `age` ago where a lock is held for three questions, and how
-    /// many of them are left.
-    fn result_where_held(patience: Option<Patience>, age: Duration) -> (Result<Done, TaskError>, usize) {
+    /// What comes of a job that has so much time `left` where a lock is held for three questions, and how many
+    /// of them are not asked.
+    fn result_where_held(patience: Option<Patience>, left: Duration) -> (Result<Done, TaskError>, usize) {
         let questions_left = Arc::new(AtomicUsize::new(3));
         let factory = HeldFactory { questions_left: Arc::clone(&questions_left), patience };
         let (mut pool, woken) = pool_on(Arc::new(factory));
         let mut clock = pool.shared.clock;
-        let begin = clock.now();
-        while clock.now().since(begin) < age {
-            std::hint::spin_loop();
-        }
-        pool.try_submit(Job { submitted: begin, ..job(1) }).unwrap();
+        pool.try_submit(Job { deadline: clock.now() + left, ..job(1) }).unwrap();
         (result(&mut pool, &woken), questions_left.load(Ordering::Relaxed))
     }
 
     #[test]
     fn what_somebody_has_locked_is_asked_for_again_while_there_is_time() {
-        let (attempt, long) = (Duration::from_millis(1), Duration::from_secs(60));
-        let gone = || Err(TaskError::Store(StoreError::NotCurrent));
-        let patient = Some(Patience { whole: long, attempt });
-        let (result, left) = result_where_held(patient, Duration::ZERO);
-        assert_eq!((result.map(|_| ()), left), (gone(), 0), "the store answers in the end");
-
-        let (result, left) = result_where_held(None, Duration::ZERO);
-        assert_eq!((result.map(|_| ()), left), (Err(BUSY), 2), "the store has waited itself");
-
-        let no_more = Some(Patience { whole: Duration::ZERO, attempt: long });
-        let (result, left) = result_where_held(no_more, Duration::ZERO);
-        assert_eq!((result.map(|_| ()), left), (Err(BUSY), 2), "one last time");
-
-        let late = Some(Patience { whole: attempt, attempt });
-        let (result, left) = result_where_held(late, 3 * attempt);
-        assert_eq!((result.map(|_| ()), left), (Err(BUSY), 3), "too late to begin");
+        let minute = Duration::from_secs(60);
+        let patience = Some(Patience { attempt: minute, reserve: 3 * minute });
+        let held = |patience, left| {
+            let (result, left) = result_where_held(patience, left);
+            (result.map(|_| ()), left)
+        };
+        let gone = Err(TaskError::Store(StoreError::NotCurrent));
+        assert_eq!(held(patience, 4 * minute), (gone, 0), "the store answers in the end");
+        assert_eq!(held(patience, 5 * minute / 2), (Err(BUSY), 2), "once more, and that is it");
+        assert_eq!(held(patience, minute), (Err(BUSY), 3), "too late to begin");
+        assert_eq!(held(None, 4 * minute), (Err(BUSY), 2), "the store has waited itself");
     }
 
     #[test]

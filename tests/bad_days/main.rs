@@ -15,11 +15,13 @@ mod load;
 mod proxy;
 
 mod commits;
+mod failover;
 mod kills;
 mod ledger;
 mod locks;
 mod network;
 mod outages;
+mod serializable;
 mod signals;
 mod traffic;
 

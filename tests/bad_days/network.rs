@@ -1,14 +1,16 @@
 //! A server that says nothing: its network drops every packet, or its processes are stopped in their tracks.
 //!
-//! The row of the network runs in a network namespace of its own, which this binary starts itself in again:
-//! there the server listens on TCP and nobody else is hurt when packets are dropped.
+//! What needs a network runs in a network namespace of its own, which this binary starts itself in again:
+//! there a server listens on TCP and nobody else is hurt when packets are dropped.
+
+#![allow(unreachable_pub)]
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, Database};
+use crate::cluster::Cluster;
 use crate::common::{Client, Daemon, registration, request, require, run, send_signal, wait_until};
 use crate::load::{Witness, alone, best_of_three, statistic};
 use crate::traffic::{CUT, Daemons, Traffic};
@@ -20,20 +22,21 @@ const ALLOWED: &[&str] = &["store unavailable", "outcome unknown", "busy", CUT];
 #[test]
 fn dropped_packets_are_answered_by_the_deadline() {
     let _alone = alone();
-    if std::env::var_os(INSIDE).is_none() {
+    if !is_in_a_namespace() {
         return run_in_a_namespace("network::dropped_packets_are_answered_by_the_deadline");
     }
     best_of_three("dropped packets", || {
         let cluster = Cluster::start();
         let database = cluster.database();
-        listen_on_tcp(&cluster, &database);
-        let url = format!("postgresql://vmherd@127.0.0.1/{}", database.name());
+        let address = "127.0.0.1";
+        listen_on_tcp(&cluster, address);
+        let url = format!("postgresql://vmherd@{address}/{}", database.name());
         let daemon = Daemon::builder().args(["--store", &url]).start();
         let witness = Witness::start(&daemon);
         for round in 0..amount(1, 5) {
             let traffic = Traffic::start(&daemon, 6, Daemons::Live);
             traffic.wait_done(50);
-            let drops = Drops::begin();
+            let drops = Drops::begin(address);
             let end = Instant::now() + Duration::from_secs(5);
             traffic.wait_failed(6);
             wait_until("five seconds are over", Duration::from_secs(6), || Instant::now() >= end);
@@ -145,9 +148,14 @@ fn reads_go_on_while_writers_hang() {
     });
 }
 
+/// Whether this is the process that was started in one.
+pub fn is_in_a_namespace() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
 /// Runs one test of this binary in a network namespace of its own.
 #[track_caller]
-fn run_in_a_namespace(test: &str) {
+pub fn run_in_a_namespace(test: &str) {
     require("unshare", "util-linux");
     let ran = run(Command::new("id").arg("-u")).expect_success();
     let mut command = Command::new("unshare");
@@ -166,24 +174,27 @@ fn run_in_a_namespace(test: &str) {
     );
 }
 
-/// Has the cluster listen on TCP too, where no port is anybody else's.
-fn listen_on_tcp(cluster: &Cluster, database: &Database<'_>) {
-    let sql = "ALTER SYSTEM SET listen_addresses = '127.0.0.1'";
-    database.client().batch_execute(sql).expect(sql);
+/// Has the cluster listen on an address too, where no port is anybody else's.
+#[track_caller]
+pub fn listen_on_tcp(cluster: &Cluster, address: &str) {
+    let sql = format!("ALTER SYSTEM SET listen_addresses = '{address}'");
+    let url = format!("postgresql://vmherd@{}/postgres", cluster.host());
+    let mut client = postgres::Client::connect(&url, postgres::NoTls).expect("a connection");
+    client.batch_execute(&sql).expect(&sql);
     cluster.stop();
     cluster.restart();
 }
 
-/// Packets to and from the server vanish while this lives.
-struct Drops;
+/// Packets to and from the server at an address vanish while this lives.
+pub struct Drops;
 
 impl Drops {
     #[track_caller]
-    fn begin() -> Drops {
+    pub fn begin(address: &str) -> Drops {
         nft("add table inet silence");
         nft("add chain inet silence input { type filter hook input priority 0; }");
-        nft("add rule inet silence input tcp dport 5432 drop");
-        nft("add rule inet silence input tcp sport 5432 drop");
+        nft(&format!("add rule inet silence input ip daddr {address} tcp dport 5432 drop"));
+        nft(&format!("add rule inet silence input ip saddr {address} tcp sport 5432 drop"));
         Drops
     }
 }

@@ -64,7 +64,8 @@ impl StoreFactory for PostgresFactory {
     }
 
     fn worker_patience(&self) -> Option<Patience> {
-        Some(Patience { whole: limits::POSTGRES_LOCK, attempt: limits::POSTGRES_LOCK_ATTEMPT })
+        let reserve = limits::STORE_DEADLINE - limits::POSTGRES_LOCK;
+        Some(Patience { attempt: limits::POSTGRES_LOCK_ATTEMPT, reserve })
     }
 
     fn writers_max(&self) -> usize {

@@ -3,6 +3,8 @@
 //! Invariant: a session that is handed back has no transaction open.
 
 use std::collections::HashMap;
+use std::error::Error as _;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +45,8 @@ struct Gate {
     clock: SystemClock,
     /// Attempts that failed since the last one that did not.
     failures: u32,
+    /// Attempts that did not fail.
+    successes: u64,
     closed_until: Instant,
     /// What the last attempt failed of.
     why: String,
@@ -61,7 +65,7 @@ impl Connector {
     pub(super) fn new(config: Config) -> Connector {
         let mut clock = SystemClock::new();
         let closed_until = clock.now();
-        let gate = Gate { clock, failures: 0, closed_until, why: String::new() };
+        let gate = Gate { clock, failures: 0, successes: 0, closed_until, why: String::new() };
         Connector { config, waits: Waits::Long, gate: Arc::new(Mutex::new(gate)) }
     }
 
@@ -76,13 +80,25 @@ impl Connector {
 
     /// Makes a connection, unless that failed a moment ago.
     pub(super) fn connect(&self) -> Result<Session, Failure> {
-        self.gate().enter()?;
-        match self.config.connect(NoTls) {
-            Ok(client) => {
-                self.gate().open();
-                Ok(Session { client, statements: HashMap::new() })
+        let mut known_successes = self.gate().enter()?;
+        let mut attempts_left = limits::POSTGRES_CONNECT_ATTEMPTS;
+        loop {
+            let error = match self.config.connect(NoTls) {
+                Ok(client) => {
+                    self.gate().open();
+                    return Ok(Session { client, statements: HashMap::new() });
+                }
+                Err(error) => error,
+            };
+            attempts_left -= 1;
+            let mut gate = self.gate();
+            // An attempt that was begun while the server was away says nothing of the time since.
+            let is_outdated = gate.successes != known_successes;
+            known_successes = gate.successes;
+            if attempts_left == 0 || !is_outdated && !is_timeout(&error) {
+                let why = describe(&error);
+                return Err(Failure::Failed(if is_outdated { why } else { gate.close(why) }));
             }
-            Err(error) => Err(Failure::Failed(self.gate().close(describe(&error)))),
         }
     }
 
@@ -92,9 +108,10 @@ impl Connector {
 }
 
 impl Gate {
-    fn enter(&mut self) -> Result<(), Failure> {
+    /// Whether to try now; how often that has worked.
+    fn enter(&mut self) -> Result<u64, Failure> {
         if self.failures == 0 {
-            return Ok(());
+            return Ok(self.successes);
         }
         let now = self.clock.now();
         if now < self.closed_until {
@@ -104,7 +121,7 @@ impl Gate {
         // gets as many attempts as a server that refuses.
         let pause = doubled(limits::POSTGRES_RECONNECT_FIRST, self.failures, limits::POSTGRES_RECONNECT_MAX);
         self.closed_until = now + at_random(pause / 2, pause);
-        Ok(())
+        Ok(self.successes)
     }
 
     fn open(&mut self) {
@@ -112,6 +129,7 @@ impl Gate {
             log::info!("the database is back after {} failed attempts to connect", self.failures);
         }
         self.failures = 0;
+        self.successes += 1;
     }
 
     /// An attempt has failed; why, for whoever made it.
@@ -202,6 +220,12 @@ impl Retries {
     }
 }
 
+/// Whether nobody has answered.
+fn is_timeout(error: &postgres::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
+}
+
 /// `first` times two to the power of `count`, at most `max`.
 fn doubled(first: Duration, count: u32, max: Duration) -> Duration {
     first.saturating_mul(1_u32.checked_shl(count).unwrap_or(u32::MAX)).min(max)
@@ -243,7 +267,7 @@ mod tests {
         gate.enter().expect("time has passed");
         assert!(gate.enter().is_err(), "one attempt at a time");
         gate.open();
-        gate.enter().and_then(|()| gate.enter()).expect("as many as are needed");
+        gate.enter().and_then(|_| gate.enter()).expect("as many as are needed");
     }
 
     #[test]

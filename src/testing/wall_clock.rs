@@ -1,0 +1,75 @@
+//! The wall clock of a simulated world: goes with its time, and is set at any moment.
+
+use std::ops::RangeInclusive;
+
+use crate::clock::{Instant, UnixSeconds};
+
+/// What it showed when.
+pub(super) struct WallClock {
+    start: Instant,
+    /// Since when it has been how many seconds ahead of what it would be had nobody set it.
+    settings: Vec<(Instant, i64)>,
+}
+
+impl WallClock {
+    /// One that nobody has set.
+    pub(super) fn new(start: Instant) -> WallClock {
+        WallClock { start, settings: vec![(Instant::ORIGIN, 0)] }
+    }
+
+    /// Somebody sets it `seconds` forward, or back.
+    pub(super) fn set(&mut self, now: Instant, seconds: i64) {
+        let ahead = self.settings.last().map_or(0, |(_, ahead)| *ahead);
+        self.settings.push((now, ahead + seconds));
+    }
+
+    /// What it shows.
+    pub(super) fn now(&self, now: Instant) -> UnixSeconds {
+        let ahead = self.settings.last().map_or(0, |(_, ahead)| *ahead);
+        self.shown(now, ahead)
+    }
+
+    /// The least and the most that it has shown from one moment to another, these included.
+    pub(super) fn range(&self, from: Instant, to: Instant) -> RangeInclusive<UnixSeconds> {
+        let ends = self.settings.iter().skip(1).map(|(since, _)| *since).chain([to]);
+        let spans = self.settings.iter().zip(ends).filter(|((since, _), end)| *since <= to && *end >= from);
+        let shown = spans.flat_map(|((since, ahead), end)| {
+            [(*since).max(from), end.min(to)].map(|at| self.shown(at, *ahead))
+        });
+        shown.fold(UnixSeconds(i64::MAX)..=UnixSeconds(i64::MIN), |range, at| {
+            at.min(*range.start())..=at.max(*range.end())
+        })
+    }
+
+    fn shown(&self, at: Instant, ahead: i64) -> UnixSeconds {
+        let passed = i64::try_from((at - self.start).as_secs()).expect("no world lives so long");
+        UnixSeconds(FIRST_SECOND + passed + ahead)
+    }
+}
+
+/// What it shows when a world begins.
+const FIRST_SECOND: i64 = 1_700_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn it_knows_what_it_has_shown() {
+        let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
+        let mut clock = WallClock::new(at(0));
+        let shown = |range: RangeInclusive<UnixSeconds>| {
+            (range.start().0 - FIRST_SECOND, range.end().0 - FIRST_SECOND)
+        };
+        assert_eq!(shown(clock.range(at(1), at(3))), (1, 3));
+        clock.set(at(5), -100);
+        clock.set(at(7), 1000);
+        assert_eq!(clock.now(at(8)).0 - FIRST_SECOND, 908);
+        assert_eq!(shown(clock.range(at(1), at(3))), (1, 3));
+        assert_eq!(shown(clock.range(at(4), at(6))), (-95, 5));
+        assert_eq!(shown(clock.range(at(6), at(8))), (-94, 908));
+        assert_eq!(shown(clock.range(at(0), at(8))), (-95, 908));
+        assert_eq!(shown(clock.range(at(8), at(9))), (908, 909));
+    }
+}

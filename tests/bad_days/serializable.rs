@@ -1,0 +1,61 @@
+//! A database whose transactions are serializable: they fail where others would wait, and are tried again.
+
+use std::thread;
+
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::common::{Client, Daemon};
+use crate::load::{Witness, alone, best_of_three};
+use crate::traffic::{Daemons, Traffic};
+use crate::{amount, daemon_on};
+
+/// Connections that change the same VM.
+const RIVALS: usize = 6;
+
+#[test]
+fn no_client_is_told_what_a_retry_can_avoid() {
+    let _alone = alone();
+    best_of_three("serializable transactions", || {
+        let cluster = Cluster::shared();
+        let database = cluster.database();
+        let sql =
+            format!("ALTER DATABASE {} SET default_transaction_isolation = serializable", database.name());
+        database.client().batch_execute(&sql).expect(&sql);
+        // Two daemons: one could keep its own writes apart.
+        let log = ["--log", "info,vmherd::store=debug"];
+        let daemons = [(); 2].map(|()| daemon_on(&database).args(log).start());
+        daemons[0].client().register("shared", &[1, 2]);
+        let witness = Witness::start(&daemons[0]);
+        let traffics = [0, 1].map(|at: usize| Traffic::start(&daemons[at], 4, Daemons::Live));
+        let rivals: Vec<Client> = (0..RIVALS).map(|rival| rival_on(&daemons[rival % 2])).collect();
+        let rounds = amount(60, 600);
+        thread::scope(|scope| {
+            for (rival, mut client) in rivals.into_iter().enumerate() {
+                scope.spawn(move || {
+                    for round in 0..rounds {
+                        let ram = 1 + RIVALS * round + rival;
+                        let disks = vec![json!({"disk_size": ram}); 1 + round % 3];
+                        client.succeed("update", json!({"ram": ram, "disks": disks}));
+                    }
+                });
+            }
+        });
+        for (ledger, daemon) in traffics.map(Traffic::finish).iter().zip(&daemons) {
+            ledger.check_answers(&[]);
+            ledger.check_tokens(daemon);
+            ledger.check_vms(&mut database.client());
+        }
+        let sql =
+            "SELECT bool_and(size_gib = ram_mib) FROM disks JOIN vms ON vm = vms.id WHERE name = 'shared'";
+        let is_whole: bool = database.client().query_one(sql, &[]).expect(sql).get(0);
+        assert!(is_whole, "an update was done by half");
+        witness.finish()
+    });
+}
+
+fn rival_on(daemon: &Daemon) -> Client {
+    let mut client = daemon.client();
+    client.authenticate("shared");
+    client
+}
