@@ -82,8 +82,8 @@ impl Buffer {
             self.consumed = 0;
         }
         if self.bytes.capacity() - self.bytes.len() < count {
-            let wanted = (queued + count).max(queued + queued / 2);
-            let mut larger = Vec::with_capacity(wanted);
+            // Twofold, so that many small appends rarely come here.
+            let mut larger = Vec::with_capacity((queued + count).next_power_of_two());
             larger.extend_from_slice(self.as_slice());
             let mut smaller = std::mem::replace(&mut self.bytes, larger);
             crate::sys::wipe(&mut smaller);
