@@ -7,6 +7,7 @@
 use super::http_line::HttpLine;
 use super::is_white_space;
 use crate::buffer::Buffer;
+use crate::limits;
 
 /// The state of one connection's cutter.
 #[derive(Default)]
@@ -45,9 +46,9 @@ enum State {
 /// How far a message has been scanned.
 struct Scan {
     /// Bytes of the message that have been looked at.
-    scanned: usize,
+    scanned: u32,
     /// Brackets of the message's own kind that are open.
-    depth: usize,
+    depth: u32,
     /// The bracket that opens and the one that closes the message.
     brackets: (u8, u8),
     place: Place,
@@ -82,7 +83,7 @@ impl RawJson {
                 State::Inside(scan) => {
                     let bytes = input.as_slice();
                     if scan.advance(&bytes[..bytes.len().min(bytes_max)]) {
-                        let length = scan.scanned;
+                        let length = scan.scanned as usize;
                         self.state = State::Between;
                         return Piece::Message(length);
                     }
@@ -139,7 +140,7 @@ impl Scan {
     /// Scans on in the message that begins `bytes`; true if it ends there, right before `scanned`.
     fn advance(&mut self, bytes: &[u8]) -> bool {
         let (open, close) = self.brackets;
-        for &byte in bytes.iter().skip(self.scanned) {
+        for &byte in bytes.iter().skip(self.scanned as usize) {
             self.scanned += 1;
             self.place = match (self.place, byte) {
                 (Place::Structure, b'"') => Place::InString,
@@ -163,6 +164,8 @@ impl Scan {
         false
     }
 }
+
+const _: () = assert!(limits::REQUEST_BYTES_MAX <= u32::MAX as usize, "a scan counts in 32 bits");
 
 #[cfg(test)]
 #[path = "raw_json_tests.rs"]
