@@ -68,7 +68,8 @@ pub fn short(number: f64) -> String {
 
 /// The lines as Markdown.
 pub fn table(lines: &[Line]) -> String {
-    let mut text = String::from("| figure | wanted | measured | beside it | |\n| --- | --- | --- | --- | --- |\n");
+    let mut text =
+        String::from("| figure | wanted | measured | beside it | |\n| --- | --- | --- | --- | --- |\n");
     for Line { figure, wanted, measured, beside, holds } in lines {
         let verdict = match holds {
             Some(true) => "holds",

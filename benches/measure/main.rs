@@ -48,7 +48,8 @@ fn run(names: &[&str]) {
     let is_first = sys::raise_priority();
     let cores = Cores::shared_out();
     println!("{}", machine(&cores, is_first));
-    let missing: Vec<&str> = rows::PEERS.into_iter().filter(|peer| process::installed(peer).is_none()).collect();
+    let missing: Vec<&str> =
+        rows::PEERS.into_iter().filter(|peer| process::installed(peer).is_none()).collect();
     if !missing.is_empty() {
         println!("Not installed, so not beside it: {}.", missing.join(", "));
     }
@@ -65,7 +66,8 @@ fn machine(cores: &Cores, is_first: bool) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let processor = read("/proc/cpuinfo");
     let processor = processor.lines().find_map(|line| line.strip_prefix("model name"));
-    let processor = processor.map_or("a processor without a name", |name| name.trim_start_matches([' ', '\t', ':']));
+    let processor =
+        processor.map_or("a processor without a name", |name| name.trim_start_matches([' ', '\t', ':']));
     let kernel = read("/proc/sys/kernel/osrelease");
     let parted = match cores.server == cores.generator {
         true => "server and generator on the same core, since there is one",

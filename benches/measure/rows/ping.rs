@@ -44,7 +44,9 @@ pub fn single(cores: &Cores) -> Vec<Line> {
     let ratio = measured[0].p50_us.ratio(&measured[1].p50_us);
     let others = candidates.iter().zip(&measured).skip(1);
     let beside: Vec<String> = others
-        .map(|(candidate, measured)| format!("{} {} µs", candidate.server.name, short(measured.p50_us.median())))
+        .map(|(candidate, measured)| {
+            format!("{} {} µs", candidate.server.name, short(measured.p50_us.median()))
+        })
         .collect();
     vec![Line {
         figure: "JSON ping, one connection, p50".into(),
@@ -63,10 +65,19 @@ pub fn candidates(cores: &Cores) -> Vec<Candidate> {
         Candidate { server: Server::echo(cores), request: PING, answer: PING, lines: 1 },
     ];
     let redis = Server::redis(cores);
-    candidates
-        .extend(redis.map(|server| Candidate { server, request: "PING\r\n", answer: "+PONG", lines: 1 }));
+    candidates.extend(redis.map(|server| Candidate {
+        server,
+        request: "PING\r\n",
+        answer: "+PONG",
+        lines: 1,
+    }));
     let memcached = Server::memcached(cores);
-    candidates.extend(memcached.map(|server| Candidate { server, request: "mn\r\n", answer: "MN", lines: 1 }));
+    candidates.extend(memcached.map(|server| Candidate {
+        server,
+        request: "mn\r\n",
+        answer: "MN",
+        lines: 1,
+    }));
     let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let nginx = Server::nginx(cores);
     // Six header lines, an empty one, and the text.
@@ -105,7 +116,9 @@ fn rate_line(
         figure: figure.into(),
         wanted: format!("{wanted} × echo"),
         measured: format!("{}/s ({})", measured[0].rate, describe(&measured[0])),
-        beside: format!("{ratio} × echo; {}", beside.join(", ")).replacen(" ±", " (±", 1).replacen(" %", " %)", 1),
+        beside: format!("{ratio} × echo; {}", beside.join(", "))
+            .replacen(" ±", " (±", 1)
+            .replacen(" %", " %)", 1),
         holds: Some(ratio.median() >= wanted),
     }
 }
