@@ -4,6 +4,7 @@ CARGO ?= cargo
 SEEDS ?= 1000
 ROUNDS ?= 200
 ARGS ?=
+ROW ?=
 
 # Where `make install` puts things: DESTDIR/PREFIX/bin and so on, and the settings below DESTDIR/SYSCONFDIR.
 PREFIX ?= /usr/local
@@ -15,7 +16,7 @@ settings = $(DESTDIR)$(SYSCONFDIR)/vmherd/vmherd.conf
 # What the units in systemd/ say and what they have to say where it is installed.
 placed = sed -e 's|/usr/local/|$(PREFIX)/|g' -e 's|/etc/vmherd/|$(SYSCONFDIR)/vmherd/|g'
 
-.PHONY: help run build install uninstall check test sim soak corpora
+.PHONY: help run build install uninstall check test sim soak corpora bench
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -74,3 +75,6 @@ soak: ## the long versions of the crash tests: ROUNDS rounds of kill -9, all bad
 corpora: ## run a folder of JSON files (DIR=…) in the shape of the JSON test suite against the daemon
 	@test -n "$(DIR)" || { echo "usage: make corpora DIR=folder-of-json-files"; exit 2; }
 	VMHERD_CORPUS=$(abspath $(DIR)) $(CARGO) test --test corpora -- --nocapture
+
+bench: ## measure what the daemon does and takes, beside what the machine gives at most (ROW=ping for one row)
+	$(CARGO) bench --bench measure -- $(ROW)

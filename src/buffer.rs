@@ -6,6 +6,12 @@
 /// A byte queue with a contiguous view of everything in it.
 #[derive(Default)]
 pub struct Buffer {
+    /// Nothing while empty: of very many connections most are idle, and each has several buffers.
+    queue: Option<Box<Queue>>,
+}
+
+#[derive(Default)]
+struct Queue {
     bytes: Vec<u8>,
     consumed: usize,
 }
@@ -13,34 +19,40 @@ pub struct Buffer {
 impl Buffer {
     /// An empty buffer; allocates nothing.
     pub const fn new() -> Buffer {
-        Buffer { bytes: Vec::new(), consumed: 0 }
+        Buffer { queue: None }
     }
 
     /// Appends `bytes`.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.make_room(bytes.len());
-        self.bytes.extend_from_slice(bytes);
+        if !bytes.is_empty() {
+            let queue = self.queue.get_or_insert_default();
+            queue.make_room(bytes.len());
+            queue.bytes.extend_from_slice(bytes);
+        }
     }
 
     /// Lets `write` append to the bytes behind what is queued. It must only append. Up to
     /// `APPEND_ROOM` bytes stay where they are first written; of more, a copy may stay in memory.
     pub fn append_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        self.make_room(APPEND_ROOM);
-        let before = self.bytes.len();
-        let result = write(&mut self.bytes);
-        assert!(self.bytes.len() >= before, "a writer into a buffer must only append");
+        let queue = self.queue.get_or_insert_default();
+        queue.make_room(APPEND_ROOM);
+        let before = queue.bytes.len();
+        let result = write(&mut queue.bytes);
+        assert!(queue.bytes.len() >= before, "a writer into a buffer must only append");
+        // Forgets what nothing was written to.
+        self.consume(0);
         result
     }
 
     /// Drops `count` bytes from the front; the memory goes with the last one.
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.len(), "consumed more than there is");
-        let front = self.consumed;
-        crate::sys::wipe(&mut self.bytes[front..front + count]);
-        self.consumed += count;
-        if self.consumed == self.bytes.len() {
-            self.bytes = Vec::new();
-            self.consumed = 0;
+        let Some(queue) = &mut self.queue else { return };
+        let front = queue.consumed;
+        crate::sys::wipe(&mut queue.bytes[front..front + count]);
+        queue.consumed += count;
+        if queue.len() == 0 {
+            self.queue = None;
         }
     }
 
@@ -51,12 +63,12 @@ impl Buffer {
 
     /// What is queued.
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes[self.consumed..]
+        self.queue.as_ref().map_or(&[], |queue| &queue.bytes[queue.consumed..])
     }
 
     /// How many bytes are queued.
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.consumed
+        self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
     /// Whether nothing is queued.
@@ -66,7 +78,13 @@ impl Buffer {
 
     /// The memory held, in bytes.
     pub fn capacity(&self) -> usize {
-        self.bytes.capacity()
+        self.queue.as_ref().map_or(0, |queue| queue.bytes.capacity())
+    }
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.bytes.len() - self.consumed
     }
 
     /// Moves what is queued to the front of the memory or into larger memory, so that `count` more
@@ -82,9 +100,9 @@ impl Buffer {
             self.consumed = 0;
         }
         if self.bytes.capacity() - self.bytes.len() < count {
-            let wanted = (queued + count).max(queued + queued / 2);
-            let mut larger = Vec::with_capacity(wanted);
-            larger.extend_from_slice(self.as_slice());
+            // Twofold, so that many small appends rarely come here.
+            let mut larger = Vec::with_capacity((queued + count).next_power_of_two());
+            larger.extend_from_slice(&self.bytes[self.consumed..]);
             let mut smaller = std::mem::replace(&mut self.bytes, larger);
             crate::sys::wipe(&mut smaller);
             self.consumed = 0;

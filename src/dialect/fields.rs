@@ -95,13 +95,13 @@ impl<'a> Fields<'a> {
             let name = self.names.get(index);
             self.values[index].is_some() && name.is_some_and(|name| !names.contains(name))
         };
+        if self.unknown_count == 0 && !(0..NAMES_MAX).any(|index| is_misplaced(&index)) {
+            return Ok(());
+        }
         let misplaced = (0..NAMES_MAX).filter(is_misplaced).map(|index| self.names[index]);
         let unknown = self.unknown.iter().copied().take(self.unknown_count);
         let mut named: Vec<&str> = unknown.chain(misplaced.clone()).collect();
         let count = self.unknown_count + misplaced.count();
-        if count == 0 {
-            return Ok(());
-        }
         named.truncate(limits::UNKNOWN_FIELDS_NAMED_MAX);
         let quoted: Vec<String> = named.iter().map(|key| format!("\"{}\"", Cut(key))).collect();
         let rest = match count - named.len() {

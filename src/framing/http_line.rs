@@ -7,9 +7,9 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum HttpLine {
     /// So many letters of a method, and whether they begin `OPTIONS`.
-    Method { letters: usize, is_options: bool },
+    Method { letters: u8, is_options: bool },
     /// A method and its space, then so many bytes of `http`.
-    Target { matched: usize, is_options: bool },
+    Target { matched: u8, is_options: bool },
     /// It is a request line.
     Yes,
     /// It is none, whatever follows.
@@ -28,17 +28,18 @@ impl HttpLine {
             HttpLine::Method { letters, is_options } => match byte {
                 b'A'..=b'Z' if letters < METHOD_LETTERS_MAX => HttpLine::Method {
                     letters: letters + 1,
-                    is_options: is_options && OPTIONS.get(letters) == Some(&byte),
+                    is_options: is_options && OPTIONS.get(usize::from(letters)) == Some(&byte),
                 },
-                b' ' if letters >= METHOD_LETTERS_MIN => {
-                    HttpLine::Target { matched: 0, is_options: is_options && letters == OPTIONS.len() }
-                }
+                b' ' if letters >= METHOD_LETTERS_MIN => HttpLine::Target {
+                    matched: 0,
+                    is_options: is_options && usize::from(letters) == OPTIONS.len(),
+                },
                 _ => HttpLine::No,
             },
             HttpLine::Target { matched: 0, is_options: true } if byte == b'*' => HttpLine::Yes,
             HttpLine::Target { matched: 0, .. } if byte == b'/' => HttpLine::Yes,
-            HttpLine::Target { matched, .. } if byte == SCHEME[matched] => {
-                if matched + 1 == SCHEME.len() {
+            HttpLine::Target { matched, .. } if byte == SCHEME[usize::from(matched)] => {
+                if usize::from(matched) + 1 == SCHEME.len() {
                     HttpLine::Yes
                 } else {
                     HttpLine::Target { matched: matched + 1, is_options: false }
@@ -62,9 +63,9 @@ impl HttpLine {
     }
 }
 
-const METHOD_LETTERS_MIN: usize = 3;
+const METHOD_LETTERS_MIN: u8 = 3;
 /// Methods in use have at most 16 letters or so; a longer word of capitals is text.
-const METHOD_LETTERS_MAX: usize = 16;
+const METHOD_LETTERS_MAX: u8 = 16;
 const OPTIONS: &[u8] = b"OPTIONS";
 const SCHEME: &[u8] = b"http";
 

@@ -7,6 +7,7 @@
 use super::http_line::HttpLine;
 use super::is_white_space;
 use crate::buffer::Buffer;
+use crate::limits;
 
 /// The state of one connection's cutter.
 #[derive(Default)]
@@ -45,9 +46,9 @@ enum State {
 /// How far a message has been scanned.
 struct Scan {
     /// Bytes of the message that have been looked at.
-    scanned: usize,
+    scanned: u32,
     /// Brackets of the message's own kind that are open.
-    depth: usize,
+    depth: u32,
     /// The bracket that opens and the one that closes the message.
     brackets: (u8, u8),
     place: Place,
@@ -82,7 +83,7 @@ impl RawJson {
                 State::Inside(scan) => {
                     let bytes = input.as_slice();
                     if scan.advance(&bytes[..bytes.len().min(bytes_max)]) {
-                        let length = scan.scanned;
+                        let length = scan.scanned as usize;
                         self.state = State::Between;
                         return Piece::Message(length);
                     }
@@ -139,15 +140,7 @@ impl Scan {
     /// Scans on in the message that begins `bytes`; true if it ends there, right before `scanned`.
     fn advance(&mut self, bytes: &[u8]) -> bool {
         let (open, close) = self.brackets;
-        while self.scanned < bytes.len() {
-            let rest = &bytes[self.scanned..];
-            let plain = match self.place {
-                Place::Structure => plain_length(rest, [b'"', open, close]),
-                Place::InString => plain_length(rest, [b'"', b'\\', b'"']),
-                Place::AfterBackslash => 0,
-            };
-            self.scanned += plain;
-            let Some(&byte) = rest.get(plain) else { return false };
+        for &byte in bytes.iter().skip(self.scanned as usize) {
             self.scanned += 1;
             self.place = match (self.place, byte) {
                 (Place::Structure, b'"') => Place::InString,
@@ -155,7 +148,7 @@ impl Scan {
                     self.depth += 1;
                     Place::Structure
                 }
-                (Place::Structure, _) => {
+                (Place::Structure, _) if byte == close => {
                     self.depth -= 1;
                     if self.depth == 0 {
                         return true;
@@ -163,31 +156,16 @@ impl Scan {
                     Place::Structure
                 }
                 (Place::InString, b'"') => Place::Structure,
-                (Place::InString, _) => Place::AfterBackslash,
+                (Place::InString, b'\\') => Place::AfterBackslash,
                 (Place::AfterBackslash, _) => Place::InString,
+                (place, _) => place,
             };
         }
         false
     }
 }
 
-/// How many bytes come before the first of `stops`, eight at a time.
-fn plain_length(bytes: &[u8], stops: [u8; 3]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-    const TOPS: u64 = u64::from_ne_bytes([0x80; 8]);
-    let patterns = stops.map(|stop| u64::from_ne_bytes([stop; 8]));
-    let (words, _) = bytes.as_chunks::<8>();
-    // A word holds a stop where its difference from the stop's pattern holds a zero byte.
-    let has_stop = |word: &[u8; 8]| {
-        patterns.iter().any(|pattern| {
-            let difference = u64::from_ne_bytes(*word) ^ pattern;
-            difference.wrapping_sub(ONES) & !difference & TOPS != 0
-        })
-    };
-    let start = 8 * words.iter().position(has_stop).unwrap_or(words.len());
-    let rest = &bytes[start..];
-    start + rest.iter().position(|byte| stops.contains(byte)).unwrap_or(rest.len())
-}
+const _: () = assert!(limits::REQUEST_BYTES_MAX <= u32::MAX as usize, "a scan counts in 32 bits");
 
 #[cfg(test)]
 #[path = "raw_json_tests.rs"]

@@ -27,34 +27,47 @@ pub(super) enum Timer {
 /// Armed timers.
 #[derive(Default)]
 pub(super) struct Timers {
-    armed: BTreeSet<(Instant, Timer)>,
+    /// Apart from the others, where an entry takes less: every connection may have one.
+    connections: BTreeSet<(Instant, ConnId)>,
+    others: BTreeSet<(Instant, Timer)>,
 }
 
 impl Timers {
     pub(super) fn arm(&mut self, at: Instant, timer: Timer) {
-        self.armed.insert((at, timer));
+        match timer {
+            Timer::Connection(id) => self.connections.insert((at, id)),
+            other => self.others.insert((at, other)),
+        };
     }
 
     pub(super) fn disarm(&mut self, at: Instant, timer: Timer) {
-        self.armed.remove(&(at, timer));
+        match timer {
+            Timer::Connection(id) => self.connections.remove(&(at, id)),
+            other => self.others.remove(&(at, other)),
+        };
     }
 
     /// The earliest instant that somebody waits for.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.armed.first().map(|(at, _)| *at)
+        let connection = self.connections.first().map(|(at, _)| *at);
+        let other = self.others.first().map(|(at, _)| *at);
+        connection.into_iter().chain(other).min()
     }
 
     /// Takes a timer that is due.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Instant, Timer)> {
-        if self.next()? > now {
-            return None;
+        if self.connections.first().is_some_and(|(at, _)| *at <= now) {
+            return self.connections.pop_first().map(|(at, id)| (at, Timer::Connection(id)));
         }
-        self.armed.pop_first()
+        if self.others.first().is_some_and(|(at, _)| *at <= now) {
+            return self.others.pop_first();
+        }
+        None
     }
 
     /// How many are armed.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.armed.len()
+        self.connections.len() + self.others.len()
     }
 }

@@ -50,7 +50,9 @@ pub struct Session {
     input_has_ended: bool,
     /// Set once and for all: nothing is decoded any more.
     ending: Option<Ending>,
-    replies: Replies,
+    next_slot: u64,
+    /// Nothing while the client waits for nothing: most of very many connections are idle.
+    replies: Option<Box<Replies>>,
     /// What was decoded before its turn came; in the end, the last words.
     parked: Option<Box<Parked>>,
     /// Messages answered with an error here, since somebody last asked.
@@ -114,13 +116,17 @@ impl Session {
             _ => None,
         };
         self.patience.wait(waiting, now);
+        if matches!(step, Step::NeedInput) && !self.has_open() {
+            self.replies = None;
+        }
         step
     }
 
     /// An answer to the request `slot` is there. False where no such request is open: the answer is late
     /// and goes nowhere.
     pub fn complete(&mut self, slot: Slot, answer: &Answer, output: &mut Buffer) -> bool {
-        let delivery = self.replies.complete(slot, answer, output);
+        let Some(replies) = &mut self.replies else { return false };
+        let delivery = replies.complete(slot, answer, output);
         if delivery == Delivery::BrokenOff {
             self.ending = Some(Ending::Abort);
         }
@@ -129,7 +135,7 @@ impl Session {
 
     /// A page of the answer to the request `slot` is there. False where no such request is open.
     pub fn complete_page(&mut self, slot: Slot, page: &Page, output: &mut Buffer) -> bool {
-        self.replies.complete_page(slot, page, output)
+        self.replies.as_mut().is_some_and(|replies| replies.complete_page(slot, page, output))
     }
 
     /// The client will send no more. What it has sent still counts.
@@ -145,7 +151,7 @@ impl Session {
     /// Begins no more requests; what is open is still answered.
     pub fn begin_drain(&mut self, input: &Buffer) {
         if self.ending.is_none() {
-            let is_idle = !self.replies.has_open() && input.is_empty();
+            let is_idle = !self.has_open() && input.is_empty();
             self.parked = None;
             self.ending = Some(if is_idle { Ending::Close } else { Ending::Linger });
         }
@@ -186,13 +192,13 @@ impl Session {
 
     /// The requests that are handed out and not answered.
     pub fn open_slots(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.replies.open_slots()
+        self.replies.iter().flat_map(|replies| replies.open_slots())
     }
 
     /// Bytes of replies that wait for a paged one.
     #[cfg(test)]
     pub(crate) fn deferred_len(&self) -> usize {
-        self.replies.deferred_len()
+        self.replies.as_ref().map_or(0, |replies| replies.deferred_len())
     }
 
     fn step(&mut self, input: &mut Buffer, output: &mut Buffer, rules: &Rules) -> Step {
@@ -200,7 +206,7 @@ impl Session {
             if output.len() >= limits::OUTPUT_BYTES_PAUSE {
                 return Step::Blocked;
             }
-            match self.replies.wanted() {
+            match self.replies().wanted() {
                 Wanted::Nothing => {}
                 Wanted::Patience => return Step::Blocked,
                 Wanted::Page(slot, list, cursor) => return Step::NextPage(slot, list, cursor),
@@ -208,7 +214,7 @@ impl Session {
             if let Some(ending) = self.ending {
                 return self.wind_up(ending, output);
             }
-            if self.replies.is_barred() {
+            if self.replies().is_barred() {
                 return Step::Blocked;
             }
             let decoded = match self.parked.take() {
@@ -285,10 +291,10 @@ impl Session {
         Err(Undecoded::End)
     }
 
-    fn may_begin(&self, parked: &Parked) -> bool {
+    fn may_begin(&mut self, parked: &Parked) -> bool {
         match parked {
-            Parked::Request(request) => self.replies.may_open(request),
-            Parked::Refusal(refusal) => self.replies.has_turn(refusal.id.is_some()),
+            Parked::Request(request) => self.replies().may_open(request),
+            Parked::Refusal(refusal) => self.replies().has_turn(refusal.id.is_some()),
         }
     }
 
@@ -296,19 +302,21 @@ impl Session {
         // A barrier is let in all the same: there is one at most, and to refuse it unread would leave those
         // behind it to run in the name of whoever was here before.
         let is_limited = request.id.is_some() && !request.is_barrier();
-        if is_limited && self.replies.named_count() >= rules.requests_max {
+        if is_limited && self.replies().named_count() >= rules.requests_max {
             let (dialect, id) = (request.dialect, request.id.take());
             self.refuse(Refusal { dialect, id, failure: Failure::Busy }, output);
             return None;
         }
-        let slot = self.replies.open(&mut request);
+        let slot = Slot(self.next_slot);
+        self.next_slot += 1;
+        self.replies().open(slot, &mut request);
         Some(Step::Call(slot, request))
     }
 
     fn refuse(&mut self, refusal: Refusal, output: &mut Buffer) {
         self.refused = self.refused.saturating_add(1);
         let answer = Answer::Failed(refusal.failure);
-        self.replies.write(refusal.dialect, refusal.id.as_ref(), &answer, output);
+        self.replies().write(refusal.dialect, refusal.id.as_ref(), &answer, output);
     }
 
     /// Begins to end with an error, which goes out after the answers to what is open: until then it waits
@@ -325,7 +333,7 @@ impl Session {
         if ending == Ending::Abort {
             return Step::Finished(ending);
         }
-        if self.replies.has_open() {
+        if self.has_open() {
             return Step::Blocked;
         }
         if let Some(parked) = self.parked.take()
@@ -343,10 +351,18 @@ impl Session {
             Framing::Sniffing => Some(Waiting::Request(0)),
             Framing::RawJson(framing) => match framing.unfinished() {
                 Some(number) => Some(Waiting::Request(number)),
-                None if self.replies.has_open() => None,
+                None if self.has_open() => None,
                 None => Some(Waiting::Idle),
             },
         }
+    }
+
+    fn has_open(&self) -> bool {
+        self.replies.as_ref().is_some_and(|replies| replies.has_open())
+    }
+
+    fn replies(&mut self) -> &mut Replies {
+        self.replies.get_or_insert_default()
     }
 
     fn request_bytes_max(&self, rules: &Rules) -> usize {

@@ -14,7 +14,6 @@ use crate::model::{Answer, Cursor, Dialect, List, Page, Request, RequestId};
 /// The open requests of one connection.
 #[derive(Default)]
 pub(super) struct Replies {
-    next_slot: u64,
     /// The open request without an id; there is one at most.
     serial: Option<(Slot, Dialect)>,
     /// The open requests with an id.
@@ -68,10 +67,8 @@ pub(super) enum Delivery {
 }
 
 impl Replies {
-    /// Hands out the slot for a request that has its turn.
-    pub(super) fn open(&mut self, request: &mut Request) -> Slot {
-        let slot = Slot(self.next_slot);
-        self.next_slot += 1;
+    /// A request that has its turn is open as `slot` from now on.
+    pub(super) fn open(&mut self, slot: Slot, request: &mut Request) {
         if request.is_barrier() {
             self.barrier = Some(slot);
         }
@@ -83,7 +80,6 @@ impl Replies {
             None => self.serial = Some((slot, request.dialect)),
         }
         self.check();
-        slot
     }
 
     /// Answers the open request `slot`.

@@ -1,0 +1,86 @@
+//! `make bench`: what the daemon does and takes, measured beside what the machine gives at most.
+//!
+//! Every server is a process of its own on a core of its own, the load generator on another. Candidates take
+//! turns within each round, and what is told are medians of the rounds and of the rounds' ratios, so that
+//! other load on the machine slows down all of them. Nothing is left behind.
+
+// Nobody imports a program.
+#![allow(unreachable_pub, missing_docs)]
+
+mod echo;
+mod figures;
+mod load;
+mod process;
+mod rows;
+mod sys;
+
+use std::env;
+use std::process::ExitCode;
+
+use figures::Line;
+use load::Load;
+use process::Cores;
+
+fn main() -> ExitCode {
+    // Cargo says --bench to every benchmark.
+    let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["echo", address] => {
+            vmherd::sys::process::raise_descriptor_limit().expect("one may have what one may have");
+            echo::serve(address.parse().expect("an address")).expect("sockets work");
+        }
+        ["load", load] => {
+            vmherd::sys::process::raise_descriptor_limit().expect("one may have what one may have");
+            println!("{}", Load::from_json(load).run().to_line());
+        }
+        names if names.iter().all(|name| rows::ROWS.iter().any(|row| row.name == *name)) => run(names),
+        _ => {
+            let names: Vec<&str> = rows::ROWS.iter().map(|row| row.name).collect();
+            eprintln!("rows are {}", names.join(", "));
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Runs the rows of these names, or all.
+fn run(names: &[&str]) {
+    let is_first = sys::raise_priority();
+    let cores = Cores::shared_out();
+    println!("{}", machine(&cores, is_first));
+    let missing: Vec<&str> =
+        rows::PEERS.into_iter().filter(|peer| process::installed(peer).is_none()).collect();
+    if !missing.is_empty() {
+        println!("Not installed, so not beside it: {}.", missing.join(", "));
+    }
+    let mut lines: Vec<Line> = Vec::new();
+    for row in rows::ROWS.iter().filter(|row| names.is_empty() || names.contains(&row.name)) {
+        eprintln!("{} …", row.name);
+        lines.extend((row.run)(&cores));
+    }
+    println!("\n{}", figures::table(&lines));
+}
+
+/// What it was measured on.
+fn machine(cores: &Cores, is_first: bool) -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let processor = read("/proc/cpuinfo");
+    let processor = processor.lines().find_map(|line| line.strip_prefix("model name"));
+    let processor =
+        processor.map_or("a processor without a name", |name| name.trim_start_matches([' ', '\t', ':']));
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let parted = match cores.server == cores.generator {
+        true => "server and generator on the same core, since there is one",
+        false => "server and generator on one each",
+    };
+    let priority = if is_first { "at raised priority" } else { "at ordinary priority" };
+    let load = read("/proc/loadavg");
+    let load = load.split_whitespace().next().unwrap_or("?").to_owned();
+    format!(
+        "{processor}, {} cores, {parted}, Linux {}, {priority}, load before it {load}; medians of {} rounds, \
+         ± half of what is between the best and the worst.",
+        cores.all.len(),
+        kernel.trim(),
+        rows::ROUNDS,
+    )
+}

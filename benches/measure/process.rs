@@ -1,0 +1,259 @@
+//! What is measured and beside what: processes that are started, looked at and ended here.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::load::{Load, Outcome};
+use crate::sys;
+
+/// Which cores are whose.
+#[derive(Clone, Debug)]
+pub struct Cores {
+    pub all: Vec<usize>,
+    pub server: Vec<usize>,
+    pub generator: Vec<usize>,
+}
+
+/// A server; killed when this is dropped.
+pub struct Server {
+    pub name: &'static str,
+    pub address: SocketAddr,
+    child: Child,
+    _folder: Folder,
+}
+
+/// A new, empty folder, gone with this.
+pub struct Folder(PathBuf);
+
+impl Cores {
+    /// One for the server and one for the generator, where there are two.
+    pub fn shared_out() -> Cores {
+        let all = sys::cores();
+        let (generator, server) = (vec![all[0]], vec![*all.last().expect("there is a core")]);
+        Cores { all, server, generator }
+    }
+
+    /// Starts `command` on `cores`.
+    fn start(&self, cores: &[usize], command: &mut Command) -> Child {
+        sys::pin(cores);
+        let child = command.spawn();
+        sys::pin(&self.all);
+        child.unwrap_or_else(|error| panic!("{command:?} can't be run: {error}"))
+    }
+
+    /// Runs `load` in a process of its own.
+    pub fn measure(&self, load: &Load) -> Outcome {
+        let output = self
+            .start(&self.generator, own_program("load").arg(load.to_json()).stdout(Stdio::piped()))
+            .wait_with_output()
+            .expect("it ends");
+        let line = String::from_utf8_lossy(&output.stdout);
+        Outcome::from_line(&line).unwrap_or_else(|| panic!("the generator failed on {load:?}"))
+    }
+
+    /// Starts `load` and leaves it to itself.
+    pub fn begin(&self, load: &Load) -> Background {
+        Background(self.start(&self.all, own_program("load").arg(load.to_json()).stdout(Stdio::null())))
+    }
+}
+
+/// A load that goes on; killed when this is dropped.
+pub struct Background(Child);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Server {
+    /// The bare echo server.
+    pub fn echo(cores: &Cores) -> Server {
+        let address = free_address();
+        let child = cores.start(&cores.server, own_program("echo").arg(address.to_string()));
+        Server { name: "echo", address, child, _folder: Folder::new_state() }.ready()
+    }
+
+    /// The daemon with a store, on the server's core.
+    pub fn vmherd(cores: &Cores, store: &str, arguments: &[&str]) -> Server {
+        Server::vmherd_on(cores, &cores.server, store, arguments)
+    }
+
+    /// The daemon on any cores.
+    pub fn vmherd_on(cores: &Cores, on: &[usize], store: &str, arguments: &[&str]) -> Server {
+        Server::start_vmherd(cores, on, store, arguments).ready()
+    }
+
+    /// The daemon, which may not listen yet.
+    pub fn start_vmherd(cores: &Cores, on: &[usize], store: &str, arguments: &[&str]) -> Server {
+        let (address, folder) = (free_address(), Folder::new_state());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vmherd"));
+        command.env_clear().args(["--listen", &format!("tcp://{address}"), "--store", store]);
+        command.args(["--log", "error", "--state-dir"]).arg(folder.path()).args(arguments);
+        let child = cores.start(on, &mut command);
+        Server { name: "vmherd", address, child, _folder: folder }
+    }
+
+    /// redis, if it is installed; with the files in `folder` where there is one.
+    pub fn start_redis(cores: &Cores, folder: Option<&Path>) -> Option<Server> {
+        let (address, own) = (free_address(), Folder::new_state());
+        let port = address.port().to_string();
+        let mut command = Command::new(installed("redis-server")?);
+        command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no", "--dir"]);
+        command.arg(folder.unwrap_or(own.path())).stdout(Stdio::null());
+        let child = cores.start(&cores.server, &mut command);
+        Some(Server { name: "redis", address, child, _folder: own })
+    }
+
+    pub fn redis(cores: &Cores) -> Option<Server> {
+        Some(Server::start_redis(cores, None)?.ready())
+    }
+
+    /// memcached with one thread, if it is installed.
+    pub fn memcached(cores: &Cores) -> Option<Server> {
+        let address = free_address();
+        let port = address.port().to_string();
+        let mut command = Command::new(installed("memcached")?);
+        command.args(["-l", "127.0.0.1", "-p", &port, "-U", "0", "-t", "1", "-c", "16384", "-u", "root"]);
+        let child = cores.start(&cores.server, &mut command);
+        Some(Server { name: "memcached", address, child, _folder: Folder::new_state() }.ready())
+    }
+
+    /// nginx with one worker and a constant answer, if it is installed.
+    pub fn nginx(cores: &Cores) -> Option<Server> {
+        let program = installed("nginx")?;
+        let (address, folder) = (free_address(), Folder::new_state());
+        let path = folder.path().display().to_string();
+        let settings = format!(
+            "daemon off; master_process off; pid {path}/pid; error_log {path}/error; \
+             events {{ worker_connections 16384; }} \
+             http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; \
+             client_body_temp_path {path}/1; proxy_temp_path {path}/2; fastcgi_temp_path {path}/3; \
+             uwsgi_temp_path {path}/4; scgi_temp_path {path}/5; \
+             server {{ listen {address}; location / {{ return 200 'PONG\\n'; }} }} }}"
+        );
+        fs::write(folder.path().join("settings"), settings).expect("a file can be written");
+        let mut command = Command::new(program);
+        command.arg("-c").arg(folder.path().join("settings")).arg("-p").arg(folder.path());
+        let child = cores.start(&cores.server, command.stderr(Stdio::null()));
+        Some(Server { name: "nginx", address, child, _folder: folder }.ready())
+    }
+
+    /// Waits until it accepts.
+    fn ready(self) -> Server {
+        drop(self.first_connection());
+        self
+    }
+
+    /// The first connection that it accepts.
+    pub fn first_connection(&self) -> TcpStream {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            match TcpStream::connect(self.address) {
+                Ok(stream) => return stream,
+                Err(error) => assert!(Instant::now() < end, "{} does not listen: {error}", self.name),
+            }
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the line `field` of its status says, in KiB.
+    pub fn status_kib(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the system tells");
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+    }
+
+    /// Has the system forget how much memory it had at most.
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("one's own processes");
+    }
+
+    /// One request, and the line that answers it.
+    pub fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("it answers");
+        line
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Folder {
+    /// Where paths are short, since a socket's may have 107 bytes only.
+    pub fn new_state() -> Folder {
+        Folder::new_in(&std::env::temp_dir())
+    }
+
+    /// On the disk that the sources are on: temporary files may be in memory, which syncs nothing.
+    pub fn new_data() -> Folder {
+        Folder::new_in(Path::new(env!("CARGO_TARGET_TMPDIR")))
+    }
+
+    fn new_in(place: &Path) -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = place.join(format!("vmherd-bench-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What the threads of the process `id` have run, those that have ended left out.
+pub fn processor_time(id: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).expect("it runs");
+    let times = tasks.flatten().filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(times.sum())
+}
+
+/// The program `name`, if it is installed.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    folders.map(|folder| folder.join(name)).find(|program| program.exists())
+}
+
+/// This program, to do something else.
+fn own_program(part: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("the system tells"));
+    command.arg(part);
+    command
+}
+
+/// An address of this host that nobody listens at.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("it is bound")
+}
