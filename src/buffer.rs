@@ -100,8 +100,10 @@ impl Queue {
             self.consumed = 0;
         }
         if self.bytes.capacity() - self.bytes.len() < count {
-            // Twofold, so that many small appends rarely come here.
-            let mut larger = Vec::with_capacity((queued + count).next_power_of_two());
+            // By half, so that what is large has little to spare, and twofold while it is small, so that many
+            // short replies rarely come here.
+            let grown = if queued < SMALL { 2 * queued } else { queued + queued / 2 };
+            let mut larger = Vec::with_capacity(grown.max(queued + count));
             larger.extend_from_slice(&self.bytes[self.consumed..]);
             let mut smaller = std::mem::replace(&mut self.bytes, larger);
             crate::sys::wipe(&mut smaller);
@@ -118,6 +120,9 @@ impl Drop for Buffer {
 
 /// Enough for any reply that holds a secret.
 const APPEND_ROOM: usize = 512;
+
+/// Up to here memory is cheap.
+const SMALL: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
