@@ -89,6 +89,18 @@ fn tables_of_another_program_are_left_alone() {
 }
 
 #[test]
+fn a_schema_s_name_is_taken_as_it_is() {
+    let database = Cluster::shared().database();
+    let url = format!("{}?options=-csearch_path%3D%22MyHerd%22", database.url());
+    database.client().batch_execute("CREATE SCHEMA \"MyHerd\"").unwrap();
+    for name in ["a", "b"] {
+        register(&mut store(&url), name, &[1]);
+    }
+    assert_eq!(number(&database, "SELECT count(*) FROM \"MyHerd\".vms"), 2);
+    assert_eq!(number(&database, "SELECT count(*) FROM \"MyHerd\".vmherd_schema"), 1);
+}
+
+#[test]
 fn a_role_that_may_make_nothing_can_use_what_is_there() {
     let database = Cluster::shared().database();
     let role = format!("role_of_{}", database.name());
