@@ -193,9 +193,14 @@ pub const SQLITE_OPEN_PAUSE: Duration = Duration::from_millis(50);
 /// Write workers, where the store is PostgreSQL: a commit that waits for the disk or for somebody's lock
 /// leaves three to go on, and a database has few connections to give.
 pub const POSTGRES_WRITERS: usize = 4;
-/// How long connecting to one address of a PostgreSQL server may take: an answer within the job's
-/// deadline, and time for a second try of the system's (after one second) where a packet was lost.
-pub const POSTGRES_CONNECT: Duration = Duration::from_secs(2);
+/// How long connecting to one host of a PostgreSQL database may take, log-in included, where its URL sets no
+/// other time: two hosts get their turn within the job's deadline, and each has time for a second try of
+/// the system's (after one second) where a packet was lost.
+pub const POSTGRES_CONNECT: Duration = Duration::from_millis(1100);
+/// Attempts to connect to one host of a PostgreSQL database that run at once, each on a thread. Those that
+/// a silent host holds stay until it says something or is gone, so they are few; attempts of a healthy one
+/// take milliseconds, so more workers than that can wait for their turn.
+pub const POSTGRES_ATTEMPTS_PER_HOST: usize = 8;
 /// How long PostgreSQL may work at one statement.
 pub const POSTGRES_STATEMENT: Duration = Duration::from_secs(5);
 /// How long PostgreSQL is to wait for somebody's lock: ends before the deadline of the job that waits.
@@ -310,5 +315,5 @@ const _: () =
 const _: () =
     assert!(POSTGRES_LOCK.as_millis() + 2 * POSTGRES_LOCK_ATTEMPT.as_millis() < READ_DEADLINE.as_millis());
 const _: () = assert!(POSTGRES_CONFLICT_TIME.as_millis() < WRITE_DEADLINE.as_millis());
-const _: () = assert!(POSTGRES_CONNECT.as_millis() < READ_DEADLINE.as_millis());
+const _: () = assert!(2 * POSTGRES_CONNECT.as_millis() < READ_DEADLINE.as_millis());
 const _: () = assert!(POSTGRES_RECONNECT_MAX.as_millis() < 1000, "back within a second");

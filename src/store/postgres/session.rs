@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postgres::types::ToSql;
-use postgres::{Client, Config, NoTls, Row, SimpleQueryMessage, Statement};
+use postgres::{Client, Config, Row, SimpleQueryMessage, Statement};
 
-use super::failure::{Failure, describe};
+use super::failure::Failure;
+use super::hosts::Hosts;
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
 
 /// Makes sessions, and not more often than makes sense.
 pub(super) struct Connector {
-    config: Config,
+    hosts: Hosts,
     waits: Waits,
     /// Shared by all connectors to one database.
     gate: Arc<Mutex<Gate>>,
@@ -58,16 +59,17 @@ pub(super) struct Retries {
 }
 
 impl Connector {
-    pub(super) fn new(config: Config) -> Connector {
+    pub(super) fn new(config: &Config) -> Connector {
         let mut clock = SystemClock::new();
         let closed_until = clock.now();
         let gate = Gate { clock, failures: 0, closed_until, why: String::new() };
-        Connector { config, waits: Waits::Long, gate: Arc::new(Mutex::new(gate)) }
+        Connector { hosts: Hosts::new(config), waits: Waits::Long, gate: Arc::new(Mutex::new(gate)) }
     }
 
     /// One to the same database by `config`, whose work waits for a moment only.
-    pub(super) fn in_haste(&self, config: Config) -> Connector {
-        Connector { config, waits: Waits::Short, gate: Arc::clone(&self.gate) }
+    pub(super) fn in_haste(&self, config: &Config) -> Connector {
+        let hosts = self.hosts.with(config);
+        Connector { hosts, waits: Waits::Short, gate: Arc::clone(&self.gate) }
     }
 
     pub(super) fn waits(&self) -> Waits {
@@ -77,12 +79,12 @@ impl Connector {
     /// Makes a connection, unless that failed a moment ago.
     pub(super) fn connect(&self) -> Result<Session, Failure> {
         self.gate().enter()?;
-        match self.config.connect(NoTls) {
+        match self.hosts.connect() {
             Ok(client) => {
                 self.gate().open();
                 Ok(Session { client, statements: HashMap::new() })
             }
-            Err(error) => Err(Failure::Failed(self.gate().close(describe(&error)))),
+            Err(why) => Err(Failure::Failed(self.gate().close(why))),
         }
     }
 
@@ -232,7 +234,7 @@ mod tests {
 
     #[test]
     fn attempts_that_come_too_early_are_refused_at_once_and_the_reason_told() {
-        let connector = Connector::new(Config::new());
+        let connector = Connector::new(&Config::new());
         let mut gate = connector.gate();
         gate.enter().expect("nothing has failed");
         gate.close("out of order".to_owned());

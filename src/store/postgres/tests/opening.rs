@@ -1,5 +1,6 @@
 //! Whose database it is, and what is made in it.
 
+use std::net::TcpListener;
 use std::sync::Barrier;
 
 use super::*;
@@ -145,4 +146,14 @@ fn what_is_not_there_is_said_and_no_password_with_it() {
         assert!(error.contains(part), "{error}");
         assert!(!format!("{error} {location} {location:?}").contains("hunter2"), "{error}");
     }
+}
+
+#[test]
+fn a_host_that_says_nothing_hides_no_other() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let database = Cluster::shared().database();
+    let first = format!("@{},", silent.local_addr().unwrap());
+    let mut store = store(&database.url().replace('@', &first));
+    register(&mut store, "a", &[1]);
+    assert_eq!(number(&database, "SELECT count(*) FROM vms"), 1);
 }
