@@ -11,4 +11,5 @@ mod logs;
 mod manager;
 mod reload;
 mod settings;
+mod starting;
 mod support;
