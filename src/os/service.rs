@@ -4,7 +4,10 @@
 use std::env;
 use std::io;
 use std::mem;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::process::{self, ExitCode};
+use std::thread;
 
 use log::{error, info, warn};
 
@@ -14,7 +17,8 @@ use super::notify::{Notifier, watchdog_interval};
 use super::signals::{self, Actions, End};
 use crate::config::{Change, Config, Parsed, Report, Settled, Sources};
 use crate::limits;
-use crate::server::{Inherited, Running, Server};
+use crate::server::{Inherited, Running, Server, StartError};
+use crate::sys::poll::wait_readable;
 use crate::sys::process::raise_descriptor_limit;
 use crate::sys::signals::{Signal, Signals};
 
@@ -46,8 +50,16 @@ fn run(
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let notifier = Notifier::new(|name| env::var_os(name))?;
     fit_connections(&mut config);
+    info!("opening the store {}", config.store);
     notifier.status(&format!("opening the store {}", config.store));
-    let mut server = Server::bind_with(&config, inherited).map_err(io::Error::other)?;
+    let mut server = match bind(&config, inherited)? {
+        Bound::Server(server) => *server,
+        Bound::Stopped(signal) => {
+            info!("{signal}: stopped before the store was open");
+            notifier.stopping();
+            return Ok(End::Ended);
+        }
+    };
     if let Some(interval) = watchdog_interval(|name| env::var_os(name))
         && let Some(beat) = notifier.watchdog()?
     {
@@ -62,7 +74,7 @@ fn run(
     let started = report.clone();
     let mut service = Service { running, log, notifier, sources, started, latest: report, status };
     let ended = service.running.ended().try_clone_to_owned()?;
-    let end = signals::wait(signals, std::os::fd::AsFd::as_fd(&ended), &mut service)?;
+    let end = signals::wait(signals, ended.as_fd(), &mut service)?;
     match end {
         End::Ended => {
             service.running.join()?;
@@ -72,6 +84,43 @@ fn run(
         End::Killed(_) | End::Overdue => mem::forget(service.running),
     }
     Ok(end)
+}
+
+/// How binding the server ended.
+enum Bound {
+    Server(Box<Server>),
+    /// The signal came first.
+    Stopped(Signal),
+}
+
+/// Binds the server on a thread of its own: the store may be slow to open, and nothing serves yet that a
+/// signal would have to wait for. That thread ends with the process.
+fn bind(config: &Config, inherited: Vec<Inherited>) -> io::Result<Bound> {
+    // Only those to end the process are taken; others stay where they are for the server that is to be.
+    let mut signals = Signals::block(&Signal::ENDING)?;
+    let (has_bound, binds) = UnixStream::pair()?;
+    let config = config.clone();
+    let binding = thread::Builder::new().name("vmherd-bind".into()).spawn(move || {
+        // It closes with the thread, whatever ends that.
+        let _binds = binds;
+        Server::bind_with(&config, inherited)
+    })?;
+    loop {
+        let [is_bound, has_signal] = wait_readable([has_bound.as_fd(), signals.as_fd()], None)?;
+        if is_bound {
+            let panicked = |_| {
+                Err(StartError {
+                    why: "the thread that opens the store has panicked".into(),
+                    is_configuration: false,
+                })
+            };
+            let server = binding.join().unwrap_or_else(panicked).map_err(io::Error::other)?;
+            return Ok(Bound::Server(Box::new(server)));
+        }
+        if has_signal && let Some(signal) = signals.receive()? {
+            return Ok(Bound::Stopped(signal));
+        }
+    }
 }
 
 /// The server that runs, and what signals work with.

@@ -12,4 +12,5 @@ mod manager;
 mod reload;
 mod secrets;
 mod settings;
+mod starting;
 mod support;

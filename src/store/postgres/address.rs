@@ -66,8 +66,6 @@ impl Address {
         }
         let options = session_options(lock_wait, config.get_options());
         config.options(&options);
-        // The crate would log them as news.
-        config.notice_callback(|notice| log::debug!("the database says: {}", notice.message()));
         config
     }
 }
@@ -153,6 +151,17 @@ fn session_options(lock_wait: Duration, of_url: Option<&str>) -> String {
 }
 
 fn show(config: &Config) -> String {
+    let hosts = show_hosts(config);
+    let user = match (config.get_user(), config.get_password()) {
+        (None, None) => String::new(),
+        (user, None) => format!("{}@", user.unwrap_or_default()),
+        (user, Some(_)) => format!("{}:***@", user.unwrap_or_default()),
+    };
+    format!("postgresql://{user}{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
+}
+
+/// What to call each of the hosts, in order.
+pub(super) fn show_hosts(config: &Config) -> Vec<String> {
     let mut hosts: Vec<String> = config.get_hosts().iter().map(show_host).collect();
     if hosts.is_empty() {
         hosts = config.get_hostaddrs().iter().map(ToString::to_string).collect();
@@ -163,12 +172,7 @@ fn show(config: &Config) -> String {
             *host = format!("{host}:{port}");
         }
     }
-    let user = match (config.get_user(), config.get_password()) {
-        (None, None) => String::new(),
-        (user, None) => format!("{}@", user.unwrap_or_default()),
-        (user, Some(_)) => format!("{}:***@", user.unwrap_or_default()),
-    };
-    format!("postgresql://{user}{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
+    hosts
 }
 
 fn show_host(host: &Host) -> String {

@@ -2,6 +2,7 @@
 //! known to have been done?
 
 use std::error::Error as _;
+use std::io;
 
 use postgres::error::{DbError, Severity};
 
@@ -29,8 +30,11 @@ impl Failure {
     pub(super) fn of_statement(error: &postgres::Error) -> Failure {
         let why = describe(error);
         let Some(database) = error.as_db_error() else {
-            // An end, an I/O error, or an answer that is no answer: nothing more can be said on it.
-            return Failure::Lost(why);
+            return match is_of_connection(error) {
+                true => Failure::Lost(why),
+                // A value of another type than we expect, say: another connection would have it as well.
+                false => Failure::Failed(why),
+            };
         };
         match database.code().code() {
             "40001" | "40P01" => Failure::Conflict(why),
@@ -78,6 +82,12 @@ impl From<postgres::Error> for Failure {
     fn from(error: postgres::Error) -> Failure {
         Failure::of_statement(&error)
     }
+}
+
+/// Whether an error that is not the database's word is an end, an I/O error, or an answer that is no answer:
+/// nothing more can be said on that connection.
+fn is_of_connection(error: &postgres::Error) -> bool {
+    error.is_closed() || error.source().is_some_and(|source| source.is::<io::Error>())
 }
 
 fn ends_connection(error: &DbError) -> bool {

@@ -88,9 +88,11 @@ fn check_database(session: &mut Session) -> Result<(), StoreError> {
 
 /// How many of `migrations` have been done to the database. An error if anything else has.
 fn count_done(session: &mut Session, migrations: &[&str]) -> Result<usize, StoreError> {
-    // In the connection's own schema only: one further down the path is somebody else's.
-    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class
-               WHERE relname = 'vmherd_schema' AND relnamespace = current_schema()::regnamespace)";
+    // In the connection's own schema only: one further down the path is somebody else's. By its name, not
+    // as regnamespace, which takes a name for an identifier and folds its case.
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               WHERE c.relname = 'vmherd_schema' AND n.nspname = current_schema())";
     let rows = session.query(sql, &[]).map_err(|error| refuse(error.into()))?;
     if !rows.first().map(|row| get::<bool>(row, 0)).transpose()?.unwrap_or(false) {
         return Ok(0);

@@ -9,6 +9,7 @@
 
 mod address;
 mod failure;
+mod hosts;
 mod migrate;
 mod reads;
 mod session;
@@ -46,10 +47,10 @@ struct PostgresStore {
 impl PostgresFactory {
     /// Opens the database at `address`, brought up to date if necessary.
     pub(super) fn open(address: &Address) -> Result<PostgresFactory, StoreError> {
-        let connector = Connector::new(address.config(limits::POSTGRES_LOCK));
+        let connector = Connector::new(&address.config(limits::POSTGRES_LOCK));
         let mut session = connector.connect().map_err(Failure::into_store_error)?;
         migrate::migrate(&mut session)?;
-        let worker_connector = connector.in_haste(address.config(limits::POSTGRES_LOCK_ATTEMPT));
+        let worker_connector = connector.in_haste(&address.config(limits::POSTGRES_LOCK_ATTEMPT));
         Ok(PostgresFactory { connector: Arc::new(connector), worker_connector: Arc::new(worker_connector) })
     }
 }

@@ -3,21 +3,20 @@
 //! Invariant: a session that is handed back has no transaction open.
 
 use std::collections::HashMap;
-use std::error::Error as _;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postgres::types::ToSql;
-use postgres::{Client, Config, NoTls, Row, SimpleQueryMessage, Statement};
+use postgres::{Client, Config, Row, SimpleQueryMessage, Statement};
 
-use super::failure::{Failure, describe};
+use super::failure::Failure;
+use super::hosts::Hosts;
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
 
 /// Makes sessions, and not more often than makes sense.
 pub(super) struct Connector {
-    config: Config,
+    hosts: Hosts,
     waits: Waits,
     /// Shared by all connectors to one database.
     gate: Arc<Mutex<Gate>>,
@@ -62,16 +61,17 @@ pub(super) struct Retries {
 }
 
 impl Connector {
-    pub(super) fn new(config: Config) -> Connector {
+    pub(super) fn new(config: &Config) -> Connector {
         let mut clock = SystemClock::new();
         let closed_until = clock.now();
         let gate = Gate { clock, failures: 0, successes: 0, closed_until, why: String::new() };
-        Connector { config, waits: Waits::Long, gate: Arc::new(Mutex::new(gate)) }
+        Connector { hosts: Hosts::new(config), waits: Waits::Long, gate: Arc::new(Mutex::new(gate)) }
     }
 
     /// One to the same database by `config`, whose work waits for a moment only.
-    pub(super) fn in_haste(&self, config: Config) -> Connector {
-        Connector { config, waits: Waits::Short, gate: Arc::clone(&self.gate) }
+    pub(super) fn in_haste(&self, config: &Config) -> Connector {
+        let hosts = self.hosts.with(config);
+        Connector { hosts, waits: Waits::Short, gate: Arc::clone(&self.gate) }
     }
 
     pub(super) fn waits(&self) -> Waits {
@@ -81,22 +81,22 @@ impl Connector {
     /// Makes a connection, unless that failed a moment ago.
     pub(super) fn connect(&self) -> Result<Session, Failure> {
         let mut known_successes = self.gate().enter()?;
-        let mut attempts_left = limits::POSTGRES_CONNECT_ATTEMPTS;
+        let mut attempts_left = (limits::POSTGRES_CONNECT_ATTEMPTS / self.hosts.count()).max(1);
         loop {
-            let error = match self.config.connect(NoTls) {
+            let failure = match self.hosts.connect() {
                 Ok(client) => {
                     self.gate().open();
                     return Ok(Session { client, statements: HashMap::new() });
                 }
-                Err(error) => error,
+                Err(failure) => failure,
             };
             attempts_left -= 1;
             let mut gate = self.gate();
             // An attempt that was begun while the server was away says nothing of the time since.
             let is_outdated = gate.successes != known_successes;
             known_successes = gate.successes;
-            if attempts_left == 0 || !is_outdated && !is_timeout(&error) {
-                let why = describe(&error);
+            if attempts_left == 0 || !is_outdated && !failure.is_silence {
+                let why = failure.why;
                 return Err(Failure::Failed(if is_outdated { why } else { gate.close(why) }));
             }
         }
@@ -220,12 +220,6 @@ impl Retries {
     }
 }
 
-/// Whether nobody has answered.
-fn is_timeout(error: &postgres::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
-}
-
 /// `first` times two to the power of `count`, at most `max`.
 fn doubled(first: Duration, count: u32, max: Duration) -> Duration {
     first.saturating_mul(1_u32.checked_shl(count).unwrap_or(u32::MAX)).min(max)
@@ -256,7 +250,7 @@ mod tests {
 
     #[test]
     fn attempts_that_come_too_early_are_refused_at_once_and_the_reason_told() {
-        let connector = Connector::new(Config::new());
+        let connector = Connector::new(&Config::new());
         let mut gate = connector.gate();
         gate.enter().expect("nothing has failed");
         gate.close("out of order".to_owned());

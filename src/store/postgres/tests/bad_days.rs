@@ -297,3 +297,26 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
         thread::park_timeout(Duration::from_millis(2));
     }
 }
+
+#[test]
+fn a_column_of_another_type_costs_no_connection() {
+    let database = Cluster::shared().database();
+    let mut store = store(&database.url());
+    register(&mut store, "a", &[]);
+    let backend = |store: &mut PostgresStore| {
+        store.read(|session| Ok(session.run_for_text("SELECT pg_backend_pid()")?)).unwrap()
+    };
+    let before = backend(&mut store);
+    database.client().batch_execute("ALTER TABLE vms ALTER COLUMN cpus TYPE bigint").unwrap();
+    let outcome = store.vms_after(VmId(0), 10);
+    let Err(StoreError::Unavailable(why)) = outcome else { panic!("{outcome:?}") };
+    assert!(why.contains("deserializing"), "{why}");
+    assert!(before.is_some() && backend(&mut store) == before, "it was of use still");
+    // The other way round.
+    let outcome = store.read(|session| {
+        session.query("SELECT $1::integer", &[&"text"])?;
+        Ok(())
+    });
+    let Err(StoreError::Unavailable(why)) = outcome else { panic!("{outcome:?}") };
+    assert!(why.contains("serializing") && backend(&mut store) == before, "{why}");
+}

@@ -1,5 +1,6 @@
 //! Whose database it is, and what is made in it.
 
+use std::net::TcpListener;
 use std::sync::Barrier;
 
 use super::*;
@@ -89,6 +90,18 @@ fn tables_of_another_program_are_left_alone() {
 }
 
 #[test]
+fn a_schema_s_name_is_taken_as_it_is() {
+    let database = Cluster::shared().database();
+    let url = format!("{}?options=-csearch_path%3D%22MyHerd%22", database.url());
+    database.client().batch_execute("CREATE SCHEMA \"MyHerd\"").unwrap();
+    for name in ["a", "b"] {
+        register(&mut store(&url), name, &[1]);
+    }
+    assert_eq!(number(&database, "SELECT count(*) FROM \"MyHerd\".vms"), 2);
+    assert_eq!(number(&database, "SELECT count(*) FROM \"MyHerd\".vmherd_schema"), 1);
+}
+
+#[test]
 fn a_role_that_may_make_nothing_can_use_what_is_there() {
     let database = Cluster::shared().database();
     let role = format!("role_of_{}", database.name());
@@ -133,4 +146,14 @@ fn what_is_not_there_is_said_and_no_password_with_it() {
         assert!(error.contains(part), "{error}");
         assert!(!format!("{error} {location} {location:?}").contains("hunter2"), "{error}");
     }
+}
+
+#[test]
+fn a_host_that_says_nothing_hides_no_other() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let database = Cluster::shared().database();
+    let first = format!("@{},", silent.local_addr().unwrap());
+    let mut store = store(&database.url().replace('@', &first));
+    register(&mut store, "a", &[1]);
+    assert_eq!(number(&database, "SELECT count(*) FROM vms"), 1);
 }
