@@ -237,7 +237,9 @@ data=$folder/data
 signal() {
     pid=$(head -n 1 "$data/postmaster.pid")
     # The postmaster first, so that it starts no more.
-    kill "-$1" "$pid" && kill "-$1" $(cat "/proc/$pid/task/$pid/children")
+    kill "-$1" "$pid"
+    # One that has ended by itself meanwhile needs no signal.
+    kill "-$1" $(cat "/proc/$pid/task/$pid/children") || true
 }
 finish() {
     signal CONT 2>/dev/null || true
