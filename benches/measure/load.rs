@@ -28,7 +28,8 @@ pub struct Load {
     pub depth: usize,
     /// How long to measure, after a tenth of it to get warm.
     pub time: Duration,
-    /// A request; each `{n}` in it is another number every time.
+    /// A request; each `{n}` in it is another number every time, and each `{small}` one below a million that
+    /// differs from the last.
     pub request: String,
     /// What the answer to it begins with.
     pub answer: String,
@@ -83,6 +84,10 @@ impl Load {
         }
     }
 
+    fn is_template(&self) -> bool {
+        self.request.contains("{n}") || self.request.contains("{small}")
+    }
+
     /// Does it.
     pub fn run(&self) -> Outcome {
         let _idle: Vec<TcpStream> = (0..self.idle).map(|_| self.connect()).collect();
@@ -103,7 +108,7 @@ impl Load {
         stream.set_read_timeout(Some(DEADLINE)).expect("a TCP socket");
         let (request, answer, lines) = match &self.prelude {
             Some(prelude) => (prelude.clone(), "", 1),
-            None if self.request.contains("{n}") => return stream,
+            None if self.is_template() => return stream,
             None => (self.request.clone(), &self.answer[..], self.lines),
         };
         stream.write_all(request.as_bytes()).expect("the server reads");
@@ -238,11 +243,13 @@ impl Meter {
     }
 
     fn batch(&mut self, load: &Load) -> &[u8] {
-        if load.request.contains("{n}") {
+        if load.is_template() {
             self.batch.clear();
             for _ in 0..load.depth {
                 self.number += 1;
-                self.batch.extend(load.request.replace("{n}", &self.number.to_string()).into_bytes());
+                let (number, small) = (self.number.to_string(), (1 + self.number % 999_999).to_string());
+                let request = load.request.replace("{n}", &number).replace("{small}", &small);
+                self.batch.extend(request.into_bytes());
             }
         }
         &self.batch
