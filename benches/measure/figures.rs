@@ -88,6 +88,10 @@ impl Samples {
         self.0.is_empty()
     }
 
+    pub fn iter(&self) -> std::slice::Iter<'_, f64> {
+        self.0.iter()
+    }
+
     /// What the first round has measured.
     pub fn first(&self) -> f64 {
         self.0[0]

@@ -1,6 +1,7 @@
 //! What is measured.
 
 mod auth;
+mod growth;
 mod memory;
 mod ping;
 mod start;
@@ -34,6 +35,8 @@ pub const ROWS: &[Row] = &[
     Row { name: "disks", run: stored::disks },
     Row { name: "registrations", run: stored::registrations },
     Row { name: "updates", run: stored::updates },
+    Row { name: "connections", run: growth::connections },
+    Row { name: "vms", run: growth::vms },
 ];
 
 /// Servers that are measured beside the daemon where they are installed.

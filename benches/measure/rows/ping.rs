@@ -136,6 +136,7 @@ impl Candidate {
             request: self.request.into(),
             answer: self.answer.into(),
             lines: self.lines,
+            stride: 0,
             prelude: None,
         }
     }

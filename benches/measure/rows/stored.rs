@@ -36,8 +36,19 @@ impl Herd {
             let writes: Vec<Write> = (begin..end).map(|number| register(number, disks, now)).collect();
             store.write(&writes).into_iter().for_each(|written| assert!(written.is_ok(), "{written:?}"));
         }
-        store.write(&[issue(now)]).remove(0).expect("a new token");
+        store.write(&[issue(1, TOKEN, now)]).remove(0).expect("a new token");
         herd
+    }
+
+    /// Gives `count` VMs a token each, which is the VM's number; how far from one to the next.
+    pub fn spread_tokens(&self, count: usize) -> usize {
+        let (stride, now) = (self.vms / count, unix_now());
+        let number = |at: usize| 1 + at * stride;
+        let issue = |at| issue(number(at), &format!("{:064x}", number(at)), now);
+        let writes: Vec<Write> = (0..count).map(issue).collect();
+        let written = self.open().write(&writes);
+        written.into_iter().for_each(|written| assert!(written.is_ok(), "{written:?}"));
+        stride
     }
 
     /// As `--store` says it.
@@ -73,10 +84,11 @@ fn register(number: usize, disks: usize, now: UnixSeconds) -> Write {
     Write::Register { vm, vms_max: u64::MAX >> 1, now }
 }
 
-fn issue(now: UnixSeconds) -> Write {
+fn issue(id: usize, token: &str, now: UnixSeconds) -> Write {
+    let name = VmName::stored(&format!("vm-{:07}", id - 1));
     Write::IssueToken {
-        login: Login { id: VmId(1), epoch: 0, name: VmName::stored("vm-0000000") },
-        token: vmherd::app::token::hash(&Secret::new(TOKEN)),
+        login: Login { id: VmId(id as i64), epoch: 0, name },
+        token: vmherd::app::token::hash(&Secret::new(token)),
         expires: UnixSeconds(now.0 + 86_400),
         replaces: None,
         rehash: None,
@@ -85,10 +97,11 @@ fn issue(now: UnixSeconds) -> Write {
 }
 
 /// A request that a token authenticates and that then asks for nothing: all it costs is the lookup.
-fn token_request() -> String {
-    format!("{{\"command\": \"update\", \"data\": {{\"token\": \"{TOKEN}\"}}}}\n")
+pub fn token_request() -> String {
+    TOKEN_REQUEST.replace("{spread}", TOKEN)
 }
-const TOKEN_ANSWER: &str = "{\"status\":\"error\",\"message\":\"No fields for update\"";
+pub const TOKEN_REQUEST: &str = "{\"command\": \"update\", \"data\": {\"token\": \"{spread}\"}}\n";
+pub const TOKEN_ANSWER: &str = "{\"status\":\"error\",\"message\":\"No fields for update\"";
 
 /// Requests authenticated by tokens.
 pub fn tokens(cores: &Cores) -> Vec<Line> {
@@ -107,6 +120,7 @@ pub fn tokens(cores: &Cores) -> Vec<Line> {
         request: token_request(),
         answer: answer.into(),
         lines: 1,
+        stride: 0,
         prelude: None,
     };
     for _ in 0..ROUNDS {
@@ -161,6 +175,7 @@ pub fn lists(cores: &Cores) -> Vec<Line> {
         answer: "{\"status\":\"success\",\"message\":null,\"data\":{\"all_vms\":[{\"vm_id\":\"vm-0000000\""
             .into(),
         lines: 1,
+        stride: 0,
         prelude: Some(token_request()),
     };
     for _ in 0..ROUNDS {
@@ -218,6 +233,7 @@ pub fn disks(cores: &Cores) -> Vec<Line> {
         request: "{\"command\": \"list\", \"data\": {\"list_type\": \"all_disks\"}}\n".into(),
         answer: "{\"status\":\"success\",\"message\":null,\"data\":{\"all_disks\":[{\"id\":1,".into(),
         lines: 1,
+        stride: 0,
         prelude: Some(token_request()),
     };
     for _ in 0..ROUNDS {
@@ -365,6 +381,7 @@ pub fn updates(cores: &Cores) -> Vec<Line> {
         request: "{\"command\": \"update\", \"data\": {\"ram\": {small}}}\n".into(),
         answer: "{\"status\":\"success\"".into(),
         lines: 1,
+        stride: 0,
         prelude: Some(token_request()),
     };
     let (mut one, mut many) = (Samples::default(), Samples::default());
