@@ -13,9 +13,64 @@ pub struct Line {
     pub measured: String,
     /// What it is compared with, and how it compares.
     pub beside: String,
-    /// Whether it is what is wanted, where something is.
-    pub holds: Option<bool>,
+    pub verdict: Verdict,
 }
+
+/// Whether it is what is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    Holds,
+    Missed,
+    /// Some rounds say this and some that, or what can't be: other load was on the machine.
+    Unclear,
+    /// There is nothing to compare with.
+    None,
+}
+
+impl Verdict {
+    /// Of figures that other load does not change.
+    pub fn exact(holds: bool) -> Verdict {
+        if holds { Verdict::Holds } else { Verdict::Missed }
+    }
+
+    /// Every round has to be `wanted` at least.
+    pub fn at_least(wanted: f64, rounds: &Samples) -> Verdict {
+        Verdict::of(rounds, |value| value >= wanted)
+    }
+
+    /// Every round has to be `wanted` at most.
+    pub fn at_most(wanted: f64, rounds: &Samples) -> Verdict {
+        Verdict::of(rounds, |value| value <= wanted)
+    }
+
+    /// As `at_least`, where `rounds` are shares of what nothing can be faster than.
+    pub fn of_limit(wanted: f64, rounds: &Samples) -> Verdict {
+        match rounds.0.iter().any(|&share| share > 1.0 + LIMIT_TOLERANCE) {
+            true => Verdict::Unclear,
+            false => Verdict::at_least(wanted, rounds),
+        }
+    }
+
+    pub fn and(self, other: Verdict) -> Verdict {
+        match (self, other) {
+            (Verdict::Missed, _) | (_, Verdict::Missed) => Verdict::Missed,
+            (Verdict::Holds, Verdict::Holds) => Verdict::Holds,
+            _ => Verdict::Unclear,
+        }
+    }
+
+    fn of(rounds: &Samples, is_good: impl Fn(f64) -> bool) -> Verdict {
+        match rounds.0.iter().filter(|&&value| is_good(value)).count() {
+            0 if rounds.is_empty() => Verdict::None,
+            0 => Verdict::Missed,
+            all if all == rounds.0.len() => Verdict::Holds,
+            _ => Verdict::Unclear,
+        }
+    }
+}
+
+/// How much faster than a limit something may look before the two were not measured under the same load.
+const LIMIT_TOLERANCE: f64 = 0.05;
 
 impl Samples {
     pub fn push(&mut self, value: f64) {
@@ -29,9 +84,27 @@ impl Samples {
         if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, f64> {
+        self.0.iter()
+    }
+
+    /// What the first round has measured.
+    pub fn first(&self) -> f64 {
+        self.0[0]
+    }
+
+    /// What `combine` makes of this and `other`, round by round.
+    pub fn zip(&self, other: &Samples, combine: impl Fn(f64, f64) -> f64) -> Samples {
+        self.0.iter().zip(&other.0).map(|(own, other)| combine(*own, *other)).collect()
+    }
+
     /// This through `other`, round by round, so that what slowed a whole round down does not count.
     pub fn ratio(&self, other: &Samples) -> Samples {
-        self.0.iter().zip(&other.0).map(|(own, other)| own / other).collect()
+        self.zip(other, |own, other| own / other)
     }
 
     /// Half of the distance between the largest and the smallest, in percent of the median.
@@ -70,11 +143,12 @@ pub fn short(number: f64) -> String {
 pub fn table(lines: &[Line]) -> String {
     let mut text =
         String::from("| figure | wanted | measured | beside it | |\n| --- | --- | --- | --- | --- |\n");
-    for Line { figure, wanted, measured, beside, holds } in lines {
-        let verdict = match holds {
-            Some(true) => "holds",
-            Some(false) => "missed",
-            None => "",
+    for Line { figure, wanted, measured, beside, verdict } in lines {
+        let verdict = match verdict {
+            Verdict::Holds => "holds",
+            Verdict::Missed => "missed",
+            Verdict::Unclear => "unclear: other load",
+            Verdict::None => "",
         };
         text += &format!("| {figure} | {wanted} | {measured} | {beside} | {verdict} |\n");
     }

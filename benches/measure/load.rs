@@ -28,8 +28,12 @@ pub struct Load {
     pub depth: usize,
     /// How long to measure, after a tenth of it to get warm.
     pub time: Duration,
-    /// A request; each `{n}` in it is another number every time.
+    /// A request; each `{n}` in it is another number every time, and each `{small}` one below a million that
+    /// differs from the last.
     pub request: String,
+    /// What `{spread}` in the request stands for: in that of the first connection 1, of the next so much more,
+    /// and so on, as 64 hexadecimal digits.
+    pub stride: usize,
     /// What the answer to it begins with.
     pub answer: String,
     /// Lines of an answer.
@@ -60,6 +64,7 @@ impl Load {
             "address": self.address.to_string(), "server": self.server, "connections": self.connections,
             "idle": self.idle, "depth": self.depth, "time": self.time.as_secs_f64(),
             "request": self.request, "answer": self.answer, "lines": self.lines, "prelude": self.prelude,
+            "stride": self.stride,
         })
         .to_string()
     }
@@ -79,8 +84,13 @@ impl Load {
             request: string("request"),
             answer: string("answer"),
             lines: number("lines"),
+            stride: number("stride"),
             prelude: value["prelude"].as_str().map(str::to_owned),
         }
+    }
+
+    fn is_template(&self) -> bool {
+        ["{n}", "{small}", "{spread}"].iter().any(|placeholder| self.request.contains(placeholder))
     }
 
     /// Does it.
@@ -103,7 +113,7 @@ impl Load {
         stream.set_read_timeout(Some(DEADLINE)).expect("a TCP socket");
         let (request, answer, lines) = match &self.prelude {
             Some(prelude) => (prelude.clone(), "", 1),
-            None if self.request.contains("{n}") => return stream,
+            None if self.is_template() => return stream,
             None => (self.request.clone(), &self.answer[..], self.lines),
         };
         stream.write_all(request.as_bytes()).expect("the server reads");
@@ -118,7 +128,7 @@ impl Load {
     }
 
     fn run_one(&self, mut streams: Vec<TcpStream>, meter: &mut Meter) {
-        let mut connection = Connection::default();
+        let mut connection = Connection::new(0, self);
         let stream = &mut streams[0];
         let mut chunk = vec![0; CHUNK_BYTES];
         while !meter.is_over() {
@@ -140,7 +150,7 @@ impl Load {
             stream.set_nonblocking(true).expect("a TCP socket");
             let mut stream = mio::net::TcpStream::from_std(stream);
             poll.registry().register(&mut stream, Token(at), Interest::READABLE).expect("epoll");
-            connections.push((stream, Connection::default()));
+            connections.push((stream, Connection::new(at, self)));
         }
         for (stream, connection) in &mut connections {
             connection.send(stream, self, meter);
@@ -173,20 +183,25 @@ impl Load {
 
 /// What one connection waits for.
 struct Connection {
+    /// What it sends, where that is its own.
+    own_batch: Option<Vec<u8>>,
     lines_due: usize,
     is_fresh: bool,
     sent: Instant,
 }
 
-impl Default for Connection {
-    fn default() -> Connection {
-        Connection { lines_due: 0, is_fresh: true, sent: Instant::now() }
-    }
-}
-
 impl Connection {
+    fn new(at: usize, load: &Load) -> Connection {
+        let own = load.request.replace("{spread}", &format!("{:064x}", 1 + at * load.stride));
+        let own_batch = load.request.contains("{spread}").then(|| own.repeat(load.depth).into_bytes());
+        Connection { own_batch, lines_due: 0, is_fresh: true, sent: Instant::now() }
+    }
+
     fn send(&mut self, stream: &mut impl Write, load: &Load, meter: &mut Meter) {
-        let batch = meter.batch(load);
+        let batch = match &self.own_batch {
+            Some(own) => own,
+            None => meter.batch(load),
+        };
         self.sent = Instant::now();
         let count = stream.write(batch).expect("the server reads");
         assert_eq!(count, batch.len(), "a socket's buffer takes a batch");
@@ -238,11 +253,13 @@ impl Meter {
     }
 
     fn batch(&mut self, load: &Load) -> &[u8] {
-        if load.request.contains("{n}") {
+        if load.is_template() {
             self.batch.clear();
             for _ in 0..load.depth {
                 self.number += 1;
-                self.batch.extend(load.request.replace("{n}", &self.number.to_string()).into_bytes());
+                let (number, small) = (self.number.to_string(), (1 + self.number % 999_999).to_string());
+                let request = load.request.replace("{n}", &number).replace("{small}", &small);
+                self.batch.extend(request.into_bytes());
             }
         }
         &self.batch

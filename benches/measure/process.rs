@@ -176,6 +176,13 @@ impl Server {
         line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("a number of KiB")
     }
 
+    /// Bytes that it has had written to disks.
+    pub fn written_bytes(&self) -> u64 {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.id())).expect("one's own processes");
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).expect("the system tells");
+        line.parse().expect("a number")
+    }
+
     /// Has the system forget how much memory it had at most.
     pub fn forget_peak(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("one's own processes");
@@ -236,6 +243,13 @@ pub fn processor_time(id: u32) -> Duration {
         text.split_whitespace().next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(times.sum())
+}
+
+/// What the calling thread has run.
+pub fn own_thread_time() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("the system tells");
+    let nanoseconds = text.split_whitespace().next().and_then(|number| number.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("a number"))
 }
 
 /// The program `name`, if it is installed.

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use super::ROUNDS;
 use super::ping::{Candidate, candidates};
-use crate::figures::{Line, Samples, short};
+use crate::figures::{Line, Samples, Verdict, short};
 use crate::process::{Cores, Folder, Server};
 
 const IDLE: usize = 10_000;
@@ -33,7 +33,7 @@ pub fn idle_connections(cores: &Cores) -> Vec<Line> {
         wanted: format!("≤ {IDLE_BYTES_WANTED} B"),
         measured: own.to_string().replacen(" ±", " B ±", 1),
         beside: others.join(", "),
-        holds: Some(own.median() <= IDLE_BYTES_WANTED),
+        verdict: Verdict::at_most(IDLE_BYTES_WANTED, own),
     }]
 }
 
@@ -84,6 +84,6 @@ pub fn at_start(cores: &Cores) -> Vec<Line> {
             "of that {:.0} KiB its own, the rest pages of the program and of libraries{redis}",
             own.median()
         ),
-        holds: Some(resident.median() <= RESIDENT_KIB_WANTED),
+        verdict: Verdict::at_most(RESIDENT_KIB_WANTED, &resident),
     }]
 }

@@ -1,7 +1,11 @@
 //! What is measured.
 
+mod auth;
+mod growth;
 mod memory;
 mod ping;
+mod start;
+mod stored;
 
 use std::time::Duration;
 
@@ -22,6 +26,17 @@ pub const ROWS: &[Row] = &[
     Row { name: "single", run: ping::single },
     Row { name: "idle", run: memory::idle_connections },
     Row { name: "resident", run: memory::at_start },
+    Row { name: "start", run: start::first_reply },
+    Row { name: "size", run: start::sizes },
+    Row { name: "hashes", run: auth::hashes },
+    Row { name: "meanwhile", run: auth::ping_meanwhile },
+    Row { name: "tokens", run: stored::tokens },
+    Row { name: "lists", run: stored::lists },
+    Row { name: "disks", run: stored::disks },
+    Row { name: "registrations", run: stored::registrations },
+    Row { name: "updates", run: stored::updates },
+    Row { name: "connections", run: growth::connections },
+    Row { name: "vms", run: growth::vms },
 ];
 
 /// Servers that are measured beside the daemon where they are installed.

@@ -1,7 +1,7 @@
 //! The shortest request there is.
 
 use super::{ROUNDS, TIME};
-use crate::figures::{Line, Samples, short};
+use crate::figures::{Line, Samples, Verdict, short};
 use crate::load::{Load, Outcome};
 use crate::process::{Cores, Server};
 
@@ -53,7 +53,7 @@ pub fn single(cores: &Cores) -> Vec<Line> {
         wanted: "≤ 1.05 × echo".into(),
         measured: format!("{} µs", measured[0].p50_us),
         beside: format!("{:.2} × echo; {}", ratio.median(), beside.join(", ")),
-        holds: Some(ratio.median() <= 1.05),
+        verdict: Verdict::at_most(1.05, &ratio),
     }]
 }
 
@@ -119,7 +119,7 @@ fn rate_line(
         beside: format!("{ratio} × echo; {}", beside.join(", "))
             .replacen(" ±", " (±", 1)
             .replacen(" %", " %)", 1),
-        holds: Some(ratio.median() >= wanted),
+        verdict: Verdict::at_least(wanted, ratio),
     }
 }
 
@@ -136,6 +136,7 @@ impl Candidate {
             request: self.request.into(),
             answer: self.answer.into(),
             lines: self.lines,
+            stride: 0,
             prelude: None,
         }
     }

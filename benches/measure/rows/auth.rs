@@ -1,0 +1,155 @@
+//! Passwords: how many a second, and what others notice of it.
+
+use std::thread;
+use std::time::Duration;
+
+use vmherd::app::password::{Cost, Hasher};
+use vmherd::limits;
+use vmherd::model::Secret;
+use vmherd::sys::process::set_thread_niceness;
+
+use super::ping::{PING, PONG};
+use super::stored::per_second;
+use super::{ROUNDS, TIME};
+use crate::figures::{Line, Samples, Verdict, short};
+use crate::load::{Load, Outcome};
+use crate::process::{self, Cores, Server};
+
+const REGISTER: &str = "{\"command\": \"register\", \"data\": {\"vm_id\": \"vm-{n}\", \"ram\": 512, \"cpu\": 4, \
+                        \"password\": \"securePass123\", \"disks\": []}}\n";
+const KNOWN: &str = "{\"command\": \"register\", \"data\": {\"vm_id\": \"known\", \"ram\": 512, \"cpu\": 4, \
+                     \"password\": \"securePass123\", \"disks\": []}}\n";
+const AUTHENTICATE: &str =
+    "{\"command\": \"authenticate\", \"data\": {\"vm_id\": \"known\", \"password\": \"securePass123\"}}\n";
+
+const SUCCESS: &str = "{\"status\":\"success\"";
+
+/// Registrations and logins on the store in memory, beside as many threads that only hash.
+pub fn hashes(cores: &Cores) -> Vec<Line> {
+    let threads = cores.all.len().min(limits::AUTH_WORKERS_MAX);
+    let server = Server::vmherd_on(cores, &cores.all, "memory:", &[]);
+    server.ask(KNOWN);
+    let (mut registered, mut authenticated, mut bare) =
+        (Hashing::default(), Hashing::default(), Hashing::default());
+    for _ in 0..ROUNDS {
+        registered.add(cores.measure(&load(&server, REGISTER, SUCCESS, 16)));
+        bare_hashes(threads, &mut bare);
+        authenticated.add(cores.measure(&load(&server, AUTHENTICATE, SUCCESS, 16)));
+    }
+    let line = |what: &str, own: &Hashing| {
+        let ratio = own.rate.ratio(&bare.rate);
+        Line {
+            figure: format!("{what}, memory store"),
+            wanted: "0.95 × bare argon2 threads".into(),
+            measured: format!("{}/s ({} ms CPU)", own.rate, short(own.cpu_ms.median())),
+            beside: format!(
+                "{:.2} × {threads} threads that only hash: {}/s ({} ms CPU); by processor time {:.2} ×",
+                ratio.median(),
+                bare.rate,
+                short(bare.cpu_ms.median()),
+                bare.cpu_ms.ratio(&own.cpu_ms).median(),
+            ),
+            verdict: Verdict::of_limit(0.95, &ratio),
+        }
+    };
+    vec![line("register", &registered), line("authenticate", &authenticated)]
+}
+
+/// Hashes in a second, and the processor time of each, which holds where neighbours take the cores.
+#[derive(Default)]
+struct Hashing {
+    rate: Samples,
+    cpu_ms: Samples,
+}
+
+impl Hashing {
+    fn add(&mut self, outcome: Outcome) {
+        self.rate.push(outcome.rate);
+        self.cpu_ms.push(outcome.cpu_us / 1e3);
+    }
+}
+
+/// What as many threads reach that do nothing else, at the priority of the daemon's.
+fn bare_hashes(threads: usize, measured: &mut Hashing) {
+    let cost = Cost {
+        memory_kib: limits::ARGON2_MEMORY_KIB,
+        passes: limits::ARGON2_PASSES,
+        lanes: limits::ARGON2_LANES,
+    };
+    let hash = || {
+        set_thread_niceness(limits::AUTH_NICENESS).expect("stepping back is allowed");
+        let (mut hasher, password) = (Hasher::new(cost), Secret::new("securePass123"));
+        let mut count = 0.0;
+        let rate = per_second(1, || {
+            count += 1.0;
+            drop(hasher.hash(&password).expect("a hash"));
+        });
+        (rate, process::own_thread_time().as_secs_f64() * 1e3 / count)
+    };
+    thread::scope(|scope| {
+        let each: Vec<_> = (0..threads).map(|_| scope.spawn(hash)).collect();
+        let each: Vec<_> = each.into_iter().map(|thread| thread.join().expect("it ends")).collect();
+        measured.rate.push(each.iter().map(|(rate, _)| rate).sum());
+        measured.cpu_ms.push(each.iter().map(|(_, cpu_ms)| cpu_ms).sum::<f64>() / threads as f64);
+    });
+}
+
+/// How long pings take while every thread that may hash does.
+pub fn ping_meanwhile(cores: &Cores) -> Vec<Line> {
+    let server = Server::vmherd_on(cores, &cores.all, "memory:", &[]);
+    server.ask(KNOWN);
+    let (mut idle, mut busy, mut hashing) = (Samples::default(), Samples::default(), Samples::default());
+    for _ in 0..ROUNDS {
+        idle.push(cores.measure(&load(&server, PING, PONG, 1)).p99_us);
+        let logins =
+            Load { time: Duration::from_secs(60), ..load(&server, AUTHENTICATE, "{\"status\":\"s", 16) };
+        let logins = cores.begin(&logins);
+        wait_for_hashes(&server);
+        let pings = cores.measure(&load(&server, PING, PONG, 1));
+        busy.push(pings.p99_us);
+        hashing.push(pings.busy);
+        drop(logins);
+    }
+    let ratio = busy.ratio(&idle);
+    vec![Line {
+        figure: "ping p99 while all auth threads are busy".into(),
+        wanted: "< 5 ms and < 3 × idle".into(),
+        measured: format!("{busy} µs"),
+        beside: format!(
+            "{:.1} × idle ({} µs); the daemon ran on {:.1} of {} cores meanwhile",
+            ratio.median(),
+            short(idle.median()),
+            hashing.median(),
+            cores.all.len(),
+        ),
+        verdict: match hashing.iter().all(|&running| running >= 0.9 * cores.all.len() as f64) {
+            true => Verdict::at_most(5000.0, &busy).and(Verdict::at_most(3.0, &ratio)),
+            // Neighbours had the cores, so the threads were not what pings competed with.
+            false => Verdict::Unclear,
+        },
+    }]
+}
+
+/// Waits until the daemon's threads that hash have run for a while.
+fn wait_for_hashes(server: &Server) {
+    let before = process::processor_time(server.id());
+    while process::processor_time(server.id()) < before + Duration::from_millis(100) {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn load(server: &Server, request: &str, answer: &str, connections: usize) -> Load {
+    Load {
+        address: server.address,
+        server: server.id(),
+        connections,
+        idle: 0,
+        depth: 1,
+        time: TIME,
+        request: request.into(),
+        answer: answer.into(),
+        lines: 1,
+        stride: 0,
+        prelude: None,
+    }
+}

@@ -1,0 +1,430 @@
+//! Requests that need the store, beside loops that do nothing but the same statements.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags, params};
+use vmherd::clock::{UnixSeconds, unix_now};
+use vmherd::ids::VmId;
+use vmherd::model::{Login, NewVm, Secret, VmName, VmShape};
+use vmherd::store::{self, Location, Store, Write, Written};
+
+use super::{ROUNDS, TIME};
+use crate::figures::{Line, Samples, Verdict, short};
+use crate::load::Load;
+use crate::process::{Cores, Folder, Server};
+use crate::sys;
+
+/// A store with VMs in it, one of which has a token.
+pub struct Herd {
+    folder: Folder,
+    vms: usize,
+}
+
+/// The token of a herd's first VM.
+const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+impl Herd {
+    /// So many VMs with so many disks each, in a SQLite file.
+    pub fn new(vms: usize, disks: usize) -> Herd {
+        let herd = Herd { folder: Folder::new_data(), vms };
+        let mut store = herd.open();
+        let now = unix_now();
+        for begin in (0..vms).step_by(SEEDED_AT_ONCE) {
+            let end = vms.min(begin + SEEDED_AT_ONCE);
+            let writes: Vec<Write> = (begin..end).map(|number| register(number, disks, now)).collect();
+            store.write(&writes).into_iter().for_each(|written| assert!(written.is_ok(), "{written:?}"));
+        }
+        store.write(&[issue(1, TOKEN, now)]).remove(0).expect("a new token");
+        herd
+    }
+
+    /// Gives `count` VMs a token each, which is the VM's number; how far from one to the next.
+    pub fn spread_tokens(&self, count: usize) -> usize {
+        let (stride, now) = (self.vms / count, unix_now());
+        let number = |at: usize| 1 + at * stride;
+        let issue = |at| issue(number(at), &format!("{:064x}", number(at)), now);
+        let writes: Vec<Write> = (0..count).map(issue).collect();
+        let written = self.open().write(&writes);
+        written.into_iter().for_each(|written| assert!(written.is_ok(), "{written:?}"));
+        stride
+    }
+
+    /// As `--store` says it.
+    pub fn location(&self) -> String {
+        format!("sqlite:{}", self.path().display())
+    }
+
+    fn open(&self) -> Box<dyn Store> {
+        let factory = store::open(&Location::Sqlite(self.path())).expect("a store");
+        factory.connect().expect("a connection")
+    }
+
+    /// A connection that knows the statements and nothing of the daemon.
+    fn bare(&self) -> Connection {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(self.path(), flags).expect("a database");
+        connection.set_prepared_statement_cache_capacity(64);
+        connection
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+}
+
+fn register(number: usize, disks: usize, now: UnixSeconds) -> Write {
+    let vm = NewVm {
+        name: VmName::stored(&format!("vm-{number:07}")),
+        shape: VmShape { ram_mib: 512, cpus: 4 },
+        disk_sizes_gib: vec![100; disks],
+        password_hash: Some(HASH.to_owned()),
+    };
+    Write::Register { vm, vms_max: u64::MAX >> 1, now }
+}
+
+fn issue(id: usize, token: &str, now: UnixSeconds) -> Write {
+    let name = VmName::stored(&format!("vm-{:07}", id - 1));
+    Write::IssueToken {
+        login: Login { id: VmId(id as i64), epoch: 0, name },
+        token: vmherd::app::token::hash(&Secret::new(token)),
+        expires: UnixSeconds(now.0 + 86_400),
+        replaces: None,
+        rehash: None,
+        now,
+    }
+}
+
+/// A request that a token authenticates and that then asks for nothing: all it costs is the lookup.
+pub fn token_request() -> String {
+    TOKEN_REQUEST.replace("{spread}", TOKEN)
+}
+pub const TOKEN_REQUEST: &str = "{\"command\": \"update\", \"data\": {\"token\": \"{spread}\"}}\n";
+pub const TOKEN_ANSWER: &str = "{\"status\":\"error\",\"message\":\"No fields for update\"";
+
+/// Requests authenticated by tokens.
+pub fn tokens(cores: &Cores) -> Vec<Line> {
+    let herd = Herd::new(1000, 2);
+    // On all cores, as are the loops: readers are several.
+    let server = Server::vmherd_on(cores, &cores.all, &herd.location(), &[]);
+    let echo = Server::echo(cores);
+    let (mut own, mut bare, mut limit) = (Samples::default(), Samples::default(), Samples::default());
+    let load = |server: &Server, answer: &str| Load {
+        address: server.address,
+        server: server.id(),
+        connections: 64,
+        idle: 0,
+        depth: 1,
+        time: TIME,
+        request: token_request(),
+        answer: answer.into(),
+        lines: 1,
+        stride: 0,
+        prelude: None,
+    };
+    for _ in 0..ROUNDS {
+        own.push(cores.measure(&load(&server, TOKEN_ANSWER)).rate);
+        limit.push(cores.measure(&load(&echo, "{\"command\"")).rate);
+        bare.push(rate_of(cores.all.len(), || {
+            let connection = herd.bare();
+            move || look_up(&connection)
+        }));
+    }
+    let both: Samples = bare.zip(&limit, |bare, limit| 1.0 / (1.0 / bare + 1.0 / limit));
+    vec![Line {
+        figure: "token authentication, SQLite, 64 connections".into(),
+        wanted: "0.9 × bare loop".into(),
+        measured: format!("{}/s", own),
+        beside: format!(
+            "{:.2} × bare loop on {} threads ({}/s); {:.2} × the loop behind echo ({}/s)",
+            own.ratio(&bare).median(),
+            cores.all.len(),
+            short(bare.median()),
+            own.ratio(&both).median(),
+            short(both.median()),
+        ),
+        verdict: Verdict::at_least(0.9, &own.ratio(&bare)),
+    }]
+}
+
+/// What a token costs the store.
+fn look_up(connection: &Connection) {
+    let hash = vmherd::app::token::hash(&Secret::new(TOKEN));
+    let sql = "SELECT vms.id, vms.epoch, vms.name FROM tokens CROSS JOIN vms ON vms.id = tokens.vm
+               WHERE tokens.hash = ?1 AND tokens.expires > ?2";
+    let mut statement = connection.prepare_cached(sql).expect("a statement");
+    let name: String =
+        statement.query_row(params![hash.0, unix_now().0], |row| row.get(2)).expect("it is there");
+    assert_eq!(name, "vm-0000000");
+}
+
+/// Lists of a hundred VMs.
+pub fn lists(cores: &Cores) -> Vec<Line> {
+    let herd = Herd::new(100, 2);
+    let server = Server::vmherd_on(cores, &cores.all, &herd.location(), &[]);
+    let (mut own, mut bare) = (Samples::default(), Samples::default());
+    let load = Load {
+        address: server.address,
+        server: server.id(),
+        connections: 50,
+        idle: 0,
+        depth: 1,
+        time: TIME,
+        request: "{\"command\": \"list\", \"data\": {\"list_type\": \"all_vms\"}}\n".into(),
+        answer: "{\"status\":\"success\",\"message\":null,\"data\":{\"all_vms\":[{\"vm_id\":\"vm-0000000\""
+            .into(),
+        lines: 1,
+        stride: 0,
+        prelude: Some(token_request()),
+    };
+    for _ in 0..ROUNDS {
+        own.push(cores.measure(&load).rate);
+        bare.push(rate_of(cores.all.len(), || {
+            let connection = herd.bare();
+            move || list(&connection, 100)
+        }));
+    }
+    let ratio = own.ratio(&bare);
+    vec![Line {
+        figure: "list of all 100 VMs, SQLite, 50 connections".into(),
+        wanted: "0.8 × bare loop".into(),
+        measured: format!("{own}/s"),
+        beside: format!(
+            "{:.2} × a bare loop of the same statements on {} threads ({}/s)",
+            ratio.median(),
+            cores.all.len(),
+            short(bare.median()),
+        ),
+        verdict: Verdict::at_least(0.8, &ratio),
+    }]
+}
+
+/// What a list of so many VMs costs the store.
+fn list(connection: &Connection, vms: usize) {
+    let sql = "SELECT 1 FROM vms WHERE id = ?1 AND epoch = ?2";
+    assert!(connection.prepare_cached(sql).and_then(|mut one| one.exists([1, 0])).expect("a statement"));
+    let sql = "SELECT id, name, ram_mib, cpus FROM vms WHERE id > ?1 ORDER BY id";
+    let mut statement = connection.prepare_cached(sql).expect("a statement");
+    let row = |row: &rusqlite::Row<'_>| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u32>(2)?, row.get::<_, u16>(3)?))
+    };
+    let found: Vec<_> = statement.query_map([0], row).expect("rows").flatten().collect();
+    let sql = "SELECT vm, id, size_gib FROM disks WHERE vm > ?1 ORDER BY vm, id";
+    let mut statement = connection.prepare_cached(sql).expect("a statement");
+    let row =
+        |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+    let disks: Vec<_> = statement.query_map([0], row).expect("rows").flatten().collect();
+    assert_eq!((found.len(), disks.len()), (vms, 2 * vms));
+}
+
+/// A list of a million disks, to one client.
+pub fn disks(cores: &Cores) -> Vec<Line> {
+    let herd = Herd::new(1000, 1000);
+    let server = Server::vmherd_on(cores, &cores.server, &herd.location(), &[]);
+    let (mut own, mut bare, mut growth) = (Samples::default(), Samples::default(), Samples::default());
+    let load = Load {
+        address: server.address,
+        server: server.id(),
+        connections: 1,
+        idle: 0,
+        depth: 1,
+        time: TIME,
+        request: "{\"command\": \"list\", \"data\": {\"list_type\": \"all_disks\"}}\n".into(),
+        answer: "{\"status\":\"success\",\"message\":null,\"data\":{\"all_disks\":[{\"id\":1,".into(),
+        lines: 1,
+        stride: 0,
+        prelude: Some(token_request()),
+    };
+    for _ in 0..ROUNDS {
+        server.forget_peak();
+        let before = server.status_kib("VmHWM");
+        own.push(cores.measure(&load).p50_us / 1e6);
+        growth.push((server.status_kib("VmHWM") - before) as f64 / 1024.0);
+        sys::pin(&cores.server);
+        let begin = Instant::now();
+        let bytes = scan_and_format(&herd.bare());
+        bare.push(begin.elapsed().as_secs_f64());
+        sys::pin(&cores.all);
+        assert!(bytes > 40_000_000, "a million disks have more than {bytes} bytes");
+    }
+    let ratio = own.ratio(&bare);
+    vec![
+        Line {
+            figure: "list of 1 M disks, SQLite, one client: time".into(),
+            wanted: "≤ 1.3 × scan and formatting".into(),
+            measured: format!("{own} s"),
+            beside: format!("{:.2} × one scan, formatted ({} s)", ratio.median(), short(bare.median())),
+            verdict: Verdict::at_most(1.3, &ratio),
+        },
+        Line {
+            figure: "the same: growth of the daemon's memory, the first time".into(),
+            wanted: "< 4 MiB".into(),
+            measured: format!("{:.1} MiB", growth.first()),
+            beside: format!("in later rounds {:.1} MiB", growth.median()),
+            verdict: Verdict::exact(growth.first() < 4.0),
+        },
+    ]
+}
+
+/// Reads every disk in one statement and writes what a list says of it; how many bytes that are.
+fn scan_and_format(connection: &Connection) -> usize {
+    let sql = "SELECT disks.id, disks.size_gib, vms.name FROM disks CROSS JOIN vms ON vms.id = disks.vm
+               WHERE disks.id > 0 ORDER BY disks.id";
+    let mut statement = connection.prepare(sql).expect("a statement");
+    let mut rows = statement.query([]).expect("rows");
+    let (mut bytes, mut text) = (0, Vec::new());
+    while let Some(row) = rows.next().expect("a row") {
+        let (id, size): (i64, i64) = (row.get_unwrap(0), row.get_unwrap(1));
+        let name = row.get_ref_unwrap(2).as_str().expect("a text");
+        text.extend_from_slice(b"{\"id\":");
+        serde_json::to_writer(&mut text, &id).expect("a number");
+        text.extend_from_slice(b",\"vm_id\":");
+        serde_json::to_writer(&mut text, name).expect("a text");
+        text.extend_from_slice(b",\"disk_size\":");
+        serde_json::to_writer(&mut text, &size).expect("a number");
+        text.extend_from_slice(b"},");
+        if text.len() > 32 << 10 {
+            bytes += text.len();
+            text.clear();
+        }
+    }
+    bytes + text.len()
+}
+
+/// Registrations through the store's own interface, one in each commit and 64, beside bare statements.
+pub fn registrations(_: &Cores) -> Vec<Line> {
+    let herd = Herd::new(1000, 2);
+    let (mut store, bare_herd) = (herd.open(), Herd::new(1000, 2));
+    let bare = bare_herd.bare();
+    bare.pragma_update(None, "synchronous", "FULL").expect("a setting");
+    let mut number = herd.vms;
+    let mut measured: Vec<[Samples; 2]> = vec![Default::default(), Default::default()];
+    for _ in 0..ROUNDS {
+        for (batch, samples) in [1, 64].into_iter().zip(&mut measured) {
+            // By turns, commit by commit: how long a disk takes to sync changes from one moment to the next.
+            let (mut times, mut count) = ([Duration::ZERO; 2], 0);
+            while times[0] + times[1] < 2 * TIME {
+                let now = unix_now();
+                let writes: Vec<Write> = (0..batch).map(|at| register(number + at, 2, now)).collect();
+                let begin = Instant::now();
+                let written = store.write(&writes);
+                times[0] += begin.elapsed();
+                assert!(written.iter().all(|one| matches!(one, Ok(Written::Registered(_)))));
+                let begin = Instant::now();
+                bare_register(&bare, number, batch);
+                times[1] += begin.elapsed();
+                number += batch;
+                count += batch;
+            }
+            for (samples, time) in samples.iter_mut().zip(times) {
+                samples.push(count as f64 / time.as_secs_f64());
+            }
+        }
+    }
+    let [single, shared] = &measured[..] else { unreachable!("two were measured") };
+    let gain = shared[0].ratio(&single[0]);
+    let line = |what: &str, samples: &[Samples; 2]| Line {
+        figure: format!("registrations without hashing, SQLite, {what}"),
+        wanted: "0.9 × bare statements".into(),
+        measured: format!("{}/s", samples[0]),
+        beside: format!(
+            "{:.2} × bare statements ({}/s)",
+            samples[0].ratio(&samples[1]).median(),
+            short(samples[1].median())
+        ),
+        verdict: Verdict::at_least(0.9, &samples[0].ratio(&samples[1])),
+    };
+    vec![
+        line("one in each commit", single),
+        line("64 in each", shared),
+        Line {
+            figure: "the same: 64 in each commit".into(),
+            wanted: "5 × one in each".into(),
+            measured: format!("{gain} ×"),
+            beside: String::new(),
+            verdict: Verdict::at_least(5.0, &gain),
+        },
+    ]
+}
+
+/// Registers `count` VMs with the fewest statements that there are for it, in one transaction.
+fn bare_register(connection: &Connection, number: usize, count: usize) {
+    connection.execute_batch("BEGIN IMMEDIATE").expect("a transaction");
+    for number in number..number + count {
+        let sql =
+            "INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let mut statement = connection.prepare_cached(sql).expect("a statement");
+        let name = format!("vm-{number:07}");
+        statement.execute(params![name, 512, 4, HASH, unix_now().0]).expect("a new VM");
+        let id = connection.last_insert_rowid();
+        for _ in 0..2 {
+            let sql = "INSERT INTO disks (vm, size_gib) VALUES (?1, ?2)";
+            let mut statement = connection.prepare_cached(sql).expect("a statement");
+            statement.execute(params![id, 100]).expect("a new disk");
+        }
+    }
+    connection.execute_batch("COMMIT").expect("a commit");
+}
+
+/// Changes through sockets: 64 clients whose changes share commits, and one alone.
+pub fn updates(cores: &Cores) -> Vec<Line> {
+    let herd = Herd::new(1000, 2);
+    let server = Server::vmherd_on(cores, &cores.all, &herd.location(), &[]);
+    let load = |connections| Load {
+        address: server.address,
+        server: server.id(),
+        connections,
+        idle: 0,
+        depth: 1,
+        time: TIME,
+        request: "{\"command\": \"update\", \"data\": {\"ram\": {small}}}\n".into(),
+        answer: "{\"status\":\"success\"".into(),
+        lines: 1,
+        stride: 0,
+        prelude: Some(token_request()),
+    };
+    let (mut one, mut many) = (Samples::default(), Samples::default());
+    for _ in 0..ROUNDS {
+        let before = server.written_bytes();
+        let alone = cores.measure(&load(1)).rate;
+        // SQLite writes nothing where nothing changes; then this would measure no commit.
+        let bytes = (server.written_bytes() - before) as f64;
+        assert!(bytes > 4096.0 * alone * TIME.as_secs_f64(), "{bytes} bytes for {alone} commits a second");
+        one.push(alone);
+        many.push(cores.measure(&load(64)).rate);
+    }
+    let gain = many.ratio(&one);
+    vec![Line {
+        figure: "updates by 64 clients, SQLite, through sockets".into(),
+        wanted: "5 × one client".into(),
+        measured: format!("{many}/s"),
+        beside: format!("{:.1} × one client ({}/s)", gain.median(), short(one.median())),
+        verdict: Verdict::at_least(5.0, &gain),
+    }]
+}
+
+/// How often in a second `threads` threads do what `make` makes.
+fn rate_of<F: FnMut()>(threads: usize, make: impl Fn() -> F + Sync) -> f64 {
+    thread::scope(|scope| {
+        let each = (0..threads).map(|_| scope.spawn(|| per_second(1, make())));
+        let each: Vec<_> = each.collect();
+        each.into_iter().map(|thread| thread.join().expect("it ends")).sum()
+    })
+}
+
+/// How many in a second, where each call does `batch`.
+pub fn per_second(batch: usize, mut run: impl FnMut()) -> f64 {
+    run();
+    let (begin, mut count) = (Instant::now(), 0);
+    while begin.elapsed() < TIME {
+        run();
+        count += batch;
+    }
+    count as f64 / begin.elapsed().as_secs_f64()
+}
+
+const SEEDED_AT_ONCE: usize = 10_000;
+/// Some hash of the usual length; nobody gives a password for it.
+const HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2E$RdescudvJCsgt3ub+b8Q3hnGnRr5qN0Jq3XwT0OJX5w";
