@@ -17,7 +17,9 @@ pub(super) enum Failure {
     Lost(String),
     /// Somebody holds a lock for too long.
     Locked,
-    /// The database could not: it took too long, has no room, lets us not. Others would fail as well.
+    /// The database could not, for now: it took too long, has no room. Others would fail as well.
+    Exhausted(String),
+    /// The database could not: it lets us not, or is not as it should be. Others would fail as well.
     Failed(String),
     /// The database does not take what was to be written; other writes are another matter.
     Rejected(String),
@@ -44,6 +46,8 @@ impl Failure {
             "25006" | "25P02" | "26000" | "0A000" => Failure::Lost(why),
             code if code.starts_with("08") || code.starts_with("57P") => Failure::Lost(why),
             _ if ends_connection(database) => Failure::Lost(why),
+            "57014" => Failure::Exhausted(why),
+            code if code.starts_with("53") || code.starts_with("58") => Failure::Exhausted(why),
             code if code.starts_with("22") || code.starts_with("23") => Failure::Rejected(why),
             _ => Failure::Failed(why),
         }
@@ -70,7 +74,7 @@ impl Failure {
     pub(super) fn into_store_error(self) -> StoreError {
         match self {
             Failure::Conflict(_) | Failure::Locked => StoreError::Busy,
-            Failure::Lost(why) | Failure::Failed(why) | Failure::Rejected(why) => {
+            Failure::Lost(why) | Failure::Exhausted(why) | Failure::Failed(why) | Failure::Rejected(why) => {
                 StoreError::Unavailable(why)
             }
             Failure::Unknown(why) => StoreError::OutcomeUnknown(why),

@@ -157,3 +157,14 @@ fn a_host_that_says_nothing_hides_no_other() {
     register(&mut store, "a", &[1]);
     assert_eq!(number(&database, "SELECT count(*) FROM vms"), 1);
 }
+
+#[test]
+fn what_time_may_heal_is_unavailable_and_not_refused() {
+    let database = Cluster::shared().database();
+    let config = Address::parse(&database.url()).unwrap().config(limits::POSTGRES_LOCK);
+    let Ok(mut session) = Connector::new(&config).connect() else { panic!("no connection") };
+    let error = session.run("SET statement_timeout = 1; SELECT pg_sleep(10)").unwrap_err();
+    let failure = Failure::of_statement(&error);
+    assert!(matches!(failure, Failure::Exhausted(_)), "{failure:?}");
+    assert!(failure.leaves_connection());
+}
