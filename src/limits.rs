@@ -177,6 +177,9 @@ pub const PASSWORD_SALT_BYTES: usize = 16;
 /// How long a SQLite connection waits for another process's lock: twice, for a write that comes while
 /// another waits, is less than a write may take.
 pub const SQLITE_BUSY: Duration = Duration::from_secs(1);
+/// How often `vmherd vm` asks for a lock that somebody else holds, each time as long as the store waits: ten
+/// or twenty seconds, as long as an operator waits for an answer.
+pub const VM_COMMAND_ATTEMPTS: usize = 10;
 /// KiB of page cache of each SQLite connection.
 pub const SQLITE_CACHE_KIB: i64 = 1024;
 /// Prepared statements that each SQLite connection keeps: more than there are.

@@ -180,8 +180,18 @@ fn hash(settings: &StoreSettings, password: &Secret) -> Result<String, Failure> 
 }
 
 fn write(store: &mut dyn Store, write: Write) -> Result<Written, Failure> {
-    let answer = store.write(&[write]).pop();
-    Ok(answer.unwrap_or_else(|| Err(StoreError::Unavailable("it did not answer".into())))?)
+    let mut answer = Err(StoreError::Busy);
+    // Nobody has to be answered at once here, and a daemon that writes all the time leaves few gaps.
+    for _ in 0..limits::VM_COMMAND_ATTEMPTS {
+        answer = store
+            .write(std::slice::from_ref(&write))
+            .pop()
+            .unwrap_or_else(|| Err(StoreError::Unavailable("it did not answer".into())));
+        if answer != Err(StoreError::Busy) {
+            break;
+        }
+    }
+    Ok(answer?)
 }
 
 /// Prints every VM, page by page. A column is as wide as it had to be so far: to know better the whole

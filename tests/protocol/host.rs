@@ -122,15 +122,25 @@ fn the_host_writes_while_clients_do() {
             }
             count
         });
+        // Also where an assertion fails below: the scope would wait for the updates forever.
+        let stop_updates = StopAtEnd(&stop);
         for number in 0..5 {
             let name = format!("host-{number}");
             let add = ["add", &name, "--ram", "1", "--cpu", "1"];
             daemon.vm_command(&add, &format!("{PASSWORD}\n")).expect_success();
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(stop_updates);
         assert!(updates.join().expect("every update worked") > 0);
     });
     wait_until("all are there", DEADLINE, || client.list("all_vms").len() == 7);
+}
+
+struct StopAtEnd<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
 }
 
 #[test]
