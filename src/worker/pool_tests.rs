@@ -1,0 +1,150 @@
+//! Threads, and what they do with stores that fail.
+
+use super::*;
+use crate::app::task::PageRequest;
+use crate::clock::UnixSeconds;
+use crate::ids::{ConnId, DiskId, Slot, Ticket, VmId};
+use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
+use crate::store::{Store, VmPage, Write, Written};
+use crate::worker::{JobKey, JobState, Room};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// A store that panics at first, then is out of reach.
+#[derive(Default)]
+struct BadFactory {
+    connects: AtomicUsize,
+}
+
+impl StoreFactory for BadFactory {
+    fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
+        match self.connects.fetch_add(1, Ordering::Relaxed) {
+            0 => panic!("a panic that this test wants"),
+            _ => Err(StoreError::Unavailable("out of reach".to_owned())),
+        }
+    }
+}
+
+fn pool() -> (Pool, Receiver<()>) {
+    pool_on(Arc::<BadFactory>::default())
+}
+
+fn pool_on(factory: Arc<dyn StoreFactory>) -> (Pool, Receiver<()>) {
+    let lane = LaneSettings { queue: 4, threads: 1 };
+    let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+    let settings = PoolSettings { auth: lane, read: lane, write: lane, cost };
+    let (wake, woken) = channel();
+    let wake = Mutex::new(wake);
+    let wake = move || wake.lock().unwrap().send(()).expect("the test waits");
+    (Pool::new(&settings, factory, SystemClock::new(), Box::new(wake)), woken)
+}
+
+fn job(number: u64) -> Job {
+    let ticket = Ticket { conn: ConnId { index: 0, generation: 1 }, slot: Slot(0) };
+    let login = Login { id: VmId(1), epoch: 0, name: VmName::stored("a") };
+    let task = Task::ListPage { login, page: PageRequest::Vms { after: VmId(0) } };
+    let key = JobKey { ticket, job: number };
+    let deadline = SystemClock::new().now();
+    Job { key, task, room: Room::Queue, deadline, state: Arc::<JobState>::default() }
+}
+
+fn result(pool: &mut Pool, woken: &Receiver<()>) -> Result<Done, TaskError> {
+    woken.recv_timeout(Duration::from_secs(10)).expect("a completion");
+    let mut completions = Vec::new();
+    pool.drain(&mut completions);
+    assert_eq!(completions.len(), 1);
+    completions.remove(0).result
+}
+
+#[test]
+fn a_worker_that_panics_answers_and_lives_on() {
+    let (mut pool, woken) = pool();
+    pool.try_submit(job(1)).unwrap();
+    assert!(matches!(result(&mut pool, &woken), Err(TaskError::Internal)));
+    pool.try_submit(job(2)).unwrap();
+    let unavailable = Err(TaskError::Store(StoreError::Unavailable("out of reach".to_owned())));
+    assert_eq!(result(&mut pool, &woken).map(|_| ()), unavailable);
+    let threads = pool.statistics().into_iter().find(|(name, _)| *name == "read_threads");
+    assert_eq!(threads, Some(("read_threads", 1)));
+}
+
+/// A store in which somebody holds a lock for so many questions.
+struct HeldFactory {
+    questions_left: Arc<AtomicUsize>,
+    patience: Option<Patience>,
+}
+
+struct HeldStore(Box<dyn Store>, Arc<AtomicUsize>);
+
+impl StoreFactory for HeldFactory {
+    fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
+        let memory = crate::store::open(&crate::store::Location::Memory)?;
+        Ok(Box::new(HeldStore(memory.connect()?, Arc::clone(&self.questions_left))))
+    }
+
+    fn worker_patience(&self) -> Option<Patience> {
+        self.patience
+    }
+}
+
+impl Store for HeldStore {
+    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
+        let left = self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if left.is_ok() { Err(StoreError::Busy) } else { self.0.is_current(login) }
+    }
+    fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+        self.0.write(writes)
+    }
+    fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
+        self.0.credentials(name)
+    }
+    fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
+        self.0.token_owner(token, now)
+    }
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+        self.0.vms_after(after, rows_max)
+    }
+    fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
+        self.0.vms(ids)
+    }
+    fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
+        self.0.disks_after(after, count_max)
+    }
+}
+
+/// What comes of a job that has so much time `left` where a lock is held for three questions, and how many
+/// of them are not asked.
+fn result_where_held(patience: Option<Patience>, left: Duration) -> (Result<Done, TaskError>, usize) {
+    let questions_left = Arc::new(AtomicUsize::new(3));
+    let factory = HeldFactory { questions_left: Arc::clone(&questions_left), patience };
+    let (mut pool, woken) = pool_on(Arc::new(factory));
+    let mut clock = pool.shared.clock;
+    pool.try_submit(Job { deadline: clock.now() + left, ..job(1) }).unwrap();
+    (result(&mut pool, &woken), questions_left.load(Ordering::Relaxed))
+}
+
+#[test]
+fn what_somebody_has_locked_is_asked_for_again_while_there_is_time() {
+    let minute = Duration::from_secs(60);
+    let patience = Some(Patience { attempt: minute, reserve: 3 * minute });
+    let held = |patience, left| {
+        let (result, left) = result_where_held(patience, left);
+        (result.map(|_| ()), left)
+    };
+    let gone = Err(TaskError::Store(StoreError::NotCurrent));
+    assert_eq!(held(patience, 4 * minute), (gone, 0), "the store answers in the end");
+    assert_eq!(held(patience, 5 * minute / 2), (Err(BUSY), 2), "once more, and that is it");
+    assert_eq!(held(patience, minute), (Err(BUSY), 3), "too late to begin");
+    assert_eq!(held(None, 4 * minute), (Err(BUSY), 2), "the store has waited itself");
+}
+
+#[test]
+fn a_job_that_was_given_up_does_not_run() {
+    let (mut pool, woken) = pool();
+    let given_up = job(1);
+    given_up.state.give_up();
+    pool.try_submit(given_up).unwrap();
+    pool.try_submit(job(2)).unwrap();
+    assert!(matches!(result(&mut pool, &woken), Err(TaskError::Internal)), "the first to run panics");
+}
