@@ -77,7 +77,8 @@ impl Buffer {
     }
 
     /// The memory held, in bytes.
-    pub fn capacity(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.bytes.capacity())
     }
 }

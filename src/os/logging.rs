@@ -72,16 +72,12 @@ impl Logging {
         *self.filter.write().unwrap_or_else(PoisonError::into_inner) = filter;
         log::set_max_level(max_level);
     }
-
-    /// Waits until what has been said is written, at most [`limits::LOG_FLUSH_WAIT`].
-    pub fn flush(&self) {
-        self.queue.flush(limits::LOG_FLUSH_WAIT);
-    }
 }
 
 impl Drop for Logging {
+    /// Waits until what has been said is written, at most [`limits::LOG_FLUSH_WAIT`].
     fn drop(&mut self) {
-        self.flush();
+        self.queue.flush(limits::LOG_FLUSH_WAIT);
     }
 }
 

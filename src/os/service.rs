@@ -3,7 +3,6 @@
 
 use std::env;
 use std::io;
-use std::mem;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::{self, ExitCode};
@@ -30,7 +29,8 @@ pub fn serve(sources: &Sources, settled: Settled, style: LineStyle) -> io::Resul
     let mut signals = Signals::block(&Signal::ALL)?;
     let log = logging::start(&settled.config.log, style)?;
     let end = run(sources, settled, inherited, &mut signals, &log).inspect_err(|error| error!("{error}"))?;
-    log.flush();
+    // Waits for what was said, once: the exits below would not.
+    drop(log);
     match end {
         End::Ended => Ok(ExitCode::SUCCESS),
         // Nothing that still runs is waited for.
@@ -75,13 +75,10 @@ fn run(
     let mut service = Service { running, log, notifier, sources, started, latest: report, status };
     let ended = service.running.ended().try_clone_to_owned()?;
     let end = signals::wait(signals, ended.as_fd(), &mut service)?;
-    match end {
-        End::Ended => {
-            service.running.join()?;
-            info!("stopped");
-        }
-        // Dropping it might wait for what is not to be waited for.
-        End::Killed(_) | End::Overdue => mem::forget(service.running),
+    // In any other case nothing that still runs is waited for.
+    if end == End::Ended {
+        service.running.join()?;
+        info!("stopped");
     }
     Ok(end)
 }
