@@ -75,6 +75,16 @@ pub const EVENTS_PER_TURN_MAX: usize = 1024;
 pub const STEPS_PER_TURN_MAX: usize = 128;
 /// Bytes one connection may read in one turn before others have theirs.
 pub const READ_BYTES_PER_TURN_MAX: usize = 64 << 10;
+/// What all connections together may do in one turn, counted as for one: whoever has not had a turn has the
+/// first of the next. Some two milliseconds, so that nothing else that the turn does waits for longer.
+pub const STEPS_PER_TURN_ALL_MAX: usize = 512;
+/// Bytes that all connections together may read or convert in one turn, for the same reason.
+pub const BYTES_PER_TURN_ALL_MAX: usize = 256 << 10;
+/// Timers that go off in one turn; the rest have the next.
+pub const TIMERS_PER_TURN_MAX: usize = 1024;
+/// Open requests that are forgotten at once with their connection; one that has more is laid aside, and one
+/// such is taken apart in each turn.
+pub const OPEN_FORGOTTEN_AT_ONCE_MAX: usize = 256;
 /// Bytes asked of the system in one read.
 pub const READ_CHUNK_BYTES: usize = 16 << 10;
 /// Output queued at which a connection's input is left alone until it drains.
@@ -89,6 +99,11 @@ pub const PAGE_PEERS_SCANNED_MAX: usize = 4096;
 pub const REQUESTS_PER_CONNECTION: usize = 16_384;
 /// Requests that all connections together may have open, by default.
 pub const REQUESTS_MAX: usize = 1_048_576;
+
+/// Bytes of the texts of all conversions that wait: a million of usual length, or some hundred of the longest.
+pub const DELAYED_BYTES_MAX: usize = 256 << 20;
+/// Delays of conversions told to the log in one second; the rest are counted.
+pub const DELAYS_LOGGED_PER_SECOND_MAX: u32 = 100;
 
 /// How long a client may connect and say nothing, by default: people open `nc` and then look for what
 /// to paste.
@@ -288,6 +303,8 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 pub const TOKEN_LIFETIME_MIN: Duration = Duration::from_secs(1);
 /// The longest life of a token: ten years.
 pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// The longest delay of a conversion, by setting: its memory is held for as long.
+pub const CONVERSION_DELAY_LIMIT: Duration = Duration::from_secs(3600);
 /// VMs in a store, at most, by setting: a thousand times what is tested.
 pub const VMS_LIMIT: u64 = 1_000_000_000;
 /// Open connections, at most, by setting: descriptors that Linux gives one process by default.

@@ -3,6 +3,7 @@
 //! Runs on the reactor's thread and never blocks: whatever would is a [`task::Task`] for a worker, and
 //! the [`stage::Stage`] says how to go on with its result. Knows no framing, no dialect, no thread.
 
+mod conversion;
 pub mod password;
 pub mod policy;
 pub mod presence;
@@ -10,6 +11,7 @@ pub mod stage;
 pub mod task;
 pub mod token;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::clock::UnixSeconds;
@@ -21,6 +23,7 @@ use crate::model::{
 };
 use crate::store::{StoreError, Write, Written};
 use crate::throttle::Throttle;
+use conversion::DelayLog;
 use password::Verdict;
 use presence::Presence;
 use stage::{Action, Stage};
@@ -33,6 +36,8 @@ pub struct Settings {
     pub vms_max: u64,
     /// How long a token counts.
     pub token_lifetime: Duration,
+    /// How long a conversion takes.
+    pub conversion_delay: RangeInclusive<Duration>,
 }
 
 /// The commands, and the state that they share.
@@ -40,6 +45,7 @@ pub struct App {
     settings: Settings,
     presence: Presence,
     random: Box<dyn token::Random>,
+    delay_log: DelayLog,
     store_troubles: Throttle,
     store_errors: StoreErrors,
 }
@@ -62,6 +68,7 @@ impl App {
             settings,
             presence: Presence::default(),
             random,
+            delay_log: DelayLog::default(),
             store_troubles: Throttle::default(),
             store_errors: StoreErrors::default(),
         }
@@ -95,7 +102,7 @@ impl App {
         }
         match &request.token {
             Err(bad) => Action::failed(Failure::BadField(bad.clone())),
-            Ok(None) => self.run(conn, request, None),
+            Ok(None) => self.run(conn, request, None, now),
             Ok(Some(token)) => {
                 let token = token::hash(token);
                 let current = self.presence.login(conn).cloned();
@@ -145,7 +152,7 @@ impl App {
                 if !current_holds {
                     self.presence.log_out(conn);
                 }
-                self.resume_with_token(conn, *request, token, owner)
+                self.resume_with_token(conn, *request, token, owner, now)
             }
             (Stage::RegisterName { .. }, Done::Credentials(Some(_))) => {
                 Action::failed(Failure::AlreadyRegistered)
@@ -168,6 +175,7 @@ impl App {
                 Action::Answer(Answer::Authenticated(token))
             }
             (Stage::List, Done::Page(page)) => Action::Page(page),
+            (Stage::Health, Done::Token { .. }) => Action::Answer(Answer::Healthy),
             (Stage::Update, Done::Written(Written::Updated)) => Action::Answer(Answer::Updated),
             (Stage::Logout { name }, Done::Written(Written::TokensEnded)) => {
                 self.presence.log_out(conn);
@@ -190,6 +198,7 @@ impl App {
         request: Request,
         token: TokenHash,
         owner: Option<Login>,
+        now: UnixSeconds,
     ) -> Action {
         let Some(owner) = owner else {
             return Action::failed(Failure::InvalidToken);
@@ -202,10 +211,10 @@ impl App {
             }
             None => return Action::failed(Failure::Busy),
         }
-        self.run(conn, request, Some(token))
+        self.run(conn, request, Some(token), now)
     }
 
-    fn run(&mut self, conn: ConnId, request: Request, token: Option<TokenHash>) -> Action {
+    fn run(&mut self, conn: ConnId, request: Request, token: Option<TokenHash>, now: UnixSeconds) -> Action {
         let refused = match self.verdict(conn, request.name) {
             policy::Verdict::Allowed => None,
             policy::Verdict::AuthenticationRequired => Some(Failure::AuthenticationRequired),
@@ -240,6 +249,8 @@ impl App {
             }
             (Command::Logout, Principal::Vm(login)) => self.logout(conn, login, token),
             (Command::Stats, _) => Action::Statistics,
+            (Command::Convert { data }, _) => self.convert(data, now),
+            (Command::Health, _) => health(now),
             (Command::List(_) | Command::Update(_) | Command::Logout, principal) => {
                 debug_assert!(false, "the policy lets only VMs do this, not {principal:?}");
                 Action::failed(Failure::AuthenticationRequired)
@@ -256,6 +267,26 @@ impl App {
             Some(peer) => Action::Answer(Answer::Pong(peer)),
             None => Action::failed(Failure::Internal),
         }
+    }
+
+    /// What was to be answered later, now.
+    pub fn convert_now(&self, data: &str) -> Answer {
+        Answer::Converted(conversion::convert(data))
+    }
+
+    fn convert(&mut self, data: Box<str>, now: UnixSeconds) -> Action {
+        let after = match conversion::draw(&self.settings.conversion_delay, self.random.as_mut()) {
+            Ok(after) => after,
+            Err(error) => {
+                log::error!("no random bytes for a delay: {error}");
+                return Action::failed(Failure::Internal);
+            }
+        };
+        if after.is_zero() {
+            return Action::Answer(self.convert_now(&data));
+        }
+        self.delay_log.tell(after, now);
+        Action::Later { after, data }
     }
 
     fn register_write(&mut self, mut vm: NewVm, hash: String, now: UnixSeconds) -> Action {
@@ -346,6 +377,12 @@ impl App {
             Some(held_back) => log::error!("{error} (and {held_back} such errors before)"),
         }
     }
+}
+
+/// The store is well if it can say that there is no such token.
+fn health(now: UnixSeconds) -> Action {
+    let token = TokenHash([0; 32]);
+    Action::Work { task: Task::FindToken { token, current: None, now }, stage: Stage::Health }
 }
 
 fn login_verify(password: Secret, credentials: Option<Credentials>) -> Action {

@@ -17,10 +17,10 @@ pub enum Verdict {
 
 /// Whether `principal` may run `command` on a listener where `registers` says whether anybody may register.
 pub fn verdict(command: CommandName, principal: &Principal, registers: bool) -> Verdict {
-    use CommandName::{Authenticate, List, Logout, Ping, Register, Stats, Update};
+    use CommandName::{Authenticate, Convert, Health, List, Logout, Ping, Register, Stats, Update};
     match (command, principal) {
         (Register, _) if !registers => Verdict::RegistrationClosed,
-        (Ping | Register | Authenticate, _) => Verdict::Allowed,
+        (Ping | Register | Authenticate | Convert | Health, _) => Verdict::Allowed,
         (List | Update | Logout, Principal::Vm(_)) => Verdict::Allowed,
         (List | Update | Logout, Principal::Anonymous | Principal::Operator) => {
             Verdict::AuthenticationRequired
@@ -50,6 +50,8 @@ mod tests {
             (CommandName::Update, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::Logout, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::Stats, [Unknown, Unknown, Allowed]),
+            (CommandName::Convert, [Allowed, Allowed, Allowed]),
+            (CommandName::Health, [Allowed, Allowed, Allowed]),
         ];
         for command in CommandName::ALL {
             let row = rows.iter().find(|row| row.0 == command);

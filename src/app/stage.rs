@@ -1,5 +1,7 @@
 //! A request that is on its way through the lanes: what has been asked of a worker, and what for.
 
+use std::time::Duration;
+
 use super::task::Task;
 use crate::model::{Answer, CommandName, Failure, NewVm, Page, Request, Secret, TokenHash, VmName};
 
@@ -27,6 +29,8 @@ pub enum Stage {
     Update,
     /// The tokens' end.
     Logout { name: VmName },
+    /// Whether the store answers.
+    Health,
 }
 
 impl Stage {
@@ -43,6 +47,7 @@ impl Stage {
             Stage::List => CommandName::List,
             Stage::Update => CommandName::Update,
             Stage::Logout { .. } => CommandName::Logout,
+            Stage::Health => CommandName::Health,
         }
     }
 }
@@ -60,6 +65,13 @@ pub enum Action {
         task: Task,
         /// For when it is done.
         stage: Stage,
+    },
+    /// To be converted and answered when some time has passed.
+    Later {
+        /// How much.
+        after: Duration,
+        /// What is to be converted then.
+        data: Box<str>,
     },
     /// The reactor knows: its counters.
     Statistics,

@@ -37,6 +37,7 @@ impl Draft {
             registration: None,
             vms_max: 0,
             token_lifetime: Duration::ZERO,
+            conversion_delay: Duration::ZERO..=Duration::ZERO,
             auth_workers: cores.min(limits::AUTH_WORKERS_MAX),
             auth_queue: 0,
             read_queue: 0,

@@ -107,7 +107,6 @@ Knows a herd of virtual machines: a registry over TCP and unix sockets.
 
   vmherd                                   on 127.0.0.1:8888, VMs in a file
   vmherd --store memory: --log debug       to try it: nothing is kept
-  vmherd --listen 'tcp://[::1]:9000' --listen unix:/run/vmherd/socket
   vmherd --listen 'tcp://0.0.0.0:8888?open=metrics' --allow-plaintext
   vmherd vm add web-1 --ram 2048 --cpu 2   on this host itself; vm --help
   vmherd stats                             what the daemon counts; stats --help
@@ -133,8 +132,7 @@ const LISTEN_NOTE: &str = "\
 ";
 
 const STATE_DIR_NOTE: &str = "\
-DIR is $STATE_DIRECTORY, else $XDG_STATE_HOME/vmherd, else
-~/.local/state/vmherd.
+DIR is $STATE_DIRECTORY, $XDG_STATE_HOME/vmherd or ~/.local/state/vmherd.
 ";
 
 const NOTES: &str = "\

@@ -29,6 +29,7 @@ mod values_tests;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -103,6 +104,8 @@ pub struct Config {
     pub vms_max: u64,
     /// How long a token counts.
     pub token_lifetime: Duration,
+    /// How long a conversion takes: drawn for each.
+    pub conversion_delay: RangeInclusive<Duration>,
     /// Threads that hash.
     pub auth_workers: usize,
     /// Jobs that wait in each lane.

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::setting::{Kind, Preset, Reload, Setting};
 use super::shown::may_hold_password;
-use super::values::is_log_filter;
+use super::values::{is_log_filter, time_range};
 use super::{Listen, LogFormat, listen};
 use crate::limits;
 use crate::store::Location;
 
 /// Every setting, in the order of the help text.
-pub(super) static SETTINGS: [Setting; 29] = [
+pub(super) static SETTINGS: [Setting; 30] = [
     Setting {
         flag: "config",
         placeholder: "FILE",
@@ -164,6 +164,24 @@ pub(super) static SETTINGS: [Setting; 29] = [
         kind: Kind::Time {
             allowed: limits::TOKEN_LIFETIME_MIN..=limits::TOKEN_LIFETIME_MAX,
             place: |draft, time| draft.config.token_lifetime = time,
+        },
+    },
+    Setting {
+        flag: "conversion-delay",
+        placeholder: "MIN..MAX",
+        help: "0: answered at once",
+        preset: Preset::Text(CONVERSION_DELAY_PRESET),
+        reload: Reload::Now,
+        kind: Kind::Text {
+            allowed: CONVERSION_DELAY_ALLOWED,
+            is_repeatable: false,
+            place: |draft, text| {
+                let max = limits::CONVERSION_DELAY_LIMIT;
+                let range = time_range(text).filter(|range| *range.end() <= max);
+                draft.config.conversion_delay =
+                    range.ok_or_else(|| format!("must be {CONVERSION_DELAY_ALLOWED}"))?;
+                Ok(())
+            },
         },
     },
     Setting {
@@ -345,6 +363,8 @@ pub(super) static SETTINGS: [Setting; 29] = [
 ];
 
 const TIMEOUTS: RangeInclusive<Duration> = limits::TIMEOUT_MIN..=limits::TIMEOUT_MAX;
+const CONVERSION_DELAY_PRESET: &str = "1s..5s";
+const CONVERSION_DELAY_ALLOWED: &str = "two times like 500ms..2s, or one, 1h at most";
 const LOG_ALLOWED: &str =
     "off, error, warn, info, debug or trace, for all or as TARGET=LEVEL, separated by commas";
 #[cfg(feature = "sqlite")]

@@ -30,6 +30,13 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
+/// Two times with two points between them, the second not less than the first; or one for both.
+pub(super) fn time_range(text: &str) -> Option<RangeInclusive<Duration>> {
+    let (min, max) = text.split_once("..").unwrap_or((text, text));
+    let (min, max) = (duration(min)?, duration(max)?);
+    (min <= max).then_some(min..=max)
+}
+
 /// The shortest text that [`duration`] reads as `duration`, down to milliseconds.
 pub(super) fn duration_text(duration: Duration) -> String {
     let milliseconds = duration.as_millis();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::arguments::nearest;
 use super::tests::{run, run_in, tcp, value_error};
-use super::values::{duration, duration_text, is_log_filter};
+use super::values::{duration, duration_text, is_log_filter, time_range};
 use super::*;
 
 #[test]
@@ -161,6 +161,20 @@ fn times_read_as_they_are_written() {
     ] {
         assert_eq!(duration(text), None, "{text}");
     }
+}
+
+#[test]
+fn ranges_of_times_are_two_or_one() {
+    let milliseconds =
+        |text: &str| time_range(text).map(|range| (range.start().as_millis(), range.end().as_millis()));
+    let good = [("1s..5s", (1000, 5000)), ("500ms..2", (500, 2000)), ("0", (0, 0)), ("3s", (3000, 3000))];
+    for (text, wanted) in good {
+        assert_eq!(milliseconds(text), Some(wanted), "{text}");
+    }
+    for text in ["", "..", "1s..", "..5s", "5s..1s", "1s...5s", "1s..2s..3s", "none", "-1..5", "a..b"] {
+        assert_eq!(milliseconds(text), None, "{text}");
+    }
+    assert!(value_error(&["--conversion-delay", "1s..2h"], &[]).contains("1h at most"));
 }
 
 #[test]

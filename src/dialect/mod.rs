@@ -4,6 +4,7 @@
 //! envelope) and hands on to the one that the request is in. A dialect knows nothing of the others.
 
 mod command;
+mod conversion;
 mod envelope;
 mod fields;
 
@@ -25,6 +26,7 @@ pub fn decode_json(text: &[u8]) -> Result<Request, Refusal> {
     let envelope = Envelope::read(text)?;
     match envelope.dialect_key()? {
         "command" => command::decode(envelope),
+        "request_id" => conversion::decode(envelope),
         key => Err(envelope.refuse_other(key)),
     }
 }
@@ -33,6 +35,7 @@ pub fn decode_json(text: &[u8]) -> Result<Request, Refusal> {
 pub fn encode_answer(dialect: Dialect, id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
     match dialect {
         Dialect::Command => command::encode_answer(id, answer, output),
+        Dialect::Conversion => conversion::encode_answer(id, answer, output),
     }
 }
 
@@ -46,5 +49,6 @@ pub fn encode_page(
 ) {
     match dialect {
         Dialect::Command => command::encode_page(id, page, progress, output),
+        Dialect::Conversion => debug_assert!(false, "a conversion is answered whole"),
     }
 }

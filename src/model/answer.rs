@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::command::{BadField, List};
+use super::entities::Entities;
 use super::name::VmName;
 use super::peer::Peer;
 use super::secret::Secret;
@@ -24,6 +25,10 @@ pub enum Answer {
     LoggedOut(VmName),
     /// To `stats`.
     Statistics(Statistics),
+    /// To a conversion.
+    Converted(Entities),
+    /// To the question whether the server is well.
+    Healthy,
     /// To anything: it was not done.
     Failed(Failure),
 }

@@ -36,6 +36,13 @@ pub enum Command {
     Logout,
     /// Show the server's counters.
     Stats,
+    /// Make entities of a text, after a while.
+    Convert {
+        /// The text.
+        data: Box<str>,
+    },
+    /// Is the server well? Asked by what watches over it, in no dialect.
+    Health,
 }
 
 /// A [`Command`] without its data: what the right to run it hangs on.
@@ -49,6 +56,8 @@ pub enum CommandName {
     Update,
     Logout,
     Stats,
+    Convert,
+    Health,
 }
 
 /// Which list.
@@ -71,7 +80,7 @@ pub struct BadField(pub String);
 
 impl CommandName {
     /// All of them.
-    pub const ALL: [CommandName; 7] = [
+    pub const ALL: [CommandName; 9] = [
         CommandName::Ping,
         CommandName::Register,
         CommandName::Authenticate,
@@ -79,6 +88,8 @@ impl CommandName {
         CommandName::Update,
         CommandName::Logout,
         CommandName::Stats,
+        CommandName::Convert,
+        CommandName::Health,
     ];
 
     /// Whether nothing that follows on the same connection may be looked at before this is done:

@@ -9,6 +9,17 @@ use super::secret::Secret;
 pub enum Dialect {
     /// `{"command": …, "data": {…}}`
     Command,
+    /// `{"request_id": …, "data": "…"}`
+    Conversion,
+}
+
+/// How far what a request proves reaches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// To the connection: who it is holds for the requests that follow.
+    Connection,
+    /// To this request and no other: its connection may be anybody's.
+    Request,
 }
 
 /// The client's own name for a request, as it came: a JSON string with its quotes, or a number digit
@@ -27,6 +38,8 @@ pub struct Request {
     /// The token that came with it (absent where the command ignores tokens); an error where it is no
     /// string.
     pub token: Result<Option<Secret>, BadField>,
+    /// For whom it proves what it proves.
+    pub scope: Scope,
     /// What is to be run.
     pub name: CommandName,
     /// The same with its data, or what is wrong with the data: a bad field, a list that does not exist,

@@ -27,8 +27,16 @@ pub(super) struct Calls<J> {
     pub(super) counters: Counters,
     in_flight: HashMap<Ticket, InFlight>,
     in_flight_max: usize,
+    delayed: Delayed,
     next_job: u64,
     started: Instant,
+}
+
+/// What is to be answered later, on all connections.
+#[derive(Clone, Copy, Default)]
+struct Delayed {
+    requests: usize,
+    bytes: usize,
 }
 
 /// The two clocks' readings of this turn.
@@ -81,6 +89,7 @@ impl<J: Jobs> Calls<J> {
             counters: Counters::default(),
             in_flight: HashMap::new(),
             in_flight_max,
+            delayed: Delayed::default(),
             next_job: 0,
             started,
         }
@@ -102,7 +111,7 @@ impl<J: Jobs> Calls<J> {
     ) {
         let command = request.name;
         self.counters.count_request(command);
-        let action = if self.in_flight.len() < self.in_flight_max {
+        let action = if self.in_flight.len() + self.delayed.requests < self.in_flight_max {
             self.app.call(ticket.conn, request, now.unix)
         } else {
             self.app.refuse(ticket.conn, request.name)
@@ -190,6 +199,19 @@ impl<J: Jobs> Calls<J> {
         }
     }
 
+    /// What was to be answered later is due.
+    pub(super) fn deliver<S>(&mut self, ticket: Ticket, data: &str, connection: &mut Connection<S>) {
+        self.forget_delayed(1, data.len());
+        let answer = self.app.convert_now(data);
+        self.answer(ticket, CommandName::Convert, answer, connection);
+    }
+
+    /// So many requests, with texts of so many bytes, are not to be answered later any more.
+    pub(super) fn forget_delayed(&mut self, requests: usize, bytes: usize) {
+        self.delayed.requests -= requests;
+        self.delayed.bytes -= bytes;
+    }
+
     /// How many requests wait for a job.
     #[cfg(test)]
     pub(super) fn in_flight_count(&self) -> usize {
@@ -211,6 +233,7 @@ impl<J: Jobs> Calls<J> {
                 let answer = Answer::Statistics(self.statistics(now.instant));
                 self.answer(ticket, command, answer, connection);
             }
+            Action::Later { after, data } => self.delay(asked, now.instant + after, data, connection),
             Action::Page(page) => {
                 if page.next.is_none() {
                     self.counters.count_outcome(command, None);
@@ -226,6 +249,16 @@ impl<J: Jobs> Calls<J> {
             },
         }
         connection.session.set_authenticated(self.app.presence().is_authenticated(ticket.conn));
+    }
+
+    fn delay<S>(&mut self, asked: Asked, at: Instant, data: Box<str>, connection: &mut Connection<S>) {
+        let bytes = data.len();
+        if self.delayed.bytes + bytes > limits::DELAYED_BYTES_MAX {
+            self.answer(asked.ticket, asked.command, Answer::Failed(Failure::Busy), connection);
+        } else if connection.session.delay(asked.ticket.slot, at, data) {
+            self.delayed.requests += 1;
+            self.delayed.bytes += bytes;
+        }
     }
 
     fn submit(
@@ -291,6 +324,7 @@ impl<J: Jobs> Calls<J> {
         values.extend([
             ("requests_refused", counters.requests_refused),
             ("requests_in_flight", self.in_flight.len() as u64),
+            ("requests_delayed", self.delayed.requests as u64),
             ("jobs_refused", counters.jobs_refused),
             ("jobs_given_up", counters.jobs_given_up),
             ("results_late", counters.results_late),

@@ -163,11 +163,13 @@ impl<S> Connection<S> {
         if let Phase::Lingering { until, .. } = self.phase {
             return Some(until);
         }
-        let output = self.stalled_since.map(|since| since + rules.write_timeout);
-        match (self.session.deadline(rules), output) {
-            (Some(input), Some(output)) => Some(input.min(output)),
-            (input, output) => input.or(output),
-        }
+        let input = self.session.deadline(rules);
+        // What is due later goes out behind what waits already: there is nothing to do at its time.
+        let output = match self.stalled_since {
+            Some(since) => Some(since + rules.write_timeout),
+            None => self.session.next_due(),
+        };
+        input.into_iter().chain(output).min()
     }
 
     /// What the client has failed to do by `now`.

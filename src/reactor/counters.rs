@@ -67,6 +67,8 @@ pub(super) fn request_counters(name: CommandName) -> [&'static str; 3] {
         CommandName::Update => ["requests_update", "requests_update_ok", "requests_update_failed"],
         CommandName::Logout => ["requests_logout", "requests_logout_ok", "requests_logout_failed"],
         CommandName::Stats => ["requests_stats", "requests_stats_ok", "requests_stats_failed"],
+        CommandName::Convert => ["requests_convert", "requests_convert_ok", "requests_convert_failed"],
+        CommandName::Health => ["requests_health", "requests_health_ok", "requests_health_failed"],
     }
 }
 

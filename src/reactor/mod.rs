@@ -18,6 +18,7 @@ mod heartbeat;
 pub(crate) mod inspect;
 pub mod mio_net;
 pub mod net;
+mod running;
 mod table;
 mod timers;
 
@@ -27,16 +28,16 @@ use std::time::Duration;
 
 use crate::app::presence::Admission;
 use crate::app::{self, App};
-use crate::clock::{Clock, UnixSeconds};
+use crate::clock::Clock;
 use crate::ids::{ConnId, Ticket};
 use crate::limits;
 use crate::model::Statistics;
-use crate::session::{Ending, Rules, Step};
+use crate::session::Rules;
 use crate::throttle::Throttle;
 use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
 use calls::{Calls, Now};
-use connection::{Connection, Flushed, Overdue, Phase, Taken};
+use connection::{Connection, Overdue};
 use heartbeat::Heartbeat;
 use net::{Event, Net};
 use table::Table;
@@ -74,6 +75,8 @@ pub struct Reactor<N: Net, J, C> {
     timers: Timers,
     acceptor: Acceptor,
     runnable: VecDeque<ConnId>,
+    /// Closed, with so much left behind that it takes a while to forget.
+    remains: VecDeque<(ConnId, Connection<N::Socket>)>,
     stopping: bool,
     heartbeat: Option<Heartbeat>,
     http_lines: Throttle,
@@ -96,6 +99,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             connections: Table::new(),
             timers: Timers::default(),
             runnable: VecDeque::new(),
+            remains: VecDeque::new(),
             stopping: false,
             heartbeat: None,
             http_lines: Throttle::default(),
@@ -119,6 +123,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.collect(now);
         self.run_queue(now);
         self.expire(now);
+        self.forget_remains();
         Ok(())
     }
 
@@ -175,7 +180,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     fn timeout(&mut self) -> Option<Duration> {
-        if !self.runnable.is_empty() || self.acceptor.is_ready() {
+        if !self.runnable.is_empty() || self.acceptor.is_ready() || !self.remains.is_empty() {
             return Some(Duration::ZERO);
         }
         let next = self.timers.next()?;
@@ -214,7 +219,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     fn expire(&mut self, now: Now) {
-        while let Some((_, timer)) = self.timers.pop_due(now.instant) {
+        for _ in 0..limits::TIMERS_PER_TURN_MAX {
+            let Some((_, timer)) = self.timers.pop_due(now.instant) else { return };
             match timer {
                 Timer::Connection(id) => self.expire_connection(id, now),
                 Timer::Job(key) => {
@@ -244,6 +250,10 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     fn expire_connection(&mut self, id: ConnId, now: Now) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.armed = None;
+        if connection.is_queued {
+            // What it has sent was not looked at yet; its run arms it again.
+            return;
+        }
         let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
         match connection.overdue(rules, now.instant) {
             Some(Overdue::Input) => {
@@ -255,129 +265,13 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 self.close(id);
             }
             Some(Overdue::Linger) => self.close(id),
+            None if connection.stalled_since.is_none()
+                && connection.session.next_due().is_some_and(|due| due <= now.instant) =>
+            {
+                self.enqueue(id);
+            }
             None => self.arm(id),
         }
-    }
-
-    /// Runs those that are queued now; those that want to go on stand at the back for the next turn.
-    fn run_queue(&mut self, now: Now) {
-        for _ in 0..self.runnable.len() {
-            let Some(id) = self.runnable.pop_front() else { return };
-            let Some(connection) = self.connections.get_mut(id) else { continue };
-            connection.is_queued = false;
-            // Its clocks must not begin before its bytes came, which may be later than the turn did.
-            let now = Now { instant: self.clock.now(), ..now };
-            let ran = match connection.phase {
-                Phase::Open => self.run(id, now),
-                Phase::Lingering { .. } => self.discard(id),
-            };
-            if let Some(connection) = self.connections.get_mut(id) {
-                self.calls.counters.requests_refused += u64::from(connection.session.take_refused());
-            }
-            match ran {
-                Ran::Waits => self.arm(id),
-                Ran::WantsMore => {
-                    self.arm(id);
-                    self.enqueue(id);
-                }
-                Ran::Over => self.close(id),
-            }
-        }
-        if self.runnable.is_empty() {
-            self.runnable.shrink_to(limits::EVENTS_PER_TURN_MAX);
-        }
-    }
-
-    /// Gives a connection a bounded piece of work.
-    fn run(&mut self, id: ConnId, now: Now) -> Ran {
-        let Some(connection) = self.connections.get_mut(id) else { return Ran::Waits };
-        let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
-        let (mut steps, mut bytes) = (0, 0);
-        loop {
-            if steps >= limits::STEPS_PER_TURN_MAX || bytes >= limits::READ_BYTES_PER_TURN_MAX {
-                return match connection.flush(&mut self.net, now.instant) {
-                    Flushed::Broken => Ran::Over,
-                    Flushed::All | Flushed::Some => Ran::WantsMore,
-                };
-            }
-            if connection.jobs >= limits::JOBS_PER_CONNECTION_MAX {
-                return match connection.flush(&mut self.net, now.instant) {
-                    Flushed::Broken => Ran::Over,
-                    // Each completion runs the connection again.
-                    Flushed::All | Flushed::Some => Ran::Waits,
-                };
-            }
-            let Connection { session, input, output, .. } = &mut *connection;
-            match session.next(input, output, rules, now.instant) {
-                Step::Call(slot, request) => {
-                    steps += 1;
-                    let ticket = Ticket { conn: id, slot };
-                    self.calls.begin(ticket, *request, connection, &mut self.timers, now);
-                }
-                Step::NextPage(slot, list, cursor) => {
-                    steps += 1;
-                    let ticket = Ticket { conn: id, slot };
-                    self.calls.begin_page(ticket, list, cursor, connection, &mut self.timers, now);
-                }
-                Step::NeedInput => {
-                    if connection.flush(&mut self.net, now.instant) == Flushed::Broken {
-                        return Ran::Over;
-                    }
-                    if !connection.readable {
-                        return Ran::Waits;
-                    }
-                    match connection.read(&mut self.net, &mut self.chunk) {
-                        Taken::Bytes(count) => bytes += count.max(1),
-                        Taken::Nothing => {}
-                        Taken::End => connection.session.end_input(),
-                        Taken::Broken => return Ran::Over,
-                    }
-                }
-                Step::Blocked => {
-                    let had_output = !connection.output.is_empty();
-                    match connection.flush(&mut self.net, now.instant) {
-                        Flushed::Broken => return Ran::Over,
-                        Flushed::Some => return Ran::Waits,
-                        Flushed::All if !had_output => return Ran::Waits,
-                        Flushed::All => steps += 1,
-                    }
-                }
-                Step::Finished(ending) => {
-                    match connection.flush(&mut self.net, now.instant) {
-                        Flushed::Broken => return Ran::Over,
-                        Flushed::Some => return Ran::Waits,
-                        Flushed::All => {}
-                    }
-                    let is_over = connection.end(&mut self.net, ending, now.instant);
-                    if ending == Ending::HttpLine {
-                        log_http_line(&mut self.http_lines, now.unix);
-                    }
-                    return if is_over { Ran::Over } else { Ran::WantsMore };
-                }
-            }
-        }
-    }
-
-    /// Reads and forgets a bounded amount from a client that has had our last words.
-    fn discard(&mut self, id: ConnId) -> Ran {
-        let Some(connection) = self.connections.get_mut(id) else { return Ran::Waits };
-        let mut bytes = 0;
-        while bytes < limits::READ_BYTES_PER_TURN_MAX {
-            if !connection.readable {
-                return Ran::Waits;
-            }
-            let count = match connection.read(&mut self.net, &mut self.chunk) {
-                Taken::Bytes(count) => count.max(1),
-                Taken::Nothing => 0,
-                Taken::End | Taken::Broken => return Ran::Over,
-            };
-            bytes += count;
-            match &mut connection.phase {
-                Phase::Lingering { bytes_left, .. } if *bytes_left > count => *bytes_left -= count,
-                _ => return Ran::Over,
-            }
-        }
-        Ran::WantsMore
     }
 
     fn enqueue(&mut self, id: ConnId) {
@@ -408,31 +302,29 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         if let Some(armed) = connection.armed {
             self.timers.disarm(armed, Timer::Connection(id));
         }
-        for slot in connection.session.open_slots() {
-            self.calls.cancel(Ticket { conn: id, slot }, &mut self.timers);
-        }
+        let (requests, bytes) = connection.session.delayed();
+        self.calls.forget_delayed(requests, bytes);
         self.calls.app.presence_mut().close(id);
         self.calls.counters.connections_open -= 1;
         self.acceptor.connection_closed(self.connections.len());
+        match connection.session.open_count() {
+            few if few <= limits::OPEN_FORGOTTEN_AT_ONCE_MAX => self.forget(id, connection),
+            _ => self.remains.push_back((id, connection)),
+        }
     }
-}
 
-/// How a connection's piece of work has ended.
-enum Ran {
-    /// Something has to happen first.
-    Waits,
-    /// It could go on at once, but others have their turn.
-    WantsMore,
-    /// The connection is to be closed.
-    Over,
-}
+    fn forget_remains(&mut self) {
+        if let Some((id, connection)) = self.remains.pop_front() {
+            self.forget(id, connection);
+        }
+    }
 
-fn log_http_line(http_lines: &mut Throttle, now: UnixSeconds) {
-    if let Some(held_back) = http_lines.pass(limits::HTTP_LINE_LOG_INTERVAL_S, now) {
-        log::warn!(
-            "closed {} connections of raw JSON that sent a line of HTTP: is a browser or proxy made to talk \
-             to us?",
-            1 + held_back
-        );
+    /// Cancels what a closed connection has waited for.
+    fn forget(&mut self, id: ConnId, connection: Connection<N::Socket>) {
+        if connection.jobs > 0 {
+            for slot in connection.session.open_slots() {
+                self.calls.cancel(Ticket { conn: id, slot }, &mut self.timers);
+            }
+        }
     }
 }

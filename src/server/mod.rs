@@ -227,7 +227,11 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 fn app_settings(config: &Config) -> app::Settings {
-    app::Settings { vms_max: config.vms_max, token_lifetime: config.token_lifetime }
+    app::Settings {
+        vms_max: config.vms_max,
+        token_lifetime: config.token_lifetime,
+        conversion_delay: config.conversion_delay.clone(),
+    }
 }
 
 fn pool_settings(config: &Config, writers: usize) -> PoolSettings {

@@ -66,6 +66,8 @@ pub enum Step {
     Call(Slot, Box<Request>),
     /// Make the next page of the answer to `slot`.
     NextPage(Slot, List, Cursor),
+    /// What was to be answered later is due: tell [`Session::complete`] what comes of the text.
+    Due(Slot, Box<str>),
     /// More input.
     NeedInput,
     /// Either room in the output or an answer; no more input until then.
@@ -108,9 +110,16 @@ enum Undecoded {
 
 impl Session {
     /// Goes on: decodes what has come, or says what it waits for. Call again after each step that is
-    /// not a wait.
-    pub fn next(&mut self, input: &mut Buffer, output: &mut Buffer, rules: &Rules, now: Instant) -> Step {
-        let step = self.step(input, output, rules);
+    /// not a wait. No new request is begun unless it `may_call`.
+    pub fn next(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Buffer,
+        rules: &Rules,
+        may_call: bool,
+        now: Instant,
+    ) -> Step {
+        let step = self.step(input, output, rules, may_call, now);
         let waiting = match step {
             Step::NeedInput => self.waiting(input),
             _ => None,
@@ -136,6 +145,28 @@ impl Session {
     /// A page of the answer to the request `slot` is there. False where no such request is open.
     pub fn complete_page(&mut self, slot: Slot, page: &Page, output: &mut Buffer) -> bool {
         self.replies.as_mut().is_some_and(|replies| replies.complete_page(slot, page, output))
+    }
+
+    /// The open request `slot` is to be answered at `at`, with what comes of `data` then. False where no such
+    /// request is open.
+    pub fn delay(&mut self, slot: Slot, at: Instant, data: Box<str>) -> bool {
+        match &mut self.replies {
+            Some(replies) => {
+                replies.delay(slot, at, data);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// When the next answer is due that was to be given later.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.replies.as_ref()?.next_due()
+    }
+
+    /// How many answers are to be given later, and the bytes of their texts.
+    pub fn delayed(&self) -> (usize, usize) {
+        self.replies.as_ref().map_or((0, 0), |replies| replies.delayed())
     }
 
     /// The client will send no more. What it has sent still counts.
@@ -195,16 +226,31 @@ impl Session {
         self.replies.iter().flat_map(|replies| replies.open_slots())
     }
 
+    /// How many requests are handed out and not answered.
+    pub fn open_count(&self) -> usize {
+        self.replies.as_ref().map_or(0, |replies| replies.open_count())
+    }
+
     /// Bytes of replies that wait for a paged one.
     #[cfg(test)]
     pub(crate) fn deferred_len(&self) -> usize {
         self.replies.as_ref().map_or(0, |replies| replies.deferred_len())
     }
 
-    fn step(&mut self, input: &mut Buffer, output: &mut Buffer, rules: &Rules) -> Step {
+    fn step(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Buffer,
+        rules: &Rules,
+        may_call: bool,
+        now: Instant,
+    ) -> Step {
         loop {
             if output.len() >= limits::OUTPUT_BYTES_PAUSE {
                 return Step::Blocked;
+            }
+            if let Some((slot, data)) = self.replies.as_mut().and_then(|replies| replies.take_due(now)) {
+                return Step::Due(slot, data);
             }
             match self.replies().wanted() {
                 Wanted::Nothing => {}
@@ -214,7 +260,7 @@ impl Session {
             if let Some(ending) = self.ending {
                 return self.wind_up(ending, output);
             }
-            if self.replies().is_barred() {
+            if !may_call || self.replies().is_barred() {
                 return Step::Blocked;
             }
             let decoded = match self.parked.take() {

@@ -4,9 +4,11 @@
 //! reply is written in pages every other one waits, so nothing is ever written into the middle of one.
 //! An open request is answered once; a late answer finds nothing.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
 use crate::buffer::Buffer;
+use crate::clock::Instant;
 use crate::dialect::{self, PageProgress};
 use crate::ids::Slot;
 use crate::model::{Answer, Cursor, Dialect, List, Page, Request, RequestId};
@@ -23,6 +25,10 @@ pub(super) struct Replies {
     /// The open request whose answer may come in pages; there is one at most.
     paged: Option<Slot>,
     writing: Writing,
+    /// What is to be answered later, the earliest first.
+    delayed: BinaryHeap<Reverse<Delayed>>,
+    /// Bytes of their texts.
+    delayed_bytes: usize,
     /// Replies that became due while a paged one was being written.
     deferred: Buffer,
 }
@@ -43,6 +49,14 @@ struct Stream {
     progress: PageProgress,
     /// Where the next page begins, if it has not been asked for yet.
     cursor: Option<Cursor>,
+}
+
+/// An open request that is answered at its time.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Delayed {
+    at: Instant,
+    slot: Slot,
+    data: Box<str>,
 }
 
 /// Whether a page is wanted now.
@@ -145,6 +159,32 @@ impl Replies {
         });
     }
 
+    /// The open request `slot` is to be answered at `at`, with what comes of `data` then.
+    pub(super) fn delay(&mut self, slot: Slot, at: Instant, data: Box<str>) {
+        self.delayed_bytes += data.len();
+        self.delayed.push(Reverse(Delayed { at, slot, data }));
+    }
+
+    /// Takes one that is due by `now`.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(Slot, Box<str>)> {
+        if self.next_due().is_none_or(|due| due > now) {
+            return None;
+        }
+        let Reverse(Delayed { slot, data, .. }) = self.delayed.pop()?;
+        self.delayed_bytes -= data.len();
+        Some((slot, data))
+    }
+
+    /// When the next one is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.delayed.peek().map(|Reverse(delayed)| delayed.at)
+    }
+
+    /// How many are to be answered later, and the bytes of their texts.
+    pub(super) fn delayed(&self) -> (usize, usize) {
+        (self.delayed.len(), self.delayed_bytes)
+    }
+
     /// The page to make now, if the output has room for it; asked for once.
     pub(super) fn wanted(&mut self) -> Wanted {
         match &mut self.writing {
@@ -182,6 +222,10 @@ impl Replies {
         self.serial.is_some() || !self.named.is_empty()
     }
 
+    pub(super) fn open_count(&self) -> usize {
+        usize::from(self.serial.is_some()) + self.named.len()
+    }
+
     pub(super) fn open_slots(&self) -> impl Iterator<Item = Slot> + '_ {
         self.serial.iter().map(|(slot, _)| *slot).chain(self.named.keys().copied())
     }
@@ -215,6 +259,7 @@ impl Replies {
         };
         debug_assert!(self.barrier.is_none_or(is_open));
         debug_assert!(self.paged.is_none_or(is_open));
+        debug_assert!(self.delayed.len() <= self.named.len() + usize::from(self.serial.is_some()));
         match &self.writing {
             Writing::Pages(stream) => debug_assert!(self.paged == Some(stream.slot)),
             Writing::Whole | Writing::Broken => debug_assert!(self.deferred.is_empty()),

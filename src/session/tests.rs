@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::ids::DiskId;
-use crate::model::{CommandName, Items, Peer};
+use crate::model::{CommandName, Entities, Items, Peer};
 
 const PONG: Answer = Answer::Pong(Peer::Unix { uid: None });
+const CONVERTED: Answer = Answer::Converted(Entities(Vec::new()));
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A session with its buffers and a clock that stands still unless told otherwise.
@@ -32,7 +33,7 @@ impl Bench {
     }
 
     fn next(&mut self) -> Step {
-        self.session.next(&mut self.input, &mut self.output, &self.rules, self.now)
+        self.session.next(&mut self.input, &mut self.output, &self.rules, true, self.now)
     }
 
     fn say(&mut self, text: &str) -> Step {
@@ -49,7 +50,11 @@ impl Bench {
     }
 
     fn answer(&mut self, slot: Slot) {
-        assert!(self.session.complete(slot, &PONG, &mut self.output));
+        self.answer_with(slot, &PONG);
+    }
+
+    fn answer_with(&mut self, slot: Slot, answer: &Answer) {
+        assert!(self.session.complete(slot, answer, &mut self.output));
     }
 
     fn page(&mut self, slot: Slot, next: Option<Cursor>) {
@@ -318,4 +323,82 @@ fn a_line_of_http_ends_a_connection_of_raw_json() {
     let mut bench = Bench::new();
     bench.input.push(b"{}\nPOST / HTTP/1.1\r\nHost: a\r\n\r\n{\"command\": \"ping\"}");
     bench.ends(Ending::HttpLine);
+}
+
+fn conversion(id: &str) -> String {
+    format!("{{\"request_id\": \"{id}\", \"data\": \"Hub&&id&&{id}\"}}")
+}
+
+impl Bench {
+    /// Hands out the next conversion and has it answered at `at`.
+    fn delay(&mut self, at: Instant) -> Slot {
+        let (slot, name) = self.call();
+        assert_eq!(name, CommandName::Convert);
+        assert!(self.session.delay(slot, at, "data".into()));
+        slot
+    }
+
+    fn is_due(&mut self) -> Slot {
+        match self.next() {
+            Step::Due(slot, data) => {
+                assert_eq!(&*data, "data");
+                slot
+            }
+            step => panic!("nothing is due, but {step:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_to_be_answered_later_is_due_in_the_order_of_its_times() {
+    let mut bench = Bench::new();
+    bench.input.push([conversion("a"), conversion("b"), conversion("c")].concat().as_bytes());
+    let start = bench.now;
+    let slots = [3, 1, 2].map(|seconds| bench.delay(start + seconds * SECOND));
+    assert_eq!(bench.session.delayed(), (3, 12));
+    bench.waits_for_input();
+    assert_eq!(bench.session.next_due(), Some(start + SECOND));
+    bench.now = start + 2 * SECOND;
+    assert_eq!([bench.is_due(), bench.is_due()], [slots[1], slots[2]]);
+    bench.waits_for_input();
+    bench.answer_with(slots[2], &CONVERTED);
+    bench.answer_with(slots[1], &CONVERTED);
+    bench.now = start + 3 * SECOND;
+    assert_eq!(bench.is_due(), slots[0]);
+    bench.answer_with(slots[0], &CONVERTED);
+    bench.waits_for_input();
+    assert_eq!((bench.session.delayed(), bench.session.next_due()), ((0, 0), None));
+    assert_eq!(bench.replies().len(), 3);
+}
+
+#[test]
+fn what_is_due_is_answered_behind_a_barrier_and_where_no_more_may_be_begun() {
+    let mut bench = Bench::new();
+    bench.input.push([&conversion("a"), LOGOUT, PING].concat().as_bytes());
+    let due = bench.now + SECOND;
+    let slot = bench.delay(due);
+    let (logout, _) = bench.call();
+    bench.is_blocked();
+    bench.now = due;
+    assert_eq!(bench.is_due(), slot);
+    bench.answer_with(slot, &CONVERTED);
+    bench.answer(logout);
+    let step = bench.session.next(&mut bench.input, &mut bench.output, &bench.rules, false, bench.now);
+    assert!(matches!(step, Step::Blocked), "nothing new is begun: {step:?}");
+    assert_eq!(bench.call().1, CommandName::Ping);
+}
+
+#[test]
+fn the_end_of_input_waits_for_what_is_to_be_answered_later() {
+    let mut bench = Bench::new();
+    bench.input.push(conversion("a").as_bytes());
+    let due = bench.now + SECOND;
+    let slot = bench.delay(due);
+    bench.session.end_input();
+    bench.is_blocked();
+    bench.now = due;
+    assert_eq!(bench.is_due(), slot);
+    bench.answer_with(slot, &CONVERTED);
+    bench.ends(Ending::Close);
+    assert_eq!(bench.replies().len(), 1);
 }

@@ -72,7 +72,11 @@ impl Simulation {
     fn new(world: Shared) -> Simulation {
         let weather = world.borrow().weather.clone();
         let random = world.borrow_mut().random.fork();
-        let app_settings = app::Settings { vms_max: 1000, token_lifetime: limits::TOKEN_LIFETIME };
+        let app_settings = app::Settings {
+            vms_max: 1000,
+            token_lifetime: limits::TOKEN_LIFETIME,
+            conversion_delay: Duration::from_secs(1)..=Duration::from_secs(5),
+        };
         let app = App::new(app_settings, Box::new(random));
         let [net, jobs, clock] = [0; 3].map(|_| Rc::clone(&world));
         let reactor = Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings(&weather));

@@ -14,7 +14,7 @@ use crate::dialect::fields::{
 use crate::ids::DiskId;
 use crate::limits;
 use crate::model::{
-    BadField, Command, CommandName, Dialect, DiskChange, Failure, NameError, Refusal, Request, Secret,
+    BadField, Command, CommandName, Dialect, DiskChange, Failure, NameError, Refusal, Request, Scope, Secret,
     VmChange, VmName, VmShape,
 };
 
@@ -29,7 +29,14 @@ pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refu
         Ok(data) => (token(&data, known.name), command(&data, known)),
         Err(failure) => (Ok(None), Err(failure)),
     };
-    Ok(Request { dialect: Dialect::Command, id: envelope.id, token, name: known.name, command })
+    Ok(Request {
+        dialect: Dialect::Command,
+        id: envelope.id,
+        token,
+        scope: Scope::Connection,
+        name: known.name,
+        command,
+    })
 }
 
 /// The command that is asked for; `None`: there is no such command.
@@ -77,6 +84,7 @@ fn command(data: &Fields<'_>, known: &KnownCommand) -> Result<Command, Failure> 
         CommandName::Update => update(data),
         CommandName::Logout => Ok(Command::Logout),
         CommandName::Stats => Ok(Command::Stats),
+        CommandName::Convert | CommandName::Health => Err(Failure::UnknownCommand),
     }
 }
 
@@ -271,7 +279,7 @@ struct KnownCommand {
     fields: &'static [&'static str],
 }
 
-static COMMANDS: [KnownCommand; CommandName::ALL.len()] = {
+static COMMANDS: [KnownCommand; 7] = {
     const fn known(text: &'static str, name: CommandName, fields: &'static [&'static str]) -> KnownCommand {
         KnownCommand { text, name, fields }
     }

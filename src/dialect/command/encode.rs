@@ -47,6 +47,11 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
             head(id, "success", None, output);
             counters(statistics, output);
         }
+        Answer::Converted(_) | Answer::Healthy => {
+            debug_assert!(false, "{answer:?} answers nothing of this dialect");
+            head(id, "success", None, output);
+            text(output, "{}");
+        }
         Answer::Failed(failure) => {
             head(id, "error", Some(&message(failure)), output);
             text(output, "{}");

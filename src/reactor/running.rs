@@ -1,0 +1,168 @@
+//! Running connections: each that could make progress gets a bounded piece of work in its turn.
+
+use super::connection::{Connection, Flushed, Phase, Taken};
+use super::net::Net;
+use super::{Now, Reactor};
+use crate::clock::{Clock, UnixSeconds};
+use crate::ids::{ConnId, Ticket};
+use crate::limits;
+use crate::session::{Ending, Step};
+use crate::throttle::Throttle;
+use crate::worker::Jobs;
+
+/// How a connection's piece of work has ended.
+enum Ran {
+    /// Something has to happen first.
+    Waits,
+    /// It could go on at once, but others have their turn.
+    WantsMore,
+    /// The connection is to be closed.
+    Over,
+}
+
+/// Work that has been done.
+#[derive(Clone, Copy, Default)]
+struct Work {
+    /// Requests decoded, pages begun, late answers given, and the like.
+    steps: usize,
+    /// Bytes read or converted.
+    bytes: usize,
+}
+
+impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
+    /// Runs those that are queued now, as far as one turn goes; those that want to go on stand at the back for
+    /// the next.
+    pub(super) fn run_queue(&mut self, now: Now) {
+        let mut all = Work::default();
+        for _ in 0..self.runnable.len() {
+            if all.steps >= limits::STEPS_PER_TURN_ALL_MAX || all.bytes >= limits::BYTES_PER_TURN_ALL_MAX {
+                return;
+            }
+            let Some(id) = self.runnable.pop_front() else { return };
+            let Some(connection) = self.connections.get_mut(id) else { continue };
+            connection.is_queued = false;
+            // Its clocks must not begin before its bytes came, which may be later than the turn did.
+            let now = Now { instant: self.clock.now(), ..now };
+            let mut work = Work::default();
+            let ran = match connection.phase {
+                Phase::Open => self.run(id, &mut work, now),
+                Phase::Lingering { .. } => self.discard(id, &mut work),
+            };
+            all.steps += 1 + work.steps;
+            all.bytes += work.bytes;
+            if let Some(connection) = self.connections.get_mut(id) {
+                self.calls.counters.requests_refused += u64::from(connection.session.take_refused());
+            }
+            match ran {
+                Ran::Waits => self.arm(id),
+                Ran::WantsMore => {
+                    self.arm(id);
+                    self.enqueue(id);
+                }
+                Ran::Over => self.close(id),
+            }
+        }
+        if self.runnable.is_empty() {
+            self.runnable.shrink_to(limits::EVENTS_PER_TURN_MAX);
+        }
+    }
+
+    /// Gives a connection a bounded piece of work.
+    fn run(&mut self, id: ConnId, work: &mut Work, now: Now) -> Ran {
+        let Some(connection) = self.connections.get_mut(id) else { return Ran::Waits };
+        let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
+        loop {
+            if work.steps >= limits::STEPS_PER_TURN_MAX || work.bytes >= limits::READ_BYTES_PER_TURN_MAX {
+                return match connection.flush(&mut self.net, now.instant) {
+                    Flushed::Broken => Ran::Over,
+                    Flushed::All | Flushed::Some => Ran::WantsMore,
+                };
+            }
+            let may_call = connection.jobs < limits::JOBS_PER_CONNECTION_MAX;
+            let Connection { session, input, output, .. } = &mut *connection;
+            match session.next(input, output, rules, may_call, now.instant) {
+                Step::Call(slot, request) => {
+                    work.steps += 1;
+                    let ticket = Ticket { conn: id, slot };
+                    self.calls.begin(ticket, *request, connection, &mut self.timers, now);
+                }
+                Step::NextPage(slot, list, cursor) => {
+                    work.steps += 1;
+                    let ticket = Ticket { conn: id, slot };
+                    self.calls.begin_page(ticket, list, cursor, connection, &mut self.timers, now);
+                }
+                Step::Due(slot, data) => {
+                    work.steps += 1;
+                    work.bytes += data.len();
+                    self.calls.deliver(Ticket { conn: id, slot }, &data, connection);
+                }
+                Step::NeedInput => {
+                    if connection.flush(&mut self.net, now.instant) == Flushed::Broken {
+                        return Ran::Over;
+                    }
+                    if !connection.readable {
+                        return Ran::Waits;
+                    }
+                    match connection.read(&mut self.net, &mut self.chunk) {
+                        Taken::Bytes(count) => work.bytes += count.max(1),
+                        Taken::Nothing => {}
+                        Taken::End => connection.session.end_input(),
+                        Taken::Broken => return Ran::Over,
+                    }
+                }
+                Step::Blocked => {
+                    let had_output = !connection.output.is_empty();
+                    match connection.flush(&mut self.net, now.instant) {
+                        Flushed::Broken => return Ran::Over,
+                        Flushed::Some => return Ran::Waits,
+                        Flushed::All if !had_output => return Ran::Waits,
+                        Flushed::All => work.steps += 1,
+                    }
+                }
+                Step::Finished(ending) => {
+                    match connection.flush(&mut self.net, now.instant) {
+                        Flushed::Broken => return Ran::Over,
+                        Flushed::Some => return Ran::Waits,
+                        Flushed::All => {}
+                    }
+                    let is_over = connection.end(&mut self.net, ending, now.instant);
+                    if ending == Ending::HttpLine {
+                        log_http_line(&mut self.http_lines, now.unix);
+                    }
+                    return if is_over { Ran::Over } else { Ran::WantsMore };
+                }
+            }
+        }
+    }
+
+    /// Reads and forgets a bounded amount from a client that has had our last words.
+    fn discard(&mut self, id: ConnId, work: &mut Work) -> Ran {
+        let Some(connection) = self.connections.get_mut(id) else { return Ran::Waits };
+        while work.bytes < limits::READ_BYTES_PER_TURN_MAX {
+            if !connection.readable {
+                return Ran::Waits;
+            }
+            let count = match connection.read(&mut self.net, &mut self.chunk) {
+                Taken::Bytes(count) => count.max(1),
+                Taken::Nothing => 0,
+                Taken::End | Taken::Broken => return Ran::Over,
+            };
+            work.bytes += count;
+            match &mut connection.phase {
+                Phase::Lingering { bytes_left, .. } if *bytes_left > count => *bytes_left -= count,
+                _ => return Ran::Over,
+            }
+        }
+        Ran::WantsMore
+    }
+}
+
+fn log_http_line(http_lines: &mut Throttle, now: UnixSeconds) {
+    if let Some(held_back) = http_lines.pass(limits::HTTP_LINE_LOG_INTERVAL_S, now) {
+        log::warn!(
+            "closed {} connections of raw JSON that sent a line of HTTP: is a browser or proxy made to talk \
+             to us?",
+            1 + held_back
+        );
+    }
+}

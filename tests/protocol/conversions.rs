@@ -1,0 +1,138 @@
+//! Conversions: what they make of a text, and when they say it.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use socket2::SockRef;
+
+use crate::common::{Client, Daemon};
+
+/// A packed text and what it stands for, from the description of the format.
+const REQUEST: &str = r#"{
+	"request_id": "01",
+	"data": "Hub&&name&&qwe&&id&&123&&%%Device&&name&&wqe&&id&&234&&"
+	}"#;
+const REPLY: &str =
+    r#"{"request_id":"01","data":{"Hub":{"name":"qwe","id":"123"},"Device":{"name":"wqe","id":"234"}}}"#;
+
+fn at_once() -> Daemon {
+    Daemon::builder().args(["--conversion-delay", "0"]).start()
+}
+
+#[test]
+fn the_example_of_the_format_is_converted() {
+    let daemon = at_once();
+    let mut client = daemon.client();
+    client.send(REQUEST);
+    assert_eq!(client.raw_line().trim_end(), REPLY);
+}
+
+#[test]
+fn what_can_not_be_converted_is_told_at_once() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    let cases = [
+        (r#"{"request_id":1.50}"#, r#"{"request_id":1.50,"error":"missing field: data"}"#),
+        (
+            r#"{"request_id":"a","data":[1]}"#,
+            r#"{"request_id":"a","error":"data: a list is not allowed; it must be a string"}"#,
+        ),
+    ];
+    for (request, reply) in cases {
+        let asked = Instant::now();
+        client.send(request);
+        assert_eq!(client.raw_line().trim_end(), reply);
+        assert!(asked.elapsed() < Duration::from_secs(1), "nothing is delayed");
+    }
+}
+
+/// Each is delayed for itself and told of in the log; none waits for another.
+#[test]
+fn answers_come_after_their_delays_and_in_their_order() {
+    let daemon = Daemon::builder().args(["--conversion-delay", "200ms..900ms"]).start();
+    let mut client = daemon.client();
+    let asked = Instant::now();
+    let requests: Vec<String> =
+        (0..50).map(|id| json!({"request_id": id, "data": format!("e&&id&&{id}")}).to_string()).collect();
+    client.send(&requests.concat());
+    client.ping();
+    assert!(asked.elapsed() < Duration::from_millis(200), "others are answered meanwhile");
+    let mut came: Vec<u64> = Vec::new();
+    while came.len() < 50 {
+        let reply = client.reply();
+        let id = reply["request_id"].as_u64().expect("an id");
+        assert_eq!(reply["data"], json!({"e": {"id": id.to_string()}}));
+        if came.is_empty() {
+            assert!(asked.elapsed() >= Duration::from_millis(200));
+        }
+        came.push(id);
+    }
+    assert!(asked.elapsed() < Duration::from_millis(1900), "they wait at the same time");
+    assert!(!came.is_sorted(), "fifty random delays in the order of the requests?");
+    daemon.wait_for_log("seconds for this one.");
+    let told = daemon.log().matches("Timeout 0.").count();
+    assert_eq!(told, 50);
+}
+
+#[test]
+fn who_says_no_more_gets_all_answers_and_who_leaves_none_is_kept_for() {
+    let daemon = Daemon::builder().args(["--conversion-delay", "300ms..400ms"]).start();
+    let mut client = daemon.client();
+    client.send(&REQUEST.repeat(20));
+    client.half_close();
+    assert_eq!(client.rest().lines().filter(|line| *line == REPLY).count(), 20);
+
+    let daemon = Daemon::builder().args(["--conversion-delay", "1h"]).start();
+    let mut stream = TcpStream::connect(daemon.address()).expect("the daemon accepts");
+    stream.write_all(REQUEST.repeat(1000).as_bytes()).expect("the daemon reads");
+    daemon.wait_for_counter("requests_delayed", |count| count == 1000);
+    // A reset, not an end of input, after which the answers are still due.
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a socket option");
+    drop(stream);
+    daemon.wait_for_counter("requests_delayed", |count| count == 0);
+}
+
+#[test]
+fn as_many_may_wait_as_a_connection_may_have_open_and_no_more() {
+    let daemon =
+        Daemon::builder().args(["--conversion-delay", "1h", "--requests-per-connection", "100"]).start();
+    let mut client = daemon.client();
+    client.send(&REQUEST.repeat(103));
+    for _ in 0..3 {
+        assert_eq!(client.raw_line().trim_end(), r#"{"request_id":"01","error":"busy"}"#);
+    }
+    client.ping();
+}
+
+#[test]
+fn texts_of_waiting_conversions_are_bounded_over_all_connections() {
+    let daemon = Daemon::builder().args(["--conversion-delay", "1h"]).start();
+    let text = "x".repeat(1_000_000);
+    let request = json!({"request_id": 1, "data": text}).to_string();
+    let mut clients: Vec<Client> = (0..3).map(|_| daemon.client()).collect();
+    let mut busy = 0;
+    for _ in 0..100 {
+        for client in &mut clients {
+            client.send(&request);
+            client.send(r#"{"command":"ping"}"#);
+            let reply = client.reply();
+            if reply["error"] == "busy" {
+                busy += 1;
+                client.reply();
+            }
+        }
+    }
+    assert_eq!(300 - busy, 268, "256 MiB of them");
+}
+
+#[test]
+fn a_daemon_that_stops_gives_the_answers_it_owes() {
+    let mut daemon = Daemon::builder().args(["--conversion-delay", "500ms"]).start();
+    let mut client = daemon.client();
+    client.send(&REQUEST.repeat(5));
+    client.ping();
+    daemon.stop();
+    assert_eq!(client.rest().lines().filter(|line| *line == REPLY).count(), 5);
+}
