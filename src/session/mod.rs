@@ -8,19 +8,18 @@
 
 mod patience;
 mod replies;
+mod wire;
 
 use std::time::Duration;
 
 use crate::buffer::Buffer;
 use crate::clock::Instant;
-use crate::dialect;
-use crate::framing::raw_json::{Piece, RawJson};
-use crate::framing::sniff::{self, Sniffed};
 use crate::ids::Slot;
 use crate::limits;
 use crate::model::{Answer, Cursor, Dialect, Failure, List, Page, Refusal, Request};
 use patience::{Patience, Waiting};
 use replies::{Delivery, Replies, Wanted};
+use wire::{Decoded, Wire};
 
 /// What holds for every connection of one listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,7 +43,7 @@ pub struct Rules {
 /// The state of one connection.
 #[derive(Default)]
 pub struct Session {
-    framing: Framing,
+    wire: Wire,
     patience: Patience,
     is_authenticated: bool,
     input_has_ended: bool,
@@ -89,23 +88,9 @@ pub enum Ending {
     Abort,
 }
 
-#[derive(Default)]
-enum Framing {
-    #[default]
-    Sniffing,
-    RawJson(RawJson),
-}
-
 enum Parked {
     Request(Box<Request>),
     Refusal(Refusal),
-}
-
-/// Why there is no message.
-enum Undecoded {
-    NeedInput,
-    /// The session has begun to end.
-    End,
 }
 
 impl Session {
@@ -135,7 +120,7 @@ impl Session {
     /// and goes nowhere.
     pub fn complete(&mut self, slot: Slot, answer: &Answer, output: &mut Buffer) -> bool {
         let Some(replies) = &mut self.replies else { return false };
-        let delivery = replies.complete(slot, answer, output);
+        let delivery = replies.complete(slot, answer, &mut self.wire, output);
         if delivery == Delivery::BrokenOff {
             self.ending = Some(Ending::Abort);
         }
@@ -144,7 +129,8 @@ impl Session {
 
     /// A page of the answer to the request `slot` is there. False where no such request is open.
     pub fn complete_page(&mut self, slot: Slot, page: &Page, output: &mut Buffer) -> bool {
-        self.replies.as_mut().is_some_and(|replies| replies.complete_page(slot, page, output))
+        let wire = &mut self.wire;
+        self.replies.as_mut().is_some_and(|replies| replies.complete_page(slot, page, wire, output))
     }
 
     /// The open request `slot` is to be answered at `at`, with what comes of `data` then. False where no such
@@ -209,7 +195,7 @@ impl Session {
             return false;
         }
         match self.patience.current() {
-            Some(Waiting::Request(_)) => drop(self.end_with(Failure::TimedOut)),
+            Some(Waiting::Request(_)) => self.end_with(Ending::Linger, Failure::TimedOut),
             _ => self.ending = Some(Ending::Close),
         }
         self.patience.wait(None, now);
@@ -263,78 +249,37 @@ impl Session {
             if !may_call || self.replies().is_barred() {
                 return Step::Blocked;
             }
-            let decoded = match self.parked.take() {
-                Some(parked) => Ok(*parked),
-                None => self.decode(input, output, rules),
+            let parked = match self.parked.take() {
+                Some(parked) => *parked,
+                None if self.wire.is_serial() && self.has_open() => return Step::Blocked,
+                None => match self.wire.decode(input, output, self.input_has_ended, self.bytes_max(rules)) {
+                    Decoded::Request(request) => Parked::Request(request),
+                    Decoded::Refusal(refusal) => Parked::Refusal(refusal),
+                    Decoded::Dealt => continue,
+                    Decoded::NeedInput => return Step::NeedInput,
+                    Decoded::End(ending, None) => {
+                        self.ending = Some(ending);
+                        continue;
+                    }
+                    Decoded::End(ending, Some(failure)) => {
+                        self.end_with(ending, failure);
+                        continue;
+                    }
+                },
             };
-            match decoded {
-                Err(Undecoded::NeedInput) => return Step::NeedInput,
-                Err(Undecoded::End) => debug_assert!(self.ending.is_some()),
-                Ok(parked) if !self.may_begin(&parked) => {
-                    self.parked = Some(Box::new(parked));
-                    return Step::Blocked;
-                }
-                Ok(Parked::Refusal(refusal)) => self.refuse(refusal, output),
-                Ok(Parked::Request(request)) => {
+            if !self.may_begin(&parked) {
+                self.parked = Some(Box::new(parked));
+                return Step::Blocked;
+            }
+            match parked {
+                Parked::Refusal(refusal) => self.refuse(refusal, output),
+                Parked::Request(request) => {
                     if let Some(step) = self.begin(request, output, rules) {
                         return step;
                     }
                 }
             }
         }
-    }
-
-    /// The next message of the input, in the framing that the first bytes chose.
-    fn decode(
-        &mut self,
-        input: &mut Buffer,
-        output: &mut Buffer,
-        rules: &Rules,
-    ) -> Result<Parked, Undecoded> {
-        if let Framing::Sniffing = self.framing {
-            self.choose_framing(input, output)?;
-        }
-        let bytes_max = self.request_bytes_max(rules);
-        let Framing::RawJson(framing) = &mut self.framing else { return Err(Undecoded::NeedInput) };
-        match framing.next(input, bytes_max) {
-            Piece::Message(length) => {
-                let decoded = dialect::decode_json(&input.as_slice()[..length]);
-                input.consume(length);
-                Ok(match decoded {
-                    Ok(request) => Parked::Request(Box::new(request)),
-                    Err(refusal) => Parked::Refusal(refusal),
-                })
-            }
-            Piece::Stray(byte) => Ok(Parked::Refusal(stray(byte))),
-            Piece::TooLarge => Err(self.end_with(Failure::TooLarge(bytes_max))),
-            Piece::HttpLine => {
-                self.ending = Some(Ending::HttpLine);
-                Err(Undecoded::End)
-            }
-            Piece::NeedMore if !self.input_has_ended => Err(Undecoded::NeedInput),
-            Piece::NeedMore if framing.is_inside_message() => Err(self.end_with(Failure::CutShort)),
-            Piece::NeedMore => {
-                self.ending = Some(Ending::Close);
-                Err(Undecoded::End)
-            }
-        }
-    }
-
-    fn choose_framing(&mut self, input: &Buffer, output: &mut Buffer) -> Result<(), Undecoded> {
-        let has_only_white_space = input.as_slice().trim_ascii().is_empty();
-        match sniff::sniff(input.as_slice()) {
-            Sniffed::RawJson => {
-                self.framing = Framing::RawJson(RawJson::default());
-                return Ok(());
-            }
-            Sniffed::NeedMore if !self.input_has_ended => return Err(Undecoded::NeedInput),
-            Sniffed::NeedMore if has_only_white_space => self.ending = Some(Ending::Close),
-            Sniffed::NeedMore | Sniffed::Http | Sniffed::Foreign | Sniffed::Text => {
-                output.push(WRONG_PROTOCOL);
-                self.ending = Some(Ending::Linger);
-            }
-        }
-        Err(Undecoded::End)
     }
 
     fn may_begin(&mut self, parked: &Parked) -> bool {
@@ -362,17 +307,17 @@ impl Session {
     fn refuse(&mut self, refusal: Refusal, output: &mut Buffer) {
         self.refused = self.refused.saturating_add(1);
         let answer = Answer::Failed(refusal.failure);
-        self.replies().write(refusal.dialect, refusal.id.as_ref(), &answer, output);
+        let replies = self.replies.get_or_insert_default();
+        replies.write(refusal.dialect, refusal.id.as_ref(), &answer, &mut self.wire, output);
     }
 
     /// Begins to end with an error, which goes out after the answers to what is open: until then it waits
     /// among the parked.
-    fn end_with(&mut self, failure: Failure) -> Undecoded {
+    fn end_with(&mut self, ending: Ending, failure: Failure) {
         debug_assert!(self.parked.is_none(), "nothing is decoded while something is parked");
         let refusal = Refusal { dialect: Dialect::Command, id: None, failure };
         self.parked = Some(Box::new(Parked::Refusal(refusal)));
-        self.ending = Some(Ending::Linger);
-        Undecoded::End
+        self.ending = Some(ending);
     }
 
     fn wind_up(&mut self, ending: Ending, output: &mut Buffer) -> Step {
@@ -392,14 +337,13 @@ impl Session {
 
     /// What a session that needs input waits for; nothing while the client waits for us as well.
     fn waiting(&self, input: &Buffer) -> Option<Waiting> {
-        match &self.framing {
-            Framing::Sniffing if input.as_slice().trim_ascii().is_empty() => Some(Waiting::First),
-            Framing::Sniffing => Some(Waiting::Request(0)),
-            Framing::RawJson(framing) => match framing.unfinished() {
-                Some(number) => Some(Waiting::Request(number)),
-                None if self.has_open() => None,
-                None => Some(Waiting::Idle),
-            },
+        if self.wire.is_undecided() && input.as_slice().trim_ascii().is_empty() {
+            return Some(Waiting::First);
+        }
+        match self.wire.unfinished() {
+            Some(number) => Some(Waiting::Request(number)),
+            None if self.has_open() => None,
+            None => Some(Waiting::Idle),
         }
     }
 
@@ -411,24 +355,10 @@ impl Session {
         self.replies.get_or_insert_default()
     }
 
-    fn request_bytes_max(&self, rules: &Rules) -> usize {
+    fn bytes_max(&self, rules: &Rules) -> usize {
         if self.is_authenticated { limits::REQUEST_BYTES_MAX } else { rules.request_bytes_max_anonymous }
     }
 }
-
-/// A byte that begins no request.
-fn stray(byte: u8) -> Refusal {
-    let seen = match byte {
-        b'!'..=b'~' => format!("'{}'", char::from(byte)),
-        _ => format!("the byte 0x{byte:02x}"),
-    };
-    let why = format!("a request begins with '{{', not with {seen}; skipped to the end of the line");
-    Refusal { dialect: Dialect::Command, id: None, failure: Failure::InvalidJson(why) }
-}
-
-/// What a client of another protocol reads, before the connection is closed.
-const WRONG_PROTOCOL: &[u8] =
-    b"This port speaks JSON, one object a request, for example: {\"command\": \"ping\", \"data\": {}}\n";
 
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,10 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
+use super::wire::Wire;
 use crate::buffer::Buffer;
 use crate::clock::Instant;
-use crate::dialect::{self, PageProgress};
+use crate::dialect::PageProgress;
 use crate::ids::Slot;
 use crate::model::{Answer, Cursor, Dialect, List, Page, Request, RequestId};
 
@@ -97,7 +98,13 @@ impl Replies {
     }
 
     /// Answers the open request `slot`.
-    pub(super) fn complete(&mut self, slot: Slot, answer: &Answer, output: &mut Buffer) -> Delivery {
+    pub(super) fn complete(
+        &mut self,
+        slot: Slot,
+        answer: &Answer,
+        wire: &mut Wire,
+        output: &mut Buffer,
+    ) -> Delivery {
         let Some((dialect, id)) = self.close(slot) else { return Delivery::Late };
         if let Writing::Pages(stream) = &self.writing
             && stream.slot == slot
@@ -106,13 +113,19 @@ impl Replies {
             self.deferred.clear();
             return Delivery::BrokenOff;
         }
-        self.write(dialect, id.as_ref(), answer, output);
+        self.write(dialect, id.as_ref(), answer, wire, output);
         self.check();
         Delivery::Done
     }
 
     /// Writes a page of the answer to the open request `slot`; false where that is not open.
-    pub(super) fn complete_page(&mut self, slot: Slot, page: &Page, output: &mut Buffer) -> bool {
+    pub(super) fn complete_page(
+        &mut self,
+        slot: Slot,
+        page: &Page,
+        wire: &mut Wire,
+        output: &mut Buffer,
+    ) -> bool {
         let (dialect, id) = match (self.serial, self.named.get(&slot)) {
             (Some((serial, dialect)), _) if serial == slot => (dialect, None),
             (_, Some((dialect, id))) => (*dialect, Some(id)),
@@ -122,14 +135,13 @@ impl Replies {
             Writing::Pages(stream) => stream.progress,
             Writing::Whole | Writing::Broken => PageProgress::default(),
         };
-        output.append_with(|bytes| dialect::encode_page(dialect, id, page, &mut progress, bytes));
+        wire.write_page(dialect, id, page, &mut progress, output);
         match page.next {
             Some(cursor) => {
                 let stream = Stream { slot, list: page.list, progress, cursor: Some(cursor) };
                 self.writing = Writing::Pages(stream);
             }
             None => {
-                output.push(b"\n");
                 self.writing = Writing::Whole;
                 self.close(slot);
                 output.push(self.deferred.as_slice());
@@ -146,6 +158,7 @@ impl Replies {
         dialect: Dialect,
         id: Option<&RequestId>,
         answer: &Answer,
+        wire: &mut Wire,
         output: &mut Buffer,
     ) {
         let output = match &self.writing {
@@ -153,10 +166,7 @@ impl Replies {
             Writing::Pages(_) => &mut self.deferred,
             Writing::Broken => return,
         };
-        output.append_with(|bytes| {
-            dialect::encode_answer(dialect, id, answer, bytes);
-            bytes.push(b'\n');
-        });
+        wire.write_answer(dialect, id, answer, output);
     }
 
     /// The open request `slot` is to be answered at `at`, with what comes of `data` then.
