@@ -127,7 +127,10 @@ fn failed(before: &[Seen], code: CloseCode) -> Vec<Seen> {
     [before, &[Seen::Failed(code), Seen::Answer(close)]].concat()
 }
 
-fn check(cases: &[(&str, Vec<Vec<u8>>, Vec<Seen>)]) {
+/// What it is, the client's frames, and what is seen of them.
+type Case<'a> = (&'a str, Vec<Vec<u8>>, Vec<Seen>);
+
+fn check(cases: &[Case]) {
     for (what, frames, expected) in cases {
         assert_eq!(&pieces(&frames.concat()), expected, "{what}");
     }

@@ -47,8 +47,8 @@ pub fn write_fragment(part: &[u8], is_first: bool, is_last: bool, output: &mut B
     write_frame(text_opcode(is_first), is_last, part, output);
 }
 
-/// As `write_fragment`, of what `write` appends: nothing is copied that is not longer or shorter than most
-/// parts, and then within the output.
+/// As `write_fragment`, of what `write` appends: the part is made where it is sent from. Only one of a
+/// length that takes another header than most is moved, by a few bytes.
 pub fn append_fragment<R>(
     is_first: bool,
     is_last: bool,
@@ -70,8 +70,11 @@ pub fn append_fragment<R>(
 
 /// Writes a close frame; nothing may follow it. Of a `reason` that is too long the beginning.
 pub fn write_close(code: CloseCode, reason: &str, output: &mut Buffer) {
-    let reason = &reason[..reason.floor_char_boundary(CONTROL_BYTES_MAX as usize - 2)];
-    let payload = [&(code as u16).to_be_bytes(), reason.as_bytes()].concat();
+    let mut end = reason.len().min(CONTROL_BYTES_MAX as usize - 2);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let payload = [&(code as u16).to_be_bytes(), &reason.as_bytes()[..end]].concat();
     write_frame(OpCode::Control(Control::Close), true, &payload, output);
 }
 
@@ -101,13 +104,10 @@ fn text_opcode(is_first: bool) -> OpCode {
 /// A header, and how many bytes it has.
 fn header(opcode: OpCode, is_final: bool, length: usize) -> ([u8; HEADER_BYTES_MAX], usize) {
     let header = FrameHeader { is_final, opcode, ..FrameHeader::default() };
-    let (mut bytes, mut rest) = ([0; HEADER_BYTES_MAX], HEADER_BYTES_MAX);
-    {
-        let mut room = &mut bytes[..];
-        header.format(length as u64, &mut room).expect("a header fits where the longest does");
-        rest -= room.len();
-    }
-    (bytes, rest)
+    let mut bytes = [0; HEADER_BYTES_MAX];
+    let mut room = &mut bytes[..];
+    header.format(length as u64, &mut room).expect("a header fits where the longest does");
+    (bytes, header.len(length as u64))
 }
 
 /// Moves what stands `from` bytes behind `start` so that it stands `to` bytes behind it, and wipes what
