@@ -304,7 +304,7 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, CloseCode> {
 const MESSAGE_BYTES_LIMIT: usize = u32::MAX as usize - 1;
 
 const _: () = assert!(limits::REQUEST_BYTES_MAX <= MESSAGE_BYTES_LIMIT);
-const _: () = assert!(size_of::<WebSocket>() <= 48, "every connection holds one, most are idle");
+const _: () = assert!(size_of::<WebSocket>() <= 32, "every connection holds one, most are idle");
 
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,10 @@ fn replay<'a>(mut socket: WebSocket, chunks: impl IntoIterator<Item = &'a [u8]>)
     for chunk in chunks {
         input.push(chunk);
         loop {
-            match socket.next(&mut input, &mut output, BYTES_MAX) {
+            let piece = socket.next(&mut input, &mut output, BYTES_MAX);
+            let is_the_end = matches!(piece, Piece::Closed | Piece::Failed(_));
+            assert!(!is_the_end || input.is_empty(), "what nobody will read must not stay");
+            match piece {
                 Piece::NeedMore => break,
                 Piece::Message(kind) => {
                     assert!(!socket.is_inside_message(), "a whole message waits for the server");
