@@ -16,7 +16,7 @@ settings = $(DESTDIR)$(SYSCONFDIR)/vmherd/vmherd.conf
 # What the units in systemd/ say and what they have to say where it is installed.
 placed = sed -e 's|/usr/local/|$(PREFIX)/|g' -e 's|/etc/vmherd/|$(SYSCONFDIR)/vmherd/|g'
 
-.PHONY: help run build install uninstall check test sim soak corpora bench
+.PHONY: help run build install uninstall check test sim soak corpora conformance bench
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -63,6 +63,8 @@ test: ## install what the tests need and run them all
 	tests/prerequisites
 	$(CARGO) build --release
 	$(CARGO) test
+	$(CARGO) build --example websocket_echo
+	tests/conformance/run cases
 	$(CARGO) test --no-default-features --lib --test service --test postgres
 
 sim: ## simulate SEEDS seeds of the reactor, or replay one with a trace: make sim SEED=17
@@ -75,6 +77,10 @@ soak: ## the long versions of the crash tests: ROUNDS rounds of kill -9, all bad
 corpora: ## run a folder of JSON files (DIR=…) in the shape of the JSON test suite against the daemon
 	@test -n "$(DIR)" || { echo "usage: make corpora DIR=folder-of-json-files"; exit 2; }
 	VMHERD_CORPUS=$(abspath $(DIR)) $(CARGO) test --test corpora -- --nocapture
+
+conformance: ## hold the WebSocket framing against RFC 6455, another implementation and the Autobahn suite
+	$(CARGO) build --example websocket_echo
+	tests/conformance/run
 
 bench: ## measure what the daemon does and takes, beside what the machine gives at most (ROW=ping for one row)
 	$(CARGO) bench --bench measure -- $(ROW)

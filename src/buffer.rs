@@ -66,6 +66,11 @@ impl Buffer {
         self.queue.as_ref().map_or(&[], |queue| &queue.bytes[queue.consumed..])
     }
 
+    /// What is queued, to be changed where it is.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.queue.as_mut().map_or(&mut [], |queue| &mut queue.bytes[queue.consumed..])
+    }
+
     /// How many bytes are queued.
     pub fn len(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())

@@ -3,6 +3,8 @@
 mod http_line;
 pub mod raw_json;
 pub mod sniff;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 /// Whether `byte` is white space of JSON: what may stand before and between requests.
 fn is_white_space(byte: u8) -> bool {

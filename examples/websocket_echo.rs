@@ -1,0 +1,112 @@
+//! Sends every WebSocket message back, through the framing that the daemon uses: what suites for
+//! conformance talk to. One thread a connection, which is fine here and nowhere else.
+//!
+//! `websocket_echo [ADDRESS]` listens on `127.0.0.1:0` unless told otherwise, says on which port, and goes on
+//! until it is killed. Unlike the daemon it takes binary messages as well.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use vmherd::buffer::Buffer;
+use vmherd::framing::websocket::{self, Kind, Piece, WebSocket};
+
+fn main() -> io::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
+    let listener = TcpListener::bind(address)?;
+    println!("listening on {}", listener.local_addr()?);
+    io::stdout().flush()?;
+    for stream in listener.incoming() {
+        let stream = stream?;
+        // A client that goes away is no trouble of ours.
+        thread::spawn(move || serve(stream));
+    }
+    Ok(())
+}
+
+fn serve(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (mut input, mut output) = (Buffer::new(), Buffer::new());
+    if !switch(&mut stream, &mut input, &mut output)? {
+        return stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    }
+    let mut socket = WebSocket::with_binary();
+    loop {
+        match socket.next(&mut input, &mut output, MESSAGE_BYTES_MAX) {
+            Piece::NeedMore => {
+                flush(&mut stream, &mut output)?;
+                if read(&mut stream, &mut input)? == 0 {
+                    return Ok(());
+                }
+            }
+            Piece::Message(kind) => {
+                let message = socket.message(&input);
+                match kind {
+                    Kind::Text => websocket::write_message(message, &mut output),
+                    Kind::Binary => websocket::write_binary(message, &mut output),
+                }
+                socket.consume(&mut input);
+            }
+            Piece::Frame => {}
+            Piece::Closed | Piece::Failed(_) => {
+                flush(&mut stream, &mut output)?;
+                return linger(&mut stream);
+            }
+        }
+        if output.len() > OUTPUT_BYTES_PAUSE {
+            flush(&mut stream, &mut output)?;
+        }
+    }
+}
+
+/// Reads a handshake and answers it; false if it is none.
+fn switch(stream: &mut TcpStream, input: &mut Buffer, output: &mut Buffer) -> io::Result<bool> {
+    while input.len() < HEAD_BYTES_MAX && read(stream, input)? > 0 {
+        let mut fields = [httparse::EMPTY_HEADER; 64];
+        let mut head = httparse::Request::new(&mut fields);
+        let Ok(status) = head.parse(input.as_slice()) else { return Ok(false) };
+        let httparse::Status::Complete(head_bytes) = status else { continue };
+        let field = |name: &str| {
+            let field = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name))?;
+            std::str::from_utf8(field.value).ok()
+        };
+        let key = field("Sec-WebSocket-Key").filter(|key| websocket::is_key(key));
+        let is_asked = field("Upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+        let is_spoken = field("Sec-WebSocket-Version") == Some(websocket::VERSION);
+        let Some(key) = key.filter(|_| is_asked && is_spoken) else { return Ok(false) };
+        websocket::write_switch(key, output);
+        input.consume(head_bytes);
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+fn read(stream: &mut TcpStream, input: &mut Buffer) -> io::Result<usize> {
+    let mut chunk = [0; 16 << 10];
+    let count = stream.read(&mut chunk)?;
+    input.push(&chunk[..count]);
+    Ok(count)
+}
+
+fn flush(stream: &mut TcpStream, output: &mut Buffer) -> io::Result<()> {
+    stream.write_all(output.as_slice())?;
+    output.clear();
+    Ok(())
+}
+
+/// Ends the connection so that the client gets what was sent: closing with unread input would reset it.
+fn linger(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    io::copy(&mut stream.take(64 << 20), &mut io::sink())?;
+    Ok(())
+}
+
+/// More than the suites send.
+const MESSAGE_BYTES_MAX: usize = 32 << 20;
+
+const HEAD_BYTES_MAX: usize = 16 << 10;
+
+const OUTPUT_BYTES_PAUSE: usize = 64 << 10;

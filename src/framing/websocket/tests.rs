@@ -1,0 +1,577 @@
+//! WebSocket: what the pieces are and what is answered, and that it does not matter how the bytes come.
+
+use super::*;
+
+/// A piece with its bytes, what has been answered by the end, and where the framing stood then.
+#[derive(Clone, PartialEq, Debug)]
+enum Seen {
+    Text(String),
+    Binary(Vec<u8>),
+    Frame,
+    Closed,
+    Failed(CloseCode),
+    End { inside: bool },
+    Answer(Vec<u8>),
+}
+
+const BYTES_MAX: usize = 1000;
+const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+const FINAL: u8 = 0x80;
+const CONTINUATION: u8 = 0x0;
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+const CLOSE: u8 = FINAL | 0x8;
+const PING: u8 = FINAL | 0x9;
+const PONG: u8 = FINAL | 0xa;
+
+const END: Seen = Seen::End { inside: false };
+const INSIDE: Seen = Seen::End { inside: true };
+
+/// Feeds `chunks` to `socket` and collects every piece.
+fn replay<'a>(mut socket: WebSocket, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
+    let (mut input, mut output, mut seen) = (Buffer::new(), Buffer::new(), Vec::new());
+    for chunk in chunks {
+        input.push(chunk);
+        loop {
+            let piece = socket.next(&mut input, &mut output, BYTES_MAX);
+            let is_the_end = matches!(piece, Piece::Closed | Piece::Failed(_));
+            assert!(!is_the_end || input.is_empty(), "what nobody will read must not stay");
+            match piece {
+                Piece::NeedMore => break,
+                Piece::Message(kind) => {
+                    assert!(!socket.is_inside_message(), "a whole message waits for the server");
+                    let bytes = socket.message(&input).to_vec();
+                    socket.consume(&mut input);
+                    assert!(socket.message(&input).is_empty());
+                    seen.push(match kind {
+                        Kind::Text => Seen::Text(String::from_utf8(bytes).expect("text is UTF-8")),
+                        Kind::Binary => Seen::Binary(bytes),
+                    });
+                }
+                Piece::Frame => seen.push(Seen::Frame),
+                Piece::Closed => seen.push(Seen::Closed),
+                Piece::Failed(code) => seen.push(Seen::Failed(code)),
+            }
+        }
+    }
+    let inside = socket.is_inside_message();
+    assert_eq!(socket.unfinished().is_some(), inside);
+    assert!(
+        inside || input.is_empty() && socket.gathered.capacity() == 0,
+        "nothing is held between messages"
+    );
+    if !matches!(seen.last(), Some(Seen::Closed | Seen::Failed(_))) {
+        seen.push(Seen::End { inside });
+    }
+    if !output.is_empty() {
+        seen.push(Seen::Answer(output.as_slice().to_vec()));
+    }
+    seen
+}
+
+/// The pieces of `bytes`; the same whole, byte by byte and split in two anywhere.
+fn pieces_of(socket: impl Fn() -> WebSocket, bytes: &[u8]) -> Vec<Seen> {
+    let whole = replay(socket(), [bytes]);
+    assert_eq!(replay(socket(), bytes.chunks(1)), whole, "byte by byte: {}", bytes.escape_ascii());
+    for split in 0..=bytes.len() {
+        let (head, tail) = bytes.split_at(split);
+        assert_eq!(replay(socket(), [head, tail]), whole, "split at {split}: {}", bytes.escape_ascii());
+    }
+    whole
+}
+
+fn pieces(bytes: &[u8]) -> Vec<Seen> {
+    pieces_of(WebSocket::default, bytes)
+}
+
+/// A client's frame.
+fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    let payload = payload.as_ref();
+    announced(first, payload.len() as u64, payload)
+}
+
+/// A client's frame that announces `length` bytes and then has `payload`.
+fn announced(first: u8, length: u64, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match length {
+        0..126 => bytes.push(0x80 | length as u8),
+        126..65_536 => {
+            bytes.push(0x80 | 126);
+            bytes.extend((length as u16).to_be_bytes());
+        }
+        _ => {
+            bytes.push(0x80 | 127);
+            bytes.extend(length.to_be_bytes());
+        }
+    }
+    bytes.extend(MASK);
+    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
+    bytes
+}
+
+fn text(text: &str) -> Seen {
+    Seen::Text(text.to_owned())
+}
+
+/// What a server's frame of less than 126 bytes looks like.
+fn plain(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    let payload = payload.as_ref();
+    [&[first, payload.len() as u8][..], payload].concat()
+}
+
+fn answer(frames: &[Vec<u8>]) -> Seen {
+    Seen::Answer(frames.concat())
+}
+
+/// What is seen of a stream that breaks a rule after `before`.
+fn failed(before: &[Seen], code: CloseCode) -> Vec<Seen> {
+    let close = plain(CLOSE, (code as u16).to_be_bytes());
+    [before, &[Seen::Failed(code), Seen::Answer(close)]].concat()
+}
+
+/// What it is, the client's frames, and what is seen of them.
+type Case<'a> = (&'a str, Vec<Vec<u8>>, Vec<Seen>);
+
+fn check(cases: &[Case]) {
+    for (what, frames, expected) in cases {
+        assert_eq!(&pieces(&frames.concat()), expected, "{what}");
+    }
+}
+
+#[test]
+fn messages_come_out_as_they_went_in() {
+    let (small, middle) = ("a".repeat(125), "ä".repeat(63));
+    let largest = "x".repeat(BYTES_MAX);
+    check(&[
+        ("nothing", vec![], vec![END]),
+        ("an empty message", vec![frame(FINAL | TEXT, "")], vec![text(""), END]),
+        ("a message", vec![frame(FINAL | TEXT, "{}")], vec![text("{}"), END]),
+        (
+            "several in a packet",
+            vec![frame(FINAL | TEXT, "{}"), frame(FINAL | TEXT, ""), frame(FINAL | TEXT, "é𝄞")],
+            vec![text("{}"), text(""), text("é𝄞"), END],
+        ),
+        ("the longest with a short length", vec![frame(FINAL | TEXT, &small)], vec![text(&small), END]),
+        ("the shortest with a longer one", vec![frame(FINAL | TEXT, &middle)], vec![text(&middle), END]),
+        ("the largest", vec![frame(FINAL | TEXT, &largest)], vec![text(&largest), END]),
+        (
+            "fragments",
+            vec![frame(TEXT, "{\"a\""), frame(CONTINUATION, ":"), frame(FINAL | CONTINUATION, "1}")],
+            vec![Seen::Frame, Seen::Frame, text("{\"a\":1}"), END],
+        ),
+        (
+            "empty fragments",
+            vec![frame(TEXT, ""), frame(CONTINUATION, ""), frame(FINAL | CONTINUATION, "")],
+            vec![Seen::Frame, Seen::Frame, text(""), END],
+        ),
+        (
+            "a character in four fragments",
+            vec![
+                frame(TEXT, "\u{1d11e}".as_bytes().split_at(1).0),
+                frame(CONTINUATION, [0x9d]),
+                frame(CONTINUATION, [0x84]),
+                frame(FINAL | CONTINUATION, [0x9e]),
+                frame(FINAL | TEXT, "{}"),
+            ],
+            vec![Seen::Frame, Seen::Frame, Seen::Frame, text("\u{1d11e}"), text("{}"), END],
+        ),
+        ("a part of a header", vec![vec![FINAL | TEXT]], vec![INSIDE]),
+        ("a part of a payload", vec![announced(FINAL | TEXT, 3, b"ab")], vec![INSIDE]),
+        ("a part of a message", vec![frame(TEXT, "ab")], vec![Seen::Frame, INSIDE]),
+        ("a part of a ping", vec![announced(PING, 3, b"ab")], vec![INSIDE]),
+    ]);
+}
+
+#[test]
+fn control_frames_are_answered_between_and_inside_messages() {
+    let longest = "p".repeat(125);
+    check(&[
+        ("a ping", vec![frame(PING, "hello")], vec![Seen::Frame, END, answer(&[plain(PONG, "hello")])]),
+        ("an empty ping", vec![frame(PING, "")], vec![Seen::Frame, END, answer(&[plain(PONG, "")])]),
+        (
+            "a long ping",
+            vec![frame(PING, &longest)],
+            vec![Seen::Frame, END, answer(&[plain(PONG, &longest)])],
+        ),
+        (
+            "binary in a ping",
+            vec![frame(PING, b"\xff")],
+            vec![Seen::Frame, END, answer(&[plain(PONG, b"\xff")])],
+        ),
+        ("a pong", vec![frame(PONG, "x"), frame(FINAL | TEXT, "a")], vec![Seen::Frame, text("a"), END]),
+        (
+            "pings between fragments",
+            vec![
+                frame(TEXT, "a"),
+                frame(PING, "1"),
+                frame(CONTINUATION, "b"),
+                frame(PONG, ""),
+                frame(PING, "2"),
+                frame(FINAL | CONTINUATION, "c"),
+            ],
+            vec![
+                Seen::Frame,
+                Seen::Frame,
+                Seen::Frame,
+                Seen::Frame,
+                Seen::Frame,
+                text("abc"),
+                END,
+                answer(&[plain(PONG, "1"), plain(PONG, "2")]),
+            ],
+        ),
+        (
+            "a ping inside a character",
+            vec![frame(TEXT, b"\xc3"), frame(PING, "x"), frame(FINAL | CONTINUATION, b"\xa9")],
+            vec![Seen::Frame, Seen::Frame, text("é"), END, answer(&[plain(PONG, "x")])],
+        ),
+    ]);
+}
+
+#[test]
+fn a_close_frame_is_answered_and_nothing_behind_it_is_read() {
+    let longest = [&[0x03, 0xe8][..], "r".repeat(123).as_bytes()].concat();
+    let closed = |payload: &[u8]| vec![Seen::Closed, answer(&[plain(CLOSE, payload)])];
+    check(&[
+        ("empty", vec![frame(CLOSE, "")], closed(b"")),
+        ("with a code", vec![frame(CLOSE, b"\x03\xe8")], closed(b"\x03\xe8")),
+        ("with a reason", vec![frame(CLOSE, b"\x03\xe9bye \xc3\xa9")], closed(b"\x03\xe9")),
+        ("with a long reason", vec![frame(CLOSE, &longest)], closed(b"\x03\xe8")),
+        (
+            "something behind it",
+            vec![frame(CLOSE, b"\x03\xe8"), frame(PING, "x"), frame(FINAL | TEXT, "{}"), frame(CLOSE, "")],
+            closed(b"\x03\xe8"),
+        ),
+        ("noise behind it", vec![frame(CLOSE, ""), vec![0xff; 50]], closed(b"")),
+        (
+            "inside a message",
+            vec![frame(TEXT, "{"), frame(CLOSE, ""), frame(FINAL | CONTINUATION, "}")],
+            [vec![Seen::Frame], closed(b"")].concat(),
+        ),
+        ("half a code", vec![frame(CLOSE, b"\x03")], failed(&[], CloseCode::Protocol)),
+        (
+            "a reason that is no text",
+            vec![frame(CLOSE, b"\x03\xe8\xff")],
+            failed(&[], CloseCode::InvalidText),
+        ),
+        ("half a character", vec![frame(CLOSE, b"\x03\xe8\xc3")], failed(&[], CloseCode::InvalidText)),
+    ]);
+}
+
+#[test]
+fn of_all_close_codes_those_that_may_be_sent_are_taken() {
+    for code in 0..=u16::MAX {
+        let may_be_sent = matches!(
+            code,
+            1000 | 1001 | 1002 | 1003 | 1007 | 1008 | 1009 | 1010 | 1011 | 1012 | 1013 | 1014 | 3000..5000
+        );
+        let expected = if may_be_sent {
+            vec![Seen::Closed, answer(&[plain(CLOSE, code.to_be_bytes())])]
+        } else {
+            failed(&[], CloseCode::Protocol)
+        };
+        assert_eq!(replay(WebSocket::default(), [&frame(CLOSE, code.to_be_bytes())[..]]), expected, "{code}");
+    }
+}
+
+#[test]
+fn frames_that_break_the_protocol_end_it() {
+    let long = [b'x'; 126];
+    let unmasked = vec![FINAL | TEXT, 2, b'{', b'}'];
+    let mut cases = vec![
+        ("no mask", vec![unmasked]),
+        ("no mask, no payload", vec![vec![FINAL | TEXT, 0]]),
+        ("a ping without a mask", vec![vec![PING, 0]]),
+        ("a ping in fragments", vec![frame(PING & !FINAL, "x")]),
+        ("a pong in fragments", vec![frame(PONG & !FINAL, "x")]),
+        ("a close in fragments", vec![frame(CLOSE & !FINAL, "")]),
+        ("a long ping", vec![frame(PING, long)]),
+        ("a long pong", vec![frame(PONG, long)]),
+        ("a long close", vec![frame(CLOSE, long)]),
+        ("a continuation of nothing", vec![frame(CONTINUATION, "x")]),
+        ("a last continuation of nothing", vec![frame(FINAL | CONTINUATION, "x")]),
+        ("a continuation of nothing that is too large", vec![announced(CONTINUATION, 1 << 40, b"")]),
+        ("a length with its highest bit", vec![announced(FINAL | TEXT, 1 << 63, b"")]),
+        ("every bit of a length", vec![announced(FINAL | TEXT, u64::MAX, b"")]),
+        ("a length of 2 in two bytes", vec![[&[FINAL | TEXT, 0xfe, 0, 2][..], &MASK, b"ab"].concat()]),
+        ("a length of 125 in two bytes", vec![[&[FINAL | TEXT, 0xfe, 0, 125][..], &MASK].concat()]),
+        ("a ping's in two bytes", vec![[&[PING, 0xfe, 0, 0][..], &MASK].concat()]),
+        (
+            "a length of 126 in eight bytes",
+            vec![[&[FINAL | TEXT, 0xff, 0, 0, 0, 0, 0, 0, 0, 126][..], &MASK].concat()],
+        ),
+        (
+            "a length of 65535 in eight bytes",
+            vec![[&[FINAL | TEXT, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff][..], &MASK].concat()],
+        ),
+    ];
+    for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
+        cases.push(("a reserved opcode", vec![frame(FINAL | opcode, "")]));
+        cases.push(("one with a payload", vec![frame(FINAL | opcode, "xyz"), frame(PING, "")]));
+    }
+    for reserved in (0x10..0x80).step_by(0x10) {
+        for opcode in [FINAL | TEXT, TEXT, CLOSE, PING, PONG] {
+            cases.push(("reserved bits", vec![frame(reserved | opcode, "")]));
+        }
+    }
+    for (what, frames) in cases {
+        let stream = frames.concat();
+        assert_eq!(pieces(&stream), failed(&[], CloseCode::Protocol), "{what}: {stream:x?}");
+        // What came before has its answer, what comes behind has none.
+        let stream = [frame(FINAL | TEXT, "{}"), stream, frame(PING, "x"), frame(CLOSE, "")].concat();
+        assert_eq!(pieces(&stream), failed(&[text("{}")], CloseCode::Protocol), "{what}: {stream:x?}");
+    }
+    for opcode in [TEXT, BINARY, FINAL | TEXT, FINAL | BINARY] {
+        let stream = [frame(TEXT, "{"), frame(opcode, "}")].concat();
+        assert_eq!(pieces(&stream), failed(&[Seen::Frame], CloseCode::Protocol), "a message inside another");
+    }
+}
+
+#[test]
+fn only_text_is_taken_unless_binary_is_allowed() {
+    let stream =
+        [frame(FINAL | BINARY, b"\xff\0"), frame(BINARY, b"\xc3"), frame(FINAL | CONTINUATION, b"x")];
+    for first in &stream[..2] {
+        assert_eq!(pieces(first), failed(&[], CloseCode::Unsupported));
+    }
+    let binary = [Seen::Binary(b"\xff\0".to_vec()), Seen::Frame, Seen::Binary(b"\xc3x".to_vec()), END];
+    assert_eq!(pieces_of(WebSocket::with_binary, &stream.concat()), binary);
+}
+
+#[test]
+fn a_message_may_have_so_many_bytes_and_no_more() {
+    let too_large = |before: &[Seen]| failed(before, CloseCode::TooLarge);
+    let (most, one) = (vec![b'x'; BYTES_MAX], announced(FINAL | CONTINUATION, 1, b""));
+    check(&[
+        // As soon as the header says so: no byte of a payload is there.
+        ("one more", vec![announced(FINAL | TEXT, BYTES_MAX as u64 + 1, b"")], too_large(&[])),
+        ("just as many", vec![announced(FINAL | TEXT, BYTES_MAX as u64, b"")], vec![INSIDE]),
+        ("2^32", vec![announced(FINAL | TEXT, 1 << 32, b"")], too_large(&[])),
+        ("2^32 - 1", vec![announced(TEXT, (1 << 32) - 1, b"")], too_large(&[])),
+        ("2^63 - 1", vec![announced(FINAL | TEXT, i64::MAX as u64, b"")], too_large(&[])),
+        ("one more in a fragment", vec![frame(TEXT, &most), one.clone()], too_large(&[Seen::Frame])),
+        (
+            "two halves and one more",
+            vec![frame(TEXT, &most[..BYTES_MAX / 2]), frame(CONTINUATION, &most[BYTES_MAX / 2..]), one],
+            too_large(&[Seen::Frame, Seen::Frame]),
+        ),
+    ]);
+}
+
+#[test]
+fn the_limit_may_change_inside_a_message() {
+    let (mut socket, mut input, mut output) = (WebSocket::default(), Buffer::new(), Buffer::new());
+    input.push(&announced(FINAL | TEXT, 20, b"abc"));
+    assert_eq!(socket.next(&mut input, &mut output, 20), Piece::NeedMore);
+    assert_eq!(socket.next(&mut input, &mut output, 1000), Piece::NeedMore);
+    assert_eq!(socket.next(&mut input, &mut output, 19), Piece::Failed(CloseCode::TooLarge));
+}
+
+/// Each with the number of bytes after which it can't become valid any more; none where only its end
+/// makes it invalid.
+const NOT_UTF8: &[(&[u8], Option<usize>)] = &[
+    (b"\x80", Some(1)),
+    (b"abc\xff", Some(4)),
+    (b"\xfe\xfe\xff\xff", Some(1)),
+    (b"\xc0\xaf", Some(1)),
+    (b"\xc1\xbf", Some(1)),
+    (b"\xe0\x80\xaf", Some(2)),
+    (b"\xe0\x9f\xbf", Some(2)),
+    (b"\xf0\x8f\xbf\xbf", Some(2)),
+    (b"\xed\xa0\x80", Some(2)),
+    (b"\xed\xbf\xbf", Some(2)),
+    (b"\xf4\x90\x80\x80", Some(2)),
+    (b"\xf5\x80\x80\x80", Some(1)),
+    (b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80ed", Some(13)),
+    (b"\xc3x", Some(2)),
+    (b"\xe2\x82x", Some(3)),
+    (b"\xf0\x9d\x84x", Some(4)),
+    (b"\xc3", None),
+    (b"\xe2\x82", None),
+    (b"x\xf0\x9d\x84", None),
+];
+
+#[test]
+fn text_that_is_not_utf8_fails_at_the_first_byte_that_no_more_bytes_can_mend() {
+    let invalid = CloseCode::InvalidText;
+    for &(bytes, wrong_at) in NOT_UTF8 {
+        assert_eq!(pieces(&frame(FINAL | TEXT, bytes)), failed(&[], invalid), "{bytes:x?}");
+        // In fragments of one byte each.
+        let mut stream: Vec<u8> = frame(TEXT, "");
+        stream.extend(bytes.iter().flat_map(|&byte| frame(CONTINUATION, [byte])));
+        stream.extend(frame(FINAL | CONTINUATION, ""));
+        let before = vec![Seen::Frame; wrong_at.map_or(1 + bytes.len(), |count| count)];
+        assert_eq!(pieces(&stream), failed(&before, invalid), "{bytes:x?}");
+        // In the middle of a frame of which the rest never comes.
+        let Some(wrong_at) = wrong_at else { continue };
+        for first in [FINAL | TEXT, TEXT] {
+            let begun = announced(first, 100, &bytes[..wrong_at - 1]);
+            assert_eq!(pieces(&begun), vec![INSIDE], "{bytes:x?}");
+            let begun = announced(first, 100, &bytes[..wrong_at]);
+            assert_eq!(pieces(&begun), failed(&[], invalid), "{bytes:x?}");
+        }
+    }
+}
+
+#[test]
+fn what_has_begun_has_a_number_until_it_ends() {
+    let (mut socket, mut input, mut output) = (WebSocket::default(), Buffer::new(), Buffer::new());
+    let mut numbers = Vec::new();
+    let mut feed = |bytes: &[u8]| {
+        input.push(bytes);
+        loop {
+            match socket.next(&mut input, &mut output, BYTES_MAX) {
+                Piece::NeedMore => break,
+                Piece::Message(_) => socket.consume(&mut input),
+                _ => {}
+            }
+        }
+        numbers.push(socket.unfinished());
+    };
+    for part in frame(FINAL | TEXT, "a").chunks(2) {
+        feed(part);
+    }
+    feed(&frame(PING, "xyz")[..4]);
+    feed(&frame(PING, "xyz")[4..]);
+    feed(&frame(TEXT, "a"));
+    feed(&frame(PING, "xyz")[..7]);
+    feed(&frame(PING, "xyz")[7..]);
+    feed(&frame(CONTINUATION, ""));
+    feed(&frame(FINAL | CONTINUATION, ""));
+    feed(&[frame(FINAL | TEXT, ""), frame(FINAL | TEXT, ""), vec![FINAL | TEXT]].concat());
+    let (first, ping, fragments, last) = (Some(1), Some(2), Some(3), Some(6));
+    let message = [first, first, first, None];
+    let rest = [ping, None, fragments, fragments, fragments, fragments, None, last];
+    assert_eq!(numbers, [&message[..], &rest].concat());
+}
+
+/// One frame at a call: somebody who sends very many in a packet is not answered all at once.
+#[test]
+fn a_call_deals_with_one_frame() {
+    let (mut socket, mut input, mut output) = (WebSocket::default(), Buffer::new(), Buffer::new());
+    input.push(&frame(PING, "x").repeat(100));
+    for count in 1..=100 {
+        assert_eq!(socket.next(&mut input, &mut output, BYTES_MAX), Piece::Frame);
+        assert_eq!(output.len(), 3 * count);
+    }
+    assert_eq!(socket.next(&mut input, &mut output, BYTES_MAX), Piece::NeedMore);
+}
+
+#[test]
+fn a_message_in_one_frame_stays_where_it_came() {
+    let (mut socket, mut input, mut output) = (WebSocket::default(), Buffer::new(), Buffer::new());
+    input.push(&frame(FINAL | TEXT, "{\"a\":1}"));
+    let place = input.as_slice()[6..].as_ptr();
+    assert_eq!(socket.next(&mut input, &mut output, BYTES_MAX), Piece::Message(Kind::Text));
+    assert_eq!(socket.next(&mut input, &mut output, BYTES_MAX), Piece::Message(Kind::Text), "until consumed");
+    assert_eq!(socket.message(&input), b"{\"a\":1}");
+    assert_eq!(socket.message(&input).as_ptr(), place);
+}
+
+/// A large message in single bytes: looking twice at each would be 10^12 looks, minutes even when
+/// optimized.
+#[test]
+fn no_byte_is_looked_at_twice() {
+    let size = 1 << 20;
+    for is_final in [0, FINAL] {
+        let (mut socket, mut input, mut output) = (WebSocket::default(), Buffer::new(), Buffer::new());
+        input.push(&announced(is_final | TEXT, size, b""));
+        for (number, key) in (1..size).zip(MASK.iter().cycle()) {
+            input.push(&[b'a' ^ key]);
+            assert_eq!(socket.next(&mut input, &mut output, size as usize), Piece::NeedMore, "{number}");
+        }
+        input.push(&[b'a' ^ MASK[3]]);
+        if is_final == 0 {
+            assert_eq!(socket.next(&mut input, &mut output, size as usize), Piece::Frame);
+            input.push(&frame(FINAL | CONTINUATION, ""));
+        }
+        assert_eq!(socket.next(&mut input, &mut output, size as usize), Piece::Message(Kind::Text));
+        assert!(socket.message(&input).iter().all(|&byte| byte == b'a'));
+        assert_eq!(socket.message(&input).len(), size as usize);
+    }
+}
+
+/// xorshift64: enough to vary cases, the same for the same seed.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+}
+
+#[test]
+fn splitting_never_changes_the_pieces() {
+    let words = [
+        frame(FINAL | TEXT, "{}"),
+        frame(FINAL | TEXT, "é𝄞".repeat(30)),
+        frame(TEXT, b"{\"\xf0\x9d"),
+        frame(CONTINUATION, b"\x84\x9e\xc3"),
+        frame(CONTINUATION, ""),
+        frame(FINAL | CONTINUATION, b"\xa9"),
+        frame(FINAL | CONTINUATION, ""),
+        frame(PING, "x"),
+        frame(PONG, "x"),
+        frame(PING, "x".repeat(125)),
+        frame(FINAL | TEXT, ""),
+        frame(CLOSE, b"\x03\xe8"),
+    ];
+    let rare = [
+        announced(CONTINUATION, 990, b"abc"),
+        announced(FINAL | TEXT, 1001, b""),
+        frame(FINAL | BINARY, ""),
+        frame(FINAL | TEXT, b"\xff"),
+        vec![0x7e],
+        vec![FINAL | TEXT, 0],
+        vec![FINAL | TEXT, 0xfe, 0],
+    ];
+    let mut kinds = [0; 7];
+    for seed in 1..=2000 {
+        let mut numbers = Numbers(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
+        let mut stream = Vec::new();
+        let mut inside = false;
+        for _ in 0..numbers.below(40) {
+            // Mostly what may come next, or all streams would end at once.
+            let choices: &[usize] = if inside { &[3, 4, 5, 7, 8, 9] } else { &[0, 1, 2, 7, 8, 9, 10] };
+            match numbers.below(60) {
+                0 => stream.extend_from_slice(&rare[numbers.below(rare.len())]),
+                1 => stream.extend_from_slice(&words[numbers.below(words.len())]),
+                _ => {
+                    let chosen = choices[numbers.below(choices.len())];
+                    inside = if inside { chosen != 5 } else { chosen == 2 };
+                    stream.extend_from_slice(&words[chosen]);
+                    if chosen == 2 {
+                        stream.extend_from_slice(&words[3]);
+                    }
+                }
+            }
+        }
+        let whole = replay(WebSocket::default(), [&stream[..]]);
+        for piece in &whole {
+            match piece {
+                Seen::Text(_) => kinds[0] += 1,
+                Seen::Frame => kinds[1] += 1,
+                Seen::Closed => kinds[2] += 1,
+                Seen::Failed(CloseCode::Protocol) => kinds[3] += 1,
+                Seen::Failed(CloseCode::InvalidText) => kinds[4] += 1,
+                Seen::Failed(_) => kinds[5] += 1,
+                Seen::End { .. } => kinds[6] += 1,
+                Seen::Binary(_) | Seen::Answer(_) => {}
+            }
+        }
+        for _ in 0..8 {
+            let (mut chunks, mut rest) = (Vec::new(), &stream[..]);
+            while !rest.is_empty() {
+                let (chunk, tail) = rest.split_at(1 + numbers.below(rest.len().min(20)));
+                chunks.push(chunk);
+                rest = tail;
+            }
+            assert_eq!(replay(WebSocket::default(), chunks), whole, "seed {seed}: {}", stream.escape_ascii());
+        }
+    }
+    assert!(kinds.iter().all(|&count| count > 30), "every kind of piece came up often: {kinds:?}");
+}

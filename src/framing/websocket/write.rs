@@ -1,0 +1,213 @@
+//! What the server says: the answer to the handshake, and frames, which are never masked.
+
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use super::CloseCode;
+use super::frame::CONTROL_BYTES_MAX;
+use crate::buffer::Buffer;
+use crate::sys;
+
+/// The only version there is: what `Sec-WebSocket-Version` must say.
+pub const VERSION: &str = "13";
+
+/// Whether `key` may be a `Sec-WebSocket-Key`: 16 bytes in base64 (RFC 6455, 4.1).
+pub fn is_key(key: &str) -> bool {
+    let digits = key.strip_suffix("==").unwrap_or_default();
+    let is_digit = |digit: u8| digit.is_ascii_alphanumeric() || matches!(digit, b'+' | b'/');
+    digits.len() == 22 && digits.bytes().all(is_digit)
+}
+
+/// The `Sec-WebSocket-Accept` that answers `key`.
+pub fn accept(key: &str) -> String {
+    derive_accept_key(key.as_bytes())
+}
+
+/// Writes the answer to a handshake with `key`; frames follow it.
+pub fn write_switch(key: &str, output: &mut Buffer) {
+    output.push(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
+    output.push(b"Sec-WebSocket-Accept: ");
+    output.push(accept(key).as_bytes());
+    output.push(b"\r\n\r\n");
+}
+
+/// Writes a text message in one frame.
+pub fn write_message(text: &[u8], output: &mut Buffer) {
+    write_fragment(text, true, true, output);
+}
+
+/// Writes a binary message in one frame.
+pub fn write_binary(bytes: &[u8], output: &mut Buffer) {
+    write_frame(OpCode::Data(Data::Binary), true, bytes, output);
+}
+
+/// Writes a part of a text message. Between its first and its last no other message may be written.
+pub fn write_fragment(part: &[u8], is_first: bool, is_last: bool, output: &mut Buffer) {
+    write_frame(text_opcode(is_first), is_last, part, output);
+}
+
+/// As `write_fragment`, of what `write` appends: the part is made where it is sent from. Only one of a
+/// length that takes another header than most is moved, by a few bytes.
+pub fn append_fragment<R>(
+    is_first: bool,
+    is_last: bool,
+    output: &mut Buffer,
+    write: impl FnOnce(&mut Vec<u8>) -> R,
+) -> R {
+    let opcode = text_opcode(is_first);
+    output.append_with(|bytes| {
+        let start = bytes.len();
+        bytes.extend_from_slice(&[0; HEADER_BYTES_USUAL]);
+        let result = write(bytes);
+        let length = bytes.len() - start - HEADER_BYTES_USUAL;
+        let (header, header_bytes) = header(opcode, is_last, length);
+        fit_front(bytes, start, HEADER_BYTES_USUAL, header_bytes);
+        bytes[start..start + header_bytes].copy_from_slice(&header[..header_bytes]);
+        result
+    })
+}
+
+/// Writes a close frame; nothing may follow it. Of a `reason` that is too long the beginning.
+pub fn write_close(code: CloseCode, reason: &str, output: &mut Buffer) {
+    let mut end = reason.len().min(CONTROL_BYTES_MAX as usize - 2);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let payload = [&(code as u16).to_be_bytes(), &reason.as_bytes()[..end]].concat();
+    write_frame(OpCode::Control(Control::Close), true, &payload, output);
+}
+
+/// Answers a close frame with what it says: its code, or nothing.
+pub(super) fn write_close_reply(code: Option<u16>, output: &mut Buffer) {
+    let code = code.map(u16::to_be_bytes);
+    let payload = code.as_ref().map_or(&[][..], |code| code);
+    write_frame(OpCode::Control(Control::Close), true, payload, output);
+}
+
+/// Answers a ping that has `payload`, which is at most 125 bytes.
+pub fn write_pong(payload: &[u8], output: &mut Buffer) {
+    debug_assert!(payload.len() as u64 <= CONTROL_BYTES_MAX, "a ping has no more");
+    write_frame(OpCode::Control(Control::Pong), true, payload, output);
+}
+
+fn write_frame(opcode: OpCode, is_final: bool, payload: &[u8], output: &mut Buffer) {
+    let (header, header_bytes) = header(opcode, is_final, payload.len());
+    output.push(&header[..header_bytes]);
+    output.push(payload);
+}
+
+fn text_opcode(is_first: bool) -> OpCode {
+    OpCode::Data(if is_first { Data::Text } else { Data::Continue })
+}
+
+/// A header, and how many bytes it has.
+fn header(opcode: OpCode, is_final: bool, length: usize) -> ([u8; HEADER_BYTES_MAX], usize) {
+    let header = FrameHeader { is_final, opcode, ..FrameHeader::default() };
+    let mut bytes = [0; HEADER_BYTES_MAX];
+    let mut room = &mut bytes[..];
+    header.format(length as u64, &mut room).expect("a header fits where the longest does");
+    (bytes, header.len(length as u64))
+}
+
+/// Moves what stands `from` bytes behind `start` so that it stands `to` bytes behind it, and wipes what
+/// that leaves behind: it may be the end of a token.
+fn fit_front(bytes: &mut Vec<u8>, start: usize, from: usize, to: usize) {
+    let end = bytes.len();
+    if to > from {
+        bytes.resize(end + to - from, 0);
+    }
+    bytes.copy_within(start + from..end, start + to);
+    if to < from {
+        let end = end - (from - to);
+        sys::wipe(&mut bytes[end..]);
+        bytes.truncate(end);
+    }
+}
+
+/// That of a frame with 126 to 65 535 bytes: most replies, and pages of long ones.
+const HEADER_BYTES_USUAL: usize = 4;
+
+/// Without a mask.
+const HEADER_BYTES_MAX: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The frames that `write` writes, behind something else that must stay.
+    fn written(write: impl FnOnce(&mut Buffer)) -> Vec<u8> {
+        let mut output = Buffer::new();
+        output.push(b"before");
+        write(&mut output);
+        assert!(output.as_slice().starts_with(b"before"));
+        output.as_slice()[6..].to_vec()
+    }
+
+    #[test]
+    fn a_handshake_is_answered_as_the_standard_shows() {
+        let key = "dGhlIHNhbXBsZSBub25jZQ==";
+        assert!(is_key(key));
+        assert_eq!(accept(key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        let head = String::from_utf8(written(|output| write_switch(key, output))).unwrap();
+        let (status, fields) = head.split_once("\r\n").unwrap();
+        assert_eq!(status, "HTTP/1.1 101 Switching Protocols");
+        assert_eq!(
+            fields,
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_key_is_sixteen_bytes_in_base64() {
+        for key in ["AAAAAAAAAAAAAAAAAAAAAA==", "+/09azAZ+/09azAZ+/09aw=="] {
+            assert!(is_key(key), "{key}");
+        }
+        let bad = ["", "==", "AAAA", "AAAAAAAAAAAAAAAAAAAAAAA=", "AAAAAAAAAAAAAAAAAAAAAAAA"];
+        let worse = ["AAAAAAAAAAAAAAAAAAAAA===", "AAAAAAAAAAAAAAAAAAAA-_==", "AAAAAAAAAAAAAAAAAAAAAA==\r\n"];
+        for key in bad.into_iter().chain(worse) {
+            assert!(!is_key(key), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_says_its_length_in_as_few_bytes_as_can_be() {
+        let heads: [(usize, &[u8]); 7] = [
+            (0, &[0]),
+            (1, &[1]),
+            (125, &[125]),
+            (126, &[126, 0, 126]),
+            (65_535, &[126, 0xff, 0xff]),
+            (65_536, &[127, 0, 0, 0, 0, 0, 1, 0, 0]),
+            (1 << 20, &[127, 0, 0, 0, 0, 0, 0x10, 0, 0]),
+        ];
+        for (length, head) in heads {
+            let text: Vec<u8> = (0..length).map(|number| b'a' + (number % 26) as u8).collect();
+            let frame = |first: u8| [&[first][..], head, &text].concat();
+            let append = |bytes: &mut Vec<u8>| bytes.extend_from_slice(&text);
+            assert_eq!(written(|output| write_message(&text, output)), frame(0x81));
+            assert_eq!(written(|output| write_binary(&text, output)), frame(0x82));
+            for (is_first, is_last, first) in
+                [(true, true, 0x81), (true, false, 0x01), (false, false, 0x00), (false, true, 0x80)]
+            {
+                assert_eq!(written(|output| write_fragment(&text, is_first, is_last, output)), frame(first));
+                let appended = written(|output| append_fragment(is_first, is_last, output, append));
+                assert_eq!(appended, frame(first), "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_close_frame_says_why_in_a_control_frame() {
+        let close = |reason: &str| written(|output| write_close(CloseCode::GoingAway, reason, output));
+        assert_eq!(close(""), b"\x88\x02\x03\xe9");
+        assert_eq!(close("bye"), b"\x88\x05\x03\xe9bye");
+        // Cut where a character ends.
+        let cut = close(&format!("x{}", "é".repeat(100)));
+        assert_eq!(cut[..5], *b"\x88\x7d\x03\xe9x");
+        assert_eq!(cut[5..], *"é".repeat(61).as_bytes());
+        assert_eq!(written(|output| write_close_reply(None, output)), b"\x88\x00");
+        assert_eq!(written(|output| write_close_reply(Some(4999), output)), b"\x88\x02\x13\x87");
+    }
+}
