@@ -18,6 +18,20 @@ pub const ECHOED_CHARS_MAX: usize = 40;
 /// Unknown fields that an error names; it counts the rest.
 pub const UNKNOWN_FIELDS_NAMED_MAX: usize = 4;
 
+// ── HTTP ─────────────────────────────────────────────────────────────────────────────────────────
+
+/// Bytes of a request's head: what common servers take, and many times what browsers and curl send.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
+/// Header lines of a request: browsers send some twenty, proxies add a dozen.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Bytes of empty lines before a request: some clients send one behind a body. As many as may stand before
+/// a connection's first request.
+pub const HTTP_BLANK_BYTES_MAX: usize = SNIFF_WHITE_SPACE_BYTES_MAX;
+/// Bytes of extensions of all chunks of a body: nobody sends any, and they are no payload.
+pub const HTTP_CHUNK_EXTENSION_BYTES_MAX: usize = 1 << 10;
+/// Bytes of the fields behind a chunked body: nothing in them is used.
+pub const HTTP_TRAILER_BYTES_MAX: usize = 4 << 10;
+
 // ── What a VM may be ─────────────────────────────────────────────────────────────────────────────
 
 /// Bytes of a VM's name.

@@ -35,6 +35,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("argon2::", &["src/app/password.rs"]),
     ("rusqlite::", &["src/store/"]),
     ("postgres::", &["src/store/"]),
+    ("httparse::", &["src/framing/http/"]),
     ("libc::", &["src/sys/"]),
     ("unsafe ", &["src/sys/"]),
     ("env_logger::", &["src/os/"]),

@@ -1,5 +1,7 @@
 //! How requests are cut out of a byte stream. No dialect, no socket.
 
+#[cfg(feature = "http")]
+pub mod http;
 mod http_line;
 pub mod raw_json;
 pub mod sniff;

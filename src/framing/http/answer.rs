@@ -1,0 +1,227 @@
+//! Answers: status lines, headers and how the body is cut.
+//!
+//! Knows nothing of what is answered. There is no `Date` (an origin server without a clock sends none, RFC
+//! 9110, 6.6.1) and no `Server`.
+
+use super::head::Version;
+use crate::buffer::Buffer;
+
+/// What an answer begins with. Each brings the headers that it needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Status {
+    Ok,
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    /// With the methods that there are.
+    MethodNotAllowed(&'static str),
+    RequestTimeout,
+    LengthRequired,
+    ContentTooLarge,
+    UnsupportedMediaType,
+    ExpectationFailed,
+    UpgradeRequired,
+    HeadTooLarge,
+    NotImplemented,
+    Unavailable,
+}
+
+/// What a body is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum ContentType {
+    Json,
+    Text,
+    Html,
+}
+
+/// A request that is not to be run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// What to answer.
+    pub status: Status,
+    /// Why, for people; never has anything of the request in it.
+    pub why: &'static str,
+    /// Whether nothing more can be read from the connection.
+    pub closes: bool,
+}
+
+/// What of a request decides how its answer looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Exchange {
+    /// The client's version.
+    pub version: Version,
+    /// Whether only the head is asked for.
+    pub is_head: bool,
+    /// Whether the connection ends with the answer.
+    pub closes: bool,
+}
+
+impl Status {
+    /// The three digits.
+    pub fn code(self) -> u16 {
+        self.line().bytes().take(3).fold(0, |code, digit| 10 * code + u16::from(digit - b'0'))
+    }
+
+    fn line(self) -> &'static str {
+        match self {
+            Status::Ok => "200 OK",
+            Status::BadRequest => "400 Bad Request",
+            Status::Unauthorized => "401 Unauthorized",
+            Status::Forbidden => "403 Forbidden",
+            Status::NotFound => "404 Not Found",
+            Status::MethodNotAllowed(_) => "405 Method Not Allowed",
+            Status::RequestTimeout => "408 Request Timeout",
+            Status::LengthRequired => "411 Length Required",
+            Status::ContentTooLarge => "413 Content Too Large",
+            Status::UnsupportedMediaType => "415 Unsupported Media Type",
+            Status::ExpectationFailed => "417 Expectation Failed",
+            Status::UpgradeRequired => "426 Upgrade Required",
+            Status::HeadTooLarge => "431 Request Header Fields Too Large",
+            Status::NotImplemented => "501 Not Implemented",
+            Status::Unavailable => "503 Service Unavailable",
+        }
+    }
+
+    fn push_headers(self, bytes: &mut Vec<u8>) {
+        let (name, value) = match self {
+            Status::Unauthorized => ("WWW-Authenticate", "Bearer"),
+            Status::MethodNotAllowed(methods) => ("Allow", methods),
+            Status::UpgradeRequired => ("Upgrade: websocket\r\nSec-WebSocket-Version", "13"),
+            Status::Unavailable => ("Retry-After", "1"),
+            _ => return,
+        };
+        push(bytes, &[name, ": ", value, "\r\n"]);
+    }
+}
+
+impl ContentType {
+    /// The header's value, and for what a browser shows: that it is to believe it.
+    fn text(self) -> &'static str {
+        match self {
+            ContentType::Json => "application/json",
+            ContentType::Text => "text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff",
+            ContentType::Html => "text/html; charset=utf-8\r\nX-Content-Type-Options: nosniff",
+        }
+    }
+}
+
+impl Exchange {
+    /// Writes an answer whose body `write` appends. Only what `write` leaves behind counts, so that a body
+    /// with a secret in it is never in any other memory.
+    pub fn write_whole(
+        self,
+        status: Status,
+        content_type: ContentType,
+        output: &mut Buffer,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        output.append_with(|bytes| {
+            self.push_head(status, content_type, bytes);
+            push(bytes, &["Content-Length: "]);
+            let length_at = bytes.len();
+            push(bytes, &[LENGTH_ROOM, "\r\n\r\n"]);
+            let body_at = bytes.len();
+            write(bytes);
+            let length = (bytes.len() - body_at).to_string();
+            if self.is_head {
+                crate::sys::wipe(&mut bytes[body_at..]);
+                bytes.truncate(body_at);
+            }
+            fill_in(bytes, length_at, &length);
+        });
+    }
+
+    /// Writes the head of an answer whose body comes in pages. HTTP/1.0 has no chunks: the body ends with
+    /// the connection.
+    pub fn begin_pages(&mut self, status: Status, content_type: ContentType, output: &mut Buffer) {
+        debug_assert!(!self.is_head, "a page was asked for whose head alone is wanted");
+        self.closes |= self.version == Version::Http10;
+        output.append_with(|bytes| {
+            self.push_head(status, content_type, bytes);
+            let end = match self.version {
+                Version::Http10 => "\r\n",
+                Version::Http11 => "Transfer-Encoding: chunked\r\n\r\n",
+            };
+            push(bytes, &[end]);
+        });
+    }
+
+    /// Writes a page of the body, which `write` appends.
+    pub fn write_page(self, is_last: bool, output: &mut Buffer, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.version == Version::Http10 {
+            return output.append_with(write);
+        }
+        output.append_with(|bytes| {
+            let size_at = bytes.len();
+            push(bytes, &[SIZE_ROOM, "\r\n"]);
+            let page_at = bytes.len();
+            write(bytes);
+            match bytes.len() - page_at {
+                // A chunk of no bytes would be the last.
+                0 => bytes.truncate(size_at),
+                size => {
+                    let size = format!("{size:0width$x}", width = SIZE_ROOM.len());
+                    bytes[size_at..size_at + SIZE_ROOM.len()].copy_from_slice(size.as_bytes());
+                    push(bytes, &["\r\n"]);
+                }
+            }
+            if is_last {
+                push(bytes, &["0\r\n\r\n"]);
+            }
+        });
+    }
+
+    /// All of the head but how long the body is.
+    fn push_head(self, status: Status, content_type: ContentType, bytes: &mut Vec<u8>) {
+        push(bytes, &["HTTP/1.1 ", status.line(), "\r\nContent-Type: ", content_type.text(), "\r\n"]);
+        push(bytes, &["Cache-Control: no-store\r\n"]);
+        status.push_headers(bytes);
+        let connection = match (status, self.closes, self.version) {
+            (Status::UpgradeRequired, true, _) => "Connection: close, upgrade\r\n",
+            (Status::UpgradeRequired, false, _) => "Connection: upgrade\r\n",
+            (_, true, _) => "Connection: close\r\n",
+            (_, false, Version::Http10) => "Connection: keep-alive\r\n",
+            (_, false, Version::Http11) => "",
+        };
+        push(bytes, &[connection]);
+    }
+}
+
+/// Writes the answer after which a connection speaks WebSocket (RFC 6455, 4.2.2); `accept` is what the
+/// client's key is answered with.
+pub fn write_upgrade(accept: &str, output: &mut Buffer) {
+    let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
+    output.append_with(|bytes| push(bytes, &[head, "Sec-WebSocket-Accept: ", accept, "\r\n\r\n"]));
+}
+
+fn push(bytes: &mut Vec<u8>, texts: &[&str]) {
+    for text in texts {
+        bytes.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Puts `length` into its room and moves what follows up to it.
+fn fill_in(bytes: &mut Vec<u8>, length_at: usize, length: &str) {
+    let length_end = length_at + length.len();
+    bytes[length_at..length_end].copy_from_slice(length.as_bytes());
+    let surplus = LENGTH_ROOM.len() - length.len();
+    bytes.copy_within(length_end + surplus.., length_end);
+    let end = bytes.len() - surplus;
+    crate::sys::wipe(&mut bytes[end..]);
+    bytes.truncate(end);
+}
+
+/// What the client is told that waits for it before it sends a body.
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Room for any length there is.
+const LENGTH_ROOM: &str = "00000000000000000000";
+/// Room for the size of a chunk of up to 4 GiB.
+const SIZE_ROOM: &str = "00000000";
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

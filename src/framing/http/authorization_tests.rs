@@ -1,0 +1,40 @@
+//! Reading the header `Authorization`.
+
+use super::*;
+
+#[test]
+fn a_bearer_token_is_one_word_of_its_alphabet() {
+    let usable = [("Bearer a", "a"), ("bearer   a-._~+/9==", "a-._~+/9=="), ("BEARER Zz", "Zz")];
+    for (value, token) in usable {
+        let parsed = Authorization::parse(Field::Once(value.as_bytes()));
+        assert_eq!(parsed, Authorization::Bearer(Secret::new(token)), "{value}");
+    }
+    let unusable: [&[u8]; 14] = [
+        b"",
+        b"Bearer",
+        b"Bearer ",
+        b"Bearer =",
+        b"Bearer a b",
+        b"Bearer a,b",
+        b"Bearer a=b",
+        b"Bearer\ta",
+        b"Bearer \ta",
+        b"Bearer a\xff",
+        b"Bearera",
+        b"Basic a",
+        b"a",
+        b" Bearer a",
+    ];
+    for value in unusable {
+        let parsed = Authorization::parse(Field::Once(value));
+        assert_eq!(parsed, Authorization::Unusable, "{}", value.escape_ascii());
+    }
+    assert_eq!(Authorization::parse(Field::Absent), Authorization::Absent);
+    assert_eq!(Authorization::parse(Field::Repeated), Authorization::Unusable);
+}
+
+#[test]
+fn it_is_not_printed() {
+    let parsed = Authorization::parse(Field::Once(b"Bearer sesame"));
+    assert!(!format!("{parsed:?}").contains("sesame"), "{parsed:?}");
+}

@@ -1,0 +1,177 @@
+//! A body that comes in chunks (RFC 9112, 7.1), put together.
+//!
+//! Bytes go from the input into a buffer of its own, each looked at once. Sizes are hexadecimal digits and
+//! nothing else; extensions and trailers are skipped, within bounds. Any doubt is an error: where a chunk
+//! ends is where the next request might begin.
+
+use super::lines::{LineScan, Scanned};
+use crate::buffer::Buffer;
+use crate::limits;
+
+/// A body as far as it has come.
+pub struct Chunked {
+    place: Place,
+    body: Buffer,
+    extension_bytes: usize,
+}
+
+/// What has come of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// It goes on.
+    More,
+    /// All of it is there; the input goes on behind it.
+    Whole,
+    /// More bytes than a body may have.
+    TooLarge,
+    /// More bytes than the fields behind it may have.
+    TrailersTooLarge,
+    /// It is none: why.
+    Malformed(&'static str),
+}
+
+enum Place {
+    /// In a chunk's size.
+    Size { size: u64, digits: u8 },
+    /// In white space behind the size, which an extension must follow.
+    Blank { size: u64 },
+    /// In an extension.
+    Extension { size: u64 },
+    /// Before the LF that ends the line of a size.
+    SizeEnd { size: u64 },
+    /// So many bytes before a chunk's end.
+    Data { left: u64 },
+    /// Before the CR that ends a chunk.
+    DataEnd,
+    /// Before the LF that ends a chunk.
+    DataEndLf,
+    /// In the fields behind the last chunk.
+    Trailers(LineScan),
+}
+
+impl Default for Chunked {
+    fn default() -> Chunked {
+        Chunked { place: Place::SIZE, body: Buffer::new(), extension_bytes: 0 }
+    }
+}
+
+impl Chunked {
+    /// Takes what belongs to the body from the front of `input`. After anything but [`Progress::More`] it
+    /// must not be asked again.
+    pub fn advance(&mut self, input: &mut Buffer, body_bytes_max: usize) -> Progress {
+        let (used, stopped) = self.take_chunks(input.as_slice(), body_bytes_max);
+        input.consume(used);
+        if let Some(progress) = stopped {
+            return progress;
+        }
+        let Place::Trailers(scan) = &mut self.place else { return Progress::More };
+        match scan.advance(input.as_slice(), limits::HTTP_TRAILER_BYTES_MAX) {
+            Scanned::More => Progress::More,
+            Scanned::TooLong => Progress::TrailersTooLarge,
+            Scanned::BareLineEnd => Progress::Malformed("a line behind the body does not end in CR LF"),
+            Scanned::End(length) => {
+                let progress = trailers(&input.as_slice()[..length]);
+                input.consume(length);
+                progress
+            }
+        }
+    }
+
+    /// What has come so far.
+    pub fn body(&self) -> &[u8] {
+        self.body.as_slice()
+    }
+
+    /// Goes through `bytes` until they or the chunks end; says how many bytes that were.
+    fn take_chunks(&mut self, bytes: &[u8], body_bytes_max: usize) -> (usize, Option<Progress>) {
+        let mut at = 0;
+        while at < bytes.len() {
+            match self.place {
+                Place::Trailers(_) => break,
+                Place::Data { left } => {
+                    let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
+                    self.body.push(&bytes[at..at + count]);
+                    at += count;
+                    let left = left - count as u64;
+                    self.place = if left == 0 { Place::DataEnd } else { Place::Data { left } };
+                }
+                _ => match self.after(bytes[at], body_bytes_max) {
+                    Ok(place) => {
+                        self.place = place;
+                        at += 1;
+                    }
+                    Err(progress) => return (at, Some(progress)),
+                },
+            }
+        }
+        (at, None)
+    }
+
+    /// The place behind a byte that is no data.
+    fn after(&mut self, byte: u8, body_bytes_max: usize) -> Result<Place, Progress> {
+        match (&self.place, byte) {
+            (Place::Size { size, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                if *digits == SIZE_DIGITS_MAX {
+                    return Err(Progress::Malformed("the size of a chunk has too many digits"));
+                }
+                let digit = char::from(byte).to_digit(16).unwrap_or_default();
+                Ok(Place::Size { size: size << 4 | u64::from(digit), digits: digits + 1 })
+            }
+            (&Place::Size { size, digits: 1.. }, b'\r' | b';' | b' ' | b'\t') => {
+                if size > body_bytes_max.saturating_sub(self.body.len()) as u64 {
+                    return Err(Progress::TooLarge);
+                }
+                self.after_size(size, byte)
+            }
+            (&Place::Blank { size }, b' ' | b'\t' | b';') => self.after_size(size, byte),
+            (&Place::Extension { size }, b'\r') => Ok(Place::SizeEnd { size }),
+            (&Place::Extension { size }, b'\t' | b' '..=b'~' | 0x80..) => self.in_extension(size),
+            (Place::SizeEnd { size: 0 }, b'\n') => Ok(Place::Trailers(LineScan::at_line_start())),
+            (&Place::SizeEnd { size }, b'\n') => Ok(Place::Data { left: size }),
+            (Place::DataEnd, b'\r') => Ok(Place::DataEndLf),
+            (Place::DataEndLf, b'\n') => Ok(Place::SIZE),
+            (Place::DataEnd | Place::DataEndLf, _) => {
+                Err(Progress::Malformed("a chunk does not end where its size says"))
+            }
+            _ => Err(Progress::Malformed("the size of a chunk is not a hexadecimal number in a line")),
+        }
+    }
+
+    fn after_size(&mut self, size: u64, byte: u8) -> Result<Place, Progress> {
+        match byte {
+            b'\r' => Ok(Place::SizeEnd { size }),
+            b';' => self.in_extension(size),
+            _ => self.in_extension(size).map(|_| Place::Blank { size }),
+        }
+    }
+
+    fn in_extension(&mut self, size: u64) -> Result<Place, Progress> {
+        self.extension_bytes += 1;
+        if self.extension_bytes > limits::HTTP_CHUNK_EXTENSION_BYTES_MAX {
+            return Err(Progress::Malformed("the extensions of the chunks are too long"));
+        }
+        Ok(Place::Extension { size })
+    }
+}
+
+impl Place {
+    const SIZE: Place = Place::Size { size: 0, digits: 0 };
+}
+
+/// Whether the fields behind the body are well formed. What they say is not used: whoever put them there
+/// may have nothing to say about the head.
+fn trailers(bytes: &[u8]) -> Progress {
+    let mut headers = [httparse::EMPTY_HEADER; limits::HTTP_HEADERS_MAX];
+    match httparse::parse_headers(bytes, &mut headers) {
+        Ok(httparse::Status::Complete((length, _))) if length == bytes.len() => Progress::Whole,
+        Err(httparse::Error::TooManyHeaders) => Progress::TrailersTooLarge,
+        Ok(_) | Err(_) => Progress::Malformed("the fields behind the body are malformed"),
+    }
+}
+
+/// As many as 64 bits have.
+const SIZE_DIGITS_MAX: u8 = 16;
+
+#[cfg(test)]
+#[path = "chunked_tests.rs"]
+mod tests;

@@ -1,0 +1,300 @@
+//! Requests on one connection: what they are, that they come one after the other, and when it ends.
+
+use super::Page::{Health, Root};
+use super::replay_tests::Seen::*;
+use super::replay_tests::*;
+use super::*;
+
+#[test]
+fn a_post_is_a_message_and_a_get_a_page() {
+    check(&[
+        (post("", "{}"), &[message("{}"), End]),
+        (post("", ""), &[message(""), End]),
+        (request("POST /any/path?with=query", "content-length: 2", "{}"), &[message("{}"), End]),
+        (request("POST http://localhost:8888/", "Content-Length: 002", "{}"), &[message("{}"), End]),
+        (request("POST HTTP://localhost", "Content-Length: 2", "{}"), &[message("{}"), End]),
+        (request("POST /healthz/x", "Content-Length: 2", "{}"), &[message("{}"), End]),
+        (post("Content-Type: application/x-www-form-urlencoded", "{}"), &[message("{}"), End]),
+        (post("Content-Type: text/plain", "{}"), &[message("{}"), End]),
+        (post("Content-Type: multipartial", "{}"), &[message("{}"), End]),
+        (post("Content-Type: Multipart/form-data; boundary=x", "{}"), &[Ended(415)]),
+        (post("Content-Type: text/plain\nContent-Type: multipart/mixed", "{}"), &[Ended(415)]),
+        (post("Content-Type: multipart/mixed", ""), &[Refused(415), End]),
+        (request("GET /", "", ""), &[Page(Root), End]),
+        (request("HEAD /", "", ""), &[Page(Root), End]),
+        (request("GET /?a=b", "", ""), &[Page(Root), End]),
+        (request("GET http://localhost?a/b", "", ""), &[Page(Root), End]),
+        (request("GET /healthz", "", ""), &[Page(Health), End]),
+        (request("HEAD /healthz?", "", ""), &[Page(Health), End]),
+        (request("GET http://LOCALHOST:1/healthz#", "", ""), &[Page(Health), End]),
+        (request("GET /healthz/", "", ""), &[Refused(404), End]),
+        (request("GET //", "", ""), &[Refused(404), End]),
+        (request("HEAD /x", "", ""), &[Refused(404), End]),
+    ]);
+}
+
+#[test]
+fn other_methods_are_told_what_there_is() {
+    let methods = [
+        ("POST /healthz", "GET, HEAD"),
+        ("PUT /healthz", "GET, HEAD"),
+        ("PUT /", "GET, HEAD, POST"),
+        ("OPTIONS *", "GET, HEAD, POST"),
+        ("OPTIONS /", "GET, HEAD, POST"),
+        ("DELETE /x", "POST"),
+        ("TRACE /x", "POST"),
+        ("PATCH /x", "POST"),
+        ("OPTIONS /x", "POST"),
+    ];
+    for (first, allowed) in methods {
+        let stream = request(first, "", "");
+        assert_eq!(pieces(&stream), [Refused(405), End], "{first}");
+        assert_eq!(pieces(request(first, "Content-Length: 2", "{}")), [Ended(405)], "{first} with a body");
+        let (mut input, mut output) = (Buffer::new(), Buffer::new());
+        input.push(stream.as_bytes());
+        let piece = Http::default().next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+        let Piece::Refused(refused) = piece else { panic!("{piece:?}") };
+        assert_eq!(refused.status, Status::MethodNotAllowed(allowed), "{first}");
+    }
+    check(&[
+        (request("CONNECT localhost:443", "", ""), &[Ended(405)]),
+        (request("BREW /", "", ""), &[Refused(501), End]),
+        (request("get /", "", ""), &[Refused(501), End]),
+        (request("QUERY /", "Content-Length: 1", "x"), &[Ended(501)]),
+    ]);
+}
+
+#[test]
+fn a_body_is_read_only_as_its_length_allows() {
+    let fits = "x".repeat(BODY_BYTES_MAX);
+    let sized = |length: &str| request("POST /", &format!("Content-Length: {length}"), "");
+    check(&[
+        (post("", &fits), &[message(&fits), End]),
+        (sized("65"), &[Ended(413)]),
+        (sized("18446744073709551615"), &[Ended(413)]),
+        (sized("18446744073709551616"), &[Ended(400)]),
+        (request("POST /", "", ""), &[Refused(411), End]),
+        ("POST / HTTP/1.0\r\n\r\n".into(), &[Ended(411)]),
+        (sized("3"), &[Inside]),
+        (sized("2") + "{", &[Inside]),
+        // A GET has a body or not: what it says is not read, and can't be told from the next request.
+        (request("GET /", "Content-Length: 0", ""), &[Page(Root), End]),
+        (request("GET /", "Content-Length: 2", "{}"), &[Page(Root), Closed]),
+        (request("GET /", "Transfer-Encoding: chunked", "0\r\n\r\n"), &[Page(Root), Closed]),
+        (request("GET /x", "Content-Length: 2", "{}"), &[Ended(404)]),
+    ]);
+}
+
+#[test]
+fn a_client_that_waits_is_told_to_go_on_if_its_body_is_going_to_be_read() {
+    let expecting = |headers: &str, body: &str| request("POST /", &format!("Expect: {headers}"), body);
+    check(&[
+        (expecting("100-continue\nContent-Length: 2", "{}"), &[Continue, message("{}"), End]),
+        (expecting("100-CONTINUE\nContent-Length: 2", ""), &[Continue, Inside]),
+        (
+            expecting("100-continue\nTransfer-Encoding: chunked", "2\r\n{}\r\n0\r\n\r\n"),
+            &[Continue, message("{}"), End],
+        ),
+        (expecting("100-continue\nContent-Length: 0", ""), &[message(""), End]),
+        (expecting("100-continue\nContent-Length: 65", ""), &[Ended(413)]),
+        (expecting("100-continue\nContent-Length: 2\nOrigin: http://evil.example", ""), &[Ended(403)]),
+        (expecting("100-continue\nContent-Length: 2\nContent-Type: multipart/mixed", ""), &[Ended(415)]),
+        (expecting("100-continue\nContent-Length: 2\nContent-Length: 2", ""), &[Ended(400)]),
+        (expecting("100-continue", ""), &[Refused(411), End]),
+        (expecting("200-ok\nContent-Length: 2", "{}"), &[Ended(417)]),
+        (expecting("100-continue, x\nContent-Length: 2", "{}"), &[Ended(417)]),
+        (expecting("x\nExpect: 100-continue\nContent-Length: 2", "{}"), &[Ended(417)]),
+        (request("GET /", "Expect: x", ""), &[Refused(417), End]),
+        (request("GET /", "Expect: 100-continue", ""), &[Page(Root), End]),
+        (
+            "POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}".into(),
+            &[message("{}"), Closed],
+        ),
+    ]);
+}
+
+#[test]
+fn requests_come_one_after_the_other() {
+    let (get, end) = (request("GET /", "", ""), request("GET /", "Connection: close", ""));
+    let chunked = request("POST /", "Transfer-Encoding: chunked", "1\r\n{\r\n1\r\n}\r\n0\r\n\r\n");
+    check(&[
+        (post("", "{}") + &post("", "[]") + &get, &[message("{}"), message("[]"), Page(Root), End]),
+        (chunked.clone() + &chunked + &get, &[message("{}"), message("{}"), Page(Root), End]),
+        (request("GET /x", "", "") + &get, &[Refused(404), Page(Root), End]),
+        (end.clone() + &get, &[Page(Root), Closed]),
+        (post("Connection: close", "{}") + &get, &[message("{}"), Closed]),
+        (post("Connection: x, Close", "{}") + &get, &[message("{}"), Closed]),
+        (post("Connection: keep-alive\nConnection: ,close,", "{}") + &get, &[message("{}"), Closed]),
+        (post("Connection: keep-alive, closed", "{}") + &get, &[message("{}"), Page(Root), End]),
+        (request("GET /x", "Connection: close", "") + &get, &[Ended(404)]),
+        ("GET / HTTP/1.0\r\n\r\n".to_string() + &get, &[Page(Root), Closed]),
+        (
+            "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n".to_string() + &get,
+            &[Page(Root), Page(Root), End],
+        ),
+        ("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n".to_string() + &get, &[Page(Root), Closed]),
+    ]);
+}
+
+#[test]
+fn white_space_before_a_request_has_a_limit() {
+    let get = request("GET /", "", "");
+    let blank = |count: usize| "\r\n".repeat(count);
+    let (most, more) = (limits::HTTP_BLANK_BYTES_MAX / 2, limits::HTTP_BLANK_BYTES_MAX / 2 + 1);
+    check(&[
+        (format!(" \t\r\n\n{get}"), &[Page(Root), End]),
+        (blank(most) + &get, &[Page(Root), End]),
+        (blank(more) + &get, &[Ended(400)]),
+        (format!("{get}{}{get}", blank(most)), &[Page(Root), Page(Root), End]),
+        (format!("{get}{}{get}", blank(more)), &[Page(Root), Ended(400)]),
+        (format!("{get}\r\n{get}\r\n"), &[Page(Root), Page(Root), End]),
+        (format!("{get}\r"), &[Page(Root), End]),
+        (format!("{get}\r{get}"), &[Page(Root), Ended(400)]),
+        (format!("{get}\n{get}"), &[Page(Root), Ended(400)]),
+        (format!("{get} {get}"), &[Page(Root), Ended(400)]),
+        (String::new(), &[End]),
+        (" ".into(), &[End]),
+        ("G".into(), &[Inside]),
+    ]);
+}
+
+#[test]
+fn a_websocket_handshake_is_told_from_other_requests() {
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    let upgrade = "Upgrade: websocket\nConnection: Upgrade\n".to_string();
+    let asks = upgrade.clone() + "Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let with = |first: &str, headers: &str| request(first, headers, "");
+    let seen = Upgrade(KEY.into());
+    check(&[
+        (with("GET /chat", &asks), std::slice::from_ref(&seen)),
+        (with("GET /", &asks.replace("websocket", "h2c, WebSocket")), std::slice::from_ref(&seen)),
+        (with("GET /", &asks.replace(": Upgrade", ": keep-alive, upgrade")), std::slice::from_ref(&seen)),
+        (with("GET /", &format!("{asks}\nOrigin: http://localhost:8888")), std::slice::from_ref(&seen)),
+        (with("GET /", &format!("{asks}\nContent-Length: 0")), std::slice::from_ref(&seen)),
+        (with("GET /", &format!("{asks}\nOrigin: http://localhost:8889")), &[Ended(403)]),
+        (with("GET /", &format!("{asks}\nOrigin: http://evil.example")), &[Ended(403)]),
+        (with("GET /", &format!("{asks}\nSec-Fetch-Site: cross-site")), &[Ended(403)]),
+        (with("GET /", &format!("{asks}\nContent-Length: 1")), &[Ended(400)]),
+        (with("GET /", &asks.replace("13", "8")), &[Refused(426), End]),
+        (with("GET /", &asks.replace("13", "13, 8")), &[Refused(426), End]),
+        (with("GET /", &format!("{asks}\nSec-WebSocket-Version: 13")), &[Refused(426), End]),
+        (with("GET /", &format!("{upgrade}Sec-WebSocket-Key: {KEY}")), &[Refused(426), End]),
+        (with("GET /", &asks.replace("ZQ==", "ZQ=")), &[Ended(400)]),
+        (with("GET /", &format!("{upgrade}Sec-WebSocket-Version: 13")), &[Ended(400)]),
+        (with("GET /", &format!("{asks}\nSec-WebSocket-Key: {KEY}")), &[Ended(400)]),
+        // Without all of it, it is an ordinary request.
+        (with("GET /", &asks.replace("websocket", "h2c")), &[Page(Root), End]),
+        (with("GET /x", &asks.replace(": Upgrade", ": keep-alive")), &[Refused(404), End]),
+        (with("HEAD /", &asks), &[Page(Root), End]),
+        (request("POST /", &format!("{asks}\nContent-Length: 2"), "{}"), &[message("{}"), End]),
+        (
+            with("GET /", &format!("{asks}\nConnection: close")).replace("HTTP/1.1", "HTTP/1.0"),
+            &[Page(Root), Closed],
+        ),
+    ]);
+}
+
+#[test]
+fn what_follows_a_handshake_is_left_in_the_input() {
+    let handshake = "Upgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
+    input.push(request("GET /", handshake, "\x01\x02").as_bytes());
+    let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+    assert!(matches!(piece, Piece::Upgrade(_)), "{piece:?}");
+    assert_eq!(input.as_slice(), b"\x01\x02");
+    assert_eq!(http.unfinished(), None);
+}
+
+#[test]
+fn who_it_comes_from_is_one_bearer_token_or_of_no_use() {
+    let from = |headers: &str| post(headers, "{}");
+    let nobody = [MessageOfNobody("{}".into()), End];
+    check(&[
+        (
+            from("Authorization: Bearer abc-._~+/09=="),
+            &[MessageFrom("abc-._~+/09==".into(), "{}".into()), End],
+        ),
+        (from("authorization: BEARER   a"), &[MessageFrom("a".into(), "{}".into()), End]),
+        (from("Authorization: Bearer a\nAuthorization: Bearer a"), &nobody),
+        (from("Authorization: Basic dXNlcjpwYXNz"), &nobody),
+        (from("Authorization:"), &nobody),
+    ]);
+    let chunked = "Authorization: Bearer t\nTransfer-Encoding: chunked";
+    let seen = [MessageFrom("t".into(), "{}".into()), End];
+    assert_eq!(pieces(request("POST /", chunked, "2\r\n{}\r\n0\r\n\r\n")), seen);
+    // The next request says for itself.
+    let both = from("Authorization: Bearer t") + &from("");
+    assert_eq!(pieces(both), [MessageFrom("t".into(), "{}".into()), message("{}"), End]);
+}
+
+#[test]
+fn each_request_has_a_number_while_it_is_not_whole() {
+    let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
+    let mut numbers = Vec::new();
+    for byte in (post("", "{}") + "\r\n" + &post("", "{}")).bytes() {
+        input.push(&[byte]);
+        http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+        numbers.push(http.unfinished());
+        http.consume(&mut input);
+    }
+    let length = post("", "{}").len();
+    assert!(numbers[..length - 1].iter().all(|number| *number == Some(1)), "from its first byte on");
+    assert_eq!(numbers[length - 1..length + 2], [None, None, None], "between requests there is none");
+    assert!(numbers[length + 2..2 * length + 1].iter().all(|number| *number == Some(2)));
+    assert_eq!(numbers.last(), Some(&None));
+}
+
+#[test]
+fn a_request_that_is_given_up_is_answered_and_the_last() {
+    for sent in [&post("", "{}")[..9], &post("", "{}")[..post("", "{}").len() - 1]] {
+        let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
+        input.push(sent.as_bytes());
+        assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::NeedMore);
+        assert!(http.is_inside_message());
+        http.give_up();
+        assert!(http.closes() && !http.is_inside_message());
+        http.write_whole(Status::RequestTimeout, ContentType::Json, b"{}\n", &mut output);
+        let answer = String::from_utf8_lossy(output.as_slice()).into_owned();
+        assert!(
+            answer.starts_with("HTTP/1.1 408 ") && answer.contains("\r\nConnection: close\r\n"),
+            "{answer}"
+        );
+        input.push(post("", "{}").as_bytes());
+        assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::NeedMore);
+    }
+}
+
+#[test]
+fn a_head_is_answered_without_a_body_and_only_it() {
+    let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
+    input.push((request("HEAD /", "", "") + &request("GET /", "", "")).as_bytes());
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::Page(Root));
+    http.write_whole(Status::Ok, ContentType::Text, b"hello", &mut output);
+    let head = output.as_slice().to_vec();
+    assert!(head.ends_with(b"\r\n\r\n"), "{}", head.escape_ascii());
+    output.clear();
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::Page(Root));
+    http.write_whole(Status::Ok, ContentType::Text, b"hello", &mut output);
+    assert_eq!(output.as_slice(), [&head[..], b"hello"].concat(), "the same but for the body");
+}
+
+#[test]
+fn pages_end_a_connection_of_http_1_0() {
+    let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
+    input.push(
+        b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}GET / HTTP/1.0\r\n\r\n",
+    );
+    let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+    assert!(matches!(piece, Piece::Message { .. }), "{piece:?}");
+    http.consume(&mut input);
+    assert!(!http.closes());
+    http.begin_pages(Status::Ok, ContentType::Json, &mut output);
+    assert!(http.closes());
+    http.write_page(false, &mut output, |bytes| bytes.extend_from_slice(b"[1,"));
+    http.write_page(true, &mut output, |bytes| bytes.extend_from_slice(b"2]"));
+    let answer = String::from_utf8_lossy(output.as_slice()).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("Connection: close") && !head.contains("Transfer-Encoding"), "{head}");
+    assert_eq!(body, "[1,2]");
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::NeedMore);
+}

@@ -1,0 +1,146 @@
+//! The header lines that mean something here, found in one pass.
+//!
+//! Values stay where they are, in the input: one of them may be a secret. What occurs twice and must not is
+//! remembered as such, for whoever needs it to refuse.
+
+use httparse::Header;
+
+/// A header that must not occur twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)]
+pub enum Field<'a> {
+    #[default]
+    Absent,
+    Once(&'a [u8]),
+    Repeated,
+}
+
+/// What a head says, header by header.
+#[derive(Default)]
+pub struct Fields<'a> {
+    /// `Host`.
+    pub host: Field<'a>,
+    /// `Origin`.
+    pub origin: Field<'a>,
+    /// `Content-Length`.
+    pub content_length: Field<'a>,
+    /// `Transfer-Encoding`.
+    pub transfer_encoding: Field<'a>,
+    /// `Authorization`: a secret.
+    pub authorization: Field<'a>,
+    /// `Sec-WebSocket-Key`.
+    pub websocket_key: Field<'a>,
+    /// `Sec-WebSocket-Version`.
+    pub websocket_version: Field<'a>,
+    /// `Connection`.
+    pub connection: Options,
+    /// Whether `Upgrade` names WebSocket.
+    pub upgrades_to_websocket: bool,
+    /// `Expect`.
+    pub expects: Expects,
+    /// Whether `Sec-Fetch-Site` says that a page of somebody else's is behind this.
+    pub is_cross_site: bool,
+    /// Whether `Content-Type` says that the body has parts.
+    pub is_multipart: bool,
+}
+
+/// The options of `Connection` that mean something here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Options {
+    pub close: bool,
+    pub keep_alive: bool,
+    pub upgrade: bool,
+}
+
+/// What the client waits for before it sends its body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Expects {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// `100 Continue`.
+    Continue,
+    /// Something that we do not know.
+    Unknown,
+}
+
+impl<'a> Fields<'a> {
+    /// Picks them out of all of them.
+    pub fn read(headers: &[Header<'a>]) -> Fields<'a> {
+        let mut fields = Fields::default();
+        for header in headers {
+            fields.take(header.name, header.value);
+        }
+        fields
+    }
+
+    fn take(&mut self, name: &str, value: &'a [u8]) {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        if let Some(field) = self.single(name) {
+            field.see(value);
+        } else if is("connection") {
+            for option in items(value) {
+                self.connection.close |= option.eq_ignore_ascii_case(b"close");
+                self.connection.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                self.connection.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+            }
+        } else if is("upgrade") {
+            self.upgrades_to_websocket |= items(value).any(|item| item.eq_ignore_ascii_case(b"websocket"));
+        } else if is("expect") {
+            for expectation in items(value) {
+                let is_known = expectation.eq_ignore_ascii_case(b"100-continue");
+                let is_first = self.expects != Expects::Unknown;
+                self.expects = if is_known && is_first { Expects::Continue } else { Expects::Unknown };
+            }
+        } else if is("sec-fetch-site") {
+            self.is_cross_site |= value.eq_ignore_ascii_case(b"cross-site");
+        } else if is("content-type") {
+            let kind = value.get(..MULTIPART.len());
+            self.is_multipart |= kind.is_some_and(|kind| kind.eq_ignore_ascii_case(MULTIPART));
+        }
+    }
+
+    /// The place of a header that must not occur twice.
+    fn single(&mut self, name: &str) -> Option<&mut Field<'a>> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        let field = if is("host") {
+            &mut self.host
+        } else if is("origin") {
+            &mut self.origin
+        } else if is("content-length") {
+            &mut self.content_length
+        } else if is("transfer-encoding") {
+            &mut self.transfer_encoding
+        } else if is("authorization") {
+            &mut self.authorization
+        } else if is("sec-websocket-key") {
+            &mut self.websocket_key
+        } else if is("sec-websocket-version") {
+            &mut self.websocket_version
+        } else {
+            return None;
+        };
+        Some(field)
+    }
+}
+
+impl std::fmt::Debug for Fields<'_> {
+    /// Tells nothing: one of them is a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fields")
+    }
+}
+
+impl<'a> Field<'a> {
+    fn see(&mut self, value: &'a [u8]) {
+        *self = if *self == Field::Absent { Field::Once(value) } else { Field::Repeated };
+    }
+}
+
+/// The items of a list (RFC 9110, 5.6.1); empty ones do not count.
+fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
+}
+
+const MULTIPART: &[u8] = b"multipart/";

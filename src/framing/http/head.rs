@@ -1,0 +1,198 @@
+//! A request's head: request line and header lines, read by httparse, and what they say of the body.
+//!
+//! Reads only what is whole and has lines that end in CR LF (see [`super::lines`]). Decides what is well
+//! formed and where the body ends (RFC 9112), not what is allowed or to be done. Copies nothing.
+
+use std::mem::MaybeUninit;
+
+use super::answer::{Refused, Status};
+use super::fields::{Field, Fields};
+use crate::limits;
+
+/// A well-formed head.
+#[derive(Debug)]
+pub struct Head<'a> {
+    /// What is to be done.
+    pub method: Method,
+    /// What it is to be done to.
+    pub target: Target<'a>,
+    /// The protocol's version.
+    pub version: Version,
+    /// The header lines that mean something here.
+    pub fields: Fields<'a>,
+}
+
+/// A method, as far as it makes a difference here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    /// To ask a proxy for a tunnel.
+    Connect,
+    /// One of the others that RFC 9110 and RFC 5789 define.
+    Known,
+    /// Nothing that we know.
+    Unknown,
+}
+
+/// The versions of HTTP/1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)]
+pub enum Version {
+    Http10,
+    #[default]
+    Http11,
+}
+
+/// A request target (RFC 9112, 3.2), its query cut off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target<'a> {
+    /// Of an absolute target: what takes the place of the header `Host`.
+    pub authority: Option<&'a str>,
+    /// The path, or `*`; empty for a tunnel.
+    pub path: &'a str,
+}
+
+/// How long the body is (RFC 9112, 6.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Length {
+    /// Nothing says that there is one.
+    None,
+    /// So many bytes.
+    Sized(u64),
+    /// It comes in chunks.
+    Chunked,
+}
+
+impl<'a> Head<'a> {
+    /// Reads `bytes`, which end with the empty line.
+    pub fn parse(bytes: &'a [u8]) -> Result<Head<'a>, Refused> {
+        let mut headers = [const { MaybeUninit::uninit() }; limits::HTTP_HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(bytes, &mut headers) {
+            Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+            Ok(_) => return Err(malformed("the head of the request is not one")),
+            Err(error) => return Err(refused(error)),
+        }
+        let (Some(method), Some(path), Some(version)) = (request.method, request.path, request.version)
+        else {
+            return Err(malformed("the head of the request is not one"));
+        };
+        let head = Head {
+            method: Method::of(method),
+            target: Target::parse(method, path)
+                .ok_or(malformed("the request target is neither a path nor http://"))?,
+            version: if version == 0 { Version::Http10 } else { Version::Http11 },
+            fields: Fields::read(request.headers),
+        };
+        Ok(head)
+    }
+
+    /// How long the body is; an error where two could disagree about that.
+    pub fn length(&self) -> Result<Length, Refused> {
+        match (self.fields.content_length, self.fields.transfer_encoding) {
+            (Field::Absent, Field::Absent) => Ok(Length::None),
+            (Field::Repeated, _) => Err(malformed("there is more than one Content-Length")),
+            (Field::Once(_), Field::Once(_) | Field::Repeated) => {
+                Err(malformed("Content-Length and Transfer-Encoding exclude each other"))
+            }
+            (Field::Once(text), Field::Absent) => match decimal(text) {
+                Some(length) => Ok(Length::Sized(length)),
+                None => Err(malformed("Content-Length is not a number of bytes")),
+            },
+            (Field::Absent, _) if self.version == Version::Http10 => {
+                Err(malformed("HTTP/1.0 has no Transfer-Encoding"))
+            }
+            (Field::Absent, Field::Once(coding)) if coding.eq_ignore_ascii_case(b"chunked") => {
+                Ok(Length::Chunked)
+            }
+            (Field::Absent, _) => Err(Refused {
+                status: Status::NotImplemented,
+                why: "the only transfer coding here is chunked",
+                closes: true,
+            }),
+        }
+    }
+
+    /// Whether the client wants the connection to last (RFC 9112, 9.3).
+    pub fn keeps_alive(&self) -> bool {
+        let options = self.fields.connection;
+        !options.close && (self.version == Version::Http11 || options.keep_alive)
+    }
+}
+
+impl Method {
+    fn of(text: &str) -> Method {
+        match text {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            "POST" => Method::Post,
+            "CONNECT" => Method::Connect,
+            "PUT" | "DELETE" | "OPTIONS" | "TRACE" | "PATCH" => Method::Known,
+            _ => Method::Unknown,
+        }
+    }
+}
+
+impl<'a> Target<'a> {
+    fn parse(method: &str, text: &'a str) -> Option<Target<'a>> {
+        if text.starts_with('/') {
+            return Some(Target { authority: None, path: without_query(text) });
+        }
+        match method {
+            "OPTIONS" if text == "*" => return Some(Target { authority: None, path: text }),
+            "CONNECT" => return Some(Target { authority: Some(text), path: "" }),
+            _ => {}
+        }
+        let scheme = text.get(..SCHEME.len()).filter(|scheme| scheme.eq_ignore_ascii_case(SCHEME))?;
+        let rest = &text[scheme.len()..];
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let path = without_query(path);
+        Some(Target { authority: Some(authority), path: if path.is_empty() { "/" } else { path } })
+    }
+}
+
+impl Length {
+    /// Whether there is nothing to read.
+    pub fn is_zero(self) -> bool {
+        matches!(self, Length::None | Length::Sized(0))
+    }
+}
+
+/// A request that is answered with 400, after which nothing can be trusted to be a request.
+pub(super) fn malformed(why: &'static str) -> Refused {
+    Refused { status: Status::BadRequest, why, closes: true }
+}
+
+fn refused(error: httparse::Error) -> Refused {
+    match error {
+        httparse::Error::TooManyHeaders => {
+            Refused { status: Status::HeadTooLarge, why: "there are too many headers", closes: true }
+        }
+        httparse::Error::HeaderName => malformed("the name of a header has a byte that it must not have"),
+        httparse::Error::HeaderValue => malformed("the value of a header has a byte that it must not have"),
+        httparse::Error::Version => malformed("the version is neither HTTP/1.1 nor HTTP/1.0"),
+        httparse::Error::Token | httparse::Error::NewLine | httparse::Error::Status => {
+            malformed("the first line is no request line")
+        }
+    }
+}
+
+fn without_query(text: &str) -> &str {
+    &text[..text.find(['?', '#']).unwrap_or(text.len())]
+}
+
+/// Digits and nothing else; none where they are too many for 64 bits.
+fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+const SCHEME: &str = "http://";

@@ -1,0 +1,223 @@
+//! Which hosts and origins a request may name, so that no web page reaches a server on its reader's own
+//! machine.
+//!
+//! A browser sends what a foreign page asks for, and says so in `Origin` and `Sec-Fetch-Site`; a page whose
+//! name was made to point here (DNS rebinding) is of our origin for the browser, and only `Host` tells.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What is allowed beside what always is: IP addresses and `localhost` as hosts, the server's own origin.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HttpRules {
+    /// Names that `Host` may have, with any port.
+    pub hosts: Vec<AllowedHost>,
+    /// Origins whose pages may send requests.
+    pub origins: Vec<AllowedOrigin>,
+}
+
+/// A name that the server may be called by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AllowedHost(Box<str>);
+
+/// An origin (RFC 6454) whose pages may send requests.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AllowedOrigin(Box<str>);
+
+/// Why a text is no rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum RuleError {
+    HostIsNone,
+    HostHasPort,
+    OriginIsNone,
+    OriginIsNull,
+    OriginHasPath,
+}
+
+/// A host with or without a port, as in `Host` (RFC 9110, 7.2) and in an absolute target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Authority<'a> {
+    /// The host.
+    pub host: Host<'a>,
+    /// The port; that of the scheme where there is none.
+    pub port: Option<u16>,
+}
+
+/// A host by address or name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Host<'a> {
+    Address(IpAddr),
+    Name(&'a str),
+}
+
+/// Where a page comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Origin<'a> {
+    scheme: &'a str,
+    authority: Authority<'a>,
+}
+
+impl HttpRules {
+    /// Whether the server may be called so.
+    pub fn allow_host(&self, host: &Host<'_>) -> bool {
+        match host {
+            Host::Address(_) => true,
+            Host::Name(name) => {
+                let name = without_final_dot(name);
+                name.eq_ignore_ascii_case("localhost")
+                    || self.hosts.iter().any(|allowed| allowed.0.eq_ignore_ascii_case(name))
+            }
+        }
+    }
+
+    /// Whether a page of `origin` (the header's value) may send requests because a rule says so.
+    pub fn allow_origin(&self, origin: &[u8]) -> bool {
+        let Some(origin) = Origin::parse(origin) else { return false };
+        let mut allowed = self.origins.iter().filter_map(|allowed| Origin::parse(allowed.0.as_bytes()));
+        allowed.any(|allowed| allowed.is_same(&origin))
+    }
+}
+
+/// Whether `origin` (the header's value) is that of a server that was called `authority`.
+pub fn is_own_origin(origin: &[u8], authority: Authority<'_>) -> bool {
+    let own = Origin { scheme: "http", authority };
+    Origin::parse(origin).is_some_and(|origin| origin.is_same(&own))
+}
+
+impl AllowedHost {
+    /// Reads a name without a port, such as `vms.example.org`.
+    pub fn parse(text: &str) -> Result<AllowedHost, RuleError> {
+        match Authority::parse(text.as_bytes()) {
+            None => Err(RuleError::HostIsNone),
+            Some(_) if !text.ends_with(']') && text.contains(':') => Err(RuleError::HostHasPort),
+            Some(_) => Ok(AllowedHost(without_final_dot(text).into())),
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AllowedOrigin {
+    /// Reads a scheme, a host and perhaps a port, such as `https://vms.example.org`.
+    pub fn parse(text: &str) -> Result<AllowedOrigin, RuleError> {
+        if text.eq_ignore_ascii_case("null") {
+            return Err(RuleError::OriginIsNull);
+        }
+        if Origin::parse(text.as_bytes()).is_some() {
+            return Ok(AllowedOrigin(text.into()));
+        }
+        let has_path = text.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?', '#']));
+        Err(if has_path { RuleError::OriginHasPath } else { RuleError::OriginIsNone })
+    }
+
+    /// The origin, as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RuleError::HostIsNone => "not the name of a host, such as vms.example.org",
+            RuleError::HostHasPort => "a host without a port: it is allowed with any",
+            RuleError::OriginIsNone => {
+                "not an origin, such as https://vms.example.org or http://10.0.0.1:3000"
+            }
+            RuleError::OriginIsNull => {
+                "null is the origin of any page that hides its own: it can't be allowed"
+            }
+            RuleError::OriginHasPath => "an origin ends with its host or port: nothing may follow",
+        })
+    }
+}
+
+impl std::error::Error for RuleError {}
+
+impl<'a> Authority<'a> {
+    /// Reads `HOST` or `HOST:PORT`; an IPv6 address stands in brackets.
+    pub fn parse(text: &'a [u8]) -> Option<Authority<'a>> {
+        let text = std::str::from_utf8(text).ok()?;
+        let host_length = match text.strip_prefix('[') {
+            Some(_) => text.find(']')? + 1,
+            None => text.find(':').unwrap_or(text.len()),
+        };
+        let (host, rest) = text.split_at(host_length);
+        let port = match rest.strip_prefix(':') {
+            None if rest.is_empty() => None,
+            None => return None,
+            Some("") => None,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+            Some(_) => return None,
+        };
+        Some(Authority { host: Host::parse(host)?, port })
+    }
+}
+
+impl<'a> Host<'a> {
+    fn parse(text: &'a str) -> Option<Host<'a>> {
+        if let Some(bracketed) = text.strip_prefix('[') {
+            let address: Ipv6Addr = bracketed.strip_suffix(']')?.parse().ok()?;
+            return Some(Host::Address(address.into()));
+        }
+        if let Ok(address) = text.parse::<Ipv4Addr>() {
+            return Some(Host::Address(address.into()));
+        }
+        let is_name = (1..=NAME_BYTES_MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        is_name.then_some(Host::Name(text))
+    }
+
+    fn is_same(&self, other: &Host<'_>) -> bool {
+        match (self, other) {
+            (Host::Address(one), Host::Address(other)) => one == other,
+            (Host::Name(one), Host::Name(other)) => one.eq_ignore_ascii_case(other),
+            (Host::Address(_), Host::Name(_)) | (Host::Name(_), Host::Address(_)) => false,
+        }
+    }
+}
+
+impl<'a> Origin<'a> {
+    fn parse(text: &'a [u8]) -> Option<Origin<'a>> {
+        let (scheme, rest) = std::str::from_utf8(text).ok()?.split_once("://")?;
+        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        let authority = Authority::parse(rest.as_bytes())?;
+        is_scheme.then_some(Origin { scheme, authority })
+    }
+
+    fn is_same(&self, other: &Origin<'_>) -> bool {
+        self.scheme.eq_ignore_ascii_case(other.scheme)
+            && self.authority.host.is_same(&other.authority.host)
+            && self.port() == other.port()
+    }
+
+    fn port(&self) -> Option<u16> {
+        let is = |scheme: &str| self.scheme.eq_ignore_ascii_case(scheme);
+        let usual = if is("http") {
+            Some(80)
+        } else if is("https") {
+            Some(443)
+        } else {
+            None
+        };
+        self.authority.port.or(usual)
+    }
+}
+
+/// A name that ends in a dot is the same, told not to be completed.
+fn without_final_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// Bytes of a name in the DNS, its final dot included.
+const NAME_BYTES_MAX: usize = 254;
+
+#[cfg(test)]
+#[path = "host_tests.rs"]
+mod tests;

@@ -1,0 +1,51 @@
+//! What may be said in a setting about hosts and origins; `source_tests` has what it does.
+
+use super::*;
+
+#[test]
+fn a_rule_is_a_name_or_an_origin() {
+    for (text, kept) in
+        [("vms.example.org", "vms.example.org"), ("a.", "a"), ("10.0.0.1", "10.0.0.1"), ("[::1]", "[::1]")]
+    {
+        assert_eq!(AllowedHost::parse(text).unwrap().as_str(), kept);
+    }
+    for text in ["", "a b", "http://a", "a/b", "*", "*.example.org", "[::1", "a:x", "h\u{f6}st"] {
+        assert_eq!(AllowedHost::parse(text), Err(RuleError::HostIsNone), "{text}");
+    }
+    for text in ["a:80", "[::1]:80", "a:"] {
+        assert_eq!(AllowedHost::parse(text), Err(RuleError::HostHasPort), "{text}");
+    }
+    for text in ["http://a", "https://a:8443", "http://[::1]:80", "HTTP://A", "app+x://host"] {
+        assert_eq!(AllowedOrigin::parse(text).unwrap().as_str(), text);
+    }
+    let refused = [
+        ("", RuleError::OriginIsNone),
+        ("a", RuleError::OriginIsNone),
+        ("*", RuleError::OriginIsNone),
+        ("http://", RuleError::OriginIsNone),
+        ("http://*", RuleError::OriginIsNone),
+        ("://a", RuleError::OriginIsNone),
+        ("1http://a", RuleError::OriginIsNone),
+        ("http://a:99999", RuleError::OriginIsNone),
+        ("http://user@a", RuleError::OriginIsNone),
+        ("null", RuleError::OriginIsNull),
+        ("http://a/", RuleError::OriginHasPath),
+        ("http://a/b", RuleError::OriginHasPath),
+        ("http://a?b", RuleError::OriginHasPath),
+    ];
+    for (text, error) in refused {
+        assert_eq!(AllowedOrigin::parse(text), Err(error), "{text}");
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+#[test]
+fn without_rules_only_addresses_and_localhost_are_hosts() {
+    let rules = HttpRules::default();
+    let host = |text: &'static str| Authority::parse(text.as_bytes()).unwrap().host;
+    assert!(rules.allow_host(&host("10.0.0.1")) && rules.allow_host(&host("[::]")));
+    assert!(rules.allow_host(&host("localhost")) && !rules.allow_host(&host("vms.example.org")));
+    assert!(
+        !rules.allow_origin(b"http://localhost") && !rules.allow_origin(b"null") && !rules.allow_origin(b"")
+    );
+}

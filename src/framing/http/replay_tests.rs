@@ -1,0 +1,139 @@
+//! Replays a stream against a connection as a client's chunks, for the tests of its pieces.
+
+use super::*;
+
+/// What a connection made of a stream.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Seen {
+    /// The client was told to send its body.
+    Continue,
+    /// A message without a word on who it comes from.
+    Message(String),
+    /// A message with a token.
+    MessageFrom(String, String),
+    /// A message whose `Authorization` is of no use.
+    MessageOfNobody(String),
+    Page(Page),
+    Upgrade(String),
+    /// An error after which the connection goes on.
+    Refused(u16),
+    /// An error after which it does not.
+    Ended(u16),
+    /// The connection ended after an answer; nothing behind it was looked at.
+    Closed,
+    /// The stream ended between requests.
+    End,
+    /// The stream ended inside a request.
+    Inside,
+}
+
+/// Bytes of a body.
+pub(super) const BODY_BYTES_MAX: usize = 64;
+
+pub(super) fn rules() -> HttpRules {
+    HttpRules {
+        hosts: vec![AllowedHost::parse("vms.example.org").unwrap(), AllowedHost::parse("herd.").unwrap()],
+        origins: ["https://vms.example.org", "http://10.0.0.1:3000"]
+            .map(|origin| AllowedOrigin::parse(origin).unwrap())
+            .to_vec(),
+    }
+}
+
+/// Feeds `chunks` and answers each request, as a session does.
+pub(super) fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
+    let (mut http, rules, mut seen) = (Http::default(), rules(), Vec::new());
+    let (mut input, mut output) = (Buffer::new(), Buffer::new());
+    let mut is_over = false;
+    for chunk in chunks {
+        input.push(chunk);
+        loop {
+            let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules);
+            if is_over {
+                assert_eq!(piece, Piece::NeedMore, "nothing is looked at behind the end");
+                break;
+            }
+            if !output.is_empty() {
+                assert_eq!(output.as_slice(), answer::CONTINUE);
+                output.clear();
+                seen.push(Seen::Continue);
+            }
+            assert_eq!(http.unfinished().is_some(), http.is_inside_message());
+            let refused = match piece {
+                Piece::NeedMore => break,
+                Piece::Message { authorization } => {
+                    let body = String::from_utf8_lossy(http.body(&input)).into_owned();
+                    http.consume(&mut input);
+                    seen.push(match authorization {
+                        Authorization::Absent => Seen::Message(body),
+                        Authorization::Bearer(token) => Seen::MessageFrom(token.expose().into(), body),
+                        Authorization::Unusable => Seen::MessageOfNobody(body),
+                    });
+                    None
+                }
+                Piece::Page(page) => {
+                    seen.push(Seen::Page(page));
+                    None
+                }
+                Piece::Upgrade(key) => {
+                    seen.push(Seen::Upgrade(String::from_utf8_lossy(key.as_bytes()).into_owned()));
+                    is_over = true;
+                    break;
+                }
+                Piece::Refused(refused) => {
+                    let code = refused.status.code();
+                    seen.push(if refused.closes { Seen::Ended(code) } else { Seen::Refused(code) });
+                    assert_eq!(refused.closes, http.closes());
+                    Some(refused)
+                }
+            };
+            is_over = http.closes();
+            if is_over && refused.is_none() {
+                seen.push(Seen::Closed);
+            }
+        }
+    }
+    if !is_over {
+        assert!(http.is_inside_message() || matches!(input.as_slice(), [] | [b'\r']));
+        seen.push(if http.is_inside_message() { Seen::Inside } else { Seen::End });
+    }
+    seen
+}
+
+/// What is made of `stream`; the same whole, byte by byte and split in two anywhere.
+pub(super) fn pieces(stream: impl AsRef<[u8]>) -> Vec<Seen> {
+    let bytes = stream.as_ref();
+    let whole = replay([bytes]);
+    assert_eq!(replay(bytes.chunks(1)), whole, "byte by byte: {}", bytes.escape_ascii());
+    for split in 0..=bytes.len() {
+        let (head, tail) = bytes.split_at(split);
+        assert_eq!(replay([head, tail]), whole, "split at {split}: {}", bytes.escape_ascii());
+    }
+    whole
+}
+
+/// Replays each stream of a table.
+pub(super) fn check<T: AsRef<str>>(cases: &[(T, &[Seen])]) {
+    for (stream, expected) in cases {
+        assert_eq!(pieces(stream.as_ref()), *expected, "{}", stream.as_ref());
+    }
+}
+
+/// A request of this server: its first words, its header lines but `Host`, and its body.
+pub(super) fn request(first: &str, headers: &str, body: &str) -> String {
+    let mut text = format!("{first} HTTP/1.1\r\nHost: localhost:8888\r\n");
+    for line in headers.lines() {
+        text += &format!("{line}\r\n");
+    }
+    text + "\r\n" + body
+}
+
+/// A POST of this server with a whole body.
+pub(super) fn post(headers: &str, body: &str) -> String {
+    let length = format!("Content-Length: {}", body.len());
+    let headers = if headers.is_empty() { length } else { format!("{headers}\n{length}") };
+    request("POST /", &headers, body)
+}
+
+pub(super) fn message(body: &str) -> Seen {
+    Seen::Message(body.into())
+}

@@ -1,0 +1,159 @@
+//! Where requests may come from: nothing that a foreign page makes a browser send is run or read.
+
+use super::Page::{Health, Root};
+use super::replay_tests::Seen::*;
+use super::replay_tests::*;
+
+#[test]
+fn a_server_is_called_by_its_address_or_an_allowed_name() {
+    let named = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let hosts = [
+        (
+            Page(Root),
+            vec!["localhost", "LocalHost:8888", "localhost.", "localhost.:1", "127.0.0.1", "10.1.2.3:80"],
+        ),
+        (Page(Root), vec!["[::1]", "[::1]:8888", "[fe80::1]:", "[::ffff:1.2.3.4]", "localhost:", "0.0.0.0"]),
+        (Page(Root), vec!["vms.example.org", "VMS.example.ORG.:9", "herd", "herd.", "Herd:65535"]),
+        (
+            Ended(403),
+            vec!["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "xlocalhost", "localhost.."],
+        ),
+        (
+            Ended(403),
+            vec!["2130706433", "127.1", "0x7f.0.0.1", "127.0.0.01", "sub.vms.example.org", "-", ".", "org"],
+        ),
+        (
+            Ended(400),
+            vec!["", ":80", "localhost:x", "localhost:+80", "localhost:65536", "local host", "a,b", "a/b"],
+        ),
+        (
+            Ended(400),
+            vec![
+                "[::1",
+                "::1",
+                "[::1]x",
+                "[::g]",
+                "[127.0.0.1]",
+                "user@localhost",
+                "[fe80::1%25lo]",
+                "h\u{f6}st",
+            ],
+        ),
+        (Ended(400), vec!["localhost:80:80", "localhost\t:80", "[]", "http://localhost", "localhost%00"]),
+    ];
+    for (seen, hosts) in hosts {
+        for host in hosts {
+            let goes_on = !matches!(seen, Ended(_));
+            let expected = if goes_on { vec![seen.clone(), End] } else { vec![seen.clone()] };
+            assert_eq!(pieces(named(host)), expected, "{host}");
+            // The authority of an absolute target takes the place of Host, whatever that says.
+            let is_possible = !host.contains(['/', ' ', '\t']);
+            if is_possible {
+                let absolute = format!("GET http://{host}/ HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+                assert_eq!(pieces(absolute), expected, "absolute: {host}");
+            }
+        }
+    }
+}
+
+#[test]
+fn there_is_one_host() {
+    check(&[
+        ("GET / HTTP/1.1\r\n\r\n", &[Ended(400)]),
+        ("GET http://localhost/ HTTP/1.1\r\n\r\n", &[Ended(400)]),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", &[Ended(400)]),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nHOST: evil.example\r\n\r\n", &[Ended(400)]),
+        ("GET http://localhost/ HTTP/1.1\r\nHost: a/b\r\n\r\n", &[Ended(400)]),
+        ("GET / HTTP/1.0\r\n\r\n", &[Page(Root), Closed]),
+        ("GET / HTTP/1.0\r\nHost: evil.example\r\n\r\n", &[Ended(403)]),
+        ("GET http://evil.example/ HTTP/1.0\r\n\r\n", &[Ended(403)]),
+        ("GET / HTTP/1.0\r\nHost: localhost\r\nHost: localhost\r\n\r\n", &[Ended(400)]),
+        // With no Host there is no origin of our own.
+        ("GET / HTTP/1.0\r\nOrigin: http://localhost\r\n\r\n", &[Ended(403)]),
+        ("GET / HTTP/1.0\r\nOrigin: https://vms.example.org\r\n\r\n", &[Page(Root), Closed]),
+    ]);
+}
+
+#[test]
+fn a_page_is_ours_or_allowed_or_refused() {
+    let cases = [
+        ("localhost:8888", "http://localhost:8888", true),
+        ("LOCALHOST:8888", "HTTP://localhost:8888", true),
+        ("localhost", "http://localhost", true),
+        ("localhost:80", "http://localhost", true),
+        ("localhost", "http://localhost:80", true),
+        ("localhost:", "http://localhost", true),
+        ("[::1]:8888", "http://[0:0::1]:8888", true),
+        ("127.0.0.1:8888", "https://vms.example.org", true),
+        ("127.0.0.1:8888", "https://VMS.example.org:443", true),
+        ("127.0.0.1:8888", "http://10.0.0.1:3000", true),
+        ("localhost:8888", "http://localhost:8889", false),
+        ("localhost:8888", "http://localhost", false),
+        ("localhost:8888", "https://localhost:8888", false),
+        ("localhost:443", "https://localhost", false),
+        ("localhost:8888", "http://127.0.0.1:8888", false),
+        ("localhost:8888", "http://localhost:8888/", false),
+        ("localhost:8888", "http://localhost:8888 http://localhost:8888", false),
+        ("localhost:8888", "http://localhost:8888, http://localhost:8888", false),
+        ("localhost:8888", "http://localhost.:8888", false),
+        ("localhost:8888", "http://user@localhost:8888", false),
+        ("localhost:8888", "localhost:8888", false),
+        ("localhost:8888", "null", false),
+        ("localhost:8888", "", false),
+        ("localhost:8888", "file://", false),
+        ("localhost:8888", "http://evil.example", false),
+        ("localhost:8888", "http://vms.example.org", false),
+        ("localhost:8888", "https://vms.example.org:8888", false),
+        ("localhost:8888", "https://vms.example.org.evil.example", false),
+        ("localhost:8888", "http://10.0.0.1:30000", false),
+    ];
+    for (host, origin, is_allowed) in cases {
+        let sends = format!("Host: {host}\r\nOrigin: {origin}\r\nContent-Length: 2\r\n\r\n{{}}");
+        let expected = if is_allowed { vec![message("{}"), End] } else { vec![Ended(403)] };
+        assert_eq!(pieces(format!("POST / HTTP/1.1\r\n{sends}")), expected, "{origin} to {host}");
+        let expected = if is_allowed { vec![Page(Health), End] } else { vec![Ended(403)] };
+        let reads = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\r\n");
+        assert_eq!(pieces(reads), expected, "{origin} from {host}");
+    }
+}
+
+#[test]
+fn a_browser_that_says_somebody_else_asked_is_refused() {
+    let own = "Origin: http://localhost:8888";
+    let allowed = "Origin: https://vms.example.org";
+    check(&[
+        (post("Sec-Fetch-Site: cross-site", "{}"), &[Ended(403)]),
+        (post("sec-fetch-site: Cross-Site", "{}"), &[Ended(403)]),
+        (post("Sec-Fetch-Site: none\nSec-Fetch-Site: cross-site", "{}"), &[Ended(403)]),
+        (post(&format!("{own}\nSec-Fetch-Site: cross-site"), "{}"), &[Ended(403)]),
+        (request("GET /", "Sec-Fetch-Site: cross-site", ""), &[Ended(403)]),
+        (request("OPTIONS /", "Sec-Fetch-Site: cross-site", ""), &[Ended(403)]),
+        (request("BREW /", "Sec-Fetch-Site: cross-site", ""), &[Ended(403)]),
+        (post(&format!("{own}\n{own}"), "{}"), &[Ended(403)]),
+        (post(&format!("{allowed}\n{allowed}"), "{}"), &[Ended(403)]),
+        // A page that is allowed is somebody else's for the browser.
+        (post(&format!("{allowed}\nSec-Fetch-Site: cross-site"), "{}"), &[message("{}"), End]),
+        (post(&format!("{own}\nSec-Fetch-Site: same-origin"), "{}"), &[message("{}"), End]),
+        (post("Sec-Fetch-Site: none", "{}"), &[message("{}"), End]),
+        // Of this host and another port: only its Origin tells, and it always comes with a POST.
+        (post("Origin: http://localhost:3000\nSec-Fetch-Site: same-site", "{}"), &[Ended(403)]),
+        (request("GET /", "Sec-Fetch-Site: same-site", ""), &[Page(Root), End]),
+    ]);
+}
+
+#[test]
+fn it_does_not_matter_what_else_is_asked() {
+    let foreign = "Origin: http://evil.example";
+    check(&[
+        (post(foreign, "{}"), &[Ended(403)]),
+        (
+            request("POST /", &format!("{foreign}\nContent-Length: 2\nExpect: 100-continue"), ""),
+            &[Ended(403)],
+        ),
+        (request("POST /", &format!("{foreign}\nTransfer-Encoding: chunked"), ""), &[Ended(403)]),
+        (request("POST /", &format!("{foreign}\nContent-Length: 1000000"), ""), &[Ended(403)]),
+        (request("GET /nothing", foreign, ""), &[Ended(403)]),
+        (request("POST /healthz", foreign, ""), &[Ended(403)]),
+        (request("OPTIONS *", foreign, ""), &[Ended(403)]),
+    ]);
+}

@@ -1,0 +1,164 @@
+//! What is to be done with a request, from its head alone: before its body is read, before the client is
+//! told to go on, before anything has an effect.
+//!
+//! The order is: may it be here at all (hosts and origins), what is it, will its body be read.
+
+use super::answer::{Refused, Status};
+use super::authorization::Authorization;
+use super::fields::{Expects, Field};
+use super::head::{Head, Length, Method, Version, malformed};
+use super::host::{self, Authority, HttpRules};
+use super::websocket_key::WebSocketKey;
+
+/// A page that is there for people and their tools.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Page {
+    /// `/`: what this server is.
+    Root,
+    /// `/healthz`: how it is.
+    Health,
+}
+
+/// What a request is.
+#[derive(Debug)]
+pub enum Verdict {
+    /// A page is asked for.
+    Page(Page),
+    /// The connection is to become one of WebSocket.
+    Upgrade(WebSocketKey),
+    /// A message: its body is to be read.
+    Message {
+        /// Whether the client waits to be told so.
+        waits: bool,
+        /// Who it comes from.
+        authorization: Authorization,
+    },
+}
+
+/// Decides; `length` is what the head says of its body.
+pub fn judge(
+    head: &Head<'_>,
+    length: Length,
+    body_bytes_max: usize,
+    rules: &HttpRules,
+) -> Result<Verdict, Refused> {
+    check_source(head, rules)?;
+    if head.method == Method::Unknown {
+        return Err(refused(Status::NotImplemented, "the method is none of HTTP"));
+    }
+    if head.fields.expects == Expects::Unknown {
+        return Err(refused(Status::ExpectationFailed, "the only thing to expect here is 100-continue"));
+    }
+    if is_websocket_handshake(head) {
+        return upgrade(head, length);
+    }
+    match (head.method, head.target.path) {
+        (Method::Get | Method::Head, ROOT) => Ok(Verdict::Page(Page::Root)),
+        (Method::Get | Method::Head, HEALTH) => Ok(Verdict::Page(Page::Health)),
+        (Method::Get | Method::Head, _) => Err(refused(Status::NotFound, "there is no such page")),
+        (Method::Post, path) if path != HEALTH => message(head, length, body_bytes_max),
+        (_, HEALTH) => Err(refused(Status::MethodNotAllowed("GET, HEAD"), WRONG_METHOD)),
+        (_, ROOT | "*") => Err(refused(Status::MethodNotAllowed("GET, HEAD, POST"), WRONG_METHOD)),
+        (Method::Connect, _) => {
+            Err(Refused { closes: true, ..refused(Status::MethodNotAllowed("POST"), WRONG_METHOD) })
+        }
+        (_, _) => Err(refused(Status::MethodNotAllowed("POST"), WRONG_METHOD)),
+    }
+}
+
+/// Whether the request may come from where it comes from, and means us.
+fn check_source(head: &Head<'_>, rules: &HttpRules) -> Result<(), Refused> {
+    let authority = authority(head)?;
+    if authority.is_some_and(|authority| !rules.allow_host(&authority.host)) {
+        return Err(forbidden(
+            "Host is neither an address, nor localhost, nor a name that --http-host allows",
+        ));
+    }
+    let fields = &head.fields;
+    match fields.origin {
+        Field::Once(origin) if rules.allow_origin(origin) => return Ok(()),
+        Field::Once(origin) if authority.is_some_and(|own| host::is_own_origin(origin, own)) => {}
+        Field::Once(_) => {
+            return Err(forbidden("Origin is neither this server's nor one that --http-origin allows"));
+        }
+        Field::Repeated => return Err(forbidden("there is more than one Origin")),
+        Field::Absent => {}
+    }
+    // A page of another port of this host is `same-site`. Whatever it makes a browser send that could have an
+    // effect, a POST or a WebSocket handshake, carries its Origin, which is not ours.
+    if fields.is_cross_site {
+        return Err(forbidden("the page that this comes from is somebody else's"));
+    }
+    Ok(())
+}
+
+/// What the client calls us (RFC 9112, 3.2): none only where HTTP/1.0 need not say.
+fn authority<'a>(head: &Head<'a>) -> Result<Option<Authority<'a>>, Refused> {
+    let host = match head.fields.host {
+        Field::Absent if head.version == Version::Http10 => None,
+        Field::Absent => return Err(malformed("HTTP/1.1 needs a Host")),
+        Field::Repeated => return Err(malformed("there is more than one Host")),
+        Field::Once(text) => Some(Authority::parse(text).ok_or(malformed("Host is none"))?),
+    };
+    match head.target.authority {
+        None => Ok(host),
+        Some(text) => match Authority::parse(text.as_bytes()) {
+            Some(authority) => Ok(Some(authority)),
+            None => Err(malformed("the host of the request target is none")),
+        },
+    }
+}
+
+/// RFC 6455, 4.2.1. Any other upgrade is not for us: the request is what it is without.
+fn is_websocket_handshake(head: &Head<'_>) -> bool {
+    head.method == Method::Get
+        && head.version == Version::Http11
+        && head.fields.upgrades_to_websocket
+        && head.fields.connection.upgrade
+}
+
+fn upgrade(head: &Head<'_>, length: Length) -> Result<Verdict, Refused> {
+    if !length.is_zero() {
+        return Err(malformed("a WebSocket handshake has no body"));
+    }
+    if head.fields.websocket_version != Field::Once(b"13") {
+        return Err(refused(Status::UpgradeRequired, "the version of WebSocket here is 13"));
+    }
+    match head.fields.websocket_key {
+        Field::Once(text) => WebSocketKey::parse(text),
+        Field::Absent | Field::Repeated => None,
+    }
+    .map(Verdict::Upgrade)
+    .ok_or(malformed("Sec-WebSocket-Key is not the base64 of 16 bytes"))
+}
+
+fn message(head: &Head<'_>, length: Length, body_bytes_max: usize) -> Result<Verdict, Refused> {
+    if head.fields.is_multipart {
+        return Err(refused(Status::UnsupportedMediaType, "a body is one JSON object, it has no parts"));
+    }
+    match length {
+        Length::None => return Err(refused(Status::LengthRequired, "a POST needs a Content-Length")),
+        Length::Sized(bytes) if bytes > body_bytes_max as u64 => return Err(TOO_LARGE),
+        Length::Sized(_) | Length::Chunked => {}
+    }
+    let waits =
+        head.fields.expects == Expects::Continue && head.version == Version::Http11 && !length.is_zero();
+    Ok(Verdict::Message { waits, authorization: Authorization::parse(head.fields.authorization) })
+}
+
+/// Whether the connection may last is for the caller to see.
+const fn refused(status: Status, why: &'static str) -> Refused {
+    Refused { status, why, closes: false }
+}
+
+fn forbidden(why: &'static str) -> Refused {
+    Refused { status: Status::Forbidden, why, closes: true }
+}
+
+/// The body of the request is larger than it may be.
+pub(super) const TOO_LARGE: Refused =
+    Refused { status: Status::ContentTooLarge, why: "the body is larger than it may be", closes: true };
+
+const ROOT: &str = "/";
+const HEALTH: &str = "/healthz";
+const WRONG_METHOD: &str = "there is no such method here; requests are POSTed";
