@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use vmherd::buffer::Buffer;
+use vmherd::framing::http::{self, Http, HttpRules};
 use vmherd::framing::websocket::{self, Kind, Piece, WebSocket};
 
 fn main() -> io::Result<()> {
@@ -63,24 +64,17 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
 
 /// Reads a handshake and answers it; false if it is none.
 fn switch(stream: &mut TcpStream, input: &mut Buffer, output: &mut Buffer) -> io::Result<bool> {
-    while input.len() < HEAD_BYTES_MAX && read(stream, input)? > 0 {
-        let mut fields = [httparse::EMPTY_HEADER; 64];
-        let mut head = httparse::Request::new(&mut fields);
-        let Ok(status) = head.parse(input.as_slice()) else { return Ok(false) };
-        let httparse::Status::Complete(head_bytes) = status else { continue };
-        let field = |name: &str| {
-            let field = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name))?;
-            std::str::from_utf8(field.value).ok()
-        };
-        let key = field("Sec-WebSocket-Key").filter(|key| websocket::is_key(key));
-        let is_asked = field("Upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
-        let is_spoken = field("Sec-WebSocket-Version") == Some(websocket::VERSION);
-        let Some(key) = key.filter(|_| is_asked && is_spoken) else { return Ok(false) };
-        websocket::write_switch(key, output);
-        input.consume(head_bytes);
-        return Ok(true);
+    let mut http = Http::default();
+    loop {
+        match http.next(input, output, 0, &HttpRules::default()) {
+            http::Piece::Upgrade(key) => {
+                http::write_upgrade(&websocket::accept(key.as_bytes()), output);
+                return Ok(true);
+            }
+            http::Piece::NeedMore if read(stream, input)? > 0 => {}
+            _ => return Ok(false),
+        }
     }
-    Ok(false)
 }
 
 fn read(stream: &mut TcpStream, input: &mut Buffer) -> io::Result<usize> {
@@ -106,7 +100,5 @@ fn linger(stream: &mut TcpStream) -> io::Result<()> {
 
 /// More than the suites send.
 const MESSAGE_BYTES_MAX: usize = 32 << 20;
-
-const HEAD_BYTES_MAX: usize = 16 << 10;
 
 const OUTPUT_BYTES_PAUSE: usize = 64 << 10;

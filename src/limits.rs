@@ -126,6 +126,8 @@ pub const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between the requests of somebody who has not authenticated, by default.
 pub const IDLE_TIMEOUT_ANONYMOUS: Duration = Duration::from_secs(3600);
+/// Between the requests of one connection of HTTP, by default: what browsers and proxies expect.
+pub const IDLE_TIMEOUT_HTTP: Duration = Duration::from_secs(75);
 /// Without progress in sending what is due, by default.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long input is discarded after a last error, so that the client can read the error before the

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::{Config, LogFormat, Timeouts};
 use crate::app::password::Cost;
+#[cfg(feature = "http")]
+use crate::framing::http::HttpRules;
 use crate::limits;
 use crate::store::Location;
 
@@ -32,11 +34,14 @@ impl Draft {
                 request: Duration::ZERO,
                 idle_anonymous: Some(limits::IDLE_TIMEOUT_ANONYMOUS),
                 idle_authenticated: None,
+                idle_http: Some(limits::IDLE_TIMEOUT_HTTP),
                 write: Duration::ZERO,
             },
             registration: None,
             vms_max: 0,
             token_lifetime: Duration::ZERO,
+            #[cfg(feature = "http")]
+            http: HttpRules::default(),
             conversion_delay: Duration::ZERO..=Duration::ZERO,
             auth_workers: cores.min(limits::AUTH_WORKERS_MAX),
             auth_queue: 0,

@@ -46,6 +46,8 @@ pub use report::{Change, Report};
 pub use sources::{ReadFile, Sources};
 
 use crate::app::password::Cost;
+#[cfg(feature = "http")]
+use crate::framing::http::HttpRules;
 use crate::limits;
 use crate::store::Location;
 use setting::Setting;
@@ -104,6 +106,9 @@ pub struct Config {
     pub vms_max: u64,
     /// How long a token counts.
     pub token_lifetime: Duration,
+    /// Hosts and origins that requests of HTTP may name.
+    #[cfg(feature = "http")]
+    pub http: HttpRules,
     /// How long a conversion takes: drawn for each.
     pub conversion_delay: RangeInclusive<Duration>,
     /// Threads that hash.
@@ -170,6 +175,8 @@ pub struct Timeouts {
     pub idle_anonymous: Option<Duration>,
     /// Between the requests of a client that has.
     pub idle_authenticated: Option<Duration>,
+    /// Between the requests of a connection of HTTP.
+    pub idle_http: Option<Duration>,
     /// Without progress in sending what is due.
     pub write: Duration,
 }

@@ -9,11 +9,13 @@ use super::setting::{Kind, Preset, Reload, Setting};
 use super::shown::may_hold_password;
 use super::values::{is_log_filter, time_range};
 use super::{Listen, LogFormat, listen};
+#[cfg(feature = "http")]
+use crate::framing::http::{AllowedHost, AllowedOrigin};
 use crate::limits;
 use crate::store::Location;
 
 /// Every setting, in the order of the help text.
-pub(super) static SETTINGS: [Setting; 30] = [
+pub(super) static SETTINGS: [Setting; SETTING_COUNT] = [
     Setting {
         flag: "config",
         placeholder: "FILE",
@@ -110,13 +112,14 @@ pub(super) static SETTINGS: [Setting; 30] = [
         flag: "idle-timeout",
         placeholder: "T",
         help: "between requests",
-        preset: Preset::Words("1h, none once authenticated"),
+        preset: Preset::Words("1h, HTTP 75s, authenticated none"),
         reload: Reload::Now,
         kind: Kind::TimeOrNone {
             allowed: TIMEOUTS,
             place: |draft, time| {
                 draft.config.timeouts.idle_anonymous = time;
                 draft.config.timeouts.idle_authenticated = time;
+                draft.config.timeouts.idle_http = time;
             },
         },
     },
@@ -164,6 +167,40 @@ pub(super) static SETTINGS: [Setting; 30] = [
         kind: Kind::Time {
             allowed: limits::TOKEN_LIFETIME_MIN..=limits::TOKEN_LIFETIME_MAX,
             place: |draft, time| draft.config.token_lifetime = time,
+        },
+    },
+    #[cfg(feature = "http")]
+    Setting {
+        flag: "http-host",
+        placeholder: "NAME",
+        help: "may stand in Host; may be repeated",
+        preset: Preset::Words("localhost, IPs"),
+        reload: Reload::Now,
+        kind: Kind::Text {
+            allowed: "the name of a host, without a port",
+            is_repeatable: true,
+            place: |draft, text| {
+                let host = AllowedHost::parse(text).map_err(|error| format!("is {error}"))?;
+                draft.config.http.hosts.push(host);
+                Ok(())
+            },
+        },
+    },
+    #[cfg(feature = "http")]
+    Setting {
+        flag: "http-origin",
+        placeholder: "ORIGIN",
+        help: "whose pages may send requests; may be repeated",
+        preset: Preset::Words("own"),
+        reload: Reload::Now,
+        kind: Kind::Text {
+            allowed: "an origin such as https://vms.example.org",
+            is_repeatable: true,
+            place: |draft, text| {
+                let origin = AllowedOrigin::parse(text).map_err(|error| format!("is {error}"))?;
+                draft.config.http.origins.push(origin);
+                Ok(())
+            },
         },
     },
     Setting {
@@ -361,6 +398,11 @@ pub(super) static SETTINGS: [Setting; 30] = [
         kind: Kind::Question,
     },
 ];
+
+#[cfg(feature = "http")]
+const SETTING_COUNT: usize = 32;
+#[cfg(not(feature = "http"))]
+const SETTING_COUNT: usize = 30;
 
 const TIMEOUTS: RangeInclusive<Duration> = limits::TIMEOUT_MIN..=limits::TIMEOUT_MAX;
 const CONVERSION_DELAY_PRESET: &str = "1s..5s";

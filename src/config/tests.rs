@@ -65,6 +65,7 @@ fn nothing_said_gives_the_defaults() {
             request: Duration::from_secs(10),
             idle_anonymous: Some(Duration::from_secs(3600)),
             idle_authenticated: None,
+            idle_http: Some(Duration::from_secs(75)),
             write: Duration::from_secs(10),
         }
     );
@@ -99,6 +100,10 @@ fn every_setting_arrives_by_flag_with_either_spelling_and_by_environment() {
         ("registration", "closed", |c| format!("{:?}", c.registration), "Some(false)"),
         ("vms-max", "3", |c| c.vms_max.to_string(), "3"),
         ("token-lifetime", "2d", |c| format!("{:?}", c.token_lifetime), "172800s"),
+        #[cfg(feature = "http")]
+        ("http-host", "vms.example.org", |c| c.http.hosts[0].as_str().into(), "vms.example.org"),
+        #[cfg(feature = "http")]
+        ("http-origin", "https://a.b:1", |c| c.http.origins[0].as_str().into(), "https://a.b:1"),
         ("conversion-delay", "0.5..2", |c| format!("{:?}", c.conversion_delay), "500ms..=2s"),
         ("auth-workers", "3", |c| c.auth_workers.to_string(), "3"),
         ("auth-queue", "3", |c| c.auth_queue.to_string(), "3"),

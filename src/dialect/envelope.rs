@@ -25,7 +25,7 @@ fn read(text: &[u8]) -> Result<Fields<'_>, Failure> {
     }
     let value: &serde_json::value::RawValue = serde_json::from_str(text).map_err(invalid)?;
     let was = Hidden(value.get());
-    Err(Failure::BadField(BadField(format!("a request must be an object, {was} is not allowed"))))
+    Err(Failure::NoRequest(format!("a request must be an object, {was} is not allowed")))
 }
 
 /// The request's id as it stands.
@@ -89,7 +89,7 @@ impl<'a> Envelope<'a> {
     }
 
     fn refuse_text(&self, text: &str) -> Refusal {
-        self.refuse(Failure::BadField(BadField(text.to_string())))
+        self.refuse(Failure::NoRequest(text.to_string()))
     }
 }
 

@@ -77,6 +77,8 @@ pub enum Cursor {
 pub enum Failure {
     /// Not JSON: why not, and where.
     InvalidJson(String),
+    /// JSON, but nothing that can be run: why not.
+    NoRequest(String),
     /// A field of the request breaks a rule.
     BadField(BadField),
     /// There is no such command, or not for this client.

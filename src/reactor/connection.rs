@@ -149,7 +149,7 @@ impl<S> Connection<S> {
         match ending {
             Ending::Close if !has_unread => true,
             Ending::Abort => true,
-            Ending::Close | Ending::Linger | Ending::HttpLine => {
+            Ending::Close | Ending::Linger | Ending::Gone | Ending::HttpLine => {
                 self.input.clear();
                 let until = now + limits::LINGER_TIMEOUT;
                 self.phase = Phase::Lingering { until, bytes_left: limits::LINGER_BYTES_MAX };

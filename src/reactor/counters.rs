@@ -75,6 +75,7 @@ pub(super) fn request_counters(name: CommandName) -> [&'static str; 3] {
 fn failure_counter(failure: &Failure) -> &'static str {
     match failure {
         Failure::InvalidJson(_) => "failed_invalid_json",
+        Failure::NoRequest(_) => "failed_no_request",
         Failure::BadField(_) => "failed_bad_field",
         Failure::UnknownCommand => "failed_unknown_command",
         Failure::UnknownList => "failed_unknown_list",

@@ -16,6 +16,8 @@ use crate::app::token::SystemRandom;
 use crate::app::{self, App};
 use crate::clock::SystemClock;
 use crate::config::{Config, Listen, ListenAddress};
+#[cfg(feature = "http")]
+use crate::framing::http::HttpRules;
 use crate::limits;
 use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, ListenerSettings, Reactor};
@@ -195,12 +197,22 @@ impl Base {
     fn reactor_settings(&self, config: &Config) -> reactor::Settings {
         let own_socket = self.listen.len() - 1;
         let listeners = self.listen.iter().enumerate();
+        #[cfg(feature = "http")]
+        let http = Arc::new(config.http.clone());
         reactor::Settings {
             connections_max: config.connections_max,
             requests_max: config.requests_max,
             own_uid: sys::process::effective_uid(),
             listeners: listeners
-                .map(|(at, listen)| listener_settings(config, listen, at == own_socket))
+                .map(|(at, listen)| {
+                    listener_settings(
+                        config,
+                        listen,
+                        at == own_socket,
+                        #[cfg(feature = "http")]
+                        &http,
+                    )
+                })
                 .collect(),
         }
     }
@@ -244,7 +256,12 @@ fn pool_settings(config: &Config, writers: usize) -> PoolSettings {
     }
 }
 
-fn listener_settings(config: &Config, listen: &Listen, is_own_socket: bool) -> ListenerSettings {
+fn listener_settings(
+    config: &Config,
+    listen: &Listen,
+    is_own_socket: bool,
+    #[cfg(feature = "http")] http: &Arc<HttpRules>,
+) -> ListenerSettings {
     let is_local = listen.address.is_local();
     let opens = listen.opens;
     let opens_any = opens.action || opens.metrics || opens.convert || opens.verb;
@@ -255,12 +272,15 @@ fn listener_settings(config: &Config, listen: &Listen, is_own_socket: bool) -> L
             request_timeout: timeouts.request,
             idle_timeout_anonymous: timeouts.idle_anonymous,
             idle_timeout_authenticated: timeouts.idle_authenticated,
+            idle_timeout_http: timeouts.idle_http,
             write_timeout: timeouts.write,
             request_bytes_max_anonymous: match opens_any {
                 true => limits::REQUEST_BYTES_MAX,
                 false => limits::REQUEST_BYTES_MAX_ANONYMOUS,
             },
             requests_max: config.requests_per_connection,
+            #[cfg(feature = "http")]
+            http: Arc::clone(http),
         },
         admission: Admission {
             registers: config.registration.unwrap_or(is_local),

@@ -10,16 +10,20 @@ mod patience;
 mod replies;
 mod wire;
 
+#[cfg(feature = "http")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::buffer::Buffer;
 use crate::clock::Instant;
+#[cfg(feature = "http")]
+use crate::framing::http::HttpRules;
 use crate::ids::Slot;
 use crate::limits;
 use crate::model::{Answer, Cursor, Dialect, Failure, List, Page, Refusal, Request};
 use patience::{Patience, Waiting};
 use replies::{Delivery, Replies, Wanted};
-use wire::{Decoded, Wire};
+use wire::{Decoded, Reply, Wire};
 
 /// What holds for every connection of one listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,12 +36,17 @@ pub struct Rules {
     pub idle_timeout_anonymous: Option<Duration>,
     /// Between requests, afterwards.
     pub idle_timeout_authenticated: Option<Duration>,
+    /// Between requests of HTTP.
+    pub idle_timeout_http: Option<Duration>,
     /// Without progress in sending what is due; whoever sends keeps this one.
     pub write_timeout: Duration,
     /// Bytes of a request, before anybody has authenticated.
     pub request_bytes_max_anonymous: usize,
     /// Open requests with an id.
     pub requests_max: usize,
+    /// Hosts and origins that requests of HTTP may name.
+    #[cfg(feature = "http")]
+    pub http: Arc<HttpRules>,
 }
 
 /// The state of one connection.
@@ -82,6 +91,8 @@ pub enum Ending {
     Close,
     /// The client may still be sending: let it read our last words before the close.
     Linger,
+    /// As `Linger`, but at once: the client reads no more answers.
+    Gone,
     /// As `Linger`, after a line that looks as if a browser or proxy were made to talk to us.
     HttpLine,
     /// An answer broke off: close so that nobody takes it for whole.
@@ -184,6 +195,7 @@ impl Session {
         self.patience.deadline(|waiting| match waiting {
             Waiting::First => rules.first_request_timeout,
             Waiting::Request(_) => Some(rules.request_timeout),
+            Waiting::Idle if self.wire.is_http() => rules.idle_timeout_http,
             Waiting::Idle if self.is_authenticated => rules.idle_timeout_authenticated,
             Waiting::Idle => rules.idle_timeout_anonymous,
         })
@@ -252,20 +264,23 @@ impl Session {
             let parked = match self.parked.take() {
                 Some(parked) => *parked,
                 None if self.wire.is_serial() && self.has_open() => return Step::Blocked,
-                None => match self.wire.decode(input, output, self.input_has_ended, self.bytes_max(rules)) {
-                    Decoded::Request(request) => Parked::Request(request),
-                    Decoded::Refusal(refusal) => Parked::Refusal(refusal),
-                    Decoded::Dealt => continue,
-                    Decoded::NeedInput => return Step::NeedInput,
-                    Decoded::End(ending, None) => {
-                        self.ending = Some(ending);
-                        continue;
+                None => {
+                    match self.wire.decode(input, output, self.input_has_ended, self.bytes_max(rules), rules)
+                    {
+                        Decoded::Request(request) => Parked::Request(request),
+                        Decoded::Refusal(refusal) => Parked::Refusal(refusal),
+                        Decoded::Dealt => continue,
+                        Decoded::NeedInput => return Step::NeedInput,
+                        Decoded::End(ending, None) => {
+                            self.ending = Some(ending);
+                            continue;
+                        }
+                        Decoded::End(ending, Some(failure)) => {
+                            self.end_with(ending, failure);
+                            continue;
+                        }
                     }
-                    Decoded::End(ending, Some(failure)) => {
-                        self.end_with(ending, failure);
-                        continue;
-                    }
-                },
+                }
             };
             if !self.may_begin(&parked) {
                 self.parked = Some(Box::new(parked));
@@ -308,7 +323,8 @@ impl Session {
         self.refused = self.refused.saturating_add(1);
         let answer = Answer::Failed(refusal.failure);
         let replies = self.replies.get_or_insert_default();
-        replies.write(refusal.dialect, refusal.id.as_ref(), &answer, &mut self.wire, output);
+        let reply = Reply { dialect: refusal.dialect, id: refusal.id.as_ref(), answer: &answer };
+        replies.write(&reply, &mut self.wire, output);
     }
 
     /// Begins to end with an error, which goes out after the answers to what is open: until then it waits
@@ -321,17 +337,21 @@ impl Session {
     }
 
     fn wind_up(&mut self, ending: Ending, output: &mut Buffer) -> Step {
-        if ending == Ending::Abort {
+        if matches!(ending, Ending::Abort | Ending::Gone) {
             return Step::Finished(ending);
         }
         if self.has_open() {
             return Step::Blocked;
         }
-        if let Some(parked) = self.parked.take()
-            && let Parked::Refusal(refusal) = *parked
-        {
+        let last_words = match self.parked.take().map(|parked| *parked) {
+            Some(Parked::Refusal(refusal)) => Some(refusal),
+            Some(Parked::Request(_)) | None => None,
+        };
+        let is_fault = last_words.is_some();
+        if let Some(refusal) = last_words {
             self.refuse(refusal, output);
         }
+        self.wire.write_end(is_fault, output);
         Step::Finished(ending)
     }
 

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::wire::Wire;
+use super::wire::{Reply, ReplyPage, Wire};
 use crate::buffer::Buffer;
 use crate::clock::Instant;
 use crate::dialect::PageProgress;
@@ -113,7 +113,7 @@ impl Replies {
             self.deferred.clear();
             return Delivery::BrokenOff;
         }
-        self.write(dialect, id.as_ref(), answer, wire, output);
+        self.write(&Reply { dialect, id: id.as_ref(), answer }, wire, output);
         self.check();
         Delivery::Done
     }
@@ -135,7 +135,7 @@ impl Replies {
             Writing::Pages(stream) => stream.progress,
             Writing::Whole | Writing::Broken => PageProgress::default(),
         };
-        wire.write_page(dialect, id, page, &mut progress, output);
+        wire.write_page(&mut ReplyPage { dialect, id, page, progress: &mut progress }, output);
         match page.next {
             Some(cursor) => {
                 let stream = Stream { slot, list: page.list, progress, cursor: Some(cursor) };
@@ -153,20 +153,13 @@ impl Replies {
     }
 
     /// Writes a reply to something that was never handed out, or to what just was.
-    pub(super) fn write(
-        &mut self,
-        dialect: Dialect,
-        id: Option<&RequestId>,
-        answer: &Answer,
-        wire: &mut Wire,
-        output: &mut Buffer,
-    ) {
+    pub(super) fn write(&mut self, reply: &Reply<'_>, wire: &mut Wire, output: &mut Buffer) {
         let output = match &self.writing {
             Writing::Whole => output,
             Writing::Pages(_) => &mut self.deferred,
             Writing::Broken => return,
         };
-        wire.write_answer(dialect, id, answer, output);
+        wire.write_answer(reply, output);
     }
 
     /// The open request `slot` is to be answered at `at`, with what comes of `data` then.

@@ -24,6 +24,9 @@ impl Bench {
             request_timeout: 10 * SECOND,
             idle_timeout_anonymous: Some(3600 * SECOND),
             idle_timeout_authenticated: None,
+            idle_timeout_http: Some(Duration::from_secs(75)),
+            #[cfg(feature = "http")]
+            http: Default::default(),
             write_timeout: 10 * SECOND,
             request_bytes_max_anonymous: 1000,
             requests_max: 3,

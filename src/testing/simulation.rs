@@ -247,6 +247,9 @@ fn settings(weather: &Weather) -> Settings {
         request_timeout: limits::REQUEST_TIMEOUT,
         idle_timeout_anonymous: Some(limits::IDLE_TIMEOUT_ANONYMOUS),
         idle_timeout_authenticated: weather.idle_authenticated,
+        idle_timeout_http: Some(Duration::from_secs(75)),
+        #[cfg(feature = "http")]
+        http: Default::default(),
         write_timeout: limits::WRITE_TIMEOUT,
         request_bytes_max_anonymous: weather.anonymous_bytes_max,
         requests_max: weather.named_max,

@@ -103,6 +103,7 @@ fn head(id: Option<&RequestId>, status: &str, message: Option<&str>, output: &mu
 fn message(failure: &Failure) -> Cow<'static, str> {
     Cow::Borrowed(match failure {
         Failure::InvalidJson(why) => return format!("Invalid JSON: {why}").into(),
+        Failure::NoRequest(why) => return why.clone().into(),
         Failure::BadField(bad_field) => return bad_field.to_string().into(),
         Failure::UnknownCommand => "Unknown command",
         Failure::UnknownList => "Unknown list command type",

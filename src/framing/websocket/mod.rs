@@ -15,8 +15,7 @@ use crate::limits;
 use frame::{Frame, Opcode};
 
 pub use write::{
-    VERSION, accept, append_fragment, is_key, write_binary, write_close, write_fragment, write_message,
-    write_pong, write_switch,
+    accept, append_fragment, write_binary, write_close, write_fragment, write_message, write_pong,
 };
 
 /// The state of one connection, from its handshake on.

@@ -1,0 +1,192 @@
+//! HTTP and the dialects: which answer has which status, whose token counts, and the pages.
+
+use super::{Decoded, Ending, Reply, ReplyPage, trim};
+use crate::buffer::Buffer;
+use crate::dialect;
+use crate::framing::http::{Authorization, ContentType, Http, HttpRules, Page, Piece, Refused, Status};
+use crate::model::{Answer, Command, CommandName, Dialect, Failure, Refusal, Request, Scope, Secret};
+
+pub(super) use crate::framing::http::WebSocketKey as Key;
+
+/// A connection of HTTP.
+#[derive(Default)]
+pub(in crate::session) struct HttpWire {
+    http: Http,
+    /// What the answer to come says, where the answer itself does not decide it.
+    status: Option<Status>,
+    /// The token of the request under way came in its head.
+    has_token_in_head: bool,
+}
+
+/// What has been found in the input.
+pub(super) enum HttpDecoded {
+    Message(Decoded),
+    /// The connection is to speak WebSocket.
+    Upgrade(Key),
+}
+
+impl HttpWire {
+    /// The next message of the input; everything before it has been answered.
+    pub(super) fn decode(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Buffer,
+        has_ended: bool,
+        bytes_max: usize,
+        rules: &HttpRules,
+    ) -> HttpDecoded {
+        (self.status, self.has_token_in_head) = (None, false);
+        let is_over = self.http.closes() && !self.http.is_inside_message();
+        if is_over {
+            return HttpDecoded::Message(Decoded::End(Ending::Linger, None));
+        }
+        HttpDecoded::Message(match self.http.next(input, output, bytes_max, rules) {
+            Piece::Message { authorization } => {
+                let decoded = dialect::decode_json(trim(self.http.body(input)));
+                self.http.consume(input);
+                self.authorize(decoded, authorization)
+            }
+            Piece::Page(Page::Root) => {
+                self.http.write_whole(Status::Ok, ContentType::Text, ROOT.as_bytes(), output);
+                Decoded::Dealt
+            }
+            Piece::Page(Page::Health) => Decoded::Request(Box::new(health())),
+            Piece::Upgrade(key) => return HttpDecoded::Upgrade(key),
+            Piece::Refused(Refused { status, why, .. }) => {
+                self.status = Some(status);
+                refusal(Failure::NoRequest(why.into()))
+            }
+            Piece::NeedMore if !has_ended => Decoded::NeedInput,
+            Piece::NeedMore if self.http.is_inside_message() => {
+                Decoded::End(Ending::Linger, Some(Failure::CutShort))
+            }
+            Piece::NeedMore => Decoded::End(Ending::Close, None),
+        })
+    }
+
+    pub(super) fn write_answer(&mut self, reply: &Reply<'_>, output: &mut Buffer) {
+        if let Answer::Failed(Failure::TimedOut | Failure::CutShort | Failure::TooLarge(_)) = reply.answer {
+            self.http.give_up();
+        }
+        if let Answer::Healthy = reply.answer {
+            return self.http.write_whole(Status::Ok, ContentType::Text, b"ok\n", output);
+        }
+        let status = self.status.take().unwrap_or_else(|| self.status_of(reply.answer));
+        // Whoever can't tell who it is is not told more in a dialect of its own.
+        let dialect = if status == Status::Unauthorized { Dialect::Command } else { reply.dialect };
+        self.http.write_whole_with(status, ContentType::Json, output, |bytes| {
+            dialect::encode_answer(dialect, reply.id, reply.answer, bytes);
+            bytes.push(b'\n');
+        });
+    }
+
+    pub(super) fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer) {
+        if !reply.progress.has_begun {
+            self.http.begin_pages(Status::Ok, ContentType::Json, output);
+        }
+        let is_last = reply.page.next.is_none();
+        self.http.write_page(is_last, output, |bytes| {
+            dialect::encode_page(reply.dialect, reply.id, reply.page, reply.progress, bytes);
+            if is_last {
+                bytes.push(b'\n');
+            }
+        });
+    }
+
+    pub(super) fn unfinished(&self) -> Option<u32> {
+        self.http.unfinished()
+    }
+
+    /// Answers a handshake of WebSocket in a build that does not speak it.
+    #[cfg(not(feature = "websocket"))]
+    pub(super) fn refuse_upgrade(&mut self, _key: &Key, _output: &mut Buffer) -> Decoded {
+        self.http.give_up();
+        self.status = Some(Status::NotImplemented);
+        refusal(Failure::NoRequest("this daemon is built without WebSocket".into()))
+    }
+
+    /// Puts the token of the head where that of the data would be. What either proves holds for this
+    /// request alone.
+    fn authorize(&mut self, decoded: Result<Request, Refusal>, authorization: Authorization) -> Decoded {
+        let mut request = match decoded {
+            Ok(request) => request,
+            Err(refusal) => return Decoded::Refusal(refusal),
+        };
+        request.scope = Scope::Request;
+        let token = match authorization {
+            Authorization::Absent => return Decoded::Request(Box::new(request)),
+            Authorization::Unusable => {
+                self.status = Some(Status::Unauthorized);
+                return refusal(Failure::NoRequest(UNUSABLE_AUTHORIZATION.into()));
+            }
+            Authorization::Bearer(token) => token,
+        };
+        match self.choose_token(&mut request, token) {
+            Ok(()) => Decoded::Request(Box::new(request)),
+            Err(failure) => refusal(failure),
+        }
+    }
+
+    fn choose_token(&mut self, request: &mut Request, token: Secret) -> Result<(), Failure> {
+        match &request.token {
+            Ok(None) if request.name.ignores_token() => return Ok(()),
+            Ok(None) => {}
+            Ok(Some(other)) if *other == token => {}
+            // What is wrong with it is told as if it were alone.
+            Err(_) => return Ok(()),
+            Ok(Some(_)) => return Err(Failure::NoRequest(TWO_TOKENS.into())),
+        }
+        self.has_token_in_head = true;
+        request.token = Ok(Some(token));
+        Ok(())
+    }
+
+    fn status_of(&self, answer: &Answer) -> Status {
+        let Answer::Failed(failure) = answer else { return Status::Ok };
+        match failure {
+            Failure::InvalidJson(_) | Failure::NoRequest(_) | Failure::CutShort => Status::BadRequest,
+            Failure::InvalidToken if self.has_token_in_head => Status::Unauthorized,
+            Failure::Busy | Failure::StoreUnavailable => Status::Unavailable,
+            Failure::TooLarge(_) => Status::ContentTooLarge,
+            Failure::TimedOut => Status::RequestTimeout,
+            _ => Status::Ok,
+        }
+    }
+}
+
+/// The request that whoever watches over the server makes.
+fn health() -> Request {
+    Request {
+        dialect: Dialect::Command,
+        id: None,
+        token: Ok(None),
+        scope: Scope::Request,
+        name: CommandName::Health,
+        command: Ok(Command::Health),
+    }
+}
+
+fn refusal(failure: Failure) -> Decoded {
+    Decoded::Refusal(Refusal { dialect: Dialect::Command, id: None, failure })
+}
+
+const UNUSABLE_AUTHORIZATION: &str =
+    "Authorization: not understood; it must be one header, Authorization: Bearer TOKEN";
+const TWO_TOKENS: &str = "token: the one in the data and the one in Authorization are not the same";
+
+/// The page that says what this is.
+const ROOT: &str = "\
+vmherd knows a herd of virtual machines: who is there, and what each is made of.
+
+POST a request to any path, one JSON object:
+
+  curl -d '{\"command\": \"ping\"}' http://HOST:PORT/
+  curl -d '{\"action\": \"list_all_vms\"}' http://HOST:PORT/
+
+Who has authenticated sends its token with each: Authorization: Bearer TOKEN.
+The same requests work over WebSocket, and without HTTP on the same port:
+
+  echo '{\"command\": \"ping\"}' | nc -N HOST PORT
+
+GET /healthz answers 200 when the store answers.
+";

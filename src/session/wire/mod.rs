@@ -1,0 +1,206 @@
+//! What stands between a connection's bytes and its requests: the framing that the first bytes chose, and the
+//! dialects.
+//!
+//! The one place where framings and dialects meet: what an answer is in a framing beyond its text (a status,
+//! chunks, frames) is decided here.
+
+#[cfg(feature = "http")]
+mod http;
+mod raw_json;
+#[cfg(feature = "websocket")]
+mod websocket;
+
+use super::{Ending, Rules};
+use crate::buffer::Buffer;
+use crate::dialect::PageProgress;
+use crate::framing::raw_json::RawJson;
+use crate::framing::sniff::{self, Sniffed};
+use crate::model::{Answer, Dialect, Failure, Page, Refusal, Request, RequestId};
+#[cfg(feature = "http")]
+use http::HttpWire;
+#[cfg(feature = "websocket")]
+use websocket::WebSocketWire;
+
+/// The framing of one connection, once it is known. Those that take more room than the most frequent stand
+/// elsewhere.
+#[derive(Default)]
+pub(super) enum Wire {
+    /// Too few bytes have come.
+    #[default]
+    Sniffing,
+    RawJson(RawJson),
+    #[cfg(feature = "http")]
+    Http(Box<HttpWire>),
+    #[cfg(feature = "websocket")]
+    WebSocket(Box<WebSocketWire>),
+}
+
+/// An answer, and what it answers.
+pub(super) struct Reply<'a> {
+    pub(super) dialect: Dialect,
+    pub(super) id: Option<&'a RequestId>,
+    pub(super) answer: &'a Answer,
+}
+
+/// A page of an answer, and what that answers.
+pub(super) struct ReplyPage<'a> {
+    pub(super) dialect: Dialect,
+    pub(super) id: Option<&'a RequestId>,
+    pub(super) page: &'a Page,
+    pub(super) progress: &'a mut PageProgress,
+}
+
+/// What has been found in the input.
+pub(super) enum Decoded {
+    Request(Box<Request>),
+    /// A message that is no request.
+    Refusal(Refusal),
+    /// Something that needs nothing more: look again.
+    Dealt,
+    NeedInput,
+    /// Nothing more is to be decoded; the last words, if any.
+    End(Ending, Option<Failure>),
+}
+
+impl Wire {
+    /// The next message of the input. `has_ended`: nothing comes behind what has come.
+    pub(super) fn decode(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Buffer,
+        has_ended: bool,
+        bytes_max: usize,
+        #[cfg_attr(not(feature = "http"), allow(unused_variables))] rules: &Rules,
+    ) -> Decoded {
+        match self {
+            Wire::Sniffing => self.choose(input, output, has_ended),
+            Wire::RawJson(framing) => raw_json::decode(framing, input, has_ended, bytes_max),
+            #[cfg(feature = "http")]
+            Wire::Http(wire) => match wire.decode(input, output, has_ended, bytes_max, &rules.http) {
+                http::HttpDecoded::Message(decoded) => decoded,
+                http::HttpDecoded::Upgrade(key) => self.upgrade(key, output),
+            },
+            #[cfg(feature = "websocket")]
+            Wire::WebSocket(wire) => wire.decode(input, output, has_ended, bytes_max),
+        }
+    }
+
+    /// Writes a whole answer.
+    pub(super) fn write_answer(&mut self, reply: &Reply<'_>, output: &mut Buffer) {
+        match self {
+            Wire::Sniffing | Wire::RawJson(_) => raw_json::write_answer(reply, output),
+            #[cfg(feature = "http")]
+            Wire::Http(wire) => wire.write_answer(reply, output),
+            #[cfg(feature = "websocket")]
+            Wire::WebSocket(_) => websocket::write_answer(reply, output),
+        }
+    }
+
+    /// Writes a page of an answer.
+    pub(super) fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer) {
+        match self {
+            Wire::Sniffing | Wire::RawJson(_) => raw_json::write_page(reply, output),
+            #[cfg(feature = "http")]
+            Wire::Http(wire) => wire.write_page(reply, output),
+            #[cfg(feature = "websocket")]
+            Wire::WebSocket(_) => websocket::write_page(reply, output),
+        }
+    }
+
+    /// Writes what a connection ends with beyond its answers. `is_fault`: the client has broken a rule.
+    #[cfg_attr(not(feature = "websocket"), allow(unused_variables))]
+    pub(super) fn write_end(&mut self, is_fault: bool, output: &mut Buffer) {
+        match self {
+            #[cfg(feature = "websocket")]
+            Wire::WebSocket(wire) => wire.write_end(is_fault, output),
+            _ => {}
+        }
+    }
+
+    /// Whether each message has to be answered before the next is looked at, whatever its id.
+    pub(super) fn is_serial(&self) -> bool {
+        self.is_http()
+    }
+
+    /// Whether the framing is HTTP, which has an idle timeout of its own.
+    pub(super) fn is_http(&self) -> bool {
+        #[cfg(feature = "http")]
+        return matches!(self, Wire::Http(_));
+        #[cfg(not(feature = "http"))]
+        return false;
+    }
+
+    /// Whether too little has come to know the framing.
+    pub(super) fn is_undecided(&self) -> bool {
+        matches!(self, Wire::Sniffing)
+    }
+
+    /// The number of the message that has begun and not ended, if there is one.
+    pub(super) fn unfinished(&self) -> Option<u32> {
+        match self {
+            Wire::Sniffing => Some(0),
+            Wire::RawJson(framing) => framing.unfinished(),
+            #[cfg(feature = "http")]
+            Wire::Http(wire) => wire.unfinished(),
+            #[cfg(feature = "websocket")]
+            Wire::WebSocket(wire) => wire.unfinished(),
+        }
+    }
+
+    fn choose(&mut self, input: &Buffer, output: &mut Buffer, has_ended: bool) -> Decoded {
+        let has_only_white_space = input.as_slice().trim_ascii().is_empty();
+        match sniff::sniff(input.as_slice()) {
+            Sniffed::RawJson => {
+                *self = Wire::RawJson(RawJson::default());
+                Decoded::Dealt
+            }
+            #[cfg(feature = "http")]
+            Sniffed::Http => {
+                *self = Wire::Http(Box::default());
+                Decoded::Dealt
+            }
+            Sniffed::NeedMore if !has_ended => Decoded::NeedInput,
+            Sniffed::NeedMore if has_only_white_space => Decoded::End(Ending::Close, None),
+            _ => {
+                output.push(WRONG_PROTOCOL);
+                Decoded::End(Ending::Linger, None)
+            }
+        }
+    }
+
+    /// Goes on with WebSocket, where the build speaks it.
+    #[cfg(feature = "http")]
+    fn upgrade(&mut self, key: http::Key, output: &mut Buffer) -> Decoded {
+        #[cfg(feature = "websocket")]
+        {
+            websocket::write_switch(&key, output);
+            *self = Wire::WebSocket(Box::default());
+            Decoded::Dealt
+        }
+        #[cfg(not(feature = "websocket"))]
+        match self {
+            Wire::Http(wire) => wire.refuse_upgrade(&key, output),
+            _ => Decoded::Dealt,
+        }
+    }
+}
+
+/// Without the white space around it.
+#[cfg(feature = "http")]
+fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = text {
+        text = rest;
+    }
+    while let [rest @ .., b' ' | b'\t' | b'\n' | b'\r'] = text {
+        text = rest;
+    }
+    text
+}
+
+/// What a client of another protocol reads, before the connection is closed.
+#[cfg(feature = "http")]
+const WRONG_PROTOCOL: &[u8] = b"This port speaks JSON, one object a request, for example: \
+    {\"command\": \"ping\", \"data\": {}}, and HTTP/1.1 without encryption\n";
+#[cfg(not(feature = "http"))]
+const WRONG_PROTOCOL: &[u8] =
+    b"This port speaks JSON, one object a request, for example: {\"command\": \"ping\", \"data\": {}}\n";

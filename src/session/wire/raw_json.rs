@@ -1,0 +1,60 @@
+//! Raw JSON and the dialects: an answer is a line.
+
+use super::{Decoded, Ending, Reply, ReplyPage};
+use crate::buffer::Buffer;
+use crate::dialect;
+use crate::framing::raw_json::{Piece, RawJson};
+use crate::model::{Dialect, Failure, Refusal};
+
+/// The next message of the input.
+pub(super) fn decode(
+    framing: &mut RawJson,
+    input: &mut Buffer,
+    has_ended: bool,
+    bytes_max: usize,
+) -> Decoded {
+    match framing.next(input, bytes_max) {
+        Piece::Message(length) => {
+            let decoded = dialect::decode_json(&input.as_slice()[..length]);
+            input.consume(length);
+            match decoded {
+                Ok(request) => Decoded::Request(Box::new(request)),
+                Err(refusal) => Decoded::Refusal(refusal),
+            }
+        }
+        Piece::Stray(byte) => Decoded::Refusal(stray(byte)),
+        Piece::TooLarge => Decoded::End(Ending::Linger, Some(Failure::TooLarge(bytes_max))),
+        Piece::HttpLine => Decoded::End(Ending::HttpLine, None),
+        Piece::NeedMore if !has_ended => Decoded::NeedInput,
+        Piece::NeedMore if framing.is_inside_message() => {
+            Decoded::End(Ending::Linger, Some(Failure::CutShort))
+        }
+        Piece::NeedMore => Decoded::End(Ending::Close, None),
+    }
+}
+
+/// A byte that begins no request.
+fn stray(byte: u8) -> Refusal {
+    let seen = match byte {
+        b'!'..=b'~' => format!("'{}'", char::from(byte)),
+        _ => format!("the byte 0x{byte:02x}"),
+    };
+    let why = format!("a request begins with '{{', not with {seen}; skipped to the end of the line");
+    Refusal { dialect: Dialect::Command, id: None, failure: Failure::InvalidJson(why) }
+}
+
+pub(super) fn write_answer(reply: &Reply<'_>, output: &mut Buffer) {
+    output.append_with(|bytes| {
+        dialect::encode_answer(reply.dialect, reply.id, reply.answer, bytes);
+        bytes.push(b'\n');
+    });
+}
+
+pub(super) fn write_page(reply: &mut ReplyPage<'_>, output: &mut Buffer) {
+    output.append_with(|bytes| {
+        dialect::encode_page(reply.dialect, reply.id, reply.page, reply.progress, bytes);
+        if reply.page.next.is_none() {
+            bytes.push(b'\n');
+        }
+    });
+}

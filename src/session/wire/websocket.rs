@@ -1,0 +1,76 @@
+//! WebSocket and the dialects: a text message is a request, and an answer one message.
+
+use super::{Decoded, Ending, Reply, ReplyPage, trim};
+use crate::buffer::Buffer;
+use crate::dialect;
+use crate::framing::http::{WebSocketKey, write_upgrade};
+use crate::framing::websocket::{self, CloseCode, Piece, WebSocket};
+
+/// A connection of WebSocket.
+#[derive(Default)]
+pub(in crate::session) struct WebSocketWire {
+    framing: WebSocket,
+    /// A close frame has gone out.
+    has_ended: bool,
+}
+
+impl WebSocketWire {
+    /// The next message of the input.
+    pub(super) fn decode(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Buffer,
+        has_ended: bool,
+        bytes_max: usize,
+    ) -> Decoded {
+        match self.framing.next(input, output, bytes_max) {
+            Piece::Message(_) => {
+                let decoded = dialect::decode_json(trim(self.framing.message(input)));
+                self.framing.consume(input);
+                match decoded {
+                    Ok(request) => Decoded::Request(Box::new(request)),
+                    Err(refusal) => Decoded::Refusal(refusal),
+                }
+            }
+            Piece::Frame => Decoded::Dealt,
+            Piece::Closed | Piece::Failed(_) => {
+                self.has_ended = true;
+                Decoded::End(Ending::Gone, None)
+            }
+            Piece::NeedMore if !has_ended => Decoded::NeedInput,
+            // Without a close frame there is nobody any more who reads.
+            Piece::NeedMore => Decoded::End(Ending::Gone, None),
+        }
+    }
+
+    /// Says why the connection ends, if nobody has yet.
+    pub(super) fn write_end(&mut self, is_fault: bool, output: &mut Buffer) {
+        if !std::mem::replace(&mut self.has_ended, true) {
+            let code = if is_fault { CloseCode::Policy } else { CloseCode::GoingAway };
+            websocket::write_close(code, "", output);
+        }
+    }
+
+    pub(super) fn unfinished(&self) -> Option<u32> {
+        // Apart from the numbers of the requests of HTTP before: another clock.
+        self.framing.unfinished().map(|number| number.wrapping_add(1 << 31))
+    }
+}
+
+/// Answers the handshake.
+pub(super) fn write_switch(key: &WebSocketKey, output: &mut Buffer) {
+    write_upgrade(&websocket::accept(key.as_bytes()), output);
+}
+
+pub(super) fn write_answer(reply: &Reply<'_>, output: &mut Buffer) {
+    websocket::append_fragment(true, true, output, |bytes| {
+        dialect::encode_answer(reply.dialect, reply.id, reply.answer, bytes);
+    });
+}
+
+pub(super) fn write_page(reply: &mut ReplyPage<'_>, output: &mut Buffer) {
+    let (is_first, is_last) = (!reply.progress.has_begun, reply.page.next.is_none());
+    websocket::append_fragment(is_first, is_last, output, |bytes| {
+        dialect::encode_page(reply.dialect, reply.id, reply.page, reply.progress, bytes);
+    });
+}
