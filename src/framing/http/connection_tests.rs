@@ -278,6 +278,22 @@ fn a_head_is_answered_without_a_body_and_only_it() {
     assert_eq!(output.as_slice(), [&head[..], b"hello"].concat(), "the same but for the body");
 }
 
+/// What stands before a request is refused for itself, not as the request before it.
+#[test]
+fn a_refusal_between_requests_looks_like_no_request() {
+    let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
+    input.push(b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::Page(Root));
+    input.push("\r\n".repeat(limits::HTTP_BLANK_BYTES_MAX).as_bytes());
+    let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+    assert!(matches!(
+        piece,
+        Piece::Refused(answer::Refused { status: Status::BadRequest, closes: true, .. })
+    ));
+    http.write_whole(Status::BadRequest, ContentType::Json, b"{}\n", &mut output);
+    assert!(output.as_slice().ends_with(b"\r\n\r\n{}\n"));
+}
+
 #[test]
 fn pages_end_a_connection_of_http_1_0() {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());

@@ -125,6 +125,7 @@ fn a_browser_that_says_somebody_else_asked_is_refused() {
         (post("Sec-Fetch-Site: cross-site", "{}"), &[Ended(403)]),
         (post("sec-fetch-site: Cross-Site", "{}"), &[Ended(403)]),
         (post("Sec-Fetch-Site: none\nSec-Fetch-Site: cross-site", "{}"), &[Ended(403)]),
+        (post("Sec-Fetch-Site: cross-site\nSec-Fetch-Site: none", "{}"), &[Ended(403)]),
         (post(&format!("{own}\nSec-Fetch-Site: cross-site"), "{}"), &[Ended(403)]),
         (request("GET /", "Sec-Fetch-Site: cross-site", ""), &[Ended(403)]),
         (request("OPTIONS /", "Sec-Fetch-Site: cross-site", ""), &[Ended(403)]),
