@@ -108,8 +108,8 @@ Knows a herd of virtual machines: a registry over TCP and unix sockets.
   vmherd                                   on 127.0.0.1:8888, VMs in a file
   vmherd --store memory: --log debug       to try it: nothing is kept
   vmherd --listen 'tcp://0.0.0.0:8888?open=metrics' --allow-plaintext
-  vmherd vm add web-1 --ram 2048 --cpu 2   on this host itself; vm --help
-  vmherd stats                             what the daemon counts; stats --help
+  vmherd vm list                           on this host itself; vm --help,
+  vmherd stats                             what it counts; stats --help
 
 Each setting has a default in brackets and an environment variable, VMHERD_LOG
 for --log; a flag goes first, and such names in the --config file go last.
@@ -136,8 +136,8 @@ DIR is $STATE_DIRECTORY, $XDG_STATE_HOME/vmherd or ~/.local/state/vmherd.
 ";
 
 const NOTES: &str = "\
-T is a time like 500ms, 10s, 5m, 1h or 1d, or none where that makes sense.
+T, MIN, MAX are times: 500ms, 10s, 5m, 1h, 1d, or none where that makes sense.
 Anonymous clients on this host may use everything that ?open= can name (action,
-metrics, convert, verb); others only what it names.
-Exit code 2: a mistake on the command line; 78: in a setting; 1: other failures.
+metrics, convert, verb); others only what it names. Exit code 2: a mistake on
+the command line; 78: in a setting; 1: other failures.
 ";

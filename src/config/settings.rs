@@ -112,7 +112,7 @@ pub(super) static SETTINGS: [Setting; SETTING_COUNT] = [
         flag: "idle-timeout",
         placeholder: "T",
         help: "between requests",
-        preset: Preset::Words("1h, HTTP 75s, authenticated none"),
+        preset: Preset::Words("1h, HTTP 75s, logged in none"),
         reload: Reload::Now,
         kind: Kind::TimeOrNone {
             allowed: TIMEOUTS,
@@ -173,7 +173,7 @@ pub(super) static SETTINGS: [Setting; SETTING_COUNT] = [
     Setting {
         flag: "http-host",
         placeholder: "NAME",
-        help: "may stand in Host; may be repeated",
+        help: "allowed in Host; repeatable",
         preset: Preset::Words("localhost, IPs"),
         reload: Reload::Now,
         kind: Kind::Text {
@@ -190,7 +190,7 @@ pub(super) static SETTINGS: [Setting; SETTING_COUNT] = [
     Setting {
         flag: "http-origin",
         placeholder: "ORIGIN",
-        help: "whose pages may send requests; may be repeated",
+        help: "whose pages may ask; repeatable",
         preset: Preset::Words("own"),
         reload: Reload::Now,
         kind: Kind::Text {

@@ -224,7 +224,7 @@ fn every_setting_is_shown_with_its_value() {
     assert_eq!(text.lines().count(), 1 + SETTINGS.iter().filter(|setting| setting.is_shown()).count());
     assert!(text.starts_with("SETTING ") && text.lines().next().is_some_and(|head| head.ends_with("FROM")));
     assert_eq!(shown(&report, "state-dir"), ("/x y\\n".into(), "flag".into()));
-    assert_eq!(shown(&report, "idle-timeout").0, "1h, none once authenticated");
+    assert_eq!(shown(&report, "idle-timeout").0, "1h, HTTP 75s, logged in none");
     let report = settled(&[], &[]).report;
     let state = "/home/me/.local/state/vmherd";
     assert_eq!(shown(&report, "state-dir"), (state.into(), "default".into()));

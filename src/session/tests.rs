@@ -312,7 +312,7 @@ fn a_drained_session_answers_what_is_open_and_begins_nothing() {
 
 #[test]
 fn other_protocols_get_one_line() {
-    for hello in ["\u{16}\u{3}\u{1}", "SSH-2.0", "PROXY TCP4 ", "GET / HTTP/1.1", "put a 1 2\n"] {
+    for hello in ["\u{16}\u{3}\u{1}", "SSH-2.0", "PROXY TCP4 ", "PRI * HTTP/2.0", "put a 1 2\n"] {
         let mut bench = Bench::new();
         bench.input.push(hello.as_bytes());
         bench.ends(Ending::Linger);

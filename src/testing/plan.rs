@@ -170,7 +170,7 @@ fn foreign(random: &mut Random) -> Vec<Act> {
     let words: [&[u8]; 6] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"SSH-2.0-OpenSSH_9.6\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"put cpu 1 2\n",
         b"\xff\xfe\x00garbage",
         b"\n\n  hello there\n",

@@ -81,16 +81,20 @@ impl HttpWire {
     }
 
     pub(super) fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer) {
-        if !reply.progress.has_begun {
-            self.http.begin_pages(Status::Ok, ContentType::Json, output);
-        }
-        let is_last = reply.page.next.is_none();
-        self.http.write_page(is_last, output, |bytes| {
+        let (is_first, is_last) = (!reply.progress.has_begun, reply.page.next.is_none());
+        let write = |bytes: &mut Vec<u8>| {
             dialect::encode_page(reply.dialect, reply.id, reply.page, reply.progress, bytes);
             if is_last {
                 bytes.push(b'\n');
             }
-        });
+        };
+        if is_first && is_last {
+            return self.http.write_whole_with(Status::Ok, ContentType::Json, output, write);
+        }
+        if is_first {
+            self.http.begin_pages(Status::Ok, ContentType::Json, output);
+        }
+        self.http.write_page(is_last, output, write);
     }
 
     pub(super) fn unfinished(&self) -> Option<u32> {
