@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod command;
+pub mod groups;
 pub mod name;
 pub mod peer;
 pub mod principal;
@@ -11,11 +12,12 @@ pub mod request;
 pub mod secret;
 pub mod vm;
 
-pub use answer::{Answer, Cursor, Failure, Items, Page, PeerEntry, Statistics};
+pub use answer::{ActionAnswer, Answer, Cursor, Failure, Items, Page, PeerEntry, Statistics};
 pub use command::{BadField, Command, CommandName, List};
+pub use groups::{Group, Groups};
 pub use name::{NameError, VmName};
 pub use peer::Peer;
 pub use principal::{Credentials, Login, Principal};
-pub use request::{Dialect, Refusal, Request, RequestId};
+pub use request::{Dialect, Refusal, Request, RequestId, Scope};
 pub use secret::{Secret, TokenHash};
 pub use vm::{Disk, DiskChange, DiskOfVm, NewVm, Vm, VmChange, VmShape};

@@ -9,6 +9,18 @@ use super::secret::Secret;
 pub enum Dialect {
     /// `{"command": …, "data": {…}}`
     Command,
+    /// `{"action": …, …}`
+    Action,
+}
+
+/// How long what a request proves of its client counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Scope {
+    /// For all that follows on the connection, too.
+    #[default]
+    Connection,
+    /// For this request only, as in HTTP: others may use the same connection.
+    Request,
 }
 
 /// The client's own name for a request, as it came: a JSON string with its quotes, or a number digit
@@ -22,6 +34,8 @@ pub struct RequestId(pub Box<str>);
 pub struct Request {
     /// The language of the reply.
     pub dialect: Dialect,
+    /// Whether a token or a password that comes with it counts for those that follow.
+    pub scope: Scope,
     /// The client's name for it; such a request may be overtaken.
     pub id: Option<RequestId>,
     /// The token that came with it (absent where the command ignores tokens); an error where it is no
@@ -49,5 +63,15 @@ impl Request {
     /// Whether nothing that follows on the same connection may be decoded before this is done.
     pub fn is_barrier(&self) -> bool {
         self.name.is_barrier() || !matches!(self.token, Ok(None))
+    }
+
+    /// Whether it is to end whatever login was before, however it ends itself.
+    pub fn is_login(&self) -> bool {
+        match &self.command {
+            Ok(Command::AuthorizeVm { password, .. } | Command::ConnectVm { password, .. }) => {
+                password.is_some()
+            }
+            _ => self.name == CommandName::Authenticate,
+        }
     }
 }
