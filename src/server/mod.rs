@@ -15,8 +15,9 @@ use crate::app::presence::Admission;
 use crate::app::token::SystemRandom;
 use crate::app::{self, App};
 use crate::clock::SystemClock;
-use crate::config::{Config, Listen, ListenAddress};
+use crate::config::{Config, Listen, ListenAddress, Opens};
 use crate::limits;
+use crate::model::{Group, Groups};
 use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, ListenerSettings, Reactor};
 use crate::session::Rules;
@@ -242,8 +243,7 @@ fn pool_settings(config: &Config, writers: usize) -> PoolSettings {
 
 fn listener_settings(config: &Config, listen: &Listen, is_own_socket: bool) -> ListenerSettings {
     let is_local = listen.address.is_local();
-    let opens = listen.opens;
-    let opens_any = opens.action || opens.metrics || opens.convert || opens.verb;
+    let opens = groups(listen.opens);
     let timeouts = config.timeouts;
     ListenerSettings {
         rules: Rules {
@@ -252,15 +252,23 @@ fn listener_settings(config: &Config, listen: &Listen, is_own_socket: bool) -> L
             idle_timeout_anonymous: timeouts.idle_anonymous,
             idle_timeout_authenticated: timeouts.idle_authenticated,
             write_timeout: timeouts.write,
-            request_bytes_max_anonymous: match opens_any {
-                true => limits::REQUEST_BYTES_MAX,
-                false => limits::REQUEST_BYTES_MAX_ANONYMOUS,
+            request_bytes_max_anonymous: match opens.is_empty() {
+                true => limits::REQUEST_BYTES_MAX_ANONYMOUS,
+                false => limits::REQUEST_BYTES_MAX,
             },
             requests_max: config.requests_per_connection,
         },
         admission: Admission {
             registers: config.registration.unwrap_or(is_local),
+            opens,
             has_operators: is_own_socket,
         },
     }
+}
+
+fn groups(opens: Opens) -> Groups {
+    let Opens { action, metrics, convert, verb } = opens;
+    let groups =
+        [(Group::Action, action), (Group::Metrics, metrics), (Group::Convert, convert), (Group::Verb, verb)];
+    groups.into_iter().filter(|(_, is_open)| *is_open).map(|(group, _)| group).collect()
 }

@@ -20,7 +20,7 @@ use crate::app::presence::Admission;
 use crate::app::{self, App};
 use crate::ids::DiskId;
 use crate::limits;
-use crate::model::VmName;
+use crate::model::{Groups, VmName};
 use crate::reactor::inspect::Holdings;
 use crate::reactor::{ListenerSettings, Reactor, Settings};
 use crate::session::Rules;
@@ -249,7 +249,7 @@ fn settings(weather: &Weather) -> Settings {
     };
     let listener = |at| ListenerSettings {
         rules: rules.clone(),
-        admission: Admission { registers: at != CLOSED_LISTENER, has_operators: true },
+        admission: Admission { registers: at != CLOSED_LISTENER, opens: Groups::ALL, has_operators: true },
     };
     Settings {
         connections_max: weather.connections_max,

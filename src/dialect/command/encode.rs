@@ -47,6 +47,11 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
             head(id, "success", None, output);
             counters(statistics, output);
         }
+        // No command of this dialect has such an answer.
+        Answer::Action(_) => {
+            head(id, "success", None, output);
+            text(output, "{}");
+        }
         Answer::Failed(failure) => {
             head(id, "error", Some(&message(failure)), output);
             text(output, "{}");
@@ -110,6 +115,10 @@ fn message(failure: &Failure) -> Cow<'static, str> {
         Failure::RegistrationClosed => "Registration is closed",
         Failure::VmLimitReached => "VM limit reached",
         Failure::UnknownDisk(id) => return format!("disks: the VM has no disk with id {}", id.0).into(),
+        Failure::NoVmNumber => "required data: vm_id",
+        Failure::UnknownVm => "VM ID does not exist",
+        Failure::NotAuthorized => "vm not authenticated",
+        Failure::BadShape => "required data: ram, disks",
         Failure::Busy => "busy",
         Failure::StoreUnavailable => "store unavailable",
         Failure::OutcomeUnknown => "outcome unknown",
