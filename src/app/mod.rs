@@ -408,3 +408,6 @@ fn login_verify(password: Secret, scope: Scope, credentials: Option<Credentials>
         stage: Stage::LoginVerify { login, scope },
     }
 }
+
+#[cfg(test)]
+mod tests;

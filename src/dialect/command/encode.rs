@@ -47,9 +47,9 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
             head(id, "success", None, output);
             counters(statistics, output);
         }
-        // No command of this dialect has such an answer.
         Answer::Action(_) => {
-            head(id, "success", None, output);
+            debug_assert!(false, "no command has this answer");
+            head(id, "error", Some("internal error"), output);
             text(output, "{}");
         }
         Answer::Failed(failure) => {
