@@ -241,6 +241,10 @@ impl Client {
                         self.ask(what, is_named, world);
                     }
                 }
+                Act::Manage { is_named } => {
+                    let deed = Deed::choose(&mut world.random, &mut world.herd);
+                    self.ask(What::Do(deed), is_named, world);
+                }
                 Act::Update { is_named } => {
                     if self.ledger.is_login_certain() {
                         let what = What::Update { ram: world.herd.new_ram(), token: None };
@@ -295,6 +299,7 @@ impl Client {
             self.plan.front(),
             Some(
                 Act::Update { .. }
+                    | Act::Manage { .. }
                     | Act::Ask { .. }
                     | Act::Choose { .. }
                     | Act::Expect(_)

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::herd::Herd;
-use super::judge::{Auth, CLOSED_LISTENER, Judge, Judgement, ensure};
+use super::judge::{CLOSED_LISTENER, Judge, Judgement, ensure};
 use super::random::Random;
 use super::reply::{Reply, Said};
 use crate::clock::Instant;
