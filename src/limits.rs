@@ -109,6 +109,12 @@ pub const PAGE_ROWS_MAX: usize = 512;
 /// Connections looked at for one page of a list of connections: bounds a turn even where few match.
 pub const PAGE_PEERS_SCANNED_MAX: usize = 4096;
 
+/// VMs that may be authorized or connected at a time without having a password: as many as a store holds by
+/// default. One more is told `busy`. Each takes some 150 bytes.
+pub const AUTHORIZED_VMS_MAX: usize = 1 << 20;
+/// VMs that are looked up at once for a page of those: bounds its memory where all have many disks.
+pub const MEMBERS_PER_QUERY: usize = 16;
+
 /// Requests with an id that one connection may have open, by default.
 pub const REQUESTS_PER_CONNECTION: usize = 16_384;
 /// Requests that all connections together may have open, by default.
@@ -347,6 +353,7 @@ const _: () =
     assert!(STOP_GRACE.as_millis() + STOP_OVERRUN.as_millis() + LOG_FLUSH_WAIT.as_millis() <= 10_000);
 const _: () = assert!(LOG_LINE_BYTES_MAX <= LOG_BATCH_BYTES);
 const _: () = assert!(READ_CHUNK_BYTES <= READ_BYTES_PER_TURN_MAX);
+const _: () = assert!(VMS_MAX <= AUTHORIZED_VMS_MAX as u64);
 const _: () = assert!(PAGE_ROWS_MAX > DISKS_PER_VM_MAX / 4);
 const _: () = assert!(2 * SQLITE_BUSY.as_millis() < STORE_DEADLINE.as_millis());
 const _: () =

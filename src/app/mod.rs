@@ -3,10 +3,14 @@
 //! Runs on the reactor's thread and never blocks: whatever would is a [`task::Task`] for a worker, and
 //! the [`stage::Stage`] says how to go on with its result. Knows no framing, no dialect, no thread.
 
+mod actions;
 mod conversion;
+mod lists;
+mod page;
 pub mod password;
 pub mod policy;
 pub mod presence;
+pub mod sets;
 pub mod stage;
 pub mod task;
 pub mod token;
@@ -15,19 +19,19 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::clock::UnixSeconds;
-use crate::ids::{ConnId, DiskId, VmId};
+use crate::ids::ConnId;
 use crate::limits;
 use crate::model::{
-    Answer, Command, CommandName, Credentials, Cursor, Failure, List, Login, NewVm, Principal, Request,
-    Secret, TokenHash, VmName,
+    Answer, Command, CommandName, Credentials, Failure, Login, NewVm, Principal, Request, Scope, Secret,
+    TokenHash, VmName,
 };
 use crate::store::{StoreError, Write, Written};
 use crate::throttle::Throttle;
 use conversion::DelayLog;
 use password::Verdict;
 use presence::Presence;
-use stage::{Action, Stage};
-use task::{Done, PageRequest, Task, TaskError};
+use stage::{Action, Purpose, Stage};
+use task::{Done, Task, TaskError};
 
 /// What the commands need to know.
 #[derive(Clone, Debug)]
@@ -97,6 +101,7 @@ impl App {
     /// Begins a request of the connection `conn`. The order of checks is the protocol's: does the
     /// command exist for this client, is the token good, may the client run it, is the data in order.
     pub fn call(&mut self, conn: ConnId, request: Request, now: UnixSeconds) -> Action {
+        self.presence.take_back(conn);
         if self.verdict(conn, request.name) == policy::Verdict::Unknown {
             return Action::failed(Failure::UnknownCommand);
         }
@@ -113,19 +118,12 @@ impl App {
     }
 
     /// Answers a request for which there is no room.
-    pub fn refuse(&mut self, conn: ConnId, name: CommandName) -> Action {
-        if name == CommandName::Authenticate {
+    pub fn refuse(&mut self, conn: ConnId, request: &Request) -> Action {
+        self.presence.take_back(conn);
+        if request.is_login() {
             self.presence.log_out(conn);
         }
         Action::failed(Failure::Busy)
-    }
-
-    /// Begins the next page of a list.
-    pub fn page(&mut self, conn: ConnId, list: List, cursor: Cursor) -> Action {
-        match self.presence.login(conn) {
-            Some(login) => list_page(&self.presence, login.clone(), list, Some(cursor)),
-            None => Action::failed(Failure::AuthenticationRequired),
-        }
     }
 
     /// Goes on with a request whose task has come to `result`.
@@ -138,11 +136,10 @@ impl App {
     ) -> Action {
         match result {
             Ok(done) => self.advance(conn, stage, done, now),
-            // The VM was removed or got another password after this one was checked.
-            Err(TaskError::Store(StoreError::NotCurrent)) if matches!(stage, Stage::LoginWrite { .. }) => {
-                Action::failed(Failure::InvalidCredentials)
+            Err(TaskError::Store(StoreError::NotCurrent)) => {
+                Action::failed(self.failure_of_not_current(conn, &stage))
             }
-            Err(error) => Action::failed(self.failure(conn, error, now)),
+            Err(error) => Action::failed(self.failure(error, now)),
         }
     }
 
@@ -164,17 +161,24 @@ impl App {
             (Stage::RegisterWrite { name }, Done::Written(Written::Registered(_))) => {
                 Action::Answer(Answer::Registered(name))
             }
-            (Stage::LoginCredentials { password }, Done::Credentials(credentials)) => {
-                login_verify(password, credentials)
+            (Stage::LoginCredentials { password, scope }, Done::Credentials(credentials)) => {
+                login_verify(password, scope, credentials)
             }
-            (Stage::LoginVerify { login }, Done::Verified(verdict)) => {
-                self.login_write(conn, login, verdict, now)
+            (Stage::LoginVerify { login, scope }, Done::Verified(verdict)) => {
+                self.login_write(conn, login, scope, verdict, now)
             }
-            (Stage::LoginWrite { login, token, hash }, Done::Written(Written::TokenIssued)) => {
-                self.presence.log_in(conn, login, hash);
+            (Stage::LoginWrite { login, scope, token, hash }, Done::Written(Written::TokenIssued)) => {
+                if scope == Scope::Connection {
+                    self.presence.log_in(conn, login, Some(hash));
+                }
                 Action::Answer(Answer::Authenticated(token))
             }
-            (Stage::List, Done::Page(page)) => Action::Page(page),
+            (Stage::List { .. }, Done::Page { page, login_holds }) => {
+                if !login_holds {
+                    self.presence.log_out(conn);
+                }
+                Action::Page(page)
+            }
             (Stage::Health, Done::Token { .. }) => Action::Answer(Answer::Healthy),
             (Stage::Update, Done::Written(Written::Updated)) => Action::Answer(Answer::Updated),
             (Stage::Logout { name }, Done::Written(Written::TokensEnded)) => {
@@ -182,16 +186,12 @@ impl App {
                 self.presence.forget_tokens(conn);
                 Action::Answer(Answer::LoggedOut(name))
             }
-            (stage, done) => {
-                debug_assert!(false, "{done:?} is no result for {stage:?}");
-                log::error!("a task had a result of the wrong kind");
-                Action::failed(Failure::Internal)
-            }
+            (stage, done) => self.advance_action(conn, stage, done, now),
         }
     }
 
     /// A good token authenticates an anonymous connection; on an authenticated one it has to be the same
-    /// VM's.
+    /// VM's. Where it counts for one request it only lends its login to the connection.
     fn resume_with_token(
         &mut self,
         conn: ConnId,
@@ -204,10 +204,11 @@ impl App {
             return Action::failed(Failure::InvalidToken);
         };
         match self.presence.login(conn) {
+            _ if request.scope == Scope::Request => self.presence.lend(conn, owner),
             Some(current) if current.id != owner.id => return Action::failed(Failure::TokenOfAnotherVm),
             Some(_) => {}
             None if self.presence.remembers_one_more(conn, &token) => {
-                self.presence.log_in(conn, owner, token);
+                self.presence.log_in(conn, owner, Some(token));
             }
             None => return Action::failed(Failure::Busy),
         }
@@ -215,8 +216,9 @@ impl App {
     }
 
     fn run(&mut self, conn: ConnId, request: Request, token: Option<TokenHash>, now: UnixSeconds) -> Action {
-        let refused = match self.verdict(conn, request.name) {
-            policy::Verdict::Allowed => None,
+        let verdict = self.verdict(conn, request.name);
+        let refused = match verdict {
+            policy::Verdict::Allowed | policy::Verdict::AllowedAsItself => None,
             policy::Verdict::AuthenticationRequired => Some(Failure::AuthenticationRequired),
             policy::Verdict::RegistrationClosed => Some(Failure::RegistrationClosed),
             policy::Verdict::Unknown => Some(Failure::UnknownCommand),
@@ -224,7 +226,8 @@ impl App {
         if let Some(failure) = refused {
             return Action::failed(failure);
         }
-        if request.name == CommandName::Authenticate {
+        let (principal, scope) = (self.presence.principal(conn), request.scope);
+        if request.is_login() {
             // However it fails, what follows must not be done in the name of whoever was here before.
             self.presence.log_out(conn);
         }
@@ -232,7 +235,12 @@ impl App {
             Ok(command) => command,
             Err(failure) => return Action::failed(failure),
         };
-        match (command, self.presence.principal(conn)) {
+        let own = match (verdict, &principal) {
+            (policy::Verdict::AllowedAsItself, Principal::Vm(login)) => Some(login.id),
+            _ => None,
+        };
+        let may_touch = |vm| own.is_none_or(|own| own == vm);
+        match (command, principal) {
             (Command::Ping, _) => self.ping(conn),
             (Command::Register { name, shape, disk_sizes_gib, password }, _) => {
                 let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash: None };
@@ -240,10 +248,10 @@ impl App {
                 Action::Work { task: Task::FindCredentials { name }, stage }
             }
             (Command::Authenticate { name, password }, _) => {
-                let stage = Stage::LoginCredentials { password };
+                let stage = Stage::LoginCredentials { password, scope };
                 Action::Work { task: Task::FindCredentials { name }, stage }
             }
-            (Command::List(list), Principal::Vm(login)) => list_page(&self.presence, login, list, None),
+            (Command::List(list) | Command::ActionList(list), _) => self.list(conn, list, None),
             (Command::Update(change), Principal::Vm(login)) => {
                 Action::Work { task: Task::Write(Write::Update { login, change }), stage: Stage::Update }
             }
@@ -251,7 +259,22 @@ impl App {
             (Command::Stats, _) => Action::Statistics,
             (Command::Convert { data }, _) => self.convert(data, now),
             (Command::Health, _) => health(now),
-            (Command::List(_) | Command::Update(_) | Command::Logout, principal) => {
+            (Command::AddVm { shape, disk_sizes_gib }, _) => self.add_vm(shape, disk_sizes_gib, now),
+            (Command::AuthorizeVm { vm, password }, _) if may_touch(vm) => {
+                actions::admittance(vm, Purpose::Authorize, password, scope)
+            }
+            (Command::ConnectVm { vm, password }, _) if may_touch(vm) => {
+                actions::admittance(vm, Purpose::Connect, password, scope)
+            }
+            (Command::AuthorizeVm { .. } | Command::ConnectVm { .. }, _) => {
+                Action::failed(Failure::UnknownVm)
+            }
+            (Command::LogoutVm(vm) | Command::UpdateVm { vm, .. }, _) if !may_touch(vm) => {
+                Action::failed(Failure::NotAuthorized)
+            }
+            (Command::LogoutVm(vm), principal) => self.logout_vm(conn, vm, principal, token),
+            (Command::UpdateVm { vm, change }, principal) => self.update_vm(vm, change, principal),
+            (Command::Update(_) | Command::Logout, principal) => {
                 debug_assert!(false, "the policy lets only VMs do this, not {principal:?}");
                 Action::failed(Failure::AuthenticationRequired)
             }
@@ -259,7 +282,8 @@ impl App {
     }
 
     fn verdict(&self, conn: ConnId, command: CommandName) -> policy::Verdict {
-        policy::verdict(command, &self.presence.principal(conn), self.presence.registers(conn))
+        let presence = &self.presence;
+        policy::verdict(command, &presence.principal(conn), presence.registers(conn), presence.opens(conn))
     }
 
     fn ping(&self, conn: ConnId) -> Action {
@@ -300,15 +324,11 @@ impl App {
         &mut self,
         conn: ConnId,
         login: Option<Login>,
+        scope: Scope,
         verdict: Verdict,
         now: UnixSeconds,
     ) -> Action {
-        let rehash = match verdict {
-            Verdict::Wrong => None,
-            Verdict::Right => Some(None),
-            Verdict::RightRehashed(hash) => Some(Some(hash)),
-        };
-        let (Some(login), Some(rehash)) = (login, rehash) else {
+        let (Some(login), Some(rehash)) = (login, verdict.rehash()) else {
             self.presence.log_out(conn);
             return Action::failed(Failure::InvalidCredentials);
         };
@@ -328,18 +348,50 @@ impl App {
             rehash,
             now,
         };
-        Action::Work { task: Task::Write(write), stage: Stage::LoginWrite { login, token, hash } }
+        Action::Work { task: Task::Write(write), stage: Stage::LoginWrite { login, scope, token, hash } }
     }
 
     fn logout(&mut self, conn: ConnId, login: Login, token: Option<TokenHash>) -> Action {
-        let mut tokens = self.presence.tokens(conn).to_vec();
-        tokens.extend(token.filter(|token| !self.presence.tokens(conn).contains(token)));
         let name: VmName = login.name.clone();
-        Action::Work { task: Task::Write(Write::EndTokens { login, tokens }), stage: Stage::Logout { name } }
+        Action::Work { task: self.end_tokens(conn, login, token), stage: Stage::Logout { name } }
     }
 
-    /// What a client is told of a task that failed. A login that does not hold any more ends here.
-    fn failure(&mut self, conn: ConnId, error: TaskError, now: UnixSeconds) -> Failure {
+    /// The end of every token that was issued on the connection, authenticated it, or came with the request.
+    fn end_tokens(&self, conn: ConnId, login: Login, token: Option<TokenHash>) -> Task {
+        let mut tokens = self.presence.tokens(conn).to_vec();
+        tokens.extend(token.filter(|token| !self.presence.tokens(conn).contains(token)));
+        Task::Write(Write::EndTokens { login, tokens })
+    }
+
+    /// What a client is told where a login did not hold any more, which ends here: the VM was removed or has
+    /// got another password.
+    fn failure_of_not_current(&mut self, conn: ConnId, stage: &Stage) -> Failure {
+        match stage {
+            // It happened after the password was checked.
+            Stage::LoginWrite { .. } => Failure::InvalidCredentials,
+            Stage::AdmittanceWrite { scope: Some(_), .. } => Failure::InvalidCredentials,
+            // It has got a password or is gone since it was looked up: to ask again tells.
+            Stage::AdmittanceWrite { scope: None, .. } => Failure::Busy,
+            Stage::LogoutVmTokens => {
+                self.presence.log_out(conn);
+                Failure::NotAuthorized
+            }
+            Stage::UpdateVmWrite { vm } => {
+                if self.presence.login(conn).is_some_and(|login| login.id == *vm) {
+                    self.presence.log_out(conn);
+                }
+                self.presence.sets_mut().release(*vm);
+                Failure::NotAuthorized
+            }
+            _ => {
+                self.presence.log_out(conn);
+                Failure::AuthenticationRequired
+            }
+        }
+    }
+
+    /// What a client is told of a task that failed.
+    fn failure(&mut self, error: TaskError, now: UnixSeconds) -> Failure {
         let error = match error {
             TaskError::Internal => return Failure::Internal,
             TaskError::Store(error) => error,
@@ -348,10 +400,7 @@ impl App {
             StoreError::AlreadyRegistered => Failure::AlreadyRegistered,
             StoreError::VmLimitReached => Failure::VmLimitReached,
             StoreError::UnknownDisk(id) => Failure::UnknownDisk(id),
-            StoreError::NotCurrent => {
-                self.presence.log_out(conn);
-                Failure::AuthenticationRequired
-            }
+            StoreError::NotCurrent => Failure::AuthenticationRequired,
             StoreError::Busy => {
                 self.store_errors.busy += 1;
                 Failure::Busy
@@ -385,29 +434,16 @@ fn health(now: UnixSeconds) -> Action {
     Action::Work { task: Task::FindToken { token, current: None, now }, stage: Stage::Health }
 }
 
-fn login_verify(password: Secret, credentials: Option<Credentials>) -> Action {
+fn login_verify(password: Secret, scope: Scope, credentials: Option<Credentials>) -> Action {
     let (login, stored) = match credentials {
         Some(credentials) => (Some(credentials.login), credentials.password_hash),
         None => (None, None),
     };
-    Action::Work { task: Task::VerifyPassword { password, stored }, stage: Stage::LoginVerify { login } }
+    Action::Work {
+        task: Task::VerifyPassword { password, stored },
+        stage: Stage::LoginVerify { login, scope },
+    }
 }
 
-fn list_page(presence: &Presence, login: Login, list: List, cursor: Option<Cursor>) -> Action {
-    let page = match (list, cursor) {
-        (List::AllVms, None) => PageRequest::Vms { after: VmId(0) },
-        (List::AllVms, Some(Cursor::AfterVm(after))) => PageRequest::Vms { after },
-        (List::AllDisks, None) => PageRequest::Disks { after: DiskId(0) },
-        (List::AllDisks, Some(Cursor::AfterDisk(after))) => PageRequest::Disks { after },
-        (List::ActiveVms | List::AuthenticatedVms, cursor) => {
-            let from = match cursor {
-                Some(Cursor::FromPeer(index)) => index,
-                _ => 0,
-            };
-            let (peers, next) = presence.page(list, from);
-            PageRequest::Peers { list, peers, next }
-        }
-        (List::AllVms | List::AllDisks, Some(_)) => return Action::failed(Failure::Internal),
-    };
-    Action::Work { task: Task::ListPage { login, page }, stage: Stage::List }
-}
+#[cfg(test)]
+mod tests;

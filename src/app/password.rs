@@ -41,6 +41,17 @@ pub enum Verdict {
     RightRehashed(String),
 }
 
+impl Verdict {
+    /// Nothing where the password is wrong; else the stronger hash of it, if there is one.
+    pub fn rehash(self) -> Option<Option<String>> {
+        match self {
+            Verdict::Wrong => None,
+            Verdict::Right => Some(None),
+            Verdict::RightRehashed(hash) => Some(Some(hash)),
+        }
+    }
+}
+
 /// The hash could not be made; for the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HashError(pub String);

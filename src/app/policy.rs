@@ -1,12 +1,14 @@
 //! Who may run what: one table, for every dialect. What it does not allow is denied.
 
-use crate::model::{CommandName, Principal};
+use crate::model::{CommandName, Group, Groups, Principal};
 
 /// The table's answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// Yes.
     Allowed,
+    /// Yes, as the VM that it is: for that VM only, and as long as the login holds.
+    AllowedAsItself,
     /// Not before somebody has authenticated.
     AuthenticationRequired,
     /// Nobody registers on this listener.
@@ -15,18 +17,37 @@ pub enum Verdict {
     Unknown,
 }
 
-/// Whether `principal` may run `command` on a listener where `registers` says whether anybody may register.
-pub fn verdict(command: CommandName, principal: &Principal, registers: bool) -> Verdict {
-    use CommandName::{Authenticate, Convert, Health, List, Logout, Ping, Register, Stats, Update};
+/// Whether `principal` may run `command` on a listener where `registers` says whether anybody may register,
+/// and that opens the dialects `opens` to everybody.
+pub fn verdict(command: CommandName, principal: &Principal, registers: bool, opens: Groups) -> Verdict {
+    use CommandName::{ActionList, AddVm, Authenticate, AuthorizeVm, ConnectVm, Convert, Health, List};
+    use CommandName::{Logout, LogoutVm, Ping, Register, Stats, Update, UpdateVm};
     match (command, principal) {
-        (Register, _) if !registers => Verdict::RegistrationClosed,
-        (Ping | Register | Authenticate | Convert | Health, _) => Verdict::Allowed,
-        (List | Update | Logout, Principal::Vm(_)) => Verdict::Allowed,
+        (Register | AddVm, _) if !registers => Verdict::RegistrationClosed,
+        (Ping | Register | Authenticate | Health, _) => Verdict::Allowed,
+        (List | Update | Logout, Principal::Vm(_)) => Verdict::AllowedAsItself,
         (List | Update | Logout, Principal::Anonymous | Principal::Operator) => {
             Verdict::AuthenticationRequired
         }
         (Stats, Principal::Operator) => Verdict::Allowed,
         (Stats, Principal::Anonymous | Principal::Vm(_)) => Verdict::Unknown,
+        (Convert, _) if opens.contains(Group::Convert) => Verdict::Allowed,
+        (Convert, Principal::Vm(_)) => Verdict::Allowed,
+        (Convert, Principal::Anonymous | Principal::Operator) => Verdict::AuthenticationRequired,
+        (AddVm | ActionList | AuthorizeVm | ConnectVm | LogoutVm | UpdateVm, _)
+            if opens.contains(Group::Action) =>
+        {
+            Verdict::Allowed
+        }
+        (ActionList | AuthorizeVm | ConnectVm | LogoutVm | UpdateVm, Principal::Vm(_)) => {
+            Verdict::AllowedAsItself
+        }
+        // To register is open to a VM here as well, but not by this dialect.
+        (AddVm, Principal::Vm(_)) => Verdict::RegistrationClosed,
+        (
+            AddVm | ActionList | AuthorizeVm | ConnectVm | LogoutVm | UpdateVm,
+            Principal::Anonymous | Principal::Operator,
+        ) => Verdict::AuthenticationRequired,
     }
 }
 
@@ -36,31 +57,54 @@ mod tests {
     use crate::ids::VmId;
     use crate::model::{Login, VmName};
 
-    /// Every command against every principal; a new command has no row and fails.
+    /// Every command against every principal, on a listener that opens everything and on one that opens
+    /// nothing; a new command has no row and fails.
     #[test]
     fn the_table_is_as_promised() {
-        use Verdict::{Allowed, AuthenticationRequired, RegistrationClosed, Unknown};
+        use Verdict::{Allowed, AllowedAsItself, AuthenticationRequired, RegistrationClosed, Unknown};
         let vm = Principal::Vm(Login { id: VmId(1), epoch: 0, name: VmName::stored("a") });
         let principals = [Principal::Anonymous, vm, Principal::Operator];
+        let vms_own = [AuthenticationRequired, AllowedAsItself, AuthenticationRequired];
+        let (all, closed) = ([Allowed; 3], vms_own);
         let rows = [
-            (CommandName::Ping, [Allowed, Allowed, Allowed]),
-            (CommandName::Register, [Allowed, Allowed, Allowed]),
-            (CommandName::Authenticate, [Allowed, Allowed, Allowed]),
-            (CommandName::List, [AuthenticationRequired, Allowed, AuthenticationRequired]),
-            (CommandName::Update, [AuthenticationRequired, Allowed, AuthenticationRequired]),
-            (CommandName::Logout, [AuthenticationRequired, Allowed, AuthenticationRequired]),
-            (CommandName::Stats, [Unknown, Unknown, Allowed]),
-            (CommandName::Convert, [Allowed, Allowed, Allowed]),
-            (CommandName::Health, [Allowed, Allowed, Allowed]),
+            (CommandName::Ping, all, all),
+            (CommandName::Register, all, all),
+            (CommandName::Authenticate, all, all),
+            (CommandName::List, vms_own, vms_own),
+            (CommandName::Update, vms_own, vms_own),
+            (CommandName::Logout, vms_own, vms_own),
+            (CommandName::Stats, [Unknown, Unknown, Allowed], [Unknown, Unknown, Allowed]),
+            (CommandName::Convert, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
+            (CommandName::Health, all, all),
+            (CommandName::AddVm, all, [AuthenticationRequired, RegistrationClosed, AuthenticationRequired]),
+            (CommandName::ActionList, all, closed),
+            (CommandName::AuthorizeVm, all, closed),
+            (CommandName::ConnectVm, all, closed),
+            (CommandName::LogoutVm, all, closed),
+            (CommandName::UpdateVm, all, closed),
         ];
         for command in CommandName::ALL {
             let row = rows.iter().find(|row| row.0 == command);
-            let (_, wanted) = row.unwrap_or_else(|| panic!("{command:?} has no row"));
-            let found = principals.each_ref().map(|principal| verdict(command, principal, true));
-            assert_eq!(&found, wanted, "{command:?}");
-            let closed = principals.each_ref().map(|principal| verdict(command, principal, false));
-            let wanted = if command == CommandName::Register { &[RegistrationClosed; 3] } else { wanted };
-            assert_eq!(&closed, wanted, "{command:?} where registration is closed");
+            let (_, open, closed) = row.unwrap_or_else(|| panic!("{command:?} has no row"));
+            let group = if command == CommandName::Convert { Group::Convert } else { Group::Action };
+            let only_it = [group].into_iter().collect();
+            let all_others = Group::ALL.into_iter().filter(|other| *other != group).collect();
+            for (opens, wanted) in
+                [(Groups::ALL, open), (only_it, open), (Groups::NONE, closed), (all_others, closed)]
+            {
+                let found =
+                    |registers| principals.each_ref().map(|who| verdict(command, who, registers, opens));
+                assert_eq!(found(true), *wanted, "{command:?} where {opens} is open");
+                let wanted = match command {
+                    CommandName::Register | CommandName::AddVm => &[RegistrationClosed; 3],
+                    _ => wanted,
+                };
+                assert_eq!(
+                    found(false),
+                    *wanted,
+                    "{command:?} where registration is closed, {opens} is open"
+                );
+            }
         }
     }
 }

@@ -1,18 +1,23 @@
 //! Who is connected, and as whom: one type, owned by the reactor's thread.
 //!
+//! What a request over HTTP proves counts for that request only: it lends its login to the connection, where
+//! nothing but the right to do something hangs on it.
+//!
 //! Entries stand at their connection's place in the reactor's table, so lists of connections go in that
 //! order and a place that is used again is not listed twice.
 
+use super::sets::Sets;
 use super::task::PeerAt;
 use crate::ids::ConnId;
 use crate::limits;
-use crate::model::{Cursor, List, Login, Peer, Principal, TokenHash};
+use crate::model::{Cursor, Groups, List, Login, Peer, Principal, TokenHash};
 
 /// Every open connection.
 #[derive(Default)]
 pub struct Presence {
     entries: Vec<Option<Entry>>,
     authenticated_count: usize,
+    sets: Sets,
 }
 
 /// What a listener lets its clients do.
@@ -20,6 +25,8 @@ pub struct Presence {
 pub struct Admission {
     /// Anybody may register a VM.
     pub registers: bool,
+    /// What those may use who have not authenticated.
+    pub opens: Groups,
     /// Peers with the uid of root or of this process are operators.
     pub has_operators: bool,
 }
@@ -29,6 +36,7 @@ struct Entry {
     peer: Peer,
     is_operator: bool,
     registers: bool,
+    opens: Groups,
     /// Nothing until the first login: most of a herd's connections never need it.
     history: Option<Box<History>>,
 }
@@ -37,6 +45,8 @@ struct Entry {
 #[derive(Default)]
 struct History {
     login: Option<Login>,
+    /// What the request that is being served has proved, if that is for itself only.
+    lent: Option<Login>,
     /// Those issued on this connection and those that authenticated it, oldest first. They outlast a
     /// login that a failed one has ended, since a later logout is to end them all.
     tokens: Vec<TokenHash>,
@@ -59,6 +69,7 @@ impl Presence {
             peer,
             is_operator,
             registers: admission.registers,
+            opens: admission.opens,
             history: None,
         });
     }
@@ -75,23 +86,48 @@ impl Presence {
     pub fn admit(&mut self, conn: ConnId, admission: Admission) {
         if let Some(entry) = self.entry_mut(conn) {
             entry.registers = admission.registers;
+            entry.opens = admission.opens;
         }
     }
 
-    /// `login` was proved on the connection, by or with `token`.
-    pub fn log_in(&mut self, conn: ConnId, login: Login, token: TokenHash) {
+    /// `login` was proved on the connection; `token` is what it can be proved with again.
+    pub fn log_in(&mut self, conn: ConnId, login: Login, token: Option<TokenHash>) {
         let Some(entry) = self.entry_mut(conn) else { return };
+        let vm = login.id;
         let history = entry.history.get_or_insert_default();
-        let is_first = history.login.replace(login).is_none();
-        history.remember(token);
-        self.authenticated_count += usize::from(is_first);
+        let before = history.login.replace(login);
+        token.into_iter().for_each(|token| history.remember(token));
+        self.sets.log_in(vm);
+        match before {
+            Some(before) => self.sets.log_out(before.id),
+            None => self.authenticated_count += 1,
+        }
     }
 
     /// The connection is anonymous from now on.
     pub fn log_out(&mut self, conn: ConnId) {
+        self.take_back(conn);
         let Some(history) = self.entry_mut(conn).and_then(|entry| entry.history.as_mut()) else { return };
-        if history.login.take().is_some() {
+        if let Some(login) = history.login.take() {
             self.authenticated_count -= 1;
+            self.sets.log_out(login.id);
+        }
+    }
+
+    /// `login` was proved for the request that is being served on the connection.
+    pub fn lend(&mut self, conn: ConnId, login: Login) {
+        if let Some(entry) = self.entry_mut(conn) {
+            entry.history.get_or_insert_default().lent = Some(login);
+        }
+    }
+
+    /// The request that had proved a login is done.
+    pub fn take_back(&mut self, conn: ConnId) {
+        let Some(entry) = self.entry_mut(conn) else { return };
+        let Some(history) = &mut entry.history else { return };
+        history.lent = None;
+        if history.is_empty() {
+            entry.history = None;
         }
     }
 
@@ -102,9 +138,20 @@ impl Presence {
         }
     }
 
-    /// In whose name the connection asks.
+    /// Which VMs are authorized and connected.
+    pub fn sets(&self) -> &Sets {
+        &self.sets
+    }
+
+    /// Which VMs are authorized and connected; those with a password see to it themselves.
+    pub fn sets_mut(&mut self) -> &mut Sets {
+        &mut self.sets
+    }
+
+    /// In whose name the connection asks, or the request that is being served on it.
     pub fn principal(&self, conn: ConnId) -> Principal {
-        match (self.login(conn), self.entry(conn)) {
+        let lent = self.entry(conn).and_then(|entry| entry.history.as_ref()?.lent.as_ref());
+        match (lent.or(self.login(conn)), self.entry(conn)) {
             (Some(login), _) => Principal::Vm(login.clone()),
             (None, Some(Entry { is_operator: true, .. })) => Principal::Operator,
             (None, _) => Principal::Anonymous,
@@ -129,6 +176,11 @@ impl Presence {
     /// Whether the connection's listener lets anybody register.
     pub fn registers(&self, conn: ConnId) -> bool {
         self.entry(conn).is_some_and(|entry| entry.registers)
+    }
+
+    /// What the connection's listener opens to those who have not authenticated.
+    pub fn opens(&self, conn: ConnId) -> Groups {
+        self.entry(conn).map_or(Groups::NONE, |entry| entry.opens)
     }
 
     /// The tokens to end when the connection's login ends, oldest first.
@@ -191,6 +243,10 @@ impl Entry {
 }
 
 impl History {
+    fn is_empty(&self) -> bool {
+        self.login.is_none() && self.lent.is_none() && self.tokens.is_empty()
+    }
+
     fn remember(&mut self, token: TokenHash) {
         self.tokens.retain(|known| *known != token);
         if self.tokens.len() >= limits::TOKENS_PER_CONNECTION_MAX {
@@ -206,7 +262,7 @@ mod tests {
     use crate::ids::VmId;
     use crate::model::VmName;
 
-    const ADMISSION: Admission = Admission { registers: true, has_operators: true };
+    const ADMISSION: Admission = Admission { registers: true, opens: Groups::ALL, has_operators: true };
 
     fn conn(index: u32, generation: u32) -> ConnId {
         ConnId { index, generation }
@@ -229,7 +285,7 @@ mod tests {
         let mut presence = opened(1);
         presence.close(conn(0, 1));
         presence.open(conn(0, 2), Peer::Unix { uid: None }, ADMISSION, 1);
-        presence.log_in(conn(0, 1), login(1), TokenHash([1; 32]));
+        presence.log_in(conn(0, 1), login(1), Some(TokenHash([1; 32])));
         assert_eq!(presence.principal(conn(0, 2)), Principal::Anonymous);
         assert_eq!(presence.authenticated_count(), 0);
     }
@@ -257,7 +313,7 @@ mod tests {
         let count = 2 * limits::PAGE_PEERS_SCANNED_MAX as u32 + 100;
         let mut presence = opened(count);
         for index in (0..count).step_by(1000) {
-            presence.log_in(conn(index, 1), login(1), TokenHash([1; 32]));
+            presence.log_in(conn(index, 1), login(1), Some(TokenHash([1; 32])));
         }
         for (list, step) in [(List::ActiveVms, 1), (List::AuthenticatedVms, 1000)] {
             let (mut seen, mut from) = (Vec::new(), Some(Cursor::FromPeer(0)));
@@ -279,7 +335,7 @@ mod tests {
                 presence.token_to_replace(conn(0, 1)).is_some(),
                 number >= limits::TOKENS_PER_CONNECTION_MAX,
             );
-            presence.log_in(conn(0, 1), login(1), TokenHash([number as u8; 32]));
+            presence.log_in(conn(0, 1), login(1), Some(TokenHash([number as u8; 32])));
             presence.log_out(conn(0, 1));
         }
         assert!(!presence.is_authenticated(conn(0, 1)));

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::task::Task;
-use crate::model::{Answer, CommandName, Failure, NewVm, Page, Request, Secret, TokenHash, VmName};
+use crate::ids::VmId;
+use crate::model::{
+    Answer, CommandName, Failure, Login, NewVm, Page, Request, Scope, Secret, TokenHash, VmChange, VmName,
+};
 
 /// What is to follow the task that a request waits for.
 #[derive(Debug)]
@@ -18,19 +21,43 @@ pub enum Stage {
     /// The new VM's row.
     RegisterWrite { name: VmName },
     /// What to check the password against.
-    LoginCredentials { password: Secret },
+    LoginCredentials { password: Secret, scope: Scope },
     /// Whether the password is right.
-    LoginVerify { login: Option<crate::model::Login> },
+    LoginVerify { login: Option<Login>, scope: Scope },
     /// The new token's row.
-    LoginWrite { login: crate::model::Login, token: Secret, hash: TokenHash },
-    /// A page of a list.
-    List,
+    LoginWrite { login: Login, scope: Scope, token: Secret, hash: TokenHash },
+    /// A page of a list that `command` shows.
+    List { command: CommandName },
     /// The VM's changed row.
     Update,
     /// The tokens' end.
     Logout { name: VmName },
     /// Whether the store answers.
     Health,
+    /// The row of a VM without a password.
+    AddVm,
+    /// Whether the VM that is to be authorized is there, and has a password.
+    Admittance { vm: VmId, purpose: Purpose, password: Option<Secret>, scope: Scope },
+    /// Whether its password is right.
+    AdmittanceVerify { login: Login, purpose: Purpose, scope: Scope },
+    /// Its row, which tells that it was connected; `scope` where it has a password.
+    AdmittanceWrite { login: Login, purpose: Purpose, scope: Option<Scope> },
+    /// Whether the VM whose authorization is to end is there, and has no password.
+    LogoutVm { vm: VmId },
+    /// The end of the tokens of a VM that has a password.
+    LogoutVmTokens,
+    /// Whether the VM that is to be changed is there, and has no password.
+    UpdateVm { vm: VmId, change: Option<VmChange> },
+    /// The VM's changed row.
+    UpdateVmWrite { vm: VmId },
+}
+
+/// What a VM is authorized for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Purpose {
+    Authorize,
+    Connect,
 }
 
 impl Stage {
@@ -44,10 +71,19 @@ impl Stage {
             Stage::LoginCredentials { .. } | Stage::LoginVerify { .. } | Stage::LoginWrite { .. } => {
                 CommandName::Authenticate
             }
-            Stage::List => CommandName::List,
+            Stage::List { command } => *command,
             Stage::Update => CommandName::Update,
             Stage::Logout { .. } => CommandName::Logout,
             Stage::Health => CommandName::Health,
+            Stage::AddVm => CommandName::AddVm,
+            Stage::Admittance { purpose, .. }
+            | Stage::AdmittanceVerify { purpose, .. }
+            | Stage::AdmittanceWrite { purpose, .. } => match purpose {
+                Purpose::Authorize => CommandName::AuthorizeVm,
+                Purpose::Connect => CommandName::ConnectVm,
+            },
+            Stage::LogoutVm { .. } | Stage::LogoutVmTokens => CommandName::LogoutVm,
+            Stage::UpdateVm { .. } | Stage::UpdateVmWrite { .. } => CommandName::UpdateVm,
         }
     }
 }

@@ -6,13 +6,11 @@
 use std::sync::Arc;
 
 use super::password::{Cost, Hasher, Verdict};
+use super::sets::Set;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
-use crate::limits;
-use crate::model::{
-    Credentials, Cursor, Items, List, Login, Page, Peer, PeerEntry, Secret, TokenHash, VmName,
-};
-use crate::store::{Store, StoreError, StoreFactory, VmPage, Write, Written};
+use crate::model::{Credentials, Cursor, List, Login, Page, Peer, Secret, TokenHash, VmName};
+use crate::store::{Store, StoreError, StoreFactory, Write, Written};
 
 /// Which queue and threads a task belongs to, so that none of them starves the others.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -31,10 +29,20 @@ pub enum Lane {
 pub enum Task {
     FindToken { token: TokenHash, current: Option<Login>, now: UnixSeconds },
     FindCredentials { name: VmName },
+    FindCredentialsById { vm: VmId },
     HashPassword { password: Secret },
     VerifyPassword { password: Secret, stored: Option<String> },
-    ListPage { login: Login, page: PageRequest },
+    ListPage { asker: Asker, page: PageRequest },
     Write(Write),
+}
+
+/// Who is shown a list.
+#[derive(Clone, Debug)]
+pub enum Asker {
+    /// A VM, as long as its login holds.
+    Vm(Login),
+    /// Anybody; who has a login is told whether it holds.
+    Anybody(Option<Login>),
 }
 
 /// Which page to make.
@@ -44,6 +52,10 @@ pub enum PageRequest {
     Vms { after: VmId },
     Disks { after: DiskId },
     Peers { list: List, peers: Vec<PeerAt>, next: Option<Cursor> },
+    ManagedVms { after: VmId },
+    ManagedDisks { after: DiskId },
+    EverConnected { after: VmId },
+    Members { set: Set, members: Vec<MemberAt>, next: Option<Cursor> },
 }
 
 /// A connection as it was when its page was begun.
@@ -55,6 +67,17 @@ pub struct PeerAt {
     pub peer: Peer,
     /// The VM that has authenticated on it.
     pub vm: Option<VmId>,
+}
+
+/// A VM that was authorized or connected when its page was begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemberAt {
+    /// Its place in the order.
+    pub place: u64,
+    /// The VM.
+    pub vm: VmId,
+    /// It is there because somebody is authenticated as it; else only as long as it has no password.
+    pub has_login: bool,
 }
 
 /// What a task has come to.
@@ -69,7 +92,11 @@ pub enum Done {
     Credentials(Option<Credentials>),
     Hashed(String),
     Verified(Verdict),
-    Page(Page),
+    /// The page, and whether the login of whoever asked holds, if there is one.
+    Page {
+        page: Page,
+        login_holds: bool,
+    },
     Written(Written),
 }
 
@@ -99,7 +126,10 @@ impl Task {
     pub fn lane(&self) -> Lane {
         match self {
             Task::HashPassword { .. } | Task::VerifyPassword { .. } => Lane::Auth,
-            Task::FindToken { .. } | Task::FindCredentials { .. } | Task::ListPage { .. } => Lane::Read,
+            Task::FindToken { .. }
+            | Task::FindCredentials { .. }
+            | Task::FindCredentialsById { .. }
+            | Task::ListPage { .. } => Lane::Read,
             Task::Write(_) => Lane::Write,
         }
     }
@@ -176,11 +206,14 @@ impl Tools {
                 Ok(Done::Token { owner, current_holds })
             }
             Task::FindCredentials { name } => store.credentials(&name).map(Done::Credentials),
-            Task::ListPage { login, page } => {
-                if !store.is_current(&login)? {
-                    return Err(StoreError::NotCurrent);
-                }
-                page.make(store).map(Done::Page)
+            Task::FindCredentialsById { vm } => store.credentials_by_id(vm).map(Done::Credentials),
+            Task::ListPage { asker, page } => {
+                let login_holds = match &asker {
+                    Asker::Vm(login) if !store.is_current(login)? => return Err(StoreError::NotCurrent),
+                    Asker::Anybody(Some(login)) => store.is_current(login)?,
+                    Asker::Vm(_) | Asker::Anybody(None) => true,
+                };
+                Ok(Done::Page { page: page.make(store)?, login_holds })
             }
             Task::HashPassword { .. } | Task::VerifyPassword { .. } | Task::Write(_) => {
                 unreachable!("not a read")
@@ -194,52 +227,4 @@ impl Tools {
         }
         Ok(self.store.as_deref_mut().expect("connected above"))
     }
-}
-
-impl PageRequest {
-    fn make(self, store: &mut dyn Store) -> Result<Page, StoreError> {
-        match self {
-            PageRequest::Vms { after } => {
-                let VmPage { vms, is_last } = store.vms_after(after, limits::PAGE_ROWS_MAX)?;
-                let next = vms.last().filter(|_| !is_last).map(|vm| Cursor::AfterVm(vm.id));
-                Ok(Page { list: List::AllVms, items: Items::Vms(vms), next })
-            }
-            PageRequest::Disks { after } => {
-                let disks = store.disks_after(after, limits::PAGE_ROWS_MAX)?;
-                let is_full = disks.len() == limits::PAGE_ROWS_MAX;
-                let next = disks.last().filter(|_| is_full).map(|last| Cursor::AfterDisk(last.disk.id));
-                Ok(Page { list: List::AllDisks, items: Items::Disks(disks), next })
-            }
-            PageRequest::Peers { list, peers, next } => peers_page(store, list, peers, next),
-        }
-    }
-}
-
-/// Joins connections with the VMs that have authenticated on them. A VM that is gone leaves an active
-/// connection without one, and an authenticated one out. Ends the page early, before the connection
-/// whose VM and disks would be more rows than a page may have, unless it is the first.
-fn peers_page(
-    store: &mut dyn Store,
-    list: List,
-    peers: Vec<PeerAt>,
-    mut next: Option<Cursor>,
-) -> Result<Page, StoreError> {
-    let mut entries: Vec<PeerEntry> = Vec::new();
-    let mut rows = 0;
-    for at in peers {
-        let vm = match at.vm {
-            Some(id) => store.vms(&[id])?.pop(),
-            None => None,
-        };
-        if vm.is_none() && list == List::AuthenticatedVms {
-            continue;
-        }
-        rows += 1 + vm.as_ref().map_or(0, |vm| vm.disks.len());
-        if rows > limits::PAGE_ROWS_MAX && !entries.is_empty() {
-            next = Some(Cursor::FromPeer(at.index));
-            break;
-        }
-        entries.push(PeerEntry { peer: at.peer, vm });
-    }
-    Ok(Page { list, items: Items::Peers(entries), next })
 }

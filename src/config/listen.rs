@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{Listen, ListenAddress, Opens};
+use super::{Listen, ListenAddress};
 use crate::limits;
+use crate::model::Groups;
 
 /// What a listener may be, in words.
 pub(super) const ALLOWED: &str = "tcp://ADDRESS:PORT (an IPv4 address, an IPv6 address in brackets, or localhost) \
@@ -26,19 +27,12 @@ impl Listen {
             return Err(format!("must be {ALLOWED}"));
         };
         let opens = match query {
-            Some(query) => opens(query).ok_or_else(|| format!("must be {ALLOWED}"))?,
-            None if address.is_local() => Opens::ALL,
-            None => Opens::NONE,
+            Some(query) => open_groups(query).ok_or_else(|| format!("must be {ALLOWED}"))?,
+            None if address.is_local() => Groups::ALL,
+            None => Groups::NONE,
         };
         Ok(Listen { address, opens })
     }
-}
-
-impl Opens {
-    /// Everything.
-    pub const ALL: Opens = Opens { action: true, metrics: true, convert: true, verb: true };
-    /// Nothing.
-    pub const NONE: Opens = Opens { action: false, metrics: false, convert: false, verb: false };
 }
 
 impl ListenAddress {
@@ -83,17 +77,6 @@ fn socket_path(text: &str) -> Result<PathBuf, String> {
 }
 
 /// What `open=…` names; nothing if nothing stands there.
-fn opens(query: &str) -> Option<Opens> {
-    let mut opens = Opens::NONE;
-    let names = query.strip_prefix("open=")?;
-    for name in names.split(',').filter(|_| !names.is_empty()) {
-        match name {
-            "action" => opens.action = true,
-            "metrics" => opens.metrics = true,
-            "convert" => opens.convert = true,
-            "verb" => opens.verb = true,
-            _ => return None,
-        }
-    }
-    Some(opens)
+fn open_groups(query: &str) -> Option<Groups> {
+    Groups::parse(query.strip_prefix("open=")?).ok()
 }

@@ -49,6 +49,7 @@ use crate::app::password::Cost;
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
 use crate::limits;
+use crate::model::Groups;
 use crate::store::Location;
 use setting::Setting;
 use settings::SETTINGS;
@@ -143,7 +144,7 @@ pub struct Listen {
     /// Where.
     pub address: ListenAddress,
     /// What it opens to clients that have not authenticated.
-    pub opens: Opens,
+    pub opens: Groups,
 }
 
 /// Where a listener listens.
@@ -152,16 +153,6 @@ pub struct Listen {
 pub enum ListenAddress {
     Tcp(SocketAddr),
     Unix(PathBuf),
-}
-
-/// The dialects that a listener opens to clients that have not authenticated.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[allow(missing_docs)]
-pub struct Opens {
-    pub action: bool,
-    pub metrics: bool,
-    pub convert: bool,
-    pub verb: bool,
 }
 
 /// A connection's deadlines; each runs only while the server waits for the client. `None`: forever.

@@ -55,7 +55,7 @@ pub(super) fn tcp(text: &str) -> ListenAddress {
 #[test]
 fn nothing_said_gives_the_defaults() {
     let config = run(&[]);
-    assert_eq!(config.listen, [Listen { address: tcp("127.0.0.1:8888"), opens: Opens::ALL }]);
+    assert_eq!(config.listen, [Listen { address: tcp("127.0.0.1:8888"), opens: Groups::ALL }]);
     assert_eq!(config.state_dir, PathBuf::from("/home/me/.local/state/vmherd"));
     assert_eq!(config.store, default_store(&config.state_dir));
     assert_eq!(

@@ -6,28 +6,28 @@ use super::arguments::nearest;
 use super::tests::{run, run_in, tcp, value_error};
 use super::values::{duration, duration_text, is_log_filter, time_range};
 use super::*;
+use crate::model::Group;
 
 #[test]
 fn listeners_read_as_they_are_written() {
-    let some = |names: &str| Opens {
-        action: names.contains('a'),
-        metrics: names.contains('m'),
-        convert: names.contains('c'),
-        verb: names.contains('v'),
-    };
+    let some = |groups: &[Group]| groups.iter().copied().collect();
     let cases = [
-        ("tcp://127.0.0.1:8888", tcp("127.0.0.1:8888"), Opens::ALL),
-        ("tcp://127.9.9.9:0", tcp("127.9.9.9:0"), Opens::ALL),
-        ("tcp://localhost:80", tcp("127.0.0.1:80"), Opens::ALL),
-        ("tcp://[::1]:0", tcp("[::1]:0"), Opens::ALL),
-        ("tcp://[::ffff:127.0.0.1]:9", tcp("[::ffff:127.0.0.1]:9"), Opens::ALL),
-        ("tcp://127.0.0.1:1?open=", tcp("127.0.0.1:1"), Opens::NONE),
-        ("tcp://127.0.0.1:1?open=verb", tcp("127.0.0.1:1"), some("v")),
-        ("tcp://0.0.0.0:8888", tcp("0.0.0.0:8888"), Opens::NONE),
-        ("tcp://0.0.0.0:8888?open=metrics,convert", tcp("0.0.0.0:8888"), some("mc")),
-        ("tcp://[::]:1?open=action,metrics,convert,verb", tcp("[::]:1"), Opens::ALL),
-        ("unix:/run/x", ListenAddress::Unix("/run/x".into()), Opens::ALL),
-        ("unix:x y?open=action", ListenAddress::Unix("x y".into()), some("a")),
+        ("tcp://127.0.0.1:8888", tcp("127.0.0.1:8888"), Groups::ALL),
+        ("tcp://127.9.9.9:0", tcp("127.9.9.9:0"), Groups::ALL),
+        ("tcp://localhost:80", tcp("127.0.0.1:80"), Groups::ALL),
+        ("tcp://[::1]:0", tcp("[::1]:0"), Groups::ALL),
+        ("tcp://[::ffff:127.0.0.1]:9", tcp("[::ffff:127.0.0.1]:9"), Groups::ALL),
+        ("tcp://127.0.0.1:1?open=", tcp("127.0.0.1:1"), Groups::NONE),
+        ("tcp://127.0.0.1:1?open=verb", tcp("127.0.0.1:1"), some(&[Group::Verb])),
+        ("tcp://0.0.0.0:8888", tcp("0.0.0.0:8888"), Groups::NONE),
+        (
+            "tcp://0.0.0.0:8888?open=metrics,convert",
+            tcp("0.0.0.0:8888"),
+            some(&[Group::Metrics, Group::Convert]),
+        ),
+        ("tcp://[::]:1?open=action,metrics,convert,verb", tcp("[::]:1"), Groups::ALL),
+        ("unix:/run/x", ListenAddress::Unix("/run/x".into()), Groups::ALL),
+        ("unix:x y?open=action", ListenAddress::Unix("x y".into()), some(&[Group::Action])),
     ];
     for (text, address, opens) in cases {
         let config = run(&["--allow-plaintext", "--listen", text]);

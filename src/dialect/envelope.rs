@@ -11,8 +11,10 @@ use crate::model::{BadField, Dialect, Failure, Refusal, RequestId};
 pub(super) struct Envelope<'a> {
     /// The client's name for the request.
     pub(super) id: Option<RequestId>,
-    /// The fields that some dialect knows.
+    /// The fields that name a dialect, or that several have.
     pub(super) fields: Fields<'a>,
+    /// The whole object, for a dialect that has more of them.
+    pub(super) text: &'a str,
 }
 
 /// The message's fields, or why it is no JSON object.
@@ -58,7 +60,8 @@ impl<'a> Envelope<'a> {
     pub(super) fn read(text: &'a [u8]) -> Result<Envelope<'a>, Refusal> {
         let fields = read(text).map_err(|failure| refusal(None, failure))?;
         let id = request_id(&fields).map_err(|bad_field| refusal(None, Failure::BadField(bad_field)))?;
-        let envelope = Envelope { id, fields };
+        // What could be read is text.
+        let envelope = Envelope { id, fields, text: std::str::from_utf8(text).unwrap_or_default() };
         match envelope.fields.check_repeated() {
             Ok(()) => Ok(envelope),
             Err(bad_field) => Err(envelope.refuse(Failure::BadField(bad_field))),
@@ -101,7 +104,7 @@ fn refusal(id: Option<RequestId>, failure: Failure) -> Refusal {
 /// The keys that name a dialect.
 const DIALECT_KEYS: [&str; 3] = ["command", "action", "verb"];
 
-/// The keys that some dialect knows.
+/// The keys that name a dialect, or that several have.
 const ENVELOPE_KEYS: [&str; 5] = ["command", "action", "verb", "request_id", "data"];
 
 /// What a request looks like, for errors.

@@ -81,7 +81,6 @@ fn exactly_one_key_names_the_dialect() {
     let other = "this daemon does not speak such requests; a request is {\"command\": NAME, \"data\": {…}}";
     let several = "command, action, verb: only one of these may name a request";
     let cases = [
-        (r#"{"action":"add_vm","ram":1,"disks":[1]}"#, format!("action: {other}")),
         (r#"{"verb":"STAT","parameters":{}}"#, format!("verb: {other}")),
         (r#"{"command":"ping","action":"x"}"#, several.to_string()),
         (r#"{"verb":"PING","action":null}"#, several.to_string()),

@@ -65,9 +65,7 @@ impl<'a> Fields<'a> {
             unknown: [""; limits::UNKNOWN_FIELDS_NAMED_MAX],
             unknown_count: 0,
         };
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        deserializer.deserialize_map(Entries(|key, value| fields.add(key, value)))?;
-        deserializer.end()?;
+        for_each_field(text, |key, value| fields.add(key, value))?;
         Ok(fields)
     }
 
@@ -79,6 +77,14 @@ impl<'a> Fields<'a> {
     /// Whether the field `name` stands more than once.
     pub(super) fn is_repeated(&self, name: &'static str) -> bool {
         self.is_repeated[self.index(name)]
+    }
+
+    /// The value of the field `name`, which does not stand more than once.
+    pub(super) fn only_value(&self, name: &'static str) -> Result<Option<&'a str>, BadField> {
+        match self.is_repeated(name) {
+            true => Err(self.place.repeated(name)),
+            false => Ok(self.value(name)),
+        }
     }
 
     /// An error if any field stands more than once.
@@ -215,6 +221,17 @@ pub(super) fn for_each_element<'a>(
 ) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     deserializer.deserialize_seq(Elements(each))?;
+    deserializer.end()
+}
+
+/// Calls `each` with key and value of every field of the object `text`, which may be invalid JSON. The key
+/// stands in its quotes.
+pub(super) fn for_each_field<'a>(
+    text: &'a str,
+    each: impl FnMut(&'a str, &'a str),
+) -> Result<(), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.deserialize_map(Entries(each))?;
     deserializer.end()
 }
 

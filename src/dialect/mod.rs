@@ -3,6 +3,7 @@
 //! Every dialect of JSON comes in through [`decode_json`], which reads what they have in common (the
 //! envelope) and hands on to the one that the request is in. A dialect knows nothing of the others.
 
+mod action;
 mod command;
 mod conversion;
 mod envelope;
@@ -26,6 +27,7 @@ pub fn decode_json(text: &[u8]) -> Result<Request, Refusal> {
     let envelope = Envelope::read(text)?;
     match envelope.dialect_key()? {
         "command" => command::decode(envelope),
+        "action" => action::decode(envelope),
         "request_id" => conversion::decode(envelope),
         key => Err(envelope.refuse_other(key)),
     }
@@ -35,6 +37,7 @@ pub fn decode_json(text: &[u8]) -> Result<Request, Refusal> {
 pub fn encode_answer(dialect: Dialect, id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
     match dialect {
         Dialect::Command => command::encode_answer(id, answer, output),
+        Dialect::Action => action::encode_answer(id, answer, output),
         Dialect::Conversion => conversion::encode_answer(id, answer, output),
     }
 }
@@ -49,6 +52,7 @@ pub fn encode_page(
 ) {
     match dialect {
         Dialect::Command => command::encode_page(id, page, progress, output),
+        Dialect::Action => action::encode_page(id, page, progress, output),
         Dialect::Conversion => debug_assert!(false, "a conversion is answered whole"),
     }
 }

@@ -25,12 +25,24 @@ pub enum Answer {
     LoggedOut(VmName),
     /// To `stats`.
     Statistics(Statistics),
+    /// To a request of the dialect `action`, where no other answer says it.
+    Action(ActionAnswer),
     /// To a conversion.
     Converted(Entities),
     /// To the question whether the server is well.
     Healthy,
     /// To anything: it was not done.
     Failed(Failure),
+}
+
+/// What has been done about a VM without its saying so itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum ActionAnswer {
+    Added(VmId),
+    Authorized,
+    Connected,
+    LoggedOut,
 }
 
 /// A part of an answer that may be long.
@@ -70,6 +82,8 @@ pub enum Cursor {
     AfterDisk(DiskId),
     /// The place in the table of connections to go on at.
     FromPeer(u32),
+    /// The last looked at of the VMs that are authorized or connected, by its place in their order.
+    AfterMember(u64),
 }
 
 /// Why something was not done. Each dialect has its own words for these.
@@ -103,6 +117,14 @@ pub enum Failure {
     VmLimitReached,
     /// The VM has no disk of that id.
     UnknownDisk(DiskId),
+    /// No number of a VM where there has to be one.
+    NoVmNumber,
+    /// No VM has that number.
+    UnknownVm,
+    /// Nobody has authorized that VM, or not whoever asks.
+    NotAuthorized,
+    /// What a VM is to be made of is missing or breaks a rule; not told how.
+    BadShape,
     /// A limit on what waits was reached; nothing was done.
     Busy,
     /// The store did not answer; nothing was done.

@@ -3,6 +3,7 @@
 use super::name::VmName;
 use super::secret::Secret;
 use super::vm::{VmChange, VmShape};
+use crate::ids::VmId;
 use std::fmt;
 
 /// A request's command with its data, checked.
@@ -36,6 +37,39 @@ pub enum Command {
     Logout,
     /// Show the server's counters.
     Stats,
+    /// Make a VM known that has no password and whose name is its number.
+    AddVm {
+        /// Memory and processors.
+        shape: VmShape,
+        /// Disk sizes in GiB; one at least.
+        disk_sizes_gib: Vec<u64>,
+    },
+    /// Show a list of the dialect `action`.
+    ActionList(List),
+    /// Make a VM authorized: for everybody, or, where it has a password, for whoever gives that.
+    AuthorizeVm {
+        /// The VM.
+        vm: VmId,
+        /// Its password, if the request has one that may be one.
+        password: Option<Secret>,
+    },
+    /// The same, and the VM is connected from now on.
+    ConnectVm {
+        /// The VM.
+        vm: VmId,
+        /// Its password, if the request has one that may be one.
+        password: Option<Secret>,
+    },
+    /// End what the two before have begun.
+    LogoutVm(VmId),
+    /// Change a VM that is authorized.
+    UpdateVm {
+        /// The VM.
+        vm: VmId,
+        /// What to change of it. `None`: nothing, or something breaks a rule, which is told only of a VM
+        /// that may be changed.
+        change: Option<VmChange>,
+    },
     /// Make entities of a text, after a while.
     Convert {
         /// The text.
@@ -56,6 +90,12 @@ pub enum CommandName {
     Update,
     Logout,
     Stats,
+    AddVm,
+    ActionList,
+    AuthorizeVm,
+    ConnectVm,
+    LogoutVm,
+    UpdateVm,
     Convert,
     Health,
 }
@@ -71,6 +111,16 @@ pub enum List {
     AllVms,
     /// Every disk.
     AllDisks,
+    /// Every VM, for the dialect `action`: its lists have rules of their own.
+    ManagedVms,
+    /// Every disk, for the dialect `action`.
+    ManagedDisks,
+    /// Every VM that is authorized, in the order in which they became so.
+    AuthorizedVms,
+    /// Every VM that is connected, in the order in which they became so.
+    ConnectedVms,
+    /// Every VM that was connected at any time.
+    EverConnectedVms,
 }
 
 /// A field of a request that breaks a rule: the text names the field, what it was and what is
@@ -80,7 +130,7 @@ pub struct BadField(pub String);
 
 impl CommandName {
     /// All of them.
-    pub const ALL: [CommandName; 9] = [
+    pub const ALL: [CommandName; 15] = [
         CommandName::Ping,
         CommandName::Register,
         CommandName::Authenticate,
@@ -88,6 +138,12 @@ impl CommandName {
         CommandName::Update,
         CommandName::Logout,
         CommandName::Stats,
+        CommandName::AddVm,
+        CommandName::ActionList,
+        CommandName::AuthorizeVm,
+        CommandName::ConnectVm,
+        CommandName::LogoutVm,
+        CommandName::UpdateVm,
         CommandName::Convert,
         CommandName::Health,
     ];
@@ -95,17 +151,32 @@ impl CommandName {
     /// Whether nothing that follows on the same connection may be looked at before this is done:
     /// what follows may depend on who asks from then on.
     pub fn is_barrier(self) -> bool {
-        matches!(self, CommandName::Register | CommandName::Authenticate | CommandName::Logout)
+        use CommandName::{AddVm, Authenticate, AuthorizeVm, ConnectVm, Logout, LogoutVm, Register};
+        matches!(self, Register | Authenticate | Logout | AddVm | AuthorizeVm | ConnectVm | LogoutVm)
     }
 
     /// Whether the answer may come in pages.
     pub fn is_paged(self) -> bool {
-        self == CommandName::List
+        matches!(self, CommandName::List | CommandName::ActionList)
     }
 
     /// Whether a token that came with the request is left unread.
     pub fn ignores_token(self) -> bool {
         matches!(self, CommandName::Ping | CommandName::Register | CommandName::Authenticate)
+    }
+}
+
+impl List {
+    /// The command that shows it.
+    pub fn command(self) -> CommandName {
+        match self {
+            List::ActiveVms | List::AuthenticatedVms | List::AllVms | List::AllDisks => CommandName::List,
+            List::ManagedVms
+            | List::ManagedDisks
+            | List::AuthorizedVms
+            | List::ConnectedVms
+            | List::EverConnectedVms => CommandName::ActionList,
+        }
     }
 }
 

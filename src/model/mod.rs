@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod command;
 mod entities;
+pub mod groups;
 pub mod name;
 pub mod peer;
 pub mod principal;
@@ -12,9 +13,10 @@ pub mod request;
 pub mod secret;
 pub mod vm;
 
-pub use answer::{Answer, Cursor, Failure, Items, Page, PeerEntry, Statistics};
+pub use answer::{ActionAnswer, Answer, Cursor, Failure, Items, Page, PeerEntry, Statistics};
 pub use command::{BadField, Command, CommandName, List};
 pub use entities::{Entities, Entity};
+pub use groups::{Group, Groups};
 pub use name::{NameError, VmName};
 pub use peer::Peer;
 pub use principal::{Credentials, Login, Principal};

@@ -9,16 +9,19 @@ use super::secret::Secret;
 pub enum Dialect {
     /// `{"command": …, "data": {…}}`
     Command,
+    /// `{"action": …, …}`
+    Action,
     /// `{"request_id": …, "data": "…"}`
     Conversion,
 }
 
-/// How far what a request proves reaches.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// How long what a request proves of its client counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Scope {
-    /// To the connection: who it is holds for the requests that follow.
+    /// For all that follows on the connection, too.
+    #[default]
     Connection,
-    /// To this request and no other: its connection may be anybody's.
+    /// For this request only, as in HTTP: others may use the same connection.
     Request,
 }
 
@@ -33,13 +36,13 @@ pub struct RequestId(pub Box<str>);
 pub struct Request {
     /// The language of the reply.
     pub dialect: Dialect,
+    /// Whether a token or a password that comes with it counts for those that follow.
+    pub scope: Scope,
     /// The client's name for it; such a request may be overtaken.
     pub id: Option<RequestId>,
     /// The token that came with it (absent where the command ignores tokens); an error where it is no
     /// string.
     pub token: Result<Option<Secret>, BadField>,
-    /// For whom it proves what it proves.
-    pub scope: Scope,
     /// What is to be run.
     pub name: CommandName,
     /// The same with its data, or what is wrong with the data: a bad field, a list that does not exist,
@@ -62,5 +65,15 @@ impl Request {
     /// Whether nothing that follows on the same connection may be decoded before this is done.
     pub fn is_barrier(&self) -> bool {
         self.name.is_barrier() || !matches!(self.token, Ok(None))
+    }
+
+    /// Whether it is to end whatever login was before, however it ends itself.
+    pub fn is_login(&self) -> bool {
+        match &self.command {
+            Ok(Command::AuthorizeVm { password, .. } | Command::ConnectVm { password, .. }) => {
+                password.is_some()
+            }
+            _ => self.name == CommandName::Authenticate,
+        }
     }
 }

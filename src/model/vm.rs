@@ -12,6 +12,8 @@ pub struct Vm {
     pub name: VmName,
     /// Memory and processors.
     pub shape: VmShape,
+    /// Whether it has a password: what is authorized for everybody is a VM without one.
+    pub has_password: bool,
     /// Its disks, in ascending order of id.
     pub disks: Vec<Disk>,
 }

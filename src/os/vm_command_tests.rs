@@ -161,7 +161,7 @@ fn the_help_text_fits_two_screens_and_has_the_settings() {
 
 fn vm(id: i64, text: &str, ram_mib: u32, sizes: &[u64]) -> Vm {
     let disks = sizes.iter().map(|&size_gib| Disk { id: DiskId(1), size_gib }).collect();
-    Vm { id: VmId(id), name: name(text), shape: VmShape { ram_mib, cpus: 1 }, disks }
+    Vm { id: VmId(id), name: name(text), shape: VmShape { ram_mib, cpus: 1 }, has_password: true, disks }
 }
 
 /// A store that only has VMs to list.
@@ -184,12 +184,20 @@ impl Store for Herd {
         unreachable!("a list asks for no password")
     }
 
+    fn credentials_by_id(&mut self, _: VmId) -> Result<Option<Credentials>, StoreError> {
+        unreachable!("a list asks for no password")
+    }
+
     fn token_owner(&mut self, _: &TokenHash, _: UnixSeconds) -> Result<Option<Login>, StoreError> {
         unreachable!("a list asks for no token")
     }
 
     fn is_current(&mut self, _: &Login) -> Result<bool, StoreError> {
         unreachable!("a list asks for no login")
+    }
+
+    fn ever_connected_after(&mut self, _: VmId, _: usize) -> Result<VmPage, StoreError> {
+        unreachable!("a list reads all")
     }
 
     fn vms(&mut self, _: &[VmId]) -> Result<Vec<Vm>, StoreError> {

@@ -114,7 +114,7 @@ impl<J: Jobs> Calls<J> {
         let action = if self.in_flight.len() + self.delayed.requests < self.in_flight_max {
             self.app.call(ticket.conn, request, now.unix)
         } else {
-            self.app.refuse(ticket.conn, request.name)
+            self.app.refuse(ticket.conn, &request)
         };
         self.act(Asked::new(ticket, command), action, connection, timers, now);
     }
@@ -130,7 +130,7 @@ impl<J: Jobs> Calls<J> {
         now: Now,
     ) {
         let action = self.app.page(ticket.conn, list, cursor);
-        let asked = Asked { room: Room::Reserved, ..Asked::new(ticket, CommandName::List) };
+        let asked = Asked { room: Room::Reserved, ..Asked::new(ticket, list.command()) };
         self.act(asked, action, connection, timers, now);
     }
 

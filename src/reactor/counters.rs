@@ -67,6 +67,18 @@ pub(super) fn request_counters(name: CommandName) -> [&'static str; 3] {
         CommandName::Update => ["requests_update", "requests_update_ok", "requests_update_failed"],
         CommandName::Logout => ["requests_logout", "requests_logout_ok", "requests_logout_failed"],
         CommandName::Stats => ["requests_stats", "requests_stats_ok", "requests_stats_failed"],
+        CommandName::AddVm => ["requests_add_vm", "requests_add_vm_ok", "requests_add_vm_failed"],
+        CommandName::ActionList => {
+            ["requests_action_list", "requests_action_list_ok", "requests_action_list_failed"]
+        }
+        CommandName::AuthorizeVm => {
+            ["requests_authorize_vm", "requests_authorize_vm_ok", "requests_authorize_vm_failed"]
+        }
+        CommandName::ConnectVm => {
+            ["requests_connect_vm", "requests_connect_vm_ok", "requests_connect_vm_failed"]
+        }
+        CommandName::LogoutVm => ["requests_logout_vm", "requests_logout_vm_ok", "requests_logout_vm_failed"],
+        CommandName::UpdateVm => ["requests_update_vm", "requests_update_vm_ok", "requests_update_vm_failed"],
         CommandName::Convert => ["requests_convert", "requests_convert_ok", "requests_convert_failed"],
         CommandName::Health => ["requests_health", "requests_health_ok", "requests_health_failed"],
     }
@@ -88,6 +100,10 @@ fn failure_counter(failure: &Failure) -> &'static str {
         Failure::RegistrationClosed => "failed_registration_closed",
         Failure::VmLimitReached => "failed_vm_limit_reached",
         Failure::UnknownDisk(_) => "failed_unknown_disk",
+        Failure::NoVmNumber => "failed_no_vm_number",
+        Failure::UnknownVm => "failed_unknown_vm",
+        Failure::NotAuthorized => "failed_not_authorized",
+        Failure::BadShape => "failed_bad_shape",
         Failure::Busy => "failed_busy",
         Failure::StoreUnavailable => "failed_store_unavailable",
         Failure::OutcomeUnknown => "failed_outcome_unknown",

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Inherited, StartError};
-use crate::config::{Config, Listen, ListenAddress, Opens, SOCKET_NAME};
+use crate::config::{Config, Listen, ListenAddress, SOCKET_NAME};
 use crate::limits;
+use crate::model::Groups;
 use crate::reactor::mio_net::Listener;
 
 /// Where to listen, and with what if that is there already.
@@ -74,7 +75,7 @@ impl StateDir {
 
     /// The listener that every server has: for its own user and root.
     pub(super) fn listen(&self) -> Listen {
-        Listen { address: ListenAddress::Unix(self.socket_path()), opens: Opens::ALL }
+        Listen { address: ListenAddress::Unix(self.socket_path()), opens: Groups::ALL }
     }
 
     fn socket_path(&self) -> PathBuf {
@@ -138,7 +139,7 @@ pub(super) fn adopt(config: &Config, inherited: Vec<Inherited>) -> Result<Vec<Pl
                  --allow-plaintext (or VMHERD_ALLOW_PLAINTEXT=yes)"
             )));
         }
-        let opens = if is_local { Opens::ALL } else { Opens::NONE };
+        let opens = if is_local { Groups::ALL } else { Groups::NONE };
         places.push(Place { listen: Listen { address, opens }, inherited: Some(PassedIn { socket, name }) });
     }
     Ok(places)

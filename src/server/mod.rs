@@ -264,7 +264,6 @@ fn listener_settings(
 ) -> ListenerSettings {
     let is_local = listen.address.is_local();
     let opens = listen.opens;
-    let opens_any = opens.action || opens.metrics || opens.convert || opens.verb;
     let timeouts = config.timeouts;
     ListenerSettings {
         rules: Rules {
@@ -274,9 +273,9 @@ fn listener_settings(
             idle_timeout_authenticated: timeouts.idle_authenticated,
             idle_timeout_http: timeouts.idle_http,
             write_timeout: timeouts.write,
-            request_bytes_max_anonymous: match opens_any {
-                true => limits::REQUEST_BYTES_MAX,
-                false => limits::REQUEST_BYTES_MAX_ANONYMOUS,
+            request_bytes_max_anonymous: match opens.is_empty() {
+                true => limits::REQUEST_BYTES_MAX_ANONYMOUS,
+                false => limits::REQUEST_BYTES_MAX,
             },
             requests_max: config.requests_per_connection,
             #[cfg(feature = "http")]
@@ -284,6 +283,7 @@ fn listener_settings(
         },
         admission: Admission {
             registers: config.registration.unwrap_or(is_local),
+            opens,
             has_operators: is_own_socket,
         },
     }

@@ -40,6 +40,7 @@ struct Row {
     vm: Vm,
     password_hash: Option<String>,
     epoch: i64,
+    was_connected: bool,
     /// The oldest first.
     tokens: VecDeque<TokenHash>,
 }
@@ -79,7 +80,11 @@ impl Store for MemoryStore {
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
         let tables = self.lock()?;
         let row = tables.names.get(name).and_then(|id| tables.vms.get(id));
-        Ok(row.map(|row| Credentials { login: row.login(), password_hash: row.password_hash.clone() }))
+        Ok(row.map(Row::credentials))
+    }
+
+    fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
+        Ok(self.lock()?.vms.get(&id).map(Row::credentials))
     }
 
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
@@ -93,17 +98,11 @@ impl Store for MemoryStore {
     }
 
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        let tables = self.lock()?;
-        let mut vms: Vec<Vm> = Vec::new();
-        let mut rows = 0;
-        for row in tables.vms.range((Excluded(after), Unbounded)).map(|(_, row)| row) {
-            rows += 1 + row.vm.disks.len();
-            if rows > rows_max && !vms.is_empty() {
-                return Ok(VmPage { vms, is_last: false });
-            }
-            vms.push(row.vm.clone());
-        }
-        Ok(VmPage { vms, is_last: true })
+        Ok(self.lock()?.page(after, rows_max, |_| true))
+    }
+
+    fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+        Ok(self.lock()?.page(after, rows_max, |row| row.was_connected))
     }
 
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
@@ -124,22 +123,43 @@ impl Store for MemoryStore {
 }
 
 impl Tables {
+    fn page(&self, after: VmId, rows_max: usize, is_meant: fn(&Row) -> bool) -> VmPage {
+        let mut vms: Vec<Vm> = Vec::new();
+        let mut rows = 0;
+        let behind = self.vms.range((Excluded(after), Unbounded)).map(|(_, row)| row);
+        for row in behind.filter(|row| is_meant(row)) {
+            rows += 1 + row.vm.disks.len();
+            if rows > rows_max && !vms.is_empty() {
+                return VmPage { vms, is_last: false };
+            }
+            vms.push(row.vm.clone());
+        }
+        VmPage { vms, is_last: true }
+    }
+
     fn run(&mut self, write: &Write) -> Result<Written, StoreError> {
         let written = match write {
             Write::Register { vm, vms_max, now: _ } => self.register(vm, *vms_max),
+            Write::AddVm { shape, disk_sizes_gib, vms_max, now: _ } => {
+                // No other VM can have it: nobody may choose digits for a name.
+                let name = VmName::stored(&(self.last_vm_id + 1).to_string());
+                let (shape, disk_sizes_gib) = (*shape, disk_sizes_gib.clone());
+                self.register(&NewVm { name, shape, disk_sizes_gib, password_hash: None }, *vms_max)
+            }
             Write::Update { login, change } => self.update(login, change),
             Write::IssueToken { login, token, expires, replaces, rehash, now } => {
                 self.require_new_token(token)?;
-                let row = self.require_current(login)?;
-                if rehash.is_some() {
-                    row.password_hash.clone_from(rehash);
-                }
+                self.require_current(login)?.note_login(rehash.as_deref());
                 self.sweep_tokens(*now);
                 if let Some(replaced) = replaces {
                     self.end_token(replaced);
                 }
                 self.add_token(login.id, *token, *expires);
                 Ok(Written::TokenIssued)
+            }
+            Write::Connect { login, rehash, now: _ } => {
+                self.require_current(login)?.note_login(rehash.as_deref());
+                Ok(Written::Connected)
             }
             Write::EndTokens { login, tokens } => {
                 self.require_current(login)?;
@@ -177,9 +197,11 @@ impl Tables {
         self.last_vm_id += 1;
         let id = VmId(self.last_vm_id);
         let disks = self.add_disks(id, &new.disk_sizes_gib);
-        let vm = Vm { id, name: new.name.clone(), shape: new.shape, disks };
         let password_hash = new.password_hash.clone();
-        self.vms.insert(id, Row { vm, password_hash, epoch: 0, tokens: VecDeque::new() });
+        let has_password = password_hash.is_some();
+        let vm = Vm { id, name: new.name.clone(), shape: new.shape, has_password, disks };
+        let row = Row { vm, password_hash, epoch: 0, was_connected: false, tokens: VecDeque::new() };
+        self.vms.insert(id, row);
         self.names.insert(new.name.clone(), id);
         Ok(Written::Registered(id))
     }
@@ -272,6 +294,7 @@ impl Tables {
         let id = self.names.get(name).ok_or(StoreError::UnknownVm)?;
         let row = self.vms.get_mut(id).ok_or(StoreError::UnknownVm)?;
         row.password_hash = Some(password_hash.to_owned());
+        row.vm.has_password = true;
         row.epoch += 1;
         let tokens = std::mem::take(&mut row.tokens);
         self.end_all_tokens(tokens);
@@ -287,6 +310,18 @@ impl Tables {
 impl Row {
     fn login(&self) -> Login {
         Login { id: self.vm.id, epoch: self.epoch, name: self.vm.name.clone() }
+    }
+
+    fn credentials(&self) -> Credentials {
+        Credentials { login: self.login(), password_hash: self.password_hash.clone() }
+    }
+
+    /// The VM is connected, maybe with a stronger hash of its password.
+    fn note_login(&mut self, rehash: Option<&str>) {
+        self.was_connected = true;
+        if let Some(rehash) = rehash {
+            self.password_hash = Some(rehash.to_owned());
+        }
     }
 }
 

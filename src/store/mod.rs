@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
-use crate::model::{Credentials, DiskOfVm, Login, NewVm, TokenHash, Vm, VmChange, VmName};
+use crate::model::{Credentials, DiskOfVm, Login, NewVm, TokenHash, Vm, VmChange, VmName, VmShape};
 
 pub use self::postgres::Address;
 
@@ -32,6 +32,9 @@ pub trait Store: Send {
     /// What to check the password of the VM `name` against; `None` where there is no such VM.
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError>;
 
+    /// As [`Store::credentials`], of the VM of number `id`.
+    fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError>;
+
     /// Whose token it is, if it is one and has not expired at `now`.
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError>;
 
@@ -41,6 +44,9 @@ pub trait Store: Send {
     /// VMs with an id above `after` in ascending order: as many as fit in `rows_max` rows (each VM and
     /// each of its disks is a row), at least one if there is any.
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError>;
+
+    /// As [`Store::vms_after`], of the VMs that have been connected once.
+    fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError>;
 
     /// Those of the VMs `ids` that exist, in no particular order.
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError>;
@@ -113,6 +119,17 @@ pub enum Write {
         /// When.
         now: UnixSeconds,
     },
+    /// Adds a VM without a password whose name is its number; at most `vms_max` may exist.
+    AddVm {
+        /// Memory and processors.
+        shape: VmShape,
+        /// The sizes of its disks in GiB.
+        disk_sizes_gib: Vec<u64>,
+        /// The most VMs that the store may hold.
+        vms_max: u64,
+        /// When.
+        now: UnixSeconds,
+    },
     /// Changes the VM `login`.
     Update {
         /// Whose request it is: must be current.
@@ -134,6 +151,15 @@ pub enum Write {
         replaces: Option<TokenHash>,
         /// A stronger hash of the same password, to be kept instead. Not a password change: the epoch
         /// stays.
+        rehash: Option<String>,
+        /// When.
+        now: UnixSeconds,
+    },
+    /// Notes that a VM is connected: it has been, from now on.
+    Connect {
+        /// The VM: must be current.
+        login: Login,
+        /// As with [`Write::IssueToken`].
         rehash: Option<String>,
         /// When.
         now: UnixSeconds,
@@ -165,6 +191,7 @@ pub enum Written {
     Registered(VmId),
     Updated,
     TokenIssued,
+    Connected,
     TokensEnded,
     Removed,
     PasswordChanged,

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::deed::Deed;
 use super::ledger::Ledger;
 use super::plan::Act;
 use super::request::{Bad, LISTS, What};
@@ -240,6 +241,10 @@ impl Client {
                         self.ask(what, is_named, world);
                     }
                 }
+                Act::Manage { is_named } => {
+                    let deed = Deed::choose(&mut world.random, &mut world.herd);
+                    self.ask(What::Do(deed), is_named, world);
+                }
                 Act::Update { is_named } => {
                     if self.ledger.is_login_certain() {
                         let what = What::Update { ram: world.herd.new_ram(), token: None };
@@ -294,6 +299,7 @@ impl Client {
             self.plan.front(),
             Some(
                 Act::Update { .. }
+                    | Act::Manage { .. }
                     | Act::Ask { .. }
                     | Act::Choose { .. }
                     | Act::Expect(_)
@@ -349,7 +355,7 @@ impl Client {
             (0..herd.vms.len()).filter(|vm| herd.vms[*vm].owner == Some(self.number)).collect();
         let token =
             (!herd.tokens.is_empty() && random.chance(15)).then(|| random.between(0, herd.tokens.len() - 1));
-        Some(match random.between(0, 19) {
+        Some(match random.between(0, 24) {
             0..=3 => What::Ping,
             4 | 5 => What::Register { vm: *own.first()? },
             6..=8 if self.ledger.barriers < ISSUED_MAX => {
@@ -367,6 +373,7 @@ impl Client {
             17 => What::Bad(random.pick(&[Bad::List, Bad::NoFields, Bad::Disk])),
             18 => What::Bad(random.pick(&[Bad::Json, Bad::Array, Bad::Id])),
             19 => What::Bad(random.pick(&[Bad::Command, Bad::Password, Bad::Operators])),
+            20..=24 => What::Do(Deed::choose(random, herd)),
             _ => What::Ping,
         })
     }

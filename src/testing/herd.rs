@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
+use super::deed::Numbered;
 use crate::clock::{Instant, UnixSeconds};
 
 /// Everything known.
@@ -10,6 +11,8 @@ use crate::clock::{Instant, UnixSeconds};
 pub(super) struct Herd {
     pub(super) vms: Vec<HerdVm>,
     pub(super) tokens: Vec<HerdToken>,
+    /// VMs that were added by their numbers.
+    pub(super) numbered: Vec<Numbered>,
     last_ram: u32,
 }
 

@@ -235,7 +235,7 @@ pub(super) fn fake_hash(password: &str) -> String {
 fn name(task: &Task) -> &'static str {
     match task {
         Task::FindToken { .. } => "find a token",
-        Task::FindCredentials { .. } => "find credentials",
+        Task::FindCredentials { .. } | Task::FindCredentialsById { .. } => "find credentials",
         Task::HashPassword { .. } => "hash",
         Task::VerifyPassword { .. } => "verify",
         Task::ListPage { .. } => "a page",

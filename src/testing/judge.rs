@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::deed::Deed;
 use super::herd::{Herd, HerdToken};
 use super::reply::{Reply, Said};
 use super::request::{Bad, What};
@@ -38,7 +39,7 @@ pub(super) struct Judge<'a> {
     pub(super) sent: Instant,
 }
 
-type Judgement = Result<(), String>;
+pub(super) type Judgement = Result<(), String>;
 
 impl Judge<'_> {
     /// Whether `reply` may be the reply to `what`.
@@ -46,6 +47,8 @@ impl Judge<'_> {
         if let What::LastWords(words) = what {
             return ensure(reply.said == Said::LastWords(*words), "not the last words that are due");
         }
+        let is_action = matches!(what, What::Do(_));
+        ensure(reply.is_action == is_action, "the shape of another dialect")?;
         if self.is_excused(what, &reply.said) {
             return Ok(());
         }
@@ -76,6 +79,7 @@ impl Judge<'_> {
             What::List { list, .. } => self.check_list(list, login, reply),
             What::Update { .. } => ensure(reply.said == Said::Success, "no update"),
             What::Logout { .. } => self.check_logout(login, reply),
+            What::Do(deed) => self.check_deed(*deed, reply),
             What::Bad(bad) => check_bad(*bad, reply),
             What::LastWords(_) => Ok(()),
         }
@@ -86,10 +90,19 @@ impl Judge<'_> {
         let uses_store = match what {
             What::Ping => false,
             What::Bad(bad) => *bad == Bad::Disk,
+            What::Do(deed) => *deed != Deed::Unknown,
             _ => true,
         };
-        let begins_command = !matches!(what, What::Bad(bad) if bad.is_seen_at_once());
-        let writes = !matches!(what, What::List { .. });
+        let begins_command = match what {
+            What::Bad(bad) => !bad.is_seen_at_once(),
+            What::Do(deed) => *deed != Deed::Unknown,
+            _ => true,
+        };
+        let writes = match what {
+            What::List { .. } => false,
+            What::Do(deed) => deed.writes(),
+            _ => true,
+        };
         match said {
             Said::Busy if begins_command && self.weather.has_few_requests() => true,
             Said::Busy => uses_store && self.weather.is_busy_possible(),
@@ -137,7 +150,7 @@ impl Judge<'_> {
     }
 
     /// The judgement if it hangs on who asks.
-    fn check_login(&self, login: Auth, said: &Said) -> Option<Judgement> {
+    pub(super) fn check_login(&self, login: Auth, said: &Said) -> Option<Judgement> {
         let is_refused = *said == Said::AuthenticationRequired;
         match login {
             Auth::Anonymous => Some(ensure(is_refused, "somebody anonymous got more than a refusal")),
@@ -215,7 +228,7 @@ impl Judge<'_> {
 
     fn check_vm<'a>(&self, entry: &'a Value) -> Result<&'a str, String> {
         let name = entry["vm_id"].as_str().ok_or("a VM without a name")?;
-        if name.starts_with("old-") {
+        if name.starts_with("old-") || name.parse::<i64>().is_ok() {
             return Ok(name);
         }
         let vm = self.herd.vm_named(name).ok_or("a VM that nobody has registered")?;
@@ -273,7 +286,7 @@ fn check_bad(bad: Bad, reply: &Reply) -> Judgement {
     ensure(is_told && reply.said != Said::Success, "not told what is wrong")
 }
 
-fn ensure(holds: bool, otherwise: &str) -> Judgement {
+pub(super) fn ensure(holds: bool, otherwise: &str) -> Judgement {
     if holds { Ok(()) } else { Err(otherwise.to_owned()) }
 }
 

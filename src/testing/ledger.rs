@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::deed::Deed;
 use super::herd::HerdToken;
 use super::judge::{Auth, Judge};
 use super::reply::{Reply, Said};
@@ -89,6 +90,7 @@ impl Ledger {
                     herd.tokens[*token].may_be_ended = true;
                 }
             }
+            What::Do(deed) => deed.foresee(herd),
             _ => {}
         }
         if let Some(token) = what.token() {
@@ -146,7 +148,7 @@ impl Ledger {
 
     /// Whether a reply is due that may come in pages.
     pub(super) fn waits_for_list(&self) -> bool {
-        self.due().any(|what| matches!(what, What::List { .. }))
+        self.due().any(|what| matches!(what, What::List { .. } | What::Do(Deed::List(_))))
     }
 
     /// The id of the request with an id that was made last, if it was like `what`.
@@ -233,6 +235,7 @@ impl Ledger {
                     herd.tokens[token].ended_since.get_or_insert(world.now);
                 }
             }
+            What::Do(deed) => deed.learn(reply, herd, world.now),
             What::LastWords(_) => self.has_last_words = true,
             _ => {}
         }

@@ -5,6 +5,7 @@
 //! again when it is asked for by its number. See [`simulation`] for how.
 
 mod client;
+mod deed;
 mod herd;
 mod jobs;
 mod judge;

@@ -22,6 +22,10 @@ pub(super) enum Act {
     Choose {
         is_named: bool,
     },
+    /// Does something about VMs other than itself.
+    Manage {
+        is_named: bool,
+    },
     /// Changes the memory of the VM that is logged in, if that is certain.
     Update {
         is_named: bool,
@@ -54,7 +58,7 @@ pub(super) fn plan(number: usize, weather: &Weather, random: &mut Random, herd: 
     if weather.big_herd && random.chance(40) {
         return pager(random, herd).into();
     }
-    match random.between(0, 27) {
+    match random.between(0, 32) {
         0..=7 => talker(number, random, herd),
         8..=10 => flood(random),
         11 | 12 => broken_off(weather, random),
@@ -65,6 +69,7 @@ pub(super) fn plan(number: usize, weather: &Weather, random: &mut Random, herd: 
         18..=20 => never_reads(number, random, herd),
         21 => http_line(random),
         22 | 23 => gone_while_logging_in(random, herd),
+        24..=28 => manager(random, herd),
         _ => prober(random),
     }
     .into()
@@ -92,6 +97,24 @@ fn talker(number: usize, random: &mut Random, herd: &mut Herd) -> Vec<Act> {
         }
         if random.chance(3) && plan.len() > 3 {
             plan.push(ask(What::Bad(Bad::Stray)));
+        }
+    }
+    plan.extend(ending(random));
+    plan
+}
+
+/// Adds VMs, connects them, and changes those of others.
+fn manager(random: &mut Random, herd: &Herd) -> Vec<Act> {
+    let mut plan = vec![reading(random)];
+    if random.chance(40) {
+        let vm = random.between(0, herd.vms.len() - 1);
+        plan.push(ask(What::Authenticate { vm, is_right: true }));
+    }
+    let named = random.pick(&[0, 30, 90]);
+    for _ in 0..random.between(5, 60) {
+        plan.push(Act::Manage { is_named: random.chance(named) });
+        if random.chance(20) {
+            plan.push(random.pick_act());
         }
     }
     plan.extend(ending(random));

@@ -10,7 +10,10 @@ pub(super) struct Reply {
     pub(super) id: Option<String>,
     pub(super) said: Said,
     pub(super) message: Option<String>,
+    /// Of a reply to an action: all of it.
     pub(super) data: Value,
+    /// It is in the shape of the dialect `action`.
+    pub(super) is_action: bool,
 }
 
 /// What a reply says.
@@ -26,6 +29,8 @@ pub(super) enum Said {
     TokenOfAnotherVm,
     AlreadyRegistered,
     RegistrationClosed,
+    UnknownVm,
+    NotAuthorized,
     LastWords(LastWords),
     /// Some other error.
     Other,
@@ -37,15 +42,20 @@ impl Reply {
         let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
         if text.starts_with("This port speaks JSON") {
             let said = Said::LastWords(LastWords::WrongProtocol);
-            return Ok(Reply { id: None, said, message: None, data: Value::Null });
+            return Ok(Reply { id: None, said, message: None, data: Value::Null, is_action: false });
         }
         let value: Value = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
         let object = value.as_object().ok_or("no object")?;
         let id = object.get("request_id").map(Value::to_string);
         if let Some(id) = &id
-            && !text.starts_with(&format!("{{\"request_id\":{id},\"status\":"))
+            && !text.starts_with(&format!("{{\"request_id\":{id},"))
         {
             return Err("the id does not come first".to_owned());
+        }
+        if !object.contains_key("message") {
+            let message = object.get("error").and_then(Value::as_str).map(str::to_owned);
+            let said = message.as_deref().map_or(Ok(Said::Success), error)?;
+            return Ok(Reply { id, said, message, data: value, is_action: true });
         }
         if object.len() != 3 + usize::from(id.is_some()) || !object["data"].is_object() {
             return Err("not the shape of a reply".to_owned());
@@ -56,7 +66,12 @@ impl Reply {
             Some("error") => error(message.as_deref().ok_or("an error without a message")?)?,
             _ => return Err("neither success nor error".to_owned()),
         };
-        Ok(Reply { id, said, message, data: object["data"].clone() })
+        Ok(Reply { id, said, message, data: object["data"].clone(), is_action: false })
+    }
+
+    /// What has been done, as a reply to an action says it.
+    pub(super) fn status(&self) -> &str {
+        self.data["status"].as_str().unwrap_or_default()
     }
 
     pub(super) fn message(&self) -> &str {
@@ -70,11 +85,15 @@ fn error(message: &str) -> Result<Said, String> {
         "busy" => Said::Busy,
         "store unavailable" => Said::StoreUnavailable,
         "outcome unknown" => Said::OutcomeUnknown,
-        "You have to authenticate to run this operation" => Said::AuthenticationRequired,
+        "You have to authenticate to run this operation" | "authentication required" => {
+            Said::AuthenticationRequired
+        }
         "Invalid credentials" => Said::InvalidCredentials,
         "Token belongs to another VM" => Said::TokenOfAnotherVm,
         "VM is already registered" => Said::AlreadyRegistered,
-        "Registration is closed" => Said::RegistrationClosed,
+        "Registration is closed" | "registration is closed" => Said::RegistrationClosed,
+        "VM ID does not exist" => Said::UnknownVm,
+        "vm not authenticated" => Said::NotAuthorized,
         "Invalid JSON: the input ended inside a request" => Said::LastWords(LastWords::CutShort),
         _ if message.starts_with("Request timeout") => Said::LastWords(LastWords::TimedOut),
         _ if message.starts_with("Request too large") => Said::LastWords(LastWords::TooLarge),

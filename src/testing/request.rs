@@ -1,5 +1,6 @@
 //! What fake clients ask, and how that looks on the wire.
 
+use super::deed::Deed;
 use super::herd::Herd;
 
 /// One thing that a client says, and owes it a reply.
@@ -24,6 +25,8 @@ pub(super) enum What {
     Logout {
         token: Option<usize>,
     },
+    /// Something about other VMs than oneself.
+    Do(Deed),
     /// A request that breaks a rule.
     Bad(Bad),
     /// What ends a connection.
@@ -65,6 +68,7 @@ impl What {
         match self {
             What::Register { .. } | What::Authenticate { .. } | What::Logout { .. } => true,
             What::List { token, .. } | What::Update { token, .. } => token.is_some(),
+            What::Do(deed) => deed.is_barrier(),
             What::Bad(bad) => *bad == Bad::Password,
             What::Ping | What::LastWords(_) => false,
         }
@@ -111,6 +115,7 @@ impl What {
             What::List { list, token: of } => ("list", format!("\"list_type\": \"{list}\", {}", token(of))),
             What::Update { ram, token: of } => ("update", format!("\"ram\": {ram}, {}", token(of))),
             What::Logout { token: of } => ("logout", token(of)),
+            What::Do(deed) => return format!("{{{id}{}}}", deed.text()),
             What::Bad(bad) => return bad.text(&id),
             What::LastWords(_) => unreachable!("sent as bytes"),
         };

@@ -18,12 +18,13 @@ use super::weather::Weather;
 use super::world::{LISTENERS, Shared, World};
 use crate::app::presence::Admission;
 use crate::app::{self, App};
-use crate::ids::DiskId;
+use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::VmName;
+use crate::model::{Groups, VmName};
 use crate::reactor::inspect::Holdings;
 use crate::reactor::{ListenerSettings, Reactor, Settings};
 use crate::session::Rules;
+use crate::store::Store;
 
 type FakeReactor = Reactor<FakeNet, FakeJobs, FakeClock>;
 
@@ -234,11 +235,31 @@ fn check_store(world: &World) -> Result<(), String> {
             return Err(format!("{name} has {ram:?} MiB, not one of {:?}", vm.rams));
         }
     }
+    check_numbered(world, &mut *store)?;
     let disks = store.disks_after(DiskId(0), usize::MAX).map_err(|error| error.to_string())?;
     match disks.is_sorted_by_key(|disk| disk.disk.id) {
         true => Ok(()),
         false => Err("disks out of order".to_owned()),
     }
+}
+
+/// The same of VMs that are known by their numbers, and of those that were connected.
+fn check_numbered(world: &World, store: &mut dyn Store) -> Result<(), String> {
+    let connected = store.ever_connected_after(VmId(0), usize::MAX).map_err(|error| error.to_string())?.vms;
+    for vm in &world.herd.numbered {
+        let id = vm.id;
+        let found = store.vms(&[VmId(id)]).map_err(|error| error.to_string())?.pop();
+        let Some(found) = found.filter(|found| found.name.as_str() == id.to_string()) else {
+            return Err(format!("the VM {id} was acknowledged and is not there"));
+        };
+        if !vm.rams_ever.contains(&found.shape.ram_mib) {
+            return Err(format!("the VM {id} has memory that nobody gave it"));
+        }
+        if vm.connected_since.is_some() && connected.iter().all(|vm| vm.id != VmId(id)) {
+            return Err(format!("the VM {id} was connected, and nobody knows"));
+        }
+    }
+    Ok(())
 }
 
 fn settings(weather: &Weather) -> Settings {
@@ -256,7 +277,11 @@ fn settings(weather: &Weather) -> Settings {
     };
     let listener = |at| ListenerSettings {
         rules: rules.clone(),
-        admission: Admission { registers: at != CLOSED_LISTENER, has_operators: true },
+        admission: Admission {
+            registers: at != CLOSED_LISTENER,
+            opens: if at == CLOSED_LISTENER { Groups::NONE } else { Groups::ALL },
+            has_operators: true,
+        },
     };
     Settings {
         connections_max: weather.connections_max,

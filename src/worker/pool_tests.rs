@@ -1,7 +1,7 @@
 //! Threads, and what they do with stores that fail.
 
 use super::*;
-use crate::app::task::PageRequest;
+use crate::app::task::{Asker, PageRequest};
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, DiskId, Slot, Ticket, VmId};
 use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
@@ -43,7 +43,7 @@ fn pool_on(factory: Arc<dyn StoreFactory>) -> (Pool, Receiver<()>) {
 fn job(number: u64) -> Job {
     let ticket = Ticket { conn: ConnId { index: 0, generation: 1 }, slot: Slot(0) };
     let login = Login { id: VmId(1), epoch: 0, name: VmName::stored("a") };
-    let task = Task::ListPage { login, page: PageRequest::Vms { after: VmId(0) } };
+    let task = Task::ListPage { asker: Asker::Vm(login), page: PageRequest::Vms { after: VmId(0) } };
     let key = JobKey { ticket, job: number };
     let deadline = SystemClock::new().now();
     Job { key, task, room: Room::Queue, deadline, state: Arc::<JobState>::default() }
@@ -99,11 +99,17 @@ impl Store for HeldStore {
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
         self.0.credentials(name)
     }
+    fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
+        self.0.credentials_by_id(id)
+    }
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
         self.0.token_owner(token, now)
     }
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
         self.0.vms_after(after, rows_max)
+    }
+    fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+        self.0.ever_connected_after(after, rows_max)
     }
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
         self.0.vms(ids)

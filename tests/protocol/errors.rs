@@ -320,10 +320,8 @@ fn what_is_wrong_is_told_in_a_fixed_order() {
 fn other_dialects_are_refused_in_the_shape_of_this_one() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
-    for key in ["action", "verb"] {
-        let message = client.fail(json!({key: "STAT", "parameters": {}}));
-        assert!(message.starts_with(key), "{message}");
-    }
+    let message = client.fail(json!({"verb": "STAT", "parameters": {}}));
+    assert!(message.starts_with("verb"), "{message}");
     client.ping();
 }
 

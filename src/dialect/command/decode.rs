@@ -31,9 +31,9 @@ pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refu
     };
     Ok(Request {
         dialect: Dialect::Command,
+        scope: Scope::Connection,
         id: envelope.id,
         token,
-        scope: Scope::Connection,
         name: known.name,
         command,
     })
@@ -76,19 +76,14 @@ fn token(data: &Fields<'_>, name: CommandName) -> Result<Option<Secret>, BadFiel
 fn command(data: &Fields<'_>, known: &KnownCommand) -> Result<Command, Failure> {
     data.check_repeated().map_err(Failure::BadField)?;
     data.check_unknown(known.fields).map_err(Failure::BadField)?;
-    match known.name {
-        CommandName::Ping => Ok(Command::Ping),
-        CommandName::Register => register(data).map_err(Failure::BadField),
-        CommandName::Authenticate => authenticate(data).map_err(Failure::BadField),
-        CommandName::List => list(data),
-        CommandName::Update => update(data),
-        CommandName::Logout => Ok(Command::Logout),
-        CommandName::Stats => Ok(Command::Stats),
-        CommandName::Convert | CommandName::Health => Err(Failure::UnknownCommand),
-    }
+    (known.read)(data)
 }
 
-fn register(data: &Fields<'_>) -> Result<Command, BadField> {
+fn register(data: &Fields<'_>) -> Result<Command, Failure> {
+    read_registration(data).map_err(Failure::BadField)
+}
+
+fn read_registration(data: &Fields<'_>) -> Result<Command, BadField> {
     data.check_missing(&["vm_id", "ram", "cpu", "password", "disks"])?;
     let name = vm_name(value(data, "vm_id"), VmName::parse_chosen)?;
     let shape = VmShape { ram_mib: ram(value(data, "ram"))?, cpus: cpu(value(data, "cpu"))? };
@@ -97,7 +92,11 @@ fn register(data: &Fields<'_>) -> Result<Command, BadField> {
     Ok(Command::Register { name, shape, disk_sizes_gib, password })
 }
 
-fn authenticate(data: &Fields<'_>) -> Result<Command, BadField> {
+fn authenticate(data: &Fields<'_>) -> Result<Command, Failure> {
+    read_credentials(data).map_err(Failure::BadField)
+}
+
+fn read_credentials(data: &Fields<'_>) -> Result<Command, BadField> {
     data.check_missing(&["vm_id", "password"])?;
     let name = vm_name(value(data, "vm_id"), VmName::parse)?;
     let password = password(value(data, "password"))?;
@@ -272,27 +271,48 @@ fn disk_id(place: Place, value: &str) -> Result<DiskId, BadField> {
     Ok(DiskId(i64::try_from(id).unwrap_or(i64::MAX)))
 }
 
-/// A command, its name in a request, and the fields that its data may have.
+/// A command, its name in a request, the fields that its data may have, and how they are read.
 struct KnownCommand {
     text: &'static str,
     name: CommandName,
     fields: &'static [&'static str],
+    read: fn(&Fields<'_>) -> Result<Command, Failure>,
 }
 
-static COMMANDS: [KnownCommand; 7] = {
-    const fn known(text: &'static str, name: CommandName, fields: &'static [&'static str]) -> KnownCommand {
-        KnownCommand { text, name, fields }
-    }
-    [
-        known("ping", CommandName::Ping, &["token"]),
-        known("register", CommandName::Register, &["vm_id", "ram", "cpu", "password", "disks", "token"]),
-        known("authenticate", CommandName::Authenticate, &["vm_id", "password", "token"]),
-        known("list", CommandName::List, &["list_type", "token"]),
-        known("update", CommandName::Update, &["ram", "cpu", "disks", "token"]),
-        known("logout", CommandName::Logout, &["token"]),
-        known("stats", CommandName::Stats, &["token"]),
-    ]
-};
+static COMMANDS: [KnownCommand; 7] = [
+    KnownCommand { text: "ping", name: CommandName::Ping, fields: &["token"], read: |_| Ok(Command::Ping) },
+    KnownCommand {
+        text: "register",
+        name: CommandName::Register,
+        fields: &["vm_id", "ram", "cpu", "password", "disks", "token"],
+        read: register,
+    },
+    KnownCommand {
+        text: "authenticate",
+        name: CommandName::Authenticate,
+        fields: &["vm_id", "password", "token"],
+        read: authenticate,
+    },
+    KnownCommand { text: "list", name: CommandName::List, fields: &["list_type", "token"], read: list },
+    KnownCommand {
+        text: "update",
+        name: CommandName::Update,
+        fields: &["ram", "cpu", "disks", "token"],
+        read: update,
+    },
+    KnownCommand {
+        text: "logout",
+        name: CommandName::Logout,
+        fields: &["token"],
+        read: |_| Ok(Command::Logout),
+    },
+    KnownCommand {
+        text: "stats",
+        name: CommandName::Stats,
+        fields: &["token"],
+        read: |_| Ok(Command::Stats),
+    },
+];
 
 /// The fields that some command's data has.
 const DATA_KEYS: [&str; 7] = ["vm_id", "ram", "cpu", "password", "disks", "list_type", "token"];

@@ -47,9 +47,9 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
             head(id, "success", None, output);
             counters(statistics, output);
         }
-        Answer::Converted(_) | Answer::Healthy => {
-            debug_assert!(false, "{answer:?} answers nothing of this dialect");
-            head(id, "success", None, output);
+        Answer::Action(_) | Answer::Converted(_) | Answer::Healthy => {
+            debug_assert!(false, "no command has this answer");
+            head(id, "error", Some("internal error"), output);
             text(output, "{}");
         }
         Answer::Failed(failure) => {
@@ -116,6 +116,10 @@ fn message(failure: &Failure) -> Cow<'static, str> {
         Failure::RegistrationClosed => "Registration is closed",
         Failure::VmLimitReached => "VM limit reached",
         Failure::UnknownDisk(id) => return format!("disks: the VM has no disk with id {}", id.0).into(),
+        Failure::NoVmNumber => "required data: vm_id",
+        Failure::UnknownVm => "VM ID does not exist",
+        Failure::NotAuthorized => "vm not authenticated",
+        Failure::BadShape => "required data: ram, disks",
         Failure::Busy => "busy",
         Failure::StoreUnavailable => "store unavailable",
         Failure::OutcomeUnknown => "outcome unknown",

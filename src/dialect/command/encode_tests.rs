@@ -22,6 +22,7 @@ fn vm_of_two_disks() -> Vm {
         id: VmId(7),
         name: VmName::stored("a\"\u{1}é"),
         shape: VmShape { ram_mib: 512, cpus: 4 },
+        has_password: true,
         disks: vec![disk(1, 100), disk(2, 1 << 50)],
     }
 }

@@ -32,6 +32,7 @@ fn a_registered_vm_comes_back_as_it_was_given(bed: &Bed) {
         id: VmId(1),
         name: name("web"),
         shape: SHAPE,
+        has_password: true,
         disks: vec![Disk { id: DiskId(1), size_gib: 10 }, Disk { id: DiskId(2), size_gib: 20 }],
     };
     assert_eq!(all_vms(&mut *store), [expected]);

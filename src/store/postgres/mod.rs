@@ -96,6 +96,10 @@ impl Store for PostgresStore {
         self.read(|session| reads::credentials(session, name))
     }
 
+    fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
+        self.read(|session| reads::credentials_by_id(session, id))
+    }
+
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
         self.read(|session| reads::token_owner(session, token, now))
     }
@@ -106,6 +110,10 @@ impl Store for PostgresStore {
 
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
         self.read(|session| reads::vms_after(session, after, rows_max))
+    }
+
+    fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+        self.read(|session| reads::ever_connected_after(session, after, rows_max))
     }
 
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {

@@ -18,7 +18,13 @@ type Result<T> = std::result::Result<T, Failure>;
 pub(super) fn credentials(session: &mut Session, name: &VmName) -> Result<Option<Credentials>> {
     let sql = "SELECT id, epoch, name, password_hash FROM vms WHERE name = $1";
     let rows = session.query(sql, &[&name.as_str()])?;
-    rows.first().map(|row| Ok(Credentials { login: login(row)?, password_hash: row.try_get(3)? })).transpose()
+    rows.first().map(of_login).transpose()
+}
+
+pub(super) fn credentials_by_id(session: &mut Session, id: VmId) -> Result<Option<Credentials>> {
+    let sql = "SELECT id, epoch, name, password_hash FROM vms WHERE id = $1";
+    let rows = session.query(sql, &[&id.0])?;
+    rows.first().map(of_login).transpose()
 }
 
 pub(super) fn token_owner(
@@ -39,10 +45,25 @@ pub(super) fn is_current(session: &mut Session, login: &Login) -> Result<bool> {
 
 pub(super) fn vms_after(session: &mut Session, after: VmId, rows_max: usize) -> Result<VmPage> {
     // The inner limit keeps the plan from reading further than the page, whatever the planner guesses.
-    let sql = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib
-               FROM (SELECT id, name, ram_mib, cpus FROM vms WHERE id > $1 ORDER BY id LIMIT $2) v
+    let sql = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib, v.has_password
+               FROM (SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL AS has_password
+                     FROM vms WHERE id > $1 ORDER BY id LIMIT $2) v
                LEFT JOIN LATERAL (SELECT id, size_gib FROM disks WHERE vm = v.id ORDER BY id) d ON true
                ORDER BY v.id, d.id LIMIT $2";
+    page(session, sql, after, rows_max)
+}
+
+pub(super) fn ever_connected_after(session: &mut Session, after: VmId, rows_max: usize) -> Result<VmPage> {
+    let sql = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib, v.has_password
+               FROM (SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL AS has_password
+                     FROM vms WHERE id > $1 AND ever_connected ORDER BY id LIMIT $2) v
+               LEFT JOIN LATERAL (SELECT id, size_gib FROM disks WHERE vm = v.id ORDER BY id) d ON true
+               ORDER BY v.id, d.id LIMIT $2";
+    page(session, sql, after, rows_max)
+}
+
+/// A page of the VMs that `sql` selects behind `after`.
+fn page(session: &mut Session, sql: &'static str, after: VmId, rows_max: usize) -> Result<VmPage> {
     // Each VM has a row for each disk, or one. A row more than may be on the page shows where to cut it,
     // unless one VM takes them all; then there have to be more.
     let mut count = rows_max.saturating_add(1);
@@ -58,7 +79,7 @@ pub(super) fn vms_after(session: &mut Session, after: VmId, rows_max: usize) -> 
 }
 
 pub(super) fn vms(session: &mut Session, ids: &[VmId]) -> Result<Vec<Vm>> {
-    let sql = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib
+    let sql = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib, v.password_hash IS NOT NULL
                FROM vms v
                LEFT JOIN LATERAL (SELECT id, size_gib FROM disks WHERE vm = v.id ORDER BY id) d ON true
                WHERE v.id = ANY ($1) ORDER BY v.id, d.id";
@@ -100,7 +121,8 @@ fn with_disks(rows: &[Row]) -> Result<Vec<Vm>> {
         let id = VmId(row.try_get(0)?);
         if vms.last().is_none_or(|last| last.id != id) {
             let shape = VmShape { ram_mib: small(row.try_get::<_, i64>(2)?)?, cpus: cpus(row, 3)? };
-            vms.push(Vm { id, name: name(row, 1)?, shape, disks: Vec::new() });
+            let has_password = row.try_get(6)?;
+            vms.push(Vm { id, name: name(row, 1)?, shape, has_password, disks: Vec::new() });
         }
         if let (Some(vm), Some(disk)) = (vms.last_mut(), row.try_get::<_, Option<i64>>(4)?) {
             let size_gib = row.try_get::<_, i64>(5)?.unsigned_abs();
@@ -112,6 +134,10 @@ fn with_disks(rows: &[Row]) -> Result<Vec<Vm>> {
 
 fn login(row: &Row) -> Result<Login> {
     Ok(Login { id: VmId(row.try_get(0)?), epoch: row.try_get(1)?, name: name(row, 2)? })
+}
+
+fn of_login(row: &Row) -> Result<Credentials> {
+    Ok(Credentials { login: login(row)?, password_hash: row.try_get(3)? })
 }
 
 fn name(row: &Row, column: usize) -> Result<VmName> {

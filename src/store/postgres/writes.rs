@@ -1,6 +1,7 @@
 //! What is written to the database: many writes share one transaction and so one commit.
 //!
-//! Each write is one statement that does all of it or, where it may not be, nothing; so none needs to be
+//! Each write is one statement that does all of it or, where it may not be, nothing (a second one, where there is one,
+//! can't be refused); so none needs to be
 //! undone alone. Success is said only after a commit that PostgreSQL confirmed.
 //!
 //! Locks are taken in one order by everybody, so that nobody waits in a circle: the row of `vm_total`,
@@ -17,7 +18,7 @@ use super::values::{Unlogged, as_i64, sizes};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{DiskChange, Login, NewVm, TokenHash, VmChange, VmName};
+use crate::model::{DiskChange, Login, NewVm, TokenHash, VmChange, VmName, VmShape};
 
 pub(super) type Outcome = Result<Written, StoreError>;
 
@@ -108,8 +109,8 @@ fn lock_vms(
     let (mut ids, mut names, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
     for write in writes {
         match write {
-            Write::Register { .. } => {}
-            Write::Update { login, .. } => ids.push(login.id.0),
+            Write::Register { .. } | Write::AddVm { .. } => {}
+            Write::Update { login, .. } | Write::Connect { login, .. } => ids.push(login.id.0),
             Write::IssueToken { login, replaces, .. } => {
                 ids.push(login.id.0);
                 tokens.extend(replaces.iter().map(|token| &token.0[..]));
@@ -159,7 +160,9 @@ impl Held {
         self.total && changes_total(write)
             || match write {
                 Write::Register { vm, .. } => self.names.contains(&vm.name),
+                Write::AddVm { .. } => false,
                 Write::Update { login, .. }
+                | Write::Connect { login, .. }
                 | Write::IssueToken { login, .. }
                 | Write::EndTokens { login, .. } => self.ids.contains(&login.id.0),
                 Write::Remove(name) | Write::ChangePassword { name, .. } => self.names.contains(name),
@@ -168,14 +171,18 @@ impl Held {
 }
 
 fn changes_total(write: &Write) -> bool {
-    matches!(write, Write::Register { .. } | Write::Remove(_))
+    matches!(write, Write::Register { .. } | Write::AddVm { .. } | Write::Remove(_))
 }
 
 /// Does one write, or nothing of it.
 fn run(session: &mut Session, write: &Write, total: &mut Option<Total>) -> Result<Outcome, Failure> {
     match write {
         Write::Register { vm, vms_max, now } => register(session, vm, *vms_max, *now, total),
+        Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
+            add_vm(session, *shape, disk_sizes_gib, *vms_max, *now, total)
+        }
         Write::Update { login, change } => update(session, login, change),
+        Write::Connect { login, rehash, now } => connect(session, login, rehash.as_deref(), *now),
         Write::IssueToken { login, token, expires, replaces, rehash, now } => {
             issue_token(session, login, token, *expires, replaces.as_ref(), rehash.as_deref(), *now)
         }
@@ -229,6 +236,29 @@ fn register(
         (Some(_), None) => Err(StoreError::AlreadyRegistered),
         (None, None) => Err(StoreError::VmLimitReached),
     })
+}
+
+/// In two statements, since its number is known once the row is there. No VM has an empty name, and no two
+/// transactions that add one are under way at a time.
+fn add_vm(
+    session: &mut Session,
+    shape: VmShape,
+    disk_sizes_gib: &[u64],
+    vms_max: u64,
+    now: UnixSeconds,
+    total: &mut Option<Total>,
+) -> Result<Outcome, Failure> {
+    let vm = NewVm {
+        name: VmName::stored(""),
+        shape,
+        disk_sizes_gib: disk_sizes_gib.to_vec(),
+        password_hash: None,
+    };
+    let outcome = register(session, &vm, vms_max, now, total)?;
+    if let Ok(Written::Registered(id)) = outcome {
+        session.query("UPDATE vms SET name = id::text WHERE id = $1", &[&id.0])?;
+    }
+    Ok(outcome)
 }
 
 fn update(session: &mut Session, login: &Login, change: &VmChange) -> Result<Outcome, Failure> {
@@ -334,6 +364,19 @@ fn issue_token(
         ],
     )?;
     Ok(if rows.is_empty() { Err(StoreError::NotCurrent) } else { Ok(Written::TokenIssued) })
+}
+
+fn connect(
+    session: &mut Session,
+    login: &Login,
+    rehash: Option<&str>,
+    now: UnixSeconds,
+) -> Result<Outcome, Failure> {
+    let sql = "UPDATE vms SET ever_connected = true, last_login_at = $3,
+                   password_hash = coalesce($4, password_hash)
+               WHERE id = $1 AND epoch = $2 RETURNING id";
+    let rows = session.query(sql, &[&login.id.0, &login.epoch, &now.0, &Unlogged(rehash)])?;
+    Ok(if rows.is_empty() { Err(StoreError::NotCurrent) } else { Ok(Written::Connected) })
 }
 
 fn end_tokens(session: &mut Session, login: &Login, tokens: &[TokenHash]) -> Result<Outcome, Failure> {

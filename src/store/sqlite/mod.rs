@@ -82,6 +82,10 @@ impl Store for SqliteStore {
         reads::credentials(&self.connection, name).map_err(to_store_error)
     }
 
+    fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
+        reads::credentials_by_id(&self.connection, id).map_err(to_store_error)
+    }
+
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
         reads::token_owner(&self.connection, token, now).map_err(to_store_error)
     }
@@ -92,6 +96,10 @@ impl Store for SqliteStore {
 
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
         reads::vms_after(&self.connection, after, rows_max).map_err(to_store_error)
+    }
+
+    fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+        reads::ever_connected_after(&self.connection, after, rows_max).map_err(to_store_error)
     }
 
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {

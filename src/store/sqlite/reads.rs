@@ -16,7 +16,14 @@ use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, Vm
 pub(super) fn credentials(connection: &Connection, name: &VmName) -> Result<Option<Credentials>> {
     connection
         .prepare_cached("SELECT id, epoch, name, password_hash FROM vms WHERE name = ?1")?
-        .query_row([name.as_str()], |row| Ok(Credentials { login: login(row)?, password_hash: row.get(3)? }))
+        .query_row([name.as_str()], of_login)
+        .optional()
+}
+
+pub(super) fn credentials_by_id(connection: &Connection, id: VmId) -> Result<Option<Credentials>> {
+    connection
+        .prepare_cached("SELECT id, epoch, name, password_hash FROM vms WHERE id = ?1")?
+        .query_row([id.0], of_login)
         .optional()
 }
 
@@ -42,10 +49,24 @@ pub(super) fn is_current(connection: &Connection, login: &Login) -> Result<bool>
 
 pub(super) fn vms_after(connection: &Connection, after: VmId, rows_max: usize) -> Result<VmPage> {
     // Both deliver in the order of a key, row by row: what is not asked for any more is not read.
-    let mut vms =
-        connection.prepare_cached("SELECT id, name, ram_mib, cpus FROM vms WHERE id > ?1 ORDER BY id")?;
+    let mut vms = connection.prepare_cached(
+        "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL FROM vms WHERE id > ?1 ORDER BY id",
+    )?;
     let mut disks =
         connection.prepare_cached("SELECT vm, id, size_gib FROM disks WHERE vm > ?1 ORDER BY vm, id")?;
+    with_disks(vms.query_map([after.0], vm)?, disks.query_map([after.0], owner_and_disk)?, rows_max)
+}
+
+pub(super) fn ever_connected_after(connection: &Connection, after: VmId, rows_max: usize) -> Result<VmPage> {
+    // CROSS JOIN: SQLite walks along the VMs, and looks up the disks of those it finds only.
+    let mut vms = connection.prepare_cached(
+        "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL FROM vms
+         WHERE id > ?1 AND ever_connected = 1 ORDER BY id",
+    )?;
+    let mut disks = connection.prepare_cached(
+        "SELECT disks.vm, disks.id, disks.size_gib FROM vms CROSS JOIN disks ON disks.vm = vms.id
+         WHERE vms.id > ?1 AND vms.ever_connected = 1 ORDER BY vms.id, disks.id",
+    )?;
     with_disks(vms.query_map([after.0], vm)?, disks.query_map([after.0], owner_and_disk)?, rows_max)
 }
 
@@ -58,7 +79,7 @@ pub(super) fn vms(connection: &Connection, ids: &[VmId]) -> Result<Vec<Vm>> {
     list.push(']');
     // One parameter for any number of ids, so that the statement stays the same.
     let mut vms = connection.prepare_cached(
-        "SELECT id, name, ram_mib, cpus FROM vms
+        "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL FROM vms
          WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
     )?;
     let mut disks = connection.prepare_cached(
@@ -119,11 +140,16 @@ fn login(row: &Row<'_>) -> Result<Login> {
     Ok(Login { id: VmId(row.get(0)?), epoch: row.get(1)?, name: name(row, 2)? })
 }
 
+fn of_login(row: &Row<'_>) -> Result<Credentials> {
+    Ok(Credentials { login: login(row)?, password_hash: row.get(3)? })
+}
+
 fn vm(row: &Row<'_>) -> Result<Vm> {
     Ok(Vm {
         id: VmId(row.get(0)?),
         name: name(row, 1)?,
         shape: VmShape { ram_mib: row.get(2)?, cpus: row.get(3)? },
+        has_password: row.get(4)?,
         disks: Vec::new(),
     })
 }

@@ -11,7 +11,7 @@ use super::{describe, reads, to_store_error};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Disk, DiskChange, Login, NewVm, TokenHash, VmChange, VmName};
+use crate::model::{Disk, DiskChange, Login, NewVm, TokenHash, VmChange, VmName, VmShape};
 
 /// How many VMs there were at a certain state of the file.
 #[derive(Clone, Copy, Debug)]
@@ -174,6 +174,9 @@ fn write_in_savepoint(
 fn run(connection: &Connection, count: &mut Option<VmCount>, write: &Write) -> Result<Written, NotDone> {
     match write {
         Write::Register { vm, vms_max, now } => register(connection, count, vm, *vms_max, *now),
+        Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
+            add_vm(connection, count, *shape, disk_sizes_gib, *vms_max, *now)
+        }
         Write::Update { login, change } => update(connection, login, change),
         Write::IssueToken { login, token, expires, replaces, rehash, now } => {
             require_current(connection, login)?;
@@ -184,6 +187,11 @@ fn run(connection: &Connection, count: &mut Option<VmCount>, write: &Write) -> R
             add_token(connection, login.id, token, *expires)?;
             record_login(connection, login.id, rehash.as_deref(), *now)?;
             Ok(Written::TokenIssued)
+        }
+        Write::Connect { login, rehash, now } => {
+            require_current(connection, login)?;
+            record_login(connection, login.id, rehash.as_deref(), *now)?;
+            Ok(Written::Connected)
         }
         Write::EndTokens { login, tokens } => {
             require_current(connection, login)?;
@@ -222,6 +230,28 @@ fn register(
     let id = VmId(connection.last_insert_rowid());
     add_disks(connection, id, &vm.disk_sizes_gib)?;
     Ok(Written::Registered(id))
+}
+
+fn add_vm(
+    connection: &Connection,
+    count: &mut Option<VmCount>,
+    shape: VmShape,
+    disk_sizes_gib: &[u64],
+    vms_max: u64,
+    now: UnixSeconds,
+) -> Result<Written, NotDone> {
+    // Its number is known once the row is there. No VM has an empty name, and none is left with one.
+    let vm = NewVm {
+        name: VmName::stored(""),
+        shape,
+        disk_sizes_gib: disk_sizes_gib.to_vec(),
+        password_hash: None,
+    };
+    let written = register(connection, count, &vm, vms_max, now)?;
+    if let Written::Registered(id) = written {
+        execute(connection, "UPDATE vms SET name = CAST(id AS TEXT) WHERE id = ?1", [id.0])?;
+    }
+    Ok(written)
 }
 
 /// Whether there are fewer than `vms_max` VMs.

@@ -1,0 +1,82 @@
+//! Lists: which page a worker is to make, and for whom.
+
+use super::App;
+use super::policy::Verdict;
+use super::sets::Set;
+use super::stage::{Action, Stage};
+use super::task::{Asker, PageRequest, Task};
+use crate::ids::{ConnId, DiskId, VmId};
+use crate::model::{Cursor, Failure, List, Principal};
+
+impl App {
+    /// Begins the next page of a list.
+    pub fn page(&mut self, conn: ConnId, list: List, cursor: Cursor) -> Action {
+        self.list(conn, list, Some(cursor))
+    }
+
+    /// Begins the page of `list` at `cursor`, the first if there is none. Whoever asked may have lost the
+    /// right to since the page before.
+    pub(super) fn list(&mut self, conn: ConnId, list: List, cursor: Option<Cursor>) -> Action {
+        let asker = match (self.verdict(conn, list.command()), self.presence.principal(conn)) {
+            (Verdict::Allowed, Principal::Vm(login)) => Asker::Anybody(Some(login)),
+            (Verdict::Allowed, _) => Asker::Anybody(None),
+            (Verdict::AllowedAsItself, Principal::Vm(login)) => Asker::Vm(login),
+            _ => return Action::failed(Failure::AuthenticationRequired),
+        };
+        match self.page_request(list, cursor) {
+            Some(page) => {
+                let stage = Stage::List { command: list.command() };
+                Action::Work { task: Task::ListPage { asker, page }, stage }
+            }
+            None => Action::failed(Failure::Internal),
+        }
+    }
+
+    /// `None` where the cursor is one of another list.
+    fn page_request(&self, list: List, cursor: Option<Cursor>) -> Option<PageRequest> {
+        Some(match list {
+            List::AllVms => PageRequest::Vms { after: vm(cursor)? },
+            List::ManagedVms => PageRequest::ManagedVms { after: vm(cursor)? },
+            List::EverConnectedVms => PageRequest::EverConnected { after: vm(cursor)? },
+            List::AllDisks => PageRequest::Disks { after: disk(cursor)? },
+            List::ManagedDisks => PageRequest::ManagedDisks { after: disk(cursor)? },
+            List::ActiveVms | List::AuthenticatedVms => {
+                let from = match cursor {
+                    None => 0,
+                    Some(Cursor::FromPeer(index)) => index,
+                    Some(_) => return None,
+                };
+                let (peers, next) = self.presence.page(list, from);
+                PageRequest::Peers { list, peers, next }
+            }
+            List::AuthorizedVms => self.members(Set::Authorized, cursor)?,
+            List::ConnectedVms => self.members(Set::Connected, cursor)?,
+        })
+    }
+
+    fn members(&self, set: Set, cursor: Option<Cursor>) -> Option<PageRequest> {
+        let after = match cursor {
+            None => None,
+            Some(Cursor::AfterMember(place)) => Some(place),
+            Some(_) => return None,
+        };
+        let (members, next) = self.presence.sets().page(set, after);
+        Some(PageRequest::Members { set, members, next })
+    }
+}
+
+fn vm(cursor: Option<Cursor>) -> Option<VmId> {
+    match cursor {
+        None => Some(VmId(0)),
+        Some(Cursor::AfterVm(after)) => Some(after),
+        Some(_) => None,
+    }
+}
+
+fn disk(cursor: Option<Cursor>) -> Option<DiskId> {
+    match cursor {
+        None => Some(DiskId(0)),
+        Some(Cursor::AfterDisk(after)) => Some(after),
+        Some(_) => None,
+    }
+}

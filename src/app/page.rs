@@ -1,0 +1,100 @@
+//! Pages of lists: what the store says of those who are on them. Runs on a worker's thread.
+
+use super::sets::Set;
+use super::task::{MemberAt, PageRequest, PeerAt};
+use crate::ids::{DiskId, VmId};
+use crate::limits;
+use crate::model::{Cursor, Items, List, Page, PeerEntry, Vm};
+use crate::store::{Store, StoreError, VmPage};
+
+impl PageRequest {
+    /// Reads what is to be on the page.
+    pub(super) fn make(self, store: &mut dyn Store) -> Result<Page, StoreError> {
+        let rows_max = limits::PAGE_ROWS_MAX;
+        match self {
+            PageRequest::Vms { after } => Ok(vms_page(List::AllVms, store.vms_after(after, rows_max)?)),
+            PageRequest::ManagedVms { after } => {
+                Ok(vms_page(List::ManagedVms, store.vms_after(after, rows_max)?))
+            }
+            PageRequest::EverConnected { after } => {
+                Ok(vms_page(List::EverConnectedVms, store.ever_connected_after(after, rows_max)?))
+            }
+            PageRequest::Disks { after } => disks_page(store, List::AllDisks, after),
+            PageRequest::ManagedDisks { after } => disks_page(store, List::ManagedDisks, after),
+            PageRequest::Peers { list, peers, next } => peers_page(store, list, peers, next),
+            PageRequest::Members { set, members, next } => members_page(store, set, &members, next),
+        }
+    }
+}
+
+fn vms_page(list: List, VmPage { vms, is_last }: VmPage) -> Page {
+    let next = vms.last().filter(|_| !is_last).map(|vm| Cursor::AfterVm(vm.id));
+    Page { list, items: Items::Vms(vms), next }
+}
+
+fn disks_page(store: &mut dyn Store, list: List, after: DiskId) -> Result<Page, StoreError> {
+    let disks = store.disks_after(after, limits::PAGE_ROWS_MAX)?;
+    let is_full = disks.len() == limits::PAGE_ROWS_MAX;
+    let next = disks.last().filter(|_| is_full).map(|last| Cursor::AfterDisk(last.disk.id));
+    Ok(Page { list, items: Items::Disks(disks), next })
+}
+
+/// Joins connections with the VMs that have authenticated on them. A VM that is gone leaves an active
+/// connection without one, and an authenticated one out. Ends the page early, before the connection
+/// whose VM and disks would be more rows than a page may have, unless it is the first.
+fn peers_page(
+    store: &mut dyn Store,
+    list: List,
+    peers: Vec<PeerAt>,
+    mut next: Option<Cursor>,
+) -> Result<Page, StoreError> {
+    let mut entries: Vec<PeerEntry> = Vec::new();
+    let mut rows = 0;
+    for at in peers {
+        let vm = match at.vm {
+            Some(id) => store.vms(&[id])?.pop(),
+            None => None,
+        };
+        if vm.is_none() && list == List::AuthenticatedVms {
+            continue;
+        }
+        rows += 1 + vm.as_ref().map_or(0, |vm| vm.disks.len());
+        if rows > limits::PAGE_ROWS_MAX && !entries.is_empty() {
+            next = Some(Cursor::FromPeer(at.index));
+            break;
+        }
+        entries.push(PeerEntry { peer: at.peer, vm });
+    }
+    Ok(Page { list, items: Items::Peers(entries), next })
+}
+
+/// Looks up the members of a set. One that is gone, or has got a password and nobody who is authenticated
+/// as it, is left out. Ends the page early, before the VM that would make it too long, unless it is the first.
+fn members_page(
+    store: &mut dyn Store,
+    set: Set,
+    members: &[MemberAt],
+    next: Option<Cursor>,
+) -> Result<Page, StoreError> {
+    let list = match set {
+        Set::Authorized => List::AuthorizedVms,
+        Set::Connected => List::ConnectedVms,
+    };
+    let (mut vms, mut rows, mut last) = (Vec::new(), 0, None);
+    for some in members.chunks(limits::MEMBERS_PER_QUERY) {
+        let ids: Vec<VmId> = some.iter().map(|member| member.vm).collect();
+        let mut found: Vec<Option<Vm>> = store.vms(&ids)?.into_iter().map(Some).collect();
+        for member in some {
+            let vm = found.iter_mut().find(|vm| vm.as_ref().is_some_and(|vm| vm.id == member.vm));
+            let vm = vm.and_then(Option::take).filter(|vm| member.has_login || !vm.has_password);
+            rows += vm.as_ref().map_or(0, |vm| 1 + vm.disks.len());
+            if let (true, Some(last)) = (rows > limits::PAGE_ROWS_MAX && !vms.is_empty(), last) {
+                let next = Some(Cursor::AfterMember(last));
+                return Ok(Page { list, items: Items::Vms(vms), next });
+            }
+            vms.extend(vm);
+            last = Some(member.place);
+        }
+    }
+    Ok(Page { list, items: Items::Vms(vms), next })
+}

@@ -1,0 +1,217 @@
+//! Which VMs are authorized and connected, for the whole server: one type, owned by the reactor's thread.
+//!
+//! A VM without a password is in the sets because somebody has put it there, until somebody takes it out.
+//! A VM with a password is in both as long as any connection is authenticated as it. A VM keeps its place
+//! in the order in which it came as long as it stays. The store is not asked here: a VM that has been removed
+//! stays until somebody who asked the store says so.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::task::MemberAt;
+use crate::ids::VmId;
+use crate::limits;
+use crate::model::Cursor;
+
+/// The sets.
+#[derive(Default)]
+pub struct Sets {
+    members: HashMap<VmId, Member>,
+    /// By the places of their members in the order.
+    authorized: BTreeMap<u64, VmId>,
+    connected: BTreeMap<u64, VmId>,
+    next_place: u64,
+}
+
+/// Which set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Set {
+    /// VMs that may be changed.
+    Authorized,
+    /// VMs that are connected; all of them are authorized.
+    Connected,
+}
+
+/// There are as many VMs in the sets as may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Full;
+
+#[derive(Default)]
+struct Member {
+    authorized: Option<u64>,
+    connected: Option<u64>,
+    /// Connections that are authenticated as the VM, which has a password then.
+    logins: usize,
+}
+
+impl Sets {
+    /// A connection has authenticated as `vm`.
+    pub fn log_in(&mut self, vm: VmId) {
+        self.members.entry(vm).or_default().logins += 1;
+        self.enter(vm, Set::Connected);
+    }
+
+    /// A connection that had authenticated as `vm` is gone or anonymous now.
+    pub fn log_out(&mut self, vm: VmId) {
+        let Some(member) = self.members.get_mut(&vm) else { return };
+        member.logins = member.logins.saturating_sub(1);
+        if member.logins == 0 {
+            self.leave(vm);
+        }
+    }
+
+    /// `vm`, which has no password, is in `set` from now on, and in those that this one implies.
+    pub fn authorize(&mut self, vm: VmId, set: Set) -> Result<(), Full> {
+        if !self.has_room_for(vm) {
+            return Err(Full);
+        }
+        self.enter(vm, set);
+        Ok(())
+    }
+
+    /// `vm`, which has no password, is in no set any more. Nothing happens to one that has a password.
+    pub fn release(&mut self, vm: VmId) {
+        if self.is_authorized_for_all(vm) {
+            self.leave(vm);
+        }
+    }
+
+    /// Whether somebody has authorized `vm` for everybody.
+    pub fn is_authorized_for_all(&self, vm: VmId) -> bool {
+        self.members.get(&vm).is_some_and(|member| member.logins == 0)
+    }
+
+    /// Whether `vm` could be authorized, or is.
+    pub fn has_room_for(&self, vm: VmId) -> bool {
+        self.members.len() < limits::AUTHORIZED_VMS_MAX || self.members.contains_key(&vm)
+    }
+
+    /// The members of `set` behind the place `after`, up to a page of them, and where the next page begins.
+    pub fn page(&self, set: Set, after: Option<u64>) -> (Vec<MemberAt>, Option<Cursor>) {
+        let places = match set {
+            Set::Authorized => &self.authorized,
+            Set::Connected => &self.connected,
+        };
+        let rest = places.range(after.map_or(0, |after| after + 1)..);
+        let members: Vec<MemberAt> = rest
+            .take(limits::PAGE_ROWS_MAX)
+            .map(|(&place, &vm)| MemberAt { place, vm, has_login: !self.is_authorized_for_all(vm) })
+            .collect();
+        let is_full = members.len() == limits::PAGE_ROWS_MAX;
+        let next = members.last().filter(|_| is_full).map(|last| Cursor::AfterMember(last.place));
+        (members, next)
+    }
+
+    fn enter(&mut self, vm: VmId, set: Set) {
+        let member = self.members.entry(vm).or_default();
+        for (place, places, is_meant) in [
+            (&mut member.authorized, &mut self.authorized, true),
+            (&mut member.connected, &mut self.connected, set == Set::Connected),
+        ] {
+            if is_meant && place.is_none() {
+                *place = Some(self.next_place);
+                places.insert(self.next_place, vm);
+                self.next_place += 1;
+            }
+        }
+        self.check_invariants();
+    }
+
+    fn leave(&mut self, vm: VmId) {
+        let Some(member) = self.members.remove(&vm) else { return };
+        member.authorized.and_then(|place| self.authorized.remove(&place));
+        member.connected.and_then(|place| self.connected.remove(&place));
+        self.check_invariants();
+    }
+
+    fn check_invariants(&self) {
+        debug_assert_eq!(self.members.len(), self.authorized.len());
+        debug_assert!(self.connected.len() <= self.authorized.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The members of a set, page by page.
+    fn members(sets: &Sets, set: Set) -> Vec<i64> {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let (members, next) = sets.page(set, after);
+            assert!(members.len() <= limits::PAGE_ROWS_MAX);
+            seen.extend(members.iter().map(|member| member.vm.0));
+            match next {
+                Some(Cursor::AfterMember(place)) => after = Some(place),
+                _ => return seen,
+            }
+        }
+    }
+
+    fn both(sets: &Sets) -> [Vec<i64>; 2] {
+        [Set::Authorized, Set::Connected].map(|set| members(sets, set))
+    }
+
+    #[test]
+    fn a_vm_without_a_password_keeps_its_place_until_it_is_released() {
+        let mut sets = Sets::default();
+        for (vm, set) in
+            [(3, Set::Authorized), (1, Set::Connected), (2, Set::Authorized), (3, Set::Connected)]
+        {
+            sets.authorize(VmId(vm), set).unwrap();
+            sets.authorize(VmId(vm), set).unwrap();
+        }
+        assert_eq!(both(&sets), [vec![3, 1, 2], vec![1, 3]]);
+        sets.release(VmId(1));
+        sets.release(VmId(9));
+        assert_eq!(both(&sets), [vec![3, 2], vec![3]]);
+        assert!(!sets.is_authorized_for_all(VmId(1)) && sets.is_authorized_for_all(VmId(2)));
+        sets.authorize(VmId(1), Set::Authorized).unwrap();
+        assert_eq!(both(&sets), [vec![3, 2, 1], vec![3]]);
+    }
+
+    #[test]
+    fn a_vm_with_a_password_is_there_while_anybody_is_authenticated_as_it() {
+        let mut sets = Sets::default();
+        sets.authorize(VmId(1), Set::Authorized).unwrap();
+        for vm in [2, 3, 2] {
+            sets.log_in(VmId(vm));
+        }
+        assert_eq!(both(&sets), [vec![1, 2, 3], vec![2, 3]]);
+        assert!(!sets.is_authorized_for_all(VmId(2)), "for those only who are authenticated");
+        sets.release(VmId(2));
+        sets.log_out(VmId(2));
+        assert_eq!(both(&sets), [vec![1, 2, 3], vec![2, 3]]);
+        sets.log_out(VmId(2));
+        sets.log_out(VmId(2));
+        assert_eq!(both(&sets), [vec![1, 3], vec![3]]);
+        sets.log_in(VmId(2));
+        assert_eq!(both(&sets), [vec![1, 3, 2], vec![3, 2]]);
+    }
+
+    #[test]
+    fn a_vm_that_got_a_password_meanwhile_goes_with_its_last_login() {
+        let mut sets = Sets::default();
+        sets.authorize(VmId(1), Set::Authorized).unwrap();
+        sets.log_in(VmId(1));
+        assert!(!sets.is_authorized_for_all(VmId(1)));
+        sets.log_out(VmId(1));
+        assert_eq!(both(&sets), [Vec::<i64>::new(), Vec::new()]);
+    }
+
+    #[test]
+    fn long_sets_come_in_pages_and_have_an_end() {
+        let mut sets = Sets::default();
+        let count = limits::AUTHORIZED_VMS_MAX as i64;
+        for vm in 0..count {
+            sets.authorize(VmId(vm), Set::Connected).unwrap();
+        }
+        assert_eq!(sets.authorize(VmId(count), Set::Authorized), Err(Full));
+        assert_eq!(sets.authorize(VmId(0), Set::Connected), Ok(()));
+        sets.log_in(VmId(count));
+        for vm in (0..count).step_by(2) {
+            sets.release(VmId(vm));
+        }
+        let wanted: Vec<i64> = (1..count).step_by(2).chain([count]).collect();
+        assert_eq!(both(&sets), [wanted.clone(), wanted]);
+    }
+}

@@ -1,0 +1,267 @@
+//! Logins that count for one request, as an app with a real store in memory serves them.
+
+use super::*;
+use crate::app::presence::Admission;
+use crate::app::task::Tools;
+use crate::ids::VmId;
+use crate::limits;
+use crate::model::{
+    ActionAnswer, BadField, Cursor, Dialect, Groups, Items, List, Page, Peer, VmChange, VmShape,
+};
+use crate::store::{self, Location};
+
+/// An app, what its workers have, and one connection.
+struct Bed {
+    app: App,
+    tools: Tools,
+}
+
+const CONN: ConnId = ConnId { index: 0, generation: 1 };
+const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+const SHAPE: VmShape = VmShape { ram_mib: 1, cpus: 1 };
+
+impl Bed {
+    /// On a listener that opens `opens`.
+    fn new(opens: Groups) -> Bed {
+        let settings = Settings {
+            vms_max: 10_000,
+            token_lifetime: Duration::from_secs(60),
+            conversion_delay: Duration::ZERO..=Duration::ZERO,
+        };
+        let mut app = App::new(settings, Box::new(token::SystemRandom));
+        let admission = Admission { registers: true, opens, has_operators: false };
+        app.presence_mut().open(CONN, Peer::Unix { uid: None }, admission, 0);
+        let cost = password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
+        Bed { app, tools: Tools::new(store::open(&Location::Memory).expect("memory"), cost) }
+    }
+
+    /// Does what is to be done until there is something to answer.
+    fn settle(&mut self, mut action: Action) -> Action {
+        while let Action::Work { task, stage } = action {
+            let mut results = Vec::new();
+            self.tools.run(vec![task], &mut results);
+            action = self.app.resume(CONN, stage, results.remove(0), NOW);
+        }
+        action
+    }
+
+    fn call(&mut self, scope: Scope, token: Option<&Secret>, command: Command) -> Action {
+        let token: Result<Option<Secret>, BadField> = Ok(token.cloned());
+        let name = name_of(&command);
+        let (dialect, command) = (Dialect::Command, Ok(command));
+        let action = self.app.call(CONN, Request { dialect, scope, id: None, token, name, command }, NOW);
+        self.settle(action)
+    }
+
+    /// What a request that counts for itself only is answered.
+    fn ask(&mut self, token: Option<&Secret>, command: Command) -> Answer {
+        match self.call(Scope::Request, token, command) {
+            Action::Answer(answer) => answer,
+            other => panic!("no whole answer: {other:?}"),
+        }
+    }
+
+    fn list(&mut self, token: Option<&Secret>, list: List) -> Page {
+        let command = match list.command() {
+            CommandName::ActionList => Command::ActionList(list),
+            _ => Command::List(list),
+        };
+        match self.call(Scope::Request, token, command) {
+            Action::Page(page) => page,
+            other => panic!("no page: {other:?}"),
+        }
+    }
+
+    fn register(&mut self, name: &str) {
+        let password = password();
+        let (name, disk_sizes_gib) = (VmName::stored(name), vec![1]);
+        let answer = self.ask(None, Command::Register { name, shape: SHAPE, disk_sizes_gib, password });
+        assert!(matches!(answer, Answer::Registered(_)), "{answer:?}");
+    }
+
+    /// The token of a login that counts for one request.
+    fn token(&mut self, name: &str) -> Secret {
+        let login = Command::Authenticate { name: VmName::stored(name), password: password() };
+        match self.ask(None, login) {
+            Answer::Authenticated(token) => token,
+            other => panic!("no token: {other:?}"),
+        }
+    }
+
+    /// Nobody is authenticated on the connection, for nobody to see.
+    #[track_caller]
+    fn is_nobodys(&self) -> bool {
+        let presence = self.app.presence();
+        let (peers, _) = presence.page(List::ActiveVms, 0);
+        let is_anonymous = !presence.is_authenticated(CONN) && presence.authenticated_count() == 0;
+        is_anonymous && peers.iter().all(|peer| peer.vm.is_none()) && presence.tokens(CONN).is_empty()
+    }
+}
+
+fn name_of(command: &Command) -> CommandName {
+    match command {
+        Command::Ping => CommandName::Ping,
+        Command::Register { .. } => CommandName::Register,
+        Command::Authenticate { .. } => CommandName::Authenticate,
+        Command::List(_) => CommandName::List,
+        Command::Update(_) => CommandName::Update,
+        Command::Logout => CommandName::Logout,
+        Command::Stats => CommandName::Stats,
+        Command::Convert { .. } => CommandName::Convert,
+        Command::Health => CommandName::Health,
+        Command::AddVm { .. } => CommandName::AddVm,
+        Command::ActionList(_) => CommandName::ActionList,
+        Command::AuthorizeVm { .. } => CommandName::AuthorizeVm,
+        Command::ConnectVm { .. } => CommandName::ConnectVm,
+        Command::LogoutVm(_) => CommandName::LogoutVm,
+        Command::UpdateVm { .. } => CommandName::UpdateVm,
+    }
+}
+
+fn password() -> Secret {
+    Secret::new("12345678")
+}
+
+fn ram(mib: u32) -> VmChange {
+    VmChange { ram_mib: Some(mib), ..VmChange::default() }
+}
+
+fn failed(failure: Failure) -> Answer {
+    Answer::Failed(failure)
+}
+
+fn vm_ids(page: &Page) -> Vec<i64> {
+    match &page.items {
+        Items::Vms(vms) => vms.iter().map(|vm| vm.id.0).collect(),
+        other => panic!("no VMs: {other:?}"),
+    }
+}
+
+#[test]
+fn a_token_counts_for_the_request_it_came_with() {
+    let mut bed = Bed::new(Groups::ALL);
+    bed.register("a");
+    bed.register("b");
+    let (a, b) = (bed.token("a"), bed.token("b"));
+    assert!(bed.is_nobodys());
+    for token in [&a, &b, &a] {
+        assert_eq!(bed.ask(Some(token), Command::Update(ram(5))), Answer::Updated);
+        assert!(bed.is_nobodys());
+        // The next one is anonymous.
+        let refused = failed(Failure::AuthenticationRequired);
+        assert_eq!(bed.ask(None, Command::Update(ram(6))), refused);
+    }
+    let foreign = Secret::new("nobody's");
+    assert_eq!(bed.ask(Some(&foreign), Command::Update(ram(6))), failed(Failure::InvalidToken));
+    let page = bed.list(Some(&a), List::ActiveVms);
+    assert!(matches!(&page.items, Items::Peers(peers) if peers.len() == 1 && peers[0].vm.is_none()));
+    assert_eq!(bed.list(Some(&a), List::AuthenticatedVms).items, Items::Peers(vec![]));
+    assert_eq!(vm_ids(&bed.list(None, List::AuthorizedVms)), [0; 0], "nobody is there");
+}
+
+#[test]
+fn a_logout_ends_the_token_that_came_with_it() {
+    let mut bed = Bed::new(Groups::ALL);
+    bed.register("a");
+    let (first, second) = (bed.token("a"), bed.token("a"));
+    assert_eq!(bed.ask(Some(&first), Command::Logout), Answer::LoggedOut(VmName::stored("a")));
+    assert_eq!(bed.ask(Some(&first), Command::Logout), failed(Failure::InvalidToken));
+    let done = Answer::Action(ActionAnswer::LoggedOut);
+    assert_eq!(bed.ask(Some(&second), Command::LogoutVm(VmId(1))), done);
+    assert_eq!(bed.ask(Some(&second), Command::Logout), failed(Failure::InvalidToken));
+    assert_eq!(bed.ask(None, Command::LogoutVm(VmId(1))), failed(Failure::NotAuthorized));
+}
+
+#[test]
+fn a_login_by_action_only_answers() {
+    let mut bed = Bed::new(Groups::ALL);
+    bed.register("a");
+    let authorize = |password| Command::AuthorizeVm { vm: VmId(1), password };
+    let right = authorize(Some(password()));
+    assert_eq!(bed.ask(None, right), Answer::Action(ActionAnswer::Authorized));
+    assert!(bed.is_nobodys());
+    assert_eq!(vm_ids(&bed.list(None, List::AuthorizedVms)), [0; 0]);
+    assert_eq!(vm_ids(&bed.list(None, List::EverConnectedVms)), [1]);
+    for password in [None, Some(Secret::new("87654321"))] {
+        assert_eq!(bed.ask(None, authorize(password)), failed(Failure::InvalidCredentials));
+    }
+    let change = Command::UpdateVm { vm: VmId(1), change: Some(ram(7)) };
+    assert_eq!(bed.ask(None, change.clone()), failed(Failure::NotAuthorized));
+    let token = bed.token("a");
+    assert_eq!(bed.ask(Some(&token), change), Answer::Updated);
+}
+
+#[test]
+fn a_vm_without_a_password_is_authorized_for_the_server_all_the_same() {
+    let mut bed = Bed::new(Groups::ALL);
+    let add = Command::AddVm { shape: SHAPE, disk_sizes_gib: vec![1] };
+    assert_eq!(bed.ask(None, add), Answer::Action(ActionAnswer::Added(VmId(1))));
+    let connect = Command::ConnectVm { vm: VmId(1), password: None };
+    assert_eq!(bed.ask(None, connect), Answer::Action(ActionAnswer::Connected));
+    assert_eq!(vm_ids(&bed.list(None, List::ConnectedVms)), [1]);
+    let change = Command::UpdateVm { vm: VmId(1), change: Some(ram(7)) };
+    assert_eq!(bed.ask(None, change), Answer::Updated);
+}
+
+#[test]
+fn the_pages_of_a_list_are_one_request() {
+    let mut bed = Bed::new(Groups::NONE);
+    bed.register("a");
+    let token = bed.token("a");
+    for _ in 0..limits::PAGE_ROWS_MAX {
+        let write = Write::AddVm { shape: SHAPE, disk_sizes_gib: vec![1], vms_max: 10_000, now: NOW };
+        bed.tools.run(vec![Task::Write(write)], &mut Vec::new());
+    }
+    for list in [List::AllVms, List::ManagedVms] {
+        let mut page = bed.list(Some(&token), list);
+        let mut seen = vm_ids(&page);
+        while let Some(cursor) = page.next {
+            let action = bed.app.page(CONN, list, cursor);
+            let Action::Page(next) = bed.settle(action) else { panic!("no page") };
+            page = next;
+            seen.extend(vm_ids(&page));
+        }
+        assert_eq!(seen, (1..=limits::PAGE_ROWS_MAX as i64 + 1).collect::<Vec<_>>());
+        // With the next request it is over, even one for which there is no room.
+        let cursor = Cursor::AfterVm(VmId(1));
+        assert_eq!(bed.ask(None, Command::Ping), Answer::Pong(Peer::Unix { uid: None }));
+        let action = bed.app.page(CONN, list, cursor);
+        assert!(matches!(action, Action::Answer(Answer::Failed(Failure::AuthenticationRequired))));
+        bed.list(Some(&token), list);
+        let (dialect, scope, command) = (Dialect::Command, Scope::Request, Ok(Command::Ping));
+        let ping = Request { dialect, scope, id: None, token: Ok(None), name: CommandName::Ping, command };
+        bed.app.refuse(CONN, &ping);
+        assert_eq!(bed.app.presence().principal(CONN), Principal::Anonymous);
+    }
+}
+
+#[test]
+fn where_actions_are_closed_a_token_lets_its_vm_act_for_itself() {
+    let mut bed = Bed::new(Groups::NONE);
+    bed.register("a");
+    bed.register("b");
+    let token = bed.token("a");
+    let change = |vm| Command::UpdateVm { vm: VmId(vm), change: Some(ram(7)) };
+    assert_eq!(bed.ask(None, change(1)), failed(Failure::AuthenticationRequired));
+    assert_eq!(bed.ask(Some(&token), change(1)), Answer::Updated);
+    assert_eq!(bed.ask(Some(&token), change(2)), failed(Failure::NotAuthorized));
+    let login = |vm| Command::ConnectVm { vm: VmId(vm), password: Some(password()) };
+    assert_eq!(bed.ask(Some(&token), login(2)), failed(Failure::UnknownVm));
+    assert_eq!(bed.ask(Some(&token), login(1)), Answer::Action(ActionAnswer::Connected));
+    assert!(bed.is_nobodys());
+    assert_eq!(bed.ask(None, login(1)), failed(Failure::AuthenticationRequired));
+}
+
+#[test]
+fn a_login_for_the_connection_is_told_from_one_for_a_request() {
+    let mut bed = Bed::new(Groups::ALL);
+    bed.register("a");
+    let login = Command::AuthorizeVm { vm: VmId(1), password: Some(password()) };
+    let action = bed.call(Scope::Connection, None, login);
+    assert!(matches!(action, Action::Answer(Answer::Action(ActionAnswer::Authorized))));
+    assert!(bed.app.presence().is_authenticated(CONN));
+    assert_eq!(vm_ids(&bed.list(None, List::AuthorizedVms)), [1]);
+    bed.app.presence_mut().close(CONN);
+    assert_eq!(bed.app.presence().authenticated_count(), 0);
+    assert!(bed.app.presence().sets().page(sets::Set::Authorized, None).0.is_empty());
+}

@@ -1,0 +1,237 @@
+//! From the fields of a request to a [`Request`].
+//!
+//! Fields that an action does not have are nothing to it, however often they stand. One that it has and that
+//! is `null` counts as absent, as clients written in Python say it; one that stands twice is not in order.
+//! What is wrong with the fields is left to the caller to tell.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use crate::dialect::envelope::Envelope;
+use crate::dialect::fields::{
+    Fields, Hidden, Place, for_each_element, for_each_field, integer, is_object, secret, string,
+};
+use crate::ids::{DiskId, VmId};
+use crate::limits;
+use crate::model::{
+    BadField, Command, CommandName, Dialect, DiskChange, Failure, List, Refusal, Request, Scope, Secret,
+    VmChange, VmShape,
+};
+
+/// Reads a request whose envelope has an `action`.
+pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
+    let known = match known_action(envelope.fields.value("action").unwrap_or("null")) {
+        Some(known) => known,
+        None => return Err(refusal(envelope, Failure::UnknownCommand)),
+    };
+    let fields = match Fields::read(Place::Top, envelope.text, &KEYS) {
+        Ok(fields) => fields,
+        Err(error) => return Err(refusal(envelope, Failure::InvalidJson(error.to_string()))),
+    };
+    Ok(Request {
+        dialect: Dialect::Action,
+        scope: Scope::Connection,
+        token: token(envelope.fields.value("data")),
+        id: envelope.id,
+        name: known.name,
+        command: (known.read)(&fields),
+    })
+}
+
+fn refusal(envelope: Envelope<'_>, failure: Failure) -> Refusal {
+    Refusal { dialect: Dialect::Action, id: envelope.id, failure }
+}
+
+fn known_action(value: &str) -> Option<&'static KnownAction> {
+    let text = string(value).ok()??;
+    ACTIONS.iter().find(|known| known.text == text)
+}
+
+/// The token in the request's `data`, which may hold anything else, or be anything else.
+fn token(data: Option<&str>) -> Result<Option<Secret>, BadField> {
+    let Some(data) = data.filter(|data| is_object(data)) else { return Ok(None) };
+    let Ok(fields) = Fields::read(Place::Top, data, &["token"]) else { return Ok(None) };
+    let value = match fields.only_value("token")? {
+        None | Some("null" | "\"\"") => return Ok(None),
+        Some(value) => value,
+    };
+    let bad = |was: &dyn std::fmt::Display| Place::Top.bad("token", was, "a string or null");
+    secret(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Hidden(value))).map(Some)
+}
+
+fn add_vm(fields: &Fields<'_>) -> Result<Command, Failure> {
+    let [Some(ram_mib), Some(disks)] = [value(fields, "ram")?, value(fields, "disks")?] else {
+        return Err(Failure::BadShape);
+    };
+    let disk_sizes_gib = match disk_sizes(disks) {
+        Some(sizes) if !sizes.is_empty() => sizes,
+        _ => return Err(Failure::BadShape),
+    };
+    let cpus = match value(fields, "cpu")? {
+        Some(cpu) => cpus(cpu),
+        None => u16::try_from(disk_sizes_gib.len()).ok(),
+    };
+    match (ram(ram_mib), cpus) {
+        (Some(ram_mib), Some(cpus)) => {
+            Ok(Command::AddVm { shape: VmShape { ram_mib, cpus }, disk_sizes_gib })
+        }
+        _ => Err(Failure::BadShape),
+    }
+}
+
+fn authenticate(fields: &Fields<'_>) -> Result<Command, Failure> {
+    Ok(Command::AuthorizeVm { vm: vm(fields)?, password: password(fields) })
+}
+
+fn connect(fields: &Fields<'_>) -> Result<Command, Failure> {
+    Ok(Command::ConnectVm { vm: vm(fields)?, password: password(fields) })
+}
+
+fn logout_vm(fields: &Fields<'_>) -> Result<Command, Failure> {
+    vm(fields).map(Command::LogoutVm)
+}
+
+fn update_vm(fields: &Fields<'_>) -> Result<Command, Failure> {
+    let vm = vm(fields)?;
+    let change = change(fields).ok().filter(|change| !change.is_empty());
+    Ok(Command::UpdateVm { vm, change })
+}
+
+fn change(fields: &Fields<'_>) -> Result<VmChange, Failure> {
+    let checked = |value: Option<&str>, read: fn(&str) -> Option<u64>| match value {
+        Some(value) => read(value).map(Some).ok_or(Failure::BadShape),
+        None => Ok(None),
+    };
+    let ram_mib = checked(value(fields, "ram")?, |value| ram(value).map(u64::from))?;
+    let cpus = checked(value(fields, "cpu")?, |value| cpus(value).map(u64::from))?;
+    let disks = match value(fields, "disks")? {
+        Some(value) => changed_disks(value).ok_or(Failure::BadShape)?,
+        None => None,
+    };
+    let ram_mib = ram_mib.and_then(|number| u32::try_from(number).ok());
+    let cpus = cpus.and_then(|number| u16::try_from(number).ok());
+    Ok(VmChange { ram_mib, cpus, disks })
+}
+
+/// The value of a field of a VM's shape, if there is one.
+fn value<'a>(fields: &Fields<'a>, name: &'static str) -> Result<Option<&'a str>, Failure> {
+    let value = fields.only_value(name).map_err(|_| Failure::BadShape)?;
+    Ok(value.filter(|value| *value != "null"))
+}
+
+/// The VM that is meant. An integer that no VM can have is that of a VM that does not exist.
+fn vm(fields: &Fields<'_>) -> Result<VmId, Failure> {
+    let value = fields.only_value("vm_id").ok().flatten().ok_or(Failure::NoVmNumber)?;
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Failure::NoVmNumber);
+    }
+    Ok(VmId(value.parse().unwrap_or(NOBODY)))
+}
+
+/// What may be the password of a VM. What can't be is as good as none.
+fn password(fields: &Fields<'_>) -> Option<Secret> {
+    let secret = secret(fields.only_value("password").ok()??).ok()??;
+    let allowed = limits::PASSWORD_BYTES_MIN..=limits::PASSWORD_BYTES_MAX;
+    allowed.contains(&secret.expose().len()).then_some(secret)
+}
+
+fn ram(value: &str) -> Option<u32> {
+    let number = u32::try_from(integer(value)?).ok()?;
+    (1..=limits::RAM_MIB_MAX).contains(&number).then_some(number)
+}
+
+fn cpus(value: &str) -> Option<u16> {
+    let number = u16::try_from(integer(value)?).ok()?;
+    (1..=limits::CPUS_MAX).contains(&number).then_some(number)
+}
+
+fn disk_size(value: &str) -> Option<u64> {
+    integer(value).filter(|size| (1..=limits::DISK_GIB_MAX).contains(size))
+}
+
+/// The sizes in a list of them.
+fn disk_sizes(value: &str) -> Option<Vec<u64>> {
+    if !value.starts_with('[') {
+        return None;
+    }
+    let mut sizes = Some(Vec::new());
+    let walk = for_each_element(value, |index, element| {
+        let size = disk_size(element).filter(|_| index < limits::DISKS_PER_VM_MAX);
+        sizes = sizes.take().zip(size).map(|(mut sizes, size)| {
+            sizes.push(size);
+            sizes
+        });
+    });
+    walk.ok().and(sizes)
+}
+
+/// What a list of sizes or an object of them changes: all disks, or those it names. `Some(None)`: nothing.
+fn changed_disks(value: &str) -> Option<Option<DiskChange>> {
+    if !is_object(value) {
+        return disk_sizes(value).map(|sizes| Some(DiskChange::Replace(sizes)));
+    }
+    let (mut disks, mut seen, mut is_bad) = (Vec::new(), HashSet::new(), false);
+    let walk = for_each_field(value, |key, size| {
+        // Beyond a fault or the limit nothing is kept.
+        match (disk_id(key), disk_size(size)) {
+            (Some(id), Some(size))
+                if !is_bad && disks.len() < limits::DISKS_PER_VM_MAX && seen.insert(id) =>
+            {
+                disks.push((id, size));
+            }
+            _ => is_bad = true,
+        }
+    });
+    if walk.is_err() || is_bad {
+        return None;
+    }
+    Some((!disks.is_empty()).then_some(DiskChange::Resize(disks)))
+}
+
+fn disk_id(key: &str) -> Option<DiskId> {
+    let text: Cow<'_, str> = string(key).ok()??;
+    // `parse` alone would take a plus sign.
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|id| is_plain && *id > 0).map(DiskId)
+}
+
+/// An action, its name in a request, and how its fields are read.
+struct KnownAction {
+    text: &'static str,
+    name: CommandName,
+    read: fn(&Fields<'_>) -> Result<Command, Failure>,
+}
+
+static ACTIONS: [KnownAction; 10] = {
+    const fn known(
+        text: &'static str,
+        name: CommandName,
+        read: fn(&Fields<'_>) -> Result<Command, Failure>,
+    ) -> KnownAction {
+        KnownAction { text, name, read }
+    }
+    use CommandName::{ActionList, AddVm, AuthorizeVm, ConnectVm, LogoutVm, UpdateVm};
+    [
+        known("add_vm", AddVm, add_vm),
+        known("list_all_vms", ActionList, |_| Ok(Command::ActionList(List::ManagedVms))),
+        known("list_all_disks", ActionList, |_| Ok(Command::ActionList(List::ManagedDisks))),
+        known("authenticate", AuthorizeVm, authenticate),
+        known("connect", ConnectVm, connect),
+        known("list_authorized_vms", ActionList, |_| Ok(Command::ActionList(List::AuthorizedVms))),
+        known("list_connected_vms", ActionList, |_| Ok(Command::ActionList(List::ConnectedVms))),
+        known("list_ever_connected", ActionList, |_| Ok(Command::ActionList(List::EverConnectedVms))),
+        known("logout_vm", LogoutVm, logout_vm),
+        known("update_vm", UpdateVm, update_vm),
+    ]
+};
+
+/// The fields that some action has.
+const KEYS: [&str; 5] = ["vm_id", "ram", "cpu", "disks", "password"];
+
+/// The number of no VM: they begin at 1.
+const NOBODY: i64 = 0;
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

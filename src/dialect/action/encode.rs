@@ -1,0 +1,177 @@
+//! From an [`Answer`] or a [`Page`] to the text of a reply: `{"status": …}`, the list by its name, or
+//! `{"error": …}`, each behind the request's id.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::dialect::PageProgress;
+use crate::model::{ActionAnswer, Answer, Disk, DiskOfVm, Failure, Items, List, Page, RequestId, Vm};
+
+/// Writes a whole reply.
+pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
+    head(id, output);
+    match answer {
+        Answer::Action(ActionAnswer::Added(vm)) => {
+            text(output, "\"status\":\"vm added\",\"vm_id\":");
+            json(output, &vm.0);
+        }
+        Answer::Action(ActionAnswer::Authorized) => status("authenticated", output),
+        Answer::Action(ActionAnswer::Connected) => status("connected and authenticated", output),
+        Answer::Action(ActionAnswer::LoggedOut) => status("logged out", output),
+        Answer::Updated => status("vm updated", output),
+        Answer::Failed(failure) => error(&message(failure), output),
+        Answer::Pong(_)
+        | Answer::Registered(_)
+        | Answer::Authenticated(_)
+        | Answer::LoggedOut(_)
+        | Answer::Statistics(_)
+        | Answer::Converted(_)
+        | Answer::Healthy => {
+            debug_assert!(false, "no action has this answer");
+            error("internal error", output);
+        }
+    }
+    text(output, "}");
+}
+
+/// Writes one page of a list.
+pub(in crate::dialect) fn encode_page(
+    id: Option<&RequestId>,
+    page: &Page,
+    progress: &mut PageProgress,
+    output: &mut Vec<u8>,
+) {
+    if !progress.has_begun {
+        progress.has_begun = true;
+        head(id, output);
+        json(output, list_name(page.list));
+        text(output, ":[");
+    }
+    match &page.items {
+        Items::Vms(vms) => items(vms, progress, output, vm),
+        Items::Disks(disks) => items(disks, progress, output, disk_of_vm),
+        Items::Peers(_) => debug_assert!(false, "no list of this dialect has connections"),
+    }
+    if page.next.is_none() {
+        text(output, "]}");
+    }
+}
+
+fn head(id: Option<&RequestId>, output: &mut Vec<u8>) {
+    text(output, "{");
+    if let Some(RequestId(id)) = id {
+        text(output, "\"request_id\":");
+        text(output, id);
+        text(output, ",");
+    }
+}
+
+fn status(words: &str, output: &mut Vec<u8>) {
+    text(output, "\"status\":");
+    json(output, words);
+}
+
+fn error(words: &str, output: &mut Vec<u8>) {
+    text(output, "\"error\":");
+    json(output, words);
+}
+
+/// What a failure is called.
+fn message(failure: &Failure) -> Cow<'static, str> {
+    Cow::Borrowed(match failure {
+        Failure::InvalidJson(why) => return format!("Invalid JSON: {why}").into(),
+        Failure::NoRequest(why) => return why.clone().into(),
+        Failure::BadField(bad_field) => return bad_field.to_string().into(),
+        Failure::UnknownCommand | Failure::UnknownList => "invalid action",
+        Failure::NoVmNumber => "required data: vm_id",
+        Failure::UnknownVm => "VM ID does not exist",
+        Failure::NotAuthorized => "vm not authenticated",
+        Failure::BadShape | Failure::NoFields | Failure::UnknownDisk(_) => "required data: ram, disks",
+        Failure::AuthenticationRequired => "authentication required",
+        Failure::InvalidCredentials => "Invalid credentials",
+        Failure::InvalidToken => "Invalid access token. Try refreshing with the 'authenticate' command",
+        Failure::TokenOfAnotherVm => "Token belongs to another VM",
+        Failure::AlreadyRegistered => "VM is already registered",
+        Failure::RegistrationClosed => "registration is closed",
+        Failure::VmLimitReached => "VM limit reached",
+        Failure::Busy => "busy",
+        Failure::StoreUnavailable => "store unavailable",
+        Failure::OutcomeUnknown => "outcome unknown",
+        Failure::Internal => "internal error",
+        Failure::TooLarge(bytes_max) => {
+            return format!("Request too large: it may have at most {bytes_max} bytes").into();
+        }
+        Failure::TimedOut => "Request timeout: the request did not end in time",
+        Failure::CutShort => "Invalid JSON: the input ended inside a request",
+    })
+}
+
+fn list_name(list: List) -> &'static str {
+    match list {
+        List::AllVms | List::ManagedVms => "all_vms",
+        List::AllDisks | List::ManagedDisks => "all_disks",
+        List::AuthorizedVms | List::AuthenticatedVms => "authorized_vms",
+        List::ConnectedVms | List::ActiveVms => "connected_vms",
+        List::EverConnectedVms => "all_connected_vms",
+    }
+}
+
+fn items<T>(items: &[T], progress: &mut PageProgress, output: &mut Vec<u8>, write: fn(&T, &mut Vec<u8>)) {
+    for item in items {
+        if progress.has_items {
+            text(output, ",");
+        }
+        progress.has_items = true;
+        write(item, output);
+    }
+}
+
+fn vm(vm: &Vm, output: &mut Vec<u8>) {
+    text(output, "{\"id\":");
+    json(output, &vm.id.0);
+    text(output, ",\"ram\":");
+    json(output, &vm.shape.ram_mib);
+    text(output, ",\"cpu\":");
+    json(output, &vm.shape.cpus);
+    text(output, ",\"disks\":[");
+    for (index, of_vm) in vm.disks.iter().enumerate() {
+        if index > 0 {
+            text(output, ",");
+        }
+        disk(of_vm, output);
+    }
+    text(output, "]}");
+}
+
+fn disk(disk: &Disk, output: &mut Vec<u8>) {
+    text(output, "{\"id\":");
+    json(output, &disk.id.0);
+    text(output, ",\"size\":");
+    json(output, &disk.size_gib);
+    text(output, "}");
+}
+
+fn disk_of_vm(of_vm: &DiskOfVm, output: &mut Vec<u8>) {
+    text(output, "{\"id\":");
+    json(output, &of_vm.disk.id.0);
+    text(output, ",\"vm_id\":");
+    json(output, &of_vm.vm_id.0);
+    text(output, ",\"size\":");
+    json(output, &of_vm.disk.size_gib);
+    text(output, "}");
+}
+
+/// Writes `value` as JSON.
+fn json<T: Serialize + ?Sized>(output: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(output, value).expect("texts and numbers can be written to a Vec");
+}
+
+/// Writes what is JSON already.
+fn text(output: &mut Vec<u8>, text: &str) {
+    output.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;
