@@ -38,7 +38,7 @@ use accept::Acceptor;
 use calls::{Calls, Now};
 use connection::{Connection, Flushed, Overdue, Phase, Taken};
 use heartbeat::Heartbeat;
-use net::{Event, Net};
+use net::{Event, Net, Readable};
 use table::Table;
 use timers::{Timer, Timers};
 
@@ -192,7 +192,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     self.close(id);
                     return;
                 }
-                connection.readable |= readable;
+                connection.readable = connection.readable.max(readable);
                 connection.writable |= writable;
                 self.enqueue(id);
             }
@@ -323,7 +323,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     if connection.flush(&mut self.net, now.instant) == Flushed::Broken {
                         return Ran::Over;
                     }
-                    if !connection.readable {
+                    if connection.readable == Readable::No {
                         return Ran::Waits;
                     }
                     match connection.read(&mut self.net, &mut self.chunk) {
@@ -363,7 +363,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let Some(connection) = self.connections.get_mut(id) else { return Ran::Waits };
         let mut bytes = 0;
         while bytes < limits::READ_BYTES_PER_TURN_MAX {
-            if !connection.readable {
+            if connection.readable == Readable::No {
                 return Ran::Waits;
             }
             let count = match connection.read(&mut self.net, &mut self.chunk) {
