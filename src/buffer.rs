@@ -39,8 +39,9 @@ impl Buffer {
         let before = queue.bytes.len();
         let result = write(&mut queue.bytes);
         assert!(queue.bytes.len() >= before, "a writer into a buffer must only append");
-        // Forgets what nothing was written to.
-        self.consume(0);
+        if queue.len() == 0 {
+            self.queue = None;
+        }
         result
     }
 
@@ -48,6 +49,9 @@ impl Buffer {
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.len(), "consumed more than there is");
         let Some(queue) = &mut self.queue else { return };
+        if count == 0 {
+            return;
+        }
         let front = queue.consumed;
         crate::sys::wipe(&mut queue.bytes[front..front + count]);
         queue.consumed += count;
