@@ -15,13 +15,13 @@ pub(super) struct Envelope<'a> {
     pub(super) fields: Fields<'a>,
 }
 
-/// The message's fields, or why it is no JSON object.
-fn read(text: &[u8]) -> Result<Fields<'_>, Failure> {
+/// Reads the message's fields, or why it is no JSON object.
+fn read<'a>(text: &'a [u8], fields: &mut Fields<'a>) -> Result<(), Failure> {
     let text = std::str::from_utf8(text)
         .map_err(|error| Failure::InvalidJson(format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
     let invalid = |error: serde_json::Error| Failure::InvalidJson(error.to_string());
     if text.starts_with('{') {
-        return Fields::read(Place::Top, text, &ENVELOPE_KEYS).map_err(invalid);
+        return fields.fill(text).map_err(invalid);
     }
     let value: &serde_json::value::RawValue = serde_json::from_str(text).map_err(invalid)?;
     let was = Hidden(value.get());
@@ -56,9 +56,10 @@ fn request_id(fields: &Fields<'_>) -> Result<Option<RequestId>, BadField> {
 impl<'a> Envelope<'a> {
     /// Reads one JSON message.
     pub(super) fn read(text: &'a [u8]) -> Result<Envelope<'a>, Refusal> {
-        let fields = read(text).map_err(|failure| refusal(None, failure))?;
-        let id = request_id(&fields).map_err(|bad_field| refusal(None, Failure::BadField(bad_field)))?;
-        let envelope = Envelope { id, fields };
+        let mut envelope = Envelope { id: None, fields: Fields::none(Place::Top, &ENVELOPE_KEYS) };
+        read(text, &mut envelope.fields).map_err(|failure| refusal(None, failure))?;
+        let id = request_id(&envelope.fields);
+        envelope.id = id.map_err(|bad_field| refusal(None, Failure::BadField(bad_field)))?;
         match envelope.fields.check_repeated() {
             Ok(()) => Ok(envelope),
             Err(bad_field) => Err(envelope.refuse(Failure::BadField(bad_field))),

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::plain;
 use crate::limits;
 use crate::model::{BadField, Secret};
 use crate::sys;
@@ -18,10 +19,17 @@ use crate::sys;
 pub(super) struct Fields<'a> {
     place: Place,
     names: &'static [&'static str],
+    /// The first value of each name.
     values: [Option<&'a str>; NAMES_MAX],
+    /// What is wrong with the keys: rarely anything.
+    faults: Option<Box<KeyFaults<'a>>>,
+}
+
+#[derive(Default)]
+struct KeyFaults<'a> {
     is_repeated: [bool; NAMES_MAX],
     /// The first few unknown keys, as they stand, without their quotes.
-    unknown: [&'a str; limits::UNKNOWN_FIELDS_NAMED_MAX],
+    unknown: Vec<&'a str>,
     unknown_count: usize,
 }
 
@@ -56,19 +64,30 @@ impl<'a> Fields<'a> {
         text: &'a str,
         names: &'static [&'static str],
     ) -> Result<Fields<'a>, serde_json::Error> {
-        debug_assert!(names.len() <= NAMES_MAX);
-        let mut fields = Fields {
-            place,
-            names,
-            values: [None; NAMES_MAX],
-            is_repeated: [false; NAMES_MAX],
-            unknown: [""; limits::UNKNOWN_FIELDS_NAMED_MAX],
-            unknown_count: 0,
-        };
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        deserializer.deserialize_map(Entries(|key, value| fields.add(key, value)))?;
-        deserializer.end()?;
+        let mut fields = Fields::none(place, names);
+        fields.fill(text)?;
         Ok(fields)
+    }
+
+    /// No fields yet; `names` are those that there may be.
+    pub(super) fn none(place: Place, names: &'static [&'static str]) -> Fields<'a> {
+        debug_assert!(names.len() <= NAMES_MAX);
+        Fields { place, names, values: [None; NAMES_MAX], faults: None }
+    }
+
+    /// Reads the object `text`, which may be invalid JSON.
+    pub(super) fn fill(&mut self, text: &'a str) -> Result<(), serde_json::Error> {
+        if plain::for_each_field(text, &mut |name, value| self.add(Some(name), name, value)) {
+            return Ok(());
+        }
+        (self.values, self.faults) = ([None; NAMES_MAX], None);
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        deserializer.deserialize_map(Entries(|key: &'a str, value| {
+            // A key that is no text of ours is none of ours; the error shows it as it stands.
+            let name = string(key).ok().flatten();
+            self.add(name.as_deref(), &key[1..key.len() - 1], value);
+        }))?;
+        deserializer.end()
     }
 
     /// The value of the field `name`, the first if there are several.
@@ -78,12 +97,13 @@ impl<'a> Fields<'a> {
 
     /// Whether the field `name` stands more than once.
     pub(super) fn is_repeated(&self, name: &'static str) -> bool {
-        self.is_repeated[self.index(name)]
+        self.faults.as_ref().is_some_and(|faults| faults.is_repeated[self.index(name)])
     }
 
     /// An error if any field stands more than once.
     pub(super) fn check_repeated(&self) -> Result<(), BadField> {
-        match self.is_repeated.iter().position(|&is_repeated| is_repeated) {
+        let Some(faults) = &self.faults else { return Ok(()) };
+        match faults.is_repeated.iter().position(|&is_repeated| is_repeated) {
             Some(index) => Err(self.place.repeated(self.names[index])),
             None => Ok(()),
         }
@@ -91,17 +111,18 @@ impl<'a> Fields<'a> {
 
     /// An error if there are fields other than `names`, which are among the known ones.
     pub(super) fn check_unknown(&self, names: &[&'static str]) -> Result<(), BadField> {
-        let is_misplaced = |&index: &usize| {
-            let name = self.names.get(index);
-            self.values[index].is_some() && name.is_some_and(|name| !names.contains(name))
+        let given = self.names.iter().zip(&self.values).filter(|(_, value)| value.is_some());
+        let mut misplaced = given.map(|(&name, _)| name).filter(|name| !names.contains(name)).peekable();
+        let (unknown, unknown_count) = match &self.faults {
+            Some(faults) => (&faults.unknown[..], faults.unknown_count),
+            None => (&[][..], 0),
         };
-        if self.unknown_count == 0 && !(0..NAMES_MAX).any(|index| is_misplaced(&index)) {
+        if unknown_count == 0 && misplaced.peek().is_none() {
             return Ok(());
         }
-        let misplaced = (0..NAMES_MAX).filter(is_misplaced).map(|index| self.names[index]);
-        let unknown = self.unknown.iter().copied().take(self.unknown_count);
-        let mut named: Vec<&str> = unknown.chain(misplaced.clone()).collect();
-        let count = self.unknown_count + misplaced.count();
+        let misplaced: Vec<&'static str> = misplaced.collect();
+        let count = unknown_count + misplaced.len();
+        let mut named: Vec<&str> = unknown.iter().copied().chain(misplaced).collect();
         named.truncate(limits::UNKNOWN_FIELDS_NAMED_MAX);
         let quoted: Vec<String> = named.iter().map(|key| format!("\"{}\"", Cut(key))).collect();
         let rest = match count - named.len() {
@@ -128,18 +149,18 @@ impl<'a> Fields<'a> {
         Err(BadField(format!("{}missing field{plural}: {}", self.place, missing.join(", "))))
     }
 
-    fn add(&mut self, key: &'a str, value: &'a str) {
-        // A key that is no text of ours is none of ours; the error shows it as it stands.
-        let name = string(key).ok().flatten();
+    /// One field more: its name, if its key is a text, the key as it stands, and its value.
+    fn add(&mut self, name: Option<&str>, key: &'a str, value: &'a str) {
         let index = name.and_then(|name| self.names.iter().position(|known| *known == name));
         match index {
-            Some(index) if self.values[index].is_some() => self.is_repeated[index] = true,
-            Some(index) => self.values[index] = Some(value),
+            Some(index) if self.values[index].is_none() => self.values[index] = Some(value),
+            Some(index) => self.faults.get_or_insert_default().is_repeated[index] = true,
             None => {
-                if let Some(place) = self.unknown.get_mut(self.unknown_count) {
-                    *place = &key[1..key.len() - 1];
+                let faults = self.faults.get_or_insert_default();
+                if faults.unknown.len() < limits::UNKNOWN_FIELDS_NAMED_MAX {
+                    faults.unknown.push(key);
                 }
-                self.unknown_count += 1;
+                faults.unknown_count += 1;
             }
         }
     }

@@ -6,6 +6,7 @@
 mod command;
 mod envelope;
 mod fields;
+mod plain;
 
 use envelope::Envelope;
 
