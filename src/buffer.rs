@@ -49,11 +49,15 @@ impl Buffer {
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.len(), "consumed more than there is");
         let Some(queue) = &mut self.queue else { return };
-        if count == 0 {
-            return;
-        }
         let front = queue.consumed;
         crate::sys::wipe(&mut queue.bytes[front..front + count]);
+        self.skip(count);
+    }
+
+    /// Drops `count` bytes from the front that nobody need hide: what they were may stay in memory for a while.
+    pub fn skip(&mut self, count: usize) {
+        assert!(count <= self.len(), "skipped more than there is");
+        let Some(queue) = &mut self.queue else { return };
         queue.consumed += count;
         if queue.len() == 0 {
             self.queue = None;
@@ -106,8 +110,12 @@ impl Queue {
         }
         if self.bytes.capacity() - self.bytes.len() < count {
             // By half, so that what is large has little to spare, and twofold while it is small, so that many
-            // short replies rarely come here.
-            let grown = if queued < SMALL { 2 * queued } else { queued + queued / 2 };
+            // short replies rarely come here. The first may be the only one, the second rarely is.
+            let grown = match queued {
+                0 => count,
+                1..SMALL => (2 * queued).max(GROWN_MIN),
+                _ => queued + queued / 2,
+            };
             let mut larger = Vec::with_capacity(grown.max(queued + count));
             larger.extend_from_slice(&self.bytes[self.consumed..]);
             let mut smaller = std::mem::replace(&mut self.bytes, larger);
@@ -128,6 +136,9 @@ const APPEND_ROOM: usize = 512;
 
 /// Up to here memory is cheap.
 const SMALL: usize = 16 << 10;
+
+/// What has to grow at all has room for so much.
+const GROWN_MIN: usize = 4 * APPEND_ROOM;
 
 #[cfg(test)]
 mod tests {

@@ -69,7 +69,7 @@ impl RawJson {
                 State::Between => {
                     let bytes = input.as_slice();
                     let blank = bytes.iter().position(|&byte| !is_white_space(byte)).unwrap_or(bytes.len());
-                    input.consume(blank);
+                    input.skip(blank);
                     match input.as_slice().first() {
                         None => return Piece::NeedMore,
                         Some(b'{') => self.begin(State::Inside(Scan::new((b'{', b'}')))),
