@@ -112,15 +112,18 @@ impl<'a> Fields<'a> {
     /// An error if there are fields other than `names`, which are among the known ones.
     pub(super) fn check_unknown(&self, names: &[&'static str]) -> Result<(), BadField> {
         let given = self.names.iter().zip(&self.values).filter(|(_, value)| value.is_some());
-        let mut misplaced = given.map(|(&name, _)| name).filter(|name| !names.contains(name)).peekable();
+        if self.faults.is_none() && given.clone().all(|(name, _)| names.contains(name)) {
+            return Ok(());
+        }
         let (unknown, unknown_count) = match &self.faults {
             Some(faults) => (&faults.unknown[..], faults.unknown_count),
             None => (&[][..], 0),
         };
-        if unknown_count == 0 && misplaced.peek().is_none() {
+        let misplaced: Vec<&'static str> =
+            given.map(|(&name, _)| name).filter(|name| !names.contains(name)).collect();
+        if unknown_count == 0 && misplaced.is_empty() {
             return Ok(());
         }
-        let misplaced: Vec<&'static str> = misplaced.collect();
         let count = unknown_count + misplaced.len();
         let mut named: Vec<&str> = unknown.iter().copied().chain(misplaced).collect();
         named.truncate(limits::UNKNOWN_FIELDS_NAMED_MAX);
