@@ -19,15 +19,16 @@ use crate::sys;
 pub(super) struct Fields<'a> {
     place: Place,
     names: &'static [&'static str],
-    /// The first value of each name.
-    values: [Option<&'a str>; NAMES_MAX],
+    /// So many of those names that the object has, each with its first value.
+    given: [(&'static str, &'a str); NAMES_MAX],
+    given_count: usize,
     /// What is wrong with the keys: rarely anything.
     faults: Option<Box<KeyFaults<'a>>>,
 }
 
 #[derive(Default)]
 struct KeyFaults<'a> {
-    is_repeated: [bool; NAMES_MAX],
+    repeated: Vec<&'static str>,
     /// The first few unknown keys, as they stand, without their quotes.
     unknown: Vec<&'a str>,
     unknown_count: usize,
@@ -72,7 +73,7 @@ impl<'a> Fields<'a> {
     /// No fields yet; `names` are those that there may be.
     pub(super) fn none(place: Place, names: &'static [&'static str]) -> Fields<'a> {
         debug_assert!(names.len() <= NAMES_MAX);
-        Fields { place, names, values: [None; NAMES_MAX], faults: None }
+        Fields { place, names, given: [("", ""); NAMES_MAX], given_count: 0, faults: None }
     }
 
     /// Reads the object `text`, which may be invalid JSON.
@@ -80,7 +81,7 @@ impl<'a> Fields<'a> {
         if plain::for_each_field(text, &mut |name, value| self.add(Some(name), name, value)) {
             return Ok(());
         }
-        (self.values, self.faults) = ([None; NAMES_MAX], None);
+        (self.given_count, self.faults) = (0, None);
         let mut deserializer = serde_json::Deserializer::from_str(text);
         deserializer.deserialize_map(Entries(|key: &'a str, value| {
             // A key that is no text of ours is none of ours; the error shows it as it stands.
@@ -92,35 +93,36 @@ impl<'a> Fields<'a> {
 
     /// The value of the field `name`, the first if there are several.
     pub(super) fn value(&self, name: &'static str) -> Option<&'a str> {
-        self.values[self.index(name)]
+        debug_assert!(self.names.contains(&name), "only known names are asked for");
+        self.given().iter().find(|(given, _)| *given == name).map(|&(_, value)| value)
     }
 
     /// Whether the field `name` stands more than once.
     pub(super) fn is_repeated(&self, name: &'static str) -> bool {
-        self.faults.as_ref().is_some_and(|faults| faults.is_repeated[self.index(name)])
+        self.faults.as_ref().is_some_and(|faults| faults.repeated.contains(&name))
     }
 
     /// An error if any field stands more than once.
     pub(super) fn check_repeated(&self) -> Result<(), BadField> {
         let Some(faults) = &self.faults else { return Ok(()) };
-        match faults.is_repeated.iter().position(|&is_repeated| is_repeated) {
-            Some(index) => Err(self.place.repeated(self.names[index])),
+        match self.names.iter().find(|name| faults.repeated.contains(name)) {
+            Some(name) => Err(self.place.repeated(name)),
             None => Ok(()),
         }
     }
 
     /// An error if there are fields other than `names`, which are among the known ones.
     pub(super) fn check_unknown(&self, names: &[&'static str]) -> Result<(), BadField> {
-        let given = self.names.iter().zip(&self.values).filter(|(_, value)| value.is_some());
-        if self.faults.is_none() && given.clone().all(|(name, _)| names.contains(name)) {
+        if self.faults.is_none() && self.given().iter().all(|(name, _)| names.contains(name)) {
             return Ok(());
         }
         let (unknown, unknown_count) = match &self.faults {
             Some(faults) => (&faults.unknown[..], faults.unknown_count),
             None => (&[][..], 0),
         };
-        let misplaced: Vec<&'static str> =
-            given.map(|(&name, _)| name).filter(|name| !names.contains(name)).collect();
+        let is_given = |name: &str| self.given().iter().any(|(given, _)| *given == name);
+        let is_misplaced = |name: &&'static str| is_given(name) && !names.contains(name);
+        let misplaced: Vec<&'static str> = self.names.iter().copied().filter(is_misplaced).collect();
         if unknown_count == 0 && misplaced.is_empty() {
             return Ok(());
         }
@@ -146,18 +148,25 @@ impl<'a> Fields<'a> {
         if names.iter().all(|name| self.value(name).is_some()) {
             return Ok(());
         }
-        let missing: Vec<&str> =
-            names.iter().copied().filter(|name| self.values[self.index(name)].is_none()).collect();
+        let missing: Vec<&str> = names.iter().filter(|name| self.value(name).is_none()).copied().collect();
         let plural = if missing.len() == 1 { "" } else { "s" };
         Err(BadField(format!("{}missing field{plural}: {}", self.place, missing.join(", "))))
     }
 
     /// One field more: its name, if its key is a text, the key as it stands, and its value.
     fn add(&mut self, name: Option<&str>, key: &'a str, value: &'a str) {
-        let index = name.and_then(|name| self.names.iter().position(|known| *known == name));
-        match index {
-            Some(index) if self.values[index].is_none() => self.values[index] = Some(value),
-            Some(index) => self.faults.get_or_insert_default().is_repeated[index] = true,
+        let name = name.and_then(|name| self.names.iter().copied().find(|known| *known == name));
+        match name {
+            Some(name) if self.value(name).is_none() => {
+                self.given[self.given_count] = (name, value);
+                self.given_count += 1;
+            }
+            Some(name) => {
+                let faults = self.faults.get_or_insert_default();
+                if !faults.repeated.contains(&name) {
+                    faults.repeated.push(name);
+                }
+            }
             None => {
                 let faults = self.faults.get_or_insert_default();
                 if faults.unknown.len() < limits::UNKNOWN_FIELDS_NAMED_MAX {
@@ -168,8 +177,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn index(&self, name: &str) -> usize {
-        self.names.iter().position(|known| *known == name).expect("only known names are asked for")
+    fn given(&self) -> &[(&'static str, &'a str)] {
+        &self.given[..self.given_count]
     }
 }
 
