@@ -54,16 +54,18 @@ fn request_id(fields: &Fields<'_>) -> Result<Option<RequestId>, BadField> {
 }
 
 impl<'a> Envelope<'a> {
+    /// Nothing read yet.
+    pub(super) fn new() -> Envelope<'a> {
+        Envelope { id: None, fields: Fields::none(Place::Top, &ENVELOPE_KEYS) }
+    }
+
     /// Reads one JSON message.
-    pub(super) fn read(text: &'a [u8]) -> Result<Envelope<'a>, Refusal> {
-        let mut envelope = Envelope { id: None, fields: Fields::none(Place::Top, &ENVELOPE_KEYS) };
-        read(text, &mut envelope.fields).map_err(|failure| refusal(None, failure))?;
-        let id = request_id(&envelope.fields);
-        envelope.id = id.map_err(|bad_field| refusal(None, Failure::BadField(bad_field)))?;
-        match envelope.fields.check_repeated() {
-            Ok(()) => Ok(envelope),
-            Err(bad_field) => Err(envelope.refuse(Failure::BadField(bad_field))),
-        }
+    pub(super) fn read(&mut self, text: &'a [u8]) -> Result<(), Refusal> {
+        read(text, &mut self.fields).map_err(|failure| refusal(None, failure))?;
+        let id = request_id(&self.fields);
+        self.id = id.map_err(|bad_field| refusal(None, Failure::BadField(bad_field)))?;
+        let repeated = self.fields.check_repeated();
+        repeated.map_err(|bad_field| self.refuse(Failure::BadField(bad_field)))
     }
 
     /// The key that names the request's dialect: `request_id` where there is that and no other.
