@@ -206,7 +206,7 @@ impl Session {
             if output.len() >= limits::OUTPUT_BYTES_PAUSE {
                 return Step::Blocked;
             }
-            match self.replies().wanted() {
+            match self.replies.as_mut().map_or(Wanted::Nothing, |replies| replies.wanted()) {
                 Wanted::Nothing => {}
                 Wanted::Patience => return Step::Blocked,
                 Wanted::Page(slot, list, cursor) => return Step::NextPage(slot, list, cursor),
@@ -214,7 +214,7 @@ impl Session {
             if let Some(ending) = self.ending {
                 return self.wind_up(ending, output);
             }
-            if self.replies().is_barred() {
+            if self.replies.as_ref().is_some_and(|replies| replies.is_barred()) {
                 return Step::Blocked;
             }
             let decoded = match self.parked.take() {
