@@ -26,7 +26,7 @@ impl Buffer {
     pub fn push(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             let queue = self.queue.get_or_insert_default();
-            queue.make_room(bytes.len());
+            queue.make_room(bytes.len(), 0);
             queue.bytes.extend_from_slice(bytes);
         }
     }
@@ -35,12 +35,13 @@ impl Buffer {
     /// `APPEND_ROOM` bytes stay where they are first written; of more, a copy may stay in memory.
     pub fn append_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let queue = self.queue.get_or_insert_default();
-        queue.make_room(APPEND_ROOM);
+        queue.make_room(APPEND_ROOM, GROWN_MIN);
         let before = queue.bytes.len();
         let result = write(&mut queue.bytes);
         assert!(queue.bytes.len() >= before, "a writer into a buffer must only append");
-        // Forgets what nothing was written to.
-        self.consume(0);
+        if queue.len() == 0 {
+            self.queue = None;
+        }
         result
     }
 
@@ -50,6 +51,13 @@ impl Buffer {
         let Some(queue) = &mut self.queue else { return };
         let front = queue.consumed;
         crate::sys::wipe(&mut queue.bytes[front..front + count]);
+        self.skip(count);
+    }
+
+    /// Drops `count` bytes from the front that nobody need hide: what they were may stay in memory for a while.
+    pub fn skip(&mut self, count: usize) {
+        assert!(count <= self.len(), "skipped more than there is");
+        let Some(queue) = &mut self.queue else { return };
         queue.consumed += count;
         if queue.len() == 0 {
             self.queue = None;
@@ -94,8 +102,8 @@ impl Queue {
     }
 
     /// Moves what is queued to the front of the memory or into larger memory, so that `count` more
-    /// bytes fit, and overwrites what it leaves behind.
-    fn make_room(&mut self, count: usize) {
+    /// bytes fit, and overwrites what it leaves behind. Memory that has to grow, grows to `grown_min` at least.
+    fn make_room(&mut self, count: usize, grown_min: usize) {
         let queued = self.len();
         // Each byte that is moved pays for one that was consumed; and what was consumed is never more
         // than what is queued once bytes have been added, so a buffer that is never empty stays small.
@@ -107,8 +115,12 @@ impl Queue {
         }
         if self.bytes.capacity() - self.bytes.len() < count {
             // By half, so that what is large has little to spare, and twofold while it is small, so that many
-            // short replies rarely come here.
-            let grown = if queued < SMALL { 2 * queued } else { queued + queued / 2 };
+            // short replies rarely come here. The first may be the only one, the second rarely is.
+            let grown = match queued {
+                0 => count,
+                1..SMALL => (2 * queued).max(grown_min),
+                _ => queued + queued / 2,
+            };
             let mut larger = Vec::with_capacity(grown.max(queued + count));
             larger.extend_from_slice(&self.bytes[self.consumed..]);
             let mut smaller = std::mem::replace(&mut self.bytes, larger);
@@ -129,6 +141,9 @@ const APPEND_ROOM: usize = 512;
 
 /// Up to here memory is cheap.
 const SMALL: usize = 16 << 10;
+
+/// After a first reply there are often many more.
+const GROWN_MIN: usize = 4 * APPEND_ROOM;
 
 #[cfg(test)]
 mod tests {
@@ -161,6 +176,25 @@ mod tests {
         assert!(buffer.capacity() >= 1000);
         buffer.consume(1);
         assert_eq!(buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn what_comes_in_small_pieces_takes_little_memory() {
+        let mut buffer = Buffer::new();
+        for piece in 0..100 {
+            buffer.push(&[piece]);
+            assert!(buffer.capacity() <= 2 * buffer.len() + 8, "{} for {}", buffer.capacity(), buffer.len());
+        }
+    }
+
+    #[test]
+    fn what_is_skipped_is_gone() {
+        let mut buffer = Buffer::new();
+        buffer.push(b"  {}");
+        buffer.skip(2);
+        assert_eq!(buffer.as_slice(), b"{}");
+        buffer.skip(2);
+        assert_eq!((buffer.as_slice(), buffer.capacity()), (&b""[..], 0));
     }
 
     #[test]

@@ -102,12 +102,12 @@ impl App {
     /// command exist for this client, is the token good, may the client run it, is the data in order.
     pub fn call(&mut self, conn: ConnId, request: Request, now: UnixSeconds) -> Action {
         self.presence.take_back(conn);
-        if self.verdict(conn, request.name) == policy::Verdict::Unknown {
-            return Action::failed(Failure::UnknownCommand);
-        }
         match &request.token {
-            Err(bad) => Action::failed(Failure::BadField(bad.clone())),
             Ok(None) => self.run(conn, request, None, now),
+            _ if self.verdict(conn, request.name) == policy::Verdict::Unknown => {
+                Action::failed(Failure::UnknownCommand)
+            }
+            Err(bad) => Action::failed(Failure::BadField(bad.clone())),
             Ok(Some(token)) => {
                 let token = token::hash(token);
                 let current = self.presence.login(conn).cloned();

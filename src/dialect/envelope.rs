@@ -17,13 +17,17 @@ pub(super) struct Envelope<'a> {
     pub(super) text: &'a str,
 }
 
-/// The message's fields, or why it is no JSON object.
-fn read(text: &[u8]) -> Result<Fields<'_>, Failure> {
-    let text = std::str::from_utf8(text)
-        .map_err(|error| Failure::InvalidJson(format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
+/// The message as text.
+fn read_text(bytes: &[u8]) -> Result<&str, Failure> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| Failure::InvalidJson(format!("invalid UTF-8 at byte {}", error.valid_up_to())))
+}
+
+/// Reads the message's fields, or why it is no JSON object.
+fn read_fields<'a>(text: &'a str, fields: &mut Fields<'a>) -> Result<(), Failure> {
     let invalid = |error: serde_json::Error| Failure::InvalidJson(error.to_string());
     if text.starts_with('{') {
-        return Fields::read(Place::Top, text, &ENVELOPE_KEYS).map_err(invalid);
+        return fields.fill(text).map_err(invalid);
     }
     let value: &serde_json::value::RawValue = serde_json::from_str(text).map_err(invalid)?;
     let was = Hidden(value.get());
@@ -56,16 +60,20 @@ fn request_id(fields: &Fields<'_>) -> Result<Option<RequestId>, BadField> {
 }
 
 impl<'a> Envelope<'a> {
+    /// Nothing read yet.
+    pub(super) fn new() -> Envelope<'a> {
+        Envelope { id: None, fields: Fields::none(Place::Top, &ENVELOPE_KEYS), text: "" }
+    }
+
     /// Reads one JSON message.
-    pub(super) fn read(text: &'a [u8]) -> Result<Envelope<'a>, Refusal> {
-        let fields = read(text).map_err(|failure| refusal(None, failure))?;
-        let id = request_id(&fields).map_err(|bad_field| refusal(None, Failure::BadField(bad_field)))?;
-        // What could be read is text.
-        let envelope = Envelope { id, fields, text: std::str::from_utf8(text).unwrap_or_default() };
-        match envelope.fields.check_repeated() {
-            Ok(()) => Ok(envelope),
-            Err(bad_field) => Err(envelope.refuse(Failure::BadField(bad_field))),
-        }
+    pub(super) fn read(&mut self, text: &'a [u8]) -> Result<(), Refusal> {
+        let no_id = |failure| refusal(None, failure);
+        self.text = read_text(text).map_err(no_id)?;
+        read_fields(self.text, &mut self.fields).map_err(no_id)?;
+        let id = request_id(&self.fields);
+        self.id = id.map_err(|bad_field| refusal(None, Failure::BadField(bad_field)))?;
+        let repeated = self.fields.check_repeated();
+        repeated.map_err(|bad_field| self.refuse(Failure::BadField(bad_field)))
     }
 
     /// The key that names the request's dialect: `request_id` where there is that and no other.

@@ -18,10 +18,18 @@ use crate::sys;
 pub(super) struct Fields<'a> {
     place: Place,
     names: &'static [&'static str],
-    values: [Option<&'a str>; NAMES_MAX],
-    is_repeated: [bool; NAMES_MAX],
+    /// So many of those names that the object has, each with its first value.
+    given: [(&'static str, &'a str); NAMES_MAX],
+    given_count: usize,
+    /// What is wrong with the keys: rarely anything.
+    faults: Option<Box<KeyFaults<'a>>>,
+}
+
+#[derive(Default)]
+struct KeyFaults<'a> {
+    repeated: Vec<&'static str>,
     /// The first few unknown keys, as they stand, without their quotes.
-    unknown: [&'a str; limits::UNKNOWN_FIELDS_NAMED_MAX],
+    unknown: Vec<&'a str>,
     unknown_count: usize,
 }
 
@@ -56,27 +64,35 @@ impl<'a> Fields<'a> {
         text: &'a str,
         names: &'static [&'static str],
     ) -> Result<Fields<'a>, serde_json::Error> {
-        debug_assert!(names.len() <= NAMES_MAX);
-        let mut fields = Fields {
-            place,
-            names,
-            values: [None; NAMES_MAX],
-            is_repeated: [false; NAMES_MAX],
-            unknown: [""; limits::UNKNOWN_FIELDS_NAMED_MAX],
-            unknown_count: 0,
-        };
-        for_each_field(text, |key, value| fields.add(key, value))?;
+        let mut fields = Fields::none(place, names);
+        fields.fill(text)?;
         Ok(fields)
+    }
+
+    /// No fields yet; `names` are those that there may be.
+    pub(super) fn none(place: Place, names: &'static [&'static str]) -> Fields<'a> {
+        debug_assert!(names.len() <= NAMES_MAX);
+        Fields { place, names, given: [("", ""); NAMES_MAX], given_count: 0, faults: None }
+    }
+
+    /// Reads the object `text`, which may be invalid JSON.
+    pub(super) fn fill(&mut self, text: &'a str) -> Result<(), serde_json::Error> {
+        for_each_field(text, |key, value| {
+            // A key that is no text of ours is none of ours; the error shows it as it stands.
+            let name = string(key).ok().flatten();
+            self.add(name.as_deref(), &key[1..key.len() - 1], value);
+        })
     }
 
     /// The value of the field `name`, the first if there are several.
     pub(super) fn value(&self, name: &'static str) -> Option<&'a str> {
-        self.values[self.index(name)]
+        debug_assert!(self.names.contains(&name), "only known names are asked for");
+        self.given().iter().find(|(given, _)| *given == name).map(|&(_, value)| value)
     }
 
     /// Whether the field `name` stands more than once.
     pub(super) fn is_repeated(&self, name: &'static str) -> bool {
-        self.is_repeated[self.index(name)]
+        self.faults.as_ref().is_some_and(|faults| faults.repeated.contains(&name))
     }
 
     /// The value of the field `name`, which does not stand more than once.
@@ -89,25 +105,30 @@ impl<'a> Fields<'a> {
 
     /// An error if any field stands more than once.
     pub(super) fn check_repeated(&self) -> Result<(), BadField> {
-        match self.is_repeated.iter().position(|&is_repeated| is_repeated) {
-            Some(index) => Err(self.place.repeated(self.names[index])),
+        let Some(faults) = &self.faults else { return Ok(()) };
+        match self.names.iter().find(|name| faults.repeated.contains(name)) {
+            Some(name) => Err(self.place.repeated(name)),
             None => Ok(()),
         }
     }
 
     /// An error if there are fields other than `names`, which are among the known ones.
     pub(super) fn check_unknown(&self, names: &[&'static str]) -> Result<(), BadField> {
-        let is_misplaced = |&index: &usize| {
-            let name = self.names.get(index);
-            self.values[index].is_some() && name.is_some_and(|name| !names.contains(name))
-        };
-        if self.unknown_count == 0 && !(0..NAMES_MAX).any(|index| is_misplaced(&index)) {
+        if self.faults.is_none() && self.given().iter().all(|(name, _)| names.contains(name)) {
             return Ok(());
         }
-        let misplaced = (0..NAMES_MAX).filter(is_misplaced).map(|index| self.names[index]);
-        let unknown = self.unknown.iter().copied().take(self.unknown_count);
-        let mut named: Vec<&str> = unknown.chain(misplaced.clone()).collect();
-        let count = self.unknown_count + misplaced.count();
+        let (unknown, unknown_count) = match &self.faults {
+            Some(faults) => (&faults.unknown[..], faults.unknown_count),
+            None => (&[][..], 0),
+        };
+        let is_given = |name: &str| self.given().iter().any(|(given, _)| *given == name);
+        let is_misplaced = |name: &&'static str| is_given(name) && !names.contains(name);
+        let misplaced: Vec<&'static str> = self.names.iter().copied().filter(is_misplaced).collect();
+        if unknown_count == 0 && misplaced.is_empty() {
+            return Ok(());
+        }
+        let count = unknown_count + misplaced.len();
+        let mut named: Vec<&str> = unknown.iter().copied().chain(misplaced).collect();
         named.truncate(limits::UNKNOWN_FIELDS_NAMED_MAX);
         let quoted: Vec<String> = named.iter().map(|key| format!("\"{}\"", Cut(key))).collect();
         let rest = match count - named.len() {
@@ -128,30 +149,37 @@ impl<'a> Fields<'a> {
         if names.iter().all(|name| self.value(name).is_some()) {
             return Ok(());
         }
-        let missing: Vec<&str> =
-            names.iter().copied().filter(|name| self.values[self.index(name)].is_none()).collect();
+        let missing: Vec<&str> = names.iter().filter(|name| self.value(name).is_none()).copied().collect();
         let plural = if missing.len() == 1 { "" } else { "s" };
         Err(BadField(format!("{}missing field{plural}: {}", self.place, missing.join(", "))))
     }
 
-    fn add(&mut self, key: &'a str, value: &'a str) {
-        // A key that is no text of ours is none of ours; the error shows it as it stands.
-        let name = string(key).ok().flatten();
-        let index = name.and_then(|name| self.names.iter().position(|known| *known == name));
-        match index {
-            Some(index) if self.values[index].is_some() => self.is_repeated[index] = true,
-            Some(index) => self.values[index] = Some(value),
-            None => {
-                if let Some(place) = self.unknown.get_mut(self.unknown_count) {
-                    *place = &key[1..key.len() - 1];
+    /// One field more: its name, if its key is a text, the key as it stands, and its value.
+    fn add(&mut self, name: Option<&str>, key: &'a str, value: &'a str) {
+        let name = name.and_then(|name| self.names.iter().copied().find(|known| *known == name));
+        match name {
+            Some(name) if self.value(name).is_none() => {
+                self.given[self.given_count] = (name, value);
+                self.given_count += 1;
+            }
+            Some(name) => {
+                let faults = self.faults.get_or_insert_default();
+                if !faults.repeated.contains(&name) {
+                    faults.repeated.push(name);
                 }
-                self.unknown_count += 1;
+            }
+            None => {
+                let faults = self.faults.get_or_insert_default();
+                if faults.unknown.len() < limits::UNKNOWN_FIELDS_NAMED_MAX {
+                    faults.unknown.push(key);
+                }
+                faults.unknown_count += 1;
             }
         }
     }
 
-    fn index(&self, name: &str) -> usize {
-        self.names.iter().position(|known| *known == name).expect("only known names are asked for")
+    fn given(&self) -> &[(&'static str, &'a str)] {
+        &self.given[..self.given_count]
     }
 }
 

@@ -24,7 +24,8 @@ pub struct PageProgress {
 
 /// Reads one JSON message (an object, or an array, which is refused) in whichever dialect it is.
 pub fn decode_json(text: &[u8]) -> Result<Request, Refusal> {
-    let envelope = Envelope::read(text)?;
+    let mut envelope = Envelope::new();
+    envelope.read(text)?;
     match envelope.dialect_key()? {
         "command" => command::decode(envelope),
         "action" => action::decode(envelope),

@@ -69,7 +69,7 @@ impl RawJson {
                 State::Between => {
                     let bytes = input.as_slice();
                     let blank = bytes.iter().position(|&byte| !is_white_space(byte)).unwrap_or(bytes.len());
-                    input.consume(blank);
+                    input.skip(blank);
                     match input.as_slice().first() {
                         None => return Piece::NeedMore,
                         Some(b'{') => self.begin(State::Inside(Scan::new((b'{', b'}')))),
@@ -139,29 +139,34 @@ impl Scan {
 
     /// Scans on in the message that begins `bytes`; true if it ends there, right before `scanned`.
     fn advance(&mut self, bytes: &[u8]) -> bool {
-        let (open, close) = self.brackets;
-        for &byte in bytes.iter().skip(self.scanned as usize) {
-            self.scanned += 1;
-            self.place = match (self.place, byte) {
-                (Place::Structure, b'"') => Place::InString,
-                (Place::Structure, _) if byte == open => {
-                    self.depth += 1;
-                    Place::Structure
-                }
-                (Place::Structure, _) if byte == close => {
-                    self.depth -= 1;
-                    if self.depth == 0 {
-                        return true;
-                    }
-                    Place::Structure
-                }
-                (Place::InString, b'"') => Place::Structure,
-                (Place::InString, b'\\') => Place::AfterBackslash,
-                (Place::AfterBackslash, _) => Place::InString,
-                (place, _) => place,
-            };
-        }
-        false
+        let Scan { brackets: (open, close), mut depth, mut place, .. } = *self;
+        // Less than what was scanned, where the limit has become smaller.
+        let unscanned = bytes.get(self.scanned as usize..).unwrap_or_default();
+        let mut rest = unscanned.iter();
+        // A loop of its own for each place: most bytes change nothing.
+        let has_ended = loop {
+            match place {
+                Place::Structure => match rest.find(|&&byte| byte == b'"' || byte == open || byte == close) {
+                    None => break false,
+                    Some(b'"') => place = Place::InString,
+                    Some(&byte) if byte == open => depth += 1,
+                    Some(_) if depth == 1 => break true,
+                    Some(_) => depth -= 1,
+                },
+                Place::InString => match rest.find(|&&byte| byte == b'"' || byte == b'\\') {
+                    None => break false,
+                    Some(b'"') => place = Place::Structure,
+                    Some(_) => place = Place::AfterBackslash,
+                },
+                Place::AfterBackslash => match rest.next() {
+                    None => break false,
+                    Some(_) => place = Place::InString,
+                },
+            }
+        };
+        let scanned = self.scanned + (unscanned.len() - rest.len()) as u32;
+        *self = Scan { scanned, depth, place, ..*self };
+        has_ended
     }
 }
 

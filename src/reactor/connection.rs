@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::net::Net;
+use super::net::{Net, Readable, Received};
 use crate::buffer::Buffer;
 use crate::clock::Instant;
 use crate::limits;
@@ -14,8 +14,9 @@ pub(super) struct Connection<S> {
     pub(super) session: Session,
     pub(super) input: Buffer,
     pub(super) output: Buffer,
-    /// Latched: an event sets these, only a `WouldBlock` clears them.
-    pub(super) readable: bool,
+    /// Latched: an event sets these, only a `WouldBlock` clears them; a read that drains the socket may clear
+    /// the first.
+    pub(super) readable: Readable,
     pub(super) writable: bool,
     /// It stands in the queue of those to be run.
     pub(super) is_queued: bool,
@@ -83,7 +84,7 @@ impl<S> Connection<S> {
             input: Buffer::new(),
             output: Buffer::new(),
             // Worth a try: whatever came before the registration made no event of its own.
-            readable: true,
+            readable: Readable::UntilRefused,
             writable: true,
             is_queued: false,
             has_spoken: false,
@@ -122,8 +123,12 @@ impl<S> Connection<S> {
     /// Reads once, into the input while the connection is open, into nowhere while it lingers.
     pub(super) fn read<N: Net<Socket = S>>(&mut self, net: &mut N, chunk: &mut [u8]) -> Taken {
         match net.read(&mut self.socket, chunk) {
-            Ok(0) => Taken::End,
-            Ok(count) => {
+            Ok(Received { count: 0, .. }) => Taken::End,
+            Ok(Received { count, is_drained }) => {
+                // The next read would only be refused.
+                if is_drained && self.readable == Readable::UntilDrained {
+                    self.readable = Readable::No;
+                }
                 if let Phase::Open = self.phase {
                     self.input.push(&chunk[..count]);
                 }
@@ -133,7 +138,7 @@ impl<S> Connection<S> {
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
-                    self.readable = false;
+                    self.readable = Readable::No;
                     Taken::Nothing
                 }
                 io::ErrorKind::Interrupted => Taken::Bytes(0),
@@ -145,7 +150,7 @@ impl<S> Connection<S> {
     /// Says the last of it; true where the connection can be closed at once.
     pub(super) fn end<N: Net<Socket = S>>(&mut self, net: &mut N, ending: Ending, now: Instant) -> bool {
         // To close with input unread would be a reset, which may take our last replies from the client.
-        let has_unread = self.readable && !self.session.input_has_ended();
+        let has_unread = self.readable != Readable::No && !self.session.input_has_ended();
         match ending {
             Ending::Close if !has_unread => true,
             Ending::Abort => true,

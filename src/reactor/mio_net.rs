@@ -9,7 +9,7 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 
-use super::net::{Event, Net};
+use super::net::{Event, Net, Readable, Received};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::Peer;
@@ -90,7 +90,7 @@ impl Net for MioNet {
             Token(token) if token >= FIRST_LISTENER => Event::Acceptable(token - FIRST_LISTENER),
             token => Event::Ready {
                 id: conn_id(token),
-                readable: event.is_readable() || event.is_read_closed(),
+                readable: readable(event),
                 writable: event.is_writable() || event.is_write_closed(),
                 broken: event.is_error(),
             },
@@ -118,17 +118,23 @@ impl Net for MioNet {
     }
 
     fn register(&mut self, socket: &mut Socket, id: ConnId) -> io::Result<()> {
-        let (token, both) = (token(id), Interest::READABLE | Interest::WRITABLE);
+        // Priority, to hear of urgent bytes, which cut reads short.
+        let (token, all) = (token(id), Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY);
         match socket {
-            Socket::Tcp(stream) => self.poll.registry().register(stream, token, both),
-            Socket::Unix(stream) => self.poll.registry().register(stream, token, both),
+            Socket::Tcp(stream) => self.poll.registry().register(stream, token, all),
+            Socket::Unix(stream) => self.poll.registry().register(stream, token, all),
         }
     }
 
-    fn read(&mut self, socket: &mut Socket, bytes: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, socket: &mut Socket, bytes: &mut [u8]) -> io::Result<Received> {
         match socket {
-            Socket::Tcp(stream) => stream.read(bytes),
-            Socket::Unix(stream) => stream.read(bytes),
+            Socket::Tcp(stream) => {
+                let count = stream.read(bytes)?;
+                // As epoll(7) says; what cuts a read short besides is told by the event.
+                Ok(Received { count, is_drained: count < bytes.len() })
+            }
+            // Descriptors that came along cut a read short, and no event tells.
+            Socket::Unix(stream) => Ok(Received { count: stream.read(bytes)?, is_drained: false }),
         }
     }
 
@@ -148,6 +154,16 @@ impl Net for MioNet {
 
     fn close_listeners(&mut self) {
         self.listeners.clear();
+    }
+}
+
+fn readable(event: &mio::event::Event) -> Readable {
+    if event.is_read_closed() || event.is_priority() {
+        Readable::UntilRefused
+    } else if event.is_readable() {
+        Readable::UntilDrained
+    } else {
+        Readable::No
     }
 }
 
@@ -180,3 +196,108 @@ const FIRST_LISTENER: usize = usize::MAX - limits::LISTENERS_MAX;
 
 const _: () = assert!(usize::BITS == 64, "a token holds an index and a generation of 32 bits each");
 const _: () = assert!(limits::LISTENERS_MAX < 1 << 16);
+
+#[cfg(test)]
+mod tests {
+    use std::net::Shutdown;
+    use std::os::fd::AsRawFd;
+
+    use socket2::{MsgHdr, SockRef};
+
+    use super::*;
+
+    const ID: ConnId = ConnId { index: 7, generation: 1 };
+
+    /// What the first event after `send` says, and what two reads then bring.
+    fn told_and_read(
+        net: &mut MioNet,
+        send: impl FnOnce(&mut MioNet) -> Socket,
+    ) -> (Readable, [Option<Received>; 2]) {
+        let mut socket = send(net);
+        let mut events = Vec::new();
+        for _ in 0..3 {
+            if !events.is_empty() {
+                break;
+            }
+            net.poll(Some(Duration::from_secs(10)), &mut events).unwrap();
+            events
+                .retain(|event| matches!(event, Event::Ready { readable, .. } if *readable != Readable::No));
+        }
+        let [Event::Ready { readable, .. }] = events[..] else { panic!("{events:?}") };
+        let mut bytes = [0; 100];
+        (readable, [0; 2].map(|_| net.read(&mut socket, &mut bytes).ok()))
+    }
+
+    /// A net with a listener, a client, and the server's end of its connection; on loopback all that was sent
+    /// has arrived when `send` returns.
+    fn over_tcp(send: impl FnOnce(&SockRef<'_>)) -> (Readable, [Option<Received>; 2]) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut net = MioNet::new(vec![listener.into()]).unwrap();
+        told_and_read(&mut net, |net| {
+            let (mut socket, _) = net.accept(0).unwrap();
+            send(&SockRef::from(&client));
+            net.register(&mut socket, ID).unwrap();
+            socket
+        })
+    }
+
+    fn received(count: usize, is_drained: bool) -> Option<Received> {
+        Some(Received { count, is_drained })
+    }
+
+    #[test]
+    fn a_short_read_has_drained_a_tcp_socket() {
+        let (readable, reads) = over_tcp(|client| assert_eq!(client.send(b"abc").unwrap(), 3));
+        assert_eq!((readable, reads), (Readable::UntilDrained, [received(3, true), None]));
+    }
+
+    #[test]
+    fn an_end_that_came_with_the_bytes_is_told_with_them() {
+        let (readable, reads) = over_tcp(|client| {
+            client.send(b"abc").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+        });
+        assert_eq!(readable, Readable::UntilRefused);
+        assert_eq!(reads, [received(3, true), received(0, true)]);
+    }
+
+    #[test]
+    fn an_urgent_byte_that_cuts_a_read_short_is_told() {
+        let (readable, reads) = over_tcp(|client| {
+            client.send(b"abc").unwrap();
+            client.send_out_of_band(b"!").unwrap();
+            client.send(b"defg").unwrap();
+        });
+        assert_eq!(readable, Readable::UntilRefused);
+        assert_eq!(reads, [received(3, true), received(4, true)]);
+    }
+
+    #[test]
+    fn descriptors_that_cut_a_read_short_drain_nothing() {
+        let path = std::env::temp_dir().join(format!("vmherd-mio-net-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut net = MioNet::new(vec![listener.into()]).unwrap();
+        let (readable, reads) = told_and_read(&mut net, |net| {
+            let (mut socket, _) = net.accept(0).unwrap();
+            // A control message as unix(7) and cmsg(3) have it: its length, SOL_SOCKET, SCM_RIGHTS, a descriptor.
+            let mut control = 20usize.to_ne_bytes().to_vec();
+            for number in [libc::SOL_SOCKET, libc::SCM_RIGHTS, client.as_raw_fd(), 0] {
+                control.extend(number.to_ne_bytes());
+            }
+            let bytes = [io::IoSlice::new(b"abc")];
+            let message = MsgHdr::new().with_buffers(&bytes).with_control(&control);
+            assert_eq!(SockRef::from(&client).sendmsg(&message, 0).unwrap(), 3);
+            assert_eq!(SockRef::from(&client).send(b"defg").unwrap(), 4);
+            net.register(&mut socket, ID).unwrap();
+            socket
+        });
+        assert_eq!(readable, Readable::UntilDrained);
+        assert_eq!(reads, [received(3, false), received(4, false)]);
+    }
+}

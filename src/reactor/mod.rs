@@ -197,7 +197,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     self.close(id);
                     return;
                 }
-                connection.readable |= readable;
+                connection.readable = connection.readable.max(readable);
                 connection.writable |= writable;
                 self.enqueue(id);
             }

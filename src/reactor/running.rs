@@ -1,7 +1,7 @@
 //! Running connections: each that could make progress gets a bounded piece of work in its turn.
 
 use super::connection::{Connection, Flushed, Phase, Taken};
-use super::net::Net;
+use super::net::{Net, Readable};
 use super::{Now, Reactor};
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{ConnId, Ticket};
@@ -100,7 +100,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     if connection.flush(&mut self.net, now.instant) == Flushed::Broken {
                         return Ran::Over;
                     }
-                    if !connection.readable {
+                    if connection.readable == Readable::No {
                         return Ran::Waits;
                     }
                     match connection.read(&mut self.net, &mut self.chunk) {
@@ -139,7 +139,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     fn discard(&mut self, id: ConnId, work: &mut Work) -> Ran {
         let Some(connection) = self.connections.get_mut(id) else { return Ran::Waits };
         while work.bytes < limits::READ_BYTES_PER_TURN_MAX {
-            if !connection.readable {
+            if connection.readable == Readable::No {
                 return Ran::Waits;
             }
             let count = match connection.read(&mut self.net, &mut self.chunk) {

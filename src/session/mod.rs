@@ -250,7 +250,7 @@ impl Session {
             if let Some((slot, data)) = self.replies.as_mut().and_then(|replies| replies.take_due(now)) {
                 return Step::Due(slot, data);
             }
-            match self.replies().wanted() {
+            match self.replies.as_mut().map_or(Wanted::Nothing, |replies| replies.wanted()) {
                 Wanted::Nothing => {}
                 Wanted::Patience => return Step::Blocked,
                 Wanted::Page(slot, list, cursor) => return Step::NextPage(slot, list, cursor),
@@ -258,7 +258,7 @@ impl Session {
             if let Some(ending) = self.ending {
                 return self.wind_up(ending, output);
             }
-            if !may_call || self.replies().is_barred() {
+            if !may_call || self.replies.as_ref().is_some_and(|replies| replies.is_barred()) {
                 return Step::Blocked;
             }
             let parked = match self.parked.take() {

@@ -9,7 +9,7 @@ use super::world::{LISTENERS, Shared, World};
 use crate::clock::{Clock, Instant, UnixSeconds};
 use crate::ids::ConnId;
 use crate::model::Peer;
-use crate::reactor::net::{Event, Net};
+use crate::reactor::net::{Event, Net, Readable, Received};
 
 /// The network.
 pub(super) struct FakeNet(pub(super) Shared);
@@ -118,7 +118,7 @@ impl Net for FakeNet {
         Ok(())
     }
 
-    fn read(&mut self, socket: &mut FakeSocket, bytes: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, socket: &mut FakeSocket, bytes: &mut [u8]) -> io::Result<Received> {
         let mut world = self.0.borrow_mut();
         world.operations += 1;
         let World { wires, weather, random, .. } = &mut *world;
@@ -221,10 +221,10 @@ fn take_due(world: &mut World, held_percent: usize, events: &mut Vec<Event>) {
         if broken {
             // Some systems tell it, some only let the next attempt fail.
             let told = world.random.chance(50);
-            events.push(Event::Ready { id, readable: true, writable: true, broken: told });
-        } else if readable && writable && world.random.chance(50) {
-            events.push(Event::Ready { id, readable: true, writable: false, broken: false });
-            events.push(Event::Ready { id, readable: false, writable: true, broken: false });
+            events.push(Event::Ready { id, readable: Readable::UntilRefused, writable: true, broken: told });
+        } else if readable != Readable::No && writable && world.random.chance(50) {
+            events.push(Event::Ready { id, readable, writable: false, broken: false });
+            events.push(Event::Ready { id, readable: Readable::No, writable: true, broken: false });
         } else {
             events.push(Event::Ready { id, readable, writable, broken: false });
         }
@@ -236,15 +236,16 @@ fn add_noise(world: &mut World, events: &mut Vec<Event>) {
     let World { random, weather, closed_ids, wires, .. } = world;
     if random.chance(weather.stale_percent) && !closed_ids.is_empty() {
         let id = random.pick(closed_ids);
-        events.push(Event::Ready { id, readable: true, writable: true, broken: random.chance(70) });
+        let readable = Readable::UntilRefused;
+        events.push(Event::Ready { id, readable, writable: true, broken: random.chance(70) });
     }
     if random.chance(weather.spurious_percent) {
         let open: Vec<ConnId> =
             wires.iter().filter(|wire| wire.is_open_at_server()).filter_map(|wire| wire.id).collect();
         if !open.is_empty() {
-            let (readable, writable) =
-                random.pick(&[(true, true), (true, false), (false, true), (false, false)]);
-            events.push(Event::Ready { id: random.pick(&open), readable, writable, broken: false });
+            let readable = random.pick(&[Readable::No, Readable::UntilDrained, Readable::UntilRefused]);
+            let (id, writable) = (random.pick(&open), random.chance(50));
+            events.push(Event::Ready { id, readable, writable, broken: false });
         }
     }
     if random.chance(weather.spurious_percent) {

@@ -1,7 +1,8 @@
 //! One simulated connection: what is on its way in both directions, and which events are due.
 //!
-//! Readiness is edge-triggered as the seam promises it and no more than that: after a refusal one event
-//! comes when it is worth trying again.
+//! Readiness is edge-triggered as the seam promises it and no more than that: after a refusal, or a read that
+//! has drained what there is, one event comes when it is worth trying again; the end of input makes one of its
+//! own, and is told with whatever event is taken after it has come.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,6 +11,7 @@ use super::random::Random;
 use super::weather::Weather;
 use crate::clock::Instant;
 use crate::ids::ConnId;
+use crate::reactor::net::{Readable, Received as Taken};
 
 /// A connection between a client and the server.
 pub(super) struct Wire {
@@ -43,7 +45,8 @@ pub(super) struct Wire {
     /// Since when the server could not send what it wanted to.
     pub(super) stalled_since: Option<Instant>,
     refused_until: Option<Instant>,
-    read_refused: bool,
+    /// A read was refused or has drained what there was: whatever comes next makes an event.
+    awaits_input: bool,
     write_refused: bool,
     readable_due: bool,
     writable_due: bool,
@@ -59,9 +62,9 @@ pub(super) enum Received {
 }
 
 /// What is due to the server.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Due {
-    pub(super) readable: bool,
+    pub(super) readable: Readable,
     pub(super) writable: bool,
     pub(super) broken: bool,
 }
@@ -88,7 +91,7 @@ impl Wire {
             lost: 0,
             stalled_since: None,
             refused_until: None,
-            read_refused: false,
+            awaits_input: false,
             write_refused: false,
             readable_due: false,
             writable_due: false,
@@ -113,6 +116,8 @@ impl Wire {
     /// Ends the client's direction.
     pub(super) fn finish(&mut self) {
         self.client_finished = true;
+        // Whether it came before a read that would have been refused or after it.
+        self.readable_due |= self.id.is_some();
         self.make_readable();
     }
 
@@ -174,7 +179,7 @@ impl Wire {
         bytes: &mut [u8],
         weather: &Weather,
         random: &mut Random,
-    ) -> io::Result<usize> {
+    ) -> io::Result<Taken> {
         if self.broken || self.client_reset {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
@@ -182,10 +187,10 @@ impl Wire {
             return Err(io::ErrorKind::Interrupted.into());
         }
         if self.inbound.is_empty() && self.client_finished {
-            return Ok(0);
+            return Ok(Taken { count: 0, is_drained: true });
         }
         if self.inbound.is_empty() {
-            self.read_refused = true;
+            self.awaits_input = true;
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut count = bytes.len().min(self.inbound.len());
@@ -195,7 +200,10 @@ impl Wire {
         for (byte, read) in bytes.iter_mut().zip(self.inbound.drain(..count)) {
             *byte = read;
         }
-        Ok(count)
+        // As with the system's sockets, the end of input may be there already.
+        let is_drained = self.inbound.is_empty() && count < bytes.len();
+        self.awaits_input |= is_drained;
+        Ok(Taken { count, is_drained })
     }
 
     pub(super) fn write(
@@ -244,8 +252,13 @@ impl Wire {
 
     /// Takes the events that are due.
     pub(super) fn take_due(&mut self) -> Due {
+        let readable = match (std::mem::take(&mut self.readable_due), self.client_finished) {
+            (false, _) => Readable::No,
+            (true, false) => Readable::UntilDrained,
+            (true, true) => Readable::UntilRefused,
+        };
         Due {
-            readable: std::mem::take(&mut self.readable_due),
+            readable,
             writable: std::mem::take(&mut self.writable_due),
             broken: std::mem::take(&mut self.broken_due),
         }
@@ -276,7 +289,7 @@ impl Wire {
     }
 
     fn make_readable(&mut self) {
-        if std::mem::take(&mut self.read_refused) {
+        if std::mem::take(&mut self.awaits_input) {
             self.readable_due = true;
         }
     }

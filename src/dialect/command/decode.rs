@@ -25,8 +25,9 @@ pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refu
         Ok(None) => return Err(envelope.refuse(Failure::UnknownCommand)),
         Err(bad_field) => return Err(envelope.refuse(Failure::BadField(bad_field))),
     };
-    let (token, command) = match read_data(&envelope.fields) {
-        Ok(data) => (token(&data, known.name), command(&data, known)),
+    let mut data = Fields::none(Place::Top, &DATA_KEYS);
+    let (token, command) = match read_data(&envelope.fields, &mut data) {
+        Ok(()) => (token(&data, known.name), command(&data, known)),
         Err(failure) => (Ok(None), Err(failure)),
     };
     Ok(Request {
@@ -47,13 +48,13 @@ fn known_command(envelope: &Fields<'_>) -> Result<Option<&'static KnownCommand>,
     Ok(COMMANDS.iter().find(|known| known.text == text))
 }
 
-/// The fields of `data`.
-fn read_data<'a>(envelope: &Fields<'a>) -> Result<Fields<'a>, Failure> {
+/// Reads the fields of `data`.
+fn read_data<'a>(envelope: &Fields<'a>, fields: &mut Fields<'a>) -> Result<(), Failure> {
     let data = envelope.value("data").unwrap_or("{}");
     if !is_object(data) {
         return Err(Failure::BadField(Place::Top.bad("data", Hidden(data), "an object")));
     }
-    Fields::read(Place::Top, data, &DATA_KEYS).map_err(|error| Failure::InvalidJson(error.to_string()))
+    fields.fill(data).map_err(|error| Failure::InvalidJson(error.to_string()))
 }
 
 /// The token that came with the request, where the command reads one.

@@ -18,8 +18,9 @@ use crate::model::{
 pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
     match answer {
         Answer::Pong(peer) => {
-            head(id, "success", Some("PONG"), output);
-            text(output, "{\"addr\":");
+            begin(id, output);
+            // What `head` would write, at once: nothing else is asked as often.
+            text(output, "\"status\":\"success\",\"message\":\"PONG\",\"data\":{\"addr\":");
             address(peer, output);
             text(output, "}");
         }
@@ -86,17 +87,22 @@ pub(in crate::dialect) fn encode_page(
 
 /// Everything of a reply before its data.
 fn head(id: Option<&RequestId>, status: &str, message: Option<&str>, output: &mut Vec<u8>) {
+    begin(id, output);
+    text(output, "\"status\":\"");
+    text(output, status);
+    text(output, "\",\"message\":");
+    json(output, &message);
+    text(output, ",\"data\":");
+}
+
+/// The opening brace and the request's id, if it has one.
+fn begin(id: Option<&RequestId>, output: &mut Vec<u8>) {
     text(output, "{");
     if let Some(RequestId(id)) = id {
         text(output, "\"request_id\":");
         text(output, id);
         text(output, ",");
     }
-    text(output, "\"status\":\"");
-    text(output, status);
-    text(output, "\",\"message\":");
-    json(output, &message);
-    text(output, ",\"data\":");
 }
 
 /// What a failure is called.
@@ -191,20 +197,48 @@ fn address(peer: &Peer, output: &mut Vec<u8>) {
     match peer {
         // Digit by digit: every reply to a ping has one, and formatting would take longer than all the rest.
         Peer::Tcp(IpAddr::V4(ip), port) => {
-            let mut before = "[\"";
-            for octet in ip.octets() {
-                text(output, before);
-                json(output, &octet);
-                before = ".";
+            let mut short = Short::default();
+            short.push(b'[');
+            short.push(b'"');
+            for (index, octet) in ip.octets().into_iter().enumerate() {
+                if index > 0 {
+                    short.push(b'.');
+                }
+                short.push_decimal(octet.into());
             }
-            text(output, "\",");
-            json(output, port);
-            text(output, "]");
+            short.push(b'"');
+            short.push(b',');
+            short.push_decimal(*port);
+            short.push(b']');
+            output.extend_from_slice(&short.bytes[..short.length]);
         }
         Peer::Tcp(IpAddr::V6(ip), port) => {
             write!(output, "[\"{ip}\",{port}]").expect("a Vec takes whatever is written");
         }
         Peer::Unix { .. } => text(output, "[\"unix\",0]"),
+    }
+}
+
+/// An address in the making: a text too short to bother a `Vec` with every byte.
+#[derive(Default)]
+struct Short {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl Short {
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.length] = byte;
+        self.length += 1;
+    }
+
+    fn push_decimal(&mut self, number: u16) {
+        for power in [10_000, 1_000, 100, 10] {
+            if number >= power {
+                self.push(b'0' + (number / power % 10) as u8);
+            }
+        }
+        self.push(b'0' + (number % 10) as u8);
     }
 }
 
