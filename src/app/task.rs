@@ -111,17 +111,16 @@ impl Tools {
         Tools { factory, store: None, hasher: Hasher::new(cost) }
     }
 
-    /// Runs `tasks`, all of one lane, and appends what came of each, in order. Writes share a commit.
+    /// Runs `tasks`, all of one lane, and appends what came of each, in order. Writes share a commit; reads
+    /// share what it costs to begin one.
     pub fn run(&mut self, tasks: Vec<Task>, results: &mut Vec<Result<Done, TaskError>>) {
-        let mut writes = Vec::new();
-        for task in tasks {
-            match task {
-                Task::Write(write) => writes.push(write),
-                task => results.push(self.run_one(task)),
+        match tasks[..] {
+            [] => {}
+            [Task::Write(_), ..] => self.write(tasks, results),
+            [Task::HashPassword { .. } | Task::VerifyPassword { .. }, ..] => {
+                results.extend(tasks.into_iter().map(|task| self.hash(task)));
             }
-        }
-        if !writes.is_empty() {
-            self.write(&writes, results);
+            _ => self.read_all(tasks, results),
         }
     }
 
@@ -130,10 +129,17 @@ impl Tools {
         self.store = None;
     }
 
-    fn write(&mut self, writes: &[Write], results: &mut Vec<Result<Done, TaskError>>) {
+    fn write(&mut self, tasks: Vec<Task>, results: &mut Vec<Result<Done, TaskError>>) {
+        let writes: Vec<Write> = tasks
+            .into_iter()
+            .map(|task| match task {
+                Task::Write(write) => write,
+                _ => unreachable!("all of one lane"),
+            })
+            .collect();
         match self.store() {
             Ok(store) => {
-                let written = store.write(writes);
+                let written = store.write(&writes);
                 debug_assert_eq!(written.len(), writes.len());
                 results
                     .extend(written.into_iter().map(|one| one.map(Done::Written).map_err(TaskError::Store)));
@@ -144,7 +150,7 @@ impl Tools {
         }
     }
 
-    fn run_one(&mut self, task: Task) -> Result<Done, TaskError> {
+    fn hash(&mut self, task: Task) -> Result<Done, TaskError> {
         match task {
             Task::HashPassword { password } => {
                 self.hasher.hash(&password).map(Done::Hashed).map_err(|error| {
@@ -158,33 +164,41 @@ impl Tools {
                     TaskError::Internal
                 })
             }
-            task => self.read(task).map_err(TaskError::Store),
+            _ => unreachable!("all of one lane"),
         }
     }
 
-    fn read(&mut self, task: Task) -> Result<Done, StoreError> {
-        let store = self.store()?;
-        match task {
-            Task::FindToken { token, current, now } => {
-                let owner = store.token_owner(&token, now)?;
-                let current_holds = match current {
-                    // Of the same state of the VM: no need to ask again.
-                    Some(current) if owner.as_ref() == Some(&current) => true,
-                    Some(current) => store.is_current(&current)?,
-                    None => false,
-                };
-                Ok(Done::Token { owner, current_holds })
+    /// All of them were asked for before this begins, so that a state of the store that is read for one is
+    /// recent enough for each.
+    fn read_all(&mut self, tasks: Vec<Task>, results: &mut Vec<Result<Done, TaskError>>) {
+        let store = match self.store() {
+            Ok(store) => store,
+            Err(error) => {
+                results.extend(tasks.iter().map(|_| Err(TaskError::Store(error.clone()))));
+                return;
             }
-            Task::FindCredentials { name } => store.credentials(&name).map(Done::Credentials),
-            Task::ListPage { login, page } => {
-                if !store.is_current(&login)? {
-                    return Err(StoreError::NotCurrent);
+        };
+        // One lookup is a statement of its own, which needs no more.
+        let is_one_lookup = matches!(tasks[..], [Task::FindToken { .. } | Task::FindCredentials { .. }]);
+        if !is_one_lookup {
+            store.begin_reads();
+        }
+        let tokens = tasks.iter().filter_map(|task| match task {
+            Task::FindToken { token, now, .. } => Some((*token, *now)),
+            _ => None,
+        });
+        let mut owners = owners(store, tokens.collect()).into_iter();
+        for task in tasks {
+            let done = match task {
+                Task::FindToken { current, .. } => {
+                    owners.next().expect("one for each").and_then(|owner| token(store, owner, current))
                 }
-                page.make(store).map(Done::Page)
-            }
-            Task::HashPassword { .. } | Task::VerifyPassword { .. } | Task::Write(_) => {
-                unreachable!("not a read")
-            }
+                task => read(store, task),
+            };
+            results.push(done.map_err(TaskError::Store));
+        }
+        if !is_one_lookup {
+            store.end_reads();
         }
     }
 
@@ -193,6 +207,44 @@ impl Tools {
             self.store = Some(self.factory.connect_worker()?);
         }
         Ok(self.store.as_deref_mut().expect("connected above"))
+    }
+}
+
+/// Whose `tokens` are, in order.
+fn owners(
+    store: &mut dyn Store,
+    tokens: Vec<(TokenHash, UnixSeconds)>,
+) -> Vec<Result<Option<Login>, StoreError>> {
+    match &tokens[..] {
+        [] => Vec::new(),
+        [(token, now)] => vec![store.token_owner(token, *now)],
+        several => match store.token_owners(several) {
+            Ok(owners) => owners.into_iter().map(Ok).collect(),
+            Err(error) => several.iter().map(|_| Err(error.clone())).collect(),
+        },
+    }
+}
+
+fn token(store: &mut dyn Store, owner: Option<Login>, current: Option<Login>) -> Result<Done, StoreError> {
+    let current_holds = match current {
+        // Of the same state of the VM: no need to ask again.
+        Some(current) if owner.as_ref() == Some(&current) => true,
+        Some(current) => store.is_current(&current)?,
+        None => false,
+    };
+    Ok(Done::Token { owner, current_holds })
+}
+
+fn read(store: &mut dyn Store, task: Task) -> Result<Done, StoreError> {
+    match task {
+        Task::FindCredentials { name } => store.credentials(&name).map(Done::Credentials),
+        Task::ListPage { login, page } => {
+            if !store.is_current(&login)? {
+                return Err(StoreError::NotCurrent);
+            }
+            page.make(store).map(Done::Page)
+        }
+        _ => unreachable!("all of one lane"),
     }
 }
 
