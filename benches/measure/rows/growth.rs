@@ -1,7 +1,8 @@
 //! What a request costs the daemon as there is more of everything.
 
+use super::herd::Herd;
 use super::ping::{PING, PONG};
-use super::stored::{Herd, TOKEN_ANSWER, TOKEN_REQUEST};
+use super::stored::{TOKEN_ANSWER, TOKEN_REQUEST};
 use super::{ROUNDS, TIME};
 use crate::figures::{Line, Samples, Verdict, short};
 use crate::load::Load;
@@ -30,8 +31,7 @@ pub fn connections(cores: &Cores) -> Vec<Line> {
 pub fn vms(cores: &Cores) -> Vec<Line> {
     let herds = [1000, 100_000, 1_000_000].map(|vms| Herd::new(vms, 1));
     let strides: Vec<usize> = herds.iter().map(|herd| herd.spread_tokens(CONNECTED)).collect();
-    let servers: Vec<Server> =
-        herds.iter().map(|herd| Server::vmherd(cores, &herd.location(), &[])).collect();
+    let servers: Vec<Server> = herds.iter().map(|herd| Server::vmherd(cores, &herd.location, &[])).collect();
     let mut cpu_us = [(); 3].map(|()| Samples::default());
     for _ in 0..ROUNDS {
         for ((server, stride), samples) in servers.iter().zip(&strides).zip(&mut cpu_us) {
