@@ -188,8 +188,11 @@ impl Tools {
             _ => None,
         });
         let mut owners = owners(store, tokens.collect()).into_iter();
+        let is_list = |task: &&Task| matches!(task, Task::ListPage { .. });
+        let mut known = KnownPage { lists_left: tasks.iter().filter(is_list).count(), page: None };
         for task in tasks {
             let done = match task {
+                Task::ListPage { login, page } => list(store, &login, page, &mut known),
                 Task::FindToken { current, .. } => {
                     owners.next().expect("one for each").and_then(|owner| token(store, owner, current))
                 }
@@ -238,14 +241,42 @@ fn token(store: &mut dyn Store, owner: Option<Login>, current: Option<Login>) ->
 fn read(store: &mut dyn Store, task: Task) -> Result<Done, StoreError> {
     match task {
         Task::FindCredentials { name } => store.credentials(&name).map(Done::Credentials),
-        Task::ListPage { login, page } => {
-            if !store.is_current(&login)? {
-                return Err(StoreError::NotCurrent);
-            }
-            page.make(store).map(Done::Page)
-        }
         _ => unreachable!("all of one lane"),
     }
+}
+
+/// The page that was made last among reads that follow each other. Lists that are asked for at the same time
+/// are mostly the same, and reading takes longer than copying.
+struct KnownPage {
+    /// How many have not been asked for yet.
+    lists_left: usize,
+    page: Option<(Cursor, Page)>,
+}
+
+fn list(
+    store: &mut dyn Store,
+    login: &Login,
+    request: PageRequest,
+    known: &mut KnownPage,
+) -> Result<Done, StoreError> {
+    known.lists_left -= 1;
+    if !store.is_current(login)? {
+        return Err(StoreError::NotCurrent);
+    }
+    let place = match &request {
+        PageRequest::Vms { after } => Cursor::AfterVm(*after),
+        PageRequest::Disks { after } => Cursor::AfterDisk(*after),
+        PageRequest::Peers { .. } => return request.make(store).map(Done::Page),
+    };
+    match &known.page {
+        Some((at, page)) if *at == place => return Ok(Done::Page(page.clone())),
+        _ => {}
+    }
+    let page = request.make(store)?;
+    if known.lists_left > 0 {
+        known.page = Some((place, page.clone()));
+    }
+    Ok(Done::Page(page))
 }
 
 impl PageRequest {
