@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Full, Job, Room, RunId};
 
@@ -193,13 +193,14 @@ impl LaneQueue {
         }
     }
 
-    /// Returns as soon as there are jobs, or the lane is closed, or `idle` is over.
+    /// Returns as soon as there are jobs, or the lane is closed, or nobody has called for as long as `idle`.
     fn wait(&self, idle: Duration) -> MutexGuard<'_, State> {
-        let (mut state, begin) = (self.lock(), Instant::now());
-        while state.jobs.is_empty() && !state.closed {
-            let Some(left) = idle.checked_sub(begin.elapsed()).filter(|left| !left.is_zero()) else { break };
+        let (mut state, mut is_over) = (self.lock(), false);
+        while state.jobs.is_empty() && !state.closed && !is_over {
             state.resting += 1;
-            (state, _) = self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            let (woken, waited) =
+                self.arrived.wait_timeout(state, idle).unwrap_or_else(PoisonError::into_inner);
+            (state, is_over) = (woken, waited.timed_out());
             state.resting -= 1;
             // Whoever comes up may be another than was called: then one more is called than has to be.
             state.called = state.called.saturating_sub(1);
@@ -239,6 +240,7 @@ const QUEUE_KEPT: usize = 16;
 mod tests {
     use super::*;
     use crate::app::task::Task;
+    use crate::clock::Instant;
     use crate::ids::{ConnId, Slot, Ticket};
     use crate::model::Secret;
     use crate::worker::JobKey;
@@ -248,7 +250,7 @@ mod tests {
         let ticket = Ticket { conn: ConnId { index: 0, generation: 1 }, slot: Slot(number) };
         let task = Task::HashPassword { password: Secret::new("password") };
         let key = JobKey { ticket, job: number };
-        Job { key, task, room: Room::Queue, deadline: crate::clock::Instant::ORIGIN, state: Arc::default() }
+        Job { key, task, room: Room::Queue, deadline: Instant::ORIGIN, state: Arc::default() }
     }
 
     fn take(lane: &LaneQueue, batch_max: usize) -> (RunId, Vec<u64>) {
