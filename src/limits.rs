@@ -172,6 +172,9 @@ pub const AUTH_WORKERS_MAX: usize = 4;
 pub const AUTH_WORKERS_LIMIT: usize = 64;
 /// Threads that read, per core.
 pub const READ_WORKERS_PER_CORE: usize = 1;
+/// Reads that one thread takes at once, at most: what locks and calls cost is shared, and none of their results
+/// waits for long.
+pub const READS_AT_ONCE_MAX: usize = 16;
 /// Writes that share one commit, at most.
 pub const WRITES_PER_COMMIT_MAX: usize = 256;
 /// How long a request may wait for the store. What is not answered by then is answered for it: `busy` if

@@ -10,8 +10,10 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use vmherd::limits;
 
-/// Serves at `address` until it is killed.
-pub fn serve(address: SocketAddr) -> io::Result<()> {
+/// Serves at `address` until it is killed. Answers what comes with itself, or each line with one of so many
+/// bytes.
+pub fn serve(address: SocketAddr, answer_bytes: Option<usize>) -> io::Result<()> {
+    let answer = answer_bytes.map(|bytes| [&vec![b'x'; bytes - 1][..], b"\n"].concat());
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(address)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -27,7 +29,7 @@ pub fn serve(address: SocketAddr) -> io::Result<()> {
             }
             let place = &mut connections[event.token().0];
             let Some(connection) = place else { continue };
-            if event.is_readable() && !echo(connection, &mut chunk) {
+            if event.is_readable() && !serve_one(connection, &mut chunk, answer.as_deref()) {
                 *place = None;
             }
         }
@@ -39,6 +41,8 @@ fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Vec<Option<TcpS
         match listener.accept() {
             Ok((mut stream, _)) => {
                 stream.set_nodelay(true)?;
+                // Long answers fit as well.
+                socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES)?;
                 let both = Interest::READABLE | Interest::WRITABLE;
                 poll.registry().register(&mut stream, Token(connections.len()), both)?;
                 connections.push(Some(stream));
@@ -49,17 +53,28 @@ fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Vec<Option<TcpS
     }
 }
 
-/// Sends back what has come; false where the connection is over.
-fn echo(connection: &mut TcpStream, chunk: &mut [u8]) -> bool {
+/// Answers what has come; false where the connection is over.
+fn serve_one(connection: &mut TcpStream, chunk: &mut [u8], answer: Option<&[u8]>) -> bool {
     loop {
-        match connection.read(chunk) {
-            Ok(0) => return false,
-            // The generator never has more on its way than a socket's buffer takes.
-            Ok(count) if connection.write(&chunk[..count]).is_ok_and(|written| written == count) => {}
-            Ok(_) => return false,
-            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        // The generator never has more on its way than a socket's buffer takes.
+        let is_sent = match (connection.read(chunk), answer) {
+            (Ok(0), _) => return false,
+            (Ok(count), None) => is_written(connection, &chunk[..count]),
+            (Ok(count), Some(answer)) => {
+                let lines = chunk[..count].iter().filter(|&&byte| byte == b'\n').count();
+                (0..lines).all(|_| is_written(connection, answer))
+            }
+            (Err(error), _) => return error.kind() == ErrorKind::WouldBlock,
+        };
+        if !is_sent {
+            return false;
         }
     }
 }
 
+fn is_written(connection: &mut TcpStream, bytes: &[u8]) -> bool {
+    connection.write(bytes).is_ok_and(|written| written == bytes.len())
+}
+
 const LISTENER: Token = Token(usize::MAX);
+const SEND_BUFFER_BYTES: usize = 1 << 20;

@@ -4,7 +4,7 @@
 //! Each connection has a batch of requests on its way, and sends the next when all of the last are answered.
 //! The first bytes of every batch's answer are compared with what is expected, so that errors never count.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -87,6 +87,19 @@ impl Load {
             stride: number("stride"),
             prelude: value["prelude"].as_str().map(str::to_owned),
         }
+    }
+
+    /// How long one answer is, its line end included.
+    pub fn answer_bytes(&self) -> usize {
+        let stream = TcpStream::connect(self.address).expect("the server accepts");
+        let mut lines = BufReader::new(&stream);
+        let mut answer = String::new();
+        for request in self.prelude.iter().chain([&self.request]) {
+            (&stream).write_all(request.as_bytes()).expect("the server reads");
+            answer.clear();
+            lines.read_line(&mut answer).expect("the server answers");
+        }
+        answer.len()
     }
 
     fn is_template(&self) -> bool {

@@ -27,7 +27,12 @@ fn main() -> ExitCode {
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["echo", address] => {
             vmherd::sys::process::raise_descriptor_limit().expect("one may have what one may have");
-            echo::serve(address.parse().expect("an address")).expect("sockets work");
+            echo::serve(address.parse().expect("an address"), None).expect("sockets work");
+        }
+        ["echo", address, bytes] => {
+            vmherd::sys::process::raise_descriptor_limit().expect("one may have what one may have");
+            let bytes = Some(bytes.parse().expect("a number"));
+            echo::serve(address.parse().expect("an address"), bytes).expect("sockets work");
         }
         ["load", load] => {
             vmherd::sys::process::raise_descriptor_limit().expect("one may have what one may have");
@@ -47,18 +52,23 @@ fn main() -> ExitCode {
 fn run(names: &[&str]) {
     let is_first = sys::raise_priority();
     let cores = Cores::shared_out();
-    println!("{}", machine(&cores, is_first));
-    let missing: Vec<&str> =
-        rows::PEERS.into_iter().filter(|peer| process::installed(peer).is_none()).collect();
-    if !missing.is_empty() {
-        println!("Not installed, so not beside it: {}.", missing.join(", "));
-    }
+    let machine = machine(&cores, is_first);
+    let missing = rows::missing();
+    println!("{machine}\n{missing}");
     let mut lines: Vec<Line> = Vec::new();
     for row in rows::ROWS.iter().filter(|row| names.is_empty() || names.contains(&row.name)) {
         eprintln!("{} …", row.name);
         lines.extend((row.run)(&cores));
     }
-    println!("\n{}", figures::table(&lines));
+    let command = match names {
+        [] => "make bench".to_owned(),
+        names => format!("cargo bench --bench measure -- {}", names.join(" ")),
+    };
+    println!(
+        "\nMeasured with `{command}` on {}, {machine}\n\n{}\n{missing}",
+        process::today(),
+        figures::table(&lines)
+    );
 }
 
 /// What it was measured on.

@@ -81,6 +81,14 @@ impl Server {
         Server { name: "echo", address, child, _folder: Folder::new_state() }.ready()
     }
 
+    /// The same, but each line is answered by one of so many bytes.
+    pub fn answering(cores: &Cores, bytes: usize) -> Server {
+        let address = free_address();
+        let mut command = own_program("echo");
+        let child = cores.start(&cores.server, command.arg(address.to_string()).arg(bytes.to_string()));
+        Server { name: "sockets", address, child, _folder: Folder::new_state() }.ready()
+    }
+
     /// The daemon with a store, on the server's core.
     pub fn vmherd(cores: &Cores, store: &str, arguments: &[&str]) -> Server {
         Server::vmherd_on(cores, &cores.server, store, arguments)
@@ -250,6 +258,12 @@ pub fn own_thread_time() -> Duration {
     let text = fs::read_to_string("/proc/thread-self/schedstat").expect("the system tells");
     let nanoseconds = text.split_whitespace().next().and_then(|number| number.parse().ok());
     Duration::from_nanos(nanoseconds.expect("a number"))
+}
+
+/// The date, as the system tells it.
+pub fn today() -> String {
+    let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
+    date.map_or_else(|_| "?".into(), |date| String::from_utf8_lossy(&date.stdout).trim_end().to_owned())
 }
 
 /// The program `name`, if it is installed.

@@ -7,7 +7,49 @@ use crate::limits;
 use crate::model::{Cursor, Items, List, Page, PeerEntry, Vm};
 use crate::store::{Store, StoreError, VmPage};
 
+/// The page that was made last among reads that follow each other. Lists that are asked for at the same time
+/// are mostly the same, and reading takes longer than copying.
+pub(super) struct KnownPage {
+    /// How many have not been asked for yet.
+    lists_left: usize,
+    page: Option<(List, Cursor, Page)>,
+}
+
+impl KnownPage {
+    /// None yet; so many lists will be asked for.
+    pub(super) fn new(lists: usize) -> KnownPage {
+        KnownPage { lists_left: lists, page: None }
+    }
+
+    /// What is to be on the page that `request` wants, read or known.
+    pub(super) fn make(&mut self, request: PageRequest, store: &mut dyn Store) -> Result<Page, StoreError> {
+        self.lists_left = self.lists_left.saturating_sub(1);
+        let Some((list, place)) = request.shared() else { return request.make(store) };
+        match &self.page {
+            Some((of, at, page)) if *of == list && *at == place => return Ok(page.clone()),
+            _ => {}
+        }
+        let page = request.make(store)?;
+        if self.lists_left > 0 {
+            self.page = Some((list, place, page.clone()));
+        }
+        Ok(page)
+    }
+}
+
 impl PageRequest {
+    /// Which page it is, where that and the store decide what is on it.
+    fn shared(&self) -> Option<(List, Cursor)> {
+        Some(match *self {
+            PageRequest::Vms { after } => (List::AllVms, Cursor::AfterVm(after)),
+            PageRequest::ManagedVms { after } => (List::ManagedVms, Cursor::AfterVm(after)),
+            PageRequest::EverConnected { after } => (List::EverConnectedVms, Cursor::AfterVm(after)),
+            PageRequest::Disks { after } => (List::AllDisks, Cursor::AfterDisk(after)),
+            PageRequest::ManagedDisks { after } => (List::ManagedDisks, Cursor::AfterDisk(after)),
+            PageRequest::Peers { .. } | PageRequest::Members { .. } => return None,
+        })
+    }
+
     /// Reads what is to be on the page.
     pub(super) fn make(self, store: &mut dyn Store) -> Result<Page, StoreError> {
         let rows_max = limits::PAGE_ROWS_MAX;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::page::KnownPage;
 use super::password::{Cost, Hasher, Verdict};
 use super::sets::Set;
 use crate::clock::UnixSeconds;
@@ -141,17 +142,16 @@ impl Tools {
         Tools { factory, store: None, hasher: Hasher::new(cost) }
     }
 
-    /// Runs `tasks`, all of one lane, and appends what came of each, in order. Writes share a commit.
+    /// Runs `tasks`, all of one lane, and appends what came of each, in order. Writes share a commit; reads
+    /// share what it costs to begin one.
     pub fn run(&mut self, tasks: Vec<Task>, results: &mut Vec<Result<Done, TaskError>>) {
-        let mut writes = Vec::new();
-        for task in tasks {
-            match task {
-                Task::Write(write) => writes.push(write),
-                task => results.push(self.run_one(task)),
+        match tasks[..] {
+            [] => {}
+            [Task::Write(_), ..] => self.write(tasks, results),
+            [Task::HashPassword { .. } | Task::VerifyPassword { .. }, ..] => {
+                results.extend(tasks.into_iter().map(|task| self.hash(task)));
             }
-        }
-        if !writes.is_empty() {
-            self.write(&writes, results);
+            _ => self.read_all(tasks, results),
         }
     }
 
@@ -160,10 +160,17 @@ impl Tools {
         self.store = None;
     }
 
-    fn write(&mut self, writes: &[Write], results: &mut Vec<Result<Done, TaskError>>) {
+    fn write(&mut self, tasks: Vec<Task>, results: &mut Vec<Result<Done, TaskError>>) {
+        let writes: Vec<Write> = tasks
+            .into_iter()
+            .map(|task| match task {
+                Task::Write(write) => write,
+                _ => unreachable!("all of one lane"),
+            })
+            .collect();
         match self.store() {
             Ok(store) => {
-                let written = store.write(writes);
+                let written = store.write(&writes);
                 debug_assert_eq!(written.len(), writes.len());
                 results
                     .extend(written.into_iter().map(|one| one.map(Done::Written).map_err(TaskError::Store)));
@@ -174,7 +181,7 @@ impl Tools {
         }
     }
 
-    fn run_one(&mut self, task: Task) -> Result<Done, TaskError> {
+    fn hash(&mut self, task: Task) -> Result<Done, TaskError> {
         match task {
             Task::HashPassword { password } => {
                 self.hasher.hash(&password).map(Done::Hashed).map_err(|error| {
@@ -188,36 +195,47 @@ impl Tools {
                     TaskError::Internal
                 })
             }
-            task => self.read(task).map_err(TaskError::Store),
+            _ => unreachable!("all of one lane"),
         }
     }
 
-    fn read(&mut self, task: Task) -> Result<Done, StoreError> {
-        let store = self.store()?;
-        match task {
-            Task::FindToken { token, current, now } => {
-                let owner = store.token_owner(&token, now)?;
-                let current_holds = match current {
-                    // Of the same state of the VM: no need to ask again.
-                    Some(current) if owner.as_ref() == Some(&current) => true,
-                    Some(current) => store.is_current(&current)?,
-                    None => false,
-                };
-                Ok(Done::Token { owner, current_holds })
+    /// All of them were asked for before this begins, so that a state of the store that is read for one is
+    /// recent enough for each.
+    fn read_all(&mut self, tasks: Vec<Task>, results: &mut Vec<Result<Done, TaskError>>) {
+        let store = match self.store() {
+            Ok(store) => store,
+            Err(error) => {
+                results.extend(tasks.iter().map(|_| Err(TaskError::Store(error.clone()))));
+                return;
             }
-            Task::FindCredentials { name } => store.credentials(&name).map(Done::Credentials),
-            Task::FindCredentialsById { vm } => store.credentials_by_id(vm).map(Done::Credentials),
-            Task::ListPage { asker, page } => {
-                let login_holds = match &asker {
-                    Asker::Vm(login) if !store.is_current(login)? => return Err(StoreError::NotCurrent),
-                    Asker::Anybody(Some(login)) => store.is_current(login)?,
-                    Asker::Vm(_) | Asker::Anybody(None) => true,
-                };
-                Ok(Done::Page { page: page.make(store)?, login_holds })
-            }
-            Task::HashPassword { .. } | Task::VerifyPassword { .. } | Task::Write(_) => {
-                unreachable!("not a read")
-            }
+        };
+        // One lookup is a statement of its own, which needs no more.
+        let is_one_lookup = matches!(
+            tasks[..],
+            [Task::FindToken { .. } | Task::FindCredentials { .. } | Task::FindCredentialsById { .. }]
+        );
+        if !is_one_lookup {
+            store.begin_reads();
+        }
+        let tokens = tasks.iter().filter_map(|task| match task {
+            Task::FindToken { token, now, .. } => Some((*token, *now)),
+            _ => None,
+        });
+        let mut owners = owners(store, tokens.collect()).into_iter();
+        let is_list = |task: &&Task| matches!(task, Task::ListPage { .. });
+        let mut known = KnownPage::new(tasks.iter().filter(is_list).count());
+        for task in tasks {
+            let done = match task {
+                Task::ListPage { asker, page } => list(store, &asker, page, &mut known),
+                Task::FindToken { current, .. } => {
+                    owners.next().expect("one for each").and_then(|owner| token(store, owner, current))
+                }
+                task => read(store, task),
+            };
+            results.push(done.map_err(TaskError::Store));
+        }
+        if !is_one_lookup {
+            store.end_reads();
         }
     }
 
@@ -227,4 +245,51 @@ impl Tools {
         }
         Ok(self.store.as_deref_mut().expect("connected above"))
     }
+}
+
+/// Whose `tokens` are, in order.
+fn owners(
+    store: &mut dyn Store,
+    tokens: Vec<(TokenHash, UnixSeconds)>,
+) -> Vec<Result<Option<Login>, StoreError>> {
+    match &tokens[..] {
+        [] => Vec::new(),
+        [(token, now)] => vec![store.token_owner(token, *now)],
+        several => match store.token_owners(several) {
+            Ok(owners) => owners.into_iter().map(Ok).collect(),
+            Err(error) => several.iter().map(|_| Err(error.clone())).collect(),
+        },
+    }
+}
+
+fn token(store: &mut dyn Store, owner: Option<Login>, current: Option<Login>) -> Result<Done, StoreError> {
+    let current_holds = match current {
+        // Of the same state of the VM: no need to ask again.
+        Some(current) if owner.as_ref() == Some(&current) => true,
+        Some(current) => store.is_current(&current)?,
+        None => false,
+    };
+    Ok(Done::Token { owner, current_holds })
+}
+
+fn read(store: &mut dyn Store, task: Task) -> Result<Done, StoreError> {
+    match task {
+        Task::FindCredentials { name } => store.credentials(&name).map(Done::Credentials),
+        Task::FindCredentialsById { vm } => store.credentials_by_id(vm).map(Done::Credentials),
+        _ => unreachable!("all of one lane"),
+    }
+}
+
+fn list(
+    store: &mut dyn Store,
+    asker: &Asker,
+    request: PageRequest,
+    known: &mut KnownPage,
+) -> Result<Done, StoreError> {
+    let login_holds = match asker {
+        Asker::Vm(login) if !store.is_current(login)? => return Err(StoreError::NotCurrent),
+        Asker::Anybody(Some(login)) => store.is_current(login)?,
+        Asker::Vm(_) | Asker::Anybody(None) => true,
+    };
+    Ok(Done::Page { page: known.make(request, store)?, login_holds })
 }

@@ -122,6 +122,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.accept(now);
         self.collect(now);
         self.run_queue(now);
+        self.calls.jobs.call_workers();
         self.expire(now);
         self.forget_remains();
         Ok(())

@@ -38,6 +38,21 @@ pub trait Store: Send {
     /// Whose token it is, if it is one and has not expired at `now`.
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError>;
 
+    /// The same of each of `tokens`, in order.
+    fn token_owners(
+        &mut self,
+        tokens: &[(TokenHash, UnixSeconds)],
+    ) -> Result<Vec<Option<Login>>, StoreError> {
+        tokens.iter().map(|(token, now)| self.token_owner(token, *now)).collect()
+    }
+
+    /// Reads from here to [`Store::end_reads`] follow each other at once: where beginning one costs something,
+    /// they share it, and then see one state of the store.
+    fn begin_reads(&mut self) {}
+
+    /// The last of these reads was made.
+    fn end_reads(&mut self) {}
+
     /// Whether `login` still holds: its VM exists and has the password it had.
     fn is_current(&mut self, login: &Login) -> Result<bool, StoreError>;
 

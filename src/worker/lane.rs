@@ -23,6 +23,8 @@ struct State {
     threads_max: usize,
     /// Threads that wait for a job.
     resting: usize,
+    /// How many of them have been called and are on their way: at most as many as rest.
+    called: usize,
     /// What is run now, by whom does not matter.
     running: BTreeSet<RunId>,
     /// The runs that a thread is stuck in and was given up for.
@@ -46,6 +48,21 @@ pub(super) struct LaneStatus {
     pub(super) done: u64,
 }
 
+/// How many of the jobs that wait one thread takes at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Share {
+    /// All, up to so many: they gain from each other.
+    All {
+        /// At most.
+        max: usize,
+    },
+    /// What leaves as much for each of the others, up to so many.
+    Fair {
+        /// At most.
+        max: usize,
+    },
+}
+
 /// What a thread is to do next.
 pub(super) enum Next {
     Run(RunId, Vec<Job>),
@@ -61,6 +78,7 @@ impl LaneQueue {
             threads: 0,
             threads_max,
             resting: 0,
+            called: 0,
             running: BTreeSet::new(),
             stuck: BTreeSet::new(),
             stuck_max,
@@ -71,7 +89,8 @@ impl LaneQueue {
         LaneQueue { state: Mutex::new(state), arrived: Condvar::new() }
     }
 
-    /// Queues `job`; true where a thread has to be started for it, which then counts as one already.
+    /// Queues `job`; true where a thread has to be started for it, which then counts as one already. A thread
+    /// that rests is not called yet: [`LaneQueue::call`] does that for all jobs that have come together.
     pub(super) fn push(&self, job: Job) -> Result<bool, Full> {
         let mut state = self.lock();
         match job.room {
@@ -79,19 +98,23 @@ impl LaneQueue {
             Room::Queue if state.jobs.len() >= state.jobs_max => return Err(Full),
             Room::Queue => state.jobs.push_back(job),
         }
-        Ok(self.call_thread(&mut state))
+        Ok(state.takes_thread())
     }
 
-    /// Waits for jobs, `batch_max` of them at most and as many as there are, for at most `idle`.
-    pub(super) fn take(&self, batch_max: usize, idle: Duration) -> Next {
+    /// Calls as many of the threads that rest as there are jobs for.
+    pub(super) fn call(&self) {
         let mut state = self.lock();
-        state.resting += 1;
-        let (mut state, _) = self
-            .arrived
-            .wait_timeout_while(state, idle, |state| state.jobs.is_empty() && !state.closed)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.resting -= 1;
-        let count = state.jobs.len().min(batch_max);
+        let missing = state.jobs.len().saturating_sub(state.called).min(state.resting - state.called);
+        self.call_resting(&mut state, missing);
+    }
+
+    /// Waits for jobs for at most `idle`, and takes as many as `share` says.
+    pub(super) fn take(&self, share: Share, idle: Duration) -> Next {
+        let mut state = self.wait(idle);
+        let count = match share {
+            Share::All { max } => state.jobs.len().min(max),
+            Share::Fair { max } => state.jobs.len().div_ceil(state.threads_max).min(max),
+        };
         if count == 0 {
             state.threads -= 1;
             return Next::End;
@@ -114,7 +137,11 @@ impl LaneQueue {
         }
         state.stuck.insert(run);
         state.threads -= 1;
-        !state.jobs.is_empty() && self.call_thread(&mut state)
+        if state.jobs.is_empty() {
+            return false;
+        }
+        self.call_one(&mut state);
+        state.takes_thread()
     }
 
     /// `run` is over, but for those of its jobs that have to be run `again`: they wait behind all others. True:
@@ -123,8 +150,10 @@ impl LaneQueue {
         let mut state = self.lock();
         state.done += 1;
         // Either way there are threads that will look: this one, or as many as there may be.
-        state.jobs.extend(again);
-        self.arrived.notify_one();
+        if !again.is_empty() {
+            state.jobs.extend(again);
+            self.call_one(&mut state);
+        }
         if state.running.remove(&run) {
             return true;
         }
@@ -164,18 +193,43 @@ impl LaneQueue {
         }
     }
 
-    /// Wakes a thread for what is queued; true where one has to be started.
-    fn call_thread(&self, state: &mut State) -> bool {
-        if state.resting >= state.jobs.len() || state.threads >= state.threads_max {
-            self.arrived.notify_one();
-            return false;
+    /// Returns as soon as there are jobs, or the lane is closed, or nobody has called for as long as `idle`.
+    fn wait(&self, idle: Duration) -> MutexGuard<'_, State> {
+        let (mut state, mut is_over) = (self.lock(), false);
+        while state.jobs.is_empty() && !state.closed && !is_over {
+            state.resting += 1;
+            let (woken, waited) =
+                self.arrived.wait_timeout(state, idle).unwrap_or_else(PoisonError::into_inner);
+            (state, is_over) = (woken, waited.timed_out());
+            state.resting -= 1;
+            // Whoever comes up may be another than was called: then one more is called than has to be.
+            state.called = state.called.saturating_sub(1);
         }
-        state.threads += 1;
-        true
+        state
+    }
+
+    fn call_one(&self, state: &mut State) {
+        let count = (state.resting - state.called).min(1);
+        self.call_resting(state, count);
+    }
+
+    /// Each call is a system call, whether or not somebody rests: so nobody is called twice.
+    fn call_resting(&self, state: &mut State, count: usize) {
+        state.called += count;
+        (0..count).for_each(|_| self.arrived.notify_one());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether a thread has to be started for what is queued, which then counts.
+    fn takes_thread(&mut self) -> bool {
+        let is_needed = self.resting < self.jobs.len() && self.threads < self.threads_max;
+        self.threads += usize::from(is_needed);
+        is_needed
     }
 }
 
@@ -200,7 +254,7 @@ mod tests {
     }
 
     fn take(lane: &LaneQueue, batch_max: usize) -> (RunId, Vec<u64>) {
-        match lane.take(batch_max, Duration::ZERO) {
+        match lane.take(Share::All { max: batch_max }, Duration::ZERO) {
             Next::Run(run, jobs) => (run, jobs.iter().map(|job| job.key.job).collect()),
             Next::End => panic!("nothing to do"),
         }
@@ -239,12 +293,53 @@ mod tests {
     }
 
     #[test]
+    fn threads_leave_each_other_their_share() {
+        let lane = LaneQueue::new(9, 2, 1);
+        (1..=5).for_each(|number| {
+            lane.push(job(number)).expect("there is room");
+        });
+        let fair = |max| match lane.take(Share::Fair { max }, Duration::ZERO) {
+            Next::Run(_, jobs) => jobs.len(),
+            Next::End => 0,
+        };
+        assert_eq!([fair(9), fair(9), fair(9), fair(9)], [3, 1, 1, 0]);
+        (1..=9).for_each(|number| {
+            lane.push(job(number)).expect("there is room");
+        });
+        assert_eq!(fair(2), 2, "no more than at most");
+    }
+
+    #[test]
+    fn a_thread_that_rests_is_called_once_and_comes() {
+        let lane = LaneQueue::new(9, 1, 1);
+        assert_eq!(lane.push(job(1)), Ok(true));
+        let (run, _) = take(&lane, 1);
+        assert!(lane.end_run(run, Vec::new()));
+        std::thread::scope(|scope| {
+            let rests = || match lane.take(Share::All { max: 9 }, Duration::from_secs(60)) {
+                Next::Run(_, jobs) => jobs.len(),
+                Next::End => 0,
+            };
+            let resting = scope.spawn(rests);
+            while lane.lock().resting == 0 {
+                std::thread::yield_now();
+            }
+            assert_eq!(lane.push(job(2)), Ok(false));
+            assert_eq!(lane.push(job(3)), Ok(false));
+            lane.call();
+            lane.call();
+            assert_eq!(resting.join().expect("it ends"), 2);
+        });
+        assert_eq!(lane.lock().called, 0);
+    }
+
+    #[test]
     fn a_thread_without_work_ends_and_another_starts_later() {
         let lane = LaneQueue::new(2, 1, 1);
         assert_eq!(lane.push(job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
         assert!(lane.end_run(run, Vec::new()));
-        assert!(matches!(lane.take(1, Duration::ZERO), Next::End));
+        assert!(matches!(lane.take(Share::All { max: 1 }, Duration::ZERO), Next::End));
         assert_eq!(lane.status(), LaneStatus { queued: 0, threads: 0, stuck: 0, running: 0, done: 1 });
         assert_eq!(lane.push(job(2)), Ok(true));
     }

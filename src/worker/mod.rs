@@ -68,6 +68,9 @@ pub trait Jobs {
     /// Queues a job, or says at once that there is no room.
     fn try_submit(&mut self, job: Job) -> Result<(), Full>;
 
+    /// All jobs of this turn have been queued: whoever rests is called for them. Until then they may wait.
+    fn call_workers(&mut self) {}
+
     /// Appends what has been done since the last call.
     fn drain(&mut self, completions: &mut Vec<Completion>);
 

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::lane::{LaneQueue, Next};
+use super::lane::{LaneQueue, Next, Share};
 use super::{Completion, Full, Job, Jobs, LaneProgress, RunId};
 use crate::app::password::Cost;
 use crate::app::task::{Done, Lane, Task, TaskError, Tools};
@@ -44,6 +44,8 @@ pub struct Queues {
 /// Threads behind bounded queues.
 pub struct Pool {
     shared: Arc<Shared>,
+    /// The lanes that have got jobs since their threads were called.
+    uncalled: [bool; Lane::ALL.len()],
 }
 
 /// Whether a job may wait for somebody's lock.
@@ -84,7 +86,10 @@ impl Pool {
             LaneQueue::new(queue, threads, threads * limits::REPLACEMENTS_PER_WORKER)
         });
         let (done, cost, patience) = (Mutex::default(), settings.cost, factory.worker_patience());
-        Pool { shared: Arc::new(Shared { lanes, done, wake, factory, cost, clock, patience }) }
+        Pool {
+            shared: Arc::new(Shared { lanes, done, wake, factory, cost, clock, patience }),
+            uncalled: [false; Lane::ALL.len()],
+        }
     }
 
     /// The bounds of its queues.
@@ -132,7 +137,16 @@ impl Jobs for Pool {
         if self.shared.queue(lane).push(job)? {
             self.start_thread(lane);
         }
+        self.uncalled[lane as usize] = true;
         Ok(())
+    }
+
+    fn call_workers(&mut self) {
+        for lane in Lane::ALL {
+            if std::mem::take(&mut self.uncalled[lane as usize]) {
+                self.shared.queue(lane).call();
+            }
+        }
     }
 
     fn drain(&mut self, completions: &mut Vec<Completion>) {
@@ -187,9 +201,13 @@ impl Shared {
             step_back();
         }
         let mut tools = Tools::new(Arc::clone(&self.factory), self.cost);
-        let batch_max = if lane == Lane::Write { limits::WRITES_PER_COMMIT_MAX } else { 1 };
+        let share = match lane {
+            Lane::Auth => Share::All { max: 1 },
+            Lane::Read => Share::Fair { max: limits::READS_AT_ONCE_MAX },
+            Lane::Write => Share::All { max: limits::WRITES_PER_COMMIT_MAX },
+        };
         loop {
-            match self.queue(lane).take(batch_max, limits::WORKER_IDLE) {
+            match self.queue(lane).take(share, limits::WORKER_IDLE) {
                 Next::Run(run, batch) => {
                     let again = self.run(run, batch, &mut tools);
                     if !self.queue(lane).end_run(run, again) {

@@ -63,6 +63,7 @@ fn a_worker_that_panics_answers_and_lives_on() {
     pool.try_submit(job(1)).unwrap();
     assert!(matches!(result(&mut pool, &woken), Err(TaskError::Internal)));
     pool.try_submit(job(2)).unwrap();
+    pool.call_workers();
     let unavailable = Err(TaskError::Store(StoreError::Unavailable("out of reach".to_owned())));
     assert_eq!(result(&mut pool, &woken).map(|_| ()), unavailable);
     let threads = pool.statistics().into_iter().find(|(name, _)| *name == "read_threads");
@@ -152,5 +153,6 @@ fn a_job_that_was_given_up_does_not_run() {
     given_up.state.give_up();
     pool.try_submit(given_up).unwrap();
     pool.try_submit(job(2)).unwrap();
+    pool.call_workers();
     assert!(matches!(result(&mut pool, &woken), Err(TaskError::Internal)), "the first to run panics");
 }

@@ -210,9 +210,17 @@ fn shell() -> Command {
     command
 }
 
-/// The folder of PostgreSQL's server programs, the newest where there are several.
+/// The folder of PostgreSQL's server programs.
 #[track_caller]
 fn programs() -> PathBuf {
+    find_programs().expect(
+        "this test needs PostgreSQL's server programs: install Debian's package postgresql \
+         (tests/prerequisites does, without a cluster)",
+    )
+}
+
+/// The folder of PostgreSQL's server programs, the newest where there are several, if there are any.
+pub fn find_programs() -> Option<PathBuf> {
     let version = |folder: &Path| folder.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = installed.map(|entry| entry.path()).max_by_key(|folder| version(folder));
@@ -220,10 +228,7 @@ fn programs() -> PathBuf {
     let on_path: Vec<PathBuf> = std::env::split_paths(&on_path).collect();
     let folders = newest.map(|folder| folder.join("bin")).into_iter().chain(on_path);
     let has_server = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("pg_ctl").exists();
-    folders.into_iter().find(has_server).expect(
-        "this test needs PostgreSQL's server programs: install Debian's package postgresql \
-         (tests/prerequisites does, without a cluster)",
-    )
+    folders.into_iter().find(has_server)
 }
 
 /// Without syncs: what these tests kill is never the machine.

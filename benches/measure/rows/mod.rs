@@ -2,15 +2,17 @@
 
 mod auth;
 mod growth;
+mod herd;
 mod memory;
 mod ping;
+mod postgres;
 mod start;
 mod stored;
 
 use std::time::Duration;
 
 use crate::figures::Line;
-use crate::process::Cores;
+use crate::process::{self, Cores};
 
 /// A line or a few of the table.
 pub struct Row {
@@ -35,12 +37,27 @@ pub const ROWS: &[Row] = &[
     Row { name: "disks", run: stored::disks },
     Row { name: "registrations", run: stored::registrations },
     Row { name: "updates", run: stored::updates },
+    Row { name: "postgres-tokens", run: postgres::tokens },
+    Row { name: "postgres-lists", run: postgres::lists },
+    Row { name: "postgres-registrations", run: postgres::registrations },
     Row { name: "connections", run: growth::connections },
     Row { name: "vms", run: growth::vms },
 ];
 
-/// Servers that are measured beside the daemon where they are installed.
-pub const PEERS: [&str; 3] = ["redis-server", "memcached", "nginx"];
+/// What of others could not be measured, since it is not installed.
+pub fn missing() -> String {
+    let peers = ["redis-server", "memcached", "nginx"].into_iter();
+    let peers = peers.filter(|peer| process::installed(peer).is_none());
+    let others = [
+        ("PostgreSQL's server (all of its rows)", postgres::is_there()),
+        ("pgbench", postgres::has_pgbench()),
+    ];
+    let others = others.into_iter().filter(|(_, is_there)| !is_there).map(|(name, _)| name);
+    match &peers.chain(others).collect::<Vec<_>>()[..] {
+        [] => String::new(),
+        missing => format!("Not installed, so not measured: {}.", missing.join(", ")),
+    }
+}
 
 /// How often everything is measured.
 pub const ROUNDS: usize = 5;

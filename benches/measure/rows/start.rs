@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::ROUNDS;
+use super::herd::Herd;
 use super::ping::PING;
-use super::stored::Herd;
 use crate::figures::{Line, Samples, Verdict};
 use crate::process::{Cores, Folder, Server};
 
@@ -18,7 +18,7 @@ pub fn first_reply(cores: &Cores) -> Vec<Line> {
     let redis_folder = Folder::new_data();
     let (mut own, mut redis) = (Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
-        let start = || Some(Server::start_vmherd(cores, &cores.server, &herd.location(), &[]));
+        let start = || Some(Server::start_vmherd(cores, &cores.server, &herd.location, &[]));
         own.push(milliseconds_to_answer(start, PING).expect("it is installed"));
         let start = || Server::start_redis(cores, Some(redis_folder.path()));
         milliseconds_to_answer(start, "PING\r\n").into_iter().for_each(|ms| redis.push(ms));

@@ -1,100 +1,19 @@
 //! Requests that need the store, beside loops that do nothing but the same statements.
 
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags, params};
-use vmherd::clock::{UnixSeconds, unix_now};
-use vmherd::ids::VmId;
-use vmherd::model::{Login, NewVm, Secret, VmName, VmShape};
-use vmherd::store::{self, Location, Store, Write, Written};
+use rusqlite::{Connection, params};
+use vmherd::clock::unix_now;
+use vmherd::model::Secret;
+use vmherd::store::{Write, Written};
 
+use super::herd::{HASH, Herd, TOKEN, register};
 use super::{ROUNDS, TIME};
 use crate::figures::{Line, Samples, Verdict, short};
 use crate::load::Load;
-use crate::process::{Cores, Folder, Server};
+use crate::process::{Cores, Server};
 use crate::sys;
-
-/// A store with VMs in it, one of which has a token.
-pub struct Herd {
-    folder: Folder,
-    vms: usize,
-}
-
-/// The token of a herd's first VM.
-const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-impl Herd {
-    /// So many VMs with so many disks each, in a SQLite file.
-    pub fn new(vms: usize, disks: usize) -> Herd {
-        let herd = Herd { folder: Folder::new_data(), vms };
-        let mut store = herd.open();
-        let now = unix_now();
-        for begin in (0..vms).step_by(SEEDED_AT_ONCE) {
-            let end = vms.min(begin + SEEDED_AT_ONCE);
-            let writes: Vec<Write> = (begin..end).map(|number| register(number, disks, now)).collect();
-            store.write(&writes).into_iter().for_each(|written| assert!(written.is_ok(), "{written:?}"));
-        }
-        store.write(&[issue(1, TOKEN, now)]).remove(0).expect("a new token");
-        herd
-    }
-
-    /// Gives `count` VMs a token each, which is the VM's number; how far from one to the next.
-    pub fn spread_tokens(&self, count: usize) -> usize {
-        let (stride, now) = (self.vms / count, unix_now());
-        let number = |at: usize| 1 + at * stride;
-        let issue = |at| issue(number(at), &format!("{:064x}", number(at)), now);
-        let writes: Vec<Write> = (0..count).map(issue).collect();
-        let written = self.open().write(&writes);
-        written.into_iter().for_each(|written| assert!(written.is_ok(), "{written:?}"));
-        stride
-    }
-
-    /// As `--store` says it.
-    pub fn location(&self) -> String {
-        format!("sqlite:{}", self.path().display())
-    }
-
-    fn open(&self) -> Box<dyn Store> {
-        let factory = store::open(&Location::Sqlite(self.path())).expect("a store");
-        factory.connect().expect("a connection")
-    }
-
-    /// A connection that knows the statements and nothing of the daemon.
-    fn bare(&self) -> Connection {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(self.path(), flags).expect("a database");
-        connection.set_prepared_statement_cache_capacity(64);
-        connection
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("store")
-    }
-}
-
-fn register(number: usize, disks: usize, now: UnixSeconds) -> Write {
-    let vm = NewVm {
-        name: VmName::stored(&format!("vm-{number:07}")),
-        shape: VmShape { ram_mib: 512, cpus: 4 },
-        disk_sizes_gib: vec![100; disks],
-        password_hash: Some(HASH.to_owned()),
-    };
-    Write::Register { vm, vms_max: u64::MAX >> 1, now }
-}
-
-fn issue(id: usize, token: &str, now: UnixSeconds) -> Write {
-    let name = VmName::stored(&format!("vm-{:07}", id - 1));
-    Write::IssueToken {
-        login: Login { id: VmId(id as i64), epoch: 0, name },
-        token: vmherd::app::token::hash(&Secret::new(token)),
-        expires: UnixSeconds(now.0 + 86_400),
-        replaces: None,
-        rehash: None,
-        now,
-    }
-}
 
 /// A request that a token authenticates and that then asks for nothing: all it costs is the lookup.
 pub fn token_request() -> String {
@@ -106,11 +25,19 @@ pub const TOKEN_ANSWER: &str = "{\"status\":\"error\",\"message\":\"No fields fo
 /// Requests authenticated by tokens.
 pub fn tokens(cores: &Cores) -> Vec<Line> {
     let herd = Herd::new(1000, 2);
-    // On all cores, as are the loops: readers are several.
-    let server = Server::vmherd_on(cores, &cores.all, &herd.location(), &[]);
-    let echo = Server::echo(cores);
-    let (mut own, mut bare, mut limit) = (Samples::default(), Samples::default(), Samples::default());
-    let load = |server: &Server, answer: &str| Load {
+    let server = Server::vmherd(cores, &herd.location, &[]);
+    let compared = Compared::measure(cores, &token_load(&server), |_| {
+        rate_of(1, || {
+            let connection = herd.bare();
+            move || look_up(&connection)
+        })
+    });
+    vec![compared.line("token authentication, SQLite, 64 connections", 0.9, "one thread", "")]
+}
+
+/// 64 connections that are authenticated by a token, again and again.
+pub fn token_load(server: &Server) -> Load {
+    Load {
         address: server.address,
         server: server.id(),
         connections: 64,
@@ -118,34 +45,83 @@ pub fn tokens(cores: &Cores) -> Vec<Line> {
         depth: 1,
         time: TIME,
         request: token_request(),
-        answer: answer.into(),
+        answer: TOKEN_ANSWER.into(),
         lines: 1,
         stride: 0,
         prelude: None,
-    };
-    for _ in 0..ROUNDS {
-        own.push(cores.measure(&load(&server, TOKEN_ANSWER)).rate);
-        limit.push(cores.measure(&load(&echo, "{\"command\"")).rate);
-        bare.push(rate_of(cores.all.len(), || {
-            let connection = herd.bare();
-            move || look_up(&connection)
-        }));
     }
-    let both: Samples = bare.zip(&limit, |bare, limit| 1.0 / (1.0 / bare + 1.0 / limit));
-    vec![Line {
-        figure: "token authentication, SQLite, 64 connections".into(),
-        wanted: "0.9 × bare loop".into(),
-        measured: format!("{}/s", own),
-        beside: format!(
-            "{:.2} × bare loop on {} threads ({}/s); {:.2} × the loop behind echo ({}/s)",
-            own.ratio(&bare).median(),
-            cores.all.len(),
-            short(bare.median()),
-            own.ratio(&both).median(),
-            short(both.median()),
-        ),
-        verdict: Verdict::at_least(0.9, &own.ratio(&bare)),
-    }]
+}
+
+/// 50 connections that list all VMs, again and again.
+pub fn list_load(server: &Server) -> Load {
+    Load {
+        connections: 50,
+        request: "{\"command\": \"list\", \"data\": {\"list_type\": \"all_vms\"}}\n".into(),
+        answer: "{\"status\":\"success\",\"message\":null,\"data\":{\"all_vms\":[{\"vm_id\":\"vm-0000000\""
+            .into(),
+        prelude: Some(token_request()),
+        ..token_load(server)
+    }
+}
+
+/// What the daemon reaches on one core, what a loop of the same statements reaches there that has neither
+/// sockets nor text to write, and what sockets alone do with answers of the same size.
+pub struct Compared {
+    own: Samples,
+    own_cpu_us: Samples,
+    bare: Samples,
+    sockets: Samples,
+}
+
+impl Compared {
+    /// Runs `load`, and `bare`, which tells how many it did in a second, on the same core by turns.
+    pub fn measure(cores: &Cores, load: &Load, mut bare: impl FnMut(usize) -> f64) -> Compared {
+        let sockets = Server::answering(cores, load.answer_bytes());
+        let beside = Load {
+            address: sockets.address,
+            server: sockets.id(),
+            answer: "x".into(),
+            prelude: None,
+            ..load.clone()
+        };
+        let empty = Samples::default;
+        let mut compared = Compared { own: empty(), own_cpu_us: empty(), bare: empty(), sockets: empty() };
+        for round in 0..ROUNDS {
+            let own = cores.measure(load);
+            compared.own.push(own.rate);
+            compared.own_cpu_us.push(own.cpu_us);
+            sys::pin(&cores.server);
+            compared.bare.push(bare(round));
+            sys::pin(&cores.all);
+            compared.sockets.push(cores.measure(&beside).rate);
+        }
+        compared
+    }
+
+    /// What the daemon reached.
+    pub fn own(&self) -> &Samples {
+        &self.own
+    }
+
+    /// As a line of the table; `others` are what else was measured beside it.
+    pub fn line(&self, figure: &str, wanted: f64, bare: &str, others: &str) -> Line {
+        let ratio = self.own.ratio(&self.bare);
+        let both: Samples = self.bare.zip(&self.sockets, |bare, sockets| 1.0 / (1.0 / bare + 1.0 / sockets));
+        Line {
+            figure: figure.into(),
+            wanted: format!("{wanted} × bare loop"),
+            measured: format!("{}/s ({} µs CPU)", self.own, short(self.own_cpu_us.median())),
+            beside: format!(
+                "{:.2} × a bare loop of the same statements, {bare}, on the same core ({}/s); {:.2} × that \
+                 loop behind bare sockets ({}/s){others}",
+                ratio.median(),
+                short(self.bare.median()),
+                self.own.ratio(&both).median(),
+                short(both.median()),
+            ),
+            verdict: Verdict::at_least(wanted, &ratio),
+        }
+    }
 }
 
 /// What a token costs the store.
@@ -162,42 +138,14 @@ fn look_up(connection: &Connection) {
 /// Lists of a hundred VMs.
 pub fn lists(cores: &Cores) -> Vec<Line> {
     let herd = Herd::new(100, 2);
-    let server = Server::vmherd_on(cores, &cores.all, &herd.location(), &[]);
-    let (mut own, mut bare) = (Samples::default(), Samples::default());
-    let load = Load {
-        address: server.address,
-        server: server.id(),
-        connections: 50,
-        idle: 0,
-        depth: 1,
-        time: TIME,
-        request: "{\"command\": \"list\", \"data\": {\"list_type\": \"all_vms\"}}\n".into(),
-        answer: "{\"status\":\"success\",\"message\":null,\"data\":{\"all_vms\":[{\"vm_id\":\"vm-0000000\""
-            .into(),
-        lines: 1,
-        stride: 0,
-        prelude: Some(token_request()),
-    };
-    for _ in 0..ROUNDS {
-        own.push(cores.measure(&load).rate);
-        bare.push(rate_of(cores.all.len(), || {
+    let server = Server::vmherd(cores, &herd.location, &[]);
+    let compared = Compared::measure(cores, &list_load(&server), |_| {
+        rate_of(1, || {
             let connection = herd.bare();
             move || list(&connection, 100)
-        }));
-    }
-    let ratio = own.ratio(&bare);
-    vec![Line {
-        figure: "list of all 100 VMs, SQLite, 50 connections".into(),
-        wanted: "0.8 × bare loop".into(),
-        measured: format!("{own}/s"),
-        beside: format!(
-            "{:.2} × a bare loop of the same statements on {} threads ({}/s)",
-            ratio.median(),
-            cores.all.len(),
-            short(bare.median()),
-        ),
-        verdict: Verdict::at_least(0.8, &ratio),
-    }]
+        })
+    });
+    vec![compared.line("list of all 100 VMs, SQLite, 50 connections", 0.8, "one thread", "")]
 }
 
 /// What a list of so many VMs costs the store.
@@ -221,7 +169,7 @@ fn list(connection: &Connection, vms: usize) {
 /// A list of a million disks, to one client.
 pub fn disks(cores: &Cores) -> Vec<Line> {
     let herd = Herd::new(1000, 1000);
-    let server = Server::vmherd_on(cores, &cores.server, &herd.location(), &[]);
+    let server = Server::vmherd_on(cores, &cores.server, &herd.location, &[]);
     let (mut own, mut bare, mut growth) = (Samples::default(), Samples::default(), Samples::default());
     let load = Load {
         address: server.address,
@@ -370,7 +318,7 @@ fn bare_register(connection: &Connection, number: usize, count: usize) {
 /// Changes through sockets: 64 clients whose changes share commits, and one alone.
 pub fn updates(cores: &Cores) -> Vec<Line> {
     let herd = Herd::new(1000, 2);
-    let server = Server::vmherd_on(cores, &cores.all, &herd.location(), &[]);
+    let server = Server::vmherd_on(cores, &cores.all, &herd.location, &[]);
     let load = |connections| Load {
         address: server.address,
         server: server.id(),
@@ -405,7 +353,7 @@ pub fn updates(cores: &Cores) -> Vec<Line> {
 }
 
 /// How often in a second `threads` threads do what `make` makes.
-fn rate_of<F: FnMut()>(threads: usize, make: impl Fn() -> F + Sync) -> f64 {
+pub fn rate_of<F: FnMut()>(threads: usize, make: impl Fn() -> F + Sync) -> f64 {
     thread::scope(|scope| {
         let each = (0..threads).map(|_| scope.spawn(|| per_second(1, make())));
         let each: Vec<_> = each.collect();
@@ -423,8 +371,3 @@ pub fn per_second(batch: usize, mut run: impl FnMut()) -> f64 {
     }
     count as f64 / begin.elapsed().as_secs_f64()
 }
-
-const SEEDED_AT_ONCE: usize = 10_000;
-/// Some hash of the usual length; nobody gives a password for it.
-const HASH: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2E$RdescudvJCsgt3ub+b8Q3hnGnRr5qN0Jq3XwT0OJX5w";

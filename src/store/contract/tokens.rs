@@ -25,7 +25,10 @@ fn a_token_tells_its_owner_until_it_expires(bed: &Bed) {
     assert_eq!(run(&mut *store, issue(&a, token(1), NOW.0 + 10)), Ok(Written::TokenIssued));
     assert_eq!(run(&mut *store, issue(&b, token(2), NOW.0 + 20)), Ok(Written::TokenIssued));
     assert_eq!(owner(&mut *store, 1), Some(a.clone()));
-    assert_eq!(owner(&mut *store, 2), Some(b));
+    assert_eq!(owner(&mut *store, 2), Some(b.clone()));
+    let several = [(2, 0), (3, 0), (1, 9), (1, 10), (2, 0)];
+    let several = several.map(|(number, seconds)| (token(number), UnixSeconds(NOW.0 + seconds)));
+    assert_eq!(store.token_owners(&several), Ok(vec![Some(b.clone()), None, Some(a.clone()), None, Some(b)]));
     assert_eq!(owner(&mut *store, 3), None);
     let at = |seconds| UnixSeconds(NOW.0 + seconds);
     assert_eq!(store.token_owner(&token(1), at(9)), Ok(Some(a)));

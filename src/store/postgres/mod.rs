@@ -104,6 +104,13 @@ impl Store for PostgresStore {
         self.read(|session| reads::token_owner(session, token, now))
     }
 
+    fn token_owners(
+        &mut self,
+        tokens: &[(TokenHash, UnixSeconds)],
+    ) -> Result<Vec<Option<Login>>, StoreError> {
+        self.read(|session| reads::token_owners(session, tokens))
+    }
+
     fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
         self.read(|session| reads::is_current(session, login))
     }

@@ -90,6 +90,14 @@ impl Store for SqliteStore {
         reads::token_owner(&self.connection, token, now).map_err(to_store_error)
     }
 
+    fn begin_reads(&mut self) {
+        reads::begin(&self.connection);
+    }
+
+    fn end_reads(&mut self) {
+        reads::end(&self.connection);
+    }
+
     fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
         reads::is_current(&self.connection, login).map_err(to_store_error)
     }
@@ -163,6 +171,8 @@ fn connect(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+    // A plan does not depend on parameters: else a statement is compiled anew whenever it gets others.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
 
     // FULL: a commit returns when the log is on the disk, not when the system has heard of it.
     connection.pragma_update(None, "synchronous", "FULL")?;

@@ -96,6 +96,36 @@ fn a_new_file_is_for_its_owner_only() {
 }
 
 #[test]
+fn a_statement_is_compiled_once_whatever_its_parameters() {
+    let directory = Directory::new();
+    let mut store = store(&directory.path("vmherd.db"));
+    let login = register(&mut store, "a", &[]);
+    run(&mut store, issue(&login, token(1), NOW.0 + 10)).unwrap();
+    for (number, now) in [(1, NOW.0), (2, NOW.0 + 1), (1, NOW.0 + 2)] {
+        store.token_owner(&token(number), UnixSeconds(now)).unwrap();
+    }
+    let statement = store.connection.prepare_cached(reads::TOKEN_OWNER).unwrap();
+    assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+    assert!(statement.get_status(rusqlite::StatementStatus::Run) >= 3);
+}
+
+#[test]
+fn reads_that_follow_each_other_see_one_state_and_then_the_next() {
+    let directory = Directory::new();
+    let (path, count) = (directory.path("vmherd.db"), |store: &mut SqliteStore| all_vms(store).len());
+    let (mut reader, mut writer) = (store(&path), store(&path));
+    register(&mut writer, "a", &[]);
+    reader.begin_reads();
+    assert_eq!(count(&mut reader), 1);
+    register(&mut writer, "b", &[]);
+    assert_eq!(count(&mut reader), 1);
+    reader.end_reads();
+    assert_eq!(count(&mut reader), 2);
+    reader.end_reads();
+    assert_eq!(count(&mut reader), 2, "an end too many does no harm");
+}
+
+#[test]
 fn every_connection_is_set_up_to_be_durable_and_wary() {
     let directory = Directory::new();
     let store = store(&directory.path("vmherd.db"));

@@ -1,0 +1,109 @@
+//! Stores with VMs in them, as the rows need them.
+
+use std::path::PathBuf;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use vmherd::clock::{UnixSeconds, unix_now};
+use vmherd::ids::VmId;
+use vmherd::model::{Login, NewVm, Secret, VmName, VmShape};
+use vmherd::store::{self, Location, Store, Write};
+
+use crate::process::Folder;
+
+/// A store with VMs in it, one of which has a token.
+pub struct Herd {
+    /// As `--store` says it.
+    pub location: String,
+    pub vms: usize,
+    /// Where its file is, if it has one.
+    folder: Option<Folder>,
+}
+
+/// The token of a herd's first VM.
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+impl Herd {
+    /// So many VMs with so many disks each, in a SQLite file.
+    pub fn new(vms: usize, disks: usize) -> Herd {
+        let folder = Folder::new_data();
+        let location = format!("sqlite:{}", folder.path().join(FILE).display());
+        Herd::seeded(Herd { location, vms, folder: Some(folder) }, disks)
+    }
+
+    /// The same in the database at `url`, which is empty.
+    pub fn in_postgres(url: String, vms: usize, disks: usize) -> Herd {
+        Herd::seeded(Herd { location: url, vms, folder: None }, disks)
+    }
+
+    fn seeded(herd: Herd, disks: usize) -> Herd {
+        let (mut store, vms) = (herd.open(), herd.vms);
+        let now = unix_now();
+        for begin in (0..vms).step_by(SEEDED_AT_ONCE) {
+            let end = vms.min(begin + SEEDED_AT_ONCE);
+            let writes: Vec<Write> = (begin..end).map(|number| register(number, disks, now)).collect();
+            store.write(&writes).into_iter().for_each(|written| assert!(written.is_ok(), "{written:?}"));
+        }
+        store.write(&[issue(1, TOKEN, now)]).remove(0).expect("a new token");
+        herd
+    }
+
+    /// Gives `count` VMs a token each, which is the VM's number; how far from one to the next.
+    pub fn spread_tokens(&self, count: usize) -> usize {
+        let (stride, now) = (self.vms / count, unix_now());
+        let number = |at: usize| 1 + at * stride;
+        let issue = |at| issue(number(at), &format!("{:064x}", number(at)), now);
+        let writes: Vec<Write> = (0..count).map(issue).collect();
+        let written = self.open().write(&writes);
+        written.into_iter().for_each(|written| assert!(written.is_ok(), "{written:?}"));
+        stride
+    }
+
+    /// A connection as the daemon's workers have.
+    pub fn open(&self) -> Box<dyn Store> {
+        let factory = store::open(&Location::parse(&self.location).expect("a place")).expect("a store");
+        factory.connect().expect("a connection")
+    }
+
+    /// A connection to its file that knows the statements and nothing of the daemon.
+    pub fn bare(&self) -> Connection {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(self.path(), flags).expect("a database");
+        connection.set_prepared_statement_cache_capacity(64);
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).expect("a setting");
+        connection
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.as_ref().expect("a herd in a file").path().join(FILE)
+    }
+}
+
+/// The registration of one more VM.
+pub fn register(number: usize, disks: usize, now: UnixSeconds) -> Write {
+    let vm = NewVm {
+        name: VmName::stored(&format!("vm-{number:07}")),
+        shape: VmShape { ram_mib: 512, cpus: 4 },
+        disk_sizes_gib: vec![100; disks],
+        password_hash: Some(HASH.to_owned()),
+    };
+    Write::Register { vm, vms_max: u64::MAX >> 1, now }
+}
+
+fn issue(id: usize, token: &str, now: UnixSeconds) -> Write {
+    let name = VmName::stored(&format!("vm-{:07}", id - 1));
+    Write::IssueToken {
+        login: Login { id: VmId(id as i64), epoch: 0, name },
+        token: vmherd::app::token::hash(&Secret::new(token)),
+        expires: UnixSeconds(now.0 + 86_400),
+        replaces: None,
+        rehash: None,
+        now,
+    }
+}
+
+const FILE: &str = "store";
+const SEEDED_AT_ONCE: usize = 10_000;
+/// Some hash of the usual length; nobody gives a password for it.
+pub const HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2E$RdescudvJCsgt3ub+b8Q3hnGnRr5qN0Jq3XwT0OJX5w";

@@ -1,0 +1,237 @@
+//! The store in PostgreSQL: in a cluster of this run's own, on the server's core with all that asks it.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use postgres::{Client, NoTls, Statement};
+use vmherd::clock::unix_now;
+use vmherd::model::Secret;
+use vmherd::store::{Write, Written};
+
+use super::herd::{HASH, Herd, TOKEN, register};
+use super::stored::{Compared, list_load, rate_of, token_load};
+use super::{ROUNDS, TIME};
+use crate::figures::{Line, Samples, Verdict, short};
+use crate::process::{Cores, Folder, Server, installed};
+use crate::sys;
+
+#[path = "../../../tests/common/postgres.rs"]
+mod cluster;
+use cluster::Cluster;
+
+/// Whether there are programs to run a cluster with.
+pub fn is_there() -> bool {
+    cluster::find_programs().is_some()
+}
+
+/// Whether PostgreSQL's own load generator is there.
+pub fn has_pgbench() -> bool {
+    pgbench().is_some()
+}
+
+fn pgbench() -> Option<std::path::PathBuf> {
+    let beside_server = cluster::find_programs().map(|folder| folder.join("pgbench"));
+    beside_server.filter(|program| program.exists()).or_else(|| installed("pgbench"))
+}
+
+/// A cluster on the server's core that syncs as one that somebody relies on; none where it is not installed.
+fn start(cores: &Cores) -> Option<Cluster> {
+    if !is_there() {
+        return None;
+    }
+    sys::pin(&cores.server);
+    let cluster = Cluster::start();
+    sys::pin(&cores.all);
+    let database = cluster.database();
+    let mut client = database.client();
+    for setting in ["fsync", "full_page_writes"] {
+        client.batch_execute(&format!("ALTER SYSTEM SET {setting} = on")).expect("its owner may");
+    }
+    client.batch_execute("SELECT pg_reload_conf()").expect("its owner may");
+    drop(client);
+    drop(database);
+    Some(cluster)
+}
+
+/// Requests authenticated by tokens.
+pub fn tokens(cores: &Cores) -> Vec<Line> {
+    let Some(cluster) = start(cores) else { return Vec::new() };
+    let database = cluster.database();
+    let herd = Herd::in_postgres(database.url(), 1000, 2);
+    database.client().batch_execute("VACUUM ANALYZE").expect("its owner may");
+    let server = Server::vmherd(cores, &herd.location, &[]);
+    let hash = vmherd::app::token::hash(&Secret::new(TOKEN)).0;
+    let literal: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let script = LOOK_UP.replace("$1", &format!("'\\x{literal}'")).replace("$2", &unix_now().0.to_string());
+    let mut pgbench = Pgbench::new(&herd.location, 64, &format!("{script};"));
+    let load = token_load(&server);
+    let compared = Compared::measure(cores, &load, |_| {
+        pgbench.measure();
+        rate_of(load.connections, || {
+            let (mut client, look_up) = prepared(&herd.location, LOOK_UP);
+            move || {
+                let hash = vmherd::app::token::hash(&Secret::new(TOKEN));
+                let rows = client.query(&look_up, &[&&hash.0[..], &unix_now().0]).expect("rows");
+                assert_eq!(rows[0].get::<_, String>(2), "vm-0000000");
+            }
+        })
+    });
+    let figure = "token authentication, PostgreSQL, 64 connections";
+    vec![compared.line(figure, 0.9, "64 connections", &pgbench.words(&compared))]
+}
+
+const LOOK_UP: &str = "SELECT vms.id, vms.epoch, vms.name FROM tokens JOIN vms ON vms.id = tokens.vm \
+                       WHERE tokens.hash = $1 AND tokens.expires > $2";
+
+/// Lists of a hundred VMs.
+pub fn lists(cores: &Cores) -> Vec<Line> {
+    let Some(cluster) = start(cores) else { return Vec::new() };
+    let database = cluster.database();
+    let herd = Herd::in_postgres(database.url(), 100, 2);
+    database.client().batch_execute("VACUUM ANALYZE").expect("its owner may");
+    let server = Server::vmherd(cores, &herd.location, &[]);
+    let script = format!("{};\n{LIST};", IS_CURRENT.replace("$1", "1").replace("$2", "0"));
+    let mut pgbench = Pgbench::new(&herd.location, 50, &script);
+    let load = list_load(&server);
+    let compared = Compared::measure(cores, &load, |_| {
+        pgbench.measure();
+        rate_of(load.connections, || {
+            let (mut client, is_current) = prepared(&herd.location, IS_CURRENT);
+            let list = client.prepare(LIST).expect("a statement");
+            move || {
+                assert_eq!(client.query(&is_current, &[&1_i64, &0_i64]).expect("rows").len(), 1);
+                let rows = client.query(&list, &[]).expect("rows");
+                let names = rows.iter().map(|row| row.get::<_, &str>(1).to_owned());
+                assert_eq!(names.collect::<Vec<_>>().len(), 200);
+            }
+        })
+    });
+    let figure = "list of all 100 VMs, PostgreSQL, 50 connections";
+    vec![compared.line(figure, 0.8, "50 connections", &pgbench.words(&compared))]
+}
+
+const IS_CURRENT: &str = "SELECT 1 FROM vms WHERE id = $1 AND epoch = $2";
+/// A row for each disk, as the store's.
+const LIST: &str = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib \
+                    FROM vms v LEFT JOIN disks d ON d.vm = v.id ORDER BY v.id, d.id";
+
+/// Registrations through the store's own interface, one in each commit and 64, beside bare statements.
+pub fn registrations(cores: &Cores) -> Vec<Line> {
+    let Some(cluster) = start(cores) else { return Vec::new() };
+    let (database, bare_database) = (cluster.database(), cluster.database());
+    let herd = Herd::in_postgres(database.url(), 1000, 2);
+    let bare_herd = Herd::in_postgres(bare_database.url(), 1000, 2);
+    let (mut store, mut number) = (herd.open(), herd.vms);
+    let (mut bare, statement) = prepared(&bare_herd.location, REGISTER);
+    let mut measured: Vec<[Samples; 2]> = vec![Default::default(), Default::default()];
+    sys::pin(&cores.server);
+    for _ in 0..ROUNDS {
+        for (batch, samples) in [1, 64].into_iter().zip(&mut measured) {
+            // By turns, commit by commit: how long a disk takes to sync changes from one moment to the next.
+            let (mut times, mut count) = ([Duration::ZERO; 2], 0);
+            while times[0] + times[1] < 2 * TIME {
+                let now = unix_now();
+                let writes: Vec<Write> = (0..batch).map(|at| register(number + at, 2, now)).collect();
+                let begin = Instant::now();
+                let written = store.write(&writes);
+                times[0] += begin.elapsed();
+                assert!(written.iter().all(|one| matches!(one, Ok(Written::Registered(_)))));
+                let begin = Instant::now();
+                bare_register(&mut bare, &statement, number, batch);
+                times[1] += begin.elapsed();
+                number += batch;
+                count += batch;
+            }
+            for (samples, time) in samples.iter_mut().zip(times) {
+                samples.push(count as f64 / time.as_secs_f64());
+            }
+        }
+    }
+    sys::pin(&cores.all);
+    let [single, shared] = &measured[..] else { unreachable!("two were measured") };
+    let gain = shared[0].ratio(&single[0]);
+    let line = |what: &str, samples: &[Samples; 2]| Line {
+        figure: format!("registrations without hashing, PostgreSQL, {what}"),
+        wanted: "0.9 × bare statements".into(),
+        measured: format!("{}/s", samples[0]),
+        beside: format!(
+            "{:.2} × bare statements ({}/s)",
+            samples[0].ratio(&samples[1]).median(),
+            short(samples[1].median())
+        ),
+        verdict: Verdict::at_least(0.9, &samples[0].ratio(&samples[1])),
+    };
+    vec![
+        line("one in each commit", single),
+        line("64 in each", shared),
+        Line {
+            figure: "the same: 64 in each commit".into(),
+            wanted: "5 × one in each".into(),
+            measured: format!("{gain} ×"),
+            beside: String::new(),
+            verdict: Verdict::at_least(5.0, &gain),
+        },
+    ]
+}
+
+/// All of a number of VMs, in one statement and so in one transaction.
+const REGISTER: &str = "
+    WITH added AS (
+        INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at)
+        SELECT name, 512, 4, $2, $3 FROM unnest($1::text[]) AS new (name) RETURNING id)
+    INSERT INTO disks (vm, size_gib) SELECT id, size FROM added, unnest($4::bigint[]) AS size";
+
+fn bare_register(client: &mut Client, statement: &Statement, number: usize, count: usize) {
+    let names: Vec<String> = (number..number + count).map(|number| format!("vm-{number:07}")).collect();
+    let sizes = vec![100_i64; 2];
+    let rows = client.execute(statement, &[&names, &HASH, &unix_now().0, &sizes]).expect("new VMs");
+    assert_eq!(rows, 2 * count as u64);
+}
+
+fn prepared(url: &str, sql: &str) -> (Client, Statement) {
+    let mut client = Client::connect(url, NoTls).expect("a connection");
+    let statement = client.prepare(sql).expect("a statement");
+    (client, statement)
+}
+
+/// What PostgreSQL's own load generator reaches with the same statements.
+struct Pgbench {
+    url: String,
+    connections: usize,
+    script: Folder,
+    rates: Samples,
+}
+
+impl Pgbench {
+    fn new(url: &str, connections: usize, statements: &str) -> Pgbench {
+        let script = Folder::new_state();
+        std::fs::write(script.path().join("script"), statements).expect("a file can be written");
+        Pgbench { url: url.to_owned(), connections, script, rates: Samples::default() }
+    }
+
+    /// Where the calling thread is.
+    fn measure(&mut self) {
+        let Some(program) = pgbench() else { return };
+        let output = Command::new(program)
+            .args(["-n", "-M", "prepared", "-T", "1", "-c", &self.connections.to_string(), "-f"])
+            .arg(self.script.path().join("script"))
+            .arg(&self.url)
+            .output()
+            .expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let rate = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+        let error = String::from_utf8_lossy(&output.stderr);
+        self.rates.push(rate.unwrap_or_else(|| panic!("pgbench says no rate: {text}{error}")));
+    }
+
+    fn words(&self, compared: &Compared) -> String {
+        match self.rates.is_empty() {
+            true => String::new(),
+            false => format!(
+                "; {:.2} × pgbench -M prepared ({}/s)",
+                compared.own().ratio(&self.rates).median(),
+                short(self.rates.median())
+            ),
+        }
+    }
+}
