@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 use serde_json::{Value, json};
 
-use crate::process;
+use crate::{process, websocket};
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -36,8 +36,10 @@ pub struct Load {
     pub stride: usize,
     /// What the answer to it begins with.
     pub answer: String,
-    /// Lines of an answer.
+    /// Lines of an answer; over WebSocket its bytes, header included.
     pub lines: usize,
+    /// Requests and answers are messages of WebSocket, the request without numbers in it.
+    pub is_websocket: bool,
     /// What each connection asks first, answered by one line, to be somebody.
     pub prelude: Option<String>,
 }
@@ -64,7 +66,7 @@ impl Load {
             "address": self.address.to_string(), "server": self.server, "connections": self.connections,
             "idle": self.idle, "depth": self.depth, "time": self.time.as_secs_f64(),
             "request": self.request, "answer": self.answer, "lines": self.lines, "prelude": self.prelude,
-            "stride": self.stride,
+            "stride": self.stride, "is_websocket": self.is_websocket,
         })
         .to_string()
     }
@@ -86,6 +88,7 @@ impl Load {
             lines: number("lines"),
             stride: number("stride"),
             prelude: value["prelude"].as_str().map(str::to_owned),
+            is_websocket: value["is_websocket"] == true,
         }
     }
 
@@ -100,6 +103,10 @@ impl Load {
             lines.read_line(&mut answer).expect("the server answers");
         }
         answer.len()
+    }
+
+    fn bytes_of_request(&self) -> Vec<u8> {
+        if self.is_websocket { websocket::frame(&self.request) } else { self.request.clone().into() }
     }
 
     fn is_template(&self) -> bool {
@@ -125,6 +132,9 @@ impl Load {
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_read_timeout(Some(DEADLINE)).expect("a TCP socket");
         let (request, answer, lines) = match &self.prelude {
+            _ if self.is_websocket => {
+                (websocket::HANDSHAKE.into(), "HTTP/1.1 101 ", websocket::HANDSHAKE_LINES)
+            }
             Some(prelude) => (prelude.clone(), "", 1),
             None if self.is_template() => return stream,
             None => (self.request.clone(), &self.answer[..], self.lines),
@@ -225,11 +235,13 @@ impl Connection {
     fn take(&mut self, bytes: &[u8], load: &Load) {
         assert!(!bytes.is_empty(), "the server closed a connection");
         if self.is_fresh {
-            let answer = &load.answer.as_bytes()[..load.answer.len().min(bytes.len())];
-            assert!(bytes.starts_with(answer), "{} is no answer", bytes.escape_ascii());
+            let header = if load.is_websocket { websocket::ANSWER_HEADER_BYTES.min(bytes.len()) } else { 0 };
+            let text = &bytes[header..];
+            let answer = &load.answer.as_bytes()[..load.answer.len().min(text.len())];
+            assert!(text.starts_with(answer), "{} is no answer", bytes.escape_ascii());
             self.is_fresh = false;
         }
-        let lines = lines_of(bytes);
+        let lines = if load.is_websocket { bytes.len() } else { lines_of(bytes) };
         self.lines_due = self.lines_due.checked_sub(lines).expect("no more answers than requests");
     }
 }
@@ -252,7 +264,7 @@ impl Meter {
     fn new(load: &Load) -> Meter {
         let begin = Instant::now();
         Meter {
-            batch: load.request.repeat(load.depth).into(),
+            batch: load.bytes_of_request().repeat(load.depth),
             // Numbers of different processes differ.
             number: u64::from(std::process::id()) * 100_000_000,
             server: load.server,

@@ -13,6 +13,7 @@ mod load;
 mod process;
 mod rows;
 mod sys;
+mod websocket;
 
 use std::env;
 use std::process::ExitCode;

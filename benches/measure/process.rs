@@ -25,7 +25,7 @@ pub struct Server {
     pub name: &'static str,
     pub address: SocketAddr,
     child: Child,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// A new, empty folder, gone with this.
@@ -78,7 +78,7 @@ impl Server {
     pub fn echo(cores: &Cores) -> Server {
         let address = free_address();
         let child = cores.start(&cores.server, own_program("echo").arg(address.to_string()));
-        Server { name: "echo", address, child, _folder: Folder::new_state() }.ready()
+        Server { name: "echo", address, child, folder: Folder::new_state() }.ready()
     }
 
     /// The same, but each line is answered by one of so many bytes.
@@ -86,7 +86,7 @@ impl Server {
         let address = free_address();
         let mut command = own_program("echo");
         let child = cores.start(&cores.server, command.arg(address.to_string()).arg(bytes.to_string()));
-        Server { name: "sockets", address, child, _folder: Folder::new_state() }.ready()
+        Server { name: "sockets", address, child, folder: Folder::new_state() }.ready()
     }
 
     /// The daemon with a store, on the server's core.
@@ -106,7 +106,7 @@ impl Server {
         command.env_clear().args(["--listen", &format!("tcp://{address}"), "--store", store]);
         command.args(["--log", "error", "--state-dir"]).arg(folder.path()).args(arguments);
         let child = cores.start(on, &mut command);
-        Server { name: "vmherd", address, child, _folder: folder }
+        Server { name: "vmherd", address, child, folder: folder }
     }
 
     /// redis, if it is installed; with the files in `folder` where there is one.
@@ -117,7 +117,7 @@ impl Server {
         command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no", "--dir"]);
         command.arg(folder.unwrap_or(own.path())).stdout(Stdio::null());
         let child = cores.start(&cores.server, &mut command);
-        Some(Server { name: "redis", address, child, _folder: own })
+        Some(Server { name: "redis", address, child, folder: own })
     }
 
     pub fn redis(cores: &Cores) -> Option<Server> {
@@ -131,7 +131,7 @@ impl Server {
         let mut command = Command::new(installed("memcached")?);
         command.args(["-l", "127.0.0.1", "-p", &port, "-U", "0", "-t", "1", "-c", "16384", "-u", "root"]);
         let child = cores.start(&cores.server, &mut command);
-        Some(Server { name: "memcached", address, child, _folder: Folder::new_state() }.ready())
+        Some(Server { name: "memcached", address, child, folder: Folder::new_state() }.ready())
     }
 
     /// nginx with one worker and a constant answer, if it is installed.
@@ -151,7 +151,7 @@ impl Server {
         let mut command = Command::new(program);
         command.arg("-c").arg(folder.path().join("settings")).arg("-p").arg(folder.path());
         let child = cores.start(&cores.server, command.stderr(Stdio::null()));
-        Some(Server { name: "nginx", address, child, _folder: folder }.ready())
+        Some(Server { name: "nginx", address, child, folder: folder }.ready())
     }
 
     /// Waits until it accepts.
@@ -170,6 +170,11 @@ impl Server {
             }
             thread::sleep(Duration::from_micros(100));
         }
+    }
+
+    /// The daemon's own socket.
+    pub fn own_socket(&self) -> PathBuf {
+        self.folder.path().join("vmherd.sock")
     }
 
     /// Its process.

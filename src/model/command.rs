@@ -160,6 +160,12 @@ impl CommandName {
         matches!(self, CommandName::List | CommandName::ActionList)
     }
 
+    /// Whether it never waits for anything, so that there is always room for it: who looks at a server that has
+    /// too much to do is to see that.
+    pub fn is_answered_at_once(self) -> bool {
+        matches!(self, CommandName::Ping | CommandName::Stats)
+    }
+
     /// Whether a token that came with the request is left unread.
     pub fn ignores_token(self) -> bool {
         matches!(self, CommandName::Ping | CommandName::Register | CommandName::Authenticate)

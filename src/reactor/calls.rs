@@ -111,7 +111,8 @@ impl<J: Jobs> Calls<J> {
     ) {
         let command = request.name;
         self.counters.count_request(command);
-        let action = if self.in_flight.len() + self.delayed.requests < self.in_flight_max {
+        let open = self.in_flight.len() + self.delayed.requests;
+        let action = if open < self.in_flight_max || command.is_answered_at_once() {
             self.app.call(ticket.conn, request, now.unix)
         } else {
             self.app.refuse(ticket.conn, &request)
@@ -328,6 +329,7 @@ impl<J: Jobs> Calls<J> {
             ("jobs_refused", counters.jobs_refused),
             ("jobs_given_up", counters.jobs_given_up),
             ("results_late", counters.results_late),
+            ("turn_us_max", counters.turn_max.as_micros() as u64),
             ("store_errors_busy", store_errors.busy),
             ("store_errors_unavailable", store_errors.unavailable),
             ("store_errors_outcome_unknown", store_errors.outcome_unknown),

@@ -1,6 +1,7 @@
 //! What the server counts, as plain numbers. Each is counted where it happens.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::model::{CommandName, Failure};
 
@@ -33,6 +34,8 @@ pub(super) struct Counters {
     pub jobs_refused: u64,
     /// Jobs given up at their deadline while they ran.
     pub jobs_given_up: u64,
+    /// The longest turn of the reactor, the time that it waited for something to do left out.
+    pub turn_max: Duration,
     /// Results that came too late for anybody.
     pub results_late: u64,
 }

@@ -125,6 +125,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.calls.jobs.call_workers();
         self.expire(now);
         self.forget_remains();
+        let took = self.clock.now() - now.instant;
+        self.calls.counters.turn_max = self.calls.counters.turn_max.max(took);
         Ok(())
     }
 

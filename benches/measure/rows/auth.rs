@@ -149,6 +149,7 @@ fn load(server: &Server, request: &str, answer: &str, connections: usize) -> Loa
         request: request.into(),
         answer: answer.into(),
         lines: 1,
+        is_websocket: false,
         stride: 0,
         prelude: None,
     }

@@ -80,6 +80,7 @@ fn load(server: &Server, request: String, answer: &str) -> Load {
         request,
         answer: answer.into(),
         lines: 1,
+        is_websocket: false,
         stride: 0,
         prelude: None,
     }

@@ -7,6 +7,7 @@ use super::ROUNDS;
 use super::ping::{Candidate, candidates};
 use crate::figures::{Line, Samples, Verdict, short};
 use crate::process::{Cores, Folder, Server};
+use crate::websocket;
 
 const IDLE: usize = 10_000;
 const IDLE_BYTES_WANTED: f64 = 256.0;
@@ -37,7 +38,7 @@ pub fn idle_connections(cores: &Cores) -> Vec<Line> {
     }]
 }
 
-fn bytes_per_connection(candidate: &Candidate) -> f64 {
+pub fn bytes_per_connection(candidate: &Candidate) -> f64 {
     // What the first connection needs is no connection's own.
     let first = connect(candidate);
     let before = candidate.server.status_kib("RssAnon");
@@ -49,6 +50,11 @@ fn bytes_per_connection(candidate: &Candidate) -> f64 {
 
 /// A connection that has had an answer.
 fn connect(candidate: &Candidate) -> TcpStream {
+    if candidate.is_websocket {
+        let mut stream = websocket::connect(candidate.server.address);
+        websocket::answer_bytes(&mut stream, candidate.request);
+        return stream;
+    }
     let mut stream = TcpStream::connect(candidate.server.address).expect("it accepts");
     stream.write_all(candidate.request.as_bytes()).expect("it reads");
     let (mut chunk, mut lines) = ([0; 1024], 0);

@@ -8,6 +8,7 @@ mod ping;
 mod postgres;
 mod start;
 mod stored;
+mod web;
 
 use std::time::Duration;
 
@@ -42,6 +43,10 @@ pub const ROWS: &[Row] = &[
     Row { name: "postgres-registrations", run: postgres::registrations },
     Row { name: "connections", run: growth::connections },
     Row { name: "vms", run: growth::vms },
+    Row { name: "http", run: web::http },
+    Row { name: "websocket", run: web::websocket },
+    Row { name: "websocket-idle", run: web::idle_websockets },
+    Row { name: "conversions", run: web::conversions },
 ];
 
 /// What of others could not be measured, since it is not installed.

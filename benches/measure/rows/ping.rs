@@ -16,6 +16,7 @@ pub struct Candidate {
     pub request: &'static str,
     pub answer: &'static str,
     pub lines: usize,
+    pub is_websocket: bool,
 }
 
 /// What the rounds have measured of one candidate.
@@ -28,19 +29,19 @@ struct Measured {
 }
 
 pub fn one_at_a_time(cores: &Cores) -> Vec<Line> {
-    let (candidates, measured) = measure(cores, 64, 1);
+    let (candidates, measured) = measure(cores, candidates(cores), 64, 1);
     let ratio = measured[0].rate.ratio(&measured[1].rate);
     vec![rate_line("JSON ping, 64 connections, one at a time", 0.95, &ratio, &candidates, &measured)]
 }
 
 pub fn pipelined(cores: &Cores) -> Vec<Line> {
-    let (candidates, measured) = measure(cores, 64, 32);
+    let (candidates, measured) = measure(cores, candidates(cores), 64, 32);
     let ratio = measured[0].rate.ratio(&measured[1].rate);
     vec![rate_line("JSON ping, 64 connections × 32 pipelined", 0.65, &ratio, &candidates, &measured)]
 }
 
 pub fn single(cores: &Cores) -> Vec<Line> {
-    let (candidates, measured) = measure(cores, 1, 1);
+    let (candidates, measured) = measure(cores, candidates(cores), 1, 1);
     let ratio = measured[0].p50_us.ratio(&measured[1].p50_us);
     let others = candidates.iter().zip(&measured).skip(1);
     let beside: Vec<String> = others
@@ -61,8 +62,8 @@ pub fn single(cores: &Cores) -> Vec<Line> {
 pub fn candidates(cores: &Cores) -> Vec<Candidate> {
     let vmherd = Server::vmherd(cores, "memory:", &[]);
     let mut candidates = vec![
-        Candidate { server: vmherd, request: PING, answer: PONG, lines: 1 },
-        Candidate { server: Server::echo(cores), request: PING, answer: PING, lines: 1 },
+        Candidate { server: vmherd, request: PING, answer: PONG, lines: 1, is_websocket: false },
+        Candidate { server: Server::echo(cores), request: PING, answer: PING, lines: 1, is_websocket: false },
     ];
     let redis = Server::redis(cores);
     candidates.extend(redis.map(|server| Candidate {
@@ -70,6 +71,7 @@ pub fn candidates(cores: &Cores) -> Vec<Candidate> {
         request: "PING\r\n",
         answer: "+PONG",
         lines: 1,
+        is_websocket: false,
     }));
     let memcached = Server::memcached(cores);
     candidates.extend(memcached.map(|server| Candidate {
@@ -77,16 +79,35 @@ pub fn candidates(cores: &Cores) -> Vec<Candidate> {
         request: "mn\r\n",
         answer: "MN",
         lines: 1,
+        is_websocket: false,
     }));
     let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let nginx = Server::nginx(cores);
     // Six header lines, an empty one, and the text.
-    candidates.extend(nginx.map(|server| Candidate { server, request, answer: "HTTP/1.1 200", lines: 8 }));
+    candidates.extend(nginx.map(|server| Candidate {
+        server,
+        request,
+        answer: "HTTP/1.1 200",
+        lines: 8,
+        is_websocket: false,
+    }));
     candidates
 }
 
-fn measure(cores: &Cores, connections: usize, depth: usize) -> (Vec<Candidate>, Vec<Measured>) {
-    let candidates = candidates(cores);
+/// Rates of `candidates`, the first of which is ours and the second the echo server, 64 connections that ask one
+/// thing at a time.
+pub fn compared(cores: &Cores, figure: &str, wanted: f64, candidates: Vec<Candidate>) -> Line {
+    let (candidates, measured) = measure(cores, candidates, 64, 1);
+    let ratio = measured[0].rate.ratio(&measured[1].rate);
+    rate_line(figure, wanted, &ratio, &candidates, &measured)
+}
+
+fn measure(
+    cores: &Cores,
+    candidates: Vec<Candidate>,
+    connections: usize,
+    depth: usize,
+) -> (Vec<Candidate>, Vec<Measured>) {
     let mut measured: Vec<Measured> = candidates.iter().map(|_| Measured::default()).collect();
     for _ in 0..ROUNDS {
         for (candidate, measured) in candidates.iter().zip(&mut measured) {
@@ -136,6 +157,7 @@ impl Candidate {
             request: self.request.into(),
             answer: self.answer.into(),
             lines: self.lines,
+            is_websocket: self.is_websocket,
             stride: 0,
             prelude: None,
         }

@@ -47,6 +47,7 @@ pub fn token_load(server: &Server) -> Load {
         request: token_request(),
         answer: TOKEN_ANSWER.into(),
         lines: 1,
+        is_websocket: false,
         stride: 0,
         prelude: None,
     }
@@ -181,6 +182,7 @@ pub fn disks(cores: &Cores) -> Vec<Line> {
         request: "{\"command\": \"list\", \"data\": {\"list_type\": \"all_disks\"}}\n".into(),
         answer: "{\"status\":\"success\",\"message\":null,\"data\":{\"all_disks\":[{\"id\":1,".into(),
         lines: 1,
+        is_websocket: false,
         stride: 0,
         prelude: Some(token_request()),
     };
@@ -329,6 +331,7 @@ pub fn updates(cores: &Cores) -> Vec<Line> {
         request: "{\"command\": \"update\", \"data\": {\"ram\": {small}}}\n".into(),
         answer: "{\"status\":\"success\"".into(),
         lines: 1,
+        is_websocket: false,
         stride: 0,
         prelude: Some(token_request()),
     };
