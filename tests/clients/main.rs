@@ -1,0 +1,14 @@
+//! The daemon as clients meet it that nobody here has written: netcat, curl, and Python with its package
+//! `websockets`. What each of the three documented protocols shows as an example is said as it stands there,
+//! over every framing.
+
+#[path = "../common/postgres.rs"]
+mod cluster;
+#[path = "../common/mod.rs"]
+mod common;
+
+mod actions;
+mod commands;
+mod conversions;
+mod programs;
+mod talker;
