@@ -6,7 +6,7 @@ use crate::talker::{Framing, Talker};
 
 /// Requests as the document shows them, and what each is answered with, byte for byte. Where the document
 /// shows the same request for two cases, it is said where each of them is the case.
-const CONVERSATION: [(&str, &str); 21] = [
+pub(crate) const CONVERSATION: [(&str, &str); 21] = [
     // No VM is connected to yet.
     (r#"{"action": "update_vm", "vm_id": 1}"#, r#"{"error":"vm not authenticated"}"#),
     (r#"{"action": "add_vm", "ram": 2048, "disks": [100, 200]}"#, r#"{"status":"vm added","vm_id":1}"#),
@@ -94,7 +94,7 @@ fn each_request_by_another_program_than_the_one_before() {
     for (step, (request, reply)) in CONVERSATION.iter().enumerate() {
         assert_eq!(talkers[step % 3].say(request), *reply, "step {step}: {request}");
     }
-    talkers.map(Talker::leave);
+    talkers.into_iter().for_each(Talker::leave);
 }
 
 /// Ever connected stays, the other sets begin empty.

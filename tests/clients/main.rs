@@ -12,3 +12,4 @@ mod commands;
 mod conversions;
 mod programs;
 mod talker;
+mod together;
