@@ -11,5 +11,6 @@ mod actions;
 mod commands;
 mod conversions;
 mod programs;
+mod roles;
 mod talker;
 mod together;
