@@ -10,6 +10,8 @@ mod common;
 mod actions;
 mod commands;
 mod conversions;
+mod health;
+mod http;
 mod programs;
 mod roles;
 mod talker;
