@@ -16,3 +16,4 @@ mod programs;
 mod roles;
 mod talker;
 mod together;
+mod websocket;
