@@ -258,6 +258,8 @@ fn who_asks_is_told_by_a_token_for_one_request() {
     let twice = fetch(["-H", &own, "-H", &own, "-d", &list.to_string(), &url]);
     assert_error(&twice, 401);
 
+    // What reads no token is not told about it.
+    assert_pong(&ask(&bearer(&unknown), &request("ping", json!({}))));
     // In the data it is an error of the dialect, and two that differ are one of HTTP.
     let mut with_token = list.clone();
     with_token["data"]["token"] = json!(unknown);
@@ -408,4 +410,23 @@ fn a_request_that_is_cut_short_is_told_so() {
     // A connection that has nothing under way is not hurried.
     let said = run(curl().args(["-d", PING, &url(&daemon)])).expect_success();
     assert!(said.stdout.contains("PONG"));
+}
+
+/// A handshake of WebSocket that is none is told what it lacks; any other upgrade is declined by an answer.
+#[test]
+fn upgrades_that_are_not_possible_are_refused_or_ignored() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    let handshake = |version: &str, key: &str| {
+        let headers = ["Connection: Upgrade", "Upgrade: websocket", version, key];
+        let [a, b, c, d] = headers;
+        fetch(["-H", a, "-H", b, "-H", c, "-H", d, &url])
+    };
+    let (version, key) = ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==");
+    assert_error(&handshake(version, "Sec-WebSocket-Key: c2hvcnQ="), 400);
+    assert_error(&handshake(version, "X: "), 400);
+    let other = handshake("Sec-WebSocket-Version: 8", key);
+    assert_error(&other, 426);
+    assert_eq!(other.header("Sec-WebSocket-Version"), Some("13"));
+    assert_pong(&fetch(["--http2", "-d", PING, &url]));
 }

@@ -132,6 +132,43 @@ fn the_table_where_nobody_may_register() {
     hold_the_table(&builder.start(), false);
 }
 
+/// Where all is closed a token in the data is as good as a login: on a connection that lasts for what follows as
+/// well, over HTTP for that request. Another VM's is of no use to who has authenticated.
+#[test]
+fn a_token_in_the_data_opens_what_is_closed() {
+    let daemon = herd().start();
+    let mut client = daemon.client();
+    make_vms(&mut client);
+    let (own, other) = (client.authenticate(ANNA), client.authenticate(BERT));
+    for framing in Framing::ALL {
+        let mut talker = Talker::new(framing, Place::Tcp(daemon.addresses()[1]));
+        let update = json!({"action": "update_vm", "vm_id": 1, "ram": 5});
+        let mut with_token = update.clone();
+        with_token["data"] = json!({"token": own});
+        assert_eq!(talker.ask(&update), json!({"error": "authentication required"}), "{framing:?}");
+        assert_eq!(talker.ask(&with_token), json!({"status": "vm updated"}), "{framing:?}");
+        with_token["vm_id"] = json!(2);
+        assert_eq!(talker.ask(&with_token), json!({"error": "vm not authenticated"}), "{framing:?}");
+        let after = match framing.lasts() {
+            true => json!({"status": "vm updated"}),
+            false => json!({"error": "authentication required"}),
+        };
+        assert_eq!(talker.ask(&update), after, "{framing:?}");
+        for list in [
+            json!({"command": "list", "data": {"list_type": "all_vms", "token": other}}),
+            json!({"action": "list_all_vms", "data": {"token": other}}),
+        ] {
+            let reply = talker.ask(&list);
+            if framing.lasts() {
+                assert_eq!(reply, refusal(&list, Cell::No("Token belongs to another VM")), "{framing:?}");
+            } else {
+                assert!(is_success(&list, &reply), "{framing:?}: {reply}");
+            }
+        }
+        talker.leave();
+    }
+}
+
 #[test]
 fn every_command_has_a_row_and_every_row_is_of_its_command() {
     let rows = rows();

@@ -134,3 +134,59 @@ fn connections_are_listed_with_the_vm_whose_they_are() {
     crate::common::wait_until("it is gone", crate::common::DEADLINE, || gone(seen("active_vms")));
     assert!(seen("authenticated_vms").is_empty());
 }
+
+/// What was proved over HTTP before counted for those requests only.
+#[test]
+fn a_connection_that_changes_from_http_brings_no_login() {
+    let daemon = Daemon::start();
+    daemon.client().register("a", &[1]);
+    let mut client = daemon.client();
+    let credentials = request("authenticate", json!({"vm_id": "a", "password": PASSWORD})).to_string();
+    let length = credentials.len();
+    client.send(&format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{credentials}"
+    ));
+    let body = loop {
+        let line = client.raw_line();
+        if line.starts_with('{') {
+            break line;
+        }
+    };
+    let reply: Value = serde_json::from_str(&body).expect("a reply");
+    let token = reply["data"]["token"].as_str().expect("a token");
+    let list = request("list", json!({"list_type": "all_vms"})).to_string();
+    let mut bytes = format!(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Authorization: Bearer {token}\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .into_bytes();
+    // One frame of text, masked with nothing; the client is gone behind it.
+    bytes.extend([0x81, 0x80 | list.len() as u8, 0, 0, 0, 0]);
+    bytes.extend(list.bytes());
+    bytes.extend([0x88, 0x80, 0, 0, 0, 0]);
+    client.send_bytes(&bytes);
+    while !client.raw_line().trim_end().is_empty() {}
+    let said = client.rest_of_bytes();
+    let refused =
+        br#"{"status":"error","message":"You have to authenticate to run this operation","data":{}}"#;
+    let expected = [&[0x81, refused.len() as u8], &refused[..], &[0x88, 0]].concat();
+    assert_eq!(said.escape_ascii().to_string(), expected.escape_ascii().to_string());
+}
+
+/// A client that is gone, in good order or without a word, is owed nothing.
+#[test]
+fn what_a_client_that_leaves_has_asked_for_is_forgotten() {
+    let daemon = Daemon::builder().args(["--conversion-delay", "1h"]).start();
+    for says_goodbye in [true, false] {
+        let mut talker = Talker::of(&daemon, Framing::WebSocket);
+        (0..10).for_each(|id| talker.send(&json!({"request_id": id, "data": "a&&b&&c"}).to_string()));
+        daemon.wait_for_counter("requests_delayed", |count| count == 10);
+        if says_goodbye {
+            talker.leave();
+        } else {
+            drop(talker);
+        }
+        daemon.wait_for_counter("requests_delayed", |count| count == 0);
+    }
+}
