@@ -2,6 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::common::Daemon;
+use crate::programs::fetch;
 use crate::talker::{Framing, Talker};
 
 /// Requests as the document shows them, and what each is answered with, byte for byte. Where the document
@@ -95,6 +96,17 @@ fn each_request_by_another_program_than_the_one_before() {
         assert_eq!(talkers[step % 3].say(request), *reply, "step {step}: {request}");
     }
     talkers.into_iter().for_each(Talker::leave);
+}
+
+/// The document's address has a name, which may lead to other addresses first.
+#[test]
+fn at_the_documented_address() {
+    let daemon = Daemon::start();
+    let url = format!("http://localhost:{}/", daemon.address().port());
+    for (request, reply) in CONVERSATION {
+        let answer = fetch(["-X", "POST", "--json", request, &url]);
+        assert_eq!((answer.status, answer.body), (200, format!("{reply}\n")), "{request}");
+    }
 }
 
 /// Ever connected stays, the other sets begin empty.

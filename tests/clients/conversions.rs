@@ -36,7 +36,7 @@ fn the_request_over_each_framing_after_a_delay() {
 fn the_documented_client_gets_its_answers_in_the_order_of_their_delays() {
     const COUNT: usize = 12;
     let daemon = Daemon::start();
-    let address = format!("ws://{}", daemon.address());
+    let address = format!("ws://localhost:{}", daemon.address().port());
     let said = succeed(python("client.py").arg(address).arg(COUNT.to_string())).stdout;
     // The log tells the delays in the order of the requests.
     let delays = logged_delays(&daemon);
