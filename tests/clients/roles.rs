@@ -47,6 +47,14 @@ enum Asker {
     Operator,
 }
 
+/// What a listener opens to everybody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Opens {
+    All,
+    Conversions,
+    Nothing,
+}
+
 fn rows() -> Vec<Row> {
     use Cell::{Closed, Login, No, Unknown, Yes};
     let row = |command, request, open, closed| Row { command, request, open, closed };
@@ -183,29 +191,36 @@ fn every_command_has_a_row_and_every_row_is_of_its_command() {
 }
 
 fn herd() -> crate::common::Builder {
-    Daemon::builder().listen("tcp://127.0.0.1:0?open=").args(["--conversion-delay", "0"])
+    let builder =
+        Daemon::builder().listen("tcp://127.0.0.1:0?open=").listen("tcp://127.0.0.1:0?open=convert");
+    builder.args(["--conversion-delay", "0"])
 }
 
 /// Holds every cell of the table, on a daemon that knows the three VMs.
 #[track_caller]
 fn hold_the_table(daemon: &Daemon, registers: bool) {
-    let places = [
-        (Place::Tcp(daemon.addresses()[0]), true, &[Asker::Anonymous, Asker::Anna][..]),
-        (Place::Tcp(daemon.addresses()[1]), false, &[Asker::Anonymous, Asker::Anna]),
-        (Place::Unix(daemon.own_socket()), true, &[Asker::Operator]),
+    let tcp = |index: usize| Place::Tcp(daemon.addresses()[index]);
+    let own_socket = Place::Unix(daemon.own_socket());
+    let (strangers, operators) = ([Asker::Anonymous, Asker::Anna], [Asker::Operator, Asker::Anna]);
+    let listeners = [
+        (tcp(0), Opens::All, strangers),
+        (tcp(1), Opens::Nothing, strangers),
+        (tcp(2), Opens::Conversions, strangers),
+        // Whoever has authenticated there is no operator any more.
+        (own_socket, Opens::All, operators),
     ];
     let mut witness = Witness::new(daemon);
-    for (place, opens, askers) in places {
-        for &asker in askers {
+    for (place, opens, askers) in listeners {
+        for asker in askers {
             for framing in Framing::ALL {
                 let mut talker = Talker::new(framing, place.clone());
                 for (number, row) in rows().into_iter().enumerate() {
-                    let at = format!("row {number} by {asker:?} over {framing:?}, opens {opens}: {row:?}");
+                    let at = format!("row {number} by {asker:?} over {framing:?}, opens {opens:?}: {row:?}");
                     hold_cell(&mut talker, asker, row, opens, registers, &mut witness, &at);
                 }
                 talker.leave();
                 if framing == Framing::Http {
-                    assert_eq!(health(&place), (200, "ok\n".to_owned()), "for {asker:?}, opens {opens}");
+                    assert_eq!(health(&place), (200, "ok\n".to_owned()), "for {asker:?}, opens {opens:?}");
                 }
             }
         }
@@ -216,11 +231,16 @@ fn hold_cell(
     talker: &mut Talker,
     asker: Asker,
     row: Row,
-    opens: bool,
+    opens: Opens,
     registers: bool,
     witness: &mut Witness,
     at: &str,
 ) {
+    let opens = match opens {
+        Opens::All => true,
+        Opens::Conversions => row.command == CommandName::Convert,
+        Opens::Nothing => false,
+    };
     let cell = match (row.command, asker) {
         (CommandName::Register | CommandName::AddVm, _) if !registers => Cell::Closed,
         (_, Asker::Anonymous) if opens => row.open[0],
