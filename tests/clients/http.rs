@@ -277,6 +277,62 @@ fn who_asks_is_told_by_a_token_for_one_request() {
     }
 }
 
+/// A token ends with its VM, and with the VM's password.
+#[test]
+fn tokens_that_have_ended_are_of_no_use() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    let list = request("list", json!({"list_type": "all_vms"})).to_string();
+    let status = |token: &str| {
+        let header = format!("Authorization: Bearer {token}");
+        fetch(["-H", &header, "-d", &list, &url]).status
+    };
+    daemon.client().register("a", &[1]);
+    daemon.client().register("b", &[1]);
+    let (of_a, of_b) = (login(&url, "a"), login(&url, "b"));
+    assert_eq!((status(&of_a), status(&of_b)), (200, 200));
+    daemon.vm_command(&["passwd", "a"], "another password\n").expect_success();
+    assert_eq!((status(&of_a), status(&of_b)), (401, 200));
+    daemon.vm_command(&["remove", "b"], "").expect_success();
+    assert_eq!((status(&of_a), status(&of_b)), (401, 401));
+}
+
+/// Those behind a proxy may share a connection: nobody's requests have to do with the others'.
+#[test]
+fn requests_on_one_connection_have_nothing_to_do_with_each_other() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    daemon.client().register("a", &[1]);
+    let first = format!("Authorization: Bearer {}", login(&url, "a"));
+    let credentials = request("authenticate", json!({"vm_id": "a", "password": PASSWORD})).to_string();
+    let list = request("list", json!({"list_type": "all_vms"})).to_string();
+    let logout = request("logout", json!({})).to_string();
+    let mut command = curl();
+    command.args(["-d", &credentials, &url]);
+    for arguments in [
+        &["-d", &list, &url][..],
+        &["-H", &first, "-d", &list, &url],
+        &["-d", &list, &url],
+        &["-H", &first, "-d", &logout, &url],
+        &["-H", &first, "-w", "%{http_code} %{num_connects}", "-d", &list, &url],
+    ] {
+        command.arg("--next").args(["--silent", "--show-error"]).args(arguments);
+    }
+    let said = succeed(&mut command).stdout;
+    let replies: Vec<&str> = said.lines().collect();
+    let [login, anonymous, listed, anonymous_again, logout, ended, shown] = replies[..] else {
+        panic!("{said}");
+    };
+    assert!(anonymous.contains("You have to authenticate") && anonymous_again == anonymous, "{said}");
+    assert!(listed.contains("\"all_vms\"") && logout.contains("logged out successfully"), "{said}");
+    assert!(ended.contains("Invalid access token") && shown == "401 0", "{said}");
+    // The logout was that of another token than the one that the connection was given before.
+    let login: Value = serde_json::from_str(login).expect("a reply");
+    let token = login["data"]["token"].as_str().expect("a token");
+    let header = format!("Authorization: Bearer {token}");
+    assert_eq!(fetch(["-H", &header, "-d", &list, &url]).status, 200);
+}
+
 /// A token from a login over HTTP.
 #[track_caller]
 fn login(url: &str, name: &str) -> String {
@@ -394,6 +450,24 @@ fn a_daemon_that_has_too_much_to_do_says_when_to_come_again() {
     assert_eq!(answer.header("Connection"), None, "the connection stays of use");
     // Others have room.
     assert_eq!(fetch([&format!("{url}healthz")]).status, 200);
+}
+
+/// Each dialect says so in its own way.
+#[test]
+fn busy_is_told_in_the_dialect_of_the_request() {
+    let daemon = Daemon::builder().args(["--conversion-delay", "1h", "--requests-max", "1"]).start();
+    let mut waiting = daemon.client();
+    waiting.send(r#"{"request_id": 1, "data": "a&&b&&c"}"#);
+    daemon.wait_for_log("Timeout 3600.0 seconds");
+    for (request, body) in [
+        (r#"{"request_id": 2.0, "data": "a&&b&&c"}"#, "{\"request_id\":2.0,\"error\":\"busy\"}\n"),
+        (r#"{"action": "list_all_vms"}"#, "{\"error\":\"busy\"}\n"),
+        (PING, "{\"status\":\"error\",\"message\":\"busy\",\"data\":{}}\n"),
+    ] {
+        let answer = fetch(["-d", request, &url(&daemon)]);
+        assert_eq!((answer.status, answer.body.as_str()), (503, body));
+        assert_eq!(answer.header("Retry-After"), Some("1"));
+    }
 }
 
 #[test]

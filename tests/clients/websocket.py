@@ -193,6 +193,28 @@ def anonymous_sizes(address, name, password):
         expect_pong(connection, PING + " " * (REQUEST_BYTES_MAX - len(PING)))
 
 
+def deadlines(address):
+    """Who begins a message and does not go on is told so; who says nothing for too long is let go."""
+    with connect(address) as connection:
+
+        def pieces():
+            yield PING[:5]
+            reply = json.loads(connection.recv(timeout=PATIENCE_S))
+            assert reply["message"].startswith("Request timeout"), reply
+            with closes_with(1008):
+                connection.recv(timeout=PATIENCE_S)
+            yield PING[5:]
+
+        try:
+            connection.send(pieces())
+        except ConnectionClosed:
+            pass
+    with connect(address) as connection:
+        expect_pong(connection)
+        with closes_with(1001):
+            connection.recv(timeout=PATIENCE_S)
+
+
 def big_answers(address):
     """A list of many pages is one message in fragments; a short one has one frame."""
     with connect(address) as connection:
@@ -256,6 +278,7 @@ CHECKS = {
         faults,
         not_requests,
         anonymous_sizes,
+        deadlines,
         big_answers,
         stops,
     ]

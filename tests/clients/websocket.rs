@@ -53,6 +53,12 @@ fn strangers_send_little_where_nothing_is_open() {
 }
 
 #[test]
+fn who_keeps_the_daemon_waiting_is_let_go() {
+    let daemon = Daemon::builder().args(["--request-timeout", "500ms", "--idle-timeout", "1s"]).start();
+    check("deadlines", daemon.address(), []);
+}
+
+#[test]
 fn long_lists_come_in_fragments() {
     let daemon = Daemon::start();
     add_many(&mut daemon.client());
