@@ -7,6 +7,7 @@ mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 
+mod access;
 mod actions;
 mod commands;
 mod conversions;
