@@ -176,6 +176,12 @@ impl Client {
     /// Everything that comes until the daemon closes.
     #[track_caller]
     pub fn rest(&mut self) -> String {
+        String::from_utf8(self.rest_of_bytes()).expect("replies are UTF-8")
+    }
+
+    /// The same, for what is not all text.
+    #[track_caller]
+    pub fn rest_of_bytes(&mut self) -> Vec<u8> {
         let end = Instant::now() + DEADLINE;
         loop {
             match self.receive(end) {
@@ -185,7 +191,7 @@ impl Client {
             }
         }
         self.searched = 0;
-        String::from_utf8(std::mem::take(&mut self.received)).expect("replies are UTF-8")
+        std::mem::take(&mut self.received)
     }
 
     /// The daemon closes, in good order, and says nothing more before.

@@ -1,0 +1,185 @@
+//! Who may come over HTTP, and as whom: tokens that count for one request, and requests that web pages of
+//! somebody else would make a browser send.
+
+use serde_json::{Value, json};
+
+use crate::common::{Daemon, PASSWORD, request};
+use crate::http::{assert_error, assert_pong, url};
+use crate::programs::{curl, fetch, succeed};
+
+#[test]
+fn who_asks_is_told_by_a_token_for_one_request() {
+    let daemon = Daemon::builder().listen("tcp://127.0.0.1:0?open=").start();
+    let url = format!("http://{}/", daemon.addresses()[1]);
+    let mut client = daemon.client();
+    client.register("a", &[1]);
+    client.register("b", &[1]);
+    let (token, revoked) = (login(&url, "a"), login(&url, "a"));
+    let bearer = |token: &str| format!("Authorization: Bearer {token}");
+    let (own, other) = (bearer(&token), bearer(&revoked));
+    let list = request("list", json!({"list_type": "authenticated_vms"}));
+    let ask = |header: &str, request: &Value| fetch(["-H", header, "-d", &request.to_string(), &url]);
+    let (_, reply) = ask(&own, &list).json();
+    // The connection is nobody's, whoever asks.
+    assert_eq!(reply, json!({"status": "success", "message": null, "data": {"authenticated_vms": []}}));
+    ask(&other, &request("logout", json!({}))).json();
+
+    let unknown = "0".repeat(64);
+    for header in [bearer(&unknown), other.clone(), bearer("short")] {
+        for request in
+            [list.clone(), json!({"action": "list_all_vms"}), json!({"request_id": 1, "data": "a&&b&&c"})]
+        {
+            let answer = ask(&header, &request);
+            let (status, mut reply) = answer.json();
+            if let Some(id) = request.get("request_id") {
+                assert_eq!(
+                    reply.as_object_mut().and_then(|reply| reply.remove("request_id")).as_ref(),
+                    Some(id)
+                );
+            }
+            let words = "Invalid access token. Try refreshing with the 'authenticate' command";
+            assert_eq!((status, reply), (401, json!({"status": "error", "message": words, "data": {}})));
+            assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer"));
+        }
+    }
+    for header in [
+        "Authorization: Basic dXNlcjpwYXNz",
+        "Authorization: Bearer",
+        "Authorization: Bearer a b",
+        "Authorization: Bearer =",
+    ] {
+        let answer = ask(header, &request("ping", json!({})));
+        assert_error(&answer, 401);
+        assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer"), "{header}");
+    }
+    let twice = fetch(["-H", &own, "-H", &own, "-d", &list.to_string(), &url]);
+    assert_error(&twice, 401);
+
+    // What reads no token is not told about it.
+    assert_pong(&ask(&bearer(&unknown), &request("ping", json!({}))));
+    // In the data it is an error of the dialect, and two that differ are one of HTTP.
+    let mut with_token = list.clone();
+    with_token["data"]["token"] = json!(unknown);
+    let (status, reply) = fetch(["-d", &with_token.to_string(), &url]).json();
+    assert_eq!((status, &reply["status"]), (200, &json!("error")));
+    assert_error(&ask(&own, &with_token), 400);
+    let of_another = login(&url, "b");
+    for (dialect, request) in [
+        ("command", request("list", json!({"list_type": "all_vms", "token": of_another}))),
+        ("action", json!({"action": "list_all_vms", "data": {"token": of_another}})),
+    ] {
+        assert_eq!(fetch(["-d", &request.to_string(), &url]).status, 200, "{dialect}");
+        assert_error(&ask(&own, &request), 400);
+        assert_eq!(ask(&bearer(&of_another), &request).status, 200, "{dialect}: the same twice");
+    }
+}
+
+/// A token ends with its VM, and with the VM's password.
+#[test]
+fn tokens_that_have_ended_are_of_no_use() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    let list = request("list", json!({"list_type": "all_vms"})).to_string();
+    let status = |token: &str| {
+        let header = format!("Authorization: Bearer {token}");
+        fetch(["-H", &header, "-d", &list, &url]).status
+    };
+    daemon.client().register("a", &[1]);
+    daemon.client().register("b", &[1]);
+    let (of_a, of_b) = (login(&url, "a"), login(&url, "b"));
+    assert_eq!((status(&of_a), status(&of_b)), (200, 200));
+    daemon.vm_command(&["passwd", "a"], "another password\n").expect_success();
+    assert_eq!((status(&of_a), status(&of_b)), (401, 200));
+    daemon.vm_command(&["remove", "b"], "").expect_success();
+    assert_eq!((status(&of_a), status(&of_b)), (401, 401));
+}
+
+/// Those behind a proxy may share a connection: nobody's requests have to do with the others'.
+#[test]
+fn requests_on_one_connection_have_nothing_to_do_with_each_other() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    daemon.client().register("a", &[1]);
+    let first = format!("Authorization: Bearer {}", login(&url, "a"));
+    let credentials = request("authenticate", json!({"vm_id": "a", "password": PASSWORD})).to_string();
+    let list = request("list", json!({"list_type": "all_vms"})).to_string();
+    let logout = request("logout", json!({})).to_string();
+    let mut command = curl();
+    command.args(["-d", &credentials, &url]);
+    for arguments in [
+        &["-d", &list, &url][..],
+        &["-H", &first, "-d", &list, &url],
+        &["-d", &list, &url],
+        &["-H", &first, "-d", &logout, &url],
+        &["-H", &first, "-w", "%{http_code} %{num_connects}", "-d", &list, &url],
+    ] {
+        command.arg("--next").args(["--silent", "--show-error"]).args(arguments);
+    }
+    let said = succeed(&mut command).stdout;
+    let replies: Vec<&str> = said.lines().collect();
+    let [login, anonymous, listed, anonymous_again, logout, ended, shown] = replies[..] else {
+        panic!("{said}");
+    };
+    assert!(anonymous.contains("You have to authenticate") && anonymous_again == anonymous, "{said}");
+    assert!(listed.contains("\"all_vms\"") && logout.contains("logged out successfully"), "{said}");
+    assert!(ended.contains("Invalid access token") && shown == "401 0", "{said}");
+    // The logout was that of another token than the one that the connection was given before.
+    let login: Value = serde_json::from_str(login).expect("a reply");
+    let token = login["data"]["token"].as_str().expect("a token");
+    let header = format!("Authorization: Bearer {token}");
+    assert_eq!(fetch(["-H", &header, "-d", &list, &url]).status, 200);
+}
+
+/// A token from a login over HTTP.
+#[track_caller]
+fn login(url: &str, name: &str) -> String {
+    let credentials = request("authenticate", json!({"vm_id": name, "password": PASSWORD}));
+    let (_, reply) = fetch(["-d", &credentials.to_string(), url]).json();
+    reply["data"]["token"].as_str().unwrap_or_else(|| panic!("no token: {reply}")).to_owned()
+}
+
+#[test]
+fn no_page_of_somebody_else_reaches_the_daemon() {
+    let arguments = ["--http-host", "vms.example.org", "--http-origin", "https://dash.example.org"];
+    let daemon = Daemon::builder().args(arguments).start();
+    let port = daemon.address().port();
+    let add = r#"{"action": "add_vm", "ram": 512, "disks": [5]}"#;
+    let ask_as = |host: &str, header: &str| {
+        let resolve = format!("{host}:{port}:127.0.0.1");
+        let address = format!("http://{host}:{port}/");
+        fetch(["--resolve", &resolve, "-H", header, "-d", add, &address])
+    };
+    let own = format!("Origin: http://vms.example.org:{port}");
+    let mut added = 0;
+    for (host, header) in [
+        ("vms.example.org", "X: "),
+        ("VMs.Example.ORG", "X: "),
+        ("localhost", "X: "),
+        ("127.0.0.1", "X: "),
+        ("vms.example.org", own.as_str()),
+        ("localhost", "Origin: https://dash.example.org"),
+        ("localhost", "Sec-Fetch-Site: same-origin"),
+    ] {
+        added += 1;
+        let reply = ask_as(host, header).json();
+        assert_eq!(reply, (200, json!({"status": "vm added", "vm_id": added})), "{host} {header}");
+    }
+    let foreign_port = format!("Origin: http://localhost:{}", port ^ 1);
+    for (host, header) in [
+        ("evil.example.org", "X: "),
+        ("org", "X: "),
+        ("xvms.example.org", "X: "),
+        ("localhost", "Origin: http://evil.example.org"),
+        ("localhost", "Origin: null"),
+        ("localhost", "Origin: http://dash.example.org"),
+        ("localhost", foreign_port.as_str()),
+        ("localhost", own.as_str()),
+        ("localhost", "Sec-Fetch-Site: cross-site"),
+    ] {
+        let answer = ask_as(host, header);
+        assert_error(&answer, 403);
+        assert_eq!(answer.header("Connection"), Some("close"), "{host} {header}");
+    }
+    let (_, reply) = fetch(["-d", r#"{"action": "list_all_vms"}"#, &url(&daemon)]).json();
+    assert_eq!(reply["all_vms"].as_array().map(Vec::len), Some(added));
+}

@@ -1,0 +1,125 @@
+//! The VM manager's documented requests, in the document's order, on a store that nobody has used.
+
+use crate::cluster::Cluster;
+use crate::common::Daemon;
+use crate::programs::fetch;
+use crate::talker::{Framing, Talker};
+
+/// Requests as the document shows them, and what each is answered with, byte for byte. Where the document
+/// shows the same request for two cases, it is said where each of them is the case.
+pub(crate) const CONVERSATION: [(&str, &str); 21] = [
+    // No VM is connected to yet.
+    (r#"{"action": "update_vm", "vm_id": 1}"#, r#"{"error":"vm not authenticated"}"#),
+    (r#"{"action": "add_vm", "ram": 2048, "disks": [100, 200]}"#, r#"{"status":"vm added","vm_id":1}"#),
+    (
+        r#"{"action": "list_all_vms"}"#,
+        r#"{"all_vms":[{"id":1,"ram":2048,"cpu":2,"disks":[{"id":1,"size":100},{"id":2,"size":200}]}]}"#,
+    ),
+    (
+        r#"{"action": "list_all_disks"}"#,
+        r#"{"all_disks":[{"id":1,"vm_id":1,"size":100},{"id":2,"vm_id":1,"size":200}]}"#,
+    ),
+    (r#"{"action": "add_vm", "ram": 1028, "disks": [300]}"#, r#"{"status":"vm added","vm_id":2}"#),
+    (r#"{"action": "add_vm", "ram": 4096, "disks": [500, 400]}"#, r#"{"status":"vm added","vm_id":3}"#),
+    (r#"{"action": "update_vm", "vm_id": 1}"#, r#"{"error":"vm not authenticated"}"#),
+    (r#"{"action": "authenticate", "vm_id": 1}"#, r#"{"status":"authenticated"}"#),
+    (r#"{"action": "connect", "vm_id": 2}"#, r#"{"status":"connected and authenticated"}"#),
+    (r#"{"action": "connect", "vm_id": 3}"#, r#"{"status":"connected and authenticated"}"#),
+    (
+        r#"{"action": "list_authorized_vms"}"#,
+        r#"{"authorized_vms":[{"id":1,"ram":2048,"cpu":2,"disks":[{"id":1,"size":100},{"id":2,"size":200}]},{"id":2,"ram":1028,"cpu":1,"disks":[{"id":3,"size":300}]},{"id":3,"ram":4096,"cpu":2,"disks":[{"id":4,"size":500},{"id":5,"size":400}]}]}"#,
+    ),
+    (
+        r#"{"action": "list_connected_vms"}"#,
+        r#"{"connected_vms":[{"id":2,"ram":1028,"cpu":1,"disks":[{"id":3,"size":300}]},{"id":3,"ram":4096,"cpu":2,"disks":[{"id":4,"size":500},{"id":5,"size":400}]}]}"#,
+    ),
+    (r#"{"action": "logout_vm", "vm_id": 2}"#, r#"{"status":"logged out"}"#),
+    (
+        r#"{"action": "list_connected_vms"}"#,
+        r#"{"connected_vms":[{"id":3,"ram":4096,"cpu":2,"disks":[{"id":4,"size":500},{"id":5,"size":400}]}]}"#,
+    ),
+    (
+        r#"{"action": "list_ever_connected"}"#,
+        r#"{"all_connected_vms":[{"id":2,"ram":1028,"cpu":1,"disks":[{"id":3,"size":300}]},{"id":3,"ram":4096,"cpu":2,"disks":[{"id":4,"size":500},{"id":5,"size":400}]}]}"#,
+    ),
+    (r#"{"action": "update_vm", "vm_id": 1, "ram": 1028}"#, r#"{"status":"vm updated"}"#),
+    // The edge cases: nothing to update, nobody of that number, a VM without disks.
+    (r#"{"action": "update_vm", "vm_id": 1}"#, r#"{"error":"required data: ram, disks"}"#),
+    (r#"{"action": "authenticate", "vm_id": 11231}"#, r#"{"error":"VM ID does not exist"}"#),
+    (r#"{"action": "add_vm", "ram": 2048}"#, r#"{"error":"required data: ram, disks"}"#),
+    // What the update has changed, and that the failed request has added nothing.
+    (
+        r#"{"action": "list_all_vms"}"#,
+        r#"{"all_vms":[{"id":1,"ram":1028,"cpu":2,"disks":[{"id":1,"size":100},{"id":2,"size":200}]},{"id":2,"ram":1028,"cpu":1,"disks":[{"id":3,"size":300}]},{"id":3,"ram":4096,"cpu":2,"disks":[{"id":4,"size":500},{"id":5,"size":400}]}]}"#,
+    ),
+    (
+        r#"{"action": "list_all_disks"}"#,
+        r#"{"all_disks":[{"id":1,"vm_id":1,"size":100},{"id":2,"vm_id":1,"size":200},{"id":3,"vm_id":2,"size":300},{"id":4,"vm_id":3,"size":500},{"id":5,"vm_id":3,"size":400}]}"#,
+    ),
+];
+
+#[track_caller]
+fn converse(daemon: &Daemon, framing: Framing) {
+    let mut talker = Talker::of(daemon, framing);
+    for (step, (request, reply)) in CONVERSATION.iter().enumerate() {
+        assert_eq!(talker.say(request), *reply, "step {step} by {framing:?}: {request}");
+    }
+    talker.leave();
+}
+
+#[test]
+fn over_each_framing_on_a_store_in_memory() {
+    for framing in Framing::ALL {
+        converse(&Daemon::builder().args(["--store", "memory:"]).start(), framing);
+    }
+}
+
+#[test]
+fn over_each_framing_on_a_store_in_a_file() {
+    for framing in Framing::ALL {
+        converse(&Daemon::start(), framing);
+    }
+}
+
+#[test]
+fn by_curl_on_a_database() {
+    let database = Cluster::shared().database();
+    converse(&Daemon::builder().args(["--store", &database.url()]).start(), Framing::Http);
+}
+
+/// Nothing hangs on a connection: any client may go on where another has stopped, by another program.
+#[test]
+fn each_request_by_another_program_than_the_one_before() {
+    let daemon = Daemon::start();
+    let mut talkers = Framing::ALL.map(|framing| Talker::of(&daemon, framing));
+    for (step, (request, reply)) in CONVERSATION.iter().enumerate() {
+        assert_eq!(talkers[step % 3].say(request), *reply, "step {step}: {request}");
+    }
+    talkers.into_iter().for_each(Talker::leave);
+}
+
+/// The document's address has a name, which may lead to other addresses first.
+#[test]
+fn at_the_documented_address() {
+    let daemon = Daemon::start();
+    let url = format!("http://localhost:{}/", daemon.address().port());
+    for (request, reply) in CONVERSATION {
+        let answer = fetch(["-X", "POST", "--json", request, &url]);
+        assert_eq!((answer.status, answer.body), (200, format!("{reply}\n")), "{request}");
+    }
+}
+
+/// Ever connected stays, the other sets begin empty.
+#[test]
+fn what_a_restart_leaves() {
+    let mut daemon = Daemon::start();
+    converse(&daemon, Framing::RawJson);
+    daemon.restart();
+    let mut talker = Talker::of(&daemon, Framing::Http);
+    let said = |list: &str| talker.say(&format!(r#"{{"action": "{list}"}}"#));
+    let ever = CONVERSATION[14].1;
+    assert_eq!(
+        ["list_authorized_vms", "list_connected_vms", "list_ever_connected"].map(said),
+        [r#"{"authorized_vms":[]}"#, r#"{"connected_vms":[]}"#, ever]
+    );
+}

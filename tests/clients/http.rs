@@ -1,0 +1,327 @@
+//! HTTP as curl speaks it: connections that last, bodies of all kinds, pages, and what each refusal says.
+
+use serde_json::json;
+
+use crate::common::{Client, DEADLINE, Daemon, registration, run, run_with_input, wait_until};
+use crate::programs::{Answer, curl, fetch, fetch_with_input, succeed};
+
+const PING: &str = r#"{"command": "ping"}"#;
+
+pub(crate) fn url(daemon: &Daemon) -> String {
+    format!("http://{}/", daemon.address())
+}
+
+/// A ping's reply but for the port, which is another each time.
+#[track_caller]
+pub(crate) fn assert_pong(answer: &Answer) {
+    let (status, reply) = answer.json();
+    assert_eq!((status, &reply["message"]), (200, &json!("PONG")), "{answer:?}");
+    assert_eq!(reply["data"]["addr"][0], "127.0.0.1");
+}
+
+/// An error in the `command` dialect's shape, with whatever words; they must be there.
+#[track_caller]
+pub(crate) fn assert_error(answer: &Answer, status: u16) -> String {
+    let (found, reply) = answer.json();
+    assert_eq!(found, status, "{answer:?}");
+    assert_eq!((&reply["status"], &reply["data"]), (&json!("error"), &json!({})), "{answer:?}");
+    assert_eq!(reply.as_object().map(|reply| reply.len()), Some(3), "{answer:?}");
+    reply["message"].as_str().unwrap_or_else(|| panic!("no message: {answer:?}")).to_owned()
+}
+
+#[test]
+fn one_connection_carries_many_requests() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    let mut command = curl();
+    let shown = "%{http_code} %{num_connects} %{local_port}\n";
+    for number in 0..10 {
+        if number > 0 {
+            command.arg("--next").args(["--silent", "--show-error"]);
+        }
+        command.args(["-d", PING, "-w", shown, &url]);
+    }
+    let said = succeed(&mut command).stdout;
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 20, "{said}");
+    let port = lines[1].rsplit(' ').next().expect("a port");
+    for (number, pair) in lines.chunks(2).enumerate() {
+        let reply =
+            format!(r#"{{"status":"success","message":"PONG","data":{{"addr":["127.0.0.1",{port}]}}}}"#);
+        let connects = u8::from(number == 0);
+        assert_eq!(pair, [reply, format!("200 {connects} {port}")], "request {number}");
+    }
+}
+
+#[test]
+fn a_connection_outlasts_errors_of_dialects_and_pages_that_are_not_there() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    let page = format!("{url}nothing");
+    let shown = "\n%{http_code} %{num_connects}\n";
+    let mut command = curl();
+    command.args(["-d", r#"{"command": "nothing"}"#, "-w", shown, &url]);
+    for arguments in [
+        ["-d", "no JSON", "-w", shown, &url],
+        ["-X", "GET", "-w", shown, &page],
+        ["-X", "DELETE", "-w", shown, &url],
+        ["-d", PING, "-w", shown, &url],
+    ] {
+        command.arg("--next").args(["--silent", "--show-error"]).args(arguments);
+    }
+    let said = succeed(&mut command).stdout;
+    let codes: Vec<&str> = said.lines().filter(|line| line.len() == 5).collect();
+    assert_eq!(codes, ["200 1", "400 0", "404 0", "405 0", "200 0"], "{said}");
+}
+
+#[test]
+fn the_old_version_gets_one_answer_and_the_end_of_the_connection() {
+    let daemon = Daemon::start();
+    let answer = fetch(["--http1.0", "-d", PING, &url(&daemon)]);
+    assert_pong(&answer);
+    assert_eq!(answer.header("Connection"), Some("close"));
+    let kept = fetch(["--http1.0", "-H", "Connection: keep-alive", "-d", PING, &url(&daemon)]);
+    assert_pong(&kept);
+    assert_eq!(kept.header("Connection"), Some("keep-alive"));
+}
+
+#[test]
+fn bodies_come_in_chunks_or_whole_and_as_whatever_type() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    let chunked = ["-X", "POST", "-H", "Transfer-Encoding: chunked", "-T", "-", &url];
+    assert_pong(&fetch_with_input(chunked, PING.as_bytes()));
+    // More than curl puts into one chunk, and more than is read at once.
+    let long = json!({"request_id": 1, "command": "ping", "data": {"token": "x".repeat(500_000)}});
+    let answer = fetch_with_input(chunked, long.to_string().as_bytes());
+    assert_pong(&answer);
+    assert_eq!(answer.json().1["request_id"], 1);
+    assert_pong(&fetch_with_input(["--data-binary", "@-", &url], long.to_string().as_bytes()));
+    let types = ["Content-Type: application/json", "Content-Type: text/plain", "Content-Type:"];
+    types.iter().for_each(|of_body| assert_pong(&fetch(["-H", of_body, "-d", PING, &url])));
+    for path in ["api/v1", "?query=1", "%7E/x//y"] {
+        assert_pong(&fetch(["-d", PING, &format!("{url}{path}")]));
+    }
+}
+
+#[test]
+fn who_asks_whether_to_send_a_body_is_told() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    let sends = |length: usize| {
+        let body = format!("{PING}{}", " ".repeat(length - PING.len()));
+        let arguments = ["--verbose", "-H", "Expect: 100-continue", "--data-binary", "@-", &url];
+        let mut command = curl();
+        // As long as the test's patience: it must be told, not give up waiting to be.
+        let said =
+            run_with_input(command.args(["--expect100-timeout", "9"]).args(arguments), body.as_bytes());
+        let said = said.expect_success();
+        let heads = said.stderr.lines().filter_map(|line| line.strip_prefix("< HTTP/1.1 "));
+        (heads.map(str::to_owned).collect::<Vec<_>>(), said.stdout)
+    };
+    for length in [PING.len(), 100_000, 1 << 20] {
+        let (heads, body) = sends(length);
+        assert_eq!(heads, ["100 Continue", "200 OK"], "{length} bytes");
+        assert!(body.contains("PONG"), "{body}");
+    }
+    let (heads, body) = sends((1 << 20) + 1);
+    assert_eq!(heads, ["413 Content Too Large"]);
+    assert_eq!(
+        body,
+        "{\"status\":\"error\",\"message\":\"the body is larger than it may be\",\"data\":{}}\n"
+    );
+}
+
+/// Neither waits to be told that it may send what is too much: it reads the answer all the same.
+#[test]
+fn a_body_that_is_too_large_is_refused_however_it_comes() {
+    let daemon = Daemon::start();
+    let body = " ".repeat(5 << 20);
+    let refused = |arguments: [&str; 4]| {
+        let [a, b, c, d] = arguments;
+        let answer = fetch_with_input(["-H", "Expect:", a, b, c, d, &url(&daemon)], body.as_bytes());
+        assert_eq!(assert_error(&answer, 413), "the body is larger than it may be");
+        assert_eq!(answer.header("Connection"), Some("close"));
+    };
+    refused(["-X", "POST", "--data-binary", "@-"]);
+    refused(["-H", "Transfer-Encoding: chunked", "--data-binary", "@-"]);
+    daemon.client().ping();
+}
+
+#[test]
+fn pages_for_people_and_their_tools() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    let root = fetch([&url]);
+    assert_eq!((root.status, root.header("Content-Type")), (200, Some("text/plain; charset=utf-8")));
+    assert!(root.body.contains("vmherd") && root.body.ends_with('\n'), "{root:?}");
+    let length = root.body.len().to_string();
+    assert_eq!(root.header("Content-Length"), Some(length.as_str()));
+    let health = format!("{url}healthz");
+    let answer = fetch([&health]);
+    assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
+    for (page, length) in [(&url, length.as_str()), (&health, "3")] {
+        let head = fetch(["--head", page]);
+        assert_eq!((head.status, head.header("Content-Length")), (200, Some(length)));
+        assert_eq!(head.body, "");
+    }
+    let missing = format!("{url}nothing");
+    assert_eq!(assert_error(&fetch([&missing]), 404), "there is no such page");
+    assert_eq!(fetch(["--head", &missing]).status, 404);
+}
+
+#[test]
+fn what_can_not_be_asked_is_refused_in_words() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    let health = format!("{url}healthz");
+    let page = format!("{url}page");
+    let not_allowed = |arguments: [&str; 3]| {
+        let answer = fetch(arguments);
+        assert_error(&answer, 405);
+        answer.header("Allow").map(str::to_owned).expect("the methods that there are")
+    };
+    assert_eq!(not_allowed(["-X", "PUT", &url]), "GET, HEAD, POST");
+    assert_eq!(not_allowed(["-X", "DELETE", &page]), "POST");
+    assert_eq!(not_allowed(["-X", "OPTIONS", &url]), "GET, HEAD, POST");
+    assert_eq!(not_allowed(["-d", PING, &health]), "GET, HEAD");
+    let head = format!("X-Long: {}", "x".repeat(17_000));
+    let headers: String = (0..80).map(|number| format!("X-{number}: x\r\n")).collect();
+    for (status, answer) in [
+        (400, fetch(["-H", "Host:", "-d", PING, &url])),
+        (400, fetch(["-d", "no JSON", &url])),
+        (400, fetch(["-d", "", &url])),
+        (400, fetch(["-d", "[1]", &url])),
+        (400, fetch(["-d", "{}", &url])),
+        (400, fetch(["-d", r#"{"action": "list_all_vms", "command": "ping"}"#, &url])),
+        (400, fetch(["-d", r#"{"command": "ping"} {"command": "ping"}"#, &url])),
+        (411, fetch(["-X", "POST", &url])),
+        (415, fetch(["-F", "command=ping", &url])),
+        (417, fetch(["-H", "Expect: miracles", "-d", PING, &url])),
+        (431, fetch(["-H", &head, "-d", PING, &url])),
+        (431, fetch_with_input(["-H", "@-", "-d", PING, &url], headers.as_bytes())),
+        (501, fetch(["-X", "BREW", "-d", PING, &url])),
+        (501, fetch(["-H", "Transfer-Encoding: gzip", "-H", "Content-Length:", "-d", PING, &url])),
+    ] {
+        assert_error(&answer, status);
+    }
+    daemon.client().ping();
+}
+
+#[test]
+fn long_lists_come_in_chunks_and_are_whole() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    let mut client = daemon.client();
+    add_many(&mut client);
+    let list = r#"{"action": "list_all_vms"}"#;
+    client.send(list);
+    let expected = format!("{}\n", client.raw_line());
+    assert!(expected.len() > 100_000);
+    let answer = fetch(["-d", list, &url]);
+    assert_eq!((answer.status, answer.header("Transfer-Encoding")), (200, Some("chunked")));
+    assert_eq!((answer.header("Content-Length"), answer.header("Connection")), (None, None));
+    assert!(answer.body == expected, "the list is another");
+    // The old version has no chunks: its list ends with the connection.
+    let old = fetch(["--http1.0", "-H", "Connection: keep-alive", "-d", list, &url]);
+    assert_eq!(
+        (old.status, old.header("Transfer-Encoding"), old.header("Content-Length")),
+        (200, None, None)
+    );
+    assert!(old.body == expected, "the list is another");
+    // What is short is whole; and the connection goes on behind a list in chunks.
+    let short = r#"{"action": "list_connected_vms"}"#;
+    let mut command = curl();
+    command.args(["-o", "/dev/null", "-w", "%{http_code} %{num_connects}\n", "-d", list, &url]);
+    command.arg("--next").args(["--silent", "-i", "-w", "%{num_connects}", "-d", short, &url]);
+    let said = succeed(&mut command).stdout;
+    assert!(said.starts_with("200 1\nHTTP/1.1 200 OK\r\n"), "{said}");
+    assert!(said.contains("Content-Length: 21\r\n"), "{said}");
+    assert!(said.ends_with("{\"connected_vms\":[]}\n0"), "{said}");
+}
+
+/// VMs and disks that are several pages of any list.
+pub(crate) fn add_many(client: &mut Client) {
+    for _ in 0..10 {
+        let reply = client.call(json!({"action": "add_vm", "ram": 512, "disks": vec![5; 500]}));
+        assert_eq!(reply["status"], "vm added");
+    }
+}
+
+#[test]
+fn a_daemon_that_has_too_much_to_do_says_when_to_come_again() {
+    let daemon = Daemon::builder().with_slow_hashes().args(["--auth-queue", "1"]).start();
+    let url = url(&daemon);
+    let mut count = 0;
+    let mut register = || {
+        count += 1;
+        registration(&format!("vm-{count}"), &[]).to_string()
+    };
+    let mut answer = None;
+    // One is hashed, one waits, and there is no room for a third, for as long as a hash takes.
+    wait_until("curl comes while there is no room", DEADLINE, || {
+        let mut clients: Vec<Client> = (0..6).map(|_| daemon.client()).collect();
+        clients.iter_mut().for_each(|client| client.send(&register()));
+        answer = Some(fetch(["-d", &register(), &url])).filter(|answer| answer.status != 200);
+        answer.is_some()
+    });
+    let answer = answer.expect("one that is no success");
+    assert_eq!(assert_error(&answer, 503), "busy");
+    assert_eq!(answer.header("Retry-After"), Some("1"));
+    assert_eq!(answer.header("Connection"), None, "the connection stays of use");
+    // Others have room.
+    assert_eq!(fetch([&format!("{url}healthz")]).status, 200);
+}
+
+/// Each dialect says so in its own way.
+#[test]
+fn busy_is_told_in_the_dialect_of_the_request() {
+    let daemon = Daemon::builder().args(["--conversion-delay", "1h", "--requests-max", "1"]).start();
+    let mut waiting = daemon.client();
+    waiting.send(r#"{"request_id": 1, "data": "a&&b&&c"}"#);
+    daemon.wait_for_log("Timeout 3600.0 seconds");
+    for (request, body) in [
+        (r#"{"request_id": 2.0, "data": "a&&b&&c"}"#, "{\"request_id\":2.0,\"error\":\"busy\"}\n"),
+        (r#"{"action": "list_all_vms"}"#, "{\"error\":\"busy\"}\n"),
+        (PING, "{\"status\":\"error\",\"message\":\"busy\",\"data\":{}}\n"),
+    ] {
+        let answer = fetch(["-d", request, &url(&daemon)]);
+        assert_eq!((answer.status, answer.body.as_str()), (503, body));
+        assert_eq!(answer.header("Retry-After"), Some("1"));
+    }
+}
+
+#[test]
+fn a_request_that_is_cut_short_is_told_so() {
+    let daemon = Daemon::builder().args(["--request-timeout", "300ms"]).start();
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{";
+    let mut client = daemon.client();
+    client.send(head);
+    client.half_close();
+    assert!(client.rest().starts_with("HTTP/1.1 400 Bad Request\r\n"));
+    let mut client = daemon.client();
+    client.send(head);
+    assert!(client.rest().starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+    // A connection that has nothing under way is not hurried.
+    let said = run(curl().args(["-d", PING, &url(&daemon)])).expect_success();
+    assert!(said.stdout.contains("PONG"));
+}
+
+/// A handshake of WebSocket that is none is told what it lacks; any other upgrade is declined by an answer.
+#[test]
+fn upgrades_that_are_not_possible_are_refused_or_ignored() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    let handshake = |version: &str, key: &str| {
+        let headers = ["Connection: Upgrade", "Upgrade: websocket", version, key];
+        let [a, b, c, d] = headers;
+        fetch(["-H", a, "-H", b, "-H", c, "-H", d, &url])
+    };
+    let (version, key) = ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==");
+    assert_error(&handshake(version, "Sec-WebSocket-Key: c2hvcnQ="), 400);
+    assert_error(&handshake(version, "X: "), 400);
+    let other = handshake("Sec-WebSocket-Version: 8", key);
+    assert_error(&other, 426);
+    assert_eq!(other.header("Sec-WebSocket-Version"), Some("13"));
+    assert_pong(&fetch(["--http2", "-d", PING, &url]));
+}

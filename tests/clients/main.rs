@@ -1,0 +1,20 @@
+//! The daemon as clients meet it that nobody here has written: netcat, curl, and Python with its package
+//! `websockets`. What each of the three documented protocols shows as an example is said as it stands there,
+//! over every framing.
+
+#[path = "../common/postgres.rs"]
+mod cluster;
+#[path = "../common/mod.rs"]
+mod common;
+
+mod access;
+mod actions;
+mod commands;
+mod conversions;
+mod health;
+mod http;
+mod programs;
+mod roles;
+mod talker;
+mod together;
+mod websocket;

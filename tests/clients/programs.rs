@@ -1,0 +1,160 @@
+//! The client programs as processes: netcat, curl, and Python with the package `websockets`. Each has a deadline.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use crate::common::{DEADLINE, Finished, require, run, run_with_input, wait};
+
+/// A program that is fed lines and says lines.
+pub(crate) struct Dialogue {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+}
+
+/// An answer of HTTP as curl shows it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The head's lines behind the first.
+    pub(crate) headers: Vec<String>,
+    pub(crate) body: String,
+}
+
+impl Dialogue {
+    #[track_caller]
+    pub(crate) fn start(command: &mut Command) -> Dialogue {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} can't be run: {error}"));
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let (said, lines) = channel();
+        thread::spawn(move || {
+            // Who does not want to hear more has ended the test.
+            stdout.lines().map_while(Result::ok).for_each(|line| drop(said.send(line)));
+        });
+        Dialogue { stdin: child.stdin.take(), child, lines }
+    }
+
+    /// Feeds it `text` as it is.
+    #[track_caller]
+    pub(crate) fn feed(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().expect("its input has not ended");
+        stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("the program reads");
+    }
+
+    /// The next line that it says.
+    #[track_caller]
+    pub(crate) fn line(&mut self) -> String {
+        self.lines.recv_timeout(DEADLINE).expect("the program says something")
+    }
+
+    /// Ends its input; it must say no more, and end content.
+    #[track_caller]
+    pub(crate) fn end(mut self) {
+        assert_eq!(self.rest(), Vec::<String>::new(), "more than was asked for");
+    }
+
+    /// Ends its input; what it says until it ends, which it must be content with.
+    #[track_caller]
+    pub(crate) fn rest(&mut self) -> Vec<String> {
+        self.stdin = None;
+        let status = wait(&mut self.child, "the program ends");
+        let rest = self.lines.iter().collect();
+        assert!(status.success(), "it ended with {status}; it said {rest:?}");
+        rest
+    }
+}
+
+impl Drop for Dialogue {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Answer {
+    /// The value of the header `name`, which is there once at most.
+    #[track_caller]
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let fields = self.headers.iter().filter_map(|line| line.split_once(": "));
+        let mut values = fields.filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let value = values.next();
+        assert!(values.next().is_none(), "{name} stands twice in {self:?}");
+        value
+    }
+
+    /// The status and the body, which must be JSON on one line, and say so.
+    #[track_caller]
+    pub(crate) fn json(&self) -> (u16, serde_json::Value) {
+        assert_eq!(self.header("Content-Type"), Some("application/json"), "{self:?}");
+        let line = self.body.strip_suffix('\n').unwrap_or_else(|| panic!("no line break: {self:?}"));
+        assert!(!line.contains('\n'), "{self:?}");
+        (self.status, serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self:?}")))
+    }
+}
+
+/// netcat, which ends the connection's input with its own.
+pub(crate) fn nc() -> Command {
+    require("nc", "netcat-openbsd");
+    let mut command = clean("nc");
+    command.arg("-N");
+    command
+}
+
+/// curl, without what may be set for the user who runs the tests.
+pub(crate) fn curl() -> Command {
+    require("curl", "curl");
+    let mut command = clean("curl");
+    command.args(["--disable", "--silent", "--show-error", "--max-time", "10"]);
+    command
+}
+
+/// The script `name` of this folder in the environment that has `websockets`.
+pub(crate) fn python(name: &str) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let interpreter = root.join("target/python/bin/python");
+    assert!(
+        root.join("target/python/made").exists() && interpreter.exists(),
+        "this test needs Python with the package websockets: tests/prerequisites makes an environment"
+    );
+    let mut command = clean(interpreter);
+    let script: PathBuf = [root, Path::new("tests/clients"), Path::new(name)].iter().collect();
+    command.arg("-B").arg(script);
+    command
+}
+
+/// The one answer that curl shows when it is given `arguments`.
+#[track_caller]
+pub(crate) fn fetch<const N: usize>(arguments: [&str; N]) -> Answer {
+    fetch_with_input(arguments, b"")
+}
+
+/// The same, with `input` for what reads from `-`.
+#[track_caller]
+pub(crate) fn fetch_with_input<const N: usize>(arguments: [&str; N], input: &[u8]) -> Answer {
+    let said = run_with_input(curl().arg("--include").args(arguments), input).expect_success();
+    // What lets a body come that curl asked about is no answer.
+    let shown = said.stdout.trim_start_matches("HTTP/1.1 100 Continue\r\n\r\n");
+    let (head, body) = shown.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {said:?}"));
+    let mut lines = head.split("\r\n").map(str::to_owned);
+    let first = lines.next().unwrap_or_default();
+    let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+    let status = status.unwrap_or_else(|| panic!("no status: {said:?}"));
+    Answer { status, headers: lines.collect(), body: body.to_owned() }
+}
+
+/// Runs a program that must be content.
+#[track_caller]
+pub(crate) fn succeed(command: &mut Command) -> Finished {
+    run(command).expect_success()
+}
+
+/// A program that knows of its surroundings only where programs are.
+fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+}

@@ -1,0 +1,382 @@
+//! Who may do what: every command there is, by each kind of client, over every framing, on listeners that open
+//! the dialects or none of them, with registration open and closed. What is refused has changed nothing.
+
+use serde_json::{Value, json};
+
+use vmherd::dialect::decode_json;
+use vmherd::model::CommandName;
+
+use crate::common::{Client, Daemon, PASSWORD};
+use crate::programs::fetch;
+use crate::talker::{Framing, Place, Talker};
+
+/// The VM that asks has the number 1. VM 2 has a password and is connected; VM 3 has none, and somebody has
+/// connected it for everybody; nobody has the number 999.
+const ANNA: &str = "anna";
+const BERT: &str = "bert";
+
+/// What a request comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cell {
+    /// It is done.
+    Yes,
+    /// The client has to authenticate first.
+    Login,
+    /// There is no such command for this client.
+    Unknown,
+    /// Nobody registers here.
+    Closed,
+    /// Refused by its data, in these words; the same for whoever comes so far.
+    No(&'static str),
+}
+
+/// A request, and what it comes to.
+struct Row {
+    command: CommandName,
+    request: Value,
+    /// On a listener that opens all dialects: for an anonymous client, VM 1, and the operator.
+    open: [Cell; 3],
+    /// On one that opens none: for an anonymous client and VM 1.
+    closed: [Cell; 2],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asker {
+    Anonymous,
+    Anna,
+    Operator,
+}
+
+/// What a listener opens to everybody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Opens {
+    All,
+    Conversions,
+    Nothing,
+}
+
+fn rows() -> Vec<Row> {
+    use Cell::{Closed, Login, No, Unknown, Yes};
+    let row = |command, request, open, closed| Row { command, request, open, closed };
+    let command = |name: &str, data: Value| json!({"command": name, "data": data});
+    let action = |name: &str, vm: u64| json!({"action": name, "vm_id": vm});
+    let with_password = |name: &str, vm: u64| json!({"action": name, "vm_id": vm, "password": PASSWORD});
+    let (all, all_closed) = ([Yes; 3], [Yes; 2]);
+    // What only a VM does.
+    let (vms, vms_closed) = ([Login, Yes, Login], [Login, Yes]);
+    let credentials = |password: &str| json!({"vm_id": BERT, "password": password});
+    let (wrong, nobody, not_authorized) =
+        (No("Invalid credentials"), No("VM ID does not exist"), No("vm not authenticated"));
+    let mut rows = vec![
+        row(CommandName::Ping, command("ping", json!({})), all, all_closed),
+        row(CommandName::Register, command("register", shape()), all, all_closed),
+        row(CommandName::Authenticate, command("authenticate", credentials(PASSWORD)), all, all_closed),
+        row(
+            CommandName::Authenticate,
+            command("authenticate", credentials("wrong password")),
+            [wrong; 3],
+            [wrong; 2],
+        ),
+        row(CommandName::Update, command("update", json!({"ram": 7})), vms, vms_closed),
+        row(CommandName::Logout, command("logout", json!({})), vms, vms_closed),
+        row(CommandName::Stats, command("stats", json!({})), [Unknown, Unknown, Yes], [Unknown; 2]),
+        row(CommandName::Convert, json!({"request_id": 7, "data": "Hub&&id&&1"}), all, vms_closed),
+        // Asked by `GET /healthz`; in no dialect.
+        row(CommandName::Health, command("health", json!({})), [Unknown; 3], [Unknown; 2]),
+        row(CommandName::AddVm, json!({"action": "add_vm", "ram": 512, "disks": [5]}), all, [Login, Closed]),
+    ];
+    for (disk, refusal) in
+        [(2, No("disks: the VM has no disk with id 2")), (999, No("disks: the VM has no disk with id 999"))]
+    {
+        let request = command("update", json!({"disks": [{"id": disk, "disk_size": 9}]}));
+        rows.push(row(CommandName::Update, request, [Login, refusal, Login], [Login, refusal]));
+    }
+    for list in ["active_vms", "authenticated_vms", "all_vms", "all_disks"] {
+        rows.push(row(CommandName::List, command("list", json!({"list_type": list})), vms, vms_closed));
+    }
+    for list in
+        ["list_all_vms", "list_all_disks", "list_authorized_vms", "list_connected_vms", "list_ever_connected"]
+    {
+        rows.push(row(CommandName::ActionList, json!({"action": list}), all, vms_closed));
+    }
+    for (name, action_name) in
+        [(CommandName::AuthorizeVm, "authenticate"), (CommandName::ConnectVm, "connect")]
+    {
+        let mut add = |request, open, closed| rows.push(row(name, request, [open; 3], [Login, closed]));
+        add(with_password(action_name, 1), Yes, Yes);
+        add(action(action_name, 1), wrong, wrong);
+        add(with_password(action_name, 2), Yes, nobody);
+        add(action(action_name, 2), wrong, nobody);
+        add(action(action_name, 3), Yes, nobody);
+        add(action(action_name, 999), nobody, nobody);
+    }
+    for (name, action_name) in [(CommandName::LogoutVm, "logout_vm"), (CommandName::UpdateVm, "update_vm")] {
+        for (vm, open, closed) in [
+            (1, [not_authorized, Yes, not_authorized], Yes),
+            (2, [not_authorized; 3], not_authorized),
+            (3, [Yes; 3], not_authorized),
+            (999, [not_authorized; 3], not_authorized),
+        ] {
+            let request = json!({"action": action_name, "vm_id": vm, "ram": 9});
+            rows.push(row(name, request, open, [Login, closed]));
+        }
+    }
+    rows
+}
+
+#[test]
+fn the_table_where_anybody_may_register() {
+    let daemon = herd().args(["--store", "memory:"]).start();
+    make_vms(&mut daemon.client());
+    hold_the_table(&daemon, true);
+}
+
+#[test]
+fn the_table_where_nobody_may_register() {
+    let mut before = herd().start();
+    make_vms(&mut before.client());
+    before.stop();
+    let builder = herd().on_state_dir_of(&before).args(["--registration", "closed"]);
+    hold_the_table(&builder.start(), false);
+}
+
+/// Where all is closed a token in the data is as good as a login: on a connection that lasts for what follows as
+/// well, over HTTP for that request. Another VM's is of no use to who has authenticated.
+#[test]
+fn a_token_in_the_data_opens_what_is_closed() {
+    let daemon = herd().start();
+    let mut client = daemon.client();
+    make_vms(&mut client);
+    let (own, other) = (client.authenticate(ANNA), client.authenticate(BERT));
+    for framing in Framing::ALL {
+        let mut talker = Talker::new(framing, Place::Tcp(daemon.addresses()[1]));
+        let update = json!({"action": "update_vm", "vm_id": 1, "ram": 5});
+        let mut with_token = update.clone();
+        with_token["data"] = json!({"token": own});
+        assert_eq!(talker.ask(&update), json!({"error": "authentication required"}), "{framing:?}");
+        assert_eq!(talker.ask(&with_token), json!({"status": "vm updated"}), "{framing:?}");
+        with_token["vm_id"] = json!(2);
+        assert_eq!(talker.ask(&with_token), json!({"error": "vm not authenticated"}), "{framing:?}");
+        let after = match framing.lasts() {
+            true => json!({"status": "vm updated"}),
+            false => json!({"error": "authentication required"}),
+        };
+        assert_eq!(talker.ask(&update), after, "{framing:?}");
+        for list in [
+            json!({"command": "list", "data": {"list_type": "all_vms", "token": other}}),
+            json!({"action": "list_all_vms", "data": {"token": other}}),
+        ] {
+            let reply = talker.ask(&list);
+            if framing.lasts() {
+                assert_eq!(reply, refusal(&list, Cell::No("Token belongs to another VM")), "{framing:?}");
+            } else {
+                assert!(is_success(&list, &reply), "{framing:?}: {reply}");
+            }
+        }
+        talker.leave();
+    }
+}
+
+#[test]
+fn every_command_has_a_row_and_every_row_is_of_its_command() {
+    let rows = rows();
+    for command in CommandName::ALL {
+        assert!(rows.iter().any(|row| row.command == command), "{command:?} has no row");
+    }
+    for Row { command, request, .. } in rows {
+        let decoded = decode_json(request.to_string().as_bytes()).ok().map(|request| request.name);
+        let expected = Some(command).filter(|command| *command != CommandName::Health);
+        assert_eq!(decoded, expected, "{request}");
+    }
+}
+
+fn herd() -> crate::common::Builder {
+    let builder =
+        Daemon::builder().listen("tcp://127.0.0.1:0?open=").listen("tcp://127.0.0.1:0?open=convert");
+    builder.args(["--conversion-delay", "0"])
+}
+
+/// Holds every cell of the table, on a daemon that knows the three VMs.
+#[track_caller]
+fn hold_the_table(daemon: &Daemon, registers: bool) {
+    let tcp = |index: usize| Place::Tcp(daemon.addresses()[index]);
+    let own_socket = Place::Unix(daemon.own_socket());
+    let (strangers, operators) = ([Asker::Anonymous, Asker::Anna], [Asker::Operator, Asker::Anna]);
+    let listeners = [
+        (tcp(0), Opens::All, strangers),
+        (tcp(1), Opens::Nothing, strangers),
+        (tcp(2), Opens::Conversions, strangers),
+        // Whoever has authenticated there is no operator any more.
+        (own_socket, Opens::All, operators),
+    ];
+    let mut witness = Witness::new(daemon);
+    for (place, opens, askers) in listeners {
+        for asker in askers {
+            for framing in Framing::ALL {
+                let mut talker = Talker::new(framing, place.clone());
+                for (number, row) in rows().into_iter().enumerate() {
+                    let at = format!("row {number} by {asker:?} over {framing:?}, opens {opens:?}: {row:?}");
+                    hold_cell(&mut talker, asker, row, opens, registers, &mut witness, &at);
+                }
+                talker.leave();
+                if framing == Framing::Http {
+                    assert_eq!(health(&place), (200, "ok\n".to_owned()), "for {asker:?}, opens {opens:?}");
+                }
+            }
+        }
+    }
+}
+
+fn hold_cell(
+    talker: &mut Talker,
+    asker: Asker,
+    row: Row,
+    opens: Opens,
+    registers: bool,
+    witness: &mut Witness,
+    at: &str,
+) {
+    let opens = match opens {
+        Opens::All => true,
+        Opens::Conversions => row.command == CommandName::Convert,
+        Opens::Nothing => false,
+    };
+    let cell = match (row.command, asker) {
+        (CommandName::Register | CommandName::AddVm, _) if !registers => Cell::Closed,
+        (_, Asker::Anonymous) if opens => row.open[0],
+        (_, Asker::Anna) if opens => row.open[1],
+        (_, Asker::Operator) => row.open[2],
+        (_, Asker::Anonymous) => row.closed[0],
+        (_, Asker::Anna) => row.closed[1],
+    };
+    become_asker(talker, asker);
+    let before = witness.look_with_vm_3();
+    let mut request = row.request;
+    if row.command == CommandName::Register {
+        request["data"]["vm_id"] = json!(witness.new_name());
+    }
+    let reply = talker.ask(&request);
+    match cell {
+        Cell::Yes => assert!(is_success(&request, &reply), "{at}: {reply}"),
+        refused => {
+            assert_eq!(reply, refusal(&request, refused), "{at}");
+            assert_eq!(witness.look(), before, "{at} has changed something");
+        }
+    }
+}
+
+/// Makes the client be who it is to be, whatever it was before.
+fn become_asker(talker: &mut Talker, asker: Asker) {
+    let credentials = json!({"vm_id": ANNA, "password": PASSWORD});
+    match asker {
+        Asker::Anonymous | Asker::Operator if talker.framing().lasts() => {
+            talker.ask(&json!({"command": "logout"}));
+        }
+        Asker::Anonymous | Asker::Operator => {}
+        Asker::Anna => {
+            let reply = talker.ask(&json!({"command": "authenticate", "data": credentials}));
+            let token = reply["data"]["token"].as_str().unwrap_or_else(|| panic!("no token: {reply}"));
+            if !talker.framing().lasts() {
+                talker.use_token(token);
+            }
+        }
+    }
+}
+
+/// What a refusal looks like in the request's dialect.
+fn refusal(request: &Value, cell: Cell) -> Value {
+    let is_command = request.get("command").is_some();
+    let words = match cell {
+        Cell::Yes => panic!("no refusal"),
+        Cell::Login if is_command => "You have to authenticate to run this operation",
+        Cell::Login => "authentication required",
+        Cell::Unknown => "Unknown command",
+        Cell::Closed if is_command => "Registration is closed",
+        Cell::Closed => "registration is closed",
+        Cell::No(words) => words,
+    };
+    match request.get("request_id") {
+        _ if is_command => json!({"status": "error", "message": words, "data": {}}),
+        Some(id) => json!({"request_id": id, "error": words}),
+        None => json!({"error": words}),
+    }
+}
+
+fn is_success(request: &Value, reply: &Value) -> bool {
+    if request.get("command").is_some() {
+        return reply["status"] == "success" && reply["data"].is_object();
+    }
+    reply.is_object() && reply.get("error").is_none()
+}
+
+fn make_vms(client: &mut Client) {
+    client.register(ANNA, &[1]);
+    client.register(BERT, &[2]);
+    let reply = client.call(json!({"action": "add_vm", "ram": 512, "disks": [3]}));
+    assert_eq!(reply, json!({"status": "vm added", "vm_id": 3}));
+}
+
+fn shape() -> Value {
+    json!({"vm_id": "somebody", "ram": 512, "cpu": 1, "password": PASSWORD, "disks": []})
+}
+
+fn health(place: &Place) -> (u16, String) {
+    let answer = match place {
+        Place::Tcp(address) => fetch([&format!("http://{address}/healthz")]),
+        Place::Unix(path) => {
+            fetch(["--unix-socket", path.to_str().expect("a plain path"), "http://localhost/healthz"])
+        }
+    };
+    (answer.status, answer.body)
+}
+
+/// Somebody who sees everything: VM 2, on the listener that opens all.
+struct Witness {
+    client: Client,
+    names: u32,
+}
+
+impl Witness {
+    #[track_caller]
+    fn new(daemon: &Daemon) -> Witness {
+        let mut client = daemon.client();
+        client.authenticate(BERT);
+        Witness { client, names: 0 }
+    }
+
+    /// What there is once VM 3 is connected for everybody, if somebody has ended that.
+    fn look_with_vm_3(&mut self) -> Value {
+        let seen = self.look();
+        let mut connected = seen["list_connected_vms"].as_array().into_iter().flatten();
+        if connected.any(|vm| vm["id"] == 3) {
+            return seen;
+        }
+        let reply = self.client.call(json!({"action": "connect", "vm_id": 3}));
+        assert_eq!(reply, json!({"status": "connected and authenticated"}));
+        self.look()
+    }
+
+    /// All VMs and disks, and who is authorized, connected and was connected ever. Without the VM that asks:
+    /// a login that fails ends the one before.
+    fn look(&mut self) -> Value {
+        let mut seen = json!({"vms": self.client.list("all_vms"), "disks": self.client.list("all_disks")});
+        for list in ["list_authorized_vms", "list_connected_vms", "list_ever_connected"] {
+            let reply = self.client.call(json!({"action": list}));
+            let members = reply.as_object().and_then(|reply| reply.values().next()?.as_array());
+            let others = members.expect("a list").iter().filter(|vm| vm["id"] != 1);
+            seen[list] = others.cloned().collect();
+        }
+        seen
+    }
+
+    fn new_name(&mut self) -> String {
+        self.names += 1;
+        format!("vm-{}", self.names)
+    }
+}
+
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {}", self.command, self.request)
+    }
+}
