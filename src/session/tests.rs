@@ -269,6 +269,17 @@ fn no_byte_resets_the_clock_of_a_request() {
 }
 
 #[test]
+#[cfg(feature = "http")]
+fn the_clock_of_the_first_request_runs_from_its_first_byte_whenever_the_framing_is_known() {
+    let mut bench = Bench::new();
+    for piece in ["\r\n", "POST", " ", "/ HTTP/1.1\r\n", "Host: localhost\r\n"] {
+        assert!(matches!(bench.say(piece), Step::NeedInput));
+        bench.now = bench.now + SECOND;
+    }
+    assert_eq!(bench.session.deadline(&bench.rules), Some(Instant::ORIGIN + 11 * SECOND));
+}
+
+#[test]
 fn a_request_has_a_clock_of_its_own_whatever_was_before_it() {
     let mut bench = Bench::new();
     assert!(matches!(bench.say("{}nonsense"), Step::NeedInput));
