@@ -143,6 +143,20 @@ fn an_error_without_an_id_keeps_its_place() {
 }
 
 #[test]
+fn what_is_dealt_with_without_a_step_is_counted() {
+    let mut bench = Bench::new();
+    bench.input.push(b"[]{}nonsense\n[]");
+    bench.waits_for_input();
+    assert_eq!((bench.session.take_refused(), bench.session.take_dealt()), (4, 4));
+    assert_eq!((bench.session.take_refused(), bench.session.take_dealt()), (0, 0));
+    bench.input.push(PING.as_bytes());
+    let (slot, _) = bench.call();
+    bench.answer(slot);
+    bench.waits_for_input();
+    assert_eq!(bench.session.take_dealt(), 0, "it had a step of its own");
+}
+
+#[test]
 fn nothing_is_decoded_behind_a_barrier() {
     let mut bench = Bench::new();
     bench.input.push(format!("{LOGOUT}{}", ping("a")).as_bytes());
