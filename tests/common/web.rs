@@ -220,6 +220,12 @@ impl Web {
         std::mem::take(&mut self.received)
     }
 
+    /// What comes next; nothing at the end, whatever the end is.
+    pub fn more(&mut self) -> Option<Vec<u8>> {
+        let received = self.receive(Instant::now() + DEADLINE);
+        received.is_ok_and(|length| length > 0).then(|| std::mem::take(&mut self.received))
+    }
+
     /// The body of an answer that comes in chunks.
     #[track_caller]
     fn chunks(&mut self) -> Vec<u8> {
