@@ -2,9 +2,13 @@
 //!
 //! Small collections stand here and always run. `VMHERD_CORPUS` names a folder in the shape of the public
 //! JSON test suite (`y_*.json` is JSON, `n_*.json` is not, `i_*.json` may be either), `VMHERD_STRINGS` a
-//! file with a JSON array of strings; they run besides.
+//! file with a JSON array of strings; they run besides. Whatever is sent as raw JSON is sent over HTTP and
+//! WebSocket too, and gets the same answer.
 
 mod common;
+#[cfg(feature = "websocket")]
+#[path = "common/web.rs"]
+mod web;
 
 use std::fs;
 use std::path::Path;
@@ -185,7 +189,6 @@ fn every_text_gets_the_verdict_that_is_its_due() {
 fn the_given_folder_s_texts_get_the_verdicts_of_their_names() {
     let Some(folder) = std::env::var_os("VMHERD_CORPUS") else { return };
     let texts = texts_in(Path::new(&folder));
-    println!("{} texts", texts.len());
     expect_verdicts(&texts);
 }
 
@@ -249,9 +252,12 @@ fn expect_verdicts(texts: &[(String, Verdict, Vec<u8>)]) {
         if !is_as_due {
             wrong.push(format!("{name}: {verdict:?}, but {replies:?}"));
         }
+        #[cfg(feature = "websocket")]
+        wrong.extend(in_other_framings::faults(&daemon, name, *verdict, text, &lines));
     }
     assert!(daemon.is_running(), "it is the same daemon that was started");
     daemon.client().ping();
+    println!("{} texts", texts.len());
     assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), texts.len());
     expect_quiet_log(&daemon);
 }
@@ -279,6 +285,8 @@ fn expect_names<S: AsRef<str>>(names: &[S]) {
         }
         // Whatever became of it, the connection lives.
         client.ping();
+        #[cfg(feature = "websocket")]
+        in_other_framings::expect_same_name(&daemon, name, reply["status"] == "error");
     }
     assert!(names.len() < 10 || accepted.len() > 10, "nearly every name is refused: {accepted:?}");
     let mut client = daemon.client();
@@ -329,4 +337,105 @@ fn reply(name: &str, line: &str) -> Value {
     let reply: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{name}: {error}: {line:?}"));
     assert!(reply["status"].is_string() && reply["data"].is_object(), "{name}: {reply}");
     reply
+}
+
+/// The same over HTTP and WebSocket, where a message has an end whatever is in it.
+#[cfg(feature = "websocket")]
+mod in_other_framings {
+    use super::*;
+    use crate::web::{CLOSE, TEXT, Web, frame, message, post};
+
+    /// What is wrong with the answers to `text`, as a request's data and as a request; `raw` are those that it
+    /// got as raw JSON, as data.
+    pub(super) fn faults(
+        daemon: &Daemon,
+        name: &str,
+        verdict: Verdict,
+        text: &[u8],
+        raw: &[Value],
+    ) -> Vec<String> {
+        let data = [b"{\"command\":\"ping\",\"data\":", text, b"}"].concat();
+        let mut faults = Vec::new();
+        for (is_data, bytes) in [(true, &data[..]), (false, text)] {
+            let (status, body) = over_http(daemon, bytes);
+            let reply = reply(name, &body);
+            let said = reply["message"].as_str().unwrap_or_default().to_owned();
+            let says_invalid = said.starts_with("Invalid JSON: ");
+            let is_as_due = match verdict {
+                Json => !says_invalid,
+                NotJson => says_invalid,
+                Either => true,
+            };
+            // A text that is no request in itself never becomes one.
+            let due = if !is_data || says_invalid { 400 } else { 200 };
+            // As raw JSON a message may end elsewhere, or never.
+            let is_same_message = is_data
+                && raw.len() == 1
+                && raw[0]["message"] != "Invalid JSON: the input ended inside a request";
+            let is_same = !is_same_message || without_address(&raw[0]) == without_address(&reply);
+            if status != due || !is_as_due || !is_same {
+                faults.push(format!("HTTP: {name}: {verdict:?}, but {status} {body:?}; raw JSON: {raw:?}"));
+            }
+            let heard = over_websocket(daemon, bytes);
+            let is_same = match &heard {
+                Ok(text) => {
+                    without_address(&super::reply(name, text)) == without_address(&reply)
+                        && std::str::from_utf8(bytes).is_ok()
+                }
+                Err(code) => *code == 1007 && std::str::from_utf8(bytes).is_err(),
+            };
+            if !is_same {
+                faults.push(format!("WebSocket: {name}: {heard:?}; HTTP: {status} {body:?}"));
+            }
+        }
+        faults
+    }
+
+    /// The name that was registered, or refused, gets the same answer everywhere.
+    #[track_caller]
+    pub(super) fn expect_same_name(daemon: &Daemon, name: &str, was_refused: bool) {
+        let data = json!({"vm_id": name, "ram": 1, "cpu": 1, "password": PASSWORD, "disks": []});
+        let request = request("register", data).to_string();
+        let mut client = daemon.client();
+        client.send(&request);
+        let raw = client.raw_line();
+        assert!(was_refused || raw.contains("VM is already registered"), "{name:?}: {raw}");
+        assert_eq!(over_http(daemon, request.as_bytes()), (200, raw.clone() + "\n"), "{name:?}");
+        assert_eq!(over_websocket(daemon, request.as_bytes()), Ok(raw), "{name:?}");
+    }
+
+    /// The status and the body of the answer; the connection goes on, as long as its length was right.
+    #[track_caller]
+    fn over_http(daemon: &Daemon, bytes: &[u8]) -> (u16, String) {
+        let mut web = Web::connect(daemon.address());
+        let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", bytes.len());
+        web.send([head.as_bytes(), bytes].concat());
+        let answer = web.reply();
+        web.send(post("{\"command\":\"ping\"}"));
+        assert!(web.reply().body.contains("PONG"), "{}", bytes.escape_ascii());
+        (answer.status, answer.body)
+    }
+
+    /// The text of the answer, or the code of the close.
+    #[track_caller]
+    fn over_websocket(daemon: &Daemon, bytes: &[u8]) -> Result<String, u16> {
+        let mut web = Web::websocket(daemon.address());
+        web.send(frame(TEXT, true, bytes));
+        let frame = web.frame();
+        if frame.opcode == CLOSE {
+            return Err(u16::from_be_bytes([frame.payload[0], frame.payload[1]]));
+        }
+        web.send(message("{\"command\":\"ping\"}"));
+        assert!(web.message().contains("PONG"), "{}", bytes.escape_ascii());
+        Ok(String::from_utf8(frame.payload).expect("an answer is UTF-8"))
+    }
+
+    /// Each connection has an address of its own.
+    fn without_address(reply: &Value) -> Value {
+        let mut reply = reply.clone();
+        if let Some(address) = reply.pointer_mut("/data/addr/1") {
+            *address = Value::Null;
+        }
+        reply
+    }
 }

@@ -177,6 +177,12 @@ impl<S> Connection<S> {
         input.into_iter().chain(output).min()
     }
 
+    /// Whether the client has had as long again as a request may take. Who always has something more to be
+    /// looked at is not late for what we were slow to look at; but nobody goes on for ever by that.
+    pub(super) fn is_long_overdue(&self, rules: &Rules, now: Instant) -> bool {
+        self.deadline(rules).is_some_and(|deadline| deadline + rules.request_timeout <= now)
+    }
+
     /// What the client has failed to do by `now`.
     pub(super) fn overdue(&mut self, rules: &Rules, now: Instant) -> Option<Overdue> {
         if let Phase::Lingering { until, .. } = self.phase {

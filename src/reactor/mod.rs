@@ -253,11 +253,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     fn expire_connection(&mut self, id: ConnId, now: Now) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.armed = None;
-        if connection.is_queued {
+        let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
+        if connection.is_queued && !connection.is_long_overdue(rules, now.instant) {
             // What it has sent was not looked at yet; its run arms it again.
             return;
         }
-        let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
         match connection.overdue(rules, now.instant) {
             Some(Overdue::Input) => {
                 self.calls.counters.connections_timed_out += 1;

@@ -80,7 +80,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             }
             let may_call = connection.jobs < limits::JOBS_PER_CONNECTION_MAX;
             let Connection { session, input, output, .. } = &mut *connection;
-            match session.next(input, output, rules, may_call, now.instant) {
+            let step = session.next(input, output, rules, may_call, now.instant);
+            work.steps += session.take_dealt() as usize;
+            match step {
                 Step::Call(slot, request) => {
                     work.steps += 1;
                     let ticket = Ticket { conn: id, slot };

@@ -65,6 +65,8 @@ pub struct Session {
     parked: Option<Box<Parked>>,
     /// Messages answered with an error here, since somebody last asked.
     refused: u32,
+    /// What was dealt with here, those messages included, since somebody last asked.
+    dealt: u32,
 }
 
 /// What the session wants next.
@@ -219,6 +221,12 @@ impl Session {
         std::mem::take(&mut self.refused)
     }
 
+    /// How much was dealt with without a step of its own, since the last call: messages answered with an
+    /// error, control frames. Takes time all the same, so whoever shares it out counts it.
+    pub fn take_dealt(&mut self) -> u32 {
+        std::mem::take(&mut self.dealt)
+    }
+
     /// The requests that are handed out and not answered.
     pub fn open_slots(&self) -> impl Iterator<Item = Slot> + '_ {
         self.replies.iter().flat_map(|replies| replies.open_slots())
@@ -269,7 +277,10 @@ impl Session {
                     {
                         Decoded::Request(request) => Parked::Request(request),
                         Decoded::Refusal(refusal) => Parked::Refusal(refusal),
-                        Decoded::Dealt => continue,
+                        Decoded::Dealt => {
+                            self.dealt = self.dealt.saturating_add(1);
+                            continue;
+                        }
                         Decoded::NeedInput => return Step::NeedInput,
                         Decoded::End(ending, None) => {
                             self.ending = Some(ending);
@@ -321,6 +332,7 @@ impl Session {
 
     fn refuse(&mut self, refusal: Refusal, output: &mut Buffer) {
         self.refused = self.refused.saturating_add(1);
+        self.dealt = self.dealt.saturating_add(1);
         let answer = Answer::Failed(refusal.failure);
         let replies = self.replies.get_or_insert_default();
         let reply = Reply { dialect: refusal.dialect, id: refusal.id.as_ref(), answer: &answer };

@@ -143,6 +143,21 @@ fn an_error_without_an_id_keeps_its_place() {
 }
 
 #[test]
+fn what_is_dealt_with_without_a_step_is_counted() {
+    let mut bench = Bench::new();
+    bench.input.push(b"[]{}nonsense\n[]");
+    bench.waits_for_input();
+    // The choice of the framing counts as well.
+    assert_eq!((bench.session.take_refused(), bench.session.take_dealt()), (4, 5));
+    assert_eq!((bench.session.take_refused(), bench.session.take_dealt()), (0, 0));
+    bench.input.push(PING.as_bytes());
+    let (slot, _) = bench.call();
+    bench.answer(slot);
+    bench.waits_for_input();
+    assert_eq!(bench.session.take_dealt(), 0, "it had a step of its own");
+}
+
+#[test]
 fn nothing_is_decoded_behind_a_barrier() {
     let mut bench = Bench::new();
     bench.input.push(format!("{LOGOUT}{}", ping("a")).as_bytes());
@@ -266,6 +281,17 @@ fn no_byte_resets_the_clock_of_a_request() {
     assert!(bench.session.expire(&bench.rules, bench.now));
     bench.ends(Ending::Linger);
     assert!(bench.replies()[0].contains("timeout"));
+}
+
+#[test]
+#[cfg(feature = "http")]
+fn the_clock_of_the_first_request_runs_from_its_first_byte_whenever_the_framing_is_known() {
+    let mut bench = Bench::new();
+    for piece in ["\r\n", "POST", " ", "/ HTTP/1.1\r\n", "Host: localhost\r\n"] {
+        assert!(matches!(bench.say(piece), Step::NeedInput));
+        bench.now = bench.now + SECOND;
+    }
+    assert_eq!(bench.session.deadline(&bench.rules), Some(Instant::ORIGIN + 11 * SECOND));
 }
 
 #[test]

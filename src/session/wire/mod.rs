@@ -138,7 +138,8 @@ impl Wire {
     /// The number of the message that has begun and not ended, if there is one.
     pub(super) fn unfinished(&self) -> Option<u32> {
         match self {
-            Wire::Sniffing => Some(0),
+            // What chooses the framing is the beginning of its first message: one clock for both.
+            Wire::Sniffing => Some(FIRST_MESSAGE),
             Wire::RawJson(framing) => framing.unfinished(),
             #[cfg(feature = "http")]
             Wire::Http(wire) => wire.unfinished(),
@@ -196,6 +197,9 @@ fn trim(mut text: &[u8]) -> &[u8] {
     }
     text
 }
+
+/// The number that each framing gives the first message of a connection.
+const FIRST_MESSAGE: u32 = 1;
 
 /// What a client of another protocol reads, before the connection is closed.
 #[cfg(feature = "http")]

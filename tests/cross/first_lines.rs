@@ -1,0 +1,222 @@
+//! Any two first lines, one behind the other and split anywhere: the first decides the framing, once, and
+//! what becomes of the second is that framing's business.
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use vmherd::buffer::Buffer;
+use vmherd::clock::Instant;
+use vmherd::model::{Answer, Dialect, Failure, Peer};
+use vmherd::session::{Rules, Session, Step};
+
+use crate::common::Daemon;
+use crate::web::{HANDSHAKE, Web, header};
+
+/// What connections begin with.
+const LINES: [(&str, Kind, &[u8]); 15] = [
+    ("a request", Kind::Json, b"{\"command\":\"ping\",\"data\":{}}\n"),
+    ("an array", Kind::Json, b"[{\"command\":\"ping\"}]\n"),
+    ("white space and a request", Kind::Json, b" \r\n\t {\"action\":\"list_all_vms\"}\n"),
+    ("GET", Kind::Http, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    (
+        "POST",
+        Kind::Http,
+        b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 18\r\n\r\n{\"command\":\"ping\"}",
+    ),
+    ("a refused POST", Kind::Refused, b"POST / HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n"),
+    ("an upgrade", Kind::Upgrade, HANDSHAKE.as_bytes()),
+    ("TLS", Kind::Other, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03{\"command\":\"ping\"}\n"),
+    ("SSH", Kind::Other, b"SSH-2.0-OpenSSH_9.9\r\n"),
+    ("PROXY", Kind::Other, b"PROXY TCP4 127.0.0.1 127.0.0.1 56324 8888\r\n"),
+    ("HTTP/2", Kind::Other, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ("a tunnel", Kind::Other, b"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n"),
+    ("text", Kind::Other, b"put a 1 2\n"),
+    ("rubbish", Kind::Other, b"\x00\xff\xfe}}{{\" and more of it\n"),
+    ("a frame", Kind::Other, b"\x81\x92\0\0\0\0{\"command\":\"ping\"}"),
+];
+
+/// What a first line makes of its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Json,
+    Http,
+    /// HTTP that ends with its answer.
+    Refused,
+    Upgrade,
+    /// Nothing that is spoken here.
+    Other,
+}
+
+#[test]
+fn the_first_line_decides_once_wherever_the_stream_is_split() {
+    let mut splits = 0;
+    for (first_name, kind, first) in LINES {
+        for (second_name, _, second) in LINES {
+            let stream = [first, second].concat();
+            let whole = transcript([&stream[..]]);
+            let expected = outcome(kind, first_name, second_name);
+            assert_eq!(whole, expected, "{first_name}, then {second_name}");
+            for at in 0..=stream.len() {
+                let (start, end) = stream.split_at(at);
+                let split = transcript([start, end]);
+                assert_eq!(split, whole, "{first_name}, then {second_name}, split at {at}");
+                splits += 1;
+            }
+            assert_eq!(transcript(stream.chunks(1)), whole, "{first_name}, then {second_name}, byte by byte");
+            // The other way round: the second is not known to follow until the first is dealt with.
+            assert_eq!(transcript([first, second]), whole, "{first_name}, then {second_name}, by the line");
+        }
+    }
+    println!("{splits} splits");
+}
+
+#[test]
+fn the_same_over_sockets() {
+    let daemon = Daemon::start();
+    for (index, (first_name, kind, first)) in LINES.into_iter().enumerate() {
+        for (second_name, _, second) in LINES {
+            let stream = [first, second].concat();
+            let expected = answers(outcome(kind, first_name, second_name));
+            // A different place for each pair, and the end of the first line.
+            let places = [0, first.len(), 1 + (7 * index + second.len()) % (stream.len() - 1)];
+            for at in places {
+                let mut web = Web::connect(daemon.address());
+                web.send(&stream[..at]);
+                // Whether it comes in two pieces depends on the system; that it may is enough.
+                std::thread::yield_now();
+                // Closed by now, perhaps: whatever is sent then is nobody's.
+                let _ = web.stream().write_all(&stream[at..]);
+                let _ = web.stream().shutdown(Shutdown::Write);
+                let seen = answers(kinds_of(&web.until_thrown_out(first_name)));
+                assert_eq!(seen, expected, "{first_name}, then {second_name}, split at {at}");
+            }
+        }
+    }
+    daemon.client().ping();
+}
+
+/// What becomes of two lines: what is called, what is said, and how it ends.
+fn outcome(kind: Kind, first: &str, second: &str) -> Vec<String> {
+    let mut outcome: Vec<&str> = match first {
+        "a request" => vec!["call Ping", "line"],
+        "an array" => vec!["line error"],
+        "white space and a request" => vec!["call ActionList", "line"],
+        "GET" => vec!["200"],
+        "POST" => vec!["call Ping", "200"],
+        "a refused POST" => vec!["403", "end Linger"],
+        "an upgrade" => vec!["101"],
+        _ => vec!["other", "end Linger"],
+    };
+    outcome.extend(match (kind, second) {
+        (Kind::Other | Kind::Refused, _) => &[][..],
+        (Kind::Json, "a request") => &["call Ping", "line", "end Close"],
+        (Kind::Json, "an array") => &["line error", "end Close"],
+        (Kind::Json, "white space and a request") => &["call ActionList", "line", "end Close"],
+        (Kind::Json, "GET" | "POST" | "a refused POST" | "an upgrade") => &["line error", "end HttpLine"],
+        // What is not JSON is skipped to its line's end; these have two lines that are not empty.
+        (Kind::Json, "HTTP/2" | "a tunnel") => &["line error", "line error", "end Close"],
+        (Kind::Json, _) => &["line error", "end Close"],
+        (Kind::Http, "GET") => &["200", "end Close"],
+        (Kind::Http, "POST") => &["call Ping", "200", "end Close"],
+        (Kind::Http, "a refused POST" | "a tunnel") => &["403", "end Linger"],
+        (Kind::Http, "an upgrade") => &["101", "end Gone"],
+        // Blank lines may stand between requests; what is no request line ends it.
+        (Kind::Http, _) => &["400", "end Linger"],
+        (Kind::Upgrade, "a frame") => &["call Ping", "message", "end Gone"],
+        (Kind::Upgrade, _) => &["close 1002", "end Gone"],
+    });
+    outcome.iter().map(|text| text.to_string()).collect()
+}
+
+/// All that a session makes of a stream in these pieces. Whatever it calls for is answered at once.
+fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
+    let mut session = Session::default();
+    let (mut input, mut output) = (Buffer::new(), Buffer::new());
+    let (rules, now) = (rules(), Instant::ORIGIN);
+    let mut pieces = pieces.into_iter();
+    let mut seen = Vec::new();
+    loop {
+        let step = session.next(&mut input, &mut output, &rules, true, now);
+        if !matches!(step, Step::NeedInput) {
+            seen.extend(kinds_of(output.as_slice()));
+            output.clear();
+        }
+        match step {
+            Step::Call(slot, request) => {
+                seen.push(format!("call {:?}", request.name));
+                let answer = match request.dialect {
+                    Dialect::Command => Answer::Pong(Peer::Unix { uid: None }),
+                    _ => Answer::Failed(Failure::UnknownVm),
+                };
+                assert!(session.complete(slot, &answer, &mut output));
+            }
+            Step::NeedInput => match pieces.next() {
+                Some(piece) => input.push(piece),
+                None => session.end_input(),
+            },
+            Step::Finished(ending) => {
+                seen.push(format!("end {ending:?}"));
+                return seen;
+            }
+            step => panic!("it waits for nothing: {step:?}; {seen:?}"),
+        }
+    }
+}
+
+/// What stands in `bytes`, which the server has written: lines, answers of HTTP, frames of WebSocket.
+fn kinds_of(mut bytes: &[u8]) -> Vec<String> {
+    let mut kinds = Vec::new();
+    while let Some(first) = bytes.first() {
+        let length = match first {
+            b'{' => bytes.iter().position(|&byte| byte == b'\n').expect("a whole line") + 1,
+            b'T' => bytes.len(),
+            b'H' => answer_length(bytes),
+            _ => 2 + usize::from(bytes[1]),
+        };
+        let (piece, rest) = bytes.split_at(length);
+        kinds.push(kind_of(piece));
+        bytes = rest;
+    }
+    kinds
+}
+
+fn kind_of(piece: &[u8]) -> String {
+    let text = String::from_utf8_lossy(piece);
+    match piece[0] {
+        b'{' if text.contains("\"status\":\"error\"") => "line error".into(),
+        b'{' => "line".into(),
+        b'T' if text.starts_with("This port speaks JSON") => "other".into(),
+        b'H' => text["HTTP/1.1 ".len()..][..3].into(),
+        0x81 => "message".into(),
+        0x88 => format!("close {}", u16::from_be_bytes([piece[2], piece[3]])),
+        _ => panic!("nothing that we say: {text:?}"),
+    }
+}
+
+fn answer_length(bytes: &[u8]) -> usize {
+    let head_length = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head") + 4;
+    let head = std::str::from_utf8(&bytes[..head_length]).expect("a head is text");
+    let body_length = header(head, "Content-Length").map_or(0, |length| length.parse().expect("a length"));
+    head_length + body_length
+}
+
+/// What a client is told, of all that happens.
+fn answers(outcome: Vec<String>) -> Vec<String> {
+    outcome.into_iter().filter(|text| !text.starts_with("call ") && !text.starts_with("end ")).collect()
+}
+
+fn rules() -> Rules {
+    let second = Duration::from_secs(1);
+    Rules {
+        first_request_timeout: Some(300 * second),
+        request_timeout: 10 * second,
+        idle_timeout_anonymous: None,
+        idle_timeout_authenticated: None,
+        idle_timeout_http: None,
+        write_timeout: 10 * second,
+        request_bytes_max_anonymous: 1 << 20,
+        requests_max: 100,
+        http: Default::default(),
+    }
+}

@@ -1,0 +1,98 @@
+//! Whatever a page of somebody else's makes a browser send: refused, and nothing comes of it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::common::{Client, Daemon};
+use crate::foreign_requests::{Foreign, own_requests, requests};
+use crate::web::{Web, header, message};
+
+/// Requests that a row may have no fewer of, so that a table that has shrunk is noticed.
+const REQUESTS_MIN: usize = 40;
+
+#[test]
+fn nothing_that_a_foreign_page_makes_a_browser_send_has_an_effect() {
+    let daemon = Daemon::start();
+    let mut operator = daemon.operator();
+    let before = begun(&mut operator);
+    let requests = requests(daemon.address().port());
+    assert!(requests.len() >= REQUESTS_MIN, "{} requests", requests.len());
+    let mut wrong = Vec::new();
+    for Foreign { what, bytes, status } in &requests {
+        let mut web = Web::connect(daemon.address());
+        web.send(bytes);
+        let reply = if bytes.starts_with(b"HEAD ") { web.reply_to_head() } else { web.reply() };
+        web.half_close();
+        let rest = web.rest();
+        let tells = reply.head.to_ascii_lowercase().contains("access-control-allow");
+        if reply.status != *status || !rest.is_empty() || tells {
+            wrong.push(format!("{what}: {} instead of {status}, then {}", reply.head, rest.escape_ascii()));
+        }
+        let begun = begun(&mut operator);
+        if begun != before {
+            wrong.push(format!("{what}: {before:?} became {begun:?}"));
+            break;
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), requests.len());
+    assert_eq!(all_vms(&daemon), json!([]));
+    println!("{} requests", requests.len());
+}
+
+/// What is refused above for whom it comes from is a request that would work.
+#[test]
+fn the_same_requests_of_our_own_page_do_have_their_effect() {
+    let daemon = Daemon::start();
+    let requests = own_requests(daemon.address().port());
+    for (index, Foreign { what, bytes, status }) in requests.iter().enumerate() {
+        let mut web = Web::connect(daemon.address());
+        web.send(bytes);
+        let reply = web.reply();
+        assert_eq!(reply.status, *status, "{what}: {reply:?}");
+        let vms = all_vms(&daemon);
+        assert_eq!(vms.as_array().map(Vec::len), Some(index + 1), "{what}: {vms}");
+    }
+}
+
+#[test]
+fn a_page_of_our_own_may_upgrade_and_one_that_is_allowed_too() {
+    let daemon = Daemon::builder().args(["--http-origin", "https://vms.example.org"]).start();
+    let port = daemon.address().port();
+    for origin in [format!("http://127.0.0.1:{port}"), "https://vms.example.org".into()] {
+        let mut web = Web::connect(daemon.address());
+        let handshake = crate::web::HANDSHAKE
+            .replace("Host: localhost", &format!("Host: 127.0.0.1:{port}\r\nOrigin: {origin}"));
+        web.send(handshake);
+        web.expect_upgrade();
+        web.send(message(r#"{"action":"add_vm","ram":1,"disks":[1]}"#));
+        assert!(web.message().contains("vm added"));
+    }
+    // The page that is allowed is the only one.
+    let mut web = Web::connect(daemon.address());
+    web.send(
+        crate::web::HANDSHAKE.replace("Host: localhost", "Host: localhost\r\nOrigin: http://vms.example.org"),
+    );
+    let reply = web.reply();
+    assert_eq!((reply.status, header(&reply.head, "Connection")), (403, Some("close")));
+    web.expect_end();
+}
+
+/// The requests that have begun, by command, but for those that ask for this.
+fn begun(operator: &mut Client) -> BTreeMap<String, u64> {
+    let statistics = operator.succeed("stats", json!({}));
+    let Value::Object(counters) = statistics else { panic!("{statistics}") };
+    let is_begun = |name: &str| {
+        let has_outcome = name.ends_with("_ok") || name.ends_with("_failed") || name.ends_with("_refused");
+        name.starts_with("requests_") && !has_outcome && name != "requests_stats"
+    };
+    let numbers = counters.into_iter().filter(|(name, _)| is_begun(name));
+    let numbers: BTreeMap<String, u64> =
+        numbers.map(|(name, value)| (name, value.as_u64().expect("a number"))).collect();
+    assert!(numbers.contains_key("requests_add_vm"), "{numbers:?}");
+    numbers
+}
+
+fn all_vms(daemon: &Daemon) -> Value {
+    daemon.client().call(json!({"action": "list_all_vms"}))["all_vms"].take()
+}
