@@ -283,12 +283,17 @@ fn busy_is_told_in_the_dialect_of_the_request() {
     for (request, body) in [
         (r#"{"request_id": 2.0, "data": "a&&b&&c"}"#, "{\"request_id\":2.0,\"error\":\"busy\"}\n"),
         (r#"{"action": "list_all_vms"}"#, "{\"error\":\"busy\"}\n"),
-        (PING, "{\"status\":\"error\",\"message\":\"busy\",\"data\":{}}\n"),
+        (
+            r#"{"command": "authenticate", "data": {"vm_id": "a", "password": "12345678"}}"#,
+            "{\"status\":\"error\",\"message\":\"busy\",\"data\":{}}\n",
+        ),
     ] {
         let answer = fetch(["-d", request, &url(&daemon)]);
         assert_eq!((answer.status, answer.body.as_str()), (503, body));
         assert_eq!(answer.header("Retry-After"), Some("1"));
     }
+    // What waits for nothing has room always.
+    assert_eq!(fetch(["-d", PING, &url(&daemon)]).status, 200);
 }
 
 #[test]
