@@ -62,11 +62,7 @@ pub fn page(list: List, choice: u8) -> Page {
         disks: vec![Disk { id: DiskId(1), size_gib: 1 << 50 }; usize::from(choice % 5)],
     };
     let count = usize::from(choice % 7);
-    let disk = DiskOfVm {
-        disk: Disk { id: DiskId(9), size_gib: 3 },
-        vm_id: vm.id,
-        vm_name: vm.name.clone(),
-    };
+    let disk = DiskOfVm { disk: Disk { id: DiskId(9), size_gib: 3 }, vm_id: vm.id, vm_name: vm.name.clone() };
     let items = match list {
         List::AllDisks | List::ManagedDisks => Items::Disks(vec![disk; count]),
         List::ActiveVms | List::AuthenticatedVms => {

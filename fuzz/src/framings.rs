@@ -62,7 +62,10 @@ fn replay_raw_json(chunks: &[&[u8]]) -> Found {
                 }
             }
         }
-        assert_eq!(framing.is_inside_message(), framing.is_inside_message() && framing.unfinished().is_some());
+        assert_eq!(
+            framing.is_inside_message(),
+            framing.is_inside_message() && framing.unfinished().is_some()
+        );
         assert!(input.len() <= BYTES_MAX, "more is held than a message may have");
     }
     found.pieces.push(format!("inside: {}", framing.is_inside_message()));

@@ -16,6 +16,7 @@ mod random;
 mod reply;
 mod request;
 mod simulation;
+mod speech;
 mod trace;
 mod wall_clock;
 mod weather;
