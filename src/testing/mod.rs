@@ -12,6 +12,8 @@ mod judge;
 mod ledger;
 mod net;
 mod plan;
+#[cfg(all(feature = "http", feature = "websocket"))]
+mod properties;
 mod random;
 mod reply;
 mod request;
