@@ -260,8 +260,8 @@ impl<'a> Played<'a> {
 
     /// Answers come when all is said: they go nowhere.
     fn answer_the_dead(&mut self) {
-        let open = self.open.drain(..).chain(self.delayed.drain(..));
-        for (slot, request) in open.chain(self.paged.take()) {
+        // Those that were laid aside are only answered when the session says that they are due.
+        for (slot, request) in self.open.drain(..).chain(self.paged.take()) {
             let page = dialects::page(List::AllVms, 0);
             match request.name.is_paged() {
                 true => self.session.complete_page(slot, &page, &mut self.output),

@@ -383,11 +383,19 @@ fn converter(framing: Framing, weather: &Weather, random: &mut Random) -> Vec<Ac
         _ => 60,
     };
     let (others, mut plan) = (random.pick(&[0, 0, 10]), vec![reading(random)]);
+    let goes = framing != Framing::Http && random.chance(if weather.many_convert { 60 } else { 20 });
     for _ in 0..random.between(1, most) {
         plan.push(Act::Convert);
         if random.chance(others) {
             plan.push(Act::Choose { is_named: true });
         }
+    }
+    if goes {
+        // With a job under way, and before most of it is due.
+        plan.extend((0..3).map(|_| Act::Manage { is_named: true }));
+        plan.push(Act::Pause(random.micros(0, 200_000)));
+        plan.push(random.pick_end());
+        return plan;
     }
     if random.chance(30) {
         plan.push(Act::Manage { is_named: true });
@@ -468,6 +476,10 @@ fn ending(framing: Framing, random: &mut Random) -> Vec<Act> {
 }
 
 impl Random {
+    fn pick_end(&mut self) -> Act {
+        if self.chance(70) { Act::Reset } else { Act::Finish }
+    }
+
     fn pick_act(&mut self) -> Act {
         if self.chance(50) { Act::Await } else { Act::Pause(self.micros(0, 5_000_000)) }
     }
