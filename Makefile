@@ -5,6 +5,9 @@ SEEDS ?= 1000
 ROUNDS ?= 200
 ARGS ?=
 ROW ?=
+# What `make fuzz` tries, and for how long.
+TARGET ?= session
+SECONDS ?= 600
 
 # Where `make install` puts things: DESTDIR/PREFIX/bin and so on, and the settings below DESTDIR/SYSCONFDIR.
 PREFIX ?= /usr/local
@@ -16,7 +19,7 @@ settings = $(DESTDIR)$(SYSCONFDIR)/vmherd/vmherd.conf
 # What the units in systemd/ say and what they have to say where it is installed.
 placed = sed -e 's|/usr/local/|$(PREFIX)/|g' -e 's|/etc/vmherd/|$(SYSCONFDIR)/vmherd/|g'
 
-.PHONY: help run build install uninstall check test sim soak corpora conformance bench
+.PHONY: help run build install uninstall check test sim soak corpora conformance fuzz bench
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -81,6 +84,11 @@ corpora: ## run a folder of JSON files (DIR=…) in the shape of the JSON test s
 conformance: ## hold the WebSocket framing against RFC 6455, another implementation and the Autobahn suite
 	$(CARGO) build --example websocket_echo
 	tests/conformance/run
+
+fuzz: ## try any bytes at one target, which are in fuzz/fuzz_targets (TARGET=session SECONDS=600); wants cargo-fuzz
+	mkdir -p fuzz/corpus/$(TARGET)
+	cd fuzz && $(CARGO) +nightly fuzz run $(TARGET) corpus/$(TARGET) seeds/$(TARGET) -- \
+	  -max_total_time=$(SECONDS) -timeout=20 -print_final_stats=1
 
 bench: ## measure what the daemon does and takes, beside what the machine gives at most (ROW=ping for one row)
 	$(CARGO) bench --bench measure -- $(ROW)

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::app::stage::{Action, Stage};
 use crate::app::task::{Lane, Task};
 use crate::clock::{Instant, UnixSeconds};
-use crate::ids::Ticket;
+use crate::ids::{ConnId, Ticket};
 use crate::limits;
 use crate::model::{Answer, CommandName, Cursor, Failure, List, Request, Statistics};
 use crate::stats;
@@ -30,6 +30,9 @@ pub(super) struct Calls<J> {
     delayed: Delayed,
     next_job: u64,
     started: Instant,
+    /// What has been done since somebody last asked.
+    #[cfg(test)]
+    pub(super) notes: Vec<super::inspect::Note>,
 }
 
 /// What is to be answered later, on all connections.
@@ -92,6 +95,8 @@ impl<J: Jobs> Calls<J> {
             delayed: Delayed::default(),
             next_job: 0,
             started,
+            #[cfg(test)]
+            notes: Vec::new(),
         }
     }
 
@@ -111,6 +116,8 @@ impl<J: Jobs> Calls<J> {
     ) {
         let command = request.name;
         self.counters.count_request(command);
+        #[cfg(test)]
+        self.notes.push(super::inspect::Note::Begun(ticket.conn));
         let open = self.in_flight.len() + self.delayed.requests;
         let action = if open < self.in_flight_max || command.is_answered_at_once() {
             self.app.call(ticket.conn, request, now.unix)
@@ -200,9 +207,21 @@ impl<J: Jobs> Calls<J> {
         }
     }
 
+    /// A session has answered so many messages of a connection with an error by itself.
+    #[cfg_attr(not(test), allow(unused_variables))]
+    pub(super) fn count_refused(&mut self, conn: ConnId, refused: u32) {
+        self.counters.requests_refused += u64::from(refused);
+        #[cfg(test)]
+        if refused > 0 {
+            self.notes.push(super::inspect::Note::Refused(conn, refused));
+        }
+    }
+
     /// What was to be answered later is due.
     pub(super) fn deliver<S>(&mut self, ticket: Ticket, data: &str, connection: &mut Connection<S>) {
         self.forget_delayed(1, data.len());
+        #[cfg(test)]
+        self.notes.push(super::inspect::Note::Due(ticket.conn, data.into()));
         let answer = self.app.convert_now(data);
         self.answer(ticket, CommandName::Convert, answer, connection);
     }
@@ -217,6 +236,12 @@ impl<J: Jobs> Calls<J> {
     #[cfg(test)]
     pub(super) fn in_flight_count(&self) -> usize {
         self.in_flight.len()
+    }
+
+    /// How many requests are to be answered later, and the bytes of their texts.
+    #[cfg(test)]
+    pub(super) fn delayed(&self) -> (usize, usize) {
+        (self.delayed.requests, self.delayed.bytes)
     }
 
     fn act<S>(
@@ -254,6 +279,8 @@ impl<J: Jobs> Calls<J> {
 
     fn delay<S>(&mut self, asked: Asked, at: Instant, data: Box<str>, connection: &mut Connection<S>) {
         let bytes = data.len();
+        #[cfg(test)]
+        self.notes.push(super::inspect::Note::Delayed(data.clone(), at));
         if self.delayed.bytes + bytes > limits::DELAYED_BYTES_MAX {
             self.answer(asked.ticket, asked.command, Answer::Failed(Failure::Busy), connection);
         } else if connection.session.delay(asked.ticket.slot, at, data) {

@@ -2,7 +2,7 @@
 
 use super::Reactor;
 use super::net::Net;
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::ids::ConnId;
 use crate::worker::Jobs;
 
@@ -16,6 +16,23 @@ pub(crate) struct Holdings {
     /// Connections that are listed as present.
     pub(crate) present: usize,
     pub(crate) authenticated: usize,
+    /// Closed connections that are laid aside.
+    pub(crate) remains: usize,
+    /// Requests that are to be answered later, and the bytes of their texts.
+    pub(crate) delayed: (usize, usize),
+}
+
+/// Something that the reactor has done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Note {
+    /// Begun a request of a connection.
+    Begun(ConnId),
+    /// Refused so many messages of a connection.
+    Refused(ConnId, u32),
+    /// Laid a text aside that is to be answered then.
+    Delayed(Box<str>, Instant),
+    /// Answered a connection a text that had been laid aside.
+    Due(ConnId, Box<str>),
 }
 
 /// How much one connection holds.
@@ -29,6 +46,8 @@ pub(crate) struct ConnectionHoldings {
     /// How often it stands in the queue of those to be run.
     pub(crate) queued: usize,
     pub(crate) is_queued: bool,
+    /// Of its requests those to be answered later, and the bytes of their texts.
+    pub(crate) delayed: (usize, usize),
 }
 
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
@@ -41,7 +60,14 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             timers: self.timers.len(),
             present: presence.page(crate::model::List::ActiveVms, 0).0.len(),
             authenticated: presence.authenticated_count(),
+            remains: self.remains.len(),
+            delayed: self.calls.delayed(),
         }
+    }
+
+    /// What has been done since the last call.
+    pub(crate) fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.calls.notes)
     }
 
     pub(crate) fn connection_holdings(&self) -> Vec<ConnectionHoldings> {
@@ -57,6 +83,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 idle_capacity: idle.map(|buffer| buffer.capacity()).sum(),
                 queued: self.runnable.iter().filter(|queued| **queued == id).count(),
                 is_queued: connection.is_queued,
+                delayed: connection.session.delayed(),
             })
         })
         .collect()

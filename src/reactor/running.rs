@@ -23,7 +23,7 @@ enum Ran {
 /// Work that has been done.
 #[derive(Clone, Copy, Default)]
 struct Work {
-    /// Requests decoded, pages begun, late answers given, and the like.
+    /// Messages decoded or refused, pages begun, late answers given, and the like.
     steps: usize,
     /// Bytes read or converted.
     bytes: usize,
@@ -50,9 +50,6 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             };
             all.steps += 1 + work.steps;
             all.bytes += work.bytes;
-            if let Some(connection) = self.connections.get_mut(id) {
-                self.calls.counters.requests_refused += u64::from(connection.session.take_refused());
-            }
             match ran {
                 Ran::Waits => self.arm(id),
                 Ran::WantsMore => {
@@ -82,6 +79,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             let Connection { session, input, output, .. } = &mut *connection;
             let step = session.next(input, output, rules, may_call, now.instant);
             work.steps += session.take_dealt() as usize;
+            let refused = session.take_refused();
+            self.calls.count_refused(id, refused);
             match step {
                 Step::Call(slot, request) => {
                     work.steps += 1;

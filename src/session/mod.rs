@@ -252,6 +252,9 @@ impl Session {
         now: Instant,
     ) -> Step {
         loop {
+            if let Some(ending @ (Ending::Abort | Ending::Gone)) = self.ending {
+                return Step::Finished(ending);
+            }
             if output.len() >= limits::OUTPUT_BYTES_PAUSE {
                 return Step::Blocked;
             }
@@ -284,6 +287,9 @@ impl Session {
                         Decoded::NeedInput => return Step::NeedInput,
                         Decoded::End(ending, None) => {
                             self.ending = Some(ending);
+                            if ending == Ending::Gone {
+                                self.replies().fall_silent();
+                            }
                             continue;
                         }
                         Decoded::End(ending, Some(failure)) => {
@@ -349,9 +355,6 @@ impl Session {
     }
 
     fn wind_up(&mut self, ending: Ending, output: &mut Buffer) -> Step {
-        if matches!(ending, Ending::Abort | Ending::Gone) {
-            return Step::Finished(ending);
-        }
         if self.has_open() {
             return Step::Blocked;
         }

@@ -40,8 +40,9 @@ enum Writing {
     #[default]
     Whole,
     Pages(Stream),
-    /// It broke off: nothing can be told from it any more that would be written behind it.
-    Broken,
+    /// It broke off, so nothing can be told from it any more that would be written behind it; or the client
+    /// has been told that nothing follows.
+    Silent,
 }
 
 struct Stream {
@@ -109,8 +110,7 @@ impl Replies {
         if let Writing::Pages(stream) = &self.writing
             && stream.slot == slot
         {
-            self.writing = Writing::Broken;
-            self.deferred.clear();
+            self.fall_silent();
             return Delivery::BrokenOff;
         }
         self.write(&Reply { dialect, id: id.as_ref(), answer }, wire, output);
@@ -133,7 +133,8 @@ impl Replies {
         };
         let mut progress = match &self.writing {
             Writing::Pages(stream) => stream.progress,
-            Writing::Whole | Writing::Broken => PageProgress::default(),
+            Writing::Whole => PageProgress::default(),
+            Writing::Silent => return self.close(slot).is_some(),
         };
         wire.write_page(&mut ReplyPage { dialect, id, page, progress: &mut progress }, output);
         match page.next {
@@ -157,9 +158,15 @@ impl Replies {
         let output = match &self.writing {
             Writing::Whole => output,
             Writing::Pages(_) => &mut self.deferred,
-            Writing::Broken => return,
+            Writing::Silent => return,
         };
         wire.write_answer(reply, output);
+    }
+
+    /// Nothing is written any more. Open requests stay so until they are answered.
+    pub(super) fn fall_silent(&mut self) {
+        self.writing = Writing::Silent;
+        self.deferred.clear();
     }
 
     /// The open request `slot` is to be answered at `at`, with what comes of `data` then.
@@ -191,7 +198,7 @@ impl Replies {
     /// The page to make now, if the output has room for it; asked for once.
     pub(super) fn wanted(&mut self) -> Wanted {
         match &mut self.writing {
-            Writing::Whole | Writing::Broken => Wanted::Nothing,
+            Writing::Whole | Writing::Silent => Wanted::Nothing,
             Writing::Pages(stream) => match stream.cursor.take() {
                 Some(cursor) => Wanted::Page(stream.slot, stream.list, cursor),
                 None => Wanted::Patience,
@@ -265,7 +272,7 @@ impl Replies {
         debug_assert!(self.delayed.len() <= self.named.len() + usize::from(self.serial.is_some()));
         match &self.writing {
             Writing::Pages(stream) => debug_assert!(self.paged == Some(stream.slot)),
-            Writing::Whole | Writing::Broken => debug_assert!(self.deferred.is_empty()),
+            Writing::Whole | Writing::Silent => debug_assert!(self.deferred.is_empty()),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::deed::Deed;
 use super::ledger::Ledger;
 use super::plan::Act;
 use super::request::{Bad, LISTS, What};
+use super::speech::{Framing, Heard, Manner, Speech};
 use super::wire::Received;
 use super::world::World;
 use crate::clock::Instant;
@@ -29,7 +30,9 @@ pub(super) struct Client {
     rests_until: Instant,
     reading: Reading,
     reads_next: Option<Instant>,
-    line: Vec<u8>,
+    speech: Speech,
+    /// The body of a request of HTTP that waits to be asked for.
+    held_back: Option<Vec<u8>>,
     ledger: Ledger,
     marks: u64,
     /// When the server has to end it, or since when it may.
@@ -57,7 +60,13 @@ struct Doom {
 }
 
 impl Client {
-    pub(super) fn new(number: usize, listener: usize, corked_percent: usize, plan: VecDeque<Act>) -> Client {
+    pub(super) fn new(
+        number: usize,
+        listener: usize,
+        corked_percent: usize,
+        framing: Framing,
+        plan: VecDeque<Act>,
+    ) -> Client {
         Client {
             number,
             listener,
@@ -68,8 +77,9 @@ impl Client {
             rests_until: Instant::ORIGIN,
             reading: Reading::Eager,
             reads_next: None,
-            line: Vec::new(),
-            ledger: Ledger::new(number, listener),
+            speech: Speech::new(framing),
+            held_back: None,
+            ledger: Ledger::new(number, listener, framing == Framing::Http),
             marks: number as u64 * 1_000_000,
             doom: None,
             has_sent_http: false,
@@ -110,8 +120,7 @@ impl Client {
         {
             return Err("it lives longer than it may".to_owned());
         }
-        let waits =
-            !self.ledger.is_owed_nothing() && self.outgoing.is_empty() && self.reading == Reading::Eager;
+        let waits = !self.is_owed_nothing() && self.outgoing.is_empty() && self.reading == Reading::Eager;
         if waits && self.doom.is_none() && world.now > self.moved.max(accepted) + REPLY_WITHIN {
             return Err("no reply comes".to_owned());
         }
@@ -128,6 +137,11 @@ impl Client {
         let wire = world.connect(self.number, self.listener);
         self.wire = Some(wire);
         self.moved = world.now;
+        self.outgoing.extend(self.speech.greeting());
+        // Some wait for the answer before they go on.
+        if self.speech.awaits_switch && world.random.chance(50) {
+            self.plan.push_front(Act::Await);
+        }
         wire
     }
 
@@ -158,16 +172,27 @@ impl Client {
 
     fn take(&mut self, bytes: &[u8], port: u16, world: &mut World) -> Result<(), String> {
         self.moved = world.now;
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.line.extend_from_slice(part);
-            if part.ends_with(b"\n") {
-                let line = std::mem::take(&mut self.line);
-                let line = &line[..line.len() - 1];
-                self.ledger.take(line, port, world).map_err(|error| {
-                    let shown = String::from_utf8_lossy(&line[..line.len().min(300)]).into_owned();
-                    format!("client {}: {error}: {shown}", self.number)
-                })?;
+        let heard = self.speech.hear(bytes).map_err(|error| {
+            let shown = bytes[..bytes.len().min(300)].escape_ascii();
+            format!("client {}: {error}: {shown}; {}", self.number, self.describe())
+        })?;
+        for heard in heard {
+            match heard {
+                Heard::Reply(text, status) => {
+                    self.ledger.take(&text, status, port, world).map_err(|error| {
+                        let shown = String::from_utf8_lossy(&text[..text.len().min(300)]).into_owned();
+                        format!("client {}: {error}: {shown}", self.number)
+                    })?
+                }
+                Heard::Continue => match self.held_back.take() {
+                    Some(body) => self.outgoing.extend(body),
+                    None => return Err(format!("client {}: told to go on with nothing", self.number)),
+                },
             }
+        }
+        if self.speech.is_over && self.doom.is_none() {
+            // All that is to be said is said.
+            self.doom = Some(Doom { since: world.now, after: Duration::ZERO });
         }
         Ok(())
     }
@@ -185,11 +210,11 @@ impl Client {
             .stopped
             .is_some_and(|stopped| wire.closed.is_some_and(|at| at >= stopped + world.weather.grace));
         let has_stalled = wire.stalled_since.is_some_and(|since| closed >= since + limits::WRITE_TIMEOUT);
-        let is_torn = !self.line.is_empty() || wire.lost > 0;
+        let is_torn = !self.speech.is_between() || self.speech.is_inside || wire.lost > 0;
         if was_cut || has_stalled || is_torn && self.may_be_broken_off(world) {
             return Ok(());
         }
-        if !self.line.is_empty() {
+        if !self.speech.is_between() {
             return Err(format!("client {}: a torn reply", self.number));
         }
         let has_lingered = wire
@@ -199,7 +224,7 @@ impl Client {
         if wire.lost > 0 && !has_lingered {
             return Err(format!("client {}: a reset overtook its replies", self.number));
         }
-        let has_all = self.ledger.is_owed_nothing();
+        let has_all = self.is_owed_nothing();
         let accepted = wire.accepted.unwrap_or(closed);
         let is_over_time =
             self.doom.is_some_and(|doom| closed + SLACK >= doom.since.max(accepted) + doom.after);
@@ -207,8 +232,13 @@ impl Client {
         let is_explained = self.ledger.has_last_words
             || world.stopped.is_some()
             || was_evicted
-            || has_all && (is_over_time || self.has_sent_http || wire.client_has_finished());
+            || has_all
+                && (self.speech.is_over || is_over_time || self.has_sent_http || wire.client_has_finished());
         if is_explained { Ok(()) } else { Err(format!("ended without a reason; {}", self.describe())) }
+    }
+
+    fn is_owed_nothing(&self) -> bool {
+        self.ledger.is_owed_nothing() && self.speech.is_owed_nothing()
     }
 
     /// Whether an answer in pages may have failed after its beginning: then nothing tells but the end.
@@ -233,6 +263,9 @@ impl Client {
                 self.send(wire, world);
                 continue;
             }
+            if self.held_back.is_some() {
+                return None;
+            }
             let act = self.plan.pop_front()?;
             match act {
                 Act::Ask { what, is_named } => self.ask(what, is_named, world),
@@ -240,6 +273,10 @@ impl Client {
                     if let Some(what) = self.choose(world) {
                         self.ask(what, is_named, world);
                     }
+                }
+                Act::Convert => {
+                    self.marks += 1;
+                    self.ask(What::Convert { mark: self.marks }, true, world);
                 }
                 Act::Manage { is_named } => {
                     let deed = Deed::choose(&mut world.random, &mut world.herd);
@@ -256,13 +293,14 @@ impl Client {
                     self.has_sent_http = true;
                     self.outgoing.extend(bytes);
                 }
-                Act::Expect(what) => self.ledger.expect(what, None, world),
+                Act::AskLast { what } => self.ask_last(what, world),
+                Act::Expect(what) => self.ledger.expect(what, None, false, world),
                 Act::Doom(after) => {
                     self.doom = Some(Doom { since: world.now, after });
                     self.ledger.timed_out_from = Some(world.now + after);
                 }
                 Act::Pause(pause) => self.rests_until = world.now + pause,
-                Act::Await if self.ledger.is_owed_nothing() => {}
+                Act::Await if self.is_owed_nothing() => {}
                 Act::Await => {
                     self.plan.push_front(act);
                     return None;
@@ -279,7 +317,22 @@ impl Client {
                         self.plan.push_front(act);
                     }
                 }
+                Act::Leave { code } => {
+                    let bytes = self.speech.close(code, &mut world.random);
+                    self.outgoing.extend(bytes);
+                    self.ledger.is_forgiven = true;
+                }
+                Act::Break { bytes, code } => {
+                    self.speech.close(Some(code), &mut world.random);
+                    self.outgoing.extend(bytes);
+                    self.ledger.is_forgiven = true;
+                }
                 Act::Finish => {
+                    if self.speech.framing == Framing::WebSocket {
+                        // Who goes without a close frame is not there any more.
+                        self.speech.is_forgiven = true;
+                        self.ledger.is_forgiven = true;
+                    }
                     world.log(|| format!("client {} finishes", self.number));
                     world.wires[wire].finish();
                 }
@@ -301,13 +354,18 @@ impl Client {
                 Act::Update { .. }
                     | Act::Manage { .. }
                     | Act::Ask { .. }
+                    | Act::AskLast { .. }
+                    | Act::Convert
                     | Act::Choose { .. }
                     | Act::Expect(_)
                     | Act::Send(_)
                     | Act::SendHttp(_)
             )
         );
-        says_more && self.outgoing.len() < CORKED_BYTES_MAX && world.random.chance(self.corked_percent)
+        says_more
+            && self.held_back.is_none()
+            && self.outgoing.len() < CORKED_BYTES_MAX
+            && world.random.chance(self.corked_percent)
     }
 
     fn send(&mut self, wire: usize, world: &mut World) {
@@ -327,19 +385,98 @@ impl Client {
     }
 
     fn ask(&mut self, what: What, is_named: bool, world: &mut World) {
-        let id = (is_named && !what.is_nameless()).then(|| self.new_id(&what, world));
-        self.outgoing.extend(what.text(id.as_deref(), &world.herd).bytes());
-        if world.random.chance(60) {
-            self.outgoing.extend(world.random.pick(&["\n", " ", "\r\n", "  \t\n"]).bytes());
+        match self.speech.framing {
+            Framing::Http => {
+                let own = self.ledger.issued.last().copied();
+                let what = match own.filter(|_| world.random.chance(70)) {
+                    Some(token) => what.with_token(token),
+                    None => what,
+                };
+                self.post(what, is_named, false, world);
+            }
+            framing => {
+                let what = if matches!(what, What::Health | What::Front) { What::Ping } else { what };
+                let id = self.name(&what, is_named, world);
+                let text = what.text(id.as_deref(), true, &world.herd);
+                if framing == Framing::WebSocket {
+                    let bytes = self.speech.frames(text.as_bytes(), &mut world.random);
+                    self.outgoing.extend(bytes);
+                } else {
+                    self.outgoing.extend(text.bytes());
+                    if world.random.chance(60) {
+                        self.outgoing.extend(world.random.pick(&["\n", " ", "\r\n", "  \t\n"]).bytes());
+                    }
+                }
+                self.ledger.foresee(&what, world);
+                self.ledger.expect(what, id, false, world);
+            }
+        }
+    }
+
+    /// Asks over HTTP.
+    fn post(&mut self, what: What, is_named: bool, is_last: bool, world: &mut World) {
+        let page = match what {
+            What::Health => Some("/healthz"),
+            What::Front => Some("/"),
+            _ => None,
+        };
+        let id = self.name(&what, is_named, world);
+        let mut is_bearer = false;
+        if let Some(path) = page {
+            let last = if is_last { "Connection: close\r\n" } else { "" };
+            self.outgoing.extend(format!("GET {path} HTTP/1.1\r\nHost: [::1]\r\n{last}\r\n").bytes());
+        } else {
+            let random = &mut world.random;
+            let token = what.token().filter(|_| random.chance(70));
+            is_bearer = token.is_some();
+            let manner = Manner {
+                bearer: token.map(|token| world.herd.tokens[token].text.clone()),
+                is_chunked: random.chance(30),
+                // Who reads late would be told too late.
+                asks_first: self.reading == Reading::Eager && random.chance(10),
+                is_last,
+            };
+            let text = what.text(id.as_deref(), !is_bearer, &world.herd);
+            let (head, body) = Speech::request(&text, &manner, random);
+            self.outgoing.extend(head);
+            match manner.asks_first {
+                true => self.held_back = Some(body),
+                false => self.outgoing.extend(body),
+            }
         }
         self.ledger.foresee(&what, world);
-        self.ledger.expect(what, id, world);
+        self.ledger.expect(what, id, is_bearer, world);
+    }
+
+    /// Asks for something and for the end. Over HTTP what is sent behind it must have no effect.
+    fn ask_last(&mut self, what: What, world: &mut World) {
+        if self.speech.framing != Framing::Http {
+            return self.ask(what, false, world);
+        }
+        self.post(what, false, true, world);
+        if world.random.chance(60) {
+            let behind = What::Ping.text(None, true, &world.herd);
+            let (head, body) = Speech::request(&behind, &Manner::default(), &mut world.random);
+            let bytes = [head, body].concat();
+            match &mut self.held_back {
+                Some(held_back) => held_back.extend(bytes),
+                None => self.outgoing.extend(bytes),
+            }
+        }
+    }
+
+    fn name(&mut self, what: &What, is_named: bool, world: &mut World) -> Option<String> {
+        let is_named = is_named || matches!(what, What::Convert { .. });
+        (is_named && !what.is_nameless()).then(|| self.new_id(what, world))
     }
 
     /// A name for a request; sometimes one that another request like it has.
     fn new_id(&mut self, what: &What, world: &mut World) -> String {
         self.marks += 1;
-        if let Some(id) = self.ledger.id_of_last(what)
+        // Of two that are alike it can't be told which one was refused.
+        let may_share = !matches!(what, What::Convert { .. }) || !world.weather.has_few_requests();
+        if may_share
+            && let Some(id) = self.ledger.id_of_last(what)
             && world.random.chance(10)
         {
             return id;
@@ -355,7 +492,7 @@ impl Client {
             (0..herd.vms.len()).filter(|vm| herd.vms[*vm].owner == Some(self.number)).collect();
         let token =
             (!herd.tokens.is_empty() && random.chance(15)).then(|| random.between(0, herd.tokens.len() - 1));
-        Some(match random.between(0, 24) {
+        Some(match random.between(0, 27) {
             0..=3 => What::Ping,
             4 | 5 => What::Register { vm: *own.first()? },
             6..=8 if self.ledger.barriers < ISSUED_MAX => {
@@ -373,7 +510,10 @@ impl Client {
             17 => What::Bad(random.pick(&[Bad::List, Bad::NoFields, Bad::Disk])),
             18 => What::Bad(random.pick(&[Bad::Json, Bad::Array, Bad::Id])),
             19 => What::Bad(random.pick(&[Bad::Command, Bad::Password, Bad::Operators])),
-            20..=24 => What::Do(Deed::choose(random, herd)),
+            20..=23 => What::Do(Deed::choose(random, herd)),
+            24..=26 => What::Convert { mark: self.marks },
+            27 if random.chance(50) => What::Front,
+            27 => What::Health,
             _ => What::Ping,
         })
     }

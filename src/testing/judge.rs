@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::deed::Deed;
 use super::herd::{Herd, HerdToken};
 use super::reply::{Reply, Said};
-use super::request::{Bad, What};
+use super::request::{Bad, LastWords, What};
 use super::wall_clock::WallClock;
 use super::weather::Weather;
 use crate::clock::Instant;
@@ -37,6 +37,12 @@ pub(super) struct Judge<'a> {
     /// In whose name the request was begun.
     pub(super) auth: Auth,
     pub(super) sent: Instant,
+    /// Each request is made in the name of its own token, and the connection in nobody's.
+    pub(super) is_by_request: bool,
+    /// The status of the reply, where the framing has one.
+    pub(super) status: Option<u16>,
+    /// The token came beside the request.
+    pub(super) is_bearer: bool,
 }
 
 pub(super) type Judgement = Result<(), String>;
@@ -45,9 +51,15 @@ impl Judge<'_> {
     /// Whether `reply` may be the reply to `what`.
     pub(super) fn check(&self, what: &What, reply: &Reply) -> Judgement {
         if let What::LastWords(words) = what {
+            if let Some(status) = self.status {
+                ensure(status == self.status_of(what, &reply.said), "another status than the last words'")?;
+            }
             return ensure(reply.said == Said::LastWords(*words), "not the last words that are due");
         }
-        let is_action = matches!(what, What::Do(_));
+        if let Some(status) = self.status {
+            ensure(status == self.status_of(what, &reply.said), "another status than the reply's")?;
+        }
+        let is_action = matches!(what, What::Do(_) | What::Convert { .. });
         ensure(reply.is_action == is_action, "the shape of another dialect")?;
         if self.is_excused(what, &reply.said) {
             return Ok(());
@@ -80,6 +92,12 @@ impl Judge<'_> {
             What::Update { .. } => ensure(reply.said == Said::Success, "no update"),
             What::Logout { .. } => self.check_logout(login, reply),
             What::Do(deed) => self.check_deed(*deed, reply),
+            What::Convert { mark } => self.check_conversion(*mark, reply),
+            What::Health => ensure(reply.data == "ok", "not well"),
+            What::Front => {
+                let is_page = reply.data.as_str().is_some_and(|page| page.starts_with("vmherd"));
+                ensure(is_page, "no page")
+            }
             What::Bad(bad) => check_bad(*bad, reply),
             What::LastWords(_) => Ok(()),
         }
@@ -88,18 +106,19 @@ impl Judge<'_> {
     /// Whether the weather excuses that it was not done.
     fn is_excused(&self, what: &What, said: &Said) -> bool {
         let uses_store = match what {
-            What::Ping => false,
+            What::Ping | What::Convert { .. } | What::Front => false,
             What::Bad(bad) => *bad == Bad::Disk,
             What::Do(deed) => *deed != Deed::Unknown,
             _ => true,
         };
         let begins_command = match what {
+            What::Front => false,
             What::Bad(bad) => !bad.is_seen_at_once(),
             What::Do(deed) => *deed != Deed::Unknown,
             _ => true,
         };
         let writes = match what {
-            What::List { .. } => false,
+            What::List { .. } | What::Health => false,
             What::Do(deed) => deed.writes(),
             _ => true,
         };
@@ -159,6 +178,31 @@ impl Judge<'_> {
             }
             Auth::Unsure if is_refused => Some(Ok(())),
             _ => None,
+        }
+    }
+
+    fn check_conversion(&self, mark: u64, reply: &Reply) -> Judgement {
+        if self.listener == CLOSED_LISTENER
+            && let Some(judgement) = self.check_login(self.auth, &reply.said)
+        {
+            return judgement;
+        }
+        ensure(reply.said == Said::Success, "no conversion")?;
+        let wanted = format!("{{\"unit{mark}\":{{\"name\":\"x\",\"id\":\"{mark}\"}}}}");
+        let wanted: Value = serde_json::from_str(&wanted).map_err(|error| error.to_string())?;
+        ensure(reply.data["data"] == wanted, "something else was converted")
+    }
+
+    /// The status that goes with what is said.
+    fn status_of(&self, what: &What, said: &Said) -> u16 {
+        match (what, said) {
+            (_, Said::Busy | Said::StoreUnavailable) => 503,
+            (_, Said::InvalidToken) if self.is_bearer => 401,
+            (What::Bad(Bad::Json | Bad::Array | Bad::Stray), _) => 400,
+            (_, Said::LastWords(LastWords::TimedOut)) => 408,
+            (_, Said::LastWords(LastWords::TooLarge)) => 413,
+            (_, Said::LastWords(_)) => 400,
+            _ => 200,
         }
     }
 
@@ -255,6 +299,9 @@ impl Judge<'_> {
                 }
                 None => ensure(list == "active_vms", "authenticated as nobody")?,
             }
+        }
+        if self.is_by_request {
+            return Ok(());
         }
         let Auth::As(vm) = login else { return Ok(()) };
         let (vm, own) = (&self.herd.vms[vm], u64::from(self.port));

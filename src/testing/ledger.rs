@@ -1,6 +1,6 @@
 //! What one client is owed: which replies, in which order, and in whose name its requests are made.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::deed::Deed;
 use super::herd::HerdToken;
@@ -16,13 +16,20 @@ pub(super) struct Ledger {
     listener: usize,
     /// To requests without an id, in their order.
     serial: VecDeque<Expected>,
-    /// To the others, in any order.
-    named: Vec<(String, Expected)>,
+    /// To the others, in any order; by id, of which several may have the same.
+    named: BTreeMap<String, Vec<Expected>>,
+    last_named: Option<(String, What)>,
+    /// Each request is answered before the next is looked at, and made in the name of its own token.
+    is_by_request: bool,
+    /// When the last answer was due that was to be given later.
+    last_due: Instant,
+    /// Nothing more needs to come, though it may.
+    pub(super) is_forgiven: bool,
     pub(super) barriers: usize,
     /// In whose name requests are made after so many barriers.
     auths: Vec<Auth>,
     /// Tokens issued on this connection: a logout ends them.
-    issued: Vec<usize>,
+    pub(super) issued: Vec<usize>,
     /// Tokens that were shown on it: a logout may end them.
     shown: Vec<usize>,
     /// The last words have come.
@@ -35,15 +42,22 @@ struct Expected {
     what: What,
     sent: Instant,
     barriers_before: usize,
+    /// Of one that is answered in its turn.
+    id: Option<String>,
+    is_bearer: bool,
 }
 
 impl Ledger {
-    pub(super) fn new(client: usize, listener: usize) -> Ledger {
+    pub(super) fn new(client: usize, listener: usize, is_by_request: bool) -> Ledger {
         Ledger {
             client,
             listener,
             serial: VecDeque::new(),
-            named: Vec::new(),
+            named: BTreeMap::new(),
+            last_named: None,
+            is_by_request,
+            last_due: Instant::ORIGIN,
+            is_forgiven: false,
             barriers: 0,
             auths: vec![Auth::Anonymous],
             issued: Vec::new(),
@@ -54,12 +68,19 @@ impl Ledger {
     }
 
     /// A reply to `what` is due from now on.
-    pub(super) fn expect(&mut self, what: What, id: Option<String>, world: &World) {
-        let expected = Expected { sent: world.now, barriers_before: self.barriers, what };
-        self.barriers += usize::from(expected.what.is_barrier());
+    pub(super) fn expect(&mut self, what: What, id: Option<String>, is_bearer: bool, world: &World) {
+        let barriers_before = if self.is_by_request { 0 } else { self.barriers };
+        self.barriers += usize::from(what.is_barrier());
+        let mut expected = Expected { sent: world.now, barriers_before, what, id: None, is_bearer };
         match id {
-            Some(id) => self.named.push((id, expected)),
-            None => self.serial.push_back(expected),
+            Some(id) if !self.is_by_request => {
+                self.last_named = Some((id.clone(), expected.what.clone()));
+                self.named.entry(id).or_default().push(expected);
+            }
+            id => {
+                expected.id = id;
+                self.serial.push_back(expected);
+            }
         }
     }
 
@@ -68,6 +89,7 @@ impl Ledger {
         let herd = &mut world.herd;
         match what {
             What::Register { vm } => herd.vms[*vm].may_exist += 1,
+            What::Authenticate { .. } if self.is_by_request => {}
             What::Authenticate { vm, is_right: true } => drop(herd.vms[*vm].suitors.insert(self.client)),
             What::Update { ram, token } => {
                 // Whose memory it is depends on replies that have not come: it may be anybody's.
@@ -86,14 +108,15 @@ impl Ledger {
                 }
             }
             What::Logout { token } => {
-                for token in self.issued.iter().chain(&self.shown).chain(token) {
+                let others = self.issued.iter().chain(&self.shown).filter(|_| !self.is_by_request);
+                for token in others.chain(token) {
                     herd.tokens[*token].may_be_ended = true;
                 }
             }
             What::Do(deed) => deed.foresee(herd),
             _ => {}
         }
-        if let Some(token) = what.token() {
+        if let Some(token) = what.token().filter(|_| !self.is_by_request) {
             let vm = herd.tokens[token].vm;
             herd.vms[vm].suitors.insert(self.client);
             self.shown.push(token);
@@ -101,7 +124,13 @@ impl Ledger {
     }
 
     /// Takes one line from the server, which has to be a reply that is due.
-    pub(super) fn take(&mut self, line: &[u8], port: u16, world: &mut World) -> Result<(), String> {
+    pub(super) fn take(
+        &mut self,
+        line: &[u8],
+        status: Option<u16>,
+        port: u16,
+        world: &mut World,
+    ) -> Result<(), String> {
         if self.has_last_words {
             return Err("something comes after the last words".to_owned());
         }
@@ -110,40 +139,53 @@ impl Ledger {
             format!("client {} gets {}", self.client, String::from_utf8_lossy(&line[..line.len().min(160)]))
         });
         let expected = match &reply.id {
-            None => {
+            id if id.is_none() || self.is_by_request => {
                 let expected = self.serial.pop_front().ok_or("a reply that nobody has asked for")?;
-                self.check(&expected, &reply, port, world)
+                if expected.id != *id {
+                    return Err(format!("not the reply to what was asked first, {:?}", expected.what));
+                }
+                self.check(&expected, &reply, status, port, world)
                     .map_err(|error| format!("{error}, {:?}", expected.what))?;
                 expected
             }
-            Some(id) => {
+            id => {
+                let id = id.as_deref().unwrap_or_default();
                 let mut wrong = "a reply with an id that nobody has sent".to_owned();
-                let found = (0..self.named.len()).find(|at| {
-                    let (known, expected) = &self.named[*at];
-                    known == id
-                        && match self.check(expected, &reply, port, world) {
-                            Ok(()) => true,
-                            Err(error) => {
-                                wrong = format!("{error}, {:?}", expected.what);
-                                false
-                            }
+                let known = self.named.get(id).map_or(&[][..], |known| known);
+                let found = known.iter().position(|expected| {
+                    match self.check(expected, &reply, status, port, world) {
+                        Ok(()) => true,
+                        Err(error) => {
+                            wrong = format!("{error}, {:?}", expected.what);
+                            false
                         }
+                    }
                 });
-                self.named.remove(found.ok_or(wrong)?).1
+                let found = found.ok_or(wrong)?;
+                let known = self.named.get_mut(id).ok_or("it was just there")?;
+                let expected = known.remove(found);
+                if known.is_empty() {
+                    self.named.remove(id);
+                }
+                expected
             }
         };
+        if let (What::Convert { mark }, Said::Success) = (&expected.what, &reply.said) {
+            self.check_due(*mark, world)?;
+        }
         self.learn(expected, &reply, world);
         Ok(())
     }
 
     /// Whether everything that is due has come.
     pub(super) fn is_owed_nothing(&self) -> bool {
-        self.serial.is_empty() && self.named.is_empty()
+        self.is_forgiven || self.serial.is_empty() && self.named.is_empty()
     }
 
     /// Whether it is known in whose name the next request is made.
     pub(super) fn is_login_certain(&self) -> bool {
-        self.auths.len() == self.barriers + 1 && self.auths.last() != Some(&Auth::Unsure)
+        self.is_by_request
+            || self.auths.len() == self.barriers + 1 && self.auths.last() != Some(&Auth::Unsure)
     }
 
     /// Whether a reply is due that may come in pages.
@@ -153,7 +195,9 @@ impl Ledger {
 
     /// The id of the request with an id that was made last, if it was like `what`.
     pub(super) fn id_of_last(&self, what: &What) -> Option<String> {
-        self.named.last().filter(|(_, last)| last.what == *what).map(|(id, _)| id.clone())
+        let (id, last) = self.last_named.as_ref()?;
+        let is_alike = last == what || matches!((last, what), (What::Convert { .. }, What::Convert { .. }));
+        (is_alike && self.named.contains_key(id)).then(|| id.clone())
     }
 
     /// The replies due, for people.
@@ -163,11 +207,31 @@ impl Ledger {
     }
 
     fn due(&self) -> impl Iterator<Item = &What> {
-        let named = self.named.iter().map(|(_, expected)| expected);
+        let named = self.named.values().flatten();
         self.serial.iter().chain(named).map(|expected| &expected.what)
     }
 
-    fn check(&self, expected: &Expected, reply: &Reply, port: u16, world: &World) -> Result<(), String> {
+    /// Whether the time has come for what was to be answered later, and for none before.
+    fn check_due(&mut self, mark: u64, world: &World) -> Result<(), String> {
+        let due = *world.dues.get(&mark).ok_or("converted without a delay")?;
+        if world.now < due {
+            return Err(format!("converted {:?} too early", due - world.now));
+        }
+        if due < self.last_due {
+            return Err("converted before one whose delay ended earlier".to_owned());
+        }
+        self.last_due = due;
+        Ok(())
+    }
+
+    fn check(
+        &self,
+        expected: &Expected,
+        reply: &Reply,
+        status: Option<u16>,
+        port: u16,
+        world: &World,
+    ) -> Result<(), String> {
         if expected.what == What::LastWords(LastWords::TimedOut)
             && self.timed_out_from.is_some_and(|from| world.now < from)
         {
@@ -185,6 +249,9 @@ impl Ledger {
             client_of_port: &|port| world.client_of_port(port),
             auth,
             sent: expected.sent,
+            is_by_request: self.is_by_request,
+            status,
+            is_bearer: expected.is_bearer,
         };
         judge.check(&expected.what, reply)
     }
@@ -231,7 +298,8 @@ impl Ledger {
                 }
             }
             What::Logout { token } if is_success => {
-                for token in self.issued.drain(..).chain(token) {
+                let issued = if self.is_by_request { Vec::new() } else { std::mem::take(&mut self.issued) };
+                for token in issued.into_iter().chain(token) {
                     herd.tokens[token].ended_since.get_or_insert(world.now);
                 }
             }
@@ -239,7 +307,7 @@ impl Ledger {
             What::LastWords(_) => self.has_last_words = true,
             _ => {}
         }
-        if expected.what.is_barrier() {
+        if expected.what.is_barrier() && !self.is_by_request {
             let after = auth_after(&expected.what, before, &reply.said, world);
             self.auths.push(after);
         }

@@ -12,10 +12,13 @@ mod judge;
 mod ledger;
 mod net;
 mod plan;
+#[cfg(all(feature = "http", feature = "websocket"))]
+mod properties;
 mod random;
 mod reply;
 mod request;
 mod simulation;
+mod speech;
 mod trace;
 mod wall_clock;
 mod weather;

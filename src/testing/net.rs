@@ -123,6 +123,7 @@ impl Net for FakeNet {
         world.operations += 1;
         let World { wires, weather, random, .. } = &mut *world;
         let read = wires[socket.wire].read(bytes, weather, random);
+        world.bytes_read += read.as_ref().map_or(0, |received| received.count);
         world.log(|| format!("wire {} is read: {read:?}", socket.wire));
         read
     }

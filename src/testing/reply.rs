@@ -12,7 +12,7 @@ pub(super) struct Reply {
     pub(super) message: Option<String>,
     /// Of a reply to an action: all of it.
     pub(super) data: Value,
-    /// It is in the shape of the dialect `action`.
+    /// It is in the shape of the dialect `action`, or of a conversion.
     pub(super) is_action: bool,
 }
 
@@ -43,6 +43,10 @@ impl Reply {
         if text.starts_with("This port speaks JSON") {
             let said = Said::LastWords(LastWords::WrongProtocol);
             return Ok(Reply { id: None, said, message: None, data: Value::Null, is_action: false });
+        }
+        if text == "ok" || text.starts_with("vmherd knows") {
+            let (said, data) = (Said::Success, Value::String(text.to_owned()));
+            return Ok(Reply { id: None, said, message: None, data, is_action: false });
         }
         let value: Value = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
         let object = value.as_object().ok_or("no object")?;
@@ -96,7 +100,9 @@ fn error(message: &str) -> Result<Said, String> {
         "vm not authenticated" => Said::NotAuthorized,
         "Invalid JSON: the input ended inside a request" => Said::LastWords(LastWords::CutShort),
         _ if message.starts_with("Request timeout") => Said::LastWords(LastWords::TimedOut),
-        _ if message.starts_with("Request too large") => Said::LastWords(LastWords::TooLarge),
+        _ if message.starts_with("Request too large") || message.starts_with("the body is larger") => {
+            Said::LastWords(LastWords::TooLarge)
+        }
         _ if message.starts_with("Invalid access token") => Said::InvalidToken,
         _ => Said::Other,
     })

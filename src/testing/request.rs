@@ -25,6 +25,13 @@ pub(super) enum What {
     Logout {
         token: Option<usize>,
     },
+    /// Entities out of a text that nobody else has.
+    Convert {
+        mark: u64,
+    },
+    /// Over HTTP: how the server is, and what it is.
+    Health,
+    Front,
     /// Something about other VMs than oneself.
     Do(Deed),
     /// A request that breaks a rule.
@@ -70,13 +77,26 @@ impl What {
             What::List { token, .. } | What::Update { token, .. } => token.is_some(),
             What::Do(deed) => deed.is_barrier(),
             What::Bad(bad) => *bad == Bad::Password,
-            What::Ping | What::LastWords(_) => false,
+            What::Ping | What::Convert { .. } | What::Health | What::Front | What::LastWords(_) => false,
         }
     }
 
     /// Whether the reply can't carry an id.
     pub(super) fn is_nameless(&self) -> bool {
-        matches!(self, What::Bad(Bad::Json | Bad::Array | Bad::Stray | Bad::Id) | What::LastWords(_))
+        let is_page = matches!(self, What::Health | What::Front);
+        is_page
+            || matches!(self, What::Bad(Bad::Json | Bad::Array | Bad::Stray | Bad::Id) | What::LastWords(_))
+    }
+
+    /// The same with a token, where it may have one.
+    pub(super) fn with_token(self, token: usize) -> What {
+        let token = Some(token);
+        match self {
+            What::List { list, token: None } => What::List { list, token },
+            What::Update { ram, token: None } => What::Update { ram, token },
+            What::Logout { token: None } => What::Logout { token },
+            other => other,
+        }
     }
 
     pub(super) fn token(&self) -> Option<usize> {
@@ -86,12 +106,12 @@ impl What {
         }
     }
 
-    /// The request's text. `id` is JSON already.
-    pub(super) fn text(&self, id: Option<&str>, herd: &Herd) -> String {
+    /// The request's text. `id` is JSON already; a token may be said elsewhere.
+    pub(super) fn text(&self, id: Option<&str>, shows_token: bool, herd: &Herd) -> String {
         let id = id.map_or(String::new(), |id| format!("\"request_id\": {id}, "));
         let token = |token: &Option<usize>| match token {
-            Some(token) => format!("\"token\": \"{}\"", herd.tokens[*token].text),
-            None => "\"token\": null".to_owned(),
+            Some(token) if shows_token => format!("\"token\": \"{}\"", herd.tokens[*token].text),
+            _ => "\"token\": null".to_owned(),
         };
         let (command, data) = match self {
             What::Ping => ("ping", String::new()),
@@ -116,8 +136,12 @@ impl What {
             What::Update { ram, token: of } => ("update", format!("\"ram\": {ram}, {}", token(of))),
             What::Logout { token: of } => ("logout", token(of)),
             What::Do(deed) => return format!("{{{id}{}}}", deed.text()),
+            What::Convert { mark } => {
+                let data = format!("unit{mark}&&name&&x&&empty&&&&id&&{mark}&&");
+                return format!("{{{id}\"data\": \"{data}\"}}");
+            }
             What::Bad(bad) => return bad.text(&id),
-            What::LastWords(_) => unreachable!("sent as bytes"),
+            What::Health | What::Front | What::LastWords(_) => unreachable!("sent as bytes"),
         };
         format!("{{{id}\"command\": \"{command}\", \"data\": {{{data}}}}}")
     }

@@ -5,6 +5,8 @@
 //! is left is here: bounds on what the reactor holds, progress, and nothing left behind.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +20,11 @@ use super::weather::Weather;
 use super::world::{LISTENERS, Shared, World};
 use crate::app::presence::Admission;
 use crate::app::{self, App};
-use crate::ids::{DiskId, VmId};
+use crate::clock::Instant;
+use crate::ids::{ConnId, DiskId, VmId};
 use crate::limits;
 use crate::model::{Groups, VmName};
-use crate::reactor::inspect::Holdings;
+use crate::reactor::inspect::{Holdings, Note};
 use crate::reactor::{ListenerSettings, Reactor, Settings};
 use crate::session::Rules;
 use crate::store::Store;
@@ -76,7 +79,7 @@ impl Simulation {
         let app_settings = app::Settings {
             vms_max: 1000,
             token_lifetime: limits::TOKEN_LIFETIME,
-            conversion_delay: Duration::from_secs(1)..=Duration::from_secs(5),
+            conversion_delay: CONVERSION_DELAY,
         };
         let app = App::new(app_settings, Box::new(random));
         let [net, jobs, clock] = [0; 3].map(|_| Rc::clone(&world));
@@ -109,6 +112,7 @@ impl Simulation {
         let before = self.world.borrow().now;
         let is_waiting = self.reactor.holdings().runnable == 0;
         self.reactor.turn().map_err(|error| error.to_string())?;
+        self.check_notes()?;
         let world = self.world.borrow();
         if let Some(failure) = &world.failure {
             return Err(failure.clone());
@@ -131,8 +135,39 @@ impl Simulation {
         self.check_holdings(&world)
     }
 
+    /// What was done in this turn: no more than one may, and what was to be done later at its time.
+    fn check_notes(&mut self) -> Result<(), String> {
+        let notes = self.reactor.take_notes();
+        let mut world = self.world.borrow_mut();
+        let bytes_read = std::mem::take(&mut world.bytes_read);
+        if bytes_read > limits::BYTES_PER_TURN_ALL_MAX + limits::READ_BYTES_PER_TURN_MAX + GLANCES_BYTES_MAX {
+            return Err(format!("{bytes_read} bytes are read in one turn"));
+        }
+        let mut steps: HashMap<ConnId, usize> = HashMap::new();
+        for note in notes {
+            match note {
+                Note::Begun(conn) => *steps.entry(conn).or_default() += 1,
+                Note::Refused(conn, count) => *steps.entry(conn).or_default() += count as usize,
+                Note::Delayed(data, due) => note_delay(&mut world, &data, due)?,
+                Note::Due(conn, data) => {
+                    *steps.entry(conn).or_default() += 1;
+                    check_due(&world, conn, &data)?;
+                }
+            }
+        }
+        let (most, all) = (steps.values().max().copied().unwrap_or(0), steps.values().sum::<usize>());
+        if most > limits::STEPS_PER_TURN_MAX + STEPS_AT_ONCE_MAX {
+            return Err(format!("a connection has {most} steps in one turn"));
+        }
+        if all > limits::STEPS_PER_TURN_ALL_MAX + limits::STEPS_PER_TURN_MAX + STEPS_AT_ONCE_MAX {
+            return Err(format!("one turn has {all} steps"));
+        }
+        Ok(())
+    }
+
     /// The bounds on what each connection holds.
     fn check_holdings(&self, world: &World) -> Result<(), String> {
+        let mut delayed = (0, 0);
         for held in self.reactor.connection_holdings() {
             let wire = world.wire_of(held.id).ok_or("a connection without a wire")?;
             let may_authenticate = world.herd.vms.iter().any(|vm| vm.suitors.contains(&wire.client));
@@ -152,8 +187,12 @@ impl Simulation {
             if held.queued != usize::from(held.is_queued) {
                 return Err(format!("queued wrongly: {held:?}"));
             }
+            delayed = (delayed.0 + held.delayed.0, delayed.1 + held.delayed.1);
         }
-        Ok(())
+        match self.reactor.holdings().delayed {
+            counted if counted == delayed => Ok(()),
+            counted => Err(format!("{counted:?} are counted as delayed, and {delayed:?} are")),
+        }
     }
 
     /// Nothing is going to happen any more: every client has had its end, and nothing is left of them.
@@ -178,10 +217,13 @@ impl Simulation {
     }
 
     /// After the last turn.
-    fn check_end(&self) -> Result<(), String> {
+    fn check_end(&mut self) -> Result<(), String> {
+        while self.reactor.holdings().remains > 0 {
+            self.turn()?;
+        }
         let holdings = self.reactor.holdings();
         let left = [holdings.connections, holdings.in_flight, holdings.present, holdings.authenticated];
-        if left != [0; 4] {
+        if left != [0; 4] || holdings.delayed != (0, 0) {
             return Err(format!("something is left behind: {holdings:?}"));
         }
         self.let_clients_see();
@@ -212,6 +254,42 @@ impl Simulation {
             world.happen();
         }
     }
+}
+
+/// A text is laid aside: for as long as it may be.
+fn note_delay(world: &mut World, data: &str, due: Instant) -> Result<(), String> {
+    let after = due.since(world.now);
+    if !CONVERSION_DELAY.contains(&after) {
+        return Err(format!("a delay of {after:?}"));
+    }
+    world.log(|| format!("{data} is due in {after:?}"));
+    match world.dues.insert(mark(data)?, due) {
+        None => Ok(()),
+        Some(_) => Err("delayed twice".to_owned()),
+    }
+}
+
+/// A text's time has come: not before, and soon after unless the client takes nothing.
+fn check_due(world: &World, conn: ConnId, data: &str) -> Result<(), String> {
+    let due = *world.dues.get(&mark(data)?).ok_or("due without having been delayed")?;
+    if world.now < due {
+        return Err("answered before its time".to_owned());
+    }
+    // It may have been closed since.
+    let Some(wire) = world.wire_of(conn) else { return Ok(()) };
+    let has_stalled = wire.stalled_since.is_some() || wire.stalled_until.is_some_and(|until| until >= due);
+    let late = world.now.since(due);
+    if late > LATE_MAX && !has_stalled {
+        return Err(format!("answered {late:?} after its time"));
+    }
+    Ok(())
+}
+
+/// What tells a text from all others.
+fn mark(data: &str) -> Result<u64, String> {
+    let digits: String =
+        data.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    digits.parse().map_err(|_| format!("nobody has asked for {data}"))
 }
 
 /// What was acknowledged is there, what was refused is not.
@@ -268,7 +346,7 @@ fn settings(weather: &Weather) -> Settings {
         request_timeout: limits::REQUEST_TIMEOUT,
         idle_timeout_anonymous: Some(limits::IDLE_TIMEOUT_ANONYMOUS),
         idle_timeout_authenticated: weather.idle_authenticated,
-        idle_timeout_http: Some(Duration::from_secs(75)),
+        idle_timeout_http: Some(limits::IDLE_TIMEOUT_HTTP),
         #[cfg(feature = "http")]
         http: Default::default(),
         write_timeout: limits::WRITE_TIMEOUT,
@@ -291,6 +369,13 @@ fn settings(weather: &Weather) -> Settings {
     }
 }
 
+const CONVERSION_DELAY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(5);
+/// How late an answer may be that was to be given later: some turns.
+const LATE_MAX: Duration = Duration::from_millis(50);
+/// Messages refused before the output is full and somebody looks.
+const STEPS_AT_ONCE_MAX: usize = 1000;
+/// Bytes read outside of the order, of those who have said nothing before.
+const GLANCES_BYTES_MAX: usize = 16 * limits::READ_CHUNK_BYTES;
 /// Turns in a row that may do nothing: an event or a timer that came to nothing.
 const IDLE_TURNS_MAX: usize = 20;
 const TURNS_MAX: usize = 30_000;
@@ -302,7 +387,7 @@ const PAGE_BYTES_MAX: usize = 160 << 10;
 /// An answer that is no page.
 const REPLY_BYTES_MAX: usize = 512;
 /// No client has more requests with an id open.
-const NAMED_OPEN_MAX: usize = 1000;
+const NAMED_OPEN_MAX: usize = 2000;
 
 #[cfg(test)]
 mod tests {

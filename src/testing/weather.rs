@@ -50,6 +50,8 @@ pub(super) struct Weather {
     pub(super) operator_acts: bool,
     /// There are VMs from before, enough for several pages.
     pub(super) big_herd: bool,
+    /// Conversions by the thousand.
+    pub(super) many_convert: bool,
     /// When the server is told to stop, if before everybody is done.
     pub(super) stop_after: Option<Duration>,
     pub(super) grace: Duration,
@@ -95,18 +97,23 @@ impl Weather {
             clock_jumps: random.chance(40),
             operator_acts: random.chance(30),
             big_herd: random.chance(20),
+            many_convert: random.chance(4),
             stop_after: random.chance(40).then(|| random.micros(1_000, 15_000_000)),
             grace: random.pick(&[Duration::from_millis(300), limits::STOP_GRACE]),
             connections_max: random.pick(&[2, 4, 6, 64, 64, 64]),
-            requests_max: random.pick(&[2, 1024, 1024, 1024]),
-            named_max: random.pick(&[2, 16, 1024, 1024]),
+            requests_max: random.pick(&[2, 1 << 20, 1 << 20, 1 << 20]),
+            named_max: random.pick(&[2, 16, 16_384, 16_384]),
             anonymous_bytes_max: random.pick(&[2048, 20_000]),
             idle_authenticated: random.chance(50).then(|| Duration::from_secs(7200)),
             clients: random.between(3, 12),
         };
         // A list in tiny pieces takes all day.
         let window_bytes = weather.window_bytes.max(if weather.big_herd { 4096 } else { 1 });
-        let weather = Weather { window_bytes, ..weather };
+        let mut weather = Weather { window_bytes, ..weather };
+        if weather.many_convert {
+            (weather.requests_max, weather.named_max) = (1 << 20, 16_384);
+            weather.window_bytes = weather.window_bytes.max(512);
+        }
         if is_calm { weather.with_good_workers() } else { weather }
     }
 

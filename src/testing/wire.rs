@@ -44,6 +44,8 @@ pub(super) struct Wire {
     pub(super) lost: usize,
     /// Since when the server could not send what it wanted to.
     pub(super) stalled_since: Option<Instant>,
+    /// When it last could again.
+    pub(super) stalled_until: Option<Instant>,
     refused_until: Option<Instant>,
     /// A read was refused or has drained what there was: whatever comes next makes an event.
     awaits_input: bool,
@@ -90,6 +92,7 @@ impl Wire {
             closings: 0,
             lost: 0,
             stalled_since: None,
+            stalled_until: None,
             refused_until: None,
             awaits_input: false,
             write_refused: false,
@@ -234,7 +237,9 @@ impl Wire {
         }
         self.outbound.extend(&bytes[..count]);
         self.outbound_total += count;
-        self.stalled_since = None;
+        if self.stalled_since.take().is_some() {
+            self.stalled_until = Some(now);
+        }
         Ok(count)
     }
 

@@ -4,7 +4,7 @@
 //! happens where there is nothing to do. One number decides everything.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use super::herd::Herd;
 use super::jobs::Workshop;
 use super::plan;
 use super::random::Random;
+use super::speech::Framing;
 use super::trace::Trace;
 use super::wall_clock::WallClock;
 use super::weather::Weather;
@@ -46,6 +47,10 @@ pub(super) struct World {
     pub(super) accept_refused: [bool; LISTENERS],
     pub(super) acceptable_due: [bool; LISTENERS],
     pub(super) is_listening: bool,
+    /// When conversions are due, by what tells them apart.
+    pub(super) dues: HashMap<u64, Instant>,
+    /// Bytes that the server has read since somebody last asked.
+    pub(super) bytes_read: usize,
     /// Ids of connections that are closed.
     pub(super) closed_ids: Vec<ConnId>,
     incidents: Vec<(Instant, Incident)>,
@@ -81,7 +86,11 @@ impl World {
         let shared: Vec<usize> = (0..2).map(|at| herd.add(format!("shared-{at}"), None)).collect();
         register(&store, &herd, &shared, weather.big_herd);
         let plans: Vec<_> = (0..weather.clients)
-            .map(|number| plan::plan(number, &weather, &mut random.fork(), &mut herd))
+            .map(|number| {
+                let mut random = random.fork();
+                let framing = random.pick(&FRAMINGS);
+                (framing, plan::plan(number, framing, &weather, &mut random, &mut herd))
+            })
             .collect();
         let start = Instant::ORIGIN + Duration::from_secs(1);
         let mut world = World {
@@ -98,6 +107,8 @@ impl World {
             accept_refused: [false; LISTENERS],
             acceptable_due: [false; LISTENERS],
             is_listening: true,
+            dues: HashMap::new(),
+            bytes_read: 0,
             closed_ids: Vec::new(),
             incidents: Vec::new(),
             stop_at: weather.stop_after.map(|after| start + after),
@@ -109,10 +120,10 @@ impl World {
             random,
             weather,
         };
-        for (number, plan) in plans.into_iter().enumerate() {
+        for (number, (framing, plan)) in plans.into_iter().enumerate() {
             let listener = usize::from(world.random.chance(10));
             let corked_percent = world.random.pick(&[0, 50, 90, 100]);
-            world.clients.push(Some(Client::new(number, listener, corked_percent, plan)));
+            world.clients.push(Some(Client::new(number, listener, corked_percent, framing, plan)));
             let arrival = world.random.mostly_few(0, 5_000_000);
             world.wakes.push(Some(start + Duration::from_micros(arrival as u64)));
         }
@@ -325,6 +336,8 @@ fn register(store: &Arc<dyn StoreFactory>, herd: &Herd, shared: &[usize], is_big
 }
 
 pub(super) const LISTENERS: usize = 2;
+/// One is as likely as it stands here often.
+const FRAMINGS: [Framing; 4] = [Framing::RawJson, Framing::RawJson, Framing::Http, Framing::WebSocket];
 const FIRST_PORT: u16 = 10_000;
 /// Rounds of one moment; more are left to the next turn.
 const ROUNDS_MAX: usize = 64;

@@ -1,0 +1,5 @@
+//! Conversions and their replies.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vmherd_fuzz::dialects::conversion(bytes));

@@ -1,0 +1,186 @@
+//! Each dialect by itself: whatever is asked is read or refused, and every reply is one line of JSON.
+
+use std::io;
+use std::time::Duration;
+
+use serde_json::Value;
+use vmherd::app::token::Random;
+use vmherd::app::{self, App};
+use vmherd::dialect::{PageProgress, decode_json, encode_answer, encode_page};
+use vmherd::ids::{DiskId, VmId};
+use vmherd::model::{
+    ActionAnswer, Answer, BadField, Command, CommandName, Cursor, Dialect, Disk, DiskOfVm, Failure, Items,
+    List, Page, Peer, PeerEntry, Request, RequestId, Secret, Vm, VmName, VmShape,
+};
+
+/// A byte that says what stands around the rest, and the rest of a request.
+pub fn command(input: &[u8]) {
+    decode(input, b"{\"command\":");
+}
+
+/// The same of an action.
+pub fn action(input: &[u8]) {
+    decode(input, b"{\"action\":");
+}
+
+/// The same of a conversion, which is then done.
+pub fn conversion(input: &[u8]) {
+    decode(input, b"{\"request_id\":1,\"data\":");
+}
+
+/// The answers that a request may get, chosen by `choice`.
+pub fn answer(request: &Request, choice: u8) -> Answer {
+    if choice.is_multiple_of(4) {
+        return Answer::Failed(failure(choice));
+    }
+    let name = VmName::stored("vm \"é\"\n");
+    match (&request.command, request.dialect) {
+        (Ok(Command::Convert { data }), _) => convert(data),
+        (_, Dialect::Conversion) => Answer::Failed(Failure::Busy),
+        (Ok(Command::Health), _) => Answer::Healthy,
+        (Ok(Command::Ping), _) => Answer::Pong(Peer::Unix { uid: None }),
+        (Ok(Command::Register { name, .. }), _) => Answer::Registered(name.clone()),
+        (Ok(Command::Authenticate { .. }), _) => Answer::Authenticated(Secret::new("a token\"")),
+        (Ok(Command::Logout), _) => Answer::LoggedOut(name),
+        (Ok(Command::Update(_) | Command::UpdateVm { .. }), _) => Answer::Updated,
+        (_, Dialect::Action) => Answer::Action(match choice % 3 {
+            0 => ActionAnswer::Added(VmId(i64::from(choice))),
+            1 => ActionAnswer::Connected,
+            _ => ActionAnswer::LoggedOut,
+        }),
+        _ => Answer::Failed(failure(choice)),
+    }
+}
+
+/// A page of `list`, with or without another to follow.
+pub fn page(list: List, choice: u8) -> Page {
+    let vm = Vm {
+        id: VmId(7),
+        name: VmName::stored("vm \"7\""),
+        shape: VmShape { ram_mib: 1, cpus: 1 },
+        has_password: true,
+        disks: vec![Disk { id: DiskId(1), size_gib: 1 << 50 }; usize::from(choice % 5)],
+    };
+    let count = usize::from(choice % 7);
+    let disk = DiskOfVm { disk: Disk { id: DiskId(9), size_gib: 3 }, vm_id: vm.id, vm_name: vm.name.clone() };
+    let items = match list {
+        List::AllDisks | List::ManagedDisks => Items::Disks(vec![disk; count]),
+        List::ActiveVms | List::AuthenticatedVms => {
+            let vm = choice.is_multiple_of(2).then_some(vm);
+            Items::Peers(vec![PeerEntry { peer: Peer::Tcp([127, 0, 0, 1].into(), 1), vm }; count])
+        }
+        _ => Items::Vms(vec![vm; count]),
+    };
+    Page { list, items, next: (choice >= 128).then_some(Cursor::AfterVm(VmId(7))) }
+}
+
+fn decode(input: &[u8], around: &[u8]) {
+    let Some((&around_it, rest)) = input.split_first() else { return };
+    let text = match around_it % 2 {
+        0 => rest.to_vec(),
+        _ => [around, rest, b"}"].concat(),
+    };
+    let again = decode_json(&text);
+    match decode_json(&text) {
+        Err(refusal) => {
+            check(refusal.dialect, refusal.id.as_ref(), &Answer::Failed(refusal.failure.clone()));
+            assert_eq!(again, Err(refusal), "the same text is the same request");
+        }
+        Ok(request) => {
+            check_request(&request);
+            for choice in 0..=32 {
+                check(request.dialect, request.id.as_ref(), &answer(&request, choice));
+            }
+            if let Ok(Command::List(list) | Command::ActionList(list)) = request.command {
+                check_pages(&request, list);
+            }
+            assert_eq!(again, Ok(request), "the same text is the same request");
+        }
+    }
+}
+
+/// What must be true of whatever is to be run.
+fn check_request(request: &Request) {
+    assert!(!format!("{request:?}").is_empty());
+    if request.dialect == Dialect::Conversion {
+        assert!(request.id.is_some() && request.name == CommandName::Convert);
+    }
+    if let Some(RequestId(id)) = &request.id {
+        assert!(id.len() <= 2 + vmherd::limits::REQUEST_ID_BYTES_MAX);
+    }
+    if let Ok(Command::Register { name, disk_sizes_gib, password, .. }) = &request.command {
+        assert_eq!(VmName::parse_chosen(name.as_str()), Ok(name.clone()));
+        assert!(disk_sizes_gib.len() <= vmherd::limits::DISKS_PER_VM_MAX);
+        assert!((8..=1024).contains(&password.expose().len()));
+    }
+    if let Ok(Command::Update(change)) = &request.command {
+        assert!(!change.is_empty());
+    }
+}
+
+fn check(dialect: Dialect, id: Option<&RequestId>, answer: &Answer) {
+    if matches!(answer, Answer::Healthy) {
+        return;
+    }
+    let mut text = Vec::new();
+    encode_answer(dialect, id, answer, &mut text);
+    check_reply(&text, id);
+}
+
+fn check_pages(request: &Request, list: List) {
+    for choices in [&[1][..], &[128, 130, 3], &[135, 0], &[129, 128, 127]] {
+        let (mut text, mut progress) = (Vec::new(), PageProgress::default());
+        for choice in choices {
+            let page = page(list, *choice);
+            encode_page(request.dialect, request.id.as_ref(), &page, &mut progress, &mut text);
+        }
+        check_reply(&text, request.id.as_ref());
+    }
+}
+
+/// One line of JSON, the id first and as it came.
+fn check_reply(text: &[u8], id: Option<&RequestId>) {
+    assert!(!text.contains(&b'\n'), "{}", text.escape_ascii());
+    if let Some(RequestId(id)) = id {
+        assert!(text.starts_with(format!("{{\"request_id\":{id},").as_bytes()), "{}", text.escape_ascii());
+    }
+    // Half a pair of surrogates is no text for the reader here, and goes back as it came.
+    if id.is_none_or(|RequestId(id)| serde_json::from_str::<Value>(id).is_ok()) {
+        let value: Result<Value, _> = serde_json::from_slice(text);
+        assert!(value.as_ref().is_ok_and(Value::is_object), "{value:?}: {}", text.escape_ascii());
+    }
+}
+
+fn convert(data: &str) -> Answer {
+    let delay = Duration::ZERO..=Duration::ZERO;
+    let settings = app::Settings { vms_max: 1, token_lifetime: Duration::ZERO, conversion_delay: delay };
+    let answer = App::new(settings, Box::new(Zeros)).convert_now(data);
+    let Answer::Converted(entities) = &answer else { panic!("{answer:?} is no conversion") };
+    for entity in &entities.0 {
+        assert!(!entity.name.is_empty() && !entity.parameters.is_empty());
+        assert!(entity.parameters.iter().all(|(name, value)| !name.is_empty() && !value.is_empty()));
+    }
+    answer
+}
+
+fn failure(choice: u8) -> Failure {
+    match choice / 4 % 8 {
+        0 => Failure::Busy,
+        1 => Failure::StoreUnavailable,
+        2 => Failure::OutcomeUnknown,
+        3 => Failure::InvalidToken,
+        4 => Failure::AuthenticationRequired,
+        5 => Failure::BadField(BadField("a \"field\"\n".to_owned())),
+        6 => Failure::UnknownDisk(DiskId(3)),
+        _ => Failure::Internal,
+    }
+}
+
+struct Zeros;
+
+impl Random for Zeros {
+    fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        bytes.fill(0);
+        Ok(())
+    }
+}

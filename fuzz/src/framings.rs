@@ -1,0 +1,162 @@
+//! Each framing by itself: what comes out of a stream does not depend on the pieces in which it came.
+
+use vmherd::buffer::Buffer;
+use vmherd::framing::http::{self, Authorization, ContentType, Http, HttpRules, Status};
+use vmherd::framing::raw_json::{self, RawJson};
+use vmherd::framing::websocket::{self, WebSocket};
+
+use crate::pieces::Decisions;
+use crate::wire;
+
+/// Four bytes that cut, and a stream of raw JSON.
+pub fn raw_json(input: &[u8]) {
+    compare(input, replay_raw_json);
+}
+
+/// Four bytes that cut, and a stream of HTTP.
+pub fn http(input: &[u8]) {
+    compare(input, replay_http);
+}
+
+/// Four bytes that cut, and what a client of WebSocket sends.
+pub fn websocket(input: &[u8]) {
+    compare(input, replay_websocket);
+}
+
+/// What was found in a stream, in words, and what was written meanwhile.
+#[derive(PartialEq, Eq, Debug, Default)]
+struct Found {
+    pieces: Vec<String>,
+    output: Vec<u8>,
+}
+
+fn compare(input: &[u8], replay: fn(&[&[u8]]) -> Found) {
+    let (mut decisions, stream) = Decisions::split_off(input, 4);
+    let whole = replay(&[stream]);
+    let cut = replay(&decisions.cut(stream));
+    assert!(whole == cut, "{} whole, but {} in pieces", shown(&whole), shown(&cut));
+}
+
+fn shown(found: &Found) -> String {
+    format!("{:?} and {}", found.pieces, found.output.escape_ascii())
+}
+
+fn replay_raw_json(chunks: &[&[u8]]) -> Found {
+    let (mut framing, mut input, mut found) = (RawJson::default(), Buffer::new(), Found::default());
+    for chunk in chunks {
+        input.push(chunk);
+        loop {
+            let piece = framing.next(&mut input, BYTES_MAX);
+            match piece {
+                raw_json::Piece::NeedMore => break,
+                raw_json::Piece::Message(length) => {
+                    let message = &input.as_slice()[..length];
+                    assert!(length <= BYTES_MAX && matches!(message[0], b'{' | b'['));
+                    found.pieces.push(message.escape_ascii().to_string());
+                    input.consume(length);
+                }
+                raw_json::Piece::Stray(byte) => found.pieces.push(format!("stray {byte}")),
+                raw_json::Piece::HttpLine | raw_json::Piece::TooLarge => {
+                    found.pieces.push(format!("{piece:?}"));
+                    return found;
+                }
+            }
+        }
+        assert_eq!(
+            framing.is_inside_message(),
+            framing.is_inside_message() && framing.unfinished().is_some()
+        );
+        assert!(input.len() <= BYTES_MAX, "more is held than a message may have");
+    }
+    found.pieces.push(format!("inside: {}", framing.is_inside_message()));
+    found
+}
+
+fn replay_http(chunks: &[&[u8]]) -> Found {
+    let (mut framing, rules, mut found) = (Http::default(), HttpRules::default(), Found::default());
+    let (mut input, mut output) = (Buffer::new(), Buffer::new());
+    'all: for chunk in chunks {
+        input.push(chunk);
+        loop {
+            let piece = framing.next(&mut input, &mut output, BYTES_MAX, &rules);
+            let status = match piece {
+                http::Piece::NeedMore => break,
+                http::Piece::Message { authorization } => {
+                    let body = framing.body(&input);
+                    assert!(body.len() <= BYTES_MAX);
+                    let from = match authorization {
+                        Authorization::Bearer(token) => token.expose().to_owned(),
+                        other => format!("{other:?}"),
+                    };
+                    found.pieces.push(format!("{from}: {}", body.escape_ascii()));
+                    framing.consume(&mut input);
+                    Status::Ok
+                }
+                http::Piece::Page(page) => {
+                    found.pieces.push(format!("{page:?}"));
+                    Status::Ok
+                }
+                http::Piece::Upgrade(key) => {
+                    let rest = input.as_slice();
+                    found.pieces.push(format!("{}", key.as_bytes().escape_ascii()));
+                    assert!(chunks.len() > 1 || chunks[0].ends_with(rest), "it takes of what is not its own");
+                    break 'all;
+                }
+                http::Piece::Refused(refused) => {
+                    found.pieces.push(format!("{refused:?}"));
+                    refused.status
+                }
+            };
+            framing.write_whole(status, ContentType::Json, b"{}\n", &mut output);
+            if framing.closes() {
+                let after = framing.next(&mut input, &mut output, BYTES_MAX, &rules);
+                assert_eq!(after, http::Piece::NeedMore, "nothing is looked at behind the end");
+                found.pieces.push("closes".to_owned());
+                break 'all;
+            }
+        }
+        assert!(input.len() <= BYTES_MAX.max(HEAD_BYTES_MAX), "more is held than a request may have");
+        assert_eq!(framing.unfinished().is_some(), framing.is_inside_message());
+    }
+    if found.pieces.last().is_none_or(|last| last != "closes") {
+        found.pieces.push(format!("inside: {}", framing.is_inside_message()));
+    }
+    found.output.extend_from_slice(output.as_slice());
+    wire::responses(&found.output, true).expect("what is written is HTTP");
+    found
+}
+
+fn replay_websocket(chunks: &[&[u8]]) -> Found {
+    let (mut framing, mut found) = (WebSocket::default(), Found::default());
+    let (mut input, mut output) = (Buffer::new(), Buffer::new());
+    'all: for chunk in chunks {
+        input.push(chunk);
+        loop {
+            let piece = framing.next(&mut input, &mut output, BYTES_MAX);
+            match piece {
+                websocket::Piece::NeedMore => break,
+                websocket::Piece::Message(_) => {
+                    let message = framing.message(&input);
+                    assert!(message.len() <= BYTES_MAX);
+                    found.pieces.push(String::from_utf8(message.to_vec()).expect("text is UTF-8"));
+                    framing.consume(&mut input);
+                }
+                websocket::Piece::Frame => found.pieces.push("a frame".to_owned()),
+                websocket::Piece::Closed | websocket::Piece::Failed(_) => {
+                    found.pieces.push(format!("{piece:?}"));
+                    break 'all;
+                }
+            }
+        }
+        assert_eq!(framing.unfinished().is_some(), framing.is_inside_message());
+    }
+    found.pieces.push(format!("inside: {}", framing.is_inside_message()));
+    found.output.extend_from_slice(output.as_slice());
+    wire::messages(&found.output).expect("what is written is WebSocket");
+    found
+}
+
+/// Bytes of a message.
+const BYTES_MAX: usize = 1000;
+/// Bytes of a head of HTTP, and of one read.
+const HEAD_BYTES_MAX: usize = vmherd::limits::HTTP_HEAD_BYTES_MAX + (1 << 14) + 512;

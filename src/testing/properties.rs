@@ -1,0 +1,462 @@
+//! What must hold for any input: what one end says is what the other end hears, in every framing and dialect,
+//! in whatever pieces it comes.
+//!
+//! A thousand of each by default; the number that stands in a failure decides everything.
+
+use std::fmt::Write;
+
+use super::random::Random;
+use super::speech::{self, Framing, Heard, Manner, Speech};
+use crate::buffer::Buffer;
+use crate::dialect::{decode_json, encode_answer};
+use crate::framing::http::{self, Authorization, ContentType, Http, HttpRules, Status};
+use crate::framing::raw_json::{self, RawJson};
+use crate::framing::websocket::{self, WebSocket};
+use crate::ids::{DiskId, VmId};
+use crate::limits;
+use crate::model::{
+    Answer, Command, CommandName, Dialect, DiskChange, Entities, Entity, List, Request, RequestId, Scope,
+    Secret, VmChange, VmName, VmShape,
+};
+
+const CASES: u64 = 1000;
+
+/// Bytes in pieces that `random` decides.
+fn pieces<'a>(mut bytes: &'a [u8], random: &mut Random) -> Vec<&'a [u8]> {
+    let (largest, mut pieces) = (random.pick(&[1, 7, 300, usize::MAX]), Vec::new());
+    while !bytes.is_empty() {
+        let (piece, rest) = bytes.split_at(random.between(1, largest.min(bytes.len())));
+        pieces.push(piece);
+        bytes = rest;
+    }
+    pieces
+}
+
+/// Any text; its characters have one to four bytes, and some have to be escaped.
+fn text(random: &mut Random, most: usize) -> String {
+    let count = random.mostly_few(0, most);
+    let characters =
+        ['a', 'Z', '7', ' ', '"', '\\', '/', '{', '}', '[', '\n', '\u{1}', 'é', '한', '😀', '\u{7f}'];
+    (0..count).map(|_| random.pick(&characters)).collect()
+}
+
+/// Lengths around which headers of frames change, and others.
+fn body(random: &mut Random) -> Vec<u8> {
+    let length = match random.between(0, 9) {
+        0 => random.pick(&[0, 125, 126, 65_535, 65_536]),
+        _ => random.mostly_few(0, 3000),
+    };
+    (0..length).map(|at| b'a' + (at % 23) as u8).collect()
+}
+
+#[test]
+fn what_a_client_of_websocket_says_is_what_the_server_hears() {
+    for case in 0..CASES {
+        let mut random = Random::new(case);
+        let (mut client, mut server) = (Speech::new(Framing::WebSocket), WebSocket::default());
+        client.awaits_switch = false;
+        let said: Vec<Vec<u8>> = (0..random.between(1, 5)).map(|_| body(&mut random)).collect();
+        let stream: Vec<u8> = said.iter().flat_map(|text| client.frames(text, &mut random)).collect();
+        let (mut input, mut output, mut heard) = (Buffer::new(), Buffer::new(), Vec::new());
+        for piece in pieces(&stream, &mut random) {
+            input.push(piece);
+            loop {
+                match server.next(&mut input, &mut output, 1 << 20) {
+                    websocket::Piece::NeedMore => break,
+                    websocket::Piece::Frame => {}
+                    websocket::Piece::Message(_) => {
+                        heard.push(server.message(&input).to_vec());
+                        server.consume(&mut input);
+                    }
+                    other => panic!("case {case}: {other:?}"),
+                }
+            }
+        }
+        assert!(heard == said, "case {case}");
+        assert_eq!(client.hear(output.as_slice()), Ok(Vec::new()), "case {case}: pongs only");
+        assert!(client.is_owed_nothing(), "case {case}: every ping has its pong");
+    }
+}
+
+#[test]
+fn what_the_server_writes_in_frames_is_what_a_client_hears() {
+    for case in 0..CASES {
+        let mut random = Random::new(case);
+        let (mut client, mut output) = (Speech::new(Framing::WebSocket), Buffer::new());
+        client.awaits_switch = false;
+        let said: Vec<Vec<u8>> = (0..random.between(1, 5)).map(|_| body(&mut random)).collect();
+        for text in &said {
+            let parts = pieces(text, &mut random);
+            match parts.len() {
+                0 => websocket::write_message(text, &mut output),
+                count if count > 50 => websocket::write_message(text, &mut output),
+                count => parts.iter().enumerate().for_each(|(at, part)| {
+                    let append = |bytes: &mut Vec<u8>| bytes.extend_from_slice(part);
+                    websocket::append_fragment(at == 0, at + 1 == count, &mut output, append);
+                }),
+            }
+        }
+        let mut heard = Vec::new();
+        for piece in pieces(output.as_slice(), &mut random) {
+            heard.extend(client.hear(piece).unwrap_or_else(|why| panic!("case {case}: {why}")));
+        }
+        let said: Vec<Heard> = said.into_iter().map(|text| Heard::Reply(text, None)).collect();
+        assert!(heard == said && client.is_between(), "case {case}");
+    }
+}
+
+/// What a server of HTTP finds in a stream.
+fn bodies(stream: &[u8], random: &mut Random) -> Vec<(Option<String>, Vec<u8>)> {
+    let (mut server, rules) = (Http::default(), HttpRules::default());
+    let (mut input, mut output, mut found) = (Buffer::new(), Buffer::new(), Vec::new());
+    for piece in pieces(stream, random) {
+        input.push(piece);
+        loop {
+            match server.next(&mut input, &mut output, 1 << 20, &rules) {
+                http::Piece::NeedMore => break,
+                http::Piece::Message { authorization } => {
+                    let token = match authorization {
+                        Authorization::Bearer(token) => Some(token.expose().to_owned()),
+                        Authorization::Absent => None,
+                        Authorization::Unusable => panic!("an unusable token"),
+                    };
+                    found.push((token, server.body(&input).to_vec()));
+                    server.consume(&mut input);
+                    server.write_whole(Status::Ok, ContentType::Json, b"{}\n", &mut output);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_a_client_of_http_posts_is_what_the_server_reads() {
+    for case in 0..CASES {
+        let mut random = Random::new(case);
+        let (mut said, mut stream) = (Vec::new(), Vec::new());
+        for _ in 0..random.between(1, 4) {
+            let body = String::from_utf8(body(&mut random)).expect("letters");
+            let manner = Manner {
+                bearer: random.chance(30).then(|| format!("{:x}", random.number())),
+                is_chunked: random.chance(50),
+                asks_first: random.chance(20),
+                is_last: false,
+            };
+            let (head, encoded) = Speech::request(&body, &manner, &mut random);
+            stream.extend([head, encoded].concat());
+            said.push((manner.bearer, body.into_bytes()));
+        }
+        assert!(bodies(&stream, &mut random) == said, "case {case}");
+    }
+}
+
+#[test]
+fn what_the_server_answers_over_http_is_what_a_client_hears() {
+    for case in 0..CASES {
+        let mut random = Random::new(case);
+        let (mut client, mut server, mut output) =
+            (Speech::new(Framing::Http), Http::default(), Buffer::new());
+        let said: Vec<Vec<u8>> = (0..random.between(1, 4)).map(|_| body(&mut random)).collect();
+        for text in &said {
+            let (text, parts) = ([text, &b"\n"[..]].concat(), random.chance(50));
+            if !parts {
+                server.write_whole(Status::Ok, ContentType::Json, &text, &mut output);
+                continue;
+            }
+            server.begin_pages(Status::Ok, ContentType::Json, &mut output);
+            let parts = pieces(&text, &mut random);
+            for (at, part) in parts.iter().enumerate() {
+                let is_last = at + 1 == parts.len();
+                server.write_page(is_last, &mut output, |bytes| bytes.extend_from_slice(part));
+            }
+        }
+        let mut heard = Vec::new();
+        for piece in pieces(output.as_slice(), &mut random) {
+            heard.extend(client.hear(piece).unwrap_or_else(|why| panic!("case {case}: {why}")));
+        }
+        let said: Vec<Heard> = said.into_iter().map(|text| Heard::Reply(text, Some(200))).collect();
+        assert!(heard == said && client.is_between(), "case {case}");
+    }
+}
+
+// ── Requests ──
+
+/// A JSON string of `text`; some characters are escaped that need not be.
+fn quoted(text: &str, random: &mut Random) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        let mut units = [0; 2];
+        if random.chance(15) || matches!(character, '"' | '\\') || (character as u32) < 0x20 {
+            for unit in character.encode_utf16(&mut units) {
+                write!(quoted, "\\u{unit:04x}").expect("a text can be written to a String");
+            }
+        } else {
+            quoted.push(character);
+        }
+    }
+    quoted + "\""
+}
+
+/// An object of `fields` in any order, with any white space.
+fn object(mut fields: Vec<(&str, String)>, random: &mut Random) -> String {
+    random.shuffle(&mut fields);
+    let mut blank = || random.pick(&["", "", " ", "\n", "\r\n\t"]);
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| format!("{}\"{name}\"{}:{}{value}{}", blank(), blank(), blank(), blank()))
+        .collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+fn list(values: impl Iterator<Item = String>) -> String {
+    format!("[{}]", values.collect::<Vec<_>>().join(", "))
+}
+
+fn shape(random: &mut Random) -> VmShape {
+    let ram_mib = random.between(1, limits::RAM_MIB_MAX as usize) as u32;
+    VmShape { ram_mib, cpus: random.between(1, usize::from(limits::CPUS_MAX)) as u16 }
+}
+
+fn sizes(random: &mut Random, least: usize) -> Vec<u64> {
+    let count = random.mostly_few(least, 40);
+    (0..count).map(|_| random.between(1, limits::DISK_GIB_MAX as usize) as u64).collect()
+}
+
+fn secret(random: &mut Random) -> Secret {
+    Secret::new(&format!("{}12345678", text(random, 50)))
+}
+
+fn change(random: &mut Random) -> VmChange {
+    let shape = shape(random);
+    let disks = match random.between(0, 2) {
+        0 => None,
+        1 => Some(DiskChange::Replace(sizes(random, 0))),
+        _ => {
+            let sizes = sizes(random, 1).into_iter().enumerate();
+            Some(DiskChange::Resize(sizes.map(|(at, size)| (DiskId(1 + at as i64 * 7), size)).collect()))
+        }
+    };
+    VmChange { ram_mib: Some(shape.ram_mib), cpus: random.chance(50).then_some(shape.cpus), disks }
+}
+
+/// Any request of the dialect `command`, and one of its texts.
+fn command(random: &mut Random) -> (Request, String) {
+    let disk = |size: &u64| format!("{{\"disk_size\": {size}}}");
+    let name = || VmName::stored("vm-é\"1");
+    let mut data: Vec<(&str, String)> = Vec::new();
+    let (text, kind, command) = match random.between(0, 5) {
+        0 => ("ping", CommandName::Ping, Command::Ping),
+        1 => {
+            let (shape, disk_sizes_gib, password) = (shape(random), sizes(random, 0), secret(random));
+            data.push(("vm_id", quoted("vm-é\"1", random)));
+            data.push(("ram", shape.ram_mib.to_string()));
+            data.push(("cpu", shape.cpus.to_string()));
+            data.push(("password", quoted(password.expose(), random)));
+            data.push(("disks", list(disk_sizes_gib.iter().map(disk))));
+            let register = Command::Register { name: name(), shape, disk_sizes_gib, password };
+            ("register", CommandName::Register, register)
+        }
+        2 => {
+            let password = secret(random);
+            data.push(("vm_id", quoted("vm-é\"1", random)));
+            data.push(("password", quoted(password.expose(), random)));
+            ("authenticate", CommandName::Authenticate, Command::Authenticate { name: name(), password })
+        }
+        3 => {
+            let lists = [
+                ("active_vms", List::ActiveVms),
+                ("authenticated_vms", List::AuthenticatedVms),
+                ("all_vms", List::AllVms),
+                ("all_disks", List::AllDisks),
+            ];
+            let (name, list) = random.pick(&lists);
+            data.push(("list_type", quoted(name, random)));
+            ("list", CommandName::List, Command::List(list))
+        }
+        4 => {
+            let change = change(random);
+            data.extend(change.ram_mib.map(|ram| ("ram", ram.to_string())));
+            data.extend(change.cpus.map(|cpus| ("cpu", cpus.to_string())));
+            let disks = change.disks.as_ref().map(|disks| match disks {
+                DiskChange::Replace(sizes) => list(sizes.iter().map(disk)),
+                DiskChange::Resize(sizes) => list(sizes.iter().map(|(id, size)| {
+                    object(vec![("id", id.0.to_string()), ("disk_size", size.to_string())], random)
+                })),
+            });
+            data.extend(disks.map(|disks| ("disks", disks)));
+            ("update", CommandName::Update, Command::Update(change))
+        }
+        _ => ("logout", CommandName::Logout, Command::Logout),
+    };
+    let token = (!kind.ignores_token() && random.chance(40)).then(|| secret(random));
+    data.extend(token.as_ref().map(|token| ("token", quoted(token.expose(), random))));
+    let fields = vec![("command", quoted(text, random)), ("data", object(data, random))];
+    finish(Dialect::Command, kind, command, token, fields, random)
+}
+
+/// Any request of the dialect `action`, and one of its texts.
+fn action(random: &mut Random) -> (Request, String) {
+    let vm = VmId(random.between(0, 1 << 40) as i64);
+    let mut fields: Vec<(&str, String)> = Vec::new();
+    let (text, kind, command) = match random.between(0, 5) {
+        0 => {
+            let (shape, disk_sizes_gib) = (shape(random), sizes(random, 1));
+            fields.push(("ram", shape.ram_mib.to_string()));
+            fields.push(("cpu", shape.cpus.to_string()));
+            fields.push(("disks", list(disk_sizes_gib.iter().map(u64::to_string))));
+            ("add_vm", CommandName::AddVm, Command::AddVm { shape, disk_sizes_gib })
+        }
+        1 => {
+            let lists = [
+                ("list_all_vms", List::ManagedVms),
+                ("list_all_disks", List::ManagedDisks),
+                ("list_authorized_vms", List::AuthorizedVms),
+                ("list_connected_vms", List::ConnectedVms),
+                ("list_ever_connected", List::EverConnectedVms),
+            ];
+            let (name, list) = random.pick(&lists);
+            (name, CommandName::ActionList, Command::ActionList(list))
+        }
+        2 | 3 => {
+            let password = random.chance(50).then(|| secret(random));
+            fields.push(("vm_id", vm.0.to_string()));
+            fields.extend(password.as_ref().map(|password| ("password", quoted(password.expose(), random))));
+            match random.chance(50) {
+                true => ("connect", CommandName::ConnectVm, Command::ConnectVm { vm, password }),
+                false => ("authenticate", CommandName::AuthorizeVm, Command::AuthorizeVm { vm, password }),
+            }
+        }
+        4 => {
+            fields.push(("vm_id", vm.0.to_string()));
+            ("logout_vm", CommandName::LogoutVm, Command::LogoutVm(vm))
+        }
+        _ => {
+            let change = change(random);
+            fields.push(("vm_id", vm.0.to_string()));
+            fields.extend(change.ram_mib.map(|ram| ("ram", ram.to_string())));
+            fields.extend(change.cpus.map(|cpus| ("cpu", cpus.to_string())));
+            fields.extend(change.disks.as_ref().map(|disks| match disks {
+                DiskChange::Replace(sizes) => ("disks", list(sizes.iter().map(u64::to_string))),
+                DiskChange::Resize(sizes) => {
+                    let sizes = sizes.iter().map(|(id, size)| format!("\"{}\": {size}", id.0));
+                    ("disks", format!("{{{}}}", sizes.collect::<Vec<_>>().join(",")))
+                }
+            }));
+            ("update_vm", CommandName::UpdateVm, Command::UpdateVm { vm, change: Some(change) })
+        }
+    };
+    fields.push(("action", quoted(text, random)));
+    finish(Dialect::Action, kind, command, None, fields, random)
+}
+
+/// Any conversion, and one of its texts.
+fn conversion(random: &mut Random) -> (Request, String) {
+    let data = text(random, 200);
+    let fields = vec![("data", quoted(&data, random))];
+    let command = Command::Convert { data: data.into() };
+    finish(Dialect::Conversion, CommandName::Convert, command, None, fields, random)
+}
+
+fn finish(
+    dialect: Dialect,
+    name: CommandName,
+    command: Command,
+    token: Option<Secret>,
+    mut fields: Vec<(&str, String)>,
+    random: &mut Random,
+) -> (Request, String) {
+    let has_id = dialect == Dialect::Conversion || random.chance(50);
+    let id = has_id.then(|| match random.chance(50) {
+        true => random.pick(&["1", "-0", "1.50e+3", "123456789012345678901234567890"]).to_owned(),
+        false => {
+            let text = text(random, 20);
+            quoted(&text, random)
+        }
+    });
+    fields.extend(id.clone().map(|id| ("request_id", id)));
+    let id = id.map(|id| RequestId(id.into()));
+    let request =
+        Request { dialect, scope: Scope::Connection, id, token: Ok(token), name, command: Ok(command) };
+    (request, object(fields, random))
+}
+
+fn any_request(random: &mut Random) -> (Request, String) {
+    match random.between(0, 2) {
+        0 => command(random),
+        1 => action(random),
+        _ => conversion(random),
+    }
+}
+
+/// The messages that raw JSON has in a stream.
+fn raw_messages(stream: &[u8], random: &mut Random) -> Vec<Vec<u8>> {
+    let (mut framing, mut input, mut found) = (RawJson::default(), Buffer::new(), Vec::new());
+    for piece in pieces(stream, random) {
+        input.push(piece);
+        loop {
+            match framing.next(&mut input, 1 << 20) {
+                raw_json::Piece::NeedMore => break,
+                raw_json::Piece::Message(length) => {
+                    found.push(input.as_slice()[..length].to_vec());
+                    input.consume(length);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn requests_are_read_as_they_were_meant_in_every_framing() {
+    for case in 0..CASES {
+        let mut random = Random::new(case);
+        let meant: Vec<(Request, String)> =
+            (0..random.between(1, 4)).map(|_| any_request(&mut random)).collect();
+        let texts: Vec<Vec<u8>> = meant.iter().map(|(_, text)| text.clone().into_bytes()).collect();
+        for ((request, text), bytes) in meant.iter().zip(&texts) {
+            assert_eq!(decode_json(bytes).as_ref(), Ok(request), "case {case}: {text}");
+        }
+        let between = random.pick(&["", "\n", " \r\n"]);
+        let lines: Vec<u8> = texts.iter().flat_map(|text| [text, between.as_bytes()].concat()).collect();
+        assert!(raw_messages(&lines, &mut random) == texts, "case {case}: raw JSON");
+        let (mut posts, mut frames) = (Vec::new(), Vec::new());
+        for (_, text) in &meant {
+            let manner = Manner { is_chunked: random.chance(50), ..Manner::default() };
+            let (head, body) = Speech::request(text, &manner, &mut random);
+            posts.extend([head, body].concat());
+            speech::frame(true, speech::TEXT, text.as_bytes(), &mut random, &mut frames);
+        }
+        let posted: Vec<Vec<u8>> = bodies(&posts, &mut random).into_iter().map(|(_, body)| body).collect();
+        assert!(posted == texts, "case {case}: HTTP");
+    }
+}
+
+#[test]
+fn what_conversions_are_answered_reads_back_the_same() {
+    for case in 0..CASES {
+        let mut random = Random::new(case);
+        let unique = |at: usize, random: &mut Random| format!("{at}{}", text(random, 10));
+        let entities: Vec<Entity> = (0..random.mostly_few(0, 20))
+            .map(|at| Entity {
+                name: unique(at, &mut random),
+                parameters: (0..random.between(1, 5))
+                    .map(|at| (unique(at, &mut random), text(&mut random, 10)))
+                    .collect(),
+            })
+            .collect();
+        let mut encoded = Vec::new();
+        let (id, answer) = (RequestId("7".into()), Answer::Converted(Entities(entities.clone())));
+        encode_answer(Dialect::Conversion, Some(&id), &answer, &mut encoded);
+        let value: serde_json::Value = serde_json::from_slice(&encoded).expect("a reply is JSON");
+        let data = value["data"].as_object().expect("data is an object");
+        assert_eq!(data.len(), entities.len(), "case {case}");
+        for entity in &entities {
+            let read = data[&entity.name].as_object().expect("an entity is an object");
+            assert_eq!(read.len(), entity.parameters.len(), "case {case}");
+            assert!(entity.parameters.iter().all(|(name, value)| read[name] == *value), "case {case}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Inputs that fuzzing began with or has found, tried again: see `fuzz/`, whose files are compiled here too.
+#![cfg(all(feature = "http", feature = "websocket"))]
+
+use std::fs;
+use std::path::Path;
+
+#[allow(unreachable_pub)]
+#[path = "../fuzz/src/dialects.rs"]
+mod dialects;
+#[allow(unreachable_pub)]
+#[path = "../fuzz/src/framings.rs"]
+mod framings;
+#[allow(unreachable_pub)]
+#[path = "../fuzz/src/pieces.rs"]
+mod pieces;
+#[allow(unreachable_pub)]
+#[path = "../fuzz/src/sessions.rs"]
+mod sessions;
+#[allow(unreachable_pub)]
+#[path = "../fuzz/src/wire.rs"]
+mod wire;
+
+/// Each target, and the folder of its inputs.
+const TARGETS: [(&str, fn(&[u8])); 7] = [
+    ("raw_json", framings::raw_json),
+    ("http", framings::http),
+    ("websocket", framings::websocket),
+    ("command", dialects::command),
+    ("action", dialects::action),
+    ("conversion", dialects::conversion),
+    ("session", sessions::session),
+];
+
+#[test]
+fn every_input_that_was_ever_of_interest_passes() {
+    for (target, run) in TARGETS {
+        let inputs = inputs(target);
+        assert!(inputs.len() >= 5, "{target} has few inputs");
+        for (name, bytes) in inputs {
+            println!("{target}/{name}");
+            run(&bytes);
+            // What was interesting once is interesting nearby: its beginnings are what a slow client has sent.
+            for end in 0..bytes.len().min(BEGINNINGS_MAX) {
+                run(&bytes[..end]);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_folder_of_inputs_belongs_to_a_target() {
+    let folders = fs::read_dir(folder()).expect("the folder is there");
+    for entry in folders {
+        let name = entry.expect("an entry can be read").file_name();
+        assert!(TARGETS.iter().any(|(target, _)| name == *target), "{name:?} is run by nobody");
+    }
+}
+
+/// The inputs of a target, by name.
+fn inputs(target: &str) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder().join(target)).expect("every target has a folder");
+    let mut inputs: Vec<_> = entries
+        .map(|entry| {
+            let entry = entry.expect("an entry can be read");
+            let bytes = fs::read(entry.path()).expect("an input can be read");
+            (entry.file_name().to_string_lossy().into_owned(), bytes)
+        })
+        .collect();
+    inputs.sort();
+    inputs
+}
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds")
+}
+
+/// Beginnings of an input that are tried.
+const BEGINNINGS_MAX: usize = 300;
