@@ -20,8 +20,11 @@ mod sessions;
 #[path = "../fuzz/src/wire.rs"]
 mod wire;
 
+/// Takes any bytes, and panics where a promise is broken.
+type Target = fn(&[u8]);
+
 /// Each target, and the folder of its inputs.
-const TARGETS: [(&str, fn(&[u8])); 7] = [
+const TARGETS: [(&str, Target); 7] = [
     ("raw_json", framings::raw_json),
     ("http", framings::http),
     ("websocket", framings::websocket),

@@ -106,7 +106,7 @@ impl Server {
         command.env_clear().args(["--listen", &format!("tcp://{address}"), "--store", store]);
         command.args(["--log", "error", "--state-dir"]).arg(folder.path()).args(arguments);
         let child = cores.start(on, &mut command);
-        Server { name: "vmherd", address, child, folder: folder }
+        Server { name: "vmherd", address, child, folder }
     }
 
     /// redis, if it is installed; with the files in `folder` where there is one.
@@ -151,7 +151,7 @@ impl Server {
         let mut command = Command::new(program);
         command.arg("-c").arg(folder.path().join("settings")).arg("-p").arg(folder.path());
         let child = cores.start(&cores.server, command.stderr(Stdio::null()));
-        Some(Server { name: "nginx", address, child, folder: folder }.ready())
+        Some(Server { name: "nginx", address, child, folder }.ready())
     }
 
     /// Waits until it accepts.

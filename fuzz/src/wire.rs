@@ -8,9 +8,12 @@ pub struct Messages {
     pub is_closed: bool,
 }
 
-/// The bodies of the final answers of a whole stream, and what follows one that changes the protocol. `has_heads`: an answer
-/// may come without its body.
-pub fn responses(stream: &[u8], has_heads: bool) -> Result<(Vec<Vec<u8>>, Option<&[u8]>), String> {
+/// Bodies, and what follows them that is not HTTP.
+pub type Answers<'a> = (Vec<Vec<u8>>, Option<&'a [u8]>);
+
+/// The bodies of the final answers of a whole stream, and what follows one that changes the protocol.
+/// `has_heads`: an answer may come without its body.
+pub fn responses(stream: &[u8], has_heads: bool) -> Result<Answers<'_>, String> {
     let (mut rest, mut found) = (stream, Vec::new());
     while !rest.is_empty() {
         let end = position(rest, b"\r\n\r\n").ok_or("a head without an end")?;
