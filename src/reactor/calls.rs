@@ -209,11 +209,11 @@ impl<J: Jobs> Calls<J> {
 
     /// A session has answered so many messages of a connection with an error by itself.
     #[cfg_attr(not(test), allow(unused_variables))]
-    pub(super) fn count_refused(&mut self, conn: ConnId, refused: u32) {
+    pub(super) fn count_refused(&mut self, conn: ConnId, refused: u16) {
         self.counters.requests_refused += u64::from(refused);
         #[cfg(test)]
         if refused > 0 {
-            self.notes.push(super::inspect::Note::Refused(conn, refused));
+            self.notes.push(super::inspect::Note::Refused(conn, u32::from(refused)));
         }
     }
 

@@ -78,7 +78,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             let may_call = connection.jobs < limits::JOBS_PER_CONNECTION_MAX;
             let Connection { session, input, output, .. } = &mut *connection;
             let step = session.next(input, output, rules, may_call, now.instant);
-            work.steps += session.take_dealt() as usize;
+            work.steps += usize::from(session.take_dealt());
             let refused = session.take_refused();
             self.calls.count_refused(id, refused);
             match step {

@@ -64,9 +64,10 @@ pub struct Session {
     /// What was decoded before its turn came; in the end, the last words.
     parked: Option<Box<Parked>>,
     /// Messages answered with an error here, since somebody last asked.
-    refused: u32,
-    /// What was dealt with here, those messages included, since somebody last asked.
-    dealt: u32,
+    refused: u16,
+    /// What was dealt with here, those messages included, since somebody last asked. Output that waits bounds
+    /// both to some hundreds at a time.
+    dealt: u16,
 }
 
 /// What the session wants next.
@@ -217,13 +218,13 @@ impl Session {
     }
 
     /// How many messages were answered with an error without being handed out, since the last call.
-    pub fn take_refused(&mut self) -> u32 {
+    pub fn take_refused(&mut self) -> u16 {
         std::mem::take(&mut self.refused)
     }
 
     /// How much was dealt with without a step of its own, since the last call: messages answered with an
     /// error, control frames. Takes time all the same, so whoever shares it out counts it.
-    pub fn take_dealt(&mut self) -> u32 {
+    pub fn take_dealt(&mut self) -> u16 {
         std::mem::take(&mut self.dealt)
     }
 

@@ -12,6 +12,7 @@ use crate::buffer::Buffer;
 use crate::clock::Instant;
 use crate::dialect::PageProgress;
 use crate::ids::Slot;
+use crate::limits;
 use crate::model::{Answer, Cursor, Dialect, List, Page, Request, RequestId};
 
 /// The open requests of one connection.
@@ -185,8 +186,12 @@ impl Replies {
         Some((slot, data))
     }
 
-    /// When the next one is due.
+    /// When the next one is due; never while replies enough wait for a paged one, since it would only wait with
+    /// them.
     pub(super) fn next_due(&self) -> Option<Instant> {
+        if self.deferred.len() >= limits::OUTPUT_BYTES_PAUSE {
+            return None;
+        }
         self.delayed.peek().map(|Reverse(delayed)| delayed.at)
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ids::DiskId;
-use crate::model::{CommandName, Entities, Items, Peer};
+use crate::model::{CommandName, Entities, Entity, Items, Peer};
 
 const PONG: Answer = Answer::Pong(Peer::Unix { uid: None });
 const CONVERTED: Answer = Answer::Converted(Entities(Vec::new()));
@@ -430,4 +430,37 @@ fn the_end_of_input_waits_for_what_is_to_be_answered_later() {
     bench.answer_with(slot, &CONVERTED);
     bench.ends(Ending::Close);
     assert_eq!(bench.replies().len(), 1);
+}
+
+#[test]
+fn what_is_due_waits_when_enough_waits_for_a_page_already() {
+    let mut bench = Bench::new();
+    bench.rules.requests_max = 2000;
+    bench.input.push(LIST.as_bytes());
+    let (list, _) = bench.call();
+    let (due, name) = (bench.now + SECOND, "e".repeat(1000));
+    let entity = Entity { name: name.clone(), parameters: vec![(name.clone(), name)] };
+    let big = Answer::Converted(Entities(vec![entity]));
+    for id in 0..100 {
+        bench.input.push(conversion(&id.to_string()).as_bytes());
+        bench.delay(due);
+    }
+    bench.page(list, Some(Cursor::AfterDisk(DiskId(1))));
+    assert!(matches!(bench.next(), Step::NextPage(..)));
+    bench.now = due;
+    let mut answered = 0;
+    while let Step::Due(slot, _) = bench.next() {
+        bench.answer_with(slot, &big);
+        answered += 1;
+    }
+    assert!((20..40).contains(&answered), "{answered} of some three thousand bytes each");
+    assert_eq!(bench.session.next_due(), None, "nothing to wake up for");
+    bench.page(list, None);
+    bench.output.clear();
+    while let Step::Due(slot, _) = bench.next() {
+        bench.answer_with(slot, &big);
+        bench.output.clear();
+        answered += 1;
+    }
+    assert_eq!(answered, 100);
 }

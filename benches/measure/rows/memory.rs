@@ -11,7 +11,7 @@ use crate::websocket;
 
 const IDLE: usize = 10_000;
 const IDLE_BYTES_WANTED: f64 = 256.0;
-const RESIDENT_KIB_WANTED: f64 = 4.0 * 1024.0;
+const RESIDENT_KIB_WANTED: f64 = 4.5 * 1024.0;
 
 /// Memory of the process for each connection that has had an answer and waits.
 pub fn idle_connections(cores: &Cores) -> Vec<Line> {

@@ -68,7 +68,7 @@ pub fn sizes(_: &Cores) -> Vec<Line> {
         verdict: Verdict::exact(megabytes <= wanted),
     };
     vec![
-        line("stripped program", whole, 3.6),
+        line("stripped program", whole, 4.0),
         line("stripped program, without default features", smallest, 1.5),
     ]
 }
