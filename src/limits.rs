@@ -103,9 +103,9 @@ pub const OPEN_FORGOTTEN_AT_ONCE_MAX: usize = 256;
 pub const READ_CHUNK_BYTES: usize = 16 << 10;
 /// Output queued at which a connection's input is left alone until it drains.
 pub const OUTPUT_BYTES_PAUSE: usize = 64 << 10;
-/// Rows (VMs and disks) in one page of a long answer: some 30 KiB of JSON. A VM with more disks is a page
-/// of its own: 60 KiB, or 340 KiB where its name is as long as may be and all of it has to be escaped.
-pub const PAGE_ROWS_MAX: usize = 512;
+/// Rows (VMs and disks) in one page of a long answer: some 60 KiB of JSON, or 340 KiB of disks of a VM whose
+/// name is as long as may be and has to be escaped all over. A VM with the most disks is a page of its own.
+pub const PAGE_ROWS_MAX: usize = 1024;
 /// Connections looked at for one page of a list of connections: bounds a turn even where few match.
 pub const PAGE_PEERS_SCANNED_MAX: usize = 4096;
 

@@ -287,6 +287,19 @@ const ALLOWED: &str = "allowed are sqlite:PATH (one file), postgresql://… (a d
 #[cfg(not(feature = "sqlite"))]
 const ALLOWED: &str = "allowed are postgresql://… (a database) and memory: (gone with the process)";
 
+/// The name of the VM `id`: the `last` one's again where that was the same VM, else what `read` says. Disks of
+/// one VM mostly follow each other, and then share one copy.
+fn name_again<E>(
+    last: &mut Option<(VmId, VmName)>,
+    id: VmId,
+    read: impl FnOnce() -> Result<VmName, E>,
+) -> Result<VmName, E> {
+    match last {
+        Some((of, name)) if *of == id => Ok(name.clone()),
+        _ => Ok(last.insert((id, read()?)).1.clone()),
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use postgres::Row;
 
-use super::super::VmPage;
+use super::super::{VmPage, name_again};
 use super::failure::Failure;
 use super::session::Session;
 use super::values::{Unlogged, as_i64};
@@ -139,10 +139,12 @@ pub(super) fn disks_after(session: &mut Session, after: DiskId, count_max: usize
                FROM (SELECT id, vm, size_gib FROM disks WHERE id > $1 ORDER BY id LIMIT $2) d
                JOIN vms v ON v.id = d.vm ORDER BY d.id";
     let rows = session.query(sql, &[&after.0, &as_i64(count_max)])?;
+    let mut last = None;
     let disks = rows.iter().map(|row| {
         let size_gib = row.try_get::<_, i64>(3)?.unsigned_abs();
         let disk = Disk { id: DiskId(row.try_get(2)?), size_gib };
-        Ok(DiskOfVm { disk, vm_id: VmId(row.try_get(0)?), vm_name: name(row, 1)? })
+        let vm_id = VmId(row.try_get(0)?);
+        Ok(DiskOfVm { disk, vm_id, vm_name: name_again(&mut last, vm_id, || name(row, 1))? })
     });
     disks.collect()
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use super::super::VmPage;
+use super::super::{VmPage, name_again};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
@@ -116,8 +116,13 @@ pub(super) fn disks_after(connection: &Connection, after: DiskId, count_max: usi
              FROM disks CROSS JOIN vms ON vms.id = disks.vm
              WHERE disks.id > ?1 ORDER BY disks.id LIMIT ?2",
         )?
-        .query_map(params![after.0, count_max], |row| {
-            Ok(DiskOfVm { disk: disk(row, 0)?, vm_id: VmId(row.get(2)?), vm_name: name(row, 3)? })
+        .query_map(params![after.0, count_max], {
+            let mut last = None;
+            move |row| {
+                let vm_id = VmId(row.get(2)?);
+                let vm_name = name_again(&mut last, vm_id, || name(row, 3))?;
+                Ok(DiskOfVm { disk: disk(row, 0)?, vm_id, vm_name })
+            }
         })?
         .collect()
 }
