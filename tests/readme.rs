@@ -14,7 +14,12 @@ fn the_first_conversation_and_the_rest_of_the_readme_run() {
     let blocks = shell_blocks("README.md");
     let (start, others) = blocks.split_first().expect("the README has shell blocks");
     assert_eq!(start.trim(), "make run", "the first block starts the daemon");
-    let mut script = String::from(
+    // Made before, while there is a network to fetch the package from.
+    let python = Command::new("tests/python").current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let python = String::from_utf8(python.expect("a shell").stdout).expect("a path");
+    let python = Path::new(python.trim()).parent().expect("a folder").display().to_string();
+    let mut script = format!("export PATH={python}:$PATH\n");
+    script.push_str(
         "ip link set lo up\n\
          export XDG_STATE_HOME=$folder\n\
          unset STATE_DIRECTORY\n\
@@ -41,6 +46,17 @@ fn the_first_conversation_and_the_rest_of_the_readme_run() {
     }
     assert!(replies[5].contains("\"ram\":1024"), "the update shows in the list: {}", replies[5]);
     assert!(output.contains("db-1"), "the host's own list shows what it added: {output}");
+    for shown in [
+        "{\"status\":\"connected and authenticated\"}\n{\"status\":\"vm updated\"}\n",
+        "{\"connected_vms\":[{\"id\":2,\"ram\":1028,\"cpu\":2,\"disks\":[{\"id\":3,\"size\":100},{\"id\":4,\"size\":200}]}]}\n",
+        "{\"all_disks\":[{\"id\":1,\"vm_id\":\"web-1\",",
+        "\nok\n",
+        "{\"request_id\":\"01\",\"data\":{\"Hub\":{\"name\":\"qwe\",\"id\":\"123\"},\"Device\":{\"name\":\"wqe\",\"id\":\"234\"}}}\n",
+    ] {
+        assert!(output.contains(shown), "{shown} is not in {output}");
+    }
+    let pongs = output.matches("\"message\":\"PONG\"").count();
+    assert_eq!(pongs, 3, "by nc, curl and WebSocket: {output}");
 }
 
 #[test]
