@@ -1,10 +1,11 @@
 //! Lists: which page a worker is to make, and for whom.
 
 use super::App;
+use super::page::PageRequest;
 use super::policy::Verdict;
 use super::sets::Set;
 use super::stage::{Action, Stage};
-use super::task::{Asker, PageRequest, Task};
+use super::task::{Asker, Task};
 use crate::ids::{ConnId, DiskId, VmId};
 use crate::model::{Cursor, Failure, List, Principal};
 

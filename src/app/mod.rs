@@ -6,7 +6,7 @@
 mod actions;
 mod conversion;
 mod lists;
-mod page;
+pub mod page;
 pub mod password;
 pub mod policy;
 pub mod presence;

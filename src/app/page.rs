@@ -1,11 +1,34 @@
 //! Pages of lists: what the store says of those who are on them. Runs on a worker's thread.
 
-use super::sets::Set;
-use super::task::{MemberAt, PageRequest, PeerAt};
+use super::sets::{MemberAt, Set};
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Cursor, Items, List, Page, PeerEntry, Vm};
+use crate::model::{Cursor, Items, List, Page, Peer, PeerEntry, Vm};
 use crate::store::{Store, StoreError, VmPage};
+
+/// Which page to make.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum PageRequest {
+    Vms { after: VmId },
+    Disks { after: DiskId },
+    Peers { list: List, peers: Vec<PeerAt>, next: Option<Cursor> },
+    ManagedVms { after: VmId },
+    ManagedDisks { after: DiskId },
+    EverConnected { after: VmId },
+    Members { set: Set, members: Vec<MemberAt>, next: Option<Cursor> },
+}
+
+/// A connection as it was when its page was begun.
+#[derive(Clone, Debug)]
+pub struct PeerAt {
+    /// Its place in the table of connections.
+    pub index: u32,
+    /// Its client.
+    pub peer: Peer,
+    /// The VM that has authenticated on it.
+    pub vm: Option<VmId>,
+}
 
 /// The page that was made last among reads that follow each other. Lists that are asked for at the same time
 /// are mostly the same, and reading takes longer than copying.

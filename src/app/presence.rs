@@ -6,8 +6,8 @@
 //! Entries stand at their connection's place in the reactor's table, so lists of connections go in that
 //! order and a place that is used again is not listed twice.
 
+use super::page::PeerAt;
 use super::sets::Sets;
-use super::task::PeerAt;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::{Cursor, Groups, List, Login, Peer, Principal, TokenHash};

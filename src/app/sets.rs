@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::task::MemberAt;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::Cursor;
@@ -41,6 +40,17 @@ struct Member {
     connected: Option<u64>,
     /// Connections that are authenticated as the VM, which has a password then.
     logins: usize,
+}
+
+/// A VM that was authorized or connected when its page was begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemberAt {
+    /// Its place in the order.
+    pub place: u64,
+    /// The VM.
+    pub vm: VmId,
+    /// It is there because somebody is authenticated as it; else only as long as it has no password.
+    pub has_login: bool,
 }
 
 impl Sets {

@@ -5,12 +5,11 @@
 
 use std::sync::Arc;
 
-use super::page::KnownPage;
+use super::page::{KnownPage, PageRequest};
 use super::password::{Cost, Hasher, Verdict};
-use super::sets::Set;
 use crate::clock::UnixSeconds;
-use crate::ids::{DiskId, VmId};
-use crate::model::{Credentials, Cursor, List, Login, Page, Peer, Secret, TokenHash, VmName};
+use crate::ids::VmId;
+use crate::model::{Credentials, Login, Page, Secret, TokenHash, VmName};
 use crate::store::{Store, StoreError, StoreFactory, Write, Written};
 
 /// Which queue and threads a task belongs to, so that none of them starves the others.
@@ -44,41 +43,6 @@ pub enum Asker {
     Vm(Login),
     /// Anybody; who has a login is told whether it holds.
     Anybody(Option<Login>),
-}
-
-/// Which page to make.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub enum PageRequest {
-    Vms { after: VmId },
-    Disks { after: DiskId },
-    Peers { list: List, peers: Vec<PeerAt>, next: Option<Cursor> },
-    ManagedVms { after: VmId },
-    ManagedDisks { after: DiskId },
-    EverConnected { after: VmId },
-    Members { set: Set, members: Vec<MemberAt>, next: Option<Cursor> },
-}
-
-/// A connection as it was when its page was begun.
-#[derive(Clone, Debug)]
-pub struct PeerAt {
-    /// Its place in the table of connections.
-    pub index: u32,
-    /// Its client.
-    pub peer: Peer,
-    /// The VM that has authenticated on it.
-    pub vm: Option<VmId>,
-}
-
-/// A VM that was authorized or connected when its page was begun.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MemberAt {
-    /// Its place in the order.
-    pub place: u64,
-    /// The VM.
-    pub vm: VmId,
-    /// It is there because somebody is authenticated as it; else only as long as it has no password.
-    pub has_login: bool,
 }
 
 /// What a task has come to.

@@ -1,7 +1,8 @@
 //! Threads, and what they do with stores that fail.
 
 use super::*;
-use crate::app::task::{Asker, PageRequest};
+use crate::app::page::PageRequest;
+use crate::app::task::Asker;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, DiskId, Slot, Ticket, VmId};
 use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};

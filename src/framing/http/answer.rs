@@ -3,7 +3,6 @@
 //! Knows nothing of what is answered. There is no `Date` (an origin server without a clock sends none, RFC
 //! 9110, 6.6.1) and no `Server`.
 
-use super::head::Version;
 use crate::buffer::Buffer;
 
 /// What an answer begins with. Each brings the headers that it needs.
@@ -46,6 +45,15 @@ pub struct Refused {
     pub why: &'static str,
     /// Whether nothing more can be read from the connection.
     pub closes: bool,
+}
+
+/// The versions of HTTP/1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)]
+pub enum Version {
+    Http10,
+    #[default]
+    Http11,
 }
 
 /// What of a request decides how its answer looks.

@@ -5,7 +5,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::answer::{Refused, Status};
+use super::answer::{Refused, Status, Version};
 use super::fields::{Field, Fields};
 use crate::limits;
 
@@ -35,15 +35,6 @@ pub enum Method {
     Known,
     /// Nothing that we know.
     Unknown,
-}
-
-/// The versions of HTTP/1.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[allow(missing_docs)]
-pub enum Version {
-    Http10,
-    #[default]
-    Http11,
 }
 
 /// A request target (RFC 9112, 3.2), its query cut off.

@@ -3,10 +3,10 @@
 //!
 //! The order is: may it be here at all (hosts and origins), what is it, will its body be read.
 
-use super::answer::{Refused, Status};
+use super::answer::{Refused, Status, Version};
 use super::authorization::Authorization;
 use super::fields::{Expects, Field};
-use super::head::{Head, Length, Method, Version, malformed};
+use super::head::{Head, Length, Method, malformed};
 use super::host::{self, Authority, HttpRules};
 use super::websocket_key::WebSocketKey;
 
