@@ -186,21 +186,31 @@ impl Tools {
             _ => None,
         });
         let mut owners = owners(store, tokens.collect()).into_iter();
-        let is_list = |task: &&Task| matches!(task, Task::ListPage { .. });
-        let mut known = KnownPage::new(tasks.iter().filter(is_list).count());
-        for task in tasks {
+        let is_list = |task: &Task| matches!(task, Task::ListPage { .. });
+        let mut known = KnownPage::new(tasks.iter().filter(|task| is_list(task)).count());
+        // Lookups first: a list may have to wait for a lock that they don't need.
+        let mut tasks: Vec<(usize, Task)> = tasks.into_iter().enumerate().collect();
+        tasks.sort_by_key(|(_, task)| is_list(task));
+        let mut all_done: Vec<(usize, Result<Done, StoreError>)> = Vec::with_capacity(tasks.len());
+        let mut is_locked = false;
+        for (place, task) in tasks {
             let done = match task {
-                Task::ListPage { asker, page } => list(store, &asker, page, &mut known),
                 Task::FindToken { current, .. } => {
                     owners.next().expect("one for each").and_then(|owner| token(store, owner, current))
                 }
+                // One has waited for a lock; if each did, those that are done would wait for all of that.
+                _ if is_locked => Err(StoreError::Busy),
+                Task::ListPage { asker, page } => list(store, &asker, page, &mut known),
                 task => read(store, task),
             };
-            results.push(done.map_err(TaskError::Store));
+            is_locked |= matches!(done, Err(StoreError::Busy));
+            all_done.push((place, done));
         }
         if !is_one_lookup {
             store.end_reads();
         }
+        all_done.sort_unstable_by_key(|(place, _)| *place);
+        results.extend(all_done.into_iter().map(|(_, done)| done.map_err(TaskError::Store)));
     }
 
     fn store(&mut self) -> Result<&mut dyn Store, StoreError> {
