@@ -148,6 +148,22 @@ fn what_somebody_has_locked_is_asked_for_again_while_there_is_time() {
 }
 
 #[test]
+fn of_reads_that_share_a_batch_one_waits_for_a_lock_and_lookups_for_none() {
+    let questions_left = Arc::new(AtomicUsize::new(3));
+    let factory = HeldFactory { questions_left: Arc::clone(&questions_left), patience: None };
+    let mut tools = Tools::new(Arc::new(factory), Cost { memory_kib: 64, passes: 1, lanes: 1 });
+    let lookup = Task::FindCredentials { name: VmName::stored("a") };
+    let mut results = Vec::new();
+    tools.run(vec![job(1).task, lookup, job(2).task, job(3).task], &mut results);
+    assert_eq!(results.len(), 4);
+    assert!(matches!(results[1], Ok(Done::Credentials(None))), "{results:?}");
+    for at in [0, 2, 3] {
+        assert!(matches!(&results[at], Err(error) if *error == BUSY), "{results:?}");
+    }
+    assert_eq!(questions_left.load(Ordering::Relaxed), 2, "one has waited for all");
+}
+
+#[test]
 fn a_job_that_was_given_up_does_not_run() {
     let (mut pool, woken) = pool();
     let given_up = job(1);
