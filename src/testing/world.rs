@@ -337,7 +337,12 @@ fn register(store: &Arc<dyn StoreFactory>, herd: &Herd, shared: &[usize], is_big
 
 pub(super) const LISTENERS: usize = 2;
 /// One is as likely as it stands here often.
+#[cfg(feature = "websocket")]
 const FRAMINGS: [Framing; 4] = [Framing::RawJson, Framing::RawJson, Framing::Http, Framing::WebSocket];
+#[cfg(all(feature = "http", not(feature = "websocket")))]
+const FRAMINGS: [Framing; 2] = [Framing::RawJson, Framing::Http];
+#[cfg(not(feature = "http"))]
+const FRAMINGS: [Framing; 1] = [Framing::RawJson];
 const FIRST_PORT: u16 = 10_000;
 /// Rounds of one moment; more are left to the next turn.
 const ROUNDS_MAX: usize = 64;
