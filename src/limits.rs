@@ -51,6 +51,19 @@ pub const PASSWORD_BYTES_MAX: usize = 1024;
 /// VMs in a store, by default.
 pub const VMS_MAX: u64 = 1_000_000;
 
+// ── Metrics ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Bytes of a metric's key.
+pub const METRIC_KEY_BYTES_MAX: usize = 200;
+/// Keys of metrics in a store: a thousand hosts with a hundred each. Who makes a key of something that is
+/// different each time is told instead of filling the disk.
+pub const METRIC_KEYS_MAX: u64 = 100_000;
+/// Bytes of a line of metrics text, its end left out: many times the longest that means something.
+pub const TEXT_LINE_BYTES_MAX: usize = 4096;
+/// Points that one request may put: as many lines as fit into what is read of a connection at a time, or some
+/// 200 KiB of JSON. Bounds how long the others wait that share its commit.
+pub const POINTS_PER_REQUEST_MAX: usize = 4096;
+
 // ── Tokens ───────────────────────────────────────────────────────────────────────────────────────
 
 /// Random bytes of a token: 256 bits.

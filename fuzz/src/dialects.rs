@@ -10,7 +10,7 @@ use vmherd::dialect::{PageProgress, decode_json, encode_answer, encode_page};
 use vmherd::ids::{DiskId, VmId};
 use vmherd::model::{
     ActionAnswer, Answer, BadField, Command, CommandName, Cursor, Dialect, Disk, DiskOfVm, Failure, Items,
-    List, Page, Peer, PeerEntry, Request, RequestId, Secret, Vm, VmName, VmShape,
+    List, Page, Paged, Peer, PeerEntry, Request, RequestId, Secret, Vm, VmName, VmShape,
 };
 
 /// A byte that says what stands around the rest, and the rest of a request.
@@ -71,7 +71,7 @@ pub fn page(list: List, choice: u8) -> Page {
         }
         _ => Items::Vms(vec![vm; count]),
     };
-    Page { list, items, next: (choice >= 128).then_some(Cursor::AfterVm(VmId(7))) }
+    Page { of: Paged::List(list), items, next: (choice >= 128).then_some(Cursor::AfterVm(VmId(7))) }
 }
 
 fn decode(input: &[u8], around: &[u8]) {

@@ -12,7 +12,7 @@ use vmherd::clock::Instant;
 use vmherd::framing::sniff::{Sniffed, sniff};
 use vmherd::ids::Slot;
 use vmherd::limits;
-use vmherd::model::{Answer, CommandName, Failure, List, Request};
+use vmherd::model::{Answer, CommandName, Failure, List, Paged, Request};
 use vmherd::session::{Ending, Rules, Session, Step};
 
 use crate::dialects;
@@ -109,13 +109,14 @@ impl<'a> Played<'a> {
             assert!(output.len() < limits::OUTPUT_BYTES_PAUSE + OUTPUT_AT_ONCE_MAX, "too much output");
             match step {
                 Step::Call(slot, request) => self.called(slot, request),
-                Step::NextPage(slot, list, _) => {
+                Step::NextPage(slot, Paged::List(list), _) => {
                     assert_eq!(self.paged.as_ref().map(|(slot, _)| *slot), Some(slot));
                     assert!(self.wanted.replace((slot, list)).is_none(), "a page is asked for twice");
                     if self.decisions.take().is_multiple_of(2) {
                         self.give_page();
                     }
                 }
+                Step::NextPage(_, Paged::Points(_), _) => unimplemented!("points"),
                 Step::Due(slot, data) => self.deliver(slot, &data),
                 Step::NeedInput => {
                     self.flush();

@@ -7,12 +7,16 @@ use super::sets::Set;
 use super::stage::{Action, Stage};
 use super::task::{Asker, Task};
 use crate::ids::{ConnId, DiskId, VmId};
-use crate::model::{Cursor, Failure, List, Principal};
+use crate::model::{Cursor, Failure, List, Paged, Principal};
 
 impl App {
-    /// Begins the next page of a list.
-    pub fn page(&mut self, conn: ConnId, list: List, cursor: Cursor) -> Action {
-        self.list(conn, list, Some(cursor))
+    /// Begins the next page of an answer.
+    pub fn page(&mut self, conn: ConnId, of: Paged, cursor: Cursor) -> Action {
+        match of {
+            Paged::List(list) => self.list(conn, list, Some(cursor)),
+            // TO COME
+            Paged::Points(_) => Action::failed(Failure::StoreUnavailable),
+        }
     }
 
     /// Begins the page of `list` at `cursor`, the first if there is none. Whoever asked may have lost the

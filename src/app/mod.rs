@@ -259,6 +259,8 @@ impl App {
             (Command::Stats, _) => Action::Statistics,
             (Command::Convert { data }, _) => self.convert(data, now),
             (Command::Health, _) => health(now),
+            // TO COME
+            (Command::Put(_) | Command::Get(_), _) => Action::failed(Failure::StoreUnavailable),
             (Command::AddVm { shape, disk_sizes_gib }, _) => self.add_vm(shape, disk_sizes_gib, now),
             (Command::AuthorizeVm { vm, password }, _) if may_touch(vm) => {
                 actions::admittance(vm, Purpose::Authorize, password, scope)
@@ -399,6 +401,7 @@ impl App {
         match error {
             StoreError::AlreadyRegistered => Failure::AlreadyRegistered,
             StoreError::VmLimitReached => Failure::VmLimitReached,
+            StoreError::KeyLimitReached(first) => Failure::KeyLimitReached(Some(first)),
             StoreError::UnknownDisk(id) => Failure::UnknownDisk(id),
             StoreError::NotCurrent => Failure::AuthenticationRequired,
             StoreError::Busy => {

@@ -3,7 +3,7 @@
 use super::sets::{MemberAt, Set};
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Cursor, Items, List, Page, Peer, PeerEntry, Vm};
+use crate::model::{Cursor, Items, List, Page, Paged, Peer, PeerEntry, Vm};
 use crate::store::{Store, StoreError, VmPage};
 
 /// Which page to make.
@@ -94,14 +94,14 @@ impl PageRequest {
 
 fn vms_page(list: List, VmPage { vms, is_last }: VmPage) -> Page {
     let next = vms.last().filter(|_| !is_last).map(|vm| Cursor::AfterVm(vm.id));
-    Page { list, items: Items::Vms(vms), next }
+    Page { of: Paged::List(list), items: Items::Vms(vms), next }
 }
 
 fn disks_page(store: &mut dyn Store, list: List, after: DiskId) -> Result<Page, StoreError> {
     let disks = store.disks_after(after, limits::PAGE_ROWS_MAX)?;
     let is_full = disks.len() == limits::PAGE_ROWS_MAX;
     let next = disks.last().filter(|_| is_full).map(|last| Cursor::AfterDisk(last.disk.id));
-    Ok(Page { list, items: Items::Disks(disks), next })
+    Ok(Page { of: Paged::List(list), items: Items::Disks(disks), next })
 }
 
 /// Joins connections with the VMs that have authenticated on them. A VM that is gone leaves an active
@@ -130,7 +130,7 @@ fn peers_page(
         }
         entries.push(PeerEntry { peer: at.peer, vm });
     }
-    Ok(Page { list, items: Items::Peers(entries), next })
+    Ok(Page { of: Paged::List(list), items: Items::Peers(entries), next })
 }
 
 /// Looks up the members of a set. One that is gone, or has got a password and nobody who is authenticated
@@ -155,11 +155,11 @@ fn members_page(
             rows += vm.as_ref().map_or(0, |vm| 1 + vm.disks.len());
             if let (true, Some(last)) = (rows > limits::PAGE_ROWS_MAX && !vms.is_empty(), last) {
                 let next = Some(Cursor::AfterMember(last));
-                return Ok(Page { list, items: Items::Vms(vms), next });
+                return Ok(Page { of: Paged::List(list), items: Items::Vms(vms), next });
             }
             vms.extend(vm);
             last = Some(member.place);
         }
     }
-    Ok(Page { list, items: Items::Vms(vms), next })
+    Ok(Page { of: Paged::List(list), items: Items::Vms(vms), next })
 }

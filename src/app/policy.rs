@@ -21,7 +21,7 @@ pub enum Verdict {
 /// and that opens the dialects `opens` to everybody.
 pub fn verdict(command: CommandName, principal: &Principal, registers: bool, opens: Groups) -> Verdict {
     use CommandName::{ActionList, AddVm, Authenticate, AuthorizeVm, ConnectVm, Convert, Health, List};
-    use CommandName::{Logout, LogoutVm, Ping, Register, Stats, Update, UpdateVm};
+    use CommandName::{Get, Logout, LogoutVm, Ping, Put, Register, Stats, Update, UpdateVm};
     match (command, principal) {
         (Register | AddVm, _) if !registers => Verdict::RegistrationClosed,
         (Ping | Register | Authenticate | Health, _) => Verdict::Allowed,
@@ -34,6 +34,9 @@ pub fn verdict(command: CommandName, principal: &Principal, registers: bool, ope
         (Convert, _) if opens.contains(Group::Convert) => Verdict::Allowed,
         (Convert, Principal::Vm(_)) => Verdict::Allowed,
         (Convert, Principal::Anonymous | Principal::Operator) => Verdict::AuthenticationRequired,
+        (Put | Get, _) if opens.contains(Group::Metrics) => Verdict::Allowed,
+        (Put | Get, Principal::Vm(_)) => Verdict::AllowedAsItself,
+        (Put | Get, Principal::Anonymous | Principal::Operator) => Verdict::AuthenticationRequired,
         (AddVm | ActionList | AuthorizeVm | ConnectVm | LogoutVm | UpdateVm, _)
             if opens.contains(Group::Action) =>
         {
@@ -82,11 +85,17 @@ mod tests {
             (CommandName::ConnectVm, all, closed),
             (CommandName::LogoutVm, all, closed),
             (CommandName::UpdateVm, all, closed),
+            (CommandName::Put, all, closed),
+            (CommandName::Get, all, closed),
         ];
         for command in CommandName::ALL {
             let row = rows.iter().find(|row| row.0 == command);
             let (_, open, closed) = row.unwrap_or_else(|| panic!("{command:?} has no row"));
-            let group = if command == CommandName::Convert { Group::Convert } else { Group::Action };
+            let group = match command {
+                CommandName::Convert => Group::Convert,
+                CommandName::Put | CommandName::Get => Group::Metrics,
+                _ => Group::Action,
+            };
             let only_it = [group].into_iter().collect();
             let all_others = Group::ALL.into_iter().filter(|other| *other != group).collect();
             for (opens, wanted) in

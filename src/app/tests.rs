@@ -6,7 +6,7 @@ use crate::app::task::Tools;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{
-    ActionAnswer, BadField, Cursor, Dialect, Groups, Items, List, Page, Peer, VmChange, VmShape,
+    ActionAnswer, BadField, Cursor, Dialect, Groups, Items, List, Page, Paged, Peer, VmChange, VmShape,
 };
 use crate::store::{self, Location};
 
@@ -115,6 +115,8 @@ fn name_of(command: &Command) -> CommandName {
         Command::ConnectVm { .. } => CommandName::ConnectVm,
         Command::LogoutVm(_) => CommandName::LogoutVm,
         Command::UpdateVm { .. } => CommandName::UpdateVm,
+        Command::Put(_) => CommandName::Put,
+        Command::Get(_) => CommandName::Get,
     }
 }
 
@@ -216,7 +218,7 @@ fn the_pages_of_a_list_are_one_request() {
         let mut page = bed.list(Some(&token), list);
         let mut seen = vm_ids(&page);
         while let Some(cursor) = page.next {
-            let action = bed.app.page(CONN, list, cursor);
+            let action = bed.app.page(CONN, Paged::List(list), cursor);
             let Action::Page(next) = bed.settle(action) else { panic!("no page") };
             page = next;
             seen.extend(vm_ids(&page));
@@ -225,7 +227,7 @@ fn the_pages_of_a_list_are_one_request() {
         // With the next request it is over, even one for which there is no room.
         let cursor = Cursor::AfterVm(VmId(1));
         assert_eq!(bed.ask(None, Command::Ping), Answer::Pong(Peer::Unix { uid: None }));
-        let action = bed.app.page(CONN, list, cursor);
+        let action = bed.app.page(CONN, Paged::List(list), cursor);
         assert!(matches!(action, Action::Answer(Answer::Failed(Failure::AuthenticationRequired))));
         bed.list(Some(&token), list);
         let (dialect, scope, command) = (Dialect::Command, Scope::Request, Ok(Command::Ping));

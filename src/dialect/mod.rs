@@ -40,6 +40,7 @@ pub fn encode_answer(dialect: Dialect, id: Option<&RequestId>, answer: &Answer, 
         Dialect::Command => command::encode_answer(id, answer, output),
         Dialect::Action => action::encode_answer(id, answer, output),
         Dialect::Conversion => conversion::encode_answer(id, answer, output),
+        Dialect::Text => unimplemented!("text"),
     }
 }
 
@@ -55,5 +56,6 @@ pub fn encode_page(
         Dialect::Command => command::encode_page(id, page, progress, output),
         Dialect::Action => action::encode_page(id, page, progress, output),
         Dialect::Conversion => debug_assert!(false, "a conversion is answered whole"),
+        Dialect::Text => unimplemented!("text"),
     }
 }

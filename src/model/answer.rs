@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use super::command::{BadField, List};
+use super::command::{BadField, Paged};
 use super::entities::Entities;
+use super::metric::Series;
 use super::name::VmName;
 use super::peer::Peer;
 use super::secret::Secret;
 use super::vm::{DiskOfVm, Vm};
-use crate::ids::{DiskId, VmId};
+use crate::ids::{DiskId, SeriesId, VmId};
 
 /// An answer that is whole.
 #[derive(Clone, PartialEq, Debug)]
@@ -31,6 +32,11 @@ pub enum Answer {
     Converted(Entities),
     /// To the question whether the server is well.
     Healthy,
+    /// To points that were to be kept: those that are, but for these, whose key would be one too many.
+    Put {
+        /// By their place among the points of the request, ascending.
+        refused: Vec<usize>,
+    },
     /// To anything: it was not done.
     Failed(Failure),
 }
@@ -48,8 +54,8 @@ pub enum ActionAnswer {
 /// A part of an answer that may be long.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Page {
-    /// Which list it belongs to.
-    pub list: List,
+    /// What it is a page of.
+    pub of: Paged,
     /// What is on it.
     pub items: Items,
     /// Where the next page begins; `None` on the last.
@@ -63,6 +69,7 @@ pub enum Items {
     Vms(Vec<Vm>),
     Disks(Vec<DiskOfVm>),
     Peers(Vec<PeerEntry>),
+    Points(Vec<Series>),
 }
 
 /// An open connection and the VM that has authenticated on it.
@@ -84,6 +91,11 @@ pub enum Cursor {
     FromPeer(u32),
     /// The last looked at of the VMs that are authorized or connected, by its place in their order.
     AfterMember(u64),
+    /// The last point shown.
+    AfterPoint {
+        series: SeriesId,
+        second: i64,
+    },
 }
 
 /// Why something was not done. Each dialect has its own words for these.
@@ -115,6 +127,9 @@ pub enum Failure {
     RegistrationClosed,
     /// The store holds as many VMs as it may.
     VmLimitReached,
+    /// There are as many keys of metrics as there may be; the place of the first point with another, where several
+    /// were to be kept all or none.
+    KeyLimitReached(Option<usize>),
     /// The VM has no disk of that id.
     UnknownDisk(DiskId),
     /// No number of a VM where there has to be one.
@@ -139,6 +154,12 @@ pub enum Failure {
     TimedOut,
     /// The input ended inside a request.
     CutShort,
+    /// A line of text that is no command.
+    WrongCommand,
+    /// A line of text has more bytes than it may.
+    LineTooLong,
+    /// A line of text that is none: control characters, or not UTF-8.
+    BadText,
 }
 
 /// What the server counts. Plain numbers, since its start unless said otherwise.

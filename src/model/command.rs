@@ -1,5 +1,6 @@
 //! What can be asked, whichever dialect asks it.
 
+use super::metric::{NewPoint, PointFilter};
 use super::name::VmName;
 use super::secret::Secret;
 use super::vm::{VmChange, VmShape};
@@ -77,6 +78,10 @@ pub enum Command {
     },
     /// Is the server well? Asked by what watches over it, in no dialect.
     Health,
+    /// Keep points.
+    Put(Put),
+    /// Tell the points that are meant.
+    Get(PointFilter),
 }
 
 /// A [`Command`] without its data: what the right to run it hangs on.
@@ -98,6 +103,8 @@ pub enum CommandName {
     UpdateVm,
     Convert,
     Health,
+    Put,
+    Get,
 }
 
 /// Which list.
@@ -123,6 +130,26 @@ pub enum List {
     EverConnectedVms,
 }
 
+/// What comes in pages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Paged {
+    /// A list.
+    List(List),
+    /// Points.
+    Points(PointFilter),
+}
+
+/// Points to be kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Put {
+    /// In the order in which they take each other's place.
+    pub points: Vec<NewPoint>,
+    /// The places of those that came without a time: theirs is when the request is run.
+    pub undated: Vec<usize>,
+    /// Whether none is kept unless all are; else each is kept or refused by itself.
+    pub is_atomic: bool,
+}
+
 /// A field of a request that breaks a rule: the text names the field, what it was and what is
 /// allowed, and never holds a secret.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -130,7 +157,7 @@ pub struct BadField(pub String);
 
 impl CommandName {
     /// All of them.
-    pub const ALL: [CommandName; 15] = [
+    pub const ALL: [CommandName; 17] = [
         CommandName::Ping,
         CommandName::Register,
         CommandName::Authenticate,
@@ -146,6 +173,8 @@ impl CommandName {
         CommandName::UpdateVm,
         CommandName::Convert,
         CommandName::Health,
+        CommandName::Put,
+        CommandName::Get,
     ];
 
     /// Whether nothing that follows on the same connection may be looked at before this is done:
@@ -157,7 +186,7 @@ impl CommandName {
 
     /// Whether the answer may come in pages.
     pub fn is_paged(self) -> bool {
-        matches!(self, CommandName::List | CommandName::ActionList)
+        matches!(self, CommandName::List | CommandName::ActionList | CommandName::Get)
     }
 
     /// Whether it never waits for anything, so that there is always room for it: who looks at a server that has
@@ -182,6 +211,16 @@ impl List {
             | List::AuthorizedVms
             | List::ConnectedVms
             | List::EverConnectedVms => CommandName::ActionList,
+        }
+    }
+}
+
+impl Paged {
+    /// The command that shows it.
+    pub fn command(&self) -> CommandName {
+        match self {
+            Paged::List(list) => list.command(),
+            Paged::Points(_) => CommandName::Get,
         }
     }
 }

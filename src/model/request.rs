@@ -13,6 +13,8 @@ pub enum Dialect {
     Action,
     /// `{"request_id": …, "data": "…"}`
     Conversion,
+    /// `put KEY VALUE TIMESTAMP`
+    Text,
 }
 
 /// How long what a request proves of its client counts.

@@ -3,8 +3,8 @@
 use super::*;
 use crate::clock::UnixSeconds;
 use crate::ids::DiskId;
-use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash};
-use crate::store::VmPage;
+use crate::model::{Credentials, Disk, DiskOfVm, Login, PointFilter, TokenHash};
+use crate::store::{PointAt, PointPage, VmPage};
 
 fn read(args: &[&str]) -> Result<Order, Failure> {
     Order::read(args.iter().map(OsString::from)).map(|(order, _)| order)
@@ -206,5 +206,14 @@ impl Store for Herd {
 
     fn disks_after(&mut self, _: DiskId, _: usize) -> Result<Vec<DiskOfVm>, StoreError> {
         unreachable!("a list reads VMs")
+    }
+
+    fn points_after(
+        &mut self,
+        _filter: &PointFilter,
+        _after: Option<PointAt>,
+        _count_max: usize,
+    ) -> Result<PointPage, StoreError> {
+        unimplemented!("points")
     }
 }

@@ -16,7 +16,7 @@ use crate::app::task::{Lane, Task};
 use crate::clock::{Instant, UnixSeconds};
 use crate::ids::{ConnId, Ticket};
 use crate::limits;
-use crate::model::{Answer, CommandName, Cursor, Failure, List, Request, Statistics};
+use crate::model::{Answer, CommandName, Cursor, Failure, Paged, Request, Statistics};
 use crate::stats;
 use crate::worker::{Completion, Full, GivenUp, Job, JobKey, JobState, Jobs, Room};
 
@@ -131,14 +131,14 @@ impl<J: Jobs> Calls<J> {
     pub(super) fn begin_page<S>(
         &mut self,
         ticket: Ticket,
-        list: List,
+        of: Paged,
         cursor: Cursor,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) {
-        let action = self.app.page(ticket.conn, list, cursor);
-        let asked = Asked { room: Room::Reserved, ..Asked::new(ticket, list.command()) };
+        let asked = Asked { room: Room::Reserved, ..Asked::new(ticket, of.command()) };
+        let action = self.app.page(ticket.conn, of, cursor);
         self.act(asked, action, connection, timers, now);
     }
 

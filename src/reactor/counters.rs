@@ -84,6 +84,8 @@ pub(super) fn request_counters(name: CommandName) -> [&'static str; 3] {
         CommandName::UpdateVm => ["requests_update_vm", "requests_update_vm_ok", "requests_update_vm_failed"],
         CommandName::Convert => ["requests_convert", "requests_convert_ok", "requests_convert_failed"],
         CommandName::Health => ["requests_health", "requests_health_ok", "requests_health_failed"],
+        CommandName::Put => ["requests_put", "requests_put_ok", "requests_put_failed"],
+        CommandName::Get => ["requests_get", "requests_get_ok", "requests_get_failed"],
     }
 }
 
@@ -114,5 +116,9 @@ fn failure_counter(failure: &Failure) -> &'static str {
         Failure::TooLarge(_) => "failed_too_large",
         Failure::TimedOut => "failed_timed_out",
         Failure::CutShort => "failed_cut_short",
+        Failure::KeyLimitReached(_) => "failed_key_limit_reached",
+        Failure::WrongCommand => "failed_wrong_command",
+        Failure::LineTooLong => "failed_line_too_long",
+        Failure::BadText => "failed_bad_text",
     }
 }

@@ -87,10 +87,10 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     let ticket = Ticket { conn: id, slot };
                     self.calls.begin(ticket, *request, connection, &mut self.timers, now);
                 }
-                Step::NextPage(slot, list, cursor) => {
+                Step::NextPage(slot, of, cursor) => {
                     work.steps += 1;
                     let ticket = Ticket { conn: id, slot };
-                    self.calls.begin_page(ticket, list, cursor, connection, &mut self.timers, now);
+                    self.calls.begin_page(ticket, of, cursor, connection, &mut self.timers, now);
                 }
                 Step::Due(slot, data) => {
                     work.steps += 1;

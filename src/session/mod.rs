@@ -20,7 +20,7 @@ use crate::clock::Instant;
 use crate::framing::http::HttpRules;
 use crate::ids::Slot;
 use crate::limits;
-use crate::model::{Answer, Cursor, Dialect, Failure, List, Page, Refusal, Request};
+use crate::model::{Answer, Cursor, Dialect, Failure, Page, Paged, Refusal, Request};
 use patience::{Patience, Waiting};
 use replies::{Delivery, Replies, Wanted};
 use wire::{Decoded, Reply, Wire};
@@ -76,7 +76,7 @@ pub enum Step {
     /// Run this request, and tell [`Session::complete`] what came of it.
     Call(Slot, Box<Request>),
     /// Make the next page of the answer to `slot`.
-    NextPage(Slot, List, Cursor),
+    NextPage(Slot, Paged, Cursor),
     /// What was to be answered later is due: tell [`Session::complete`] what comes of the text.
     Due(Slot, Box<str>),
     /// More input.
@@ -265,7 +265,7 @@ impl Session {
             match self.replies.as_mut().map_or(Wanted::Nothing, |replies| replies.wanted()) {
                 Wanted::Nothing => {}
                 Wanted::Patience => return Step::Blocked,
-                Wanted::Page(slot, list, cursor) => return Step::NextPage(slot, list, cursor),
+                Wanted::Page(slot, of, cursor) => return Step::NextPage(slot, of, cursor),
             }
             if let Some(ending) = self.ending {
                 return self.wind_up(ending, output);

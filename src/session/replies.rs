@@ -13,7 +13,7 @@ use crate::clock::Instant;
 use crate::dialect::PageProgress;
 use crate::ids::Slot;
 use crate::limits;
-use crate::model::{Answer, Cursor, Dialect, List, Page, Request, RequestId};
+use crate::model::{Answer, Cursor, Dialect, Page, Paged, Request, RequestId};
 
 /// The open requests of one connection.
 #[derive(Default)]
@@ -48,7 +48,7 @@ enum Writing {
 
 struct Stream {
     slot: Slot,
-    list: List,
+    of: Paged,
     progress: PageProgress,
     /// Where the next page begins, if it has not been asked for yet.
     cursor: Option<Cursor>,
@@ -69,7 +69,7 @@ pub(super) enum Wanted {
     /// It has been asked for and is on its way.
     Patience,
     /// This one.
-    Page(Slot, List, Cursor),
+    Page(Slot, Paged, Cursor),
 }
 
 /// What became of an answer.
@@ -140,7 +140,7 @@ impl Replies {
         wire.write_page(&mut ReplyPage { dialect, id, page, progress: &mut progress }, output);
         match page.next {
             Some(cursor) => {
-                let stream = Stream { slot, list: page.list, progress, cursor: Some(cursor) };
+                let stream = Stream { slot, of: page.of.clone(), progress, cursor: Some(cursor) };
                 self.writing = Writing::Pages(stream);
             }
             None => {
@@ -205,7 +205,7 @@ impl Replies {
         match &mut self.writing {
             Writing::Whole | Writing::Silent => Wanted::Nothing,
             Writing::Pages(stream) => match stream.cursor.take() {
-                Some(cursor) => Wanted::Page(stream.slot, stream.list, cursor),
+                Some(cursor) => Wanted::Page(stream.slot, stream.of.clone(), cursor),
                 None => Wanted::Patience,
             },
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ids::DiskId;
-use crate::model::{CommandName, Entities, Entity, Items, Peer};
+use crate::model::{CommandName, Entities, Entity, Items, List, Peer};
 
 const PONG: Answer = Answer::Pong(Peer::Unix { uid: None });
 const CONVERTED: Answer = Answer::Converted(Entities(Vec::new()));
@@ -61,7 +61,7 @@ impl Bench {
     }
 
     fn page(&mut self, slot: Slot, next: Option<Cursor>) {
-        let page = Page { list: List::AllDisks, items: Items::Disks(Vec::new()), next };
+        let page = Page { of: Paged::List(List::AllDisks), items: Items::Disks(Vec::new()), next };
         assert!(self.session.complete_page(slot, &page, &mut self.output));
     }
 
@@ -196,7 +196,7 @@ fn nothing_is_written_between_the_pages_of_a_reply() {
     bench.is_blocked();
     bench.page(list, Some(Cursor::AfterDisk(DiskId(1))));
     bench.answer(a);
-    assert!(matches!(bench.next(), Step::NextPage(slot, List::AllDisks, _) if slot == list));
+    assert!(matches!(bench.next(), Step::NextPage(slot, Paged::List(List::AllDisks), _) if slot == list));
     bench.is_blocked();
     bench.page(list, None);
     let replies = bench.replies();

@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Store, StoreError, StoreFactory, VmPage, Write, Written};
+use super::{PointAt, PointPage, Store, StoreError, StoreFactory, VmPage, Write, Written};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Credentials, Disk, DiskChange, DiskOfVm, Login, NewVm, TokenHash, Vm, VmChange, VmName};
+use crate::model::{
+    Credentials, Disk, DiskChange, DiskOfVm, Login, NewVm, PointFilter, TokenHash, Vm, VmChange, VmName,
+};
 
 /// Makes connections to tables of its own.
 pub(super) struct MemoryFactory {
@@ -120,6 +122,15 @@ impl Store for MemoryStore {
         });
         Ok(disks.take(count_max).collect())
     }
+
+    fn points_after(
+        &mut self,
+        _filter: &PointFilter,
+        _after: Option<PointAt>,
+        _count_max: usize,
+    ) -> Result<PointPage, StoreError> {
+        unimplemented!("points")
+    }
 }
 
 impl Tables {
@@ -168,6 +179,7 @@ impl Tables {
                 }
                 Ok(Written::TokensEnded)
             }
+            Write::Put { .. } | Write::RemovePoints { .. } => unimplemented!("points"),
             Write::Remove(name) => self.remove(name),
             Write::ChangePassword { name, password_hash } => self.change_password(name, password_hash),
         };

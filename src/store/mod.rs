@@ -17,8 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::UnixSeconds;
-use crate::ids::{DiskId, VmId};
-use crate::model::{Credentials, DiskOfVm, Login, NewVm, TokenHash, Vm, VmChange, VmName, VmShape};
+use crate::ids::{DiskId, SeriesId, VmId};
+use crate::model::{
+    Credentials, DiskOfVm, Login, NewPoint, NewVm, PointFilter, Series, TokenHash, Vm, VmChange, VmName,
+    VmShape,
+};
 
 pub use self::postgres::Address;
 
@@ -68,6 +71,33 @@ pub trait Store: Send {
 
     /// Disks with an id above `after` in ascending order, at most `count_max`. Fewer: there are no more.
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError>;
+
+    /// Those of the points that `filter` means which stand behind `after`, at most `count_max`: series in the order
+    /// in which they were first put, the points of each in ascending order of time.
+    fn points_after(
+        &mut self,
+        filter: &PointFilter,
+        after: Option<PointAt>,
+        count_max: usize,
+    ) -> Result<PointPage, StoreError>;
+}
+
+/// The place of a point among all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PointAt {
+    /// Its series.
+    pub series: SeriesId,
+    /// Its time, in seconds since 1970.
+    pub second: i64,
+}
+
+/// Some of the points that there are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PointPage {
+    /// The points, by series; none is empty.
+    pub series: Vec<Series>,
+    /// Where to go on; `None`: there was none behind them.
+    pub next: Option<PointAt>,
 }
 
 /// Some of the VMs that there are.
@@ -187,6 +217,27 @@ pub enum Write {
         /// The tokens.
         tokens: Vec<TokenHash>,
     },
+    /// Keeps points; each takes the place of one of the same key and second. At most `keys_max` keys may exist.
+    Put {
+        /// Whose request it is: must be current; `None`: somebody's who needs no login.
+        login: Option<Login>,
+        /// The points, in the order in which they take each other's place.
+        points: Arc<Vec<NewPoint>>,
+        /// The most keys that the store may hold.
+        keys_max: u64,
+        /// Whether none is kept unless all are: [`StoreError::KeyLimitReached`]. Else those are left out whose key
+        /// would be one too many.
+        is_atomic: bool,
+    },
+    /// Removes points that are older than `before`, at most about `count_max`, and series that have none left.
+    RemovePoints {
+        /// In seconds since 1970; points of this second stay.
+        before: i64,
+        /// Series up to this one have been looked at.
+        after: SeriesId,
+        /// Points to remove, and series to look at, at most.
+        count_max: usize,
+    },
     /// Removes a VM with its disks and tokens; the operator's.
     Remove(VmName),
     /// Gives a VM another password: its tokens go and its logins are not current any more; the
@@ -200,7 +251,7 @@ pub enum Write {
 }
 
 /// What a [`Write`] has done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Written {
     Registered(VmId),
@@ -210,6 +261,15 @@ pub enum Written {
     TokensEnded,
     Removed,
     PasswordChanged,
+    /// But for those at these places, whose key would have been one too many; ascending.
+    Put {
+        refused: Vec<usize>,
+    },
+    /// So many; `next` is what to go on with, where there may be more.
+    PointsRemoved {
+        count: usize,
+        next: Option<SeriesId>,
+    },
 }
 
 /// Why a store did not do what it was asked.
@@ -219,6 +279,8 @@ pub enum StoreError {
     AlreadyRegistered,
     /// As many VMs as may be.
     VmLimitReached,
+    /// As many keys of metrics as may be; the point at this place has one too many.
+    KeyLimitReached(usize),
     /// The VM has no disk of that id.
     UnknownDisk(DiskId),
     /// The login that asks does not hold any more: its VM was removed or has another password.
@@ -316,6 +378,9 @@ impl fmt::Display for StoreError {
         match self {
             StoreError::AlreadyRegistered => f.write_str("a VM of that name is already registered"),
             StoreError::VmLimitReached => f.write_str("the store holds as many VMs as --vms-max allows"),
+            StoreError::KeyLimitReached(at) => {
+                write!(f, "the store holds as many keys of metrics as it may; point {at} has another")
+            }
             StoreError::UnknownDisk(id) => write!(f, "the VM has no disk {}", id.0),
             StoreError::NotCurrent => f.write_str("the VM was removed or its password changed"),
             StoreError::UnknownVm => f.write_str("there is no VM of that name"),

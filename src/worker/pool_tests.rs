@@ -5,8 +5,8 @@ use crate::app::page::PageRequest;
 use crate::app::task::Asker;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, DiskId, Slot, Ticket, VmId};
-use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
-use crate::store::{Store, VmPage, Write, Written};
+use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
+use crate::store::{PointAt, PointPage, Store, VmPage, Write, Written};
 use crate::worker::{JobKey, JobState, Room};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -115,6 +115,14 @@ impl Store for HeldStore {
     }
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
         self.0.vms(ids)
+    }
+    fn points_after(
+        &mut self,
+        filter: &PointFilter,
+        after: Option<PointAt>,
+        count_max: usize,
+    ) -> Result<PointPage, StoreError> {
+        self.0.points_after(filter, after, count_max)
     }
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
         self.0.disks_after(after, count_max)

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::dialect::PageProgress;
-use crate::model::{ActionAnswer, Answer, Disk, DiskOfVm, Failure, Items, List, Page, RequestId, Vm};
+use crate::model::{ActionAnswer, Answer, Disk, DiskOfVm, Failure, Items, List, Page, Paged, RequestId, Vm};
 
 /// Writes a whole reply.
 pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
@@ -27,6 +27,7 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
         | Answer::LoggedOut(_)
         | Answer::Statistics(_)
         | Answer::Converted(_)
+        | Answer::Put { .. }
         | Answer::Healthy => {
             debug_assert!(false, "no action has this answer");
             error("internal error", output);
@@ -42,14 +43,16 @@ pub(in crate::dialect) fn encode_page(
     progress: &mut PageProgress,
     output: &mut Vec<u8>,
 ) {
+    let Paged::List(list) = page.of else { unimplemented!("points") };
     if !progress.has_begun {
         progress.has_begun = true;
         head(id, output);
-        json(output, list_name(page.list));
+        json(output, list_name(list));
         text(output, ":[");
     }
     match &page.items {
         Items::Vms(vms) => items(vms, progress, output, vm),
+        Items::Points(_) => unimplemented!("points"),
         Items::Disks(disks) => items(disks, progress, output, disk_of_vm),
         Items::Peers(_) => debug_assert!(false, "no list of this dialect has connections"),
     }
@@ -103,6 +106,9 @@ fn message(failure: &Failure) -> Cow<'static, str> {
             return format!("Request too large: it may have at most {bytes_max} bytes").into();
         }
         Failure::TimedOut => "Request timeout: the request did not end in time",
+        Failure::KeyLimitReached(_) | Failure::WrongCommand | Failure::LineTooLong | Failure::BadText => {
+            unimplemented!("metrics")
+        }
         Failure::CutShort => "Invalid JSON: the input ended inside a request",
     })
 }

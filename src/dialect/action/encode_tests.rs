@@ -54,7 +54,7 @@ fn list(list: List, id: Option<&RequestId>, pages: Vec<Items>) -> String {
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, items) in pages.into_iter().enumerate() {
         let next = (index + 1 < count).then_some(Cursor::AfterMember(1));
-        let page = Page { list, items, next };
+        let page = Page { of: Paged::List(list), items, next };
         dialect::encode_page(Dialect::Action, id, &page, &mut progress, &mut output);
     }
     String::from_utf8(output).expect("UTF-8")

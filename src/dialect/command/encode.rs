@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::LISTS;
 use crate::dialect::PageProgress;
 use crate::model::{
-    Answer, Disk, DiskOfVm, Failure, Items, List, Page, Peer, PeerEntry, RequestId, Statistics, Vm, VmName,
+    Answer, Disk, DiskOfVm, Failure, Items, List, Page, Paged, Peer, PeerEntry, RequestId, Statistics, Vm,
+    VmName,
 };
 
 /// Writes a whole reply.
@@ -48,7 +49,7 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
             head(id, "success", None, output);
             counters(statistics, output);
         }
-        Answer::Action(_) | Answer::Converted(_) | Answer::Healthy => {
+        Answer::Action(_) | Answer::Converted(_) | Answer::Put { .. } | Answer::Healthy => {
             debug_assert!(false, "no command has this answer");
             head(id, "error", Some("internal error"), output);
             text(output, "{}");
@@ -68,15 +69,17 @@ pub(in crate::dialect) fn encode_page(
     progress: &mut PageProgress,
     output: &mut Vec<u8>,
 ) {
+    let Paged::List(list) = page.of else { unimplemented!("points") };
     if !progress.has_begun {
         progress.has_begun = true;
         head(id, "success", None, output);
         text(output, "{\"");
-        text(output, list_name(page.list));
+        text(output, list_name(list));
         text(output, "\":[");
     }
     match &page.items {
         Items::Vms(vms) => items(vms, progress, output, vm),
+        Items::Points(_) => unimplemented!("points"),
         Items::Disks(disks) => items(disks, progress, output, disk_of_vm),
         Items::Peers(peers) => items(peers, progress, output, peer),
     }
@@ -134,6 +137,9 @@ fn message(failure: &Failure) -> Cow<'static, str> {
             return format!("Request too large: it may have at most {bytes_max} bytes").into();
         }
         Failure::TimedOut => "Request timeout: the request did not end in time",
+        Failure::KeyLimitReached(_) | Failure::WrongCommand | Failure::LineTooLong | Failure::BadText => {
+            unimplemented!("metrics")
+        }
         Failure::CutShort => "Invalid JSON: the input ended inside a request",
     })
 }

@@ -116,7 +116,7 @@ fn pages(id: Option<&str>, list: List, pages: Vec<Items>) -> String {
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, items) in pages.into_iter().enumerate() {
         let next = (index + 1 < count).then_some(Cursor::FromPeer(0));
-        let page = Page { list, items, next };
+        let page = Page { of: Paged::List(list), items, next };
         dialect::encode_page(Dialect::Command, id.as_ref(), &page, &mut progress, &mut output);
     }
     String::from_utf8(output).unwrap()

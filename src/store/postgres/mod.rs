@@ -18,11 +18,11 @@ mod writes;
 
 use std::sync::Arc;
 
-use super::{Patience, Store, StoreError, StoreFactory, VmPage, Write};
+use super::{Patience, PointAt, PointPage, Store, StoreError, StoreFactory, VmPage, Write};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
+use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
 use failure::Failure;
 use session::{Connector, Retries, Session, Waits};
 use writes::{Locked, Outcome};
@@ -129,6 +129,15 @@ impl Store for PostgresStore {
 
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
         self.read(|session| reads::disks_after(session, after, count_max))
+    }
+
+    fn points_after(
+        &mut self,
+        _filter: &PointFilter,
+        _after: Option<PointAt>,
+        _count_max: usize,
+    ) -> Result<PointPage, StoreError> {
+        unimplemented!("points")
     }
 }
 

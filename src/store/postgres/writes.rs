@@ -119,6 +119,7 @@ fn lock_vms(
                 ids.push(login.id.0);
                 tokens.extend(ended.iter().map(|token| &token.0[..]));
             }
+            Write::Put { .. } | Write::RemovePoints { .. } => unimplemented!("points"),
             Write::Remove(name) | Write::ChangePassword { name, .. } => names.push(name.as_str()),
         }
     }
@@ -165,6 +166,7 @@ impl Held {
                 | Write::Connect { login, .. }
                 | Write::IssueToken { login, .. }
                 | Write::EndTokens { login, .. } => self.ids.contains(&login.id.0),
+                Write::Put { .. } | Write::RemovePoints { .. } => unimplemented!("points"),
                 Write::Remove(name) | Write::ChangePassword { name, .. } => self.names.contains(name),
             }
     }
@@ -187,6 +189,7 @@ fn run(session: &mut Session, write: &Write, total: &mut Option<Total>) -> Resul
             issue_token(session, login, token, *expires, replaces.as_ref(), rehash.as_deref(), *now)
         }
         Write::EndTokens { login, tokens } => end_tokens(session, login, tokens),
+        Write::Put { .. } | Write::RemovePoints { .. } => unimplemented!("points"),
         Write::Remove(name) => remove(session, name, total),
         Write::ChangePassword { name, password_hash } => change_password(session, name, password_hash),
     }

@@ -21,11 +21,11 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Store, StoreError, StoreFactory, VmPage, Write, Written};
+use super::{PointAt, PointPage, Store, StoreError, StoreFactory, VmPage, Write, Written};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
+use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
 use migrate::OpenError;
 
 /// Makes connections to one file.
@@ -116,6 +116,15 @@ impl Store for SqliteStore {
 
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
         reads::disks_after(&self.connection, after, count_max).map_err(to_store_error)
+    }
+
+    fn points_after(
+        &mut self,
+        _filter: &PointFilter,
+        _after: Option<PointAt>,
+        _count_max: usize,
+    ) -> Result<PointPage, StoreError> {
+        unimplemented!("points")
     }
 }
 

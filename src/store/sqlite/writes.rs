@@ -200,6 +200,7 @@ fn run(connection: &Connection, count: &mut Option<VmCount>, write: &Write) -> R
             }
             Ok(Written::TokensEnded)
         }
+        Write::Put { .. } | Write::RemovePoints { .. } => unimplemented!("points"),
         Write::Remove(name) => remove(connection, name),
         Write::ChangePassword { name, password_hash } => change_password(connection, name, password_hash),
     }

@@ -1,0 +1,197 @@
+//! Metrics: series of values in time.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::ids::SeriesId;
+use crate::limits;
+
+/// What a series is called. Not empty, bounded, without white space or control characters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MetricKey(Arc<str>);
+
+/// Why a text is no key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyError {
+    /// So many bytes.
+    Length(usize),
+    /// White space or a control character.
+    Character(char),
+}
+
+/// A finite 64-bit float. Two are the same if they read the same: 0 and -0 are not.
+#[derive(Clone, Copy)]
+pub struct MetricValue(f64);
+
+/// A value at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Point {
+    /// Seconds since 1970, before it where negative.
+    pub second: i64,
+    /// The value.
+    pub value: MetricValue,
+}
+
+/// A point to be kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewPoint {
+    /// Of which series.
+    pub key: MetricKey,
+    /// The point; takes the place of one that the series has at the same second.
+    pub point: Point,
+}
+
+/// Which points are meant.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PointFilter {
+    /// Of this series only; `None`: of all.
+    pub key: Option<MetricKey>,
+    /// Not before this second.
+    pub from: Option<i64>,
+    /// Not after this second.
+    pub to: Option<i64>,
+}
+
+/// Points of one series, in ascending order of time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Series {
+    /// The store's number for it.
+    pub id: SeriesId,
+    /// What it is called.
+    pub key: MetricKey,
+    /// Some of its points.
+    pub points: Vec<Point>,
+}
+
+impl MetricKey {
+    /// Reads a key.
+    pub fn parse(text: &str) -> Result<MetricKey, KeyError> {
+        if text.is_empty() || text.len() > limits::METRIC_KEY_BYTES_MAX {
+            return Err(KeyError::Length(text.len()));
+        }
+        match text.chars().find(|c| c.is_whitespace() || c.is_control()) {
+            Some(character) => Err(KeyError::Character(character)),
+            None => Ok(MetricKey(text.into())),
+        }
+    }
+
+    /// A key that a store has kept.
+    pub fn stored(text: &str) -> MetricKey {
+        MetricKey(text.into())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl KeyError {
+    /// What a key may be.
+    pub const ALLOWED: &str = "1 to 200 bytes without white space or control characters";
+}
+
+impl MetricValue {
+    /// A value, if `number` is finite.
+    pub fn new(number: f64) -> Option<MetricValue> {
+        number.is_finite().then_some(MetricValue(number))
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl PointFilter {
+    /// The first and the last second that are meant.
+    pub fn seconds(&self) -> (i64, i64) {
+        (self.from.unwrap_or(i64::MIN), self.to.unwrap_or(i64::MAX))
+    }
+}
+
+impl PartialEq for MetricValue {
+    fn eq(&self, other: &MetricValue) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl Eq for MetricValue {}
+
+impl fmt::Display for MetricKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyError::Length(bytes) => write!(f, "{bytes} bytes"),
+            KeyError::Character(character) => write!(f, "a text with {character:?}"),
+        }
+    }
+}
+
+/// The shortest text that reads back the same, always with a point or an exponent.
+impl fmt::Display for MetricValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for MetricValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+const _: () = assert!(limits::METRIC_KEY_BYTES_MAX == 200, "KeyError::ALLOWED says 200");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_bounded_and_have_neither_white_space_nor_control_characters() {
+        let longest = "k".repeat(limits::METRIC_KEY_BYTES_MAX);
+        for good in ["a", "palm.cpu", "*", "ключ", "\"{}\\", "-", &longest] {
+            assert_eq!(MetricKey::parse(good).expect(good).as_str(), good);
+        }
+        let longer = "k".repeat(limits::METRIC_KEY_BYTES_MAX + 1);
+        for (bad, error) in [
+            ("", KeyError::Length(0)),
+            (longer.as_str(), KeyError::Length(limits::METRIC_KEY_BYTES_MAX + 1)),
+            ("a b", KeyError::Character(' ')),
+            ("a\u{a0}b", KeyError::Character('\u{a0}')),
+            ("a\u{85}", KeyError::Character('\u{85}')),
+            ("\0", KeyError::Character('\0')),
+        ] {
+            assert_eq!(MetricKey::parse(bad), Err(error), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_finite_and_shown_as_the_shortest_text_that_reads_back_the_same() {
+        for (number, text) in [
+            (10.0, "10.0"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (-0.0, "-0.0"),
+            (4_200_000.0, "4200000.0"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e16"),
+            (1e-5, "1e-5"),
+            (f64::MAX, "1.7976931348623157e308"),
+            (5e-324, "5e-324"),
+        ] {
+            let value = MetricValue::new(number).expect(text);
+            assert_eq!(value.to_string(), text);
+            let read: f64 = text.parse().expect(text);
+            assert_eq!(MetricValue::new(read), Some(value), "{text}");
+        }
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(MetricValue::new(bad), None);
+        }
+        assert_ne!(MetricValue::new(0.0), MetricValue::new(-0.0));
+    }
+}
