@@ -64,6 +64,42 @@ pub const TEXT_LINE_BYTES_MAX: usize = 4096;
 /// 200 KiB of JSON. Bounds how long the others wait that share its commit.
 pub const POINTS_PER_REQUEST_MAX: usize = 4096;
 
+/// Points in one page of a long answer: some 64 KiB of text where keys are of usual length, and a quarter of a
+/// megabyte where they are as long as they may be.
+pub const POINTS_PER_PAGE_MAX: usize = 1024;
+/// Points that share one commit, about: what a request in the middle of them may have to wait for.
+pub const POINTS_PER_COMMIT_MAX: usize = 16 << 10;
+
+/// Points that wait to be written behind: some seconds of what a disk takes. Whoever puts more waits until there
+/// is room.
+pub const POINTS_BEHIND_MAX: usize = 256 << 10;
+/// How long points wait at most before they are written behind; with what writing takes that is within the second
+/// that is promised.
+pub const POINTS_BEHIND_PAUSE: Duration = Duration::from_millis(500);
+/// How long somebody who asks for points, or has no room for more, waits while others write them: less than a
+/// request may wait for the store.
+pub const POINTS_BEHIND_PATIENCE: Duration = Duration::from_secs(2);
+/// How long to rest after points could not be written behind.
+pub const POINTS_BEHIND_RETRY: Duration = Duration::from_millis(500);
+/// How long the end of a server waits until what waits to be written behind is.
+pub const POINTS_BEHIND_LAST: Duration = Duration::from_secs(5);
+/// How often that is tried.
+pub const POINTS_BEHIND_LAST_ATTEMPTS: usize = 8;
+
+/// Points that are removed in one step because they are old, and series that are looked at for it, at most: a few
+/// milliseconds, for which others that write may have to wait.
+pub const RETENTION_STEP: usize = 1024;
+/// How many times as long as a step takes nothing is removed after it.
+pub const RETENTION_REST: u32 = 3;
+/// The shortest such rest.
+pub const RETENTION_REST_MIN: Duration = Duration::from_millis(5);
+/// The longest.
+pub const RETENTION_REST_MAX: Duration = Duration::from_secs(1);
+/// Between the end of one walk through all series and the next, at most: an old point stays for so much longer.
+pub const RETENTION_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The same at least, however short a time points are kept.
+pub const RETENTION_PAUSE_MIN: Duration = Duration::from_secs(1);
+
 // ── Tokens ───────────────────────────────────────────────────────────────────────────────────────
 
 /// Random bytes of a token: 256 bits.
@@ -341,6 +377,10 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 pub const TOKEN_LIFETIME_MIN: Duration = Duration::from_secs(1);
 /// The longest life of a token: ten years.
 pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// The shortest time that points are kept, by setting: they have whole seconds.
+pub const RETENTION_MIN: Duration = Duration::from_secs(1);
+/// The longest: a hundred years; whoever wants more wants them for good.
+pub const RETENTION_MAX: Duration = Duration::from_secs(36_500 * 24 * 3600);
 /// The longest delay of a conversion, by setting: its memory is held for as long.
 pub const CONVERSION_DELAY_LIMIT: Duration = Duration::from_secs(3600);
 /// VMs in a store, at most, by setting: a thousand times what is tested.

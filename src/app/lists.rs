@@ -7,26 +7,22 @@ use super::sets::Set;
 use super::stage::{Action, Stage};
 use super::task::{Asker, Task};
 use crate::ids::{ConnId, DiskId, VmId};
-use crate::model::{Cursor, Failure, List, Paged, Principal};
+use crate::model::{CommandName, Cursor, Failure, List, Paged, Principal};
 
 impl App {
     /// Begins the next page of an answer.
     pub fn page(&mut self, conn: ConnId, of: Paged, cursor: Cursor) -> Action {
         match of {
             Paged::List(list) => self.list(conn, list, Some(cursor)),
-            // TO COME
-            Paged::Points(_) => Action::failed(Failure::StoreUnavailable),
+            Paged::Points(filter) => self.get(conn, filter, Some(cursor)),
         }
     }
 
     /// Begins the page of `list` at `cursor`, the first if there is none. Whoever asked may have lost the
     /// right to since the page before.
     pub(super) fn list(&mut self, conn: ConnId, list: List, cursor: Option<Cursor>) -> Action {
-        let asker = match (self.verdict(conn, list.command()), self.presence.principal(conn)) {
-            (Verdict::Allowed, Principal::Vm(login)) => Asker::Anybody(Some(login)),
-            (Verdict::Allowed, _) => Asker::Anybody(None),
-            (Verdict::AllowedAsItself, Principal::Vm(login)) => Asker::Vm(login),
-            _ => return Action::failed(Failure::AuthenticationRequired),
+        let Some(asker) = self.asker(conn, list.command()) else {
+            return Action::failed(Failure::AuthenticationRequired);
         };
         match self.page_request(list, cursor) {
             Some(page) => {
@@ -34,6 +30,16 @@ impl App {
                 Action::Work { task: Task::ListPage { asker, page }, stage }
             }
             None => Action::failed(Failure::Internal),
+        }
+    }
+
+    /// Whose right to be shown what `command` shows has to hold; `None`: it is gone.
+    pub(super) fn asker(&self, conn: ConnId, command: CommandName) -> Option<Asker> {
+        match (self.verdict(conn, command), self.presence.principal(conn)) {
+            (Verdict::Allowed, Principal::Vm(login)) => Some(Asker::Anybody(Some(login))),
+            (Verdict::Allowed, _) => Some(Asker::Anybody(None)),
+            (Verdict::AllowedAsItself, Principal::Vm(login)) => Some(Asker::Vm(login)),
+            _ => None,
         }
     }
 

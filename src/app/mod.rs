@@ -6,6 +6,7 @@
 mod actions;
 mod conversion;
 mod lists;
+mod metrics;
 pub mod page;
 pub mod password;
 pub mod policy;
@@ -28,6 +29,7 @@ use crate::model::{
 use crate::store::{StoreError, Write, Written};
 use crate::throttle::Throttle;
 use conversion::DelayLog;
+pub use metrics::PointsCounted;
 use password::Verdict;
 use presence::Presence;
 use stage::{Action, Purpose, Stage};
@@ -52,6 +54,7 @@ pub struct App {
     delay_log: DelayLog,
     store_troubles: Throttle,
     store_errors: StoreErrors,
+    points: PointsCounted,
 }
 
 /// What the store has failed to do, as plain numbers.
@@ -75,6 +78,7 @@ impl App {
             delay_log: DelayLog::default(),
             store_troubles: Throttle::default(),
             store_errors: StoreErrors::default(),
+            points: PointsCounted::default(),
         }
     }
 
@@ -86,6 +90,11 @@ impl App {
     /// What the store has failed to do since the start.
     pub fn store_errors(&self) -> StoreErrors {
         self.store_errors
+    }
+
+    /// The points that were put since the start.
+    pub fn points_counted(&self) -> PointsCounted {
+        self.points
     }
 
     /// Who is connected; the reactor says who comes and goes.
@@ -139,6 +148,10 @@ impl App {
             Err(TaskError::Store(StoreError::NotCurrent)) => {
                 Action::failed(self.failure_of_not_current(conn, &stage))
             }
+            Err(TaskError::Store(StoreError::KeyLimitReached(at))) => {
+                let count = if let Stage::Put { count } = stage { count } else { 0 };
+                Action::failed(self.failure_of_key_limit(count, at))
+            }
             Err(error) => Action::failed(self.failure(error, now)),
         }
     }
@@ -179,6 +192,7 @@ impl App {
                 }
                 Action::Page(page)
             }
+            (Stage::Put { count }, Done::Written(Written::Put { refused })) => self.has_put(count, refused),
             (Stage::Health, Done::Token { .. }) => Action::Answer(Answer::Healthy),
             (Stage::Update, Done::Written(Written::Updated)) => Action::Answer(Answer::Updated),
             (Stage::Logout { name }, Done::Written(Written::TokensEnded)) => {
@@ -259,8 +273,14 @@ impl App {
             (Command::Stats, _) => Action::Statistics,
             (Command::Convert { data }, _) => self.convert(data, now),
             (Command::Health, _) => health(now),
-            // TO COME
-            (Command::Put(_) | Command::Get(_), _) => Action::failed(Failure::StoreUnavailable),
+            (Command::Put(put), principal) => {
+                let login = match (verdict, principal) {
+                    (policy::Verdict::AllowedAsItself, Principal::Vm(login)) => Some(login),
+                    _ => None,
+                };
+                self.put(put, login, now)
+            }
+            (Command::Get(filter), _) => self.get(conn, filter, None),
             (Command::AddVm { shape, disk_sizes_gib }, _) => self.add_vm(shape, disk_sizes_gib, now),
             (Command::AuthorizeVm { vm, password }, _) if may_touch(vm) => {
                 actions::admittance(vm, Purpose::Authorize, password, scope)
@@ -401,7 +421,7 @@ impl App {
         match error {
             StoreError::AlreadyRegistered => Failure::AlreadyRegistered,
             StoreError::VmLimitReached => Failure::VmLimitReached,
-            StoreError::KeyLimitReached(first) => Failure::KeyLimitReached(Some(first)),
+            StoreError::KeyLimitReached(at) => Failure::KeyLimitReached(Some(at)),
             StoreError::UnknownDisk(id) => Failure::UnknownDisk(id),
             StoreError::NotCurrent => Failure::AuthenticationRequired,
             StoreError::Busy => {

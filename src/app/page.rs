@@ -3,8 +3,8 @@
 use super::sets::{MemberAt, Set};
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Cursor, Items, List, Page, Paged, Peer, PeerEntry, Vm};
-use crate::store::{Store, StoreError, VmPage};
+use crate::model::{Cursor, Items, List, Page, Paged, Peer, PeerEntry, PointFilter, Vm};
+use crate::store::{PointAt, PointPage, Store, StoreError, VmPage};
 
 /// Which page to make.
 #[derive(Clone, Debug)]
@@ -17,6 +17,7 @@ pub enum PageRequest {
     ManagedDisks { after: DiskId },
     EverConnected { after: VmId },
     Members { set: Set, members: Vec<MemberAt>, next: Option<Cursor> },
+    Points { filter: PointFilter, after: Option<PointAt> },
 }
 
 /// A connection as it was when its page was begun.
@@ -69,7 +70,9 @@ impl PageRequest {
             PageRequest::EverConnected { after } => (List::EverConnectedVms, Cursor::AfterVm(after)),
             PageRequest::Disks { after } => (List::AllDisks, Cursor::AfterDisk(after)),
             PageRequest::ManagedDisks { after } => (List::ManagedDisks, Cursor::AfterDisk(after)),
-            PageRequest::Peers { .. } | PageRequest::Members { .. } => return None,
+            PageRequest::Peers { .. } | PageRequest::Members { .. } | PageRequest::Points { .. } => {
+                return None;
+            }
         })
     }
 
@@ -87,6 +90,7 @@ impl PageRequest {
             PageRequest::Disks { after } => disks_page(store, List::AllDisks, after),
             PageRequest::ManagedDisks { after } => disks_page(store, List::ManagedDisks, after),
             PageRequest::Peers { list, peers, next } => peers_page(store, list, peers, next),
+            PageRequest::Points { filter, after } => points_page(store, filter, after),
             PageRequest::Members { set, members, next } => members_page(store, set, &members, next),
         }
     }
@@ -102,6 +106,16 @@ fn disks_page(store: &mut dyn Store, list: List, after: DiskId) -> Result<Page, 
     let is_full = disks.len() == limits::PAGE_ROWS_MAX;
     let next = disks.last().filter(|_| is_full).map(|last| Cursor::AfterDisk(last.disk.id));
     Ok(Page { of: Paged::List(list), items: Items::Disks(disks), next })
+}
+
+fn points_page(
+    store: &mut dyn Store,
+    filter: PointFilter,
+    after: Option<PointAt>,
+) -> Result<Page, StoreError> {
+    let PointPage { series, next } = store.points_after(&filter, after, limits::POINTS_PER_PAGE_MAX)?;
+    let next = next.map(|PointAt { series, second }| Cursor::AfterPoint { series, second });
+    Ok(Page { of: Paged::Points(filter), items: Items::Points(series), next })
 }
 
 /// Joins connections with the VMs that have authenticated on them. A VM that is gone leaves an active

@@ -32,6 +32,8 @@ pub enum Stage {
     Update,
     /// The tokens' end.
     Logout { name: VmName },
+    /// The rows of so many points.
+    Put { count: usize },
     /// Whether the store answers.
     Health,
     /// The row of a VM without a password.
@@ -74,6 +76,7 @@ impl Stage {
             Stage::List { command } => *command,
             Stage::Update => CommandName::Update,
             Stage::Logout { .. } => CommandName::Logout,
+            Stage::Put { .. } => CommandName::Put,
             Stage::Health => CommandName::Health,
             Stage::AddVm => CommandName::AddVm,
             Stage::Admittance { purpose, .. }

@@ -98,6 +98,14 @@ impl Task {
             Task::Write(_) => Lane::Write,
         }
     }
+
+    /// What it adds to the time of those that it shares a batch with, in points to be kept.
+    pub fn weight(&self) -> usize {
+        match self {
+            Task::Write(Write::Put { points, .. }) => points.len().max(1),
+            _ => 1,
+        }
+    }
 }
 
 impl Tools {
@@ -174,11 +182,11 @@ impl Tools {
             }
         };
         // One lookup is a statement of its own, which needs no more.
-        let is_one_lookup = matches!(
-            tasks[..],
-            [Task::FindToken { .. } | Task::FindCredentials { .. } | Task::FindCredentialsById { .. }]
-        );
-        if !is_one_lookup {
+        let mut shares = match &tasks[..] {
+            [task] => turn(task) == Turn::List,
+            _ => true,
+        };
+        if shares {
             store.begin_reads();
         }
         let tokens = tasks.iter().filter_map(|task| match task {
@@ -186,14 +194,16 @@ impl Tools {
             _ => None,
         });
         let mut owners = owners(store, tokens.collect()).into_iter();
-        let is_list = |task: &Task| matches!(task, Task::ListPage { .. });
-        let mut known = KnownPage::new(tasks.iter().filter(|task| is_list(task)).count());
-        // Lookups first: a list may have to wait for a lock that they don't need.
+        let mut known = KnownPage::new(tasks.iter().filter(|task| turn(task) == Turn::List).count());
         let mut tasks: Vec<(usize, Task)> = tasks.into_iter().enumerate().collect();
-        tasks.sort_by_key(|(_, task)| is_list(task));
+        tasks.sort_by_key(|(_, task)| turn(task));
         let mut all_done: Vec<(usize, Result<Done, StoreError>)> = Vec::with_capacity(tasks.len());
         let mut is_locked = false;
         for (place, task) in tasks {
+            if shares && turn(&task) == Turn::Points {
+                store.end_reads();
+                shares = false;
+            }
             let done = match task {
                 Task::FindToken { current, .. } => {
                     owners.next().expect("one for each").and_then(|owner| token(store, owner, current))
@@ -206,7 +216,7 @@ impl Tools {
             is_locked |= matches!(done, Err(StoreError::Busy));
             all_done.push((place, done));
         }
-        if !is_one_lookup {
+        if shares {
             store.end_reads();
         }
         all_done.sort_unstable_by_key(|(place, _)| *place);
@@ -218,6 +228,24 @@ impl Tools {
             self.store = Some(self.factory.connect_worker()?);
         }
         Ok(self.store.as_deref_mut().expect("connected above"))
+    }
+}
+
+/// When a read has its turn among those that are done together.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// First: a list may have to wait for a lock that these don't need.
+    Lookup,
+    List,
+    /// By itself: points that wait to be written have to be written first.
+    Points,
+}
+
+fn turn(task: &Task) -> Turn {
+    match task {
+        Task::ListPage { page: PageRequest::Points { .. }, .. } => Turn::Points,
+        Task::ListPage { .. } => Turn::List,
+        _ => Turn::Lookup,
     }
 }
 

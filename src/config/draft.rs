@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use super::{Config, LogFormat, Timeouts};
+use super::{Config, Durability, LogFormat, Timeouts};
 use crate::app::password::Cost;
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
@@ -43,6 +43,8 @@ impl Draft {
             #[cfg(feature = "http")]
             http: HttpRules::default(),
             conversion_delay: Duration::ZERO..=Duration::ZERO,
+            metrics_durability: Durability::Store,
+            metrics_retention: None,
             auth_workers: cores.min(limits::AUTH_WORKERS_MAX),
             auth_queue: 0,
             read_queue: 0,

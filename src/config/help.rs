@@ -103,13 +103,12 @@ impl Preset {
 const FLAG_WIDTH: usize = 29;
 
 const INTRODUCTION: &str = "\
-Knows a herd of virtual machines: a registry over TCP and unix sockets.
+Knows a herd of virtual machines: a registry and metrics over TCP and sockets.
 
   vmherd                                   on 127.0.0.1:8888, VMs in a file
   vmherd --store memory: --log debug       to try it: nothing is kept
   vmherd --listen 'tcp://0.0.0.0:8888?open=metrics' --allow-plaintext
-  vmherd vm list                           on this host itself; vm --help,
-  vmherd stats                             what it counts; stats --help
+  vmherd vm list, vmherd stats             on this host itself; each has --help
 
 Each setting has a default in brackets and an environment variable, VMHERD_LOG
 for --log; a flag goes first, and such names in the --config file go last.

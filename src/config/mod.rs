@@ -112,6 +112,10 @@ pub struct Config {
     pub http: HttpRules,
     /// How long a conversion takes: drawn for each.
     pub conversion_delay: RangeInclusive<Duration>,
+    /// When points of metrics are answered.
+    pub metrics_durability: Durability,
+    /// How long points are kept; `None`: for good.
+    pub metrics_retention: Option<Duration>,
     /// Threads that hash.
     pub auth_workers: usize,
     /// Jobs that wait in each lane.
@@ -170,6 +174,15 @@ pub struct Timeouts {
     pub idle_http: Option<Duration>,
     /// Without progress in sending what is due.
     pub write: Duration,
+}
+
+/// When points of metrics are answered `ok`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// When they are as safe as the store makes them.
+    Store,
+    /// When they are in this process's memory; they are written behind.
+    Memory,
 }
 
 /// How log lines look.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::setting::{Kind, Preset, Reload, Setting};
 use super::shown::may_hold_password;
 use super::values::{is_log_filter, time_range};
-use super::{Listen, LogFormat, listen};
+use super::{Durability, Listen, LogFormat, listen};
 #[cfg(feature = "http")]
 use crate::framing::http::{AllowedHost, AllowedOrigin};
 use crate::limits;
@@ -222,6 +222,36 @@ pub(super) static SETTINGS: [Setting; SETTING_COUNT] = [
         },
     },
     Setting {
+        flag: "metrics-durability",
+        placeholder: "MODE",
+        help: "ok says: in the store, or in memory",
+        preset: Preset::Text("store"),
+        reload: Reload::Restart,
+        kind: Kind::Text {
+            allowed: "store or memory",
+            is_repeatable: false,
+            place: |draft, text| {
+                draft.config.metrics_durability = match text {
+                    "store" => Durability::Store,
+                    "memory" => Durability::Memory,
+                    _ => return Err("must be store or memory".into()),
+                };
+                Ok(())
+            },
+        },
+    },
+    Setting {
+        flag: "metrics-retention",
+        placeholder: "T",
+        help: "remove points that are older",
+        preset: Preset::Text("none"),
+        reload: Reload::Now,
+        kind: Kind::TimeOrNone {
+            allowed: limits::RETENTION_MIN..=limits::RETENTION_MAX,
+            place: |draft, time| draft.config.metrics_retention = time,
+        },
+    },
+    Setting {
         flag: "connections-max",
         placeholder: "N",
         help: "open connections",
@@ -400,9 +430,9 @@ pub(super) static SETTINGS: [Setting; SETTING_COUNT] = [
 ];
 
 #[cfg(feature = "http")]
-const SETTING_COUNT: usize = 32;
+const SETTING_COUNT: usize = 34;
 #[cfg(not(feature = "http"))]
-const SETTING_COUNT: usize = 30;
+const SETTING_COUNT: usize = 32;
 
 const TIMEOUTS: RangeInclusive<Duration> = limits::TIMEOUT_MIN..=limits::TIMEOUT_MAX;
 const CONVERSION_DELAY_PRESET: &str = "1s..5s";

@@ -331,6 +331,7 @@ impl<J: Jobs> Calls<J> {
     pub(super) fn statistics(&self, now: Instant) -> Statistics {
         let counters = &self.counters;
         let store_errors = self.app.store_errors();
+        let points = self.app.points_counted();
         let mut values = vec![
             ("uptime_s", (now - self.started).as_secs()),
             ("connections_open", counters.connections_open),
@@ -350,6 +351,8 @@ impl<J: Jobs> Calls<J> {
         values.push(("requests_failed", counters.requests_failed.iter().sum()));
         values.extend(counters.failures.iter().map(|(name, count)| (*name, *count)));
         values.extend([
+            ("points_put", points.put),
+            ("points_refused", points.refused),
             ("requests_refused", counters.requests_refused),
             ("requests_in_flight", self.in_flight.len() as u64),
             ("requests_delayed", self.delayed.requests as u64),

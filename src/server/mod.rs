@@ -15,16 +15,16 @@ use crate::app::presence::Admission;
 use crate::app::token::SystemRandom;
 use crate::app::{self, App};
 use crate::clock::SystemClock;
-use crate::config::{Config, Listen, ListenAddress};
+use crate::config::{Config, Durability, Listen, ListenAddress};
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
 use crate::limits;
 use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, ListenerSettings, Reactor};
 use crate::session::Rules;
-use crate::store::{self, Location, StoreError};
+use crate::store::{self, BehindFactory, Location, StoreError, StoreFactory};
 use crate::sys;
-use crate::worker::{LaneSettings, Pool, PoolSettings, Queues};
+use crate::worker::{Keeper, LaneSettings, Pool, PoolSettings, Queues};
 use bind::{Bound, StateDir};
 use control::Control;
 
@@ -70,6 +70,7 @@ struct Base {
     queues: Queues,
     /// Threads of the write lane.
     writers: usize,
+    keeper: Arc<Keeper>,
 }
 
 /// What stands in the file system as long as the server runs. Fields drop in this order: the lock last.
@@ -104,6 +105,7 @@ impl Server {
         }
         let listen: Vec<Listen> = places.iter().map(|place| place.listen.clone()).collect();
         let Bound { listeners, addresses, sockets } = bind::bind(places, &state_dir)?;
+        let (factory, keeper) = keep_points(config, factory);
         let net =
             MioNet::new(listeners).map_err(|error| StartError::of_system(format!("no poll: {error}")))?;
         let waker = net.waker();
@@ -114,8 +116,9 @@ impl Server {
             }
         };
         let (writers, clock) = (factory.writers_max(), SystemClock::new());
-        let pool = Pool::new(&pool_settings(config, writers), factory, clock, Box::new(wake));
-        let base = Base { listen, queues: pool.queues(), writers };
+        let mut pool = Pool::new(&pool_settings(config, writers), factory, clock, Box::new(wake));
+        pool.show(Arc::clone(&keeper));
+        let base = Base { listen, queues: pool.queues(), writers, keeper };
         let app = App::new(app_settings(config), Box::new(SystemRandom));
         let settings = base.reactor_settings(config);
         let reactor = Reactor::new(net, pool, clock, app, settings);
@@ -138,15 +141,17 @@ impl Server {
 
     /// Starts serving on a thread of its own.
     pub fn start(self) -> io::Result<Running> {
-        let Server { mut reactor, control, base, files, .. } = self;
+        let Server { reactor, control, base, files, .. } = self;
         let (ended, ends) = UnixStream::pair()?;
         let reactor_control = Arc::clone(&control);
         let thread = thread::Builder::new().name("vmherd-reactor".into()).spawn(move || {
-            let (_ends, _files) = (ends, files);
+            // In this order they end: the files last, after the last points are written.
+            let (_ends, _files, mut reactor, base) = (ends, files, reactor, base);
             while !reactor.is_finished() {
                 reactor.turn()?;
                 let mut orders = reactor_control.take();
                 if let Some(config) = orders.reload.take() {
+                    base.keeper.set_retention(config.metrics_retention);
                     base.queues.resize(&pool_settings(&config, base.writers));
                     reactor.reload(base.reactor_settings(&config), app_settings(&config));
                     reactor_control.reloaded(&orders);
@@ -237,6 +242,21 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// The store as requests see it, and who does to it what nobody asks for.
+fn keep_points(config: &Config, factory: Arc<dyn StoreFactory>) -> (Arc<dyn StoreFactory>, Arc<Keeper>) {
+    // What is in memory only is not written behind.
+    let is_behind = config.metrics_durability == Durability::Memory && config.store != Location::Memory;
+    let waiting = is_behind.then(|| BehindFactory::new(Arc::clone(&factory)));
+    let behind = waiting.as_ref().map(BehindFactory::behind);
+    let keeper = Keeper::start(Arc::clone(&factory), behind, config.metrics_retention);
+    let Some(waiting) = waiting else { return (factory, Arc::new(keeper)) };
+    log::warn!(
+        "--metrics-durability memory: points are answered ok before they are on the disk; the last second's are lost \
+         if this process or its host ends at once"
+    );
+    (Arc::new(waiting), Arc::new(keeper))
+}
 
 fn app_settings(config: &Config) -> app::Settings {
     app::Settings {

@@ -4,6 +4,7 @@
 //! Nothing here reads a clock to decide what counts (`now` is an argument), hashes a password or knows who
 //! may ask for what.
 
+mod behind;
 #[cfg(test)]
 mod contract;
 mod memory;
@@ -23,6 +24,7 @@ use crate::model::{
     VmShape,
 };
 
+pub use self::behind::{Behind, BehindFactory};
 pub use self::postgres::Address;
 
 /// One connection to a store.

@@ -55,6 +55,8 @@ pub(super) enum Share {
     All {
         /// At most.
         max: usize,
+        /// What they weigh together, at most; one may weigh more by itself.
+        weight_max: usize,
     },
     /// What leaves as much for each of the others, up to so many.
     Fair {
@@ -112,7 +114,7 @@ impl LaneQueue {
     pub(super) fn take(&self, share: Share, idle: Duration) -> Next {
         let mut state = self.wait(idle);
         let count = match share {
-            Share::All { max } => state.jobs.len().min(max),
+            Share::All { max, weight_max } => state.count_within(max, weight_max),
             Share::Fair { max } => state.jobs.len().div_ceil(state.threads_max).min(max),
         };
         if count == 0 {
@@ -225,6 +227,17 @@ impl LaneQueue {
 }
 
 impl State {
+    /// How many of the first jobs, `max` at most, weigh no more than `weight_max` together, or how many one is.
+    fn count_within(&self, max: usize, weight_max: usize) -> usize {
+        let mut weight = 0;
+        let fits = |job: &&Job| {
+            weight += job.task.weight();
+            weight <= weight_max
+        };
+        let count = self.jobs.iter().take(max).take_while(fits).count();
+        count.max(1).min(self.jobs.len())
+    }
+
     /// Whether a thread has to be started for what is queued, which then counts.
     fn takes_thread(&mut self) -> bool {
         let is_needed = self.resting < self.jobs.len() && self.threads < self.threads_max;
@@ -242,7 +255,8 @@ mod tests {
     use crate::app::task::Task;
     use crate::clock::Instant;
     use crate::ids::{ConnId, Slot, Ticket};
-    use crate::model::Secret;
+    use crate::model::{MetricKey, MetricValue, NewPoint, Point, Secret};
+    use crate::store::Write;
     use crate::worker::JobKey;
     use std::sync::Arc;
 
@@ -254,7 +268,7 @@ mod tests {
     }
 
     fn take(lane: &LaneQueue, batch_max: usize) -> (RunId, Vec<u64>) {
-        match lane.take(Share::All { max: batch_max }, Duration::ZERO) {
+        match lane.take(Share::All { max: batch_max, weight_max: usize::MAX }, Duration::ZERO) {
             Next::Run(run, jobs) => (run, jobs.iter().map(|job| job.key.job).collect()),
             Next::End => panic!("nothing to do"),
         }
@@ -293,6 +307,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_together_has_a_weight_and_one_job_is_never_too_heavy() {
+        let put = |number, count| {
+            let point = Point { second: 1, value: MetricValue::new(1.0).expect("finite") };
+            let points = Arc::new(vec![NewPoint { key: MetricKey::stored("k"), point }; count]);
+            let write = Write::Put { login: None, points, keys_max: 1, is_atomic: false };
+            Job { task: Task::Write(write), ..job(number) }
+        };
+        let lane = LaneQueue::new(9, 1, 1);
+        for (number, count) in [(1, 2), (2, 3), (3, 9), (4, 1), (5, 1)] {
+            lane.push(put(number, count)).expect("there is room");
+        }
+        let taken = || match lane.take(Share::All { max: 9, weight_max: 5 }, Duration::ZERO) {
+            Next::Run(_, jobs) => jobs.iter().map(|job| job.key.job).collect(),
+            Next::End => Vec::new(),
+        };
+        assert_eq!([taken(), taken(), taken(), taken()], [vec![1, 2], vec![3], vec![4, 5], vec![]]);
+    }
+
+    #[test]
     fn threads_leave_each_other_their_share() {
         let lane = LaneQueue::new(9, 2, 1);
         (1..=5).for_each(|number| {
@@ -316,7 +349,7 @@ mod tests {
         let (run, _) = take(&lane, 1);
         assert!(lane.end_run(run, Vec::new()));
         std::thread::scope(|scope| {
-            let rests = || match lane.take(Share::All { max: 9 }, Duration::from_secs(60)) {
+            let rests = || match lane.take(Share::All { max: 9, weight_max: 9 }, Duration::from_secs(60)) {
                 Next::Run(_, jobs) => jobs.len(),
                 Next::End => 0,
             };
@@ -339,7 +372,7 @@ mod tests {
         assert_eq!(lane.push(job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
         assert!(lane.end_run(run, Vec::new()));
-        assert!(matches!(lane.take(Share::All { max: 1 }, Duration::ZERO), Next::End));
+        assert!(matches!(lane.take(Share::All { max: 1, weight_max: 1 }, Duration::ZERO), Next::End));
         assert_eq!(lane.status(), LaneStatus { queued: 0, threads: 0, stuck: 0, running: 0, done: 1 });
         assert_eq!(lane.push(job(2)), Ok(true));
     }

@@ -4,6 +4,7 @@
 //! The reactor hands in [`Job`]s and collects [`Completion`]s; it never waits. Threads start when there
 //! is work for them and end when there has been none for a while.
 
+mod keeper;
 mod lane;
 mod pool;
 
@@ -14,6 +15,7 @@ use crate::app::task::{Done, Lane, Task, TaskError};
 use crate::clock::Instant;
 use crate::ids::Ticket;
 
+pub use keeper::Keeper;
 pub use pool::{LaneSettings, Pool, PoolSettings, Queues};
 
 /// One task on its way to a worker.

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use super::keeper::Keeper;
 use super::lane::{LaneQueue, Next, Share};
 use super::{Completion, Full, Job, Jobs, LaneProgress, RunId};
 use crate::app::password::Cost;
@@ -46,6 +47,8 @@ pub struct Pool {
     shared: Arc<Shared>,
     /// The lanes that have got jobs since their threads were called.
     uncalled: [bool; Lane::ALL.len()],
+    /// Whoever has work to do that nobody asks for; only looked at.
+    keeper: Option<Arc<Keeper>>,
 }
 
 /// Whether a job may wait for somebody's lock.
@@ -89,7 +92,13 @@ impl Pool {
         Pool {
             shared: Arc::new(Shared { lanes, done, wake, factory, cost, clock, patience }),
             uncalled: [false; Lane::ALL.len()],
+            keeper: None,
         }
+    }
+
+    /// Has what `keeper` does shown among the statistics.
+    pub fn show(&mut self, keeper: Arc<Keeper>) {
+        self.keeper = Some(keeper);
     }
 
     /// The bounds of its queues.
@@ -175,6 +184,7 @@ impl Jobs for Pool {
             values.push((running, status.running as u64));
             values.push((done, status.done));
         }
+        values.extend(self.keeper.iter().flat_map(|keeper| keeper.statistics()));
         // Most of what the process weighs is the threads' and the store's.
         values.extend(sys::process::resident_kib().map(|kib| ("memory_resident_kib", kib)));
         values
@@ -202,9 +212,11 @@ impl Shared {
         }
         let mut tools = Tools::new(Arc::clone(&self.factory), self.cost);
         let share = match lane {
-            Lane::Auth => Share::All { max: 1 },
+            Lane::Auth => Share::All { max: 1, weight_max: usize::MAX },
             Lane::Read => Share::Fair { max: limits::READS_AT_ONCE_MAX },
-            Lane::Write => Share::All { max: limits::WRITES_PER_COMMIT_MAX },
+            Lane::Write => {
+                Share::All { max: limits::WRITES_PER_COMMIT_MAX, weight_max: limits::POINTS_PER_COMMIT_MAX }
+            }
         };
         loop {
             match self.queue(lane).take(share, limits::WORKER_IDLE) {

@@ -1,0 +1,68 @@
+//! Metrics: keeping points, and telling them.
+
+use std::sync::Arc;
+
+use super::App;
+use super::page::PageRequest;
+use super::stage::{Action, Stage};
+use super::task::Task;
+use crate::clock::UnixSeconds;
+use crate::ids::ConnId;
+use crate::limits;
+use crate::model::{Answer, CommandName, Cursor, Failure, Login, PointFilter, Put};
+use crate::store::{PointAt, Write};
+
+/// Points that clients wanted kept, as plain numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PointsCounted {
+    /// Kept, as the store promises.
+    pub put: u64,
+    /// Left out, because their key would have been one too many.
+    pub refused: u64,
+}
+
+impl App {
+    /// Begins to keep points; `login` is whose right to do so has to hold, if that hangs on one.
+    pub(super) fn put(&mut self, put: Put, login: Option<Login>, now: UnixSeconds) -> Action {
+        let Put { mut points, undated, is_atomic } = put;
+        for place in undated {
+            if let Some(new) = points.get_mut(place) {
+                new.point.second = now.0;
+            }
+        }
+        let stage = Stage::Put { count: points.len() };
+        let (points, keys_max) = (Arc::new(points), limits::METRIC_KEYS_MAX);
+        Action::Work { task: Task::Write(Write::Put { login, points, keys_max, is_atomic }), stage }
+    }
+
+    /// So many points were put, but for those at the places `refused`.
+    pub(super) fn has_put(&mut self, count: usize, refused: Vec<usize>) -> Action {
+        self.points.put += (count - refused.len().min(count)) as u64;
+        self.points.refused += refused.len() as u64;
+        Action::Answer(Answer::Put { refused })
+    }
+
+    /// What a client is told of points of which none was kept, for `error`, which the one at the place `at` has
+    /// caused.
+    pub(super) fn failure_of_key_limit(&mut self, count: usize, at: usize) -> Failure {
+        self.points.refused += count as u64;
+        Failure::KeyLimitReached((count > 1).then_some(at))
+    }
+
+    /// Begins the page of the points that `filter` means at `cursor`, the first if there is none.
+    pub(super) fn get(&mut self, conn: ConnId, filter: PointFilter, cursor: Option<Cursor>) -> Action {
+        let Some(asker) = self.asker(conn, CommandName::Get) else {
+            return Action::failed(Failure::AuthenticationRequired);
+        };
+        let after = match cursor {
+            None => None,
+            Some(Cursor::AfterPoint { series, second }) => Some(PointAt { series, second }),
+            Some(_) => return Action::failed(Failure::Internal),
+        };
+        let page = PageRequest::Points { filter, after };
+        Action::Work {
+            task: Task::ListPage { asker, page },
+            stage: Stage::List { command: CommandName::Get },
+        }
+    }
+}

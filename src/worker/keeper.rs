@@ -1,0 +1,210 @@
+//! What is to be done about metrics without anybody's asking: points that wait are written, and old ones removed.
+//!
+//! A thread for each, as far as it is wanted, with a connection of its own; no request waits for either. What they
+//! do to the store they do in small steps.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::ids::SeriesId;
+use crate::limits;
+use crate::store::{Behind, Store, StoreError, StoreFactory, Write, Written};
+
+/// The threads, and what they share.
+pub struct Keeper {
+    shared: Arc<Shared>,
+    /// The waiting room, where points are written behind.
+    behind: Option<Arc<Behind>>,
+}
+
+struct Shared {
+    factory: Arc<dyn StoreFactory>,
+    orders: Mutex<Orders>,
+    changed: Condvar,
+    removed: AtomicU64,
+}
+
+struct Orders {
+    retention: Option<Duration>,
+    /// The thread that removes has been started.
+    removes: bool,
+    is_closed: bool,
+    /// Points that waited are written, or were given up.
+    has_written: bool,
+}
+
+impl Keeper {
+    /// Starts what is wanted: writing to the store what waits in `behind`, and removing what is older than
+    /// `retention`. `factory` makes connections that write at once.
+    pub fn start(
+        factory: Arc<dyn StoreFactory>,
+        behind: Option<Arc<Behind>>,
+        retention: Option<Duration>,
+    ) -> Keeper {
+        let orders = Orders { retention: None, removes: false, is_closed: false, has_written: true };
+        let shared = Arc::new(Shared {
+            factory,
+            orders: Mutex::new(orders),
+            changed: Condvar::new(),
+            removed: AtomicU64::new(0),
+        });
+        if let Some(behind) = &behind {
+            let (writer, behind) = (Arc::clone(&shared), Arc::clone(behind));
+            shared.lock().has_written = !spawn("vmherd-behind", move || writer.write_behind(&behind));
+        }
+        let keeper = Keeper { shared, behind };
+        keeper.set_retention(retention);
+        keeper
+    }
+
+    /// From now on removes points that are older than `retention`; `None`: none.
+    pub fn set_retention(&self, retention: Option<Duration>) {
+        let mut orders = self.shared.lock();
+        orders.retention = retention;
+        if retention.is_some() && !orders.removes {
+            let remover = Arc::clone(&self.shared);
+            orders.removes = spawn("vmherd-retain", move || remover.remove_old());
+        }
+        drop(orders);
+        self.shared.changed.notify_all();
+    }
+
+    /// What to show: name and value.
+    pub fn statistics(&self) -> [(&'static str, u64); 4] {
+        let (waiting, lost) = self.behind.as_ref().map_or((0, 0), |behind| behind.counts());
+        [
+            ("points_written_behind", u64::from(self.behind.is_some())),
+            ("points_unwritten", waiting),
+            ("points_lost", lost),
+            ("points_removed", self.shared.removed.load(Ordering::Relaxed)),
+        ]
+    }
+}
+
+impl Drop for Keeper {
+    /// Waits until what waits to be written is, for a while.
+    fn drop(&mut self) {
+        self.shared.lock().is_closed = true;
+        self.shared.changed.notify_all();
+        let Some(behind) = &self.behind else { return };
+        behind.close();
+        let is_at_it = |orders: &mut Orders| !orders.has_written;
+        let waited =
+            self.shared.changed.wait_timeout_while(self.shared.lock(), limits::POINTS_BEHIND_LAST, is_at_it);
+        drop(waited);
+        let (unwritten, _) = behind.counts();
+        if unwritten > 0 {
+            log::error!("{unwritten} points could not be written to the store, and are lost");
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Rests for `pause`, or until the orders are other ones; false where nothing more is to be done.
+    fn rest(&self, pause: Duration) -> bool {
+        let orders = self.lock();
+        if orders.is_closed {
+            return false;
+        }
+        let waited = self.changed.wait_timeout(orders, pause);
+        let (orders, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !orders.is_closed
+    }
+
+    /// A thread's life: has what waits written before it has waited for long.
+    fn write_behind(&self, behind: &Behind) {
+        let mut store = None;
+        let mut attempts_left = limits::POINTS_BEHIND_LAST_ATTEMPTS;
+        while attempts_left > 0 {
+            let is_closed = behind.wait_for_points() || behind.gather(limits::POINTS_BEHIND_PAUSE);
+            let written =
+                self.with_store(&mut store, |store| behind.flush(store, limits::POINTS_BEHIND_PATIENCE));
+            if is_closed {
+                attempts_left = if written.is_ok() { 0 } else { attempts_left - 1 };
+            }
+            if let Err(error) = written {
+                log::warn!("points wait to be written: {error}");
+                store = None;
+                thread::sleep(limits::POINTS_BEHIND_RETRY);
+            }
+        }
+        self.lock().has_written = true;
+        self.changed.notify_all();
+    }
+
+    /// A thread's life: walks through all series again and again, and removes what is old.
+    fn remove_old(&self) {
+        let mut clock = SystemClock::new();
+        let mut store = None;
+        loop {
+            let Some(retention) = self.lock().retention else {
+                if self.rest(limits::RETENTION_PAUSE_MAX) { continue } else { return }
+            };
+            let seconds = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
+            let before = clock.unix_now().0.saturating_sub(seconds);
+            let mut after = Some(SeriesId(0));
+            while let Some(behind) = after {
+                let begun = clock.now();
+                let removed = self.with_store(&mut store, |store| remove_step(store, before, behind));
+                let (count, next) = removed.unwrap_or_else(|error| {
+                    log::warn!("old points could not be removed: {error}");
+                    (0, None)
+                });
+                self.removed.fetch_add(count as u64, Ordering::Relaxed);
+                after = next;
+                let rest = (clock.now() - begun) * limits::RETENTION_REST;
+                if !self.rest(rest.clamp(limits::RETENTION_REST_MIN, limits::RETENTION_REST_MAX)) {
+                    return;
+                }
+            }
+            store = None;
+            let pause = retention / 10;
+            if !self.rest(pause.clamp(limits::RETENTION_PAUSE_MIN, limits::RETENTION_PAUSE_MAX)) {
+                return;
+            }
+        }
+    }
+
+    /// Does `work` with the connection, made first where there is none.
+    fn with_store<T>(
+        &self,
+        store: &mut Option<Box<dyn Store>>,
+        work: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if store.is_none() {
+            *store = Some(self.factory.connect()?);
+        }
+        work(store.as_deref_mut().expect("connected above"))
+    }
+}
+
+/// Removes some of what is older than `before`; how many points that were, and where to go on.
+fn remove_step(
+    store: &mut dyn Store,
+    before: i64,
+    after: SeriesId,
+) -> Result<(usize, Option<SeriesId>), StoreError> {
+    let step = Write::RemovePoints { before, after, count_max: limits::RETENTION_STEP };
+    match store.write(&[step]).pop() {
+        Some(Ok(Written::PointsRemoved { count, next })) => Ok((count, next)),
+        Some(Err(error)) => Err(error),
+        _ => Err(StoreError::Unavailable("a removal had no outcome".to_owned())),
+    }
+}
+
+/// Whether a thread could be started for `work`.
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> bool {
+    let thread =
+        thread::Builder::new().name(name.to_owned()).stack_size(limits::WORKER_STACK_BYTES).spawn(work);
+    if let Err(error) = &thread {
+        log::error!("the thread {name} could not be started: {error}");
+    }
+    thread.is_ok()
+}
