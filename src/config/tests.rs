@@ -105,6 +105,8 @@ fn every_setting_arrives_by_flag_with_either_spelling_and_by_environment() {
         #[cfg(feature = "http")]
         ("http-origin", "https://a.b:1", |c| c.http.origins[0].as_str().into(), "https://a.b:1"),
         ("conversion-delay", "0.5..2", |c| format!("{:?}", c.conversion_delay), "500ms..=2s"),
+        ("metrics-durability", "memory", |c| format!("{:?}", c.metrics_durability), "Memory"),
+        ("metrics-retention", "30d", |c| format!("{:?}", c.metrics_retention), "Some(2592000s)"),
         ("auth-workers", "3", |c| c.auth_workers.to_string(), "3"),
         ("auth-queue", "3", |c| c.auth_queue.to_string(), "3"),
         ("read-queue", "3", |c| c.read_queue.to_string(), "3"),
