@@ -208,3 +208,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> bool {
     }
     thread.is_ok()
 }
+
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;

@@ -1,0 +1,83 @@
+//! The threads, with a store in memory.
+
+use super::*;
+use crate::model::{MetricKey, MetricValue, NewPoint, Point, PointFilter};
+use crate::store::{self, BehindFactory, Location};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn memory() -> Arc<dyn StoreFactory> {
+    store::open(&Location::Memory).expect("memory")
+}
+
+fn put(store: &mut dyn Store, key: &str, second: i64) {
+    let point = Point { second, value: MetricValue::new(1.0).expect("finite") };
+    let points = Arc::new(vec![NewPoint { key: MetricKey::stored(key), point }]);
+    let write = Write::Put { login: None, points, keys_max: 9, is_atomic: false };
+    assert_eq!(store.write(&[write]), [Ok(Written::Put { refused: Vec::new() })]);
+}
+
+/// The seconds of all points that the store has.
+fn seconds(store: &mut dyn Store) -> Vec<i64> {
+    let page = store.points_after(&PointFilter::default(), None, 1000).expect("points");
+    page.series.iter().flat_map(|series| series.points.iter().map(|point| point.second)).collect()
+}
+
+/// Waits until the store has just these points.
+fn wait_for(store: &mut dyn Store, wanted: &[i64]) {
+    let mut clock = SystemClock::new();
+    let deadline = clock.now() + DEADLINE;
+    while seconds(store) != wanted {
+        assert!(clock.now() < deadline, "{:?} instead of {wanted:?}", seconds(store));
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn points_that_wait_are_written_without_anybody_asking() {
+    let inner = memory();
+    let factory = BehindFactory::new(Arc::clone(&inner));
+    let keeper = Keeper::start(Arc::clone(&inner), Some(factory.behind()), None);
+    let mut store = factory.connect().expect("a connection");
+    let mut direct = inner.connect().expect("a connection");
+    put(store.as_mut(), "a", 1);
+    put(store.as_mut(), "a", 2);
+    wait_for(direct.as_mut(), &[1, 2]);
+    let names: Vec<&str> = keeper.statistics().iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["points_written_behind", "points_unwritten", "points_lost", "points_removed"]);
+    assert_eq!(keeper.statistics()[0].1, 1);
+}
+
+#[test]
+fn the_end_waits_for_what_is_not_written() {
+    let inner = memory();
+    let factory = BehindFactory::new(Arc::clone(&inner));
+    let keeper = Keeper::start(Arc::clone(&inner), Some(factory.behind()), None);
+    let mut store = factory.connect().expect("a connection");
+    (1..=100).for_each(|second| put(store.as_mut(), "a", second));
+    drop(keeper);
+    let mut direct = inner.connect().expect("a connection");
+    assert_eq!(seconds(direct.as_mut()), (1..=100).collect::<Vec<_>>());
+}
+
+#[test]
+fn old_points_go_as_soon_as_that_is_wanted() {
+    let inner = memory();
+    let mut store = inner.connect().expect("a connection");
+    let now = SystemClock::new().unix_now().0;
+    let few = limits::RETENTION_STEP as i64 * 2 + 7;
+    (0..few).for_each(|second| put(store.as_mut(), "old", second));
+    put(store.as_mut(), "both", 1);
+    put(store.as_mut(), "both", now);
+    let keeper = Keeper::start(inner, None, None);
+    assert_eq!(seconds(store.as_mut()).len(), 1000, "a page of many");
+    keeper.set_retention(Some(Duration::from_secs(3600)));
+    wait_for(store.as_mut(), &[now]);
+    let removed = |keeper: &Keeper| keeper.statistics()[3].1;
+    let mut clock = SystemClock::new();
+    let deadline = clock.now() + DEADLINE;
+    while removed(&keeper) != few as u64 + 1 {
+        assert!(clock.now() < deadline, "{} are counted", removed(&keeper));
+        thread::yield_now();
+    }
+}
