@@ -6,7 +6,8 @@ use crate::app::task::Tools;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{
-    ActionAnswer, BadField, Cursor, Dialect, Groups, Items, List, Page, Paged, Peer, VmChange, VmShape,
+    ActionAnswer, BadField, Cursor, Dialect, Groups, Items, List, MetricKey, MetricValue, NewPoint, Page,
+    Paged, Peer, Point, PointFilter, Put, Series, VmChange, VmShape,
 };
 use crate::store::{self, Location};
 
@@ -203,6 +204,84 @@ fn a_vm_without_a_password_is_authorized_for_the_server_all_the_same() {
     assert_eq!(vm_ids(&bed.list(None, List::ConnectedVms)), [1]);
     let change = Command::UpdateVm { vm: VmId(1), change: Some(ram(7)) };
     assert_eq!(bed.ask(None, change), Answer::Updated);
+}
+
+fn put(points: &[(&str, i64)], undated: &[usize], is_atomic: bool) -> Command {
+    let point = |(key, second): &(&str, i64)| {
+        let value = MetricValue::new(0.5).expect("finite");
+        NewPoint { key: MetricKey::parse(key).expect(key), point: Point { second: *second, value } }
+    };
+    let points = points.iter().map(point).collect();
+    Command::Put(Put { points, undated: undated.to_vec(), is_atomic })
+}
+
+const KEPT: Answer = Answer::Put { refused: Vec::new() };
+
+#[test]
+fn points_are_kept_and_told_and_those_without_a_time_have_now() {
+    let mut bed = Bed::new(Groups::ALL);
+    assert_eq!(bed.ask(None, put(&[("a", 7), ("b", 0), ("a", 0)], &[1, 2], true)), KEPT);
+    let points =
+        |bed: &mut Bed, filter: PointFilter| match bed.call(Scope::Request, None, Command::Get(filter)) {
+            Action::Page(Page { items: Items::Points(series), next: None, .. }) => {
+                let of = |series: &Series| {
+                    (series.key.to_string(), series.points.iter().map(|p| p.second).collect())
+                };
+                series.iter().map(of).collect::<Vec<(String, Vec<i64>)>>()
+            }
+            other => panic!("no points: {other:?}"),
+        };
+    let all = vec![("a".to_owned(), vec![7, NOW.0]), ("b".to_owned(), vec![NOW.0])];
+    assert_eq!(points(&mut bed, PointFilter::default()), all);
+    let early = PointFilter { to: Some(7), ..PointFilter::default() };
+    assert_eq!(points(&mut bed, early), [("a".to_owned(), vec![7])]);
+    let nobody = PointFilter { key: Some(MetricKey::stored("c")), ..PointFilter::default() };
+    assert_eq!(points(&mut bed, nobody), []);
+    assert_eq!(bed.app.points_counted(), PointsCounted { put: 3, refused: 0 });
+}
+
+#[test]
+fn one_key_too_many_is_told_and_counted() {
+    let mut bed = Bed::new(Groups::ALL);
+    let keys: Vec<String> = (0..limits::METRIC_KEYS_MAX).map(|key| format!("k{key}")).collect();
+    for some in keys.chunks(limits::POINTS_PER_REQUEST_MAX) {
+        let points: Vec<(&str, i64)> = some.iter().map(|key| (key.as_str(), 1)).collect();
+        assert_eq!(bed.ask(None, put(&points, &[], false)), KEPT);
+    }
+    let mixed = [("k1", 2), ("x", 2), ("k2", 2)];
+    assert_eq!(bed.ask(None, put(&mixed, &[], false)), Answer::Put { refused: vec![1] });
+    assert_eq!(bed.ask(None, put(&mixed, &[], true)), failed(Failure::KeyLimitReached(Some(1))));
+    assert_eq!(bed.ask(None, put(&mixed[1..2], &[], true)), failed(Failure::KeyLimitReached(None)));
+    let put = limits::METRIC_KEYS_MAX + 2;
+    assert_eq!(bed.app.points_counted(), PointsCounted { put, refused: 1 + 3 + 1 });
+}
+
+#[test]
+fn where_metrics_are_closed_a_login_has_to_hold_until_the_points_are_kept() {
+    let mut bed = Bed::new(Groups::NONE);
+    let refused = failed(Failure::AuthenticationRequired);
+    assert_eq!(bed.ask(None, put(&[("a", 1)], &[], false)), refused);
+    assert_eq!(bed.ask(None, Command::Get(PointFilter::default())), refused);
+    bed.register("vm");
+    let token = bed.token("vm");
+    assert_eq!(bed.ask(Some(&token), put(&[("a", 1)], &[], false)), KEPT);
+    let get = bed.call(Scope::Request, Some(&token), Command::Get(PointFilter::default()));
+    assert!(matches!(get, Action::Page(_)), "{get:?}");
+    // Its password changes while the points are on their way.
+    let (scope, dialect) = (Scope::Request, Dialect::Command);
+    let (id, name, command) = (None, CommandName::Put, Ok(put(&[("b", 1)], &[], false)));
+    let request = Request { dialect, scope, id, token: Ok(Some(token)), name, command };
+    let mut action = bed.app.call(CONN, request, NOW);
+    while let Action::Work { task, stage } = action {
+        if matches!(task, Task::Write(_)) {
+            let (name, password_hash) = (VmName::stored("vm"), "another".to_owned());
+            bed.tools.run(vec![Task::Write(Write::ChangePassword { name, password_hash })], &mut Vec::new());
+        }
+        let mut results = Vec::new();
+        bed.tools.run(vec![task], &mut results);
+        action = bed.app.resume(CONN, stage, results.remove(0), NOW);
+    }
+    assert!(matches!(action, Action::Answer(answer) if answer == refused), "it is refused");
 }
 
 #[test]
