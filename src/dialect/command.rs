@@ -3,6 +3,7 @@
 
 mod decode;
 mod encode;
+mod points;
 
 pub(super) use decode::decode;
 pub(super) use encode::{encode_answer, encode_page};

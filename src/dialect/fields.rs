@@ -40,6 +40,8 @@ pub(super) enum Place {
     Top,
     /// An entry of the list `disks`.
     Disk(usize),
+    /// An entry of the list `points`.
+    Point(usize),
 }
 
 /// Why a string can't be used, though it is valid JSON.
@@ -197,6 +199,7 @@ impl Place {
         match self {
             Place::Top => name.to_string(),
             Place::Disk(index) => format!("disks[{index}].{name}"),
+            Place::Point(index) => format!("points[{index}].{name}"),
         }
     }
 }
@@ -207,6 +210,7 @@ impl fmt::Display for Place {
         match self {
             Place::Top => Ok(()),
             Place::Disk(index) => write!(f, "disks[{index}]: "),
+            Place::Point(index) => write!(f, "points[{index}]: "),
         }
     }
 }

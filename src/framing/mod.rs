@@ -5,6 +5,7 @@ pub mod http;
 mod http_line;
 pub mod raw_json;
 pub mod sniff;
+pub mod text;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 

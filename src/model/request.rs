@@ -69,6 +69,14 @@ impl Request {
         self.name.is_barrier() || !matches!(self.token, Ok(None))
     }
 
+    /// How many replies it gets: of metrics text, each line its own.
+    pub fn reply_count(&self) -> usize {
+        match (self.dialect, &self.command) {
+            (Dialect::Text, Ok(Command::Put(put))) => put.points.len(),
+            _ => 1,
+        }
+    }
+
     /// Whether it is to end whatever login was before, however it ends itself.
     pub fn is_login(&self) -> bool {
         match &self.command {

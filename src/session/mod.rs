@@ -20,7 +20,7 @@ use crate::clock::Instant;
 use crate::framing::http::HttpRules;
 use crate::ids::Slot;
 use crate::limits;
-use crate::model::{Answer, Cursor, Dialect, Failure, Page, Paged, Refusal, Request};
+use crate::model::{Answer, Cursor, Failure, Page, Paged, Refusal, Request};
 use patience::{Patience, Waiting};
 use replies::{Delivery, Replies, Wanted};
 use wire::{Decoded, Reply, Wire};
@@ -342,7 +342,7 @@ impl Session {
         self.dealt = self.dealt.saturating_add(1);
         let answer = Answer::Failed(refusal.failure);
         let replies = self.replies.get_or_insert_default();
-        let reply = Reply { dialect: refusal.dialect, id: refusal.id.as_ref(), answer: &answer };
+        let reply = Reply { dialect: refusal.dialect, id: refusal.id.as_ref(), answer: &answer, count: 1 };
         replies.write(&reply, &mut self.wire, output);
     }
 
@@ -350,7 +350,7 @@ impl Session {
     /// among the parked.
     fn end_with(&mut self, ending: Ending, failure: Failure) {
         debug_assert!(self.parked.is_none(), "nothing is decoded while something is parked");
-        let refusal = Refusal { dialect: Dialect::Command, id: None, failure };
+        let refusal = Refusal { dialect: self.wire.dialect(), id: None, failure };
         self.parked = Some(Box::new(Parked::Refusal(refusal)));
         self.ending = Some(ending);
     }

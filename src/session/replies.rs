@@ -19,7 +19,7 @@ use crate::model::{Answer, Cursor, Dialect, Page, Paged, Request, RequestId};
 #[derive(Default)]
 pub(super) struct Replies {
     /// The open request without an id; there is one at most.
-    serial: Option<(Slot, Dialect)>,
+    serial: Option<Serial>,
     /// The open requests with an id.
     named: HashMap<Slot, (Dialect, RequestId)>,
     /// The open request after which nothing may be decoded yet.
@@ -33,6 +33,22 @@ pub(super) struct Replies {
     delayed_bytes: usize,
     /// Replies that became due while a paged one was being written.
     deferred: Buffer,
+}
+
+/// An open request without an id.
+#[derive(Clone, Copy)]
+struct Serial {
+    slot: Slot,
+    dialect: Dialect,
+    /// How many replies it gets.
+    reply_count: usize,
+}
+
+/// What the reply to an open request needs.
+struct Open {
+    dialect: Dialect,
+    id: Option<RequestId>,
+    reply_count: usize,
 }
 
 /// Whether a paged reply is being written.
@@ -94,7 +110,10 @@ impl Replies {
         }
         match request.id.take() {
             Some(id) => drop(self.named.insert(slot, (request.dialect, id))),
-            None => self.serial = Some((slot, request.dialect)),
+            None => {
+                let reply_count = request.reply_count();
+                self.serial = Some(Serial { slot, dialect: request.dialect, reply_count });
+            }
         }
         self.check();
     }
@@ -107,14 +126,14 @@ impl Replies {
         wire: &mut Wire,
         output: &mut Buffer,
     ) -> Delivery {
-        let Some((dialect, id)) = self.close(slot) else { return Delivery::Late };
+        let Some(Open { dialect, id, reply_count }) = self.close(slot) else { return Delivery::Late };
         if let Writing::Pages(stream) = &self.writing
             && stream.slot == slot
         {
             self.fall_silent();
             return Delivery::BrokenOff;
         }
-        self.write(&Reply { dialect, id: id.as_ref(), answer }, wire, output);
+        self.write(&Reply { dialect, id: id.as_ref(), answer, count: reply_count }, wire, output);
         self.check();
         Delivery::Done
     }
@@ -128,7 +147,7 @@ impl Replies {
         output: &mut Buffer,
     ) -> bool {
         let (dialect, id) = match (self.serial, self.named.get(&slot)) {
-            (Some((serial, dialect)), _) if serial == slot => (dialect, None),
+            (Some(serial), _) if serial.slot == slot => (serial.dialect, None),
             (_, Some((dialect, id))) => (*dialect, Some(id)),
             _ => return false,
         };
@@ -242,7 +261,7 @@ impl Replies {
     }
 
     pub(super) fn open_slots(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.serial.iter().map(|(slot, _)| *slot).chain(self.named.keys().copied())
+        self.serial.iter().map(|serial| serial.slot).chain(self.named.keys().copied())
     }
 
     /// Bytes of replies that wait for a paged one.
@@ -252,13 +271,16 @@ impl Replies {
     }
 
     /// Forgets an open request; what its reply needs.
-    fn close(&mut self, slot: Slot) -> Option<(Dialect, Option<RequestId>)> {
+    fn close(&mut self, slot: Slot) -> Option<Open> {
         let open = match self.serial {
-            Some((serial, dialect)) if serial == slot => {
+            Some(Serial { slot: serial, dialect, reply_count }) if serial == slot => {
                 self.serial = None;
-                (dialect, None)
+                Open { dialect, id: None, reply_count }
             }
-            _ => self.named.remove(&slot).map(|(dialect, id)| (dialect, Some(id)))?,
+            _ => {
+                let (dialect, id) = self.named.remove(&slot)?;
+                Open { dialect, id: Some(id), reply_count: 1 }
+            }
         };
         self.barrier = self.barrier.filter(|barrier| *barrier != slot);
         self.paged = self.paged.filter(|paged| *paged != slot);
@@ -270,7 +292,7 @@ impl Replies {
 
     fn check(&self) {
         let is_open = |slot: Slot| {
-            self.serial.is_some_and(|(serial, _)| serial == slot) || self.named.contains_key(&slot)
+            self.serial.is_some_and(|serial| serial.slot == slot) || self.named.contains_key(&slot)
         };
         debug_assert!(self.barrier.is_none_or(is_open));
         debug_assert!(self.paged.is_none_or(is_open));

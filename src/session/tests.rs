@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::ids::DiskId;
-use crate::model::{CommandName, Entities, Entity, Items, List, Peer};
+use crate::model::{Command, CommandName, Entities, Entity, Items, List, Peer, PointFilter};
+
+#[path = "text_tests.rs"]
+mod text;
 
 const PONG: Answer = Answer::Pong(Peer::Unix { uid: None });
 const CONVERTED: Answer = Answer::Converted(Entities(Vec::new()));
@@ -338,7 +341,7 @@ fn a_drained_session_answers_what_is_open_and_begins_nothing() {
 
 #[test]
 fn other_protocols_get_one_line() {
-    for hello in ["\u{16}\u{3}\u{1}", "SSH-2.0", "PROXY TCP4 ", "PRI * HTTP/2.0", "put a 1 2\n"] {
+    for hello in ["\u{16}\u{3}\u{1}", "SSH-2.0", "PROXY TCP4 ", "PRI * HTTP/2.0", "\0\r\nQUIT\n"] {
         let mut bench = Bench::new();
         bench.input.push(hello.as_bytes());
         bench.ends(Ending::Linger);

@@ -268,13 +268,12 @@ fn dripper(framing: Framing, random: &mut Random) -> Vec<Act> {
 
 /// Speaks something else.
 fn foreign(random: &mut Random) -> Vec<Act> {
-    let words: [&[u8]; 6] = [
+    let words: [&[u8]; 5] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"SSH-2.0-OpenSSH_9.6\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"put cpu 1 2\n",
-        b"\xff\xfe\x00garbage",
-        b"\n\n  hello there\n",
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n",
+        b"\r\n\r\n\0\r\nQUIT\ngarbage",
     ];
     vec![
         Act::Expect(What::LastWords(LastWords::WrongProtocol)),

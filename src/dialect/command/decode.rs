@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::LISTS;
+use super::{LISTS, points};
 use crate::dialect::envelope::Envelope;
 use crate::dialect::fields::{
     Fields, Hidden, Place, Shown, for_each_element, integer, is_object, secret, string,
@@ -25,7 +25,7 @@ pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refu
         Ok(None) => return Err(envelope.refuse(Failure::UnknownCommand)),
         Err(bad_field) => return Err(envelope.refuse(Failure::BadField(bad_field))),
     };
-    let mut data = Fields::none(Place::Top, &DATA_KEYS);
+    let mut data = Fields::none(Place::Top, data_keys(known.name));
     let (token, command) = match read_data(&envelope.fields, &mut data) {
         Ok(()) => (token(&data, known.name), command(&data, known)),
         Err(failure) => (Ok(None), Err(failure)),
@@ -129,12 +129,12 @@ fn update(data: &Fields<'_>) -> Result<Command, Failure> {
 }
 
 /// The value of a field that has been checked not to be missing.
-fn value<'a>(data: &Fields<'a>, name: &'static str) -> &'a str {
+pub(super) fn value<'a>(data: &Fields<'a>, name: &'static str) -> &'a str {
     data.value(name).unwrap_or("null")
 }
 
 /// The string that `value` is, or the error that `bad` makes of what it is.
-fn text<E>(value: &str, bad: impl Fn(&dyn fmt::Display) -> E) -> Result<Cow<'_, str>, E> {
+pub(super) fn text<E>(value: &str, bad: impl Fn(&dyn fmt::Display) -> E) -> Result<Cow<'_, str>, E> {
     string(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Shown(value)))
 }
 
@@ -280,7 +280,7 @@ struct KnownCommand {
     read: fn(&Fields<'_>) -> Result<Command, Failure>,
 }
 
-static COMMANDS: [KnownCommand; 7] = [
+static COMMANDS: [KnownCommand; 9] = [
     KnownCommand { text: "ping", name: CommandName::Ping, fields: &["token"], read: |_| Ok(Command::Ping) },
     KnownCommand {
         text: "register",
@@ -313,9 +313,19 @@ static COMMANDS: [KnownCommand; 7] = [
         fields: &["token"],
         read: |_| Ok(Command::Stats),
     },
+    KnownCommand { text: "put", name: CommandName::Put, fields: &points::PUT_FIELDS, read: points::put },
+    KnownCommand { text: "get", name: CommandName::Get, fields: &points::GET_FIELDS, read: points::get },
 ];
 
-/// The fields that some command's data has.
+/// The fields that the data of commands like this one has.
+fn data_keys(name: CommandName) -> &'static [&'static str] {
+    match name {
+        CommandName::Put | CommandName::Get => &points::KEYS,
+        _ => &DATA_KEYS,
+    }
+}
+
+/// The fields that the data of some command about VMs has.
 const DATA_KEYS: [&str; 7] = ["vm_id", "ram", "cpu", "password", "disks", "list_type", "token"];
 
 /// The fields of a disk.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::LISTS;
+use super::{LISTS, points};
 use crate::dialect::PageProgress;
 use crate::model::{
     Answer, Disk, DiskOfVm, Failure, Items, List, Page, Paged, Peer, PeerEntry, RequestId, Statistics, Vm,
@@ -49,7 +49,12 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
             head(id, "success", None, output);
             counters(statistics, output);
         }
-        Answer::Action(_) | Answer::Converted(_) | Answer::Put { .. } | Answer::Healthy => {
+        Answer::Put { refused } => {
+            debug_assert!(refused.is_empty(), "points of this dialect are kept all or none");
+            head(id, "success", Some("ok"), output);
+            text(output, "{}");
+        }
+        Answer::Action(_) | Answer::Converted(_) | Answer::Healthy => {
             debug_assert!(false, "no command has this answer");
             head(id, "error", Some("internal error"), output);
             text(output, "{}");
@@ -62,29 +67,35 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
     text(output, "}");
 }
 
-/// Writes one page of a list.
+/// Writes one page of a list or of points.
 pub(in crate::dialect) fn encode_page(
     id: Option<&RequestId>,
     page: &Page,
     progress: &mut PageProgress,
     output: &mut Vec<u8>,
 ) {
-    let Paged::List(list) = page.of else { unimplemented!("points") };
     if !progress.has_begun {
         progress.has_begun = true;
         head(id, "success", None, output);
-        text(output, "{\"");
-        text(output, list_name(list));
-        text(output, "\":[");
+        text(output, "{");
+        if let Paged::List(list) = page.of {
+            text(output, "\"");
+            text(output, list_name(list));
+            text(output, "\":[");
+        }
     }
     match &page.items {
         Items::Vms(vms) => items(vms, progress, output, vm),
-        Items::Points(_) => unimplemented!("points"),
+        Items::Points(series) => points::encode(series, progress, output),
         Items::Disks(disks) => items(disks, progress, output, disk_of_vm),
         Items::Peers(peers) => items(peers, progress, output, peer),
     }
     if page.next.is_none() {
-        text(output, "]}}");
+        match page.of {
+            Paged::List(_) => text(output, "]"),
+            Paged::Points(_) => points::end_series(progress, output),
+        }
+        text(output, "}}");
     }
 }
 
@@ -137,10 +148,14 @@ fn message(failure: &Failure) -> Cow<'static, str> {
             return format!("Request too large: it may have at most {bytes_max} bytes").into();
         }
         Failure::TimedOut => "Request timeout: the request did not end in time",
-        Failure::KeyLimitReached(_) | Failure::WrongCommand | Failure::LineTooLong | Failure::BadText => {
-            unimplemented!("metrics")
-        }
         Failure::CutShort => "Invalid JSON: the input ended inside a request",
+        Failure::KeyLimitReached(None) => "key limit reached",
+        Failure::KeyLimitReached(Some(index)) => {
+            return format!("key limit reached (points[{index}])").into();
+        }
+        Failure::WrongCommand => "wrong command",
+        Failure::LineTooLong => "line too long",
+        Failure::BadText => "bad text",
     })
 }
 
@@ -262,12 +277,12 @@ fn counters(statistics: &Statistics, output: &mut Vec<u8>) {
 }
 
 /// Writes `value` as JSON.
-fn json<T: Serialize + ?Sized>(output: &mut Vec<u8>, value: &T) {
+pub(super) fn json<T: Serialize + ?Sized>(output: &mut Vec<u8>, value: &T) {
     serde_json::to_writer(output, value).expect("texts and numbers can be written to a Vec");
 }
 
 /// Writes what is JSON already.
-fn text(output: &mut Vec<u8>, text: &str) {
+pub(super) fn text(output: &mut Vec<u8>, text: &str) {
     output.extend_from_slice(text.as_bytes());
 }
 

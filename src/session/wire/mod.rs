@@ -7,6 +7,7 @@
 #[cfg(feature = "http")]
 mod http;
 mod raw_json;
+mod text;
 #[cfg(feature = "websocket")]
 mod websocket;
 
@@ -15,6 +16,7 @@ use crate::buffer::Buffer;
 use crate::dialect::PageProgress;
 use crate::framing::raw_json::RawJson;
 use crate::framing::sniff::{self, Sniffed};
+use crate::framing::text::Text;
 use crate::model::{Answer, Dialect, Failure, Page, Refusal, Request, RequestId};
 #[cfg(feature = "http")]
 use http::HttpWire;
@@ -29,6 +31,7 @@ pub(super) enum Wire {
     #[default]
     Sniffing,
     RawJson(RawJson),
+    Text(Text),
     #[cfg(feature = "http")]
     Http(Box<HttpWire>),
     #[cfg(feature = "websocket")]
@@ -40,6 +43,8 @@ pub(super) struct Reply<'a> {
     pub(super) dialect: Dialect,
     pub(super) id: Option<&'a RequestId>,
     pub(super) answer: &'a Answer,
+    /// How many replies it makes.
+    pub(super) count: usize,
 }
 
 /// A page of an answer, and what that answers.
@@ -75,6 +80,7 @@ impl Wire {
         match self {
             Wire::Sniffing => self.choose(input, output, has_ended),
             Wire::RawJson(framing) => raw_json::decode(framing, input, has_ended, bytes_max),
+            Wire::Text(framing) => text::decode(framing, input, has_ended),
             #[cfg(feature = "http")]
             Wire::Http(wire) => match wire.decode(input, output, has_ended, bytes_max, &rules.http) {
                 http::HttpDecoded::Message(decoded) => decoded,
@@ -89,6 +95,7 @@ impl Wire {
     pub(super) fn write_answer(&mut self, reply: &Reply<'_>, output: &mut Buffer) {
         match self {
             Wire::Sniffing | Wire::RawJson(_) => raw_json::write_answer(reply, output),
+            Wire::Text(_) => text::write_answer(reply, output),
             #[cfg(feature = "http")]
             Wire::Http(wire) => wire.write_answer(reply, output),
             #[cfg(feature = "websocket")]
@@ -100,6 +107,7 @@ impl Wire {
     pub(super) fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer) {
         match self {
             Wire::Sniffing | Wire::RawJson(_) => raw_json::write_page(reply, output),
+            Wire::Text(_) => text::write_page(reply, output),
             #[cfg(feature = "http")]
             Wire::Http(wire) => wire.write_page(reply, output),
             #[cfg(feature = "websocket")]
@@ -119,7 +127,16 @@ impl Wire {
 
     /// Whether each message has to be answered before the next is looked at, whatever its id.
     pub(super) fn is_serial(&self) -> bool {
-        self.is_http()
+        // Of text, too: what comes meanwhile becomes one request with what comes behind it.
+        self.is_http() || matches!(self, Wire::Text(_))
+    }
+
+    /// The language of what is said to whoever has made no request.
+    pub(super) fn dialect(&self) -> Dialect {
+        match self {
+            Wire::Text(_) => Dialect::Text,
+            _ => Dialect::Command,
+        }
     }
 
     /// Whether the framing is HTTP, which has an idle timeout of its own.
@@ -141,6 +158,7 @@ impl Wire {
             // What chooses the framing is the beginning of its first message: one clock for both.
             Wire::Sniffing => Some(FIRST_MESSAGE),
             Wire::RawJson(framing) => framing.unfinished(),
+            Wire::Text(framing) => framing.unfinished(),
             #[cfg(feature = "http")]
             Wire::Http(wire) => wire.unfinished(),
             #[cfg(feature = "websocket")]
@@ -162,6 +180,11 @@ impl Wire {
             }
             Sniffed::NeedMore if !has_ended => Decoded::NeedInput,
             Sniffed::NeedMore if has_only_white_space => Decoded::End(Ending::Close, None),
+            // The beginning of something else that stops here was never that.
+            Sniffed::Text | Sniffed::NeedMore => {
+                *self = Wire::Text(Text::default());
+                Decoded::Dealt
+            }
             _ => {
                 output.push(WRONG_PROTOCOL);
                 Decoded::End(Ending::Linger, None)
@@ -204,7 +227,8 @@ const FIRST_MESSAGE: u32 = 1;
 /// What a client of another protocol reads, before the connection is closed.
 #[cfg(feature = "http")]
 const WRONG_PROTOCOL: &[u8] = b"This port speaks JSON, one object a request, for example: \
-    {\"command\": \"ping\", \"data\": {}}, and HTTP/1.1 without encryption\n";
+    {\"command\": \"ping\", \"data\": {}}, metrics text, for example: put KEY VALUE TIMESTAMP, \
+    and HTTP/1.1 without encryption\n";
 #[cfg(not(feature = "http"))]
-const WRONG_PROTOCOL: &[u8] =
-    b"This port speaks JSON, one object a request, for example: {\"command\": \"ping\", \"data\": {}}\n";
+const WRONG_PROTOCOL: &[u8] = b"This port speaks JSON, one object a request, for example: \
+    {\"command\": \"ping\", \"data\": {}}, and metrics text, for example: put KEY VALUE TIMESTAMP\n";

@@ -1,0 +1,157 @@
+//! `put` and `get`: points of metrics in the fields of a request, and in a reply.
+
+use std::fmt;
+
+use super::decode::{text, value};
+use super::encode::{json, text as raw};
+use crate::dialect::PageProgress;
+use crate::dialect::fields::{Fields, Place, Shown, for_each_element, is_object};
+use crate::dialect::number::{read_integer, read_value, write_integer, write_value};
+use crate::limits;
+use crate::model::{
+    BadField, Command, Failure, KeyError, MetricKey, MetricValue, NewPoint, Point, PointFilter, Put, Series,
+};
+
+/// The fields that the data of `put` may have.
+pub(super) const PUT_FIELDS: [&str; 5] = ["key", "value", "timestamp", "points", "token"];
+
+/// The fields that the data of `get` may have.
+pub(super) const GET_FIELDS: [&str; 4] = ["key", "from", "to", "token"];
+
+/// The fields that either has.
+pub(super) const KEYS: [&str; 7] = ["key", "value", "timestamp", "points", "from", "to", "token"];
+
+/// The fields of a point.
+const POINT_KEYS: [&str; 3] = ["key", "value", "timestamp"];
+
+pub(super) fn put(data: &Fields<'_>) -> Result<Command, Failure> {
+    let points = match data.value("points") {
+        None => point(Place::Top, data).map(|point| vec![point]),
+        Some(_) if POINT_KEYS.iter().any(|name| data.value(name).is_some()) => Err(BadField(BOTH.into())),
+        Some(list) => points(list),
+    };
+    let points = points.map_err(Failure::BadField)?;
+    let undated = points.iter().enumerate().filter(|(_, (_, is_dated))| !is_dated);
+    let undated = undated.map(|(index, _)| index).collect();
+    let points = points.into_iter().map(|(point, _)| point).collect();
+    Ok(Command::Put(Put { points, undated, is_atomic: true }))
+}
+
+pub(super) fn get(data: &Fields<'_>) -> Result<Command, Failure> {
+    read_filter(data).map(Command::Get).map_err(Failure::BadField)
+}
+
+fn read_filter(data: &Fields<'_>) -> Result<PointFilter, BadField> {
+    data.check_missing(&["key"])?;
+    let key = Some(key(Place::Top, value(data, "key"))?).filter(|key| key.as_str() != ALL);
+    let bound = |name| data.value(name).map(|bound| second(Place::Top, name, bound)).transpose();
+    Ok(PointFilter { key, from: bound("from")?, to: bound("to")? })
+}
+
+/// The points of a list, and whether each has a time.
+fn points(list: &str) -> Result<Vec<(NewPoint, bool)>, BadField> {
+    let max = limits::POINTS_PER_REQUEST_MAX;
+    let bad = |was: &dyn fmt::Display| {
+        Place::Top.bad("points", was, format_args!("a list of 1 to {max} objects {SHAPE}"))
+    };
+    if !list.starts_with('[') {
+        return Err(bad(&Shown(list)));
+    }
+    let (mut points, mut first_bad, mut count) = (Vec::new(), None, 0);
+    let walk = for_each_element(list, |index, element| {
+        count = index + 1;
+        // Beyond a fault or the limit the rest is only counted.
+        if first_bad.is_none() && count <= max {
+            match entry(index, element) {
+                Ok(point) => points.push(point),
+                Err(bad_field) => first_bad = Some(bad_field),
+            }
+        }
+    });
+    walk.map_err(|_| bad(&Shown(list)))?;
+    if count == 0 || count > max {
+        return Err(bad(&format_args!("a list of {count}")));
+    }
+    first_bad.map_or(Ok(points), Err)
+}
+
+fn entry(index: usize, element: &str) -> Result<(NewPoint, bool), BadField> {
+    let place = Place::Point(index);
+    let no_object = || {
+        let was = Shown(element);
+        BadField(format!("points[{index}]: {was} is not allowed; it must be an object {SHAPE}"))
+    };
+    if !is_object(element) {
+        return Err(no_object());
+    }
+    let fields = Fields::read(place, element, &POINT_KEYS).map_err(|_| no_object())?;
+    fields.check_repeated()?;
+    fields.check_unknown(&POINT_KEYS)?;
+    point(place, &fields)
+}
+
+/// The point that stands in `fields`, and whether it has a time.
+fn point(place: Place, fields: &Fields<'_>) -> Result<(NewPoint, bool), BadField> {
+    fields.check_missing(&["key", "value"])?;
+    let key = key(place, value(fields, "key"))?;
+    let value = number(place, value(fields, "value"))?;
+    let timestamp = fields.value("timestamp");
+    let second = timestamp.map(|text| second(place, "timestamp", text)).transpose()?;
+    Ok((NewPoint { key, point: Point { second: second.unwrap_or(0), value } }, second.is_some()))
+}
+
+fn key(place: Place, value: &str) -> Result<MetricKey, BadField> {
+    let bad =
+        |was: &dyn fmt::Display| place.bad("key", was, format_args!("a string of {}", KeyError::ALLOWED));
+    let text = text(value, bad)?;
+    MetricKey::parse(&text).map_err(|error| match error {
+        KeyError::Length(bytes) => bad(&format_args!("a string of {bytes} bytes")),
+        KeyError::Character(_) => bad(&Shown(value)),
+    })
+}
+
+fn number(place: Place, value: &str) -> Result<MetricValue, BadField> {
+    // A string begins with its quote, so it is none.
+    read_value(value.as_bytes())
+        .ok_or_else(|| place.bad("value", Shown(value), "a number that a 64-bit float can hold"))
+}
+
+fn second(place: Place, name: &str, value: &str) -> Result<i64, BadField> {
+    read_integer(value.as_bytes())
+        .ok_or_else(|| place.bad(name, Shown(value), "an integer of 64 bits (seconds since 1970)"))
+}
+
+/// Writes a page of points: for each series its key and a list of pairs.
+pub(super) fn encode(series: &[Series], progress: &mut PageProgress, output: &mut Vec<u8>) {
+    for of_series in series.iter().filter(|of_series| !of_series.points.is_empty()) {
+        if progress.series != Some(of_series.id) {
+            end_series(progress, output);
+            raw(output, if progress.has_items { "," } else { "" });
+            json(output, of_series.key.as_str());
+            raw(output, ":[");
+        }
+        for (index, point) in of_series.points.iter().enumerate() {
+            let is_first = index == 0 && progress.series != Some(of_series.id);
+            raw(output, if is_first { "[" } else { ",[" });
+            write_integer(point.second, output);
+            raw(output, ",");
+            write_value(point.value, output);
+            raw(output, "]");
+        }
+        (progress.series, progress.has_items) = (Some(of_series.id), true);
+    }
+}
+
+/// Ends the series that is being written, if one is.
+pub(super) fn end_series(progress: &mut PageProgress, output: &mut Vec<u8>) {
+    if progress.series.take().is_some() {
+        raw(output, "]");
+    }
+}
+
+/// As a key: every series.
+const ALL: &str = "*";
+
+const SHAPE: &str = r#"{"key": TEXT, "value": NUMBER, "timestamp": SECONDS}"#;
+
+const BOTH: &str = "points: it must not stand beside key, value or timestamp";

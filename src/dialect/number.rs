@@ -1,0 +1,182 @@
+//! Numbers of metrics, digit by digit.
+
+use std::io::Write;
+
+use crate::model::MetricValue;
+
+/// The 64-bit integer that `text` is: decimal digits, behind `-` where it is negative.
+pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    // Downwards: the least number has no positive counterpart.
+    let mut negative: i64 = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        negative = negative.checked_mul(10)?.checked_sub(i64::from(digit))?;
+    }
+    if is_negative { Some(negative) } else { negative.checked_neg() }
+}
+
+/// The value that `text` is: decimal digits, perhaps with a sign, a point or an exponent, and finite.
+pub(super) fn read_value(text: &[u8]) -> Option<MetricValue> {
+    let is_decimal = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
+    // Of what the standard library reads besides, everything has other letters.
+    if !text.iter().all(is_decimal) {
+        return None;
+    }
+    MetricValue::new(std::str::from_utf8(text).ok()?.parse().ok()?)
+}
+
+/// Writes `number`.
+pub(super) fn write_integer(number: i64, output: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let (mut at, mut rest) = (digits.len(), number.unsigned_abs());
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        output.push(b'-');
+    }
+    output.extend_from_slice(&digits[at..]);
+}
+
+/// Writes `value`, which is valid JSON that way.
+pub(super) fn write_value(value: MetricValue, output: &mut Vec<u8>) {
+    write!(output, "{value}").expect("a Vec takes whatever is written");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_decimal_and_have_64_bits() {
+        let good = [
+            ("0", 0),
+            ("-0", 0),
+            ("007", 7),
+            ("1501864247", 1_501_864_247),
+            ("-1", -1),
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+            ("00000000000000000000000000000001", 1),
+        ];
+        for (text, number) in good {
+            assert_eq!(read_integer(text.as_bytes()), Some(number), "{text}");
+        }
+        let bad = [
+            "",
+            "-",
+            "+1",
+            "--1",
+            "1-",
+            "1.0",
+            "1e3",
+            "0x1",
+            "1_0",
+            " 1",
+            "a",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551616",
+            "99999999999999999999",
+            "\u{661}",
+        ];
+        for text in bad {
+            assert_eq!(read_integer(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn integers_are_written_as_they_are_read() {
+        for number in [0, 1, -1, 9, 10, 1_501_864_247, -1_501_864_247, i64::MAX, i64::MIN] {
+            let mut text = b"before ".to_vec();
+            write_integer(number, &mut text);
+            assert_eq!(text, format!("before {number}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn values_are_decimal_and_finite() {
+        let good = [
+            ("10", 10.0),
+            ("10.6", 10.6),
+            ("1.", 1.0),
+            (".5", 0.5),
+            ("-.5", -0.5),
+            ("+1", 1.0),
+            ("+1.5e+2", 150.0),
+            ("1E3", 1000.0),
+            ("1.e3", 1000.0),
+            (".1e-1", 0.01),
+            ("-0", -0.0),
+            ("007", 7.0),
+            ("1e308", 1e308),
+            ("1e-999", 0.0),
+            ("1.7976931348623157e308", f64::MAX),
+        ];
+        for (text, number) in good {
+            assert_eq!(read_value(text.as_bytes()), MetricValue::new(number), "{text}");
+        }
+        let bad = [
+            "",
+            ".",
+            "+",
+            "-",
+            "e",
+            "e5",
+            ".e5",
+            "1e",
+            "1e+",
+            "1e1.5",
+            "--1",
+            "+-1",
+            "1-2",
+            "1.2.3",
+            "1e5e5",
+            "0x10",
+            "0x1p3",
+            "1_000",
+            "1,5",
+            "inf",
+            "-inf",
+            "+infinity",
+            "Infinity",
+            "nan",
+            "NaN",
+            "1e999",
+            "-1e999",
+            "1.8e308",
+            "1f",
+            "1 ",
+            " 1",
+            "\u{661}",
+            "one",
+        ];
+        for text in bad {
+            assert_eq!(read_value(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn values_are_written_with_a_point_or_an_exponent() {
+        for (number, text) in [(10.0, "10.0"), (-0.0, "-0.0"), (1e16, "1e16"), (1e-7, "1e-7"), (0.1, "0.1")] {
+            let mut output = Vec::new();
+            write_value(MetricValue::new(number).unwrap(), &mut output);
+            assert_eq!(output, text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Lines: what they are read as.
+
+use super::*;
+
+fn point(key: &str, value: f64, second: i64) -> NewPoint {
+    let value = crate::model::MetricValue::new(value).expect("it is finite");
+    NewPoint { key: MetricKey::stored(key), point: Point { second, value } }
+}
+
+fn all_of(key: Option<&str>) -> Line {
+    Line::Get(PointFilter { key: key.map(MetricKey::stored), ..PointFilter::default() })
+}
+
+#[test]
+fn lines_are_read() {
+    let longest = "k".repeat(200);
+    let cases = [
+        ("put palm.cpu 10.6 1501864247", Line::Put(point("palm.cpu", 10.6, 1_501_864_247))),
+        ("put another_key 10 1503319739", Line::Put(point("another_key", 10.0, 1_503_319_739))),
+        (" \tput\t a \t 1e3  -5 \t", Line::Put(point("a", 1000.0, -5))),
+        ("put ключ -.5 007", Line::Put(point("ключ", -0.5, 7))),
+        ("put put +1. -0", Line::Put(point("put", 1.0, 0))),
+        ("put {\"a\":1} 1 9223372036854775807", Line::Put(point("{\"a\":1}", 1.0, i64::MAX))),
+        ("put * 1 -9223372036854775808", Line::Put(point("*", 1.0, i64::MIN))),
+        ("get palm.cpu", all_of(Some("palm.cpu"))),
+        ("get test_key ", all_of(Some("test_key"))),
+        ("get *", all_of(None)),
+        ("\tget  * \t", all_of(None)),
+        ("get **", all_of(Some("**"))),
+        ("get get", all_of(Some("get"))),
+    ];
+    for (line, wanted) in cases {
+        assert_eq!(decode(line.as_bytes()), Ok(wanted), "{line}");
+    }
+    assert_eq!(decode(format!("get {longest}").as_bytes()), Ok(all_of(Some(&longest))));
+}
+
+#[test]
+fn anything_else_is_a_wrong_command() {
+    let longer = format!("get {}k", "k".repeat(200));
+    let cases = [
+        "got test_key",
+        "get",
+        "get ",
+        "get a b",
+        "get wrong command test",
+        "GET a",
+        "Put a 1 2",
+        "put",
+        "put a",
+        "put a 1",
+        "put a 1 2 3",
+        "puta 1 2",
+        "put a one 2",
+        "put a nan 2",
+        "put a inf 2",
+        "put a 0x10 2",
+        "put a 1_0 2",
+        "put a 1e999 2",
+        "put a 1,5 2",
+        "put a . 2",
+        "put a 1 two",
+        "put a 1 2.0",
+        "put a 1 2e3",
+        // A time has no plus.
+        "put a 1 +2",
+        "put a 1 9223372036854775808",
+        "put a 1 -9223372036854775809",
+        "put a\u{a0}b 1 2",
+        "put\u{a0}a 1 2",
+        "put a\rb 1 2",
+        "put a\u{85} 1 2",
+        "put a 1 2\r",
+        "\u{feff}put a 1 2",
+        "\"put\" a 1 2",
+        "{\"command\":\"ping\"}",
+        &longer,
+    ];
+    let wrong = Refusal { dialect: Dialect::Text, id: None, failure: Failure::WrongCommand };
+    for line in cases {
+        assert_eq!(decode(line.as_bytes()), Err(wrong.clone()), "{line}");
+    }
+}
+
+#[test]
+fn a_request_of_points_gets_a_reply_for_each() {
+    let points: Vec<NewPoint> = (0..3).map(|second| point("a", 1.0, second)).collect();
+    let request = put(points.clone());
+    assert_eq!((request.dialect, request.name, request.reply_count()), (Dialect::Text, CommandName::Put, 3));
+    assert_eq!(request.command, Ok(Command::Put(Put { points, undated: Vec::new(), is_atomic: false })));
+    assert!(!request.is_barrier());
+    let request = get(PointFilter::default());
+    assert_eq!((request.dialect, request.name, request.reply_count()), (Dialect::Text, CommandName::Get, 1));
+}

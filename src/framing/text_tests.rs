@@ -1,0 +1,229 @@
+//! Cutting lines: what the pieces are, and that it does not matter how the bytes come.
+
+use super::*;
+
+/// A piece with its bytes, and where the cutter stood when the input ended.
+#[derive(Clone, PartialEq, Debug)]
+enum Seen {
+    Line(String),
+    HttpLine,
+    TooLong,
+    BadText,
+    End { inside: bool },
+}
+
+/// Feeds `chunks` and collects every piece, as a connection does: all but lines end it.
+fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
+    let (mut cutter, mut input, mut seen) = (Text::default(), Buffer::new(), Vec::new());
+    for chunk in chunks {
+        input.push(chunk);
+        loop {
+            let piece = cutter.next(&mut input);
+            assert_eq!(cutter.next(&mut input), piece, "what is not consumed is found again");
+            match piece {
+                Piece::NeedMore => break,
+                Piece::Line(length) => {
+                    let line = std::str::from_utf8(&input.as_slice()[..length]).expect("lines are UTF-8");
+                    assert!((1..=limits::TEXT_LINE_BYTES_MAX).contains(&length));
+                    seen.push(Seen::Line(line.to_owned()));
+                    cutter.consume(&mut input, length);
+                }
+                Piece::HttpLine => return [&seen[..], &[Seen::HttpLine]].concat(),
+                Piece::TooLong => return [&seen[..], &[Seen::TooLong]].concat(),
+                Piece::BadText => return [&seen[..], &[Seen::BadText]].concat(),
+            }
+        }
+        assert!(input.len() <= limits::TEXT_LINE_BYTES_MAX + 1, "more is held than a line may have");
+    }
+    assert_eq!(cutter.is_inside_line(), !input.is_empty(), "only a begun line stays in the input");
+    assert_eq!(cutter.is_inside_line(), cutter.unfinished().is_some());
+    seen.push(Seen::End { inside: cutter.is_inside_line() });
+    seen
+}
+
+/// The pieces of `bytes`; the same whole, byte by byte and split in two anywhere.
+fn pieces(bytes: &[u8]) -> Vec<Seen> {
+    let whole = replay([bytes]);
+    assert_eq!(replay(bytes.chunks(1)), whole, "byte by byte: {}", bytes.escape_ascii());
+    for split in 0..=bytes.len() {
+        let (head, tail) = bytes.split_at(split);
+        assert_eq!(replay([head, tail]), whole, "split at {split}: {}", bytes.escape_ascii());
+    }
+    whole
+}
+
+const END: Seen = Seen::End { inside: false };
+const INSIDE: Seen = Seen::End { inside: true };
+
+fn line(text: &str) -> Seen {
+    Seen::Line(text.to_string())
+}
+
+#[test]
+fn a_stream_is_cut_into_lines() {
+    let cases: Vec<(&[u8], Vec<Seen>)> = vec![
+        (b"", vec![END]),
+        (b" \t\r\n\n \r\n\t", vec![END]),
+        (b"put a 1 2\n", vec![line("put a 1 2"), END]),
+        (b"put a 1 2\r\nget *\n", vec![line("put a 1 2"), line("get *"), END]),
+        (b"\n  a\n\n\n\r\n b \n", vec![line("a"), line("b "), END]),
+        (b"a \t\r\n", vec![line("a \t"), END]),
+        (b"a\r\r\n", vec![line("a\r"), END]),
+        (b"a\rb\n", vec![line("a\rb"), END]),
+        ("ключ é €\n😀\n".as_bytes(), vec![line("ключ é €"), line("😀"), END]),
+        ("\u{85}\u{a0}\n".as_bytes(), vec![line("\u{85}\u{a0}"), END]),
+        (b"{\"command\":\"ping\"}\n", vec![line("{\"command\":\"ping\"}"), END]),
+        // What is begun and not ended.
+        (b"a", vec![INSIDE]),
+        (b"a\r", vec![INSIDE]),
+        (b"a\n\n b ", vec![line("a"), INSIDE]),
+        (b"a\n\xe2\x82", vec![line("a"), INSIDE]),
+        // What no line may hold.
+        (b"a\n\0\n", vec![line("a"), Seen::BadText]),
+        (b"ab\x7fc\n", vec![Seen::BadText]),
+        (b"a\x1b", vec![Seen::BadText]),
+        (b"\x0bput a 1 2\n", vec![Seen::BadText]),
+        (b"\xff", vec![Seen::BadText]),
+        (b"a\x80\n", vec![Seen::BadText]),
+        (b"a\xe2\x82\n", vec![Seen::BadText]),
+        (b"a\xe2\x82 b", vec![Seen::BadText]),
+        (b"\xc0\x80\n", vec![Seen::BadText]),
+        (b"\xed\xa0\x80\n", vec![Seen::BadText]),
+        // HTTP.
+        (b"a\nGET / HTTP/1.1\r\n", vec![line("a"), Seen::HttpLine]),
+        (b"a\n  POST http://a/ HTTP/1.1\r\n", vec![line("a"), Seen::HttpLine]),
+        (b"OPTIONS *", vec![Seen::HttpLine]),
+        (b"GET /\0", vec![Seen::HttpLine]),
+        (b"GET a\nget /\n", vec![line("GET a"), line("get /"), END]),
+        (b"GET", vec![INSIDE]),
+        (b"GET\0", vec![Seen::BadText]),
+    ];
+    for (bytes, wanted) in cases {
+        assert_eq!(pieces(bytes), wanted, "{}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn a_line_has_a_limit_and_its_end_does_not_count() {
+    let max = limits::TEXT_LINE_BYTES_MAX;
+    let cases: Vec<(usize, &[u8], Vec<Seen>)> = vec![
+        (max, b"\n", vec![line(&"x".repeat(max)), END]),
+        (max, b"\r\nb\n", vec![line(&"x".repeat(max)), line("b"), END]),
+        (max - 1, b"\r\n", vec![line(&"x".repeat(max - 1)), END]),
+        (max - 1, b"\r\r\n", vec![line(&("x".repeat(max - 1) + "\r")), END]),
+        (max, b"", vec![INSIDE]),
+        (max, b"\r", vec![INSIDE]),
+        (max, b"\rx", vec![Seen::TooLong]),
+        (max, b"\r\r\n", vec![Seen::TooLong]),
+        (max, b"x", vec![Seen::TooLong]),
+        (max, b" \n", vec![Seen::TooLong]),
+        (max, b"\0\n", vec![Seen::TooLong]),
+        (max, b"\r\0", vec![Seen::TooLong]),
+        (max + 1, b"\n", vec![Seen::TooLong]),
+        (max - 1, b"\0\n", vec![Seen::BadText]),
+        (max - 1, b"\xe2\n", vec![Seen::BadText]),
+        (max - 1, b"\xe2\r\n", vec![Seen::BadText]),
+        (max - 1, b"\xe2\x82\xac\n", vec![Seen::TooLong]),
+        (max - 2, "é\n".as_bytes(), vec![line(&("x".repeat(max - 2) + "é")), END]),
+    ];
+    for (count, tail, wanted) in cases {
+        let bytes = ["x".repeat(count).as_bytes(), tail].concat();
+        let whole = replay([&bytes[..]]);
+        assert_eq!(whole, wanted, "{count} and {}", tail.escape_ascii());
+        assert_eq!(replay(bytes.chunks(1)), wanted, "{count} and {}, byte by byte", tail.escape_ascii());
+        for split in bytes.len() - 6..=bytes.len() {
+            let (head, rest) = bytes.split_at(split);
+            assert_eq!(replay([head, rest]), wanted, "{count} and {}, at {split}", tail.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn white_space_has_no_limit_and_holds_no_memory() {
+    let (mut cutter, mut input) = (Text::default(), Buffer::new());
+    input.push(&[b' '; 100_000]);
+    assert_eq!(cutter.next(&mut input), Piece::NeedMore);
+    assert_eq!((cutter.unfinished(), input.capacity()), (None, 0));
+}
+
+#[test]
+fn lines_that_begin_are_counted() {
+    let (mut cutter, mut input) = (Text::default(), Buffer::new());
+    for (count, begun) in (1..=5).enumerate() {
+        input.push(b"\n a");
+        assert_eq!(cutter.next(&mut input), Piece::NeedMore, "{count}");
+        assert_eq!((cutter.unfinished(), cutter.is_inside_line()), (Some(begun), true));
+        input.push(b"b\n");
+        assert_eq!(cutter.next(&mut input), Piece::Line(2));
+        cutter.consume(&mut input, 2);
+        assert_eq!(cutter.unfinished(), None);
+    }
+}
+
+/// xorshift64: enough to vary cases, the same for the same seed.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+}
+
+#[test]
+fn splitting_never_changes_the_pieces() {
+    let long = "x".repeat(1500);
+    let words: [&[u8]; 16] = [
+        b"\n",
+        b"\n",
+        b"\n",
+        b"\r\n",
+        b"\r",
+        b" ",
+        b"\t",
+        b"put a 1 2",
+        b"get *",
+        b"GET /",
+        b"GET",
+        b"\xe2\x82\xac",
+        b"\xd0",
+        b"\x07",
+        b"OPTIONS *",
+        long.as_bytes(),
+    ];
+    let mut kinds = [0; 4];
+    for seed in 1..=2000 {
+        let mut numbers = Numbers(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
+        let mut stream = Vec::new();
+        // The last few words end a stream, so they are rarer.
+        let choice = if seed % 2 == 0 { words.len() } else { 12 };
+        for _ in 0..numbers.below(30) {
+            stream.extend_from_slice(words[numbers.below(choice)]);
+            if seed % 5 == 0 {
+                stream.extend_from_slice(long.as_bytes());
+            }
+        }
+        let whole = replay([&stream[..]]);
+        for piece in &whole {
+            match piece {
+                Seen::Line(_) => kinds[0] += 1,
+                Seen::HttpLine => kinds[1] += 1,
+                Seen::TooLong => kinds[2] += 1,
+                Seen::BadText => kinds[3] += 1,
+                Seen::End { .. } => {}
+            }
+        }
+        for _ in 0..8 {
+            let (mut chunks, mut rest) = (Vec::new(), &stream[..]);
+            while !rest.is_empty() {
+                let (chunk, tail) = rest.split_at(1 + numbers.below(rest.len().min(20)));
+                chunks.push(chunk);
+                rest = tail;
+            }
+            assert_eq!(replay(chunks), whole, "seed {seed}: {}", stream.escape_ascii());
+        }
+    }
+    assert!(kinds.iter().all(|&count| count > 50), "every kind of piece came up often: {kinds:?}");
+}
