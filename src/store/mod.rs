@@ -8,6 +8,7 @@ mod behind;
 #[cfg(test)]
 mod contract;
 mod memory;
+mod metrics;
 mod migrate;
 mod postgres;
 #[cfg(feature = "sqlite")]
@@ -75,7 +76,8 @@ pub trait Store: Send {
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError>;
 
     /// Those of the points that `filter` means which stand behind `after`, at most `count_max`: series in the order
-    /// in which they were first put, the points of each in ascending order of time.
+    /// in which they were first put, the points of each in ascending order of time. A series that is looked at in
+    /// vain counts as a point: a page may be short, or empty, and others follow.
     fn points_after(
         &mut self,
         filter: &PointFilter,
@@ -98,7 +100,7 @@ pub struct PointAt {
 pub struct PointPage {
     /// The points, by series; none is empty.
     pub series: Vec<Series>,
-    /// Where to go on; `None`: there was none behind them.
+    /// Where to go on; `None`: there was none behind them. Where it is given there may be none, too.
     pub next: Option<PointAt>,
 }
 

@@ -1,10 +1,12 @@
 //! What every store does, whichever it is: one suite of tests, run on each.
 //!
 //! [`registry`] holds what becomes of VMs and disks, [`numbered`] what is done by a VM's number, [`tokens`] what
-//! becomes of tokens and logins, [`sharing`] what batches and connections see of each other.
+//! becomes of tokens and logins, [`metrics`] what becomes of points, [`sharing`] what batches and connections see
+//! of each other.
 
 #[path = "../../../tests/common/postgres.rs"]
 pub(super) mod cluster;
+pub(super) mod metrics;
 mod numbered;
 mod registry;
 mod sharing;

@@ -11,7 +11,10 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use super::super::migrate::{check_recorded, checksum, version};
 
 /// The steps, in order; the first has number 1. One that was released is never edited: the next is added.
-const MIGRATIONS: &[&str] = &[include_str!("../../../sql/sqlite/0001_registry.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../sql/sqlite/0001_registry.sql"),
+    include_str!("../../../sql/sqlite/0002_metrics.sql"),
+];
 
 /// Stands in the header of our files, as SQLite provides for: "vmhd" in ASCII.
 const APPLICATION_ID: i64 = 0x766d_6864;

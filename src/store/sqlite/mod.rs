@@ -4,6 +4,7 @@
 //! is for its owner's eyes only. SQL is constant text with parameters; nothing here depends on what a
 //! file's own schema could be made to run. The same file may be open in other processes.
 
+mod metrics;
 mod migrate;
 mod reads;
 #[cfg(test)]
@@ -38,8 +39,7 @@ pub(super) struct SqliteFactory {
 /// One connection to the file.
 struct SqliteStore {
     connection: Connection,
-    /// How many VMs there were when somebody last had to know.
-    counted: Option<writes::VmCount>,
+    known: writes::Known,
 }
 
 impl SqliteFactory {
@@ -69,13 +69,13 @@ impl StoreFactory for SqliteFactory {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
         // Without CREATE: a file that was taken away is an error, not a new, empty store.
         let connection = connect(&self.path, limits::SQLITE_BUSY).map_err(to_store_error)?;
-        Ok(Box::new(SqliteStore { connection, counted: None }))
+        Ok(Box::new(SqliteStore { connection, known: writes::Known::default() }))
     }
 }
 
 impl Store for SqliteStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
-        writes::write(&self.connection, &mut self.counted, writes)
+        writes::write(&self.connection, &mut self.known, writes)
     }
 
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
@@ -120,11 +120,11 @@ impl Store for SqliteStore {
 
     fn points_after(
         &mut self,
-        _filter: &PointFilter,
-        _after: Option<PointAt>,
-        _count_max: usize,
+        filter: &PointFilter,
+        after: Option<PointAt>,
+        count_max: usize,
     ) -> Result<PointPage, StoreError> {
-        unimplemented!("points")
+        metrics::points_after(&self.connection, filter, after, count_max).map_err(to_store_error)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the file adds to the contract of all stores: it lasts, it is private, it is nobody else's, and
 //! it says so when it can't do something.
 
+mod metrics;
+
 use std::os::unix::fs::PermissionsExt;
 use std::process::{self, Child, Command, Stdio};
 use std::sync::Barrier;
@@ -17,7 +19,8 @@ use crate::model::{DiskChange, VmChange};
 /// A connection whose inside the test can see.
 fn store(path: &Path) -> SqliteStore {
     let factory = SqliteFactory::open(path).expect("a usable file");
-    SqliteStore { connection: connect(&factory.path, limits::SQLITE_BUSY).unwrap(), counted: None }
+    let connection = connect(&factory.path, limits::SQLITE_BUSY).unwrap();
+    SqliteStore { connection, known: writes::Known::default() }
 }
 
 fn refusal(path: &Path) -> String {
@@ -269,21 +272,21 @@ fn vms_are_counted_once_and_again_when_somebody_else_wrote() {
     for text in ["a", "b"] {
         run(&mut store, registration_up_to(text, &[], 3)).unwrap();
     }
-    assert!(store.counted.is_none(), "far from the limit nothing is counted");
+    assert!(store.known.vms.is_none(), "far from the limit nothing is counted");
     run(&mut store, Write::Remove(name("a"))).unwrap();
     for text in ["c", "d"] {
         run(&mut store, registration_up_to(text, &[], 3)).unwrap();
     }
-    assert_eq!(store.counted.unwrap().vms, 3);
+    assert_eq!(store.known.vms.unwrap().vms, 3);
     assert_eq!(run(&mut store, registration_up_to("e", &[], 3)), Err(StoreError::VmLimitReached));
 
     // What was counted is believed over the store's own commits, and over nobody else's.
-    store.counted.as_mut().unwrap().vms = 0;
+    store.known.vms.as_mut().unwrap().vms = 0;
     run(&mut store, registration_up_to("e", &[], 3)).unwrap();
-    assert_eq!(store.counted.unwrap().vms, 1);
+    assert_eq!(store.known.vms.unwrap().vms, 1);
     run(&mut other, Write::Remove(name("c"))).unwrap();
     assert_eq!(run(&mut store, registration_up_to("f", &[], 3)), Err(StoreError::VmLimitReached));
-    assert_eq!(store.counted.unwrap().vms, 3);
+    assert_eq!(store.known.vms.unwrap().vms, 3);
 }
 
 #[test]
@@ -305,7 +308,7 @@ fn many_may_make_the_same_file_at_once() {
         });
         let mut store = store(&path);
         assert_eq!(all_vms(&mut store).len(), THREADS);
-        assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 1);
+        assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 2);
     }
 }
 
@@ -329,7 +332,7 @@ fn many_processes_may_make_the_same_file_at_once() {
     }
     let mut store = store(&path);
     assert_eq!(all_vms(&mut store).len(), PROCESSES * VMS_OF_PROCESS);
-    assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 1);
+    assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 2);
 }
 
 const FILE_FOR_PROCESS: &str = "VMHERD_TEST_FILE";
@@ -350,9 +353,9 @@ fn a_database_of_a_newer_program_is_refused() {
     let directory = Directory::new();
     let path = directory.path("vmherd.db");
     let store = store(&path);
-    store.connection.execute("INSERT INTO schema VALUES (2, 'x', 0)", []).unwrap();
+    store.connection.execute("INSERT INTO schema VALUES (3, 'x', 0)", []).unwrap();
     let why = refusal(&path);
-    assert!(why.contains("a newer vmherd") && why.contains("version 2"), "{why}");
+    assert!(why.contains("a newer vmherd") && why.contains("version 3"), "{why}");
 }
 
 #[test]

@@ -1,17 +1,28 @@
 //! What is written to the file: many writes share one transaction and so one sync of the disk.
 //!
-//! Each write stands in a savepoint, so that one that is refused is undone alone. Success is said only
-//! after a commit that SQLite confirmed. No transaction is open when [`write()`] returns or panics.
+//! Each write stands in a savepoint, so that one that is refused is undone alone; but for those of [`metrics`],
+//! which leave nothing to undo. Success is said only after a commit that SQLite confirmed. No transaction is open
+//! when [`write()`] returns or panics.
 
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 use rusqlite::{Params, params};
 
 use super::super::{StoreError, Write, Written};
+use super::metrics::{self, KnownSeries};
 use super::{describe, reads, to_store_error};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Disk, DiskChange, Login, NewVm, TokenHash, VmChange, VmName, VmShape};
+
+/// What a connection remembers of the file.
+#[derive(Default, Debug)]
+pub(super) struct Known {
+    /// How many VMs there were when somebody last had to know.
+    pub(super) vms: Option<VmCount>,
+    /// Which series there were when points were last put.
+    series: KnownSeries,
+}
 
 /// How many VMs there were at a certain state of the file.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +41,7 @@ enum Failed {
 }
 
 /// Why one write was not done.
-enum NotDone {
+pub(super) enum NotDone {
     /// It may not be; the others go on.
     Refused(StoreError),
     /// The database said something unexpected.
@@ -40,27 +51,23 @@ enum NotDone {
 type Outcome = Result<Written, StoreError>;
 
 /// Runs `writes` in one transaction; if one of them breaks it, each in one of its own.
-pub(super) fn write(
-    connection: &Connection,
-    counted: &mut Option<VmCount>,
-    writes: &[Write],
-) -> Vec<Outcome> {
+pub(super) fn write(connection: &Connection, known: &mut Known, writes: &[Write]) -> Vec<Outcome> {
     if writes.is_empty() {
         return Vec::new();
     }
-    match write_together(connection, counted, writes) {
+    match write_together(connection, known, writes) {
         Ok(outcomes) => outcomes,
-        Err(Failed::One(_)) if writes.len() > 1 => write_apart(connection, counted, writes),
+        Err(Failed::One(_)) if writes.len() > 1 => write_apart(connection, known, writes),
         Err(Failed::One(error) | Failed::All(error)) => vec![Err(error); writes.len()],
     }
 }
 
 /// One transaction for each of `writes`. Once the store itself fails the rest is not tried: each would
 /// wait for the same lock or disk again.
-fn write_apart(connection: &Connection, counted: &mut Option<VmCount>, writes: &[Write]) -> Vec<Outcome> {
+fn write_apart(connection: &Connection, known: &mut Known, writes: &[Write]) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(writes.len());
     for one in writes {
-        match write_together(connection, counted, std::slice::from_ref(one)) {
+        match write_together(connection, known, std::slice::from_ref(one)) {
             Ok(outcome) => outcomes.extend(outcome),
             Err(Failed::One(error)) => outcomes.push(Err(error)),
             Err(Failed::All(error)) => {
@@ -85,25 +92,25 @@ fn as_not_tried(error: StoreError) -> StoreError {
 
 fn write_together(
     connection: &Connection,
-    counted: &mut Option<VmCount>,
+    known: &mut Known,
     writes: &[Write],
 ) -> Result<Vec<Outcome>, Failed> {
-    // What is counted in this transaction holds once it is through.
-    let mut count = *counted;
+    // What is learned in this transaction holds once it is through.
+    let mut learned = Known { vms: known.vms, series: known.series.take() };
     // IMMEDIATE takes the write lock at once: what is checked below can't change before it is used,
     // and nothing after this waits for a lock. Dropped (also by a panic), the transaction is rolled back.
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
         .map_err(|error| Failed::All(to_store_error(error)))?;
     let mut outcomes = Vec::with_capacity(writes.len());
     for one in writes {
-        let outcome = write_in_savepoint(&transaction, &mut count, one).map_err(|error| {
+        let outcome = write_one(&transaction, &mut learned, one).map_err(|error| {
             let failed = if is_the_stores_fault(&error) { Failed::All } else { Failed::One };
             failed(to_store_error(error))
         })?;
         outcomes.push(outcome);
     }
     transaction.commit().map_err(|error| Failed::All(to_commit_error(&error)))?;
-    *counted = count;
+    *known = learned;
     Ok(outcomes)
 }
 
@@ -146,22 +153,24 @@ pub(super) fn to_commit_error(error: &rusqlite::Error) -> StoreError {
 }
 
 /// Does one write, or nothing of it.
-fn write_in_savepoint(
-    connection: &Connection,
-    count: &mut Option<VmCount>,
-    write: &Write,
-) -> rusqlite::Result<Outcome> {
-    execute(connection, "SAVEPOINT one_write", [])?;
-    let outcome = match run(connection, count, write) {
+fn write_one(connection: &Connection, known: &mut Known, write: &Write) -> rusqlite::Result<Outcome> {
+    // A savepoint costs as much as a point.
+    let may_need_undoing = !matches!(write, Write::Put { .. } | Write::RemovePoints { .. });
+    if may_need_undoing {
+        execute(connection, "SAVEPOINT one_write", [])?;
+    }
+    let outcome = match run(connection, known, write) {
         Ok(written) => Ok(written),
-        Err(NotDone::Refused(error)) => {
-            execute(connection, "ROLLBACK TO one_write", [])?;
-            Err(error)
-        }
+        Err(NotDone::Refused(error)) => Err(error),
         Err(NotDone::Broken(error)) => return Err(error),
     };
-    execute(connection, "RELEASE one_write", [])?;
-    if let (Ok(written), Some(count)) = (&outcome, count) {
+    if may_need_undoing && outcome.is_err() {
+        execute(connection, "ROLLBACK TO one_write", [])?;
+    }
+    if may_need_undoing {
+        execute(connection, "RELEASE one_write", [])?;
+    }
+    if let (Ok(written), Some(count)) = (&outcome, &mut known.vms) {
         match written {
             Written::Registered(_) => count.vms += 1,
             Written::Removed => count.vms = count.vms.saturating_sub(1),
@@ -171,11 +180,11 @@ fn write_in_savepoint(
     Ok(outcome)
 }
 
-fn run(connection: &Connection, count: &mut Option<VmCount>, write: &Write) -> Result<Written, NotDone> {
+fn run(connection: &Connection, known: &mut Known, write: &Write) -> Result<Written, NotDone> {
     match write {
-        Write::Register { vm, vms_max, now } => register(connection, count, vm, *vms_max, *now),
+        Write::Register { vm, vms_max, now } => register(connection, &mut known.vms, vm, *vms_max, *now),
         Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
-            add_vm(connection, count, *shape, disk_sizes_gib, *vms_max, *now)
+            add_vm(connection, &mut known.vms, *shape, disk_sizes_gib, *vms_max, *now)
         }
         Write::Update { login, change } => update(connection, login, change),
         Write::IssueToken { login, token, expires, replaces, rehash, now } => {
@@ -200,7 +209,15 @@ fn run(connection: &Connection, count: &mut Option<VmCount>, write: &Write) -> R
             }
             Ok(Written::TokensEnded)
         }
-        Write::Put { .. } | Write::RemovePoints { .. } => unimplemented!("points"),
+        Write::Put { login, points, keys_max, is_atomic } => {
+            if let Some(login) = login {
+                require_current(connection, login)?;
+            }
+            metrics::put(connection, &mut known.series, points, *keys_max, *is_atomic)
+        }
+        Write::RemovePoints { before, after, count_max } => {
+            metrics::remove(connection, &mut known.series, *before, *after, *count_max)
+        }
         Write::Remove(name) => remove(connection, name),
         Write::ChangePassword { name, password_hash } => change_password(connection, name, password_hash),
     }
@@ -395,11 +412,18 @@ fn id_of(connection: &Connection, name: &VmName) -> rusqlite::Result<Option<VmId
 }
 
 /// Runs a statement that returns no rows; how many rows it changed.
-fn execute(connection: &Connection, sql: &'static str, parameters: impl Params) -> rusqlite::Result<usize> {
+pub(super) fn execute(
+    connection: &Connection,
+    sql: &'static str,
+    parameters: impl Params,
+) -> rusqlite::Result<usize> {
     connection.prepare_cached(sql)?.execute(parameters)
 }
 
-fn query<'c>(connection: &'c Connection, sql: &'static str) -> rusqlite::Result<CachedStatement<'c>> {
+pub(super) fn query<'c>(
+    connection: &'c Connection,
+    sql: &'static str,
+) -> rusqlite::Result<CachedStatement<'c>> {
     connection.prepare_cached(sql)
 }
 

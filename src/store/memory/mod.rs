@@ -4,6 +4,8 @@
 //! anything changes, so nothing has to be undone. What can't be asked for yet (when a VM registered or
 //! last logged in) is not kept.
 
+mod metrics;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,6 +17,7 @@ use crate::limits;
 use crate::model::{
     Credentials, Disk, DiskChange, DiskOfVm, Login, NewVm, PointFilter, TokenHash, Vm, VmChange, VmName,
 };
+use metrics::Metrics;
 
 /// Makes connections to tables of its own.
 pub(super) struct MemoryFactory {
@@ -36,6 +39,7 @@ struct Tables {
     tokens_by_expiry: BTreeSet<(UnixSeconds, TokenHash)>,
     last_vm_id: i64,
     last_disk_id: i64,
+    metrics: Metrics,
 }
 
 struct Row {
@@ -125,11 +129,11 @@ impl Store for MemoryStore {
 
     fn points_after(
         &mut self,
-        _filter: &PointFilter,
-        _after: Option<PointAt>,
-        _count_max: usize,
+        filter: &PointFilter,
+        after: Option<PointAt>,
+        count_max: usize,
     ) -> Result<PointPage, StoreError> {
-        unimplemented!("points")
+        Ok(self.lock()?.metrics.points_after(filter, after, count_max))
     }
 }
 
@@ -179,7 +183,15 @@ impl Tables {
                 }
                 Ok(Written::TokensEnded)
             }
-            Write::Put { .. } | Write::RemovePoints { .. } => unimplemented!("points"),
+            Write::Put { login, points, keys_max, is_atomic } => {
+                if let Some(login) = login {
+                    self.require_current(login)?;
+                }
+                self.metrics.put(points, *keys_max, *is_atomic)
+            }
+            Write::RemovePoints { before, after, count_max } => {
+                Ok(self.metrics.remove(*before, *after, *count_max))
+            }
             Write::Remove(name) => self.remove(name),
             Write::ChangePassword { name, password_hash } => self.change_password(name, password_hash),
         };
@@ -316,6 +328,7 @@ impl Tables {
     fn check_invariants(&self) {
         debug_assert_eq!(self.vms.len(), self.names.len());
         debug_assert_eq!(self.tokens.len(), self.tokens_by_expiry.len());
+        debug_assert!(self.metrics.is_sound());
     }
 }
 
