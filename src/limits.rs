@@ -67,9 +67,6 @@ pub const POINTS_PER_REQUEST_MAX: usize = 4096;
 /// where keys are as long as may be.
 pub const POINTS_PER_PAGE_MAX: usize = 1024;
 
-/// Points in one page of a long answer: some 64 KiB of text where keys are of usual length, and a quarter of a
-/// megabyte where they are as long as they may be.
-pub const POINTS_PER_PAGE_MAX: usize = 1024;
 /// Points that share one commit, about: what a request in the middle of them may have to wait for.
 pub const POINTS_PER_COMMIT_MAX: usize = 16 << 10;
 
