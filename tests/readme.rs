@@ -12,6 +12,7 @@ use vmherd::store::{Location, Write};
 #[path = "common/postgres.rs"]
 mod postgres;
 #[cfg(feature = "sqlite")]
+#[allow(unreachable_pub)]
 #[path = "common/temporary.rs"]
 mod temporary;
 
