@@ -5,8 +5,11 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/points/mod.rs"]
+mod points;
 
 mod disk_full;
 mod kill;
 mod lock;
+mod metrics_kill;
 mod sync_error;
