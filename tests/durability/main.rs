@@ -12,4 +12,5 @@ mod disk_full;
 mod kill;
 mod lock;
 mod metrics_kill;
+mod metrics_synced;
 mod sync_error;
