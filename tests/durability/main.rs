@@ -12,5 +12,6 @@ mod disk_full;
 mod kill;
 mod lock;
 mod metrics_kill;
+mod metrics_sync_error;
 mod metrics_synced;
 mod sync_error;
