@@ -11,6 +11,7 @@ mod points;
 mod disk_full;
 mod kill;
 mod lock;
+mod metrics_disk_full;
 mod metrics_kill;
 mod metrics_sync_error;
 mod metrics_synced;
