@@ -95,7 +95,7 @@ impl Ledger {
     }
 
     /// The same where of the points that were acknowledged only those are promised that were so `time` before
-    /// `end`, or earlier, and a request for many points may be there in part.
+    /// `end`, or earlier.
     #[track_caller]
     pub fn check_promised_for(&mut self, found: &[Point], time: Duration, end: Instant) {
         let last = since_begin(end).saturating_sub(time.as_nanos() as Nanoseconds);
@@ -135,9 +135,7 @@ impl Ledger {
         demand(lost.is_empty(), || format!("gone are, among others, {:?}", &lost[..lost.len().min(5)]))?;
         demand(wrong.is_empty(), || format!("they were refused, or are not what was sent: {wrong:?}"))?;
         demand(known == found.len(), || format!("{} points that nobody sent", found.len() - known))?;
-        if order == Order::OfClient {
-            check_whole(&self.entries, is_there)?;
-        }
+        check_whole(&self.entries, is_there)?;
         check_order(&self.entries, order, is_there)?;
         let has_kept_order = keys.iter().zip(&self.keys).all(|(now, before)| now == before);
         demand(has_kept_order, || format!("keys were {:?} and are {keys:?}", self.keys))?;
