@@ -13,10 +13,7 @@ const CONVERSATION: [(&str, &str); 7] = [
     ("put test_key 13.0 1503319739", "ok\n\n"),
     ("get test_key ", "ok\ntest_key 13.0 1503319739\ntest_key 12.0 1503319740\n\n"),
     ("put another_key 10 1503319739", "ok\n\n"),
-    (
-        "get *",
-        "ok\ntest_key 13.0 1503319739\ntest_key 12.0 1503319740\nanother_key 10.0 1503319739\n\n",
-    ),
+    ("get *", "ok\ntest_key 13.0 1503319739\ntest_key 12.0 1503319740\nanother_key 10.0 1503319739\n\n"),
 ];
 
 #[test]
@@ -47,7 +44,10 @@ fn the_conversation_by_netcat_line_by_line() {
 fn the_conversation_by_telnet() {
     on_each_store(|daemon| {
         let mut screen = Dialogue::start(&mut telnet(daemon.address()));
-        expect_lines(&mut screen, "Trying 127.0.0.1...\nConnected to 127.0.0.1.\nEscape character is '^]'.\n");
+        expect_lines(
+            &mut screen,
+            "Trying 127.0.0.1...\nConnected to 127.0.0.1.\nEscape character is '^]'.\n",
+        );
         for (line, reply) in CONVERSATION {
             screen.feed(&format!("{line}\n"));
             expect_lines(&mut screen, &format!("{line}\n{reply}"));
