@@ -1,8 +1,10 @@
 //! Metrics as programs put and get them: netcat, telnet, and clients in Python as the protocol's description has
 //! them, on each store.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use crate::cluster::Cluster;
-use crate::common::{Builder, Daemon, run_with_input};
+use crate::common::{Builder, DEADLINE, Daemon, run_with_input, wait_until};
 use crate::programs::{Dialogue, nc, python, succeed, telnet};
 
 /// The conversation that the description shows, on a new store.
@@ -127,13 +129,37 @@ fn points_and_their_order_outlive_the_daemon() {
     }
 }
 
+#[test]
+fn old_points_go_and_later_ones_stay() {
+    on_each_store_with(&["--metrics-retention", "10s"], |daemon| {
+        let mut client = daemon.client();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs();
+        let later = [now + 1000, now + 2000, 1 << 60];
+        for key in ["a", "b"] {
+            for second in [0, 1, now - 7200].into_iter().chain(later) {
+                assert_eq!(client.say(&format!("put {key} 1 {second}")), "ok\n\n");
+            }
+        }
+        assert_eq!(client.say("put old 1 1"), "ok\n\n");
+        let lines = |key: &str| later.map(|second| format!("{key} 1.0 {second}\n")).concat();
+        let expected = format!("ok\n{}{}\n", lines("a"), lines("b"));
+        wait_until("what is old is gone", DEADLINE, || client.say("get *") == expected);
+    });
+}
+
 /// Checks it on a new store of each kind.
 #[track_caller]
 fn on_each_store(check: impl Fn(&Daemon)) {
+    on_each_store_with(&[], check);
+}
+
+/// The same with these settings.
+#[track_caller]
+fn on_each_store_with(settings: &[&str], check: impl Fn(&Daemon)) {
     let database = Cluster::shared().database();
     let on = |store: &str| -> Builder { Daemon::builder().args(["--store", store]) };
     for builder in [on("memory:"), Daemon::builder(), on(&database.url())] {
-        let mut daemon = builder.start();
+        let mut daemon = builder.args(settings).start();
         check(&daemon);
         daemon.stop();
     }

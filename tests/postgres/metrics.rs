@@ -2,12 +2,15 @@
 //! one limit of them.
 
 use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread;
 
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
 use crate::cluster::Cluster;
-use crate::common::{Client, Daemon};
+use crate::common::{Client, DEADLINE, Daemon, wait_until};
 use crate::daemon_on;
 
 /// Keys that a store takes.
@@ -125,16 +128,73 @@ fn the_last_keys_are_shared_and_no_more_are_taken() {
     }
 }
 
-/// Puts a point for each of these keys.
+#[test]
+fn each_line_has_its_error_while_the_database_is_away_and_nothing_is_kept() {
+    const AWAY: &str = "error\nstore unavailable\n\n";
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let daemon = daemon_on(&database);
+    let mut client = daemon.client();
+    assert_eq!(client.say("put k 1 1"), OK);
+    cluster.stop();
+    client.send("put k 2 2\nput k 3 3\nnonsense\nput k 4 4\nget k\nget *\n");
+    for expected in [AWAY, AWAY, "error\nwrong command\n\n", AWAY, AWAY, AWAY] {
+        assert_eq!(client.text_reply(), expected);
+    }
+    cluster.restart();
+    let found = || daemon.client().say("get k");
+    wait_until("the database is used again", DEADLINE, || found() != AWAY);
+    assert_eq!(found(), "ok\nk 1.0 1\n\n");
+    assert_eq!(client.say("put k 2 2"), OK);
+    assert_eq!(client.say("get k"), "ok\nk 1.0 1\nk 2.0 2\n\n");
+}
+
+/// Points whose last pages can't be had any more break off: nobody takes them for all there are.
+#[test]
+fn an_answer_that_loses_its_database_does_not_look_whole() {
+    const KEYS: usize = 200_000 / 1000;
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let daemon = daemon_on(&database);
+    let mut writer = daemon.client();
+    let mut whole = "ok\n".len() + "\n".len();
+    for key in 0..KEYS {
+        let points = (0..1000).map(|second| format!("with.a.rather.long.name.key-{key} 0.5 {second}\n"));
+        let points: Vec<String> = points.collect();
+        whole += points.iter().map(String::len).sum::<usize>();
+        writer.send(&points.iter().map(|point| format!("put {point}")).collect::<String>());
+        points.iter().for_each(|_| assert_eq!(writer.text_reply(), OK));
+    }
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(16 << 10).expect("a socket option");
+    socket.connect(&daemon.address().into()).expect("the daemon accepts");
+    let mut stream: TcpStream = socket.into();
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket option");
+    stream.write_all(b"get *\n").expect("it is taken");
+    let mut received = vec![0; 64 << 10];
+    stream.read_exact(&mut received).expect("the first pages");
+    cluster.stop();
+    // In good order or not.
+    let _ = stream.read_to_end(&mut received);
+    assert!(received.len() < whole, "all {whole} bytes were on their way already: nothing is tested");
+    assert!(received.starts_with(b"ok\nwith.a.rather.long.name.key-0 0.5 0\n"));
+    assert!(!received.ends_with(b"\n\n"), "what is not whole looks whole");
+}
+
+/// Puts a point for each of these keys. Where the machine is so busy that the daemon waits no longer for its
+/// database, it does so once more.
 #[track_caller]
 fn fill(mut client: Client, keys: std::ops::Range<usize>) {
+    const PATIENCE_ENDED: [&str; 2] = ["error\noutcome unknown\n\n", "error\nbusy\n\n"];
     let keys: Vec<usize> = keys.collect();
-    for keys in keys.chunks(5000) {
-        let mut lines = String::new();
-        for key in keys {
-            writeln!(lines, "put host-{key}.cpu 0.5 1501864247").expect("a String takes everything");
-        }
-        client.send(&lines);
-        keys.iter().for_each(|_| assert_eq!(client.text_reply(), OK));
+    for keys in keys.chunks(1000) {
+        let lines: String = keys.iter().map(|key| format!("put host-{key}.cpu 0.5 1501864247\n")).collect();
+        wait_until("all of them are kept", DEADLINE, || {
+            client.send(&lines);
+            let replies: Vec<String> = keys.iter().map(|_| client.text_reply()).collect();
+            let other = replies.iter().find(|reply| *reply != OK && !PATIENCE_ENDED.contains(&&***reply));
+            assert_eq!(other, None);
+            replies.iter().all(|reply| reply == OK)
+        });
     }
 }

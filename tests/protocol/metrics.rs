@@ -36,6 +36,11 @@ fn conversations() -> Vec<(Vec<u8>, String)> {
         case("\n\r\n \n\t\r\n\n", &[]),
         case("get nothing\n\n\n \n\nget nothing\n\n", &[OK, OK]),
         case("get wrong command test\n\n", &[WRONG]),
+        // More of them than are skipped before a first byte.
+        case(&format!("{}get nothing\n", " ".repeat(63)), &[OK]),
+        case(&format!("{}get nothing\n", " ".repeat(64)), &[OK]),
+        case(&format!("{}get nothing\n", "\r\n".repeat(40)), &[OK]),
+        case(&format!("{}{{\"command\":\"ping\"}}\n", "\n".repeat(65)), &[WRONG]),
         case("wrong\n\n\nwrong\r\n\r\n", &[WRONG, WRONG]),
         // Wrong ones change nothing and end nothing.
         case(

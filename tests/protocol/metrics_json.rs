@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, Daemon, request};
+use crate::common::{Client, DEADLINE, Daemon, request, wait_until};
 
 #[test]
 fn a_point_is_put_and_got_in_these_bytes() {
@@ -158,6 +158,21 @@ fn what_is_wrong_is_named_and_nothing_is_kept() {
         let message = client.error();
         assert!(message.contains("value"), "{text}: {message}");
     }
+    for (text, word) in [
+        (r#"{"command":"put","data":{"key":"a","key":"b","value":1}}"#, "key"),
+        (r#"{"command":"put","data":{"points":[{"key":"a","value":1,"value":2}]}}"#, "points[0]"),
+        (r#"{"command":"put","data":{"key":"a\u0000","value":1}}"#, "key"),
+        (r#"{"command":"put","data":{"key":"\ud800","value":1}}"#, ""),
+        (r#"{"command":"put","data":{"key":"good","value":1_0}}"#, "Invalid JSON"),
+        (r#"{"command":"put","data":{"key":"good","value":NaN}}"#, "Invalid JSON"),
+        (r#"{"command":"put","data":{"key":"good","value":.5}}"#, "Invalid JSON"),
+        (r#"{"command":"put","data":[]}"#, "data"),
+        (r#"{"command":"put"}"#, "key"),
+    ] {
+        client.send(text);
+        let message = client.error();
+        assert!(message.contains(word), "{word} in {message}: {text}");
+    }
     for (data, word) in [
         (json!({}), "key"),
         (json!({"key": 1}), "key"),
@@ -199,6 +214,41 @@ fn many_with_an_id_are_answered_once_each() {
     let found = client.succeed("get", json!({"key": "*"}));
     assert_eq!(found.as_object().expect("an object").len(), 200);
     assert!((0..200).all(|id| found[format!("k{id}")] == json!([[id, f64::from(id)]])));
+}
+
+/// Where metrics are not open to everybody, it is a VM that puts and gets; one that is removed does neither.
+#[test]
+fn a_vm_that_is_removed_puts_and_gets_no_more() {
+    let closed = "You have to authenticate to run this operation";
+    let daemon = Daemon::builder().listen("tcp://127.0.0.1:0?open=").start();
+    daemon.client().register("a", &[]);
+    let [mut putting, mut getting] = [(); 2].map(|()| {
+        let mut client = Client::connect(daemon.addresses()[1]);
+        client.authenticate("a");
+        put(&mut client, json!({"key": "k", "value": 1, "timestamp": 1}));
+        client
+    });
+    daemon.vm_command(&["remove", "a"], "").expect_success();
+    let point = json!({"key": "k", "value": 2, "timestamp": 2});
+    assert_eq!(putting.fail(request("put", point.clone())), closed);
+    assert_eq!(putting.fail(request("put", json!({"points": [point]}))), closed);
+    assert_eq!(getting.fail(request("get", json!({"key": "*"}))), closed);
+    assert_eq!(daemon.client().say("get *"), "ok\nk 1.0 1\n\n");
+}
+
+/// Who speaks text is a client like others, without a VM.
+#[test]
+fn a_connection_of_text_stands_in_the_list_of_connections() {
+    let daemon = Daemon::start();
+    let mut watcher = daemon.client();
+    watcher.register("a", &[]);
+    watcher.authenticate("a");
+    let mut text = daemon.client();
+    assert_eq!(text.say("get k"), "ok\n\n");
+    let entry = json!({"addr": ["127.0.0.1", text.local_address().port()]});
+    assert!(watcher.list("active_vms").contains(&entry));
+    drop(text);
+    wait_until("it is gone", DEADLINE, || !watcher.list("active_vms").contains(&entry));
 }
 
 #[track_caller]
