@@ -6,30 +6,22 @@ use crate::model::MetricValue;
 
 /// The 64-bit integer that `text` is: decimal digits, behind `-` where it is negative.
 pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
-    let (is_negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    if digits.is_empty() {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    // Downwards: the least number has no positive counterpart.
-    let mut negative: i64 = 0;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        negative = negative.checked_mul(10)?.checked_sub(i64::from(digit))?;
+    if digits.len() > DIGITS_THAT_FIT {
+        return std::str::from_utf8(text).ok()?.parse().ok();
     }
-    if is_negative { Some(negative) } else { negative.checked_neg() }
+    let number = digits.iter().fold(0, |number, digit| 10 * number + i64::from(digit - b'0'));
+    Some(if digits.len() == text.len() { number } else { -number })
 }
 
 /// The value that `text` is: decimal digits, perhaps with a sign, a point or an exponent, and finite.
 pub(super) fn read_value(text: &[u8]) -> Option<MetricValue> {
-    let is_decimal = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
-    // Of what the standard library reads besides, everything has other letters.
-    if !text.iter().all(is_decimal) {
+    // All else that the standard library reads, `inf` and `nan`, begins with a letter.
+    let unsigned = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    if !matches!(unsigned.first(), Some(b'0'..=b'9' | b'.')) {
         return None;
     }
     MetricValue::new(std::str::from_utf8(text).ok()?.parse().ok()?)
@@ -57,6 +49,9 @@ pub(super) fn write_integer(number: i64, output: &mut Vec<u8>) {
 pub(super) fn write_value(value: MetricValue, output: &mut Vec<u8>) {
     write!(output, "{value}").expect("a Vec takes whatever is written");
 }
+
+/// Any number of so many digits has 64 bits at most.
+const DIGITS_THAT_FIT: usize = 18;
 
 #[cfg(test)]
 mod tests {

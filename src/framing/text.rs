@@ -109,8 +109,14 @@ fn look(bytes: &[u8]) -> Seen {
     let until = behind.skip_until(b'\n').unwrap_or(0);
     let end = bytes[..until].strip_suffix(b"\n");
     let line = end.unwrap_or(bytes);
-    if line.iter().fold(false, |is_bad, &byte| is_bad | is_control(byte)) {
+    // Both in one go, many bytes at a time.
+    let look_at = |(is_bad, all): (bool, u8), &byte: &u8| (is_bad | is_control(byte), all | byte);
+    let (is_bad, all) = line.iter().fold((false, 0), look_at);
+    if is_bad {
         return Seen::Bad;
+    }
+    if all.is_ascii() {
+        return if end.is_some() { Seen::End(line.len()) } else { Seen::Part(line.len()) };
     }
     match (std::str::from_utf8(line), end) {
         (Ok(_), Some(line)) => Seen::End(line.len()),

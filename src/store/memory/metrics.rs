@@ -28,22 +28,31 @@ impl Metrics {
         keys_max: u64,
         is_atomic: bool,
     ) -> Result<Written, StoreError> {
-        let unknown = (0..points.len()).filter(|place| !self.keys.contains_key(&points[*place].key));
-        let room = keys_max.saturating_sub(self.keys.len() as u64);
-        let admitted = admit(points, unknown, room, is_atomic)?;
-        for key in admitted.keys {
-            self.last_id += 1;
-            let id = SeriesId(self.last_id);
-            self.series.insert(id, Row { key: key.clone(), points: BTreeMap::new() });
-            self.keys.insert(key.clone(), id);
+        let mut ids: Vec<Option<SeriesId>> =
+            points.iter().map(|new| self.keys.get(&new.key).copied()).collect();
+        let mut refused = Vec::new();
+        if ids.contains(&None) {
+            let unknown = (0..points.len()).filter(|place| ids[*place].is_none());
+            let room = keys_max.saturating_sub(self.keys.len() as u64);
+            let admitted = admit(points, unknown, room, is_atomic)?;
+            for key in admitted.keys {
+                self.last_id += 1;
+                let id = SeriesId(self.last_id);
+                self.series.insert(id, Row { key: key.clone(), points: BTreeMap::new() });
+                self.keys.insert(key.clone(), id);
+            }
+            for (id, new) in ids.iter_mut().zip(points) {
+                *id = id.or_else(|| self.keys.get(&new.key).copied());
+            }
+            refused = admitted.refused;
         }
-        for new in points {
+        for (id, NewPoint { point, .. }) in ids.into_iter().zip(points) {
             // Those that are refused have none.
-            if let Some(row) = self.keys.get(&new.key).and_then(|id| self.series.get_mut(id)) {
-                row.points.insert(new.point.second, new.point.value);
+            if let Some(row) = id.and_then(|id| self.series.get_mut(&id)) {
+                row.points.insert(point.second, point.value);
             }
         }
-        Ok(Written::Put { refused: admitted.refused })
+        Ok(Written::Put { refused })
     }
 
     pub(super) fn remove(&mut self, before: i64, after: SeriesId, count_max: usize) -> Written {
