@@ -290,7 +290,7 @@ fn a_standby_that_is_promoted_takes_over() {
 
 /// Waits until `condition` holds.
 #[track_caller]
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !condition() {
         assert!(Instant::now() < end, "waited in vain: {what}");
