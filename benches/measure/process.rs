@@ -97,7 +97,8 @@ impl Server {
         let mut command = Command::new(program);
         command.arg(format!("-graphiteListenAddr={address}")).arg(format!("-httpListenAddr={counters}"));
         command.arg("-storageDataPath").arg(folder.path());
-        command.args(["-retentionPeriod=100y", "-loggerLevel=ERROR"]);
+        // Where there is one core it serves four connections at a time, for as long as they are open.
+        command.args(["-retentionPeriod=100y", "-maxConcurrentInserts=1000", "-loggerLevel=ERROR"]);
         let child = cores.start(&cores.server, &mut command);
         Some((Server { name: "VictoriaMetrics", address, child, folder }.ready(), counters))
     }
