@@ -253,14 +253,17 @@ impl Metrics {
                        LIMIT $3))
                    RETURNING series";
         let removed = ids(&session.query(sql, &[&walked, &before, &as_i64(count_max)])?)?;
-        let sql = "SELECT id FROM series WHERE id = ANY ($1)
-                       AND NOT EXISTS (SELECT FROM points WHERE points.series = series.id)
+        // Its latest point is looked up for each: behind those that were just removed, and never by a join.
+        let sql = "SELECT id FROM series WHERE id = ANY ($1) AND (
+                       SELECT second FROM points WHERE points.series = series.id
+                       ORDER BY second DESC LIMIT 1) IS NULL
                    ORDER BY id FOR UPDATE SKIP LOCKED";
         let empty = ids(&session.query(sql, &[&walked])?)?;
         if !empty.is_empty() {
             // Looked at again: only now nobody adds points to them any more.
-            let sql = "DELETE FROM series WHERE id = ANY ($1)
-                           AND NOT EXISTS (SELECT FROM points WHERE points.series = series.id)
+            let sql = "DELETE FROM series WHERE id = ANY ($1) AND (
+                           SELECT second FROM points WHERE points.series = series.id
+                           ORDER BY second DESC LIMIT 1) IS NULL
                        RETURNING id";
             let gone = session.query(sql, &[&empty])?.len();
             if let Some(total) = &mut self.total {

@@ -165,7 +165,19 @@ impl PostgresStore {
         outcomes: &mut [Option<Outcome>],
         retries: &mut Retries,
     ) {
-        let open: Vec<usize> = (0..writes.len()).filter(|index| outcomes[*index].is_none()).collect();
+        let open = (0..writes.len()).filter(|index| outcomes[*index].is_none()).collect();
+        self.write_at(open, writes, locked, outcomes, retries);
+    }
+
+    /// Runs those of `writes` at `open` likewise.
+    fn write_at(
+        &mut self,
+        open: Vec<usize>,
+        writes: &[Write],
+        locked: Locked,
+        outcomes: &mut [Option<Outcome>],
+        retries: &mut Retries,
+    ) {
         if open.is_empty() {
             return;
         }
@@ -177,6 +189,15 @@ impl PostgresStore {
                 }
             }
             Err(Failure::Rejected(_)) if open.len() > 1 => self.write_apart(writes, &open, outcomes, retries),
+            // Points are not written past those who hold them: where that may be it, all puts are set aside.
+            Err(Failure::Locked)
+                if locked == Locked::SetAside
+                    && together.iter().any(|write| metrics::concerns(write))
+                    && !together.iter().all(|write| metrics::concerns(write)) =>
+            {
+                let others = open.into_iter().filter(|index| !metrics::concerns(&writes[*index])).collect();
+                self.write_at(others, writes, locked, outcomes, retries);
+            }
             Err(failure) => {
                 let error = failure.into_store_error();
                 open.into_iter().for_each(|index| outcomes[index] = Some(Err(error.clone())));

@@ -62,6 +62,21 @@ fn a_series_that_somebody_removes_is_busy_for_those_who_put_into_it_and_for_nobo
     assert_points(&all(&mut store), &[("a", 1, 1.0), ("a", 2, 1.0)]);
 }
 
+#[test]
+fn a_point_that_somebody_writes_is_busy_for_puts_alone() {
+    let database = Cluster::shared().database();
+    let mut store = store(&impatient(&database.url()));
+    assert_eq!(run(&mut store, put(&[("a", 1, 1.0)])), DONE);
+    let mut other = database.client();
+    other.batch_execute("BEGIN; UPDATE points SET value = 2").unwrap();
+    let writes = [put(&[("a", 1, 3.0)]), registration("web", &[]), removal(5)];
+    let removed = |count| Ok(Written::PointsRemoved { count, next: None });
+    assert_eq!(store.write(&writes), [Err(StoreError::Busy), Ok(Written::Registered(VmId(2))), removed(0)]);
+    other.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(store.write(&writes[..1]), [DONE]);
+    assert_eq!(run(&mut store, removal(5)), removed(1));
+}
+
 /// What is put while its series is about to go either keeps it or makes it anew, whoever comes first.
 #[test]
 fn a_point_put_while_its_series_is_removed_is_kept() {
