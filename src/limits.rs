@@ -63,9 +63,9 @@ pub const TEXT_LINE_BYTES_MAX: usize = 4096;
 /// Points that one request may put: as many lines as fit into what is read of a connection at a time, or some
 /// 200 KiB of JSON. Bounds how long the others wait that share its commit.
 pub const POINTS_PER_REQUEST_MAX: usize = 4096;
-/// Points in one page of a long answer, series that have none in it counted as one: some 50 KiB of text, or 240 KiB
-/// where keys are as long as may be.
-pub const POINTS_PER_PAGE_MAX: usize = 1024;
+/// Points in one page of a long answer, series that have none in it counted as one: some 60 KiB of text, or half a
+/// MiB where keys are as long as may be.
+pub const POINTS_PER_PAGE_MAX: usize = 2048;
 
 /// Points that share one commit, about: what a request in the middle of them may have to wait for.
 pub const POINTS_PER_COMMIT_MAX: usize = 16 << 10;

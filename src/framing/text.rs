@@ -83,10 +83,15 @@ impl Text {
         }
     }
 
-    /// Drops the line of `length` bytes that was found.
+    /// Drops the line of `length` bytes that was found, which may be anything, a password too.
     pub fn consume(&mut self, input: &mut Buffer, length: usize) {
-        // It may be anything, a password too.
         input.consume(length);
+        (self.scanned, self.is_inside) = (0, false);
+    }
+
+    /// As [`Text::consume`]; what it says is no secret.
+    pub fn skip(&mut self, input: &mut Buffer, length: usize) {
+        input.skip(length);
         (self.scanned, self.is_inside) = (0, false);
     }
 
