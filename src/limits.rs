@@ -199,6 +199,10 @@ pub const TROUBLE_LOG_INTERVAL_S: u64 = 1;
 /// sixteenth of the read and write queues, so that one client can't fill them.
 pub const JOBS_PER_CONNECTION_MAX: u32 = 256;
 
+/// Bytes that the system takes of us for a client beyond what it has sent: with megabytes, which it takes otherwise,
+/// somebody who reads steadily but slowly would not be seen to for longer than he may stall.
+pub const UNSENT_BYTES_MAX: u32 = 64 << 10;
+
 /// TCP keep-alive: silence before the first probe.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// TCP keep-alive: between probes.
