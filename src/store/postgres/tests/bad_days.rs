@@ -97,8 +97,9 @@ fn a_worker_waits_for_a_lock_for_a_moment() {
 #[test]
 fn a_deadlock_with_somebody_else_is_tried_again() {
     let database = Cluster::shared().database();
-    // PostgreSQL looks for one after that time, by whose clock it is decided who loses: the store.
-    let sql = format!("ALTER DATABASE {} SET deadlock_timeout = '20ms'", database.name());
+    // PostgreSQL looks for one once, after that time, by whose clock it is decided who loses: the store, which we have
+    // to have met by then, and which waits for two seconds.
+    let sql = format!("ALTER DATABASE {} SET deadlock_timeout = '1s'", database.name());
     database.client().batch_execute(&sql).unwrap();
     let mut store = store(&database.url());
     let login = register(&mut store, "a", &[]);
