@@ -92,6 +92,11 @@ impl<'a> Fields<'a> {
         self.given().iter().find(|(given, _)| *given == name).map(|&(_, value)| value)
     }
 
+    /// The value of the field `name`, which has been checked not to be missing.
+    pub(super) fn value_or_null(&self, name: &'static str) -> &'a str {
+        self.value(name).unwrap_or("null")
+    }
+
     /// Whether the field `name` stands more than once.
     pub(super) fn is_repeated(&self, name: &'static str) -> bool {
         self.faults.as_ref().is_some_and(|faults| faults.repeated.contains(&name))
@@ -234,6 +239,11 @@ pub(super) fn string(value: &str) -> Result<Option<Cow<'_, str>>, StringFault> {
         return Ok(Some(Cow::Borrowed(inner)));
     }
     unescape(inner).map(|text| Some(Cow::Owned(text)))
+}
+
+/// The text that `value` is, or the error that `bad` makes of what it is.
+pub(super) fn read_string<E>(value: &str, bad: impl Fn(&dyn fmt::Display) -> E) -> Result<Cow<'_, str>, E> {
+    string(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Shown(value)))
 }
 
 /// As [`string`], leaving no copy of it behind.

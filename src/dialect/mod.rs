@@ -11,6 +11,7 @@ mod envelope;
 mod fields;
 mod number;
 pub mod text;
+mod written;
 
 use envelope::Envelope;
 

@@ -3,9 +3,8 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
-
 use crate::dialect::PageProgress;
+use crate::dialect::written::{json, text};
 use crate::model::{ActionAnswer, Answer, Disk, DiskOfVm, Failure, Items, List, Page, Paged, RequestId, Vm};
 
 /// Writes a whole reply.
@@ -171,16 +170,6 @@ fn disk_of_vm(of_vm: &DiskOfVm, output: &mut Vec<u8>) {
     text(output, ",\"size\":");
     json(output, &of_vm.disk.size_gib);
     text(output, "}");
-}
-
-/// Writes `value` as JSON.
-fn json<T: Serialize + ?Sized>(output: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(output, value).expect("texts and numbers can be written to a Vec");
-}
-
-/// Writes what is JSON already.
-fn text(output: &mut Vec<u8>, text: &str) {
-    output.extend_from_slice(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 //! What is wrong is found in a fixed order: the shape, the command's name, the token, the data. The last
 //! two are left to the caller to tell, since they are told only to those who may run the command.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use super::{LISTS, points};
 use crate::dialect::envelope::Envelope;
 use crate::dialect::fields::{
-    Fields, Hidden, Place, Shown, for_each_element, integer, is_object, secret, string,
+    Fields, Hidden, Place, Shown, for_each_element, integer, is_object, read_string, secret,
 };
 use crate::ids::DiskId;
 use crate::limits;
@@ -44,7 +43,7 @@ pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refu
 fn known_command(envelope: &Fields<'_>) -> Result<Option<&'static KnownCommand>, BadField> {
     envelope.check_unknown(&["command", "data", "request_id"])?;
     let bad = |was: &dyn fmt::Display| Place::Top.bad("command", was, "a string");
-    let text = text(value(envelope, "command"), bad)?;
+    let text = read_string(envelope.value_or_null("command"), bad)?;
     Ok(COMMANDS.iter().find(|known| known.text == text))
 }
 
@@ -86,10 +85,10 @@ fn register(data: &Fields<'_>) -> Result<Command, Failure> {
 
 fn read_registration(data: &Fields<'_>) -> Result<Command, BadField> {
     data.check_missing(&["vm_id", "ram", "cpu", "password", "disks"])?;
-    let name = vm_name(value(data, "vm_id"), VmName::parse_chosen)?;
-    let shape = VmShape { ram_mib: ram(value(data, "ram"))?, cpus: cpu(value(data, "cpu"))? };
-    let password = password(value(data, "password"))?;
-    let disk_sizes_gib = new_disks(value(data, "disks"))?;
+    let name = vm_name(data.value_or_null("vm_id"), VmName::parse_chosen)?;
+    let shape = VmShape { ram_mib: ram(data.value_or_null("ram"))?, cpus: cpu(data.value_or_null("cpu"))? };
+    let password = password(data.value_or_null("password"))?;
+    let disk_sizes_gib = new_disks(data.value_or_null("disks"))?;
     Ok(Command::Register { name, shape, disk_sizes_gib, password })
 }
 
@@ -99,19 +98,19 @@ fn authenticate(data: &Fields<'_>) -> Result<Command, Failure> {
 
 fn read_credentials(data: &Fields<'_>) -> Result<Command, BadField> {
     data.check_missing(&["vm_id", "password"])?;
-    let name = vm_name(value(data, "vm_id"), VmName::parse)?;
-    let password = password(value(data, "password"))?;
+    let name = vm_name(data.value_or_null("vm_id"), VmName::parse)?;
+    let password = password(data.value_or_null("password"))?;
     Ok(Command::Authenticate { name, password })
 }
 
 fn list(data: &Fields<'_>) -> Result<Command, Failure> {
     data.check_missing(&["list_type"]).map_err(Failure::BadField)?;
-    let value = value(data, "list_type");
+    let value = data.value_or_null("list_type");
     let bad = |was: &dyn fmt::Display| {
         let names: Vec<&str> = LISTS.iter().map(|&(name, _)| name).collect();
         Failure::BadField(Place::Top.bad("list_type", was, format!("one of {}", names.join(", "))))
     };
-    let text = text(value, bad)?;
+    let text = read_string(value, bad)?;
     let known = LISTS.iter().find(|(name, _)| *name == text);
     known.map(|&(_, list)| Command::List(list)).ok_or(Failure::UnknownList)
 }
@@ -128,21 +127,11 @@ fn update(data: &Fields<'_>) -> Result<Command, Failure> {
     Ok(Command::Update(change))
 }
 
-/// The value of a field that has been checked not to be missing.
-pub(super) fn value<'a>(data: &Fields<'a>, name: &'static str) -> &'a str {
-    data.value(name).unwrap_or("null")
-}
-
-/// The string that `value` is, or the error that `bad` makes of what it is.
-pub(super) fn text<E>(value: &str, bad: impl Fn(&dyn fmt::Display) -> E) -> Result<Cow<'_, str>, E> {
-    string(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Shown(value)))
-}
-
 fn vm_name(value: &str, parse: fn(&str) -> Result<VmName, NameError>) -> Result<VmName, BadField> {
     let bad = |was: &dyn fmt::Display| {
         Place::Top.bad("vm_id", was, format_args!("a string of {}", NameError::ALLOWED))
     };
-    let text = text(value, bad)?;
+    let text = read_string(value, bad)?;
     parse(&text).map_err(|error| match error {
         NameError::Length(bytes) => bad(&format_args!("a string of {bytes} bytes")),
         NameError::Character(_) | NameError::DigitsOnly => bad(&Shown(value)),
@@ -263,7 +252,7 @@ fn disk(
         None => None,
     };
     let size_gib =
-        number(place, "disk_size", self::value(&fields, "disk_size"), limits::DISK_GIB_MAX, "GiB")?;
+        number(place, "disk_size", fields.value_or_null("disk_size"), limits::DISK_GIB_MAX, "GiB")?;
     Ok((id, size_gib))
 }
 

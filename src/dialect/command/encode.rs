@@ -6,10 +6,9 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::net::IpAddr;
 
-use serde::Serialize;
-
 use super::{LISTS, points};
 use crate::dialect::PageProgress;
+use crate::dialect::written::{json, text};
 use crate::model::{
     Answer, Disk, DiskOfVm, Failure, Items, List, Page, Paged, Peer, PeerEntry, RequestId, Statistics, Vm,
     VmName,
@@ -274,16 +273,6 @@ fn counters(statistics: &Statistics, output: &mut Vec<u8>) {
         json(output, value);
     }
     text(output, "}");
-}
-
-/// Writes `value` as JSON.
-pub(super) fn json<T: Serialize + ?Sized>(output: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(output, value).expect("texts and numbers can be written to a Vec");
-}
-
-/// Writes what is JSON already.
-pub(super) fn text(output: &mut Vec<u8>, text: &str) {
-    output.extend_from_slice(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use super::decode::{text, value};
-use super::encode::{json, text as raw};
 use crate::dialect::PageProgress;
-use crate::dialect::fields::{Fields, Place, Shown, for_each_element, is_object};
+use crate::dialect::fields::{Fields, Place, Shown, for_each_element, is_object, read_string};
 use crate::dialect::number::{read_integer, read_value, write_integer, write_value};
+use crate::dialect::written::{json, text};
 use crate::limits;
 use crate::model::{
     BadField, Command, Failure, KeyError, MetricKey, MetricValue, NewPoint, Point, PointFilter, Put, Series,
@@ -43,7 +42,7 @@ pub(super) fn get(data: &Fields<'_>) -> Result<Command, Failure> {
 
 fn read_filter(data: &Fields<'_>) -> Result<PointFilter, BadField> {
     data.check_missing(&["key"])?;
-    let key = Some(key(Place::Top, value(data, "key"))?).filter(|key| key.as_str() != ALL);
+    let key = Some(key(Place::Top, data.value_or_null("key"))?).filter(|key| key.as_str() != ALL);
     let bound = |name| data.value(name).map(|bound| second(Place::Top, name, bound)).transpose();
     Ok(PointFilter { key, from: bound("from")?, to: bound("to")? })
 }
@@ -93,8 +92,8 @@ fn entry(index: usize, element: &str) -> Result<(NewPoint, bool), BadField> {
 /// The point that stands in `fields`, and whether it has a time.
 fn point(place: Place, fields: &Fields<'_>) -> Result<(NewPoint, bool), BadField> {
     fields.check_missing(&["key", "value"])?;
-    let key = key(place, value(fields, "key"))?;
-    let value = number(place, value(fields, "value"))?;
+    let key = key(place, fields.value_or_null("key"))?;
+    let value = number(place, fields.value_or_null("value"))?;
     let timestamp = fields.value("timestamp");
     let second = timestamp.map(|text| second(place, "timestamp", text)).transpose()?;
     Ok((NewPoint { key, point: Point { second: second.unwrap_or(0), value } }, second.is_some()))
@@ -103,7 +102,7 @@ fn point(place: Place, fields: &Fields<'_>) -> Result<(NewPoint, bool), BadField
 fn key(place: Place, value: &str) -> Result<MetricKey, BadField> {
     let bad =
         |was: &dyn fmt::Display| place.bad("key", was, format_args!("a string of {}", KeyError::ALLOWED));
-    let text = text(value, bad)?;
+    let text = read_string(value, bad)?;
     MetricKey::parse(&text).map_err(|error| match error {
         KeyError::Length(bytes) => bad(&format_args!("a string of {bytes} bytes")),
         KeyError::Character(_) => bad(&Shown(value)),
@@ -126,17 +125,17 @@ pub(super) fn encode(series: &[Series], progress: &mut PageProgress, output: &mu
     for of_series in series.iter().filter(|of_series| !of_series.points.is_empty()) {
         if progress.series != Some(of_series.id) {
             end_series(progress, output);
-            raw(output, if progress.has_items { "," } else { "" });
+            text(output, if progress.has_items { "," } else { "" });
             json(output, of_series.key.as_str());
-            raw(output, ":[");
+            text(output, ":[");
         }
         for (index, point) in of_series.points.iter().enumerate() {
             let is_first = index == 0 && progress.series != Some(of_series.id);
-            raw(output, if is_first { "[" } else { ",[" });
+            text(output, if is_first { "[" } else { ",[" });
             write_integer(point.second, output);
-            raw(output, ",");
+            text(output, ",");
             write_value(point.value, output);
-            raw(output, "]");
+            text(output, "]");
         }
         (progress.series, progress.has_items) = (Some(of_series.id), true);
     }
@@ -145,7 +144,7 @@ pub(super) fn encode(series: &[Series], progress: &mut PageProgress, output: &mu
 /// Ends the series that is being written, if one is.
 pub(super) fn end_series(progress: &mut PageProgress, output: &mut Vec<u8>) {
     if progress.series.take().is_some() {
-        raw(output, "]");
+        text(output, "]");
     }
 }
 

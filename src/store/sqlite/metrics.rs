@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::super::metrics::{Filling, Walk, admit};
 use super::super::{PointAt, PointPage, Written};
-use super::writes::{NotDone, execute, query};
+use super::statements::{NotDone, execute, query};
 use crate::ids::SeriesId;
 use crate::limits;
 use crate::model::{MetricKey, MetricValue, NewPoint, Point, PointFilter};

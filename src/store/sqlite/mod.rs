@@ -7,6 +7,7 @@
 mod metrics;
 mod migrate;
 mod reads;
+mod statements;
 #[cfg(test)]
 mod tests;
 mod turns;

@@ -4,11 +4,11 @@
 //! which leave nothing to undo. Success is said only after a commit that SQLite confirmed. No transaction is open
 //! when [`write()`] returns or panics.
 
-use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
-use rusqlite::{Params, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::super::{StoreError, Write, Written};
 use super::metrics::{self, KnownSeries};
+use super::statements::{NotDone, as_i64, execute, integer, query};
 use super::{describe, reads, to_store_error};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
@@ -38,14 +38,6 @@ enum Failed {
     All(StoreError),
     /// One of the writes ran into an error that no write should; it may be the only one that does.
     One(StoreError),
-}
-
-/// Why one write was not done.
-pub(super) enum NotDone {
-    /// It may not be; the others go on.
-    Refused(StoreError),
-    /// The database said something unexpected.
-    Broken(rusqlite::Error),
 }
 
 type Outcome = Result<Written, StoreError>;
@@ -409,42 +401,4 @@ fn id_of(connection: &Connection, name: &VmName) -> rusqlite::Result<Option<VmId
     query(connection, "SELECT id FROM vms WHERE name = ?1")?
         .query_row([name.as_str()], |row| row.get(0).map(VmId))
         .optional()
-}
-
-/// Runs a statement that returns no rows; how many rows it changed.
-pub(super) fn execute(
-    connection: &Connection,
-    sql: &'static str,
-    parameters: impl Params,
-) -> rusqlite::Result<usize> {
-    connection.prepare_cached(sql)?.execute(parameters)
-}
-
-pub(super) fn query<'c>(
-    connection: &'c Connection,
-    sql: &'static str,
-) -> rusqlite::Result<CachedStatement<'c>> {
-    connection.prepare_cached(sql)
-}
-
-/// A number as SQLite has it. One that does not fit was let through by somebody who should not have.
-fn integer(number: u64) -> Result<i64, NotDone> {
-    i64::try_from(number)
-        .map_err(|error| NotDone::Broken(rusqlite::Error::ToSqlConversionFailure(error.into())))
-}
-
-fn as_i64(limit: usize) -> i64 {
-    i64::try_from(limit).expect("limits are small")
-}
-
-impl From<StoreError> for NotDone {
-    fn from(error: StoreError) -> NotDone {
-        NotDone::Refused(error)
-    }
-}
-
-impl From<rusqlite::Error> for NotDone {
-    fn from(error: rusqlite::Error) -> NotDone {
-        NotDone::Broken(error)
-    }
 }
