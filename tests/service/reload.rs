@@ -77,6 +77,26 @@ fn timeouts_change_for_connections_that_are_open() {
 }
 
 #[test]
+fn old_points_go_from_when_that_is_wanted() {
+    let service = Reloadable::start("");
+    let mut client = service.daemon.client();
+    let points =
+        json!([{"key": "load", "value": 0.5, "timestamp": 1_503_319_740}, {"key": "load", "value": 1}]);
+    client.call(request("put", json!({"points": points})));
+    let mut count = || {
+        let got = client.call(request("get", json!({"key": "load"})));
+        got["data"]["load"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(count(), 2);
+    service.reload("VMHERD_METRICS_RETENTION=1d\n");
+    wait_until("the old point goes", DEADLINE, || count() == 1);
+    service.daemon.wait_for_log("--metrics-retention is 1d instead of none (");
+    service.reload("VMHERD_METRICS_DURABILITY=memory\n");
+    service.daemon.wait_for_log("--metrics-durability");
+    assert_eq!(count(), 1);
+}
+
+#[test]
 fn more_and_fewer_connections_may_be_open() {
     let service = Reloadable::start("VMHERD_CONNECTIONS_MAX=2\n");
     let mut clients = [service.daemon.client(), service.daemon.client()];
