@@ -198,11 +198,7 @@ impl Metrics {
             let id = id.ok_or_else(|| Failure::Failed("a series has no number".to_owned()))?;
             rows.push((id, point.second, point.value.get()));
         }
-        // Stable: of those at one place the last is the last.
-        rows.sort_by_key(|(series, second, _)| (*series, *second));
-        rows.reverse();
-        rows.dedup_by_key(|(series, second, _)| (*series, *second));
-        rows.reverse();
+        keep_last(&mut rows);
         let sql = "INSERT INTO points (series, second, value)
                    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::double precision[])
                    ON CONFLICT (series, second) DO UPDATE SET value = excluded.value";
@@ -277,6 +273,73 @@ impl Metrics {
         };
         Ok(Ok(Written::PointsRemoved { count: removed.len(), next: next.map(SeriesId) }))
     }
+}
+
+/// All series are locked before the first point is written, or there is none: who counts them has locked them. A
+/// series that was removed since the statement began is not there to be locked, though its row is seen.
+macro_rules! put_known {
+    ($skip:literal) => {
+        concat!(
+            "WITH locked AS MATERIALIZED (
+                SELECT id, key FROM series WHERE key = ANY ($1::text[]) ORDER BY id FOR KEY SHARE ",
+            $skip,
+            "),
+             known AS MATERIALIZED (
+                SELECT id, place FROM locked JOIN unnest($1) WITH ORDINALITY AS wanted (key, place) USING (key))
+             INSERT INTO points (series, second, value)
+             SELECT id, second, value
+             FROM unnest($2::bigint[], $3::bigint[], $4::double precision[]) AS new (place, second, value)
+             JOIN known USING (place)
+             WHERE (SELECT count(*) FROM locked) = cardinality($1)
+             ORDER BY id, second
+             ON CONFLICT (series, second) DO UPDATE SET value = excluded.value"
+        )
+    };
+}
+
+/// Puts points by one statement that is its own commit, if the series of all of them are there for it to lock and no
+/// login has to be looked at; else nothing is done, and false.
+pub(super) fn put_at_once(session: &mut Session, writes: &[&Write], locked: Locked) -> Result<bool, Failure> {
+    if !session.is_warm() {
+        return Ok(false);
+    }
+    let (mut keys, mut places, mut rows) = (Vec::new(), HashMap::new(), Vec::new());
+    for write in writes {
+        let Write::Put { login: None, points, .. } = write else { return Ok(false) };
+        for NewPoint { key, point } in points.iter() {
+            let place = *places.entry(key).or_insert_with(|| {
+                keys.push(key);
+                as_i64(keys.len())
+            });
+            rows.push((place, point.second, point.value.get()));
+        }
+    }
+    if rows.is_empty() || rows.len() > limits::POSTGRES_POINTS_PER_STATEMENT {
+        return Ok(false);
+    }
+    keep_last(&mut rows);
+    let sql = match locked {
+        Locked::Wait => put_known!(""),
+        Locked::SetAside => put_known!("SKIP LOCKED"),
+    };
+    let places: Vec<i64> = rows.iter().map(|(place, _, _)| *place).collect();
+    let seconds: Vec<i64> = rows.iter().map(|(_, second, _)| *second).collect();
+    let values: Vec<f64> = rows.iter().map(|(_, _, value)| *value).collect();
+    match session.commit_alone(sql, &[&texts(&keys), &places, &seconds, &values]) {
+        Ok(count) => Ok(count > 0),
+        // Where the database's own level is a stricter one, a transaction that says READ COMMITTED may get through.
+        Err(Failure::Conflict(_)) => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Sorts `rows` by series and second; of those at one place the last is left.
+fn keep_last(rows: &mut Vec<(i64, i64, f64)>) {
+    // Stable.
+    rows.sort_by_key(|(series, second, _)| (*series, *second));
+    rows.reverse();
+    rows.dedup_by_key(|(series, second, _)| (*series, *second));
+    rows.reverse();
 }
 
 /// A row for each point that is meant and for each series that has none, in order.
