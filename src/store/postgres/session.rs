@@ -207,6 +207,11 @@ impl Session {
         self.committed.is_some_and(|then| now.since(then) <= limits::POSTGRES_WARM)
     }
 
+    #[cfg(test)]
+    pub(super) fn stay_warm(&mut self) {
+        self.committed = Some(self.clock.now() + Duration::from_secs(60));
+    }
+
     fn prepare(&mut self, sql: &'static str) -> Result<Statement, postgres::Error> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());

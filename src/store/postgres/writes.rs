@@ -56,7 +56,7 @@ pub(super) fn commit(
     writes: &[&Write],
     locked: Locked,
 ) -> Result<Vec<Option<Outcome>>, Failure> {
-    if metrics::put_at_once(session, writes, locked)? {
+    if metrics::put_at_once(session, writes)? {
         return Ok(vec![Some(Ok(Written::Put { refused: Vec::new() })); writes.len()]);
     }
     let mut held = Held::default();
