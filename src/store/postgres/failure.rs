@@ -41,9 +41,7 @@ impl Failure {
         match database.code().code() {
             "40001" | "40P01" => Failure::Conflict(why),
             "55P03" => Failure::Locked,
-            // A standby; a transaction that we do not know to have failed; statements that we think are
-            // prepared and are not, or not for these tables any more: a new connection has none of these.
-            "25006" | "25P02" | "26000" | "0A000" => Failure::Lost(why),
+            code if is_of_session(code) => Failure::Lost(why),
             code if code.starts_with("08") || code.starts_with("57P") => Failure::Lost(why),
             _ if ends_connection(database) => Failure::Lost(why),
             "57014" => Failure::Exhausted(why),
@@ -53,12 +51,12 @@ impl Failure {
         }
     }
 
-    /// The failure of a commit that was sent. An error that leaves the connection open is PostgreSQL's
-    /// word that it rolled back; whatever else happens leaves open what was done.
+    /// The failure of a commit that was sent, or of a statement that is its own. An error that leaves the
+    /// connection open is PostgreSQL's word that it rolled back; whatever else happens leaves open what was done.
     pub(super) fn of_commit(error: &postgres::Error) -> Failure {
         match error.as_db_error() {
             Some(database) if !ends_connection(database) => match Failure::of_statement(error) {
-                Failure::Lost(why) => Failure::Unknown(why),
+                Failure::Lost(why) if !is_of_session(database.code().code()) => Failure::Unknown(why),
                 failure => failure,
             },
             _ => Failure::Unknown(describe(error)),
@@ -92,6 +90,12 @@ impl From<postgres::Error> for Failure {
 /// nothing more can be said on that connection.
 fn is_of_connection(error: &postgres::Error) -> bool {
     error.is_closed() || error.source().is_some_and(|source| source.is::<io::Error>())
+}
+
+/// A standby; a transaction that we do not know to have failed; statements that we think are prepared and are
+/// not, or not for these tables any more. Nothing was done, and a new connection has none of these.
+fn is_of_session(code: &str) -> bool {
+    matches!(code, "25006" | "25P02" | "26000" | "0A000")
 }
 
 fn ends_connection(error: &DbError) -> bool {

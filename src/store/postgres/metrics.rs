@@ -4,6 +4,8 @@
 //! the same do not wait in a circle. What is locked before, and in which order, the head of [`super::writes`] says.
 //! A series is locked by those who put points into it against its removal, and removed by who finds it empty after
 //! having locked it against them: a point that was acknowledged has its series.
+//!
+//! Most puts meet series that are there: one statement does it all then, in the same order.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -198,11 +200,7 @@ impl Metrics {
             let id = id.ok_or_else(|| Failure::Failed("a series has no number".to_owned()))?;
             rows.push((id, point.second, point.value.get()));
         }
-        // Stable: of those at one place the last is the last.
-        rows.sort_by_key(|(series, second, _)| (*series, *second));
-        rows.reverse();
-        rows.dedup_by_key(|(series, second, _)| (*series, *second));
-        rows.reverse();
+        keep_last(&mut rows);
         let sql = "INSERT INTO points (series, second, value)
                    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::double precision[])
                    ON CONFLICT (series, second) DO UPDATE SET value = excluded.value";
@@ -277,6 +275,61 @@ impl Metrics {
         };
         Ok(Ok(Written::PointsRemoved { count: removed.len(), next: next.map(SeriesId) }))
     }
+}
+
+/// Puts points by one statement that is its own commit, if the series of all of them are there for it to lock at once
+/// and no login has to be looked at; else nothing is done, and false.
+pub(super) fn put_at_once(session: &mut Session, writes: &[&Write]) -> Result<bool, Failure> {
+    if !session.is_warm() {
+        return Ok(false);
+    }
+    let mut rows = Vec::new();
+    for write in writes {
+        let Write::Put { login: None, points, .. } = write else { return Ok(false) };
+        rows.extend(points.iter().map(|new| (&new.key, new.point.second, new.point.value.get())));
+    }
+    if rows.is_empty() || rows.len() > limits::POSTGRES_POINTS_PER_STATEMENT {
+        return Ok(false);
+    }
+    keep_last(&mut rows);
+    let (mut keys, mut places) = (Vec::new(), Vec::with_capacity(rows.len()));
+    for (key, _, _) in &rows {
+        if keys.last() != Some(key) {
+            keys.push(*key);
+        }
+        places.push(as_i64(keys.len()));
+    }
+    let seconds: Vec<i64> = rows.iter().map(|(_, second, _)| *second).collect();
+    let values: Vec<f64> = rows.iter().map(|(_, _, value)| *value).collect();
+    match session.commit_alone(PUT_KNOWN, &[&texts(&keys), &places, &seconds, &values]) {
+        Ok(count) => Ok(count > 0),
+        // Where the database's own level is a stricter one, a transaction that says READ COMMITTED may get through.
+        Err(Failure::Conflict(_)) => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Its keys come in their order, so that the series of all of them stand at the same places. There is no point
+/// before all are locked, and none if one is not: because there is no such series, or not any more (a row that was
+/// removed since the statement began is seen, and can't be locked), or somebody holds it.
+const PUT_KNOWN: &str = "
+    WITH locked AS MATERIALIZED (
+        SELECT id, key FROM series WHERE key = ANY ($1::text[]) ORDER BY id FOR KEY SHARE SKIP LOCKED),
+    known AS MATERIALIZED (SELECT array_agg(id ORDER BY key COLLATE \"C\") AS ids FROM locked)
+    INSERT INTO points (series, second, value)
+    SELECT ids[place], second, value
+    FROM known, unnest($2::bigint[], $3::bigint[], $4::double precision[]) AS new (place, second, value)
+    WHERE cardinality(ids) = cardinality($1)
+    ORDER BY 1, 2
+    ON CONFLICT (series, second) DO UPDATE SET value = excluded.value";
+
+/// Sorts `rows` by series and second; of those at one place the last is left.
+fn keep_last<K: Ord + Copy>(rows: &mut Vec<(K, i64, f64)>) {
+    // Stable.
+    rows.sort_by_key(|(series, second, _)| (*series, *second));
+    rows.reverse();
+    rows.dedup_by_key(|(series, second, _)| (*series, *second));
+    rows.reverse();
 }
 
 /// A row for each point that is meant and for each series that has none, in order.

@@ -4,8 +4,8 @@
 //! connection that was lost is replaced when it is next needed. SQL is constant text with parameters: no
 //! triggers, no stored procedures. The same database may be open in other daemons.
 //!
-//! Invariants: a write whose commit was sent is never tried again; whatever else the database says of a
-//! transaction, nothing of it was done.
+//! Invariants: a write whose commit was sent is never tried again, be it a COMMIT or a statement that is a
+//! transaction by itself; whatever else the database says of a transaction, nothing of it was done.
 
 mod address;
 mod failure;

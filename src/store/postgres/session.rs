@@ -36,6 +36,9 @@ pub(super) struct Session {
     // Before the statements: closing one by one what ends anyway would be a message each.
     client: Client,
     statements: HashMap<&'static str, Statement>,
+    clock: SystemClock,
+    /// When it last ended a transaction.
+    committed: Option<Instant>,
 }
 
 /// Whether it is time to try to connect. All threads together make one attempt in a pause, the others are
@@ -86,7 +89,7 @@ impl Connector {
             let failure = match self.hosts.connect() {
                 Ok(client) => {
                     self.gate().open();
-                    return Ok(Session { client, statements: HashMap::new() });
+                    return Ok(Session::new(client));
                 }
                 Err(failure) => failure,
             };
@@ -147,6 +150,10 @@ impl Gate {
 }
 
 impl Session {
+    fn new(client: Client) -> Session {
+        Session { client, statements: HashMap::new(), clock: SystemClock::new(), committed: None }
+    }
+
     /// Runs `sql`, which is text of ours without parameters and may be several statements.
     pub(super) fn run(&mut self, sql: &str) -> Result<(), postgres::Error> {
         self.client.batch_execute(sql)
@@ -168,15 +175,50 @@ impl Session {
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, postgres::Error> {
-        let statement = match self.statements.get(sql) {
-            Some(statement) => statement.clone(),
-            None => {
-                let statement = self.client.prepare(sql)?;
-                self.statements.insert(sql, statement.clone());
-                statement
-            }
-        };
+        let statement = self.prepare(sql)?;
         self.client.query(&statement, parameters)
+    }
+
+    /// Ends a transaction by `sql`, which is text of ours and says COMMIT in its end.
+    pub(super) fn commit(&mut self, sql: &str) -> Result<(), Failure> {
+        self.client.batch_execute(sql).map_err(|error| Failure::of_commit(&error))?;
+        self.committed = Some(self.clock.now());
+        Ok(())
+    }
+
+    /// Runs a statement that is prepared once and, since no transaction is open, its own commit; how many rows it
+    /// has written.
+    pub(super) fn commit_alone(
+        &mut self,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, Failure> {
+        let statement = self.prepare(sql)?;
+        let count =
+            self.client.execute(&statement, parameters).map_err(|error| Failure::of_commit(&error))?;
+        self.committed = Some(self.clock.now());
+        Ok(count)
+    }
+
+    /// Whether it worked so lately that it will again. What a commit meets that is the first to be sent on a
+    /// connection that has ended is unknown; what a BEGIN meets is not.
+    pub(super) fn is_warm(&mut self) -> bool {
+        let now = self.clock.now();
+        self.committed.is_some_and(|then| now.since(then) <= limits::POSTGRES_WARM)
+    }
+
+    #[cfg(test)]
+    pub(super) fn stay_warm(&mut self) {
+        self.committed = Some(self.clock.now() + Duration::from_secs(60));
+    }
+
+    fn prepare(&mut self, sql: &'static str) -> Result<Statement, postgres::Error> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql)?;
+        self.statements.insert(sql, statement.clone());
+        Ok(statement)
     }
 
     /// Whether it is known to have ended.

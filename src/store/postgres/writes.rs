@@ -56,6 +56,9 @@ pub(super) fn commit(
     writes: &[&Write],
     locked: Locked,
 ) -> Result<Vec<Option<Outcome>>, Failure> {
+    if metrics::put_at_once(session, writes)? {
+        return Ok(vec![Some(Ok(Written::Put { refused: Vec::new() })); writes.len()]);
+    }
     let mut held = Held::default();
     let mut total = begin(session, writes, locked, &mut held)?;
     lock_vms(session, writes, locked, &mut held)?;
@@ -82,7 +85,7 @@ pub(super) fn commit(
         commit.push_str(&format!("UPDATE vm_total SET vms = {vms}; "));
     }
     commit.push_str("COMMIT");
-    session.run(&commit).map_err(|error| Failure::of_commit(&error))?;
+    session.commit(&commit)?;
     Ok(outcomes)
 }
 

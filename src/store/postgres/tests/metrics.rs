@@ -1,9 +1,29 @@
 //! Metrics in a database: what others hold, remove and count at the same time.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use super::super::super::contract::metrics::{ALL, DONE, all, assert_points, of_key, put, put_up_to};
 use super::bad_days::until;
+use super::proxy::{Cut, Proxy};
 use super::*;
 use crate::ids::SeriesId;
+
+/// How many of a database wait for a lock.
+const WAITS: &str = "SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
+/// `store`, which takes its connection to be there still however long the test is at it.
+fn warm(store: &mut PostgresStore) -> &mut PostgresStore {
+    store.session.as_mut().expect("it has worked").stay_warm();
+    store
+}
+
+/// What the connection of the only store did last.
+fn last_statement(database: &Database<'_>) -> String {
+    let sql = "SELECT query FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'vmherd'";
+    database.client().query_one(sql, &[]).expect("one connection").get(0)
+}
 
 fn removal(before: i64) -> Write {
     Write::RemovePoints { before, after: SeriesId(0), count_max: 10 }
@@ -80,35 +100,198 @@ fn a_point_that_somebody_writes_is_busy_for_puts_alone() {
 /// What is put while its series is about to go either keeps it or makes it anew, whoever comes first.
 #[test]
 fn a_point_put_while_its_series_is_removed_is_kept() {
-    let database = Cluster::shared().database();
-    let mut store = store(&database.url());
-    let waits = "SELECT count(*) FROM pg_stat_activity
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let waiting = || until("it waits", || number(&database, waits) > 0);
-    assert_eq!(run(&mut store, put(&[("a", 1, 1.0), ("b", 1, 1.0)])), DONE);
-    // Somebody removes it, as the store does, and commits when the put waits for that.
-    let mut other = database.client();
-    let remove = "BEGIN; SELECT FROM series_total FOR UPDATE; DELETE FROM points WHERE second < 5;
+    for is_warm in [false, true] {
+        let database = Cluster::shared().database();
+        let mut store = store(&database.url());
+        let waiting = || until("it waits", || number(&database, WAITS) > 0);
+        assert_eq!(run(&mut store, put(&[("a", 1, 1.0), ("b", 1, 1.0)])), DONE);
+        // Somebody removes it, as the store does, and commits when the put waits for that.
+        let mut other = database.client();
+        let remove = "BEGIN; SELECT FROM series_total FOR UPDATE; DELETE FROM points WHERE second < 5;
                   SELECT FROM series WHERE key = 'a' FOR UPDATE;
                   DELETE FROM series WHERE key = 'a'; UPDATE series_total SET series = series - 1";
-    other.batch_execute(remove).unwrap();
-    thread::scope(|scope| {
-        let putting = scope.spawn(|| run(&mut store, put(&[("a", 7, 1.0), ("b", 7, 1.0)])));
-        waiting();
-        other.batch_execute("COMMIT").unwrap();
-        assert_eq!(putting.join().unwrap(), DONE);
-    });
-    assert_points(&all(&mut store), &[("b", 7, 1.0), ("a", 7, 1.0)]);
-    // Somebody puts into it, as the store does, and commits when it was looked at.
-    other
+        other.batch_execute(remove).unwrap();
+        thread::scope(|scope| {
+            if is_warm {
+                warm(&mut store);
+            }
+            let putting = scope.spawn(|| run(&mut store, put(&[("a", 7, 1.0), ("b", 7, 1.0)])));
+            waiting();
+            other.batch_execute("COMMIT").unwrap();
+            assert_eq!(putting.join().unwrap(), DONE);
+        });
+        assert_points(&all(&mut store), &[("b", 7, 1.0), ("a", 7, 1.0)]);
+        // Somebody puts into it, as the store does, and commits when it was looked at.
+        other
         .batch_execute(
             "BEGIN; SELECT FROM series WHERE key = 'a' FOR KEY SHARE; INSERT INTO points VALUES (3, 9, 1.0)",
         )
         .unwrap();
-    assert_eq!(run(&mut store, removal(8)), Ok(Written::PointsRemoved { count: 2, next: None }));
-    other.batch_execute("COMMIT").unwrap();
-    assert_points(&all(&mut store), &[("a", 9, 1.0)]);
-    assert_eq!(number(&database, "SELECT series FROM series_total"), 1);
+        assert_eq!(run(&mut store, removal(8)), Ok(Written::PointsRemoved { count: 2, next: None }));
+        other.batch_execute("COMMIT").unwrap();
+        assert_points(&all(&mut store), &[("a", 9, 1.0)]);
+        assert_eq!(number(&database, "SELECT series FROM series_total"), 1);
+    }
+}
+
+/// Its statement has seen the series then, and does not get its lock.
+#[test]
+fn a_point_put_by_a_statement_that_is_older_than_the_removal_of_its_series_is_kept() {
+    let database = Cluster::shared().database();
+    let mut store = store(&database.url());
+    assert_eq!(run(&mut store, put(&[("a", 1, 1.0), ("b", 1, 1.0)])), DONE);
+    // Who reads a series waits for the test.
+    let mut other = database.client();
+    let gate = "ALTER TABLE series RENAME TO kept;
+                CREATE VIEW series AS SELECT id, key FROM kept WHERE pg_advisory_xact_lock_shared(7)::text = ''";
+    other.batch_execute(gate).unwrap();
+    store.session = None;
+    assert_eq!(run(&mut store, put(&[("a", 2, 1.0)])), DONE);
+    other.batch_execute("SELECT pg_advisory_lock(7)").unwrap();
+    thread::scope(|scope| {
+        let putting = scope.spawn(|| run(warm(&mut store), put(&[("a", 7, 1.0), ("b", 7, 1.0)])));
+        until("it waits", || number(&database, WAITS) > 0);
+        assert!(last_statement(&database).contains("INSERT INTO points"));
+        let remove = "BEGIN; DELETE FROM points WHERE second < 5; DELETE FROM kept WHERE key = 'a';
+                      UPDATE series_total SET series = series - 1; COMMIT; SELECT pg_advisory_unlock(7)";
+        other.batch_execute(remove).unwrap();
+        assert_eq!(putting.join().unwrap(), DONE);
+    });
+    assert_points(&all(&mut store), &[("b", 7, 1.0), ("a", 7, 1.0)]);
+    assert_eq!(number(&database, "SELECT count(*) FROM points"), 2);
+}
+
+#[test]
+fn what_needs_no_more_than_known_series_is_one_statement() {
+    let database = Cluster::shared().database();
+    let mut store = store(&database.url());
+    let is_one = || last_statement(&database).contains("INSERT INTO points");
+    let batch = [put(&[("a", 1, 1.0), ("b", 1, 1.0)]), put(&[("b", 1, 2.0), ("a", 2, 1.0), ("a", 2, 3.0)])];
+    assert_eq!(store.write(&batch), [DONE, DONE]);
+    assert!(!is_one(), "nothing is known");
+    database.client().batch_execute("TRUNCATE points").unwrap();
+    assert_eq!(warm(&mut store).write(&batch), [DONE, DONE]);
+    assert!(is_one());
+    assert_points(&all(&mut store), &[("a", 1, 1.0), ("a", 2, 3.0), ("b", 1, 2.0)]);
+    assert_eq!(run(warm(&mut store), batch[1].clone()), DONE);
+    assert!(is_one());
+
+    // Nothing of what is refused, whatever else of it is known; and all of what can be done.
+    let together = |keys_max| {
+        let Write::Put { login, points, .. } = put(&[("a", 1, 9.0), ("c", 1, 9.0)]) else { unreachable!() };
+        Write::Put { login, points, keys_max, is_atomic: true }
+    };
+    assert_eq!(run(warm(&mut store), together(2)), Err(StoreError::KeyLimitReached(1)));
+    assert_points(&all(&mut store), &[("a", 1, 1.0), ("a", 2, 3.0), ("b", 1, 2.0)]);
+    let batch = [put(&[("b", 1, 5.0)]), together(2), put_up_to(2, &[("d", 1, 1.0), ("a", 3, 1.0)])];
+    let refused = Ok(Written::Put { refused: vec![0] });
+    assert_eq!(warm(&mut store).write(&batch), [DONE, Err(StoreError::KeyLimitReached(1)), refused]);
+    assert_eq!(run(warm(&mut store), together(3)), DONE);
+    assert!(!is_one());
+    let wanted = [("a", 1, 9.0), ("a", 2, 3.0), ("a", 3, 1.0), ("b", 1, 5.0), ("c", 1, 9.0)];
+    assert_points(&all(&mut store), &wanted);
+}
+
+#[test]
+fn one_statement_without_an_answer_is_unknown_and_never_sent_again() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let proxy = Proxy::to(cluster.socket());
+    let mut store = store(&proxy.url(database.name()));
+    let mut other = database.client();
+    for round in 0..6 {
+        let (cut, count) = match round % 2 {
+            0 => (Cut::After("known"), 1),
+            _ => (Cut::Before("known"), 0),
+        };
+        // Afterwards the statement is prepared, so that what is cut next is its run.
+        assert_eq!(run(&mut store, put(&[("known", 0, 1.0)])), DONE);
+        assert_eq!(run(warm(&mut store), put(&[("known", 1, 1.0)])), DONE);
+        assert_eq!(number(&database, "SELECT count(*) FROM points WHERE second < 2"), 2);
+        warm(&mut store);
+        proxy.cut(cut);
+        let outcome = run(&mut store, put(&[("known", 2, 1.0)]));
+        assert!(matches!(outcome, Err(StoreError::OutcomeUnknown(_))), "{cut:?}: {outcome:?}");
+        assert!(!proxy.is_armed());
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name = 'vmherd'";
+        until("its connection has ended", || number(&database, sql) == 0);
+        assert_eq!(number(&database, "SELECT count(*) FROM points WHERE second = 2"), count, "{cut:?}");
+        other.batch_execute("DELETE FROM points").unwrap();
+    }
+}
+
+#[test]
+fn a_connection_that_has_ended_costs_no_put_that_comes_later() {
+    let database = Cluster::shared().database();
+    let mut store = store(&database.url());
+    let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'vmherd'";
+    for second in 0..3 {
+        assert_eq!(run(&mut store, put(&[("a", second, 1.0)])), DONE);
+        assert_eq!(database.client().query(end, &[]).unwrap().len(), 1);
+        let is_warm =
+            |store: &mut PostgresStore| store.session.as_mut().is_some_and(|session| session.is_warm());
+        until("time has passed", || !is_warm(&mut store));
+    }
+    // What the server says it has not done is done on another.
+    for setting in ["DEALLOCATE ALL", "SET default_transaction_read_only = on"] {
+        for second in [4, 5] {
+            assert_eq!(run(warm(&mut store), put(&[("a", second, 1.0)])), DONE);
+        }
+        warm(&mut store).session.as_mut().unwrap().run(setting).unwrap();
+        assert_eq!(run(&mut store, put(&[("a", 6, 1.0)])), DONE, "{setting}");
+    }
+}
+
+#[test]
+fn a_stricter_level_refuses_no_put_that_waits_for_another() {
+    for level in ["read committed", "repeatable read", "serializable"] {
+        let database = Cluster::shared().database();
+        let set = format!("ALTER DATABASE {} SET default_transaction_isolation = '{level}'", database.name());
+        database.client().batch_execute(&set).unwrap();
+        let mut store = store(&database.url());
+        assert_eq!(run(&mut store, put(&[("a", 1, 1.0)])), DONE);
+        let mut other = database.client();
+        other.batch_execute("BEGIN; UPDATE points SET value = 2").unwrap();
+        thread::scope(|scope| {
+            let putting = scope.spawn(|| run(warm(&mut store), put(&[("a", 1, 3.0)])));
+            until("it waits", || number(&database, WAITS) > 0);
+            other.batch_execute("COMMIT").unwrap();
+            assert_eq!(putting.join().unwrap(), DONE, "{level}");
+        });
+        assert_points(&all(&mut store), &[("a", 1, 3.0)]);
+    }
+}
+
+/// Points are put while those before them are removed, and with them, most times, their series.
+#[test]
+fn what_is_put_stays_whoever_removes_what_is_older() {
+    const ROUNDS: i64 = 300;
+    let database = Cluster::shared().database();
+    let (mut putter, mut remover) = (store(&database.url()), store(&database.url()));
+    let before = AtomicI64::new(0);
+    let mut other = database.client();
+    let sql = "SELECT FROM series JOIN points ON series = id WHERE second = $1";
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while before.load(Ordering::Acquire) < ROUNDS {
+                let outcome = run(&mut remover, removal(before.load(Ordering::Acquire)));
+                assert!(outcome.is_ok(), "{outcome:?}");
+            }
+        });
+        run(&mut putter, put(&[("a", 0, 1.0), ("b", 0, 1.0)])).expect("a put");
+        for second in 1..ROUNDS {
+            let outcome = run(warm(&mut putter), put(&[("a", second, 1.0), ("b", second, 1.0)]));
+            let count = other.query(sql, &[&second]).unwrap().len();
+            // The other thread ends, whatever is found.
+            before
+                .store(if (&outcome, count) == (&DONE, 2) { second + 1 } else { ROUNDS }, Ordering::Release);
+            assert_eq!((outcome, count), (DONE, 2), "{second}");
+        }
+    });
+    let series = number(&database, "SELECT count(*) FROM series");
+    assert_eq!(number(&database, "SELECT series FROM series_total"), series);
 }
 
 #[test]
