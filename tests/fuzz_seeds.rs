@@ -24,8 +24,9 @@ mod wire;
 type Target = fn(&[u8]);
 
 /// Each target, and the folder of its inputs.
-const TARGETS: [(&str, Target); 7] = [
+const TARGETS: [(&str, Target); 8] = [
     ("raw_json", framings::raw_json),
+    ("text", framings::text),
     ("http", framings::http),
     ("websocket", framings::websocket),
     ("command", dialects::command),

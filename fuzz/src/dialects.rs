@@ -7,10 +7,11 @@ use serde_json::Value;
 use vmherd::app::token::Random;
 use vmherd::app::{self, App};
 use vmherd::dialect::{PageProgress, decode_json, encode_answer, encode_page};
-use vmherd::ids::{DiskId, VmId};
+use vmherd::ids::{DiskId, SeriesId, VmId};
 use vmherd::model::{
     ActionAnswer, Answer, BadField, Command, CommandName, Cursor, Dialect, Disk, DiskOfVm, Failure, Items,
-    List, Page, Paged, Peer, PeerEntry, Request, RequestId, Secret, Vm, VmName, VmShape,
+    List, MetricKey, MetricValue, Page, Paged, Peer, PeerEntry, Point, Request, RequestId, Secret, Series,
+    Vm, VmName, VmShape,
 };
 
 /// A byte that says what stands around the rest, and the rest of a request.
@@ -43,6 +44,11 @@ pub fn answer(request: &Request, choice: u8) -> Answer {
         (Ok(Command::Authenticate { .. }), _) => Answer::Authenticated(Secret::new("a token\"")),
         (Ok(Command::Logout), _) => Answer::LoggedOut(name),
         (Ok(Command::Update(_) | Command::UpdateVm { .. }), _) => Answer::Updated,
+        (Ok(Command::Put(put)), _) => {
+            let is_refused =
+                |place: &usize| !put.is_atomic && (place + usize::from(choice)).is_multiple_of(3);
+            Answer::Put { refused: (0..put.points.len()).filter(is_refused).collect() }
+        }
         (_, Dialect::Action) => Answer::Action(match choice % 3 {
             0 => ActionAnswer::Added(VmId(i64::from(choice))),
             1 => ActionAnswer::Connected,
@@ -52,8 +58,44 @@ pub fn answer(request: &Request, choice: u8) -> Answer {
     }
 }
 
-/// A page of `list`, with or without another to follow.
-pub fn page(list: List, choice: u8) -> Page {
+/// What comes in pages, if `request` asks for such.
+pub fn paged(request: &Request) -> Option<Paged> {
+    match &request.command {
+        Ok(Command::List(list) | Command::ActionList(list)) => Some(Paged::List(*list)),
+        Ok(Command::Get(filter)) => Some(Paged::Points(filter.clone())),
+        _ => None,
+    }
+}
+
+/// A page of it, with or without another to follow.
+pub fn page(of: &Paged, choice: u8) -> Page {
+    let has_more = choice >= 128;
+    match of {
+        Paged::List(list) => {
+            let next = has_more.then_some(Cursor::AfterVm(VmId(7)));
+            Page { of: of.clone(), items: entries(*list, choice), next }
+        }
+        Paged::Points(_) => {
+            let next = has_more.then_some(Cursor::AfterPoint { series: SeriesId(1), second: 0 });
+            Page { of: of.clone(), items: Items::Points(series(choice)), next }
+        }
+    }
+}
+
+fn series(choice: u8) -> Vec<Series> {
+    let value = MetricValue::new(f64::from(choice) * 1e-9).expect("it is finite");
+    let points = vec![Point { second: -i64::from(choice), value }; usize::from(choice % 5)];
+    // The same ones on each page, as if they went on, or others.
+    let numbers = i64::from(choice % 2)..i64::from(choice % 4);
+    let one = |id| Series {
+        id: SeriesId(id),
+        key: MetricKey::stored(&format!("key\"{id}")),
+        points: points.clone(),
+    };
+    numbers.map(one).collect()
+}
+
+fn entries(list: List, choice: u8) -> Items {
     let vm = Vm {
         id: VmId(7),
         name: VmName::stored("vm \"7\""),
@@ -63,15 +105,14 @@ pub fn page(list: List, choice: u8) -> Page {
     };
     let count = usize::from(choice % 7);
     let disk = DiskOfVm { disk: Disk { id: DiskId(9), size_gib: 3 }, vm_id: vm.id, vm_name: vm.name.clone() };
-    let items = match list {
+    match list {
         List::AllDisks | List::ManagedDisks => Items::Disks(vec![disk; count]),
         List::ActiveVms | List::AuthenticatedVms => {
             let vm = choice.is_multiple_of(2).then_some(vm);
             Items::Peers(vec![PeerEntry { peer: Peer::Tcp([127, 0, 0, 1].into(), 1), vm }; count])
         }
         _ => Items::Vms(vec![vm; count]),
-    };
-    Page { of: Paged::List(list), items, next: (choice >= 128).then_some(Cursor::AfterVm(VmId(7))) }
+    }
 }
 
 fn decode(input: &[u8], around: &[u8]) {
@@ -91,8 +132,8 @@ fn decode(input: &[u8], around: &[u8]) {
             for choice in 0..=32 {
                 check(request.dialect, request.id.as_ref(), &answer(&request, choice));
             }
-            if let Ok(Command::List(list) | Command::ActionList(list)) = request.command {
-                check_pages(&request, list);
+            if let Some(of) = paged(&request) {
+                check_pages(&request, &of);
             }
             assert_eq!(again, Ok(request), "the same text is the same request");
         }
@@ -116,6 +157,11 @@ fn check_request(request: &Request) {
     if let Ok(Command::Update(change)) = &request.command {
         assert!(!change.is_empty());
     }
+    if let Ok(Command::Put(put)) = &request.command {
+        assert!((1..=vmherd::limits::POINTS_PER_REQUEST_MAX).contains(&put.points.len()));
+        assert!(put.undated.iter().all(|place| put.points[*place].point.second == 0));
+        assert!(put.is_atomic && request.reply_count() == 1);
+    }
 }
 
 fn check(dialect: Dialect, id: Option<&RequestId>, answer: &Answer) {
@@ -127,11 +173,11 @@ fn check(dialect: Dialect, id: Option<&RequestId>, answer: &Answer) {
     check_reply(&text, id);
 }
 
-fn check_pages(request: &Request, list: List) {
+fn check_pages(request: &Request, of: &Paged) {
     for choices in [&[1][..], &[128, 130, 3], &[135, 0], &[129, 128, 127]] {
         let (mut text, mut progress) = (Vec::new(), PageProgress::default());
         for choice in choices {
-            let page = page(list, *choice);
+            let page = page(of, *choice);
             encode_page(request.dialect, request.id.as_ref(), &page, &mut progress, &mut text);
         }
         check_reply(&text, request.id.as_ref());

@@ -1,8 +1,10 @@
 //! Each framing by itself: what comes out of a stream does not depend on the pieces in which it came.
 
 use vmherd::buffer::Buffer;
+use vmherd::dialect::text::{Line, decode};
 use vmherd::framing::http::{self, Authorization, ContentType, Http, HttpRules, Status};
 use vmherd::framing::raw_json::{self, RawJson};
+use vmherd::framing::text::{self, Text};
 use vmherd::framing::websocket::{self, WebSocket};
 
 use crate::pieces::Decisions;
@@ -11,6 +13,11 @@ use crate::wire;
 /// Four bytes that cut, and a stream of raw JSON.
 pub fn raw_json(input: &[u8]) {
     compare(input, replay_raw_json);
+}
+
+/// Four bytes that cut, and lines of metrics text, which are then read.
+pub fn text(input: &[u8]) {
+    compare(input, replay_text);
 }
 
 /// Four bytes that cut, and a stream of HTTP.
@@ -70,6 +77,48 @@ fn replay_raw_json(chunks: &[&[u8]]) -> Found {
     }
     found.pieces.push(format!("inside: {}", framing.is_inside_message()));
     found
+}
+
+fn replay_text(chunks: &[&[u8]]) -> Found {
+    let (mut framing, mut input, mut found) = (Text::default(), Buffer::new(), Found::default());
+    for chunk in chunks {
+        input.push(chunk);
+        loop {
+            let piece = framing.next(&mut input);
+            assert_eq!(framing.next(&mut input), piece, "what is not consumed is found again");
+            match piece {
+                text::Piece::NeedMore => break,
+                text::Piece::Line(length) => {
+                    let line = std::str::from_utf8(&input.as_slice()[..length]).expect("lines are UTF-8");
+                    assert!((1..=vmherd::limits::TEXT_LINE_BYTES_MAX).contains(&length));
+                    found.pieces.push(said(line));
+                    framing.consume(&mut input, length);
+                }
+                text::Piece::HttpLine | text::Piece::TooLong | text::Piece::BadText => {
+                    found.pieces.push(format!("{piece:?}"));
+                    return found;
+                }
+            }
+        }
+        assert_eq!(framing.is_inside_line(), framing.unfinished().is_some());
+        assert!(input.len() <= vmherd::limits::TEXT_LINE_BYTES_MAX + 1, "more is held than a line may have");
+    }
+    found.pieces.push(format!("inside: {}", framing.is_inside_line()));
+    found
+}
+
+/// What a line says; said again in the plainest words, it says the same.
+fn said(line: &str) -> String {
+    let read = decode(line.as_bytes());
+    let again = match &read {
+        Ok(Line::Put(new)) => format!("put {} {} {}", new.key, new.point.value, new.point.second),
+        Ok(Line::Get(filter)) => {
+            format!("get {}", filter.key.as_ref().map_or("*", |key| key.as_str()))
+        }
+        Err(_) => return format!("{line:?} is wrong"),
+    };
+    assert_eq!(decode(again.as_bytes()), read, "{line:?} and {again:?}");
+    again
 }
 
 fn replay_http(chunks: &[&[u8]]) -> Found {

@@ -53,7 +53,8 @@ struct Played<'a> {
     delayed: Vec<(Slot, Box<Request>)>,
     /// The list that is being written, and the page of it that is asked for.
     paged: Option<(Slot, Box<Request>)>,
-    wanted: Option<(Slot, List)>,
+    wanted: Option<(Slot, Paged)>,
+    /// Replies that are due to what was called.
     calls: usize,
     answered: usize,
     refused: usize,
@@ -109,14 +110,13 @@ impl<'a> Played<'a> {
             assert!(output.len() < limits::OUTPUT_BYTES_PAUSE + OUTPUT_AT_ONCE_MAX, "too much output");
             match step {
                 Step::Call(slot, request) => self.called(slot, request),
-                Step::NextPage(slot, Paged::List(list), _) => {
+                Step::NextPage(slot, of, _) => {
                     assert_eq!(self.paged.as_ref().map(|(slot, _)| *slot), Some(slot));
-                    assert!(self.wanted.replace((slot, list)).is_none(), "a page is asked for twice");
+                    assert!(self.wanted.replace((slot, of)).is_none(), "a page is asked for twice");
                     if self.decisions.take().is_multiple_of(2) {
                         self.give_page();
                     }
                 }
-                Step::NextPage(_, Paged::Points(_), _) => unimplemented!("points"),
                 Step::Due(slot, data) => self.deliver(slot, &data),
                 Step::NeedInput => {
                     self.flush();
@@ -134,7 +134,7 @@ impl<'a> Played<'a> {
     }
 
     fn called(&mut self, slot: Slot, request: Box<Request>) {
-        self.calls += 1;
+        self.calls += request.reply_count();
         let is_new =
             self.open.iter().chain(&self.delayed).chain(&self.paged).all(|(other, _)| *other != slot);
         assert!(is_new, "a slot is used twice");
@@ -160,36 +160,35 @@ impl<'a> Played<'a> {
         let (_, request) = self.delayed.remove(at);
         assert!(data.starts_with("a&&b&&"));
         let answer = dialects::answer(&request, 1);
-        self.complete(slot, &answer);
+        self.complete(slot, &answer, request.reply_count());
     }
 
     fn answer(&mut self, slot: Slot, request: Box<Request>) {
         let choice = self.decisions.take();
         if request.name.is_paged() && !choice.is_multiple_of(4) {
-            let list = match &request.command {
-                Ok(vmherd::model::Command::List(list) | vmherd::model::Command::ActionList(list)) => *list,
-                _ => return self.complete(slot, &Answer::Failed(Failure::UnknownList)),
+            let Some(of) = dialects::paged(&request) else {
+                return self.complete(slot, &Answer::Failed(Failure::UnknownList), 1);
             };
             self.paged = Some((slot, request));
-            self.wanted = Some((slot, list));
+            self.wanted = Some((slot, of));
             self.give_page();
         } else {
             let answer = dialects::answer(&request, choice);
-            self.complete(slot, &answer);
+            self.complete(slot, &answer, request.reply_count());
         }
     }
 
     fn give_page(&mut self) {
-        let Some((slot, list)) = self.wanted.take() else { return };
+        let Some((slot, of)) = self.wanted.take() else { return };
         let choice = self.decisions.take();
         if choice == 255 && self.calls < 9 {
             // Something went wrong in the middle.
             let failed = Answer::Failed(Failure::StoreUnavailable);
             self.paged = None;
-            return self.complete(slot, &failed);
+            return self.complete(slot, &failed, 1);
         }
         let has_more = choice >= 128 && self.decisions.take().is_multiple_of(2);
-        let mut page = dialects::page(list, choice);
+        let mut page = dialects::page(&of, choice);
         page.next = page.next.filter(|_| has_more);
         let is_last = page.next.is_none();
         assert!(self.session.complete_page(slot, &page, &mut self.output), "an open request takes its page");
@@ -200,9 +199,9 @@ impl<'a> Played<'a> {
         }
     }
 
-    fn complete(&mut self, slot: Slot, answer: &Answer) {
+    fn complete(&mut self, slot: Slot, answer: &Answer, reply_count: usize) {
         assert!(self.session.complete(slot, answer, &mut self.output), "an open request takes its answer");
-        self.answered += 1;
+        self.answered += reply_count;
         self.check_late(slot);
     }
 
@@ -263,7 +262,7 @@ impl<'a> Played<'a> {
     fn answer_the_dead(&mut self) {
         // Those that were laid aside are only answered when the session says that they are due.
         for (slot, request) in self.open.drain(..).chain(self.paged.take()) {
-            let page = dialects::page(List::AllVms, 0);
+            let page = dialects::page(&Paged::List(List::AllVms), 0);
             match request.name.is_paged() {
                 true => self.session.complete_page(slot, &page, &mut self.output),
                 false => self.session.complete(slot, &Answer::Failed(Failure::Busy), &mut self.output),
@@ -286,10 +285,14 @@ impl<'a> Played<'a> {
         let replies = match sniff(stream) {
             Sniffed::RawJson => self.check_lines(is_cut),
             Sniffed::Http => self.check_http(stream, is_cut),
-            // What has come may be cut before it is known.
-            _ if self.sent.starts_with(b"This port speaks JSON") || self.sent.is_empty() => return,
+            Sniffed::Text => self.check_text(is_cut),
+            Sniffed::Foreign if self.sent.starts_with(b"This port speaks JSON") || self.sent.is_empty() => {
+                return;
+            }
+            // What has come may be cut before it is known, and is text if nothing follows.
+            Sniffed::NeedMore if self.sent.starts_with(b"error\n") => self.check_text(is_cut),
             Sniffed::NeedMore => self.check_lines(is_cut),
-            _ => panic!("{} is told to somebody else", self.sent.escape_ascii()),
+            Sniffed::Foreign => panic!("{} is told to somebody else", self.sent.escape_ascii()),
         };
         let Some(replies) = replies else { return };
         let due = self.answered + self.refused;
@@ -304,6 +307,23 @@ impl<'a> Played<'a> {
         assert!(is_cut || last.is_empty(), "a line has no end: {}", last.escape_ascii());
         lines.iter().for_each(|line| check_json(line));
         Some(lines.len())
+    }
+
+    /// Replies of metrics text, each with a blank line behind it and none in it.
+    fn check_text(&self, is_cut: bool) -> Option<usize> {
+        let text = std::str::from_utf8(&self.sent).expect("replies are UTF-8");
+        let mut replies: Vec<&str> = text.split("\n\n").collect();
+        let last = replies.pop().unwrap_or_default();
+        assert!(is_cut || last.is_empty(), "a reply has no end: {last:?}");
+        for reply in &replies {
+            let mut lines = reply.lines();
+            match lines.next() {
+                Some("ok") => assert!(lines.all(|line| line.split(' ').count() == 3), "{reply:?}"),
+                Some("error") => assert_eq!(lines.count(), 1, "{reply:?}"),
+                _ => panic!("{reply:?} is no reply"),
+            }
+        }
+        Some(replies.len())
     }
 
     fn check_http(&self, stream: &[u8], is_cut: bool) -> Option<usize> {
@@ -345,7 +365,7 @@ fn check_json(text: &[u8]) {
 /// Steps without waiting: two for each byte of the longest input, and some.
 const STEPS_MAX: usize = 100_000;
 const ROUNDS_MAX: usize = 10_000;
-/// What one step may write: a page, and what waited for it.
-const OUTPUT_AT_ONCE_MAX: usize = 64 << 10;
+/// What one step may write: a page and what waited for it, or an error for each of the most points.
+const OUTPUT_AT_ONCE_MAX: usize = 160 << 10;
 /// What a byte may cause to be said: the shortest request of all gets the longest error of all.
 const OUTPUT_PER_BYTE_MAX: usize = 400;

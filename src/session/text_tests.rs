@@ -285,3 +285,76 @@ fn a_drained_session_answers_the_lines_that_are_open() {
     bench.ends(Ending::Linger);
     assert_eq!(bench.said(), "ok\n\nok\n\n");
 }
+
+const GET: &str = "{\"command\": \"get\", \"data\": {\"key\": \"*\"}}";
+const POINTS: &str =
+    "{\"status\":\"success\",\"message\":null,\"data\":{\"a\":[[1,1.0],[2,2.0]],\"b\":[[3,3.0]]}}";
+
+/// Answers a request for points in two pages, in the middle of a series.
+fn tell_in_two_pages(bench: &mut Bench) {
+    let (slot, filter) = bench.get();
+    assert_eq!(filter, PointFilter::default());
+    bench.told(slot, vec![series(1, "a", &[(1, 1.0)])], Some(AFTER));
+    assert!(matches!(bench.next(), Step::NextPage(of, Paged::Points(_), AFTER) if of == slot));
+    bench.told(slot, vec![series(1, "a", &[(2, 2.0)]), series(2, "b", &[(3, 3.0)])], None);
+}
+
+#[test]
+fn points_are_asked_for_in_raw_json() {
+    let mut bench = Bench::speaking(GET);
+    tell_in_two_pages(&mut bench);
+    assert_eq!(bench.said(), format!("{POINTS}\n"));
+    bench.input.push(b"{\"command\": \"put\", \"data\": {\"key\": \"a\", \"value\": 1}}");
+    match bench.next() {
+        Step::Call(slot, request) => {
+            assert_eq!(request.reply_count(), 1);
+            bench.kept(slot);
+        }
+        step => panic!("no request, but {step:?}"),
+    }
+    assert_eq!(bench.said(), "{\"status\":\"success\",\"message\":\"ok\",\"data\":{}}\n");
+}
+
+#[test]
+#[cfg(feature = "http")]
+fn points_are_asked_for_over_http() {
+    let length = GET.len();
+    let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+    let mut bench = Bench::speaking(&format!("{head}{GET}"));
+    tell_in_two_pages(&mut bench);
+    let said = bench.said();
+    let (head, mut rest) = said.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("chunked"), "{head}");
+    let mut body = String::new();
+    loop {
+        let (size, behind) = rest.split_once("\r\n").expect("a chunk");
+        let size = usize::from_str_radix(size, 16).expect("its size");
+        if size == 0 {
+            break;
+        }
+        body.push_str(&behind[..size]);
+        rest = behind[size..].strip_prefix("\r\n").expect("its end");
+    }
+    assert_eq!(body, format!("{POINTS}\n"));
+}
+
+#[test]
+#[cfg(feature = "websocket")]
+fn points_are_asked_for_over_websocket() {
+    let mut bench = Bench::speaking(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    bench.waits_for_input();
+    assert!(bench.said().starts_with("HTTP/1.1 101 "));
+    // Masked with nothing.
+    let length = u8::try_from(GET.len()).expect("it is short");
+    bench.input.push(&[&[0x81, 0x80 | length, 0, 0, 0, 0], GET.as_bytes()].concat());
+    tell_in_two_pages(&mut bench);
+    let frames = bench.output.as_slice().to_vec();
+    let first = usize::from(frames[1]);
+    let second = 2 + first;
+    assert_eq!((frames[0], frames[second]), (0x01, 0x80), "a message of two fragments");
+    let text = [&frames[2..second], &frames[second + 2..]].concat();
+    assert_eq!(String::from_utf8(text).unwrap(), POINTS);
+}

@@ -30,10 +30,10 @@ const LINES: [(&str, Kind, &[u8]); 15] = [
     ("SSH", Kind::Other, b"SSH-2.0-OpenSSH_9.9\r\n"),
     ("PROXY", Kind::Other, b"PROXY TCP4 127.0.0.1 127.0.0.1 56324 8888\r\n"),
     ("HTTP/2", Kind::Other, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-    ("a tunnel", Kind::Other, b"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n"),
-    ("text", Kind::Other, b"put a 1 2\n"),
-    ("rubbish", Kind::Other, b"\x00\xff\xfe}}{{\" and more of it\n"),
-    ("a frame", Kind::Other, b"\x81\x92\0\0\0\0{\"command\":\"ping\"}"),
+    ("a tunnel", Kind::Text, b"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n"),
+    ("text", Kind::Text, b"get a\n"),
+    ("rubbish", Kind::Rubbish, b"\x00\xff\xfe}}{{\" and more of it\n"),
+    ("a frame", Kind::Rubbish, b"\x81\x92\0\0\0\0{\"command\":\"ping\"}"),
 ];
 
 /// What a first line makes of its connection.
@@ -44,6 +44,10 @@ enum Kind {
     /// HTTP that ends with its answer.
     Refused,
     Upgrade,
+    /// Metrics text.
+    Text,
+    /// No text even.
+    Rubbish,
     /// Nothing that is spoken here.
     Other,
 }
@@ -106,10 +110,18 @@ fn outcome(kind: Kind, first: &str, second: &str) -> Vec<String> {
         "POST" => vec!["call Ping", "200"],
         "a refused POST" => vec!["403", "end Linger"],
         "an upgrade" => vec!["101"],
+        "a tunnel" => vec!["text", "text"],
+        "text" => vec!["call Get", "text"],
+        "rubbish" | "a frame" => vec!["text", "end Linger"],
         _ => vec!["other", "end Linger"],
     };
     outcome.extend(match (kind, second) {
-        (Kind::Other | Kind::Refused, _) => &[][..],
+        (Kind::Other | Kind::Rubbish | Kind::Refused, _) => &[][..],
+        (Kind::Text, "GET" | "POST" | "a refused POST" | "an upgrade") => &["end HttpLine"],
+        (Kind::Text, "text") => &["call Get", "text", "end Close"],
+        (Kind::Text, "TLS" | "rubbish" | "a frame") => &["text", "end Linger"],
+        (Kind::Text, "HTTP/2" | "a tunnel") => &["text", "text", "end Close"],
+        (Kind::Text, _) => &["text", "end Close"],
         (Kind::Json, "a request") => &["call Ping", "line", "end Close"],
         (Kind::Json, "an array") => &["line error", "end Close"],
         (Kind::Json, "white space and a request") => &["call ActionList", "line", "end Close"],
@@ -171,6 +183,7 @@ fn kinds_of(mut bytes: &[u8]) -> Vec<String> {
         let length = match first {
             b'{' => bytes.iter().position(|&byte| byte == b'\n').expect("a whole line") + 1,
             b'T' => bytes.len(),
+            b'o' | b'e' => bytes.windows(2).position(|two| two == b"\n\n").expect("a whole reply") + 2,
             b'H' => answer_length(bytes),
             _ => 2 + usize::from(bytes[1]),
         };
@@ -187,6 +200,7 @@ fn kind_of(piece: &[u8]) -> String {
         b'{' if text.contains("\"status\":\"error\"") => "line error".into(),
         b'{' => "line".into(),
         b'T' if text.starts_with("This port speaks JSON") => "other".into(),
+        b'o' | b'e' => "text".into(),
         b'H' => text["HTTP/1.1 ".len()..][..3].into(),
         0x81 => "message".into(),
         0x88 => format!("close {}", u16::from_be_bytes([piece[2], piece[3]])),

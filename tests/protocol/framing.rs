@@ -5,8 +5,12 @@ use serde_json::json;
 use crate::common::{Client, Daemon};
 
 /// What everybody reads who speaks something else.
-const WRONG_PROTOCOL: &str = "This port speaks JSON, one object a request, for example: {\"command\": \"ping\", \"data\": {}}, and \
-     HTTP/1.1 without encryption\n";
+const WRONG_PROTOCOL: &str = "This port speaks JSON, one object a request, for example: {\"command\": \"ping\", \"data\": {}}, \
+     metrics text, for example: put KEY VALUE TIMESTAMP, and HTTP/1.1 without encryption\n";
+/// What metrics text says of a line that is no command.
+const WRONG_COMMAND: &str = "error\nwrong command\n\n";
+const BAD_TEXT: &str = "error\na line must be UTF-8 without control characters\n\n";
+const CUT_SHORT: &str = "error\nthe input ended inside a line\n\n";
 const PING: &str = r#"{"command":"ping"}"#;
 
 #[track_caller]
@@ -18,26 +22,45 @@ fn expect_pong(client: &mut Client) {
 #[test]
 fn another_protocol_gets_one_clear_line_and_the_end() {
     let daemon = Daemon::start();
-    let blank = " ".repeat(65);
-    let cases: [&[u8]; 13] = [
+    let cases: [&[u8]; 5] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"SSH-2.0-OpenSSH_9.9\r\n",
         b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n",
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GO / HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"put a 1 2\n",
-        b"get *\n",
-        b"\"ping\"",
-        b"\xef\xbb\xbf{\"command\":\"ping\"}",
-        b"\0\0",
-        blank.as_bytes(),
     ];
     for bytes in cases {
         let mut client = daemon.client();
         client.send_bytes(bytes);
         assert_eq!(client.rest(), WRONG_PROTOCOL, "{}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn anything_else_is_metrics_text() {
+    let daemon = Daemon::start();
+    let blank = " ".repeat(65);
+    let long = format!("put {} 1 2", "k".repeat(4096));
+    let cases: [(&[u8], &[&str]); 13] = [
+        (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", &[WRONG_COMMAND, WRONG_COMMAND]),
+        (b"GO / HTTP/1.1\r\nHost: a\r\n\r\n", &[WRONG_COMMAND, WRONG_COMMAND]),
+        (b"hello\n\n \r\nput a 1\nget a b\n", &[WRONG_COMMAND, WRONG_COMMAND, WRONG_COMMAND]),
+        (b"hello\nPOST / HTTP/1.1\r\nHost: a\r\n\r\nhello\n", &[WRONG_COMMAND]),
+        (b"\"ping\"\n", &[WRONG_COMMAND]),
+        (b"\"ping\"", &[CUT_SHORT]),
+        (b"hello\nput a 1 15018", &[WRONG_COMMAND, CUT_SHORT]),
+        (b"\xef\xbb\xbf{\"command\":\"ping\"}\n", &[WRONG_COMMAND]),
+        (b"\0\0", &[BAD_TEXT]),
+        (b"hello\n\xff\xfe\nhello\n", &[WRONG_COMMAND, BAD_TEXT]),
+        (b"a\x1b[A\nhello\n", &[BAD_TEXT]),
+        (blank.as_bytes(), &[]),
+        (long.as_bytes(), &["error\nline too long\n\n"]),
+    ];
+    for (bytes, said) in cases {
+        let mut client = daemon.client();
+        client.send_bytes(bytes);
+        client.half_close();
+        assert_eq!(client.rest(), said.concat(), "{}", bytes.escape_ascii());
     }
 }
 
@@ -55,7 +78,8 @@ fn the_line_arrives_though_more_is_sent_than_anybody_reads() {
 #[test]
 fn an_end_of_input_decides_what_was_open() {
     let daemon = Daemon::start();
-    for (sent, said) in [("", ""), (" \r\n\t ", ""), ("GET ", WRONG_PROTOCOL), ("SS", WRONG_PROTOCOL)] {
+    for (sent, said) in [("", ""), (" \r\n\t ", ""), ("GET ", CUT_SHORT), ("SS", CUT_SHORT), ("\0", BAD_TEXT)]
+    {
         let mut client = daemon.client();
         client.send(sent);
         client.half_close();

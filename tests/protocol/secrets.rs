@@ -80,7 +80,9 @@ fn no_password_is_in_a_reply_or_in_the_log() {
     // What ends the connection: no JSON, no end in time, no end at all, too much.
     let open = format!(r#"{{"command":"authenticate","data":{{"vm_id":"s","password":"{SECRET}"#);
     for (sent, is_ended) in [
-        (format!("PASS {SECRET}\n"), false),
+        (format!("PASS {SECRET}\n"), true),
+        (format!("PASS {SECRET}"), false),
+        (format!("put {SECRET}\0 1 1"), false),
         (format!("GET /{SECRET} HTTP/1.1\r\n\r\n"), false),
         (format!("{{\"command\":\"ping\"}}\nGET /{SECRET} HTTP/1.1\r\n\r\n"), false),
         (format!("{{\"command\":\"ping\"}}{SECRET}"), false),

@@ -155,3 +155,7 @@ const ALL: &str = "*";
 const SHAPE: &str = r#"{"key": TEXT, "value": NUMBER, "timestamp": SECONDS}"#;
 
 const BOTH: &str = "points: it must not stand beside key, value or timestamp";
+
+#[cfg(test)]
+#[path = "points_tests.rs"]
+mod tests;
