@@ -4,12 +4,15 @@
 //! One number decides everything that happens in a world, so that whatever goes wrong in one goes wrong
 //! again when it is asked for by its number. See [`simulation`] for how.
 
+mod choice;
 mod client;
 mod deed;
 mod herd;
 mod jobs;
 mod judge;
 mod ledger;
+mod measure;
+mod metrics;
 mod net;
 mod plan;
 #[cfg(all(feature = "http", feature = "websocket"))]
@@ -19,6 +22,7 @@ mod reply;
 mod request;
 mod simulation;
 mod speech;
+mod text_plan;
 mod trace;
 mod wall_clock;
 mod weather;

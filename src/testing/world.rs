@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::client::Client;
 use super::herd::Herd;
 use super::jobs::Workshop;
+use super::metrics::Metrics;
 use super::plan;
 use super::random::Random;
 use super::speech::Framing;
@@ -40,6 +41,7 @@ pub(super) struct World {
     /// When each client acts next.
     wakes: Vec<Option<Instant>>,
     pub(super) herd: Herd,
+    pub(super) metrics: Metrics,
     pub(super) workshop: Workshop,
     pub(super) store: Arc<dyn StoreFactory>,
     pub(super) backlogs: [VecDeque<usize>; LISTENERS],
@@ -103,6 +105,7 @@ impl World {
             workshop: Workshop::new(Arc::clone(&store), random.fork()),
             store,
             herd,
+            metrics: Metrics::default(),
             backlogs: Default::default(),
             accept_refused: [false; LISTENERS],
             acceptable_due: [false; LISTENERS],
@@ -338,11 +341,12 @@ fn register(store: &Arc<dyn StoreFactory>, herd: &Herd, shared: &[usize], is_big
 pub(super) const LISTENERS: usize = 2;
 /// One is as likely as it stands here often.
 #[cfg(feature = "websocket")]
-const FRAMINGS: [Framing; 4] = [Framing::RawJson, Framing::RawJson, Framing::Http, Framing::WebSocket];
+const FRAMINGS: [Framing; 5] =
+    [Framing::RawJson, Framing::RawJson, Framing::Text, Framing::Http, Framing::WebSocket];
 #[cfg(all(feature = "http", not(feature = "websocket")))]
-const FRAMINGS: [Framing; 2] = [Framing::RawJson, Framing::Http];
+const FRAMINGS: [Framing; 3] = [Framing::RawJson, Framing::Text, Framing::Http];
 #[cfg(not(feature = "http"))]
-const FRAMINGS: [Framing; 1] = [Framing::RawJson];
+const FRAMINGS: [Framing; 2] = [Framing::RawJson, Framing::Text];
 const FIRST_PORT: u16 = 10_000;
 /// Rounds of one moment; more are left to the next turn.
 const ROUNDS_MAX: usize = 64;

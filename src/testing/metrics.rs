@@ -1,0 +1,351 @@
+//! The points that fake clients put, and which of them somebody who asks must, may and can't be told.
+//!
+//! Each key is one client's, and no point is put twice at the same second unless its client waits for each
+//! answer in turn: so the order in which points are kept is known wherever it matters.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::Value;
+
+use super::judge::{CLOSED_LISTENER, Judge, Judgement, ensure};
+use super::reply::{Reply, Said};
+use super::wall_clock::WallClock;
+use crate::clock::Instant;
+
+/// All points that were ever put, in the order in which their clients sent them.
+#[derive(Default)]
+pub(super) struct Metrics {
+    points: Vec<Sent>,
+    /// The places of each key's points.
+    keys: HashMap<String, Vec<usize>>,
+    /// Counts what has been asked and answered.
+    moment: u64,
+}
+
+/// Points that one request puts, by their places.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Batch {
+    pub(super) first: usize,
+    pub(super) count: usize,
+    /// The one of them that breaks a rule: none is to be kept.
+    pub(super) bad: Option<usize>,
+}
+
+/// Which points somebody asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Range {
+    /// `*`: of all keys.
+    pub(super) key: String,
+    pub(super) from: Option<i64>,
+    pub(super) to: Option<i64>,
+}
+
+/// A point to be put.
+pub(super) struct NewPoint {
+    pub(super) key: String,
+    /// None: whenever it comes.
+    pub(super) second: Option<i64>,
+    pub(super) value: f64,
+}
+
+/// Who puts or asks.
+#[derive(Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) client: usize,
+    /// The request is answered after those that its client sent before, and before those that follow.
+    pub(super) is_in_turn: bool,
+}
+
+/// A point that was sent.
+struct Sent {
+    point: NewPoint,
+    asker: Asker,
+    moment: u64,
+    asked: Instant,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    /// Nobody has been told.
+    Open,
+    Kept {
+        moment: u64,
+        at: Instant,
+    },
+    Refused,
+}
+
+/// What may be told of one second of a key.
+#[derive(Default)]
+struct Due {
+    must_be_there: bool,
+    values: Vec<String>,
+}
+
+/// A point that somebody was told, its value as text.
+struct Told<'a> {
+    key: &'a str,
+    second: i64,
+    value: String,
+}
+
+impl Metrics {
+    /// Somebody sends points.
+    pub(super) fn put(&mut self, points: Vec<NewPoint>, is_bad: bool, asker: Asker, now: Instant) -> Batch {
+        let moment = self.pass();
+        let (first, count) = (self.points.len(), points.len());
+        let outcome = if is_bad { Outcome::Refused } else { Outcome::Open };
+        for point in points {
+            self.keys.entry(point.key.clone()).or_default().push(self.points.len());
+            self.points.push(Sent { point, asker, moment, asked: now, outcome });
+        }
+        Batch { first, count, bad: is_bad.then_some(count - 1) }
+    }
+
+    /// Somebody was told what has come of points.
+    pub(super) fn learn(&mut self, batch: Batch, said: &Said, now: Instant) {
+        let moment = self.pass();
+        for sent in &mut self.points[batch.first..batch.first + batch.count] {
+            match said {
+                Said::Success => sent.outcome = Outcome::Kept { moment, at: now },
+                // They may be there, or not.
+                Said::OutcomeUnknown => {}
+                _ => sent.outcome = Outcome::Refused,
+            }
+        }
+    }
+
+    /// Counts a request or an answer; which one it is.
+    pub(super) fn pass(&mut self) -> u64 {
+        self.moment += 1;
+        self.moment
+    }
+
+    /// Now, as requests and answers are counted.
+    pub(super) fn moment(&self) -> u64 {
+        self.moment
+    }
+
+    /// Points that were ever sent.
+    pub(super) fn count(&self) -> usize {
+        self.points.len()
+    }
+
+    /// The key and the second of the point that `client` has put last in its turn, if it has a second.
+    pub(super) fn last_of(&self, client: usize) -> Option<(String, i64)> {
+        let by_client = |sent: &&Sent| sent.asker.client == client && sent.asker.is_in_turn;
+        let mut sent = self.points.iter().rev().filter(by_client);
+        let last = sent.next().map(|sent| &sent.point)?;
+        Some((last.key.clone(), last.second?))
+    }
+
+    /// Whether `told` is what may be told to `asker`, who asked for `range` at `moment` and is told `now`.
+    fn check(
+        &self,
+        range: &Range,
+        (asker, moment): (Asker, u64),
+        told: &[Told<'_>],
+        (clock, now): (&WallClock, Instant),
+    ) -> Judgement {
+        let mut seen = BTreeSet::new();
+        let mut rest = told;
+        while let Some(Told { key, .. }) = rest.first() {
+            let count = rest.iter().take_while(|told| told.key == *key).count();
+            let (of_key, others) = rest.split_at(count);
+            ensure(range.key == "*" || range.key == *key, "points of another key")?;
+            ensure(seen.insert(*key), "a key comes twice")?;
+            ensure(
+                of_key.is_sorted_by(|one, next| one.second < next.second),
+                "points out of order, or twice",
+            )?;
+            self.check_key(key, range, (asker, moment), of_key, (clock, now))?;
+            rest = others;
+        }
+        match range.key.as_str() {
+            "*" => {
+                let mut missing = self.keys.keys().filter(|key| !seen.contains(key.as_str()));
+                missing.try_for_each(|key| self.check_key(key, range, (asker, moment), &[], (clock, now)))
+            }
+            key if !seen.contains(key) => self.check_key(key, range, (asker, moment), &[], (clock, now)),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_key(
+        &self,
+        key: &str,
+        range: &Range,
+        (asker, moment): (Asker, u64),
+        told: &[Told<'_>],
+        (clock, now): (&WallClock, Instant),
+    ) -> Judgement {
+        let Some(places) = self.keys.get(key) else {
+            return ensure(told.is_empty(), "a key that nobody has put");
+        };
+        let mut due: BTreeMap<i64, Due> = BTreeMap::new();
+        for sent in places.iter().map(|place| &self.points[*place]) {
+            let is_settled = match sent.follows(asker, moment) {
+                // It was sent after this was asked, and waits for it.
+                Some(true) => continue,
+                Some(false) => true,
+                None => matches!(sent.outcome, Outcome::Kept { moment: kept, .. } if kept < moment),
+            };
+            let is_kept = matches!(sent.outcome, Outcome::Kept { .. });
+            if sent.outcome == Outcome::Refused {
+                continue;
+            }
+            let (must_be_there, value) = (is_settled && is_kept, format!("{:?}", sent.point.value));
+            let Some(second) = sent.point.second else {
+                return sent.check_undated(told, must_be_there, clock, now);
+            };
+            if range.from.is_some_and(|from| second < from) || range.to.is_some_and(|to| second > to) {
+                continue;
+            }
+            let due = due.entry(second).or_default();
+            if must_be_there {
+                // It has taken the place of whatever was there before.
+                (due.must_be_there, due.values) = (true, vec![value]);
+            } else {
+                due.values.push(value);
+            }
+        }
+        for told in told {
+            let due =
+                due.remove(&told.second).ok_or("a point that nobody has put, or not now, or not here")?;
+            ensure(due.values.contains(&told.value), "a point with another value")?;
+        }
+        let missing = due.iter().find(|(_, due)| due.must_be_there);
+        missing.map_or(Ok(()), |(second, _)| Err(format!("a point of {key} is missing: {second}")))
+    }
+
+    /// Whether keys come in the order in which they were first put, as far as that can be told.
+    fn check_order(&self, told: &[Told<'_>]) -> Judgement {
+        let mut first_sent_last = 0;
+        for told in told {
+            let Some(places) = self.keys.get(told.key) else { continue };
+            let sent = || places.iter().map(|place| &self.points[*place]);
+            let first_kept = sent().filter_map(Sent::kept).min();
+            ensure(first_kept.is_none_or(|kept| kept > first_sent_last), "keys out of order")?;
+            let possible = sent().filter(|sent| sent.outcome != Outcome::Refused);
+            first_sent_last = first_sent_last.max(possible.map(|sent| sent.moment).min().unwrap_or(0));
+        }
+        Ok(())
+    }
+
+    /// Whether a store holds what it must and may in the end: lines as somebody is told them who asks for all.
+    pub(super) fn check_store(&self, lines: &str, clock: &WallClock, now: Instant) -> Judgement {
+        let told = read_lines(lines)?;
+        let range = Range { key: "*".to_owned(), from: None, to: None };
+        let nobody = Asker { client: usize::MAX, is_in_turn: false };
+        self.check_order(&told)?;
+        self.check(&range, (nobody, u64::MAX), &told, (clock, now))
+    }
+}
+
+impl Sent {
+    /// Whether its turn comes after that of what `asker` asked at `moment`; nothing where neither waits.
+    fn follows(&self, asker: Asker, moment: u64) -> Option<bool> {
+        let waits = self.asker.client == asker.client && self.asker.is_in_turn && asker.is_in_turn;
+        waits.then_some(self.moment > moment)
+    }
+
+    fn kept(&self) -> Option<u64> {
+        match self.outcome {
+            Outcome::Kept { moment, .. } => Some(moment),
+            _ => None,
+        }
+    }
+
+    /// The only point of its key, which has the second at which it came.
+    fn check_undated(
+        &self,
+        told: &[Told<'_>],
+        must_be_there: bool,
+        clock: &WallClock,
+        now: Instant,
+    ) -> Judgement {
+        let until = match self.outcome {
+            Outcome::Kept { at, .. } => at,
+            _ => now,
+        };
+        let shown = clock.range(self.asked, until);
+        let is_right = |told: &Told<'_>| {
+            let is_in_time = (shown.start().0..=shown.end().0).contains(&told.second);
+            is_in_time && told.value == format!("{:?}", self.point.value)
+        };
+        match told {
+            [] => ensure(!must_be_there, "a point without a time is missing"),
+            [only] => ensure(is_right(only), "a point without a time has got a wrong one, or value"),
+            _ => Err("a point without a time comes twice".to_owned()),
+        }
+    }
+}
+
+impl Judge<'_> {
+    /// Whether `reply` may be what is said to somebody who has put points.
+    pub(super) fn check_put(&self, batch: Batch, reply: &Reply) -> Judgement {
+        if let Some(bad) = batch.bad {
+            let is_told = reply.message().contains(&format!("points[{bad}]"));
+            return ensure(is_told && reply.said != Said::Success, "a bad point is let pass");
+        }
+        ensure(reply.said == Said::Success, "not put")?;
+        match &reply.data {
+            Value::String(lines) => ensure(lines.is_empty(), "points for one who puts"),
+            data => ensure(
+                reply.message() == "ok" && *data == serde_json::json!({}),
+                "another reply than to a put",
+            ),
+        }
+    }
+
+    /// Whether `reply` may be what is said to somebody who has asked for points.
+    pub(super) fn check_get(&self, range: &Range, reply: &Reply) -> Judgement {
+        ensure(reply.said == Said::Success, "no points")?;
+        let told = match &reply.data {
+            Value::String(lines) => read_lines(lines)?,
+            data => read_series(data)?,
+        };
+        if reply.data.is_string() {
+            // Objects that were read have lost the order of their fields.
+            self.metrics.check_order(&told)?;
+        }
+        let asker = Asker { client: self.client, is_in_turn: self.is_in_turn };
+        self.metrics.check(range, (asker, self.moment), &told, (self.wall_clock, self.now))
+    }
+
+    /// Whether points are only for those who have authenticated.
+    pub(super) fn closes_metrics(&self) -> bool {
+        self.listener == CLOSED_LISTENER
+    }
+}
+
+/// Points in lines.
+fn read_lines(lines: &str) -> Result<Vec<Told<'_>>, String> {
+    let read = |line: &'_ str| -> Option<(usize, i64)> {
+        let mut words = line.split(' ');
+        let (key, _, second) = (words.next()?, words.next()?, words.next()?);
+        words.next().is_none().then_some((key.len(), second.parse().ok()?))
+    };
+    let told = lines.lines().map(|line| {
+        let (key, second) = read(line).ok_or_else(|| format!("no point: {line}"))?;
+        let value = line[key + 1..].split(' ').next().unwrap_or_default().to_owned();
+        Ok(Told { key: &line[..key], second, value })
+    });
+    told.collect()
+}
+
+/// Points in the data of a reply.
+fn read_series(data: &Value) -> Result<Vec<Told<'_>>, String> {
+    let mut told = Vec::new();
+    for (key, points) in data.as_object().ok_or("no series")? {
+        let points = points.as_array().filter(|points| !points.is_empty()).ok_or("a key without points")?;
+        for point in points {
+            let pair = point.as_array().filter(|pair| pair.len() == 2).ok_or("no pair")?;
+            let second = pair[0].as_i64().ok_or("a second that is none")?;
+            ensure(pair[1].is_f64(), "a value that is no float")?;
+            told.push(Told { key, second, value: pair[1].to_string() });
+        }
+    }
+    Ok(told)
+}
