@@ -423,6 +423,9 @@ impl Client {
         };
         let id = self.name(&what, is_named, world);
         let mut is_bearer = false;
+        // Who reads late, or what is due before, would be told too late.
+        let is_told_soon = self.reading == Reading::Eager
+            && (self.is_owed_nothing() || world.weather.window_bytes >= WINDOW_BYTES_ASKED);
         if let Some(path) = page {
             let last = if is_last { "Connection: close\r\n" } else { "" };
             self.outgoing.extend(format!("GET {path} HTTP/1.1\r\nHost: [::1]\r\n{last}\r\n").bytes());
@@ -433,8 +436,7 @@ impl Client {
             let manner = Manner {
                 bearer: token.map(|token| world.herd.tokens[token].text.clone()),
                 is_chunked: random.chance(30),
-                // Who reads late would be told too late.
-                asks_first: self.reading == Reading::Eager && random.chance(10),
+                asks_first: is_told_soon && random.chance(10),
                 is_last,
             };
             let text = what.text(id.as_deref(), !is_bearer, &world.herd);
@@ -497,6 +499,8 @@ impl Client {
 
 /// No client keeps more to itself.
 const CORKED_BYTES_MAX: usize = 60_000;
+/// Bytes on their way to a client that asks before it sends a body, if it waits for other answers.
+const WINDOW_BYTES_ASKED: usize = 4096;
 /// Between a change of mind and the next look.
 const GLANCE: Duration = Duration::from_micros(10);
 /// How long a client that finds the network full waits before it tries again.

@@ -60,7 +60,10 @@ impl Measure {
                     Some((key, _)) if random.chance(60) => key,
                     _ => key(client, random),
                 };
-                let mut bound = || (!by.is_text && random.chance(30)).then(|| second(random.number()));
+                let mut bound = || {
+                    let near = metrics.second_of(client, random).filter(|_| !by.is_text)?;
+                    random.chance(40).then(|| near + random.between(0, 2) as i64 - 1)
+                };
                 let (from, to) = (bound(), bound());
                 What::Get { range: Range { key, from, to }, token: None }
             }

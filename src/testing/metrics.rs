@@ -4,13 +4,18 @@
 //! answer in turn: so the order in which points are kept is known wherever it matters.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::judge::{CLOSED_LISTENER, Judge, Judgement, ensure};
+use super::random::Random;
 use super::reply::{Reply, Said};
 use super::wall_clock::WallClock;
 use crate::clock::Instant;
+use crate::limits;
+use crate::model;
+use crate::store::{StoreFactory, Write};
 
 /// All points that were ever put, in the order in which their clients sent them.
 #[derive(Default)]
@@ -103,6 +108,24 @@ impl Metrics {
         Batch { first, count, bad: is_bad.then_some(count - 1) }
     }
 
+    /// Puts points into the store before anything else happens, enough for several pages.
+    pub(super) fn put_before(&mut self, store: &Arc<dyn StoreFactory>, now: Instant) {
+        let count = 2 * limits::POINTS_PER_PAGE_MAX + 100;
+        let point = |at: usize| (format!("old.{}", at % 3), at as i64, at as f64);
+        let told =
+            (0..count).map(point).map(|(key, second, value)| NewPoint { key, second: Some(second), value });
+        let batch = self.put(told.collect(), false, Asker { client: usize::MAX, is_in_turn: false }, now);
+        let kept = (0..count).map(point).map(|(key, second, value)| model::NewPoint {
+            key: model::MetricKey::stored(&key),
+            point: model::Point { second, value: model::MetricValue::new(value).expect("a finite number") },
+        });
+        let (points, keys_max) = (Arc::new(kept.collect()), limits::METRIC_KEYS_MAX);
+        let write = Write::Put { login: None, points, keys_max, is_atomic: true };
+        let written = store.connect().expect("memory is always there").write(&[write]);
+        assert!(written.iter().all(Result::is_ok), "an empty store takes points");
+        self.learn(batch, &Said::Success, now);
+    }
+
     /// Somebody was told what has come of points.
     pub(super) fn learn(&mut self, batch: Batch, said: &Said, now: Instant) {
         let moment = self.pass();
@@ -138,6 +161,20 @@ impl Metrics {
         let mut sent = self.points.iter().rev().filter(by_client);
         let last = sent.next().map(|sent| &sent.point)?;
         Some((last.key.clone(), last.second?))
+    }
+
+    /// The second of any point that `client` has put.
+    pub(super) fn second_of(&self, client: usize, random: &mut Random) -> Option<i64> {
+        let by_client = |sent: &&Sent| sent.asker.client == client;
+        let seconds: Vec<i64> = self
+            .points
+            .iter()
+            .rev()
+            .filter(by_client)
+            .take(LATEST)
+            .filter_map(|sent| sent.point.second)
+            .collect();
+        (!seconds.is_empty()).then(|| random.pick(&seconds))
     }
 
     /// Whether `told` is what may be told to `asker`, who asked for `range` at `moment` and is told `now`.
@@ -319,6 +356,9 @@ impl Judge<'_> {
         self.listener == CLOSED_LISTENER
     }
 }
+
+/// Points among which one is picked.
+const LATEST: usize = 50;
 
 /// Points in lines.
 fn read_lines(lines: &str) -> Result<Vec<Told<'_>>, String> {

@@ -13,6 +13,7 @@ mod judge;
 mod ledger;
 mod measure;
 mod metrics;
+mod metrics_plan;
 mod net;
 mod plan;
 #[cfg(all(feature = "http", feature = "websocket"))]
@@ -22,7 +23,6 @@ mod reply;
 mod request;
 mod simulation;
 mod speech;
-mod text_plan;
 mod trace;
 mod wall_clock;
 mod weather;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::herd::Herd;
 use super::measure::Measure;
+use super::metrics_plan;
 use super::random::Random;
 use super::request::{Bad, LISTS, LastWords, What};
 use super::speech::{self, Framing};
-use super::text_plan;
 use super::weather::Weather;
 use super::wire::Reading;
 use crate::limits;
@@ -85,13 +85,16 @@ pub(super) fn plan(
     herd: &mut Herd,
 ) -> VecDeque<Act> {
     if framing == Framing::Text {
-        return text_plan::plan(number, weather, random).into();
+        return metrics_plan::of_text(number, weather, random).into();
     }
     if weather.many_convert && random.chance(60) {
         return converter(framing, weather, random).into();
     }
     if weather.big_herd && random.chance(40) {
         return pager(framing, random, herd).into();
+    }
+    if weather.many_points && random.chance(40) {
+        return metrics_plan::pager(framing, random, herd).into();
     }
     match random.between(0, 40) {
         0..=7 => talker(number, framing, random, herd),
@@ -107,13 +110,13 @@ pub(super) fn plan(
         22 | 23 => gone_while_logging_in(random, herd),
         24..=28 => manager(framing, random, herd),
         29..=32 => converter(framing, weather, random),
-        33..=36 => measurer(framing, random, herd),
+        33..=36 => metrics_plan::measurer(framing, random, herd),
         _ => prober(framing, random),
     }
     .into()
 }
 
-fn ask(what: What) -> Act {
+pub(super) fn ask(what: What) -> Act {
     Act::Ask { what, is_named: false }
 }
 
@@ -152,24 +155,6 @@ fn manager(framing: Framing, random: &mut Random, herd: &Herd) -> Vec<Act> {
     for _ in 0..random.between(5, 60) {
         plan.push(Act::Manage { is_named: random.chance(named) });
         if random.chance(20) {
-            plan.push(random.pick_act());
-        }
-    }
-    plan.extend(ending(framing, random));
-    plan
-}
-
-/// Puts points and asks for them.
-fn measurer(framing: Framing, random: &mut Random, herd: &Herd) -> Vec<Act> {
-    let mut plan = vec![reading(random)];
-    if random.chance(40) {
-        let vm = random.between(0, herd.vms.len() - 1);
-        plan.push(ask(What::Authenticate { vm, is_right: true }));
-    }
-    let named = random.pick(&[0, 30, 90]);
-    for _ in 0..random.between(5, 60) {
-        plan.push(Act::Measure { measure: Measure::Any, is_named: random.chance(named) });
-        if random.chance(10) {
             plan.push(random.pick_act());
         }
     }

@@ -81,12 +81,17 @@ enum Incident {
 impl World {
     /// The world that `number` decides.
     pub(super) fn new(number: u64, is_traced: bool) -> World {
+        let start = Instant::ORIGIN + Duration::from_secs(1);
         let mut random = Random::new(number);
         let weather = Weather::new(&mut random);
         let store = store::open(&Location::Memory).expect("memory is always there");
         let mut herd = Herd::default();
         let shared: Vec<usize> = (0..2).map(|at| herd.add(format!("shared-{at}"), None)).collect();
         register(&store, &herd, &shared, weather.big_herd);
+        let mut metrics = Metrics::default();
+        if weather.many_points {
+            metrics.put_before(&store, start);
+        }
         let plans: Vec<_> = (0..weather.clients)
             .map(|number| {
                 let mut random = random.fork();
@@ -94,7 +99,6 @@ impl World {
                 (framing, plan::plan(number, framing, &weather, &mut random, &mut herd))
             })
             .collect();
-        let start = Instant::ORIGIN + Duration::from_secs(1);
         let mut world = World {
             now: start,
             wall_clock: WallClock::new(start),
@@ -105,7 +109,7 @@ impl World {
             workshop: Workshop::new(Arc::clone(&store), random.fork()),
             store,
             herd,
-            metrics: Metrics::default(),
+            metrics,
             backlogs: Default::default(),
             accept_refused: [false; LISTENERS],
             acceptable_due: [false; LISTENERS],

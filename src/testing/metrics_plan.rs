@@ -1,9 +1,10 @@
-//! What clients of metrics text are going to do.
+//! What clients are going to do that have to do with metrics, and in metrics text.
 
 use std::time::Duration;
 
+use super::herd::Herd;
 use super::measure::Measure;
-use super::plan::{Act, ending, reading, silent};
+use super::plan::{Act, ask, ending, reading, silent};
 use super::random::Random;
 use super::request::{Bad, LastWords, What};
 use super::speech::Framing;
@@ -12,11 +13,11 @@ use super::wire::Reading;
 use crate::limits;
 
 /// Makes the plan of a client of metrics text.
-pub(super) fn plan(number: usize, weather: &Weather, random: &mut Random) -> Vec<Act> {
+pub(super) fn of_text(number: usize, weather: &Weather, random: &mut Random) -> Vec<Act> {
     // An answer of several pages in tiny pieces takes all day.
     let has_room = weather.window_bytes >= 4096;
     let mut plan = match random.between(0, 21) {
-        0..=5 => measurer(random),
+        0..=5 => text_measurer(random),
         6..=9 => runs(random),
         10 | 11 if has_room => pages(random),
         10..=12 => cut_short(number, random),
@@ -37,12 +38,45 @@ pub(super) fn plan(number: usize, weather: &Weather, random: &mut Random) -> Vec
     plan
 }
 
+/// Puts points and asks for them.
+pub(super) fn measurer(framing: Framing, random: &mut Random, herd: &Herd) -> Vec<Act> {
+    let mut plan = vec![reading(random)];
+    if random.chance(40) {
+        let vm = random.between(0, herd.vms.len() - 1);
+        plan.push(ask(What::Authenticate { vm, is_right: true }));
+    }
+    let named = random.pick(&[0, 30, 90]);
+    for _ in 0..random.between(5, 60) {
+        plan.push(Act::Measure { measure: Measure::Any, is_named: random.chance(named) });
+        if random.chance(10) {
+            plan.push(random.pick_act());
+        }
+    }
+    plan.extend(ending(framing, random));
+    plan
+}
+
+/// Asks for all points there are, several times at once, and puts more meanwhile.
+pub(super) fn pager(framing: Framing, random: &mut Random, herd: &Herd) -> Vec<Act> {
+    let vm = random.between(0, herd.vms.len().min(2) - 1);
+    let mut plan = vec![ask(What::Authenticate { vm, is_right: true }), Act::Await, reading(random)];
+    for _ in 0..random.between(1, 4) {
+        plan.push(Act::Measure { measure: Measure::GetAll, is_named: random.chance(80) });
+        plan.extend((0..random.mostly_few(0, 10)).map(|_| match random.chance(60) {
+            true => Act::Measure { measure: Measure::Put, is_named: random.chance(50) },
+            false => Act::Ask { what: What::Ping, is_named: random.chance(50) },
+        }));
+    }
+    plan.extend(ending(framing, random));
+    plan
+}
+
 fn measure(measure: Measure) -> Act {
     Act::Measure { measure, is_named: false }
 }
 
 fn bad() -> Act {
-    Act::Ask { what: What::Bad(Bad::Line), is_named: false }
+    ask(What::Bad(Bad::Line))
 }
 
 fn some(random: &mut Random) -> Act {
@@ -54,7 +88,7 @@ fn last_words(words: LastWords) -> Act {
 }
 
 /// This and that, and pauses.
-fn measurer(random: &mut Random) -> Vec<Act> {
+fn text_measurer(random: &mut Random) -> Vec<Act> {
     let (mut plan, pausing) = (vec![reading(random)], random.pick(&[0, 10, 50]));
     for _ in 0..random.mostly_few(1, 80) {
         plan.push(some(random));
@@ -150,7 +184,9 @@ fn dripper(random: &mut Random) -> Vec<Act> {
 /// Some lines, and then no more.
 fn idler(random: &mut Random) -> Vec<Act> {
     let mut plan: Vec<Act> = (0..random.between(1, 5)).map(|_| some(random)).collect();
-    plan.extend([Act::Await, Act::Doom(limits::IDLE_TIMEOUT_ANONYMOUS)]);
+    // The server's clock runs from its last answer: a short one is soon here.
+    plan.extend([Act::Await, measure(Measure::GetNothing), Act::Await]);
+    plan.push(Act::Doom(limits::IDLE_TIMEOUT_ANONYMOUS));
     plan
 }
 
