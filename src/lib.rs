@@ -2,8 +2,9 @@
 //!
 //! VMs connect over TCP or a unix socket, register, authenticate with a password or a token, and say
 //! what they are made of; programs and people ask who is there. On one port a request is a JSON object in
-//! a stream of them, the body of a `POST` of HTTP, or a message of WebSocket (the *framing*, chosen by a
-//! connection's first bytes); what it says is in one of several *dialects*, whichever the framing.
+//! a stream of them, the body of a `POST` of HTTP, a message of WebSocket, or a line of text (the *framing*,
+//! chosen by a connection's first bytes); what it says is in one of several *dialects*, those of JSON whichever
+//! the framing.
 //!
 //! # Threads
 //!

@@ -298,6 +298,9 @@ pub const POSTGRES_CONNECT_ATTEMPTS: usize = 2;
 pub const POSTGRES_ATTEMPTS_PER_HOST: usize = 8;
 /// How long PostgreSQL may work at one statement.
 pub const POSTGRES_STATEMENT: Duration = Duration::from_secs(5);
+/// Points that one statement writes to PostgreSQL: some 100 ms of work, far less than it may take, and as many as
+/// four requests have at most.
+pub const POSTGRES_POINTS_PER_STATEMENT: usize = 4 * POINTS_PER_REQUEST_MAX;
 /// How long PostgreSQL is to wait for somebody's lock: ends before the deadline of the job that waits.
 pub const POSTGRES_LOCK: Duration = Duration::from_secs(2);
 /// How long a worker waits for it at a time, and tries again what lost against others. Then it does what

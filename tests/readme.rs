@@ -1,11 +1,20 @@
-//! The pages' shell blocks do what they say, in their order; a page's other blocks are for eyes only.
+//! The pages' shell blocks do what they say, in their order, and so does their SQL; a page's other blocks are for
+//! eyes only.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+
+use vmherd::model::{MetricKey, MetricValue, NewPoint, Point};
+use vmherd::store::{Location, Write};
 
 #[path = "common/postgres.rs"]
 mod postgres;
+#[cfg(feature = "sqlite")]
+#[allow(unreachable_pub)]
+#[path = "common/temporary.rs"]
+mod temporary;
 
 use postgres::Cluster;
 
@@ -92,6 +101,51 @@ fn the_page_on_postgresql_runs() {
     assert!(output.contains("RAM MiB") && output.contains("(0 rows)"), "tables, and empty ones: {output}");
 }
 
+/// Grafana sets the bounds of the time before it asks the database.
+#[test]
+fn the_queries_for_grafana_run() {
+    let blocks = blocks("sql/README.md", "sql");
+    let [of_postgres, of_sqlite] = &blocks[..] else { panic!("two queries: {blocks:?}") };
+    let new = |key: &str, second| NewPoint {
+        key: MetricKey::parse(key).expect(key),
+        point: Point { second, value: MetricValue::new(0.5).expect("a number") },
+    };
+    let points = [new("palm.cpu", 100), new("palm.cpu", 90), new("eardrum.cpu", 95), new("palm.cpu", 99)];
+    let put = |location: &str| {
+        let location = Location::parse(location).expect(location);
+        let points = Arc::new(points.to_vec());
+        let write = Write::Put { login: None, points, keys_max: 10, is_atomic: true };
+        let mut store =
+            vmherd::store::open(&location).and_then(|factory| factory.connect()).expect("a store");
+        assert!(store.write(&[write])[0].is_ok());
+    };
+    let expected = [("palm.cpu".to_owned(), 0.5), ("palm.cpu".to_owned(), 0.5)];
+
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    put(&database.url());
+    let sql = of_postgres.replace("$__unixEpochFrom()", "95").replace("$__unixEpochTo()", "100");
+    let rows = database.client().query(&sql, &[]).expect(&sql);
+    let found: Vec<(String, f64)> = rows.iter().map(|row| (row.get("metric"), row.get("value"))).collect();
+    assert_eq!(found, expected);
+    query_sqlite(&of_sqlite.replace("$__from", "95000").replace("$__to", "100000"), put, &expected);
+}
+
+#[cfg(feature = "sqlite")]
+fn query_sqlite(sql: &str, put: impl Fn(&str), expected: &[(String, f64)]) {
+    let folder = temporary::TempDir::new();
+    let path = folder.path().join("vmherd.sqlite3");
+    put(&format!("sqlite:{}", path.display()));
+    let connection = rusqlite::Connection::open(path).expect("a file");
+    let mut statement = connection.prepare(sql).expect(sql);
+    let rows = statement.query_map([], |row| Ok((row.get("metric")?, row.get("value")?))).expect(sql);
+    let found: Vec<(String, f64)> = rows.collect::<Result<_, _>>().expect(sql);
+    assert_eq!(found, expected);
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn query_sqlite(_sql: &str, _put: impl Fn(&str), _expected: &[(String, f64)]) {}
+
 #[test]
 fn the_settings_are_those_of_the_program() {
     let table = vmherd::config::settings_as_markdown();
@@ -105,11 +159,17 @@ fn page(path: &str) -> String {
 
 /// The shell blocks of a page, in order.
 fn shell_blocks(path: &str) -> Vec<String> {
+    blocks(path, "sh")
+}
+
+/// The blocks of a page that are in `language`, in order.
+fn blocks(path: &str, language: &str) -> Vec<String> {
     let page = page(path);
-    let blocks = page.split("```sh\n").skip(1);
+    let start = format!("```{language}\n");
+    let blocks = page.split(&start).skip(1);
     let blocks: Vec<String> =
         blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect();
-    assert!(!blocks.is_empty(), "{path} has shell blocks");
+    assert!(!blocks.is_empty(), "{path} has blocks of {language}");
     blocks
 }
 

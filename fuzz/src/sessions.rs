@@ -54,6 +54,8 @@ struct Played<'a> {
     /// The list that is being written, and the page of it that is asked for.
     paged: Option<(Slot, Box<Request>)>,
     wanted: Option<(Slot, Paged)>,
+    /// Pages that were given.
+    pages: usize,
     /// Replies that are due to what was called.
     calls: usize,
     answered: usize,
@@ -89,6 +91,7 @@ impl<'a> Played<'a> {
             delayed: Vec::new(),
             paged: None,
             wanted: None,
+            pages: 0,
             calls: 0,
             answered: 0,
             refused: 0,
@@ -187,7 +190,8 @@ impl<'a> Played<'a> {
             self.paged = None;
             return self.complete(slot, &failed, 1);
         }
-        let has_more = choice >= 128 && self.decisions.take().is_multiple_of(2);
+        self.pages += 1;
+        let has_more = choice >= 128 && self.decisions.take().is_multiple_of(2) && self.pages < PAGES_MAX;
         let mut page = dialects::page(&of, choice);
         page.next = page.next.filter(|_| has_more);
         let is_last = page.next.is_none();
@@ -365,6 +369,8 @@ fn check_json(text: &[u8]) {
 /// Steps without waiting: two for each byte of the longest input, and some.
 const STEPS_MAX: usize = 100_000;
 const ROUNDS_MAX: usize = 10_000;
+/// Pages that others may follow: the bytes that decide come again and again.
+const PAGES_MAX: usize = 1000;
 /// What one step may write: a page and what waited for it, or an error for each of the most points.
 const OUTPUT_AT_ONCE_MAX: usize = 160 << 10;
 /// What a byte may cause to be said: the shortest request of all gets the longest error of all.

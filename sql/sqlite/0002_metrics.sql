@@ -11,6 +11,6 @@ CREATE TABLE series (
 CREATE TABLE points (
     series INTEGER NOT NULL, -- series.id
     second INTEGER NOT NULL, -- since 1970
-    value  ANY     NOT NULL CHECK (typeof(value) = 'real'),
+    value  ANY     NOT NULL CHECK (typeof(value) = 'real' AND value > -9e999 AND value < 9e999), -- 9e999: infinite
     PRIMARY KEY (series, second)
 ) STRICT, WITHOUT ROWID;

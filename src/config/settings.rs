@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::setting::{Kind, Preset, Reload, Setting};
 use super::shown::may_hold_password;
-use super::values::{is_log_filter, time_range};
+use super::values::{choice, is_log_filter, time_range};
 use super::{Durability, Listen, LogFormat, listen};
 #[cfg(feature = "http")]
 use crate::framing::http::{AllowedHost, AllowedOrigin};
@@ -141,11 +141,7 @@ pub(super) static SETTINGS: [Setting; SETTING_COUNT] = [
             allowed: "open or closed",
             is_repeatable: false,
             place: |draft, text| {
-                draft.config.registration = Some(match text {
-                    "open" => true,
-                    "closed" => false,
-                    _ => return Err("must be open or closed".into()),
-                });
+                draft.config.registration = Some(choice(text, [("open", true), ("closed", false)])?);
                 Ok(())
             },
         },
@@ -231,11 +227,8 @@ pub(super) static SETTINGS: [Setting; SETTING_COUNT] = [
             allowed: "store or memory",
             is_repeatable: false,
             place: |draft, text| {
-                draft.config.metrics_durability = match text {
-                    "store" => Durability::Store,
-                    "memory" => Durability::Memory,
-                    _ => return Err("must be store or memory".into()),
-                };
+                let choices = [("store", Durability::Store), ("memory", Durability::Memory)];
+                draft.config.metrics_durability = choice(text, choices)?;
                 Ok(())
             },
         },
@@ -386,11 +379,8 @@ pub(super) static SETTINGS: [Setting; SETTING_COUNT] = [
             allowed: "text or json",
             is_repeatable: false,
             place: |draft, text| {
-                draft.config.log_format = match text {
-                    "text" => LogFormat::Text,
-                    "json" => LogFormat::Json,
-                    _ => return Err("must be text or json".into()),
-                };
+                let choices = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+                draft.config.log_format = choice(text, choices)?;
                 Ok(())
             },
         },

@@ -48,6 +48,15 @@ pub(super) fn duration_text(duration: Duration) -> String {
     }
 }
 
+/// One of two words, and what it stands for.
+pub(super) fn choice<T>(text: &str, [one, other]: [(&str, T); 2]) -> Result<T, String> {
+    match text {
+        _ if text == one.0 => Ok(one.1),
+        _ if text == other.0 => Ok(other.1),
+        _ => Err(format!("must be {} or {}", one.0, other.0)),
+    }
+}
+
 /// A switch.
 pub(super) fn switch(text: &str) -> Option<bool> {
     match text {

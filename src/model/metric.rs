@@ -69,6 +69,10 @@ impl MetricKey {
         if text.is_empty() || text.len() > limits::METRIC_KEY_BYTES_MAX {
             return Err(KeyError::Length(text.len()));
         }
+        // Nearly every key is one of letters, digits and points, which this finds out in a fraction of the time.
+        if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(MetricKey(text.into()));
+        }
         match text.chars().find(|c| c.is_whitespace() || c.is_control()) {
             Some(character) => Err(KeyError::Character(character)),
             None => Ok(MetricKey(text.into())),

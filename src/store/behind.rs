@@ -6,7 +6,7 @@
 //! more; from then on the key is known.
 //!
 //! Invariants: points that wait are of known keys; those of one key are written in the order in which they came,
-//! by one writer at a time; a point that could not be written waits on.
+//! by one writer at a time; those of one request share a commit; a point that could not be written waits on.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -36,7 +36,10 @@ pub struct Behind {
 struct State {
     /// Keys that the store has, or had not long ago.
     known: HashSet<MetricKey>,
-    waiting: VecDeque<NewPoint>,
+    /// By request.
+    waiting: VecDeque<Vec<NewPoint>>,
+    /// How many points these are.
+    waiting_count: usize,
     /// Points that have ever waited.
     accepted: u64,
     /// Those that wait no more, from the first on.
@@ -62,8 +65,9 @@ struct Writing<'a> {
 struct Parted {
     /// Its place among the writes.
     place: usize,
-    /// The places of its points whose keys are not known.
-    unknown: Vec<usize>,
+    /// The places of the points that have to be: those whose keys are not known, or all, where they are kept all or
+    /// none.
+    now: Vec<usize>,
 }
 
 type Outcome = Result<Written, StoreError>;
@@ -119,7 +123,7 @@ impl Behind {
     /// Returns when enough points wait to be worth a commit, when `pause` is over, or when closed; whether it is.
     pub fn gather(&self, pause: Duration) -> bool {
         let gathers =
-            |state: &mut State| state.waiting.len() < limits::POINTS_PER_COMMIT_MAX && !state.is_closed;
+            |state: &mut State| state.waiting_count < limits::POINTS_PER_COMMIT_MAX && !state.is_closed;
         let waited = self.changed.wait_timeout_while(self.lock(), pause, gathers);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.is_closed
@@ -147,8 +151,7 @@ impl Behind {
                 state = woken;
                 continue;
             }
-            let count = state.waiting.len().min(limits::POINTS_PER_COMMIT_MAX);
-            let points = Arc::new(state.waiting.drain(..count).collect());
+            let points = Arc::new(state.take());
             state.is_writing = true;
             drop(state);
             let writing = Writing { behind: self, points };
@@ -174,13 +177,31 @@ impl Behind {
 }
 
 impl State {
-    fn accept(&mut self, points: impl Iterator<Item = NewPoint>) {
-        for NewPoint { key, point } in points {
-            // One copy of each key for all of its points.
-            let key = self.known.get(&key).cloned().unwrap_or(key);
-            self.waiting.push_back(NewPoint { key, point });
-            self.accepted += 1;
+    fn knows_all(&self, points: &[NewPoint]) -> bool {
+        points.iter().all(|new| self.known.contains(&new.key))
+    }
+
+    /// The points of a request wait from now on.
+    fn accept<'p>(&mut self, points: impl Iterator<Item = &'p NewPoint>) {
+        // One copy of each key for all of its points.
+        let known = |key: &MetricKey| self.known.get(key).unwrap_or(key).clone();
+        let points = points.map(|NewPoint { key, point }| NewPoint { key: known(key), point: *point });
+        let points: Vec<NewPoint> = points.collect();
+        self.accepted += points.len() as u64;
+        self.waiting_count += points.len();
+        self.waiting.push_back(points);
+    }
+
+    /// Takes what is to share a commit, requests as a whole.
+    fn take(&mut self) -> Vec<NewPoint> {
+        let mut taken = self.waiting.pop_front().unwrap_or_default();
+        while taken.len() < limits::POINTS_PER_COMMIT_MAX
+            && let Some(points) = self.waiting.pop_front()
+        {
+            taken.extend(points);
         }
+        self.waiting_count -= taken.len();
+        taken
     }
 }
 
@@ -209,7 +230,10 @@ impl Drop for Writing<'_> {
     fn drop(&mut self) {
         let mut state = self.behind.lock();
         state.is_writing = false;
-        self.points.iter().rev().for_each(|point| state.waiting.push_front(point.clone()));
+        if !self.points.is_empty() {
+            state.waiting_count += self.points.len();
+            state.waiting.push_front(self.points.to_vec());
+        }
         drop(state);
         self.behind.changed.notify_all();
     }
@@ -239,11 +263,19 @@ impl BehindStore {
         verdicts
     }
 
-    /// Makes sure that there is room for points to wait.
-    fn make_room(&mut self) -> Result<(), StoreError> {
-        if self.behind.lock().waiting.len() < limits::POINTS_BEHIND_MAX {
+    /// Makes sure that there is room for points to wait, and that none waits which is to be replaced by one that
+    /// can't: those that are kept all or none are written now as soon as one of their keys is not known.
+    fn prepare(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let state = self.behind.lock();
+        let has_room = state.waiting_count < limits::POINTS_BEHIND_MAX;
+        let is_written_now = |write: &Write| match write {
+            Write::Put { points, is_atomic: true, .. } => !state.knows_all(points),
+            _ => false,
+        };
+        if has_room && !writes.iter().any(is_written_now) {
             return Ok(());
         }
+        drop(state);
         self.behind.flush(self.inner.as_mut(), limits::POINTS_BEHIND_PATIENCE)
     }
 }
@@ -254,7 +286,7 @@ impl Store for BehindStore {
             return self.inner.write(writes);
         }
         let verdicts = self.check_logins(writes);
-        let room = self.make_room();
+        let prepared = self.prepare(writes);
         let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(writes.len());
         // Those that the store has to do now, and which they are; of a put, the part that it has to.
         let (mut forwarded, mut parts) = (Vec::new(), Vec::new());
@@ -262,34 +294,34 @@ impl Store for BehindStore {
         for ((place, write), verdict) in writes.iter().enumerate().zip(verdicts) {
             let Write::Put { login, points, keys_max, is_atomic } = write else {
                 forwarded.push(write.clone());
-                parts.push(Parted { place, unknown: Vec::new() });
+                parts.push(Parted { place, now: Vec::new() });
                 outcomes.push(None);
                 continue;
             };
-            if let Err(error) = verdict.and_then(|()| room.clone()) {
+            if let Err(error) = verdict.and_then(|()| prepared.clone()) {
                 outcomes.push(Some(Err(error)));
                 continue;
             }
-            let unknown: Vec<usize> =
-                (0..points.len()).filter(|at| !state.known.contains(&points[*at].key)).collect();
-            if unknown.is_empty() {
-                state.accept(points.iter().cloned());
+            if state.knows_all(points) {
+                state.accept(points.iter());
                 outcomes.push(Some(Ok(Written::Put { refused: Vec::new() })));
                 continue;
             }
-            let part = unknown.iter().map(|at| points[*at].clone()).collect();
+            let is_now = |at: &usize| *is_atomic || !state.known.contains(&points[*at].key);
+            let now: Vec<usize> = (0..points.len()).filter(is_now).collect();
+            let part = now.iter().map(|at| points[*at].clone()).collect();
             let (login, points) = (login.clone(), Arc::new(part));
             forwarded.push(Write::Put { login, points, keys_max: *keys_max, is_atomic: *is_atomic });
-            parts.push(Parted { place, unknown });
+            parts.push(Parted { place, now });
             outcomes.push(None);
         }
         drop(state);
         self.behind.changed.notify_all();
         let done = if forwarded.is_empty() { Vec::new() } else { self.inner.write(&forwarded) };
         let mut state = self.behind.lock();
-        for (Parted { place, unknown }, outcome) in parts.into_iter().zip(done) {
+        for (Parted { place, now }, outcome) in parts.into_iter().zip(done) {
             outcomes[place] = Some(match &writes[place] {
-                Write::Put { points, .. } => state.settle(points, &unknown, outcome),
+                Write::Put { points, .. } => state.settle(points, &now, outcome),
                 _ => outcome,
             });
         }
@@ -361,24 +393,26 @@ impl Store for BehindStore {
 }
 
 impl State {
-    /// What comes of a put of which the points at the places `unknown` were written to `outcome`: if they were, the
+    /// What comes of a put of which the points at the places `now` were written to `outcome`: if they were, the
     /// others wait from now on.
-    fn settle(&mut self, points: &[NewPoint], unknown: &[usize], outcome: Outcome) -> Outcome {
+    fn settle(&mut self, points: &[NewPoint], now: &[usize], outcome: Outcome) -> Outcome {
         match outcome {
             Ok(Written::Put { refused }) => {
-                let refused: Vec<usize> = refused.into_iter().map(|at| unknown[at]).collect();
-                let (mut others, mut written) = (Vec::new(), unknown.iter().peekable());
+                let refused: Vec<usize> = refused.into_iter().map(|at| now[at]).collect();
+                let (mut others, mut written) = (Vec::new(), now.iter().peekable());
                 for (at, new) in points.iter().enumerate() {
                     if written.next_if_eq(&&at).is_none() {
-                        others.push(new.clone());
+                        others.push(new);
                     } else if refused.binary_search(&at).is_err() {
                         self.known.insert(new.key.clone());
                     }
                 }
-                self.accept(others.into_iter());
+                if !others.is_empty() {
+                    self.accept(others.into_iter());
+                }
                 Ok(Written::Put { refused })
             }
-            Err(StoreError::KeyLimitReached(at)) => Err(StoreError::KeyLimitReached(unknown[at])),
+            Err(StoreError::KeyLimitReached(at)) => Err(StoreError::KeyLimitReached(now[at])),
             other => other,
         }
     }

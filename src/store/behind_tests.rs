@@ -187,6 +187,23 @@ fn keys_are_limited_as_without_a_waiting_room() {
 }
 
 #[test]
+fn points_that_belong_together_share_a_commit() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.put(&put("a=1@1")).0, kept());
+    assert_eq!(bed.put(&put("a=2@2 a=2@3")), (kept(), 0));
+    assert_eq!(bed.put(&put_all_or_none("a=3@2 b=3@2")), (kept(), 2), "what waits, and then all of it");
+    assert_eq!((bed.waiting(), bed.written()), (0, "a=1.0@1 a=3.0@2 a=2.0@3 b=3.0@2".into()));
+    assert_eq!(bed.put(&put_all_or_none("a=4@2 b=4@2")), (kept(), 0), "they wait together");
+    let many: String = (0..limits::POINTS_PER_COMMIT_MAX).map(|second| format!("a=1@{second} ")).collect();
+    assert_eq!(bed.put(&put(&many)), (kept(), 0));
+    assert_eq!(bed.put(&put(&many)), (kept(), 0));
+    let before = bed.puts.load(Ordering::Relaxed);
+    bed.seen();
+    let commits = bed.puts.load(Ordering::Relaxed) - before;
+    assert_eq!(commits, 2, "requests are not cut, however many points a commit is to have");
+}
+
+#[test]
 fn points_outlast_a_store_that_fails() {
     let mut bed = Bed::new();
     assert_eq!(bed.put(&put("a=1@1")).0, kept());

@@ -118,6 +118,11 @@ impl Shared {
         !orders.is_closed
     }
 
+    /// Rests for `pause`, whatever happens.
+    fn pause(&self, pause: Duration) {
+        drop(self.changed.wait_timeout_while(self.lock(), pause, |_| true));
+    }
+
     /// A thread's life: has what waits written before it has waited for long.
     fn write_behind(&self, behind: &Behind) {
         let mut store = None;
@@ -132,7 +137,7 @@ impl Shared {
             if let Err(error) = written {
                 log::warn!("points wait to be written: {error}");
                 store = None;
-                thread::sleep(limits::POINTS_BEHIND_RETRY);
+                self.pause(limits::POINTS_BEHIND_RETRY);
             }
         }
         self.lock().has_written = true;

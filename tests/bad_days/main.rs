@@ -11,6 +11,8 @@ mod cluster;
 mod common;
 #[path = "../common/load.rs"]
 mod load;
+#[path = "../common/points/mod.rs"]
+mod points;
 #[path = "../common/proxy.rs"]
 mod proxy;
 
@@ -19,6 +21,7 @@ mod failover;
 mod kills;
 mod ledger;
 mod locks;
+mod metrics;
 mod network;
 mod outages;
 mod serializable;

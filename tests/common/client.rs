@@ -99,10 +99,15 @@ impl Client {
         }
     }
 
+    /// As [`Client::raw_line`], for a daemon that may die at any moment: nothing if there is no whole line.
+    pub fn try_line(&mut self) -> Option<String> {
+        self.next_line().ok()?
+    }
+
     /// As [`Client::call`], for a daemon that may die at any moment: nothing if there is no whole reply.
     pub fn try_call(&mut self, request: &Value) -> Option<Value> {
         self.try_send(request.to_string().as_bytes()).ok()?;
-        let line = self.next_line().ok()??;
+        let line = self.try_line()?;
         Some(serde_json::from_str(&line).expect("a whole line is a whole reply"))
     }
 

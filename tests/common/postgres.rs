@@ -101,6 +101,12 @@ impl Cluster {
         self.command("kill");
     }
 
+    /// Kills all of its processes (SIGKILL), so that none writes what it still has in memory.
+    #[track_caller]
+    pub fn kill_all(&self) {
+        self.command("kill_all");
+    }
+
     /// Starts it again; returns when it takes connections.
     #[track_caller]
     pub fn restart(&self) {
@@ -289,6 +295,16 @@ while read -r command; do
         pid=$(head -n 1 "$data/postmaster.pid")
         kill -KILL "$pid"
         while kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
+        ;;
+    kill_all)
+        pid=$(head -n 1 "$data/postmaster.pid")
+        # At once: a postmaster that is there starts others, and those that outlive it may go on for a while.
+        kill -STOP "$pid"
+        all="$pid $(cat "/proc/$pid/task/$pid/children")"
+        kill -KILL $all || true
+        for pid in $all; do
+            while kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
+        done
         ;;
     promote) "$bin/pg_ctl" -D "$data" -w -t 60 promote >/dev/null 2>&1 </dev/null ;;
     pause) signal STOP ;;

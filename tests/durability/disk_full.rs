@@ -1,6 +1,8 @@
 //! A disk that is full: writes fail and say that nothing was done, reads go on, and when there is room
 //! again everything goes on.
 
+#![allow(unreachable_pub)]
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 use crate::common::{Builder, Client, Daemon, PASSWORD, registration, request, require};
 
 /// A small disk that only some processes see: a tmpfs in a mount namespace, held by a process in it.
-struct SmallDisk {
+pub struct SmallDisk {
     holder: Child,
     mounted_on: PathBuf,
     is_root: bool,
@@ -20,7 +22,7 @@ struct SmallDisk {
 
 impl SmallDisk {
     /// Mounts it on the state directory that `builder` gives its daemons.
-    fn mount(builder: &Builder) -> SmallDisk {
+    pub fn mount(builder: &Builder) -> SmallDisk {
         require("unshare", "util-linux");
         require("nsenter", "util-linux");
         let mounted_on = builder.state_dir().to_owned();
@@ -42,7 +44,7 @@ impl SmallDisk {
     }
 
     /// Has daemons see it.
-    fn daemon(&self, builder: Builder) -> Builder {
+    pub fn daemon(&self, builder: Builder) -> Builder {
         let target = self.holder.id().to_string();
         let mut arguments = vec!["--mount", "--target", &target];
         if !self.is_root {
@@ -52,13 +54,13 @@ impl SmallDisk {
     }
 
     /// Takes all the room that is left.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut file = File::create(self.filler()).expect("a file");
         while file.write_all(&[0; 4096]).is_ok() {}
     }
 
     /// Gives it back.
-    fn free(&self) {
+    pub fn free(&self) {
         fs::remove_file(self.filler()).expect("it was filled");
     }
 

@@ -5,8 +5,16 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/points/mod.rs"]
+mod points;
 
 mod disk_full;
 mod kill;
 mod lock;
+mod metrics_behind;
+mod metrics_disk_full;
+mod metrics_kill;
+mod metrics_retention;
+mod metrics_sync_error;
+mod metrics_synced;
 mod sync_error;

@@ -1,5 +1,7 @@
 //! A disk that refuses to sync: nobody is told success, reads go on, and what had been acknowledged stays.
 
+#![allow(unreachable_pub)]
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,13 +11,13 @@ use serde_json::{Value, json};
 use crate::common::{Builder, Client, Daemon, PASSWORD, TempDir, registration, request, require, run};
 
 /// A library that lets syncs fail when it is told to.
-struct Fault {
+pub struct Fault {
     folder: TempDir,
 }
 
 impl Fault {
     /// Compiles it.
-    fn new() -> Fault {
+    pub fn new() -> Fault {
         require("cc", "gcc");
         let folder = TempDir::new();
         let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/durability/sync_error.c");
@@ -26,21 +28,31 @@ impl Fault {
     }
 
     /// A daemon that it is loaded into.
-    fn daemon(&self) -> Builder {
+    pub fn daemon(&self) -> Builder {
         let library = self.folder.path().join("fault.so");
         Daemon::builder().env("LD_PRELOAD", library).env("FAULT_TRIGGER", self.trigger())
     }
 
     /// From now on syncs of files whose path ends with `suffix` fail.
-    fn begin(&self, suffix: &str) {
+    pub fn begin(&self, suffix: &str) {
         let new = self.trigger().with_extension("new");
         fs::write(&new, suffix).expect("a file");
         fs::rename(new, self.trigger()).expect("a file");
     }
 
+    /// Of the syncs of such files the one with this number fails, counted from 1 in each daemon.
+    pub fn begin_at(&self, suffix: &str, number: usize) {
+        self.begin(&format!("{suffix}\n{number}"));
+    }
+
     /// Syncs work again; how many failed since the beginning.
-    fn end(&self) -> usize {
+    pub fn end(&self) -> usize {
         fs::remove_file(self.trigger()).expect("it had begun");
+        self.hits()
+    }
+
+    /// How many syncs failed since the beginning.
+    pub fn hits(&self) -> usize {
         fs::read_to_string(self.folder.path().join("trigger.hits")).map_or(0, |hits| hits.lines().count())
     }
 

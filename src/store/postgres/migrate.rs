@@ -11,7 +11,10 @@ use super::session::Session;
 use crate::limits;
 
 /// The steps, in order; the first has number 1. One that was released is never edited: the next is added.
-const MIGRATIONS: &[&str] = &[include_str!("../../../sql/postgres/0001_registry.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../sql/postgres/0001_registry.sql"),
+    include_str!("../../../sql/postgres/0002_metrics.sql"),
+];
 
 /// What to do instead of using a database of somebody else.
 const ELSEWHERE: &str = "give vmherd a database of its own (--store postgresql://…/DATABASE) or a schema of its \
@@ -24,9 +27,11 @@ const LOCK: i64 = 0x766d_6865_7264;
 /// missing.
 pub(super) fn migrate(session: &mut Session) -> Result<(), StoreError> {
     run(session, MIGRATIONS)?;
-    if let Err(failure) = check_total(session) {
-        // Others may be at work, or there is more to count than time: no reason not to serve.
-        log::warn!("vm_total could not be checked: {}", failure.into_store_error());
+    for total in &TOTALS {
+        if let Err(failure) = check_total(session, total) {
+            // Others may be at work, or there is more to count than time: no reason not to serve.
+            log::warn!("{} could not be checked: {}", total.table, failure.into_store_error());
+        }
     }
     Ok(())
 }
@@ -105,23 +110,44 @@ fn count_done(session: &mut Session, migrations: &[&str]) -> Result<usize, Store
     Ok(recorded.len())
 }
 
-/// Sets the number of VMs right where somebody has changed the table by hand. One statement sees one
-/// state, in which the two agree; so it is only written where it was wrong before.
-fn check_total(session: &mut Session) -> Result<(), Failure> {
-    let sql = "SELECT (SELECT count(*) FROM vms) IS DISTINCT FROM (SELECT vms FROM vm_total)";
-    let rows = session.query(sql, &[])?;
-    if !rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false) {
-        return Ok(());
+/// A table of one row that says how many rows another has.
+struct CountedRows {
+    table: &'static str,
+    /// Whether it is wrong.
+    check: &'static str,
+    /// Counts anew. Nobody adds or removes a row meanwhile: whoever does holds the lock that this takes.
+    count: &'static str,
+}
+
+const TOTALS: [CountedRows; 2] = [
+    CountedRows {
+        table: "vm_total",
+        check: "SELECT (SELECT count(*) FROM vms) IS DISTINCT FROM (SELECT vms FROM vm_total)",
+        count: "BEGIN ISOLATION LEVEL READ COMMITTED; \
+                INSERT INTO vm_total (vms) VALUES (0) ON CONFLICT DO NOTHING; \
+                SELECT vms FROM vm_total FOR UPDATE; \
+                UPDATE vm_total SET vms = (SELECT count(*) FROM vms); \
+                COMMIT",
+    },
+    CountedRows {
+        table: "series_total",
+        check: "SELECT (SELECT count(*) FROM series) IS DISTINCT FROM (SELECT series FROM series_total)",
+        count: "BEGIN ISOLATION LEVEL READ COMMITTED; \
+                INSERT INTO series_total (series) VALUES (0) ON CONFLICT DO NOTHING; \
+                SELECT series FROM series_total FOR UPDATE; \
+                UPDATE series_total SET series = (SELECT count(*) FROM series); \
+                COMMIT",
+    },
+];
+
+/// Sets such a number right where somebody has changed a table by hand. One statement sees one state, in which
+/// the two agree; so it is only written where it was wrong before.
+fn check_total(session: &mut Session, total: &CountedRows) -> Result<(), Failure> {
+    let rows = session.query(total.check, &[])?;
+    if rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false) {
+        log::warn!("{} does not say how many rows there are: they are counted anew", total.table);
+        session.run(total.count)?;
     }
-    log::warn!("vm_total does not say how many VMs there are: it is counted anew");
-    // Nobody adds or removes a VM meanwhile: whoever does holds the lock that this takes.
-    session.run(
-        "BEGIN ISOLATION LEVEL READ COMMITTED; \
-         INSERT INTO vm_total (vms) VALUES (0) ON CONFLICT DO NOTHING; \
-         SELECT vms FROM vm_total FOR UPDATE; \
-         UPDATE vm_total SET vms = (SELECT count(*) FROM vms); \
-         COMMIT",
-    )?;
     Ok(())
 }
 

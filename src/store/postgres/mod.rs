@@ -10,6 +10,7 @@
 mod address;
 mod failure;
 mod hosts;
+mod metrics;
 mod migrate;
 mod reads;
 mod session;
@@ -76,20 +77,11 @@ impl StoreFactory for PostgresFactory {
 
 impl Store for PostgresStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
-        let mut outcomes: Vec<Option<Outcome>> = vec![None; writes.len()];
         let mut retries = Retries::new(self.connector.waits());
-        // A lock that somebody holds costs those who need it their time, and nobody else.
-        if writes.len() > 1 {
-            self.write_open(writes, Locked::SetAside, &mut outcomes, &mut retries);
-            let is_part_done = outcomes.iter().any(Option::is_some);
-            if is_part_done && self.connector.waits() == Waits::Short {
-                let set_aside = || Err(StoreError::Busy);
-                return outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(set_aside)).collect();
-            }
-        }
-        self.write_open(writes, Locked::Wait, &mut outcomes, &mut retries);
-        let missing = || Err(StoreError::Unavailable("a write was left out".to_owned()));
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+        // Old points are removed apart: what is put in the same transaction could be behind them in one order and
+        // before them in the other.
+        let parts = writes.chunk_by(|one, next| !metrics::is_removal(one) && !metrics::is_removal(next));
+        parts.flat_map(|part| self.write_part(part, &mut retries)).collect()
     }
 
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
@@ -133,11 +125,11 @@ impl Store for PostgresStore {
 
     fn points_after(
         &mut self,
-        _filter: &PointFilter,
-        _after: Option<PointAt>,
-        _count_max: usize,
+        filter: &PointFilter,
+        after: Option<PointAt>,
+        count_max: usize,
     ) -> Result<PointPage, StoreError> {
-        unimplemented!("points")
+        self.read(|session| metrics::points_after(session, filter, after, count_max))
     }
 }
 
@@ -145,6 +137,23 @@ impl PostgresStore {
     fn connect(connector: &Arc<Connector>) -> Result<Box<dyn Store>, StoreError> {
         let session = connector.connect().map_err(Failure::into_store_error)?;
         Ok(Box::new(PostgresStore { connector: Arc::clone(connector), session: Some(session) }))
+    }
+
+    /// Runs `writes` in one transaction, if that is possible.
+    fn write_part(&mut self, writes: &[Write], retries: &mut Retries) -> Vec<Outcome> {
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; writes.len()];
+        // A lock that somebody holds costs those who need it their time, and nobody else.
+        if writes.len() > 1 {
+            self.write_open(writes, Locked::SetAside, &mut outcomes, retries);
+            let is_part_done = outcomes.iter().any(Option::is_some);
+            if is_part_done && self.connector.waits() == Waits::Short {
+                let set_aside = || Err(StoreError::Busy);
+                return outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(set_aside)).collect();
+            }
+        }
+        self.write_open(writes, Locked::Wait, &mut outcomes, retries);
+        let missing = || Err(StoreError::Unavailable("a write was left out".to_owned()));
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
     }
 
     /// Runs those of `writes` that have no outcome yet, in one transaction; if one of them breaks it, each
@@ -156,7 +165,19 @@ impl PostgresStore {
         outcomes: &mut [Option<Outcome>],
         retries: &mut Retries,
     ) {
-        let open: Vec<usize> = (0..writes.len()).filter(|index| outcomes[*index].is_none()).collect();
+        let open = (0..writes.len()).filter(|index| outcomes[*index].is_none()).collect();
+        self.write_at(open, writes, locked, outcomes, retries);
+    }
+
+    /// Runs those of `writes` at `open` likewise.
+    fn write_at(
+        &mut self,
+        open: Vec<usize>,
+        writes: &[Write],
+        locked: Locked,
+        outcomes: &mut [Option<Outcome>],
+        retries: &mut Retries,
+    ) {
         if open.is_empty() {
             return;
         }
@@ -168,6 +189,15 @@ impl PostgresStore {
                 }
             }
             Err(Failure::Rejected(_)) if open.len() > 1 => self.write_apart(writes, &open, outcomes, retries),
+            // Points are not written past those who hold them: where that may be it, all puts are set aside.
+            Err(Failure::Locked)
+                if locked == Locked::SetAside
+                    && together.iter().any(|write| metrics::concerns(write))
+                    && !together.iter().all(|write| metrics::concerns(write)) =>
+            {
+                let others = open.into_iter().filter(|index| !metrics::concerns(&writes[*index])).collect();
+                self.write_at(others, writes, locked, outcomes, retries);
+            }
             Err(failure) => {
                 let error = failure.into_store_error();
                 open.into_iter().for_each(|index| outcomes[index] = Some(Err(error.clone())));

@@ -2,6 +2,7 @@
 //! and connections that end.
 
 mod bad_days;
+mod metrics;
 mod opening;
 #[path = "../../../tests/common/proxy.rs"]
 mod proxy;

@@ -6,13 +6,16 @@
 //!
 //! Locks are taken in one order by everybody, so that nobody waits in a circle: the row of `vm_total`,
 //! then the rows of the VMs that the writes are about, by ascending id; disks and tokens are changed
-//! under the lock of the VM they belong to. What holds under these locks holds at every isolation level:
-//! a stricter one than READ COMMITTED only fails where this waits, and is tried again.
+//! under the lock of the VM they belong to. Then, for points: series that exist, shared; the row of
+//! `series_total`, where some come or go; the points, by series and second. Who removes points and series waits
+//! for `series_total` only, and passes over what somebody else has locked. What holds under these locks holds at
+//! every isolation level: a stricter one than READ COMMITTED only fails where this waits, and is tried again.
 
 use std::collections::HashSet;
 
 use super::super::{StoreError, Write, Written};
 use super::failure::Failure;
+use super::metrics::{self, Metrics};
 use super::session::Session;
 use super::values::{Unlogged, as_i64, sizes};
 use crate::clock::UnixSeconds;
@@ -31,10 +34,10 @@ pub(super) enum Locked {
     SetAside,
 }
 
-/// The number of VMs, under its lock.
-struct Total {
+/// How many rows a table has, under its lock.
+pub(super) struct Total {
     before: i64,
-    now: i64,
+    pub(super) now: i64,
 }
 
 /// Whose rows somebody else holds.
@@ -56,20 +59,29 @@ pub(super) fn commit(
     let mut held = Held::default();
     let mut total = begin(session, writes, locked, &mut held)?;
     lock_vms(session, writes, locked, &mut held)?;
+    let mut metrics = Metrics::lock(session, writes, locked)?;
 
     let mut outcomes = Vec::with_capacity(writes.len());
     for write in writes {
-        outcomes.push(if held.concerns(write) { None } else { Some(run(session, write, &mut total)?) });
+        let is_held = held.concerns(write) || metrics.is_held(write);
+        outcomes.push(match is_held {
+            true => None,
+            false => Some(run(session, write, writes, &mut total, &mut metrics)?),
+        });
     }
     let is_refused = |outcome: &Option<Outcome>| !matches!(outcome, Some(Ok(_)));
     if outcomes.iter().all(is_refused) {
         session.run("ROLLBACK")?;
         return Ok(outcomes);
     }
-    let commit = match total {
-        Some(Total { before, now }) if before != now => format!("UPDATE vm_total SET vms = {now}; COMMIT"),
-        _ => "COMMIT".to_owned(),
-    };
+    let mut commit = String::new();
+    if let Some(series) = metrics.write_points(session)? {
+        commit.push_str(&format!("UPDATE series_total SET series = {series}; "));
+    }
+    if let Some(vms) = total.as_ref().and_then(Total::changed) {
+        commit.push_str(&format!("UPDATE vm_total SET vms = {vms}; "));
+    }
+    commit.push_str("COMMIT");
     session.run(&commit).map_err(|error| Failure::of_commit(&error))?;
     Ok(outcomes)
 }
@@ -81,16 +93,21 @@ fn begin(
     locked: Locked,
     held: &mut Held,
 ) -> Result<Option<Total>, Failure> {
+    // What is done to points needs each statement to see what the locks before it have waited for.
+    let begin = match writes.iter().any(|write| metrics::concerns(write)) {
+        true => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        false => "BEGIN",
+    };
     if !writes.iter().any(|write| changes_total(write)) {
-        session.run("BEGIN")?;
+        session.run(begin)?;
         return Ok(None);
     }
-    let text = session.run_for_text(match locked {
-        Locked::Wait => "BEGIN; SELECT vms FROM vm_total FOR UPDATE",
-        Locked::SetAside => "BEGIN; SELECT vms FROM vm_total FOR UPDATE SKIP LOCKED",
+    let text = session.run_for_text(&match locked {
+        Locked::Wait => format!("{begin}; SELECT vms FROM vm_total FOR UPDATE"),
+        Locked::SetAside => format!("{begin}; SELECT vms FROM vm_total FOR UPDATE SKIP LOCKED"),
     })?;
     match text.map(|text| text.parse::<i64>()) {
-        Some(Ok(vms)) => Ok(Some(Total { before: vms, now: vms })),
+        Some(Ok(vms)) => Ok(Some(Total::new(vms))),
         None if locked == Locked::SetAside => {
             held.total = true;
             Ok(None)
@@ -119,7 +136,7 @@ fn lock_vms(
                 ids.push(login.id.0);
                 tokens.extend(ended.iter().map(|token| &token.0[..]));
             }
-            Write::Put { .. } | Write::RemovePoints { .. } => unimplemented!("points"),
+            Write::Put { .. } | Write::RemovePoints { .. } => {}
             Write::Remove(name) | Write::ChangePassword { name, .. } => names.push(name.as_str()),
         }
     }
@@ -156,6 +173,17 @@ fn lock_vms(
     Ok(())
 }
 
+impl Total {
+    pub(super) fn new(rows: i64) -> Total {
+        Total { before: rows, now: rows }
+    }
+
+    /// What it is now, if that is another number than before.
+    pub(super) fn changed(&self) -> Option<i64> {
+        Some(self.now).filter(|now| *now != self.before)
+    }
+}
+
 impl Held {
     fn concerns(&self, write: &Write) -> bool {
         self.total && changes_total(write)
@@ -166,7 +194,7 @@ impl Held {
                 | Write::Connect { login, .. }
                 | Write::IssueToken { login, .. }
                 | Write::EndTokens { login, .. } => self.ids.contains(&login.id.0),
-                Write::Put { .. } | Write::RemovePoints { .. } => unimplemented!("points"),
+                Write::Put { .. } | Write::RemovePoints { .. } => false,
                 Write::Remove(name) | Write::ChangePassword { name, .. } => self.names.contains(name),
             }
     }
@@ -177,7 +205,13 @@ fn changes_total(write: &Write) -> bool {
 }
 
 /// Does one write, or nothing of it.
-fn run(session: &mut Session, write: &Write, total: &mut Option<Total>) -> Result<Outcome, Failure> {
+fn run(
+    session: &mut Session,
+    write: &Write,
+    writes: &[&Write],
+    total: &mut Option<Total>,
+    metrics: &mut Metrics,
+) -> Result<Outcome, Failure> {
     match write {
         Write::Register { vm, vms_max, now } => register(session, vm, *vms_max, *now, total),
         Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
@@ -189,9 +223,25 @@ fn run(session: &mut Session, write: &Write, total: &mut Option<Total>) -> Resul
             issue_token(session, login, token, *expires, replaces.as_ref(), rehash.as_deref(), *now)
         }
         Write::EndTokens { login, tokens } => end_tokens(session, login, tokens),
-        Write::Put { .. } | Write::RemovePoints { .. } => unimplemented!("points"),
-        Write::Remove(name) => remove(session, name, total),
-        Write::ChangePassword { name, password_hash } => change_password(session, name, password_hash),
+        Write::Put { login, points, keys_max, is_atomic } => {
+            if let Some(login) = login
+                && !metrics.is_current(session, login, writes)?
+            {
+                return Ok(Err(StoreError::NotCurrent));
+            }
+            Ok(metrics.put(points, *keys_max, *is_atomic))
+        }
+        Write::RemovePoints { before, after, count_max } => {
+            metrics.remove(session, *before, *after, *count_max)
+        }
+        Write::Remove(name) => {
+            metrics.forget_logins();
+            remove(session, name, total)
+        }
+        Write::ChangePassword { name, password_hash } => {
+            metrics.forget_logins();
+            change_password(session, name, password_hash)
+        }
     }
 }
 

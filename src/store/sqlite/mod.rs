@@ -9,13 +9,14 @@ mod migrate;
 mod reads;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod writes;
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -28,18 +29,21 @@ use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
 use migrate::OpenError;
+use turns::Turns;
 
 /// Makes connections to one file.
 pub(super) struct SqliteFactory {
     /// Absolute: stays the same file when the process changes its directory, and can't begin with
     /// `file:`, which would make a URI of it.
     path: PathBuf,
+    turns: Arc<Turns>,
 }
 
 /// One connection to the file.
 struct SqliteStore {
     connection: Connection,
     known: writes::Known,
+    turns: Arc<Turns>,
 }
 
 impl SqliteFactory {
@@ -49,7 +53,7 @@ impl SqliteFactory {
             .map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
         for _ in 0..limits::SQLITE_OPEN_ATTEMPTS {
             match prepare(&path) {
-                Ok(()) => return Ok(SqliteFactory { path }),
+                Ok(()) => return Ok(SqliteFactory { path, turns: Arc::default() }),
                 Err(OpenError::Refused(why)) => {
                     return Err(StoreError::Refused(format!("{}: {why}", path.display())));
                 }
@@ -69,12 +73,14 @@ impl StoreFactory for SqliteFactory {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
         // Without CREATE: a file that was taken away is an error, not a new, empty store.
         let connection = connect(&self.path, limits::SQLITE_BUSY).map_err(to_store_error)?;
-        Ok(Box::new(SqliteStore { connection, known: writes::Known::default() }))
+        let (known, turns) = (writes::Known::default(), Arc::clone(&self.turns));
+        Ok(Box::new(SqliteStore { connection, known, turns }))
     }
 }
 
 impl Store for SqliteStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+        let _turn = self.turns.take();
         writes::write(&self.connection, &mut self.known, writes)
     }
 

@@ -184,6 +184,8 @@ fn a_commit_without_an_answer_is_unknown_and_never_sent_again() {
     let mut direct = store(&database.url());
     let mut store = store(&proxy.url(database.name()));
     let login = register(&mut store, "a", &[]);
+    let open = "SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL";
     for round in 0..10 {
         let (cut, is_done) = match round % 2 {
             0 => (Cut::After("COMMIT\0"), true),
@@ -205,6 +207,8 @@ fn a_commit_without_an_answer_is_unknown_and_never_sent_again() {
         } else {
             assert!(!names(&mut direct).contains(&text));
             assert_eq!(vm(&mut direct, login.id).shape.ram_mib, ram_before);
+            // What it holds until it notices would be set aside in the next round.
+            until("it is rolled back", || number(&database, open) == 0);
         }
     }
     assert_eq!(names(&mut direct).len() as i64, number(&database, "SELECT vms FROM vm_total"));
@@ -290,7 +294,7 @@ fn a_standby_that_is_promoted_takes_over() {
 
 /// Waits until `condition` holds.
 #[track_caller]
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !condition() {
         assert!(Instant::now() < end, "waited in vain: {what}");

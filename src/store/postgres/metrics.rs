@@ -1,0 +1,351 @@
+//! Series and their points in the database.
+//!
+//! Points of all puts of a transaction are written in its end, in the order of their key, so that those who write
+//! the same do not wait in a circle. What is locked before, and in which order, the head of [`super::writes`] says.
+//! A series is locked by those who put points into it against its removal, and removed by who finds it empty after
+//! having locked it against them: a point that was acknowledged has its series.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use postgres::Row;
+
+use super::super::metrics::{Walk, admit};
+use super::super::{PointAt, PointPage, Write, Written};
+use super::failure::Failure;
+use super::session::Session;
+use super::values::as_i64;
+use super::writes::{Locked, Outcome, Total};
+use crate::ids::SeriesId;
+use crate::limits;
+use crate::model::{Login, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};
+
+/// What a transaction knows of metrics, and is about to write.
+#[derive(Default)]
+pub(super) struct Metrics {
+    /// The number of series, under its lock.
+    total: Option<Total>,
+    is_total_held: bool,
+    /// Keys whose series somebody is about to remove.
+    held: HashSet<MetricKey>,
+    /// Series that exist, locked, and those that are to be added, which have no number yet.
+    series: Vec<(MetricKey, Option<i64>)>,
+    places: HashMap<MetricKey, usize>,
+    /// By place of their series.
+    points: Vec<(usize, Point)>,
+    /// The epochs of the VMs that put something.
+    epochs: Option<HashMap<i64, i64>>,
+}
+
+/// Whether `write` is about points.
+pub(super) fn concerns(write: &Write) -> bool {
+    matches!(write, Write::Put { .. } | Write::RemovePoints { .. })
+}
+
+/// Whether `write` has a transaction of its own.
+pub(super) fn is_removal(write: &Write) -> bool {
+    matches!(write, Write::RemovePoints { .. })
+}
+
+impl Metrics {
+    /// Locks what `writes` need: the series that exist, and the number of series where some may come or go.
+    pub(super) fn lock(session: &mut Session, writes: &[&Write], locked: Locked) -> Result<Metrics, Failure> {
+        let mut metrics = Metrics::default();
+        if writes.iter().any(|write| is_removal(write)) {
+            metrics.lock_total(session, locked)?;
+        }
+        let keys = writes.iter().filter_map(|write| match write {
+            Write::Put { points, .. } => Some(points.iter().map(|new| &new.key)),
+            _ => None,
+        });
+        // Sorted, they are looked up along the index.
+        let keys: BTreeSet<&MetricKey> = keys.flatten().collect();
+        let unknown = metrics.lock_series(session, keys.into_iter().collect(), locked)?;
+        if !unknown.is_empty() {
+            metrics.lock_total(session, locked)?;
+            if !metrics.is_total_held {
+                // Somebody may have added them until then.
+                metrics.lock_series(session, unknown, locked)?;
+            }
+        }
+        Ok(metrics)
+    }
+
+    fn lock_total(&mut self, session: &mut Session, locked: Locked) -> Result<(), Failure> {
+        let sql = match locked {
+            Locked::Wait => "SELECT series FROM series_total FOR UPDATE",
+            Locked::SetAside => "SELECT series FROM series_total FOR UPDATE SKIP LOCKED",
+        };
+        match session.query(sql, &[])?.first() {
+            Some(row) => self.total = Some(Total::new(row.try_get(0)?)),
+            None if locked == Locked::SetAside => self.is_total_held = true,
+            None => {
+                return Err(Failure::Failed(
+                    "the table series_total has lost its row: start vmherd anew".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Locks the series of `keys` against their removal; the keys that have none.
+    fn lock_series<'k>(
+        &mut self,
+        session: &mut Session,
+        keys: Vec<&'k MetricKey>,
+        locked: Locked,
+    ) -> Result<Vec<&'k MetricKey>, Failure> {
+        if keys.is_empty() {
+            return Ok(keys);
+        }
+        let sql = match locked {
+            Locked::Wait => {
+                "SELECT id, key FROM series WHERE key = ANY ($1::text[]) ORDER BY id FOR KEY SHARE"
+            }
+            Locked::SetAside => {
+                "SELECT id, key FROM series WHERE key = ANY ($1::text[]) ORDER BY id FOR KEY SHARE SKIP LOCKED"
+            }
+        };
+        for row in session.query(sql, &[&texts(&keys)])? {
+            self.note(MetricKey::stored(row.try_get(1)?), Some(row.try_get(0)?));
+        }
+        let mut unknown = keys;
+        unknown.retain(|key| !self.places.contains_key(*key));
+        if locked == Locked::SetAside && !unknown.is_empty() {
+            let sql = "SELECT key FROM series WHERE key = ANY ($1::text[])";
+            for row in session.query(sql, &[&texts(&unknown)])? {
+                self.held.insert(MetricKey::stored(row.try_get(0)?));
+            }
+            unknown.retain(|key| !self.held.contains(*key));
+        }
+        Ok(unknown)
+    }
+
+    fn note(&mut self, key: MetricKey, id: Option<i64>) {
+        self.places.insert(key.clone(), self.series.len());
+        self.series.push((key, id));
+    }
+
+    /// Whether somebody else holds what `write` needs.
+    pub(super) fn is_held(&self, write: &Write) -> bool {
+        match write {
+            Write::Put { points, .. } if self.is_total_held => {
+                points.iter().any(|new| !self.places.contains_key(&new.key))
+            }
+            Write::Put { points, .. } if !self.held.is_empty() => {
+                points.iter().any(|new| self.held.contains(&new.key))
+            }
+            Write::RemovePoints { .. } => self.is_total_held,
+            _ => false,
+        }
+    }
+
+    /// A VM may have another password now, or be gone.
+    pub(super) fn forget_logins(&mut self) {
+        self.epochs = None;
+    }
+
+    /// Notes points for [`Metrics::write_points`].
+    pub(super) fn put(&mut self, points: &[NewPoint], keys_max: u64, is_atomic: bool) -> Outcome {
+        let unknown = (0..points.len()).filter(|place| !self.places.contains_key(&points[*place].key));
+        let mut unknown = unknown.peekable();
+        let mut refused = Vec::new();
+        if unknown.peek().is_some() {
+            let series = self.total.as_ref().map_or(i64::MAX, |total| total.now);
+            let room = keys_max.saturating_sub(series.unsigned_abs());
+            let admitted = admit(points, unknown, room, is_atomic)?;
+            refused = admitted.refused;
+            for key in admitted.keys {
+                self.note(key.clone(), None);
+                if let Some(total) = &mut self.total {
+                    total.now += 1;
+                }
+            }
+        }
+        for NewPoint { key, point } in points {
+            if let Some(place) = self.places.get(key) {
+                self.points.push((*place, *point));
+            }
+        }
+        Ok(Written::Put { refused })
+    }
+
+    /// Whether `login` is, as of the writes before. All that `writes` need are looked up at once.
+    pub(super) fn is_current(
+        &mut self,
+        session: &mut Session,
+        login: &Login,
+        writes: &[&Write],
+    ) -> Result<bool, Failure> {
+        if self.epochs.is_none() {
+            let ids = writes.iter().filter_map(|write| match write {
+                Write::Put { login: Some(login), .. } => Some(login.id.0),
+                _ => None,
+            });
+            let ids: Vec<i64> = ids.collect::<BTreeSet<i64>>().into_iter().collect();
+            let rows = session.query("SELECT id, epoch FROM vms WHERE id = ANY ($1)", &[&ids])?;
+            let epochs = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+            self.epochs = Some(epochs.collect::<Result<_, Failure>>()?);
+        }
+        Ok(self.epochs.as_ref().is_some_and(|epochs| epochs.get(&login.id.0) == Some(&login.epoch)))
+    }
+
+    /// Writes what was noted; gives the number of series, if it has changed.
+    pub(super) fn write_points(&mut self, session: &mut Session) -> Result<Option<i64>, Failure> {
+        self.add_series(session)?;
+        let mut rows = Vec::with_capacity(self.points.len());
+        for (place, point) in &self.points {
+            let id = self.series.get(*place).and_then(|(_, id)| *id);
+            let id = id.ok_or_else(|| Failure::Failed("a series has no number".to_owned()))?;
+            rows.push((id, point.second, point.value.get()));
+        }
+        // Stable: of those at one place the last is the last.
+        rows.sort_by_key(|(series, second, _)| (*series, *second));
+        rows.reverse();
+        rows.dedup_by_key(|(series, second, _)| (*series, *second));
+        rows.reverse();
+        let sql = "INSERT INTO points (series, second, value)
+                   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::double precision[])
+                   ON CONFLICT (series, second) DO UPDATE SET value = excluded.value";
+        for rows in rows.chunks(limits::POSTGRES_POINTS_PER_STATEMENT) {
+            let series: Vec<i64> = rows.iter().map(|(series, _, _)| *series).collect();
+            let seconds: Vec<i64> = rows.iter().map(|(_, second, _)| *second).collect();
+            let values: Vec<f64> = rows.iter().map(|(_, _, value)| *value).collect();
+            session.query(sql, &[&series, &seconds, &values])?;
+        }
+        Ok(self.total.as_ref().and_then(Total::changed))
+    }
+
+    fn add_series(&mut self, session: &mut Session) -> Result<(), Failure> {
+        let new = self.series.iter().filter(|(_, id)| id.is_none());
+        let new: Vec<&str> = new.map(|(key, _)| key.as_str()).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let sql = "INSERT INTO series (key)
+                   SELECT key FROM unnest($1::text[]) WITH ORDINALITY AS new (key, place) ORDER BY place
+                   RETURNING id, key";
+        for row in session.query(sql, &[&new])? {
+            let key = MetricKey::stored(row.try_get(1)?);
+            if let Some((_, id)) = self.places.get(&key).and_then(|place| self.series.get_mut(*place)) {
+                *id = Some(row.try_get(0)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes old points, under the lock of the number of series.
+    pub(super) fn remove(
+        &mut self,
+        session: &mut Session,
+        before: i64,
+        after: SeriesId,
+        count_max: usize,
+    ) -> Result<Outcome, Failure> {
+        let count_max = count_max.max(1);
+        let sql = "SELECT id FROM series WHERE id > $1 ORDER BY id LIMIT $2";
+        let walked = ids(&session.query(sql, &[&after.0, &as_i64(count_max)])?)?;
+        // Rows that somebody is about to write are left to the next time: who waits for nobody waits in no
+        // circle. By their place in the table: a join might be done by reading it all.
+        let sql = "DELETE FROM points WHERE ctid = ANY (ARRAY (
+                       SELECT old.place FROM unnest($1::bigint[]) AS walked (id) CROSS JOIN LATERAL (
+                           SELECT ctid AS place FROM points WHERE series = walked.id AND second < $2
+                           ORDER BY second LIMIT $3 FOR UPDATE SKIP LOCKED) AS old
+                       LIMIT $3))
+                   RETURNING series";
+        let removed = ids(&session.query(sql, &[&walked, &before, &as_i64(count_max)])?)?;
+        // Its latest point is looked up for each: behind those that were just removed, and never by a join.
+        let sql = "SELECT id FROM series WHERE id = ANY ($1) AND (
+                       SELECT second FROM points WHERE points.series = series.id
+                       ORDER BY second DESC LIMIT 1) IS NULL
+                   ORDER BY id FOR UPDATE SKIP LOCKED";
+        let empty = ids(&session.query(sql, &[&walked])?)?;
+        if !empty.is_empty() {
+            // Looked at again: only now nobody adds points to them any more.
+            let sql = "DELETE FROM series WHERE id = ANY ($1) AND (
+                           SELECT second FROM points WHERE points.series = series.id
+                           ORDER BY second DESC LIMIT 1) IS NULL
+                       RETURNING id";
+            let gone = session.query(sql, &[&empty])?.len();
+            if let Some(total) = &mut self.total {
+                total.now = (total.now - i64::try_from(gone).unwrap_or(i64::MAX)).max(0);
+            }
+        }
+        let next = match removed.iter().max() {
+            // There may be more of it.
+            Some(last) if removed.len() == count_max => Some(last - 1),
+            _ => walked.last().copied().filter(|_| walked.len() == count_max),
+        };
+        Ok(Ok(Written::PointsRemoved { count: removed.len(), next: next.map(SeriesId) }))
+    }
+}
+
+/// A row for each point that is meant and for each series that has none, in order.
+pub(super) fn points_after(
+    session: &mut Session,
+    filter: &PointFilter,
+    after: Option<PointAt>,
+    count_max: usize,
+) -> Result<PointPage, Failure> {
+    let Some(walk) = Walk::new(filter, after) else { return Ok(PointPage::default()) };
+    let count_max = count_max.max(1);
+    // One row more than there is room for shows that there are more.
+    let rows_max = as_i64(count_max.saturating_add(1));
+    let (series, from) = (walk.series.0, walk.series_from);
+    // A subquery with a limit is run for one series after the other, in their order, until there are enough rows.
+    let rows = match &filter.key {
+        None => session.query(
+            "SELECT s.id, s.key, p.second, p.value
+             FROM (SELECT id, key FROM series WHERE id >= $1 ORDER BY id LIMIT $5) s
+             LEFT JOIN LATERAL (
+                SELECT second, value FROM points
+                WHERE series = s.id AND second >= CASE WHEN s.id = $1 THEN $2 ELSE $3::bigint END AND second <= $4
+                ORDER BY second LIMIT $5) p ON true
+             LIMIT $5",
+            &[&series, &from, &walk.from, &walk.to, &rows_max],
+        )?,
+        Some(key) => session.query(
+            "SELECT s.id, s.key, p.second, p.value
+             FROM (SELECT id, key FROM series WHERE key = $6 AND id >= $1) s
+             LEFT JOIN LATERAL (
+                SELECT second, value FROM points
+                WHERE series = s.id AND second >= CASE WHEN s.id = $1 THEN $2 ELSE $3::bigint END AND second <= $4
+                ORDER BY second LIMIT $5) p ON true
+             LIMIT $5",
+            &[&series, &from, &walk.from, &walk.to, &rows_max, &key.as_str()],
+        )?,
+    };
+    page(&rows, count_max)
+}
+
+fn page(rows: &[Row], count_max: usize) -> Result<PointPage, Failure> {
+    let mut page = PointPage::default();
+    let mut last: Option<PointAt> = None;
+    for row in rows.iter().take(count_max) {
+        let id = SeriesId(row.try_get(0)?);
+        let second: Option<i64> = row.try_get(2)?;
+        let place = PointAt { series: id, second: second.unwrap_or(i64::MAX) };
+        if last.is_some_and(|last| (last.series, last.second) >= (place.series, place.second)) {
+            return Err(Failure::Failed("the database gives points in another order".to_owned()));
+        }
+        last = Some(place);
+        let Some(second) = second else { continue };
+        let value = MetricValue::new(row.try_get(3)?)
+            .ok_or_else(|| Failure::Failed("a value in the database is not finite".to_owned()))?;
+        if page.series.last().is_none_or(|series| series.id != id) {
+            page.series.push(Series { id, key: MetricKey::stored(row.try_get(1)?), points: Vec::new() });
+        }
+        if let Some(series) = page.series.last_mut() {
+            series.points.push(Point { second, value });
+        }
+    }
+    page.next = last.filter(|_| rows.len() > count_max);
+    Ok(page)
+}
+
+fn texts<'k>(keys: &[&'k MetricKey]) -> Vec<&'k str> {
+    keys.iter().map(|key| key.as_str()).collect()
+}
+
+fn ids(rows: &[Row]) -> Result<Vec<i64>, Failure> {
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}

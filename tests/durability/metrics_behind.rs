@@ -1,0 +1,136 @@
+//! `--metrics-durability memory`: points are answered before they are on the disk, and are there within a second.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::common::{Builder, DEADLINE, Daemon, require, wait_until};
+use crate::points::{Ledger, May, Point, Putters, get, put_all};
+
+/// What is promised.
+const BEHIND_MAX: Duration = Duration::from_secs(1);
+/// What a busy machine may add.
+const SLACK: Duration = Duration::from_millis(500);
+
+fn memory() -> Builder {
+    Daemon::builder().args(["--metrics-durability", "memory"])
+}
+
+fn points(seconds: std::ops::Range<i64>) -> Vec<Point> {
+    let point = |second| Point { key: format!("key-{}", second % 3), second, value: second as f64 / 7.0 };
+    seconds.map(point).collect()
+}
+
+/// The same by keys, as they are told.
+fn by_key(mut points: Vec<Point>) -> Vec<Point> {
+    points.sort_by(|one, other| (&one.key, one.second).cmp(&(&other.key, other.second)));
+    points
+}
+
+#[test]
+fn the_daemon_says_that_it_writes_behind() {
+    let daemon = memory().start();
+    assert!(daemon.log().contains("points are answered ok before they are on the disk"), "{}", daemon.log());
+    put_all(&mut daemon.client(), &points(0..30));
+    let counters = daemon.operator().succeed("stats", json!({}));
+    assert_eq!((&counters["points_written_behind"], &counters["points_lost"]), (&json!(1), &json!(0)));
+    daemon.wait_for_counter("points_unwritten", |count| count == 0);
+
+    let daemon = Daemon::start();
+    assert!(!daemon.log().contains("before they are on the disk"), "{}", daemon.log());
+    let counters = daemon.operator().succeed("stats", json!({}));
+    assert_eq!((&counters["points_written_behind"], &counters["points_unwritten"]), (&json!(0), &json!(0)));
+}
+
+#[test]
+fn who_gets_after_a_put_sees_it() {
+    let daemon = memory().start();
+    let (mut client, mut other) = (daemon.client(), daemon.client());
+    for round in 0..50 {
+        put_all(&mut client, &points(10 * round..10 * round + 10));
+        let expected = by_key(points(0..10 * round + 10));
+        assert_eq!(get(&mut client, "*"), expected);
+        assert_eq!(get(&mut other, "*"), expected);
+    }
+}
+
+#[test]
+fn a_daemon_that_is_told_to_end_writes_everything_first() {
+    let mut daemon = memory().start();
+    for round in 0..5 {
+        put_all(&mut daemon.client(), &points(1000 * round..1000 * round + 1000));
+        daemon.restart();
+        assert_eq!(get(&mut daemon.client(), "*"), by_key(points(0..1000 * round + 1000)));
+    }
+}
+
+/// The same while clients go on.
+#[test]
+fn an_end_in_the_middle_of_work_takes_no_point_that_was_acknowledged() {
+    let (mut daemon, mut ledger) = (memory().start(), Ledger::new());
+    for _ in 0..5 {
+        let putters = Putters::start(daemon.address(), 4, &ledger, May::Die);
+        putters.wait_done(100);
+        daemon.stop();
+        putters.finish(&mut ledger);
+        daemon.restart();
+        let found = get(&mut daemon.client(), "*");
+        ledger.check_promised_for(&found, Duration::ZERO, Instant::now());
+    }
+    println!("5 ends while writing behind: {}", ledger.counts);
+}
+
+/// Another program sees the points in the file, though nobody has asked the daemon for them.
+#[test]
+fn points_are_written_within_a_second() {
+    require("python3", "python3");
+    let daemon = memory().start();
+    let mut client = daemon.client();
+    // The keys are known from here on.
+    put_all(&mut client, &points(0..3));
+    let script = "import sqlite3, sys, time\n\
+                  connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                  count = lambda: connection.execute('SELECT count(*) FROM points').fetchone()[0]\n\
+                  print(count(), flush=True)\n\
+                  end = time.monotonic() + 10\n\
+                  while count() < 33 and time.monotonic() < end: time.sleep(0.002)\n\
+                  print(count(), flush=True)\n";
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).arg(file_of(&daemon)).stdout(Stdio::piped());
+    let mut reader = command.spawn().expect("python3 can be run");
+    let mut lines = BufReader::new(reader.stdout.take().expect("piped")).lines();
+    let mut line = || lines.next().expect("a line").expect("a line");
+    assert_eq!(line(), "3", "this test needs python3 with its sqlite3 module");
+    let begin = Instant::now();
+    put_all(&mut client, &points(3..33));
+    let answered = begin.elapsed();
+    assert_eq!(line(), "33");
+    let written = begin.elapsed();
+    reader.wait().expect("it ends");
+    assert!(written <= BEHIND_MAX + SLACK, "written after {written:?}");
+    println!("answered after {answered:?}, written after {written:?}");
+}
+
+fn file_of(daemon: &Daemon) -> PathBuf {
+    daemon.state_dir().join("vmherd.sqlite3")
+}
+
+/// A kill takes what was acknowledged within the last second, at most, and nothing from the middle of a series.
+#[test]
+fn a_kill_takes_a_second_at_most() {
+    let (mut daemon, mut ledger) = (memory().start(), Ledger::new());
+    let putters = Putters::start(daemon.address(), 4, &ledger, May::Die);
+    let begin = Instant::now();
+    wait_until("there are points that are old enough", DEADLINE, || begin.elapsed() > 2 * BEHIND_MAX);
+    let end = Instant::now();
+    daemon.kill();
+    putters.finish(&mut ledger);
+    ledger.check_answers(&[]);
+    daemon.restart();
+    let found = get(&mut daemon.client(), "*");
+    ledger.check_promised_for(&found, BEHIND_MAX + SLACK, end);
+    println!("killed while writing behind: acked={} recovered={}", ledger.counts.acked, found.len());
+}
