@@ -43,8 +43,9 @@ impl Measure {
         match self {
             Measure::Any => {
                 let (put, again, get) = (Measure::Put, Measure::PutAgain, Measure::Get);
-                let any = [put, put, put, again, get, get, Measure::GetAll, Measure::GetNothing];
-                random.pick(&any).choose(by, marks, metrics, random)
+                let any = [put, put, put, put, again, get, get, get, Measure::GetNothing];
+                let any = if random.chance(6) { Measure::GetAll } else { random.pick(&any) };
+                any.choose(by, marks, metrics, random)
             }
             Measure::Put => put(by, marks, metrics, random),
             Measure::PutAgain => match metrics.last_of(client).filter(|_| by.asker.is_in_turn) {

@@ -23,6 +23,8 @@ pub(super) struct Metrics {
     points: Vec<Sent>,
     /// The places of each key's points.
     keys: HashMap<String, Vec<usize>>,
+    /// The same of each client's.
+    clients: HashMap<usize, Vec<usize>>,
     /// Counts what has been asked and answered.
     moment: u64,
 }
@@ -64,6 +66,8 @@ pub(super) struct Asker {
 /// A point that was sent.
 struct Sent {
     point: NewPoint,
+    /// Its value, as metrics text shows it.
+    shown: String,
     asker: Asker,
     moment: u64,
     asked: Instant,
@@ -83,16 +87,22 @@ enum Outcome {
 
 /// What may be told of one second of a key.
 #[derive(Default)]
-struct Due {
+struct Due<'a> {
     must_be_there: bool,
-    values: Vec<String>,
+    points: Vec<&'a Sent>,
 }
 
-/// A point that somebody was told, its value as text.
+/// A point that somebody was told.
 struct Told<'a> {
     key: &'a str,
     second: i64,
-    value: String,
+    value: ToldValue<'a>,
+}
+
+/// Its value, as it was told.
+enum ToldValue<'a> {
+    Text(&'a str),
+    Number(f64),
 }
 
 impl Metrics {
@@ -102,15 +112,21 @@ impl Metrics {
         let (first, count) = (self.points.len(), points.len());
         let outcome = if is_bad { Outcome::Refused } else { Outcome::Open };
         for point in points {
-            self.keys.entry(point.key.clone()).or_default().push(self.points.len());
-            self.points.push(Sent { point, asker, moment, asked: now, outcome });
+            let place = self.points.len();
+            match self.keys.get_mut(&point.key) {
+                Some(places) => places.push(place),
+                None => drop(self.keys.insert(point.key.clone(), vec![place])),
+            }
+            self.clients.entry(asker.client).or_default().push(place);
+            let shown = format!("{:?}", point.value);
+            self.points.push(Sent { point, shown, asker, moment, asked: now, outcome });
         }
         Batch { first, count, bad: is_bad.then_some(count - 1) }
     }
 
     /// Puts points into the store before anything else happens, enough for several pages.
     pub(super) fn put_before(&mut self, store: &Arc<dyn StoreFactory>, now: Instant) {
-        let count = 2 * limits::POINTS_PER_PAGE_MAX + 100;
+        let count = limits::POINTS_PER_PAGE_MAX + 200;
         let point = |at: usize| (format!("old.{}", at % 3), at as i64, at as f64);
         let told =
             (0..count).map(point).map(|(key, second, value)| NewPoint { key, second: Some(second), value });
@@ -157,24 +173,22 @@ impl Metrics {
 
     /// The key and the second of the point that `client` has put last in its turn, if it has a second.
     pub(super) fn last_of(&self, client: usize) -> Option<(String, i64)> {
-        let by_client = |sent: &&Sent| sent.asker.client == client && sent.asker.is_in_turn;
-        let mut sent = self.points.iter().rev().filter(by_client);
+        let mut sent = self.of_client(client).filter(|sent| sent.asker.is_in_turn);
         let last = sent.next().map(|sent| &sent.point)?;
         Some((last.key.clone(), last.second?))
     }
 
     /// The second of any point that `client` has put.
     pub(super) fn second_of(&self, client: usize, random: &mut Random) -> Option<i64> {
-        let by_client = |sent: &&Sent| sent.asker.client == client;
-        let seconds: Vec<i64> = self
-            .points
-            .iter()
-            .rev()
-            .filter(by_client)
-            .take(LATEST)
-            .filter_map(|sent| sent.point.second)
-            .collect();
+        let latest = self.of_client(client).take(LATEST);
+        let seconds: Vec<i64> = latest.filter_map(|sent| sent.point.second).collect();
         (!seconds.is_empty()).then(|| random.pick(&seconds))
+    }
+
+    /// The points of `client`, the latest first.
+    fn of_client(&self, client: usize) -> impl Iterator<Item = &Sent> {
+        let places = self.clients.get(&client).into_iter().flatten().rev();
+        places.map(|place| &self.points[*place])
     }
 
     /// Whether `told` is what may be told to `asker`, who asked for `range` at `moment` and is told `now`.
@@ -186,10 +200,8 @@ impl Metrics {
         (clock, now): (&WallClock, Instant),
     ) -> Judgement {
         let mut seen = BTreeSet::new();
-        let mut rest = told;
-        while let Some(Told { key, .. }) = rest.first() {
-            let count = rest.iter().take_while(|told| told.key == *key).count();
-            let (of_key, others) = rest.split_at(count);
+        for of_key in told.chunk_by(|one, next| one.key == next.key) {
+            let key = &of_key[0].key;
             ensure(range.key == "*" || range.key == *key, "points of another key")?;
             ensure(seen.insert(*key), "a key comes twice")?;
             ensure(
@@ -197,7 +209,6 @@ impl Metrics {
                 "points out of order, or twice",
             )?;
             self.check_key(key, range, (asker, moment), of_key, (clock, now))?;
-            rest = others;
         }
         match range.key.as_str() {
             "*" => {
@@ -220,7 +231,7 @@ impl Metrics {
         let Some(places) = self.keys.get(key) else {
             return ensure(told.is_empty(), "a key that nobody has put");
         };
-        let mut due: BTreeMap<i64, Due> = BTreeMap::new();
+        let mut due: BTreeMap<i64, Due<'_>> = BTreeMap::new();
         for sent in places.iter().map(|place| &self.points[*place]) {
             let is_settled = match sent.follows(asker, moment) {
                 // It was sent after this was asked, and waits for it.
@@ -232,7 +243,7 @@ impl Metrics {
             if sent.outcome == Outcome::Refused {
                 continue;
             }
-            let (must_be_there, value) = (is_settled && is_kept, format!("{:?}", sent.point.value));
+            let must_be_there = is_settled && is_kept;
             let Some(second) = sent.point.second else {
                 return sent.check_undated(told, must_be_there, clock, now);
             };
@@ -242,15 +253,15 @@ impl Metrics {
             let due = due.entry(second).or_default();
             if must_be_there {
                 // It has taken the place of whatever was there before.
-                (due.must_be_there, due.values) = (true, vec![value]);
-            } else {
-                due.values.push(value);
+                due.must_be_there = true;
+                due.points.clear();
             }
+            due.points.push(sent);
         }
         for told in told {
             let due =
                 due.remove(&told.second).ok_or("a point that nobody has put, or not now, or not here")?;
-            ensure(due.values.contains(&told.value), "a point with another value")?;
+            ensure(due.points.iter().any(|sent| sent.has(&told.value)), "a point with another value")?;
         }
         let missing = due.iter().find(|(_, due)| due.must_be_there);
         missing.map_or(Ok(()), |(second, _)| Err(format!("a point of {key} is missing: {second}")))
@@ -259,8 +270,8 @@ impl Metrics {
     /// Whether keys come in the order in which they were first put, as far as that can be told.
     fn check_order(&self, told: &[Told<'_>]) -> Judgement {
         let mut first_sent_last = 0;
-        for told in told {
-            let Some(places) = self.keys.get(told.key) else { continue };
+        for of_key in told.chunk_by(|one, next| one.key == next.key) {
+            let Some(places) = self.keys.get(of_key[0].key) else { continue };
             let sent = || places.iter().map(|place| &self.points[*place]);
             let first_kept = sent().filter_map(Sent::kept).min();
             ensure(first_kept.is_none_or(|kept| kept > first_sent_last), "keys out of order")?;
@@ -287,6 +298,13 @@ impl Sent {
         waits.then_some(self.moment > moment)
     }
 
+    fn has(&self, value: &ToldValue<'_>) -> bool {
+        match value {
+            ToldValue::Text(text) => self.shown == *text,
+            ToldValue::Number(number) => self.point.value == *number,
+        }
+    }
+
     fn kept(&self) -> Option<u64> {
         match self.outcome {
             Outcome::Kept { moment, .. } => Some(moment),
@@ -309,7 +327,7 @@ impl Sent {
         let shown = clock.range(self.asked, until);
         let is_right = |told: &Told<'_>| {
             let is_in_time = (shown.start().0..=shown.end().0).contains(&told.second);
-            is_in_time && told.value == format!("{:?}", self.point.value)
+            is_in_time && self.has(&told.value)
         };
         match told {
             [] => ensure(!must_be_there, "a point without a time is missing"),
@@ -369,8 +387,8 @@ fn read_lines(lines: &str) -> Result<Vec<Told<'_>>, String> {
     };
     let told = lines.lines().map(|line| {
         let (key, second) = read(line).ok_or_else(|| format!("no point: {line}"))?;
-        let value = line[key + 1..].split(' ').next().unwrap_or_default().to_owned();
-        Ok(Told { key: &line[..key], second, value })
+        let value = line[key + 1..].split(' ').next().unwrap_or_default();
+        Ok(Told { key: &line[..key], second, value: ToldValue::Text(value) })
     });
     told.collect()
 }
@@ -383,8 +401,8 @@ fn read_series(data: &Value) -> Result<Vec<Told<'_>>, String> {
         for point in points {
             let pair = point.as_array().filter(|pair| pair.len() == 2).ok_or("no pair")?;
             let second = pair[0].as_i64().ok_or("a second that is none")?;
-            ensure(pair[1].is_f64(), "a value that is no float")?;
-            told.push(Told { key, second, value: pair[1].to_string() });
+            let value = pair[1].as_f64().filter(|_| pair[1].is_f64()).ok_or("a value that is no float")?;
+            told.push(Told { key, second, value: ToldValue::Number(value) });
         }
     }
     Ok(told)

@@ -175,6 +175,8 @@ impl Simulation {
                 if may_authenticate { limits::REQUEST_BYTES_MAX } else { world.weather.anonymous_bytes_max };
             let named = world.weather.named_max.min(NAMED_OPEN_MAX);
             let output_max = limits::OUTPUT_BYTES_PAUSE + PAGE_BYTES_MAX + named * REPLY_BYTES_MAX;
+            // A line of text may be longer than a request of strangers has to be in some worlds.
+            let request_max = request_max.max(limits::TEXT_LINE_BYTES_MAX);
             if held.input > request_max + limits::READ_CHUNK_BYTES {
                 return Err(format!("too much input is held: {held:?}"));
             }

@@ -99,7 +99,7 @@ impl Weather {
             clock_jumps: random.chance(40),
             operator_acts: random.chance(30),
             big_herd: random.chance(20),
-            many_points: random.chance(10),
+            many_points: random.chance(8),
             many_convert: random.chance(4),
             stop_after: random.chance(40).then(|| random.micros(1_000, 15_000_000)),
             grace: random.pick(&[Duration::from_millis(300), limits::STOP_GRACE]),
