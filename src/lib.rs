@@ -1,10 +1,10 @@
 //! vmherd: a small server that knows a herd of virtual machines.
 //!
-//! VMs connect over TCP or a unix socket, register, authenticate with a password or a token, and say
-//! what they are made of; programs and people ask who is there. On one port a request is a JSON object in
-//! a stream of them, the body of a `POST` of HTTP, a message of WebSocket, or a line of text (the *framing*,
-//! chosen by a connection's first bytes); what it says is in one of several *dialects*, those of JSON whichever
-//! the framing.
+//! VMs connect over TCP or a unix socket, register, authenticate with a password or a token, say what they are
+//! made of and put metrics; programs and people ask who is there and how it is doing. On one port a request is
+//! a JSON object in a stream of them, the body of a `POST` of HTTP, a message of WebSocket, or a line of text (the
+//! *framing*, chosen by a connection's first bytes); what it says is in one of several *dialects*, those of JSON
+//! whichever the framing.
 //!
 //! # Threads
 //!
@@ -24,7 +24,8 @@
 //! The **reactor** owns every connection and all state that requests share; it waits nowhere but for
 //! sockets. **Workers** own what blocks: hashing and the store. They meet at one bounded queue for each
 //! lane, one list of completions and one waker. The **log thread** writes what others only queue; the
-//! **main thread** waits for signals.
+//! **main thread** waits for signals. Where metrics are written behind, or removed when they are old, a **keeper**
+//! has a thread for each, with a connection of its own to the store.
 //!
 //! # Layers
 //!

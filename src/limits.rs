@@ -63,9 +63,9 @@ pub const TEXT_LINE_BYTES_MAX: usize = 4096;
 /// Points that one request may put: as many lines as fit into what is read of a connection at a time, or some
 /// 200 KiB of JSON. Bounds how long the others wait that share its commit.
 pub const POINTS_PER_REQUEST_MAX: usize = 4096;
-/// Points in one page of a long answer, series that have none in it counted as one: some 50 KiB of text, or 240 KiB
-/// where keys are as long as may be.
-pub const POINTS_PER_PAGE_MAX: usize = 1024;
+/// Points in one page of a long answer, series that have none in it counted as one: some 60 KiB of text, or half a
+/// MiB where keys are as long as may be.
+pub const POINTS_PER_PAGE_MAX: usize = 2048;
 
 /// Points that share one commit, about: what a request in the middle of them may have to wait for.
 pub const POINTS_PER_COMMIT_MAX: usize = 16 << 10;
@@ -198,6 +198,10 @@ pub const TROUBLE_LOG_INTERVAL_S: u64 = 1;
 /// Jobs that one connection may have waiting or running; its further requests wait in its input. A
 /// sixteenth of the read and write queues, so that one client can't fill them.
 pub const JOBS_PER_CONNECTION_MAX: u32 = 256;
+
+/// Bytes that the system takes of us for a client beyond what it has sent: with megabytes, which it takes otherwise,
+/// somebody who reads steadily but slowly would not be seen to for longer than he may stall.
+pub const UNSENT_BYTES_MAX: u32 = 64 << 10;
 
 /// TCP keep-alive: silence before the first probe.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);

@@ -59,6 +59,9 @@ fn the_first_conversation_and_the_rest_of_the_readme_run() {
         "{\"status\":\"connected and authenticated\"}\n{\"status\":\"vm updated\"}\n",
         "{\"connected_vms\":[{\"id\":2,\"ram\":1028,\"cpu\":2,\"disks\":[{\"id\":3,\"size\":100},{\"id\":4,\"size\":200}]}]}\n",
         "{\"all_disks\":[{\"id\":1,\"vm_id\":\"web-1\",",
+        "ok\n\nok\n\nok\nweb-1.cpu 10.6 1501864247\nweb-1.cpu 15.3 1501864259\n\n",
+        "{\"status\":\"success\",\"message\":\"ok\",\"data\":{}}\n",
+        "{\"status\":\"success\",\"message\":null,\"data\":{\"web-1.load\":[[1501864300,2.0]]}}\n",
         "\nok\n",
         "{\"request_id\":\"01\",\"data\":{\"Hub\":{\"name\":\"qwe\",\"id\":\"123\"},\"Device\":{\"name\":\"wqe\",\"id\":\"234\"}}}\n",
     ] {

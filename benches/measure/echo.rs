@@ -13,7 +13,7 @@ use vmherd::limits;
 /// Serves at `address` until it is killed. Answers what comes with itself, or each line with one of so many
 /// bytes.
 pub fn serve(address: SocketAddr, answer_bytes: Option<usize>) -> io::Result<()> {
-    let answer = answer_bytes.map(|bytes| [&vec![b'x'; bytes - 1][..], b"\n"].concat());
+    let answers = answer_bytes.map(Answers::new);
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(address)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -29,7 +29,7 @@ pub fn serve(address: SocketAddr, answer_bytes: Option<usize>) -> io::Result<()>
             }
             let place = &mut connections[event.token().0];
             let Some(connection) = place else { continue };
-            if event.is_readable() && !serve_one(connection, &mut chunk, answer.as_deref()) {
+            if event.is_readable() && !serve_one(connection, &mut chunk, answers.as_ref()) {
                 *place = None;
             }
         }
@@ -54,15 +54,15 @@ fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Vec<Option<TcpS
 }
 
 /// Answers what has come; false where the connection is over.
-fn serve_one(connection: &mut TcpStream, chunk: &mut [u8], answer: Option<&[u8]>) -> bool {
+fn serve_one(connection: &mut TcpStream, chunk: &mut [u8], answers: Option<&Answers>) -> bool {
     loop {
         // The generator never has more on its way than a socket's buffer takes.
-        let is_sent = match (connection.read(chunk), answer) {
+        let is_sent = match (connection.read(chunk), answers) {
             (Ok(0), _) => return false,
             (Ok(count), None) => is_written(connection, &chunk[..count]),
-            (Ok(count), Some(answer)) => {
+            (Ok(count), Some(answers)) => {
                 let lines = chunk[..count].iter().filter(|&&byte| byte == b'\n').count();
-                (0..lines).all(|_| is_written(connection, answer))
+                answers.are_written(connection, lines)
             }
             (Err(error), _) => return error.kind() == ErrorKind::WouldBlock,
         };
@@ -72,9 +72,34 @@ fn serve_one(connection: &mut TcpStream, chunk: &mut [u8], answer: Option<&[u8]>
     }
 }
 
+/// As many answers as go out at once.
+struct Answers {
+    text: Vec<u8>,
+    answer_bytes: usize,
+}
+
+impl Answers {
+    fn new(answer_bytes: usize) -> Answers {
+        let answer = [&vec![b'x'; answer_bytes - 1][..], b"\n"].concat();
+        Answers { text: answer.repeat((WRITTEN_AT_ONCE / answer_bytes).max(1)), answer_bytes }
+    }
+
+    fn are_written(&self, connection: &mut TcpStream, mut count: usize) -> bool {
+        while count > 0 {
+            let at_once = count.min(self.text.len() / self.answer_bytes);
+            if !is_written(connection, &self.text[..at_once * self.answer_bytes]) {
+                return false;
+            }
+            count -= at_once;
+        }
+        true
+    }
+}
+
 fn is_written(connection: &mut TcpStream, bytes: &[u8]) -> bool {
     connection.write(bytes).is_ok_and(|written| written == bytes.len())
 }
 
 const LISTENER: Token = Token(usize::MAX);
+const WRITTEN_AT_ONCE: usize = 64 << 10;
 const SEND_BUFFER_BYTES: usize = 1 << 20;

@@ -102,6 +102,11 @@ impl Samples {
         self.0.iter().zip(&other.0).map(|(own, other)| combine(*own, *other)).collect()
     }
 
+    /// This in another unit.
+    pub fn scaled(&self, factor: f64) -> Samples {
+        self.0.iter().map(|value| value * factor).collect()
+    }
+
     /// This through `other`, round by round, so that what slowed a whole round down does not count.
     pub fn ratio(&self, other: &Samples) -> Samples {
         self.zip(other, |own, other| own / other)

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 use serde_json::{Value, json};
 
+use crate::points::{Batches, put_line};
 use crate::{process, websocket};
 
 /// What to do.
@@ -29,7 +30,8 @@ pub struct Load {
     /// How long to measure, after a tenth of it to get warm.
     pub time: Duration,
     /// A request; each `{n}` in it is another number every time, and each `{small}` one below a million that
-    /// differs from the last.
+    /// differs from the last. `{put}` stands for a point of one of ten series of the connection's own, which
+    /// nobody has put.
     pub request: String,
     /// What `{spread}` in the request stands for: in that of the first connection 1, of the next so much more,
     /// and so on, as 64 hexadecimal digits.
@@ -110,7 +112,7 @@ impl Load {
     }
 
     fn is_template(&self) -> bool {
-        ["{n}", "{small}", "{spread}"].iter().any(|placeholder| self.request.contains(placeholder))
+        ["{n}", "{small}", "{spread}", PUT].iter().any(|placeholder| self.request.contains(placeholder))
     }
 
     /// Does it.
@@ -208,6 +210,8 @@ impl Load {
 struct Connection {
     /// What it sends, where that is its own.
     own_batch: Option<Vec<u8>>,
+    /// The same where it is points.
+    points: Option<Batches>,
     lines_due: usize,
     is_fresh: bool,
     sent: Instant,
@@ -217,13 +221,15 @@ impl Connection {
     fn new(at: usize, load: &Load) -> Connection {
         let own = load.request.replace("{spread}", &format!("{:064x}", 1 + at * load.stride));
         let own_batch = load.request.contains("{spread}").then(|| own.repeat(load.depth).into_bytes());
-        Connection { own_batch, lines_due: 0, is_fresh: true, sent: Instant::now() }
+        let points = (load.request == PUT).then(|| Batches::new(at, load.depth, first_second(), put_line));
+        Connection { own_batch, points, lines_due: 0, is_fresh: true, sent: Instant::now() }
     }
 
     fn send(&mut self, stream: &mut impl Write, load: &Load, meter: &mut Meter) {
-        let batch = match &self.own_batch {
-            Some(own) => own,
-            None => meter.batch(load),
+        let batch = match (&self.own_batch, &mut self.points) {
+            (Some(own), _) => own,
+            (None, Some(points)) => points.next(),
+            (None, None) => meter.batch(load),
         };
         self.sent = Instant::now();
         let count = stream.write(batch).expect("the server reads");
@@ -337,10 +343,17 @@ impl Outcome {
     }
 }
 
+/// Where the seconds of this process begin: those of different processes differ.
+fn first_second() -> i64 {
+    1_000_000_000 + i64::from(std::process::id() % 4000) * 1_000_000
+}
+
 fn lines_of(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte == b'\n').count()
 }
 
+/// The request that puts a point.
+pub const PUT: &str = "{put}";
 /// No answer takes so long.
 const DEADLINE: Duration = Duration::from_secs(30);
 const CHUNK_BYTES: usize = 256 << 10;

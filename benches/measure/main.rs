@@ -10,6 +10,7 @@
 mod echo;
 mod figures;
 mod load;
+mod points;
 mod process;
 mod rows;
 mod sys;

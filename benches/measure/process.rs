@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -87,6 +88,19 @@ impl Server {
         let mut command = own_program("echo");
         let child = cores.start(&cores.server, command.arg(address.to_string()).arg(bytes.to_string()));
         Server { name: "sockets", address, child, folder: Folder::new_state() }.ready()
+    }
+
+    /// VictoriaMetrics, if it is installed, and where it tells its counters.
+    pub fn victoria_metrics(cores: &Cores) -> Option<(Server, SocketAddr)> {
+        let program = installed("victoria-metrics")?;
+        let (address, counters, folder) = (free_address(), free_address(), Folder::new_data());
+        let mut command = Command::new(program);
+        command.arg(format!("-graphiteListenAddr={address}")).arg(format!("-httpListenAddr={counters}"));
+        command.arg("-storageDataPath").arg(folder.path());
+        // Where there is one core it serves four connections at a time, for as long as they are open.
+        command.args(["-retentionPeriod=100y", "-maxConcurrentInserts=1000", "-loggerLevel=ERROR"]);
+        let child = cores.start(&cores.server, &mut command);
+        Some((Server { name: "VictoriaMetrics", address, child, folder }.ready(), counters))
     }
 
     /// The daemon with a store, on the server's core.
@@ -175,6 +189,15 @@ impl Server {
     /// The daemon's own socket.
     pub fn own_socket(&self) -> PathBuf {
         self.folder.path().join("vmherd.sock")
+    }
+
+    /// What the daemon has counted, asked over its own socket.
+    pub fn counters(&self) -> serde_json::Value {
+        let mut stream = UnixStream::connect(self.own_socket()).expect("it listens");
+        stream.write_all(b"{\"command\": \"stats\", \"data\": {}}\n").expect("it reads");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("it answers");
+        serde_json::from_str::<serde_json::Value>(&line).expect("it is JSON")["data"].take()
     }
 
     /// Its process.

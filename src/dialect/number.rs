@@ -6,30 +6,22 @@ use crate::model::MetricValue;
 
 /// The 64-bit integer that `text` is: decimal digits, behind `-` where it is negative.
 pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
-    let (is_negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    if digits.is_empty() {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    // Downwards: the least number has no positive counterpart.
-    let mut negative: i64 = 0;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        negative = negative.checked_mul(10)?.checked_sub(i64::from(digit))?;
+    if digits.len() > DIGITS_THAT_FIT {
+        return std::str::from_utf8(text).ok()?.parse().ok();
     }
-    if is_negative { Some(negative) } else { negative.checked_neg() }
+    let number = digits.iter().fold(0, |number, digit| 10 * number + i64::from(digit - b'0'));
+    Some(if digits.len() == text.len() { number } else { -number })
 }
 
 /// The value that `text` is: decimal digits, perhaps with a sign, a point or an exponent, and finite.
 pub(super) fn read_value(text: &[u8]) -> Option<MetricValue> {
-    let is_decimal = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
-    // Of what the standard library reads besides, everything has other letters.
-    if !text.iter().all(is_decimal) {
+    // All else that the standard library reads, `inf` and `nan`, begins with a letter.
+    let unsigned = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    if !matches!(unsigned.first(), Some(b'0'..=b'9' | b'.')) {
         return None;
     }
     MetricValue::new(std::str::from_utf8(text).ok()?.parse().ok()?)
@@ -55,8 +47,40 @@ pub(super) fn write_integer(number: i64, output: &mut Vec<u8>) {
 
 /// Writes `value`, which is valid JSON that way.
 pub(super) fn write_value(value: MetricValue, output: &mut Vec<u8>) {
-    write!(output, "{value}").expect("a Vec takes whatever is written");
+    let number = value.get();
+    // Of decimals of so few digits no two are the same float: one that is this float is the shortest, without
+    // zeros at its end.
+    let thousandths = (number * 1000.0).round();
+    if number.trunc() == number && number.abs() < DIGITS_TOLD_APART {
+        write_decimal(number, 0, output);
+    } else if thousandths / 1000.0 == number && thousandths.abs() < DIGITS_TOLD_APART {
+        write_decimal(thousandths, 3, output);
+    } else {
+        write!(output, "{value}").expect("a Vec takes whatever is written");
+    }
 }
+
+/// Writes the whole number `digits` with a point before the last `places` of its digits.
+fn write_decimal(digits: f64, mut places: u32, output: &mut Vec<u8>) {
+    if digits.is_sign_negative() {
+        output.push(b'-');
+    }
+    let mut digits = (digits as i64).unsigned_abs();
+    while places > 1 && digits.is_multiple_of(10) {
+        (digits, places) = (digits / 10, places - 1);
+    }
+    let power = 10_u64.pow(places);
+    write_integer((digits / power) as i64, output);
+    output.push(b'.');
+    output
+        .extend((0..places.max(1)).rev().map(|place| b'0' + (digits % power / 10_u64.pow(place) % 10) as u8));
+}
+
+/// Below this a float has at least 15 decimal digits to tell it from its neighbours by.
+const DIGITS_TOLD_APART: f64 = 1e15;
+
+/// Any number of so many digits has 64 bits at most.
+const DIGITS_THAT_FIT: usize = 18;
 
 #[cfg(test)]
 mod tests {
@@ -173,10 +197,39 @@ mod tests {
 
     #[test]
     fn values_are_written_with_a_point_or_an_exponent() {
-        for (number, text) in [(10.0, "10.0"), (-0.0, "-0.0"), (1e16, "1e16"), (1e-7, "1e-7"), (0.1, "0.1")] {
+        let written = |number: f64| {
             let mut output = Vec::new();
             write_value(MetricValue::new(number).unwrap(), &mut output);
-            assert_eq!(output, text.as_bytes());
+            String::from_utf8(output).unwrap()
+        };
+        for (number, text) in [
+            (10.0, "10.0"),
+            (-0.0, "-0.0"),
+            (0.0, "0.0"),
+            (1e15, "1000000000000000.0"),
+            (999_999_999_999_999.0, "999999999999999.0"),
+            (1e16, "1e16"),
+            (1e-7, "1e-7"),
+            (0.1, "0.1"),
+            (-0.25, "-0.25"),
+            (12.005, "12.005"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
+            (9_007_199_254_740_993.0, "9007199254740992.0"),
+        ] {
+            assert_eq!(written(number), text);
+        }
+        // Whatever it is, it is what the standard library takes for the shortest.
+        let mut number: u64 = 0x9e37_79b9_7f4a_7c15;
+        for _ in 0..200_000 {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (few, some, any) = (number >> 44, number >> 16, f64::from_bits(number));
+            let few = few as f64 / [1.0, 10.0, 100.0, 1000.0, 10_000.0][(number % 5) as usize];
+            for value in [few, -few, some as f64, some as f64 / 1000.0, any] {
+                if value.is_finite() {
+                    assert_eq!(written(value), format!("{value:?}"));
+                }
+            }
         }
     }
 }

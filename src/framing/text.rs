@@ -83,10 +83,15 @@ impl Text {
         }
     }
 
-    /// Drops the line of `length` bytes that was found.
+    /// Drops the line of `length` bytes that was found, which may be anything, a password too.
     pub fn consume(&mut self, input: &mut Buffer, length: usize) {
-        // It may be anything, a password too.
         input.consume(length);
+        (self.scanned, self.is_inside) = (0, false);
+    }
+
+    /// As [`Text::consume`]; what it says is no secret.
+    pub fn skip(&mut self, input: &mut Buffer, length: usize) {
+        input.skip(length);
         (self.scanned, self.is_inside) = (0, false);
     }
 
@@ -109,8 +114,14 @@ fn look(bytes: &[u8]) -> Seen {
     let until = behind.skip_until(b'\n').unwrap_or(0);
     let end = bytes[..until].strip_suffix(b"\n");
     let line = end.unwrap_or(bytes);
-    if line.iter().fold(false, |is_bad, &byte| is_bad | is_control(byte)) {
+    // Both in one go, many bytes at a time.
+    let look_at = |(is_bad, all): (bool, u8), &byte: &u8| (is_bad | is_control(byte), all | byte);
+    let (is_bad, all) = line.iter().fold((false, 0), look_at);
+    if is_bad {
         return Seen::Bad;
+    }
+    if all.is_ascii() {
+        return if end.is_some() { Seen::End(line.len()) } else { Seen::Part(line.len()) };
     }
     match (std::str::from_utf8(line), end) {
         (Ok(_), Some(line)) => Seen::End(line.len()),

@@ -106,7 +106,7 @@ impl Net for MioNet {
         match &self.listeners[listener] {
             Listener::Tcp(tcp) => {
                 let (stream, address) = tcp.accept()?;
-                keep_alive(&stream);
+                set_options(&stream);
                 Ok((Socket::Tcp(stream), Peer::from(address)))
             }
             Listener::Unix(unix) => {
@@ -167,17 +167,20 @@ fn readable(event: &mio::event::Event) -> Readable {
     }
 }
 
-/// Replies are small and awaited; peers that vanish are to be noticed. A socket that refuses either
-/// still works.
-fn keep_alive(stream: &TcpStream) {
+/// Replies are small and awaited; peers that vanish are to be noticed, and those that read slowly are not to be
+/// taken for such that don't. A socket that refuses any of that still works.
+fn set_options(stream: &TcpStream) {
     let keep_alive = socket2::TcpKeepalive::new()
         .with_time(limits::KEEPALIVE_IDLE)
         .with_interval(limits::KEEPALIVE_INTERVAL)
         .with_retries(limits::KEEPALIVE_PROBES);
     let socket = socket2::SockRef::from(stream);
-    let done = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keep_alive));
+    let done = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_tcp_keepalive(&keep_alive))
+        .and_then(|()| socket.set_tcp_notsent_lowat(limits::UNSENT_BYTES_MAX));
     if let Err(error) = done {
-        log::debug!("a connection without keep-alive: {error}");
+        log::debug!("a connection without all of its options: {error}");
     }
 }
 

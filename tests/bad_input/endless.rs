@@ -128,15 +128,15 @@ fn two_listeners() -> Daemon {
 }
 
 /// A client that sends without an end, reads meanwhile, and goes on until it is thrown out.
-struct Flood {
-    sent: usize,
-    took: Duration,
-    lines: Vec<String>,
+pub(crate) struct Flood {
+    pub(crate) sent: usize,
+    pub(crate) took: Duration,
+    pub(crate) lines: Vec<String>,
 }
 
 impl Flood {
     #[track_caller]
-    fn send(address: SocketAddr, start: &str, more: &str) -> Flood {
+    pub(crate) fn send(address: SocketAddr, start: &str, more: &str) -> Flood {
         let begin = Instant::now();
         let mut stream = TcpStream::connect_timeout(&address, DEADLINE).expect("the daemon accepts");
         stream.set_write_timeout(Some(DEADLINE)).expect("a socket option");

@@ -12,6 +12,7 @@ mod endless;
 #[path = "../common/load.rs"]
 mod load;
 mod logins;
+mod metrics;
 mod resets;
 mod slow;
 mod swarm;

@@ -1,5 +1,5 @@
-//! The daemon as clients meet it that nobody here has written: netcat, curl, and Python with its package
-//! `websockets`. What each of the three documented protocols shows as an example is said as it stands there,
+//! The daemon as clients meet it that nobody here has written: netcat, telnet, curl, and Python with its
+//! package `websockets`. What each of the four documented protocols shows as an example is said as it stands there,
 //! over every framing.
 
 #[path = "../common/postgres.rs"]
@@ -13,6 +13,7 @@ mod commands;
 mod conversions;
 mod health;
 mod http;
+mod metrics;
 mod programs;
 mod roles;
 mod talker;

@@ -1,6 +1,8 @@
-//! The client programs as processes: netcat, curl, and Python with the package `websockets`. Each has a deadline.
+//! The client programs as processes: netcat, telnet, curl, and Python with the package `websockets`. Each has a
+//! deadline.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -101,6 +103,16 @@ pub(crate) fn nc() -> Command {
     require("nc", "netcat-openbsd");
     let mut command = clean("nc");
     command.arg("-N");
+    command
+}
+
+/// telnet on a terminal of its own, as somebody sees it who types: what is typed is shown as well.
+pub(crate) fn telnet(address: SocketAddr) -> Command {
+    require("telnet", "telnet");
+    require("script", "bsdutils");
+    let mut command = clean("script");
+    let telnet = format!("telnet {} {}", address.ip(), address.port());
+    command.args(["--quiet", "--return", "--flush", "--command", &telnet, "/dev/null"]);
     command
 }
 

@@ -52,6 +52,7 @@ enum Asker {
 enum Opens {
     All,
     Conversions,
+    Metrics,
     Nothing,
 }
 
@@ -80,6 +81,9 @@ fn rows() -> Vec<Row> {
         row(CommandName::Update, command("update", json!({"ram": 7})), vms, vms_closed),
         row(CommandName::Logout, command("logout", json!({})), vms, vms_closed),
         row(CommandName::Stats, command("stats", json!({})), [Unknown, Unknown, Yes], [Unknown; 2]),
+        row(CommandName::Put, command("put", point()), all, vms_closed),
+        row(CommandName::Put, command("put", json!({"points": [point()]})), all, vms_closed),
+        row(CommandName::Get, command("get", json!({"key": "*"})), all, vms_closed),
         row(CommandName::Convert, json!({"request_id": 7, "data": "Hub&&id&&1"}), all, vms_closed),
         // Asked by `GET /healthz`; in no dialect.
         row(CommandName::Health, command("health", json!({})), [Unknown; 3], [Unknown; 2]),
@@ -177,6 +181,40 @@ fn a_token_in_the_data_opens_what_is_closed() {
     }
 }
 
+/// Nobody authenticates in metrics text, so it has its say where it is open to everybody only.
+#[test]
+fn metrics_text_is_for_listeners_that_open_it() {
+    const CLOSED: &str = "error\nauthentication required\n\n";
+    const WRONG: &str = "error\nwrong command\n\n";
+    let daemon = herd().start();
+    let batch = "put k 1 1\nput k 2 2\nnonsense\nput k 3 3\nget k\nget *\nput k\n";
+    let opens = [true, false, false, true];
+    for (address, is_open) in daemon.addresses().iter().zip(opens) {
+        let mut client = Client::connect(*address);
+        client.send(batch);
+        client.half_close();
+        let points = "k 1.0 1\nk 2.0 2\nk 3.0 3\n";
+        let expected = match is_open {
+            true => format!("ok\n\nok\n\n{WRONG}ok\n\nok\n{points}\nok\n{points}\n{WRONG}"),
+            false => [CLOSED, CLOSED, WRONG, CLOSED, CLOSED, CLOSED, WRONG].concat(),
+        };
+        assert_eq!(client.rest(), expected, "{address}");
+    }
+    for (address, is_open) in daemon.addresses().iter().zip(opens) {
+        let mut client = Client::connect(*address);
+        let points: String = (0..2000).map(|second| format!("put {address} 1 {second}\n")).collect();
+        client.send(&points);
+        client.half_close();
+        let reply = if is_open { "ok\n\n" } else { CLOSED };
+        assert_eq!(client.rest(), reply.repeat(2000), "{address}");
+    }
+    let mut operator = daemon.operator();
+    for (address, is_open) in daemon.addresses().iter().zip(opens) {
+        let count = operator.say(&format!("get {address}")).lines().count();
+        assert_eq!(count, if is_open { 2002 } else { 2 }, "{address}");
+    }
+}
+
 #[test]
 fn every_command_has_a_row_and_every_row_is_of_its_command() {
     let rows = rows();
@@ -193,6 +231,7 @@ fn every_command_has_a_row_and_every_row_is_of_its_command() {
 fn herd() -> crate::common::Builder {
     let builder =
         Daemon::builder().listen("tcp://127.0.0.1:0?open=").listen("tcp://127.0.0.1:0?open=convert");
+    let builder = builder.listen("tcp://127.0.0.1:0?open=metrics");
     builder.args(["--conversion-delay", "0"])
 }
 
@@ -206,6 +245,7 @@ fn hold_the_table(daemon: &Daemon, registers: bool) {
         (tcp(0), Opens::All, strangers),
         (tcp(1), Opens::Nothing, strangers),
         (tcp(2), Opens::Conversions, strangers),
+        (tcp(3), Opens::Metrics, strangers),
         // Whoever has authenticated there is no operator any more.
         (own_socket, Opens::All, operators),
     ];
@@ -214,7 +254,7 @@ fn hold_the_table(daemon: &Daemon, registers: bool) {
         for asker in askers {
             for framing in Framing::ALL {
                 let mut talker = Talker::new(framing, place.clone());
-                for (number, row) in rows().into_iter().enumerate() {
+                for (number, row) in rows().into_iter().enumerate().filter(|(_, row)| is_told(opens, row)) {
                     let at = format!("row {number} by {asker:?} over {framing:?}, opens {opens:?}: {row:?}");
                     hold_cell(&mut talker, asker, row, opens, registers, &mut witness, &at);
                 }
@@ -225,6 +265,13 @@ fn hold_the_table(daemon: &Daemon, registers: bool) {
             }
         }
     }
+}
+
+/// Whether a listener that opens this much has something of its own to say to the row: what opens one dialect is
+/// held to that one and two others.
+fn is_told(opens: Opens, row: &Row) -> bool {
+    use CommandName::{ActionList, Convert, Get, Put};
+    opens != Opens::Metrics || matches!(row.command, Put | Get | Convert | ActionList)
 }
 
 fn hold_cell(
@@ -239,6 +286,7 @@ fn hold_cell(
     let opens = match opens {
         Opens::All => true,
         Opens::Conversions => row.command == CommandName::Convert,
+        Opens::Metrics => matches!(row.command, CommandName::Put | CommandName::Get),
         Opens::Nothing => false,
     };
     let cell = match (row.command, asker) {
@@ -254,6 +302,11 @@ fn hold_cell(
     let mut request = row.request;
     if row.command == CommandName::Register {
         request["data"]["vm_id"] = json!(witness.new_name());
+    }
+    match (row.command, request["data"].get_mut("points")) {
+        (CommandName::Put, Some(points)) => points[0]["value"] = witness.new_number(),
+        (CommandName::Put, None) => request["data"]["value"] = witness.new_number(),
+        _ => {}
     }
     let reply = talker.ask(&request);
     match cell {
@@ -320,6 +373,10 @@ fn shape() -> Value {
     json!({"vm_id": "somebody", "ram": 512, "cpu": 1, "password": PASSWORD, "disks": []})
 }
 
+fn point() -> Value {
+    json!({"key": "k", "value": 0, "timestamp": 2})
+}
+
 fn health(place: &Place) -> (u16, String) {
     let answer = match place {
         Place::Tcp(address) => fetch([&format!("http://{address}/healthz")]),
@@ -333,7 +390,8 @@ fn health(place: &Place) -> (u16, String) {
 /// Somebody who sees everything: VM 2, on the listener that opens all.
 struct Witness {
     client: Client,
-    names: u32,
+    /// The last that was new.
+    number: u32,
 }
 
 impl Witness {
@@ -341,7 +399,7 @@ impl Witness {
     fn new(daemon: &Daemon) -> Witness {
         let mut client = daemon.client();
         client.authenticate(BERT);
-        Witness { client, names: 0 }
+        Witness { client, number: 0 }
     }
 
     /// What there is once VM 3 is connected for everybody, if somebody has ended that.
@@ -356,10 +414,11 @@ impl Witness {
         self.look()
     }
 
-    /// All VMs and disks, and who is authorized, connected and was connected ever. Without the VM that asks:
+    /// All VMs, disks and points, and who is authorized, connected and was connected ever. Without the VM that asks:
     /// a login that fails ends the one before.
     fn look(&mut self) -> Value {
         let mut seen = json!({"vms": self.client.list("all_vms"), "disks": self.client.list("all_disks")});
+        seen["points"] = self.client.succeed("get", json!({"key": "*"}));
         for list in ["list_authorized_vms", "list_connected_vms", "list_ever_connected"] {
             let reply = self.client.call(json!({"action": list}));
             let members = reply.as_object().and_then(|reply| reply.values().next()?.as_array());
@@ -370,8 +429,12 @@ impl Witness {
     }
 
     fn new_name(&mut self) -> String {
-        self.names += 1;
-        format!("vm-{}", self.names)
+        format!("vm-{}", self.new_number())
+    }
+
+    fn new_number(&mut self) -> Value {
+        self.number += 1;
+        self.number.into()
     }
 }
 

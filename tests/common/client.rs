@@ -104,6 +104,23 @@ impl Client {
         self.next_line().ok()?
     }
 
+    /// Sends `line` of metrics text and takes its one reply.
+    #[track_caller]
+    pub fn say(&mut self, line: &str) -> String {
+        self.send(&format!("{line}\n"));
+        self.text_reply()
+    }
+
+    /// The next reply of metrics text, up to and with the blank line that ends it.
+    #[track_caller]
+    pub fn text_reply(&mut self) -> String {
+        match self.next_until(b"\n\n") {
+            Ok(Some(reply)) => reply,
+            Ok(None) => panic!("closed instead of a reply; before: {:?}", self.received_text()),
+            Err(error) => panic!("no reply ({error}); so far: {:?}", self.received_text()),
+        }
+    }
+
     /// As [`Client::call`], for a daemon that may die at any moment: nothing if there is no whole reply.
     pub fn try_call(&mut self, request: &Value) -> Option<Value> {
         self.try_send(request.to_string().as_bytes()).ok()?;
@@ -258,18 +275,25 @@ impl Client {
 
     /// The next line; nothing if the connection ends before its line break.
     fn next_line(&mut self) -> io::Result<Option<String>> {
-        let end = Instant::now() + DEADLINE;
+        Ok(self.next_until(b"\n")?.map(|mut line| {
+            line.pop();
+            line
+        }))
+    }
+
+    /// What comes up to and with the next `end`; nothing if the connection ends before it.
+    fn next_until(&mut self, end: &[u8]) -> io::Result<Option<String>> {
+        let deadline = Instant::now() + DEADLINE;
         loop {
-            let found = self.received[self.searched..].iter().position(|&byte| byte == b'\n');
+            let found = self.received[self.searched..].windows(end.len()).position(|part| part == end);
             if let Some(found) = found {
-                let rest = self.received.split_off(self.searched + found + 1);
-                let mut line = std::mem::replace(&mut self.received, rest);
-                line.pop();
+                let rest = self.received.split_off(self.searched + found + end.len());
+                let text = std::mem::replace(&mut self.received, rest);
                 self.searched = 0;
-                return Ok(Some(String::from_utf8(line).expect("replies are UTF-8")));
+                return Ok(Some(String::from_utf8(text).expect("replies are UTF-8")));
             }
-            self.searched = self.received.len();
-            if self.receive(end)? == 0 {
+            self.searched = self.received.len().saturating_sub(end.len() - 1);
+            if self.receive(deadline)? == 0 {
                 return Ok(None);
             }
         }

@@ -15,6 +15,7 @@ mod foreign;
 mod foreign_requests;
 #[path = "../common/load.rs"]
 mod load;
+mod metrics;
 mod order;
 mod slow;
 mod smuggling;

@@ -9,6 +9,7 @@ mod cluster;
 mod common;
 
 mod daemons;
+mod metrics;
 mod outages;
 
 use cluster::Database;

@@ -1,4 +1,5 @@
-//! What clients say over raw JSON and what they must get back, held against the daemon as a process.
+//! What clients say over raw JSON and in metrics text, and what they must get back, held against the daemon as a
+//! process.
 //!
 //! A file a topic.
 
@@ -13,6 +14,8 @@ mod errors;
 mod framing;
 mod host;
 mod lists;
+mod metrics;
+mod metrics_json;
 mod order;
 mod policy;
 mod secrets;

@@ -184,3 +184,26 @@ fn clients_that_go_take_their_descriptors_and_memory_with_them() {
         assert_eq!(daemon.fd_count(), descriptors);
     }
 }
+
+/// Whoever is told `ok` while the daemon stops has its points kept; replies are whole.
+#[test]
+fn points_that_a_daemon_has_said_ok_to_while_it_stopped_are_kept() {
+    const COUNT: usize = 20_000;
+    let mut daemon = Daemon::start();
+    let mut client = daemon.client();
+    let lines: String = (0..COUNT).map(|second| format!("put k {second} {second}\n")).collect();
+    client.send("put k -1 -1\n");
+    assert_eq!(client.text_reply(), "ok\n\n");
+    client.send(&lines);
+    assert_eq!(client.text_reply(), "ok\n\n");
+    daemon.stop();
+    let replies = client.rest();
+    let told = replies.matches("ok\n\n").count() + 2;
+    assert_eq!(replies, "ok\n\n".repeat(told - 2), "each is whole");
+    daemon.restart();
+    let kept = daemon.client().say("get k");
+    let kept: Vec<&str> = kept.lines().skip(1).filter(|line| !line.is_empty()).collect();
+    assert!(kept.len() >= told, "{told} were told ok, {} are kept", kept.len());
+    let expected = (-1..COUNT as i64).map(|second| format!("k {second}.0 {second}"));
+    assert!(expected.take(kept.len()).eq(kept.iter().copied()), "the first ones, in order");
+}

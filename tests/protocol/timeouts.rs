@@ -194,3 +194,31 @@ fn a_client_that_reads_slowly_is_served() {
     }
     writer.join().expect("all is sent");
 }
+
+/// A line has its time from its first byte on, each for itself; blanks between lines are no line.
+#[test]
+fn a_line_of_text_that_does_not_end_in_time_gets_an_error_and_the_end() {
+    const LATE: &str = "error\nthe line did not end in time\n\n";
+    let daemon = daemon_with("--request-timeout");
+    for start in ["g", "put a 1", "get *\r", "get k\nget"] {
+        let mut client = daemon.client();
+        let begin = Instant::now();
+        client.send(start);
+        let before = if start.contains('\n') { "ok\n\n" } else { "" };
+        assert_eq!(client.rest(), [before, LATE].concat(), "{start:?}");
+        let took = begin.elapsed();
+        assert!(took >= SHORT && took < SHORT + Duration::from_secs(2), "{start:?}: {took:?}");
+    }
+    let mut client = daemon.client();
+    assert_eq!(client.say("get k"), "ok\n\n");
+    let begin = Instant::now();
+    while begin.elapsed() < 2 * SHORT {
+        client.send(" \t\n\r\n  ");
+        client.expect_silence(Duration::from_millis(50));
+        assert_eq!(client.say("get k"), "ok\n\n");
+    }
+    // No byte begins its time anew.
+    let begin = Instant::now();
+    assert_eq!(drip(&mut client, b"put "), LATE);
+    assert!(begin.elapsed() < SHORT + Duration::from_secs(2), "{:?}", begin.elapsed());
+}

@@ -63,6 +63,73 @@ fn requests_are_counted_by_command_and_outcome() {
     assert!(counters["uptime_s"].as_u64() < Some(600), "{counters}");
 }
 
+/// Points are counted one by one, requests as they came: lines of text that stand one behind the other are one.
+#[test]
+fn points_and_the_requests_for_them_are_counted() {
+    const KEYS_MAX: usize = 100_000;
+    let daemon = Daemon::builder().args(["--store", "memory:"]).start();
+    let mut text = daemon.client();
+    for line in ["put a 1 1", "put a 1 2", "put b 1 1"] {
+        assert_eq!(text.say(line), "ok\n\n");
+    }
+    text.send("nonsense\nput c\nget a\nget *\nget nothing\n");
+    (0..5).for_each(|_| drop(text.text_reply()));
+    let mut client = daemon.client();
+    client.succeed("put", json!({"key": "c", "value": 1}));
+    client.succeed("put", json!({"points": [{"key": "c", "value": 1}, {"key": "d", "value": 1}]}));
+    client.succeed("get", json!({"key": "*"}));
+    client.fail(request("get", json!({})));
+    client.fail(request("put", json!({"points": []})));
+    let expect = |expected: &[(&str, u64)]| {
+        let counters = counters(&daemon);
+        for (name, value) in expected {
+            assert_eq!(counters[name], json!(value), "{name}: {counters}");
+        }
+        counters
+    };
+    let counters = expect(&[
+        ("requests_put", 6),
+        ("requests_put_ok", 5),
+        ("requests_put_failed", 1),
+        ("requests_get", 5),
+        ("requests_get_ok", 4),
+        ("requests_get_failed", 1),
+        ("points_put", 6),
+        ("points_refused", 0),
+        // Lines that are no command are refused before anybody runs them.
+        ("requests_refused", 2),
+        ("requests_in_flight", 0),
+    ]);
+    let requests_before = counters["requests_put"].as_u64().expect("a number");
+    // With the four there are, one more than may be for each of ten lines.
+    let (mut sent, lines) = (0, |keys: std::ops::Range<usize>| -> String {
+        keys.map(|key| format!("put key-{key} 1 1\n")).collect()
+    });
+    let mut verdicts = std::collections::BTreeMap::<String, usize>::new();
+    while sent < KEYS_MAX - 4 + 10 {
+        let batch = sent..(sent + 10_000).min(KEYS_MAX - 4 + 10);
+        sent = batch.end;
+        let count = batch.len();
+        text.send(&lines(batch));
+        (0..count).for_each(|_| *verdicts.entry(text.text_reply()).or_default() += 1);
+    }
+    let points = json!([{"key": "a", "value": 1}, {"key": "new", "value": 1}]);
+    client.fail(request("put", json!({"points": points})));
+    let verdicts: Vec<(&str, usize)> = verdicts.iter().map(|(text, count)| (&text[..], *count)).collect();
+    assert_eq!(verdicts, [("error\nkey limit reached\n\n", 10), ("ok\n\n", KEYS_MAX - 4)]);
+    let counters = expect(&[
+        ("points_put", 6 + KEYS_MAX as u64 - 4),
+        ("points_refused", 12),
+        ("failed_key_limit_reached", 1),
+        ("requests_refused", 2),
+        ("requests_in_flight", 0),
+    ]);
+    let number = |name: &str| counters[name].as_u64().expect("a number");
+    assert_eq!(number("requests_put"), number("requests_put_ok") + number("requests_put_failed"));
+    let batches = number("requests_put") - requests_before;
+    assert!((25..5000).contains(&batches), "{batches} requests for {sent} lines");
+}
+
 #[test]
 fn the_table_and_the_signal_show_the_same_names() {
     let daemon = Daemon::start();

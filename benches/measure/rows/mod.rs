@@ -4,7 +4,9 @@ mod auth;
 mod growth;
 mod herd;
 mod memory;
+mod metrics;
 mod ping;
+mod points;
 mod postgres;
 mod start;
 mod stored;
@@ -41,6 +43,12 @@ pub const ROWS: &[Row] = &[
     Row { name: "postgres-tokens", run: postgres::tokens },
     Row { name: "postgres-lists", run: postgres::lists },
     Row { name: "postgres-registrations", run: postgres::registrations },
+    Row { name: "metrics-put", run: metrics::put },
+    Row { name: "metrics-durable", run: metrics::durable },
+    Row { name: "metrics-single", run: metrics::single },
+    Row { name: "postgres-metrics", run: metrics::postgres },
+    Row { name: "metrics-get", run: points::get },
+    Row { name: "metrics-disk", run: points::disk },
     Row { name: "connections", run: growth::connections },
     Row { name: "vms", run: growth::vms },
     Row { name: "http", run: web::http },
@@ -51,7 +59,7 @@ pub const ROWS: &[Row] = &[
 
 /// What of others could not be measured, since it is not installed.
 pub fn missing() -> String {
-    let peers = ["redis-server", "memcached", "nginx"].into_iter();
+    let peers = ["redis-server", "memcached", "nginx", "victoria-metrics"].into_iter();
     let peers = peers.filter(|peer| process::installed(peer).is_none());
     let others = [
         ("PostgreSQL's server (all of its rows)", postgres::is_there()),

@@ -21,8 +21,8 @@ pub struct Candidate {
 
 /// What the rounds have measured of one candidate.
 #[derive(Default)]
-struct Measured {
-    rate: Samples,
+pub struct Measured {
+    pub rate: Samples,
     cpu_us: Samples,
     busy: Samples,
     p50_us: Samples,
@@ -117,7 +117,7 @@ fn measure(
     (candidates, measured)
 }
 
-fn rate_line(
+pub fn rate_line(
     figure: &str,
     wanted: f64,
     ratio: &Samples,
@@ -165,7 +165,7 @@ impl Candidate {
 }
 
 impl Measured {
-    fn add(&mut self, outcome: Outcome) {
+    pub fn add(&mut self, outcome: Outcome) {
         self.rate.push(outcome.rate);
         self.cpu_us.push(outcome.cpu_us);
         self.busy.push(outcome.busy);

@@ -1,10 +1,14 @@
 //! The store in PostgreSQL: in a cluster of this run's own, on the server's core with all that asks it.
 
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use postgres::{Client, NoTls, Statement};
 use vmherd::clock::unix_now;
+use vmherd::limits::POSTGRES_WRITERS;
 use vmherd::model::Secret;
 use vmherd::store::{Write, Written};
 
@@ -12,12 +16,13 @@ use super::herd::{HASH, Herd, TOKEN, register};
 use super::stored::{Compared, list_load, rate_of, token_load};
 use super::{ROUNDS, TIME};
 use crate::figures::{Line, Samples, Verdict, short};
+use crate::points::{Drawn, METRICS, Points, key};
 use crate::process::{Cores, Folder, Server, installed};
 use crate::sys;
 
 #[path = "../../../tests/common/postgres.rs"]
 mod cluster;
-use cluster::Cluster;
+pub use cluster::Cluster;
 
 /// Whether there are programs to run a cluster with.
 pub fn is_there() -> bool {
@@ -35,7 +40,7 @@ fn pgbench() -> Option<std::path::PathBuf> {
 }
 
 /// A cluster on the server's core that syncs as one that somebody relies on; none where it is not installed.
-fn start(cores: &Cores) -> Option<Cluster> {
+pub fn start(cores: &Cores) -> Option<Cluster> {
     if !is_there() {
         return None;
     }
@@ -235,3 +240,92 @@ impl Pgbench {
         }
     }
 }
+
+/// Loops that put points with nothing around the statements.
+pub struct Upserts {
+    url: String,
+    /// The store's number of each series.
+    ids: Vec<i64>,
+    /// Of each thread.
+    points: Vec<Points>,
+    /// Points that wait for their reply at a time.
+    due: usize,
+}
+
+impl Upserts {
+    /// Puts the points of so many hosts, each so many at once.
+    pub fn new(url: &str, hosts: usize, depth: usize) -> Upserts {
+        let mut client = Client::connect(url, NoTls).expect("a connection");
+        let mut add = |series| {
+            let sql = "INSERT INTO series (key) VALUES ($1) RETURNING id";
+            client.query_one(sql, &[&key(series)]).expect("a new series").get(0)
+        };
+        let ids = (0..hosts * METRICS.len()).map(&mut add).collect();
+        // Each thread has its own seconds, so that none waits for another's row.
+        let points =
+            (0..POSTGRES_WRITERS as i64).map(|at| Points::new(hosts, depth, 1_000_000_000 * (1 + at)));
+        Upserts { url: url.to_owned(), ids, points: points.collect(), due: hosts * depth }
+    }
+
+    /// The most points that any loop commits in a second, `batch` at once, and which it is; each runs for `time`.
+    pub fn fastest(&mut self, batch: usize, time: Duration) -> (f64, &'static str) {
+        // More would have more points on their way than the daemon's clients have.
+        let most = (self.due / batch).clamp(1, POSTGRES_WRITERS);
+        let mut fastest = (0.0, "");
+        for (threads, copies, name) in [
+            (1, false, "upserts of arrays"),
+            (1, true, "COPY and upserts"),
+            (most, false, "upserts of arrays on as many connections as have work"),
+        ] {
+            let (url, ids) = (&self.url, &self.ids);
+            let rate: f64 = thread::scope(|scope| {
+                let points = self.points[..threads].iter_mut();
+                let run = |points| scope.spawn(move || upserts(url, ids, points, copies, batch, time));
+                let each: Vec<_> = points.map(run).collect();
+                each.into_iter().map(|thread| thread.join().expect("it ends")).sum()
+            });
+            if rate > fastest.0 {
+                fastest = (rate, name);
+            }
+        }
+        fastest
+    }
+}
+
+/// How many points one connection commits in a second.
+fn upserts(url: &str, ids: &[i64], points: &mut Points, copies: bool, batch: usize, time: Duration) -> f64 {
+    let (mut client, upsert) = prepared(url, UPSERT);
+    client.batch_execute(TEMPORARY).expect("a table");
+    let from_copy = client.prepare(UPSERT_COPIED).expect("a statement");
+    let (begin, mut count) = (Instant::now(), 0);
+    while begin.elapsed() < time {
+        let drawn: Vec<Drawn> = points.by_ref().take(batch).collect();
+        if copies {
+            let mut transaction = client.transaction().expect("a transaction");
+            let mut copy = transaction.copy_in("COPY new FROM STDIN").expect("it takes rows");
+            let mut text = String::new();
+            for Drawn { series, second, value } in drawn {
+                writeln!(text, "{}\t{second}\t{value}", ids[series]).expect("a String takes whatever comes");
+            }
+            copy.write_all(text.as_bytes()).expect("it takes rows");
+            copy.finish().expect("it takes rows");
+            transaction.execute(&from_copy, &[]).expect("points");
+            transaction.commit().expect("a commit");
+        } else {
+            let series: Vec<i64> = drawn.iter().map(|point| ids[point.series]).collect();
+            let seconds: Vec<i64> = drawn.iter().map(|point| point.second).collect();
+            let values: Vec<f64> = drawn.iter().map(|point| point.value).collect();
+            client.execute(&upsert, &[&series, &seconds, &values]).expect("points");
+        }
+        count += batch;
+    }
+    count as f64 / begin.elapsed().as_secs_f64()
+}
+
+const UPSERT: &str = "INSERT INTO points (series, second, value)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::double precision[])
+    ON CONFLICT (series, second) DO UPDATE SET value = excluded.value";
+const TEMPORARY: &str = "CREATE TEMPORARY TABLE new (series bigint, second bigint, value double precision)
+    ON COMMIT DELETE ROWS";
+const UPSERT_COPIED: &str = "INSERT INTO points (series, second, value) SELECT series, second, value FROM new
+    ON CONFLICT (series, second) DO UPDATE SET value = excluded.value";

@@ -43,7 +43,7 @@ fn take_points(framing: &mut Text, input: &mut Buffer, points: &mut Vec<NewPoint
             return piece;
         }
         let Ok(Line::Put(point)) = text::decode(&input.as_slice()[..length]) else { return piece };
-        framing.consume(input, length);
+        framing.skip(input, length);
         points.push(point);
     }
 }

@@ -5,8 +5,9 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use super::super::metrics::{Filling, Walk, admit};
 use super::super::{PointAt, PointPage, StoreError, Written};
+use super::points::Points;
 use crate::ids::SeriesId;
-use crate::model::{MetricKey, MetricValue, NewPoint, Point, PointFilter};
+use crate::model::{MetricKey, NewPoint, PointFilter};
 
 /// Each key that is known has one series.
 #[derive(Default)]
@@ -18,7 +19,7 @@ pub(super) struct Metrics {
 
 struct Row {
     key: MetricKey,
-    points: BTreeMap<i64, MetricValue>,
+    points: Points,
 }
 
 impl Metrics {
@@ -28,22 +29,31 @@ impl Metrics {
         keys_max: u64,
         is_atomic: bool,
     ) -> Result<Written, StoreError> {
-        let unknown = (0..points.len()).filter(|place| !self.keys.contains_key(&points[*place].key));
-        let room = keys_max.saturating_sub(self.keys.len() as u64);
-        let admitted = admit(points, unknown, room, is_atomic)?;
-        for key in admitted.keys {
-            self.last_id += 1;
-            let id = SeriesId(self.last_id);
-            self.series.insert(id, Row { key: key.clone(), points: BTreeMap::new() });
-            self.keys.insert(key.clone(), id);
+        let mut ids: Vec<Option<SeriesId>> =
+            points.iter().map(|new| self.keys.get(&new.key).copied()).collect();
+        let mut refused = Vec::new();
+        if ids.contains(&None) {
+            let unknown = (0..points.len()).filter(|place| ids[*place].is_none());
+            let room = keys_max.saturating_sub(self.keys.len() as u64);
+            let admitted = admit(points, unknown, room, is_atomic)?;
+            for key in admitted.keys {
+                self.last_id += 1;
+                let id = SeriesId(self.last_id);
+                self.series.insert(id, Row { key: key.clone(), points: Points::default() });
+                self.keys.insert(key.clone(), id);
+            }
+            for (id, new) in ids.iter_mut().zip(points) {
+                *id = id.or_else(|| self.keys.get(&new.key).copied());
+            }
+            refused = admitted.refused;
         }
-        for new in points {
+        for (id, NewPoint { point, .. }) in ids.into_iter().zip(points) {
             // Those that are refused have none.
-            if let Some(row) = self.keys.get(&new.key).and_then(|id| self.series.get_mut(id)) {
-                row.points.insert(new.point.second, new.point.value);
+            if let Some(row) = id.and_then(|id| self.series.get_mut(&id)) {
+                row.points.put(*point);
             }
         }
-        Ok(Written::Put { refused: admitted.refused })
+        Ok(Written::Put { refused })
     }
 
     pub(super) fn remove(&mut self, before: i64, after: SeriesId, count_max: usize) -> Written {
@@ -53,12 +63,9 @@ impl Metrics {
         let mut count = 0;
         for id in &walked {
             let Some(row) = self.series.get_mut(id) else { continue };
-            while let Some(oldest) = row.points.first_entry().filter(|oldest| *oldest.key() < before) {
-                if count == count_max {
-                    return Written::PointsRemoved { count, next: Some(SeriesId(id.0 - 1)) };
-                }
-                oldest.remove();
-                count += 1;
+            count += row.points.remove_before(before, count_max - count);
+            if count == count_max && !row.points.is_empty() {
+                return Written::PointsRemoved { count, next: Some(SeriesId(id.0 - 1)) };
             }
             if row.points.is_empty()
                 && let Some(row) = self.series.remove(id)
@@ -91,8 +98,7 @@ impl Metrics {
                 return page.end(true);
             }
             let from = walk.from(*id);
-            let meant = (from <= walk.to).then(|| row.points.range(from..=walk.to)).into_iter().flatten();
-            let points = meant.map(|(second, value)| Point { second: *second, value: *value });
+            let points = row.points.range(from..=walk.to);
             if page.add(*id, || row.key.clone(), points.take(page.rows_wanted()).collect()) {
                 return page.end(true);
             }

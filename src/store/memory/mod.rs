@@ -5,6 +5,7 @@
 //! last logged in) is not kept.
 
 mod metrics;
+mod points;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
