@@ -6,12 +6,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::choice;
 use super::deed::Deed;
 use super::ledger::Ledger;
+use super::measure::{Measurer, line_of};
+use super::metrics::Asker;
 use super::plan::Act;
-use super::request::{Bad, LISTS, What};
+use super::request::What;
 use super::speech::{Framing, Heard, Manner, Speech};
-use super::wire::Received;
+use super::wire::{Reading, Received};
 use super::world::World;
 use crate::clock::Instant;
 use crate::limits;
@@ -44,14 +47,6 @@ pub(super) struct Client {
     pub(super) is_done: bool,
 }
 
-/// How a client takes what comes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Reading {
-    Eager,
-    Slow { bytes: usize, every: Duration },
-    Never,
-}
-
 /// Why the server is going to end a connection, and when.
 #[derive(Clone, Copy, Debug)]
 struct Doom {
@@ -79,7 +74,7 @@ impl Client {
             reads_next: None,
             speech: Speech::new(framing),
             held_back: None,
-            ledger: Ledger::new(number, listener, framing == Framing::Http),
+            ledger: Ledger::new(number, listener, framing),
             marks: number as u64 * 1_000_000,
             doom: None,
             has_sent_http: false,
@@ -211,7 +206,7 @@ impl Client {
             .is_some_and(|stopped| wire.closed.is_some_and(|at| at >= stopped + world.weather.grace));
         let has_stalled = wire.stalled_since.is_some_and(|since| closed >= since + limits::WRITE_TIMEOUT);
         let is_torn = !self.speech.is_between() || self.speech.is_inside || wire.lost > 0;
-        if was_cut || has_stalled || is_torn && self.may_be_broken_off(world) {
+        if was_cut || has_stalled || is_torn && self.ledger.may_be_broken_off(world) {
             return Ok(());
         }
         if !self.speech.is_between() {
@@ -241,13 +236,6 @@ impl Client {
         self.ledger.is_owed_nothing() && self.speech.is_owed_nothing()
     }
 
-    /// Whether an answer in pages may have failed after its beginning: then nothing tells but the end.
-    fn may_be_broken_off(&self, world: &World) -> bool {
-        let weather = &world.weather;
-        let may_fail = weather.is_failure_possible() || weather.is_busy_possible() || weather.operator_acts;
-        weather.big_herd && may_fail && self.ledger.waits_for_list()
-    }
-
     // ── What goes ──
 
     /// Does what the plan says, as far as it can be done now; when to go on.
@@ -270,7 +258,8 @@ impl Client {
             match act {
                 Act::Ask { what, is_named } => self.ask(what, is_named, world),
                 Act::Choose { is_named } => {
-                    if let Some(what) = self.choose(world) {
+                    let by = self.measurer(is_named, world);
+                    if let Some(what) = choice::choose(by, &mut self.marks, &self.ledger, world) {
                         self.ask(what, is_named, world);
                     }
                 }
@@ -281,6 +270,12 @@ impl Client {
                 Act::Manage { is_named } => {
                     let deed = Deed::choose(&mut world.random, &mut world.herd);
                     self.ask(What::Do(deed), is_named, world);
+                }
+                Act::Measure { measure, is_named } => {
+                    let by = self.measurer(is_named, world);
+                    let World { metrics, random, .. } = &mut *world;
+                    let what = measure.choose(by, &mut self.marks, metrics, random);
+                    self.ask(what, is_named, world);
                 }
                 Act::Update { is_named } => {
                     if self.ledger.is_login_certain() {
@@ -353,6 +348,7 @@ impl Client {
             Some(
                 Act::Update { .. }
                     | Act::Manage { .. }
+                    | Act::Measure { .. }
                     | Act::Ask { .. }
                     | Act::AskLast { .. }
                     | Act::Convert
@@ -394,6 +390,11 @@ impl Client {
                 };
                 self.post(what, is_named, false, world);
             }
+            Framing::Text => {
+                let line = line_of(&what, &mut world.random);
+                self.outgoing.extend(line.bytes());
+                self.ledger.expect(what, None, false, world);
+            }
             framing => {
                 let what = if matches!(what, What::Health | What::Front) { What::Ping } else { what };
                 let id = self.name(&what, is_named, world);
@@ -422,6 +423,9 @@ impl Client {
         };
         let id = self.name(&what, is_named, world);
         let mut is_bearer = false;
+        // Who reads late, or what is due before, would be told too late.
+        let is_told_soon = self.reading == Reading::Eager
+            && (self.is_owed_nothing() || world.weather.window_bytes >= WINDOW_BYTES_ASKED);
         if let Some(path) = page {
             let last = if is_last { "Connection: close\r\n" } else { "" };
             self.outgoing.extend(format!("GET {path} HTTP/1.1\r\nHost: [::1]\r\n{last}\r\n").bytes());
@@ -432,8 +436,7 @@ impl Client {
             let manner = Manner {
                 bearer: token.map(|token| world.herd.tokens[token].text.clone()),
                 is_chunked: random.chance(30),
-                // Who reads late would be told too late.
-                asks_first: self.reading == Reading::Eager && random.chance(10),
+                asks_first: is_told_soon && random.chance(10),
                 is_last,
             };
             let text = what.text(id.as_deref(), !is_bearer, &world.herd);
@@ -474,8 +477,10 @@ impl Client {
     fn new_id(&mut self, what: &What, world: &mut World) -> String {
         self.marks += 1;
         // Of two that are alike it can't be told which one was refused.
+        let is_alone = matches!(what, What::Get { .. });
         let may_share = !matches!(what, What::Convert { .. }) || !world.weather.has_few_requests();
         if may_share
+            && !is_alone
             && let Some(id) = self.ledger.id_of_last(what)
             && world.random.chance(10)
         {
@@ -484,45 +489,18 @@ impl Client {
         if world.random.chance(50) { format!("\"c{}\"", self.marks) } else { self.marks.to_string() }
     }
 
-    /// Any request that makes sense now.
-    fn choose(&mut self, world: &mut World) -> Option<What> {
-        self.marks += 1;
-        let World { random, herd, .. } = world;
-        let own: Vec<usize> =
-            (0..herd.vms.len()).filter(|vm| herd.vms[*vm].owner == Some(self.number)).collect();
-        let token =
-            (!herd.tokens.is_empty() && random.chance(15)).then(|| random.between(0, herd.tokens.len() - 1));
-        Some(match random.between(0, 27) {
-            0..=3 => What::Ping,
-            4 | 5 => What::Register { vm: *own.first()? },
-            6..=8 if self.ledger.barriers < ISSUED_MAX => {
-                let any = random.between(0, herd.vms.len() - 1);
-                let vm = if random.chance(60) { own.first().copied().unwrap_or(any) } else { any };
-                What::Authenticate { vm, is_right: random.chance(80) }
-            }
-            9..=11 => What::List { list: random.pick(&LISTS), token },
-            // The model of memory follows updates only where it knows whose they are.
-            12..=14 if token.is_some() || self.ledger.is_login_certain() => {
-                What::Update { ram: herd.new_ram(), token }
-            }
-            15 => What::Logout { token },
-            16 => What::Bad(Bad::Field(self.marks)),
-            17 => What::Bad(random.pick(&[Bad::List, Bad::NoFields, Bad::Disk])),
-            18 => What::Bad(random.pick(&[Bad::Json, Bad::Array, Bad::Id])),
-            19 => What::Bad(random.pick(&[Bad::Command, Bad::Password, Bad::Operators])),
-            20..=23 => What::Do(Deed::choose(random, herd)),
-            24..=26 => What::Convert { mark: self.marks },
-            27 if random.chance(50) => What::Front,
-            27 => What::Health,
-            _ => What::Ping,
-        })
+    /// Who it is to those who follow metrics.
+    fn measurer(&self, is_named: bool, world: &World) -> Measurer {
+        let is_text = self.speech.framing == Framing::Text;
+        let is_in_turn = !is_named || is_text || self.speech.framing == Framing::Http;
+        Measurer { asker: Asker { client: self.number, is_in_turn }, is_text, now: world.now }
     }
 }
 
-/// Barriers after which a client logs in no more, so that no token is pushed out by others.
-const ISSUED_MAX: usize = limits::TOKENS_PER_CONNECTION_MAX;
 /// No client keeps more to itself.
 const CORKED_BYTES_MAX: usize = 60_000;
+/// Bytes on their way to a client that asks before it sends a body, if it waits for other answers.
+const WINDOW_BYTES_ASKED: usize = 4096;
 /// Between a change of mind and the next look.
 const GLANCE: Duration = Duration::from_micros(10);
 /// How long a client that finds the network full waits before it tries again.

@@ -10,7 +10,8 @@ use super::world::Shared;
 use crate::app::password::{Cost, Verdict};
 use crate::app::task::{Done, Lane, Task, TaskError, Tools};
 use crate::clock::Instant;
-use crate::store::{StoreError, StoreFactory};
+use crate::limits;
+use crate::store::{StoreError, StoreFactory, Write};
 use crate::worker::{Completion, Full, Job, JobKey, Jobs, RunId};
 
 /// The workers as the reactor sees them.
@@ -46,6 +47,11 @@ impl Jobs for FakeJobs {
         world.operations += 1;
         let (now, lane) = (world.now, job.task.lane());
         world.log(|| format!("job {} of {:?}: {}", job.key.job, job.key.ticket, name(&job.task)));
+        if let Task::Write(Write::Put { points, .. }) = &job.task
+            && !(1..=limits::POINTS_PER_REQUEST_MAX).contains(&points.len())
+        {
+            world.fail(format!("{} points are put at once", points.len()));
+        }
         let weather = world.weather.clone();
         let workshop = &mut world.workshop;
         let queued = workshop.waiting.iter().filter(|(_, other, _)| *other == lane).count();

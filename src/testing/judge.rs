@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::deed::Deed;
 use super::herd::{Herd, HerdToken};
+use super::metrics::Metrics;
 use super::reply::{Reply, Said};
 use super::request::{Bad, LastWords, What};
 use super::wall_clock::WallClock;
@@ -26,6 +27,7 @@ pub(super) enum Auth {
 pub(super) struct Judge<'a> {
     pub(super) weather: &'a Weather,
     pub(super) herd: &'a Herd,
+    pub(super) metrics: &'a Metrics,
     pub(super) wall_clock: &'a WallClock,
     pub(super) now: Instant,
     /// Whose reply it is.
@@ -37,6 +39,10 @@ pub(super) struct Judge<'a> {
     /// In whose name the request was begun.
     pub(super) auth: Auth,
     pub(super) sent: Instant,
+    /// The same, as requests and answers about metrics are counted.
+    pub(super) moment: u64,
+    /// It is answered before what follows is looked at.
+    pub(super) is_in_turn: bool,
     /// Each request is made in the name of its own token, and the connection in nobody's.
     pub(super) is_by_request: bool,
     /// The status of the reply, where the framing has one.
@@ -75,6 +81,7 @@ impl Judge<'_> {
         };
         let needs_login = match what {
             What::Bad(bad) => bad.needs_login(),
+            What::Put { .. } | What::Get { .. } => self.closes_metrics(),
             _ => matches!(what, What::List { .. } | What::Update { .. } | What::Logout { .. }),
         };
         if needs_login && let Some(judgement) = self.check_login(login, &reply.said) {
@@ -91,6 +98,8 @@ impl Judge<'_> {
             What::List { list, .. } => self.check_list(list, login, reply),
             What::Update { .. } => ensure(reply.said == Said::Success, "no update"),
             What::Logout { .. } => self.check_logout(login, reply),
+            What::Put { batch, .. } => self.check_put(*batch, reply),
+            What::Get { range, .. } => self.check_get(range, reply),
             What::Do(deed) => self.check_deed(*deed, reply),
             What::Convert { mark } => self.check_conversion(*mark, reply),
             What::Health => ensure(reply.data == "ok", "not well"),
@@ -118,7 +127,7 @@ impl Judge<'_> {
             _ => true,
         };
         let writes = match what {
-            What::List { .. } | What::Health => false,
+            What::List { .. } | What::Get { .. } | What::Health => false,
             What::Do(deed) => deed.writes(),
             _ => true,
         };
@@ -321,6 +330,7 @@ fn check_bad(bad: Bad, reply: &Reply) -> Judgement {
     let message = reply.message();
     let is_told = match bad {
         Bad::Json | Bad::Stray => message.starts_with("Invalid JSON: "),
+        Bad::Line => message == "wrong command",
         Bad::Array => message.starts_with("a request must be an object"),
         Bad::Command | Bad::Operators => message == "Unknown command",
         Bad::Id => message.contains("request_id"),

@@ -7,8 +7,10 @@ use super::herd::HerdToken;
 use super::judge::{Auth, Judge};
 use super::reply::{Reply, Said};
 use super::request::{LastWords, What};
+use super::speech::Framing;
 use super::world::World;
 use crate::clock::Instant;
+use crate::limits;
 
 /// The replies that are due to one client, and what those that came have told it.
 pub(super) struct Ledger {
@@ -21,6 +23,7 @@ pub(super) struct Ledger {
     last_named: Option<(String, What)>,
     /// Each request is answered before the next is looked at, and made in the name of its own token.
     is_by_request: bool,
+    is_text: bool,
     /// When the last answer was due that was to be given later.
     last_due: Instant,
     /// Nothing more needs to come, though it may.
@@ -41,6 +44,9 @@ pub(super) struct Ledger {
 struct Expected {
     what: What,
     sent: Instant,
+    /// The same, as requests and answers about metrics are counted.
+    moment: u64,
+    is_in_turn: bool,
     barriers_before: usize,
     /// Of one that is answered in its turn.
     id: Option<String>,
@@ -48,14 +54,15 @@ struct Expected {
 }
 
 impl Ledger {
-    pub(super) fn new(client: usize, listener: usize, is_by_request: bool) -> Ledger {
+    pub(super) fn new(client: usize, listener: usize, framing: Framing) -> Ledger {
         Ledger {
             client,
             listener,
             serial: VecDeque::new(),
             named: BTreeMap::new(),
             last_named: None,
-            is_by_request,
+            is_by_request: framing == Framing::Http,
+            is_text: framing == Framing::Text,
             last_due: Instant::ORIGIN,
             is_forgiven: false,
             barriers: 0,
@@ -71,7 +78,9 @@ impl Ledger {
     pub(super) fn expect(&mut self, what: What, id: Option<String>, is_bearer: bool, world: &World) {
         let barriers_before = if self.is_by_request { 0 } else { self.barriers };
         self.barriers += usize::from(what.is_barrier());
-        let mut expected = Expected { sent: world.now, barriers_before, what, id: None, is_bearer };
+        let is_in_turn = id.is_none() || self.is_by_request;
+        let (sent, moment) = (world.now, world.metrics.moment());
+        let mut expected = Expected { sent, moment, is_in_turn, barriers_before, what, id: None, is_bearer };
         match id {
             Some(id) if !self.is_by_request => {
                 self.last_named = Some((id.clone(), expected.what.clone()));
@@ -134,7 +143,7 @@ impl Ledger {
         if self.has_last_words {
             return Err("something comes after the last words".to_owned());
         }
-        let reply = Reply::read(line)?;
+        let reply = if self.is_text { Reply::read_lines(line)? } else { Reply::read(line)? };
         world.log(|| {
             format!("client {} gets {}", self.client, String::from_utf8_lossy(&line[..line.len().min(160)]))
         });
@@ -188,9 +197,17 @@ impl Ledger {
             || self.auths.len() == self.barriers + 1 && self.auths.last() != Some(&Auth::Unsure)
     }
 
-    /// Whether a reply is due that may come in pages.
-    pub(super) fn waits_for_list(&self) -> bool {
-        self.due().any(|what| matches!(what, What::List { .. } | What::Do(Deed::List(_))))
+    /// Whether an answer in pages may have failed after its beginning: then nothing tells but the end.
+    pub(super) fn may_be_broken_off(&self, world: &World) -> bool {
+        let weather = &world.weather;
+        let may_fail = weather.is_failure_possible() || weather.is_busy_possible() || weather.operator_acts;
+        let has_many_points = world.metrics.count() > limits::POINTS_PER_PAGE_MAX;
+        let has_pages = |what: &What| match what {
+            What::List { .. } | What::Do(Deed::List(_)) => weather.big_herd,
+            What::Get { .. } => has_many_points,
+            _ => false,
+        };
+        may_fail && self.due().any(has_pages)
     }
 
     /// The id of the request with an id that was made last, if it was like `what`.
@@ -241,6 +258,7 @@ impl Ledger {
         let judge = Judge {
             weather: &world.weather,
             herd: &world.herd,
+            metrics: &world.metrics,
             wall_clock: &world.wall_clock,
             now: world.now,
             client: self.client,
@@ -249,6 +267,8 @@ impl Ledger {
             client_of_port: &|port| world.client_of_port(port),
             auth,
             sent: expected.sent,
+            moment: expected.moment,
+            is_in_turn: expected.is_in_turn,
             is_by_request: self.is_by_request,
             status,
             is_bearer: expected.is_bearer,
@@ -303,6 +323,7 @@ impl Ledger {
                     herd.tokens[token].ended_since.get_or_insert(world.now);
                 }
             }
+            What::Put { batch, .. } => world.metrics.learn(batch, &reply.said, world.now),
             What::Do(deed) => deed.learn(reply, herd, world.now),
             What::LastWords(_) => self.has_last_words = true,
             _ => {}
@@ -329,15 +350,20 @@ fn auth_after(what: &What, before: Auth, said: &Said, world: &World) -> Auth {
         (What::Register { .. } | What::Bad(_), _) => before,
         (What::Logout { .. }, Said::Success) => Auth::Anonymous,
         (_, Said::InvalidToken | Said::TokenOfAnotherVm) => before,
-        (What::List { token, .. } | What::Update { token, .. } | What::Logout { token }, said) => {
-            match (token.as_ref().map(vm_of), said) {
-                (None, Said::AuthenticationRequired) if before != Auth::Anonymous => Auth::Unsure,
-                (None, _) => before,
-                (Some(vm), Said::Success) => Auth::As(vm),
-                (Some(vm), _) if before == Auth::As(vm) => before,
-                (Some(_), _) => Auth::Unsure,
-            }
-        }
+        (
+            What::List { token, .. }
+            | What::Update { token, .. }
+            | What::Logout { token }
+            | What::Put { token, .. }
+            | What::Get { token, .. },
+            said,
+        ) => match (token.as_ref().map(vm_of), said) {
+            (None, Said::AuthenticationRequired) if before != Auth::Anonymous => Auth::Unsure,
+            (None, _) => before,
+            (Some(vm), Said::Success) => Auth::As(vm),
+            (Some(vm), _) if before == Auth::As(vm) => before,
+            (Some(_), _) => Auth::Unsure,
+        },
         _ => before,
     }
 }

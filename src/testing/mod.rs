@@ -4,12 +4,16 @@
 //! One number decides everything that happens in a world, so that whatever goes wrong in one goes wrong
 //! again when it is asked for by its number. See [`simulation`] for how.
 
+mod choice;
 mod client;
 mod deed;
 mod herd;
 mod jobs;
 mod judge;
 mod ledger;
+mod measure;
+mod metrics;
+mod metrics_plan;
 mod net;
 mod plan;
 #[cfg(all(feature = "http", feature = "websocket"))]

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::client::Reading;
 use super::herd::Herd;
+use super::measure::Measure;
+use super::metrics_plan;
 use super::random::Random;
 use super::request::{Bad, LISTS, LastWords, What};
 use super::speech::{self, Framing};
 use super::weather::Weather;
+use super::wire::Reading;
 use crate::limits;
 
 /// One step of a plan.
@@ -25,6 +27,11 @@ pub(super) enum Act {
     },
     /// Does something about VMs other than itself.
     Manage {
+        is_named: bool,
+    },
+    /// Puts or asks for points.
+    Measure {
+        measure: Measure,
         is_named: bool,
     },
     /// Asks for a conversion.
@@ -77,13 +84,19 @@ pub(super) fn plan(
     random: &mut Random,
     herd: &mut Herd,
 ) -> VecDeque<Act> {
+    if framing == Framing::Text {
+        return metrics_plan::of_text(number, weather, random).into();
+    }
     if weather.many_convert && random.chance(60) {
         return converter(framing, weather, random).into();
     }
     if weather.big_herd && random.chance(40) {
         return pager(framing, random, herd).into();
     }
-    match random.between(0, 36) {
+    if weather.many_points && random.chance(40) {
+        return metrics_plan::pager(framing, random, herd).into();
+    }
+    match random.between(0, 40) {
         0..=7 => talker(number, framing, random, herd),
         8..=10 => flood(framing, random),
         11 | 12 => broken_off(framing, weather, random),
@@ -97,12 +110,13 @@ pub(super) fn plan(
         22 | 23 => gone_while_logging_in(random, herd),
         24..=28 => manager(framing, random, herd),
         29..=32 => converter(framing, weather, random),
+        33..=36 => metrics_plan::measurer(framing, random, herd),
         _ => prober(framing, random),
     }
     .into()
 }
 
-fn ask(what: What) -> Act {
+pub(super) fn ask(what: What) -> Act {
     Act::Ask { what, is_named: false }
 }
 
@@ -184,7 +198,7 @@ fn broken_off(framing: Framing, weather: &Weather, random: &mut Random) -> Vec<A
     let mut plan = vec![ask(What::Ping), Act::Await];
     let (is_short, much) = (random.chance(40), weather.anonymous_bytes_max + random.mostly_few(1, 200_000));
     match (framing, is_short) {
-        (Framing::RawJson, _) => {}
+        (Framing::RawJson | Framing::Text, _) => {}
         (Framing::Http, true) => {
             plan.push(Act::Expect(What::LastWords(LastWords::CutShort)));
             let head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30\r\n\r\n{\"command\": ";
@@ -285,7 +299,7 @@ fn foreign(random: &mut Random) -> Vec<Act> {
 }
 
 /// Nothing, or nothing that counts.
-fn silent(random: &mut Random) -> Vec<Act> {
+pub(super) fn silent(random: &mut Random) -> Vec<Act> {
     let mut plan = vec![Act::Doom(limits::FIRST_REQUEST_TIMEOUT)];
     if random.chance(50) {
         plan.push(Act::Send(b" \n\t ".to_vec()));
@@ -448,14 +462,14 @@ fn last_words(framing: Framing, weather: &Weather, random: &mut Random) -> Vec<A
     plan
 }
 
-fn reading(random: &mut Random) -> Act {
+pub(super) fn reading(random: &mut Random) -> Act {
     Act::Read(match random.chance(70) {
         true => Reading::Eager,
         false => Reading::Slow { bytes: random.between(50, 4000), every: random.micros(100, 20_000) },
     })
 }
 
-fn ending(framing: Framing, random: &mut Random) -> Vec<Act> {
+pub(super) fn ending(framing: Framing, random: &mut Random) -> Vec<Act> {
     match framing {
         Framing::WebSocket if random.chance(60) => {
             let code = random.pick(&[None, Some(1000), Some(4000)]);
@@ -475,11 +489,11 @@ fn ending(framing: Framing, random: &mut Random) -> Vec<Act> {
 }
 
 impl Random {
-    fn pick_end(&mut self) -> Act {
+    pub(super) fn pick_end(&mut self) -> Act {
         if self.chance(70) { Act::Reset } else { Act::Finish }
     }
 
-    fn pick_act(&mut self) -> Act {
+    pub(super) fn pick_act(&mut self) -> Act {
         if self.chance(50) { Act::Await } else { Act::Pause(self.micros(0, 5_000_000)) }
     }
 }

@@ -10,7 +10,7 @@ pub(super) struct Reply {
     pub(super) id: Option<String>,
     pub(super) said: Said,
     pub(super) message: Option<String>,
-    /// Of a reply to an action: all of it.
+    /// Of a reply to an action: all of it; in metrics text the lines behind its first.
     pub(super) data: Value,
     /// It is in the shape of the dialect `action`, or of a conversion.
     pub(super) is_action: bool,
@@ -73,6 +73,18 @@ impl Reply {
         Ok(Reply { id, said, message, data: object["data"].clone(), is_action: false })
     }
 
+    /// Reads a reply of metrics text, without the empty line at its end.
+    pub(super) fn read_lines(lines: &[u8]) -> Result<Reply, String> {
+        let text = std::str::from_utf8(lines).map_err(|error| error.to_string())?;
+        let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+        let (said, message) = match first {
+            "ok" => (Said::Success, None),
+            "error" => (error(rest)?, Some(rest.to_owned())),
+            _ => return Err("neither ok nor an error".to_owned()),
+        };
+        Ok(Reply { id: None, said, message, data: Value::String(rest.to_owned()), is_action: false })
+    }
+
     /// What has been done, as a reply to an action says it.
     pub(super) fn status(&self) -> &str {
         self.data["status"].as_str().unwrap_or_default()
@@ -98,7 +110,12 @@ fn error(message: &str) -> Result<Said, String> {
         "Registration is closed" | "registration is closed" => Said::RegistrationClosed,
         "VM ID does not exist" => Said::UnknownVm,
         "vm not authenticated" => Said::NotAuthorized,
-        "Invalid JSON: the input ended inside a request" => Said::LastWords(LastWords::CutShort),
+        "Invalid JSON: the input ended inside a request" | "the input ended inside a line" => {
+            Said::LastWords(LastWords::CutShort)
+        }
+        "the line did not end in time" => Said::LastWords(LastWords::TimedOut),
+        "line too long" => Said::LastWords(LastWords::TooLarge),
+        "a line must be UTF-8 without control characters" => Said::LastWords(LastWords::BadText),
         _ if message.starts_with("Request timeout") => Said::LastWords(LastWords::TimedOut),
         _ if message.starts_with("Request too large") || message.starts_with("the body is larger") => {
             Said::LastWords(LastWords::TooLarge)

@@ -2,6 +2,7 @@
 
 use super::deed::Deed;
 use super::herd::Herd;
+use super::metrics::{Batch, Range};
 
 /// One thing that a client says, and owes it a reply.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +24,17 @@ pub(super) enum What {
         token: Option<usize>,
     },
     Logout {
+        token: Option<usize>,
+    },
+    /// Points are to be kept; how the client says it.
+    Put {
+        batch: Batch,
+        said: String,
+        token: Option<usize>,
+    },
+    /// Points are to be told.
+    Get {
+        range: Range,
         token: Option<usize>,
     },
     /// Entities out of a text that nobody else has.
@@ -48,6 +60,8 @@ pub(super) enum Bad {
     Stray,
     Command,
     Id,
+    /// In metrics text.
+    Line,
     /// The field's name is nobody else's.
     Field(u64),
     Password,
@@ -64,6 +78,7 @@ pub(super) enum LastWords {
     TimedOut,
     TooLarge,
     CutShort,
+    BadText,
     WrongProtocol,
 }
 
@@ -75,6 +90,7 @@ impl What {
         match self {
             What::Register { .. } | What::Authenticate { .. } | What::Logout { .. } => true,
             What::List { token, .. } | What::Update { token, .. } => token.is_some(),
+            What::Put { token, .. } | What::Get { token, .. } => token.is_some(),
             What::Do(deed) => deed.is_barrier(),
             What::Bad(bad) => *bad == Bad::Password,
             What::Ping | What::Convert { .. } | What::Health | What::Front | What::LastWords(_) => false,
@@ -85,7 +101,10 @@ impl What {
     pub(super) fn is_nameless(&self) -> bool {
         let is_page = matches!(self, What::Health | What::Front);
         is_page
-            || matches!(self, What::Bad(Bad::Json | Bad::Array | Bad::Stray | Bad::Id) | What::LastWords(_))
+            || matches!(
+                self,
+                What::Bad(Bad::Json | Bad::Array | Bad::Stray | Bad::Id | Bad::Line) | What::LastWords(_)
+            )
     }
 
     /// The same with a token, where it may have one.
@@ -95,6 +114,8 @@ impl What {
             What::List { list, token: None } => What::List { list, token },
             What::Update { ram, token: None } => What::Update { ram, token },
             What::Logout { token: None } => What::Logout { token },
+            What::Put { batch, said, token: None } => What::Put { batch, said, token },
+            What::Get { range, token: None } => What::Get { range, token },
             other => other,
         }
     }
@@ -102,6 +123,7 @@ impl What {
     pub(super) fn token(&self) -> Option<usize> {
         match self {
             What::List { token, .. } | What::Update { token, .. } | What::Logout { token } => *token,
+            What::Put { token, .. } | What::Get { token, .. } => *token,
             _ => None,
         }
     }
@@ -135,6 +157,14 @@ impl What {
             What::List { list, token: of } => ("list", format!("\"list_type\": \"{list}\", {}", token(of))),
             What::Update { ram, token: of } => ("update", format!("\"ram\": {ram}, {}", token(of))),
             What::Logout { token: of } => ("logout", token(of)),
+            What::Put { said, token: of, .. } => ("put", format!("{said}, {}", token(of))),
+            What::Get { range, token: of } => {
+                let bound = |name: &str, bound: Option<i64>| {
+                    bound.map(|second| format!("\"{name}\": {second}, ")).unwrap_or_default()
+                };
+                let (from, to) = (bound("from", range.from), bound("to", range.to));
+                ("get", format!("\"key\": \"{}\", {from}{to}{}", range.key, token(of)))
+            }
             What::Do(deed) => return format!("{{{id}{}}}", deed.text()),
             What::Convert { mark } => {
                 let data = format!("unit{mark}&&name&&x&&empty&&&&id&&{mark}&&");
@@ -151,6 +181,7 @@ impl Bad {
     fn text(self, id: &str) -> String {
         match self {
             Bad::Json => "{this is} ".to_owned(),
+            Bad::Line => unreachable!("said in metrics text only"),
             Bad::Array => "[1, {\"command\": \"ping\"}]".to_owned(),
             Bad::Stray => "oops {\"command\": \"ping\"} and more\n".to_owned(),
             Bad::Command => format!("{{{id}\"command\": \"fly\"}}"),
@@ -175,6 +206,6 @@ impl Bad {
 
     /// Whether no command was begun for it.
     pub(super) fn is_seen_at_once(self) -> bool {
-        matches!(self, Bad::Json | Bad::Array | Bad::Stray | Bad::Command | Bad::Id)
+        matches!(self, Bad::Json | Bad::Array | Bad::Stray | Bad::Command | Bad::Id | Bad::Line)
     }
 }

@@ -23,7 +23,7 @@ use crate::app::{self, App};
 use crate::clock::Instant;
 use crate::ids::{ConnId, DiskId, VmId};
 use crate::limits;
-use crate::model::{Groups, VmName};
+use crate::model::{Groups, PointFilter, VmName};
 use crate::reactor::inspect::{Holdings, Note};
 use crate::reactor::{ListenerSettings, Reactor, Settings};
 use crate::session::Rules;
@@ -175,6 +175,8 @@ impl Simulation {
                 if may_authenticate { limits::REQUEST_BYTES_MAX } else { world.weather.anonymous_bytes_max };
             let named = world.weather.named_max.min(NAMED_OPEN_MAX);
             let output_max = limits::OUTPUT_BYTES_PAUSE + PAGE_BYTES_MAX + named * REPLY_BYTES_MAX;
+            // A line of text may be longer than a request of strangers has to be in some worlds.
+            let request_max = request_max.max(limits::TEXT_LINE_BYTES_MAX);
             if held.input > request_max + limits::READ_CHUNK_BYTES {
                 return Err(format!("too much input is held: {held:?}"));
             }
@@ -314,6 +316,7 @@ fn check_store(world: &World) -> Result<(), String> {
         }
     }
     check_numbered(world, &mut *store)?;
+    check_points(world, &mut *store)?;
     let disks = store.disks_after(DiskId(0), usize::MAX).map_err(|error| error.to_string())?;
     match disks.is_sorted_by_key(|disk| disk.disk.id) {
         true => Ok(()),
@@ -338,6 +341,19 @@ fn check_numbered(world: &World, store: &mut dyn Store) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The same of points.
+fn check_points(world: &World, store: &mut dyn Store) -> Result<(), String> {
+    let all = PointFilter::default();
+    let page = store.points_after(&all, None, usize::MAX).map_err(|error| error.to_string())?;
+    let mut lines = String::new();
+    for series in &page.series {
+        for point in &series.points {
+            lines += &format!("{} {} {}\n", series.key, point.value, point.second);
+        }
+    }
+    world.metrics.check_store(&lines, &world.wall_clock, world.now)
 }
 
 fn settings(weather: &Weather) -> Settings {

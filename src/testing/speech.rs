@@ -10,6 +10,8 @@ use super::random::Random;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Framing {
     RawJson,
+    /// Lines of metrics text.
+    Text,
     Http,
     WebSocket,
 }
@@ -19,6 +21,8 @@ pub(super) struct Speech {
     pub(super) framing: Framing,
     /// What has come and is not cut yet.
     heard: Vec<u8>,
+    /// Bytes of it in which no reply of metrics text ends.
+    searched: usize,
     place: Place,
     /// What of HTTP's answer, or of a message of WebSocket in several frames, has come.
     body: Vec<u8>,
@@ -77,6 +81,7 @@ impl Speech {
         Speech {
             framing,
             heard: Vec::new(),
+            searched: 0,
             place: Place::Between,
             body: Vec::new(),
             status: 0,
@@ -94,7 +99,7 @@ impl Speech {
     /// What a conversation begins with.
     pub(super) fn greeting(&self) -> &'static [u8] {
         match self.framing {
-            Framing::RawJson | Framing::Http => b"",
+            Framing::RawJson | Framing::Text | Framing::Http => b"",
             Framing::WebSocket => HANDSHAKE,
         }
     }
@@ -171,6 +176,7 @@ impl Speech {
         loop {
             let (used, heard) = match (self.framing, self.awaits_switch) {
                 (Framing::RawJson, _) => self.hear_line(at),
+                (Framing::Text, _) => self.hear_lines(at),
                 (Framing::Http, _) | (_, true) => self.hear_http(at)?,
                 (Framing::WebSocket, false) => self.hear_frame(at)?,
             };
@@ -181,6 +187,7 @@ impl Speech {
             found.extend(heard);
         }
         self.heard.drain(..at);
+        self.searched = self.searched.saturating_sub(at);
         Ok(found)
     }
 
@@ -200,6 +207,22 @@ impl Speech {
         match rest.iter().position(|byte| *byte == b'\n') {
             Some(end) => (end + 1, Some(Heard::Reply(rest[..end].to_vec(), None))),
             None => (0, None),
+        }
+    }
+
+    /// A reply of metrics text ends with an empty line.
+    fn hear_lines(&mut self, at: usize) -> (usize, Option<Heard>) {
+        let from = self.searched.max(at);
+        match self.heard[from..].windows(2).position(|pair| pair == b"\n\n") {
+            Some(end) => {
+                let end = from + end;
+                self.searched = end + 2;
+                (end + 2 - at, Some(Heard::Reply(self.heard[at..end].to_vec(), None)))
+            }
+            None => {
+                self.searched = self.heard.len().saturating_sub(1).max(at);
+                (0, None)
+            }
         }
     }
 

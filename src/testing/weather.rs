@@ -50,6 +50,8 @@ pub(super) struct Weather {
     pub(super) operator_acts: bool,
     /// There are VMs from before, enough for several pages.
     pub(super) big_herd: bool,
+    /// There are points from before, enough for several pages.
+    pub(super) many_points: bool,
     /// Conversions by the thousand.
     pub(super) many_convert: bool,
     /// When the server is told to stop, if before everybody is done.
@@ -97,6 +99,7 @@ impl Weather {
             clock_jumps: random.chance(40),
             operator_acts: random.chance(30),
             big_herd: random.chance(20),
+            many_points: random.chance(8),
             many_convert: random.chance(4),
             stop_after: random.chance(40).then(|| random.micros(1_000, 15_000_000)),
             grace: random.pick(&[Duration::from_millis(300), limits::STOP_GRACE]),
@@ -108,7 +111,8 @@ impl Weather {
             clients: random.between(3, 12),
         };
         // A list in tiny pieces takes all day.
-        let window_bytes = weather.window_bytes.max(if weather.big_herd { 4096 } else { 1 });
+        let window_bytes =
+            weather.window_bytes.max(if weather.big_herd || weather.many_points { 4096 } else { 1 });
         let mut weather = Weather { window_bytes, ..weather };
         if weather.many_convert {
             (weather.requests_max, weather.named_max) = (1 << 20, 16_384);

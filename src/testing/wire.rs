@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
 
 use super::random::Random;
 use super::weather::Weather;
@@ -53,6 +54,14 @@ pub(super) struct Wire {
     readable_due: bool,
     writable_due: bool,
     broken_due: bool,
+}
+
+/// How a client takes what comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reading {
+    Eager,
+    Slow { bytes: usize, every: Duration },
+    Never,
 }
 
 /// What a client gets when it reads.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::client::Client;
 use super::herd::Herd;
 use super::jobs::Workshop;
+use super::metrics::Metrics;
 use super::plan;
 use super::random::Random;
 use super::speech::Framing;
@@ -40,6 +41,7 @@ pub(super) struct World {
     /// When each client acts next.
     wakes: Vec<Option<Instant>>,
     pub(super) herd: Herd,
+    pub(super) metrics: Metrics,
     pub(super) workshop: Workshop,
     pub(super) store: Arc<dyn StoreFactory>,
     pub(super) backlogs: [VecDeque<usize>; LISTENERS],
@@ -79,12 +81,17 @@ enum Incident {
 impl World {
     /// The world that `number` decides.
     pub(super) fn new(number: u64, is_traced: bool) -> World {
+        let start = Instant::ORIGIN + Duration::from_secs(1);
         let mut random = Random::new(number);
         let weather = Weather::new(&mut random);
         let store = store::open(&Location::Memory).expect("memory is always there");
         let mut herd = Herd::default();
         let shared: Vec<usize> = (0..2).map(|at| herd.add(format!("shared-{at}"), None)).collect();
         register(&store, &herd, &shared, weather.big_herd);
+        let mut metrics = Metrics::default();
+        if weather.many_points {
+            metrics.put_before(&store, start);
+        }
         let plans: Vec<_> = (0..weather.clients)
             .map(|number| {
                 let mut random = random.fork();
@@ -92,7 +99,6 @@ impl World {
                 (framing, plan::plan(number, framing, &weather, &mut random, &mut herd))
             })
             .collect();
-        let start = Instant::ORIGIN + Duration::from_secs(1);
         let mut world = World {
             now: start,
             wall_clock: WallClock::new(start),
@@ -103,6 +109,7 @@ impl World {
             workshop: Workshop::new(Arc::clone(&store), random.fork()),
             store,
             herd,
+            metrics,
             backlogs: Default::default(),
             accept_refused: [false; LISTENERS],
             acceptable_due: [false; LISTENERS],
@@ -338,11 +345,12 @@ fn register(store: &Arc<dyn StoreFactory>, herd: &Herd, shared: &[usize], is_big
 pub(super) const LISTENERS: usize = 2;
 /// One is as likely as it stands here often.
 #[cfg(feature = "websocket")]
-const FRAMINGS: [Framing; 4] = [Framing::RawJson, Framing::RawJson, Framing::Http, Framing::WebSocket];
+const FRAMINGS: [Framing; 5] =
+    [Framing::RawJson, Framing::RawJson, Framing::Text, Framing::Http, Framing::WebSocket];
 #[cfg(all(feature = "http", not(feature = "websocket")))]
-const FRAMINGS: [Framing; 2] = [Framing::RawJson, Framing::Http];
+const FRAMINGS: [Framing; 3] = [Framing::RawJson, Framing::Text, Framing::Http];
 #[cfg(not(feature = "http"))]
-const FRAMINGS: [Framing; 1] = [Framing::RawJson];
+const FRAMINGS: [Framing; 2] = [Framing::RawJson, Framing::Text];
 const FIRST_PORT: u16 = 10_000;
 /// Rounds of one moment; more are left to the next turn.
 const ROUNDS_MAX: usize = 64;

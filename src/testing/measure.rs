@@ -1,0 +1,201 @@
+//! What fake clients do about metrics, and how they say it.
+
+use super::metrics::{Asker, Batch, Metrics, NewPoint, Range};
+use super::random::Random;
+use super::request::What;
+use crate::clock::Instant;
+use crate::limits;
+
+/// Something about metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Measure {
+    /// Puts one point, or several where one request can.
+    Put,
+    /// Puts another value in the place of the last one, where it is certain which comes last.
+    PutAgain,
+    /// Asks for the points of one of its own keys.
+    Get,
+    GetAll,
+    /// Asks for a key that nobody puts.
+    GetNothing,
+    /// Any of these.
+    Any,
+}
+
+/// Who does it.
+#[derive(Clone, Copy)]
+pub(super) struct Measurer {
+    pub(super) asker: Asker,
+    pub(super) is_text: bool,
+    pub(super) now: Instant,
+}
+
+impl Measure {
+    /// The request that this makes; `marks` are numbers that its client has not used.
+    pub(super) fn choose(
+        self,
+        by: Measurer,
+        marks: &mut u64,
+        metrics: &mut Metrics,
+        random: &mut Random,
+    ) -> What {
+        let client = by.asker.client;
+        match self {
+            Measure::Any => {
+                let (put, again, get) = (Measure::Put, Measure::PutAgain, Measure::Get);
+                let any = [put, put, put, put, again, get, get, get, Measure::GetNothing];
+                let any = if random.chance(6) { Measure::GetAll } else { random.pick(&any) };
+                any.choose(by, marks, metrics, random)
+            }
+            Measure::Put => put(by, marks, metrics, random),
+            Measure::PutAgain => match metrics.last_of(client).filter(|_| by.asker.is_in_turn) {
+                Some((key, second)) => {
+                    *marks += 1;
+                    let point = NewPoint { key, second: Some(second), value: value(*marks) };
+                    put_points(vec![point], false, by, metrics, random)
+                }
+                None => put(by, marks, metrics, random),
+            },
+            Measure::Get => {
+                let key = match metrics.last_of(client) {
+                    Some((key, _)) if random.chance(60) => key,
+                    _ => key(client, random),
+                };
+                let mut bound = || {
+                    let near = metrics.second_of(client, random).filter(|_| !by.is_text)?;
+                    random.chance(40).then(|| near + random.between(0, 2) as i64 - 1)
+                };
+                let (from, to) = (bound(), bound());
+                What::Get { range: Range { key, from, to }, token: None }
+            }
+            Measure::GetAll => {
+                let range = Range { key: "*".to_owned(), from: None, to: None };
+                What::Get { range, token: None }
+            }
+            Measure::GetNothing => {
+                let range = Range { key: format!("nobody.{client}"), from: None, to: None };
+                What::Get { range, token: None }
+            }
+        }
+    }
+}
+
+fn put(by: Measurer, marks: &mut u64, metrics: &mut Metrics, random: &mut Random) -> What {
+    let client = by.asker.client;
+    let count = if by.is_text || random.chance(50) { 1 } else { random.mostly_few(1, 40) };
+    let (mut points, mut bytes) = (Vec::new(), 0);
+    while points.len() < count && bytes < BATCH_BYTES {
+        *marks += 1;
+        let (key, second) = match !by.is_text && random.chance(10) {
+            true => (format!("u{client}.{marks}"), None),
+            false => (key(client, random), Some(second(*marks))),
+        };
+        bytes += key.len() + POINT_BYTES;
+        points.push(NewPoint { key, second, value: value(*marks) });
+    }
+    let is_bad = points.len() > 1 && random.chance(10);
+    put_points(points, is_bad, by, metrics, random)
+}
+
+fn put_points(
+    points: Vec<NewPoint>,
+    is_bad: bool,
+    by: Measurer,
+    metrics: &mut Metrics,
+    random: &mut Random,
+) -> What {
+    let said = match (by.is_text, points.as_slice()) {
+        (true, [point]) => line(point, random),
+        (_, [point]) => fields(point, false),
+        (_, points) => {
+            let last = points.len() - 1;
+            let listed = points.iter().enumerate();
+            let listed = listed.map(|(at, point)| format!("{{{}}}", fields(point, is_bad && at == last)));
+            format!("\"points\": [{}]", listed.collect::<Vec<_>>().join(", "))
+        }
+    };
+    let batch: Batch = metrics.put(points, is_bad, by.asker, by.now);
+    What::Put { batch, said, token: None }
+}
+
+/// One of the keys of a client.
+fn key(client: usize, random: &mut Random) -> String {
+    match random.between(0, 9) {
+        0 => {
+            let key = format!("k{client}.long.");
+            let rest = limits::METRIC_KEY_BYTES_MAX - key.len();
+            key + &"x".repeat(rest)
+        }
+        1 => format!("k{client}.ключ"),
+        at => format!("k{client}.{}", at % 2),
+    }
+}
+
+/// A second that no other mark of a client has; they don't ascend.
+fn second(mark: u64) -> i64 {
+    (mark % PRIME * 7919 % PRIME) as i64 - 500_000
+}
+
+/// A value that no other mark of a client has.
+fn value(mark: u64) -> f64 {
+    (mark % 1_000_000) as f64 / 4.0 - 10.0
+}
+
+/// A line that puts a point, its end left out.
+fn line(point: &NewPoint, random: &mut Random) -> String {
+    let NewPoint { key, second, value } = point;
+    let second = second.unwrap_or_default();
+    let value = match random.between(0, 3) {
+        0 if *value > 0.0 => format!("+{value}"),
+        1 => format!("{value:e}"),
+        2 => format!("{value:?}"),
+        _ => value.to_string(),
+    };
+    let blanks = [" ", " ", " ", "  ", "\t", " \t "];
+    let [one, two, three] = [0; 3].map(|_| random.pick(&blanks));
+    let before = random.pick(&["", "", "", " ", "\t"]);
+    let behind = random.pick(&["", "", "", " ", " \t"]);
+    format!("{before}put{one}{key}{two}{value}{three}{second}{behind}")
+}
+
+/// The fields of a point.
+fn fields(point: &NewPoint, is_bad: bool) -> String {
+    let NewPoint { key, second, value } = point;
+    let value = if is_bad { "\"none\"".to_owned() } else { value.to_string() };
+    let second = second.map(|second| format!(", \"timestamp\": {second}")).unwrap_or_default();
+    format!("\"key\": \"{key}\", \"value\": {value}{second}")
+}
+
+/// What a client of metrics text says, the line's end included, and sometimes lines of nothing around it.
+pub(super) fn line_of(what: &What, random: &mut Random) -> String {
+    let line = match what {
+        What::Put { said, .. } => said.clone(),
+        What::Get { range, .. } => format!("get {}", range.key),
+        _ => random.pick(&BAD_LINES).to_owned(),
+    };
+    let end = random.pick(&["\n", "\n", "\n", "\n", "\r\n", "\n\n", "\r\n\r\n", "\n \t\n"]);
+    line + end
+}
+
+/// Lines that break a rule, the connection apart.
+const BAD_LINES: [&str; 13] = [
+    "x",
+    "put",
+    "put k 1",
+    "put k 1 2 3",
+    "put k nan 2",
+    "put k 1e999 2",
+    "put k 1 2.0",
+    "put k 0x1 2",
+    "PUT k 1 2",
+    "get",
+    "get a b",
+    "get wrong command test",
+    "{\"command\": \"ping\", \"data\": {}}",
+];
+
+/// About as many bytes as one request has whose client is unknown: its last point stands behind them.
+const BATCH_BYTES: usize = 1400;
+/// Bytes of a point in JSON besides its key, at most.
+const POINT_BYTES: usize = 70;
+const PRIME: u64 = 1_000_003;
