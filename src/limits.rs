@@ -310,9 +310,9 @@ pub const POSTGRES_LOCK: Duration = Duration::from_secs(2);
 /// How long a worker waits for it at a time, and tries again what lost against others. Then it does what
 /// else there is: those who need a lock that somebody holds keep nobody else waiting for longer than this.
 pub const POSTGRES_LOCK_ATTEMPT: Duration = Duration::from_millis(150);
-/// How long after a commit a connection is taken to be there still, so that a commit may be the first that is sent
-/// on it: one that ended meanwhile leaves open what was done. Commits that follow each other less closely than
-/// this do not need it.
+/// How long after a commit a connection is taken to be there still, so that a commit may be the first that is
+/// sent on it: one that ended meanwhile leaves open what was done. Commits that follow each other less closely
+/// than this need no round trips saved.
 pub const POSTGRES_WARM: Duration = Duration::from_millis(20);
 /// How long PostgreSQL keeps the locks of a transaction whose client says nothing (it was stopped, or its
 /// network is gone). Ours never pause inside of one.

@@ -277,8 +277,8 @@ impl Metrics {
     }
 }
 
-/// Puts points by one statement that is its own commit, if the series of all of them are there for it to lock at once
-/// and no login has to be looked at; else nothing is done, and false.
+/// Puts points by one statement that is its own commit, if the series of all of them are there for it to lock
+/// at once and no login has to be looked at; else nothing is done, and false.
 pub(super) fn put_at_once(session: &mut Session, writes: &[&Write]) -> Result<bool, Failure> {
     if !session.is_warm() {
         return Ok(false);
@@ -303,15 +303,15 @@ pub(super) fn put_at_once(session: &mut Session, writes: &[&Write]) -> Result<bo
     let values: Vec<f64> = rows.iter().map(|(_, _, value)| *value).collect();
     match session.commit_alone(PUT_KNOWN, &[&texts(&keys), &places, &seconds, &values]) {
         Ok(count) => Ok(count > 0),
-        // Where the database's own level is a stricter one, a transaction that says READ COMMITTED may get through.
+        // A transaction says READ COMMITTED, where the database's own level may be a stricter one.
         Err(Failure::Conflict(_)) => Ok(false),
         Err(failure) => Err(failure),
     }
 }
 
 /// Its keys come in their order, so that the series of all of them stand at the same places. There is no point
-/// before all are locked, and none if one is not: because there is no such series, or not any more (a row that was
-/// removed since the statement began is seen, and can't be locked), or somebody holds it.
+/// before all are locked, and none if one is not: because there is no such series, or not any more (a row that
+/// was removed since the statement began is seen, and can't be locked), or somebody holds it.
 const PUT_KNOWN: &str = "
     WITH locked AS MATERIALIZED (
         SELECT id, key FROM series WHERE key = ANY ($1::text[]) ORDER BY id FOR KEY SHARE SKIP LOCKED),
