@@ -21,15 +21,15 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts it on the state directory that `builder` gives its daemons.
-    pub fn mount(builder: &Builder) -> SmallDisk {
+    /// Mounts one of so many MiB on the state directory that `builder` gives its daemons.
+    pub fn mount(builder: &Builder, mib: u32) -> SmallDisk {
         require("unshare", "util-linux");
         require("nsenter", "util-linux");
         let mounted_on = builder.state_dir().to_owned();
         let is_root = fs::metadata("/proc/self").expect("proc is mounted").uid() == 0;
-        let script = r#"mount -t tmpfs -o size=1m tmpfs "$0" && echo mounted && exec cat"#;
+        let script = format!(r#"mount -t tmpfs -o size={mib}m tmpfs "$0" && echo mounted && exec cat"#);
         let mut command = Command::new("unshare");
-        command.arg(if is_root { "-m" } else { "-rm" }).args(["sh", "-c", script]).arg(&mounted_on);
+        command.arg(if is_root { "-m" } else { "-rm" }).args(["sh", "-c", &script]).arg(&mounted_on);
         let mut holder =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("unshare can be run");
         let mut line = String::new();
@@ -103,7 +103,7 @@ fn listed(client: &mut Client) -> Vec<String> {
 #[test]
 fn a_full_disk_refuses_writes_and_loses_nothing() {
     let builder = Daemon::builder();
-    let disk = SmallDisk::mount(&builder);
+    let disk = SmallDisk::mount(&builder, 1);
     let mut daemon = disk.daemon(builder).start();
     let mut client = daemon.client();
     let mut names = vec!["vm-0".to_owned()];
@@ -141,7 +141,7 @@ fn a_full_disk_refuses_writes_and_loses_nothing() {
 #[test]
 fn writes_that_share_a_commit_share_its_failure() {
     let builder = Daemon::builder();
-    let disk = SmallDisk::mount(&builder);
+    let disk = SmallDisk::mount(&builder, 1);
     let mut daemon = disk.daemon(builder).start();
     let mut client = daemon.client();
     client.register("a", &[1, 2]);

@@ -22,7 +22,7 @@ fn put_until_refused(client: &mut Client, points: &mut Vec<Point>) -> String {
 #[test]
 fn a_full_disk_refuses_points_and_loses_none() {
     let builder = Daemon::builder();
-    let disk = SmallDisk::mount(&builder);
+    let disk = SmallDisk::mount(&builder, 1);
     let mut daemon = disk.daemon(builder).start();
     let (mut client, mut points) = (daemon.client(), Vec::new());
     let first = Point { key: "memory".to_owned(), second: 7, value: 0.5 };
@@ -50,7 +50,8 @@ fn a_full_disk_refuses_points_and_loses_none() {
 #[test]
 fn points_that_share_a_commit_share_its_failure() {
     let builder = Daemon::builder();
-    let disk = SmallDisk::mount(&builder);
+    // Those that put don't rest while there is room, however fast the machine is.
+    let disk = SmallDisk::mount(&builder, 256);
     let mut daemon = disk.daemon(builder).start();
     let (mut ledger, mut total) = (Ledger::new(), Counts::default());
     let putters = Putters::start(daemon.address(), 4, &ledger, May::Live);
