@@ -6,45 +6,48 @@ use crate::dialect;
 use crate::dialect::text::{self, Line};
 use crate::framing::text::{Piece, Text};
 use crate::limits;
-use crate::model::{Dialect, Failure, NewPoint, Request};
+use crate::model::{Dialect, Failure, Request};
 
 /// The next message of the input: the points that it begins with, or else one line.
 pub(super) fn decode(framing: &mut Text, input: &mut Buffer, has_ended: bool) -> Decoded {
     let mut points = Vec::new();
-    let piece = take_points(framing, input, &mut points);
-    if !points.is_empty() {
-        return request(text::put(points));
-    }
-    match piece {
-        Piece::Line(length) => {
-            let decoded = text::decode(&input.as_slice()[..length]);
-            framing.consume(input, length);
-            match decoded {
-                Ok(Line::Put(point)) => request(text::put(vec![point])),
-                Ok(Line::Get(filter)) => request(text::get(filter)),
-                Err(refusal) => Decoded::Refusal(refusal),
+    loop {
+        let piece = framing.next(input);
+        let line = match piece {
+            Piece::Line(length) if points.len() < limits::POINTS_PER_REQUEST_MAX => {
+                Some((length, text::decode(&input.as_slice()[..length])))
             }
+            _ => None,
+        };
+        match line {
+            Some((length, Ok(Line::Put(point)))) => {
+                framing.skip(input, length);
+                points.push(point);
+            }
+            // Whatever is behind them is found again.
+            _ if !points.is_empty() => return request(text::put(points)),
+            Some((length, Ok(Line::Get(filter)))) => {
+                framing.consume(input, length);
+                return request(text::get(filter));
+            }
+            Some((length, Err(refusal))) => {
+                framing.consume(input, length);
+                return Decoded::Refusal(refusal);
+            }
+            None => return without_line(piece, framing, has_ended),
         }
-        Piece::HttpLine => Decoded::End(Ending::HttpLine, None),
-        Piece::TooLong => Decoded::End(Ending::Linger, Some(Failure::LineTooLong)),
-        Piece::BadText => Decoded::End(Ending::Linger, Some(Failure::BadText)),
-        Piece::NeedMore if !has_ended => Decoded::NeedInput,
-        Piece::NeedMore if framing.is_inside_line() => Decoded::End(Ending::Linger, Some(Failure::CutShort)),
-        Piece::NeedMore => Decoded::End(Ending::Close, None),
     }
 }
 
-/// Takes the points that the input begins with, up to what is something else; it is found again.
-fn take_points(framing: &mut Text, input: &mut Buffer, points: &mut Vec<NewPoint>) -> Piece {
-    loop {
-        let piece = framing.next(input);
-        let Piece::Line(length) = piece else { return piece };
-        if points.len() >= limits::POINTS_PER_REQUEST_MAX {
-            return piece;
-        }
-        let Ok(Line::Put(point)) = text::decode(&input.as_slice()[..length]) else { return piece };
-        framing.skip(input, length);
-        points.push(point);
+/// What comes of an input that begins with no whole line.
+fn without_line(piece: Piece, framing: &Text, has_ended: bool) -> Decoded {
+    match piece {
+        Piece::HttpLine => Decoded::End(Ending::HttpLine, None),
+        Piece::TooLong => Decoded::End(Ending::Linger, Some(Failure::LineTooLong)),
+        Piece::BadText => Decoded::End(Ending::Linger, Some(Failure::BadText)),
+        _ if !has_ended => Decoded::NeedInput,
+        _ if framing.is_inside_line() => Decoded::End(Ending::Linger, Some(Failure::CutShort)),
+        _ => Decoded::End(Ending::Close, None),
     }
 }
 
