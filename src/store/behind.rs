@@ -28,7 +28,7 @@ pub struct BehindFactory {
 #[derive(Default)]
 pub struct Behind {
     state: Mutex<State>,
-    /// A point came where none was, or some were written, or could not be.
+    /// A point came where none was, or there are enough for a commit, or some were written, or could not be.
     changed: Condvar,
 }
 
@@ -171,6 +171,14 @@ impl Behind {
         Ok(())
     }
 
+    /// Tells whoever waits for points, where there were `before`, if that makes a difference.
+    fn tell(&self, before: usize, now: usize) {
+        let is_enough = |count| count >= limits::POINTS_PER_COMMIT_MAX;
+        if (before == 0 && now > 0) || (!is_enough(before) && is_enough(now)) {
+            self.changed.notify_all();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -291,6 +299,7 @@ impl Store for BehindStore {
         // Those that the store has to do now, and which they are; of a put, the part that it has to.
         let (mut forwarded, mut parts) = (Vec::new(), Vec::new());
         let mut state = self.behind.lock();
+        let before = state.waiting_count;
         for ((place, write), verdict) in writes.iter().enumerate().zip(verdicts) {
             let Write::Put { login, points, keys_max, is_atomic } = write else {
                 forwarded.push(write.clone());
@@ -315,18 +324,19 @@ impl Store for BehindStore {
             parts.push(Parted { place, now });
             outcomes.push(None);
         }
+        self.behind.tell(before, state.waiting_count);
         drop(state);
-        self.behind.changed.notify_all();
         let done = if forwarded.is_empty() { Vec::new() } else { self.inner.write(&forwarded) };
         let mut state = self.behind.lock();
+        let before = state.waiting_count;
         for (Parted { place, now }, outcome) in parts.into_iter().zip(done) {
             outcomes[place] = Some(match &writes[place] {
                 Write::Put { points, .. } => state.settle(points, &now, outcome),
                 _ => outcome,
             });
         }
+        self.behind.tell(before, state.waiting_count);
         drop(state);
-        self.behind.changed.notify_all();
         let missing = || Err(StoreError::Unavailable("a write had no outcome".to_owned()));
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
     }
