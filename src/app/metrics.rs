@@ -42,8 +42,8 @@ impl App {
         Action::Answer(Answer::Put { refused })
     }
 
-    /// What a client is told of points of which none was kept, for `error`, which the one at the place `at` has
-    /// caused.
+    /// What a client is told of `count` points of which none was kept, since the one at the place `at` has a key too
+    /// many.
     pub(super) fn failure_of_key_limit(&mut self, count: usize, at: usize) -> Failure {
         self.points.refused += count as u64;
         Failure::KeyLimitReached((count > 1).then_some(at))

@@ -14,6 +14,7 @@ mod metrics;
 mod migrate;
 mod reads;
 mod session;
+mod shared;
 mod values;
 mod writes;
 
@@ -26,7 +27,7 @@ use crate::limits;
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
 use failure::Failure;
 use session::{Connector, Retries, Session, Waits};
-use writes::{Locked, Outcome};
+use shared::{Locked, Outcome};
 
 pub use address::Address;
 

@@ -17,28 +17,12 @@ use super::super::{StoreError, Write, Written};
 use super::failure::Failure;
 use super::metrics::{self, Metrics};
 use super::session::Session;
+use super::shared::{Locked, Outcome, Total};
 use super::values::{Unlogged, as_i64, sizes};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{DiskChange, Login, NewVm, TokenHash, VmChange, VmName, VmShape};
-
-pub(super) type Outcome = Result<Written, StoreError>;
-
-/// What to do about a lock that somebody else holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Locked {
-    /// Wait for it, as long as the session is allowed to.
-    Wait,
-    /// Set aside the writes that need it: the others shall not wait as well.
-    SetAside,
-}
-
-/// How many rows a table has, under its lock.
-pub(super) struct Total {
-    before: i64,
-    pub(super) now: i64,
-}
 
 /// Whose rows somebody else holds.
 #[derive(Default)]
@@ -174,17 +158,6 @@ fn lock_vms(
         }
     }
     Ok(())
-}
-
-impl Total {
-    pub(super) fn new(rows: i64) -> Total {
-        Total { before: rows, now: rows }
-    }
-
-    /// What it is now, if that is another number than before.
-    pub(super) fn changed(&self) -> Option<i64> {
-        Some(self.now).filter(|now| *now != self.before)
-    }
 }
 
 impl Held {
