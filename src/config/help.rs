@@ -9,7 +9,7 @@ use super::{Given, StateDirSetting, StoreSettings};
 /// What `vmherd --help` says: examples first, then every setting.
 pub fn help() -> String {
     let mut text = String::from(INTRODUCTION);
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         push_line(&mut text, setting);
     }
     text.push('\n');

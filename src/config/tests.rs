@@ -187,7 +187,7 @@ fn a_given_idle_timeout_replaces_both_defaults() {
 
 #[test]
 fn limits_hold_at_both_ends() {
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let (least, most, below, above) = match &setting.kind {
             Kind::Number { allowed, .. } => {
                 let (least, most) = (*allowed.start(), *allowed.end());
@@ -354,7 +354,7 @@ fn the_help_text_fits_two_screens_and_has_every_setting() {
         text.find("vmherd --store memory:").is_some_and(|examples| examples < settings),
         "examples come first"
     );
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let line = text.lines().find(|line| line.starts_with(&format!("  --{} ", setting.flag)));
         let line = line.unwrap_or_else(|| panic!("no line for --{}", setting.flag));
         assert!(line.contains(setting.help), "{line}");
@@ -380,7 +380,7 @@ fn the_examples_of_the_help_text_work() {
 
 #[test]
 fn every_preset_is_allowed() {
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         if let Some(text) = setting.preset.text() {
             let mut draft = Draft::new();
             assert_eq!(setting.place(&mut draft, &text), Ok(()), "--{}", setting.flag);

@@ -1,0 +1,147 @@
+//! The store, and what is kept in it.
+
+use super::super::Durability;
+use super::super::setting::{Kind, Preset, Reload, Setting};
+use super::super::values::{choice, time_range};
+use super::path;
+use crate::limits;
+use crate::store::Location;
+
+pub(super) const STORE: Setting = Setting {
+    flag: "store",
+    placeholder: "STORE",
+    help: STORE_HELP,
+    preset: Preset::Words(STORE_PRESET),
+    reload: Reload::Restart,
+    kind: Kind::Text {
+        allowed: STORE_ALLOWED,
+        is_repeatable: false,
+        place: |draft, text| {
+            let location = Location::parse(text).map_err(|why| format!("is no store: {why}"))?;
+            draft.store = Some(location);
+            Ok(())
+        },
+    },
+};
+
+pub(super) const STORE_FILE: Setting = Setting {
+    flag: "store-file",
+    placeholder: "FILE",
+    help: "its first line is what --store would say",
+    preset: Preset::Words("none"),
+    reload: Reload::Restart,
+    kind: Kind::Text {
+        allowed: "a path",
+        is_repeatable: false,
+        place: |draft, text| path(text).map(|path| draft.store_file = Some(path)),
+    },
+};
+
+pub(super) const STATE_DIR: Setting = Setting {
+    flag: "state-dir",
+    placeholder: "DIR",
+    help: "own socket, default store",
+    preset: Preset::Words("see below"),
+    reload: Reload::Restart,
+    kind: Kind::Text {
+        allowed: "a path",
+        is_repeatable: false,
+        place: |draft, text| path(text).map(|path| draft.state_dir = Some(path)),
+    },
+};
+
+pub(super) const VMS_MAX: Setting = Setting {
+    flag: "vms-max",
+    placeholder: "N",
+    help: "VMs that the store may hold",
+    preset: Preset::Number(limits::VMS_MAX),
+    reload: Reload::Now,
+    kind: Kind::Number { allowed: 1..=limits::VMS_LIMIT, place: |draft, n| draft.config.vms_max = n },
+};
+
+pub(super) const CONVERSION_DELAY: Setting = Setting {
+    flag: "conversion-delay",
+    placeholder: "MIN..MAX",
+    help: "0: answered at once",
+    preset: Preset::Text(CONVERSION_DELAY_PRESET),
+    reload: Reload::Now,
+    kind: Kind::Text {
+        allowed: CONVERSION_DELAY_ALLOWED,
+        is_repeatable: false,
+        place: |draft, text| {
+            let max = limits::CONVERSION_DELAY_LIMIT;
+            let range = time_range(text).filter(|range| *range.end() <= max);
+            draft.config.conversion_delay =
+                range.ok_or_else(|| format!("must be {CONVERSION_DELAY_ALLOWED}"))?;
+            Ok(())
+        },
+    },
+};
+
+pub(super) const METRICS_DURABILITY: Setting = Setting {
+    flag: "metrics-durability",
+    placeholder: "MODE",
+    help: "ok says: in the store, or in memory",
+    preset: Preset::Text("store"),
+    reload: Reload::Restart,
+    kind: Kind::Text {
+        allowed: "store or memory",
+        is_repeatable: false,
+        place: |draft, text| {
+            let choices = [("store", Durability::Store), ("memory", Durability::Memory)];
+            draft.config.metrics_durability = choice(text, choices)?;
+            Ok(())
+        },
+    },
+};
+
+pub(super) const METRICS_RETENTION: Setting = Setting {
+    flag: "metrics-retention",
+    placeholder: "T",
+    help: "remove points that are older",
+    preset: Preset::Text("none"),
+    reload: Reload::Now,
+    kind: Kind::TimeOrNone {
+        allowed: limits::RETENTION_MIN..=limits::RETENTION_MAX,
+        place: |draft, time| draft.config.metrics_retention = time,
+    },
+};
+
+pub(super) const READ_QUEUE: Setting = Setting {
+    flag: "read-queue",
+    placeholder: "N",
+    help: "reads that may wait",
+    preset: Preset::Number(limits::READ_QUEUE as u64),
+    reload: Reload::Now,
+    kind: Kind::Number {
+        allowed: 1..=limits::STORE_QUEUE_LIMIT as u64,
+        place: |draft, n| draft.config.read_queue = n as usize,
+    },
+};
+
+pub(super) const WRITE_QUEUE: Setting = Setting {
+    flag: "write-queue",
+    placeholder: "N",
+    help: "writes that may wait",
+    preset: Preset::Number(limits::WRITE_QUEUE as u64),
+    reload: Reload::Now,
+    kind: Kind::Number {
+        allowed: 1..=limits::STORE_QUEUE_LIMIT as u64,
+        place: |draft, n| draft.config.write_queue = n as usize,
+    },
+};
+
+const CONVERSION_DELAY_PRESET: &str = "1s..5s";
+const CONVERSION_DELAY_ALLOWED: &str = "two times like 500ms..2s, or one, 1h at most";
+#[cfg(feature = "sqlite")]
+const STORE_HELP: &str = "sqlite:, postgres:, memory:";
+#[cfg(feature = "sqlite")]
+const STORE_ALLOWED: &str = "sqlite:PATH, postgresql://USER@HOST/DATABASE or memory:";
+#[cfg(feature = "sqlite")]
+const STORE_PRESET: &str = "DIR/vmherd.sqlite3";
+#[cfg(not(feature = "sqlite"))]
+const STORE_HELP: &str = "postgres:, memory:";
+#[cfg(not(feature = "sqlite"))]
+const STORE_ALLOWED: &str = "postgresql://USER@HOST/DATABASE or memory:";
+#[cfg(not(feature = "sqlite"))]
+const STORE_PRESET: &str = "memory:";

@@ -1,0 +1,92 @@
+//! The settings themselves, the log, and what only asks.
+
+use super::super::LogFormat;
+use super::super::setting::{Kind, Preset, Reload, Setting};
+use super::super::values::{choice, is_log_filter};
+use super::path;
+
+pub(super) const CONFIG: Setting = Setting {
+    flag: "config",
+    placeholder: "FILE",
+    help: "settings as NAME=VALUE lines",
+    preset: Preset::Words("none"),
+    reload: Reload::Restart,
+    kind: Kind::Text {
+        allowed: "a path",
+        is_repeatable: false,
+        // Whoever looks values up has read it already.
+        place: |_, text| path(text).map(drop),
+    },
+};
+
+pub(super) const LOG: Setting = Setting {
+    flag: "log",
+    placeholder: "FILTER",
+    help: "as RUST_LOG: warn,vmherd=debug",
+    preset: Preset::Text("info"),
+    reload: Reload::Now,
+    kind: Kind::Text {
+        allowed: LOG_ALLOWED,
+        is_repeatable: false,
+        place: |draft, text| {
+            draft.config.log = text.into();
+            if is_log_filter(text) { Ok(()) } else { Err(format!("must be {LOG_ALLOWED}")) }
+        },
+    },
+};
+
+pub(super) const LOG_FORMAT: Setting = Setting {
+    flag: "log-format",
+    placeholder: "text|json",
+    help: "one event a line, on stderr",
+    preset: Preset::Text("text"),
+    reload: Reload::Restart,
+    kind: Kind::Text {
+        allowed: "text or json",
+        is_repeatable: false,
+        place: |draft, text| {
+            let choices = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+            draft.config.log_format = choice(text, choices)?;
+            Ok(())
+        },
+    },
+};
+
+pub(super) const CHECK_CONFIG: Setting = Setting {
+    flag: "check-config",
+    placeholder: "",
+    help: "say whether these settings are valid, and exit",
+    preset: Preset::Text("no"),
+    reload: Reload::Restart,
+    kind: Kind::Switch { place: |draft, value| draft.is_check = value },
+};
+
+pub(super) const SHOW_CONFIG: Setting = Setting {
+    flag: "show-config",
+    placeholder: "",
+    help: "say each setting and where it is from",
+    preset: Preset::Words(""),
+    reload: Reload::Restart,
+    kind: Kind::Question,
+};
+
+pub(super) const VERSION: Setting = Setting {
+    flag: "version",
+    placeholder: "",
+    help: "say the version and exit",
+    preset: Preset::Words(""),
+    reload: Reload::Restart,
+    kind: Kind::Question,
+};
+
+pub(super) const HELP: Setting = Setting {
+    flag: "help",
+    placeholder: "",
+    help: "this text",
+    preset: Preset::Words(""),
+    reload: Reload::Restart,
+    kind: Kind::Question,
+};
+
+const LOG_ALLOWED: &str =
+    "off, error, warn, info, debug or trace, for all or as TARGET=LEVEL, separated by commas";

@@ -1,0 +1,42 @@
+//! Every bound there is, with its reason. Those that a setting can change are its default.
+
+mod connections;
+mod metrics;
+mod model;
+mod process;
+mod request;
+mod settings;
+mod store;
+mod work;
+
+pub use connections::*;
+pub use metrics::*;
+pub use model::*;
+pub use process::*;
+pub use request::*;
+pub use settings::*;
+pub use store::*;
+pub use work::*;
+
+const _: () = assert!(REQUEST_BYTES_MAX_ANONYMOUS <= REQUEST_BYTES_MAX);
+const _: () = assert!(TOKENS_PER_CONNECTION_MAX < TOKENS_PER_VM_MAX);
+const _: () = assert!(REQUESTS_PER_CONNECTION <= REQUESTS_MAX);
+const _: () = assert!(16 * JOBS_PER_CONNECTION_MAX as usize <= READ_QUEUE);
+const _: () = assert!(16 * JOBS_PER_CONNECTION_MAX as usize <= WRITE_QUEUE);
+const _: () = assert!(PASSWORD_BYTES_MAX < REQUEST_BYTES_MAX_ANONYMOUS);
+const _: () = assert!(ARGON2_MEMORY_KIB <= ARGON2_MEMORY_KIB_MAX && ARGON2_PASSES <= ARGON2_PASSES_MAX);
+const _: () = assert!(ARGON2_LANES <= ARGON2_LANES_MAX);
+const _: () = assert!(STOP_GRACE.as_secs() < 10, "a stop takes ten seconds at most");
+const _: () =
+    assert!(STOP_GRACE.as_millis() + STOP_OVERRUN.as_millis() + LOG_FLUSH_WAIT.as_millis() <= 10_000);
+const _: () = assert!(LOG_LINE_BYTES_MAX <= LOG_BATCH_BYTES);
+const _: () = assert!(READ_CHUNK_BYTES <= READ_BYTES_PER_TURN_MAX);
+const _: () = assert!(VMS_MAX <= AUTHORIZED_VMS_MAX as u64);
+const _: () = assert!(PAGE_ROWS_MAX > DISKS_PER_VM_MAX / 4);
+const _: () = assert!(2 * SQLITE_BUSY.as_millis() < STORE_DEADLINE.as_millis());
+const _: () =
+    assert!(POSTGRES_LOCK.as_millis() + 2 * POSTGRES_LOCK_ATTEMPT.as_millis() < STORE_DEADLINE.as_millis());
+const _: () = assert!(POSTGRES_CONFLICT_TIME.as_millis() < STORE_DEADLINE.as_millis());
+const _: () = assert!(3 * POSTGRES_CONNECT.as_millis() < STORE_DEADLINE.as_millis());
+const _: () = assert!(POSTGRES_CONNECT_ATTEMPTS < 3);
+const _: () = assert!(POSTGRES_RECONNECT_MAX.as_millis() < 1000, "back within a second");

@@ -1,0 +1,58 @@
+//! Work that blocks: queues, threads, deadlines, password hashes.
+
+use std::time::Duration;
+
+/// Logins and registrations waiting for a hash, by default: an ordinary burst passes, a storm is told
+/// `busy` at once. At 20 ms each on two threads the last waits 2.6 s.
+pub const AUTH_QUEUE: usize = 256;
+/// Reads waiting for the store, by default.
+pub const READ_QUEUE: usize = 4096;
+/// Writes waiting for the store, by default.
+pub const WRITE_QUEUE: usize = 4096;
+/// Threads that hash, at most, by default; fewer on fewer cores.
+pub const AUTH_WORKERS_MAX: usize = 4;
+/// Threads that hash, at most, by setting.
+pub const AUTH_WORKERS_LIMIT: usize = 64;
+/// Threads that read, per core.
+pub const READ_WORKERS_PER_CORE: usize = 1;
+/// Reads that one thread takes at once, at most: what locks and calls cost is shared, and none of their results
+/// waits for long.
+pub const READS_AT_ONCE_MAX: usize = 16;
+/// Writes that share one commit, at most.
+pub const WRITES_PER_COMMIT_MAX: usize = 256;
+/// How long a request may wait for the store. What is not answered by then is answered for it: `busy` if
+/// still queued, else a read `store unavailable` and a write `outcome unknown`.
+pub const STORE_DEADLINE: Duration = Duration::from_millis(2500);
+/// What a further job of a request has of that at least, however long those before took.
+pub const STORE_DEADLINE_MIN: Duration = Duration::from_millis(250);
+/// A hash that is not done by then is answered for: `busy`.
+pub const AUTH_DEADLINE: Duration = Duration::from_secs(30);
+/// Workers stuck in a dead store that a lane replaces, per thread it has.
+pub const REPLACEMENTS_PER_WORKER: usize = 2;
+/// After so long without work a worker ends, and an auth worker gives its memory back.
+pub const WORKER_IDLE: Duration = Duration::from_secs(30);
+/// How much a hashing thread steps back before the reactor (nice value).
+pub const AUTH_NICENESS: i32 = 10;
+/// A worker thread's stack.
+pub const WORKER_STACK_BYTES: usize = 512 << 10;
+
+/// argon2id: KiB of memory, by default (OWASP's first choice for servers).
+pub const ARGON2_MEMORY_KIB: u32 = 19_456;
+/// argon2id: passes, by default.
+pub const ARGON2_PASSES: u32 = 2;
+/// argon2id: lanes, by default.
+pub const ARGON2_LANES: u32 = 1;
+/// A stored hash that wants more KiB is refused: it would be a way to exhaust us.
+pub const ARGON2_MEMORY_KIB_MAX: u32 = 64 << 10;
+/// A stored hash that wants more passes is refused.
+pub const ARGON2_PASSES_MAX: u32 = 10;
+/// A stored hash that wants more lanes is refused.
+pub const ARGON2_LANES_MAX: u32 = 4;
+/// Bytes that a hashing thread reserves at least (touched only as far as a hash needs them). The C
+/// library maps allocations above 32 MiB on their own always, and so unmaps them when freed; smaller ones
+/// may come from its heap after a while, which keeps what is freed.
+pub const ARGON2_RESERVED_BYTES_MIN: usize = 33 << 20;
+/// Bytes of a new password hash.
+pub const PASSWORD_HASH_BYTES: usize = 32;
+/// Bytes of a new password hash's salt: what PHC recommends.
+pub const PASSWORD_SALT_BYTES: usize = 16;
