@@ -15,4 +15,5 @@ mod logins;
 mod metrics;
 mod resets;
 mod slow;
+#[path = "../common/swarm.rs"]
 mod swarm;

@@ -19,8 +19,7 @@ mod metrics;
 mod order;
 mod slow;
 mod smuggling;
-#[path = "../bad_input/swarm.rs"]
-#[allow(dead_code)]
+#[path = "../common/swarm.rs"]
 mod swarm;
 #[path = "../common/web.rs"]
 mod web;

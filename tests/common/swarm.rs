@@ -1,6 +1,7 @@
 //! Thousands of connections, served by one thread; and numbers to cut them at.
 
-#![allow(unreachable_pub)]
+// Each test binary takes what it needs of this.
+#![allow(dead_code, unreachable_pub)]
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
