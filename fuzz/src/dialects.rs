@@ -1,6 +1,7 @@
 //! Each dialect by itself: whatever is asked is read or refused, and every reply is one line of JSON.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -200,7 +201,7 @@ fn check_reply(text: &[u8], id: Option<&RequestId>) {
 fn convert(data: &str) -> Answer {
     let delay = Duration::ZERO..=Duration::ZERO;
     let settings = app::Settings { vms_max: 1, token_lifetime: Duration::ZERO, conversion_delay: delay };
-    let answer = App::new(settings, Box::new(Zeros)).convert_now(data);
+    let answer = App::new(settings, Box::new(Zeros), Arc::default()).convert_now(data);
     let Answer::Converted(entities) = &answer else { panic!("{answer:?} is no conversion") };
     for entity in &entities.0 {
         assert!(!entity.name.is_empty() && !entity.parameters.is_empty());

@@ -17,6 +17,7 @@ pub mod task;
 pub mod token;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::UnixSeconds;
@@ -26,7 +27,7 @@ use crate::model::{
     Answer, Command, CommandName, Credentials, Failure, Login, NewVm, Principal, Request, Scope, Secret,
     TokenHash, VmName,
 };
-use crate::store::{StoreError, Write, Written};
+use crate::store::{Health, StoreError, Write, Written};
 use crate::throttle::Throttle;
 use conversion::DelayLog;
 pub use metrics::PointsCounted;
@@ -54,6 +55,7 @@ pub struct App {
     delay_log: DelayLog,
     store_troubles: Throttle,
     store_errors: StoreErrors,
+    health: Arc<Health>,
     points: PointsCounted,
 }
 
@@ -69,8 +71,8 @@ pub struct StoreErrors {
 }
 
 impl App {
-    /// Nobody is connected yet.
-    pub fn new(settings: Settings, random: Box<dyn token::Random>) -> App {
+    /// Nobody is connected yet. `health` is that of the store.
+    pub fn new(settings: Settings, random: Box<dyn token::Random>, health: Arc<Health>) -> App {
         App {
             settings,
             presence: Presence::default(),
@@ -78,6 +80,7 @@ impl App {
             delay_log: DelayLog::default(),
             store_troubles: Throttle::default(),
             store_errors: StoreErrors::default(),
+            health,
             points: PointsCounted::default(),
         }
     }
@@ -193,7 +196,11 @@ impl App {
                 Action::Page(page)
             }
             (Stage::Put { count }, Done::Written(Written::Put { refused })) => self.has_put(count, refused),
-            (Stage::Health, Done::Token { .. }) => Action::Answer(Answer::Healthy),
+            // It can be read, or this would not be.
+            (Stage::Health, Done::Token { .. }) => match self.health.writes_come_through() {
+                true => Action::Answer(Answer::Healthy),
+                false => Action::failed(Failure::StoreUnavailable),
+            },
             (Stage::Update, Done::Written(Written::Updated)) => Action::Answer(Answer::Updated),
             (Stage::Logout { name }, Done::Written(Written::TokensEnded)) => {
                 self.presence.log_out(conn);
@@ -451,7 +458,7 @@ impl App {
     }
 }
 
-/// The store is well if it can say that there is no such token.
+/// The store can be read if it can say that there is no such token.
 fn health(now: UnixSeconds) -> Action {
     let token = TokenHash([0; 32]);
     Action::Work { task: Task::FindToken { token, current: None, now }, stage: Stage::Health }

@@ -29,7 +29,7 @@ impl Bed {
             token_lifetime: Duration::from_secs(60),
             conversion_delay: Duration::ZERO..=Duration::ZERO,
         };
-        let mut app = App::new(settings, Box::new(token::SystemRandom));
+        let mut app = App::new(settings, Box::new(token::SystemRandom), Arc::default());
         let admission = Admission { registers: true, opens, has_operators: false };
         app.presence_mut().open(CONN, Peer::Unix { uid: None }, admission, 0);
         let cost = password::Cost { memory_kib: 64, passes: 1, lanes: 1 };

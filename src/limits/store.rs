@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use super::POINTS_PER_REQUEST_MAX;
 
+/// So long no write has come through, and some were tried, when `/healthz` says that the store is unavailable: four
+/// times as long as one may take, so that one that was unlucky is no trouble where others are well.
+pub const WRITING_WINDOW: Duration = Duration::from_secs(10);
+/// How often the log says that it is still so.
+pub const WRITING_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How long a SQLite connection waits for another process's lock: twice, for a write that comes while
 /// another waits, is less than a write may take.
 pub const SQLITE_BUSY: Duration = Duration::from_secs(1);

@@ -22,7 +22,7 @@ use crate::limits;
 use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, ListenerSettings, Reactor};
 use crate::session::Rules;
-use crate::store::{self, BehindFactory, Location, StoreError, StoreFactory};
+use crate::store::{self, BehindFactory, Health, Location, StoreError, StoreFactory, WatchedFactory};
 use crate::sys;
 use crate::worker::{Keeper, LaneSettings, Pool, PoolSettings, Queues};
 use bind::{Bound, StateDir};
@@ -96,6 +96,8 @@ impl Server {
             why: format!("the store {} can't be opened: {error}", config.store),
             is_configuration: matches!(error, StoreError::Refused(_)),
         })?;
+        let health = Arc::<Health>::default();
+        let factory = Arc::new(WatchedFactory::new(factory, Arc::clone(&health)));
         let mut places = bind::adopt(config, inherited)?;
         places.push(state_dir.listen().into());
         if places.len() > limits::LISTENERS_MAX {
@@ -119,7 +121,7 @@ impl Server {
         let mut pool = Pool::new(&pool_settings(config, writers), factory, clock, Box::new(wake));
         pool.show(Arc::clone(&keeper));
         let base = Base { listen, queues: pool.queues(), writers, keeper };
-        let app = App::new(app_settings(config), Box::new(SystemRandom));
+        let app = App::new(app_settings(config), Box::new(SystemRandom), health);
         let settings = base.reactor_settings(config);
         let reactor = Reactor::new(net, pool, clock, app, settings);
         let control = Arc::new(Control::new(waker));

@@ -7,12 +7,14 @@
 mod behind;
 #[cfg(test)]
 mod contract;
+mod health;
 mod memory;
 mod metrics;
 mod migrate;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod watched;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +28,9 @@ use crate::model::{
 };
 
 pub use self::behind::{Behind, BehindFactory};
+pub use self::health::Health;
 pub use self::postgres::Address;
+pub use self::watched::WatchedFactory;
 
 /// One connection to a store.
 pub trait Store: Send {

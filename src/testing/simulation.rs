@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::jobs::FakeJobs;
@@ -81,7 +81,7 @@ impl Simulation {
             token_lifetime: limits::TOKEN_LIFETIME,
             conversion_delay: CONVERSION_DELAY,
         };
-        let app = App::new(app_settings, Box::new(random));
+        let app = App::new(app_settings, Box::new(random), Arc::default());
         let [net, jobs, clock] = [0; 3].map(|_| Rc::clone(&world));
         let reactor = Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings(&weather));
         Simulation { world, reactor, turns: 0, idle_turns: 0, operations: 0 }

@@ -1,10 +1,14 @@
-//! What HTTP says while the store is gone, and once it is back.
+//! What HTTP says while the store is gone or takes no writes, and once it does again.
 
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
-use crate::common::{DEADLINE, Daemon, wait_until};
-use crate::programs::fetch;
+use crate::common::{Client, DEADLINE, Daemon, registration, wait_until};
+use crate::programs::{Answer, fetch};
+
+fn is_well(answer: &Answer) -> bool {
+    (answer.status, answer.body.as_str()) == (200, "ok\n")
+}
 
 #[test]
 fn a_daemon_whose_database_stops_is_not_well_until_it_is_back() {
@@ -13,7 +17,6 @@ fn a_daemon_whose_database_stops_is_not_well_until_it_is_back() {
     let daemon = Daemon::builder().args(["--store", &database.url()]).start();
     let url = format!("http://{}/", daemon.address());
     let health = format!("{url}healthz");
-    let is_well = |answer: &crate::programs::Answer| (answer.status, answer.body.as_str()) == (200, "ok\n");
     assert!(is_well(&fetch([&health])));
     let unavailable = |body: Value, arguments: &[&str]| {
         let answer = match arguments {
@@ -35,4 +38,82 @@ fn a_daemon_whose_database_stops_is_not_well_until_it_is_back() {
     assert_eq!(fetch([&url]).status, 200);
     cluster.restart();
     wait_until("it is well again", DEADLINE, || is_well(&fetch([&health])));
+}
+
+/// Has `cluster` set up by `changes`, while `attempt` is a write, and by `back` again: health says what comes of it.
+#[track_caller]
+fn writes_fail_and_come_back(
+    cluster: &Cluster,
+    arguments: &[&str],
+    changes: &[&str],
+    back: &[&str],
+    mut attempt: impl FnMut(&mut Client) -> String,
+) {
+    let database = cluster.database();
+    let daemon = Daemon::builder().args(["--store", &database.url()]).args(arguments.iter().copied()).start();
+    let health = format!("http://{}/healthz", daemon.address());
+    let mut client = daemon.client();
+    attempt(&mut client);
+    let mut administrator = database.client();
+    let mut change = |statements: &[&str]| {
+        let own = "SELECT pg_reload_conf(), pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE application_name = 'vmherd'";
+        let all =
+            statements.iter().map(|sql| sql.replace("DATABASE", &format!("DATABASE {}", database.name())));
+        all.for_each(|sql| administrator.batch_execute(&sql).expect("a setting"));
+        administrator.batch_execute(own).expect("new sessions");
+    };
+    change(changes);
+    wait_until("writing is known to be ill", 3 * DEADLINE, || {
+        attempt(&mut client);
+        !is_well(&fetch([&health]))
+    });
+    let answer = fetch([&health]);
+    assert_eq!(answer.json(), (503, json!({"status": "error", "message": "store unavailable", "data": {}})));
+    daemon.wait_for_log("no write to the store comes through: ");
+    change(back);
+    wait_until("writing is well again", 3 * DEADLINE, || {
+        attempt(&mut client);
+        is_well(&fetch([&health]))
+    });
+    daemon.wait_for_log("writes to the store come through again");
+}
+
+/// Registers another VM; what comes of it.
+fn registers() -> impl FnMut(&mut Client) -> String {
+    let mut count = 0;
+    move |client| {
+        count += 1;
+        client.call(registration(&format!("vm-{count}"), &[1])).to_string()
+    }
+}
+
+#[test]
+fn a_daemon_whose_writes_fail_is_not_well_until_one_comes_through() {
+    let read_only = "ALTER DATABASE SET default_transaction_read_only = on";
+    let back = "SET default_transaction_read_only = off; ALTER DATABASE RESET default_transaction_read_only";
+    writes_fail_and_come_back(&Cluster::start(), &[], &[read_only], &[back], registers());
+}
+
+#[test]
+fn a_daemon_whose_writes_hang_is_not_well_until_one_comes_through() {
+    let (waits, back) = (
+        "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
+        "ALTER SYSTEM RESET synchronous_standby_names",
+    );
+    writes_fail_and_come_back(&Cluster::start(), &[], &[waits], &[back], registers());
+}
+
+#[test]
+fn a_daemon_that_writes_behind_is_not_well_while_it_can_not() {
+    let read_only = "ALTER DATABASE SET default_transaction_read_only = on";
+    let back = "SET default_transaction_read_only = off; ALTER DATABASE RESET default_transaction_read_only";
+    let mut second = 0;
+    let puts = |client: &mut Client| {
+        second += 1;
+        let point = json!({"key": "a", "value": 1, "timestamp": second});
+        client.call(json!({"command": "put", "data": point})).to_string()
+    };
+    let arguments = ["--metrics-durability", "memory"];
+    writes_fail_and_come_back(&Cluster::start(), &arguments, &[read_only], &[back], puts);
 }

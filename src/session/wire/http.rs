@@ -192,5 +192,5 @@ The same requests work over WebSocket, and without HTTP on the same port:
 
   echo '{\"command\": \"ping\"}' | nc -N HOST PORT
 
-GET /healthz answers 200 when the store answers.
+GET /healthz answers 200 when the store can be read and written.
 ";
