@@ -33,7 +33,7 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`stats`], [`throttle`] | words that everyone uses; every bound and its reason |
+//! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`stats`], [`throttle`], [`visible`] | words that everyone uses; every bound and its reason |
 //! | [`model`] | what requests and answers are about |
 //! | [`framing`], [`dialect`] | bytes to messages; messages to requests, answers to text |
 //! | [`session`], [`store`] | one connection's state machine; what is kept, and where |
@@ -72,4 +72,5 @@ pub mod sys;
 #[cfg(test)]
 mod testing;
 pub mod throttle;
+pub mod visible;
 pub mod worker;

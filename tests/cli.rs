@@ -220,6 +220,44 @@ fn vms_are_added_listed_given_passwords_and_removed() {
     dir.vm(&["list"], "").succeeds(&[head, web].concat());
 }
 
+/// Names that were given before they had to look like themselves only: they are shown as they are not, and
+/// meant byte for byte.
+#[cfg(feature = "sqlite")]
+#[test]
+fn an_old_name_is_shown_escaped_and_meant_as_it_is() {
+    let dir = StateDir::new();
+    let new = "web\u{200b}\u{202e}\u{e0041}";
+    dir.vm(&["add", new, "--ram=1", "--cpu=1"], "correct horse\n").fails(2, "U+200B");
+    dir.vm(&["add", "e\u{301}", "--ram=1", "--cpu=1"], "correct horse\n").fails(2, "not in NFC, with U+0301");
+    dir.vm(&["add", "a", "--ram=1", "--cpu=1"], "correct horse\n").succeeds("added a\n");
+    let store = rusqlite::Connection::open(dir.0.join("vmherd.sqlite3")).unwrap();
+    assert_eq!(store.execute("UPDATE vms SET name = ?1", [new]).unwrap(), 1);
+    drop(store);
+    let shown = "web\\u200b\\u202e\\U000e0041";
+    let ran = dir.vm(&["list"], "");
+    assert!(ran.output.lines().any(|line| line.starts_with(&format!("{shown} "))), "{ran:?}");
+    dir.vm(&["passwd", "web"], "battery staple\n").fails(1, "no VM of that name");
+    dir.vm(&["passwd", new], "battery staple\n")
+        .succeeds(&format!("changed the password of {shown}; its tokens are no good any more\n"));
+    dir.vm(&["remove", new], "").succeeds(&format!("removed {shown}\n"));
+}
+
+#[test]
+fn foreign_text_can_not_hide_in_an_error() {
+    let dir = StateDir::new();
+    let state = "--state-dir=/dev/null/\u{202e}\u{200b}\u{1b}[31mx";
+    let shown = "/dev/null/\\u202e\\u200b\\u001b[31mx";
+    dir.run(&["vm", "list", state, "--store", "sqlite:/dev/null/\u{202e}\u{3164}"])
+        .fails(1, "\\u202e\\u3164");
+    dir.run(&["stats", state]).fails(1, shown);
+    let ran = dir.run(&["--show-config", state]);
+    assert!(ran.output.contains(shown), "{ran:?}");
+    let ran = dir.run(&[state, "--listen=tcp://127.0.0.1:0", "--log=off"]);
+    assert!(ran.code == Some(1) && ran.errors.contains(shown), "{ran:?}");
+    let ran = dir.run(&[state, "--listen=tcp://127.0.0.1:0"]);
+    assert!(ran.code == Some(1) && ran.errors.contains(shown), "{ran:?}");
+}
+
 #[cfg(feature = "sqlite")]
 #[test]
 fn a_password_has_the_limits_of_the_network_and_is_kept_as_a_hash_only() {

@@ -2,12 +2,13 @@
 //!
 //! Secrets are in here only to be compared; whatever is shown has them masked.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use super::setting::{Reload, Setting};
 use super::sources::Origin;
 use super::values::masked;
 use crate::model::Secret;
+use crate::visible::Visible;
 
 /// Every setting with its value and its origin.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -92,7 +93,7 @@ impl fmt::Display for Report {
         let mut rows = vec![["SETTING", "VALUE", "FROM"].map(String::from)];
         rows.extend(self.entries.iter().filter(|entry| entry.setting.is_shown()).map(|entry| {
             let name = format!("--{}", entry.setting.flag);
-            [name, one_line(&entry.shown), one_line(entry.origin.place())]
+            [name, Visible(&entry.shown).to_string(), Visible(entry.origin.place()).to_string()]
         }));
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let (name_width, value_width) = (width(0), width(1).min(VALUE_WIDTH_MAX));
@@ -106,7 +107,7 @@ impl fmt::Display for Report {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Change { name, before, after, origin, .. } = self;
-        write!(f, "--{name} is {} instead of {} ({origin})", one_line(after), one_line(before))?;
+        write!(f, "--{name} is {} instead of {} ({origin})", Visible(after), Visible(before))?;
         if self.needs_restart { f.write_str(" after a restart only") } else { Ok(()) }
     }
 }
@@ -122,19 +123,6 @@ impl PartialEq for Entry {
         let key = |entry: &Entry| (entry.setting.flag, entry.origin.clone());
         key(self) == key(other) && self.said == other.said
     }
-}
-
-/// `text` without what would break a line or play with a terminal.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            // Writing to a String never fails.
-            c if c.is_control() => drop(write!(line, "{}", c.escape_default())),
-            c => line.push(c),
-        }
-    }
-    line
 }
 
 /// Longer values push their origin to the right, and no others.

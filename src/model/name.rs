@@ -3,9 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::limits;
+use unicode_normalization::is_nfc;
 
-/// A VM's `vm_id` text: 1 to 128 bytes without white space or control characters. Cheap to clone.
+use crate::limits;
+use crate::visible::is_invisible;
+
+/// A VM's `vm_id` text: 1 to 128 bytes without white space or control characters; one that was chosen by now
+/// has no invisible character either, and is in Unicode's form NFC. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct VmName(Arc<str>);
 
@@ -14,8 +18,10 @@ pub struct VmName(Arc<str>);
 pub enum NameError {
     /// No bytes, or more than [`limits::VM_NAME_BYTES_MAX`].
     Length(usize),
-    /// A white-space or control character (Unicode's `White_Space` and `Cc`).
+    /// White space, or a character that shows nothing or changes how others are shown.
     Character(char),
+    /// The text is not in the form NFC; at this character it shows.
+    NotNormalized(char),
     /// Digits only: such names belong to the VMs that the store numbers.
     DigitsOnly,
 }
@@ -32,9 +38,17 @@ impl VmName {
         }
     }
 
-    /// A name that somebody chose, to register: as [`VmName::parse`], and not digits only.
+    /// A name for a new VM: as [`VmName::parse`], and nothing that looks like another name, or like a number
+    /// of the store's. A text that is another one in NFC is refused, not changed: its VM would not be found by
+    /// the text that it was registered with.
     pub fn parse_chosen(text: &str) -> Result<VmName, NameError> {
         let name = VmName::parse(text)?;
+        if let Some(character) = text.chars().find(|character| is_invisible(*character)) {
+            return Err(NameError::Character(character));
+        }
+        if !is_nfc(text) {
+            return Err(NameError::NotNormalized(first_not_normalized(text)));
+        }
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(NameError::DigitsOnly);
         }
@@ -60,9 +74,12 @@ impl fmt::Display for VmName {
 
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        match *self {
             NameError::Length(bytes) => write!(f, "{bytes} bytes"),
-            NameError::Character(character) => write!(f, "a text with {:?}", character),
+            NameError::Character(character) => write!(f, "a text with U+{:04X}", character as u32),
+            NameError::NotNormalized(character) => {
+                write!(f, "a text that is not in NFC, with U+{:04X}", character as u32)
+            }
             NameError::DigitsOnly => write!(f, "a text of digits only"),
         }
     }
@@ -70,7 +87,62 @@ impl fmt::Display for NameError {
 
 impl NameError {
     /// What a name has to be, in words.
-    pub const ALLOWED: &str = "1 to 128 bytes without white space or control characters, not digits only";
+    pub const ALLOWED: &str = "1 to 128 bytes without white space, control or format characters, in \
+        Unicode's form NFC, not digits only";
+}
+
+/// Where a text that is not in NFC leaves it: the last character of its shortest beginning that is not.
+fn first_not_normalized(text: &str) -> char {
+    let ends = text.char_indices().map(|(at, character)| (at + character.len_utf8(), character));
+    ends.into_iter()
+        .find(|(end, _)| !is_nfc(&text[..*end]))
+        .map_or(char::REPLACEMENT_CHARACTER, |(_, last)| last)
 }
 
 const _: () = assert!(limits::VM_NAME_BYTES_MAX == 128, "NameError::ALLOWED says 128");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_name_looks_like_itself_only() {
+        use NameError::{Character, NotNormalized};
+        let cases = [
+            ("web\u{200b}-1", Character('\u{200b}')),
+            ("\u{2060}", Character('\u{2060}')),
+            ("\u{feff}web", Character('\u{feff}')),
+            ("we\u{ad}b\u{200b}", Character('\u{ad}')),
+            ("web\u{202e}1", Character('\u{202e}')),
+            ("web\u{e0041}", Character('\u{e0041}')),
+            ("\u{3164}", Character('\u{3164}')),
+            ("\u{2800}", Character('\u{2800}')),
+            ("web\u{fe0f}", Character('\u{fe0f}')),
+            ("web\u{34f}", Character('\u{34f}')),
+            ("ae\u{301}\u{301}", NotNormalized('\u{301}')),
+            ("\u{e9}e\u{301}x", NotNormalized('\u{301}')),
+            ("web\u{212b}", NotNormalized('\u{212b}')),
+            ("a\u{301}\u{328}", NotNormalized('\u{301}')),
+        ];
+        for (text, error) in cases {
+            assert_eq!(VmName::parse_chosen(text), Err(error), "{text:?}");
+            assert_eq!(
+                VmName::parse(text).map(|name| name.to_string()),
+                Ok(text.into()),
+                "{text:?} may be old"
+            );
+        }
+        for text in ["web-1", "é", "名前", "नमस्ते", "שלום", "🦀", "o\u{332}"] {
+            assert!(VmName::parse_chosen(text).is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_code_point() {
+        let error = |text| VmName::parse_chosen(text).expect_err("no name").to_string();
+        assert_eq!(error("a\u{200b}"), "a text with U+200B");
+        assert_eq!(error("a b"), "a text with U+0020");
+        assert_eq!(error("a\u{e0041}"), "a text with U+E0041");
+        assert_eq!(error("e\u{301}"), "a text that is not in NFC, with U+0301");
+    }
+}

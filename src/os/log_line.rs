@@ -1,6 +1,6 @@
 //! How one event becomes one line of the log, as text or as a JSON object.
 //!
-//! Whatever stands in a message, a line has no control character but its final line break, and at most
+//! Whatever stands in a message, a line has no invisible character but its final line break, and at most
 //! [`limits::LOG_LINE_BYTES_MAX`] bytes: what a client sends can't forge a line or play with a terminal.
 
 use std::fmt::{self, Write};
@@ -9,6 +9,7 @@ use log::Level;
 
 use crate::config::LogFormat;
 use crate::limits;
+use crate::visible::{is_invisible, write_visible};
 
 /// What all lines of a process have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,17 +90,17 @@ impl fmt::Write for Line {
 }
 
 fn push_escaped(text: &mut String, format: LogFormat, character: char) {
-    match (format, character) {
-        (_, '\n') => text.push_str("\\n"),
-        (_, '\r') => text.push_str("\\r"),
-        (_, '\t') => text.push_str("\\t"),
-        (LogFormat::Json, '"' | '\\') => text.extend(['\\', character]),
-        // All of these have four hexadecimal digits at most, as JSON wants it.
-        (_, _) if is_to_be_escaped(character) => {
-            let _ = write!(text, "\\u{:04x}", character as u32);
+    // Writing to a String never fails.
+    let _ = match (format, character) {
+        (LogFormat::Json, '"' | '\\') => write!(text, "\\{character}"),
+        // What is beyond four hexadecimal digits is two halves of a pair in JSON.
+        (LogFormat::Json, '\u{10000}'..) if is_invisible(character) => {
+            let mut pair = [0; 2];
+            character.encode_utf16(&mut pair);
+            write!(text, "\\u{:04x}\\u{:04x}", pair[0], pair[1])
         }
-        _ => text.push(character),
-    }
+        _ => write_visible(character, text),
+    };
 }
 
 /// syslog's number for `level`, as sd-daemon(3) has it.
@@ -110,12 +111,6 @@ fn priority(level: Level) -> u8 {
         Level::Info => 6,
         Level::Debug | Level::Trace => 7,
     }
-}
-
-/// Control characters, Unicode's line breaks, and what changes the direction of a text.
-fn is_to_be_escaped(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Milliseconds since 1970, shown as UTC in the form of RFC 3339.
@@ -191,15 +186,15 @@ mod tests {
 
     #[test]
     fn what_would_break_a_line_is_escaped() {
-        let message = "a\nb\r\tc\u{1b}[0m\u{7f}\u{85}\u{2028}\u{202e}\u{0}\"\\é";
+        let message = "a\nb\r\tc\u{1b}[0m\u{7f}\u{85}\u{2028}\u{202e}\u{0}\u{200b}\u{e0041}\u{fe0f}\"\\é";
         assert_eq!(
             text(message),
             "1970-01-01T00:00:00.000Z INFO  t: \
-             a\\nb\\r\\tc\\u001b[0m\\u007f\\u0085\\u2028\\u202e\\u0000\"\\é\n"
+             a\\nb\\r\\tc\\u001b[0m\\u007f\\u0085\\u2028\\u202e\\u0000\\u200b\\U000e0041\\ufe0f\"\\é\n"
         );
         let object: serde_json::Value = serde_json::from_str(&json(message)).unwrap();
         assert_eq!(object["message"], message);
-        assert_eq!(json(message).matches(is_to_be_escaped).count(), 1, "the final line break");
+        assert_eq!(json(message).matches(is_invisible).count(), 1, "the final line break");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use log::{Level, Log, Metadata, Record};
 
+use super::diagnostic::print_diagnostic;
 use super::log_line::log_line;
 use crate::clock::unix_now_ms;
 use crate::config::LogFormat;
@@ -55,13 +56,15 @@ pub fn line_style(format: LogFormat, variable: impl Fn(&str) -> Option<OsString>
 /// Says something before the log is there or after it has failed: at once, in a line of its own. Text is
 /// for whoever sits at the terminal.
 pub fn complain(style: LineStyle, level: Level, message: fmt::Arguments<'_>) {
-    let line = match (style.format, style.is_for_journal, level) {
-        (LogFormat::Text, false, Level::Error) => format!("vmherd: {message}\n"),
-        (LogFormat::Text, false, _) => format!("vmherd: warning: {message}\n"),
-        _ => log_line(style, unix_now_ms(), level, "vmherd", message),
-    };
-    // Nobody is left to be told that standard error is closed.
-    let _ = io::stderr().write_all(line.as_bytes());
+    match (style.format, style.is_for_journal, level) {
+        (LogFormat::Text, false, Level::Error) => print_diagnostic("vmherd", message),
+        (LogFormat::Text, false, _) => print_diagnostic("vmherd", format_args!("warning: {message}")),
+        _ => {
+            let line = log_line(style, unix_now_ms(), level, "vmherd", message);
+            // Nobody is left to be told that standard error is closed.
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+    }
 }
 
 impl Logging {

@@ -1,6 +1,7 @@
 //! The daemon as a process of its system: signals, the log, the service manager, and the tools of its host.
 
 pub mod activation;
+mod diagnostic;
 mod log_line;
 pub mod logging;
 pub mod notify;

@@ -12,6 +12,7 @@ use crate::sys;
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
 use crate::sys::terminal::EchoOff;
+use crate::visible::Visible;
 
 /// Why there is no password.
 #[derive(Debug)]
@@ -41,9 +42,14 @@ fn ask_twice(name: &VmName, input: &mut File, output: &mut impl Write) -> Result
     let _echo_off = EchoOff::new(&terminal)?;
     let mut ask = |question: &str| {
         write!(output, "{question}")?;
-        Typed::read(input, |input| wait_for_key(input, &mut signals))
+        let typed = Typed::read(input, |input| wait_for_key(input, &mut signals));
+        if let Err(PromptError::Interrupted(_)) = typed {
+            // The cursor still stands after the question.
+            writeln!(output)?;
+        }
+        typed
     };
-    let password = ask(&format!("New password of {name}: "))?.into_password()?;
+    let password = ask(&format!("New password of {}: ", Visible(name)))?.into_password()?;
     let repeated = ask("The same again: ")?;
     if repeated.bytes != password.expose().as_bytes() {
         return Err(PromptError::Unusable("the two passwords differ; nothing was changed".into()));
@@ -129,8 +135,7 @@ impl fmt::Display for PromptError {
         match self {
             PromptError::Unusable(why) => f.write_str(why),
             PromptError::Io(error) => write!(f, "can't read a password: {error}"),
-            // The cursor still stands behind the question.
-            PromptError::Interrupted(signal) => write!(f, "\n{signal}: nothing was changed"),
+            PromptError::Interrupted(signal) => write!(f, "{signal}: nothing was changed"),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
+use super::diagnostic::print_diagnostic;
 use super::settings_file::read_settings_file;
 use crate::config::{
     self, Arguments, ConfigError, Environment, Flag, Given, SOCKET_NAME, StateDirSetting, Takes, shown,
@@ -25,8 +26,7 @@ pub fn run(
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nobody is left to be told that standard error is closed.
-            let _ = writeln!(io::stderr(), "vmherd stats: {failure}");
+            print_diagnostic("vmherd stats", format_args!("{failure}"));
             ExitCode::from(failure.exit_code())
         }
     }

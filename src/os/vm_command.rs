@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
+use super::diagnostic::print_diagnostic;
 use super::password_prompt::{PromptError, new_password};
 use super::settings_file::read_settings_file;
 use crate::app::password::Hasher;
@@ -18,6 +19,7 @@ use crate::ids::VmId;
 use crate::limits;
 use crate::model::{NameError, NewVm, Secret, Vm, VmName, VmShape};
 use crate::store::{self, Location, Store, StoreError, Write, Written};
+use crate::visible::Visible;
 
 /// Runs `vmherd vm` with the arguments behind those two words.
 pub fn run(
@@ -123,11 +125,11 @@ impl Order {
                 let password_hash = Some(hash(settings, &new_password(&name)?)?);
                 let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash };
                 write(store.as_mut(), Write::Register { vm, vms_max: settings.vms_max, now: unix_now() })?;
-                writeln!(output, "added {name}")?;
+                writeln!(output, "added {}", Visible(&name))?;
             }
             Order::Remove(name) => {
                 write(store.as_mut(), Write::Remove(name.clone()))?;
-                writeln!(output, "removed {name}")?;
+                writeln!(output, "removed {}", Visible(&name))?;
             }
             Order::ChangePassword(name) => {
                 if store.credentials(&name)?.is_none() {
@@ -135,6 +137,7 @@ impl Order {
                 }
                 let password_hash = hash(settings, &new_password(&name)?)?;
                 write(store.as_mut(), Write::ChangePassword { name: name.clone(), password_hash })?;
+                let name = Visible(&name);
                 writeln!(output, "changed the password of {name}; its tokens are no good any more")?;
             }
         }
@@ -222,7 +225,7 @@ fn list(store: &mut dyn Store, output: &mut impl io::Write) -> io::Result<()> {
 fn row(vm: &Vm) -> [String; 4] {
     let sizes: Vec<String> = vm.disks.iter().map(|disk| disk.size_gib.to_string()).collect();
     let disks = if sizes.is_empty() { "-".into() } else { sizes.join(",") };
-    [vm.name.to_string(), vm.shape.ram_mib.to_string(), vm.shape.cpus.to_string(), disks]
+    [Visible(&vm.name).to_string(), vm.shape.ram_mib.to_string(), vm.shape.cpus.to_string(), disks]
 }
 
 /// A name to look up: VMs that the store itself named may be meant, too.
@@ -247,8 +250,7 @@ fn usage(text: &str) -> Failure {
 }
 
 fn complain(text: fmt::Arguments<'_>) {
-    // Nobody is left to be told that standard error is closed.
-    let _ = writeln!(io::stderr(), "vmherd vm: {text}");
+    print_diagnostic("vmherd vm", text);
 }
 
 fn help() -> String {

@@ -106,6 +106,11 @@ fn names_have_the_rules_that_they_have_on_the_network() {
         assert!(error.contains("is no name of a VM") && error.contains(NameError::ALLOWED), "{error}");
     }
     read(&["add", &"x".repeat(128), shape[0], shape[1]]).unwrap();
+    assert!(usage_error(&["add", "web\u{200b}", shape[0], shape[1]]).contains("a text with U+200B"));
+    for old in ["web\u{200b}", "e\u{301}"] {
+        read(&["remove", old]).unwrap();
+        read(&["passwd", old]).unwrap();
+    }
     assert!(usage_error(&["remove", "two words"]).contains("is no name of a VM"));
 }
 
@@ -128,6 +133,22 @@ fn a_list_is_aligned() {
 NAME               RAM MiB  CPUS  DISKS GiB
 a                      512     1  -
 näme-that-is-long  1048576     1  20,100
+";
+    assert_eq!(String::from_utf8(output).unwrap(), expected);
+}
+
+#[test]
+fn a_name_can_not_hide_in_a_list() {
+    let names = ["a\u{202e}b", "web\u{200b}", "\u{e0041}\u{3164}", "c\u{2066}d\u{fe0f}"];
+    let vms = names.into_iter().enumerate().map(|(at, name)| vm(at as i64 + 1, name, 1, &[])).collect();
+    let mut output = Vec::new();
+    list(&mut Herd { vms }, &mut output).unwrap();
+    let expected = "\
+NAME              RAM MiB  CPUS  DISKS GiB
+a\\u202eb                1     1  -
+web\\u200b               1     1  -
+\\U000e0041\\u3164        1     1  -
+c\\u2066d\\ufe0f          1     1  -
 ";
     assert_eq!(String::from_utf8(output).unwrap(), expected);
 }

@@ -250,6 +250,6 @@ fn numbered(number: usize) -> String {
 fn numbered_error(number: usize) -> String {
     format!(
         "{{\"status\":\"error\",\"message\":\"vm_id: {number} is not allowed; it must be a string of 1 to 128 bytes \
-         without white space or control characters, not digits only\",\"data\":{{}}}}\n"
+         without white space, control or format characters, in Unicode's form NFC, not digits only\",\"data\":{{}}}}\n"
     )
 }

@@ -373,3 +373,19 @@ fn names_come_back_as_they_went_in() {
     let listed: Vec<Value> = client.list("all_vms").into_iter().map(|mut vm| vm["vm_id"].take()).collect();
     assert_eq!(listed, names);
 }
+
+#[test]
+fn a_new_name_that_looks_like_another_is_refused_and_its_code_point_named() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    for (name, part) in
+        [("web\u{200b}", "U+200B"), ("\u{2060}", "U+2060"), ("e\u{301}", "not in NFC, with U+0301")]
+    {
+        let shape = json!({"vm_id": name, "ram": 1, "cpu": 1, "password": "securePass123", "disks": []});
+        let error = client.fail(request("register", shape));
+        assert!(error.starts_with("vm_id: ") && error.contains(part), "{error}");
+        // It may be an old one.
+        let login = json!({"vm_id": name, "password": "securePass123"});
+        assert_eq!(client.fail(request("authenticate", login)), "Invalid credentials");
+    }
+}

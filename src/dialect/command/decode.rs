@@ -134,7 +134,9 @@ fn vm_name(value: &str, parse: fn(&str) -> Result<VmName, NameError>) -> Result<
     let text = read_string(value, bad)?;
     parse(&text).map_err(|error| match error {
         NameError::Length(bytes) => bad(&format_args!("a string of {bytes} bytes")),
-        NameError::Character(_) | NameError::DigitsOnly => bad(&Shown(value)),
+        NameError::DigitsOnly => bad(&Shown(value)),
+        // It may be one that is not to be seen: its number tells.
+        NameError::Character(_) | NameError::NotNormalized(_) => bad(&error),
     })
 }
 

@@ -226,19 +226,22 @@ fn what_is_wrong_with_data_is_told_in_exact_words() {
 
 #[test]
 fn names_are_checked() {
-    let allowed =
-        "it must be a string of 1 to 128 bytes without white space or control characters, not digits only";
+    let allowed = "it must be a string of 1 to 128 bytes without white space, control or format characters, \
+        in Unicode's form NFC, not digits only";
     let long = format!("\"{}\"", "a".repeat(129));
     let cases = [
         ("\"\"", "a string of 0 bytes"),
         (&long, "a string of 129 bytes"),
-        ("\"a b\"", "\"a b\""),
-        ("\"a\\nb\"", "\"a\\nb\""),
+        ("\"a b\"", "a text with U+0020"),
+        ("\"a\\nb\"", "a text with U+000A"),
+        ("\"a\\u200bb\"", "a text with U+200B"),
+        ("\"a\u{200b}b\"", "a text with U+200B"),
+        ("\"e\u{301}\"", "a text that is not in NFC, with U+0301"),
         ("\"a\\u0000b\"", "a string with \\u0000"),
         ("\"a\\ud800b\"", "a string with half of a surrogate pair"),
         ("\"\\ud800\\u0041\"", "a string with half of a surrogate pair"),
         ("\"\\udc00\\ud800\"", "a string with half of a surrogate pair"),
-        ("\"a\u{2003}b\"", "\"a\u{2003}b\""),
+        ("\"a\u{2003}b\"", "a text with U+2003"),
         ("\"123\"", "\"123\""),
         ("12", "12"),
         ("null", "null"),

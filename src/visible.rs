@@ -1,0 +1,101 @@
+//! Foreign text as people may see it: what a client, a file or a command line says can neither hide in a
+//! line, nor change how the rest of it looks, nor play with a terminal.
+//!
+//! The log, the tools of the host and every error on a terminal show text through this, and names of VMs
+//! are checked by the same rule.
+
+use std::fmt::{self, Write};
+
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+
+/// Whether `character` shows nothing, or changes how others are shown: controls, format characters,
+/// Unicode's line and paragraph separators, and whatever is drawn as nothing at all.
+pub fn is_invisible(character: char) -> bool {
+    if character.is_ascii() {
+        return character.is_ascii_control();
+    }
+    let category = character.general_category();
+    matches!(
+        category,
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+    ) || is_drawn_as_nothing(character)
+}
+
+/// Writes `character`, escaped if it is invisible: as `\n`, `\r`, `\t`, or by its number: `\u200b`, `\U000e0041`.
+pub fn write_visible(character: char, output: &mut impl Write) -> fmt::Result {
+    match character {
+        '\n' => output.write_str("\\n"),
+        '\r' => output.write_str("\\r"),
+        '\t' => output.write_str("\\t"),
+        _ if !is_invisible(character) => output.write_char(character),
+        '\u{0}'..='\u{ffff}' => write!(output, "\\u{:04x}", character as u32),
+        _ => write!(output, "\\U{:08x}", character as u32),
+    }
+}
+
+/// What it holds, as people may see it.
+pub struct Visible<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Visible<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping(f), "{}", self.0)
+    }
+}
+
+/// Escapes what is written to it.
+struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl Write for Escaping<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|character| write_visible(character, self.0))
+    }
+}
+
+/// Characters of other categories that are drawn as nothing: Unicode's `Default_Ignorable_Code_Point` as far
+/// as they are no format characters, what is reserved for more of them, and the empty pattern of braille.
+fn is_drawn_as_nothing(character: char) -> bool {
+    matches!(
+        character,
+        '\u{34f}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{2065}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}'
+            | '\u{16fe4}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hides_or_reorders_is_escaped() {
+        let cases = [
+            ("a\u{200b}b", "a\\u200bb"),
+            ("\u{202e}\u{2066}\u{200e}", "\\u202e\\u2066\\u200e"),
+            ("\u{e0041}\u{fe0f}\u{3164}", "\\U000e0041\\ufe0f\\u3164"),
+            ("\u{feff}\u{ad}\u{2060}\u{61c}", "\\ufeff\\u00ad\\u2060\\u061c"),
+            ("\n\r\t\0\u{1b}[0m\u{7f}\u{9b}", "\\n\\r\\t\\u0000\\u001b[0m\\u007f\\u009b"),
+            ("\u{2028}\u{2029}", "\\u2028\\u2029"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Visible(text).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_people_write_is_left_as_it_is() {
+        let text = "web-1 é e\u{301} Größe 名前 שלום नमस्ते 🦀 \"\\\u{a0}";
+        assert_eq!(Visible(text).to_string(), text);
+    }
+}
