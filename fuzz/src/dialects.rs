@@ -1,13 +1,7 @@
 //! Each dialect by itself: whatever is asked is read or refused, and every reply is one line of JSON.
 
-use std::io;
-use std::sync::Arc;
-use std::time::Duration;
-
 use serde_json::Value;
-use vmherd::app::token::Random;
-use vmherd::app::{self, App};
-use vmherd::dialect::{PageProgress, decode_json, encode_answer, encode_page};
+use vmherd::dialect::{self, PageProgress, decode_json, encode_answer, encode_page};
 use vmherd::ids::{DiskId, SeriesId, VmId};
 use vmherd::model::{
     ActionAnswer, Answer, BadField, Command, CommandName, Cursor, Dialect, Disk, DiskOfVm, Failure, Items,
@@ -199,15 +193,14 @@ fn check_reply(text: &[u8], id: Option<&RequestId>) {
 }
 
 fn convert(data: &str) -> Answer {
-    let delay = Duration::ZERO..=Duration::ZERO;
-    let settings = app::Settings { vms_max: 1, token_lifetime: Duration::ZERO, conversion_delay: delay };
-    let answer = App::new(settings, Box::new(Zeros), Arc::default()).convert_now(data);
-    let Answer::Converted(entities) = &answer else { panic!("{answer:?} is no conversion") };
-    for entity in &entities.0 {
-        assert!(!entity.name.is_empty() && !entity.parameters.is_empty());
-        assert!(entity.parameters.iter().all(|(name, value)| !name.is_empty() && !value.is_empty()));
+    let entities = dialect::convert(data);
+    let value: Value = serde_json::from_str(&entities).expect("entities are JSON");
+    for (name, parameters) in value.as_object().expect("entities are an object") {
+        let parameters = parameters.as_object().expect("an entity is an object");
+        assert!(!name.is_empty() && !parameters.is_empty());
+        assert!(parameters.iter().all(|(name, value)| !name.is_empty() && value != ""));
     }
-    answer
+    Answer::Converted(entities)
 }
 
 fn failure(choice: u8) -> Failure {
@@ -220,14 +213,5 @@ fn failure(choice: u8) -> Failure {
         5 => Failure::BadField(BadField("a \"field\"\n".to_owned())),
         6 => Failure::UnknownDisk(DiskId(3)),
         _ => Failure::Internal,
-    }
-}
-
-struct Zeros;
-
-impl Random for Zeros {
-    fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        bytes.fill(0);
-        Ok(())
     }
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde_json::Value;
 use vmherd::buffer::Buffer;
 use vmherd::clock::Instant;
+use vmherd::dialect::decode_json;
 use vmherd::framing::sniff::{Sniffed, sniff};
 use vmherd::ids::Slot;
 use vmherd::limits;
-use vmherd::model::{Answer, CommandName, Failure, List, Paged, Request};
+use vmherd::model::{Answer, CommandName, Failure, List, LongText, Paged, Request};
 use vmherd::session::{Ending, Rules, Session, Step};
 
 use crate::dialects;
@@ -49,6 +50,8 @@ struct Played<'a> {
     now: Instant,
     /// Handed out and not answered.
     open: VecDeque<(Slot, Box<Request>)>,
+    /// The long message that is being read.
+    decoding: Option<(Slot, LongText)>,
     /// To be answered when they are due.
     delayed: Vec<(Slot, Box<Request>)>,
     /// The list that is being written, and the page of it that is asked for.
@@ -70,6 +73,7 @@ impl<'a> Played<'a> {
     fn new(decisions: Decisions<'a>) -> Played<'a> {
         let second = Duration::from_secs(1);
         let rules = Rules {
+            inline_bytes_max: 64,
             first_request_timeout: Some(300 * second),
             request_timeout: 10 * second,
             idle_timeout_anonymous: Some(3600 * second),
@@ -88,6 +92,7 @@ impl<'a> Played<'a> {
             rules,
             now: Instant::ORIGIN + second,
             open: VecDeque::new(),
+            decoding: None,
             delayed: Vec::new(),
             paged: None,
             wanted: None,
@@ -113,6 +118,13 @@ impl<'a> Played<'a> {
             assert!(output.len() < limits::OUTPUT_BYTES_PAUSE + OUTPUT_AT_ONCE_MAX, "too much output");
             match step {
                 Step::Call(slot, request) => self.called(slot, request),
+                Step::Decode(slot, text) => {
+                    assert!(text.as_slice().len() > self.rules.inline_bytes_max);
+                    assert!(self.decoding.replace((slot, text)).is_none(), "two messages are read at once");
+                    if self.decisions.take().is_multiple_of(2) {
+                        self.decode();
+                    }
+                }
                 Step::NextPage(slot, of, _) => {
                     assert_eq!(self.paged.as_ref().map(|(slot, _)| *slot), Some(slot));
                     assert!(self.wanted.replace((slot, of)).is_none(), "a page is asked for twice");
@@ -134,6 +146,12 @@ impl<'a> Played<'a> {
             }
         }
         self.refused += self.session.take_refused() as usize;
+    }
+
+    fn decode(&mut self) {
+        if let Some((slot, text)) = self.decoding.take() {
+            self.session.decoded(slot, decode_json(text.as_slice()));
+        }
     }
 
     fn called(&mut self, slot: Slot, request: Box<Request>) {
@@ -221,6 +239,8 @@ impl<'a> Played<'a> {
         for _ in 0..self.decisions.take() % 4 {
             if self.wanted.is_some() {
                 self.give_page();
+            } else if self.decoding.is_some() {
+                self.decode();
             } else if let Some((slot, request)) = match self.decisions.take() % 2 {
                 0 => self.open.pop_front(),
                 _ => self.open.pop_back(),
@@ -252,6 +272,8 @@ impl<'a> Played<'a> {
             }
             if self.wanted.is_some() {
                 self.give_page();
+            } else if self.decoding.is_some() {
+                self.decode();
             } else if let Some((slot, request)) = self.open.pop_front() {
                 self.answer(slot, request);
             } else if let Some(due) = self.session.next_due() {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::UnixSeconds;
+use crate::dialect::convert;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::{
@@ -45,6 +46,8 @@ pub struct Settings {
     pub token_lifetime: Duration,
     /// How long a conversion takes.
     pub conversion_delay: RangeInclusive<Duration>,
+    /// Bytes of a text that is converted on the reactor's thread; a longer one is a worker's.
+    pub inline_bytes_max: usize,
 }
 
 /// The commands, and the state that they share.
@@ -196,6 +199,7 @@ impl App {
                 Action::Page(page)
             }
             (Stage::Put { count }, Done::Written(Written::Put { refused })) => self.has_put(count, refused),
+            (Stage::Convert, Done::Converted(entities)) => Action::Answer(Answer::Converted(entities)),
             // It can be read, or this would not be.
             (Stage::Health, Done::Token { .. }) => match self.health.writes_come_through() {
                 true => Action::Answer(Answer::Healthy),
@@ -322,9 +326,12 @@ impl App {
         }
     }
 
-    /// What was to be answered later, now.
-    pub fn convert_now(&self, data: &str) -> Answer {
-        Answer::Converted(conversion::convert(data))
+    /// Converts a text whose delay is over.
+    pub fn convert_now(&self, data: Box<str>) -> Action {
+        if data.len() > self.settings.inline_bytes_max {
+            return Action::Work { task: Task::Convert { data }, stage: Stage::Convert };
+        }
+        Action::Answer(Answer::Converted(convert(&data)))
     }
 
     fn convert(&mut self, data: Box<str>, now: UnixSeconds) -> Action {
@@ -336,7 +343,7 @@ impl App {
             }
         };
         if after.is_zero() {
-            return Action::Answer(self.convert_now(&data));
+            return self.convert_now(data);
         }
         self.delay_log.tell(after, now);
         Action::Later { after, data }

@@ -34,6 +34,8 @@ pub enum Stage {
     Logout { name: VmName },
     /// The rows of so many points.
     Put { count: usize },
+    /// The entities of a long text.
+    Convert,
     /// Whether the store answers.
     Health,
     /// The row of a VM without a password.
@@ -77,6 +79,7 @@ impl Stage {
             Stage::Update => CommandName::Update,
             Stage::Logout { .. } => CommandName::Logout,
             Stage::Put { .. } => CommandName::Put,
+            Stage::Convert => CommandName::Convert,
             Stage::Health => CommandName::Health,
             Stage::AddVm => CommandName::AddVm,
             Stage::Admittance { purpose, .. }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use super::page::{KnownPage, PageRequest};
 use super::password::{Cost, Hasher, Verdict};
 use crate::clock::UnixSeconds;
+use crate::dialect;
 use crate::ids::VmId;
-use crate::model::{Credentials, Login, Page, Secret, TokenHash, VmName};
+use crate::model::{Credentials, Login, LongText, Page, Refusal, Request, Secret, TokenHash, VmName};
 use crate::store::{Store, StoreError, StoreFactory, Write, Written};
 
 /// Which queue and threads a task belongs to, so that none of them starves the others.
@@ -17,6 +18,8 @@ use crate::store::{Store, StoreError, StoreFactory, Write, Written};
 pub enum Lane {
     /// Hashing: processor and memory.
     Auth,
+    /// Reading and converting what is too long for the reactor: processor.
+    Compute,
     /// Reads of the store.
     Read,
     /// Writes to the store; those that wait together share a commit.
@@ -33,6 +36,8 @@ pub enum Task {
     HashPassword { password: Secret },
     VerifyPassword { password: Secret, stored: Option<String> },
     ListPage { asker: Asker, page: PageRequest },
+    Decode { text: LongText },
+    Convert { data: Box<str> },
     Write(Write),
 }
 
@@ -62,6 +67,10 @@ pub enum Done {
         page: Page,
         login_holds: bool,
     },
+    /// What a long message says.
+    Decoded(Box<Result<Request, Refusal>>),
+    /// The entities of a text, as a JSON object.
+    Converted(String),
     Written(Written),
 }
 
@@ -83,7 +92,7 @@ pub struct Tools {
 
 impl Lane {
     /// All of them.
-    pub const ALL: [Lane; 3] = [Lane::Auth, Lane::Read, Lane::Write];
+    pub const ALL: [Lane; 4] = [Lane::Auth, Lane::Compute, Lane::Read, Lane::Write];
 }
 
 impl Task {
@@ -91,6 +100,7 @@ impl Task {
     pub fn lane(&self) -> Lane {
         match self {
             Task::HashPassword { .. } | Task::VerifyPassword { .. } => Lane::Auth,
+            Task::Decode { .. } | Task::Convert { .. } => Lane::Compute,
             Task::FindToken { .. }
             | Task::FindCredentials { .. }
             | Task::FindCredentialsById { .. }
@@ -122,6 +132,9 @@ impl Tools {
             [Task::Write(_), ..] => self.write(tasks, results),
             [Task::HashPassword { .. } | Task::VerifyPassword { .. }, ..] => {
                 results.extend(tasks.into_iter().map(|task| self.hash(task)));
+            }
+            [Task::Decode { .. } | Task::Convert { .. }, ..] => {
+                results.extend(tasks.into_iter().map(compute));
             }
             _ => self.read_all(tasks, results),
         }
@@ -228,6 +241,14 @@ impl Tools {
             self.store = Some(self.factory.connect_worker()?);
         }
         Ok(self.store.as_deref_mut().expect("connected above"))
+    }
+}
+
+fn compute(task: Task) -> Result<Done, TaskError> {
+    match task {
+        Task::Decode { text } => Ok(Done::Decoded(Box::new(dialect::decode_json(text.as_slice())))),
+        Task::Convert { data } => Ok(Done::Converted(dialect::convert(&data))),
+        _ => unreachable!("all of one lane"),
     }
 }
 

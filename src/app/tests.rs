@@ -25,6 +25,7 @@ impl Bed {
     /// On a listener that opens `opens`.
     fn new(opens: Groups) -> Bed {
         let settings = Settings {
+            inline_bytes_max: 100,
             vms_max: 10_000,
             token_lifetime: Duration::from_secs(60),
             conversion_delay: Duration::ZERO..=Duration::ZERO,
@@ -345,4 +346,16 @@ fn a_login_for_the_connection_is_told_from_one_for_a_request() {
     bed.app.presence_mut().close(CONN);
     assert_eq!(bed.app.presence().authenticated_count(), 0);
     assert!(bed.app.presence().sets().page(sets::Set::Authorized, None).0.is_empty());
+}
+
+#[test]
+fn a_long_text_is_converted_by_a_worker_and_a_short_one_at_once() {
+    for (length, is_work) in [(100, false), (101, true)] {
+        let mut bed = Bed::new(Groups::ALL);
+        let data = format!("e&&a&&{}", "1".repeat(length - 6));
+        let action = bed.app.convert_now(data.into());
+        assert_eq!(matches!(action, Action::Work { .. }), is_work, "{length}");
+        let Action::Answer(Answer::Converted(entities)) = bed.settle(action) else { panic!("no entities") };
+        assert_eq!(entities, format!("{{\"e\":{{\"a\":\"{}\"}}}}", "1".repeat(length - 6)));
+    }
 }

@@ -1,14 +1,17 @@
 //! The dialect of conversions: `{"request_id": ID, "data": TEXT}` and its replies
 //! `{"request_id": ID, "data": {ENTITY: {PARAMETER: VALUE, …}, …}}` or `{"request_id": ID, "error": TEXT}`.
 //!
-//! Other fields are ignored.
+//! Other fields are ignored. In the text, `%%` separates entities, and `&&` separates an entity's name and the names
+//! and values of its parameters.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 
 use super::envelope::Envelope;
 use super::fields::{Place, Shown, string};
 use crate::model::{
-    Answer, BadField, Command, CommandName, Dialect, Entities, Failure, Refusal, Request, RequestId, Scope,
+    Answer, BadField, Command, CommandName, Dialect, Failure, Refusal, Request, RequestId, Scope,
 };
 
 /// Reads a request whose envelope has an id and names no other dialect.
@@ -38,7 +41,7 @@ pub(super) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mu
     match answer {
         Answer::Converted(entities) => {
             output.extend_from_slice(b",\"data\":");
-            encode_entities(entities, output);
+            output.extend_from_slice(entities.as_bytes());
         }
         Answer::Failed(failure) => {
             output.extend_from_slice(b",\"error\":");
@@ -52,20 +55,91 @@ pub(super) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mu
     output.push(b'}');
 }
 
-fn encode_entities(Entities(entities): &Entities, output: &mut Vec<u8>) {
+/// The entities that the text `data` holds, as the JSON object of a reply.
+///
+/// Nothing empty gets into it: a pair without a name or a value is dropped, and so is an entity without a name or
+/// without pairs. Pairs are taken by position before anything is dropped. An entity or a parameter that is repeated
+/// keeps the place of the first, and the later value counts. Takes time in proportion to the text.
+pub fn convert(data: &str) -> String {
+    let mut entities: Vec<Entity<'_>> = Vec::new();
+    let mut pairs: Vec<Pair<'_>> = Vec::new();
+    let mut entity_indexes: HashMap<&str, usize> = HashMap::new();
+    let mut pair_indexes: HashMap<(usize, &str), usize> = HashMap::new();
+    for text in data.split(BETWEEN_ENTITIES) {
+        let mut elements = text.split(BETWEEN_ELEMENTS);
+        let name = elements.next().unwrap_or_default();
+        if name.is_empty() {
+            continue;
+        }
+        let mut entity = None;
+        while let (Some(parameter), Some(value)) = (elements.next(), elements.next()) {
+            if parameter.is_empty() || value.is_empty() {
+                continue;
+            }
+            let entity = *entity.get_or_insert_with(|| {
+                *entity_indexes.entry(name).or_insert_with(|| {
+                    entities.push(Entity { name, first_pair: None, last_pair: None });
+                    entities.len() - 1
+                })
+            });
+            match pair_indexes.entry((entity, parameter)) {
+                Entry::Occupied(known) => pairs[*known.get()].value = value,
+                Entry::Vacant(new) => {
+                    let index = pairs.len();
+                    new.insert(index);
+                    pairs.push(Pair { name: parameter, value, next: None });
+                    let Entity { first_pair, last_pair, .. } = &mut entities[entity];
+                    match last_pair.replace(index) {
+                        Some(last) => pairs[last].next = Some(index),
+                        None => *first_pair = Some(index),
+                    }
+                }
+            }
+        }
+    }
+    encode_entities(&entities, &pairs, data.len())
+}
+
+fn encode_entities(entities: &[Entity<'_>], pairs: &[Pair<'_>], bytes: usize) -> String {
+    let mut output = Vec::with_capacity(2 * bytes + 2);
+    output.push(b'{');
     for (index, entity) in entities.iter().enumerate() {
-        output.push(if index == 0 { b'{' } else { b',' });
-        text(&entity.name, output);
-        for (index, (name, value)) in entity.parameters.iter().enumerate() {
-            output.extend_from_slice(if index == 0 { b":{" } else { b"," });
-            text(name, output);
+        output.extend_from_slice(if index == 0 { b"" } else { b"," });
+        text(entity.name, &mut output);
+        let mut next = entity.first_pair;
+        while let Some(index) = next {
+            let pair = &pairs[index];
+            output.extend_from_slice(if entity.first_pair == next { b":{" } else { b"," });
+            text(pair.name, &mut output);
             output.push(b':');
-            text(value, output);
+            text(pair.value, &mut output);
+            next = pair.next;
         }
         output.push(b'}');
     }
-    output.extend_from_slice(if entities.is_empty() { b"{}" } else { b"}" });
+    output.push(b'}');
+    String::from_utf8(output).expect("JSON is written in UTF-8")
 }
+
+/// An entity of a text.
+struct Entity<'a> {
+    name: &'a str,
+    /// The indexes of its pairs, which are linked: all pairs are in one list, so that many small entities cost few
+    /// allocations. One that has none is never made.
+    first_pair: Option<usize>,
+    last_pair: Option<usize>,
+}
+
+/// A parameter of an entity and its value.
+struct Pair<'a> {
+    name: &'a str,
+    value: &'a str,
+    /// The entity's next pair.
+    next: Option<usize>,
+}
+
+const BETWEEN_ENTITIES: &str = "%%";
+const BETWEEN_ELEMENTS: &str = "&&";
 
 /// What a failure is called.
 fn words(failure: &Failure) -> String {
@@ -88,15 +162,26 @@ fn text(text: &str, output: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::dialect;
-    use crate::model::Entity;
+    use crate::dialect::fields::for_each_field;
 
-    fn entities(of: &[(&str, &[(&str, &str)])]) -> Entities {
-        let parameter = |&(name, value): &(&str, &str)| (name.to_string(), value.to_string());
-        let entity = |&(name, parameters): &(&str, &[(&str, &str)])| Entity {
-            name: name.into(),
-            parameters: parameters.iter().map(parameter).collect(),
-        };
-        Entities(of.iter().map(entity).collect())
+    /// Entities as `name{parameter=value,…}`, so that cases fit on a line.
+    fn shown(data: &str) -> String {
+        let json = convert(data);
+        let mut entities: Vec<String> = Vec::new();
+        for_each_field(&json, |name, parameters| {
+            let mut pairs: Vec<String> = Vec::new();
+            for_each_field(parameters, |name, value| {
+                pairs.push(format!("{}={}", unquote(name), unquote(value)))
+            })
+            .expect("an entity is an object");
+            entities.push(format!("{}{{{}}}", unquote(name), pairs.join(",")));
+        })
+        .expect("entities are an object");
+        entities.join(" ")
+    }
+
+    fn unquote(json: &str) -> String {
+        serde_json::from_str(json).expect("a JSON string")
     }
 
     fn encode(id: &str, answer: &Answer) -> String {
@@ -137,21 +222,63 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_written_byte_for_byte() {
-        let converted = |of| Answer::Converted(entities(of));
+    fn texts_become_entities_and_nothing_empty_gets_in() {
         let cases = [
-            ("\"01\"", converted(&[]), r#"{"request_id":"01","data":{}}"#),
+            (
+                "Hub&&name&&qwe&&id&&123&&%%Device&&name&&wqe&&id&&234&&",
+                "Hub{name=qwe,id=123} Device{name=wqe,id=234}",
+            ),
+            ("", ""),
+            ("%%", ""),
+            ("&&", ""),
+            ("Hub", ""),
+            ("Hub&&", ""),
+            ("Hub&&name", ""),
+            ("Hub&&name&&", ""),
+            ("Hub&&name&&qwe", "Hub{name=qwe}"),
+            ("Hub&&name&&qwe&&id", "Hub{name=qwe}"),
+            ("Hub&&&&qwe&&id&&1", "Hub{id=1}"),
+            ("Hub&&name&&&&id&&1", "Hub{id=1}"),
+            ("Hub&&name&&&&&&1", ""),
+            ("&&name&&qwe", ""),
+            ("%%Hub&&a&&1%%%%", "Hub{a=1}"),
+            ("Hub&&a&&1&&a&&2&&b&&3", "Hub{a=2,b=3}"),
+            ("Hub&&a&&1%%Device&&b&&2%%Hub&&c&&3&&a&&4", "Hub{a=4,c=3} Device{b=2}"),
+            ("Hub&&a&&%%Device&&b&&2%%Hub&&c&&3", "Device{b=2} Hub{c=3}"),
+            (" Hub && a && 1 ", " Hub { a = 1 }"),
+            ("Hub&&a&b&&1&2", "Hub{a&b=1&2}"),
+            ("Hub&&a&&&1", "Hub{a=&1}"),
+            ("100%&&a&&1", "100%{a=1}"),
+            ("Ёж&&имя&&значение\n", "Ёж{имя=значение\n}"),
+        ];
+        for (data, wanted) in cases {
+            assert_eq!(shown(data), wanted, "{data:?}");
+        }
+    }
+
+    #[test]
+    fn very_many_entities_and_parameters_are_found_at_once() {
+        let one_entity: String = (0..100_000).map(|i| format!("&&p{i}&&{i}")).collect();
+        assert_eq!(shown(&format!("Hub{one_entity}")).split(',').count(), 100_000);
+        let many: String = (0..200_000).map(|i| format!("e{}&&a&&{i}%%", i % 100_000)).collect();
+        let entities = shown(&many);
+        assert_eq!(entities.split(' ').count(), 100_000);
+        assert!(entities.starts_with("e0{a=100000} e1{a=100001} "));
+    }
+
+    #[test]
+    fn replies_are_written_byte_for_byte() {
+        let converted = |data| Answer::Converted(convert(data));
+        let cases = [
+            ("\"01\"", converted(""), r#"{"request_id":"01","data":{}}"#),
             (
                 "\"01\"",
-                converted(&[
-                    ("Hub", &[("name", "qwe"), ("id", "123")]),
-                    ("Device", &[("name", "wqe"), ("id", "234")]),
-                ]),
+                converted("Hub&&name&&qwe&&id&&123&&%%Device&&name&&wqe&&id&&234&&"),
                 r#"{"request_id":"01","data":{"Hub":{"name":"qwe","id":"123"},"Device":{"name":"wqe","id":"234"}}}"#,
             ),
             (
                 "1.50",
-                converted(&[("é\"", &[("\n", "\u{1}")])]),
+                converted("é\"&&\n&&\u{1}"),
                 "{\"request_id\":1.50,\"data\":{\"é\\\"\":{\"\\n\":\"\\u0001\"}}}",
             ),
             (

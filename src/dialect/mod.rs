@@ -13,6 +13,7 @@ mod number;
 pub mod text;
 mod written;
 
+pub use conversion::convert;
 use envelope::Envelope;
 
 use crate::ids::SeriesId;

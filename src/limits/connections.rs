@@ -26,7 +26,8 @@ pub const READ_BYTES_PER_TURN_MAX: usize = 64 << 10;
 /// What all connections together may do in one turn, counted as for one: whoever has not had a turn has the
 /// first of the next. Some two milliseconds, so that nothing else that the turn does waits for longer.
 pub const STEPS_PER_TURN_ALL_MAX: usize = 512;
-/// Bytes that all connections together may read or convert in one turn, for the same reason.
+/// Bytes that all connections together may read or convert in one turn, and again that are written of what workers
+/// have done, for the same reason.
 pub const BYTES_PER_TURN_ALL_MAX: usize = 256 << 10;
 /// Timers that go off in one turn; the rest have the next.
 pub const TIMERS_PER_TURN_MAX: usize = 1024;

@@ -13,6 +13,15 @@ pub const WRITE_QUEUE: usize = 4096;
 pub const AUTH_WORKERS_MAX: usize = 4;
 /// Threads that hash, at most, by setting.
 pub const AUTH_WORKERS_LIMIT: usize = 64;
+/// Bytes of a message that is read, and of a text that is converted, on the reactor's thread. The most tangled takes
+/// a millisecond; a longer one is left to a worker, so that other clients do not wait for it.
+pub const INLINE_BYTES_MAX: usize = 64 << 10;
+/// Messages and texts of more bytes that wait for a worker: each has a MiB at most.
+pub const COMPUTE_QUEUE: usize = 256;
+/// Threads that read and convert them, at most; fewer on fewer cores.
+pub const COMPUTE_WORKERS_MAX: usize = 2;
+/// A message or text that is not read or converted by then is answered for: `busy`.
+pub const COMPUTE_DEADLINE: Duration = Duration::from_secs(10);
 /// Threads that read, per core.
 pub const READ_WORKERS_PER_CORE: usize = 1;
 /// Reads that one thread takes at once, at most: what locks and calls cost is shared, and none of their results

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::command::{BadField, Paged};
-use super::entities::Entities;
 use super::metric::Series;
 use super::name::VmName;
 use super::peer::Peer;
@@ -28,8 +27,8 @@ pub enum Answer {
     Statistics(Statistics),
     /// To a request of the dialect `action`, where no other answer says it.
     Action(ActionAnswer),
-    /// To a conversion.
-    Converted(Entities),
+    /// To a conversion: its entities, as a JSON object.
+    Converted(String),
     /// To the question whether the server is well.
     Healthy,
     /// To points that were to be kept: those that are, but for these, whose key would be one too many.

@@ -4,8 +4,8 @@
 
 pub mod answer;
 pub mod command;
-mod entities;
 pub mod groups;
+pub mod long_text;
 pub mod metric;
 pub mod name;
 pub mod peer;
@@ -16,8 +16,8 @@ pub mod vm;
 
 pub use answer::{ActionAnswer, Answer, Cursor, Failure, Items, Page, PeerEntry, Statistics};
 pub use command::{BadField, Command, CommandName, List, Paged, Put};
-pub use entities::{Entities, Entity};
 pub use groups::{Group, Groups};
+pub use long_text::LongText;
 pub use metric::{KeyError, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};
 pub use name::{NameError, VmName};
 pub use peer::Peer;

@@ -12,11 +12,13 @@ use super::counters::{Counters, request_counters};
 use super::timers::{Timer, Timers};
 use crate::app::App;
 use crate::app::stage::{Action, Stage};
-use crate::app::task::{Lane, Task};
+use crate::app::task::{Done, Lane, Task};
 use crate::clock::{Instant, UnixSeconds};
 use crate::ids::{ConnId, Ticket};
 use crate::limits;
-use crate::model::{Answer, CommandName, Cursor, Failure, Paged, Request, Statistics};
+use crate::model::{
+    Answer, CommandName, Cursor, Dialect, Failure, LongText, Paged, Refusal, Request, Statistics,
+};
 use crate::stats;
 use crate::worker::{Completion, Full, GivenUp, Job, JobKey, JobState, Jobs, Room};
 
@@ -51,17 +53,30 @@ pub(super) struct Now {
 
 /// The request that something is done for.
 struct Asked {
-    ticket: Ticket,
     command: CommandName,
-    /// What its jobs need in their queue.
+    origin: Origin,
+}
+
+/// What a job is for.
+struct Origin {
+    ticket: Ticket,
+    /// What the job needs in its queue.
     room: Room,
-    /// How long it has waited for the store.
+    /// How long the request has waited for the store.
     store_time: Duration,
+}
+
+/// Who goes on when a job is done.
+enum Owner {
+    /// The app, with a request that has come to this stage.
+    App(Stage),
+    /// The session, which has a message read.
+    Session,
 }
 
 /// A request whose job is done.
 pub(super) struct Claimed {
-    stage: Stage,
+    owner: Owner,
     /// How long it has waited for the store.
     store_time: Duration,
 }
@@ -70,7 +85,7 @@ struct InFlight {
     /// The job it waits for; results of any other find nothing.
     job: u64,
     lane: Lane,
-    stage: Stage,
+    owner: Owner,
     state: Arc<JobState>,
     submitted: Instant,
     deadline: Instant,
@@ -80,7 +95,13 @@ struct InFlight {
 
 impl Asked {
     fn new(ticket: Ticket, command: CommandName) -> Asked {
-        Asked { ticket, command, room: Room::Queue, store_time: Duration::ZERO }
+        Asked { command, origin: Origin::new(ticket) }
+    }
+}
+
+impl Origin {
+    fn new(ticket: Ticket) -> Origin {
+        Origin { ticket, room: Room::Queue, store_time: Duration::ZERO }
     }
 }
 
@@ -127,6 +148,24 @@ impl<J: Jobs> Calls<J> {
         self.act(Asked::new(ticket, command), action, connection, timers, now);
     }
 
+    /// A session has a long message read.
+    pub(super) fn begin_decoding<S>(
+        &mut self,
+        ticket: Ticket,
+        text: LongText,
+        connection: &mut Connection<S>,
+        timers: &mut Timers,
+        now: Now,
+    ) {
+        match self.submit(Origin::new(ticket), Task::Decode { text }, Owner::Session, timers, now) {
+            Ok(()) => connection.jobs += 1,
+            Err(Full) => {
+                self.counters.jobs_refused += 1;
+                connection.session.decoded(ticket.slot, Err(unread(Failure::Busy)));
+            }
+        }
+    }
+
     /// A session wants the next page of an answer.
     pub(super) fn begin_page<S>(
         &mut self,
@@ -137,7 +176,8 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        let asked = Asked { room: Room::Reserved, ..Asked::new(ticket, of.command()) };
+        let origin = Origin { room: Room::Reserved, ..Origin::new(ticket) };
+        let asked = Asked { command: of.command(), origin };
         let action = self.app.page(ticket.conn, of, cursor);
         self.act(asked, action, connection, timers, now);
     }
@@ -153,11 +193,11 @@ impl<J: Jobs> Calls<J> {
         }
         let in_flight = self.in_flight.remove(&key.ticket)?;
         timers.disarm(in_flight.deadline, Timer::Job(key));
-        let InFlight { lane, stage, submitted, mut store_time, .. } = in_flight;
-        if lane != Lane::Auth {
+        let InFlight { lane, owner, submitted, mut store_time, .. } = in_flight;
+        if matches!(lane, Lane::Read | Lane::Write) {
             store_time += now.instant - submitted;
         }
-        Some(Claimed { stage, store_time })
+        Some(Claimed { owner, store_time })
     }
 
     /// Goes on with a request whose job is done, and counted out of the connection's.
@@ -171,8 +211,18 @@ impl<J: Jobs> Calls<J> {
     ) {
         connection.jobs -= 1;
         let ticket = completion.key.ticket;
-        let Claimed { stage, store_time } = claimed;
-        let asked = Asked { store_time, ..Asked::new(ticket, stage.command()) };
+        let Claimed { owner, store_time } = claimed;
+        let stage = match owner {
+            Owner::App(stage) => stage,
+            Owner::Session => {
+                let decoded = match completion.result {
+                    Ok(Done::Decoded(decoded)) => *decoded,
+                    _ => Err(unread(Failure::Internal)),
+                };
+                return connection.session.decoded(ticket.slot, decoded);
+            }
+        };
+        let asked = Asked { command: stage.command(), origin: Origin { store_time, ..Origin::new(ticket) } };
         let action = self.app.resume(ticket.conn, stage, completion.result, now.unix);
         self.act(asked, action, connection, timers, now);
     }
@@ -190,13 +240,18 @@ impl<J: Jobs> Calls<J> {
                 self.counters.jobs_given_up += 1;
                 self.jobs.replace_worker(in_flight.lane, run);
                 match in_flight.lane {
-                    Lane::Auth => Failure::Busy,
+                    Lane::Auth | Lane::Compute => Failure::Busy,
                     Lane::Read => Failure::StoreUnavailable,
                     Lane::Write => Failure::OutcomeUnknown,
                 }
             }
         };
-        self.answer(key.ticket, in_flight.stage.command(), Answer::Failed(failure), connection);
+        match in_flight.owner {
+            Owner::App(stage) => {
+                self.answer(key.ticket, stage.command(), Answer::Failed(failure), connection);
+            }
+            Owner::Session => connection.session.decoded(key.ticket.slot, Err(unread(failure))),
+        }
     }
 
     /// The connection is gone: what it waits for need not be begun.
@@ -218,12 +273,22 @@ impl<J: Jobs> Calls<J> {
     }
 
     /// What was to be answered later is due.
-    pub(super) fn deliver<S>(&mut self, ticket: Ticket, data: &str, connection: &mut Connection<S>) {
+    pub(super) fn deliver<S>(
+        &mut self,
+        ticket: Ticket,
+        data: Box<str>,
+        connection: &mut Connection<S>,
+        timers: &mut Timers,
+        now: Now,
+    ) {
         self.forget_delayed(1, data.len());
         #[cfg(test)]
-        self.notes.push(super::inspect::Note::Due(ticket.conn, data.into()));
-        let answer = self.app.convert_now(data);
-        self.answer(ticket, CommandName::Convert, answer, connection);
+        self.notes.push(super::inspect::Note::Due(ticket.conn, data.clone()));
+        let action = self.app.convert_now(data);
+        if let Action::Work { .. } = action {
+            connection.session.begin_conversion(ticket.slot);
+        }
+        self.act(Asked::new(ticket, CommandName::Convert), action, connection, timers, now);
     }
 
     /// So many requests, with texts of so many bytes, are not to be answered later any more.
@@ -252,21 +317,25 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        let Asked { ticket, command, .. } = asked;
+        let Asked { command, origin } = asked;
+        let ticket = origin.ticket;
         match action {
             Action::Answer(answer) => self.answer(ticket, command, answer, connection),
             Action::Statistics => {
                 let answer = Answer::Statistics(self.statistics(now.instant));
                 self.answer(ticket, command, answer, connection);
             }
-            Action::Later { after, data } => self.delay(asked, now.instant + after, data, connection),
+            Action::Later { after, data } => {
+                let at = now.instant + after;
+                self.delay(Asked { command, origin }, at, data, connection);
+            }
             Action::Page(page) => {
                 if page.next.is_none() {
                     self.counters.count_outcome(command, None);
                 }
                 connection.session.complete_page(ticket.slot, &page, &mut connection.output);
             }
-            Action::Work { task, stage } => match self.submit(asked, task, stage, timers, now) {
+            Action::Work { task, stage } => match self.submit(origin, task, Owner::App(stage), timers, now) {
                 Ok(()) => connection.jobs += 1,
                 Err(Full) => {
                     self.counters.jobs_refused += 1;
@@ -281,9 +350,10 @@ impl<J: Jobs> Calls<J> {
         let bytes = data.len();
         #[cfg(test)]
         self.notes.push(super::inspect::Note::Delayed(data.clone(), at));
+        let ticket = asked.origin.ticket;
         if self.delayed.bytes + bytes > limits::DELAYED_BYTES_MAX {
-            self.answer(asked.ticket, asked.command, Answer::Failed(Failure::Busy), connection);
-        } else if connection.session.delay(asked.ticket.slot, at, data) {
+            self.answer(ticket, asked.command, Answer::Failed(Failure::Busy), connection);
+        } else if connection.session.delay(ticket.slot, at, data) {
             self.delayed.requests += 1;
             self.delayed.bytes += bytes;
         }
@@ -291,13 +361,13 @@ impl<J: Jobs> Calls<J> {
 
     fn submit(
         &mut self,
-        asked: Asked,
+        origin: Origin,
         task: Task,
-        stage: Stage,
+        owner: Owner,
         timers: &mut Timers,
         now: Now,
     ) -> Result<(), Full> {
-        let Asked { ticket, room, store_time, .. } = asked;
+        let Origin { ticket, room, store_time } = origin;
         let (lane, submitted) = (task.lane(), now.instant);
         let deadline = submitted + time_left(lane, store_time);
         let state = Arc::new(JobState::default());
@@ -305,7 +375,7 @@ impl<J: Jobs> Calls<J> {
         self.next_job += 1;
         self.jobs.try_submit(Job { key, task, room, deadline, state: Arc::clone(&state) })?;
         timers.arm(deadline, Timer::Job(key));
-        let in_flight = InFlight { job: key.job, lane, stage, state, submitted, deadline, store_time };
+        let in_flight = InFlight { job: key.job, lane, owner, state, submitted, deadline, store_time };
         self.in_flight.insert(ticket, in_flight);
         Ok(())
     }
@@ -370,10 +440,15 @@ impl<J: Jobs> Calls<J> {
     }
 }
 
+/// What is answered to a message that could not be read.
+fn unread(failure: Failure) -> Refusal {
+    Refusal { dialect: Dialect::Command, id: None, failure }
+}
+
 /// How long a job of `lane` may take whose request has waited for the store for `store_time` before.
 fn time_left(lane: Lane, store_time: Duration) -> Duration {
     match lane {
-        Lane::Auth => lane_deadline(lane),
+        Lane::Auth | Lane::Compute => lane_deadline(lane),
         Lane::Read | Lane::Write => {
             lane_deadline(lane).saturating_sub(store_time).max(limits::STORE_DEADLINE_MIN)
         }
@@ -384,6 +459,7 @@ fn time_left(lane: Lane, store_time: Duration) -> Duration {
 pub(super) fn lane_deadline(lane: Lane) -> Duration {
     match lane {
         Lane::Auth => limits::AUTH_DEADLINE,
+        Lane::Compute => limits::COMPUTE_DEADLINE,
         Lane::Read | Lane::Write => limits::STORE_DEADLINE,
     }
 }

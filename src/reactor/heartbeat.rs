@@ -48,7 +48,7 @@ impl Heartbeat {
 impl LaneSeen {
     fn look(&mut self, lane: Lane, jobs: &impl Jobs, now: Instant) {
         let progress = jobs.progress(lane);
-        let is_at_the_store = lane != Lane::Auth && progress.running > 0;
+        let is_at_the_store = matches!(lane, Lane::Read | Lane::Write) && progress.running > 0;
         if progress.queued == 0 || progress.done != self.done || is_at_the_store {
             self.done = progress.done;
             self.waiting = None;
@@ -77,6 +77,7 @@ mod tests {
     use super::*;
     use crate::limits;
     use crate::worker::{Completion, Full, Job, LaneProgress, RunId};
+    use std::collections::VecDeque;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -87,7 +88,7 @@ mod tests {
         fn try_submit(&mut self, _job: Job) -> Result<(), Full> {
             Err(Full)
         }
-        fn drain(&mut self, _completions: &mut Vec<Completion>) {}
+        fn drain(&mut self, _completions: &mut VecDeque<Completion>) {}
         fn replace_worker(&mut self, _lane: Lane, _run: RunId) {}
         fn progress(&self, lane: Lane) -> LaneProgress {
             if lane == Lane::Write { self.0 } else { LaneProgress::default() }

@@ -81,7 +81,8 @@ pub struct Reactor<N: Net, J, C> {
     heartbeat: Option<Heartbeat>,
     http_lines: Throttle,
     events: Vec<Event>,
-    completions: Vec<Completion>,
+    /// What workers have done and nobody was told yet.
+    completions: VecDeque<Completion>,
     chunk: Box<[u8]>,
 }
 
@@ -104,7 +105,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             heartbeat: None,
             http_lines: Throttle::default(),
             events: Vec::new(),
-            completions: Vec::new(),
+            completions: VecDeque::new(),
             chunk: vec![0; limits::READ_CHUNK_BYTES].into(),
         }
     }
@@ -183,7 +184,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     fn timeout(&mut self) -> Option<Duration> {
-        if !self.runnable.is_empty() || self.acceptor.is_ready() || !self.remains.is_empty() {
+        let has_more = !self.runnable.is_empty() || !self.completions.is_empty() || !self.remains.is_empty();
+        if has_more || self.acceptor.is_ready() {
             return Some(Duration::ZERO);
         }
         let next = self.timers.next()?;
@@ -208,17 +210,20 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     fn collect(&mut self, now: Now) {
-        let mut completions = std::mem::take(&mut self.completions);
-        self.calls.jobs.drain(&mut completions);
-        for completion in completions.drain(..) {
+        self.calls.jobs.drain(&mut self.completions);
+        let mut bytes = 0;
+        while bytes < limits::BYTES_PER_TURN_ALL_MAX
+            && let Some(completion) = self.completions.pop_front()
+        {
             let Some(claimed) = self.calls.claim(completion.key, &mut self.timers, now) else { continue };
             let id = completion.key.ticket.conn;
             if let Some(connection) = self.connections.get_mut(id) {
+                let before = connection.output.len();
                 self.calls.resume(claimed, completion, connection, &mut self.timers, now);
+                bytes += connection.output.len().saturating_sub(before);
                 self.enqueue(id);
             }
         }
-        self.completions = completions;
     }
 
     fn expire(&mut self, now: Now) {

@@ -87,6 +87,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     let ticket = Ticket { conn: id, slot };
                     self.calls.begin(ticket, *request, connection, &mut self.timers, now);
                 }
+                Step::Decode(slot, text) => {
+                    work.steps += 1;
+                    let ticket = Ticket { conn: id, slot };
+                    self.calls.begin_decoding(ticket, text, connection, &mut self.timers, now);
+                }
                 Step::NextPage(slot, of, cursor) => {
                     work.steps += 1;
                     let ticket = Ticket { conn: id, slot };
@@ -95,7 +100,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 Step::Due(slot, data) => {
                     work.steps += 1;
                     work.bytes += data.len();
-                    self.calls.deliver(Ticket { conn: id, slot }, &data, connection);
+                    let ticket = Ticket { conn: id, slot };
+                    self.calls.deliver(ticket, data, connection, &mut self.timers, now);
                 }
                 Step::NeedInput => {
                     if connection.flush(&mut self.net, now.instant) == Flushed::Broken {

@@ -265,6 +265,7 @@ fn app_settings(config: &Config) -> app::Settings {
         vms_max: config.vms_max,
         token_lifetime: config.token_lifetime,
         conversion_delay: config.conversion_delay.clone(),
+        inline_bytes_max: limits::INLINE_BYTES_MAX,
     }
 }
 
@@ -272,6 +273,10 @@ fn pool_settings(config: &Config, writers: usize) -> PoolSettings {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     PoolSettings {
         auth: LaneSettings { queue: config.auth_queue, threads: config.auth_workers },
+        compute: LaneSettings {
+            queue: limits::COMPUTE_QUEUE,
+            threads: cores.min(limits::COMPUTE_WORKERS_MAX),
+        },
         read: LaneSettings { queue: config.read_queue, threads: cores * limits::READ_WORKERS_PER_CORE },
         write: LaneSettings { queue: config.write_queue, threads: writers },
         cost: config.argon2,
@@ -289,6 +294,7 @@ fn listener_settings(
     let timeouts = config.timeouts;
     ListenerSettings {
         rules: Rules {
+            inline_bytes_max: limits::INLINE_BYTES_MAX,
             first_request_timeout: timeouts.first_request,
             request_timeout: timeouts.request,
             idle_timeout_anonymous: timeouts.idle_anonymous,

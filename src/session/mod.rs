@@ -20,7 +20,7 @@ use crate::clock::Instant;
 use crate::framing::http::HttpRules;
 use crate::ids::Slot;
 use crate::limits;
-use crate::model::{Answer, Cursor, Failure, Page, Paged, Refusal, Request};
+use crate::model::{Answer, Cursor, Failure, LongText, Page, Paged, Refusal, Request};
 use patience::{Patience, Waiting};
 use replies::{Delivery, Replies, Wanted};
 use wire::{Decoded, Reply, Wire};
@@ -42,6 +42,8 @@ pub struct Rules {
     pub write_timeout: Duration,
     /// Bytes of a request, before anybody has authenticated.
     pub request_bytes_max_anonymous: usize,
+    /// Bytes of a message that is read at once; a longer one is read by a worker.
+    pub inline_bytes_max: usize,
     /// Open requests with an id.
     pub requests_max: usize,
     /// Hosts and origins that requests of HTTP may name.
@@ -75,6 +77,8 @@ pub struct Session {
 pub enum Step {
     /// Run this request, and tell [`Session::complete`] what came of it.
     Call(Slot, Box<Request>),
+    /// Read this message, and tell [`Session::decoded`] what it says. Nothing else is decoded meanwhile.
+    Decode(Slot, LongText),
     /// Make the next page of the answer to `slot`.
     NextPage(Slot, Paged, Cursor),
     /// What was to be answered later is due: tell [`Session::complete`] what comes of the text.
@@ -141,6 +145,16 @@ impl Session {
         delivery != Delivery::Late
     }
 
+    /// What the long message `slot` says is known; nothing comes of that where the session does not wait for it any more.
+    pub fn decoded(&mut self, slot: Slot, decoded: Result<Request, Refusal>) {
+        if self.replies.as_mut().is_some_and(|replies| replies.end_decoding(slot)) {
+            self.parked = Some(Box::new(match self.wire.finish_decoding(decoded) {
+                Ok(request) => Parked::Request(Box::new(request)),
+                Err(refusal) => Parked::Refusal(refusal),
+            }));
+        }
+    }
+
     /// A page of the answer to the request `slot` is there. False where no such request is open.
     pub fn complete_page(&mut self, slot: Slot, page: &Page, output: &mut Buffer) -> bool {
         let wire = &mut self.wire;
@@ -156,6 +170,14 @@ impl Session {
                 true
             }
             None => false,
+        }
+    }
+
+    /// A worker converts what was due of the open request `slot`. Answers come in the order in which they are due, so the
+    /// next waits for this one.
+    pub fn begin_conversion(&mut self, slot: Slot) {
+        if let Some(replies) = &mut self.replies {
+            replies.begin_conversion(slot);
         }
     }
 
@@ -184,6 +206,9 @@ impl Session {
         if self.ending.is_none() {
             let is_idle = !self.has_open() && input.is_empty();
             self.parked = None;
+            if let Some(replies) = &mut self.replies {
+                replies.forget_decoding();
+            }
             self.ending = Some(if is_idle { Ending::Close } else { Ending::Linger });
         }
     }
@@ -228,7 +253,7 @@ impl Session {
         std::mem::take(&mut self.dealt)
     }
 
-    /// The requests that are handed out and not answered.
+    /// The requests that are handed out and not answered, and the message that is being read.
     pub fn open_slots(&self) -> impl Iterator<Item = Slot> + '_ {
         self.replies.iter().flat_map(|replies| replies.open_slots())
     }
@@ -281,6 +306,11 @@ impl Session {
                     {
                         Decoded::Request(request) => Parked::Request(request),
                         Decoded::Refusal(refusal) => Parked::Refusal(refusal),
+                        Decoded::Long(text) => {
+                            let slot = self.take_slot();
+                            self.replies().begin_decoding(slot);
+                            return Step::Decode(slot, text);
+                        }
                         Decoded::Dealt => {
                             self.dealt = self.dealt.saturating_add(1);
                             continue;
@@ -331,10 +361,15 @@ impl Session {
             self.refuse(Refusal { dialect, id, failure: Failure::Busy }, output);
             return None;
         }
-        let slot = Slot(self.next_slot);
-        self.next_slot += 1;
+        let slot = self.take_slot();
         self.replies().open(slot, &mut request);
         Some(Step::Call(slot, request))
+    }
+
+    fn take_slot(&mut self) -> Slot {
+        let slot = Slot(self.next_slot);
+        self.next_slot += 1;
+        slot
     }
 
     fn refuse(&mut self, refusal: Refusal, output: &mut Buffer) {

@@ -24,6 +24,8 @@ pub(super) struct Replies {
     named: HashMap<Slot, (Dialect, RequestId)>,
     /// The open request after which nothing may be decoded yet.
     barrier: Option<Slot>,
+    /// The message that a worker reads: nothing after it may be decoded yet.
+    decoding: Option<Slot>,
     /// The open request whose answer may come in pages; there is one at most.
     paged: Option<Slot>,
     writing: Writing,
@@ -31,6 +33,8 @@ pub(super) struct Replies {
     delayed: BinaryHeap<Reverse<Delayed>>,
     /// Bytes of their texts.
     delayed_bytes: usize,
+    /// The open request whose answer is due and that a worker converts: what is due after it waits.
+    converting: Option<Slot>,
     /// Replies that became due while a paged one was being written.
     deferred: Buffer,
 }
@@ -118,6 +122,22 @@ impl Replies {
         self.check();
     }
 
+    /// A worker reads the message `slot` from now on.
+    pub(super) fn begin_decoding(&mut self, slot: Slot) {
+        debug_assert!(self.decoding.is_none(), "one message at a time");
+        self.decoding = Some(slot);
+    }
+
+    /// The message `slot` has been read; false where that is not awaited.
+    pub(super) fn end_decoding(&mut self, slot: Slot) -> bool {
+        self.decoding.take_if(|decoding| *decoding == slot).is_some()
+    }
+
+    /// What a worker reads is not wanted any more.
+    pub(super) fn forget_decoding(&mut self) {
+        self.decoding = None;
+    }
+
     /// Answers the open request `slot`.
     pub(super) fn complete(
         &mut self,
@@ -195,6 +215,12 @@ impl Replies {
         self.delayed.push(Reverse(Delayed { at, slot, data }));
     }
 
+    /// A worker converts what was due of `slot`.
+    pub(super) fn begin_conversion(&mut self, slot: Slot) {
+        debug_assert!(self.converting.is_none(), "one conversion at a time");
+        self.converting = Some(slot);
+    }
+
     /// Takes one that is due by `now`.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<(Slot, Box<str>)> {
         if self.next_due().is_none_or(|due| due > now) {
@@ -206,9 +232,9 @@ impl Replies {
     }
 
     /// When the next one is due; never while replies enough wait for a paged one, since it would only wait with
-    /// them.
+    /// them, or while the one before is converted.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        if self.deferred.len() >= limits::OUTPUT_BYTES_PAUSE {
+        if self.converting.is_some() || self.deferred.len() >= limits::OUTPUT_BYTES_PAUSE {
             return None;
         }
         self.delayed.peek().map(|Reverse(delayed)| delayed.at)
@@ -232,7 +258,7 @@ impl Replies {
 
     /// Whether nothing more may be decoded for now.
     pub(super) fn is_barred(&self) -> bool {
-        self.barrier.is_some()
+        self.barrier.is_some() || self.decoding.is_some()
     }
 
     /// Whether it is the turn of something with or without an id: those without wait for each other.
@@ -253,15 +279,16 @@ impl Replies {
     }
 
     pub(super) fn has_open(&self) -> bool {
-        self.serial.is_some() || !self.named.is_empty()
+        self.open_count() > 0
     }
 
     pub(super) fn open_count(&self) -> usize {
-        usize::from(self.serial.is_some()) + self.named.len()
+        usize::from(self.serial.is_some()) + usize::from(self.decoding.is_some()) + self.named.len()
     }
 
     pub(super) fn open_slots(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.serial.iter().map(|serial| serial.slot).chain(self.named.keys().copied())
+        let serial = self.serial.iter().map(|serial| serial.slot);
+        serial.chain(self.decoding).chain(self.named.keys().copied())
     }
 
     /// Bytes of replies that wait for a paged one.
@@ -284,6 +311,7 @@ impl Replies {
         };
         self.barrier = self.barrier.filter(|barrier| *barrier != slot);
         self.paged = self.paged.filter(|paged| *paged != slot);
+        self.converting = self.converting.filter(|converting| *converting != slot);
         if self.named.is_empty() {
             self.named = HashMap::new();
         }

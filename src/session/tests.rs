@@ -2,13 +2,15 @@
 
 use super::*;
 use crate::ids::DiskId;
-use crate::model::{Command, CommandName, Entities, Entity, Items, List, Peer, PointFilter};
+use crate::model::{Command, CommandName, Items, List, Peer, PointFilter};
 
+#[path = "long_tests.rs"]
+mod long;
 #[path = "text_tests.rs"]
 mod text;
 
 const PONG: Answer = Answer::Pong(Peer::Unix { uid: None });
-const CONVERTED: Answer = Answer::Converted(Entities(Vec::new()));
+const CONVERTED: Answer = Answer::Converted(String::new());
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A session with its buffers and a clock that stands still unless told otherwise.
@@ -32,6 +34,7 @@ impl Bench {
             http: Default::default(),
             write_timeout: 10 * SECOND,
             request_bytes_max_anonymous: 1000,
+            inline_bytes_max: limits::INLINE_BYTES_MAX,
             requests_max: 3,
         };
         let now = Instant::ORIGIN;
@@ -441,9 +444,8 @@ fn what_is_due_waits_when_enough_waits_for_a_page_already() {
     bench.rules.requests_max = 2000;
     bench.input.push(LIST.as_bytes());
     let (list, _) = bench.call();
-    let (due, name) = (bench.now + SECOND, "e".repeat(1000));
-    let entity = Entity { name: name.clone(), parameters: vec![(name.clone(), name)] };
-    let big = Answer::Converted(Entities(vec![entity]));
+    let due = bench.now + SECOND;
+    let big = Answer::Converted("e".repeat(3000));
     for id in 0..100 {
         bench.input.push(conversion(&id.to_string()).as_bytes());
         bench.delay(due);

@@ -8,15 +8,15 @@ use std::fmt::Write;
 use super::random::Random;
 use super::speech::{self, Framing, Heard, Manner, Speech};
 use crate::buffer::Buffer;
-use crate::dialect::{decode_json, encode_answer};
+use crate::dialect::{convert, decode_json, encode_answer};
 use crate::framing::http::{self, Authorization, ContentType, Http, HttpRules, Status};
 use crate::framing::raw_json::{self, RawJson};
 use crate::framing::websocket::{self, WebSocket};
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{
-    Answer, Command, CommandName, Dialect, DiskChange, Entities, Entity, List, Request, RequestId, Scope,
-    Secret, VmChange, VmName, VmShape,
+    Answer, Command, CommandName, Dialect, DiskChange, List, Request, RequestId, Scope, Secret, VmChange,
+    VmName, VmShape,
 };
 
 const CASES: u64 = 1000;
@@ -439,24 +439,32 @@ fn what_conversions_are_answered_reads_back_the_same() {
     for case in 0..CASES {
         let mut random = Random::new(case);
         let unique = |at: usize, random: &mut Random| format!("{at}{}", text(random, 10));
-        let entities: Vec<Entity> = (0..random.mostly_few(0, 20))
-            .map(|at| Entity {
-                name: unique(at, &mut random),
-                parameters: (0..random.between(1, 5))
-                    .map(|at| (unique(at, &mut random), text(&mut random, 10)))
-                    .collect(),
+        let entities: Vec<(String, Vec<(String, String)>)> = (0..random.mostly_few(0, 20))
+            .map(|at| {
+                let parameters = (0..random.between(1, 5))
+                    .map(|at| (unique(at, &mut random), format!("={}", text(&mut random, 10))))
+                    .collect();
+                (unique(at, &mut random), parameters)
             })
             .collect();
+        let mut packed = String::new();
+        for (name, parameters) in &entities {
+            packed += name;
+            for (name, value) in parameters {
+                packed += &format!("&&{name}&&{value}");
+            }
+            packed += "%%";
+        }
         let mut encoded = Vec::new();
-        let (id, answer) = (RequestId("7".into()), Answer::Converted(Entities(entities.clone())));
+        let (id, answer) = (RequestId("7".into()), Answer::Converted(convert(&packed)));
         encode_answer(Dialect::Conversion, Some(&id), &answer, &mut encoded);
         let value: serde_json::Value = serde_json::from_slice(&encoded).expect("a reply is JSON");
         let data = value["data"].as_object().expect("data is an object");
         assert_eq!(data.len(), entities.len(), "case {case}");
-        for entity in &entities {
-            let read = data[&entity.name].as_object().expect("an entity is an object");
-            assert_eq!(read.len(), entity.parameters.len(), "case {case}");
-            assert!(entity.parameters.iter().all(|(name, value)| read[name] == *value), "case {case}");
+        for (name, parameters) in &entities {
+            let read = data[name].as_object().expect("an entity is an object");
+            assert_eq!(read.len(), parameters.len(), "case {case}");
+            assert!(parameters.iter().all(|(name, value)| read[name] == *value), "case {case}");
         }
     }
 }

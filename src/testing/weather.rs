@@ -64,6 +64,8 @@ pub(super) struct Weather {
     pub(super) named_max: usize,
     /// Bytes of a request of somebody unknown.
     pub(super) anonymous_bytes_max: usize,
+    /// Bytes of a message that is read without a worker.
+    pub(super) inline_bytes_max: usize,
     /// Between the requests of a client that has authenticated.
     pub(super) idle_authenticated: Option<Duration>,
     pub(super) clients: usize,
@@ -107,6 +109,7 @@ impl Weather {
             requests_max: random.pick(&[2, 1 << 20, 1 << 20, 1 << 20]),
             named_max: random.pick(&[2, 16, 16_384, 16_384]),
             anonymous_bytes_max: random.pick(&[2048, 20_000]),
+            inline_bytes_max: random.pick(&[10, 60, 120, limits::INLINE_BYTES_MAX]),
             idle_authenticated: random.chance(50).then(|| Duration::from_secs(7200)),
             clients: random.between(3, 12),
         };
@@ -118,7 +121,12 @@ impl Weather {
             (weather.requests_max, weather.named_max) = (1 << 20, 16_384);
             weather.window_bytes = weather.window_bytes.max(512);
         }
-        if is_calm { weather.with_good_workers() } else { weather }
+        // Whoever may be told that a message was not read, can't be told which.
+        if is_calm {
+            weather.with_good_workers()
+        } else {
+            Weather { inline_bytes_max: limits::INLINE_BYTES_MAX, ..weather }
+        }
     }
 
     /// The same with workers that are in time and never fail.

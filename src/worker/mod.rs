@@ -8,6 +8,7 @@ mod keeper;
 mod lane;
 mod pool;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -74,7 +75,7 @@ pub trait Jobs {
     fn call_workers(&mut self) {}
 
     /// Appends what has been done since the last call.
-    fn drain(&mut self, completions: &mut Vec<Completion>);
+    fn drain(&mut self, completions: &mut VecDeque<Completion>);
 
     /// A job that `lane` runs in `run` has been given up: its thread is stuck, and another may take its
     /// place.

@@ -1,5 +1,6 @@
 //! The threads: three lanes of them, each thread with its own tools.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -19,6 +20,8 @@ use crate::sys;
 pub struct PoolSettings {
     /// Hashing.
     pub auth: LaneSettings,
+    /// Reading and converting what is long.
+    pub compute: LaneSettings,
     /// Reading the store.
     pub read: LaneSettings,
     /// Writing to the store.
@@ -134,6 +137,7 @@ impl PoolSettings {
     fn lane(&self, lane: Lane) -> LaneSettings {
         match lane {
             Lane::Auth => self.auth,
+            Lane::Compute => self.compute,
             Lane::Read => self.read,
             Lane::Write => self.write,
         }
@@ -158,8 +162,8 @@ impl Jobs for Pool {
         }
     }
 
-    fn drain(&mut self, completions: &mut Vec<Completion>) {
-        completions.append(&mut self.shared.done.lock().unwrap_or_else(PoisonError::into_inner));
+    fn drain(&mut self, completions: &mut VecDeque<Completion>) {
+        completions.extend(self.shared.done.lock().unwrap_or_else(PoisonError::into_inner).drain(..));
     }
 
     fn replace_worker(&mut self, lane: Lane, run: RunId) {
@@ -207,12 +211,12 @@ impl Shared {
 
     /// A thread's life.
     fn work(&self, lane: Lane) {
-        if lane == Lane::Auth {
+        if matches!(lane, Lane::Auth | Lane::Compute) {
             step_back();
         }
         let mut tools = Tools::new(Arc::clone(&self.factory), self.cost);
         let share = match lane {
-            Lane::Auth => Share::All { max: 1, weight_max: usize::MAX },
+            Lane::Auth | Lane::Compute => Share::All { max: 1, weight_max: usize::MAX },
             Lane::Read => Share::Fair { max: limits::READS_AT_ONCE_MAX },
             Lane::Write => {
                 Share::All { max: limits::WRITES_PER_COMMIT_MAX, weight_max: limits::POINTS_PER_COMMIT_MAX }
@@ -273,7 +277,7 @@ impl Shared {
         let mut clock = self.clock;
         let left = deadline.since(clock.now());
         match lane {
-            Lane::Auth => LockWait::None,
+            Lane::Auth | Lane::Compute => LockWait::None,
             _ if left > reserve => LockWait::Possible,
             _ if left + attempt > reserve => LockWait::None,
             _ => LockWait::Over,
@@ -300,10 +304,10 @@ fn is_busy(result: &Result<Done, TaskError>) -> bool {
 
 const BUSY: TaskError = TaskError::Store(StoreError::Busy);
 
-/// Hashing yields to the reactor, on which everybody waits.
+/// What takes long yields to the reactor, on which all clients wait.
 fn step_back() {
     if let Err(error) = sys::process::set_thread_niceness(limits::AUTH_NICENESS) {
-        log::debug!("a hashing thread keeps its priority: {error}");
+        log::debug!("a thread keeps its priority: {error}");
     }
 }
 
@@ -331,6 +335,7 @@ fn run_tasks(tasks: Vec<Task>, count: usize, tools: &mut Tools) -> Vec<Result<Do
 fn lane_name(lane: Lane) -> &'static str {
     match lane {
         Lane::Auth => "vmherd-auth",
+        Lane::Compute => "vmherd-compute",
         Lane::Read => "vmherd-read",
         Lane::Write => "vmherd-write",
     }
@@ -341,6 +346,13 @@ fn statistics_names(lane: Lane) -> [&'static str; 5] {
         Lane::Auth => {
             ["auth_queued", "auth_threads", "auth_threads_stuck", "auth_batches_running", "auth_batches_done"]
         }
+        Lane::Compute => [
+            "compute_queued",
+            "compute_threads",
+            "compute_threads_stuck",
+            "compute_batches_running",
+            "compute_batches_done",
+        ],
         Lane::Read => {
             ["read_queued", "read_threads", "read_threads_stuck", "read_batches_running", "read_batches_done"]
         }

@@ -8,6 +8,7 @@ use crate::ids::{ConnId, DiskId, Slot, Ticket, VmId};
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
 use crate::store::{PointAt, PointPage, Store, VmPage, Write, Written};
 use crate::worker::{JobKey, JobState, Room};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -34,7 +35,7 @@ fn pool() -> (Pool, Receiver<()>) {
 fn pool_on(factory: Arc<dyn StoreFactory>) -> (Pool, Receiver<()>) {
     let lane = LaneSettings { queue: 4, threads: 1 };
     let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
-    let settings = PoolSettings { auth: lane, read: lane, write: lane, cost };
+    let settings = PoolSettings { auth: lane, compute: lane, read: lane, write: lane, cost };
     let (wake, woken) = channel();
     let wake = Mutex::new(wake);
     let wake = move || wake.lock().unwrap().send(()).expect("the test waits");
@@ -52,10 +53,10 @@ fn job(number: u64) -> Job {
 
 fn result(pool: &mut Pool, woken: &Receiver<()>) -> Result<Done, TaskError> {
     woken.recv_timeout(Duration::from_secs(10)).expect("a completion");
-    let mut completions = Vec::new();
+    let mut completions = VecDeque::new();
     pool.drain(&mut completions);
     assert_eq!(completions.len(), 1);
-    completions.remove(0).result
+    completions.remove(0).expect("one").result
 }
 
 #[test]

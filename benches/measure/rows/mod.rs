@@ -10,6 +10,7 @@ mod points;
 mod postgres;
 mod start;
 mod stored;
+mod turns;
 mod web;
 
 use std::time::Duration;
@@ -55,6 +56,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "websocket", run: web::websocket },
     Row { name: "websocket-idle", run: web::idle_websockets },
     Row { name: "conversions", run: web::conversions },
+    Row { name: "turns", run: turns::largest_requests },
 ];
 
 /// What of others could not be measured, since it is not installed.

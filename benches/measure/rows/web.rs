@@ -118,7 +118,7 @@ fn wait_for(server: &Server, name: &str, is_right: impl Fn(u64) -> bool) {
 }
 
 /// One of the daemon's counters.
-fn statistic(server: &Server, name: &str) -> u64 {
+pub(super) fn statistic(server: &Server, name: &str) -> u64 {
     let mut stream = UnixStream::connect(server.own_socket()).expect("it listens");
     stream.write_all(b"{\"command\":\"stats\"}").expect("it reads");
     let mut line = String::new();

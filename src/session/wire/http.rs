@@ -1,10 +1,12 @@
 //! HTTP and the dialects: which answer has which status, whose token counts, and the pages.
 
-use super::{Decoded, Ending, Reply, ReplyPage, trim};
+use super::{Decoded, Ending, Reply, ReplyPage, Rules, decoded, trim};
 use crate::buffer::Buffer;
 use crate::dialect;
-use crate::framing::http::{Authorization, ContentType, Http, HttpRules, Page, Piece, Refused, Status};
-use crate::model::{Answer, Command, CommandName, Dialect, Failure, Refusal, Request, Scope, Secret};
+use crate::framing::http::{Authorization, ContentType, Http, Page, Piece, Refused, Status};
+use crate::model::{
+    Answer, Command, CommandName, Dialect, Failure, LongText, Refusal, Request, Scope, Secret,
+};
 
 pub(super) use crate::framing::http::WebSocketKey as Key;
 
@@ -16,6 +18,8 @@ pub(in crate::session) struct HttpWire {
     status: Option<Status>,
     /// The token of the request under way came in its head.
     has_token_in_head: bool,
+    /// The head of a message whose body a worker reads.
+    decoding: Option<Authorization>,
 }
 
 /// What has been found in the input.
@@ -33,18 +37,25 @@ impl HttpWire {
         output: &mut Buffer,
         has_ended: bool,
         bytes_max: usize,
-        rules: &HttpRules,
+        rules: &Rules,
     ) -> HttpDecoded {
         (self.status, self.has_token_in_head) = (None, false);
         let is_over = self.http.closes() && !self.http.is_inside_message();
         if is_over {
             return HttpDecoded::Message(Decoded::End(Ending::Linger, None));
         }
-        HttpDecoded::Message(match self.http.next(input, output, bytes_max, rules) {
+        HttpDecoded::Message(match self.http.next(input, output, bytes_max, &rules.http) {
             Piece::Message { authorization } => {
-                let decoded = dialect::decode_json(trim(self.http.body(input)));
+                let body = trim(self.http.body(input));
+                if body.len() > rules.inline_bytes_max {
+                    self.decoding = Some(authorization);
+                    let text = LongText::new(body);
+                    self.http.consume(input);
+                    return HttpDecoded::Message(Decoded::Long(text));
+                }
+                let read = dialect::decode_json(body);
                 self.http.consume(input);
-                self.authorize(decoded, authorization)
+                decoded(self.authorize(read, authorization))
             }
             Piece::Page(Page::Root) => {
                 self.http.write_whole(Status::Ok, ContentType::Text, ROOT.as_bytes(), output);
@@ -54,7 +65,7 @@ impl HttpWire {
             Piece::Upgrade(key) => return HttpDecoded::Upgrade(key),
             Piece::Refused(Refused { status, why, .. }) => {
                 self.status = Some(status);
-                refusal(Failure::NoRequest(why.into()))
+                Decoded::Refusal(refusal(Failure::NoRequest(why.into())))
             }
             Piece::NeedMore if !has_ended => Decoded::NeedInput,
             Piece::NeedMore if self.http.is_inside_message() => {
@@ -97,6 +108,14 @@ impl HttpWire {
         self.http.write_page(is_last, output, write);
     }
 
+    /// Goes on with what a body says that a worker has read.
+    pub(super) fn finish_decoding(&mut self, decoded: Result<Request, Refusal>) -> Result<Request, Refusal> {
+        match self.decoding.take() {
+            Some(authorization) => self.authorize(decoded, authorization),
+            None => decoded,
+        }
+    }
+
     pub(super) fn unfinished(&self) -> Option<u32> {
         self.http.unfinished()
     }
@@ -106,29 +125,27 @@ impl HttpWire {
     pub(super) fn refuse_upgrade(&mut self, _key: &Key, _output: &mut Buffer) -> Decoded {
         self.http.give_up();
         self.status = Some(Status::NotImplemented);
-        refusal(Failure::NoRequest("this daemon is built without WebSocket".into()))
+        Decoded::Refusal(refusal(Failure::NoRequest("this daemon is built without WebSocket".into())))
     }
 
     /// Puts the token of the head where that of the data would be. What either proves holds for this
     /// request alone.
-    fn authorize(&mut self, decoded: Result<Request, Refusal>, authorization: Authorization) -> Decoded {
-        let mut request = match decoded {
-            Ok(request) => request,
-            Err(refusal) => return Decoded::Refusal(refusal),
-        };
+    fn authorize(
+        &mut self,
+        decoded: Result<Request, Refusal>,
+        authorization: Authorization,
+    ) -> Result<Request, Refusal> {
+        let mut request = decoded?;
         request.scope = Scope::Request;
-        let token = match authorization {
-            Authorization::Absent => return Decoded::Request(Box::new(request)),
+        match authorization {
+            Authorization::Absent => {}
             Authorization::Unusable => {
                 self.status = Some(Status::Unauthorized);
-                return refusal(Failure::NoRequest(UNUSABLE_AUTHORIZATION.into()));
+                return Err(refusal(Failure::NoRequest(UNUSABLE_AUTHORIZATION.into())));
             }
-            Authorization::Bearer(token) => token,
-        };
-        match self.choose_token(&mut request, token) {
-            Ok(()) => Decoded::Request(Box::new(request)),
-            Err(failure) => refusal(failure),
+            Authorization::Bearer(token) => self.choose_token(&mut request, token).map_err(refusal)?,
         }
+        Ok(request)
     }
 
     fn choose_token(&mut self, request: &mut Request, token: Secret) -> Result<(), Failure> {
@@ -170,8 +187,8 @@ fn health() -> Request {
     }
 }
 
-fn refusal(failure: Failure) -> Decoded {
-    Decoded::Refusal(Refusal { dialect: Dialect::Command, id: None, failure })
+fn refusal(failure: Failure) -> Refusal {
+    Refusal { dialect: Dialect::Command, id: None, failure }
 }
 
 const UNUSABLE_AUTHORIZATION: &str =

@@ -13,11 +13,11 @@ mod websocket;
 
 use super::{Ending, Rules};
 use crate::buffer::Buffer;
-use crate::dialect::PageProgress;
+use crate::dialect::{self, PageProgress};
 use crate::framing::raw_json::RawJson;
 use crate::framing::sniff::{self, Sniffed};
 use crate::framing::text::Text;
-use crate::model::{Answer, Dialect, Failure, Page, Refusal, Request, RequestId};
+use crate::model::{Answer, Dialect, Failure, LongText, Page, Refusal, Request, RequestId};
 #[cfg(feature = "http")]
 use http::HttpWire;
 #[cfg(feature = "websocket")]
@@ -60,6 +60,8 @@ pub(super) enum Decoded {
     Request(Box<Request>),
     /// A message that is no request.
     Refusal(Refusal),
+    /// A message that takes long to read: [`Wire::finish_decoding`] is to be told what it says.
+    Long(LongText),
     /// Something that needs nothing more: look again.
     Dealt,
     NeedInput,
@@ -75,19 +77,28 @@ impl Wire {
         output: &mut Buffer,
         has_ended: bool,
         bytes_max: usize,
-        #[cfg_attr(not(feature = "http"), allow(unused_variables))] rules: &Rules,
+        rules: &Rules,
     ) -> Decoded {
         match self {
             Wire::Sniffing => self.choose(input, output, has_ended),
-            Wire::RawJson(framing) => raw_json::decode(framing, input, has_ended, bytes_max),
+            Wire::RawJson(framing) => raw_json::decode(framing, input, has_ended, bytes_max, rules),
             Wire::Text(framing) => text::decode(framing, input, has_ended),
             #[cfg(feature = "http")]
-            Wire::Http(wire) => match wire.decode(input, output, has_ended, bytes_max, &rules.http) {
+            Wire::Http(wire) => match wire.decode(input, output, has_ended, bytes_max, rules) {
                 http::HttpDecoded::Message(decoded) => decoded,
                 http::HttpDecoded::Upgrade(key) => self.upgrade(key, output),
             },
             #[cfg(feature = "websocket")]
-            Wire::WebSocket(wire) => wire.decode(input, output, has_ended, bytes_max),
+            Wire::WebSocket(wire) => wire.decode(input, output, has_ended, bytes_max, rules),
+        }
+    }
+
+    /// Goes on with what a long message says.
+    pub(super) fn finish_decoding(&mut self, decoded: Result<Request, Refusal>) -> Result<Request, Refusal> {
+        match self {
+            #[cfg(feature = "http")]
+            Wire::Http(wire) => wire.finish_decoding(decoded),
+            _ => decoded,
         }
     }
 
@@ -206,6 +217,21 @@ impl Wire {
             Wire::Http(wire) => wire.refuse_upgrade(&key, output),
             _ => Decoded::Dealt,
         }
+    }
+}
+
+/// Reads a message that needs nothing more than that, or leaves it to a worker.
+fn read_message(text: &[u8], rules: &Rules) -> Decoded {
+    if text.len() > rules.inline_bytes_max {
+        return Decoded::Long(LongText::new(text));
+    }
+    decoded(dialect::decode_json(text))
+}
+
+fn decoded(decoded: Result<Request, Refusal>) -> Decoded {
+    match decoded {
+        Ok(request) => Decoded::Request(Box::new(request)),
+        Err(refusal) => Decoded::Refusal(refusal),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Raw JSON and the dialects: an answer is a line.
 
-use super::{Decoded, Ending, Reply, ReplyPage};
+use super::{Decoded, Ending, Reply, ReplyPage, Rules, read_message};
 use crate::buffer::Buffer;
 use crate::dialect;
 use crate::framing::raw_json::{Piece, RawJson};
@@ -12,15 +12,13 @@ pub(super) fn decode(
     input: &mut Buffer,
     has_ended: bool,
     bytes_max: usize,
+    rules: &Rules,
 ) -> Decoded {
     match framing.next(input, bytes_max) {
         Piece::Message(length) => {
-            let decoded = dialect::decode_json(&input.as_slice()[..length]);
+            let decoded = read_message(&input.as_slice()[..length], rules);
             input.consume(length);
-            match decoded {
-                Ok(request) => Decoded::Request(Box::new(request)),
-                Err(refusal) => Decoded::Refusal(refusal),
-            }
+            decoded
         }
         Piece::Stray(byte) => Decoded::Refusal(stray(byte)),
         Piece::TooLarge => Decoded::End(Ending::Linger, Some(Failure::TooLarge(bytes_max))),

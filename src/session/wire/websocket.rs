@@ -1,6 +1,6 @@
 //! WebSocket and the dialects: a text message is a request, and an answer one message.
 
-use super::{Decoded, Ending, Reply, ReplyPage, trim};
+use super::{Decoded, Ending, Reply, ReplyPage, Rules, read_message, trim};
 use crate::buffer::Buffer;
 use crate::dialect;
 use crate::framing::http::{WebSocketKey, write_upgrade};
@@ -22,15 +22,13 @@ impl WebSocketWire {
         output: &mut Buffer,
         has_ended: bool,
         bytes_max: usize,
+        rules: &Rules,
     ) -> Decoded {
         match self.framing.next(input, output, bytes_max) {
             Piece::Message(_) => {
-                let decoded = dialect::decode_json(trim(self.framing.message(input)));
+                let decoded = read_message(trim(self.framing.message(input)), rules);
                 self.framing.consume(input);
-                match decoded {
-                    Ok(request) => Decoded::Request(Box::new(request)),
-                    Err(refusal) => Decoded::Refusal(refusal),
-                }
+                decoded
             }
             Piece::Frame => Decoded::Dealt,
             Piece::Closed | Piece::Failed(_) => {

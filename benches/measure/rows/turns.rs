@@ -1,0 +1,138 @@
+//! What one request may hold up: the longest turn of the reactor while the largest requests of each dialect and framing
+//! are read and answered.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use super::ROUNDS;
+use super::web::statistic;
+use crate::figures::{Line, Samples, Verdict};
+use crate::process::{Cores, Server};
+
+/// Bytes of a request, at most.
+const REQUEST_BYTES: usize = 1 << 20;
+const TURN_US_WANTED: f64 = 5000.0;
+/// So many of each at the same time, as others would send them.
+const CLIENTS: usize = 4;
+
+/// A request as large as may be: what it begins with, what is repeated, and what it ends with.
+struct Large {
+    name: &'static str,
+    start: &'static str,
+    unit: &'static str,
+    end: &'static str,
+}
+
+const LARGE: &[Large] = &[
+    Large { name: "fields", start: "{\"command\":\"ping\",\"data\":{", unit: "\"a\":0,", end: "\"b\":0}}" },
+    Large {
+        name: "fields with escapes",
+        start: "{\"command\":\"ping\",\"data\":{",
+        unit: "\"\\u0061\":0,",
+        end: "\"b\":0}}",
+    },
+    Large { name: "disks", start: "{\"action\":\"add_vm\",\"ram\":1,\"disks\":[", unit: "1,", end: "1]}" },
+    Large {
+        name: "points",
+        start: "{\"command\":\"put\",\"data\":{\"points\":[",
+        unit: "{\"key\":\"k\",\"value\":1},",
+        end: "{\"key\":\"k\",\"value\":1}]}}",
+    },
+    Large { name: "brackets", start: "{\"command\":\"ping\",\"data\":[", unit: "[],", end: "[]]}" },
+    Large {
+        name: "an entity again and again",
+        start: "{\"request_id\":1,\"data\":\"",
+        unit: "e&&a&&1%%",
+        end: "\"}",
+    },
+    Large {
+        name: "escapes of a conversion",
+        start: "{\"request_id\":1,\"data\":\"",
+        unit: "\\u00e9",
+        end: "\"}",
+    },
+];
+
+pub fn largest_requests(cores: &Cores) -> Vec<Line> {
+    let mut lines: Vec<Line> =
+        LARGE.iter().map(|large| measured(cores, large.name, &large.text(), false)).collect();
+    let entities: String = (0..80_000).map(|index| format!("e{index}&&a&&1%%")).collect();
+    let entities = format!("{{\"request_id\":1,\"data\":\"{entities}\"}}");
+    lines.push(measured(cores, "entities", &entities, false));
+    let large = LARGE[0].text();
+    let post = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{large}",
+        large.len()
+    );
+    lines.push(measured(cores, "fields over HTTP", &post, false));
+    lines.push(measured(
+        cores,
+        "lines of text",
+        &"put key 1.5 1501864247\n".repeat(REQUEST_BYTES / 23),
+        false,
+    ));
+    lines.push(measured(cores, "errors", &"x\n".repeat(REQUEST_BYTES / 2), false));
+    lines.push(measured(cores, "the longest reply: points of the longest keys", "get *\n", true));
+    lines
+}
+
+impl Large {
+    fn text(&self) -> String {
+        let count = (REQUEST_BYTES - self.start.len() - self.end.len()) / self.unit.len();
+        format!("{}{}{}", self.start, self.unit.repeat(count), self.end)
+    }
+}
+
+/// The longest turn while several clients send `text` at the same time and read what comes.
+fn measured(cores: &Cores, name: &str, text: &str, has_points: bool) -> Line {
+    let mut turns = Samples::default();
+    for _ in 0..ROUNDS {
+        let server = Server::vmherd(cores, "memory:", &["--conversion-delay", "0"]);
+        if has_points {
+            put_points(&server);
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| ask(&server, text));
+            }
+        });
+        turns.push(statistic(&server, "turn_us_max") as f64);
+    }
+    Line {
+        figure: format!("{CLIENTS} requests of 1 MiB at once, {name}: the longest turn of the reactor"),
+        wanted: format!("≤ {} ms", TURN_US_WANTED / 1e3),
+        measured: format!("{:.1} ms", turns.median() / 1e3),
+        beside: String::new(),
+        verdict: Verdict::at_most(TURN_US_WANTED, &turns),
+    }
+}
+
+/// Sends `text` and reads to the end.
+fn ask(server: &Server, text: &str) {
+    let mut stream = TcpStream::connect(server.address).expect("it accepts");
+    let mut reader = stream.try_clone().expect("a descriptor");
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut chunk = [0; 64 << 10];
+            while reader.read(&mut chunk).is_ok_and(|count| count > 0) {}
+        });
+        stream.write_all(text.as_bytes()).expect("it reads");
+        let _ = stream.shutdown(Shutdown::Write);
+    });
+}
+
+/// Makes the longest pages: many series whose keys are as long as may be.
+fn put_points(server: &Server) {
+    let mut stream = TcpStream::connect(server.address).expect("it accepts");
+    let lines: String = (0..20_000).map(|index| format!("put {index:0>200} 1.5 1501864247\n")).collect();
+    let mut reader = BufReader::new(stream.try_clone().expect("a descriptor"));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for _ in 0..40_000 {
+                let mut line = String::new();
+                reader.read_line(&mut line).expect("it answers");
+            }
+        });
+        stream.write_all(lines.as_bytes()).expect("it reads");
+    });
+}

@@ -1,0 +1,168 @@
+//! Messages that take long to read are left to a worker, in each framing, and what follows them waits.
+
+use super::*;
+use crate::model::Dialect;
+
+/// How a message of so many bytes is sent, and what opens a connection that speaks that way.
+struct Way {
+    name: &'static str,
+    opening: &'static str,
+    send: fn(&str) -> Vec<u8>,
+}
+
+const WAYS: &[Way] = &[
+    Way { name: "raw JSON", opening: "", send: |text| text.as_bytes().to_vec() },
+    #[cfg(feature = "http")]
+    Way {
+        name: "HTTP",
+        opening: "",
+        send: |text| {
+            let length = text.len();
+            format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{text}")
+                .into_bytes()
+        },
+    },
+    #[cfg(feature = "http")]
+    Way {
+        name: "chunked HTTP",
+        opening: "",
+        send: |text| {
+            let head = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let (start, end) = text.split_at(text.len() / 2);
+            format!("{head}{:x}\r\n{start}\r\n{:x}\r\n{end}\r\n0\r\n\r\n", start.len(), end.len())
+                .into_bytes()
+        },
+    },
+    #[cfg(feature = "websocket")]
+    Way {
+        name: "WebSocket",
+        opening: "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        send: |text| {
+            let mut frame = vec![0x81];
+            match text.len() {
+                short @ ..126 => frame.push(0x80 | short as u8),
+                long => frame.extend([[0x80 | 126].as_slice(), &(long as u16).to_be_bytes()].concat()),
+            }
+            frame.extend([0; 4]);
+            frame.extend(text.as_bytes());
+            frame
+        },
+    },
+];
+
+/// A ping of `bytes` bytes.
+fn ping_of(bytes: usize) -> String {
+    let (head, tail) = ("{\"command\": \"ping\", \"data\": {\"token\": \"", "\"}}");
+    format!("{head}{}{tail}", "x".repeat(bytes - head.len() - tail.len()))
+}
+
+impl Bench {
+    fn opened(way: &Way) -> Bench {
+        let mut bench = Bench::new();
+        bench.rules.inline_bytes_max = 200;
+        bench.input.push(way.opening.as_bytes());
+        bench.waits_for_input();
+        bench.output.clear();
+        bench
+    }
+
+    fn decode(&mut self) -> (Slot, LongText) {
+        match self.next() {
+            Step::Decode(slot, text) => (slot, text),
+            step => panic!("no long message, but {step:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_message_of_one_byte_too_many_is_a_workers_in_each_framing() {
+    for way in WAYS {
+        let mut bench = Bench::opened(way);
+        let most = bench.rules.inline_bytes_max;
+        bench.input.push(&(way.send)(&ping_of(most)));
+        let (slot, name) = bench.call();
+        assert_eq!(name, CommandName::Ping, "{}", way.name);
+        bench.answer(slot);
+        bench.output.clear();
+
+        let long = ping_of(most + 1);
+        bench.input.push(&(way.send)(&long));
+        bench.input.push(&(way.send)(LOGOUT));
+        let (decoding, text) = bench.decode();
+        assert_eq!(text.as_slice(), long.as_bytes(), "{}", way.name);
+        bench.is_blocked();
+        assert_eq!(bench.session.open_slots().collect::<Vec<_>>(), [decoding], "{}", way.name);
+        bench.session.decoded(decoding, crate::dialect::decode_json(text.as_slice()));
+        let (slot, name) = bench.call();
+        assert_eq!(name, CommandName::Ping, "{}", way.name);
+        bench.answer(slot);
+        let (_, name) = bench.call();
+        assert_eq!(name, CommandName::Logout, "{}: what follows comes in its turn", way.name);
+    }
+}
+
+#[test]
+fn a_message_that_no_worker_read_is_refused_and_the_next_is_run() {
+    for way in WAYS {
+        let mut bench = Bench::opened(way);
+        bench.input.push(&(way.send)(&ping_of(bench.rules.inline_bytes_max + 1)));
+        bench.input.push(&(way.send)(PING));
+        let (decoding, _) = bench.decode();
+        let busy = Refusal { dialect: Dialect::Command, id: None, failure: Failure::Busy };
+        bench.session.decoded(decoding, Err(busy));
+        let (slot, _) = bench.call();
+        let said = String::from_utf8_lossy(bench.output.as_slice()).into_owned();
+        assert!(said.contains(r#"{"status":"error","message":"busy","data":{}}"#), "{}: {said}", way.name);
+        let is_http = way.name.ends_with("HTTP");
+        assert_eq!(said.starts_with("HTTP/1.1 503 "), is_http, "{said}");
+        bench.answer(slot);
+    }
+}
+
+#[test]
+fn a_message_that_is_read_late_comes_to_nothing() {
+    let mut bench = Bench::opened(&WAYS[0]);
+    bench.input.push(ping_of(bench.rules.inline_bytes_max + 1).as_bytes());
+    let (decoding, text) = bench.decode();
+    let decoded = || crate::dialect::decode_json(text.as_slice());
+    bench.session.decoded(Slot(decoding.0 + 1), decoded());
+    bench.is_blocked();
+    bench.session.begin_drain(&bench.input);
+    bench.ends(Ending::Linger);
+    bench.session.decoded(decoding, decoded());
+    bench.ends(Ending::Linger);
+    assert!(bench.output.is_empty());
+}
+
+#[test]
+#[cfg(feature = "http")]
+fn the_head_of_a_long_message_counts_when_its_body_is_read() {
+    let mut bench = Bench::opened(&WAYS[0]);
+    let body = ping_of(bench.rules.inline_bytes_max + 1).replace("ping", "list");
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic QQ==\r\nContent-Length: ";
+    bench.input.push(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes());
+    let (decoding, text) = bench.decode();
+    bench.session.decoded(decoding, crate::dialect::decode_json(text.as_slice()));
+    bench.waits_for_input();
+    let said = String::from_utf8_lossy(bench.output.as_slice()).into_owned();
+    assert!(said.starts_with("HTTP/1.1 401 "), "{said}");
+}
+
+#[test]
+fn what_is_due_waits_for_the_conversion_before_it() {
+    let mut bench = Bench::new();
+    let due = bench.now + SECOND;
+    for id in 0..2 {
+        bench.input.push(conversion(&id.to_string()).as_bytes());
+        bench.delay(due);
+    }
+    bench.now = due;
+    let Step::Due(first, _) = bench.next() else { panic!("the first is due") };
+    bench.session.begin_conversion(first);
+    assert_eq!(bench.session.next_due(), None, "nothing to wake up for");
+    bench.waits_for_input();
+    bench.answer_with(first, &CONVERTED);
+    assert_eq!(bench.session.next_due(), Some(due));
+    assert!(matches!(bench.next(), Step::Due(..)));
+}
