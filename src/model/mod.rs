@@ -20,7 +20,7 @@ pub use groups::{Group, Groups};
 pub use long_text::LongText;
 pub use metric::{KeyError, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};
 pub use name::{NameError, VmName};
-pub use peer::Peer;
+pub use peer::{Peer, Source};
 pub use principal::{Credentials, Login, Principal};
 pub use request::{Dialect, Refusal, Request, RequestId, Scope};
 pub use secret::{Secret, TokenHash};

@@ -1,6 +1,7 @@
 //! Who is at the other end of a connection, as the network knows it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The client's end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,8 +15,62 @@ pub enum Peer {
     },
 }
 
+/// Where clients come from, as far as one origin is told from another: what is counted and throttled together.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Source {
+    /// One IPv4 address.
+    V4(Ipv4Addr),
+    /// The upper half of IPv6 addresses: a /64 is what one network has, to take addresses from at will.
+    V6(u64),
+    /// A user of this host.
+    User(Option<u32>),
+}
+
+impl Peer {
+    /// Where the client comes from.
+    pub fn source(self) -> Source {
+        match self {
+            Peer::Tcp(IpAddr::V4(address), _) => Source::V4(address),
+            Peer::Tcp(IpAddr::V6(address), _) => Source::V6((address.to_bits() >> 64) as u64),
+            Peer::Unix { uid } => Source::User(uid),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::V4(address) => address.fmt(f),
+            Source::V6(network) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*network) << 64)),
+            Source::User(Some(uid)) => write!(f, "uid:{uid}"),
+            Source::User(None) => f.write_str("uid:unknown"),
+        }
+    }
+}
+
 impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Peer {
         Peer::Tcp(address.ip().to_canonical(), address.port())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_an_address_a_network_or_a_user() {
+        let source = |address: &str| {
+            let address: SocketAddr = address.parse().expect("an address");
+            Peer::from(address).source().to_string()
+        };
+        assert_eq!(source("192.0.2.1:5"), "192.0.2.1");
+        assert_eq!(source("192.0.2.1:6"), source("192.0.2.1:5"));
+        assert_eq!(source("[::ffff:192.0.2.1]:5"), "192.0.2.1");
+        assert_eq!(source("[2001:db8::1]:5"), "2001:db8::/64");
+        assert_eq!(source("[2001:db8::ffff:1:2:3]:5"), source("[2001:db8::1]:5"));
+        assert_ne!(source("[2001:db8:0:1::1]:5"), source("[2001:db8::1]:5"));
+        assert_eq!(Peer::Unix { uid: Some(7) }.source().to_string(), "uid:7");
+        assert_eq!(Peer::Unix { uid: None }.source().to_string(), "uid:unknown");
     }
 }
