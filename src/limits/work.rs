@@ -40,6 +40,9 @@ pub const AUTH_DEADLINE: Duration = Duration::from_secs(30);
 pub const REPLACEMENTS_PER_WORKER: usize = 2;
 /// After so long without work a worker ends, and an auth worker gives its memory back.
 pub const WORKER_IDLE: Duration = Duration::from_secs(30);
+/// How long the end of a server waits for its workers even where the grace is over: those that have nothing to do
+/// end at once. Less than a stop may take beyond its grace.
+pub const WORKERS_LAST: Duration = Duration::from_millis(250);
 /// How much a hashing thread steps back before the reactor (nice value).
 pub const AUTH_NICENESS: i32 = 10;
 /// A worker thread's stack.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::app::presence::Admission;
 use crate::app::token::SystemRandom;
 use crate::app::{self, App};
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Durability, Listen, ListenAddress};
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
@@ -149,6 +149,8 @@ impl Server {
         let thread = thread::Builder::new().name("vmherd-reactor".into()).spawn(move || {
             // In this order they end: the files last, after the last points are written.
             let (_ends, _files, mut reactor, base) = (ends, files, reactor, base);
+            let mut clock = SystemClock::new();
+            let mut cut = clock.now();
             while !reactor.is_finished() {
                 reactor.turn()?;
                 let mut orders = reactor_control.take();
@@ -162,9 +164,11 @@ impl Server {
                     log::info!("{}", reactor.statistics());
                 }
                 if let Some(grace) = orders.stop {
+                    cut = clock.now() + grace;
                     reactor.begin_stop(grace);
                 }
             }
+            base.queues.end((cut - clock.now()).max(limits::WORKERS_LAST));
             Ok(())
         })?;
         Ok(Running { control, thread, ended })

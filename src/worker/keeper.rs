@@ -5,9 +5,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
+use super::crew::Crew;
 use crate::clock::{Clock, SystemClock};
 use crate::ids::SeriesId;
 use crate::limits;
@@ -25,6 +25,7 @@ struct Shared {
     orders: Mutex<Orders>,
     changed: Condvar,
     removed: AtomicU64,
+    crew: Crew,
 }
 
 struct Orders {
@@ -50,10 +51,11 @@ impl Keeper {
             orders: Mutex::new(orders),
             changed: Condvar::new(),
             removed: AtomicU64::new(0),
+            crew: Crew::default(),
         });
         if let Some(behind) = &behind {
             let (writer, behind) = (Arc::clone(&shared), Arc::clone(behind));
-            shared.lock().has_written = !spawn("vmherd-behind", move || writer.write_behind(&behind));
+            shared.lock().has_written = !shared.start("vmherd-behind", move || writer.write_behind(&behind));
         }
         let keeper = Keeper { shared, behind };
         keeper.set_retention(retention);
@@ -66,7 +68,7 @@ impl Keeper {
         orders.retention = retention;
         if retention.is_some() && !orders.removes {
             let remover = Arc::clone(&self.shared);
-            orders.removes = spawn("vmherd-retain", move || remover.remove_old());
+            orders.removes = self.shared.start("vmherd-retain", move || remover.remove_old());
         }
         drop(orders);
         self.shared.changed.notify_all();
@@ -85,10 +87,17 @@ impl Keeper {
 }
 
 impl Drop for Keeper {
-    /// Waits until what waits to be written is, for a while.
+    /// Waits until what waits to be written is, and for the threads to end, for a while.
     fn drop(&mut self) {
         self.shared.lock().is_closed = true;
         self.shared.changed.notify_all();
+        self.write_last();
+        self.shared.crew.wait(limits::WORKERS_LAST);
+    }
+}
+
+impl Keeper {
+    fn write_last(&self) {
         let Some(behind) = &self.behind else { return };
         behind.close();
         let is_at_it = |orders: &mut Orders| !orders.has_written;
@@ -105,6 +114,15 @@ impl Drop for Keeper {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Orders> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a thread could be started for `work`.
+    fn start(&self, name: &str, work: impl FnOnce() + Send + 'static) -> bool {
+        let started = self.crew.start(name, work);
+        if let Err(error) = &started {
+            log::error!("the thread {name} could not be started: {error}");
+        }
+        started.is_ok()
     }
 
     /// Rests for `pause`, or until the orders are other ones; false where nothing more is to be done.
@@ -202,16 +220,6 @@ fn remove_step(
         Some(Err(error)) => Err(error),
         _ => Err(StoreError::Unavailable("a removal had no outcome".to_owned())),
     }
-}
-
-/// Whether a thread could be started for `work`.
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> bool {
-    let thread =
-        thread::Builder::new().name(name.to_owned()).stack_size(limits::WORKER_STACK_BYTES).spawn(work);
-    if let Err(error) = &thread {
-        log::error!("the thread {name} could not be started: {error}");
-    }
-    thread.is_ok()
 }
 
 #[cfg(test)]

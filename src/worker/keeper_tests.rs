@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::{MetricKey, MetricValue, NewPoint, Point, PointFilter};
 use crate::store::{self, BehindFactory, Location};
+use std::thread;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 

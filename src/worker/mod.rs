@@ -4,6 +4,7 @@
 //! The reactor hands in [`Job`]s and collects [`Completion`]s; it never waits. Threads start when there
 //! is work for them and end when there has been none for a while.
 
+mod crew;
 mod keeper;
 mod lane;
 mod pool;

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::time::Duration;
 
+use super::crew::Crew;
 use super::keeper::Keeper;
 use super::lane::{LaneQueue, Next, Share};
 use super::{Completion, Full, Job, Jobs, LaneProgress, RunId};
@@ -39,7 +40,7 @@ pub struct LaneSettings {
     pub threads: usize,
 }
 
-/// The bounds of a pool's queues, to be changed from any thread.
+/// A pool's queues and threads, to be changed and ended from any thread.
 #[derive(Clone)]
 pub struct Queues {
     shared: Arc<Shared>,
@@ -76,6 +77,7 @@ struct Shared {
     /// The one that deadlines are by.
     clock: SystemClock,
     patience: Option<Patience>,
+    crew: Crew,
 }
 
 impl Pool {
@@ -93,7 +95,16 @@ impl Pool {
         });
         let (done, cost, patience) = (Mutex::default(), settings.cost, factory.worker_patience());
         Pool {
-            shared: Arc::new(Shared { lanes, done, wake, factory, cost, clock, patience }),
+            shared: Arc::new(Shared {
+                lanes,
+                done,
+                wake,
+                factory,
+                cost,
+                clock,
+                patience,
+                crew: Crew::default(),
+            }),
             uncalled: [false; Lane::ALL.len()],
             keeper: None,
         }
@@ -104,18 +115,14 @@ impl Pool {
         self.keeper = Some(keeper);
     }
 
-    /// The bounds of its queues.
+    /// Its queues and threads.
     pub fn queues(&self) -> Queues {
         Queues { shared: Arc::clone(&self.shared) }
     }
 
     fn start_thread(&self, lane: Lane) {
         let shared = Arc::clone(&self.shared);
-        let started = thread::Builder::new()
-            .name(lane_name(lane).into())
-            .stack_size(limits::WORKER_STACK_BYTES)
-            .spawn(move || shared.work(lane));
-        if let Err(error) = started {
+        if let Err(error) = self.shared.crew.start(lane_name(lane), move || shared.work(lane)) {
             log::error!("no thread for the {} lane: {error}", lane_name(lane));
             let stranded = self.shared.queue(lane).thread_failed();
             let failed = |job: Job| Completion { key: job.key, result: Err(TaskError::Internal) };
@@ -129,6 +136,16 @@ impl Queues {
     pub fn resize(&self, settings: &PoolSettings) {
         for lane in Lane::ALL {
             self.shared.queue(lane).set_jobs_max(settings.lane(lane).queue);
+        }
+    }
+
+    /// Has the threads end as soon as nothing is queued, and waits for at most `wait` until they have: only then
+    /// no connection to the store is open any more. One that is stuck is left to itself.
+    pub fn end(&self, wait: Duration) {
+        self.shared.close();
+        let left = self.shared.crew.wait(wait);
+        if left > 0 {
+            log::warn!("{left} threads still work on the store, and are not waited for any longer");
         }
     }
 }
@@ -196,15 +213,17 @@ impl Jobs for Pool {
 }
 
 impl Drop for Pool {
-    /// Threads end by themselves once their queue is empty; one that is stuck is left behind.
+    /// Threads end by themselves once their queue is empty.
     fn drop(&mut self) {
-        for lane in &self.shared.lanes {
-            lane.close();
-        }
+        self.shared.close();
     }
 }
 
 impl Shared {
+    fn close(&self) {
+        self.lanes.iter().for_each(LaneQueue::close);
+    }
+
     fn queue(&self, lane: Lane) -> &LaneQueue {
         &self.lanes[lane as usize]
     }

@@ -17,4 +17,5 @@ mod metrics_kill;
 mod metrics_retention;
 mod metrics_sync_error;
 mod metrics_synced;
+mod stop;
 mod sync_error;
