@@ -4,7 +4,9 @@
 //! the [`stage::Stage`] says how to go on with its result. Knows no framing, no dialect, no thread.
 
 mod actions;
+pub mod audit;
 mod conversion;
+mod errors;
 mod lists;
 mod metrics;
 pub mod page;
@@ -23,14 +25,15 @@ use std::time::Duration;
 use crate::clock::UnixSeconds;
 use crate::dialect::convert;
 use crate::ids::ConnId;
-use crate::limits;
 use crate::model::{
     Answer, Command, CommandName, Credentials, Failure, Login, NewVm, Principal, Request, Scope, Secret,
     TokenHash, VmName,
 };
 use crate::store::{Health, StoreError, Write, Written};
 use crate::throttle::Throttle;
+use audit::{Asked, Audit};
 use conversion::DelayLog;
+pub use errors::StoreErrors;
 pub use metrics::PointsCounted;
 use password::Verdict;
 use presence::Presence;
@@ -60,17 +63,7 @@ pub struct App {
     store_errors: StoreErrors,
     health: Arc<Health>,
     points: PointsCounted,
-}
-
-/// What the store has failed to do, as plain numbers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct StoreErrors {
-    /// Somebody else held a lock for too long.
-    pub busy: u64,
-    /// It could not be reached, or refused; nothing was done.
-    pub unavailable: u64,
-    /// It did not say whether it was done.
-    pub outcome_unknown: u64,
+    audit: Audit,
 }
 
 impl App {
@@ -85,6 +78,7 @@ impl App {
             store_errors: StoreErrors::default(),
             health,
             points: PointsCounted::default(),
+            audit: Audit::default(),
         }
     }
 
@@ -116,6 +110,12 @@ impl App {
     /// Begins a request of the connection `conn`. The order of checks is the protocol's: does the
     /// command exist for this client, is the token good, may the client run it, is the data in order.
     pub fn call(&mut self, conn: ConnId, request: Request, now: UnixSeconds) -> Action {
+        let asked = Asked::of(&request);
+        let action = self.begin(conn, request, now);
+        self.note(conn, asked, action)
+    }
+
+    fn begin(&mut self, conn: ConnId, request: Request, now: UnixSeconds) -> Action {
         self.presence.take_back(conn);
         match &request.token {
             Ok(None) => self.run(conn, request, None, now),
@@ -143,6 +143,21 @@ impl App {
 
     /// Goes on with a request whose task has come to `result`.
     pub fn resume(
+        &mut self,
+        conn: ConnId,
+        stage: Stage,
+        result: Result<Done, TaskError>,
+        now: UnixSeconds,
+    ) -> Action {
+        let asked = match &stage {
+            Stage::Token { request, .. } => Asked::of(request),
+            stage => Asked::new(stage.command(), self.subject(conn, stage)),
+        };
+        let action = self.go_on(conn, stage, result, now);
+        self.note(conn, asked, action)
+    }
+
+    fn go_on(
         &mut self,
         conn: ConnId,
         stage: Stage,
@@ -180,10 +195,10 @@ impl App {
             (Stage::RegisterWrite { name }, Done::Written(Written::Registered(_))) => {
                 Action::Answer(Answer::Registered(name))
             }
-            (Stage::LoginCredentials { password, scope }, Done::Credentials(credentials)) => {
-                login_verify(password, scope, credentials)
+            (Stage::LoginCredentials { name, password, scope }, Done::Credentials(credentials)) => {
+                login_verify(name, password, scope, credentials)
             }
-            (Stage::LoginVerify { login, scope }, Done::Verified(verdict)) => {
+            (Stage::LoginVerify { login, scope, .. }, Done::Verified(verdict)) => {
                 self.login_write(conn, login, scope, verdict, now)
             }
             (Stage::LoginWrite { login, scope, token, hash }, Done::Written(Written::TokenIssued)) => {
@@ -233,6 +248,7 @@ impl App {
             Some(current) if current.id != owner.id => return Action::failed(Failure::TokenOfAnotherVm),
             Some(_) => {}
             None if self.presence.remembers_one_more(conn, &token) => {
+                self.audit.token_accepted(|| self.presence.peer(conn), &request, &owner.name);
                 self.presence.log_in(conn, owner, Some(token));
             }
             None => return Action::failed(Failure::Busy),
@@ -273,7 +289,7 @@ impl App {
                 Action::Work { task: Task::FindCredentials { name }, stage }
             }
             (Command::Authenticate { name, password }, _) => {
-                let stage = Stage::LoginCredentials { password, scope };
+                let stage = Stage::LoginCredentials { name: name.clone(), password, scope };
                 Action::Work { task: Task::FindCredentials { name }, stage }
             }
             (Command::List(list) | Command::ActionList(list), _) => self.list(conn, list, None),
@@ -398,71 +414,6 @@ impl App {
         tokens.extend(token.filter(|token| !self.presence.tokens(conn).contains(token)));
         Task::Write(Write::EndTokens { login, tokens })
     }
-
-    /// What a client is told where a login did not hold any more, which ends here: the VM was removed or has
-    /// got another password.
-    fn failure_of_not_current(&mut self, conn: ConnId, stage: &Stage) -> Failure {
-        match stage {
-            // It happened after the password was checked.
-            Stage::LoginWrite { .. } => Failure::InvalidCredentials,
-            Stage::AdmittanceWrite { scope: Some(_), .. } => Failure::InvalidCredentials,
-            // It has got a password or is gone since it was looked up: to ask again tells.
-            Stage::AdmittanceWrite { scope: None, .. } => Failure::Busy,
-            Stage::LogoutVmTokens => {
-                self.presence.log_out(conn);
-                Failure::NotAuthorized
-            }
-            Stage::UpdateVmWrite { vm } => {
-                if self.presence.login(conn).is_some_and(|login| login.id == *vm) {
-                    self.presence.log_out(conn);
-                }
-                self.presence.sets_mut().release(*vm);
-                Failure::NotAuthorized
-            }
-            _ => {
-                self.presence.log_out(conn);
-                Failure::AuthenticationRequired
-            }
-        }
-    }
-
-    /// What a client is told of a task that failed.
-    fn failure(&mut self, error: TaskError, now: UnixSeconds) -> Failure {
-        let error = match error {
-            TaskError::Internal => return Failure::Internal,
-            TaskError::Store(error) => error,
-        };
-        match error {
-            StoreError::AlreadyRegistered => Failure::AlreadyRegistered,
-            StoreError::VmLimitReached => Failure::VmLimitReached,
-            StoreError::KeyLimitReached(at) => Failure::KeyLimitReached(Some(at)),
-            StoreError::UnknownDisk(id) => Failure::UnknownDisk(id),
-            StoreError::NotCurrent => Failure::AuthenticationRequired,
-            StoreError::Busy => {
-                self.store_errors.busy += 1;
-                Failure::Busy
-            }
-            StoreError::UnknownVm => Failure::Internal,
-            StoreError::Unavailable(_) | StoreError::Refused(_) => {
-                self.log_trouble(&error, now);
-                self.store_errors.unavailable += 1;
-                Failure::StoreUnavailable
-            }
-            StoreError::OutcomeUnknown(_) => {
-                self.log_trouble(&error, now);
-                self.store_errors.outcome_unknown += 1;
-                Failure::OutcomeUnknown
-            }
-        }
-    }
-
-    fn log_trouble(&mut self, error: &StoreError, now: UnixSeconds) {
-        match self.store_troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now) {
-            None => {}
-            Some(0) => log::error!("{error}"),
-            Some(held_back) => log::error!("{error} (and {held_back} such errors before)"),
-        }
-    }
 }
 
 /// The store can be read if it can say that there is no such token.
@@ -471,14 +422,14 @@ fn health(now: UnixSeconds) -> Action {
     Action::Work { task: Task::FindToken { token, current: None, now }, stage: Stage::Health }
 }
 
-fn login_verify(password: Secret, scope: Scope, credentials: Option<Credentials>) -> Action {
+fn login_verify(name: VmName, password: Secret, scope: Scope, credentials: Option<Credentials>) -> Action {
     let (login, stored) = match credentials {
         Some(credentials) => (Some(credentials.login), credentials.password_hash),
         None => (None, None),
     };
     Action::Work {
         task: Task::VerifyPassword { password, stored },
-        stage: Stage::LoginVerify { login, scope },
+        stage: Stage::LoginVerify { name, login, scope },
     }
 }
 

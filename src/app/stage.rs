@@ -21,9 +21,9 @@ pub enum Stage {
     /// The new VM's row.
     RegisterWrite { name: VmName },
     /// What to check the password against.
-    LoginCredentials { password: Secret, scope: Scope },
+    LoginCredentials { name: VmName, password: Secret, scope: Scope },
     /// Whether the password is right.
-    LoginVerify { login: Option<Login>, scope: Scope },
+    LoginVerify { name: VmName, login: Option<Login>, scope: Scope },
     /// The new token's row.
     LoginWrite { login: Login, scope: Scope, token: Secret, hash: TokenHash },
     /// A page of a list that `command` shows.

@@ -6,6 +6,16 @@ use std::time::Duration;
 pub const STOP_GRACE: Duration = Duration::from_secs(9);
 /// Log lines that wait for the log thread; more are dropped and counted.
 pub const LOG_QUEUE: usize = 4096;
+/// How long the lines of the audit log are counted for each source before it has as many again.
+pub const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
+/// Refusals of one source that the audit log shows in that time: enough for a program that bans guessers to see
+/// one, and so few that a guesser can't fill a disk with what it is refused.
+pub const AUDIT_REFUSED_MAX: u32 = 10;
+/// Logins, registrations and changes of one source that it shows in that time: a herd may come by one address.
+pub const AUDIT_ACCEPTED_MAX: u32 = 100;
+/// Sources that are counted apart at a time; those beyond share one count. What was held back is logged at once:
+/// some three milliseconds of work for so many.
+pub const AUDIT_SOURCES_MAX: usize = 1024;
 /// Bytes of one log line; the rest is cut.
 pub const LOG_LINE_BYTES_MAX: usize = 8 << 10;
 /// Bytes of log lines written at once, so that a burst of lines is not a burst of system calls.

@@ -177,6 +177,29 @@ impl CommandName {
         CommandName::Get,
     ];
 
+    /// A word for it in the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            CommandName::Ping => "ping",
+            CommandName::Register => "register",
+            CommandName::Authenticate => "authenticate",
+            CommandName::List => "list",
+            CommandName::Update => "update",
+            CommandName::Logout => "logout",
+            CommandName::Stats => "stats",
+            CommandName::AddVm => "add_vm",
+            CommandName::ActionList => "action_list",
+            CommandName::AuthorizeVm => "authorize_vm",
+            CommandName::ConnectVm => "connect_vm",
+            CommandName::LogoutVm => "logout_vm",
+            CommandName::UpdateVm => "update_vm",
+            CommandName::Convert => "convert",
+            CommandName::Health => "health",
+            CommandName::Put => "put",
+            CommandName::Get => "get",
+        }
+    }
+
     /// Whether nothing that follows on the same connection may be looked at before this is done:
     /// what follows may depend on who asks from then on.
     pub fn is_barrier(self) -> bool {

@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod command;
+mod denial;
 pub mod groups;
 pub mod long_text;
 pub mod metric;
@@ -16,6 +17,7 @@ pub mod vm;
 
 pub use answer::{ActionAnswer, Answer, Cursor, Failure, Items, Page, PeerEntry, Statistics};
 pub use command::{BadField, Command, CommandName, List, Paged, Put};
+pub use denial::Denial;
 pub use groups::{Group, Groups};
 pub use long_text::LongText;
 pub use metric::{KeyError, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};

@@ -2,6 +2,7 @@
 
 pub mod activation;
 mod diagnostic;
+mod host_audit;
 mod log_line;
 pub mod logging;
 pub mod notify;

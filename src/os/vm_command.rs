@@ -10,6 +10,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
 use super::diagnostic::print_diagnostic;
+use super::host_audit::log_change;
 use super::password_prompt::{PromptError, new_password};
 use super::settings_file::read_settings_file;
 use crate::app::password::Hasher;
@@ -125,10 +126,12 @@ impl Order {
                 let password_hash = Some(hash(settings, &new_password(&name)?)?);
                 let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash };
                 write(store.as_mut(), Write::Register { vm, vms_max: settings.vms_max, now: unix_now() })?;
+                log_change("register", "add", &name);
                 writeln!(output, "added {}", Visible(&name))?;
             }
             Order::Remove(name) => {
                 write(store.as_mut(), Write::Remove(name.clone()))?;
+                log_change("remove", "remove", &name);
                 writeln!(output, "removed {}", Visible(&name))?;
             }
             Order::ChangePassword(name) => {
@@ -137,6 +140,7 @@ impl Order {
                 }
                 let password_hash = hash(settings, &new_password(&name)?)?;
                 write(store.as_mut(), Write::ChangePassword { name: name.clone(), password_hash })?;
+                log_change("change", "passwd", &name);
                 let name = Visible(&name);
                 writeln!(output, "changed the password of {name}; its tokens are no good any more")?;
             }

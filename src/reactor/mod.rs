@@ -125,6 +125,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.run_queue(now);
         self.calls.jobs.call_workers();
         self.expire(now);
+        if self.calls.app.audit_mut().takes_minute() {
+            self.timers.arm(now.instant + limits::AUDIT_INTERVAL, Timer::Audit);
+        }
         self.forget_remains();
         let took = self.clock.now() - now.instant;
         self.calls.counters.turn_max = self.calls.counters.turn_max.max(took);
@@ -238,6 +241,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     }
                 }
                 Timer::Accept => self.acceptor.retry(),
+                Timer::Audit => self.calls.app.audit_mut().end_minute(),
                 Timer::Heartbeat => {
                     if let Some(heartbeat) = &mut self.heartbeat {
                         let next = heartbeat.beat(&self.calls.jobs, now.instant);

@@ -81,6 +81,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             work.steps += usize::from(session.take_dealt());
             let refused = session.take_refused();
             self.calls.count_refused(id, refused);
+            if refused > 0 {
+                session.take_denials().into_iter().for_each(|denial| self.calls.app.deny(id, denial));
+            }
             match step {
                 Step::Call(slot, request) => {
                     work.steps += 1;

@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Accept,
     /// Tell whoever watches that the loop turns.
     Heartbeat,
+    /// A minute of the audit log is over.
+    Audit,
     /// Stopping has taken long enough.
     Stop,
 }

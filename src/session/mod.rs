@@ -20,7 +20,7 @@ use crate::clock::Instant;
 use crate::framing::http::HttpRules;
 use crate::ids::Slot;
 use crate::limits;
-use crate::model::{Answer, Cursor, Failure, LongText, Page, Paged, Refusal, Request};
+use crate::model::{Answer, Cursor, Denial, Failure, LongText, Page, Paged, Refusal, Request};
 use patience::{Patience, Waiting};
 use replies::{Delivery, Replies, Wanted};
 use wire::{Decoded, Reply, Wire};
@@ -245,6 +245,11 @@ impl Session {
     /// How many messages were answered with an error without being handed out, since the last call.
     pub fn take_refused(&mut self) -> u16 {
         std::mem::take(&mut self.refused)
+    }
+
+    /// Why some of those were refused for where they come from, since the last call.
+    pub fn take_denials(&mut self) -> Vec<Denial> {
+        self.wire.take_denials()
     }
 
     /// How much was dealt with without a step of its own, since the last call: messages answered with an

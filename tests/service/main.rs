@@ -3,8 +3,12 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "http")]
+#[path = "../common/web.rs"]
+mod web;
 
 mod activation;
+mod audit;
 mod counters;
 mod install;
 mod logs;

@@ -4,6 +4,7 @@
 //! 9110, 6.6.1) and no `Server`.
 
 use crate::buffer::Buffer;
+use crate::model::Denial;
 
 /// What an answer begins with. Each brings the headers that it needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,7 +13,7 @@ pub enum Status {
     Ok,
     BadRequest,
     Unauthorized,
-    Forbidden,
+    Forbidden(Denial),
     NotFound,
     /// With the methods that there are.
     MethodNotAllowed(&'static str),
@@ -78,7 +79,7 @@ impl Status {
             Status::Ok => "200 OK",
             Status::BadRequest => "400 Bad Request",
             Status::Unauthorized => "401 Unauthorized",
-            Status::Forbidden => "403 Forbidden",
+            Status::Forbidden(_) => "403 Forbidden",
             Status::NotFound => "404 Not Found",
             Status::MethodNotAllowed(_) => "405 Method Not Allowed",
             Status::RequestTimeout => "408 Request Timeout",

@@ -9,6 +9,7 @@ use super::fields::{Expects, Field};
 use super::head::{Head, Length, Method, malformed};
 use super::host::{self, Authority, HttpRules};
 use super::websocket_key::WebSocketKey;
+use crate::model::Denial;
 
 /// A page that is there for people and their tools.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +72,7 @@ fn check_source(head: &Head<'_>, rules: &HttpRules) -> Result<(), Refused> {
     let authority = authority(head)?;
     if authority.is_some_and(|authority| !rules.allow_host(&authority.host)) {
         return Err(forbidden(
+            Denial::ForeignHost,
             "Host is neither an address, nor localhost, nor a name that --http-host allows",
         ));
     }
@@ -79,15 +81,16 @@ fn check_source(head: &Head<'_>, rules: &HttpRules) -> Result<(), Refused> {
         Field::Once(origin) if rules.allow_origin(origin) => return Ok(()),
         Field::Once(origin) if authority.is_some_and(|own| host::is_own_origin(origin, own)) => {}
         Field::Once(_) => {
-            return Err(forbidden("Origin is neither this server's nor one that --http-origin allows"));
+            let why = "Origin is neither this server's nor one that --http-origin allows";
+            return Err(forbidden(Denial::ForeignOrigin, why));
         }
-        Field::Repeated => return Err(forbidden("there is more than one Origin")),
+        Field::Repeated => return Err(forbidden(Denial::ForeignOrigin, "there is more than one Origin")),
         Field::Absent => {}
     }
     // A page of another port of this host is `same-site`. Whatever it makes a browser send that could have an
     // effect, a POST or a WebSocket handshake, carries its Origin, which is not ours.
     if fields.is_cross_site {
-        return Err(forbidden("the page that this comes from is somebody else's"));
+        return Err(forbidden(Denial::ForeignOrigin, "the page that this comes from is somebody else's"));
     }
     Ok(())
 }
@@ -151,8 +154,8 @@ const fn refused(status: Status, why: &'static str) -> Refused {
     Refused { status, why, closes: false }
 }
 
-fn forbidden(why: &'static str) -> Refused {
-    Refused { status: Status::Forbidden, why, closes: true }
+fn forbidden(denial: Denial, why: &'static str) -> Refused {
+    Refused { status: Status::Forbidden(denial), why, closes: true }
 }
 
 /// The body of the request is larger than it may be.

@@ -5,7 +5,7 @@ use crate::buffer::Buffer;
 use crate::dialect;
 use crate::framing::http::{Authorization, ContentType, Http, Page, Piece, Refused, Status};
 use crate::model::{
-    Answer, Command, CommandName, Dialect, Failure, LongText, Refusal, Request, Scope, Secret,
+    Answer, Command, CommandName, Denial, Dialect, Failure, LongText, Refusal, Request, Scope, Secret,
 };
 
 pub(super) use crate::framing::http::WebSocketKey as Key;
@@ -20,6 +20,8 @@ pub(in crate::session) struct HttpWire {
     has_token_in_head: bool,
     /// The head of a message whose body a worker reads.
     decoding: Option<Authorization>,
+    /// Messages refused for where they come from, since somebody last asked: as many as answers wait.
+    denials: Vec<Denial>,
 }
 
 /// What has been found in the input.
@@ -64,6 +66,9 @@ impl HttpWire {
             Piece::Page(Page::Health) => Decoded::Request(Box::new(health())),
             Piece::Upgrade(key) => return HttpDecoded::Upgrade(key),
             Piece::Refused(Refused { status, why, .. }) => {
+                if let Status::Forbidden(denial) = status {
+                    self.denials.push(denial);
+                }
                 self.status = Some(status);
                 Decoded::Refusal(refusal(Failure::NoRequest(why.into())))
             }
@@ -116,6 +121,10 @@ impl HttpWire {
         }
     }
 
+    pub(super) fn take_denials(&mut self) -> Vec<Denial> {
+        std::mem::take(&mut self.denials)
+    }
+
     pub(super) fn unfinished(&self) -> Option<u32> {
         self.http.unfinished()
     }
@@ -141,6 +150,7 @@ impl HttpWire {
             Authorization::Absent => {}
             Authorization::Unusable => {
                 self.status = Some(Status::Unauthorized);
+                self.denials.push(Denial::BadAuthorization);
                 return Err(refusal(Failure::NoRequest(UNUSABLE_AUTHORIZATION.into())));
             }
             Authorization::Bearer(token) => self.choose_token(&mut request, token).map_err(refusal)?,

@@ -17,7 +17,7 @@ use crate::dialect::{self, PageProgress};
 use crate::framing::raw_json::RawJson;
 use crate::framing::sniff::{self, Sniffed};
 use crate::framing::text::Text;
-use crate::model::{Answer, Dialect, Failure, LongText, Page, Refusal, Request, RequestId};
+use crate::model::{Answer, Denial, Dialect, Failure, LongText, Page, Refusal, Request, RequestId};
 #[cfg(feature = "http")]
 use http::HttpWire;
 #[cfg(feature = "websocket")]
@@ -133,6 +133,15 @@ impl Wire {
             #[cfg(feature = "websocket")]
             Wire::WebSocket(wire) => wire.write_end(is_fault, output),
             _ => {}
+        }
+    }
+
+    /// Why messages were refused for where they come from, since the last call.
+    pub(super) fn take_denials(&mut self) -> Vec<Denial> {
+        match self {
+            #[cfg(feature = "http")]
+            Wire::Http(wire) => wire.take_denials(),
+            _ => Vec::new(),
         }
     }
 

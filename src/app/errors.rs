@@ -1,0 +1,88 @@
+//! What a client is told of a task that failed, and the log of a store that did.
+
+use super::App;
+use super::stage::Stage;
+use super::task::TaskError;
+use crate::clock::UnixSeconds;
+use crate::ids::ConnId;
+use crate::limits;
+use crate::model::Failure;
+use crate::store::StoreError;
+
+/// What the store has failed to do, as plain numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoreErrors {
+    /// Somebody else held a lock for too long.
+    pub busy: u64,
+    /// It could not be reached, or refused; nothing was done.
+    pub unavailable: u64,
+    /// It did not say whether it was done.
+    pub outcome_unknown: u64,
+}
+
+impl App {
+    /// What a client is told where a login did not hold any more, which ends here: the VM was removed or has
+    /// got another password.
+    pub(super) fn failure_of_not_current(&mut self, conn: ConnId, stage: &Stage) -> Failure {
+        match stage {
+            // It happened after the password was checked.
+            Stage::LoginWrite { .. } => Failure::InvalidCredentials,
+            Stage::AdmittanceWrite { scope: Some(_), .. } => Failure::InvalidCredentials,
+            // It has got a password or is gone since it was looked up: to ask again tells.
+            Stage::AdmittanceWrite { scope: None, .. } => Failure::Busy,
+            Stage::LogoutVmTokens => {
+                self.presence.log_out(conn);
+                Failure::NotAuthorized
+            }
+            Stage::UpdateVmWrite { vm } => {
+                if self.presence.login(conn).is_some_and(|login| login.id == *vm) {
+                    self.presence.log_out(conn);
+                }
+                self.presence.sets_mut().release(*vm);
+                Failure::NotAuthorized
+            }
+            _ => {
+                self.presence.log_out(conn);
+                Failure::AuthenticationRequired
+            }
+        }
+    }
+
+    /// What a client is told of a task that failed.
+    pub(super) fn failure(&mut self, error: TaskError, now: UnixSeconds) -> Failure {
+        let error = match error {
+            TaskError::Internal => return Failure::Internal,
+            TaskError::Store(error) => error,
+        };
+        match error {
+            StoreError::AlreadyRegistered => Failure::AlreadyRegistered,
+            StoreError::VmLimitReached => Failure::VmLimitReached,
+            StoreError::KeyLimitReached(at) => Failure::KeyLimitReached(Some(at)),
+            StoreError::UnknownDisk(id) => Failure::UnknownDisk(id),
+            StoreError::NotCurrent => Failure::AuthenticationRequired,
+            StoreError::Busy => {
+                self.store_errors.busy += 1;
+                Failure::Busy
+            }
+            StoreError::UnknownVm => Failure::Internal,
+            StoreError::Unavailable(_) | StoreError::Refused(_) => {
+                self.log_trouble(&error, now);
+                self.store_errors.unavailable += 1;
+                Failure::StoreUnavailable
+            }
+            StoreError::OutcomeUnknown(_) => {
+                self.log_trouble(&error, now);
+                self.store_errors.outcome_unknown += 1;
+                Failure::OutcomeUnknown
+            }
+        }
+    }
+
+    fn log_trouble(&mut self, error: &StoreError, now: UnixSeconds) {
+        match self.store_troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now) {
+            None => {}
+            Some(0) => log::error!("{error}"),
+            Some(held_back) => log::error!("{error} (and {held_back} such errors before)"),
+        }
+    }
+}

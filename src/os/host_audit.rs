@@ -1,0 +1,64 @@
+//! What the tools of the host change, in the system's log: the daemon does not see it, and the audit log would
+//! lack it.
+//!
+//! A line is as the daemon's own, from the same program, for those who may read what is private (`authpriv`).
+//! Where there is no system log, as in a container, nothing is missing but the line.
+
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process;
+
+use crate::app::audit::{HostChange, TARGET};
+use crate::model::VmName;
+use crate::sys::process::effective_uid;
+
+/// Logs that `command` has changed the VM `name`.
+pub(super) fn log_change(event: &'static str, command: &'static str, name: &VmName) {
+    // The change is made; that it can't be logged is no reason to fail.
+    let _ = send(Path::new(SYSTEM_LOG), &HostChange { event, command, uid: effective_uid(), name });
+}
+
+fn send(socket: &Path, change: &HostChange<'_>) -> io::Result<()> {
+    let sender = UnixDatagram::unbound()?;
+    // A log that takes nothing must not keep its operator waiting.
+    sender.set_nonblocking(true)?;
+    let line = format!("<{AUTHPRIV_INFO}>vmherd[{}]: {TARGET}: {change}", process::id());
+    sender.send_to(line.as_bytes(), socket).map(drop)
+}
+
+/// Where the system's log takes lines, as syslog(3) has it.
+const SYSTEM_LOG: &str = "/dev/log";
+/// Facility 10, severity 6 (RFC 5424, 6.2.1).
+const AUTHPRIV_INFO: u8 = 10 * 8 + 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_one_line_of_the_system_s_log() {
+        let path = std::env::temp_dir().join(format!("vmherd-system-log-{}", process::id()));
+        let _ = std::fs::remove_file(&path);
+        let log = UnixDatagram::bind(&path).unwrap();
+        let name = VmName::stored("a\"\u{200b}\nb");
+        let change = HostChange { event: "change", command: "passwd", uid: 7, name: &name };
+        send(&path, &change).unwrap();
+        let mut bytes = [0; 512];
+        let length = log.recv(&mut bytes).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let expected = format!(
+            "<86>vmherd[{}]: vmherd::audit: event=change peer=unix uid=7 dialect=host command=passwd \
+             vm=\"a\\\"\\u200b\\nb\"",
+            process::id()
+        );
+        assert_eq!(std::str::from_utf8(&bytes[..length]), Ok(&*expected));
+    }
+
+    #[test]
+    fn no_log_is_an_error_and_nothing_more() {
+        let name = VmName::stored("a");
+        let change = HostChange { event: "remove", command: "remove", uid: 7, name: &name };
+        assert!(send(Path::new("/nonexistent/log"), &change).is_err());
+    }
+}
