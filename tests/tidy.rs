@@ -45,7 +45,11 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("Instant::now(", &["src/clock.rs"]),
     ("SystemTime::now(", &["src/clock.rs"]),
     // In the store: what may hang forever (an attempt to connect) must not take a worker with it.
-    ("thread::Builder", &["src/worker/", "src/server/", "src/os/", "src/store/postgres/hosts.rs"]),
+    // And who looks after a file has to look while all others wait for it.
+    (
+        "thread::Builder",
+        &["src/worker/", "src/server/", "src/os/", "src/store/postgres/hosts.rs", "src/store/sqlite/held.rs"],
+    ),
     ("thread::spawn", &[]),
     // Waiting for locks and servers: on worker threads only.
     ("thread::sleep", &["src/store/"]),

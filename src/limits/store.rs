@@ -22,6 +22,9 @@ pub const SQLITE_CACHE_KIB: i64 = 1024;
 pub const SQLITE_STATEMENTS_CACHED: usize = 64;
 /// Bytes that SQLite's log keeps after a burst of writes has made it longer.
 pub const SQLITE_LOG_BYTES_KEPT: i64 = 16 << 20;
+/// How often a server looks whether the path of its SQLite file still leads there, where it writes nothing: so that
+/// a second after it does not, nothing more is acknowledged.
+pub const SQLITE_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often opening a SQLite file is tried while another process holds it: two that make the same new
 /// file at once get in each other's way for moments.
 pub const SQLITE_OPEN_ATTEMPTS: usize = 50;

@@ -92,7 +92,7 @@ impl Server {
         if config.store == Location::Memory {
             log::warn!("the store memory: keeps nothing: when this process ends, every VM is forgotten");
         }
-        let factory = store::open(&config.store).map_err(|error| StartError {
+        let factory = store::open_for_server(&config.store).map_err(|error| StartError {
             why: format!("the store {} can't be opened: {error}", config.store),
             is_configuration: matches!(error, StoreError::Refused(_)),
         })?;

@@ -316,6 +316,15 @@ pub fn open(location: &Location) -> Result<Arc<dyn StoreFactory>, StoreError> {
     }
 }
 
+/// As [`open`], for a server: a file has one, and is watched as long as that runs.
+pub fn open_for_server(location: &Location) -> Result<Arc<dyn StoreFactory>, StoreError> {
+    match location {
+        #[cfg(feature = "sqlite")]
+        Location::Sqlite(path) => Ok(Arc::new(sqlite::SqliteFactory::hold(path)?)),
+        other => open(other),
+    }
+}
+
 impl Location {
     /// Reads what `--store` says. The error tells what is allowed, without repeating `text`: a URL may
     /// hold a password.

@@ -17,5 +17,6 @@ mod metrics_kill;
 mod metrics_retention;
 mod metrics_sync_error;
 mod metrics_synced;
+mod removed;
 mod stop;
 mod sync_error;

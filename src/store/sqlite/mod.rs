@@ -4,6 +4,7 @@
 //! is for its owner's eyes only. SQL is constant text with parameters; nothing here depends on what a
 //! file's own schema could be made to run. The same file may be open in other processes.
 
+mod held;
 mod metrics;
 mod migrate;
 mod reads;
@@ -29,6 +30,7 @@ use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
+use held::{HeldFile, Lock};
 use migrate::OpenError;
 use turns::Turns;
 
@@ -38,6 +40,7 @@ pub(super) struct SqliteFactory {
     /// `file:`, which would make a URI of it.
     path: PathBuf,
     turns: Arc<Turns>,
+    held: Option<Arc<HeldFile>>,
 }
 
 /// One connection to the file.
@@ -45,16 +48,36 @@ struct SqliteStore {
     connection: Connection,
     known: writes::Known,
     turns: Arc<Turns>,
+    /// Where a server serves from the file.
+    held: Option<Arc<HeldFile>>,
 }
 
 impl SqliteFactory {
     /// Opens the file at `path`, made and brought up to date if necessary.
     pub(super) fn open(path: &Path) -> Result<SqliteFactory, StoreError> {
+        SqliteFactory::open_with(path, |path| prepare(path).map(|()| None))
+    }
+
+    /// As [`SqliteFactory::open`], for a server: no other gets to serve from the file, and nothing is read or
+    /// written any more when it is not at `path`.
+    pub(super) fn hold(path: &Path) -> Result<SqliteFactory, StoreError> {
+        SqliteFactory::open_with(path, |path| {
+            create(path)?;
+            let lock = Lock::take(path)?;
+            prepare(path)?;
+            HeldFile::keep(path, lock).map(|held| Some(Arc::new(held)))
+        })
+    }
+
+    fn open_with(
+        path: &Path,
+        open: impl Fn(&Path) -> Result<Option<Arc<HeldFile>>, OpenError>,
+    ) -> Result<SqliteFactory, StoreError> {
         let path = std::path::absolute(path)
             .map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
         for _ in 0..limits::SQLITE_OPEN_ATTEMPTS {
-            match prepare(&path) {
-                Ok(()) => return Ok(SqliteFactory { path, turns: Arc::default() }),
+            match open(&path) {
+                Ok(held) => return Ok(SqliteFactory { path, turns: Arc::default(), held }),
                 Err(OpenError::Refused(why)) => {
                     return Err(StoreError::Refused(format!("{}: {why}", path.display())));
                 }
@@ -73,28 +96,39 @@ impl SqliteFactory {
 impl StoreFactory for SqliteFactory {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
         // Without CREATE: a file that was taken away is an error, not a new, empty store.
+        let look = || self.held.as_ref().map_or(Ok(()), |held| held.look());
+        look()?;
         let connection = connect(&self.path, limits::SQLITE_BUSY).map_err(to_store_error)?;
-        let (known, turns) = (writes::Known::default(), Arc::clone(&self.turns));
-        Ok(Box::new(SqliteStore { connection, known, turns }))
+        // What was opened by its path may be another file by now.
+        look()?;
+        let (known, turns, held) = (writes::Known::default(), Arc::clone(&self.turns), self.held.clone());
+        Ok(Box::new(SqliteStore { connection, known, turns, held }))
+    }
+}
+
+impl SqliteStore {
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.held.as_ref().map_or(Ok(()), |held| held.check())?;
+        read(&self.connection).map_err(to_store_error)
     }
 }
 
 impl Store for SqliteStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
         let _turn = self.turns.take();
-        writes::write(&self.connection, &mut self.known, writes)
+        writes::write(&self.connection, self.held.as_deref(), &mut self.known, writes)
     }
 
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
-        reads::credentials(&self.connection, name).map_err(to_store_error)
+        self.read(|connection| reads::credentials(connection, name))
     }
 
     fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
-        reads::credentials_by_id(&self.connection, id).map_err(to_store_error)
+        self.read(|connection| reads::credentials_by_id(connection, id))
     }
 
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
-        reads::token_owner(&self.connection, token, now).map_err(to_store_error)
+        self.read(|connection| reads::token_owner(connection, token, now))
     }
 
     fn begin_reads(&mut self) {
@@ -106,23 +140,23 @@ impl Store for SqliteStore {
     }
 
     fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
-        reads::is_current(&self.connection, login).map_err(to_store_error)
+        self.read(|connection| reads::is_current(connection, login))
     }
 
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        reads::vms_after(&self.connection, after, rows_max).map_err(to_store_error)
+        self.read(|connection| reads::vms_after(connection, after, rows_max))
     }
 
     fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        reads::ever_connected_after(&self.connection, after, rows_max).map_err(to_store_error)
+        self.read(|connection| reads::ever_connected_after(connection, after, rows_max))
     }
 
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
-        reads::vms(&self.connection, ids).map_err(to_store_error)
+        self.read(|connection| reads::vms(connection, ids))
     }
 
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
-        reads::disks_after(&self.connection, after, count_max).map_err(to_store_error)
+        self.read(|connection| reads::disks_after(connection, after, count_max))
     }
 
     fn points_after(
@@ -131,7 +165,7 @@ impl Store for SqliteStore {
         after: Option<PointAt>,
         count_max: usize,
     ) -> Result<PointPage, StoreError> {
-        metrics::points_after(&self.connection, filter, after, count_max).map_err(to_store_error)
+        self.read(|connection| metrics::points_after(connection, filter, after, count_max))
     }
 }
 

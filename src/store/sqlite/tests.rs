@@ -20,7 +20,7 @@ use crate::model::{DiskChange, VmChange};
 fn store(path: &Path) -> SqliteStore {
     let factory = SqliteFactory::open(path).expect("a usable file");
     let connection = connect(&factory.path, limits::SQLITE_BUSY).unwrap();
-    SqliteStore { connection, known: writes::Known::default(), turns: Arc::default() }
+    SqliteStore { connection, known: writes::Known::default(), turns: Arc::default(), held: None }
 }
 
 fn refusal(path: &Path) -> String {

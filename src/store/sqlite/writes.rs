@@ -7,6 +7,7 @@
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::super::{StoreError, Write, Written};
+use super::held::HeldFile;
 use super::metrics::{self, KnownSeries};
 use super::statements::{NotDone, as_i64, execute, integer, query};
 use super::{describe, reads, to_store_error};
@@ -43,23 +44,33 @@ enum Failed {
 type Outcome = Result<Written, StoreError>;
 
 /// Runs `writes` in one transaction; if one of them breaks it, each in one of its own.
-pub(super) fn write(connection: &Connection, known: &mut Known, writes: &[Write]) -> Vec<Outcome> {
+pub(super) fn write(
+    connection: &Connection,
+    held: Option<&HeldFile>,
+    known: &mut Known,
+    writes: &[Write],
+) -> Vec<Outcome> {
     if writes.is_empty() {
         return Vec::new();
     }
-    match write_together(connection, known, writes) {
+    match write_together(connection, held, known, writes) {
         Ok(outcomes) => outcomes,
-        Err(Failed::One(_)) if writes.len() > 1 => write_apart(connection, known, writes),
+        Err(Failed::One(_)) if writes.len() > 1 => write_apart(connection, held, known, writes),
         Err(Failed::One(error) | Failed::All(error)) => vec![Err(error); writes.len()],
     }
 }
 
 /// One transaction for each of `writes`. Once the store itself fails the rest is not tried: each would
 /// wait for the same lock or disk again.
-fn write_apart(connection: &Connection, known: &mut Known, writes: &[Write]) -> Vec<Outcome> {
+fn write_apart(
+    connection: &Connection,
+    held: Option<&HeldFile>,
+    known: &mut Known,
+    writes: &[Write],
+) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(writes.len());
     for one in writes {
-        match write_together(connection, known, std::slice::from_ref(one)) {
+        match write_together(connection, held, known, std::slice::from_ref(one)) {
             Ok(outcome) => outcomes.extend(outcome),
             Err(Failed::One(error)) => outcomes.push(Err(error)),
             Err(Failed::All(error)) => {
@@ -84,6 +95,7 @@ fn as_not_tried(error: StoreError) -> StoreError {
 
 fn write_together(
     connection: &Connection,
+    held: Option<&HeldFile>,
     known: &mut Known,
     writes: &[Write],
 ) -> Result<Vec<Outcome>, Failed> {
@@ -101,7 +113,14 @@ fn write_together(
         })?;
         outcomes.push(outcome);
     }
+    if let Some(held) = held {
+        held.look().map_err(Failed::All)?;
+    }
     transaction.commit().map_err(|error| Failed::All(to_commit_error(&error)))?;
+    // A commit may take long.
+    if let Some(Err(error)) = held.map(HeldFile::check) {
+        return Err(Failed::All(StoreError::OutcomeUnknown(error.to_string())));
+    }
     *known = learned;
     Ok(outcomes)
 }
