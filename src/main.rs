@@ -9,7 +9,7 @@ use log::{Level, log_enabled};
 use vmherd::config::{self, EX_CONFIG, Parsed, Sources};
 use vmherd::os::logging::{LineStyle, complain, line_style, log_panics};
 use vmherd::os::settings_file::read_settings_file;
-use vmherd::os::{service, stats_command, vm_command};
+use vmherd::os::{backup_command, service, stats_command, vm_command};
 use vmherd::server::StartError;
 
 fn main() -> ExitCode {
@@ -19,6 +19,9 @@ fn main() -> ExitCode {
     }
     if args.next_if(|first| first == "stats").is_some() {
         return stats_command::run(args, env::vars_os());
+    }
+    if args.next_if(|first| first == "backup").is_some() {
+        return backup_command::run(args, env::vars_os());
     }
     let sources = Sources::new(args, env::vars_os(), read_settings_file);
     let style = line_style(sources.log_format(), |name| env::var_os(name));

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::setting::{Kind, Preset, Reload, Setting};
 use super::settings::SETTINGS;
-use super::{Given, StateDirSetting, StoreSettings};
+use super::{Given, StateDirSetting, StorePlace, StoreSettings};
 
 /// What `vmherd --help` says: examples first, then every setting.
 pub fn help() -> String {
@@ -73,6 +73,13 @@ pub(crate) fn push_state_dir_setting(text: &mut String) {
     text.push_str(STATE_DIR_NOTE);
 }
 
+/// The lines of the settings that say where the store is.
+pub(crate) fn push_store_place(text: &mut String) {
+    Given::table().chain(StorePlace::table()).for_each(|setting| push_line(text, setting));
+    text.push('\n');
+    text.push_str(STATE_DIR_NOTE);
+}
+
 /// The lines of the settings that count for the tools of the host, too.
 pub(crate) fn push_store_settings(text: &mut String) {
     Given::table().chain(StoreSettings::table()).for_each(|setting| push_line(text, setting));
@@ -108,7 +115,7 @@ Knows a herd of virtual machines: a registry and metrics over TCP and sockets.
   vmherd                                   on 127.0.0.1:8888, VMs in a file
   vmherd --store memory: --log debug       to try it: nothing is kept
   vmherd --listen 'tcp://0.0.0.0:8888?open=metrics' --allow-plaintext
-  vmherd vm list, vmherd stats             on this host itself; each has --help
+  vmherd vm list, stats, backup FILE       on this host itself; each has --help
 
 Each setting has a default in brackets and an environment variable, VMHERD_LOG
 for --log; a flag goes first, and such names in the --config file go last.

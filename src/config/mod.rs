@@ -35,10 +35,10 @@ use std::time::Duration;
 
 pub(crate) use arguments::{Arguments, Flag, Takes};
 pub(crate) use environment::Environment;
-pub(crate) use help::{push_state_dir_setting, push_store_settings};
+pub(crate) use help::{push_state_dir_setting, push_store_place, push_store_settings};
 pub(crate) use shown::shown;
 pub(crate) use sources::Given;
-pub(crate) use tools::{StateDirSetting, StoreSettings};
+pub(crate) use tools::{StateDirSetting, StorePlace, StoreSettings};
 pub(crate) use values::number;
 
 pub use help::{help, settings_as_file, settings_as_markdown};

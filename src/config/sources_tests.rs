@@ -212,7 +212,7 @@ fn tools_of_the_host_read_the_same_files_and_only_what_they_need() {
     let arguments = Arguments::read(["--config", "/f"].map(OsString::from), &flags).unwrap();
     let environment = Environment::collect([]);
     let given = Given::read(&arguments, &environment, read_fake).unwrap();
-    assert_eq!(StoreSettings::read(&given).unwrap().store, Location::Memory);
+    assert_eq!(StoreSettings::read(&given).unwrap().place.store, Location::Memory);
     file("/s", "nonsense");
     assert_eq!(StateDirSetting::read(&given).unwrap(), StateDirSetting("/d".into()));
 }

@@ -414,10 +414,10 @@ fn tools_read_only_what_counts_for_the_store() {
     let environment = Environment::collect(variables.map(|(name, value)| (name.into(), value.into())));
     let read = |arguments| StoreSettings::read(&Given::read(arguments, &environment, NO_FILE).unwrap());
     let settings = read(&arguments).unwrap();
-    assert_eq!(settings.store, default_store(Path::new("/x")));
-    assert_eq!(settings.state_dir, Some(PathBuf::from("/x")));
+    assert_eq!(settings.place.store, default_store(Path::new("/x")));
+    assert_eq!(settings.place.state_dir, Some(PathBuf::from("/x")));
     assert_eq!((settings.vms_max, settings.argon2.memory_kib, settings.argon2.passes), (5, 64, 2));
     let arguments = Arguments::read(["--store", "memory:"].map(OsString::from), &flags).unwrap();
     let settings = read(&arguments).unwrap();
-    assert_eq!((settings.store, settings.state_dir), (Location::Memory, None));
+    assert_eq!((settings.place.store, settings.place.state_dir), (Location::Memory, None));
 }

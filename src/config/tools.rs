@@ -10,13 +10,20 @@ use super::{Config, ConfigError, Flag, Given};
 use crate::app::password::Cost;
 use crate::store::Location;
 
-/// What a tool on the host must know to work on the daemon's store.
+/// Where the daemon's store is.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) struct StoreSettings {
+pub(crate) struct StorePlace {
     /// Where VMs are kept.
     pub(crate) store: Location,
     /// The state directory, where the store is the default one in it.
     pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// What a tool on the host must know to work on the daemon's store.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct StoreSettings {
+    /// Where it is.
+    pub(crate) place: StorePlace,
     /// VMs that the store may hold.
     pub(crate) vms_max: u64,
     /// What a new password hash costs.
@@ -26,6 +33,29 @@ pub(crate) struct StoreSettings {
 /// Where the daemon's own socket is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct StateDirSetting(pub(crate) PathBuf);
+
+impl StorePlace {
+    const FLAGS: [&str; 3] = ["store", "store-file", "state-dir"];
+
+    /// The flags that count for it.
+    pub(crate) fn flags() -> impl Iterator<Item = Flag> {
+        StorePlace::table().map(Setting::as_flag).chain(Given::flags())
+    }
+
+    /// Reads it and leaves the other settings alone.
+    pub(crate) fn read(given: &Given<'_>) -> Result<StorePlace, ConfigError> {
+        let Reading { mut draft, .. } = Reading::read(StorePlace::table(), given)?;
+        if let Some(store) = draft.store.take() {
+            return Ok(StorePlace { store, state_dir: None });
+        }
+        let directory = draft.state_dir(given.environment)?;
+        Ok(StorePlace { store: default_store(&directory), state_dir: Some(directory) })
+    }
+
+    pub(super) fn table() -> impl Iterator<Item = &'static Setting> {
+        SETTINGS.iter().filter(|setting| StorePlace::FLAGS.contains(&setting.flag))
+    }
+}
 
 impl StoreSettings {
     /// The flags of the table that count for the store.
@@ -39,16 +69,9 @@ impl StoreSettings {
 
     /// Reads what counts for the store and leaves the other settings alone, wrong ones too.
     pub(crate) fn read(given: &Given<'_>) -> Result<StoreSettings, ConfigError> {
-        let Reading { mut draft, .. } = Reading::read(StoreSettings::table(), given)?;
-        let (store, state_dir) = match draft.store.take() {
-            Some(store) => (store, None),
-            None => {
-                let directory = draft.state_dir(given.environment)?;
-                (default_store(&directory), Some(directory))
-            }
-        };
+        let Reading { draft, .. } = Reading::read(StoreSettings::table(), given)?;
         let Config { vms_max, argon2, .. } = draft.config;
-        Ok(StoreSettings { store, state_dir, vms_max, argon2 })
+        Ok(StoreSettings { place: StorePlace::read(given)?, vms_max, argon2 })
     }
 
     pub(super) fn table() -> impl Iterator<Item = &'static Setting> {

@@ -1,6 +1,7 @@
 //! The daemon as a process of its system: signals, the log, the service manager, and the tools of its host.
 
 pub mod activation;
+pub mod backup_command;
 mod diagnostic;
 mod host_audit;
 mod log_line;

@@ -3,10 +3,10 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::io::{self, BufWriter, Write as _};
 use std::ops::RangeInclusive;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::process::ExitCode;
 
 use super::diagnostic::print_diagnostic;
@@ -15,11 +15,14 @@ use super::password_prompt::{PromptError, new_password};
 use super::settings_file::read_settings_file;
 use crate::app::password::Hasher;
 use crate::clock::unix_now;
-use crate::config::{self, Arguments, ConfigError, Environment, Flag, Given, StoreSettings, Takes, shown};
+use crate::config::{
+    self, Arguments, ConfigError, Environment, Flag, Given, StorePlace, StoreSettings, Takes, shown,
+};
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{NameError, NewVm, Secret, Vm, VmName, VmShape};
 use crate::store::{self, Location, Store, StoreError, Write, Written};
+use crate::sys::process::effective_uid;
 use crate::visible::Visible;
 
 /// Runs `vmherd vm` with the arguments behind those two words.
@@ -151,18 +154,47 @@ impl Order {
 
 /// Opens the store; only where something is to be added it may be a new one.
 fn open_store(settings: &StoreSettings, is_new_allowed: bool) -> Result<Box<dyn Store>, Failure> {
-    let location = &settings.store;
+    let StorePlace { store: location, state_dir } = &settings.place;
     if !exists(location)? && !is_new_allowed {
         return Err(Failure::Other(format!(
             "there is no store {location}; say which one with --store or --state-dir"
         )));
     }
-    if let Some(directory) = settings.state_dir.as_deref().filter(|_| is_new_allowed) {
+    if let Some(directory) = state_dir.as_deref().filter(|directory| is_new_allowed && !directory.exists()) {
         // Nobody else has anything to look for in it.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| Failure::Other(format!("can't make {}: {error}", directory.display())))?;
+        if effective_uid() == 0 {
+            let directory = directory.display();
+            complain(format_args!(
+                "warning: {directory} is root's: for a daemon of another user, chown -R USER {directory}"
+            ));
+        }
     }
-    Ok(store::open(location)?.connect()?)
+    let store = store::open(location)?.connect()?;
+    warn_of_owner(location);
+    Ok(store)
+}
+
+/// A file that root has copied into the directory of a daemon's user is of no use to that.
+fn warn_of_owner(location: &Location) {
+    #[cfg(feature = "sqlite")]
+    if let Location::Sqlite(path) = location
+        && effective_uid() == 0
+        && let Ok(file) = fs::metadata(path)
+        && let Some(directory) = path.parent()
+        && let Ok(owner) = fs::metadata(directory)
+        && file.uid() != owner.uid()
+    {
+        let (path, directory) = (path.display(), directory.display());
+        complain(format_args!(
+            "warning: {path} belongs to user {}, its directory to user {}: for a daemon of that user, chown --reference={directory} {path}",
+            file.uid(),
+            owner.uid(),
+        ));
+    }
+    #[cfg(not(feature = "sqlite"))]
+    let _ = location;
 }
 
 /// Whether there is a store at `location`; an error where nobody but the daemon itself could reach it.

@@ -117,7 +117,8 @@ fn names_have_the_rules_that_they_have_on_the_network() {
 #[test]
 fn the_store_in_memory_is_a_mistake_in_a_setting() {
     let cost = crate::app::password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
-    let settings = StoreSettings { store: Location::Memory, state_dir: None, vms_max: 1, argon2: cost };
+    let place = StorePlace { store: Location::Memory, state_dir: None };
+    let settings = StoreSettings { place, vms_max: 1, argon2: cost };
     let failure = Order::List.carry_out(&settings).unwrap_err();
     assert_eq!(failure.exit_code(), 78);
     assert!(failure.to_string().contains("\"memory:\" is inside the daemon's process"), "{failure}");

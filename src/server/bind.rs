@@ -15,6 +15,7 @@ use crate::config::{Config, Listen, ListenAddress, SOCKET_NAME};
 use crate::limits;
 use crate::model::Groups;
 use crate::reactor::mio_net::Listener;
+use crate::sys::owner;
 
 /// Where to listen, and with what if that is there already.
 pub(super) struct Place {
@@ -55,13 +56,7 @@ impl StateDir {
             ))
         };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path.join("vmherd.lock"))
-            .map_err(failed)?;
+        let lock = open_lock(path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(StateDir { path: path.into(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(StartError::of_system(format!(
@@ -80,6 +75,21 @@ impl StateDir {
 
     fn socket_path(&self) -> PathBuf {
         self.path.join(SOCKET_NAME)
+    }
+}
+
+/// Opens the lock's file, made first where there is none: by root for the user whose directory it is.
+fn open_lock(directory: &Path) -> io::Result<File> {
+    let path = directory.join("vmherd.lock");
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    match options.clone().create_new(true).open(&path) {
+        Ok(file) => {
+            owner::give(&file, &fs::metadata(directory)?)?;
+            Ok(file)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(&path),
+        Err(error) => Err(error),
     }
 }
 

@@ -325,6 +325,32 @@ pub fn open_for_server(location: &Location) -> Result<Arc<dyn StoreFactory>, Sto
     }
 }
 
+/// Copies the store at `location` to the file `to`, as it is at one moment. Nothing is left of a copy that fails.
+/// `begun` gets what breaks it off.
+pub fn back_up(
+    location: &Location,
+    to: &std::path::Path,
+    begun: impl FnOnce(Interrupt),
+) -> Result<(), StoreError> {
+    let elsewhere = match location {
+        Location::Memory => "memory: is inside the daemon's process, where nothing can be copied",
+        #[cfg(feature = "sqlite")]
+        Location::Sqlite(path) if !path.exists() => {
+            return Err(StoreError::Refused(format!("there is no store {location}")));
+        }
+        #[cfg(feature = "sqlite")]
+        Location::Sqlite(path) => return sqlite::back_up(path, to, begun),
+        Location::Postgres(_) => {
+            "the store is a PostgreSQL database: copy it with pg_dump --format=custom --file=FILE URL, and restore it \
+             with pg_restore"
+        }
+    };
+    Err(StoreError::Refused(elsewhere.to_owned()))
+}
+
+/// What breaks off what goes on, from any thread.
+pub type Interrupt = Box<dyn Fn() + Send>;
+
 impl Location {
     /// Reads what `--store` says. The error tells what is allowed, without repeating `text`: a URL may
     /// hold a password.

@@ -5,6 +5,7 @@
 
 pub mod inherited;
 pub mod memory;
+pub mod owner;
 pub mod poll;
 pub mod process;
 pub mod signals;

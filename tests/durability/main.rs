@@ -8,6 +8,7 @@ mod common;
 #[path = "../common/points/mod.rs"]
 mod points;
 
+mod backup;
 mod disk_full;
 mod kill;
 mod lock;

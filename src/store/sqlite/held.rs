@@ -19,6 +19,7 @@ use super::super::StoreError;
 use super::migrate::OpenError;
 use super::{connect, describe};
 use crate::limits;
+use crate::sys::process::effective_uid;
 
 /// The file of one server. Fields drop in this order: SQLite's descriptors before the lock's.
 pub(super) struct HeldFile {
@@ -75,7 +76,12 @@ impl Lock {
         if held.contains(&Identity::of(&metadata)) {
             return Err(in_use());
         }
-        let file = File::open(path).map_err(failed)?;
+        let file = File::open(path).map_err(|error| {
+            let (owner, own) = (metadata.uid(), effective_uid());
+            let why =
+                format!("{error}: it belongs to user {owner}, and this process to user {own}: see chown");
+            OpenError::Refused(why)
+        })?;
         let identity = Identity::of(&file.metadata().map_err(failed)?);
         if held.contains(&identity) {
             std::mem::forget(file);

@@ -4,6 +4,7 @@
 //! is for its owner's eyes only. SQL is constant text with parameters; nothing here depends on what a
 //! file's own schema could be made to run. The same file may be open in other processes.
 
+mod backup;
 mod held;
 mod metrics;
 mod migrate;
@@ -14,7 +15,7 @@ mod tests;
 mod turns;
 mod writes;
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
+use crate::sys::owner;
+pub(super) use backup::back_up;
 use held::{HeldFile, Lock};
 use migrate::OpenError;
 use turns::Turns;
@@ -189,7 +192,13 @@ fn create(path: &Path) -> Result<(), OpenError> {
     static CREATING: Mutex<()> = Mutex::new(());
     let _guard = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => Ok(()),
+        // What root makes in the directory of a daemon's user is for that user.
+        Ok(file) => path.parent().map_or(Ok(()), |directory| {
+            let given = fs::metadata(directory).and_then(|of| owner::give(&file, &of));
+            given.map_err(|error| {
+                OpenError::Refused(format!("the file can't be given to its directory's owner: {error}"))
+            })
+        }),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) if is_out_of_room(&error) => {
             Err(OpenError::Failed(format!("make room on the disk ({error})")))

@@ -1,0 +1,134 @@
+//! `vmherd backup`: a copy of the store's file, also while a daemon serves from it.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+
+use super::diagnostic::print_diagnostic;
+use super::settings_file::read_settings_file;
+use crate::config::{self, Arguments, ConfigError, Environment, Flag, Given, StorePlace, Takes, shown};
+use crate::limits;
+use crate::store::{self, Location};
+use crate::sys::poll::wait_readable;
+use crate::sys::signals::{Signal, Signals};
+
+/// Runs `vmherd backup` with the arguments behind those two words.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    match back_up(args, &Environment::collect(environment)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { why, exit_code }) => {
+            print_diagnostic("vmherd backup", format_args!("{why}"));
+            ExitCode::from(exit_code)
+        }
+    }
+}
+
+/// Why there is no copy.
+struct Failure {
+    why: String,
+    exit_code: u8,
+}
+
+fn back_up(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<(), Failure> {
+    let flags: Vec<Flag> = StorePlace::flags().chain(FLAGS).collect();
+    let arguments = Arguments::read(args, &flags)?;
+    if arguments.has("help") {
+        return Ok(io::stdout().write_all(help().as_bytes())?);
+    }
+    let usage = |text: &str| ConfigError::Usage(format!("{text}; see vmherd backup --help"));
+    let file = match &arguments.strays[..] {
+        [file] => PathBuf::from(file),
+        [] => return Err(usage("say which file to make").into()),
+        [_, extra, ..] => return Err(usage(&format!("unexpected argument {:?}", shown(extra))).into()),
+    };
+    let given = Given::read(&arguments, environment, read_settings_file)?;
+    for warning in given.warnings() {
+        print_diagnostic("vmherd backup", format_args!("warning: {warning}"));
+    }
+    let StorePlace { store, .. } = StorePlace::read(&given)?;
+    copy(store, &file)?;
+    Ok(writeln!(io::stdout(), "made {}", file.display())?)
+}
+
+/// Copies on a thread of its own, so that a signal finds somebody who hears it: nothing is left of a copy that is
+/// broken off.
+fn copy(store: Location, file: &Path) -> Result<(), Failure> {
+    let mut signals = Signals::block(&Signal::ENDING)?;
+    let (has_ended, ends) = UnixStream::pair()?;
+    let (begun, begins) = mpsc::channel();
+    let file = file.to_owned();
+    let copying = thread::Builder::new().name("vmherd-backup".into()).spawn(move || {
+        // It closes with the thread, whatever ends that.
+        let _ends = ends;
+        store::back_up(&store, &file, |interrupt| drop(begun.send(interrupt)))
+    })?;
+    let (mut interrupted, mut interrupt) = (None, None);
+    loop {
+        let pause = interrupted.map(|_| limits::BACKUP_INTERRUPT_PAUSE);
+        let [is_over, has_signal] = wait_readable([has_ended.as_fd(), signals.as_fd()], pause)?;
+        if is_over {
+            break;
+        }
+        if has_signal {
+            interrupted = signals.receive()?.or(interrupted);
+        }
+        if interrupted.is_some() {
+            // What is just about to begin hears nothing: it is told again.
+            interrupt = interrupt.or_else(|| begins.recv().ok());
+            interrupt.iter().for_each(|interrupt: &store::Interrupt| interrupt());
+        }
+    }
+    let copied = copying.join().map_err(|_| io::Error::other("the thread that copies has panicked"))?;
+    match (copied, interrupted) {
+        (Ok(()), _) => Ok(()),
+        // As a shell says it of a process that the signal ended.
+        (Err(_), Some(signal)) => {
+            Err(Failure { why: format!("{signal}: broken off"), exit_code: 128 + signal.number() as u8 })
+        }
+        (Err(error), None) => Err(Failure { why: error.to_string(), exit_code: 1 }),
+    }
+}
+
+fn help() -> String {
+    let mut text = String::from(HELP);
+    config::push_store_place(&mut text);
+    text
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure { why: error.to_string(), exit_code: error.exit_code() }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure { why: error.to_string(), exit_code: 1 }
+    }
+}
+
+const FLAGS: [Flag; 1] = [Flag { name: "help", takes: Takes::Nothing, is_repeatable: true }];
+
+const HELP: &str = "\
+Copies the store's file as it is at one moment, also while a daemon writes to
+it. The copy is a new file, for its owner's eyes only, and belongs to the owner
+of the store's.
+
+  vmherd backup /backups/vmherd-monday.sqlite3
+  vmherd backup monday.sqlite3 --state-dir /var/lib/vmherd
+
+To restore it: stop the daemon, remove the store's file and those beside it
+(-wal, -shm), put the copy in its place with cp -p, start the daemon.
+A PostgreSQL database is copied with pg_dump.
+
+The daemon's settings that count here too, as VMHERD_STATE_DIR and so on:
+
+";

@@ -1,0 +1,34 @@
+//! Whose a file is: what root makes for a daemon of another user is to be that user's.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt, fchown};
+
+use super::process::effective_uid;
+
+/// Gives `file` to the owner of `of`, where this process is root's. `file` must have been made by the caller: in a
+/// directory of another user a name may lead anywhere.
+pub fn give(file: &File, of: &Metadata) -> io::Result<()> {
+    let own = file.metadata()?;
+    if effective_uid() != 0 || (own.uid(), own.gid()) == (of.uid(), of.gid()) {
+        return Ok(());
+    }
+    fchown(file, Some(of.uid()), Some(of.gid()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::env;
+    use std::fs;
+
+    #[test]
+    fn what_has_the_right_owner_stays_as_it_is() {
+        let path = env::temp_dir().join(format!("vmherd-owner-{}", std::process::id()));
+        let file = File::create_new(&path).unwrap();
+        let of = file.metadata().unwrap();
+        give(&file, &of).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().uid(), effective_uid());
+        fs::remove_file(&path).unwrap();
+    }
+}
