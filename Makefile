@@ -65,10 +65,10 @@ check: ## formatting, lints, docs and the structure's rules
 test: ## install what the tests need and run them all
 	tests/prerequisites
 	$(CARGO) build --release
-	$(CARGO) test
+	$(CARGO) test --no-fail-fast
 	$(CARGO) build --example websocket_echo
 	tests/conformance/run cases
-	$(CARGO) test --no-default-features --lib --test service --test postgres
+	$(CARGO) test --no-fail-fast --no-default-features --lib --test service --test postgres
 
 sim: ## simulate SEEDS seeds of the reactor, or replay one with a trace: make sim SEED=17
 	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) $(CARGO) test --release --lib simulation -- --nocapture

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::cluster::Cluster;
-use crate::common::{Client, Daemon, registration, request, require, run, send_signal, wait_until};
+use crate::common::{Client, DEADLINE, Daemon, registration, request, require, run, send_signal, wait_until};
 use crate::load::{Witness, alone, best_of_three, statistic};
 use crate::traffic::{CUT, Daemons, Traffic};
 use crate::{BACK_MAX, WAIT_MAX, amount, daemon_on, time_until_back};
@@ -68,12 +68,11 @@ fn a_server_that_is_stopped_in_its_tracks_is_answered_for_by_the_deadline() {
             cluster.pause();
             let end = Instant::now() + Duration::from_secs(8);
             let mut stuck_max = [0; 2];
-            wait_until("eight seconds are over", Duration::from_secs(9), || {
+            wait_until("threads of both lanes were stuck for a while", 3 * DEADLINE, || {
                 for (stuck_max, lane) in stuck_max.iter_mut().zip(["read", "write"]) {
-                    let of_lane = |what: &str| format!("{lane}_threads{what}");
-                    *stuck_max = statistic(&mut operator, &of_lane("_stuck")).max(*stuck_max);
+                    *stuck_max = statistic(&mut operator, &format!("{lane}_threads_stuck")).max(*stuck_max);
                 }
-                Instant::now() >= end
+                Instant::now() >= end && !stuck_max.contains(&0)
             });
             cluster.resume();
             let time = time_until_back(&daemon, &round.to_string());

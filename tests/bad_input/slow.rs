@@ -207,7 +207,8 @@ impl Deaf {
         deaf
     }
 
-    /// Asks for a list until nothing has been taken for a third of a second.
+    /// Asks for a list until nothing has been taken for a third of a second, or the daemon has closed the connection:
+    /// on a slow machine its time is over before that.
     fn ask(&mut self) {
         let requests = request("list", json!({"list_type": "all_disks"})).to_string().repeat(100);
         self.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a socket option");
@@ -215,6 +216,9 @@ impl Deaf {
             match self.stream.write(&requests.as_bytes()[self.sent % requests.len()..]) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                    return;
+                }
                 Err(error) => panic!("after {} bytes: {error}", self.sent),
             }
         }

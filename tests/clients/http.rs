@@ -1,8 +1,12 @@
 //! HTTP as curl speaks it: connections that last, bodies of all kinds, pages, and what each refusal says.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::common::{Client, DEADLINE, Daemon, registration, run, run_with_input, wait_until};
+use crate::common::{DEADLINE, Daemon, registration, run, run_with_input, wait_until};
 use crate::programs::{Answer, curl, fetch, fetch_with_input, succeed};
 
 const PING: &str = r#"{"command": "ping"}"#;
@@ -252,20 +256,33 @@ pub(crate) fn add_many(client: &mut Client) {
 fn a_daemon_that_has_too_much_to_do_says_when_to_come_again() {
     let daemon = Daemon::builder().with_slow_hashes().args(["--auth-queue", "1"]).start();
     let url = url(&daemon);
-    let mut count = 0;
-    let mut register = || {
-        count += 1;
-        registration(&format!("vm-{count}"), &[]).to_string()
-    };
-    let mut answer = None;
-    // One is hashed, one waits, and there is no room for a third, for as long as a hash takes.
-    wait_until("curl comes while there is no room", DEADLINE, || {
-        let mut clients: Vec<Client> = (0..6).map(|_| daemon.client()).collect();
-        clients.iter_mut().for_each(|client| client.send(&register()));
-        answer = Some(fetch(["-d", &register(), &url])).filter(|answer| answer.status != 200);
-        answer.is_some()
+    let is_over = AtomicBool::new(false);
+    let answer = thread::scope(|scope| {
+        // One is hashed, one waits, and others ask for each place that becomes free.
+        for index in 0..6 {
+            let (is_over, mut client) = (&is_over, daemon.client());
+            scope.spawn(move || {
+                for count in 0.. {
+                    if is_over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    client.send(&registration(&format!("vm-{index}-{count}"), &[]).to_string());
+                    client.reply();
+                    thread::park_timeout(Duration::from_millis(1));
+                }
+            });
+        }
+        let mut answer = None;
+        let mut count = 0;
+        wait_until("curl comes while there is no room", DEADLINE, || {
+            count += 1;
+            let curls = registration(&format!("curl-{count}"), &[]).to_string();
+            answer = Some(fetch(["-d", &curls, &url])).filter(|answer| answer.status != 200);
+            answer.is_some()
+        });
+        is_over.store(true, Ordering::Relaxed);
+        answer.expect("one that is no success")
     });
-    let answer = answer.expect("one that is no success");
     assert_eq!(assert_error(&answer, 503), "busy");
     assert_eq!(answer.header("Retry-After"), Some("1"));
     assert_eq!(answer.header("Connection"), None, "the connection stays of use");
