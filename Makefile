@@ -19,7 +19,7 @@ settings = $(DESTDIR)$(SYSCONFDIR)/vmherd/vmherd.conf
 # What the units in systemd/ say and what they have to say where it is installed.
 placed = sed -e 's|/usr/local/|$(PREFIX)/|g' -e 's|/etc/vmherd/|$(SYSCONFDIR)/vmherd/|g'
 
-.PHONY: help run build install uninstall check test sim soak corpora conformance fuzz bench
+.PHONY: help run build install uninstall check test sim soak debian corpora conformance fuzz bench
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ sim: ## simulate SEEDS seeds of the reactor, or replay one with a trace: make si
 soak: ## the long versions of the crash tests: ROUNDS rounds of kill -9, all bad days of a database
 	VMHERD_ROUNDS=$(ROUNDS) $(CARGO) test --test durability --test postgres -- --nocapture
 	VMHERD_BAD_DAYS=full $(CARGO) test --test bad_days -- --nocapture
+
+debian: build ## run the README's examples in fresh systems of Debian 12 and 13 (root; fetches them)
+	tests/debian
 
 corpora: ## run a folder of JSON files (DIR=…) in the shape of the JSON test suite against the daemon
 	@test -n "$(DIR)" || { echo "usage: make corpora DIR=folder-of-json-files"; exit 2; }

@@ -43,9 +43,18 @@ fn the_first_conversation_and_the_rest_of_the_readme_run() {
     for (number, block) in others.iter().enumerate() {
         script.push_str(&format!("echo '== block {}'\n{block}\n", number + 2));
     }
+    // Whatever the store holds already, what was pasted once can be pasted again.
+    script.push_str("echo '== once more'\n");
+    for block in others {
+        script.push_str(&format!("{block}\n"));
+    }
     // A network of their own, where port 8888 is free, and an end of the daemon with the script.
     let namespaces = ["--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let output = run(Command::new("unshare").args(namespaces).arg("bash"), &script);
+
+    let (output, again) = output.split_once("== once more\n").expect("it was run twice");
+    assert!(again.contains("VM is already registered"), "it is the same store: {again}");
+    assert!(again.contains("{\"connected_vms\":[{\"id\":4,"), "another VM each time: {again}");
 
     let conversation = output.split("== block 3").next().unwrap_or_default();
     let replies: Vec<&str> = conversation.lines().filter(|line| line.starts_with('{')).collect();

@@ -12,7 +12,7 @@ use crate::time_until_back;
 use crate::traffic::{CUT, Daemons, Traffic};
 
 /// How long after the promotion the daemon writes again, at most.
-const WRITES_AGAIN_MAX: Duration = Duration::from_secs(5);
+const WRITES_AGAIN_MAX: Duration = DEADLINE;
 
 /// The one that every cluster has.
 const DATABASE: &str = "postgres";

@@ -14,6 +14,8 @@ use crate::{BACK_MAX, WAIT_MAX, amount, daemon_on};
 
 /// How long the database waits for a lock.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// When a request that a worker is at is answered for.
+const STORE_DEADLINE: Duration = Duration::from_millis(2500);
 
 /// A request, and on whose connection.
 type Asked = (&'static str, fn() -> Value);
@@ -100,7 +102,10 @@ fn expect_busy(mut client: Client, asked: Value, is_over: &AtomicBool) {
         if is_over.load(Ordering::SeqCst) {
             break;
         }
-        assert_eq!(reply["message"], "busy", "{asked}: {reply} after {time:?}");
+        // On a slow machine the deadline of all that comes first; the answer must be true then.
+        let late = if asked["command"] == "list" { "store unavailable" } else { "outcome unknown" };
+        let is_late = reply["message"] == late && time >= STORE_DEADLINE;
+        assert!(reply["message"] == "busy" || is_late, "{asked}: {reply} after {time:?}");
         assert!(LOCK_WAIT <= time && time <= WAIT_MAX, "{asked}: busy after {time:?}");
     }
 }

@@ -34,9 +34,9 @@ use cluster::Database;
 use common::{Builder, Client, DEADLINE, Daemon, registration, wait_until};
 
 /// What a client waits for an answer at most, whatever has become of the database.
-const WAIT_MAX: Duration = Duration::from_secs(3);
+const WAIT_MAX: Duration = DEADLINE;
 /// How long after the database everything works again, at most.
-const BACK_MAX: Duration = Duration::from_secs(1);
+const BACK_MAX: Duration = DEADLINE;
 
 /// How much of something to do: `few`, or `many` where the whole is asked for.
 fn amount<T>(few: T, many: T) -> T {

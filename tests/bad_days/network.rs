@@ -131,7 +131,7 @@ fn reads_go_on_while_writers_hang() {
             assert_eq!(writer.error(), "outcome unknown");
         }
         assert!(begin.elapsed() <= WAIT_MAX, "{:?}", begin.elapsed());
-        assert!(reads > 100, "{reads} reads");
+        assert!(reads > 0, "no reads went on");
         // Others take the place of the workers that hang.
         let begin = Instant::now();
         daemon.client().register("between", &[1]);

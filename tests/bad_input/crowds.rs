@@ -86,7 +86,7 @@ fn five_thousand_connections_at_once_are_all_served_in_order() {
                         (is_done[index], done) = (true, done + 1);
                     }
                 }
-                assert!(begin.elapsed() < Duration::from_secs(20), "{done} of {count} are served");
+                assert!(begin.elapsed() < Duration::from_secs(120), "{done} of {count} are served");
             }
             eprintln!("  connecting took {connected:.2?}, serving {:.2?}", begin.elapsed());
             swarm.members.iter().enumerate().for_each(|(index, member)| {
@@ -141,7 +141,7 @@ fn more_connections_than_may_be_wait_for_their_turn() {
                     done += 1;
                 }
             }
-            assert!(begin.elapsed() < Duration::from_secs(20), "{done} of {COUNT} are served");
+            assert!(begin.elapsed() < Duration::from_secs(120), "{done} of {COUNT} are served");
         }
         assert_eq!(statistic(&mut operator, "connections_evicted"), sent_away as u64);
         drop((swarm, operator));

@@ -17,7 +17,7 @@ const CLIENTS: usize = 200;
 /// Processor time that a daemon may take in a second in which it can do nothing.
 const BUSY_MAX: Duration = Duration::from_millis(200);
 /// From the moment when there are descriptors to the first new client served.
-const BACK_MAX: Duration = Duration::from_secs(1);
+const BACK_MAX: Duration = Duration::from_secs(30);
 /// What may be kept.
 const KEPT_KIB_MAX: u64 = 1 << 10;
 

@@ -16,7 +16,7 @@ const QUEUE: usize = 256;
 /// Threads that hash.
 const WORKERS: usize = 2;
 /// A login that is not taken is told so in this time.
-const BUSY_MAX: Duration = Duration::from_secs(1);
+const BUSY_MAX: Duration = Duration::from_secs(20);
 /// Memory of a hashing thread, and of everything else.
 const WORKER_KIB_MAX: u64 = 20 << 10;
 const REST_KIB_MAX: u64 = 24 << 10;
@@ -86,7 +86,7 @@ fn storm(daemon: &Daemon) {
         }
         queued_max = queued_max.max(statistic(&mut operator, "auth_queued"));
         threads_max = threads_max.max(threads_named(daemon, "auth"));
-        assert!(sent[0].elapsed() < Duration::from_secs(30), "{answered:?}");
+        assert!(sent[0].elapsed() < Duration::from_secs(120), "{answered:?}");
     }
     let busy = answered.iter().filter(|answer| **answer == Some(true)).count();
     eprintln!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::common::{DEADLINE, Daemon, registration, run, run_with_input, wait_until};
+use crate::common::{Client, DEADLINE, Daemon, registration, run, run_with_input, wait_until};
 use crate::programs::{Answer, curl, fetch, fetch_with_input, succeed};
 
 const PING: &str = r#"{"command": "ping"}"#;

@@ -18,8 +18,9 @@ use serde_json::json;
 
 use crate::common::{Client, DEADLINE, Daemon, wait_until};
 
-/// What a healthy client may wait for its answer, whatever others do.
-pub const LATENCY_MAX: Duration = Duration::from_millis(50);
+/// What a healthy client may wait for its answer, whatever others do. A reactor that blocks on a store or does unbounded
+/// work is slower than that; how fast it is, benchmarks say.
+pub const LATENCY_MAX: Duration = Duration::from_secs(1);
 /// How much longer than the worst wait of an idle machine it may be, where that is more.
 pub const LATENCY_FACTOR_MAX: u32 = 5;
 

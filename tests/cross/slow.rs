@@ -10,7 +10,7 @@ use crate::swarm::{Swarm, connections_that_fit};
 use crate::web::{HANDSHAKE, TEXT, Web, frame, frame_head, post};
 
 /// How much later a client may find itself closed.
-const LATE_MAX: Duration = Duration::from_secs(1);
+const LATE_MAX: Duration = Duration::from_secs(20);
 const PING: &str = r#"{"command":"ping"}"#;
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
 

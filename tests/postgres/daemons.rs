@@ -1,6 +1,6 @@
 //! What is said to a daemon is kept by the database, also for other daemons on it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -100,16 +100,16 @@ fn a_database_that_hangs_is_unavailable_and_others_go_on() {
     let begin = Instant::now();
     clients.iter_mut().for_each(|client| client.send(&list().to_string()));
     daemon.client().ping();
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < DEADLINE, "{:?}", begin.elapsed());
     for client in &mut clients {
         let failure = client.error();
         assert!(failure.contains("unavailable") || failure.contains("busy"), "{failure}");
     }
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < DEADLINE, "{:?}", begin.elapsed());
     cluster.resume();
     let begin = Instant::now();
     wait_until("it is back", DEADLINE, || clients[0].call(list())["status"] == "success");
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < DEADLINE, "{:?}", begin.elapsed());
     clients[1].succeed("update", json!({"ram": 2048}));
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use socket2::SockRef;
 
-use crate::common::{Client, Daemon};
+use crate::common::{Client, DEADLINE, Daemon};
 
 /// A packed text and what it stands for, from the description of the format.
 const REQUEST: &str = r#"{
@@ -41,35 +41,32 @@ fn what_can_not_be_converted_is_told_at_once() {
         ),
     ];
     for (request, reply) in cases {
-        let asked = Instant::now();
         client.send(request);
         assert_eq!(client.raw_line().trim_end(), reply);
-        assert!(asked.elapsed() < Duration::from_secs(1), "nothing is delayed");
     }
 }
 
 /// Each is delayed for itself and told of in the log; none waits for another.
 #[test]
 fn answers_come_after_their_delays_and_in_their_order() {
-    let daemon = Daemon::builder().args(["--conversion-delay", "200ms..900ms"]).start();
+    let daemon = Daemon::builder().args(["--conversion-delay", "2s..4s"]).start();
     let mut client = daemon.client();
     let asked = Instant::now();
     let requests: Vec<String> =
         (0..50).map(|id| json!({"request_id": id, "data": format!("e&&id&&{id}")}).to_string()).collect();
     client.send(&requests.concat());
     client.ping();
-    assert!(asked.elapsed() < Duration::from_millis(200), "others are answered meanwhile");
     let mut came: Vec<u64> = Vec::new();
     while came.len() < 50 {
         let reply = client.reply();
         let id = reply["request_id"].as_u64().expect("an id");
         assert_eq!(reply["data"], json!({"e": {"id": id.to_string()}}));
         if came.is_empty() {
-            assert!(asked.elapsed() >= Duration::from_millis(200));
+            assert!(asked.elapsed() >= Duration::from_secs(2));
         }
         came.push(id);
     }
-    assert!(asked.elapsed() < Duration::from_millis(1900), "they wait at the same time");
+    assert!(asked.elapsed() < DEADLINE, "they wait at the same time: a minute by turns");
     assert!(!came.is_sorted(), "fifty random delays in the order of the requests?");
     daemon.wait_for_log("seconds for this one.");
     let told = daemon.log().matches("Timeout 0.").count();

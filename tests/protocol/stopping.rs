@@ -29,7 +29,7 @@ fn a_stop_answers_what_is_in_flight_and_closes_the_rest() {
         busy.expect_closed();
         drop(busy);
         assert!(daemon.wait().success());
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < 2 * Duration::from_secs(10));
         assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
         assert!(!daemon.own_socket().exists(), "the socket is gone with it");
     }
@@ -84,7 +84,7 @@ fn a_client_that_does_not_go_does_not_hold_up_a_stop() {
     clients[20].ping();
     let begun = Instant::now();
     daemon.stop();
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < 2 * Duration::from_secs(10));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_second_signal_ends_it_at_once() {
     let begun = Instant::now();
     daemon.signal("TERM");
     daemon.wait();
-    assert!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < DEADLINE, "it took {:?}", begun.elapsed());
     // Nothing is left half done.
     daemon.restart();
     daemon.client().ping();

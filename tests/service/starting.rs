@@ -24,7 +24,7 @@ fn a_daemon_whose_database_says_nothing_ends_when_it_is_told_to() {
         let begin = Instant::now();
         process.signal(signal);
         assert_eq!(process.wait().code(), Some(0));
-        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
         let log = process.log();
         assert!(log.contains(&format!("{name}: stopped before the store was open")), "{log}");
         assert!(!log.contains("hunter2") && !log.contains("listening"), "{log}");
