@@ -11,8 +11,13 @@ use vmherd::os::logging::{LineStyle, complain, line_style, log_panics};
 use vmherd::os::settings_file::read_settings_file;
 use vmherd::os::{backup_command, service, stats_command, vm_command};
 use vmherd::server::StartError;
+use vmherd::sys::signals::{Signal, Signals, ignore_strays};
 
 fn main() -> ExitCode {
+    if let Err(error) = ignore_strays() {
+        eprintln!("vmherd: can't ignore signals: {error}");
+        return ExitCode::FAILURE;
+    }
     let mut args = env::args_os().skip(1).peekable();
     if args.next_if(|first| first == "vm").is_some() {
         return vm_command::run(args, env::vars_os());
@@ -22,6 +27,11 @@ fn main() -> ExitCode {
     }
     if args.next_if(|first| first == "backup").is_some() {
         return backup_command::run(args, env::vars_os());
+    }
+    // One to read the settings again may come while they are read for the first time.
+    if let Err(error) = Signals::block(&Signal::EARLY) {
+        eprintln!("vmherd: can't keep signals: {error}");
+        return ExitCode::FAILURE;
     }
     let sources = Sources::new(args, env::vars_os(), read_settings_file);
     let style = line_style(sources.log_format(), |name| env::var_os(name));

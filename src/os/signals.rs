@@ -80,7 +80,7 @@ fn obey(signal: Signal, is_stopping: bool, actions: &mut impl Actions) {
         Signal::Hangup if is_stopping => warn!("{signal}: too late for other settings: the server stops"),
         Signal::Hangup => actions.reload(),
         Signal::User1 => actions.log_statistics(),
-        Signal::Interrupt | Signal::Terminate => {}
+        Signal::Interrupt | Signal::Terminate | Signal::ProcessorTime | Signal::Alarm | Signal::Power => {}
     }
 }
 

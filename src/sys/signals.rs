@@ -18,6 +18,12 @@ pub enum Signal {
     Hangup,
     /// SIGUSR1: an operator wants to see the counters.
     User1,
+    /// SIGXCPU: the process has used the processor time that it may; it is killed when it goes on.
+    ProcessorTime,
+    /// SIGALRM: whoever started the process has set it a time, which outlasts the start of a program.
+    Alarm,
+    /// SIGPWR: the power fails, or a container is to end whose first process this is.
+    Power,
 }
 
 /// The descriptor on which blocked signals arrive.
@@ -28,9 +34,20 @@ pub struct Signals {
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Signal; 4] = [Signal::Interrupt, Signal::Terminate, Signal::Hangup, Signal::User1];
+    pub const ALL: [Signal; 7] = [
+        Signal::Interrupt,
+        Signal::Terminate,
+        Signal::Hangup,
+        Signal::User1,
+        Signal::ProcessorTime,
+        Signal::Alarm,
+        Signal::Power,
+    ];
     /// Those that want the process to end.
-    pub const ENDING: [Signal; 2] = [Signal::Interrupt, Signal::Terminate];
+    pub const ENDING: [Signal; 5] =
+        [Signal::Interrupt, Signal::Terminate, Signal::ProcessorTime, Signal::Alarm, Signal::Power];
+    /// Those that may come before anything is there that could be done about them; they are kept until then.
+    pub const EARLY: [Signal; 2] = [Signal::Hangup, Signal::User1];
 
     /// The system's number for it.
     pub fn number(self) -> i32 {
@@ -39,6 +56,9 @@ impl Signal {
             Signal::Terminate => libc::SIGTERM,
             Signal::Hangup => libc::SIGHUP,
             Signal::User1 => libc::SIGUSR1,
+            Signal::ProcessorTime => libc::SIGXCPU,
+            Signal::Alarm => libc::SIGALRM,
+            Signal::Power => libc::SIGPWR,
         }
     }
 }
@@ -50,6 +70,9 @@ impl fmt::Display for Signal {
             Signal::Terminate => "SIGTERM",
             Signal::Hangup => "SIGHUP",
             Signal::User1 => "SIGUSR1",
+            Signal::ProcessorTime => "SIGXCPU",
+            Signal::Alarm => "SIGALRM",
+            Signal::Power => "SIGPWR",
         })
     }
 }
@@ -102,6 +125,32 @@ impl AsFd for Signals {
         self.descriptor.as_fd()
     }
 }
+
+/// Has the process ignore signals that would end it and mean nothing to it, from now on; programs that it starts
+/// do as well, unless they say otherwise. What is left as it is ends the process by intent (SIGQUIT, SIGABRT,
+/// SIGKILL) or after a fault that it must not go on from.
+pub fn ignore_strays() -> io::Result<()> {
+    for number in STRAYS.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+        // SAFETY: no handler is set, so none can be called; the number is a signal's.
+        if unsafe { libc::signal(number, libc::SIG_IGN) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// A write to a file that may not grow, or to what is closed, then fails with an error. The rest are timers that
+/// nobody here sets, descriptors that nobody here has asked to be told of, and what programs agree on among
+/// themselves.
+const STRAYS: [i32; 7] = [
+    libc::SIGXFSZ,
+    libc::SIGPIPE,
+    libc::SIGUSR2,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGSTKFLT,
+];
 
 const _: () = assert!(mem::offset_of!(libc::signalfd_siginfo, ssi_signo) == 0);
 

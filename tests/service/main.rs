@@ -16,5 +16,6 @@ mod manager;
 mod reload;
 mod secrets;
 mod settings;
+mod signals;
 mod starting;
 mod support;
