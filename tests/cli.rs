@@ -131,7 +131,9 @@ fn mistakes_have_their_exit_codes() {
     dir.run(&["--listen", "8888"]).fails(78, "--listen: \"8888\" must be tcp://");
     dir.run(&["--listen", "tcp://0.0.0.0:0"]).fails(78, "--allow-plaintext");
     dir.run(&["--store", "nowhere"]).fails(78, "--store: ");
-    dir.run(&["--log", "vmherd=loud"]).fails(78, "--log: ");
+    for filter in ["vmherd=loud", "notice", "vmhred=debug", "vmherd::adit=off", ""] {
+        dir.run(&["--log", filter, "--check-config"]).fails(78, "--log: ");
+    }
     dir.run(&["vm"]).fails(2, "add, list, remove or passwd");
     dir.run(&["vm", "list", "--store", "memory:"]).fails(78, "inside the daemon's process");
     dir.run(&["vm", "list", "--vms-max", "x"]).fails(78, "--vms-max: ");

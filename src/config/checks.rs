@@ -6,6 +6,7 @@ use std::path::Path;
 use super::shown::shown;
 use super::{Config, ConfigError, Listen, ListenAddress, SOCKET_NAME};
 use crate::limits;
+use crate::store::Location;
 
 /// Checks the listeners; `origin` is who names them.
 pub(super) fn check_listeners(config: &Config, origin: &str) -> Result<(), ConfigError> {
@@ -20,20 +21,41 @@ pub(super) fn check_listeners(config: &Config, origin: &str) -> Result<(), Confi
     }
     for (index, Listen { address, .. }) in listen.iter().enumerate() {
         let name = shown(&address.to_string()).into_owned();
-        let is_repeated = listen[..index].iter().any(|other| other.address == *address);
-        if is_repeated && !address.has_any_port() {
-            return Err(ConfigError::Value(format!("{origin}: {name} stands there twice")));
+        match listen[..index].iter().map(|other| &other.address).find(|other| other.excludes(address)) {
+            Some(other) if other == address => {
+                return Err(ConfigError::Value(format!("{origin}: {name} stands there twice")));
+            }
+            Some(other) => {
+                return Err(ConfigError::Value(format!(
+                    "{origin}: {other} and {name} can't both be listened on: one of them is all addresses"
+                )));
+            }
+            None => {}
         }
         if *address == ListenAddress::Unix(config.state_dir.join(SOCKET_NAME)) {
             return Err(ConfigError::Value(format!(
                 "{origin}: {name} is the daemon's own socket, which is always there; leave it out"
             )));
         }
+        if is_own_file(address, config) {
+            return Err(ConfigError::Value(format!("{origin}: {name} is a file of the daemon's own")));
+        }
         if !address.is_local() && !config.is_plaintext_allowed {
             return Err(ConfigError::Value(plaintext_refusal(address, origin)));
         }
     }
     Ok(())
+}
+
+/// Whether a socket would take the place of a file that the daemon makes before it or beside it.
+fn is_own_file(address: &ListenAddress, config: &Config) -> bool {
+    let ListenAddress::Unix(path) = address else { return false };
+    let is_store = match &config.store {
+        #[cfg(feature = "sqlite")]
+        Location::Sqlite(store) => path == store,
+        _ => false,
+    };
+    is_store || ["vmherd.lock", "vmherd.new"].iter().any(|name| *path == config.state_dir.join(name))
 }
 
 fn plaintext_refusal(address: &ListenAddress, origin: &str) -> String {

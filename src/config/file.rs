@@ -14,7 +14,9 @@ pub(super) struct SettingsFile {
     path: PathBuf,
     /// By name; of a name that stands there twice, the last.
     values: BTreeMap<String, Value>,
-    /// What looks like a mistake and is ignored, as systemd ignores it.
+    /// Lines without a `=`.
+    pub(super) lines_without_value: Vec<usize>,
+    /// What may be a mistake and counts, as with systemd.
     pub(super) warnings: Vec<String>,
 }
 
@@ -73,11 +75,8 @@ impl SettingsFile {
     }
 
     fn add(&mut self, Assignment { name, line, value }: Assignment) {
+        let Some(text) = value else { return self.lines_without_value.push(line) };
         let place = self.place(line);
-        let Some(text) = value else {
-            self.warnings.push(format!("{place}: there is no = on this line; it is ignored"));
-            return;
-        };
         if let Some(earlier) = self.values.insert(name.clone(), Value { text, line }) {
             let name = if is_plain_name(&name) { format!("{name:?}") } else { "this".into() };
             self.warnings.push(format!("{place}: {name} replaces what line {} says", earlier.line));

@@ -90,12 +90,10 @@ fn lines_are_counted_where_the_name_stands() {
 }
 
 #[test]
-fn what_is_ignored_is_warned_of() {
+fn lines_that_say_nothing_or_the_same_again_are_known() {
     let file = parse("A=1\nthis is no assignment\nA=2\n");
-    assert_eq!(
-        file.warnings,
-        ["/f:2: there is no = on this line; it is ignored", "/f:3: \"A\" replaces what line 1 says"]
-    );
+    assert_eq!(file.lines_without_value, [2]);
+    assert_eq!(file.warnings, ["/f:3: \"A\" replaces what line 1 says"]);
     assert_eq!(file.value("A").map(|value| value.text.as_str()), Some("2"), "the last one counts");
 }
 

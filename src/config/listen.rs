@@ -1,12 +1,13 @@
 //! `--listen`: the texts of addresses to listen on.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{Listen, ListenAddress};
 use crate::limits;
 use crate::model::Groups;
+use crate::store::ends_in_directory;
 
 /// What a listener may be, in words.
 pub(super) const ALLOWED: &str = "tcp://ADDRESS:PORT (an IPv4 address, an IPv6 address in brackets, or localhost) \
@@ -20,7 +21,8 @@ impl Listen {
             None => (text, None),
         };
         let address = if let Some(host_and_port) = place.strip_prefix("tcp://") {
-            ListenAddress::Tcp(socket_address(host_and_port).ok_or_else(|| format!("must be {ALLOWED}"))?)
+            let address = socket_address(host_and_port).ok_or_else(|| format!("must be {ALLOWED}"))?;
+            ListenAddress::Tcp(usable(address)?)
         } else if let Some(path) = place.strip_prefix("unix:") {
             ListenAddress::Unix(socket_path(path)?)
         } else {
@@ -44,9 +46,16 @@ impl ListenAddress {
         }
     }
 
-    /// Whether the system chooses the port.
-    pub(super) fn has_any_port(&self) -> bool {
-        matches!(self, ListenAddress::Tcp(address) if address.port() == 0)
+    /// Whether one socket that listens on `self` keeps another from `other`. Sockets of IPv6 are for that only.
+    pub(super) fn excludes(&self, other: &ListenAddress) -> bool {
+        match (self, other) {
+            (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
+                let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+                let is_same_port = one.port() == other.port() && one.port() != 0;
+                is_same_port && (one == other || is_any && one.is_ipv4() == other.is_ipv4())
+            }
+            _ => self == other,
+        }
     }
 }
 
@@ -68,7 +77,25 @@ fn socket_address(text: &str) -> Option<SocketAddr> {
     }
 }
 
+/// `address` as a socket can be bound to it: an IPv4 address that is written as IPv6 is IPv4.
+fn usable(address: SocketAddr) -> Result<SocketAddr, String> {
+    if let SocketAddr::V6(v6) = address
+        && v6.ip().is_unicast_link_local()
+        && v6.scope_id() == 0
+    {
+        return Err("needs the number of its interface (ip link), as in tcp://[fe80::1%2]:8888".into());
+    }
+    let ip = address.ip().to_canonical();
+    if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        return Err("is for many hosts: nobody can connect to it".into());
+    }
+    Ok(if ip.is_ipv4() { (ip, address.port()).into() } else { address })
+}
+
 fn socket_path(text: &str) -> Result<PathBuf, String> {
+    if ends_in_directory(text) {
+        return Err("must end with the name of the socket".into());
+    }
     let bytes = text.len();
     if bytes == 0 || bytes > limits::UNIX_PATH_BYTES_MAX || text.contains('\0') {
         return Err(format!("its path must have 1 to {} bytes", limits::UNIX_PATH_BYTES_MAX));

@@ -210,6 +210,9 @@ impl Sources {
         }
         let environment = Environment::collect(self.variables.iter().cloned());
         let given = Given::read(&arguments, &environment, self.read_file)?;
+        if let Some(mistake) = given.mistakes().into_iter().next() {
+            return Err(ConfigError::Value(mistake));
+        }
         let reading = Reading::read(SETTINGS.iter(), &given)?;
         let is_check = reading.draft.is_check;
         let settled = Box::new(reading.settle(&given)?);

@@ -153,21 +153,30 @@ impl<'a> Given<'a> {
         Ok(Values::preset(setting))
     }
 
-    /// A warning for each name that looks like a setting and is none, or is not where it could count.
+    /// A warning for each name in the environment that looks like a setting and is none, and for what the
+    /// settings file says twice.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = self.environment.unknown_settings();
-        let Some(file) = &self.file else { return warnings };
-        warnings.extend(file.warnings.iter().cloned());
-        for (name, line) in file.names() {
+        warnings.extend(self.file.iter().flat_map(|file| file.warnings.iter().cloned()));
+        warnings
+    }
+
+    /// What the settings file says in vain, which whoever wrote it takes for said: in the order of its lines.
+    pub(crate) fn mistakes(&self) -> Vec<String> {
+        let Some(file) = &self.file else { return Vec::new() };
+        let without_value = file.lines_without_value.iter().map(|line| (*line, NO_VALUE.to_owned()));
+        let names = file.names().filter_map(|(name, line)| {
             let known = SETTINGS.iter().find(|setting| setting.environment().as_deref() == Some(name));
             let what = match known {
-                Some(setting) if setting.may_stand_in_file() => continue,
+                Some(setting) if setting.may_stand_in_file() => return None,
                 Some(_) => format!("{name:?} counts in the environment only"),
                 None => unknown_name(name).unwrap_or_else(|| NO_NAME.into()),
             };
-            warnings.push(format!("{}: {what}", file.place(line)));
-        }
-        warnings
+            Some((line, what))
+        });
+        let mut mistakes: Vec<(usize, String)> = without_value.chain(names).collect();
+        mistakes.sort();
+        mistakes.into_iter().map(|(line, what)| format!("{}: {what}", file.place(line))).collect()
     }
 }
 
@@ -208,4 +217,5 @@ impl fmt::Display for Origin {
 /// The flag that names the settings file.
 const CONFIG: &str = "config";
 /// It is not repeated: a `:` where a `=` belongs makes a value part of it.
+const NO_VALUE: &str = "there is no = on this line; a line is NAME=VALUE";
 const NO_NAME: &str = "what stands before the = is no setting's name; a line is NAME=VALUE";

@@ -142,12 +142,10 @@ fn a_path_is_no_address_of_a_database() {
 #[test]
 fn what_is_no_name_is_told_by_its_line_only() {
     let text = "VMHERD_STORE: postgresql://u:hunter2@h/d?sslmode=x\n";
+    file("/f", &text.repeat(2));
     assert_eq!(
-        settled_in(&text.repeat(2)).warnings,
-        [
-            "/f:2: this replaces what line 1 says",
-            "/f:2: what stands before the = is no setting's name; a line is NAME=VALUE",
-        ]
+        refused(&["--config=/f"], &[]),
+        "/f:2: what stands before the = is no setting's name; a line is NAME=VALUE"
     );
     let name = "VMHERD_STORE: postgresql://u:hunter2@h/d";
     let warnings = settled(&[], &[(name, "x")]).warnings;
@@ -155,20 +153,28 @@ fn what_is_no_name_is_told_by_its_line_only() {
 }
 
 #[test]
-fn names_that_mean_nothing_are_warned_of() {
-    let warnings = settled_in(
-        "VMHERD_LISTN=x\nPATH=/\n\nVMHERD_CHECK_CONFIG=yes\nVMHERD_CONFIG=/g\nVMHERD_LOG=info\nnothing\n",
-    )
-    .warnings;
+fn what_a_file_says_in_vain_is_refused() {
+    let cases = [
+        ("VMHERD_LISTN=x\nPATH=/\n", "/f:1: \"VMHERD_LISTN\" is no setting; is VMHERD_LISTEN meant?"),
+        ("\nPATH=/\nVMHERD_A=\n", "/f:2: \"PATH\" is no setting; see vmherd --help"),
+        (
+            "VMHERD_REGISTRATON=closed",
+            "/f:1: \"VMHERD_REGISTRATON\" is no setting; is VMHERD_REGISTRATION meant?",
+        ),
+        ("VMHERD_CHECK_CONFIG=yes", "/f:1: \"VMHERD_CHECK_CONFIG\" counts in the environment only"),
+        ("VMHERD_CONFIG=/g", "/f:1: \"VMHERD_CONFIG\" counts in the environment only"),
+        (
+            "VMHERD_LOG=info\nVMHERD_REGISTRATION closed\n",
+            "/f:2: there is no = on this line; a line is NAME=VALUE",
+        ),
+    ];
+    for (text, error) in cases {
+        file("/f", text);
+        assert_eq!(refused(&["--config=/f"], &[]), error);
+    }
     assert_eq!(
-        warnings,
-        [
-            "/f:7: there is no = on this line; it is ignored",
-            "/f:2: \"PATH\" is no setting; see vmherd --help",
-            "/f:4: \"VMHERD_CHECK_CONFIG\" counts in the environment only",
-            "/f:5: \"VMHERD_CONFIG\" counts in the environment only",
-            "/f:1: \"VMHERD_LISTN\" is no setting; is VMHERD_LISTEN meant?",
-        ]
+        settled_in("VMHERD_LOG=info\nVMHERD_LOG=warn\n").warnings,
+        ["/f:2: \"VMHERD_LOG\" replaces what line 1 says"]
     );
 }
 

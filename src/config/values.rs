@@ -3,8 +3,6 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::arguments::distance;
-
 /// A whole number within `allowed`.
 pub(crate) fn number(text: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
     // `parse` alone would take a plus sign.
@@ -72,17 +70,14 @@ pub(super) fn is_log_filter(text: &str) -> bool {
     let mut parts = text.split('/');
     let directives = parts.next().unwrap_or_default();
     let is_one_search = parts.nth(1).is_none();
-    is_one_search && directives.split(',').map(str::trim).all(is_log_directive)
+    let mut said = directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()).peekable();
+    is_one_search && said.peek().is_some() && said.all(is_log_directive)
 }
 
 fn is_log_directive(directive: &str) -> bool {
     match directive.split_once('=') {
         Some((target, level)) => is_log_target(target.trim()) && is_level(level.trim()),
-        None => {
-            directive.is_empty()
-                || is_level(directive)
-                || (is_log_target(directive) && !is_nearly_level(directive))
-        }
+        None => is_level(directive) || is_log_target(directive),
     }
 }
 
@@ -90,15 +85,13 @@ fn is_level(text: &str) -> bool {
     text.parse::<log::LevelFilter>().is_ok()
 }
 
-/// A misspelt level would be taken for a target and silence everything else.
-fn is_nearly_level(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    ["off", "error", "warn", "info", "debug", "trace"].iter().any(|level| distance(&text, level) == 1)
-        || ["warning", "err", "none"].contains(&text.as_str())
-}
-
+/// Whether anything is ever logged under `text`. A misspelt target, or a level that is taken for one, would
+/// silence everything else.
 fn is_log_target(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte))
+    match text.strip_prefix(OWN) {
+        Some(module) => LOG_MODULES.contains(&module.split("::").next().unwrap_or_default()),
+        None => LOG_CRATES.contains(&text.split("::").next().unwrap_or_default()),
+    }
 }
 
 /// `text` with what may be a password in it replaced: of a URL all between the user's name and the host,
@@ -127,6 +120,20 @@ fn masked_parameter(part: &str) -> String {
     format!("{name}={MASK}{end}")
 }
 
+/// What [`is_log_target`] takes, in words.
+pub(super) fn log_targets() -> String {
+    format!("{}, or {OWN} and one of {}", LOG_CRATES.join(", "), LOG_MODULES.join(", "))
+}
+
+/// The crates that log.
+const LOG_CRATES: [&str; 5] = ["vmherd", "mio", "postgres", "tokio_postgres", "tungstenite"];
+/// What the targets of this one's parts begin with.
+const OWN: &str = "vmherd::";
+/// The parts of this one, and the audit log.
+pub(super) const LOG_MODULES: [&str; 20] = [
+    "app", "audit", "buffer", "clock", "config", "dialect", "framing", "ids", "limits", "model", "os",
+    "reactor", "server", "session", "stats", "store", "sys", "throttle", "visible", "worker",
+];
 /// Stands for what is not to be seen.
 const MASK: &str = "***";
 

@@ -16,7 +16,7 @@ fn listeners_read_as_they_are_written() {
         ("tcp://127.9.9.9:0", tcp("127.9.9.9:0"), Groups::ALL),
         ("tcp://localhost:80", tcp("127.0.0.1:80"), Groups::ALL),
         ("tcp://[::1]:0", tcp("[::1]:0"), Groups::ALL),
-        ("tcp://[::ffff:127.0.0.1]:9", tcp("[::ffff:127.0.0.1]:9"), Groups::ALL),
+        ("tcp://[::ffff:127.0.0.1]:9", tcp("127.0.0.1:9"), Groups::ALL),
         ("tcp://127.0.0.1:1?open=", tcp("127.0.0.1:1"), Groups::NONE),
         ("tcp://127.0.0.1:1?open=verb", tcp("127.0.0.1:1"), some(&[Group::Verb])),
         ("tcp://0.0.0.0:8888", tcp("0.0.0.0:8888"), Groups::NONE),
@@ -78,7 +78,7 @@ fn listeners_beyond_this_host_need_to_be_allowed() {
         "tcp://0.0.0.0:7",
         "tcp://[::]:7",
         "tcp://192.168.1.1:7",
-        "tcp://[fe80::1]:7",
+        "tcp://[fe80::1%2]:7",
         "tcp://[::ffff:8.8.8.8]:7",
     ] {
         let error = value_error(&["--listen", text], &[]);
@@ -111,19 +111,49 @@ fn log_filters_are_what_env_logger_takes() {
         "warn,vmherd=debug",
         "mio",
         "vmherd::os=trace,",
-        "a-b_c=error/some text",
-        "",
+        "info,vmherd::audit=warn",
+        "vmherd::store::sqlite=error/some text",
         " info , mio=warn ",
     ] {
         assert!(is_log_filter(good), "{good:?}");
     }
-    for bad in
-        ["vmherd=loud", "a=b=c", "a/b/c", "=info", "inof", "debgu", "warning", "two words", "info;warn"]
-    {
+    for bad in [
+        "vmherd=loud",
+        "a=b=c",
+        "a/b/c",
+        "=info",
+        "inof",
+        "debgu",
+        "warning",
+        "two words",
+        "info;warn",
+        "notice",
+        "verbose",
+        "critical",
+        "vmhred=debug",
+        "vmherd::adit=off",
+        "info,vmherd::=off",
+        "",
+        ",",
+        "/text",
+    ] {
         assert!(!is_log_filter(bad), "{bad:?}");
     }
     let error = value_error(&["--log", "vmherd=loud"], &[]);
     assert!(error.starts_with("--log: \"vmherd=loud\" must be off, error"), "{error}");
+}
+
+#[test]
+fn every_part_of_the_program_can_be_named_for_the_log() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut parts: Vec<String> = std::fs::read_dir(source)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap().replace(".rs", ""))
+        .filter(|name| !["lib", "main", "testing"].contains(&name.as_str()))
+        .chain(["audit".to_owned()])
+        .collect();
+    parts.sort();
+    assert_eq!(parts, values::LOG_MODULES);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::limits;
 use crate::store::{self, Location};
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
+use crate::visible::Visible;
 
 /// Runs `vmherd backup` with the arguments behind those two words.
 pub fn run(
@@ -50,12 +51,12 @@ fn back_up(args: impl IntoIterator<Item = OsString>, environment: &Environment) 
         [_, extra, ..] => return Err(usage(&format!("unexpected argument {:?}", shown(extra))).into()),
     };
     let given = Given::read(&arguments, environment, read_settings_file)?;
-    for warning in given.warnings() {
+    for warning in given.warnings().into_iter().chain(given.mistakes()) {
         print_diagnostic("vmherd backup", format_args!("warning: {warning}"));
     }
     let StorePlace { store, .. } = StorePlace::read(&given)?;
     copy(store, &file)?;
-    Ok(writeln!(io::stdout(), "made {}", file.display())?)
+    Ok(writeln!(io::stdout(), "made {}", Visible(file.display()))?)
 }
 
 /// Copies on a thread of its own, so that a signal finds somebody who hears it: nothing is left of a copy that is

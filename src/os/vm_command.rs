@@ -36,7 +36,7 @@ pub fn run(
             return Ok(io::stdout().write_all(help().as_bytes())?);
         }
         let given = Given::read(&arguments, &environment, read_settings_file)?;
-        for warning in given.warnings() {
+        for warning in given.warnings().into_iter().chain(given.mistakes()) {
             complain(format_args!("warning: {warning}"));
         }
         order.carry_out(&StoreSettings::read(&given)?)

@@ -123,6 +123,7 @@ pub(super) fn adopt(config: &Config, inherited: Vec<Inherited>) -> Result<Vec<Pl
     let is_default_replaced = !config.is_listen_given && !inherited.is_empty();
     let configured = if is_default_replaced { &[] } else { &config.listen[..] };
     let mut places: Vec<Place> = configured.iter().cloned().map(Place::from).collect();
+    let has_inherited = !inherited.is_empty();
     for Inherited { socket, name } in inherited {
         let socket = Socket::from(socket);
         let address = listening_address(&socket).map_err(|why| {
@@ -151,6 +152,13 @@ pub(super) fn adopt(config: &Config, inherited: Vec<Inherited>) -> Result<Vec<Pl
         }
         let opens = if is_local { Groups::ALL } else { Groups::NONE };
         places.push(Place { listen: Listen { address, opens }, inherited: Some(PassedIn { socket, name }) });
+    }
+    for place in places.iter().filter(|place| has_inherited && place.inherited.is_none()) {
+        log::warn!(
+            "{} is opened beside the sockets that were passed in, since --listen (or VMHERD_LISTEN) names it; leave \
+             it out if those are meant to be all",
+            place.listen.address
+        );
     }
     Ok(places)
 }

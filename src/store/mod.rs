@@ -373,6 +373,7 @@ impl Location {
             "" => Err(format!("sqlite: needs the path of a file: {ALLOWED}")),
             // To SQLite itself this means what is called `memory:` here.
             ":memory:" => Err(format!("a store in memory is called memory: here: {ALLOWED}")),
+            _ if ends_in_directory(path) => Err(format!("sqlite: needs the path of a file: {ALLOWED}")),
             _ if path.contains("://") => {
                 Err(format!("sqlite: needs the path of a file, not a URL: {ALLOWED}"))
             }
@@ -391,6 +392,11 @@ const ALLOWED: &str = "allowed are sqlite:PATH (one file), postgresql://… (a d
                        process)";
 #[cfg(not(feature = "sqlite"))]
 const ALLOWED: &str = "allowed are postgresql://… (a database) and memory: (gone with the process)";
+
+/// Whether the path `text` can only be a directory's.
+pub fn ends_in_directory(text: &str) -> bool {
+    matches!(text.rsplit('/').next(), Some("" | "." | "..")) && !text.is_empty()
+}
 
 /// The name of the VM `id`: the `last` one's again where that was the same VM, else what `read` says. Disks of
 /// one VM mostly follow each other, and then share one copy.

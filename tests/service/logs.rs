@@ -21,7 +21,10 @@ fn all_json(text: &str) -> Vec<serde_json::Value> {
 fn every_line_is_json_where_that_is_asked_for_mistakes_included() {
     let dir = TempDir::new();
     let file = dir.path().join("vmherd.conf");
-    fs::write(&file, "VMHERD_LOG_FORMAT=json\nVMHERD_LISTN=x\n").unwrap();
+    fs::write(&file, "VMHERD_LOG_FORMAT=json\n").unwrap();
+    let misspelt = dir.path().join("misspelt.conf");
+    fs::write(&misspelt, "VMHERD_LOG_FORMAT=json\nVMHERD_LISTN=x\n").unwrap();
+    let misspelt = misspelt.to_str().unwrap();
     let file = file.to_str().unwrap();
     let broken = dir.path().join("broken.conf");
     fs::write(&broken, "VMHERD_LOG_FORMAT=json\nVMHERD_LOG='\n").unwrap();
@@ -33,6 +36,8 @@ fn every_line_is_json_where_that_is_asked_for_mistakes_included() {
         (&["--log-format", "json", "stray"], Some(2)),
         (&["--log-format=json", "--auth-queue=0"], Some(78)),
         (&["--config", file, "--auth-queue=0"], Some(78)),
+        (&["--config", misspelt, "--check-config"], Some(78)),
+        (&["--config", misspelt], Some(78)),
         (&["--config", file, "--check-config"], Some(0)),
         (&["--config", file, "--show-config"], Some(0)),
         (&["--config", file, "--state-dir=/dev/null/x"], Some(1)),
@@ -40,7 +45,8 @@ fn every_line_is_json_where_that_is_asked_for_mistakes_included() {
         (&["--config", file, "--listen=unix:/dev/null/x", "--store=memory:"], Some(1)),
     ];
     for (args, code) in cases {
-        let ran = run(vmherd(dir.path()).args(*args));
+        // To be warned of.
+        let ran = run(vmherd(dir.path()).args(*args).env("VMHERD_LISTN", "x"));
         assert_eq!(ran.code(), *code, "{args:?}: {ran:?}");
         let lines = all_json(&ran.stderr);
         assert!(!lines.is_empty(), "{args:?}: {ran:?}");

@@ -4,20 +4,19 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::{Daemon, TempDir, run};
-use crate::support::vmherd;
+use crate::support::{Process, vmherd};
 
 #[test]
 fn a_daemon_runs_by_its_settings_file() {
     let dir = TempDir::new();
     let file = dir.path().join("vmherd.conf");
-    fs::write(&file, "# What a service has\nVMHERD_REGISTRATION='closed'\nVMHERD_LISTN=x\n").unwrap();
-    let daemon = Daemon::builder().arg("--config").arg(&file).start();
+    fs::write(&file, "# What a service has\nVMHERD_REGISTRATION='closed'\n").unwrap();
+    let daemon = Daemon::builder().arg("--config").arg(&file).env("VMHERD_LISTN", "x").start();
     let mut client = daemon.client();
     let data =
         serde_json::json!({"vm_id": "a", "ram": 1, "cpu": 1, "password": "securePass123", "disks": []});
     assert_eq!(client.fail(crate::common::request("register", data)), "Registration is closed");
-    daemon
-        .wait_for_log(&format!("{}:3: \\\"VMHERD_LISTN\\\" is no setting", file.display()).replace('\\', ""));
+    daemon.wait_for_log("environment variable \"VMHERD_LISTN\" is no setting; is VMHERD_LISTEN meant?");
 }
 
 #[test]
@@ -29,6 +28,12 @@ fn mistakes_in_files_are_named_and_end_with_78() {
         ("VMHERD_AUTH_QUEUE=0\n", ":1: VMHERD_AUTH_QUEUE: \"0\" must be a whole number, 1 to 65536"),
         ("\n\nVMHERD_LOG=loud=x", ":3: VMHERD_LOG: \"loud=x\" must be off, error"),
         ("A=1\nVMHERD_LISTEN='", ":2: this opens a quote that nothing closes"),
+        (
+            "VMHERD_REGISTRATON=closed",
+            ":1: \"VMHERD_REGISTRATON\" is no setting; is VMHERD_REGISTRATION meant?",
+        ),
+        ("VMHERD_REGISTRATION closed", ":1: there is no = on this line"),
+        ("VMHERD_LOG=notice", ":1: VMHERD_LOG: \"notice\" must be off, error"),
     ];
     for (content, expected) in cases {
         fs::write(&file, content).unwrap();
@@ -43,6 +48,57 @@ fn mistakes_in_files_are_named_and_end_with_78() {
         let ran = run(vmherd(dir.path()).args(["--config", path]));
         assert_eq!(ran.code(), Some(78), "{ran:?}");
         assert!(ran.stderr.contains(&format!("can't read {path}")), "{ran:?}");
+    }
+}
+
+/// What a check says is what a start does, whatever the listener looks like.
+#[test]
+fn a_listener_that_is_checked_can_be_listened_on() {
+    let dir = TempDir::new();
+    let own = |name: &str| format!("unix:{}/{name}", dir.path().display());
+    let refused = [
+        vec!["tcp://[fe80::1]:0".into()],
+        vec!["tcp://224.0.0.1:0".into()],
+        vec!["tcp://[ff02::1%1]:0".into()],
+        vec!["tcp://255.255.255.255:0".into()],
+        vec!["tcp://127.0.0.1:18".into(), "tcp://0.0.0.0:18".into()],
+        vec!["tcp://[::]:18".into(), "tcp://[::1]:18".into()],
+        vec!["tcp://[::ffff:127.0.0.1]:18".into(), "tcp://127.0.0.1:18".into()],
+        vec![own("")],
+        vec![own(".")],
+        vec![own("vmherd.sock")],
+        vec![own("vmherd.lock")],
+        vec![own("vmherd.new")],
+        vec![own("a"), own("./a")],
+        #[cfg(feature = "sqlite")]
+        vec![own("vmherd.sqlite3")],
+    ];
+    for listeners in &refused {
+        for check in [&[][..], &["--check-config"]] {
+            let mut command = vmherd(dir.path());
+            command.arg("--allow-plaintext").args(check);
+            listeners.iter().for_each(|listener: &String| _ = command.arg("--listen").arg(listener));
+            let ran = run(&mut command);
+            assert_eq!((ran.code(), ran.stdout.as_str()), (Some(78), ""), "{listeners:?}: {ran:?}");
+            assert!(ran.stderr.starts_with("vmherd: --listen: "), "{ran:?}");
+        }
+    }
+    let taken = [
+        vec!["tcp://[::ffff:127.0.0.1]:0".into()],
+        vec!["tcp://127.0.0.1:0".into(), "tcp://0.0.0.0:0".into(), "tcp://[::]:0".into()],
+        vec!["tcp://127.0.0.1:0?open=".into(), own("a"), own("b")],
+    ];
+    for listeners in &taken {
+        let command = |check: &[&str]| {
+            let mut command = vmherd(dir.path());
+            command.arg("--allow-plaintext").args(check);
+            listeners.iter().for_each(|listener: &String| _ = command.arg("--listen").arg(listener));
+            command
+        };
+        run(&mut command(&["--check-config"])).expect_success();
+        let mut process = Process::start(command(&[]));
+        process.wait_for_log("/vmherd.sock");
+        process.stop();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::LogFormat;
 use super::super::setting::{Kind, Preset, Reload, Setting};
-use super::super::values::{choice, is_log_filter};
+use super::super::values::{choice, is_log_filter, log_targets};
 use super::path;
 
 pub(super) const CONFIG: Setting = Setting {
@@ -30,7 +30,10 @@ pub(super) const LOG: Setting = Setting {
         is_repeatable: false,
         place: |draft, text| {
             draft.config.log = text.into();
-            if is_log_filter(text) { Ok(()) } else { Err(format!("must be {LOG_ALLOWED}")) }
+            match is_log_filter(text) {
+                true => Ok(()),
+                false => Err(format!("must be {LOG_ALLOWED}; a TARGET is {}", log_targets())),
+            }
         },
     },
 };

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use postgres::Config;
-use postgres::config::{Host, SslMode, TargetSessionAttrs};
+use postgres::config::{ChannelBinding, Host, SslMode, SslNegotiation, TargetSessionAttrs};
 
 use crate::limits;
 use crate::model::Secret;
@@ -33,6 +33,7 @@ impl Address {
         check_punctuation(text)?;
         let config = read(text)?;
         check_security(&config)?;
+        check_counts(&config)?;
         Ok(Address { url: Secret::new(text), shown: show(&config) })
     }
 
@@ -115,7 +116,10 @@ fn explain(error: &postgres::Error) -> String {
 }
 
 fn check_security(config: &Config) -> Result<(), String> {
-    if config.get_ssl_mode() == SslMode::Require {
+    let wants_tls = config.get_ssl_mode() == SslMode::Require
+        || config.get_ssl_negotiation() == SslNegotiation::Direct
+        || config.get_channel_binding() == ChannelBinding::Require;
+    if wants_tls {
         return Err(NO_TLS.to_owned());
     }
     let is_local = match config.get_hostaddrs() {
@@ -129,6 +133,19 @@ fn check_security(config: &Config) -> Result<(), String> {
          the network in clear text: add ?sslmode=disable to the URL where that network is trusted, or use \
          a server or a tunnel on this host"
         .to_owned())
+}
+
+/// What the crate would only say when it connects.
+fn check_counts(config: &Config) -> Result<(), String> {
+    let (hosts, addresses) = (config.get_hosts().len(), config.get_hostaddrs().len());
+    if hosts > 0 && addresses > 0 && hosts != addresses {
+        return Err(format!("{SHAPE}: it has {hosts} hosts and {addresses} addresses of them (hostaddr)"));
+    }
+    let (count, ports) = (hosts.max(addresses), config.get_ports().len());
+    if ports > 1 && ports != count {
+        return Err(format!("{SHAPE}: it has {count} hosts and {ports} ports"));
+    }
+    Ok(())
 }
 
 fn is_on_this_host(host: &Host) -> bool {
@@ -227,6 +244,10 @@ mod tests {
             "postgresql://me:hunter2@db.example.net/herd",
             "postgresql://me:hunter2@localhost/herd?sslmode=require",
             "postgresql://me:hunter2@localhost/herd?sslmode=verify-full",
+            "postgresql://me:hunter2@localhost/herd?channel_binding=require",
+            "postgresql://me:hunter2@localhost/herd?sslnegotiation=direct",
+            "postgresql://me:hunter2@localhost,localhost/herd?hostaddr=127.0.0.1",
+            "postgresql://me:hunter2@localhost,localhost,localhost/herd?port=1,2",
         ] {
             let error = Address::parse(url).expect_err(url);
             assert!(!error.contains("hun") && !error.contains("ter2"), "{error}");
