@@ -73,9 +73,10 @@ test: ## install what the tests need and run them all
 sim: ## simulate SEEDS seeds of the reactor, or replay one with a trace: make sim SEED=17
 	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) $(CARGO) test --release --lib simulation -- --nocapture
 
-soak: ## the long versions of the crash tests: ROUNDS rounds of kill -9, all bad days of a database
+soak: ## the long versions of tests: ROUNDS rounds of kill -9, all bad days of a database, very long lists
 	VMHERD_ROUNDS=$(ROUNDS) $(CARGO) test --test durability --test postgres -- --nocapture
 	VMHERD_BAD_DAYS=full $(CARGO) test --test bad_days -- --nocapture
+	VMHERD_FAIRNESS=full $(CARGO) test --release --test fairness lists -- --nocapture
 
 debian: build ## run the README's examples in fresh systems of Debian 12 and 13 (root; fetches them)
 	tests/debian

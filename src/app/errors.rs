@@ -52,6 +52,7 @@ impl App {
     pub(super) fn failure(&mut self, error: TaskError, now: UnixSeconds) -> Failure {
         let error = match error {
             TaskError::Internal => return Failure::Internal,
+            TaskError::NoRoom => return Failure::Busy,
             TaskError::Store(error) => error,
         };
         match error {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::task::Task;
 use crate::ids::VmId;
 use crate::model::{
-    Answer, CommandName, Failure, Login, NewVm, Page, Request, Scope, Secret, TokenHash, VmChange, VmName,
+    Answer, Command, CommandName, Failure, Login, NewVm, Page, Request, Scope, Secret, TokenHash, VmChange,
+    VmName,
 };
 
 /// What is to follow the task that a request waits for.
@@ -90,6 +91,27 @@ impl Stage {
             },
             Stage::LogoutVm { .. } | Stage::LogoutVmTokens => CommandName::LogoutVm,
             Stage::UpdateVm { .. } | Stage::UpdateVmWrite { .. } => CommandName::UpdateVm,
+        }
+    }
+}
+
+impl Stage {
+    /// What the request weighs while it waits here, in points to be kept, its task left out.
+    pub fn weight(&self) -> usize {
+        match self {
+            Stage::Token { request, .. } => request.command.as_ref().map_or(0, Command::rows),
+            Stage::RegisterName { vm, .. } | Stage::RegisterHash { vm } => vm.disk_sizes_gib.len(),
+            _ => 0,
+        }
+    }
+
+    /// The name of the VM whose password is hashed here, whether or not there is one.
+    pub fn hashed_for(&self) -> Option<&VmName> {
+        match self {
+            Stage::LoginVerify { name, .. } => Some(name),
+            Stage::RegisterHash { vm } => Some(&vm.name),
+            Stage::AdmittanceVerify { login, .. } => Some(&login.name),
+            _ => None,
         }
     }
 }

@@ -10,6 +10,7 @@ use super::password::{Cost, Hasher, Verdict};
 use crate::clock::UnixSeconds;
 use crate::dialect;
 use crate::ids::VmId;
+use crate::limits;
 use crate::model::{Credentials, Login, LongText, Page, Refusal, Request, Secret, TokenHash, VmName};
 use crate::store::{Store, StoreError, StoreFactory, Write, Written};
 
@@ -79,6 +80,8 @@ pub enum Done {
 pub enum TaskError {
     /// The store's reason.
     Store(StoreError),
+    /// Others had less waiting, and there was no room for all. Nothing was done.
+    NoRoom,
     /// A fault of ours, already logged where it happened.
     Internal,
 }
@@ -109,12 +112,19 @@ impl Task {
         }
     }
 
-    /// What it adds to the time of those that it shares a batch with, in points to be kept.
+    /// What it adds to the time of those that it shares a batch with, and to what waits, in points to be kept.
     pub fn weight(&self) -> usize {
         match self {
-            Task::Write(Write::Put { points, .. }) => points.len().max(1),
+            Task::Write(write) => 1 + write.rows() + write.bytes() / limits::WORK_UNIT_BYTES,
+            Task::Decode { text } => 1 + text.as_slice().len() / limits::WORK_UNIT_BYTES,
+            Task::Convert { data } => 1 + data.len() / limits::WORK_UNIT_BYTES,
             _ => 1,
         }
+    }
+
+    /// Whether it makes a page of a list.
+    pub fn is_page(&self) -> bool {
+        matches!(self, Task::ListPage { .. })
     }
 }
 

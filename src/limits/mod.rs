@@ -23,6 +23,9 @@ const _: () = assert!(TOKENS_PER_CONNECTION_MAX < TOKENS_PER_VM_MAX);
 const _: () = assert!(REQUESTS_PER_CONNECTION <= REQUESTS_MAX);
 const _: () = assert!(16 * JOBS_PER_CONNECTION_MAX as usize <= READ_QUEUE);
 const _: () = assert!(16 * JOBS_PER_CONNECTION_MAX as usize <= WRITE_QUEUE);
+const _: () = assert!(WORK_PER_CONNECTION_MAX >= 2 * POINTS_PER_REQUEST_MAX);
+const _: () =
+    assert!(WORK_PER_CONNECTION_MAX < WORK_WAITING_SHARED && WORK_WAITING_SHARED < WORK_WAITING_MAX);
 const _: () = assert!(PASSWORD_BYTES_MAX < REQUEST_BYTES_MAX_ANONYMOUS);
 const _: () = assert!(ARGON2_MEMORY_KIB <= ARGON2_MEMORY_KIB_MAX && ARGON2_PASSES <= ARGON2_PASSES_MAX);
 const _: () = assert!(ARGON2_LANES <= ARGON2_LANES_MAX);

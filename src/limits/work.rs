@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::JOBS_PER_CONNECTION_MAX;
+
 /// Logins and registrations waiting for a hash, by default: an ordinary burst passes, a storm is told
 /// `busy` at once. At 20 ms each on two threads the last waits 2.6 s.
 pub const AUTH_QUEUE: usize = 256;
@@ -27,11 +29,27 @@ pub const READ_WORKERS_PER_CORE: usize = 1;
 /// Reads that one thread takes at once, at most: what locks and calls cost is shared, and none of their results
 /// waits for long.
 pub const READS_AT_ONCE_MAX: usize = 16;
+/// What the jobs of a lane that wait may weigh, in points to be kept: some two seconds of what a disk takes, so that
+/// what waits is done before its deadline.
+pub const WORK_WAITING_MAX: usize = 512 << 10;
+/// What the jobs of all connections may weigh until a connection that has some waiting is read no further: half a
+/// second of what a disk takes, which the jobs of all others may have to wait for.
+pub const WORK_WAITING_SHARED: usize = 64 << 10;
+/// What the jobs of one connection may weigh until it is read no further: two puts of the most points, one that is
+/// written and one that waits.
+pub const WORK_PER_CONNECTION_MAX: usize = 8 << 10;
+/// What the jobs of one connection may weigh in any case: as many light ones as it may have.
+pub const WORK_PER_CONNECTION_FREE: usize = JOBS_PER_CONNECTION_MAX as usize;
+/// Bytes that weigh as much as a point.
+pub const WORK_UNIT_BYTES: usize = 256;
 /// Writes that share one commit, at most.
 pub const WRITES_PER_COMMIT_MAX: usize = 256;
 /// How long a request may wait for the store. What is not answered by then is answered for it: `busy` if
 /// still queued, else a read `store unavailable` and a write `outcome unknown`.
 pub const STORE_DEADLINE: Duration = Duration::from_millis(2500);
+/// How long a page of a list may wait for its turn, whatever comes before it: all lists get on together, and one that
+/// is cut in the middle has to begin anew.
+pub const PAGE_WAIT_MAX: Duration = Duration::from_secs(60);
 /// What a further job of a request has of that at least, however long those before took.
 pub const STORE_DEADLINE_MIN: Duration = Duration::from_millis(250);
 /// A hash that is not done by then is answered for: `busy`.

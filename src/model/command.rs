@@ -84,6 +84,20 @@ pub enum Command {
     Get(PointFilter),
 }
 
+impl Command {
+    /// How many points or disks it names.
+    pub fn rows(&self) -> usize {
+        match self {
+            Command::Register { disk_sizes_gib, .. } | Command::AddVm { disk_sizes_gib, .. } => {
+                disk_sizes_gib.len()
+            }
+            Command::Update(change) | Command::UpdateVm { change: Some(change), .. } => change.rows(),
+            Command::Put(put) => put.points.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// A [`Command`] without its data: what the right to run it hangs on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs)]

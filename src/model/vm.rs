@@ -86,4 +86,13 @@ impl VmChange {
     pub fn is_empty(&self) -> bool {
         self.ram_mib.is_none() && self.cpus.is_none() && self.disks.is_none()
     }
+
+    /// How many disks it names.
+    pub fn rows(&self) -> usize {
+        match &self.disks {
+            Some(DiskChange::Replace(sizes)) => sizes.len(),
+            Some(DiskChange::Resize(sizes)) => sizes.len(),
+            None => 0,
+        }
+    }
 }

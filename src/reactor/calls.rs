@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::connection::Connection;
 use super::counters::{Counters, request_counters};
+use super::in_flight::{InFlight, Origin, Owner, PageWait};
 use super::timers::{Timer, Timers};
 use crate::app::App;
-use crate::app::stage::{Action, Stage};
-use crate::app::task::{Done, Lane, Task};
+use crate::app::stage::Action;
+use crate::app::task::{Done, Lane, Task, TaskError};
 use crate::clock::{Instant, UnixSeconds};
 use crate::ids::{ConnId, Ticket};
 use crate::limits;
@@ -20,7 +21,8 @@ use crate::model::{
     Answer, CommandName, Cursor, Dialect, Failure, LongText, Paged, Refusal, Request, Statistics,
 };
 use crate::stats;
-use crate::worker::{Completion, Full, GivenUp, Job, JobKey, JobState, Jobs, Room};
+use crate::throttle::Throttle;
+use crate::worker::{Completion, Full, GivenUp, Job, JobKey, JobState, Jobs, Room, Share, Shares};
 
 /// The requests in flight, and what carries them.
 pub(super) struct Calls<J> {
@@ -30,6 +32,9 @@ pub(super) struct Calls<J> {
     in_flight: HashMap<Ticket, InFlight>,
     in_flight_max: usize,
     delayed: Delayed,
+    /// What all jobs in flight weigh, in points to be kept.
+    weight: usize,
+    cuts: Throttle,
     next_job: u64,
     started: Instant,
     /// What has been done since somebody last asked.
@@ -57,51 +62,17 @@ struct Asked {
     origin: Origin,
 }
 
-/// What a job is for.
-struct Origin {
-    ticket: Ticket,
-    /// What the job needs in its queue.
-    room: Room,
-    /// How long the request has waited for the store.
-    store_time: Duration,
-}
-
-/// Who goes on when a job is done.
-enum Owner {
-    /// The app, with a request that has come to this stage.
-    App(Stage),
-    /// The session, which has a message read.
-    Session,
-}
-
 /// A request whose job is done.
 pub(super) struct Claimed {
     owner: Owner,
     /// How long it has waited for the store.
     store_time: Duration,
-}
-
-struct InFlight {
-    /// The job it waits for; results of any other find nothing.
-    job: u64,
-    lane: Lane,
-    owner: Owner,
-    state: Arc<JobState>,
-    submitted: Instant,
-    deadline: Instant,
-    /// How long the jobs before this one waited for the store.
-    store_time: Duration,
+    weight: usize,
 }
 
 impl Asked {
     fn new(ticket: Ticket, command: CommandName) -> Asked {
         Asked { command, origin: Origin::new(ticket) }
-    }
-}
-
-impl Origin {
-    fn new(ticket: Ticket) -> Origin {
-        Origin { ticket, room: Room::Queue, store_time: Duration::ZERO }
     }
 }
 
@@ -114,6 +85,8 @@ impl<J: Jobs> Calls<J> {
             in_flight: HashMap::new(),
             in_flight_max,
             delayed: Delayed::default(),
+            weight: 0,
+            cuts: Throttle::default(),
             next_job: 0,
             started,
             #[cfg(test)]
@@ -124,6 +97,16 @@ impl<J: Jobs> Calls<J> {
     /// From now on so many requests may be in flight; those that are, go on.
     pub(super) fn set_in_flight_max(&mut self, in_flight_max: usize) {
         self.in_flight_max = in_flight_max;
+    }
+
+    /// Whether a connection may begin one more request, or is read no further until some that it has begun are
+    /// done: by itself it may have so much waiting, and less where all together have much.
+    pub(super) fn may_begin<S>(&self, connection: &Connection<S>) -> bool {
+        let weight_max = match self.weight < limits::WORK_WAITING_SHARED {
+            true => limits::WORK_PER_CONNECTION_MAX,
+            false => limits::WORK_PER_CONNECTION_FREE,
+        };
+        connection.jobs < limits::JOBS_PER_CONNECTION_MAX && connection.jobs_weight < weight_max
     }
 
     /// A session hands out a request.
@@ -157,8 +140,9 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        match self.submit(Origin::new(ticket), Task::Decode { text }, Owner::Session, timers, now) {
-            Ok(()) => connection.jobs += 1,
+        let task = Task::Decode { text };
+        match self.submit(Origin::new(ticket), task, Owner::Session, connection, timers, now) {
+            Ok(()) => {}
             Err(Full) => {
                 self.counters.jobs_refused += 1;
                 connection.session.decoded(ticket.slot, Err(unread(Failure::Busy)));
@@ -193,11 +177,12 @@ impl<J: Jobs> Calls<J> {
         }
         let in_flight = self.in_flight.remove(&key.ticket)?;
         timers.disarm(in_flight.deadline, Timer::Job(key));
-        let InFlight { lane, owner, submitted, mut store_time, .. } = in_flight;
+        let InFlight { lane, owner, submitted, mut store_time, weight, .. } = in_flight;
+        self.weight -= weight;
         if matches!(lane, Lane::Read | Lane::Write) {
             store_time += now.instant - submitted;
         }
-        Some(Claimed { owner, store_time })
+        Some(Claimed { owner, store_time, weight })
     }
 
     /// Goes on with a request whose job is done, and counted out of the connection's.
@@ -209,14 +194,19 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        connection.jobs -= 1;
         let ticket = completion.key.ticket;
-        let Claimed { owner, store_time } = claimed;
+        let Claimed { owner, store_time, weight } = claimed;
+        connection.jobs -= 1;
+        connection.jobs_weight -= weight;
+        if matches!(completion.result, Err(TaskError::NoRoom)) {
+            self.counters.jobs_refused += 1;
+        }
         let stage = match owner {
             Owner::App(stage) => stage,
             Owner::Session => {
                 let decoded = match completion.result {
                     Ok(Done::Decoded(decoded)) => *decoded,
+                    Err(TaskError::NoRoom) => Err(unread(Failure::Busy)),
                     _ => Err(unread(Failure::Internal)),
                 };
                 return connection.session.decoded(ticket.slot, decoded);
@@ -227,10 +217,25 @@ impl<J: Jobs> Calls<J> {
         self.act(asked, action, connection, timers, now);
     }
 
-    /// The deadline of a job has come: its client is answered now, whatever becomes of it.
-    pub(super) fn give_up<S>(&mut self, key: JobKey, connection: &mut Connection<S>) {
+    /// The deadline of a job has come: its client is answered now, whatever becomes of it, unless it only waits for
+    /// its turn and may.
+    pub(super) fn give_up<S>(
+        &mut self,
+        key: JobKey,
+        connection: &mut Connection<S>,
+        timers: &mut Timers,
+        now: Now,
+    ) {
+        let Some(in_flight) = self.in_flight.get_mut(&key.ticket) else { return };
+        if in_flight.page.is_some()
+            && in_flight.waits_on(self.jobs.progress(in_flight.lane).done, now.instant)
+        {
+            return timers.arm(in_flight.deadline, Timer::Job(key));
+        }
         let Some(in_flight) = self.in_flight.remove(&key.ticket) else { return };
         connection.jobs -= 1;
+        connection.jobs_weight -= in_flight.weight;
+        self.weight -= in_flight.weight;
         let failure = match in_flight.state.give_up() {
             GivenUp::Queued => {
                 self.counters.jobs_refused += 1;
@@ -248,7 +253,7 @@ impl<J: Jobs> Calls<J> {
         };
         match in_flight.owner {
             Owner::App(stage) => {
-                self.answer(key.ticket, stage.command(), Answer::Failed(failure), connection);
+                self.answer(key.ticket, stage.command(), Answer::Failed(failure), connection, now);
             }
             Owner::Session => connection.session.decoded(key.ticket.slot, Err(unread(failure))),
         }
@@ -258,6 +263,7 @@ impl<J: Jobs> Calls<J> {
     pub(super) fn cancel(&mut self, ticket: Ticket, timers: &mut Timers) {
         if let Some(in_flight) = self.in_flight.remove(&ticket) {
             timers.disarm(in_flight.deadline, Timer::Job(JobKey { ticket, job: in_flight.job }));
+            self.weight -= in_flight.weight;
             let _ = in_flight.state.give_up();
         }
     }
@@ -320,14 +326,13 @@ impl<J: Jobs> Calls<J> {
         let Asked { command, origin } = asked;
         let ticket = origin.ticket;
         match action {
-            Action::Answer(answer) => self.answer(ticket, command, answer, connection),
+            Action::Answer(answer) => self.answer(ticket, command, answer, connection, now),
             Action::Statistics => {
                 let answer = Answer::Statistics(self.statistics(now.instant));
-                self.answer(ticket, command, answer, connection);
+                self.answer(ticket, command, answer, connection, now);
             }
             Action::Later { after, data } => {
-                let at = now.instant + after;
-                self.delay(Asked { command, origin }, at, data, connection);
+                self.delay(Asked { command, origin }, after, data, connection, now);
             }
             Action::Page(page) => {
                 if page.next.is_none() {
@@ -335,35 +340,43 @@ impl<J: Jobs> Calls<J> {
                 }
                 connection.session.complete_page(ticket.slot, &page, &mut connection.output);
             }
-            Action::Work { task, stage } => match self.submit(origin, task, Owner::App(stage), timers, now) {
-                Ok(()) => connection.jobs += 1,
-                Err(Full) => {
+            Action::Work { task, stage } => {
+                let owner = Owner::App(stage);
+                if self.submit(origin, task, owner, connection, timers, now).is_err() {
                     self.counters.jobs_refused += 1;
-                    self.answer(ticket, command, Answer::Failed(Failure::Busy), connection);
+                    self.answer(ticket, command, Answer::Failed(Failure::Busy), connection, now);
                 }
-            },
+            }
         }
         connection.session.set_authenticated(self.app.presence().is_authenticated(ticket.conn));
     }
 
-    fn delay<S>(&mut self, asked: Asked, at: Instant, data: Box<str>, connection: &mut Connection<S>) {
-        let bytes = data.len();
+    fn delay<S>(
+        &mut self,
+        asked: Asked,
+        after: Duration,
+        data: Box<str>,
+        connection: &mut Connection<S>,
+        now: Now,
+    ) {
+        let (at, bytes) = (now.instant + after, data.len());
         #[cfg(test)]
         self.notes.push(super::inspect::Note::Delayed(data.clone(), at));
         let ticket = asked.origin.ticket;
         if self.delayed.bytes + bytes > limits::DELAYED_BYTES_MAX {
-            self.answer(ticket, asked.command, Answer::Failed(Failure::Busy), connection);
+            self.answer(ticket, asked.command, Answer::Failed(Failure::Busy), connection, now);
         } else if connection.session.delay(ticket.slot, at, data) {
             self.delayed.requests += 1;
             self.delayed.bytes += bytes;
         }
     }
 
-    fn submit(
+    fn submit<S>(
         &mut self,
         origin: Origin,
         task: Task,
         owner: Owner,
+        connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) -> Result<(), Full> {
@@ -373,11 +386,32 @@ impl<J: Jobs> Calls<J> {
         let state = Arc::new(JobState::default());
         let key = JobKey { ticket, job: self.next_job };
         self.next_job += 1;
-        self.jobs.try_submit(Job { key, task, room, deadline, state: Arc::clone(&state) })?;
+        let (shares, weight) = (self.shares(lane, ticket.conn, &owner), task.weight());
+        let page = task.is_page().then(|| PageWait {
+            until: submitted + limits::PAGE_WAIT_MAX,
+            run: None,
+            lane_done: self.jobs.progress(lane).done,
+        });
+        self.jobs.try_submit(Job { key, task, room, shares, weight, deadline, state: Arc::clone(&state) })?;
         timers.arm(deadline, Timer::Job(key));
-        let in_flight = InFlight { job: key.job, lane, owner, state, submitted, deadline, store_time };
+        let weight = weight + owner.weight();
+        connection.jobs += 1;
+        connection.jobs_weight += weight;
+        self.weight += weight;
+        let job = key.job;
+        let in_flight = InFlight { job, lane, owner, state, submitted, deadline, store_time, weight, page };
         self.in_flight.insert(ticket, in_flight);
         Ok(())
+    }
+
+    /// To whom a job of `lane` is charged.
+    fn shares(&self, lane: Lane, conn: ConnId, owner: &Owner) -> Shares {
+        match (lane, self.app.presence().peer(conn), owner) {
+            (Lane::Auth, Some(peer), Owner::App(stage)) => {
+                (Share::Source(peer.source()), stage.hashed_for().map(Share::vm))
+            }
+            _ => (Share::Connection(conn), None),
+        }
     }
 
     fn answer<S>(
@@ -386,13 +420,21 @@ impl<J: Jobs> Calls<J> {
         command: CommandName,
         answer: Answer,
         connection: &mut Connection<S>,
+        now: Now,
     ) {
         let failure = match &answer {
             Answer::Failed(failure) => Some(failure),
             _ => None,
         };
         self.counters.count_outcome(command, failure);
+        let was_cut = connection.session.has_broken_off();
         connection.session.complete(ticket.slot, &answer, &mut connection.output);
+        if connection.session.has_broken_off() && !was_cut {
+            self.counters.answers_cut += 1;
+            if let Some(held_back) = self.cuts.pass(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
+                log::warn!("cut {} answers ({command:?}) in the middle: {answer:?}", 1 + held_back);
+            }
+        }
     }
 }
 
@@ -428,6 +470,7 @@ impl<J: Jobs> Calls<J> {
             ("requests_delayed", self.delayed.requests as u64),
             ("jobs_refused", counters.jobs_refused),
             ("jobs_given_up", counters.jobs_given_up),
+            ("answers_cut", counters.answers_cut),
             ("results_late", counters.results_late),
             ("turn_us_max", counters.turn_max.as_micros() as u64),
             ("store_errors_busy", store_errors.busy),

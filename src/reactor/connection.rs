@@ -26,6 +26,8 @@ pub(super) struct Connection<S> {
     pub(super) phase: Phase,
     /// Its jobs that wait or run.
     pub(super) jobs: u32,
+    /// What they weigh, in points to be kept.
+    pub(super) jobs_weight: usize,
     /// Since when output waits without progress.
     pub(super) stalled_since: Option<Instant>,
     /// When its timer will go off.
@@ -91,6 +93,7 @@ impl<S> Connection<S> {
             listener,
             phase: Phase::Open,
             jobs: 0,
+            jobs_weight: 0,
             stalled_since: None,
             armed: None,
         }

@@ -34,6 +34,8 @@ pub(super) struct Counters {
     pub jobs_refused: u64,
     /// Jobs given up at their deadline while they ran.
     pub jobs_given_up: u64,
+    /// Answers that broke off in the middle, since a page of them could not be made.
+    pub answers_cut: u64,
     /// The longest turn of the reactor, the time that it waited for something to do left out.
     pub turn_max: Duration,
     /// Results that came too late for anybody.

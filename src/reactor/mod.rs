@@ -14,6 +14,7 @@ mod calls;
 mod connection;
 mod counters;
 mod heartbeat;
+mod in_flight;
 #[cfg(test)]
 pub(crate) mod inspect;
 pub mod mio_net;
@@ -236,7 +237,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 Timer::Connection(id) => self.expire_connection(id, now),
                 Timer::Job(key) => {
                     if let Some(connection) = self.connections.get_mut(key.ticket.conn) {
-                        self.calls.give_up(key, connection);
+                        self.calls.give_up(key, connection, &mut self.timers, now);
                         self.enqueue(key.ticket.conn);
                     }
                 }

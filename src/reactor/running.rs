@@ -75,7 +75,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     Flushed::All | Flushed::Some => Ran::WantsMore,
                 };
             }
-            let may_call = connection.jobs < limits::JOBS_PER_CONNECTION_MAX;
+            let may_call = self.calls.may_begin(connection);
             let Connection { session, input, output, .. } = &mut *connection;
             let step = session.next(input, output, rules, may_call, now.instant);
             work.steps += usize::from(session.take_dealt());

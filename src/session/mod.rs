@@ -155,6 +155,11 @@ impl Session {
         }
     }
 
+    /// Whether an answer has broken off, so that the connection is closed.
+    pub fn has_broken_off(&self) -> bool {
+        self.ending == Some(Ending::Abort)
+    }
+
     /// A page of the answer to the request `slot` is there. False where no such request is open.
     pub fn complete_page(&mut self, slot: Slot, page: &Page, output: &mut Buffer) -> bool {
         let wire = &mut self.wire;

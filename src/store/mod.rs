@@ -258,6 +258,27 @@ pub enum Write {
     },
 }
 
+impl Write {
+    /// How many points or disks it writes.
+    pub fn rows(&self) -> usize {
+        match self {
+            Write::Register { vm, .. } => vm.disk_sizes_gib.len(),
+            Write::AddVm { disk_sizes_gib, .. } => disk_sizes_gib.len(),
+            Write::Update { change, .. } => change.rows(),
+            Write::Put { points, .. } => points.len(),
+            _ => 0,
+        }
+    }
+
+    /// How many bytes the keys of its points have.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Write::Put { points, .. } => points.iter().map(|new| new.key.as_str().len()).sum(),
+            _ => 0,
+        }
+    }
+}
+
 /// What a [`Write`] has done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]

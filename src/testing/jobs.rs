@@ -13,7 +13,7 @@ use crate::app::task::{Done, Lane, Task, TaskError, Tools};
 use crate::clock::Instant;
 use crate::limits;
 use crate::store::{StoreError, StoreFactory, Write};
-use crate::worker::{Completion, Full, Job, JobKey, Jobs, RunId};
+use crate::worker::{Backlog, Batch, Completion, Full, Job, JobKey, Jobs, LaneProgress, Room, RunId};
 
 /// The workers as the reactor sees them.
 pub(super) struct FakeJobs(pub(super) Shared);
@@ -22,8 +22,12 @@ pub(super) struct FakeJobs(pub(super) Shared);
 pub(super) struct Workshop {
     random: Random,
     tools: Tools,
-    /// Submitted, with the time to begin.
-    waiting: Vec<(Instant, Lane, Job)>,
+    /// What waits in each lane, in the order in which the real ones take it.
+    waiting: [Backlog; Lane::ALL.len()],
+    /// When a thread of each lane looks there at the earliest.
+    looks: [Instant; Lane::ALL.len()],
+    /// Runs of each that are over.
+    runs_done: [u64; Lane::ALL.len()],
     running: Vec<Run>,
     done: Vec<Completion>,
     /// Jobs whose result will come again.
@@ -55,12 +59,18 @@ impl Jobs for FakeJobs {
         }
         let weather = world.weather.clone();
         let workshop = &mut world.workshop;
-        let queued = workshop.waiting.iter().filter(|(_, other, _)| *other == lane).count();
-        if queued >= weather.queue_max || workshop.random.chance(weather.full_percent) {
+        let waiting = &mut workshop.waiting[lane as usize];
+        if job.room == Room::Queue && workshop.random.chance(weather.full_percent) {
             return Err(Full);
         }
-        let begins = now + workshop.random.micros(0, weather.job_micros_max);
-        workshop.waiting.push((begins, lane, job));
+        if waiting.is_empty() {
+            workshop.looks[lane as usize] = now + workshop.random.micros(0, weather.job_micros_max);
+        }
+        waiting.set_jobs_max(weather.queue_max);
+        for job in waiting.push(job)? {
+            workshop.done.push(Completion { key: job.key, result: Err(TaskError::NoRoom) });
+            workshop.is_woken = true;
+        }
         Ok(())
     }
 
@@ -89,6 +99,15 @@ impl Jobs for FakeJobs {
         }
     }
 
+    fn progress(&self, lane: Lane) -> LaneProgress {
+        let workshop = &self.0.borrow().workshop;
+        LaneProgress {
+            queued: workshop.waiting[lane as usize].len(),
+            running: workshop.running.iter().filter(|run| run.lane == lane).count(),
+            done: workshop.runs_done[lane as usize],
+        }
+    }
+
     fn statistics(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
@@ -100,7 +119,9 @@ impl Workshop {
         Workshop {
             random,
             tools: Tools::new(store, cost),
-            waiting: Vec::new(),
+            waiting: Lane::ALL.map(|_| Backlog::new(0)),
+            looks: [Instant::ORIGIN; Lane::ALL.len()],
+            runs_done: [0; Lane::ALL.len()],
             running: Vec::new(),
             done: Vec::new(),
             doubled: Vec::new(),
@@ -116,23 +137,20 @@ impl Workshop {
             while let Some(at) = self.running.iter().position(is_over) {
                 let run = self.running.swap_remove(at);
                 trace.add(now, || format!("run {} ends", run.id.0));
+                self.runs_done[run.lane as usize] += 1;
                 self.done.extend(run.completions);
                 self.is_woken = true;
             }
-            let may_begin = (0..self.waiting.len()).filter(|at| {
-                let (begins, lane, _) = &self.waiting[*at];
-                *begins <= now && self.threads_busy(*lane) < weather.threads
-            });
-            let Some(first) = may_begin.min_by_key(|at| self.waiting[*at].2.key.job) else { return };
-            self.begin(first, now, weather, trace);
+            let may_begin = |lane: &Lane| self.begins(*lane, weather.threads).is_some_and(|at| at <= now);
+            let Some(lane) = Lane::ALL.into_iter().find(may_begin) else { return };
+            self.begin(lane, now, weather, trace);
         }
     }
 
     /// When something is due next.
     pub(super) fn next(&self, threads: usize) -> Option<Instant> {
         let ends = self.running.iter().map(|run| run.ends);
-        let begins =
-            self.waiting.iter().map(|(begins, lane, _)| self.thread_free(*lane, threads).max(*begins));
+        let begins = Lane::ALL.into_iter().filter_map(|lane| self.begins(lane, threads));
         ends.chain(begins).min()
     }
 
@@ -158,6 +176,12 @@ impl Workshop {
         done
     }
 
+    /// When the next job of the lane is begun, if there is one.
+    fn begins(&self, lane: Lane, threads: usize) -> Option<Instant> {
+        let looks = self.looks[lane as usize];
+        (!self.waiting[lane as usize].is_empty()).then(|| self.thread_free(lane, threads).max(looks))
+    }
+
     /// Since when, or from when on, a thread of the lane is free.
     fn thread_free(&self, lane: Lane, threads: usize) -> Instant {
         let busy = self.running.iter().filter(|run| run.lane == lane && !run.is_replaced);
@@ -167,20 +191,10 @@ impl Workshop {
         }
     }
 
-    fn threads_busy(&self, lane: Lane) -> usize {
-        self.running.iter().filter(|run| run.lane == lane && !run.is_replaced).count()
-    }
-
-    fn begin(&mut self, first: usize, now: Instant, weather: &Weather, trace: &mut Trace) {
+    fn begin(&mut self, lane: Lane, now: Instant, weather: &Weather, trace: &mut Trace) {
         self.last_run += 1;
         let id = RunId(self.last_run);
-        let lane = self.waiting[first].1;
-        let mut batch = vec![self.waiting.remove(first).2];
-        while lane == Lane::Write
-            && let Some(at) = self.waiting.iter().position(|(begins, of, _)| *of == lane && *begins <= now)
-        {
-            batch.push(self.waiting.remove(at).2);
-        }
+        let batch = self.waiting[lane as usize].take(Batch::of(lane), weather.threads);
         let mut completions = Vec::new();
         for job in batch {
             if !job.state.start(id) {

@@ -3,11 +3,12 @@
 //! Invariant: a job is in the queue or with one thread, and there is never a job in the queue without a
 //! thread that will look there.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Full, Job, Room, RunId};
+use super::backlog::{Backlog, Batch};
+use super::{Full, Job, RunId};
 
 /// What the threads of one lane share.
 pub(super) struct LaneQueue {
@@ -16,8 +17,7 @@ pub(super) struct LaneQueue {
 }
 
 struct State {
-    jobs: VecDeque<Job>,
-    jobs_max: usize,
+    jobs: Backlog,
     /// Threads that there are, those that are stuck in a job that was given up left out.
     threads: usize,
     threads_max: usize,
@@ -48,21 +48,12 @@ pub(super) struct LaneStatus {
     pub(super) done: u64,
 }
 
-/// How many of the jobs that wait one thread takes at once.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Share {
-    /// All, up to so many: they gain from each other.
-    All {
-        /// At most.
-        max: usize,
-        /// What they weigh together, at most; one may weigh more by itself.
-        weight_max: usize,
-    },
-    /// What leaves as much for each of the others, up to so many.
-    Fair {
-        /// At most.
-        max: usize,
-    },
+/// What has come of a job that was to be queued.
+pub(super) struct Pushed {
+    /// A thread has to be started for it, which counts as one already.
+    pub(super) starts_thread: bool,
+    /// Those that have lost their place to it.
+    pub(super) displaced: Vec<Job>,
 }
 
 /// What a thread is to do next.
@@ -75,8 +66,7 @@ pub(super) enum Next {
 impl LaneQueue {
     pub(super) fn new(jobs_max: usize, threads_max: usize, stuck_max: usize) -> LaneQueue {
         let state = State {
-            jobs: VecDeque::new(),
-            jobs_max,
+            jobs: Backlog::new(jobs_max),
             threads: 0,
             threads_max,
             resting: 0,
@@ -91,16 +81,12 @@ impl LaneQueue {
         LaneQueue { state: Mutex::new(state), arrived: Condvar::new() }
     }
 
-    /// Queues `job`; true where a thread has to be started for it, which then counts as one already. A thread
-    /// that rests is not called yet: [`LaneQueue::call`] does that for all jobs that have come together.
-    pub(super) fn push(&self, job: Job) -> Result<bool, Full> {
+    /// Queues `job`. A thread that rests is not called yet: [`LaneQueue::call`] does that for all jobs that have come
+    /// together.
+    pub(super) fn push(&self, job: Job) -> Result<Pushed, Full> {
         let mut state = self.lock();
-        match job.room {
-            Room::Reserved => state.jobs.push_front(job),
-            Room::Queue if state.jobs.len() >= state.jobs_max => return Err(Full),
-            Room::Queue => state.jobs.push_back(job),
-        }
-        Ok(state.takes_thread())
+        let displaced = state.jobs.push(job)?;
+        Ok(Pushed { starts_thread: state.takes_thread(), displaced })
     }
 
     /// Calls as many of the threads that rest as there are jobs for.
@@ -110,20 +96,14 @@ impl LaneQueue {
         self.call_resting(&mut state, missing);
     }
 
-    /// Waits for jobs for at most `idle`, and takes as many as `share` says.
-    pub(super) fn take(&self, share: Share, idle: Duration) -> Next {
+    /// Waits for jobs for at most `idle`, and takes as many as `batch` says.
+    pub(super) fn take(&self, batch: Batch, idle: Duration) -> Next {
         let mut state = self.wait(idle);
-        let count = match share {
-            Share::All { max, weight_max } => state.count_within(max, weight_max),
-            Share::Fair { max } => state.jobs.len().div_ceil(state.threads_max).min(max),
-        };
-        if count == 0 {
+        let threads = state.threads_max;
+        let batch = state.jobs.take(batch, threads);
+        if batch.is_empty() {
             state.threads -= 1;
             return Next::End;
-        }
-        let batch = state.jobs.drain(..count).collect();
-        if state.jobs.is_empty() {
-            state.jobs.shrink_to(QUEUE_KEPT);
         }
         let run = RunId(state.next_run);
         state.next_run += 1;
@@ -153,7 +133,7 @@ impl LaneQueue {
         state.done += 1;
         // Either way there are threads that will look: this one, or as many as there may be.
         if !again.is_empty() {
-            state.jobs.extend(again);
+            again.into_iter().for_each(|job| state.jobs.push_again(job));
             self.call_one(&mut state);
         }
         if state.running.remove(&run) {
@@ -170,12 +150,12 @@ impl LaneQueue {
     pub(super) fn thread_failed(&self) -> Vec<Job> {
         let mut state = self.lock();
         state.threads -= 1;
-        if state.threads == 0 { state.jobs.drain(..).collect() } else { Vec::new() }
+        if state.threads == 0 { state.jobs.drain() } else { Vec::new() }
     }
 
     /// From now on so many jobs may wait; those that do already, stay.
     pub(super) fn set_jobs_max(&self, jobs_max: usize) {
-        self.lock().jobs_max = jobs_max;
+        self.lock().jobs.set_jobs_max(jobs_max);
     }
 
     /// No more waiting: threads end when the queue is empty.
@@ -227,17 +207,6 @@ impl LaneQueue {
 }
 
 impl State {
-    /// How many of the first jobs, `max` at most, weigh no more than `weight_max` together, or how many one is.
-    fn count_within(&self, max: usize, weight_max: usize) -> usize {
-        let mut weight = 0;
-        let fits = |job: &&Job| {
-            weight += job.task.weight();
-            weight <= weight_max
-        };
-        let count = self.jobs.iter().take(max).take_while(fits).count();
-        count.max(1).min(self.jobs.len())
-    }
-
     /// Whether a thread has to be started for what is queued, which then counts.
     fn takes_thread(&mut self) -> bool {
         let is_needed = self.resting < self.jobs.len() && self.threads < self.threads_max;
@@ -246,29 +215,32 @@ impl State {
     }
 }
 
-/// Jobs that an empty queue keeps room for.
-const QUEUE_KEPT: usize = 16;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::app::task::Task;
     use crate::clock::Instant;
     use crate::ids::{ConnId, Slot, Ticket};
-    use crate::model::{MetricKey, MetricValue, NewPoint, Point, Secret};
-    use crate::store::Write;
-    use crate::worker::JobKey;
+    use crate::model::Secret;
+    use crate::worker::{JobKey, Room, Share};
     use std::sync::Arc;
 
     fn job(number: u64) -> Job {
         let ticket = Ticket { conn: ConnId { index: 0, generation: 1 }, slot: Slot(number) };
         let task = Task::HashPassword { password: Secret::new("password") };
         let key = JobKey { ticket, job: number };
-        Job { key, task, room: Room::Queue, deadline: Instant::ORIGIN, state: Arc::default() }
+        let shares = (Share::Connection(ticket.conn), None);
+        let (room, deadline, state) = (Room::Queue, Instant::ORIGIN, Arc::default());
+        Job { key, task, room, shares, weight: 1, deadline, state }
+    }
+
+    /// Whether a thread has to be started for `job`.
+    fn push(lane: &LaneQueue, job: Job) -> Result<bool, Full> {
+        lane.push(job).map(|pushed| pushed.starts_thread)
     }
 
     fn take(lane: &LaneQueue, batch_max: usize) -> (RunId, Vec<u64>) {
-        match lane.take(Share::All { max: batch_max, weight_max: usize::MAX }, Duration::ZERO) {
+        match lane.take(Batch::All { max: batch_max, weight_max: usize::MAX }, Duration::ZERO) {
             Next::Run(run, jobs) => (run, jobs.iter().map(|job| job.key.job).collect()),
             Next::End => panic!("nothing to do"),
         }
@@ -277,79 +249,34 @@ mod tests {
     #[test]
     fn a_full_queue_refuses_and_threads_start_when_needed() {
         let lane = LaneQueue::new(2, 1, 1);
-        assert_eq!(lane.push(job(1)), Ok(true));
-        assert_eq!(lane.push(job(2)), Ok(false), "there may be one thread only");
-        assert_eq!(lane.push(job(3)), Err(Full));
+        assert_eq!(push(&lane, job(1)), Ok(true));
+        assert_eq!(push(&lane, job(2)), Ok(false), "there may be one thread only");
+        assert_eq!(push(&lane, job(3)), Err(Full));
         assert_eq!(take(&lane, 1).1, [1]);
-        assert_eq!(lane.push(job(3)), Ok(false));
+        assert_eq!(push(&lane, job(3)), Ok(false));
         assert_eq!(take(&lane, 9).1, [2, 3], "what waits together is taken together");
-    }
-
-    #[test]
-    fn the_rest_of_an_answer_has_room_in_a_full_queue_and_comes_first() {
-        let lane = LaneQueue::new(1, 1, 1);
-        assert_eq!(lane.push(job(1)), Ok(true));
-        assert_eq!(lane.push(Job { room: Room::Reserved, ..job(2) }), Ok(false));
-        assert_eq!(lane.push(job(3)), Err(Full));
-        assert_eq!(take(&lane, 9).1, [2, 1]);
     }
 
     #[test]
     fn a_queue_can_be_made_shorter_and_longer() {
         let lane = LaneQueue::new(2, 1, 1);
-        assert_eq!(lane.push(job(1)), Ok(true));
-        assert_eq!(lane.push(job(2)), Ok(false));
+        assert_eq!(push(&lane, job(1)), Ok(true));
+        assert_eq!(push(&lane, job(2)), Ok(false));
         lane.set_jobs_max(1);
-        assert_eq!(lane.push(job(3)), Err(Full));
+        assert_eq!(push(&lane, job(3)), Err(Full));
         lane.set_jobs_max(3);
-        assert_eq!(lane.push(job(3)), Ok(false));
+        assert_eq!(push(&lane, job(3)), Ok(false));
         assert_eq!(take(&lane, 9).1, [1, 2, 3], "nothing is lost");
-    }
-
-    #[test]
-    fn what_is_taken_together_has_a_weight_and_one_job_is_never_too_heavy() {
-        let put = |number, count| {
-            let point = Point { second: 1, value: MetricValue::new(1.0).expect("finite") };
-            let points = Arc::new(vec![NewPoint { key: MetricKey::stored("k"), point }; count]);
-            let write = Write::Put { login: None, points, keys_max: 1, is_atomic: false };
-            Job { task: Task::Write(write), ..job(number) }
-        };
-        let lane = LaneQueue::new(9, 1, 1);
-        for (number, count) in [(1, 2), (2, 3), (3, 9), (4, 1), (5, 1)] {
-            lane.push(put(number, count)).expect("there is room");
-        }
-        let taken = || match lane.take(Share::All { max: 9, weight_max: 5 }, Duration::ZERO) {
-            Next::Run(_, jobs) => jobs.iter().map(|job| job.key.job).collect(),
-            Next::End => Vec::new(),
-        };
-        assert_eq!([taken(), taken(), taken(), taken()], [vec![1, 2], vec![3], vec![4, 5], vec![]]);
-    }
-
-    #[test]
-    fn threads_leave_each_other_their_share() {
-        let lane = LaneQueue::new(9, 2, 1);
-        (1..=5).for_each(|number| {
-            lane.push(job(number)).expect("there is room");
-        });
-        let fair = |max| match lane.take(Share::Fair { max }, Duration::ZERO) {
-            Next::Run(_, jobs) => jobs.len(),
-            Next::End => 0,
-        };
-        assert_eq!([fair(9), fair(9), fair(9), fair(9)], [3, 1, 1, 0]);
-        (1..=9).for_each(|number| {
-            lane.push(job(number)).expect("there is room");
-        });
-        assert_eq!(fair(2), 2, "no more than at most");
     }
 
     #[test]
     fn a_thread_that_rests_is_called_once_and_comes() {
         let lane = LaneQueue::new(9, 1, 1);
-        assert_eq!(lane.push(job(1)), Ok(true));
+        assert_eq!(push(&lane, job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
         assert!(lane.end_run(run, Vec::new()));
         std::thread::scope(|scope| {
-            let rests = || match lane.take(Share::All { max: 9, weight_max: 9 }, Duration::from_secs(60)) {
+            let rests = || match lane.take(Batch::All { max: 9, weight_max: 9 }, Duration::from_secs(60)) {
                 Next::Run(_, jobs) => jobs.len(),
                 Next::End => 0,
             };
@@ -357,8 +284,8 @@ mod tests {
             while lane.lock().resting == 0 {
                 std::thread::yield_now();
             }
-            assert_eq!(lane.push(job(2)), Ok(false));
-            assert_eq!(lane.push(job(3)), Ok(false));
+            assert_eq!(push(&lane, job(2)), Ok(false));
+            assert_eq!(push(&lane, job(3)), Ok(false));
             lane.call();
             lane.call();
             assert_eq!(resting.join().expect("it ends"), 2);
@@ -369,27 +296,27 @@ mod tests {
     #[test]
     fn a_thread_without_work_ends_and_another_starts_later() {
         let lane = LaneQueue::new(2, 1, 1);
-        assert_eq!(lane.push(job(1)), Ok(true));
+        assert_eq!(push(&lane, job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
         assert!(lane.end_run(run, Vec::new()));
-        assert!(matches!(lane.take(Share::All { max: 1, weight_max: 1 }, Duration::ZERO), Next::End));
+        assert!(matches!(lane.take(Batch::All { max: 1, weight_max: 1 }, Duration::ZERO), Next::End));
         assert_eq!(lane.status(), LaneStatus { queued: 0, threads: 0, stuck: 0, running: 0, done: 1 });
-        assert_eq!(lane.push(job(2)), Ok(true));
+        assert_eq!(push(&lane, job(2)), Ok(true));
     }
 
     #[test]
     fn stuck_threads_are_replaced_once_each_and_a_bounded_number_of_times() {
         let lane = LaneQueue::new(9, 1, 2);
-        assert_eq!(lane.push(job(1)), Ok(true));
+        assert_eq!(push(&lane, job(1)), Ok(true));
         let (first, _) = take(&lane, 1);
-        assert_eq!(lane.push(job(2)), Ok(false));
+        assert_eq!(push(&lane, job(2)), Ok(false));
         assert!(lane.replace_thread(first), "a job waits: a thread is needed now");
         assert!(!lane.replace_thread(first), "two jobs of one run are one stuck thread");
         let (second, _) = take(&lane, 1);
         assert!(!lane.replace_thread(second), "nothing waits: the next job starts a thread");
-        assert_eq!(lane.push(job(3)), Ok(true));
+        assert_eq!(push(&lane, job(3)), Ok(true));
         let (third, _) = take(&lane, 1);
-        assert_eq!(lane.push(job(4)), Ok(false));
+        assert_eq!(push(&lane, job(4)), Ok(false));
         assert!(!lane.replace_thread(third), "two are stuck already, as many as may be");
         assert_eq!(lane.status(), LaneStatus { queued: 1, threads: 1, stuck: 2, running: 3, done: 0 });
         assert!(!lane.end_run(first, Vec::new()), "its place is taken");
@@ -400,19 +327,19 @@ mod tests {
     #[test]
     fn what_has_to_be_run_again_waits_behind_the_others_even_in_a_full_queue() {
         let lane = LaneQueue::new(1, 1, 1);
-        assert_eq!(lane.push(job(1)), Ok(true));
+        assert_eq!(push(&lane, job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
-        assert_eq!(lane.push(job(2)), Ok(false));
+        assert_eq!(push(&lane, job(2)), Ok(false));
         assert!(lane.end_run(run, vec![job(1)]));
-        assert_eq!(lane.push(job(3)), Err(Full));
+        assert_eq!(push(&lane, job(3)), Err(Full));
         assert_eq!(take(&lane, 9).1, [2, 1]);
     }
 
     #[test]
     fn jobs_are_not_stranded_where_no_thread_can_be_started() {
         let lane = LaneQueue::new(9, 1, 1);
-        assert_eq!(lane.push(job(1)), Ok(true));
+        assert_eq!(push(&lane, job(1)), Ok(true));
         assert_eq!(lane.thread_failed().len(), 1);
-        assert_eq!(lane.push(job(2)), Ok(true));
+        assert_eq!(push(&lane, job(2)), Ok(true));
     }
 }

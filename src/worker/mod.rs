@@ -4,7 +4,9 @@
 //! The reactor hands in [`Job`]s and collects [`Completion`]s; it never waits. Threads start when there
 //! is work for them and end when there has been none for a while.
 
+mod backlog;
 mod crew;
+mod fair;
 mod keeper;
 mod lane;
 mod pool;
@@ -17,11 +19,14 @@ use crate::app::task::{Done, Lane, Task, TaskError};
 use crate::clock::Instant;
 use crate::ids::Ticket;
 
+#[cfg(test)]
+pub(crate) use backlog::{Backlog, Batch};
+pub use fair::{Share, Shares};
 pub use keeper::Keeper;
 pub use pool::{LaneSettings, Pool, PoolSettings, Queues};
 
 /// One task on its way to a worker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Job {
     /// Whose it is.
     pub key: JobKey,
@@ -29,6 +34,10 @@ pub struct Job {
     pub task: Task,
     /// What room there has to be for it.
     pub room: Room,
+    /// To whom it is charged.
+    pub shares: Shares,
+    /// What it is charged, in points to be kept.
+    pub weight: usize,
     /// When nobody waits for it any more, by the clock of whoever submits it.
     pub deadline: Instant,
     /// Shared with whoever may give it up.
@@ -47,10 +56,10 @@ pub struct JobKey {
 /// What room a job takes in its lane's queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Room {
-    /// A place at the end, if there is one.
+    /// A place, if there is one.
     Queue,
-    /// A place at the front, whether or not the queue is full: half an answer is out already, and a client
-    /// that is told `busy` now would have it cut. A connection has one such job at most.
+    /// A place, whether or not the queue is full: half an answer is out already, and a client that is told `busy`
+    /// now would have it cut. A connection has one such job at most.
     Reserved,
 }
 
@@ -69,7 +78,8 @@ pub struct Full;
 
 /// Where jobs go and come from: threads, or a simulation.
 pub trait Jobs {
-    /// Queues a job, or says at once that there is no room.
+    /// Queues a job, or says at once that there is no room. One that has less waiting may take the place of
+    /// another, which comes to [`TaskError::NoRoom`].
     fn try_submit(&mut self, job: Job) -> Result<(), Full>;
 
     /// All jobs of this turn have been queued: whoever rests is called for them. Until then they may wait.
@@ -130,6 +140,14 @@ impl JobState {
     /// up meanwhile.
     pub fn put_back(&self, run: RunId) -> bool {
         self.0.compare_exchange(run.0, QUEUED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// The run that the job is in; none while it is queued.
+    pub fn run(&self) -> Option<RunId> {
+        match self.0.load(Ordering::Acquire) {
+            QUEUED | GIVEN_UP => None,
+            run => Some(RunId(run)),
+        }
     }
 
     /// Nobody waits for the job any more.

@@ -5,13 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::backlog::Batch;
 use super::crew::Crew;
 use super::keeper::Keeper;
-use super::lane::{LaneQueue, Next, Share};
+use super::lane::{LaneQueue, Next};
 use super::{Completion, Full, Job, Jobs, LaneProgress, RunId};
 use crate::app::password::Cost;
 use crate::app::task::{Done, Lane, Task, TaskError, Tools};
-use crate::clock::{Clock, Instant, SystemClock};
+use crate::clock::{Clock, SystemClock};
 use crate::limits;
 use crate::store::{Patience, StoreError, StoreFactory};
 use crate::sys;
@@ -164,8 +165,13 @@ impl PoolSettings {
 impl Jobs for Pool {
     fn try_submit(&mut self, job: Job) -> Result<(), Full> {
         let lane = job.task.lane();
-        if self.shared.queue(lane).push(job)? {
+        let pushed = self.shared.queue(lane).push(job)?;
+        if pushed.starts_thread {
             self.start_thread(lane);
+        }
+        if !pushed.displaced.is_empty() {
+            let failed = |job: Job| Completion { key: job.key, result: Err(TaskError::NoRoom) };
+            self.shared.complete(pushed.displaced.into_iter().map(failed).collect());
         }
         self.uncalled[lane as usize] = true;
         Ok(())
@@ -234,15 +240,8 @@ impl Shared {
             step_back();
         }
         let mut tools = Tools::new(Arc::clone(&self.factory), self.cost);
-        let share = match lane {
-            Lane::Auth | Lane::Compute => Share::All { max: 1, weight_max: usize::MAX },
-            Lane::Read => Share::Fair { max: limits::READS_AT_ONCE_MAX },
-            Lane::Write => {
-                Share::All { max: limits::WRITES_PER_COMMIT_MAX, weight_max: limits::POINTS_PER_COMMIT_MAX }
-            }
-        };
         loop {
-            match self.queue(lane).take(share, limits::WORKER_IDLE) {
+            match self.queue(lane).take(Batch::of(lane), limits::WORKER_IDLE) {
                 Next::Run(run, batch) => {
                     let again = self.run(run, batch, &mut tools);
                     if !self.queue(lane).end_run(run, again) {
@@ -262,25 +261,21 @@ impl Shared {
             if !job.state.start(run) {
                 continue;
             }
-            let Job { key, task, room, deadline, state } = job;
-            let copy = match self.lock_wait(task.lane(), deadline) {
+            let copy = match self.lock_wait(&job) {
                 LockWait::Over => {
-                    completions.push(Completion { key, result: Err(BUSY) });
+                    completions.push(Completion { key: job.key, result: Err(BUSY) });
                     continue;
                 }
-                LockWait::Possible => Some(Job { key, task: task.clone(), room, deadline, state }),
+                LockWait::Possible => Some(job.clone()),
                 LockWait::None => None,
             };
-            begun.push((key, copy));
-            tasks.push(task);
+            begun.push((job.key, copy));
+            tasks.push(job.task);
         }
         let results = if begun.is_empty() { Vec::new() } else { run_tasks(tasks, begun.len(), tools) };
         let mut again = Vec::new();
         for ((key, copy), result) in begun.into_iter().zip(results) {
-            let can_wait = |job: &Job| {
-                let wait = self.lock_wait(job.task.lane(), job.deadline);
-                wait == LockWait::Possible && job.state.put_back(run)
-            };
+            let can_wait = |job: &Job| self.lock_wait(job) == LockWait::Possible && job.state.put_back(run);
             match copy {
                 Some(job) if is_busy(&result) && can_wait(&job) => again.push(job),
                 _ => completions.push(Completion { key, result }),
@@ -291,14 +286,16 @@ impl Shared {
     }
 
     /// Whether a job may still wait for a lock.
-    fn lock_wait(&self, lane: Lane, deadline: Instant) -> LockWait {
+    fn lock_wait(&self, job: &Job) -> LockWait {
         let Some(Patience { attempt, reserve }) = self.patience else { return LockWait::None };
         let mut clock = self.clock;
-        let left = deadline.since(clock.now());
-        match lane {
+        let left = job.deadline.since(clock.now());
+        match job.task.lane() {
             Lane::Auth | Lane::Compute => LockWait::None,
             _ if left > reserve => LockWait::Possible,
             _ if left + attempt > reserve => LockWait::None,
+            // It may have waited for its turn only, and changes nothing.
+            _ if job.task.is_page() => LockWait::None,
             _ => LockWait::Over,
         }
     }

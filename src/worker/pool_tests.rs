@@ -7,7 +7,7 @@ use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, DiskId, Slot, Ticket, VmId};
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
 use crate::store::{PointAt, PointPage, Store, VmPage, Write, Written};
-use crate::worker::{JobKey, JobState, Room};
+use crate::worker::{JobKey, JobState, Room, Share};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -48,7 +48,8 @@ fn job(number: u64) -> Job {
     let task = Task::ListPage { asker: Asker::Vm(login), page: PageRequest::Vms { after: VmId(0) } };
     let key = JobKey { ticket, job: number };
     let deadline = SystemClock::new().now();
-    Job { key, task, room: Room::Queue, deadline, state: Arc::<JobState>::default() }
+    let (shares, state) = ((Share::Connection(ticket.conn), None), Arc::<JobState>::default());
+    Job { key, task, room: Room::Queue, shares, weight: 1, deadline, state }
 }
 
 fn result(pool: &mut Pool, woken: &Receiver<()>) -> Result<Done, TaskError> {
@@ -132,12 +133,16 @@ impl Store for HeldStore {
 
 /// What comes of a job that has so much time `left` where a lock is held for three questions, and how many
 /// of them are not asked.
-fn result_where_held(patience: Option<Patience>, left: Duration) -> (Result<Done, TaskError>, usize) {
+fn result_where_held(
+    patience: Option<Patience>,
+    left: Duration,
+    task: Task,
+) -> (Result<Done, TaskError>, usize) {
     let questions_left = Arc::new(AtomicUsize::new(3));
     let factory = HeldFactory { questions_left: Arc::clone(&questions_left), patience };
     let (mut pool, woken) = pool_on(Arc::new(factory));
     let mut clock = pool.shared.clock;
-    pool.try_submit(Job { deadline: clock.now() + left, ..job(1) }).unwrap();
+    pool.try_submit(Job { deadline: clock.now() + left, task, ..job(1) }).unwrap();
     (result(&mut pool, &woken), questions_left.load(Ordering::Relaxed))
 }
 
@@ -146,13 +151,17 @@ fn what_somebody_has_locked_is_asked_for_again_while_there_is_time() {
     let minute = Duration::from_secs(60);
     let patience = Some(Patience { attempt: minute, reserve: 3 * minute });
     let held = |patience, left| {
-        let (result, left) = result_where_held(patience, left);
+        let (result, left) = result_where_held(patience, left, job(1).task);
         (result.map(|_| ()), left)
     };
     let gone = Err(TaskError::Store(StoreError::NotCurrent));
     assert_eq!(held(patience, 4 * minute), (gone, 0), "the store answers in the end");
     assert_eq!(held(patience, 5 * minute / 2), (Err(BUSY), 2), "once more, and that is it");
-    assert_eq!(held(patience, minute), (Err(BUSY), 3), "too late to begin");
+    assert_eq!(held(patience, minute), (Err(BUSY), 2), "a page has waited for its turn only");
+    let current = Some(Login { id: VmId(1), epoch: 0, name: VmName::stored("a") });
+    let lookup = Task::FindToken { token: TokenHash([0; 32]), current, now: UnixSeconds(0) };
+    let (result, questions_left) = result_where_held(patience, minute, lookup);
+    assert_eq!((result.map(|_| ()), questions_left), (Err(BUSY), 3), "too late to begin");
     assert_eq!(held(None, 4 * minute), (Err(BUSY), 2), "the store has waited itself");
 }
 

@@ -4,12 +4,12 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// How many connections this process can hold, at most `wanted`. Says loudly when that is less.
 pub fn connections_that_fit(wanted: usize) -> usize {
@@ -52,7 +52,22 @@ impl Swarm {
     /// Begins one more connection and sends `bytes` on it, at once where it is there at once; its index.
     #[track_caller]
     pub fn connect(&mut self, address: SocketAddr, bytes: &[u8]) -> usize {
-        let mut socket = TcpStream::connect(address).expect("a connection can be begun");
+        let socket = TcpStream::connect(address).expect("a connection can be begun");
+        self.add(socket, bytes)
+    }
+
+    /// The same from `source`, an address of this host.
+    #[track_caller]
+    pub fn connect_from(&mut self, source: IpAddr, address: SocketAddr, bytes: &[u8]) -> usize {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::new(source, 0).into()).expect("an address of this host");
+        socket.connect(&address.into()).expect("the daemon accepts");
+        socket.set_nonblocking(true).expect("a socket option");
+        self.add(TcpStream::from_std(socket.into()), bytes)
+    }
+
+    #[track_caller]
+    fn add(&mut self, mut socket: TcpStream, bytes: &[u8]) -> usize {
         let index = self.members.len();
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut socket, Token(index), both).expect("epoll takes it");

@@ -2,11 +2,14 @@
 //! sockets, with a healthy client beside each attack: what is held is that it is answered, whole and in order,
 //! and no figure of time (`make bench` has those).
 //!
-//! Rows run one at a time.
+//! Rows run one at a time. `VMHERD_FAIRNESS=full` has the row of a thousand lists as long as it is meant to be.
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "sqlite")]
+mod lists;
 #[path = "../common/load.rs"]
 mod load;
 #[path = "../common/swarm.rs"]
 mod swarm;
+mod work;

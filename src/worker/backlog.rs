@@ -1,0 +1,252 @@
+//! The jobs of one lane that wait: how many there may be, and which are next.
+//!
+//! Pages of lists are in the order of their arrival, since a connection waits for one at most, and after
+//! all else that is read: a look-up takes microseconds. What is left is in an order that is fair.
+//!
+//! Invariant: the jobs weigh no more than may be, or one of them does.
+
+use std::collections::VecDeque;
+
+use super::fair::FairQueue;
+use super::{Full, Job, Room};
+use crate::app::task::Lane;
+use crate::limits;
+
+/// The jobs that wait.
+pub(crate) struct Backlog {
+    jobs: FairQueue<Job>,
+    pages: VecDeque<Job>,
+    jobs_max: usize,
+}
+
+/// How many of the jobs that wait one thread takes at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Batch {
+    /// As many as there are, up to so many: they gain from each other.
+    All {
+        /// At most.
+        max: usize,
+        /// What they weigh together, at most; one may weigh more by itself.
+        weight_max: usize,
+    },
+    /// What leaves as much for each of the other threads, up to so many.
+    Share {
+        /// At most.
+        max: usize,
+    },
+}
+
+impl Batch {
+    /// How many a thread of `lane` takes.
+    pub(crate) fn of(lane: Lane) -> Batch {
+        match lane {
+            Lane::Auth | Lane::Compute => Batch::All { max: 1, weight_max: usize::MAX },
+            Lane::Read => Batch::Share { max: limits::READS_AT_ONCE_MAX },
+            Lane::Write => {
+                Batch::All { max: limits::WRITES_PER_COMMIT_MAX, weight_max: limits::POINTS_PER_COMMIT_MAX }
+            }
+        }
+    }
+}
+
+impl Backlog {
+    pub(crate) fn new(jobs_max: usize) -> Backlog {
+        Backlog { jobs: FairQueue::new(), pages: VecDeque::new(), jobs_max }
+    }
+
+    /// From now on so many jobs may wait; those that do already, stay.
+    pub(crate) fn set_jobs_max(&mut self, jobs_max: usize) {
+        self.jobs_max = jobs_max;
+    }
+
+    /// Adds `job`. Those that have lost their place to it, which were the newest of those that have more waiting.
+    pub(crate) fn push(&mut self, job: Job) -> Result<Vec<Job>, Full> {
+        if job.task.is_page() {
+            if job.room == Room::Queue && self.pages.len() >= self.jobs_max {
+                return Err(Full);
+            }
+            self.pages.push_back(job);
+            return Ok(Vec::new());
+        }
+        let mut displaced = Vec::new();
+        while !self.has_room(job.weight) {
+            match self.jobs.pop_newest_of_heaviest(job.shares, job.weight) {
+                Some(other) => displaced.push(other),
+                None if displaced.is_empty() => return Err(Full),
+                // What is left is no heavier than this one.
+                None => break,
+            }
+        }
+        self.jobs.push(job.shares, job.weight, job);
+        Ok(displaced)
+    }
+
+    /// Adds a job that has had its turn: the others that wait have theirs before.
+    pub(crate) fn push_again(&mut self, job: Job) {
+        match job.task.is_page() {
+            true => self.pages.push_back(job),
+            false => self.jobs.push_last(job.shares, job.weight, job),
+        }
+    }
+
+    /// Takes the jobs that one of so many threads is to do next.
+    pub(crate) fn take(&mut self, batch: Batch, threads: usize) -> Vec<Job> {
+        let (max, mut weight_left) = match batch {
+            Batch::All { max, weight_max } => (max, weight_max),
+            Batch::Share { max } => (self.len().div_ceil(threads).min(max), usize::MAX),
+        };
+        let mut taken = Vec::with_capacity(max.min(self.len()));
+        while taken.len() < max
+            && let Some(job) = self.jobs.pop(if taken.is_empty() { usize::MAX } else { weight_left })
+        {
+            weight_left = weight_left.saturating_sub(job.weight);
+            taken.push(job);
+        }
+        // However many look-ups there are, pages get on.
+        let pages = max.saturating_sub(taken.len()).max(1).min(self.pages.len());
+        taken.extend(self.pages.drain(..pages));
+        if self.pages.is_empty() {
+            self.pages.shrink_to(PAGES_KEPT);
+        }
+        taken
+    }
+
+    /// Takes all jobs.
+    pub(crate) fn drain(&mut self) -> Vec<Job> {
+        let mut all = self.jobs.drain();
+        all.extend(self.pages.drain(..));
+        all
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.jobs.len() + self.pages.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn has_room(&self, weight: usize) -> bool {
+        self.jobs.is_empty()
+            || (self.jobs.len() < self.jobs_max && self.jobs.weight() + weight <= limits::WORK_WAITING_MAX)
+    }
+}
+
+/// Pages that an empty queue keeps room for.
+const PAGES_KEPT: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::page::PageRequest;
+    use crate::app::task::{Asker, Task};
+    use crate::clock::Instant;
+    use crate::ids::{ConnId, Slot, Ticket, VmId};
+    use crate::model::VmName;
+    use crate::worker::{JobKey, Share};
+    use std::sync::Arc;
+
+    const ALL: Batch = Batch::All { max: 99, weight_max: usize::MAX };
+
+    /// A look-up of the connection `index`.
+    fn lookup(number: u64, index: u32) -> Job {
+        let ticket = Ticket { conn: ConnId { index, generation: 1 }, slot: Slot(number) };
+        let shares = (Share::Connection(ticket.conn), None);
+        let key = JobKey { ticket, job: number };
+        let task = Task::FindCredentials { name: VmName::stored("a") };
+        let (room, deadline, state) = (Room::Queue, Instant::ORIGIN, Arc::default());
+        Job { key, task, room, shares, weight: 1, deadline, state }
+    }
+
+    fn page(number: u64, room: Room) -> Job {
+        let page = PageRequest::Vms { after: VmId(0) };
+        let task = Task::ListPage { asker: Asker::Anybody(None), page };
+        Job { task, room, ..lookup(number, number as u32) }
+    }
+
+    fn heavy(number: u64, index: u32, weight: usize) -> Job {
+        Job { weight, ..lookup(number, index) }
+    }
+
+    fn numbers(jobs: Vec<Job>) -> Vec<u64> {
+        jobs.iter().map(|job| job.key.job).collect()
+    }
+
+    #[track_caller]
+    fn push(backlog: &mut Backlog, job: Job) {
+        assert!(backlog.push(job).expect("there is room").is_empty());
+    }
+
+    #[test]
+    fn pages_are_first_come_first_served_and_lookups_come_before_them() {
+        let mut backlog = Backlog::new(9);
+        push(&mut backlog, page(1, Room::Queue));
+        push(&mut backlog, page(2, Room::Reserved));
+        push(&mut backlog, lookup(3, 3));
+        push(&mut backlog, page(4, Room::Queue));
+        assert_eq!(numbers(backlog.take(ALL, 1)), [3, 1, 2, 4]);
+    }
+
+    #[test]
+    fn the_rest_of_an_answer_has_room_in_a_full_queue_and_takes_none_of_others() {
+        let mut backlog = Backlog::new(1);
+        push(&mut backlog, page(1, Room::Queue));
+        push(&mut backlog, page(2, Room::Reserved));
+        assert_eq!(backlog.push(page(3, Room::Queue)).map(numbers), Err(Full));
+        push(&mut backlog, lookup(4, 4));
+        assert_eq!(backlog.push(lookup(5, 5)).map(numbers), Err(Full), "nobody has more waiting");
+        assert_eq!(numbers(backlog.take(ALL, 1)), [4, 1, 2]);
+    }
+
+    #[test]
+    fn pages_get_on_however_many_lookups_there_are() {
+        let mut backlog = Backlog::new(99);
+        (10..20).for_each(|number| push(&mut backlog, lookup(number, 1)));
+        (1..=3).for_each(|number| push(&mut backlog, page(number, Room::Queue)));
+        let batch = Batch::Share { max: 4 };
+        assert_eq!(numbers(backlog.take(batch, 1)), [10, 11, 12, 13, 1]);
+    }
+
+    #[test]
+    fn threads_leave_each_other_their_share() {
+        let mut backlog = Backlog::new(9);
+        (1..=5).for_each(|number| push(&mut backlog, lookup(number, 1)));
+        let mut share = |max| backlog.take(Batch::Share { max }, 2).len();
+        assert_eq!([share(9), share(9), share(9), share(9)], [3, 1, 1, 0]);
+        let mut backlog = Backlog::new(9);
+        (1..=9).for_each(|number| push(&mut backlog, lookup(number, 1)));
+        assert_eq!(backlog.take(Batch::Share { max: 2 }, 2).len(), 2, "no more than at most");
+    }
+
+    #[test]
+    fn what_is_taken_together_has_a_weight_and_one_job_is_never_too_heavy() {
+        let mut backlog = Backlog::new(9);
+        for (number, weight) in [(1, 2), (2, 3), (3, 9), (4, 1), (5, 1)] {
+            push(&mut backlog, heavy(number, 1, weight));
+        }
+        let mut taken = || numbers(backlog.take(Batch::All { max: 9, weight_max: 5 }, 1));
+        assert_eq!([taken(), taken(), taken(), taken()], [vec![1, 2], vec![3], vec![4, 5], vec![]]);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_its_weight_and_the_heaviest_client_gives_way() {
+        let most = limits::WORK_WAITING_MAX;
+        let mut backlog = Backlog::new(9);
+        push(&mut backlog, heavy(1, 1, most / 2));
+        push(&mut backlog, heavy(2, 1, most / 2));
+        assert_eq!(backlog.push(heavy(3, 1, 1)).map(numbers), Err(Full));
+        assert_eq!(backlog.push(lookup(4, 2)).map(numbers), Ok(vec![2]));
+        assert_eq!(numbers(backlog.take(ALL, 1)), [4, 1]);
+        push(&mut backlog, heavy(5, 1, 2 * most));
+        assert_eq!(numbers(backlog.take(ALL, 1)), [5], "one has room whatever it weighs");
+    }
+
+    #[test]
+    fn what_has_to_be_run_again_has_room_in_a_full_queue() {
+        let mut backlog = Backlog::new(1);
+        push(&mut backlog, lookup(2, 2));
+        backlog.push_again(lookup(1, 1));
+        assert_eq!(backlog.push(lookup(3, 3)).map(numbers), Err(Full));
+        assert_eq!(numbers(backlog.take(ALL, 1)), [2, 1]);
+    }
+}
