@@ -43,6 +43,7 @@ install: ## install the daemon, its units and its settings (PREFIX=/usr/local DE
 	install -m 644 README.md LICENSE-MIT LICENSE-APACHE systemd/vmherd.conf $(installed)/share/doc/vmherd/
 	install -D -m 644 systemd/README.md $(installed)/share/doc/vmherd/systemd/README.md
 	install -D -m 644 sql/README.md $(installed)/share/doc/vmherd/sql/README.md
+	install -D -m 644 docs/security.md $(installed)/share/doc/vmherd/docs/security.md
 	@# Settings that somebody has made stay.
 	test -e $(settings) || install -D -m 644 systemd/vmherd.conf $(settings)
 	@test -n "$(DESTDIR)" || echo "next: systemd-sysusers && systemctl daemon-reload && \

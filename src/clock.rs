@@ -17,6 +17,13 @@ pub struct Instant(NonZeroU64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct UnixSeconds(pub i64);
 
+/// A wall clock's reading as the header `Date` of HTTP has it (RFC 9110, 5.6.7), made once for all answers of a second.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpDate {
+    at: UnixSeconds,
+    text: [u8; HTTP_DATE_BYTES],
+}
+
 /// Where the reactor gets the time.
 pub trait Clock {
     /// The monotonic time; never goes back.
@@ -67,6 +74,44 @@ impl Add<Duration> for UnixSeconds {
     }
 }
 
+impl HttpDate {
+    /// The date at `now`.
+    pub fn new(now: UnixSeconds) -> HttpDate {
+        // Later ones have no such form.
+        let seconds = u64::try_from(now.0).unwrap_or(0).min(LAST_SECOND_OF_9999);
+        let (days, second) = (seconds / SECONDS_PER_DAY, seconds % SECONDS_PER_DAY);
+        let (year, month, day) = civil(days);
+        let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+        // The first of them was a Thursday.
+        text[..3].copy_from_slice(&WEEKDAYS[(days % 7) as usize]);
+        text[8..11].copy_from_slice(&MONTHS[month as usize - 1]);
+        for (at, number) in [(5, day), (12, year / 100), (14, year % 100)] {
+            write_two_digits(number, &mut text[at..]);
+        }
+        for (at, number) in [(17, second / 3600), (20, second / 60 % 60), (23, second % 60)] {
+            write_two_digits(number, &mut text[at..]);
+        }
+        HttpDate { at: now, text }
+    }
+
+    /// Goes on to `now`.
+    pub fn update(&mut self, now: UnixSeconds) {
+        if self.at != now {
+            *self = HttpDate::new(now);
+        }
+    }
+
+    /// What the header says.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+}
+
+fn write_two_digits(number: u64, text: &mut [u8]) {
+    text[0] = b'0' + (number / 10 % 10) as u8;
+    text[1] = b'0' + (number % 10) as u8;
+}
+
 impl SystemClock {
     /// A clock whose monotonic origin is this moment.
     pub fn new() -> SystemClock {
@@ -100,4 +145,52 @@ pub fn unix_now() -> UnixSeconds {
 pub fn unix_now_ms() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Year, month and day of the Gregorian calendar, `days` after 1970-01-01. After Howard Hinnant's
+/// `civil_from_days`: years begin in March there, so that the leap day is the last.
+pub fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+const HTTP_DATE_BYTES: usize = 29;
+const SECONDS_PER_DAY: u64 = 86_400;
+const LAST_SECOND_OF_9999: u64 = 253_402_300_799;
+/// From that of 1970-01-01 on.
+const WEEKDAYS: [[u8; 3]; 7] = [*b"Thu", *b"Fri", *b"Sat", *b"Sun", *b"Mon", *b"Tue", *b"Wed"];
+const MONTHS: [[u8; 3]; 12] = [
+    *b"Jan", *b"Feb", *b"Mar", *b"Apr", *b"May", *b"Jun", *b"Jul", *b"Aug", *b"Sep", *b"Oct", *b"Nov",
+    *b"Dec",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_written_as_http_has_it() {
+        let cases = [
+            (i64::MIN, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_827_696, "Tue, 29 Feb 2000 12:34:56 GMT"),
+            (1_767_225_599, "Wed, 31 Dec 2025 23:59:59 GMT"),
+            (253_402_300_799, "Fri, 31 Dec 9999 23:59:59 GMT"),
+            (i64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ];
+        let mut updated = HttpDate::new(UnixSeconds(1));
+        for (seconds, text) in cases {
+            let date = HttpDate::new(UnixSeconds(seconds));
+            assert_eq!(String::from_utf8_lossy(date.as_bytes()), text);
+            updated.update(UnixSeconds(seconds));
+            assert_eq!(updated, date);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Each framing by itself: what comes out of a stream does not depend on the pieces in which it came.
 
 use vmherd::buffer::Buffer;
+use vmherd::clock::{HttpDate, UnixSeconds};
 use vmherd::dialect::text::{Line, decode};
 use vmherd::framing::http::{self, Authorization, ContentType, Http, HttpRules, Status};
 use vmherd::framing::raw_json::{self, RawJson};
@@ -121,6 +122,10 @@ fn said(line: &str) -> String {
     again
 }
 
+fn date() -> HttpDate {
+    HttpDate::new(UnixSeconds(0))
+}
+
 fn replay_http(chunks: &[&[u8]]) -> Found {
     let (mut framing, rules, mut found) = (Http::default(), HttpRules::default(), Found::default());
     let (mut input, mut output) = (Buffer::new(), Buffer::new());
@@ -145,6 +150,10 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
                     found.pieces.push(format!("{page:?}"));
                     Status::Ok
                 }
+                http::Piece::Options(methods) => {
+                    found.pieces.push(methods.to_owned());
+                    Status::Ok
+                }
                 http::Piece::Upgrade(key) => {
                     let rest = input.as_slice();
                     found.pieces.push(format!("{}", key.as_bytes().escape_ascii()));
@@ -156,7 +165,7 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
                     refused.status
                 }
             };
-            framing.write_whole(status, ContentType::Json, b"{}\n", &mut output);
+            framing.write_whole(status, ContentType::Json, &date(), b"{}\n", &mut output);
             if framing.closes() {
                 let after = framing.next(&mut input, &mut output, BYTES_MAX, &rules);
                 assert_eq!(after, http::Piece::NeedMore, "nothing is looked at behind the end");

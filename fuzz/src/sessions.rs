@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vmherd::buffer::Buffer;
-use vmherd::clock::Instant;
+use vmherd::clock::{HttpDate, Instant, UnixSeconds};
 use vmherd::dialect::decode_json;
 use vmherd::framing::sniff::{Sniffed, sniff};
 use vmherd::ids::Slot;
@@ -82,6 +82,7 @@ impl<'a> Played<'a> {
             http: Default::default(),
             write_timeout: 10 * second,
             request_bytes_max_anonymous: 2000,
+            request_bytes_max_forwarded: 2000,
             requests_max: 5,
         };
         Played {
@@ -113,8 +114,9 @@ impl<'a> Played<'a> {
             steps += 1;
             assert!(steps < STEPS_MAX, "it comes to no end");
             let may_call = self.open.len() < 3;
+            let date = date();
             let Played { session, input, output, rules, now, .. } = &mut *self;
-            let step = session.next(input, output, rules, may_call, *now);
+            let step = session.next(input, output, rules, may_call, *now, &date);
             assert!(output.len() < limits::OUTPUT_BYTES_PAUSE + OUTPUT_AT_ONCE_MAX, "too much output");
             match step {
                 Step::Call(slot, request) => self.called(slot, request),
@@ -213,7 +215,10 @@ impl<'a> Played<'a> {
         let mut page = dialects::page(&of, choice);
         page.next = page.next.filter(|_| has_more);
         let is_last = page.next.is_none();
-        assert!(self.session.complete_page(slot, &page, &mut self.output), "an open request takes its page");
+        assert!(
+            self.session.complete_page(slot, &page, &mut self.output, &date()),
+            "an open request takes its page"
+        );
         if is_last {
             self.answered += 1;
             self.paged = None;
@@ -222,7 +227,10 @@ impl<'a> Played<'a> {
     }
 
     fn complete(&mut self, slot: Slot, answer: &Answer, reply_count: usize) {
-        assert!(self.session.complete(slot, answer, &mut self.output), "an open request takes its answer");
+        assert!(
+            self.session.complete(slot, answer, &mut self.output, &date()),
+            "an open request takes its answer"
+        );
         self.answered += reply_count;
         self.check_late(slot);
     }
@@ -231,7 +239,7 @@ impl<'a> Played<'a> {
     fn check_late(&mut self, slot: Slot) {
         let before = self.output.len();
         let busy = Answer::Failed(Failure::Busy);
-        assert!(!self.session.complete(slot, &busy, &mut self.output), "answered twice");
+        assert!(!self.session.complete(slot, &busy, &mut self.output, &date()), "answered twice");
         assert_eq!(self.output.len(), before);
     }
 
@@ -290,8 +298,10 @@ impl<'a> Played<'a> {
         for (slot, request) in self.open.drain(..).chain(self.paged.take()) {
             let page = dialects::page(&Paged::List(List::AllVms), 0);
             match request.name.is_paged() {
-                true => self.session.complete_page(slot, &page, &mut self.output),
-                false => self.session.complete(slot, &Answer::Failed(Failure::Busy), &mut self.output),
+                true => self.session.complete_page(slot, &page, &mut self.output, &date()),
+                false => {
+                    self.session.complete(slot, &Answer::Failed(Failure::Busy), &mut self.output, &date())
+                }
             };
         }
         assert!(self.output.is_empty(), "{} comes after the end", self.output.as_slice().escape_ascii());
@@ -397,3 +407,7 @@ const PAGES_MAX: usize = 1000;
 const OUTPUT_AT_ONCE_MAX: usize = 160 << 10;
 /// What a byte may cause to be said: the shortest request of all gets the longest error of all.
 const OUTPUT_PER_BYTE_MAX: usize = 400;
+
+fn date() -> HttpDate {
+    HttpDate::new(UnixSeconds(0))
+}

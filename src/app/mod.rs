@@ -116,7 +116,7 @@ impl App {
     }
 
     fn begin(&mut self, conn: ConnId, request: Request, now: UnixSeconds) -> Action {
-        self.presence.take_back(conn);
+        self.presence.begin_request(conn, request.is_forwarded);
         match &request.token {
             Ok(None) => self.run(conn, request, None, now),
             _ if self.verdict(conn, request.name) == policy::Verdict::Unknown => {

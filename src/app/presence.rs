@@ -29,14 +29,17 @@ pub struct Admission {
     pub opens: Groups,
     /// Peers with the uid of root or of this process are operators.
     pub has_operators: bool,
+    /// Only this host reaches it. What a proxy passes on comes from elsewhere: it has none of the rights above.
+    pub is_local: bool,
 }
 
 struct Entry {
     generation: u32,
     peer: Peer,
     is_operator: bool,
-    registers: bool,
-    opens: Groups,
+    admission: Admission,
+    /// The request that is being served, or was last, has come through a proxy.
+    is_forwarded: bool,
     /// Nothing until the first login: most of a herd's connections never need it.
     history: Option<Box<History>>,
 }
@@ -68,8 +71,8 @@ impl Presence {
             generation: conn.generation,
             peer,
             is_operator,
-            registers: admission.registers,
-            opens: admission.opens,
+            admission,
+            is_forwarded: false,
             history: None,
         });
     }
@@ -85,8 +88,7 @@ impl Presence {
     /// The connection's listener lets its clients do something else from now on.
     pub fn admit(&mut self, conn: ConnId, admission: Admission) {
         if let Some(entry) = self.entry_mut(conn) {
-            entry.registers = admission.registers;
-            entry.opens = admission.opens;
+            entry.admission = admission;
         }
     }
 
@@ -111,6 +113,14 @@ impl Presence {
         if let Some(login) = history.login.take() {
             self.authenticated_count -= 1;
             self.sets.log_out(login.id);
+        }
+    }
+
+    /// A request is to be served on the connection, and none before it any more that has another origin.
+    pub fn begin_request(&mut self, conn: ConnId, is_forwarded: bool) {
+        self.take_back(conn);
+        if let Some(entry) = self.entry_mut(conn) {
+            entry.is_forwarded = is_forwarded;
         }
     }
 
@@ -153,7 +163,7 @@ impl Presence {
         let lent = self.entry(conn).and_then(|entry| entry.history.as_ref()?.lent.as_ref());
         match (lent.or(self.login(conn)), self.entry(conn)) {
             (Some(login), _) => Principal::Vm(login.clone()),
-            (None, Some(Entry { is_operator: true, .. })) => Principal::Operator,
+            (None, Some(entry)) if entry.is_operator && !entry.comes_from_elsewhere() => Principal::Operator,
             (None, _) => Principal::Anonymous,
         }
     }
@@ -173,14 +183,17 @@ impl Presence {
         self.entry(conn).map(|entry| entry.peer)
     }
 
-    /// Whether the connection's listener lets anybody register.
+    /// Whether anybody may register by the request that is being served on the connection.
     pub fn registers(&self, conn: ConnId) -> bool {
-        self.entry(conn).is_some_and(|entry| entry.registers)
+        self.entry(conn).is_some_and(|entry| entry.admission.registers && !entry.comes_from_elsewhere())
     }
 
-    /// What the connection's listener opens to those who have not authenticated.
+    /// What is open, for the request that is being served on the connection, to those who have not authenticated.
     pub fn opens(&self, conn: ConnId) -> Groups {
-        self.entry(conn).map_or(Groups::NONE, |entry| entry.opens)
+        match self.entry(conn) {
+            Some(entry) if !entry.comes_from_elsewhere() => entry.admission.opens,
+            _ => Groups::NONE,
+        }
     }
 
     /// The tokens to end when the connection's login ends, oldest first.
@@ -237,6 +250,11 @@ impl Presence {
 }
 
 impl Entry {
+    /// Whether a client of another host is at the end of it, though the listener is for this one.
+    fn comes_from_elsewhere(&self) -> bool {
+        self.is_forwarded && self.admission.is_local
+    }
+
     fn login(&self) -> Option<&Login> {
         self.history.as_ref()?.login.as_ref()
     }
@@ -262,7 +280,8 @@ mod tests {
     use crate::ids::VmId;
     use crate::model::VmName;
 
-    const ADMISSION: Admission = Admission { registers: true, opens: Groups::ALL, has_operators: true };
+    const ADMISSION: Admission =
+        Admission { registers: true, opens: Groups::ALL, has_operators: true, is_local: true };
 
     fn conn(index: u32, generation: u32) -> ConnId {
         ConnId { index, generation }
@@ -305,6 +324,27 @@ mod tests {
             let mut presence = Presence::default();
             presence.open(conn(0, 1), peer, admission, 7);
             assert_eq!(presence.principal(conn(0, 1)) == Principal::Operator, is_operator, "{peer:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_proxy_passes_on_has_no_right_of_this_host() {
+        let elsewhere = Admission { is_local: false, has_operators: false, ..ADMISSION };
+        for (admission, is_forwarded, has_rights) in
+            [(ADMISSION, false, true), (ADMISSION, true, false), (elsewhere, true, true)]
+        {
+            let (mut presence, conn) = (Presence::default(), conn(0, 1));
+            presence.open(conn, Peer::Unix { uid: Some(0) }, admission, 7);
+            presence.begin_request(conn, is_forwarded);
+            let opens = if has_rights { Groups::ALL } else { Groups::NONE };
+            assert_eq!((presence.registers(conn), presence.opens(conn)), (has_rights, opens));
+            let is_operator = has_rights && admission.has_operators;
+            assert_eq!(presence.principal(conn) == Principal::Operator, is_operator);
+            presence.log_in(conn, login(1), None);
+            assert_eq!(presence.principal(conn), Principal::Vm(login(1)), "a login counts all the same");
+            // The next one speaks for itself.
+            presence.begin_request(conn, false);
+            assert_eq!(presence.opens(conn), Groups::ALL);
         }
     }
 

@@ -31,7 +31,7 @@ impl Bed {
             conversion_delay: Duration::ZERO..=Duration::ZERO,
         };
         let mut app = App::new(settings, Box::new(token::SystemRandom), Arc::default());
-        let admission = Admission { registers: true, opens, has_operators: false };
+        let admission = Admission { registers: true, opens, has_operators: false, is_local: true };
         app.presence_mut().open(CONN, Peer::Unix { uid: None }, admission, 0);
         let cost = password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
         Bed { app, tools: Tools::new(store::open(&Location::Memory).expect("memory"), cost) }
@@ -51,7 +51,11 @@ impl Bed {
         let token: Result<Option<Secret>, BadField> = Ok(token.cloned());
         let name = name_of(&command);
         let (dialect, command) = (Dialect::Command, Ok(command));
-        let action = self.app.call(CONN, Request { dialect, scope, id: None, token, name, command }, NOW);
+        let action = self.app.call(
+            CONN,
+            Request { dialect, scope, is_forwarded: false, id: None, token, name, command },
+            NOW,
+        );
         self.settle(action)
     }
 
@@ -271,7 +275,7 @@ fn where_metrics_are_closed_a_login_has_to_hold_until_the_points_are_kept() {
     // Its password changes while the points are on their way.
     let (scope, dialect) = (Scope::Request, Dialect::Command);
     let (id, name, command) = (None, CommandName::Put, Ok(put(&[("b", 1)], &[], false)));
-    let request = Request { dialect, scope, id, token: Ok(Some(token)), name, command };
+    let request = Request { dialect, scope, is_forwarded: false, id, token: Ok(Some(token)), name, command };
     let mut action = bed.app.call(CONN, request, NOW);
     while let Action::Work { task, stage } = action {
         if matches!(task, Task::Write(_)) {
@@ -311,7 +315,15 @@ fn the_pages_of_a_list_are_one_request() {
         assert!(matches!(action, Action::Answer(Answer::Failed(Failure::AuthenticationRequired))));
         bed.list(Some(&token), list);
         let (dialect, scope, command) = (Dialect::Command, Scope::Request, Ok(Command::Ping));
-        let ping = Request { dialect, scope, id: None, token: Ok(None), name: CommandName::Ping, command };
+        let ping = Request {
+            dialect,
+            scope,
+            is_forwarded: false,
+            id: None,
+            token: Ok(None),
+            name: CommandName::Ping,
+            command,
+        };
         bed.app.refuse(CONN, &ping);
         assert_eq!(bed.app.presence().principal(CONN), Principal::Anonymous);
     }

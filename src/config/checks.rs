@@ -63,12 +63,14 @@ fn plaintext_refusal(address: &ListenAddress, origin: &str) -> String {
         ListenAddress::Tcp(address) => address.port(),
         ListenAddress::Unix(_) => 0,
     };
+    // What comes out of a tunnel comes from this host, whoever it is.
     format!(
         "{origin}: {address} can be reached from other hosts, and passwords and tokens would cross the \
          network in clear text, so vmherd does not start. Do one of these: (1) listen on this host only, \
-         --listen tcp://127.0.0.1:{port}; (2) do that and let clients come through a tunnel (ssh -L, \
-         WireGuard, stunnel); (3) if nobody can listen in on that network, say so: --allow-plaintext (or \
-         VMHERD_ALLOW_PLAINTEXT=yes)."
+         --listen tcp://127.0.0.1:{port}; (2) let clients come through a tunnel or proxy on this host (ssh, \
+         stunnel, nginx, HAProxy), and open nothing to those who come out of it: --listen \
+         tcp://127.0.0.1:{port}?open=none --registration closed (see docs/security.md); (3) if nobody can listen \
+         in on that network (WireGuard), say so: --allow-plaintext (or VMHERD_ALLOW_PLAINTEXT=yes)."
     )
 }
 

@@ -143,7 +143,7 @@ DIR is $STATE_DIRECTORY, $XDG_STATE_HOME/vmherd or ~/.local/state/vmherd.
 
 const NOTES: &str = "\
 T, MIN, MAX are times: 500ms, 10s, 5m, 1h, 1d, or none where that makes sense.
-Anonymous clients on this host may use everything that ?open= can name (action,
-metrics, convert, verb); others only what it names. Exit code 2: a mistake on
-the command line; 78: in a setting; 1: other failures.
+Anonymous clients may use what ?open= names (action, metrics, convert, verb or
+none), on this host all: also out of a tunnel (docs/security.md). Exit code 2:
+a mistake on the command line; 78: in a setting; 1: other failures.
 ";

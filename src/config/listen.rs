@@ -11,7 +11,7 @@ use crate::store::ends_in_directory;
 
 /// What a listener may be, in words.
 pub(super) const ALLOWED: &str = "tcp://ADDRESS:PORT (an IPv4 address, an IPv6 address in brackets, or localhost) \
-     or unix:PATH, and perhaps ?open= with any of action, metrics, convert, verb, separated by commas";
+     or unix:PATH, and perhaps ?open= with none, or any of action, metrics, convert, verb, separated by commas";
 
 impl Listen {
     /// Reads `tcp://ADDRESS:PORT` or `unix:PATH`, each perhaps with `?open=…`.
@@ -103,7 +103,7 @@ fn socket_path(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
 }
 
-/// What `open=…` names; nothing if nothing stands there.
+/// What `open=…` names.
 fn open_groups(query: &str) -> Option<Groups> {
     Groups::parse(query.strip_prefix("open=")?).ok()
 }

@@ -17,7 +17,9 @@ fn listeners_read_as_they_are_written() {
         ("tcp://localhost:80", tcp("127.0.0.1:80"), Groups::ALL),
         ("tcp://[::1]:0", tcp("[::1]:0"), Groups::ALL),
         ("tcp://[::ffff:127.0.0.1]:9", tcp("127.0.0.1:9"), Groups::ALL),
+        ("tcp://127.0.0.1:1?open=none", tcp("127.0.0.1:1"), Groups::NONE),
         ("tcp://127.0.0.1:1?open=", tcp("127.0.0.1:1"), Groups::NONE),
+        ("unix:vms.sock?open=none", ListenAddress::Unix("vms.sock".into()), Groups::NONE),
         ("tcp://127.0.0.1:1?open=verb", tcp("127.0.0.1:1"), some(&[Group::Verb])),
         ("tcp://0.0.0.0:8888", tcp("0.0.0.0:8888"), Groups::NONE),
         (
@@ -57,6 +59,7 @@ fn what_is_no_listener_is_refused() {
         "http:127.0.0.1:1",
         "tcp://127.0.0.1:1?open",
         "tcp://127.0.0.1:1?open=all",
+        "tcp://127.0.0.1:1?open=none,metrics",
         "tcp://127.0.0.1:1?open=verb,",
         "unix:",
         "tcp://127.0.0.1:1?open=verb&open=action",

@@ -22,6 +22,7 @@ pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
         id: envelope.id,
         token: Ok(None),
         scope: Scope::Connection,
+        is_forwarded: false,
         name: CommandName::Convert,
         command,
     })

@@ -19,6 +19,11 @@ pub(super) struct Envelope<'a> {
 
 /// The message as text.
 fn read_text(bytes: &[u8]) -> Result<&str, Failure> {
+    if let Some((_, encoding)) = BYTE_ORDER_MARKS.iter().find(|(mark, _)| bytes.starts_with(mark)) {
+        return Err(Failure::InvalidJson(format!(
+            "it begins with a byte-order mark (U+FEFF, in {encoding}); a request is UTF-8 without one"
+        )));
+    }
     std::str::from_utf8(bytes)
         .map_err(|error| Failure::InvalidJson(format!("invalid UTF-8 at byte {}", error.valid_up_to())))
 }
@@ -108,6 +113,15 @@ impl<'a> Envelope<'a> {
 fn refusal(id: Option<RequestId>, failure: Failure) -> Refusal {
     Refusal { dialect: Dialect::Command, id, failure }
 }
+
+/// What some programs write before a text, in each encoding; one that begins as another does comes first.
+const BYTE_ORDER_MARKS: [(&[u8], &str); 5] = [
+    (b"\xef\xbb\xbf", "UTF-8"),
+    (b"\xff\xfe\0\0", "UTF-32"),
+    (b"\0\0\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+];
 
 /// The keys that name a dialect.
 const DIALECT_KEYS: [&str; 3] = ["command", "action", "verb"];

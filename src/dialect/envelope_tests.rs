@@ -169,6 +169,26 @@ fn what_is_not_json_is_told_so_with_its_place() {
 }
 
 #[test]
+fn a_byte_order_mark_is_called_by_its_name() {
+    let texts: [(&[u8], &str); 6] = [
+        (b"\xef\xbb\xbf{\"command\": \"ping\"}", "UTF-8"),
+        (b"\xef\xbb\xbf", "UTF-8"),
+        (b"\xff\xfe{\0}\0", "UTF-16"),
+        (b"\xfe\xff\0{\0}", "UTF-16"),
+        (b"\xff\xfe\0\0{\0\0\0", "UTF-32"),
+        (b"\0\0\xfe\xff\0\0\0{", "UTF-32"),
+    ];
+    for (text, encoding) in texts {
+        let why = format!(
+            "Invalid JSON: it begins with a byte-order mark (U+FEFF, in {encoding}); a request is UTF-8 without one"
+        );
+        assert_eq!(error(text), Some(why));
+    }
+    // Inside a text it is a character like any other.
+    assert_eq!(error("{\"command\": \"ping\", \"request_id\": \"\u{feff}\"}".as_bytes()), None);
+}
+
+#[test]
 fn what_is_not_json_is_not_repeated() {
     let secret = "hunter2hunter2";
     for text in [

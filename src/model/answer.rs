@@ -155,6 +155,8 @@ pub enum Failure {
     CutShort,
     /// A line of text that is no command.
     WrongCommand,
+    /// The same, of one that begins as JSON does.
+    JsonLine,
     /// A line of text has more bytes than it may.
     LineTooLong,
     /// A line of text that is none: control characters, or not UTF-8.

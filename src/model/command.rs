@@ -226,8 +226,7 @@ impl CommandName {
         matches!(self, CommandName::List | CommandName::ActionList | CommandName::Get)
     }
 
-    /// Whether it never waits for anything, so that there is always room for it: who looks at a server that has
-    /// too much to do is to see that.
+    /// Whether it never waits for anything, but for what comes with it.
     pub fn is_answered_at_once(self) -> bool {
         matches!(self, CommandName::Ping | CommandName::Stats)
     }

@@ -44,10 +44,12 @@ impl Groups {
     /// None.
     pub const NONE: Groups = Groups([false; Group::ALL.len()]);
 
-    /// Reads names with commas between them; no text at all names none.
+    /// Reads names with commas between them, or `none`; an empty text says the same.
     pub fn parse(text: &str) -> Result<Groups, UnknownGroup> {
-        let names = text.split(',').filter(|_| !text.is_empty());
-        names
+        if text.is_empty() || text == NONE {
+            return Ok(Groups::NONE);
+        }
+        text.split(',')
             .map(|name| Group::ALL.into_iter().find(|group| group.name() == name).ok_or(UnknownGroup))
             .collect()
     }
@@ -73,11 +75,17 @@ impl FromIterator<Group> for Groups {
 
 impl fmt::Display for Groups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str(NONE);
+        }
         let names: Vec<&str> =
             Group::ALL.into_iter().filter(|group| self.contains(*group)).map(Group::name).collect();
         f.write_str(&names.join(","))
     }
 }
+
+/// What a set without groups is called.
+const NONE: &str = "none";
 
 #[cfg(test)]
 mod tests {
@@ -86,7 +94,7 @@ mod tests {
     #[test]
     fn sets_are_read_and_shown_the_same() {
         for (text, groups) in [
-            ("", vec![]),
+            ("none", vec![]),
             ("action", vec![Group::Action]),
             ("metrics,convert", vec![Group::Metrics, Group::Convert]),
             ("action,metrics,convert,verb", Group::ALL.to_vec()),
@@ -104,7 +112,17 @@ mod tests {
 
     #[test]
     fn nothing_else_is_a_group() {
-        for text in [",", "action,", " action", "Action", "action metrics", "command"] {
+        for text in [
+            "none,action",
+            "action,none",
+            "None",
+            ",",
+            "action,",
+            " action",
+            "Action",
+            "action metrics",
+            "command",
+        ] {
             assert_eq!(Groups::parse(text), Err(UnknownGroup), "{text}");
         }
     }

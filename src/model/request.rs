@@ -40,6 +40,8 @@ pub struct Request {
     pub dialect: Dialect,
     /// Whether a token or a password that comes with it counts for those that follow.
     pub scope: Scope,
+    /// Whether a proxy says that it passes the request on for a client elsewhere.
+    pub is_forwarded: bool,
     /// The client's name for it; such a request may be overtaken.
     pub id: Option<RequestId>,
     /// The token that came with it (absent where the command ignores tokens); an error where it is no
@@ -67,6 +69,12 @@ impl Request {
     /// Whether nothing that follows on the same connection may be decoded before this is done.
     pub fn is_barrier(&self) -> bool {
         self.name.is_barrier() || !matches!(self.token, Ok(None))
+    }
+
+    /// Whether it never waits for anything, so that there is always room for it: who looks at a server that has
+    /// too much to do is to see that.
+    pub fn is_answered_at_once(&self) -> bool {
+        self.name.is_answered_at_once() && matches!(self.token, Ok(None))
     }
 
     /// How many replies it gets: of metrics text, each line its own.

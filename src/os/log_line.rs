@@ -7,6 +7,7 @@ use std::fmt::{self, Write};
 
 use log::Level;
 
+use crate::clock::civil;
 use crate::config::LogFormat;
 use crate::limits;
 use crate::visible::{is_invisible, write_visible};
@@ -123,19 +124,6 @@ impl fmt::Display for Timestamp {
         let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1000)
     }
-}
-
-/// Year, month and day of the Gregorian calendar, `days` after 1970-01-01. After Howard Hinnant's
-/// `civil_from_days`: years begin in March there, so that the leap day is the last.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 const MS_PER_DAY: u64 = 86_400_000;

@@ -65,6 +65,9 @@ fn run(
     {
         server.set_heartbeat(interval, beat);
     }
+    if let Some(openings) = server.openings() {
+        warn!("{openings}");
+    }
     let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
     let running = server.start()?;
     info!("vmherd {} with the store {}", env!("CARGO_PKG_VERSION"), config.store);

@@ -14,7 +14,7 @@ use super::timers::{Timer, Timers};
 use crate::app::App;
 use crate::app::stage::Action;
 use crate::app::task::{Done, Lane, Task, TaskError};
-use crate::clock::{Instant, UnixSeconds};
+use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, Ticket};
 use crate::limits;
 use crate::model::{
@@ -29,6 +29,8 @@ pub(super) struct Calls<J> {
     pub(super) app: App,
     pub(super) jobs: J,
     pub(super) counters: Counters,
+    /// That of this turn.
+    pub(super) date: HttpDate,
     in_flight: HashMap<Ticket, InFlight>,
     in_flight_max: usize,
     delayed: Delayed,
@@ -82,6 +84,7 @@ impl<J: Jobs> Calls<J> {
             app,
             jobs,
             counters: Counters::default(),
+            date: HttpDate::new(UnixSeconds::default()),
             in_flight: HashMap::new(),
             in_flight_max,
             delayed: Delayed::default(),
@@ -118,12 +121,12 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        let command = request.name;
+        let (command, is_inline) = (request.name, request.is_answered_at_once());
         self.counters.count_request(command);
         #[cfg(test)]
         self.notes.push(super::inspect::Note::Begun(ticket.conn));
         let open = self.in_flight.len() + self.delayed.requests;
-        let action = if open < self.in_flight_max || command.is_answered_at_once() {
+        let action = if open < self.in_flight_max || is_inline {
             self.app.call(ticket.conn, request, now.unix)
         } else {
             self.app.refuse(ticket.conn, &request)
@@ -338,7 +341,8 @@ impl<J: Jobs> Calls<J> {
                 if page.next.is_none() {
                     self.counters.count_outcome(command, None);
                 }
-                connection.session.complete_page(ticket.slot, &page, &mut connection.output);
+                let output = &mut connection.output;
+                connection.session.complete_page(ticket.slot, &page, output, &self.date);
             }
             Action::Work { task, stage } => {
                 let owner = Owner::App(stage);
@@ -428,7 +432,7 @@ impl<J: Jobs> Calls<J> {
         };
         self.counters.count_outcome(command, failure);
         let was_cut = connection.session.has_broken_off();
-        connection.session.complete(ticket.slot, &answer, &mut connection.output);
+        connection.session.complete(ticket.slot, &answer, &mut connection.output, &self.date);
         if connection.session.has_broken_off() && !was_cut {
             self.counters.answers_cut += 1;
             if let Some(held_back) = self.cuts.pass(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {

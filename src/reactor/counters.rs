@@ -119,7 +119,7 @@ fn failure_counter(failure: &Failure) -> &'static str {
         Failure::TimedOut => "failed_timed_out",
         Failure::CutShort => "failed_cut_short",
         Failure::KeyLimitReached(_) => "failed_key_limit_reached",
-        Failure::WrongCommand => "failed_wrong_command",
+        Failure::WrongCommand | Failure::JsonLine => "failed_wrong_command",
         Failure::LineTooLong => "failed_line_too_long",
         Failure::BadText => "failed_bad_text",
     }

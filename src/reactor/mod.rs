@@ -117,6 +117,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let mut events = std::mem::take(&mut self.events);
         self.net.poll(timeout, &mut events)?;
         let now = Now { instant: self.clock.now(), unix: self.clock.unix_now() };
+        self.calls.date.update(now.unix);
         for event in events.drain(..) {
             self.latch(event);
         }

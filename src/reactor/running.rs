@@ -77,7 +77,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             }
             let may_call = self.calls.may_begin(connection);
             let Connection { session, input, output, .. } = &mut *connection;
-            let step = session.next(input, output, rules, may_call, now.instant);
+            let step = session.next(input, output, rules, may_call, now.instant, &self.calls.date);
             work.steps += usize::from(session.take_dealt());
             let refused = session.take_refused();
             self.calls.count_refused(id, refused);

@@ -146,8 +146,9 @@ pub(super) fn adopt(config: &Config, inherited: Vec<Inherited>) -> Result<Vec<Pl
         if !is_local && !config.is_plaintext_allowed {
             return Err(StartError::of_configuration(format!(
                 "the socket {name:?} that was passed in listens on {address}, which other hosts can reach, \
-                 and passwords would cross the network in clear text; if nobody can listen in there, say so: \
-                 --allow-plaintext (or VMHERD_ALLOW_PLAINTEXT=yes)"
+                 and passwords would cross the network in clear text; have it listen on 127.0.0.1 behind a tunnel or \
+                 proxy (see docs/security.md), or if nobody can listen in there, say so: --allow-plaintext (or \
+                 VMHERD_ALLOW_PLAINTEXT=yes)"
             )));
         }
         let opens = if is_local { Groups::ALL } else { Groups::NONE };

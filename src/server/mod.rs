@@ -2,6 +2,7 @@
 
 mod bind;
 mod control;
+mod openings;
 
 use std::fmt;
 use std::io;
@@ -31,6 +32,7 @@ use control::Control;
 /// A server whose listeners are bound and whose store is open, not yet serving.
 pub struct Server {
     addresses: Vec<ListenAddress>,
+    openings: Option<String>,
     reactor: Reactor<MioNet, Pool, SystemClock>,
     control: Arc<Control>,
     base: Base,
@@ -123,10 +125,13 @@ impl Server {
         let base = Base { listen, queues: pool.queues(), writers, keeper };
         let app = App::new(app_settings(config), Box::new(SystemRandom), health);
         let settings = base.reactor_settings(config);
+        // The state directory's socket, the last, is for its owner alone.
+        let admissions = settings.listeners.iter().map(|listener| listener.admission);
+        let openings = openings::openings(addresses.iter().zip(admissions).take(addresses.len() - 1));
         let reactor = Reactor::new(net, pool, clock, app, settings);
         let control = Arc::new(Control::new(waker));
         let files = Files { _sockets: sockets, _state_dir: state_dir };
-        Ok(Server { addresses, reactor, control, base, files })
+        Ok(Server { addresses, openings, reactor, control, base, files })
     }
 
     /// Has `beat`, which must not block, called every `interval` while the server is well: the reactor
@@ -139,6 +144,11 @@ impl Server {
     /// socket last.
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
+    }
+
+    /// What clients may do that have not authenticated, and which; nothing where they may do nothing.
+    pub fn openings(&self) -> Option<&str> {
+        self.openings.as_deref()
     }
 
     /// Starts serving on a thread of its own.
@@ -309,6 +319,10 @@ fn listener_settings(
                 true => limits::REQUEST_BYTES_MAX_ANONYMOUS,
                 false => limits::REQUEST_BYTES_MAX,
             },
+            request_bytes_max_forwarded: match opens.is_empty() || is_local {
+                true => limits::REQUEST_BYTES_MAX_ANONYMOUS,
+                false => limits::REQUEST_BYTES_MAX,
+            },
             requests_max: config.requests_per_connection,
             #[cfg(feature = "http")]
             http: Arc::clone(http),
@@ -317,6 +331,7 @@ fn listener_settings(
             registers: config.registration.unwrap_or(is_local),
             opens,
             has_operators: is_own_socket,
+            is_local,
         },
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::buffer::Buffer;
-use crate::clock::Instant;
+use crate::clock::{HttpDate, Instant};
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
 use crate::ids::Slot;
@@ -42,6 +42,8 @@ pub struct Rules {
     pub write_timeout: Duration,
     /// Bytes of a request, before anybody has authenticated.
     pub request_bytes_max_anonymous: usize,
+    /// The same, where a proxy passes the request on.
+    pub request_bytes_max_forwarded: usize,
     /// Bytes of a message that is read at once; a longer one is read by a worker.
     pub inline_bytes_max: usize,
     /// Open requests with an id.
@@ -121,8 +123,9 @@ impl Session {
         rules: &Rules,
         may_call: bool,
         now: Instant,
+        date: &HttpDate,
     ) -> Step {
-        let step = self.step(input, output, rules, may_call, now);
+        let step = self.step(input, output, rules, may_call, now, date);
         let waiting = match step {
             Step::NeedInput => self.waiting(input),
             _ => None,
@@ -136,9 +139,9 @@ impl Session {
 
     /// An answer to the request `slot` is there. False where no such request is open: the answer is late
     /// and goes nowhere.
-    pub fn complete(&mut self, slot: Slot, answer: &Answer, output: &mut Buffer) -> bool {
+    pub fn complete(&mut self, slot: Slot, answer: &Answer, output: &mut Buffer, date: &HttpDate) -> bool {
         let Some(replies) = &mut self.replies else { return false };
-        let delivery = replies.complete(slot, answer, &mut self.wire, output);
+        let delivery = replies.complete(slot, answer, &mut self.wire, output, date);
         if delivery == Delivery::BrokenOff {
             self.ending = Some(Ending::Abort);
         }
@@ -161,9 +164,9 @@ impl Session {
     }
 
     /// A page of the answer to the request `slot` is there. False where no such request is open.
-    pub fn complete_page(&mut self, slot: Slot, page: &Page, output: &mut Buffer) -> bool {
+    pub fn complete_page(&mut self, slot: Slot, page: &Page, output: &mut Buffer, date: &HttpDate) -> bool {
         let wire = &mut self.wire;
-        self.replies.as_mut().is_some_and(|replies| replies.complete_page(slot, page, wire, output))
+        self.replies.as_mut().is_some_and(|replies| replies.complete_page(slot, page, wire, output, date))
     }
 
     /// The open request `slot` is to be answered at `at`, with what comes of `data` then. False where no such
@@ -286,6 +289,7 @@ impl Session {
         rules: &Rules,
         may_call: bool,
         now: Instant,
+        date: &HttpDate,
     ) -> Step {
         loop {
             if let Some(ending @ (Ending::Abort | Ending::Gone)) = self.ending {
@@ -303,7 +307,7 @@ impl Session {
                 Wanted::Page(slot, of, cursor) => return Step::NextPage(slot, of, cursor),
             }
             if let Some(ending) = self.ending {
-                return self.wind_up(ending, output);
+                return self.wind_up(ending, output, date);
             }
             if !may_call || self.replies.as_ref().is_some_and(|replies| replies.is_barred()) {
                 return Step::Blocked;
@@ -312,8 +316,14 @@ impl Session {
                 Some(parked) => *parked,
                 None if self.wire.is_serial() && self.has_open() => return Step::Blocked,
                 None => {
-                    match self.wire.decode(input, output, self.input_has_ended, self.bytes_max(rules), rules)
-                    {
+                    match self.wire.decode(
+                        input,
+                        output,
+                        self.input_has_ended,
+                        self.bytes_max(rules),
+                        rules,
+                        date,
+                    ) {
                         Decoded::Request(request) => Parked::Request(request),
                         Decoded::Refusal(refusal) => Parked::Refusal(refusal),
                         Decoded::Long(text) => {
@@ -345,9 +355,9 @@ impl Session {
                 return Step::Blocked;
             }
             match parked {
-                Parked::Refusal(refusal) => self.refuse(refusal, output),
+                Parked::Refusal(refusal) => self.refuse(refusal, output, date),
                 Parked::Request(request) => {
-                    if let Some(step) = self.begin(request, output, rules) {
+                    if let Some(step) = self.begin(request, output, rules, date) {
                         return step;
                     }
                 }
@@ -362,13 +372,19 @@ impl Session {
         }
     }
 
-    fn begin(&mut self, mut request: Box<Request>, output: &mut Buffer, rules: &Rules) -> Option<Step> {
+    fn begin(
+        &mut self,
+        mut request: Box<Request>,
+        output: &mut Buffer,
+        rules: &Rules,
+        date: &HttpDate,
+    ) -> Option<Step> {
         // A barrier is let in all the same: there is one at most, and to refuse it unread would leave those
         // behind it to run in the name of whoever was here before.
         let is_limited = request.id.is_some() && !request.is_barrier();
         if is_limited && self.replies().named_count() >= rules.requests_max {
             let (dialect, id) = (request.dialect, request.id.take());
-            self.refuse(Refusal { dialect, id, failure: Failure::Busy }, output);
+            self.refuse(Refusal { dialect, id, failure: Failure::Busy }, output, date);
             return None;
         }
         let slot = self.take_slot();
@@ -382,12 +398,13 @@ impl Session {
         slot
     }
 
-    fn refuse(&mut self, refusal: Refusal, output: &mut Buffer) {
+    fn refuse(&mut self, refusal: Refusal, output: &mut Buffer, date: &HttpDate) {
         self.refused = self.refused.saturating_add(1);
         self.dealt = self.dealt.saturating_add(1);
         let answer = Answer::Failed(refusal.failure);
         let replies = self.replies.get_or_insert_default();
-        let reply = Reply { dialect: refusal.dialect, id: refusal.id.as_ref(), answer: &answer, count: 1 };
+        let reply =
+            Reply { dialect: refusal.dialect, id: refusal.id.as_ref(), answer: &answer, count: 1, date };
         replies.write(&reply, &mut self.wire, output);
     }
 
@@ -400,7 +417,7 @@ impl Session {
         self.ending = Some(ending);
     }
 
-    fn wind_up(&mut self, ending: Ending, output: &mut Buffer) -> Step {
+    fn wind_up(&mut self, ending: Ending, output: &mut Buffer, date: &HttpDate) -> Step {
         if self.has_open() {
             return Step::Blocked;
         }
@@ -410,7 +427,7 @@ impl Session {
         };
         let is_fault = last_words.is_some();
         if let Some(refusal) = last_words {
-            self.refuse(refusal, output);
+            self.refuse(refusal, output, date);
         }
         self.wire.write_end(is_fault, output);
         Step::Finished(ending)
@@ -437,7 +454,11 @@ impl Session {
     }
 
     fn bytes_max(&self, rules: &Rules) -> usize {
-        if self.is_authenticated { limits::REQUEST_BYTES_MAX } else { rules.request_bytes_max_anonymous }
+        match (self.is_authenticated, self.wire.is_forwarded()) {
+            (true, _) => limits::REQUEST_BYTES_MAX,
+            (false, true) => rules.request_bytes_max_forwarded,
+            (false, false) => rules.request_bytes_max_anonymous,
+        }
     }
 }
 

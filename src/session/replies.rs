@@ -9,7 +9,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 use super::wire::{Reply, ReplyPage, Wire};
 use crate::buffer::Buffer;
-use crate::clock::Instant;
+use crate::clock::{HttpDate, Instant};
 use crate::dialect::PageProgress;
 use crate::ids::Slot;
 use crate::limits;
@@ -145,6 +145,7 @@ impl Replies {
         answer: &Answer,
         wire: &mut Wire,
         output: &mut Buffer,
+        date: &HttpDate,
     ) -> Delivery {
         let Some(Open { dialect, id, reply_count }) = self.close(slot) else { return Delivery::Late };
         if let Writing::Pages(stream) = &self.writing
@@ -153,7 +154,7 @@ impl Replies {
             self.fall_silent();
             return Delivery::BrokenOff;
         }
-        self.write(&Reply { dialect, id: id.as_ref(), answer, count: reply_count }, wire, output);
+        self.write(&Reply { dialect, id: id.as_ref(), answer, count: reply_count, date }, wire, output);
         self.check();
         Delivery::Done
     }
@@ -165,6 +166,7 @@ impl Replies {
         page: &Page,
         wire: &mut Wire,
         output: &mut Buffer,
+        date: &HttpDate,
     ) -> bool {
         let (dialect, id) = match (self.serial, self.named.get(&slot)) {
             (Some(serial), _) if serial.slot == slot => (serial.dialect, None),
@@ -176,7 +178,7 @@ impl Replies {
             Writing::Whole => PageProgress::default(),
             Writing::Silent => return self.close(slot).is_some(),
         };
-        wire.write_page(&mut ReplyPage { dialect, id, page, progress: &mut progress }, output);
+        wire.write_page(&mut ReplyPage { dialect, id, page, progress: &mut progress, date }, output);
         match page.next {
             Some(cursor) => {
                 let stream = Stream { slot, of: page.of.clone(), progress, cursor: Some(cursor) };

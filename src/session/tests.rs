@@ -20,6 +20,7 @@ struct Bench {
     output: Buffer,
     rules: Rules,
     now: Instant,
+    date: HttpDate,
 }
 
 impl Bench {
@@ -35,14 +36,15 @@ impl Bench {
             write_timeout: 10 * SECOND,
             request_bytes_max_anonymous: 1000,
             inline_bytes_max: limits::INLINE_BYTES_MAX,
+            request_bytes_max_forwarded: 1000,
             requests_max: 3,
         };
-        let now = Instant::ORIGIN;
-        Bench { session: Session::default(), input: Buffer::new(), output: Buffer::new(), rules, now }
+        let (now, date) = (Instant::ORIGIN, HttpDate::new(Default::default()));
+        Bench { session: Session::default(), input: Buffer::new(), output: Buffer::new(), rules, now, date }
     }
 
     fn next(&mut self) -> Step {
-        self.session.next(&mut self.input, &mut self.output, &self.rules, true, self.now)
+        self.session.next(&mut self.input, &mut self.output, &self.rules, true, self.now, &self.date)
     }
 
     fn say(&mut self, text: &str) -> Step {
@@ -63,12 +65,12 @@ impl Bench {
     }
 
     fn answer_with(&mut self, slot: Slot, answer: &Answer) {
-        assert!(self.session.complete(slot, answer, &mut self.output));
+        assert!(self.session.complete(slot, answer, &mut self.output, &self.date));
     }
 
     fn page(&mut self, slot: Slot, next: Option<Cursor>) {
         let page = Page { of: Paged::List(List::AllDisks), items: Items::Disks(Vec::new()), next };
-        assert!(self.session.complete_page(slot, &page, &mut self.output));
+        assert!(self.session.complete_page(slot, &page, &mut self.output, &self.date));
     }
 
     /// The replies written since the last look, a line each.
@@ -219,7 +221,12 @@ fn an_answer_that_breaks_off_is_never_well_formed() {
     let (list, _) = bench.call();
     bench.page(list, Some(Cursor::AfterDisk(DiskId(1))));
     assert!(matches!(bench.next(), Step::NextPage(..)));
-    assert!(bench.session.complete(list, &Answer::Failed(Failure::StoreUnavailable), &mut bench.output));
+    assert!(bench.session.complete(
+        list,
+        &Answer::Failed(Failure::StoreUnavailable),
+        &mut bench.output,
+        &bench.date
+    ));
     bench.ends(Ending::Abort);
     assert!(!bench.replies()[0].ends_with('}'));
 }
@@ -230,7 +237,7 @@ fn a_late_answer_goes_nowhere() {
     bench.input.push(PING.as_bytes());
     let (slot, _) = bench.call();
     bench.answer(slot);
-    assert!(!bench.session.complete(slot, &PONG, &mut bench.output));
+    assert!(!bench.session.complete(slot, &PONG, &mut bench.output, &bench.date));
     assert_eq!(bench.replies().len(), 1);
 }
 
@@ -418,7 +425,8 @@ fn what_is_due_is_answered_behind_a_barrier_and_where_no_more_may_be_begun() {
     assert_eq!(bench.is_due(), slot);
     bench.answer_with(slot, &CONVERTED);
     bench.answer(logout);
-    let step = bench.session.next(&mut bench.input, &mut bench.output, &bench.rules, false, bench.now);
+    let step =
+        bench.session.next(&mut bench.input, &mut bench.output, &bench.rules, false, bench.now, &bench.date);
     assert!(matches!(step, Step::Blocked), "nothing new is begun: {step:?}");
     assert_eq!(bench.call().1, CommandName::Ping);
 }

@@ -44,7 +44,7 @@ impl Bench {
 
     fn told(&mut self, slot: Slot, series: Vec<Series>, next: Option<Cursor>) {
         let page = Page { of: Paged::Points(PointFilter::default()), items: Items::Points(series), next };
-        assert!(self.session.complete_page(slot, &page, &mut self.output));
+        assert!(self.session.complete_page(slot, &page, &mut self.output, &self.date));
     }
 
     /// All that was written since the last look.
@@ -187,7 +187,8 @@ fn each_wrong_line_has_one_error_and_blank_ones_have_none() {
     let mut bench =
         Bench::speaking("\n\nget wrong command test\n\n \t\r\n{\"command\": \"ping\"}\nGET a\n\"text\"\n");
     bench.waits_for_input();
-    assert_eq!(bench.said(), WRONG.repeat(4));
+    let json = WRONG.replace("\n\n", ": this connection speaks metrics text; open a new one for JSON\n\n");
+    assert_eq!(bench.said(), [WRONG, &json, WRONG, WRONG].concat());
     assert_eq!(bench.session.take_refused(), 4);
 }
 

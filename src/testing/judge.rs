@@ -330,7 +330,10 @@ fn check_bad(bad: Bad, reply: &Reply) -> Judgement {
     let message = reply.message();
     let is_told = match bad {
         Bad::Json | Bad::Stray => message.starts_with("Invalid JSON: "),
-        Bad::Line => message == "wrong command",
+        Bad::Line => {
+            let json = "wrong command: this connection speaks metrics text; open a new one for JSON";
+            [json, "wrong command"].contains(&message)
+        }
         Bad::Array => message.starts_with("a request must be an object"),
         Bad::Command | Bad::Operators => message == "Unknown command",
         Bad::Id => message.contains("request_id"),

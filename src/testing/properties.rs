@@ -8,6 +8,7 @@ use std::fmt::Write;
 use super::random::Random;
 use super::speech::{self, Framing, Heard, Manner, Speech};
 use crate::buffer::Buffer;
+use crate::clock::HttpDate;
 use crate::dialect::{convert, decode_json, encode_answer};
 use crate::framing::http::{self, Authorization, ContentType, Http, HttpRules, Status};
 use crate::framing::raw_json::{self, RawJson};
@@ -122,7 +123,7 @@ fn bodies(stream: &[u8], random: &mut Random) -> Vec<(Option<String>, Vec<u8>)> 
                     };
                     found.push((token, server.body(&input).to_vec()));
                     server.consume(&mut input);
-                    server.write_whole(Status::Ok, ContentType::Json, b"{}\n", &mut output);
+                    server.write_whole(Status::Ok, ContentType::Json, &date(), b"{}\n", &mut output);
                 }
                 other => panic!("{other:?}"),
             }
@@ -162,10 +163,10 @@ fn what_the_server_answers_over_http_is_what_a_client_hears() {
         for text in &said {
             let (text, parts) = ([text, &b"\n"[..]].concat(), random.chance(50));
             if !parts {
-                server.write_whole(Status::Ok, ContentType::Json, &text, &mut output);
+                server.write_whole(Status::Ok, ContentType::Json, &date(), &text, &mut output);
                 continue;
             }
-            server.begin_pages(Status::Ok, ContentType::Json, &mut output);
+            server.begin_pages(Status::Ok, ContentType::Json, &date(), &mut output);
             let parts = pieces(&text, &mut random);
             for (at, part) in parts.iter().enumerate() {
                 let is_last = at + 1 == parts.len();
@@ -377,8 +378,15 @@ fn finish(
     });
     fields.extend(id.clone().map(|id| ("request_id", id)));
     let id = id.map(|id| RequestId(id.into()));
-    let request =
-        Request { dialect, scope: Scope::Connection, id, token: Ok(token), name, command: Ok(command) };
+    let request = Request {
+        dialect,
+        scope: Scope::Connection,
+        is_forwarded: false,
+        id,
+        token: Ok(token),
+        name,
+        command: Ok(command),
+    };
     (request, object(fields, random))
 }
 
@@ -467,4 +475,8 @@ fn what_conversions_are_answered_reads_back_the_same() {
             assert!(parameters.iter().all(|(name, value)| read[name] == *value), "case {case}");
         }
     }
+}
+
+fn date() -> HttpDate {
+    HttpDate::new(crate::clock::UnixSeconds(0))
 }

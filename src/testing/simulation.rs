@@ -371,6 +371,7 @@ fn settings(weather: &Weather) -> Settings {
         http: Default::default(),
         write_timeout: limits::WRITE_TIMEOUT,
         request_bytes_max_anonymous: weather.anonymous_bytes_max,
+        request_bytes_max_forwarded: weather.anonymous_bytes_max,
         requests_max: weather.named_max,
     };
     let listener = |at| ListenerSettings {
@@ -379,6 +380,7 @@ fn settings(weather: &Weather) -> Settings {
             registers: at != CLOSED_LISTENER,
             opens: if at == CLOSED_LISTENER { Groups::NONE } else { Groups::ALL },
             has_operators: true,
+            is_local: true,
         },
     };
     Settings {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Daemon, PASSWORD, request};
+use crate::common::{Daemon, PASSWORD, registration, request};
 use crate::http::{assert_error, assert_pong, url};
 use crate::programs::{curl, fetch, succeed};
 
@@ -55,8 +55,20 @@ fn who_asks_is_told_by_a_token_for_one_request() {
     let twice = fetch(["-H", &own, "-H", &own, "-d", &list.to_string(), &url]);
     assert_error(&twice, 401);
 
-    // What reads no token is not told about it.
-    assert_pong(&ask(&bearer(&unknown), &request("ping", json!({}))));
+    // Commands that read no token from their data are told of one in the head all the same, before anything is done.
+    let credentials = json!({"vm_id": "a", "password": PASSWORD});
+    for request in [
+        request("ping", json!({})),
+        registration("c", &[]),
+        request("authenticate", credentials.clone()),
+        request("put", json!({"key": "k", "value": 1})),
+        request("get", json!({"key": "*"})),
+    ] {
+        assert_error(&ask(&bearer(&unknown), &request), 401);
+        assert_eq!(ask(&own, &request).status, 200);
+    }
+    assert_pong(&ask(&own, &request("ping", json!({}))));
+    assert_pong(&fetch(["-d", &request("ping", json!({"token": unknown})).to_string(), &url]));
     // In the data it is an error of the dialect, and two that differ are one of HTTP.
     let mut with_token = list.clone();
     with_token["data"]["token"] = json!(unknown);

@@ -1,8 +1,9 @@
 //! HTTP as curl speaks it: connections that last, bodies of all kinds, pages, and what each refusal says.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -185,10 +186,16 @@ fn what_can_not_be_asked_is_refused_in_words() {
         assert_error(&answer, 405);
         answer.header("Allow").map(str::to_owned).expect("the methods that there are")
     };
-    assert_eq!(not_allowed(["-X", "PUT", &url]), "GET, HEAD, POST");
-    assert_eq!(not_allowed(["-X", "DELETE", &page]), "POST");
-    assert_eq!(not_allowed(["-X", "OPTIONS", &url]), "GET, HEAD, POST");
-    assert_eq!(not_allowed(["-d", PING, &health]), "GET, HEAD");
+    assert_eq!(not_allowed(["-X", "PUT", &url]), "GET, HEAD, POST, OPTIONS");
+    assert_eq!(not_allowed(["-X", "DELETE", &page]), "POST, OPTIONS");
+    assert_eq!(not_allowed(["-d", PING, &health]), "GET, HEAD, OPTIONS");
+    for (page, methods) in
+        [(&url, "GET, HEAD, POST, OPTIONS"), (&health, "GET, HEAD, OPTIONS"), (&page, "POST, OPTIONS")]
+    {
+        let answer = fetch(["-X", "OPTIONS", page]);
+        assert_eq!((answer.status, answer.header("Allow"), answer.body.as_str()), (204, Some(methods), ""));
+        assert_eq!((answer.header("Content-Length"), answer.header("Connection")), (None, None));
+    }
     let head = format!("X-Long: {}", "x".repeat(17_000));
     let headers: String = (0..80).map(|number| format!("X-{number}: x\r\n")).collect();
     for (status, answer) in [
@@ -201,6 +208,8 @@ fn what_can_not_be_asked_is_refused_in_words() {
         (400, fetch(["-d", r#"{"command": "ping"} {"command": "ping"}"#, &url])),
         (411, fetch(["-X", "POST", &url])),
         (415, fetch(["-F", "command=ping", &url])),
+        (415, fetch(["-H", "Content-Encoding: gzip", "-d", PING, &url])),
+        (415, fetch(["-H", "Content-Encoding: identity, br", "-d", PING, &url])),
         (417, fetch(["-H", "Expect: miracles", "-d", PING, &url])),
         (431, fetch(["-H", &head, "-d", PING, &url])),
         (431, fetch_with_input(["-H", "@-", "-d", PING, &url], headers.as_bytes())),
@@ -210,6 +219,44 @@ fn what_can_not_be_asked_is_refused_in_words() {
         assert_error(&answer, status);
     }
     daemon.client().ping();
+}
+
+#[test]
+fn a_packed_body_is_told_what_would_be_taken() {
+    let daemon = Daemon::start();
+    let url = url(&daemon);
+    let packed = fetch(["-H", "Content-Encoding: gzip", "-d", PING, &url]);
+    assert_eq!(packed.header("Accept-Encoding"), Some("identity"));
+    assert_eq!(fetch(["-F", "command=ping", &url]).header("Accept-Encoding"), None);
+    assert_pong(&fetch(["-H", "Content-Encoding: identity", "-d", PING, &url]));
+}
+
+#[test]
+fn every_answer_says_when_it_was_made() {
+    let daemon = Daemon::builder().args(["--conversion-delay", "1100ms"]).start();
+    let url = url(&daemon);
+    let health = format!("{url}healthz");
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    for arguments in [
+        ["-d", PING, &url],
+        ["-d", r#"{"request_id": 1, "data": "a&&b&&c"}"#, &url],
+        ["-d", "no JSON", &url],
+        ["-X", "OPTIONS", &url],
+        ["-X", "GET", &health],
+    ] {
+        let begin = now();
+        let answer = fetch(arguments);
+        let date = answer.header("Date").unwrap_or_else(|| panic!("no date: {answer:?}")).to_owned();
+        // What another program makes of it.
+        let said = succeed(Command::new("date").args(["--date", &date, "+%s"])).stdout;
+        let seconds: u64 = said.trim().parse().expect("seconds");
+        assert!(date.ends_with(" GMT") && date.len() == 29, "{date}");
+        // The wall clock may be read a moment before the answer is made.
+        assert!((begin.saturating_sub(1)..=now()).contains(&seconds), "{date}");
+        if arguments[1].contains("request_id") {
+            assert!(seconds > begin, "{date}: it is that of the answer, not of the request");
+        }
+    }
 }
 
 #[test]

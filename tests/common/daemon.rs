@@ -63,6 +63,12 @@ impl Builder {
         self
     }
 
+    /// Listens on `address` instead of `tcp://127.0.0.1:0`.
+    pub fn only_on(mut self, address: impl Into<String>) -> Builder {
+        self.listens = vec![address.into()];
+        self
+    }
+
     /// Hashes at the daemon's own cost.
     pub fn with_costly_hashes(mut self) -> Builder {
         self.has_cheap_hashes = false;

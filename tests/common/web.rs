@@ -142,6 +142,7 @@ impl Web {
         let reply = self.reply_to_head();
         let body = match header(&reply.head, "Content-Length") {
             Some(length) => self.take(length.parse().expect("a length")),
+            None if reply.status == 204 => Vec::new(),
             None => self.chunks(),
         };
         Reply { body: text(body), ..reply }
@@ -183,12 +184,15 @@ impl Web {
         text(frame.payload)
     }
 
-    /// The server closes with `code` next, and says nothing more.
+    /// The server closes with `code` next, and says nothing more. Tells the reason that it gives.
     #[track_caller]
-    pub fn expect_close(&mut self, code: u16) {
+    pub fn expect_close(&mut self, code: u16) -> String {
         let frame = self.frame();
-        assert_eq!((frame.opcode, frame.payload), (CLOSE, code.to_be_bytes().to_vec()));
+        let (found, reason) = frame.payload.split_at(2.min(frame.payload.len()));
+        assert_eq!((frame.opcode, found), (CLOSE, &code.to_be_bytes()[..]));
+        let reason = text(reason.to_vec());
         self.expect_end();
+        reason
     }
 
     /// Everything that comes until the daemon closes, in good order.

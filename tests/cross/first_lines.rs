@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 use vmherd::buffer::Buffer;
-use vmherd::clock::Instant;
+use vmherd::clock::{HttpDate, Instant, UnixSeconds};
 use vmherd::model::{Answer, Dialect, Failure, Peer};
 use vmherd::session::{Rules, Session, Step};
 
@@ -145,11 +145,11 @@ fn outcome(kind: Kind, first: &str, second: &str) -> Vec<String> {
 fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut session = Session::default();
     let (mut input, mut output) = (Buffer::new(), Buffer::new());
-    let (rules, now) = (rules(), Instant::ORIGIN);
+    let (rules, now, date) = (rules(), Instant::ORIGIN, HttpDate::new(UnixSeconds(0)));
     let mut pieces = pieces.into_iter();
     let mut seen = Vec::new();
     loop {
-        let step = session.next(&mut input, &mut output, &rules, true, now);
+        let step = session.next(&mut input, &mut output, &rules, true, now, &date);
         if !matches!(step, Step::NeedInput) {
             seen.extend(kinds_of(output.as_slice()));
             output.clear();
@@ -161,7 +161,7 @@ fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
                     Dialect::Command => Answer::Pong(Peer::Unix { uid: None }),
                     _ => Answer::Failed(Failure::UnknownVm),
                 };
-                assert!(session.complete(slot, &answer, &mut output));
+                assert!(session.complete(slot, &answer, &mut output, &date));
             }
             Step::NeedInput => match pieces.next() {
                 Some(piece) => input.push(piece),
@@ -231,6 +231,7 @@ fn rules() -> Rules {
         idle_timeout_http: None,
         write_timeout: 10 * second,
         request_bytes_max_anonymous: 1 << 20,
+        request_bytes_max_forwarded: 1 << 20,
         requests_max: 100,
         http: Default::default(),
     }

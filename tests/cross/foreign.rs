@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::common::{Client, Daemon};
 use crate::foreign_requests::{Foreign, own_requests, requests};
-use crate::web::{Web, header, message};
+use crate::web::{Web, header, message, post};
 
 /// Requests that a row may have no fewer of, so that a table that has shrunk is noticed.
 const REQUESTS_MIN: usize = 40;
@@ -76,6 +76,69 @@ fn a_page_of_our_own_may_upgrade_and_one_that_is_allowed_too() {
     let reply = web.reply();
     assert_eq!((reply.status, header(&reply.head, "Connection")), (403, Some("close")));
     web.expect_end();
+}
+
+/// What the Fetch standard has a server answer, so that a browser lets a page see it.
+#[test]
+fn an_allowed_page_is_shown_answers_and_no_other() {
+    let allowed = "https://vms.example.org";
+    let daemon =
+        Daemon::builder().args(["--http-origin", allowed, "--http-origin", "http://10.0.0.1:3000"]).start();
+    let port = daemon.address().port();
+    let preflight = "OPTIONS /any HTTP/1.1\r\nHost: localhost\r\nAccess-Control-Request-Method: POST\r\n\
+        Access-Control-Request-Headers: authorization,content-type\r\nSec-Fetch-Site: cross-site\r\n\r\n";
+    let ping = post("{\"command\":\"ping\"}");
+    let requests = [
+        (preflight.to_owned(), 204),
+        (ping.clone(), 200),
+        (ping.replace("\r\n\r\n", "\r\nSec-Fetch-Site: cross-site\r\n\r\n"), 200),
+        (post("no JSON"), 400),
+        (ping.replace("\r\n\r\n", "\r\nAuthorization: Bearer unknown\r\n\r\n"), 401),
+        ("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 404),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 200),
+        ("PUT / HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 405),
+        (post("{\"action\":\"list_all_vms\"}"), 200),
+    ];
+    let mut web = Web::connect(daemon.address());
+    for origin in [allowed, "HTTPS://VMS.example.org:443", "http://10.0.0.1:3000"] {
+        for (request, status) in &requests {
+            web.send(request.replacen("\r\n", &format!("\r\nOrigin: {origin}\r\n"), 1));
+            let reply = web.reply();
+            assert_eq!(reply.status, *status, "{request}: {reply:?}");
+            assert_eq!(header(&reply.head, "Access-Control-Allow-Origin"), Some(origin), "{request}");
+            assert_eq!(header(&reply.head, "Vary"), Some("Origin"), "{request}");
+            let is_preflight = *status == 204;
+            for (name, value) in [
+                ("Access-Control-Allow-Methods", "POST, OPTIONS"),
+                ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
+            ] {
+                assert_eq!(header(&reply.head, name), is_preflight.then_some(value), "{request}");
+            }
+            // What comes next on the connection is not for that page.
+            web.send(&ping);
+            assert!(!web.reply().head.contains("Access-Control"));
+        }
+    }
+    // Our own page may see them without; nobody else may.
+    let own = format!("http://localhost:{port}");
+    for (origin, host, expected) in [
+        (own.as_str(), format!("localhost:{port}"), None),
+        ("null", "localhost".into(), Some(403)),
+        ("http://vms.example.org", "localhost".into(), Some(403)),
+    ] {
+        for (request, status) in &requests[..2] {
+            let mut web = Web::connect(daemon.address());
+            let request = request.replace("Host: localhost", &format!("Host: {host}\r\nOrigin: {origin}"));
+            web.send(request.replace("Sec-Fetch-Site: cross-site", "X: y"));
+            let reply = web.reply();
+            assert_eq!(reply.status, expected.unwrap_or(*status), "{origin}: {reply:?}");
+            assert!(!reply.head.contains("Access-Control") && !reply.head.contains("Vary"), "{reply:?}");
+        }
+    }
+    // A page that says it is somebody else's needs an origin that is allowed.
+    let mut web = Web::connect(daemon.address());
+    web.send(preflight);
+    assert_eq!(web.reply().status, 403);
 }
 
 /// The requests that have begun, by command, but for those that ask for this.

@@ -13,6 +13,7 @@ mod endless;
 mod first_lines;
 mod foreign;
 mod foreign_requests;
+mod forwarded;
 #[path = "../common/load.rs"]
 mod load;
 mod metrics;

@@ -193,7 +193,10 @@ fn whoever_never_answers_a_close_is_closed_all_the_same() {
         let begin = Instant::now();
         for web in [&mut silent, &mut talker] {
             web.send(&broken);
-            web.expect_close(code);
+            let reason = web.expect_close(code);
+            // Who closes of itself knows why.
+            assert_eq!(reason.is_empty(), code == 3000, "{what}: {reason:?}");
+            assert!(code != 1003 || reason == "a message must be text, not binary", "{reason:?}");
         }
         let requests = statistic(&mut operator, "requests_ping");
         while talker.try_send(message("{\"command\":\"ping\"}")).is_ok() {

@@ -9,6 +9,8 @@ const WRONG_PROTOCOL: &str = "This port speaks JSON, one object a request, for e
      metrics text, for example: put KEY VALUE TIMESTAMP, and HTTP/1.1 without encryption\n";
 /// What metrics text says of a line that is no command.
 const WRONG_COMMAND: &str = "error\nwrong command\n\n";
+const JSON_ON_TEXT: &str =
+    "error\nwrong command: this connection speaks metrics text; open a new one for JSON\n\n";
 const BAD_TEXT: &str = "error\na line must be UTF-8 without control characters\n\n";
 const CUT_SHORT: &str = "error\nthe input ended inside a line\n\n";
 const PING: &str = r#"{"command":"ping"}"#;
@@ -41,7 +43,7 @@ fn anything_else_is_metrics_text() {
     let daemon = Daemon::start();
     let blank = " ".repeat(65);
     let long = format!("put {} 1 2", "k".repeat(4096));
-    let cases: [(&[u8], &[&str]); 13] = [
+    let cases: [(&[u8], &[&str]); 15] = [
         (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", &[WRONG_COMMAND, WRONG_COMMAND]),
         (b"GO / HTTP/1.1\r\nHost: a\r\n\r\n", &[WRONG_COMMAND, WRONG_COMMAND]),
         (b"hello\n\n \r\nput a 1\nget a b\n", &[WRONG_COMMAND, WRONG_COMMAND, WRONG_COMMAND]),
@@ -50,6 +52,11 @@ fn anything_else_is_metrics_text() {
         (b"\"ping\"", &[CUT_SHORT]),
         (b"hello\nput a 1 15018", &[WRONG_COMMAND, CUT_SHORT]),
         (b"\xef\xbb\xbf{\"command\":\"ping\"}\n", &[WRONG_COMMAND]),
+        (b"hello\n{\"command\":\"ping\"}\n [{}]\n", &[WRONG_COMMAND, JSON_ON_TEXT, WRONG_COMMAND]),
+        (
+            b"hello\n \t{\n  \"command\":\"ping\"\n}\n",
+            &[WRONG_COMMAND, JSON_ON_TEXT, WRONG_COMMAND, WRONG_COMMAND],
+        ),
         (b"\0\0", &[BAD_TEXT]),
         (b"hello\n\xff\xfe\nhello\n", &[WRONG_COMMAND, BAD_TEXT]),
         (b"a\x1b[A\nhello\n", &[BAD_TEXT]),
@@ -177,6 +184,29 @@ fn a_stray_byte_gets_one_error_at_once_and_its_line_is_skipped() {
         client.send(&format!("\n{PING}"));
         expect_pong(&mut client);
     }
+}
+
+#[test]
+fn a_byte_order_mark_is_called_by_its_name() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    client.ping();
+    for mark in [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"] {
+        client.send_bytes(mark);
+        let message = client.error();
+        assert!(message.starts_with("Invalid JSON: ") && message.contains("byte-order mark"), "{message}");
+        client.send(&format!("{PING}\n{PING}"));
+        expect_pong(&mut client);
+    }
+    let body = format!("\u{feff}{PING}");
+    let length = body.len();
+    let mut client = daemon.client();
+    client.send(&format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    ));
+    let said = client.rest();
+    assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("\"Invalid JSON: "), "{said}");
+    assert!(said.contains("byte-order mark (U+FEFF, in UTF-8)"), "{said}");
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refu
     Ok(Request {
         dialect: Dialect::Action,
         scope: Scope::Connection,
+        is_forwarded: false,
         token: token(envelope.fields.value("data")),
         id: envelope.id,
         name: known.name,

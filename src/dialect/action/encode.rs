@@ -111,7 +111,7 @@ fn message(failure: &Failure) -> Cow<'static, str> {
         Failure::TimedOut => "Request timeout: the request did not end in time",
         Failure::CutShort => "Invalid JSON: the input ended inside a request",
         Failure::KeyLimitReached(_) => "key limit reached",
-        Failure::WrongCommand => "wrong command",
+        Failure::WrongCommand | Failure::JsonLine => "wrong command",
         Failure::LineTooLong => "line too long",
         Failure::BadText => "bad text",
     })

@@ -32,6 +32,7 @@ pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refu
     Ok(Request {
         dialect: Dialect::Command,
         scope: Scope::Connection,
+        is_forwarded: false,
         id: envelope.id,
         token,
         name: known.name,

@@ -152,7 +152,7 @@ fn message(failure: &Failure) -> Cow<'static, str> {
         Failure::KeyLimitReached(Some(index)) => {
             return format!("key limit reached (points[{index}])").into();
         }
-        Failure::WrongCommand => "wrong command",
+        Failure::WrongCommand | Failure::JsonLine => "wrong command",
         Failure::LineTooLong => "line too long",
         Failure::BadText => "bad text",
     })

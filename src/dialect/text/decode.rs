@@ -17,7 +17,8 @@ pub enum Line {
 
 /// Reads a line, whose end is left out.
 pub fn decode(line: &[u8]) -> Result<Line, Refusal> {
-    read(line).ok_or(Refusal { dialect: Dialect::Text, id: None, failure: Failure::WrongCommand })
+    let failure = if line.starts_with(b"{") { Failure::JsonLine } else { Failure::WrongCommand };
+    read(line).ok_or(Refusal { dialect: Dialect::Text, id: None, failure })
 }
 
 /// The request that lines of these points make, each of which is kept or refused by itself.
@@ -34,6 +35,7 @@ fn request(name: CommandName, command: Command) -> Request {
     Request {
         dialect: Dialect::Text,
         scope: Scope::Connection,
+        is_forwarded: false,
         id: None,
         token: Ok(None),
         name,

@@ -73,12 +73,16 @@ fn anything_else_is_a_wrong_command() {
         "put a 1 2\r",
         "\u{feff}put a 1 2",
         "\"put\" a 1 2",
-        "{\"command\":\"ping\"}",
+        "[{\"command\":\"ping\"}]",
         &longer,
     ];
     let wrong = Refusal { dialect: Dialect::Text, id: None, failure: Failure::WrongCommand };
     for line in cases {
         assert_eq!(decode(line.as_bytes()), Err(wrong.clone()), "{line}");
+    }
+    let json = Refusal { failure: Failure::JsonLine, ..wrong };
+    for line in ["{\"command\":\"ping\"}", "{", "{ put a 1 2"] {
+        assert_eq!(decode(line.as_bytes()), Err(json.clone()), "{line}");
     }
 }
 

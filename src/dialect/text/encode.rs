@@ -65,6 +65,7 @@ fn error(words: &str, output: &mut Vec<u8>) {
 fn words(failure: &Failure) -> &'static str {
     match failure {
         Failure::WrongCommand => "wrong command",
+        Failure::JsonLine => "wrong command: this connection speaks metrics text; open a new one for JSON",
         Failure::LineTooLong => "line too long",
         Failure::BadText => "a line must be UTF-8 without control characters",
         Failure::CutShort => "the input ended inside a line",

@@ -29,6 +29,7 @@ fn each_point_has_its_verdict() {
 fn every_failure_has_its_words() {
     for (failure, words) in [
         (Failure::WrongCommand, "wrong command"),
+        (Failure::JsonLine, "wrong command: this connection speaks metrics text; open a new one for JSON"),
         (Failure::LineTooLong, "line too long"),
         (Failure::BadText, "a line must be UTF-8 without control characters"),
         (Failure::CutShort, "the input ended inside a line"),

@@ -1,9 +1,9 @@
 //! Answers: status lines, headers and how the body is cut.
 //!
-//! Knows nothing of what is answered. There is no `Date` (an origin server without a clock sends none, RFC
-//! 9110, 6.6.1) and no `Server`.
+//! Knows nothing of what is answered. There is no `Server`.
 
 use crate::buffer::Buffer;
+use crate::clock::HttpDate;
 use crate::model::Denial;
 
 /// What an answer begins with. Each brings the headers that it needs.
@@ -11,6 +11,7 @@ use crate::model::Denial;
 #[allow(missing_docs)]
 pub enum Status {
     Ok,
+    NoContent,
     BadRequest,
     Unauthorized,
     Forbidden(Denial),
@@ -21,6 +22,8 @@ pub enum Status {
     LengthRequired,
     ContentTooLarge,
     UnsupportedMediaType,
+    /// The same, of a body that is packed.
+    UnsupportedEncoding,
     ExpectationFailed,
     UpgradeRequired,
     HeadTooLarge,
@@ -48,6 +51,19 @@ pub struct Refused {
     pub closes: bool,
 }
 
+/// The origin of a page that may be shown an answer, as its browser has named it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PageOrigin(pub Box<[u8]>);
+
+/// What all answers have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Common<'a> {
+    /// When it is made.
+    pub date: &'a HttpDate,
+    /// Whose page may be shown it, where one of another origin may.
+    pub reader: Option<&'a PageOrigin>,
+}
+
 /// The versions of HTTP/1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs)]
@@ -66,6 +82,8 @@ pub struct Exchange {
     pub is_head: bool,
     /// Whether the connection ends with the answer.
     pub closes: bool,
+    /// Whether a proxy has passed the request on.
+    pub is_forwarded: bool,
 }
 
 impl Status {
@@ -77,6 +95,7 @@ impl Status {
     fn line(self) -> &'static str {
         match self {
             Status::Ok => "200 OK",
+            Status::NoContent => "204 No Content",
             Status::BadRequest => "400 Bad Request",
             Status::Unauthorized => "401 Unauthorized",
             Status::Forbidden(_) => "403 Forbidden",
@@ -85,7 +104,7 @@ impl Status {
             Status::RequestTimeout => "408 Request Timeout",
             Status::LengthRequired => "411 Length Required",
             Status::ContentTooLarge => "413 Content Too Large",
-            Status::UnsupportedMediaType => "415 Unsupported Media Type",
+            Status::UnsupportedMediaType | Status::UnsupportedEncoding => "415 Unsupported Media Type",
             Status::ExpectationFailed => "417 Expectation Failed",
             Status::UpgradeRequired => "426 Upgrade Required",
             Status::HeadTooLarge => "431 Request Header Fields Too Large",
@@ -98,6 +117,7 @@ impl Status {
         let (name, value) = match self {
             Status::Unauthorized => ("WWW-Authenticate", "Bearer"),
             Status::MethodNotAllowed(methods) => ("Allow", methods),
+            Status::UnsupportedEncoding => ("Accept-Encoding", "identity"),
             Status::UpgradeRequired => ("Upgrade: websocket\r\nSec-WebSocket-Version", "13"),
             Status::Unavailable => ("Retry-After", "1"),
             _ => return,
@@ -124,11 +144,12 @@ impl Exchange {
         self,
         status: Status,
         content_type: ContentType,
+        common: Common<'_>,
         output: &mut Buffer,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         output.append_with(|bytes| {
-            self.push_head(status, content_type, bytes);
+            self.push_head(status, content_type, common, bytes);
             push(bytes, &["Content-Length: "]);
             let length_at = bytes.len();
             push(bytes, &[LENGTH_ROOM, "\r\n\r\n"]);
@@ -145,11 +166,17 @@ impl Exchange {
 
     /// Writes the head of an answer whose body comes in pages. HTTP/1.0 has no chunks: the body ends with
     /// the connection.
-    pub fn begin_pages(&mut self, status: Status, content_type: ContentType, output: &mut Buffer) {
+    pub fn begin_pages(
+        &mut self,
+        status: Status,
+        content_type: ContentType,
+        common: Common<'_>,
+        output: &mut Buffer,
+    ) {
         debug_assert!(!self.is_head, "a page was asked for whose head alone is wanted");
         self.closes |= self.version == Version::Http10;
         output.append_with(|bytes| {
-            self.push_head(status, content_type, bytes);
+            self.push_head(status, content_type, common, bytes);
             let end = match self.version {
                 Version::Http10 => "\r\n",
                 Version::Http11 => "Transfer-Encoding: chunked\r\n\r\n",
@@ -183,11 +210,35 @@ impl Exchange {
         });
     }
 
+    /// Writes an answer without a body that tells what `methods` there are.
+    pub fn write_methods(self, methods: &str, common: Common<'_>, output: &mut Buffer) {
+        output.append_with(|bytes| {
+            push(bytes, &["HTTP/1.1 ", Status::NoContent.line(), "\r\nAllow: ", methods, "\r\n"]);
+            if common.reader.is_some() {
+                push(bytes, &["Access-Control-Allow-Methods: ", methods, "\r\n", PREFLIGHT]);
+            }
+            self.push_common_headers(Status::NoContent, common, bytes);
+            push(bytes, &["\r\n"]);
+        });
+    }
+
     /// All of the head but how long the body is.
-    fn push_head(self, status: Status, content_type: ContentType, bytes: &mut Vec<u8>) {
+    fn push_head(self, status: Status, content_type: ContentType, common: Common<'_>, bytes: &mut Vec<u8>) {
         push(bytes, &["HTTP/1.1 ", status.line(), "\r\nContent-Type: ", content_type.text(), "\r\n"]);
-        push(bytes, &["Cache-Control: no-store\r\n"]);
+        self.push_common_headers(status, common, bytes);
+    }
+
+    /// The headers that every answer has.
+    fn push_common_headers(self, status: Status, common: Common<'_>, bytes: &mut Vec<u8>) {
+        push(bytes, &["Date: "]);
+        bytes.extend_from_slice(common.date.as_bytes());
+        push(bytes, &["\r\nCache-Control: no-store\r\n"]);
         status.push_headers(bytes);
+        if let Some(PageOrigin(origin)) = common.reader {
+            push(bytes, &["Access-Control-Allow-Origin: "]);
+            bytes.extend_from_slice(origin);
+            push(bytes, &["\r\nVary: Origin\r\n"]);
+        }
         let connection = match (status, self.closes, self.version) {
             (Status::UpgradeRequired, true, _) => "Connection: close, upgrade\r\n",
             (Status::UpgradeRequired, false, _) => "Connection: upgrade\r\n",
@@ -225,6 +276,11 @@ fn fill_in(bytes: &mut Vec<u8>, length_at: usize, length: &str) {
 
 /// What the client is told that waits for it before it sends a body.
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// What a page of an allowed origin may send beside what any may (the Fetch standard's CORS-preflight), and that its
+/// browser need not ask again for ten minutes.
+const PREFLIGHT: &str =
+    "Access-Control-Allow-Headers: Authorization, Content-Type\r\nAccess-Control-Max-Age: 600\r\n";
 
 /// Room for any length there is.
 const LENGTH_ROOM: &str = "00000000000000000000";

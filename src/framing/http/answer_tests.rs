@@ -10,15 +10,27 @@ fn written(write: impl FnOnce(&mut Buffer)) -> String {
     text.strip_prefix("before ").expect("what was queued stays").into()
 }
 
-fn whole(exchange: Exchange, status: Status, content_type: ContentType, body: &str) -> String {
-    written(|output| exchange.write_whole(status, content_type, output, |bytes| bytes.extend(body.bytes())))
+fn date() -> HttpDate {
+    HttpDate::new(crate::clock::UnixSeconds(784_111_777))
 }
 
-const KEPT: Exchange = Exchange { version: Version::Http11, is_head: false, closes: false };
+fn common(date: &HttpDate) -> Common<'_> {
+    Common { date, reader: None }
+}
+
+fn whole(exchange: Exchange, status: Status, content_type: ContentType, body: &str) -> String {
+    written(|output| {
+        exchange
+            .write_whole(status, content_type, common(&date()), output, |bytes| bytes.extend(body.bytes()))
+    })
+}
+
+const KEPT: Exchange =
+    Exchange { version: Version::Http11, is_head: false, closes: false, is_forwarded: false };
 
 #[test]
 fn an_answer_has_a_length_and_what_its_status_needs() {
-    let json = "Content-Type: application/json\r\nCache-Control: no-store\r\n";
+    let json = "Content-Type: application/json\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nCache-Control: no-store\r\n";
     let closing = Exchange { closes: true, ..KEPT };
     let old = Exchange { version: Version::Http10, ..KEPT };
     let old_closing = Exchange { version: Version::Http10, ..closing };
@@ -52,6 +64,31 @@ fn an_answer_has_a_length_and_what_its_status_needs() {
 }
 
 #[test]
+fn a_page_that_may_read_an_answer_is_named_in_it() {
+    let (date, origin) = (date(), PageOrigin((*b"https://vms.example.org").into()));
+    let common = Common { date: &date, reader: Some(&origin) };
+    let shared = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nCache-Control: no-store\r\n";
+    let allowed = "Access-Control-Allow-Origin: https://vms.example.org\r\nVary: Origin\r\n";
+    let answer = written(|output| {
+        KEPT.write_whole(Status::Unavailable, ContentType::Json, common, output, |bytes| bytes.push(b'x'));
+    });
+    let expected = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n{shared}Retry-After: 1\r\n{allowed}\
+         Content-Length: 1\r\n\r\nx"
+    );
+    assert_eq!(answer, expected);
+    let answer = written(|output| KEPT.write_methods("POST, OPTIONS", common, output));
+    let expected = format!(
+        "HTTP/1.1 204 No Content\r\nAllow: POST, OPTIONS\r\nAccess-Control-Allow-Methods: POST, OPTIONS\r\n\
+         Access-Control-Allow-Headers: Authorization, Content-Type\r\nAccess-Control-Max-Age: 600\r\n{shared}{allowed}\r\n"
+    );
+    assert_eq!(answer, expected);
+    let common = Common { date: &date, reader: None };
+    let answer = written(|output| KEPT.write_methods("GET", common, output));
+    assert_eq!(answer, format!("HTTP/1.1 204 No Content\r\nAllow: GET\r\n{shared}\r\n"));
+}
+
+#[test]
 fn lengths_of_any_size_are_right() {
     for length in [0, 1, 9, 10, 99, 100, 12_345, 1_000_000] {
         let body: String = (0..length).map(|at| char::from(b'a' + (at % 26) as u8)).collect();
@@ -75,7 +112,7 @@ fn what_a_browser_shows_is_what_it_says() {
 fn pages_come_in_chunks() {
     let answer = written(|output| {
         let mut exchange = KEPT;
-        exchange.begin_pages(Status::Ok, ContentType::Json, output);
+        exchange.begin_pages(Status::Ok, ContentType::Json, common(&date()), output);
         exchange.write_page(false, output, |bytes| bytes.extend(b"[1,"));
         exchange.write_page(false, output, |_| ());
         exchange.write_page(false, output, |bytes| bytes.extend([b' '; 300]));
@@ -83,7 +120,7 @@ fn pages_come_in_chunks() {
         assert!(!exchange.closes);
     });
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let json = "Content-Type: application/json\r\nCache-Control: no-store\r\n";
+    let json = "Content-Type: application/json\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nCache-Control: no-store\r\n";
     assert_eq!(head, format!("HTTP/1.1 200 OK\r\n{json}Transfer-Encoding: chunked"));
     let blank = " ".repeat(300);
     assert_eq!(body, format!("00000003\r\n[1,\r\n0000012c\r\n{blank}\r\n00000003\r\n2]\n\r\n0\r\n\r\n"));

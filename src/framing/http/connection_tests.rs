@@ -20,6 +20,12 @@ fn a_post_is_a_message_and_a_get_a_page() {
         (post("Content-Type: Multipart/form-data; boundary=x", "{}"), &[Ended(415)]),
         (post("Content-Type: text/plain\nContent-Type: multipart/mixed", "{}"), &[Ended(415)]),
         (post("Content-Type: multipart/mixed", ""), &[Refused(415), End]),
+        (post("Content-Encoding: gzip", "{}"), &[Ended(415)]),
+        (post("content-encoding: BR, identity", "{}"), &[Ended(415)]),
+        (post("Content-Encoding: identity\nContent-Encoding: zstd", "{}"), &[Ended(415)]),
+        (post("Content-Encoding: deflate", ""), &[Refused(415), End]),
+        (post("Content-Encoding: Identity", "{}"), &[message("{}"), End]),
+        (post("Content-Encoding:", "{}"), &[message("{}"), End]),
         (request("GET /", "", ""), &[Page(Root), End]),
         (request("HEAD /", "", ""), &[Page(Root), End]),
         (request("GET /?a=b", "", ""), &[Page(Root), End]),
@@ -36,15 +42,12 @@ fn a_post_is_a_message_and_a_get_a_page() {
 #[test]
 fn other_methods_are_told_what_there_is() {
     let methods = [
-        ("POST /healthz", "GET, HEAD"),
-        ("PUT /healthz", "GET, HEAD"),
-        ("PUT /", "GET, HEAD, POST"),
-        ("OPTIONS *", "GET, HEAD, POST"),
-        ("OPTIONS /", "GET, HEAD, POST"),
-        ("DELETE /x", "POST"),
-        ("TRACE /x", "POST"),
-        ("PATCH /x", "POST"),
-        ("OPTIONS /x", "POST"),
+        ("POST /healthz", "GET, HEAD, OPTIONS"),
+        ("PUT /healthz", "GET, HEAD, OPTIONS"),
+        ("PUT /", "GET, HEAD, POST, OPTIONS"),
+        ("DELETE /x", "POST, OPTIONS"),
+        ("TRACE /x", "POST, OPTIONS"),
+        ("PATCH /x", "POST, OPTIONS"),
     ];
     for (first, allowed) in methods {
         let stream = request(first, "", "");
@@ -61,6 +64,24 @@ fn other_methods_are_told_what_there_is() {
         (request("BREW /", "", ""), &[Refused(501), End]),
         (request("get /", "", ""), &[Refused(501), End]),
         (request("QUERY /", "Content-Length: 1", "x"), &[Ended(501)]),
+    ]);
+}
+
+#[test]
+fn whoever_asks_what_methods_there_are_is_told() {
+    check(&[
+        (request("OPTIONS *", "", ""), &[Options("GET, HEAD, POST, OPTIONS"), End]),
+        (request("OPTIONS /", "", ""), &[Options("GET, HEAD, POST, OPTIONS"), End]),
+        (request("OPTIONS /?x", "Content-Length: 0", ""), &[Options("GET, HEAD, POST, OPTIONS"), End]),
+        (request("OPTIONS /healthz", "", ""), &[Options("GET, HEAD, OPTIONS"), End]),
+        (request("OPTIONS /x", "", ""), &[Options("POST, OPTIONS"), End]),
+        (request("OPTIONS /x", "Content-Length: 2", "{}"), &[Options("POST, OPTIONS"), Closed]),
+        (
+            request("OPTIONS /x", "Transfer-Encoding: chunked", "0\r\n\r\n"),
+            &[Options("POST, OPTIONS"), Closed],
+        ),
+        // What HAProxy sends to see whether a server is there.
+        ("OPTIONS / HTTP/1.0\r\n\r\n".into(), &[Options("GET, HEAD, POST, OPTIONS"), Closed]),
     ]);
 }
 
@@ -253,7 +274,7 @@ fn a_request_that_is_given_up_is_answered_and_the_last() {
         assert!(http.is_inside_message());
         http.give_up();
         assert!(http.closes() && !http.is_inside_message());
-        http.write_whole(Status::RequestTimeout, ContentType::Json, b"{}\n", &mut output);
+        http.write_whole(Status::RequestTimeout, ContentType::Json, &date(), b"{}\n", &mut output);
         let answer = String::from_utf8_lossy(output.as_slice()).into_owned();
         assert!(
             answer.starts_with("HTTP/1.1 408 ") && answer.contains("\r\nConnection: close\r\n"),
@@ -269,12 +290,12 @@ fn a_head_is_answered_without_a_body_and_only_it() {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     input.push((request("HEAD /", "", "") + &request("GET /", "", "")).as_bytes());
     assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::Page(Root));
-    http.write_whole(Status::Ok, ContentType::Text, b"hello", &mut output);
+    http.write_whole(Status::Ok, ContentType::Text, &date(), b"hello", &mut output);
     let head = output.as_slice().to_vec();
     assert!(head.ends_with(b"\r\n\r\n"), "{}", head.escape_ascii());
     output.clear();
     assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::Page(Root));
-    http.write_whole(Status::Ok, ContentType::Text, b"hello", &mut output);
+    http.write_whole(Status::Ok, ContentType::Text, &date(), b"hello", &mut output);
     assert_eq!(output.as_slice(), [&head[..], b"hello"].concat(), "the same but for the body");
 }
 
@@ -290,7 +311,7 @@ fn a_refusal_between_requests_looks_like_no_request() {
         piece,
         Piece::Refused(answer::Refused { status: Status::BadRequest, closes: true, .. })
     ));
-    http.write_whole(Status::BadRequest, ContentType::Json, b"{}\n", &mut output);
+    http.write_whole(Status::BadRequest, ContentType::Json, &date(), b"{}\n", &mut output);
     assert!(output.as_slice().ends_with(b"\r\n\r\n{}\n"));
 }
 
@@ -304,7 +325,7 @@ fn pages_end_a_connection_of_http_1_0() {
     assert!(matches!(piece, Piece::Message { .. }), "{piece:?}");
     http.consume(&mut input);
     assert!(!http.closes());
-    http.begin_pages(Status::Ok, ContentType::Json, &mut output);
+    http.begin_pages(Status::Ok, ContentType::Json, &date(), &mut output);
     assert!(http.closes());
     http.write_page(false, &mut output, |bytes| bytes.extend_from_slice(b"[1,"));
     http.write_page(true, &mut output, |bytes| bytes.extend_from_slice(b"2]"));

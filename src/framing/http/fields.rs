@@ -42,6 +42,10 @@ pub struct Fields<'a> {
     pub is_cross_site: bool,
     /// Whether `Content-Type` says that the body has parts.
     pub is_multipart: bool,
+    /// Whether `Content-Encoding` says that the body is packed.
+    pub is_encoded: bool,
+    /// Whether a proxy says that it passes the request on for another client.
+    pub is_forwarded: bool,
 }
 
 /// The options of `Connection` that mean something here.
@@ -98,6 +102,10 @@ impl<'a> Fields<'a> {
         } else if is("content-type") {
             let kind = value.get(..MULTIPART.len());
             self.is_multipart |= kind.is_some_and(|kind| kind.eq_ignore_ascii_case(MULTIPART));
+        } else if is("content-encoding") {
+            self.is_encoded |= items(value).any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+        } else {
+            self.is_forwarded |= FORWARDED.iter().any(|known| is(known));
         }
     }
 
@@ -144,3 +152,7 @@ fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 const MULTIPART: &[u8] = b"multipart/";
+
+/// What proxies add (RFC 7239; RFC 9110, 7.6.3; and what was there before those). What they say of the client may
+/// be forged; that they are there is what counts.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];

@@ -29,6 +29,7 @@ pub enum Method {
     Get,
     Head,
     Post,
+    Options,
     /// To ask a proxy for a tunnel.
     Connect,
     /// One of the others that RFC 9110 and RFC 5789 define.
@@ -120,8 +121,9 @@ impl Method {
             "GET" => Method::Get,
             "HEAD" => Method::Head,
             "POST" => Method::Post,
+            "OPTIONS" => Method::Options,
             "CONNECT" => Method::Connect,
-            "PUT" | "DELETE" | "OPTIONS" | "TRACE" | "PATCH" => Method::Known,
+            "PUT" | "DELETE" | "TRACE" | "PATCH" => Method::Known,
             _ => Method::Unknown,
         }
     }

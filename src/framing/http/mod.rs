@@ -23,8 +23,9 @@ pub use websocket_key::WebSocketKey;
 
 use super::is_white_space;
 use crate::buffer::Buffer;
+use crate::clock::HttpDate;
 use crate::limits;
-use answer::Exchange;
+use answer::{Common, Exchange, PageOrigin};
 use chunked::{Chunked, Progress};
 use head::{Head, Length, Method, malformed};
 use lines::{LineScan, Scanned};
@@ -38,6 +39,17 @@ pub struct Http {
     begun: u32,
     /// How the answer to the last one that has begun looks.
     exchange: Exchange,
+    /// Whose page is to be shown that answer, where a rule lets in one of another origin.
+    reader: Option<Box<PageOrigin>>,
+}
+
+/// How long a body may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BodyBytesMax {
+    /// Of a request that comes from its client.
+    pub direct: usize,
+    /// Of one that a proxy passes on.
+    pub forwarded: usize,
 }
 
 /// What comes next in the input.
@@ -52,6 +64,8 @@ pub enum Piece {
     },
     /// A page is asked for.
     Page(Page),
+    /// What is asked for is what methods there are: see [`Http::write_methods`].
+    Options(&'static str),
     /// The connection is to become one of WebSocket: see [`write_upgrade`]. What follows in the input is
     /// WebSocket's. Who does not want it calls [`Http::give_up`] and answers with an error.
     Upgrade(WebSocketKey),
@@ -90,9 +104,10 @@ impl Http {
         &mut self,
         input: &mut Buffer,
         output: &mut Buffer,
-        body_bytes_max: usize,
+        body_bytes_max: impl Into<BodyBytesMax>,
         rules: &HttpRules,
     ) -> Piece {
+        let body_bytes_max = body_bytes_max.into();
         self.consume(input);
         if let Stage::Between { .. } = self.stage
             && let Err(refused) = self.skip_blank(input)
@@ -151,10 +166,11 @@ impl Http {
         &mut self,
         status: Status,
         content_type: ContentType,
+        date: &HttpDate,
         body: &[u8],
         output: &mut Buffer,
     ) {
-        self.write_whole_with(status, content_type, output, |bytes| bytes.extend_from_slice(body));
+        self.write_whole_with(status, content_type, date, output, |bytes| bytes.extend_from_slice(body));
     }
 
     /// Writes an answer that is whole; `write` appends its body.
@@ -162,15 +178,31 @@ impl Http {
         &mut self,
         status: Status,
         content_type: ContentType,
+        date: &HttpDate,
         output: &mut Buffer,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        self.exchange.write_whole(status, content_type, output, write);
+        let common = Common { date, reader: self.reader.as_deref() };
+        self.exchange.write_whole(status, content_type, common, output, write);
+    }
+
+    /// Writes the answer that tells what `methods` there are: to a browser, which asks before it lets a page of another
+    /// origin send a request, and to whoever looks whether there is a server.
+    pub fn write_methods(&mut self, methods: &str, date: &HttpDate, output: &mut Buffer) {
+        let common = Common { date, reader: self.reader.as_deref() };
+        self.exchange.write_methods(methods, common, output);
     }
 
     /// Writes the head of an answer to a message that comes in pages; [`Http::write_page`] follows.
-    pub fn begin_pages(&mut self, status: Status, content_type: ContentType, output: &mut Buffer) {
-        self.exchange.begin_pages(status, content_type, output);
+    pub fn begin_pages(
+        &mut self,
+        status: Status,
+        content_type: ContentType,
+        date: &HttpDate,
+        output: &mut Buffer,
+    ) {
+        let common = Common { date, reader: self.reader.as_deref() };
+        self.exchange.begin_pages(status, content_type, common, output);
         if self.exchange.closes && matches!(self.stage, Stage::Between { .. }) {
             self.stage = Stage::Over;
         }
@@ -185,6 +217,11 @@ impl Http {
     /// Whether the connection ends after the answer that was written last.
     pub fn closes(&self) -> bool {
         self.exchange.closes
+    }
+
+    /// Whether a proxy has passed on the request that was found last.
+    pub fn is_forwarded(&self) -> bool {
+        self.exchange.is_forwarded
     }
 
     /// Whether a request has begun and is not whole: the input must not end here.
@@ -211,14 +248,14 @@ impl Http {
         let is_beginning = !matches!(bytes[skipped..], [] | [b'\r']);
         let total = skipped + usize::from(*blank);
         if total > limits::HTTP_BLANK_BYTES_MAX {
-            self.exchange = Exchange::default();
+            (self.exchange, self.reader) = (Exchange::default(), None);
             return Err(malformed("there are too many empty lines before the request"));
         }
         *blank = total as u8;
         input.consume(skipped);
         if is_beginning {
             self.begun = self.begun.wrapping_add(1);
-            self.exchange = Exchange::default();
+            (self.exchange, self.reader) = (Exchange::default(), None);
             self.stage = Stage::Head(LineScan::in_first_line());
         }
         Ok(())
@@ -229,7 +266,7 @@ impl Http {
         &mut self,
         bytes: &[u8],
         output: &mut Buffer,
-        body_bytes_max: usize,
+        body_bytes_max: BodyBytesMax,
         rules: &HttpRules,
     ) -> Option<Piece> {
         let head = match Head::parse(bytes) {
@@ -240,10 +277,15 @@ impl Http {
             version: head.version,
             is_head: head.method == Method::Head,
             closes: !head.keeps_alive(),
+            is_forwarded: head.fields.is_forwarded,
         };
+        let body_bytes_max = body_bytes_max.of(self.exchange.is_forwarded);
         let verdict = head.length().and_then(|length| {
+            let source = verdict::check_source(&head, rules);
+            self.reader = source.ok().flatten().map(|origin| Box::new(PageOrigin(origin.into())));
             // A body that nobody reads can't be told from the next request.
-            verdict::judge(&head, length, body_bytes_max, rules)
+            source
+                .and_then(|_| verdict::judge(&head, length, body_bytes_max))
                 .map(|verdict| (verdict, length))
                 .map_err(|refused| Refused { closes: refused.closes || !length.is_zero(), ..refused })
         });
@@ -257,6 +299,11 @@ impl Http {
                 self.exchange.closes |= !length.is_zero();
                 self.end_request();
                 Some(Piece::Page(page))
+            }
+            Ok((Verdict::Options(methods), length)) => {
+                self.exchange.closes |= !length.is_zero();
+                self.end_request();
+                Some(Piece::Options(methods))
             }
             Ok((Verdict::Message { waits, authorization }, length)) => {
                 if waits {
@@ -273,7 +320,8 @@ impl Http {
         }
     }
 
-    fn read_body(&mut self, input: &mut Buffer, body_bytes_max: usize) -> Piece {
+    fn read_body(&mut self, input: &mut Buffer, body_bytes_max: BodyBytesMax) -> Piece {
+        let body_bytes_max = body_bytes_max.of(self.exchange.is_forwarded);
         let Stage::Body(incoming) = &mut self.stage else { return Piece::NeedMore };
         let progress = match &mut incoming.body {
             Body::Sized(length) if input.len() < *length => Progress::More,
@@ -307,6 +355,19 @@ impl Http {
     }
 }
 
+impl From<usize> for BodyBytesMax {
+    /// The same, whoever brings it.
+    fn from(bytes: usize) -> BodyBytesMax {
+        BodyBytesMax { direct: bytes, forwarded: bytes }
+    }
+}
+
+impl BodyBytesMax {
+    fn of(self, is_forwarded: bool) -> usize {
+        if is_forwarded { self.forwarded } else { self.direct }
+    }
+}
+
 impl Default for Stage {
     fn default() -> Stage {
         Stage::Between { blank: 0, is_first: true }
@@ -320,7 +381,7 @@ const TRAILERS_TOO_LARGE: Refused =
 
 const _: () = assert!(limits::HTTP_BLANK_BYTES_MAX <= u8::MAX as usize, "blank bytes are counted in 8 bits");
 const _: () = assert!(limits::HTTP_HEAD_BYTES_MAX <= u32::MAX as usize, "a scan counts in 32 bits");
-const _: () = assert!(size_of::<Http>() <= 24, "most of very many connections are idle");
+const _: () = assert!(size_of::<Http>() <= 32, "most of very many connections are idle");
 
 #[cfg(test)]
 mod replay_tests;

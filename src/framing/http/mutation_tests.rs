@@ -193,7 +193,7 @@ fn verdict(bytes: &[u8]) -> Result<(), u16> {
             assert!(matches!(http.stage, Stage::Body(_)), "waits for a head: {}", bytes.escape_ascii());
             Ok(())
         }
-        Piece::Message { .. } | Piece::Page(_) | Piece::Upgrade(_) => Ok(()),
+        Piece::Message { .. } | Piece::Page(_) | Piece::Options(_) | Piece::Upgrade(_) => Ok(()),
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) enum Seen {
     /// A message whose `Authorization` is of no use.
     MessageOfNobody(String),
     Page(Page),
+    Options(&'static str),
     Upgrade(String),
     /// An error after which the connection goes on.
     Refused(u16),
@@ -25,6 +26,11 @@ pub(super) enum Seen {
     End,
     /// The stream ended inside a request.
     Inside,
+}
+
+/// When all answers are made.
+pub(super) fn date() -> HttpDate {
+    HttpDate::new(crate::clock::UnixSeconds(784_111_777))
 }
 
 /// Bytes of a body.
@@ -72,6 +78,10 @@ pub(super) fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen
                 }
                 Piece::Page(page) => {
                     seen.push(Seen::Page(page));
+                    None
+                }
+                Piece::Options(methods) => {
+                    seen.push(Seen::Options(methods));
                     None
                 }
                 Piece::Upgrade(key) => {

@@ -129,6 +129,10 @@ fn a_browser_that_says_somebody_else_asked_is_refused() {
         (post(&format!("{own}\nSec-Fetch-Site: cross-site"), "{}"), &[Ended(403)]),
         (request("GET /", "Sec-Fetch-Site: cross-site", ""), &[Ended(403)]),
         (request("OPTIONS /", "Sec-Fetch-Site: cross-site", ""), &[Ended(403)]),
+        (
+            request("OPTIONS /", &format!("{allowed}\nSec-Fetch-Site: cross-site"), ""),
+            &[Options("GET, HEAD, POST, OPTIONS"), End],
+        ),
         (request("BREW /", "Sec-Fetch-Site: cross-site", ""), &[Ended(403)]),
         (post(&format!("{own}\n{own}"), "{}"), &[Ended(403)]),
         (post(&format!("{allowed}\n{allowed}"), "{}"), &[Ended(403)]),

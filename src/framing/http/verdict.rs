@@ -1,7 +1,8 @@
 //! What is to be done with a request, from its head alone: before its body is read, before the client is
 //! told to go on, before anything has an effect.
 //!
-//! The order is: may it be here at all (hosts and origins), what is it, will its body be read.
+//! The order is: may it be here at all (hosts and origins: [`check_source`]), what is it, will its body be read
+//! ([`judge`]).
 
 use super::answer::{Refused, Status, Version};
 use super::authorization::Authorization;
@@ -25,6 +26,8 @@ pub enum Page {
 pub enum Verdict {
     /// A page is asked for.
     Page(Page),
+    /// What is asked for is what methods there are: these.
+    Options(&'static str),
     /// The connection is to become one of WebSocket.
     Upgrade(WebSocketKey),
     /// A message: its body is to be read.
@@ -36,14 +39,8 @@ pub enum Verdict {
     },
 }
 
-/// Decides; `length` is what the head says of its body.
-pub fn judge(
-    head: &Head<'_>,
-    length: Length,
-    body_bytes_max: usize,
-    rules: &HttpRules,
-) -> Result<Verdict, Refused> {
-    check_source(head, rules)?;
+/// Decides about a request whose source is in order; `length` is what the head says of its body.
+pub fn judge(head: &Head<'_>, length: Length, body_bytes_max: usize) -> Result<Verdict, Refused> {
     if head.method == Method::Unknown {
         return Err(refused(Status::NotImplemented, "the method is none of HTTP"));
     }
@@ -58,17 +55,26 @@ pub fn judge(
         (Method::Get | Method::Head, HEALTH) => Ok(Verdict::Page(Page::Health)),
         (Method::Get | Method::Head, _) => Err(refused(Status::NotFound, "there is no such page")),
         (Method::Post, path) if path != HEALTH => message(head, length, body_bytes_max),
-        (_, HEALTH) => Err(refused(Status::MethodNotAllowed("GET, HEAD"), WRONG_METHOD)),
-        (_, ROOT | "*") => Err(refused(Status::MethodNotAllowed("GET, HEAD, POST"), WRONG_METHOD)),
-        (Method::Connect, _) => {
-            Err(Refused { closes: true, ..refused(Status::MethodNotAllowed("POST"), WRONG_METHOD) })
+        (Method::Options, path) => Ok(Verdict::Options(methods(path))),
+        (method, path) => {
+            let closes = method == Method::Connect;
+            Err(Refused { closes, ..refused(Status::MethodNotAllowed(methods(path)), WRONG_METHOD) })
         }
-        (_, _) => Err(refused(Status::MethodNotAllowed("POST"), WRONG_METHOD)),
     }
 }
 
-/// Whether the request may come from where it comes from, and means us.
-fn check_source(head: &Head<'_>, rules: &HttpRules) -> Result<(), Refused> {
+/// The methods that there are for `path`.
+fn methods(path: &str) -> &'static str {
+    match path {
+        HEALTH => "GET, HEAD, OPTIONS",
+        ROOT | "*" => "GET, HEAD, POST, OPTIONS",
+        _ => "POST, OPTIONS",
+    }
+}
+
+/// Whether the request may come from where it comes from, and means us. Tells the origin of the page that is behind
+/// it, where a rule lets that in.
+pub fn check_source<'a>(head: &Head<'a>, rules: &HttpRules) -> Result<Option<&'a [u8]>, Refused> {
     let authority = authority(head)?;
     if authority.is_some_and(|authority| !rules.allow_host(&authority.host)) {
         return Err(forbidden(
@@ -78,7 +84,7 @@ fn check_source(head: &Head<'_>, rules: &HttpRules) -> Result<(), Refused> {
     }
     let fields = &head.fields;
     match fields.origin {
-        Field::Once(origin) if rules.allow_origin(origin) => return Ok(()),
+        Field::Once(origin) if rules.allow_origin(origin) => return Ok(Some(origin)),
         Field::Once(origin) if authority.is_some_and(|own| host::is_own_origin(origin, own)) => {}
         Field::Once(_) => {
             let why = "Origin is neither this server's nor one that --http-origin allows";
@@ -92,7 +98,7 @@ fn check_source(head: &Head<'_>, rules: &HttpRules) -> Result<(), Refused> {
     if fields.is_cross_site {
         return Err(forbidden(Denial::ForeignOrigin, "the page that this comes from is somebody else's"));
     }
-    Ok(())
+    Ok(None)
 }
 
 /// What the client calls us (RFC 9112, 3.2): none only where HTTP/1.0 need not say.
@@ -138,6 +144,12 @@ fn upgrade(head: &Head<'_>, length: Length) -> Result<Verdict, Refused> {
 fn message(head: &Head<'_>, length: Length, body_bytes_max: usize) -> Result<Verdict, Refused> {
     if head.fields.is_multipart {
         return Err(refused(Status::UnsupportedMediaType, "a body is one JSON object, it has no parts"));
+    }
+    if head.fields.is_encoded {
+        return Err(refused(
+            Status::UnsupportedEncoding,
+            "a body must not be packed: there is a Content-Encoding",
+        ));
     }
     match length {
         Length::None => return Err(refused(Status::LengthRequired, "a POST needs a Content-Length")),

@@ -79,6 +79,22 @@ pub enum CloseCode {
     Internal = 1011,
 }
 
+impl CloseCode {
+    /// The same in words, for people.
+    pub fn reason(self) -> &'static str {
+        match self {
+            CloseCode::Normal => "",
+            CloseCode::GoingAway => "the server stops, or nothing has come for too long",
+            CloseCode::Protocol => "the frame is against the protocol",
+            CloseCode::Unsupported => "a message must be text, not binary",
+            CloseCode::InvalidText => "the text is not valid UTF-8",
+            CloseCode::Policy => "the last message says what is wrong",
+            CloseCode::TooLarge => "the message is larger than it may be",
+            CloseCode::Internal => "internal error",
+        }
+    }
+}
+
 #[derive(Default)]
 enum State {
     /// Between frames: of the next one nothing has come.
@@ -104,7 +120,7 @@ impl WebSocket {
     /// announces more is refused at once. After the end, drops all input.
     pub fn next(&mut self, input: &mut Buffer, output: &mut Buffer, bytes_max: usize) -> Piece {
         let piece = self.advance(input, output, bytes_max).unwrap_or_else(|code| {
-            write::write_close(code, "", output);
+            write::write_close(code, output);
             Piece::Failed(code)
         });
         if matches!(piece, Piece::Closed | Piece::Failed(_)) {

@@ -126,7 +126,7 @@ fn answer(frames: &[Vec<u8>]) -> Seen {
 
 /// What is seen of a stream that breaks a rule after `before`.
 fn failed(before: &[Seen], code: CloseCode) -> Vec<Seen> {
-    let close = plain(CLOSE, (code as u16).to_be_bytes());
+    let close = plain(CLOSE, [&(code as u16).to_be_bytes()[..], code.reason().as_bytes()].concat());
     [before, &[Seen::Failed(code), Seen::Answer(close)]].concat()
 }
 

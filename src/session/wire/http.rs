@@ -2,8 +2,9 @@
 
 use super::{Decoded, Ending, Reply, ReplyPage, Rules, decoded, trim};
 use crate::buffer::Buffer;
+use crate::clock::HttpDate;
 use crate::dialect;
-use crate::framing::http::{Authorization, ContentType, Http, Page, Piece, Refused, Status};
+use crate::framing::http::{Authorization, BodyBytesMax, ContentType, Http, Page, Piece, Refused, Status};
 use crate::model::{
     Answer, Command, CommandName, Denial, Dialect, Failure, LongText, Refusal, Request, Scope, Secret,
 };
@@ -27,8 +28,11 @@ pub(in crate::session) struct HttpWire {
 /// What has been found in the input.
 pub(super) enum HttpDecoded {
     Message(Decoded),
-    /// The connection is to speak WebSocket.
-    Upgrade(Key),
+    /// The connection is to speak WebSocket; a proxy may have passed on that it is.
+    Upgrade {
+        key: Key,
+        is_forwarded: bool,
+    },
 }
 
 impl HttpWire {
@@ -38,8 +42,9 @@ impl HttpWire {
         input: &mut Buffer,
         output: &mut Buffer,
         has_ended: bool,
-        bytes_max: usize,
+        bytes_max: BodyBytesMax,
         rules: &Rules,
+        date: &HttpDate,
     ) -> HttpDecoded {
         (self.status, self.has_token_in_head) = (None, false);
         let is_over = self.http.closes() && !self.http.is_inside_message();
@@ -60,11 +65,17 @@ impl HttpWire {
                 decoded(self.authorize(read, authorization))
             }
             Piece::Page(Page::Root) => {
-                self.http.write_whole(Status::Ok, ContentType::Text, ROOT.as_bytes(), output);
+                self.http.write_whole(Status::Ok, ContentType::Text, date, ROOT.as_bytes(), output);
+                Decoded::Dealt
+            }
+            Piece::Options(methods) => {
+                self.http.write_methods(methods, date, output);
                 Decoded::Dealt
             }
             Piece::Page(Page::Health) => Decoded::Request(Box::new(health())),
-            Piece::Upgrade(key) => return HttpDecoded::Upgrade(key),
+            Piece::Upgrade(key) => {
+                return HttpDecoded::Upgrade { key, is_forwarded: self.http.is_forwarded() };
+            }
             Piece::Refused(Refused { status, why, .. }) => {
                 if let Status::Forbidden(denial) = status {
                     self.denials.push(denial);
@@ -85,12 +96,12 @@ impl HttpWire {
             self.http.give_up();
         }
         if let Answer::Healthy = reply.answer {
-            return self.http.write_whole(Status::Ok, ContentType::Text, b"ok\n", output);
+            return self.http.write_whole(Status::Ok, ContentType::Text, reply.date, b"ok\n", output);
         }
         let status = self.status.take().unwrap_or_else(|| self.status_of(reply.answer));
         // Whoever can't tell who it is is not told more in a dialect of its own.
         let dialect = if status == Status::Unauthorized { Dialect::Command } else { reply.dialect };
-        self.http.write_whole_with(status, ContentType::Json, output, |bytes| {
+        self.http.write_whole_with(status, ContentType::Json, reply.date, output, |bytes| {
             dialect::encode_answer(dialect, reply.id, reply.answer, bytes);
             bytes.push(b'\n');
         });
@@ -98,6 +109,7 @@ impl HttpWire {
 
     pub(super) fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer) {
         let (is_first, is_last) = (!reply.progress.has_begun, reply.page.next.is_none());
+        let date = reply.date;
         let write = |bytes: &mut Vec<u8>| {
             dialect::encode_page(reply.dialect, reply.id, reply.page, reply.progress, bytes);
             if is_last {
@@ -105,10 +117,10 @@ impl HttpWire {
             }
         };
         if is_first && is_last {
-            return self.http.write_whole_with(Status::Ok, ContentType::Json, output, write);
+            return self.http.write_whole_with(Status::Ok, ContentType::Json, date, output, write);
         }
         if is_first {
-            self.http.begin_pages(Status::Ok, ContentType::Json, output);
+            self.http.begin_pages(Status::Ok, ContentType::Json, date, output);
         }
         self.http.write_page(is_last, output, write);
     }
@@ -146,6 +158,7 @@ impl HttpWire {
     ) -> Result<Request, Refusal> {
         let mut request = decoded?;
         request.scope = Scope::Request;
+        request.is_forwarded = self.http.is_forwarded();
         match authorization {
             Authorization::Absent => {}
             Authorization::Unusable => {
@@ -160,7 +173,6 @@ impl HttpWire {
 
     fn choose_token(&mut self, request: &mut Request, token: Secret) -> Result<(), Failure> {
         match &request.token {
-            Ok(None) if request.name.ignores_token() => return Ok(()),
             Ok(None) => {}
             Ok(Some(other)) if *other == token => {}
             // What is wrong with it is told as if it were alone.
@@ -192,6 +204,7 @@ fn health() -> Request {
         id: None,
         token: Ok(None),
         scope: Scope::Request,
+        is_forwarded: false,
         name: CommandName::Health,
         command: Ok(Command::Health),
     }

@@ -13,7 +13,10 @@ mod websocket;
 
 use super::{Ending, Rules};
 use crate::buffer::Buffer;
+use crate::clock::HttpDate;
 use crate::dialect::{self, PageProgress};
+#[cfg(feature = "http")]
+use crate::framing::http::BodyBytesMax;
 use crate::framing::raw_json::RawJson;
 use crate::framing::sniff::{self, Sniffed};
 use crate::framing::text::Text;
@@ -45,6 +48,9 @@ pub(super) struct Reply<'a> {
     pub(super) answer: &'a Answer,
     /// How many replies it makes.
     pub(super) count: usize,
+    /// When it is given.
+    #[cfg_attr(not(feature = "http"), allow(dead_code))]
+    pub(super) date: &'a HttpDate,
 }
 
 /// A page of an answer, and what that answers.
@@ -53,6 +59,9 @@ pub(super) struct ReplyPage<'a> {
     pub(super) id: Option<&'a RequestId>,
     pub(super) page: &'a Page,
     pub(super) progress: &'a mut PageProgress,
+    /// When it is given.
+    #[cfg_attr(not(feature = "http"), allow(dead_code))]
+    pub(super) date: &'a HttpDate,
 }
 
 /// What has been found in the input.
@@ -78,16 +87,24 @@ impl Wire {
         has_ended: bool,
         bytes_max: usize,
         rules: &Rules,
+        #[cfg_attr(not(feature = "http"), allow(unused_variables))] date: &HttpDate,
     ) -> Decoded {
         match self {
             Wire::Sniffing => self.choose(input, output, has_ended),
             Wire::RawJson(framing) => raw_json::decode(framing, input, has_ended, bytes_max, rules),
             Wire::Text(framing) => text::decode(framing, input, has_ended),
             #[cfg(feature = "http")]
-            Wire::Http(wire) => match wire.decode(input, output, has_ended, bytes_max, rules) {
-                http::HttpDecoded::Message(decoded) => decoded,
-                http::HttpDecoded::Upgrade(key) => self.upgrade(key, output),
-            },
+            Wire::Http(wire) => {
+                // Nobody is ever authenticated on a connection of HTTP.
+                let bytes_max =
+                    BodyBytesMax { direct: bytes_max, forwarded: rules.request_bytes_max_forwarded };
+                match wire.decode(input, output, has_ended, bytes_max, rules, date) {
+                    http::HttpDecoded::Message(decoded) => decoded,
+                    http::HttpDecoded::Upgrade { key, is_forwarded } => {
+                        self.upgrade(key, is_forwarded, output)
+                    }
+                }
+            }
             #[cfg(feature = "websocket")]
             Wire::WebSocket(wire) => wire.decode(input, output, has_ended, bytes_max, rules),
         }
@@ -98,6 +115,8 @@ impl Wire {
         match self {
             #[cfg(feature = "http")]
             Wire::Http(wire) => wire.finish_decoding(decoded),
+            #[cfg(feature = "websocket")]
+            Wire::WebSocket(wire) => decoded.map(|request| wire.mark(request)),
             _ => decoded,
         }
     }
@@ -167,6 +186,15 @@ impl Wire {
         return false;
     }
 
+    /// Whether a proxy has passed on all that comes on the connection.
+    pub(super) fn is_forwarded(&self) -> bool {
+        match self {
+            #[cfg(feature = "websocket")]
+            Wire::WebSocket(wire) => wire.is_forwarded(),
+            _ => false,
+        }
+    }
+
     /// Whether too little has come to know the framing.
     pub(super) fn is_undecided(&self) -> bool {
         matches!(self, Wire::Sniffing)
@@ -214,11 +242,12 @@ impl Wire {
 
     /// Goes on with WebSocket, where the build speaks it.
     #[cfg(feature = "http")]
-    fn upgrade(&mut self, key: http::Key, output: &mut Buffer) -> Decoded {
+    #[cfg_attr(not(feature = "websocket"), allow(unused_variables))]
+    fn upgrade(&mut self, key: http::Key, is_forwarded: bool, output: &mut Buffer) -> Decoded {
         #[cfg(feature = "websocket")]
         {
             websocket::write_switch(&key, output);
-            *self = Wire::WebSocket(Box::default());
+            *self = Wire::WebSocket(Box::new(WebSocketWire::new(is_forwarded)));
             Decoded::Dealt
         }
         #[cfg(not(feature = "websocket"))]

@@ -35,6 +35,8 @@ pub(super) fn decode(
 fn stray(byte: u8) -> Refusal {
     let seen = match byte {
         b'!'..=b'~' => format!("'{}'", char::from(byte)),
+        // Enough of them came before to know that this is raw JSON.
+        0xef | 0xfe | 0xff => format!("the byte 0x{byte:02x}, as a byte-order mark (U+FEFF) does"),
         _ => format!("the byte 0x{byte:02x}"),
     };
     let why = format!("a request begins with '{{', not with {seen}; skipped to the end of the line");

@@ -5,6 +5,7 @@ use crate::buffer::Buffer;
 use crate::dialect;
 use crate::framing::http::{WebSocketKey, write_upgrade};
 use crate::framing::websocket::{self, CloseCode, Piece, WebSocket};
+use crate::model::Request;
 
 /// A connection of WebSocket.
 #[derive(Default)]
@@ -12,9 +13,26 @@ pub(in crate::session) struct WebSocketWire {
     framing: WebSocket,
     /// A close frame has gone out.
     has_ended: bool,
+    /// A proxy has passed on the handshake, and so all that follows.
+    is_forwarded: bool,
 }
 
 impl WebSocketWire {
+    /// After the handshake.
+    pub(super) fn new(is_forwarded: bool) -> WebSocketWire {
+        WebSocketWire { is_forwarded, ..WebSocketWire::default() }
+    }
+
+    /// A request of this connection.
+    pub(super) fn mark(&self, request: Request) -> Request {
+        Request { is_forwarded: self.is_forwarded, ..request }
+    }
+
+    /// Whether a proxy has passed on the handshake.
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.is_forwarded
+    }
+
     /// The next message of the input.
     pub(super) fn decode(
         &mut self,
@@ -28,7 +46,10 @@ impl WebSocketWire {
             Piece::Message(_) => {
                 let decoded = read_message(trim(self.framing.message(input)), rules);
                 self.framing.consume(input);
-                decoded
+                match decoded {
+                    Decoded::Request(request) => Decoded::Request(Box::new(self.mark(*request))),
+                    other => other,
+                }
             }
             Piece::Frame => Decoded::Dealt,
             Piece::Closed | Piece::Failed(_) => {
@@ -45,7 +66,7 @@ impl WebSocketWire {
     pub(super) fn write_end(&mut self, is_fault: bool, output: &mut Buffer) {
         if !std::mem::replace(&mut self.has_ended, true) {
             let code = if is_fault { CloseCode::Policy } else { CloseCode::GoingAway };
-            websocket::write_close(code, "", output);
+            websocket::write_close(code, output);
         }
     }
 
