@@ -49,6 +49,7 @@ impl Draft {
             auth_queue: 0,
             read_queue: 0,
             write_queue: 0,
+            store_connections: limits::STORE_CONNECTIONS_LIMIT,
             connections_max: 0,
             requests_per_connection: 0,
             requests_max: 0,

@@ -124,6 +124,8 @@ pub struct Config {
     pub read_queue: usize,
     /// As `auth_queue`, writes.
     pub write_queue: usize,
+    /// Connections to a database that there are at a time.
+    pub store_connections: usize,
     /// Open connections.
     pub connections_max: usize,
     /// Open requests with an id on one connection.

@@ -111,6 +111,7 @@ fn every_setting_arrives_by_flag_with_either_spelling_and_by_environment() {
         ("auth-queue", "3", |c| c.auth_queue.to_string(), "3"),
         ("read-queue", "3", |c| c.read_queue.to_string(), "3"),
         ("write-queue", "3", |c| c.write_queue.to_string(), "3"),
+        ("store-connections", "3", |c| c.store_connections.to_string(), "3"),
         ("connections-max", "3", |c| c.connections_max.to_string(), "3"),
         ("requests-per-connection", "3", |c| c.requests_per_connection.to_string(), "3"),
         ("requests-max", "3", |c| c.requests_max.to_string(), "3"),

@@ -89,6 +89,16 @@ pub const POSTGRES_CONFLICT_TIME: Duration = Duration::from_millis(1500);
 pub const POSTGRES_CONFLICT_PAUSE_FIRST: Duration = Duration::from_millis(2);
 /// The longest such pause.
 pub const POSTGRES_CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// How long the database is not asked for one more connection after it had none to give; doubles with each time that
+/// follows. Those that there are take turns meanwhile.
+pub const POSTGRES_FULL_PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// The longest such pause: a limit that was raised is noticed within it.
+pub const POSTGRES_FULL_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How often two connections are looked at, in turn, for whether they share one of the server's sessions: somebody
+/// else may have taken it from a pooler in between.
+pub const POSTGRES_POOLER_PROBES: usize = 5;
+/// Connections to PostgreSQL, at most, by setting: more than there are threads.
+pub const STORE_CONNECTIONS_LIMIT: usize = 1000;
 /// How long bringing a PostgreSQL database up to date may take, waiting for another daemon that does it
 /// included.
 pub const POSTGRES_MIGRATION: Duration = Duration::from_secs(60);

@@ -23,7 +23,9 @@ use crate::limits;
 use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, ListenerSettings, Reactor};
 use crate::session::Rules;
-use crate::store::{self, BehindFactory, Health, Location, StoreError, StoreFactory, WatchedFactory};
+use crate::store::{
+    self, BehindFactory, Health, Location, Prepared, StoreError, StoreFactory, WatchedFactory,
+};
 use crate::sys;
 use crate::worker::{Keeper, LaneSettings, Pool, PoolSettings, Queues};
 use bind::{Bound, StateDir};
@@ -94,10 +96,13 @@ impl Server {
         if config.store == Location::Memory {
             log::warn!("the store memory: keeps nothing: when this process ends, every VM is forgotten");
         }
-        let factory = store::open_for_server(&config.store).map_err(|error| StartError {
+        let not_open = |error| StartError {
             why: format!("the store {} can't be opened: {error}", config.store),
             is_configuration: matches!(error, StoreError::Refused(_)),
-        })?;
+        };
+        let Prepared { factory, opening } =
+            store::open_for_server(&config.store, config.store_connections).map_err(not_open)?;
+        opening.map_or(Ok(()), |opening| opening.open()).map_err(|failed| not_open(failed.error))?;
         let health = Arc::<Health>::default();
         let factory = Arc::new(WatchedFactory::new(factory, Arc::clone(&health)));
         let mut places = bind::adopt(config, inherited)?;

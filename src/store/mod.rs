@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, SeriesId, VmId};
+use crate::limits;
 use crate::model::{
     Credentials, DiskOfVm, Login, NewPoint, NewVm, PointFilter, Series, TokenHash, Vm, VmChange, VmName,
     VmShape,
@@ -137,6 +138,30 @@ pub trait StoreFactory: Send + Sync {
     fn writers_max(&self) -> usize {
         1
     }
+}
+
+/// A store that is elsewhere, and perhaps not there yet: until it is open, who connects to it is told that it is
+/// unavailable.
+pub trait Opening: Send + Sync {
+    /// Tries once.
+    fn open(&self) -> Result<(), NotOpen>;
+}
+
+/// Why a store is not open.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotOpen {
+    /// What is wrong.
+    pub error: StoreError,
+    /// It may be otherwise a moment later, without anybody's doing anything to the settings.
+    pub may_come: bool,
+}
+
+/// A store that may have to be opened.
+pub struct Prepared {
+    /// Makes connections to it.
+    pub factory: Arc<dyn StoreFactory>,
+    /// `None`: it is open.
+    pub opening: Option<Arc<dyn Opening>>,
 }
 
 /// How long to wait for what somebody else has locked.
@@ -333,16 +358,28 @@ pub fn open(location: &Location) -> Result<Arc<dyn StoreFactory>, StoreError> {
         Location::Memory => Ok(Arc::new(memory::MemoryFactory::new())),
         #[cfg(feature = "sqlite")]
         Location::Sqlite(path) => Ok(Arc::new(sqlite::SqliteFactory::open(path)?)),
-        Location::Postgres(address) => Ok(Arc::new(self::postgres::PostgresFactory::open(address)?)),
+        Location::Postgres(address) => {
+            let factory = self::postgres::PostgresFactory::new(address, limits::STORE_CONNECTIONS_LIMIT);
+            factory.open().map_err(|not_open| not_open.error)?;
+            Ok(Arc::new(factory))
+        }
     }
 }
 
-/// As [`open`], for a server: a file has one, and is watched as long as that runs.
-pub fn open_for_server(location: &Location) -> Result<Arc<dyn StoreFactory>, StoreError> {
+/// As [`open`], for a server: a file has one, and is watched as long as that runs; a database is left to be opened
+/// by whoever asks, and used by `connections_max` connections at a time.
+pub fn open_for_server(location: &Location, connections_max: usize) -> Result<Prepared, StoreError> {
     match location {
         #[cfg(feature = "sqlite")]
-        Location::Sqlite(path) => Ok(Arc::new(sqlite::SqliteFactory::hold(path)?)),
-        other => open(other),
+        Location::Sqlite(path) => {
+            Ok(Prepared { factory: Arc::new(sqlite::SqliteFactory::hold(path)?), opening: None })
+        }
+        Location::Postgres(address) => {
+            let factory = Arc::new(self::postgres::PostgresFactory::new(address, connections_max));
+            let opening: Arc<dyn Opening> = Arc::<self::postgres::PostgresFactory>::clone(&factory);
+            Ok(Prepared { factory, opening: Some(opening) })
+        }
+        Location::Memory => Ok(Prepared { factory: open(location)?, opening: None }),
     }
 }
 

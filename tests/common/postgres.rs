@@ -200,7 +200,7 @@ fn host(folder: &Path) -> String {
 }
 
 /// A shell that is not root's: PostgreSQL refuses to be run by root.
-fn shell() -> Command {
+pub fn shell() -> Command {
     let is_root = fs::metadata("/proc/self").is_ok_and(|process| {
         use std::os::unix::fs::MetadataExt;
         process.uid() == 0

@@ -7,10 +7,14 @@
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/pgbouncer.rs"]
+mod pgbouncer;
 
+mod connections;
 mod daemons;
 mod metrics;
 mod outages;
+mod poolers;
 
 use cluster::Database;
 use common::Daemon;

@@ -131,6 +131,18 @@ pub(super) const WRITE_QUEUE: Setting = Setting {
     },
 };
 
+pub(super) const STORE_CONNECTIONS: Setting = Setting {
+    flag: "store-connections",
+    placeholder: "MAX",
+    help: "connections to PostgreSQL",
+    preset: Preset::Words("as needed"),
+    reload: Reload::Restart,
+    kind: Kind::Number {
+        allowed: 1..=limits::STORE_CONNECTIONS_LIMIT as u64,
+        place: |draft, n| draft.config.store_connections = n as usize,
+    },
+};
+
 const CONVERSION_DELAY_PRESET: &str = "1s..5s";
 const CONVERSION_DELAY_ALLOWED: &str = "two times like 500ms..2s, or one, 1h at most";
 #[cfg(feature = "sqlite")]

@@ -40,6 +40,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     access::AUTH_QUEUE,
     data::READ_QUEUE,
     data::WRITE_QUEUE,
+    data::STORE_CONNECTIONS,
     access::ARGON2_MEMORY,
     access::ARGON2_PASSES,
     access::ARGON2_LANES,

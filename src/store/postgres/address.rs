@@ -10,6 +10,7 @@ use std::time::Duration;
 use postgres::Config;
 use postgres::config::{ChannelBinding, Host, SslMode, SslNegotiation, TargetSessionAttrs};
 
+use super::options;
 use crate::limits;
 use crate::model::Secret;
 
@@ -34,12 +35,14 @@ impl Address {
         let config = read(text)?;
         check_security(&config)?;
         check_counts(&config)?;
+        if options::read(config.get_options().unwrap_or_default()).is_none() {
+            return Err(format!("{SHAPE}: options can hold -c NAME=VALUE only"));
+        }
         Ok(Address { url: Secret::new(text), shown: show(&config) })
     }
 
-    /// How to connect: what the URL says, and our own limits where it says nothing. `lock_wait` is how long
-    /// the server is to wait for locks.
-    pub(super) fn config(&self, lock_wait: Duration) -> Config {
+    /// How to connect: what the URL says, and our own limits where it says nothing.
+    pub(super) fn config(&self) -> Config {
         let mut config = read(self.url.expose()).expect("it was read before");
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(limits::POSTGRES_CONNECT);
@@ -65,9 +68,25 @@ impl Address {
             // A standby takes no writes: the one to use is the one that does.
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        let options = session_options(lock_wait, config.get_options());
-        config.options(&options);
         config
+    }
+
+    /// What every session is to be told in SQL, where the server is to wait for locks so long; what the URL says
+    /// comes later and so wins.
+    pub(super) fn settings(&self, lock_wait: Duration) -> String {
+        let own = [
+            ("statement_timeout", limits::POSTGRES_STATEMENT.as_millis().to_string()),
+            ("lock_timeout", lock_wait.as_millis().to_string()),
+            (
+                "idle_in_transaction_session_timeout",
+                limits::POSTGRES_IDLE_IN_TRANSACTION.as_millis().to_string(),
+            ),
+            ("client_min_messages", "warning".to_owned()),
+        ];
+        let config = read(self.url.expose()).expect("it was read before");
+        let of_url = options::read(config.get_options().unwrap_or_default()).expect("it was read before");
+        let own = own.iter().map(|(name, value)| (*name, value.as_str()));
+        options::statement(own.chain(of_url.iter().map(|(name, value)| (name.as_str(), value.as_str()))))
     }
 }
 
@@ -155,18 +174,6 @@ fn is_on_this_host(host: &Host) -> bool {
     }
 }
 
-/// What every session is told at its start; what the URL says comes later and so wins.
-fn session_options(lock_wait: Duration, of_url: Option<&str>) -> String {
-    format!(
-        "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} \
-         -c client_min_messages=warning {}",
-        limits::POSTGRES_STATEMENT.as_millis(),
-        lock_wait.as_millis(),
-        limits::POSTGRES_IDLE_IN_TRANSACTION.as_millis(),
-        of_url.unwrap_or_default()
-    )
-}
-
 fn show(config: &Config) -> String {
     let hosts = show_hosts(config);
     let user = match (config.get_user(), config.get_password()) {
@@ -241,6 +248,7 @@ mod tests {
             "postgresql://me:hunter2@localhost/herd?hunter2=1",
             "postgresql://me:hunter2@localhost/herd?hunter2",
             "postgresql://me:hunter2@localhost/herd?connect_timeout=hunter2",
+            "postgresql://me:hunter2@localhost/herd?options=hunter2",
             "postgresql://me:hunter2@db.example.net/herd",
             "postgresql://me:hunter2@localhost/herd?sslmode=require",
             "postgresql://me:hunter2@localhost/herd?sslmode=verify-full",
@@ -284,23 +292,25 @@ mod tests {
 
     #[test]
     fn limits_are_set_where_the_url_sets_none() {
-        let config = Address::parse("postgresql://localhost/x").unwrap().config(limits::POSTGRES_LOCK);
+        let address = Address::parse("postgresql://localhost/x").unwrap();
+        assert!(address.settings(limits::POSTGRES_LOCK).contains("(E'lock_timeout', E'2000', false), "));
+        let config = address.config();
         assert_eq!(config.get_connect_timeout(), Some(&limits::POSTGRES_CONNECT));
         assert_eq!(config.get_tcp_user_timeout(), Some(&limits::POSTGRES_UNACKNOWLEDGED));
         assert_eq!(config.get_keepalives_idle(), limits::POSTGRES_KEEPALIVE_IDLE);
         assert_eq!(config.get_application_name(), Some("vmherd"));
         assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::Any);
-        assert!(config.get_options().unwrap().contains("-c lock_timeout=2000 "));
 
         let url = "postgresql://localhost,[::1]/x?connect_timeout=7&tcp_user_timeout=8&keepalives_idle=9\
                    &application_name=mine&options=-c%20lock_timeout%3D1";
-        let config = Address::parse(url).unwrap().config(limits::POSTGRES_LOCK);
+        let address = Address::parse(url).unwrap();
+        assert!(address.settings(limits::POSTGRES_LOCK).ends_with("(E'lock_timeout', E'1', false)"));
+        let config = address.config();
         let seconds = Duration::from_secs;
         assert_eq!(config.get_connect_timeout(), Some(&seconds(7)));
         assert_eq!(config.get_tcp_user_timeout(), Some(&seconds(8)));
         assert_eq!(config.get_keepalives_idle(), seconds(9));
         assert_eq!(config.get_application_name(), Some("mine"));
         assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
-        assert!(config.get_options().unwrap().ends_with("-c lock_timeout=1"));
     }
 }

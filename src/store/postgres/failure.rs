@@ -7,6 +7,7 @@ use std::io;
 use postgres::error::{DbError, Severity};
 
 use super::super::StoreError;
+use super::hosts::{NoConnection, Reason};
 
 /// Why work on a connection came to nothing. Everywhere but in `Unknown` nothing was done.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,7 +16,9 @@ pub(super) enum Failure {
     Conflict(String),
     /// The connection is of no use any more: it ended, its server is going down or takes no writes.
     Lost(String),
-    /// Somebody holds a lock for too long.
+    /// The database does not have us as the URL says.
+    Unwelcome(String),
+    /// Somebody holds a lock, or all connections that there may be, for too long.
     Locked,
     /// The database could not, for now: it took too long, has no room. Others would fail as well.
     Exhausted(String),
@@ -72,10 +75,21 @@ impl Failure {
     pub(super) fn into_store_error(self) -> StoreError {
         match self {
             Failure::Conflict(_) | Failure::Locked => StoreError::Busy,
-            Failure::Lost(why) | Failure::Exhausted(why) | Failure::Failed(why) | Failure::Rejected(why) => {
-                StoreError::Unavailable(why)
-            }
+            Failure::Lost(why)
+            | Failure::Unwelcome(why)
+            | Failure::Exhausted(why)
+            | Failure::Failed(why)
+            | Failure::Rejected(why) => StoreError::Unavailable(why),
             Failure::Unknown(why) => StoreError::OutcomeUnknown(why),
+        }
+    }
+}
+
+impl From<NoConnection> for Failure {
+    fn from(NoConnection { why, reason }: NoConnection) -> Failure {
+        match reason {
+            Reason::Settings => Failure::Unwelcome(why),
+            Reason::Full | Reason::Silence | Reason::Other => Failure::Failed(why),
         }
     }
 }
@@ -88,14 +102,14 @@ impl From<postgres::Error> for Failure {
 
 /// Whether an error that is not the database's word is an end, an I/O error, or an answer that is no answer:
 /// nothing more can be said on that connection.
-fn is_of_connection(error: &postgres::Error) -> bool {
+pub(super) fn is_of_connection(error: &postgres::Error) -> bool {
     error.is_closed() || error.source().is_some_and(|source| source.is::<io::Error>())
 }
 
 /// A standby; a transaction that we do not know to have failed; statements that we think are prepared and are
 /// not, or not for these tables any more. Nothing was done, and a new connection has none of these.
 fn is_of_session(code: &str) -> bool {
-    matches!(code, "25006" | "25P02" | "26000" | "0A000")
+    matches!(code, "25006" | "25P02" | "26000" | "42P05" | "0A000")
 }
 
 fn ends_connection(error: &DbError) -> bool {
@@ -103,10 +117,19 @@ fn ends_connection(error: &DbError) -> bool {
     error.parsed_severity() != Some(Severity::Error)
 }
 
+/// What is to be done about a pooler that gives each transaction another of the server's sessions.
+pub(super) const POOLER: &str = "a pooler before the database that pools transactions or statements can't be used: \
+                                 set PgBouncer's pool_mode to session for it";
+
 /// An error for the log. Never its detail, which may repeat a whole row, password hash included.
 pub(super) fn describe(error: &postgres::Error) -> String {
     if let Some(database) = error.as_db_error() {
-        return format!("{} (SQLSTATE {})", database.message(), database.code().code());
+        let code = database.code().code();
+        let hint = match code {
+            "26000" | "42P05" => format!("; {POOLER}"),
+            _ => String::new(),
+        };
+        return format!("{} (SQLSTATE {code}){hint}", database.message());
     }
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -18,7 +18,7 @@ use postgres::config::{Host, LoadBalanceHosts};
 use postgres::{Client, Config, NoTls};
 
 use super::address::show_hosts;
-use super::failure::describe;
+use super::failure::{describe, is_of_connection};
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
 
@@ -40,8 +40,19 @@ struct OneHost {
 #[derive(Debug)]
 pub(super) struct NoConnection {
     pub(super) why: String,
+    pub(super) reason: Reason,
+}
+
+/// What that is a matter of; where hosts have different ones, the last of these counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Reason {
+    Other,
     /// Nobody answered, for as long as was waited: a packet may have been lost.
-    pub(super) is_silence: bool,
+    Silence,
+    /// The host has no room for one more, now.
+    Full,
+    /// What the URL says is not so: the host has no such role or database, or wants another password.
+    Settings,
 }
 
 /// Room for attempts to connect to one host.
@@ -66,29 +77,21 @@ impl Hosts {
         Hosts { hosts, is_order_random: config.get_load_balance_hosts() == LoadBalanceHosts::Random }
     }
 
-    /// The same hosts with the same room for attempts, by another `config`.
-    pub(super) fn with(&self, config: &Config) -> Hosts {
-        let mut hosts = Hosts::new(config);
-        for (host, same) in hosts.hosts.iter_mut().zip(&self.hosts) {
-            host.places = Arc::clone(&same.places);
-        }
-        hosts
-    }
-
-    /// Connects to the first host that can be connected to. An error tells what each failed of.
-    pub(super) fn connect(&self) -> Result<Client, NoConnection> {
+    /// Connects to the first host that can be connected to, and says `settings` there. An error tells what each
+    /// failed of.
+    pub(super) fn connect(&self, settings: &str) -> Result<Client, NoConnection> {
         let (before, after) = self.hosts.split_at(self.first());
-        let (mut failures, mut is_silence) = (Vec::new(), false);
+        let (mut failures, mut reason) = (Vec::new(), Reason::Other);
         for host in after.iter().chain(before) {
-            match host.connect() {
+            match host.connect(settings) {
                 Ok(client) => return Ok(client),
                 Err(failure) => {
                     failures.push(format!("{}: {}", host.name, failure.why));
-                    is_silence |= failure.is_silence;
+                    reason = reason.max(failure.reason);
                 }
             }
         }
-        Err(NoConnection { why: failures.join("; "), is_silence })
+        Err(NoConnection { why: failures.join("; "), reason })
     }
 
     /// How many there are, at least one.
@@ -107,26 +110,41 @@ impl Hosts {
 }
 
 impl OneHost {
-    fn connect(&self) -> Result<Client, NoConnection> {
+    fn connect(&self, settings: &str) -> Result<Client, NoConnection> {
         let time = self.config.get_connect_timeout().copied().unwrap_or(limits::POSTGRES_CONNECT);
         let mut clock = SystemClock::new();
         let deadline = clock.now() + time;
         // The crate gives up connecting at about the same time.
         let silence_begins = clock.now() + time * 9 / 10;
-        let attempt = self.connect_until(deadline, &mut clock);
-        attempt.map_err(|why| NoConnection { why, is_silence: clock.now() >= silence_begins })
+        let attempt = self.connect_until(deadline, &mut clock, settings);
+        attempt.map_err(|failure| match failure.reason {
+            Reason::Other if clock.now() >= silence_begins => {
+                NoConnection { reason: Reason::Silence, ..failure }
+            }
+            _ => failure,
+        })
     }
 
-    fn connect_until(&self, deadline: Instant, clock: &mut SystemClock) -> Result<Client, String> {
-        self.places.take(deadline - clock.now())?;
+    fn connect_until(
+        &self,
+        deadline: Instant,
+        clock: &mut SystemClock,
+        settings: &str,
+    ) -> Result<Client, NoConnection> {
+        self.places.take(deadline - clock.now()).map_err(NoConnection::other)?;
         // Without room in between: what is sent was received, or comes back.
         let (sender, receiver) = mpsc::sync_channel(0);
         let (config, places) = (self.config.clone(), Arc::clone(&self.places));
+        let settings = settings.to_owned();
         let attempt = move || {
-            let result = catch_unwind(AssertUnwindSafe(|| config.connect(NoTls)));
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                let mut client = config.connect(NoTls)?;
+                client.batch_execute(&settings)?;
+                Ok(client)
+            }));
             let result = match result {
-                Ok(result) => result.map_err(|error| describe(&error)),
-                Err(_) => Err("a panic, see the log".to_owned()),
+                Ok(result) => result.map_err(|error| NoConnection::of(&error)),
+                Err(_) => Err(NoConnection::other("a panic, see the log")),
             };
             let is_late = sender.send(result).is_err();
             places.leave(is_late);
@@ -137,17 +155,42 @@ impl OneHost {
             .spawn(attempt);
         if let Err(error) = started {
             self.places.leave(false);
-            return Err(format!("no thread to connect on: {error}"));
+            return Err(NoConnection::other(format!("no thread to connect on: {error}")));
         }
         match receiver.recv_timeout(deadline - clock.now()) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => {
                 // Before the receiver is gone, by which the thread knows that it is late.
                 self.places.give_up();
-                Err("no connection in time".to_owned())
+                Err(NoConnection::other("no connection in time"))
             }
-            Err(RecvTimeoutError::Disconnected) => Err("the attempt ended without a word".to_owned()),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(NoConnection::other("the attempt ended without a word"))
+            }
         }
+    }
+}
+
+impl NoConnection {
+    fn of(error: &postgres::Error) -> NoConnection {
+        let reason = match error.as_db_error() {
+            None if is_of_connection(error) => Reason::Other,
+            None => Reason::Settings,
+            Some(database) => match database.code().code() {
+                code if code.starts_with("53") => Reason::Full,
+                // PgBouncer has one code for all.
+                _ if database.message().contains("no more connections allowed") => Reason::Full,
+                code if ["22", "28", "3D", "42"].iter().any(|class| code.starts_with(class)) => {
+                    Reason::Settings
+                }
+                _ => Reason::Other,
+            },
+        };
+        NoConnection { why: describe(error), reason }
+    }
+
+    fn other(why: impl Into<String>) -> NoConnection {
+        NoConnection { why: why.into(), reason: Reason::Other }
     }
 }
 
@@ -201,7 +244,8 @@ fn one_by_one(config: &Config) -> Vec<Config> {
     (0..count).map(one).collect()
 }
 
-/// Everything that `config` says, for one host: the crate has no way to take hosts out of one.
+/// Everything that `config` says, for one host: the crate has no way to take hosts out of one. Without its
+/// options, which are said later.
 fn one_host(config: &Config, host: Option<&Host>, address: Option<IpAddr>, port: Option<u16>) -> Config {
     let mut one = Config::new();
     match host {
@@ -214,7 +258,6 @@ fn one_host(config: &Config, host: Option<&Host>, address: Option<IpAddr>, port:
     config.get_user().map(|user| one.user(user));
     config.get_password().map(|password| one.password(password));
     config.get_dbname().map(|name| one.dbname(name));
-    config.get_options().map(|options| one.options(options));
     config.get_application_name().map(|name| one.application_name(name));
     config.get_connect_timeout().map(|time| one.connect_timeout(*time));
     config.get_tcp_user_timeout().map(|time| one.tcp_user_timeout(*time));
@@ -251,11 +294,11 @@ mod tests {
     }
 
     fn config(url: &str) -> Config {
-        Address::parse(url).expect("a URL").config(limits::POSTGRES_LOCK)
+        Address::parse(url).expect("a URL").config()
     }
 
     fn failure(hosts: &Hosts) -> String {
-        hosts.connect().err().expect("nobody is there").why
+        hosts.connect("").err().expect("nobody is there").why
     }
 
     fn wait_until(places: &Places, condition: impl Fn(&Taken) -> bool) {
@@ -269,7 +312,7 @@ mod tests {
         let url = "postgresql://me:hunter2@a:1,[::1],%2Frun%2Fpg:3/herd?sslmode=disable&application_name=mine\
                    &connect_timeout=7&tcp_user_timeout=8&keepalives=0&keepalives_idle=9&keepalives_interval=10\
                    &keepalives_retries=11&target_session_attrs=read-only&channel_binding=disable\
-                   &load_balance_hosts=random&options=-c%20x%3Dy";
+                   &load_balance_hosts=random";
         let config = config(url);
         let split = one_by_one(&config);
         assert_eq!(show_hosts(&config), ["a:1", "[::1]", "%2Frun%2Fpg:3"]);
@@ -323,19 +366,20 @@ mod tests {
         let (listener, address) = silent();
         let mut config = config(&format!("postgresql://me@{address}/herd"));
         config.connect_timeout(Duration::from_millis(20));
-        let hosts = Hosts::new(&config);
+        let mut hosts = Hosts::new(&config);
         let max = limits::POSTGRES_ATTEMPTS_PER_HOST;
         thread::scope(|scope| {
             for _ in 0..3 * max {
                 scope.spawn(|| failure(&hosts));
             }
         });
-        let places = &hosts.hosts[0].places;
+        let places = Arc::clone(&hosts.hosts[0].places);
+        let places = &*places;
         wait_until(places, |taken| (taken.running, taken.late) == (max, max));
 
-        // At once, however much time there is; for those in a haste as well.
-        config.connect_timeout(Duration::from_secs(3600));
-        let why = failure(&hosts.with(&config));
+        // At once, however much time there is.
+        hosts.hosts[0].config.connect_timeout(Duration::from_secs(3600));
+        let why = failure(&hosts);
         assert!(why.contains(&format!("{max} earlier attempts")), "{why}");
 
         // Each ends with its connection, and leaves its place.

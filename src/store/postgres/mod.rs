@@ -1,69 +1,120 @@
 //! The store in a PostgreSQL database, on this host or another.
 //!
-//! This file makes connections and decides what is tried again; [`writes`] and [`reads`] use them. A
-//! connection that was lost is replaced when it is next needed. SQL is constant text with parameters: no
+//! This file opens a database and decides what is tried again; [`sessions`] has the connections, [`writes`] and
+//! [`reads`] use them. A connection that was lost is replaced when it is next needed. SQL is constant text with parameters: no
 //! triggers, no stored procedures. The same database may be open in other daemons.
 //!
 //! Invariants: a write whose commit was sent is never tried again, be it a COMMIT or a statement that is a
 //! transaction by itself; whatever else the database says of a transaction, nothing of it was done.
 
 mod address;
+mod connector;
 mod failure;
 mod hosts;
 mod metrics;
 mod migrate;
+mod options;
 mod reads;
 mod session;
+mod sessions;
 mod shared;
 mod values;
 mod writes;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Patience, PointAt, PointPage, Store, StoreError, StoreFactory, VmPage, Write};
+use super::{NotOpen, Opening, Patience, PointAt, PointPage, Store, StoreError, StoreFactory, VmPage, Write};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
-use failure::Failure;
-use session::{Connector, Retries, Session, Waits};
+use connector::Connector;
+use failure::{Failure, POOLER};
+use session::{Retries, Session, Waits};
+use sessions::{Borrower, Sessions};
 use shared::{Locked, Outcome};
 
 pub use address::Address;
 
-/// Makes connections to one database.
+/// Makes connections to one database, once it is open.
 pub(super) struct PostgresFactory {
-    connector: Arc<Connector>,
-    /// Of connections that do not wait for long.
-    worker_connector: Arc<Connector>,
+    sessions: Arc<Sessions>,
+    is_open: AtomicBool,
 }
 
-/// One connection, as long as it lasts, and the next.
+/// One that has work for connections: it borrows one for each step.
 struct PostgresStore {
-    connector: Arc<Connector>,
-    /// None: it was lost. Taken out while it is worked with, so that a panic leaves none in the middle of
-    /// something.
-    session: Option<Session>,
+    sessions: Arc<Sessions>,
+    borrower: Borrower,
 }
 
 impl PostgresFactory {
-    /// Opens the database at `address`, brought up to date if necessary.
-    pub(super) fn open(address: &Address) -> Result<PostgresFactory, StoreError> {
-        let connector = Connector::new(&address.config(limits::POSTGRES_LOCK));
-        let mut session = connector.connect().map_err(Failure::into_store_error)?;
-        migrate::migrate(&mut session)?;
-        let worker_connector = connector.in_haste(&address.config(limits::POSTGRES_LOCK_ATTEMPT));
-        Ok(PostgresFactory { connector: Arc::new(connector), worker_connector: Arc::new(worker_connector) })
+    /// The database at `address`, to be used by so many connections at a time, not open yet.
+    pub(super) fn new(address: &Address, connections_max: usize) -> PostgresFactory {
+        let sessions = Arc::new(Sessions::new(Connector::new(address), connections_max));
+        PostgresFactory { sessions, is_open: AtomicBool::new(false) }
     }
+
+    fn store(&self, waits: Waits) -> Result<PostgresStore, StoreError> {
+        match self.is_open.load(Ordering::Acquire) {
+            true => Ok(PostgresStore::new(&self.sessions, waits)),
+            false => Err(StoreError::Unavailable("the database has not been reached yet".to_owned())),
+        }
+    }
+
+    /// Whether each connection has a session of the server's of its own: settings and prepared statements last as
+    /// long as that. Two that are open at the same time show it, where there may be two.
+    fn check_pooler(&self, session: &mut Session) -> Result<(), Failure> {
+        if self.sessions.max() < 2 {
+            return Ok(());
+        }
+        let Ok(mut other) = self.sessions.connector().connect_now(Waits::Long) else { return Ok(()) };
+        let own = backend(session)?;
+        for _ in 0..limits::POSTGRES_POOLER_PROBES {
+            let others = backend(&mut other)?;
+            if others == own || backend(session)? != own {
+                return Err(Failure::Unwelcome(POOLER.to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Opening for PostgresFactory {
+    /// Connects to the database, and brings it up to date if necessary.
+    fn open(&self) -> Result<(), NotOpen> {
+        let mut session = self.sessions.take(self.sessions.join(Waits::Long)).map_err(not_open)?;
+        self.check_pooler(&mut session).map_err(not_open)?;
+        migrate::migrate(&mut session)
+            .map_err(|error| NotOpen { may_come: !matches!(error, StoreError::Refused(_)), error })?;
+        session.disown();
+        self.is_open.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+fn not_open(failure: Failure) -> NotOpen {
+    NotOpen { may_come: !matches!(failure, Failure::Unwelcome(_)), error: failure.into_store_error() }
+}
+
+/// Which of the server's processes works for `session`.
+fn backend(session: &mut Session) -> Result<Option<String>, Failure> {
+    let sql = "SELECT pid || ' since ' || backend_start FROM pg_catalog.pg_stat_activity
+               WHERE pid = pg_catalog.pg_backend_pid()";
+    Ok(session.run_for_text(sql)?)
 }
 
 impl StoreFactory for PostgresFactory {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
-        PostgresStore::connect(&self.connector)
+        let store = self.store(Waits::Long)?;
+        // Whoever makes one by itself wants to know.
+        store.sessions.take(store.borrower).map_err(Failure::into_store_error)?.keep();
+        Ok(Box::new(store))
     }
 
     fn connect_worker(&self) -> Result<Box<dyn Store>, StoreError> {
-        PostgresStore::connect(&self.worker_connector)
+        Ok(Box::new(self.store(Waits::Short)?))
     }
 
     fn worker_patience(&self) -> Option<Patience> {
@@ -78,7 +129,7 @@ impl StoreFactory for PostgresFactory {
 
 impl Store for PostgresStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
-        let mut retries = Retries::new(self.connector.waits());
+        let mut retries = Retries::new(self.borrower.waits);
         // Old points are removed apart: what is put in the same transaction could be behind them in one order and
         // before them in the other.
         let parts = writes.chunk_by(|one, next| !metrics::is_removal(one) && !metrics::is_removal(next));
@@ -135,9 +186,8 @@ impl Store for PostgresStore {
 }
 
 impl PostgresStore {
-    fn connect(connector: &Arc<Connector>) -> Result<Box<dyn Store>, StoreError> {
-        let session = connector.connect().map_err(Failure::into_store_error)?;
-        Ok(Box::new(PostgresStore { connector: Arc::clone(connector), session: Some(session) }))
+    fn new(sessions: &Arc<Sessions>, waits: Waits) -> PostgresStore {
+        PostgresStore { sessions: Arc::clone(sessions), borrower: sessions.join(waits) }
     }
 
     /// Runs `writes` in one transaction, if that is possible.
@@ -147,7 +197,7 @@ impl PostgresStore {
         if writes.len() > 1 {
             self.write_open(writes, Locked::SetAside, &mut outcomes, retries);
             let is_part_done = outcomes.iter().any(Option::is_some);
-            if is_part_done && self.connector.waits() == Waits::Short {
+            if is_part_done && self.borrower.waits == Waits::Short {
                 let set_aside = || Err(StoreError::Busy);
                 return outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(set_aside)).collect();
             }
@@ -246,35 +296,40 @@ impl PostgresStore {
     }
 
     fn read<T>(&mut self, read: impl Fn(&mut Session) -> Result<T, Failure>) -> Result<T, StoreError> {
-        let mut retries = Retries::new(self.connector.waits());
+        let mut retries = Retries::new(self.borrower.waits);
         self.retry(&mut retries, read).map_err(Failure::into_store_error)
     }
 
-    /// Does `work` on the connection, on a new one where there is none or it was lost.
+    /// Does `work` on a connection, on a new one where that was lost.
     fn retry<T>(
         &mut self,
         retries: &mut Retries,
         work: impl Fn(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         loop {
-            let mut session = match self.session.take() {
-                Some(session) if !session.is_closed() => session,
-                _ => self.connector.connect()?,
-            };
-            let failure = match work(&mut session) {
+            let mut session = self.sessions.take(self.borrower)?;
+            let failure = match session.suit(self.borrower.waits).and_then(|()| work(&mut session)) {
                 Ok(result) => {
-                    self.session = Some(session);
+                    session.keep();
                     return Ok(result);
                 }
                 Err(failure) => failure,
             };
             if failure.leaves_connection() && session.run("ROLLBACK").is_ok() {
-                self.session = Some(session);
+                session.keep();
+            } else {
+                session.lose();
             }
             if !retries.again(&failure) {
                 return Err(failure);
             }
         }
+    }
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.sessions.forget(self.borrower);
     }
 }
 

@@ -1,26 +1,16 @@
-//! One connection to the database and the statements prepared on it, and when to make another.
+//! One connection to the database and the statements prepared on it, and what is tried again on another.
 //!
 //! Invariant: a session that is handed back has no transaction open.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postgres::types::ToSql;
-use postgres::{Client, Config, Row, SimpleQueryMessage, Statement};
+use postgres::{Client, Row, SimpleQueryMessage, Statement};
 
 use super::failure::Failure;
-use super::hosts::Hosts;
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
-
-/// Makes sessions, and not more often than makes sense.
-pub(super) struct Connector {
-    hosts: Hosts,
-    waits: Waits,
-    /// Shared by all connectors to one database.
-    gate: Arc<Mutex<Gate>>,
-}
 
 /// How long the work on a connection waits for others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,23 +25,13 @@ pub(super) enum Waits {
 pub(super) struct Session {
     // Before the statements: closing one by one what ends anyway would be a message each.
     client: Client,
+    waits: Waits,
+    /// Who had it last, by a number.
+    pub(super) owner: u64,
     statements: HashMap<&'static str, Statement>,
     clock: SystemClock,
     /// When it last ended a transaction.
     committed: Option<Instant>,
-}
-
-/// Whether it is time to try to connect. All threads together make one attempt in a pause, the others are
-/// told at once.
-struct Gate {
-    clock: SystemClock,
-    /// Attempts that failed since the last one that did not.
-    failures: u32,
-    /// Attempts that did not fail.
-    successes: u64,
-    closed_until: Instant,
-    /// What the last attempt failed of.
-    why: String,
 }
 
 /// How often one job has been tried again; it may be as long as that makes sense.
@@ -63,95 +43,38 @@ pub(super) struct Retries {
     reconnects: u32,
 }
 
-impl Connector {
-    pub(super) fn new(config: &Config) -> Connector {
-        let mut clock = SystemClock::new();
-        let closed_until = clock.now();
-        let gate = Gate { clock, failures: 0, successes: 0, closed_until, why: String::new() };
-        Connector { hosts: Hosts::new(config), waits: Waits::Long, gate: Arc::new(Mutex::new(gate)) }
-    }
-
-    /// One to the same database by `config`, whose work waits for a moment only.
-    pub(super) fn in_haste(&self, config: &Config) -> Connector {
-        let hosts = self.hosts.with(config);
-        Connector { hosts, waits: Waits::Short, gate: Arc::clone(&self.gate) }
-    }
-
-    pub(super) fn waits(&self) -> Waits {
-        self.waits
-    }
-
-    /// Makes a connection, unless that failed a moment ago.
-    pub(super) fn connect(&self) -> Result<Session, Failure> {
-        let mut known_successes = self.gate().enter()?;
-        let mut attempts_left = (limits::POSTGRES_CONNECT_ATTEMPTS / self.hosts.count()).max(1);
-        loop {
-            let failure = match self.hosts.connect() {
-                Ok(client) => {
-                    self.gate().open();
-                    return Ok(Session::new(client));
-                }
-                Err(failure) => failure,
-            };
-            attempts_left -= 1;
-            let mut gate = self.gate();
-            // An attempt that was begun while the server was away says nothing of the time since.
-            let is_outdated = gate.successes != known_successes;
-            known_successes = gate.successes;
-            if attempts_left == 0 || !is_outdated && !failure.is_silence {
-                let why = failure.why;
-                return Err(Failure::Failed(if is_outdated { why } else { gate.close(why) }));
-            }
+impl Waits {
+    /// For somebody's lock, or for a connection.
+    pub(super) fn for_lock(self) -> Duration {
+        match self {
+            Waits::Long => limits::POSTGRES_LOCK,
+            Waits::Short => limits::POSTGRES_LOCK_ATTEMPT,
         }
-    }
-
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Gate {
-    /// Whether to try now; how often that has worked.
-    fn enter(&mut self) -> Result<u64, Failure> {
-        if self.failures == 0 {
-            return Ok(self.successes);
-        }
-        let now = self.clock.now();
-        if now < self.closed_until {
-            return Err(Failure::Failed(format!("tried a moment ago: {}", self.why)));
-        }
-        // Counted from the beginning of the attempt, which may take long: a network that loses packets
-        // gets as many attempts as a server that refuses.
-        let pause = doubled(limits::POSTGRES_RECONNECT_FIRST, self.failures, limits::POSTGRES_RECONNECT_MAX);
-        self.closed_until = now + at_random(pause / 2, pause);
-        Ok(self.successes)
-    }
-
-    fn open(&mut self) {
-        if self.failures > 0 {
-            log::info!("the database is back after {} failed attempts to connect", self.failures);
-        }
-        self.failures = 0;
-        self.successes += 1;
-    }
-
-    /// An attempt has failed; why, for whoever made it.
-    fn close(&mut self, why: String) -> String {
-        if self.failures == 0 {
-            log::warn!("the database can't be reached: {why}");
-            let now = self.clock.now();
-            let pause = limits::POSTGRES_RECONNECT_FIRST;
-            self.closed_until = now + at_random(pause / 2, pause);
-        }
-        self.failures = self.failures.saturating_add(1);
-        self.why.clone_from(&why);
-        why
     }
 }
 
 impl Session {
-    fn new(client: Client) -> Session {
-        Session { client, statements: HashMap::new(), clock: SystemClock::new(), committed: None }
+    pub(super) fn new(client: Client, waits: Waits) -> Session {
+        Session {
+            client,
+            waits,
+            owner: 0,
+            statements: HashMap::new(),
+            clock: SystemClock::new(),
+            committed: None,
+        }
+    }
+
+    /// How long it waits for others.
+    pub(super) fn waits(&self) -> Waits {
+        self.waits
+    }
+
+    /// Waits so long from now on, as `settings` say in SQL.
+    pub(super) fn set_waits(&mut self, waits: Waits, settings: &str) -> Result<(), Failure> {
+        self.run(settings)?;
+        self.waits = waits;
+        Ok(())
     }
 
     /// Runs `sql`, which is text of ours without parameters and may be several statements.
@@ -263,12 +186,12 @@ impl Retries {
 }
 
 /// `first` times two to the power of `count`, at most `max`.
-fn doubled(first: Duration, count: u32, max: Duration) -> Duration {
+pub(super) fn doubled(first: Duration, count: u32, max: Duration) -> Duration {
     first.saturating_mul(1_u32.checked_shl(count).unwrap_or(u32::MAX)).min(max)
 }
 
 /// Somewhere from `least` to `most`; `most` where there is no randomness to be had.
-fn at_random(least: Duration, most: Duration) -> Duration {
+pub(super) fn at_random(least: Duration, most: Duration) -> Duration {
     let mut byte = [u8::MAX];
     // What it left untouched is the longest pause.
     let _ = getrandom::fill(&mut byte);
@@ -288,22 +211,6 @@ mod tests {
             let pause = at_random(ms(5), ms(10));
             assert!(ms(5) <= pause && pause <= ms(10));
         }
-    }
-
-    #[test]
-    fn attempts_that_come_too_early_are_refused_at_once_and_the_reason_told() {
-        let connector = Connector::new(&Config::new());
-        let mut gate = connector.gate();
-        gate.enter().expect("nothing has failed");
-        gate.close("out of order".to_owned());
-        gate.closed_until = gate.clock.now() + Duration::from_secs(60);
-        let Err(Failure::Failed(why)) = gate.enter() else { panic!("too early") };
-        assert!(why.contains("out of order"));
-        gate.closed_until = gate.clock.now();
-        gate.enter().expect("time has passed");
-        assert!(gate.enter().is_err(), "one attempt at a time");
-        gate.open();
-        gate.enter().and_then(|_| gate.enter()).expect("as many as are needed");
     }
 
     #[test]

@@ -16,10 +16,30 @@ use super::super::{Location, Written, open};
 use super::*;
 use crate::model::{DiskChange, VmChange};
 
-/// A connection whose inside the test can see.
+/// A connection whose inside the test can see, and no other.
 fn store(url: &str) -> PostgresStore {
-    let factory = PostgresFactory::open(&Address::parse(url).expect("a URL")).expect("a usable database");
-    PostgresStore { connector: factory.connector, session: None }
+    store_of(url, 1)
+}
+
+/// The same with so many connections at most.
+fn store_of(url: &str, connections_max: usize) -> PostgresStore {
+    let factory = PostgresFactory::new(&Address::parse(url).expect("a URL"), connections_max);
+    factory.open().expect("a usable database");
+    factory.store(Waits::Long).expect("it is open")
+}
+
+impl PostgresStore {
+    /// Runs `sql` on the connection that is used next.
+    fn run_aside(&self, sql: &str) {
+        let mut session = self.sessions.take(self.borrower).expect("a connection");
+        session.run(sql).expect(sql);
+        session.keep();
+    }
+
+    /// The next thing is done on a new connection.
+    fn begin_anew(&self) {
+        self.sessions.take(self.borrower).expect("a connection").lose();
+    }
 }
 
 /// `url` with a lock timeout that tests can wait for.
@@ -42,7 +62,8 @@ fn names(store: &mut dyn Store) -> Vec<String> {
 #[test]
 fn every_session_has_its_limits() {
     let database = Cluster::shared().database();
-    let mut session = store(&database.url()).connector.connect().unwrap();
+    let store = store(&database.url());
+    let mut session = store.sessions.take(store.borrower).unwrap();
     for (setting, expected) in [
         ("statement_timeout", "5s"),
         ("lock_timeout", "2s"),
@@ -213,7 +234,8 @@ fn daemons_do_everything_at_once_where_transactions_are_serializable() {
     let strictest =
         format!("ALTER DATABASE {} SET default_transaction_isolation = serializable", database.name());
     database.client().batch_execute(&strictest).unwrap();
-    let mut session = store(&database.url()).connector.connect().unwrap();
+    let store = store(&database.url());
+    let mut session = store.sessions.take(store.borrower).unwrap();
     let level = session.run_for_text("SHOW transaction_isolation").unwrap();
     assert_eq!(level.as_deref(), Some("serializable"), "the test is about that");
     all_at_once(&database);

@@ -77,7 +77,7 @@ fn a_locked_table_is_busy_and_a_short_lock_is_waited_for() {
 #[test]
 fn a_worker_waits_for_a_lock_for_a_moment() {
     let database = Cluster::shared().database();
-    let factory = PostgresFactory::open(&Address::parse(&database.url()).unwrap()).unwrap();
+    let factory = open(&Location::parse(&database.url()).unwrap()).unwrap();
     let mut store = factory.connect_worker().unwrap();
     let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
     let mut other = database.client();
@@ -145,7 +145,7 @@ fn statements_that_the_server_forgot_are_prepared_again() {
     let database = Cluster::shared().database();
     let mut store = store(&database.url());
     let login = register(&mut store, "a", &[]);
-    store.session.as_mut().unwrap().run("DEALLOCATE ALL").unwrap();
+    store.run_aside("DEALLOCATE ALL");
     assert_eq!(run(&mut store, ram(&login, 5)), Ok(Written::Updated));
     // As after a change of the schema by a newer program.
     assert!(store.credentials(&name("a")).unwrap().is_some());
@@ -161,19 +161,19 @@ fn a_server_that_takes_no_writes_is_left_for_one_that_does() {
     let login = register(&mut store, "a", &[]);
     let name = database.name();
     // What a primary says that has become a standby.
-    store.session.as_mut().unwrap().run("SET default_transaction_read_only = on").unwrap();
+    store.run_aside("SET default_transaction_read_only = on");
     assert_eq!(run(&mut store, ram(&login, 5)), Ok(Written::Updated));
     // And where there is no other.
     let all = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
     database.client().batch_execute(&all).unwrap();
-    store.session = None;
+    store.begin_anew();
     let outcome = run(&mut store, ram(&login, 6));
     assert!(matches!(&outcome, Err(StoreError::Unavailable(why)) if why.contains("25006")), "{outcome:?}");
     assert_eq!(store.is_current(&login), Ok(true));
     let mut owner = database.client();
     owner.batch_execute("SET default_transaction_read_only = off").unwrap();
     owner.batch_execute(&format!("ALTER DATABASE {name} RESET ALL")).unwrap();
-    store.session = None;
+    store.begin_anew();
     assert_eq!(run(&mut store, ram(&login, 6)), Ok(Written::Updated));
 }
 
@@ -226,13 +226,13 @@ fn what_was_cut_before_its_commit_is_done_on_another_connection() {
     let cuts = [Cut::Before("BEGIN"), Cut::After("BEGIN"), Cut::After("UPDATE vms")];
     for (ram_mib, cut) in (1..).zip(cuts) {
         // Statements are prepared, and so said in full, on new connections only.
-        store.session = None;
+        store.begin_anew();
         proxy.cut(cut);
         assert_eq!(run(&mut store, ram(&login, ram_mib)), Ok(Written::Updated), "{cut:?}");
         assert!(!proxy.is_armed());
         assert_eq!(vm(&mut store, login.id).shape.ram_mib, ram_mib);
     }
-    store.session = None;
+    store.begin_anew();
     proxy.cut(Cut::After("FROM tokens"));
     assert_eq!(store.token_owner(&token(1), NOW), Ok(None));
     assert!(!proxy.is_armed());
@@ -242,7 +242,7 @@ fn what_was_cut_before_its_commit_is_done_on_another_connection() {
 fn a_server_that_is_away_is_unavailable_at_once_and_back_within_a_second() {
     let cluster = Cluster::start();
     let database = cluster.database();
-    let factory = PostgresFactory::open(&Address::parse(&database.url()).unwrap()).unwrap();
+    let factory = open(&Location::parse(&database.url()).unwrap()).unwrap();
     let mut store = factory.connect().unwrap();
     let login = register(&mut *store, "a", &[]);
     for is_killed in [false, true] {

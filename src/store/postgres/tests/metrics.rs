@@ -14,7 +14,9 @@ const WAITS: &str = "SELECT count(*) FROM pg_stat_activity
 
 /// `store`, which takes its connection to be there still however long the test is at it.
 fn warm(store: &mut PostgresStore) -> &mut PostgresStore {
-    store.session.as_mut().expect("it has worked").stay_warm();
+    let mut session = store.sessions.take(store.borrower).expect("a connection");
+    session.stay_warm();
+    session.keep();
     store
 }
 
@@ -145,7 +147,7 @@ fn a_point_put_by_a_statement_that_is_older_than_the_removal_of_its_series_is_ke
     let gate = "ALTER TABLE series RENAME TO kept;
                 CREATE VIEW series AS SELECT id, key FROM kept WHERE pg_advisory_xact_lock_shared(7)::text = ''";
     other.batch_execute(gate).unwrap();
-    store.session = None;
+    store.begin_anew();
     assert_eq!(run(&mut store, put(&[("a", 2, 1.0)])), DONE);
     other.batch_execute("SELECT pg_advisory_lock(7)").unwrap();
     thread::scope(|scope| {
@@ -230,16 +232,20 @@ fn a_connection_that_has_ended_costs_no_put_that_comes_later() {
     for second in 0..3 {
         assert_eq!(run(&mut store, put(&[("a", second, 1.0)])), DONE);
         assert_eq!(database.client().query(end, &[]).unwrap().len(), 1);
-        let is_warm =
-            |store: &mut PostgresStore| store.session.as_mut().is_some_and(|session| session.is_warm());
-        until("time has passed", || !is_warm(&mut store));
+        let is_warm = || {
+            let mut session = store.sessions.take(store.borrower).expect("a connection");
+            let is_warm = session.is_warm();
+            session.keep();
+            is_warm
+        };
+        until("time has passed", || !is_warm());
     }
     // What the server says it has not done is done on another.
     for setting in ["DEALLOCATE ALL", "SET default_transaction_read_only = on"] {
         for second in [4, 5] {
             assert_eq!(run(warm(&mut store), put(&[("a", second, 1.0)])), DONE);
         }
-        warm(&mut store).session.as_mut().unwrap().run(setting).unwrap();
+        warm(&mut store).run_aside(setting);
         assert_eq!(run(&mut store, put(&[("a", 6, 1.0)])), DONE, "{setting}");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use super::*;
 
 fn refusal(url: &str) -> String {
-    match PostgresFactory::open(&Address::parse(url).expect("a URL")) {
+    match open(&Location::parse(url).expect("a URL")) {
         Err(StoreError::Refused(why)) => why,
         other => panic!("not refused: {:?}", other.err()),
     }
@@ -161,8 +161,8 @@ fn a_host_that_says_nothing_hides_no_other() {
 #[test]
 fn what_time_may_heal_is_unavailable_and_not_refused() {
     let database = Cluster::shared().database();
-    let config = Address::parse(&database.url()).unwrap().config(limits::POSTGRES_LOCK);
-    let Ok(mut session) = Connector::new(&config).connect() else { panic!("no connection") };
+    let store = store(&database.url());
+    let mut session = store.sessions.take(store.borrower).unwrap();
     let error = session.run("SET statement_timeout = 1; SELECT pg_sleep(10)").unwrap_err();
     let failure = Failure::of_statement(&error);
     assert!(matches!(failure, Failure::Exhausted(_)), "{failure:?}");
