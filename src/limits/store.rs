@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::POINTS_PER_REQUEST_MAX;
 
+/// How long a daemon whose store was not there when it was started rests between its attempts to open it: service is
+/// there within a second after the store is.
+pub const STORE_OPEN_PAUSE: Duration = Duration::from_millis(250);
 /// So long no write has come through, and some were tried, when `/healthz` says that the store is unavailable: four
 /// times as long as one may take, so that one that was unlucky is no trouble where others are well.
 pub const WRITING_WINDOW: Duration = Duration::from_secs(10);

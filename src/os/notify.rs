@@ -11,14 +11,16 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits;
 use crate::sys::process::monotonic_time;
 
 /// The way to the service manager, if there is one.
+#[derive(Clone)]
 pub struct Notifier {
-    target: Option<Target>,
+    target: Option<Arc<Target>>,
 }
 
 struct Target {
@@ -43,7 +45,7 @@ impl Notifier {
                 };
                 let socket = UnixDatagram::unbound()?;
                 socket.set_write_timeout(Some(limits::NOTIFY_WAIT))?;
-                Some(Target { socket, manager })
+                Some(Arc::new(Target { socket, manager }))
             }
         };
         Ok(Notifier { target })
@@ -85,7 +87,8 @@ impl Notifier {
     }
 
     fn send(&self, text: &str) {
-        let Some(Target { socket, manager }) = &self.target else { return };
+        let Some(target) = &self.target else { return };
+        let Target { socket, manager } = &**target;
         loop {
             match socket.send_to_addr(text.as_bytes(), manager) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -69,13 +69,15 @@ fn run(
         warn!("{openings}");
     }
     let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
+    let status = format!("listening on {}, store {}", addresses.join(", "), config.store);
+    let (teller, open_status) = (notifier.clone(), status.clone());
+    server.set_when_open(move || teller.status(&open_status));
     let running = server.start()?;
     info!("vmherd {} with the store {}", env!("CARGO_PKG_VERSION"), config.store);
     addresses.iter().for_each(|address| info!("listening on {address}"));
-    let status = format!("listening on {}, store {}", addresses.join(", "), config.store);
-    notifier.ready(&status);
     let started = report.clone();
     let mut service = Service { running, log, notifier, sources, started, latest: report, status };
+    service.tell_ready();
     let ended = service.running.ended().try_clone_to_owned()?;
     let end = signals::wait(signals, ended.as_fd(), &mut service)?;
     // In any other case nothing that still runs is waited for.
@@ -147,7 +149,7 @@ impl Actions for Service<'_> {
     fn reload(&mut self) {
         self.notifier.reloading();
         match self.read_settings_again() {
-            Ok(()) => self.notifier.ready(&self.status),
+            Ok(()) => self.tell_ready(),
             Err(why) => {
                 error!("the settings stay as they were: {why}");
                 self.notifier.ready(&format!("{}; other settings were refused, see the log", self.status));
@@ -161,6 +163,18 @@ impl Actions for Service<'_> {
 }
 
 impl Service<'_> {
+    /// Ready is who serves, also while the store is away: it may go away later as well, and come back.
+    fn tell_ready(&self) {
+        if self.running.is_store_open() {
+            return self.notifier.ready(&self.status);
+        }
+        self.notifier.ready(&format!("waiting for the store; {}", self.status));
+        // It may have come in between, and said so before.
+        if self.running.is_store_open() {
+            self.notifier.status(&self.status);
+        }
+    }
+
     /// Reads the settings again and takes them; all or, where anything is wrong with them, none.
     fn read_settings_again(&mut self) -> Result<(), String> {
         let Settled { mut config, report, warnings } = match self.sources.parse() {

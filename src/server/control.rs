@@ -3,6 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::StartError;
 use crate::config::Config;
 use crate::reactor::mio_net::Waker;
 
@@ -19,6 +20,8 @@ pub(super) struct Orders {
     pub(super) stop: Option<Duration>,
     pub(super) reload: Option<Box<Config>>,
     pub(super) wants_statistics: bool,
+    /// Why the server can't go on.
+    pub(super) failure: Option<StartError>,
     /// How many times settings were handed in, and carried out.
     reloads: (u64, u64),
 }
@@ -30,6 +33,11 @@ impl Control {
 
     pub(super) fn stop(&self, grace: Duration) {
         self.lock().stop = Some(grace);
+        self.wake();
+    }
+
+    pub(super) fn fail(&self, failure: StartError) {
+        self.lock().failure = Some(failure);
         self.wake();
     }
 

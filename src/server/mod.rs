@@ -2,6 +2,7 @@
 
 mod bind;
 mod control;
+mod opener;
 mod openings;
 
 use std::fmt;
@@ -24,14 +25,16 @@ use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, ListenerSettings, Reactor};
 use crate::session::Rules;
 use crate::store::{
-    self, BehindFactory, Health, Location, Prepared, StoreError, StoreFactory, WatchedFactory,
+    self, BehindFactory, Health, Location, NotOpen, Opening, Prepared, StoreError, StoreFactory,
+    WatchedFactory,
 };
 use crate::sys;
 use crate::worker::{Keeper, LaneSettings, Pool, PoolSettings, Queues};
 use bind::{Bound, StateDir};
 use control::Control;
+use opener::{Opener, StoreGate};
 
-/// A server whose listeners are bound and whose store is open, not yet serving.
+/// A server whose listeners are bound, not yet serving. Its store is open, or is waited for while it serves.
 pub struct Server {
     addresses: Vec<ListenAddress>,
     openings: Option<String>,
@@ -39,6 +42,10 @@ pub struct Server {
     control: Arc<Control>,
     base: Base,
     files: Files,
+    /// What is left to be opened, and what it is called.
+    unopened: Option<(Arc<dyn Opening>, String)>,
+    gate: Arc<StoreGate>,
+    when_open: Box<dyn FnOnce() + Send>,
 }
 
 /// A listener that whoever started the process has made, and perhaps keeps over its restarts.
@@ -56,6 +63,8 @@ pub struct Running {
     thread: thread::JoinHandle<io::Result<()>>,
     /// Its other end is the reactor thread's, and closes with it.
     ended: UnixStream,
+    gate: Arc<StoreGate>,
+    _opener: Option<Opener>,
 }
 
 /// Why a server can't start.
@@ -84,7 +93,8 @@ struct Files {
 }
 
 impl Server {
-    /// Binds every listener, the state directory's socket included, and opens the store.
+    /// Binds every listener, the state directory's socket included, and opens the store. One that can't be reached
+    /// yet is waited for by the server that runs.
     pub fn bind(config: &Config) -> Result<Server, StartError> {
         Server::bind_with(config, Vec::new())
     }
@@ -96,13 +106,21 @@ impl Server {
         if config.store == Location::Memory {
             log::warn!("the store memory: keeps nothing: when this process ends, every VM is forgotten");
         }
-        let not_open = |error| StartError {
-            why: format!("the store {} can't be opened: {error}", config.store),
-            is_configuration: matches!(error, StoreError::Refused(_)),
-        };
+        let not_open = |error| StartError::of_store(&config.store.to_string(), &error);
         let Prepared { factory, opening } =
             store::open_for_server(&config.store, config.store_connections).map_err(not_open)?;
-        opening.map_or(Ok(()), |opening| opening.open()).map_err(|failed| not_open(failed.error))?;
+        let gate = Arc::<StoreGate>::default();
+        let unopened = match opening.map(|opening| (opening.open(), opening)) {
+            Some((Err(NotOpen { error, may_come: true }), opening)) => {
+                log::warn!("waiting for the store {}, and serving what needs none: {error}", config.store);
+                Some((opening, config.store.to_string()))
+            }
+            Some((Err(NotOpen { error, .. }), _)) => return Err(not_open(error)),
+            Some((Ok(()), _)) | None => {
+                gate.set_open();
+                None
+            }
+        };
         let health = Arc::<Health>::default();
         let factory = Arc::new(WatchedFactory::new(factory, Arc::clone(&health)));
         let mut places = bind::adopt(config, inherited)?;
@@ -136,13 +154,19 @@ impl Server {
         let reactor = Reactor::new(net, pool, clock, app, settings);
         let control = Arc::new(Control::new(waker));
         let files = Files { _sockets: sockets, _state_dir: state_dir };
-        Ok(Server { addresses, openings, reactor, control, base, files })
+        let when_open = Box::new(|| {});
+        Ok(Server { addresses, openings, reactor, control, base, files, unopened, gate, when_open })
     }
 
     /// Has `beat`, which must not block, called every `interval` while the server is well: the reactor
     /// turns and workers get on.
     pub fn set_heartbeat(&mut self, interval: Duration, beat: impl FnMut() + Send + 'static) {
         self.reactor.set_heartbeat(interval, Box::new(beat));
+    }
+
+    /// Has `tell` called when the store is open, if it is not yet.
+    pub fn set_when_open(&mut self, tell: impl FnOnce() + Send + 'static) {
+        self.when_open = Box::new(tell);
     }
 
     /// The addresses bound, in the order of the configuration, with real ports; the state directory's
@@ -158,7 +182,7 @@ impl Server {
 
     /// Starts serving on a thread of its own.
     pub fn start(self) -> io::Result<Running> {
-        let Server { reactor, control, base, files, .. } = self;
+        let Server { reactor, control, base, files, unopened, gate, when_open, .. } = self;
         let (ended, ends) = UnixStream::pair()?;
         let reactor_control = Arc::clone(&control);
         let thread = thread::Builder::new().name("vmherd-reactor".into()).spawn(move || {
@@ -178,6 +202,9 @@ impl Server {
                 if orders.wants_statistics {
                     log::info!("{}", reactor.statistics());
                 }
+                if let Some(failure) = orders.failure {
+                    return Err(io::Error::other(failure));
+                }
                 if let Some(grace) = orders.stop {
                     cut = clock.now() + grace;
                     reactor.begin_stop(grace);
@@ -186,7 +213,17 @@ impl Server {
             base.queues.end((cut - clock.now()).max(limits::WORKERS_LAST));
             Ok(())
         })?;
-        Ok(Running { control, thread, ended })
+        let opener = unopened.map(|(opening, store)| {
+            let control = Arc::clone(&control);
+            Opener::start(opening, Arc::clone(&gate), move |opened| match opened {
+                Ok(()) => {
+                    log::info!("the store {store} is open");
+                    when_open();
+                }
+                Err(error) => control.fail(StartError::of_store(&store, &error)),
+            })
+        });
+        Ok(Running { control, thread, ended, gate, _opener: opener.transpose()? })
     }
 }
 
@@ -206,6 +243,11 @@ impl Running {
     /// Has the counters logged, as one event.
     pub fn log_statistics(&self) {
         self.control.log_statistics();
+    }
+
+    /// Whether the store is open; else it is waited for.
+    pub fn is_store_open(&self) -> bool {
+        self.gate.is_open()
     }
 
     /// A descriptor that becomes readable when the server has ended, whatever ended it.
@@ -248,6 +290,12 @@ impl StartError {
     /// A mistake of whoever wrote the settings.
     pub(crate) fn of_configuration(why: String) -> StartError {
         StartError { why, is_configuration: true }
+    }
+
+    /// What came of opening `store`.
+    fn of_store(store: &str, error: &StoreError) -> StartError {
+        let is_configuration = matches!(error, StoreError::Refused(_));
+        StartError { why: format!("the store {store} can't be opened: {error}"), is_configuration }
     }
 
     /// What may be otherwise a moment later.

@@ -15,6 +15,7 @@ mod daemons;
 mod metrics;
 mod outages;
 mod poolers;
+mod starting;
 
 use cluster::Database;
 use common::Daemon;

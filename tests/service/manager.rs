@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::common::{Daemon, TempDir, run};
+use crate::common::{Daemon, TempDir, registration, run};
 use crate::support::{Manager, Process, vmherd};
 
 #[test]
@@ -50,7 +50,23 @@ fn a_manager_can_tell_what_trying_again_does_not_help() {
     // What may be otherwise a moment later.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     assert_eq!(code(format!("--listen=tcp://{}", taken.local_addr().unwrap())), Some(1));
-    assert_eq!(code("--store=postgresql://herd@127.0.0.1:1/herd".into()), Some(1));
+}
+
+#[test]
+fn a_daemon_that_waits_for_its_store_is_ready_and_says_so() {
+    let manager = Manager::new();
+    let store = "--store=postgresql://herd@127.0.0.1:1/herd";
+    let mut daemon = Daemon::builder().arg(store).env("NOTIFY_SOCKET", manager.path()).start();
+    assert_eq!(manager.next(), "STATUS=opening the store postgresql://herd@127.0.0.1:1/herd");
+    let ready = manager.next();
+    assert!(ready.starts_with("READY=1\nSTATUS=waiting for the store; listening on tcp://"), "{ready}");
+    let mut client = daemon.client();
+    client.ping();
+    assert_eq!(client.fail(registration("web", &[1])), "store unavailable");
+    daemon.signal("HUP");
+    assert!(manager.next().starts_with("RELOADING=1\n"));
+    assert_eq!(manager.next(), ready, "as before");
+    daemon.stop();
 }
 
 #[test]

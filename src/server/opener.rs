@@ -1,0 +1,76 @@
+//! Opens a store that is not there yet, as soon as it is. The server serves meanwhile; whatever needs the store is
+//! told that it is unavailable.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+use crate::limits;
+use crate::store::{NotOpen, Opening, StoreError};
+
+/// The store of a server, open or not.
+#[derive(Default)]
+pub(super) struct StoreGate {
+    is_open: AtomicBool,
+    is_over: Mutex<bool>,
+    changed: Condvar,
+}
+
+/// Ends the attempts when it is dropped.
+pub(super) struct Opener(Arc<StoreGate>);
+
+impl StoreGate {
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_open(&self) {
+        self.is_open.store(true, Ordering::Release);
+    }
+
+    /// Rests; whether to go on.
+    fn rest(&self) -> bool {
+        let is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = limits::STORE_OPEN_PAUSE;
+        let waited = self.changed.wait_timeout_while(is_over, pause, |is_over| !*is_over);
+        !*waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+impl Opener {
+    /// Tries again and again; `done` hears of the end, once: the store is open, or never will be as it is.
+    pub(super) fn start(
+        opening: Arc<dyn Opening>,
+        gate: Arc<StoreGate>,
+        done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) -> io::Result<Opener> {
+        let shared = Arc::clone(&gate);
+        let attempts = move || {
+            while shared.rest() {
+                match opening.open() {
+                    Ok(()) => {
+                        shared.set_open();
+                        return done(Ok(()));
+                    }
+                    Err(NotOpen { error, may_come: true }) => {
+                        log::debug!("the store is not open yet: {error}")
+                    }
+                    Err(NotOpen { error, .. }) => return done(Err(error)),
+                }
+            }
+        };
+        let started = thread::Builder::new()
+            .name("vmherd-open".into())
+            .stack_size(limits::WORKER_STACK_BYTES)
+            .spawn(attempts);
+        started.map(|_| Opener(gate))
+    }
+}
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        *self.0.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.changed.notify_all();
+    }
+}

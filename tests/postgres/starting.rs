@@ -1,0 +1,93 @@
+//! A daemon that is started while its database is away: it serves what needs none, and waits.
+
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::common::{DEADLINE, Daemon, registration, request, wait_until};
+use crate::daemon_on;
+
+#[test]
+fn a_daemon_that_is_started_first_serves_when_its_database_is_there() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    cluster.stop();
+    let mut daemon = daemon_on(&database);
+    daemon.wait_for_log("waiting for the store postgresql://");
+    let mut client = daemon.client();
+    client.ping();
+    assert_eq!(client.fail(registration("web", &[10])), "store unavailable");
+    client.ping();
+    let tool = daemon.vm_command(&["list", "--store", &database.url()], "");
+    assert!(tool.code() == Some(1) && !tool.stderr.is_empty(), "who asks once is told at once: {tool:?}");
+    cluster.restart();
+    wait_until("it is there", DEADLINE, || client.call(registration("web", &[10]))["status"] == "success");
+    assert!(daemon.log().contains(" is open"), "{}", daemon.log());
+    // It can be stopped while it waits, too.
+    cluster.stop();
+    daemon.restart();
+    daemon.stop();
+}
+
+#[test]
+fn a_daemon_whose_only_server_is_a_standby_waits_until_it_takes_over() {
+    let primary = Cluster::start();
+    let database = primary.database();
+    daemon_on(&database).client().register("web", &[10]);
+    let standby = primary.standby();
+    let url = format!("postgresql://vmherd@{}/{}", standby.host(), database.name());
+    let daemon = Daemon::builder().args(["--store", &url]).start();
+    daemon.wait_for_log("this server is a standby");
+    primary.kill();
+    standby.promote();
+    let mut client = daemon.client();
+    wait_until("it takes writes", DEADLINE, || client.call(registration("db", &[1]))["status"] == "success");
+}
+
+#[test]
+fn what_waiting_does_not_heal_ends_the_daemon_as_soon_as_it_is_known() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let nowhere = database.url().replace(database.name(), "elsewhere");
+    let role = database.url().replace("//vmherd@", "//nobody_known@");
+    let schema = format!("{}?options=-csearch_path%3Dnowhere", database.url());
+    let encoding = "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0";
+    database.client().batch_execute(encoding).expect(encoding);
+    let latin = database.url().replace(database.name(), "latin");
+    let cases =
+        [(&nowhere, 1, "3D000"), (&role, 1, "28000"), (&schema, 78, "search_path"), (&latin, 78, "UTF8")];
+    for (url, code, why) in cases {
+        let ended = Daemon::builder().args(["--store", url]).run_to_end();
+        assert!(ended.code() == Some(code) && ended.stderr.contains(why), "{why}: {ended:?}");
+    }
+    cluster.stop();
+    let mut daemons = cases.map(|(url, code, why)| {
+        let daemon = Daemon::builder().args(["--store", url]).start();
+        daemon.client().ping();
+        (daemon, code, why)
+    });
+    cluster.restart();
+    for (daemon, code, why) in &mut daemons {
+        assert_eq!(daemon.wait().code(), Some(*code), "{}", daemon.log());
+        assert!(daemon.log().contains(*why), "{}", daemon.log());
+    }
+}
+
+#[test]
+fn nobody_is_let_in_before_the_database_is_open() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let mut daemon = daemon_on(&database);
+    let mut client = daemon.client();
+    client.register("web", &[10]);
+    let token = client.authenticate("web");
+    cluster.stop();
+    daemon.restart();
+    let mut client = daemon.client();
+    let with_token = request("list", json!({"list_type": "all_vms", "token": token}));
+    assert_eq!(client.fail(with_token.clone()), "store unavailable");
+    assert_eq!(client.fail(request("list", json!({"list_type": "all_vms"}))), NOT_AUTHENTICATED);
+    cluster.restart();
+    wait_until("the token counts", DEADLINE, || client.call(with_token.clone())["status"] == "success");
+}
+
+const NOT_AUTHENTICATED: &str = "You have to authenticate to run this operation";
