@@ -7,7 +7,9 @@ mod actions;
 pub mod audit;
 mod conversion;
 mod errors;
+mod expiring;
 mod lists;
+pub mod login_limiter;
 mod metrics;
 pub mod page;
 pub mod password;
@@ -34,6 +36,7 @@ use crate::throttle::Throttle;
 use audit::{Asked, Audit};
 use conversion::DelayLog;
 pub use errors::StoreErrors;
+use login_limiter::{LoginLimiter, LoginLimits};
 pub use metrics::PointsCounted;
 use password::Verdict;
 use presence::Presence;
@@ -47,6 +50,8 @@ pub struct Settings {
     pub vms_max: u64,
     /// How long a token counts.
     pub token_lifetime: Duration,
+    /// From when on guesses of passwords are delayed.
+    pub logins: LoginLimits,
     /// How long a conversion takes.
     pub conversion_delay: RangeInclusive<Duration>,
     /// Bytes of a text that is converted on the reactor's thread; a longer one is a worker's.
@@ -64,12 +69,14 @@ pub struct App {
     health: Arc<Health>,
     points: PointsCounted,
     audit: Audit,
+    logins: LoginLimiter,
 }
 
 impl App {
     /// Nobody is connected yet. `health` is that of the store.
     pub fn new(settings: Settings, random: Box<dyn token::Random>, health: Arc<Health>) -> App {
         App {
+            logins: LoginLimiter::new(settings.logins),
             settings,
             presence: Presence::default(),
             random,
@@ -84,6 +91,7 @@ impl App {
 
     /// Goes on with other settings; tokens that are out already keep their life.
     pub fn set_settings(&mut self, settings: Settings) {
+        self.logins.set_limits(settings.logins);
         self.settings = settings;
     }
 
@@ -247,11 +255,10 @@ impl App {
             _ if request.scope == Scope::Request => self.presence.lend(conn, owner),
             Some(current) if current.id != owner.id => return Action::failed(Failure::TokenOfAnotherVm),
             Some(_) => {}
-            None if self.presence.remembers_one_more(conn, &token) => {
+            None => {
                 self.audit.token_accepted(|| self.presence.peer(conn), &request, &owner.name);
                 self.presence.log_in(conn, owner, Some(token));
             }
-            None => return Action::failed(Failure::Busy),
         }
         self.run(conn, request, Some(token), now)
     }

@@ -202,12 +202,6 @@ impl Presence {
         history.map_or(&[], |history| &history.tokens)
     }
 
-    /// Whether one more token can be remembered, or it is already.
-    pub fn remembers_one_more(&self, conn: ConnId, token: &TokenHash) -> bool {
-        let tokens = self.tokens(conn);
-        tokens.len() < limits::TOKENS_PER_CONNECTION_MAX || tokens.contains(token)
-    }
-
     /// The token that one more would push out.
     pub fn token_to_replace(&self, conn: ConnId) -> Option<TokenHash> {
         let tokens = self.tokens(conn);

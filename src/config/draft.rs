@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Config, Durability, LogFormat, Timeouts};
+use crate::app::login_limiter::LoginLimits;
 use crate::app::password::Cost;
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
@@ -40,6 +41,7 @@ impl Draft {
             registration: None,
             vms_max: 0,
             token_lifetime: Duration::ZERO,
+            logins: LoginLimits { failures: None, delay_max: None },
             #[cfg(feature = "http")]
             http: HttpRules::default(),
             conversion_delay: Duration::ZERO..=Duration::ZERO,

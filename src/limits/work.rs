@@ -61,6 +61,22 @@ pub const WORKER_IDLE: Duration = Duration::from_secs(30);
 /// How long the end of a server waits for its workers even where the grace is over: those that have nothing to do
 /// end at once. Less than a stop may take beyond its grace.
 pub const WORKERS_LAST: Duration = Duration::from_millis(250);
+/// Failed logins by password after which the next attempt is delayed, by default.
+pub const LOGIN_FAILURES: u32 = 5;
+/// The longest delay of an attempt to log in by password, by default: one guess in that time.
+pub const LOGIN_DELAY_MAX: Duration = Duration::from_secs(6);
+/// After so many further failures the delay has doubled up to the longest.
+pub const LOGIN_DELAY_DOUBLINGS: u32 = 6;
+/// In this time one failure is forgotten: more than the longest delay, so that waiting gains no guesses.
+pub const LOGIN_FAILURE_FORGOTTEN: Duration = Duration::from_secs(60);
+/// For so long a source that has failed to log in as a VM is known for it.
+pub const LOGIN_FAILURE_KNOWN: Duration = Duration::from_secs(3600);
+/// Sources, VMs, and pairs of both that failures are counted for: some five megabytes where all are used.
+pub const LOGIN_FAILURES_TRACKED_MAX: usize = 16_384;
+/// Attempts of one source that wait at a time; one more is told `busy`.
+pub const LOGINS_WAITING_PER_SOURCE_MAX: usize = 8;
+/// The log is told of failed logins this often.
+pub const LOGIN_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How much a hashing thread steps back before the reactor (nice value).
 pub const AUTH_NICENESS: i32 = 10;
 /// A worker thread's stack.

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::connection::Connection;
 use super::counters::{Counters, request_counters};
+use super::held::{HeldLogin, PasswordCheck};
 use super::in_flight::{InFlight, Origin, Owner, PageWait};
 use super::timers::{Timer, Timers};
 use crate::app::App;
-use crate::app::stage::Action;
+use crate::app::stage::{Action, Stage};
 use crate::app::task::{Done, Lane, Task, TaskError};
 use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, Ticket};
@@ -37,7 +38,10 @@ pub(super) struct Calls<J> {
     /// What all jobs in flight weigh, in points to be kept.
     weight: usize,
     cuts: Throttle,
-    next_job: u64,
+    /// Logins that wait until they may be tried.
+    pub(super) held_logins: HashMap<Ticket, HeldLogin>,
+    pub(super) is_stopping: bool,
+    pub(super) next_job: u64,
     started: Instant,
     /// What has been done since somebody last asked.
     #[cfg(test)]
@@ -59,9 +63,9 @@ pub(super) struct Now {
 }
 
 /// The request that something is done for.
-struct Asked {
-    command: CommandName,
-    origin: Origin,
+pub(super) struct Asked {
+    pub(super) command: CommandName,
+    pub(super) origin: Origin,
 }
 
 /// A request whose job is done.
@@ -88,6 +92,8 @@ impl<J: Jobs> Calls<J> {
             in_flight: HashMap::new(),
             in_flight_max,
             delayed: Delayed::default(),
+            held_logins: HashMap::new(),
+            is_stopping: false,
             weight: 0,
             cuts: Throttle::default(),
             next_job: 0,
@@ -125,7 +131,7 @@ impl<J: Jobs> Calls<J> {
         self.counters.count_request(command);
         #[cfg(test)]
         self.notes.push(super::inspect::Note::Begun(ticket.conn));
-        let open = self.in_flight.len() + self.delayed.requests;
+        let open = self.in_flight.len() + self.held_logins.len() + self.delayed.requests;
         let action = if open < self.in_flight_max || is_inline {
             self.app.call(ticket.conn, request, now.unix)
         } else {
@@ -216,6 +222,7 @@ impl<J: Jobs> Calls<J> {
             }
         };
         let asked = Asked { command: stage.command(), origin: Origin { store_time, ..Origin::new(ticket) } };
+        self.app.note_login(ticket.conn, &stage, &completion.result, now.instant);
         let action = self.app.resume(ticket.conn, stage, completion.result, now.unix);
         self.act(asked, action, connection, timers, now);
     }
@@ -269,6 +276,7 @@ impl<J: Jobs> Calls<J> {
             self.weight -= in_flight.weight;
             let _ = in_flight.state.give_up();
         }
+        self.cancel_login(ticket, timers);
     }
 
     /// A session has answered so many messages of a connection with an error by itself.
@@ -309,7 +317,7 @@ impl<J: Jobs> Calls<J> {
     /// How many requests wait for a job.
     #[cfg(test)]
     pub(super) fn in_flight_count(&self) -> usize {
-        self.in_flight.len()
+        self.in_flight.len() + self.held_logins.len()
     }
 
     /// How many requests are to be answered later, and the bytes of their texts.
@@ -345,14 +353,36 @@ impl<J: Jobs> Calls<J> {
                 connection.session.complete_page(ticket.slot, &page, output, &self.date);
             }
             Action::Work { task, stage } => {
-                let owner = Owner::App(stage);
-                if self.submit(origin, task, owner, connection, timers, now).is_err() {
-                    self.counters.jobs_refused += 1;
-                    self.answer(ticket, command, Answer::Failed(Failure::Busy), connection, now);
+                let asked = Asked { command, origin };
+                match self.app.login_attempt(ticket.conn, &stage) {
+                    Some(attempt) => {
+                        let check = PasswordCheck { asked, task, stage, attempt, begun: now.instant };
+                        self.check_password(check, connection, timers, now);
+                    }
+                    None => self.work(asked, task, stage, connection, timers, now),
                 }
             }
         }
         connection.session.set_authenticated(self.app.presence().is_authenticated(ticket.conn));
+    }
+
+    /// Hands a task to a worker.
+    pub(super) fn work<S>(
+        &mut self,
+        asked: Asked,
+        task: Task,
+        stage: Stage,
+        connection: &mut Connection<S>,
+        timers: &mut Timers,
+        now: Now,
+    ) {
+        let Asked { command, origin } = asked;
+        let ticket = origin.ticket;
+        let owner = Owner::App(stage);
+        if self.submit(origin, task, owner, connection, timers, now).is_err() {
+            self.counters.jobs_refused += 1;
+            self.answer(ticket, command, Answer::Failed(Failure::Busy), connection, now);
+        }
     }
 
     fn delay<S>(
@@ -384,9 +414,9 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) -> Result<(), Full> {
-        let Origin { ticket, room, store_time } = origin;
+        let Origin { ticket, room, store_time, held } = origin;
         let (lane, submitted) = (task.lane(), now.instant);
-        let deadline = submitted + time_left(lane, store_time);
+        let deadline = submitted + time_left(lane, store_time, held);
         let state = Arc::new(JobState::default());
         let key = JobKey { ticket, job: self.next_job };
         self.next_job += 1;
@@ -418,7 +448,7 @@ impl<J: Jobs> Calls<J> {
         }
     }
 
-    fn answer<S>(
+    pub(super) fn answer<S>(
         &mut self,
         ticket: Ticket,
         command: CommandName,
@@ -448,6 +478,7 @@ impl<J: Jobs> Calls<J> {
         let counters = &self.counters;
         let store_errors = self.app.store_errors();
         let points = self.app.points_counted();
+        let logins = self.app.logins().counters();
         let mut values = vec![
             ("uptime_s", (now - self.started).as_secs()),
             ("connections_open", counters.connections_open),
@@ -472,6 +503,10 @@ impl<J: Jobs> Calls<J> {
             ("requests_refused", counters.requests_refused),
             ("requests_in_flight", self.in_flight.len() as u64),
             ("requests_delayed", self.delayed.requests as u64),
+            ("logins_failed", logins.failed),
+            ("logins_delayed", logins.delayed),
+            ("logins_refused", logins.refused),
+            ("logins_waiting", self.held_logins.len() as u64),
             ("jobs_refused", counters.jobs_refused),
             ("jobs_given_up", counters.jobs_given_up),
             ("answers_cut", counters.answers_cut),
@@ -492,10 +527,12 @@ fn unread(failure: Failure) -> Refusal {
     Refusal { dialect: Dialect::Command, id: None, failure }
 }
 
-/// How long a job of `lane` may take whose request has waited for the store for `store_time` before.
-fn time_left(lane: Lane, store_time: Duration) -> Duration {
+/// How long a job of `lane` may take whose request has waited for the store for `store_time` and was `held`
+/// before.
+fn time_left(lane: Lane, store_time: Duration, held: Duration) -> Duration {
     match lane {
-        Lane::Auth | Lane::Compute => lane_deadline(lane),
+        Lane::Auth => lane_deadline(lane).saturating_sub(held),
+        Lane::Compute => lane_deadline(lane),
         Lane::Read | Lane::Write => {
             lane_deadline(lane).saturating_sub(store_time).max(limits::STORE_DEADLINE_MIN)
         }
@@ -519,10 +556,11 @@ mod tests {
     fn the_jobs_of_a_request_share_its_time_for_the_store() {
         let (all, least) = (limits::STORE_DEADLINE, limits::STORE_DEADLINE_MIN);
         for lane in [Lane::Read, Lane::Write] {
-            assert_eq!(time_left(lane, Duration::ZERO), all);
-            assert_eq!(time_left(lane, all / 2), all / 2);
-            assert_eq!(time_left(lane, all), least);
+            assert_eq!(time_left(lane, Duration::ZERO, all), all);
+            assert_eq!(time_left(lane, all / 2, all), all / 2);
+            assert_eq!(time_left(lane, all, all), least);
         }
-        assert_eq!(time_left(Lane::Auth, all), limits::AUTH_DEADLINE);
+        let held = limits::AUTH_DEADLINE / 3;
+        assert_eq!(time_left(Lane::Auth, all, held), limits::AUTH_DEADLINE - held);
     }
 }

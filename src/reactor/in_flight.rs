@@ -17,6 +17,8 @@ pub(super) struct Origin {
     pub(super) room: Room,
     /// How long the request has waited for the store.
     pub(super) store_time: Duration,
+    /// How long it was held before it could be tried.
+    pub(super) held: Duration,
 }
 
 /// Who goes on when a job is done.
@@ -57,7 +59,7 @@ pub(super) struct PageWait {
 
 impl Origin {
     pub(super) fn new(ticket: Ticket) -> Origin {
-        Origin { ticket, room: Room::Queue, store_time: Duration::ZERO }
+        Origin { ticket, room: Room::Queue, store_time: Duration::ZERO, held: Duration::ZERO }
     }
 }
 

@@ -14,6 +14,7 @@ mod calls;
 mod connection;
 mod counters;
 mod heartbeat;
+mod held;
 mod in_flight;
 #[cfg(test)]
 pub(crate) mod inspect;
@@ -130,6 +131,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         if self.calls.app.audit_mut().takes_minute() {
             self.timers.arm(now.instant + limits::AUDIT_INTERVAL, Timer::Audit);
         }
+        if self.calls.app.logins_mut().takes_report() {
+            self.timers.arm(now.instant + limits::LOGIN_LOG_INTERVAL, Timer::LoginReport);
+        }
         self.forget_remains();
         let took = self.clock.now() - now.instant;
         self.calls.counters.turn_max = self.calls.counters.turn_max.max(took);
@@ -144,6 +148,12 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.net.close_listeners();
         self.acceptor.close();
         self.timers.arm(now + grace, Timer::Stop);
+        let times = Now { instant: now, unix: self.clock.unix_now() };
+        for ticket in self.calls.begin_stop() {
+            if let Some(connection) = self.connections.get_mut(ticket.conn) {
+                self.calls.refuse_login(ticket, connection, &mut self.timers, times);
+            }
+        }
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get_mut(id) {
                 connection.session.begin_drain(&connection.input);
@@ -242,6 +252,14 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                         self.enqueue(key.ticket.conn);
                     }
                 }
+                Timer::Login(order) => {
+                    let id = order.ticket.conn;
+                    if let Some(connection) = self.connections.get_mut(id) {
+                        self.calls.retry_login(order.ticket, connection, &mut self.timers, now);
+                        self.enqueue(id);
+                    }
+                }
+                Timer::LoginReport => self.calls.app.logins_mut().report(),
                 Timer::Accept => self.acceptor.retry(),
                 Timer::Audit => self.calls.app.audit_mut().end_minute(),
                 Timer::Heartbeat => {

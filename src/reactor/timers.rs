@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::clock::Instant;
-use crate::ids::ConnId;
+use crate::ids::{ConnId, Ticket};
 use crate::worker::JobKey;
 
 /// What a timer is for.
@@ -16,6 +16,10 @@ pub(super) enum Timer {
     Connection(ConnId),
     /// A job should have been done.
     Job(JobKey),
+    /// A login that waits may be tried.
+    Login(HeldOrder),
+    /// Failed logins are to be told to the log.
+    LoginReport,
     /// Try to accept again.
     Accept,
     /// Tell whoever watches that the loop turns.
@@ -24,6 +28,15 @@ pub(super) enum Timer {
     Audit,
     /// Stopping has taken long enough.
     Stop,
+}
+
+/// The order of logins that wait for the same moment: first the one whose source has tried none for longest, so
+/// that a source with many leaves room for others.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct HeldOrder {
+    pub(super) last_start: Instant,
+    pub(super) number: u64,
+    pub(super) ticket: Ticket,
 }
 
 /// Armed timers.

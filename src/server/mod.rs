@@ -331,6 +331,7 @@ fn app_settings(config: &Config) -> app::Settings {
     app::Settings {
         vms_max: config.vms_max,
         token_lifetime: config.token_lifetime,
+        logins: config.logins,
         conversion_delay: config.conversion_delay.clone(),
         inline_bytes_max: limits::INLINE_BYTES_MAX,
     }

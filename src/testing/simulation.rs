@@ -18,6 +18,7 @@ use super::judge::CLOSED_LISTENER;
 use super::net::{FakeClock, FakeNet};
 use super::weather::Weather;
 use super::world::{LISTENERS, Shared, World};
+use crate::app::login_limiter::LoginLimits;
 use crate::app::presence::Admission;
 use crate::app::{self, App};
 use crate::clock::Instant;
@@ -80,6 +81,10 @@ impl Simulation {
             inline_bytes_max: weather.inline_bytes_max,
             vms_max: 1000,
             token_lifetime: limits::TOKEN_LIFETIME,
+            logins: LoginLimits {
+                failures: Some(limits::LOGIN_FAILURES),
+                delay_max: Some(limits::LOGIN_DELAY_MAX),
+            },
             conversion_delay: CONVERSION_DELAY,
         };
         let app = App::new(app_settings, Box::new(random), Arc::default());

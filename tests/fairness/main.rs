@@ -10,6 +10,7 @@ mod common;
 mod lists;
 #[path = "../common/load.rs"]
 mod load;
+mod logins;
 #[path = "../common/swarm.rs"]
 mod swarm;
 mod work;

@@ -118,6 +118,19 @@ fn what_is_no_token_is_an_error_and_changes_nothing() {
 }
 
 #[test]
+fn a_connection_that_has_seen_many_tokens_takes_one_more() {
+    let daemon = daemon_with_vms(&["--login-failures", "none"]);
+    let mut client = daemon.client();
+    for number in 0..20 {
+        let token = token_of(&daemon, "a");
+        assert_eq!(client.call(list_with(&json!(token)))["status"], "success", "token {number}");
+        // It is anonymous again; what it has seen stays remembered, for a logout to end.
+        let wrong = request("authenticate", json!({"vm_id": "a", "password": "notThePassword"}));
+        assert_eq!(client.fail(wrong), "Invalid credentials");
+    }
+}
+
+#[test]
 fn null_and_nothing_count_as_absent() {
     let daemon = daemon_with_vms(&[]);
     let mut client = daemon.client();

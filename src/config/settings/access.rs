@@ -32,6 +32,30 @@ pub(super) const TOKEN_LIFETIME: Setting = Setting {
     },
 };
 
+pub(super) const LOGIN_FAILURES: Setting = Setting {
+    flag: "login-failures",
+    placeholder: "N",
+    help: "after so many wrong passwords, delay",
+    preset: Preset::Number(limits::LOGIN_FAILURES as u64),
+    reload: Reload::Now,
+    kind: Kind::NumberOrNone {
+        allowed: 1..=limits::LOGIN_FAILURES_LIMIT as u64,
+        place: |draft, failures| draft.config.logins.failures = failures.map(|failures| failures as u32),
+    },
+};
+
+pub(super) const LOGIN_DELAY_MAX: Setting = Setting {
+    flag: "login-delay-max",
+    placeholder: "T",
+    help: "the next attempt, up to so long",
+    preset: Preset::Time(limits::LOGIN_DELAY_MAX),
+    reload: Reload::Now,
+    kind: Kind::TimeOrNone {
+        allowed: limits::LOGIN_DELAY_MIN..=limits::LOGIN_DELAY_LIMIT,
+        place: |draft, time| draft.config.logins.delay_max = time,
+    },
+};
+
 pub(super) const AUTH_WORKERS: Setting = Setting {
     flag: "auth-workers",
     placeholder: "N",

@@ -26,6 +26,8 @@ pub(super) static SETTINGS: &[Setting] = &[
     access::REGISTRATION,
     data::VMS_MAX,
     access::TOKEN_LIFETIME,
+    access::LOGIN_FAILURES,
+    access::LOGIN_DELAY_MAX,
     #[cfg(feature = "http")]
     network::HTTP_HOST,
     #[cfg(feature = "http")]
