@@ -6,6 +6,7 @@ use std::path::Path;
 use super::shown::shown;
 use super::{Config, ConfigError, Listen, ListenAddress, SOCKET_NAME};
 use crate::limits;
+#[cfg(feature = "sqlite")]
 use crate::store::Location;
 
 /// Checks the listeners; `origin` is who names them.
