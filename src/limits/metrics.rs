@@ -30,10 +30,9 @@ pub const POINTS_BEHIND_PAUSE: Duration = Duration::from_millis(500);
 pub const POINTS_BEHIND_PATIENCE: Duration = Duration::from_secs(2);
 /// How long to rest after points could not be written behind.
 pub const POINTS_BEHIND_RETRY: Duration = Duration::from_millis(500);
-/// How long the end of a server waits until what waits to be written behind is.
-pub const POINTS_BEHIND_LAST: Duration = Duration::from_secs(5);
-/// How often that is tried.
-pub const POINTS_BEHIND_LAST_ATTEMPTS: usize = 8;
+/// How long the end of a server waits at least until what waits to be written behind is, where requests have taken
+/// the whole grace: a part of what a stop may take beyond it, of which other threads need one, too.
+pub const POINTS_BEHIND_LAST_MIN: Duration = Duration::from_millis(100);
 
 /// Points that are removed in one step because they are old, and series that are looked at for it, at most: a few
 /// milliseconds, for which others that write may have to wait.

@@ -81,10 +81,12 @@ fn run(
     let ended = service.running.ended().try_clone_to_owned()?;
     let end = signals::wait(signals, ended.as_fd(), &mut service)?;
     // In any other case nothing that still runs is waited for.
-    if end == End::Ended {
-        service.running.join()?;
-        info!("stopped");
+    if end != End::Ended {
+        service.running.loss().iter().for_each(|loss| error!("{loss}"));
+        return Ok(end);
     }
+    service.running.join()?;
+    info!("stopped");
     Ok(end)
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -60,6 +61,7 @@ pub struct Inherited {
 /// A server that serves on threads of its own.
 pub struct Running {
     control: Arc<Control>,
+    keeper: Arc<Keeper>,
     thread: thread::JoinHandle<io::Result<()>>,
     /// Its other end is the reactor thread's, and closes with it.
     ended: UnixStream,
@@ -132,7 +134,8 @@ impl Server {
         }
         let listen: Vec<Listen> = places.iter().map(|place| place.listen.clone()).collect();
         let Bound { listeners, addresses, sockets } = bind::bind(places, &state_dir)?;
-        let (factory, keeper) = keep_points(config, factory);
+        let (factory, keeper) =
+            keep_points(config, factory).map_err(|error| StartError::of_system(error.to_string()))?;
         let net =
             MioNet::new(listeners).map_err(|error| StartError::of_system(format!("no poll: {error}")))?;
         let waker = net.waker();
@@ -183,35 +186,36 @@ impl Server {
     /// Starts serving on a thread of its own.
     pub fn start(self) -> io::Result<Running> {
         let Server { reactor, control, base, files, unopened, gate, when_open, .. } = self;
+        let keeper = Arc::clone(&base.keeper);
         let (ended, ends) = UnixStream::pair()?;
         let reactor_control = Arc::clone(&control);
         let thread = thread::Builder::new().name("vmherd-reactor".into()).spawn(move || {
             // In this order they end: the files last, after the last points are written.
             let (_ends, _files, mut reactor, base) = (ends, files, reactor, base);
             let mut clock = SystemClock::new();
-            let mut cut = clock.now();
-            while !reactor.is_finished() {
-                reactor.turn()?;
-                let mut orders = reactor_control.take();
-                if let Some(config) = orders.reload.take() {
-                    base.keeper.set_retention(config.metrics_retention);
-                    base.queues.resize(&pool_settings(&config, base.writers));
-                    reactor.reload(base.reactor_settings(&config), app_settings(&config));
-                    reactor_control.reloaded(&orders);
+            let mut cut = None;
+            let served = catch_unwind(AssertUnwindSafe(|| {
+                while !reactor.is_finished() {
+                    reactor.turn()?;
+                    if let Some(grace) = carry_out(&mut reactor, &base, &reactor_control)? {
+                        cut = Some(clock.now() + grace);
+                    }
                 }
-                if orders.wants_statistics {
-                    log::info!("{}", reactor.statistics());
-                }
-                if let Some(failure) = orders.failure {
-                    return Err(io::Error::other(failure));
-                }
-                if let Some(grace) = orders.stop {
-                    cut = clock.now() + grace;
-                    reactor.begin_stop(grace);
-                }
+                Ok(())
+            }));
+            drop(reactor);
+            // Where nobody told it to stop, what waits for it has as long all the same.
+            let mut left = |of_failure| cut.map_or(of_failure, |cut| cut - clock.now());
+            // Points that wait are written meanwhile; after that nobody puts any more.
+            base.queues.end(left(Duration::ZERO).max(limits::WORKERS_LAST));
+            match (base.keeper.end(left(limits::STOP_GRACE).max(limits::POINTS_BEHIND_LAST_MIN)), served) {
+                (_, Err(panic)) => resume_unwind(panic),
+                (0, Ok(served)) => served,
+                (lost, Ok(served)) => Err(io::Error::other(match served {
+                    Ok(()) => lost_points(lost),
+                    Err(error) => format!("{error}; {}", lost_points(lost)),
+                })),
             }
-            base.queues.end((cut - clock.now()).max(limits::WORKERS_LAST));
-            Ok(())
         })?;
         let opener = unopened.map(|(opening, store)| {
             let control = Arc::clone(&control);
@@ -223,8 +227,39 @@ impl Server {
                 Err(error) => control.fail(StartError::of_store(&store, &error)),
             })
         });
-        Ok(Running { control, thread, ended, gate, _opener: opener.transpose()? })
+        Ok(Running { control, keeper, thread, ended, gate, _opener: opener.transpose()? })
     }
+}
+
+/// Does what others have told the reactor's thread to do; the grace, if that is to stop, and an error, if it can't
+/// go on.
+fn carry_out(
+    reactor: &mut Reactor<MioNet, Pool, SystemClock>,
+    base: &Base,
+    control: &Control,
+) -> io::Result<Option<Duration>> {
+    let mut orders = control.take();
+    if let Some(config) = orders.reload.take() {
+        base.keeper.set_retention(config.metrics_retention);
+        base.queues.resize(&pool_settings(&config, base.writers));
+        reactor.reload(base.reactor_settings(&config), app_settings(&config));
+        control.reloaded(&orders);
+    }
+    if orders.wants_statistics {
+        log::info!("{}", reactor.statistics());
+    }
+    if let Some(failure) = orders.failure {
+        return Err(io::Error::other(failure));
+    }
+    if let Some(grace) = orders.stop {
+        reactor.begin_stop(grace);
+    }
+    Ok(orders.stop)
+}
+
+/// What is said of points that were answered `ok`.
+fn lost_points(count: u64) -> String {
+    format!("points that were acknowledged could not be written to the store and are lost: {count}")
 }
 
 impl Running {
@@ -255,7 +290,12 @@ impl Running {
         self.ended.as_fd()
     }
 
-    /// Waits for the end. An error is what ended it other than [`Running::stop`].
+    /// What is lost if the process ends now; `None`: nothing.
+    pub fn loss(&self) -> Option<String> {
+        Some(self.keeper.unwritten()).filter(|count| *count > 0).map(lost_points)
+    }
+
+    /// Waits for the end. An error is what ended it other than [`Running::stop`], or what was lost.
     pub fn join(self) -> io::Result<()> {
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the reactor's thread has panicked")))
     }
@@ -313,18 +353,25 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// The store as requests see it, and who does to it what nobody asks for.
-fn keep_points(config: &Config, factory: Arc<dyn StoreFactory>) -> (Arc<dyn StoreFactory>, Arc<Keeper>) {
+fn keep_points(
+    config: &Config,
+    factory: Arc<dyn StoreFactory>,
+) -> io::Result<(Arc<dyn StoreFactory>, Arc<Keeper>)> {
     // What is in memory only is not written behind.
     let is_behind = config.metrics_durability == Durability::Memory && config.store != Location::Memory;
-    let waiting = is_behind.then(|| BehindFactory::new(Arc::clone(&factory)));
-    let behind = waiting.as_ref().map(BehindFactory::behind);
-    let keeper = Keeper::start(Arc::clone(&factory), behind, config.metrics_retention);
-    let Some(waiting) = waiting else { return (factory, Arc::new(keeper)) };
+    if !is_behind {
+        let keeper = Keeper::start(Arc::clone(&factory), None, config.metrics_retention)?;
+        return Ok((factory, Arc::new(keeper)));
+    }
+    let factory = BehindFactory::new(factory);
+    let behind = factory.behind();
+    let factory: Arc<dyn StoreFactory> = Arc::new(factory);
+    let keeper = Keeper::start(Arc::clone(&factory), Some(behind), config.metrics_retention)?;
     log::warn!(
         "--metrics-durability memory: points are answered ok before they are on the disk; the last second's are lost \
          if this process or its host ends at once"
     );
-    (Arc::new(waiting), Arc::new(keeper))
+    Ok((factory, Arc::new(keeper)))
 }
 
 fn app_settings(config: &Config) -> app::Settings {

@@ -237,7 +237,7 @@ mod tests {
             bed.write(1, Err(StoreError::NotCurrent)) && bed.write(1, Err(StoreError::AlreadyRegistered))
         );
         assert!(!bed.write(2, away()));
-        assert!(!bed.write(3, Ok(Written::PointsRemoved { count: 0, next: None })));
+        assert!(!bed.write(3, Ok(Written::PointsRemoved { count: 0, next: None, gone: Vec::new() })));
         assert!(!bed.write(4, Err(StoreError::UnknownVm)));
         let attempt = bed.0.begin(at(5));
         bed.0.end(attempt, result(&[away(), Err(StoreError::Busy), Ok(Written::Updated)]), at(5));

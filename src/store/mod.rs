@@ -24,8 +24,8 @@ use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, SeriesId, VmId};
 use crate::limits;
 use crate::model::{
-    Credentials, DiskOfVm, Login, NewPoint, NewVm, PointFilter, Series, TokenHash, Vm, VmChange, VmName,
-    VmShape,
+    Credentials, DiskOfVm, Login, MetricKey, NewPoint, NewVm, PointFilter, Series, TokenHash, Vm, VmChange,
+    VmName, VmShape,
 };
 
 pub use self::behind::{Behind, BehindFactory};
@@ -79,6 +79,11 @@ pub trait Store: Send {
 
     /// Disks with an id above `after` in ascending order, at most `count_max`. Fewer: there are no more.
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError>;
+
+    /// Keeps in the store what [`Store::write`] has answered before that.
+    fn write_waiting(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Those of the points that `filter` means which stand behind `after`, at most `count_max`: series in the order
     /// in which they were first put, the points of each in ascending order of time. A series that is looked at in
@@ -256,7 +261,7 @@ pub enum Write {
         login: Option<Login>,
         /// The points, in the order in which they take each other's place.
         points: Arc<Vec<NewPoint>>,
-        /// The most keys that the store may hold.
+        /// The most keys that the store may hold; [`Write::KEYS_UNBOUNDED`]: the points were acknowledged before.
         keys_max: u64,
         /// Whether none is kept unless all are: [`StoreError::KeyLimitReached`]. Else those are left out whose key
         /// would be one too many.
@@ -284,6 +289,9 @@ pub enum Write {
 }
 
 impl Write {
+    /// What is put so was acknowledged before: it is kept whatever keys there are.
+    pub const KEYS_UNBOUNDED: u64 = u64::MAX;
+
     /// How many points or disks it writes.
     pub fn rows(&self) -> usize {
         match self {
@@ -319,10 +327,11 @@ pub enum Written {
     Put {
         refused: Vec<usize>,
     },
-    /// So many; `next` is what to go on with, where there may be more.
+    /// So many; `next` is what to go on with, where there may be more. Series of the keys `gone` had none left.
     PointsRemoved {
         count: usize,
         next: Option<SeriesId>,
+        gone: Vec<MetricKey>,
     },
 }
 

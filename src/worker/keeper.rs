@@ -3,6 +3,8 @@
 //! A thread for each, as far as it is wanted, with a connection of its own; no request waits for either. What they
 //! do to the store they do in small steps.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,19 +35,21 @@ struct Orders {
     /// The thread that removes has been started.
     removes: bool,
     is_closed: bool,
-    /// Points that waited are written, or were given up.
+    /// All points that waited are written, or the time for it is over.
     has_written: bool,
 }
 
 impl Keeper {
     /// Starts what is wanted: writing to the store what waits in `behind`, and removing what is older than
-    /// `retention`. `factory` makes connections that write at once.
+    /// `retention`. `factory` makes connections that put points into `behind`, where there is one, and tell it of
+    /// removals. An error: what waits would never be written.
     pub fn start(
         factory: Arc<dyn StoreFactory>,
         behind: Option<Arc<Behind>>,
         retention: Option<Duration>,
-    ) -> Keeper {
-        let orders = Orders { retention: None, removes: false, is_closed: false, has_written: true };
+    ) -> io::Result<Keeper> {
+        let orders =
+            Orders { retention: None, removes: false, is_closed: false, has_written: behind.is_none() };
         let shared = Arc::new(Shared {
             factory,
             orders: Mutex::new(orders),
@@ -55,11 +59,12 @@ impl Keeper {
         });
         if let Some(behind) = &behind {
             let (writer, behind) = (Arc::clone(&shared), Arc::clone(behind));
-            shared.lock().has_written = !shared.start("vmherd-behind", move || writer.write_behind(&behind));
+            let started = shared.crew.start("vmherd-behind", move || writer.write_behind(&behind));
+            started.map_err(|error| io::Error::other(format!("no thread to write points: {error}")))?;
         }
         let keeper = Keeper { shared, behind };
         keeper.set_retention(retention);
-        keeper
+        Ok(keeper)
     }
 
     /// From now on removes points that are older than `retention`; `None`: none.
@@ -74,40 +79,49 @@ impl Keeper {
         self.shared.changed.notify_all();
     }
 
+    /// Nobody puts points any more: waits until what waits is written, for `wait_max`, and for the threads to end;
+    /// how many points are not written.
+    pub fn end(&self, wait_max: Duration) -> u64 {
+        let mut orders = self.shared.lock();
+        orders.is_closed = true;
+        self.shared.changed.notify_all();
+        let Some(behind) = &self.behind else {
+            drop(orders);
+            self.shared.crew.wait(limits::WORKERS_LAST);
+            return 0;
+        };
+        behind.close();
+        let is_at_it = |orders: &mut Orders| !orders.has_written;
+        let waited = self.shared.changed.wait_timeout_while(orders, wait_max, is_at_it);
+        (orders, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        // What is left is given up.
+        let is_stuck = !std::mem::replace(&mut orders.has_written, true);
+        drop(orders);
+        self.shared.changed.notify_all();
+        if !is_stuck {
+            self.shared.crew.wait(limits::WORKERS_LAST);
+        }
+        behind.unwritten()
+    }
+
+    /// Points that were answered and are not in the store.
+    pub fn unwritten(&self) -> u64 {
+        self.behind.as_ref().map_or(0, |behind| behind.unwritten())
+    }
+
     /// What to show: name and value.
-    pub fn statistics(&self) -> [(&'static str, u64); 4] {
-        let (waiting, lost) = self.behind.as_ref().map_or((0, 0), |behind| behind.counts());
+    pub fn statistics(&self) -> [(&'static str, u64); 3] {
         [
             ("points_written_behind", u64::from(self.behind.is_some())),
-            ("points_unwritten", waiting),
-            ("points_lost", lost),
+            ("points_unwritten", self.unwritten()),
             ("points_removed", self.shared.removed.load(Ordering::Relaxed)),
         ]
     }
 }
 
 impl Drop for Keeper {
-    /// Waits until what waits to be written is, and for the threads to end, for a while.
     fn drop(&mut self) {
-        self.shared.lock().is_closed = true;
-        self.shared.changed.notify_all();
-        self.write_last();
-        self.shared.crew.wait(limits::WORKERS_LAST);
-    }
-}
-
-impl Keeper {
-    fn write_last(&self) {
-        let Some(behind) = &self.behind else { return };
-        behind.close();
-        let is_at_it = |orders: &mut Orders| !orders.has_written;
-        let waited =
-            self.shared.changed.wait_timeout_while(self.shared.lock(), limits::POINTS_BEHIND_LAST, is_at_it);
-        drop(waited);
-        let (unwritten, _) = behind.counts();
-        if unwritten > 0 {
-            log::error!("{unwritten} points could not be written to the store, and are lost");
-        }
+        self.end(Duration::ZERO);
     }
 }
 
@@ -136,26 +150,32 @@ impl Shared {
         !orders.is_closed
     }
 
-    /// Rests for `pause`, whatever happens.
-    fn pause(&self, pause: Duration) {
-        drop(self.changed.wait_timeout_while(self.lock(), pause, |_| true));
+    /// Rests for `pause`, or until nothing is to be written any more; whether something is.
+    fn pause(&self, pause: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.lock(), pause, |orders| !orders.has_written);
+        let (orders, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !orders.has_written
     }
 
     /// A thread's life: has what waits written before it has waited for long.
     fn write_behind(&self, behind: &Behind) {
         let mut store = None;
-        let mut attempts_left = limits::POINTS_BEHIND_LAST_ATTEMPTS;
-        while attempts_left > 0 {
+        loop {
             let is_closed = behind.wait_for_points() || behind.gather(limits::POINTS_BEHIND_PAUSE);
-            let written =
-                self.with_store(&mut store, |store| behind.flush(store, limits::POINTS_BEHIND_PATIENCE));
-            if is_closed {
-                attempts_left = if written.is_ok() { 0 } else { attempts_left - 1 };
+            if is_closed && behind.unwritten() == 0 {
+                break;
             }
-            if let Err(error) = written {
-                log::warn!("points wait to be written: {error}");
-                store = None;
-                self.pause(limits::POINTS_BEHIND_RETRY);
+            let written = self.with_store(&mut store, |store| store.write_waiting());
+            match written {
+                Ok(()) if is_closed => break,
+                Ok(()) => {}
+                Err(error) => {
+                    log::warn!("points wait to be written: {error}");
+                    store = None;
+                    if !self.pause(limits::POINTS_BEHIND_RETRY) {
+                        break;
+                    }
+                }
             }
         }
         self.lock().has_written = true;
@@ -195,16 +215,23 @@ impl Shared {
         }
     }
 
-    /// Does `work` with the connection, made first where there is none.
+    /// Does `work` with the connection, made first where there is none. The thread outlives a panic.
     fn with_store<T>(
         &self,
         store: &mut Option<Box<dyn Store>>,
         work: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        if store.is_none() {
-            *store = Some(self.factory.connect()?);
-        }
-        work(store.as_deref_mut().expect("connected above"))
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            if store.is_none() {
+                *store = Some(self.factory.connect()?);
+            }
+            work(store.as_deref_mut().expect("connected above"))
+        }));
+        done.unwrap_or_else(|_| {
+            // The panic hook has logged it. Nobody knows what state the connection was left in.
+            *store = None;
+            Err(StoreError::Unavailable("a panic, see above".to_owned()))
+        })
     }
 }
 
@@ -216,7 +243,7 @@ fn remove_step(
 ) -> Result<(usize, Option<SeriesId>), StoreError> {
     let step = Write::RemovePoints { before, after, count_max: limits::RETENTION_STEP };
     match store.write(&[step]).pop() {
-        Some(Ok(Written::PointsRemoved { count, next })) => Ok((count, next)),
+        Some(Ok(Written::PointsRemoved { count, next, .. })) => Ok((count, next)),
         Some(Err(error)) => Err(error),
         _ => Err(StoreError::Unavailable("a removal had no outcome".to_owned())),
     }

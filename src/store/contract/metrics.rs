@@ -317,12 +317,18 @@ fn points_are_found_by_key_and_time(bed: &Bed) {
     );
 }
 
+/// What a removal of so many points tells that was the last, and left no points of these keys.
+pub(in super::super) fn removed(count: usize, gone: &[&str]) -> Result<Written, StoreError> {
+    let gone = gone.iter().map(|key| MetricKey::stored(key)).collect();
+    Ok(Written::PointsRemoved { count, next: None, gone })
+}
+
 /// Removes what is older than `before` in steps; how many points that were.
 pub(in super::super) fn remove(store: &mut dyn Store, before: i64, count_max: usize) -> usize {
     let (mut after, mut sum) = (SeriesId(0), 0);
     for _ in 0..10_000 {
         match run(store, Write::RemovePoints { before, after, count_max }) {
-            Ok(Written::PointsRemoved { count, next }) => {
+            Ok(Written::PointsRemoved { count, next, .. }) => {
                 assert!(count <= count_max);
                 sum += count;
                 match next {
@@ -374,7 +380,7 @@ fn a_key_whose_series_went_comes_back_last(bed: &Bed) {
         put_up_to(2, &[("b", 8, 1.0), ("c", 8, 1.0), ("b", 9, 1.0)]),
     ]);
     let refused = |places: &[usize]| Ok(Written::Put { refused: places.to_vec() });
-    assert_eq!(outcomes, [refused(&[0]), Ok(Written::PointsRemoved { count: 2, next: None }), refused(&[1])]);
+    assert_eq!(outcomes, [refused(&[0]), removed(2, &["b"]), refused(&[1])]);
     assert_points(&all(&mut *store), &[("a", 9, 2.0), ("b", 8, 1.0), ("b", 9, 1.0)]);
     // The end of the order is no place that was left by the last.
     let last = id(&mut *store, "b");
@@ -437,16 +443,15 @@ fn puts_of_a_batch_follow_each_other(bed: &Bed) {
         Write::RemovePoints { before: 1, after: SeriesId(0), count_max: 10 },
         put(&[("a", 2, 3.0)]),
     ]);
-    let removed = |count| Ok(Written::PointsRemoved { count, next: None });
     assert_eq!(
         outcomes,
         [
             DONE,
             Ok(Written::Registered(VmId(1))),
-            removed(2),
+            removed(2, &["a", "b"]),
             Err(StoreError::AlreadyRegistered),
             DONE,
-            removed(0),
+            removed(0, &[]),
             DONE
         ]
     );

@@ -60,21 +60,22 @@ impl Metrics {
         let count_max = count_max.max(1);
         let walked: Vec<SeriesId> =
             self.series.range((Excluded(after), Unbounded)).take(count_max).map(|(id, _)| *id).collect();
-        let mut count = 0;
+        let (mut count, mut gone) = (0, Vec::new());
         for id in &walked {
             let Some(row) = self.series.get_mut(id) else { continue };
             count += row.points.remove_before(before, count_max - count);
             if count == count_max && !row.points.is_empty() {
-                return Written::PointsRemoved { count, next: Some(SeriesId(id.0 - 1)) };
+                return Written::PointsRemoved { count, next: Some(SeriesId(id.0 - 1)), gone };
             }
             if row.points.is_empty()
                 && let Some(row) = self.series.remove(id)
             {
                 self.keys.remove(&row.key);
+                gone.push(row.key);
             }
         }
         let next = walked.last().filter(|_| walked.len() == count_max);
-        Written::PointsRemoved { count, next: next.copied() }
+        Written::PointsRemoved { count, next: next.copied(), gone }
     }
 
     pub(super) fn points_after(

@@ -257,15 +257,18 @@ impl Metrics {
                        ORDER BY second DESC LIMIT 1) IS NULL
                    ORDER BY id FOR UPDATE SKIP LOCKED";
         let empty = ids(&session.query(sql, &[&walked])?)?;
+        let mut gone = Vec::new();
         if !empty.is_empty() {
             // Looked at again: only now nobody adds points to them any more.
             let sql = "DELETE FROM series WHERE id = ANY ($1) AND (
                            SELECT second FROM points WHERE points.series = series.id
                            ORDER BY second DESC LIMIT 1) IS NULL
-                       RETURNING id";
-            let gone = session.query(sql, &[&empty])?.len();
+                       RETURNING key";
+            for row in session.query(sql, &[&empty])? {
+                gone.push(MetricKey::stored(row.try_get(0)?));
+            }
             if let Some(total) = &mut self.total {
-                total.now = (total.now - i64::try_from(gone).unwrap_or(i64::MAX)).max(0);
+                total.now = (total.now - as_i64(gone.len())).max(0);
             }
         }
         let next = match removed.iter().max() {
@@ -273,19 +276,25 @@ impl Metrics {
             Some(last) if removed.len() == count_max => Some(last - 1),
             _ => walked.last().copied().filter(|_| walked.len() == count_max),
         };
-        Ok(Ok(Written::PointsRemoved { count: removed.len(), next: next.map(SeriesId) }))
+        Ok(Ok(Written::PointsRemoved { count: removed.len(), next: next.map(SeriesId), gone }))
     }
 }
 
 /// Puts points by one statement that is its own commit, if the series of all of them are there for it to lock
-/// at once and no login has to be looked at; else nothing is done, and false.
+/// at once and no login has to be looked at; else nothing is done, and false. Not those that were acknowledged
+/// before: they are written again where nobody knows whether they were, and the server may come to a statement that
+/// was sent to it after others have replaced what it writes. In a transaction their rows are locked before the
+/// commit is sent.
 pub(super) fn put_at_once(session: &mut Session, writes: &[&Write]) -> Result<bool, Failure> {
     if !session.is_warm() {
         return Ok(false);
     }
     let mut rows = Vec::new();
     for write in writes {
-        let Write::Put { login: None, points, .. } = write else { return Ok(false) };
+        let Write::Put { login: None, points, keys_max, .. } = write else { return Ok(false) };
+        if *keys_max == Write::KEYS_UNBOUNDED {
+            return Ok(false);
+        }
         rows.extend(points.iter().map(|new| (&new.key, new.point.second, new.point.value.get())));
     }
     if rows.is_empty() || rows.len() > limits::POSTGRES_POINTS_PER_STATEMENT {

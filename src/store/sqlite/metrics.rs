@@ -125,31 +125,34 @@ pub(super) fn remove(
     let walked: Vec<i64> = query(connection, SERIES_AFTER)?
         .query_map(params![after.0, limit(count_max)], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    let mut count = 0;
+    let (mut count, mut gone) = (0, Vec::new());
     for id in &walked {
-        if count == count_max {
-            return Ok(Written::PointsRemoved { count, next: Some(SeriesId(id - 1)) });
-        }
         let removed = execute(connection, REMOVE_OLDEST, params![id, before, limit(count_max - count)])?;
         count += removed;
-        remove_if_empty(connection, known, *id)?;
+        gone.extend(remove_if_empty(connection, known, *id)?);
         if count == count_max {
             // It may have more.
-            return Ok(Written::PointsRemoved { count, next: Some(SeriesId(id - 1)) });
+            return Ok(Written::PointsRemoved { count, next: Some(SeriesId(id - 1)), gone });
         }
     }
     let next = walked.last().filter(|_| walked.len() == count_max);
-    Ok(Written::PointsRemoved { count, next: next.map(|id| SeriesId(*id)) })
+    Ok(Written::PointsRemoved { count, next: next.map(|id| SeriesId(*id)), gone })
 }
 
-fn remove_if_empty(connection: &Connection, known: &mut KnownSeries, id: i64) -> Result<(), NotDone> {
+/// The key of the series `id` if that is gone.
+fn remove_if_empty(
+    connection: &Connection,
+    known: &mut KnownSeries,
+    id: i64,
+) -> Result<Option<MetricKey>, NotDone> {
     let key: Option<String> =
         query(connection, REMOVE_IF_EMPTY)?.query_row([id], |row| row.get(0)).optional()?;
-    if let Some(key) = key {
-        known.ids.remove(&MetricKey::stored(&key));
+    let key = key.map(|key| MetricKey::stored(&key));
+    if let Some(key) = &key {
+        known.ids.remove(key);
         known.count = known.count.map(|count| count.saturating_sub(1));
     }
-    Ok(())
+    Ok(key)
 }
 
 pub(super) fn points_after(

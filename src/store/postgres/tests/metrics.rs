@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::super::super::contract::metrics::{ALL, DONE, all, assert_points, of_key, put, put_up_to};
+use super::super::super::contract::metrics::{
+    ALL, DONE, all, assert_points, of_key, put, put_up_to, removed,
+};
 use super::bad_days::until;
 use super::proxy::{Cut, Proxy};
 use super::*;
@@ -70,7 +72,7 @@ fn a_series_that_somebody_removes_is_busy_for_those_who_put_into_it_and_for_nobo
     ];
     assert_eq!(store.write(&puts), [busy(), DONE, busy(), DONE]);
     // Nor is it in the way of who removes others.
-    assert_eq!(store.write(&[removal(10)]), [Ok(Written::PointsRemoved { count: 4, next: None })]);
+    assert_eq!(store.write(&[removal(10)]), [removed(4, &["b", "c"])]);
     assert_eq!(number(&database, "SELECT count(*) FROM series WHERE key = 'a'"), 1);
     other.batch_execute("ROLLBACK").unwrap();
 
@@ -92,11 +94,13 @@ fn a_point_that_somebody_writes_is_busy_for_puts_alone() {
     let mut other = database.client();
     other.batch_execute("BEGIN; UPDATE points SET value = 2").unwrap();
     let writes = [put(&[("a", 1, 3.0)]), registration("web", &[]), removal(5)];
-    let removed = |count| Ok(Written::PointsRemoved { count, next: None });
-    assert_eq!(store.write(&writes), [Err(StoreError::Busy), Ok(Written::Registered(VmId(2))), removed(0)]);
+    assert_eq!(
+        store.write(&writes),
+        [Err(StoreError::Busy), Ok(Written::Registered(VmId(2))), removed(0, &[])]
+    );
     other.batch_execute("ROLLBACK").unwrap();
     assert_eq!(store.write(&writes[..1]), [DONE]);
-    assert_eq!(run(&mut store, removal(5)), removed(1));
+    assert_eq!(run(&mut store, removal(5)), removed(1, &["a"]));
 }
 
 /// What is put while its series is about to go either keeps it or makes it anew, whoever comes first.
@@ -129,7 +133,7 @@ fn a_point_put_while_its_series_is_removed_is_kept() {
             "BEGIN; SELECT FROM series WHERE key = 'a' FOR KEY SHARE; INSERT INTO points VALUES (3, 9, 1.0)",
         )
         .unwrap();
-        assert_eq!(run(&mut store, removal(8)), Ok(Written::PointsRemoved { count: 2, next: None }));
+        assert_eq!(run(&mut store, removal(8)), removed(2, &["b"]));
         other.batch_execute("COMMIT").unwrap();
         assert_points(&all(&mut store), &[("a", 9, 1.0)]);
         assert_eq!(number(&database, "SELECT series FROM series_total"), 1);
@@ -376,7 +380,7 @@ fn pages_and_removals_of_points_do_not_read_the_whole_table() {
             let after = SeriesId(10 * round + 20);
             let outcome = run(&mut store, Write::RemovePoints { before: 50, after, count_max: 100 });
             let next = Some(SeriesId(after.0 + 2));
-            assert_eq!(outcome, Ok(Written::PointsRemoved { count: 100, next }));
+            assert_eq!(outcome, Ok(Written::PointsRemoved { count: 100, next, gone: Vec::new() }));
         }
         // A connection's counts are there for others once it has ended.
         drop(store);

@@ -1,47 +1,69 @@
 //! The waiting room before a store in memory that can be made to fail, and its writer.
 
 use super::*;
-use crate::model::{MetricValue, Point};
+use crate::ids::SeriesId;
+use crate::model::{MetricKey, MetricValue, NewPoint, Point};
 use crate::store::{self, Location};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A store behind the waiting room: what it is asked to write is counted, and refused while it fails.
 struct Watched {
     inner: Arc<dyn StoreFactory>,
-    fails: Arc<AtomicBool>,
-    puts: Arc<AtomicUsize>,
+    tricks: Tricks,
 }
 
 struct WatchedStore {
     inner: Box<dyn Store>,
-    fails: Arc<AtomicBool>,
-    puts: Arc<AtomicUsize>,
+    tricks: Tricks,
 }
+
+#[derive(Clone, Default)]
+struct Tricks {
+    fails: Arc<AtomicBool>,
+    /// What it has done is not told.
+    is_silent: Arc<AtomicBool>,
+    puts: Arc<AtomicUsize>,
+    /// Happens once, when something was written and nobody has heard of that yet.
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+}
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 struct Bed {
     factory: BehindFactory,
     store: Box<dyn Store>,
     /// A connection that goes past the waiting room.
     direct: Box<dyn Store>,
-    fails: Arc<AtomicBool>,
-    puts: Arc<AtomicUsize>,
+    tricks: Tricks,
 }
 
 impl StoreFactory for Watched {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
-        let (fails, puts) = (Arc::clone(&self.fails), Arc::clone(&self.puts));
-        Ok(Box::new(WatchedStore { inner: self.inner.connect()?, fails, puts }))
+        Ok(Box::new(WatchedStore { inner: self.inner.connect()?, tricks: self.tricks.clone() }))
+    }
+
+    fn worker_patience(&self) -> Option<Patience> {
+        Some(Patience { attempt: Duration::ZERO, reserve: Duration::ZERO })
     }
 }
 
 impl Store for WatchedStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
-        if self.fails.load(Ordering::Relaxed) {
+        if self.tricks.fails.load(Ordering::Relaxed) {
             return vec![Err(unavailable()); writes.len()];
         }
         let puts = writes.iter().filter(|write| matches!(write, Write::Put { .. })).count();
-        self.puts.fetch_add(puts, Ordering::Relaxed);
-        self.inner.write(writes)
+        self.tricks.puts.fetch_add(puts, Ordering::Relaxed);
+        let outcomes = self.inner.write(writes);
+        let meanwhile = self.tricks.meanwhile.lock().expect("no panic").take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
+        if self.tricks.is_silent.load(Ordering::Relaxed) {
+            return vec![Err(StoreError::OutcomeUnknown("it says nothing".to_owned())); writes.len()];
+        }
+        outcomes
     }
     fn points_after(
         &mut self,
@@ -80,24 +102,40 @@ impl Store for WatchedStore {
 impl Bed {
     fn new() -> Bed {
         let inner = store::open(&Location::Memory).expect("memory");
-        let (fails, puts) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let watched =
-            Watched { inner: Arc::clone(&inner), fails: Arc::clone(&fails), puts: Arc::clone(&puts) };
+        let tricks = Tricks::default();
+        let watched = Watched { inner: Arc::clone(&inner), tricks: tricks.clone() };
         let factory = BehindFactory::new(Arc::new(watched));
         let store = factory.connect().expect("a connection");
         let direct = inner.connect().expect("a connection");
-        Bed { factory, store, direct, fails, puts }
+        Bed { factory, store, direct, tricks }
     }
 
     /// What each point of `put` came to be; how many writes that took.
     fn put(&mut self, put: &Write) -> (Outcome, usize) {
-        let before = self.puts.load(Ordering::Relaxed);
+        let before = self.puts();
         let outcome = self.store.write(std::slice::from_ref(put)).remove(0);
-        (outcome, self.puts.load(Ordering::Relaxed) - before)
+        (outcome, self.puts() - before)
+    }
+
+    fn puts(&self) -> usize {
+        self.tricks.puts.load(Ordering::Relaxed)
     }
 
     fn waiting(&self) -> u64 {
-        self.factory.behind().counts().0
+        self.factory.behind().unwritten()
+    }
+
+    /// Retention removes what is older than `before`.
+    fn remove(&mut self, before: i64) -> Outcome {
+        let remove = Write::RemovePoints { before, after: SeriesId(0), count_max: 99 };
+        self.store.write(&[remove]).remove(0)
+    }
+
+    /// When something was written and nobody has heard of that yet, others write `write` and are told `outcome`.
+    fn let_others(&self, write: Write, outcome: Outcome) {
+        let mut other = self.factory.connect_worker().expect("a connection");
+        let meanwhile = move || assert_eq!(other.write(&[write]), [outcome]);
+        *self.tricks.meanwhile.lock().expect("no panic") = Some(Box::new(meanwhile));
     }
 
     /// All points in the store, past the waiting room.
@@ -111,7 +149,7 @@ impl Bed {
     }
 
     fn fail(&self, fails: bool) {
-        self.fails.store(fails, Ordering::Relaxed);
+        self.tricks.fails.store(fails, Ordering::Relaxed);
     }
 }
 
@@ -165,11 +203,12 @@ fn the_first_point_of_a_key_is_written_and_those_that_follow_wait() {
     assert_eq!(bed.put(&put("a=1@1")), (kept(), 1));
     assert_eq!(bed.put(&put("a=2@1 a=3@2")), (kept(), 0));
     assert_eq!((bed.waiting(), bed.written()), (2, "a=1.0@1".into()));
-    assert_eq!(bed.put(&put("a=4@2 b=1@1 a=5@3")), (kept(), 1), "only what is new is written");
-    assert_eq!((bed.waiting(), bed.written()), (4, "a=1.0@1 b=1.0@1".into()));
+    assert_eq!(bed.put(&put("a=4@2 b=1@1 a=5@3")), (kept(), 2), "what waits, and then all of it");
+    assert_eq!((bed.waiting(), bed.written()), (0, "a=2.0@1 a=4.0@2 a=5.0@3 b=1.0@1".into()));
+    assert_eq!(bed.put(&put("b=2@1 a=6@3")), (kept(), 0));
     assert_eq!(
         bed.seen(),
-        "a=2.0@1 a=4.0@2 a=5.0@3 b=1.0@1",
+        "a=2.0@1 a=4.0@2 a=6.0@3 b=2.0@1",
         "whoever asks sees all, the latest value of each"
     );
     assert_eq!((bed.waiting(), bed.written()), (0, bed.seen()));
@@ -197,9 +236,9 @@ fn points_that_belong_together_share_a_commit() {
     let many: String = (0..limits::POINTS_PER_COMMIT_MAX).map(|second| format!("a=1@{second} ")).collect();
     assert_eq!(bed.put(&put(&many)), (kept(), 0));
     assert_eq!(bed.put(&put(&many)), (kept(), 0));
-    let before = bed.puts.load(Ordering::Relaxed);
+    let before = bed.puts();
     bed.seen();
-    let commits = bed.puts.load(Ordering::Relaxed) - before;
+    let commits = bed.puts() - before;
     assert_eq!(commits, 2, "requests are not cut, however many points a commit is to have");
 }
 
@@ -213,9 +252,12 @@ fn points_outlast_a_store_that_fails() {
     let asked = bed.store.points_after(&PointFilter::default(), None, 9);
     assert_eq!(asked, Err(unavailable()), "nobody is told of less than was put");
     assert_eq!(bed.put(&put("a=5@2")).0, kept());
+    assert_eq!(bed.put(&put_all_or_none("a=6@3 b=1@1")).0, Err(unavailable()));
     assert_eq!((bed.waiting(), bed.written()), (3, "a=1.0@1".into()));
     bed.fail(false);
-    assert_eq!(bed.seen(), "a=1.0@1 a=5.0@2 a=3.0@3", "in the order in which they came");
+    assert_eq!(bed.put(&put("a=7@3 b=2@1")).0, kept(), "what is written at once has its turn, too");
+    assert_eq!(bed.put(&put("a=8@3")), (kept(), 0));
+    assert_eq!(bed.seen(), "a=1.0@1 a=5.0@2 a=8.0@3 b=2.0@1", "in the order in which they came");
 }
 
 #[test]
@@ -249,14 +291,125 @@ fn whoever_finds_no_room_makes_some() {
 }
 
 #[test]
-fn a_series_that_went_comes_back_or_its_points_are_counted_as_lost() {
+fn the_room_of_a_series_that_was_removed_is_anybodys_and_no_point_is_kept_for_it_without() {
     let mut bed = Bed::new();
-    assert_eq!(bed.put(&put("a=1@1 b=1@1")).0, kept());
-    let remove = Write::RemovePoints { before: 9, after: crate::ids::SeriesId(0), count_max: 9 };
-    bed.direct.write(&[remove])[0].as_ref().expect("removed");
-    assert_eq!(bed.put(&put("a=2@20")).0, kept());
-    assert_eq!(bed.seen(), "a=2.0@20");
-    assert_eq!(bed.factory.behind().counts(), (0, 0));
+    assert_eq!(bed.put(&put("a=1@1 b=1@20 c=1@20")).0, kept());
+    let gone = vec![MetricKey::stored("a")];
+    assert_eq!(bed.remove(9), Ok(Written::PointsRemoved { count: 1, next: None, gone }));
+    assert_eq!(bed.put(&put("d=1@20")).0, kept());
+    assert_eq!(bed.put(&put("a=2@20")).0, refused(&[0]));
+    assert_eq!(bed.put(&put_all_or_none("b=2@20 a=2@20")).0, Err(StoreError::KeyLimitReached(1)));
+    assert_eq!(bed.put(&put("b=3@20")), (kept(), 0), "that changes nothing for others");
+    assert_eq!(bed.seen(), "b=3.0@20 c=1.0@20 d=1.0@20");
+}
+
+#[test]
+fn a_point_that_comes_while_its_series_is_removed_has_the_room_of_that() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.put(&put("a=1@1 b=1@20 c=1@20")).0, kept());
+    bed.let_others(put("a=3@21"), kept());
+    assert_eq!(bed.remove(9).map(|_| ()), Ok(()));
+    assert_eq!((bed.waiting(), bed.written()), (0, "b=1.0@20 c=1.0@20 a=3.0@21".into()));
+    assert_eq!(bed.put(&put("d=1@20")).0, refused(&[0]));
+    // Where it can't be written at once it is before everybody else's.
+    bed.let_others(put("a=4@41"), kept());
+    let fails = Arc::clone(&bed.tricks.fails);
+    let other = bed.tricks.meanwhile.lock().expect("no panic").take().expect("set above");
+    let meanwhile = move || {
+        other();
+        fails.store(true, Ordering::Relaxed);
+    };
+    *bed.tricks.meanwhile.lock().expect("no panic") = Some(Box::new(meanwhile));
+    assert_eq!(bed.remove(30).map(|_| ()), Ok(()));
+    assert_eq!((bed.waiting(), bed.written()), (1, String::new()));
+    assert_eq!(bed.put(&put("a=5@41")).0, Err(unavailable()));
+    bed.fail(false);
+    assert_eq!(bed.put(&put("d=1@50 e=1@50 f=1@50")).0, refused(&[2]));
+    assert_eq!(bed.seen(), "a=4.0@41 d=1.0@50 e=1.0@50");
+}
+
+#[test]
+fn where_nobody_knows_what_was_removed_no_key_is_known() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.put(&put("a=1@1 b=1@20 c=1@20")).0, kept());
+    bed.tricks.is_silent.store(true, Ordering::Relaxed);
+    assert!(matches!(bed.remove(9), Err(StoreError::OutcomeUnknown(_))));
+    bed.tricks.is_silent.store(false, Ordering::Relaxed);
+    assert_eq!(bed.put(&put("d=1@20")).0, kept());
+    assert_eq!(bed.put(&put("a=2@20 b=2@20")), (refused(&[0]), 1));
+    assert_eq!(bed.put(&put("b=3@20")), (kept(), 0), "it is known again");
+    assert_eq!(bed.seen(), "b=3.0@20 c=1.0@20 d=1.0@20");
+}
+
+#[test]
+fn the_same_where_whoever_removes_has_panicked() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.put(&put("a=1@1 b=1@20 c=1@20")).0, kept());
+    *bed.tricks.meanwhile.lock().expect("no panic") = Some(Box::new(|| panic!("on purpose")));
+    let remove = std::panic::AssertUnwindSafe(|| bed.remove(9));
+    assert!(std::panic::catch_unwind(remove).is_err());
+    assert_eq!(bed.put(&put("d=1@20")).0, kept());
+    assert_eq!(bed.put(&put("a=2@20")).0, refused(&[0]));
+    assert_eq!(bed.seen(), "b=1.0@20 c=1.0@20 d=1.0@20");
+}
+
+/// Another process may remove series, which nobody here is told of: what was acknowledged is kept all the same.
+#[test]
+fn what_was_acknowledged_is_kept_though_its_series_went_unheard() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.put(&put("a=1@1 b=1@1 c=1@1")).0, kept());
+    let remove = Write::RemovePoints { before: 9, after: SeriesId(0), count_max: 9 };
+    assert!(bed.direct.write(&[remove, put("d=1@20 e=1@20 f=1@20")]).iter().all(Result::is_ok));
+    assert_eq!(bed.put(&put("a=2@20")), (kept(), 0));
+    assert_eq!(bed.seen(), "d=1.0@20 e=1.0@20 f=1.0@20 a=2.0@20");
+    assert_eq!(bed.waiting(), 0);
+}
+
+#[test]
+fn puts_that_come_together_take_each_others_place_in_their_order() {
+    let batches: [&[Write]; 4] = [
+        &[put("a=2@1"), put_all_or_none("a=3@1 b=3@1")],
+        &[put("a=2@1 b=2@1"), put("a=3@1"), put("b=3@1")],
+        &[put("a=2@1"), put("b=2@1 a=2@2"), put_all_or_none("a=3@1 b=3@1 a=3@2")],
+        &[put("b=2@1"), put("a=3@1"), put("b=3@1")],
+    ];
+    for batch in batches {
+        let mut bed = Bed::new();
+        assert_eq!(bed.put(&put("a=1@1")).0, kept());
+        assert_eq!(bed.put(&put("a=1.5@1")).0, kept());
+        assert!(bed.store.write(batch).iter().all(|outcome| *outcome == kept()));
+        let seen = bed.seen();
+        assert!(!seen.contains("=1.") && !seen.contains("=2."), "{batch:?}: {seen}");
+    }
+}
+
+#[test]
+fn what_is_put_past_the_waiting_room_comes_before_what_is_put_meanwhile() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.put(&put("a=1@1 c=1@1")).0, kept());
+    // Whoever can't wait is told so.
+    bed.let_others(put("a=3@1"), Err(StoreError::Busy));
+    assert_eq!(bed.put(&put_all_or_none("a=2@1 b=2@1")).0, kept());
+    assert_eq!(bed.put(&put("a=3@1")), (kept(), 0), "known as before");
+    bed.let_others(put("c=9@9"), kept());
+    assert_eq!(bed.put(&put("a=4@1 d=4@1")).0, refused(&[1]), "others are not in its way");
+    assert_eq!(bed.seen(), "a=4.0@1 c=1.0@1 c=9.0@9 b=2.0@1");
+}
+
+#[test]
+fn others_are_written_though_points_can_not_be() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.put(&put("a=1@1")).0, kept());
+    let turn = bed.factory.behind();
+    let turn = turn.turn(Duration::ZERO).expect("nobody has it");
+    let mut worker = bed.factory.connect_worker().expect("a connection");
+    let remove = Write::Remove(VmName::stored("gone"));
+    let outcomes = worker.write(&[put("a=2@1"), remove, put("b=2@1")]);
+    assert_eq!(outcomes, [kept(), Err(StoreError::UnknownVm), Err(StoreError::Busy)]);
+    let asked = worker.points_after(&PointFilter::default(), None, 9);
+    assert_eq!(asked, Err(StoreError::Busy));
+    drop(turn);
+    assert_eq!(bed.seen(), "a=2.0@1");
 }
 
 #[test]
@@ -273,8 +426,7 @@ fn many_threads_lose_nothing_and_keep_the_order_of_each() {
                     let write = Write::Put { login: None, points, keys_max, is_atomic: value % 2 == 0 };
                     assert_eq!(store.write(&[write]), [kept()]);
                     if value % 50 == thread {
-                        let behind = factory.behind();
-                        behind.flush(store.as_mut(), limits::POINTS_BEHIND_PATIENCE).expect("it is written");
+                        store.write_waiting().expect("it is written");
                     }
                 }
             });
@@ -288,5 +440,5 @@ fn many_threads_lose_nothing_and_keep_the_order_of_each() {
         let wanted: Vec<f64> = std::iter::once(499).chain(0..500).map(f64::from).collect();
         assert_eq!(values, wanted, "{}", series.key);
     }
-    assert_eq!(bed.factory.behind().counts(), (0, 0));
+    assert_eq!(bed.waiting(), 0);
 }
