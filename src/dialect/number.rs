@@ -2,7 +2,17 @@
 
 use std::io::Write;
 
+use crate::limits;
 use crate::model::MetricValue;
+
+/// Why a text is not the time of a point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NoSecond {
+    /// It is no integer at all.
+    NoInteger,
+    /// It has other units than seconds, most likely.
+    OutOfRange,
+}
 
 /// The 64-bit integer that `text` is: decimal digits, behind `-` where it is negative.
 pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
@@ -15,6 +25,16 @@ pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
     }
     let number = digits.iter().fold(0, |number, digit| 10 * number + i64::from(digit - b'0'));
     Some(if digits.len() == text.len() { number } else { -number })
+}
+
+/// The time of a point that `text` is, in seconds since 1970.
+pub(super) fn read_second(text: &[u8]) -> Result<i64, NoSecond> {
+    let digits = || text.strip_prefix(b"-").unwrap_or(text);
+    match read_integer(text) {
+        Some(second) if limits::POINT_SECONDS.contains(&second) => Ok(second),
+        None if digits().is_empty() || !digits().iter().all(u8::is_ascii_digit) => Err(NoSecond::NoInteger),
+        _ => Err(NoSecond::OutOfRange),
+    }
 }
 
 /// The value that `text` is: decimal digits, perhaps with a sign, a point or an exponent, and finite.
@@ -121,6 +141,30 @@ mod tests {
         ];
         for text in bad {
             assert_eq!(read_integer(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_of_points_are_of_the_years_1_to_9999() {
+        let out = Err(NoSecond::OutOfRange);
+        for (text, second) in [
+            ("0", Ok(0)),
+            ("-62135596800", Ok(-62_135_596_800)),
+            ("-62135596801", out),
+            ("253402300799", Ok(253_402_300_799)),
+            ("253402300800", out),
+            ("1501864247123", out),
+            ("9223372036854775807", out),
+            ("-9223372036854775808", out),
+            ("9223372036854775808", out),
+            ("-99999999999999999999999999", out),
+            ("00000000000000000000000000000001", Ok(1)),
+            ("", Err(NoSecond::NoInteger)),
+            ("-", Err(NoSecond::NoInteger)),
+            ("1.0", Err(NoSecond::NoInteger)),
+            ("99999999999999999999.0", Err(NoSecond::NoInteger)),
+        ] {
+            assert_eq!(read_second(text.as_bytes()), second, "{text}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Points, their keys, and their retention.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Bytes of a metric's key.
@@ -9,6 +10,9 @@ pub const METRIC_KEY_BYTES_MAX: usize = 200;
 pub const METRIC_KEYS_MAX: u64 = 100_000;
 /// Bytes of a line of metrics text, its end left out: many times the longest that means something.
 pub const TEXT_LINE_BYTES_MAX: usize = 4096;
+/// Seconds since 1970 that a point may be of: the years 1 to 9999, which every program can tell that reads the tables.
+/// A time of today in milliseconds is later.
+pub const POINT_SECONDS: RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 /// Points that one request may put: as many lines as fit into what is read of a connection at a time, or some
 /// 200 KiB of JSON. Bounds how long the others wait that share its commit.
 pub const POINTS_PER_REQUEST_MAX: usize = 4096;

@@ -157,6 +157,8 @@ pub enum Failure {
     WrongCommand,
     /// The same, of one that begins as JSON does.
     JsonLine,
+    /// A line of text that puts a point at a time that none may have.
+    TimeOutOfRange,
     /// A line of text has more bytes than it may.
     LineTooLong,
     /// A line of text that is none: control characters, or not UTF-8.

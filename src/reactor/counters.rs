@@ -120,6 +120,7 @@ fn failure_counter(failure: &Failure) -> &'static str {
         Failure::CutShort => "failed_cut_short",
         Failure::KeyLimitReached(_) => "failed_key_limit_reached",
         Failure::WrongCommand | Failure::JsonLine => "failed_wrong_command",
+        Failure::TimeOutOfRange => "failed_time_out_of_range",
         Failure::LineTooLong => "failed_line_too_long",
         Failure::BadText => "failed_bad_text",
     }

@@ -86,3 +86,43 @@ fn old_points_go_as_soon_as_that_is_wanted() {
         thread::yield_now();
     }
 }
+
+/// Panics whenever somebody connects, as long as there are any of `panics` left.
+struct Fragile {
+    inner: Arc<dyn StoreFactory>,
+    panics: AtomicU64,
+}
+
+impl StoreFactory for Fragile {
+    fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
+        let left = self.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        assert!(left.is_err(), "on purpose");
+        self.inner.connect()
+    }
+}
+
+#[test]
+fn the_threads_outlive_a_panic() {
+    let inner = memory();
+    let mut direct = inner.connect().expect("a connection");
+    put(direct.as_mut(), "old", 1);
+    let fragile = Arc::new(Fragile { inner: Arc::clone(&inner), panics: AtomicU64::new(0) });
+    let factory = BehindFactory::new(Arc::<Fragile>::clone(&fragile));
+    let behind = factory.behind();
+    let factory: Arc<dyn StoreFactory> = Arc::new(factory);
+    let mut store = factory.connect().expect("a connection");
+    let now = SystemClock::new().unix_now().0;
+    put(store.as_mut(), "new", now);
+    fragile.panics.store(2, Ordering::Relaxed);
+    let keeper = Keeper::start(factory, Some(behind), Some(Duration::from_secs(3600))).expect("threads");
+    put(store.as_mut(), "new", now + 1);
+    let mut clock = SystemClock::new();
+    let deadline = clock.now() + DEADLINE;
+    while fragile.panics.load(Ordering::Relaxed) > 0 {
+        assert!(clock.now() < deadline, "nobody connects");
+        thread::yield_now();
+    }
+    keeper.set_retention(Some(Duration::from_secs(1800)));
+    wait_for(direct.as_mut(), &[now, now + 1]);
+    assert_eq!(keeper.end(DEADLINE), 0);
+}

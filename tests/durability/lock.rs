@@ -10,10 +10,10 @@ use serde_json::json;
 use crate::common::{DEADLINE, Daemon, registration, request, require};
 
 /// Another process that has begun to write and does not end.
-struct Locked(Child);
+pub(super) struct Locked(Child);
 
 impl Locked {
-    fn new(store: &Path) -> Locked {
+    pub(super) fn new(store: &Path) -> Locked {
         require("python3", "python3");
         let script = "import sqlite3, sys\n\
                       connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n\

@@ -14,6 +14,7 @@ mod kill;
 mod lock;
 mod metrics_behind;
 mod metrics_disk_full;
+mod metrics_end;
 mod metrics_kill;
 mod metrics_retention;
 mod metrics_sync_error;

@@ -5,7 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use crate::common::{DEADLINE, Daemon, wait_until};
-use crate::points::{FIRST_SECOND, Point, get, put_all};
+use crate::points::{FIRST_SECOND, Point, get, put, put_all};
+
+/// Keys that a store holds.
+const KEYS_MAX: usize = 100_000;
 
 fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
@@ -14,6 +17,23 @@ fn now() -> i64 {
 
 fn point(key: &str, second: i64) -> Point {
     Point { key: key.to_owned(), second, value: 0.1 }
+}
+
+/// Whoever is answered before anything is written is told the truth, too.
+#[test]
+fn the_room_of_a_series_that_went_is_not_taken_for_granted() {
+    let arguments = ["--metrics-retention", "2s", "--metrics-durability", "memory"];
+    let daemon = Daemon::builder().args(arguments).start();
+    let mut client = daemon.client();
+    put_all(&mut client, &[point("old", FIRST_SECOND)]);
+    daemon.wait_for_counter("points_removed", |count| count == 1);
+    let later = now() + 3600;
+    let others: Vec<Point> = (0..KEYS_MAX).map(|at| point(&format!("key-{at}"), later)).collect();
+    others.chunks(4000).for_each(|some| put_all(&mut client, some));
+    assert_eq!(put(&mut client, &[point("old", later)]), [Err("key limit reached".to_owned())]);
+    assert_eq!(get(&mut client, "old"), []);
+    put_all(&mut client, &[point("key-7", later + 1)]);
+    assert_eq!(get(&mut client, "key-7"), [point("key-7", later), point("key-7", later + 1)]);
 }
 
 #[test]

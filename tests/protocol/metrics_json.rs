@@ -1,10 +1,11 @@
 //! Metrics in JSON: one point or several, all or none; a range of time; and the same points in text.
 
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, DEADLINE, Daemon, request, wait_until};
+use crate::common::{Client, DEADLINE, Daemon, request, require, wait_until};
 
 #[test]
 fn a_point_is_put_and_got_in_these_bytes() {
@@ -57,7 +58,7 @@ fn text_and_json_see_the_same_points_at_once() {
 fn a_range_of_time_includes_its_bounds() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
-    let seconds = [i64::MIN, -10, -1, 0, 1, 10, 1_501_864_247, i64::MAX];
+    let seconds = [-62_135_596_800, -10, -1, 0, 1, 10, 1_501_864_247, 253_402_300_799];
     for key in ["a", "b"] {
         let point = |second: &i64| json!({"key": key, "value": 1.0, "timestamp": second});
         put(&mut client, json!({"points": seconds.iter().map(point).collect::<Vec<_>>()}));
@@ -82,6 +83,50 @@ fn a_range_of_time_includes_its_bounds() {
             let both = if pairs.is_empty() { json!({}) } else { json!({"a": pairs, "b": pairs}) };
             assert_eq!(client.succeed("get", data.clone()), both, "{data}");
         }
+    }
+}
+
+#[test]
+fn a_point_of_another_unit_than_seconds_is_refused_with_all_beside_it() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    let allowed = "it must be an integer from -62135596800 to 253402300799 (seconds since 1970)";
+    for second in ["-62135596801", "253402300800", "1501864247123", "9223372036854775808"] {
+        let bad = format!(r#"{{"key": "a", "value": 1, "timestamp": {second}}}"#);
+        client.send(&format!(r#"{{"command": "put", "data": {bad}}}"#));
+        assert_eq!(client.error(), format!("timestamp: {second} is not allowed; {allowed}"));
+        let good = r#"{"key": "a", "value": 1, "timestamp": 5}"#;
+        client.send(&format!(r#"{{"command": "put", "data": {{"points": [{good}, {bad}]}}}}"#));
+        assert_eq!(client.error(), format!("points[1].timestamp: {second} is not allowed; {allowed}"));
+    }
+    assert_eq!(client.succeed("get", json!({"key": "*"})), json!({}));
+}
+
+/// What was kept before there were bounds is there, and a bound may name it.
+#[test]
+fn a_point_of_another_unit_that_was_kept_is_found() {
+    require("python3", "python3");
+    let mut daemon = Daemon::start();
+    put(&mut daemon.client(), json!({"key": "a", "value": 1, "timestamp": 5}));
+    daemon.stop();
+    let script = "import sqlite3, sys\n\
+                  connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                  connection.execute('INSERT INTO points SELECT id, 1501864247123456789, 2.0 FROM series')";
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).arg(daemon.state_dir().join("vmherd.sqlite3"));
+    assert!(command.status().expect("python3 can be run").success());
+    daemon.restart();
+    let mut client = daemon.client();
+    let old = 1_501_864_247_123_456_789_i64;
+    for (data, expected) in [
+        (json!({"key": "a"}), json!({"a": [[5, 1.0], [old, 2.0]]})),
+        (json!({"key": "*", "to": 253_402_300_799_i64}), json!({"a": [[5, 1.0]]})),
+        (json!({"key": "*", "to": i64::MAX, "from": 6}), json!({"a": [[old, 2.0]]})),
+        (json!({"key": "a", "from": old, "to": old}), json!({"a": [[old, 2.0]]})),
+        (json!({"key": "a", "from": old + 1}), json!({})),
+        (json!({"key": "a", "from": i64::MIN, "to": i64::MAX}), json!({"a": [[5, 1.0], [old, 2.0]]})),
+    ] {
+        assert_eq!(client.succeed("get", data.clone()), expected, "{data}");
     }
 }
 

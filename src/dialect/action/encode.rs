@@ -112,6 +112,7 @@ fn message(failure: &Failure) -> Cow<'static, str> {
         Failure::CutShort => "Invalid JSON: the input ended inside a request",
         Failure::KeyLimitReached(_) => "key limit reached",
         Failure::WrongCommand | Failure::JsonLine => "wrong command",
+        Failure::TimeOutOfRange => "timestamp out of range",
         Failure::LineTooLong => "line too long",
         Failure::BadText => "bad text",
     })

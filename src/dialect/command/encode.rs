@@ -153,6 +153,7 @@ fn message(failure: &Failure) -> Cow<'static, str> {
             return format!("key limit reached (points[{index}])").into();
         }
         Failure::WrongCommand | Failure::JsonLine => "wrong command",
+        Failure::TimeOutOfRange => "timestamp out of range",
         Failure::LineTooLong => "line too long",
         Failure::BadText => "bad text",
     })

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::dialect::PageProgress;
 use crate::dialect::fields::{Fields, Place, Shown, for_each_element, is_object, read_string};
-use crate::dialect::number::{read_integer, read_value, write_integer, write_value};
+use crate::dialect::number::{read_integer, read_second, read_value, write_integer, write_value};
 use crate::dialect::written::{json, text};
 use crate::limits;
 use crate::model::{
@@ -43,7 +43,7 @@ pub(super) fn get(data: &Fields<'_>) -> Result<Command, Failure> {
 fn read_filter(data: &Fields<'_>) -> Result<PointFilter, BadField> {
     data.check_missing(&["key"])?;
     let key = Some(key(Place::Top, data.value_or_null("key"))?).filter(|key| key.as_str() != ALL);
-    let bound = |name| data.value(name).map(|bound| second(Place::Top, name, bound)).transpose();
+    let bound = |name| data.value(name).map(|value| bound(name, value)).transpose();
     Ok(PointFilter { key, from: bound("from")?, to: bound("to")? })
 }
 
@@ -95,7 +95,7 @@ fn point(place: Place, fields: &Fields<'_>) -> Result<(NewPoint, bool), BadField
     let key = key(place, fields.value_or_null("key"))?;
     let value = number(place, fields.value_or_null("value"))?;
     let timestamp = fields.value("timestamp");
-    let second = timestamp.map(|text| second(place, "timestamp", text)).transpose()?;
+    let second = timestamp.map(|text| second(place, text)).transpose()?;
     Ok((NewPoint { key, point: Point { second: second.unwrap_or(0), value } }, second.is_some()))
 }
 
@@ -115,9 +115,17 @@ fn number(place: Place, value: &str) -> Result<MetricValue, BadField> {
         .ok_or_else(|| place.bad("value", Shown(value), "a number that a 64-bit float can hold"))
 }
 
-fn second(place: Place, name: &str, value: &str) -> Result<i64, BadField> {
+fn second(place: Place, value: &str) -> Result<i64, BadField> {
+    let allowed = limits::POINT_SECONDS;
+    let allowed = || format!("an integer from {} to {} (seconds since 1970)", allowed.start(), allowed.end());
+    read_second(value.as_bytes()).map_err(|_| place.bad("timestamp", Shown(value), allowed()))
+}
+
+/// Any number may bound what is asked for: one that no point may have bounds nothing, or leaves nothing. It finds
+/// points, too, that were kept when there were no bounds to their time.
+fn bound(name: &str, value: &str) -> Result<i64, BadField> {
     read_integer(value.as_bytes())
-        .ok_or_else(|| place.bad(name, Shown(value), "an integer of 64 bits (seconds since 1970)"))
+        .ok_or_else(|| Place::Top.bad(name, Shown(value), "an integer of 64 bits (seconds since 1970)"))
 }
 
 /// Writes a page of points: for each series its key and a list of pairs.

@@ -1,6 +1,6 @@
 //! From a line to what it says, and from that to a [`Request`].
 
-use crate::dialect::number::{read_integer, read_value};
+use crate::dialect::number::{NoSecond, read_second, read_value};
 use crate::model::{
     Command, CommandName, Dialect, Failure, MetricKey, NewPoint, Point, PointFilter, Put, Refusal, Request,
     Scope,
@@ -17,8 +17,9 @@ pub enum Line {
 
 /// Reads a line, whose end is left out.
 pub fn decode(line: &[u8]) -> Result<Line, Refusal> {
-    let failure = if line.starts_with(b"{") { Failure::JsonLine } else { Failure::WrongCommand };
-    read(line).ok_or(Refusal { dialect: Dialect::Text, id: None, failure })
+    let failure = || if line.starts_with(b"{") { Failure::JsonLine } else { Failure::WrongCommand };
+    let said = read(line).unwrap_or_else(|| Err(failure()));
+    said.map_err(|failure| Refusal { dialect: Dialect::Text, id: None, failure })
 }
 
 /// The request that lines of these points make, each of which is kept or refused by itself.
@@ -43,21 +44,25 @@ fn request(name: CommandName, command: Command) -> Request {
     }
 }
 
-fn read(line: &[u8]) -> Option<Line> {
+/// `None`: it is no command.
+fn read(line: &[u8]) -> Option<Result<Line, Failure>> {
     let mut words = Words(line);
     let said = match words.next()? {
         b"put" => {
             let key = read_key(words.next()?)?;
             let value = read_value(words.next()?)?;
-            let second = read_integer(words.next()?)?;
-            Line::Put(NewPoint { key, point: Point { second, value } })
+            match read_second(words.next()?) {
+                Ok(second) => Ok(Line::Put(NewPoint { key, point: Point { second, value } })),
+                Err(NoSecond::OutOfRange) => Err(Failure::TimeOutOfRange),
+                Err(NoSecond::NoInteger) => return None,
+            }
         }
         b"get" => {
             let key = match words.next()? {
                 b"*" => None,
                 key => Some(read_key(key)?),
             };
-            Line::Get(PointFilter { key, ..PointFilter::default() })
+            Ok(Line::Get(PointFilter { key, ..PointFilter::default() }))
         }
         _ => return None,
     };

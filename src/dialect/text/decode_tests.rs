@@ -20,8 +20,8 @@ fn lines_are_read() {
         (" \tput\t a \t 1e3  -5 \t", Line::Put(point("a", 1000.0, -5))),
         ("put ключ -.5 007", Line::Put(point("ключ", -0.5, 7))),
         ("put put +1. -0", Line::Put(point("put", 1.0, 0))),
-        ("put {\"a\":1} 1 9223372036854775807", Line::Put(point("{\"a\":1}", 1.0, i64::MAX))),
-        ("put * 1 -9223372036854775808", Line::Put(point("*", 1.0, i64::MIN))),
+        ("put {\"a\":1} 1 253402300799", Line::Put(point("{\"a\":1}", 1.0, 253_402_300_799))),
+        ("put * 1 -62135596800", Line::Put(point("*", 1.0, -62_135_596_800))),
         ("get palm.cpu", all_of(Some("palm.cpu"))),
         ("get test_key ", all_of(Some("test_key"))),
         ("get *", all_of(None)),
@@ -33,6 +33,19 @@ fn lines_are_read() {
         assert_eq!(decode(line.as_bytes()), Ok(wanted), "{line}");
     }
     assert_eq!(decode(format!("get {longest}").as_bytes()), Ok(all_of(Some(&longest))));
+}
+
+#[test]
+fn a_time_of_another_unit_than_seconds_is_said_to_be_one() {
+    for line in [
+        "put a 1 253402300800",
+        "put a 1 -62135596801",
+        "put a 1 9223372036854775808",
+        "put a 1 1501864247123 ",
+    ] {
+        let failure = decode(line.as_bytes()).map_err(|refusal| refusal.failure);
+        assert_eq!(failure, Err(Failure::TimeOutOfRange), "{line}");
+    }
 }
 
 #[test]
@@ -64,8 +77,8 @@ fn anything_else_is_a_wrong_command() {
         "put a 1 2e3",
         // A time has no plus.
         "put a 1 +2",
-        "put a 1 9223372036854775808",
-        "put a 1 -9223372036854775809",
+        "put a 1 9223372036854775808 1",
+        "put a one 9223372036854775808",
         "put a\u{a0}b 1 2",
         "put\u{a0}a 1 2",
         "put a\rb 1 2",

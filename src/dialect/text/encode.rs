@@ -66,6 +66,7 @@ fn words(failure: &Failure) -> &'static str {
     match failure {
         Failure::WrongCommand => "wrong command",
         Failure::JsonLine => "wrong command: this connection speaks metrics text; open a new one for JSON",
+        Failure::TimeOutOfRange => "timestamp out of range: seconds since 1970",
         Failure::LineTooLong => "line too long",
         Failure::BadText => "a line must be UTF-8 without control characters",
         Failure::CutShort => "the input ended inside a line",

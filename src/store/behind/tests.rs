@@ -312,6 +312,7 @@ fn a_point_that_comes_while_its_series_is_removed_has_the_room_of_that() {
     assert_eq!((bed.waiting(), bed.written()), (0, "b=1.0@20 c=1.0@20 a=3.0@21".into()));
     assert_eq!(bed.put(&put("d=1@20")).0, refused(&[0]));
     // Where it can't be written at once it is before everybody else's.
+    assert_eq!(bed.put(&put("a=3@22")), (kept(), 1), "its series is known again");
     bed.let_others(put("a=4@41"), kept());
     let fails = Arc::clone(&bed.tricks.fails);
     let other = bed.tricks.meanwhile.lock().expect("no panic").take().expect("set above");
