@@ -2,12 +2,15 @@
 //! whether its result ever comes, is up to the weather. Passwords are not hashed: that would take real time.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::keeper::Keeper;
 use super::random::Random;
 use super::trace::Trace;
+use super::unreliable::Whims;
 use super::weather::Weather;
 use super::world::Shared;
+use crate::app::page::PageRequest;
 use crate::app::password::{Cost, Verdict};
 use crate::app::task::{Done, Lane, Task, TaskError, Tools};
 use crate::clock::Instant;
@@ -22,6 +25,8 @@ pub(super) struct FakeJobs(pub(super) Shared);
 pub(super) struct Workshop {
     random: Random,
     tools: Tools,
+    factory: Arc<dyn StoreFactory>,
+    whims: Arc<Mutex<Whims>>,
     /// What waits in each lane, in the order in which the real ones take it.
     waiting: [Backlog; Lane::ALL.len()],
     /// When a thread of each lane looks there at the earliest.
@@ -44,6 +49,14 @@ struct Run {
     completions: Vec<Completion>,
     /// It was given up, and does not count among the lane's threads.
     is_replaced: bool,
+}
+
+/// A job that is run while somebody else writes.
+pub(super) struct Lent {
+    id: RunId,
+    key: JobKey,
+    task: Task,
+    slot: Arc<Mutex<Option<TaskResult>>>,
 }
 
 impl Jobs for FakeJobs {
@@ -114,11 +127,13 @@ impl Jobs for FakeJobs {
 }
 
 impl Workshop {
-    pub(super) fn new(store: Arc<dyn StoreFactory>, random: Random) -> Workshop {
-        let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    pub(super) fn new(keeper: &Keeper, random: Random) -> Workshop {
+        let factory = Arc::clone(&keeper.factory);
         Workshop {
             random,
-            tools: Tools::new(store, cost),
+            tools: Tools::new(Arc::clone(&factory), COST),
+            factory,
+            whims: Arc::clone(&keeper.whims),
             waiting: Lane::ALL.map(|_| Backlog::new(0)),
             looks: [Instant::ORIGIN; Lane::ALL.len()],
             runs_done: [0; Lane::ALL.len()],
@@ -195,25 +210,96 @@ impl Workshop {
         self.last_run += 1;
         let id = RunId(self.last_run);
         let batch = self.waiting[lane as usize].take(Batch::of(lane), weather.threads);
-        let mut completions = Vec::new();
+        let (mut keys, mut tasks) = (Vec::new(), Vec::new());
         for job in batch {
             if !job.state.start(id) {
                 trace.add(now, || format!("job {} was given up", job.key.job));
                 continue;
             }
             trace.add(now, || format!("run {} runs job {}", id.0, job.key.job));
-            let result = self.run(job.task, weather);
-            completions.push(Completion { key: job.key, result });
+            keys.push(job.key);
+            tasks.push(with_keys_max(job.task, weather.keys_max));
         }
-        if completions.is_empty() {
-            return;
+        let results = self.run_all(tasks, now, weather);
+        let completions: Vec<Completion> =
+            keys.into_iter().zip(results).map(|(key, result)| Completion { key, result }).collect();
+        if !completions.is_empty() {
+            self.keep_busy(id, lane, completions, now, weather);
         }
+    }
+
+    /// A thread is at it for some time.
+    fn keep_busy(
+        &mut self,
+        id: RunId,
+        lane: Lane,
+        completions: Vec<Completion>,
+        now: Instant,
+        weather: &Weather,
+    ) {
         let takes = if self.random.chance(weather.stuck_percent) {
             self.random.micros(1_000_000, 100_000_000)
         } else {
             self.random.micros(0, weather.job_micros_max)
         };
         self.running.push(Run { id, lane, ends: now + takes, completions, is_replaced: false });
+    }
+
+    /// Runs `tasks` one by one, while others are at it now and then, or, if they write, together.
+    fn run_all(&mut self, tasks: Vec<Task>, now: Instant, weather: &Weather) -> Vec<TaskResult> {
+        let is_write = tasks.iter().all(|task| matches!(task, Task::Write(_)));
+        if tasks.len() > 1 && is_write && weather.writes_behind && self.random.chance(40) {
+            let mut results = Vec::new();
+            self.tools.run(tasks, &mut results);
+            return results;
+        }
+        let run = |task: Task| {
+            let lent = is_of_points(&task).then(|| self.lend(weather)).flatten();
+            let result = self.run(task, weather);
+            self.take_back(lent, now, weather);
+            result
+        };
+        tasks.into_iter().map(run).collect()
+    }
+
+    /// Has a write that waits run while somebody else writes points, by another thread as it were.
+    pub(super) fn lend(&mut self, weather: &Weather) -> Option<Lent> {
+        if !weather.writes_behind || self.random.chance(30) {
+            return None;
+        }
+        let one = Batch::All { max: 1, weight_max: usize::MAX };
+        let job = self.waiting[Lane::Write as usize].take(one, weather.threads).pop()?;
+        self.last_run += 1;
+        let id = RunId(self.last_run);
+        if !job.state.start(id) {
+            return None;
+        }
+        let task = with_keys_max(job.task, weather.keys_max);
+        let slot: Arc<Mutex<Option<TaskResult>>> = Arc::default();
+        let mut tools = Tools::new(Arc::clone(&self.factory), COST);
+        let (result, copy) = (Arc::clone(&slot), task.clone());
+        let meanwhile = move || {
+            let mut results = Vec::new();
+            tools.run(vec![copy], &mut results);
+            *result.lock().unwrap_or_else(PoisonError::into_inner) = results.pop();
+        };
+        self.whims().meanwhile = Some(Box::new(meanwhile));
+        Some(Lent { id, key: job.key, task, slot })
+    }
+
+    /// What became of it: it is run now if it was not, or found another at it.
+    pub(super) fn take_back(&mut self, lent: Option<Lent>, now: Instant, weather: &Weather) {
+        let Some(Lent { id, key, task, slot }) = lent else { return };
+        self.whims().meanwhile = None;
+        let result = match slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            None | Some(Err(TaskError::Store(StoreError::Busy))) => self.run(task, weather),
+            Some(result) => result,
+        };
+        self.keep_busy(id, Lane::Write, vec![Completion { key, result }], now, weather);
+    }
+
+    fn whims(&self) -> MutexGuard<'_, Whims> {
+        self.whims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run(&mut self, task: Task, weather: &Weather) -> Result<Done, TaskError> {
@@ -248,6 +334,24 @@ impl Workshop {
         }))
     }
 }
+
+fn is_of_points(task: &Task) -> bool {
+    matches!(task, Task::Write(Write::Put { .. }) | Task::ListPage { page: PageRequest::Points { .. }, .. })
+}
+
+/// The same, with so many keys at most.
+fn with_keys_max(task: Task, max: u64) -> Task {
+    match task {
+        Task::Write(Write::Put { login, points, is_atomic, keys_max }) => {
+            Task::Write(Write::Put { login, points, is_atomic, keys_max: keys_max.min(max) })
+        }
+        other => other,
+    }
+}
+
+type TaskResult = Result<Done, TaskError>;
+
+const COST: Cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
 
 /// What stands for the hash of a password.
 pub(super) fn fake_hash(password: &str) -> String {

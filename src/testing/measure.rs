@@ -43,7 +43,7 @@ impl Measure {
         match self {
             Measure::Any => {
                 let (put, again, get) = (Measure::Put, Measure::PutAgain, Measure::Get);
-                let any = [put, put, put, put, again, get, get, get, Measure::GetNothing];
+                let any = [put, put, put, put, again, again, get, get, get, Measure::GetNothing];
                 let any = if random.chance(6) { Measure::GetAll } else { random.pick(&any) };
                 any.choose(by, marks, metrics, random)
             }

@@ -25,6 +25,8 @@ pub(super) struct Metrics {
     keys: HashMap<String, Vec<usize>>,
     /// The same of each client's.
     clients: HashMap<usize, Vec<usize>>,
+    /// When points were removed, and of before which second.
+    removals: Vec<(u64, i64)>,
     /// Counts what has been asked and answered.
     moment: u64,
 }
@@ -155,6 +157,17 @@ impl Metrics {
         }
     }
 
+    /// Points of before the second `before` are removed from now on, as far as that works.
+    pub(super) fn remove(&mut self, before: i64) {
+        let moment = self.pass();
+        self.removals.push((moment, before));
+    }
+
+    /// Keys of which anybody has ever put a point.
+    pub(super) fn keys_ever(&self) -> u64 {
+        self.keys.len() as u64
+    }
+
     /// Counts a request or an answer; which one it is.
     pub(super) fn pass(&mut self) -> u64 {
         self.moment += 1;
@@ -252,8 +265,8 @@ impl Metrics {
             }
             let due = due.entry(second).or_default();
             if must_be_there {
-                // It has taken the place of whatever was there before.
-                due.must_be_there = true;
+                // It has taken the place of whatever was there before, unless it was too old for that.
+                due.must_be_there = !self.may_be_removed(sent, second);
                 due.points.clear();
             }
             due.points.push(sent);
@@ -267,8 +280,16 @@ impl Metrics {
         missing.map_or(Ok(()), |(second, _)| Err(format!("a point of {key} is missing: {second}")))
     }
 
-    /// Whether keys come in the order in which they were first put, as far as that can be told.
+    fn may_be_removed(&self, sent: &Sent, second: i64) -> bool {
+        self.removals.iter().any(|(moment, before)| *moment > sent.moment && second < *before)
+    }
+
+    /// Whether keys come in the order in which they were first put, as far as that can be told: one that was
+    /// removed comes again as a new one.
     fn check_order(&self, told: &[Told<'_>]) -> Judgement {
+        if !self.removals.is_empty() {
+            return Ok(());
+        }
         let mut first_sent_last = 0;
         for of_key in told.chunk_by(|one, next| one.key == next.key) {
             let Some(places) = self.keys.get(of_key[0].key) else { continue };
@@ -343,6 +364,9 @@ impl Judge<'_> {
         if let Some(bad) = batch.bad {
             let is_told = reply.message().contains(&format!("points[{bad}]"));
             return ensure(is_told && reply.said != Said::Success, "a bad point is let pass");
+        }
+        if reply.said == Said::Other && reply.message().starts_with("key limit reached") {
+            return ensure(self.metrics.keys_ever() > self.weather.keys_max, "refused for too many keys");
         }
         ensure(reply.said == Said::Success, "not put")?;
         match &reply.data {

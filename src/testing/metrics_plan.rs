@@ -103,9 +103,11 @@ fn text_measurer(random: &mut Random) -> Vec<Act> {
 /// Many points together, and now and then something else between them.
 fn runs(random: &mut Random) -> Vec<Act> {
     let (mut plan, others) = (vec![reading(random)], random.pick(&[0, 1, 5]));
+    let again = random.pick(&[0, 10, 60]);
     for _ in 0..random.between(1, 4) {
         for _ in 0..random.mostly_few(1, 500) {
-            plan.push(if random.chance(others) { some(random) } else { measure(Measure::Put) });
+            let put = if random.chance(again) { Measure::PutAgain } else { Measure::Put };
+            plan.push(if random.chance(others) { some(random) } else { measure(put) });
         }
         plan.push(random.pick_act());
         plan.push(measure(random.pick(&[Measure::Get, Measure::GetAll])));

@@ -235,7 +235,9 @@ impl Simulation {
             return Err(format!("something is left behind: {holdings:?}"));
         }
         self.let_clients_see();
-        let world = self.world.borrow();
+        let mut world = self.world.borrow_mut();
+        let World { keeper, weather, .. } = &mut *world;
+        keeper.end(weather)?;
         if let Some(failure) = &world.failure {
             return Err(failure.clone());
         }

@@ -43,6 +43,13 @@ pub(super) struct Weather {
     pub(super) queue_max: usize,
     /// Runs at a time in a lane.
     pub(super) threads: usize,
+    // ── The points ──
+    /// They are written behind, to a store that fails as store tasks do.
+    pub(super) writes_behind: bool,
+    /// Old ones are removed now and then.
+    pub(super) removes_points: bool,
+    /// Keys that there may be.
+    pub(super) keys_max: u64,
     // ── The rest ──
     /// The wall clock jumps.
     pub(super) clock_jumps: bool,
@@ -80,7 +87,7 @@ impl Weather {
         let [held_percent, broken_percent, aborted_percent] = [maybe(30), maybe(30), maybe(20)];
         let [full_percent, stuck_percent, failed_percent, doubled_percent] =
             [maybe(20), maybe(8), maybe(15), maybe(30)];
-        let is_calm = random.chance(30);
+        let (is_calm, is_crowded) = (random.chance(30), random.chance(25));
         let weather = Weather {
             short_percent,
             refused_percent,
@@ -98,6 +105,12 @@ impl Weather {
             doubled_percent,
             queue_max: random.pick(&[2, 8, 256, 256]),
             threads: random.between(1, 3),
+            writes_behind: is_crowded || random.chance(50),
+            removes_points: is_crowded || random.chance(30),
+            keys_max: match is_crowded || random.chance(30) {
+                true => random.between(4, 24) as u64,
+                false => limits::METRIC_KEYS_MAX,
+            },
             clock_jumps: random.chance(40),
             operator_acts: random.chance(30),
             big_herd: random.chance(20),

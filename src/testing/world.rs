@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::client::Client;
 use super::herd::Herd;
 use super::jobs::Workshop;
+use super::keeper::Keeper;
 use super::metrics::Metrics;
 use super::plan;
 use super::random::Random;
@@ -43,7 +44,9 @@ pub(super) struct World {
     pub(super) herd: Herd,
     pub(super) metrics: Metrics,
     pub(super) workshop: Workshop,
+    /// What is kept, whatever stands before it.
     pub(super) store: Arc<dyn StoreFactory>,
+    pub(super) keeper: Keeper,
     pub(super) backlogs: [VecDeque<usize>; LISTENERS],
     /// The listener was found empty: the next client makes an event.
     pub(super) accept_refused: [bool; LISTENERS],
@@ -99,6 +102,7 @@ impl World {
                 (framing, plan::plan(number, framing, &weather, &mut random, &mut herd))
             })
             .collect();
+        let keeper = Keeper::new(&store, &weather, random.fork(), start);
         let mut world = World {
             now: start,
             wall_clock: WallClock::new(start),
@@ -106,8 +110,9 @@ impl World {
             wires: Vec::new(),
             clients: Vec::new(),
             wakes: Vec::new(),
-            workshop: Workshop::new(Arc::clone(&store), random.fork()),
+            workshop: Workshop::new(&keeper, random.fork()),
             store,
+            keeper,
             herd,
             metrics,
             backlogs: Default::default(),
@@ -195,6 +200,7 @@ impl World {
             self.wires.iter_mut().for_each(|wire| wire.advance(now));
             let World { workshop, weather, trace, .. } = self;
             workshop.advance(now, weather, trace);
+            self.keep_points();
             if let Some(at) = self.incidents.iter().position(|(at, _)| *at <= now) {
                 let (_, incident) = self.incidents.swap_remove(at);
                 self.befall(incident);
@@ -208,6 +214,20 @@ impl World {
             due.into_iter().for_each(|client| self.let_act(client));
         }
         self.check_times();
+    }
+
+    /// Somebody looks after the points, if that is due; others put some meanwhile.
+    fn keep_points(&mut self) {
+        let World { now, keeper, workshop, weather, metrics, .. } = self;
+        if !keeper.is_due(*now) {
+            return;
+        }
+        let lent = workshop.lend(weather);
+        let judgement = keeper.turn(*now, weather, metrics);
+        workshop.take_back(lent, *now, weather);
+        if let Err(why) = judgement {
+            self.fail(why);
+        }
     }
 
     /// When something happens next.

@@ -277,6 +277,8 @@ impl Turn<'_> {
             };
             match store.write(&[put]).pop() {
                 Some(Ok(_)) => {}
+                // Nothing is known to be lost, and nothing was done of what waits for this.
+                Some(Err(StoreError::OutcomeUnknown(why))) => return Err(StoreError::Unavailable(why)),
                 Some(Err(error)) => return Err(error),
                 None => return Err(StoreError::Unavailable("points had no outcome".to_owned())),
             }

@@ -1,0 +1,109 @@
+//! Who does to the points of a simulated world what nobody asks for: writes those that wait, and removes old ones;
+//! and holds how many keys there are against how many there may be.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::judge::Judgement;
+use super::metrics::Metrics;
+use super::random::Random;
+use super::unreliable::{Unreliable, Whims};
+use super::weather::Weather;
+use crate::clock::Instant;
+use crate::ids::SeriesId;
+use crate::model::PointFilter;
+use crate::store::{BehindFactory, Store, StoreError, StoreFactory, Write, Written};
+
+/// Whose time comes now and then, while others do something.
+pub(super) struct Keeper {
+    random: Random,
+    /// As everybody sees it.
+    pub(super) factory: Arc<dyn StoreFactory>,
+    pub(super) whims: Arc<Mutex<Whims>>,
+    store: Box<dyn Store>,
+    /// Past all that stands before it.
+    kept: Box<dyn Store>,
+    acts_at: Instant,
+}
+
+impl Keeper {
+    /// Stands before `kept` what `weather` wants there.
+    pub(super) fn new(
+        kept: &Arc<dyn StoreFactory>,
+        weather: &Weather,
+        mut random: Random,
+        now: Instant,
+    ) -> Keeper {
+        // Often, where at all: it takes several failures to put things out of order.
+        let failed_percent = if weather.failed_percent > 0 { 40 } else { 0 };
+        let whims = Whims { random: random.fork(), failed_percent, meanwhile: None };
+        let whims = Arc::new(Mutex::new(whims));
+        let factory: Arc<dyn StoreFactory> = match weather.writes_behind {
+            true => {
+                let unreliable = Unreliable::new(Arc::clone(kept), Arc::clone(&whims));
+                Arc::new(BehindFactory::new(Arc::new(unreliable)))
+            }
+            false => Arc::clone(kept),
+        };
+        let store = factory.connect_worker().expect("memory is always there");
+        let kept = kept.connect().expect("memory is always there");
+        let acts_at = now + random.micros(0, PAUSE_MICROS_MAX);
+        Keeper { random, factory, whims, store, kept, acts_at }
+    }
+
+    /// Whether it has something to do.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.acts_at <= now
+    }
+
+    /// Does it.
+    pub(super) fn turn(&mut self, now: Instant, weather: &Weather, metrics: &mut Metrics) -> Judgement {
+        let pause = self.random.pick(&[PAUSE_MICROS_MAX / 100, PAUSE_MICROS_MAX / 10, PAUSE_MICROS_MAX]);
+        self.acts_at = now + self.random.micros(0, pause);
+        if weather.removes_points && self.random.chance(30) {
+            return self.remove(metrics);
+        }
+        // What can't be written now is there the next time.
+        let _ = self.store.write_waiting();
+        self.check(weather)
+    }
+
+    /// Removes what is older than some time, often all that has one.
+    fn remove(&mut self, metrics: &mut Metrics) -> Judgement {
+        let before = self.random.between(0, 1_000_003) as i64 - 500_000;
+        let before = if self.random.chance(60) { 600_000 } else { before };
+        metrics.remove(before);
+        let mut after = Some(SeriesId(0));
+        while let Some(behind) = after {
+            let count_max = self.random.between(1, 40);
+            let step = Write::RemovePoints { before, after: behind, count_max };
+            after = match self.store.write(&[step]).pop() {
+                Some(Ok(Written::PointsRemoved { next, .. })) => next,
+                Some(Err(StoreError::Busy | StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))) => {
+                    None
+                }
+                other => return Err(format!("what came of a removal: {other:?}")),
+            };
+        }
+        Ok(())
+    }
+
+    /// Whether there are no more keys than there may be.
+    pub(super) fn check(&mut self, weather: &Weather) -> Judgement {
+        let page = self.kept.points_after(&PointFilter::default(), None, usize::MAX);
+        let count = page.map_err(|error| error.to_string())?.series.len();
+        match count as u64 <= weather.keys_max {
+            true => Ok(()),
+            false => Err(format!("there are {count} keys, and {} there may be", weather.keys_max)),
+        }
+    }
+
+    /// Nobody puts points any more: writes what waits, to a store that does what it is asked.
+    pub(super) fn end(&mut self, weather: &Weather) -> Judgement {
+        self.whims.lock().unwrap_or_else(PoisonError::into_inner).failed_percent = 0;
+        self.store.write_waiting().map_err(|error| format!("points can't be written in the end: {error}"))?;
+        self.check(weather)
+    }
+}
+
+/// Between what it does, at most.
+const PAUSE_MICROS_MAX: usize = 1_000_000;

@@ -1,0 +1,124 @@
+//! A store that does not always do what it is asked about points, and in which others get a word in: what stands
+//! behind the waiting room of a simulated world.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::random::Random;
+use crate::clock::UnixSeconds;
+use crate::ids::{DiskId, VmId};
+use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
+use crate::store::{Patience, PointAt, PointPage, Store, StoreError, StoreFactory, VmPage, Write, Written};
+
+/// Makes connections to such a store.
+pub(super) struct Unreliable {
+    inner: Arc<dyn StoreFactory>,
+    whims: Arc<Mutex<Whims>>,
+}
+
+/// What its connections share.
+pub(super) struct Whims {
+    pub(super) random: Random,
+    /// Percent of what is written about points that fails.
+    pub(super) failed_percent: usize,
+    /// Is done once, after the next points were written and before anybody is told.
+    pub(super) meanwhile: Option<Meanwhile>,
+}
+
+pub(super) type Meanwhile = Box<dyn FnOnce() + Send>;
+
+struct UnreliableStore {
+    inner: Box<dyn Store>,
+    whims: Arc<Mutex<Whims>>,
+}
+
+impl Unreliable {
+    pub(super) fn new(inner: Arc<dyn StoreFactory>, whims: Arc<Mutex<Whims>>) -> Unreliable {
+        Unreliable { inner, whims }
+    }
+}
+
+impl StoreFactory for Unreliable {
+    fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
+        Ok(Box::new(UnreliableStore { inner: self.inner.connect()?, whims: Arc::clone(&self.whims) }))
+    }
+
+    /// Whoever would have to wait for another is told so at once: there is one thread.
+    fn worker_patience(&self) -> Option<Patience> {
+        Some(Patience { attempt: Duration::ZERO, reserve: Duration::ZERO })
+    }
+}
+
+impl UnreliableStore {
+    fn whims(&self) -> MutexGuard<'_, Whims> {
+        self.whims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for UnreliableStore {
+    fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+        if !writes.iter().any(|write| matches!(write, Write::Put { .. } | Write::RemovePoints { .. })) {
+            return self.inner.write(writes);
+        }
+        let (failure, is_done) = {
+            let Whims { random, failed_percent, .. } = &mut *self.whims();
+            let why = "a whim".to_owned();
+            match random.chance(*failed_percent).then(|| random.between(0, 3)) {
+                None => (None, true),
+                Some(0) => (Some(StoreError::Busy), false),
+                Some(1) => (Some(StoreError::Unavailable(why)), false),
+                Some(at) => (Some(StoreError::OutcomeUnknown(why)), at == 2),
+            }
+        };
+        let outcomes = if is_done { self.inner.write(writes) } else { Vec::new() };
+        let meanwhile = self.whims().meanwhile.take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
+        match failure {
+            Some(failure) => writes.iter().map(|_| Err(failure.clone())).collect(),
+            None => outcomes,
+        }
+    }
+
+    fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
+        self.inner.credentials(name)
+    }
+
+    fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
+        self.inner.credentials_by_id(id)
+    }
+
+    fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
+        self.inner.token_owner(token, now)
+    }
+
+    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
+        self.inner.is_current(login)
+    }
+
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+        self.inner.vms_after(after, rows_max)
+    }
+
+    fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+        self.inner.ever_connected_after(after, rows_max)
+    }
+
+    fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
+        self.inner.vms(ids)
+    }
+
+    fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
+        self.inner.disks_after(after, count_max)
+    }
+
+    fn points_after(
+        &mut self,
+        filter: &PointFilter,
+        after: Option<PointAt>,
+        count_max: usize,
+    ) -> Result<PointPage, StoreError> {
+        self.inner.points_after(filter, after, count_max)
+    }
+}
