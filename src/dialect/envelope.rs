@@ -3,7 +3,7 @@
 //! Exactly one of the keys `command`, `action` and `verb` names the dialect; `request_id` without any of
 //! them is a conversion. What no dialect can be made out of is refused in the shape of `command`.
 
-use super::fields::{Fields, Hidden, Place, StringFault, string};
+use super::fields::{Fields, Hidden, Names, Place, StringFault, string};
 use crate::limits;
 use crate::model::{BadField, Dialect, Failure, Refusal, RequestId};
 
@@ -67,7 +67,7 @@ fn request_id(fields: &Fields<'_>) -> Result<Option<RequestId>, BadField> {
 impl<'a> Envelope<'a> {
     /// Nothing read yet.
     pub(super) fn new() -> Envelope<'a> {
-        Envelope { id: None, fields: Fields::none(Place::Top, &ENVELOPE_KEYS), text: "" }
+        Envelope { id: None, fields: Fields::none(Place::Top, Names::new(&ENVELOPE_KEYS)), text: "" }
     }
 
     /// Reads one JSON message.

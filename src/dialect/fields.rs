@@ -17,13 +17,17 @@ use crate::sys;
 /// An object's fields of known names, and what else it holds.
 pub(super) struct Fields<'a> {
     place: Place,
-    names: &'static [&'static str],
+    names: Names,
     /// So many of those names that the object has, each with its first value.
     given: [(&'static str, &'a str); NAMES_MAX],
     given_count: usize,
     /// What is wrong with the keys: rarely anything.
     faults: Option<Box<KeyFaults<'a>>>,
 }
+
+/// Names of fields that an object may have: as many as there is room for, which the compiler sees to.
+#[derive(Clone, Copy)]
+pub(super) struct Names(&'static [&'static str]);
 
 #[derive(Default)]
 struct KeyFaults<'a> {
@@ -59,21 +63,24 @@ pub(super) struct Shown<'a>(pub(super) &'a str);
 /// A value that must not be shown in an error: its kind only.
 pub(super) struct Hidden<'a>(pub(super) &'a str);
 
+impl Names {
+    /// These names.
+    pub(super) const fn new<const COUNT: usize>(names: &'static [&'static str; COUNT]) -> Names {
+        const { assert!(COUNT <= NAMES_MAX, "an object has more names than NAMES_MAX") };
+        Names(names)
+    }
+}
+
 impl<'a> Fields<'a> {
     /// Reads the object `text`, which may be invalid JSON; `names` are those that it may have.
-    pub(super) fn read(
-        place: Place,
-        text: &'a str,
-        names: &'static [&'static str],
-    ) -> Result<Fields<'a>, serde_json::Error> {
+    pub(super) fn read(place: Place, text: &'a str, names: Names) -> Result<Fields<'a>, serde_json::Error> {
         let mut fields = Fields::none(place, names);
         fields.fill(text)?;
         Ok(fields)
     }
 
     /// No fields yet; `names` are those that there may be.
-    pub(super) fn none(place: Place, names: &'static [&'static str]) -> Fields<'a> {
-        debug_assert!(names.len() <= NAMES_MAX);
+    pub(super) fn none(place: Place, names: Names) -> Fields<'a> {
         Fields { place, names, given: [("", ""); NAMES_MAX], given_count: 0, faults: None }
     }
 
@@ -88,7 +95,7 @@ impl<'a> Fields<'a> {
 
     /// The value of the field `name`, the first if there are several.
     pub(super) fn value(&self, name: &'static str) -> Option<&'a str> {
-        debug_assert!(self.names.contains(&name), "only known names are asked for");
+        debug_assert!(self.names.0.contains(&name), "only known names are asked for");
         self.given().iter().find(|(given, _)| *given == name).map(|&(_, value)| value)
     }
 
@@ -113,7 +120,7 @@ impl<'a> Fields<'a> {
     /// An error if any field stands more than once.
     pub(super) fn check_repeated(&self) -> Result<(), BadField> {
         let Some(faults) = &self.faults else { return Ok(()) };
-        match self.names.iter().find(|name| faults.repeated.contains(name)) {
+        match self.names.0.iter().find(|name| faults.repeated.contains(name)) {
             Some(name) => Err(self.place.repeated(name)),
             None => Ok(()),
         }
@@ -130,7 +137,7 @@ impl<'a> Fields<'a> {
         };
         let is_given = |name: &str| self.given().iter().any(|(given, _)| *given == name);
         let is_misplaced = |name: &&'static str| is_given(name) && !names.contains(name);
-        let misplaced: Vec<&'static str> = self.names.iter().copied().filter(is_misplaced).collect();
+        let misplaced: Vec<&'static str> = self.names.0.iter().copied().filter(is_misplaced).collect();
         if unknown_count == 0 && misplaced.is_empty() {
             return Ok(());
         }
@@ -163,7 +170,7 @@ impl<'a> Fields<'a> {
 
     /// One field more: its name, if its key is a text, the key as it stands, and its value.
     fn add(&mut self, name: Option<&str>, key: &'a str, value: &'a str) {
-        let name = name.and_then(|name| self.names.iter().copied().find(|known| *known == name));
+        let name = name.and_then(|name| self.names.0.iter().copied().find(|known| *known == name));
         match name {
             Some(name) if self.value(name).is_none() => {
                 self.given[self.given_count] = (name, value);

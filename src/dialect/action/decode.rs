@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use crate::dialect::envelope::Envelope;
 use crate::dialect::fields::{
-    Fields, Hidden, Place, for_each_element, for_each_field, integer, is_object, secret, string,
+    Fields, Hidden, Names, Place, for_each_element, for_each_field, integer, is_object, secret, string,
 };
 use crate::ids::{DiskId, VmId};
 use crate::limits;
@@ -24,7 +24,7 @@ pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refu
         Some(known) => known,
         None => return Err(refusal(envelope, Failure::UnknownCommand)),
     };
-    let fields = match Fields::read(Place::Top, envelope.text, &KEYS) {
+    let fields = match Fields::read(Place::Top, envelope.text, Names::new(&KEYS)) {
         Ok(fields) => fields,
         Err(error) => return Err(refusal(envelope, Failure::InvalidJson(error.to_string()))),
     };
@@ -51,7 +51,7 @@ fn known_action(value: &str) -> Option<&'static KnownAction> {
 /// The token in the request's `data`, which may hold anything else, or be anything else.
 fn token(data: Option<&str>) -> Result<Option<Secret>, BadField> {
     let Some(data) = data.filter(|data| is_object(data)) else { return Ok(None) };
-    let Ok(fields) = Fields::read(Place::Top, data, &["token"]) else { return Ok(None) };
+    let Ok(fields) = Fields::read(Place::Top, data, Names::new(&["token"])) else { return Ok(None) };
     let value = match fields.only_value("token")? {
         None | Some("null" | "\"\"") => return Ok(None),
         Some(value) => value,

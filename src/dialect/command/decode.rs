@@ -8,7 +8,7 @@ use std::fmt;
 use super::{LISTS, points};
 use crate::dialect::envelope::Envelope;
 use crate::dialect::fields::{
-    Fields, Hidden, Place, Shown, for_each_element, integer, is_object, read_string, secret,
+    Fields, Hidden, Names, Place, Shown, for_each_element, integer, is_object, read_string, secret,
 };
 use crate::ids::DiskId;
 use crate::limits;
@@ -246,7 +246,7 @@ fn disk(
     if !is_object(value) {
         return Err(no_object());
     }
-    let fields = Fields::read(place, value, &DISK_KEYS).map_err(|_| no_object())?;
+    let fields = Fields::read(place, value, Names::new(&DISK_KEYS)).map_err(|_| no_object())?;
     fields.check_repeated()?;
     fields.check_unknown(names)?;
     fields.check_missing(&["disk_size"])?;
@@ -310,10 +310,10 @@ static COMMANDS: [KnownCommand; 9] = [
 ];
 
 /// The fields that the data of commands like this one has.
-fn data_keys(name: CommandName) -> &'static [&'static str] {
+fn data_keys(name: CommandName) -> Names {
     match name {
-        CommandName::Put | CommandName::Get => &points::KEYS,
-        _ => &DATA_KEYS,
+        CommandName::Put | CommandName::Get => Names::new(&points::KEYS),
+        _ => Names::new(&DATA_KEYS),
     }
 }
 

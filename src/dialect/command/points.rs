@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::dialect::PageProgress;
-use crate::dialect::fields::{Fields, Place, Shown, for_each_element, is_object, read_string};
+use crate::dialect::fields::{Fields, Names, Place, Shown, for_each_element, is_object, read_string};
 use crate::dialect::number::{read_integer, read_second, read_value, write_integer, write_value};
 use crate::dialect::written::{json, text};
 use crate::limits;
@@ -83,7 +83,7 @@ fn entry(index: usize, element: &str) -> Result<(NewPoint, bool), BadField> {
     if !is_object(element) {
         return Err(no_object());
     }
-    let fields = Fields::read(place, element, &POINT_KEYS).map_err(|_| no_object())?;
+    let fields = Fields::read(place, element, Names::new(&POINT_KEYS)).map_err(|_| no_object())?;
     fields.check_repeated()?;
     fields.check_unknown(&POINT_KEYS)?;
     point(place, &fields)
