@@ -9,13 +9,20 @@ mod common;
 
 mod access;
 mod actions;
+#[cfg(feature = "http")]
+mod browser;
 mod commands;
 mod conversions;
 mod health;
 mod http;
 mod metrics;
 mod programs;
+#[cfg(feature = "websocket")]
+mod recipes;
 mod roles;
 mod talker;
 mod together;
+#[cfg(feature = "websocket")]
+#[path = "../common/web.rs"]
+mod web;
 mod websocket;

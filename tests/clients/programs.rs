@@ -165,7 +165,7 @@ pub(crate) fn succeed(command: &mut Command) -> Finished {
 }
 
 /// A program that knows of its surroundings only where programs are.
-fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub(crate) fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command
