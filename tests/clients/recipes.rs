@@ -183,7 +183,7 @@ fn ssh() {
     for key in [&host_key, &user_key] {
         succeed(program("ssh-keygen", "openssh-client").args(["-q", "-t", "ed25519", "-N", "", "-f", key]));
     }
-    let user = succeed(&mut clean("id").arg("-un")).stdout.trim().to_owned();
+    let user = succeed(clean("id").arg("-un")).stdout.trim().to_owned();
     // Where sshd runs as root it wants this folder, which its service makes.
     let _ = fs::create_dir("/run/sshd");
     let base = format!(

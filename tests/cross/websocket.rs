@@ -221,7 +221,8 @@ fn a_daemon_that_stops_says_so_and_does_not_wait_for_an_answer() {
     daemon.signal("TERM");
     for web in [&mut idle, &mut busy] {
         let frame = web.frame();
-        assert_eq!((frame.opcode, &frame.payload[..]), (CLOSE, &1001u16.to_be_bytes()[..]));
+        assert_eq!((frame.opcode, &frame.payload[..2]), (CLOSE, &1001u16.to_be_bytes()[..]));
+        assert!(frame.payload[2..].starts_with(b"the server stops"), "{frame:?}");
     }
     let begin = Instant::now();
     assert!(daemon.wait().success());

@@ -71,6 +71,7 @@ fn installed(prefix: &str) -> Vec<String> {
         "share/doc/vmherd/LICENSE-APACHE",
         "share/doc/vmherd/LICENSE-MIT",
         "share/doc/vmherd/README.md",
+        "share/doc/vmherd/docs/security.md",
         "share/doc/vmherd/sql/README.md",
         "share/doc/vmherd/store-credential.conf",
         "share/doc/vmherd/systemd/README.md",
