@@ -343,8 +343,8 @@ mod tests {
         assert_eq!(named, ["[127.0.0.1] [1]", "[127.0.0.2] [2]"]);
         let nameless = places("postgresql:///x?hostaddr=127.0.0.1,127.0.0.2&port=7");
         assert_eq!(nameless, ["[127.0.0.1] [7]", "[127.0.0.2] [7]"]);
-        let why = failure(&hosts("postgresql://localhost,localhost/x?port=7"));
-        assert!(why.contains("invalid number of ports"), "{why}");
+        let why = Address::parse("postgresql://localhost,localhost/x?port=7").expect_err("no port for each");
+        assert!(why.contains("2 hosts and 3 ports"), "{why}");
     }
 
     #[test]
