@@ -1,6 +1,7 @@
 //! What is measured.
 
 mod auth;
+mod fairness;
 mod growth;
 mod herd;
 mod memory;
@@ -50,6 +51,9 @@ pub const ROWS: &[Row] = &[
     Row { name: "postgres-metrics", run: metrics::postgres },
     Row { name: "metrics-get", run: points::get },
     Row { name: "metrics-disk", run: points::disk },
+    Row { name: "fair-lists", run: fairness::lookups },
+    Row { name: "fair-puts", run: fairness::updates },
+    Row { name: "fair-logins", run: fairness::logins },
     Row { name: "connections", run: growth::connections },
     Row { name: "vms", run: growth::vms },
     Row { name: "http", run: web::http },
