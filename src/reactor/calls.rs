@@ -3,14 +3,16 @@
 //! Invariant: a request that a session has handed out is answered here at once, or it is in flight under
 //! its ticket with one job and one armed timer.
 
+mod statistics;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::Connection;
-use super::counters::{Counters, request_counters};
+use super::counters::Counters;
 use super::held::{HeldLogin, PasswordCheck};
-use super::in_flight::{InFlight, Origin, Owner, PageWait};
+use super::in_flight::{InFlight, Origin, Owner, PageWait, time_left};
 use super::timers::{Timer, Timers};
 use crate::app::App;
 use crate::app::stage::{Action, Stage};
@@ -18,10 +20,7 @@ use crate::app::task::{Done, Lane, Task, TaskError};
 use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, Ticket};
 use crate::limits;
-use crate::model::{
-    Answer, CommandName, Cursor, Dialect, Failure, LongText, Paged, Refusal, Request, Statistics,
-};
-use crate::stats;
+use crate::model::{Answer, CommandName, Cursor, Dialect, Failure, LongText, Paged, Refusal, Request};
 use crate::throttle::Throttle;
 use crate::worker::{Completion, Full, GivenUp, Job, JobKey, JobState, Jobs, Room, Share, Shares};
 
@@ -472,95 +471,7 @@ impl<J: Jobs> Calls<J> {
     }
 }
 
-impl<J: Jobs> Calls<J> {
-    /// What an operator is shown.
-    pub(super) fn statistics(&self, now: Instant) -> Statistics {
-        let counters = &self.counters;
-        let store_errors = self.app.store_errors();
-        let points = self.app.points_counted();
-        let logins = self.app.logins().counters();
-        let mut values = vec![
-            ("uptime_s", (now - self.started).as_secs()),
-            ("connections_open", counters.connections_open),
-            ("connections_authenticated", self.app.presence().authenticated_count() as u64),
-            ("connections_accepted", counters.connections_accepted),
-            ("connections_evicted", counters.connections_evicted),
-            ("connections_timed_out", counters.connections_timed_out),
-            ("connections_stalled", counters.connections_stalled),
-            ("accept_errors", counters.accept_errors),
-        ];
-        for name in CommandName::ALL {
-            let [begun, done, failed] = request_counters(name);
-            values.push((begun, counters.requests[name as usize]));
-            values.push((done, counters.requests_done[name as usize]));
-            values.push((failed, counters.requests_failed[name as usize]));
-        }
-        values.push(("requests_failed", counters.requests_failed.iter().sum()));
-        values.extend(counters.failures.iter().map(|(name, count)| (*name, *count)));
-        values.extend([
-            ("points_put", points.put),
-            ("points_refused", points.refused),
-            ("requests_refused", counters.requests_refused),
-            ("requests_in_flight", self.in_flight.len() as u64),
-            ("requests_delayed", self.delayed.requests as u64),
-            ("logins_failed", logins.failed),
-            ("logins_delayed", logins.delayed),
-            ("logins_refused", logins.refused),
-            ("logins_waiting", self.held_logins.len() as u64),
-            ("jobs_refused", counters.jobs_refused),
-            ("jobs_given_up", counters.jobs_given_up),
-            ("answers_cut", counters.answers_cut),
-            ("results_late", counters.results_late),
-            ("turn_us_max", counters.turn_max.as_micros() as u64),
-            ("store_errors_busy", store_errors.busy),
-            ("store_errors_unavailable", store_errors.unavailable),
-            ("store_errors_outcome_unknown", store_errors.outcome_unknown),
-        ]);
-        values.extend(self.jobs.statistics());
-        values.push(("log_lines_dropped", stats::LOG_LINES_DROPPED.value()));
-        Statistics { values }
-    }
-}
-
 /// What is answered to a message that could not be read.
 fn unread(failure: Failure) -> Refusal {
     Refusal { dialect: Dialect::Command, id: None, failure }
-}
-
-/// How long a job of `lane` may take whose request has waited for the store for `store_time` and was `held`
-/// before.
-fn time_left(lane: Lane, store_time: Duration, held: Duration) -> Duration {
-    match lane {
-        Lane::Auth => lane_deadline(lane).saturating_sub(held),
-        Lane::Compute => lane_deadline(lane),
-        Lane::Read | Lane::Write => {
-            lane_deadline(lane).saturating_sub(store_time).max(limits::STORE_DEADLINE_MIN)
-        }
-    }
-}
-
-/// How long a job of `lane` may take, waiting included.
-pub(super) fn lane_deadline(lane: Lane) -> Duration {
-    match lane {
-        Lane::Auth => limits::AUTH_DEADLINE,
-        Lane::Compute => limits::COMPUTE_DEADLINE,
-        Lane::Read | Lane::Write => limits::STORE_DEADLINE,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_jobs_of_a_request_share_its_time_for_the_store() {
-        let (all, least) = (limits::STORE_DEADLINE, limits::STORE_DEADLINE_MIN);
-        for lane in [Lane::Read, Lane::Write] {
-            assert_eq!(time_left(lane, Duration::ZERO, all), all);
-            assert_eq!(time_left(lane, all / 2, all), all / 2);
-            assert_eq!(time_left(lane, all, all), least);
-        }
-        let held = limits::AUTH_DEADLINE / 3;
-        assert_eq!(time_left(Lane::Auth, all, held), limits::AUTH_DEADLINE - held);
-    }
 }

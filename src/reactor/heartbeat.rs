@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::calls::lane_deadline;
+use super::in_flight::lane_deadline;
 use crate::app::task::Lane;
 use crate::clock::Instant;
 use crate::worker::Jobs;

@@ -86,3 +86,41 @@ impl Owner {
         }
     }
 }
+
+/// How long a job of `lane` may take whose request has waited for the store for `store_time` and was `held`
+/// before.
+pub(super) fn time_left(lane: Lane, store_time: Duration, held: Duration) -> Duration {
+    match lane {
+        Lane::Auth => lane_deadline(lane).saturating_sub(held),
+        Lane::Compute => lane_deadline(lane),
+        Lane::Read | Lane::Write => {
+            lane_deadline(lane).saturating_sub(store_time).max(limits::STORE_DEADLINE_MIN)
+        }
+    }
+}
+
+/// How long a job of `lane` may take, waiting included.
+pub(super) fn lane_deadline(lane: Lane) -> Duration {
+    match lane {
+        Lane::Auth => limits::AUTH_DEADLINE,
+        Lane::Compute => limits::COMPUTE_DEADLINE,
+        Lane::Read | Lane::Write => limits::STORE_DEADLINE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_jobs_of_a_request_share_its_time_for_the_store() {
+        let (all, least) = (limits::STORE_DEADLINE, limits::STORE_DEADLINE_MIN);
+        for lane in [Lane::Read, Lane::Write] {
+            assert_eq!(time_left(lane, Duration::ZERO, all), all);
+            assert_eq!(time_left(lane, all / 2, all), all / 2);
+            assert_eq!(time_left(lane, all, all), least);
+        }
+        let held = limits::AUTH_DEADLINE / 3;
+        assert_eq!(time_left(Lane::Auth, all, held), limits::AUTH_DEADLINE - held);
+    }
+}

@@ -1,0 +1,58 @@
+//! What the server has counted, as an operator is shown it.
+
+use super::Calls;
+use crate::clock::Instant;
+use crate::model::{CommandName, Statistics};
+use crate::reactor::counters::request_counters;
+use crate::stats;
+use crate::worker::Jobs;
+
+impl<J: Jobs> Calls<J> {
+    /// What an operator is shown.
+    pub(in crate::reactor) fn statistics(&self, now: Instant) -> Statistics {
+        let counters = &self.counters;
+        let store_errors = self.app.store_errors();
+        let points = self.app.points_counted();
+        let logins = self.app.logins().counters();
+        let mut values = vec![
+            ("uptime_s", (now - self.started).as_secs()),
+            ("connections_open", counters.connections_open),
+            ("connections_authenticated", self.app.presence().authenticated_count() as u64),
+            ("connections_accepted", counters.connections_accepted),
+            ("connections_evicted", counters.connections_evicted),
+            ("connections_timed_out", counters.connections_timed_out),
+            ("connections_stalled", counters.connections_stalled),
+            ("accept_errors", counters.accept_errors),
+        ];
+        for name in CommandName::ALL {
+            let [begun, done, failed] = request_counters(name);
+            values.push((begun, counters.requests[name as usize]));
+            values.push((done, counters.requests_done[name as usize]));
+            values.push((failed, counters.requests_failed[name as usize]));
+        }
+        values.push(("requests_failed", counters.requests_failed.iter().sum()));
+        values.extend(counters.failures.iter().map(|(name, count)| (*name, *count)));
+        values.extend([
+            ("points_put", points.put),
+            ("points_refused", points.refused),
+            ("requests_refused", counters.requests_refused),
+            ("requests_in_flight", self.in_flight.len() as u64),
+            ("requests_delayed", self.delayed.requests as u64),
+            ("logins_failed", logins.failed),
+            ("logins_delayed", logins.delayed),
+            ("logins_refused", logins.refused),
+            ("logins_waiting", self.held_logins.len() as u64),
+            ("jobs_refused", counters.jobs_refused),
+            ("jobs_given_up", counters.jobs_given_up),
+            ("answers_cut", counters.answers_cut),
+            ("results_late", counters.results_late),
+            ("turn_us_max", counters.turn_max.as_micros() as u64),
+            ("store_errors_busy", store_errors.busy),
+            ("store_errors_unavailable", store_errors.unavailable),
+            ("store_errors_outcome_unknown", store_errors.outcome_unknown),
+        ]);
+        values.extend(self.jobs.statistics());
+        values.push(("log_lines_dropped", stats::LOG_LINES_DROPPED.value()));
+        Statistics { values }
+    }
+}
