@@ -31,8 +31,8 @@ impl App {
     ) -> Action {
         match principal {
             Principal::Vm(login) if login.id == vm => {
-                let task = self.end_tokens(conn, login, token);
-                Action::Work { task, stage: Stage::LogoutVmTokens }
+                let stage = Stage::LogoutVmTokens { login: login.clone() };
+                Action::Work { task: self.end_tokens(conn, login, token), stage }
             }
             _ if self.presence.sets().is_authorized_for_all(vm) => {
                 Action::Work { task: Task::FindCredentialsById { vm }, stage: Stage::LogoutVm { vm } }
@@ -86,7 +86,7 @@ impl App {
                 self.presence.sets_mut().release(vm);
                 found.map_or_else(Action::failed, |_| answer(ActionAnswer::LoggedOut))
             }
-            (Stage::LogoutVmTokens, Done::Written(Written::TokensEnded)) => {
+            (Stage::LogoutVmTokens { .. }, Done::Written(Written::TokensEnded)) => {
                 self.presence.log_out(conn);
                 self.presence.forget_tokens(conn);
                 answer(ActionAnswer::LoggedOut)
@@ -210,7 +210,7 @@ pub(super) fn admittance(vm: VmId, purpose: Purpose, password: Option<Secret>, s
 fn update(login: Login, change: Option<VmChange>) -> Action {
     match change {
         Some(change) => {
-            let stage = Stage::UpdateVmWrite { vm: login.id };
+            let stage = Stage::UpdateVmWrite { login: login.clone() };
             Action::Work { task: Task::Write(Write::Update { login, change }), stage }
         }
         None => Action::failed(Failure::BadShape),

@@ -17,8 +17,7 @@ use super::stage::{Action, Stage};
 use crate::ids::{ConnId, VmId};
 use crate::limits;
 use crate::model::{
-    ActionAnswer, Answer, Command, CommandName, Denial, Dialect, Failure, Peer, Principal, Request, Source,
-    VmName,
+    ActionAnswer, Answer, Command, CommandName, Denial, Dialect, Failure, Peer, Request, Source, VmName,
 };
 use crate::visible::Visible;
 
@@ -126,25 +125,23 @@ impl App {
     }
 
     /// Which VM the request is about that waits at `stage`, as far as the log wants to know.
-    pub(super) fn subject(&self, conn: ConnId, stage: &Stage) -> Subject {
+    pub(super) fn subject(stage: &Stage) -> Subject {
         match stage {
             Stage::RegisterName { vm, .. } | Stage::RegisterHash { vm } => Subject::Name(vm.name.clone()),
             Stage::RegisterWrite { name }
             | Stage::LoginCredentials { name, .. }
-            | Stage::LoginVerify { name, .. }
-            | Stage::Logout { name } => Subject::Name(name.clone()),
+            | Stage::LoginVerify { name, .. } => Subject::Name(name.clone()),
             Stage::LoginWrite { login, .. }
             | Stage::AdmittanceVerify { login, .. }
             | Stage::AdmittanceWrite { login, scope: Some(_), .. } => Subject::Name(login.name.clone()),
             Stage::AdmittanceWrite { login, scope: None, .. } => Subject::Number(login.id),
-            Stage::Update | Stage::LogoutVmTokens => match self.presence.principal(conn) {
-                Principal::Vm(login) => Subject::Name(login.name),
-                _ => Subject::None,
-            },
-            Stage::Admittance { vm, .. }
-            | Stage::LogoutVm { vm }
-            | Stage::UpdateVm { vm, .. }
-            | Stage::UpdateVmWrite { vm } => Subject::Number(*vm),
+            Stage::Update { login } | Stage::Logout { login } | Stage::LogoutVmTokens { login } => {
+                Subject::Name(login.name.clone())
+            }
+            Stage::Admittance { vm, .. } | Stage::LogoutVm { vm } | Stage::UpdateVm { vm, .. } => {
+                Subject::Number(*vm)
+            }
+            Stage::UpdateVmWrite { login } => Subject::Number(login.id),
             _ => Subject::None,
         }
     }

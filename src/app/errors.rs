@@ -30,19 +30,19 @@ impl App {
             Stage::AdmittanceWrite { scope: Some(_), .. } => Failure::InvalidCredentials,
             // It has got a password or is gone since it was looked up: to ask again tells.
             Stage::AdmittanceWrite { scope: None, .. } => Failure::Busy,
-            Stage::LogoutVmTokens => {
-                self.presence.log_out(conn);
+            Stage::LogoutVmTokens { login } => {
+                self.presence.log_out_as(conn, login);
                 Failure::NotAuthorized
             }
-            Stage::UpdateVmWrite { vm } => {
-                if self.presence.login(conn).is_some_and(|login| login.id == *vm) {
-                    self.presence.log_out(conn);
+            Stage::UpdateVmWrite { login } => {
+                self.presence.log_out_as(conn, login);
+                self.presence.sets_mut().release(login.id);
+                Failure::NotAuthorized
+            }
+            stage => {
+                if let Some(login) = stage.login() {
+                    self.presence.log_out_as(conn, login);
                 }
-                self.presence.sets_mut().release(*vm);
-                Failure::NotAuthorized
-            }
-            _ => {
-                self.presence.log_out(conn);
                 Failure::AuthenticationRequired
             }
         }

@@ -26,7 +26,7 @@ impl App {
         };
         match self.page_request(list, cursor) {
             Some(page) => {
-                let stage = Stage::List { command: list.command() };
+                let stage = Stage::List { command: list.command(), login: asker.login().cloned() };
                 Action::Work { task: Task::ListPage { asker, page }, stage }
             }
             None => Action::failed(Failure::Internal),

@@ -30,7 +30,7 @@ impl App {
                 new.point.second = now.0;
             }
         }
-        let stage = Stage::Put { count: points.len() };
+        let stage = Stage::Put { count: points.len(), login: login.clone() };
         let (points, keys_max) = (Arc::new(points), limits::METRIC_KEYS_MAX);
         Action::Work { task: Task::Write(Write::Put { login, points, keys_max, is_atomic }), stage }
     }
@@ -60,9 +60,7 @@ impl App {
             Some(_) => return Action::failed(Failure::Internal),
         };
         let page = PageRequest::Points { filter, after };
-        Action::Work {
-            task: Task::ListPage { asker, page },
-            stage: Stage::List { command: CommandName::Get },
-        }
+        let stage = Stage::List { command: CommandName::Get, login: asker.login().cloned() };
+        Action::Work { task: Task::ListPage { asker, page }, stage }
     }
 }

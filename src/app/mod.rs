@@ -134,7 +134,7 @@ impl App {
             Ok(Some(token)) => {
                 let token = token::hash(token);
                 let current = self.presence.login(conn).cloned();
-                let stage = Stage::Token { request: Box::new(request), token };
+                let stage = Stage::Token { request: Box::new(request), token, current: current.clone() };
                 Action::Work { task: Task::FindToken { token, current, now }, stage }
             }
         }
@@ -159,7 +159,7 @@ impl App {
     ) -> Action {
         let asked = match &stage {
             Stage::Token { request, .. } => Asked::of(request),
-            stage => Asked::new(stage.command(), self.subject(conn, stage)),
+            stage => Asked::new(stage.command(), App::subject(stage)),
         };
         let action = self.go_on(conn, stage, result, now);
         self.note(conn, asked, action)
@@ -178,7 +178,7 @@ impl App {
                 Action::failed(self.failure_of_not_current(conn, &stage))
             }
             Err(TaskError::Store(StoreError::KeyLimitReached(at))) => {
-                let count = if let Stage::Put { count } = stage { count } else { 0 };
+                let count = if let Stage::Put { count, .. } = stage { count } else { 0 };
                 Action::failed(self.failure_of_key_limit(count, at))
             }
             Err(error) => Action::failed(self.failure(error, now)),
@@ -187,9 +187,9 @@ impl App {
 
     fn advance(&mut self, conn: ConnId, stage: Stage, done: Done, now: UnixSeconds) -> Action {
         match (stage, done) {
-            (Stage::Token { request, token }, Done::Token { owner, current_holds }) => {
-                if !current_holds {
-                    self.presence.log_out(conn);
+            (Stage::Token { request, token, current }, Done::Token { owner, current_holds }) => {
+                if let Some(current) = current.filter(|_| !current_holds) {
+                    self.presence.log_out_as(conn, &current);
                 }
                 self.resume_with_token(conn, *request, token, owner, now)
             }
@@ -215,24 +215,26 @@ impl App {
                 }
                 Action::Answer(Answer::Authenticated(token))
             }
-            (Stage::List { .. }, Done::Page { page, login_holds }) => {
-                if !login_holds {
-                    self.presence.log_out(conn);
+            (Stage::List { login, .. }, Done::Page { page, login_holds }) => {
+                if let Some(login) = login.filter(|_| !login_holds) {
+                    self.presence.log_out_as(conn, &login);
                 }
                 Action::Page(page)
             }
-            (Stage::Put { count }, Done::Written(Written::Put { refused })) => self.has_put(count, refused),
+            (Stage::Put { count, .. }, Done::Written(Written::Put { refused })) => {
+                self.has_put(count, refused)
+            }
             (Stage::Convert, Done::Converted(entities)) => Action::Answer(Answer::Converted(entities)),
             // It can be read, or this would not be.
             (Stage::Health, Done::Token { .. }) => match self.health.writes_come_through() {
                 true => Action::Answer(Answer::Healthy),
                 false => Action::failed(Failure::StoreUnavailable),
             },
-            (Stage::Update, Done::Written(Written::Updated)) => Action::Answer(Answer::Updated),
-            (Stage::Logout { name }, Done::Written(Written::TokensEnded)) => {
+            (Stage::Update { .. }, Done::Written(Written::Updated)) => Action::Answer(Answer::Updated),
+            (Stage::Logout { login }, Done::Written(Written::TokensEnded)) => {
                 self.presence.log_out(conn);
                 self.presence.forget_tokens(conn);
-                Action::Answer(Answer::LoggedOut(name))
+                Action::Answer(Answer::LoggedOut(login.name))
             }
             (stage, done) => self.advance_action(conn, stage, done, now),
         }
@@ -301,7 +303,8 @@ impl App {
             }
             (Command::List(list) | Command::ActionList(list), _) => self.list(conn, list, None),
             (Command::Update(change), Principal::Vm(login)) => {
-                Action::Work { task: Task::Write(Write::Update { login, change }), stage: Stage::Update }
+                let stage = Stage::Update { login: login.clone() };
+                Action::Work { task: Task::Write(Write::Update { login, change }), stage }
             }
             (Command::Logout, Principal::Vm(login)) => self.logout(conn, login, token),
             (Command::Stats, _) => Action::Statistics,
@@ -411,8 +414,8 @@ impl App {
     }
 
     fn logout(&mut self, conn: ConnId, login: Login, token: Option<TokenHash>) -> Action {
-        let name: VmName = login.name.clone();
-        Action::Work { task: self.end_tokens(conn, login, token), stage: Stage::Logout { name } }
+        let stage = Stage::Logout { login: login.clone() };
+        Action::Work { task: self.end_tokens(conn, login, token), stage }
     }
 
     /// The end of every token that was issued on the connection, authenticated it, or came with the request.

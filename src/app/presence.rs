@@ -116,6 +116,16 @@ impl Presence {
         }
     }
 
+    /// `login` has turned out not to hold any more. The connection is anonymous from now on, unless it has got
+    /// another login meanwhile.
+    pub fn log_out_as(&mut self, conn: ConnId, login: &Login) {
+        if let Principal::Vm(current) = self.principal(conn)
+            && (current.id, current.epoch) == (login.id, login.epoch)
+        {
+            self.log_out(conn);
+        }
+    }
+
     /// A request is to be served on the connection, and none before it any more that has another origin.
     pub fn begin_request(&mut self, conn: ConnId, is_forwarded: bool) {
         self.take_back(conn);

@@ -14,7 +14,7 @@ use crate::model::{
 #[allow(missing_docs)]
 pub enum Stage {
     /// Whose is the token that came with the request?
-    Token { request: Box<Request>, token: TokenHash },
+    Token { request: Box<Request>, token: TokenHash, current: Option<Login> },
     /// Is the name free? Asked before the hash is paid for.
     RegisterName { vm: NewVm, password: Secret },
     /// The hash of the new VM's password.
@@ -27,14 +27,14 @@ pub enum Stage {
     LoginVerify { name: VmName, login: Option<Login>, scope: Scope },
     /// The new token's row.
     LoginWrite { login: Login, scope: Scope, token: Secret, hash: TokenHash },
-    /// A page of a list that `command` shows.
-    List { command: CommandName },
+    /// A page of a list that `command` shows, to whom.
+    List { command: CommandName, login: Option<Login> },
     /// The VM's changed row.
-    Update,
+    Update { login: Login },
     /// The tokens' end.
-    Logout { name: VmName },
-    /// The rows of so many points.
-    Put { count: usize },
+    Logout { login: Login },
+    /// The rows of so many points; `login` where the right to put them hangs on one.
+    Put { count: usize, login: Option<Login> },
     /// The entities of a long text.
     Convert,
     /// Whether the store answers.
@@ -50,11 +50,11 @@ pub enum Stage {
     /// Whether the VM whose authorization is to end is there, and has no password.
     LogoutVm { vm: VmId },
     /// The end of the tokens of a VM that has a password.
-    LogoutVmTokens,
+    LogoutVmTokens { login: Login },
     /// Whether the VM that is to be changed is there, and has no password.
     UpdateVm { vm: VmId, change: Option<VmChange> },
     /// The VM's changed row.
-    UpdateVmWrite { vm: VmId },
+    UpdateVmWrite { login: Login },
 }
 
 /// What a VM is authorized for.
@@ -66,6 +66,21 @@ pub enum Purpose {
 }
 
 impl Stage {
+    /// The login that the request hangs on and that may turn out not to hold any more. The connection may have
+    /// another by then.
+    pub fn login(&self) -> Option<&Login> {
+        match self {
+            Stage::Token { current: login, .. } | Stage::List { login, .. } | Stage::Put { login, .. } => {
+                login.as_ref()
+            }
+            Stage::Update { login }
+            | Stage::Logout { login }
+            | Stage::LogoutVmTokens { login }
+            | Stage::UpdateVmWrite { login } => Some(login),
+            _ => None,
+        }
+    }
+
     /// The command that is on its way.
     pub fn command(&self) -> CommandName {
         match self {
@@ -76,8 +91,8 @@ impl Stage {
             Stage::LoginCredentials { .. } | Stage::LoginVerify { .. } | Stage::LoginWrite { .. } => {
                 CommandName::Authenticate
             }
-            Stage::List { command } => *command,
-            Stage::Update => CommandName::Update,
+            Stage::List { command, .. } => *command,
+            Stage::Update { .. } => CommandName::Update,
             Stage::Logout { .. } => CommandName::Logout,
             Stage::Put { .. } => CommandName::Put,
             Stage::Convert => CommandName::Convert,
@@ -89,7 +104,7 @@ impl Stage {
                 Purpose::Authorize => CommandName::AuthorizeVm,
                 Purpose::Connect => CommandName::ConnectVm,
             },
-            Stage::LogoutVm { .. } | Stage::LogoutVmTokens => CommandName::LogoutVm,
+            Stage::LogoutVm { .. } | Stage::LogoutVmTokens { .. } => CommandName::LogoutVm,
             Stage::UpdateVm { .. } | Stage::UpdateVmWrite { .. } => CommandName::UpdateVm,
         }
     }

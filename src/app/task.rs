@@ -93,6 +93,16 @@ pub struct Tools {
     hasher: Hasher,
 }
 
+impl Asker {
+    /// The login that is told whether it holds.
+    pub fn login(&self) -> Option<&Login> {
+        match self {
+            Asker::Vm(login) | Asker::Anybody(Some(login)) => Some(login),
+            Asker::Anybody(None) => None,
+        }
+    }
+}
+
 impl Lane {
     /// All of them.
     pub const ALL: [Lane; 4] = [Lane::Auth, Lane::Compute, Lane::Read, Lane::Write];

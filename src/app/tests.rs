@@ -372,3 +372,40 @@ fn a_long_text_is_converted_by_a_worker_and_a_short_one_at_once() {
         assert_eq!(entities, format!("{{\"e\":{{\"a\":\"{}\"}}}}", "1".repeat(length - 6)));
     }
 }
+
+#[test]
+fn a_late_failure_ends_only_the_login_that_failed() {
+    let mut bed = Bed::new(Groups::NONE);
+    ["a", "b"].iter().for_each(|name| bed.register(name));
+    let authenticate = |name| Command::Authenticate { name: VmName::stored(name), password: password() };
+    let begin = |bed: &mut Bed, command: Command| {
+        let (name, dialect, scope) = (name_of(&command), Dialect::Command, Scope::Connection);
+        let (command, token, is_forwarded) = (Ok(command), Ok(None), false);
+        match bed.app.call(
+            CONN,
+            Request { dialect, scope, id: None, token, name, command, is_forwarded },
+            NOW,
+        ) {
+            Action::Work { stage, .. } => stage,
+            other => panic!("nothing to do: {other:?}"),
+        }
+    };
+    let update = || Command::Update(ram(2));
+    let not_current = || Err(TaskError::Store(StoreError::NotCurrent));
+    let lost_page = || {
+        let of = Paged::List(List::AllVms);
+        Ok(Done::Page { page: Page { of, items: Items::Vms(Vec::new()), next: None }, login_holds: false })
+    };
+    for late in 0..2 {
+        bed.call(Scope::Connection, None, authenticate("a"));
+        let stage = begin(&mut bed, if late == 0 { update() } else { Command::List(List::AllVms) });
+        bed.call(Scope::Connection, None, authenticate("b"));
+        bed.app.resume(CONN, stage, if late == 0 { not_current() } else { lost_page() }, NOW);
+        let login = bed.app.presence().login(CONN).map(|login| login.name.as_str().to_owned());
+        assert_eq!(login.as_deref(), Some("b"), "late {late}");
+        // Its own failure does end it.
+        let stage = begin(&mut bed, update());
+        bed.app.resume(CONN, stage, not_current(), NOW);
+        assert!(!bed.app.presence().is_authenticated(CONN), "late {late}");
+    }
+}
