@@ -90,8 +90,7 @@ impl Buffer {
     }
 
     /// The memory held, in bytes.
-    #[cfg(test)]
-    pub(crate) fn capacity(&self) -> usize {
+    pub fn capacity(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.bytes.capacity())
     }
 }

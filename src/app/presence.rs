@@ -183,6 +183,11 @@ impl Presence {
         self.entry(conn)?.login()
     }
 
+    /// Whether the client has shown who it is: a VM has authenticated on the connection, or it is an operator.
+    pub fn is_known(&self, conn: ConnId) -> bool {
+        self.entry(conn).is_some_and(|entry| entry.is_operator || entry.login().is_some())
+    }
+
     /// Whether a VM has authenticated on the connection.
     pub fn is_authenticated(&self, conn: ConnId) -> bool {
         self.login(conn).is_some()

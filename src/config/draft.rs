@@ -55,6 +55,7 @@ impl Draft {
             connections_max: 0,
             requests_per_connection: 0,
             requests_max: 0,
+            buffers_bytes_max: 0,
             argon2: Cost { memory_kib: 0, passes: 0, lanes: 0 },
             log: String::new(),
             log_format: LogFormat::Text,

@@ -135,6 +135,8 @@ pub struct Config {
     pub requests_per_connection: usize,
     /// Open requests with an id on all connections.
     pub requests_max: usize,
+    /// Bytes that all connections together may hold for their clients.
+    pub buffers_bytes_max: usize,
     /// What a new password hash costs.
     pub argon2: Cost,
     /// What is logged, in RUST_LOG's syntax.
@@ -233,7 +235,8 @@ impl Config {
     /// what is left beside the daemon's own files, at least half of them.
     pub fn connections_that_fit(&self, descriptors: u64) -> usize {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        let wanted_by_others = limits::DESCRIPTORS_RESERVED + self.listen.len();
+        let wanted_by_others =
+            limits::DESCRIPTORS_RESERVED + limits::OWN_SOCKET_CONNECTIONS + self.listen.len();
         let reserved = wanted_by_others.min(descriptors / 2);
         self.connections_max.min((descriptors - reserved).max(1))
     }

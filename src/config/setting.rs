@@ -8,7 +8,7 @@ use super::arguments::{Flag, Takes};
 use super::draft::Draft;
 use super::shown::shown;
 use super::sources::Origin;
-use super::values::{duration, duration_text, number, switch};
+use super::values::{duration, duration_text, number, size, size_text, switch};
 
 /// One setting.
 pub(crate) struct Setting {
@@ -39,6 +39,8 @@ pub(super) enum Reload {
 pub(super) enum Preset {
     Number(u64),
     Time(Duration),
+    /// Bytes.
+    Size(u64),
     Text(&'static str),
     /// In words; a new [`Draft`] has it, or what comes after the table.
     Words(&'static str),
@@ -62,6 +64,11 @@ pub(super) enum Kind {
         allowed: RangeInclusive<Duration>,
         place: fn(&mut Draft, Option<Duration>),
     },
+    /// Bytes.
+    Size {
+        allowed: RangeInclusive<u64>,
+        place: fn(&mut Draft, u64),
+    },
     /// `place` says what is wrong with a value.
     Text {
         allowed: &'static str,
@@ -82,9 +89,11 @@ impl Setting {
             Kind::Question => (Takes::Nothing, true),
             Kind::Switch { .. } => (Takes::PerhapsValue, false),
             Kind::Text { is_repeatable, .. } => (Takes::Value, is_repeatable),
-            Kind::Number { .. } | Kind::NumberOrNone { .. } | Kind::Time { .. } | Kind::TimeOrNone { .. } => {
-                (Takes::Value, false)
-            }
+            Kind::Number { .. }
+            | Kind::NumberOrNone { .. }
+            | Kind::Time { .. }
+            | Kind::TimeOrNone { .. }
+            | Kind::Size { .. } => (Takes::Value, false),
         };
         Flag { name: self.flag, takes, is_repeatable }
     }
@@ -125,6 +134,9 @@ impl Setting {
             }
             Kind::Time { allowed, .. } => times(allowed),
             Kind::TimeOrNone { allowed, .. } => format!("{} or none", times(allowed)),
+            Kind::Size { allowed, .. } => {
+                format!("{} to {}", size_text(*allowed.start()), size_text(*allowed.end()))
+            }
             Kind::Text { allowed, .. } => (*allowed).into(),
             Kind::Switch { .. } => "1, true, yes, 0, false or no".into(),
             Kind::Question => String::new(),
@@ -163,6 +175,9 @@ impl Setting {
                 Some(())
             }
             Kind::TimeOrNone { allowed, place } => in_range(allowed).map(|time| place(draft, Some(time))),
+            Kind::Size { allowed, place } => {
+                size(text).filter(|bytes| allowed.contains(bytes)).map(|bytes| place(draft, bytes))
+            }
             Kind::Text { place, .. } => return place(draft, text),
             Kind::Switch { place } => switch(text).map(|value| place(draft, value)),
             Kind::Question => Some(()),
@@ -174,6 +189,7 @@ impl Setting {
             Kind::Time { .. } | Kind::TimeOrNone { .. } => {
                 format!("must be a time like 500ms, 10s, 5m, 1h or 1d, {}", self.allowed())
             }
+            Kind::Size { .. } => format!("must be a size like 512KiB, 64MiB or 1GiB, {}", self.allowed()),
             _ => format!("must be {}", self.allowed()),
         })
     }
@@ -185,6 +201,7 @@ impl Preset {
         match self {
             Preset::Number(number) => Some(number.to_string()),
             Preset::Time(time) => Some(duration_text(*time)),
+            Preset::Size(bytes) => Some(size_text(*bytes)),
             Preset::Text(text) => Some((*text).into()),
             Preset::Words(_) => None,
         }

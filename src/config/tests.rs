@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::draft::Draft;
 use super::setting::Kind;
 use super::settle::default_store;
-use super::values::duration_text;
+use super::values::{duration_text, size_text};
 use super::*;
 
 fn parse_in(args: &[&str], environment: &[(&str, &str)]) -> Result<Parsed, ConfigError> {
@@ -117,6 +117,7 @@ fn every_setting_arrives_by_flag_with_either_spelling_and_by_environment() {
         ("store-connections", "3", |c| c.store_connections.to_string(), "3"),
         ("connections-max", "3", |c| c.connections_max.to_string(), "3"),
         ("requests-per-connection", "3", |c| c.requests_per_connection.to_string(), "3"),
+        ("buffers-max", "3MiB", |c| c.buffers_bytes_max.to_string(), "3145728"),
         ("requests-max", "3", |c| c.requests_max.to_string(), "3"),
         ("argon2-memory", "64", |c| c.argon2.memory_kib.to_string(), "64"),
         ("argon2-passes", "3", |c| c.argon2.passes.to_string(), "3"),
@@ -202,6 +203,10 @@ fn limits_hold_at_both_ends() {
                 let (least, most) = (*allowed.start(), *allowed.end());
                 let (below, above) = (least - millisecond, most + millisecond);
                 (duration_text(least), duration_text(most), duration_text(below), duration_text(above))
+            }
+            Kind::Size { allowed, .. } => {
+                let (least, most) = (*allowed.start(), *allowed.end());
+                (size_text(least), most.to_string(), size_text(least - 1), size_text(most + 1))
             }
             _ => continue,
         };
@@ -349,7 +354,7 @@ fn an_unknown_variable_is_a_warning() {
 #[test]
 fn the_help_text_fits_two_screens_and_has_every_setting() {
     let text = help();
-    assert!(text.lines().count() <= 54, "{} lines", text.lines().count());
+    assert!(text.lines().count() <= 60, "{} lines", text.lines().count());
     for line in text.lines() {
         assert!(line.len() <= 80 && line.is_ascii(), "{} bytes: {line}", line.len());
     }
@@ -404,7 +409,7 @@ fn the_manual_has_a_row_for_each_setting() {
 fn connections_leave_descriptors_for_the_rest() {
     let config = run(&[]);
     assert_eq!(config.connections_that_fit(1 << 20), 16_384);
-    assert_eq!(config.connections_that_fit(1024), 1024 - 160 - 1);
+    assert_eq!(config.connections_that_fit(1024), 1024 - 160 - 8 - 1);
     assert_eq!(config.connections_that_fit(64), 32, "half of few");
     assert_eq!(config.connections_that_fit(0), 1);
     assert_eq!(config.connections_that_fit(u64::MAX), 16_384);

@@ -46,6 +46,22 @@ pub(super) fn duration_text(duration: Duration) -> String {
     }
 }
 
+/// A number of bytes: a whole number and a unit of [`SIZES`]; without one it is bytes.
+pub(super) fn size(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, unit) = text.split_at(digits);
+    let (_, unit) = SIZES.iter().find(|(name, _)| *name == unit)?;
+    digits.parse::<u64>().ok()?.checked_mul(*unit)
+}
+
+/// The shortest text that [`size`] reads as `bytes`.
+pub(super) fn size_text(bytes: u64) -> String {
+    match SIZES.iter().rev().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{}{name}", bytes / unit),
+        None => "0".into(),
+    }
+}
+
 /// One of two words, and what it stands for.
 pub(super) fn choice<T>(text: &str, [one, other]: [(&str, T); 2]) -> Result<T, String> {
     match text {
@@ -136,6 +152,9 @@ pub(super) const LOG_MODULES: [&str; 20] = [
 ];
 /// Stands for what is not to be seen.
 const MASK: &str = "***";
+
+/// The units of sizes, ascending.
+const SIZES: [(&str, u64); 4] = [("", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 /// The units of time, ascending.
 const UNITS: [(&str, Duration); 5] = [

@@ -148,6 +148,7 @@ fn words(failure: &Failure) -> String {
         Failure::BadField(bad_field) => bad_field.to_string(),
         Failure::AuthenticationRequired => "authentication required".into(),
         Failure::Busy => "busy".into(),
+        Failure::NoRoom => Failure::NO_ROOM.into(),
         Failure::StoreUnavailable => "store unavailable".into(),
         Failure::OutcomeUnknown => "outcome unknown".into(),
         // Nothing else comes of a conversion.

@@ -38,6 +38,34 @@ pub const OPEN_FORGOTTEN_AT_ONCE_MAX: usize = 256;
 pub const READ_CHUNK_BYTES: usize = 16 << 10;
 /// Output queued at which a connection's input is left alone until it drains.
 pub const OUTPUT_BYTES_PAUSE: usize = 64 << 10;
+/// Bytes that all connections together may hold for their clients, by default: what has come and is not run,
+/// requests that are not answered, answers that are not taken.
+pub const BUFFERS_BYTES_MAX: usize = 64 << 20;
+/// Bytes from which on a client counts as one of those who hold some; smaller requests are not worth a look.
+pub const HOLDING_BYTES_MIN: usize = 1 << 10;
+/// Bytes that are kept free for a page of an answer when it is begun: as many as one takes that has the longest
+/// rows, with its output grown for it.
+pub const PAGE_BYTES_RESERVED: usize = 768 << 10;
+/// Bytes that those who wait may go beyond the bound on all, one at a time, where it is held by clients that can't
+/// be closed: a request of the most bytes, and its answer. Without it all would wait for each other.
+pub const BUFFERS_BYTES_BEYOND: usize = 2 << 20;
+/// How long a client that has not authenticated may take nothing of its answer while others wait for room for
+/// theirs.
+pub const STALL_WHILE_SCARCE: Duration = Duration::from_secs(1);
+/// Clients that are looked at for that at a time, those that hold most first.
+pub const STALLED_LOOKED_AT_MAX: usize = 64;
+/// Bytes that have to be given back until the C library is told to give them back to the system.
+pub const TRIM_BYTES_MIN: usize = 2 << 20;
+/// How long it waits for that: there may be use for them again.
+pub const TRIM_AFTER: Duration = Duration::from_secs(3);
+/// Connections to the daemon's own socket, which are counted apart: an operator gets in however many clients there
+/// are.
+pub const OWN_SOCKET_CONNECTIONS: usize = 8;
+/// How soon it is tried again to make place for a new connection where there was none to be made.
+pub const FULL_RETRY: Duration = Duration::from_millis(100);
+/// Idle connections that are found at once to be closed for others: a search looks at all there are.
+pub const IDLE_FOUND_AT_ONCE: usize = ACCEPTS_PER_TURN_MAX;
+
 /// Rows (VMs and disks) in one page of a long answer: some 60 KiB of JSON, or 340 KiB of disks of a VM whose
 /// name is as long as may be and has to be escaped all over. A VM with the most disks is a page of its own.
 pub const PAGE_ROWS_MAX: usize = 1024;

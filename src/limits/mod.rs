@@ -35,6 +35,9 @@ const _: () = assert!(STOP_GRACE.as_secs() < 10, "a stop takes ten seconds at mo
 const _: () =
     assert!(STOP_GRACE.as_millis() + STOP_OVERRUN.as_millis() + LOG_FLUSH_WAIT.as_millis() <= 10_000);
 const _: () = assert!(LOG_LINE_BYTES_MAX <= LOG_BATCH_BYTES);
+const _: () = assert!(REQUEST_BYTES_MAX + PAGE_BYTES_RESERVED <= BUFFERS_BYTES_MIN);
+const _: () = assert!(2 * PAGE_BYTES_RESERVED <= BUFFERS_BYTES_MIN);
+const _: () = assert!(BUFFERS_BYTES_MIN <= BUFFERS_BYTES_MAX && BUFFERS_BYTES_MAX <= BUFFERS_BYTES_LIMIT);
 const _: () = assert!(READ_CHUNK_BYTES <= READ_BYTES_PER_TURN_MAX);
 const _: () = assert!(VMS_MAX <= AUTHORIZED_VMS_MAX as u64);
 const _: () = assert!(PAGE_ROWS_MAX > DISKS_PER_VM_MAX / 4);

@@ -22,6 +22,10 @@ pub const CONVERSION_DELAY_LIMIT: Duration = Duration::from_secs(3600);
 pub const VMS_LIMIT: u64 = 1_000_000_000;
 /// Open connections, at most, by setting: descriptors that Linux gives one process by default.
 pub const CONNECTIONS_LIMIT: usize = 1 << 20;
+/// Bytes that all connections may hold, at least, by setting: a request of the most bytes and its answer.
+pub const BUFFERS_BYTES_MIN: usize = 2 << 20;
+/// Bytes that all connections may hold, at most, by setting: whoever has more memory has other plans for it.
+pub const BUFFERS_BYTES_LIMIT: usize = 1 << 40;
 /// Jobs that wait to be hashed, at most, by setting: each may hold a password and a thousand disks.
 pub const AUTH_QUEUE_LIMIT: usize = 1 << 16;
 /// Jobs that wait for the store, at most, by setting.

@@ -102,6 +102,8 @@ pub enum Cursor {
 pub enum Failure {
     /// Not JSON: why not, and where.
     InvalidJson(String),
+    /// The memory for requests is full, and this client holds most of it.
+    NoRoom,
     /// JSON, but nothing that can be run: why not.
     NoRequest(String),
     /// A field of the request breaks a rule.
@@ -163,6 +165,11 @@ pub enum Failure {
     LineTooLong,
     /// A line of text that is none: control characters, or not UTF-8.
     BadText,
+}
+
+impl Failure {
+    /// What every dialect says of [`Failure::NoRoom`].
+    pub const NO_ROOM: &str = "busy: clients have filled the memory that there is for requests";
 }
 
 /// What the server counts. Plain numbers, since its start unless said otherwise.

@@ -3,7 +3,7 @@
 use super::metric::{NewPoint, PointFilter};
 use super::name::VmName;
 use super::secret::Secret;
-use super::vm::{VmChange, VmShape};
+use super::vm::{DiskChange, VmChange, VmShape};
 use crate::ids::VmId;
 use std::fmt;
 
@@ -142,6 +142,27 @@ pub enum List {
     ConnectedVms,
     /// Every VM that was connected at any time.
     EverConnectedVms,
+}
+
+impl Command {
+    /// Bytes of memory that it takes beside itself, about: of what a client can make long.
+    pub fn held_bytes(&self) -> usize {
+        let disks = |sizes: &[u64]| size_of_val(sizes);
+        let change = |change: &VmChange| match &change.disks {
+            Some(DiskChange::Replace(sizes)) => disks(sizes),
+            Some(DiskChange::Resize(sizes)) => size_of_val(sizes.as_slice()),
+            None => 0,
+        };
+        match self {
+            Command::Register { disk_sizes_gib, .. } | Command::AddVm { disk_sizes_gib, .. } => {
+                disks(disk_sizes_gib)
+            }
+            Command::Update(all) | Command::UpdateVm { change: Some(all), .. } => change(all),
+            Command::Put(put) => put.points.iter().map(NewPoint::held_bytes).sum(),
+            Command::Convert { data } => data.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// What comes in pages.

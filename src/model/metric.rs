@@ -63,6 +63,13 @@ pub struct Series {
     pub points: Vec<Point>,
 }
 
+impl NewPoint {
+    /// Bytes of memory that it takes, those of its key included.
+    pub fn held_bytes(&self) -> usize {
+        size_of::<NewPoint>() + self.key.0.len() + KEY_OVERHEAD_BYTES
+    }
+}
+
 impl MetricKey {
     /// Reads a key.
     pub fn parse(text: &str) -> Result<MetricKey, KeyError> {
@@ -149,6 +156,9 @@ impl fmt::Debug for MetricValue {
         fmt::Debug::fmt(&self.0, f)
     }
 }
+
+/// What counting its owners takes of a key that is on the heap.
+const KEY_OVERHEAD_BYTES: usize = 16;
 
 const _: () = assert!(limits::METRIC_KEY_BYTES_MAX == 200, "KeyError::ALLOWED says 200");
 

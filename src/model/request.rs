@@ -85,6 +85,16 @@ impl Request {
         }
     }
 
+    /// Bytes of memory that it takes beside itself, about.
+    pub fn held_bytes(&self) -> usize {
+        let token = match &self.token {
+            Ok(Some(token)) => token.length(),
+            _ => 0,
+        };
+        let id = self.id.as_ref().map_or(0, |id| id.0.len());
+        token + id + self.command.as_ref().map_or(0, Command::held_bytes)
+    }
+
     /// Whether it is to end whatever login was before, however it ends itself.
     pub fn is_login(&self) -> bool {
         match &self.command {

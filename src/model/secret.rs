@@ -16,6 +16,11 @@ impl Secret {
         Secret(text.as_bytes().into())
     }
 
+    /// Its bytes, counted.
+    pub fn length(&self) -> usize {
+        self.0.len()
+    }
+
     /// The secret itself.
     pub fn expose(&self) -> &str {
         std::str::from_utf8(&self.0).expect("a secret is made from text")

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Settings;
 use super::connection::Connection;
 use super::counters::Counters;
 use super::held::{HeldLogin, PasswordCheck};
@@ -41,6 +42,7 @@ pub(super) struct Calls<J> {
     pub(super) held_logins: HashMap<Ticket, HeldLogin>,
     pub(super) is_stopping: bool,
     pub(super) next_job: u64,
+    delayed_bytes_max: usize,
     started: Instant,
     /// What has been done since somebody last asked.
     #[cfg(test)]
@@ -82,19 +84,20 @@ impl Asked {
 }
 
 impl<J: Jobs> Calls<J> {
-    pub(super) fn new(app: App, jobs: J, in_flight_max: usize, started: Instant) -> Calls<J> {
+    pub(super) fn new(app: App, jobs: J, settings: &Settings, started: Instant) -> Calls<J> {
         Calls {
             app,
             jobs,
             counters: Counters::default(),
             date: HttpDate::new(UnixSeconds::default()),
             in_flight: HashMap::new(),
-            in_flight_max,
+            in_flight_max: settings.requests_max,
             delayed: Delayed::default(),
             held_logins: HashMap::new(),
             is_stopping: false,
             weight: 0,
             cuts: Throttle::default(),
+            delayed_bytes_max: settings.bounds.delayed_bytes,
             next_job: 0,
             started,
             #[cfg(test)]
@@ -396,7 +399,7 @@ impl<J: Jobs> Calls<J> {
         #[cfg(test)]
         self.notes.push(super::inspect::Note::Delayed(data.clone(), at));
         let ticket = asked.origin.ticket;
-        if self.delayed.bytes + bytes > limits::DELAYED_BYTES_MAX {
+        if self.delayed.bytes + bytes > self.delayed_bytes_max {
             self.answer(ticket, asked.command, Answer::Failed(Failure::Busy), connection, now);
         } else if connection.session.delay(ticket.slot, at, data) {
             self.delayed.requests += 1;

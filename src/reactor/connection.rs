@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::account::Charge;
 use super::net::{Net, Readable, Received};
 use crate::buffer::Buffer;
 use crate::clock::Instant;
@@ -20,6 +21,10 @@ pub(super) struct Connection<S> {
     pub(super) writable: bool,
     /// It stands in the queue of those to be run.
     pub(super) is_queued: bool,
+    /// It waits for room among others.
+    pub(super) waits_for_room: bool,
+    /// It has waited for room, and its next run is its turn.
+    pub(super) is_called: bool,
     /// A byte has come, of whatever kind.
     pub(super) has_spoken: bool,
     pub(super) listener: u16,
@@ -28,6 +33,8 @@ pub(super) struct Connection<S> {
     pub(super) jobs: u32,
     /// What they weigh, in points to be kept.
     pub(super) jobs_weight: usize,
+    /// What it holds, as it is counted among all.
+    pub(super) charge: Charge,
     /// Since when output waits without progress.
     pub(super) stalled_since: Option<Instant>,
     /// When its timer will go off.
@@ -89,11 +96,14 @@ impl<S> Connection<S> {
             readable: Readable::UntilRefused,
             writable: true,
             is_queued: false,
+            waits_for_room: false,
+            is_called: false,
             has_spoken: false,
             listener,
             phase: Phase::Open,
             jobs: 0,
             jobs_weight: 0,
+            charge: Charge::default(),
             stalled_since: None,
             armed: None,
         }
@@ -164,6 +174,11 @@ impl<S> Connection<S> {
                 net.shutdown_write(&mut self.socket).is_err()
             }
         }
+    }
+
+    /// Bytes of memory that are held for the client.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.input.capacity() + self.output.capacity() + self.session.held_bytes()
     }
 
     /// When to look at this connection even if nothing happens.

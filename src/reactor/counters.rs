@@ -12,12 +12,16 @@ pub(super) struct Counters {
     pub connections_open: u64,
     /// Connections accepted.
     pub connections_accepted: u64,
-    /// Connections that never sent a byte, closed to make room.
+    /// Connections that never sent a byte or were idle, closed to make place for others.
     pub connections_evicted: u64,
+    /// Connections closed because they held most of the memory for requests when that was full.
+    pub connections_refused: u64,
     /// Connections closed because the client kept us waiting.
     pub connections_timed_out: u64,
     /// Connections closed because the client did not take what was due to it.
     pub connections_stalled: u64,
+    /// Bytes that connections hold for their clients now.
+    pub buffers_bytes: u64,
     /// Times that accepting failed, for lack of descriptors mostly.
     pub accept_errors: u64,
     /// Requests begun, by command.
@@ -112,6 +116,7 @@ fn failure_counter(failure: &Failure) -> &'static str {
         Failure::NotAuthorized => "failed_not_authorized",
         Failure::BadShape => "failed_bad_shape",
         Failure::Busy => "failed_busy",
+        Failure::NoRoom => "failed_no_room",
         Failure::StoreUnavailable => "failed_store_unavailable",
         Failure::OutcomeUnknown => "failed_outcome_unknown",
         Failure::Internal => "failed_internal",

@@ -20,6 +20,8 @@ pub(crate) struct Holdings {
     pub(crate) remains: usize,
     /// Requests that are to be answered later, and the bytes of their texts.
     pub(crate) delayed: (usize, usize),
+    /// Bytes that connections hold, as counted.
+    pub(crate) buffers: usize,
 }
 
 /// Something that the reactor has done.
@@ -31,6 +33,10 @@ pub(crate) enum Note {
     Refused(ConnId, u32),
     /// Laid a text aside that is to be answered then.
     Delayed(Box<str>, Instant),
+    /// Closed a connection for another that wanted its place.
+    MadePlace(ConnId),
+    /// Taken from a connection what it held.
+    MadeRoom(ConnId),
     /// Answered a connection a text that had been laid aside.
     Due(ConnId, Box<str>),
 }
@@ -46,6 +52,11 @@ pub(crate) struct ConnectionHoldings {
     /// How often it stands in the queue of those to be run.
     pub(crate) queued: usize,
     pub(crate) is_queued: bool,
+    /// Bytes that it holds, and those that it is charged.
+    pub(crate) held: usize,
+    pub(crate) charged: usize,
+    /// Whether its client is known.
+    pub(crate) is_known: bool,
     /// Of its requests those to be answered later, and the bytes of their texts.
     pub(crate) delayed: (usize, usize),
 }
@@ -62,6 +73,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             authenticated: presence.authenticated_count(),
             remains: self.remains.len(),
             delayed: self.calls.delayed(),
+            buffers: self.account.bytes(),
         }
     }
 
@@ -83,6 +95,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 idle_capacity: idle.map(|buffer| buffer.capacity()).sum(),
                 queued: self.runnable.iter().filter(|queued| **queued == id).count(),
                 is_queued: connection.is_queued,
+                held: connection.held_bytes(),
+                charged: connection.charge.bytes(),
+                is_known: self.calls.app.presence().is_known(id),
                 delayed: connection.session.delayed(),
             })
         })

@@ -10,6 +10,7 @@
 //! connection holds no buffer; a stale id finds nothing.
 
 mod accept;
+mod account;
 mod calls;
 mod connection;
 mod counters;
@@ -20,6 +21,7 @@ mod in_flight;
 pub(crate) mod inspect;
 pub mod mio_net;
 pub mod net;
+mod room;
 mod running;
 mod table;
 mod timers;
@@ -38,6 +40,7 @@ use crate::session::Rules;
 use crate::throttle::Throttle;
 use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
+use account::{Account, Charge};
 use calls::{Calls, Now};
 use connection::{Connection, Overdue};
 use heartbeat::Heartbeat;
@@ -48,14 +51,43 @@ use timers::{Timer, Timers};
 /// What the reactor needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Open connections.
+    /// Open connections, but for those of listeners with places of their own.
     pub connections_max: usize,
     /// Open requests of all connections.
     pub requests_max: usize,
+    /// Bytes that all connections together may hold for their clients.
+    pub buffers_bytes_max: usize,
+    /// What is done in one turn, and what may wait.
+    pub bounds: Bounds,
     /// The user that runs the server: its unix-socket clients are operators where a listener has any.
     pub own_uid: u32,
     /// One for each listener of the net, in its order.
     pub listeners: Vec<ListenerSettings>,
+}
+
+/// What the loop does in one turn at most, and what may wait on all connections. A server has the limits; a
+/// simulation has less, to see what happens there.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Steps of all connections in one turn.
+    pub steps_per_turn: usize,
+    /// Bytes that are read and converted in one turn.
+    pub bytes_per_turn: usize,
+    /// Bytes of texts that are to be answered later.
+    pub delayed_bytes: usize,
+    /// Open requests that are forgotten at once with their connection.
+    pub forgotten_at_once: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            steps_per_turn: limits::STEPS_PER_TURN_ALL_MAX,
+            bytes_per_turn: limits::BYTES_PER_TURN_ALL_MAX,
+            delayed_bytes: limits::DELAYED_BYTES_MAX,
+            forgotten_at_once: limits::OPEN_FORGOTTEN_AT_ONCE_MAX,
+        }
+    }
 }
 
 /// What holds for the clients of one listener.
@@ -65,6 +97,8 @@ pub struct ListenerSettings {
     pub rules: Rules,
     /// What its clients may do.
     pub admission: Admission,
+    /// Its clients have places of their own, so that others do not keep them out.
+    pub has_own_places: bool,
 }
 
 /// The loop and all it owns.
@@ -76,6 +110,12 @@ pub struct Reactor<N: Net, J, C> {
     calls: Calls<J>,
     timers: Timers,
     acceptor: Acceptor,
+    account: Account,
+    /// A timer is armed that looks at who stalls while others wait for room.
+    scarcity_is_watched: bool,
+    /// A timer is armed that gives memory back to the system.
+    trim_is_armed: bool,
+    room_troubles: Throttle,
     runnable: VecDeque<ConnId>,
     /// Closed, with so much left behind that it takes a while to forget.
     remains: VecDeque<(ConnId, Connection<N::Socket>)>,
@@ -94,8 +134,12 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         assert_eq!(net.listener_count(), settings.listeners.len());
         let started = clock.now();
         Reactor {
-            acceptor: Acceptor::new(net.listener_count(), settings.connections_max),
-            calls: Calls::new(app, jobs, settings.requests_max, started),
+            acceptor: Acceptor::new(&settings),
+            calls: Calls::new(app, jobs, &settings, started),
+            account: Account::new(settings.buffers_bytes_max),
+            scarcity_is_watched: false,
+            trim_is_armed: false,
+            room_troubles: Throttle::default(),
             net,
             clock,
             settings,
@@ -135,6 +179,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             self.timers.arm(now.instant + limits::LOGIN_LOG_INTERVAL, Timer::LoginReport);
         }
         self.forget_remains();
+        self.call_waiting(now);
         let took = self.clock.now() - now.instant;
         self.calls.counters.turn_max = self.calls.counters.turn_max.max(took);
         Ok(())
@@ -169,7 +214,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.settings = settings;
         self.calls.app.set_settings(app);
         self.calls.set_in_flight_max(self.settings.requests_max);
-        self.acceptor.set_connections_max(self.settings.connections_max, self.connections.len());
+        self.account.set_bytes_max(self.settings.buffers_bytes_max);
+        self.acceptor.set_connections_max(self.settings.connections_max);
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get(id) {
                 let admission = self.settings.listeners[usize::from(connection.listener)].admission;
@@ -262,6 +308,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 Timer::LoginReport => self.calls.app.logins_mut().report(),
                 Timer::Accept => self.acceptor.retry(),
                 Timer::Audit => self.calls.app.audit_mut().end_minute(),
+                Timer::Scarcity => self.look_at_stalled(now),
+                Timer::Trim => self.trim(),
                 Timer::Heartbeat => {
                     if let Some(heartbeat) = &mut self.heartbeat {
                         let next = heartbeat.beat(&self.calls.jobs, now.instant);
@@ -330,7 +378,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     fn close(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.remove(id) else { return };
+        let Some(mut connection) = self.connections.remove(id) else { return };
+        self.account.change(id, connection.charge, Charge::default());
+        self.account.end_way(id);
+        connection.input.clear();
+        connection.output.clear();
         if let Some(armed) = connection.armed {
             self.timers.disarm(armed, Timer::Connection(id));
         }
@@ -338,9 +390,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.calls.forget_delayed(requests, bytes);
         self.calls.app.presence_mut().close(id);
         self.calls.counters.connections_open -= 1;
-        self.acceptor.connection_closed(self.connections.len());
+        self.acceptor.connection_closed(usize::from(connection.listener));
         match connection.session.open_count() {
-            few if few <= limits::OPEN_FORGOTTEN_AT_ONCE_MAX => self.forget(id, connection),
+            few if few <= self.settings.bounds.forgotten_at_once => self.forget(id, connection),
             _ => self.remains.push_back((id, connection)),
         }
     }

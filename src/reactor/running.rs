@@ -6,7 +6,7 @@ use super::{Now, Reactor};
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{ConnId, Ticket};
 use crate::limits;
-use crate::session::{Ending, Step};
+use crate::session::{Ending, Room, Step};
 use crate::throttle::Throttle;
 use crate::worker::Jobs;
 
@@ -16,6 +16,8 @@ enum Ran {
     Waits,
     /// It could go on at once, but others have their turn.
     WantsMore,
+    /// There has to be room first.
+    NeedsRoom,
     /// The connection is to be closed.
     Over,
 }
@@ -33,9 +35,10 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// Runs those that are queued now, as far as one turn goes; those that want to go on stand at the back for
     /// the next.
     pub(super) fn run_queue(&mut self, now: Now) {
+        let bounds = self.settings.bounds;
         let mut all = Work::default();
         for _ in 0..self.runnable.len() {
-            if all.steps >= limits::STEPS_PER_TURN_ALL_MAX || all.bytes >= limits::BYTES_PER_TURN_ALL_MAX {
+            if all.steps >= bounds.steps_per_turn || all.bytes >= bounds.bytes_per_turn {
                 return;
             }
             let Some(id) = self.runnable.pop_front() else { return };
@@ -50,14 +53,20 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             };
             all.steps += 1 + work.steps;
             all.bytes += work.bytes;
+            self.settle(id);
             match ran {
                 Ran::Waits => self.arm(id),
+                Ran::NeedsRoom => {
+                    self.arm(id);
+                    self.find_room(id, now);
+                }
                 Ran::WantsMore => {
                     self.arm(id);
                     self.enqueue(id);
                 }
                 Ran::Over => self.close(id),
             }
+            self.shed(now);
         }
         if self.runnable.is_empty() {
             self.runnable.shrink_to(limits::EVENTS_PER_TURN_MAX);
@@ -68,6 +77,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     fn run(&mut self, id: ConnId, work: &mut Work, now: Now) -> Ran {
         let Some(connection) = self.connections.get_mut(id) else { return Ran::Waits };
         let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
+        let is_called = std::mem::take(&mut connection.is_called);
         loop {
             if work.steps >= limits::STEPS_PER_TURN_MAX || work.bytes >= limits::READ_BYTES_PER_TURN_MAX {
                 return match connection.flush(&mut self.net, now.instant) {
@@ -75,9 +85,13 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     Flushed::All | Flushed::Some => Ran::WantsMore,
                 };
             }
-            let may_call = self.calls.may_begin(connection);
+            let is_known = || self.calls.app.presence().is_known(id);
+            let room = Room {
+                for_request: self.calls.may_begin(connection),
+                for_page: self.account.may_begin_page(id, is_called, is_known),
+            };
             let Connection { session, input, output, .. } = &mut *connection;
-            let step = session.next(input, output, rules, may_call, now.instant, &self.calls.date);
+            let step = session.next(input, output, rules, room, now.instant, &self.calls.date);
             work.steps += usize::from(session.take_dealt());
             let refused = session.take_refused();
             self.calls.count_refused(id, refused);
@@ -113,6 +127,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     if connection.readable == Readable::No {
                         return Ran::Waits;
                     }
+                    if !self.account.may_read(id, connection.charge) {
+                        return Ran::NeedsRoom;
+                    }
                     match connection.read(&mut self.net, &mut self.chunk) {
                         Taken::Bytes(count) => work.bytes += count.max(1),
                         Taken::Nothing => {}
@@ -128,6 +145,14 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                         Flushed::All if !had_output => return Ran::Waits,
                         Flushed::All => work.steps += 1,
                     }
+                }
+                Step::NeedRoom => {
+                    return match connection.flush(&mut self.net, now.instant) {
+                        Flushed::Broken => Ran::Over,
+                        // Who does not take what it has been told need not be told more.
+                        Flushed::Some => Ran::Waits,
+                        Flushed::All => Ran::NeedsRoom,
+                    };
                 }
                 Step::Finished(ending) => {
                     match connection.flush(&mut self.net, now.instant) {

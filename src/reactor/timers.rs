@@ -22,6 +22,10 @@ pub(super) enum Timer {
     LoginReport,
     /// Try to accept again.
     Accept,
+    /// Look at who stalls while others wait for room.
+    Scarcity,
+    /// Give memory back to the system.
+    Trim,
     /// Tell whoever watches that the loop turns.
     Heartbeat,
     /// A minute of the audit log is over.

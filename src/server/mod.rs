@@ -310,6 +310,8 @@ impl Base {
         reactor::Settings {
             connections_max: config.connections_max,
             requests_max: config.requests_max,
+            buffers_bytes_max: config.buffers_bytes_max,
+            bounds: reactor::Bounds::default(),
             own_uid: sys::process::effective_uid(),
             listeners: listeners
                 .map(|(at, listen)| {
@@ -434,5 +436,6 @@ fn listener_settings(
             has_operators: is_own_socket,
             is_local,
         },
+        has_own_places: is_own_socket,
     }
 }

@@ -74,6 +74,15 @@ pub struct Session {
     dealt: u16,
 }
 
+/// What the session may begin now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// A request.
+    pub for_request: bool,
+    /// A page of an answer: it takes much memory until the client has taken it.
+    pub for_page: bool,
+}
+
 /// What the session wants next.
 #[derive(Debug)]
 pub enum Step {
@@ -89,6 +98,8 @@ pub enum Step {
     NeedInput,
     /// Either room in the output or an answer; no more input until then.
     Blocked,
+    /// Room for a page of an answer.
+    NeedRoom,
     /// Nothing any more: send what is due and end the connection.
     Finished(Ending),
 }
@@ -113,19 +124,25 @@ enum Parked {
     Refusal(Refusal),
 }
 
+impl Parked {
+    fn is_paged(&self) -> bool {
+        matches!(self, Parked::Request(request) if request.name.is_paged())
+    }
+}
+
 impl Session {
     /// Goes on: decodes what has come, or says what it waits for. Call again after each step that is
-    /// not a wait. No new request is begun unless it `may_call`.
+    /// not a wait. Nothing is begun that there is no `room` for.
     pub fn next(
         &mut self,
         input: &mut Buffer,
         output: &mut Buffer,
         rules: &Rules,
-        may_call: bool,
+        room: Room,
         now: Instant,
         date: &HttpDate,
     ) -> Step {
-        let step = self.step(input, output, rules, may_call, now, date);
+        let step = self.step(input, output, rules, room, now, date);
         let waiting = match step {
             Step::NeedInput => self.waiting(input),
             _ => None,
@@ -221,6 +238,39 @@ impl Session {
         }
     }
 
+    /// Begins to end the session because there is no room for what its client sends, and drops what has come
+    /// of that. False where the client can't be told: an answer is being written, or it ends already.
+    pub fn refuse_for_room(&mut self, input: &mut Buffer) -> bool {
+        if self.ending.is_some() || self.replies.as_ref().is_some_and(|replies| replies.is_writing_pages()) {
+            return false;
+        }
+        input.clear();
+        self.wire.forget();
+        if let Some(replies) = &mut self.replies {
+            replies.forget_decoding();
+        }
+        self.parked = None;
+        self.end_with(Ending::Linger, Failure::NoRoom);
+        true
+    }
+
+    /// Bytes of memory that are held for the client beside its input and output, about: what has come of a
+    /// message, requests that are not answered, answers that wait. What it waits for by itself (a conversion
+    /// that is to be answered later) is not among it.
+    pub fn held_bytes(&self) -> usize {
+        let parked = match self.parked.as_deref() {
+            Some(Parked::Request(request)) => request.held_bytes(),
+            Some(Parked::Refusal(_)) | None => 0,
+        };
+        let replies = self.replies.as_ref().map_or(0, |replies| replies.held_bytes());
+        self.wire.held_bytes() + parked + replies
+    }
+
+    /// Since when the client and the server have nothing to say to each other.
+    pub fn idle_since(&self) -> Option<Instant> {
+        self.patience.idle_since()
+    }
+
     /// Whether a VM is authenticated on the connection now.
     pub fn set_authenticated(&mut self, is_authenticated: bool) {
         self.is_authenticated = is_authenticated;
@@ -287,7 +337,7 @@ impl Session {
         input: &mut Buffer,
         output: &mut Buffer,
         rules: &Rules,
-        may_call: bool,
+        room: Room,
         now: Instant,
         date: &HttpDate,
     ) -> Step {
@@ -301,15 +351,16 @@ impl Session {
             if let Some((slot, data)) = self.replies.as_mut().and_then(|replies| replies.take_due(now)) {
                 return Step::Due(slot, data);
             }
-            match self.replies.as_mut().map_or(Wanted::Nothing, |replies| replies.wanted()) {
+            match self.replies.as_mut().map_or(Wanted::Nothing, |replies| replies.wanted(room.for_page)) {
                 Wanted::Nothing => {}
+                Wanted::Room => return Step::NeedRoom,
                 Wanted::Patience => return Step::Blocked,
                 Wanted::Page(slot, of, cursor) => return Step::NextPage(slot, of, cursor),
             }
             if let Some(ending) = self.ending {
                 return self.wind_up(ending, output, date);
             }
-            if !may_call || self.replies.as_ref().is_some_and(|replies| replies.is_barred()) {
+            if !room.for_request || self.replies.as_ref().is_some_and(|replies| replies.is_barred()) {
                 return Step::Blocked;
             }
             let parked = match self.parked.take() {
@@ -328,7 +379,7 @@ impl Session {
                         Decoded::Refusal(refusal) => Parked::Refusal(refusal),
                         Decoded::Long(text) => {
                             let slot = self.take_slot();
-                            self.replies().begin_decoding(slot);
+                            self.replies().begin_decoding(slot, text.as_slice().len());
                             return Step::Decode(slot, text);
                         }
                         Decoded::Dealt => {
@@ -353,6 +404,10 @@ impl Session {
             if !self.may_begin(&parked) {
                 self.parked = Some(Box::new(parked));
                 return Step::Blocked;
+            }
+            if !room.for_page && parked.is_paged() {
+                self.parked = Some(Box::new(parked));
+                return Step::NeedRoom;
             }
             match parked {
                 Parked::Refusal(refusal) => self.refuse(refusal, output, date),

@@ -45,6 +45,12 @@ impl Patience {
         self.current.map(|(waiting, _)| waiting)
     }
 
+    /// Since when the client has nothing to say.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let (waiting, since) = self.current?;
+        matches!(waiting, Waiting::First | Waiting::Idle).then_some(since)
+    }
+
     /// When the current wait is over, given how long each kind may take.
     pub(super) fn deadline(&self, timeout: impl Fn(Waiting) -> Option<Duration>) -> Option<Instant> {
         let (waiting, since) = self.current?;

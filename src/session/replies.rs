@@ -13,7 +13,7 @@ use crate::clock::{HttpDate, Instant};
 use crate::dialect::PageProgress;
 use crate::ids::Slot;
 use crate::limits;
-use crate::model::{Answer, Cursor, Dialect, Page, Paged, Request, RequestId};
+use crate::model::{Answer, CommandName, Cursor, Dialect, Page, Paged, Request, RequestId};
 
 /// The open requests of one connection.
 #[derive(Default)]
@@ -21,11 +21,15 @@ pub(super) struct Replies {
     /// The open request without an id; there is one at most.
     serial: Option<Serial>,
     /// The open requests with an id.
-    named: HashMap<Slot, (Dialect, RequestId)>,
+    named: HashMap<Slot, Named>,
+    /// Bytes that the open requests take, about.
+    open_bytes: usize,
     /// The open request after which nothing may be decoded yet.
     barrier: Option<Slot>,
     /// The message that a worker reads: nothing after it may be decoded yet.
     decoding: Option<Slot>,
+    /// Its bytes.
+    decoding_bytes: usize,
     /// The open request whose answer may come in pages; there is one at most.
     paged: Option<Slot>,
     writing: Writing,
@@ -39,11 +43,21 @@ pub(super) struct Replies {
     deferred: Buffer,
 }
 
+/// An open request with an id.
+struct Named {
+    dialect: Dialect,
+    id: RequestId,
+    /// What it takes, about.
+    bytes: u32,
+}
+
 /// An open request without an id.
 #[derive(Clone, Copy)]
 struct Serial {
     slot: Slot,
     dialect: Dialect,
+    /// What it takes, about.
+    bytes: u32,
     /// How many replies it gets.
     reply_count: usize,
 }
@@ -86,6 +100,8 @@ struct Delayed {
 pub(super) enum Wanted {
     /// No reply is being written in pages.
     Nothing,
+    /// One is wanted that there is no room for.
+    Room,
     /// It has been asked for and is on its way.
     Patience,
     /// This one.
@@ -112,20 +128,22 @@ impl Replies {
         if request.name.is_paged() {
             self.paged = Some(slot);
         }
+        let bytes = bytes_of(request);
+        self.open_bytes += bytes as usize;
         match request.id.take() {
-            Some(id) => drop(self.named.insert(slot, (request.dialect, id))),
+            Some(id) => drop(self.named.insert(slot, Named { dialect: request.dialect, id, bytes })),
             None => {
                 let reply_count = request.reply_count();
-                self.serial = Some(Serial { slot, dialect: request.dialect, reply_count });
+                self.serial = Some(Serial { slot, dialect: request.dialect, bytes, reply_count });
             }
         }
         self.check();
     }
 
-    /// A worker reads the message `slot` from now on.
-    pub(super) fn begin_decoding(&mut self, slot: Slot) {
+    /// A worker reads the message `slot` of so many bytes from now on.
+    pub(super) fn begin_decoding(&mut self, slot: Slot, bytes: usize) {
         debug_assert!(self.decoding.is_none(), "one message at a time");
-        self.decoding = Some(slot);
+        (self.decoding, self.decoding_bytes) = (Some(slot), bytes);
     }
 
     /// The message `slot` has been read; false where that is not awaited.
@@ -170,7 +188,7 @@ impl Replies {
     ) -> bool {
         let (dialect, id) = match (self.serial, self.named.get(&slot)) {
             (Some(serial), _) if serial.slot == slot => (serial.dialect, None),
-            (_, Some((dialect, id))) => (*dialect, Some(id)),
+            (_, Some(named)) => (named.dialect, Some(&named.id)),
             _ => return false,
         };
         let mut progress = match &self.writing {
@@ -247,15 +265,33 @@ impl Replies {
         (self.delayed.len(), self.delayed_bytes)
     }
 
-    /// The page to make now, if the output has room for it; asked for once.
-    pub(super) fn wanted(&mut self) -> Wanted {
+    /// The page to make now, if the output has room for it; asked for once, where there `is_room` for it.
+    pub(super) fn wanted(&mut self, is_room: bool) -> Wanted {
         match &mut self.writing {
             Writing::Whole | Writing::Silent => Wanted::Nothing,
+            Writing::Pages(stream) if stream.cursor.is_some() && !is_room => Wanted::Room,
             Writing::Pages(stream) => match stream.cursor.take() {
                 Some(cursor) => Wanted::Page(stream.slot, stream.of.clone(), cursor),
                 None => Wanted::Patience,
             },
         }
+    }
+
+    /// Whether some of a reply is written, and not all.
+    pub(super) fn is_writing_pages(&self) -> bool {
+        matches!(self.writing, Writing::Pages(_))
+    }
+
+    /// Bytes of memory held for open requests, replies that wait, and a page that is being made.
+    pub(super) fn held_bytes(&self) -> usize {
+        let is_page_coming = match &self.writing {
+            Writing::Whole => self.paged.is_some(),
+            Writing::Pages(stream) => stream.cursor.is_none(),
+            Writing::Silent => false,
+        };
+        let decoding = if self.decoding.is_some() { self.decoding_bytes } else { 0 };
+        let page = if is_page_coming { limits::PAGE_BYTES_RESERVED } else { 0 };
+        self.open_bytes + self.deferred.capacity() + decoding + page
     }
 
     /// Whether nothing more may be decoded for now.
@@ -302,12 +338,14 @@ impl Replies {
     /// Forgets an open request; what its reply needs.
     fn close(&mut self, slot: Slot) -> Option<Open> {
         let open = match self.serial {
-            Some(Serial { slot: serial, dialect, reply_count }) if serial == slot => {
+            Some(Serial { slot: serial, dialect, bytes, reply_count }) if serial == slot => {
                 self.serial = None;
+                self.open_bytes -= bytes as usize;
                 Open { dialect, id: None, reply_count }
             }
             _ => {
-                let (dialect, id) = self.named.remove(&slot)?;
+                let Named { dialect, id, bytes } = self.named.remove(&slot)?;
+                self.open_bytes -= bytes as usize;
                 Open { dialect, id: Some(id), reply_count: 1 }
             }
         };
@@ -333,3 +371,16 @@ impl Replies {
         }
     }
 }
+
+/// What an open request takes, about. A conversion, which may wait with very many others, is counted with those
+/// that are to be answered later.
+fn bytes_of(request: &Request) -> u32 {
+    let bytes = match request.name {
+        CommandName::Convert => 0,
+        _ => request.held_bytes() + OPEN_BYTES,
+    };
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// What is noted of an open request here and where it is run.
+const OPEN_BYTES: usize = 256;

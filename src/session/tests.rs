@@ -44,7 +44,7 @@ impl Bench {
     }
 
     fn next(&mut self) -> Step {
-        self.session.next(&mut self.input, &mut self.output, &self.rules, true, self.now, &self.date)
+        self.session.next(&mut self.input, &mut self.output, &self.rules, ROOM, self.now, &self.date)
     }
 
     fn say(&mut self, text: &str) -> Step {
@@ -425,8 +425,14 @@ fn what_is_due_is_answered_behind_a_barrier_and_where_no_more_may_be_begun() {
     assert_eq!(bench.is_due(), slot);
     bench.answer_with(slot, &CONVERTED);
     bench.answer(logout);
-    let step =
-        bench.session.next(&mut bench.input, &mut bench.output, &bench.rules, false, bench.now, &bench.date);
+    let step = bench.session.next(
+        &mut bench.input,
+        &mut bench.output,
+        &bench.rules,
+        Room { for_request: false, ..ROOM },
+        bench.now,
+        &bench.date,
+    );
     assert!(matches!(step, Step::Blocked), "nothing new is begun: {step:?}");
     assert_eq!(bench.call().1, CommandName::Ping);
 }
@@ -477,3 +483,5 @@ fn what_is_due_waits_when_enough_waits_for_a_page_already() {
     }
     assert_eq!(answered, 100);
 }
+
+const ROOM: Room = Room { for_request: true, for_page: true };

@@ -14,10 +14,11 @@ use super::metrics::Asker;
 use super::plan::Act;
 use super::request::What;
 use super::speech::{Framing, Heard, Manner, Speech};
-use super::wire::{Reading, Received};
+use super::wire::{Away, Reading, Received};
 use super::world::World;
 use crate::clock::Instant;
 use crate::limits;
+use crate::model::Failure;
 
 /// One client and its one connection.
 pub(super) struct Client {
@@ -154,7 +155,7 @@ impl Client {
         loop {
             match world.wires[wire].receive(count) {
                 Received::Nothing => return Ok(()),
-                Received::Bytes(bytes) => self.take(&bytes, world.wires[wire].port, world)?,
+                Received::Bytes(bytes) => self.take(&bytes, wire, world)?,
                 Received::End => return self.end(wire, false, world),
                 Received::Reset => return self.end(wire, true, world),
             }
@@ -165,7 +166,8 @@ impl Client {
         }
     }
 
-    fn take(&mut self, bytes: &[u8], port: u16, world: &mut World) -> Result<(), String> {
+    fn take(&mut self, bytes: &[u8], wire: usize, world: &mut World) -> Result<(), String> {
+        let (port, is_refused) = (world.wires[wire].port, world.wires[wire].sent_away == Some(Away::ForRoom));
         self.moved = world.now;
         let heard = self.speech.hear(bytes).map_err(|error| {
             let shown = bytes[..bytes.len().min(300)].escape_ascii();
@@ -173,6 +175,9 @@ impl Client {
         })?;
         for heard in heard {
             match heard {
+                Heard::Reply(text, _) if is_refused && tells_of_room(&text) => {
+                    self.ledger.has_last_words = true
+                }
                 Heard::Reply(text, status) => {
                     self.ledger.take(&text, status, port, world).map_err(|error| {
                         let shown = String::from_utf8_lossy(&text[..text.len().min(300)]).into_owned();
@@ -205,6 +210,9 @@ impl Client {
             .stopped
             .is_some_and(|stopped| wire.closed.is_some_and(|at| at >= stopped + world.weather.grace));
         let has_stalled = wire.stalled_since.is_some_and(|since| closed >= since + limits::WRITE_TIMEOUT);
+        if wire.sent_away.is_some() {
+            return Ok(());
+        }
         let is_torn = !self.speech.is_between() || self.speech.is_inside || wire.lost > 0;
         if was_cut || has_stalled || is_torn && self.ledger.may_be_broken_off(world) {
             return Ok(());
@@ -230,6 +238,21 @@ impl Client {
             || has_all
                 && (self.speech.is_over || is_over_time || self.has_sent_http || wire.client_has_finished());
         if is_explained { Ok(()) } else { Err(format!("ended without a reason; {}", self.describe())) }
+    }
+
+    /// It is sent away: not if it has shown who it is, and for its place not while it is owed an answer.
+    pub(super) fn check_sent_away(&self, why: Away, world: &World) -> Result<(), String> {
+        let Some(wire) = self.wire.map(|wire| &world.wires[wire]) else { return Ok(()) };
+        if self.ledger.is_logged_in(world) {
+            return Err(format!("client {} is known and is sent away", self.number));
+        }
+        let has_said_all = self.outgoing.is_empty() && self.held_back.is_none();
+        let has_heard_all = !wire.has_unheard() && !wire.broken && !wire.client_has_reset();
+        let is_waiting = has_said_all && has_heard_all && !self.is_owed_nothing();
+        if why == Away::ForPlace && is_waiting && !self.ledger.is_forgiven {
+            return Err(format!("sent away with a request under way; {}", self.describe()));
+        }
+        Ok(())
     }
 
     fn is_owed_nothing(&self) -> bool {
@@ -495,6 +518,12 @@ impl Client {
         let is_in_turn = !is_named || is_text || self.speech.framing == Framing::Http;
         Measurer { asker: Asker { client: self.number, is_in_turn }, is_text, now: world.now }
     }
+}
+
+/// Whether a reply says that there is no room.
+fn tells_of_room(text: &[u8]) -> bool {
+    let words = Failure::NO_ROOM.as_bytes();
+    text.windows(words.len()).any(|window| window == words)
 }
 
 /// No client keeps more to itself.

@@ -197,6 +197,12 @@ impl Ledger {
             || self.auths.len() == self.barriers + 1 && self.auths.last() != Some(&Auth::Unsure)
     }
 
+    /// Whether the connection is certain to be somebody's.
+    pub(super) fn is_logged_in(&self, world: &World) -> bool {
+        let is_certain = !self.is_by_request && self.is_login_certain();
+        is_certain && matches!(self.auths.last(), Some(Auth::As(vm)) if !world.herd.vms[*vm].is_disturbed)
+    }
+
     /// Whether an answer in pages may have failed after its beginning: then nothing tells but the end.
     pub(super) fn may_be_broken_off(&self, world: &World) -> bool {
         let weather = &world.weather;

@@ -96,6 +96,9 @@ pub(super) fn plan(
     if weather.many_points && random.chance(40) {
         return metrics_plan::pager(framing, random, herd).into();
     }
+    if weather.hoards && random.chance(50) {
+        return hoarder(framing, random).into();
+    }
     match random.between(0, 40) {
         0..=7 => talker(number, framing, random, herd),
         8..=10 => flood(framing, random),
@@ -278,6 +281,26 @@ fn dripper(framing: Framing, random: &mut Random) -> Vec<Act> {
     plan.push(Act::Drip { byte: b'x', every: random.micros(50_000, 1_500_000) });
     plan.push(Act::Finish);
     plan
+}
+
+/// A great part of a request, and no more of it.
+fn hoarder(framing: Framing, random: &mut Random) -> Vec<Act> {
+    let part = vec![b'x'; random.between(300_000, 900_000)];
+    let mut bytes = match framing {
+        Framing::Http => b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n".to_vec(),
+        Framing::WebSocket => b"\x81\xff\0\0\0\0\0\x0f\0\0\0\0\0\0".to_vec(),
+        _ => b"{\"command\": \"".to_vec(),
+    };
+    bytes.extend(part);
+    vec![
+        Act::Read(Reading::Eager),
+        Act::Await,
+        Act::Doom(limits::REQUEST_TIMEOUT),
+        Act::Expect(What::LastWords(LastWords::TimedOut)),
+        Act::Send(bytes),
+        Act::Await,
+        Act::Finish,
+    ]
 }
 
 /// Speaks something else.

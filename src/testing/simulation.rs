@@ -17,6 +17,7 @@ use super::jobs::FakeJobs;
 use super::judge::CLOSED_LISTENER;
 use super::net::{FakeClock, FakeNet};
 use super::weather::Weather;
+use super::wire::Away;
 use super::world::{LISTENERS, Shared, World};
 use crate::app::login_limiter::LoginLimits;
 use crate::app::presence::Admission;
@@ -146,7 +147,9 @@ impl Simulation {
         let notes = self.reactor.take_notes();
         let mut world = self.world.borrow_mut();
         let bytes_read = std::mem::take(&mut world.bytes_read);
-        if bytes_read > limits::BYTES_PER_TURN_ALL_MAX + limits::READ_BYTES_PER_TURN_MAX + GLANCES_BYTES_MAX {
+        if bytes_read
+            > world.weather.bounds.bytes_per_turn + limits::READ_BYTES_PER_TURN_MAX + GLANCES_BYTES_MAX
+        {
             return Err(format!("{bytes_read} bytes are read in one turn"));
         }
         let mut steps: HashMap<ConnId, usize> = HashMap::new();
@@ -155,6 +158,8 @@ impl Simulation {
                 Note::Begun(conn) => *steps.entry(conn).or_default() += 1,
                 Note::Refused(conn, count) => *steps.entry(conn).or_default() += count as usize,
                 Note::Delayed(data, due) => note_delay(&mut world, &data, due)?,
+                Note::MadePlace(conn) => note_sent_away(&mut world, conn, Away::ForPlace)?,
+                Note::MadeRoom(conn) => note_sent_away(&mut world, conn, Away::ForRoom)?,
                 Note::Due(conn, data) => {
                     *steps.entry(conn).or_default() += 1;
                     check_due(&world, conn, &data)?;
@@ -165,8 +170,10 @@ impl Simulation {
         if most > limits::STEPS_PER_TURN_MAX + STEPS_AT_ONCE_MAX {
             return Err(format!("a connection has {most} steps in one turn"));
         }
-        if all > limits::STEPS_PER_TURN_ALL_MAX + limits::STEPS_PER_TURN_MAX + STEPS_AT_ONCE_MAX {
-            return Err(format!("one turn has {all} steps"));
+        // The last to be run may go beyond what a turn has; all others have had their turn before.
+        let bounds = world.weather.bounds;
+        if all - most > bounds.steps_per_turn {
+            return Err(format!("one turn has {all} steps, {most} of them on one connection"));
         }
         Ok(())
     }
@@ -174,6 +181,7 @@ impl Simulation {
     /// The bounds on what each connection holds.
     fn check_holdings(&self, world: &World) -> Result<(), String> {
         let mut delayed = (0, 0);
+        let (mut charged, mut held_by_all, mut has_stranger) = (0, 0, false);
         for held in self.reactor.connection_holdings() {
             let wire = world.wire_of(held.id).ok_or("a connection without a wire")?;
             let may_authenticate = world.herd.vms.iter().any(|vm| vm.suitors.contains(&wire.client));
@@ -196,6 +204,23 @@ impl Simulation {
                 return Err(format!("queued wrongly: {held:?}"));
             }
             delayed = (delayed.0 + held.delayed.0, delayed.1 + held.delayed.1);
+            if held.held != held.charged && !held.is_queued {
+                return Err(format!("charged for something else than it holds: {held:?}"));
+            }
+            has_stranger |= !held.is_known && held.charged >= limits::HOLDING_BYTES_MIN;
+            (charged, held_by_all) = (charged + held.charged, held_by_all + held.held);
+        }
+        let holdings = self.reactor.holdings();
+        if holdings.buffers != charged {
+            return Err(format!("{charged} bytes are charged, and {} counted", holdings.buffers));
+        }
+        let most =
+            world.weather.buffers_bytes_max + if has_stranger { 0 } else { limits::BUFFERS_BYTES_BEYOND };
+        if held_by_all > most + PAGE_BYTES_MAX {
+            return Err(format!("{held_by_all} bytes are held for all, {charged} are charged"));
+        }
+        if holdings.delayed.1 > world.weather.bounds.delayed_bytes {
+            return Err(format!("{:?} wait to be answered", holdings.delayed));
         }
         match self.reactor.holdings().delayed {
             counted if counted == delayed => Ok(()),
@@ -264,6 +289,22 @@ impl Simulation {
             world.happen();
         }
     }
+}
+
+/// A client is sent away, for the place that others want or the memory. Never one that has shown who it is.
+fn note_sent_away(world: &mut World, conn: ConnId, why: Away) -> Result<(), String> {
+    world.log(|| format!("connection {conn} is sent away: {why:?}"));
+    let is_full = match why {
+        Away::ForPlace => world.weather.connections_max < world.weather.clients,
+        Away::ForRoom => world.weather.hoards,
+    };
+    let wire = world.wires.iter_mut().find(|wire| wire.id == Some(conn)).ok_or("nobody is sent away")?;
+    wire.sent_away = Some(why);
+    let client = wire.client;
+    if !is_full {
+        return Err(format!("{conn} is sent away without need: {why:?}"));
+    }
+    world.client(client).map_or(Ok(()), |client| client.check_sent_away(why, world))
 }
 
 /// A text is laid aside: for as long as it may be.
@@ -389,10 +430,13 @@ fn settings(weather: &Weather) -> Settings {
             has_operators: true,
             is_local: true,
         },
+        has_own_places: false,
     };
     Settings {
         connections_max: weather.connections_max,
         requests_max: weather.requests_max,
+        buffers_bytes_max: weather.buffers_bytes_max,
+        bounds: weather.bounds,
         own_uid: 0,
         listeners: (0..LISTENERS).map(listener).collect(),
     }

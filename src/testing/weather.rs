@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::random::Random;
 use crate::limits;
+use crate::reactor::Bounds;
 
 /// The troubles of one world, and its limits.
 #[derive(Clone, Debug)]
@@ -61,6 +62,11 @@ pub(super) struct Weather {
     pub(super) many_points: bool,
     /// Conversions by the thousand.
     pub(super) many_convert: bool,
+    /// Clients send more of requests than there is memory for.
+    pub(super) hoards: bool,
+    /// Bytes that all connections may hold.
+    pub(super) buffers_bytes_max: usize,
+    pub(super) bounds: Bounds,
     /// When the server is told to stop, if before everybody is done.
     pub(super) stop_after: Option<Duration>,
     pub(super) grace: Duration,
@@ -88,7 +94,17 @@ impl Weather {
         let [full_percent, stuck_percent, failed_percent, doubled_percent] =
             [maybe(20), maybe(8), maybe(15), maybe(30)];
         let (is_calm, is_crowded) = (random.chance(30), random.chance(25));
+        let hoards = random.chance(6);
+        let bounds = Bounds {
+            steps_per_turn: random.pick(&[8, 64, limits::STEPS_PER_TURN_ALL_MAX]),
+            bytes_per_turn: random.pick(&[1000, 64 << 10, limits::BYTES_PER_TURN_ALL_MAX]),
+            delayed_bytes: random.pick(&[100, 2000, 1 << 20, limits::DELAYED_BYTES_MAX]),
+            forgotten_at_once: random.pick(&[0, 4, limits::OPEN_FORGOTTEN_AT_ONCE_MAX]),
+        };
         let weather = Weather {
+            hoards,
+            buffers_bytes_max: if hoards { limits::BUFFERS_BYTES_MIN } else { limits::BUFFERS_BYTES_MAX },
+            bounds,
             short_percent,
             refused_percent,
             spurious_percent,
@@ -134,6 +150,9 @@ impl Weather {
             (weather.requests_max, weather.named_max) = (1 << 20, 16_384);
             weather.window_bytes = weather.window_bytes.max(512);
         }
+        if weather.hoards {
+            (weather.clients, weather.anonymous_bytes_max) = (12, limits::REQUEST_BYTES_MAX);
+        }
         // Whoever may be told that a message was not read, can't be told which.
         if is_calm {
             weather.with_good_workers()
@@ -165,7 +184,7 @@ impl Weather {
 
     /// Whether a request that needs no job may be `busy`.
     pub(super) fn has_few_requests(&self) -> bool {
-        self.requests_max < 100 || self.named_max < 100
+        self.requests_max < 100 || self.named_max < 100 || self.bounds.delayed_bytes < 1 << 20
     }
 
     /// Whether the store may be late or fail.

@@ -39,6 +39,8 @@ pub(super) struct Wire {
     pub(super) shut_down: Option<Instant>,
     /// When the server let go of it.
     pub(super) closed: Option<Instant>,
+    /// Why the server has sent its client away, if it has.
+    pub(super) sent_away: Option<Away>,
     /// How often it did.
     pub(super) closings: usize,
     /// What the client has not read and never will, since a reset overtook it.
@@ -54,6 +56,15 @@ pub(super) struct Wire {
     readable_due: bool,
     writable_due: bool,
     broken_due: bool,
+}
+
+/// Why a client is sent away that has done nothing wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Away {
+    /// It was idle, and another wanted its place.
+    ForPlace,
+    /// It held most of the memory that there was.
+    ForRoom,
 }
 
 /// How a client takes what comes.
@@ -98,6 +109,7 @@ impl Wire {
             outbound_max: weather.window_bytes,
             shut_down: None,
             closed: None,
+            sent_away: None,
             closings: 0,
             lost: 0,
             stalled_since: None,
@@ -109,6 +121,11 @@ impl Wire {
             writable_due: false,
             broken_due: false,
         }
+    }
+
+    /// Whether the client has been sent something that it has not read, or never will.
+    pub(super) fn has_unheard(&self) -> bool {
+        !self.outbound.is_empty() || self.lost > 0
     }
 
     // ── The client's end ──

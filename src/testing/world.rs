@@ -184,6 +184,11 @@ impl World {
         self.wires.get(at).map(|wire| wire.client)
     }
 
+    /// The client of that number, while it does nothing.
+    pub(super) fn client(&self, number: usize) -> Option<&Client> {
+        self.clients[number].as_ref()
+    }
+
     /// The wire of an open connection.
     pub(super) fn wire_of(&self, id: ConnId) -> Option<&Wire> {
         self.wires.iter().find(|wire| wire.id == Some(id) && wire.closed.is_none())

@@ -110,7 +110,7 @@ fn more_connections_than_may_be_wait_for_their_turn() {
     let _alone = alone();
     best_of_three("2 000 connections where 300 may be", || {
         let daemon = Daemon::builder().args(["--connections-max", "300"]).start();
-        let witness = Witness::start(&daemon);
+        let witness = Witness::start_as_operator(&daemon);
         let before = Before::of(&daemon);
         // Open before all places are taken.
         let mut operator = daemon.operator();
@@ -120,30 +120,34 @@ fn more_connections_than_may_be_wait_for_their_turn() {
             swarm.connect(daemon.address(), conversation(index).as_bytes());
         }
         let mut conversations: Vec<usize> = (0..COUNT).collect();
+        let mut is_done = vec![false; COUNT];
         // Between its connection and its first byte a client may be silent for a moment, and lose its place.
         let mut sent_away = 0;
         let (begin, mut done) = (Instant::now(), 0);
         while done < COUNT {
             let mut came = Vec::new();
             swarm.turn(Duration::from_millis(100), |member| came.push(member));
-            assert!(statistic(&mut operator, "connections_open") <= CONNECTIONS_MAX as u64);
+            // The operator and the witness have places of their own.
+            assert!(statistic(&mut operator, "connections_open") <= 2 + CONNECTIONS_MAX as u64);
             for member in came {
                 let index = conversations[member];
-                if swarm.members[member].ended.is_some() {
+                let is_served = swarm.members[member].received.ends_with(conversation_end(index).as_bytes());
+                if swarm.members[member].ended.is_some() && !is_served {
                     assert_eq!(swarm.members[member].received, b"", "{index} was cut");
                     sent_away += 1;
                     assert!(sent_away < COUNT / 100, "too many were sent away that had something to say");
                     swarm.connect(daemon.address(), conversation(index).as_bytes());
                     conversations.push(index);
-                } else if swarm.members[member].received.ends_with(conversation_end(index).as_bytes()) {
+                } else if is_served {
                     expect_conversation(index, swarm.members[member].lines());
+                    // One that has been served may be sent away before it goes by itself.
+                    done += usize::from(is_new(&mut is_done, index));
                     swarm.close(member);
-                    done += 1;
                 }
             }
             assert!(begin.elapsed() < Duration::from_secs(120), "{done} of {COUNT} are served");
         }
-        assert_eq!(statistic(&mut operator, "connections_evicted"), sent_away as u64);
+        assert!(statistic(&mut operator, "connections_evicted") >= sent_away as u64);
         drop((swarm, operator));
         before.expect_back(&daemon, 2 << 10);
         witness.finish()
@@ -167,7 +171,7 @@ fn silent_connections_go_when_others_need_their_places() {
         let replies: Vec<String> = (0..CONVERSATION).map(|_| client.raw_line()).collect();
         expect_conversation(index, replies.iter().map(String::as_str));
         silent.run_for(Duration::from_millis(1));
-        assert!(statistic(&mut operator, "connections_open") <= CONNECTIONS_MAX);
+        assert!(statistic(&mut operator, "connections_open") <= 1 + CONNECTIONS_MAX);
     }
     assert!(statistic(&mut operator, "connections_evicted") >= 400);
 }
@@ -207,6 +211,11 @@ fn whoever_ends_its_input_gets_all_its_replies() {
         before.expect_back(&daemon, 2 << 10);
         witness.finish()
     });
+}
+
+/// Marks `index` as done; whether it was not.
+fn is_new(is_done: &mut [bool], index: usize) -> bool {
+    !std::mem::replace(&mut is_done[index], true)
 }
 
 /// Replies to a conversation.

@@ -91,9 +91,20 @@ impl Witness {
         Witness::with_blame(daemon, Blame::Daemon)
     }
 
+    /// The same on the daemon's own socket, where connections are short elsewhere: between its pings another
+    /// would have its place.
+    #[track_caller]
+    pub fn start_as_operator(daemon: &Daemon) -> Witness {
+        Witness::with(daemon, daemon.operator(), Blame::Machine)
+    }
+
     #[track_caller]
     fn with_blame(daemon: &Daemon, blame: Blame) -> Witness {
-        let mut client = daemon.client();
+        Witness::with(daemon, daemon.client(), blame)
+    }
+
+    #[track_caller]
+    fn with(daemon: &Daemon, mut client: Client, blame: Blame) -> Witness {
         // A thread that has served somebody has its name.
         client.ping();
         let reactor = thread_named(daemon, "vmherd-reactor");
@@ -209,6 +220,18 @@ impl Before {
         descriptors.sockets -= 1;
         fs::write(format!("/proc/{}/clear_refs", daemon.id()), "5").expect("the peak can be reset");
         Before { rss_kib: daemon.rss_kib(), descriptors }
+    }
+
+    /// As [`Before::of`], where nobody is connected.
+    #[track_caller]
+    pub fn of_idle(daemon: &Daemon) -> Before {
+        let _witness = daemon.client();
+        Before::of(daemon).without_witness()
+    }
+
+    fn without_witness(mut self) -> Before {
+        self.descriptors.sockets -= 1;
+        self
     }
 
     /// How much more memory than before the daemon had at any moment since, in KiB.

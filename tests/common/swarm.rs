@@ -130,6 +130,11 @@ impl Member {
         self.socket.is_some()
     }
 
+    /// Whether all that was to be sent is, or can't be any more.
+    pub fn is_done_sending(&self) -> bool {
+        self.socket.is_none() || self.unsent.is_empty()
+    }
+
     /// The lines that have come.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         self.received.split_inclusive(|&byte| byte == b'\n').map(|line| {
@@ -149,6 +154,8 @@ impl Member {
                 Err(error) => return self.end(Err(error)),
             }
         }
+        // Thousands that have sent something long are not to keep the room for it.
+        self.unsent = Vec::new();
         true
     }
 
@@ -168,7 +175,7 @@ impl Member {
     }
 
     fn end(&mut self, how: io::Result<()>) -> bool {
-        self.socket = None;
+        (self.socket, self.unsent) = (None, Vec::new());
         self.ended = Some((Instant::now(), how));
         false
     }

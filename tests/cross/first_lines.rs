@@ -8,7 +8,7 @@ use std::time::Duration;
 use vmherd::buffer::Buffer;
 use vmherd::clock::{HttpDate, Instant, UnixSeconds};
 use vmherd::model::{Answer, Dialect, Failure, Peer};
-use vmherd::session::{Rules, Session, Step};
+use vmherd::session::{Room, Rules, Session, Step};
 
 use crate::common::Daemon;
 use crate::web::{HANDSHAKE, Web, header};
@@ -149,7 +149,7 @@ fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut pieces = pieces.into_iter();
     let mut seen = Vec::new();
     loop {
-        let step = session.next(&mut input, &mut output, &rules, true, now, &date);
+        let step = session.next(&mut input, &mut output, &rules, ROOM, now, &date);
         if !matches!(step, Step::NeedInput) {
             seen.extend(kinds_of(output.as_slice()));
             output.clear();
@@ -236,3 +236,6 @@ fn rules() -> Rules {
         http: Default::default(),
     }
 }
+
+/// Nothing keeps a session waiting.
+const ROOM: Room = Room { for_request: true, for_page: true };

@@ -11,6 +11,8 @@ mod lists;
 #[path = "../common/load.rs"]
 mod load;
 mod logins;
+mod memory;
+mod places;
 #[path = "../common/swarm.rs"]
 mod swarm;
 mod work;

@@ -23,12 +23,13 @@ fn when_connections_run_short_the_silent_ones_go() {
     }
 }
 
-/// Nobody who has said something is closed: the new ones wait, in the system's queue.
+/// No client that has authenticated is closed: the new ones wait, in the system's queue.
 #[test]
-fn when_nobody_is_silent_new_connections_wait_for_room() {
+fn when_all_have_authenticated_new_connections_wait_for_room() {
     let daemon = Daemon::builder().args(["--connections-max", "10"]).start();
+    daemon.client().register("vm", &[1]);
     let mut clients: Vec<Client> = (0..10).map(|_| daemon.client()).collect();
-    clients.iter_mut().for_each(Client::ping);
+    clients.iter_mut().for_each(|client| drop(client.authenticate("vm")));
     let mut waiting = daemon.client();
     waiting.send(r#"{"command":"ping"}"#);
     waiting.expect_silence(Duration::from_millis(200));

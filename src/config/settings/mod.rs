@@ -38,6 +38,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     network::CONNECTIONS_MAX,
     network::REQUESTS_PER_CONNECTION,
     network::REQUESTS_MAX,
+    network::BUFFERS_MAX,
     access::AUTH_WORKERS,
     access::AUTH_QUEUE,
     data::READ_QUEUE,

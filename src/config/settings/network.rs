@@ -149,4 +149,16 @@ pub(super) const REQUESTS_MAX: Setting = Setting {
     },
 };
 
+pub(super) const BUFFERS_MAX: Setting = Setting {
+    flag: "buffers-max",
+    placeholder: "SIZE",
+    help: "what all clients may make it hold",
+    preset: Preset::Size(limits::BUFFERS_BYTES_MAX as u64),
+    reload: Reload::Now,
+    kind: Kind::Size {
+        allowed: limits::BUFFERS_BYTES_MIN as u64..=limits::BUFFERS_BYTES_LIMIT as u64,
+        place: |draft, bytes| draft.config.buffers_bytes_max = bytes as usize,
+    },
+};
+
 const TIMEOUTS: RangeInclusive<Duration> = limits::TIMEOUT_MIN..=limits::TIMEOUT_MAX;

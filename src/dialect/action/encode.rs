@@ -102,6 +102,7 @@ fn message(failure: &Failure) -> Cow<'static, str> {
         Failure::RegistrationClosed => "registration is closed",
         Failure::VmLimitReached => "VM limit reached",
         Failure::Busy => "busy",
+        Failure::NoRoom => Failure::NO_ROOM,
         Failure::StoreUnavailable => "store unavailable",
         Failure::OutcomeUnknown => "outcome unknown",
         Failure::Internal => "internal error",

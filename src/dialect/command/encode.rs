@@ -140,6 +140,7 @@ fn message(failure: &Failure) -> Cow<'static, str> {
         Failure::NotAuthorized => "vm not authenticated",
         Failure::BadShape => "required data: ram, disks",
         Failure::Busy => "busy",
+        Failure::NoRoom => Failure::NO_ROOM,
         Failure::StoreUnavailable => "store unavailable",
         Failure::OutcomeUnknown => "outcome unknown",
         Failure::Internal => "internal error",

@@ -73,6 +73,7 @@ fn words(failure: &Failure) -> &'static str {
         Failure::TimedOut => "the line did not end in time",
         Failure::AuthenticationRequired => "authentication required",
         Failure::Busy => "busy",
+        Failure::NoRoom => Failure::NO_ROOM,
         Failure::StoreUnavailable => "store unavailable",
         Failure::OutcomeUnknown => "outcome unknown",
         Failure::KeyLimitReached(_) => KEY_LIMIT_REACHED,

@@ -16,6 +16,14 @@ pub enum Authorization {
 }
 
 impl Authorization {
+    /// Bytes of memory that it takes beside itself.
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Authorization::Bearer(token) => token.length(),
+            Authorization::Absent | Authorization::Unusable => 0,
+        }
+    }
+
     /// Reads the header: `Bearer`, spaces, and a token.
     pub fn parse(field: Field<'_>) -> Authorization {
         match field {

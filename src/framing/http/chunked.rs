@@ -77,6 +77,11 @@ impl Chunked {
         }
     }
 
+    /// Bytes of memory that it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.body.capacity()
+    }
+
     /// What has come so far.
     pub fn body(&self) -> &[u8] {
         self.body.as_slice()

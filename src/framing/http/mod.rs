@@ -214,6 +214,20 @@ impl Http {
         self.exchange.write_page(is_last, output, write);
     }
 
+    /// Bytes of memory that it holds: a token that came in a head, what has come of a body in chunks.
+    pub fn held_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Body(incoming) | Stage::Whole(incoming) => {
+                let body = match &incoming.body {
+                    Body::Sized(_) => 0,
+                    Body::Chunked(chunked) => chunked.held_bytes(),
+                };
+                body + incoming.authorization.held_bytes()
+            }
+            Stage::Between { .. } | Stage::Head(_) | Stage::Over => 0,
+        }
+    }
+
     /// Whether the connection ends after the answer that was written last.
     pub fn closes(&self) -> bool {
         self.exchange.closes

@@ -153,6 +153,11 @@ impl WebSocket {
         self.check();
     }
 
+    /// Bytes of memory that it holds: what is gathered of a message that comes in fragments.
+    pub fn held_bytes(&self) -> usize {
+        self.gathered.capacity()
+    }
+
     /// Whether something has begun and is not whole: the input must not end here.
     pub fn is_inside_message(&self) -> bool {
         self.unfinished().is_some()

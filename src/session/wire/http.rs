@@ -92,7 +92,10 @@ impl HttpWire {
     }
 
     pub(super) fn write_answer(&mut self, reply: &Reply<'_>, output: &mut Buffer) {
-        if let Answer::Failed(Failure::TimedOut | Failure::CutShort | Failure::TooLarge(_)) = reply.answer {
+        if let Answer::Failed(
+            Failure::TimedOut | Failure::CutShort | Failure::NoRoom | Failure::TooLarge(_),
+        ) = reply.answer
+        {
             self.http.give_up();
         }
         if let Answer::Healthy = reply.answer {
@@ -135,6 +138,16 @@ impl HttpWire {
 
     pub(super) fn take_denials(&mut self) -> Vec<Denial> {
         std::mem::take(&mut self.denials)
+    }
+
+    /// Drops what has come of a message: no more are decoded.
+    pub(super) fn forget(&mut self) {
+        self.http.give_up();
+    }
+
+    /// Bytes of memory held beside the input.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.http.held_bytes()
     }
 
     pub(super) fn unfinished(&self) -> Option<u32> {
@@ -189,7 +202,7 @@ impl HttpWire {
         match failure {
             Failure::InvalidJson(_) | Failure::NoRequest(_) | Failure::CutShort => Status::BadRequest,
             Failure::InvalidToken if self.has_token_in_head => Status::Unauthorized,
-            Failure::Busy | Failure::StoreUnavailable => Status::Unavailable,
+            Failure::Busy | Failure::NoRoom | Failure::StoreUnavailable => Status::Unavailable,
             Failure::TooLarge(_) => Status::ContentTooLarge,
             Failure::TimedOut => Status::RequestTimeout,
             _ => Status::Ok,

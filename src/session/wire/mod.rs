@@ -164,6 +164,28 @@ impl Wire {
         }
     }
 
+    /// Drops what has come of a message that is not whole: no more are decoded.
+    pub(super) fn forget(&mut self) {
+        match self {
+            #[cfg(feature = "http")]
+            Wire::Http(wire) => wire.forget(),
+            #[cfg(feature = "websocket")]
+            Wire::WebSocket(wire) => wire.forget(),
+            Wire::Sniffing | Wire::RawJson(_) | Wire::Text(_) => {}
+        }
+    }
+
+    /// Bytes of memory held beside the input.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            #[cfg(feature = "http")]
+            Wire::Http(wire) => wire.held_bytes(),
+            #[cfg(feature = "websocket")]
+            Wire::WebSocket(wire) => wire.held_bytes(),
+            Wire::Sniffing | Wire::RawJson(_) | Wire::Text(_) => 0,
+        }
+    }
+
     /// Whether each message has to be answered before the next is looked at, whatever its id.
     pub(super) fn is_serial(&self) -> bool {
         // Of text, too: what comes meanwhile becomes one request with what comes behind it.

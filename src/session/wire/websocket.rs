@@ -70,6 +70,16 @@ impl WebSocketWire {
         }
     }
 
+    /// Drops what has come of a message: no more are decoded.
+    pub(super) fn forget(&mut self) {
+        self.framing = WebSocket::default();
+    }
+
+    /// Bytes of memory held beside the input.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.framing.held_bytes()
+    }
+
     pub(super) fn unfinished(&self) -> Option<u32> {
         // Apart from the numbers of the requests of HTTP before: another clock.
         self.framing.unfinished().map(|number| number.wrapping_add(1 << 31))

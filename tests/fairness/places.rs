@@ -1,0 +1,124 @@
+//! Places for connections, when strangers have taken them all.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::common::{Client, DEADLINE, Daemon, PASSWORD, request, run, wait_until};
+use crate::load::{alone, statistic};
+use crate::swarm::Swarm;
+
+/// Connections that strangers want, where fewer may be.
+const STRANGERS: usize = 60;
+
+#[test]
+fn strangers_that_ping_keep_neither_the_operator_nor_a_health_check_out() {
+    let _alone = alone();
+    let daemon = Daemon::builder().args(["--connections-max", "50"]).start();
+    daemon.client().register("vm", &[1]);
+    let mut member = daemon.client();
+    member.authenticate("vm");
+    let mut strangers = Pingers::connect(&daemon);
+    for _ in 0..5 {
+        strangers.ping_for(Duration::from_millis(200));
+        let mut stats = Command::new(env!("CARGO_BIN_EXE_vmherd"));
+        stats.env_clear().args(["stats", "--state-dir"]).arg(daemon.state_dir());
+        let told = run(&mut stats).expect_success().stdout;
+        assert!(told.contains("connections_open"), "{told}");
+
+        let mut checker = daemon.client();
+        checker.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        wait_until("the health check is answered", DEADLINE, || {
+            strangers.ping_for(Duration::from_millis(5));
+            checker.has_input(Duration::from_millis(1))
+        });
+        assert_eq!(checker.raw_line(), "HTTP/1.1 200 OK\r");
+    }
+    // Who has authenticated is never sent away.
+    member.ping();
+    let mut operator = daemon.operator();
+    assert!(statistic(&mut operator, "connections_evicted") > 0);
+    assert!(statistic(&mut operator, "connections_open") <= 52);
+}
+
+#[test]
+fn the_one_that_has_been_idle_for_longest_goes_first_and_never_one_with_a_request_under_way() {
+    let _alone = alone();
+    let daemon = Daemon::builder().args(["--connections-max", "4"]).start();
+    let login = request("authenticate", json!({"vm_id": "vm", "password": PASSWORD}));
+    daemon.client().register("vm", &[1]);
+    daemon.wait_for_counter("connections_open", |open| open == 1);
+    let mut member = daemon.client();
+    assert_eq!(member.call(login)["status"], "success");
+    let mut busy = daemon.client();
+    busy.send("{\"command\": \"pi");
+    let [mut first, mut second] = [daemon.client(), daemon.client()];
+    first.ping();
+    second.ping();
+    first.ping();
+    // Only now has the second been idle for longest.
+    let mut third = daemon.client();
+    third.ping();
+    second.expect_closed();
+    let mut fourth = daemon.client();
+    fourth.ping();
+    first.expect_closed();
+    busy.send("ng\"}");
+    assert_eq!(busy.reply()["message"], "PONG");
+    member.ping();
+}
+
+#[test]
+fn white_space_and_silence_keep_no_place() {
+    let _alone = alone();
+    let daemon = Daemon::builder().args(["--connections-max", "3"]).start();
+    let mut idle: Vec<Client> = (0..3).map(|_| daemon.client()).collect();
+    idle.iter_mut().for_each(|client| client.send(" \n"));
+    for _ in 0..6 {
+        daemon.client().ping();
+    }
+}
+
+#[test]
+fn the_own_socket_has_places_of_its_own_and_no_more() {
+    let _alone = alone();
+    let daemon = Daemon::builder().args(["--connections-max", "1"]).start();
+    let mut only = daemon.client();
+    only.ping();
+    let mut operators: Vec<Client> = (0..8).map(|_| daemon.operator()).collect();
+    operators.iter_mut().for_each(Client::ping);
+    only.ping();
+    let mut ninth = daemon.operator();
+    ninth.send(&request("ping", json!({})).to_string());
+    assert!(!ninth.has_input(Duration::from_millis(300)), "there is no place for it");
+    drop(operators.pop());
+    assert_eq!(ninth.reply()["message"], "PONG");
+}
+
+/// Strangers that each have a connection, if they can, and ping on it again and again.
+struct Pingers {
+    swarm: Swarm,
+    members: Vec<usize>,
+    ping: String,
+}
+
+impl Pingers {
+    fn connect(daemon: &Daemon) -> Pingers {
+        let (mut swarm, ping) = (Swarm::new(), request("ping", json!({})).to_string());
+        let members = (0..STRANGERS).map(|_| swarm.connect(daemon.address(), ping.as_bytes())).collect();
+        Pingers { swarm, members, ping }
+    }
+
+    fn ping_for(&mut self, time: Duration) {
+        let begin = Instant::now();
+        while begin.elapsed() < time {
+            for member in &self.members {
+                if self.swarm.members[*member].is_open() {
+                    self.swarm.send(*member, self.ping.as_bytes());
+                }
+            }
+            self.swarm.turn(Duration::from_millis(20), |_| {});
+        }
+    }
+}
