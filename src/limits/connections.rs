@@ -55,7 +55,7 @@ pub const STALL_WHILE_SCARCE: Duration = Duration::from_secs(1);
 /// Clients that are looked at for that at a time, those that hold most first.
 pub const STALLED_LOOKED_AT_MAX: usize = 64;
 /// Bytes that have to be given back until the C library is told to give them back to the system.
-pub const TRIM_BYTES_MIN: usize = 2 << 20;
+pub const TRIM_BYTES_MIN: usize = 4 << 20;
 /// How long it waits for that: there may be use for them again.
 pub const TRIM_AFTER: Duration = Duration::from_secs(3);
 /// Connections to the daemon's own socket, which are counted apart: an operator gets in however many clients there

@@ -23,6 +23,8 @@ pub(super) struct Account {
     has_way: Option<(ConnId, bool)>,
     /// The most that was held since memory was given back to the system.
     bytes_peak: usize,
+    /// The most that was held since it was decided to give some back.
+    bytes_since: usize,
 }
 
 /// What one connection is charged, and whether its client is known: has authenticated, or is an operator.
@@ -57,6 +59,7 @@ impl Account {
             waiting: Default::default(),
             has_way: None,
             bytes_peak: 0,
+            bytes_since: 0,
         }
     }
 
@@ -69,6 +72,7 @@ impl Account {
     pub(super) fn change(&mut self, id: ConnId, before: Charge, after: Charge) {
         self.bytes = self.bytes - before.bytes() + after.bytes();
         self.bytes_peak = self.bytes_peak.max(self.bytes);
+        self.bytes_since = self.bytes_since.max(self.bytes);
         if before == after {
             return;
         }
@@ -135,11 +139,16 @@ impl Account {
         }
     }
 
-    /// Whether so much has been given back that the system is to have it; counts anew if so.
-    pub(super) fn take_peak(&mut self) -> bool {
-        let is_worth_it = self.has_peak();
-        self.bytes_peak = self.bytes;
-        is_worth_it
+    /// Begins to watch whether what was held before is used again.
+    pub(super) fn watch_use(&mut self) {
+        self.bytes_since = self.bytes;
+    }
+
+    /// Whether so much has not been used since [`Account::watch_use`] that the system is to have it. Counts anew.
+    pub(super) fn end_peak(&mut self) -> bool {
+        let is_unused = self.bytes_peak - self.bytes_since >= limits::TRIM_BYTES_MIN;
+        self.bytes_peak = self.bytes_since;
+        is_unused
     }
 
     /// Whether much less is held than was before.
@@ -217,6 +226,23 @@ const KNOWN: u32 = 1 << 31;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_used_again_soon_is_not_given_back() {
+        let mut account = Account::new(64 << 20);
+        let (none, much) = (Charge::default(), Charge::new(20 << 20, false));
+        let turn = |account: &mut Account, before, after| account.change(id(1), before, after);
+        turn(&mut account, none, much);
+        assert!(!account.has_peak(), "it is in use");
+        turn(&mut account, much, none);
+        assert!(account.has_peak());
+        account.watch_use();
+        turn(&mut account, none, much);
+        turn(&mut account, much, none);
+        assert!(!account.end_peak() && account.has_peak(), "it was used meanwhile");
+        account.watch_use();
+        assert!(account.end_peak() && !account.has_peak());
+    }
 
     fn id(index: u32) -> ConnId {
         ConnId { index, generation: 1 }

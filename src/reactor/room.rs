@@ -76,6 +76,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
         self.calls.counters.buffers_bytes = self.account.bytes() as u64;
         if self.account.has_peak() && !std::mem::replace(&mut self.trim_is_armed, true) {
+            self.account.watch_use();
             self.timers.arm(now.instant + limits::TRIM_AFTER, Timer::Trim);
         }
     }
@@ -103,7 +104,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// Gives back to the system what is not used any more.
     pub(super) fn trim(&mut self) {
         self.trim_is_armed = false;
-        if self.account.take_peak() {
+        if self.account.end_peak() {
             crate::sys::memory::trim();
         }
     }
