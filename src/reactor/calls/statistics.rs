@@ -20,9 +20,11 @@ impl<J: Jobs> Calls<J> {
             ("connections_authenticated", self.app.presence().authenticated_count() as u64),
             ("connections_accepted", counters.connections_accepted),
             ("connections_evicted", counters.connections_evicted),
+            ("connections_refused", counters.connections_refused),
             ("connections_timed_out", counters.connections_timed_out),
             ("connections_stalled", counters.connections_stalled),
             ("accept_errors", counters.accept_errors),
+            ("buffers_bytes", counters.buffers_bytes),
         ];
         for name in CommandName::ALL {
             let [begun, done, failed] = request_counters(name);
