@@ -3,10 +3,10 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io::{self, BufWriter, Write as _};
 use std::ops::RangeInclusive;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
 use super::diagnostic::print_diagnostic;
@@ -172,13 +172,17 @@ fn open_store(settings: &StoreSettings, is_new_allowed: bool) -> Result<Box<dyn 
         }
     }
     let store = store::open(location)?.connect()?;
+    #[cfg(feature = "sqlite")]
     warn_of_owner(location);
     Ok(store)
 }
 
 /// A file that root has copied into the directory of a daemon's user is of no use to that.
+#[cfg(feature = "sqlite")]
 fn warn_of_owner(location: &Location) {
-    #[cfg(feature = "sqlite")]
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
     if let Location::Sqlite(path) = location
         && effective_uid() == 0
         && let Ok(file) = fs::metadata(path)
@@ -193,8 +197,6 @@ fn warn_of_owner(location: &Location) {
             owner.uid(),
         ));
     }
-    #[cfg(not(feature = "sqlite"))]
-    let _ = location;
 }
 
 /// Whether there is a store at `location`; an error where nobody but the daemon itself could reach it.

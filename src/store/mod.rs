@@ -399,6 +399,8 @@ pub fn back_up(
     to: &std::path::Path,
     begun: impl FnOnce(Interrupt),
 ) -> Result<(), StoreError> {
+    #[cfg(not(feature = "sqlite"))]
+    let _ = (to, begun);
     let elsewhere = match location {
         Location::Memory => "memory: is inside the daemon's process, where nothing can be copied",
         #[cfg(feature = "sqlite")]

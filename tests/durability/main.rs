@@ -8,6 +8,7 @@ mod common;
 #[path = "../common/points/mod.rs"]
 mod points;
 
+#[cfg(feature = "sqlite")]
 mod backup;
 mod disk_full;
 mod kill;
@@ -20,5 +21,6 @@ mod metrics_retention;
 mod metrics_sync_error;
 mod metrics_synced;
 mod removed;
+#[cfg(feature = "sqlite")]
 mod stop;
 mod sync_error;
