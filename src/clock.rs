@@ -7,6 +7,9 @@ use std::num::NonZeroU64;
 use std::ops::{Add, Sub};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::limits;
+use crate::sys::process::time_since_boot;
+
 /// A moment on the monotonic clock, in nanoseconds since some moment before the process began.
 ///
 /// Eight bytes, also as an `Option`: every connection keeps a few.
@@ -30,12 +33,23 @@ pub trait Clock {
     fn now(&mut self) -> Instant;
     /// The wall clock; may jump either way.
     fn unix_now(&mut self) -> UnixSeconds;
+    /// How far the wall clock, which says `wall`, is ahead of all the time that can have passed: what expires goes by the time without
+    /// it. A clock that is wrong for a minute must not end for good what would have years.
+    fn lead(&mut self, _wall: UnixSeconds) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// The operating system's clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     origin: std::time::Instant,
+    /// The time since the system's start when this began.
+    boot: Duration,
+    /// What the wall clock said then.
+    wall: UnixSeconds,
+    /// What it should have said, as far as can be known; believed for a while only.
+    known: UnixSeconds,
 }
 
 impl Instant {
@@ -112,10 +126,41 @@ fn write_two_digits(number: u64, text: &mut [u8]) {
     text[1] = b'0' + (number % 10) as u8;
 }
 
+impl Sub<Duration> for UnixSeconds {
+    type Output = UnixSeconds;
+
+    fn sub(self, duration: Duration) -> UnixSeconds {
+        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        UnixSeconds(self.0.saturating_sub(seconds))
+    }
+}
+
 impl SystemClock {
     /// A clock whose monotonic origin is this moment.
     pub fn new() -> SystemClock {
-        SystemClock { origin: std::time::Instant::now() }
+        SystemClock::after(None)
+    }
+
+    /// As [`SystemClock::new`], where it was `seen` when somebody last knew the time. A wall clock that is far ahead
+    /// of that is not trusted until it has said so for a while: the computer was off for long, or the clock is wrong.
+    pub fn after(seen: Option<UnixSeconds>) -> SystemClock {
+        let wall = unix_now();
+        let slack = i64::try_from(limits::CLOCK_REST_MAX.as_secs()).unwrap_or(i64::MAX);
+        let known = seen.filter(|seen| wall.0.saturating_sub(seen.0) > slack).unwrap_or(wall);
+        SystemClock { origin: std::time::Instant::now(), boot: time_since_boot(), wall, known }
+    }
+
+    /// The time by which things expire.
+    pub fn unix_without_lead(&mut self) -> UnixSeconds {
+        let wall = self.unix_now();
+        wall - self.lead(wall)
+    }
+
+    /// How far `wall` is ahead, so long after the beginning.
+    fn lead_at(&self, wall: UnixSeconds, passed: Duration) -> Duration {
+        let begun = if passed >= limits::CLOCK_TRUST_WAIT { self.wall } else { self.known };
+        let latest = begun + passed + limits::CLOCK_SLACK;
+        Duration::from_secs(u64::try_from(wall.0.saturating_sub(latest.0)).unwrap_or(0))
     }
 }
 
@@ -132,6 +177,10 @@ impl Clock for SystemClock {
 
     fn unix_now(&mut self) -> UnixSeconds {
         unix_now()
+    }
+
+    fn lead(&mut self, wall: UnixSeconds) -> Duration {
+        self.lead_at(wall, time_since_boot().saturating_sub(self.boot))
     }
 }
 
@@ -192,5 +241,44 @@ mod tests {
             updated.update(UnixSeconds(seconds));
             assert_eq!(updated, date);
         }
+    }
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn clock(wall: i64, known: i64) -> SystemClock {
+        SystemClock { wall: UnixSeconds(wall), known: UnixSeconds(known), ..SystemClock::new() }
+    }
+
+    #[test]
+    fn a_jump_ahead_is_a_lead_and_one_back_is_not() {
+        let (clock, begun) = (clock(1_000_000, 1_000_000), UnixSeconds(1_000_000));
+        for passed in [Duration::ZERO, DAY, 400 * DAY] {
+            assert_eq!(clock.lead_at(begun + passed, passed), Duration::ZERO);
+            assert_eq!(clock.lead_at(begun + passed + limits::CLOCK_SLACK, passed), Duration::ZERO);
+            assert_eq!(clock.lead_at(begun + passed + limits::CLOCK_SLACK + DAY, passed), DAY);
+            assert_eq!(clock.lead_at(UnixSeconds(0), passed), Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_far_ahead_at_the_start_is_trusted_after_a_while() {
+        let wall = UnixSeconds(1_000_000) + 400 * DAY;
+        let clock = clock(wall.0, 1_000_000);
+        let almost = limits::CLOCK_TRUST_WAIT - Duration::from_secs(1);
+        assert_eq!(clock.lead_at(wall, Duration::ZERO), 400 * DAY - limits::CLOCK_SLACK);
+        assert_eq!(clock.lead_at(wall + almost, almost), 400 * DAY - limits::CLOCK_SLACK);
+        let wait = limits::CLOCK_TRUST_WAIT;
+        assert_eq!(clock.lead_at(wall + wait, wait), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_rest_is_no_jump_and_neither_is_a_time_that_was_seen_ahead() {
+        let now = unix_now();
+        for seen in [None, Some(now), Some(now - limits::CLOCK_REST_MAX / 2), Some(now + DAY)] {
+            assert_eq!(SystemClock::after(seen).lead(now), Duration::ZERO, "{seen:?}");
+        }
+        assert!(
+            SystemClock::after(Some(now - 2 * limits::CLOCK_REST_MAX)).lead(now) > limits::CLOCK_REST_MAX
+        );
     }
 }

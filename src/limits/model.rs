@@ -35,3 +35,5 @@ pub const TOKENS_PER_VM_MAX: usize = 64;
 pub const TOKENS_PER_CONNECTION_MAX: usize = 16;
 /// Expired tokens swept with each token issued: more than come, so that none pile up.
 pub const TOKENS_SWEPT_PER_ISSUE: usize = 4;
+/// Seconds between the lines of the log that tell how many expired tokens went.
+pub const TOKENS_SWEPT_LOG_INTERVAL_S: u64 = 60;

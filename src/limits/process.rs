@@ -42,3 +42,11 @@ pub const STATS_WAIT: Duration = Duration::from_secs(5);
 pub const STATS_BYTES_MAX: u64 = 1 << 20;
 /// Listeners that are taken from whoever started the process: as many as there may be of all kinds.
 pub const INHERITED_MAX: usize = LISTENERS_MAX - 1;
+
+/// How far the wall clock may run ahead of the time that has passed since the start before what expires stops to go by
+/// it: more than clocks are put right by, and little of any token's life.
+pub const CLOCK_SLACK: Duration = Duration::from_secs(60);
+/// How long nothing may have run until a start takes the wall clock for one that has jumped.
+pub const CLOCK_REST_MAX: Duration = Duration::from_secs(86_400);
+/// How long such a start waits before it trusts that clock, and removes what is old by it: somebody may put it right.
+pub const CLOCK_TRUST_WAIT: Duration = Duration::from_secs(3600);

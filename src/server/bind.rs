@@ -4,13 +4,15 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Inherited, StartError};
+use crate::clock::{SystemClock, UnixSeconds};
 use crate::config::{Config, Listen, ListenAddress, SOCKET_NAME};
 use crate::limits;
 use crate::model::Groups;
@@ -40,7 +42,9 @@ pub(super) struct Bound {
 /// The state directory, ours alone while this lives.
 pub(super) struct StateDir {
     path: PathBuf,
-    _lock: File,
+    /// When it was changed last tells the next server when this one ran last.
+    lock: File,
+    clock: SystemClock,
 }
 
 /// A unix socket's file, removed with this.
@@ -56,15 +60,33 @@ impl StateDir {
             ))
         };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-        let lock = open_lock(path).map_err(failed)?;
+        let (lock, seen) = open_lock(path).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(StateDir { path: path.into(), _lock: lock }),
+            Ok(()) => {
+                let state_dir = StateDir { path: path.into(), lock, clock: SystemClock::after(seen) };
+                state_dir.note_time();
+                Ok(state_dir)
+            }
             Err(TryLockError::WouldBlock) => Err(StartError::of_system(format!(
                 "another vmherd runs on the state directory {}: stop it, or choose another directory with \
                  --state-dir",
                 path.display()
             ))),
             Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// The clock of a server that has last run on it when it has.
+    pub(super) fn clock(&self) -> SystemClock {
+        self.clock
+    }
+
+    /// Notes what time it is, without what the clock is ahead of it.
+    fn note_time(&self) {
+        let mut clock = self.clock;
+        let seconds = Duration::from_secs(clock.unix_without_lead().0.unsigned_abs());
+        if let Err(error) = self.lock.set_modified(UNIX_EPOCH + seconds) {
+            log::debug!("the time of the lock's file can't be set: {error}");
         }
     }
 
@@ -79,17 +101,28 @@ impl StateDir {
 }
 
 /// Opens the lock's file, made first where there is none: by root for the user whose directory it is.
-fn open_lock(directory: &Path) -> io::Result<File> {
+/// With it comes when a server last ran there, if any did.
+fn open_lock(directory: &Path) -> io::Result<(File, Option<UnixSeconds>)> {
     let path = directory.join("vmherd.lock");
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600);
     match options.clone().create_new(true).open(&path) {
         Ok(file) => {
             owner::give(&file, &fs::metadata(directory)?)?;
-            Ok(file)
+            Ok((file, None))
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(&path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let file = options.open(&path)?;
+            let seen = UnixSeconds(file.metadata()?.mtime());
+            Ok((file, Some(seen)))
+        }
         Err(error) => Err(error),
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        self.note_time();
     }
 }
 

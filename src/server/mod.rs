@@ -105,6 +105,7 @@ impl Server {
     /// listener of its address; where nothing is configured, they take the place of the default.
     pub fn bind_with(config: &Config, inherited: Vec<Inherited>) -> Result<Server, StartError> {
         let state_dir = StateDir::open(&config.state_dir)?;
+        let clock = state_dir.clock();
         if config.store == Location::Memory {
             log::warn!("the store memory: keeps nothing: when this process ends, every VM is forgotten");
         }
@@ -135,7 +136,7 @@ impl Server {
         let listen: Vec<Listen> = places.iter().map(|place| place.listen.clone()).collect();
         let Bound { listeners, addresses, sockets } = bind::bind(places, &state_dir)?;
         let (factory, keeper) =
-            keep_points(config, factory).map_err(|error| StartError::of_system(error.to_string()))?;
+            keep_points(config, factory, clock).map_err(|error| StartError::of_system(error.to_string()))?;
         let net =
             MioNet::new(listeners).map_err(|error| StartError::of_system(format!("no poll: {error}")))?;
         let waker = net.waker();
@@ -145,7 +146,7 @@ impl Server {
                 log::error!("the reactor can't be woken: {error}");
             }
         };
-        let (writers, clock) = (factory.writers_max(), SystemClock::new());
+        let writers = factory.writers_max();
         let mut pool = Pool::new(&pool_settings(config, writers), factory, clock, Box::new(wake));
         pool.show(Arc::clone(&keeper));
         let base = Base { listen, queues: pool.queues(), writers, keeper };
@@ -358,17 +359,18 @@ impl std::error::Error for StartError {}
 fn keep_points(
     config: &Config,
     factory: Arc<dyn StoreFactory>,
+    clock: SystemClock,
 ) -> io::Result<(Arc<dyn StoreFactory>, Arc<Keeper>)> {
     // What is in memory only is not written behind.
     let is_behind = config.metrics_durability == Durability::Memory && config.store != Location::Memory;
     if !is_behind {
-        let keeper = Keeper::start(Arc::clone(&factory), None, config.metrics_retention)?;
+        let keeper = Keeper::start(Arc::clone(&factory), None, config.metrics_retention, clock)?;
         return Ok((factory, Arc::new(keeper)));
     }
     let factory = BehindFactory::new(factory);
     let behind = factory.behind();
     let factory: Arc<dyn StoreFactory> = Arc::new(factory);
-    let keeper = Keeper::start(Arc::clone(&factory), Some(behind), config.metrics_retention)?;
+    let keeper = Keeper::start(Arc::clone(&factory), Some(behind), config.metrics_retention, clock)?;
     log::warn!(
         "--metrics-durability memory: points are answered ok before they are on the disk; the last second's are lost \
          if this process or its host ends at once"

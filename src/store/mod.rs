@@ -14,6 +14,7 @@ mod migrate;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod swept;
 mod watched;
 
 use std::fmt;

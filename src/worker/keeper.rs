@@ -28,6 +28,7 @@ struct Shared {
     changed: Condvar,
     removed: AtomicU64,
     crew: Crew,
+    clock: SystemClock,
 }
 
 struct Orders {
@@ -42,11 +43,12 @@ struct Orders {
 impl Keeper {
     /// Starts what is wanted: writing to the store what waits in `behind`, and removing what is older than
     /// `retention`. `factory` makes connections that put points into `behind`, where there is one, and tell it of
-    /// removals. An error: what waits would never be written.
+    /// removals; points grow old by `clock`. An error: what waits would never be written.
     pub fn start(
         factory: Arc<dyn StoreFactory>,
         behind: Option<Arc<Behind>>,
         retention: Option<Duration>,
+        clock: SystemClock,
     ) -> io::Result<Keeper> {
         let orders =
             Orders { retention: None, removes: false, is_closed: false, has_written: behind.is_none() };
@@ -56,6 +58,7 @@ impl Keeper {
             changed: Condvar::new(),
             removed: AtomicU64::new(0),
             crew: Crew::default(),
+            clock,
         });
         if let Some(behind) = &behind {
             let (writer, behind) = (Arc::clone(&shared), Arc::clone(behind));
@@ -184,15 +187,15 @@ impl Shared {
 
     /// A thread's life: walks through all series again and again, and removes what is old.
     fn remove_old(&self) {
-        let mut clock = SystemClock::new();
+        let mut clock = self.clock;
         let mut store = None;
         loop {
             let Some(retention) = self.lock().retention else {
                 if self.rest(limits::RETENTION_PAUSE_MAX) { continue } else { return }
             };
             let seconds = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
-            let before = clock.unix_now().0.saturating_sub(seconds);
-            let mut after = Some(SeriesId(0));
+            let before = clock.unix_without_lead().0.saturating_sub(seconds);
+            let (mut after, mut total) = (Some(SeriesId(0)), 0);
             while let Some(behind) = after {
                 let begun = clock.now();
                 let removed = self.with_store(&mut store, |store| remove_step(store, before, behind));
@@ -201,11 +204,15 @@ impl Shared {
                     (0, None)
                 });
                 self.removed.fetch_add(count as u64, Ordering::Relaxed);
+                total += count;
                 after = next;
                 let rest = (clock.now() - begun) * limits::RETENTION_REST;
                 if !self.rest(rest.clamp(limits::RETENTION_REST_MIN, limits::RETENTION_REST_MAX)) {
                     return;
                 }
+            }
+            if total > 0 {
+                log::info!("{total} points older than {seconds} s were removed");
             }
             store = None;
             let pause = retention / 10;

@@ -40,7 +40,8 @@ fn points_that_wait_are_written_without_anybody_asking() {
     let factory = BehindFactory::new(Arc::clone(&inner));
     let behind = factory.behind();
     let factory: Arc<dyn StoreFactory> = Arc::new(factory);
-    let keeper = Keeper::start(Arc::clone(&factory), Some(behind), None).expect("threads");
+    let keeper =
+        Keeper::start(Arc::clone(&factory), Some(behind), None, SystemClock::new()).expect("threads");
     let mut store = factory.connect().expect("a connection");
     let mut direct = inner.connect().expect("a connection");
     put(store.as_mut(), "a", 1);
@@ -57,7 +58,8 @@ fn the_end_waits_for_what_is_not_written() {
     let factory = BehindFactory::new(Arc::clone(&inner));
     let behind = factory.behind();
     let factory: Arc<dyn StoreFactory> = Arc::new(factory);
-    let keeper = Keeper::start(Arc::clone(&factory), Some(behind), None).expect("threads");
+    let keeper =
+        Keeper::start(Arc::clone(&factory), Some(behind), None, SystemClock::new()).expect("threads");
     let mut store = factory.connect().expect("a connection");
     (1..=100).for_each(|second| put(store.as_mut(), "a", second));
     assert_eq!(keeper.end(DEADLINE), 0);
@@ -74,7 +76,7 @@ fn old_points_go_as_soon_as_that_is_wanted() {
     (0..few).for_each(|second| put(store.as_mut(), "old", second));
     put(store.as_mut(), "both", 1);
     put(store.as_mut(), "both", now);
-    let keeper = Keeper::start(inner, None, None).expect("threads");
+    let keeper = Keeper::start(inner, None, None, SystemClock::new()).expect("threads");
     assert_eq!(seconds(store.as_mut()).len(), 1000, "a page of many");
     keeper.set_retention(Some(Duration::from_secs(3600)));
     wait_for(store.as_mut(), &[now]);
@@ -114,7 +116,8 @@ fn the_threads_outlive_a_panic() {
     let now = SystemClock::new().unix_now().0;
     put(store.as_mut(), "new", now);
     fragile.panics.store(2, Ordering::Relaxed);
-    let keeper = Keeper::start(factory, Some(behind), Some(Duration::from_secs(3600))).expect("threads");
+    let keeper = Keeper::start(factory, Some(behind), Some(Duration::from_secs(3600)), SystemClock::new())
+        .expect("threads");
     put(store.as_mut(), "new", now + 1);
     let mut clock = SystemClock::new();
     let deadline = clock.now() + DEADLINE;

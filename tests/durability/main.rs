@@ -10,6 +10,7 @@ mod points;
 
 #[cfg(feature = "sqlite")]
 mod backup;
+mod clock;
 mod disk_full;
 mod kill;
 mod lock;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{PointAt, PointPage, Store, StoreError, StoreFactory, VmPage, Write, Written};
+use super::{PointAt, PointPage, Store, StoreError, StoreFactory, VmPage, Write, Written, swept};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
@@ -271,12 +271,15 @@ impl Tables {
     }
 
     fn sweep_tokens(&mut self, now: UnixSeconds) {
-        for _ in 0..limits::TOKENS_SWEPT_PER_ISSUE {
-            match self.tokens_by_expiry.first() {
-                Some((expires, token)) if *expires <= now => self.end_token(&token.clone()),
-                _ => return,
-            }
+        let mut count = 0;
+        while count < limits::TOKENS_SWEPT_PER_ISSUE
+            && let Some((expires, token)) = self.tokens_by_expiry.first()
+            && *expires <= now
+        {
+            self.end_token(&token.clone());
+            count += 1;
         }
+        swept::note(count, now);
     }
 
     fn add_token(&mut self, vm: VmId, token: TokenHash, expires: UnixSeconds) {

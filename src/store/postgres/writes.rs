@@ -13,7 +13,7 @@
 
 use std::collections::HashSet;
 
-use super::super::{StoreError, Write, Written};
+use super::super::{StoreError, Write, Written, swept};
 use super::failure::Failure;
 use super::metrics::{self, Metrics};
 use super::session::Session;
@@ -377,7 +377,7 @@ fn issue_token(
          added AS (
             INSERT INTO tokens (hash, vm, number, expires)
             SELECT $3, id, 1 + coalesce((SELECT max(number) FROM tokens WHERE vm = $1), 0), $4 FROM vm)
-         SELECT FROM vm";
+         SELECT (SELECT count(*) FROM expired) FROM vm";
     let rows = session.query(
         sql,
         &[
@@ -392,7 +392,10 @@ fn issue_token(
             &as_i64(limits::TOKENS_PER_VM_MAX - 1),
         ],
     )?;
-    Ok(if rows.is_empty() { Err(StoreError::NotCurrent) } else { Ok(Written::TokenIssued) })
+    let Some(row) = rows.first() else { return Ok(Err(StoreError::NotCurrent)) };
+    let count: i64 = row.try_get(0)?;
+    swept::note(usize::try_from(count).unwrap_or(0), now);
+    Ok(Ok(Written::TokenIssued))
 }
 
 fn connect(

@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::super::{StoreError, Write, Written};
+use super::super::{StoreError, Write, Written, swept};
 use super::held::HeldFile;
 use super::metrics::{self, KnownSeries};
 use super::statements::{NotDone, as_i64, execute, integer, query};
@@ -356,7 +356,8 @@ fn add_disks(connection: &Connection, vm: VmId, sizes: &[u64]) -> Result<(), Not
 fn sweep_tokens(connection: &Connection, now: UnixSeconds) -> Result<(), NotDone> {
     let sql = "DELETE FROM tokens WHERE hash IN
                (SELECT hash FROM tokens WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
-    execute(connection, sql, params![now.0, as_i64(limits::TOKENS_SWEPT_PER_ISSUE)])?;
+    let count = execute(connection, sql, params![now.0, as_i64(limits::TOKENS_SWEPT_PER_ISSUE)])?;
+    swept::note(count, now);
     Ok(())
 }
 

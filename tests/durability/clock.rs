@@ -1,0 +1,125 @@
+//! A wall clock that jumps: what it would end for good, tokens and old points, waits for time to pass.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use crate::common::{Builder, DEADLINE, Daemon, TempDir, request, require, run, wait_until};
+
+const YEAR: i64 = 400 * 86_400;
+
+/// A library that sets a daemon's clock.
+struct FalseClock {
+    folder: TempDir,
+}
+
+impl FalseClock {
+    fn new() -> FalseClock {
+        require("cc", "gcc");
+        let clock = FalseClock { folder: TempDir::new() };
+        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/durability/clock.c");
+        let mut command = Command::new("cc");
+        command.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]);
+        run(command.arg(clock.shim()).arg(source)).expect_success();
+        clock.set_ahead(0);
+        clock
+    }
+
+    fn shim(&self) -> PathBuf {
+        self.folder.path().join("clock.so")
+    }
+
+    fn daemon(&self) -> Builder {
+        let ahead = self.folder.path().join("ahead");
+        Daemon::builder().env("LD_PRELOAD", self.shim()).env("CLOCK_AHEAD", ahead)
+    }
+
+    /// From now on the clock is ahead by so many seconds.
+    fn set_ahead(&self, seconds: i64) {
+        let new = self.folder.path().join("new");
+        fs::write(&new, seconds.to_string()).expect("a file");
+        fs::rename(new, self.folder.path().join("ahead")).expect("a file");
+    }
+}
+
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
+    now.as_secs().cast_signed()
+}
+
+/// Waits until the daemon has looked through all points: one that is old for sure is gone.
+#[track_caller]
+fn wait_for_removal(daemon: &Daemon, key: &str) {
+    let mut client = daemon.client();
+    assert_eq!(client.say(&format!("put {key} 1 1000")), "ok\n\n");
+    wait_until("an old point goes", DEADLINE, || {
+        // Has it look at once.
+        daemon.signal("HUP");
+        client.say(&format!("get {key}")) == "ok\n\n"
+    });
+}
+
+#[track_caller]
+fn has_young(daemon: &Daemon) {
+    let mut client = daemon.client();
+    let found = client.say("get young");
+    assert!(found.contains("young 1.0 "), "{found:?}");
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_ends_no_token_and_no_young_point() {
+    let clock = FalseClock::new();
+    let mut daemon = clock.daemon().args(["--metrics-retention", "1h"]).start();
+    let mut client = daemon.client();
+    client.register("a", &[]);
+    let token = client.authenticate("a");
+    let reads = |daemon: &Daemon| {
+        daemon.client().succeed("list", json!({"list_type": "all_vms", "token": token}));
+    };
+    assert_eq!(daemon.client().say(&format!("put young 1 {}", now())), "ok\n\n");
+    wait_for_removal(&daemon, "first");
+    daemon.wait_for_log("1 points older than 3600 s were removed");
+
+    clock.set_ahead(YEAR);
+    // Logins sweep what has expired.
+    for _ in 0..3 {
+        daemon.client().authenticate("a");
+    }
+    reads(&daemon);
+    daemon.wait_for_log("ahead of the time that can have passed");
+    wait_for_removal(&daemon, "second");
+    has_young(&daemon);
+
+    // Started anew, it finds the clock far ahead of when it was stopped, also after a kill.
+    for _ in 0..2 {
+        daemon.restart();
+        reads(&daemon);
+        wait_for_removal(&daemon, "third");
+        has_young(&daemon);
+        daemon.kill();
+        daemon.restart();
+        reads(&daemon);
+    }
+    clock.set_ahead(0);
+    daemon.restart();
+    reads(&daemon);
+    has_young(&daemon);
+}
+
+/// Nothing has jumped there: tokens end as ever, and the log tells how many.
+#[test]
+fn what_has_expired_goes_and_is_counted() {
+    let daemon = Daemon::builder().args(["--token-lifetime", "1s"]).start();
+    let mut client = daemon.client();
+    client.register("a", &[]);
+    let token = client.authenticate("a");
+    wait_until("the token ends", DEADLINE, || {
+        let list = request("list", json!({"list_type": "all_vms", "token": token}));
+        daemon.client().call(list)["status"] == "error"
+    });
+    daemon.client().authenticate("a");
+    daemon.wait_for_log("1 expired tokens were removed");
+}
