@@ -113,19 +113,25 @@ impl App {
     }
 
     /// Counts what a password that was checked at `stage` has turned out to be: the one place where a login by
-    /// password is known to have failed or succeeded.
+    /// password is known to have failed or succeeded. The attempt, if it has failed.
     pub fn note_login(
         &mut self,
         conn: ConnId,
         stage: &Stage,
         result: &Result<Done, TaskError>,
         now: Instant,
-    ) {
-        let Ok(Done::Verified(verdict)) = result else { return };
-        let Some(attempt) = self.login_attempt(conn, stage) else { return };
+    ) -> Option<LoginAttempt> {
+        let Ok(Done::Verified(verdict)) = result else { return None };
+        let attempt = self.login_attempt(conn, stage)?;
         match verdict {
-            Verdict::Wrong => self.logins.failed(attempt, now),
-            Verdict::Right | Verdict::RightRehashed(_) => self.logins.succeeded(attempt),
+            Verdict::Wrong => {
+                self.logins.failed(attempt, now);
+                Some(attempt)
+            }
+            Verdict::Right | Verdict::RightRehashed(_) => {
+                self.logins.succeeded(attempt);
+                None
+            }
         }
     }
 }
@@ -170,11 +176,7 @@ impl LoginLimiter {
     /// Whether `attempt` may be made now; if so, it counts as made.
     pub fn start(&mut self, attempt: LoginAttempt, now: Instant) -> Permit {
         let LoginAttempt { source, target } = attempt;
-        let by_source = self.next_of(self.sources.get(&source, now), now);
-        let by_target = match self.has_failed(attempt, now) {
-            true => self.next_of(self.targets.get(&target, now), now),
-            false => None,
-        };
+        let (by_source, by_target) = self.next_by(attempt, now);
         match by_source.max(by_target) {
             Some(at) if at > now => return Permit::At(at),
             _ => {}
@@ -186,6 +188,21 @@ impl LoginLimiter {
             start_in(&mut self.targets, target, now);
         }
         Permit::Now
+    }
+
+    /// When `attempt` may be made next, if its source or its VM has failed too often.
+    pub fn next(&self, attempt: LoginAttempt, now: Instant) -> Option<Instant> {
+        let (by_source, by_target) = self.next_by(attempt, now);
+        by_source.max(by_target)
+    }
+
+    fn next_by(&self, attempt: LoginAttempt, now: Instant) -> (Option<Instant>, Option<Instant>) {
+        let LoginAttempt { source, target } = attempt;
+        let by_target = match self.has_failed(attempt, now) {
+            true => self.next_of(self.targets.get(&target, now), now),
+            false => None,
+        };
+        (self.next_of(self.sources.get(&source, now), now), by_target)
     }
 
     /// Whether the source has failed to log in as the VM in the last hour.

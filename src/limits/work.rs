@@ -75,6 +75,9 @@ pub const LOGIN_FAILURE_KNOWN: Duration = Duration::from_secs(3600);
 pub const LOGIN_FAILURES_TRACKED_MAX: usize = 16_384;
 /// Attempts of one source that wait at a time; one more is told `busy`.
 pub const LOGINS_WAITING_PER_SOURCE_MAX: usize = 8;
+/// Where logins wait for a worker, one in so many is of a source that has failed for its VM lately, however many others
+/// there are: such a source takes a quarter of the workers at most, and still gets on.
+pub const LATER_EVERY: usize = 4;
 /// The log is told of failed logins this often.
 pub const LOGIN_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How much a hashing thread steps back before the reactor (nice value).

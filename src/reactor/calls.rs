@@ -3,13 +3,16 @@
 //! Invariant: a request that a session has handed out is answered here at once, or it is in flight under
 //! its ticket with one job and one armed timer.
 
+mod delayed;
 mod statistics;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::delayed::Delayed;
 use super::Settings;
+use super::checks::Checks;
 use super::connection::Connection;
 use super::counters::Counters;
 use super::held::{HeldLogin, PasswordCheck};
@@ -32,7 +35,11 @@ pub(super) struct Calls<J> {
     pub(super) counters: Counters,
     /// That of this turn.
     pub(super) date: HttpDate,
-    in_flight: HashMap<Ticket, InFlight>,
+    pub(super) in_flight: HashMap<Ticket, InFlight>,
+    /// Those of them that have a password checked.
+    pub(super) checks: Checks,
+    /// Those checks that are to be taken back.
+    pub(super) overtaken: Vec<Ticket>,
     in_flight_max: usize,
     delayed: Delayed,
     /// What all jobs in flight weigh, in points to be kept.
@@ -47,13 +54,6 @@ pub(super) struct Calls<J> {
     /// What has been done since somebody last asked.
     #[cfg(test)]
     pub(super) notes: Vec<super::inspect::Note>,
-}
-
-/// What is to be answered later, on all connections.
-#[derive(Clone, Copy, Default)]
-struct Delayed {
-    requests: usize,
-    bytes: usize,
 }
 
 /// The two clocks' readings of this turn.
@@ -91,6 +91,8 @@ impl<J: Jobs> Calls<J> {
             counters: Counters::default(),
             date: HttpDate::new(UnixSeconds::default()),
             in_flight: HashMap::new(),
+            checks: Checks::default(),
+            overtaken: Vec::new(),
             in_flight_max: settings.requests_max,
             delayed: Delayed::default(),
             held_logins: HashMap::new(),
@@ -186,10 +188,9 @@ impl<J: Jobs> Calls<J> {
                 return None;
             }
         }
-        let in_flight = self.in_flight.remove(&key.ticket)?;
+        let in_flight = self.release(key.ticket)?;
         timers.disarm(in_flight.deadline, Timer::Job(key));
         let InFlight { lane, owner, submitted, mut store_time, weight, .. } = in_flight;
-        self.weight -= weight;
         if matches!(lane, Lane::Read | Lane::Write) {
             store_time += now.instant - submitted;
         }
@@ -224,7 +225,9 @@ impl<J: Jobs> Calls<J> {
             }
         };
         let asked = Asked { command: stage.command(), origin: Origin { store_time, ..Origin::new(ticket) } };
-        self.app.note_login(ticket.conn, &stage, &completion.result, now.instant);
+        if let Some(failed) = self.app.note_login(ticket.conn, &stage, &completion.result, now.instant) {
+            self.overtake(failed, now);
+        }
         let action = self.app.resume(ticket.conn, stage, completion.result, now.unix);
         self.act(asked, action, connection, timers, now);
     }
@@ -244,10 +247,9 @@ impl<J: Jobs> Calls<J> {
         {
             return timers.arm(in_flight.deadline, Timer::Job(key));
         }
-        let Some(in_flight) = self.in_flight.remove(&key.ticket) else { return };
+        let Some(in_flight) = self.release(key.ticket) else { return };
         connection.jobs -= 1;
         connection.jobs_weight -= in_flight.weight;
-        self.weight -= in_flight.weight;
         let failure = match in_flight.state.give_up() {
             GivenUp::Queued => {
                 self.counters.jobs_refused += 1;
@@ -273,12 +275,21 @@ impl<J: Jobs> Calls<J> {
 
     /// The connection is gone: what it waits for need not be begun.
     pub(super) fn cancel(&mut self, ticket: Ticket, timers: &mut Timers) {
-        if let Some(in_flight) = self.in_flight.remove(&ticket) {
+        if let Some(in_flight) = self.release(ticket) {
             timers.disarm(in_flight.deadline, Timer::Job(JobKey { ticket, job: in_flight.job }));
-            self.weight -= in_flight.weight;
             let _ = in_flight.state.give_up();
         }
         self.cancel_login(ticket, timers);
+    }
+
+    /// A request waits for its job no longer.
+    pub(super) fn release(&mut self, ticket: Ticket) -> Option<InFlight> {
+        let in_flight = self.in_flight.remove(&ticket)?;
+        self.weight -= in_flight.weight;
+        if in_flight.lane == Lane::Auth {
+            self.checks.remove(ticket);
+        }
+        Some(in_flight)
     }
 
     /// A session has answered so many messages of a connection with an error by itself.
@@ -291,41 +302,11 @@ impl<J: Jobs> Calls<J> {
         }
     }
 
-    /// What was to be answered later is due.
-    pub(super) fn deliver<S>(
-        &mut self,
-        ticket: Ticket,
-        data: Box<str>,
-        connection: &mut Connection<S>,
-        timers: &mut Timers,
-        now: Now,
-    ) {
-        self.forget_delayed(1, data.len());
-        #[cfg(test)]
-        self.notes.push(super::inspect::Note::Due(ticket.conn, data.clone()));
-        let action = self.app.convert_now(data);
-        if let Action::Work { .. } = action {
-            connection.session.begin_conversion(ticket.slot);
-        }
-        self.act(Asked::new(ticket, CommandName::Convert), action, connection, timers, now);
-    }
-
-    /// So many requests, with texts of so many bytes, are not to be answered later any more.
-    pub(super) fn forget_delayed(&mut self, requests: usize, bytes: usize) {
-        self.delayed.requests -= requests;
-        self.delayed.bytes -= bytes;
-    }
-
     /// How many requests wait for a job.
     #[cfg(test)]
     pub(super) fn in_flight_count(&self) -> usize {
+        assert!(self.checks.len() <= self.in_flight.len(), "a check that is not in flight");
         self.in_flight.len() + self.held_logins.len()
-    }
-
-    /// How many requests are to be answered later, and the bytes of their texts.
-    #[cfg(test)]
-    pub(super) fn delayed(&self) -> (usize, usize) {
-        (self.delayed.requests, self.delayed.bytes)
     }
 
     fn act<S>(
@@ -358,7 +339,8 @@ impl<J: Jobs> Calls<J> {
                 let asked = Asked { command, origin };
                 match self.app.login_attempt(ticket.conn, &stage) {
                     Some(attempt) => {
-                        let check = PasswordCheck { asked, task, stage, attempt, begun: now.instant };
+                        let (begun, was_delayed) = (now.instant, false);
+                        let check = PasswordCheck { asked, task, stage, attempt, begun, was_delayed };
                         self.check_password(check, connection, timers, now);
                     }
                     None => self.work(asked, task, stage, connection, timers, now),
@@ -384,26 +366,6 @@ impl<J: Jobs> Calls<J> {
         if self.submit(origin, task, owner, connection, timers, now).is_err() {
             self.counters.jobs_refused += 1;
             self.answer(ticket, command, Answer::Failed(Failure::Busy), connection, now);
-        }
-    }
-
-    fn delay<S>(
-        &mut self,
-        asked: Asked,
-        after: Duration,
-        data: Box<str>,
-        connection: &mut Connection<S>,
-        now: Now,
-    ) {
-        let (at, bytes) = (now.instant + after, data.len());
-        #[cfg(test)]
-        self.notes.push(super::inspect::Note::Delayed(data.clone(), at));
-        let ticket = asked.origin.ticket;
-        if self.delayed.bytes + bytes > self.delayed_bytes_max {
-            self.answer(ticket, asked.command, Answer::Failed(Failure::Busy), connection, now);
-        } else if connection.session.delay(ticket.slot, at, data) {
-            self.delayed.requests += 1;
-            self.delayed.bytes += bytes;
         }
     }
 

@@ -4,7 +4,9 @@
 //! connection's jobs.
 
 use super::calls::{Asked, Calls, Now};
+use super::checks::Check;
 use super::connection::Connection;
+use super::in_flight::{InFlight, Origin, Owner};
 use super::timers::{HeldOrder, Timer, Timers};
 use crate::app::login_limiter::{LoginAttempt, Permit};
 use crate::app::stage::Stage;
@@ -13,7 +15,7 @@ use crate::clock::Instant;
 use crate::ids::Ticket;
 use crate::limits;
 use crate::model::{Answer, Failure};
-use crate::worker::Jobs;
+use crate::worker::{JobKey, Jobs, Room};
 
 /// A password that is to be checked.
 pub(super) struct PasswordCheck {
@@ -23,6 +25,8 @@ pub(super) struct PasswordCheck {
     pub(super) attempt: LoginAttempt,
     /// When it was to be checked first.
     pub(super) begun: Instant,
+    /// Whether it has waited already.
+    pub(super) was_delayed: bool,
 }
 
 /// One that waits.
@@ -36,18 +40,14 @@ impl<J: Jobs> Calls<J> {
     /// Has a password checked, now or as soon as that may be, if that is soon enough.
     pub(super) fn check_password<S>(
         &mut self,
-        check: PasswordCheck,
+        mut check: PasswordCheck,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) {
         let logins = self.app.logins_mut();
         let at = match logins.start(check.attempt, now.instant) {
-            Permit::Now => {
-                let PasswordCheck { mut asked, task, stage, begun, .. } = check;
-                asked.origin.held = now.instant - begun;
-                return self.work(asked, task, stage, connection, timers, now);
-            }
+            Permit::Now => return self.submit_check(check, connection, timers, now),
             Permit::At(at) => at,
         };
         let is_in_time = at < check.begun + limits::AUTH_DEADLINE && !self.is_stopping;
@@ -55,7 +55,7 @@ impl<J: Jobs> Calls<J> {
             logins.count_refused();
             return self.answer_busy(&check.asked, connection, now);
         }
-        if check.begun == now.instant {
+        if !std::mem::replace(&mut check.was_delayed, true) {
             logins.count_delayed();
         }
         let ticket = check.asked.origin.ticket;
@@ -65,6 +65,66 @@ impl<J: Jobs> Calls<J> {
         timers.arm(at, Timer::Login(order));
         connection.jobs += 1;
         self.held_logins.insert(ticket, HeldLogin { check, at, order });
+    }
+
+    /// Hands a check to a worker.
+    fn submit_check<S>(
+        &mut self,
+        check: PasswordCheck,
+        connection: &mut Connection<S>,
+        timers: &mut Timers,
+        now: Now,
+    ) {
+        let PasswordCheck { mut asked, task, stage, attempt, begun, was_delayed } = check;
+        asked.origin.held = now.instant - begun;
+        if self.app.logins().has_failed(attempt, now.instant) {
+            asked.origin.room = Room::Later;
+        }
+        let ticket = asked.origin.ticket;
+        let again = task.clone();
+        self.work(asked, task, stage, connection, timers, now);
+        if let Some(InFlight { job, .. }) = self.in_flight.get(&ticket) {
+            self.checks.insert(ticket, Check { job: *job, task: again, attempt, begun, was_delayed });
+        }
+    }
+
+    /// `failed` was made in vain: checks that a worker was asked for may have to wait now.
+    pub(super) fn overtake(&mut self, failed: LoginAttempt, now: Now) {
+        let logins = self.app.logins();
+        let has_to_wait = |attempt| logins.next(attempt, now.instant).is_some_and(|at| at > now.instant);
+        let like = self.checks.like(failed);
+        self.overtaken.extend(like.filter(|(_, attempt)| has_to_wait(*attempt)).map(|(ticket, _)| ticket));
+    }
+
+    /// The requests whose checks are to be taken back; some may be among them twice.
+    pub(super) fn take_overtaken(&mut self) -> Vec<Ticket> {
+        std::mem::take(&mut self.overtaken)
+    }
+
+    /// A check is not to be done before its time, if it is not begun: as if it was asked for now.
+    pub(super) fn take_back<S>(
+        &mut self,
+        ticket: Ticket,
+        connection: &mut Connection<S>,
+        timers: &mut Timers,
+        now: Now,
+    ) {
+        let Some(in_flight) = self.in_flight.get(&ticket) else { return };
+        if !in_flight.state.take_back() {
+            return;
+        }
+        let Some(check) = self.checks.remove(ticket) else { return };
+        let Some(InFlight { job, owner, deadline, store_time, weight, .. }) = self.release(ticket) else {
+            return;
+        };
+        timers.disarm(deadline, Timer::Job(JobKey { ticket, job }));
+        connection.jobs -= 1;
+        connection.jobs_weight -= weight;
+        let Owner::App(stage) = owner else { return };
+        let asked = Asked { command: stage.command(), origin: Origin { store_time, ..Origin::new(ticket) } };
+        let Check { task, attempt, begun, was_delayed, .. } = check;
+        let check = PasswordCheck { asked, task, stage, attempt, begun, was_delayed };
+        self.check_password(check, connection, timers, now);
     }
 
     /// The time has come for a login that waits.

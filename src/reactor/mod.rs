@@ -12,6 +12,7 @@
 mod accept;
 mod account;
 mod calls;
+mod checks;
 mod connection;
 mod counters;
 mod heartbeat;
@@ -284,6 +285,17 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 self.calls.resume(claimed, completion, connection, &mut self.timers, now);
                 bytes += connection.output.len().saturating_sub(before);
                 self.enqueue(id);
+            }
+            self.take_back(now);
+        }
+    }
+
+    /// Has those password checks wait that are not begun, and may not be any more for now.
+    fn take_back(&mut self, now: Now) {
+        for ticket in self.calls.take_overtaken() {
+            if let Some(connection) = self.connections.get_mut(ticket.conn) {
+                self.calls.take_back(ticket, connection, &mut self.timers, now);
+                self.enqueue(ticket.conn);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The jobs of one lane that wait: how many there may be, and which are next.
 //!
-//! Pages of lists are in the order of their arrival, since a connection waits for one at most, and after
+//! Logins of those that have failed lately wait apart, for others go before them: but one in [`limits::LATER_EVERY`] is
+//! theirs. Pages of lists are in the order of their arrival, since a connection waits for one at most, and after
 //! all else that is read: a look-up takes microseconds. What is left is in an order that is fair.
 //!
 //! Invariant: the jobs weigh no more than may be, or one of them does.
@@ -15,6 +16,10 @@ use crate::limits;
 /// The jobs that wait.
 pub(crate) struct Backlog {
     jobs: FairQueue<Job>,
+    /// Those that others go before.
+    later: FairQueue<Job>,
+    /// How many have gone before them since one of them went.
+    ahead: usize,
     pages: VecDeque<Job>,
     jobs_max: usize,
 }
@@ -51,7 +56,13 @@ impl Batch {
 
 impl Backlog {
     pub(crate) fn new(jobs_max: usize) -> Backlog {
-        Backlog { jobs: FairQueue::new(), pages: VecDeque::new(), jobs_max }
+        Backlog {
+            jobs: FairQueue::new(),
+            later: FairQueue::new(),
+            ahead: 0,
+            pages: VecDeque::new(),
+            jobs_max,
+        }
     }
 
     /// From now on so many jobs may wait; those that do already, stay.
@@ -70,15 +81,39 @@ impl Backlog {
         }
         let mut displaced = Vec::new();
         while !self.has_room(job.weight) {
-            match self.jobs.pop_newest_of_heaviest(job.shares, job.weight) {
+            match self.pop_displaced(&job) {
                 Some(other) => displaced.push(other),
                 None if displaced.is_empty() => return Err(Full),
                 // What is left is no heavier than this one.
                 None => break,
             }
         }
-        self.jobs.push(job.shares, job.weight, job);
+        match job.room {
+            Room::Later => self.later.push(job.shares, job.weight, job),
+            _ => self.jobs.push(job.shares, job.weight, job),
+        }
         Ok(displaced)
+    }
+
+    /// Takes back a job that `job` may take the place of.
+    fn pop_displaced(&mut self, job: &Job) -> Option<Job> {
+        let weight = if job.room == Room::Later { job.weight } else { 0 };
+        let later = self.later.pop_newest_of_heaviest(job.shares, weight);
+        later.or_else(|| self.jobs.pop_newest_of_heaviest(job.shares, job.weight))
+    }
+
+    /// Takes the next job that is no page, if it weighs `weight_max` at most.
+    fn pop(&mut self, weight_max: usize) -> Option<Job> {
+        if self.later.is_empty() {
+            self.ahead = 0;
+            return self.jobs.pop(weight_max);
+        }
+        if self.jobs.is_empty() || self.ahead + 1 >= limits::LATER_EVERY {
+            self.ahead = 0;
+            return self.later.pop(weight_max);
+        }
+        self.ahead += 1;
+        self.jobs.pop(weight_max)
     }
 
     /// Adds a job that has had its turn: the others that wait have theirs before.
@@ -97,7 +132,7 @@ impl Backlog {
         };
         let mut taken = Vec::with_capacity(max.min(self.len()));
         while taken.len() < max
-            && let Some(job) = self.jobs.pop(if taken.is_empty() { usize::MAX } else { weight_left })
+            && let Some(job) = self.pop(if taken.is_empty() { usize::MAX } else { weight_left })
         {
             weight_left = weight_left.saturating_sub(job.weight);
             taken.push(job);
@@ -114,12 +149,13 @@ impl Backlog {
     /// Takes all jobs.
     pub(crate) fn drain(&mut self) -> Vec<Job> {
         let mut all = self.jobs.drain();
+        all.extend(self.later.drain());
         all.extend(self.pages.drain(..));
         all
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.jobs.len() + self.pages.len()
+        self.jobs.len() + self.later.len() + self.pages.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -127,8 +163,8 @@ impl Backlog {
     }
 
     fn has_room(&self, weight: usize) -> bool {
-        self.jobs.is_empty()
-            || (self.jobs.len() < self.jobs_max && self.jobs.weight() + weight <= limits::WORK_WAITING_MAX)
+        let (count, waiting) = (self.jobs.len() + self.later.len(), self.jobs.weight() + self.later.weight());
+        count == 0 || (count < self.jobs_max && waiting + weight <= limits::WORK_WAITING_MAX)
     }
 }
 
@@ -239,6 +275,20 @@ mod tests {
         assert_eq!(numbers(backlog.take(ALL, 1)), [4, 1]);
         push(&mut backlog, heavy(5, 1, 2 * most));
         assert_eq!(numbers(backlog.take(ALL, 1)), [5], "one has room whatever it weighs");
+    }
+
+    #[test]
+    fn what_others_go_before_is_not_forgotten_and_gives_way() {
+        let later = |number| Job { room: Room::Later, ..lookup(number, 1) };
+        let mut backlog = Backlog::new(8);
+        (1..=2).for_each(|number| push(&mut backlog, later(number)));
+        (3..=8).for_each(|number| push(&mut backlog, lookup(number, 2)));
+        assert_eq!(backlog.push(lookup(9, 2)).map(numbers), Ok(vec![2]), "whatever the others have waiting");
+        assert_eq!(backlog.push(Job { room: Room::Later, ..lookup(2, 3) }).map(numbers), Ok(vec![9]));
+        let one = Batch::All { max: 1, weight_max: usize::MAX };
+        let order: Vec<u64> = (0..8).flat_map(|_| numbers(backlog.take(one, 1))).collect();
+        assert_eq!(limits::LATER_EVERY, 4);
+        assert_eq!(order, [3, 4, 5, 1, 6, 7, 8, 2]);
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct JobKey {
 pub enum Room {
     /// A place, if there is one.
     Queue,
+    /// The same, but most others have their turn before.
+    Later,
     /// A place, whether or not the queue is full: half an answer is out already, and a client that is told `busy`
     /// now would have it cut. A connection has one such job at most.
     Reserved,
@@ -150,6 +152,11 @@ impl JobState {
         }
     }
 
+    /// Gives the job up if it is queued; false where it is not, and goes on.
+    pub fn take_back(&self) -> bool {
+        self.0.compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     /// Nobody waits for the job any more.
     pub fn give_up(&self) -> GivenUp {
         match self.0.swap(GIVEN_UP, Ordering::AcqRel) {
@@ -174,10 +181,18 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_was_taken_back_never_runs() {
+        let state = JobState::default();
+        assert!(state.take_back() && !state.take_back());
+        assert!(!state.start(RunId(1)));
+    }
+
+    #[test]
     fn a_job_that_runs_tells_in_which_run() {
         let state = JobState::default();
         assert!(state.start(RunId(7)));
         assert!(!state.start(RunId(8)));
+        assert!(!state.take_back());
         assert_eq!(state.give_up(), GivenUp::Running(RunId(7)));
     }
 

@@ -1,10 +1,14 @@
 //! Guesses of passwords: a stranger with many connections slows down itself and leaves the others alone.
 
+use std::cell::Cell;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
+use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::common::{Client, Daemon, request};
+use crate::common::{Client, Daemon, PASSWORD, request};
+use crate::web::{self, Web};
 
 /// Guesses at once, more than may wait.
 const GUESSES: usize = 12;
@@ -62,4 +66,119 @@ fn guesses_are_not_delayed_where_that_is_switched_off() {
     }
     daemon.wait_for_counter("logins_failed", |failed| failed == 30);
     daemon.wait_for_counter("logins_delayed", |delayed| delayed == 0);
+}
+
+/// Logins at once, fewer than may wait for a worker.
+const BURST: usize = 100;
+
+fn login(name: &str, password: &str) -> String {
+    request("authenticate", json!({"vm_id": name, "password": password})).to_string()
+}
+
+/// Sends so many logins, each on a connection of its own.
+fn burst(daemon: &Daemon, login: &str) -> Vec<Client> {
+    let mut clients: Vec<Client> = (0..BURST).map(|_| daemon.client()).collect();
+    clients.iter_mut().for_each(|client| client.send(login));
+    clients
+}
+
+#[test]
+fn guesses_that_wait_for_a_worker_are_taken_back_at_the_limit() {
+    const FAILURES: usize = 5;
+    let limits = ["--login-failures", "5", "--login-delay-max", "20s"];
+    let lane = ["--auth-workers", "1", "--auth-queue", "200"];
+    let daemon = Daemon::builder().with_costly_hashes().args(limits).args(lane).start();
+    daemon.client().register("vm", &[1]);
+    let mut strangers = burst(&daemon, &login("vm", "notThePassword"));
+    // The thread may have begun with one or two more when the last failure is seen.
+    let checked_max = FAILURES + 1 + 2;
+    let refused_min = (BURST - WAITING_MAX as usize - checked_max) as u64;
+    daemon.wait_for_counter("logins_refused", |refused| refused >= refused_min);
+    daemon.wait_for_counter("logins_delayed", |delayed| delayed >= WAITING_MAX);
+    // They are told so; the others wait.
+    let is_told = |stranger: &mut Client| stranger.has_input(Duration::from_millis(1));
+    let told: Vec<&mut Client> =
+        strangers.iter_mut().filter_map(|stranger| is_told(stranger).then_some(stranger)).collect();
+    let busy = told.into_iter().filter_map(|stranger| (stranger.error() == "busy").then_some(())).count();
+    assert!(busy as u64 >= refused_min, "{busy}");
+    // What was taken back is in nobody's way.
+    daemon.operator().authenticate("vm");
+}
+
+#[test]
+fn guesses_that_wait_for_a_worker_are_taken_back_at_the_limit_of_their_vm() {
+    let limits = ["--login-failures", "5", "--login-delay-max", "20s"];
+    let lane = ["--auth-workers", "1", "--auth-queue", "200"];
+    let daemon = Daemon::builder().with_costly_hashes().args(limits).args(lane).start();
+    let mut client = daemon.client();
+    client.register("vm", &[1]);
+    let guess = login("vm", "notThePassword");
+    for _ in 0..5 {
+        client.send(&guess);
+        assert_eq!(client.error(), "Invalid credentials");
+    }
+    // Another source has failed for nobody yet: its first guess is free.
+    let mut strangers: Vec<Web> = (0..BURST).map(|_| from_elsewhere(&daemon)).collect();
+    strangers.iter_mut().for_each(|stranger| stranger.send(web::post(&guess)));
+    let refused_min = BURST as u64 - WAITING_MAX - 1 - 1 - 2;
+    daemon.wait_for_counter("logins_refused", |refused| refused >= refused_min);
+}
+
+/// A connection from another address of this host.
+fn from_elsewhere(daemon: &Daemon) -> Web {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).expect("an address of loopback");
+    socket.connect(&daemon.address().into()).expect("the daemon accepts");
+    Web::over(socket.into())
+}
+
+#[test]
+fn many_right_passwords_at_once_from_one_address_are_not_delayed() {
+    let daemon = Daemon::builder().args(["--auth-queue", "200"]).start();
+    daemon.client().register("vm", &[1]);
+    for mut client in burst(&daemon, &login("vm", PASSWORD)) {
+        assert_eq!(client.reply()["status"], "success");
+    }
+    daemon.wait_for_counter("logins_delayed", |delayed| delayed == 0);
+}
+
+#[test]
+fn guesses_over_http_and_websocket_wait_and_leave_when_the_client_resets() {
+    let daemon = Daemon::builder().args(["--login-failures", "1", "--login-delay-max", "20s"]).start();
+    daemon.client().register("vm", &[1]);
+    let (guess, right) = (login("vm", "notThePassword"), login("vm", PASSWORD));
+    let (mut http, mut socket) = (Web::connect(daemon.address()), Web::websocket(daemon.address()));
+    for _ in 0..2 {
+        http.send(web::post(&guess));
+        assert_eq!(http.reply().error(), "Invalid credentials");
+        socket.send(web::message(&guess));
+        assert!(socket.message().contains("Invalid credentials"));
+    }
+    // Whatever the password is.
+    http.send(web::post(&right));
+    assert_eq!(http.reply().status, 200);
+    daemon.wait_for_counter("logins_delayed", |delayed| delayed >= 2);
+
+    let failed = Cell::new(0);
+    daemon.wait_for_counter("logins_failed", |count| {
+        failed.set(count);
+        true
+    });
+    let clients: Vec<Web> = (0..WAITING_MAX)
+        .map(|number| match number % 2 {
+            0 => (Web::connect(daemon.address()), web::post(&guess).into_bytes()),
+            _ => (Web::websocket(daemon.address()), web::message(&guess)),
+        })
+        .map(|(mut client, guess)| {
+            client.send(guess);
+            client
+        })
+        .collect();
+    daemon.wait_for_counter("logins_waiting", |waiting| waiting == WAITING_MAX);
+    // A client that closes alone might still read; one that resets does not.
+    for mut client in clients {
+        SockRef::from(&*client.stream()).set_linger(Some(Duration::ZERO)).expect("a socket option");
+    }
+    daemon.wait_for_counter("logins_waiting", |waiting| waiting == 0);
+    daemon.wait_for_counter("logins_failed", |count| count < failed.get() + WAITING_MAX / 2);
 }

@@ -15,4 +15,6 @@ mod memory;
 mod places;
 #[path = "../common/swarm.rs"]
 mod swarm;
+#[path = "../common/web.rs"]
+mod web;
 mod work;

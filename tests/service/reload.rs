@@ -61,6 +61,27 @@ fn registration_and_limits_change_for_connections_that_are_open() {
 }
 
 #[test]
+fn how_fast_passwords_may_be_guessed_changes() {
+    let service = Reloadable::start("VMHERD_LOGIN_FAILURES=none\n");
+    let daemon = &service.daemon;
+    let mut client = daemon.client();
+    client.register("vm", &[]);
+    let guess = request("authenticate", json!({"vm_id": "vm", "password": "notThePassword"}));
+    let mut guess = |times: usize| (0..times).for_each(|_| assert!(!client.fail(guess.clone()).is_empty()));
+    guess(7);
+    daemon.wait_for_counter("logins_delayed", |delayed| delayed == 0);
+    service.reload("VMHERD_LOGIN_FAILURES=2\nVMHERD_LOGIN_DELAY_MAX=none\n");
+    guess(7);
+    daemon.wait_for_counter("logins_delayed", |delayed| delayed == 0);
+    // They are remembered: from now on each waits for as long as may be.
+    service.reload("VMHERD_LOGIN_FAILURES=2\nVMHERD_LOGIN_DELAY_MAX=1s\n");
+    guess(2);
+    daemon.wait_for_counter("logins_delayed", |delayed| delayed >= 1);
+    daemon.wait_for_log("--login-failures is 2 instead of none (");
+    daemon.wait_for_log("--login-delay-max is 1s instead of none (");
+}
+
+#[test]
 fn timeouts_change_for_connections_that_are_open() {
     let service = Reloadable::start("VMHERD_IDLE_TIMEOUT=none\n");
     let (mut idle, mut half) = (service.daemon.client(), service.daemon.client());

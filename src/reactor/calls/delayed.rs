@@ -1,0 +1,71 @@
+//! Conversions that are answered after a while, as long as that is set to take.
+
+use std::time::Duration;
+
+use super::{Asked, Calls, Now};
+use crate::app::stage::Action;
+use crate::ids::Ticket;
+use crate::model::{Answer, CommandName, Failure};
+use crate::reactor::connection::Connection;
+use crate::reactor::timers::Timers;
+use crate::worker::Jobs;
+
+/// What is to be answered later, on all connections.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Delayed {
+    pub(super) requests: usize,
+    pub(super) bytes: usize,
+}
+
+impl<J: Jobs> Calls<J> {
+    /// What was to be answered later is due.
+    pub(in crate::reactor) fn deliver<S>(
+        &mut self,
+        ticket: Ticket,
+        data: Box<str>,
+        connection: &mut Connection<S>,
+        timers: &mut Timers,
+        now: Now,
+    ) {
+        self.forget_delayed(1, data.len());
+        #[cfg(test)]
+        self.notes.push(crate::reactor::inspect::Note::Due(ticket.conn, data.clone()));
+        let action = self.app.convert_now(data);
+        if let Action::Work { .. } = action {
+            connection.session.begin_conversion(ticket.slot);
+        }
+        self.act(Asked::new(ticket, CommandName::Convert), action, connection, timers, now);
+    }
+
+    /// So many requests, with texts of so many bytes, are not to be answered later any more.
+    pub(in crate::reactor) fn forget_delayed(&mut self, requests: usize, bytes: usize) {
+        self.delayed.requests -= requests;
+        self.delayed.bytes -= bytes;
+    }
+
+    /// How many requests are to be answered later, and the bytes of their texts.
+    #[cfg(test)]
+    pub(in crate::reactor) fn delayed(&self) -> (usize, usize) {
+        (self.delayed.requests, self.delayed.bytes)
+    }
+
+    pub(super) fn delay<S>(
+        &mut self,
+        asked: Asked,
+        after: Duration,
+        data: Box<str>,
+        connection: &mut Connection<S>,
+        now: Now,
+    ) {
+        let (at, bytes) = (now.instant + after, data.len());
+        #[cfg(test)]
+        self.notes.push(crate::reactor::inspect::Note::Delayed(data.clone(), at));
+        let ticket = asked.origin.ticket;
+        if self.delayed.bytes + bytes > self.delayed_bytes_max {
+            self.answer(ticket, asked.command, Answer::Failed(Failure::Busy), connection, now);
+        } else if connection.session.delay(ticket.slot, at, data) {
+            self.delayed.requests += 1;
+            self.delayed.bytes += bytes;
+        }
+    }
+}
