@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::common::{Client, Daemon, PASSWORD, request};
+use crate::common::{Client, Daemon, PASSWORD, Stream, request};
 use crate::web::{self, Web};
 
 /// Guesses at once, more than may wait.
@@ -47,6 +47,9 @@ fn a_stranger_who_guesses_waits_and_the_owner_does_not() {
     for mut stranger in strangers {
         if stranger.has_input(Duration::from_millis(1)) {
             refused += usize::from(stranger.error() == "busy");
+        }
+        if let Stream::Tcp(socket) = stranger.stream() {
+            SockRef::from(&*socket).set_linger(Some(Duration::ZERO)).expect("a socket option");
         }
     }
     assert!(refused >= 1, "nobody was told");
