@@ -127,6 +127,33 @@ fn guesses_that_wait_for_a_worker_are_taken_back_at_the_limit_of_their_vm() {
     daemon.wait_for_counter("logins_refused", |refused| refused >= refused_min);
 }
 
+#[test]
+fn a_source_that_has_failed_for_a_vm_comes_after_those_that_have_not() {
+    const SUSPECTS: usize = 20;
+    const OTHERS: usize = 6;
+    let lane = ["--auth-workers", "1", "--auth-queue", "200", "--login-failures", "100"];
+    let cost = ["--argon2-memory", "65536", "--argon2-passes", "3"];
+    let daemon = Daemon::builder().with_costly_hashes().args(lane).args(cost).start();
+    let mut client = daemon.client();
+    client.register("vm", &[1]);
+    client.register("other", &[1]);
+    client.send(&login("vm", "notThePassword"));
+    assert_eq!(client.error(), "Invalid credentials");
+    // A right password then, but nobody knows that before it is checked.
+    let mut suspects: Vec<Client> = (0..SUSPECTS).map(|_| daemon.client()).collect();
+    suspects.iter_mut().for_each(|suspect| suspect.send(&login("vm", PASSWORD)));
+    daemon.wait_for_counter("auth_queued", |queued| queued > SUSPECTS as u64 / 2);
+    let mut others: Vec<Web> = (0..OTHERS).map(|_| from_elsewhere(&daemon)).collect();
+    others.iter_mut().for_each(|other| other.send(web::post(&login("other", PASSWORD))));
+    let is_answered = |suspect: &mut Client| suspect.has_input(Duration::from_millis(1));
+    let before = suspects.iter_mut().filter_map(|suspect| is_answered(suspect).then_some(())).count();
+    others.iter_mut().for_each(|other| assert_eq!(other.reply().status, 200));
+    let after = suspects.iter_mut().filter_map(|suspect| is_answered(suspect).then_some(())).count();
+    // Every fourth turn is theirs, and what ran at the begin and at the end.
+    let between = after - before;
+    assert!(between <= OTHERS / 3 + 2, "{between} of {SUSPECTS} went before {OTHERS} that had not failed");
+}
+
 /// A connection from another address of this host.
 fn from_elsewhere(daemon: &Daemon) -> Web {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
