@@ -104,16 +104,17 @@ impl Backlog {
 
     /// Takes the next job that is no page, if it weighs `weight_max` at most.
     fn pop(&mut self, weight_max: usize) -> Option<Job> {
+        let is_wanted = |job: &Job| !job.state.is_given_up();
         if self.later.is_empty() {
             self.ahead = 0;
-            return self.jobs.pop(weight_max);
+            return self.jobs.pop_charged(weight_max, is_wanted);
         }
         if self.jobs.is_empty() || self.ahead + 1 >= limits::LATER_EVERY {
             self.ahead = 0;
-            return self.later.pop(weight_max);
+            return self.later.pop_charged(weight_max, is_wanted);
         }
         self.ahead += 1;
-        self.jobs.pop(weight_max)
+        self.jobs.pop_charged(weight_max, is_wanted)
     }
 
     /// Adds a job that has had its turn: the others that wait have theirs before.
@@ -289,6 +290,22 @@ mod tests {
         let order: Vec<u64> = (0..8).flat_map(|_| numbers(backlog.take(one, 1))).collect();
         assert_eq!(limits::LATER_EVERY, 4);
         assert_eq!(order, [3, 4, 5, 1, 6, 7, 8, 2]);
+    }
+
+    #[test]
+    fn what_was_given_up_is_charged_to_nobody() {
+        let mut backlog = Backlog::new(9);
+        for number in 1..=3 {
+            let job = lookup(number, 1);
+            job.state.give_up();
+            push(&mut backlog, job);
+        }
+        (5..=7).for_each(|number| push(&mut backlog, lookup(number, 2)));
+        let one = Batch::All { max: 1, weight_max: usize::MAX };
+        let order: Vec<u64> = (0..4).flat_map(|_| numbers(backlog.take(one, 1))).collect();
+        assert_eq!(order, [1, 2, 3, 5]);
+        push(&mut backlog, lookup(4, 1));
+        assert_eq!(numbers(backlog.take(ALL, 1)), [6, 4, 7], "its turn is the next but one");
     }
 
     #[test]

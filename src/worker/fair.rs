@@ -122,18 +122,25 @@ impl<T> FairQueue<T> {
 
     /// Takes the next job, if it weighs `weight_max` at most.
     pub(crate) fn pop(&mut self, weight_max: usize) -> Option<T> {
+        self.pop_charged(weight_max, |_| true)
+    }
+
+    /// The same, and charges it only where it is to be: nothing is done for one that was given up, and a client must
+    /// not have others charged for such.
+    pub(crate) fn pop_charged(&mut self, weight_max: usize, is_charged: impl Fn(&T) -> bool) -> Option<T> {
         let turn = self.next_turn()?;
         let flow = &mut self.flows[turn.flow];
         if flow.jobs.front()?.weight > weight_max {
             return None;
         }
         let Waiting { weight, job, .. } = flow.jobs.pop_front()?;
+        let charge = if is_charged(&job) { charge(weight) } else { 0 };
         for meter in both(flow.meters) {
-            self.meters[meter].charged += charge(weight);
+            self.meters[meter].charged += charge;
             self.charged_max = self.charged_max.max(self.meters[meter].charged);
         }
         self.uncount(turn.flow, weight);
-        let progress = charge(weight) / self.turns.len() as u64;
+        let progress = charge / self.turns.len() as u64;
         self.clock = (self.clock + progress).max(turn.charged_first);
         if self.length == 0 {
             // Nobody waits whom anybody could be ahead of.

@@ -157,6 +157,11 @@ impl JobState {
         self.0.compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
+    /// Whether nobody waits for the job any more.
+    pub fn is_given_up(&self) -> bool {
+        self.0.load(Ordering::Acquire) == GIVEN_UP
+    }
+
     /// Nobody waits for the job any more.
     pub fn give_up(&self) -> GivenUp {
         match self.0.swap(GIVEN_UP, Ordering::AcqRel) {

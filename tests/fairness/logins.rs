@@ -129,8 +129,8 @@ fn guesses_that_wait_for_a_worker_are_taken_back_at_the_limit_of_their_vm() {
 
 #[test]
 fn a_source_that_has_failed_for_a_vm_comes_after_those_that_have_not() {
-    const SUSPECTS: usize = 20;
-    const OTHERS: usize = 6;
+    const SUSPECTS: usize = 30;
+    const OTHERS: usize = 12;
     let lane = ["--auth-workers", "1", "--auth-queue", "200", "--login-failures", "100"];
     let cost = ["--argon2-memory", "65536", "--argon2-passes", "3"];
     let daemon = Daemon::builder().with_costly_hashes().args(lane).args(cost).start();
@@ -149,9 +149,9 @@ fn a_source_that_has_failed_for_a_vm_comes_after_those_that_have_not() {
     let before = suspects.iter_mut().filter_map(|suspect| is_answered(suspect).then_some(())).count();
     others.iter_mut().for_each(|other| assert_eq!(other.reply().status, 200));
     let after = suspects.iter_mut().filter_map(|suspect| is_answered(suspect).then_some(())).count();
-    // Every fourth turn is theirs, and what ran at the begin and at the end.
+    // Every fourth turn is theirs, and what ran at the start and at the end; where all are alike, every second.
     let between = after - before;
-    assert!(between <= OTHERS / 3 + 2, "{between} of {SUSPECTS} went before {OTHERS} that had not failed");
+    assert!(between <= OTHERS / 2 + 1, "{between} of {SUSPECTS} went before {OTHERS} that had not failed");
 }
 
 /// A connection from another address of this host.
