@@ -106,15 +106,29 @@ impl Account {
     }
 
     /// One that may go beyond the bound, where those who can't be closed hold all there is. There is one at a
-    /// time.
+    /// time: the first, or, where even that room is used up by those that had it before, the one that holds most.
+    /// It needs least more until it is done; and if none went on, all would wait for each other.
     pub(super) fn call_beyond(&mut self) -> Option<ConnId> {
-        let most = self.bytes_max + limits::BUFFERS_BYTES_BEYOND;
-        if self.has_way.is_some() || self.bytes + limits::PAGE_BYTES_RESERVED > most {
+        if self.has_way.is_some() {
             return None;
         }
-        let id = self.waiting[1].pop_front()?;
+        let most = self.bytes_max + limits::BUFFERS_BYTES_BEYOND;
+        let id = match self.bytes + limits::PAGE_BYTES_RESERVED > most {
+            true => self.heaviest_waiting().or_else(|| self.waiting[1].pop_front())?,
+            false => self.waiting[1].pop_front()?,
+        };
         self.has_way = Some((id, false));
         Some(id)
+    }
+
+    /// Takes the one of those that are known and wait that holds most, of the first few.
+    fn heaviest_waiting(&mut self) -> Option<ConnId> {
+        let known = self.holders.iter().rev().take_while(|(charge, _)| charge.is_known());
+        let waiting = &self.waiting[1];
+        let at = known
+            .take(limits::STALLED_LOOKED_AT_MAX)
+            .find_map(|(_, id)| waiting.iter().position(|waiting| waiting == id))?;
+        self.waiting[1].remove(at)
     }
 
     /// Looks at whose turn it is to go beyond the bound: one that has had it for as long as between two looks
@@ -294,5 +308,19 @@ mod tests {
         let page = limits::PAGE_BYTES_RESERVED;
         let called: Vec<_> = (0..4).map_while(|at| account.call_one(at * page)).collect();
         assert_eq!(called, [id(4), id(1)], "strangers have half of what there is");
+    }
+
+    #[test]
+    fn one_goes_on_even_where_the_room_beyond_the_bound_is_used_up() {
+        let mut account = Account::new(2 << 20);
+        charge(&mut account, &[(1, 1 << 20, true), (2, 2 << 20, true), (3, 1 << 19, true)]);
+        [1, 2, 3].into_iter().for_each(|at| account.wait(id(at), true));
+        assert_eq!(account.call_beyond(), Some(id(2)), "the one that holds most");
+        assert_eq!(account.call_beyond(), None, "one at a time");
+        account.change(id(2), Charge::new(2 << 20, true), Charge::default());
+        assert_eq!(account.call_beyond(), Some(id(1)), "and then the first");
+        // It has gone on without this, and holds nothing.
+        account.end_way(id(1));
+        assert_eq!(account.call_beyond(), Some(id(3)));
     }
 }

@@ -17,7 +17,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let bytes = connection.held_bytes();
         if bytes == 0 && connection.charge == Charge::default() {
-            return;
+            return self.account.end_way(id);
         }
         let charge = match bytes {
             0 => Charge::default(),

@@ -327,6 +327,8 @@ fn become_asker(talker: &mut Talker, asker: Asker) {
         }
         Asker::Anonymous | Asker::Operator => {}
         Asker::Anna => {
+            // One that has ended meanwhile would be refused, whatever else is asked.
+            talker.use_no_token();
             let reply = talker.ask(&json!({"command": "authenticate", "data": credentials}));
             let token = reply["data"]["token"].as_str().unwrap_or_else(|| panic!("no token: {reply}"));
             if !talker.framing().lasts() {

@@ -80,6 +80,11 @@ impl Talker {
         self.token = Some(token.to_owned());
     }
 
+    /// Sends no token any more.
+    pub(crate) fn use_no_token(&mut self) {
+        self.token = None;
+    }
+
     /// Sends `text` as it is and takes the reply as it comes, its line break taken off.
     #[track_caller]
     pub(crate) fn say(&mut self, text: &str) -> String {

@@ -69,8 +69,9 @@ fn answers_come_after_their_delays_and_in_their_order() {
     assert!(asked.elapsed() < DEADLINE, "they wait at the same time: a minute by turns");
     assert!(!came.is_sorted(), "fifty random delays in the order of the requests?");
     daemon.wait_for_log("seconds for this one.");
-    let told = daemon.log().matches("Timeout 0.").count();
-    assert_eq!(told, 50);
+    let log = daemon.log();
+    let told = log.matches("Timeout 2.").count() + log.matches("Timeout 3.").count();
+    assert!(told + log.matches("Timeout 4.0").count() == 50, "{told} are told");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use crate::common::{Client, Daemon};
 
 const OK: &str = "ok\n\n";
 const WRONG: &str = "error\nwrong command\n\n";
+const WRONG_JSON: &str =
+    "error\nwrong command: this connection speaks metrics text; open a new one for JSON\n\n";
 const OUT_OF_RANGE: &str = "error\ntimestamp out of range: seconds since 1970\n\n";
 const BAD_TEXT: &str = "error\na line must be UTF-8 without control characters\n\n";
 const TOO_LONG: &str = "error\nline too long\n\n";
@@ -41,7 +43,7 @@ fn conversations() -> Vec<(Vec<u8>, String)> {
         case(&format!("{}get nothing\n", " ".repeat(63)), &[OK]),
         case(&format!("{}get nothing\n", " ".repeat(64)), &[OK]),
         case(&format!("{}get nothing\n", "\r\n".repeat(40)), &[OK]),
-        case(&format!("{}{{\"command\":\"ping\"}}\n", "\n".repeat(65)), &[WRONG]),
+        case(&format!("{}{{\"command\":\"ping\"}}\n", "\n".repeat(65)), &[WRONG_JSON]),
         case("wrong\n\n\nwrong\r\n\r\n", &[WRONG, WRONG]),
         // Wrong ones change nothing and end nothing.
         case(
