@@ -8,6 +8,7 @@ pub mod audit;
 mod conversion;
 mod errors;
 mod expiring;
+pub mod known_costs;
 mod lists;
 pub mod login_limiter;
 mod metrics;

@@ -1,33 +1,29 @@
 //! Passwords: argon2id hashes in PHC form. The only place that names argon2.
 //!
-//! A hash takes the same work whether or not there is something to compare with, a stored one that would
+//! A password that is wrong takes the same work whatever there is to compare with, a stored hash that would
 //! take too much is never run, and neither passwords nor hashes are ever logged.
 
 use std::fmt;
 use std::hint::black_box;
+use std::sync::Arc;
 
 use argon2::password_hash::phc::{Output, ParamsString, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, PasswordHash, Version};
 
+use super::known_costs::{KnownCosts, Run};
 use crate::limits;
 use crate::model::Secret;
 use crate::sys;
 
-/// What one argon2id hash costs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Cost {
-    /// Memory in KiB.
-    pub memory_kib: u32,
-    /// Passes over it.
-    pub passes: u32,
-    /// Lanes.
-    pub lanes: u32,
-}
+pub use super::known_costs::Cost;
 
 /// Hashes and verifies; keeps its working memory between calls, one per thread.
 pub struct Hasher {
-    cost: Cost,
+    costs: Arc<KnownCosts>,
     blocks: Vec<Block>,
+    /// What was run, for tests.
+    #[cfg(test)]
+    runs: Vec<Run>,
 }
 
 /// What [`Hasher::verify`] found.
@@ -52,21 +48,36 @@ impl Verdict {
     }
 }
 
+/// Costs to be shared by several hashers for new hashes of `cost`.
+pub fn known_costs(cost: Cost) -> Arc<KnownCosts> {
+    Arc::new(KnownCosts::new(Run { cost, version: Version::V0x13.into() }))
+}
+
 /// The hash could not be made; for the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HashError(pub String);
 
 impl Hasher {
-    /// A hasher for new hashes of `cost`.
+    /// A hasher for new hashes of `cost`, which knows of no others.
     pub fn new(cost: Cost) -> Hasher {
-        Hasher { cost, blocks: Vec::new() }
+        Hasher::sharing(known_costs(cost))
+    }
+
+    /// One that knows `costs`, as others do.
+    pub fn sharing(costs: Arc<KnownCosts>) -> Hasher {
+        Hasher {
+            costs,
+            blocks: Vec::new(),
+            #[cfg(test)]
+            runs: Vec::new(),
+        }
     }
 
     /// Hashes `password` under a fresh salt.
     pub fn hash(&mut self, password: &Secret) -> Result<String, HashError> {
         let mut salt = [0; limits::PASSWORD_SALT_BYTES];
         getrandom::fill(&mut salt).map_err(HashError::because)?;
-        let params = self.params()?;
+        let params = params(self.costs.configured())?;
         let phc_params = ParamsString::try_from(&params).map_err(HashError::because)?;
         let output = self.run(password, &salt, Version::V0x13, params)?;
         Ok(PasswordHash {
@@ -79,27 +90,15 @@ impl Hasher {
         .to_string())
     }
 
-    /// Compares `password` with `stored`. Takes as long where there is nothing to compare with.
+    /// Compares `password` with `stored`. In vain it takes the same runs whatever there is to compare with: one of
+    /// each known cost.
     pub fn verify(&mut self, password: &Secret, stored: Option<&str>) -> Result<Verdict, HashError> {
-        let Some(stored) = stored else {
-            return self.verify_nothing(password);
-        };
-        let stored = match StoredHash::parse(stored) {
-            Ok(stored) => stored,
-            Err(refusal) => {
-                log::error!("a stored password hash is refused, its VM can't log in: {refusal}");
-                return self.verify_nothing(password);
-            }
-        };
-        let output = self.run(password, &stored.salt, stored.version, stored.params.clone())?;
-        let is_right = is_equal(output.as_bytes(), stored.output.as_bytes());
-        match (is_right, stored.is_weaker_than(self.cost)) {
-            (true, true) => Ok(Verdict::RightRehashed(self.hash(password)?)),
-            (true, false) => Ok(Verdict::Right),
-            // A hash that is cheaper than those of today would tell by its time that the VM exists.
-            (false, true) => self.verify_nothing(password),
-            (false, false) => Ok(Verdict::Wrong),
+        let verdict = self.verify_in_any_memory(password, stored);
+        if self.blocks.len() > self.costs.configured().memory_kib as usize {
+            // One hash from elsewhere must not make every thread keep its larger memory.
+            self.release_memory();
         }
+        verdict
     }
 
     /// Gives the working memory back to the system.
@@ -107,11 +106,44 @@ impl Hasher {
         self.blocks = Vec::new();
     }
 
-    /// The work of a verification that finds the wrong password.
-    fn verify_nothing(&mut self, password: &Secret) -> Result<Verdict, HashError> {
-        let params = self.params()?;
-        let output = self.run(password, &DUMMY_SALT, Version::V0x13, params)?;
-        black_box(is_equal(output.as_bytes(), &DUMMY_OUTPUT));
+    /// The costs that it knows of.
+    pub fn costs(&self) -> &Arc<KnownCosts> {
+        &self.costs
+    }
+
+    fn verify_in_any_memory(
+        &mut self,
+        password: &Secret,
+        stored: Option<&str>,
+    ) -> Result<Verdict, HashError> {
+        let stored = stored.and_then(|stored| match StoredHash::parse(stored) {
+            Ok(stored) => Some(stored),
+            Err(refusal) => {
+                log::error!("a stored password hash is refused, its VM can't log in: {refusal}");
+                None
+            }
+        });
+        let own = stored.as_ref().map(StoredHash::run);
+        own.into_iter().for_each(|run| self.costs.learn(run));
+        let runs = self.costs.runs();
+        // All of it at once: so what it takes to get memory does not depend on which run is the first.
+        let blocks = runs.iter().map(|run| Ok(params(run.cost)?.block_count()));
+        let blocks = blocks.collect::<Result<Vec<usize>, HashError>>()?;
+        self.reserve(blocks.into_iter().max().unwrap_or(0))?;
+        if let Some(stored) = stored {
+            let output = self.run(password, &stored.salt, stored.version, stored.params.clone())?;
+            if is_equal(output.as_bytes(), stored.output.as_bytes()) {
+                return Ok(match stored.is_weaker_than(self.costs.configured()) {
+                    true => Verdict::RightRehashed(self.hash(password)?),
+                    false => Verdict::Right,
+                });
+            }
+        }
+        for run in runs.into_iter().filter(|run| Some(*run) != own) {
+            let version = Version::try_from(run.version).map_err(HashError::because)?;
+            let output = self.run(password, &DUMMY_SALT, version, params(run.cost)?)?;
+            black_box(is_equal(output.as_bytes(), &DUMMY_OUTPUT));
+        }
         Ok(Verdict::Wrong)
     }
 
@@ -129,16 +161,14 @@ impl Hasher {
         let argon2 = Argon2::new(Algorithm::Argon2id, version, params);
         self.reserve(block_count)?;
         let password = password.expose().as_bytes();
+        #[cfg(test)]
+        self.runs.push(run_of(argon2.params(), version));
         let result = argon2.hash_password_into_with_memory(
             password,
             salt,
             &mut output.bytes[..output_length],
             &mut self.blocks[..block_count],
         );
-        if block_count > self.cost.memory_kib as usize {
-            // One hash from elsewhere must not make every thread keep its larger memory.
-            self.release_memory();
-        }
         result.map_err(HashError::because)?;
         Ok(output)
     }
@@ -154,11 +184,22 @@ impl Hasher {
         self.blocks.resize(count, Block::new());
         Ok(())
     }
+}
 
-    fn params(&self) -> Result<Params, HashError> {
-        let Cost { memory_kib, passes, lanes } = self.cost;
-        Params::new(memory_kib, passes, lanes, Some(limits::PASSWORD_HASH_BYTES)).map_err(HashError::because)
-    }
+fn params(Cost { memory_kib, passes, lanes }: Cost) -> Result<Params, HashError> {
+    Params::new(memory_kib, passes, lanes, Some(limits::PASSWORD_HASH_BYTES)).map_err(HashError::because)
+}
+
+fn run_of(params: &Params, version: Version) -> Run {
+    let cost = Cost { memory_kib: params.m_cost(), passes: params.t_cost(), lanes: params.p_cost() };
+    Run { cost, version: version.into() }
+}
+
+/// What a PHC string takes that begins with `start`, which ends before the `$` of its salt; nothing if it is refused.
+pub fn run_of_start(start: &str) -> Option<Run> {
+    // A salt and an output that are as good as any.
+    let whole = format!("{start}$MDEyMzQ1Njc4OWFiY2RlZg$Kvwb05PNyLP0eoYf9cqwNV1f3bHXdAvr/YkcYjMufM4");
+    StoredHash::parse(&whole).ok().map(|stored| stored.run())
 }
 
 /// A PHC string that may be run.
@@ -201,6 +242,10 @@ impl StoredHash {
             return Err(HashRefusal::Malformed);
         };
         Ok(StoredHash { version, params, salt, output })
+    }
+
+    fn run(&self) -> Run {
+        run_of(&self.params, self.version)
     }
 
     /// Whether a new hash of `cost` would be stronger in anything.

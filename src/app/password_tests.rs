@@ -122,6 +122,69 @@ fn nothing_to_compare_with_takes_a_whole_hash_of_the_configured_cost() {
 }
 
 #[test]
+fn a_failed_login_takes_the_same_runs_whatever_is_stored_at_any_configured_cost() {
+    let costs = [CHEAP, Cost { memory_kib: 32, ..CHEAP }, Cost { memory_kib: 256, passes: 1, lanes: 2 }];
+    let stored = costs.map(|cost| Hasher::new(cost).hash(&secret(PASSWORD)).unwrap());
+    for configured in costs {
+        let known = known_costs(configured);
+        let starts = stored.each_ref().map(|hash| hash.rsplitn(3, '$').nth(2).expect("a PHC string"));
+        starts.into_iter().filter_map(run_of_start).for_each(|run| known.learn(run));
+        let runs = |password: &str, stored: Option<&str>| {
+            let mut hasher = Hasher::sharing(Arc::clone(&known));
+            let verdict = hasher.verify(&secret(password), stored).unwrap();
+            hasher.runs.sort();
+            (verdict != Verdict::Wrong, hasher.runs)
+        };
+        let mut each = costs.map(|cost| Run { cost, version: 0x13 });
+        each.sort();
+        // An unknown name and a VM without a password, and hashes that are refused.
+        for stored in [None, Some(""), Some(REFERENCE_ARGON2I)] {
+            assert_eq!(runs("wrong", stored), (false, each.to_vec()), "{configured:?} {stored:?}");
+        }
+        for (stored, cost) in stored.iter().zip(costs) {
+            assert_eq!(runs("wrong", Some(stored)), (false, each.to_vec()), "{configured:?} {stored}");
+            let (is_right, runs) = runs(PASSWORD, Some(stored));
+            assert!(is_right && runs.contains(&Run { cost, version: 0x13 }), "{runs:?}");
+            assert!(runs.len() <= 2, "one to compare, one that is stronger: {runs:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stored_hash_of_another_cost_is_learned_by_all_who_hash() {
+    let known = known_costs(CHEAP);
+    let [mut one, mut other] = [(); 2].map(|()| Hasher::sharing(Arc::clone(&known)));
+    assert_eq!(one.verify(&secret(PASSWORD), None), Ok(Verdict::Wrong));
+    assert_eq!(one.runs.len(), 1, "one cost is known, one run");
+    // Of the first version of argon2, which is not as fast.
+    assert_eq!(one.verify(&secret("wrong"), Some(REFERENCE_OLD)), Ok(Verdict::Wrong));
+    let mut learned = one.runs.split_off(1);
+    assert_eq!(other.verify(&secret("wrong"), None), Ok(Verdict::Wrong));
+    learned.sort();
+    other.runs.sort();
+    assert_eq!(other.runs, learned);
+    assert_eq!(learned.len(), 2);
+    assert_eq!((learned[1].cost.memory_kib, learned[1].version), (256, 0x10));
+}
+
+#[test]
+fn no_more_costs_are_known_than_the_limit_allows_and_what_is_refused_adds_none() {
+    let known = known_costs(CHEAP);
+    for start in ["$argon2id$v=19$m=65537,t=2,p=1", "$argon2i$v=19$m=64,t=2,p=1", "$scrypt$ln=15", "", "$"] {
+        assert_eq!(run_of_start(start), None, "{start}");
+    }
+    for passes in 1..=limits::ARGON2_PASSES_MAX {
+        let run = run_of_start(&format!("$argon2id$v=19$m=64,t={passes},p=1")).expect("allowed");
+        known.learn(run);
+        known.learn(run);
+    }
+    assert_eq!(known.runs().len(), limits::PASSWORD_COSTS_MAX);
+    let mut hasher = Hasher::sharing(known);
+    assert_eq!(hasher.verify(&secret(PASSWORD), None), Ok(Verdict::Wrong));
+    assert_eq!(hasher.runs.len(), limits::PASSWORD_COSTS_MAX);
+}
+
+#[test]
 fn the_memory_of_a_larger_hash_is_not_kept() {
     let large = Cost { memory_kib: 4 * CHEAP.memory_kib, ..CHEAP };
     let stored = Hasher::new(large).hash(&secret(PASSWORD)).unwrap();

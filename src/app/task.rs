@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use super::known_costs::KnownCosts;
 use super::page::{KnownPage, PageRequest};
-use super::password::{Cost, Hasher, Verdict};
+use super::password::{Hasher, Verdict, run_of_start};
 use crate::clock::UnixSeconds;
 use crate::dialect;
 use crate::ids::VmId;
@@ -140,8 +141,8 @@ impl Task {
 
 impl Tools {
     /// Tools that connect to the store when first needed.
-    pub fn new(factory: Arc<dyn StoreFactory>, cost: Cost) -> Tools {
-        Tools { factory, store: None, hasher: Hasher::new(cost) }
+    pub fn new(factory: Arc<dyn StoreFactory>, costs: Arc<KnownCosts>) -> Tools {
+        Tools { factory, store: None, hasher: Hasher::sharing(costs) }
     }
 
     /// Runs `tasks`, all of one lane, and appends what came of each, in order. Writes share a commit; reads
@@ -207,6 +208,7 @@ impl Tools {
     /// All of them were asked for before this begins, so that a state of the store that is read for one is
     /// recent enough for each.
     fn read_all(&mut self, tasks: Vec<Task>, results: &mut Vec<Result<Done, TaskError>>) {
+        let costs = Arc::clone(self.hasher.costs());
         let store = match self.store() {
             Ok(store) => store,
             Err(error) => {
@@ -244,7 +246,7 @@ impl Tools {
                 // One has waited for a lock; if each did, those that are done would wait for all of that.
                 _ if is_locked => Err(StoreError::Busy),
                 Task::ListPage { asker, page } => list(store, &asker, page, &mut known),
-                task => read(store, task),
+                task => read(store, task, &costs),
             };
             is_locked |= matches!(done, Err(StoreError::Busy));
             all_done.push((place, done));
@@ -315,7 +317,11 @@ fn token(store: &mut dyn Store, owner: Option<Login>, current: Option<Login>) ->
     Ok(Done::Token { owner, current_holds })
 }
 
-fn read(store: &mut dyn Store, task: Task) -> Result<Done, StoreError> {
+/// What to check a password against. What checking takes must be known first: it is the same for all.
+fn read(store: &mut dyn Store, task: Task, costs: &KnownCosts) -> Result<Done, StoreError> {
+    if let Err(error) = costs.complete(store, run_of_start) {
+        log::warn!("the costs of stored password hashes are not known yet: {error}");
+    }
     match task {
         Task::FindCredentials { name } => store.credentials(&name).map(Done::Credentials),
         Task::FindCredentialsById { vm } => store.credentials_by_id(vm).map(Done::Credentials),

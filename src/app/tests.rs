@@ -35,7 +35,10 @@ impl Bed {
         let admission = Admission { registers: true, opens, has_operators: false, is_local: true };
         app.presence_mut().open(CONN, Peer::Unix { uid: None }, admission, 0);
         let cost = password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
-        Bed { app, tools: Tools::new(store::open(&Location::Memory).expect("memory"), cost) }
+        Bed {
+            app,
+            tools: Tools::new(store::open(&Location::Memory).expect("memory"), password::known_costs(cost)),
+        }
     }
 
     /// Does what is to be done until there is something to answer.

@@ -101,6 +101,11 @@ pub const ARGON2_LANES_MAX: u32 = 4;
 /// library maps allocations above 32 MiB on their own always, and so unmaps them when freed; smaller ones
 /// may come from its heap after a while, which keeps what is freed.
 pub const ARGON2_RESERVED_BYTES_MIN: usize = 33 << 20;
+/// Costs of stored password hashes that a failed login takes a hash of each of: more than a store gets by changes of
+/// the settings, and at the default cost a quarter of a second.
+pub const PASSWORD_COSTS_MAX: usize = 8;
+/// Different starts of stored password hashes that are read, at most: some may be of hashes that are refused.
+pub const PASSWORD_HASH_STARTS_MAX: usize = 64;
 /// Bytes of a new password hash.
 pub const PASSWORD_HASH_BYTES: usize = 32;
 /// Bytes of a new password hash's salt: what PHC recommends.

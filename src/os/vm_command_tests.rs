@@ -210,6 +210,10 @@ impl Store for Herd {
         unreachable!("a list asks for no password")
     }
 
+    fn password_hash_starts(&mut self, _: usize) -> Result<Vec<String>, StoreError> {
+        unreachable!("a list asks for no password")
+    }
+
     fn token_owner(&mut self, _: &TokenHash, _: UnixSeconds) -> Result<Option<Login>, StoreError> {
         unreachable!("a list asks for no token")
     }

@@ -7,6 +7,7 @@
 mod behind;
 #[cfg(test)]
 mod contract;
+mod hash_starts;
 mod health;
 mod memory;
 mod metrics;
@@ -46,6 +47,10 @@ pub trait Store: Send {
 
     /// As [`Store::credentials`], of the VM of number `id`.
     fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError>;
+
+    /// What password hashes in PHC form begin with, up to the `$` of the salt: each once, at most `count_max`. Looks
+    /// at every VM.
+    fn password_hash_starts(&mut self, count_max: usize) -> Result<Vec<String>, StoreError>;
 
     /// Whose token it is, if it is one and has not expired at `now`.
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError>;

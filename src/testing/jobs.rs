@@ -11,7 +11,7 @@ use super::unreliable::Whims;
 use super::weather::Weather;
 use super::world::Shared;
 use crate::app::page::PageRequest;
-use crate::app::password::{Cost, Verdict};
+use crate::app::password::{Cost, Verdict, known_costs};
 use crate::app::task::{Done, Lane, Task, TaskError, Tools};
 use crate::clock::Instant;
 use crate::limits;
@@ -131,7 +131,7 @@ impl Workshop {
         let factory = Arc::clone(&keeper.factory);
         Workshop {
             random,
-            tools: Tools::new(Arc::clone(&factory), COST),
+            tools: Tools::new(Arc::clone(&factory), known_costs(COST)),
             factory,
             whims: Arc::clone(&keeper.whims),
             waiting: Lane::ALL.map(|_| Backlog::new(0)),
@@ -276,7 +276,7 @@ impl Workshop {
         }
         let task = with_keys_max(job.task, weather.keys_max);
         let slot: Arc<Mutex<Option<TaskResult>>> = Arc::default();
-        let mut tools = Tools::new(Arc::clone(&self.factory), COST);
+        let mut tools = Tools::new(Arc::clone(&self.factory), known_costs(COST));
         let (result, copy) = (Arc::clone(&slot), task.clone());
         let meanwhile = move || {
             let mut results = Vec::new();

@@ -10,7 +10,8 @@ use super::crew::Crew;
 use super::keeper::Keeper;
 use super::lane::{LaneQueue, Next};
 use super::{Completion, Full, Job, Jobs, LaneProgress, RunId};
-use crate::app::password::Cost;
+use crate::app::known_costs::{Cost, KnownCosts};
+use crate::app::password::known_costs;
 use crate::app::task::{Done, Lane, Task, TaskError, Tools};
 use crate::clock::{Clock, SystemClock};
 use crate::limits;
@@ -74,7 +75,7 @@ struct Shared {
     /// Tells the reactor that `done` is not empty any more.
     wake: Box<dyn Fn() + Send + Sync>,
     factory: Arc<dyn StoreFactory>,
-    cost: Cost,
+    costs: Arc<KnownCosts>,
     /// The one that deadlines are by.
     clock: SystemClock,
     patience: Option<Patience>,
@@ -94,14 +95,15 @@ impl Pool {
             let LaneSettings { queue, threads } = settings.lane(lane);
             LaneQueue::new(queue, threads, threads * limits::REPLACEMENTS_PER_WORKER)
         });
-        let (done, cost, patience) = (Mutex::default(), settings.cost, factory.worker_patience());
+        let (done, costs, patience) =
+            (Mutex::default(), known_costs(settings.cost), factory.worker_patience());
         Pool {
             shared: Arc::new(Shared {
                 lanes,
                 done,
                 wake,
                 factory,
-                cost,
+                costs,
                 clock,
                 patience,
                 crew: Crew::default(),
@@ -239,7 +241,7 @@ impl Shared {
         if matches!(lane, Lane::Auth | Lane::Compute) {
             step_back();
         }
-        let mut tools = Tools::new(Arc::clone(&self.factory), self.cost);
+        let mut tools = Tools::new(Arc::clone(&self.factory), Arc::clone(&self.costs));
         loop {
             match self.queue(lane).take(Batch::of(lane), limits::WORKER_IDLE) {
                 Next::Run(run, batch) => {

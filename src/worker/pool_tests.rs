@@ -106,6 +106,10 @@ impl Store for HeldStore {
     fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
         self.0.credentials_by_id(id)
     }
+
+    fn password_hash_starts(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
+        self.0.password_hash_starts(count_max)
+    }
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
         self.0.token_owner(token, now)
     }
@@ -169,7 +173,7 @@ fn what_somebody_has_locked_is_asked_for_again_while_there_is_time() {
 fn of_reads_that_share_a_batch_one_waits_for_a_lock_and_lookups_for_none() {
     let questions_left = Arc::new(AtomicUsize::new(3));
     let factory = HeldFactory { questions_left: Arc::clone(&questions_left), patience: None };
-    let mut tools = Tools::new(Arc::new(factory), Cost { memory_kib: 64, passes: 1, lanes: 1 });
+    let mut tools = Tools::new(Arc::new(factory), known_costs(Cost { memory_kib: 64, passes: 1, lanes: 1 }));
     let lookup = Task::FindCredentials { name: VmName::stored("a") };
     let mut results = Vec::new();
     tools.run(vec![job(1).task, lookup, job(2).task, job(3).task], &mut results);

@@ -13,7 +13,7 @@ use super::stored::per_second;
 use super::{ROUNDS, TIME};
 use crate::figures::{Line, Samples, Verdict, short};
 use crate::load::{Load, Outcome};
-use crate::process::{self, Cores, Server};
+use crate::process::{self, Cores, Folder, Server};
 
 const REGISTER: &str = "{\"command\": \"register\", \"data\": {\"vm_id\": \"vm-{n}\", \"ram\": 512, \"cpu\": 4, \
                         \"password\": \"securePass123\", \"disks\": []}}\n";
@@ -127,6 +127,44 @@ pub fn ping_meanwhile(cores: &Cores) -> Vec<Line> {
             // Neighbours had the cores, so the threads were not what pings competed with.
             false => Verdict::Unclear,
         },
+    }]
+}
+
+/// How long failed logins take after the cost of hashes was changed: as a VM whose hash has the old one, as one whose
+/// hash has the new one, and under a name that no VM has.
+pub fn failed_logins(cores: &Cores) -> Vec<Line> {
+    let folder = Folder::new_data();
+    let store = format!("sqlite:{}", folder.path().join("vmherd.db").display());
+    let old = Server::vmherd_on(cores, &cores.server, &store, &["--argon2-memory", "9728"]);
+    old.ask(&REGISTER.replace("vm-{n}", "old"));
+    drop(old);
+    let server = Server::vmherd_on(cores, &cores.server, &store, &["--login-failures", "none"]);
+    server.ask(&REGISTER.replace("vm-{n}", "new"));
+    let names = ["unknown", "old", "new"];
+    let (mut times, mut cpu_ms) = (names.map(|_| Samples::default()), names.map(|_| Samples::default()));
+    for _ in 0..ROUNDS {
+        for ((name, times), cpu_ms) in names.iter().zip(&mut times).zip(&mut cpu_ms) {
+            let login = AUTHENTICATE.replace("known", name).replace("securePass123", "notThePassword");
+            let outcome = cores.measure(&load(&server, &login, "{\"status\":\"error\"", 1));
+            times.push(outcome.p50_us / 1e3);
+            cpu_ms.push(outcome.cpu_us / 1e3);
+        }
+    }
+    let [unknown, old, new] = &times;
+    let (old_ratio, new_ratio) = (old.ratio(unknown), new.ratio(unknown));
+    let is_equal = |ratio: &Samples| Verdict::at_least(1.0 / 1.1, ratio).and(Verdict::at_most(1.1, ratio));
+    vec![Line {
+        figure: "failed login after the argon2 memory was doubled, p50".into(),
+        wanted: "within 10 % of an unknown name's".into(),
+        measured: format!("unknown {unknown} ms, old cost {old} ms, new cost {new} ms"),
+        beside: format!(
+            "{:.2} × (old cost) and {:.2} × (new cost) an unknown name's; by processor time {:.2} × and {:.2} ×",
+            old_ratio.median(),
+            new_ratio.median(),
+            cpu_ms[1].ratio(&cpu_ms[0]).median(),
+            cpu_ms[2].ratio(&cpu_ms[0]).median(),
+        ),
+        verdict: is_equal(&old_ratio).and(is_equal(&new_ratio)),
     }]
 }
 

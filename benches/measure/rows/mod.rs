@@ -37,6 +37,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "size", run: start::sizes },
     Row { name: "hashes", run: auth::hashes },
     Row { name: "meanwhile", run: auth::ping_meanwhile },
+    Row { name: "failed-logins", run: auth::failed_logins },
     Row { name: "tokens", run: stored::tokens },
     Row { name: "lists", run: stored::lists },
     Row { name: "disks", run: stored::disks },

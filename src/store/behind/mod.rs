@@ -173,6 +173,10 @@ impl Store for BehindStore {
         self.inner.credentials_by_id(id)
     }
 
+    fn password_hash_starts(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
+        self.inner.password_hash_starts(count_max)
+    }
+
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
         self.inner.token_owner(token, now)
     }

@@ -79,6 +79,10 @@ impl Store for WatchedStore {
     fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
         self.inner.credentials_by_id(id)
     }
+
+    fn password_hash_starts(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
+        self.inner.password_hash_starts(count_max)
+    }
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
         self.inner.token_owner(token, now)
     }

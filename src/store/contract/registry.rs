@@ -7,6 +7,7 @@ use crate::model::{Disk, DiskChange};
 use crate::store::VmPage;
 
 contract! {
+    the_starts_of_password_hashes_are_told_each_once,
     a_registered_vm_comes_back_as_it_was_given,
     a_vm_may_be_as_big_as_the_limits_say,
     names_come_back_as_they_went_in,
@@ -330,4 +331,30 @@ fn vms_are_found_by_id(bed: &Bed) {
     assert_eq!(found, [vms[1].clone(), vms[5].clone(), vms[8].clone()]);
     let every: Vec<VmId> = (0..5000).map(VmId).collect();
     assert_eq!(store.vms(&every).unwrap().len(), vms.len());
+}
+
+fn the_starts_of_password_hashes_are_told_each_once(bed: &Bed) {
+    let mut store = bed.connect();
+    let starts = |store: &mut dyn Store, count_max| {
+        let mut starts = store.password_hash_starts(count_max).expect("a working store");
+        starts.sort();
+        starts
+    };
+    assert_eq!(starts(&mut *store, 8), Vec::<String>::new());
+    let hashes = [
+        ("new", "$argon2id$v=19$m=64,t=2,p=1$c2FsdHNhbHQ$b3V0cHV0"),
+        ("like-new", "$argon2id$v=19$m=64,t=2,p=1$b3RoZXJzYWx0$b3RoZXJvdXRwdXQ"),
+        ("old", "$argon2id$m=256,t=1,p=1$c2FsdHNhbHQ$b3V0cHV0"),
+        ("no-hash", "\u{43f}$"),
+        ("empty", "$$"),
+    ];
+    for (name, hash) in hashes {
+        register(&mut *store, name, &[]);
+        assert_eq!(run(&mut *store, password(name, hash)), Ok(Written::PasswordChanged));
+    }
+    let addition = Write::AddVm { shape: SHAPE, disk_sizes_gib: vec![], vms_max: 100, now: NOW };
+    run(&mut *store, addition).expect("a VM without a password");
+    let all = ["", "$argon2id$m=256,t=1,p=1", "$argon2id$v=19$m=64,t=2,p=1"];
+    assert_eq!(starts(&mut *store, 8), all);
+    assert_eq!(starts(&mut *store, 2).len(), 2);
 }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::hash_starts::HashStarts;
 use super::{PointAt, PointPage, Store, StoreError, StoreFactory, VmPage, Write, Written, swept};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
@@ -92,6 +93,13 @@ impl Store for MemoryStore {
 
     fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
         Ok(self.lock()?.vms.get(&id).map(Row::credentials))
+    }
+
+    fn password_hash_starts(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
+        let mut starts = HashStarts::default();
+        let tables = self.lock()?;
+        tables.vms.values().flat_map(|row| &row.password_hash).for_each(|hash| starts.add(hash, count_max));
+        Ok(starts.into_vec())
     }
 
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {

@@ -144,6 +144,10 @@ impl Store for PostgresStore {
         self.read(|session| reads::credentials_by_id(session, id))
     }
 
+    fn password_hash_starts(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
+        self.read(|session| reads::password_hash_starts(session, count_max))
+    }
+
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
         self.read(|session| reads::token_owner(session, token, now))
     }

@@ -29,6 +29,16 @@ pub(super) fn credentials_by_id(session: &mut Session, id: VmId) -> Result<Optio
     rows.first().map(of_login).transpose()
 }
 
+pub(super) fn password_hash_starts(session: &mut Session, count_max: usize) -> Result<Vec<String>> {
+    // All but the last two parts, found from the end: half of what a regular expression takes.
+    let sql = "SELECT DISTINCT left(whole, -(length(split_part(back, '$', 1)) + length(split_part(back, '$', 2)) + 2))
+               FROM (SELECT password_hash AS whole, reverse(password_hash) AS back
+                     FROM vms WHERE password_hash LIKE '%$%$%') hashes
+               LIMIT $1";
+    let rows = session.query(sql, &[&as_i64(count_max)])?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
 pub(super) fn token_owner(
     session: &mut Session,
     token: &TokenHash,

@@ -130,6 +130,10 @@ impl Store for SqliteStore {
         self.read(|connection| reads::credentials_by_id(connection, id))
     }
 
+    fn password_hash_starts(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
+        self.read(|connection| reads::password_hash_starts(connection, count_max))
+    }
+
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
         self.read(|connection| reads::token_owner(connection, token, now))
     }

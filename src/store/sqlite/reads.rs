@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
+use super::super::hash_starts::HashStarts;
 use super::super::{VmPage, name_again};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
@@ -45,6 +46,17 @@ pub(super) fn credentials_by_id(connection: &Connection, id: VmId) -> Result<Opt
         .prepare_cached("SELECT id, epoch, name, password_hash FROM vms WHERE id = ?1")?
         .query_row([id.0], of_login)
         .optional()
+}
+
+pub(super) fn password_hash_starts(connection: &Connection, count_max: usize) -> Result<Vec<String>> {
+    // Not cached: it is asked once.
+    let mut statement =
+        connection.prepare("SELECT password_hash FROM vms WHERE password_hash IS NOT NULL")?;
+    let (mut rows, mut starts) = (statement.query([])?, HashStarts::default());
+    while let Some(row) = rows.next()? {
+        starts.add(row.get_ref(0)?.as_str()?, count_max);
+    }
+    Ok(starts.into_vec())
 }
 
 pub(super) fn token_owner(
