@@ -60,7 +60,7 @@ fn conversations() -> Vec<(Vec<u8>, String)> {
                 "{\"status\":\"error\",\"message\":\"Invalid JSON: the input ended inside a request\",\"data\":{}}\n",
             ],
         ),
-        case("x{\"command\":\"ping\"}\n{\"command\":\"ping\"}\n[]\n", &[WRONG, WRONG, WRONG]),
+        case("x{\"command\":\"ping\"}\n{\"command\":\"ping\"}\n[]\n", &[WRONG, WRONG_JSON, WRONG]),
         // A carriage return inside of a line is neither a blank nor an end.
         case("put x\r1 2\nget x\rget x\n", &[WRONG, WRONG]),
         // The end of the input.
