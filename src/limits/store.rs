@@ -92,6 +92,9 @@ pub const POSTGRES_CONFLICT_TIME: Duration = Duration::from_millis(1500);
 pub const POSTGRES_CONFLICT_PAUSE_FIRST: Duration = Duration::from_millis(2);
 /// The longest such pause.
 pub const POSTGRES_CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// How long a connection that rests may take to answer, where a new one was not made in time: a database that has
+/// none to give answers there at once, one that is gone does not.
+pub const POSTGRES_ANSWER: Duration = Duration::from_millis(200);
 /// How long the database is not asked for one more connection after it had none to give; doubles with each time that
 /// follows. Those that there are take turns meanwhile.
 pub const POSTGRES_FULL_PAUSE_FIRST: Duration = Duration::from_secs(1);

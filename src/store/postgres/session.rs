@@ -144,6 +144,11 @@ impl Session {
         Ok(statement)
     }
 
+    /// Whether the server answers on it within `time`.
+    pub(super) fn answers(&mut self, time: Duration) -> bool {
+        self.client.is_valid(time).is_ok()
+    }
+
     /// Whether it is known to have ended.
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()

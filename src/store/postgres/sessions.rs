@@ -43,6 +43,8 @@ struct State {
     /// Those who wait, in order.
     queue: VecDeque<u64>,
     tickets: u64,
+    /// Those who wait to see whether any comes back.
+    asking: usize,
     full: Option<Full>,
 }
 
@@ -122,7 +124,12 @@ impl Sessions {
                     // One that answers others is there: it lets us wait, or a pooler does.
                     let is_full = match failure.reason {
                         Reason::Full => true,
-                        Reason::Silence => state.returns != returns,
+                        Reason::Silence if state.returns != returns => true,
+                        Reason::Silence => {
+                            let answers;
+                            (state, answers) = self.one_answers(state, returns);
+                            answers
+                        }
                         Reason::Settings | Reason::Other => false,
                     };
                     if state.open == 0 || !is_full {
@@ -144,6 +151,34 @@ impl Sessions {
                 }
             }
         }
+    }
+
+    /// Whether one of the sessions still has an answer: one that rests, or one that comes back soon, which may be what
+    /// another thread asks the same.
+    fn one_answers<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
+        returns: u64,
+    ) -> (MutexGuard<'s, State>, bool) {
+        if state.idle.is_empty() {
+            let is_away = |state: &mut State| state.returns == returns;
+            state.asking += 1;
+            let waited = self.changed.wait_timeout_while(state, limits::POSTGRES_ANSWER, is_away);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            state.asking -= 1;
+            let came_back = state.returns != returns;
+            return (state, came_back);
+        }
+        let Some(mut session) = state.idle.pop() else { return (state, false) };
+        let generation = state.generation;
+        drop(state);
+        let answers = session.answers(limits::POSTGRES_ANSWER);
+        let lent = Lent { sessions: self, session: Some(session), generation };
+        match answers {
+            true => lent.keep(),
+            false => drop(lent),
+        }
+        (self.lock(), answers)
     }
 
     /// One more who may need a session, and waits so long for others.
@@ -274,7 +309,7 @@ impl Lent<'_> {
                 Some(session)
             }
         };
-        let others_wait = !state.queue.is_empty();
+        let others_wait = !state.queue.is_empty() || state.asking > 0;
         drop(state);
         if others_wait {
             self.sessions.changed.notify_all();
