@@ -27,8 +27,8 @@ fn when_connections_run_short_the_silent_ones_go() {
 #[test]
 fn when_all_have_authenticated_new_connections_wait_for_room() {
     let daemon = Daemon::builder().args(["--connections-max", "10"]).start();
-    daemon.client().register("vm", &[1]);
     let mut clients: Vec<Client> = (0..10).map(|_| daemon.client()).collect();
+    clients[0].register("vm", &[1]);
     clients.iter_mut().for_each(|client| drop(client.authenticate("vm")));
     let mut waiting = daemon.client();
     waiting.send(r#"{"command":"ping"}"#);
