@@ -47,6 +47,10 @@ impl Failure {
             code if is_of_session(code) => Failure::Lost(why),
             code if code.starts_with("08") || code.starts_with("57P") => Failure::Lost(why),
             _ if ends_connection(database) => Failure::Lost(why),
+            // A lock timeout that fires while the lock is being granted cancels the statement later, in the next
+            // wait for a lock, and PostgreSQL then takes the signal for a user's. A user's own cancel, too, concerns this
+            // statement alone.
+            "57014" if database.message().contains("user request") => Failure::Locked,
             "57014" => Failure::Exhausted(why),
             code if code.starts_with("53") || code.starts_with("58") => Failure::Exhausted(why),
             code if code.starts_with("22") || code.starts_with("23") => Failure::Rejected(why),

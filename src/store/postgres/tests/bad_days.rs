@@ -73,6 +73,27 @@ fn a_locked_table_is_busy_and_a_short_lock_is_waited_for() {
     });
 }
 
+#[test]
+fn a_statement_that_is_cancelled_in_a_wait_for_a_lock_is_busy_as_after_a_timeout() {
+    let database = Cluster::shared().database();
+    let mut store = store(&database.url());
+    let (a, b) = (register(&mut store, "a", &[]), register(&mut store, "b", &[]));
+    let mut other = database.client();
+    other.batch_execute("BEGIN; UPDATE vms SET cpus = 7 WHERE name = 'a'").unwrap();
+    // Materialized: no condition may be tried after the cancel itself.
+    let cancel = "WITH waiting AS MATERIALIZED (SELECT pid FROM pg_stat_activity
+                  WHERE datname = current_database() AND wait_event_type = 'Lock')
+                  SELECT count(*) FROM waiting WHERE pg_cancel_backend(pid)";
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| run(&mut store, ram(&a, 5)));
+        until("it waits for the row and is cancelled", || number(&database, cancel) > 0);
+        assert_eq!(writing.join().unwrap(), Err(StoreError::Busy));
+    });
+    assert_eq!(run(&mut store, ram(&b, 5)), Ok(Written::Updated));
+    other.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(run(&mut store, ram(&a, 5)), Ok(Written::Updated));
+}
+
 /// A worker is told at once what was done and what was not, and waits for a moment only where nothing was.
 #[test]
 fn a_worker_waits_for_a_lock_for_a_moment() {
