@@ -13,15 +13,15 @@ pub struct ConnId {
 
 /// One request of one connection; never used twice on it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Slot(pub u64);
+pub struct RequestSeq(pub u64);
 
 /// One request of one connection, as the reactor and the workers name it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Ticket {
+pub struct RequestKey {
     /// The connection that asked.
     pub conn: ConnId,
     /// Which of its requests.
-    pub slot: Slot,
+    pub seq: RequestSeq,
 }
 
 /// The integer that the store gave a VM; never given twice by one store.

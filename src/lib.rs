@@ -57,9 +57,11 @@ pub mod buffer;
 pub mod clock;
 pub mod config;
 pub mod dialect;
+pub mod escape;
 pub mod framing;
 pub mod ids;
 pub mod limits;
+pub mod log_limiter;
 pub mod model;
 pub mod os;
 pub mod reactor;
@@ -71,6 +73,4 @@ pub mod store;
 pub mod sys;
 #[cfg(test)]
 mod testing;
-pub mod throttle;
-pub mod visible;
 pub mod worker;

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use log::{Level, log_enabled};
-use vmherd::config::{self, EX_CONFIG, Parsed, Sources};
+use vmherd::config::{self, EX_CONFIG, Invocation, Sources};
 use vmherd::os::logging::{LineStyle, complain, line_style, log_panics};
 use vmherd::os::settings_file::read_settings_file;
 use vmherd::os::{backup_command, service, stats_command, vm_command};
@@ -37,17 +37,17 @@ fn main() -> ExitCode {
     let style = line_style(sources.log_format(), |name| env::var_os(name));
     log_panics(style);
     match sources.parse() {
-        Ok(Parsed::Help) => say(&config::help()),
-        Ok(Parsed::Version) => say(concat!("vmherd ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Parsed::Check(warnings)) => {
+        Ok(Invocation::Help) => say(&config::help()),
+        Ok(Invocation::Version) => say(concat!("vmherd ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Invocation::Check(warnings)) => {
             warn(style, &warnings);
             say("the configuration is valid\n")
         }
-        Ok(Parsed::Show(settled)) => {
+        Ok(Invocation::Show(settled)) => {
             warn(style, &settled.warnings);
             say(&settled.report.to_string())
         }
-        Ok(Parsed::Run(settled)) => service::serve(&sources, *settled, style).unwrap_or_else(|error| {
+        Ok(Invocation::Run(settled)) => service::serve(&sources, *settled, style).unwrap_or_else(|error| {
             // The log has said it, unless it was told not to say even errors or did not start.
             if !log_enabled!(Level::Error) {
                 complain(style, Level::Error, format_args!("{error}"));

@@ -9,7 +9,7 @@ use std::process::Command;
 /// From the bottom up. A module imports what stands in earlier rows, and in its own row only where the
 /// row says so.
 const LAYERS: &[(&[&str], Siblings)] = &[
-    (&["sys", "limits", "clock", "ids", "buffer", "stats", "throttle", "visible"], Siblings::Allowed),
+    (&["sys", "limits", "clock", "ids", "buffer", "stats", "log_limiter", "escape"], Siblings::Allowed),
     (&["model"], Siblings::Allowed),
     (&["framing", "dialect"], Siblings::Forbidden),
     (&["session", "store"], Siblings::Forbidden),
@@ -36,7 +36,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("rusqlite::", &["src/store/"]),
     ("postgres::", &["src/store/"]),
     ("unicode_normalization::", &["src/model/name.rs"]),
-    ("unicode_properties::", &["src/visible.rs"]),
+    ("unicode_properties::", &["src/escape.rs"]),
     ("httparse::", &["src/framing/http/"]),
     ("libc::", &["src/sys/"]),
     ("unsafe ", &["src/sys/"]),

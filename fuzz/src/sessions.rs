@@ -11,7 +11,7 @@ use vmherd::buffer::Buffer;
 use vmherd::clock::{HttpDate, Instant, UnixSeconds};
 use vmherd::dialect::decode_json;
 use vmherd::framing::sniff::{Sniffed, sniff};
-use vmherd::ids::Slot;
+use vmherd::ids::RequestSeq;
 use vmherd::limits;
 use vmherd::model::{Answer, CommandName, Failure, List, LongText, Paged, Request};
 use vmherd::session::{Ending, Room, Rules, Session, Step};
@@ -49,14 +49,14 @@ struct Played<'a> {
     rules: Rules,
     now: Instant,
     /// Handed out and not answered.
-    open: VecDeque<(Slot, Box<Request>)>,
+    open: VecDeque<(RequestSeq, Box<Request>)>,
     /// The long message that is being read.
-    decoding: Option<(Slot, LongText)>,
+    decoding: Option<(RequestSeq, LongText)>,
     /// To be answered when they are due.
-    delayed: Vec<(Slot, Box<Request>)>,
+    delayed: Vec<(RequestSeq, Box<Request>)>,
     /// The list that is being written, and the page of it that is asked for.
-    paged: Option<(Slot, Box<Request>)>,
-    wanted: Option<(Slot, Paged)>,
+    paged: Option<(RequestSeq, Box<Request>)>,
+    wanted: Option<(RequestSeq, Paged)>,
     /// Pages that were given.
     pages: usize,
     /// Replies that are due to what was called.
@@ -119,22 +119,22 @@ impl<'a> Played<'a> {
             let step = session.next(input, output, rules, room, *now, &date);
             assert!(output.len() < limits::OUTPUT_BYTES_PAUSE + OUTPUT_AT_ONCE_MAX, "too much output");
             match step {
-                Step::Call(slot, request) => self.called(slot, request),
-                Step::Decode(slot, text) => {
+                Step::Call(seq, request) => self.called(seq, request),
+                Step::Decode(seq, text) => {
                     assert!(text.as_slice().len() > self.rules.inline_bytes_max);
-                    assert!(self.decoding.replace((slot, text)).is_none(), "two messages are read at once");
+                    assert!(self.decoding.replace((seq, text)).is_none(), "two messages are read at once");
                     if self.decisions.take().is_multiple_of(2) {
                         self.decode();
                     }
                 }
-                Step::NextPage(slot, of, _) => {
-                    assert_eq!(self.paged.as_ref().map(|(slot, _)| *slot), Some(slot));
-                    assert!(self.wanted.replace((slot, of)).is_none(), "a page is asked for twice");
+                Step::NextPage(seq, of, _) => {
+                    assert_eq!(self.paged.as_ref().map(|(seq, _)| *seq), Some(seq));
+                    assert!(self.wanted.replace((seq, of)).is_none(), "a page is asked for twice");
                     if self.decisions.take().is_multiple_of(2) {
                         self.give_page();
                     }
                 }
-                Step::Due(slot, data) => self.deliver(slot, &data),
+                Step::Due(seq, data) => self.deliver(seq, &data),
                 Step::NeedInput => {
                     self.flush();
                     return;
@@ -152,64 +152,63 @@ impl<'a> Played<'a> {
     }
 
     fn decode(&mut self) {
-        if let Some((slot, text)) = self.decoding.take() {
-            self.session.decoded(slot, decode_json(text.as_slice()));
+        if let Some((seq, text)) = self.decoding.take() {
+            self.session.decoded(seq, decode_json(text.as_slice()));
         }
     }
 
-    fn called(&mut self, slot: Slot, request: Box<Request>) {
+    fn called(&mut self, seq: RequestSeq, request: Box<Request>) {
         self.calls += request.reply_count();
-        let is_new =
-            self.open.iter().chain(&self.delayed).chain(&self.paged).all(|(other, _)| *other != slot);
-        assert!(is_new, "a slot is used twice");
+        let is_new = self.open.iter().chain(&self.delayed).chain(&self.paged).all(|(other, _)| *other != seq);
+        assert!(is_new, "a sequence number is used twice");
         self.session.set_authenticated(self.decisions.take().is_multiple_of(4));
         let choice = self.decisions.take();
         if request.name == CommandName::Convert && !choice.is_multiple_of(3) && request.command.is_ok() {
             let after = Duration::from_secs(u64::from(choice % 6));
-            assert!(self.session.delay(slot, self.now + after, format!("a&&b&&{choice}").into()));
-            self.delayed.push((slot, request));
+            assert!(self.session.delay(seq, self.now + after, format!("a&&b&&{choice}").into()));
+            self.delayed.push((seq, request));
         } else if choice.is_multiple_of(2) {
-            self.open.push_back((slot, request));
+            self.open.push_back((seq, request));
         } else {
-            self.answer(slot, request);
+            self.answer(seq, request);
         }
     }
 
-    fn deliver(&mut self, slot: Slot, data: &str) {
+    fn deliver(&mut self, seq: RequestSeq, data: &str) {
         let at = self
             .delayed
             .iter()
-            .position(|(other, _)| *other == slot)
+            .position(|(other, _)| *other == seq)
             .expect("only what was laid aside is due");
         let (_, request) = self.delayed.remove(at);
         assert!(data.starts_with("a&&b&&"));
         let answer = dialects::answer(&request, 1);
-        self.complete(slot, &answer, request.reply_count());
+        self.complete(seq, &answer, request.reply_count());
     }
 
-    fn answer(&mut self, slot: Slot, request: Box<Request>) {
+    fn answer(&mut self, seq: RequestSeq, request: Box<Request>) {
         let choice = self.decisions.take();
         if request.name.is_paged() && !choice.is_multiple_of(4) {
             let Some(of) = dialects::paged(&request) else {
-                return self.complete(slot, &Answer::Failed(Failure::UnknownList), 1);
+                return self.complete(seq, &Answer::Failed(Failure::UnknownList), 1);
             };
-            self.paged = Some((slot, request));
-            self.wanted = Some((slot, of));
+            self.paged = Some((seq, request));
+            self.wanted = Some((seq, of));
             self.give_page();
         } else {
             let answer = dialects::answer(&request, choice);
-            self.complete(slot, &answer, request.reply_count());
+            self.complete(seq, &answer, request.reply_count());
         }
     }
 
     fn give_page(&mut self) {
-        let Some((slot, of)) = self.wanted.take() else { return };
+        let Some((seq, of)) = self.wanted.take() else { return };
         let choice = self.decisions.take();
         if choice == 255 && self.calls < 9 {
             // Something went wrong in the middle.
             let failed = Answer::Failed(Failure::StoreUnavailable);
             self.paged = None;
-            return self.complete(slot, &failed, 1);
+            return self.complete(seq, &failed, 1);
         }
         self.pages += 1;
         let has_more = choice >= 128 && self.decisions.take().is_multiple_of(2) && self.pages < PAGES_MAX;
@@ -217,30 +216,30 @@ impl<'a> Played<'a> {
         page.next = page.next.filter(|_| has_more);
         let is_last = page.next.is_none();
         assert!(
-            self.session.complete_page(slot, &page, &mut self.output, &date()),
+            self.session.complete_page(seq, &page, &mut self.output, &date()),
             "an open request takes its page"
         );
         if is_last {
             self.answered += 1;
             self.paged = None;
-            self.check_late(slot);
+            self.check_late(seq);
         }
     }
 
-    fn complete(&mut self, slot: Slot, answer: &Answer, reply_count: usize) {
+    fn complete(&mut self, seq: RequestSeq, answer: &Answer, reply_count: usize) {
         assert!(
-            self.session.complete(slot, answer, &mut self.output, &date()),
+            self.session.complete(seq, answer, &mut self.output, &date()),
             "an open request takes its answer"
         );
         self.answered += reply_count;
-        self.check_late(slot);
+        self.check_late(seq);
     }
 
     /// A second answer goes nowhere.
-    fn check_late(&mut self, slot: Slot) {
+    fn check_late(&mut self, seq: RequestSeq) {
         let before = self.output.len();
         let busy = Answer::Failed(Failure::Busy);
-        assert!(!self.session.complete(slot, &busy, &mut self.output, &date()), "answered twice");
+        assert!(!self.session.complete(seq, &busy, &mut self.output, &date()), "answered twice");
         assert_eq!(self.output.len(), before);
     }
 
@@ -250,11 +249,11 @@ impl<'a> Played<'a> {
                 self.give_page();
             } else if self.decoding.is_some() {
                 self.decode();
-            } else if let Some((slot, request)) = match self.decisions.take() % 2 {
+            } else if let Some((seq, request)) = match self.decisions.take() % 2 {
                 0 => self.open.pop_front(),
                 _ => self.open.pop_back(),
             } {
-                self.answer(slot, request);
+                self.answer(seq, request);
             }
             self.run();
         }
@@ -283,8 +282,8 @@ impl<'a> Played<'a> {
                 self.give_page();
             } else if self.decoding.is_some() {
                 self.decode();
-            } else if let Some((slot, request)) = self.open.pop_front() {
-                self.answer(slot, request);
+            } else if let Some((seq, request)) = self.open.pop_front() {
+                self.answer(seq, request);
             } else if let Some(due) = self.session.next_due() {
                 self.now = self.now.max(due);
             }
@@ -296,12 +295,12 @@ impl<'a> Played<'a> {
     /// Answers come when all is said: they go nowhere.
     fn answer_the_dead(&mut self) {
         // Those that were laid aside are only answered when the session says that they are due.
-        for (slot, request) in self.open.drain(..).chain(self.paged.take()) {
+        for (seq, request) in self.open.drain(..).chain(self.paged.take()) {
             let page = dialects::page(&Paged::List(List::AllVms), 0);
             match request.name.is_paged() {
-                true => self.session.complete_page(slot, &page, &mut self.output, &date()),
+                true => self.session.complete_page(seq, &page, &mut self.output, &date()),
                 false => {
-                    self.session.complete(slot, &Answer::Failed(Failure::Busy), &mut self.output, &date())
+                    self.session.complete(seq, &Answer::Failed(Failure::Busy), &mut self.output, &date())
                 }
             };
         }

@@ -14,12 +14,12 @@ use log::Level;
 
 use super::App;
 use super::stage::{Action, Stage};
+use crate::escape::Escaped;
 use crate::ids::{ConnId, VmId};
 use crate::limits;
 use crate::model::{
     ActionAnswer, Answer, Command, CommandName, Denial, Dialect, Failure, Peer, Request, Source, VmName,
 };
-use crate::visible::Visible;
 
 /// The target of its lines: `--log vmherd::audit=off` switches them off.
 pub const TARGET: &str = concat!("vmherd", "::audit");
@@ -331,8 +331,8 @@ impl fmt::Display for Quoted<'_> {
         f.write_str("\"")?;
         for part in self.0.split_inclusive(['"', '\\']) {
             match part.strip_suffix(['"', '\\']) {
-                Some(before) => write!(f, "{}\\{}", Visible(before), &part[before.len()..])?,
-                None => write!(f, "{}", Visible(part))?,
+                Some(before) => write!(f, "{}\\{}", Escaped(before), &part[before.len()..])?,
+                None => write!(f, "{}", Escaped(part))?,
             }
         }
         f.write_str("\"")

@@ -80,7 +80,7 @@ impl App {
     }
 
     fn log_trouble(&mut self, error: &StoreError, now: UnixSeconds) {
-        match self.store_troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now) {
+        match self.store_troubles.allow(limits::TROUBLE_LOG_INTERVAL_S, now) {
             None => {}
             Some(0) => log::error!("{error}"),
             Some(held_back) => log::error!("{error} (and {held_back} such errors before)"),

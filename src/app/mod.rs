@@ -28,12 +28,12 @@ use std::time::Duration;
 use crate::clock::UnixSeconds;
 use crate::dialect::convert;
 use crate::ids::ConnId;
+use crate::log_limiter::LogRateLimiter;
 use crate::model::{
     Answer, Command, CommandName, Credentials, Failure, Login, NewVm, Principal, Request, Scope, Secret,
     TokenHash, VmName,
 };
 use crate::store::{Health, StoreError, Write, Written};
-use crate::throttle::Throttle;
 use audit::{Asked, Audit};
 use conversion::DelayLog;
 pub use errors::StoreErrors;
@@ -65,7 +65,7 @@ pub struct App {
     presence: Presence,
     random: Box<dyn token::Random>,
     delay_log: DelayLog,
-    store_troubles: Throttle,
+    store_troubles: LogRateLimiter,
     store_errors: StoreErrors,
     health: Arc<Health>,
     /// How far the wall clock is ahead of the time by which tokens expire.
@@ -84,7 +84,7 @@ impl App {
             presence: Presence::default(),
             random,
             delay_log: DelayLog::default(),
-            store_troubles: Throttle::default(),
+            store_troubles: LogRateLimiter::default(),
             store_errors: StoreErrors::default(),
             health,
             clock_lead: Duration::ZERO,
@@ -361,7 +361,12 @@ impl App {
 
     fn verdict(&self, conn: ConnId, command: CommandName) -> policy::Verdict {
         let presence = &self.presence;
-        policy::verdict(command, &presence.principal(conn), presence.registers(conn), presence.opens(conn))
+        policy::verdict(
+            command,
+            &presence.principal(conn),
+            presence.open_registration(conn),
+            presence.anonymous_access(conn),
+        )
     }
 
     fn ping(&self, conn: ConnId) -> Action {

@@ -1,6 +1,6 @@
 //! Who may run what: one table, for every dialect. What it does not allow is denied.
 
-use crate::model::{CommandName, Group, Groups, Principal};
+use crate::model::{AccessGroup, AnonymousAccess, CommandName, Principal};
 
 /// The table's answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,13 +17,18 @@ pub enum Verdict {
     Unknown,
 }
 
-/// Whether `principal` may run `command` on a listener where `registers` says whether anybody may register,
-/// and that opens the dialects `opens` to everybody.
-pub fn verdict(command: CommandName, principal: &Principal, registers: bool, opens: Groups) -> Verdict {
+/// Whether `principal` may run `command` on a listener where `open_registration` says whether anybody may register,
+/// and that opens the dialects `anonymous_access` to everybody.
+pub fn verdict(
+    command: CommandName,
+    principal: &Principal,
+    open_registration: bool,
+    anonymous_access: AnonymousAccess,
+) -> Verdict {
     use CommandName::{ActionList, AddVm, Authenticate, AuthorizeVm, ConnectVm, Convert, Health, List};
     use CommandName::{Get, Logout, LogoutVm, Ping, Put, Register, Stats, Update, UpdateVm};
     match (command, principal) {
-        (Register | AddVm, _) if !registers => Verdict::RegistrationClosed,
+        (Register | AddVm, _) if !open_registration => Verdict::RegistrationClosed,
         (Ping | Register | Authenticate | Health, _) => Verdict::Allowed,
         (List | Update | Logout, Principal::Vm(_)) => Verdict::AllowedAsItself,
         (List | Update | Logout, Principal::Anonymous | Principal::Operator) => {
@@ -31,14 +36,14 @@ pub fn verdict(command: CommandName, principal: &Principal, registers: bool, ope
         }
         (Stats, Principal::Operator) => Verdict::Allowed,
         (Stats, Principal::Anonymous | Principal::Vm(_)) => Verdict::Unknown,
-        (Convert, _) if opens.contains(Group::Convert) => Verdict::Allowed,
+        (Convert, _) if anonymous_access.contains(AccessGroup::Convert) => Verdict::Allowed,
         (Convert, Principal::Vm(_)) => Verdict::Allowed,
         (Convert, Principal::Anonymous | Principal::Operator) => Verdict::AuthenticationRequired,
-        (Put | Get, _) if opens.contains(Group::Metrics) => Verdict::Allowed,
+        (Put | Get, _) if anonymous_access.contains(AccessGroup::Metrics) => Verdict::Allowed,
         (Put | Get, Principal::Vm(_)) => Verdict::AllowedAsItself,
         (Put | Get, Principal::Anonymous | Principal::Operator) => Verdict::AuthenticationRequired,
         (AddVm | ActionList | AuthorizeVm | ConnectVm | LogoutVm | UpdateVm, _)
-            if opens.contains(Group::Action) =>
+            if anonymous_access.contains(AccessGroup::Action) =>
         {
             Verdict::Allowed
         }
@@ -92,18 +97,24 @@ mod tests {
             let row = rows.iter().find(|row| row.0 == command);
             let (_, open, closed) = row.unwrap_or_else(|| panic!("{command:?} has no row"));
             let group = match command {
-                CommandName::Convert => Group::Convert,
-                CommandName::Put | CommandName::Get => Group::Metrics,
-                _ => Group::Action,
+                CommandName::Convert => AccessGroup::Convert,
+                CommandName::Put | CommandName::Get => AccessGroup::Metrics,
+                _ => AccessGroup::Action,
             };
             let only_it = [group].into_iter().collect();
-            let all_others = Group::ALL.into_iter().filter(|other| *other != group).collect();
-            for (opens, wanted) in
-                [(Groups::ALL, open), (only_it, open), (Groups::NONE, closed), (all_others, closed)]
-            {
-                let found =
-                    |registers| principals.each_ref().map(|who| verdict(command, who, registers, opens));
-                assert_eq!(found(true), *wanted, "{command:?} where {opens} is open");
+            let all_others = AccessGroup::ALL.into_iter().filter(|other| *other != group).collect();
+            for (anonymous_access, wanted) in [
+                (AnonymousAccess::ALL, open),
+                (only_it, open),
+                (AnonymousAccess::NONE, closed),
+                (all_others, closed),
+            ] {
+                let found = |open_registration| {
+                    principals
+                        .each_ref()
+                        .map(|who| verdict(command, who, open_registration, anonymous_access))
+                };
+                assert_eq!(found(true), *wanted, "{command:?} where {anonymous_access} is open");
                 let wanted = match command {
                     CommandName::Register | CommandName::AddVm => &[RegistrationClosed; 3],
                     _ => wanted,
@@ -111,7 +122,7 @@ mod tests {
                 assert_eq!(
                     found(false),
                     *wanted,
-                    "{command:?} where registration is closed, {opens} is open"
+                    "{command:?} where registration is closed, {anonymous_access} is open"
                 );
             }
         }

@@ -10,7 +10,7 @@ use super::page::PeerAt;
 use super::sets::Sets;
 use crate::ids::ConnId;
 use crate::limits;
-use crate::model::{Cursor, Groups, List, Login, Peer, Principal, TokenHash};
+use crate::model::{AnonymousAccess, Cursor, List, Login, Peer, Principal, TokenHash};
 
 /// Every open connection.
 #[derive(Default)]
@@ -22,11 +22,11 @@ pub struct Presence {
 
 /// What a listener lets its clients do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Admission {
+pub struct ListenerPolicy {
     /// Anybody may register a VM.
-    pub registers: bool,
+    pub open_registration: bool,
     /// What those may use who have not authenticated.
-    pub opens: Groups,
+    pub anonymous_access: AnonymousAccess,
     /// Peers with the uid of root or of this process are operators.
     pub has_operators: bool,
     /// Only this host reaches it. What a proxy passes on comes from elsewhere: it has none of the rights above.
@@ -37,7 +37,7 @@ struct Entry {
     generation: u32,
     peer: Peer,
     is_operator: bool,
-    admission: Admission,
+    policy: ListenerPolicy,
     /// The request that is being served, or was last, has come through a proxy.
     is_forwarded: bool,
     /// Nothing until the first login: most of a herd's connections never need it.
@@ -57,7 +57,7 @@ struct History {
 
 impl Presence {
     /// A connection was opened.
-    pub fn open(&mut self, conn: ConnId, peer: Peer, admission: Admission, own_uid: u32) {
+    pub fn open(&mut self, conn: ConnId, peer: Peer, policy: ListenerPolicy, own_uid: u32) {
         let index = conn.index as usize;
         if self.entries.len() <= index {
             self.entries.resize_with(index + 1, || None);
@@ -66,12 +66,12 @@ impl Presence {
             Peer::Unix { uid } => uid,
             Peer::Tcp(..) => None,
         };
-        let is_operator = admission.has_operators && uid.is_some_and(|uid| uid == 0 || uid == own_uid);
+        let is_operator = policy.has_operators && uid.is_some_and(|uid| uid == 0 || uid == own_uid);
         self.entries[index] = Some(Entry {
             generation: conn.generation,
             peer,
             is_operator,
-            admission,
+            policy,
             is_forwarded: false,
             history: None,
         });
@@ -86,9 +86,9 @@ impl Presence {
     }
 
     /// The connection's listener lets its clients do something else from now on.
-    pub fn admit(&mut self, conn: ConnId, admission: Admission) {
+    pub fn admit(&mut self, conn: ConnId, policy: ListenerPolicy) {
         if let Some(entry) = self.entry_mut(conn) {
-            entry.admission = admission;
+            entry.policy = policy;
         }
     }
 
@@ -199,15 +199,15 @@ impl Presence {
     }
 
     /// Whether anybody may register by the request that is being served on the connection.
-    pub fn registers(&self, conn: ConnId) -> bool {
-        self.entry(conn).is_some_and(|entry| entry.admission.registers && !entry.comes_from_elsewhere())
+    pub fn open_registration(&self, conn: ConnId) -> bool {
+        self.entry(conn).is_some_and(|entry| entry.policy.open_registration && !entry.comes_from_elsewhere())
     }
 
     /// What is open, for the request that is being served on the connection, to those who have not authenticated.
-    pub fn opens(&self, conn: ConnId) -> Groups {
+    pub fn anonymous_access(&self, conn: ConnId) -> AnonymousAccess {
         match self.entry(conn) {
-            Some(entry) if !entry.comes_from_elsewhere() => entry.admission.opens,
-            _ => Groups::NONE,
+            Some(entry) if !entry.comes_from_elsewhere() => entry.policy.anonymous_access,
+            _ => AnonymousAccess::NONE,
         }
     }
 
@@ -261,7 +261,7 @@ impl Presence {
 impl Entry {
     /// Whether a client of another host is at the end of it, though the listener is for this one.
     fn comes_from_elsewhere(&self) -> bool {
-        self.is_forwarded && self.admission.is_local
+        self.is_forwarded && self.policy.is_local
     }
 
     fn login(&self) -> Option<&Login> {
@@ -289,8 +289,12 @@ mod tests {
     use crate::ids::VmId;
     use crate::model::VmName;
 
-    const ADMISSION: Admission =
-        Admission { registers: true, opens: Groups::ALL, has_operators: true, is_local: true };
+    const POLICY: ListenerPolicy = ListenerPolicy {
+        open_registration: true,
+        anonymous_access: AnonymousAccess::ALL,
+        has_operators: true,
+        is_local: true,
+    };
 
     fn conn(index: u32, generation: u32) -> ConnId {
         ConnId { index, generation }
@@ -303,7 +307,7 @@ mod tests {
     fn opened(count: u32) -> Presence {
         let mut presence = Presence::default();
         for index in 0..count {
-            presence.open(conn(index, 1), Peer::Unix { uid: None }, ADMISSION, 1);
+            presence.open(conn(index, 1), Peer::Unix { uid: None }, POLICY, 1);
         }
         presence
     }
@@ -312,7 +316,7 @@ mod tests {
     fn a_login_for_a_place_that_was_used_again_reaches_nobody() {
         let mut presence = opened(1);
         presence.close(conn(0, 1));
-        presence.open(conn(0, 2), Peer::Unix { uid: None }, ADMISSION, 1);
+        presence.open(conn(0, 2), Peer::Unix { uid: None }, POLICY, 1);
         presence.log_in(conn(0, 1), login(1), Some(TokenHash([1; 32])));
         assert_eq!(presence.principal(conn(0, 2)), Principal::Anonymous);
         assert_eq!(presence.authenticated_count(), 0);
@@ -320,40 +324,43 @@ mod tests {
 
     #[test]
     fn only_root_and_the_own_user_are_operators_and_only_where_there_are_operators() {
-        let plain = Admission { has_operators: false, ..ADMISSION };
+        let plain = ListenerPolicy { has_operators: false, ..POLICY };
         let cases = [
-            (Peer::Unix { uid: Some(0) }, ADMISSION, true),
-            (Peer::Unix { uid: Some(7) }, ADMISSION, true),
-            (Peer::Unix { uid: Some(8) }, ADMISSION, false),
-            (Peer::Unix { uid: None }, ADMISSION, false),
+            (Peer::Unix { uid: Some(0) }, POLICY, true),
+            (Peer::Unix { uid: Some(7) }, POLICY, true),
+            (Peer::Unix { uid: Some(8) }, POLICY, false),
+            (Peer::Unix { uid: None }, POLICY, false),
             (Peer::Unix { uid: Some(0) }, plain, false),
-            (Peer::Tcp([127, 0, 0, 1].into(), 1), ADMISSION, false),
+            (Peer::Tcp([127, 0, 0, 1].into(), 1), POLICY, false),
         ];
-        for (peer, admission, is_operator) in cases {
+        for (peer, policy, is_operator) in cases {
             let mut presence = Presence::default();
-            presence.open(conn(0, 1), peer, admission, 7);
+            presence.open(conn(0, 1), peer, policy, 7);
             assert_eq!(presence.principal(conn(0, 1)) == Principal::Operator, is_operator, "{peer:?}");
         }
     }
 
     #[test]
     fn what_a_proxy_passes_on_has_no_right_of_this_host() {
-        let elsewhere = Admission { is_local: false, has_operators: false, ..ADMISSION };
-        for (admission, is_forwarded, has_rights) in
-            [(ADMISSION, false, true), (ADMISSION, true, false), (elsewhere, true, true)]
+        let elsewhere = ListenerPolicy { is_local: false, has_operators: false, ..POLICY };
+        for (policy, is_forwarded, has_rights) in
+            [(POLICY, false, true), (POLICY, true, false), (elsewhere, true, true)]
         {
             let (mut presence, conn) = (Presence::default(), conn(0, 1));
-            presence.open(conn, Peer::Unix { uid: Some(0) }, admission, 7);
+            presence.open(conn, Peer::Unix { uid: Some(0) }, policy, 7);
             presence.begin_request(conn, is_forwarded);
-            let opens = if has_rights { Groups::ALL } else { Groups::NONE };
-            assert_eq!((presence.registers(conn), presence.opens(conn)), (has_rights, opens));
-            let is_operator = has_rights && admission.has_operators;
+            let anonymous_access = if has_rights { AnonymousAccess::ALL } else { AnonymousAccess::NONE };
+            assert_eq!(
+                (presence.open_registration(conn), presence.anonymous_access(conn)),
+                (has_rights, anonymous_access)
+            );
+            let is_operator = has_rights && policy.has_operators;
             assert_eq!(presence.principal(conn) == Principal::Operator, is_operator);
             presence.log_in(conn, login(1), None);
             assert_eq!(presence.principal(conn), Principal::Vm(login(1)), "a login counts all the same");
             // The next one speaks for itself.
             presence.begin_request(conn, false);
-            assert_eq!(presence.opens(conn), Groups::ALL);
+            assert_eq!(presence.anonymous_access(conn), AnonymousAccess::ALL);
         }
     }
 

@@ -1,13 +1,13 @@
 //! Logins that count for one request, as an app with a real store in memory serves them.
 
 use super::*;
-use crate::app::presence::Admission;
+use crate::app::presence::ListenerPolicy;
 use crate::app::task::Tools;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{
-    ActionAnswer, BadField, Cursor, Dialect, Groups, Items, List, MetricKey, MetricValue, NewPoint, Page,
-    Paged, Peer, Point, PointFilter, Put, Series, VmChange, VmShape,
+    ActionAnswer, AnonymousAccess, BadField, Cursor, Dialect, Items, List, MetricKey, MetricValue, NewPoint,
+    Page, Paged, Peer, Point, PointFilter, Put, Series, VmChange, VmShape,
 };
 use crate::store::{self, Location};
 
@@ -22,8 +22,8 @@ const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 const SHAPE: VmShape = VmShape { ram_mib: 1, cpus: 1 };
 
 impl Bed {
-    /// On a listener that opens `opens`.
-    fn new(opens: Groups) -> Bed {
+    /// On a listener that opens `anonymous_access`.
+    fn new(anonymous_access: AnonymousAccess) -> Bed {
         let settings = Settings {
             inline_bytes_max: 100,
             vms_max: 10_000,
@@ -32,8 +32,13 @@ impl Bed {
             conversion_delay: Duration::ZERO..=Duration::ZERO,
         };
         let mut app = App::new(settings, Box::new(token::SystemRandom), Arc::default());
-        let admission = Admission { registers: true, opens, has_operators: false, is_local: true };
-        app.presence_mut().open(CONN, Peer::Unix { uid: None }, admission, 0);
+        let policy = ListenerPolicy {
+            open_registration: true,
+            anonymous_access,
+            has_operators: false,
+            is_local: true,
+        };
+        app.presence_mut().open(CONN, Peer::Unix { uid: None }, policy, 0);
         let cost = password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
         Bed {
             app,
@@ -151,7 +156,7 @@ fn vm_ids(page: &Page) -> Vec<i64> {
 
 #[test]
 fn a_token_counts_for_the_request_it_came_with() {
-    let mut bed = Bed::new(Groups::ALL);
+    let mut bed = Bed::new(AnonymousAccess::ALL);
     bed.register("a");
     bed.register("b");
     let (a, b) = (bed.token("a"), bed.token("b"));
@@ -173,7 +178,7 @@ fn a_token_counts_for_the_request_it_came_with() {
 
 #[test]
 fn a_logout_ends_the_token_that_came_with_it() {
-    let mut bed = Bed::new(Groups::ALL);
+    let mut bed = Bed::new(AnonymousAccess::ALL);
     bed.register("a");
     let (first, second) = (bed.token("a"), bed.token("a"));
     assert_eq!(bed.ask(Some(&first), Command::Logout), Answer::LoggedOut(VmName::stored("a")));
@@ -186,7 +191,7 @@ fn a_logout_ends_the_token_that_came_with_it() {
 
 #[test]
 fn a_login_by_action_only_answers() {
-    let mut bed = Bed::new(Groups::ALL);
+    let mut bed = Bed::new(AnonymousAccess::ALL);
     bed.register("a");
     let authorize = |password| Command::AuthorizeVm { vm: VmId(1), password };
     let right = authorize(Some(password()));
@@ -205,7 +210,7 @@ fn a_login_by_action_only_answers() {
 
 #[test]
 fn a_vm_without_a_password_is_authorized_for_the_server_all_the_same() {
-    let mut bed = Bed::new(Groups::ALL);
+    let mut bed = Bed::new(AnonymousAccess::ALL);
     let add = Command::AddVm { shape: SHAPE, disk_sizes_gib: vec![1] };
     assert_eq!(bed.ask(None, add), Answer::Action(ActionAnswer::Added(VmId(1))));
     let connect = Command::ConnectVm { vm: VmId(1), password: None };
@@ -228,7 +233,7 @@ const KEPT: Answer = Answer::Put { refused: Vec::new() };
 
 #[test]
 fn points_are_kept_and_told_and_those_without_a_time_have_now() {
-    let mut bed = Bed::new(Groups::ALL);
+    let mut bed = Bed::new(AnonymousAccess::ALL);
     assert_eq!(bed.ask(None, put(&[("a", 7), ("b", 0), ("a", 0)], &[1, 2], true)), KEPT);
     let points =
         |bed: &mut Bed, filter: PointFilter| match bed.call(Scope::Request, None, Command::Get(filter)) {
@@ -251,7 +256,7 @@ fn points_are_kept_and_told_and_those_without_a_time_have_now() {
 
 #[test]
 fn one_key_too_many_is_told_and_counted() {
-    let mut bed = Bed::new(Groups::ALL);
+    let mut bed = Bed::new(AnonymousAccess::ALL);
     let keys: Vec<String> = (0..limits::METRIC_KEYS_MAX).map(|key| format!("k{key}")).collect();
     for some in keys.chunks(limits::POINTS_PER_REQUEST_MAX) {
         let points: Vec<(&str, i64)> = some.iter().map(|key| (key.as_str(), 1)).collect();
@@ -267,7 +272,7 @@ fn one_key_too_many_is_told_and_counted() {
 
 #[test]
 fn where_metrics_are_closed_a_login_has_to_hold_until_the_points_are_kept() {
-    let mut bed = Bed::new(Groups::NONE);
+    let mut bed = Bed::new(AnonymousAccess::NONE);
     let refused = failed(Failure::AuthenticationRequired);
     assert_eq!(bed.ask(None, put(&[("a", 1)], &[], false)), refused);
     assert_eq!(bed.ask(None, Command::Get(PointFilter::default())), refused);
@@ -295,7 +300,7 @@ fn where_metrics_are_closed_a_login_has_to_hold_until_the_points_are_kept() {
 
 #[test]
 fn the_pages_of_a_list_are_one_request() {
-    let mut bed = Bed::new(Groups::NONE);
+    let mut bed = Bed::new(AnonymousAccess::NONE);
     bed.register("a");
     let token = bed.token("a");
     for _ in 0..limits::PAGE_ROWS_MAX {
@@ -335,7 +340,7 @@ fn the_pages_of_a_list_are_one_request() {
 
 #[test]
 fn where_actions_are_closed_a_token_lets_its_vm_act_for_itself() {
-    let mut bed = Bed::new(Groups::NONE);
+    let mut bed = Bed::new(AnonymousAccess::NONE);
     bed.register("a");
     bed.register("b");
     let token = bed.token("a");
@@ -352,7 +357,7 @@ fn where_actions_are_closed_a_token_lets_its_vm_act_for_itself() {
 
 #[test]
 fn a_login_for_the_connection_is_told_from_one_for_a_request() {
-    let mut bed = Bed::new(Groups::ALL);
+    let mut bed = Bed::new(AnonymousAccess::ALL);
     bed.register("a");
     let login = Command::AuthorizeVm { vm: VmId(1), password: Some(password()) };
     let action = bed.call(Scope::Connection, None, login);
@@ -367,7 +372,7 @@ fn a_login_for_the_connection_is_told_from_one_for_a_request() {
 #[test]
 fn a_long_text_is_converted_by_a_worker_and_a_short_one_at_once() {
     for (length, is_work) in [(100, false), (101, true)] {
-        let mut bed = Bed::new(Groups::ALL);
+        let mut bed = Bed::new(AnonymousAccess::ALL);
         let data = format!("e&&a&&{}", "1".repeat(length - 6));
         let action = bed.app.convert_now(data.into());
         assert_eq!(matches!(action, Action::Work { .. }), is_work, "{length}");
@@ -378,7 +383,7 @@ fn a_long_text_is_converted_by_a_worker_and_a_short_one_at_once() {
 
 #[test]
 fn a_late_failure_ends_only_the_login_that_failed() {
-    let mut bed = Bed::new(Groups::NONE);
+    let mut bed = Bed::new(AnonymousAccess::NONE);
     ["a", "b"].iter().for_each(|name| bed.register(name));
     let authenticate = |name| Command::Authenticate { name: VmName::stored(name), password: password() };
     let begin = |bed: &mut Bed, command: Command| {

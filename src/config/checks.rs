@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::shown::shown;
-use super::{Config, ConfigError, Listen, ListenAddress, SOCKET_NAME};
+use super::{Config, ConfigError, ListenAddress, ListenerSpec, SOCKET_NAME};
 use crate::limits;
 #[cfg(feature = "sqlite")]
 use crate::store::Location;
@@ -20,7 +20,7 @@ pub(super) fn check_listeners(config: &Config, origin: &str) -> Result<(), Confi
             "{origin}: {count} listeners; at most {count_max} are allowed"
         )));
     }
-    for (index, Listen { address, .. }) in listen.iter().enumerate() {
+    for (index, ListenerSpec { address, .. }) in listen.iter().enumerate() {
         let name = shown(&address.to_string()).into_owned();
         match listen[..index].iter().map(|other| &other.address).find(|other| other.excludes(address)) {
             Some(other) if other == address => {

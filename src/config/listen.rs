@@ -4,18 +4,18 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{Listen, ListenAddress};
+use super::{ListenAddress, ListenerSpec};
 use crate::limits;
-use crate::model::Groups;
+use crate::model::AnonymousAccess;
 use crate::store::ends_in_directory;
 
 /// What a listener may be, in words.
 pub(super) const ALLOWED: &str = "tcp://ADDRESS:PORT (an IPv4 address, an IPv6 address in brackets, or localhost) \
      or unix:PATH, and perhaps ?open= with none, or any of action, metrics, convert, verb, separated by commas";
 
-impl Listen {
+impl ListenerSpec {
     /// Reads `tcp://ADDRESS:PORT` or `unix:PATH`, each perhaps with `?open=…`.
-    pub(super) fn parse(text: &str) -> Result<Listen, String> {
+    pub(super) fn parse(text: &str) -> Result<ListenerSpec, String> {
         let (place, query) = match text.split_once('?') {
             Some((place, query)) => (place, Some(query)),
             None => (text, None),
@@ -28,12 +28,12 @@ impl Listen {
         } else {
             return Err(format!("must be {ALLOWED}"));
         };
-        let opens = match query {
+        let anonymous_access = match query {
             Some(query) => open_groups(query).ok_or_else(|| format!("must be {ALLOWED}"))?,
-            None if address.is_local() => Groups::ALL,
-            None => Groups::NONE,
+            None if address.is_local() => AnonymousAccess::ALL,
+            None => AnonymousAccess::NONE,
         };
-        Ok(Listen { address, opens })
+        Ok(ListenerSpec { address, anonymous_access })
     }
 }
 
@@ -104,6 +104,6 @@ fn socket_path(text: &str) -> Result<PathBuf, String> {
 }
 
 /// What `open=…` names.
-fn open_groups(query: &str) -> Option<Groups> {
-    Groups::parse(query.strip_prefix("open=")?).ok()
+fn open_groups(query: &str) -> Option<AnonymousAccess> {
+    AnonymousAccess::parse(query.strip_prefix("open=")?).ok()
 }

@@ -50,7 +50,7 @@ use crate::app::password::Cost;
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
 use crate::limits;
-use crate::model::Groups;
+use crate::model::AnonymousAccess;
 use crate::store::Location;
 use setting::Setting;
 use settings::SETTINGS;
@@ -58,7 +58,7 @@ use settle::Reading;
 
 /// What a command line, an environment and a settings file ask for.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Parsed {
+pub enum Invocation {
     /// To show the help text: [`help()`].
     Help,
     /// To show the version.
@@ -66,14 +66,14 @@ pub enum Parsed {
     /// To say that the configuration is valid, which it is; with warnings.
     Check(Vec<String>),
     /// To show the settings and where they come from.
-    Show(Box<Settled>),
+    Show(Box<Resolved>),
     /// To run.
-    Run(Box<Settled>),
+    Run(Box<Resolved>),
 }
 
 /// Settings that are in order.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Settled {
+pub struct Resolved {
     /// What they mean.
     pub config: Config,
     /// What was said, and by whom.
@@ -95,7 +95,7 @@ pub enum ConfigError {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     /// Where to listen.
-    pub listen: Vec<Listen>,
+    pub listen: Vec<ListenerSpec>,
     /// Where VMs are kept.
     pub store: Location,
     /// The directory for the daemon's own socket, its lock and the default store.
@@ -151,11 +151,11 @@ pub struct Config {
 
 /// One listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Listen {
+pub struct ListenerSpec {
     /// Where.
     pub address: ListenAddress,
     /// What it opens to clients that have not authenticated.
-    pub opens: Groups,
+    pub anonymous_access: AnonymousAccess,
 }
 
 /// Where a listener listens.
@@ -202,14 +202,14 @@ pub enum LogFormat {
 
 impl Sources {
     /// Reads everything there is.
-    pub fn parse(&self) -> Result<Parsed, ConfigError> {
+    pub fn parse(&self) -> Result<Invocation, ConfigError> {
         let flags: Vec<Flag> = SETTINGS.iter().map(Setting::as_flag).collect();
         let arguments = Arguments::read(self.args.iter().cloned(), &flags)?;
         if arguments.has("help") {
-            return Ok(Parsed::Help);
+            return Ok(Invocation::Help);
         }
         if arguments.has("version") {
-            return Ok(Parsed::Version);
+            return Ok(Invocation::Version);
         }
         if let Some(stray) = arguments.strays.first() {
             let text = format!("unexpected argument {:?}; see vmherd --help", shown(stray));
@@ -224,9 +224,9 @@ impl Sources {
         let is_check = reading.draft.is_check;
         let settled = Box::new(reading.settle(&given)?);
         if is_check {
-            return Ok(Parsed::Check(settled.warnings));
+            return Ok(Invocation::Check(settled.warnings));
         }
-        Ok(if arguments.has("show-config") { Parsed::Show(settled) } else { Parsed::Run(settled) })
+        Ok(if arguments.has("show-config") { Invocation::Show(settled) } else { Invocation::Run(settled) })
     }
 }
 

@@ -7,8 +7,8 @@ use std::fmt;
 use super::setting::{Reload, Setting};
 use super::sources::Origin;
 use super::values::masked;
+use crate::escape::Escaped;
 use crate::model::Secret;
-use crate::visible::Visible;
 
 /// Every setting with its value and its origin.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -93,7 +93,7 @@ impl fmt::Display for Report {
         let mut rows = vec![["SETTING", "VALUE", "FROM"].map(String::from)];
         rows.extend(self.entries.iter().filter(|entry| entry.setting.is_shown()).map(|entry| {
             let name = format!("--{}", entry.setting.flag);
-            [name, Visible(&entry.shown).to_string(), Visible(entry.origin.place()).to_string()]
+            [name, Escaped(&entry.shown).to_string(), Escaped(entry.origin.place()).to_string()]
         }));
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let (name_width, value_width) = (width(0), width(1).min(VALUE_WIDTH_MAX));
@@ -107,7 +107,7 @@ impl fmt::Display for Report {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Change { name, before, after, origin, .. } = self;
-        write!(f, "--{name} is {} instead of {} ({origin})", Visible(after), Visible(before))?;
+        write!(f, "--{name} is {} instead of {} ({origin})", Escaped(after), Escaped(before))?;
         if self.needs_restart { f.write_str(" after a restart only") } else { Ok(()) }
     }
 }

@@ -10,7 +10,7 @@ use super::report::Report;
 use super::setting::Setting;
 use super::shown::shown;
 use super::sources::{Given, Origin, Values};
-use super::{ConfigError, Settled};
+use super::{ConfigError, Resolved};
 use crate::store::Location;
 
 /// What has been read of the settings so far.
@@ -61,7 +61,7 @@ impl Reading {
     }
 
     /// Puts in what hangs on more than one setting, and checks that.
-    pub(super) fn settle(self, given: &Given<'_>) -> Result<Settled, ConfigError> {
+    pub(super) fn settle(self, given: &Given<'_>) -> Result<Resolved, ConfigError> {
         let state_dir = self.draft.state_dir(given.environment)?;
         let Reading { draft: Draft { mut config, store, .. }, mut report } = self;
         config.store = store.unwrap_or_else(|| default_store(&state_dir));
@@ -73,7 +73,7 @@ impl Reading {
         config.is_listen_given = origin.is_some_and(Origin::is_given);
         check_listeners(&config, &origin.map_or_else(String::new, Origin::to_string))?;
         check_socket_path(&config.state_dir)?;
-        Ok(Settled { config, report, warnings: given.warnings() })
+        Ok(Resolved { config, report, warnings: given.warnings() })
     }
 }
 

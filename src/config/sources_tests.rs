@@ -29,15 +29,15 @@ fn sources(args: &[&str], environment: &[(&str, &str)]) -> Sources {
     Sources::new(args.iter().map(OsString::from), variables, read_fake)
 }
 
-fn settled(args: &[&str], environment: &[(&str, &str)]) -> Settled {
+fn settled(args: &[&str], environment: &[(&str, &str)]) -> Resolved {
     match sources(args, environment).parse() {
-        Ok(Parsed::Run(settled) | Parsed::Show(settled)) => *settled,
+        Ok(Invocation::Run(settled) | Invocation::Show(settled)) => *settled,
         other => panic!("{args:?} with {environment:?} gave {other:?}"),
     }
 }
 
 /// With the settings file `text`.
-fn settled_in(text: &str) -> Settled {
+fn settled_in(text: &str) -> Resolved {
     file("/f", text);
     settled(&["--config", "/f"], &[])
 }
@@ -63,7 +63,7 @@ fn shown(report: &Report, flag: &str) -> (String, String) {
 fn a_flag_goes_before_the_environment_and_that_before_the_file() {
     file("/f", "VMHERD_VMS_MAX=1\nVMHERD_AUTH_QUEUE=1\nVMHERD_READ_QUEUE=1\n");
     let environment = [("VMHERD_VMS_MAX", "2"), ("VMHERD_AUTH_QUEUE", "2"), ("VMHERD_CONFIG", "/f")];
-    let Settled { config, report, warnings } = settled(&["--vms-max", "3"], &environment);
+    let Resolved { config, report, warnings } = settled(&["--vms-max", "3"], &environment);
     assert_eq!((config.vms_max, config.auth_queue, config.read_queue, config.write_queue), (3, 2, 1, 4096));
     assert_eq!(shown(&report, "vms-max"), ("3".into(), "flag".into()));
     assert_eq!(shown(&report, "auth-queue"), ("2".into(), "environment".into()));
@@ -89,7 +89,7 @@ fn what_the_environment_sets_to_nothing_is_the_file_s() {
 
 #[test]
 fn a_list_in_the_file_is_separated_by_white_space() {
-    let Settled { config, report, .. } = settled_in("VMHERD_LISTEN='tcp://127.0.0.1:1\n unix:/x'");
+    let Resolved { config, report, .. } = settled_in("VMHERD_LISTEN='tcp://127.0.0.1:1\n unix:/x'");
     assert!(config.is_listen_given);
     assert_eq!(config.listen.len(), 2);
     assert_eq!(shown(&report, "listen"), ("tcp://127.0.0.1:1 unix:/x".into(), "/f:1".into()));
@@ -182,7 +182,7 @@ fn what_a_file_says_in_vain_is_refused() {
 fn the_store_can_stand_in_a_file_of_its_own() {
     file("/s", "memory:\r\nwhat follows does not matter: \u{1}");
     let environment = [("VMHERD_STORE_FILE", "/s")];
-    let Settled { config, report, .. } = settled(&[], &environment);
+    let Resolved { config, report, .. } = settled(&[], &environment);
     assert_eq!(config.store, Location::Memory);
     assert_eq!(shown(&report, "store"), ("memory:".into(), "/s:1".into()));
     assert_eq!(shown(&report, "store-file"), ("/s".into(), "environment".into()));

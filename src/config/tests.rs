@@ -11,13 +11,13 @@ use super::settle::default_store;
 use super::values::{duration_text, size_text};
 use super::*;
 
-fn parse_in(args: &[&str], environment: &[(&str, &str)]) -> Result<Parsed, ConfigError> {
+fn parse_in(args: &[&str], environment: &[(&str, &str)]) -> Result<Invocation, ConfigError> {
     let mut variables: Vec<(OsString, OsString)> = vec![("HOME".into(), "/home/me".into())];
     variables.extend(environment.iter().map(|(name, value)| (name.into(), value.into())));
     parse_variables(args, variables)
 }
 
-fn parse_variables(args: &[&str], variables: Vec<(OsString, OsString)>) -> Result<Parsed, ConfigError> {
+fn parse_variables(args: &[&str], variables: Vec<(OsString, OsString)>) -> Result<Invocation, ConfigError> {
     Sources::new(args.iter().map(OsString::from), variables, NO_FILE).parse()
 }
 
@@ -29,7 +29,7 @@ pub(super) fn run(args: &[&str]) -> Config {
 
 pub(super) fn run_in(args: &[&str], environment: &[(&str, &str)]) -> Config {
     match parse_in(args, environment) {
-        Ok(Parsed::Run(settled)) => settled.config,
+        Ok(Invocation::Run(settled)) => settled.config,
         other => panic!("{args:?} with {environment:?} gave {other:?}"),
     }
 }
@@ -55,7 +55,10 @@ pub(super) fn tcp(text: &str) -> ListenAddress {
 #[test]
 fn nothing_said_gives_the_defaults() {
     let config = run(&[]);
-    assert_eq!(config.listen, [Listen { address: tcp("127.0.0.1:8888"), opens: Groups::ALL }]);
+    assert_eq!(
+        config.listen,
+        [ListenerSpec { address: tcp("127.0.0.1:8888"), anonymous_access: AnonymousAccess::ALL }]
+    );
     assert_eq!(config.state_dir, PathBuf::from("/home/me/.local/state/vmherd"));
     assert_eq!(config.store, default_store(&config.state_dir));
     assert_eq!(
@@ -170,7 +173,7 @@ fn switches_take_yes_and_no_by_any_of_their_names() {
     for yes in ["1", "true", "yes"] {
         run_in(&["--listen", public], &[("VMHERD_ALLOW_PLAINTEXT", yes)]);
         let check = parse_in(&[], &[("VMHERD_CHECK_CONFIG", yes)]);
-        assert!(matches!(check, Ok(Parsed::Check(_))), "{check:?}");
+        assert!(matches!(check, Ok(Invocation::Check(_))), "{check:?}");
     }
     for no in ["0", "false", "no"] {
         value_error(&["--listen", public], &[("VMHERD_ALLOW_PLAINTEXT", no)]);
@@ -302,11 +305,11 @@ fn bytes_that_are_no_text_are_an_error() {
 
 #[test]
 fn questions_are_answered_before_settings_are_read() {
-    assert_eq!(parse_in(&["--help", "--vms-max", "x"], &[]), Ok(Parsed::Help));
-    assert_eq!(parse_in(&["-h"], &[("VMHERD_LOG", "=")]), Ok(Parsed::Help));
-    assert_eq!(parse_in(&["--version"], &[]), Ok(Parsed::Version));
-    assert_eq!(parse_in(&["-V"], &[]), Ok(Parsed::Version));
-    assert_eq!(parse_in(&["--check-config"], &[]), Ok(Parsed::Check(Vec::new())));
+    assert_eq!(parse_in(&["--help", "--vms-max", "x"], &[]), Ok(Invocation::Help));
+    assert_eq!(parse_in(&["-h"], &[("VMHERD_LOG", "=")]), Ok(Invocation::Help));
+    assert_eq!(parse_in(&["--version"], &[]), Ok(Invocation::Version));
+    assert_eq!(parse_in(&["-V"], &[]), Ok(Invocation::Version));
+    assert_eq!(parse_in(&["--check-config"], &[]), Ok(Invocation::Check(Vec::new())));
     value_error(&["--check-config", "--vms-max", "x"], &[]);
 }
 
@@ -341,7 +344,7 @@ fn a_state_directory_too_long_for_its_socket_is_refused() {
 #[test]
 fn an_unknown_variable_is_a_warning() {
     let environment = [("VMHERD_LISTN", "x"), ("VMHERD_QUUX", "x"), ("VMHERDING", "x"), ("PATH", "/")];
-    let Ok(Parsed::Run(settled)) = parse_in(&[], &environment) else { panic!("does not run") };
+    let Ok(Invocation::Run(settled)) = parse_in(&[], &environment) else { panic!("does not run") };
     assert_eq!(
         settled.warnings,
         [

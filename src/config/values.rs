@@ -147,8 +147,26 @@ const LOG_CRATES: [&str; 5] = ["vmherd", "mio", "postgres", "tokio_postgres", "t
 const OWN: &str = "vmherd::";
 /// The parts of this one, and the audit log.
 pub(super) const LOG_MODULES: [&str; 20] = [
-    "app", "audit", "buffer", "clock", "config", "dialect", "framing", "ids", "limits", "model", "os",
-    "reactor", "server", "session", "stats", "store", "sys", "throttle", "visible", "worker",
+    "app",
+    "audit",
+    "buffer",
+    "clock",
+    "config",
+    "dialect",
+    "escape",
+    "framing",
+    "ids",
+    "limits",
+    "log_limiter",
+    "model",
+    "os",
+    "reactor",
+    "server",
+    "session",
+    "stats",
+    "store",
+    "sys",
+    "worker",
 ];
 /// Stands for what is not to be seen.
 const MASK: &str = "***";

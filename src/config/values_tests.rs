@@ -6,34 +6,34 @@ use super::arguments::nearest;
 use super::tests::{run, run_in, tcp, value_error};
 use super::values::{duration, duration_text, is_log_filter, time_range};
 use super::*;
-use crate::model::Group;
+use crate::model::AccessGroup;
 
 #[test]
 fn listeners_read_as_they_are_written() {
-    let some = |groups: &[Group]| groups.iter().copied().collect();
+    let some = |access: &[AccessGroup]| access.iter().copied().collect();
     let cases = [
-        ("tcp://127.0.0.1:8888", tcp("127.0.0.1:8888"), Groups::ALL),
-        ("tcp://127.9.9.9:0", tcp("127.9.9.9:0"), Groups::ALL),
-        ("tcp://localhost:80", tcp("127.0.0.1:80"), Groups::ALL),
-        ("tcp://[::1]:0", tcp("[::1]:0"), Groups::ALL),
-        ("tcp://[::ffff:127.0.0.1]:9", tcp("127.0.0.1:9"), Groups::ALL),
-        ("tcp://127.0.0.1:1?open=none", tcp("127.0.0.1:1"), Groups::NONE),
-        ("tcp://127.0.0.1:1?open=", tcp("127.0.0.1:1"), Groups::NONE),
-        ("unix:vms.sock?open=none", ListenAddress::Unix("vms.sock".into()), Groups::NONE),
-        ("tcp://127.0.0.1:1?open=verb", tcp("127.0.0.1:1"), some(&[Group::Verb])),
-        ("tcp://0.0.0.0:8888", tcp("0.0.0.0:8888"), Groups::NONE),
+        ("tcp://127.0.0.1:8888", tcp("127.0.0.1:8888"), AnonymousAccess::ALL),
+        ("tcp://127.9.9.9:0", tcp("127.9.9.9:0"), AnonymousAccess::ALL),
+        ("tcp://localhost:80", tcp("127.0.0.1:80"), AnonymousAccess::ALL),
+        ("tcp://[::1]:0", tcp("[::1]:0"), AnonymousAccess::ALL),
+        ("tcp://[::ffff:127.0.0.1]:9", tcp("127.0.0.1:9"), AnonymousAccess::ALL),
+        ("tcp://127.0.0.1:1?open=none", tcp("127.0.0.1:1"), AnonymousAccess::NONE),
+        ("tcp://127.0.0.1:1?open=", tcp("127.0.0.1:1"), AnonymousAccess::NONE),
+        ("unix:vms.sock?open=none", ListenAddress::Unix("vms.sock".into()), AnonymousAccess::NONE),
+        ("tcp://127.0.0.1:1?open=verb", tcp("127.0.0.1:1"), some(&[AccessGroup::Verb])),
+        ("tcp://0.0.0.0:8888", tcp("0.0.0.0:8888"), AnonymousAccess::NONE),
         (
             "tcp://0.0.0.0:8888?open=metrics,convert",
             tcp("0.0.0.0:8888"),
-            some(&[Group::Metrics, Group::Convert]),
+            some(&[AccessGroup::Metrics, AccessGroup::Convert]),
         ),
-        ("tcp://[::]:1?open=action,metrics,convert,verb", tcp("[::]:1"), Groups::ALL),
-        ("unix:/run/x", ListenAddress::Unix("/run/x".into()), Groups::ALL),
-        ("unix:x y?open=action", ListenAddress::Unix("x y".into()), some(&[Group::Action])),
+        ("tcp://[::]:1?open=action,metrics,convert,verb", tcp("[::]:1"), AnonymousAccess::ALL),
+        ("unix:/run/x", ListenAddress::Unix("/run/x".into()), AnonymousAccess::ALL),
+        ("unix:x y?open=action", ListenAddress::Unix("x y".into()), some(&[AccessGroup::Action])),
     ];
-    for (text, address, opens) in cases {
+    for (text, address, anonymous_access) in cases {
         let config = run(&["--allow-plaintext", "--listen", text]);
-        assert_eq!(config.listen, [Listen { address, opens }], "{text}");
+        assert_eq!(config.listen, [ListenerSpec { address, anonymous_access }], "{text}");
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! Plain data with its rules. No bytes of any wire format, no sockets, no SQL.
 
+pub mod anonymous_access;
 pub mod answer;
 pub mod command;
 mod denial;
-pub mod groups;
 pub mod long_text;
 pub mod metric;
 pub mod name;
@@ -15,10 +15,10 @@ pub mod request;
 pub mod secret;
 pub mod vm;
 
+pub use anonymous_access::{AccessGroup, AnonymousAccess};
 pub use answer::{ActionAnswer, Answer, Cursor, Failure, Items, Page, PeerEntry, Statistics};
 pub use command::{BadField, Command, CommandName, List, Paged, Put};
 pub use denial::Denial;
-pub use groups::{Group, Groups};
 pub use long_text::LongText;
 pub use metric::{KeyError, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};
 pub use name::{NameError, VmName};

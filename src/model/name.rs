@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use unicode_normalization::is_nfc;
 
+use crate::escape::is_invisible;
 use crate::limits;
-use crate::visible::is_invisible;
 
 /// A VM's `vm_id` text: 1 to 128 bytes without white space or control characters; one that was chosen by now
 /// has no invisible character either, and is in Unicode's form NFC. Cheap to clone.

@@ -12,11 +12,11 @@ use std::thread;
 use super::diagnostic::print_diagnostic;
 use super::settings_file::read_settings_file;
 use crate::config::{self, Arguments, ConfigError, Environment, Flag, Given, StorePlace, Takes, shown};
+use crate::escape::Escaped;
 use crate::limits;
 use crate::store::{self, Location};
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
-use crate::visible::Visible;
 
 /// Runs `vmherd backup` with the arguments behind those two words.
 pub fn run(
@@ -56,7 +56,7 @@ fn back_up(args: impl IntoIterator<Item = OsString>, environment: &Environment) 
     }
     let StorePlace { store, .. } = StorePlace::read(&given)?;
     copy(store, &file)?;
-    Ok(writeln!(io::stdout(), "made {}", Visible(file.display()))?)
+    Ok(writeln!(io::stdout(), "made {}", Escaped(file.display()))?)
 }
 
 /// Copies on a thread of its own, so that a signal finds somebody who hears it: nothing is left of a copy that is

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::io::{self, Write as _};
 
-use crate::visible::Visible;
+use crate::escape::Escaped;
 
 /// Prints `message` after the name of the program that says it.
 pub(super) fn print_diagnostic(program: &str, message: fmt::Arguments<'_>) {
     // Nobody is left to be told that standard error is closed.
-    let _ = io::stderr().write_all(format!("{program}: {}\n", Visible(message)).as_bytes());
+    let _ = io::stderr().write_all(format!("{program}: {}\n", Escaped(message)).as_bytes());
 }

@@ -9,8 +9,8 @@ use log::Level;
 
 use crate::clock::civil;
 use crate::config::LogFormat;
+use crate::escape::{is_invisible, write_escaped};
 use crate::limits;
-use crate::visible::{is_invisible, write_visible};
 
 /// What all lines of a process have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,7 +100,7 @@ fn push_escaped(text: &mut String, format: LogFormat, character: char) {
             character.encode_utf16(&mut pair);
             write!(text, "\\u{:04x}\\u{:04x}", pair[0], pair[1])
         }
-        _ => write_visible(character, text),
+        _ => write_escaped(character, text),
     };
 }
 

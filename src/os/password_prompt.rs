@@ -6,13 +6,13 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 
+use crate::escape::Escaped;
 use crate::limits;
 use crate::model::{Secret, VmName};
 use crate::sys;
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
 use crate::sys::terminal::EchoOff;
-use crate::visible::Visible;
 
 /// Why there is no password.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ fn ask_twice(name: &VmName, input: &mut File, output: &mut impl Write) -> Result
         }
         typed
     };
-    let password = ask(&format!("New password of {}: ", Visible(name)))?.into_password()?;
+    let password = ask(&format!("New password of {}: ", Escaped(name)))?.into_password()?;
     let repeated = ask("The same again: ")?;
     if repeated.bytes != password.expose().as_bytes() {
         return Err(PromptError::Unusable("the two passwords differ; nothing was changed".into()));

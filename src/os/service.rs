@@ -14,7 +14,7 @@ use super::activation::inherited_sockets;
 use super::logging::{self, LineStyle, Logging};
 use super::notify::{Notifier, watchdog_interval};
 use super::signals::{self, Actions, End};
-use crate::config::{Change, Config, Parsed, Report, Settled, Sources};
+use crate::config::{Change, Config, Invocation, Report, Resolved, Sources};
 use crate::limits;
 use crate::server::{Inherited, Running, Server, StartError};
 use crate::sys::poll::wait_readable;
@@ -22,7 +22,7 @@ use crate::sys::process::raise_descriptor_limit;
 use crate::sys::signals::{Signal, Signals};
 
 /// Serves until a signal or a failure ends it. `sources` are what `settled` was read from.
-pub fn serve(sources: &Sources, settled: Settled, style: LineStyle) -> io::Result<ExitCode> {
+pub fn serve(sources: &Sources, settled: Resolved, style: LineStyle) -> io::Result<ExitCode> {
     // Before anything is opened that could be taken for one of them.
     let inherited = inherited_sockets(|name| env::var_os(name))?;
     // Before the first thread, the log's, so that no thread dies of a signal.
@@ -41,12 +41,12 @@ pub fn serve(sources: &Sources, settled: Settled, style: LineStyle) -> io::Resul
 
 fn run(
     sources: &Sources,
-    settled: Settled,
+    settled: Resolved,
     inherited: Vec<Inherited>,
     signals: &mut Signals,
     log: &Logging,
 ) -> io::Result<End> {
-    let Settled { mut config, report, warnings } = settled;
+    let Resolved { mut config, report, warnings } = settled;
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let notifier = Notifier::new(|name| env::var_os(name))?;
     fit_connections(&mut config);
@@ -179,8 +179,8 @@ impl Service<'_> {
 
     /// Reads the settings again and takes them; all or, where anything is wrong with them, none.
     fn read_settings_again(&mut self) -> Result<(), String> {
-        let Settled { mut config, report, warnings } = match self.sources.parse() {
-            Ok(Parsed::Run(settled)) => *settled,
+        let Resolved { mut config, report, warnings } = match self.sources.parse() {
+            Ok(Invocation::Run(settled)) => *settled,
             Ok(_) => return Err("they are not those of a daemon any more".into()),
             Err(error) => return Err(error.to_string()),
         };

@@ -18,12 +18,12 @@ use crate::clock::unix_now;
 use crate::config::{
     self, Arguments, ConfigError, Environment, Flag, Given, StorePlace, StoreSettings, Takes, shown,
 };
+use crate::escape::Escaped;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{NameError, NewVm, Secret, Vm, VmName, VmShape};
 use crate::store::{self, Location, Store, StoreError, Write, Written};
 use crate::sys::process::effective_uid;
-use crate::visible::Visible;
 
 /// Runs `vmherd vm` with the arguments behind those two words.
 pub fn run(
@@ -130,12 +130,12 @@ impl Order {
                 let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash };
                 write(store.as_mut(), Write::Register { vm, vms_max: settings.vms_max, now: unix_now() })?;
                 log_change("register", "add", &name);
-                writeln!(output, "added {}", Visible(&name))?;
+                writeln!(output, "added {}", Escaped(&name))?;
             }
             Order::Remove(name) => {
                 write(store.as_mut(), Write::Remove(name.clone()))?;
                 log_change("remove", "remove", &name);
-                writeln!(output, "removed {}", Visible(&name))?;
+                writeln!(output, "removed {}", Escaped(&name))?;
             }
             Order::ChangePassword(name) => {
                 if store.credentials(&name)?.is_none() {
@@ -144,7 +144,7 @@ impl Order {
                 let password_hash = hash(settings, &new_password(&name)?)?;
                 write(store.as_mut(), Write::ChangePassword { name: name.clone(), password_hash })?;
                 log_change("change", "passwd", &name);
-                let name = Visible(&name);
+                let name = Escaped(&name);
                 writeln!(output, "changed the password of {name}; its tokens are no good any more")?;
             }
         }
@@ -263,7 +263,7 @@ fn list(store: &mut dyn Store, output: &mut impl io::Write) -> io::Result<()> {
 fn row(vm: &Vm) -> [String; 4] {
     let sizes: Vec<String> = vm.disks.iter().map(|disk| disk.size_gib.to_string()).collect();
     let disks = if sizes.is_empty() { "-".into() } else { sizes.join(",") };
-    [Visible(&vm.name).to_string(), vm.shape.ram_mib.to_string(), vm.shape.cpus.to_string(), disks]
+    [Escaped(&vm.name).to_string(), vm.shape.ram_mib.to_string(), vm.shape.cpus.to_string(), disks]
 }
 
 /// A name to look up: VMs that the store itself named may be meant, too.

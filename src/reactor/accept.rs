@@ -12,8 +12,8 @@ use super::{Reactor, Settings};
 use crate::clock::{Clock, Instant};
 use crate::ids::ConnId;
 use crate::limits;
+use crate::log_limiter::LogRateLimiter;
 use crate::model::Peer;
-use crate::throttle::Throttle;
 use crate::worker::Jobs;
 
 /// Which listeners have connections waiting, and whether to take them.
@@ -27,7 +27,7 @@ pub(super) struct Acceptor {
     retry_is_armed: bool,
     /// Where the next round begins, so that no listener starves another.
     next: usize,
-    troubles: Throttle,
+    troubles: LogRateLimiter,
 }
 
 /// One listener.
@@ -70,7 +70,7 @@ impl Acceptor {
             is_exhausted: false,
             retry_is_armed: false,
             next: 0,
-            troubles: Throttle::default(),
+            troubles: LogRateLimiter::default(),
         }
     }
 
@@ -170,7 +170,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let taken = places.taken;
         // Without a connection's end there may be one to dispense with later.
         self.retry_accept(limits::FULL_RETRY, now);
-        if self.acceptor.troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
+        if self.acceptor.troubles.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
             let limit =
                 if at == 0 { "--connections-max allows" } else { "the daemon's own socket has places for" };
             log::warn!("{taken} connections are open, as many as {limit}: accepting is paused");
@@ -187,8 +187,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let id = self.connections.insert_with(|_| Connection::new(socket, listener as u16));
         self.calls.counters.connections_accepted += 1;
         self.calls.counters.connections_open += 1;
-        let admission = self.settings.listeners[listener].admission;
-        self.calls.app.presence_mut().open(id, peer, admission, self.settings.own_uid);
+        let policy = self.settings.listeners[listener].policy;
+        self.calls.app.presence_mut().open(id, peer, policy, self.settings.own_uid);
         let at = self.acceptor.listeners[listener].places;
         self.acceptor.places[at].taken += 1;
         let Some(connection) = self.connections.get_mut(id) else { return };
@@ -212,7 +212,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 self.calls.counters.accept_errors += 1;
                 self.acceptor.is_exhausted = true;
                 self.retry_accept(limits::ACCEPT_RETRY, now);
-                if self.acceptor.troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
+                if self.acceptor.troubles.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
                     log::warn!("accepting connections failed, trying again soon: {error}");
                 }
             }

@@ -1,7 +1,7 @@
 //! Requests that are on their way: from the session to the app, through the lanes, and back.
 //!
 //! Invariant: a request that a session has handed out is answered here at once, or it is in flight under
-//! its ticket with one job and one armed timer.
+//! its request_key with one job and one armed timer.
 
 mod delayed;
 mod statistics;
@@ -22,10 +22,10 @@ use crate::app::App;
 use crate::app::stage::{Action, Stage};
 use crate::app::task::{Done, Lane, Task, TaskError};
 use crate::clock::{HttpDate, Instant, UnixSeconds};
-use crate::ids::{ConnId, Ticket};
+use crate::ids::{ConnId, RequestKey};
 use crate::limits;
+use crate::log_limiter::LogRateLimiter;
 use crate::model::{Answer, CommandName, Cursor, Dialect, Failure, LongText, Paged, Refusal, Request};
-use crate::throttle::Throttle;
 use crate::worker::{Completion, Full, GivenUp, Job, JobKey, JobState, Jobs, Room, Share, Shares};
 
 /// The requests in flight, and what carries them.
@@ -35,18 +35,18 @@ pub(super) struct Calls<J> {
     pub(super) counters: Counters,
     /// That of this turn.
     pub(super) date: HttpDate,
-    pub(super) in_flight: HashMap<Ticket, InFlight>,
+    pub(super) in_flight: HashMap<RequestKey, InFlight>,
     /// Those of them that have a password checked.
     pub(super) checks: Checks,
     /// Those checks that are to be taken back.
-    pub(super) overtaken: Vec<Ticket>,
+    pub(super) overtaken: Vec<RequestKey>,
     in_flight_max: usize,
     delayed: Delayed,
     /// What all jobs in flight weigh, in points to be kept.
     weight: usize,
-    cuts: Throttle,
+    cuts: LogRateLimiter,
     /// Logins that wait until they may be tried.
-    pub(super) held_logins: HashMap<Ticket, HeldLogin>,
+    pub(super) held_logins: HashMap<RequestKey, HeldLogin>,
     pub(super) is_stopping: bool,
     pub(super) next_job: u64,
     delayed_bytes_max: usize,
@@ -78,8 +78,8 @@ pub(super) struct Claimed {
 }
 
 impl Asked {
-    fn new(ticket: Ticket, command: CommandName) -> Asked {
-        Asked { command, origin: Origin::new(ticket) }
+    fn new(request_key: RequestKey, command: CommandName) -> Asked {
+        Asked { command, origin: Origin::new(request_key) }
     }
 }
 
@@ -98,7 +98,7 @@ impl<J: Jobs> Calls<J> {
             held_logins: HashMap::new(),
             is_stopping: false,
             weight: 0,
-            cuts: Throttle::default(),
+            cuts: LogRateLimiter::default(),
             delayed_bytes_max: settings.bounds.delayed_bytes,
             next_job: 0,
             started,
@@ -125,7 +125,7 @@ impl<J: Jobs> Calls<J> {
     /// A session hands out a request.
     pub(super) fn begin<S>(
         &mut self,
-        ticket: Ticket,
+        request_key: RequestKey,
         request: Request,
         connection: &mut Connection<S>,
         timers: &mut Timers,
@@ -134,31 +134,31 @@ impl<J: Jobs> Calls<J> {
         let (command, is_inline) = (request.name, request.is_answered_at_once());
         self.counters.count_request(command);
         #[cfg(test)]
-        self.notes.push(super::inspect::Note::Begun(ticket.conn));
+        self.notes.push(super::inspect::Note::Begun(request_key.conn));
         let open = self.in_flight.len() + self.held_logins.len() + self.delayed.requests;
         let action = if open < self.in_flight_max || is_inline {
-            self.app.call(ticket.conn, request, now.unix)
+            self.app.call(request_key.conn, request, now.unix)
         } else {
-            self.app.refuse(ticket.conn, &request)
+            self.app.refuse(request_key.conn, &request)
         };
-        self.act(Asked::new(ticket, command), action, connection, timers, now);
+        self.act(Asked::new(request_key, command), action, connection, timers, now);
     }
 
     /// A session has a long message read.
     pub(super) fn begin_decoding<S>(
         &mut self,
-        ticket: Ticket,
+        request_key: RequestKey,
         text: LongText,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) {
         let task = Task::Decode { text };
-        match self.submit(Origin::new(ticket), task, Owner::Session, connection, timers, now) {
+        match self.submit(Origin::new(request_key), task, Owner::Session, connection, timers, now) {
             Ok(()) => {}
             Err(Full) => {
                 self.counters.jobs_refused += 1;
-                connection.session.decoded(ticket.slot, Err(unread(Failure::Busy)));
+                connection.session.decoded(request_key.seq, Err(unread(Failure::Busy)));
             }
         }
     }
@@ -166,29 +166,29 @@ impl<J: Jobs> Calls<J> {
     /// A session wants the next page of an answer.
     pub(super) fn begin_page<S>(
         &mut self,
-        ticket: Ticket,
+        request_key: RequestKey,
         of: Paged,
         cursor: Cursor,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) {
-        let origin = Origin { room: Room::Reserved, ..Origin::new(ticket) };
+        let origin = Origin { room: Room::Reserved, ..Origin::new(request_key) };
         let asked = Asked { command: of.command(), origin };
-        let action = self.app.page(ticket.conn, of, cursor);
+        let action = self.app.page(request_key.conn, of, cursor);
         self.act(asked, action, connection, timers, now);
     }
 
     /// Whose result this is, if anybody still waits for it.
     pub(super) fn claim(&mut self, key: JobKey, timers: &mut Timers, now: Now) -> Option<Claimed> {
-        match self.in_flight.get(&key.ticket) {
+        match self.in_flight.get(&key.request_key) {
             Some(in_flight) if in_flight.job == key.job => {}
             _ => {
                 self.counters.results_late += 1;
                 return None;
             }
         }
-        let in_flight = self.release(key.ticket)?;
+        let in_flight = self.release(key.request_key)?;
         timers.disarm(in_flight.deadline, Timer::Job(key));
         let InFlight { lane, owner, submitted, mut store_time, weight, .. } = in_flight;
         if matches!(lane, Lane::Read | Lane::Write) {
@@ -206,7 +206,7 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        let ticket = completion.key.ticket;
+        let request_key = completion.key.request_key;
         let Claimed { owner, store_time, weight } = claimed;
         connection.jobs -= 1;
         connection.jobs_weight -= weight;
@@ -221,14 +221,15 @@ impl<J: Jobs> Calls<J> {
                     Err(TaskError::NoRoom) => Err(unread(Failure::Busy)),
                     _ => Err(unread(Failure::Internal)),
                 };
-                return connection.session.decoded(ticket.slot, decoded);
+                return connection.session.decoded(request_key.seq, decoded);
             }
         };
-        let asked = Asked { command: stage.command(), origin: Origin { store_time, ..Origin::new(ticket) } };
-        if let Some(failed) = self.app.note_login(ticket.conn, &stage, &completion.result, now.instant) {
+        let asked =
+            Asked { command: stage.command(), origin: Origin { store_time, ..Origin::new(request_key) } };
+        if let Some(failed) = self.app.note_login(request_key.conn, &stage, &completion.result, now.instant) {
             self.overtake(failed, now);
         }
-        let action = self.app.resume(ticket.conn, stage, completion.result, now.unix);
+        let action = self.app.resume(request_key.conn, stage, completion.result, now.unix);
         self.act(asked, action, connection, timers, now);
     }
 
@@ -241,13 +242,13 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        let Some(in_flight) = self.in_flight.get_mut(&key.ticket) else { return };
+        let Some(in_flight) = self.in_flight.get_mut(&key.request_key) else { return };
         if in_flight.page.is_some()
             && in_flight.waits_on(self.jobs.progress(in_flight.lane).done, now.instant)
         {
             return timers.arm(in_flight.deadline, Timer::Job(key));
         }
-        let Some(in_flight) = self.release(key.ticket) else { return };
+        let Some(in_flight) = self.release(key.request_key) else { return };
         connection.jobs -= 1;
         connection.jobs_weight -= in_flight.weight;
         let failure = match in_flight.state.give_up() {
@@ -267,27 +268,27 @@ impl<J: Jobs> Calls<J> {
         };
         match in_flight.owner {
             Owner::App(stage) => {
-                self.answer(key.ticket, stage.command(), Answer::Failed(failure), connection, now);
+                self.answer(key.request_key, stage.command(), Answer::Failed(failure), connection, now);
             }
-            Owner::Session => connection.session.decoded(key.ticket.slot, Err(unread(failure))),
+            Owner::Session => connection.session.decoded(key.request_key.seq, Err(unread(failure))),
         }
     }
 
     /// The connection is gone: what it waits for need not be begun.
-    pub(super) fn cancel(&mut self, ticket: Ticket, timers: &mut Timers) {
-        if let Some(in_flight) = self.release(ticket) {
-            timers.disarm(in_flight.deadline, Timer::Job(JobKey { ticket, job: in_flight.job }));
+    pub(super) fn cancel(&mut self, request_key: RequestKey, timers: &mut Timers) {
+        if let Some(in_flight) = self.release(request_key) {
+            timers.disarm(in_flight.deadline, Timer::Job(JobKey { request_key, job: in_flight.job }));
             let _ = in_flight.state.give_up();
         }
-        self.cancel_login(ticket, timers);
+        self.cancel_login(request_key, timers);
     }
 
     /// A request waits for its job no longer.
-    pub(super) fn release(&mut self, ticket: Ticket) -> Option<InFlight> {
-        let in_flight = self.in_flight.remove(&ticket)?;
+    pub(super) fn release(&mut self, request_key: RequestKey) -> Option<InFlight> {
+        let in_flight = self.in_flight.remove(&request_key)?;
         self.weight -= in_flight.weight;
         if in_flight.lane == Lane::Auth {
-            self.checks.remove(ticket);
+            self.checks.remove(request_key);
         }
         Some(in_flight)
     }
@@ -318,12 +319,12 @@ impl<J: Jobs> Calls<J> {
         now: Now,
     ) {
         let Asked { command, origin } = asked;
-        let ticket = origin.ticket;
+        let request_key = origin.request_key;
         match action {
-            Action::Answer(answer) => self.answer(ticket, command, answer, connection, now),
+            Action::Answer(answer) => self.answer(request_key, command, answer, connection, now),
             Action::Statistics => {
                 let answer = Answer::Statistics(self.statistics(now.instant));
-                self.answer(ticket, command, answer, connection, now);
+                self.answer(request_key, command, answer, connection, now);
             }
             Action::Later { after, data } => {
                 self.delay(Asked { command, origin }, after, data, connection, now);
@@ -333,11 +334,11 @@ impl<J: Jobs> Calls<J> {
                     self.counters.count_outcome(command, None);
                 }
                 let output = &mut connection.output;
-                connection.session.complete_page(ticket.slot, &page, output, &self.date);
+                connection.session.complete_page(request_key.seq, &page, output, &self.date);
             }
             Action::Work { task, stage } => {
                 let asked = Asked { command, origin };
-                match self.app.login_attempt(ticket.conn, &stage) {
+                match self.app.login_attempt(request_key.conn, &stage) {
                     Some(attempt) => {
                         let (begun, was_delayed) = (now.instant, false);
                         let check = PasswordCheck { asked, task, stage, attempt, begun, was_delayed };
@@ -347,7 +348,7 @@ impl<J: Jobs> Calls<J> {
                 }
             }
         }
-        connection.session.set_authenticated(self.app.presence().is_authenticated(ticket.conn));
+        connection.session.set_authenticated(self.app.presence().is_authenticated(request_key.conn));
     }
 
     /// Hands a task to a worker.
@@ -361,11 +362,11 @@ impl<J: Jobs> Calls<J> {
         now: Now,
     ) {
         let Asked { command, origin } = asked;
-        let ticket = origin.ticket;
+        let request_key = origin.request_key;
         let owner = Owner::App(stage);
         if self.submit(origin, task, owner, connection, timers, now).is_err() {
             self.counters.jobs_refused += 1;
-            self.answer(ticket, command, Answer::Failed(Failure::Busy), connection, now);
+            self.answer(request_key, command, Answer::Failed(Failure::Busy), connection, now);
         }
     }
 
@@ -378,13 +379,13 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) -> Result<(), Full> {
-        let Origin { ticket, room, store_time, held } = origin;
+        let Origin { request_key, room, store_time, held } = origin;
         let (lane, submitted) = (task.lane(), now.instant);
         let deadline = submitted + time_left(lane, store_time, held);
         let state = Arc::new(JobState::default());
-        let key = JobKey { ticket, job: self.next_job };
+        let key = JobKey { request_key, job: self.next_job };
         self.next_job += 1;
-        let (shares, weight) = (self.shares(lane, ticket.conn, &owner), task.weight());
+        let (shares, weight) = (self.shares(lane, request_key.conn, &owner), task.weight());
         let page = task.is_page().then(|| PageWait {
             until: submitted + limits::PAGE_WAIT_MAX,
             run: None,
@@ -398,7 +399,7 @@ impl<J: Jobs> Calls<J> {
         self.weight += weight;
         let job = key.job;
         let in_flight = InFlight { job, lane, owner, state, submitted, deadline, store_time, weight, page };
-        self.in_flight.insert(ticket, in_flight);
+        self.in_flight.insert(request_key, in_flight);
         Ok(())
     }
 
@@ -414,7 +415,7 @@ impl<J: Jobs> Calls<J> {
 
     pub(super) fn answer<S>(
         &mut self,
-        ticket: Ticket,
+        request_key: RequestKey,
         command: CommandName,
         answer: Answer,
         connection: &mut Connection<S>,
@@ -426,10 +427,10 @@ impl<J: Jobs> Calls<J> {
         };
         self.counters.count_outcome(command, failure);
         let was_cut = connection.session.has_broken_off();
-        connection.session.complete(ticket.slot, &answer, &mut connection.output, &self.date);
+        connection.session.complete(request_key.seq, &answer, &mut connection.output, &self.date);
         if connection.session.has_broken_off() && !was_cut {
             self.counters.answers_cut += 1;
-            if let Some(held_back) = self.cuts.pass(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
+            if let Some(held_back) = self.cuts.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
                 log::warn!("cut {} answers ({command:?}) in the middle: {answer:?}", 1 + held_back);
             }
         }

@@ -8,16 +8,16 @@ use crate::app::login_limiter::LoginAttempt;
 use crate::app::login_limiter::LoginTarget;
 use crate::app::task::Task;
 use crate::clock::Instant;
-use crate::ids::Ticket;
+use crate::ids::RequestKey;
 use crate::model::Source;
 
 /// Those that are in flight.
 #[derive(Default)]
 pub(super) struct Checks {
-    checks: HashMap<Ticket, Check>,
+    checks: HashMap<RequestKey, Check>,
     /// By source and job: in the order in which they came.
-    of_source: BTreeMap<(Source, u64), Ticket>,
-    for_target: BTreeMap<(LoginTarget, u64), Ticket>,
+    of_source: BTreeMap<(Source, u64), RequestKey>,
+    for_target: BTreeMap<(LoginTarget, u64), RequestKey>,
 }
 
 /// What it takes to ask for one again.
@@ -31,16 +31,16 @@ pub(super) struct Check {
 }
 
 impl Checks {
-    pub(super) fn insert(&mut self, ticket: Ticket, check: Check) {
+    pub(super) fn insert(&mut self, request_key: RequestKey, check: Check) {
         let (LoginAttempt { source, target }, job) = (check.attempt, check.job);
-        self.of_source.insert((source, job), ticket);
-        self.for_target.insert((target, job), ticket);
-        self.checks.insert(ticket, check);
+        self.of_source.insert((source, job), request_key);
+        self.for_target.insert((target, job), request_key);
+        self.checks.insert(request_key, check);
     }
 
-    /// The one that `ticket` waits for, if that is what it waits for.
-    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Check> {
-        let check = self.checks.remove(&ticket)?;
+    /// The one that `request_key` waits for, if that is what it waits for.
+    pub(super) fn remove(&mut self, request_key: RequestKey) -> Option<Check> {
+        let check = self.checks.remove(&request_key)?;
         let LoginAttempt { source, target } = check.attempt;
         self.of_source.remove(&(source, check.job));
         self.for_target.remove(&(target, check.job));
@@ -48,12 +48,14 @@ impl Checks {
     }
 
     /// Those of the same source, and those for the same VM.
-    pub(super) fn like(&self, attempt: LoginAttempt) -> impl Iterator<Item = (Ticket, LoginAttempt)> {
+    pub(super) fn like(&self, attempt: LoginAttempt) -> impl Iterator<Item = (RequestKey, LoginAttempt)> {
         let LoginAttempt { source, target } = attempt;
         let of_source = self.of_source.range((source, 0)..=(source, u64::MAX));
         let for_target = self.for_target.range((target, 0)..=(target, u64::MAX));
-        let tickets = of_source.map(|(_, ticket)| *ticket).chain(for_target.map(|(_, ticket)| *ticket));
-        tickets.filter_map(|ticket| Some((ticket, self.checks.get(&ticket)?.attempt)))
+        let request_keys = of_source
+            .map(|(_, request_key)| *request_key)
+            .chain(for_target.map(|(_, request_key)| *request_key));
+        request_keys.filter_map(|request_key| Some((request_key, self.checks.get(&request_key)?.attempt)))
     }
 
     /// How many there are, if the indices agree.

@@ -12,7 +12,7 @@ use crate::app::login_limiter::{LoginAttempt, Permit};
 use crate::app::stage::Stage;
 use crate::app::task::Task;
 use crate::clock::Instant;
-use crate::ids::Ticket;
+use crate::ids::RequestKey;
 use crate::limits;
 use crate::model::{Answer, Failure};
 use crate::worker::{JobKey, Jobs, Room};
@@ -58,13 +58,13 @@ impl<J: Jobs> Calls<J> {
         if !std::mem::replace(&mut check.was_delayed, true) {
             logins.count_delayed();
         }
-        let ticket = check.asked.origin.ticket;
+        let request_key = check.asked.origin.request_key;
         let last_start = logins.last_start(check.attempt.source, now.instant).unwrap_or(Instant::ORIGIN);
-        let order = HeldOrder { last_start, number: self.next_job, ticket };
+        let order = HeldOrder { last_start, number: self.next_job, request_key };
         self.next_job += 1;
         timers.arm(at, Timer::Login(order));
         connection.jobs += 1;
-        self.held_logins.insert(ticket, HeldLogin { check, at, order });
+        self.held_logins.insert(request_key, HeldLogin { check, at, order });
     }
 
     /// Hands a check to a worker.
@@ -80,11 +80,11 @@ impl<J: Jobs> Calls<J> {
         if self.app.logins().has_failed(attempt, now.instant) {
             asked.origin.room = Room::Later;
         }
-        let ticket = asked.origin.ticket;
+        let request_key = asked.origin.request_key;
         let again = task.clone();
         self.work(asked, task, stage, connection, timers, now);
-        if let Some(InFlight { job, .. }) = self.in_flight.get(&ticket) {
-            self.checks.insert(ticket, Check { job: *job, task: again, attempt, begun, was_delayed });
+        if let Some(InFlight { job, .. }) = self.in_flight.get(&request_key) {
+            self.checks.insert(request_key, Check { job: *job, task: again, attempt, begun, was_delayed });
         }
     }
 
@@ -93,35 +93,38 @@ impl<J: Jobs> Calls<J> {
         let logins = self.app.logins();
         let has_to_wait = |attempt| logins.next(attempt, now.instant).is_some_and(|at| at > now.instant);
         let like = self.checks.like(failed);
-        self.overtaken.extend(like.filter(|(_, attempt)| has_to_wait(*attempt)).map(|(ticket, _)| ticket));
+        self.overtaken
+            .extend(like.filter(|(_, attempt)| has_to_wait(*attempt)).map(|(request_key, _)| request_key));
     }
 
     /// The requests whose checks are to be taken back; some may be among them twice.
-    pub(super) fn take_overtaken(&mut self) -> Vec<Ticket> {
+    pub(super) fn take_overtaken(&mut self) -> Vec<RequestKey> {
         std::mem::take(&mut self.overtaken)
     }
 
     /// A check is not to be done before its time, if it is not begun: as if it was asked for now.
     pub(super) fn take_back<S>(
         &mut self,
-        ticket: Ticket,
+        request_key: RequestKey,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) {
-        let Some(in_flight) = self.in_flight.get(&ticket) else { return };
+        let Some(in_flight) = self.in_flight.get(&request_key) else { return };
         if !in_flight.state.take_back() {
             return;
         }
-        let Some(check) = self.checks.remove(ticket) else { return };
-        let Some(InFlight { job, owner, deadline, store_time, weight, .. }) = self.release(ticket) else {
+        let Some(check) = self.checks.remove(request_key) else { return };
+        let Some(InFlight { job, owner, deadline, store_time, weight, .. }) = self.release(request_key)
+        else {
             return;
         };
-        timers.disarm(deadline, Timer::Job(JobKey { ticket, job }));
+        timers.disarm(deadline, Timer::Job(JobKey { request_key, job }));
         connection.jobs -= 1;
         connection.jobs_weight -= weight;
         let Owner::App(stage) = owner else { return };
-        let asked = Asked { command: stage.command(), origin: Origin { store_time, ..Origin::new(ticket) } };
+        let asked =
+            Asked { command: stage.command(), origin: Origin { store_time, ..Origin::new(request_key) } };
         let Check { task, attempt, begun, was_delayed, .. } = check;
         let check = PasswordCheck { asked, task, stage, attempt, begun, was_delayed };
         self.check_password(check, connection, timers, now);
@@ -130,12 +133,12 @@ impl<J: Jobs> Calls<J> {
     /// The time has come for a login that waits.
     pub(super) fn retry_login<S>(
         &mut self,
-        ticket: Ticket,
+        request_key: RequestKey,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) {
-        if let Some(held) = self.release_login(ticket) {
+        if let Some(held) = self.release_login(request_key) {
             connection.jobs -= 1;
             self.check_password(held.check, connection, timers, now);
         }
@@ -144,12 +147,12 @@ impl<J: Jobs> Calls<J> {
     /// A login that waits is not tried any more.
     pub(super) fn refuse_login<S>(
         &mut self,
-        ticket: Ticket,
+        request_key: RequestKey,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) {
-        if let Some(HeldLogin { check, at, order }) = self.release_login(ticket) {
+        if let Some(HeldLogin { check, at, order }) = self.release_login(request_key) {
             timers.disarm(at, Timer::Login(order));
             connection.jobs -= 1;
             self.app.logins_mut().count_refused();
@@ -158,25 +161,25 @@ impl<J: Jobs> Calls<J> {
     }
 
     /// The connection of a login that may be waiting is gone.
-    pub(super) fn cancel_login(&mut self, ticket: Ticket, timers: &mut Timers) {
-        if let Some(HeldLogin { at, order, .. }) = self.release_login(ticket) {
+    pub(super) fn cancel_login(&mut self, request_key: RequestKey, timers: &mut Timers) {
+        if let Some(HeldLogin { at, order, .. }) = self.release_login(request_key) {
             timers.disarm(at, Timer::Login(order));
         }
     }
 
     /// From now on no login waits; the requests of those that do.
-    pub(super) fn begin_stop(&mut self) -> Vec<Ticket> {
+    pub(super) fn begin_stop(&mut self) -> Vec<RequestKey> {
         self.is_stopping = true;
         self.held_logins.keys().copied().collect()
     }
 
-    fn release_login(&mut self, ticket: Ticket) -> Option<HeldLogin> {
-        let held = self.held_logins.remove(&ticket)?;
+    fn release_login(&mut self, request_key: RequestKey) -> Option<HeldLogin> {
+        let held = self.held_logins.remove(&request_key)?;
         self.app.logins_mut().leave(held.check.attempt.source);
         Some(held)
     }
 
     fn answer_busy<S>(&mut self, asked: &Asked, connection: &mut Connection<S>, now: Now) {
-        self.answer(asked.origin.ticket, asked.command, Answer::Failed(Failure::Busy), connection, now);
+        self.answer(asked.origin.request_key, asked.command, Answer::Failed(Failure::Busy), connection, now);
     }
 }

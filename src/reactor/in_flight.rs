@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::app::stage::Stage;
 use crate::app::task::Lane;
 use crate::clock::Instant;
-use crate::ids::Ticket;
+use crate::ids::RequestKey;
 use crate::limits;
 use crate::worker::{JobState, Room, RunId};
 
 /// What a job is for.
 pub(super) struct Origin {
-    pub(super) ticket: Ticket,
+    pub(super) request_key: RequestKey,
     /// What the job needs in its queue.
     pub(super) room: Room,
     /// How long the request has waited for the store.
@@ -58,8 +58,8 @@ pub(super) struct PageWait {
 }
 
 impl Origin {
-    pub(super) fn new(ticket: Ticket) -> Origin {
-        Origin { ticket, room: Room::Queue, store_time: Duration::ZERO, held: Duration::ZERO }
+    pub(super) fn new(request_key: RequestKey) -> Origin {
+        Origin { request_key, room: Room::Queue, store_time: Duration::ZERO, held: Duration::ZERO }
     }
 }
 

@@ -31,14 +31,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use crate::app::presence::Admission;
+use crate::app::presence::ListenerPolicy;
 use crate::app::{self, App};
 use crate::clock::Clock;
-use crate::ids::{ConnId, Ticket};
+use crate::ids::{ConnId, RequestKey};
 use crate::limits;
+use crate::log_limiter::LogRateLimiter;
 use crate::model::Statistics;
 use crate::session::Rules;
-use crate::throttle::Throttle;
 use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
 use account::{Account, Charge};
@@ -97,7 +97,7 @@ pub struct ListenerSettings {
     /// Deadlines and sizes.
     pub rules: Rules,
     /// What its clients may do.
-    pub admission: Admission,
+    pub policy: ListenerPolicy,
     /// Its clients have places of their own, so that others do not keep them out.
     pub has_own_places: bool,
 }
@@ -116,13 +116,13 @@ pub struct Reactor<N: Net, J, C> {
     scarcity_is_watched: bool,
     /// A timer is armed that gives memory back to the system.
     trim_is_armed: bool,
-    room_troubles: Throttle,
+    room_troubles: LogRateLimiter,
     runnable: VecDeque<ConnId>,
     /// Closed, with so much left behind that it takes a while to forget.
     remains: VecDeque<(ConnId, Connection<N::Socket>)>,
     stopping: bool,
     heartbeat: Option<Heartbeat>,
-    http_lines: Throttle,
+    http_lines: LogRateLimiter,
     events: Vec<Event>,
     /// What workers have done and nobody was told yet.
     completions: VecDeque<Completion>,
@@ -140,7 +140,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             account: Account::new(settings.buffers_bytes_max),
             scarcity_is_watched: false,
             trim_is_armed: false,
-            room_troubles: Throttle::default(),
+            room_troubles: LogRateLimiter::default(),
             net,
             clock,
             settings,
@@ -150,7 +150,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             remains: VecDeque::new(),
             stopping: false,
             heartbeat: None,
-            http_lines: Throttle::default(),
+            http_lines: LogRateLimiter::default(),
             events: Vec::new(),
             completions: VecDeque::new(),
             chunk: vec![0; limits::READ_CHUNK_BYTES].into(),
@@ -196,9 +196,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.acceptor.close();
         self.timers.arm(now + grace, Timer::Stop);
         let times = Now { instant: now, unix: self.clock.unix_now() };
-        for ticket in self.calls.begin_stop() {
-            if let Some(connection) = self.connections.get_mut(ticket.conn) {
-                self.calls.refuse_login(ticket, connection, &mut self.timers, times);
+        for request_key in self.calls.begin_stop() {
+            if let Some(connection) = self.connections.get_mut(request_key.conn) {
+                self.calls.refuse_login(request_key, connection, &mut self.timers, times);
             }
         }
         for id in self.connections.ids() {
@@ -220,8 +220,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.acceptor.set_connections_max(self.settings.connections_max);
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get(id) {
-                let admission = self.settings.listeners[usize::from(connection.listener)].admission;
-                self.calls.app.presence_mut().admit(id, admission);
+                let policy = self.settings.listeners[usize::from(connection.listener)].policy;
+                self.calls.app.presence_mut().admit(id, policy);
             }
             self.arm(id);
         }
@@ -279,7 +279,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             && let Some(completion) = self.completions.pop_front()
         {
             let Some(claimed) = self.calls.claim(completion.key, &mut self.timers, now) else { continue };
-            let id = completion.key.ticket.conn;
+            let id = completion.key.request_key.conn;
             if let Some(connection) = self.connections.get_mut(id) {
                 let before = connection.output.len();
                 self.calls.resume(claimed, completion, connection, &mut self.timers, now);
@@ -292,10 +292,10 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     /// Has those password checks wait that are not begun, and may not be any more for now.
     fn take_back(&mut self, now: Now) {
-        for ticket in self.calls.take_overtaken() {
-            if let Some(connection) = self.connections.get_mut(ticket.conn) {
-                self.calls.take_back(ticket, connection, &mut self.timers, now);
-                self.enqueue(ticket.conn);
+        for request_key in self.calls.take_overtaken() {
+            if let Some(connection) = self.connections.get_mut(request_key.conn) {
+                self.calls.take_back(request_key, connection, &mut self.timers, now);
+                self.enqueue(request_key.conn);
             }
         }
     }
@@ -306,15 +306,15 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             match timer {
                 Timer::Connection(id) => self.expire_connection(id, now),
                 Timer::Job(key) => {
-                    if let Some(connection) = self.connections.get_mut(key.ticket.conn) {
+                    if let Some(connection) = self.connections.get_mut(key.request_key.conn) {
                         self.calls.give_up(key, connection, &mut self.timers, now);
-                        self.enqueue(key.ticket.conn);
+                        self.enqueue(key.request_key.conn);
                     }
                 }
                 Timer::Login(order) => {
-                    let id = order.ticket.conn;
+                    let id = order.request_key.conn;
                     if let Some(connection) = self.connections.get_mut(id) {
-                        self.calls.retry_login(order.ticket, connection, &mut self.timers, now);
+                        self.calls.retry_login(order.request_key, connection, &mut self.timers, now);
                         self.enqueue(id);
                     }
                 }
@@ -419,8 +419,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// Cancels what a closed connection has waited for.
     fn forget(&mut self, id: ConnId, connection: Connection<N::Socket>) {
         if connection.jobs > 0 {
-            for slot in connection.session.open_slots() {
-                self.calls.cancel(Ticket { conn: id, slot }, &mut self.timers);
+            for seq in connection.session.open_seqs() {
+                self.calls.cancel(RequestKey { conn: id, seq }, &mut self.timers);
             }
         }
     }

@@ -115,7 +115,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.calls.counters.connections_refused += 1;
         #[cfg(test)]
         self.calls.notes.push(super::inspect::Note::MadeRoom(id));
-        if let Some(held_back) = self.room_troubles.pass(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
+        if let Some(held_back) = self.room_troubles.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
             log::warn!(
                 "clients have filled the memory that --buffers-max allows for requests and answers: refused {} \
                  that had not authenticated, those that held most",

@@ -4,10 +4,10 @@ use super::connection::{Connection, Flushed, Phase, Taken};
 use super::net::{Net, Readable};
 use super::{Now, Reactor};
 use crate::clock::{Clock, UnixSeconds};
-use crate::ids::{ConnId, Ticket};
+use crate::ids::{ConnId, RequestKey};
 use crate::limits;
+use crate::log_limiter::LogRateLimiter;
 use crate::session::{Ending, Room, Step};
-use crate::throttle::Throttle;
 use crate::worker::Jobs;
 
 /// How a connection's piece of work has ended.
@@ -99,26 +99,26 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 session.take_denials().into_iter().for_each(|denial| self.calls.app.deny(id, denial));
             }
             match step {
-                Step::Call(slot, request) => {
+                Step::Call(seq, request) => {
                     work.steps += 1;
-                    let ticket = Ticket { conn: id, slot };
-                    self.calls.begin(ticket, *request, connection, &mut self.timers, now);
+                    let request_key = RequestKey { conn: id, seq };
+                    self.calls.begin(request_key, *request, connection, &mut self.timers, now);
                 }
-                Step::Decode(slot, text) => {
+                Step::Decode(seq, text) => {
                     work.steps += 1;
-                    let ticket = Ticket { conn: id, slot };
-                    self.calls.begin_decoding(ticket, text, connection, &mut self.timers, now);
+                    let request_key = RequestKey { conn: id, seq };
+                    self.calls.begin_decoding(request_key, text, connection, &mut self.timers, now);
                 }
-                Step::NextPage(slot, of, cursor) => {
+                Step::NextPage(seq, of, cursor) => {
                     work.steps += 1;
-                    let ticket = Ticket { conn: id, slot };
-                    self.calls.begin_page(ticket, of, cursor, connection, &mut self.timers, now);
+                    let request_key = RequestKey { conn: id, seq };
+                    self.calls.begin_page(request_key, of, cursor, connection, &mut self.timers, now);
                 }
-                Step::Due(slot, data) => {
+                Step::Due(seq, data) => {
                     work.steps += 1;
                     work.bytes += data.len();
-                    let ticket = Ticket { conn: id, slot };
-                    self.calls.deliver(ticket, data, connection, &mut self.timers, now);
+                    let request_key = RequestKey { conn: id, seq };
+                    self.calls.deliver(request_key, data, connection, &mut self.timers, now);
                 }
                 Step::NeedInput => {
                     if connection.flush(&mut self.net, now.instant) == Flushed::Broken {
@@ -192,8 +192,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 }
 
-fn log_http_line(http_lines: &mut Throttle, now: UnixSeconds) {
-    if let Some(held_back) = http_lines.pass(limits::HTTP_LINE_LOG_INTERVAL_S, now) {
+fn log_http_line(http_lines: &mut LogRateLimiter, now: UnixSeconds) {
+    if let Some(held_back) = http_lines.allow(limits::HTTP_LINE_LOG_INTERVAL_S, now) {
         log::warn!(
             "closed {} connections of raw JSON that sent a line of HTTP: is a browser or proxy made to talk \
              to us?",

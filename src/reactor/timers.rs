@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::clock::Instant;
-use crate::ids::{ConnId, Ticket};
+use crate::ids::{ConnId, RequestKey};
 use crate::worker::JobKey;
 
 /// What a timer is for.
@@ -40,7 +40,7 @@ pub(super) enum Timer {
 pub(super) struct HeldOrder {
     pub(super) last_start: Instant,
     pub(super) number: u64,
-    pub(super) ticket: Ticket,
+    pub(super) request_key: RequestKey,
 }
 
 /// Armed timers.

@@ -13,15 +13,15 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Inherited, StartError};
 use crate::clock::{SystemClock, UnixSeconds};
-use crate::config::{Config, Listen, ListenAddress, SOCKET_NAME};
+use crate::config::{Config, ListenAddress, ListenerSpec, SOCKET_NAME};
 use crate::limits;
-use crate::model::Groups;
+use crate::model::AnonymousAccess;
 use crate::reactor::mio_net::Listener;
 use crate::sys::owner;
 
 /// Where to listen, and with what if that is there already.
 pub(super) struct Place {
-    pub(super) listen: Listen,
+    pub(super) listen: ListenerSpec,
     inherited: Option<PassedIn>,
 }
 
@@ -91,8 +91,11 @@ impl StateDir {
     }
 
     /// The listener that every server has: for its own user and root.
-    pub(super) fn listen(&self) -> Listen {
-        Listen { address: ListenAddress::Unix(self.socket_path()), opens: Groups::ALL }
+    pub(super) fn listen(&self) -> ListenerSpec {
+        ListenerSpec {
+            address: ListenAddress::Unix(self.socket_path()),
+            anonymous_access: AnonymousAccess::ALL,
+        }
     }
 
     fn socket_path(&self) -> PathBuf {
@@ -134,8 +137,8 @@ impl Drop for SocketFile {
     }
 }
 
-impl From<Listen> for Place {
-    fn from(listen: Listen) -> Place {
+impl From<ListenerSpec> for Place {
+    fn from(listen: ListenerSpec) -> Place {
         Place { listen, inherited: None }
     }
 }
@@ -184,8 +187,11 @@ pub(super) fn adopt(config: &Config, inherited: Vec<Inherited>) -> Result<Vec<Pl
                  VMHERD_ALLOW_PLAINTEXT=yes)"
             )));
         }
-        let opens = if is_local { Groups::ALL } else { Groups::NONE };
-        places.push(Place { listen: Listen { address, opens }, inherited: Some(PassedIn { socket, name }) });
+        let anonymous_access = if is_local { AnonymousAccess::ALL } else { AnonymousAccess::NONE };
+        places.push(Place {
+            listen: ListenerSpec { address, anonymous_access },
+            inherited: Some(PassedIn { socket, name }),
+        });
     }
     for place in places.iter().filter(|place| has_inherited && place.inherited.is_none()) {
         log::warn!(
@@ -224,7 +230,7 @@ fn listening_address(socket: &Socket) -> Result<ListenAddress, String> {
 pub(super) fn bind(places: Vec<Place>, state_dir: &StateDir) -> Result<Bound, StartError> {
     let mut bound = Bound { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
     let passed_in: Vec<(String, SocketAddr)> = places.iter().filter_map(Place::passed_in_tcp).collect();
-    for Place { listen: Listen { address, .. }, inherited } in places {
+    for Place { listen: ListenerSpec { address, .. }, inherited } in places {
         if let Some(PassedIn { socket, .. }) = inherited {
             let failed =
                 |error| StartError::of_system(format!("can't listen on {address}, passed in: {error}"));

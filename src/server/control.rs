@@ -89,14 +89,14 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Parsed, Sources};
+    use crate::config::{Invocation, Sources};
     use crate::reactor::mio_net::MioNet;
 
     fn config() -> Config {
         let no_file = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
         let sources = Sources::new(["--state-dir=/s".into()], [], no_file);
         match sources.parse() {
-            Ok(Parsed::Run(settled)) => settled.config,
+            Ok(Invocation::Run(settled)) => settled.config,
             other => panic!("no configuration, but {other:?}"),
         }
     }

@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::app::presence::Admission;
+use crate::app::presence::ListenerPolicy;
 use crate::app::token::SystemRandom;
 use crate::app::{self, App};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Durability, Listen, ListenAddress};
+use crate::config::{Config, Durability, ListenAddress, ListenerSpec};
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
 use crate::limits;
@@ -81,7 +81,7 @@ pub struct StartError {
 /// What settings that come later are applied to.
 struct Base {
     /// Every listener, the state directory's last.
-    listen: Vec<Listen>,
+    listen: Vec<ListenerSpec>,
     queues: Queues,
     /// Threads of the write lane.
     writers: usize,
@@ -133,7 +133,7 @@ impl Server {
             let count = places.len() - 1;
             return Err(StartError::of_configuration(format!("there are {count} listeners; at most {max}")));
         }
-        let listen: Vec<Listen> = places.iter().map(|place| place.listen.clone()).collect();
+        let listen: Vec<ListenerSpec> = places.iter().map(|place| place.listen.clone()).collect();
         let Bound { listeners, addresses, sockets } = bind::bind(places, &state_dir)?;
         let (factory, keeper) =
             keep_points(config, factory, clock).map_err(|error| StartError::of_system(error.to_string()))?;
@@ -153,7 +153,7 @@ impl Server {
         let app = App::new(app_settings(config), Box::new(SystemRandom), health);
         let settings = base.reactor_settings(config);
         // The state directory's socket, the last, is for its owner alone.
-        let admissions = settings.listeners.iter().map(|listener| listener.admission);
+        let admissions = settings.listeners.iter().map(|listener| listener.policy);
         let openings = openings::openings(addresses.iter().zip(admissions).take(addresses.len() - 1));
         let reactor = Reactor::new(net, pool, clock, app, settings);
         let control = Arc::new(Control::new(waker));
@@ -404,12 +404,12 @@ fn pool_settings(config: &Config, writers: usize) -> PoolSettings {
 
 fn listener_settings(
     config: &Config,
-    listen: &Listen,
+    listen: &ListenerSpec,
     is_own_socket: bool,
     #[cfg(feature = "http")] http: &Arc<HttpRules>,
 ) -> ListenerSettings {
     let is_local = listen.address.is_local();
-    let opens = listen.opens;
+    let anonymous_access = listen.anonymous_access;
     let timeouts = config.timeouts;
     ListenerSettings {
         rules: Rules {
@@ -420,11 +420,11 @@ fn listener_settings(
             idle_timeout_authenticated: timeouts.idle_authenticated,
             idle_timeout_http: timeouts.idle_http,
             write_timeout: timeouts.write,
-            request_bytes_max_anonymous: match opens.is_empty() {
+            request_bytes_max_anonymous: match anonymous_access.is_empty() {
                 true => limits::REQUEST_BYTES_MAX_ANONYMOUS,
                 false => limits::REQUEST_BYTES_MAX,
             },
-            request_bytes_max_forwarded: match opens.is_empty() || is_local {
+            request_bytes_max_forwarded: match anonymous_access.is_empty() || is_local {
                 true => limits::REQUEST_BYTES_MAX_ANONYMOUS,
                 false => limits::REQUEST_BYTES_MAX,
             },
@@ -432,9 +432,9 @@ fn listener_settings(
             #[cfg(feature = "http")]
             http: Arc::clone(http),
         },
-        admission: Admission {
-            registers: config.registration.unwrap_or(is_local),
-            opens,
+        policy: ListenerPolicy {
+            open_registration: config.registration.unwrap_or(is_local),
+            anonymous_access,
             has_operators: is_own_socket,
             is_local,
         },

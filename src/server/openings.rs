@@ -1,11 +1,11 @@
 //! What a server lets clients do that have not authenticated, in words for whoever runs it.
 
-use crate::app::presence::Admission;
+use crate::app::presence::ListenerPolicy;
 use crate::config::ListenAddress;
 
 /// What each of `listeners` opens, and to whom; nothing where none opens anything.
 pub(super) fn openings<'a>(
-    listeners: impl IntoIterator<Item = (&'a ListenAddress, Admission)>,
+    listeners: impl IntoIterator<Item = (&'a ListenAddress, ListenerPolicy)>,
 ) -> Option<String> {
     let open: Vec<String> = listeners.into_iter().filter_map(|(address, of)| opening(address, of)).collect();
     if open.is_empty() {
@@ -18,13 +18,13 @@ pub(super) fn openings<'a>(
     ))
 }
 
-fn opening(address: &ListenAddress, admission: Admission) -> Option<String> {
-    let groups = (!admission.opens.is_empty()).then(|| admission.opens.to_string());
-    let registration = admission.registers.then(|| "registration".to_owned());
+fn opening(address: &ListenAddress, policy: ListenerPolicy) -> Option<String> {
+    let groups = (!policy.anonymous_access.is_empty()).then(|| policy.anonymous_access.to_string());
+    let registration = policy.open_registration.then(|| "registration".to_owned());
     let what: Vec<String> = groups.into_iter().chain(registration).collect();
     let whom = match address {
         ListenAddress::Unix(_) => "every program that may open it, and every client of a proxy among them",
-        ListenAddress::Tcp(_) if admission.is_local => {
+        ListenAddress::Tcp(_) if policy.is_local => {
             "every program on this host, and every client of a tunnel or proxy among them"
         }
         ListenAddress::Tcp(_) => "every client that reaches it",
@@ -35,21 +35,23 @@ fn opening(address: &ListenAddress, admission: Admission) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Group, Groups};
+    use crate::model::{AccessGroup, AnonymousAccess};
 
     fn tcp(address: &str) -> ListenAddress {
         ListenAddress::Tcp(address.parse().expect("an address"))
     }
 
-    fn admission(is_local: bool, registers: bool, opens: Groups) -> Admission {
-        Admission { registers, opens, has_operators: false, is_local }
+    fn policy(is_local: bool, open_registration: bool, anonymous_access: AnonymousAccess) -> ListenerPolicy {
+        ListenerPolicy { open_registration, anonymous_access, has_operators: false, is_local }
     }
 
     #[test]
     fn where_nothing_is_open_nothing_is_said() {
         let (here, there) = (tcp("127.0.0.1:8888"), tcp("10.0.0.1:8888"));
-        let listeners =
-            [(&here, admission(true, false, Groups::NONE)), (&there, admission(false, false, Groups::NONE))];
+        let listeners = [
+            (&here, policy(true, false, AnonymousAccess::NONE)),
+            (&there, policy(false, false, AnonymousAccess::NONE)),
+        ];
         assert_eq!(openings(listeners), None);
     }
 
@@ -57,12 +59,12 @@ mod tests {
     fn one_line_says_what_each_listener_opens_to_whom() {
         let (here, there, shut) = (tcp("127.0.0.1:8888"), tcp("10.0.0.1:80"), tcp("[::1]:8888"));
         let socket = ListenAddress::Unix("/run/vms.sock".into());
-        let metrics = [Group::Metrics].into_iter().collect();
+        let metrics = [AccessGroup::Metrics].into_iter().collect();
         let listeners = [
-            (&here, admission(true, true, Groups::ALL)),
-            (&there, admission(false, false, metrics)),
-            (&shut, admission(true, false, Groups::NONE)),
-            (&socket, admission(true, true, Groups::NONE)),
+            (&here, policy(true, true, AnonymousAccess::ALL)),
+            (&there, policy(false, false, metrics)),
+            (&shut, policy(true, false, AnonymousAccess::NONE)),
+            (&socket, policy(true, true, AnonymousAccess::NONE)),
         ];
         let line = openings(listeners).expect("something is open");
         assert_eq!(

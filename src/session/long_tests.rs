@@ -67,9 +67,9 @@ impl Bench {
         bench
     }
 
-    fn decode(&mut self) -> (Slot, LongText) {
+    fn decode(&mut self) -> (RequestSeq, LongText) {
         match self.next() {
-            Step::Decode(slot, text) => (slot, text),
+            Step::Decode(seq, text) => (seq, text),
             step => panic!("no long message, but {step:?}"),
         }
     }
@@ -81,9 +81,9 @@ fn a_message_of_one_byte_too_many_is_a_workers_in_each_framing() {
         let mut bench = Bench::opened(way);
         let most = bench.rules.inline_bytes_max;
         bench.input.push(&(way.send)(&ping_of(most)));
-        let (slot, name) = bench.call();
+        let (seq, name) = bench.call();
         assert_eq!(name, CommandName::Ping, "{}", way.name);
-        bench.answer(slot);
+        bench.answer(seq);
         bench.output.clear();
 
         let long = ping_of(most + 1);
@@ -92,11 +92,11 @@ fn a_message_of_one_byte_too_many_is_a_workers_in_each_framing() {
         let (decoding, text) = bench.decode();
         assert_eq!(text.as_slice(), long.as_bytes(), "{}", way.name);
         bench.is_blocked();
-        assert_eq!(bench.session.open_slots().collect::<Vec<_>>(), [decoding], "{}", way.name);
+        assert_eq!(bench.session.open_seqs().collect::<Vec<_>>(), [decoding], "{}", way.name);
         bench.session.decoded(decoding, crate::dialect::decode_json(text.as_slice()));
-        let (slot, name) = bench.call();
+        let (seq, name) = bench.call();
         assert_eq!(name, CommandName::Ping, "{}", way.name);
-        bench.answer(slot);
+        bench.answer(seq);
         let (_, name) = bench.call();
         assert_eq!(name, CommandName::Logout, "{}: what follows comes in its turn", way.name);
     }
@@ -111,12 +111,12 @@ fn a_message_that_no_worker_read_is_refused_and_the_next_is_run() {
         let (decoding, _) = bench.decode();
         let busy = Refusal { dialect: Dialect::Command, id: None, failure: Failure::Busy };
         bench.session.decoded(decoding, Err(busy));
-        let (slot, _) = bench.call();
+        let (seq, _) = bench.call();
         let said = String::from_utf8_lossy(bench.output.as_slice()).into_owned();
         assert!(said.contains(r#"{"status":"error","message":"busy","data":{}}"#), "{}: {said}", way.name);
         let is_http = way.name.ends_with("HTTP");
         assert_eq!(said.starts_with("HTTP/1.1 503 "), is_http, "{said}");
-        bench.answer(slot);
+        bench.answer(seq);
     }
 }
 
@@ -126,7 +126,7 @@ fn a_message_that_is_read_late_comes_to_nothing() {
     bench.input.push(ping_of(bench.rules.inline_bytes_max + 1).as_bytes());
     let (decoding, text) = bench.decode();
     let decoded = || crate::dialect::decode_json(text.as_slice());
-    bench.session.decoded(Slot(decoding.0 + 1), decoded());
+    bench.session.decoded(RequestSeq(decoding.0 + 1), decoded());
     bench.is_blocked();
     bench.session.begin_drain(&bench.input);
     bench.ends(Ending::Linger);

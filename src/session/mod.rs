@@ -18,7 +18,7 @@ use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant};
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
-use crate::ids::Slot;
+use crate::ids::RequestSeq;
 use crate::limits;
 use crate::model::{Answer, Cursor, Denial, Failure, LongText, Page, Paged, Refusal, Request};
 use patience::{Patience, Waiting};
@@ -62,7 +62,7 @@ pub struct Session {
     input_has_ended: bool,
     /// Set once and for all: nothing is decoded any more.
     ending: Option<Ending>,
-    next_slot: u64,
+    next_seq: u64,
     /// Nothing while the client waits for nothing: most of very many connections are idle.
     replies: Option<Box<Replies>>,
     /// What was decoded before its turn came; in the end, the last words.
@@ -87,13 +87,13 @@ pub struct Room {
 #[derive(Debug)]
 pub enum Step {
     /// Run this request, and tell [`Session::complete`] what came of it.
-    Call(Slot, Box<Request>),
+    Call(RequestSeq, Box<Request>),
     /// Read this message, and tell [`Session::decoded`] what it says. Nothing else is decoded meanwhile.
-    Decode(Slot, LongText),
-    /// Make the next page of the answer to `slot`.
-    NextPage(Slot, Paged, Cursor),
+    Decode(RequestSeq, LongText),
+    /// Make the next page of the answer to `seq`.
+    NextPage(RequestSeq, Paged, Cursor),
     /// What was to be answered later is due: tell [`Session::complete`] what comes of the text.
-    Due(Slot, Box<str>),
+    Due(RequestSeq, Box<str>),
     /// More input.
     NeedInput,
     /// Either room in the output or an answer; no more input until then.
@@ -154,20 +154,26 @@ impl Session {
         step
     }
 
-    /// An answer to the request `slot` is there. False where no such request is open: the answer is late
+    /// An answer to the request `seq` is there. False where no such request is open: the answer is late
     /// and goes nowhere.
-    pub fn complete(&mut self, slot: Slot, answer: &Answer, output: &mut Buffer, date: &HttpDate) -> bool {
+    pub fn complete(
+        &mut self,
+        seq: RequestSeq,
+        answer: &Answer,
+        output: &mut Buffer,
+        date: &HttpDate,
+    ) -> bool {
         let Some(replies) = &mut self.replies else { return false };
-        let delivery = replies.complete(slot, answer, &mut self.wire, output, date);
+        let delivery = replies.complete(seq, answer, &mut self.wire, output, date);
         if delivery == Delivery::BrokenOff {
             self.ending = Some(Ending::Abort);
         }
         delivery != Delivery::Late
     }
 
-    /// What the long message `slot` says is known; nothing comes of that where the session does not wait for it any more.
-    pub fn decoded(&mut self, slot: Slot, decoded: Result<Request, Refusal>) {
-        if self.replies.as_mut().is_some_and(|replies| replies.end_decoding(slot)) {
+    /// What the long message `seq` says is known; nothing comes of that where the session does not wait for it any more.
+    pub fn decoded(&mut self, seq: RequestSeq, decoded: Result<Request, Refusal>) {
+        if self.replies.as_mut().is_some_and(|replies| replies.end_decoding(seq)) {
             self.parked = Some(Box::new(match self.wire.finish_decoding(decoded) {
                 Ok(request) => Parked::Request(Box::new(request)),
                 Err(refusal) => Parked::Refusal(refusal),
@@ -180,29 +186,31 @@ impl Session {
         self.ending == Some(Ending::Abort)
     }
 
-    /// A page of the answer to the request `slot` is there. False where no such request is open.
-    pub fn complete_page(&mut self, slot: Slot, page: &Page, output: &mut Buffer, date: &HttpDate) -> bool {
+    /// A page of the answer to the request `seq` is there. False where no such request is open.
+    pub fn complete_page(
+        &mut self,
+        seq: RequestSeq,
+        page: &Page,
+        output: &mut Buffer,
+        date: &HttpDate,
+    ) -> bool {
         let wire = &mut self.wire;
-        self.replies.as_mut().is_some_and(|replies| replies.complete_page(slot, page, wire, output, date))
+        self.replies.as_mut().is_some_and(|replies| replies.complete_page(seq, page, wire, output, date))
     }
 
-    /// The open request `slot` is to be answered at `at`, with what comes of `data` then. False where no such
+    /// The open request `seq` is to be answered at `at`, with what comes of `data` then. False where no such
     /// request is open.
-    pub fn delay(&mut self, slot: Slot, at: Instant, data: Box<str>) -> bool {
-        match &mut self.replies {
-            Some(replies) => {
-                replies.delay(slot, at, data);
-                true
-            }
-            None => false,
-        }
+    pub fn delay(&mut self, seq: RequestSeq, at: Instant, data: Box<str>) -> bool {
+        let Some(replies) = &mut self.replies else { return false };
+        replies.delay(seq, at, data);
+        true
     }
 
-    /// A worker converts what was due of the open request `slot`. Answers come in the order in which they are due, so the
+    /// A worker converts what was due of the open request `seq`. Answers come in the order in which they are due, so the
     /// next waits for this one.
-    pub fn begin_conversion(&mut self, slot: Slot) {
+    pub fn begin_conversion(&mut self, seq: RequestSeq) {
         if let Some(replies) = &mut self.replies {
-            replies.begin_conversion(slot);
+            replies.begin_conversion(seq);
         }
     }
 
@@ -317,8 +325,8 @@ impl Session {
     }
 
     /// The requests that are handed out and not answered, and the message that is being read.
-    pub fn open_slots(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.replies.iter().flat_map(|replies| replies.open_slots())
+    pub fn open_seqs(&self) -> impl Iterator<Item = RequestSeq> + '_ {
+        self.replies.iter().flat_map(|replies| replies.open_seqs())
     }
 
     /// How many requests are handed out and not answered.
@@ -348,14 +356,14 @@ impl Session {
             if output.len() >= limits::OUTPUT_BYTES_PAUSE {
                 return Step::Blocked;
             }
-            if let Some((slot, data)) = self.replies.as_mut().and_then(|replies| replies.take_due(now)) {
-                return Step::Due(slot, data);
+            if let Some((seq, data)) = self.replies.as_mut().and_then(|replies| replies.take_due(now)) {
+                return Step::Due(seq, data);
             }
             match self.replies.as_mut().map_or(Wanted::Nothing, |replies| replies.wanted(room.for_page)) {
                 Wanted::Nothing => {}
                 Wanted::Room => return Step::NeedRoom,
                 Wanted::Patience => return Step::Blocked,
-                Wanted::Page(slot, of, cursor) => return Step::NextPage(slot, of, cursor),
+                Wanted::Page(seq, of, cursor) => return Step::NextPage(seq, of, cursor),
             }
             if let Some(ending) = self.ending {
                 return self.wind_up(ending, output, date);
@@ -378,9 +386,9 @@ impl Session {
                         Decoded::Request(request) => Parked::Request(request),
                         Decoded::Refusal(refusal) => Parked::Refusal(refusal),
                         Decoded::Long(text) => {
-                            let slot = self.take_slot();
-                            self.replies().begin_decoding(slot, text.as_slice().len());
-                            return Step::Decode(slot, text);
+                            let seq = self.take_seq();
+                            self.replies().begin_decoding(seq, text.as_slice().len());
+                            return Step::Decode(seq, text);
                         }
                         Decoded::Dealt => {
                             self.dealt = self.dealt.saturating_add(1);
@@ -442,15 +450,15 @@ impl Session {
             self.refuse(Refusal { dialect, id, failure: Failure::Busy }, output, date);
             return None;
         }
-        let slot = self.take_slot();
-        self.replies().open(slot, &mut request);
-        Some(Step::Call(slot, request))
+        let seq = self.take_seq();
+        self.replies().open(seq, &mut request);
+        Some(Step::Call(seq, request))
     }
 
-    fn take_slot(&mut self) -> Slot {
-        let slot = Slot(self.next_slot);
-        self.next_slot += 1;
-        slot
+    fn take_seq(&mut self) -> RequestSeq {
+        let seq = RequestSeq(self.next_seq);
+        self.next_seq += 1;
+        seq
     }
 
     fn refuse(&mut self, refusal: Refusal, output: &mut Buffer, date: &HttpDate) {

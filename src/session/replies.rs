@@ -11,7 +11,7 @@ use super::wire::{Reply, ReplyPage, Wire};
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant};
 use crate::dialect::PageProgress;
-use crate::ids::Slot;
+use crate::ids::RequestSeq;
 use crate::limits;
 use crate::model::{Answer, CommandName, Cursor, Dialect, Page, Paged, Request, RequestId};
 
@@ -21,24 +21,24 @@ pub(super) struct Replies {
     /// The open request without an id; there is one at most.
     serial: Option<Serial>,
     /// The open requests with an id.
-    named: HashMap<Slot, Named>,
+    named: HashMap<RequestSeq, Named>,
     /// Bytes that the open requests take, about.
     open_bytes: usize,
     /// The open request after which nothing may be decoded yet.
-    barrier: Option<Slot>,
+    barrier: Option<RequestSeq>,
     /// The message that a worker reads: nothing after it may be decoded yet.
-    decoding: Option<Slot>,
+    decoding: Option<RequestSeq>,
     /// Its bytes.
     decoding_bytes: usize,
     /// The open request whose answer may come in pages; there is one at most.
-    paged: Option<Slot>,
+    paged: Option<RequestSeq>,
     writing: Writing,
     /// What is to be answered later, the earliest first.
     delayed: BinaryHeap<Reverse<Delayed>>,
     /// Bytes of their texts.
     delayed_bytes: usize,
     /// The open request whose answer is due and that a worker converts: what is due after it waits.
-    converting: Option<Slot>,
+    converting: Option<RequestSeq>,
     /// Replies that became due while a paged one was being written.
     deferred: Buffer,
 }
@@ -54,7 +54,7 @@ struct Named {
 /// An open request without an id.
 #[derive(Clone, Copy)]
 struct Serial {
-    slot: Slot,
+    seq: RequestSeq,
     dialect: Dialect,
     /// What it takes, about.
     bytes: u32,
@@ -81,7 +81,7 @@ enum Writing {
 }
 
 struct Stream {
-    slot: Slot,
+    seq: RequestSeq,
     of: Paged,
     progress: PageProgress,
     /// Where the next page begins, if it has not been asked for yet.
@@ -92,7 +92,7 @@ struct Stream {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Delayed {
     at: Instant,
-    slot: Slot,
+    seq: RequestSeq,
     data: Box<str>,
 }
 
@@ -105,7 +105,7 @@ pub(super) enum Wanted {
     /// It has been asked for and is on its way.
     Patience,
     /// This one.
-    Page(Slot, Paged, Cursor),
+    Page(RequestSeq, Paged, Cursor),
 }
 
 /// What became of an answer.
@@ -120,35 +120,35 @@ pub(super) enum Delivery {
 }
 
 impl Replies {
-    /// A request that has its turn is open as `slot` from now on.
-    pub(super) fn open(&mut self, slot: Slot, request: &mut Request) {
+    /// A request that has its turn is open as `seq` from now on.
+    pub(super) fn open(&mut self, seq: RequestSeq, request: &mut Request) {
         if request.is_barrier() {
-            self.barrier = Some(slot);
+            self.barrier = Some(seq);
         }
         if request.name.is_paged() {
-            self.paged = Some(slot);
+            self.paged = Some(seq);
         }
         let bytes = bytes_of(request);
         self.open_bytes += bytes as usize;
         match request.id.take() {
-            Some(id) => drop(self.named.insert(slot, Named { dialect: request.dialect, id, bytes })),
+            Some(id) => drop(self.named.insert(seq, Named { dialect: request.dialect, id, bytes })),
             None => {
                 let reply_count = request.reply_count();
-                self.serial = Some(Serial { slot, dialect: request.dialect, bytes, reply_count });
+                self.serial = Some(Serial { seq, dialect: request.dialect, bytes, reply_count });
             }
         }
         self.check();
     }
 
-    /// A worker reads the message `slot` of so many bytes from now on.
-    pub(super) fn begin_decoding(&mut self, slot: Slot, bytes: usize) {
+    /// A worker reads the message `seq` of so many bytes from now on.
+    pub(super) fn begin_decoding(&mut self, seq: RequestSeq, bytes: usize) {
         debug_assert!(self.decoding.is_none(), "one message at a time");
-        (self.decoding, self.decoding_bytes) = (Some(slot), bytes);
+        (self.decoding, self.decoding_bytes) = (Some(seq), bytes);
     }
 
-    /// The message `slot` has been read; false where that is not awaited.
-    pub(super) fn end_decoding(&mut self, slot: Slot) -> bool {
-        self.decoding.take_if(|decoding| *decoding == slot).is_some()
+    /// The message `seq` has been read; false where that is not awaited.
+    pub(super) fn end_decoding(&mut self, seq: RequestSeq) -> bool {
+        self.decoding.take_if(|decoding| *decoding == seq).is_some()
     }
 
     /// What a worker reads is not wanted any more.
@@ -156,18 +156,18 @@ impl Replies {
         self.decoding = None;
     }
 
-    /// Answers the open request `slot`.
+    /// Answers the open request `seq`.
     pub(super) fn complete(
         &mut self,
-        slot: Slot,
+        seq: RequestSeq,
         answer: &Answer,
         wire: &mut Wire,
         output: &mut Buffer,
         date: &HttpDate,
     ) -> Delivery {
-        let Some(Open { dialect, id, reply_count }) = self.close(slot) else { return Delivery::Late };
+        let Some(Open { dialect, id, reply_count }) = self.close(seq) else { return Delivery::Late };
         if let Writing::Pages(stream) = &self.writing
-            && stream.slot == slot
+            && stream.seq == seq
         {
             self.fall_silent();
             return Delivery::BrokenOff;
@@ -177,34 +177,34 @@ impl Replies {
         Delivery::Done
     }
 
-    /// Writes a page of the answer to the open request `slot`; false where that is not open.
+    /// Writes a page of the answer to the open request `seq`; false where that is not open.
     pub(super) fn complete_page(
         &mut self,
-        slot: Slot,
+        seq: RequestSeq,
         page: &Page,
         wire: &mut Wire,
         output: &mut Buffer,
         date: &HttpDate,
     ) -> bool {
-        let (dialect, id) = match (self.serial, self.named.get(&slot)) {
-            (Some(serial), _) if serial.slot == slot => (serial.dialect, None),
+        let (dialect, id) = match (self.serial, self.named.get(&seq)) {
+            (Some(serial), _) if serial.seq == seq => (serial.dialect, None),
             (_, Some(named)) => (named.dialect, Some(&named.id)),
             _ => return false,
         };
         let mut progress = match &self.writing {
             Writing::Pages(stream) => stream.progress,
             Writing::Whole => PageProgress::default(),
-            Writing::Silent => return self.close(slot).is_some(),
+            Writing::Silent => return self.close(seq).is_some(),
         };
         wire.write_page(&mut ReplyPage { dialect, id, page, progress: &mut progress, date }, output);
         match page.next {
             Some(cursor) => {
-                let stream = Stream { slot, of: page.of.clone(), progress, cursor: Some(cursor) };
+                let stream = Stream { seq, of: page.of.clone(), progress, cursor: Some(cursor) };
                 self.writing = Writing::Pages(stream);
             }
             None => {
                 self.writing = Writing::Whole;
-                self.close(slot);
+                self.close(seq);
                 output.push(self.deferred.as_slice());
                 self.deferred.clear();
             }
@@ -229,26 +229,26 @@ impl Replies {
         self.deferred.clear();
     }
 
-    /// The open request `slot` is to be answered at `at`, with what comes of `data` then.
-    pub(super) fn delay(&mut self, slot: Slot, at: Instant, data: Box<str>) {
+    /// The open request `seq` is to be answered at `at`, with what comes of `data` then.
+    pub(super) fn delay(&mut self, seq: RequestSeq, at: Instant, data: Box<str>) {
         self.delayed_bytes += data.len();
-        self.delayed.push(Reverse(Delayed { at, slot, data }));
+        self.delayed.push(Reverse(Delayed { at, seq, data }));
     }
 
-    /// A worker converts what was due of `slot`.
-    pub(super) fn begin_conversion(&mut self, slot: Slot) {
+    /// A worker converts what was due of `seq`.
+    pub(super) fn begin_conversion(&mut self, seq: RequestSeq) {
         debug_assert!(self.converting.is_none(), "one conversion at a time");
-        self.converting = Some(slot);
+        self.converting = Some(seq);
     }
 
     /// Takes one that is due by `now`.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<(Slot, Box<str>)> {
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(RequestSeq, Box<str>)> {
         if self.next_due().is_none_or(|due| due > now) {
             return None;
         }
-        let Reverse(Delayed { slot, data, .. }) = self.delayed.pop()?;
+        let Reverse(Delayed { seq, data, .. }) = self.delayed.pop()?;
         self.delayed_bytes -= data.len();
-        Some((slot, data))
+        Some((seq, data))
     }
 
     /// When the next one is due; never while replies enough wait for a paged one, since it would only wait with
@@ -271,7 +271,7 @@ impl Replies {
             Writing::Whole | Writing::Silent => Wanted::Nothing,
             Writing::Pages(stream) if stream.cursor.is_some() && !is_room => Wanted::Room,
             Writing::Pages(stream) => match stream.cursor.take() {
-                Some(cursor) => Wanted::Page(stream.slot, stream.of.clone(), cursor),
+                Some(cursor) => Wanted::Page(stream.seq, stream.of.clone(), cursor),
                 None => Wanted::Patience,
             },
         }
@@ -324,8 +324,8 @@ impl Replies {
         usize::from(self.serial.is_some()) + usize::from(self.decoding.is_some()) + self.named.len()
     }
 
-    pub(super) fn open_slots(&self) -> impl Iterator<Item = Slot> + '_ {
-        let serial = self.serial.iter().map(|serial| serial.slot);
+    pub(super) fn open_seqs(&self) -> impl Iterator<Item = RequestSeq> + '_ {
+        let serial = self.serial.iter().map(|serial| serial.seq);
         serial.chain(self.decoding).chain(self.named.keys().copied())
     }
 
@@ -336,22 +336,22 @@ impl Replies {
     }
 
     /// Forgets an open request; what its reply needs.
-    fn close(&mut self, slot: Slot) -> Option<Open> {
+    fn close(&mut self, seq: RequestSeq) -> Option<Open> {
         let open = match self.serial {
-            Some(Serial { slot: serial, dialect, bytes, reply_count }) if serial == slot => {
+            Some(Serial { seq: serial, dialect, bytes, reply_count }) if serial == seq => {
                 self.serial = None;
                 self.open_bytes -= bytes as usize;
                 Open { dialect, id: None, reply_count }
             }
             _ => {
-                let Named { dialect, id, bytes } = self.named.remove(&slot)?;
+                let Named { dialect, id, bytes } = self.named.remove(&seq)?;
                 self.open_bytes -= bytes as usize;
                 Open { dialect, id: Some(id), reply_count: 1 }
             }
         };
-        self.barrier = self.barrier.filter(|barrier| *barrier != slot);
-        self.paged = self.paged.filter(|paged| *paged != slot);
-        self.converting = self.converting.filter(|converting| *converting != slot);
+        self.barrier = self.barrier.filter(|barrier| *barrier != seq);
+        self.paged = self.paged.filter(|paged| *paged != seq);
+        self.converting = self.converting.filter(|converting| *converting != seq);
         if self.named.is_empty() {
             self.named = HashMap::new();
         }
@@ -359,14 +359,14 @@ impl Replies {
     }
 
     fn check(&self) {
-        let is_open = |slot: Slot| {
-            self.serial.is_some_and(|serial| serial.slot == slot) || self.named.contains_key(&slot)
+        let is_open = |seq: RequestSeq| {
+            self.serial.is_some_and(|serial| serial.seq == seq) || self.named.contains_key(&seq)
         };
         debug_assert!(self.barrier.is_none_or(is_open));
         debug_assert!(self.paged.is_none_or(is_open));
         debug_assert!(self.delayed.len() <= self.named.len() + usize::from(self.serial.is_some()));
         match &self.writing {
-            Writing::Pages(stream) => debug_assert!(self.paged == Some(stream.slot)),
+            Writing::Pages(stream) => debug_assert!(self.paged == Some(stream.seq)),
             Writing::Whole | Writing::Silent => debug_assert!(self.deferred.is_empty()),
         }
     }

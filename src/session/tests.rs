@@ -52,25 +52,25 @@ impl Bench {
         self.next()
     }
 
-    /// The slot and command of the request that is handed out next.
-    fn call(&mut self) -> (Slot, CommandName) {
+    /// The seq and command of the request that is handed out next.
+    fn call(&mut self) -> (RequestSeq, CommandName) {
         match self.next() {
-            Step::Call(slot, request) => (slot, request.name),
+            Step::Call(seq, request) => (seq, request.name),
             step => panic!("no request, but {step:?}"),
         }
     }
 
-    fn answer(&mut self, slot: Slot) {
-        self.answer_with(slot, &PONG);
+    fn answer(&mut self, seq: RequestSeq) {
+        self.answer_with(seq, &PONG);
     }
 
-    fn answer_with(&mut self, slot: Slot, answer: &Answer) {
-        assert!(self.session.complete(slot, answer, &mut self.output, &self.date));
+    fn answer_with(&mut self, seq: RequestSeq, answer: &Answer) {
+        assert!(self.session.complete(seq, answer, &mut self.output, &self.date));
     }
 
-    fn page(&mut self, slot: Slot, next: Option<Cursor>) {
+    fn page(&mut self, seq: RequestSeq, next: Option<Cursor>) {
         let page = Page { of: Paged::List(List::AllDisks), items: Items::Disks(Vec::new()), next };
-        assert!(self.session.complete_page(slot, &page, &mut self.output, &self.date));
+        assert!(self.session.complete_page(seq, &page, &mut self.output, &self.date));
     }
 
     /// The replies written since the last look, a line each.
@@ -126,8 +126,8 @@ fn a_request_with_an_id_overtakes() {
     let mut bench = Bench::new();
     bench.input.push(format!("{PING}{}{}", ping("a"), ping("b")).as_bytes());
     let (serial, a, b) = (bench.call().0, bench.call().0, bench.call().0);
-    for slot in [b, a, serial] {
-        bench.answer(slot);
+    for seq in [b, a, serial] {
+        bench.answer(seq);
     }
     let replies = bench.replies();
     assert!(replies[0].starts_with("{\"request_id\":\"b\","), "{replies:?}");
@@ -159,8 +159,8 @@ fn what_is_dealt_with_without_a_step_is_counted() {
     assert_eq!((bench.session.take_refused(), bench.session.take_dealt()), (4, 5));
     assert_eq!((bench.session.take_refused(), bench.session.take_dealt()), (0, 0));
     bench.input.push(PING.as_bytes());
-    let (slot, _) = bench.call();
-    bench.answer(slot);
+    let (seq, _) = bench.call();
+    bench.answer(seq);
     bench.waits_for_input();
     assert_eq!(bench.session.take_dealt(), 0, "it had a step of its own");
 }
@@ -204,7 +204,7 @@ fn nothing_is_written_between_the_pages_of_a_reply() {
     bench.is_blocked();
     bench.page(list, Some(Cursor::AfterDisk(DiskId(1))));
     bench.answer(a);
-    assert!(matches!(bench.next(), Step::NextPage(slot, Paged::List(List::AllDisks), _) if slot == list));
+    assert!(matches!(bench.next(), Step::NextPage(seq, Paged::List(List::AllDisks), _) if seq == list));
     bench.is_blocked();
     bench.page(list, None);
     let replies = bench.replies();
@@ -235,9 +235,9 @@ fn an_answer_that_breaks_off_is_never_well_formed() {
 fn a_late_answer_goes_nowhere() {
     let mut bench = Bench::new();
     bench.input.push(PING.as_bytes());
-    let (slot, _) = bench.call();
-    bench.answer(slot);
-    assert!(!bench.session.complete(slot, &PONG, &mut bench.output, &bench.date));
+    let (seq, _) = bench.call();
+    bench.answer(seq);
+    assert!(!bench.session.complete(seq, &PONG, &mut bench.output, &bench.date));
     assert_eq!(bench.replies().len(), 1);
 }
 
@@ -247,9 +247,9 @@ fn the_end_of_input_ends_input_only() {
     bench.input.push(PING.repeat(2).as_bytes());
     bench.session.end_input();
     for _ in 0..2 {
-        let (slot, _) = bench.call();
+        let (seq, _) = bench.call();
         bench.is_blocked();
-        bench.answer(slot);
+        bench.answer(seq);
     }
     bench.ends(Ending::Close);
     assert_eq!(bench.replies().len(), 2);
@@ -259,10 +259,10 @@ fn the_end_of_input_ends_input_only() {
 fn last_words_come_after_what_is_open() {
     let mut bench = Bench::new();
     bench.input.push(format!("{}{{", ping("a")).as_bytes());
-    let (slot, _) = bench.call();
+    let (seq, _) = bench.call();
     bench.session.end_input();
     bench.is_blocked();
-    bench.answer(slot);
+    bench.answer(seq);
     bench.ends(Ending::Linger);
     let replies = bench.replies();
     assert!(replies[0].contains("PONG") && replies[1].contains("Invalid JSON"), "{replies:?}");
@@ -322,9 +322,9 @@ fn white_space_neither_begins_a_request_nor_keeps_a_connection_open() {
     assert!(matches!(bench.say(" \n"), Step::NeedInput));
     assert_eq!(bench.session.deadline(&bench.rules), Some(Instant::ORIGIN + 300 * SECOND));
     bench.input.push(PING.as_bytes());
-    let (slot, _) = bench.call();
+    let (seq, _) = bench.call();
     assert_eq!(bench.session.deadline(&bench.rules), None);
-    bench.answer(slot);
+    bench.answer(seq);
     bench.waits_for_input();
     bench.now = bench.now + SECOND;
     assert!(matches!(bench.say("\n"), Step::NeedInput));
@@ -337,10 +337,10 @@ fn white_space_neither_begins_a_request_nor_keeps_a_connection_open() {
 fn a_drained_session_answers_what_is_open_and_begins_nothing() {
     let mut bench = Bench::new();
     bench.input.push(PING.repeat(2).as_bytes());
-    let (slot, _) = bench.call();
+    let (seq, _) = bench.call();
     bench.session.begin_drain(&bench.input);
     bench.is_blocked();
-    bench.answer(slot);
+    bench.answer(seq);
     bench.ends(Ending::Linger);
     assert_eq!(bench.replies().len(), 1);
 
@@ -373,18 +373,18 @@ fn conversion(id: &str) -> String {
 
 impl Bench {
     /// Hands out the next conversion and has it answered at `at`.
-    fn delay(&mut self, at: Instant) -> Slot {
-        let (slot, name) = self.call();
+    fn delay(&mut self, at: Instant) -> RequestSeq {
+        let (seq, name) = self.call();
         assert_eq!(name, CommandName::Convert);
-        assert!(self.session.delay(slot, at, "data".into()));
-        slot
+        assert!(self.session.delay(seq, at, "data".into()));
+        seq
     }
 
-    fn is_due(&mut self) -> Slot {
+    fn is_due(&mut self) -> RequestSeq {
         match self.next() {
-            Step::Due(slot, data) => {
+            Step::Due(seq, data) => {
                 assert_eq!(&*data, "data");
-                slot
+                seq
             }
             step => panic!("nothing is due, but {step:?}"),
         }
@@ -396,18 +396,18 @@ fn what_is_to_be_answered_later_is_due_in_the_order_of_its_times() {
     let mut bench = Bench::new();
     bench.input.push([conversion("a"), conversion("b"), conversion("c")].concat().as_bytes());
     let start = bench.now;
-    let slots = [3, 1, 2].map(|seconds| bench.delay(start + seconds * SECOND));
+    let seqs = [3, 1, 2].map(|seconds| bench.delay(start + seconds * SECOND));
     assert_eq!(bench.session.delayed(), (3, 12));
     bench.waits_for_input();
     assert_eq!(bench.session.next_due(), Some(start + SECOND));
     bench.now = start + 2 * SECOND;
-    assert_eq!([bench.is_due(), bench.is_due()], [slots[1], slots[2]]);
+    assert_eq!([bench.is_due(), bench.is_due()], [seqs[1], seqs[2]]);
     bench.waits_for_input();
-    bench.answer_with(slots[2], &CONVERTED);
-    bench.answer_with(slots[1], &CONVERTED);
+    bench.answer_with(seqs[2], &CONVERTED);
+    bench.answer_with(seqs[1], &CONVERTED);
     bench.now = start + 3 * SECOND;
-    assert_eq!(bench.is_due(), slots[0]);
-    bench.answer_with(slots[0], &CONVERTED);
+    assert_eq!(bench.is_due(), seqs[0]);
+    bench.answer_with(seqs[0], &CONVERTED);
     bench.waits_for_input();
     assert_eq!((bench.session.delayed(), bench.session.next_due()), ((0, 0), None));
     assert_eq!(bench.replies().len(), 3);
@@ -418,12 +418,12 @@ fn what_is_due_is_answered_behind_a_barrier_and_where_no_more_may_be_begun() {
     let mut bench = Bench::new();
     bench.input.push([&conversion("a"), LOGOUT, PING].concat().as_bytes());
     let due = bench.now + SECOND;
-    let slot = bench.delay(due);
+    let seq = bench.delay(due);
     let (logout, _) = bench.call();
     bench.is_blocked();
     bench.now = due;
-    assert_eq!(bench.is_due(), slot);
-    bench.answer_with(slot, &CONVERTED);
+    assert_eq!(bench.is_due(), seq);
+    bench.answer_with(seq, &CONVERTED);
     bench.answer(logout);
     let step = bench.session.next(
         &mut bench.input,
@@ -442,12 +442,12 @@ fn the_end_of_input_waits_for_what_is_to_be_answered_later() {
     let mut bench = Bench::new();
     bench.input.push(conversion("a").as_bytes());
     let due = bench.now + SECOND;
-    let slot = bench.delay(due);
+    let seq = bench.delay(due);
     bench.session.end_input();
     bench.is_blocked();
     bench.now = due;
-    assert_eq!(bench.is_due(), slot);
-    bench.answer_with(slot, &CONVERTED);
+    assert_eq!(bench.is_due(), seq);
+    bench.answer_with(seq, &CONVERTED);
     bench.ends(Ending::Close);
     assert_eq!(bench.replies().len(), 1);
 }
@@ -468,16 +468,16 @@ fn what_is_due_waits_when_enough_waits_for_a_page_already() {
     assert!(matches!(bench.next(), Step::NextPage(..)));
     bench.now = due;
     let mut answered = 0;
-    while let Step::Due(slot, _) = bench.next() {
-        bench.answer_with(slot, &big);
+    while let Step::Due(seq, _) = bench.next() {
+        bench.answer_with(seq, &big);
         answered += 1;
     }
     assert!((20..40).contains(&answered), "{answered} of some three thousand bytes each");
     assert_eq!(bench.session.next_due(), None, "nothing to wake up for");
     bench.page(list, None);
     bench.output.clear();
-    while let Step::Due(slot, _) = bench.next() {
-        bench.answer_with(slot, &big);
+    while let Step::Due(seq, _) = bench.next() {
+        bench.answer_with(seq, &big);
         bench.output.clear();
         answered += 1;
     }

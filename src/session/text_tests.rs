@@ -11,15 +11,15 @@ impl Bench {
         bench
     }
 
-    /// The slot and the points of the request to put some that is handed out next, as lines.
-    fn put(&mut self) -> (Slot, Vec<String>) {
+    /// The seq and the points of the request to put some that is handed out next, as lines.
+    fn put(&mut self) -> (RequestSeq, Vec<String>) {
         match self.next() {
-            Step::Call(slot, request) => match request.command {
+            Step::Call(seq, request) => match request.command {
                 Ok(Command::Put(Put { points, undated, is_atomic: false })) if undated.is_empty() => {
                     let line = |new: &crate::model::NewPoint| {
                         format!("{} {} {}", new.key, new.point.value, new.point.second)
                     };
-                    (slot, points.iter().map(line).collect())
+                    (seq, points.iter().map(line).collect())
                 }
                 other => panic!("no points, but {other:?}"),
             },
@@ -27,24 +27,24 @@ impl Bench {
         }
     }
 
-    /// The slot and the filter of the request for points that is handed out next.
-    fn get(&mut self) -> (Slot, PointFilter) {
+    /// The seq and the filter of the request for points that is handed out next.
+    fn get(&mut self) -> (RequestSeq, PointFilter) {
         match self.next() {
-            Step::Call(slot, request) => match request.command {
-                Ok(Command::Get(filter)) => (slot, filter),
+            Step::Call(seq, request) => match request.command {
+                Ok(Command::Get(filter)) => (seq, filter),
                 other => panic!("nothing is asked for, but {other:?}"),
             },
             step => panic!("no request, but {step:?}"),
         }
     }
 
-    fn kept(&mut self, slot: Slot) {
-        self.answer_with(slot, &Answer::Put { refused: Vec::new() });
+    fn kept(&mut self, seq: RequestSeq) {
+        self.answer_with(seq, &Answer::Put { refused: Vec::new() });
     }
 
-    fn told(&mut self, slot: Slot, series: Vec<Series>, next: Option<Cursor>) {
+    fn told(&mut self, seq: RequestSeq, series: Vec<Series>, next: Option<Cursor>) {
         let page = Page { of: Paged::Points(PointFilter::default()), items: Items::Points(series), next };
-        assert!(self.session.complete_page(slot, &page, &mut self.output, &self.date));
+        assert!(self.session.complete_page(seq, &page, &mut self.output, &self.date));
     }
 
     /// All that was written since the last look.
@@ -67,9 +67,9 @@ fn the_first_conversation_there_was() {
     let mut bench = Bench::new();
     let test_key = |points| series(1, "test_key", points);
     bench.input.push(b"get test_key\n");
-    let (slot, filter) = bench.get();
+    let (seq, filter) = bench.get();
     assert_eq!(filter.key, Some(MetricKey::stored("test_key")));
-    bench.told(slot, vec![], None);
+    bench.told(seq, vec![], None);
     assert_eq!(bench.said(), "ok\n\n");
 
     assert!(matches!(bench.say("got test_key\n"), Step::NeedInput));
@@ -80,31 +80,31 @@ fn the_first_conversation_there_was() {
         ("put test_key 13.0 1503319739\n", "test_key 13.0 1503319739"),
     ] {
         bench.input.push(line.as_bytes());
-        let (slot, points) = bench.put();
+        let (seq, points) = bench.put();
         assert_eq!(points, [point]);
-        bench.kept(slot);
+        bench.kept(seq);
         assert_eq!(bench.said(), "ok\n\n");
     }
 
     bench.input.push(b"get test_key \n");
-    let (slot, filter) = bench.get();
+    let (seq, filter) = bench.get();
     assert_eq!(filter, PointFilter { key: Some(MetricKey::stored("test_key")), from: None, to: None });
-    bench.told(slot, vec![test_key(&[(1_503_319_739, 13.0), (1_503_319_740, 12.0)])], None);
+    bench.told(seq, vec![test_key(&[(1_503_319_739, 13.0), (1_503_319_740, 12.0)])], None);
     assert_eq!(bench.said(), "ok\ntest_key 13.0 1503319739\ntest_key 12.0 1503319740\n\n");
 
     bench.input.push(b"put another_key 10 1503319739\n");
-    let (slot, points) = bench.put();
+    let (seq, points) = bench.put();
     assert_eq!(points, ["another_key 10.0 1503319739"]);
-    bench.kept(slot);
+    bench.kept(seq);
     assert_eq!(bench.said(), "ok\n\n");
 
     bench.input.push(b"get *\n");
-    let (slot, filter) = bench.get();
+    let (seq, filter) = bench.get();
     assert_eq!(filter, PointFilter::default());
-    bench.told(slot, vec![test_key(&[(1_503_319_739, 13.0)])], Some(AFTER));
-    assert!(matches!(bench.next(), Step::NextPage(of, Paged::Points(_), AFTER) if of == slot));
+    bench.told(seq, vec![test_key(&[(1_503_319_739, 13.0)])], Some(AFTER));
+    assert!(matches!(bench.next(), Step::NextPage(of, Paged::Points(_), AFTER) if of == seq));
     let rest = vec![test_key(&[(1_503_319_740, 12.0)]), series(2, "another_key", &[(1_503_319_739, 10.0)])];
-    bench.told(slot, rest, None);
+    bench.told(seq, rest, None);
     let wanted = "ok\ntest_key 13.0 1503319739\ntest_key 12.0 1503319740\nanother_key 10.0 1503319739\n\n";
     assert_eq!(bench.said(), wanted);
     bench.waits_for_input();
@@ -115,16 +115,16 @@ const AFTER: Cursor = Cursor::AfterPoint { series: SeriesId(1), second: 1_503_31
 #[test]
 fn points_behind_one_another_are_one_request_and_each_has_its_reply() {
     let mut bench = Bench::speaking("put a 1 1\n\n \r\nput b 2 2\r\nput a 3 3\nput c 4");
-    let (slot, points) = bench.put();
+    let (seq, points) = bench.put();
     assert_eq!(points, ["a 1.0 1", "b 2.0 2", "a 3.0 3"]);
     bench.is_blocked();
-    bench.answer_with(slot, &Answer::Put { refused: vec![1] });
+    bench.answer_with(seq, &Answer::Put { refused: vec![1] });
     assert_eq!(bench.said(), "ok\n\nerror\nkey limit reached\n\nok\n\n");
     bench.waits_for_input();
     bench.input.push(b" 4\n");
-    let (slot, points) = bench.put();
+    let (seq, points) = bench.put();
     assert_eq!(points, ["c 4.0 4"]);
-    bench.kept(slot);
+    bench.kept(seq);
     assert_eq!(bench.said(), "ok\n\n");
 }
 
@@ -137,10 +137,10 @@ fn a_request_that_fails_fails_for_each_of_its_points() {
         (Failure::OutcomeUnknown, "outcome unknown"),
     ] {
         let mut bench = Bench::speaking("put a 1 1\nput b 2 2\nget *\n");
-        let (slot, _) = bench.put();
-        bench.answer_with(slot, &Answer::Failed(failure.clone()));
-        let (slot, _) = bench.get();
-        bench.answer_with(slot, &Answer::Failed(failure));
+        let (seq, _) = bench.put();
+        bench.answer_with(seq, &Answer::Failed(failure.clone()));
+        let (seq, _) = bench.get();
+        bench.answer_with(seq, &Answer::Failed(failure));
         assert_eq!(bench.said(), format!("error\n{words}\n\n").repeat(3));
     }
 }
@@ -148,22 +148,22 @@ fn a_request_that_fails_fails_for_each_of_its_points() {
 #[test]
 fn replies_come_in_the_order_of_their_lines() {
     let mut bench = Bench::speaking("put a 1 1\nput a x 1\nput b 1 1\nget a\nnonsense\n\nput c 1 1\n");
-    let (slot, points) = bench.put();
+    let (seq, points) = bench.put();
     assert_eq!(points, ["a 1.0 1"]);
     bench.is_blocked();
     assert_eq!(bench.said(), "");
-    bench.kept(slot);
-    let (slot, points) = bench.put();
+    bench.kept(seq);
+    let (seq, points) = bench.put();
     assert_eq!(points, ["b 1.0 1"]);
     assert_eq!(bench.said(), format!("ok\n\n{WRONG}"));
-    bench.kept(slot);
-    let (slot, _) = bench.get();
+    bench.kept(seq);
+    let (seq, _) = bench.get();
     bench.is_blocked();
-    bench.told(slot, vec![series(1, "a", &[(1, 1.0)])], None);
-    let (slot, points) = bench.put();
+    bench.told(seq, vec![series(1, "a", &[(1, 1.0)])], None);
+    let (seq, points) = bench.put();
     assert_eq!(points, ["c 1.0 1"]);
     assert_eq!(bench.said(), format!("ok\n\nok\na 1.0 1\n\n{WRONG}"));
-    bench.kept(slot);
+    bench.kept(seq);
     bench.waits_for_input();
     assert_eq!(bench.said(), "ok\n\n");
 }
@@ -172,12 +172,12 @@ fn replies_come_in_the_order_of_their_lines() {
 fn a_request_has_a_limited_number_of_points() {
     let count = limits::POINTS_PER_REQUEST_MAX + 1;
     let mut bench = Bench::speaking(&"put a 1 1\n".repeat(count));
-    let (slot, points) = bench.put();
+    let (seq, points) = bench.put();
     assert_eq!(points.len(), limits::POINTS_PER_REQUEST_MAX);
-    bench.kept(slot);
-    let (slot, points) = bench.put();
+    bench.kept(seq);
+    let (seq, points) = bench.put();
     assert_eq!(points.len(), 1);
-    bench.kept(slot);
+    bench.kept(seq);
     assert_eq!(bench.said(), "ok\n\n".repeat(count));
     bench.waits_for_input();
 }
@@ -201,10 +201,10 @@ fn what_breaks_a_rule_of_lines_has_one_error_and_the_end() {
         ("\u{7f}", "a line must be UTF-8 without control characters"),
     ] {
         let mut bench = Bench::speaking(&format!("put a 1 1\n{text}put b 1 1\n"));
-        let (slot, points) = bench.put();
+        let (seq, points) = bench.put();
         assert_eq!(points, ["a 1.0 1"]);
         bench.is_blocked();
-        bench.kept(slot);
+        bench.kept(seq);
         bench.ends(Ending::Linger);
         assert_eq!(bench.said(), format!("ok\n\nerror\n{words}\n\n"));
     }
@@ -213,9 +213,9 @@ fn what_breaks_a_rule_of_lines_has_one_error_and_the_end() {
 #[test]
 fn a_line_of_http_ends_a_connection_of_text_and_does_nothing() {
     let mut bench = Bench::speaking("put a 1 1\nPOST / HTTP/1.1\r\nHost: a\r\n\r\nput b 1 1\n");
-    let (slot, points) = bench.put();
+    let (seq, points) = bench.put();
     assert_eq!(points, ["a 1.0 1"]);
-    bench.kept(slot);
+    bench.kept(seq);
     bench.ends(Ending::HttpLine);
     assert_eq!(bench.said(), "ok\n\n");
 }
@@ -224,16 +224,16 @@ fn a_line_of_http_ends_a_connection_of_text_and_does_nothing() {
 fn a_line_that_the_input_ends_in_is_not_executed() {
     let mut bench = Bench::speaking("put a 1 1\nput a 1 15018642");
     bench.session.end_input();
-    let (slot, points) = bench.put();
+    let (seq, points) = bench.put();
     assert_eq!(points, ["a 1.0 1"]);
-    bench.kept(slot);
+    bench.kept(seq);
     bench.ends(Ending::Linger);
     assert_eq!(bench.said(), "ok\n\nerror\nthe input ended inside a line\n\n");
 
     let mut bench = Bench::speaking("get *\n \n");
     bench.session.end_input();
-    let (slot, _) = bench.get();
-    bench.told(slot, vec![], None);
+    let (seq, _) = bench.get();
+    bench.told(seq, vec![], None);
     bench.ends(Ending::Close);
     assert_eq!(bench.said(), "ok\n\n");
 }
@@ -259,9 +259,9 @@ fn the_clock_of_a_line_runs_from_its_first_byte() {
     }
     assert_eq!(bench.session.deadline(&bench.rules), Some(Instant::ORIGIN + 11 * SECOND));
     bench.input.push(b" 1\n");
-    let (slot, _) = bench.put();
+    let (seq, _) = bench.put();
     assert_eq!(bench.session.deadline(&bench.rules), None);
-    bench.kept(slot);
+    bench.kept(seq);
     bench.waits_for_input();
     assert_eq!(bench.session.deadline(&bench.rules), Some(bench.now + 3600 * SECOND));
     bench.now = bench.now + SECOND;
@@ -280,9 +280,9 @@ fn the_clock_of_a_line_runs_from_its_first_byte() {
 #[test]
 fn a_drained_session_answers_the_lines_that_are_open() {
     let mut bench = Bench::speaking("put a 1 1\nput b 1 1\nget *\n");
-    let (slot, _) = bench.put();
+    let (seq, _) = bench.put();
     bench.session.begin_drain(&bench.input);
-    bench.kept(slot);
+    bench.kept(seq);
     bench.ends(Ending::Linger);
     assert_eq!(bench.said(), "ok\n\nok\n\n");
 }
@@ -293,11 +293,11 @@ const POINTS: &str =
 
 /// Answers a request for points in two pages, in the middle of a series.
 fn tell_in_two_pages(bench: &mut Bench) {
-    let (slot, filter) = bench.get();
+    let (seq, filter) = bench.get();
     assert_eq!(filter, PointFilter::default());
-    bench.told(slot, vec![series(1, "a", &[(1, 1.0)])], Some(AFTER));
-    assert!(matches!(bench.next(), Step::NextPage(of, Paged::Points(_), AFTER) if of == slot));
-    bench.told(slot, vec![series(1, "a", &[(2, 2.0)]), series(2, "b", &[(3, 3.0)])], None);
+    bench.told(seq, vec![series(1, "a", &[(1, 1.0)])], Some(AFTER));
+    assert!(matches!(bench.next(), Step::NextPage(of, Paged::Points(_), AFTER) if of == seq));
+    bench.told(seq, vec![series(1, "a", &[(2, 2.0)]), series(2, "b", &[(3, 3.0)])], None);
 }
 
 #[test]
@@ -307,9 +307,9 @@ fn points_are_asked_for_in_raw_json() {
     assert_eq!(bench.said(), format!("{POINTS}\n"));
     bench.input.push(b"{\"command\": \"put\", \"data\": {\"key\": \"a\", \"value\": 1}}");
     match bench.next() {
-        Step::Call(slot, request) => {
+        Step::Call(seq, request) => {
             assert_eq!(request.reply_count(), 1);
-            bench.kept(slot);
+            bench.kept(seq);
         }
         step => panic!("no request, but {step:?}"),
     }

@@ -56,7 +56,7 @@ pub(super) struct Lent {
     id: RunId,
     key: JobKey,
     task: Task,
-    slot: Arc<Mutex<Option<TaskResult>>>,
+    seq: Arc<Mutex<Option<TaskResult>>>,
 }
 
 impl Jobs for FakeJobs {
@@ -64,7 +64,7 @@ impl Jobs for FakeJobs {
         let mut world = self.0.borrow_mut();
         world.operations += 1;
         let (now, lane) = (world.now, job.task.lane());
-        world.log(|| format!("job {} of {:?}: {}", job.key.job, job.key.ticket, name(&job.task)));
+        world.log(|| format!("job {} of {:?}: {}", job.key.job, job.key.request_key, name(&job.task)));
         if let Task::Write(Write::Put { points, .. }) = &job.task
             && !(1..=limits::POINTS_PER_REQUEST_MAX).contains(&points.len())
         {
@@ -275,23 +275,23 @@ impl Workshop {
             return None;
         }
         let task = with_keys_max(job.task, weather.keys_max);
-        let slot: Arc<Mutex<Option<TaskResult>>> = Arc::default();
+        let seq: Arc<Mutex<Option<TaskResult>>> = Arc::default();
         let mut tools = Tools::new(Arc::clone(&self.factory), known_costs(COST));
-        let (result, copy) = (Arc::clone(&slot), task.clone());
+        let (result, copy) = (Arc::clone(&seq), task.clone());
         let meanwhile = move || {
             let mut results = Vec::new();
             tools.run(vec![copy], &mut results);
             *result.lock().unwrap_or_else(PoisonError::into_inner) = results.pop();
         };
         self.whims().meanwhile = Some(Box::new(meanwhile));
-        Some(Lent { id, key: job.key, task, slot })
+        Some(Lent { id, key: job.key, task, seq })
     }
 
     /// What became of it: it is run now if it was not, or found another at it.
     pub(super) fn take_back(&mut self, lent: Option<Lent>, now: Instant, weather: &Weather) {
-        let Some(Lent { id, key, task, slot }) = lent else { return };
+        let Some(Lent { id, key, task, seq }) = lent else { return };
         self.whims().meanwhile = None;
-        let result = match slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let result = match seq.lock().unwrap_or_else(PoisonError::into_inner).take() {
             None | Some(Err(TaskError::Store(StoreError::Busy))) => self.run(task, weather),
             Some(result) => result,
         };

@@ -20,12 +20,12 @@ use super::weather::Weather;
 use super::wire::Away;
 use super::world::{LISTENERS, Shared, World};
 use crate::app::login_limiter::LoginLimits;
-use crate::app::presence::Admission;
+use crate::app::presence::ListenerPolicy;
 use crate::app::{self, App};
 use crate::clock::Instant;
 use crate::ids::{ConnId, DiskId, VmId};
 use crate::limits;
-use crate::model::{Groups, PointFilter, VmName};
+use crate::model::{AnonymousAccess, PointFilter, VmName};
 use crate::reactor::inspect::{Holdings, Note};
 use crate::reactor::{ListenerSettings, Reactor, Settings};
 use crate::session::Rules;
@@ -424,9 +424,13 @@ fn settings(weather: &Weather) -> Settings {
     };
     let listener = |at| ListenerSettings {
         rules: rules.clone(),
-        admission: Admission {
-            registers: at != CLOSED_LISTENER,
-            opens: if at == CLOSED_LISTENER { Groups::NONE } else { Groups::ALL },
+        policy: ListenerPolicy {
+            open_registration: at != CLOSED_LISTENER,
+            anonymous_access: if at == CLOSED_LISTENER {
+                AnonymousAccess::NONE
+            } else {
+                AnonymousAccess::ALL
+            },
             has_operators: true,
             is_local: true,
         },

@@ -178,7 +178,7 @@ mod tests {
     use crate::app::page::PageRequest;
     use crate::app::task::{Asker, Task};
     use crate::clock::Instant;
-    use crate::ids::{ConnId, Slot, Ticket, VmId};
+    use crate::ids::{ConnId, RequestKey, RequestSeq, VmId};
     use crate::model::VmName;
     use crate::worker::{JobKey, Share};
     use std::sync::Arc;
@@ -187,9 +187,9 @@ mod tests {
 
     /// A look-up of the connection `index`.
     fn lookup(number: u64, index: u32) -> Job {
-        let ticket = Ticket { conn: ConnId { index, generation: 1 }, slot: Slot(number) };
-        let shares = (Share::Connection(ticket.conn), None);
-        let key = JobKey { ticket, job: number };
+        let request_key = RequestKey { conn: ConnId { index, generation: 1 }, seq: RequestSeq(number) };
+        let shares = (Share::Connection(request_key.conn), None);
+        let key = JobKey { request_key, job: number };
         let task = Task::FindCredentials { name: VmName::stored("a") };
         let (room, deadline, state) = (Room::Queue, Instant::ORIGIN, Arc::default());
         Job { key, task, room, shares, weight: 1, deadline, state }

@@ -220,16 +220,16 @@ mod tests {
     use super::*;
     use crate::app::task::Task;
     use crate::clock::Instant;
-    use crate::ids::{ConnId, Slot, Ticket};
+    use crate::ids::{ConnId, RequestKey, RequestSeq};
     use crate::model::Secret;
     use crate::worker::{JobKey, Room, Share};
     use std::sync::Arc;
 
     fn job(number: u64) -> Job {
-        let ticket = Ticket { conn: ConnId { index: 0, generation: 1 }, slot: Slot(number) };
+        let request_key = RequestKey { conn: ConnId { index: 0, generation: 1 }, seq: RequestSeq(number) };
         let task = Task::HashPassword { password: Secret::new("password") };
-        let key = JobKey { ticket, job: number };
-        let shares = (Share::Connection(ticket.conn), None);
+        let key = JobKey { request_key, job: number };
+        let shares = (Share::Connection(request_key.conn), None);
         let (room, deadline, state) = (Room::Queue, Instant::ORIGIN, Arc::default());
         Job { key, task, room, shares, weight: 1, deadline, state }
     }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::app::task::{Done, Lane, Task, TaskError};
 use crate::clock::Instant;
-use crate::ids::Ticket;
+use crate::ids::RequestKey;
 
 #[cfg(test)]
 pub(crate) use backlog::{Backlog, Batch};
@@ -48,7 +48,7 @@ pub struct Job {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct JobKey {
     /// The request.
-    pub ticket: Ticket,
+    pub request_key: RequestKey,
     /// Counts all jobs.
     pub job: u64,
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::app::page::PageRequest;
 use crate::app::task::Asker;
 use crate::clock::UnixSeconds;
-use crate::ids::{ConnId, DiskId, Slot, Ticket, VmId};
+use crate::ids::{ConnId, DiskId, RequestKey, RequestSeq, VmId};
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
 use crate::store::{PointAt, PointPage, Store, VmPage, Write, Written};
 use crate::worker::{JobKey, JobState, Room, Share};
@@ -43,12 +43,12 @@ fn pool_on(factory: Arc<dyn StoreFactory>) -> (Pool, Receiver<()>) {
 }
 
 fn job(number: u64) -> Job {
-    let ticket = Ticket { conn: ConnId { index: 0, generation: 1 }, slot: Slot(0) };
+    let request_key = RequestKey { conn: ConnId { index: 0, generation: 1 }, seq: RequestSeq(0) };
     let login = Login { id: VmId(1), epoch: 0, name: VmName::stored("a") };
     let task = Task::ListPage { asker: Asker::Vm(login), page: PageRequest::Vms { after: VmId(0) } };
-    let key = JobKey { ticket, job: number };
+    let key = JobKey { request_key, job: number };
     let deadline = SystemClock::new().now();
-    let (shares, state) = ((Share::Connection(ticket.conn), None), Arc::<JobState>::default());
+    let (shares, state) = ((Share::Connection(request_key.conn), None), Arc::<JobState>::default());
     Job { key, task, room: Room::Queue, shares, weight: 1, deadline, state }
 }
 

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::super::setting::{Kind, Preset, Reload, Setting};
-use super::super::{Listen, listen};
+use super::super::{ListenerSpec, listen};
 #[cfg(feature = "http")]
 use crate::framing::http::{AllowedHost, AllowedOrigin};
 use crate::limits;
@@ -18,7 +18,7 @@ pub(super) const LISTEN: Setting = Setting {
     kind: Kind::Text {
         allowed: listen::ALLOWED,
         is_repeatable: true,
-        place: |draft, text| Listen::parse(text).map(|listen| draft.config.listen.push(listen)),
+        place: |draft, text| ListenerSpec::parse(text).map(|listen| draft.config.listen.push(listen)),
     },
 };
 

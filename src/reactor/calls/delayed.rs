@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Asked, Calls, Now};
 use crate::app::stage::Action;
-use crate::ids::Ticket;
+use crate::ids::RequestKey;
 use crate::model::{Answer, CommandName, Failure};
 use crate::reactor::connection::Connection;
 use crate::reactor::timers::Timers;
@@ -21,7 +21,7 @@ impl<J: Jobs> Calls<J> {
     /// What was to be answered later is due.
     pub(in crate::reactor) fn deliver<S>(
         &mut self,
-        ticket: Ticket,
+        request_key: RequestKey,
         data: Box<str>,
         connection: &mut Connection<S>,
         timers: &mut Timers,
@@ -29,12 +29,12 @@ impl<J: Jobs> Calls<J> {
     ) {
         self.forget_delayed(1, data.len());
         #[cfg(test)]
-        self.notes.push(crate::reactor::inspect::Note::Due(ticket.conn, data.clone()));
+        self.notes.push(crate::reactor::inspect::Note::Due(request_key.conn, data.clone()));
         let action = self.app.convert_now(data);
         if let Action::Work { .. } = action {
-            connection.session.begin_conversion(ticket.slot);
+            connection.session.begin_conversion(request_key.seq);
         }
-        self.act(Asked::new(ticket, CommandName::Convert), action, connection, timers, now);
+        self.act(Asked::new(request_key, CommandName::Convert), action, connection, timers, now);
     }
 
     /// So many requests, with texts of so many bytes, are not to be answered later any more.
@@ -60,10 +60,10 @@ impl<J: Jobs> Calls<J> {
         let (at, bytes) = (now.instant + after, data.len());
         #[cfg(test)]
         self.notes.push(crate::reactor::inspect::Note::Delayed(data.clone(), at));
-        let ticket = asked.origin.ticket;
+        let request_key = asked.origin.request_key;
         if self.delayed.bytes + bytes > self.delayed_bytes_max {
-            self.answer(ticket, asked.command, Answer::Failed(Failure::Busy), connection, now);
-        } else if connection.session.delay(ticket.slot, at, data) {
+            self.answer(request_key, asked.command, Answer::Failed(Failure::Busy), connection, now);
+        } else if connection.session.delay(request_key.seq, at, data) {
             self.delayed.requests += 1;
             self.delayed.bytes += bytes;
         }

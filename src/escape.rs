@@ -21,11 +21,11 @@ pub fn is_invisible(character: char) -> bool {
             | GeneralCategory::Format
             | GeneralCategory::LineSeparator
             | GeneralCategory::ParagraphSeparator
-    ) || is_drawn_as_nothing(character)
+    ) || is_ignorable(character)
 }
 
 /// Writes `character`, escaped if it is invisible: as `\n`, `\r`, `\t`, or by its number: `\u200b`, `\U000e0041`.
-pub fn write_visible(character: char, output: &mut impl Write) -> fmt::Result {
+pub fn write_escaped(character: char, output: &mut impl Write) -> fmt::Result {
     match character {
         '\n' => output.write_str("\\n"),
         '\r' => output.write_str("\\r"),
@@ -37,26 +37,26 @@ pub fn write_visible(character: char, output: &mut impl Write) -> fmt::Result {
 }
 
 /// What it holds, as people may see it.
-pub struct Visible<T>(pub T);
+pub struct Escaped<T>(pub T);
 
-impl<T: fmt::Display> fmt::Display for Visible<T> {
+impl<T: fmt::Display> fmt::Display for Escaped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Escaping(f), "{}", self.0)
+        write!(EscapingWriter(f), "{}", self.0)
     }
 }
 
 /// Escapes what is written to it.
-struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
+struct EscapingWriter<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
-impl Write for Escaping<'_, '_> {
+impl Write for EscapingWriter<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|character| write_visible(character, self.0))
+        text.chars().try_for_each(|character| write_escaped(character, self.0))
     }
 }
 
 /// Characters of other categories that are drawn as nothing: Unicode's `Default_Ignorable_Code_Point` as far
 /// as they are no format characters, what is reserved for more of them, and the empty pattern of braille.
-fn is_drawn_as_nothing(character: char) -> bool {
+fn is_ignorable(character: char) -> bool {
     matches!(
         character,
         '\u{34f}'
@@ -89,13 +89,13 @@ mod tests {
             ("\u{2028}\u{2029}", "\\u2028\\u2029"),
         ];
         for (text, expected) in cases {
-            assert_eq!(Visible(text).to_string(), expected);
+            assert_eq!(Escaped(text).to_string(), expected);
         }
     }
 
     #[test]
     fn what_people_write_is_left_as_it_is() {
         let text = "web-1 é e\u{301} Größe 名前 שלום नमस्ते 🦀 \"\\\u{a0}";
-        assert_eq!(Visible(text).to_string(), text);
+        assert_eq!(Escaped(text).to_string(), text);
     }
 }

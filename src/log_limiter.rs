@@ -4,21 +4,21 @@ use crate::clock::UnixSeconds;
 
 /// Lets one event of a kind pass in each interval and counts the others.
 #[derive(Debug, Default)]
-pub struct Throttle {
-    passed: Option<UnixSeconds>,
-    held_back: u64,
+pub struct LogRateLimiter {
+    last: Option<UnixSeconds>,
+    suppressed: u64,
 }
 
-impl Throttle {
+impl LogRateLimiter {
     /// Whether the event may be told now, after at least `interval_s` seconds; if so, how many were not
     /// since the last that was. A clock that was set ends the interval.
-    pub fn pass(&mut self, interval_s: u64, now: UnixSeconds) -> Option<u64> {
-        if self.passed.is_some_and(|passed| now.0.abs_diff(passed.0) < interval_s) {
-            self.held_back += 1;
+    pub fn allow(&mut self, interval_s: u64, now: UnixSeconds) -> Option<u64> {
+        if self.last.is_some_and(|passed| now.0.abs_diff(passed.0) < interval_s) {
+            self.suppressed += 1;
             return None;
         }
-        self.passed = Some(now);
-        Some(std::mem::take(&mut self.held_back))
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.suppressed))
     }
 }
 
@@ -28,8 +28,8 @@ mod tests {
 
     #[test]
     fn one_event_passes_in_each_interval_and_the_others_are_counted() {
-        let mut throttle = Throttle::default();
-        let pass = |throttle: &mut Throttle, second| throttle.pass(60, UnixSeconds(second));
+        let mut throttle = LogRateLimiter::default();
+        let pass = |throttle: &mut LogRateLimiter, second| throttle.allow(60, UnixSeconds(second));
         assert_eq!(pass(&mut throttle, 100), Some(0));
         assert_eq!(pass(&mut throttle, 100), None);
         assert_eq!(pass(&mut throttle, 159), None);

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Requests that a listener opens together.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Group {
+pub enum AccessGroup {
     /// The dialect `action`.
     Action,
     /// Metrics, as text and as commands.
@@ -15,71 +15,75 @@ pub enum Group {
     Verb,
 }
 
-/// A set of [`Group`]s.
+/// A set of [`AccessGroup`]s.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Groups([bool; Group::ALL.len()]);
+pub struct AnonymousAccess([bool; AccessGroup::ALL.len()]);
 
 /// A text that names no group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UnknownGroup;
 
-impl Group {
+impl AccessGroup {
     /// All of them.
-    pub const ALL: [Group; 4] = [Group::Action, Group::Metrics, Group::Convert, Group::Verb];
+    pub const ALL: [AccessGroup; 4] =
+        [AccessGroup::Action, AccessGroup::Metrics, AccessGroup::Convert, AccessGroup::Verb];
 
     /// Its name in settings.
     pub fn name(self) -> &'static str {
         match self {
-            Group::Action => "action",
-            Group::Metrics => "metrics",
-            Group::Convert => "convert",
-            Group::Verb => "verb",
+            AccessGroup::Action => "action",
+            AccessGroup::Metrics => "metrics",
+            AccessGroup::Convert => "convert",
+            AccessGroup::Verb => "verb",
         }
     }
 }
 
-impl Groups {
+impl AnonymousAccess {
     /// Every group.
-    pub const ALL: Groups = Groups([true; Group::ALL.len()]);
+    pub const ALL: AnonymousAccess = AnonymousAccess([true; AccessGroup::ALL.len()]);
     /// None.
-    pub const NONE: Groups = Groups([false; Group::ALL.len()]);
+    pub const NONE: AnonymousAccess = AnonymousAccess([false; AccessGroup::ALL.len()]);
 
     /// Reads names with commas between them, or `none`; an empty text says the same.
-    pub fn parse(text: &str) -> Result<Groups, UnknownGroup> {
+    pub fn parse(text: &str) -> Result<AnonymousAccess, UnknownGroup> {
         if text.is_empty() || text == NONE {
-            return Ok(Groups::NONE);
+            return Ok(AnonymousAccess::NONE);
         }
         text.split(',')
-            .map(|name| Group::ALL.into_iter().find(|group| group.name() == name).ok_or(UnknownGroup))
+            .map(|name| AccessGroup::ALL.into_iter().find(|group| group.name() == name).ok_or(UnknownGroup))
             .collect()
     }
 
     /// Whether `group` is one of them.
-    pub fn contains(self, group: Group) -> bool {
+    pub fn contains(self, group: AccessGroup) -> bool {
         self.0[group as usize]
     }
 
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
-        self == Groups::NONE
+        self == AnonymousAccess::NONE
     }
 }
 
-impl FromIterator<Group> for Groups {
-    fn from_iter<I: IntoIterator<Item = Group>>(groups: I) -> Groups {
-        let mut set = Groups::NONE;
+impl FromIterator<AccessGroup> for AnonymousAccess {
+    fn from_iter<I: IntoIterator<Item = AccessGroup>>(groups: I) -> AnonymousAccess {
+        let mut set = AnonymousAccess::NONE;
         groups.into_iter().for_each(|group| set.0[group as usize] = true);
         set
     }
 }
 
-impl fmt::Display for Groups {
+impl fmt::Display for AnonymousAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return f.write_str(NONE);
         }
-        let names: Vec<&str> =
-            Group::ALL.into_iter().filter(|group| self.contains(*group)).map(Group::name).collect();
+        let names: Vec<&str> = AccessGroup::ALL
+            .into_iter()
+            .filter(|group| self.contains(*group))
+            .map(AccessGroup::name)
+            .collect();
         f.write_str(&names.join(","))
     }
 }
@@ -95,19 +99,19 @@ mod tests {
     fn sets_are_read_and_shown_the_same() {
         for (text, groups) in [
             ("none", vec![]),
-            ("action", vec![Group::Action]),
-            ("metrics,convert", vec![Group::Metrics, Group::Convert]),
-            ("action,metrics,convert,verb", Group::ALL.to_vec()),
+            ("action", vec![AccessGroup::Action]),
+            ("metrics,convert", vec![AccessGroup::Metrics, AccessGroup::Convert]),
+            ("action,metrics,convert,verb", AccessGroup::ALL.to_vec()),
         ] {
-            let parsed = Groups::parse(text).expect(text);
+            let parsed = AnonymousAccess::parse(text).expect(text);
             assert_eq!((parsed, parsed.to_string().as_str()), (groups.iter().copied().collect(), text));
             assert_eq!(parsed.is_empty(), groups.is_empty());
-            for group in Group::ALL {
+            for group in AccessGroup::ALL {
                 assert_eq!(parsed.contains(group), groups.contains(&group), "{text} {group:?}");
             }
         }
-        assert_eq!(Groups::ALL, Group::ALL.into_iter().collect());
-        assert_eq!(Groups::parse("verb,action"), Groups::parse("action,verb,action"));
+        assert_eq!(AnonymousAccess::ALL, AccessGroup::ALL.into_iter().collect());
+        assert_eq!(AnonymousAccess::parse("verb,action"), AnonymousAccess::parse("action,verb,action"));
     }
 
     #[test]
@@ -123,7 +127,7 @@ mod tests {
             "action metrics",
             "command",
         ] {
-            assert_eq!(Groups::parse(text), Err(UnknownGroup), "{text}");
+            assert_eq!(AnonymousAccess::parse(text), Err(UnknownGroup), "{text}");
         }
     }
 }
