@@ -35,7 +35,7 @@ pub trait Clock {
     fn unix_now(&mut self) -> UnixSeconds;
     /// How far the wall clock, which says `wall`, is ahead of all the time that can have passed: what expires goes by the time without
     /// it. A clock that is wrong for a minute must not end for good what would have years.
-    fn lead(&mut self, _wall: UnixSeconds) -> Duration {
+    fn wall_lead(&mut self, _wall: UnixSeconds) -> Duration {
         Duration::ZERO
     }
 }
@@ -49,7 +49,7 @@ pub struct SystemClock {
     /// What the wall clock said then.
     wall: UnixSeconds,
     /// What it should have said, as far as can be known; believed for a while only.
-    known: UnixSeconds,
+    expected: UnixSeconds,
 }
 
 impl Instant {
@@ -94,7 +94,7 @@ impl HttpDate {
         // Later ones have no such form.
         let seconds = u64::try_from(now.0).unwrap_or(0).min(LAST_SECOND_OF_9999);
         let (days, second) = (seconds / SECONDS_PER_DAY, seconds % SECONDS_PER_DAY);
-        let (year, month, day) = civil(days);
+        let (year, month, day) = civil_date(days);
         let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
         // The first of them was a Thursday.
         text[..3].copy_from_slice(&WEEKDAYS[(days % 7) as usize]);
@@ -138,27 +138,27 @@ impl Sub<Duration> for UnixSeconds {
 impl SystemClock {
     /// A clock whose monotonic origin is this moment.
     pub fn new() -> SystemClock {
-        SystemClock::after(None)
+        SystemClock::resuming_after(None)
     }
 
     /// As [`SystemClock::new`], where it was `seen` when somebody last knew the time. A wall clock that is far ahead
     /// of that is not trusted until it has said so for a while: the computer was off for long, or the clock is wrong.
-    pub fn after(seen: Option<UnixSeconds>) -> SystemClock {
+    pub fn resuming_after(seen: Option<UnixSeconds>) -> SystemClock {
         let wall = unix_now();
         let slack = i64::try_from(limits::CLOCK_REST_MAX.as_secs()).unwrap_or(i64::MAX);
-        let known = seen.filter(|seen| wall.0.saturating_sub(seen.0) > slack).unwrap_or(wall);
-        SystemClock { origin: std::time::Instant::now(), boot: time_since_boot(), wall, known }
+        let expected = seen.filter(|seen| wall.0.saturating_sub(seen.0) > slack).unwrap_or(wall);
+        SystemClock { origin: std::time::Instant::now(), boot: time_since_boot(), wall, expected }
     }
 
     /// The time by which things expire.
-    pub fn unix_without_lead(&mut self) -> UnixSeconds {
+    pub fn trusted_unix_now(&mut self) -> UnixSeconds {
         let wall = self.unix_now();
-        wall - self.lead(wall)
+        wall - self.wall_lead(wall)
     }
 
     /// How far `wall` is ahead, so long after the beginning.
-    fn lead_at(&self, wall: UnixSeconds, passed: Duration) -> Duration {
-        let begun = if passed >= limits::CLOCK_TRUST_WAIT { self.wall } else { self.known };
+    fn wall_lead_at(&self, wall: UnixSeconds, passed: Duration) -> Duration {
+        let begun = if passed >= limits::CLOCK_TRUST_WAIT { self.wall } else { self.expected };
         let latest = begun + passed + limits::CLOCK_SLACK;
         Duration::from_secs(u64::try_from(wall.0.saturating_sub(latest.0)).unwrap_or(0))
     }
@@ -179,8 +179,8 @@ impl Clock for SystemClock {
         unix_now()
     }
 
-    fn lead(&mut self, wall: UnixSeconds) -> Duration {
-        self.lead_at(wall, time_since_boot().saturating_sub(self.boot))
+    fn wall_lead(&mut self, wall: UnixSeconds) -> Duration {
+        self.wall_lead_at(wall, time_since_boot().saturating_sub(self.boot))
     }
 }
 
@@ -198,7 +198,7 @@ pub fn unix_now_ms() -> u64 {
 
 /// Year, month and day of the Gregorian calendar, `days` after 1970-01-01. After Howard Hinnant's
 /// `civil_from_days`: years begin in March there, so that the leap day is the last.
-pub fn civil(days: u64) -> (u64, u64, u64) {
+pub fn civil_date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_is_written_as_http_has_it() {
+    fn http_dates_are_formatted() {
         let cases = [
             (i64::MIN, "Thu, 01 Jan 1970 00:00:00 GMT"),
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
@@ -245,40 +245,41 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(86_400);
 
-    fn clock(wall: i64, known: i64) -> SystemClock {
-        SystemClock { wall: UnixSeconds(wall), known: UnixSeconds(known), ..SystemClock::new() }
+    fn clock(wall: i64, expected: i64) -> SystemClock {
+        SystemClock { wall: UnixSeconds(wall), expected: UnixSeconds(expected), ..SystemClock::new() }
     }
 
     #[test]
-    fn a_jump_ahead_is_a_lead_and_one_back_is_not() {
+    fn forward_jump_is_a_lead_and_backward_is_not() {
         let (clock, begun) = (clock(1_000_000, 1_000_000), UnixSeconds(1_000_000));
         for passed in [Duration::ZERO, DAY, 400 * DAY] {
-            assert_eq!(clock.lead_at(begun + passed, passed), Duration::ZERO);
-            assert_eq!(clock.lead_at(begun + passed + limits::CLOCK_SLACK, passed), Duration::ZERO);
-            assert_eq!(clock.lead_at(begun + passed + limits::CLOCK_SLACK + DAY, passed), DAY);
-            assert_eq!(clock.lead_at(UnixSeconds(0), passed), Duration::ZERO);
+            assert_eq!(clock.wall_lead_at(begun + passed, passed), Duration::ZERO);
+            assert_eq!(clock.wall_lead_at(begun + passed + limits::CLOCK_SLACK, passed), Duration::ZERO);
+            assert_eq!(clock.wall_lead_at(begun + passed + limits::CLOCK_SLACK + DAY, passed), DAY);
+            assert_eq!(clock.wall_lead_at(UnixSeconds(0), passed), Duration::ZERO);
         }
     }
 
     #[test]
-    fn a_clock_that_is_far_ahead_at_the_start_is_trusted_after_a_while() {
+    fn clock_far_ahead_at_start_is_trusted_later() {
         let wall = UnixSeconds(1_000_000) + 400 * DAY;
         let clock = clock(wall.0, 1_000_000);
         let almost = limits::CLOCK_TRUST_WAIT - Duration::from_secs(1);
-        assert_eq!(clock.lead_at(wall, Duration::ZERO), 400 * DAY - limits::CLOCK_SLACK);
-        assert_eq!(clock.lead_at(wall + almost, almost), 400 * DAY - limits::CLOCK_SLACK);
+        assert_eq!(clock.wall_lead_at(wall, Duration::ZERO), 400 * DAY - limits::CLOCK_SLACK);
+        assert_eq!(clock.wall_lead_at(wall + almost, almost), 400 * DAY - limits::CLOCK_SLACK);
         let wait = limits::CLOCK_TRUST_WAIT;
-        assert_eq!(clock.lead_at(wall + wait, wait), Duration::ZERO);
+        assert_eq!(clock.wall_lead_at(wall + wait, wait), Duration::ZERO);
     }
 
     #[test]
-    fn a_rest_is_no_jump_and_neither_is_a_time_that_was_seen_ahead() {
+    fn short_downtime_is_not_a_lead() {
         let now = unix_now();
         for seen in [None, Some(now), Some(now - limits::CLOCK_REST_MAX / 2), Some(now + DAY)] {
-            assert_eq!(SystemClock::after(seen).lead(now), Duration::ZERO, "{seen:?}");
+            assert_eq!(SystemClock::resuming_after(seen).wall_lead(now), Duration::ZERO, "{seen:?}");
         }
         assert!(
-            SystemClock::after(Some(now - 2 * limits::CLOCK_REST_MAX)).lead(now) > limits::CLOCK_REST_MAX
+            SystemClock::resuming_after(Some(now - 2 * limits::CLOCK_REST_MAX)).wall_lead(now)
+                > limits::CLOCK_REST_MAX
         );
     }
 }

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_hides_or_reorders_is_escaped() {
+    fn invisible_and_reordering_characters_are_escaped() {
         let cases = [
             ("a\u{200b}b", "a\\u200bb"),
             ("\u{202e}\u{2066}\u{200e}", "\\u202e\\u2066\\u200e"),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write_is_left_as_it_is() {
+    fn ordinary_text_is_unchanged() {
         let text = "web-1 é e\u{301} Größe 名前 שלום नमस्ते 🦀 \"\\\u{a0}";
         assert_eq!(Escaped(text).to_string(), text);
     }

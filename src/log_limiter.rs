@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_event_passes_in_each_interval_and_the_others_are_counted() {
+    fn one_event_per_interval_and_the_rest_are_counted() {
         let mut throttle = LogRateLimiter::default();
         let pass = |throttle: &mut LogRateLimiter, second| throttle.allow(60, UnixSeconds(second));
         assert_eq!(pass(&mut throttle, 100), Some(0));

@@ -7,14 +7,14 @@ use std::process::ExitCode;
 
 use log::{Level, log_enabled};
 use vmherd::config::{self, EX_CONFIG, Invocation, Sources};
-use vmherd::os::logging::{LineStyle, complain, line_style, log_panics};
+use vmherd::os::logging::{LineStyle, line_style, log_panics, log_to_stderr};
 use vmherd::os::settings_file::read_settings_file;
 use vmherd::os::{backup_command, service, stats_command, vm_command};
 use vmherd::server::StartError;
-use vmherd::sys::signals::{Signal, Signals, ignore_strays};
+use vmherd::sys::signals::{Signal, Signals, ignore_unused};
 
 fn main() -> ExitCode {
-    if let Err(error) = ignore_strays() {
+    if let Err(error) = ignore_unused() {
         eprintln!("vmherd: can't ignore signals: {error}");
         return ExitCode::FAILURE;
     }
@@ -37,25 +37,25 @@ fn main() -> ExitCode {
     let style = line_style(sources.log_format(), |name| env::var_os(name));
     log_panics(style);
     match sources.parse() {
-        Ok(Invocation::Help) => say(&config::help()),
-        Ok(Invocation::Version) => say(concat!("vmherd ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Invocation::Help) => print(&config::help()),
+        Ok(Invocation::Version) => print(concat!("vmherd ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Invocation::Check(warnings)) => {
-            warn(style, &warnings);
-            say("the configuration is valid\n")
+            print_warnings(style, &warnings);
+            print("the configuration is valid\n")
         }
-        Ok(Invocation::Show(settled)) => {
-            warn(style, &settled.warnings);
-            say(&settled.report.to_string())
+        Ok(Invocation::Show(resolved)) => {
+            print_warnings(style, &resolved.warnings);
+            print(&resolved.report.to_string())
         }
-        Ok(Invocation::Run(settled)) => service::serve(&sources, *settled, style).unwrap_or_else(|error| {
+        Ok(Invocation::Run(resolved)) => service::serve(&sources, *resolved, style).unwrap_or_else(|error| {
             // The log has said it, unless it was told not to say even errors or did not start.
             if !log_enabled!(Level::Error) {
-                complain(style, Level::Error, format_args!("{error}"));
+                log_to_stderr(style, Level::Error, format_args!("{error}"));
             }
             ExitCode::from(exit_code(&error))
         }),
         Err(error) => {
-            complain(style, Level::Error, format_args!("{error}"));
+            log_to_stderr(style, Level::Error, format_args!("{error}"));
             ExitCode::from(error.exit_code())
         }
     }
@@ -70,11 +70,11 @@ fn exit_code(error: &io::Error) -> u8 {
     }
 }
 
-fn warn(style: LineStyle, warnings: &[String]) {
-    warnings.iter().for_each(|warning| complain(style, Level::Warn, format_args!("{warning}")));
+fn print_warnings(style: LineStyle, warnings: &[String]) {
+    warnings.iter().for_each(|warning| log_to_stderr(style, Level::Warn, format_args!("{warning}")));
 }
 
-fn say(text: &str) -> ExitCode {
+fn print(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,

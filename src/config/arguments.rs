@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use super::ConfigError;
-use super::shown::{is_plain_name, shown};
+use super::redact::{is_plain_name, redact};
 
 /// A flag that may be given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,7 +22,7 @@ pub(crate) enum Takes {
     /// `--flag VALUE` or `--flag=VALUE`.
     Value,
     /// `--flag` or `--flag=VALUE`.
-    PerhapsValue,
+    OptionalValue,
     /// `--flag`.
     Nothing,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     /// Each flag given, in order, with its value.
     pub(crate) flags: Vec<(&'static str, Option<String>)>,
     /// What is neither a flag nor a flag's value, in order.
-    pub(crate) strays: Vec<String>,
+    pub(crate) positionals: Vec<String>,
 }
 
 impl Arguments {
@@ -44,22 +44,22 @@ impl Arguments {
     ) -> Result<Arguments, ConfigError> {
         let mut args = args.into_iter().peekable();
         let mut arguments = Arguments::default();
-        let mut is_flags_over = false;
+        let mut flags_ended = false;
         while let Some(arg) = args.next() {
-            let text = arg.into_string().map_err(|arg| no_text(&arg))?;
-            if is_flags_over || text == "-" || !text.starts_with('-') {
-                arguments.strays.push(text);
+            let text = arg.into_string().map_err(|arg| not_utf8(&arg))?;
+            if flags_ended || text == "-" || !text.starts_with('-') {
+                arguments.positionals.push(text);
                 continue;
             }
             if text == "--" {
-                is_flags_over = true;
+                flags_ended = true;
                 continue;
             }
             let (flag, mut value) = split_flag(&text, known)?;
             if flag.takes == Takes::Value && value.is_none() {
                 let following = args.next_if(|next| !next.as_encoded_bytes().starts_with(b"--"));
                 let following = following.ok_or_else(|| missing_value(flag.name))?;
-                value = Some(following.into_string().map_err(|_| no_text_of(flag.name))?);
+                value = Some(following.into_string().map_err(|_| value_not_utf8(flag.name))?);
             }
             arguments.add(flag, value)?;
         }
@@ -91,9 +91,9 @@ impl Arguments {
 
 /// The one of `candidates` that `word` is a slip or the beginning of.
 pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
-    let slips_max = (word.len() / 3).clamp(1, 4);
-    let by_distance = candidates.clone().map(|candidate| (distance(word, candidate), candidate));
-    let near = by_distance.filter(|(distance, _)| *distance <= slips_max).min().map(|(_, near)| near);
+    let typos_max = (word.len() / 3).clamp(1, 4);
+    let by_distance = candidates.clone().map(|candidate| (edit_distance(word, candidate), candidate));
+    let near = by_distance.filter(|(distance, _)| *distance <= typos_max).min().map(|(_, near)| near);
     near.or_else(|| {
         let mut longer = candidates.filter(|candidate| word.len() >= 3 && candidate.starts_with(word));
         longer.next().filter(|_| longer.next().is_none())
@@ -102,7 +102,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str> 
 
 /// How many letters must be added, dropped, replaced or swapped with their neighbour to make one word
 /// the other. Words longer than any flag are taken as infinitely far.
-pub(super) fn distance(one: &str, other: &str) -> usize {
+pub(super) fn edit_distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     if one.len().max(other.len()) > 64 {
         return usize::MAX;
@@ -124,15 +124,15 @@ pub(super) fn distance(one: &str, other: &str) -> usize {
 }
 
 /// Without a flag's value, which may be a store.
-fn no_text(arg: &OsStr) -> ConfigError {
+fn not_utf8(arg: &OsStr) -> ConfigError {
     let text = arg.to_string_lossy();
     match text.strip_prefix("--").and_then(|flag| flag.split_once('=')) {
-        Some((name, _)) => no_text_of(&shown(name)),
-        None => ConfigError::Usage(format!("argument {:?} is not valid UTF-8", shown(&text))),
+        Some((name, _)) => value_not_utf8(&redact(name)),
+        None => ConfigError::Usage(format!("argument {:?} is not valid UTF-8", redact(&text))),
     }
 }
 
-fn no_text_of(flag: &str) -> ConfigError {
+fn value_not_utf8(flag: &str) -> ConfigError {
     ConfigError::Usage(format!("--{flag}: its value is not valid UTF-8"))
 }
 
@@ -157,7 +157,7 @@ fn unknown_flag(name: &str, known: &[Flag]) -> ConfigError {
     let word = name.trim_start_matches('-');
     let near = nearest(word, known.iter().map(|flag| flag.name));
     // One that only tells of a password is no secret.
-    let name = if is_plain_name(&word.replace('-', "_")) { name.into() } else { shown(name) };
+    let name = if is_plain_name(&word.replace('-', "_")) { name.into() } else { redact(name) };
     ConfigError::Usage(match near {
         Some(near) => format!("there is no flag {name:?}; is --{near} meant?"),
         None => format!("there is no flag {name:?}; see --help"),

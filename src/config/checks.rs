@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::shown::shown;
+use super::redact::redact;
 use super::{Config, ConfigError, ListenAddress, ListenerSpec, SOCKET_NAME};
 use crate::limits;
 #[cfg(feature = "sqlite")]
@@ -21,8 +21,8 @@ pub(super) fn check_listeners(config: &Config, origin: &str) -> Result<(), Confi
         )));
     }
     for (index, ListenerSpec { address, .. }) in listen.iter().enumerate() {
-        let name = shown(&address.to_string()).into_owned();
-        match listen[..index].iter().map(|other| &other.address).find(|other| other.excludes(address)) {
+        let name = redact(&address.to_string()).into_owned();
+        match listen[..index].iter().map(|other| &other.address).find(|other| other.conflicts_with(address)) {
             Some(other) if other == address => {
                 return Err(ConfigError::Value(format!("{origin}: {name} stands there twice")));
             }
@@ -84,7 +84,7 @@ pub(super) fn check_socket_path(state_dir: &Path) -> Result<(), ConfigError> {
     }
     Err(ConfigError::Value(format!(
         "--state-dir: {} has {bytes} bytes, and a socket's path may have {}; choose a shorter directory",
-        shown(&socket.to_string_lossy()),
+        redact(&socket.to_string_lossy()),
         limits::UNIX_PATH_BYTES_MAX
     )))
 }

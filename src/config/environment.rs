@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use super::ConfigError;
 use super::arguments::nearest;
+use super::redact::is_plain_name;
 use super::settings::SETTINGS;
-use super::shown::is_plain_name;
 use super::values::is_blank;
 
 /// The variables that say something about settings. One that is set to nothing or
@@ -18,12 +18,13 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Keeps what matters of `environment`.
+    /// Keeps what is_relevant of `environment`.
     pub(crate) fn collect(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
-        let matters =
-            |name: &OsStr| name.as_bytes().starts_with(PREFIX) || PLACES.iter().any(|place| name == *place);
+        let is_relevant = |name: &OsStr| {
+            name.as_bytes().starts_with(PREFIX) || STATE_DIR_VARIABLES.iter().any(|known| name == *known)
+        };
         let variables =
-            environment.into_iter().filter(|(name, value)| matters(name) && !value.is_empty()).collect();
+            environment.into_iter().filter(|(name, value)| is_relevant(name) && !value.is_empty()).collect();
         Environment { variables }
     }
 
@@ -55,11 +56,11 @@ impl Environment {
 
     /// A warning for each variable that looks like a setting and is none.
     pub(super) fn unknown_settings(&self) -> Vec<String> {
-        let known: Vec<String> = SETTINGS.iter().filter_map(|setting| setting.environment()).collect();
+        let known: Vec<String> = SETTINGS.iter().filter_map(|setting| setting.variable_name()).collect();
         let unknown = self.variables.keys().filter(|name| {
             name.as_bytes().starts_with(PREFIX) && !known.iter().any(|known| *name == known.as_str())
         });
-        let warning = |name: &OsString| match unknown_name(&name.to_string_lossy()) {
+        let warning = |name: &OsString| match unknown_setting(&name.to_string_lossy()) {
             Some(warning) => format!("environment variable {warning}"),
             None => "the environment has a name that begins with VMHERD_ and is no setting's".into(),
         };
@@ -69,11 +70,11 @@ impl Environment {
 
 /// That `name` is no setting, and which one may be meant; nothing of what is no name at all, and may be a
 /// value that came there by mistake.
-pub(super) fn unknown_name(name: &str) -> Option<String> {
+pub(super) fn unknown_setting(name: &str) -> Option<String> {
     if !is_plain_name(name) {
         return None;
     }
-    let known: Vec<String> = SETTINGS.iter().filter_map(|setting| setting.environment()).collect();
+    let known: Vec<String> = SETTINGS.iter().filter_map(|setting| setting.variable_name()).collect();
     Some(match nearest(name, known.iter().map(String::as_str)) {
         Some(near) => format!("{name:?} is no setting; is {near} meant?"),
         None => format!("{name:?} is no setting; see vmherd --help"),
@@ -83,4 +84,4 @@ pub(super) fn unknown_name(name: &str) -> Option<String> {
 /// What the names of settings begin with.
 const PREFIX: &[u8] = b"VMHERD_";
 /// The variables that say where the state directory is.
-const PLACES: [&str; 3] = ["STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"];
+const STATE_DIR_VARIABLES: [&str; 3] = ["STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"];

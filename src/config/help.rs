@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::setting::{Kind, Preset, Reload, Setting};
+use super::setting::{DefaultValue, Kind, Reload, Setting};
 use super::settings::SETTINGS;
-use super::{Given, StateDirSetting, StorePlace, StoreSettings};
+use super::{ParsedSources, StateDirSetting, StoreSelection, StoreSettings};
 
 /// What `vmherd --help` says: examples first, then every setting.
 pub fn help() -> String {
@@ -21,10 +21,10 @@ pub fn help() -> String {
 /// Every setting with what it may be, as a table in Markdown.
 pub fn settings_as_markdown() -> String {
     let mut text = String::from("| setting | default | allowed | what for |\n| --- | --- | --- | --- |\n");
-    for setting in SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::Question)) {
+    for setting in SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::InfoFlag)) {
         let cells = [
             format!("`--{}`", setting.flag),
-            setting.preset.shown(),
+            setting.default.display_text(),
             setting.allowed(),
             setting.help.to_string(),
         ];
@@ -38,8 +38,8 @@ pub fn settings_as_markdown() -> String {
 /// A settings file that says nothing: every setting that one can have, commented, with its default.
 pub fn settings_as_file() -> String {
     let mut text = String::from(FILE_INTRODUCTION);
-    for setting in SETTINGS.iter().filter(|setting| setting.may_stand_in_file()) {
-        let Some(name) = setting.environment() else { continue };
+    for setting in SETTINGS.iter().filter(|setting| setting.is_allowed_in_file()) {
+        let Some(name) = setting.variable_name() else { continue };
         let allowed = match setting.allowed() {
             allowed if allowed == setting.help => String::new(),
             allowed => format!("; allowed: {allowed}"),
@@ -49,12 +49,12 @@ pub fn settings_as_file() -> String {
         if setting.flag == "listen" {
             text.push_str(LISTEN_NOTE);
         }
-        let default = match setting.preset {
-            Preset::Words(words) => {
+        let default = match setting.default {
+            DefaultValue::Computed(words) => {
                 let _ = writeln!(text, "# default: {words}");
                 String::new()
             }
-            _ => setting.preset.shown(),
+            _ => setting.default.display_text(),
         };
         if setting.reload == Reload::Restart {
             text.push_str("# a change needs a restart\n");
@@ -67,22 +67,22 @@ pub fn settings_as_file() -> String {
 }
 
 /// The lines of the settings that count for all tools of the host.
-pub(crate) fn push_state_dir_setting(text: &mut String) {
-    Given::table().chain(StateDirSetting::table()).for_each(|setting| push_line(text, setting));
+pub(crate) fn push_state_dir_help(text: &mut String) {
+    ParsedSources::settings().chain(StateDirSetting::table()).for_each(|setting| push_line(text, setting));
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);
 }
 
 /// The lines of the settings that say where the store is.
-pub(crate) fn push_store_place(text: &mut String) {
-    Given::table().chain(StorePlace::table()).for_each(|setting| push_line(text, setting));
+pub(crate) fn push_store_selection_help(text: &mut String) {
+    ParsedSources::settings().chain(StoreSelection::table()).for_each(|setting| push_line(text, setting));
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);
 }
 
 /// The lines of the settings that count for the tools of the host, too.
-pub(crate) fn push_store_settings(text: &mut String) {
-    Given::table().chain(StoreSettings::table()).for_each(|setting| push_line(text, setting));
+pub(crate) fn push_store_settings_help(text: &mut String) {
+    ParsedSources::settings().chain(StoreSettings::table()).for_each(|setting| push_line(text, setting));
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);
 }
@@ -90,17 +90,17 @@ pub(crate) fn push_store_settings(text: &mut String) {
 fn push_line(text: &mut String, setting: &Setting) {
     let flag = format!("--{} {}", setting.flag, setting.placeholder);
     let shown = match setting.kind {
-        Kind::Switch { .. } | Kind::Question => String::new(),
-        _ => format!(" [{}]", setting.preset.shown()),
+        Kind::Switch { .. } | Kind::InfoFlag => String::new(),
+        _ => format!(" [{}]", setting.default.display_text()),
     };
     let _ = writeln!(text, "  {:FLAG_WIDTH$}{}{shown}", flag.trim_end(), setting.help);
 }
 
-impl Preset {
+impl DefaultValue {
     /// As people are told of it.
-    pub(super) fn shown(&self) -> String {
+    pub(super) fn display_text(&self) -> String {
         match self {
-            Preset::Words(words) => (*words).into(),
+            DefaultValue::Computed(words) => (*words).into(),
             preset => preset.text().unwrap_or_default(),
         }
     }

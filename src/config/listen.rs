@@ -16,20 +16,20 @@ pub(super) const ALLOWED: &str = "tcp://ADDRESS:PORT (an IPv4 address, an IPv6 a
 impl ListenerSpec {
     /// Reads `tcp://ADDRESS:PORT` or `unix:PATH`, each perhaps with `?open=…`.
     pub(super) fn parse(text: &str) -> Result<ListenerSpec, String> {
-        let (place, query) = match text.split_once('?') {
-            Some((place, query)) => (place, Some(query)),
+        let (address, query) = match text.split_once('?') {
+            Some((address, query)) => (address, Some(query)),
             None => (text, None),
         };
-        let address = if let Some(host_and_port) = place.strip_prefix("tcp://") {
-            let address = socket_address(host_and_port).ok_or_else(|| format!("must be {ALLOWED}"))?;
-            ListenAddress::Tcp(usable(address)?)
-        } else if let Some(path) = place.strip_prefix("unix:") {
-            ListenAddress::Unix(socket_path(path)?)
+        let address = if let Some(host_and_port) = address.strip_prefix("tcp://") {
+            let address = parse_socket_address(host_and_port).ok_or_else(|| format!("must be {ALLOWED}"))?;
+            ListenAddress::Tcp(normalize(address)?)
+        } else if let Some(path) = address.strip_prefix("unix:") {
+            ListenAddress::Unix(parse_socket_path(path)?)
         } else {
             return Err(format!("must be {ALLOWED}"));
         };
         let anonymous_access = match query {
-            Some(query) => open_groups(query).ok_or_else(|| format!("must be {ALLOWED}"))?,
+            Some(query) => parse_open(query).ok_or_else(|| format!("must be {ALLOWED}"))?,
             None if address.is_local() => AnonymousAccess::ALL,
             None => AnonymousAccess::NONE,
         };
@@ -47,7 +47,7 @@ impl ListenAddress {
     }
 
     /// Whether one socket that listens on `self` keeps another from `other`. Sockets of IPv6 are for that only.
-    pub(super) fn excludes(&self, other: &ListenAddress) -> bool {
+    pub(super) fn conflicts_with(&self, other: &ListenAddress) -> bool {
         match (self, other) {
             (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
                 let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
@@ -68,7 +68,7 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-fn socket_address(text: &str) -> Option<SocketAddr> {
+fn parse_socket_address(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix("localhost:") {
         // `parse` alone would take a plus sign.
         Some(port) if port.starts_with('+') => None,
@@ -78,7 +78,7 @@ fn socket_address(text: &str) -> Option<SocketAddr> {
 }
 
 /// `address` as a socket can be bound to it: an IPv4 address that is written as IPv6 is IPv4.
-fn usable(address: SocketAddr) -> Result<SocketAddr, String> {
+fn normalize(address: SocketAddr) -> Result<SocketAddr, String> {
     if let SocketAddr::V6(v6) = address
         && v6.ip().is_unicast_link_local()
         && v6.scope_id() == 0
@@ -92,7 +92,7 @@ fn usable(address: SocketAddr) -> Result<SocketAddr, String> {
     Ok(if ip.is_ipv4() { (ip, address.port()).into() } else { address })
 }
 
-fn socket_path(text: &str) -> Result<PathBuf, String> {
+fn parse_socket_path(text: &str) -> Result<PathBuf, String> {
     if ends_in_directory(text) {
         return Err("must end with the name of the socket".into());
     }
@@ -104,6 +104,6 @@ fn socket_path(text: &str) -> Result<PathBuf, String> {
 }
 
 /// What `open=…` names.
-fn open_groups(query: &str) -> Option<AnonymousAccess> {
+fn parse_open(query: &str) -> Option<AnonymousAccess> {
     AnonymousAccess::parse(query.strip_prefix("open=")?).ok()
 }

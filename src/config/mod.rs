@@ -7,22 +7,22 @@
 
 mod arguments;
 mod checks;
-mod draft;
 mod environment;
-mod file;
+mod environment_file;
 mod help;
 mod listen;
+mod loader;
+mod partial;
+mod redact;
 mod report;
 mod setting;
 mod settings;
-mod settle;
-mod shown;
 mod sources;
 #[cfg(test)]
 mod sources_tests;
 #[cfg(test)]
 mod tests;
-mod tools;
+mod tool_settings;
 mod values;
 #[cfg(test)]
 mod values_tests;
@@ -35,14 +35,14 @@ use std::time::Duration;
 
 pub(crate) use arguments::{Arguments, Flag, Takes};
 pub(crate) use environment::Environment;
-pub(crate) use help::{push_state_dir_setting, push_store_place, push_store_settings};
-pub(crate) use shown::shown;
-pub(crate) use sources::Given;
-pub(crate) use tools::{StateDirSetting, StorePlace, StoreSettings};
-pub(crate) use values::number;
+pub(crate) use help::{push_state_dir_help, push_store_selection_help, push_store_settings_help};
+pub(crate) use redact::redact;
+pub(crate) use sources::ParsedSources;
+pub(crate) use tool_settings::{StateDirSetting, StoreSelection, StoreSettings};
+pub(crate) use values::parse_number;
 
 pub use help::{help, settings_as_file, settings_as_markdown};
-pub use report::{Change, Report};
+pub use report::{Report, SettingChange};
 pub use sources::{ReadFile, Sources};
 
 use crate::app::login_limiter::LoginLimits;
@@ -52,9 +52,9 @@ use crate::framing::http::HttpRules;
 use crate::limits;
 use crate::model::AnonymousAccess;
 use crate::store::Location;
+use loader::Loader;
 use setting::Setting;
 use settings::SETTINGS;
-use settle::Reading;
 
 /// What a command line, an environment and a settings file ask for.
 #[derive(Clone, PartialEq, Debug)]
@@ -146,7 +146,7 @@ pub struct Config {
     /// Listeners may reach beyond this host.
     pub is_plaintext_allowed: bool,
     /// Somebody has said where to listen; otherwise [`Config::listen`] is the default.
-    pub is_listen_given: bool,
+    pub is_listen_explicit: bool,
 }
 
 /// One listener.
@@ -211,29 +211,29 @@ impl Sources {
         if arguments.has("version") {
             return Ok(Invocation::Version);
         }
-        if let Some(stray) = arguments.strays.first() {
-            let text = format!("unexpected argument {:?}; see vmherd --help", shown(stray));
+        if let Some(stray) = arguments.positionals.first() {
+            let text = format!("unexpected argument {:?}; see vmherd --help", redact(stray));
             return Err(ConfigError::Usage(text));
         }
         let environment = Environment::collect(self.variables.iter().cloned());
-        let given = Given::read(&arguments, &environment, self.read_file)?;
-        if let Some(mistake) = given.mistakes().into_iter().next() {
+        let sources = ParsedSources::read(&arguments, &environment, self.read_file)?;
+        if let Some(mistake) = sources.file_errors().into_iter().next() {
             return Err(ConfigError::Value(mistake));
         }
-        let reading = Reading::read(SETTINGS.iter(), &given)?;
-        let is_check = reading.draft.is_check;
-        let settled = Box::new(reading.settle(&given)?);
+        let loader = Loader::load(SETTINGS.iter(), &sources)?;
+        let is_check = loader.partial.is_check;
+        let resolved = Box::new(loader.resolve(&sources)?);
         if is_check {
-            return Ok(Invocation::Check(settled.warnings));
+            return Ok(Invocation::Check(resolved.warnings));
         }
-        Ok(if arguments.has("show-config") { Invocation::Show(settled) } else { Invocation::Run(settled) })
+        Ok(if arguments.has("show-config") { Invocation::Show(resolved) } else { Invocation::Run(resolved) })
     }
 }
 
 impl Config {
     /// How many connections may be open where the process may have `descriptors`: what was asked for, or
     /// what is left beside the daemon's own files, at least half of them.
-    pub fn connections_that_fit(&self, descriptors: u64) -> usize {
+    pub fn connections_within(&self, descriptors: u64) -> usize {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let wanted_by_others =
             limits::DESCRIPTORS_RESERVED + limits::OWN_SOCKET_CONNECTIONS + self.listen.len();

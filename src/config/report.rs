@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::setting::{Reload, Setting};
 use super::sources::Origin;
-use super::values::masked;
+use super::values::mask_passwords;
 use crate::escape::Escaped;
 use crate::model::Secret;
 
@@ -18,7 +18,7 @@ pub struct Report {
 
 /// A setting that is another one than before.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Change {
+pub struct SettingChange {
     /// The setting's flag without the dashes.
     pub name: &'static str,
     /// What it was.
@@ -34,32 +34,33 @@ pub struct Change {
 #[derive(Clone)]
 struct Entry {
     setting: &'static Setting,
-    shown: String,
+    display: String,
     /// What was said, word for word, or what the setting is without.
-    said: Secret,
+    raw: Secret,
     origin: Origin,
 }
 
 impl Report {
     /// Notes what `setting` is.
     pub(super) fn add(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
-        let shown = if origin.is_given() { masked(text) } else { setting.preset.shown() };
-        self.entries.push(Entry { setting, shown, said: Secret::new(text), origin });
+        let display =
+            if origin.is_explicit() { mask_passwords(text) } else { setting.default.display_text() };
+        self.entries.push(Entry { setting, display, raw: Secret::new(text), origin });
     }
 
     /// What the setting `flag` is after all, and who says so.
     pub(super) fn replace(&mut self, flag: &str, text: &str, origin: Origin) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.setting.flag == flag) {
-            *entry = Entry { shown: masked(text), said: Secret::new(text), origin, ..entry.clone() };
+            *entry = Entry { display: mask_passwords(text), raw: Secret::new(text), origin, ..entry.clone() };
         }
     }
 
     /// What the setting `flag`, of which nobody has said anything, is in fact.
-    pub(super) fn resolve(&mut self, flag: &str, text: String) {
+    pub(super) fn set_computed(&mut self, flag: &str, text: String) {
         let mut entries = self.entries.iter_mut();
-        if let Some(entry) = entries.find(|entry| entry.setting.flag == flag && !entry.origin.is_given()) {
-            entry.said = Secret::new(&text);
-            entry.shown = text;
+        if let Some(entry) = entries.find(|entry| entry.setting.flag == flag && !entry.origin.is_explicit()) {
+            entry.raw = Secret::new(&text);
+            entry.display = text;
         }
     }
 
@@ -70,16 +71,16 @@ impl Report {
 
     /// What has changed for a daemon that has now read `self`, was made of `started`, and goes by `latest`
     /// where a restart is not needed.
-    pub fn changes(&self, started: &Report, latest: &Report) -> Vec<Change> {
+    pub fn changes(&self, started: &Report, latest: &Report) -> Vec<SettingChange> {
         let changes = self.entries.iter().filter_map(|entry| {
             let needs_restart = entry.setting.reload == Reload::Restart;
             let base = if needs_restart { started } else { latest };
             let before = base.entries.iter().find(|before| before.setting.flag == entry.setting.flag)?;
-            (before.said != entry.said).then(|| Change {
+            (before.raw != entry.raw).then(|| SettingChange {
                 name: entry.setting.flag,
-                before: before.shown.clone(),
-                after: entry.shown.clone(),
-                origin: entry.origin.place().into(),
+                before: before.display.clone(),
+                after: entry.display.clone(),
+                origin: entry.origin.label().into(),
                 needs_restart,
             })
         });
@@ -91,9 +92,9 @@ impl fmt::Display for Report {
     /// A table with a line for each setting.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rows = vec![["SETTING", "VALUE", "FROM"].map(String::from)];
-        rows.extend(self.entries.iter().filter(|entry| entry.setting.is_shown()).map(|entry| {
+        rows.extend(self.entries.iter().filter(|entry| entry.setting.is_reported()).map(|entry| {
             let name = format!("--{}", entry.setting.flag);
-            [name, Escaped(&entry.shown).to_string(), Escaped(entry.origin.place()).to_string()]
+            [name, Escaped(&entry.display).to_string(), Escaped(entry.origin.label()).to_string()]
         }));
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let (name_width, value_width) = (width(0), width(1).min(VALUE_WIDTH_MAX));
@@ -104,9 +105,9 @@ impl fmt::Display for Report {
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for SettingChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Change { name, before, after, origin, .. } = self;
+        let SettingChange { name, before, after, origin, .. } = self;
         write!(f, "--{name} is {} instead of {} ({origin})", Escaped(after), Escaped(before))?;
         if self.needs_restart { f.write_str(" after a restart only") } else { Ok(()) }
     }
@@ -114,14 +115,14 @@ impl fmt::Display for Change {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={:?} from {}", self.setting.flag, self.shown, self.origin.place())
+        write!(f, "{}={:?} from {}", self.setting.flag, self.display, self.origin.label())
     }
 }
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Entry) -> bool {
         let key = |entry: &Entry| (entry.setting.flag, entry.origin.clone());
-        key(self) == key(other) && self.said == other.said
+        key(self) == key(other) && self.raw == other.raw
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::ConfigError;
 use super::arguments::{Flag, Takes};
-use super::draft::Draft;
-use super::shown::shown;
+use super::partial::PartialConfig;
+use super::redact::redact;
 use super::sources::Origin;
-use super::values::{duration, duration_text, number, size, size_text, switch};
+use super::values::{format_duration, format_size, parse_duration, parse_number, parse_size, parse_switch};
 
 /// One setting.
 pub(crate) struct Setting {
@@ -19,7 +19,7 @@ pub(crate) struct Setting {
     /// What it is for, in a few words.
     pub(super) help: &'static str,
     /// What it is without being set.
-    pub(super) preset: Preset,
+    pub(super) default: DefaultValue,
     /// When a change of it counts.
     pub(super) reload: Reload,
     /// What it may be, and where that goes.
@@ -36,58 +36,58 @@ pub(super) enum Reload {
 }
 
 /// What a setting is without being set.
-pub(super) enum Preset {
+pub(super) enum DefaultValue {
     Number(u64),
     Time(Duration),
     /// Bytes.
     Size(u64),
     Text(&'static str),
-    /// In words; a new [`Draft`] has it, or what comes after the table.
-    Words(&'static str),
+    /// In words; a new [`PartialConfig`] has it, or what comes after the table.
+    Computed(&'static str),
 }
 
 /// What a setting may be, and where that goes.
 pub(super) enum Kind {
     Number {
         allowed: RangeInclusive<u64>,
-        place: fn(&mut Draft, u64),
+        set: fn(&mut PartialConfig, u64),
     },
     NumberOrNone {
         allowed: RangeInclusive<u64>,
-        place: fn(&mut Draft, Option<u64>),
+        set: fn(&mut PartialConfig, Option<u64>),
     },
     Time {
         allowed: RangeInclusive<Duration>,
-        place: fn(&mut Draft, Duration),
+        set: fn(&mut PartialConfig, Duration),
     },
     TimeOrNone {
         allowed: RangeInclusive<Duration>,
-        place: fn(&mut Draft, Option<Duration>),
+        set: fn(&mut PartialConfig, Option<Duration>),
     },
     /// Bytes.
     Size {
         allowed: RangeInclusive<u64>,
-        place: fn(&mut Draft, u64),
+        set: fn(&mut PartialConfig, u64),
     },
     /// `place` says what is wrong with a value.
     Text {
         allowed: &'static str,
         is_repeatable: bool,
-        place: fn(&mut Draft, &str) -> Result<(), String>,
+        set: fn(&mut PartialConfig, &str) -> Result<(), String>,
     },
     Switch {
-        place: fn(&mut Draft, bool),
+        set: fn(&mut PartialConfig, bool),
     },
     /// A question to be answered instead of running; a flag only.
-    Question,
+    InfoFlag,
 }
 
 impl Setting {
     /// The setting as the command line knows it.
     pub(super) fn as_flag(&self) -> Flag {
         let (takes, is_repeatable) = match self.kind {
-            Kind::Question => (Takes::Nothing, true),
-            Kind::Switch { .. } => (Takes::PerhapsValue, false),
+            Kind::InfoFlag => (Takes::Nothing, true),
+            Kind::Switch { .. } => (Takes::OptionalValue, false),
             Kind::Text { is_repeatable, .. } => (Takes::Value, is_repeatable),
             Kind::Number { .. }
             | Kind::NumberOrNone { .. }
@@ -99,23 +99,23 @@ impl Setting {
     }
 
     /// Its name in the environment.
-    pub(super) fn environment(&self) -> Option<String> {
-        let is_question = matches!(self.kind, Kind::Question);
+    pub(super) fn variable_name(&self) -> Option<String> {
+        let is_question = matches!(self.kind, Kind::InfoFlag);
         (!is_question).then(|| format!("VMHERD_{}", self.flag.to_ascii_uppercase().replace('-', "_")))
     }
 
     /// Whether it is a setting of the daemon, and not asked for only once.
-    pub(super) fn is_shown(&self) -> bool {
-        !matches!(self.kind, Kind::Question) && self.flag != "check-config"
+    pub(super) fn is_reported(&self) -> bool {
+        !matches!(self.kind, Kind::InfoFlag) && self.flag != "check-config"
     }
 
     /// Whether a settings file can say it: not which file to read, and not what is asked for only once.
-    pub(super) fn may_stand_in_file(&self) -> bool {
-        self.is_shown() && self.flag != "config"
+    pub(super) fn is_allowed_in_file(&self) -> bool {
+        self.is_reported() && self.flag != "config"
     }
 
     /// The values in a variable's `text`.
-    pub(super) fn split(&self, text: &str) -> Vec<String> {
+    pub(super) fn split_values(&self, text: &str) -> Vec<String> {
         match self.as_flag().is_repeatable {
             true => text.split_whitespace().map(String::from).collect(),
             false => vec![text.into()],
@@ -125,7 +125,7 @@ impl Setting {
     /// What it may be, in words.
     pub(super) fn allowed(&self) -> String {
         let times = |allowed: &RangeInclusive<Duration>| {
-            format!("{} to {}", duration_text(*allowed.start()), duration_text(*allowed.end()))
+            format!("{} to {}", format_duration(*allowed.start()), format_duration(*allowed.end()))
         };
         match &self.kind {
             Kind::Number { allowed, .. } => format!("{} to {}", allowed.start(), allowed.end()),
@@ -135,52 +135,52 @@ impl Setting {
             Kind::Time { allowed, .. } => times(allowed),
             Kind::TimeOrNone { allowed, .. } => format!("{} or none", times(allowed)),
             Kind::Size { allowed, .. } => {
-                format!("{} to {}", size_text(*allowed.start()), size_text(*allowed.end()))
+                format!("{} to {}", format_size(*allowed.start()), format_size(*allowed.end()))
             }
             Kind::Text { allowed, .. } => (*allowed).into(),
             Kind::Switch { .. } => "1, true, yes, 0, false or no".into(),
-            Kind::Question => String::new(),
+            Kind::InfoFlag => String::new(),
         }
     }
 
-    /// As [`Setting::place`], for what `origin` has given.
-    pub(super) fn place_or_refuse(
+    /// As [`Setting::try_set`], for what `origin` has given.
+    pub(super) fn set(
         &self,
-        draft: &mut Draft,
+        partial: &mut PartialConfig,
         text: &str,
         origin: &Origin,
     ) -> Result<(), ConfigError> {
-        self.place(draft, text).map_err(|wrong| {
-            let text = if self.flag == STORE { "this".into() } else { format!("{:?}", shown(text)) };
+        self.try_set(partial, text).map_err(|wrong| {
+            let text = if self.flag == STORE { "this".into() } else { format!("{:?}", redact(text)) };
             ConfigError::Value(format!("{origin}: {text} {wrong}"))
         })
     }
 
     /// Puts the value `text` where it goes, or says what is wrong with it.
-    pub(super) fn place(&self, draft: &mut Draft, text: &str) -> Result<(), String> {
+    pub(super) fn try_set(&self, partial: &mut PartialConfig, text: &str) -> Result<(), String> {
         let in_range =
-            |allowed: &RangeInclusive<Duration>| duration(text).filter(|time| allowed.contains(time));
+            |allowed: &RangeInclusive<Duration>| parse_duration(text).filter(|time| allowed.contains(time));
         let is_placed = match &self.kind {
-            Kind::Number { allowed, place } => number(text, allowed).map(|number| place(draft, number)),
-            Kind::NumberOrNone { place, .. } if text == "none" => {
-                place(draft, None);
+            Kind::Number { allowed, set } => parse_number(text, allowed).map(|number| set(partial, number)),
+            Kind::NumberOrNone { set, .. } if text == "none" => {
+                set(partial, None);
                 Some(())
             }
-            Kind::NumberOrNone { allowed, place } => {
-                number(text, allowed).map(|number| place(draft, Some(number)))
+            Kind::NumberOrNone { allowed, set } => {
+                parse_number(text, allowed).map(|number| set(partial, Some(number)))
             }
-            Kind::Time { allowed, place } => in_range(allowed).map(|time| place(draft, time)),
-            Kind::TimeOrNone { place, .. } if text == "none" => {
-                place(draft, None);
+            Kind::Time { allowed, set } => in_range(allowed).map(|time| set(partial, time)),
+            Kind::TimeOrNone { set, .. } if text == "none" => {
+                set(partial, None);
                 Some(())
             }
-            Kind::TimeOrNone { allowed, place } => in_range(allowed).map(|time| place(draft, Some(time))),
-            Kind::Size { allowed, place } => {
-                size(text).filter(|bytes| allowed.contains(bytes)).map(|bytes| place(draft, bytes))
+            Kind::TimeOrNone { allowed, set } => in_range(allowed).map(|time| set(partial, Some(time))),
+            Kind::Size { allowed, set } => {
+                parse_size(text).filter(|bytes| allowed.contains(bytes)).map(|bytes| set(partial, bytes))
             }
-            Kind::Text { place, .. } => return place(draft, text),
-            Kind::Switch { place } => switch(text).map(|value| place(draft, value)),
-            Kind::Question => Some(()),
+            Kind::Text { set, .. } => return set(partial, text),
+            Kind::Switch { set } => parse_switch(text).map(|value| set(partial, value)),
+            Kind::InfoFlag => Some(()),
         };
         is_placed.ok_or_else(|| match &self.kind {
             Kind::Number { .. } | Kind::NumberOrNone { .. } => {
@@ -195,15 +195,15 @@ impl Setting {
     }
 }
 
-impl Preset {
+impl DefaultValue {
     /// The value, as somebody would write it.
     pub(super) fn text(&self) -> Option<String> {
         match self {
-            Preset::Number(number) => Some(number.to_string()),
-            Preset::Time(time) => Some(duration_text(*time)),
-            Preset::Size(bytes) => Some(size_text(*bytes)),
-            Preset::Text(text) => Some((*text).into()),
-            Preset::Words(_) => None,
+            DefaultValue::Number(number) => Some(number.to_string()),
+            DefaultValue::Time(time) => Some(format_duration(*time)),
+            DefaultValue::Size(bytes) => Some(format_size(*bytes)),
+            DefaultValue::Text(text) => Some((*text).into()),
+            DefaultValue::Computed(_) => None,
         }
     }
 }

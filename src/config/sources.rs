@@ -9,12 +9,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::arguments::{Arguments, Flag};
-use super::draft::Draft;
-use super::environment::{Environment, unknown_name};
-use super::file::SettingsFile;
+use super::environment::{Environment, unknown_setting};
+use super::environment_file::SettingsFile;
+use super::partial::PartialConfig;
+use super::redact::redact;
 use super::setting::Setting;
 use super::settings::SETTINGS;
-use super::shown::shown;
 use super::values::is_blank;
 use super::{ConfigError, LogFormat};
 
@@ -30,7 +30,7 @@ pub struct Sources {
 }
 
 /// Sources that have been read, to look values up in.
-pub(crate) struct Given<'a> {
+pub(crate) struct ParsedSources<'a> {
     pub(super) arguments: &'a Arguments,
     pub(super) environment: &'a Environment,
     pub(super) file: Option<SettingsFile>,
@@ -44,11 +44,11 @@ pub(super) enum Origin {
     Variable(String),
     /// `FILE:LINE`, and the name that stands there.
     File(String, String),
-    Preset(&'static str),
+    Default(&'static str),
 }
 
 /// The texts given for one setting and who gave them.
-pub(super) struct Values {
+pub(super) struct SourcedValues {
     pub(super) origin: Origin,
     pub(super) texts: Vec<String>,
 }
@@ -66,18 +66,18 @@ impl Sources {
     /// The log format that is asked for, as far as that can be told where anything else may be wrong.
     pub fn log_format(&self) -> LogFormat {
         let from_file = || {
-            let path = PathBuf::from(self.raw("config")?);
-            let (file, _) = SettingsFile::parse_beginning(&path, &(self.read_file)(&path).ok()?);
-            file.value("VMHERD_LOG_FORMAT").map(|value| value.text.clone())
+            let path = PathBuf::from(self.raw_value("config")?);
+            let (file, _) = SettingsFile::parse_prefix(&path, &(self.read_file)(&path).ok()?);
+            file.entry("VMHERD_LOG_FORMAT").map(|value| value.text.clone())
         };
-        match self.raw("log-format").or_else(from_file).as_deref() {
+        match self.raw_value("log-format").or_else(from_file).as_deref() {
             Some("json") => LogFormat::Json,
             _ => LogFormat::Text,
         }
     }
 
     /// What the command line or the environment have for `flag`, read without any care.
-    fn raw(&self, flag: &str) -> Option<String> {
+    fn raw_value(&self, flag: &str) -> Option<String> {
         let long = format!("--{flag}");
         let joined = format!("{long}=");
         let mut args = self.args.iter().map(|arg| arg.to_string_lossy());
@@ -93,64 +93,65 @@ impl Sources {
                 return Some(value.into());
             }
         }
-        let name = SETTINGS.iter().find(|setting| setting.flag == flag)?.environment()?;
+        let name = SETTINGS.iter().find(|setting| setting.flag == flag)?.variable_name()?;
         let (_, value) = self.variables.iter().find(|(variable, _)| *variable == name.as_str())?;
         value.to_str().filter(|value| !is_blank(value)).map(String::from)
     }
 }
 
-impl<'a> Given<'a> {
+impl<'a> ParsedSources<'a> {
     /// Reads the settings file, if one is named.
     pub(crate) fn read(
         arguments: &'a Arguments,
         environment: &'a Environment,
         read_file: ReadFile,
-    ) -> Result<Given<'a>, ConfigError> {
-        let mut given = Given { arguments, environment, file: None, read_file };
+    ) -> Result<ParsedSources<'a>, ConfigError> {
+        let mut parsed = ParsedSources { arguments, environment, file: None, read_file };
         let setting = SETTINGS.iter().find(|setting| setting.flag == CONFIG).expect("it is in the table");
-        let Values { origin, texts } = given.values(setting)?;
+        let SourcedValues { origin, texts } = parsed.values(setting)?;
         if let Some(text) = texts.first() {
-            setting.place_or_refuse(&mut Draft::new(), text, &origin)?;
+            setting.set(&mut PartialConfig::new(), text, &origin)?;
             let path = Path::new(text);
-            let failed = |error| ConfigError::Value(format!("{origin}: can't read {}: {error}", shown(text)));
+            let failed =
+                |error| ConfigError::Value(format!("{origin}: can't read {}: {error}", redact(text)));
             let file = SettingsFile::parse(path, &read_file(path).map_err(failed)?);
-            given.file = Some(file.map_err(|error| {
+            parsed.file = Some(file.map_err(|error| {
                 ConfigError::Value(format!("{}:{}: this {}", path.display(), error.line, error.why))
             })?);
         }
-        Ok(given)
+        Ok(parsed)
     }
 
     /// Every flag that says where settings come from.
     pub(crate) fn flags() -> impl Iterator<Item = Flag> {
-        Given::table().map(Setting::as_flag)
+        ParsedSources::settings().map(Setting::as_flag)
     }
 
-    pub(super) fn table() -> impl Iterator<Item = &'static Setting> {
+    pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
         SETTINGS.iter().filter(|setting| setting.flag == CONFIG)
     }
 
     /// What is given for `setting`, by the first who says anything.
-    pub(super) fn values(&self, setting: &'static Setting) -> Result<Values, ConfigError> {
+    pub(super) fn values(&self, setting: &'static Setting) -> Result<SourcedValues, ConfigError> {
         if self.arguments.has(setting.flag) {
             let mut texts: Vec<String> = self.arguments.values(setting.flag).map(String::from).collect();
             if texts.is_empty() {
                 texts.push("yes".into());
             }
-            return Ok(Values { origin: Origin::Flag(setting.flag), texts });
+            return Ok(SourcedValues { origin: Origin::Flag(setting.flag), texts });
         }
-        let Some(name) = setting.environment() else { return Ok(Values::preset(setting)) };
+        let Some(name) = setting.variable_name() else { return Ok(SourcedValues::from_default(setting)) };
         if let Some(text) = self.environment.text(&name)? {
-            return Ok(Values { texts: setting.split(text), origin: Origin::Variable(name) });
+            return Ok(SourcedValues { texts: setting.split_values(text), origin: Origin::Variable(name) });
         }
-        let in_file = self.file.as_ref().filter(|_| setting.may_stand_in_file());
-        if let Some((file, value)) = in_file.and_then(|file| Some((file, file.value(&name)?))) {
-            return Ok(Values {
-                texts: setting.split(&value.text),
-                origin: Origin::File(file.place(value.line), name),
+        let in_file = self.file.as_ref().filter(|_| setting.is_allowed_in_file());
+        if let Some((file, value)) = in_file.and_then(|file| Some((file, file.entry(&name)?))) {
+            return Ok(SourcedValues {
+                texts: setting.split_values(&value.text),
+                origin: Origin::File(file.location(value.line), name),
             });
         }
-        Ok(Values::preset(setting))
+        Ok(SourcedValues::from_default(setting))
     }
 
     /// A warning for each name in the environment that looks like a setting and is none, and for what the
@@ -162,43 +163,46 @@ impl<'a> Given<'a> {
     }
 
     /// What the settings file says in vain, which whoever wrote it takes for said: in the order of its lines.
-    pub(crate) fn mistakes(&self) -> Vec<String> {
+    pub(crate) fn file_errors(&self) -> Vec<String> {
         let Some(file) = &self.file else { return Vec::new() };
         let without_value = file.lines_without_value.iter().map(|line| (*line, NO_VALUE.to_owned()));
         let names = file.names().filter_map(|(name, line)| {
-            let known = SETTINGS.iter().find(|setting| setting.environment().as_deref() == Some(name));
+            let known = SETTINGS.iter().find(|setting| setting.variable_name().as_deref() == Some(name));
             let what = match known {
-                Some(setting) if setting.may_stand_in_file() => return None,
+                Some(setting) if setting.is_allowed_in_file() => return None,
                 Some(_) => format!("{name:?} counts in the environment only"),
-                None => unknown_name(name).unwrap_or_else(|| NO_NAME.into()),
+                None => unknown_setting(name).unwrap_or_else(|| NO_NAME.into()),
             };
             Some((line, what))
         });
         let mut mistakes: Vec<(usize, String)> = without_value.chain(names).collect();
         mistakes.sort();
-        mistakes.into_iter().map(|(line, what)| format!("{}: {what}", file.place(line))).collect()
+        mistakes.into_iter().map(|(line, what)| format!("{}: {what}", file.location(line))).collect()
     }
 }
 
-impl Values {
-    fn preset(setting: &'static Setting) -> Values {
-        Values { origin: Origin::Preset(setting.flag), texts: setting.preset.text().into_iter().collect() }
+impl SourcedValues {
+    fn from_default(setting: &'static Setting) -> SourcedValues {
+        SourcedValues {
+            origin: Origin::Default(setting.flag),
+            texts: setting.default.text().into_iter().collect(),
+        }
     }
 }
 
 impl Origin {
     /// Whether somebody has said something.
-    pub(super) fn is_given(&self) -> bool {
-        !matches!(self, Origin::Preset(_))
+    pub(super) fn is_explicit(&self) -> bool {
+        !matches!(self, Origin::Default(_))
     }
 
     /// As it is shown beside a setting's name.
-    pub(super) fn place(&self) -> &str {
+    pub(super) fn label(&self) -> &str {
         match self {
             Origin::Flag(_) => "flag",
             Origin::Variable(_) => "environment",
-            Origin::File(place, _) => place,
-            Origin::Preset(_) => "default",
+            Origin::File(location, _) => location,
+            Origin::Default(_) => "default",
         }
     }
 }
@@ -207,9 +211,9 @@ impl fmt::Display for Origin {
     /// As an error begins.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::Flag(flag) | Origin::Preset(flag) => write!(f, "--{flag}"),
+            Origin::Flag(flag) | Origin::Default(flag) => write!(f, "--{flag}"),
             Origin::Variable(name) => f.write_str(name),
-            Origin::File(place, name) => write!(f, "{place}: {name}"),
+            Origin::File(location, name) => write!(f, "{location}: {name}"),
         }
     }
 }

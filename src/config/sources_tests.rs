@@ -6,8 +6,8 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::settle::default_store;
-use super::values::masked;
+use super::loader::default_store;
+use super::values::mask_passwords;
 use super::*;
 
 thread_local! {
@@ -29,17 +29,17 @@ fn sources(args: &[&str], environment: &[(&str, &str)]) -> Sources {
     Sources::new(args.iter().map(OsString::from), variables, read_fake)
 }
 
-fn settled(args: &[&str], environment: &[(&str, &str)]) -> Resolved {
+fn resolved(args: &[&str], environment: &[(&str, &str)]) -> Resolved {
     match sources(args, environment).parse() {
-        Ok(Invocation::Run(settled) | Invocation::Show(settled)) => *settled,
+        Ok(Invocation::Run(resolved) | Invocation::Show(resolved)) => *resolved,
         other => panic!("{args:?} with {environment:?} gave {other:?}"),
     }
 }
 
 /// With the settings file `text`.
-fn settled_in(text: &str) -> Resolved {
+fn resolved_in(text: &str) -> Resolved {
     file("/f", text);
-    settled(&["--config", "/f"], &[])
+    resolved(&["--config", "/f"], &[])
 }
 
 fn refused(args: &[&str], environment: &[(&str, &str)]) -> String {
@@ -60,10 +60,10 @@ fn shown(report: &Report, flag: &str) -> (String, String) {
 }
 
 #[test]
-fn a_flag_goes_before_the_environment_and_that_before_the_file() {
+fn flag_overrides_environment_overrides_file() {
     file("/f", "VMHERD_VMS_MAX=1\nVMHERD_AUTH_QUEUE=1\nVMHERD_READ_QUEUE=1\n");
     let environment = [("VMHERD_VMS_MAX", "2"), ("VMHERD_AUTH_QUEUE", "2"), ("VMHERD_CONFIG", "/f")];
-    let Resolved { config, report, warnings } = settled(&["--vms-max", "3"], &environment);
+    let Resolved { config, report, warnings } = resolved(&["--vms-max", "3"], &environment);
     assert_eq!((config.vms_max, config.auth_queue, config.read_queue, config.write_queue), (3, 2, 1, 4096));
     assert_eq!(shown(&report, "vms-max"), ("3".into(), "flag".into()));
     assert_eq!(shown(&report, "auth-queue"), ("2".into(), "environment".into()));
@@ -74,30 +74,30 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
-fn the_flag_goes_before_the_variable_that_names_the_file() {
+fn config_flag_overrides_config_variable() {
     file("/f", "VMHERD_VMS_MAX=1");
     file("/g", "VMHERD_VMS_MAX=2");
-    assert_eq!(settled(&["--config=/g"], &[("VMHERD_CONFIG", "/f")]).config.vms_max, 2);
+    assert_eq!(resolved(&["--config=/g"], &[("VMHERD_CONFIG", "/f")]).config.vms_max, 2);
 }
 
 #[test]
-fn what_the_environment_sets_to_nothing_is_the_file_s() {
+fn empty_variable_falls_back_to_the_file() {
     file("/f", "VMHERD_VMS_MAX=1\nVMHERD_AUTH_QUEUE=\n");
-    let config = settled(&["--config=/f"], &[("VMHERD_VMS_MAX", "")]).config;
+    let config = resolved(&["--config=/f"], &[("VMHERD_VMS_MAX", "")]).config;
     assert_eq!((config.vms_max, config.auth_queue), (1, 256));
 }
 
 #[test]
-fn a_list_in_the_file_is_separated_by_white_space() {
-    let Resolved { config, report, .. } = settled_in("VMHERD_LISTEN='tcp://127.0.0.1:1\n unix:/x'");
-    assert!(config.is_listen_given);
+fn file_lists_are_separated_by_white_space() {
+    let Resolved { config, report, .. } = resolved_in("VMHERD_LISTEN='tcp://127.0.0.1:1\n unix:/x'");
+    assert!(config.is_listen_explicit);
     assert_eq!(config.listen.len(), 2);
     assert_eq!(shown(&report, "listen"), ("tcp://127.0.0.1:1 unix:/x".into(), "/f:1".into()));
-    assert!(!settled_in("").config.is_listen_given);
+    assert!(!resolved_in("").config.is_listen_explicit);
 }
 
 #[test]
-fn a_bad_value_names_file_line_value_and_what_is_allowed() {
+fn bad_file_value_error_names_line_value_and_allowed() {
     file("/etc/v.conf", "# c\nVMHERD_AUTH_QUEUE='many\n'\n");
     assert_eq!(
         refused(&["--config", "/etc/v.conf"], &[]),
@@ -112,11 +112,11 @@ fn a_bad_value_names_file_line_value_and_what_is_allowed() {
     assert!(error.starts_with("/f:1: VMHERD_STORE: this is no store"), "{error}");
     // What the environment has in its place is not looked at any more.
     file("/f", "VMHERD_AUTH_QUEUE=many");
-    settled(&["--config=/f"], &[("VMHERD_AUTH_QUEUE", "7")]);
+    resolved(&["--config=/f"], &[("VMHERD_AUTH_QUEUE", "7")]);
 }
 
 #[test]
-fn a_file_that_can_not_be_read_is_an_error() {
+fn unreadable_file_is_an_error() {
     let error = refused(&["--config", "/nowhere"], &[]);
     assert!(error.starts_with("--config: can't read /nowhere: "), "{error}");
     assert!(refused(&[], &[("VMHERD_CONFIG", "/nowhere")]).starts_with("VMHERD_CONFIG: can't read"));
@@ -125,7 +125,7 @@ fn a_file_that_can_not_be_read_is_an_error() {
 }
 
 #[test]
-fn a_path_is_no_address_of_a_database() {
+fn path_settings_reject_database_urls() {
     for text in ["postgresql://u:hunter2@h/d", "u:hunter2@h/d", "host=h password=hunter2"] {
         for name in ["VMHERD_CONFIG", "VMHERD_STORE_FILE", "VMHERD_STATE_DIR"] {
             let error = refused(&[], &[(name, text)]);
@@ -135,12 +135,12 @@ fn a_path_is_no_address_of_a_database() {
     }
     let paths = ["/home/me@example.net/state", "./me@home", "relative", "tcp:x", "/a://b"];
     for path in paths {
-        assert_eq!(settled(&["--state-dir", path], &[]).config.state_dir, Path::new(path));
+        assert_eq!(resolved(&["--state-dir", path], &[]).config.state_dir, Path::new(path));
     }
 }
 
 #[test]
-fn what_is_no_name_is_told_by_its_line_only() {
+fn invalid_names_are_reported_by_line_only() {
     let text = "VMHERD_STORE: postgresql://u:hunter2@h/d?sslmode=x\n";
     file("/f", &text.repeat(2));
     assert_eq!(
@@ -148,12 +148,12 @@ fn what_is_no_name_is_told_by_its_line_only() {
         "/f:2: what stands before the = is no setting's name; a line is NAME=VALUE"
     );
     let name = "VMHERD_STORE: postgresql://u:hunter2@h/d";
-    let warnings = settled(&[], &[(name, "x")]).warnings;
+    let warnings = resolved(&[], &[(name, "x")]).warnings;
     assert_eq!(warnings, ["the environment has a name that begins with VMHERD_ and is no setting's"]);
 }
 
 #[test]
-fn what_a_file_says_in_vain_is_refused() {
+fn ineffective_file_lines_are_refused() {
     let cases = [
         ("VMHERD_LISTN=x\nPATH=/\n", "/f:1: \"VMHERD_LISTN\" is no setting; is VMHERD_LISTEN meant?"),
         ("\nPATH=/\nVMHERD_A=\n", "/f:2: \"PATH\" is no setting; see vmherd --help"),
@@ -173,20 +173,20 @@ fn what_a_file_says_in_vain_is_refused() {
         assert_eq!(refused(&["--config=/f"], &[]), error);
     }
     assert_eq!(
-        settled_in("VMHERD_LOG=info\nVMHERD_LOG=warn\n").warnings,
+        resolved_in("VMHERD_LOG=info\nVMHERD_LOG=warn\n").warnings,
         ["/f:2: \"VMHERD_LOG\" replaces what line 1 says"]
     );
 }
 
 #[test]
-fn the_store_can_stand_in_a_file_of_its_own() {
+fn store_is_read_from_the_store_file() {
     file("/s", "memory:\r\nwhat follows does not matter: \u{1}");
     let environment = [("VMHERD_STORE_FILE", "/s")];
-    let Resolved { config, report, .. } = settled(&[], &environment);
+    let Resolved { config, report, .. } = resolved(&[], &environment);
     assert_eq!(config.store, Location::Memory);
     assert_eq!(shown(&report, "store"), ("memory:".into(), "/s:1".into()));
     assert_eq!(shown(&report, "store-file"), ("/s".into(), "environment".into()));
-    assert_eq!(settled_in("VMHERD_STORE_FILE=/s").config.store, Location::Memory);
+    assert_eq!(resolved_in("VMHERD_STORE_FILE=/s").config.store, Location::Memory);
 
     let error = refused(&["--store-file=/nowhere"], &[]);
     assert!(error.starts_with("--store-file: can't read /nowhere: "), "{error}");
@@ -199,7 +199,7 @@ fn the_store_can_stand_in_a_file_of_its_own() {
 }
 
 #[test]
-fn two_stores_are_one_too_many_whoever_names_them() {
+fn store_and_store_file_conflict() {
     file("/s", "memory:");
     assert_eq!(
         refused(&["--store", "memory:"], &[("VMHERD_STORE_FILE", "/s")]),
@@ -211,27 +211,27 @@ fn two_stores_are_one_too_many_whoever_names_them() {
 }
 
 #[test]
-fn tools_of_the_host_read_the_same_files_and_only_what_they_need() {
+fn tools_read_the_same_files_but_only_their_settings() {
     file("/f", "VMHERD_STORE_FILE=/s\nVMHERD_STATE_DIR=/d\nVMHERD_LISTEN=nonsense\n");
     file("/s", "memory:");
     let flags: Vec<Flag> = StoreSettings::flags().collect();
     let arguments = Arguments::read(["--config", "/f"].map(OsString::from), &flags).unwrap();
     let environment = Environment::collect([]);
-    let given = Given::read(&arguments, &environment, read_fake).unwrap();
-    assert_eq!(StoreSettings::read(&given).unwrap().place.store, Location::Memory);
+    let sources = ParsedSources::read(&arguments, &environment, read_fake).unwrap();
+    assert_eq!(StoreSettings::read(&sources).unwrap().selection.store, Location::Memory);
     file("/s", "nonsense");
-    assert_eq!(StateDirSetting::read(&given).unwrap(), StateDirSetting("/d".into()));
+    assert_eq!(StateDirSetting::read(&sources).unwrap(), StateDirSetting("/d".into()));
 }
 
 #[test]
-fn every_setting_is_shown_with_its_value() {
-    let report = settled(&["--show-config", "--state-dir=/x y\n", "--listen=unix:/a"], &[]).report;
+fn show_config_lists_every_setting() {
+    let report = resolved(&["--show-config", "--state-dir=/x y\n", "--listen=unix:/a"], &[]).report;
     let text = report.to_string();
-    assert_eq!(text.lines().count(), 1 + SETTINGS.iter().filter(|setting| setting.is_shown()).count());
+    assert_eq!(text.lines().count(), 1 + SETTINGS.iter().filter(|setting| setting.is_reported()).count());
     assert!(text.starts_with("SETTING ") && text.lines().next().is_some_and(|head| head.ends_with("FROM")));
     assert_eq!(shown(&report, "state-dir"), ("/x y\\n".into(), "flag".into()));
     assert_eq!(shown(&report, "idle-timeout").0, "1h, HTTP 75s, logged in none");
-    let report = settled(&[], &[]).report;
+    let report = resolved(&[], &[]).report;
     let state = "/home/me/.local/state/vmherd";
     assert_eq!(shown(&report, "state-dir"), (state.into(), "default".into()));
     assert_eq!(shown(&report, "store").0, default_store(Path::new(state)).to_string());
@@ -262,14 +262,14 @@ fn passwords_are_masked() {
         ("memory:", "memory:"),
     ];
     for (text, expected) in cases {
-        assert_eq!(masked(text), expected);
+        assert_eq!(mask_passwords(text), expected);
     }
 }
 
 #[test]
-fn changes_tell_what_counts_at_once_and_what_waits() {
-    let started = settled_in("VMHERD_VMS_MAX=1\nVMHERD_STORE=memory:\n").report;
-    let second = settled_in("VMHERD_VMS_MAX=2\nVMHERD_AUTH_WORKERS=64\nVMHERD_STORE=memory:").report;
+fn changes_say_whether_they_need_a_restart() {
+    let started = resolved_in("VMHERD_VMS_MAX=1\nVMHERD_STORE=memory:\n").report;
+    let second = resolved_in("VMHERD_VMS_MAX=2\nVMHERD_AUTH_WORKERS=64\nVMHERD_STORE=memory:").report;
     let texts = |report: &Report, latest: &Report| -> Vec<String> {
         report.changes(&started, latest).iter().map(ToString::to_string).collect()
     };
@@ -282,11 +282,11 @@ fn changes_tell_what_counts_at_once_and_what_waits() {
 }
 
 #[test]
-fn a_store_file_that_says_something_else_is_a_change_and_shows_no_password() {
+fn changed_store_file_is_reported_without_password() {
     file("/s", "memory:");
-    let before = settled(&["--store-file=/s"], &[]).report;
+    let before = resolved(&["--store-file=/s"], &[]).report;
     file("/s", "memory: ");
-    assert!(settled(&["--store-file=/s"], &[]).report.changes(&before, &before).is_empty());
+    assert!(resolved(&["--store-file=/s"], &[]).report.changes(&before, &before).is_empty());
     let mut after = before.clone();
     let origin = before.origin("store").unwrap().clone();
     after.replace("store", "postgresql://u:hunter2@h/d", origin.clone());
@@ -299,7 +299,7 @@ fn a_store_file_that_says_something_else_is_a_change_and_shows_no_password() {
 }
 
 #[test]
-fn the_log_format_is_known_even_where_nothing_else_is() {
+fn log_format_is_found_despite_other_errors() {
     use LogFormat::{Json, Text};
     file("/f", "VMHERD_LOG_FORMAT=json\nVMHERD_LISTEN=nonsense");
     file("/broken", "VMHERD_LOG_FORMAT=json\nA='");
@@ -332,18 +332,18 @@ fn the_log_format_is_known_even_where_nothing_else_is() {
 }
 
 #[test]
-fn the_example_file_says_nothing_and_has_every_setting() {
+fn example_file_lists_every_setting_commented_out() {
     let text = settings_as_file();
-    assert_eq!(settled_in(&text).config, settled(&[], &[]).config);
+    assert_eq!(resolved_in(&text).config, resolved(&[], &[]).config);
     // With every comment sign taken away it says the defaults.
     let lines = text
         .lines()
         .map(|line| line.strip_prefix("#VMHERD_").map_or(line.into(), |line| format!("VMHERD_{line}")));
-    let said = settled_in(&lines.collect::<Vec<_>>().join("\n"));
-    assert_eq!(said.config, Config { is_listen_given: true, ..settled(&[], &[]).config });
+    let said = resolved_in(&lines.collect::<Vec<_>>().join("\n"));
+    assert_eq!(said.config, Config { is_listen_explicit: true, ..resolved(&[], &[]).config });
     assert!(said.warnings.is_empty(), "{:?}", said.warnings);
-    for setting in SETTINGS.iter().filter(|setting| setting.may_stand_in_file()) {
-        let name = format!("\n#{}=", setting.environment().expect("it has a name"));
+    for setting in SETTINGS.iter().filter(|setting| setting.is_allowed_in_file()) {
+        let name = format!("\n#{}=", setting.variable_name().expect("it has a name"));
         assert_eq!(text.matches(&name).count(), 1, "{name}");
     }
 }

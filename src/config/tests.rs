@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::draft::Draft;
+use super::loader::default_store;
+use super::partial::PartialConfig;
 use super::setting::Kind;
-use super::settle::default_store;
-use super::values::{duration_text, size_text};
+use super::values::{format_duration, format_size};
 use super::*;
 
 fn parse_in(args: &[&str], environment: &[(&str, &str)]) -> Result<Invocation, ConfigError> {
@@ -29,7 +29,7 @@ pub(super) fn run(args: &[&str]) -> Config {
 
 pub(super) fn run_in(args: &[&str], environment: &[(&str, &str)]) -> Config {
     match parse_in(args, environment) {
-        Ok(Invocation::Run(settled)) => settled.config,
+        Ok(Invocation::Run(resolved)) => resolved.config,
         other => panic!("{args:?} with {environment:?} gave {other:?}"),
     }
 }
@@ -53,7 +53,7 @@ pub(super) fn tcp(text: &str) -> ListenAddress {
 }
 
 #[test]
-fn nothing_said_gives_the_defaults() {
+fn no_input_gives_the_defaults() {
     let config = run(&[]);
     assert_eq!(
         config.listen,
@@ -91,7 +91,7 @@ fn the_default_store_is_a_file_in_the_state_directory() {
 }
 
 #[test]
-fn every_setting_arrives_by_flag_with_either_spelling_and_by_environment() {
+fn every_setting_works_as_flag_and_as_variable() {
     type Look = fn(&Config) -> String;
     let cases: &[(&str, &str, Look, &str)] = &[
         ("listen", "tcp://[::1]:0", |c| format!("{}", c.listen[0].address), "tcp://[::1]:0"),
@@ -148,27 +148,27 @@ fn every_setting_arrives_by_flag_with_either_spelling_and_by_environment() {
 }
 
 #[test]
-fn a_flag_goes_before_the_environment() {
+fn flag_overrides_variable() {
     assert_eq!(run_in(&["--vms-max", "1"], &[("VMHERD_VMS_MAX", "2")]).vms_max, 1);
     let environment = [("VMHERD_LISTEN", "tcp://127.0.0.1:1 tcp://127.0.0.1:2")];
     assert_eq!(run_in(&["--listen", "tcp://127.0.0.1:3"], &environment).listen.len(), 1);
 }
 
 #[test]
-fn a_variable_set_to_nothing_counts_as_not_set() {
+fn empty_variable_is_unset() {
     let environment = [("VMHERD_VMS_MAX", ""), ("VMHERD_LISTEN", " "), ("VMHERD_STORE", "")];
     assert_eq!(run_in(&[], &environment), run(&[]));
 }
 
 #[test]
-fn a_list_in_the_environment_is_separated_by_white_space_and_replaces_the_default() {
+fn variable_list_replaces_the_default() {
     let config = run_in(&[], &[("VMHERD_LISTEN", " tcp://127.0.0.1:1\n\tunix:/x ")]);
     let addresses: Vec<String> = config.listen.iter().map(|listen| listen.address.to_string()).collect();
     assert_eq!(addresses, ["tcp://127.0.0.1:1", "unix:/x"]);
 }
 
 #[test]
-fn switches_take_yes_and_no_by_any_of_their_names() {
+fn switches_accept_all_spellings() {
     let public = "tcp://192.0.2.1:1";
     for yes in ["1", "true", "yes"] {
         run_in(&["--listen", public], &[("VMHERD_ALLOW_PLAINTEXT", yes)]);
@@ -185,7 +185,7 @@ fn switches_take_yes_and_no_by_any_of_their_names() {
 }
 
 #[test]
-fn a_given_idle_timeout_replaces_both_defaults() {
+fn idle_timeout_replaces_both_defaults() {
     let timeouts = run(&["--idle-timeout", "10s"]).timeouts;
     let given = Some(Duration::from_secs(10));
     assert_eq!((timeouts.idle_anonymous, timeouts.idle_authenticated), (given, given));
@@ -194,7 +194,7 @@ fn a_given_idle_timeout_replaces_both_defaults() {
 }
 
 #[test]
-fn limits_hold_at_both_ends() {
+fn limits_are_inclusive() {
     for setting in SETTINGS {
         let (least, most, below, above) = match &setting.kind {
             Kind::Number { allowed, .. } => {
@@ -205,11 +205,16 @@ fn limits_hold_at_both_ends() {
                 let millisecond = Duration::from_millis(1);
                 let (least, most) = (*allowed.start(), *allowed.end());
                 let (below, above) = (least - millisecond, most + millisecond);
-                (duration_text(least), duration_text(most), duration_text(below), duration_text(above))
+                (
+                    format_duration(least),
+                    format_duration(most),
+                    format_duration(below),
+                    format_duration(above),
+                )
             }
             Kind::Size { allowed, .. } => {
                 let (least, most) = (*allowed.start(), *allowed.end());
-                (size_text(least), most.to_string(), size_text(least - 1), size_text(most + 1))
+                (format_size(least), most.to_string(), format_size(least - 1), format_size(most + 1))
             }
             _ => continue,
         };
@@ -226,14 +231,14 @@ fn limits_hold_at_both_ends() {
 }
 
 #[test]
-fn only_some_times_may_be_none() {
+fn only_some_durations_may_be_none() {
     value_error(&["--request-timeout", "none"], &[]);
     value_error(&["--write-timeout", "none"], &[]);
     value_error(&["--token-lifetime", "none"], &[]);
 }
 
 #[test]
-fn a_bad_value_names_the_setting_the_value_and_what_is_allowed() {
+fn bad_value_error_names_setting_value_and_allowed() {
     let cases = [
         (["--auth-queue", "0"], "--auth-queue: \"0\" must be a whole number, 1 to 65536"),
         (["--registration", "ajar"], "--registration: \"ajar\" must be open or closed"),
@@ -256,7 +261,7 @@ fn a_bad_value_names_the_setting_the_value_and_what_is_allowed() {
 }
 
 #[test]
-fn a_password_in_a_bad_value_is_not_repeated() {
+fn bad_value_error_hides_password() {
     for url in ["mysql://me:secret@host/db", "postgresql://host/db?password=secret"] {
         let error = value_error(&[], &[("VMHERD_STORE", url)]);
         assert!(error.starts_with("VMHERD_STORE: this is no store"), "{error}");
@@ -289,7 +294,7 @@ fn usage_errors_say_what_is_wrong() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_an_error() {
+fn invalid_utf8_is_an_error() {
     let bad = || OsString::from_vec(b"--store=\xff".to_vec());
     let error = Sources::new([bad()], [], NO_FILE).parse().unwrap_err();
     assert_eq!(error, ConfigError::Usage("--store: its value is not valid UTF-8".into()));
@@ -304,7 +309,7 @@ fn bytes_that_are_no_text_are_an_error() {
 }
 
 #[test]
-fn questions_are_answered_before_settings_are_read() {
+fn info_flags_ignore_bad_settings() {
     assert_eq!(parse_in(&["--help", "--vms-max", "x"], &[]), Ok(Invocation::Help));
     assert_eq!(parse_in(&["-h"], &[("VMHERD_LOG", "=")]), Ok(Invocation::Help));
     assert_eq!(parse_in(&["--version"], &[]), Ok(Invocation::Version));
@@ -314,7 +319,7 @@ fn questions_are_answered_before_settings_are_read() {
 }
 
 #[test]
-fn the_state_directory_is_where_the_system_keeps_state() {
+fn state_dir_follows_systemd_and_xdg() {
     let cases: &[(&[(&str, &str)], &str)] = &[
         (&[("STATE_DIRECTORY", "/var/lib/v"), ("XDG_STATE_HOME", "/xdg")], "/var/lib/v"),
         (&[("STATE_DIRECTORY", "/var/lib/v:/var/lib/w")], "/var/lib/v"),
@@ -334,7 +339,7 @@ fn the_state_directory_is_where_the_system_keeps_state() {
 }
 
 #[test]
-fn a_state_directory_too_long_for_its_socket_is_refused() {
+fn too_long_state_dir_is_refused() {
     let longest = format!("/{}", "d".repeat(107 - "//vmherd.sock".len()));
     run(&["--state-dir", &longest]);
     let error = value_error(&["--state-dir", &format!("{longest}d")], &[]);
@@ -342,11 +347,11 @@ fn a_state_directory_too_long_for_its_socket_is_refused() {
 }
 
 #[test]
-fn an_unknown_variable_is_a_warning() {
+fn unknown_variable_is_a_warning() {
     let environment = [("VMHERD_LISTN", "x"), ("VMHERD_QUUX", "x"), ("VMHERDING", "x"), ("PATH", "/")];
-    let Ok(Invocation::Run(settled)) = parse_in(&[], &environment) else { panic!("does not run") };
+    let Ok(Invocation::Run(resolved)) = parse_in(&[], &environment) else { panic!("does not run") };
     assert_eq!(
-        settled.warnings,
+        resolved.warnings,
         [
             "environment variable \"VMHERD_LISTN\" is no setting; is VMHERD_LISTEN meant?",
             "environment variable \"VMHERD_QUUX\" is no setting; see vmherd --help",
@@ -391,11 +396,11 @@ fn the_examples_of_the_help_text_work() {
 }
 
 #[test]
-fn every_preset_is_allowed() {
+fn every_default_is_allowed() {
     for setting in SETTINGS {
-        if let Some(text) = setting.preset.text() {
-            let mut draft = Draft::new();
-            assert_eq!(setting.place(&mut draft, &text), Ok(()), "--{}", setting.flag);
+        if let Some(text) = setting.default.text() {
+            let mut partial = PartialConfig::new();
+            assert_eq!(setting.try_set(&mut partial, &text), Ok(()), "--{}", setting.flag);
         }
     }
 }
@@ -409,27 +414,28 @@ fn the_manual_has_a_row_for_each_setting() {
 }
 
 #[test]
-fn connections_leave_descriptors_for_the_rest() {
+fn connection_limit_reserves_descriptors() {
     let config = run(&[]);
-    assert_eq!(config.connections_that_fit(1 << 20), 16_384);
-    assert_eq!(config.connections_that_fit(1024), 1024 - 160 - 8 - 1);
-    assert_eq!(config.connections_that_fit(64), 32, "half of few");
-    assert_eq!(config.connections_that_fit(0), 1);
-    assert_eq!(config.connections_that_fit(u64::MAX), 16_384);
+    assert_eq!(config.connections_within(1 << 20), 16_384);
+    assert_eq!(config.connections_within(1024), 1024 - 160 - 8 - 1);
+    assert_eq!(config.connections_within(64), 32, "half of few");
+    assert_eq!(config.connections_within(0), 1);
+    assert_eq!(config.connections_within(u64::MAX), 16_384);
 }
 
 #[test]
-fn tools_read_only_what_counts_for_the_store() {
+fn tools_ignore_unrelated_settings() {
     let flags: Vec<Flag> = StoreSettings::flags().collect();
     let arguments = Arguments::read(["--state-dir", "/x"].map(OsString::from), &flags).unwrap();
     let variables = [("VMHERD_LISTEN", "nonsense"), ("VMHERD_ARGON2_MEMORY", "64"), ("VMHERD_VMS_MAX", "5")];
     let environment = Environment::collect(variables.map(|(name, value)| (name.into(), value.into())));
-    let read = |arguments| StoreSettings::read(&Given::read(arguments, &environment, NO_FILE).unwrap());
+    let read =
+        |arguments| StoreSettings::read(&ParsedSources::read(arguments, &environment, NO_FILE).unwrap());
     let settings = read(&arguments).unwrap();
-    assert_eq!(settings.place.store, default_store(Path::new("/x")));
-    assert_eq!(settings.place.state_dir, Some(PathBuf::from("/x")));
+    assert_eq!(settings.selection.store, default_store(Path::new("/x")));
+    assert_eq!(settings.selection.state_dir, Some(PathBuf::from("/x")));
     assert_eq!((settings.vms_max, settings.argon2.memory_kib, settings.argon2.passes), (5, 64, 2));
     let arguments = Arguments::read(["--store", "memory:"].map(OsString::from), &flags).unwrap();
     let settings = read(&arguments).unwrap();
-    assert_eq!((settings.place.store, settings.place.state_dir), (Location::Memory, None));
+    assert_eq!((settings.selection.store, settings.selection.state_dir), (Location::Memory, None));
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A whole number within `allowed`.
-pub(crate) fn number(text: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
+pub(crate) fn parse_number(text: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
     // `parse` alone would take a plus sign.
     let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|number| is_digits && allowed.contains(number))
@@ -16,7 +16,7 @@ pub(super) fn is_blank(text: &str) -> bool {
 }
 
 /// A time: a number, which may have a fraction, and a unit of [`UNITS`]; without one it is seconds.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
     let (number, unit) = text.split_at(digits);
     if !number.starts_with(|c: char| c.is_ascii_digit()) {
@@ -29,14 +29,14 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// Two times with two points between them, the second not less than the first; or one for both.
-pub(super) fn time_range(text: &str) -> Option<RangeInclusive<Duration>> {
+pub(super) fn parse_duration_range(text: &str) -> Option<RangeInclusive<Duration>> {
     let (min, max) = text.split_once("..").unwrap_or((text, text));
-    let (min, max) = (duration(min)?, duration(max)?);
+    let (min, max) = (parse_duration(min)?, parse_duration(max)?);
     (min <= max).then_some(min..=max)
 }
 
-/// The shortest text that [`duration`] reads as `duration`, down to milliseconds.
-pub(super) fn duration_text(duration: Duration) -> String {
+/// The shortest text that [`parse_duration`] reads as `duration`, down to milliseconds.
+pub(super) fn format_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let fits =
         |unit: &Duration| milliseconds >= unit.as_millis() && milliseconds.is_multiple_of(unit.as_millis());
@@ -47,15 +47,15 @@ pub(super) fn duration_text(duration: Duration) -> String {
 }
 
 /// A number of bytes: a whole number and a unit of [`SIZES`]; without one it is bytes.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub(super) fn parse_size(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, unit) = text.split_at(digits);
     let (_, unit) = SIZES.iter().find(|(name, _)| *name == unit)?;
     digits.parse::<u64>().ok()?.checked_mul(*unit)
 }
 
-/// The shortest text that [`size`] reads as `bytes`.
-pub(super) fn size_text(bytes: u64) -> String {
+/// The shortest text that [`parse_size`] reads as `bytes`.
+pub(super) fn format_size(bytes: u64) -> String {
     match SIZES.iter().rev().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
         Some((name, unit)) => format!("{}{name}", bytes / unit),
         None => "0".into(),
@@ -63,7 +63,7 @@ pub(super) fn size_text(bytes: u64) -> String {
 }
 
 /// One of two words, and what it stands for.
-pub(super) fn choice<T>(text: &str, [one, other]: [(&str, T); 2]) -> Result<T, String> {
+pub(super) fn parse_choice<T>(text: &str, [one, other]: [(&str, T); 2]) -> Result<T, String> {
     match text {
         _ if text == one.0 => Ok(one.1),
         _ if text == other.0 => Ok(other.1),
@@ -72,7 +72,7 @@ pub(super) fn choice<T>(text: &str, [one, other]: [(&str, T); 2]) -> Result<T, S
 }
 
 /// A switch.
-pub(super) fn switch(text: &str) -> Option<bool> {
+pub(super) fn parse_switch(text: &str) -> Option<bool> {
     match text {
         "1" | "true" | "yes" => Some(true),
         "0" | "false" | "no" => Some(false),
@@ -86,8 +86,8 @@ pub(super) fn is_log_filter(text: &str) -> bool {
     let mut parts = text.split('/');
     let directives = parts.next().unwrap_or_default();
     let is_one_search = parts.nth(1).is_none();
-    let mut said = directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()).peekable();
-    is_one_search && said.peek().is_some() && said.all(is_log_directive)
+    let mut items = directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()).peekable();
+    is_one_search && items.peek().is_some() && items.all(is_log_directive)
 }
 
 fn is_log_directive(directive: &str) -> bool {
@@ -112,7 +112,7 @@ fn is_log_target(text: &str) -> bool {
 
 /// `text` with what may be a password in it replaced: of a URL all between the user's name and the host,
 /// and the values of parameters that sound secret. Rather masks too much than too little.
-pub(super) fn masked(text: &str) -> String {
+pub(super) fn mask_passwords(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
     let (user_info, rest) = match rest.rsplit_once('@') {
         Some((user_info, rest)) => (Some(user_info), rest),
@@ -122,11 +122,11 @@ pub(super) fn masked(text: &str) -> String {
         Some((user, _)) => format!("{user}:{MASK}@"),
         None => format!("{user_info}@"),
     });
-    let shown = format!("{scheme}://{user_info}{rest}");
-    shown.split_inclusive(['?', '&']).map(masked_parameter).collect()
+    let masked = format!("{scheme}://{user_info}{rest}");
+    masked.split_inclusive(['?', '&']).map(mask_parameter).collect()
 }
 
-fn masked_parameter(part: &str) -> String {
+fn mask_parameter(part: &str) -> String {
     let Some((name, value)) = part.split_once('=') else { return part.into() };
     let name_lower = name.to_ascii_lowercase();
     if !["pass", "secret", "token", "key"].iter().any(|word| name_lower.contains(word)) {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::arguments::nearest;
 use super::tests::{run, run_in, tcp, value_error};
-use super::values::{duration, duration_text, is_log_filter, time_range};
+use super::values::{format_duration, is_log_filter, parse_duration, parse_duration_range};
 use super::*;
 use crate::model::AccessGroup;
 
 #[test]
-fn listeners_read_as_they_are_written() {
+fn listeners_are_parsed() {
     let some = |access: &[AccessGroup]| access.iter().copied().collect();
     let cases = [
         ("tcp://127.0.0.1:8888", tcp("127.0.0.1:8888"), AnonymousAccess::ALL),
@@ -38,7 +38,7 @@ fn listeners_read_as_they_are_written() {
 }
 
 #[test]
-fn what_is_no_listener_is_refused() {
+fn invalid_listeners_are_refused() {
     let bad = [
         "",
         "8888",
@@ -76,7 +76,7 @@ fn what_is_no_listener_is_refused() {
 }
 
 #[test]
-fn listeners_beyond_this_host_need_to_be_allowed() {
+fn remote_listeners_need_allow_plaintext() {
     for text in [
         "tcp://0.0.0.0:7",
         "tcp://[::]:7",
@@ -96,7 +96,7 @@ fn listeners_beyond_this_host_need_to_be_allowed() {
 }
 
 #[test]
-fn listeners_are_not_repeated_and_not_too_many() {
+fn duplicate_and_excess_listeners_are_refused() {
     let error = value_error(&["--listen=tcp://127.0.0.1:5", "--listen=tcp://localhost:5"], &[]);
     assert_eq!(error, "--listen: tcp://127.0.0.1:5 stands there twice");
     let error = value_error(&["--state-dir=/s", "--listen=unix:/s/vmherd.sock"], &[]);
@@ -107,7 +107,7 @@ fn listeners_are_not_repeated_and_not_too_many() {
 }
 
 #[test]
-fn log_filters_are_what_env_logger_takes() {
+fn log_filter_syntax_matches_env_logger() {
     for good in [
         "info",
         "OFF",
@@ -147,7 +147,7 @@ fn log_filters_are_what_env_logger_takes() {
 }
 
 #[test]
-fn every_part_of_the_program_can_be_named_for_the_log() {
+fn every_module_is_a_log_target() {
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut parts: Vec<String> = std::fs::read_dir(source)
         .unwrap()
@@ -160,7 +160,7 @@ fn every_part_of_the_program_can_be_named_for_the_log() {
 }
 
 #[test]
-fn times_read_as_they_are_written() {
+fn durations_are_parsed() {
     let cases = [
         ("0", 0),
         ("1", 1000),
@@ -172,9 +172,9 @@ fn times_read_as_they_are_written() {
         ("1.5d", 129_600_000),
     ];
     for (text, milliseconds) in cases {
-        assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        assert_eq!(parse_duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
         let time = Duration::from_millis(milliseconds);
-        assert_eq!(duration(&duration_text(time)), Some(time), "{text}");
+        assert_eq!(parse_duration(&format_duration(time)), Some(time), "{text}");
     }
     for text in [
         "",
@@ -192,14 +192,15 @@ fn times_read_as_they_are_written() {
         "1h30m",
         &"9".repeat(400),
     ] {
-        assert_eq!(duration(text), None, "{text}");
+        assert_eq!(parse_duration(text), None, "{text}");
     }
 }
 
 #[test]
-fn ranges_of_times_are_two_or_one() {
-    let milliseconds =
-        |text: &str| time_range(text).map(|range| (range.start().as_millis(), range.end().as_millis()));
+fn duration_ranges_are_parsed() {
+    let milliseconds = |text: &str| {
+        parse_duration_range(text).map(|range| (range.start().as_millis(), range.end().as_millis()))
+    };
     let good = [("1s..5s", (1000, 5000)), ("500ms..2", (500, 2000)), ("0", (0, 0)), ("3s", (3000, 3000))];
     for (text, wanted) in good {
         assert_eq!(milliseconds(text), Some(wanted), "{text}");
@@ -211,7 +212,7 @@ fn ranges_of_times_are_two_or_one() {
 }
 
 #[test]
-fn the_nearest_word_is_a_slip_or_a_beginning() {
+fn nearest_finds_typos_and_prefixes() {
     let words = ["listen", "log", "log-format", "auth-queue", "auth-workers"];
     let near = |word| nearest(word, words.into_iter());
     assert_eq!(near("lsiten"), Some("listen"));

@@ -6,34 +6,34 @@ use std::io;
 use std::process;
 
 use crate::limits;
-use crate::server::Inherited;
+use crate::server::InheritedListener;
 use crate::sys::inherited::take_inherited;
 
 /// Takes the sockets that were passed in; to be called before anything else is opened.
-pub fn inherited_sockets(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Vec<Inherited>> {
-    let Passed { count, names } = passed(variable)?;
+pub fn inherited_sockets(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Vec<InheritedListener>> {
+    let InheritedSockets { count, names } = inherited_descriptors(variable)?;
     if count == 0 {
         return Ok(Vec::new());
     }
     let sockets = take_inherited(count).map_err(|error| {
         io::Error::other(format!("the {count} sockets of LISTEN_FDS can't be taken: {error}"))
     })?;
-    Ok(sockets.into_iter().zip(names).map(|(socket, name)| Inherited { socket, name }).collect())
+    Ok(sockets.into_iter().zip(names).map(|(socket, name)| InheritedListener { socket, name }).collect())
 }
 
 /// What is said of the descriptors from 3 on.
 #[derive(PartialEq, Eq, Debug)]
-struct Passed {
+struct InheritedSockets {
     count: usize,
     /// One for each.
     names: Vec<String>,
 }
 
-fn passed(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Passed> {
+fn inherited_descriptors(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<InheritedSockets> {
     let text = |name| variable(name).and_then(|value| value.into_string().ok());
     // They may be meant for the process that started this one.
     if text("LISTEN_PID").and_then(|pid| pid.parse().ok()) != Some(process::id()) {
-        return Ok(Passed { count: 0, names: Vec::new() });
+        return Ok(InheritedSockets { count: 0, names: Vec::new() });
     }
     let said = text("LISTEN_FDS").unwrap_or_default();
     let count = said.parse().ok().filter(|count| *count <= limits::INHERITED_MAX).ok_or_else(|| {
@@ -45,15 +45,15 @@ fn passed(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Passed> {
     for (at, name) in names.iter_mut().enumerate().filter(|(_, name)| name.is_empty()) {
         *name = format!("descriptor {}", at + 3);
     }
-    Ok(Passed { count, names })
+    Ok(InheritedSockets { count, names })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn passed_in(pid: u32, count: &str, names: Option<&str>) -> io::Result<Passed> {
-        passed(|name| match name {
+    fn passed_in(pid: u32, count: &str, names: Option<&str>) -> io::Result<InheritedSockets> {
+        inherited_descriptors(|name| match name {
             "LISTEN_PID" => Some(pid.to_string().into()),
             "LISTEN_FDS" => Some(count.into()),
             "LISTEN_FDNAMES" => names.map(OsString::from),
@@ -77,13 +77,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_for_another_process_is_left_alone() {
+    fn sockets_for_another_process_are_ignored() {
         assert_eq!(passed_in(1, "2", None).unwrap().count, 0);
-        assert_eq!(passed(|_| None).unwrap().count, 0);
+        assert_eq!(inherited_descriptors(|_| None).unwrap().count, 0);
     }
 
     #[test]
-    fn nonsense_is_an_error() {
+    fn invalid_listen_fds_is_an_error() {
         for count in ["", "x", "-1", "64", "99999999999999999999"] {
             assert!(passed_in(process::id(), count, None).is_err(), "{count:?}");
         }

@@ -11,7 +11,9 @@ use std::thread;
 
 use super::diagnostic::print_diagnostic;
 use super::settings_file::read_settings_file;
-use crate::config::{self, Arguments, ConfigError, Environment, Flag, Given, StorePlace, Takes, shown};
+use crate::config::{
+    self, Arguments, ConfigError, Environment, Flag, ParsedSources, StoreSelection, Takes, redact,
+};
 use crate::escape::Escaped;
 use crate::limits;
 use crate::store::{self, Location};
@@ -25,7 +27,7 @@ pub fn run(
 ) -> ExitCode {
     match back_up(args, &Environment::collect(environment)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { why, exit_code }) => {
+        Err(BackupError { why, exit_code }) => {
             print_diagnostic("vmherd backup", format_args!("{why}"));
             ExitCode::from(exit_code)
         }
@@ -33,35 +35,35 @@ pub fn run(
 }
 
 /// Why there is no copy.
-struct Failure {
+struct BackupError {
     why: String,
     exit_code: u8,
 }
 
-fn back_up(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<(), Failure> {
-    let flags: Vec<Flag> = StorePlace::flags().chain(FLAGS).collect();
+fn back_up(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<(), BackupError> {
+    let flags: Vec<Flag> = StoreSelection::flags().chain(FLAGS).collect();
     let arguments = Arguments::read(args, &flags)?;
     if arguments.has("help") {
         return Ok(io::stdout().write_all(help().as_bytes())?);
     }
     let usage = |text: &str| ConfigError::Usage(format!("{text}; see vmherd backup --help"));
-    let file = match &arguments.strays[..] {
+    let file = match &arguments.positionals[..] {
         [file] => PathBuf::from(file),
         [] => return Err(usage("say which file to make").into()),
-        [_, extra, ..] => return Err(usage(&format!("unexpected argument {:?}", shown(extra))).into()),
+        [_, extra, ..] => return Err(usage(&format!("unexpected argument {:?}", redact(extra))).into()),
     };
-    let given = Given::read(&arguments, environment, read_settings_file)?;
-    for warning in given.warnings().into_iter().chain(given.mistakes()) {
+    let sources = ParsedSources::read(&arguments, environment, read_settings_file)?;
+    for warning in sources.warnings().into_iter().chain(sources.file_errors()) {
         print_diagnostic("vmherd backup", format_args!("warning: {warning}"));
     }
-    let StorePlace { store, .. } = StorePlace::read(&given)?;
+    let StoreSelection { store, .. } = StoreSelection::read(&sources)?;
     copy(store, &file)?;
     Ok(writeln!(io::stdout(), "made {}", Escaped(file.display()))?)
 }
 
 /// Copies on a thread of its own, so that a signal finds somebody who hears it: nothing is left of a copy that is
 /// broken off.
-fn copy(store: Location, file: &Path) -> Result<(), Failure> {
+fn copy(store: Location, file: &Path) -> Result<(), BackupError> {
     let mut signals = Signals::block(&Signal::ENDING)?;
     let (has_ended, ends) = UnixStream::pair()?;
     let (begun, begins) = mpsc::channel();
@@ -92,27 +94,27 @@ fn copy(store: Location, file: &Path) -> Result<(), Failure> {
         (Ok(()), _) => Ok(()),
         // As a shell says it of a process that the signal ended.
         (Err(_), Some(signal)) => {
-            Err(Failure { why: format!("{signal}: broken off"), exit_code: 128 + signal.number() as u8 })
+            Err(BackupError { why: format!("{signal}: broken off"), exit_code: 128 + signal.number() as u8 })
         }
-        (Err(error), None) => Err(Failure { why: error.to_string(), exit_code: 1 }),
+        (Err(error), None) => Err(BackupError { why: error.to_string(), exit_code: 1 }),
     }
 }
 
 fn help() -> String {
     let mut text = String::from(HELP);
-    config::push_store_place(&mut text);
+    config::push_store_selection_help(&mut text);
     text
 }
 
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Failure {
-        Failure { why: error.to_string(), exit_code: error.exit_code() }
+impl From<ConfigError> for BackupError {
+    fn from(error: ConfigError) -> BackupError {
+        BackupError { why: error.to_string(), exit_code: error.exit_code() }
     }
 }
 
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        Failure { why: error.to_string(), exit_code: 1 }
+impl From<io::Error> for BackupError {
+    fn from(error: io::Error) -> BackupError {
+        BackupError { why: error.to_string(), exit_code: 1 }
     }
 }
 

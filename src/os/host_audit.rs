@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_one_line_of_the_system_s_log() {
+    fn change_is_one_line_in_the_system_log() {
         let path = std::env::temp_dir().join(format!("vmherd-system-log-{}", process::id()));
         let _ = std::fs::remove_file(&path);
         let log = UnixDatagram::bind(&path).unwrap();
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn no_log_is_an_error_and_nothing_more() {
+    fn missing_system_log_is_an_error() {
         let name = VmName::stored("a");
         let change = HostChange { event: "remove", command: "remove", uid: 7, name: &name };
         assert!(send(Path::new("/nonexistent/log"), &change).is_err());

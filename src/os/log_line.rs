@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 
 use log::Level;
 
-use crate::clock::civil;
+use crate::clock::civil_date;
 use crate::config::LogFormat;
 use crate::escape::{is_invisible, write_escaped};
 use crate::limits;
@@ -120,7 +120,7 @@ struct Timestamp(u64);
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, ms) = (self.0 / MS_PER_DAY, self.0 % MS_PER_DAY);
-        let (year, month, day) = civil(days);
+        let (year, month, day) = civil_date(days);
         let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1000)
     }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_journal_is_told_priorities_and_no_times() {
+    fn journal_lines_have_priority_and_no_time() {
         let line = |format, level| {
             log_line(LineStyle { format, is_for_journal: true }, 0, level, "t", format_args!("a\nb"))
         };
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_a_line_is_escaped() {
+    fn control_characters_are_escaped() {
         let message = "a\nb\r\tc\u{1b}[0m\u{7f}\u{85}\u{2028}\u{202e}\u{0}\u{200b}\u{e0041}\u{fe0f}\"\\é";
         assert_eq!(
             text(message),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_just_fits_is_whole() {
+    fn line_that_just_fits_is_not_cut() {
         let room = limits::LOG_LINE_BYTES_MAX - text("").len() - "…".len();
         assert!(!text(&"x".repeat(room)).contains('…'));
         assert!(text(&"x".repeat(room + 1)).contains('…'));

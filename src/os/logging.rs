@@ -55,7 +55,7 @@ pub fn line_style(format: LogFormat, variable: impl Fn(&str) -> Option<OsString>
 
 /// Says something before the log is there or after it has failed: at once, in a line of its own. Text is
 /// for whoever sits at the terminal.
-pub fn complain(style: LineStyle, level: Level, message: fmt::Arguments<'_>) {
+pub fn log_to_stderr(style: LineStyle, level: Level, message: fmt::Arguments<'_>) {
     match (style.format, style.is_for_journal, level) {
         (LogFormat::Text, false, Level::Error) => print_diagnostic("vmherd", message),
         (LogFormat::Text, false, _) => print_diagnostic("vmherd", format_args!("warning: {message}")),
@@ -130,7 +130,7 @@ impl Queue {
         let (lines, waiting) = sync_channel(lines_max);
         let (pushed, done, is_done) = (Counter::new(), Mutex::new(0), Condvar::new());
         let queue = Arc::new(Queue { lines, style, dropped, pushed, done, is_done });
-        let writer = Writer { output, waiting, queue: queue.clone(), dropped_said: dropped.value() };
+        let writer = Writer { output, waiting, queue: queue.clone(), dropped_logged: dropped.value() };
         thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
         Ok(queue)
     }
@@ -160,7 +160,7 @@ struct Writer<W> {
     output: W,
     waiting: Receiver<String>,
     queue: Arc<Queue>,
-    dropped_said: u64,
+    dropped_logged: u64,
 }
 
 impl<W: Write> Writer<W> {
@@ -172,7 +172,7 @@ impl<W: Write> Writer<W> {
             next = self.waiting.try_recv().ok();
             let is_drained = next.is_none();
             if is_drained {
-                self.say_dropped();
+                self.log_dropped();
             }
             *self.queue.lock_done() += lines;
             self.queue.is_done.notify_all();
@@ -203,11 +203,11 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    fn say_dropped(&mut self) {
+    fn log_dropped(&mut self) {
         let dropped = self.queue.dropped.value();
-        let count = dropped - self.dropped_said;
+        let count = dropped - self.dropped_logged;
         if count > 0 {
-            self.dropped_said = dropped;
+            self.dropped_logged = dropped;
             let message = format_args!("{count} log lines were dropped");
             let line = log_line(self.queue.style, unix_now_ms(), Level::Warn, module_path!(), message);
             self.write(&line, 0);
@@ -239,7 +239,11 @@ pub fn log_panics(style: LineStyle) {
         if log::log_enabled!(Level::Error) {
             log::error!("thread {name} panicked{place}: {why}{backtrace}");
         } else {
-            complain(style, Level::Error, format_args!("thread {name} panicked{place}: {why}{backtrace}"));
+            log_to_stderr(
+                style,
+                Level::Error,
+                format_args!("thread {name} panicked{place}: {why}{backtrace}"),
+            );
         }
     }));
 }
@@ -250,12 +254,12 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
 
     /// Hands over what is to be written, and has written it only when it is let.
-    struct Gate {
+    struct BlockingOutput {
         written: Sender<String>,
         passes: Receiver<()>,
     }
 
-    impl Write for Gate {
+    impl Write for BlockingOutput {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let text = String::from_utf8_lossy(bytes).into_owned();
             self.written.send(text).map_err(|_| io::ErrorKind::BrokenPipe)?;
@@ -275,18 +279,18 @@ mod tests {
         dropped: &'static Counter,
     }
 
-    fn gated(lines_max: usize) -> Fixture {
+    fn blocked_log(lines_max: usize) -> Fixture {
         let (written_sender, written) = channel();
         let (pass, passes) = channel();
         let dropped: &'static Counter = Box::leak(Box::default());
-        let gate = Gate { written: written_sender, passes };
+        let gate = BlockingOutput { written: written_sender, passes };
         let style = LineStyle { format: LogFormat::Text, is_for_journal: false };
         let queue = Queue::start(gate, style, lines_max, dropped).unwrap();
         Fixture { queue, written, pass, dropped }
     }
 
     impl Fixture {
-        fn say(&self, text: &str) {
+        fn log(&self, text: &str) {
             self.queue.push(Level::Info, "t", format_args!("{text}"));
         }
 
@@ -297,7 +301,7 @@ mod tests {
         }
 
         /// Lets a write that has begun end.
-        fn let_pass(&self) {
+        fn release(&self) {
             self.pass.send(()).expect("the log thread");
         }
     }
@@ -305,7 +309,7 @@ mod tests {
     const FAR: Duration = Duration::from_secs(10);
 
     #[test]
-    fn only_the_journal_s_own_stream_is_the_journal() {
+    fn journal_is_detected_by_its_stream() {
         let own = stream_name(io::stderr()).unwrap();
         let style = |stream: Option<&str>| line_style(LogFormat::Text, |_| stream.map(OsString::from));
         assert!(style(Some(&own)).is_for_journal);
@@ -315,58 +319,58 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_out_in_the_order_they_went_in() {
-        let log = gated(100);
-        (0..50).for_each(|n| log.say(&n.to_string()));
+    fn lines_are_written_in_order() {
+        let log = blocked_log(100);
+        (0..50).for_each(|n| log.log(&n.to_string()));
         let mut seen = Vec::new();
         while seen.len() < 50 {
             seen.extend(log.next_write());
-            log.let_pass();
+            log.release();
         }
         assert_eq!(seen, (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
         assert_eq!(log.dropped.value(), 0);
     }
 
     #[test]
-    fn a_full_queue_drops_and_says_so_once_it_has_drained() {
-        let log = gated(4);
-        log.say("first");
+    fn full_queue_drops_lines_and_logs_the_count() {
+        let log = blocked_log(4);
+        log.log("first");
         assert_eq!(log.next_write(), ["first"]);
         // Its write has not ended, so that nothing more is taken from the queue.
-        (0..50).for_each(|n| log.say(&n.to_string()));
+        (0..50).for_each(|n| log.log(&n.to_string()));
         assert_eq!(log.dropped.value(), 46);
-        log.let_pass();
+        log.release();
         assert_eq!(log.next_write(), ["0", "1", "2", "3"]);
-        log.let_pass();
+        log.release();
         assert_eq!(log.next_write(), ["46 log lines were dropped"]);
-        log.let_pass();
-        log.say("later");
+        log.release();
+        log.log("later");
         assert_eq!(log.next_write(), ["later"], "the count is said once");
-        log.let_pass();
+        log.release();
         log.queue.flush(FAR);
         assert!(log.written.try_recv().is_err());
     }
 
     #[test]
-    fn a_flush_waits_for_what_was_said_before_it() {
-        let log = gated(10);
-        log.say("one");
-        log.let_pass();
+    fn flush_waits_for_earlier_lines() {
+        let log = blocked_log(10);
+        log.log("one");
+        log.release();
         log.queue.flush(FAR);
         assert_eq!(*log.queue.lock_done(), 1);
     }
 
     #[test]
-    fn a_flush_does_not_wait_forever() {
-        let log = gated(10);
-        log.say("one");
+    fn flush_has_a_timeout() {
+        let log = blocked_log(10);
+        log.log("one");
         log.queue.flush(Duration::from_millis(1));
         assert_eq!(*log.queue.lock_done(), 0, "the gate is closed");
     }
 
     #[test]
-    fn lines_that_can_not_be_written_count_as_dropped() {
-        let Fixture { queue, written, pass, dropped } = gated(10);
+    fn unwritable_lines_count_as_dropped() {
+        let Fixture { queue, written, pass, dropped } = blocked_log(10);
         drop((written, pass));
         queue.push(Level::Info, "t", format_args!("one"));
         queue.flush(FAR);

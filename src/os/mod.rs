@@ -10,6 +10,6 @@ pub mod notify;
 mod password_prompt;
 pub mod service;
 pub mod settings_file;
-pub mod signals;
+pub mod signal_loop;
 pub mod stats_command;
 pub mod vm_command;

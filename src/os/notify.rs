@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_reach_a_manager_with_an_abstract_name() {
+    fn messages_reach_an_abstract_socket() {
         let name = format!("vmherd-notify-{}", process::id());
         let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         let notifier = Notifier::new(|variable| {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_manager_nothing_happens() {
+    fn notifier_without_manager_does_nothing() {
         let notifier = Notifier::new(|_| None).unwrap();
         notifier.ready("x");
         assert!(notifier.watchdog().unwrap().is_none());
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_fed_twice_as_often_as_it_asks() {
+    fn watchdog_interval_is_half_the_timeout() {
         let interval = |pid: Option<u32>, micros: &str| {
             watchdog_interval(|name| match name {
                 "WATCHDOG_PID" => pid.map(|pid| pid.to_string().into()),

@@ -26,23 +26,23 @@ pub(super) enum PromptError {
 }
 
 /// Asks for the new password of the VM `name`.
-pub(super) fn new_password(name: &VmName) -> Result<Secret, PromptError> {
+pub(super) fn read_new_password(name: &VmName) -> Result<Secret, PromptError> {
     // Past the standard library's own buffer, which would keep a copy.
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     if input.is_terminal() {
-        return ask_twice(name, &mut input, &mut io::stderr());
+        return prompt_twice(name, &mut input, &mut io::stderr());
     }
-    Typed::read(&mut input, |_| Ok(()))?.into_password()
+    TypedLine::read(&mut input, |_| Ok(()))?.into_password()
 }
 
-fn ask_twice(name: &VmName, input: &mut File, output: &mut impl Write) -> Result<Secret, PromptError> {
+fn prompt_twice(name: &VmName, input: &mut File, output: &mut impl Write) -> Result<Secret, PromptError> {
     // The terminal must not stay silent when a signal ends us, so signals are read like keys.
     let mut signals = Signals::block(&Signal::ENDING)?;
     let terminal = input.try_clone()?;
     let _echo_off = EchoOff::new(&terminal)?;
     let mut ask = |question: &str| {
         write!(output, "{question}")?;
-        let typed = Typed::read(input, |input| wait_for_key(input, &mut signals));
+        let typed = TypedLine::read(input, |input| wait_for_key(input, &mut signals));
         if let Err(PromptError::Interrupted(_)) = typed {
             // The cursor still stands after the question.
             writeln!(output)?;
@@ -70,19 +70,19 @@ fn wait_for_key(input: &File, signals: &mut Signals) -> Result<(), PromptError> 
 }
 
 /// A line as it was typed; overwritten when dropped.
-struct Typed {
+struct TypedLine {
     bytes: Vec<u8>,
 }
 
-impl Typed {
+impl TypedLine {
     /// Reads one line byte by byte, so that what follows it stays for others; `before_read` is called
     /// before each.
     fn read<R: Read>(
         input: &mut R,
         mut before_read: impl FnMut(&R) -> Result<(), PromptError>,
-    ) -> Result<Typed, PromptError> {
+    ) -> Result<TypedLine, PromptError> {
         // All that is ever read fits, so that no smaller memory is left behind with a part of it.
-        let mut line = Typed { bytes: Vec::with_capacity(LINE_BYTES_MAX) };
+        let mut line = TypedLine { bytes: Vec::with_capacity(LINE_BYTES_MAX) };
         let mut byte = [0];
         while line.bytes.len() < LINE_BYTES_MAX {
             before_read(input)?;
@@ -118,7 +118,7 @@ impl Typed {
     }
 }
 
-impl Drop for Typed {
+impl Drop for TypedLine {
     fn drop(&mut self) {
         sys::wipe(&mut self.bytes);
     }
@@ -150,12 +150,12 @@ mod tests {
     use std::thread;
 
     fn read(mut input: &[u8]) -> Result<String, String> {
-        let typed = Typed::read(&mut input, |_| Ok(())).map_err(|error| error.to_string())?;
+        let typed = TypedLine::read(&mut input, |_| Ok(())).map_err(|error| error.to_string())?;
         typed.into_password().map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn a_password_is_one_line_without_its_end() {
+    fn password_is_one_line_without_line_break() {
         for input in ["12345678", "12345678\n", "12345678\r\n", "12345678\nmore\n"] {
             assert_eq!(read(input.as_bytes()).as_deref(), Ok("12345678"), "{input:?}");
         }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_are_those_of_the_network() {
+    fn password_limits_match_the_network() {
         let longest = "x".repeat(1024);
         assert_eq!(read(longest.as_bytes()), Ok(longest.clone()));
         assert_eq!(read(format!("{longest}\r\n").as_bytes()), Ok(longest.clone()));
@@ -184,21 +184,21 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_line_stays_unread() {
+    fn input_after_the_line_stays_unread() {
         let mut input: &[u8] = b"12345678\nrest";
-        Typed::read(&mut input, |_| Ok(())).unwrap();
+        TypedLine::read(&mut input, |_| Ok(())).unwrap();
         assert_eq!(input, b"rest");
     }
 
     /// Runs the prompt on a terminal where each question gets the next of `answers`; tells the result and
     /// what the terminal has shown.
-    fn ask_terminal(answers: &[&str]) -> (Result<String, String>, String) {
+    fn prompt_on_terminal(answers: &[&str]) -> (Result<String, String>, String) {
         let (master, terminal) = sys::terminal::open_pair();
         let (mut master, mut terminal) = (File::from(master), File::from(terminal));
         let (mut questions, mut output) = UnixStream::pair().unwrap();
         let asking = thread::spawn(move || {
             let name = VmName::parse("web-1").unwrap();
-            let result = ask_twice(&name, &mut terminal, &mut output);
+            let result = prompt_twice(&name, &mut terminal, &mut output);
             // What is shown ends here.
             terminal.write_all(b"!").unwrap();
             result.map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
@@ -222,21 +222,21 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_is_asked_twice_and_shows_nothing() {
-        let (result, shown) = ask_terminal(&["correct horse\n", "correct horse\n"]);
+    fn terminal_prompts_twice_without_echo() {
+        let (result, shown) = prompt_on_terminal(&["correct horse\n", "correct horse\n"]);
         assert_eq!(result.as_deref(), Ok("correct horse"));
         assert_eq!(shown, "\r\n\r\n!");
     }
 
     #[test]
-    fn two_different_passwords_are_none() {
-        let (result, _) = ask_terminal(&["correct horse\n", "correct hearse\n"]);
+    fn differing_passwords_are_refused() {
+        let (result, _) = prompt_on_terminal(&["correct horse\n", "correct hearse\n"]);
         assert_eq!(result.unwrap_err(), "the two passwords differ; nothing was changed");
     }
 
     #[test]
-    fn an_unusable_password_is_not_asked_for_again() {
-        let (result, _) = ask_terminal(&["short\n"]);
+    fn unusable_password_is_not_prompted_again() {
+        let (result, _) = prompt_on_terminal(&["short\n"]);
         assert_eq!(result.unwrap_err(), "the password is too short; it must have 8 to 1024 bytes");
     }
 
@@ -246,7 +246,7 @@ mod tests {
         let _signals = Signals::block(&Signal::ENDING).unwrap();
         sys::signals::raise(Signal::Interrupt);
         let name = VmName::parse("web-1").unwrap();
-        let result = ask_twice(&name, &mut File::from(terminal), &mut io::sink());
+        let result = prompt_twice(&name, &mut File::from(terminal), &mut io::sink());
         assert!(matches!(result, Err(PromptError::Interrupted(Signal::Interrupt))), "{result:?}");
     }
 }

@@ -13,76 +13,76 @@ use log::{error, info, warn};
 use super::activation::inherited_sockets;
 use super::logging::{self, LineStyle, Logging};
 use super::notify::{Notifier, watchdog_interval};
-use super::signals::{self, Actions, End};
-use crate::config::{Change, Config, Invocation, Report, Resolved, Sources};
+use super::signal_loop::{self, ShutdownResult, SignalHandler};
+use crate::config::{Config, Invocation, Report, Resolved, SettingChange, Sources};
 use crate::limits;
-use crate::server::{Inherited, Running, Server, StartError};
+use crate::server::{InheritedListener, Running, Server, StartError};
 use crate::sys::poll::wait_readable;
 use crate::sys::process::raise_descriptor_limit;
 use crate::sys::signals::{Signal, Signals};
 
 /// Serves until a signal or a failure ends it. `sources` are what `settled` was read from.
-pub fn serve(sources: &Sources, settled: Resolved, style: LineStyle) -> io::Result<ExitCode> {
+pub fn serve(sources: &Sources, resolved: Resolved, style: LineStyle) -> io::Result<ExitCode> {
     // Before anything is opened that could be taken for one of them.
     let inherited = inherited_sockets(|name| env::var_os(name))?;
     // Before the first thread, the log's, so that no thread dies of a signal.
     let mut signals = Signals::block(&Signal::ALL)?;
-    let log = logging::start(&settled.config.log, style)?;
-    let end = run(sources, settled, inherited, &mut signals, &log).inspect_err(|error| error!("{error}"))?;
+    let log = logging::start(&resolved.config.log, style)?;
+    let end = run(sources, resolved, inherited, &mut signals, &log).inspect_err(|error| error!("{error}"))?;
     // Waits for what was said, once: the exits below would not.
     drop(log);
     match end {
-        End::Ended => Ok(ExitCode::SUCCESS),
+        ShutdownResult::Completed => Ok(ExitCode::SUCCESS),
         // Nothing that still runs is waited for.
-        End::Killed(signal) => process::exit(128 + signal.number()),
-        End::Overdue => process::exit(1),
+        ShutdownResult::Forced(signal) => process::exit(128 + signal.number()),
+        ShutdownResult::TimedOut => process::exit(1),
     }
 }
 
 fn run(
     sources: &Sources,
-    settled: Resolved,
-    inherited: Vec<Inherited>,
+    resolved: Resolved,
+    inherited: Vec<InheritedListener>,
     signals: &mut Signals,
     log: &Logging,
-) -> io::Result<End> {
-    let Resolved { mut config, report, warnings } = settled;
+) -> io::Result<ShutdownResult> {
+    let Resolved { mut config, report, warnings } = resolved;
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let notifier = Notifier::new(|name| env::var_os(name))?;
-    fit_connections(&mut config);
+    limit_connections(&mut config);
     info!("opening the store {}", config.store);
     notifier.status(&format!("opening the store {}", config.store));
     let mut server = match bind(&config, inherited)? {
-        Bound::Server(server) => *server,
-        Bound::Stopped(signal) => {
+        StartResult::Server(server) => *server,
+        StartResult::Stopped(signal) => {
             info!("{signal}: stopped before the store was open");
             notifier.stopping();
-            return Ok(End::Ended);
+            return Ok(ShutdownResult::Completed);
         }
     };
     if let Some(interval) = watchdog_interval(|name| env::var_os(name))
         && let Some(beat) = notifier.watchdog()?
     {
-        server.set_heartbeat(interval, beat);
+        server.set_watchdog(interval, beat);
     }
     if let Some(openings) = server.openings() {
         warn!("{openings}");
     }
     let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
     let status = format!("listening on {}, store {}", addresses.join(", "), config.store);
-    let (teller, open_status) = (notifier.clone(), status.clone());
-    server.set_when_open(move || teller.status(&open_status));
+    let (open_notifier, open_status) = (notifier.clone(), status.clone());
+    server.set_on_store_open(move || open_notifier.status(&open_status));
     let running = server.start()?;
     info!("vmherd {} with the store {}", env!("CARGO_PKG_VERSION"), config.store);
     addresses.iter().for_each(|address| info!("listening on {address}"));
     let started = report.clone();
     let mut service = Service { running, log, notifier, sources, started, latest: report, status };
-    service.tell_ready();
+    service.notify_ready();
     let ended = service.running.ended().try_clone_to_owned()?;
-    let end = signals::wait(signals, ended.as_fd(), &mut service)?;
+    let end = signal_loop::wait_for_shutdown(signals, ended.as_fd(), &mut service)?;
     // In any other case nothing that still runs is waited for.
-    if end != End::Ended {
-        service.running.loss().iter().for_each(|loss| error!("{loss}"));
+    if end != ShutdownResult::Completed {
+        service.running.data_loss().iter().for_each(|loss| error!("{loss}"));
         return Ok(end);
     }
     service.running.join()?;
@@ -91,7 +91,7 @@ fn run(
 }
 
 /// How binding the server ended.
-enum Bound {
+enum StartResult {
     Server(Box<Server>),
     /// The signal came first.
     Stopped(Signal),
@@ -99,7 +99,7 @@ enum Bound {
 
 /// Binds the server on a thread of its own: the store may be slow to open, and nothing serves yet that a
 /// signal would have to wait for. That thread ends with the process.
-fn bind(config: &Config, inherited: Vec<Inherited>) -> io::Result<Bound> {
+fn bind(config: &Config, inherited: Vec<InheritedListener>) -> io::Result<StartResult> {
     // Only those to end the process are taken; others stay where they are for the server that is to be.
     let mut signals = Signals::block(&Signal::ENDING)?;
     let (has_bound, binds) = UnixStream::pair()?;
@@ -119,10 +119,10 @@ fn bind(config: &Config, inherited: Vec<Inherited>) -> io::Result<Bound> {
                 })
             };
             let server = binding.join().unwrap_or_else(panicked).map_err(io::Error::other)?;
-            return Ok(Bound::Server(Box::new(server)));
+            return Ok(StartResult::Server(Box::new(server)));
         }
         if has_signal && let Some(signal) = signals.receive()? {
-            return Ok(Bound::Stopped(signal));
+            return Ok(StartResult::Stopped(signal));
         }
     }
 }
@@ -141,7 +141,7 @@ struct Service<'a> {
     status: String,
 }
 
-impl Actions for Service<'_> {
+impl SignalHandler for Service<'_> {
     fn stop(&mut self, signal: Signal) {
         info!("{signal}: stopping, within {} s; a second signal stops at once", limits::STOP_GRACE.as_secs());
         self.notifier.stopping();
@@ -150,8 +150,8 @@ impl Actions for Service<'_> {
 
     fn reload(&mut self) {
         self.notifier.reloading();
-        match self.read_settings_again() {
-            Ok(()) => self.tell_ready(),
+        match self.reload_settings() {
+            Ok(()) => self.notify_ready(),
             Err(why) => {
                 error!("the settings stay as they were: {why}");
                 self.notifier.ready(&format!("{}; other settings were refused, see the log", self.status));
@@ -166,7 +166,7 @@ impl Actions for Service<'_> {
 
 impl Service<'_> {
     /// Ready is who serves, also while the store is away: it may go away later as well, and come back.
-    fn tell_ready(&self) {
+    fn notify_ready(&self) {
         if self.running.is_store_open() {
             return self.notifier.ready(&self.status);
         }
@@ -178,13 +178,13 @@ impl Service<'_> {
     }
 
     /// Reads the settings again and takes them; all or, where anything is wrong with them, none.
-    fn read_settings_again(&mut self) -> Result<(), String> {
+    fn reload_settings(&mut self) -> Result<(), String> {
         let Resolved { mut config, report, warnings } = match self.sources.parse() {
-            Ok(Invocation::Run(settled)) => *settled,
+            Ok(Invocation::Run(resolved)) => *resolved,
             Ok(_) => return Err("they are not those of a daemon any more".into()),
             Err(error) => return Err(error.to_string()),
         };
-        fit_connections(&mut config);
+        limit_connections(&mut config);
         let filter = config.log.clone();
         if !self.running.reload(config) {
             return Err("the server did not take them in time".into());
@@ -193,7 +193,7 @@ impl Service<'_> {
         let changes = report.changes(&self.started, &self.latest);
         for change in &changes {
             match change {
-                Change { needs_restart: true, .. } => warn!("{change}"),
+                SettingChange { needs_restart: true, .. } => warn!("{change}"),
                 _ => info!("{change}"),
             }
         }
@@ -208,12 +208,12 @@ impl Service<'_> {
 }
 
 /// Lets no more connections in than there are descriptors for.
-fn fit_connections(config: &mut Config) {
+fn limit_connections(config: &mut Config) {
     let descriptors = match raise_descriptor_limit() {
         Ok(descriptors) => descriptors,
         Err(error) => return warn!("can't raise the limit of open files: {error}"),
     };
-    let fitting = config.connections_that_fit(descriptors);
+    let fitting = config.connections_within(descriptors);
     if fitting < config.connections_max {
         warn!(
             "at most {fitting} connections instead of {}: this process may have {descriptors} files open \

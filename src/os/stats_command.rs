@@ -12,7 +12,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use super::diagnostic::print_diagnostic;
 use super::settings_file::read_settings_file;
 use crate::config::{
-    self, Arguments, ConfigError, Environment, Flag, Given, SOCKET_NAME, StateDirSetting, Takes, shown,
+    self, Arguments, ConfigError, Environment, Flag, ParsedSources, SOCKET_NAME, StateDirSetting, Takes,
+    redact,
 };
 use crate::limits;
 
@@ -21,10 +22,10 @@ pub fn run(
     args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
-    let shown = show(args, &Environment::collect(environment));
-    match shown.and_then(|text| io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)) {
+    let shown = render(args, &Environment::collect(environment));
+    match shown.and_then(|text| io::stdout().write_all(text.as_bytes()).map_err(StatsError::Output)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(StatsError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             print_diagnostic("vmherd stats", format_args!("{failure}"));
             ExitCode::from(failure.exit_code())
@@ -34,7 +35,7 @@ pub fn run(
 
 /// Why there is nothing to show.
 #[derive(Debug)]
-enum Failure {
+enum StatsError {
     Config(ConfigError),
     /// Nobody serves on the socket.
     NoDaemon(PathBuf),
@@ -49,41 +50,43 @@ enum Failure {
 struct Counters(Vec<(String, u64)>);
 
 /// A reply of the daemon, as much of it as matters.
-struct Reply {
+struct StatsReply {
     message: Option<String>,
     counters: Option<Counters>,
 }
 
-fn show(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<String, Failure> {
+fn render(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<String, StatsError> {
     let flags: Vec<Flag> = StateDirSetting::flags().chain(FLAGS).collect();
     let arguments = Arguments::read(args, &flags)?;
     if arguments.has("help") {
         return Ok(help());
     }
-    if let Some(stray) = arguments.strays.first() {
-        let text = format!("unexpected argument {:?}; see vmherd stats --help", shown(stray));
+    if let Some(stray) = arguments.positionals.first() {
+        let text = format!("unexpected argument {:?}; see vmherd stats --help", redact(stray));
         return Err(ConfigError::Usage(text).into());
     }
-    let given = Given::read(&arguments, environment, read_settings_file)?;
-    let StateDirSetting(state_dir) = StateDirSetting::read(&given)?;
+    let sources = ParsedSources::read(&arguments, environment, read_settings_file)?;
+    let StateDirSetting(state_dir) = StateDirSetting::read(&sources)?;
     let socket = state_dir.join(SOCKET_NAME);
-    let line = ask(&socket)?;
-    let wrong = |why: String| Failure::Answer(socket.clone(), why);
-    let reply: Reply =
+    let line = request_statistics(&socket)?;
+    let wrong = |why: String| StatsError::Answer(socket.clone(), why);
+    let reply: StatsReply =
         serde_json::from_str(&line).map_err(|error| wrong(format!("it is no reply: {error}")))?;
     match reply {
-        Reply { message: None, counters: Some(counters) } if arguments.has("json") => Ok(counters.to_json()),
-        Reply { message: None, counters: Some(counters) } => Ok(counters.to_table()),
-        Reply { message, .. } => Err(wrong(message.unwrap_or_else(|| "it has no counters".into()))),
+        StatsReply { message: None, counters: Some(counters) } if arguments.has("json") => {
+            Ok(counters.to_json())
+        }
+        StatsReply { message: None, counters: Some(counters) } => Ok(counters.to_table()),
+        StatsReply { message, .. } => Err(wrong(message.unwrap_or_else(|| "it has no counters".into()))),
     }
 }
 
 /// Sends the request; the line that comes back.
-fn ask(socket: &PathBuf) -> Result<String, Failure> {
+fn request_statistics(socket: &PathBuf) -> Result<String, StatsError> {
     let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Failure::NoDaemon(socket.clone()),
-        io::ErrorKind::PermissionDenied => Failure::NotAllowed(socket.clone()),
-        _ => Failure::Answer(socket.clone(), error.to_string()),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => StatsError::NoDaemon(socket.clone()),
+        io::ErrorKind::PermissionDenied => StatsError::NotAllowed(socket.clone()),
+        _ => StatsError::Answer(socket.clone(), error.to_string()),
     })?;
     let wait = Some(limits::STATS_WAIT);
     let mut line = String::new();
@@ -95,10 +98,10 @@ fn ask(socket: &PathBuf) -> Result<String, Failure> {
     match asked {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             let seconds = limits::STATS_WAIT.as_secs();
-            Err(Failure::Answer(socket.clone(), format!("nothing came for {seconds} s")))
+            Err(StatsError::Answer(socket.clone(), format!("nothing came for {seconds} s")))
         }
-        Err(error) => Err(Failure::Answer(socket.clone(), error.to_string())),
-        Ok(_) if !line.ends_with('\n') => Err(Failure::Answer(socket.clone(), "it broke off".into())),
+        Err(error) => Err(StatsError::Answer(socket.clone(), error.to_string())),
+        Ok(_) if !line.ends_with('\n') => Err(StatsError::Answer(socket.clone(), "it broke off".into())),
         Ok(_) => Ok(line),
     }
 }
@@ -145,16 +148,16 @@ impl<'de> Deserialize<'de> for Counters {
     }
 }
 
-impl<'de> Deserialize<'de> for Reply {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Reply, D::Error> {
+impl<'de> Deserialize<'de> for StatsReply {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<StatsReply, D::Error> {
         struct Members;
         impl<'de> Visitor<'de> for Members {
-            type Value = Reply;
+            type Value = StatsReply;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Reply, A::Error> {
-                let mut reply = Reply { message: None, counters: None };
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<StatsReply, A::Error> {
+                let mut reply = StatsReply { message: None, counters: None };
                 while let Some(name) = map.next_key::<String>()? {
                     match name.as_str() {
                         "message" => reply.message = map.next_value()?,
@@ -169,48 +172,48 @@ impl<'de> Deserialize<'de> for Reply {
     }
 }
 
-impl Failure {
+impl StatsError {
     /// 69 and 77 are `EX_UNAVAILABLE` and `EX_NOPERM` of sysexits.h.
     fn exit_code(&self) -> u8 {
         match self {
-            Failure::Config(error) => error.exit_code(),
-            Failure::NoDaemon(_) => 69,
-            Failure::NotAllowed(_) => 77,
-            Failure::Answer(..) | Failure::Output(_) => 1,
+            StatsError::Config(error) => error.exit_code(),
+            StatsError::NoDaemon(_) => 69,
+            StatsError::NotAllowed(_) => 77,
+            StatsError::Answer(..) | StatsError::Output(_) => 1,
         }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for StatsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Config(error) => error.fmt(f),
-            Failure::NoDaemon(socket) => write!(
+            StatsError::Config(error) => error.fmt(f),
+            StatsError::NoDaemon(socket) => write!(
                 f,
                 "no daemon answers on {}; start one, or name the state directory of the one that runs with \
                  --state-dir (a system's is /var/lib/vmherd)",
                 socket.display()
             ),
-            Failure::NotAllowed(socket) => {
+            StatsError::NotAllowed(socket) => {
                 write!(f, "{} is for root and the daemon's own user only", socket.display())
             }
-            Failure::Answer(socket, why) => {
+            StatsError::Answer(socket, why) => {
                 write!(f, "no good answer on {}: {why}", socket.display())
             }
-            Failure::Output(error) => error.fmt(f),
+            StatsError::Output(error) => error.fmt(f),
         }
     }
 }
 
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Failure {
-        Failure::Config(error)
+impl From<ConfigError> for StatsError {
+    fn from(error: ConfigError) -> StatsError {
+        StatsError::Config(error)
     }
 }
 
 fn help() -> String {
     let mut text = String::from(HELP);
-    config::push_state_dir_setting(&mut text);
+    config::push_state_dir_help(&mut text);
     text
 }
 
@@ -246,7 +249,7 @@ mod tests {
 
     #[test]
     fn counters_keep_their_order_in_a_table_and_as_json() {
-        let reply: Reply = serde_json::from_str(REPLY).unwrap();
+        let reply: StatsReply = serde_json::from_str(REPLY).unwrap();
         let counters = reply.counters.unwrap();
         assert_eq!(counters.to_table(), "b    1\na  200\n");
         assert_eq!(counters.to_json(), "{\"b\":1,\"a\":200}\n");
@@ -261,13 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reply_is_an_error() {
+    fn invalid_replies_are_errors() {
         for bad in ["", "[]", "{\"data\":{\"a\":-1}}", "{\"data\":{\"a\":\"x\"}}", "{\"data\":7}"] {
-            assert!(serde_json::from_str::<Reply>(bad).is_err(), "{bad}");
+            assert!(serde_json::from_str::<StatsReply>(bad).is_err(), "{bad}");
         }
         let refusal = "{\"status\":\"error\",\"message\":\"Unknown command\",\"data\":{}}";
         assert_eq!(
-            serde_json::from_str::<Reply>(refusal).unwrap().message.as_deref(),
+            serde_json::from_str::<StatsReply>(refusal).unwrap().message.as_deref(),
             Some("Unknown command")
         );
     }

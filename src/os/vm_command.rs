@@ -11,12 +11,13 @@ use std::process::ExitCode;
 
 use super::diagnostic::print_diagnostic;
 use super::host_audit::log_change;
-use super::password_prompt::{PromptError, new_password};
+use super::password_prompt::{PromptError, read_new_password};
 use super::settings_file::read_settings_file;
 use crate::app::password::Hasher;
 use crate::clock::unix_now;
 use crate::config::{
-    self, Arguments, ConfigError, Environment, Flag, Given, StorePlace, StoreSettings, Takes, shown,
+    self, Arguments, ConfigError, Environment, Flag, ParsedSources, StoreSelection, StoreSettings, Takes,
+    redact,
 };
 use crate::escape::Escaped;
 use crate::ids::VmId;
@@ -31,22 +32,22 @@ pub fn run(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
     let environment = Environment::collect(environment);
-    let result = Order::read(args).and_then(|(order, arguments)| {
-        if order == Order::Help {
+    let result = VmCommand::parse(args).and_then(|(command, arguments)| {
+        if command == VmCommand::Help {
             return Ok(io::stdout().write_all(help().as_bytes())?);
         }
-        let given = Given::read(&arguments, &environment, read_settings_file)?;
-        for warning in given.warnings().into_iter().chain(given.mistakes()) {
-            complain(format_args!("warning: {warning}"));
+        let sources = ParsedSources::read(&arguments, &environment, read_settings_file)?;
+        for warning in sources.warnings().into_iter().chain(sources.file_errors()) {
+            print_stderr(format_args!("warning: {warning}"));
         }
-        order.carry_out(&StoreSettings::read(&given)?)
+        command.execute(&StoreSettings::read(&sources)?)
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads the list has seen enough.
-        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(VmCommandError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            complain(format_args!("{failure}"));
+            print_stderr(format_args!("{failure}"));
             ExitCode::from(failure.exit_code())
         }
     }
@@ -54,7 +55,7 @@ pub fn run(
 
 /// What is to be done.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Order {
+enum VmCommand {
     Help,
     Add { name: VmName, shape: VmShape, disk_sizes_gib: Vec<u64> },
     List,
@@ -64,7 +65,7 @@ enum Order {
 
 /// Why it was not done.
 #[derive(Debug)]
-enum Failure {
+enum VmCommandError {
     Config(ConfigError),
     Password(PromptError),
     Store(StoreError),
@@ -72,76 +73,80 @@ enum Failure {
     Other(String),
 }
 
-impl Order {
+impl VmCommand {
     /// Reads a command line; hands back its flags, since some of them are settings.
-    fn read(args: impl IntoIterator<Item = OsString>) -> Result<(Order, Arguments), Failure> {
+    fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(VmCommand, Arguments), VmCommandError> {
         let flags: Vec<Flag> = StoreSettings::flags().chain(FLAGS).collect();
         let arguments = Arguments::read(args, &flags)?;
-        let words: Vec<&str> = arguments.strays.iter().map(String::as_str).collect();
-        let order = match words[..] {
-            _ if arguments.has("help") => Order::Help,
-            ["add", name] => Order::read_add(name, &arguments)?,
-            ["list"] => Order::List,
-            ["remove", name] => Order::Remove(known_name(name)?),
-            ["passwd", name] => Order::ChangePassword(known_name(name)?),
-            [] => return Err(usage("say what to do: add, list, remove or passwd")),
-            ["add" | "remove" | "passwd"] => return Err(usage("say which VM: its name is missing")),
+        let words: Vec<&str> = arguments.positionals.iter().map(String::as_str).collect();
+        let command = match words[..] {
+            _ if arguments.has("help") => VmCommand::Help,
+            ["add", name] => VmCommand::parse_add(name, &arguments)?,
+            ["list"] => VmCommand::List,
+            ["remove", name] => VmCommand::Remove(parse_existing_name(name)?),
+            ["passwd", name] => VmCommand::ChangePassword(parse_existing_name(name)?),
+            [] => return Err(usage_error("say what to do: add, list, remove or passwd")),
+            ["add" | "remove" | "passwd"] => return Err(usage_error("say which VM: its name is missing")),
             ["list", extra, ..] | ["add" | "remove" | "passwd", _, extra, ..] => {
-                return Err(usage(&format!("unexpected argument {:?}", shown(extra))));
+                return Err(usage_error(&format!("unexpected argument {:?}", redact(extra))));
             }
-            [other, ..] => return Err(usage(&format!("there is no command {:?}", shown(other)))),
+            [other, ..] => return Err(usage_error(&format!("there is no command {:?}", redact(other)))),
         };
-        let is_shaped = matches!(order, Order::Add { .. } | Order::Help);
+        let is_shaped = matches!(command, VmCommand::Add { .. } | VmCommand::Help);
         match SHAPE_FLAGS.iter().find(|flag| arguments.has(flag)) {
-            Some(flag) if !is_shaped => Err(usage(&format!("--{flag} is for add only"))),
-            _ => Ok((order, arguments)),
+            Some(flag) if !is_shaped => Err(usage_error(&format!("--{flag} is for add only"))),
+            _ => Ok((command, arguments)),
         }
     }
 
-    fn read_add(name: &str, arguments: &Arguments) -> Result<Order, Failure> {
-        let name = VmName::parse_chosen(name).map_err(|error| bad_name(name, error))?;
+    fn parse_add(name: &str, arguments: &Arguments) -> Result<VmCommand, VmCommandError> {
+        let name = VmName::parse_chosen(name).map_err(|error| invalid_name(name, error))?;
         let one = |flag, range| match arguments.values(flag).next() {
-            Some(text) => number(flag, text, range),
-            None => Err(usage(&format!("--{flag} is missing"))),
+            Some(text) => parse_number(flag, text, range),
+            None => Err(usage_error(&format!("--{flag} is missing"))),
         };
         let ram_mib = one("ram", 1..=u64::from(limits::RAM_MIB_MAX))?;
         let cpus = one("cpu", 1..=u64::from(limits::CPUS_MAX))?;
-        let disks = arguments.values("disk").map(|text| number("disk", text, 1..=limits::DISK_GIB_MAX));
-        let disk_sizes_gib = disks.collect::<Result<Vec<u64>, Failure>>()?;
+        let disks = arguments.values("disk").map(|text| parse_number("disk", text, 1..=limits::DISK_GIB_MAX));
+        let disk_sizes_gib = disks.collect::<Result<Vec<u64>, VmCommandError>>()?;
         if disk_sizes_gib.len() > limits::DISKS_PER_VM_MAX {
-            return Err(usage(&format!("a VM has {} disks at most", limits::DISKS_PER_VM_MAX)));
+            return Err(usage_error(&format!("a VM has {} disks at most", limits::DISKS_PER_VM_MAX)));
         }
         // Both are within limits that their types hold.
-        Ok(Order::Add { name, shape: VmShape { ram_mib: ram_mib as u32, cpus: cpus as u16 }, disk_sizes_gib })
+        Ok(VmCommand::Add {
+            name,
+            shape: VmShape { ram_mib: ram_mib as u32, cpus: cpus as u16 },
+            disk_sizes_gib,
+        })
     }
 
-    fn carry_out(self, settings: &StoreSettings) -> Result<(), Failure> {
-        let mut store = open_store(settings, matches!(self, Order::Add { .. }))?;
+    fn execute(self, settings: &StoreSettings) -> Result<(), VmCommandError> {
+        let mut store = open_store(settings, matches!(self, VmCommand::Add { .. }))?;
         let mut output = BufWriter::new(io::stdout().lock());
         match self {
-            Order::Help => {}
-            Order::List => list(store.as_mut(), &mut output)?,
-            Order::Add { name, shape, disk_sizes_gib } => {
+            VmCommand::Help => {}
+            VmCommand::List => list(store.as_mut(), &mut output)?,
+            VmCommand::Add { name, shape, disk_sizes_gib } => {
                 // Before somebody types a password for nothing; the store decides below.
                 if store.credentials(&name)?.is_some() {
                     return Err(StoreError::AlreadyRegistered.into());
                 }
-                let password_hash = Some(hash(settings, &new_password(&name)?)?);
+                let password_hash = Some(hash(settings, &read_new_password(&name)?)?);
                 let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash };
                 write(store.as_mut(), Write::Register { vm, vms_max: settings.vms_max, now: unix_now() })?;
                 log_change("register", "add", &name);
                 writeln!(output, "added {}", Escaped(&name))?;
             }
-            Order::Remove(name) => {
+            VmCommand::Remove(name) => {
                 write(store.as_mut(), Write::Remove(name.clone()))?;
                 log_change("remove", "remove", &name);
                 writeln!(output, "removed {}", Escaped(&name))?;
             }
-            Order::ChangePassword(name) => {
+            VmCommand::ChangePassword(name) => {
                 if store.credentials(&name)?.is_none() {
                     return Err(StoreError::UnknownVm.into());
                 }
-                let password_hash = hash(settings, &new_password(&name)?)?;
+                let password_hash = hash(settings, &read_new_password(&name)?)?;
                 write(store.as_mut(), Write::ChangePassword { name: name.clone(), password_hash })?;
                 log_change("change", "passwd", &name);
                 let name = Escaped(&name);
@@ -153,20 +158,20 @@ impl Order {
 }
 
 /// Opens the store; only where something is to be added it may be a new one.
-fn open_store(settings: &StoreSettings, is_new_allowed: bool) -> Result<Box<dyn Store>, Failure> {
-    let StorePlace { store: location, state_dir } = &settings.place;
+fn open_store(settings: &StoreSettings, is_new_allowed: bool) -> Result<Box<dyn Store>, VmCommandError> {
+    let StoreSelection { store: location, state_dir } = &settings.selection;
     if !exists(location)? && !is_new_allowed {
-        return Err(Failure::Other(format!(
+        return Err(VmCommandError::Other(format!(
             "there is no store {location}; say which one with --store or --state-dir"
         )));
     }
     if let Some(directory) = state_dir.as_deref().filter(|directory| is_new_allowed && !directory.exists()) {
         // Nobody else has anything to look for in it.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.map_err(|error| Failure::Other(format!("can't make {}: {error}", directory.display())))?;
+        made.map_err(|error| VmCommandError::Other(format!("can't make {}: {error}", directory.display())))?;
         if effective_uid() == 0 {
             let directory = directory.display();
-            complain(format_args!(
+            print_stderr(format_args!(
                 "warning: {directory} is root's: for a daemon of another user, chown -R USER {directory}"
             ));
         }
@@ -191,7 +196,7 @@ fn warn_of_owner(location: &Location) {
         && file.uid() != owner.uid()
     {
         let (path, directory) = (path.display(), directory.display());
-        complain(format_args!(
+        print_stderr(format_args!(
             "warning: {path} belongs to user {}, its directory to user {}: for a daemon of that user, chown --reference={directory} {path}",
             file.uid(),
             owner.uid(),
@@ -214,13 +219,13 @@ fn exists(location: &Location) -> Result<bool, ConfigError> {
     }
 }
 
-fn hash(settings: &StoreSettings, password: &Secret) -> Result<String, Failure> {
+fn hash(settings: &StoreSettings, password: &Secret) -> Result<String, VmCommandError> {
     Hasher::new(settings.argon2)
         .hash(password)
-        .map_err(|error| Failure::Other(format!("can't hash the password: {}", error.0)))
+        .map_err(|error| VmCommandError::Other(format!("can't hash the password: {}", error.0)))
 }
 
-fn write(store: &mut dyn Store, write: Write) -> Result<Written, Failure> {
+fn write(store: &mut dyn Store, write: Write) -> Result<Written, VmCommandError> {
     let mut answer = Err(StoreError::Busy);
     // Nobody has to be answered at once here, and a daemon that writes all the time leaves few gaps.
     for _ in 0..limits::VM_COMMAND_ATTEMPTS {
@@ -267,80 +272,86 @@ fn row(vm: &Vm) -> [String; 4] {
 }
 
 /// A name to look up: VMs that the store itself named may be meant, too.
-fn known_name(text: &str) -> Result<VmName, Failure> {
-    VmName::parse(text).map_err(|error| bad_name(text, error))
+fn parse_existing_name(text: &str) -> Result<VmName, VmCommandError> {
+    VmName::parse(text).map_err(|error| invalid_name(text, error))
 }
 
-fn bad_name(text: &str, error: NameError) -> Failure {
-    let beginning: String = shown(text).chars().take(limits::ECHOED_CHARS_MAX).collect();
-    usage(&format!("{beginning:?} is no name of a VM: it is {error}; allowed are {}", NameError::ALLOWED))
+fn invalid_name(text: &str, error: NameError) -> VmCommandError {
+    let beginning: String = redact(text).chars().take(limits::ECHOED_CHARS_MAX).collect();
+    usage_error(&format!(
+        "{beginning:?} is no name of a VM: it is {error}; allowed are {}",
+        NameError::ALLOWED
+    ))
 }
 
-fn number(flag: &str, text: &str, allowed: RangeInclusive<u64>) -> Result<u64, Failure> {
-    config::number(text, &allowed).ok_or_else(|| {
+fn parse_number(flag: &str, text: &str, allowed: RangeInclusive<u64>) -> Result<u64, VmCommandError> {
+    config::parse_number(text, &allowed).ok_or_else(|| {
         let (least, most) = (allowed.start(), allowed.end());
-        usage(&format!("--{flag}: {:?} must be a whole number, {least} to {most}", shown(text)))
+        usage_error(&format!("--{flag}: {:?} must be a whole number, {least} to {most}", redact(text)))
     })
 }
 
-fn usage(text: &str) -> Failure {
+fn usage_error(text: &str) -> VmCommandError {
     ConfigError::Usage(format!("{text}; see vmherd vm --help")).into()
 }
 
-fn complain(text: fmt::Arguments<'_>) {
+fn print_stderr(text: fmt::Arguments<'_>) {
     print_diagnostic("vmherd vm", text);
 }
 
 fn help() -> String {
     let mut text = String::from(HELP);
-    config::push_store_settings(&mut text);
+    config::push_store_settings_help(&mut text);
     text
 }
 
-impl Failure {
+impl VmCommandError {
     fn exit_code(&self) -> u8 {
         match self {
-            Failure::Config(error) => error.exit_code(),
+            VmCommandError::Config(error) => error.exit_code(),
             // As a shell says it of a process that the signal ended.
-            Failure::Password(PromptError::Interrupted(signal)) => 128 + signal.number() as u8,
-            Failure::Password(_) | Failure::Store(_) | Failure::Io(_) | Failure::Other(_) => 1,
+            VmCommandError::Password(PromptError::Interrupted(signal)) => 128 + signal.number() as u8,
+            VmCommandError::Password(_)
+            | VmCommandError::Store(_)
+            | VmCommandError::Io(_)
+            | VmCommandError::Other(_) => 1,
         }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for VmCommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Config(error) => error.fmt(f),
-            Failure::Password(error) => error.fmt(f),
-            Failure::Store(error) => error.fmt(f),
-            Failure::Io(error) => error.fmt(f),
-            Failure::Other(text) => f.write_str(text),
+            VmCommandError::Config(error) => error.fmt(f),
+            VmCommandError::Password(error) => error.fmt(f),
+            VmCommandError::Store(error) => error.fmt(f),
+            VmCommandError::Io(error) => error.fmt(f),
+            VmCommandError::Other(text) => f.write_str(text),
         }
     }
 }
 
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Failure {
-        Failure::Config(error)
+impl From<ConfigError> for VmCommandError {
+    fn from(error: ConfigError) -> VmCommandError {
+        VmCommandError::Config(error)
     }
 }
 
-impl From<PromptError> for Failure {
-    fn from(error: PromptError) -> Failure {
-        Failure::Password(error)
+impl From<PromptError> for VmCommandError {
+    fn from(error: PromptError) -> VmCommandError {
+        VmCommandError::Password(error)
     }
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Failure {
-        Failure::Store(error)
+impl From<StoreError> for VmCommandError {
+    fn from(error: StoreError) -> VmCommandError {
+        VmCommandError::Store(error)
     }
 }
 
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        Failure::Io(error)
+impl From<io::Error> for VmCommandError {
+    fn from(error: io::Error) -> VmCommandError {
+        VmCommandError::Io(error)
     }
 }
 

@@ -6,8 +6,8 @@ use crate::ids::DiskId;
 use crate::model::{Credentials, Disk, DiskOfVm, Login, PointFilter, TokenHash};
 use crate::store::{PointAt, PointPage, VmPage};
 
-fn read(args: &[&str]) -> Result<Order, Failure> {
-    Order::read(args.iter().map(OsString::from)).map(|(order, _)| order)
+fn read(args: &[&str]) -> Result<VmCommand, VmCommandError> {
+    VmCommand::parse(args.iter().map(OsString::from)).map(|(command, _)| command)
 }
 
 fn usage_error(args: &[&str]) -> String {
@@ -22,26 +22,26 @@ fn name(text: &str) -> VmName {
 }
 
 #[test]
-fn orders_read_as_they_are_written() {
-    let add = |disks: &[u64]| Order::Add {
+fn commands_are_parsed() {
+    let add = |disks: &[u64]| VmCommand::Add {
         name: name("web-1"),
         shape: VmShape { ram_mib: 2048, cpus: 2 },
         disk_sizes_gib: disks.to_vec(),
     };
-    let cases: &[(&[&str], Order)] = &[
+    let cases: &[(&[&str], VmCommand)] = &[
         (&["add", "web-1", "--ram", "2048", "--cpu", "2"], add(&[])),
         (&["--cpu=2", "--disk=3", "add", "--ram=2048", "web-1", "--disk", "1"], add(&[3, 1])),
-        (&["list"], Order::List),
-        (&["list", "--store", "memory:"], Order::List),
-        (&["remove", "web-1"], Order::Remove(name("web-1"))),
-        (&["remove", "17"], Order::Remove(name("17"))),
-        (&["remove", "--", "--help"], Order::Remove(name("--help"))),
-        (&["passwd", "web-1"], Order::ChangePassword(name("web-1"))),
-        (&["--help"], Order::Help),
-        (&["add", "--help"], Order::Help),
+        (&["list"], VmCommand::List),
+        (&["list", "--store", "memory:"], VmCommand::List),
+        (&["remove", "web-1"], VmCommand::Remove(name("web-1"))),
+        (&["remove", "17"], VmCommand::Remove(name("17"))),
+        (&["remove", "--", "--help"], VmCommand::Remove(name("--help"))),
+        (&["passwd", "web-1"], VmCommand::ChangePassword(name("web-1"))),
+        (&["--help"], VmCommand::Help),
+        (&["add", "--help"], VmCommand::Help),
     ];
-    for (args, order) in cases {
-        assert_eq!(read(args).unwrap(), *order, "{args:?}");
+    for (args, command) in cases {
+        assert_eq!(read(args).unwrap(), *command, "{args:?}");
     }
 }
 
@@ -68,23 +68,23 @@ fn usage_errors_say_what_is_wrong() {
 }
 
 #[test]
-fn fields_have_the_limits_that_they_have_on_the_network() {
+fn field_limits_match_the_network() {
     let cases = [
         ("--ram", "1", "1073741824", "1073741825"),
         ("--cpu", "1", "65535", "65536"),
         ("--disk", "1", "1125899906842624", "1125899906842625"),
     ];
-    let order = |flag: &str, value: &str| {
+    let command = |flag: &str, value: &str| {
         let mut args = vec!["add".to_owned(), "x".into(), format!("{flag}={value}")];
         let others = ["--ram", "--cpu"].iter().filter(|other| **other != flag);
         args.extend(others.map(|other| format!("{other}=1")));
-        Order::read(args.into_iter().map(OsString::from))
+        VmCommand::parse(args.into_iter().map(OsString::from))
     };
     for (flag, least, most, above) in cases {
-        order(flag, least).unwrap();
-        order(flag, most).unwrap();
+        command(flag, least).unwrap();
+        command(flag, most).unwrap();
         for bad in ["0", above, "-1", "+1", "1.0", "", "x", "18446744073709551616"] {
-            let failure = order(flag, bad).unwrap_err();
+            let failure = command(flag, bad).unwrap_err();
             let expected = format!("{flag}: {bad:?} must be a whole number, {least} to {most}");
             assert!(failure.to_string().starts_with(&expected) && failure.exit_code() == 2, "{failure}");
         }
@@ -99,7 +99,7 @@ fn fields_have_the_limits_that_they_have_on_the_network() {
 }
 
 #[test]
-fn names_have_the_rules_that_they_have_on_the_network() {
+fn name_rules_match_the_network() {
     let shape = ["--ram=1", "--cpu=1"];
     for bad in ["", "two words", "12345", "tab\t", &"x".repeat(129)] {
         let error = usage_error(&["add", bad, shape[0], shape[1]]);
@@ -115,11 +115,11 @@ fn names_have_the_rules_that_they_have_on_the_network() {
 }
 
 #[test]
-fn the_store_in_memory_is_a_mistake_in_a_setting() {
+fn memory_store_is_a_config_error() {
     let cost = crate::app::password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
-    let place = StorePlace { store: Location::Memory, state_dir: None };
-    let settings = StoreSettings { place, vms_max: 1, argon2: cost };
-    let failure = Order::List.carry_out(&settings).unwrap_err();
+    let place = StoreSelection { store: Location::Memory, state_dir: None };
+    let settings = StoreSettings { selection: place, vms_max: 1, argon2: cost };
+    let failure = VmCommand::List.execute(&settings).unwrap_err();
     assert_eq!(failure.exit_code(), 78);
     assert!(failure.to_string().contains("\"memory:\" is inside the daemon's process"), "{failure}");
 }
@@ -139,7 +139,7 @@ näme-that-is-long  1048576     1  20,100
 }
 
 #[test]
-fn a_name_can_not_hide_in_a_list() {
+fn names_are_escaped_in_a_list() {
     let names = ["a\u{202e}b", "web\u{200b}", "\u{e0041}\u{3164}", "c\u{2066}d\u{fe0f}"];
     let vms = names.into_iter().enumerate().map(|(at, name)| vm(at as i64 + 1, name, 1, &[])).collect();
     let mut output = Vec::new();
@@ -155,14 +155,14 @@ c\\u2066d\\ufe0f          1     1  -
 }
 
 #[test]
-fn a_list_of_nothing_is_its_head() {
+fn empty_list_is_its_header() {
     let mut output = Vec::new();
     list(&mut Herd { vms: Vec::new() }, &mut output).unwrap();
     assert_eq!(output, b"NAME  RAM MiB  CPUS  DISKS GiB\n");
 }
 
 #[test]
-fn a_list_of_many_pages_has_every_vm_once() {
+fn long_list_has_every_vm_once() {
     let count = 10 * limits::PAGE_ROWS_MAX as i64 + 7;
     let mut store = Herd { vms: (1..=count).map(|id| vm(id, &format!("vm-{id}"), 1, &[])).collect() };
     let mut output = Vec::new();

@@ -164,7 +164,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.net.poll(timeout, &mut events)?;
         let now = Now { instant: self.clock.now(), unix: self.clock.unix_now() };
         self.calls.date.update(now.unix);
-        self.calls.app.set_clock_lead(self.clock.lead(now.unix));
+        self.calls.app.set_clock_lead(self.clock.wall_lead(now.unix));
         for event in events.drain(..) {
             self.latch(event);
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Inherited, StartError};
+use super::{InheritedListener, StartError};
 use crate::clock::{SystemClock, UnixSeconds};
 use crate::config::{Config, ListenAddress, ListenerSpec, SOCKET_NAME};
 use crate::limits;
@@ -20,19 +20,19 @@ use crate::reactor::mio_net::Listener;
 use crate::sys::owner;
 
 /// Where to listen, and with what if that is there already.
-pub(super) struct Place {
-    pub(super) listen: ListenerSpec,
-    inherited: Option<PassedIn>,
+pub(super) struct PlannedListener {
+    pub(super) spec: ListenerSpec,
+    inherited: Option<InheritedSocket>,
 }
 
 /// A socket that was there already.
-struct PassedIn {
+struct InheritedSocket {
     socket: Socket,
     name: String,
 }
 
 /// Everything that clients connect to.
-pub(super) struct Bound {
+pub(super) struct BoundListeners {
     pub(super) listeners: Vec<Listener>,
     /// With real ports.
     pub(super) addresses: Vec<ListenAddress>,
@@ -63,8 +63,9 @@ impl StateDir {
         let (lock, seen) = open_lock(path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {
-                let state_dir = StateDir { path: path.into(), lock, clock: SystemClock::after(seen) };
-                state_dir.note_time();
+                let state_dir =
+                    StateDir { path: path.into(), lock, clock: SystemClock::resuming_after(seen) };
+                state_dir.record_time();
                 Ok(state_dir)
             }
             Err(TryLockError::WouldBlock) => Err(StartError::of_system(format!(
@@ -82,16 +83,16 @@ impl StateDir {
     }
 
     /// Notes what time it is, without what the clock is ahead of it.
-    fn note_time(&self) {
+    fn record_time(&self) {
         let mut clock = self.clock;
-        let seconds = Duration::from_secs(clock.unix_without_lead().0.unsigned_abs());
+        let seconds = Duration::from_secs(clock.trusted_unix_now().0.unsigned_abs());
         if let Err(error) = self.lock.set_modified(UNIX_EPOCH + seconds) {
             log::debug!("the time of the lock's file can't be set: {error}");
         }
     }
 
     /// The listener that every server has: for its own user and root.
-    pub(super) fn listen(&self) -> ListenerSpec {
+    pub(super) fn own_listener(&self) -> ListenerSpec {
         ListenerSpec {
             address: ListenAddress::Unix(self.socket_path()),
             anonymous_access: AnonymousAccess::ALL,
@@ -111,7 +112,7 @@ fn open_lock(directory: &Path) -> io::Result<(File, Option<UnixSeconds>)> {
     options.write(true).mode(0o600);
     match options.clone().create_new(true).open(&path) {
         Ok(file) => {
-            owner::give(&file, &fs::metadata(directory)?)?;
+            owner::copy_owner(&file, &fs::metadata(directory)?)?;
             Ok((file, None))
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -125,7 +126,7 @@ fn open_lock(directory: &Path) -> io::Result<(File, Option<UnixSeconds>)> {
 
 impl Drop for StateDir {
     fn drop(&mut self) {
-        self.note_time();
+        self.record_time();
     }
 }
 
@@ -137,17 +138,19 @@ impl Drop for SocketFile {
     }
 }
 
-impl From<ListenerSpec> for Place {
-    fn from(listen: ListenerSpec) -> Place {
-        Place { listen, inherited: None }
+impl From<ListenerSpec> for PlannedListener {
+    fn from(listen: ListenerSpec) -> PlannedListener {
+        PlannedListener { spec: listen, inherited: None }
     }
 }
 
-impl Place {
+impl PlannedListener {
     /// The name and address of a TCP socket that was passed in.
-    fn passed_in_tcp(&self) -> Option<(String, SocketAddr)> {
-        match (&self.inherited, &self.listen.address) {
-            (Some(PassedIn { name, .. }), ListenAddress::Tcp(address)) => Some((name.clone(), *address)),
+    fn inherited_tcp(&self) -> Option<(String, SocketAddr)> {
+        match (&self.inherited, &self.spec.address) {
+            (Some(InheritedSocket { name, .. }), ListenAddress::Tcp(address)) => {
+                Some((name.clone(), *address))
+            }
             _ => None,
         }
     }
@@ -155,19 +158,23 @@ impl Place {
 
 /// Where to listen, in the order of the configuration; `inherited` take the places of their addresses, or
 /// of the default where nothing else was said.
-pub(super) fn adopt(config: &Config, inherited: Vec<Inherited>) -> Result<Vec<Place>, StartError> {
-    let is_default_replaced = !config.is_listen_given && !inherited.is_empty();
+pub(super) fn merge_inherited(
+    config: &Config,
+    inherited: Vec<InheritedListener>,
+) -> Result<Vec<PlannedListener>, StartError> {
+    let is_default_replaced = !config.is_listen_explicit && !inherited.is_empty();
     let configured = if is_default_replaced { &[] } else { &config.listen[..] };
-    let mut places: Vec<Place> = configured.iter().cloned().map(Place::from).collect();
+    let mut places: Vec<PlannedListener> = configured.iter().cloned().map(PlannedListener::from).collect();
     let has_inherited = !inherited.is_empty();
-    for Inherited { socket, name } in inherited {
+    for InheritedListener { socket, name } in inherited {
         let socket = Socket::from(socket);
         let address = listening_address(&socket).map_err(|why| {
             StartError::of_configuration(format!("the socket {name:?} that was passed in {why}"))
         })?;
-        let is_free = |place: &&mut Place| place.listen.address == address && place.inherited.is_none();
+        let is_free =
+            |place: &&mut PlannedListener| place.spec.address == address && place.inherited.is_none();
         if let Some(place) = places.iter_mut().find(is_free) {
-            place.inherited = Some(PassedIn { socket, name });
+            place.inherited = Some(InheritedSocket { socket, name });
             continue;
         }
         if let ListenAddress::Unix(path) = &address
@@ -188,16 +195,16 @@ pub(super) fn adopt(config: &Config, inherited: Vec<Inherited>) -> Result<Vec<Pl
             )));
         }
         let anonymous_access = if is_local { AnonymousAccess::ALL } else { AnonymousAccess::NONE };
-        places.push(Place {
-            listen: ListenerSpec { address, anonymous_access },
-            inherited: Some(PassedIn { socket, name }),
+        places.push(PlannedListener {
+            spec: ListenerSpec { address, anonymous_access },
+            inherited: Some(InheritedSocket { socket, name }),
         });
     }
     for place in places.iter().filter(|place| has_inherited && place.inherited.is_none()) {
         log::warn!(
             "{} is opened beside the sockets that were passed in, since --listen (or VMHERD_LISTEN) names it; leave \
              it out if those are meant to be all",
-            place.listen.address
+            place.spec.address
         );
     }
     Ok(places)
@@ -227,11 +234,15 @@ fn listening_address(socket: &Socket) -> Result<ListenAddress, String> {
 }
 
 /// Binds all of `places` that are not bound already.
-pub(super) fn bind(places: Vec<Place>, state_dir: &StateDir) -> Result<Bound, StartError> {
-    let mut bound = Bound { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
-    let passed_in: Vec<(String, SocketAddr)> = places.iter().filter_map(Place::passed_in_tcp).collect();
-    for Place { listen: ListenerSpec { address, .. }, inherited } in places {
-        if let Some(PassedIn { socket, .. }) = inherited {
+pub(super) fn bind_listeners(
+    places: Vec<PlannedListener>,
+    state_dir: &StateDir,
+) -> Result<BoundListeners, StartError> {
+    let mut bound = BoundListeners { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
+    let passed_in: Vec<(String, SocketAddr)> =
+        places.iter().filter_map(PlannedListener::inherited_tcp).collect();
+    for PlannedListener { spec: ListenerSpec { address, .. }, inherited } in places {
+        if let Some(InheritedSocket { socket, .. }) = inherited {
             let failed =
                 |error| StartError::of_system(format!("can't listen on {address}, passed in: {error}"));
             socket.set_nonblocking(true).map_err(failed)?;
@@ -245,7 +256,7 @@ pub(super) fn bind(places: Vec<Place>, state_dir: &StateDir) -> Result<Bound, St
         }
         match &address {
             ListenAddress::Tcp(address) => {
-                let failed = |error| tcp_failure(*address, &error, &passed_in);
+                let failed = |error| tcp_bind_error(*address, &error, &passed_in);
                 let (listener, address) = bind_tcp(*address).map_err(failed)?;
                 bound.listeners.push(listener.into());
                 bound.addresses.push(ListenAddress::Tcp(address));
@@ -257,7 +268,8 @@ pub(super) fn bind(places: Vec<Place>, state_dir: &StateDir) -> Result<Bound, St
                     is_configuration: error.kind() == io::ErrorKind::AlreadyExists,
                 };
                 let is_own = *path == state_dir.socket_path();
-                let listener = if is_own { bind_private(path) } else { bind_unix(path) }.map_err(failed)?;
+                let listener =
+                    if is_own { bind_own_socket(path) } else { bind_unix(path) }.map_err(failed)?;
                 listener.set_nonblocking(true).map_err(failed)?;
                 bound.sockets.push(SocketFile(path.clone()));
                 bound.listeners.push(listener.into());
@@ -269,8 +281,8 @@ pub(super) fn bind(places: Vec<Place>, state_dir: &StateDir) -> Result<Bound, St
 }
 
 /// Why `address` can't be listened on; a socket of `passed_in` that has its port is to blame for that.
-fn tcp_failure(address: SocketAddr, error: &io::Error, passed_in: &[(String, SocketAddr)]) -> StartError {
-    let holder = passed_in.iter().find(|(_, held)| has_port_of(*held, address));
+fn tcp_bind_error(address: SocketAddr, error: &io::Error, passed_in: &[(String, SocketAddr)]) -> StartError {
+    let holder = passed_in.iter().find(|(_, held)| blocks_port(*held, address));
     match holder.filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
         Some((name, held)) => StartError::of_configuration(format!(
             "can't listen on tcp://{address}: the socket {name:?} that was passed in holds that port, on \
@@ -282,7 +294,7 @@ fn tcp_failure(address: SocketAddr, error: &io::Error, passed_in: &[(String, Soc
 }
 
 /// Whether a socket on `held` keeps others from `address`.
-fn has_port_of(held: SocketAddr, address: SocketAddr) -> bool {
+fn blocks_port(held: SocketAddr, address: SocketAddr) -> bool {
     let is_any = held.ip().is_unspecified() || address.ip().is_unspecified();
     // Others than ours may be for IPv4 as well.
     let is_for_both = held.is_ipv6() && held.ip().is_unspecified();
@@ -324,7 +336,7 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 
 /// Binds the state directory's own socket, which nobody else can connect to at any moment: it gets its
 /// name after its mode. The directory's lock says that a socket left there is nobody's.
-fn bind_private(path: &Path) -> io::Result<UnixListener> {
+fn bind_own_socket(path: &Path) -> io::Result<UnixListener> {
     // No longer than the name itself, which is known to fit.
     let nameless = path.with_extension("new");
     let _ = fs::remove_file(&nameless);

@@ -8,15 +8,15 @@ use crate::config::Config;
 use crate::reactor::mio_net::Waker;
 
 /// Orders on their way to the reactor's thread.
-pub(super) struct Control {
-    orders: Mutex<Orders>,
-    taken: Condvar,
+pub(super) struct ReactorControl {
+    orders: Mutex<ControlRequests>,
+    applied: Condvar,
     waker: Arc<Waker>,
 }
 
 /// What there is to do; a later order of a kind replaces an earlier one.
 #[derive(Default)]
-pub(super) struct Orders {
+pub(super) struct ControlRequests {
     pub(super) stop: Option<Duration>,
     pub(super) reload: Option<Box<Config>>,
     pub(super) wants_statistics: bool,
@@ -26,9 +26,9 @@ pub(super) struct Orders {
     reloads: (u64, u64),
 }
 
-impl Control {
-    pub(super) fn new(waker: Arc<Waker>) -> Control {
-        Control { orders: Mutex::default(), taken: Condvar::new(), waker }
+impl ReactorControl {
+    pub(super) fn new(waker: Arc<Waker>) -> ReactorControl {
+        ReactorControl { orders: Mutex::default(), applied: Condvar::new(), waker }
     }
 
     pub(super) fn stop(&self, grace: Duration) {
@@ -54,8 +54,8 @@ impl Control {
         orders.reloads.0 += 1;
         let number = orders.reloads.0;
         self.wake();
-        let is_waiting = |orders: &mut Orders| orders.reloads.1 < number;
-        let waited = self.taken.wait_timeout_while(orders, wait_max, is_waiting);
+        let is_waiting = |orders: &mut ControlRequests| orders.reloads.1 < number;
+        let waited = self.applied.wait_timeout_while(orders, wait_max, is_waiting);
         let (mut orders, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         // What was not taken by now is taken back: settings that were said to be refused must not count later.
         // What was taken is being carried out, and will count.
@@ -63,16 +63,16 @@ impl Control {
     }
 
     /// Takes what there is to do.
-    pub(super) fn take(&self) -> Orders {
+    pub(super) fn take(&self) -> ControlRequests {
         let mut orders = self.lock();
-        let rest = Orders { reloads: orders.reloads, ..Orders::default() };
+        let rest = ControlRequests { reloads: orders.reloads, ..ControlRequests::default() };
         std::mem::replace(&mut orders, rest)
     }
 
     /// The settings that came with `orders` count from now on.
-    pub(super) fn reloaded(&self, orders: &Orders) {
+    pub(super) fn mark_reloaded(&self, orders: &ControlRequests) {
         self.lock().reloads.1 = orders.reloads.0;
-        self.taken.notify_all();
+        self.applied.notify_all();
     }
 
     fn wake(&self) {
@@ -81,7 +81,7 @@ impl Control {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Orders> {
+    fn lock(&self) -> MutexGuard<'_, ControlRequests> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -96,27 +96,27 @@ mod tests {
         let no_file = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
         let sources = Sources::new(["--state-dir=/s".into()], [], no_file);
         match sources.parse() {
-            Ok(Invocation::Run(settled)) => settled.config,
+            Ok(Invocation::Run(resolved)) => resolved.config,
             other => panic!("no configuration, but {other:?}"),
         }
     }
 
     #[test]
-    fn settings_that_nobody_took_in_time_never_count() {
-        let control = Control::new(MioNet::new(Vec::new()).unwrap().waker());
+    fn settings_not_taken_in_time_are_withdrawn() {
+        let control = ReactorControl::new(MioNet::new(Vec::new()).unwrap().waker());
         assert!(!control.reload(config(), Duration::from_millis(1)));
         assert!(control.take().reload.is_none());
     }
 
     #[test]
-    fn settings_that_were_taken_count() {
-        let control = Arc::new(Control::new(MioNet::new(Vec::new()).unwrap().waker()));
+    fn taken_settings_are_applied() {
+        let control = Arc::new(ReactorControl::new(MioNet::new(Vec::new()).unwrap().waker()));
         let other = Arc::clone(&control);
         let reactor = std::thread::spawn(move || {
             loop {
                 let orders = other.take();
                 if orders.reload.is_some() {
-                    return other.reloaded(&orders);
+                    return other.mark_reloaded(&orders);
                 }
                 std::thread::yield_now();
             }

@@ -2,8 +2,8 @@
 
 mod bind;
 mod control;
-mod opener;
-mod openings;
+mod open_listeners;
+mod store_opener;
 
 use std::fmt;
 use std::io;
@@ -31,27 +31,27 @@ use crate::store::{
 };
 use crate::sys;
 use crate::worker::{Keeper, LaneSettings, Pool, PoolSettings, Queues};
-use bind::{Bound, StateDir};
-use control::Control;
-use opener::{Opener, StoreGate};
+use bind::{BoundListeners, StateDir};
+use control::ReactorControl;
+use store_opener::{StoreOpener, StoreStatus};
 
 /// A server whose listeners are bound, not yet serving. Its store is open, or is waited for while it serves.
 pub struct Server {
     addresses: Vec<ListenAddress>,
-    openings: Option<String>,
+    open_listeners_warning: Option<String>,
     reactor: Reactor<MioNet, Pool, SystemClock>,
-    control: Arc<Control>,
-    base: Base,
-    files: Files,
+    control: Arc<ReactorControl>,
+    reload_state: ReloadState,
+    file_guards: FileGuards,
     /// What is left to be opened, and what it is called.
     unopened: Option<(Arc<dyn Opening>, String)>,
-    gate: Arc<StoreGate>,
-    when_open: Box<dyn FnOnce() + Send>,
+    store_status: Arc<StoreStatus>,
+    on_store_open: Box<dyn FnOnce() + Send>,
 }
 
 /// A listener that whoever started the process has made, and perhaps keeps over its restarts.
 #[derive(Debug)]
-pub struct Inherited {
+pub struct InheritedListener {
     /// The listening socket.
     pub socket: OwnedFd,
     /// What it is called, for messages.
@@ -60,13 +60,13 @@ pub struct Inherited {
 
 /// A server that serves on threads of its own.
 pub struct Running {
-    control: Arc<Control>,
+    control: Arc<ReactorControl>,
     keeper: Arc<Keeper>,
     thread: thread::JoinHandle<io::Result<()>>,
     /// Its other end is the reactor thread's, and closes with it.
     ended: UnixStream,
-    gate: Arc<StoreGate>,
-    _opener: Option<Opener>,
+    gate: Arc<StoreStatus>,
+    _opener: Option<StoreOpener>,
 }
 
 /// Why a server can't start.
@@ -79,7 +79,7 @@ pub struct StartError {
 }
 
 /// What settings that come later are applied to.
-struct Base {
+struct ReloadState {
     /// Every listener, the state directory's last.
     listen: Vec<ListenerSpec>,
     queues: Queues,
@@ -89,7 +89,7 @@ struct Base {
 }
 
 /// What stands in the file system as long as the server runs. Fields drop in this order: the lock last.
-struct Files {
+struct FileGuards {
     _sockets: Vec<bind::SocketFile>,
     _state_dir: StateDir,
 }
@@ -103,7 +103,7 @@ impl Server {
 
     /// As [`Server::bind`], with listeners that are there already. One takes the place of the configured
     /// listener of its address; where nothing is configured, they take the place of the default.
-    pub fn bind_with(config: &Config, inherited: Vec<Inherited>) -> Result<Server, StartError> {
+    pub fn bind_with(config: &Config, inherited: Vec<InheritedListener>) -> Result<Server, StartError> {
         let state_dir = StateDir::open(&config.state_dir)?;
         let clock = state_dir.clock();
         if config.store == Location::Memory {
@@ -112,7 +112,7 @@ impl Server {
         let not_open = |error| StartError::of_store(&config.store.to_string(), &error);
         let Prepared { factory, opening } =
             store::open_for_server(&config.store, config.store_connections).map_err(not_open)?;
-        let gate = Arc::<StoreGate>::default();
+        let gate = Arc::<StoreStatus>::default();
         let unopened = match opening.map(|opening| (opening.open(), opening)) {
             Some((Err(NotOpen { error, may_come: true }), opening)) => {
                 log::warn!("waiting for the store {}, and serving what needs none: {error}", config.store);
@@ -126,17 +126,17 @@ impl Server {
         };
         let health = Arc::<Health>::default();
         let factory = Arc::new(WatchedFactory::new(factory, Arc::clone(&health)));
-        let mut places = bind::adopt(config, inherited)?;
-        places.push(state_dir.listen().into());
+        let mut places = bind::merge_inherited(config, inherited)?;
+        places.push(state_dir.own_listener().into());
         if places.len() > limits::LISTENERS_MAX {
             let max = limits::LISTENERS_MAX - 1;
             let count = places.len() - 1;
             return Err(StartError::of_configuration(format!("there are {count} listeners; at most {max}")));
         }
-        let listen: Vec<ListenerSpec> = places.iter().map(|place| place.listen.clone()).collect();
-        let Bound { listeners, addresses, sockets } = bind::bind(places, &state_dir)?;
+        let listen: Vec<ListenerSpec> = places.iter().map(|place| place.spec.clone()).collect();
+        let BoundListeners { listeners, addresses, sockets } = bind::bind_listeners(places, &state_dir)?;
         let (factory, keeper) =
-            keep_points(config, factory, clock).map_err(|error| StartError::of_system(error.to_string()))?;
+            open_points(config, factory, clock).map_err(|error| StartError::of_system(error.to_string()))?;
         let net =
             MioNet::new(listeners).map_err(|error| StartError::of_system(format!("no poll: {error}")))?;
         let waker = net.waker();
@@ -149,28 +149,40 @@ impl Server {
         let writers = factory.writers_max();
         let mut pool = Pool::new(&pool_settings(config, writers), factory, clock, Box::new(wake));
         pool.show(Arc::clone(&keeper));
-        let base = Base { listen, queues: pool.queues(), writers, keeper };
+        let base = ReloadState { listen, queues: pool.queues(), writers, keeper };
         let app = App::new(app_settings(config), Box::new(SystemRandom), health);
         let settings = base.reactor_settings(config);
         // The state directory's socket, the last, is for its owner alone.
         let admissions = settings.listeners.iter().map(|listener| listener.policy);
-        let openings = openings::openings(addresses.iter().zip(admissions).take(addresses.len() - 1));
+        let openings = open_listeners::describe_open_listeners(
+            addresses.iter().zip(admissions).take(addresses.len() - 1),
+        );
         let reactor = Reactor::new(net, pool, clock, app, settings);
-        let control = Arc::new(Control::new(waker));
-        let files = Files { _sockets: sockets, _state_dir: state_dir };
+        let control = Arc::new(ReactorControl::new(waker));
+        let files = FileGuards { _sockets: sockets, _state_dir: state_dir };
         let when_open = Box::new(|| {});
-        Ok(Server { addresses, openings, reactor, control, base, files, unopened, gate, when_open })
+        Ok(Server {
+            addresses,
+            open_listeners_warning: openings,
+            reactor,
+            control,
+            reload_state: base,
+            file_guards: files,
+            unopened,
+            store_status: gate,
+            on_store_open: when_open,
+        })
     }
 
     /// Has `beat`, which must not block, called every `interval` while the server is well: the reactor
     /// turns and workers get on.
-    pub fn set_heartbeat(&mut self, interval: Duration, beat: impl FnMut() + Send + 'static) {
+    pub fn set_watchdog(&mut self, interval: Duration, beat: impl FnMut() + Send + 'static) {
         self.reactor.set_heartbeat(interval, Box::new(beat));
     }
 
     /// Has `tell` called when the store is open, if it is not yet.
-    pub fn set_when_open(&mut self, tell: impl FnOnce() + Send + 'static) {
-        self.when_open = Box::new(tell);
+    pub fn set_on_store_open(&mut self, tell: impl FnOnce() + Send + 'static) {
+        self.on_store_open = Box::new(tell);
     }
 
     /// The addresses bound, in the order of the configuration, with real ports; the state directory's
@@ -181,12 +193,21 @@ impl Server {
 
     /// What clients may do that have not authenticated, and which; nothing where they may do nothing.
     pub fn openings(&self) -> Option<&str> {
-        self.openings.as_deref()
+        self.open_listeners_warning.as_deref()
     }
 
     /// Starts serving on a thread of its own.
     pub fn start(self) -> io::Result<Running> {
-        let Server { reactor, control, base, files, unopened, gate, when_open, .. } = self;
+        let Server {
+            reactor,
+            control,
+            reload_state: base,
+            file_guards: files,
+            unopened,
+            store_status: gate,
+            on_store_open: when_open,
+            ..
+        } = self;
         let keeper = Arc::clone(&base.keeper);
         let (ended, ends) = UnixStream::pair()?;
         let reactor_control = Arc::clone(&control);
@@ -198,7 +219,7 @@ impl Server {
             let served = catch_unwind(AssertUnwindSafe(|| {
                 while !reactor.is_finished() {
                     reactor.turn()?;
-                    if let Some(grace) = carry_out(&mut reactor, &base, &reactor_control)? {
+                    if let Some(grace) = apply_requests(&mut reactor, &base, &reactor_control)? {
                         cut = Some(clock.now() + grace);
                     }
                 }
@@ -213,14 +234,14 @@ impl Server {
                 (_, Err(panic)) => resume_unwind(panic),
                 (0, Ok(served)) => served,
                 (lost, Ok(served)) => Err(io::Error::other(match served {
-                    Ok(()) => lost_points(lost),
-                    Err(error) => format!("{error}; {}", lost_points(lost)),
+                    Ok(()) => lost_points_message(lost),
+                    Err(error) => format!("{error}; {}", lost_points_message(lost)),
                 })),
             }
         })?;
         let opener = unopened.map(|(opening, store)| {
             let control = Arc::clone(&control);
-            Opener::start(opening, Arc::clone(&gate), move |opened| match opened {
+            StoreOpener::start(opening, Arc::clone(&gate), move |opened| match opened {
                 Ok(()) => {
                     log::info!("the store {store} is open");
                     when_open();
@@ -234,17 +255,17 @@ impl Server {
 
 /// Does what others have told the reactor's thread to do; the grace, if that is to stop, and an error, if it can't
 /// go on.
-fn carry_out(
+fn apply_requests(
     reactor: &mut Reactor<MioNet, Pool, SystemClock>,
-    base: &Base,
-    control: &Control,
+    base: &ReloadState,
+    control: &ReactorControl,
 ) -> io::Result<Option<Duration>> {
     let mut orders = control.take();
     if let Some(config) = orders.reload.take() {
         base.keeper.set_retention(config.metrics_retention);
         base.queues.resize(&pool_settings(&config, base.writers));
         reactor.reload(base.reactor_settings(&config), app_settings(&config));
-        control.reloaded(&orders);
+        control.mark_reloaded(&orders);
     }
     if orders.wants_statistics {
         log::info!("{}", reactor.statistics());
@@ -259,7 +280,7 @@ fn carry_out(
 }
 
 /// What is said of points that were answered `ok`.
-fn lost_points(count: u64) -> String {
+fn lost_points_message(count: u64) -> String {
     format!("points that were acknowledged could not be written to the store and are lost: {count}")
 }
 
@@ -292,8 +313,8 @@ impl Running {
     }
 
     /// What is lost if the process ends now; `None`: nothing.
-    pub fn loss(&self) -> Option<String> {
-        Some(self.keeper.unwritten()).filter(|count| *count > 0).map(lost_points)
+    pub fn data_loss(&self) -> Option<String> {
+        Some(self.keeper.unwritten()).filter(|count| *count > 0).map(lost_points_message)
     }
 
     /// Waits for the end. An error is what ended it other than [`Running::stop`], or what was lost.
@@ -302,7 +323,7 @@ impl Running {
     }
 }
 
-impl Base {
+impl ReloadState {
     fn reactor_settings(&self, config: &Config) -> reactor::Settings {
         let own_socket = self.listen.len() - 1;
         let listeners = self.listen.iter().enumerate();
@@ -356,7 +377,7 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// The store as requests see it, and who does to it what nobody asks for.
-fn keep_points(
+fn open_points(
     config: &Config,
     factory: Arc<dyn StoreFactory>,
     clock: SystemClock,

@@ -14,10 +14,10 @@ pub fn take_inherited(count: usize) -> io::Result<Vec<OwnedFd>> {
     }
     let end = RawFd::try_from(count).ok().and_then(|count| FIRST.checked_add(count));
     let end = end.ok_or_else(|| io::Error::other("there can't be so many descriptors"))?;
-    (FIRST..end).try_for_each(is_passed_in)?;
+    (FIRST..end).try_for_each(check_inherited)?;
     let descriptors = (FIRST..end).map(|descriptor| {
         // SAFETY: takes numbers only.
-        super::checked(unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+        super::check_result(unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) })?;
         // SAFETY: the descriptor is open and was passed in, see below, so nothing in this process has it;
         // this is the only place that takes such descriptors, and it does so once.
         Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
@@ -26,9 +26,9 @@ pub fn take_inherited(count: usize) -> io::Result<Vec<OwnedFd>> {
 }
 
 /// Rust's library opens everything close-on-exec, and what is close-on-exec is never passed in.
-fn is_passed_in(descriptor: RawFd) -> io::Result<()> {
+fn check_inherited(descriptor: RawFd) -> io::Result<()> {
     // SAFETY: takes numbers only.
-    let flags = super::checked(unsafe { libc::fcntl(descriptor, libc::F_GETFD) })?;
+    let flags = super::check_result(unsafe { libc::fcntl(descriptor, libc::F_GETFD) })?;
     match flags & libc::FD_CLOEXEC {
         0 => Ok(()),
         _ => Err(io::Error::other(format!("descriptor {descriptor} was not passed in"))),

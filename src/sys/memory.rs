@@ -21,7 +21,7 @@ mod tests {
     use super::wipe;
 
     #[test]
-    fn wiped_bytes_are_zero_and_their_neighbours_are_not() {
+    fn wipe_zeroes_only_its_bytes() {
         let mut bytes = [7; 10];
         wipe(&mut bytes[2..9]);
         assert_eq!(bytes, [7, 7, 0, 0, 0, 0, 0, 0, 0, 7]);

@@ -17,6 +17,6 @@ pub use memory::wipe;
 use std::io;
 
 /// The result of a call that tells failure by -1 and `errno`.
-fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
+fn check_result(result: libc::c_int) -> io::Result<libc::c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -8,7 +8,7 @@ use super::process::effective_uid;
 
 /// Gives `file` to the owner of `of`, where this process is root's. `file` must have been made by the caller: in a
 /// directory of another user a name may lead anywhere.
-pub fn give(file: &File, of: &Metadata) -> io::Result<()> {
+pub fn copy_owner(file: &File, of: &Metadata) -> io::Result<()> {
     let own = file.metadata()?;
     if effective_uid() != 0 || (own.uid(), own.gid()) == (of.uid(), of.gid()) {
         return Ok(());
@@ -23,11 +23,11 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn what_has_the_right_owner_stays_as_it_is() {
+    fn owner_is_unchanged_if_equal() {
         let path = env::temp_dir().join(format!("vmherd-owner-{}", std::process::id()));
         let file = File::create_new(&path).unwrap();
         let of = file.metadata().unwrap();
-        give(&file, &of).unwrap();
+        copy_owner(&file, &of).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().uid(), effective_uid());
         fs::remove_file(&path).unwrap();
     }

@@ -18,7 +18,7 @@ pub fn wait_readable<const N: usize>(
     // SAFETY: `polled` is an array of N initialized structures that lives through the call; the
     // descriptors in it are borrowed, so they are open.
     let count = unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, milliseconds(timeout)) };
-    match super::checked(count) {
+    match super::check_result(count) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok([false; N]),
         Err(error) => Err(error),
         Ok(_) => Ok(polled.map(|descriptor| descriptor.revents != 0)),
@@ -43,7 +43,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     #[test]
-    fn tells_which_descriptor_can_be_read() {
+    fn readable_descriptors_are_reported() {
         let (one, _one_far) = UnixStream::pair().unwrap();
         let (other, mut other_far) = UnixStream::pair().unwrap();
         let wait = |timeout| wait_readable([one.as_fd(), other.as_fd()], timeout).unwrap();

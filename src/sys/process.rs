@@ -9,11 +9,11 @@ use std::time::Duration;
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a structure of the type that the call fills in, borrowed for the call.
-    super::checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    super::check_result(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
     if limit.rlim_cur < limit.rlim_max {
         let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
         // SAFETY: as above; the call only reads it.
-        super::checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) })?;
+        super::check_result(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) })?;
         limit = raised;
     }
     Ok(limit.rlim_cur)
@@ -25,7 +25,7 @@ pub fn set_thread_niceness(niceness: i32) -> io::Result<()> {
     let thread = unsafe { libc::gettid() };
     // On Linux priorities belong to threads, and a thread's id is taken where others take a process's.
     // SAFETY: takes numbers only.
-    super::checked(unsafe { libc::setpriority(libc::PRIO_PROCESS, thread as libc::id_t, niceness) })?;
+    super::check_result(unsafe { libc::setpriority(libc::PRIO_PROCESS, thread as libc::id_t, niceness) })?;
     Ok(())
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_monotonic_clock_is_the_system_s() {
+    fn monotonic_clock_matches_uptime() {
         let uptime = fs::read_to_string("/proc/uptime").unwrap();
         let uptime: f64 = uptime.split_whitespace().next().unwrap().parse().unwrap();
         let (one, other) = (monotonic_time(), monotonic_time());
@@ -73,13 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_some_memory() {
+    fn resident_memory_is_plausible() {
         let kib = resident_kib().expect("Linux tells");
         assert!((100..100 << 20).contains(&kib), "{kib}");
     }
 
     #[test]
-    fn raising_the_descriptor_limit_makes_soft_and_hard_the_same() {
+    fn raising_the_limit_equals_soft_and_hard() {
         let raised = raise_descriptor_limit().unwrap();
         let limits = fs::read_to_string("/proc/self/limits").unwrap();
         let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn niceness_is_the_thread_s_own() {
+    fn niceness_is_per_thread() {
         let niceness = |path: &str| {
             let stat = fs::read_to_string(path).unwrap();
             // The fields behind the name in parentheses begin with the third; niceness is the nineteenth.
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_effective_uid_owns_what_the_process_makes() {
+    fn effective_uid_owns_new_files() {
         use std::os::unix::fs::MetadataExt;
         assert_eq!(fs::metadata("/proc/self/fdinfo").unwrap().uid(), effective_uid());
     }

@@ -90,7 +90,7 @@ impl Signals {
         };
         for signal in signals {
             // SAFETY: `set` is an initialized set, and the number is a signal's.
-            super::checked(unsafe { libc::sigaddset(&mut set, signal.number()) })?;
+            super::check_result(unsafe { libc::sigaddset(&mut set, signal.number()) })?;
         }
         // SAFETY: `set` is initialized; the old set is not asked for.
         match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut()) } {
@@ -99,7 +99,7 @@ impl Signals {
         }
         // SAFETY: `set` is initialized; -1 asks for a new descriptor.
         let descriptor =
-            super::checked(unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
+            super::check_result(unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
         // SAFETY: the descriptor is open and nobody else has it.
         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
         Ok(Signals { descriptor: descriptor.into() })
@@ -129,8 +129,8 @@ impl AsFd for Signals {
 /// Has the process ignore signals that would end it and mean nothing to it, from now on; programs that it starts
 /// do as well, unless they say otherwise. What is left as it is ends the process by intent (SIGQUIT, SIGABRT,
 /// SIGKILL) or after a fault that it must not go on from.
-pub fn ignore_strays() -> io::Result<()> {
-    for number in STRAYS.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+pub fn ignore_unused() -> io::Result<()> {
+    for number in UNUSED.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
         // SAFETY: no handler is set, so none can be called; the number is a signal's.
         if unsafe { libc::signal(number, libc::SIG_IGN) } == libc::SIG_ERR {
             return Err(io::Error::last_os_error());
@@ -142,7 +142,7 @@ pub fn ignore_strays() -> io::Result<()> {
 /// A write to a file that may not grow, or to what is closed, then fails with an error. The rest are timers that
 /// nobody here sets, descriptors that nobody here has asked to be told of, and what programs agree on among
 /// themselves.
-const STRAYS: [i32; 7] = [
+const UNUSED: [i32; 7] = [
     libc::SIGXFSZ,
     libc::SIGPIPE,
     libc::SIGUSR2,

@@ -19,7 +19,7 @@ pub fn peer_uid(socket: impl AsFd) -> io::Result<u32> {
             &mut length,
         )
     };
-    super::checked(result)?;
+    super::check_result(result)?;
     // Nobody is what the system says where it does not know (another user namespace, a TCP socket).
     if length as usize != mem::size_of::<libc::ucred>() || credentials.uid == u32::MAX {
         return Err(io::Error::other("the system does not tell the peer's user"));
@@ -34,7 +34,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     #[test]
-    fn the_peer_of_a_socket_pair_is_ourselves() {
+    fn socket_pair_peer_is_this_process() {
         let (near, _far) = UnixStream::pair().unwrap();
         assert_eq!(peer_uid(&near).unwrap(), crate::sys::process::effective_uid());
     }

@@ -17,7 +17,7 @@ impl<'a> EchoOff<'a> {
         let mut before = MaybeUninit::<libc::termios>::uninit();
         // SAFETY: the pointer is to room for the structure that the call fills in; the descriptor is
         // borrowed, so it is open.
-        super::checked(unsafe { libc::tcgetattr(terminal.as_raw_fd(), before.as_mut_ptr()) })?;
+        super::check_result(unsafe { libc::tcgetattr(terminal.as_raw_fd(), before.as_mut_ptr()) })?;
         // SAFETY: the call has succeeded, so it has filled the structure in.
         let before = unsafe { before.assume_init() };
         let mut silent = before;
@@ -37,7 +37,7 @@ impl Drop for EchoOff<'_> {
 
 fn set(terminal: BorrowedFd<'_>, attributes: &libc::termios) -> io::Result<()> {
     // SAFETY: `attributes` came from tcgetattr and lives through the call, which only reads it.
-    super::checked(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSAFLUSH, attributes) })?;
+    super::check_result(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSAFLUSH, attributes) })?;
     Ok(())
 }
 
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_terminal_is_an_error() {
+    fn non_terminal_is_an_error() {
         assert!(EchoOff::new(&File::open("/dev/null").unwrap()).is_err());
     }
 

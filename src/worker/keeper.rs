@@ -194,7 +194,7 @@ impl Shared {
                 if self.rest(limits::RETENTION_PAUSE_MAX) { continue } else { return }
             };
             let seconds = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
-            let before = clock.unix_without_lead().0.saturating_sub(seconds);
+            let before = clock.trusted_unix_now().0.saturating_sub(seconds);
             let (mut after, mut total) = (Some(SeriesId(0)), 0);
             while let Some(behind) = after {
                 let begun = clock.now();

@@ -1,8 +1,8 @@
 //! The store, and what is kept in it.
 
 use super::super::Durability;
-use super::super::setting::{Kind, Preset, Reload, Setting};
-use super::super::values::{choice, time_range};
+use super::super::setting::{DefaultValue, Kind, Reload, Setting};
+use super::super::values::{parse_choice, parse_duration_range};
 use super::path;
 use crate::limits;
 use crate::store::Location;
@@ -11,14 +11,14 @@ pub(super) const STORE: Setting = Setting {
     flag: "store",
     placeholder: "STORE",
     help: STORE_HELP,
-    preset: Preset::Words(STORE_PRESET),
+    default: DefaultValue::Computed(STORE_PRESET),
     reload: Reload::Restart,
     kind: Kind::Text {
         allowed: STORE_ALLOWED,
         is_repeatable: false,
-        place: |draft, text| {
+        set: |partial, text| {
             let location = Location::parse(text).map_err(|why| format!("is no store: {why}"))?;
-            draft.store = Some(location);
+            partial.store = Some(location);
             Ok(())
         },
     },
@@ -28,12 +28,12 @@ pub(super) const STORE_FILE: Setting = Setting {
     flag: "store-file",
     placeholder: "FILE",
     help: "its first line is what --store would say",
-    preset: Preset::Words("none"),
+    default: DefaultValue::Computed("none"),
     reload: Reload::Restart,
     kind: Kind::Text {
         allowed: "a path",
         is_repeatable: false,
-        place: |draft, text| path(text).map(|path| draft.store_file = Some(path)),
+        set: |partial, text| path(text).map(|path| partial.store_file = Some(path)),
     },
 };
 
@@ -41,12 +41,12 @@ pub(super) const STATE_DIR: Setting = Setting {
     flag: "state-dir",
     placeholder: "DIR",
     help: "own socket, default store",
-    preset: Preset::Words("see below"),
+    default: DefaultValue::Computed("see below"),
     reload: Reload::Restart,
     kind: Kind::Text {
         allowed: "a path",
         is_repeatable: false,
-        place: |draft, text| path(text).map(|path| draft.state_dir = Some(path)),
+        set: |partial, text| path(text).map(|path| partial.state_dir = Some(path)),
     },
 };
 
@@ -54,24 +54,24 @@ pub(super) const VMS_MAX: Setting = Setting {
     flag: "vms-max",
     placeholder: "N",
     help: "VMs that the store may hold",
-    preset: Preset::Number(limits::VMS_MAX),
+    default: DefaultValue::Number(limits::VMS_MAX),
     reload: Reload::Now,
-    kind: Kind::Number { allowed: 1..=limits::VMS_LIMIT, place: |draft, n| draft.config.vms_max = n },
+    kind: Kind::Number { allowed: 1..=limits::VMS_LIMIT, set: |partial, n| partial.config.vms_max = n },
 };
 
 pub(super) const CONVERSION_DELAY: Setting = Setting {
     flag: "conversion-delay",
     placeholder: "MIN..MAX",
     help: "0: answered at once",
-    preset: Preset::Text(CONVERSION_DELAY_PRESET),
+    default: DefaultValue::Text(CONVERSION_DELAY_PRESET),
     reload: Reload::Now,
     kind: Kind::Text {
         allowed: CONVERSION_DELAY_ALLOWED,
         is_repeatable: false,
-        place: |draft, text| {
+        set: |partial, text| {
             let max = limits::CONVERSION_DELAY_LIMIT;
-            let range = time_range(text).filter(|range| *range.end() <= max);
-            draft.config.conversion_delay =
+            let range = parse_duration_range(text).filter(|range| *range.end() <= max);
+            partial.config.conversion_delay =
                 range.ok_or_else(|| format!("must be {CONVERSION_DELAY_ALLOWED}"))?;
             Ok(())
         },
@@ -82,14 +82,14 @@ pub(super) const METRICS_DURABILITY: Setting = Setting {
     flag: "metrics-durability",
     placeholder: "MODE",
     help: "ok says: in the store, or in memory",
-    preset: Preset::Text("store"),
+    default: DefaultValue::Text("store"),
     reload: Reload::Restart,
     kind: Kind::Text {
         allowed: "store or memory",
         is_repeatable: false,
-        place: |draft, text| {
+        set: |partial, text| {
             let choices = [("store", Durability::Store), ("memory", Durability::Memory)];
-            draft.config.metrics_durability = choice(text, choices)?;
+            partial.config.metrics_durability = parse_choice(text, choices)?;
             Ok(())
         },
     },
@@ -99,11 +99,11 @@ pub(super) const METRICS_RETENTION: Setting = Setting {
     flag: "metrics-retention",
     placeholder: "T",
     help: "remove points that are older",
-    preset: Preset::Text("none"),
+    default: DefaultValue::Text("none"),
     reload: Reload::Now,
     kind: Kind::TimeOrNone {
         allowed: limits::RETENTION_MIN..=limits::RETENTION_MAX,
-        place: |draft, time| draft.config.metrics_retention = time,
+        set: |partial, time| partial.config.metrics_retention = time,
     },
 };
 
@@ -111,11 +111,11 @@ pub(super) const READ_QUEUE: Setting = Setting {
     flag: "read-queue",
     placeholder: "N",
     help: "reads that may wait",
-    preset: Preset::Number(limits::READ_QUEUE as u64),
+    default: DefaultValue::Number(limits::READ_QUEUE as u64),
     reload: Reload::Now,
     kind: Kind::Number {
         allowed: 1..=limits::STORE_QUEUE_LIMIT as u64,
-        place: |draft, n| draft.config.read_queue = n as usize,
+        set: |partial, n| partial.config.read_queue = n as usize,
     },
 };
 
@@ -123,11 +123,11 @@ pub(super) const WRITE_QUEUE: Setting = Setting {
     flag: "write-queue",
     placeholder: "N",
     help: "writes that may wait",
-    preset: Preset::Number(limits::WRITE_QUEUE as u64),
+    default: DefaultValue::Number(limits::WRITE_QUEUE as u64),
     reload: Reload::Now,
     kind: Kind::Number {
         allowed: 1..=limits::STORE_QUEUE_LIMIT as u64,
-        place: |draft, n| draft.config.write_queue = n as usize,
+        set: |partial, n| partial.config.write_queue = n as usize,
     },
 };
 
@@ -135,11 +135,11 @@ pub(super) const STORE_CONNECTIONS: Setting = Setting {
     flag: "store-connections",
     placeholder: "MAX",
     help: "connections to PostgreSQL",
-    preset: Preset::Words("as needed"),
+    default: DefaultValue::Computed("as needed"),
     reload: Reload::Restart,
     kind: Kind::Number {
         allowed: 1..=limits::STORE_CONNECTIONS_LIMIT as u64,
-        place: |draft, n| draft.config.store_connections = n as usize,
+        set: |partial, n| partial.config.store_connections = n as usize,
     },
 };
 

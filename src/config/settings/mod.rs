@@ -8,8 +8,8 @@ mod process;
 
 use std::path::PathBuf;
 
+use super::redact::may_hold_password;
 use super::setting::Setting;
-use super::shown::may_hold_password;
 
 /// Every setting, in the order of the help text.
 pub(super) static SETTINGS: &[Setting] = &[

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::super::setting::{Kind, Preset, Reload, Setting};
+use super::super::setting::{DefaultValue, Kind, Reload, Setting};
 use super::super::{ListenerSpec, listen};
 #[cfg(feature = "http")]
 use crate::framing::http::{AllowedHost, AllowedOrigin};
@@ -13,12 +13,12 @@ pub(super) const LISTEN: Setting = Setting {
     flag: "listen",
     placeholder: "ADDRESS",
     help: "may be repeated",
-    preset: Preset::Text("tcp://127.0.0.1:8888"),
+    default: DefaultValue::Text("tcp://127.0.0.1:8888"),
     reload: Reload::Restart,
     kind: Kind::Text {
         allowed: listen::ALLOWED,
         is_repeatable: true,
-        place: |draft, text| ListenerSpec::parse(text).map(|listen| draft.config.listen.push(listen)),
+        set: |partial, text| ListenerSpec::parse(text).map(|listen| partial.config.listen.push(listen)),
     },
 };
 
@@ -26,20 +26,20 @@ pub(super) const ALLOW_PLAINTEXT: Setting = Setting {
     flag: "allow-plaintext",
     placeholder: "",
     help: "let --listen reach beyond this host, unencrypted",
-    preset: Preset::Text("no"),
+    default: DefaultValue::Text("no"),
     reload: Reload::Restart,
-    kind: Kind::Switch { place: |draft, value| draft.config.is_plaintext_allowed = value },
+    kind: Kind::Switch { set: |partial, value| partial.config.is_plaintext_allowed = value },
 };
 
 pub(super) const FIRST_REQUEST_TIMEOUT: Setting = Setting {
     flag: "first-request-timeout",
     placeholder: "T",
     help: "for a client that has sent nothing",
-    preset: Preset::Time(limits::FIRST_REQUEST_TIMEOUT),
+    default: DefaultValue::Time(limits::FIRST_REQUEST_TIMEOUT),
     reload: Reload::Now,
     kind: Kind::TimeOrNone {
         allowed: TIMEOUTS,
-        place: |draft, time| draft.config.timeouts.first_request = time,
+        set: |partial, time| partial.config.timeouts.first_request = time,
     },
 };
 
@@ -47,23 +47,23 @@ pub(super) const REQUEST_TIMEOUT: Setting = Setting {
     flag: "request-timeout",
     placeholder: "T",
     help: "first to last byte of a request",
-    preset: Preset::Time(limits::REQUEST_TIMEOUT),
+    default: DefaultValue::Time(limits::REQUEST_TIMEOUT),
     reload: Reload::Now,
-    kind: Kind::Time { allowed: TIMEOUTS, place: |draft, time| draft.config.timeouts.request = time },
+    kind: Kind::Time { allowed: TIMEOUTS, set: |partial, time| partial.config.timeouts.request = time },
 };
 
 pub(super) const IDLE_TIMEOUT: Setting = Setting {
     flag: "idle-timeout",
     placeholder: "T",
     help: "between requests",
-    preset: Preset::Words("1h, HTTP 75s, logged in none"),
+    default: DefaultValue::Computed("1h, HTTP 75s, logged in none"),
     reload: Reload::Now,
     kind: Kind::TimeOrNone {
         allowed: TIMEOUTS,
-        place: |draft, time| {
-            draft.config.timeouts.idle_anonymous = time;
-            draft.config.timeouts.idle_authenticated = time;
-            draft.config.timeouts.idle_http = time;
+        set: |partial, time| {
+            partial.config.timeouts.idle_anonymous = time;
+            partial.config.timeouts.idle_authenticated = time;
+            partial.config.timeouts.idle_http = time;
         },
     },
 };
@@ -72,9 +72,9 @@ pub(super) const WRITE_TIMEOUT: Setting = Setting {
     flag: "write-timeout",
     placeholder: "T",
     help: "for a client that does not read",
-    preset: Preset::Time(limits::WRITE_TIMEOUT),
+    default: DefaultValue::Time(limits::WRITE_TIMEOUT),
     reload: Reload::Now,
-    kind: Kind::Time { allowed: TIMEOUTS, place: |draft, time| draft.config.timeouts.write = time },
+    kind: Kind::Time { allowed: TIMEOUTS, set: |partial, time| partial.config.timeouts.write = time },
 };
 
 #[cfg(feature = "http")]
@@ -82,14 +82,14 @@ pub(super) const HTTP_HOST: Setting = Setting {
     flag: "http-host",
     placeholder: "NAME",
     help: "allowed in Host; repeatable",
-    preset: Preset::Words("localhost, IPs"),
+    default: DefaultValue::Computed("localhost, IPs"),
     reload: Reload::Now,
     kind: Kind::Text {
         allowed: "the name of a host, without a port",
         is_repeatable: true,
-        place: |draft, text| {
+        set: |partial, text| {
             let host = AllowedHost::parse(text).map_err(|error| format!("is {error}"))?;
-            draft.config.http.hosts.push(host);
+            partial.config.http.hosts.push(host);
             Ok(())
         },
     },
@@ -100,14 +100,14 @@ pub(super) const HTTP_ORIGIN: Setting = Setting {
     flag: "http-origin",
     placeholder: "ORIGIN",
     help: "whose pages may ask; repeatable",
-    preset: Preset::Words("own"),
+    default: DefaultValue::Computed("own"),
     reload: Reload::Now,
     kind: Kind::Text {
         allowed: "an origin such as https://vms.example.org",
         is_repeatable: true,
-        place: |draft, text| {
+        set: |partial, text| {
             let origin = AllowedOrigin::parse(text).map_err(|error| format!("is {error}"))?;
-            draft.config.http.origins.push(origin);
+            partial.config.http.origins.push(origin);
             Ok(())
         },
     },
@@ -117,11 +117,11 @@ pub(super) const CONNECTIONS_MAX: Setting = Setting {
     flag: "connections-max",
     placeholder: "N",
     help: "open connections",
-    preset: Preset::Number(limits::CONNECTIONS_MAX as u64),
+    default: DefaultValue::Number(limits::CONNECTIONS_MAX as u64),
     reload: Reload::Now,
     kind: Kind::Number {
         allowed: 1..=limits::CONNECTIONS_LIMIT as u64,
-        place: |draft, n| draft.config.connections_max = n as usize,
+        set: |partial, n| partial.config.connections_max = n as usize,
     },
 };
 
@@ -129,11 +129,11 @@ pub(super) const REQUESTS_PER_CONNECTION: Setting = Setting {
     flag: "requests-per-connection",
     placeholder: "N",
     help: "open ones with an id",
-    preset: Preset::Number(limits::REQUESTS_PER_CONNECTION as u64),
+    default: DefaultValue::Number(limits::REQUESTS_PER_CONNECTION as u64),
     reload: Reload::Now,
     kind: Kind::Number {
         allowed: 1..=limits::REQUESTS_LIMIT as u64,
-        place: |draft, n| draft.config.requests_per_connection = n as usize,
+        set: |partial, n| partial.config.requests_per_connection = n as usize,
     },
 };
 
@@ -141,11 +141,11 @@ pub(super) const REQUESTS_MAX: Setting = Setting {
     flag: "requests-max",
     placeholder: "N",
     help: "requests on their way, all connections",
-    preset: Preset::Number(limits::REQUESTS_MAX as u64),
+    default: DefaultValue::Number(limits::REQUESTS_MAX as u64),
     reload: Reload::Now,
     kind: Kind::Number {
         allowed: 1..=limits::REQUESTS_LIMIT as u64,
-        place: |draft, n| draft.config.requests_max = n as usize,
+        set: |partial, n| partial.config.requests_max = n as usize,
     },
 };
 
@@ -153,11 +153,11 @@ pub(super) const BUFFERS_MAX: Setting = Setting {
     flag: "buffers-max",
     placeholder: "SIZE",
     help: "what all clients may make it hold",
-    preset: Preset::Size(limits::BUFFERS_BYTES_MAX as u64),
+    default: DefaultValue::Size(limits::BUFFERS_BYTES_MAX as u64),
     reload: Reload::Now,
     kind: Kind::Size {
         allowed: limits::BUFFERS_BYTES_MIN as u64..=limits::BUFFERS_BYTES_LIMIT as u64,
-        place: |draft, bytes| draft.config.buffers_bytes_max = bytes as usize,
+        set: |partial, bytes| partial.config.buffers_bytes_max = bytes as usize,
     },
 };
 

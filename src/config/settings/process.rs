@@ -1,21 +1,21 @@
 //! The settings themselves, the log, and what only asks.
 
 use super::super::LogFormat;
-use super::super::setting::{Kind, Preset, Reload, Setting};
-use super::super::values::{choice, is_log_filter, log_targets};
+use super::super::setting::{DefaultValue, Kind, Reload, Setting};
+use super::super::values::{is_log_filter, log_targets, parse_choice};
 use super::path;
 
 pub(super) const CONFIG: Setting = Setting {
     flag: "config",
     placeholder: "FILE",
     help: "settings as NAME=VALUE lines",
-    preset: Preset::Words("none"),
+    default: DefaultValue::Computed("none"),
     reload: Reload::Restart,
     kind: Kind::Text {
         allowed: "a path",
         is_repeatable: false,
         // Whoever looks values up has read it already.
-        place: |_, text| path(text).map(drop),
+        set: |_, text| path(text).map(drop),
     },
 };
 
@@ -23,13 +23,13 @@ pub(super) const LOG: Setting = Setting {
     flag: "log",
     placeholder: "FILTER",
     help: "as RUST_LOG: warn,vmherd=debug",
-    preset: Preset::Text("info"),
+    default: DefaultValue::Text("info"),
     reload: Reload::Now,
     kind: Kind::Text {
         allowed: LOG_ALLOWED,
         is_repeatable: false,
-        place: |draft, text| {
-            draft.config.log = text.into();
+        set: |partial, text| {
+            partial.config.log = text.into();
             match is_log_filter(text) {
                 true => Ok(()),
                 false => Err(format!("must be {LOG_ALLOWED}; a TARGET is {}", log_targets())),
@@ -42,14 +42,14 @@ pub(super) const LOG_FORMAT: Setting = Setting {
     flag: "log-format",
     placeholder: "text|json",
     help: "one event a line, on stderr",
-    preset: Preset::Text("text"),
+    default: DefaultValue::Text("text"),
     reload: Reload::Restart,
     kind: Kind::Text {
         allowed: "text or json",
         is_repeatable: false,
-        place: |draft, text| {
+        set: |partial, text| {
             let choices = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-            draft.config.log_format = choice(text, choices)?;
+            partial.config.log_format = parse_choice(text, choices)?;
             Ok(())
         },
     },
@@ -59,36 +59,36 @@ pub(super) const CHECK_CONFIG: Setting = Setting {
     flag: "check-config",
     placeholder: "",
     help: "say whether these settings are valid, and exit",
-    preset: Preset::Text("no"),
+    default: DefaultValue::Text("no"),
     reload: Reload::Restart,
-    kind: Kind::Switch { place: |draft, value| draft.is_check = value },
+    kind: Kind::Switch { set: |partial, value| partial.is_check = value },
 };
 
 pub(super) const SHOW_CONFIG: Setting = Setting {
     flag: "show-config",
     placeholder: "",
     help: "say each setting and where it is from",
-    preset: Preset::Words(""),
+    default: DefaultValue::Computed(""),
     reload: Reload::Restart,
-    kind: Kind::Question,
+    kind: Kind::InfoFlag,
 };
 
 pub(super) const VERSION: Setting = Setting {
     flag: "version",
     placeholder: "",
     help: "say the version and exit",
-    preset: Preset::Words(""),
+    default: DefaultValue::Computed(""),
     reload: Reload::Restart,
-    kind: Kind::Question,
+    kind: Kind::InfoFlag,
 };
 
 pub(super) const HELP: Setting = Setting {
     flag: "help",
     placeholder: "",
     help: "this text",
-    preset: Preset::Words(""),
+    default: DefaultValue::Computed(""),
     reload: Reload::Restart,
-    kind: Kind::Question,
+    kind: Kind::InfoFlag,
 };
 
 const LOG_ALLOWED: &str =

@@ -38,7 +38,7 @@ pub(in super::super) fn back_up(
         StoreError::Refused(format!("{}.partial, where the copy is made: {error}", to.display()))
     })?;
     let failed = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", to.display()));
-    fs::metadata(&from).and_then(|of| owner::give(&partial.file, &of)).map_err(failed)?;
+    fs::metadata(&from).and_then(|of| owner::copy_owner(&partial.file, &of)).map_err(failed)?;
     let text = partial.path.to_str();
     let text = text.ok_or_else(|| StoreError::Refused(format!("{}: it must be UTF-8", to.display())))?;
     let handle = connection.get_interrupt_handle();

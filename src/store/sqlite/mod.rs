@@ -198,7 +198,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         // What root makes in the directory of a daemon's user is for that user.
         Ok(file) => path.parent().map_or(Ok(()), |directory| {
-            let given = fs::metadata(directory).and_then(|of| owner::give(&file, &of));
+            let given = fs::metadata(directory).and_then(|of| owner::copy_owner(&file, &of));
             given.map_err(|error| {
                 OpenError::Refused(format!("the file can't be given to its directory's owner: {error}"))
             })

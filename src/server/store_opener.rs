@@ -11,16 +11,16 @@ use crate::store::{NotOpen, Opening, StoreError};
 
 /// The store of a server, open or not.
 #[derive(Default)]
-pub(super) struct StoreGate {
+pub(super) struct StoreStatus {
     is_open: AtomicBool,
-    is_over: Mutex<bool>,
+    is_cancelled: Mutex<bool>,
     changed: Condvar,
 }
 
 /// Ends the attempts when it is dropped.
-pub(super) struct Opener(Arc<StoreGate>);
+pub(super) struct StoreOpener(Arc<StoreStatus>);
 
-impl StoreGate {
+impl StoreStatus {
     pub(super) fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Acquire)
     }
@@ -30,24 +30,24 @@ impl StoreGate {
     }
 
     /// Rests; whether to go on.
-    fn rest(&self) -> bool {
-        let is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+    fn wait_for_retry(&self) -> bool {
+        let is_over = self.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = limits::STORE_OPEN_PAUSE;
         let waited = self.changed.wait_timeout_while(is_over, pause, |is_over| !*is_over);
         !*waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
-impl Opener {
+impl StoreOpener {
     /// Tries again and again; `done` hears of the end, once: the store is open, or never will be as it is.
     pub(super) fn start(
         opening: Arc<dyn Opening>,
-        gate: Arc<StoreGate>,
+        gate: Arc<StoreStatus>,
         done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
-    ) -> io::Result<Opener> {
+    ) -> io::Result<StoreOpener> {
         let shared = Arc::clone(&gate);
         let attempts = move || {
-            while shared.rest() {
+            while shared.wait_for_retry() {
                 match opening.open() {
                     Ok(()) => {
                         shared.set_open();
@@ -64,13 +64,13 @@ impl Opener {
             .name("vmherd-open".into())
             .stack_size(limits::WORKER_STACK_BYTES)
             .spawn(attempts);
-        started.map(|_| Opener(gate))
+        started.map(|_| StoreOpener(gate))
     }
 }
 
-impl Drop for Opener {
+impl Drop for StoreOpener {
     fn drop(&mut self) {
-        *self.0.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.0.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.changed.notify_all();
     }
 }

@@ -14,17 +14,17 @@ use crate::sys::signals::{Signal, Signals};
 
 /// How waiting for the end ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
+pub enum ShutdownResult {
     /// The server has ended, asked to or not.
-    Ended,
+    Completed,
     /// A second signal came: nothing is to be waited for any more.
-    Killed(Signal),
+    Forced(Signal),
     /// The server did not end in its time.
-    Overdue,
+    TimedOut,
 }
 
 /// What signals ask for.
-pub trait Actions {
+pub trait SignalHandler {
     /// Begins to stop the server; called once.
     fn stop(&mut self, signal: Signal);
     /// Reads the settings again; not called while the server stops.
@@ -34,29 +34,33 @@ pub trait Actions {
 }
 
 /// Waits until `ended` becomes readable, which is the server's end, and does what signals ask for.
-pub fn wait(signals: &mut Signals, ended: BorrowedFd<'_>, actions: &mut impl Actions) -> io::Result<End> {
-    wait_for(signals, ended, limits::STOP_GRACE + limits::STOP_OVERRUN, actions)
+pub fn wait_for_shutdown(
+    signals: &mut Signals,
+    ended: BorrowedFd<'_>,
+    actions: &mut impl SignalHandler,
+) -> io::Result<ShutdownResult> {
+    wait_at_most(signals, ended, limits::STOP_GRACE + limits::STOP_OVERRUN, actions)
 }
 
 /// As [`wait`]; stopping may take `stop_wait_max`.
-fn wait_for(
+fn wait_at_most(
     signals: &mut Signals,
     ended: BorrowedFd<'_>,
     stop_wait_max: Duration,
-    actions: &mut impl Actions,
-) -> io::Result<End> {
+    actions: &mut impl SignalHandler,
+) -> io::Result<ShutdownResult> {
     let mut clock = SystemClock::new();
     let mut deadline: Option<Instant> = None;
     loop {
         let wait_max = deadline.map(|deadline| deadline - clock.now());
         let [has_ended, has_signal] = wait_readable([ended, signals.as_fd()], wait_max)?;
         if has_ended {
-            return Ok(End::Ended);
+            return Ok(ShutdownResult::Completed);
         }
         let signal = if has_signal { signals.receive()? } else { None };
         match (signal, deadline) {
             (Some(signal), _) if !Signal::ENDING.contains(&signal) => {
-                obey(signal, deadline.is_some(), actions);
+                handle_signal(signal, deadline.is_some(), actions);
             }
             (Some(signal), None) => {
                 actions.stop(signal);
@@ -64,18 +68,18 @@ fn wait_for(
             }
             (Some(signal), Some(_)) => {
                 warn!("{signal} again: stopping at once");
-                return Ok(End::Killed(signal));
+                return Ok(ShutdownResult::Forced(signal));
             }
             (None, Some(deadline)) if deadline <= clock.now() => {
                 error!("the server did not stop in time");
-                return Ok(End::Overdue);
+                return Ok(ShutdownResult::TimedOut);
             }
             (None, _) => {}
         }
     }
 }
 
-fn obey(signal: Signal, is_stopping: bool, actions: &mut impl Actions) {
+fn handle_signal(signal: Signal, is_stopping: bool, actions: &mut impl SignalHandler) {
     match signal {
         Signal::Hangup if is_stopping => warn!("{signal}: too late for other settings: the server stops"),
         Signal::Hangup => actions.reload(),
@@ -94,15 +98,15 @@ mod tests {
     const NEVER: Duration = Duration::from_secs(3600);
 
     /// Notes what it is asked for, and does more at a stop.
-    struct Noted<F> {
+    struct RecordingHandler<F> {
         calls: Vec<String>,
-        at_stop: F,
+        on_stop: F,
     }
 
-    impl<F: FnMut()> Actions for Noted<F> {
+    impl<F: FnMut()> SignalHandler for RecordingHandler<F> {
         fn stop(&mut self, signal: Signal) {
             self.calls.push(format!("stop {signal}"));
-            (self.at_stop)();
+            (self.on_stop)();
         }
 
         fn reload(&mut self) {
@@ -117,69 +121,77 @@ mod tests {
         }
     }
 
-    fn noted<F: FnMut()>(at_stop: F) -> Noted<F> {
-        Noted { calls: Vec::new(), at_stop }
+    fn recording<F: FnMut()>(at_stop: F) -> RecordingHandler<F> {
+        RecordingHandler { calls: Vec::new(), on_stop: at_stop }
     }
 
     #[test]
-    fn the_first_signal_stops_and_the_end_is_waited_for() {
+    fn first_signal_stops_and_waits_for_the_end() {
         let mut signals = Signals::block(&Signal::ALL).unwrap();
         let (ended, mut end) = UnixStream::pair().unwrap();
         signals::raise(Signal::Terminate);
-        let mut actions = noted(|| end.write_all(b"x").unwrap());
-        let result = wait_for(&mut signals, ended.as_fd(), NEVER, &mut actions);
-        assert_eq!(result.unwrap(), End::Ended);
+        let mut actions = recording(|| end.write_all(b"x").unwrap());
+        let result = wait_at_most(&mut signals, ended.as_fd(), NEVER, &mut actions);
+        assert_eq!(result.unwrap(), ShutdownResult::Completed);
         assert_eq!(actions.calls, ["stop SIGTERM"]);
     }
 
     #[test]
-    fn the_second_signal_ends_the_waiting() {
+    fn second_signal_forces_the_end() {
         let mut signals = Signals::block(&Signal::ALL).unwrap();
         let (ended, _end) = UnixStream::pair().unwrap();
         signals::raise(Signal::Interrupt);
-        let mut actions = noted(|| signals::raise(Signal::Terminate));
-        let result = wait_for(&mut signals, ended.as_fd(), NEVER, &mut actions);
-        assert_eq!(result.unwrap(), End::Killed(Signal::Terminate));
+        let mut actions = recording(|| signals::raise(Signal::Terminate));
+        let result = wait_at_most(&mut signals, ended.as_fd(), NEVER, &mut actions);
+        assert_eq!(result.unwrap(), ShutdownResult::Forced(Signal::Terminate));
         assert_eq!(actions.calls, ["stop SIGINT"], "a stop is asked for once");
     }
 
     #[test]
-    fn other_signals_do_not_end_anything() {
+    fn other_signals_do_not_stop_the_server() {
         let mut signals = Signals::block(&Signal::ALL).unwrap();
         let (ended, mut end) = UnixStream::pair().unwrap();
         signals::raise(Signal::Hangup);
-        let mut actions = noted(|| end.write_all(b"x").unwrap());
-        let result = wait_for(&mut signals, ended.as_fd(), NEVER, &mut actions);
-        assert_eq!(result.unwrap(), End::Ended);
+        let mut actions = recording(|| end.write_all(b"x").unwrap());
+        let result = wait_at_most(&mut signals, ended.as_fd(), NEVER, &mut actions);
+        assert_eq!(result.unwrap(), ShutdownResult::Completed);
         assert_eq!(actions.calls, ["reload", "statistics", "stop SIGTERM"]);
     }
 
     #[test]
-    fn settings_are_not_read_again_while_the_server_stops() {
+    fn no_reload_while_stopping() {
         let mut signals = Signals::block(&Signal::ALL).unwrap();
         let (ended, _end) = UnixStream::pair().unwrap();
         signals::raise(Signal::Terminate);
-        let mut actions = noted(|| signals::raise(Signal::Hangup));
-        let result = wait_for(&mut signals, ended.as_fd(), Duration::from_millis(20), &mut actions);
-        assert_eq!(result.unwrap(), End::Overdue, "a signal more is no reason to wait for longer");
+        let mut actions = recording(|| signals::raise(Signal::Hangup));
+        let result = wait_at_most(&mut signals, ended.as_fd(), Duration::from_millis(20), &mut actions);
+        assert_eq!(
+            result.unwrap(),
+            ShutdownResult::TimedOut,
+            "a signal more is no reason to wait for longer"
+        );
         assert_eq!(actions.calls, ["stop SIGTERM"]);
     }
 
     #[test]
-    fn a_server_that_ends_by_itself_ends_the_waiting() {
+    fn wait_ends_when_the_server_ends() {
         let mut signals = Signals::block(&Signal::ALL).unwrap();
         let (ended, end) = UnixStream::pair().unwrap();
         drop(end);
-        let mut actions = noted(|| panic!("nobody asked for a stop"));
-        assert_eq!(wait_for(&mut signals, ended.as_fd(), NEVER, &mut actions).unwrap(), End::Ended);
+        let mut actions = recording(|| panic!("nobody asked for a stop"));
+        assert_eq!(
+            wait_at_most(&mut signals, ended.as_fd(), NEVER, &mut actions).unwrap(),
+            ShutdownResult::Completed
+        );
     }
 
     #[test]
-    fn a_server_that_does_not_stop_is_not_waited_for_forever() {
+    fn stopping_has_a_timeout() {
         let mut signals = Signals::block(&Signal::ALL).unwrap();
         let (ended, _end) = UnixStream::pair().unwrap();
         signals::raise(Signal::Terminate);
-        let result = wait_for(&mut signals, ended.as_fd(), Duration::from_millis(1), &mut noted(|| {}));
-        assert_eq!(result.unwrap(), End::Overdue);
+        let result =
+            wait_at_most(&mut signals, ended.as_fd(), Duration::from_millis(1), &mut recording(|| {}));
+        assert_eq!(result.unwrap(), ShutdownResult::TimedOut);
     }
 }

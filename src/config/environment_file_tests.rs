@@ -13,7 +13,7 @@ fn error(text: &[u8]) -> (usize, &'static str) {
 }
 
 #[test]
-fn a_value_is_what_systemd_makes_of_it() {
+fn values_are_parsed_like_systemd() {
     let cases = [
         ("A=b", "b"),
         ("A=b\n", "b"),
@@ -62,43 +62,43 @@ fn a_value_is_what_systemd_makes_of_it() {
     ];
     for (text, expected) in cases {
         let file = parse(text);
-        let value = file.value("A").unwrap_or_else(|| panic!("{text:?}: {file:?}"));
+        let value = file.entry("A").unwrap_or_else(|| panic!("{text:?}: {file:?}"));
         assert_eq!((value.text.as_str(), value.line), (expected, 1), "{text:?}");
     }
 }
 
 #[test]
-fn comments_and_empty_lines_say_nothing() {
+fn comments_and_empty_lines_are_skipped() {
     let file = parse("# A=1\n; A=2\n  # A=3\n\n \t\r\n#\n;");
     assert_eq!((file.names().count(), file.warnings.len()), (0, 0), "{file:?}");
     // A comment is one line, whatever it ends with.
-    assert_eq!(parse("# c \\\nA=1").value("A").map(|value| value.line), Some(2));
+    assert_eq!(parse("# c \\\nA=1").entry("A").map(|value| value.line), Some(2));
 }
 
 #[test]
-fn an_empty_value_counts_as_not_said() {
+fn empty_value_is_unset() {
     for text in ["A=", "A= ", "A=''", "A=\"\"", "A=' '", "A"] {
-        assert_eq!(parse(text).value("A"), None, "{text:?}");
+        assert_eq!(parse(text).entry("A"), None, "{text:?}");
     }
 }
 
 #[test]
-fn lines_are_counted_where_the_name_stands() {
+fn entry_line_is_the_line_of_its_name() {
     let file = parse("\n# c\nA='x\ny\n'\nB=x\\\ny\r\nC=1\n\n  D = 4");
     let lines: Vec<(&str, usize)> = file.names().collect();
     assert_eq!(lines, [("A", 3), ("B", 6), ("C", 8), ("D", 10)]);
 }
 
 #[test]
-fn lines_that_say_nothing_or_the_same_again_are_known() {
+fn lines_without_value_and_duplicates_are_recorded() {
     let file = parse("A=1\nthis is no assignment\nA=2\n");
     assert_eq!(file.lines_without_value, [2]);
     assert_eq!(file.warnings, ["/f:3: \"A\" replaces what line 1 says"]);
-    assert_eq!(file.value("A").map(|value| value.text.as_str()), Some("2"), "the last one counts");
+    assert_eq!(file.entry("A").map(|value| value.text.as_str()), Some("2"), "the last one counts");
 }
 
 #[test]
-fn what_is_no_settings_file_is_an_error_at_its_line() {
+fn syntax_errors_name_their_line() {
     let quote = "opens a quote that nothing closes";
     assert_eq!(error(b"A=1\nB='x\ny\n"), (2, quote));
     assert_eq!(error(b"\nA=\"x\\"), (2, quote));
@@ -111,16 +111,16 @@ fn what_is_no_settings_file_is_an_error_at_its_line() {
 }
 
 #[test]
-fn what_stands_before_a_mistake_can_be_had() {
+fn prefix_before_an_error_is_parsed() {
     for rest in [&b"B='x"[..], b"B=\xff\nC=1", b"B=\0\nC=1", b"\n\nB=x\0"] {
-        let (file, mistake) = SettingsFile::parse_beginning(Path::new("/f"), &[b"A=1\n", rest].concat());
+        let (file, mistake) = SettingsFile::parse_prefix(Path::new("/f"), &[b"A=1\n", rest].concat());
         let names: Vec<(&str, usize)> = file.names().collect();
         assert_eq!((names, mistake.is_some()), (vec![("A", 1)], true), "{rest:?}");
     }
 }
 
 #[test]
-fn every_cut_of_a_file_is_read_or_refused_and_never_shows_a_value() {
+fn every_truncation_parses_or_fails_without_leaking_values() {
     let text = "A='a\\'\"b\\\"c\\\nd\" e\\ f \\\n g\r\n# c\n;\nB = \"$x\"y'z'\nC\n";
     for (end, _) in text.char_indices() {
         if let Ok(file) = SettingsFile::parse(Path::new("/f"), &text.as_bytes()[..end]) {

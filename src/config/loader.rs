@@ -4,82 +4,82 @@
 use std::path::{Path, PathBuf};
 
 use super::checks::{check_listeners, check_socket_path};
-use super::draft::Draft;
 use super::environment::Environment;
+use super::partial::PartialConfig;
+use super::redact::redact;
 use super::report::Report;
 use super::setting::Setting;
-use super::shown::shown;
-use super::sources::{Given, Origin, Values};
+use super::sources::{Origin, ParsedSources, SourcedValues};
 use super::{ConfigError, Resolved};
 use crate::store::Location;
 
 /// What has been read of the settings so far.
-pub(super) struct Reading {
-    pub(super) draft: Draft,
+pub(super) struct Loader {
+    pub(super) partial: PartialConfig,
     /// What was said, and by whom.
     pub(super) report: Report,
 }
 
-impl Reading {
+impl Loader {
     /// Gives each of `settings` the value that is given for it, or its preset.
-    pub(super) fn read(
+    pub(super) fn load(
         settings: impl Iterator<Item = &'static Setting>,
-        given: &Given<'_>,
-    ) -> Result<Reading, ConfigError> {
-        let mut reading = Reading { draft: Draft::new(), report: Report::default() };
+        sources: &ParsedSources<'_>,
+    ) -> Result<Loader, ConfigError> {
+        let mut loader = Loader { partial: PartialConfig::new(), report: Report::default() };
         for setting in settings {
-            let Values { origin, texts } = given.values(setting)?;
+            let SourcedValues { origin, texts } = sources.values(setting)?;
             for text in &texts {
-                setting.place_or_refuse(&mut reading.draft, text, &origin)?;
+                setting.set(&mut loader.partial, text, &origin)?;
             }
-            reading.report.add(setting, &texts.join(" "), origin);
+            loader.report.add(setting, &texts.join(" "), origin);
         }
-        reading.read_store_file(given)?;
-        Ok(reading)
+        loader.read_store_file(sources)?;
+        Ok(loader)
     }
 
     /// What the first line of the store file says, where there is one.
-    fn read_store_file(&mut self, given: &Given<'_>) -> Result<(), ConfigError> {
-        let Some(path) = &self.draft.store_file else { return Ok(()) };
+    fn read_store_file(&mut self, sources: &ParsedSources<'_>) -> Result<(), ConfigError> {
+        let Some(path) = &self.partial.store_file else { return Ok(()) };
         let origin = self.report.origin("store-file").map_or_else(String::new, Origin::to_string);
-        if let Some(other) = self.report.origin("store").filter(|other| other.is_given()) {
+        if let Some(other) = self.report.origin("store").filter(|other| other.is_explicit()) {
             return Err(ConfigError::Value(format!(
                 "{other} and {origin}: only one of them may say where the store is"
             )));
         }
         let wrong = |why| ConfigError::Value(format!("{origin}: the first line of {} {why}", path.display()));
-        let bytes = (given.read_file)(path).map_err(|error| {
-            ConfigError::Value(format!("{origin}: can't read {}: {error}", shown(&path.to_string_lossy())))
+        let bytes = (sources.read_file)(path).map_err(|error| {
+            ConfigError::Value(format!("{origin}: can't read {}: {error}", redact(&path.to_string_lossy())))
         })?;
         let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let text = str::from_utf8(first).map_err(|_| wrong("is not valid UTF-8".into()))?.trim();
         let location = Location::parse(text).map_err(|why| wrong(format!("is no store: {why}")))?;
-        let place = Origin::File(format!("{}:1", path.display()), "VMHERD_STORE".into());
-        self.report.replace("store", text, place);
-        self.draft.store = Some(location);
+        let origin = Origin::File(format!("{}:1", path.display()), "VMHERD_STORE".into());
+        self.report.replace("store", text, origin);
+        self.partial.store = Some(location);
         Ok(())
     }
 
     /// Puts in what hangs on more than one setting, and checks that.
-    pub(super) fn settle(self, given: &Given<'_>) -> Result<Resolved, ConfigError> {
-        let state_dir = self.draft.state_dir(given.environment)?;
-        let Reading { draft: Draft { mut config, store, .. }, mut report } = self;
+    pub(super) fn resolve(self, sources: &ParsedSources<'_>) -> Result<Resolved, ConfigError> {
+        let state_dir = self.partial.resolve_state_dir(sources.environment)?;
+        let Loader { partial: PartialConfig { mut config, store, .. }, mut report } = self;
         config.store = store.unwrap_or_else(|| default_store(&state_dir));
         config.state_dir = state_dir;
-        report.resolve("store", config.store.to_string());
-        report.resolve("state-dir", config.state_dir.display().to_string());
-        report.resolve("auth-workers", config.auth_workers.to_string());
+        report.set_computed("store", config.store.to_string());
+        report.set_computed("state-dir", config.state_dir.display().to_string());
+        report.set_computed("auth-workers", config.auth_workers.to_string());
         let origin = report.origin("listen");
-        config.is_listen_given = origin.is_some_and(Origin::is_given);
+        config.is_listen_explicit = origin.is_some_and(Origin::is_explicit);
         check_listeners(&config, &origin.map_or_else(String::new, Origin::to_string))?;
         check_socket_path(&config.state_dir)?;
-        Ok(Resolved { config, report, warnings: given.warnings() })
+        Ok(Resolved { config, report, warnings: sources.warnings() })
     }
 }
 
-impl Draft {
+impl PartialConfig {
     /// The state directory: what was said, else systemd's, else where the XDG base directories have it.
-    pub(super) fn state_dir(&self, environment: &Environment) -> Result<PathBuf, ConfigError> {
+    pub(super) fn resolve_state_dir(&self, environment: &Environment) -> Result<PathBuf, ConfigError> {
         if let Some(directory) = &self.state_dir {
             return Ok(directory.clone());
         }

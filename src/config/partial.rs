@@ -13,7 +13,7 @@ use crate::limits;
 use crate::store::Location;
 
 /// A configuration while it is being put together.
-pub(crate) struct Draft {
+pub(crate) struct PartialConfig {
     /// What is known; its store and state directory come last.
     pub(super) config: Config,
     pub(super) store: Option<Location>,
@@ -22,9 +22,9 @@ pub(crate) struct Draft {
     pub(super) is_check: bool,
 }
 
-impl Draft {
+impl PartialConfig {
     /// What a setting is that has no preset in the table, and something for the others.
-    pub(super) fn new() -> Draft {
+    pub(super) fn new() -> PartialConfig {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let config = Config {
             listen: Vec::new(),
@@ -60,8 +60,8 @@ impl Draft {
             log: String::new(),
             log_format: LogFormat::Text,
             is_plaintext_allowed: false,
-            is_listen_given: false,
+            is_listen_explicit: false,
         };
-        Draft { config, store: None, store_file: None, state_dir: None, is_check: false }
+        PartialConfig { config, store: None, store_file: None, state_dir: None, is_check: false }
     }
 }

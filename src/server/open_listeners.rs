@@ -4,10 +4,11 @@ use crate::app::presence::ListenerPolicy;
 use crate::config::ListenAddress;
 
 /// What each of `listeners` opens, and to whom; nothing where none opens anything.
-pub(super) fn openings<'a>(
+pub(super) fn describe_open_listeners<'a>(
     listeners: impl IntoIterator<Item = (&'a ListenAddress, ListenerPolicy)>,
 ) -> Option<String> {
-    let open: Vec<String> = listeners.into_iter().filter_map(|(address, of)| opening(address, of)).collect();
+    let open: Vec<String> =
+        listeners.into_iter().filter_map(|(address, of)| describe_listener(address, of)).collect();
     if open.is_empty() {
         return None;
     }
@@ -18,7 +19,7 @@ pub(super) fn openings<'a>(
     ))
 }
 
-fn opening(address: &ListenAddress, policy: ListenerPolicy) -> Option<String> {
+fn describe_listener(address: &ListenAddress, policy: ListenerPolicy) -> Option<String> {
     let groups = (!policy.anonymous_access.is_empty()).then(|| policy.anonymous_access.to_string());
     let registration = policy.open_registration.then(|| "registration".to_owned());
     let what: Vec<String> = groups.into_iter().chain(registration).collect();
@@ -46,17 +47,17 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_open_nothing_is_said() {
+    fn closed_listeners_give_no_warning() {
         let (here, there) = (tcp("127.0.0.1:8888"), tcp("10.0.0.1:8888"));
         let listeners = [
             (&here, policy(true, false, AnonymousAccess::NONE)),
             (&there, policy(false, false, AnonymousAccess::NONE)),
         ];
-        assert_eq!(openings(listeners), None);
+        assert_eq!(describe_open_listeners(listeners), None);
     }
 
     #[test]
-    fn one_line_says_what_each_listener_opens_to_whom() {
+    fn warning_lists_what_each_listener_opens() {
         let (here, there, shut) = (tcp("127.0.0.1:8888"), tcp("10.0.0.1:80"), tcp("[::1]:8888"));
         let socket = ListenAddress::Unix("/run/vms.sock".into());
         let metrics = [AccessGroup::Metrics].into_iter().collect();
@@ -66,7 +67,7 @@ mod tests {
             (&shut, policy(true, false, AnonymousAccess::NONE)),
             (&socket, policy(true, true, AnonymousAccess::NONE)),
         ];
-        let line = openings(listeners).expect("something is open");
+        let line = describe_open_listeners(listeners).expect("something is open");
         assert_eq!(
             line,
             "open without a password: tcp://127.0.0.1:8888 (action,metrics,convert,verb,registration) to every program \

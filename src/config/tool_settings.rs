@@ -3,16 +3,16 @@
 
 use std::path::PathBuf;
 
+use super::loader::{Loader, default_store};
 use super::setting::Setting;
 use super::settings::SETTINGS;
-use super::settle::{Reading, default_store};
-use super::{Config, ConfigError, Flag, Given};
+use super::{Config, ConfigError, Flag, ParsedSources};
 use crate::app::password::Cost;
 use crate::store::Location;
 
 /// Where the daemon's store is.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) struct StorePlace {
+pub(crate) struct StoreSelection {
     /// Where VMs are kept.
     pub(crate) store: Location,
     /// The state directory, where the store is the default one in it.
@@ -23,7 +23,7 @@ pub(crate) struct StorePlace {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct StoreSettings {
     /// Where it is.
-    pub(crate) place: StorePlace,
+    pub(crate) selection: StoreSelection,
     /// VMs that the store may hold.
     pub(crate) vms_max: u64,
     /// What a new password hash costs.
@@ -34,26 +34,26 @@ pub(crate) struct StoreSettings {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct StateDirSetting(pub(crate) PathBuf);
 
-impl StorePlace {
+impl StoreSelection {
     const FLAGS: [&str; 3] = ["store", "store-file", "state-dir"];
 
     /// The flags that count for it.
     pub(crate) fn flags() -> impl Iterator<Item = Flag> {
-        StorePlace::table().map(Setting::as_flag).chain(Given::flags())
+        StoreSelection::table().map(Setting::as_flag).chain(ParsedSources::flags())
     }
 
     /// Reads it and leaves the other settings alone.
-    pub(crate) fn read(given: &Given<'_>) -> Result<StorePlace, ConfigError> {
-        let Reading { mut draft, .. } = Reading::read(StorePlace::table(), given)?;
-        if let Some(store) = draft.store.take() {
-            return Ok(StorePlace { store, state_dir: None });
+    pub(crate) fn read(sources: &ParsedSources<'_>) -> Result<StoreSelection, ConfigError> {
+        let Loader { mut partial, .. } = Loader::load(StoreSelection::table(), sources)?;
+        if let Some(store) = partial.store.take() {
+            return Ok(StoreSelection { store, state_dir: None });
         }
-        let directory = draft.state_dir(given.environment)?;
-        Ok(StorePlace { store: default_store(&directory), state_dir: Some(directory) })
+        let directory = partial.resolve_state_dir(sources.environment)?;
+        Ok(StoreSelection { store: default_store(&directory), state_dir: Some(directory) })
     }
 
     pub(super) fn table() -> impl Iterator<Item = &'static Setting> {
-        SETTINGS.iter().filter(|setting| StorePlace::FLAGS.contains(&setting.flag))
+        SETTINGS.iter().filter(|setting| StoreSelection::FLAGS.contains(&setting.flag))
     }
 }
 
@@ -64,14 +64,14 @@ impl StoreSettings {
 
     /// The same as the command line knows them.
     pub(crate) fn flags() -> impl Iterator<Item = Flag> {
-        StoreSettings::table().map(Setting::as_flag).chain(Given::flags())
+        StoreSettings::table().map(Setting::as_flag).chain(ParsedSources::flags())
     }
 
     /// Reads what counts for the store and leaves the other settings alone, wrong ones too.
-    pub(crate) fn read(given: &Given<'_>) -> Result<StoreSettings, ConfigError> {
-        let Reading { draft, .. } = Reading::read(StoreSettings::table(), given)?;
-        let Config { vms_max, argon2, .. } = draft.config;
-        Ok(StoreSettings { place: StorePlace::read(given)?, vms_max, argon2 })
+    pub(crate) fn read(sources: &ParsedSources<'_>) -> Result<StoreSettings, ConfigError> {
+        let Loader { partial, .. } = Loader::load(StoreSettings::table(), sources)?;
+        let Config { vms_max, argon2, .. } = partial.config;
+        Ok(StoreSettings { selection: StoreSelection::read(sources)?, vms_max, argon2 })
     }
 
     pub(super) fn table() -> impl Iterator<Item = &'static Setting> {
@@ -82,13 +82,13 @@ impl StoreSettings {
 impl StateDirSetting {
     /// The flags that count for it.
     pub(crate) fn flags() -> impl Iterator<Item = Flag> {
-        StateDirSetting::table().map(Setting::as_flag).chain(Given::flags())
+        StateDirSetting::table().map(Setting::as_flag).chain(ParsedSources::flags())
     }
 
     /// Reads it and leaves the other settings alone.
-    pub(crate) fn read(given: &Given<'_>) -> Result<StateDirSetting, ConfigError> {
-        let Reading { draft, .. } = Reading::read(StateDirSetting::table(), given)?;
-        Ok(StateDirSetting(draft.state_dir(given.environment)?))
+    pub(crate) fn read(sources: &ParsedSources<'_>) -> Result<StateDirSetting, ConfigError> {
+        let Loader { partial, .. } = Loader::load(StateDirSetting::table(), sources)?;
+        Ok(StateDirSetting(partial.resolve_state_dir(sources.environment)?))
     }
 
     pub(super) fn table() -> impl Iterator<Item = &'static Setting> {

@@ -1,13 +1,13 @@
 //! What is shown of texts that were refused: whoever mixes up settings may have written the URL of a
 //! database, password and all, where a path, a number or a name belongs, and what is shown ends in a log.
 //!
-//! Every refused value, path, name and argument is shown through [`shown`], and through nothing else. A
+//! Every refused value, path, name and argument is shown through [`redact`], and through nothing else. A
 //! refused store is not shown at all.
 
 use std::borrow::Cow;
 
 /// What of a refused text can be shown. Rather hides too much than too little.
-pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+pub(crate) fn redact(text: &str) -> Cow<'_, str> {
     if !may_hold_password(text) {
         return text.into();
     }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_hold_a_password_is_hidden() {
+    fn possible_passwords_are_redacted() {
         let hidden = [
             ("postgresql://herd:secretpw@127.0.0.1/herd", "postgresql://…"),
             ("postgresql://h/d?user=u&secretpw", "postgresql://…"),
@@ -57,19 +57,19 @@ mod tests {
             ("://secretpw", "…"),
         ];
         for (text, expected) in hidden {
-            assert_eq!(shown(text), expected, "{text}");
+            assert_eq!(redact(text), expected, "{text}");
         }
     }
 
     #[test]
-    fn everything_else_is_shown_as_it_is() {
+    fn other_texts_are_unchanged() {
         for text in ["", "many\n", "/etc/vmherd.conf", "tcp://127.0.0.1:x", "tcp://a:1 tcp://b:1", "a=b"] {
-            assert_eq!(shown(text), text);
+            assert_eq!(redact(text), text);
         }
     }
 
     #[test]
-    fn plain_names_have_no_room_for_a_url() {
+    fn plain_names_exclude_urls() {
         assert!(is_plain_name("VMHERD_LISTN") && is_plain_name("a1"));
         for name in ["", "VMHERD_STORE:", "a b", "a-b", "é", "a@b"] {
             assert!(!is_plain_name(name), "{name}");

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::shown::is_plain_name;
+use super::redact::is_plain_name;
 
 /// What a settings file says.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct SettingsFile {
     path: PathBuf,
     /// By name; of a name that stands there twice, the last.
-    values: BTreeMap<String, Value>,
+    values: BTreeMap<String, FileEntry>,
     /// Lines without a `=`.
     pub(super) lines_without_value: Vec<usize>,
     /// What may be a mistake and counts, as with systemd.
@@ -22,7 +22,7 @@ pub(super) struct SettingsFile {
 
 /// What stands behind one name.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Value {
+pub(super) struct FileEntry {
     pub(super) text: String,
     /// Where its name stands, counted from one.
     pub(super) line: usize,
@@ -38,17 +38,17 @@ pub(super) struct SyntaxError {
 impl SettingsFile {
     /// Reads `bytes`, which stand in the file `path`.
     pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<SettingsFile, SyntaxError> {
-        match SettingsFile::parse_beginning(path, bytes) {
+        match SettingsFile::parse_prefix(path, bytes) {
             (file, None) => Ok(file),
             (_, Some(error)) => Err(error),
         }
     }
 
     /// As [`SettingsFile::parse`]; of what is no settings file, what stands before the mistake.
-    pub(super) fn parse_beginning(path: &Path, bytes: &[u8]) -> (SettingsFile, Option<SyntaxError>) {
+    pub(super) fn parse_prefix(path: &Path, bytes: &[u8]) -> (SettingsFile, Option<SyntaxError>) {
         let mut file = SettingsFile { path: path.into(), ..SettingsFile::default() };
-        let (text, mistake) = good_text(bytes);
-        let mut reader = Reader { rest: text, line: 1 };
+        let (text, mistake) = valid_prefix(bytes);
+        let mut reader = Lexer { rest: text, line: 1 };
         loop {
             match reader.next() {
                 Ok(Some(assignment)) => file.add(assignment),
@@ -60,7 +60,7 @@ impl SettingsFile {
     }
 
     /// What stands behind `name`; nothing and white space count as not said.
-    pub(super) fn value(&self, name: &str) -> Option<&Value> {
+    pub(super) fn entry(&self, name: &str) -> Option<&FileEntry> {
         self.values.get(name).filter(|value| !value.text.trim().is_empty())
     }
 
@@ -70,21 +70,21 @@ impl SettingsFile {
     }
 
     /// `FILE:LINE`.
-    pub(super) fn place(&self, line: usize) -> String {
+    pub(super) fn location(&self, line: usize) -> String {
         format!("{}:{line}", self.path.display())
     }
 
     fn add(&mut self, Assignment { name, line, value }: Assignment) {
         let Some(text) = value else { return self.lines_without_value.push(line) };
-        let place = self.place(line);
-        if let Some(earlier) = self.values.insert(name.clone(), Value { text, line }) {
+        let location = self.location(line);
+        if let Some(earlier) = self.values.insert(name.clone(), FileEntry { text, line }) {
             let name = if is_plain_name(&name) { format!("{name:?}") } else { "this".into() };
-            self.warnings.push(format!("{place}: {name} replaces what line {} says", earlier.line));
+            self.warnings.push(format!("{location}: {name} replaces what line {} says", earlier.line));
         }
     }
 }
 
-impl std::fmt::Debug for Value {
+impl std::fmt::Debug for FileEntry {
     /// Without the text, which may hold a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Value({} bytes, line {})", self.text.len(), self.line)
@@ -100,16 +100,16 @@ struct Assignment {
 }
 
 /// What of the text is still to be read.
-struct Reader<'a> {
+struct Lexer<'a> {
     rest: &'a str,
     line: usize,
 }
 
-impl Reader<'_> {
+impl Lexer<'_> {
     /// The next line that is neither empty nor a comment.
     fn next(&mut self) -> Result<Option<Assignment>, SyntaxError> {
         loop {
-            match self.take() {
+            match self.next_char() {
                 None => return Ok(None),
                 Some(' ' | '\t' | '\r' | '\n') => {}
                 Some('#' | ';') => self.skip_line(),
@@ -133,7 +133,7 @@ impl Reader<'_> {
                 '=' => return (name.trim_end_matches(BLANKS).into(), true),
                 _ => name.push(character),
             }
-            next = self.take();
+            next = self.next_char();
         }
         (name, false)
     }
@@ -142,7 +142,7 @@ impl Reader<'_> {
     fn value(&mut self) -> Result<String, SyntaxError> {
         let mut value = String::new();
         loop {
-            match self.take() {
+            match self.next_char() {
                 None | Some('\n' | '\r') => return Ok(value),
                 Some(' ' | '\t') => {}
                 Some('\'') => self.single_quoted(&mut value)?,
@@ -164,7 +164,7 @@ impl Reader<'_> {
             match character {
                 '\n' | '\r' => break,
                 '\\' => {
-                    value.extend(self.take_escaped().filter(|escaped| *escaped != '\n'));
+                    value.extend(self.next_escaped().filter(|escaped| *escaped != '\n'));
                     kept = value.len();
                 }
                 _ => {
@@ -174,7 +174,7 @@ impl Reader<'_> {
                     }
                 }
             }
-            next = self.take();
+            next = self.next_char();
         }
         value.truncate(kept);
     }
@@ -183,7 +183,7 @@ impl Reader<'_> {
     fn single_quoted(&mut self, value: &mut String) -> Result<(), SyntaxError> {
         let line = self.line;
         loop {
-            match self.take().ok_or(SyntaxError { line, why: OPEN_QUOTE })? {
+            match self.next_char().ok_or(SyntaxError { line, why: OPEN_QUOTE })? {
                 '\'' => return Ok(()),
                 character => value.push(character),
             }
@@ -196,9 +196,9 @@ impl Reader<'_> {
         let line = self.line;
         let open = || SyntaxError { line, why: OPEN_QUOTE };
         loop {
-            match self.take().ok_or_else(open)? {
+            match self.next_char().ok_or_else(open)? {
                 '"' => return Ok(()),
-                '\\' => match self.take_escaped().ok_or_else(open)? {
+                '\\' => match self.next_escaped().ok_or_else(open)? {
                     '\n' => {}
                     escaped @ ('"' | '\\' | '`' | '$') => value.push(escaped),
                     other => value.extend(['\\', other]),
@@ -209,10 +209,10 @@ impl Reader<'_> {
     }
 
     fn skip_line(&mut self) {
-        while !matches!(self.take(), None | Some('\n' | '\r')) {}
+        while !matches!(self.next_char(), None | Some('\n' | '\r')) {}
     }
 
-    fn take(&mut self) -> Option<char> {
+    fn next_char(&mut self) -> Option<char> {
         let mut characters = self.rest.chars();
         let next = characters.next()?;
         self.rest = characters.as_str();
@@ -221,11 +221,11 @@ impl Reader<'_> {
     }
 
     /// What follows a backslash; an end of line is one character, however it is written.
-    fn take_escaped(&mut self) -> Option<char> {
-        match self.take()? {
+    fn next_escaped(&mut self) -> Option<char> {
+        match self.next_char()? {
             '\r' => {
                 if self.rest.starts_with('\n') {
-                    self.take();
+                    self.next_char();
                 }
                 Some('\n')
             }
@@ -235,7 +235,7 @@ impl Reader<'_> {
 }
 
 /// The lines before the first that no setting can be in, and what is wrong with that one.
-fn good_text(bytes: &[u8]) -> (&str, Option<SyntaxError>) {
+fn valid_prefix(bytes: &[u8]) -> (&str, Option<SyntaxError>) {
     let text = str::from_utf8(bytes)
         .unwrap_or_else(|error| str::from_utf8(&bytes[..error.valid_up_to()]).expect("it is valid so far"));
     let (end, why) = match text.find(['\0', '\u{feff}']) {
@@ -256,5 +256,5 @@ const BLANKS: [char; 2] = [' ', '\t'];
 const OPEN_QUOTE: &str = "opens a quote that nothing closes";
 
 #[cfg(test)]
-#[path = "file_tests.rs"]
+#[path = "environment_file_tests.rs"]
 mod tests;
