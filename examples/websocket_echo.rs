@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use vmherd::buffer::Buffer;
 use vmherd::framing::http::{self, Http, HttpRules};
-use vmherd::framing::websocket::{self, Kind, Piece, WebSocket};
+use vmherd::framing::websocket::{self, MessageKind, WebSocket, WebSocketEvent};
 
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
@@ -36,22 +36,22 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     let mut socket = WebSocket::with_binary();
     loop {
         match socket.next(&mut input, &mut output, MESSAGE_BYTES_MAX) {
-            Piece::NeedMore => {
+            WebSocketEvent::NeedMore => {
                 flush(&mut stream, &mut output)?;
                 if read(&mut stream, &mut input)? == 0 {
                     return Ok(());
                 }
             }
-            Piece::Message(kind) => {
+            WebSocketEvent::Message(kind) => {
                 let message = socket.message(&input);
                 match kind {
-                    Kind::Text => websocket::write_message(message, &mut output),
-                    Kind::Binary => websocket::write_binary(message, &mut output),
+                    MessageKind::Text => websocket::write_message(message, &mut output),
+                    MessageKind::Binary => websocket::write_binary(message, &mut output),
                 }
                 socket.consume(&mut input);
             }
-            Piece::Frame => {}
-            Piece::Closed | Piece::Failed(_) => {
+            WebSocketEvent::Frame => {}
+            WebSocketEvent::Closed | WebSocketEvent::Failed(_) => {
                 flush(&mut stream, &mut output)?;
                 return linger(&mut stream);
             }
@@ -67,11 +67,11 @@ fn switch(stream: &mut TcpStream, input: &mut Buffer, output: &mut Buffer) -> io
     let mut http = Http::default();
     loop {
         match http.next(input, output, 0, &HttpRules::default()) {
-            http::Piece::Upgrade(key) => {
+            http::HttpEvent::Upgrade(key) => {
                 http::write_upgrade(&websocket::accept(key.as_bytes()), output);
                 return Ok(true);
             }
-            http::Piece::NeedMore if read(stream, input)? > 0 => {}
+            http::HttpEvent::NeedMore if read(stream, input)? > 0 => {}
             _ => return Ok(false),
         }
     }

@@ -120,7 +120,7 @@ fn the_queries_for_grafana_run() {
     let [of_postgres, of_sqlite] = &blocks[..] else { panic!("two queries: {blocks:?}") };
     let new = |key: &str, second| NewPoint {
         key: MetricKey::parse(key).expect(key),
-        point: Point { second, value: MetricValue::new(0.5).expect("a number") },
+        point: Point { timestamp: second, value: MetricValue::new(0.5).expect("a number") },
     };
     let points = [new("palm.cpu", 100), new("palm.cpu", 90), new("eardrum.cpu", 95), new("palm.cpu", 99)];
     let put = |location: &str| {

@@ -5,7 +5,7 @@ use vmherd::dialect::{self, PageProgress, decode_json, encode_answer, encode_pag
 use vmherd::ids::{DiskId, SeriesId, VmId};
 use vmherd::model::{
     ActionAnswer, Answer, BadField, Command, CommandName, Cursor, Dialect, Disk, DiskOfVm, Failure, Items,
-    List, MetricKey, MetricValue, Page, Paged, Peer, PeerEntry, Point, Request, RequestId, Secret, Series,
+    List, Listing, MetricKey, MetricValue, Page, Peer, PeerEntry, Point, Request, RequestId, Secret, Series,
     Vm, VmName, VmShape,
 };
 
@@ -29,7 +29,7 @@ pub fn answer(request: &Request, choice: u8) -> Answer {
     if choice.is_multiple_of(4) {
         return Answer::Failed(failure(choice));
     }
-    let name = VmName::stored("vm \"é\"\n");
+    let name = VmName::from_store("vm \"é\"\n");
     match (&request.command, request.dialect) {
         (Ok(Command::Convert { data }), _) => convert(data),
         (_, Dialect::Conversion) => Answer::Failed(Failure::Busy),
@@ -54,37 +54,37 @@ pub fn answer(request: &Request, choice: u8) -> Answer {
 }
 
 /// What comes in pages, if `request` asks for such.
-pub fn paged(request: &Request) -> Option<Paged> {
+pub fn paged(request: &Request) -> Option<Listing> {
     match &request.command {
-        Ok(Command::List(list) | Command::ActionList(list)) => Some(Paged::List(*list)),
-        Ok(Command::Get(filter)) => Some(Paged::Points(filter.clone())),
+        Ok(Command::List(list) | Command::ActionList(list)) => Some(Listing::List(*list)),
+        Ok(Command::Get(filter)) => Some(Listing::Points(filter.clone())),
         _ => None,
     }
 }
 
 /// A page of it, with or without another to follow.
-pub fn page(of: &Paged, choice: u8) -> Page {
+pub fn page(listing: &Listing, choice: u8) -> Page {
     let has_more = choice >= 128;
-    match of {
-        Paged::List(list) => {
+    match listing {
+        Listing::List(list) => {
             let next = has_more.then_some(Cursor::AfterVm(VmId(7)));
-            Page { of: of.clone(), items: entries(*list, choice), next }
+            Page { listing: listing.clone(), items: entries(*list, choice), next }
         }
-        Paged::Points(_) => {
-            let next = has_more.then_some(Cursor::AfterPoint { series: SeriesId(1), second: 0 });
-            Page { of: of.clone(), items: Items::Points(series(choice)), next }
+        Listing::Points(_) => {
+            let next = has_more.then_some(Cursor::AfterPoint { series: SeriesId(1), timestamp: 0 });
+            Page { listing: listing.clone(), items: Items::Points(series(choice)), next }
         }
     }
 }
 
 fn series(choice: u8) -> Vec<Series> {
     let value = MetricValue::new(f64::from(choice) * 1e-9).expect("it is finite");
-    let points = vec![Point { second: -i64::from(choice), value }; usize::from(choice % 5)];
+    let points = vec![Point { timestamp: -i64::from(choice), value }; usize::from(choice % 5)];
     // The same ones on each page, as if they went on, or others.
     let numbers = i64::from(choice % 2)..i64::from(choice % 4);
     let one = |id| Series {
         id: SeriesId(id),
-        key: MetricKey::stored(&format!("key\"{id}")),
+        key: MetricKey::from_store(&format!("key\"{id}")),
         points: points.clone(),
     };
     numbers.map(one).collect()
@@ -93,7 +93,7 @@ fn series(choice: u8) -> Vec<Series> {
 fn entries(list: List, choice: u8) -> Items {
     let vm = Vm {
         id: VmId(7),
-        name: VmName::stored("vm \"7\""),
+        name: VmName::from_store("vm \"7\""),
         shape: VmShape { ram_mib: 1, cpus: 1 },
         has_password: true,
         disks: vec![Disk { id: DiskId(1), size_gib: 1 << 50 }; usize::from(choice % 5)],
@@ -127,8 +127,8 @@ fn decode(input: &[u8], around: &[u8]) {
             for choice in 0..=32 {
                 check(request.dialect, request.id.as_ref(), &answer(&request, choice));
             }
-            if let Some(of) = paged(&request) {
-                check_pages(&request, &of);
+            if let Some(listing) = paged(&request) {
+                check_pages(&request, &listing);
             }
             assert_eq!(again, Ok(request), "the same text is the same request");
         }
@@ -145,7 +145,7 @@ fn check_request(request: &Request) {
         assert!(id.len() <= 2 + vmherd::limits::REQUEST_ID_BYTES_MAX);
     }
     if let Ok(Command::Register { name, disk_sizes_gib, password, .. }) = &request.command {
-        assert_eq!(VmName::parse_chosen(name.as_str()), Ok(name.clone()));
+        assert_eq!(VmName::parse_new(name.as_str()), Ok(name.clone()));
         assert!(disk_sizes_gib.len() <= vmherd::limits::DISKS_PER_VM_MAX);
         assert!((8..=1024).contains(&password.expose().len()));
     }
@@ -154,7 +154,7 @@ fn check_request(request: &Request) {
     }
     if let Ok(Command::Put(put)) = &request.command {
         assert!((1..=vmherd::limits::POINTS_PER_REQUEST_MAX).contains(&put.points.len()));
-        assert!(put.undated.iter().all(|place| put.points[*place].point.second == 0));
+        assert!(put.undated.iter().all(|index| put.points[*index].point.timestamp == 0));
         assert!(put.is_atomic && request.reply_count() == 1);
     }
 }
@@ -168,11 +168,11 @@ fn check(dialect: Dialect, id: Option<&RequestId>, answer: &Answer) {
     check_reply(&text, id);
 }
 
-fn check_pages(request: &Request, of: &Paged) {
+fn check_pages(request: &Request, listing: &Listing) {
     for choices in [&[1][..], &[128, 130, 3], &[135, 0], &[129, 128, 127]] {
         let (mut text, mut progress) = (Vec::new(), PageProgress::default());
         for choice in choices {
-            let page = page(of, *choice);
+            let page = page(listing, *choice);
             encode_page(request.dialect, request.id.as_ref(), &page, &mut progress, &mut text);
         }
         check_reply(&text, request.id.as_ref());

@@ -2,7 +2,7 @@
 
 use vmherd::buffer::Buffer;
 use vmherd::clock::{HttpDate, UnixSeconds};
-use vmherd::dialect::text::{Line, decode};
+use vmherd::dialect::text::{TextCommand, decode_line};
 use vmherd::framing::http::{self, Authorization, ContentType, Http, HttpRules, Status};
 use vmherd::framing::raw_json::{self, RawJson};
 use vmherd::framing::text::{self, Text};
@@ -56,15 +56,15 @@ fn replay_raw_json(chunks: &[&[u8]]) -> Found {
         loop {
             let piece = framing.next(&mut input, BYTES_MAX);
             match piece {
-                raw_json::Piece::NeedMore => break,
-                raw_json::Piece::Message(length) => {
+                raw_json::JsonEvent::NeedMore => break,
+                raw_json::JsonEvent::Message(length) => {
                     let message = &input.as_slice()[..length];
                     assert!(length <= BYTES_MAX && matches!(message[0], b'{' | b'['));
                     found.pieces.push(message.escape_ascii().to_string());
                     input.consume(length);
                 }
-                raw_json::Piece::Stray(byte) => found.pieces.push(format!("stray {byte}")),
-                raw_json::Piece::HttpLine | raw_json::Piece::TooLarge => {
+                raw_json::JsonEvent::Stray(byte) => found.pieces.push(format!("stray {byte}")),
+                raw_json::JsonEvent::HttpLine | raw_json::JsonEvent::TooLarge => {
                     found.pieces.push(format!("{piece:?}"));
                     return found;
                 }
@@ -88,14 +88,14 @@ fn replay_text(chunks: &[&[u8]]) -> Found {
             let piece = framing.next(&mut input);
             assert_eq!(framing.next(&mut input), piece, "what is not consumed is found again");
             match piece {
-                text::Piece::NeedMore => break,
-                text::Piece::Line(length) => {
+                text::LineEvent::NeedMore => break,
+                text::LineEvent::Line(length) => {
                     let line = std::str::from_utf8(&input.as_slice()[..length]).expect("lines are UTF-8");
                     assert!((1..=vmherd::limits::TEXT_LINE_BYTES_MAX).contains(&length));
                     found.pieces.push(said(line));
                     framing.consume(&mut input, length);
                 }
-                text::Piece::HttpLine | text::Piece::TooLong | text::Piece::BadText => {
+                text::LineEvent::HttpLine | text::LineEvent::TooLong | text::LineEvent::BadText => {
                     found.pieces.push(format!("{piece:?}"));
                     return found;
                 }
@@ -110,15 +110,15 @@ fn replay_text(chunks: &[&[u8]]) -> Found {
 
 /// What a line says; said again in the plainest words, it says the same.
 fn said(line: &str) -> String {
-    let read = decode(line.as_bytes());
+    let read = decode_line(line.as_bytes());
     let again = match &read {
-        Ok(Line::Put(new)) => format!("put {} {} {}", new.key, new.point.value, new.point.second),
-        Ok(Line::Get(filter)) => {
+        Ok(TextCommand::Put(new)) => format!("put {} {} {}", new.key, new.point.value, new.point.timestamp),
+        Ok(TextCommand::Get(filter)) => {
             format!("get {}", filter.key.as_ref().map_or("*", |key| key.as_str()))
         }
         Err(_) => return format!("{line:?} is wrong"),
     };
-    assert_eq!(decode(again.as_bytes()), read, "{line:?} and {again:?}");
+    assert_eq!(decode_line(again.as_bytes()), read, "{line:?} and {again:?}");
     again
 }
 
@@ -134,8 +134,8 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
         loop {
             let piece = framing.next(&mut input, &mut output, BYTES_MAX, &rules);
             let status = match piece {
-                http::Piece::NeedMore => break,
-                http::Piece::Message { authorization } => {
+                http::HttpEvent::NeedMore => break,
+                http::HttpEvent::Message { authorization } => {
                     let body = framing.body(&input);
                     assert!(body.len() <= BYTES_MAX);
                     let from = match authorization {
@@ -146,21 +146,21 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
                     framing.consume(&mut input);
                     Status::Ok
                 }
-                http::Piece::Page(page) => {
+                http::HttpEvent::Page(page) => {
                     found.pieces.push(format!("{page:?}"));
                     Status::Ok
                 }
-                http::Piece::Options(methods) => {
+                http::HttpEvent::Options(methods) => {
                     found.pieces.push(methods.to_owned());
                     Status::Ok
                 }
-                http::Piece::Upgrade(key) => {
+                http::HttpEvent::Upgrade(key) => {
                     let rest = input.as_slice();
                     found.pieces.push(format!("{}", key.as_bytes().escape_ascii()));
                     assert!(chunks.len() > 1 || chunks[0].ends_with(rest), "it takes of what is not its own");
                     break 'all;
                 }
-                http::Piece::Refused(refused) => {
+                http::HttpEvent::Refused(refused) => {
                     found.pieces.push(format!("{refused:?}"));
                     refused.status
                 }
@@ -168,7 +168,7 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
             framing.write_whole(status, ContentType::Json, &date(), b"{}\n", &mut output);
             if framing.closes() {
                 let after = framing.next(&mut input, &mut output, BYTES_MAX, &rules);
-                assert_eq!(after, http::Piece::NeedMore, "nothing is looked at behind the end");
+                assert_eq!(after, http::HttpEvent::NeedMore, "nothing is looked at behind the end");
                 found.pieces.push("closes".to_owned());
                 break 'all;
             }
@@ -192,15 +192,15 @@ fn replay_websocket(chunks: &[&[u8]]) -> Found {
         loop {
             let piece = framing.next(&mut input, &mut output, BYTES_MAX);
             match piece {
-                websocket::Piece::NeedMore => break,
-                websocket::Piece::Message(_) => {
+                websocket::WebSocketEvent::NeedMore => break,
+                websocket::WebSocketEvent::Message(_) => {
                     let message = framing.message(&input);
                     assert!(message.len() <= BYTES_MAX);
                     found.pieces.push(String::from_utf8(message.to_vec()).expect("text is UTF-8"));
                     framing.consume(&mut input);
                 }
-                websocket::Piece::Frame => found.pieces.push("a frame".to_owned()),
-                websocket::Piece::Closed | websocket::Piece::Failed(_) => {
+                websocket::WebSocketEvent::Frame => found.pieces.push("a frame".to_owned()),
+                websocket::WebSocketEvent::Closed | websocket::WebSocketEvent::Failed(_) => {
                     found.pieces.push(format!("{piece:?}"));
                     break 'all;
                 }

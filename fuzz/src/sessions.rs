@@ -13,7 +13,7 @@ use vmherd::dialect::decode_json;
 use vmherd::framing::sniff::{Sniffed, sniff};
 use vmherd::ids::RequestSeq;
 use vmherd::limits;
-use vmherd::model::{Answer, CommandName, Failure, List, LongText, Paged, Request};
+use vmherd::model::{Answer, CommandName, Failure, List, Listing, LongText, Request};
 use vmherd::session::{Ending, Room, Rules, Session, Step};
 
 use crate::dialects;
@@ -56,7 +56,7 @@ struct Played<'a> {
     delayed: Vec<(RequestSeq, Box<Request>)>,
     /// The list that is being written, and the page of it that is asked for.
     paged: Option<(RequestSeq, Box<Request>)>,
-    wanted: Option<(RequestSeq, Paged)>,
+    wanted: Option<(RequestSeq, Listing)>,
     /// Pages that were given.
     pages: usize,
     /// Replies that are due to what was called.
@@ -296,7 +296,7 @@ impl<'a> Played<'a> {
     fn answer_the_dead(&mut self) {
         // Those that were laid aside are only answered when the session says that they are due.
         for (seq, request) in self.open.drain(..).chain(self.paged.take()) {
-            let page = dialects::page(&Paged::List(List::AllVms), 0);
+            let page = dialects::page(&Listing::List(List::AllVms), 0);
             match request.name.is_paged() {
                 true => self.session.complete_page(seq, &page, &mut self.output, &date()),
                 false => {
@@ -322,13 +322,15 @@ impl<'a> Played<'a> {
             Sniffed::RawJson => self.check_lines(is_cut),
             Sniffed::Http => self.check_http(stream, is_cut),
             Sniffed::Text => self.check_text(is_cut),
-            Sniffed::Foreign if self.sent.starts_with(b"This port speaks JSON") || self.sent.is_empty() => {
+            Sniffed::Unsupported
+                if self.sent.starts_with(b"This port speaks JSON") || self.sent.is_empty() =>
+            {
                 return;
             }
             // What has come may be cut before it is known, and is text if nothing follows.
             Sniffed::NeedMore if self.sent.starts_with(b"error\n") => self.check_text(is_cut),
             Sniffed::NeedMore => self.check_lines(is_cut),
-            Sniffed::Foreign => panic!("{} is told to somebody else", self.sent.escape_ascii()),
+            Sniffed::Unsupported => panic!("{} is told to somebody else", self.sent.escape_ascii()),
         };
         let Some(replies) = replies else { return };
         let due = self.answered + self.refused;

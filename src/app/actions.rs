@@ -213,7 +213,7 @@ fn update(login: Login, change: Option<VmChange>) -> Action {
             let stage = Stage::UpdateVmWrite { login: login.clone() };
             Action::Work { task: Task::Write(Write::Update { login, change }), stage }
         }
-        None => Action::failed(Failure::BadShape),
+        None => Action::failed(Failure::InvalidVmShape),
     }
 }
 

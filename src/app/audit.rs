@@ -191,7 +191,7 @@ impl Audit {
 
     /// Logs that a message was refused before it was known what it says.
     pub(super) fn denied(&mut self, peer: Option<Peer>, denial: Denial) {
-        let detail = Some(("reason", denial.word()));
+        let detail = Some(("reason", denial.as_str()));
         let subject = &Subject::None;
         self.log(peer, |peer| Line {
             event: "refused",
@@ -287,7 +287,7 @@ impl fmt::Display for Line<'_> {
         }
         write!(f, " dialect={}", self.dialect)?;
         if let Some(command) = self.command {
-            write!(f, " command={}", command.word())?;
+            write!(f, " command={}", command.as_str())?;
         }
         if let Some((word, value)) = self.detail {
             write!(f, " {word}={value}")?;

@@ -7,14 +7,14 @@ use super::sets::Set;
 use super::stage::{Action, Stage};
 use super::task::{Asker, Task};
 use crate::ids::{ConnId, DiskId, VmId};
-use crate::model::{CommandName, Cursor, Failure, List, Paged, Principal};
+use crate::model::{CommandName, Cursor, Failure, List, Listing, Principal};
 
 impl App {
     /// Begins the next page of an answer.
-    pub fn page(&mut self, conn: ConnId, of: Paged, cursor: Cursor) -> Action {
+    pub fn page(&mut self, conn: ConnId, of: Listing, cursor: Cursor) -> Action {
         match of {
-            Paged::List(list) => self.list(conn, list, Some(cursor)),
-            Paged::Points(filter) => self.get(conn, filter, Some(cursor)),
+            Listing::List(list) => self.list(conn, list, Some(cursor)),
+            Listing::Points(filter) => self.get(conn, filter, Some(cursor)),
         }
     }
 

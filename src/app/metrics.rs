@@ -27,7 +27,7 @@ impl App {
         let Put { mut points, undated, is_atomic } = put;
         for place in undated {
             if let Some(new) = points.get_mut(place) {
-                new.point.second = now.0;
+                new.point.timestamp = now.0;
             }
         }
         let stage = Stage::Put { count: points.len(), login: login.clone() };
@@ -56,7 +56,7 @@ impl App {
         };
         let after = match cursor {
             None => None,
-            Some(Cursor::AfterPoint { series, second }) => Some(PointAt { series, second }),
+            Some(Cursor::AfterPoint { series, timestamp: second }) => Some(PointAt { series, second }),
             Some(_) => return Action::failed(Failure::Internal),
         };
         let page = PageRequest::Points { filter, after };

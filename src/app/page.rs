@@ -3,7 +3,7 @@
 use super::sets::{MemberAt, Set};
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Cursor, Items, List, Page, Paged, Peer, PeerEntry, PointFilter, Vm};
+use crate::model::{Cursor, Items, List, Listing, Page, Peer, PeerEntry, PointFilter, Vm};
 use crate::store::{PointAt, PointPage, Store, StoreError, VmPage};
 
 /// Which page to make.
@@ -98,14 +98,14 @@ impl PageRequest {
 
 fn vms_page(list: List, VmPage { vms, is_last }: VmPage) -> Page {
     let next = vms.last().filter(|_| !is_last).map(|vm| Cursor::AfterVm(vm.id));
-    Page { of: Paged::List(list), items: Items::Vms(vms), next }
+    Page { listing: Listing::List(list), items: Items::Vms(vms), next }
 }
 
 fn disks_page(store: &mut dyn Store, list: List, after: DiskId) -> Result<Page, StoreError> {
     let disks = store.disks_after(after, limits::PAGE_ROWS_MAX)?;
     let is_full = disks.len() == limits::PAGE_ROWS_MAX;
     let next = disks.last().filter(|_| is_full).map(|last| Cursor::AfterDisk(last.disk.id));
-    Ok(Page { of: Paged::List(list), items: Items::Disks(disks), next })
+    Ok(Page { listing: Listing::List(list), items: Items::Disks(disks), next })
 }
 
 fn points_page(
@@ -114,8 +114,8 @@ fn points_page(
     after: Option<PointAt>,
 ) -> Result<Page, StoreError> {
     let PointPage { series, next } = store.points_after(&filter, after, limits::POINTS_PER_PAGE_MAX)?;
-    let next = next.map(|PointAt { series, second }| Cursor::AfterPoint { series, second });
-    Ok(Page { of: Paged::Points(filter), items: Items::Points(series), next })
+    let next = next.map(|PointAt { series, second }| Cursor::AfterPoint { series, timestamp: second });
+    Ok(Page { listing: Listing::Points(filter), items: Items::Points(series), next })
 }
 
 /// Joins connections with the VMs that have authenticated on them. A VM that is gone leaves an active
@@ -144,7 +144,7 @@ fn peers_page(
         }
         entries.push(PeerEntry { peer: at.peer, vm });
     }
-    Ok(Page { of: Paged::List(list), items: Items::Peers(entries), next })
+    Ok(Page { listing: Listing::List(list), items: Items::Peers(entries), next })
 }
 
 /// Looks up the members of a set. One that is gone, or has got a password and nobody who is authenticated
@@ -169,11 +169,11 @@ fn members_page(
             rows += vm.as_ref().map_or(0, |vm| 1 + vm.disks.len());
             if let (true, Some(last)) = (rows > limits::PAGE_ROWS_MAX && !vms.is_empty(), last) {
                 let next = Some(Cursor::AfterMember(last));
-                return Ok(Page { of: Paged::List(list), items: Items::Vms(vms), next });
+                return Ok(Page { listing: Listing::List(list), items: Items::Vms(vms), next });
             }
             vms.extend(vm);
             last = Some(member.place);
         }
     }
-    Ok(Page { of: Paged::List(list), items: Items::Vms(vms), next })
+    Ok(Page { listing: Listing::List(list), items: Items::Vms(vms), next })
 }

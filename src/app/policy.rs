@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn the_table_is_as_promised() {
         use Verdict::{Allowed, AllowedAsItself, AuthenticationRequired, RegistrationClosed, Unknown};
-        let vm = Principal::Vm(Login { id: VmId(1), epoch: 0, name: VmName::stored("a") });
+        let vm = Principal::Vm(Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") });
         let principals = [Principal::Anonymous, vm, Principal::Operator];
         let vms_own = [AuthenticationRequired, AllowedAsItself, AuthenticationRequired];
         let (all, closed) = ([Allowed; 3], vms_own);

@@ -301,7 +301,7 @@ mod tests {
     }
 
     fn login(id: i64) -> Login {
-        Login { id: VmId(id), epoch: 0, name: VmName::stored("vm") }
+        Login { id: VmId(id), epoch: 0, name: VmName::from_store("vm") }
     }
 
     fn opened(count: u32) -> Presence {

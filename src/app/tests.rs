@@ -6,8 +6,8 @@ use crate::app::task::Tools;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{
-    ActionAnswer, AnonymousAccess, BadField, Cursor, Dialect, Items, List, MetricKey, MetricValue, NewPoint,
-    Page, Paged, Peer, Point, PointFilter, Put, Series, VmChange, VmShape,
+    ActionAnswer, AnonymousAccess, BadField, Cursor, Dialect, Items, List, Listing, MetricKey, MetricValue,
+    NewPoint, Page, Peer, Point, PointFilter, Put, Series, VmChange, VmShape,
 };
 use crate::store::{self, Location};
 
@@ -89,14 +89,14 @@ impl Bed {
 
     fn register(&mut self, name: &str) {
         let password = password();
-        let (name, disk_sizes_gib) = (VmName::stored(name), vec![1]);
+        let (name, disk_sizes_gib) = (VmName::from_store(name), vec![1]);
         let answer = self.ask(None, Command::Register { name, shape: SHAPE, disk_sizes_gib, password });
         assert!(matches!(answer, Answer::Registered(_)), "{answer:?}");
     }
 
     /// The token of a login that counts for one request.
     fn token(&mut self, name: &str) -> Secret {
-        let login = Command::Authenticate { name: VmName::stored(name), password: password() };
+        let login = Command::Authenticate { name: VmName::from_store(name), password: password() };
         match self.ask(None, login) {
             Answer::Authenticated(token) => token,
             other => panic!("no token: {other:?}"),
@@ -181,7 +181,7 @@ fn a_logout_ends_the_token_that_came_with_it() {
     let mut bed = Bed::new(AnonymousAccess::ALL);
     bed.register("a");
     let (first, second) = (bed.token("a"), bed.token("a"));
-    assert_eq!(bed.ask(Some(&first), Command::Logout), Answer::LoggedOut(VmName::stored("a")));
+    assert_eq!(bed.ask(Some(&first), Command::Logout), Answer::LoggedOut(VmName::from_store("a")));
     assert_eq!(bed.ask(Some(&first), Command::Logout), failed(Failure::InvalidToken));
     let done = Answer::Action(ActionAnswer::LoggedOut);
     assert_eq!(bed.ask(Some(&second), Command::LogoutVm(VmId(1))), done);
@@ -223,7 +223,7 @@ fn a_vm_without_a_password_is_authorized_for_the_server_all_the_same() {
 fn put(points: &[(&str, i64)], undated: &[usize], is_atomic: bool) -> Command {
     let point = |(key, second): &(&str, i64)| {
         let value = MetricValue::new(0.5).expect("finite");
-        NewPoint { key: MetricKey::parse(key).expect(key), point: Point { second: *second, value } }
+        NewPoint { key: MetricKey::parse(key).expect(key), point: Point { timestamp: *second, value } }
     };
     let points = points.iter().map(point).collect();
     Command::Put(Put { points, undated: undated.to_vec(), is_atomic })
@@ -239,7 +239,7 @@ fn points_are_kept_and_told_and_those_without_a_time_have_now() {
         |bed: &mut Bed, filter: PointFilter| match bed.call(Scope::Request, None, Command::Get(filter)) {
             Action::Page(Page { items: Items::Points(series), next: None, .. }) => {
                 let of = |series: &Series| {
-                    (series.key.to_string(), series.points.iter().map(|p| p.second).collect())
+                    (series.key.to_string(), series.points.iter().map(|p| p.timestamp).collect())
                 };
                 series.iter().map(of).collect::<Vec<(String, Vec<i64>)>>()
             }
@@ -249,7 +249,7 @@ fn points_are_kept_and_told_and_those_without_a_time_have_now() {
     assert_eq!(points(&mut bed, PointFilter::default()), all);
     let early = PointFilter { to: Some(7), ..PointFilter::default() };
     assert_eq!(points(&mut bed, early), [("a".to_owned(), vec![7])]);
-    let nobody = PointFilter { key: Some(MetricKey::stored("c")), ..PointFilter::default() };
+    let nobody = PointFilter { key: Some(MetricKey::from_store("c")), ..PointFilter::default() };
     assert_eq!(points(&mut bed, nobody), []);
     assert_eq!(bed.app.points_counted(), PointsCounted { put: 3, refused: 0 });
 }
@@ -288,7 +288,7 @@ fn where_metrics_are_closed_a_login_has_to_hold_until_the_points_are_kept() {
     let mut action = bed.app.call(CONN, request, NOW);
     while let Action::Work { task, stage } = action {
         if matches!(task, Task::Write(_)) {
-            let (name, password_hash) = (VmName::stored("vm"), "another".to_owned());
+            let (name, password_hash) = (VmName::from_store("vm"), "another".to_owned());
             bed.tools.run(vec![Task::Write(Write::ChangePassword { name, password_hash })], &mut Vec::new());
         }
         let mut results = Vec::new();
@@ -311,7 +311,7 @@ fn the_pages_of_a_list_are_one_request() {
         let mut page = bed.list(Some(&token), list);
         let mut seen = vm_ids(&page);
         while let Some(cursor) = page.next {
-            let action = bed.app.page(CONN, Paged::List(list), cursor);
+            let action = bed.app.page(CONN, Listing::List(list), cursor);
             let Action::Page(next) = bed.settle(action) else { panic!("no page") };
             page = next;
             seen.extend(vm_ids(&page));
@@ -320,7 +320,7 @@ fn the_pages_of_a_list_are_one_request() {
         // With the next request it is over, even one for which there is no room.
         let cursor = Cursor::AfterVm(VmId(1));
         assert_eq!(bed.ask(None, Command::Ping), Answer::Pong(Peer::Unix { uid: None }));
-        let action = bed.app.page(CONN, Paged::List(list), cursor);
+        let action = bed.app.page(CONN, Listing::List(list), cursor);
         assert!(matches!(action, Action::Answer(Answer::Failed(Failure::AuthenticationRequired))));
         bed.list(Some(&token), list);
         let (dialect, scope, command) = (Dialect::Command, Scope::Request, Ok(Command::Ping));
@@ -385,7 +385,7 @@ fn a_long_text_is_converted_by_a_worker_and_a_short_one_at_once() {
 fn a_late_failure_ends_only_the_login_that_failed() {
     let mut bed = Bed::new(AnonymousAccess::NONE);
     ["a", "b"].iter().for_each(|name| bed.register(name));
-    let authenticate = |name| Command::Authenticate { name: VmName::stored(name), password: password() };
+    let authenticate = |name| Command::Authenticate { name: VmName::from_store(name), password: password() };
     let begin = |bed: &mut Bed, command: Command| {
         let (name, dialect, scope) = (name_of(&command), Dialect::Command, Scope::Connection);
         let (command, token, is_forwarded) = (Ok(command), Ok(None), false);
@@ -401,8 +401,11 @@ fn a_late_failure_ends_only_the_login_that_failed() {
     let update = || Command::Update(ram(2));
     let not_current = || Err(TaskError::Store(StoreError::NotCurrent));
     let lost_page = || {
-        let of = Paged::List(List::AllVms);
-        Ok(Done::Page { page: Page { of, items: Items::Vms(Vec::new()), next: None }, login_holds: false })
+        let of = Listing::List(List::AllVms);
+        Ok(Done::Page {
+            page: Page { listing: of, items: Items::Vms(Vec::new()), next: None },
+            login_holds: false,
+        })
     };
     for late in 0..2 {
         bed.call(Scope::Connection, None, authenticate("a"));

@@ -1,12 +1,12 @@
 //! The dialect `command`: `{"command": NAME, "data": {…}}` and its replies
 //! `{"status": …, "message": …, "data": {…}}`.
 
-mod decode;
-mod encode;
+mod command_request;
+mod command_response;
 mod points;
 
-pub(super) use decode::decode;
-pub(super) use encode::{encode_answer, encode_page};
+pub(super) use command_request::decode;
+pub(super) use command_response::{encode_answer, encode_page};
 
 use crate::model::List;
 

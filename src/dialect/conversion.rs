@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 
 use super::envelope::Envelope;
-use super::fields::{Place, Shown, string};
+use super::fields::{Excerpt, JsonPath, string};
 use crate::model::{
     Answer, BadField, Command, CommandName, Dialect, Failure, Refusal, Request, RequestId, Scope,
 };
@@ -29,9 +29,9 @@ pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
 }
 
 fn data(envelope: &Envelope<'_>) -> Result<Box<str>, BadField> {
-    let bad = |was: &dyn fmt::Display| Place::Top.bad("data", was, "a string");
+    let bad = |was: &dyn fmt::Display| JsonPath::Root.invalid("data", was, "a string");
     let value = envelope.fields.value("data").ok_or_else(|| BadField("missing field: data".into()))?;
-    let text = string(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Shown(value)))?;
+    let text = string(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Excerpt(value)))?;
     Ok(text.into())
 }
 
@@ -46,7 +46,7 @@ pub(super) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mu
         }
         Answer::Failed(failure) => {
             output.extend_from_slice(b",\"error\":");
-            text(&words(failure), output);
+            text(&message(failure), output);
         }
         other => {
             debug_assert!(false, "{other:?} is no answer to a conversion");
@@ -143,12 +143,12 @@ const BETWEEN_ENTITIES: &str = "%%";
 const BETWEEN_ELEMENTS: &str = "&&";
 
 /// What a failure is called.
-fn words(failure: &Failure) -> String {
+fn message(failure: &Failure) -> String {
     match failure {
         Failure::BadField(bad_field) => bad_field.to_string(),
         Failure::AuthenticationRequired => "authentication required".into(),
         Failure::Busy => "busy".into(),
-        Failure::NoRoom => Failure::NO_ROOM.into(),
+        Failure::RequestMemoryFull => Failure::REQUEST_MEMORY_FULL.into(),
         Failure::StoreUnavailable => "store unavailable".into(),
         Failure::OutcomeUnknown => "outcome unknown".into(),
         // Nothing else comes of a conversion.

@@ -3,7 +3,7 @@
 //! Exactly one of the keys `command`, `action` and `verb` names the dialect; `request_id` without any of
 //! them is a conversion. What no dialect can be made out of is refused in the shape of `command`.
 
-use super::fields::{Fields, Hidden, Names, Place, StringFault, string};
+use super::fields::{FieldNames, JsonFields, JsonPath, Redacted, StringError, string};
 use crate::limits;
 use crate::model::{BadField, Dialect, Failure, Refusal, RequestId};
 
@@ -12,7 +12,7 @@ pub(super) struct Envelope<'a> {
     /// The client's name for the request.
     pub(super) id: Option<RequestId>,
     /// The fields that name a dialect, or that several have.
-    pub(super) fields: Fields<'a>,
+    pub(super) fields: JsonFields<'a>,
     /// The whole object, for a dialect that has more of them.
     pub(super) text: &'a str,
 }
@@ -29,36 +29,36 @@ fn read_text(bytes: &[u8]) -> Result<&str, Failure> {
 }
 
 /// Reads the message's fields, or why it is no JSON object.
-fn read_fields<'a>(text: &'a str, fields: &mut Fields<'a>) -> Result<(), Failure> {
+fn read_fields<'a>(text: &'a str, fields: &mut JsonFields<'a>) -> Result<(), Failure> {
     let invalid = |error: serde_json::Error| Failure::InvalidJson(error.to_string());
     if text.starts_with('{') {
         return fields.fill(text).map_err(invalid);
     }
     let value: &serde_json::value::RawValue = serde_json::from_str(text).map_err(invalid)?;
-    let was = Hidden(value.get());
-    Err(Failure::NoRequest(format!("a request must be an object, {was} is not allowed")))
+    let was = Redacted(value.get());
+    Err(Failure::NotARequest(format!("a request must be an object, {was} is not allowed")))
 }
 
 /// The request's id as it stands.
-fn request_id(fields: &Fields<'_>) -> Result<Option<RequestId>, BadField> {
+fn request_id(fields: &JsonFields<'_>) -> Result<Option<RequestId>, BadField> {
     if fields.is_repeated("request_id") {
         return fields.check_repeated().map(|()| None);
     }
     let Some(value) = fields.value("request_id") else { return Ok(None) };
     let bad = |was: &dyn std::fmt::Display| {
         let allowed = format!("a string or a number of at most {} bytes", limits::REQUEST_ID_BYTES_MAX);
-        Err(Place::Top.bad("request_id", was, allowed))
+        Err(JsonPath::Root.invalid("request_id", was, allowed))
     };
     let (kind, bytes) = match value.as_bytes() {
         [b'"', inner @ .., b'"'] => ("string", inner.len()),
         digits @ [b'-' | b'0'..=b'9', ..] => ("number", digits.len()),
-        _ => return bad(&Hidden(value)),
+        _ => return bad(&Redacted(value)),
     };
     if bytes > limits::REQUEST_ID_BYTES_MAX {
         return bad(&format_args!("a {kind} of {bytes} bytes"));
     }
     match string(value) {
-        Err(fault @ StringFault::Nul) => bad(&fault),
+        Err(fault @ StringError::Nul) => bad(&fault),
         // It goes back as it came, half a pair too.
         _ => Ok(Some(RequestId(value.into()))),
     }
@@ -67,7 +67,11 @@ fn request_id(fields: &Fields<'_>) -> Result<Option<RequestId>, BadField> {
 impl<'a> Envelope<'a> {
     /// Nothing read yet.
     pub(super) fn new() -> Envelope<'a> {
-        Envelope { id: None, fields: Fields::none(Place::Top, Names::new(&ENVELOPE_KEYS)), text: "" }
+        Envelope {
+            id: None,
+            fields: JsonFields::empty(JsonPath::Root, FieldNames::new(&ENVELOPE_KEYS)),
+            text: "",
+        }
     }
 
     /// Reads one JSON message.
@@ -105,7 +109,7 @@ impl<'a> Envelope<'a> {
     }
 
     fn refuse_text(&self, text: &str) -> Refusal {
-        self.refuse(Failure::NoRequest(text.to_string()))
+        self.refuse(Failure::NotARequest(text.to_string()))
     }
 }
 

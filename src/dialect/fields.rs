@@ -15,22 +15,22 @@ use crate::model::{BadField, Secret};
 use crate::sys;
 
 /// An object's fields of known names, and what else it holds.
-pub(super) struct Fields<'a> {
-    place: Place,
-    names: Names,
+pub(super) struct JsonFields<'a> {
+    place: JsonPath,
+    names: FieldNames,
     /// So many of those names that the object has, each with its first value.
-    given: [(&'static str, &'a str); NAMES_MAX],
-    given_count: usize,
+    present: [(&'static str, &'a str); NAMES_MAX],
+    present_count: usize,
     /// What is wrong with the keys: rarely anything.
-    faults: Option<Box<KeyFaults<'a>>>,
+    key_errors: Option<Box<KeyErrors<'a>>>,
 }
 
 /// Names of fields that an object may have: as many as there is room for, which the compiler sees to.
 #[derive(Clone, Copy)]
-pub(super) struct Names(&'static [&'static str]);
+pub(super) struct FieldNames(&'static [&'static str]);
 
 #[derive(Default)]
-struct KeyFaults<'a> {
+struct KeyErrors<'a> {
     repeated: Vec<&'static str>,
     /// The first few unknown keys, as they stand, without their quotes.
     unknown: Vec<&'a str>,
@@ -39,9 +39,9 @@ struct KeyFaults<'a> {
 
 /// Where in a request an object stands, for errors.
 #[derive(Clone, Copy)]
-pub(super) enum Place {
+pub(super) enum JsonPath {
     /// The request itself or its data: their fields are named without more.
-    Top,
+    Root,
     /// An entry of the list `disks`.
     Disk(usize),
     /// An entry of the list `points`.
@@ -50,7 +50,7 @@ pub(super) enum Place {
 
 /// Why a string can't be used, though it is valid JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum StringFault {
+pub(super) enum StringError {
     /// It holds U+0000.
     Nul,
     /// It holds half of a surrogate pair.
@@ -58,30 +58,34 @@ pub(super) enum StringFault {
 }
 
 /// A value to be shown in an error: numbers and strings as they stand up to a limit, larger things by kind.
-pub(super) struct Shown<'a>(pub(super) &'a str);
+pub(super) struct Excerpt<'a>(pub(super) &'a str);
 
 /// A value that must not be shown in an error: its kind only.
-pub(super) struct Hidden<'a>(pub(super) &'a str);
+pub(super) struct Redacted<'a>(pub(super) &'a str);
 
-impl Names {
+impl FieldNames {
     /// These names.
-    pub(super) const fn new<const COUNT: usize>(names: &'static [&'static str; COUNT]) -> Names {
+    pub(super) const fn new<const COUNT: usize>(names: &'static [&'static str; COUNT]) -> FieldNames {
         const { assert!(COUNT <= NAMES_MAX, "an object has more names than NAMES_MAX") };
-        Names(names)
+        FieldNames(names)
     }
 }
 
-impl<'a> Fields<'a> {
+impl<'a> JsonFields<'a> {
     /// Reads the object `text`, which may be invalid JSON; `names` are those that it may have.
-    pub(super) fn read(place: Place, text: &'a str, names: Names) -> Result<Fields<'a>, serde_json::Error> {
-        let mut fields = Fields::none(place, names);
+    pub(super) fn read(
+        place: JsonPath,
+        text: &'a str,
+        names: FieldNames,
+    ) -> Result<JsonFields<'a>, serde_json::Error> {
+        let mut fields = JsonFields::empty(place, names);
         fields.fill(text)?;
         Ok(fields)
     }
 
     /// No fields yet; `names` are those that there may be.
-    pub(super) fn none(place: Place, names: Names) -> Fields<'a> {
-        Fields { place, names, given: [("", ""); NAMES_MAX], given_count: 0, faults: None }
+    pub(super) fn empty(place: JsonPath, names: FieldNames) -> JsonFields<'a> {
+        JsonFields { place, names, present: [("", ""); NAMES_MAX], present_count: 0, key_errors: None }
     }
 
     /// Reads the object `text`, which may be invalid JSON.
@@ -96,7 +100,7 @@ impl<'a> Fields<'a> {
     /// The value of the field `name`, the first if there are several.
     pub(super) fn value(&self, name: &'static str) -> Option<&'a str> {
         debug_assert!(self.names.0.contains(&name), "only known names are asked for");
-        self.given().iter().find(|(given, _)| *given == name).map(|&(_, value)| value)
+        self.present().iter().find(|(given, _)| *given == name).map(|&(_, value)| value)
     }
 
     /// The value of the field `name`, which has been checked not to be missing.
@@ -106,11 +110,11 @@ impl<'a> Fields<'a> {
 
     /// Whether the field `name` stands more than once.
     pub(super) fn is_repeated(&self, name: &'static str) -> bool {
-        self.faults.as_ref().is_some_and(|faults| faults.repeated.contains(&name))
+        self.key_errors.as_ref().is_some_and(|faults| faults.repeated.contains(&name))
     }
 
     /// The value of the field `name`, which does not stand more than once.
-    pub(super) fn only_value(&self, name: &'static str) -> Result<Option<&'a str>, BadField> {
+    pub(super) fn unique_value(&self, name: &'static str) -> Result<Option<&'a str>, BadField> {
         match self.is_repeated(name) {
             true => Err(self.place.repeated(name)),
             false => Ok(self.value(name)),
@@ -119,7 +123,7 @@ impl<'a> Fields<'a> {
 
     /// An error if any field stands more than once.
     pub(super) fn check_repeated(&self) -> Result<(), BadField> {
-        let Some(faults) = &self.faults else { return Ok(()) };
+        let Some(faults) = &self.key_errors else { return Ok(()) };
         match self.names.0.iter().find(|name| faults.repeated.contains(name)) {
             Some(name) => Err(self.place.repeated(name)),
             None => Ok(()),
@@ -128,14 +132,14 @@ impl<'a> Fields<'a> {
 
     /// An error if there are fields other than `names`, which are among the known ones.
     pub(super) fn check_unknown(&self, names: &[&'static str]) -> Result<(), BadField> {
-        if self.faults.is_none() && self.given().iter().all(|(name, _)| names.contains(name)) {
+        if self.key_errors.is_none() && self.present().iter().all(|(name, _)| names.contains(name)) {
             return Ok(());
         }
-        let (unknown, unknown_count) = match &self.faults {
+        let (unknown, unknown_count) = match &self.key_errors {
             Some(faults) => (&faults.unknown[..], faults.unknown_count),
             None => (&[][..], 0),
         };
-        let is_given = |name: &str| self.given().iter().any(|(given, _)| *given == name);
+        let is_given = |name: &str| self.present().iter().any(|(given, _)| *given == name);
         let is_misplaced = |name: &&'static str| is_given(name) && !names.contains(name);
         let misplaced: Vec<&'static str> = self.names.0.iter().copied().filter(is_misplaced).collect();
         if unknown_count == 0 && misplaced.is_empty() {
@@ -144,7 +148,7 @@ impl<'a> Fields<'a> {
         let count = unknown_count + misplaced.len();
         let mut named: Vec<&str> = unknown.iter().copied().chain(misplaced).collect();
         named.truncate(limits::UNKNOWN_FIELDS_NAMED_MAX);
-        let quoted: Vec<String> = named.iter().map(|key| format!("\"{}\"", Cut(key))).collect();
+        let quoted: Vec<String> = named.iter().map(|key| format!("\"{}\"", Truncated(key))).collect();
         let rest = match count - named.len() {
             0 => String::new(),
             more => format!(" and {more} more"),
@@ -173,17 +177,17 @@ impl<'a> Fields<'a> {
         let name = name.and_then(|name| self.names.0.iter().copied().find(|known| *known == name));
         match name {
             Some(name) if self.value(name).is_none() => {
-                self.given[self.given_count] = (name, value);
-                self.given_count += 1;
+                self.present[self.present_count] = (name, value);
+                self.present_count += 1;
             }
             Some(name) => {
-                let faults = self.faults.get_or_insert_default();
+                let faults = self.key_errors.get_or_insert_default();
                 if !faults.repeated.contains(&name) {
                     faults.repeated.push(name);
                 }
             }
             None => {
-                let faults = self.faults.get_or_insert_default();
+                let faults = self.key_errors.get_or_insert_default();
                 if faults.unknown.len() < limits::UNKNOWN_FIELDS_NAMED_MAX {
                     faults.unknown.push(key);
                 }
@@ -192,14 +196,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn given(&self) -> &[(&'static str, &'a str)] {
-        &self.given[..self.given_count]
+    fn present(&self) -> &[(&'static str, &'a str)] {
+        &self.present[..self.present_count]
     }
 }
 
-impl Place {
+impl JsonPath {
     /// The error that `name`'s value breaks a rule: what it was and what is allowed.
-    pub(super) fn bad(self, name: &str, was: impl fmt::Display, allowed: impl fmt::Display) -> BadField {
+    pub(super) fn invalid(self, name: &str, was: impl fmt::Display, allowed: impl fmt::Display) -> BadField {
         BadField(format!("{}: {was} is not allowed; it must be {allowed}", self.path(name)))
     }
 
@@ -209,20 +213,20 @@ impl Place {
 
     fn path(self, name: &str) -> String {
         match self {
-            Place::Top => name.to_string(),
-            Place::Disk(index) => format!("disks[{index}].{name}"),
-            Place::Point(index) => format!("points[{index}].{name}"),
+            JsonPath::Root => name.to_string(),
+            JsonPath::Disk(index) => format!("disks[{index}].{name}"),
+            JsonPath::Point(index) => format!("points[{index}].{name}"),
         }
     }
 }
 
 /// What comes before an error that is about an object's keys.
-impl fmt::Display for Place {
+impl fmt::Display for JsonPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Top => Ok(()),
-            Place::Disk(index) => write!(f, "disks[{index}]: "),
-            Place::Point(index) => write!(f, "points[{index}]: "),
+            JsonPath::Root => Ok(()),
+            JsonPath::Disk(index) => write!(f, "disks[{index}]: "),
+            JsonPath::Point(index) => write!(f, "points[{index}]: "),
         }
     }
 }
@@ -238,7 +242,7 @@ pub(super) fn integer(value: &str) -> Option<u64> {
 }
 
 /// The text that `value` is, `None` if it is no string.
-pub(super) fn string(value: &str) -> Result<Option<Cow<'_, str>>, StringFault> {
+pub(super) fn string(value: &str) -> Result<Option<Cow<'_, str>>, StringError> {
     let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Ok(None);
     };
@@ -250,11 +254,11 @@ pub(super) fn string(value: &str) -> Result<Option<Cow<'_, str>>, StringFault> {
 
 /// The text that `value` is, or the error that `bad` makes of what it is.
 pub(super) fn read_string<E>(value: &str, bad: impl Fn(&dyn fmt::Display) -> E) -> Result<Cow<'_, str>, E> {
-    string(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Shown(value)))
+    string(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Excerpt(value)))
 }
 
 /// As [`string`], leaving no copy of it behind.
-pub(super) fn secret(value: &str) -> Result<Option<Secret>, StringFault> {
+pub(super) fn secret(value: &str) -> Result<Option<Secret>, StringError> {
     let Some(text) = string(value)? else { return Ok(None) };
     let secret = Secret::new(&text);
     if let Cow::Owned(copy) = text {
@@ -286,7 +290,7 @@ pub(super) fn for_each_field<'a>(
 
 /// Replaces the escapes of a JSON string (RFC 8259, section 7). By hand, since the text may be a password: the
 /// copy is made once, in memory that never moves, so that it can be wiped.
-fn unescape(inner: &str) -> Result<String, StringFault> {
+fn unescape(inner: &str) -> Result<String, StringError> {
     let mut text = String::with_capacity(inner.len());
     let mut rest = inner.chars();
     while let Some(character) = rest.next() {
@@ -310,10 +314,10 @@ fn unescape(inner: &str) -> Result<String, StringFault> {
 }
 
 /// The character of the `\u` escape or pair of them, whose first `\u` is already read.
-fn unescape_unicode(rest: &mut std::str::Chars<'_>) -> Result<char, StringFault> {
+fn unescape_unicode(rest: &mut std::str::Chars<'_>) -> Result<char, StringError> {
     let unit = hexadecimal(rest);
     if unit == 0 {
-        return Err(StringFault::Nul);
+        return Err(StringError::Nul);
     }
     let code = if (0xd800..0xdc00).contains(&unit) {
         let is_followed = rest.as_str().starts_with("\\u");
@@ -324,13 +328,13 @@ fn unescape_unicode(rest: &mut std::str::Chars<'_>) -> Result<char, StringFault>
             0
         };
         if !(0xdc00..0xe000).contains(&low) {
-            return Err(StringFault::LoneSurrogate);
+            return Err(StringError::LoneSurrogate);
         }
         0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00)
     } else {
         unit
     };
-    char::from_u32(code).ok_or(StringFault::LoneSurrogate)
+    char::from_u32(code).ok_or(StringError::LoneSurrogate)
 }
 
 /// The next four characters as a number; valid JSON has digits there.
@@ -338,39 +342,39 @@ fn hexadecimal(rest: &mut std::str::Chars<'_>) -> u32 {
     rest.take(4).fold(0, |number, digit| number << 4 | digit.to_digit(16).unwrap_or(0))
 }
 
-impl fmt::Display for StringFault {
+impl fmt::Display for StringError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            StringFault::Nul => "a string with \\u0000",
-            StringFault::LoneSurrogate => "a string with half of a surrogate pair",
+            StringError::Nul => "a string with \\u0000",
+            StringError::LoneSurrogate => "a string with half of a surrogate pair",
         })
     }
 }
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_bytes().first() {
             Some(b'{') => f.write_str("an object"),
             Some(b'[') => f.write_str("a list"),
-            _ => Cut(self.0).fmt(f),
+            _ => Truncated(self.0).fmt(f),
         }
     }
 }
 
-impl fmt::Display for Hidden<'_> {
+impl fmt::Display for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_bytes().first() {
             Some(b'"') => f.write_str("a string"),
             Some(b'-' | b'0'..=b'9') => f.write_str("a number"),
-            _ => Shown(self.0).fmt(f),
+            _ => Excerpt(self.0).fmt(f),
         }
     }
 }
 
 /// A text cut to what errors repeat.
-struct Cut<'a>(&'a str);
+struct Truncated<'a>(&'a str);
 
-impl fmt::Display for Cut<'_> {
+impl fmt::Display for Truncated<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.char_indices().nth(limits::ECHOED_CHARS_MAX) {
             Some((end, _)) => write!(f, "{}…", &self.0[..end]),

@@ -9,9 +9,9 @@ mod command;
 mod conversion;
 mod envelope;
 mod fields;
+mod json_writer;
 mod number;
 pub mod text;
-mod written;
 
 pub use conversion::convert;
 use envelope::Envelope;

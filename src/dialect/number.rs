@@ -7,9 +7,9 @@ use crate::model::MetricValue;
 
 /// Why a text is not the time of a point.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum NoSecond {
+pub(super) enum TimestampError {
     /// It is no integer at all.
-    NoInteger,
+    NotAnInteger,
     /// It has other units than seconds, most likely.
     OutOfRange,
 }
@@ -20,7 +20,7 @@ pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    if digits.len() > DIGITS_THAT_FIT {
+    if digits.len() > I64_SAFE_DIGITS {
         return std::str::from_utf8(text).ok()?.parse().ok();
     }
     let number = digits.iter().fold(0, |number, digit| 10 * number + i64::from(digit - b'0'));
@@ -28,12 +28,14 @@ pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
 }
 
 /// The time of a point that `text` is, in seconds since 1970.
-pub(super) fn read_second(text: &[u8]) -> Result<i64, NoSecond> {
+pub(super) fn read_timestamp(text: &[u8]) -> Result<i64, TimestampError> {
     let digits = || text.strip_prefix(b"-").unwrap_or(text);
     match read_integer(text) {
         Some(second) if limits::POINT_SECONDS.contains(&second) => Ok(second),
-        None if digits().is_empty() || !digits().iter().all(u8::is_ascii_digit) => Err(NoSecond::NoInteger),
-        _ => Err(NoSecond::OutOfRange),
+        None if digits().is_empty() || !digits().iter().all(u8::is_ascii_digit) => {
+            Err(TimestampError::NotAnInteger)
+        }
+        _ => Err(TimestampError::OutOfRange),
     }
 }
 
@@ -71,9 +73,9 @@ pub(super) fn write_value(value: MetricValue, output: &mut Vec<u8>) {
     // Of decimals of so few digits no two are the same float: one that is this float is the shortest, without
     // zeros at its end.
     let thousandths = (number * 1000.0).round();
-    if number.trunc() == number && number.abs() < DIGITS_TOLD_APART {
+    if number.trunc() == number && number.abs() < EXACT_DECIMAL_MAX {
         write_decimal(number, 0, output);
-    } else if thousandths / 1000.0 == number && thousandths.abs() < DIGITS_TOLD_APART {
+    } else if thousandths / 1000.0 == number && thousandths.abs() < EXACT_DECIMAL_MAX {
         write_decimal(thousandths, 3, output);
     } else {
         write!(output, "{value}").expect("a Vec takes whatever is written");
@@ -97,10 +99,10 @@ fn write_decimal(digits: f64, mut places: u32, output: &mut Vec<u8>) {
 }
 
 /// Below this a float has at least 15 decimal digits to tell it from its neighbours by.
-const DIGITS_TOLD_APART: f64 = 1e15;
+const EXACT_DECIMAL_MAX: f64 = 1e15;
 
 /// Any number of so many digits has 64 bits at most.
-const DIGITS_THAT_FIT: usize = 18;
+const I64_SAFE_DIGITS: usize = 18;
 
 #[cfg(test)]
 mod tests {
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn times_of_points_are_of_the_years_1_to_9999() {
-        let out = Err(NoSecond::OutOfRange);
+        let out = Err(TimestampError::OutOfRange);
         for (text, second) in [
             ("0", Ok(0)),
             ("-62135596800", Ok(-62_135_596_800)),
@@ -159,12 +161,12 @@ mod tests {
             ("9223372036854775808", out),
             ("-99999999999999999999999999", out),
             ("00000000000000000000000000000001", Ok(1)),
-            ("", Err(NoSecond::NoInteger)),
-            ("-", Err(NoSecond::NoInteger)),
-            ("1.0", Err(NoSecond::NoInteger)),
-            ("99999999999999999999.0", Err(NoSecond::NoInteger)),
+            ("", Err(TimestampError::NotAnInteger)),
+            ("-", Err(TimestampError::NotAnInteger)),
+            ("1.0", Err(TimestampError::NotAnInteger)),
+            ("99999999999999999999.0", Err(TimestampError::NotAnInteger)),
         ] {
-            assert_eq!(read_second(text.as_bytes()), second, "{text}");
+            assert_eq!(read_timestamp(text.as_bytes()), second, "{text}");
         }
     }
 

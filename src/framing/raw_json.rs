@@ -12,14 +12,14 @@ use crate::limits;
 /// The state of one connection's cutter.
 #[derive(Default)]
 pub struct RawJson {
-    state: State,
+    state: StreamState,
     /// Counts the messages and stray lines that have begun.
     begun: u32,
 }
 
 /// What stands at the front of the input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Piece {
+pub enum JsonEvent {
     /// Nothing whole yet.
     NeedMore,
     /// A balanced object or array of so many bytes, for the caller to read and consume.
@@ -33,7 +33,7 @@ pub enum Piece {
 }
 
 #[derive(Default)]
-enum State {
+enum StreamState {
     /// Between messages.
     #[default]
     Between,
@@ -51,11 +51,11 @@ struct Scan {
     depth: u32,
     /// The bracket that opens and the one that closes the message.
     brackets: (u8, u8),
-    place: Place,
+    place: ScanState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ScanState {
     Structure,
     InString,
     AfterBackslash,
@@ -63,33 +63,33 @@ enum Place {
 
 impl RawJson {
     /// Looks for the next piece; drops white space and skipped lines from the front of `input`.
-    pub fn next(&mut self, input: &mut Buffer, bytes_max: usize) -> Piece {
+    pub fn next(&mut self, input: &mut Buffer, bytes_max: usize) -> JsonEvent {
         loop {
             match &mut self.state {
-                State::Between => {
+                StreamState::Between => {
                     let bytes = input.as_slice();
                     let blank = bytes.iter().position(|&byte| !is_white_space(byte)).unwrap_or(bytes.len());
                     input.skip(blank);
                     match input.as_slice().first() {
-                        None => return Piece::NeedMore,
-                        Some(b'{') => self.begin(State::Inside(Scan::new((b'{', b'}')))),
-                        Some(b'[') => self.begin(State::Inside(Scan::new((b'[', b']')))),
+                        None => return JsonEvent::NeedMore,
+                        Some(b'{') => self.begin(StreamState::Inside(Scan::new((b'{', b'}')))),
+                        Some(b'[') => self.begin(StreamState::Inside(Scan::new((b'[', b']')))),
                         Some(&stray) => {
-                            self.begin(State::Skipping(HttpLine::new()));
-                            return Piece::Stray(stray);
+                            self.begin(StreamState::Skipping(HttpLine::new()));
+                            return JsonEvent::Stray(stray);
                         }
                     }
                 }
-                State::Inside(scan) => {
+                StreamState::Inside(scan) => {
                     let bytes = input.as_slice();
                     if scan.advance(&bytes[..bytes.len().min(bytes_max)]) {
                         let length = scan.scanned as usize;
-                        self.state = State::Between;
-                        return Piece::Message(length);
+                        self.state = StreamState::Between;
+                        return JsonEvent::Message(length);
                     }
-                    return if bytes.len() > bytes_max { Piece::TooLarge } else { Piece::NeedMore };
+                    return if bytes.len() > bytes_max { JsonEvent::TooLarge } else { JsonEvent::NeedMore };
                 }
-                State::Skipping(line) => {
+                StreamState::Skipping(line) => {
                     let bytes = input.as_slice();
                     let end = bytes.iter().position(|&byte| byte == b'\n');
                     let rest = &bytes[..end.unwrap_or(bytes.len())];
@@ -100,12 +100,12 @@ impl RawJson {
                     let rest_length = rest.len();
                     input.consume(rest_length);
                     if is_http {
-                        return Piece::HttpLine;
+                        return JsonEvent::HttpLine;
                     }
                     if end.is_none() {
-                        return Piece::NeedMore;
+                        return JsonEvent::NeedMore;
                     }
-                    self.state = State::Between;
+                    self.state = StreamState::Between;
                 }
             }
         }
@@ -113,19 +113,19 @@ impl RawJson {
 
     /// Whether a message has begun and is not whole: the input must not end here.
     pub fn is_inside_message(&self) -> bool {
-        matches!(self.state, State::Inside(_))
+        matches!(self.state, StreamState::Inside(_))
     }
 
     /// The number of the message or skipped line that has begun and not ended, if there is one: the
     /// request timeout runs, anew for each.
     pub fn unfinished(&self) -> Option<u32> {
         match self.state {
-            State::Between => None,
-            State::Inside(_) | State::Skipping(_) => Some(self.begun),
+            StreamState::Between => None,
+            StreamState::Inside(_) | StreamState::Skipping(_) => Some(self.begun),
         }
     }
 
-    fn begin(&mut self, state: State) {
+    fn begin(&mut self, state: StreamState) {
         self.begun = self.begun.wrapping_add(1);
         self.state = state;
     }
@@ -134,7 +134,7 @@ impl RawJson {
 impl Scan {
     /// A message whose first byte, its opening bracket, is still to be scanned.
     fn new(brackets: (u8, u8)) -> Scan {
-        Scan { scanned: 0, depth: 0, brackets, place: Place::Structure }
+        Scan { scanned: 0, depth: 0, brackets, place: ScanState::Structure }
     }
 
     /// Scans on in the message that begins `bytes`; true if it ends there, right before `scanned`.
@@ -146,21 +146,23 @@ impl Scan {
         // A loop of its own for each place: most bytes change nothing.
         let has_ended = loop {
             match place {
-                Place::Structure => match rest.find(|&&byte| byte == b'"' || byte == open || byte == close) {
+                ScanState::Structure => {
+                    match rest.find(|&&byte| byte == b'"' || byte == open || byte == close) {
+                        None => break false,
+                        Some(b'"') => place = ScanState::InString,
+                        Some(&byte) if byte == open => depth += 1,
+                        Some(_) if depth == 1 => break true,
+                        Some(_) => depth -= 1,
+                    }
+                }
+                ScanState::InString => match rest.find(|&&byte| byte == b'"' || byte == b'\\') {
                     None => break false,
-                    Some(b'"') => place = Place::InString,
-                    Some(&byte) if byte == open => depth += 1,
-                    Some(_) if depth == 1 => break true,
-                    Some(_) => depth -= 1,
+                    Some(b'"') => place = ScanState::Structure,
+                    Some(_) => place = ScanState::AfterBackslash,
                 },
-                Place::InString => match rest.find(|&&byte| byte == b'"' || byte == b'\\') {
+                ScanState::AfterBackslash => match rest.next() {
                     None => break false,
-                    Some(b'"') => place = Place::Structure,
-                    Some(_) => place = Place::AfterBackslash,
-                },
-                Place::AfterBackslash => match rest.next() {
-                    None => break false,
-                    Some(_) => place = Place::InString,
+                    Some(_) => place = ScanState::InString,
                 },
             }
         };

@@ -21,15 +21,15 @@ fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
         input.push(chunk);
         loop {
             match cutter.next(&mut input, BYTES_MAX) {
-                Piece::NeedMore => break,
-                Piece::Message(length) => {
+                JsonEvent::NeedMore => break,
+                JsonEvent::Message(length) => {
                     let message = String::from_utf8_lossy(&input.as_slice()[..length]).into_owned();
                     input.consume(length);
                     seen.push(Seen::Message(message));
                 }
-                Piece::Stray(byte) => seen.push(Seen::Stray(byte)),
-                Piece::HttpLine => return [&seen[..], &[Seen::HttpLine]].concat(),
-                Piece::TooLarge => return [&seen[..], &[Seen::TooLarge]].concat(),
+                JsonEvent::Stray(byte) => seen.push(Seen::Stray(byte)),
+                JsonEvent::HttpLine => return [&seen[..], &[Seen::HttpLine]].concat(),
+                JsonEvent::TooLarge => return [&seen[..], &[Seen::TooLarge]].concat(),
             }
         }
     }
@@ -123,24 +123,24 @@ fn a_message_may_have_so_many_bytes_and_no_more() {
 fn the_limit_may_change_inside_a_message() {
     let (mut cutter, mut input) = (RawJson::default(), Buffer::new());
     input.push(b"{\"aaaaaaaa");
-    assert_eq!(cutter.next(&mut input, 10), Piece::NeedMore);
+    assert_eq!(cutter.next(&mut input, 10), JsonEvent::NeedMore);
     input.push(b"\"");
-    assert_eq!(cutter.next(&mut input, 10), Piece::TooLarge);
-    assert_eq!(cutter.next(&mut input, 10), Piece::TooLarge, "asking again does not change it");
-    assert_eq!(cutter.next(&mut input, 12), Piece::NeedMore);
-    assert_eq!(cutter.next(&mut input, 5), Piece::TooLarge);
+    assert_eq!(cutter.next(&mut input, 10), JsonEvent::TooLarge);
+    assert_eq!(cutter.next(&mut input, 10), JsonEvent::TooLarge, "asking again does not change it");
+    assert_eq!(cutter.next(&mut input, 12), JsonEvent::NeedMore);
+    assert_eq!(cutter.next(&mut input, 5), JsonEvent::TooLarge);
     input.push(b"}");
-    assert_eq!(cutter.next(&mut input, 12), Piece::Message(12));
+    assert_eq!(cutter.next(&mut input, 12), JsonEvent::Message(12));
 }
 
 #[test]
 fn http_is_told_once() {
     let (mut cutter, mut input) = (RawJson::default(), Buffer::new());
     input.push(b"GET / HTTP/1.1\r\nHost: x\r\n");
-    assert_eq!(cutter.next(&mut input, 10), Piece::Stray(b'G'));
-    assert_eq!(cutter.next(&mut input, 10), Piece::HttpLine);
-    assert_eq!(cutter.next(&mut input, 10), Piece::Stray(b'H'));
-    assert_eq!(cutter.next(&mut input, 10), Piece::NeedMore);
+    assert_eq!(cutter.next(&mut input, 10), JsonEvent::Stray(b'G'));
+    assert_eq!(cutter.next(&mut input, 10), JsonEvent::HttpLine);
+    assert_eq!(cutter.next(&mut input, 10), JsonEvent::Stray(b'H'));
+    assert_eq!(cutter.next(&mut input, 10), JsonEvent::NeedMore);
 }
 
 /// A large message in single bytes: looking twice at each would be 10^12 looks, minutes even when
@@ -152,10 +152,10 @@ fn no_byte_is_scanned_twice() {
     input.push(b"{\"");
     for _ in 0..size {
         input.push(b"a");
-        assert_eq!(cutter.next(&mut input, 2 * size), Piece::NeedMore);
+        assert_eq!(cutter.next(&mut input, 2 * size), JsonEvent::NeedMore);
     }
     input.push(b"\"}");
-    assert_eq!(cutter.next(&mut input, 2 * size), Piece::Message(size + 4));
+    assert_eq!(cutter.next(&mut input, 2 * size), JsonEvent::Message(size + 4));
 }
 
 /// xorshift64: enough to vary cases, the same for the same seed.

@@ -16,7 +16,7 @@ pub enum Sniffed {
     /// A request line of HTTP/1.
     Http,
     /// TLS, SSH, the PROXY protocol or HTTP/2: not spoken here.
-    Foreign,
+    Unsupported,
     /// Anything else: lines of metrics text.
     Text,
 }
@@ -32,12 +32,14 @@ pub fn sniff(bytes: &[u8]) -> Sniffed {
     if matches!(start[0], b'{' | b'[') {
         return Sniffed::RawJson;
     }
-    if FOREIGN.iter().any(|prefix| start.starts_with(prefix)) {
-        return Sniffed::Foreign;
+    if UNSUPPORTED_PREFIXES.iter().any(|prefix| start.starts_with(prefix)) {
+        return Sniffed::Unsupported;
     }
     match HttpLine::new().with_all(start) {
         HttpLine::Yes => Sniffed::Http,
-        HttpLine::No if FOREIGN.iter().any(|prefix| prefix.starts_with(start)) => Sniffed::NeedMore,
+        HttpLine::No if UNSUPPORTED_PREFIXES.iter().any(|prefix| prefix.starts_with(start)) => {
+            Sniffed::NeedMore
+        }
         HttpLine::No => Sniffed::Text,
         HttpLine::Method { .. } | HttpLine::Target { .. } => Sniffed::NeedMore,
     }
@@ -46,7 +48,7 @@ pub fn sniff(bytes: &[u8]) -> Sniffed {
 /// How protocols begin that are known and not spoken: a TLS handshake record; SSH (RFC 4253, 4.2); the
 /// PROXY protocol's text form, and its binary form after the four bytes of white space that begin it;
 /// HTTP/2 with prior knowledge (RFC 9113, 3.4).
-const FOREIGN: [&[u8]; 5] = [b"\x16\x03", b"SSH-", b"PROXY ", b"\0\r\nQUIT\n", b"PRI * HTTP/2"];
+const UNSUPPORTED_PREFIXES: [&[u8]; 5] = [b"\x16\x03", b"SSH-", b"PROXY ", b"\0\r\nQUIT\n", b"PRI * HTTP/2"];
 
 #[cfg(test)]
 mod tests {
@@ -76,14 +78,14 @@ mod tests {
             (b"GET / HTTP/1.1\r\n", Sniffed::Http, 5),
             (b"\r\nPOST http://a/ HTTP/1.1", Sniffed::Http, 11),
             (b"OPTIONS * HTTP/1.1", Sniffed::Http, 9),
-            (b"\x16\x03\x01\x02\x00", Sniffed::Foreign, 2),
+            (b"\x16\x03\x01\x02\x00", Sniffed::Unsupported, 2),
             (b"\x16\x02", Sniffed::Text, 2),
-            (b"SSH-2.0-OpenSSH", Sniffed::Foreign, 4),
+            (b"SSH-2.0-OpenSSH", Sniffed::Unsupported, 4),
             (b"SSHX", Sniffed::NeedMore, 4),
             (b"SSH x", Sniffed::Text, 5),
-            (b"PROXY TCP4 1.2.3.4", Sniffed::Foreign, 6),
-            (b"\r\n\r\n\0\r\nQUIT\n\x21", Sniffed::Foreign, 12),
-            (b"PRI * HTTP/2.0\r\n", Sniffed::Foreign, 12),
+            (b"PROXY TCP4 1.2.3.4", Sniffed::Unsupported, 6),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21", Sniffed::Unsupported, 12),
+            (b"PRI * HTTP/2.0\r\n", Sniffed::Unsupported, 12),
             (b"PRI * HTTP/1.0\r\n", Sniffed::Text, 12),
             (b"PRI / HTTP/1.0\r\n", Sniffed::Http, 5),
             (b"put a 1 2\n", Sniffed::Text, 1),

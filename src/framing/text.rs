@@ -25,7 +25,7 @@ pub struct Text {
 
 /// What stands at the front of the input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Piece {
+pub enum LineEvent {
     /// Nothing whole yet.
     NeedMore,
     /// A line of so many bytes, its end left out, for the caller to read; found again until it is consumed.
@@ -39,45 +39,47 @@ pub enum Piece {
 }
 
 /// What has been seen of bytes that nobody has looked at before.
-enum Seen {
+enum ScannedLine {
     /// So many of them are whole characters; no line ends in them.
-    Part(usize),
+    Partial(usize),
     /// All of the line; so many bytes belong to it.
-    End(usize),
-    Bad,
+    Complete(usize),
+    Invalid,
 }
 
 impl Text {
     /// Looks for the next piece; drops white space from the front of `input`.
-    pub fn next(&mut self, input: &mut Buffer) -> Piece {
+    pub fn next(&mut self, input: &mut Buffer) -> LineEvent {
         if !self.is_inside {
             let bytes = input.as_slice();
             let blank = bytes.iter().position(|&byte| !is_white_space(byte)).unwrap_or(bytes.len());
             input.skip(blank);
             if input.is_empty() {
-                return Piece::NeedMore;
+                return LineEvent::NeedMore;
             }
             self.is_inside = true;
             self.begun = self.begun.wrapping_add(1);
         }
         let bytes = input.as_slice();
         if HttpLine::new().with_all(bytes) == HttpLine::Yes {
-            return Piece::HttpLine;
+            return LineEvent::HttpLine;
         }
         let scanned = self.scanned as usize;
-        match look(&bytes[scanned..bytes.len().min(LINE_BYTES_MAX)]) {
-            Seen::Bad => Piece::BadText,
-            Seen::End(length) => Piece::Line(without_return(&bytes[..scanned + length])),
-            Seen::Part(length) => {
+        match scan_line(&bytes[scanned..bytes.len().min(LINE_BYTES_MAX)]) {
+            ScannedLine::Invalid => LineEvent::BadText,
+            ScannedLine::Complete(length) => LineEvent::Line(without_return(&bytes[..scanned + length])),
+            ScannedLine::Partial(length) => {
                 self.scanned += length as u32;
                 let is_whole = self.scanned as usize == LINE_BYTES_MAX;
                 match bytes.get(LINE_BYTES_MAX..) {
-                    None | Some([] | [b'\r']) => Piece::NeedMore,
-                    Some([b'\n', ..]) if is_whole => Piece::Line(without_return(&bytes[..LINE_BYTES_MAX])),
-                    Some([b'\r', b'\n', ..]) if is_whole => Piece::Line(LINE_BYTES_MAX),
+                    None | Some([] | [b'\r']) => LineEvent::NeedMore,
+                    Some([b'\n', ..]) if is_whole => {
+                        LineEvent::Line(without_return(&bytes[..LINE_BYTES_MAX]))
+                    }
+                    Some([b'\r', b'\n', ..]) if is_whole => LineEvent::Line(LINE_BYTES_MAX),
                     // A character is cut.
-                    Some([b'\n', ..] | [b'\r', b'\n', ..]) => Piece::BadText,
-                    Some(_) => Piece::TooLong,
+                    Some([b'\n', ..] | [b'\r', b'\n', ..]) => LineEvent::BadText,
+                    Some(_) => LineEvent::TooLong,
                 }
             }
         }
@@ -108,7 +110,7 @@ impl Text {
 }
 
 /// Looks at bytes that begin with a character.
-fn look(bytes: &[u8]) -> Seen {
+fn scan_line(bytes: &[u8]) -> ScannedLine {
     let mut behind = bytes;
     // Finds it in strides; reading from a slice does not fail.
     let until = behind.skip_until(b'\n').unwrap_or(0);
@@ -118,16 +120,20 @@ fn look(bytes: &[u8]) -> Seen {
     let look_at = |(is_bad, all): (bool, u8), &byte: &u8| (is_bad | is_control(byte), all | byte);
     let (is_bad, all) = line.iter().fold((false, 0), look_at);
     if is_bad {
-        return Seen::Bad;
+        return ScannedLine::Invalid;
     }
     if all.is_ascii() {
-        return if end.is_some() { Seen::End(line.len()) } else { Seen::Part(line.len()) };
+        return if end.is_some() {
+            ScannedLine::Complete(line.len())
+        } else {
+            ScannedLine::Partial(line.len())
+        };
     }
     match (std::str::from_utf8(line), end) {
-        (Ok(_), Some(line)) => Seen::End(line.len()),
-        (Ok(_), None) => Seen::Part(line.len()),
-        (Err(error), None) if error.error_len().is_none() => Seen::Part(error.valid_up_to()),
-        (Err(_), _) => Seen::Bad,
+        (Ok(_), Some(line)) => ScannedLine::Complete(line.len()),
+        (Ok(_), None) => ScannedLine::Partial(line.len()),
+        (Err(error), None) if error.error_len().is_none() => ScannedLine::Partial(error.valid_up_to()),
+        (Err(_), _) => ScannedLine::Invalid,
     }
 }
 

@@ -21,16 +21,16 @@ fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
             let piece = cutter.next(&mut input);
             assert_eq!(cutter.next(&mut input), piece, "what is not consumed is found again");
             match piece {
-                Piece::NeedMore => break,
-                Piece::Line(length) => {
+                LineEvent::NeedMore => break,
+                LineEvent::Line(length) => {
                     let line = std::str::from_utf8(&input.as_slice()[..length]).expect("lines are UTF-8");
                     assert!((1..=limits::TEXT_LINE_BYTES_MAX).contains(&length));
                     seen.push(Seen::Line(line.to_owned()));
                     cutter.consume(&mut input, length);
                 }
-                Piece::HttpLine => return [&seen[..], &[Seen::HttpLine]].concat(),
-                Piece::TooLong => return [&seen[..], &[Seen::TooLong]].concat(),
-                Piece::BadText => return [&seen[..], &[Seen::BadText]].concat(),
+                LineEvent::HttpLine => return [&seen[..], &[Seen::HttpLine]].concat(),
+                LineEvent::TooLong => return [&seen[..], &[Seen::TooLong]].concat(),
+                LineEvent::BadText => return [&seen[..], &[Seen::BadText]].concat(),
             }
         }
         assert!(input.len() <= limits::TEXT_LINE_BYTES_MAX + 1, "more is held than a line may have");
@@ -142,7 +142,7 @@ fn a_line_has_a_limit_and_its_end_does_not_count() {
 fn white_space_has_no_limit_and_holds_no_memory() {
     let (mut cutter, mut input) = (Text::default(), Buffer::new());
     input.push(&[b' '; 100_000]);
-    assert_eq!(cutter.next(&mut input), Piece::NeedMore);
+    assert_eq!(cutter.next(&mut input), LineEvent::NeedMore);
     assert_eq!((cutter.unfinished(), input.capacity()), (None, 0));
 }
 
@@ -151,10 +151,10 @@ fn lines_that_begin_are_counted() {
     let (mut cutter, mut input) = (Text::default(), Buffer::new());
     for (count, begun) in (1..=5).enumerate() {
         input.push(b"\n a");
-        assert_eq!(cutter.next(&mut input), Piece::NeedMore, "{count}");
+        assert_eq!(cutter.next(&mut input), LineEvent::NeedMore, "{count}");
         assert_eq!((cutter.unfinished(), cutter.is_inside_line()), (Some(begun), true));
         input.push(b"b\n");
-        assert_eq!(cutter.next(&mut input), Piece::Line(2));
+        assert_eq!(cutter.next(&mut input), LineEvent::Line(2));
         cutter.consume(&mut input, 2);
         assert_eq!(cutter.unfinished(), None);
     }

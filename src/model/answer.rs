@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::command::{BadField, Paged};
-use super::metric::Series;
+use super::command::{BadField, Listing};
 use super::name::VmName;
 use super::peer::Peer;
 use super::secret::Secret;
+use super::series::Series;
 use super::vm::{DiskOfVm, Vm};
 use crate::ids::{DiskId, SeriesId, VmId};
 
@@ -54,7 +54,7 @@ pub enum ActionAnswer {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Page {
     /// What it is a page of.
-    pub of: Paged,
+    pub listing: Listing,
     /// What is on it.
     pub items: Items,
     /// Where the next page begins; `None` on the last.
@@ -93,7 +93,7 @@ pub enum Cursor {
     /// The last point shown.
     AfterPoint {
         series: SeriesId,
-        second: i64,
+        timestamp: i64,
     },
 }
 
@@ -103,9 +103,9 @@ pub enum Failure {
     /// Not JSON: why not, and where.
     InvalidJson(String),
     /// The memory for requests is full, and this client holds most of it.
-    NoRoom,
+    RequestMemoryFull,
     /// JSON, but nothing that can be run: why not.
-    NoRequest(String),
+    NotARequest(String),
     /// A field of the request breaks a rule.
     BadField(BadField),
     /// There is no such command, or not for this client.
@@ -113,7 +113,7 @@ pub enum Failure {
     /// There is no such list.
     UnknownList,
     /// An update that says nothing.
-    NoFields,
+    EmptyUpdate,
     /// Only for those who have authenticated.
     AuthenticationRequired,
     /// Unknown name, wrong password or no password to compare with: never told apart.
@@ -134,13 +134,13 @@ pub enum Failure {
     /// The VM has no disk of that id.
     UnknownDisk(DiskId),
     /// No number of a VM where there has to be one.
-    NoVmNumber,
+    MissingVmId,
     /// No VM has that number.
     UnknownVm,
     /// Nobody has authorized that VM, or not whoever asks.
     NotAuthorized,
     /// What a VM is to be made of is missing or breaks a rule; not told how.
-    BadShape,
+    InvalidVmShape,
     /// A limit on what waits was reached; nothing was done.
     Busy,
     /// The store did not answer; nothing was done.
@@ -154,9 +154,9 @@ pub enum Failure {
     /// The request's last byte did not come in time.
     TimedOut,
     /// The input ended inside a request.
-    CutShort,
+    UnexpectedEnd,
     /// A line of text that is no command.
-    WrongCommand,
+    UnknownTextCommand,
     /// The same, of one that begins as JSON does.
     JsonLine,
     /// A line of text that puts a point at a time that none may have.
@@ -168,8 +168,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// What every dialect says of [`Failure::NoRoom`].
-    pub const NO_ROOM: &str = "busy: clients have filled the memory that there is for requests";
+    /// What every dialect says of [`Failure::RequestMemoryFull`].
+    pub const REQUEST_MEMORY_FULL: &str = "busy: clients have filled the memory that there is for requests";
 }
 
 /// What the server counts. Plain numbers, since its start unless said otherwise.

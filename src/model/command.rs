@@ -1,8 +1,8 @@
 //! What can be asked, whichever dialect asks it.
 
-use super::metric::{NewPoint, PointFilter};
 use super::name::VmName;
 use super::secret::Secret;
+use super::series::{NewPoint, PointFilter};
 use super::vm::{DiskChange, VmChange, VmShape};
 use crate::ids::VmId;
 use std::fmt;
@@ -167,7 +167,7 @@ impl Command {
 
 /// What comes in pages.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Paged {
+pub enum Listing {
     /// A list.
     List(List),
     /// Points.
@@ -213,7 +213,7 @@ impl CommandName {
     ];
 
     /// A word for it in the log.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             CommandName::Ping => "ping",
             CommandName::Register => "register",
@@ -248,7 +248,7 @@ impl CommandName {
     }
 
     /// Whether it never waits for anything, but for what comes with it.
-    pub fn is_answered_at_once(self) -> bool {
+    pub fn is_inline(self) -> bool {
         matches!(self, CommandName::Ping | CommandName::Stats)
     }
 
@@ -272,12 +272,12 @@ impl List {
     }
 }
 
-impl Paged {
+impl Listing {
     /// The command that shows it.
     pub fn command(&self) -> CommandName {
         match self {
-            Paged::List(list) => list.command(),
-            Paged::Points(_) => CommandName::Get,
+            Listing::List(list) => list.command(),
+            Listing::Points(_) => CommandName::Get,
         }
     }
 }

@@ -13,7 +13,7 @@ pub enum Denial {
 
 impl Denial {
     /// The word for it in the audit log.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Denial::ForeignHost => "foreign-host",
             Denial::ForeignOrigin => "foreign-origin",

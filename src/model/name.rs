@@ -41,7 +41,7 @@ impl VmName {
     /// A name for a new VM: as [`VmName::parse`], and nothing that looks like another name, or like a number
     /// of the store's. A text that is another one in NFC is refused, not changed: its VM would not be found by
     /// the text that it was registered with.
-    pub fn parse_chosen(text: &str) -> Result<VmName, NameError> {
+    pub fn parse_new(text: &str) -> Result<VmName, NameError> {
         let name = VmName::parse(text)?;
         if let Some(character) = text.chars().find(|character| is_invisible(*character)) {
             return Err(NameError::Character(character));
@@ -56,7 +56,7 @@ impl VmName {
     }
 
     /// A name as the store has it.
-    pub fn stored(text: &str) -> VmName {
+    pub fn from_store(text: &str) -> VmName {
         VmName(text.into())
     }
 
@@ -125,7 +125,7 @@ mod tests {
             ("a\u{301}\u{328}", NotNormalized('\u{301}')),
         ];
         for (text, error) in cases {
-            assert_eq!(VmName::parse_chosen(text), Err(error), "{text:?}");
+            assert_eq!(VmName::parse_new(text), Err(error), "{text:?}");
             assert_eq!(
                 VmName::parse(text).map(|name| name.to_string()),
                 Ok(text.into()),
@@ -133,13 +133,13 @@ mod tests {
             );
         }
         for text in ["web-1", "é", "名前", "नमस्ते", "שלום", "🦀", "o\u{332}"] {
-            assert!(VmName::parse_chosen(text).is_ok(), "{text:?}");
+            assert!(VmName::parse_new(text).is_ok(), "{text:?}");
         }
     }
 
     #[test]
     fn an_error_names_the_code_point() {
-        let error = |text| VmName::parse_chosen(text).expect_err("no name").to_string();
+        let error = |text| VmName::parse_new(text).expect_err("no name").to_string();
         assert_eq!(error("a\u{200b}"), "a text with U+200B");
         assert_eq!(error("a b"), "a text with U+0020");
         assert_eq!(error("a\u{e0041}"), "a text with U+E0041");

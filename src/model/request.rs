@@ -73,8 +73,8 @@ impl Request {
 
     /// Whether it never waits for anything, so that there is always room for it: who looks at a server that has
     /// too much to do is to see that.
-    pub fn is_answered_at_once(&self) -> bool {
-        self.name.is_answered_at_once() && matches!(self.token, Ok(None))
+    pub fn is_inline(&self) -> bool {
+        self.name.is_inline() && matches!(self.token, Ok(None))
     }
 
     /// How many replies it gets: of metrics text, each line its own.

@@ -41,7 +41,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("vmherd-system-log-{}", process::id()));
         let _ = std::fs::remove_file(&path);
         let log = UnixDatagram::bind(&path).unwrap();
-        let name = VmName::stored("a\"\u{200b}\nb");
+        let name = VmName::from_store("a\"\u{200b}\nb");
         let change = HostChange { event: "change", command: "passwd", uid: 7, name: &name };
         send(&path, &change).unwrap();
         let mut bytes = [0; 512];
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn missing_system_log_is_an_error() {
-        let name = VmName::stored("a");
+        let name = VmName::from_store("a");
         let change = HostChange { event: "remove", command: "remove", uid: 7, name: &name };
         assert!(send(Path::new("/nonexistent/log"), &change).is_err());
     }

@@ -100,7 +100,7 @@ impl VmCommand {
     }
 
     fn parse_add(name: &str, arguments: &Arguments) -> Result<VmCommand, VmCommandError> {
-        let name = VmName::parse_chosen(name).map_err(|error| invalid_name(name, error))?;
+        let name = VmName::parse_new(name).map_err(|error| invalid_name(name, error))?;
         let one = |flag, range| match arguments.values(flag).next() {
             Some(text) => parse_number(flag, text, range),
             None => Err(usage_error(&format!("--{flag} is missing"))),

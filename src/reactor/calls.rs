@@ -25,7 +25,7 @@ use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, RequestKey};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{Answer, CommandName, Cursor, Dialect, Failure, LongText, Paged, Refusal, Request};
+use crate::model::{Answer, CommandName, Cursor, Dialect, Failure, Listing, LongText, Refusal, Request};
 use crate::worker::{Completion, Full, GivenUp, Job, JobKey, JobState, Jobs, Room, Share, Shares};
 
 /// The requests in flight, and what carries them.
@@ -131,7 +131,7 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        let (command, is_inline) = (request.name, request.is_answered_at_once());
+        let (command, is_inline) = (request.name, request.is_inline());
         self.counters.count_request(command);
         #[cfg(test)]
         self.notes.push(super::inspect::Note::Begun(request_key.conn));
@@ -167,7 +167,7 @@ impl<J: Jobs> Calls<J> {
     pub(super) fn begin_page<S>(
         &mut self,
         request_key: RequestKey,
-        of: Paged,
+        of: Listing,
         cursor: Cursor,
         connection: &mut Connection<S>,
         timers: &mut Timers,

@@ -20,7 +20,7 @@ use crate::clock::{HttpDate, Instant};
 use crate::framing::http::HttpRules;
 use crate::ids::RequestSeq;
 use crate::limits;
-use crate::model::{Answer, Cursor, Denial, Failure, LongText, Page, Paged, Refusal, Request};
+use crate::model::{Answer, Cursor, Denial, Failure, Listing, LongText, Page, Refusal, Request};
 use patience::{Patience, Waiting};
 use replies::{Delivery, Replies, Wanted};
 use wire::{Decoded, Reply, Wire};
@@ -91,7 +91,7 @@ pub enum Step {
     /// Read this message, and tell [`Session::decoded`] what it says. Nothing else is decoded meanwhile.
     Decode(RequestSeq, LongText),
     /// Make the next page of the answer to `seq`.
-    NextPage(RequestSeq, Paged, Cursor),
+    NextPage(RequestSeq, Listing, Cursor),
     /// What was to be answered later is due: tell [`Session::complete`] what comes of the text.
     Due(RequestSeq, Box<str>),
     /// More input.
@@ -258,7 +258,7 @@ impl Session {
             replies.forget_decoding();
         }
         self.parked = None;
-        self.end_with(Ending::Linger, Failure::NoRoom);
+        self.end_with(Ending::Linger, Failure::RequestMemoryFull);
         true
     }
 

@@ -13,7 +13,7 @@ use crate::clock::{HttpDate, Instant};
 use crate::dialect::PageProgress;
 use crate::ids::RequestSeq;
 use crate::limits;
-use crate::model::{Answer, CommandName, Cursor, Dialect, Page, Paged, Request, RequestId};
+use crate::model::{Answer, CommandName, Cursor, Dialect, Listing, Page, Request, RequestId};
 
 /// The open requests of one connection.
 #[derive(Default)]
@@ -82,7 +82,7 @@ enum Writing {
 
 struct Stream {
     seq: RequestSeq,
-    of: Paged,
+    of: Listing,
     progress: PageProgress,
     /// Where the next page begins, if it has not been asked for yet.
     cursor: Option<Cursor>,
@@ -105,7 +105,7 @@ pub(super) enum Wanted {
     /// It has been asked for and is on its way.
     Patience,
     /// This one.
-    Page(RequestSeq, Paged, Cursor),
+    Page(RequestSeq, Listing, Cursor),
 }
 
 /// What became of an answer.
@@ -199,7 +199,7 @@ impl Replies {
         wire.write_page(&mut ReplyPage { dialect, id, page, progress: &mut progress, date }, output);
         match page.next {
             Some(cursor) => {
-                let stream = Stream { seq, of: page.of.clone(), progress, cursor: Some(cursor) };
+                let stream = Stream { seq, of: page.listing.clone(), progress, cursor: Some(cursor) };
                 self.writing = Writing::Pages(stream);
             }
             None => {

@@ -69,7 +69,7 @@ impl Bench {
     }
 
     fn page(&mut self, seq: RequestSeq, next: Option<Cursor>) {
-        let page = Page { of: Paged::List(List::AllDisks), items: Items::Disks(Vec::new()), next };
+        let page = Page { listing: Listing::List(List::AllDisks), items: Items::Disks(Vec::new()), next };
         assert!(self.session.complete_page(seq, &page, &mut self.output, &self.date));
     }
 
@@ -204,7 +204,7 @@ fn nothing_is_written_between_the_pages_of_a_reply() {
     bench.is_blocked();
     bench.page(list, Some(Cursor::AfterDisk(DiskId(1))));
     bench.answer(a);
-    assert!(matches!(bench.next(), Step::NextPage(seq, Paged::List(List::AllDisks), _) if seq == list));
+    assert!(matches!(bench.next(), Step::NextPage(seq, Listing::List(List::AllDisks), _) if seq == list));
     bench.is_blocked();
     bench.page(list, None);
     let replies = bench.replies();

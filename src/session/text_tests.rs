@@ -17,7 +17,7 @@ impl Bench {
             Step::Call(seq, request) => match request.command {
                 Ok(Command::Put(Put { points, undated, is_atomic: false })) if undated.is_empty() => {
                     let line = |new: &crate::model::NewPoint| {
-                        format!("{} {} {}", new.key, new.point.value, new.point.second)
+                        format!("{} {} {}", new.key, new.point.value, new.point.timestamp)
                     };
                     (seq, points.iter().map(line).collect())
                 }
@@ -43,7 +43,8 @@ impl Bench {
     }
 
     fn told(&mut self, seq: RequestSeq, series: Vec<Series>, next: Option<Cursor>) {
-        let page = Page { of: Paged::Points(PointFilter::default()), items: Items::Points(series), next };
+        let page =
+            Page { listing: Listing::Points(PointFilter::default()), items: Items::Points(series), next };
         assert!(self.session.complete_page(seq, &page, &mut self.output, &self.date));
     }
 
@@ -56,8 +57,9 @@ impl Bench {
 }
 
 fn series(id: i64, key: &str, points: &[(i64, f64)]) -> Series {
-    let point = |&(second, value)| Point { second, value: MetricValue::new(value).expect("it is finite") };
-    Series { id: SeriesId(id), key: MetricKey::stored(key), points: points.iter().map(point).collect() }
+    let point =
+        |&(second, value)| Point { timestamp: second, value: MetricValue::new(value).expect("it is finite") };
+    Series { id: SeriesId(id), key: MetricKey::from_store(key), points: points.iter().map(point).collect() }
 }
 
 const WRONG: &str = "error\nwrong command\n\n";
@@ -68,7 +70,7 @@ fn the_first_conversation_there_was() {
     let test_key = |points| series(1, "test_key", points);
     bench.input.push(b"get test_key\n");
     let (seq, filter) = bench.get();
-    assert_eq!(filter.key, Some(MetricKey::stored("test_key")));
+    assert_eq!(filter.key, Some(MetricKey::from_store("test_key")));
     bench.told(seq, vec![], None);
     assert_eq!(bench.said(), "ok\n\n");
 
@@ -88,7 +90,7 @@ fn the_first_conversation_there_was() {
 
     bench.input.push(b"get test_key \n");
     let (seq, filter) = bench.get();
-    assert_eq!(filter, PointFilter { key: Some(MetricKey::stored("test_key")), from: None, to: None });
+    assert_eq!(filter, PointFilter { key: Some(MetricKey::from_store("test_key")), from: None, to: None });
     bench.told(seq, vec![test_key(&[(1_503_319_739, 13.0), (1_503_319_740, 12.0)])], None);
     assert_eq!(bench.said(), "ok\ntest_key 13.0 1503319739\ntest_key 12.0 1503319740\n\n");
 
@@ -102,7 +104,7 @@ fn the_first_conversation_there_was() {
     let (seq, filter) = bench.get();
     assert_eq!(filter, PointFilter::default());
     bench.told(seq, vec![test_key(&[(1_503_319_739, 13.0)])], Some(AFTER));
-    assert!(matches!(bench.next(), Step::NextPage(of, Paged::Points(_), AFTER) if of == seq));
+    assert!(matches!(bench.next(), Step::NextPage(of, Listing::Points(_), AFTER) if of == seq));
     let rest = vec![test_key(&[(1_503_319_740, 12.0)]), series(2, "another_key", &[(1_503_319_739, 10.0)])];
     bench.told(seq, rest, None);
     let wanted = "ok\ntest_key 13.0 1503319739\ntest_key 12.0 1503319740\nanother_key 10.0 1503319739\n\n";
@@ -110,7 +112,7 @@ fn the_first_conversation_there_was() {
     bench.waits_for_input();
 }
 
-const AFTER: Cursor = Cursor::AfterPoint { series: SeriesId(1), second: 1_503_319_739 };
+const AFTER: Cursor = Cursor::AfterPoint { series: SeriesId(1), timestamp: 1_503_319_739 };
 
 #[test]
 fn points_behind_one_another_are_one_request_and_each_has_its_reply() {
@@ -296,7 +298,7 @@ fn tell_in_two_pages(bench: &mut Bench) {
     let (seq, filter) = bench.get();
     assert_eq!(filter, PointFilter::default());
     bench.told(seq, vec![series(1, "a", &[(1, 1.0)])], Some(AFTER));
-    assert!(matches!(bench.next(), Step::NextPage(of, Paged::Points(_), AFTER) if of == seq));
+    assert!(matches!(bench.next(), Step::NextPage(of, Listing::Points(_), AFTER) if of == seq));
     bench.told(seq, vec![series(1, "a", &[(2, 2.0)]), series(2, "b", &[(3, 3.0)])], None);
 }
 

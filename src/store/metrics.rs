@@ -66,7 +66,7 @@ pub(super) fn admit(
 impl Walk {
     /// What `filter` means behind `after`; `None`: nothing.
     pub(super) fn new(filter: &PointFilter, after: Option<PointAt>) -> Option<Walk> {
-        let (from, to) = filter.seconds();
+        let (from, to) = filter.time_range();
         let (series, series_from) = match after {
             None => (SeriesId(i64::MIN), from),
             Some(PointAt { series, second: i64::MAX }) => (SeriesId(series.0.checked_add(1)?), from),
@@ -106,7 +106,8 @@ impl Filling {
         let has_more = points.len() > self.room;
         points.truncate(self.room);
         self.room = self.room.saturating_sub(points.len().max(1));
-        self.last = Some(PointAt { series: id, second: points.last().map_or(i64::MAX, |last| last.second) });
+        self.last =
+            Some(PointAt { series: id, second: points.last().map_or(i64::MAX, |last| last.timestamp) });
         if !points.is_empty() {
             self.page.series.push(Series { id, key: key(), points });
         }

@@ -522,7 +522,7 @@ impl Client {
 
 /// Whether a reply says that there is no room.
 fn tells_of_room(text: &[u8]) -> bool {
-    let words = Failure::NO_ROOM.as_bytes();
+    let words = Failure::REQUEST_MEMORY_FULL.as_bytes();
     text.windows(words.len()).any(|window| window == words)
 }
 

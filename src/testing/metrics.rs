@@ -134,8 +134,11 @@ impl Metrics {
             (0..count).map(point).map(|(key, second, value)| NewPoint { key, second: Some(second), value });
         let batch = self.put(told.collect(), false, Asker { client: usize::MAX, is_in_turn: false }, now);
         let kept = (0..count).map(point).map(|(key, second, value)| model::NewPoint {
-            key: model::MetricKey::stored(&key),
-            point: model::Point { second, value: model::MetricValue::new(value).expect("a finite number") },
+            key: model::MetricKey::from_store(&key),
+            point: model::Point {
+                timestamp: second,
+                value: model::MetricValue::new(value).expect("a finite number"),
+            },
         });
         let (points, keys_max) = (Arc::new(kept.collect()), limits::METRIC_KEYS_MAX);
         let write = Write::Put { login: None, points, keys_max, is_atomic: true };

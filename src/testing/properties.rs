@@ -63,9 +63,9 @@ fn what_a_client_of_websocket_says_is_what_the_server_hears() {
             input.push(piece);
             loop {
                 match server.next(&mut input, &mut output, 1 << 20) {
-                    websocket::Piece::NeedMore => break,
-                    websocket::Piece::Frame => {}
-                    websocket::Piece::Message(_) => {
+                    websocket::WebSocketEvent::NeedMore => break,
+                    websocket::WebSocketEvent::Frame => {}
+                    websocket::WebSocketEvent::Message(_) => {
                         heard.push(server.message(&input).to_vec());
                         server.consume(&mut input);
                     }
@@ -114,8 +114,8 @@ fn bodies(stream: &[u8], random: &mut Random) -> Vec<(Option<String>, Vec<u8>)> 
         input.push(piece);
         loop {
             match server.next(&mut input, &mut output, 1 << 20, &rules) {
-                http::Piece::NeedMore => break,
-                http::Piece::Message { authorization } => {
+                http::HttpEvent::NeedMore => break,
+                http::HttpEvent::Message { authorization } => {
                     let token = match authorization {
                         Authorization::Bearer(token) => Some(token.expose().to_owned()),
                         Authorization::Absent => None,
@@ -245,7 +245,7 @@ fn change(random: &mut Random) -> VmChange {
 /// Any request of the dialect `command`, and one of its texts.
 fn command(random: &mut Random) -> (Request, String) {
     let disk = |size: &u64| format!("{{\"disk_size\": {size}}}");
-    let name = || VmName::stored("vm-é\"1");
+    let name = || VmName::from_store("vm-é\"1");
     let mut data: Vec<(&str, String)> = Vec::new();
     let (text, kind, command) = match random.between(0, 5) {
         0 => ("ping", CommandName::Ping, Command::Ping),
@@ -405,8 +405,8 @@ fn raw_messages(stream: &[u8], random: &mut Random) -> Vec<Vec<u8>> {
         input.push(piece);
         loop {
             match framing.next(&mut input, 1 << 20) {
-                raw_json::Piece::NeedMore => break,
-                raw_json::Piece::Message(length) => {
+                raw_json::JsonEvent::NeedMore => break,
+                raw_json::JsonEvent::Message(length) => {
                     found.push(input.as_slice()[..length].to_vec());
                     input.consume(length);
                 }

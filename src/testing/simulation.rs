@@ -349,7 +349,7 @@ fn mark(data: &str) -> Result<u64, String> {
 fn check_store(world: &World) -> Result<(), String> {
     let mut store = world.store.connect().map_err(|error| error.to_string())?;
     for vm in world.herd.vms.iter().filter(|vm| !vm.is_disturbed) {
-        let name = VmName::stored(&vm.name);
+        let name = VmName::from_store(&vm.name);
         let credentials = store.credentials(&name).map_err(|error| error.to_string())?;
         let Some(credentials) = credentials else {
             if vm.exists_since.is_some() {
@@ -401,7 +401,7 @@ fn check_points(world: &World, store: &mut dyn Store) -> Result<(), String> {
     let mut lines = String::new();
     for series in &page.series {
         for point in &series.points {
-            lines += &format!("{} {} {}\n", series.key, point.value, point.second);
+            lines += &format!("{} {} {}\n", series.key, point.value, point.timestamp);
         }
     }
     world.metrics.check_store(&lines, &world.wall_clock, world.now)

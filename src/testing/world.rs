@@ -309,7 +309,7 @@ impl World {
 
     fn operate(&mut self, vm: usize, write: impl FnOnce(VmName) -> Write) {
         self.herd.disturb(vm);
-        let name = VmName::stored(&self.herd.vms[vm].name);
+        let name = VmName::from_store(&self.herd.vms[vm].name);
         let mut store = self.store.connect().expect("memory is always there");
         let _ = store.write(&[write(name)]);
     }
@@ -354,7 +354,7 @@ fn register(store: &Arc<dyn StoreFactory>, herd: &Herd, shared: &[usize], is_big
         .chain(old)
         .map(|(name, ram_mib, disks, password_hash)| Write::Register {
             vm: NewVm {
-                name: VmName::stored(&name),
+                name: VmName::from_store(&name),
                 shape: VmShape { ram_mib, cpus: 1 },
                 disk_sizes_gib: vec![1; disks],
                 password_hash,

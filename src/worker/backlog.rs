@@ -190,7 +190,7 @@ mod tests {
         let request_key = RequestKey { conn: ConnId { index, generation: 1 }, seq: RequestSeq(number) };
         let shares = (Share::Connection(request_key.conn), None);
         let key = JobKey { request_key, job: number };
-        let task = Task::FindCredentials { name: VmName::stored("a") };
+        let task = Task::FindCredentials { name: VmName::from_store("a") };
         let (room, deadline, state) = (Room::Queue, Instant::ORIGIN, Arc::default());
         Job { key, task, room, shares, weight: 1, deadline, state }
     }

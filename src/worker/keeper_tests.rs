@@ -12,8 +12,8 @@ fn memory() -> Arc<dyn StoreFactory> {
 }
 
 fn put(store: &mut dyn Store, key: &str, second: i64) {
-    let point = Point { second, value: MetricValue::new(1.0).expect("finite") };
-    let points = Arc::new(vec![NewPoint { key: MetricKey::stored(key), point }]);
+    let point = Point { timestamp: second, value: MetricValue::new(1.0).expect("finite") };
+    let points = Arc::new(vec![NewPoint { key: MetricKey::from_store(key), point }]);
     let write = Write::Put { login: None, points, keys_max: 9, is_atomic: false };
     assert_eq!(store.write(&[write]), [Ok(Written::Put { refused: Vec::new() })]);
 }
@@ -21,7 +21,7 @@ fn put(store: &mut dyn Store, key: &str, second: i64) {
 /// The seconds of all points that the store has.
 fn seconds(store: &mut dyn Store) -> Vec<i64> {
     let page = store.points_after(&PointFilter::default(), None, 1000).expect("points");
-    page.series.iter().flat_map(|series| series.points.iter().map(|point| point.second)).collect()
+    page.series.iter().flat_map(|series| series.points.iter().map(|point| point.timestamp)).collect()
 }
 
 /// Waits until the store has just these points.

@@ -81,7 +81,7 @@ pub struct Full;
 /// Where jobs go and come from: threads, or a simulation.
 pub trait Jobs {
     /// Queues a job, or says at once that there is no room. One that has less waiting may take the place of
-    /// another, which comes to [`TaskError::NoRoom`].
+    /// another, which comes to [`TaskError::RequestMemoryFull`].
     fn try_submit(&mut self, job: Job) -> Result<(), Full>;
 
     /// All jobs of this turn have been queued: whoever rests is called for them. Until then they may wait.

@@ -44,7 +44,7 @@ fn pool_on(factory: Arc<dyn StoreFactory>) -> (Pool, Receiver<()>) {
 
 fn job(number: u64) -> Job {
     let request_key = RequestKey { conn: ConnId { index: 0, generation: 1 }, seq: RequestSeq(0) };
-    let login = Login { id: VmId(1), epoch: 0, name: VmName::stored("a") };
+    let login = Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") };
     let task = Task::ListPage { asker: Asker::Vm(login), page: PageRequest::Vms { after: VmId(0) } };
     let key = JobKey { request_key, job: number };
     let deadline = SystemClock::new().now();
@@ -162,7 +162,7 @@ fn what_somebody_has_locked_is_asked_for_again_while_there_is_time() {
     assert_eq!(held(patience, 4 * minute), (gone, 0), "the store answers in the end");
     assert_eq!(held(patience, 5 * minute / 2), (Err(BUSY), 2), "once more, and that is it");
     assert_eq!(held(patience, minute), (Err(BUSY), 2), "a page has waited for its turn only");
-    let current = Some(Login { id: VmId(1), epoch: 0, name: VmName::stored("a") });
+    let current = Some(Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") });
     let lookup = Task::FindToken { token: TokenHash([0; 32]), current, now: UnixSeconds(0) };
     let (result, questions_left) = result_where_held(patience, minute, lookup);
     assert_eq!((result.map(|_| ()), questions_left), (Err(BUSY), 3), "too late to begin");
@@ -174,7 +174,7 @@ fn of_reads_that_share_a_batch_one_waits_for_a_lock_and_lookups_for_none() {
     let questions_left = Arc::new(AtomicUsize::new(3));
     let factory = HeldFactory { questions_left: Arc::clone(&questions_left), patience: None };
     let mut tools = Tools::new(Arc::new(factory), known_costs(Cost { memory_kib: 64, passes: 1, lanes: 1 }));
-    let lookup = Task::FindCredentials { name: VmName::stored("a") };
+    let lookup = Task::FindCredentials { name: VmName::from_store("a") };
     let mut results = Vec::new();
     tools.run(vec![job(1).task, lookup, job(2).task, job(3).task], &mut results);
     assert_eq!(results.len(), 4);

@@ -151,7 +151,7 @@ fn seed(path: &Path, vms: usize) {
     for begin in (0..vms).step_by(SEEDED_AT_ONCE) {
         let register = |number: usize| Write::Register {
             vm: NewVm {
-                name: VmName::stored(&format!("vm-{number:07}")),
+                name: VmName::from_store(&format!("vm-{number:07}")),
                 shape: VmShape { ram_mib: 512, cpus: 4 },
                 disk_sizes_gib: vec![100],
                 password_hash: Some("none".to_owned()),

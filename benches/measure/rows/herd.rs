@@ -82,7 +82,7 @@ impl Herd {
 /// The registration of one more VM.
 pub fn register(number: usize, disks: usize, now: UnixSeconds) -> Write {
     let vm = NewVm {
-        name: VmName::stored(&format!("vm-{number:07}")),
+        name: VmName::from_store(&format!("vm-{number:07}")),
         shape: VmShape { ram_mib: 512, cpus: 4 },
         disk_sizes_gib: vec![100; disks],
         password_hash: Some(HASH.to_owned()),
@@ -91,7 +91,7 @@ pub fn register(number: usize, disks: usize, now: UnixSeconds) -> Write {
 }
 
 fn issue(id: usize, token: &str, now: UnixSeconds) -> Write {
-    let name = VmName::stored(&format!("vm-{:07}", id - 1));
+    let name = VmName::from_store(&format!("vm-{:07}", id - 1));
     Write::IssueToken {
         login: Login { id: VmId(id as i64), epoch: 0, name },
         token: vmherd::app::token::hash(&Secret::new(token)),

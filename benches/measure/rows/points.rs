@@ -235,11 +235,11 @@ fn put_through(server: &Server) {
 /// Has a store keep the million, in the order in which they would come.
 fn put_into(herd: &Herd) {
     let mut store = herd.open();
-    let keys: Vec<MetricKey> = (0..SERIES).map(|series| MetricKey::stored(&key(series))).collect();
+    let keys: Vec<MetricKey> = (0..SERIES).map(|series| MetricKey::from_store(&key(series))).collect();
     let put = |second| {
         let new = |series: usize| {
             let value = MetricValue::new(value_at(series, second)).expect("it is finite");
-            NewPoint { key: keys[series].clone(), point: Point { second, value } }
+            NewPoint { key: keys[series].clone(), point: Point { timestamp: second, value } }
         };
         let points = Arc::new((0..SERIES).map(new).collect());
         store::Write::Put { login: None, points, keys_max: METRIC_KEYS_MAX, is_atomic: false }

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use crate::dialect::PageProgress;
-use crate::dialect::fields::{Fields, Names, Place, Shown, for_each_element, is_object, read_string};
-use crate::dialect::number::{read_integer, read_second, read_value, write_integer, write_value};
-use crate::dialect::written::{json, text};
+use crate::dialect::fields::{
+    Excerpt, FieldNames, JsonFields, JsonPath, for_each_element, is_object, read_string,
+};
+use crate::dialect::json_writer::{write_json, write_raw};
+use crate::dialect::number::{read_integer, read_timestamp, read_value, write_integer, write_value};
 use crate::limits;
 use crate::model::{
     BadField, Command, Failure, KeyError, MetricKey, MetricValue, NewPoint, Point, PointFilter, Put, Series,
@@ -23,9 +25,9 @@ pub(super) const KEYS: [&str; 7] = ["key", "value", "timestamp", "points", "from
 /// The fields of a point.
 const POINT_KEYS: [&str; 3] = ["key", "value", "timestamp"];
 
-pub(super) fn put(data: &Fields<'_>) -> Result<Command, Failure> {
+pub(super) fn put(data: &JsonFields<'_>) -> Result<Command, Failure> {
     let points = match data.value("points") {
-        None => point(Place::Top, data).map(|point| vec![point]),
+        None => point(JsonPath::Root, data).map(|point| vec![point]),
         Some(_) if POINT_KEYS.iter().any(|name| data.value(name).is_some()) => Err(BadField(BOTH.into())),
         Some(list) => points(list),
     };
@@ -36,13 +38,13 @@ pub(super) fn put(data: &Fields<'_>) -> Result<Command, Failure> {
     Ok(Command::Put(Put { points, undated, is_atomic: true }))
 }
 
-pub(super) fn get(data: &Fields<'_>) -> Result<Command, Failure> {
+pub(super) fn get(data: &JsonFields<'_>) -> Result<Command, Failure> {
     read_filter(data).map(Command::Get).map_err(Failure::BadField)
 }
 
-fn read_filter(data: &Fields<'_>) -> Result<PointFilter, BadField> {
+fn read_filter(data: &JsonFields<'_>) -> Result<PointFilter, BadField> {
     data.check_missing(&["key"])?;
-    let key = Some(key(Place::Top, data.value_or_null("key"))?).filter(|key| key.as_str() != ALL);
+    let key = Some(key(JsonPath::Root, data.value_or_null("key"))?).filter(|key| key.as_str() != ALL);
     let bound = |name| data.value(name).map(|value| bound(name, value)).transpose();
     Ok(PointFilter { key, from: bound("from")?, to: bound("to")? })
 }
@@ -51,10 +53,10 @@ fn read_filter(data: &Fields<'_>) -> Result<PointFilter, BadField> {
 fn points(list: &str) -> Result<Vec<(NewPoint, bool)>, BadField> {
     let max = limits::POINTS_PER_REQUEST_MAX;
     let bad = |was: &dyn fmt::Display| {
-        Place::Top.bad("points", was, format_args!("a list of 1 to {max} objects {SHAPE}"))
+        JsonPath::Root.invalid("points", was, format_args!("a list of 1 to {max} objects {SHAPE}"))
     };
     if !list.starts_with('[') {
-        return Err(bad(&Shown(list)));
+        return Err(bad(&Excerpt(list)));
     }
     let (mut points, mut first_bad, mut count) = (Vec::new(), None, 0);
     let walk = for_each_element(list, |index, element| {
@@ -67,7 +69,7 @@ fn points(list: &str) -> Result<Vec<(NewPoint, bool)>, BadField> {
             }
         }
     });
-    walk.map_err(|_| bad(&Shown(list)))?;
+    walk.map_err(|_| bad(&Excerpt(list)))?;
     if count == 0 || count > max {
         return Err(bad(&format_args!("a list of {count}")));
     }
@@ -75,57 +77,58 @@ fn points(list: &str) -> Result<Vec<(NewPoint, bool)>, BadField> {
 }
 
 fn entry(index: usize, element: &str) -> Result<(NewPoint, bool), BadField> {
-    let place = Place::Point(index);
+    let place = JsonPath::Point(index);
     let no_object = || {
-        let was = Shown(element);
+        let was = Excerpt(element);
         BadField(format!("points[{index}]: {was} is not allowed; it must be an object {SHAPE}"))
     };
     if !is_object(element) {
         return Err(no_object());
     }
-    let fields = Fields::read(place, element, Names::new(&POINT_KEYS)).map_err(|_| no_object())?;
+    let fields = JsonFields::read(place, element, FieldNames::new(&POINT_KEYS)).map_err(|_| no_object())?;
     fields.check_repeated()?;
     fields.check_unknown(&POINT_KEYS)?;
     point(place, &fields)
 }
 
 /// The point that stands in `fields`, and whether it has a time.
-fn point(place: Place, fields: &Fields<'_>) -> Result<(NewPoint, bool), BadField> {
+fn point(place: JsonPath, fields: &JsonFields<'_>) -> Result<(NewPoint, bool), BadField> {
     fields.check_missing(&["key", "value"])?;
     let key = key(place, fields.value_or_null("key"))?;
     let value = number(place, fields.value_or_null("value"))?;
     let timestamp = fields.value("timestamp");
     let second = timestamp.map(|text| second(place, text)).transpose()?;
-    Ok((NewPoint { key, point: Point { second: second.unwrap_or(0), value } }, second.is_some()))
+    Ok((NewPoint { key, point: Point { timestamp: second.unwrap_or(0), value } }, second.is_some()))
 }
 
-fn key(place: Place, value: &str) -> Result<MetricKey, BadField> {
+fn key(place: JsonPath, value: &str) -> Result<MetricKey, BadField> {
     let bad =
-        |was: &dyn fmt::Display| place.bad("key", was, format_args!("a string of {}", KeyError::ALLOWED));
+        |was: &dyn fmt::Display| place.invalid("key", was, format_args!("a string of {}", KeyError::ALLOWED));
     let text = read_string(value, bad)?;
     MetricKey::parse(&text).map_err(|error| match error {
         KeyError::Length(bytes) => bad(&format_args!("a string of {bytes} bytes")),
-        KeyError::Character(_) => bad(&Shown(value)),
+        KeyError::Character(_) => bad(&Excerpt(value)),
     })
 }
 
-fn number(place: Place, value: &str) -> Result<MetricValue, BadField> {
+fn number(place: JsonPath, value: &str) -> Result<MetricValue, BadField> {
     // A string begins with its quote, so it is none.
     read_value(value.as_bytes())
-        .ok_or_else(|| place.bad("value", Shown(value), "a number that a 64-bit float can hold"))
+        .ok_or_else(|| place.invalid("value", Excerpt(value), "a number that a 64-bit float can hold"))
 }
 
-fn second(place: Place, value: &str) -> Result<i64, BadField> {
+fn second(place: JsonPath, value: &str) -> Result<i64, BadField> {
     let allowed = limits::POINT_SECONDS;
     let allowed = || format!("an integer from {} to {} (seconds since 1970)", allowed.start(), allowed.end());
-    read_second(value.as_bytes()).map_err(|_| place.bad("timestamp", Shown(value), allowed()))
+    read_timestamp(value.as_bytes()).map_err(|_| place.invalid("timestamp", Excerpt(value), allowed()))
 }
 
 /// Any number may bound what is asked for: one that no point may have bounds nothing, or leaves nothing. It finds
 /// points, too, that were kept when there were no bounds to their time.
 fn bound(name: &str, value: &str) -> Result<i64, BadField> {
-    read_integer(value.as_bytes())
-        .ok_or_else(|| Place::Top.bad(name, Shown(value), "an integer of 64 bits (seconds since 1970)"))
+    read_integer(value.as_bytes()).ok_or_else(|| {
+        JsonPath::Root.invalid(name, Excerpt(value), "an integer of 64 bits (seconds since 1970)")
+    })
 }
 
 /// Writes a page of points: for each series its key and a list of pairs.
@@ -133,17 +136,17 @@ pub(super) fn encode(series: &[Series], progress: &mut PageProgress, output: &mu
     for of_series in series.iter().filter(|of_series| !of_series.points.is_empty()) {
         if progress.series != Some(of_series.id) {
             end_series(progress, output);
-            text(output, if progress.has_items { "," } else { "" });
-            json(output, of_series.key.as_str());
-            text(output, ":[");
+            write_raw(output, if progress.has_items { "," } else { "" });
+            write_json(output, of_series.key.as_str());
+            write_raw(output, ":[");
         }
         for (index, point) in of_series.points.iter().enumerate() {
             let is_first = index == 0 && progress.series != Some(of_series.id);
-            text(output, if is_first { "[" } else { ",[" });
-            write_integer(point.second, output);
-            text(output, ",");
+            write_raw(output, if is_first { "[" } else { ",[" });
+            write_integer(point.timestamp, output);
+            write_raw(output, ",");
             write_value(point.value, output);
-            text(output, "]");
+            write_raw(output, "]");
         }
         (progress.series, progress.has_items) = (Some(of_series.id), true);
     }
@@ -152,7 +155,7 @@ pub(super) fn encode(series: &[Series], progress: &mut PageProgress, output: &mu
 /// Ends the series that is being written, if one is.
 pub(super) fn end_series(progress: &mut PageProgress, output: &mut Vec<u8>) {
     if progress.series.take().is_some() {
-        text(output, "]");
+        write_raw(output, "]");
     }
 }
 

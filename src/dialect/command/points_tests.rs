@@ -3,7 +3,7 @@
 use super::*;
 use crate::dialect::{self, decode_json};
 use crate::ids::SeriesId;
-use crate::model::{Answer, CommandName, Cursor, Dialect, Items, Page, Paged, Request, RequestId};
+use crate::model::{Answer, CommandName, Cursor, Dialect, Items, Listing, Page, Request, RequestId};
 
 fn request(name: &str, data: &str) -> Request {
     decode_json(format!("{{\"command\": \"{name}\", \"data\": {data}}}").as_bytes()).expect(data)
@@ -18,7 +18,7 @@ fn data_error(name: &str, data: &str) -> String {
 
 fn new_point(key: &str, value: f64, second: i64) -> NewPoint {
     let value = MetricValue::new(value).expect("it is finite");
-    NewPoint { key: MetricKey::stored(key), point: Point { second, value } }
+    NewPoint { key: MetricKey::from_store(key), point: Point { timestamp: second, value } }
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn points_are_read_with_and_without_a_time() {
 
 #[test]
 fn a_question_has_a_key_and_may_have_bounds() {
-    let key = |text| Some(MetricKey::stored(text));
+    let key = |text| Some(MetricKey::from_store(text));
     for (data, wanted) in [
         (r#"{"key":"*"}"#, PointFilter::default()),
         (r#"{"key":"\u002a"}"#, PointFilter::default()),
@@ -215,8 +215,9 @@ fn what_was_kept_and_what_was_not_is_said() {
 }
 
 fn series(id: i64, key: &str, points: &[(i64, f64)]) -> Series {
-    let point = |&(second, value)| Point { second, value: MetricValue::new(value).expect("it is finite") };
-    Series { id: SeriesId(id), key: MetricKey::stored(key), points: points.iter().map(point).collect() }
+    let point =
+        |&(second, value)| Point { timestamp: second, value: MetricValue::new(value).expect("it is finite") };
+    Series { id: SeriesId(id), key: MetricKey::from_store(key), points: points.iter().map(point).collect() }
 }
 
 /// The text of points that come in these pages.
@@ -224,8 +225,9 @@ fn pages(id: Option<&str>, pages: Vec<Vec<Series>>) -> String {
     let id = id.map(|id| RequestId(id.into()));
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, series) in pages.into_iter().enumerate() {
-        let next = (index + 1 < count).then_some(Cursor::AfterPoint { series: SeriesId(1), second: 1 });
-        let page = Page { of: Paged::Points(PointFilter::default()), items: Items::Points(series), next };
+        let next = (index + 1 < count).then_some(Cursor::AfterPoint { series: SeriesId(1), timestamp: 1 });
+        let page =
+            Page { listing: Listing::Points(PointFilter::default()), items: Items::Points(series), next };
         dialect::encode_page(Dialect::Command, id.as_ref(), &page, &mut progress, &mut output);
     }
     String::from_utf8(output).unwrap()

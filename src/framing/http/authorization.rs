@@ -1,6 +1,6 @@
 //! What the header `Authorization` says: a bearer token (RFC 6750, 2.1) or nothing that is of use.
 
-use super::fields::Field;
+use super::headers::HeaderValue;
 use crate::model::Secret;
 
 /// Who a request says that it comes from.
@@ -25,11 +25,11 @@ impl Authorization {
     }
 
     /// Reads the header: `Bearer`, spaces, and a token.
-    pub fn parse(field: Field<'_>) -> Authorization {
+    pub fn parse(field: HeaderValue<'_>) -> Authorization {
         match field {
-            Field::Absent => Authorization::Absent,
-            Field::Repeated => Authorization::Unusable,
-            Field::Once(value) => match bearer_token(value) {
+            HeaderValue::Absent => Authorization::Absent,
+            HeaderValue::Repeated => Authorization::Unusable,
+            HeaderValue::Once(value) => match bearer_token(value) {
                 Some(token) => Authorization::Bearer(Secret::new(token)),
                 None => Authorization::Unusable,
             },

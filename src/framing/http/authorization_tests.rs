@@ -6,7 +6,7 @@ use super::*;
 fn a_bearer_token_is_one_word_of_its_alphabet() {
     let usable = [("Bearer a", "a"), ("bearer   a-._~+/9==", "a-._~+/9=="), ("BEARER Zz", "Zz")];
     for (value, token) in usable {
-        let parsed = Authorization::parse(Field::Once(value.as_bytes()));
+        let parsed = Authorization::parse(HeaderValue::Once(value.as_bytes()));
         assert_eq!(parsed, Authorization::Bearer(Secret::new(token)), "{value}");
     }
     let unusable: [&[u8]; 14] = [
@@ -26,15 +26,15 @@ fn a_bearer_token_is_one_word_of_its_alphabet() {
         b" Bearer a",
     ];
     for value in unusable {
-        let parsed = Authorization::parse(Field::Once(value));
+        let parsed = Authorization::parse(HeaderValue::Once(value));
         assert_eq!(parsed, Authorization::Unusable, "{}", value.escape_ascii());
     }
-    assert_eq!(Authorization::parse(Field::Absent), Authorization::Absent);
-    assert_eq!(Authorization::parse(Field::Repeated), Authorization::Unusable);
+    assert_eq!(Authorization::parse(HeaderValue::Absent), Authorization::Absent);
+    assert_eq!(Authorization::parse(HeaderValue::Repeated), Authorization::Unusable);
 }
 
 #[test]
 fn it_is_not_printed() {
-    let parsed = Authorization::parse(Field::Once(b"Bearer sesame"));
+    let parsed = Authorization::parse(HeaderValue::Once(b"Bearer sesame"));
     assert!(!format!("{parsed:?}").contains("sesame"), "{parsed:?}");
 }

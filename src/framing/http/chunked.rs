@@ -4,20 +4,20 @@
 //! nothing else; extensions and trailers are skipped, within bounds. Any doubt is an error: where a chunk
 //! ends is where the next request might begin.
 
-use super::lines::{LineScan, Scanned};
+use super::line_scan::{LineScan, ScanProgress};
 use crate::buffer::Buffer;
 use crate::limits;
 
 /// A body as far as it has come.
 pub struct Chunked {
-    place: Place,
+    state: ChunkState,
     body: Buffer,
     extension_bytes: usize,
 }
 
 /// What has come of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Progress {
+pub enum BodyProgress {
     /// It goes on.
     More,
     /// All of it is there; the input goes on behind it.
@@ -30,11 +30,11 @@ pub enum Progress {
     Malformed(&'static str),
 }
 
-enum Place {
+enum ChunkState {
     /// In a chunk's size.
     Size { size: u64, digits: u8 },
     /// In white space behind the size, which an extension must follow.
-    Blank { size: u64 },
+    SizePadding { size: u64 },
     /// In an extension.
     Extension { size: u64 },
     /// Before the LF that ends the line of a size.
@@ -51,26 +51,28 @@ enum Place {
 
 impl Default for Chunked {
     fn default() -> Chunked {
-        Chunked { place: Place::SIZE, body: Buffer::new(), extension_bytes: 0 }
+        Chunked { state: ChunkState::SIZE, body: Buffer::new(), extension_bytes: 0 }
     }
 }
 
 impl Chunked {
-    /// Takes what belongs to the body from the front of `input`. After anything but [`Progress::More`] it
+    /// Takes what belongs to the body from the front of `input`. After anything but [`BodyProgress::More`] it
     /// must not be asked again.
-    pub fn advance(&mut self, input: &mut Buffer, body_bytes_max: usize) -> Progress {
+    pub fn advance(&mut self, input: &mut Buffer, body_bytes_max: usize) -> BodyProgress {
         let (used, stopped) = self.take_chunks(input.as_slice(), body_bytes_max);
         input.consume(used);
         if let Some(progress) = stopped {
             return progress;
         }
-        let Place::Trailers(scan) = &mut self.place else { return Progress::More };
+        let ChunkState::Trailers(scan) = &mut self.state else { return BodyProgress::More };
         match scan.advance(input.as_slice(), limits::HTTP_TRAILER_BYTES_MAX) {
-            Scanned::More => Progress::More,
-            Scanned::TooLong => Progress::TrailersTooLarge,
-            Scanned::BareLineEnd => Progress::Malformed("a line behind the body does not end in CR LF"),
-            Scanned::End(length) => {
-                let progress = trailers(&input.as_slice()[..length]);
+            ScanProgress::More => BodyProgress::More,
+            ScanProgress::TooLong => BodyProgress::TrailersTooLarge,
+            ScanProgress::BareLineEnd => {
+                BodyProgress::Malformed("a line behind the body does not end in CR LF")
+            }
+            ScanProgress::End(length) => {
+                let progress = check_trailers(&input.as_slice()[..length]);
                 input.consume(length);
                 progress
             }
@@ -88,21 +90,21 @@ impl Chunked {
     }
 
     /// Goes through `bytes` until they or the chunks end; says how many bytes that were.
-    fn take_chunks(&mut self, bytes: &[u8], body_bytes_max: usize) -> (usize, Option<Progress>) {
+    fn take_chunks(&mut self, bytes: &[u8], body_bytes_max: usize) -> (usize, Option<BodyProgress>) {
         let mut at = 0;
         while at < bytes.len() {
-            match self.place {
-                Place::Trailers(_) => break,
-                Place::Data { left } => {
+            match self.state {
+                ChunkState::Trailers(_) => break,
+                ChunkState::Data { left } => {
                     let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
                     self.body.push(&bytes[at..at + count]);
                     at += count;
                     let left = left - count as u64;
-                    self.place = if left == 0 { Place::DataEnd } else { Place::Data { left } };
+                    self.state = if left == 0 { ChunkState::DataEnd } else { ChunkState::Data { left } };
                 }
-                _ => match self.after(bytes[at], body_bytes_max) {
+                _ => match self.next_state(bytes[at], body_bytes_max) {
                     Ok(place) => {
-                        self.place = place;
+                        self.state = place;
                         at += 1;
                     }
                     Err(progress) => return (at, Some(progress)),
@@ -113,64 +115,64 @@ impl Chunked {
     }
 
     /// The place behind a byte that is no data.
-    fn after(&mut self, byte: u8, body_bytes_max: usize) -> Result<Place, Progress> {
-        match (&self.place, byte) {
-            (Place::Size { size, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+    fn next_state(&mut self, byte: u8, body_bytes_max: usize) -> Result<ChunkState, BodyProgress> {
+        match (&self.state, byte) {
+            (ChunkState::Size { size, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 if *digits == SIZE_DIGITS_MAX {
-                    return Err(Progress::Malformed("the size of a chunk has too many digits"));
+                    return Err(BodyProgress::Malformed("the size of a chunk has too many digits"));
                 }
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
-                Ok(Place::Size { size: size << 4 | u64::from(digit), digits: digits + 1 })
+                Ok(ChunkState::Size { size: size << 4 | u64::from(digit), digits: digits + 1 })
             }
-            (&Place::Size { size, digits: 1.. }, b'\r' | b';' | b' ' | b'\t') => {
+            (&ChunkState::Size { size, digits: 1.. }, b'\r' | b';' | b' ' | b'\t') => {
                 if size > body_bytes_max.saturating_sub(self.body.len()) as u64 {
-                    return Err(Progress::TooLarge);
+                    return Err(BodyProgress::TooLarge);
                 }
                 self.after_size(size, byte)
             }
-            (&Place::Blank { size }, b' ' | b'\t' | b';') => self.after_size(size, byte),
-            (&Place::Extension { size }, b'\r') => Ok(Place::SizeEnd { size }),
-            (&Place::Extension { size }, b'\t' | b' '..=b'~' | 0x80..) => self.in_extension(size),
-            (Place::SizeEnd { size: 0 }, b'\n') => Ok(Place::Trailers(LineScan::at_line_start())),
-            (&Place::SizeEnd { size }, b'\n') => Ok(Place::Data { left: size }),
-            (Place::DataEnd, b'\r') => Ok(Place::DataEndLf),
-            (Place::DataEndLf, b'\n') => Ok(Place::SIZE),
-            (Place::DataEnd | Place::DataEndLf, _) => {
-                Err(Progress::Malformed("a chunk does not end where its size says"))
+            (&ChunkState::SizePadding { size }, b' ' | b'\t' | b';') => self.after_size(size, byte),
+            (&ChunkState::Extension { size }, b'\r') => Ok(ChunkState::SizeEnd { size }),
+            (&ChunkState::Extension { size }, b'\t' | b' '..=b'~' | 0x80..) => self.in_extension(size),
+            (ChunkState::SizeEnd { size: 0 }, b'\n') => Ok(ChunkState::Trailers(LineScan::at_line_start())),
+            (&ChunkState::SizeEnd { size }, b'\n') => Ok(ChunkState::Data { left: size }),
+            (ChunkState::DataEnd, b'\r') => Ok(ChunkState::DataEndLf),
+            (ChunkState::DataEndLf, b'\n') => Ok(ChunkState::SIZE),
+            (ChunkState::DataEnd | ChunkState::DataEndLf, _) => {
+                Err(BodyProgress::Malformed("a chunk does not end where its size says"))
             }
-            _ => Err(Progress::Malformed("the size of a chunk is not a hexadecimal number in a line")),
+            _ => Err(BodyProgress::Malformed("the size of a chunk is not a hexadecimal number in a line")),
         }
     }
 
-    fn after_size(&mut self, size: u64, byte: u8) -> Result<Place, Progress> {
+    fn after_size(&mut self, size: u64, byte: u8) -> Result<ChunkState, BodyProgress> {
         match byte {
-            b'\r' => Ok(Place::SizeEnd { size }),
+            b'\r' => Ok(ChunkState::SizeEnd { size }),
             b';' => self.in_extension(size),
-            _ => self.in_extension(size).map(|_| Place::Blank { size }),
+            _ => self.in_extension(size).map(|_| ChunkState::SizePadding { size }),
         }
     }
 
-    fn in_extension(&mut self, size: u64) -> Result<Place, Progress> {
+    fn in_extension(&mut self, size: u64) -> Result<ChunkState, BodyProgress> {
         self.extension_bytes += 1;
         if self.extension_bytes > limits::HTTP_CHUNK_EXTENSION_BYTES_MAX {
-            return Err(Progress::Malformed("the extensions of the chunks are too long"));
+            return Err(BodyProgress::Malformed("the extensions of the chunks are too long"));
         }
-        Ok(Place::Extension { size })
+        Ok(ChunkState::Extension { size })
     }
 }
 
-impl Place {
-    const SIZE: Place = Place::Size { size: 0, digits: 0 };
+impl ChunkState {
+    const SIZE: ChunkState = ChunkState::Size { size: 0, digits: 0 };
 }
 
 /// Whether the fields behind the body are well formed. What they say is not used: whoever put them there
 /// may have nothing to say about the head.
-fn trailers(bytes: &[u8]) -> Progress {
+fn check_trailers(bytes: &[u8]) -> BodyProgress {
     let mut headers = [httparse::EMPTY_HEADER; limits::HTTP_HEADERS_MAX];
     match httparse::parse_headers(bytes, &mut headers) {
-        Ok(httparse::Status::Complete((length, _))) if length == bytes.len() => Progress::Whole,
-        Err(httparse::Error::TooManyHeaders) => Progress::TrailersTooLarge,
-        Ok(_) | Err(_) => Progress::Malformed("the fields behind the body are malformed"),
+        Ok(httparse::Status::Complete((length, _))) if length == bytes.len() => BodyProgress::Whole,
+        Err(httparse::Error::TooManyHeaders) => BodyProgress::TrailersTooLarge,
+        Ok(_) | Err(_) => BodyProgress::Malformed("the fields behind the body are malformed"),
     }
 }
 

@@ -5,12 +5,12 @@ use super::*;
 const BYTES_MAX: usize = 20;
 
 /// What comes of `chunks`, with the body and what is left.
-fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Progress, String, String) {
+fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (BodyProgress, String, String) {
     let (mut chunked, mut input) = (Chunked::default(), Buffer::new());
-    let mut progress = Progress::More;
+    let mut progress = BodyProgress::More;
     for chunk in chunks {
         input.push(chunk);
-        if progress == Progress::More {
+        if progress == BodyProgress::More {
             progress = chunked.advance(&mut input, BYTES_MAX);
         }
     }
@@ -19,9 +19,9 @@ fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Progress, String, 
 }
 
 /// The same whole, byte by byte and split anywhere; what is left only matters behind a whole body.
-fn progress(bytes: &[u8]) -> (Progress, String, String) {
-    let forget = |(progress, body, rest): (Progress, String, String)| match progress {
-        Progress::Whole => (progress, body, rest),
+fn progress(bytes: &[u8]) -> (BodyProgress, String, String) {
+    let forget = |(progress, body, rest): (BodyProgress, String, String)| match progress {
+        BodyProgress::Whole => (progress, body, rest),
         _ => (progress, String::new(), String::new()),
     };
     let whole = forget(replay([bytes]));
@@ -50,10 +50,10 @@ fn chunks_make_a_body() {
         ("1\r\na\r\n0\r\nContent-Length: 5\r\nHost: x\r\n\r\nrest", "a", "rest"),
     ];
     for (bytes, body, rest) in cases {
-        let expected = (Progress::Whole, body.to_string(), rest.to_string());
+        let expected = (BodyProgress::Whole, body.to_string(), rest.to_string());
         assert_eq!(progress(bytes.as_bytes()), expected, "{}", bytes.escape_debug());
         let cut = &bytes[..bytes.len() - rest.len() - 1];
-        assert_eq!(progress(cut.as_bytes()).0, Progress::More, "{}", cut.escape_debug());
+        assert_eq!(progress(cut.as_bytes()).0, BodyProgress::More, "{}", cut.escape_debug());
     }
 }
 
@@ -98,41 +98,41 @@ fn what_is_doubtful_is_no_body() {
     ];
     for bytes in malformed {
         let seen = progress(bytes.as_bytes()).0;
-        assert!(matches!(seen, Progress::Malformed(_)), "{seen:?}: {}", bytes.escape_debug());
+        assert!(matches!(seen, BodyProgress::Malformed(_)), "{seen:?}: {}", bytes.escape_debug());
     }
 }
 
 #[test]
 fn every_part_of_it_has_a_limit() {
     let cases = [
-        ("15\r\n".to_string(), Progress::TooLarge),
-        ("15;a".to_string(), Progress::TooLarge),
-        ("ffffffffffffffff\r".to_string(), Progress::TooLarge),
-        ("14\r\n01234567890123456789\r\n1\r".to_string(), Progress::TooLarge),
-        ("14\r\n01234567890123456789\r\n0\r\n".to_string(), Progress::More),
+        ("15\r\n".to_string(), BodyProgress::TooLarge),
+        ("15;a".to_string(), BodyProgress::TooLarge),
+        ("ffffffffffffffff\r".to_string(), BodyProgress::TooLarge),
+        ("14\r\n01234567890123456789\r\n1\r".to_string(), BodyProgress::TooLarge),
+        ("14\r\n01234567890123456789\r\n0\r\n".to_string(), BodyProgress::More),
     ];
     for (bytes, expected) in cases {
         assert_eq!(progress(bytes.as_bytes()).0, expected, "{bytes}");
     }
     let extended = |count: usize| format!("0;{}\r\n\r\n", "e".repeat(count - 1));
-    assert_eq!(progress(extended(limits::HTTP_CHUNK_EXTENSION_BYTES_MAX).as_bytes()).0, Progress::Whole);
+    assert_eq!(progress(extended(limits::HTTP_CHUNK_EXTENSION_BYTES_MAX).as_bytes()).0, BodyProgress::Whole);
     let longer = progress(extended(limits::HTTP_CHUNK_EXTENSION_BYTES_MAX + 1).as_bytes()).0;
-    assert!(matches!(longer, Progress::Malformed(_)), "{longer:?}");
+    assert!(matches!(longer, BodyProgress::Malformed(_)), "{longer:?}");
     // Many short ones count as a long one.
     let many = "1;e\r\na\r\n".repeat(limits::HTTP_CHUNK_EXTENSION_BYTES_MAX / 2 + 1);
     let mut chunked = Chunked::default();
     let mut input = Buffer::new();
     input.push(many.as_bytes());
-    assert!(matches!(chunked.advance(&mut input, many.len()), Progress::Malformed(_)));
+    assert!(matches!(chunked.advance(&mut input, many.len()), BodyProgress::Malformed(_)));
 
     let trailing = |count: usize| format!("0\r\nA: {}\r\n\r\n", "t".repeat(count - 7));
     let whole = |text: String| (replay([text.as_bytes()]).0, replay(text.as_bytes().chunks(1)).0);
     let most = limits::HTTP_TRAILER_BYTES_MAX;
-    assert_eq!(whole(trailing(most)), (Progress::Whole, Progress::Whole));
-    assert_eq!(whole(trailing(most + 1)), (Progress::TrailersTooLarge, Progress::TrailersTooLarge));
+    assert_eq!(whole(trailing(most)), (BodyProgress::Whole, BodyProgress::Whole));
+    assert_eq!(whole(trailing(most + 1)), (BodyProgress::TrailersTooLarge, BodyProgress::TrailersTooLarge));
     let lines = |count: usize| format!("0\r\n{}\r\n", "A: b\r\n".repeat(count));
-    assert_eq!(whole(lines(limits::HTTP_HEADERS_MAX)).0, Progress::Whole);
-    assert_eq!(whole(lines(limits::HTTP_HEADERS_MAX + 1)).0, Progress::TrailersTooLarge);
+    assert_eq!(whole(lines(limits::HTTP_HEADERS_MAX)).0, BodyProgress::Whole);
+    assert_eq!(whole(lines(limits::HTTP_HEADERS_MAX + 1)).0, BodyProgress::TrailersTooLarge);
 }
 
 /// Looking twice at each byte would be 10^12 looks, minutes even when optimized.
@@ -143,10 +143,10 @@ fn no_byte_is_looked_at_twice() {
     input.push(format!("{size:x}\r\n").as_bytes());
     for _ in 0..size {
         input.push(b"a");
-        assert_eq!(chunked.advance(&mut input, size), Progress::More);
+        assert_eq!(chunked.advance(&mut input, size), BodyProgress::More);
         assert!(input.is_empty());
     }
     input.push(b"\r\n0\r\n\r\n");
-    assert_eq!(chunked.advance(&mut input, size), Progress::Whole);
+    assert_eq!(chunked.advance(&mut input, size), BodyProgress::Whole);
     assert_eq!(chunked.body().len(), size);
 }

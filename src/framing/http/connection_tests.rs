@@ -1,6 +1,6 @@
 //! Requests on one connection: what they are, that they come one after the other, and when it ends.
 
-use super::Page::{Health, Root};
+use super::HttpPage::{Health, Root};
 use super::replay_tests::Seen::*;
 use super::replay_tests::*;
 use super::*;
@@ -56,7 +56,7 @@ fn other_methods_are_told_what_there_is() {
         let (mut input, mut output) = (Buffer::new(), Buffer::new());
         input.push(stream.as_bytes());
         let piece = Http::default().next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
-        let Piece::Refused(refused) = piece else { panic!("{piece:?}") };
+        let HttpEvent::Refused(refused) = piece else { panic!("{piece:?}") };
         assert_eq!(refused.status, Status::MethodNotAllowed(allowed), "{first}");
     }
     check(&[
@@ -221,7 +221,7 @@ fn what_follows_a_handshake_is_left_in_the_input() {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     input.push(request("GET /", handshake, "\x01\x02").as_bytes());
     let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
-    assert!(matches!(piece, Piece::Upgrade(_)), "{piece:?}");
+    assert!(matches!(piece, HttpEvent::Upgrade(_)), "{piece:?}");
     assert_eq!(input.as_slice(), b"\x01\x02");
     assert_eq!(http.unfinished(), None);
 }
@@ -270,9 +270,9 @@ fn a_request_that_is_given_up_is_answered_and_the_last() {
     for sent in [&post("", "{}")[..9], &post("", "{}")[..post("", "{}").len() - 1]] {
         let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
         input.push(sent.as_bytes());
-        assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::NeedMore);
+        assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::NeedMore);
         assert!(http.is_inside_message());
-        http.give_up();
+        http.finish();
         assert!(http.closes() && !http.is_inside_message());
         http.write_whole(Status::RequestTimeout, ContentType::Json, &date(), b"{}\n", &mut output);
         let answer = String::from_utf8_lossy(output.as_slice()).into_owned();
@@ -281,7 +281,7 @@ fn a_request_that_is_given_up_is_answered_and_the_last() {
             "{answer}"
         );
         input.push(post("", "{}").as_bytes());
-        assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::NeedMore);
+        assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::NeedMore);
     }
 }
 
@@ -289,12 +289,12 @@ fn a_request_that_is_given_up_is_answered_and_the_last() {
 fn a_head_is_answered_without_a_body_and_only_it() {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     input.push((request("HEAD /", "", "") + &request("GET /", "", "")).as_bytes());
-    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::Page(Root));
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::Page(Root));
     http.write_whole(Status::Ok, ContentType::Text, &date(), b"hello", &mut output);
     let head = output.as_slice().to_vec();
     assert!(head.ends_with(b"\r\n\r\n"), "{}", head.escape_ascii());
     output.clear();
-    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::Page(Root));
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::Page(Root));
     http.write_whole(Status::Ok, ContentType::Text, &date(), b"hello", &mut output);
     assert_eq!(output.as_slice(), [&head[..], b"hello"].concat(), "the same but for the body");
 }
@@ -304,12 +304,12 @@ fn a_head_is_answered_without_a_body_and_only_it() {
 fn a_refusal_between_requests_looks_like_no_request() {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     input.push(b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::Page(Root));
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::Page(Root));
     input.push("\r\n".repeat(limits::HTTP_BLANK_BYTES_MAX).as_bytes());
     let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
     assert!(matches!(
         piece,
-        Piece::Refused(answer::Refused { status: Status::BadRequest, closes: true, .. })
+        HttpEvent::Refused(response::HttpError { status: Status::BadRequest, closes: true, .. })
     ));
     http.write_whole(Status::BadRequest, ContentType::Json, &date(), b"{}\n", &mut output);
     assert!(output.as_slice().ends_with(b"\r\n\r\n{}\n"));
@@ -322,7 +322,7 @@ fn pages_end_a_connection_of_http_1_0() {
         b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}GET / HTTP/1.0\r\n\r\n",
     );
     let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
-    assert!(matches!(piece, Piece::Message { .. }), "{piece:?}");
+    assert!(matches!(piece, HttpEvent::Message { .. }), "{piece:?}");
     http.consume(&mut input);
     assert!(!http.closes());
     http.begin_pages(Status::Ok, ContentType::Json, &date(), &mut output);
@@ -333,5 +333,5 @@ fn pages_end_a_connection_of_http_1_0() {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("Connection: close") && !head.contains("Transfer-Encoding"), "{head}");
     assert_eq!(body, "[1,2]");
-    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::NeedMore);
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::NeedMore);
 }

@@ -1,12 +1,12 @@
 //! A request's head: request line and header lines, read by httparse, and what they say of the body.
 //!
-//! Reads only what is whole and has lines that end in CR LF (see [`super::lines`]). Decides what is well
+//! Reads only what is whole and has lines that end in CR LF (see [`super::line_scan`]). Decides what is well
 //! formed and where the body ends (RFC 9112), not what is allowed or to be done. Copies nothing.
 
 use std::mem::MaybeUninit;
 
-use super::answer::{Refused, Status, Version};
-use super::fields::{Field, Fields};
+use super::headers::{HeaderValue, Headers};
+use super::response::{HttpError, Status, Version};
 use crate::limits;
 
 /// A well-formed head.
@@ -19,7 +19,7 @@ pub struct Head<'a> {
     /// The protocol's version.
     pub version: Version,
     /// The header lines that mean something here.
-    pub fields: Fields<'a>,
+    pub headers: Headers<'a>,
 }
 
 /// A method, as far as it makes a difference here.
@@ -49,7 +49,7 @@ pub struct Target<'a> {
 
 /// How long the body is (RFC 9112, 6.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Length {
+pub enum BodyLength {
     /// Nothing says that there is one.
     None,
     /// So many bytes.
@@ -60,13 +60,13 @@ pub enum Length {
 
 impl<'a> Head<'a> {
     /// Reads `bytes`, which end with the empty line.
-    pub fn parse(bytes: &'a [u8]) -> Result<Head<'a>, Refused> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Head<'a>, HttpError> {
         let mut headers = [const { MaybeUninit::uninit() }; limits::HTTP_HEADERS_MAX];
         let mut request = httparse::Request::new(&mut []);
         match request.parse_with_uninit_headers(bytes, &mut headers) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
             Ok(_) => return Err(malformed("the head of the request is not one")),
-            Err(error) => return Err(refused(error)),
+            Err(error) => return Err(parse_error(error)),
         }
         let (Some(method), Some(path), Some(version)) = (request.method, request.path, request.version)
         else {
@@ -77,32 +77,32 @@ impl<'a> Head<'a> {
             target: Target::parse(method, path)
                 .ok_or(malformed("the request target is neither a path nor http://"))?,
             version: if version == 0 { Version::Http10 } else { Version::Http11 },
-            fields: Fields::read(request.headers),
+            headers: Headers::read(request.headers),
         };
         Ok(head)
     }
 
     /// How long the body is; an error where two could disagree about that.
-    pub fn length(&self) -> Result<Length, Refused> {
-        match (self.fields.content_length, self.fields.transfer_encoding) {
-            (Field::Absent, Field::Absent) => Ok(Length::None),
-            (Field::Repeated, _) => Err(malformed("there is more than one Content-Length")),
-            (Field::Once(_), Field::Once(_) | Field::Repeated) => {
+    pub fn length(&self) -> Result<BodyLength, HttpError> {
+        match (self.headers.content_length, self.headers.transfer_encoding) {
+            (HeaderValue::Absent, HeaderValue::Absent) => Ok(BodyLength::None),
+            (HeaderValue::Repeated, _) => Err(malformed("there is more than one Content-Length")),
+            (HeaderValue::Once(_), HeaderValue::Once(_) | HeaderValue::Repeated) => {
                 Err(malformed("Content-Length and Transfer-Encoding exclude each other"))
             }
-            (Field::Once(text), Field::Absent) => match decimal(text) {
-                Some(length) => Ok(Length::Sized(length)),
+            (HeaderValue::Once(text), HeaderValue::Absent) => match decimal(text) {
+                Some(length) => Ok(BodyLength::Sized(length)),
                 None => Err(malformed("Content-Length is not a number of bytes")),
             },
-            (Field::Absent, _) if self.version == Version::Http10 => {
+            (HeaderValue::Absent, _) if self.version == Version::Http10 => {
                 Err(malformed("HTTP/1.0 has no Transfer-Encoding"))
             }
-            (Field::Absent, Field::Once(coding)) if coding.eq_ignore_ascii_case(b"chunked") => {
-                Ok(Length::Chunked)
+            (HeaderValue::Absent, HeaderValue::Once(coding)) if coding.eq_ignore_ascii_case(b"chunked") => {
+                Ok(BodyLength::Chunked)
             }
-            (Field::Absent, _) => Err(Refused {
+            (HeaderValue::Absent, _) => Err(HttpError {
                 status: Status::NotImplemented,
-                why: "the only transfer coding here is chunked",
+                reason: "the only transfer coding here is chunked",
                 closes: true,
             }),
         }
@@ -110,7 +110,7 @@ impl<'a> Head<'a> {
 
     /// Whether the client wants the connection to last (RFC 9112, 9.3).
     pub fn keeps_alive(&self) -> bool {
-        let options = self.fields.connection;
+        let options = self.headers.connection;
         !options.close && (self.version == Version::Http11 || options.keep_alive)
     }
 }
@@ -147,22 +147,22 @@ impl<'a> Target<'a> {
     }
 }
 
-impl Length {
+impl BodyLength {
     /// Whether there is nothing to read.
     pub fn is_zero(self) -> bool {
-        matches!(self, Length::None | Length::Sized(0))
+        matches!(self, BodyLength::None | BodyLength::Sized(0))
     }
 }
 
 /// A request that is answered with 400, after which nothing can be trusted to be a request.
-pub(super) fn malformed(why: &'static str) -> Refused {
-    Refused { status: Status::BadRequest, why, closes: true }
+pub(super) fn malformed(why: &'static str) -> HttpError {
+    HttpError { status: Status::BadRequest, reason: why, closes: true }
 }
 
-fn refused(error: httparse::Error) -> Refused {
+fn parse_error(error: httparse::Error) -> HttpError {
     match error {
         httparse::Error::TooManyHeaders => {
-            Refused { status: Status::HeadTooLarge, why: "there are too many headers", closes: true }
+            HttpError { status: Status::HeadTooLarge, reason: "there are too many headers", closes: true }
         }
         httparse::Error::HeaderName => malformed("the name of a header has a byte that it must not have"),
         httparse::Error::HeaderValue => malformed("the value of a header has a byte that it must not have"),

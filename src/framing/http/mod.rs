@@ -1,46 +1,46 @@
 //! HTTP/1.1 and HTTP/1.0 (RFC 9110, RFC 9112): requests cut out of the stream, answers written.
 //!
 //! A message is the body of a POST. One request is under way at a time: who asks for the next one has
-//! answered the one before. It knows no dialect, and neither runs nor reads anything that [`verdict`]
+//! answered the one before. It knows no dialect, and neither runs nor reads anything that [`route`]
 //! refuses. Where two could disagree about where a request ends, the connection ends, and nothing that
 //! follows is looked at. No byte is scanned twice; an idle connection costs nothing but [`Http`] itself.
 
-pub mod answer;
 pub mod authorization;
 pub mod chunked;
-pub mod fields;
 pub mod head;
+pub mod headers;
 pub mod host;
-pub mod lines;
-pub mod verdict;
+pub mod line_scan;
+pub mod response;
+pub mod route;
 pub mod websocket_key;
 
-pub use answer::{ContentType, Refused, Status, write_upgrade};
 pub use authorization::Authorization;
 pub use host::{AllowedHost, AllowedOrigin, HttpRules, RuleError};
-pub use verdict::Page;
+pub use response::{ContentType, HttpError, Status, write_upgrade};
+pub use route::HttpPage;
 pub use websocket_key::WebSocketKey;
 
 use super::is_white_space;
 use crate::buffer::Buffer;
 use crate::clock::HttpDate;
 use crate::limits;
-use answer::{Common, Exchange, PageOrigin};
-use chunked::{Chunked, Progress};
-use head::{Head, Length, Method, malformed};
-use lines::{LineScan, Scanned};
-use verdict::Verdict;
+use chunked::{BodyProgress, Chunked};
+use head::{BodyLength, Head, Method, malformed};
+use line_scan::{LineScan, ScanProgress};
+use response::{CommonHeaders, Exchange, PageOrigin};
+use route::Route;
 
 /// The state of one connection.
 #[derive(Default)]
 pub struct Http {
-    stage: Stage,
+    state: ParseState,
     /// Counts the requests that have begun.
     begun: u32,
     /// How the answer to the last one that has begun looks.
     exchange: Exchange,
     /// Whose page is to be shown that answer, where a rule lets in one of another origin.
-    reader: Option<Box<PageOrigin>>,
+    allowed_origin: Option<Box<PageOrigin>>,
 }
 
 /// How long a body may be.
@@ -54,7 +54,7 @@ pub struct BodyBytesMax {
 
 /// What comes next in the input.
 #[derive(PartialEq, Eq, Debug)]
-pub enum Piece {
+pub enum HttpEvent {
     /// Nothing whole yet.
     NeedMore,
     /// A message: see [`Http::body`], and call [`Http::consume`] when it has been read.
@@ -63,30 +63,30 @@ pub enum Piece {
         authorization: Authorization,
     },
     /// A page is asked for.
-    Page(Page),
+    Page(HttpPage),
     /// What is asked for is what methods there are: see [`Http::write_methods`].
     Options(&'static str),
     /// The connection is to become one of WebSocket: see [`write_upgrade`]. What follows in the input is
-    /// WebSocket's. Who does not want it calls [`Http::give_up`] and answers with an error.
+    /// WebSocket's. Who does not want it calls [`Http::finish`] and answers with an error.
     Upgrade(WebSocketKey),
     /// Not to be run: due an error.
-    Refused(Refused),
+    Refused(HttpError),
 }
 
-enum Stage {
+enum ParseState {
     /// Between requests, after so many bytes of white space.
     Between { blank: u8, is_first: bool },
     /// In a head, which begins at the front of the input.
     Head(LineScan),
     /// In the body of a message, all before it consumed.
-    Body(Box<Incoming>),
+    Body(Box<PendingMessage>),
     /// At the end of a body, which is still there to be read.
-    Whole(Box<Incoming>),
+    Whole(Box<PendingMessage>),
     /// No more requests: the connection ends with the answer, or changes its protocol.
-    Over,
+    Finished,
 }
 
-struct Incoming {
+struct PendingMessage {
     authorization: Authorization,
     body: Body,
 }
@@ -106,22 +106,22 @@ impl Http {
         output: &mut Buffer,
         body_bytes_max: impl Into<BodyBytesMax>,
         rules: &HttpRules,
-    ) -> Piece {
+    ) -> HttpEvent {
         let body_bytes_max = body_bytes_max.into();
         self.consume(input);
-        if let Stage::Between { .. } = self.stage
+        if let ParseState::Between { .. } = self.state
             && let Err(refused) = self.skip_blank(input)
         {
             return self.refuse(refused);
         }
-        if let Stage::Head(scan) = &mut self.stage {
+        if let ParseState::Head(scan) = &mut self.state {
             match scan.advance(input.as_slice(), limits::HTTP_HEAD_BYTES_MAX) {
-                Scanned::More => return Piece::NeedMore,
-                Scanned::BareLineEnd => {
+                ScanProgress::More => return HttpEvent::NeedMore,
+                ScanProgress::BareLineEnd => {
                     return self.refuse(malformed("a line of the head does not end in CR LF"));
                 }
-                Scanned::TooLong => return self.refuse(HEAD_TOO_LARGE),
-                Scanned::End(length) => {
+                ScanProgress::TooLong => return self.refuse(HEAD_TOO_LARGE),
+                ScanProgress::End(length) => {
                     let piece = self.read_head(&input.as_slice()[..length], output, body_bytes_max, rules);
                     input.consume(length);
                     if let Some(piece) = piece {
@@ -135,8 +135,8 @@ impl Http {
 
     /// The body of the message that was found last and is not consumed yet.
     pub fn body<'a>(&'a self, input: &'a Buffer) -> &'a [u8] {
-        match &self.stage {
-            Stage::Whole(incoming) => match &incoming.body {
+        match &self.state {
+            ParseState::Whole(incoming) => match &incoming.body {
                 Body::Sized(length) => &input.as_slice()[..*length],
                 Body::Chunked(chunked) => chunked.body(),
             },
@@ -146,7 +146,7 @@ impl Http {
 
     /// Drops the body of the message that was found last.
     pub fn consume(&mut self, input: &mut Buffer) {
-        if let Stage::Whole(incoming) = &self.stage {
+        if let ParseState::Whole(incoming) = &self.state {
             if let Body::Sized(length) = incoming.body {
                 input.consume(length);
             }
@@ -156,9 +156,9 @@ impl Http {
 
     /// Asks for no more requests, whether one is under way (it takes too long or was cut short, the server
     /// stops) or was an upgrade that is not wanted: what is written next is the last answer.
-    pub fn give_up(&mut self) {
+    pub fn finish(&mut self) {
         self.exchange.closes = true;
-        self.stage = Stage::Over;
+        self.state = ParseState::Finished;
     }
 
     /// Writes an answer that is whole.
@@ -182,14 +182,14 @@ impl Http {
         output: &mut Buffer,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let common = Common { date, reader: self.reader.as_deref() };
+        let common = CommonHeaders { date, allowed_origin: self.allowed_origin.as_deref() };
         self.exchange.write_whole(status, content_type, common, output, write);
     }
 
     /// Writes the answer that tells what `methods` there are: to a browser, which asks before it lets a page of another
     /// origin send a request, and to whoever looks whether there is a server.
     pub fn write_methods(&mut self, methods: &str, date: &HttpDate, output: &mut Buffer) {
-        let common = Common { date, reader: self.reader.as_deref() };
+        let common = CommonHeaders { date, allowed_origin: self.allowed_origin.as_deref() };
         self.exchange.write_methods(methods, common, output);
     }
 
@@ -201,10 +201,10 @@ impl Http {
         date: &HttpDate,
         output: &mut Buffer,
     ) {
-        let common = Common { date, reader: self.reader.as_deref() };
+        let common = CommonHeaders { date, allowed_origin: self.allowed_origin.as_deref() };
         self.exchange.begin_pages(status, content_type, common, output);
-        if self.exchange.closes && matches!(self.stage, Stage::Between { .. }) {
-            self.stage = Stage::Over;
+        if self.exchange.closes && matches!(self.state, ParseState::Between { .. }) {
+            self.state = ParseState::Finished;
         }
     }
 
@@ -216,15 +216,15 @@ impl Http {
 
     /// Bytes of memory that it holds: a token that came in a head, what has come of a body in chunks.
     pub fn held_bytes(&self) -> usize {
-        match &self.stage {
-            Stage::Body(incoming) | Stage::Whole(incoming) => {
+        match &self.state {
+            ParseState::Body(incoming) | ParseState::Whole(incoming) => {
                 let body = match &incoming.body {
                     Body::Sized(_) => 0,
                     Body::Chunked(chunked) => chunked.held_bytes(),
                 };
                 body + incoming.authorization.held_bytes()
             }
-            Stage::Between { .. } | Stage::Head(_) | Stage::Over => 0,
+            ParseState::Between { .. } | ParseState::Head(_) | ParseState::Finished => 0,
         }
     }
 
@@ -240,7 +240,7 @@ impl Http {
 
     /// Whether a request has begun and is not whole: the input must not end here.
     pub fn is_inside_message(&self) -> bool {
-        matches!(self.stage, Stage::Head(_) | Stage::Body(_))
+        matches!(self.state, ParseState::Head(_) | ParseState::Body(_))
     }
 
     /// The number of the request that has begun and is not whole, if there is one: the request timeout
@@ -251,8 +251,8 @@ impl Http {
 
     /// Drops what may stand before a request: white space that was there when the framing was chosen, or
     /// empty lines (RFC 9112, 2.2). Begins a request if there is more.
-    fn skip_blank(&mut self, input: &mut Buffer) -> Result<(), Refused> {
-        let Stage::Between { blank, is_first } = &mut self.stage else { return Ok(()) };
+    fn skip_blank(&mut self, input: &mut Buffer) -> Result<(), HttpError> {
+        let ParseState::Between { blank, is_first } = &mut self.state else { return Ok(()) };
         let bytes = input.as_slice();
         let skipped = if *is_first {
             bytes.iter().take_while(|byte| is_white_space(**byte)).count()
@@ -262,15 +262,15 @@ impl Http {
         let is_beginning = !matches!(bytes[skipped..], [] | [b'\r']);
         let total = skipped + usize::from(*blank);
         if total > limits::HTTP_BLANK_BYTES_MAX {
-            (self.exchange, self.reader) = (Exchange::default(), None);
+            (self.exchange, self.allowed_origin) = (Exchange::default(), None);
             return Err(malformed("there are too many empty lines before the request"));
         }
         *blank = total as u8;
         input.consume(skipped);
         if is_beginning {
             self.begun = self.begun.wrapping_add(1);
-            (self.exchange, self.reader) = (Exchange::default(), None);
-            self.stage = Stage::Head(LineScan::in_first_line());
+            (self.exchange, self.allowed_origin) = (Exchange::default(), None);
+            self.state = ParseState::Head(LineScan::in_first_line());
         }
         Ok(())
     }
@@ -282,7 +282,7 @@ impl Http {
         output: &mut Buffer,
         body_bytes_max: BodyBytesMax,
         rules: &HttpRules,
-    ) -> Option<Piece> {
+    ) -> Option<HttpEvent> {
         let head = match Head::parse(bytes) {
             Ok(head) => head,
             Err(refused) => return Some(self.refuse(refused)),
@@ -291,81 +291,84 @@ impl Http {
             version: head.version,
             is_head: head.method == Method::Head,
             closes: !head.keeps_alive(),
-            is_forwarded: head.fields.is_forwarded,
+            is_forwarded: head.headers.is_forwarded,
         };
         let body_bytes_max = body_bytes_max.of(self.exchange.is_forwarded);
-        let verdict = head.length().and_then(|length| {
-            let source = verdict::check_source(&head, rules);
-            self.reader = source.ok().flatten().map(|origin| Box::new(PageOrigin(origin.into())));
+        let routed = head.length().and_then(|length| {
+            let source = route::check_source(&head, rules);
+            self.allowed_origin = source.ok().flatten().map(|origin| Box::new(PageOrigin(origin.into())));
             // A body that nobody reads can't be told from the next request.
             source
-                .and_then(|_| verdict::judge(&head, length, body_bytes_max))
-                .map(|verdict| (verdict, length))
-                .map_err(|refused| Refused { closes: refused.closes || !length.is_zero(), ..refused })
+                .and_then(|_| route::route(&head, length, body_bytes_max))
+                .map(|route| (route, length))
+                .map_err(|refused| HttpError { closes: refused.closes || !length.is_zero(), ..refused })
         });
-        match verdict {
+        match routed {
             Err(refused) => Some(self.refuse(refused)),
-            Ok((Verdict::Upgrade(key), _)) => {
-                self.stage = Stage::Over;
-                Some(Piece::Upgrade(key))
+            Ok((Route::Upgrade(key), _)) => {
+                self.state = ParseState::Finished;
+                Some(HttpEvent::Upgrade(key))
             }
-            Ok((Verdict::Page(page), length)) => {
+            Ok((Route::Page(page), length)) => {
                 self.exchange.closes |= !length.is_zero();
                 self.end_request();
-                Some(Piece::Page(page))
+                Some(HttpEvent::Page(page))
             }
-            Ok((Verdict::Options(methods), length)) => {
+            Ok((Route::Options(methods), length)) => {
                 self.exchange.closes |= !length.is_zero();
                 self.end_request();
-                Some(Piece::Options(methods))
+                Some(HttpEvent::Options(methods))
             }
-            Ok((Verdict::Message { waits, authorization }, length)) => {
-                if waits {
-                    output.push(answer::CONTINUE);
+            Ok((Route::Message { awaits_continue, authorization }, length)) => {
+                if awaits_continue {
+                    output.push(response::CONTINUE);
                 }
                 let body = match length {
-                    Length::Chunked => Body::Chunked(Chunked::default()),
-                    Length::Sized(length) => Body::Sized(length as usize),
-                    Length::None => Body::Sized(0),
+                    BodyLength::Chunked => Body::Chunked(Chunked::default()),
+                    BodyLength::Sized(length) => Body::Sized(length as usize),
+                    BodyLength::None => Body::Sized(0),
                 };
-                self.stage = Stage::Body(Box::new(Incoming { authorization, body }));
+                self.state = ParseState::Body(Box::new(PendingMessage { authorization, body }));
                 None
             }
         }
     }
 
-    fn read_body(&mut self, input: &mut Buffer, body_bytes_max: BodyBytesMax) -> Piece {
+    fn read_body(&mut self, input: &mut Buffer, body_bytes_max: BodyBytesMax) -> HttpEvent {
         let body_bytes_max = body_bytes_max.of(self.exchange.is_forwarded);
-        let Stage::Body(incoming) = &mut self.stage else { return Piece::NeedMore };
+        let ParseState::Body(incoming) = &mut self.state else { return HttpEvent::NeedMore };
         let progress = match &mut incoming.body {
-            Body::Sized(length) if input.len() < *length => Progress::More,
-            Body::Sized(_) => Progress::Whole,
+            Body::Sized(length) if input.len() < *length => BodyProgress::More,
+            Body::Sized(_) => BodyProgress::Whole,
             Body::Chunked(chunked) => chunked.advance(input, body_bytes_max),
         };
         match progress {
-            Progress::More => Piece::NeedMore,
-            Progress::TooLarge => self.refuse(verdict::TOO_LARGE),
-            Progress::TrailersTooLarge => self.refuse(TRAILERS_TOO_LARGE),
-            Progress::Malformed(why) => self.refuse(malformed(why)),
-            Progress::Whole => {
+            BodyProgress::More => HttpEvent::NeedMore,
+            BodyProgress::TooLarge => self.refuse(route::TOO_LARGE),
+            BodyProgress::TrailersTooLarge => self.refuse(TRAILERS_TOO_LARGE),
+            BodyProgress::Malformed(why) => self.refuse(malformed(why)),
+            BodyProgress::Whole => {
                 let authorization = std::mem::take(&mut incoming.authorization);
-                if let Stage::Body(incoming) = std::mem::replace(&mut self.stage, Stage::Over) {
-                    self.stage = Stage::Whole(incoming);
+                if let ParseState::Body(incoming) = std::mem::replace(&mut self.state, ParseState::Finished) {
+                    self.state = ParseState::Whole(incoming);
                 }
-                Piece::Message { authorization }
+                HttpEvent::Message { authorization }
             }
         }
     }
 
-    fn refuse(&mut self, refused: Refused) -> Piece {
+    fn refuse(&mut self, refused: HttpError) -> HttpEvent {
         self.exchange.closes |= refused.closes;
         self.end_request();
-        Piece::Refused(Refused { closes: self.exchange.closes, ..refused })
+        HttpEvent::Refused(HttpError { closes: self.exchange.closes, ..refused })
     }
 
     fn end_request(&mut self) {
-        self.stage =
-            if self.exchange.closes { Stage::Over } else { Stage::Between { blank: 0, is_first: false } };
+        self.state = if self.exchange.closes {
+            ParseState::Finished
+        } else {
+            ParseState::Between { blank: 0, is_first: false }
+        };
     }
 }
 
@@ -382,16 +385,19 @@ impl BodyBytesMax {
     }
 }
 
-impl Default for Stage {
-    fn default() -> Stage {
-        Stage::Between { blank: 0, is_first: true }
+impl Default for ParseState {
+    fn default() -> ParseState {
+        ParseState::Between { blank: 0, is_first: true }
     }
 }
 
-const HEAD_TOO_LARGE: Refused =
-    Refused { status: Status::HeadTooLarge, why: "the head of the request is too large", closes: true };
-const TRAILERS_TOO_LARGE: Refused =
-    Refused { status: Status::HeadTooLarge, why: "there are too many fields behind the body", closes: true };
+const HEAD_TOO_LARGE: HttpError =
+    HttpError { status: Status::HeadTooLarge, reason: "the head of the request is too large", closes: true };
+const TRAILERS_TOO_LARGE: HttpError = HttpError {
+    status: Status::HeadTooLarge,
+    reason: "there are too many fields behind the body",
+    closes: true,
+};
 
 const _: () = assert!(limits::HTTP_BLANK_BYTES_MAX <= u8::MAX as usize, "blank bytes are counted in 8 bits");
 const _: () = assert!(limits::HTTP_HEAD_BYTES_MAX <= u32::MAX as usize, "a scan counts in 32 bits");

@@ -1,4 +1,4 @@
-//! Heads that were damaged at random, against httparse's own verdict and the rules that we add to it: never
+//! Heads that were damaged at random, against httparse's own result and the rules that we add to it: never
 //! laxer than both, and stricter only by a rule.
 
 use super::*;
@@ -176,24 +176,26 @@ fn broken_rule(bytes: &[u8], head: &Parsed<'_>) -> Option<&'static str> {
 
 /// What we say: the status of a refusal, or that the head is in order. It is not the first of its connection,
 /// which any white space may precede.
-fn verdict(bytes: &[u8]) -> Result<(), u16> {
+fn parse_and_route(bytes: &[u8]) -> Result<(), u16> {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     let mut next = |bytes: &[u8]| {
         input.push(bytes);
         http.next(&mut input, &mut output, limits::REQUEST_BYTES_MAX, &HttpRules::default())
     };
-    assert_eq!(next(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), Piece::Page(Page::Root));
+    assert_eq!(next(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), HttpEvent::Page(HttpPage::Root));
     match next(bytes) {
-        Piece::Refused(refused) => {
+        HttpEvent::Refused(refused) => {
             let is_malformed = matches!(refused.status.code(), 400 | 431);
             assert!(refused.closes || !is_malformed, "{}", bytes.escape_ascii());
             Err(refused.status.code())
         }
-        Piece::NeedMore => {
-            assert!(matches!(http.stage, Stage::Body(_)), "waits for a head: {}", bytes.escape_ascii());
+        HttpEvent::NeedMore => {
+            assert!(matches!(http.state, ParseState::Body(_)), "waits for a head: {}", bytes.escape_ascii());
             Ok(())
         }
-        Piece::Message { .. } | Piece::Page(_) | Piece::Options(_) | Piece::Upgrade(_) => Ok(()),
+        HttpEvent::Message { .. } | HttpEvent::Page(_) | HttpEvent::Options(_) | HttpEvent::Upgrade(_) => {
+            Ok(())
+        }
     }
 }
 
@@ -204,28 +206,31 @@ fn damaged_heads_are_judged_as_httparse_and_the_rules_do() {
         let bytes = damaged(&mut Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         let shown = bytes.escape_ascii();
         let Some(head) = parse(&bytes) else {
-            assert!(matches!(verdict(&bytes), Err(400)), "httparse refuses this: seed {seed}, {shown}");
+            assert!(
+                matches!(parse_and_route(&bytes), Err(400)),
+                "httparse refuses this: seed {seed}, {shown}"
+            );
             continue;
         };
         parsed += 1;
-        let verdict = verdict(&bytes[..head.length]);
+        let routed = parse_and_route(&bytes[..head.length]);
         match broken_rule(&bytes[..head.length], &head) {
             Some(rule) => {
                 // A coding that nobody knows comes before it, and what a handshake is refused for else.
-                let is_refused = match verdict {
+                let is_refused = match routed {
                     Err(400) => true,
                     Err(501) => head.headers.iter().any(|(name, _)| name == "transfer-encoding"),
                     Err(_) => rule.contains("handshake"),
                     Ok(()) => false,
                 };
-                assert!(is_refused, "{rule}, and {verdict:?}: seed {seed}, {shown}");
+                assert!(is_refused, "{rule}, and {routed:?}: seed {seed}, {shown}");
                 *by_rule.entry(rule).or_insert(0) += 1;
             }
             None => {
                 let is_known =
-                    matches!(verdict, Ok(()) | Err(403 | 404 | 405 | 411 | 413 | 415 | 417 | 426 | 501));
-                assert!(is_known, "no rule is broken, and {verdict:?}: seed {seed}, {shown}");
-                passed += usize::from(verdict.is_ok());
+                    matches!(routed, Ok(()) | Err(403 | 404 | 405 | 411 | 413 | 415 | 417 | 426 | 501));
+                assert!(is_known, "no rule is broken, and {routed:?}: seed {seed}, {shown}");
+                passed += usize::from(routed.is_ok());
             }
         }
     }

@@ -13,7 +13,7 @@ pub(super) enum Seen {
     MessageFrom(String, String),
     /// A message whose `Authorization` is of no use.
     MessageOfNobody(String),
-    Page(Page),
+    Page(HttpPage),
     Options(&'static str),
     Upgrade(String),
     /// An error after which the connection goes on.
@@ -55,18 +55,18 @@ pub(super) fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen
         loop {
             let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules);
             if is_over {
-                assert_eq!(piece, Piece::NeedMore, "nothing is looked at behind the end");
+                assert_eq!(piece, HttpEvent::NeedMore, "nothing is looked at behind the end");
                 break;
             }
             if !output.is_empty() {
-                assert_eq!(output.as_slice(), answer::CONTINUE);
+                assert_eq!(output.as_slice(), response::CONTINUE);
                 output.clear();
                 seen.push(Seen::Continue);
             }
             assert_eq!(http.unfinished().is_some(), http.is_inside_message());
             let refused = match piece {
-                Piece::NeedMore => break,
-                Piece::Message { authorization } => {
+                HttpEvent::NeedMore => break,
+                HttpEvent::Message { authorization } => {
                     let body = String::from_utf8_lossy(http.body(&input)).into_owned();
                     http.consume(&mut input);
                     seen.push(match authorization {
@@ -76,20 +76,20 @@ pub(super) fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen
                     });
                     None
                 }
-                Piece::Page(page) => {
+                HttpEvent::Page(page) => {
                     seen.push(Seen::Page(page));
                     None
                 }
-                Piece::Options(methods) => {
+                HttpEvent::Options(methods) => {
                     seen.push(Seen::Options(methods));
                     None
                 }
-                Piece::Upgrade(key) => {
+                HttpEvent::Upgrade(key) => {
                     seen.push(Seen::Upgrade(String::from_utf8_lossy(key.as_bytes()).into_owned()));
                     is_over = true;
                     break;
                 }
-                Piece::Refused(refused) => {
+                HttpEvent::Refused(refused) => {
                     let code = refused.status.code();
                     seen.push(if refused.closes { Seen::Ended(code) } else { Seen::Refused(code) });
                     assert_eq!(refused.closes, http.closes());

@@ -1,7 +1,7 @@
 //! Heads and bodies that two could read differently: each ends the connection, and the request hidden
 //! behind it is never seen.
 
-use super::Page::Root;
+use super::HttpPage::Root;
 use super::replay_tests::Seen::*;
 use super::replay_tests::*;
 use super::*;
@@ -197,11 +197,11 @@ fn what_is_read_is_dropped_from_the_input() {
     input.push(
         request("POST /", "Authorization: Bearer t\nTransfer-Encoding: chunked", "2\r\n{}\r\n").as_bytes(),
     );
-    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), Piece::NeedMore);
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::NeedMore);
     assert!(input.is_empty());
     input.push(b"0\r\n\r\n");
     let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
-    assert!(matches!(piece, Piece::Message { .. }), "{piece:?}");
+    assert!(matches!(piece, HttpEvent::Message { .. }), "{piece:?}");
     assert_eq!(http.body(&input), b"{}");
     assert!(!format!("{piece:?}").contains("\"t\""), "{piece:?}");
     http.consume(&mut input);

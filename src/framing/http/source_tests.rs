@@ -1,6 +1,6 @@
 //! Where requests may come from: nothing that a foreign page makes a browser send is run or read.
 
-use super::Page::{Health, Root};
+use super::HttpPage::{Health, Root};
 use super::replay_tests::Seen::*;
 use super::replay_tests::*;
 

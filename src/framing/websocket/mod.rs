@@ -8,34 +8,34 @@
 //! No extension, so no compression, and no subprotocol. It knows neither what messages say nor any clock.
 
 mod frame;
-mod write;
+mod frame_writer;
 
 use crate::buffer::Buffer;
 use crate::limits;
 use frame::{Frame, Opcode};
 
-pub use write::{
+pub use frame_writer::{
     accept, append_fragment, write_binary, write_close, write_fragment, write_message, write_pong,
 };
 
 /// The state of one connection, from its handshake on.
 #[derive(Default)]
 pub struct WebSocket {
-    state: State,
+    state: FrameState,
     /// Counts what `unfinished` numbers.
     begun: u32,
     /// What the fragments make that have come so far, if the message under way has several.
-    fragmented: Option<Kind>,
+    fragmented: Option<MessageKind>,
     /// Their bytes.
-    gathered: Buffer,
+    fragments: Buffer,
     /// Bytes at the end of the text so far that begin a character.
-    incomplete: u8,
+    partial_char_bytes: u8,
     allows_binary: bool,
 }
 
 /// What a message is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum MessageKind {
     /// Valid UTF-8.
     Text,
     /// Any bytes; only where they are allowed.
@@ -44,11 +44,11 @@ pub enum Kind {
 
 /// What stands at the front of the input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Piece {
+pub enum WebSocketEvent {
     /// Nothing whole yet.
     NeedMore,
     /// A whole message: see `message`, then `consume` it.
-    Message(Kind),
+    Message(MessageKind),
     /// A frame that needs nothing from the caller: a ping (its pong is in the output), a pong, a fragment.
     /// One at a call, so that the caller can look at how much output waits, and let others have their turn.
     Frame,
@@ -96,7 +96,7 @@ impl CloseCode {
 }
 
 #[derive(Default)]
-enum State {
+enum FrameState {
     /// Between frames: of the next one nothing has come.
     #[default]
     Between,
@@ -105,7 +105,7 @@ enum State {
     /// The header is taken, the payload is on its way.
     Payload(Frame),
     /// A whole message waits to be read and consumed: so many bytes of the input, or all that is gathered.
-    Whole(Kind, u32),
+    Whole(MessageKind, u32),
     /// A close frame has been written.
     Ended,
 }
@@ -118,44 +118,44 @@ impl WebSocket {
 
     /// Looks for the next piece. A message has at most `bytes_max` bytes in all its fragments: what
     /// announces more is refused at once. After the end, drops all input.
-    pub fn next(&mut self, input: &mut Buffer, output: &mut Buffer, bytes_max: usize) -> Piece {
-        let piece = self.advance(input, output, bytes_max).unwrap_or_else(|code| {
-            write::write_close(code, output);
-            Piece::Failed(code)
+    pub fn next(&mut self, input: &mut Buffer, output: &mut Buffer, bytes_max: usize) -> WebSocketEvent {
+        let piece = self.next_event(input, output, bytes_max).unwrap_or_else(|code| {
+            frame_writer::write_close(code, output);
+            WebSocketEvent::Failed(code)
         });
-        if matches!(piece, Piece::Closed | Piece::Failed(_)) {
-            self.state = State::Ended;
+        if matches!(piece, WebSocketEvent::Closed | WebSocketEvent::Failed(_)) {
+            self.state = FrameState::Ended;
             self.fragmented = None;
-            self.gathered.clear();
+            self.fragments.clear();
             input.clear();
         }
-        self.check();
+        self.check_invariants();
         piece
     }
 
     /// The bytes of the message that `next` has found; none before and after.
     pub fn message<'a>(&'a self, input: &'a Buffer) -> &'a [u8] {
         match (&self.state, self.fragmented) {
-            (State::Whole(..), Some(_)) => self.gathered.as_slice(),
-            (State::Whole(_, length), None) => &input.as_slice()[..*length as usize],
+            (FrameState::Whole(..), Some(_)) => self.fragments.as_slice(),
+            (FrameState::Whole(_, length), None) => &input.as_slice()[..*length as usize],
             _ => &[],
         }
     }
 
     /// Drops the message that `next` has found, and what memory it took.
     pub fn consume(&mut self, input: &mut Buffer) {
-        let State::Whole(_, length) = self.state else { return };
+        let FrameState::Whole(_, length) = self.state else { return };
         match self.fragmented.take() {
-            Some(_) => self.gathered.clear(),
+            Some(_) => self.fragments.clear(),
             None => input.consume(length as usize),
         }
-        self.state = State::Between;
-        self.check();
+        self.state = FrameState::Between;
+        self.check_invariants();
     }
 
     /// Bytes of memory that it holds: what is gathered of a message that comes in fragments.
     pub fn held_bytes(&self) -> usize {
-        self.gathered.capacity()
+        self.fragments.capacity()
     }
 
     /// Whether something has begun and is not whole: the input must not end here.
@@ -167,33 +167,37 @@ impl WebSocket {
     /// request timeout runs, anew for each. A control frame between fragments belongs to their message.
     pub fn unfinished(&self) -> Option<u32> {
         match self.state {
-            State::Between if self.fragmented.is_none() => None,
-            State::Whole(..) | State::Ended => None,
-            State::Between | State::Header | State::Payload(_) => Some(self.begun),
+            FrameState::Between if self.fragmented.is_none() => None,
+            FrameState::Whole(..) | FrameState::Ended => None,
+            FrameState::Between | FrameState::Header | FrameState::Payload(_) => Some(self.begun),
         }
     }
 
-    fn advance(
+    fn next_event(
         &mut self,
         input: &mut Buffer,
         output: &mut Buffer,
         bytes_max: usize,
-    ) -> Result<Piece, CloseCode> {
+    ) -> Result<WebSocketEvent, CloseCode> {
         match self.state {
-            State::Between | State::Header => {
+            FrameState::Between | FrameState::Header => {
                 if !self.begin_frame(input)? {
-                    return Ok(Piece::NeedMore);
+                    return Ok(WebSocketEvent::NeedMore);
                 }
             }
-            State::Payload(_) => {}
-            State::Whole(kind, _) => return Ok(Piece::Message(kind)),
-            State::Ended => {
+            FrameState::Payload(_) => {}
+            FrameState::Whole(kind, _) => return Ok(WebSocketEvent::Message(kind)),
+            FrameState::Ended => {
                 input.clear();
-                return Ok(Piece::NeedMore);
+                return Ok(WebSocketEvent::NeedMore);
             }
         }
-        let State::Payload(frame) = &self.state else { return Ok(Piece::NeedMore) };
-        if frame.opcode.is_control() { self.control(input, output) } else { self.data(input, bytes_max) }
+        let FrameState::Payload(frame) = &self.state else { return Ok(WebSocketEvent::NeedMore) };
+        if frame.opcode.is_control() {
+            self.read_control_frame(input, output)
+        } else {
+            self.read_data_frame(input, bytes_max)
+        }
     }
 
     /// Takes a header; false if it is not whole yet.
@@ -201,10 +205,10 @@ impl WebSocket {
         if input.is_empty() {
             return Ok(false);
         }
-        if matches!(self.state, State::Between) && self.fragmented.is_none() {
+        if matches!(self.state, FrameState::Between) && self.fragmented.is_none() {
             self.begun = self.begun.wrapping_add(1);
         }
-        self.state = State::Header;
+        self.state = FrameState::Header;
         let Some(frame) = Frame::take(input)? else { return Ok(false) };
         match (frame.opcode, self.fragmented) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) | (Opcode::Continuation, Some(_)) => {}
@@ -212,85 +216,91 @@ impl WebSocket {
                 return Err(CloseCode::Protocol);
             }
             (Opcode::Binary, None) if !self.allows_binary => return Err(CloseCode::Unsupported),
-            (Opcode::Text, None) if !frame.is_final => self.fragmented = Some(Kind::Text),
-            (Opcode::Binary, None) if !frame.is_final => self.fragmented = Some(Kind::Binary),
+            (Opcode::Text, None) if !frame.is_final => self.fragmented = Some(MessageKind::Text),
+            (Opcode::Binary, None) if !frame.is_final => self.fragmented = Some(MessageKind::Binary),
             (Opcode::Text | Opcode::Binary, None) => {}
         }
-        self.state = State::Payload(frame);
+        self.state = FrameState::Payload(frame);
         Ok(true)
     }
 
     /// Deals with a control frame as soon as it is whole.
-    fn control(&mut self, input: &mut Buffer, output: &mut Buffer) -> Result<Piece, CloseCode> {
-        let State::Payload(frame) = &mut self.state else { return Ok(Piece::NeedMore) };
+    fn read_control_frame(
+        &mut self,
+        input: &mut Buffer,
+        output: &mut Buffer,
+    ) -> Result<WebSocketEvent, CloseCode> {
+        let FrameState::Payload(frame) = &mut self.state else { return Ok(WebSocketEvent::NeedMore) };
         let length = frame.length as usize;
         if input.len() < length {
-            return Ok(Piece::NeedMore);
+            return Ok(WebSocketEvent::NeedMore);
         }
         frame.unmask(&mut input.as_mut_slice()[..length]);
         let payload = &input.as_slice()[..length];
         let piece = match frame.opcode {
             Opcode::Close => {
-                write::write_close_reply(close_code(payload)?, output);
-                Piece::Closed
+                frame_writer::write_close_reply(close_code(payload)?, output);
+                WebSocketEvent::Closed
             }
             Opcode::Ping => {
-                write::write_pong(payload, output);
-                Piece::Frame
+                frame_writer::write_pong(payload, output);
+                WebSocketEvent::Frame
             }
-            _ => Piece::Frame,
+            _ => WebSocketEvent::Frame,
         };
         input.consume(length);
-        self.state = State::Between;
+        self.state = FrameState::Between;
         Ok(piece)
     }
 
     /// Takes what has come of a data frame.
-    fn data(&mut self, input: &mut Buffer, bytes_max: usize) -> Result<Piece, CloseCode> {
-        let State::Payload(frame) = &mut self.state else { return Ok(Piece::NeedMore) };
+    fn read_data_frame(&mut self, input: &mut Buffer, bytes_max: usize) -> Result<WebSocketEvent, CloseCode> {
+        let FrameState::Payload(frame) = &mut self.state else { return Ok(WebSocketEvent::NeedMore) };
         let length = frame.length as usize;
         let before = frame.unmasked as usize;
         // The payload of a fragment leaves the input as it comes, that of a whole message stays.
         let is_gathered = self.fragmented.is_some();
-        let (start, others) = if is_gathered { (0, self.gathered.len() - before) } else { (before, 0) };
+        let (start, others) = if is_gathered { (0, self.fragments.len() - before) } else { (before, 0) };
         if others + length > bytes_max.min(MESSAGE_BYTES_LIMIT) {
             return Err(CloseCode::TooLarge);
         }
         let end = input.len().min(start + length - before);
         frame.unmask(&mut input.as_mut_slice()[start..end]);
-        let is_text = self.fragmented.map_or(frame.opcode == Opcode::Text, |kind| kind == Kind::Text);
-        let incomplete = self.incomplete as usize;
+        let is_text = self.fragmented.map_or(frame.opcode == Opcode::Text, |kind| kind == MessageKind::Text);
+        let incomplete = self.partial_char_bytes as usize;
         let unchecked = if is_gathered {
-            let checked = self.gathered.len() - incomplete;
-            self.gathered.push(&input.as_slice()[..end]);
+            let checked = self.fragments.len() - incomplete;
+            self.fragments.push(&input.as_slice()[..end]);
             input.consume(end);
-            &self.gathered.as_slice()[checked..]
+            &self.fragments.as_slice()[checked..]
         } else {
             &input.as_slice()[start - incomplete..end]
         };
         if is_text {
-            self.incomplete = incomplete_bytes(unchecked)?;
+            self.partial_char_bytes = count_partial_char_bytes(unchecked)?;
         }
         if frame.unmasked < frame.length {
-            return Ok(Piece::NeedMore);
+            return Ok(WebSocketEvent::NeedMore);
         }
         if !frame.is_final {
-            self.state = State::Between;
-            return Ok(Piece::Frame);
+            self.state = FrameState::Between;
+            return Ok(WebSocketEvent::Frame);
         }
-        if self.incomplete > 0 {
+        if self.partial_char_bytes > 0 {
             return Err(CloseCode::InvalidText);
         }
-        let kind = if is_text { Kind::Text } else { Kind::Binary };
-        self.state = State::Whole(kind, frame.length);
-        Ok(Piece::Message(kind))
+        let kind = if is_text { MessageKind::Text } else { MessageKind::Binary };
+        self.state = FrameState::Whole(kind, frame.length);
+        Ok(WebSocketEvent::Message(kind))
     }
 
-    fn check(&self) {
-        debug_assert!(self.fragmented.is_some() || self.gathered.is_empty(), "fragments of no message");
-        debug_assert!(self.incomplete < 4, "no character has more than four bytes");
+    fn check_invariants(&self) {
+        debug_assert!(self.fragmented.is_some() || self.fragments.is_empty(), "fragments of no message");
+        debug_assert!(self.partial_char_bytes < 4, "no character has more than four bytes");
         debug_assert!(
-            self.incomplete == 0 || self.is_inside_message() || matches!(self.state, State::Ended),
+            self.partial_char_bytes == 0
+                || self.is_inside_message()
+                || matches!(self.state, FrameState::Ended),
             "only a message that is not whole may end inside a character"
         );
     }
@@ -298,7 +308,7 @@ impl WebSocket {
 
 /// How many bytes at the end of `text` begin a character; an error as soon as no more bytes could make
 /// valid UTF-8 of it.
-fn incomplete_bytes(text: &[u8]) -> Result<u8, CloseCode> {
+fn count_partial_char_bytes(text: &[u8]) -> Result<u8, CloseCode> {
     match std::str::from_utf8(text) {
         Ok(_) => Ok(0),
         Err(error) if error.error_len().is_none() => Ok((text.len() - error.valid_up_to()) as u8),

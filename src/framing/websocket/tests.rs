@@ -35,30 +35,30 @@ fn replay<'a>(mut socket: WebSocket, chunks: impl IntoIterator<Item = &'a [u8]>)
         input.push(chunk);
         loop {
             let piece = socket.next(&mut input, &mut output, BYTES_MAX);
-            let is_the_end = matches!(piece, Piece::Closed | Piece::Failed(_));
+            let is_the_end = matches!(piece, WebSocketEvent::Closed | WebSocketEvent::Failed(_));
             assert!(!is_the_end || input.is_empty(), "what nobody will read must not stay");
             match piece {
-                Piece::NeedMore => break,
-                Piece::Message(kind) => {
+                WebSocketEvent::NeedMore => break,
+                WebSocketEvent::Message(kind) => {
                     assert!(!socket.is_inside_message(), "a whole message waits for the server");
                     let bytes = socket.message(&input).to_vec();
                     socket.consume(&mut input);
                     assert!(socket.message(&input).is_empty());
                     seen.push(match kind {
-                        Kind::Text => Seen::Text(String::from_utf8(bytes).expect("text is UTF-8")),
-                        Kind::Binary => Seen::Binary(bytes),
+                        MessageKind::Text => Seen::Text(String::from_utf8(bytes).expect("text is UTF-8")),
+                        MessageKind::Binary => Seen::Binary(bytes),
                     });
                 }
-                Piece::Frame => seen.push(Seen::Frame),
-                Piece::Closed => seen.push(Seen::Closed),
-                Piece::Failed(code) => seen.push(Seen::Failed(code)),
+                WebSocketEvent::Frame => seen.push(Seen::Frame),
+                WebSocketEvent::Closed => seen.push(Seen::Closed),
+                WebSocketEvent::Failed(code) => seen.push(Seen::Failed(code)),
             }
         }
     }
     let inside = socket.is_inside_message();
     assert_eq!(socket.unfinished().is_some(), inside);
     assert!(
-        inside || input.is_empty() && socket.gathered.capacity() == 0,
+        inside || input.is_empty() && socket.fragments.capacity() == 0,
         "nothing is held between messages"
     );
     if !matches!(seen.last(), Some(Seen::Closed | Seen::Failed(_))) {
@@ -363,9 +363,9 @@ fn a_message_may_have_so_many_bytes_and_no_more() {
 fn the_limit_may_change_inside_a_message() {
     let (mut socket, mut input, mut output) = (WebSocket::default(), Buffer::new(), Buffer::new());
     input.push(&announced(FINAL | TEXT, 20, b"abc"));
-    assert_eq!(socket.next(&mut input, &mut output, 20), Piece::NeedMore);
-    assert_eq!(socket.next(&mut input, &mut output, 1000), Piece::NeedMore);
-    assert_eq!(socket.next(&mut input, &mut output, 19), Piece::Failed(CloseCode::TooLarge));
+    assert_eq!(socket.next(&mut input, &mut output, 20), WebSocketEvent::NeedMore);
+    assert_eq!(socket.next(&mut input, &mut output, 1000), WebSocketEvent::NeedMore);
+    assert_eq!(socket.next(&mut input, &mut output, 19), WebSocketEvent::Failed(CloseCode::TooLarge));
 }
 
 /// Each with the number of bytes after which it can't become valid any more; none where only its end
@@ -422,8 +422,8 @@ fn what_has_begun_has_a_number_until_it_ends() {
         input.push(bytes);
         loop {
             match socket.next(&mut input, &mut output, BYTES_MAX) {
-                Piece::NeedMore => break,
-                Piece::Message(_) => socket.consume(&mut input),
+                WebSocketEvent::NeedMore => break,
+                WebSocketEvent::Message(_) => socket.consume(&mut input),
                 _ => {}
             }
         }
@@ -452,10 +452,10 @@ fn a_call_deals_with_one_frame() {
     let (mut socket, mut input, mut output) = (WebSocket::default(), Buffer::new(), Buffer::new());
     input.push(&frame(PING, "x").repeat(100));
     for count in 1..=100 {
-        assert_eq!(socket.next(&mut input, &mut output, BYTES_MAX), Piece::Frame);
+        assert_eq!(socket.next(&mut input, &mut output, BYTES_MAX), WebSocketEvent::Frame);
         assert_eq!(output.len(), 3 * count);
     }
-    assert_eq!(socket.next(&mut input, &mut output, BYTES_MAX), Piece::NeedMore);
+    assert_eq!(socket.next(&mut input, &mut output, BYTES_MAX), WebSocketEvent::NeedMore);
 }
 
 #[test]
@@ -463,8 +463,12 @@ fn a_message_in_one_frame_stays_where_it_came() {
     let (mut socket, mut input, mut output) = (WebSocket::default(), Buffer::new(), Buffer::new());
     input.push(&frame(FINAL | TEXT, "{\"a\":1}"));
     let place = input.as_slice()[6..].as_ptr();
-    assert_eq!(socket.next(&mut input, &mut output, BYTES_MAX), Piece::Message(Kind::Text));
-    assert_eq!(socket.next(&mut input, &mut output, BYTES_MAX), Piece::Message(Kind::Text), "until consumed");
+    assert_eq!(socket.next(&mut input, &mut output, BYTES_MAX), WebSocketEvent::Message(MessageKind::Text));
+    assert_eq!(
+        socket.next(&mut input, &mut output, BYTES_MAX),
+        WebSocketEvent::Message(MessageKind::Text),
+        "until consumed"
+    );
     assert_eq!(socket.message(&input), b"{\"a\":1}");
     assert_eq!(socket.message(&input).as_ptr(), place);
 }
@@ -479,14 +483,21 @@ fn no_byte_is_looked_at_twice() {
         input.push(&announced(is_final | TEXT, size, b""));
         for (number, key) in (1..size).zip(MASK.iter().cycle()) {
             input.push(&[b'a' ^ key]);
-            assert_eq!(socket.next(&mut input, &mut output, size as usize), Piece::NeedMore, "{number}");
+            assert_eq!(
+                socket.next(&mut input, &mut output, size as usize),
+                WebSocketEvent::NeedMore,
+                "{number}"
+            );
         }
         input.push(&[b'a' ^ MASK[3]]);
         if is_final == 0 {
-            assert_eq!(socket.next(&mut input, &mut output, size as usize), Piece::Frame);
+            assert_eq!(socket.next(&mut input, &mut output, size as usize), WebSocketEvent::Frame);
             input.push(&frame(FINAL | CONTINUATION, ""));
         }
-        assert_eq!(socket.next(&mut input, &mut output, size as usize), Piece::Message(Kind::Text));
+        assert_eq!(
+            socket.next(&mut input, &mut output, size as usize),
+            WebSocketEvent::Message(MessageKind::Text)
+        );
         assert!(socket.message(&input).iter().all(|&byte| byte == b'a'));
         assert_eq!(socket.message(&input).len(), size as usize);
     }

@@ -4,7 +4,9 @@ use super::{Decoded, Ending, Reply, ReplyPage, Rules, decoded, trim};
 use crate::buffer::Buffer;
 use crate::clock::HttpDate;
 use crate::dialect;
-use crate::framing::http::{Authorization, BodyBytesMax, ContentType, Http, Page, Piece, Refused, Status};
+use crate::framing::http::{
+    Authorization, BodyBytesMax, ContentType, Http, HttpError, HttpEvent, HttpPage, Status,
+};
 use crate::model::{
     Answer, Command, CommandName, Denial, Dialect, Failure, LongText, Refusal, Request, Scope, Secret,
 };
@@ -52,7 +54,7 @@ impl HttpWire {
             return HttpDecoded::Message(Decoded::End(Ending::Linger, None));
         }
         HttpDecoded::Message(match self.http.next(input, output, bytes_max, &rules.http) {
-            Piece::Message { authorization } => {
+            HttpEvent::Message { authorization } => {
                 let body = trim(self.http.body(input));
                 if body.len() > rules.inline_bytes_max {
                     self.decoding = Some(authorization);
@@ -64,39 +66,39 @@ impl HttpWire {
                 self.http.consume(input);
                 decoded(self.authorize(read, authorization))
             }
-            Piece::Page(Page::Root) => {
+            HttpEvent::Page(HttpPage::Root) => {
                 self.http.write_whole(Status::Ok, ContentType::Text, date, ROOT.as_bytes(), output);
                 Decoded::Dealt
             }
-            Piece::Options(methods) => {
+            HttpEvent::Options(methods) => {
                 self.http.write_methods(methods, date, output);
                 Decoded::Dealt
             }
-            Piece::Page(Page::Health) => Decoded::Request(Box::new(health())),
-            Piece::Upgrade(key) => {
+            HttpEvent::Page(HttpPage::Health) => Decoded::Request(Box::new(health())),
+            HttpEvent::Upgrade(key) => {
                 return HttpDecoded::Upgrade { key, is_forwarded: self.http.is_forwarded() };
             }
-            Piece::Refused(Refused { status, why, .. }) => {
+            HttpEvent::Refused(HttpError { status, reason: why, .. }) => {
                 if let Status::Forbidden(denial) = status {
                     self.denials.push(denial);
                 }
                 self.status = Some(status);
-                Decoded::Refusal(refusal(Failure::NoRequest(why.into())))
+                Decoded::Refusal(refusal(Failure::NotARequest(why.into())))
             }
-            Piece::NeedMore if !has_ended => Decoded::NeedInput,
-            Piece::NeedMore if self.http.is_inside_message() => {
-                Decoded::End(Ending::Linger, Some(Failure::CutShort))
+            HttpEvent::NeedMore if !has_ended => Decoded::NeedInput,
+            HttpEvent::NeedMore if self.http.is_inside_message() => {
+                Decoded::End(Ending::Linger, Some(Failure::UnexpectedEnd))
             }
-            Piece::NeedMore => Decoded::End(Ending::Close, None),
+            HttpEvent::NeedMore => Decoded::End(Ending::Close, None),
         })
     }
 
     pub(super) fn write_answer(&mut self, reply: &Reply<'_>, output: &mut Buffer) {
         if let Answer::Failed(
-            Failure::TimedOut | Failure::CutShort | Failure::NoRoom | Failure::TooLarge(_),
+            Failure::TimedOut | Failure::UnexpectedEnd | Failure::RequestMemoryFull | Failure::TooLarge(_),
         ) = reply.answer
         {
-            self.http.give_up();
+            self.http.finish();
         }
         if let Answer::Healthy = reply.answer {
             return self.http.write_whole(Status::Ok, ContentType::Text, reply.date, b"ok\n", output);
@@ -142,7 +144,7 @@ impl HttpWire {
 
     /// Drops what has come of a message: no more are decoded.
     pub(super) fn forget(&mut self) {
-        self.http.give_up();
+        self.http.finish();
     }
 
     /// Bytes of memory held beside the input.
@@ -159,7 +161,7 @@ impl HttpWire {
     pub(super) fn refuse_upgrade(&mut self, _key: &Key, _output: &mut Buffer) -> Decoded {
         self.http.give_up();
         self.status = Some(Status::NotImplemented);
-        Decoded::Refusal(refusal(Failure::NoRequest("this daemon is built without WebSocket".into())))
+        Decoded::Refusal(refusal(Failure::NotARequest("this daemon is built without WebSocket".into())))
     }
 
     /// Puts the token of the head where that of the data would be. What either proves holds for this
@@ -177,7 +179,7 @@ impl HttpWire {
             Authorization::Unusable => {
                 self.status = Some(Status::Unauthorized);
                 self.denials.push(Denial::BadAuthorization);
-                return Err(refusal(Failure::NoRequest(UNUSABLE_AUTHORIZATION.into())));
+                return Err(refusal(Failure::NotARequest(UNUSABLE_AUTHORIZATION.into())));
             }
             Authorization::Bearer(token) => self.choose_token(&mut request, token).map_err(refusal)?,
         }
@@ -190,7 +192,7 @@ impl HttpWire {
             Ok(Some(other)) if *other == token => {}
             // What is wrong with it is told as if it were alone.
             Err(_) => return Ok(()),
-            Ok(Some(_)) => return Err(Failure::NoRequest(TWO_TOKENS.into())),
+            Ok(Some(_)) => return Err(Failure::NotARequest(TWO_TOKENS.into())),
         }
         self.has_token_in_head = true;
         request.token = Ok(Some(token));
@@ -200,9 +202,9 @@ impl HttpWire {
     fn status_of(&self, answer: &Answer) -> Status {
         let Answer::Failed(failure) = answer else { return Status::Ok };
         match failure {
-            Failure::InvalidJson(_) | Failure::NoRequest(_) | Failure::CutShort => Status::BadRequest,
+            Failure::InvalidJson(_) | Failure::NotARequest(_) | Failure::UnexpectedEnd => Status::BadRequest,
             Failure::InvalidToken if self.has_token_in_head => Status::Unauthorized,
-            Failure::Busy | Failure::NoRoom | Failure::StoreUnavailable => Status::Unavailable,
+            Failure::Busy | Failure::RequestMemoryFull | Failure::StoreUnavailable => Status::Unavailable,
             Failure::TooLarge(_) => Status::ContentTooLarge,
             Failure::TimedOut => Status::RequestTimeout,
             _ => Status::Ok,

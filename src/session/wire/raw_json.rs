@@ -3,7 +3,7 @@
 use super::{Decoded, Ending, Reply, ReplyPage, Rules, read_message};
 use crate::buffer::Buffer;
 use crate::dialect;
-use crate::framing::raw_json::{Piece, RawJson};
+use crate::framing::raw_json::{JsonEvent, RawJson};
 use crate::model::{Dialect, Failure, Refusal};
 
 /// The next message of the input.
@@ -15,19 +15,19 @@ pub(super) fn decode(
     rules: &Rules,
 ) -> Decoded {
     match framing.next(input, bytes_max) {
-        Piece::Message(length) => {
+        JsonEvent::Message(length) => {
             let decoded = read_message(&input.as_slice()[..length], rules);
             input.consume(length);
             decoded
         }
-        Piece::Stray(byte) => Decoded::Refusal(stray(byte)),
-        Piece::TooLarge => Decoded::End(Ending::Linger, Some(Failure::TooLarge(bytes_max))),
-        Piece::HttpLine => Decoded::End(Ending::HttpLine, None),
-        Piece::NeedMore if !has_ended => Decoded::NeedInput,
-        Piece::NeedMore if framing.is_inside_message() => {
-            Decoded::End(Ending::Linger, Some(Failure::CutShort))
+        JsonEvent::Stray(byte) => Decoded::Refusal(stray(byte)),
+        JsonEvent::TooLarge => Decoded::End(Ending::Linger, Some(Failure::TooLarge(bytes_max))),
+        JsonEvent::HttpLine => Decoded::End(Ending::HttpLine, None),
+        JsonEvent::NeedMore if !has_ended => Decoded::NeedInput,
+        JsonEvent::NeedMore if framing.is_inside_message() => {
+            Decoded::End(Ending::Linger, Some(Failure::UnexpectedEnd))
         }
-        Piece::NeedMore => Decoded::End(Ending::Close, None),
+        JsonEvent::NeedMore => Decoded::End(Ending::Close, None),
     }
 }
 

@@ -3,8 +3,8 @@
 use super::{Decoded, Ending, Reply, ReplyPage};
 use crate::buffer::Buffer;
 use crate::dialect;
-use crate::dialect::text::{self, Line};
-use crate::framing::text::{Piece, Text};
+use crate::dialect::text::{self, TextCommand};
+use crate::framing::text::{LineEvent, Text};
 use crate::limits;
 use crate::model::{Dialect, Failure, Request};
 
@@ -14,21 +14,21 @@ pub(super) fn decode(framing: &mut Text, input: &mut Buffer, has_ended: bool) ->
     loop {
         let piece = framing.next(input);
         let line = match piece {
-            Piece::Line(length) if points.len() < limits::POINTS_PER_REQUEST_MAX => {
-                Some((length, text::decode(&input.as_slice()[..length])))
+            LineEvent::Line(length) if points.len() < limits::POINTS_PER_REQUEST_MAX => {
+                Some((length, text::decode_line(&input.as_slice()[..length])))
             }
             _ => None,
         };
         match line {
-            Some((length, Ok(Line::Put(point)))) => {
+            Some((length, Ok(TextCommand::Put(point)))) => {
                 framing.skip(input, length);
                 points.push(point);
             }
             // Whatever is behind them is found again.
-            _ if !points.is_empty() => return request(text::put(points)),
-            Some((length, Ok(Line::Get(filter)))) => {
+            _ if !points.is_empty() => return request(text::put_request(points)),
+            Some((length, Ok(TextCommand::Get(filter)))) => {
                 framing.consume(input, length);
-                return request(text::get(filter));
+                return request(text::get_request(filter));
             }
             Some((length, Err(refusal))) => {
                 framing.consume(input, length);
@@ -40,13 +40,13 @@ pub(super) fn decode(framing: &mut Text, input: &mut Buffer, has_ended: bool) ->
 }
 
 /// What comes of an input that begins with no whole line.
-fn without_line(piece: Piece, framing: &Text, has_ended: bool) -> Decoded {
+fn without_line(piece: LineEvent, framing: &Text, has_ended: bool) -> Decoded {
     match piece {
-        Piece::HttpLine => Decoded::End(Ending::HttpLine, None),
-        Piece::TooLong => Decoded::End(Ending::Linger, Some(Failure::LineTooLong)),
-        Piece::BadText => Decoded::End(Ending::Linger, Some(Failure::BadText)),
+        LineEvent::HttpLine => Decoded::End(Ending::HttpLine, None),
+        LineEvent::TooLong => Decoded::End(Ending::Linger, Some(Failure::LineTooLong)),
+        LineEvent::BadText => Decoded::End(Ending::Linger, Some(Failure::BadText)),
         _ if !has_ended => Decoded::NeedInput,
-        _ if framing.is_inside_line() => Decoded::End(Ending::Linger, Some(Failure::CutShort)),
+        _ if framing.is_inside_line() => Decoded::End(Ending::Linger, Some(Failure::UnexpectedEnd)),
         _ => Decoded::End(Ending::Close, None),
     }
 }

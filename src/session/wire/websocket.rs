@@ -4,7 +4,7 @@ use super::{Decoded, Ending, Reply, ReplyPage, Rules, read_message, trim};
 use crate::buffer::Buffer;
 use crate::dialect;
 use crate::framing::http::{WebSocketKey, write_upgrade};
-use crate::framing::websocket::{self, CloseCode, Piece, WebSocket};
+use crate::framing::websocket::{self, CloseCode, WebSocket, WebSocketEvent};
 use crate::model::Request;
 
 /// A connection of WebSocket.
@@ -43,7 +43,7 @@ impl WebSocketWire {
         rules: &Rules,
     ) -> Decoded {
         match self.framing.next(input, output, bytes_max) {
-            Piece::Message(_) => {
+            WebSocketEvent::Message(_) => {
                 let decoded = read_message(trim(self.framing.message(input)), rules);
                 self.framing.consume(input);
                 match decoded {
@@ -51,14 +51,14 @@ impl WebSocketWire {
                     other => other,
                 }
             }
-            Piece::Frame => Decoded::Dealt,
-            Piece::Closed | Piece::Failed(_) => {
+            WebSocketEvent::Frame => Decoded::Dealt,
+            WebSocketEvent::Closed | WebSocketEvent::Failed(_) => {
                 self.has_ended = true;
                 Decoded::End(Ending::Gone, None)
             }
-            Piece::NeedMore if !has_ended => Decoded::NeedInput,
+            WebSocketEvent::NeedMore if !has_ended => Decoded::NeedInput,
             // Without a close frame there is nobody any more who reads.
-            Piece::NeedMore => Decoded::End(Ending::Gone, None),
+            WebSocketEvent::NeedMore => Decoded::End(Ending::Gone, None),
         }
     }
 

@@ -163,7 +163,7 @@ fn shown(store: &mut dyn Store) -> String {
     let of_series = |series: &crate::model::Series| {
         let points = series.points.iter();
         points
-            .map(|point| format!("{}={}@{}", series.key, point.value, point.second))
+            .map(|point| format!("{}={}@{}", series.key, point.value, point.timestamp))
             .collect::<Vec<_>>()
             .join(" ")
     };
@@ -179,7 +179,7 @@ fn points(text: &str) -> Arc<Vec<NewPoint>> {
         let (key, rest) = word.split_once('=').expect("a key");
         let (value, second) = rest.split_once('@').expect("a value and a second");
         let value = MetricValue::new(value.parse().expect("a number")).expect("finite");
-        let point = Point { second: second.parse().expect("a second"), value };
+        let point = Point { timestamp: second.parse().expect("a second"), value };
         NewPoint { key: MetricKey::parse(key).expect("a key"), point }
     };
     Arc::new(text.split_whitespace().map(point).collect())
@@ -267,10 +267,10 @@ fn points_outlast_a_store_that_fails() {
 #[test]
 fn a_login_has_to_hold_and_other_writes_go_by() {
     let mut bed = Bed::new();
-    let gone = Login { id: VmId(7), epoch: 0, name: VmName::stored("gone") };
+    let gone = Login { id: VmId(7), epoch: 0, name: VmName::from_store("gone") };
     let (points, keys_max, is_atomic) = (points("a=2@2"), 3, false);
     let of_gone = Write::Put { login: Some(gone), points, keys_max, is_atomic };
-    let remove = Write::Remove(VmName::stored("gone"));
+    let remove = Write::Remove(VmName::from_store("gone"));
     let outcomes = bed.store.write(&[put("a=1@1"), of_gone, remove, put("a=3@3")]);
     assert_eq!(outcomes, [kept(), Err(StoreError::NotCurrent), Err(StoreError::UnknownVm), kept()]);
     assert_eq!(bed.seen(), "a=1.0@1 a=3.0@3");
@@ -298,7 +298,7 @@ fn whoever_finds_no_room_makes_some() {
 fn the_room_of_a_series_that_was_removed_is_anybodys_and_no_point_is_kept_for_it_without() {
     let mut bed = Bed::new();
     assert_eq!(bed.put(&put("a=1@1 b=1@20 c=1@20")).0, kept());
-    let gone = vec![MetricKey::stored("a")];
+    let gone = vec![MetricKey::from_store("a")];
     assert_eq!(bed.remove(9), Ok(Written::PointsRemoved { count: 1, next: None, gone }));
     assert_eq!(bed.put(&put("d=1@20")).0, kept());
     assert_eq!(bed.put(&put("a=2@20")).0, refused(&[0]));
@@ -408,7 +408,7 @@ fn others_are_written_though_points_can_not_be() {
     let turn = bed.factory.behind();
     let turn = turn.turn(Duration::ZERO).expect("nobody has it");
     let mut worker = bed.factory.connect_worker().expect("a connection");
-    let remove = Write::Remove(VmName::stored("gone"));
+    let remove = Write::Remove(VmName::from_store("gone"));
     let outcomes = worker.write(&[put("a=2@1"), remove, put("b=2@1")]);
     assert_eq!(outcomes, [kept(), Err(StoreError::UnknownVm), Err(StoreError::Busy)]);
     let asked = worker.points_after(&PointFilter::default(), None, 9);

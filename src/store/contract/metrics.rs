@@ -44,7 +44,7 @@ fn value(number: f64) -> MetricValue {
 fn points(points: &[(&str, i64, f64)]) -> Arc<Vec<NewPoint>> {
     let point = |(text, second, number): &(&str, i64, f64)| NewPoint {
         key: key(text),
-        point: Point { second: *second, value: value(*number) },
+        point: Point { timestamp: *second, value: value(*number) },
     };
     Arc::new(points.iter().map(point).collect())
 }
@@ -78,7 +78,7 @@ fn read(store: &mut dyn Store, filter: &PointFilter, count_max: usize) -> Vec<(S
         assert!(page.series.iter().all(|series| !series.points.is_empty()));
         assert!(page.series.iter().map(|series| series.points.len()).sum::<usize>() <= count_max);
         found.extend(page.series.iter().flat_map(|series| {
-            let of = |point: &Point| (series.key.to_string(), point.second, point.value.get());
+            let of = |point: &Point| (series.key.to_string(), point.timestamp, point.value.get());
             series.points.iter().map(of)
         }));
         after = page.next;
@@ -258,7 +258,7 @@ fn pages_of_points_have_no_gaps_or_doubles(bed: &Bed) {
     // A walk that begins behind each of the points.
     let first = store.points_after(&ALL, None, new.len()).unwrap();
     let places = first.series.iter().flat_map(|series| {
-        series.points.iter().map(|point| PointAt { series: series.id, second: point.second })
+        series.points.iter().map(|point| PointAt { series: series.id, second: point.timestamp })
     });
     for (place, skipped) in places.zip(1..) {
         let rest = store.points_after(&ALL, Some(place), usize::MAX).unwrap();
@@ -319,7 +319,7 @@ fn points_are_found_by_key_and_time(bed: &Bed) {
 
 /// What a removal of so many points tells that was the last, and left no points of these keys.
 pub(in super::super) fn removed(count: usize, gone: &[&str]) -> Result<Written, StoreError> {
-    let gone = gone.iter().map(|key| MetricKey::stored(key)).collect();
+    let gone = gone.iter().map(|key| MetricKey::from_store(key)).collect();
     Ok(Written::PointsRemoved { count, next: None, gone })
 }
 
@@ -400,7 +400,7 @@ fn a_walk_goes_on_where_its_series_went(bed: &Bed) {
     let keys: Vec<&str> = rest.series.iter().map(|series| series.key.as_str()).collect();
     assert_eq!((keys.as_slice(), rest.next), (["b", "c", "a"].as_slice(), None));
     let rest = store.points_after(&of_key("a"), of_key_next, 10).unwrap();
-    assert_eq!(rest.series[0].points, [Point { second: 1, value: value(3.0) }]);
+    assert_eq!(rest.series[0].points, [Point { timestamp: 1, value: value(3.0) }]);
 }
 
 fn only_a_current_login_puts(bed: &Bed) {
@@ -529,8 +529,8 @@ fn nothing_acknowledged_is_lost_while_points_are_put_and_removed(bed: &Bed) {
     let mut expected = BTreeMap::new();
     for (writer, round) in (0..2).flat_map(|writer| (0..ROUNDS).map(move |round| (writer, round))) {
         let Write::Put { points, .. } = puts(writer, round) else { unreachable!() };
-        for new in points.iter().filter(|new| new.point.second >= OLD) {
-            expected.insert((new.key.to_string(), new.point.second), new.point.value.get());
+        for new in points.iter().filter(|new| new.point.timestamp >= OLD) {
+            expected.insert((new.key.to_string(), new.point.timestamp), new.point.value.get());
         }
     }
     assert_eq!(found, expected);

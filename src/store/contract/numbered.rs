@@ -86,7 +86,7 @@ fn what_adds_nothing_leaves_nothing_behind(bed: &Bed) {
     assert_eq!(add(&mut *store, &[4]), VmId(2));
     let ids: Vec<i64> = store.disks_after(DiskId(0), 10).unwrap().iter().map(|of| of.disk.id.0).collect();
     assert_eq!(ids, [1, 2]);
-    assert_eq!(store.credentials(&VmName::stored("")), Ok(None));
+    assert_eq!(store.credentials(&VmName::from_store("")), Ok(None));
 }
 
 fn vms_are_added_in_batches_and_by_several_at_once(bed: &Bed) {

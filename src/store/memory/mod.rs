@@ -166,7 +166,7 @@ impl Tables {
             Write::Register { vm, vms_max, now: _ } => self.register(vm, *vms_max),
             Write::AddVm { shape, disk_sizes_gib, vms_max, now: _ } => {
                 // No other VM can have it: nobody may choose digits for a name.
-                let name = VmName::stored(&(self.last_vm_id + 1).to_string());
+                let name = VmName::from_store(&(self.last_vm_id + 1).to_string());
                 let (shape, disk_sizes_gib) = (*shape, disk_sizes_gib.clone());
                 self.register(&NewVm { name, shape, disk_sizes_gib, password_hash: None }, *vms_max)
             }

@@ -15,23 +15,23 @@ pub(super) struct Points {
 impl Points {
     /// Adds `point`, or puts it in the place of the one that has its second.
     pub(super) fn put(&mut self, point: Point) {
-        let Some((_, piece)) = self.pieces.range_mut(..=point.second).next_back() else {
+        let Some((_, piece)) = self.pieces.range_mut(..=point.timestamp).next_back() else {
             return self.put_first(point);
         };
         match piece.last_mut() {
-            Some(last) if last.second == point.second => *last = point,
-            Some(last) if last.second < point.second => {
+            Some(last) if last.timestamp == point.timestamp => *last = point,
+            Some(last) if last.timestamp < point.timestamp => {
                 if piece.len() < PIECE_MAX {
                     piece.push(point);
                 } else {
-                    self.pieces.insert(point.second, vec![point]);
+                    self.pieces.insert(point.timestamp, vec![point]);
                 }
             }
-            _ => match piece.binary_search_by_key(&point.second, |other| other.second) {
+            _ => match piece.binary_search_by_key(&point.timestamp, |other| other.timestamp) {
                 Ok(place) => piece[place] = point,
                 Err(place) => {
                     piece.insert(place, point);
-                    self.split_if_full(point.second);
+                    self.split_if_full(point.timestamp);
                 }
             },
         }
@@ -43,8 +43,8 @@ impl Points {
         let first = self.pieces.range(..=from).next_back().map_or(from, |(first, _)| *first);
         let pieces = (from <= to).then(|| self.pieces.range(first.min(from)..=to)).into_iter().flatten();
         pieces.flat_map(move |(_, piece)| {
-            let begin = piece.partition_point(|point| point.second < from);
-            let end = piece.partition_point(|point| point.second <= to);
+            let begin = piece.partition_point(|point| point.timestamp < from);
+            let end = piece.partition_point(|point| point.timestamp <= to);
             piece[begin..end].iter().copied()
         })
     }
@@ -55,7 +55,7 @@ impl Points {
         while removed < count_max
             && let Some(mut piece) = self.pieces.first_entry()
         {
-            let old = piece.get().partition_point(|point| point.second < before);
+            let old = piece.get().partition_point(|point| point.timestamp < before);
             let count = old.min(count_max - removed);
             if count == 0 {
                 break;
@@ -79,13 +79,13 @@ impl Points {
         match self.pieces.pop_first() {
             Some((_, mut piece)) if piece.len() < PIECE_MAX => {
                 piece.insert(0, point);
-                self.pieces.insert(point.second, piece);
+                self.pieces.insert(point.timestamp, piece);
             }
             Some((first, piece)) => {
                 self.pieces.insert(first, piece);
-                self.pieces.insert(point.second, vec![point]);
+                self.pieces.insert(point.timestamp, vec![point]);
             }
-            None => drop(self.pieces.insert(point.second, vec![point])),
+            None => drop(self.pieces.insert(point.timestamp, vec![point])),
         }
     }
 
@@ -97,7 +97,7 @@ impl Points {
         }
         let behind = piece.split_off(PIECE_MAX / 2);
         if let Some(first) = behind.first() {
-            self.pieces.insert(first.second, behind);
+            self.pieces.insert(first.timestamp, behind);
         }
     }
 }
@@ -111,7 +111,7 @@ mod tests {
     use crate::model::MetricValue;
 
     fn point(second: i64, value: f64) -> Point {
-        Point { second, value: MetricValue::new(value).expect("finite") }
+        Point { timestamp: second, value: MetricValue::new(value).expect("finite") }
     }
 
     /// Whatever order they come in, they are what a plain map would be.
@@ -167,7 +167,7 @@ mod tests {
         for second in [i64::MAX, i64::MIN, 0] {
             points.put(point(second, 1.0));
         }
-        let seconds: Vec<i64> = points.range(i64::MIN..=i64::MAX).map(|point| point.second).collect();
+        let seconds: Vec<i64> = points.range(i64::MIN..=i64::MAX).map(|point| point.timestamp).collect();
         assert_eq!(seconds, [i64::MIN, 0, i64::MAX]);
     }
 }

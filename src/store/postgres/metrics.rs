@@ -108,14 +108,14 @@ impl Metrics {
             }
         };
         for row in session.query(sql, &[&texts(&keys)])? {
-            self.note(MetricKey::stored(row.try_get(1)?), Some(row.try_get(0)?));
+            self.note(MetricKey::from_store(row.try_get(1)?), Some(row.try_get(0)?));
         }
         let mut unknown = keys;
         unknown.retain(|key| !self.places.contains_key(*key));
         if locked == Locked::SetAside && !unknown.is_empty() {
             let sql = "SELECT key FROM series WHERE key = ANY ($1::text[])";
             for row in session.query(sql, &[&texts(&unknown)])? {
-                self.held.insert(MetricKey::stored(row.try_get(0)?));
+                self.held.insert(MetricKey::from_store(row.try_get(0)?));
             }
             unknown.retain(|key| !self.held.contains(*key));
         }
@@ -198,7 +198,7 @@ impl Metrics {
         for (place, point) in &self.points {
             let id = self.series.get(*place).and_then(|(_, id)| *id);
             let id = id.ok_or_else(|| Failure::Failed("a series has no number".to_owned()))?;
-            rows.push((id, point.second, point.value.get()));
+            rows.push((id, point.timestamp, point.value.get()));
         }
         keep_last(&mut rows);
         let sql = "INSERT INTO points (series, second, value)
@@ -223,7 +223,7 @@ impl Metrics {
                    SELECT key FROM unnest($1::text[]) WITH ORDINALITY AS new (key, place) ORDER BY place
                    RETURNING id, key";
         for row in session.query(sql, &[&new])? {
-            let key = MetricKey::stored(row.try_get(1)?);
+            let key = MetricKey::from_store(row.try_get(1)?);
             if let Some((_, id)) = self.places.get(&key).and_then(|place| self.series.get_mut(*place)) {
                 *id = Some(row.try_get(0)?);
             }
@@ -265,7 +265,7 @@ impl Metrics {
                            ORDER BY second DESC LIMIT 1) IS NULL
                        RETURNING key";
             for row in session.query(sql, &[&empty])? {
-                gone.push(MetricKey::stored(row.try_get(0)?));
+                gone.push(MetricKey::from_store(row.try_get(0)?));
             }
             if let Some(total) = &mut self.total {
                 total.now = (total.now - as_i64(gone.len())).max(0);
@@ -295,7 +295,7 @@ pub(super) fn put_at_once(session: &mut Session, writes: &[&Write]) -> Result<bo
         if *keys_max == Write::KEYS_UNBOUNDED {
             return Ok(false);
         }
-        rows.extend(points.iter().map(|new| (&new.key, new.point.second, new.point.value.get())));
+        rows.extend(points.iter().map(|new| (&new.key, new.point.timestamp, new.point.value.get())));
     }
     if rows.is_empty() || rows.len() > limits::POSTGRES_POINTS_PER_STATEMENT {
         return Ok(false);
@@ -394,10 +394,10 @@ fn page(rows: &[Row], count_max: usize) -> Result<PointPage, Failure> {
         let value = MetricValue::new(row.try_get(3)?)
             .ok_or_else(|| Failure::Failed("a value in the database is not finite".to_owned()))?;
         if page.series.last().is_none_or(|series| series.id != id) {
-            page.series.push(Series { id, key: MetricKey::stored(row.try_get(1)?), points: Vec::new() });
+            page.series.push(Series { id, key: MetricKey::from_store(row.try_get(1)?), points: Vec::new() });
         }
         if let Some(series) = page.series.last_mut() {
-            series.points.push(Point { second, value });
+            series.points.push(Point { timestamp: second, value });
         }
     }
     page.next = last.filter(|_| rows.len() > count_max);

@@ -209,7 +209,7 @@ fn of_login(row: &Row) -> Result<Credentials> {
 }
 
 fn name(row: &Row, column: usize) -> Result<VmName> {
-    Ok(VmName::stored(row.try_get(column)?))
+    Ok(VmName::from_store(row.try_get(column)?))
 }
 
 fn cpus(row: &Row, column: usize) -> Result<u16> {

@@ -154,7 +154,7 @@ fn lock_vms(
     if locked == Locked::SetAside {
         for row in rows {
             held.ids.insert(row.try_get(0)?);
-            held.names.insert(VmName::stored(row.try_get(1)?));
+            held.names.insert(VmName::from_store(row.try_get(1)?));
         }
     }
     Ok(())
@@ -278,7 +278,7 @@ fn add_vm(
     total: &mut Option<Total>,
 ) -> Result<Outcome, Failure> {
     let vm = NewVm {
-        name: VmName::stored(""),
+        name: VmName::from_store(""),
         shape,
         disk_sizes_gib: disk_sizes_gib.to_vec(),
         password_hash: None,

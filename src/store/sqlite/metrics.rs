@@ -107,7 +107,7 @@ pub(super) fn put(
     let mut upsert = query(connection, UPSERT)?;
     for (id, NewPoint { point, .. }) in ids.iter().zip(points) {
         if let Some(id) = id {
-            upsert.execute(params![id, point.second, point.value.get()])?;
+            upsert.execute(params![id, point.timestamp, point.value.get()])?;
         }
     }
     Ok(Written::Put { refused })
@@ -147,7 +147,7 @@ fn remove_if_empty(
 ) -> Result<Option<MetricKey>, NotDone> {
     let key: Option<String> =
         query(connection, REMOVE_IF_EMPTY)?.query_row([id], |row| row.get(0)).optional()?;
-    let key = key.map(|key| MetricKey::stored(&key));
+    let key = key.map(|key| MetricKey::from_store(&key));
     if let Some(key) = &key {
         known.ids.remove(key);
         known.count = known.count.map(|count| count.saturating_sub(1));
@@ -182,7 +182,7 @@ pub(super) fn points_after(
         let id = SeriesId(row.get(0)?);
         let points = points_of(&mut of_series, &walk, id, page.rows_wanted())?;
         let key = row.get_ref(1)?.as_str()?;
-        if page.add(id, || MetricKey::stored(key), points) {
+        if page.add(id, || MetricKey::from_store(key), points) {
             return Ok(page.end(true));
         }
     }
@@ -202,7 +202,7 @@ fn point(row: &Row<'_>) -> rusqlite::Result<Point> {
     let value: f64 = row.get(1)?;
     // Only who writes past us makes another of it.
     let value = MetricValue::new(value).ok_or(rusqlite::Error::IntegralValueOutOfRange(1, 0))?;
-    Ok(Point { second: row.get(0)?, value })
+    Ok(Point { timestamp: row.get(0)?, value })
 }
 
 fn id_of(connection: &Connection, key: &MetricKey) -> rusqlite::Result<Option<i64>> {

@@ -199,5 +199,5 @@ pub(super) fn disk(row: &Row<'_>, column: usize) -> Result<Disk> {
 }
 
 fn name(row: &Row<'_>, column: usize) -> Result<VmName> {
-    Ok(VmName::stored(row.get_ref(column)?.as_str()?))
+    Ok(VmName::from_store(row.get_ref(column)?.as_str()?))
 }

@@ -271,7 +271,7 @@ fn add_vm(
 ) -> Result<Written, NotDone> {
     // Its number is known once the row is there. No VM has an empty name, and none is left with one.
     let vm = NewVm {
-        name: VmName::stored(""),
+        name: VmName::from_store(""),
         shape,
         disk_sizes_gib: disk_sizes_gib.to_vec(),
         password_hash: None,

@@ -4,16 +4,18 @@
 use std::borrow::Cow;
 
 use crate::dialect::PageProgress;
-use crate::dialect::written::{json, text};
-use crate::model::{ActionAnswer, Answer, Disk, DiskOfVm, Failure, Items, List, Page, Paged, RequestId, Vm};
+use crate::dialect::json_writer::{write_json, write_raw};
+use crate::model::{
+    ActionAnswer, Answer, Disk, DiskOfVm, Failure, Items, List, Listing, Page, RequestId, Vm,
+};
 
 /// Writes a whole reply.
 pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
     head(id, output);
     match answer {
         Answer::Action(ActionAnswer::Added(vm)) => {
-            text(output, "\"status\":\"vm added\",\"vm_id\":");
-            json(output, &vm.0);
+            write_raw(output, "\"status\":\"vm added\",\"vm_id\":");
+            write_json(output, &vm.0);
         }
         Answer::Action(ActionAnswer::Authorized) => status("authenticated", output),
         Answer::Action(ActionAnswer::Connected) => status("connected and authenticated", output),
@@ -32,7 +34,7 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
             error("internal error", output);
         }
     }
-    text(output, "}");
+    write_raw(output, "}");
 }
 
 /// Writes one page of a list.
@@ -42,15 +44,15 @@ pub(in crate::dialect) fn encode_page(
     progress: &mut PageProgress,
     output: &mut Vec<u8>,
 ) {
-    let Paged::List(list) = page.of else {
+    let Listing::List(list) = page.listing else {
         debug_assert!(false, "no action asks for points");
         return;
     };
     if !progress.has_begun {
         progress.has_begun = true;
         head(id, output);
-        json(output, list_name(list));
-        text(output, ":[");
+        write_json(output, list_name(list));
+        write_raw(output, ":[");
     }
     match &page.items {
         Items::Vms(vms) => items(vms, progress, output, vm),
@@ -60,40 +62,42 @@ pub(in crate::dialect) fn encode_page(
         }
     }
     if page.next.is_none() {
-        text(output, "]}");
+        write_raw(output, "]}");
     }
 }
 
 fn head(id: Option<&RequestId>, output: &mut Vec<u8>) {
-    text(output, "{");
+    write_raw(output, "{");
     if let Some(RequestId(id)) = id {
-        text(output, "\"request_id\":");
-        text(output, id);
-        text(output, ",");
+        write_raw(output, "\"request_id\":");
+        write_raw(output, id);
+        write_raw(output, ",");
     }
 }
 
 fn status(words: &str, output: &mut Vec<u8>) {
-    text(output, "\"status\":");
-    json(output, words);
+    write_raw(output, "\"status\":");
+    write_json(output, words);
 }
 
 fn error(words: &str, output: &mut Vec<u8>) {
-    text(output, "\"error\":");
-    json(output, words);
+    write_raw(output, "\"error\":");
+    write_json(output, words);
 }
 
 /// What a failure is called.
 fn message(failure: &Failure) -> Cow<'static, str> {
     Cow::Borrowed(match failure {
         Failure::InvalidJson(why) => return format!("Invalid JSON: {why}").into(),
-        Failure::NoRequest(why) => return why.clone().into(),
+        Failure::NotARequest(why) => return why.clone().into(),
         Failure::BadField(bad_field) => return bad_field.to_string().into(),
         Failure::UnknownCommand | Failure::UnknownList => "invalid action",
-        Failure::NoVmNumber => "required data: vm_id",
+        Failure::MissingVmId => "required data: vm_id",
         Failure::UnknownVm => "VM ID does not exist",
         Failure::NotAuthorized => "vm not authenticated",
-        Failure::BadShape | Failure::NoFields | Failure::UnknownDisk(_) => "required data: ram, disks",
+        Failure::InvalidVmShape | Failure::EmptyUpdate | Failure::UnknownDisk(_) => {
+            "required data: ram, disks"
+        }
         Failure::AuthenticationRequired => "authentication required",
         Failure::InvalidCredentials => "Invalid credentials",
         Failure::InvalidToken => "Invalid access token. Try refreshing with the 'authenticate' command",
@@ -102,7 +106,7 @@ fn message(failure: &Failure) -> Cow<'static, str> {
         Failure::RegistrationClosed => "registration is closed",
         Failure::VmLimitReached => "VM limit reached",
         Failure::Busy => "busy",
-        Failure::NoRoom => Failure::NO_ROOM,
+        Failure::RequestMemoryFull => Failure::REQUEST_MEMORY_FULL,
         Failure::StoreUnavailable => "store unavailable",
         Failure::OutcomeUnknown => "outcome unknown",
         Failure::Internal => "internal error",
@@ -110,9 +114,9 @@ fn message(failure: &Failure) -> Cow<'static, str> {
             return format!("Request too large: it may have at most {bytes_max} bytes").into();
         }
         Failure::TimedOut => "Request timeout: the request did not end in time",
-        Failure::CutShort => "Invalid JSON: the input ended inside a request",
+        Failure::UnexpectedEnd => "Invalid JSON: the input ended inside a request",
         Failure::KeyLimitReached(_) => "key limit reached",
-        Failure::WrongCommand | Failure::JsonLine => "wrong command",
+        Failure::UnknownTextCommand | Failure::JsonLine => "wrong command",
         Failure::TimeOutOfRange => "timestamp out of range",
         Failure::LineTooLong => "line too long",
         Failure::BadText => "bad text",
@@ -132,7 +136,7 @@ fn list_name(list: List) -> &'static str {
 fn items<T>(items: &[T], progress: &mut PageProgress, output: &mut Vec<u8>, write: fn(&T, &mut Vec<u8>)) {
     for item in items {
         if progress.has_items {
-            text(output, ",");
+            write_raw(output, ",");
         }
         progress.has_items = true;
         write(item, output);
@@ -140,40 +144,40 @@ fn items<T>(items: &[T], progress: &mut PageProgress, output: &mut Vec<u8>, writ
 }
 
 fn vm(vm: &Vm, output: &mut Vec<u8>) {
-    text(output, "{\"id\":");
-    json(output, &vm.id.0);
-    text(output, ",\"ram\":");
-    json(output, &vm.shape.ram_mib);
-    text(output, ",\"cpu\":");
-    json(output, &vm.shape.cpus);
-    text(output, ",\"disks\":[");
+    write_raw(output, "{\"id\":");
+    write_json(output, &vm.id.0);
+    write_raw(output, ",\"ram\":");
+    write_json(output, &vm.shape.ram_mib);
+    write_raw(output, ",\"cpu\":");
+    write_json(output, &vm.shape.cpus);
+    write_raw(output, ",\"disks\":[");
     for (index, of_vm) in vm.disks.iter().enumerate() {
         if index > 0 {
-            text(output, ",");
+            write_raw(output, ",");
         }
         disk(of_vm, output);
     }
-    text(output, "]}");
+    write_raw(output, "]}");
 }
 
 fn disk(disk: &Disk, output: &mut Vec<u8>) {
-    text(output, "{\"id\":");
-    json(output, &disk.id.0);
-    text(output, ",\"size\":");
-    json(output, &disk.size_gib);
-    text(output, "}");
+    write_raw(output, "{\"id\":");
+    write_json(output, &disk.id.0);
+    write_raw(output, ",\"size\":");
+    write_json(output, &disk.size_gib);
+    write_raw(output, "}");
 }
 
 fn disk_of_vm(of_vm: &DiskOfVm, output: &mut Vec<u8>) {
-    text(output, "{\"id\":");
-    json(output, &of_vm.disk.id.0);
-    text(output, ",\"vm_id\":");
-    json(output, &of_vm.vm_id.0);
-    text(output, ",\"size\":");
-    json(output, &of_vm.disk.size_gib);
-    text(output, "}");
+    write_raw(output, "{\"id\":");
+    write_json(output, &of_vm.disk.id.0);
+    write_raw(output, ",\"vm_id\":");
+    write_json(output, &of_vm.vm_id.0);
+    write_raw(output, ",\"size\":");
+    write_json(output, &of_vm.disk.size_gib);
+    write_raw(output, "}");
 }
 
 #[cfg(test)]
-#[path = "encode_tests.rs"]
+#[path = "action_response_tests.rs"]
 mod tests;

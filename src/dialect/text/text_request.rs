@@ -1,6 +1,6 @@
 //! From a line to what it says, and from that to a [`Request`].
 
-use crate::dialect::number::{NoSecond, read_second, read_value};
+use crate::dialect::number::{TimestampError, read_timestamp, read_value};
 use crate::model::{
     Command, CommandName, Dialect, Failure, MetricKey, NewPoint, Point, PointFilter, Put, Refusal, Request,
     Scope,
@@ -8,7 +8,7 @@ use crate::model::{
 
 /// What a line says.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Line {
+pub enum TextCommand {
     /// Keep this point.
     Put(NewPoint),
     /// Tell these points.
@@ -16,19 +16,19 @@ pub enum Line {
 }
 
 /// Reads a line, whose end is left out.
-pub fn decode(line: &[u8]) -> Result<Line, Refusal> {
-    let failure = || if line.starts_with(b"{") { Failure::JsonLine } else { Failure::WrongCommand };
+pub fn decode_line(line: &[u8]) -> Result<TextCommand, Refusal> {
+    let failure = || if line.starts_with(b"{") { Failure::JsonLine } else { Failure::UnknownTextCommand };
     let said = read(line).unwrap_or_else(|| Err(failure()));
     said.map_err(|failure| Refusal { dialect: Dialect::Text, id: None, failure })
 }
 
 /// The request that lines of these points make, each of which is kept or refused by itself.
-pub fn put(points: Vec<NewPoint>) -> Request {
+pub fn put_request(points: Vec<NewPoint>) -> Request {
     request(CommandName::Put, Command::Put(Put { points, undated: Vec::new(), is_atomic: false }))
 }
 
 /// The request that a line makes which asks for points.
-pub fn get(filter: PointFilter) -> Request {
+pub fn get_request(filter: PointFilter) -> Request {
     request(CommandName::Get, Command::Get(filter))
 }
 
@@ -45,16 +45,18 @@ fn request(name: CommandName, command: Command) -> Request {
 }
 
 /// `None`: it is no command.
-fn read(line: &[u8]) -> Option<Result<Line, Failure>> {
+fn read(line: &[u8]) -> Option<Result<TextCommand, Failure>> {
     let mut words = Words(line);
     let said = match words.next()? {
         b"put" => {
             let key = read_key(words.next()?)?;
             let value = read_value(words.next()?)?;
-            match read_second(words.next()?) {
-                Ok(second) => Ok(Line::Put(NewPoint { key, point: Point { second, value } })),
-                Err(NoSecond::OutOfRange) => Err(Failure::TimeOutOfRange),
-                Err(NoSecond::NoInteger) => return None,
+            match read_timestamp(words.next()?) {
+                Ok(second) => {
+                    Ok(TextCommand::Put(NewPoint { key, point: Point { timestamp: second, value } }))
+                }
+                Err(TimestampError::OutOfRange) => Err(Failure::TimeOutOfRange),
+                Err(TimestampError::NotAnInteger) => return None,
             }
         }
         b"get" => {
@@ -62,7 +64,7 @@ fn read(line: &[u8]) -> Option<Result<Line, Failure>> {
                 b"*" => None,
                 key => Some(read_key(key)?),
             };
-            Ok(Line::Get(PointFilter { key, ..PointFilter::default() }))
+            Ok(TextCommand::Get(PointFilter { key, ..PointFilter::default() }))
         }
         _ => return None,
     };
@@ -94,5 +96,5 @@ fn is_blank(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-#[path = "decode_tests.rs"]
+#[path = "text_request_tests.rs"]
 mod tests;

@@ -20,7 +20,7 @@ fn vm_of_two_disks() -> Vm {
     let disk = |id, size_gib| Disk { id: DiskId(id), size_gib };
     Vm {
         id: VmId(7),
-        name: VmName::stored("a\"\u{1}é"),
+        name: VmName::from_store("a\"\u{1}é"),
         shape: VmShape { ram_mib: 512, cpus: 4 },
         has_password: true,
         disks: vec![disk(1, 100), disk(2, 1 << 50)],
@@ -31,7 +31,7 @@ const VM_OF_TWO_DISKS: &str = r#"{"vm_id":"a\"\u0001é","ram":512,"cpu":4,"disks
 
 #[test]
 fn answers_are_written_byte_for_byte() {
-    let name = VmName::stored("st\\alin");
+    let name = VmName::from_store("st\\alin");
     let cases = [
         (
             Answer::Pong(peer_at("127.0.0.1:5000")),
@@ -85,7 +85,7 @@ fn every_failure_has_its_words() {
         (Failure::BadField(BadField("ram: \"a\\u0000\"\n".to_string())), "ram: \"a\\u0000\"\n"),
         (Failure::UnknownCommand, "Unknown command"),
         (Failure::UnknownList, "Unknown list command type"),
-        (Failure::NoFields, "No fields for update"),
+        (Failure::EmptyUpdate, "No fields for update"),
         (Failure::AuthenticationRequired, "You have to authenticate to run this operation"),
         (Failure::InvalidCredentials, "Invalid credentials"),
         (Failure::InvalidToken, "Invalid access token. Try refreshing with the 'authenticate' command"),
@@ -100,7 +100,7 @@ fn every_failure_has_its_words() {
         (Failure::Internal, "internal error"),
         (Failure::TooLarge(65536), "Request too large: it may have at most 65536 bytes"),
         (Failure::TimedOut, "Request timeout: the request did not end in time"),
-        (Failure::CutShort, "Invalid JSON: the input ended inside a request"),
+        (Failure::UnexpectedEnd, "Invalid JSON: the input ended inside a request"),
     ];
     for (failure, words) in cases {
         let reply = encode(None, &Answer::Failed(failure));
@@ -116,7 +116,7 @@ fn pages(id: Option<&str>, list: List, pages: Vec<Items>) -> String {
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, items) in pages.into_iter().enumerate() {
         let next = (index + 1 < count).then_some(Cursor::FromPeer(0));
-        let page = Page { of: Paged::List(list), items, next };
+        let page = Page { listing: Listing::List(list), items, next };
         dialect::encode_page(Dialect::Command, id.as_ref(), &page, &mut progress, &mut output);
     }
     String::from_utf8(output).unwrap()
@@ -144,8 +144,11 @@ fn lists_are_written_page_by_page() {
 
 #[test]
 fn disks_and_connections_are_written_byte_for_byte() {
-    let disk =
-        DiskOfVm { disk: Disk { id: DiskId(3), size_gib: 10 }, vm_id: VmId(7), vm_name: VmName::stored("b") };
+    let disk = DiskOfVm {
+        disk: Disk { id: DiskId(3), size_gib: 10 },
+        vm_id: VmId(7),
+        vm_name: VmName::from_store("b"),
+    };
     assert_eq!(
         pages(None, List::AllDisks, vec![Items::Disks(vec![disk])]),
         r#"{"status":"success","message":null,"data":{"all_disks":[{"id":3,"vm_id":"b","disk_size":10}]}}"#

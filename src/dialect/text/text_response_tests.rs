@@ -3,7 +3,7 @@
 use super::*;
 use crate::dialect;
 use crate::ids::SeriesId;
-use crate::model::{Cursor, Dialect, MetricValue, Paged, PointFilter, Series};
+use crate::model::{Cursor, Dialect, Listing, MetricValue, PointFilter, Series};
 
 fn encode(answer: &Answer, count: usize) -> String {
     let mut output = b"before ".to_vec();
@@ -28,11 +28,11 @@ fn each_point_has_its_verdict() {
 #[test]
 fn every_failure_has_its_words() {
     for (failure, words) in [
-        (Failure::WrongCommand, "wrong command"),
+        (Failure::UnknownTextCommand, "wrong command"),
         (Failure::JsonLine, "wrong command: this connection speaks metrics text; open a new one for JSON"),
         (Failure::LineTooLong, "line too long"),
         (Failure::BadText, "a line must be UTF-8 without control characters"),
-        (Failure::CutShort, "the input ended inside a line"),
+        (Failure::UnexpectedEnd, "the input ended inside a line"),
         (Failure::TimedOut, "the line did not end in time"),
         (Failure::AuthenticationRequired, "authentication required"),
         (Failure::Busy, "busy"),
@@ -48,15 +48,17 @@ fn every_failure_has_its_words() {
 }
 
 fn series(id: i64, key: &str, points: &[(i64, f64)]) -> Series {
-    let point = |&(second, value)| Point { second, value: MetricValue::new(value).expect("it is finite") };
-    Series { id: SeriesId(id), key: MetricKey::stored(key), points: points.iter().map(point).collect() }
+    let point =
+        |&(second, value)| Point { timestamp: second, value: MetricValue::new(value).expect("it is finite") };
+    Series { id: SeriesId(id), key: MetricKey::from_store(key), points: points.iter().map(point).collect() }
 }
 
 fn pages(pages: Vec<Vec<Series>>) -> String {
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, series) in pages.into_iter().enumerate() {
-        let next = (index + 1 < count).then_some(Cursor::AfterPoint { series: SeriesId(1), second: 1 });
-        let page = Page { of: Paged::Points(PointFilter::default()), items: Items::Points(series), next };
+        let next = (index + 1 < count).then_some(Cursor::AfterPoint { series: SeriesId(1), timestamp: 1 });
+        let page =
+            Page { listing: Listing::Points(PointFilter::default()), items: Items::Points(series), next };
         dialect::encode_page(Dialect::Text, None, &page, &mut progress, &mut output);
     }
     String::from_utf8(output).unwrap()

@@ -4,24 +4,24 @@ use super::*;
 
 fn point(key: &str, value: f64, second: i64) -> NewPoint {
     let value = crate::model::MetricValue::new(value).expect("it is finite");
-    NewPoint { key: MetricKey::stored(key), point: Point { second, value } }
+    NewPoint { key: MetricKey::from_store(key), point: Point { timestamp: second, value } }
 }
 
-fn all_of(key: Option<&str>) -> Line {
-    Line::Get(PointFilter { key: key.map(MetricKey::stored), ..PointFilter::default() })
+fn all_of(key: Option<&str>) -> TextCommand {
+    TextCommand::Get(PointFilter { key: key.map(MetricKey::from_store), ..PointFilter::default() })
 }
 
 #[test]
 fn lines_are_read() {
     let longest = "k".repeat(200);
     let cases = [
-        ("put palm.cpu 10.6 1501864247", Line::Put(point("palm.cpu", 10.6, 1_501_864_247))),
-        ("put another_key 10 1503319739", Line::Put(point("another_key", 10.0, 1_503_319_739))),
-        (" \tput\t a \t 1e3  -5 \t", Line::Put(point("a", 1000.0, -5))),
-        ("put ключ -.5 007", Line::Put(point("ключ", -0.5, 7))),
-        ("put put +1. -0", Line::Put(point("put", 1.0, 0))),
-        ("put {\"a\":1} 1 253402300799", Line::Put(point("{\"a\":1}", 1.0, 253_402_300_799))),
-        ("put * 1 -62135596800", Line::Put(point("*", 1.0, -62_135_596_800))),
+        ("put palm.cpu 10.6 1501864247", TextCommand::Put(point("palm.cpu", 10.6, 1_501_864_247))),
+        ("put another_key 10 1503319739", TextCommand::Put(point("another_key", 10.0, 1_503_319_739))),
+        (" \tput\t a \t 1e3  -5 \t", TextCommand::Put(point("a", 1000.0, -5))),
+        ("put ключ -.5 007", TextCommand::Put(point("ключ", -0.5, 7))),
+        ("put put +1. -0", TextCommand::Put(point("put", 1.0, 0))),
+        ("put {\"a\":1} 1 253402300799", TextCommand::Put(point("{\"a\":1}", 1.0, 253_402_300_799))),
+        ("put * 1 -62135596800", TextCommand::Put(point("*", 1.0, -62_135_596_800))),
         ("get palm.cpu", all_of(Some("palm.cpu"))),
         ("get test_key ", all_of(Some("test_key"))),
         ("get *", all_of(None)),
@@ -30,9 +30,9 @@ fn lines_are_read() {
         ("get get", all_of(Some("get"))),
     ];
     for (line, wanted) in cases {
-        assert_eq!(decode(line.as_bytes()), Ok(wanted), "{line}");
+        assert_eq!(decode_line(line.as_bytes()), Ok(wanted), "{line}");
     }
-    assert_eq!(decode(format!("get {longest}").as_bytes()), Ok(all_of(Some(&longest))));
+    assert_eq!(decode_line(format!("get {longest}").as_bytes()), Ok(all_of(Some(&longest))));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_time_of_another_unit_than_seconds_is_said_to_be_one() {
         "put a 1 9223372036854775808",
         "put a 1 1501864247123 ",
     ] {
-        let failure = decode(line.as_bytes()).map_err(|refusal| refusal.failure);
+        let failure = decode_line(line.as_bytes()).map_err(|refusal| refusal.failure);
         assert_eq!(failure, Err(Failure::TimeOutOfRange), "{line}");
     }
 }
@@ -89,23 +89,23 @@ fn anything_else_is_a_wrong_command() {
         "[{\"command\":\"ping\"}]",
         &longer,
     ];
-    let wrong = Refusal { dialect: Dialect::Text, id: None, failure: Failure::WrongCommand };
+    let wrong = Refusal { dialect: Dialect::Text, id: None, failure: Failure::UnknownTextCommand };
     for line in cases {
-        assert_eq!(decode(line.as_bytes()), Err(wrong.clone()), "{line}");
+        assert_eq!(decode_line(line.as_bytes()), Err(wrong.clone()), "{line}");
     }
     let json = Refusal { failure: Failure::JsonLine, ..wrong };
     for line in ["{\"command\":\"ping\"}", "{", "{ put a 1 2"] {
-        assert_eq!(decode(line.as_bytes()), Err(json.clone()), "{line}");
+        assert_eq!(decode_line(line.as_bytes()), Err(json.clone()), "{line}");
     }
 }
 
 #[test]
 fn a_request_of_points_gets_a_reply_for_each() {
     let points: Vec<NewPoint> = (0..3).map(|second| point("a", 1.0, second)).collect();
-    let request = put(points.clone());
+    let request = put_request(points.clone());
     assert_eq!((request.dialect, request.name, request.reply_count()), (Dialect::Text, CommandName::Put, 3));
     assert_eq!(request.command, Ok(Command::Put(Put { points, undated: Vec::new(), is_atomic: false })));
     assert!(!request.is_barrier());
-    let request = get(PointFilter::default());
+    let request = get_request(PointFilter::default());
     assert_eq!((request.dialect, request.name, request.reply_count()), (Dialect::Text, CommandName::Get, 1));
 }

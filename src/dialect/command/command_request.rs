@@ -8,7 +8,8 @@ use std::fmt;
 use super::{LISTS, points};
 use crate::dialect::envelope::Envelope;
 use crate::dialect::fields::{
-    Fields, Hidden, Names, Place, Shown, for_each_element, integer, is_object, read_string, secret,
+    Excerpt, FieldNames, JsonFields, JsonPath, Redacted, for_each_element, integer, is_object, read_string,
+    secret,
 };
 use crate::ids::DiskId;
 use crate::limits;
@@ -19,12 +20,12 @@ use crate::model::{
 
 /// Reads a request whose envelope has a `command`.
 pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
-    let known = match known_command(&envelope.fields) {
+    let known = match find_command(&envelope.fields) {
         Ok(Some(known)) => known,
         Ok(None) => return Err(envelope.refuse(Failure::UnknownCommand)),
         Err(bad_field) => return Err(envelope.refuse(Failure::BadField(bad_field))),
     };
-    let mut data = Fields::none(Place::Top, data_keys(known.name));
+    let mut data = JsonFields::empty(JsonPath::Root, data_field_names(known.name));
     let (token, command) = match read_data(&envelope.fields, &mut data) {
         Ok(()) => (token(&data, known.name), command(&data, known)),
         Err(failure) => (Ok(None), Err(failure)),
@@ -41,24 +42,24 @@ pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refu
 }
 
 /// The command that is asked for; `None`: there is no such command.
-fn known_command(envelope: &Fields<'_>) -> Result<Option<&'static KnownCommand>, BadField> {
+fn find_command(envelope: &JsonFields<'_>) -> Result<Option<&'static CommandSpec>, BadField> {
     envelope.check_unknown(&["command", "data", "request_id"])?;
-    let bad = |was: &dyn fmt::Display| Place::Top.bad("command", was, "a string");
+    let bad = |was: &dyn fmt::Display| JsonPath::Root.invalid("command", was, "a string");
     let text = read_string(envelope.value_or_null("command"), bad)?;
     Ok(COMMANDS.iter().find(|known| known.text == text))
 }
 
 /// Reads the fields of `data`.
-fn read_data<'a>(envelope: &Fields<'a>, fields: &mut Fields<'a>) -> Result<(), Failure> {
+fn read_data<'a>(envelope: &JsonFields<'a>, fields: &mut JsonFields<'a>) -> Result<(), Failure> {
     let data = envelope.value("data").unwrap_or("{}");
     if !is_object(data) {
-        return Err(Failure::BadField(Place::Top.bad("data", Hidden(data), "an object")));
+        return Err(Failure::BadField(JsonPath::Root.invalid("data", Redacted(data), "an object")));
     }
     fields.fill(data).map_err(|error| Failure::InvalidJson(error.to_string()))
 }
 
 /// The token that came with the request, where the command reads one.
-fn token(data: &Fields<'_>, name: CommandName) -> Result<Option<Secret>, BadField> {
+fn token(data: &JsonFields<'_>, name: CommandName) -> Result<Option<Secret>, BadField> {
     let Some(value) = data.value("token") else { return Ok(None) };
     if name.ignores_token() {
         return Ok(None);
@@ -69,101 +70,101 @@ fn token(data: &Fields<'_>, name: CommandName) -> Result<Option<Secret>, BadFiel
     if matches!(value, "null" | "\"\"") {
         return Ok(None);
     }
-    let bad = |was: &dyn fmt::Display| Place::Top.bad("token", was, "a string or null");
-    secret(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Hidden(value))).map(Some)
+    let bad = |was: &dyn fmt::Display| JsonPath::Root.invalid("token", was, "a string or null");
+    secret(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Redacted(value))).map(Some)
 }
 
 /// The command with its data.
-fn command(data: &Fields<'_>, known: &KnownCommand) -> Result<Command, Failure> {
+fn command(data: &JsonFields<'_>, known: &CommandSpec) -> Result<Command, Failure> {
     data.check_repeated().map_err(Failure::BadField)?;
     data.check_unknown(known.fields).map_err(Failure::BadField)?;
     (known.read)(data)
 }
 
-fn register(data: &Fields<'_>) -> Result<Command, Failure> {
+fn register(data: &JsonFields<'_>) -> Result<Command, Failure> {
     read_registration(data).map_err(Failure::BadField)
 }
 
-fn read_registration(data: &Fields<'_>) -> Result<Command, BadField> {
+fn read_registration(data: &JsonFields<'_>) -> Result<Command, BadField> {
     data.check_missing(&["vm_id", "ram", "cpu", "password", "disks"])?;
-    let name = vm_name(data.value_or_null("vm_id"), VmName::parse_chosen)?;
+    let name = vm_name(data.value_or_null("vm_id"), VmName::parse_new)?;
     let shape = VmShape { ram_mib: ram(data.value_or_null("ram"))?, cpus: cpu(data.value_or_null("cpu"))? };
     let password = password(data.value_or_null("password"))?;
     let disk_sizes_gib = new_disks(data.value_or_null("disks"))?;
     Ok(Command::Register { name, shape, disk_sizes_gib, password })
 }
 
-fn authenticate(data: &Fields<'_>) -> Result<Command, Failure> {
+fn authenticate(data: &JsonFields<'_>) -> Result<Command, Failure> {
     read_credentials(data).map_err(Failure::BadField)
 }
 
-fn read_credentials(data: &Fields<'_>) -> Result<Command, BadField> {
+fn read_credentials(data: &JsonFields<'_>) -> Result<Command, BadField> {
     data.check_missing(&["vm_id", "password"])?;
     let name = vm_name(data.value_or_null("vm_id"), VmName::parse)?;
     let password = password(data.value_or_null("password"))?;
     Ok(Command::Authenticate { name, password })
 }
 
-fn list(data: &Fields<'_>) -> Result<Command, Failure> {
+fn list(data: &JsonFields<'_>) -> Result<Command, Failure> {
     data.check_missing(&["list_type"]).map_err(Failure::BadField)?;
     let value = data.value_or_null("list_type");
     let bad = |was: &dyn fmt::Display| {
         let names: Vec<&str> = LISTS.iter().map(|&(name, _)| name).collect();
-        Failure::BadField(Place::Top.bad("list_type", was, format!("one of {}", names.join(", "))))
+        Failure::BadField(JsonPath::Root.invalid("list_type", was, format!("one of {}", names.join(", "))))
     };
     let text = read_string(value, bad)?;
     let known = LISTS.iter().find(|(name, _)| *name == text);
     known.map(|&(_, list)| Command::List(list)).ok_or(Failure::UnknownList)
 }
 
-fn update(data: &Fields<'_>) -> Result<Command, Failure> {
+fn update(data: &JsonFields<'_>) -> Result<Command, Failure> {
     let change = VmChange {
         ram_mib: data.value("ram").map(ram).transpose().map_err(Failure::BadField)?,
         cpus: data.value("cpu").map(cpu).transpose().map_err(Failure::BadField)?,
         disks: data.value("disks").map(changed_disks).transpose().map_err(Failure::BadField)?,
     };
     if change.is_empty() {
-        return Err(Failure::NoFields);
+        return Err(Failure::EmptyUpdate);
     }
     Ok(Command::Update(change))
 }
 
 fn vm_name(value: &str, parse: fn(&str) -> Result<VmName, NameError>) -> Result<VmName, BadField> {
     let bad = |was: &dyn fmt::Display| {
-        Place::Top.bad("vm_id", was, format_args!("a string of {}", NameError::ALLOWED))
+        JsonPath::Root.invalid("vm_id", was, format_args!("a string of {}", NameError::ALLOWED))
     };
     let text = read_string(value, bad)?;
     parse(&text).map_err(|error| match error {
         NameError::Length(bytes) => bad(&format_args!("a string of {bytes} bytes")),
-        NameError::DigitsOnly => bad(&Shown(value)),
+        NameError::DigitsOnly => bad(&Excerpt(value)),
         // It may be one that is not to be seen: its number tells.
         NameError::Character(_) | NameError::NotNormalized(_) => bad(&error),
     })
 }
 
 fn ram(value: &str) -> Result<u32, BadField> {
-    let number = number(Place::Top, "ram", value, u64::from(limits::RAM_MIB_MAX), "MiB")?;
+    let number = number(JsonPath::Root, "ram", value, u64::from(limits::RAM_MIB_MAX), "MiB")?;
     Ok(u32::try_from(number).unwrap_or(limits::RAM_MIB_MAX))
 }
 
 fn cpu(value: &str) -> Result<u16, BadField> {
-    let number = number(Place::Top, "cpu", value, u64::from(limits::CPUS_MAX), "processors")?;
+    let number = number(JsonPath::Root, "cpu", value, u64::from(limits::CPUS_MAX), "processors")?;
     Ok(u16::try_from(number).unwrap_or(limits::CPUS_MAX))
 }
 
 /// The integer from 1 to `max` that `value` is.
-fn number(place: Place, name: &str, value: &str, max: u64, unit: &str) -> Result<u64, BadField> {
-    integer(value)
-        .filter(|number| (1..=max).contains(number))
-        .ok_or_else(|| place.bad(name, Shown(value), format_args!("an integer from 1 to {max} ({unit})")))
+fn number(place: JsonPath, name: &str, value: &str, max: u64, unit: &str) -> Result<u64, BadField> {
+    integer(value).filter(|number| (1..=max).contains(number)).ok_or_else(|| {
+        place.invalid(name, Excerpt(value), format_args!("an integer from 1 to {max} ({unit})"))
+    })
 }
 
 fn password(value: &str) -> Result<Secret, BadField> {
     let (min, max) = (limits::PASSWORD_BYTES_MIN, limits::PASSWORD_BYTES_MAX);
     let bad = |was: &dyn fmt::Display| {
-        Place::Top.bad("password", was, format_args!("a string of {min} to {max} bytes"))
+        JsonPath::Root.invalid("password", was, format_args!("a string of {min} to {max} bytes"))
     };
-    let secret = secret(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Hidden(value)))?;
+    let secret = secret(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Redacted(value)))?;
     match secret.expose().len() {
         bytes if (min..=max).contains(&bytes) => Ok(secret),
         bytes => Err(bad(&format_args!("a string of {bytes} bytes"))),
@@ -200,7 +201,7 @@ fn check_distinct(disks: &[(DiskId, u64)]) -> Result<(), BadField> {
         Some(pair) => {
             let (DiskId(id), first, second) = (pair[0].0, pair[0].1, pair[1].1);
             let was = format_args!("{id}, the id of disks[{first}],");
-            Err(Place::Disk(second).bad("id", was, "the id of another disk"))
+            Err(JsonPath::Disk(second).invalid("id", was, "the id of another disk"))
         }
         None => Ok(()),
     }
@@ -210,10 +211,14 @@ fn check_distinct(disks: &[(DiskId, u64)]) -> Result<(), BadField> {
 fn disks(value: &str, names: &'static [&'static str]) -> Result<Vec<(Option<DiskId>, u64)>, BadField> {
     let max = limits::DISKS_PER_VM_MAX;
     let bad = |was: &dyn fmt::Display| {
-        Place::Top.bad("disks", was, format_args!("a list of 0 to {max} objects {{\"disk_size\": GIB}}"))
+        JsonPath::Root.invalid(
+            "disks",
+            was,
+            format_args!("a list of 0 to {max} objects {{\"disk_size\": GIB}}"),
+        )
     };
     if !value.starts_with('[') {
-        return Err(bad(&Shown(value)));
+        return Err(bad(&Excerpt(value)));
     }
     let (mut disks, mut first_bad, mut count) = (Vec::new(), None, 0);
     let walk = for_each_element(value, |index, element| {
@@ -226,7 +231,7 @@ fn disks(value: &str, names: &'static [&'static str]) -> Result<Vec<(Option<Disk
             }
         }
     });
-    walk.map_err(|_| bad(&Shown(value)))?;
+    walk.map_err(|_| bad(&Excerpt(value)))?;
     if count > max {
         return Err(bad(&format_args!("a list of {count}")));
     }
@@ -238,15 +243,15 @@ fn disk(
     value: &str,
     names: &'static [&'static str],
 ) -> Result<(Option<DiskId>, u64), BadField> {
-    let place = Place::Disk(index);
+    let place = JsonPath::Disk(index);
     let no_object = || {
-        let was = Shown(value);
+        let was = Excerpt(value);
         BadField(format!("disks[{index}]: {was} is not allowed; it must be an object {{\"disk_size\": GIB}}"))
     };
     if !is_object(value) {
         return Err(no_object());
     }
-    let fields = Fields::read(place, value, Names::new(&DISK_KEYS)).map_err(|_| no_object())?;
+    let fields = JsonFields::read(place, value, FieldNames::new(&DISK_KEYS)).map_err(|_| no_object())?;
     fields.check_repeated()?;
     fields.check_unknown(names)?;
     fields.check_missing(&["disk_size"])?;
@@ -259,61 +264,56 @@ fn disk(
     Ok((id, size_gib))
 }
 
-fn disk_id(place: Place, value: &str) -> Result<DiskId, BadField> {
+fn disk_id(place: JsonPath, value: &str) -> Result<DiskId, BadField> {
     let id = number(place, "id", value, i64::MAX as u64, "the id of a disk")?;
     Ok(DiskId(i64::try_from(id).unwrap_or(i64::MAX)))
 }
 
 /// A command, its name in a request, the fields that its data may have, and how they are read.
-struct KnownCommand {
+struct CommandSpec {
     text: &'static str,
     name: CommandName,
     fields: &'static [&'static str],
-    read: fn(&Fields<'_>) -> Result<Command, Failure>,
+    read: fn(&JsonFields<'_>) -> Result<Command, Failure>,
 }
 
-static COMMANDS: [KnownCommand; 9] = [
-    KnownCommand { text: "ping", name: CommandName::Ping, fields: &["token"], read: |_| Ok(Command::Ping) },
-    KnownCommand {
+static COMMANDS: [CommandSpec; 9] = [
+    CommandSpec { text: "ping", name: CommandName::Ping, fields: &["token"], read: |_| Ok(Command::Ping) },
+    CommandSpec {
         text: "register",
         name: CommandName::Register,
         fields: &["vm_id", "ram", "cpu", "password", "disks", "token"],
         read: register,
     },
-    KnownCommand {
+    CommandSpec {
         text: "authenticate",
         name: CommandName::Authenticate,
         fields: &["vm_id", "password", "token"],
         read: authenticate,
     },
-    KnownCommand { text: "list", name: CommandName::List, fields: &["list_type", "token"], read: list },
-    KnownCommand {
+    CommandSpec { text: "list", name: CommandName::List, fields: &["list_type", "token"], read: list },
+    CommandSpec {
         text: "update",
         name: CommandName::Update,
         fields: &["ram", "cpu", "disks", "token"],
         read: update,
     },
-    KnownCommand {
+    CommandSpec {
         text: "logout",
         name: CommandName::Logout,
         fields: &["token"],
         read: |_| Ok(Command::Logout),
     },
-    KnownCommand {
-        text: "stats",
-        name: CommandName::Stats,
-        fields: &["token"],
-        read: |_| Ok(Command::Stats),
-    },
-    KnownCommand { text: "put", name: CommandName::Put, fields: &points::PUT_FIELDS, read: points::put },
-    KnownCommand { text: "get", name: CommandName::Get, fields: &points::GET_FIELDS, read: points::get },
+    CommandSpec { text: "stats", name: CommandName::Stats, fields: &["token"], read: |_| Ok(Command::Stats) },
+    CommandSpec { text: "put", name: CommandName::Put, fields: &points::PUT_FIELDS, read: points::put },
+    CommandSpec { text: "get", name: CommandName::Get, fields: &points::GET_FIELDS, read: points::get },
 ];
 
 /// The fields that the data of commands like this one has.
-fn data_keys(name: CommandName) -> Names {
+fn data_field_names(name: CommandName) -> FieldNames {
     match name {
-        CommandName::Put | CommandName::Get => Names::new(&points::KEYS),
-        _ => Names::new(&DATA_KEYS),
+        CommandName::Put | CommandName::Get => FieldNames::new(&points::KEYS),
+        _ => FieldNames::new(&DATA_KEYS),
     }
 }
 
@@ -324,5 +324,5 @@ const DATA_KEYS: [&str; 7] = ["vm_id", "ram", "cpu", "password", "disks", "list_
 const DISK_KEYS: [&str; 2] = ["id", "disk_size"];
 
 #[cfg(test)]
-#[path = "decode_tests.rs"]
+#[path = "command_request_tests.rs"]
 mod tests;

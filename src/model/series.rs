@@ -27,7 +27,7 @@ pub struct MetricValue(f64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Point {
     /// Seconds since 1970, before it where negative.
-    pub second: i64,
+    pub timestamp: i64,
     /// The value.
     pub value: MetricValue,
 }
@@ -87,7 +87,7 @@ impl MetricKey {
     }
 
     /// A key that a store has kept.
-    pub fn stored(text: &str) -> MetricKey {
+    pub fn from_store(text: &str) -> MetricKey {
         MetricKey(text.into())
     }
 
@@ -116,7 +116,7 @@ impl MetricValue {
 
 impl PointFilter {
     /// The first and the last second that are meant.
-    pub fn seconds(&self) -> (i64, i64) {
+    pub fn time_range(&self) -> (i64, i64) {
         (self.from.unwrap_or(i64::MIN), self.to.unwrap_or(i64::MAX))
     }
 }

@@ -7,12 +7,12 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LineScan {
     scanned: u32,
-    place: Place,
+    state: LineState,
 }
 
 /// What a scan has come to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Scanned {
+pub enum ScanProgress {
     /// The section goes on behind these bytes.
     More,
     /// It has so many bytes, its empty line included.
@@ -24,7 +24,7 @@ pub enum Scanned {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
+enum LineState {
     LineStart,
     InLine,
     AfterCarriageReturn { line_is_empty: bool },
@@ -33,33 +33,35 @@ enum Place {
 impl LineScan {
     /// A section that begins with a line of its own, whatever is in it.
     pub const fn in_first_line() -> LineScan {
-        LineScan { scanned: 0, place: Place::InLine }
+        LineScan { scanned: 0, state: LineState::InLine }
     }
 
     /// A section that may have no line but the empty one.
     pub const fn at_line_start() -> LineScan {
-        LineScan { scanned: 0, place: Place::LineStart }
+        LineScan { scanned: 0, state: LineState::LineStart }
     }
 
     /// Scans on in the section that begins `bytes`, up to `bytes_max` of it.
-    pub fn advance(&mut self, bytes: &[u8], bytes_max: usize) -> Scanned {
+    pub fn advance(&mut self, bytes: &[u8], bytes_max: usize) -> ScanProgress {
         let looked_at = &bytes[..bytes.len().min(bytes_max)];
         for &byte in looked_at.iter().skip(self.scanned as usize) {
             self.scanned += 1;
-            self.place = match (self.place, byte) {
-                (Place::AfterCarriageReturn { line_is_empty: true }, b'\n') => {
-                    return Scanned::End(self.scanned as usize);
+            self.state = match (self.state, byte) {
+                (LineState::AfterCarriageReturn { line_is_empty: true }, b'\n') => {
+                    return ScanProgress::End(self.scanned as usize);
                 }
-                (Place::AfterCarriageReturn { line_is_empty: false }, b'\n') => Place::LineStart,
-                (Place::AfterCarriageReturn { .. }, _) | (_, b'\n') => return Scanned::BareLineEnd,
-                (place, b'\r') => Place::AfterCarriageReturn { line_is_empty: place == Place::LineStart },
-                (_, _) => Place::InLine,
+                (LineState::AfterCarriageReturn { line_is_empty: false }, b'\n') => LineState::LineStart,
+                (LineState::AfterCarriageReturn { .. }, _) | (_, b'\n') => return ScanProgress::BareLineEnd,
+                (place, b'\r') => {
+                    LineState::AfterCarriageReturn { line_is_empty: place == LineState::LineStart }
+                }
+                (_, _) => LineState::InLine,
             };
         }
-        if looked_at.len() == bytes_max { Scanned::TooLong } else { Scanned::More }
+        if looked_at.len() == bytes_max { ScanProgress::TooLong } else { ScanProgress::More }
     }
 }
 
 #[cfg(test)]
-#[path = "lines_tests.rs"]
+#[path = "line_scan_tests.rs"]
 mod tests;

@@ -40,11 +40,11 @@ pub fn append_fragment<R>(
     let opcode = text_opcode(is_first);
     output.append_with(|bytes| {
         let start = bytes.len();
-        bytes.extend_from_slice(&[0; HEADER_BYTES_USUAL]);
+        bytes.extend_from_slice(&[0; HEADER_BYTES_EXPECTED]);
         let result = write(bytes);
-        let length = bytes.len() - start - HEADER_BYTES_USUAL;
+        let length = bytes.len() - start - HEADER_BYTES_EXPECTED;
         let (header, header_bytes) = header(opcode, is_last, length);
-        fit_front(bytes, start, HEADER_BYTES_USUAL, header_bytes);
+        resize_header(bytes, start, HEADER_BYTES_EXPECTED, header_bytes);
         bytes[start..start + header_bytes].copy_from_slice(&header[..header_bytes]);
         result
     })
@@ -91,7 +91,7 @@ fn header(opcode: OpCode, is_final: bool, length: usize) -> ([u8; HEADER_BYTES_M
 
 /// Moves what stands `from` bytes behind `start` so that it stands `to` bytes behind it, and wipes what
 /// that leaves behind: it may be the end of a token.
-fn fit_front(bytes: &mut Vec<u8>, start: usize, from: usize, to: usize) {
+fn resize_header(bytes: &mut Vec<u8>, start: usize, from: usize, to: usize) {
     let end = bytes.len();
     if to > from {
         bytes.resize(end + to - from, 0);
@@ -105,7 +105,7 @@ fn fit_front(bytes: &mut Vec<u8>, start: usize, from: usize, to: usize) {
 }
 
 /// That of a frame with 126 to 65 535 bytes: most replies, and pages of long ones.
-const HEADER_BYTES_USUAL: usize = 4;
+const HEADER_BYTES_EXPECTED: usize = 4;
 
 /// Without a mask.
 const HEADER_BYTES_MAX: usize = 10;

@@ -14,8 +14,8 @@ fn date() -> HttpDate {
     HttpDate::new(crate::clock::UnixSeconds(784_111_777))
 }
 
-fn common(date: &HttpDate) -> Common<'_> {
-    Common { date, reader: None }
+fn common(date: &HttpDate) -> CommonHeaders<'_> {
+    CommonHeaders { date, allowed_origin: None }
 }
 
 fn whole(exchange: Exchange, status: Status, content_type: ContentType, body: &str) -> String {
@@ -66,7 +66,7 @@ fn an_answer_has_a_length_and_what_its_status_needs() {
 #[test]
 fn a_page_that_may_read_an_answer_is_named_in_it() {
     let (date, origin) = (date(), PageOrigin((*b"https://vms.example.org").into()));
-    let common = Common { date: &date, reader: Some(&origin) };
+    let common = CommonHeaders { date: &date, allowed_origin: Some(&origin) };
     let shared = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nCache-Control: no-store\r\n";
     let allowed = "Access-Control-Allow-Origin: https://vms.example.org\r\nVary: Origin\r\n";
     let answer = written(|output| {
@@ -83,7 +83,7 @@ fn a_page_that_may_read_an_answer_is_named_in_it() {
          Access-Control-Allow-Headers: Authorization, Content-Type\r\nAccess-Control-Max-Age: 600\r\n{shared}{allowed}\r\n"
     );
     assert_eq!(answer, expected);
-    let common = Common { date: &date, reader: None };
+    let common = CommonHeaders { date: &date, allowed_origin: None };
     let answer = written(|output| KEPT.write_methods("GET", common, output));
     assert_eq!(answer, format!("HTTP/1.1 204 No Content\r\nAllow: GET\r\n{shared}\r\n"));
 }

@@ -42,11 +42,11 @@ pub enum ContentType {
 
 /// A request that is not to be run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refused {
+pub struct HttpError {
     /// What to answer.
     pub status: Status,
     /// Why, for people; never has anything of the request in it.
-    pub why: &'static str,
+    pub reason: &'static str,
     /// Whether nothing more can be read from the connection.
     pub closes: bool,
 }
@@ -57,11 +57,11 @@ pub struct PageOrigin(pub Box<[u8]>);
 
 /// What all answers have in common.
 #[derive(Clone, Copy, Debug)]
-pub struct Common<'a> {
+pub struct CommonHeaders<'a> {
     /// When it is made.
     pub date: &'a HttpDate,
     /// Whose page may be shown it, where one of another origin may.
-    pub reader: Option<&'a PageOrigin>,
+    pub allowed_origin: Option<&'a PageOrigin>,
 }
 
 /// The versions of HTTP/1.
@@ -144,7 +144,7 @@ impl Exchange {
         self,
         status: Status,
         content_type: ContentType,
-        common: Common<'_>,
+        common: CommonHeaders<'_>,
         output: &mut Buffer,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
@@ -152,7 +152,7 @@ impl Exchange {
             self.push_head(status, content_type, common, bytes);
             push(bytes, &["Content-Length: "]);
             let length_at = bytes.len();
-            push(bytes, &[LENGTH_ROOM, "\r\n\r\n"]);
+            push(bytes, &[LENGTH_PLACEHOLDER, "\r\n\r\n"]);
             let body_at = bytes.len();
             write(bytes);
             let length = (bytes.len() - body_at).to_string();
@@ -160,7 +160,7 @@ impl Exchange {
                 crate::sys::wipe(&mut bytes[body_at..]);
                 bytes.truncate(body_at);
             }
-            fill_in(bytes, length_at, &length);
+            insert_length(bytes, length_at, &length);
         });
     }
 
@@ -170,7 +170,7 @@ impl Exchange {
         &mut self,
         status: Status,
         content_type: ContentType,
-        common: Common<'_>,
+        common: CommonHeaders<'_>,
         output: &mut Buffer,
     ) {
         debug_assert!(!self.is_head, "a page was asked for whose head alone is wanted");
@@ -192,15 +192,15 @@ impl Exchange {
         }
         output.append_with(|bytes| {
             let size_at = bytes.len();
-            push(bytes, &[SIZE_ROOM, "\r\n"]);
+            push(bytes, &[SIZE_PLACEHOLDER, "\r\n"]);
             let page_at = bytes.len();
             write(bytes);
             match bytes.len() - page_at {
                 // A chunk of no bytes would be the last.
                 0 => bytes.truncate(size_at),
                 size => {
-                    let size = format!("{size:0width$x}", width = SIZE_ROOM.len());
-                    bytes[size_at..size_at + SIZE_ROOM.len()].copy_from_slice(size.as_bytes());
+                    let size = format!("{size:0width$x}", width = SIZE_PLACEHOLDER.len());
+                    bytes[size_at..size_at + SIZE_PLACEHOLDER.len()].copy_from_slice(size.as_bytes());
                     push(bytes, &["\r\n"]);
                 }
             }
@@ -211,10 +211,10 @@ impl Exchange {
     }
 
     /// Writes an answer without a body that tells what `methods` there are.
-    pub fn write_methods(self, methods: &str, common: Common<'_>, output: &mut Buffer) {
+    pub fn write_methods(self, methods: &str, common: CommonHeaders<'_>, output: &mut Buffer) {
         output.append_with(|bytes| {
             push(bytes, &["HTTP/1.1 ", Status::NoContent.line(), "\r\nAllow: ", methods, "\r\n"]);
-            if common.reader.is_some() {
+            if common.allowed_origin.is_some() {
                 push(bytes, &["Access-Control-Allow-Methods: ", methods, "\r\n", PREFLIGHT]);
             }
             self.push_common_headers(Status::NoContent, common, bytes);
@@ -223,18 +223,24 @@ impl Exchange {
     }
 
     /// All of the head but how long the body is.
-    fn push_head(self, status: Status, content_type: ContentType, common: Common<'_>, bytes: &mut Vec<u8>) {
+    fn push_head(
+        self,
+        status: Status,
+        content_type: ContentType,
+        common: CommonHeaders<'_>,
+        bytes: &mut Vec<u8>,
+    ) {
         push(bytes, &["HTTP/1.1 ", status.line(), "\r\nContent-Type: ", content_type.text(), "\r\n"]);
         self.push_common_headers(status, common, bytes);
     }
 
     /// The headers that every answer has.
-    fn push_common_headers(self, status: Status, common: Common<'_>, bytes: &mut Vec<u8>) {
+    fn push_common_headers(self, status: Status, common: CommonHeaders<'_>, bytes: &mut Vec<u8>) {
         push(bytes, &["Date: "]);
         bytes.extend_from_slice(common.date.as_bytes());
         push(bytes, &["\r\nCache-Control: no-store\r\n"]);
         status.push_headers(bytes);
-        if let Some(PageOrigin(origin)) = common.reader {
+        if let Some(PageOrigin(origin)) = common.allowed_origin {
             push(bytes, &["Access-Control-Allow-Origin: "]);
             bytes.extend_from_slice(origin);
             push(bytes, &["\r\nVary: Origin\r\n"]);
@@ -264,10 +270,10 @@ fn push(bytes: &mut Vec<u8>, texts: &[&str]) {
 }
 
 /// Puts `length` into its room and moves what follows up to it.
-fn fill_in(bytes: &mut Vec<u8>, length_at: usize, length: &str) {
+fn insert_length(bytes: &mut Vec<u8>, length_at: usize, length: &str) {
     let length_end = length_at + length.len();
     bytes[length_at..length_end].copy_from_slice(length.as_bytes());
-    let surplus = LENGTH_ROOM.len() - length.len();
+    let surplus = LENGTH_PLACEHOLDER.len() - length.len();
     bytes.copy_within(length_end + surplus.., length_end);
     let end = bytes.len() - surplus;
     crate::sys::wipe(&mut bytes[end..]);
@@ -283,10 +289,10 @@ const PREFLIGHT: &str =
     "Access-Control-Allow-Headers: Authorization, Content-Type\r\nAccess-Control-Max-Age: 600\r\n";
 
 /// Room for any length there is.
-const LENGTH_ROOM: &str = "00000000000000000000";
+const LENGTH_PLACEHOLDER: &str = "00000000000000000000";
 /// Room for the size of a chunk of up to 4 GiB.
-const SIZE_ROOM: &str = "00000000";
+const SIZE_PLACEHOLDER: &str = "00000000";
 
 #[cfg(test)]
-#[path = "answer_tests.rs"]
+#[path = "response_tests.rs"]
 mod tests;

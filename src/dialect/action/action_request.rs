@@ -9,7 +9,8 @@ use std::collections::HashSet;
 
 use crate::dialect::envelope::Envelope;
 use crate::dialect::fields::{
-    Fields, Hidden, Names, Place, for_each_element, for_each_field, integer, is_object, secret, string,
+    FieldNames, JsonFields, JsonPath, Redacted, for_each_element, for_each_field, integer, is_object, secret,
+    string,
 };
 use crate::ids::{DiskId, VmId};
 use crate::limits;
@@ -20,11 +21,11 @@ use crate::model::{
 
 /// Reads a request whose envelope has an `action`.
 pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
-    let known = match known_action(envelope.fields.value("action").unwrap_or("null")) {
+    let known = match find_action(envelope.fields.value("action").unwrap_or("null")) {
         Some(known) => known,
         None => return Err(refusal(envelope, Failure::UnknownCommand)),
     };
-    let fields = match Fields::read(Place::Top, envelope.text, Names::new(&KEYS)) {
+    let fields = match JsonFields::read(JsonPath::Root, envelope.text, FieldNames::new(&KEYS)) {
         Ok(fields) => fields,
         Err(error) => return Err(refusal(envelope, Failure::InvalidJson(error.to_string()))),
     };
@@ -43,7 +44,7 @@ fn refusal(envelope: Envelope<'_>, failure: Failure) -> Refusal {
     Refusal { dialect: Dialect::Action, id: envelope.id, failure }
 }
 
-fn known_action(value: &str) -> Option<&'static KnownAction> {
+fn find_action(value: &str) -> Option<&'static ActionSpec> {
     let text = string(value).ok()??;
     ACTIONS.iter().find(|known| known.text == text)
 }
@@ -51,22 +52,24 @@ fn known_action(value: &str) -> Option<&'static KnownAction> {
 /// The token in the request's `data`, which may hold anything else, or be anything else.
 fn token(data: Option<&str>) -> Result<Option<Secret>, BadField> {
     let Some(data) = data.filter(|data| is_object(data)) else { return Ok(None) };
-    let Ok(fields) = Fields::read(Place::Top, data, Names::new(&["token"])) else { return Ok(None) };
-    let value = match fields.only_value("token")? {
+    let Ok(fields) = JsonFields::read(JsonPath::Root, data, FieldNames::new(&["token"])) else {
+        return Ok(None);
+    };
+    let value = match fields.unique_value("token")? {
         None | Some("null" | "\"\"") => return Ok(None),
         Some(value) => value,
     };
-    let bad = |was: &dyn std::fmt::Display| Place::Top.bad("token", was, "a string or null");
-    secret(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Hidden(value))).map(Some)
+    let bad = |was: &dyn std::fmt::Display| JsonPath::Root.invalid("token", was, "a string or null");
+    secret(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Redacted(value))).map(Some)
 }
 
-fn add_vm(fields: &Fields<'_>) -> Result<Command, Failure> {
+fn add_vm(fields: &JsonFields<'_>) -> Result<Command, Failure> {
     let [Some(ram_mib), Some(disks)] = [value(fields, "ram")?, value(fields, "disks")?] else {
-        return Err(Failure::BadShape);
+        return Err(Failure::InvalidVmShape);
     };
     let disk_sizes_gib = match disk_sizes(disks) {
         Some(sizes) if !sizes.is_empty() => sizes,
-        _ => return Err(Failure::BadShape),
+        _ => return Err(Failure::InvalidVmShape),
     };
     let cpus = match value(fields, "cpu")? {
         Some(cpu) => cpus(cpu),
@@ -76,37 +79,37 @@ fn add_vm(fields: &Fields<'_>) -> Result<Command, Failure> {
         (Some(ram_mib), Some(cpus)) => {
             Ok(Command::AddVm { shape: VmShape { ram_mib, cpus }, disk_sizes_gib })
         }
-        _ => Err(Failure::BadShape),
+        _ => Err(Failure::InvalidVmShape),
     }
 }
 
-fn authenticate(fields: &Fields<'_>) -> Result<Command, Failure> {
+fn authenticate(fields: &JsonFields<'_>) -> Result<Command, Failure> {
     Ok(Command::AuthorizeVm { vm: vm(fields)?, password: password(fields) })
 }
 
-fn connect(fields: &Fields<'_>) -> Result<Command, Failure> {
+fn connect(fields: &JsonFields<'_>) -> Result<Command, Failure> {
     Ok(Command::ConnectVm { vm: vm(fields)?, password: password(fields) })
 }
 
-fn logout_vm(fields: &Fields<'_>) -> Result<Command, Failure> {
+fn logout_vm(fields: &JsonFields<'_>) -> Result<Command, Failure> {
     vm(fields).map(Command::LogoutVm)
 }
 
-fn update_vm(fields: &Fields<'_>) -> Result<Command, Failure> {
+fn update_vm(fields: &JsonFields<'_>) -> Result<Command, Failure> {
     let vm = vm(fields)?;
     let change = change(fields).ok().filter(|change| !change.is_empty());
     Ok(Command::UpdateVm { vm, change })
 }
 
-fn change(fields: &Fields<'_>) -> Result<VmChange, Failure> {
+fn change(fields: &JsonFields<'_>) -> Result<VmChange, Failure> {
     let checked = |value: Option<&str>, read: fn(&str) -> Option<u64>| match value {
-        Some(value) => read(value).map(Some).ok_or(Failure::BadShape),
+        Some(value) => read(value).map(Some).ok_or(Failure::InvalidVmShape),
         None => Ok(None),
     };
     let ram_mib = checked(value(fields, "ram")?, |value| ram(value).map(u64::from))?;
     let cpus = checked(value(fields, "cpu")?, |value| cpus(value).map(u64::from))?;
     let disks = match value(fields, "disks")? {
-        Some(value) => changed_disks(value).ok_or(Failure::BadShape)?,
+        Some(value) => changed_disks(value).ok_or(Failure::InvalidVmShape)?,
         None => None,
     };
     let ram_mib = ram_mib.and_then(|number| u32::try_from(number).ok());
@@ -115,24 +118,24 @@ fn change(fields: &Fields<'_>) -> Result<VmChange, Failure> {
 }
 
 /// The value of a field of a VM's shape, if there is one.
-fn value<'a>(fields: &Fields<'a>, name: &'static str) -> Result<Option<&'a str>, Failure> {
-    let value = fields.only_value(name).map_err(|_| Failure::BadShape)?;
+fn value<'a>(fields: &JsonFields<'a>, name: &'static str) -> Result<Option<&'a str>, Failure> {
+    let value = fields.unique_value(name).map_err(|_| Failure::InvalidVmShape)?;
     Ok(value.filter(|value| *value != "null"))
 }
 
 /// The VM that is meant. An integer that no VM can have is that of a VM that does not exist.
-fn vm(fields: &Fields<'_>) -> Result<VmId, Failure> {
-    let value = fields.only_value("vm_id").ok().flatten().ok_or(Failure::NoVmNumber)?;
+fn vm(fields: &JsonFields<'_>) -> Result<VmId, Failure> {
+    let value = fields.unique_value("vm_id").ok().flatten().ok_or(Failure::MissingVmId)?;
     let digits = value.strip_prefix('-').unwrap_or(value);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Failure::NoVmNumber);
+        return Err(Failure::MissingVmId);
     }
-    Ok(VmId(value.parse().unwrap_or(NOBODY)))
+    Ok(VmId(value.parse().unwrap_or(NO_VM)))
 }
 
 /// What may be the password of a VM. What can't be is as good as none.
-fn password(fields: &Fields<'_>) -> Option<Secret> {
-    let secret = secret(fields.only_value("password").ok()??).ok()??;
+fn password(fields: &JsonFields<'_>) -> Option<Secret> {
+    let secret = secret(fields.unique_value("password").ok()??).ok()??;
     let allowed = limits::PASSWORD_BYTES_MIN..=limits::PASSWORD_BYTES_MAX;
     allowed.contains(&secret.expose().len()).then_some(secret)
 }
@@ -198,19 +201,19 @@ fn disk_id(key: &str) -> Option<DiskId> {
 }
 
 /// An action, its name in a request, and how its fields are read.
-struct KnownAction {
+struct ActionSpec {
     text: &'static str,
     name: CommandName,
-    read: fn(&Fields<'_>) -> Result<Command, Failure>,
+    read: fn(&JsonFields<'_>) -> Result<Command, Failure>,
 }
 
-static ACTIONS: [KnownAction; 10] = {
+static ACTIONS: [ActionSpec; 10] = {
     const fn known(
         text: &'static str,
         name: CommandName,
-        read: fn(&Fields<'_>) -> Result<Command, Failure>,
-    ) -> KnownAction {
-        KnownAction { text, name, read }
+        read: fn(&JsonFields<'_>) -> Result<Command, Failure>,
+    ) -> ActionSpec {
+        ActionSpec { text, name, read }
     }
     use CommandName::{ActionList, AddVm, AuthorizeVm, ConnectVm, LogoutVm, UpdateVm};
     [
@@ -231,8 +234,8 @@ static ACTIONS: [KnownAction; 10] = {
 const KEYS: [&str; 5] = ["vm_id", "ram", "cpu", "disks", "password"];
 
 /// The number of no VM: they begin at 1.
-const NOBODY: i64 = 0;
+const NO_VM: i64 = 0;
 
 #[cfg(test)]
-#[path = "decode_tests.rs"]
+#[path = "action_request_tests.rs"]
 mod tests;

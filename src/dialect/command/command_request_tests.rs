@@ -113,7 +113,7 @@ fn every_command_is_read_with_its_data() {
 fn absent_data_is_empty_data() {
     assert_eq!(decode(r#"{"command":"ping"}"#), decode(r#"{"command":"ping","data":{}}"#));
     let update = decode(r#"{"command":"update"}"#).unwrap();
-    assert_eq!(update.command, Err(Failure::NoFields));
+    assert_eq!(update.command, Err(Failure::EmptyUpdate));
 }
 
 #[test]
@@ -299,8 +299,8 @@ fn a_vm_has_so_many_disks_and_no_more() {
 
 #[test]
 fn an_update_of_nothing_and_an_unknown_list_are_told_with_the_data() {
-    assert_eq!(request("update", "{}").command, Err(Failure::NoFields));
-    assert_eq!(request("update", r#"{"token":"a"}"#).command, Err(Failure::NoFields));
+    assert_eq!(request("update", "{}").command, Err(Failure::EmptyUpdate));
+    assert_eq!(request("update", r#"{"token":"a"}"#).command, Err(Failure::EmptyUpdate));
     for list in ["", "active", "ALL_VMS", "all_vms "] {
         let data = format!("{{\"list_type\":\"{list}\"}}");
         assert_eq!(request("list", &data).command, Err(Failure::UnknownList), "{list}");

@@ -162,7 +162,7 @@ fn a_shape_that_lacks_something_or_breaks_a_rule_is_told_in_one_way() {
         r#", "ram": 1, "disks": [1], "cpu": 1, "cpu": 1"#,
     ];
     for fields in cases.chain(missing.map(str::to_owned)) {
-        assert_eq!(command("add_vm", &fields), Err(Failure::BadShape), "{fields}");
+        assert_eq!(command("add_vm", &fields), Err(Failure::InvalidVmShape), "{fields}");
     }
     let all = format!("[{}]", vec!["1"; limits::DISKS_PER_VM_MAX].join(","));
     assert!(command("add_vm", &format!(", \"ram\": 1, \"disks\": {all}")).is_ok());
@@ -214,7 +214,7 @@ fn what_is_no_integer_is_no_vm_id_and_what_is_one_may_be_nobodys() {
             r#", "vm_id": 1, "vm_id": 1"#,
             r#", "data": {"vm_id": 1}"#,
         ] {
-            assert_eq!(command(name, fields), Err(Failure::NoVmNumber), "{name} {fields}");
+            assert_eq!(command(name, fields), Err(Failure::MissingVmId), "{name} {fields}");
         }
         for (id, wanted) in [
             ("0", 0),

@@ -17,7 +17,7 @@ pub(in crate::dialect) fn encode_answer(answer: &Answer, count: usize, output: &
             }
         }
         Answer::Failed(failure) => {
-            let words = words(failure);
+            let words = message(failure);
             (0..count).for_each(|_| error(words, output));
         }
         other => {
@@ -51,7 +51,7 @@ fn line(key: &MetricKey, point: Point, output: &mut Vec<u8>) {
     output.push(b' ');
     write_value(point.value, output);
     output.push(b' ');
-    write_integer(point.second, output);
+    write_integer(point.timestamp, output);
     output.push(b'\n');
 }
 
@@ -62,18 +62,18 @@ fn error(words: &str, output: &mut Vec<u8>) {
 }
 
 /// What a failure is called.
-fn words(failure: &Failure) -> &'static str {
+fn message(failure: &Failure) -> &'static str {
     match failure {
-        Failure::WrongCommand => "wrong command",
+        Failure::UnknownTextCommand => "wrong command",
         Failure::JsonLine => "wrong command: this connection speaks metrics text; open a new one for JSON",
         Failure::TimeOutOfRange => "timestamp out of range: seconds since 1970",
         Failure::LineTooLong => "line too long",
         Failure::BadText => "a line must be UTF-8 without control characters",
-        Failure::CutShort => "the input ended inside a line",
+        Failure::UnexpectedEnd => "the input ended inside a line",
         Failure::TimedOut => "the line did not end in time",
         Failure::AuthenticationRequired => "authentication required",
         Failure::Busy => "busy",
-        Failure::NoRoom => Failure::NO_ROOM,
+        Failure::RequestMemoryFull => Failure::REQUEST_MEMORY_FULL,
         Failure::StoreUnavailable => "store unavailable",
         Failure::OutcomeUnknown => "outcome unknown",
         Failure::KeyLimitReached(_) => KEY_LIMIT_REACHED,
@@ -86,5 +86,5 @@ const KEY_LIMIT_REACHED: &str = "key limit reached";
 const INTERNAL_ERROR: &str = "internal error";
 
 #[cfg(test)]
-#[path = "encode_tests.rs"]
+#[path = "text_response_tests.rs"]
 mod tests;

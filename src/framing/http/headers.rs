@@ -8,7 +8,7 @@ use httparse::Header;
 /// A header that must not occur twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs)]
-pub enum Field<'a> {
+pub enum HeaderValue<'a> {
     #[default]
     Absent,
     Once(&'a [u8]),
@@ -17,27 +17,27 @@ pub enum Field<'a> {
 
 /// What a head says, header by header.
 #[derive(Default)]
-pub struct Fields<'a> {
+pub struct Headers<'a> {
     /// `Host`.
-    pub host: Field<'a>,
+    pub host: HeaderValue<'a>,
     /// `Origin`.
-    pub origin: Field<'a>,
+    pub origin: HeaderValue<'a>,
     /// `Content-Length`.
-    pub content_length: Field<'a>,
+    pub content_length: HeaderValue<'a>,
     /// `Transfer-Encoding`.
-    pub transfer_encoding: Field<'a>,
+    pub transfer_encoding: HeaderValue<'a>,
     /// `Authorization`: a secret.
-    pub authorization: Field<'a>,
+    pub authorization: HeaderValue<'a>,
     /// `Sec-WebSocket-Key`.
-    pub websocket_key: Field<'a>,
+    pub websocket_key: HeaderValue<'a>,
     /// `Sec-WebSocket-Version`.
-    pub websocket_version: Field<'a>,
+    pub websocket_version: HeaderValue<'a>,
     /// `Connection`.
-    pub connection: Options,
+    pub connection: ConnectionOptions,
     /// Whether `Upgrade` names WebSocket.
     pub upgrades_to_websocket: bool,
     /// `Expect`.
-    pub expects: Expects,
+    pub expects: Expectation,
     /// Whether `Sec-Fetch-Site` says that a page of somebody else's is behind this.
     pub is_cross_site: bool,
     /// Whether `Content-Type` says that the body has parts.
@@ -51,7 +51,7 @@ pub struct Fields<'a> {
 /// The options of `Connection` that mean something here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs)]
-pub struct Options {
+pub struct ConnectionOptions {
     pub close: bool,
     pub keep_alive: bool,
     pub upgrade: bool,
@@ -59,7 +59,7 @@ pub struct Options {
 
 /// What the client waits for before it sends its body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Expects {
+pub enum Expectation {
     /// Nothing.
     #[default]
     Nothing,
@@ -69,20 +69,20 @@ pub enum Expects {
     Unknown,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> Headers<'a> {
     /// Picks them out of all of them.
-    pub fn read(headers: &[Header<'a>]) -> Fields<'a> {
-        let mut fields = Fields::default();
+    pub fn read(headers: &[Header<'a>]) -> Headers<'a> {
+        let mut fields = Headers::default();
         for header in headers {
-            fields.take(header.name, header.value);
+            fields.record(header.name, header.value);
         }
         fields
     }
 
-    fn take(&mut self, name: &str, value: &'a [u8]) {
+    fn record(&mut self, name: &str, value: &'a [u8]) {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
-        if let Some(field) = self.single(name) {
-            field.see(value);
+        if let Some(field) = self.unique_header_mut(name) {
+            field.add(value);
         } else if is("connection") {
             for option in items(value) {
                 self.connection.close |= option.eq_ignore_ascii_case(b"close");
@@ -94,8 +94,9 @@ impl<'a> Fields<'a> {
         } else if is("expect") {
             for expectation in items(value) {
                 let is_known = expectation.eq_ignore_ascii_case(b"100-continue");
-                let is_first = self.expects != Expects::Unknown;
-                self.expects = if is_known && is_first { Expects::Continue } else { Expects::Unknown };
+                let is_first = self.expects != Expectation::Unknown;
+                self.expects =
+                    if is_known && is_first { Expectation::Continue } else { Expectation::Unknown };
             }
         } else if is("sec-fetch-site") {
             self.is_cross_site |= value.eq_ignore_ascii_case(b"cross-site");
@@ -110,7 +111,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The place of a header that must not occur twice.
-    fn single(&mut self, name: &str) -> Option<&mut Field<'a>> {
+    fn unique_header_mut(&mut self, name: &str) -> Option<&mut HeaderValue<'a>> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         let field = if is("host") {
             &mut self.host
@@ -133,16 +134,16 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl std::fmt::Debug for Fields<'_> {
+impl std::fmt::Debug for Headers<'_> {
     /// Tells nothing: one of them is a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Fields")
     }
 }
 
-impl<'a> Field<'a> {
-    fn see(&mut self, value: &'a [u8]) {
-        *self = if *self == Field::Absent { Field::Once(value) } else { Field::Repeated };
+impl<'a> HeaderValue<'a> {
+    fn add(&mut self, value: &'a [u8]) {
+        *self = if *self == HeaderValue::Absent { HeaderValue::Once(value) } else { HeaderValue::Repeated };
     }
 }
 

@@ -24,8 +24,8 @@ fn answers_are_written_byte_for_byte() {
         (Answer::Action(ActionAnswer::LoggedOut), r#""status":"logged out""#),
         (Answer::Updated, r#""status":"vm updated""#),
         (failed(Failure::UnknownCommand), r#""error":"invalid action""#),
-        (failed(Failure::NoVmNumber), r#""error":"required data: vm_id""#),
-        (failed(Failure::BadShape), r#""error":"required data: ram, disks""#),
+        (failed(Failure::MissingVmId), r#""error":"required data: vm_id""#),
+        (failed(Failure::InvalidVmShape), r#""error":"required data: ram, disks""#),
         (failed(Failure::UnknownDisk(DiskId(5))), r#""error":"required data: ram, disks""#),
         (failed(Failure::UnknownVm), r#""error":"VM ID does not exist""#),
         (failed(Failure::NotAuthorized), r#""error":"vm not authenticated""#),
@@ -54,7 +54,7 @@ fn list(list: List, id: Option<&RequestId>, pages: Vec<Items>) -> String {
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, items) in pages.into_iter().enumerate() {
         let next = (index + 1 < count).then_some(Cursor::AfterMember(1));
-        let page = Page { of: Paged::List(list), items, next };
+        let page = Page { listing: Listing::List(list), items, next };
         dialect::encode_page(Dialect::Action, id, &page, &mut progress, &mut output);
     }
     String::from_utf8(output).expect("UTF-8")
@@ -65,7 +65,7 @@ fn lists_are_written_by_their_names_and_with_numbers_for_vms() {
     let disk = |id, size_gib| Disk { id: DiskId(id), size_gib };
     let vm = |id, disks| Vm {
         id: VmId(id),
-        name: VmName::stored("nobody sees it"),
+        name: VmName::from_store("nobody sees it"),
         shape: VmShape { ram_mib: 512, cpus: 4 },
         has_password: true,
         disks,
@@ -88,7 +88,7 @@ fn lists_are_written_by_their_names_and_with_numbers_for_vms() {
         let wanted = format!("{{\"request_id\":\"x\",\"{name}\":[{one}]}}");
         assert_eq!(list(of, Some(&id), vec![Items::Vms(vms())]), wanted);
     }
-    let of_vm = DiskOfVm { disk: disk(3, 10), vm_id: VmId(7), vm_name: VmName::stored("b") };
+    let of_vm = DiskOfVm { disk: disk(3, 10), vm_id: VmId(7), vm_name: VmName::from_store("b") };
     let wanted = r#"{"all_disks":[{"id":3,"vm_id":7,"size":10},{"id":3,"vm_id":7,"size":10}]}"#;
     let pages = vec![Items::Disks(vec![of_vm.clone()]), Items::Disks(vec![of_vm])];
     assert_eq!(list(List::ManagedDisks, None, pages), wanted);

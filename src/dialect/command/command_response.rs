@@ -8,9 +8,9 @@ use std::net::IpAddr;
 
 use super::{LISTS, points};
 use crate::dialect::PageProgress;
-use crate::dialect::written::{json, text};
+use crate::dialect::json_writer::{write_json, write_raw};
 use crate::model::{
-    Answer, Disk, DiskOfVm, Failure, Items, List, Page, Paged, Peer, PeerEntry, RequestId, Statistics, Vm,
+    Answer, Disk, DiskOfVm, Failure, Items, List, Listing, Page, Peer, PeerEntry, RequestId, Statistics, Vm,
     VmName,
 };
 
@@ -20,29 +20,29 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
         Answer::Pong(peer) => {
             begin(id, output);
             // What `head` would write, at once: nothing else is asked as often.
-            text(output, "\"status\":\"success\",\"message\":\"PONG\",\"data\":{\"addr\":");
+            write_raw(output, "\"status\":\"success\",\"message\":\"PONG\",\"data\":{\"addr\":");
             address(peer, output);
-            text(output, "}");
+            write_raw(output, "}");
         }
         Answer::Registered(name) => {
             head(id, "success", Some("Save the vm_id for authentication"), output);
-            text(output, "{\"auth_id\":");
-            json(output, name.as_str());
-            text(output, "}");
+            write_raw(output, "{\"auth_id\":");
+            write_json(output, name.as_str());
+            write_raw(output, "}");
         }
         Answer::Authenticated(token) => {
             head(id, "success", Some("Authentication successful"), output);
-            text(output, "{\"token\":");
-            json(output, token.expose());
-            text(output, "}");
+            write_raw(output, "{\"token\":");
+            write_json(output, token.expose());
+            write_raw(output, "}");
         }
         Answer::Updated => {
             head(id, "success", Some("VM info updated successfully"), output);
-            text(output, "{}");
+            write_raw(output, "{}");
         }
         Answer::LoggedOut(name) => {
             head(id, "success", Some(&format!("VM ({name}) logged out successfully")), output);
-            text(output, "{}");
+            write_raw(output, "{}");
         }
         Answer::Statistics(statistics) => {
             head(id, "success", None, output);
@@ -51,19 +51,19 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
         Answer::Put { refused } => {
             debug_assert!(refused.is_empty(), "points of this dialect are kept all or none");
             head(id, "success", Some("ok"), output);
-            text(output, "{}");
+            write_raw(output, "{}");
         }
         Answer::Action(_) | Answer::Converted(_) | Answer::Healthy => {
             debug_assert!(false, "no command has this answer");
             head(id, "error", Some("internal error"), output);
-            text(output, "{}");
+            write_raw(output, "{}");
         }
         Answer::Failed(failure) => {
             head(id, "error", Some(&message(failure)), output);
-            text(output, "{}");
+            write_raw(output, "{}");
         }
     }
-    text(output, "}");
+    write_raw(output, "}");
 }
 
 /// Writes one page of a list or of points.
@@ -76,11 +76,11 @@ pub(in crate::dialect) fn encode_page(
     if !progress.has_begun {
         progress.has_begun = true;
         head(id, "success", None, output);
-        text(output, "{");
-        if let Paged::List(list) = page.of {
-            text(output, "\"");
-            text(output, list_name(list));
-            text(output, "\":[");
+        write_raw(output, "{");
+        if let Listing::List(list) = page.listing {
+            write_raw(output, "\"");
+            write_raw(output, list_name(list));
+            write_raw(output, "\":[");
         }
     }
     match &page.items {
@@ -90,31 +90,31 @@ pub(in crate::dialect) fn encode_page(
         Items::Peers(peers) => items(peers, progress, output, peer),
     }
     if page.next.is_none() {
-        match page.of {
-            Paged::List(_) => text(output, "]"),
-            Paged::Points(_) => points::end_series(progress, output),
+        match page.listing {
+            Listing::List(_) => write_raw(output, "]"),
+            Listing::Points(_) => points::end_series(progress, output),
         }
-        text(output, "}}");
+        write_raw(output, "}}");
     }
 }
 
 /// Everything of a reply before its data.
 fn head(id: Option<&RequestId>, status: &str, message: Option<&str>, output: &mut Vec<u8>) {
     begin(id, output);
-    text(output, "\"status\":\"");
-    text(output, status);
-    text(output, "\",\"message\":");
-    json(output, &message);
-    text(output, ",\"data\":");
+    write_raw(output, "\"status\":\"");
+    write_raw(output, status);
+    write_raw(output, "\",\"message\":");
+    write_json(output, &message);
+    write_raw(output, ",\"data\":");
 }
 
 /// The opening brace and the request's id, if it has one.
 fn begin(id: Option<&RequestId>, output: &mut Vec<u8>) {
-    text(output, "{");
+    write_raw(output, "{");
     if let Some(RequestId(id)) = id {
-        text(output, "\"request_id\":");
-        text(output, id);
-        text(output, ",");
+        write_raw(output, "\"request_id\":");
+        write_raw(output, id);
+        write_raw(output, ",");
     }
 }
 
@@ -122,11 +122,11 @@ fn begin(id: Option<&RequestId>, output: &mut Vec<u8>) {
 fn message(failure: &Failure) -> Cow<'static, str> {
     Cow::Borrowed(match failure {
         Failure::InvalidJson(why) => return format!("Invalid JSON: {why}").into(),
-        Failure::NoRequest(why) => return why.clone().into(),
+        Failure::NotARequest(why) => return why.clone().into(),
         Failure::BadField(bad_field) => return bad_field.to_string().into(),
         Failure::UnknownCommand => "Unknown command",
         Failure::UnknownList => "Unknown list command type",
-        Failure::NoFields => "No fields for update",
+        Failure::EmptyUpdate => "No fields for update",
         Failure::AuthenticationRequired => "You have to authenticate to run this operation",
         Failure::InvalidCredentials => "Invalid credentials",
         Failure::InvalidToken => "Invalid access token. Try refreshing with the 'authenticate' command",
@@ -135,12 +135,12 @@ fn message(failure: &Failure) -> Cow<'static, str> {
         Failure::RegistrationClosed => "Registration is closed",
         Failure::VmLimitReached => "VM limit reached",
         Failure::UnknownDisk(id) => return format!("disks: the VM has no disk with id {}", id.0).into(),
-        Failure::NoVmNumber => "required data: vm_id",
+        Failure::MissingVmId => "required data: vm_id",
         Failure::UnknownVm => "VM ID does not exist",
         Failure::NotAuthorized => "vm not authenticated",
-        Failure::BadShape => "required data: ram, disks",
+        Failure::InvalidVmShape => "required data: ram, disks",
         Failure::Busy => "busy",
-        Failure::NoRoom => Failure::NO_ROOM,
+        Failure::RequestMemoryFull => Failure::REQUEST_MEMORY_FULL,
         Failure::StoreUnavailable => "store unavailable",
         Failure::OutcomeUnknown => "outcome unknown",
         Failure::Internal => "internal error",
@@ -148,12 +148,12 @@ fn message(failure: &Failure) -> Cow<'static, str> {
             return format!("Request too large: it may have at most {bytes_max} bytes").into();
         }
         Failure::TimedOut => "Request timeout: the request did not end in time",
-        Failure::CutShort => "Invalid JSON: the input ended inside a request",
+        Failure::UnexpectedEnd => "Invalid JSON: the input ended inside a request",
         Failure::KeyLimitReached(None) => "key limit reached",
         Failure::KeyLimitReached(Some(index)) => {
             return format!("key limit reached (points[{index}])").into();
         }
-        Failure::WrongCommand | Failure::JsonLine => "wrong command",
+        Failure::UnknownTextCommand | Failure::JsonLine => "wrong command",
         Failure::TimeOutOfRange => "timestamp out of range",
         Failure::LineTooLong => "line too long",
         Failure::BadText => "bad text",
@@ -167,7 +167,7 @@ fn list_name(list: List) -> &'static str {
 fn items<T>(items: &[T], progress: &mut PageProgress, output: &mut Vec<u8>, write: fn(&T, &mut Vec<u8>)) {
     for item in items {
         if progress.has_items {
-            text(output, ",");
+            write_raw(output, ",");
         }
         progress.has_items = true;
         write(item, output);
@@ -175,30 +175,30 @@ fn items<T>(items: &[T], progress: &mut PageProgress, output: &mut Vec<u8>, writ
 }
 
 fn peer(entry: &PeerEntry, output: &mut Vec<u8>) {
-    text(output, "{\"addr\":");
+    write_raw(output, "{\"addr\":");
     address(&entry.peer, output);
     if let Some(of_peer) = &entry.vm {
-        text(output, ",\"vm_info\":");
+        write_raw(output, ",\"vm_info\":");
         vm(of_peer, output);
     }
-    text(output, "}");
+    write_raw(output, "}");
 }
 
 fn vm(vm: &Vm, output: &mut Vec<u8>) {
-    text(output, "{\"vm_id\":");
-    json(output, vm.name.as_str());
-    text(output, ",\"ram\":");
-    json(output, &vm.shape.ram_mib);
-    text(output, ",\"cpu\":");
-    json(output, &vm.shape.cpus);
-    text(output, ",\"disks\":[");
+    write_raw(output, "{\"vm_id\":");
+    write_json(output, vm.name.as_str());
+    write_raw(output, ",\"ram\":");
+    write_json(output, &vm.shape.ram_mib);
+    write_raw(output, ",\"cpu\":");
+    write_json(output, &vm.shape.cpus);
+    write_raw(output, ",\"disks\":[");
     for (index, of_vm) in vm.disks.iter().enumerate() {
         if index > 0 {
-            text(output, ",");
+            write_raw(output, ",");
         }
         disk(of_vm, &vm.name, output);
     }
-    text(output, "]}");
+    write_raw(output, "]}");
 }
 
 fn disk_of_vm(of_vm: &DiskOfVm, output: &mut Vec<u8>) {
@@ -206,20 +206,20 @@ fn disk_of_vm(of_vm: &DiskOfVm, output: &mut Vec<u8>) {
 }
 
 fn disk(disk: &Disk, vm_name: &VmName, output: &mut Vec<u8>) {
-    text(output, "{\"id\":");
-    json(output, &disk.id.0);
-    text(output, ",\"vm_id\":");
-    json(output, vm_name.as_str());
-    text(output, ",\"disk_size\":");
-    json(output, &disk.size_gib);
-    text(output, "}");
+    write_raw(output, "{\"id\":");
+    write_json(output, &disk.id.0);
+    write_raw(output, ",\"vm_id\":");
+    write_json(output, vm_name.as_str());
+    write_raw(output, ",\"disk_size\":");
+    write_json(output, &disk.size_gib);
+    write_raw(output, "}");
 }
 
 fn address(peer: &Peer, output: &mut Vec<u8>) {
     match peer {
         // Digit by digit: every reply to a ping has one, and formatting would take longer than all the rest.
         Peer::Tcp(IpAddr::V4(ip), port) => {
-            let mut short = Short::default();
+            let mut short = AddressText::default();
             short.push(b'[');
             short.push(b'"');
             for (index, octet) in ip.octets().into_iter().enumerate() {
@@ -237,18 +237,18 @@ fn address(peer: &Peer, output: &mut Vec<u8>) {
         Peer::Tcp(IpAddr::V6(ip), port) => {
             write!(output, "[\"{ip}\",{port}]").expect("a Vec takes whatever is written");
         }
-        Peer::Unix { .. } => text(output, "[\"unix\",0]"),
+        Peer::Unix { .. } => write_raw(output, "[\"unix\",0]"),
     }
 }
 
 /// An address in the making: a text too short to bother a `Vec` with every byte.
 #[derive(Default)]
-struct Short {
+struct AddressText {
     bytes: [u8; 32],
     length: usize,
 }
 
-impl Short {
+impl AddressText {
     fn push(&mut self, byte: u8) {
         self.bytes[self.length] = byte;
         self.length += 1;
@@ -265,18 +265,18 @@ impl Short {
 }
 
 fn counters(statistics: &Statistics, output: &mut Vec<u8>) {
-    text(output, "{");
+    write_raw(output, "{");
     for (index, (name, value)) in statistics.values.iter().enumerate() {
         if index > 0 {
-            text(output, ",");
+            write_raw(output, ",");
         }
-        json(output, name);
-        text(output, ":");
-        json(output, value);
+        write_json(output, name);
+        write_raw(output, ":");
+        write_json(output, value);
     }
-    text(output, "}");
+    write_raw(output, "}");
 }
 
 #[cfg(test)]
-#[path = "encode_tests.rs"]
+#[path = "command_response_tests.rs"]
 mod tests;

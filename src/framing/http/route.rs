@@ -1,0 +1,181 @@
+//! What is to be done with a request, from its head alone: before its body is read, before the client is
+//! told to go on, before anything has an effect.
+//!
+//! The order is: may it be here at all (hosts and origins: [`check_source`]), what is it, will its body be read
+//! ([`route`]).
+
+use super::authorization::Authorization;
+use super::head::{BodyLength, Head, Method, malformed};
+use super::headers::{Expectation, HeaderValue};
+use super::host::{self, Authority, HttpRules};
+use super::response::{HttpError, Status, Version};
+use super::websocket_key::WebSocketKey;
+use crate::model::Denial;
+
+/// A page that is there for people and their tools.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HttpPage {
+    /// `/`: what this server is.
+    Root,
+    /// `/healthz`: how it is.
+    Health,
+}
+
+/// What a request is.
+#[derive(Debug)]
+pub enum Route {
+    /// A page is asked for.
+    Page(HttpPage),
+    /// What is asked for is what methods there are: these.
+    Options(&'static str),
+    /// The connection is to become one of WebSocket.
+    Upgrade(WebSocketKey),
+    /// A message: its body is to be read.
+    Message {
+        /// Whether the client waits to be told so.
+        awaits_continue: bool,
+        /// Who it comes from.
+        authorization: Authorization,
+    },
+}
+
+/// Decides about a request whose source is in order; `length` is what the head says of its body.
+pub fn route(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> Result<Route, HttpError> {
+    if head.method == Method::Unknown {
+        return Err(error(Status::NotImplemented, "the method is none of HTTP"));
+    }
+    if head.headers.expects == Expectation::Unknown {
+        return Err(error(Status::ExpectationFailed, "the only thing to expect here is 100-continue"));
+    }
+    if is_websocket_handshake(head) {
+        return route_upgrade(head, length);
+    }
+    match (head.method, head.target.path) {
+        (Method::Get | Method::Head, ROOT) => Ok(Route::Page(HttpPage::Root)),
+        (Method::Get | Method::Head, HEALTH) => Ok(Route::Page(HttpPage::Health)),
+        (Method::Get | Method::Head, _) => Err(error(Status::NotFound, "there is no such page")),
+        (Method::Post, path) if path != HEALTH => route_message(head, length, body_bytes_max),
+        (Method::Options, path) => Ok(Route::Options(methods(path))),
+        (method, path) => {
+            let closes = method == Method::Connect;
+            Err(HttpError { closes, ..error(Status::MethodNotAllowed(methods(path)), METHOD_NOT_ALLOWED) })
+        }
+    }
+}
+
+/// The methods that there are for `path`.
+fn methods(path: &str) -> &'static str {
+    match path {
+        HEALTH => "GET, HEAD, OPTIONS",
+        ROOT | "*" => "GET, HEAD, POST, OPTIONS",
+        _ => "POST, OPTIONS",
+    }
+}
+
+/// Whether the request may come from where it comes from, and means us. Tells the origin of the page that is behind
+/// it, where a rule lets that in.
+pub fn check_source<'a>(head: &Head<'a>, rules: &HttpRules) -> Result<Option<&'a [u8]>, HttpError> {
+    let authority = authority(head)?;
+    if authority.is_some_and(|authority| !rules.allow_host(&authority.host)) {
+        return Err(forbidden(
+            Denial::ForeignHost,
+            "Host is neither an address, nor localhost, nor a name that --http-host allows",
+        ));
+    }
+    let fields = &head.headers;
+    match fields.origin {
+        HeaderValue::Once(origin) if rules.allow_origin(origin) => return Ok(Some(origin)),
+        HeaderValue::Once(origin) if authority.is_some_and(|own| host::is_own_origin(origin, own)) => {}
+        HeaderValue::Once(_) => {
+            let why = "Origin is neither this server's nor one that --http-origin allows";
+            return Err(forbidden(Denial::ForeignOrigin, why));
+        }
+        HeaderValue::Repeated => {
+            return Err(forbidden(Denial::ForeignOrigin, "there is more than one Origin"));
+        }
+        HeaderValue::Absent => {}
+    }
+    // A page of another port of this host is `same-site`. Whatever it makes a browser send that could have an
+    // effect, a POST or a WebSocket handshake, carries its Origin, which is not ours.
+    if fields.is_cross_site {
+        return Err(forbidden(Denial::ForeignOrigin, "the page that this comes from is somebody else's"));
+    }
+    Ok(None)
+}
+
+/// What the client calls us (RFC 9112, 3.2): none only where HTTP/1.0 need not say.
+fn authority<'a>(head: &Head<'a>) -> Result<Option<Authority<'a>>, HttpError> {
+    let host = match head.headers.host {
+        HeaderValue::Absent if head.version == Version::Http10 => None,
+        HeaderValue::Absent => return Err(malformed("HTTP/1.1 needs a Host")),
+        HeaderValue::Repeated => return Err(malformed("there is more than one Host")),
+        HeaderValue::Once(text) => Some(Authority::parse(text).ok_or(malformed("Host is none"))?),
+    };
+    match head.target.authority {
+        None => Ok(host),
+        Some(text) => match Authority::parse(text.as_bytes()) {
+            Some(authority) => Ok(Some(authority)),
+            None => Err(malformed("the host of the request target is none")),
+        },
+    }
+}
+
+/// RFC 6455, 4.2.1. Any other upgrade is not for us: the request is what it is without.
+fn is_websocket_handshake(head: &Head<'_>) -> bool {
+    head.method == Method::Get
+        && head.version == Version::Http11
+        && head.headers.upgrades_to_websocket
+        && head.headers.connection.upgrade
+}
+
+fn route_upgrade(head: &Head<'_>, length: BodyLength) -> Result<Route, HttpError> {
+    if !length.is_zero() {
+        return Err(malformed("a WebSocket handshake has no body"));
+    }
+    if head.headers.websocket_version != HeaderValue::Once(b"13") {
+        return Err(error(Status::UpgradeRequired, "the version of WebSocket here is 13"));
+    }
+    match head.headers.websocket_key {
+        HeaderValue::Once(text) => WebSocketKey::parse(text),
+        HeaderValue::Absent | HeaderValue::Repeated => None,
+    }
+    .map(Route::Upgrade)
+    .ok_or(malformed("Sec-WebSocket-Key is not the base64 of 16 bytes"))
+}
+
+fn route_message(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> Result<Route, HttpError> {
+    if head.headers.is_multipart {
+        return Err(error(Status::UnsupportedMediaType, "a body is one JSON object, it has no parts"));
+    }
+    if head.headers.is_encoded {
+        return Err(error(
+            Status::UnsupportedEncoding,
+            "a body must not be packed: there is a Content-Encoding",
+        ));
+    }
+    match length {
+        BodyLength::None => return Err(error(Status::LengthRequired, "a POST needs a Content-Length")),
+        BodyLength::Sized(bytes) if bytes > body_bytes_max as u64 => return Err(TOO_LARGE),
+        BodyLength::Sized(_) | BodyLength::Chunked => {}
+    }
+    let awaits_continue =
+        head.headers.expects == Expectation::Continue && head.version == Version::Http11 && !length.is_zero();
+    Ok(Route::Message { awaits_continue, authorization: Authorization::parse(head.headers.authorization) })
+}
+
+/// Whether the connection may last is for the caller to see.
+const fn error(status: Status, why: &'static str) -> HttpError {
+    HttpError { status, reason: why, closes: false }
+}
+
+fn forbidden(denial: Denial, why: &'static str) -> HttpError {
+    HttpError { status: Status::Forbidden(denial), reason: why, closes: true }
+}
+
+/// The body of the request is larger than it may be.
+pub(super) const TOO_LARGE: HttpError =
+    HttpError { status: Status::ContentTooLarge, reason: "the body is larger than it may be", closes: true };
+
+const ROOT: &str = "/";
+const HEALTH: &str = "/healthz";
+const METHOD_NOT_ALLOWED: &str = "there is no such method here; requests are POSTed";
