@@ -19,7 +19,7 @@ settings = $(DESTDIR)$(SYSCONFDIR)/vmherd/vmherd.conf
 # What the units in systemd/ say and what they have to say where it is installed.
 placed = sed -e 's|/usr/local/|$(PREFIX)/|g' -e 's|/etc/vmherd/|$(SYSCONFDIR)/vmherd/|g'
 
-.PHONY: help run build install uninstall check test sim soak debian corpora conformance fuzz bench
+.PHONY: help run build install uninstall check test docs sim soak debian corpora conformance fuzz bench
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -40,10 +40,12 @@ install: ## install the daemon, its units and its settings (PREFIX=/usr/local DE
 	chmod 644 $(installed)/lib/systemd/system/vmherd.service $(installed)/lib/systemd/system/vmherd.socket
 	chmod 644 $(installed)/share/doc/vmherd/store-credential.conf
 	install -m 644 systemd/vmherd.sysusers $(installed)/lib/sysusers.d/vmherd.conf
-	install -m 644 README.md LICENSE-MIT LICENSE-APACHE systemd/vmherd.conf $(installed)/share/doc/vmherd/
+	install -m 644 README.md CHANGELOG.md CONTRIBUTING.md LICENSE-MIT LICENSE-APACHE systemd/vmherd.conf \
+	  $(installed)/share/doc/vmherd/
 	install -D -m 644 systemd/README.md $(installed)/share/doc/vmherd/systemd/README.md
 	install -D -m 644 sql/README.md $(installed)/share/doc/vmherd/sql/README.md
-	install -D -m 644 docs/security.md $(installed)/share/doc/vmherd/docs/security.md
+	install -D -m 644 -t $(installed)/share/doc/vmherd/docs docs/*.md
+	install -D -m 644 -t $(installed)/share/doc/vmherd/docs/fail2ban docs/fail2ban/*.conf
 	@# Settings that somebody has made stay.
 	test -e $(settings) || install -D -m 644 systemd/vmherd.conf $(settings)
 	@test -n "$(DESTDIR)" || echo "next: systemd-sysusers && systemctl daemon-reload && \
@@ -71,6 +73,9 @@ test: ## install what the tests need and run them all
 	tests/conformance/run cases
 	$(CARGO) test --no-fail-fast --no-default-features --lib --test service --test postgres
 
+docs: ## write docs/settings.md anew from the table of settings
+	VMHERD_WRITE_DOCS=1 $(CARGO) test --lib the_page_of_settings
+
 sim: ## simulate SEEDS seeds of the reactor, or replay one with a trace: make sim SEED=17
 	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) $(CARGO) test --release --lib simulation -- --nocapture
 
@@ -79,7 +84,7 @@ soak: ## the long versions of tests: ROUNDS rounds of kill -9, all bad days of a
 	VMHERD_BAD_DAYS=full $(CARGO) test --test bad_days -- --nocapture
 	VMHERD_FAIRNESS=full $(CARGO) test --release --test fairness lists -- --nocapture
 
-debian: build ## run the README's examples in fresh systems of Debian 12 and 13 (root; fetches them)
+debian: build ## run the examples of the README and the protocols in fresh systems of Debian 12 and 13 (root; fetches them)
 	tests/debian
 
 corpora: ## run a folder of JSON files (DIR=…) in the shape of the JSON test suite against the daemon

@@ -1,4 +1,4 @@
-//! The settings as people read them: the help text and the table of a manual.
+//! The settings as people read them: the help text and an example of a settings file.
 
 use std::fmt::Write;
 
@@ -15,23 +15,6 @@ pub fn help() -> String {
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);
     text.push_str(NOTES);
-    text
-}
-
-/// Every setting with what it may be, as a table in Markdown.
-pub fn settings_as_markdown() -> String {
-    let mut text = String::from("| setting | default | allowed | what for |\n| --- | --- | --- | --- |\n");
-    for setting in SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::InfoFlag)) {
-        let cells = [
-            format!("`--{}`", setting.flag),
-            setting.default.display_text(),
-            setting.allowed(),
-            setting.help.to_string(),
-        ];
-        let cells = cells.map(|cell| cell.replace('|', "\\|"));
-        // Writing to a String never fails.
-        let _ = writeln!(text, "| {} |", cells.join(" | "));
-    }
     text
 }
 

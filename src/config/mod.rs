@@ -12,6 +12,8 @@ mod environment_file;
 mod help;
 mod listen;
 mod loader;
+#[cfg(all(test, feature = "sqlite", feature = "http"))]
+mod manual;
 mod partial;
 mod redact;
 mod report;
@@ -41,7 +43,7 @@ pub(crate) use sources::ParsedSources;
 pub(crate) use tool_settings::{StateDirSetting, StoreSelection, StoreSettings};
 pub(crate) use values::parse_number;
 
-pub use help::{help, settings_as_file, settings_as_markdown};
+pub use help::{help, settings_as_file};
 pub use report::{Report, SettingChange};
 pub use sources::{ReadFile, Sources};
 

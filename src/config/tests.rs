@@ -406,14 +406,6 @@ fn every_default_is_allowed() {
 }
 
 #[test]
-fn the_manual_has_a_row_for_each_setting() {
-    let table = settings_as_markdown();
-    assert_eq!(table.lines().count(), 2 + SETTINGS.len() - 3, "a head, and no row for what only asks");
-    assert!(table.contains("| `--auth-queue` | 256 | 1 to 65536 | logins that may wait |\n"), "{table}");
-    assert!(table.contains("| `--first-request-timeout` | 5m | 10ms to 365d or none |"), "{table}");
-}
-
-#[test]
 fn connection_limit_reserves_descriptors() {
     let config = run(&[]);
     assert_eq!(config.connections_within(1 << 20), 16_384);

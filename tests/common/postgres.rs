@@ -141,7 +141,8 @@ impl Cluster {
         self.folder.join(".s.PGSQL.5432")
     }
 
-    fn client(&self, database: &str) -> Client {
+    /// A connection of its superuser.
+    pub fn client(&self, database: &str) -> Client {
         Client::connect(&url(&self.folder, database), NoTls).expect("a connection to the cluster")
     }
 
