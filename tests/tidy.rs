@@ -48,7 +48,13 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     // And who looks after a file has to look while all others wait for it.
     (
         "thread::Builder",
-        &["src/worker/", "src/server/", "src/os/", "src/store/postgres/hosts.rs", "src/store/sqlite/held.rs"],
+        &[
+            "src/worker/",
+            "src/server/",
+            "src/os/",
+            "src/store/postgres/hosts.rs",
+            "src/store/sqlite/served_file.rs",
+        ],
     ),
     ("thread::spawn", &[]),
     // Waiting for locks and servers: on worker threads only.

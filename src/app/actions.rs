@@ -86,7 +86,7 @@ impl App {
                 self.presence.sets_mut().release(vm);
                 found.map_or_else(Action::failed, |_| answer(ActionAnswer::LoggedOut))
             }
-            (Stage::LogoutVmTokens { .. }, Done::Written(Written::TokensEnded)) => {
+            (Stage::LogoutVmTokens { .. }, Done::Written(Written::TokensRevoked)) => {
                 self.presence.log_out(conn);
                 self.presence.forget_tokens(conn);
                 answer(ActionAnswer::LoggedOut)

@@ -89,7 +89,7 @@ impl KnownCosts {
             return Ok(());
         }
         // Without a lock, which one that hangs in the store would hold: two that ask learn the same.
-        let starts = store.password_hash_starts(limits::PASSWORD_HASH_STARTS_MAX)?;
+        let starts = store.password_hash_prefixes(limits::PASSWORD_HASH_STARTS_MAX)?;
         starts.iter().filter_map(|start| run_of(start)).for_each(|run| self.learn(run));
         self.is_complete.store(true, Ordering::Release);
         Ok(())

@@ -10,7 +10,7 @@ use crate::clock::UnixSeconds;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::{Answer, CommandName, Cursor, Failure, Login, PointFilter, Put};
-use crate::store::{PointAt, Write};
+use crate::store::{PointPosition, Write};
 
 /// Points that clients wanted kept, as plain numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -56,7 +56,9 @@ impl App {
         };
         let after = match cursor {
             None => None,
-            Some(Cursor::AfterPoint { series, timestamp: second }) => Some(PointAt { series, second }),
+            Some(Cursor::AfterPoint { series, timestamp: second }) => {
+                Some(PointPosition { series, timestamp: second })
+            }
             Some(_) => return Action::failed(Failure::Internal),
         };
         let page = PageRequest::Points { filter, after };

@@ -33,7 +33,7 @@ use crate::model::{
     Answer, Command, CommandName, Credentials, Failure, Login, NewVm, Principal, Request, Scope, Secret,
     TokenHash, VmName,
 };
-use crate::store::{Health, StoreError, Write, Written};
+use crate::store::{StoreError, Write, WriteHealth, Written};
 use audit::{Asked, Audit};
 use conversion::DelayLog;
 pub use errors::StoreErrors;
@@ -67,7 +67,7 @@ pub struct App {
     delay_log: DelayLog,
     store_troubles: LogRateLimiter,
     store_errors: StoreErrors,
-    health: Arc<Health>,
+    health: Arc<WriteHealth>,
     /// How far the wall clock is ahead of the time by which tokens expire.
     clock_lead: Duration,
     points: PointsCounted,
@@ -77,7 +77,7 @@ pub struct App {
 
 impl App {
     /// Nobody is connected yet. `health` is that of the store.
-    pub fn new(settings: Settings, random: Box<dyn token::Random>, health: Arc<Health>) -> App {
+    pub fn new(settings: Settings, random: Box<dyn token::Random>, health: Arc<WriteHealth>) -> App {
         App {
             logins: LoginLimiter::new(settings.logins),
             settings,
@@ -245,12 +245,12 @@ impl App {
             }
             (Stage::Convert, Done::Converted(entities)) => Action::Answer(Answer::Converted(entities)),
             // It can be read, or this would not be.
-            (Stage::Health, Done::Token { .. }) => match self.health.writes_come_through() {
+            (Stage::Health, Done::Token { .. }) => match self.health.are_writes_healthy() {
                 true => Action::Answer(Answer::Healthy),
                 false => Action::failed(Failure::StoreUnavailable),
             },
             (Stage::Update { .. }, Done::Written(Written::Updated)) => Action::Answer(Answer::Updated),
-            (Stage::Logout { login }, Done::Written(Written::TokensEnded)) => {
+            (Stage::Logout { login }, Done::Written(Written::TokensRevoked)) => {
                 self.presence.log_out(conn);
                 self.presence.forget_tokens(conn);
                 Action::Answer(Answer::LoggedOut(login.name))
@@ -447,7 +447,7 @@ impl App {
     fn end_tokens(&self, conn: ConnId, login: Login, token: Option<TokenHash>) -> Task {
         let mut tokens = self.presence.tokens(conn).to_vec();
         tokens.extend(token.filter(|token| !self.presence.tokens(conn).contains(token)));
-        Task::Write(Write::EndTokens { login, tokens })
+        Task::Write(Write::RevokeTokens { login, tokens })
     }
 }
 

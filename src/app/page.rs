@@ -4,7 +4,7 @@ use super::sets::{MemberAt, Set};
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Cursor, Items, List, Listing, Page, Peer, PeerEntry, PointFilter, Vm};
-use crate::store::{PointAt, PointPage, Store, StoreError, VmPage};
+use crate::store::{PointPage, PointPosition, Store, StoreError, VmPage};
 
 /// Which page to make.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub enum PageRequest {
     ManagedDisks { after: DiskId },
     EverConnected { after: VmId },
     Members { set: Set, members: Vec<MemberAt>, next: Option<Cursor> },
-    Points { filter: PointFilter, after: Option<PointAt> },
+    Points { filter: PointFilter, after: Option<PointPosition> },
 }
 
 /// A connection as it was when its page was begun.
@@ -111,10 +111,11 @@ fn disks_page(store: &mut dyn Store, list: List, after: DiskId) -> Result<Page, 
 fn points_page(
     store: &mut dyn Store,
     filter: PointFilter,
-    after: Option<PointAt>,
+    after: Option<PointPosition>,
 ) -> Result<Page, StoreError> {
     let PointPage { series, next } = store.points_after(&filter, after, limits::POINTS_PER_PAGE_MAX)?;
-    let next = next.map(|PointAt { series, second }| Cursor::AfterPoint { series, timestamp: second });
+    let next = next
+        .map(|PointPosition { series, timestamp: second }| Cursor::AfterPoint { series, timestamp: second });
     Ok(Page { listing: Listing::Points(filter), items: Items::Points(series), next })
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::UnixSeconds;
 use crate::ids::DiskId;
 use crate::model::{Credentials, Disk, DiskOfVm, Login, PointFilter, TokenHash};
-use crate::store::{PointAt, PointPage, VmPage};
+use crate::store::{PointPage, PointPosition, VmPage};
 
 fn read(args: &[&str]) -> Result<VmCommand, VmCommandError> {
     VmCommand::parse(args.iter().map(OsString::from)).map(|(command, _)| command)
@@ -210,7 +210,7 @@ impl Store for Herd {
         unreachable!("a list asks for no password")
     }
 
-    fn password_hash_starts(&mut self, _: usize) -> Result<Vec<String>, StoreError> {
+    fn password_hash_prefixes(&mut self, _: usize) -> Result<Vec<String>, StoreError> {
         unreachable!("a list asks for no password")
     }
 
@@ -237,7 +237,7 @@ impl Store for Herd {
     fn points_after(
         &mut self,
         _filter: &PointFilter,
-        _after: Option<PointAt>,
+        _after: Option<PointPosition>,
         _count_max: usize,
     ) -> Result<PointPage, StoreError> {
         unreachable!("a list asks for no points")

@@ -26,7 +26,9 @@ use crate::ids::{ConnId, RequestKey};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
 use crate::model::{Answer, CommandName, Cursor, Dialect, Failure, Listing, LongText, Refusal, Request};
-use crate::worker::{Completion, Full, GivenUp, Job, JobKey, JobState, Jobs, Room, Share, Shares};
+use crate::worker::{
+    Abandoned, Account, Accounts, Completion, Job, JobKey, JobState, Jobs, Priority, QueueFull,
+};
 
 /// The requests in flight, and what carries them.
 pub(super) struct Calls<J> {
@@ -156,7 +158,7 @@ impl<J: Jobs> Calls<J> {
         let task = Task::Decode { text };
         match self.submit(Origin::new(request_key), task, Owner::Session, connection, timers, now) {
             Ok(()) => {}
-            Err(Full) => {
+            Err(QueueFull) => {
                 self.counters.jobs_refused += 1;
                 connection.session.decoded(request_key.seq, Err(unread(Failure::Busy)));
             }
@@ -173,7 +175,7 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        let origin = Origin { room: Room::Reserved, ..Origin::new(request_key) };
+        let origin = Origin { room: Priority::Reserved, ..Origin::new(request_key) };
         let asked = Asked { command: of.command(), origin };
         let action = self.app.page(request_key.conn, of, cursor);
         self.act(asked, action, connection, timers, now);
@@ -251,12 +253,12 @@ impl<J: Jobs> Calls<J> {
         let Some(in_flight) = self.release(key.request_key) else { return };
         connection.jobs -= 1;
         connection.jobs_weight -= in_flight.weight;
-        let failure = match in_flight.state.give_up() {
-            GivenUp::Queued => {
+        let failure = match in_flight.state.abandon() {
+            Abandoned::Queued => {
                 self.counters.jobs_refused += 1;
                 Failure::Busy
             }
-            GivenUp::Running(run) => {
+            Abandoned::Running(run) => {
                 self.counters.jobs_given_up += 1;
                 self.jobs.replace_worker(in_flight.lane, run);
                 match in_flight.lane {
@@ -278,7 +280,7 @@ impl<J: Jobs> Calls<J> {
     pub(super) fn cancel(&mut self, request_key: RequestKey, timers: &mut Timers) {
         if let Some(in_flight) = self.release(request_key) {
             timers.disarm(in_flight.deadline, Timer::Job(JobKey { request_key, job: in_flight.job }));
-            let _ = in_flight.state.give_up();
+            let _ = in_flight.state.abandon();
         }
         self.cancel_login(request_key, timers);
     }
@@ -378,7 +380,7 @@ impl<J: Jobs> Calls<J> {
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
-    ) -> Result<(), Full> {
+    ) -> Result<(), QueueFull> {
         let Origin { request_key, room, store_time, held } = origin;
         let (lane, submitted) = (task.lane(), now.instant);
         let deadline = submitted + time_left(lane, store_time, held);
@@ -391,7 +393,15 @@ impl<J: Jobs> Calls<J> {
             run: None,
             lane_done: self.jobs.progress(lane).done,
         });
-        self.jobs.try_submit(Job { key, task, room, shares, weight, deadline, state: Arc::clone(&state) })?;
+        self.jobs.try_submit(Job {
+            key,
+            task,
+            priority: room,
+            accounts: shares,
+            weight,
+            deadline,
+            state: Arc::clone(&state),
+        })?;
         timers.arm(deadline, Timer::Job(key));
         let weight = weight + owner.weight();
         connection.jobs += 1;
@@ -404,12 +414,12 @@ impl<J: Jobs> Calls<J> {
     }
 
     /// To whom a job of `lane` is charged.
-    fn shares(&self, lane: Lane, conn: ConnId, owner: &Owner) -> Shares {
+    fn shares(&self, lane: Lane, conn: ConnId, owner: &Owner) -> Accounts {
         match (lane, self.app.presence().peer(conn), owner) {
             (Lane::Auth, Some(peer), Owner::App(stage)) => {
-                (Share::Source(peer.source()), stage.hashed_for().map(Share::vm))
+                (Account::Source(peer.source()), stage.hashed_for().map(Account::vm))
             }
-            _ => (Share::Connection(conn), None),
+            _ => (Account::Connection(conn), None),
         }
     }
 

@@ -76,7 +76,7 @@ impl LaneSeen {
 mod tests {
     use super::*;
     use crate::limits;
-    use crate::worker::{Completion, Full, Job, LaneProgress, RunId};
+    use crate::worker::{Completion, Job, LaneProgress, QueueFull, RunId};
     use std::collections::VecDeque;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -85,8 +85,8 @@ mod tests {
     struct Writes(LaneProgress);
 
     impl Jobs for Writes {
-        fn try_submit(&mut self, _job: Job) -> Result<(), Full> {
-            Err(Full)
+        fn try_submit(&mut self, _job: Job) -> Result<(), QueueFull> {
+            Err(QueueFull)
         }
         fn drain(&mut self, _completions: &mut VecDeque<Completion>) {}
         fn replace_worker(&mut self, _lane: Lane, _run: RunId) {}

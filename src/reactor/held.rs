@@ -15,7 +15,7 @@ use crate::clock::Instant;
 use crate::ids::RequestKey;
 use crate::limits;
 use crate::model::{Answer, Failure};
-use crate::worker::{JobKey, Jobs, Room};
+use crate::worker::{JobKey, Jobs, Priority};
 
 /// A password that is to be checked.
 pub(super) struct PasswordCheck {
@@ -78,7 +78,7 @@ impl<J: Jobs> Calls<J> {
         let PasswordCheck { mut asked, task, stage, attempt, begun, was_delayed } = check;
         asked.origin.held = now.instant - begun;
         if self.app.logins().has_failed(attempt, now.instant) {
-            asked.origin.room = Room::Later;
+            asked.origin.room = Priority::Low;
         }
         let request_key = asked.origin.request_key;
         let again = task.clone();
@@ -111,7 +111,7 @@ impl<J: Jobs> Calls<J> {
         now: Now,
     ) {
         let Some(in_flight) = self.in_flight.get(&request_key) else { return };
-        if !in_flight.state.take_back() {
+        if !in_flight.state.cancel_if_queued() {
             return;
         }
         let Some(check) = self.checks.remove(request_key) else { return };

@@ -8,13 +8,13 @@ use crate::app::task::Lane;
 use crate::clock::Instant;
 use crate::ids::RequestKey;
 use crate::limits;
-use crate::worker::{JobState, Room, RunId};
+use crate::worker::{JobState, Priority, RunId};
 
 /// What a job is for.
 pub(super) struct Origin {
     pub(super) request_key: RequestKey,
     /// What the job needs in its queue.
-    pub(super) room: Room,
+    pub(super) room: Priority,
     /// How long the request has waited for the store.
     pub(super) store_time: Duration,
     /// How long it was held before it could be tried.
@@ -59,7 +59,7 @@ pub(super) struct PageWait {
 
 impl Origin {
     pub(super) fn new(request_key: RequestKey) -> Origin {
-        Origin { request_key, room: Room::Queue, store_time: Duration::ZERO, held: Duration::ZERO }
+        Origin { request_key, room: Priority::Normal, store_time: Duration::ZERO, held: Duration::ZERO }
     }
 }
 

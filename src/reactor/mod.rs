@@ -172,7 +172,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.accept(now);
         self.collect(now);
         self.run_queue(now);
-        self.calls.jobs.call_workers();
+        self.calls.jobs.notify_workers();
         self.expire(now);
         if self.calls.app.audit_mut().takes_minute() {
             self.timers.arm(now.instant + limits::AUDIT_INTERVAL, Timer::Audit);

@@ -26,11 +26,11 @@ use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, ListenerSettings, Reactor};
 use crate::session::Rules;
 use crate::store::{
-    self, BehindFactory, Health, Location, NotOpen, Opening, Prepared, StoreError, StoreFactory,
-    WatchedFactory,
+    self, DeferredOpen, Location, MonitoredFactory, OpenFailure, PreparedStore, StoreError, StoreFactory,
+    WriteBehindFactory, WriteHealth,
 };
 use crate::sys;
-use crate::worker::{Keeper, LaneSettings, Pool, PoolSettings, Queues};
+use crate::worker::{LaneSettings, Maintenance, Pool, PoolControl, PoolSettings};
 use bind::{BoundListeners, StateDir};
 use control::ReactorControl;
 use store_opener::{StoreOpener, StoreStatus};
@@ -44,7 +44,7 @@ pub struct Server {
     reload_state: ReloadState,
     file_guards: FileGuards,
     /// What is left to be opened, and what it is called.
-    unopened: Option<(Arc<dyn Opening>, String)>,
+    unopened: Option<(Arc<dyn DeferredOpen>, String)>,
     store_status: Arc<StoreStatus>,
     on_store_open: Box<dyn FnOnce() + Send>,
 }
@@ -61,7 +61,7 @@ pub struct InheritedListener {
 /// A server that serves on threads of its own.
 pub struct Running {
     control: Arc<ReactorControl>,
-    keeper: Arc<Keeper>,
+    keeper: Arc<Maintenance>,
     thread: thread::JoinHandle<io::Result<()>>,
     /// Its other end is the reactor thread's, and closes with it.
     ended: UnixStream,
@@ -82,10 +82,10 @@ pub struct StartError {
 struct ReloadState {
     /// Every listener, the state directory's last.
     listen: Vec<ListenerSpec>,
-    queues: Queues,
+    queues: PoolControl,
     /// Threads of the write lane.
     writers: usize,
-    keeper: Arc<Keeper>,
+    keeper: Arc<Maintenance>,
 }
 
 /// What stands in the file system as long as the server runs. Fields drop in this order: the lock last.
@@ -110,22 +110,22 @@ impl Server {
             log::warn!("the store memory: keeps nothing: when this process ends, every VM is forgotten");
         }
         let not_open = |error| StartError::of_store(&config.store.to_string(), &error);
-        let Prepared { factory, opening } =
+        let PreparedStore { factory, deferred_open: opening } =
             store::open_for_server(&config.store, config.store_connections).map_err(not_open)?;
         let gate = Arc::<StoreStatus>::default();
         let unopened = match opening.map(|opening| (opening.open(), opening)) {
-            Some((Err(NotOpen { error, may_come: true }), opening)) => {
+            Some((Err(OpenFailure { error, is_transient: true }), opening)) => {
                 log::warn!("waiting for the store {}, and serving what needs none: {error}", config.store);
                 Some((opening, config.store.to_string()))
             }
-            Some((Err(NotOpen { error, .. }), _)) => return Err(not_open(error)),
+            Some((Err(OpenFailure { error, .. }), _)) => return Err(not_open(error)),
             Some((Ok(()), _)) | None => {
                 gate.set_open();
                 None
             }
         };
-        let health = Arc::<Health>::default();
-        let factory = Arc::new(WatchedFactory::new(factory, Arc::clone(&health)));
+        let health = Arc::<WriteHealth>::default();
+        let factory = Arc::new(MonitoredFactory::new(factory, Arc::clone(&health)));
         let mut places = bind::merge_inherited(config, inherited)?;
         places.push(state_dir.own_listener().into());
         if places.len() > limits::LISTENERS_MAX {
@@ -148,8 +148,8 @@ impl Server {
         };
         let writers = factory.writers_max();
         let mut pool = Pool::new(&pool_settings(config, writers), factory, clock, Box::new(wake));
-        pool.show(Arc::clone(&keeper));
-        let base = ReloadState { listen, queues: pool.queues(), writers, keeper };
+        pool.show_maintenance(Arc::clone(&keeper));
+        let base = ReloadState { listen, queues: pool.control(), writers, keeper };
         let app = App::new(app_settings(config), Box::new(SystemRandom), health);
         let settings = base.reactor_settings(config);
         // The state directory's socket, the last, is for its owner alone.
@@ -229,8 +229,11 @@ impl Server {
             // Where nobody told it to stop, what waits for it has as long all the same.
             let mut left = |of_failure| cut.map_or(of_failure, |cut| cut - clock.now());
             // Points that wait are written meanwhile; after that nobody puts any more.
-            base.queues.end(left(Duration::ZERO).max(limits::WORKERS_LAST));
-            match (base.keeper.end(left(limits::STOP_GRACE).max(limits::POINTS_BEHIND_LAST_MIN)), served) {
+            base.queues.shut_down(left(Duration::ZERO).max(limits::WORKERS_LAST));
+            match (
+                base.keeper.shut_down(left(limits::STOP_GRACE).max(limits::POINTS_BEHIND_LAST_MIN)),
+                served,
+            ) {
                 (_, Err(panic)) => resume_unwind(panic),
                 (0, Ok(served)) => served,
                 (lost, Ok(served)) => Err(io::Error::other(match served {
@@ -381,17 +384,17 @@ fn open_points(
     config: &Config,
     factory: Arc<dyn StoreFactory>,
     clock: SystemClock,
-) -> io::Result<(Arc<dyn StoreFactory>, Arc<Keeper>)> {
+) -> io::Result<(Arc<dyn StoreFactory>, Arc<Maintenance>)> {
     // What is in memory only is not written behind.
     let is_behind = config.metrics_durability == Durability::Memory && config.store != Location::Memory;
     if !is_behind {
-        let keeper = Keeper::start(Arc::clone(&factory), None, config.metrics_retention, clock)?;
+        let keeper = Maintenance::start(Arc::clone(&factory), None, config.metrics_retention, clock)?;
         return Ok((factory, Arc::new(keeper)));
     }
-    let factory = BehindFactory::new(factory);
-    let behind = factory.behind();
+    let factory = WriteBehindFactory::new(factory);
+    let behind = factory.buffer();
     let factory: Arc<dyn StoreFactory> = Arc::new(factory);
-    let keeper = Keeper::start(Arc::clone(&factory), Some(behind), config.metrics_retention, clock)?;
+    let keeper = Maintenance::start(Arc::clone(&factory), Some(behind), config.metrics_retention, clock)?;
     log::warn!(
         "--metrics-durability memory: points are answered ok before they are on the disk; the last second's are lost \
          if this process or its host ends at once"

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use crate::limits;
-use crate::store::{NotOpen, Opening, StoreError};
+use crate::store::{DeferredOpen, OpenFailure, StoreError};
 
 /// The store of a server, open or not.
 #[derive(Default)]
@@ -41,7 +41,7 @@ impl StoreStatus {
 impl StoreOpener {
     /// Tries again and again; `done` hears of the end, once: the store is open, or never will be as it is.
     pub(super) fn start(
-        opening: Arc<dyn Opening>,
+        opening: Arc<dyn DeferredOpen>,
         gate: Arc<StoreStatus>,
         done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
     ) -> io::Result<StoreOpener> {
@@ -53,10 +53,10 @@ impl StoreOpener {
                         shared.set_open();
                         return done(Ok(()));
                     }
-                    Err(NotOpen { error, may_come: true }) => {
+                    Err(OpenFailure { error, is_transient: true }) => {
                         log::debug!("the store is not open yet: {error}")
                     }
-                    Err(NotOpen { error, .. }) => return done(Err(error)),
+                    Err(OpenFailure { error, .. }) => return done(Err(error)),
                 }
             }
         };

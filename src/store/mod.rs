@@ -4,19 +4,19 @@
 //! Nothing here reads a clock to decide what counts (`now` is an argument), hashes a password or knows who
 //! may ask for what.
 
-mod behind;
 #[cfg(test)]
 mod contract;
-mod hash_starts;
-mod health;
+mod hash_prefixes;
 mod memory;
-mod metrics;
-mod migrate;
+mod migration_records;
+mod monitored;
 mod postgres;
+mod series;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-mod swept;
-mod watched;
+mod token_sweep;
+mod write_behind;
+mod write_health;
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,10 +30,10 @@ use crate::model::{
     VmName, VmShape,
 };
 
-pub use self::behind::{Behind, BehindFactory};
-pub use self::health::Health;
-pub use self::postgres::Address;
-pub use self::watched::WatchedFactory;
+pub use self::monitored::MonitoredFactory;
+pub use self::postgres::PostgresUrl;
+pub use self::write_behind::{WriteBehindBuffer, WriteBehindFactory};
+pub use self::write_health::WriteHealth;
 
 /// One connection to a store.
 pub trait Store: Send {
@@ -50,7 +50,7 @@ pub trait Store: Send {
 
     /// What password hashes in PHC form begin with, up to the `$` of the salt: each once, at most `count_max`. Looks
     /// at every VM.
-    fn password_hash_starts(&mut self, count_max: usize) -> Result<Vec<String>, StoreError>;
+    fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError>;
 
     /// Whose token it is, if it is one and has not expired at `now`.
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError>;
@@ -87,7 +87,7 @@ pub trait Store: Send {
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError>;
 
     /// Keeps in the store what [`Store::write`] has answered before that.
-    fn write_waiting(&mut self) -> Result<(), StoreError> {
+    fn flush(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -97,18 +97,18 @@ pub trait Store: Send {
     fn points_after(
         &mut self,
         filter: &PointFilter,
-        after: Option<PointAt>,
+        after: Option<PointPosition>,
         count_max: usize,
     ) -> Result<PointPage, StoreError>;
 }
 
 /// The place of a point among all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PointAt {
+pub struct PointPosition {
     /// Its series.
     pub series: SeriesId,
     /// Its time, in seconds since 1970.
-    pub second: i64,
+    pub timestamp: i64,
 }
 
 /// Some of the points that there are.
@@ -117,7 +117,7 @@ pub struct PointPage {
     /// The points, by series; none is empty.
     pub series: Vec<Series>,
     /// Where to go on; `None`: there was none behind them. Where it is given there may be none, too.
-    pub next: Option<PointAt>,
+    pub next: Option<PointPosition>,
 }
 
 /// Some of the VMs that there are.
@@ -141,7 +141,7 @@ pub trait StoreFactory: Send + Sync {
     }
 
     /// How patient such a worker is to be; `None`: what is [`StoreError::Busy`] was waited for long enough.
-    fn worker_patience(&self) -> Option<Patience> {
+    fn lock_retry_policy(&self) -> Option<LockRetryPolicy> {
         None
     }
 
@@ -153,33 +153,33 @@ pub trait StoreFactory: Send + Sync {
 
 /// A store that is elsewhere, and perhaps not there yet: until it is open, who connects to it is told that it is
 /// unavailable.
-pub trait Opening: Send + Sync {
+pub trait DeferredOpen: Send + Sync {
     /// Tries once.
-    fn open(&self) -> Result<(), NotOpen>;
+    fn open(&self) -> Result<(), OpenFailure>;
 }
 
 /// Why a store is not open.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NotOpen {
+pub struct OpenFailure {
     /// What is wrong.
     pub error: StoreError,
     /// It may be otherwise a moment later, without anybody's doing anything to the settings.
-    pub may_come: bool,
+    pub is_transient: bool,
 }
 
 /// A store that may have to be opened.
-pub struct Prepared {
+pub struct PreparedStore {
     /// Makes connections to it.
     pub factory: Arc<dyn StoreFactory>,
     /// `None`: it is open.
-    pub opening: Option<Arc<dyn Opening>>,
+    pub deferred_open: Option<Arc<dyn DeferredOpen>>,
 }
 
 /// How long to wait for what somebody else has locked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Patience {
+pub struct LockRetryPolicy {
     /// At a time, about.
-    pub attempt: Duration,
+    pub lock_timeout: Duration,
     /// What has to be left until the deadline of a job that is tried again.
     pub reserve: Duration,
 }
@@ -193,7 +193,7 @@ pub enum Location {
     #[cfg(feature = "sqlite")]
     Sqlite(std::path::PathBuf),
     /// `postgresql://…`, a database on a server.
-    Postgres(Address),
+    Postgres(PostgresUrl),
 }
 
 /// A change to what is kept.
@@ -255,7 +255,7 @@ pub enum Write {
     },
     /// Ends tokens, whosever they are: the connection that asks was given them under several logins,
     /// maybe. Those that don't exist are ended already.
-    EndTokens {
+    RevokeTokens {
         /// Whose request it is: must be current.
         login: Login,
         /// The tokens.
@@ -326,7 +326,7 @@ pub enum Written {
     Updated,
     TokenIssued,
     Connected,
-    TokensEnded,
+    TokensRevoked,
     Removed,
     PasswordChanged,
     /// But for those at these places, whose key would have been one too many; ascending.
@@ -337,7 +337,7 @@ pub enum Written {
     PointsRemoved {
         count: usize,
         next: Option<SeriesId>,
-        gone: Vec<MetricKey>,
+        removed_keys: Vec<MetricKey>,
     },
 }
 
@@ -383,18 +383,19 @@ pub fn open(location: &Location) -> Result<Arc<dyn StoreFactory>, StoreError> {
 
 /// As [`open`], for a server: a file has one, and is watched as long as that runs; a database is left to be opened
 /// by whoever asks, and used by `connections_max` connections at a time.
-pub fn open_for_server(location: &Location, connections_max: usize) -> Result<Prepared, StoreError> {
+pub fn open_for_server(location: &Location, connections_max: usize) -> Result<PreparedStore, StoreError> {
     match location {
         #[cfg(feature = "sqlite")]
-        Location::Sqlite(path) => {
-            Ok(Prepared { factory: Arc::new(sqlite::SqliteFactory::hold(path)?), opening: None })
-        }
+        Location::Sqlite(path) => Ok(PreparedStore {
+            factory: Arc::new(sqlite::SqliteFactory::open_exclusive(path)?),
+            deferred_open: None,
+        }),
         Location::Postgres(address) => {
             let factory = Arc::new(self::postgres::PostgresFactory::new(address, connections_max));
-            let opening: Arc<dyn Opening> = Arc::<self::postgres::PostgresFactory>::clone(&factory);
-            Ok(Prepared { factory, opening: Some(opening) })
+            let opening: Arc<dyn DeferredOpen> = Arc::<self::postgres::PostgresFactory>::clone(&factory);
+            Ok(PreparedStore { factory, deferred_open: Some(opening) })
         }
-        Location::Memory => Ok(Prepared { factory: open(location)?, opening: None }),
+        Location::Memory => Ok(PreparedStore { factory: open(location)?, deferred_open: None }),
     }
 }
 
@@ -403,10 +404,10 @@ pub fn open_for_server(location: &Location, connections_max: usize) -> Result<Pr
 pub fn back_up(
     location: &Location,
     to: &std::path::Path,
-    begun: impl FnOnce(Interrupt),
+    on_start: impl FnOnce(Interrupt),
 ) -> Result<(), StoreError> {
     #[cfg(not(feature = "sqlite"))]
-    let _ = (to, begun);
+    let _ = (to, on_start);
     let elsewhere = match location {
         Location::Memory => "memory: is inside the daemon's process, where nothing can be copied",
         #[cfg(feature = "sqlite")]
@@ -414,7 +415,7 @@ pub fn back_up(
             return Err(StoreError::Refused(format!("there is no store {location}")));
         }
         #[cfg(feature = "sqlite")]
-        Location::Sqlite(path) => return sqlite::back_up(path, to, begun),
+        Location::Sqlite(path) => return sqlite::back_up(path, to, on_start),
         Location::Postgres(_) => {
             "the store is a PostgreSQL database: copy it with pg_dump --format=custom --file=FILE URL, and restore it \
              with pg_restore"
@@ -433,8 +434,8 @@ impl Location {
         if text == "memory:" {
             return Ok(Location::Memory);
         }
-        if Address::is_meant(text) {
-            return Address::parse(text).map(Location::Postgres);
+        if PostgresUrl::has_scheme(text) {
+            return PostgresUrl::parse(text).map(Location::Postgres);
         }
         match text.strip_prefix("sqlite:") {
             Some(path) => Location::parse_sqlite(path),
@@ -475,7 +476,7 @@ pub fn ends_in_directory(text: &str) -> bool {
 
 /// The name of the VM `id`: the `last` one's again where that was the same VM, else what `read` says. Disks of
 /// one VM mostly follow each other, and then share one copy.
-fn name_again<E>(
+fn reuse_name<E>(
     last: &mut Option<(VmId, VmName)>,
     id: VmId,
     read: impl FnOnce() -> Result<VmName, E>,
@@ -523,7 +524,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_location_is_read_and_shown_the_same() {
+    fn a_location_round_trips() {
         for text in [
             "memory:",
             "sqlite:/var/lib/vmherd/vmherd.db",
@@ -538,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_location_is_told_what_is_allowed_and_not_repeated() {
+    fn an_invalid_location_lists_what_is_allowed_without_repeating_it() {
         let bad = ["", "memory", "Memory:", "memory:x", "sqlite", "sqlite:", "sqlite::memory:", "/var/x.db"];
         for text in bad.into_iter().chain([
             "mysql://u:hunter2@h/d",
@@ -554,7 +555,7 @@ mod tests {
 
     #[cfg(not(feature = "sqlite"))]
     #[test]
-    fn a_store_that_this_build_does_not_have_is_named() {
+    fn a_store_missing_from_this_build_is_named() {
         assert!(Location::parse("sqlite:x").unwrap_err().starts_with("this build has no SQLite"));
     }
 }

@@ -16,7 +16,9 @@ use crate::app::task::{Done, Lane, Task, TaskError, Tools};
 use crate::clock::Instant;
 use crate::limits;
 use crate::store::{StoreError, StoreFactory, Write};
-use crate::worker::{Backlog, Batch, Completion, Full, Job, JobKey, Jobs, LaneProgress, Room, RunId};
+use crate::worker::{
+    Backlog, BatchPolicy, Completion, Job, JobKey, Jobs, LaneProgress, Priority, QueueFull, RunId,
+};
 
 /// The workers as the reactor sees them.
 pub(super) struct FakeJobs(pub(super) Shared);
@@ -60,7 +62,7 @@ pub(super) struct Lent {
 }
 
 impl Jobs for FakeJobs {
-    fn try_submit(&mut self, job: Job) -> Result<(), Full> {
+    fn try_submit(&mut self, job: Job) -> Result<(), QueueFull> {
         let mut world = self.0.borrow_mut();
         world.operations += 1;
         let (now, lane) = (world.now, job.task.lane());
@@ -73,8 +75,8 @@ impl Jobs for FakeJobs {
         let weather = world.weather.clone();
         let workshop = &mut world.workshop;
         let waiting = &mut workshop.waiting[lane as usize];
-        if job.room == Room::Queue && workshop.random.chance(weather.full_percent) {
-            return Err(Full);
+        if job.priority == Priority::Normal && workshop.random.chance(weather.full_percent) {
+            return Err(QueueFull);
         }
         if waiting.is_empty() {
             workshop.looks[lane as usize] = now + workshop.random.micros(0, weather.job_micros_max);
@@ -209,7 +211,7 @@ impl Workshop {
     fn begin(&mut self, lane: Lane, now: Instant, weather: &Weather, trace: &mut Trace) {
         self.last_run += 1;
         let id = RunId(self.last_run);
-        let batch = self.waiting[lane as usize].take(Batch::of(lane), weather.threads);
+        let batch = self.waiting[lane as usize].take(BatchPolicy::of(lane), weather.threads);
         let (mut keys, mut tasks) = (Vec::new(), Vec::new());
         for job in batch {
             if !job.state.start(id) {
@@ -267,7 +269,7 @@ impl Workshop {
         if !weather.writes_behind || self.random.chance(30) {
             return None;
         }
-        let one = Batch::All { max: 1, weight_max: usize::MAX };
+        let one = BatchPolicy::All { max: 1, weight_max: usize::MAX };
         let job = self.waiting[Lane::Write as usize].take(one, weather.threads).pop()?;
         self.last_run += 1;
         let id = RunId(self.last_run);

@@ -11,7 +11,7 @@ use super::weather::Weather;
 use crate::clock::Instant;
 use crate::ids::SeriesId;
 use crate::model::PointFilter;
-use crate::store::{BehindFactory, Store, StoreError, StoreFactory, Write, Written};
+use crate::store::{Store, StoreError, StoreFactory, Write, WriteBehindFactory, Written};
 
 /// Whose time comes now and then, while others do something.
 pub(super) struct Keeper {
@@ -40,7 +40,7 @@ impl Keeper {
         let factory: Arc<dyn StoreFactory> = match weather.writes_behind {
             true => {
                 let unreliable = Unreliable::new(Arc::clone(kept), Arc::clone(&whims));
-                Arc::new(BehindFactory::new(Arc::new(unreliable)))
+                Arc::new(WriteBehindFactory::new(Arc::new(unreliable)))
             }
             false => Arc::clone(kept),
         };
@@ -63,7 +63,7 @@ impl Keeper {
             return self.remove(metrics);
         }
         // What can't be written now is there the next time.
-        let _ = self.store.write_waiting();
+        let _ = self.store.flush();
         self.check(weather)
     }
 
@@ -100,7 +100,7 @@ impl Keeper {
     /// Nobody puts points any more: writes what waits, to a store that does what it is asked.
     pub(super) fn end(&mut self, weather: &Weather) -> Judgement {
         self.whims.lock().unwrap_or_else(PoisonError::into_inner).failed_percent = 0;
-        self.store.write_waiting().map_err(|error| format!("points can't be written in the end: {error}"))?;
+        self.store.flush().map_err(|error| format!("points can't be written in the end: {error}"))?;
         self.check(weather)
     }
 }

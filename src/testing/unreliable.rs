@@ -8,7 +8,9 @@ use super::random::Random;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
-use crate::store::{Patience, PointAt, PointPage, Store, StoreError, StoreFactory, VmPage, Write, Written};
+use crate::store::{
+    LockRetryPolicy, PointPage, PointPosition, Store, StoreError, StoreFactory, VmPage, Write, Written,
+};
 
 /// Makes connections to such a store.
 pub(super) struct Unreliable {
@@ -44,8 +46,8 @@ impl StoreFactory for Unreliable {
     }
 
     /// Whoever would have to wait for another is told so at once: there is one thread.
-    fn worker_patience(&self) -> Option<Patience> {
-        Some(Patience { attempt: Duration::ZERO, reserve: Duration::ZERO })
+    fn lock_retry_policy(&self) -> Option<LockRetryPolicy> {
+        Some(LockRetryPolicy { lock_timeout: Duration::ZERO, reserve: Duration::ZERO })
     }
 }
 
@@ -89,8 +91,8 @@ impl Store for UnreliableStore {
         self.inner.credentials_by_id(id)
     }
 
-    fn password_hash_starts(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
-        self.inner.password_hash_starts(count_max)
+    fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
+        self.inner.password_hash_prefixes(count_max)
     }
 
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
@@ -120,7 +122,7 @@ impl Store for UnreliableStore {
     fn points_after(
         &mut self,
         filter: &PointFilter,
-        after: Option<PointAt>,
+        after: Option<PointPosition>,
         count_max: usize,
     ) -> Result<PointPage, StoreError> {
         self.inner.points_after(filter, after, count_max)

@@ -8,8 +8,8 @@
 
 use std::collections::VecDeque;
 
-use super::fair::FairQueue;
-use super::{Full, Job, Room};
+use super::fair_queue::FairQueue;
+use super::{Job, Priority, QueueFull};
 use crate::app::task::Lane;
 use crate::limits;
 
@@ -17,16 +17,16 @@ use crate::limits;
 pub(crate) struct Backlog {
     jobs: FairQueue<Job>,
     /// Those that others go before.
-    later: FairQueue<Job>,
+    low_priority: FairQueue<Job>,
     /// How many have gone before them since one of them went.
-    ahead: usize,
+    passed_over: usize,
     pages: VecDeque<Job>,
     jobs_max: usize,
 }
 
 /// How many of the jobs that wait one thread takes at once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Batch {
+pub(crate) enum BatchPolicy {
     /// As many as there are, up to so many: they gain from each other.
     All {
         /// At most.
@@ -35,21 +35,22 @@ pub(crate) enum Batch {
         weight_max: usize,
     },
     /// What leaves as much for each of the other threads, up to so many.
-    Share {
+    EvenShare {
         /// At most.
         max: usize,
     },
 }
 
-impl Batch {
+impl BatchPolicy {
     /// How many a thread of `lane` takes.
-    pub(crate) fn of(lane: Lane) -> Batch {
+    pub(crate) fn of(lane: Lane) -> BatchPolicy {
         match lane {
-            Lane::Auth | Lane::Compute => Batch::All { max: 1, weight_max: usize::MAX },
-            Lane::Read => Batch::Share { max: limits::READS_AT_ONCE_MAX },
-            Lane::Write => {
-                Batch::All { max: limits::WRITES_PER_COMMIT_MAX, weight_max: limits::POINTS_PER_COMMIT_MAX }
-            }
+            Lane::Auth | Lane::Compute => BatchPolicy::All { max: 1, weight_max: usize::MAX },
+            Lane::Read => BatchPolicy::EvenShare { max: limits::READS_AT_ONCE_MAX },
+            Lane::Write => BatchPolicy::All {
+                max: limits::WRITES_PER_COMMIT_MAX,
+                weight_max: limits::POINTS_PER_COMMIT_MAX,
+            },
         }
     }
 }
@@ -58,8 +59,8 @@ impl Backlog {
     pub(crate) fn new(jobs_max: usize) -> Backlog {
         Backlog {
             jobs: FairQueue::new(),
-            later: FairQueue::new(),
-            ahead: 0,
+            low_priority: FairQueue::new(),
+            passed_over: 0,
             pages: VecDeque::new(),
             jobs_max,
         }
@@ -71,65 +72,65 @@ impl Backlog {
     }
 
     /// Adds `job`. Those that have lost their place to it, which were the newest of those that have more waiting.
-    pub(crate) fn push(&mut self, job: Job) -> Result<Vec<Job>, Full> {
+    pub(crate) fn push(&mut self, job: Job) -> Result<Vec<Job>, QueueFull> {
         if job.task.is_page() {
-            if job.room == Room::Queue && self.pages.len() >= self.jobs_max {
-                return Err(Full);
+            if job.priority == Priority::Normal && self.pages.len() >= self.jobs_max {
+                return Err(QueueFull);
             }
             self.pages.push_back(job);
             return Ok(Vec::new());
         }
         let mut displaced = Vec::new();
         while !self.has_room(job.weight) {
-            match self.pop_displaced(&job) {
+            match self.evict_for(&job) {
                 Some(other) => displaced.push(other),
-                None if displaced.is_empty() => return Err(Full),
+                None if displaced.is_empty() => return Err(QueueFull),
                 // What is left is no heavier than this one.
                 None => break,
             }
         }
-        match job.room {
-            Room::Later => self.later.push(job.shares, job.weight, job),
-            _ => self.jobs.push(job.shares, job.weight, job),
+        match job.priority {
+            Priority::Low => self.low_priority.push(job.accounts, job.weight, job),
+            _ => self.jobs.push(job.accounts, job.weight, job),
         }
         Ok(displaced)
     }
 
     /// Takes back a job that `job` may take the place of.
-    fn pop_displaced(&mut self, job: &Job) -> Option<Job> {
-        let weight = if job.room == Room::Later { job.weight } else { 0 };
-        let later = self.later.pop_newest_of_heaviest(job.shares, weight);
-        later.or_else(|| self.jobs.pop_newest_of_heaviest(job.shares, job.weight))
+    fn evict_for(&mut self, job: &Job) -> Option<Job> {
+        let weight = if job.priority == Priority::Low { job.weight } else { 0 };
+        let later = self.low_priority.pop_newest_of_heaviest(job.accounts, weight);
+        later.or_else(|| self.jobs.pop_newest_of_heaviest(job.accounts, job.weight))
     }
 
     /// Takes the next job that is no page, if it weighs `weight_max` at most.
     fn pop(&mut self, weight_max: usize) -> Option<Job> {
-        let is_wanted = |job: &Job| !job.state.is_given_up();
-        if self.later.is_empty() {
-            self.ahead = 0;
-            return self.jobs.pop_charged(weight_max, is_wanted);
+        let is_charged = |job: &Job| !job.state.is_abandoned();
+        if self.low_priority.is_empty() {
+            self.passed_over = 0;
+            return self.jobs.pop_charged(weight_max, is_charged);
         }
-        if self.jobs.is_empty() || self.ahead + 1 >= limits::LATER_EVERY {
-            self.ahead = 0;
-            return self.later.pop_charged(weight_max, is_wanted);
+        if self.jobs.is_empty() || self.passed_over + 1 >= limits::LATER_EVERY {
+            self.passed_over = 0;
+            return self.low_priority.pop_charged(weight_max, is_charged);
         }
-        self.ahead += 1;
-        self.jobs.pop_charged(weight_max, is_wanted)
+        self.passed_over += 1;
+        self.jobs.pop_charged(weight_max, is_charged)
     }
 
     /// Adds a job that has had its turn: the others that wait have theirs before.
-    pub(crate) fn push_again(&mut self, job: Job) {
+    pub(crate) fn requeue(&mut self, job: Job) {
         match job.task.is_page() {
             true => self.pages.push_back(job),
-            false => self.jobs.push_last(job.shares, job.weight, job),
+            false => self.jobs.push_last(job.accounts, job.weight, job),
         }
     }
 
     /// Takes the jobs that one of so many threads is to do next.
-    pub(crate) fn take(&mut self, batch: Batch, threads: usize) -> Vec<Job> {
+    pub(crate) fn take(&mut self, batch: BatchPolicy, threads: usize) -> Vec<Job> {
         let (max, mut weight_left) = match batch {
-            Batch::All { max, weight_max } => (max, weight_max),
-            Batch::Share { max } => (self.len().div_ceil(threads).min(max), usize::MAX),
+            BatchPolicy::All { max, weight_max } => (max, weight_max),
+            BatchPolicy::EvenShare { max } => (self.len().div_ceil(threads).min(max), usize::MAX),
         };
         let mut taken = Vec::with_capacity(max.min(self.len()));
         while taken.len() < max
@@ -142,7 +143,7 @@ impl Backlog {
         let pages = max.saturating_sub(taken.len()).max(1).min(self.pages.len());
         taken.extend(self.pages.drain(..pages));
         if self.pages.is_empty() {
-            self.pages.shrink_to(PAGES_KEPT);
+            self.pages.shrink_to(PAGES_CAPACITY_KEPT);
         }
         taken
     }
@@ -150,13 +151,13 @@ impl Backlog {
     /// Takes all jobs.
     pub(crate) fn drain(&mut self) -> Vec<Job> {
         let mut all = self.jobs.drain();
-        all.extend(self.later.drain());
+        all.extend(self.low_priority.drain());
         all.extend(self.pages.drain(..));
         all
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.jobs.len() + self.later.len() + self.pages.len()
+        self.jobs.len() + self.low_priority.len() + self.pages.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -164,13 +165,14 @@ impl Backlog {
     }
 
     fn has_room(&self, weight: usize) -> bool {
-        let (count, waiting) = (self.jobs.len() + self.later.len(), self.jobs.weight() + self.later.weight());
+        let (count, waiting) =
+            (self.jobs.len() + self.low_priority.len(), self.jobs.weight() + self.low_priority.weight());
         count == 0 || (count < self.jobs_max && waiting + weight <= limits::WORK_WAITING_MAX)
     }
 }
 
 /// Pages that an empty queue keeps room for.
-const PAGES_KEPT: usize = 16;
+const PAGES_CAPACITY_KEPT: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -180,25 +182,25 @@ mod tests {
     use crate::clock::Instant;
     use crate::ids::{ConnId, RequestKey, RequestSeq, VmId};
     use crate::model::VmName;
-    use crate::worker::{JobKey, Share};
+    use crate::worker::{Account, JobKey};
     use std::sync::Arc;
 
-    const ALL: Batch = Batch::All { max: 99, weight_max: usize::MAX };
+    const ALL: BatchPolicy = BatchPolicy::All { max: 99, weight_max: usize::MAX };
 
     /// A look-up of the connection `index`.
     fn lookup(number: u64, index: u32) -> Job {
         let request_key = RequestKey { conn: ConnId { index, generation: 1 }, seq: RequestSeq(number) };
-        let shares = (Share::Connection(request_key.conn), None);
+        let accounts = (Account::Connection(request_key.conn), None);
         let key = JobKey { request_key, job: number };
         let task = Task::FindCredentials { name: VmName::from_store("a") };
-        let (room, deadline, state) = (Room::Queue, Instant::ORIGIN, Arc::default());
-        Job { key, task, room, shares, weight: 1, deadline, state }
+        let (priority, deadline, state) = (Priority::Normal, Instant::ORIGIN, Arc::default());
+        Job { key, task, priority, accounts, weight: 1, deadline, state }
     }
 
-    fn page(number: u64, room: Room) -> Job {
+    fn page(number: u64, priority: Priority) -> Job {
         let page = PageRequest::Vms { after: VmId(0) };
         let task = Task::ListPage { asker: Asker::Anybody(None), page };
-        Job { task, room, ..lookup(number, number as u32) }
+        Job { task, priority, ..lookup(number, number as u32) }
     }
 
     fn heavy(number: u64, index: u32, weight: usize) -> Job {
@@ -215,63 +217,63 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_first_come_first_served_and_lookups_come_before_them() {
+    fn pages_are_first_in_first_out_after_lookups() {
         let mut backlog = Backlog::new(9);
-        push(&mut backlog, page(1, Room::Queue));
-        push(&mut backlog, page(2, Room::Reserved));
+        push(&mut backlog, page(1, Priority::Normal));
+        push(&mut backlog, page(2, Priority::Reserved));
         push(&mut backlog, lookup(3, 3));
-        push(&mut backlog, page(4, Room::Queue));
+        push(&mut backlog, page(4, Priority::Normal));
         assert_eq!(numbers(backlog.take(ALL, 1)), [3, 1, 2, 4]);
     }
 
     #[test]
-    fn the_rest_of_an_answer_has_room_in_a_full_queue_and_takes_none_of_others() {
+    fn reserved_pages_fit_a_full_queue_and_take_no_other_slots() {
         let mut backlog = Backlog::new(1);
-        push(&mut backlog, page(1, Room::Queue));
-        push(&mut backlog, page(2, Room::Reserved));
-        assert_eq!(backlog.push(page(3, Room::Queue)).map(numbers), Err(Full));
+        push(&mut backlog, page(1, Priority::Normal));
+        push(&mut backlog, page(2, Priority::Reserved));
+        assert_eq!(backlog.push(page(3, Priority::Normal)).map(numbers), Err(QueueFull));
         push(&mut backlog, lookup(4, 4));
-        assert_eq!(backlog.push(lookup(5, 5)).map(numbers), Err(Full), "nobody has more waiting");
+        assert_eq!(backlog.push(lookup(5, 5)).map(numbers), Err(QueueFull), "nobody has more waiting");
         assert_eq!(numbers(backlog.take(ALL, 1)), [4, 1, 2]);
     }
 
     #[test]
-    fn pages_get_on_however_many_lookups_there_are() {
+    fn lookups_do_not_starve_pages() {
         let mut backlog = Backlog::new(99);
         (10..20).for_each(|number| push(&mut backlog, lookup(number, 1)));
-        (1..=3).for_each(|number| push(&mut backlog, page(number, Room::Queue)));
-        let batch = Batch::Share { max: 4 };
+        (1..=3).for_each(|number| push(&mut backlog, page(number, Priority::Normal)));
+        let batch = BatchPolicy::EvenShare { max: 4 };
         assert_eq!(numbers(backlog.take(batch, 1)), [10, 11, 12, 13, 1]);
     }
 
     #[test]
-    fn threads_leave_each_other_their_share() {
+    fn an_even_share_leaves_jobs_for_other_threads() {
         let mut backlog = Backlog::new(9);
         (1..=5).for_each(|number| push(&mut backlog, lookup(number, 1)));
-        let mut share = |max| backlog.take(Batch::Share { max }, 2).len();
+        let mut share = |max| backlog.take(BatchPolicy::EvenShare { max }, 2).len();
         assert_eq!([share(9), share(9), share(9), share(9)], [3, 1, 1, 0]);
         let mut backlog = Backlog::new(9);
         (1..=9).for_each(|number| push(&mut backlog, lookup(number, 1)));
-        assert_eq!(backlog.take(Batch::Share { max: 2 }, 2).len(), 2, "no more than at most");
+        assert_eq!(backlog.take(BatchPolicy::EvenShare { max: 2 }, 2).len(), 2, "no more than at most");
     }
 
     #[test]
-    fn what_is_taken_together_has_a_weight_and_one_job_is_never_too_heavy() {
+    fn a_batch_is_limited_by_weight_but_takes_at_least_one_job() {
         let mut backlog = Backlog::new(9);
         for (number, weight) in [(1, 2), (2, 3), (3, 9), (4, 1), (5, 1)] {
             push(&mut backlog, heavy(number, 1, weight));
         }
-        let mut taken = || numbers(backlog.take(Batch::All { max: 9, weight_max: 5 }, 1));
+        let mut taken = || numbers(backlog.take(BatchPolicy::All { max: 9, weight_max: 5 }, 1));
         assert_eq!([taken(), taken(), taken(), taken()], [vec![1, 2], vec![3], vec![4, 5], vec![]]);
     }
 
     #[test]
-    fn what_waits_is_bounded_by_its_weight_and_the_heaviest_client_gives_way() {
+    fn queued_weight_is_bounded_by_evicting_the_heaviest_account() {
         let most = limits::WORK_WAITING_MAX;
         let mut backlog = Backlog::new(9);
         push(&mut backlog, heavy(1, 1, most / 2));
         push(&mut backlog, heavy(2, 1, most / 2));
-        assert_eq!(backlog.push(heavy(3, 1, 1)).map(numbers), Err(Full));
+        assert_eq!(backlog.push(heavy(3, 1, 1)).map(numbers), Err(QueueFull));
         assert_eq!(backlog.push(lookup(4, 2)).map(numbers), Ok(vec![2]));
         assert_eq!(numbers(backlog.take(ALL, 1)), [4, 1]);
         push(&mut backlog, heavy(5, 1, 2 * most));
@@ -279,29 +281,29 @@ mod tests {
     }
 
     #[test]
-    fn what_others_go_before_is_not_forgotten_and_gives_way() {
-        let later = |number| Job { room: Room::Later, ..lookup(number, 1) };
+    fn low_priority_jobs_are_not_starved_and_are_evicted_first() {
+        let later = |number| Job { priority: Priority::Low, ..lookup(number, 1) };
         let mut backlog = Backlog::new(8);
         (1..=2).for_each(|number| push(&mut backlog, later(number)));
         (3..=8).for_each(|number| push(&mut backlog, lookup(number, 2)));
         assert_eq!(backlog.push(lookup(9, 2)).map(numbers), Ok(vec![2]), "whatever the others have waiting");
-        assert_eq!(backlog.push(Job { room: Room::Later, ..lookup(2, 3) }).map(numbers), Ok(vec![9]));
-        let one = Batch::All { max: 1, weight_max: usize::MAX };
+        assert_eq!(backlog.push(Job { priority: Priority::Low, ..lookup(2, 3) }).map(numbers), Ok(vec![9]));
+        let one = BatchPolicy::All { max: 1, weight_max: usize::MAX };
         let order: Vec<u64> = (0..8).flat_map(|_| numbers(backlog.take(one, 1))).collect();
         assert_eq!(limits::LATER_EVERY, 4);
         assert_eq!(order, [3, 4, 5, 1, 6, 7, 8, 2]);
     }
 
     #[test]
-    fn what_was_given_up_is_charged_to_nobody() {
+    fn abandoned_jobs_are_not_charged() {
         let mut backlog = Backlog::new(9);
         for number in 1..=3 {
             let job = lookup(number, 1);
-            job.state.give_up();
+            job.state.abandon();
             push(&mut backlog, job);
         }
         (5..=7).for_each(|number| push(&mut backlog, lookup(number, 2)));
-        let one = Batch::All { max: 1, weight_max: usize::MAX };
+        let one = BatchPolicy::All { max: 1, weight_max: usize::MAX };
         let order: Vec<u64> = (0..4).flat_map(|_| numbers(backlog.take(one, 1))).collect();
         assert_eq!(order, [1, 2, 3, 5]);
         push(&mut backlog, lookup(4, 1));
@@ -309,11 +311,11 @@ mod tests {
     }
 
     #[test]
-    fn what_has_to_be_run_again_has_room_in_a_full_queue() {
+    fn a_requeued_job_fits_a_full_queue() {
         let mut backlog = Backlog::new(1);
         push(&mut backlog, lookup(2, 2));
-        backlog.push_again(lookup(1, 1));
-        assert_eq!(backlog.push(lookup(3, 3)).map(numbers), Err(Full));
+        backlog.requeue(lookup(1, 1));
+        assert_eq!(backlog.push(lookup(3, 3)).map(numbers), Err(QueueFull));
         assert_eq!(numbers(backlog.take(ALL, 1)), [2, 1]);
     }
 }

@@ -7,24 +7,24 @@ use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::backlog::{Backlog, Batch};
-use super::{Full, Job, RunId};
+use super::backlog::{Backlog, BatchPolicy};
+use super::{Job, QueueFull, RunId};
 
 /// What the threads of one lane share.
 pub(super) struct LaneQueue {
-    state: Mutex<State>,
+    state: Mutex<LaneState>,
     arrived: Condvar,
 }
 
-struct State {
+struct LaneState {
     jobs: Backlog,
     /// Threads that there are, those that are stuck in a job that was given up left out.
     threads: usize,
     threads_max: usize,
     /// Threads that wait for a job.
-    resting: usize,
+    idle: usize,
     /// How many of them have been called and are on their way: at most as many as rest.
-    called: usize,
+    notified: usize,
     /// What is run now, by whom does not matter.
     running: BTreeSet<RunId>,
     /// The runs that a thread is stuck in and was given up for.
@@ -57,20 +57,20 @@ pub(super) struct Pushed {
 }
 
 /// What a thread is to do next.
-pub(super) enum Next {
+pub(super) enum Assignment {
     Run(RunId, Vec<Job>),
     /// There was nothing to do for a while.
-    End,
+    Exit,
 }
 
 impl LaneQueue {
     pub(super) fn new(jobs_max: usize, threads_max: usize, stuck_max: usize) -> LaneQueue {
-        let state = State {
+        let state = LaneState {
             jobs: Backlog::new(jobs_max),
             threads: 0,
             threads_max,
-            resting: 0,
-            called: 0,
+            idle: 0,
+            notified: 0,
             running: BTreeSet::new(),
             stuck: BTreeSet::new(),
             stuck_max,
@@ -81,34 +81,34 @@ impl LaneQueue {
         LaneQueue { state: Mutex::new(state), arrived: Condvar::new() }
     }
 
-    /// Queues `job`. A thread that rests is not called yet: [`LaneQueue::call`] does that for all jobs that have come
+    /// Queues `job`. A thread that rests is not called yet: [`LaneQueue::notify`] does that for all jobs that have come
     /// together.
-    pub(super) fn push(&self, job: Job) -> Result<Pushed, Full> {
+    pub(super) fn push(&self, job: Job) -> Result<Pushed, QueueFull> {
         let mut state = self.lock();
         let displaced = state.jobs.push(job)?;
-        Ok(Pushed { starts_thread: state.takes_thread(), displaced })
+        Ok(Pushed { starts_thread: state.claim_thread(), displaced })
     }
 
     /// Calls as many of the threads that rest as there are jobs for.
-    pub(super) fn call(&self) {
+    pub(super) fn notify(&self) {
         let mut state = self.lock();
-        let missing = state.jobs.len().saturating_sub(state.called).min(state.resting - state.called);
-        self.call_resting(&mut state, missing);
+        let missing = state.jobs.len().saturating_sub(state.notified).min(state.idle - state.notified);
+        self.notify_idle(&mut state, missing);
     }
 
     /// Waits for jobs for at most `idle`, and takes as many as `batch` says.
-    pub(super) fn take(&self, batch: Batch, idle: Duration) -> Next {
+    pub(super) fn take(&self, batch: BatchPolicy, idle: Duration) -> Assignment {
         let mut state = self.wait(idle);
         let threads = state.threads_max;
         let batch = state.jobs.take(batch, threads);
         if batch.is_empty() {
             state.threads -= 1;
-            return Next::End;
+            return Assignment::Exit;
         }
         let run = RunId(state.next_run);
         state.next_run += 1;
         state.running.insert(run);
-        Next::Run(run, batch)
+        Assignment::Run(run, batch)
     }
 
     /// The thread of `run` is stuck; true where another has to be started in its place.
@@ -122,8 +122,8 @@ impl LaneQueue {
         if state.jobs.is_empty() {
             return false;
         }
-        self.call_one(&mut state);
-        state.takes_thread()
+        self.notify_one(&mut state);
+        state.claim_thread()
     }
 
     /// `run` is over, but for those of its jobs that have to be run `again`: they wait behind all others. True:
@@ -133,8 +133,8 @@ impl LaneQueue {
         state.done += 1;
         // Either way there are threads that will look: this one, or as many as there may be.
         if !again.is_empty() {
-            again.into_iter().for_each(|job| state.jobs.push_again(job));
-            self.call_one(&mut state);
+            again.into_iter().for_each(|job| state.jobs.requeue(job));
+            self.notify_one(&mut state);
         }
         if state.running.remove(&run) {
             return true;
@@ -176,40 +176,40 @@ impl LaneQueue {
     }
 
     /// Returns as soon as there are jobs, or the lane is closed, or nobody has called for as long as `idle`.
-    fn wait(&self, idle: Duration) -> MutexGuard<'_, State> {
-        let (mut state, mut is_over) = (self.lock(), false);
-        while state.jobs.is_empty() && !state.closed && !is_over {
-            state.resting += 1;
+    fn wait(&self, idle: Duration) -> MutexGuard<'_, LaneState> {
+        let (mut state, mut timed_out) = (self.lock(), false);
+        while state.jobs.is_empty() && !state.closed && !timed_out {
+            state.idle += 1;
             let (woken, waited) =
                 self.arrived.wait_timeout(state, idle).unwrap_or_else(PoisonError::into_inner);
-            (state, is_over) = (woken, waited.timed_out());
-            state.resting -= 1;
+            (state, timed_out) = (woken, waited.timed_out());
+            state.idle -= 1;
             // Whoever comes up may be another than was called: then one more is called than has to be.
-            state.called = state.called.saturating_sub(1);
+            state.notified = state.notified.saturating_sub(1);
         }
         state
     }
 
-    fn call_one(&self, state: &mut State) {
-        let count = (state.resting - state.called).min(1);
-        self.call_resting(state, count);
+    fn notify_one(&self, state: &mut LaneState) {
+        let count = (state.idle - state.notified).min(1);
+        self.notify_idle(state, count);
     }
 
     /// Each call is a system call, whether or not somebody rests: so nobody is called twice.
-    fn call_resting(&self, state: &mut State, count: usize) {
-        state.called += count;
+    fn notify_idle(&self, state: &mut LaneState, count: usize) {
+        state.notified += count;
         (0..count).for_each(|_| self.arrived.notify_one());
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LaneState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl LaneState {
     /// Whether a thread has to be started for what is queued, which then counts.
-    fn takes_thread(&mut self) -> bool {
-        let is_needed = self.resting < self.jobs.len() && self.threads < self.threads_max;
+    fn claim_thread(&mut self) -> bool {
+        let is_needed = self.idle < self.jobs.len() && self.threads < self.threads_max;
         self.threads += usize::from(is_needed);
         is_needed
     }
@@ -222,90 +222,94 @@ mod tests {
     use crate::clock::Instant;
     use crate::ids::{ConnId, RequestKey, RequestSeq};
     use crate::model::Secret;
-    use crate::worker::{JobKey, Room, Share};
+    use crate::worker::{Account, JobKey, Priority};
     use std::sync::Arc;
 
     fn job(number: u64) -> Job {
         let request_key = RequestKey { conn: ConnId { index: 0, generation: 1 }, seq: RequestSeq(number) };
         let task = Task::HashPassword { password: Secret::new("password") };
         let key = JobKey { request_key, job: number };
-        let shares = (Share::Connection(request_key.conn), None);
-        let (room, deadline, state) = (Room::Queue, Instant::ORIGIN, Arc::default());
-        Job { key, task, room, shares, weight: 1, deadline, state }
+        let accounts = (Account::Connection(request_key.conn), None);
+        let (priority, deadline, state) = (Priority::Normal, Instant::ORIGIN, Arc::default());
+        Job { key, task, priority, accounts, weight: 1, deadline, state }
     }
 
     /// Whether a thread has to be started for `job`.
-    fn push(lane: &LaneQueue, job: Job) -> Result<bool, Full> {
+    fn push(lane: &LaneQueue, job: Job) -> Result<bool, QueueFull> {
         lane.push(job).map(|pushed| pushed.starts_thread)
     }
 
     fn take(lane: &LaneQueue, batch_max: usize) -> (RunId, Vec<u64>) {
-        match lane.take(Batch::All { max: batch_max, weight_max: usize::MAX }, Duration::ZERO) {
-            Next::Run(run, jobs) => (run, jobs.iter().map(|job| job.key.job).collect()),
-            Next::End => panic!("nothing to do"),
+        match lane.take(BatchPolicy::All { max: batch_max, weight_max: usize::MAX }, Duration::ZERO) {
+            Assignment::Run(run, jobs) => (run, jobs.iter().map(|job| job.key.job).collect()),
+            Assignment::Exit => panic!("nothing to do"),
         }
     }
 
     #[test]
-    fn a_full_queue_refuses_and_threads_start_when_needed() {
+    fn a_full_queue_rejects_jobs_and_threads_start_on_demand() {
         let lane = LaneQueue::new(2, 1, 1);
         assert_eq!(push(&lane, job(1)), Ok(true));
         assert_eq!(push(&lane, job(2)), Ok(false), "there may be one thread only");
-        assert_eq!(push(&lane, job(3)), Err(Full));
+        assert_eq!(push(&lane, job(3)), Err(QueueFull));
         assert_eq!(take(&lane, 1).1, [1]);
         assert_eq!(push(&lane, job(3)), Ok(false));
         assert_eq!(take(&lane, 9).1, [2, 3], "what waits together is taken together");
     }
 
     #[test]
-    fn a_queue_can_be_made_shorter_and_longer() {
+    fn a_queue_can_be_resized() {
         let lane = LaneQueue::new(2, 1, 1);
         assert_eq!(push(&lane, job(1)), Ok(true));
         assert_eq!(push(&lane, job(2)), Ok(false));
         lane.set_jobs_max(1);
-        assert_eq!(push(&lane, job(3)), Err(Full));
+        assert_eq!(push(&lane, job(3)), Err(QueueFull));
         lane.set_jobs_max(3);
         assert_eq!(push(&lane, job(3)), Ok(false));
         assert_eq!(take(&lane, 9).1, [1, 2, 3], "nothing is lost");
     }
 
     #[test]
-    fn a_thread_that_rests_is_called_once_and_comes() {
+    fn an_idle_thread_is_notified_once() {
         let lane = LaneQueue::new(9, 1, 1);
         assert_eq!(push(&lane, job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
         assert!(lane.end_run(run, Vec::new()));
         std::thread::scope(|scope| {
-            let rests = || match lane.take(Batch::All { max: 9, weight_max: 9 }, Duration::from_secs(60)) {
-                Next::Run(_, jobs) => jobs.len(),
-                Next::End => 0,
-            };
-            let resting = scope.spawn(rests);
-            while lane.lock().resting == 0 {
+            let wait_idle =
+                || match lane.take(BatchPolicy::All { max: 9, weight_max: 9 }, Duration::from_secs(60)) {
+                    Assignment::Run(_, jobs) => jobs.len(),
+                    Assignment::Exit => 0,
+                };
+            let idle_thread = scope.spawn(wait_idle);
+            while lane.lock().idle == 0 {
                 std::thread::yield_now();
             }
             assert_eq!(push(&lane, job(2)), Ok(false));
             assert_eq!(push(&lane, job(3)), Ok(false));
-            lane.call();
-            lane.call();
-            assert_eq!(resting.join().expect("it ends"), 2);
+            lane.notify();
+            lane.notify();
+            assert_eq!(idle_thread.join().expect("it ends"), 2);
         });
-        assert_eq!(lane.lock().called, 0);
+        assert_eq!(lane.lock().notified, 0);
     }
 
     #[test]
-    fn a_thread_without_work_ends_and_another_starts_later() {
+    fn an_idle_thread_exits_and_another_starts_later() {
         let lane = LaneQueue::new(2, 1, 1);
         assert_eq!(push(&lane, job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
         assert!(lane.end_run(run, Vec::new()));
-        assert!(matches!(lane.take(Batch::All { max: 1, weight_max: 1 }, Duration::ZERO), Next::End));
+        assert!(matches!(
+            lane.take(BatchPolicy::All { max: 1, weight_max: 1 }, Duration::ZERO),
+            Assignment::Exit
+        ));
         assert_eq!(lane.status(), LaneStatus { queued: 0, threads: 0, stuck: 0, running: 0, done: 1 });
         assert_eq!(push(&lane, job(2)), Ok(true));
     }
 
     #[test]
-    fn stuck_threads_are_replaced_once_each_and_a_bounded_number_of_times() {
+    fn stuck_threads_are_replaced_once_each_up_to_a_limit() {
         let lane = LaneQueue::new(9, 1, 2);
         assert_eq!(push(&lane, job(1)), Ok(true));
         let (first, _) = take(&lane, 1);
@@ -325,18 +329,18 @@ mod tests {
     }
 
     #[test]
-    fn what_has_to_be_run_again_waits_behind_the_others_even_in_a_full_queue() {
+    fn requeued_jobs_run_after_the_others() {
         let lane = LaneQueue::new(1, 1, 1);
         assert_eq!(push(&lane, job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
         assert_eq!(push(&lane, job(2)), Ok(false));
         assert!(lane.end_run(run, vec![job(1)]));
-        assert_eq!(push(&lane, job(3)), Err(Full));
+        assert_eq!(push(&lane, job(3)), Err(QueueFull));
         assert_eq!(take(&lane, 9).1, [2, 1]);
     }
 
     #[test]
-    fn jobs_are_not_stranded_where_no_thread_can_be_started() {
+    fn queued_jobs_fail_when_no_thread_can_be_started() {
         let lane = LaneQueue::new(9, 1, 1);
         assert_eq!(push(&lane, job(1)), Ok(true));
         assert_eq!(lane.thread_failed().len(), 1);

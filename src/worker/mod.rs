@@ -5,11 +5,11 @@
 //! is work for them and end when there has been none for a while.
 
 mod backlog;
-mod crew;
-mod fair;
-mod keeper;
+mod fair_queue;
 mod lane;
+mod maintenance;
 mod pool;
+mod thread_group;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::clock::Instant;
 use crate::ids::RequestKey;
 
 #[cfg(test)]
-pub(crate) use backlog::{Backlog, Batch};
-pub use fair::{Share, Shares};
-pub use keeper::Keeper;
-pub use pool::{LaneSettings, Pool, PoolSettings, Queues};
+pub(crate) use backlog::{Backlog, BatchPolicy};
+pub use fair_queue::{Account, Accounts};
+pub use maintenance::Maintenance;
+pub use pool::{LaneSettings, Pool, PoolControl, PoolSettings};
 
 /// One task on its way to a worker.
 #[derive(Clone, Debug)]
@@ -33,9 +33,9 @@ pub struct Job {
     /// What to run.
     pub task: Task,
     /// What room there has to be for it.
-    pub room: Room,
+    pub priority: Priority,
     /// To whom it is charged.
-    pub shares: Shares,
+    pub accounts: Accounts,
     /// What it is charged, in points to be kept.
     pub weight: usize,
     /// When nobody waits for it any more, by the clock of whoever submits it.
@@ -55,11 +55,11 @@ pub struct JobKey {
 
 /// What room a job takes in its lane's queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Room {
+pub enum Priority {
     /// A place, if there is one.
-    Queue,
+    Normal,
     /// The same, but most others have their turn before.
-    Later,
+    Low,
     /// A place, whether or not the queue is full: half an answer is out already, and a client that is told `busy`
     /// now would have it cut. A connection has one such job at most.
     Reserved,
@@ -76,16 +76,16 @@ pub struct Completion {
 
 /// The queue of the job's lane is full; nothing was done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Full;
+pub struct QueueFull;
 
 /// Where jobs go and come from: threads, or a simulation.
 pub trait Jobs {
     /// Queues a job, or says at once that there is no room. One that has less waiting may take the place of
-    /// another, which comes to [`TaskError::RequestMemoryFull`].
-    fn try_submit(&mut self, job: Job) -> Result<(), Full>;
+    /// another, which comes to [`TaskError::NoRoom`].
+    fn try_submit(&mut self, job: Job) -> Result<(), QueueFull>;
 
     /// All jobs of this turn have been queued: whoever rests is called for them. Until then they may wait.
-    fn call_workers(&mut self) {}
+    fn notify_workers(&mut self) {}
 
     /// Appends what has been done since the last call.
     fn drain(&mut self, completions: &mut VecDeque<Completion>);
@@ -125,7 +125,7 @@ pub struct JobState(AtomicU64);
 
 /// Where a job was when it was given up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum GivenUp {
+pub enum Abandoned {
     /// It will never run.
     Queued,
     /// It runs or has just run, and nobody waits for it any more.
@@ -140,73 +140,73 @@ impl JobState {
 
     /// The worker that took the job for `run` could not do it and puts it back; false where it has been given
     /// up meanwhile.
-    pub fn put_back(&self, run: RunId) -> bool {
+    pub fn requeue(&self, run: RunId) -> bool {
         self.0.compare_exchange(run.0, QUEUED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// The run that the job is in; none while it is queued.
     pub fn run(&self) -> Option<RunId> {
         match self.0.load(Ordering::Acquire) {
-            QUEUED | GIVEN_UP => None,
+            QUEUED | ABANDONED => None,
             run => Some(RunId(run)),
         }
     }
 
     /// Gives the job up if it is queued; false where it is not, and goes on.
-    pub fn take_back(&self) -> bool {
-        self.0.compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    pub fn cancel_if_queued(&self) -> bool {
+        self.0.compare_exchange(QUEUED, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Whether nobody waits for the job any more.
-    pub fn is_given_up(&self) -> bool {
-        self.0.load(Ordering::Acquire) == GIVEN_UP
+    pub fn is_abandoned(&self) -> bool {
+        self.0.load(Ordering::Acquire) == ABANDONED
     }
 
     /// Nobody waits for the job any more.
-    pub fn give_up(&self) -> GivenUp {
-        match self.0.swap(GIVEN_UP, Ordering::AcqRel) {
-            QUEUED => GivenUp::Queued,
-            run => GivenUp::Running(RunId(run)),
+    pub fn abandon(&self) -> Abandoned {
+        match self.0.swap(ABANDONED, Ordering::AcqRel) {
+            QUEUED => Abandoned::Queued,
+            run => Abandoned::Running(RunId(run)),
         }
     }
 }
 
 const QUEUED: u64 = 0;
-const GIVEN_UP: u64 = u64::MAX;
+const ABANDONED: u64 = u64::MAX;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_job_given_up_while_queued_never_runs() {
+    fn a_job_abandoned_while_queued_never_runs() {
         let state = JobState::default();
-        assert_eq!(state.give_up(), GivenUp::Queued);
+        assert_eq!(state.abandon(), Abandoned::Queued);
         assert!(!state.start(RunId(1)));
     }
 
     #[test]
-    fn a_job_that_was_taken_back_never_runs() {
+    fn a_cancelled_job_never_runs() {
         let state = JobState::default();
-        assert!(state.take_back() && !state.take_back());
+        assert!(state.cancel_if_queued() && !state.cancel_if_queued());
         assert!(!state.start(RunId(1)));
     }
 
     #[test]
-    fn a_job_that_runs_tells_in_which_run() {
+    fn an_abandoned_running_job_reports_its_run() {
         let state = JobState::default();
         assert!(state.start(RunId(7)));
         assert!(!state.start(RunId(8)));
-        assert!(!state.take_back());
-        assert_eq!(state.give_up(), GivenUp::Running(RunId(7)));
+        assert!(!state.cancel_if_queued());
+        assert_eq!(state.abandon(), Abandoned::Running(RunId(7)));
     }
 
     #[test]
-    fn a_job_that_was_put_back_runs_again_and_one_that_was_given_up_does_not() {
+    fn a_requeued_job_runs_again_unless_abandoned() {
         let state = JobState::default();
-        assert!(state.start(RunId(7)) && state.put_back(RunId(7)) && state.start(RunId(8)));
-        assert!(!state.put_back(RunId(7)));
-        assert_eq!(state.give_up(), GivenUp::Running(RunId(8)));
-        assert!(!state.put_back(RunId(8)) && !state.start(RunId(9)));
+        assert!(state.start(RunId(7)) && state.requeue(RunId(7)) && state.start(RunId(8)));
+        assert!(!state.requeue(RunId(7)));
+        assert_eq!(state.abandon(), Abandoned::Running(RunId(8)));
+        assert!(!state.requeue(RunId(8)) && !state.start(RunId(9)));
     }
 }

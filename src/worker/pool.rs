@@ -5,17 +5,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::backlog::Batch;
-use super::crew::Crew;
-use super::keeper::Keeper;
-use super::lane::{LaneQueue, Next};
-use super::{Completion, Full, Job, Jobs, LaneProgress, RunId};
+use super::backlog::BatchPolicy;
+use super::lane::{Assignment, LaneQueue};
+use super::maintenance::Maintenance;
+use super::thread_group::ThreadGroup;
+use super::{Completion, Job, Jobs, LaneProgress, QueueFull, RunId};
 use crate::app::known_costs::{Cost, KnownCosts};
 use crate::app::password::known_costs;
 use crate::app::task::{Done, Lane, Task, TaskError, Tools};
 use crate::clock::{Clock, SystemClock};
 use crate::limits;
-use crate::store::{Patience, StoreError, StoreFactory};
+use crate::store::{LockRetryPolicy, StoreError, StoreFactory};
 use crate::sys;
 
 /// How the pool is made.
@@ -44,7 +44,7 @@ pub struct LaneSettings {
 
 /// A pool's queues and threads, to be changed and ended from any thread.
 #[derive(Clone)]
-pub struct Queues {
+pub struct PoolControl {
     shared: Arc<Shared>,
 }
 
@@ -52,34 +52,34 @@ pub struct Queues {
 pub struct Pool {
     shared: Arc<Shared>,
     /// The lanes that have got jobs since their threads were called.
-    uncalled: [bool; Lane::ALL.len()],
+    unnotified: [bool; Lane::ALL.len()],
     /// Whoever has work to do that nobody asks for; only looked at.
-    keeper: Option<Arc<Keeper>>,
+    maintenance: Option<Arc<Maintenance>>,
 }
 
 /// Whether a job may wait for somebody's lock.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum LockWait {
+enum LockRetry {
     /// It may be run again.
     Possible,
     /// What comes of it now is its result.
-    None,
+    Final,
     /// It might come to its deadline while it waits, when nobody could tell that nothing was done: it is not
     /// begun any more.
-    Over,
+    Expired,
 }
 
 struct Shared {
     lanes: [LaneQueue; Lane::ALL.len()],
-    done: Mutex<Vec<Completion>>,
+    completions: Mutex<Vec<Completion>>,
     /// Tells the reactor that `done` is not empty any more.
     wake: Box<dyn Fn() + Send + Sync>,
     factory: Arc<dyn StoreFactory>,
     costs: Arc<KnownCosts>,
     /// The one that deadlines are by.
     clock: SystemClock,
-    patience: Option<Patience>,
-    crew: Crew,
+    lock_retry_policy: Option<LockRetryPolicy>,
+    threads: ThreadGroup,
 }
 
 impl Pool {
@@ -96,36 +96,36 @@ impl Pool {
             LaneQueue::new(queue, threads, threads * limits::REPLACEMENTS_PER_WORKER)
         });
         let (done, costs, patience) =
-            (Mutex::default(), known_costs(settings.cost), factory.worker_patience());
+            (Mutex::default(), known_costs(settings.cost), factory.lock_retry_policy());
         Pool {
             shared: Arc::new(Shared {
                 lanes,
-                done,
+                completions: done,
                 wake,
                 factory,
                 costs,
                 clock,
-                patience,
-                crew: Crew::default(),
+                lock_retry_policy: patience,
+                threads: ThreadGroup::default(),
             }),
-            uncalled: [false; Lane::ALL.len()],
-            keeper: None,
+            unnotified: [false; Lane::ALL.len()],
+            maintenance: None,
         }
     }
 
     /// Has what `keeper` does shown among the statistics.
-    pub fn show(&mut self, keeper: Arc<Keeper>) {
-        self.keeper = Some(keeper);
+    pub fn show_maintenance(&mut self, maintenance: Arc<Maintenance>) {
+        self.maintenance = Some(maintenance);
     }
 
     /// Its queues and threads.
-    pub fn queues(&self) -> Queues {
-        Queues { shared: Arc::clone(&self.shared) }
+    pub fn control(&self) -> PoolControl {
+        PoolControl { shared: Arc::clone(&self.shared) }
     }
 
     fn start_thread(&self, lane: Lane) {
         let shared = Arc::clone(&self.shared);
-        if let Err(error) = self.shared.crew.start(lane_name(lane), move || shared.work(lane)) {
+        if let Err(error) = self.shared.threads.spawn(lane_name(lane), move || shared.work(lane)) {
             log::error!("no thread for the {} lane: {error}", lane_name(lane));
             let stranded = self.shared.queue(lane).thread_failed();
             let failed = |job: Job| Completion { key: job.key, result: Err(TaskError::Internal) };
@@ -134,7 +134,7 @@ impl Pool {
     }
 }
 
-impl Queues {
+impl PoolControl {
     /// Lets as many jobs wait as `settings` say; its other settings hold for a new pool only.
     pub fn resize(&self, settings: &PoolSettings) {
         for lane in Lane::ALL {
@@ -144,9 +144,9 @@ impl Queues {
 
     /// Has the threads end as soon as nothing is queued, and waits for at most `wait` until they have: only then
     /// no connection to the store is open any more. One that is stuck is left to itself.
-    pub fn end(&self, wait: Duration) {
+    pub fn shut_down(&self, wait: Duration) {
         self.shared.close();
-        let left = self.shared.crew.wait(wait);
+        let left = self.shared.threads.wait(wait);
         if left > 0 {
             log::warn!("{left} threads still work on the store, and are not waited for any longer");
         }
@@ -165,7 +165,7 @@ impl PoolSettings {
 }
 
 impl Jobs for Pool {
-    fn try_submit(&mut self, job: Job) -> Result<(), Full> {
+    fn try_submit(&mut self, job: Job) -> Result<(), QueueFull> {
         let lane = job.task.lane();
         let pushed = self.shared.queue(lane).push(job)?;
         if pushed.starts_thread {
@@ -175,20 +175,20 @@ impl Jobs for Pool {
             let failed = |job: Job| Completion { key: job.key, result: Err(TaskError::NoRoom) };
             self.shared.complete(pushed.displaced.into_iter().map(failed).collect());
         }
-        self.uncalled[lane as usize] = true;
+        self.unnotified[lane as usize] = true;
         Ok(())
     }
 
-    fn call_workers(&mut self) {
+    fn notify_workers(&mut self) {
         for lane in Lane::ALL {
-            if std::mem::take(&mut self.uncalled[lane as usize]) {
-                self.shared.queue(lane).call();
+            if std::mem::take(&mut self.unnotified[lane as usize]) {
+                self.shared.queue(lane).notify();
             }
         }
     }
 
     fn drain(&mut self, completions: &mut VecDeque<Completion>) {
-        completions.extend(self.shared.done.lock().unwrap_or_else(PoisonError::into_inner).drain(..));
+        completions.extend(self.shared.completions.lock().unwrap_or_else(PoisonError::into_inner).drain(..));
     }
 
     fn replace_worker(&mut self, lane: Lane, run: RunId) {
@@ -213,7 +213,7 @@ impl Jobs for Pool {
             values.push((running, status.running as u64));
             values.push((done, status.done));
         }
-        values.extend(self.keeper.iter().flat_map(|keeper| keeper.statistics()));
+        values.extend(self.maintenance.iter().flat_map(|maintenance| maintenance.statistics()));
         // Most of what the process weighs is the threads' and the store's.
         values.extend(sys::process::resident_kib().map(|kib| ("memory_resident_kib", kib)));
         values
@@ -239,18 +239,18 @@ impl Shared {
     /// A thread's life.
     fn work(&self, lane: Lane) {
         if matches!(lane, Lane::Auth | Lane::Compute) {
-            step_back();
+            lower_priority();
         }
         let mut tools = Tools::new(Arc::clone(&self.factory), Arc::clone(&self.costs));
         loop {
-            match self.queue(lane).take(Batch::of(lane), limits::WORKER_IDLE) {
-                Next::Run(run, batch) => {
-                    let again = self.run(run, batch, &mut tools);
-                    if !self.queue(lane).end_run(run, again) {
+            match self.queue(lane).take(BatchPolicy::of(lane), limits::WORKER_IDLE) {
+                Assignment::Run(run, batch) => {
+                    let requeued = self.run(run, batch, &mut tools);
+                    if !self.queue(lane).end_run(run, requeued) {
                         return;
                     }
                 }
-                Next::End => return,
+                Assignment::Exit => return,
             }
         }
     }
@@ -258,47 +258,49 @@ impl Shared {
     /// Runs those jobs of `batch` that have not been given up. Those that have to be run again: somebody holds
     /// a lock that they need, and they have not waited for it long enough.
     fn run(&self, run: RunId, batch: Vec<Job>, tools: &mut Tools) -> Vec<Job> {
-        let (mut begun, mut tasks, mut completions) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut started, mut tasks, mut completions) = (Vec::new(), Vec::new(), Vec::new());
         for job in batch {
             if !job.state.start(run) {
                 continue;
             }
-            let copy = match self.lock_wait(&job) {
-                LockWait::Over => {
+            let copy = match self.lock_retry(&job) {
+                LockRetry::Expired => {
                     completions.push(Completion { key: job.key, result: Err(BUSY) });
                     continue;
                 }
-                LockWait::Possible => Some(job.clone()),
-                LockWait::None => None,
+                LockRetry::Possible => Some(job.clone()),
+                LockRetry::Final => None,
             };
-            begun.push((job.key, copy));
+            started.push((job.key, copy));
             tasks.push(job.task);
         }
-        let results = if begun.is_empty() { Vec::new() } else { run_tasks(tasks, begun.len(), tools) };
-        let mut again = Vec::new();
-        for ((key, copy), result) in begun.into_iter().zip(results) {
-            let can_wait = |job: &Job| self.lock_wait(job) == LockWait::Possible && job.state.put_back(run);
+        let results = if started.is_empty() { Vec::new() } else { run_tasks(tasks, started.len(), tools) };
+        let mut requeued = Vec::new();
+        for ((key, copy), result) in started.into_iter().zip(results) {
+            let can_retry = |job: &Job| self.lock_retry(job) == LockRetry::Possible && job.state.requeue(run);
             match copy {
-                Some(job) if is_busy(&result) && can_wait(&job) => again.push(job),
+                Some(job) if is_busy(&result) && can_retry(&job) => requeued.push(job),
                 _ => completions.push(Completion { key, result }),
             }
         }
         self.complete(completions);
-        again
+        requeued
     }
 
     /// Whether a job may still wait for a lock.
-    fn lock_wait(&self, job: &Job) -> LockWait {
-        let Some(Patience { attempt, reserve }) = self.patience else { return LockWait::None };
+    fn lock_retry(&self, job: &Job) -> LockRetry {
+        let Some(LockRetryPolicy { lock_timeout: attempt, reserve }) = self.lock_retry_policy else {
+            return LockRetry::Final;
+        };
         let mut clock = self.clock;
         let left = job.deadline.since(clock.now());
         match job.task.lane() {
-            Lane::Auth | Lane::Compute => LockWait::None,
-            _ if left > reserve => LockWait::Possible,
-            _ if left + attempt > reserve => LockWait::None,
+            Lane::Auth | Lane::Compute => LockRetry::Final,
+            _ if left > reserve => LockRetry::Possible,
+            _ if left + attempt > reserve => LockRetry::Final,
             // It may have waited for its turn only, and changes nothing.
-            _ if job.task.is_page() => LockWait::None,
-            _ => LockWait::Over,
+            _ if job.task.is_page() => LockRetry::Final,
+            _ => LockRetry::Expired,
         }
     }
 
@@ -306,7 +308,7 @@ impl Shared {
         if completions.is_empty() {
             return;
         }
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut done = self.completions.lock().unwrap_or_else(PoisonError::into_inner);
         let was_empty = done.is_empty();
         done.append(&mut completions);
         drop(done);
@@ -323,7 +325,7 @@ fn is_busy(result: &Result<Done, TaskError>) -> bool {
 const BUSY: TaskError = TaskError::Store(StoreError::Busy);
 
 /// What takes long yields to the reactor, on which all clients wait.
-fn step_back() {
+fn lower_priority() {
     if let Err(error) = sys::process::set_thread_niceness(limits::AUTH_NICENESS) {
         log::debug!("a thread keeps its priority: {error}");
     }

@@ -6,8 +6,8 @@ use crate::app::task::Asker;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, DiskId, RequestKey, RequestSeq, VmId};
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
-use crate::store::{PointAt, PointPage, Store, VmPage, Write, Written};
-use crate::worker::{JobKey, JobState, Room, Share};
+use crate::store::{PointPage, PointPosition, Store, VmPage, Write, Written};
+use crate::worker::{Account, JobKey, JobState, Priority};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -48,8 +48,8 @@ fn job(number: u64) -> Job {
     let task = Task::ListPage { asker: Asker::Vm(login), page: PageRequest::Vms { after: VmId(0) } };
     let key = JobKey { request_key, job: number };
     let deadline = SystemClock::new().now();
-    let (shares, state) = ((Share::Connection(request_key.conn), None), Arc::<JobState>::default());
-    Job { key, task, room: Room::Queue, shares, weight: 1, deadline, state }
+    let (accounts, state) = ((Account::Connection(request_key.conn), None), Arc::<JobState>::default());
+    Job { key, task, priority: Priority::Normal, accounts, weight: 1, deadline, state }
 }
 
 fn result(pool: &mut Pool, woken: &Receiver<()>) -> Result<Done, TaskError> {
@@ -61,12 +61,12 @@ fn result(pool: &mut Pool, woken: &Receiver<()>) -> Result<Done, TaskError> {
 }
 
 #[test]
-fn a_worker_that_panics_answers_and_lives_on() {
+fn a_worker_survives_a_panic_and_completes_its_jobs() {
     let (mut pool, woken) = pool();
     pool.try_submit(job(1)).unwrap();
     assert!(matches!(result(&mut pool, &woken), Err(TaskError::Internal)));
     pool.try_submit(job(2)).unwrap();
-    pool.call_workers();
+    pool.notify_workers();
     let unavailable = Err(TaskError::Store(StoreError::Unavailable("out of reach".to_owned())));
     assert_eq!(result(&mut pool, &woken).map(|_| ()), unavailable);
     let threads = pool.statistics().into_iter().find(|(name, _)| *name == "read_threads");
@@ -76,7 +76,7 @@ fn a_worker_that_panics_answers_and_lives_on() {
 /// A store in which somebody holds a lock for so many questions.
 struct HeldFactory {
     questions_left: Arc<AtomicUsize>,
-    patience: Option<Patience>,
+    patience: Option<LockRetryPolicy>,
 }
 
 struct HeldStore(Box<dyn Store>, Arc<AtomicUsize>);
@@ -87,7 +87,7 @@ impl StoreFactory for HeldFactory {
         Ok(Box::new(HeldStore(memory.connect()?, Arc::clone(&self.questions_left))))
     }
 
-    fn worker_patience(&self) -> Option<Patience> {
+    fn lock_retry_policy(&self) -> Option<LockRetryPolicy> {
         self.patience
     }
 }
@@ -107,8 +107,8 @@ impl Store for HeldStore {
         self.0.credentials_by_id(id)
     }
 
-    fn password_hash_starts(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
-        self.0.password_hash_starts(count_max)
+    fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
+        self.0.password_hash_prefixes(count_max)
     }
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
         self.0.token_owner(token, now)
@@ -125,7 +125,7 @@ impl Store for HeldStore {
     fn points_after(
         &mut self,
         filter: &PointFilter,
-        after: Option<PointAt>,
+        after: Option<PointPosition>,
         count_max: usize,
     ) -> Result<PointPage, StoreError> {
         self.0.points_after(filter, after, count_max)
@@ -138,7 +138,7 @@ impl Store for HeldStore {
 /// What comes of a job that has so much time `left` where a lock is held for three questions, and how many
 /// of them are not asked.
 fn result_where_held(
-    patience: Option<Patience>,
+    patience: Option<LockRetryPolicy>,
     left: Duration,
     task: Task,
 ) -> (Result<Done, TaskError>, usize) {
@@ -151,9 +151,9 @@ fn result_where_held(
 }
 
 #[test]
-fn what_somebody_has_locked_is_asked_for_again_while_there_is_time() {
+fn a_locked_write_is_retried_until_its_deadline() {
     let minute = Duration::from_secs(60);
-    let patience = Some(Patience { attempt: minute, reserve: 3 * minute });
+    let patience = Some(LockRetryPolicy { lock_timeout: minute, reserve: 3 * minute });
     let held = |patience, left| {
         let (result, left) = result_where_held(patience, left, job(1).task);
         (result.map(|_| ()), left)
@@ -170,7 +170,7 @@ fn what_somebody_has_locked_is_asked_for_again_while_there_is_time() {
 }
 
 #[test]
-fn of_reads_that_share_a_batch_one_waits_for_a_lock_and_lookups_for_none() {
+fn only_one_read_of_a_batch_waits_for_a_lock() {
     let questions_left = Arc::new(AtomicUsize::new(3));
     let factory = HeldFactory { questions_left: Arc::clone(&questions_left), patience: None };
     let mut tools = Tools::new(Arc::new(factory), known_costs(Cost { memory_kib: 64, passes: 1, lanes: 1 }));
@@ -186,12 +186,12 @@ fn of_reads_that_share_a_batch_one_waits_for_a_lock_and_lookups_for_none() {
 }
 
 #[test]
-fn a_job_that_was_given_up_does_not_run() {
+fn an_abandoned_job_does_not_run() {
     let (mut pool, woken) = pool();
     let given_up = job(1);
-    given_up.state.give_up();
+    given_up.state.abandon();
     pool.try_submit(given_up).unwrap();
     pool.try_submit(job(2)).unwrap();
-    pool.call_workers();
+    pool.notify_workers();
     assert!(matches!(result(&mut pool, &woken), Err(TaskError::Internal)), "the first to run panics");
 }

@@ -1,15 +1,15 @@
 //! What every store does, whichever it is: one suite of tests, run on each.
 //!
-//! [`registry`] holds what becomes of VMs and disks, [`numbered`] what is done by a VM's number, [`tokens`] what
-//! becomes of tokens and logins, [`metrics`] what becomes of points, [`sharing`] what batches and connections see
+//! [`registry`] holds what becomes of VMs and disks, [`by_id`] what is done by a VM's number, [`tokens`] what
+//! becomes of tokens and logins, [`points`] what becomes of points, [`concurrency`] what batches and connections see
 //! of each other.
 
+mod by_id;
 #[path = "../../../tests/common/postgres.rs"]
 pub(super) mod cluster;
-pub(super) mod metrics;
-mod numbered;
+mod concurrency;
+pub(super) mod points;
 mod registry;
-mod sharing;
 mod tokens;
 
 use std::sync::Arc;
@@ -24,24 +24,24 @@ use cluster::{Cluster, Database};
 macro_rules! contract {
     ($($name:ident),+ $(,)?) => {
         mod memory {
-            $(#[test] fn $name() { super::$name(&super::Bed::memory()); })+
+            $(#[test] fn $name() { super::$name(&super::Fixture::memory()); })+
         }
         #[cfg(feature = "sqlite")]
         mod sqlite {
-            $(#[test] fn $name() { super::$name(&super::Bed::sqlite()); })+
+            $(#[test] fn $name() { super::$name(&super::Fixture::sqlite()); })+
         }
         mod postgres {
-            $(#[test] fn $name() { super::$name(&super::Bed::postgres()); })+
+            $(#[test] fn $name() { super::$name(&super::Fixture::postgres()); })+
         }
         mod postgres_serializable {
-            $(#[test] fn $name() { super::$name(&super::Bed::postgres_serializable()); })+
+            $(#[test] fn $name() { super::$name(&super::Fixture::postgres_serializable()); })+
         }
     };
 }
 use contract;
 
 /// A new, empty store.
-pub(super) struct Bed {
+pub(super) struct Fixture {
     factory: Arc<dyn StoreFactory>,
     /// Where its file is; goes with the bed.
     #[cfg(feature = "sqlite")]
@@ -49,9 +49,9 @@ pub(super) struct Bed {
     _database: Option<Database<'static>>,
 }
 
-impl Bed {
-    fn memory() -> Bed {
-        Bed {
+impl Fixture {
+    fn memory() -> Fixture {
+        Fixture {
             factory: open(&Location::Memory).expect("memory is always there"),
             #[cfg(feature = "sqlite")]
             _directory: None,
@@ -59,22 +59,22 @@ impl Bed {
         }
     }
 
-    fn postgres() -> Bed {
-        Bed::on(Cluster::shared().database())
+    fn postgres() -> Fixture {
+        Fixture::on(Cluster::shared().database())
     }
 
     /// A database whose owner wants every transaction to be the strictest there is.
-    fn postgres_serializable() -> Bed {
+    fn postgres_serializable() -> Fixture {
         let database = Cluster::shared().database();
         let sql =
             format!("ALTER DATABASE {} SET default_transaction_isolation = serializable", database.name());
         database.client().batch_execute(&sql).expect("its owner may");
-        Bed::on(database)
+        Fixture::on(database)
     }
 
-    fn on(database: Database<'static>) -> Bed {
+    fn on(database: Database<'static>) -> Fixture {
         let location = Location::parse(&database.url()).expect("a URL");
-        Bed {
+        Fixture {
             factory: open(&location).expect("an empty database"),
             #[cfg(feature = "sqlite")]
             _directory: None,
@@ -83,10 +83,10 @@ impl Bed {
     }
 
     #[cfg(feature = "sqlite")]
-    fn sqlite() -> Bed {
+    fn sqlite() -> Fixture {
         let directory = Directory::new();
         let factory = open(&Location::Sqlite(directory.path("vmherd.db"))).expect("a new file");
-        Bed { factory, _directory: Some(directory), _database: None }
+        Fixture { factory, _directory: Some(directory), _database: None }
     }
 
     fn connect(&self) -> Box<dyn Store> {

@@ -7,27 +7,27 @@ use crate::model::{Disk, DiskChange};
 use crate::store::VmPage;
 
 contract! {
-    the_starts_of_password_hashes_are_told_each_once,
-    a_registered_vm_comes_back_as_it_was_given,
-    a_vm_may_be_as_big_as_the_limits_say,
-    names_come_back_as_they_went_in,
-    a_name_is_registered_once,
-    no_more_vms_than_allowed,
-    ids_are_never_given_twice,
-    an_update_changes_what_it_names_and_nothing_else,
+    each_password_hash_prefix_is_listed_once,
+    a_registered_vm_reads_back_unchanged,
+    a_vm_can_be_as_large_as_the_limits,
+    names_read_back_unchanged,
+    a_name_can_be_registered_once,
+    registered_vms_respect_the_limit,
+    ids_are_never_reused,
+    an_update_changes_only_the_fields_it_names,
     replaced_disks_keep_the_first_ids,
-    resized_disks_stay_where_they_are,
+    resized_disks_keep_their_order,
     a_resize_with_an_unknown_disk_changes_nothing,
-    what_does_not_exist_is_not_found,
-    removing_a_vm_removes_its_disks_only,
-    pages_of_vms_have_no_gaps_or_doubles,
-    pages_of_disks_have_no_gaps_or_doubles,
-    a_page_goes_on_after_what_was_removed_meanwhile,
+    lookups_of_missing_rows_find_nothing,
+    removing_a_vm_removes_only_its_disks,
+    pages_of_vms_have_no_gaps_or_duplicates,
+    pages_of_disks_have_no_gaps_or_duplicates,
+    a_page_continues_after_a_removed_row,
     vms_are_found_by_id,
 }
 
-fn a_registered_vm_comes_back_as_it_was_given(bed: &Bed) {
-    let mut store = bed.connect();
+fn a_registered_vm_reads_back_unchanged(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let login = register(&mut *store, "web", &[10, 20]);
     let expected = Vm {
         id: VmId(1),
@@ -47,8 +47,8 @@ fn a_registered_vm_comes_back_as_it_was_given(bed: &Bed) {
     assert!(super::vm(&mut *store, VmId(2)).disks.is_empty());
 }
 
-fn a_vm_may_be_as_big_as_the_limits_say(bed: &Bed) {
-    let mut store = bed.connect();
+fn a_vm_can_be_as_large_as_the_limits(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let long = "n".repeat(limits::VM_NAME_BYTES_MAX);
     let login = register(&mut *store, &long, &[limits::DISK_GIB_MAX; limits::DISKS_PER_VM_MAX]);
     let change = VmChange { ram_mib: Some(limits::RAM_MIB_MAX), cpus: Some(limits::CPUS_MAX), disks: None };
@@ -58,8 +58,8 @@ fn a_vm_may_be_as_big_as_the_limits_say(bed: &Bed) {
     assert_eq!(sizes(&vm), [limits::DISK_GIB_MAX; limits::DISKS_PER_VM_MAX]);
 }
 
-fn names_come_back_as_they_went_in(bed: &Bed) {
-    let mut store = bed.connect();
+fn names_read_back_unchanged(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let names = [
         "a'b",
         "'';--",
@@ -101,8 +101,8 @@ fn names_come_back_as_they_went_in(bed: &Bed) {
     assert_eq!(all_vms(&mut *store), []);
 }
 
-fn a_name_is_registered_once(bed: &Bed) {
-    let mut store = bed.connect();
+fn a_name_can_be_registered_once(fixture: &Fixture) {
+    let mut store = fixture.connect();
     register(&mut *store, "web", &[10]);
     let before = all_vms(&mut *store);
     assert_eq!(run(&mut *store, registration("web", &[1, 2, 3])), Err(StoreError::AlreadyRegistered));
@@ -114,8 +114,8 @@ fn a_name_is_registered_once(bed: &Bed) {
     register(&mut *store, "web", &[]);
 }
 
-fn no_more_vms_than_allowed(bed: &Bed) {
-    let (mut store, mut other) = (bed.connect(), bed.connect());
+fn registered_vms_respect_the_limit(fixture: &Fixture) {
+    let (mut store, mut other) = (fixture.connect(), fixture.connect());
     let full: Result<Written, StoreError> = Err(StoreError::VmLimitReached);
     assert_eq!(run(&mut *store, registration_up_to("none", &[], 0)), full);
     for text in ["a", "b", "c"] {
@@ -141,8 +141,8 @@ fn no_more_vms_than_allowed(bed: &Bed) {
     assert_eq!(all_vms(&mut *store).len(), 5);
 }
 
-fn ids_are_never_given_twice(bed: &Bed) {
-    let mut store = bed.connect();
+fn ids_are_never_reused(fixture: &Fixture) {
+    let mut store = fixture.connect();
     register(&mut *store, "a", &[1]);
     let last = register(&mut *store, "b", &[2, 3]);
     let change = VmChange { disks: Some(DiskChange::Replace(vec![2])), ..VmChange::default() };
@@ -157,8 +157,8 @@ fn ids_are_never_given_twice(bed: &Bed) {
     assert_eq!(register(&mut *store, "d", &[]).id, VmId(4));
 }
 
-fn an_update_changes_what_it_names_and_nothing_else(bed: &Bed) {
-    let mut store = bed.connect();
+fn an_update_changes_only_the_fields_it_names(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let (login, other) = (register(&mut *store, "a", &[1, 2]), register(&mut *store, "b", &[3]));
     let untouched = vm(&mut *store, other.id);
     let mut expected = vm(&mut *store, login.id);
@@ -182,8 +182,8 @@ fn an_update_changes_what_it_names_and_nothing_else(bed: &Bed) {
     assert_eq!(credentials(&mut *store, "a").unwrap().login, login);
 }
 
-fn replaced_disks_keep_the_first_ids(bed: &Bed) {
-    let mut store = bed.connect();
+fn replaced_disks_keep_the_first_ids(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let (login, _other) = (register(&mut *store, "a", &[1, 2, 3]), register(&mut *store, "b", &[7]));
     let mut replace = |sizes: &[u64]| {
         let disks = Some(DiskChange::Replace(sizes.to_vec()));
@@ -200,16 +200,16 @@ fn replaced_disks_keep_the_first_ids(bed: &Bed) {
     assert_eq!(ids, [4, 7]);
 }
 
-fn resized_disks_stay_where_they_are(bed: &Bed) {
-    let mut store = bed.connect();
+fn resized_disks_keep_their_order(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let login = register(&mut *store, "a", &[1, 2, 3]);
     let disks = Some(DiskChange::Resize(vec![(DiskId(3), 30), (DiskId(1), 10)]));
     run(&mut *store, update(&login, VmChange { disks, ..VmChange::default() })).unwrap();
     assert_eq!(sizes(&vm(&mut *store, login.id)), [10, 2, 30]);
 }
 
-fn a_resize_with_an_unknown_disk_changes_nothing(bed: &Bed) {
-    let mut store = bed.connect();
+fn a_resize_with_an_unknown_disk_changes_nothing(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let (login, _other) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[2]));
     let before = all_vms(&mut *store);
     // Another VM's disk, and ids that nobody has.
@@ -222,8 +222,8 @@ fn a_resize_with_an_unknown_disk_changes_nothing(bed: &Bed) {
     }
 }
 
-fn what_does_not_exist_is_not_found(bed: &Bed) {
-    let mut store = bed.connect();
+fn lookups_of_missing_rows_find_nothing(fixture: &Fixture) {
+    let mut store = fixture.connect();
     assert_eq!(credentials(&mut *store, "nobody"), None);
     assert_eq!(store.token_owner(&token(1), NOW), Ok(None));
     assert_eq!(store.is_current(&Login { id: VmId(1), epoch: 0, name: name("nobody") }), Ok(false));
@@ -234,8 +234,8 @@ fn what_does_not_exist_is_not_found(bed: &Bed) {
     assert_eq!(run(&mut *store, password("nobody", "x")), Err(StoreError::UnknownVm));
 }
 
-fn removing_a_vm_removes_its_disks_only(bed: &Bed) {
-    let mut store = bed.connect();
+fn removing_a_vm_removes_only_its_disks(fixture: &Fixture) {
+    let mut store = fixture.connect();
     for text in ["a", "b", "c"] {
         register(&mut *store, text, &[1, 2]);
     }
@@ -260,8 +260,8 @@ fn register_for_pages(store: &mut dyn Store) -> Vec<Vm> {
     vms
 }
 
-fn pages_of_vms_have_no_gaps_or_doubles(bed: &Bed) {
-    let mut store = bed.connect();
+fn pages_of_vms_have_no_gaps_or_duplicates(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let expected = register_for_pages(&mut *store);
     for rows_max in 0..=40 {
         let mut seen: Vec<Vm> = Vec::new();
@@ -284,8 +284,8 @@ fn pages_of_vms_have_no_gaps_or_doubles(bed: &Bed) {
     }
 }
 
-fn pages_of_disks_have_no_gaps_or_doubles(bed: &Bed) {
-    let mut store = bed.connect();
+fn pages_of_disks_have_no_gaps_or_duplicates(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let vms = register_for_pages(&mut *store);
     let expected: Vec<(i64, u64, VmId, VmName)> = vms
         .iter()
@@ -307,8 +307,8 @@ fn pages_of_disks_have_no_gaps_or_doubles(bed: &Bed) {
     }
 }
 
-fn a_page_goes_on_after_what_was_removed_meanwhile(bed: &Bed) {
-    let mut store = bed.connect();
+fn a_page_continues_after_a_removed_row(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let vms = register_for_pages(&mut *store);
     let page = store.vms_after(VmId(0), 5).unwrap().vms;
     let last = page.last().unwrap();
@@ -321,8 +321,8 @@ fn a_page_goes_on_after_what_was_removed_meanwhile(bed: &Bed) {
     assert_eq!(rest.last().unwrap().name, name("new"));
 }
 
-fn vms_are_found_by_id(bed: &Bed) {
-    let mut store = bed.connect();
+fn vms_are_found_by_id(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let vms = register_for_pages(&mut *store);
     assert_eq!(store.vms(&[]), Ok(vec![]));
     let ids = [6, 2, 99, 6, 0, -3, 9, i64::MAX].map(VmId);
@@ -333,10 +333,10 @@ fn vms_are_found_by_id(bed: &Bed) {
     assert_eq!(store.vms(&every).unwrap().len(), vms.len());
 }
 
-fn the_starts_of_password_hashes_are_told_each_once(bed: &Bed) {
-    let mut store = bed.connect();
+fn each_password_hash_prefix_is_listed_once(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let starts = |store: &mut dyn Store, count_max| {
-        let mut starts = store.password_hash_starts(count_max).expect("a working store");
+        let mut starts = store.password_hash_prefixes(count_max).expect("a working store");
         starts.sort();
         starts
     };

@@ -4,23 +4,23 @@ use super::*;
 use crate::limits;
 
 contract! {
-    a_token_tells_its_owner_until_it_expires,
-    issuing_sweeps_some_expired_tokens,
+    a_token_identifies_its_owner_until_it_expires,
+    issuing_removes_some_expired_tokens,
     a_vm_keeps_its_newest_tokens,
-    a_token_may_take_the_place_of_another,
-    a_stronger_hash_is_kept_without_ending_anything,
-    tokens_are_ended_whosever_they_are,
-    a_password_change_ends_logins_and_tokens,
-    removal_ends_logins_and_tokens,
-    the_same_name_again_is_another_vm,
+    a_token_can_replace_another,
+    a_rehash_revokes_no_tokens,
+    tokens_of_any_owner_can_be_revoked,
+    a_password_change_revokes_logins_and_tokens,
+    removing_a_vm_revokes_logins_and_tokens,
+    a_reregistered_name_is_another_vm,
 }
 
 fn owner(store: &mut dyn Store, number: u8) -> Option<Login> {
     store.token_owner(&token(number), NOW).expect("a working store")
 }
 
-fn a_token_tells_its_owner_until_it_expires(bed: &Bed) {
-    let mut store = bed.connect();
+fn a_token_identifies_its_owner_until_it_expires(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
     assert_eq!(run(&mut *store, issue(&a, token(1), NOW.0 + 10)), Ok(Written::TokenIssued));
     assert_eq!(run(&mut *store, issue(&b, token(2), NOW.0 + 20)), Ok(Written::TokenIssued));
@@ -36,8 +36,8 @@ fn a_token_tells_its_owner_until_it_expires(bed: &Bed) {
     assert_eq!(store.token_owner(&token(1), at(11)), Ok(None));
 }
 
-fn issuing_sweeps_some_expired_tokens(bed: &Bed) {
-    let mut store = bed.connect();
+fn issuing_removes_some_expired_tokens(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
     let count = limits::TOKENS_SWEPT_PER_ISSUE as u8 + 2;
     for number in 0..count {
@@ -64,8 +64,8 @@ fn issuing_sweeps_some_expired_tokens(bed: &Bed) {
     assert_eq!(left(&mut *store), [count, count + 1]);
 }
 
-fn a_vm_keeps_its_newest_tokens(bed: &Bed) {
-    let mut store = bed.connect();
+fn a_vm_keeps_its_newest_tokens(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
     run(&mut *store, issue(&b, token(255), NOW.0 + 1)).unwrap();
     let count = limits::TOKENS_PER_VM_MAX as u8 + 3;
@@ -78,7 +78,7 @@ fn a_vm_keeps_its_newest_tokens(bed: &Bed) {
     assert_eq!(owner(&mut *store, 255), Some(b));
 
     // One that was ended makes room.
-    let end = Write::EndTokens { login: a.clone(), tokens: vec![token(count - 1)] };
+    let end = Write::RevokeTokens { login: a.clone(), tokens: vec![token(count - 1)] };
     run(&mut *store, end).unwrap();
     run(&mut *store, issue(&a, token(200), NOW.0 + 1000)).unwrap();
     assert_eq!(owner(&mut *store, 3), Some(a.clone()));
@@ -87,8 +87,8 @@ fn a_vm_keeps_its_newest_tokens(bed: &Bed) {
     assert_eq!(owner(&mut *store, 4), Some(a));
 }
 
-fn a_token_may_take_the_place_of_another(bed: &Bed) {
-    let mut store = bed.connect();
+fn a_token_can_replace_another(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
     let replacing = |login: &Login, new, old| Write::IssueToken {
         login: login.clone(),
@@ -108,8 +108,8 @@ fn a_token_may_take_the_place_of_another(bed: &Bed) {
     assert_eq!((owner(&mut *store, 3), owner(&mut *store, 4)), (Some(b.clone()), Some(b)));
 }
 
-fn a_stronger_hash_is_kept_without_ending_anything(bed: &Bed) {
-    let mut store = bed.connect();
+fn a_rehash_revokes_no_tokens(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let login = register(&mut *store, "a", &[]);
     run(&mut *store, issue(&login, token(1), NOW.0 + 10)).unwrap();
     let rehashing = Write::IssueToken {
@@ -127,21 +127,21 @@ fn a_stronger_hash_is_kept_without_ending_anything(bed: &Bed) {
     assert_eq!((owner(&mut *store, 1), owner(&mut *store, 2)), (Some(login.clone()), Some(login)));
 }
 
-fn tokens_are_ended_whosever_they_are(bed: &Bed) {
-    let mut store = bed.connect();
+fn tokens_of_any_owner_can_be_revoked(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
     run(&mut *store, issue(&b, token(4), NOW.0 + 10)).unwrap();
     for number in 1..=3 {
         run(&mut *store, issue(&a, token(number), NOW.0 + 10)).unwrap();
     }
-    let end = |login: &Login, numbers: &[u8]| Write::EndTokens {
+    let end = |login: &Login, numbers: &[u8]| Write::RevokeTokens {
         login: login.clone(),
         tokens: numbers.iter().map(|number| token(*number)).collect(),
     };
-    assert_eq!(run(&mut *store, end(&b, &[1])), Ok(Written::TokensEnded));
-    assert_eq!(run(&mut *store, end(&a, &[3, 4, 77])), Ok(Written::TokensEnded));
-    assert_eq!(run(&mut *store, end(&a, &[1])), Ok(Written::TokensEnded));
-    assert_eq!(run(&mut *store, end(&a, &[])), Ok(Written::TokensEnded));
+    assert_eq!(run(&mut *store, end(&b, &[1])), Ok(Written::TokensRevoked));
+    assert_eq!(run(&mut *store, end(&a, &[3, 4, 77])), Ok(Written::TokensRevoked));
+    assert_eq!(run(&mut *store, end(&a, &[1])), Ok(Written::TokensRevoked));
+    assert_eq!(run(&mut *store, end(&a, &[])), Ok(Written::TokensRevoked));
     for number in [1, 3, 4] {
         assert_eq!(owner(&mut *store, number), None, "{number}");
     }
@@ -160,7 +160,7 @@ fn assert_ended(store: &mut dyn Store, login: &Login) {
         rehash: Some("of a stale login".to_owned()),
         now: NOW,
     };
-    let end = Write::EndTokens { login: login.clone(), tokens: vec![token(9)] };
+    let end = Write::RevokeTokens { login: login.clone(), tokens: vec![token(9)] };
     for write in [update(login, ram(77)), rehashing, end] {
         assert_eq!(run(store, write.clone()), Err(StoreError::NotCurrent), "{write:?}");
     }
@@ -171,8 +171,8 @@ fn assert_ended(store: &mut dyn Store, login: &Login) {
     assert!(known.is_none_or(|known| known.password_hash.as_deref() != Some("of a stale login")));
 }
 
-fn a_password_change_ends_logins_and_tokens(bed: &Bed) {
-    let (mut store, mut operator) = (bed.connect(), bed.connect());
+fn a_password_change_revokes_logins_and_tokens(fixture: &Fixture) {
+    let (mut store, mut operator) = (fixture.connect(), fixture.connect());
     let (a, b) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[]));
     run(&mut *store, issue(&a, token(1), NOW.0 + 10)).unwrap();
     run(&mut *store, issue(&b, token(9), NOW.0 + 10)).unwrap();
@@ -193,8 +193,8 @@ fn a_password_change_ends_logins_and_tokens(bed: &Bed) {
     assert_eq!(owner(&mut *operator, 2), Some(known.login));
 }
 
-fn removal_ends_logins_and_tokens(bed: &Bed) {
-    let (mut store, mut operator) = (bed.connect(), bed.connect());
+fn removing_a_vm_revokes_logins_and_tokens(fixture: &Fixture) {
+    let (mut store, mut operator) = (fixture.connect(), fixture.connect());
     let (a, b) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[]));
     run(&mut *store, issue(&a, token(1), NOW.0 + 10)).unwrap();
     run(&mut *store, issue(&b, token(9), NOW.0 + 10)).unwrap();
@@ -204,8 +204,8 @@ fn removal_ends_logins_and_tokens(bed: &Bed) {
     assert_eq!(owner(&mut *store, 1), None);
 }
 
-fn the_same_name_again_is_another_vm(bed: &Bed) {
-    let mut store = bed.connect();
+fn a_reregistered_name_is_another_vm(fixture: &Fixture) {
+    let mut store = fixture.connect();
     let (old, other) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[]));
     run(&mut *store, issue(&old, token(1), NOW.0 + 10)).unwrap();
     run(&mut *store, issue(&other, token(9), NOW.0 + 10)).unwrap();

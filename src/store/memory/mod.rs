@@ -4,22 +4,22 @@
 //! anything changes, so nothing has to be undone. What can't be asked for yet (when a VM registered or
 //! last logged in) is not kept.
 
-mod metrics;
-mod points;
+mod chunked_points;
+mod series;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::hash_starts::HashStarts;
-use super::{PointAt, PointPage, Store, StoreError, StoreFactory, VmPage, Write, Written, swept};
+use super::hash_prefixes::HashPrefixes;
+use super::{PointPage, PointPosition, Store, StoreError, StoreFactory, VmPage, Write, Written, token_sweep};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{
     Credentials, Disk, DiskChange, DiskOfVm, Login, NewVm, PointFilter, TokenHash, Vm, VmChange, VmName,
 };
-use metrics::Metrics;
+use series::SeriesTable;
 
 /// Makes connections to tables of its own.
 pub(super) struct MemoryFactory {
@@ -34,17 +34,17 @@ struct MemoryStore {
 /// Everything there is. Each name, disk and token that is known somewhere is known everywhere.
 #[derive(Default)]
 struct Tables {
-    vms: BTreeMap<VmId, Row>,
+    vms: BTreeMap<VmId, VmRow>,
     names: HashMap<VmName, VmId>,
     disk_owners: BTreeMap<DiskId, VmId>,
     tokens: HashMap<TokenHash, Token>,
     tokens_by_expiry: BTreeSet<(UnixSeconds, TokenHash)>,
     last_vm_id: i64,
     last_disk_id: i64,
-    metrics: Metrics,
+    series: SeriesTable,
 }
 
-struct Row {
+struct VmRow {
     vm: Vm,
     password_hash: Option<String>,
     epoch: i64,
@@ -88,15 +88,15 @@ impl Store for MemoryStore {
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
         let tables = self.lock()?;
         let row = tables.names.get(name).and_then(|id| tables.vms.get(id));
-        Ok(row.map(Row::credentials))
+        Ok(row.map(VmRow::credentials))
     }
 
     fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
-        Ok(self.lock()?.vms.get(&id).map(Row::credentials))
+        Ok(self.lock()?.vms.get(&id).map(VmRow::credentials))
     }
 
-    fn password_hash_starts(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
-        let mut starts = HashStarts::default();
+    fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
+        let mut starts = HashPrefixes::default();
         let tables = self.lock()?;
         tables.vms.values().flat_map(|row| &row.password_hash).for_each(|hash| starts.add(hash, count_max));
         Ok(starts.into_vec())
@@ -105,7 +105,7 @@ impl Store for MemoryStore {
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
         let tables = self.lock()?;
         let token = tables.tokens.get(token).filter(|token| token.expires > now);
-        Ok(token.and_then(|token| tables.vms.get(&token.vm)).map(Row::login))
+        Ok(token.and_then(|token| tables.vms.get(&token.vm)).map(VmRow::login))
     }
 
     fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
@@ -130,8 +130,8 @@ impl Store for MemoryStore {
         let tables = self.lock()?;
         let disks = tables.disk_owners.range((Excluded(after), Unbounded)).filter_map(|(id, owner)| {
             let vm = &tables.vms.get(owner)?.vm;
-            let place = vm.disks.binary_search_by_key(id, |disk| disk.id).ok()?;
-            Some(DiskOfVm { disk: vm.disks[place], vm_id: vm.id, vm_name: vm.name.clone() })
+            let index = vm.disks.binary_search_by_key(id, |disk| disk.id).ok()?;
+            Some(DiskOfVm { disk: vm.disks[index], vm_id: vm.id, vm_name: vm.name.clone() })
         });
         Ok(disks.take(count_max).collect())
     }
@@ -139,19 +139,19 @@ impl Store for MemoryStore {
     fn points_after(
         &mut self,
         filter: &PointFilter,
-        after: Option<PointAt>,
+        after: Option<PointPosition>,
         count_max: usize,
     ) -> Result<PointPage, StoreError> {
-        Ok(self.lock()?.metrics.points_after(filter, after, count_max))
+        Ok(self.lock()?.series.points_after(filter, after, count_max))
     }
 }
 
 impl Tables {
-    fn page(&self, after: VmId, rows_max: usize, is_meant: fn(&Row) -> bool) -> VmPage {
+    fn page(&self, after: VmId, rows_max: usize, matches: fn(&VmRow) -> bool) -> VmPage {
         let mut vms: Vec<Vm> = Vec::new();
         let mut rows = 0;
-        let behind = self.vms.range((Excluded(after), Unbounded)).map(|(_, row)| row);
-        for row in behind.filter(|row| is_meant(row)) {
+        let rest = self.vms.range((Excluded(after), Unbounded)).map(|(_, row)| row);
+        for row in rest.filter(|row| matches(row)) {
             rows += 1 + row.vm.disks.len();
             if rows > rows_max && !vms.is_empty() {
                 return VmPage { vms, is_last: false };
@@ -173,33 +173,33 @@ impl Tables {
             Write::Update { login, change } => self.update(login, change),
             Write::IssueToken { login, token, expires, replaces, rehash, now } => {
                 self.require_new_token(token)?;
-                self.require_current(login)?.note_login(rehash.as_deref());
+                self.require_current(login)?.record_login(rehash.as_deref());
                 self.sweep_tokens(*now);
                 if let Some(replaced) = replaces {
-                    self.end_token(replaced);
+                    self.revoke_token(replaced);
                 }
                 self.add_token(login.id, *token, *expires);
                 Ok(Written::TokenIssued)
             }
             Write::Connect { login, rehash, now: _ } => {
-                self.require_current(login)?.note_login(rehash.as_deref());
+                self.require_current(login)?.record_login(rehash.as_deref());
                 Ok(Written::Connected)
             }
-            Write::EndTokens { login, tokens } => {
+            Write::RevokeTokens { login, tokens } => {
                 self.require_current(login)?;
                 for token in tokens {
-                    self.end_token(token);
+                    self.revoke_token(token);
                 }
-                Ok(Written::TokensEnded)
+                Ok(Written::TokensRevoked)
             }
             Write::Put { login, points, keys_max, is_atomic } => {
                 if let Some(login) = login {
                     self.require_current(login)?;
                 }
-                self.metrics.put(points, *keys_max, *is_atomic)
+                self.series.put(points, *keys_max, *is_atomic)
             }
             Write::RemovePoints { before, after, count_max } => {
-                Ok(self.metrics.remove(*before, *after, *count_max))
+                Ok(self.series.remove(*before, *after, *count_max))
             }
             Write::Remove(name) => self.remove(name),
             Write::ChangePassword { name, password_hash } => self.change_password(name, password_hash),
@@ -208,7 +208,7 @@ impl Tables {
         written
     }
 
-    fn require_current(&mut self, login: &Login) -> Result<&mut Row, StoreError> {
+    fn require_current(&mut self, login: &Login) -> Result<&mut VmRow, StoreError> {
         self.vms.get_mut(&login.id).filter(|row| row.epoch == login.epoch).ok_or(StoreError::NotCurrent)
     }
 
@@ -233,7 +233,7 @@ impl Tables {
         let password_hash = new.password_hash.clone();
         let has_password = password_hash.is_some();
         let vm = Vm { id, name: new.name.clone(), shape: new.shape, has_password, disks };
-        let row = Row { vm, password_hash, epoch: 0, was_connected: false, tokens: VecDeque::new() };
+        let row = VmRow { vm, password_hash, epoch: 0, was_connected: false, tokens: VecDeque::new() };
         self.vms.insert(id, row);
         self.names.insert(new.name.clone(), id);
         Ok(Written::Registered(id))
@@ -284,10 +284,10 @@ impl Tables {
             && let Some((expires, token)) = self.tokens_by_expiry.first()
             && *expires <= now
         {
-            self.end_token(&token.clone());
+            self.revoke_token(&token.clone());
             count += 1;
         }
-        swept::note(count, now);
+        token_sweep::record_removed(count, now);
     }
 
     fn add_token(&mut self, vm: VmId, token: TokenHash, expires: UnixSeconds) {
@@ -298,11 +298,11 @@ impl Tables {
         self.tokens.insert(token, Token { vm, expires });
         self.tokens_by_expiry.insert((expires, token));
         for token in &oldest {
-            self.end_token(token);
+            self.revoke_token(token);
         }
     }
 
-    fn end_token(&mut self, hash: &TokenHash) {
+    fn revoke_token(&mut self, hash: &TokenHash) {
         let Some(token) = self.tokens.remove(hash) else { return };
         self.tokens_by_expiry.remove(&(token.expires, *hash));
         if let Some(row) = self.vms.get_mut(&token.vm) {
@@ -310,9 +310,9 @@ impl Tables {
         }
     }
 
-    fn end_all_tokens(&mut self, tokens: VecDeque<TokenHash>) {
+    fn revoke_tokens(&mut self, tokens: VecDeque<TokenHash>) {
         for token in &tokens {
-            self.end_token(token);
+            self.revoke_token(token);
         }
     }
 
@@ -322,7 +322,7 @@ impl Tables {
         for disk in &row.vm.disks {
             self.disk_owners.remove(&disk.id);
         }
-        self.end_all_tokens(row.tokens);
+        self.revoke_tokens(row.tokens);
         Ok(Written::Removed)
     }
 
@@ -333,18 +333,18 @@ impl Tables {
         row.vm.has_password = true;
         row.epoch += 1;
         let tokens = std::mem::take(&mut row.tokens);
-        self.end_all_tokens(tokens);
+        self.revoke_tokens(tokens);
         Ok(Written::PasswordChanged)
     }
 
     fn check_invariants(&self) {
         debug_assert_eq!(self.vms.len(), self.names.len());
         debug_assert_eq!(self.tokens.len(), self.tokens_by_expiry.len());
-        debug_assert!(self.metrics.is_sound());
+        debug_assert!(self.series.is_consistent());
     }
 }
 
-impl Row {
+impl VmRow {
     fn login(&self) -> Login {
         Login { id: self.vm.id, epoch: self.epoch, name: self.vm.name.clone() }
     }
@@ -354,7 +354,7 @@ impl Row {
     }
 
     /// The VM is connected, maybe with a stronger hash of its password.
-    fn note_login(&mut self, rehash: Option<&str>) {
+    fn record_login(&mut self, rehash: Option<&str>) {
         self.was_connected = true;
         if let Some(rehash) = rehash {
             self.password_hash = Some(rehash.to_owned());
@@ -364,13 +364,13 @@ impl Row {
 
 /// All of `changes` or none.
 fn resize_disks(disks: &mut [Disk], changes: &[(DiskId, u64)]) -> Result<(), StoreError> {
-    let place_of = |disks: &[Disk], id: &DiskId| disks.binary_search_by_key(id, |disk| disk.id);
-    if let Some((unknown, _)) = changes.iter().find(|(id, _)| place_of(disks, id).is_err()) {
+    let index_of = |disks: &[Disk], id: &DiskId| disks.binary_search_by_key(id, |disk| disk.id);
+    if let Some((unknown, _)) = changes.iter().find(|(id, _)| index_of(disks, id).is_err()) {
         return Err(StoreError::UnknownDisk(*unknown));
     }
     for (id, size_gib) in changes {
-        if let Ok(place) = place_of(disks, id) {
-            disks[place].size_gib = *size_gib;
+        if let Ok(index) = index_of(disks, id) {
+            disks[index].size_gib = *size_gib;
         }
     }
     Ok(())

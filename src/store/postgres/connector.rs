@@ -2,73 +2,80 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::address::Address;
-use super::hosts::{Hosts, NoConnection, Reason};
-use super::session::{Session, Waits, at_random, doubled};
+use super::hosts::{ConnectError, ConnectErrorKind, Hosts};
+use super::pg_session::{PgSession, WaitMode, exponential_backoff, random_between};
+use super::url::PostgresUrl;
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
 
 /// Makes sessions, and not more often than makes sense.
 pub(super) struct Connector {
     hosts: Hosts,
-    gate: Mutex<Gate>,
+    backoff: Mutex<ReconnectBackoff>,
     /// What a session is told when it begins, if its work waits long, and if it waits for a moment.
     settings: [String; 2],
 }
 
 /// Whether it is time to try to connect. All threads together make one attempt in a pause, the others are
 /// told at once.
-struct Gate {
+struct ReconnectBackoff {
     clock: SystemClock,
     /// Attempts that failed since the last one that did not.
     failures: u32,
     /// Attempts that did not fail.
     successes: u64,
-    closed_until: Instant,
+    retry_at: Instant,
     /// What the last attempt failed of.
-    why: String,
+    last_error: String,
 }
 
 impl Connector {
-    pub(super) fn new(address: &Address) -> Connector {
+    pub(super) fn new(url: &PostgresUrl) -> Connector {
         let mut clock = SystemClock::new();
         let closed_until = clock.now();
-        let gate = Gate { clock, failures: 0, successes: 0, closed_until, why: String::new() };
-        let settings = [Waits::Long, Waits::Short].map(|waits| address.settings(waits.for_lock()));
-        Connector { hosts: Hosts::new(&address.config()), gate: Mutex::new(gate), settings }
+        let backoff = ReconnectBackoff {
+            clock,
+            failures: 0,
+            successes: 0,
+            retry_at: closed_until,
+            last_error: String::new(),
+        };
+        let settings = [WaitMode::Long, WaitMode::Short]
+            .map(|wait_mode| url.session_settings_sql(wait_mode.lock_timeout()));
+        Connector { hosts: Hosts::new(&url.config()), backoff: Mutex::new(backoff), settings }
     }
 
     /// What a session of this kind is told, in SQL.
-    pub(super) fn settings(&self, waits: Waits) -> &str {
+    pub(super) fn settings(&self, wait_mode: WaitMode) -> &str {
         let [long, short] = &self.settings;
-        match waits {
-            Waits::Long => long,
-            Waits::Short => short,
+        match wait_mode {
+            WaitMode::Long => long,
+            WaitMode::Short => short,
         }
     }
 
     /// Makes a connection, unless that failed a moment ago.
-    pub(super) fn connect(&self, waits: Waits) -> Result<Session, NoConnection> {
-        let mut known_successes = self.gate().enter()?;
+    pub(super) fn connect(&self, wait_mode: WaitMode) -> Result<PgSession, ConnectError> {
+        let mut successes_before = self.backoff().try_start()?;
         let mut attempts_left = (limits::POSTGRES_CONNECT_ATTEMPTS / self.hosts.count()).max(1);
         loop {
-            let failure = match self.connect_now(waits) {
+            let failure = match self.connect_unthrottled(wait_mode) {
                 Ok(session) => {
-                    self.gate().open();
+                    self.backoff().record_success();
                     return Ok(session);
                 }
                 // It is there, and has no room.
-                Err(failure) if failure.reason == Reason::Full => return Err(failure),
+                Err(failure) if failure.kind == ConnectErrorKind::TooManyConnections => return Err(failure),
                 Err(failure) => failure,
             };
             attempts_left -= 1;
-            let mut gate = self.gate();
+            let mut backoff = self.backoff();
             // An attempt that was begun while the server was away says nothing of the time since.
-            let is_outdated = gate.successes != known_successes;
-            known_successes = gate.successes;
-            if attempts_left == 0 || !is_outdated && failure.reason != Reason::Silence {
+            let is_outdated = backoff.successes != successes_before;
+            successes_before = backoff.successes;
+            if attempts_left == 0 || !is_outdated && failure.kind != ConnectErrorKind::Timeout {
                 if !is_outdated {
-                    gate.close(&failure.why);
+                    backoff.record_failure(&failure.why);
                 }
                 return Err(failure);
             }
@@ -76,34 +83,38 @@ impl Connector {
     }
 
     /// Makes a connection, whatever has failed before; nobody else learns what comes of it.
-    pub(super) fn connect_now(&self, waits: Waits) -> Result<Session, NoConnection> {
-        self.hosts.connect(self.settings(waits)).map(|client| Session::new(client, waits))
+    pub(super) fn connect_unthrottled(&self, wait_mode: WaitMode) -> Result<PgSession, ConnectError> {
+        self.hosts.connect(self.settings(wait_mode)).map(|client| PgSession::new(client, wait_mode))
     }
 
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    fn backoff(&self) -> MutexGuard<'_, ReconnectBackoff> {
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Gate {
+impl ReconnectBackoff {
     /// Whether to try now; how often that has worked.
-    fn enter(&mut self) -> Result<u64, NoConnection> {
+    fn try_start(&mut self) -> Result<u64, ConnectError> {
         if self.failures == 0 {
             return Ok(self.successes);
         }
         let now = self.clock.now();
-        if now < self.closed_until {
-            let why = format!("tried a moment ago: {}", self.why);
-            return Err(NoConnection { why, reason: Reason::Other });
+        if now < self.retry_at {
+            let why = format!("tried a moment ago: {}", self.last_error);
+            return Err(ConnectError { why, kind: ConnectErrorKind::Other });
         }
         // Counted from the beginning of the attempt, which may take long: a network that loses packets
         // gets as many attempts as a server that refuses.
-        let pause = doubled(limits::POSTGRES_RECONNECT_FIRST, self.failures, limits::POSTGRES_RECONNECT_MAX);
-        self.closed_until = now + at_random(pause / 2, pause);
+        let pause = exponential_backoff(
+            limits::POSTGRES_RECONNECT_FIRST,
+            self.failures,
+            limits::POSTGRES_RECONNECT_MAX,
+        );
+        self.retry_at = now + random_between(pause / 2, pause);
         Ok(self.successes)
     }
 
-    fn open(&mut self) {
+    fn record_success(&mut self) {
         if self.failures > 0 {
             log::info!("the database is back after {} failed attempts to connect", self.failures);
         }
@@ -112,15 +123,15 @@ impl Gate {
     }
 
     /// An attempt has failed.
-    fn close(&mut self, why: &str) {
+    fn record_failure(&mut self, why: &str) {
         if self.failures == 0 {
             log::warn!("the database can't be reached: {why}");
             let now = self.clock.now();
             let pause = limits::POSTGRES_RECONNECT_FIRST;
-            self.closed_until = now + at_random(pause / 2, pause);
+            self.retry_at = now + random_between(pause / 2, pause);
         }
         self.failures = self.failures.saturating_add(1);
-        self.why = why.to_owned();
+        self.last_error = why.to_owned();
     }
 }
 
@@ -131,18 +142,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attempts_that_come_too_early_are_refused_at_once_and_the_reason_told() {
-        let connector = Connector::new(&Address::parse("postgresql://localhost/x").expect("a URL"));
-        let mut gate = connector.gate();
-        gate.enter().expect("nothing has failed");
-        gate.close("out of order");
-        gate.closed_until = gate.clock.now() + Duration::from_secs(60);
-        let Err(NoConnection { why, .. }) = gate.enter() else { panic!("too early") };
+    fn attempts_during_backoff_fail_at_once_with_the_last_error() {
+        let connector = Connector::new(&PostgresUrl::parse("postgresql://localhost/x").expect("a URL"));
+        let mut backoff = connector.backoff();
+        backoff.try_start().expect("nothing has failed");
+        backoff.record_failure("out of order");
+        backoff.retry_at = backoff.clock.now() + Duration::from_secs(60);
+        let Err(ConnectError { why, .. }) = backoff.try_start() else { panic!("too early") };
         assert!(why.contains("out of order"));
-        gate.closed_until = gate.clock.now();
-        gate.enter().expect("time has passed");
-        assert!(gate.enter().is_err(), "one attempt at a time");
-        gate.open();
-        gate.enter().and_then(|_| gate.enter()).expect("as many as are needed");
+        backoff.retry_at = backoff.clock.now();
+        backoff.try_start().expect("time has passed");
+        assert!(backoff.try_start().is_err(), "one attempt at a time");
+        backoff.record_success();
+        backoff.try_start().and_then(|_| backoff.try_start()).expect("as many as are needed");
     }
 }

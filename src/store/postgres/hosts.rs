@@ -17,81 +17,83 @@ use std::time::Duration;
 use postgres::config::{Host, LoadBalanceHosts};
 use postgres::{Client, Config, NoTls};
 
-use super::address::show_hosts;
-use super::failure::{describe, is_of_connection};
+use super::pg_error::{describe, is_connection_error};
+use super::url::host_labels;
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
 
 /// Where a database can be, in the order in which to look.
 pub(super) struct Hosts {
-    hosts: Vec<OneHost>,
+    hosts: Vec<HostTarget>,
     is_order_random: bool,
 }
 
-struct OneHost {
+struct HostTarget {
     /// For messages.
     name: String,
     /// With this host only.
     config: Config,
-    places: Arc<Places>,
+    attempt_limiter: Arc<AttemptLimiter>,
 }
 
 /// Why there is no connection.
 #[derive(Debug)]
-pub(super) struct NoConnection {
+pub(super) struct ConnectError {
     pub(super) why: String,
-    pub(super) reason: Reason,
+    pub(super) kind: ConnectErrorKind,
 }
 
 /// What that is a matter of; where hosts have different ones, the last of these counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Reason {
+pub(super) enum ConnectErrorKind {
     Other,
     /// Nobody answered, for as long as was waited: a packet may have been lost.
-    Silence,
+    Timeout,
     /// The host has no room for one more, now.
-    Full,
+    TooManyConnections,
     /// What the URL says is not so: the host has no such role or database, or wants another password.
-    Settings,
+    Misconfigured,
 }
 
 /// Room for attempts to connect to one host.
 #[derive(Default)]
-struct Places {
-    taken: Mutex<Taken>,
+struct AttemptLimiter {
+    attempts: Mutex<Attempts>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Taken {
+struct Attempts {
     /// Attempts that run.
     running: usize,
     /// Those of them that nobody waits for any more.
-    late: usize,
+    abandoned: usize,
 }
 
 impl Hosts {
     pub(super) fn new(config: &Config) -> Hosts {
-        let named = show_hosts(config).into_iter().zip(one_by_one(config));
-        let hosts = named.map(|(name, config)| OneHost { name, config, places: Arc::default() }).collect();
+        let named = host_labels(config).into_iter().zip(split_by_host(config));
+        let hosts = named
+            .map(|(name, config)| HostTarget { name, config, attempt_limiter: Arc::default() })
+            .collect();
         Hosts { hosts, is_order_random: config.get_load_balance_hosts() == LoadBalanceHosts::Random }
     }
 
     /// Connects to the first host that can be connected to, and says `settings` there. An error tells what each
     /// failed of.
-    pub(super) fn connect(&self, settings: &str) -> Result<Client, NoConnection> {
-        let (before, after) = self.hosts.split_at(self.first());
-        let (mut failures, mut reason) = (Vec::new(), Reason::Other);
+    pub(super) fn connect(&self, settings: &str) -> Result<Client, ConnectError> {
+        let (before, after) = self.hosts.split_at(self.first_index());
+        let (mut failures, mut reason) = (Vec::new(), ConnectErrorKind::Other);
         for host in after.iter().chain(before) {
             match host.connect(settings) {
                 Ok(client) => return Ok(client),
                 Err(failure) => {
                     failures.push(format!("{}: {}", host.name, failure.why));
-                    reason = reason.max(failure.reason);
+                    reason = reason.max(failure.kind);
                 }
             }
         }
-        Err(NoConnection { why: failures.join("; "), reason })
+        Err(ConnectError { why: failures.join("; "), kind: reason })
     }
 
     /// How many there are, at least one.
@@ -99,7 +101,7 @@ impl Hosts {
         self.hosts.len().max(1)
     }
 
-    fn first(&self) -> usize {
+    fn first_index(&self) -> usize {
         let mut byte = [0];
         if self.is_order_random {
             // What it left untouched is the first of all.
@@ -109,17 +111,17 @@ impl Hosts {
     }
 }
 
-impl OneHost {
-    fn connect(&self, settings: &str) -> Result<Client, NoConnection> {
+impl HostTarget {
+    fn connect(&self, settings: &str) -> Result<Client, ConnectError> {
         let time = self.config.get_connect_timeout().copied().unwrap_or(limits::POSTGRES_CONNECT);
         let mut clock = SystemClock::new();
         let deadline = clock.now() + time;
         // The crate gives up connecting at about the same time.
         let silence_begins = clock.now() + time * 9 / 10;
         let attempt = self.connect_until(deadline, &mut clock, settings);
-        attempt.map_err(|failure| match failure.reason {
-            Reason::Other if clock.now() >= silence_begins => {
-                NoConnection { reason: Reason::Silence, ..failure }
+        attempt.map_err(|failure| match failure.kind {
+            ConnectErrorKind::Other if clock.now() >= silence_begins => {
+                ConnectError { kind: ConnectErrorKind::Timeout, ..failure }
             }
             _ => failure,
         })
@@ -130,11 +132,11 @@ impl OneHost {
         deadline: Instant,
         clock: &mut SystemClock,
         settings: &str,
-    ) -> Result<Client, NoConnection> {
-        self.places.take(deadline - clock.now()).map_err(NoConnection::other)?;
+    ) -> Result<Client, ConnectError> {
+        self.attempt_limiter.acquire(deadline - clock.now()).map_err(ConnectError::other)?;
         // Without room in between: what is sent was received, or comes back.
         let (sender, receiver) = mpsc::sync_channel(0);
-        let (config, places) = (self.config.clone(), Arc::clone(&self.places));
+        let (config, attempt_limiter) = (self.config.clone(), Arc::clone(&self.attempt_limiter));
         let settings = settings.to_owned();
         let attempt = move || {
             let result = catch_unwind(AssertUnwindSafe(|| {
@@ -143,93 +145,95 @@ impl OneHost {
                 Ok(client)
             }));
             let result = match result {
-                Ok(result) => result.map_err(|error| NoConnection::of(&error)),
-                Err(_) => Err(NoConnection::other("a panic, see the log")),
+                Ok(result) => result.map_err(|error| ConnectError::of(&error)),
+                Err(_) => Err(ConnectError::other("a panic, see the log")),
             };
             let is_late = sender.send(result).is_err();
-            places.leave(is_late);
+            attempt_limiter.release(is_late);
         };
         let started = thread::Builder::new()
             .name("vmherd-connect".into())
             .stack_size(limits::WORKER_STACK_BYTES)
             .spawn(attempt);
         if let Err(error) = started {
-            self.places.leave(false);
-            return Err(NoConnection::other(format!("no thread to connect on: {error}")));
+            self.attempt_limiter.release(false);
+            return Err(ConnectError::other(format!("no thread to connect on: {error}")));
         }
         match receiver.recv_timeout(deadline - clock.now()) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => {
                 // Before the receiver is gone, by which the thread knows that it is late.
-                self.places.give_up();
-                Err(NoConnection::other("no connection in time"))
+                self.attempt_limiter.abandon();
+                Err(ConnectError::other("no connection in time"))
             }
             Err(RecvTimeoutError::Disconnected) => {
-                Err(NoConnection::other("the attempt ended without a word"))
+                Err(ConnectError::other("the attempt ended without a word"))
             }
         }
     }
 }
 
-impl NoConnection {
-    fn of(error: &postgres::Error) -> NoConnection {
+impl ConnectError {
+    fn of(error: &postgres::Error) -> ConnectError {
         let reason = match error.as_db_error() {
-            None if is_of_connection(error) => Reason::Other,
-            None => Reason::Settings,
+            None if is_connection_error(error) => ConnectErrorKind::Other,
+            None => ConnectErrorKind::Misconfigured,
             Some(database) => match database.code().code() {
-                code if code.starts_with("53") => Reason::Full,
+                code if code.starts_with("53") => ConnectErrorKind::TooManyConnections,
                 // PgBouncer has one code for all.
-                _ if database.message().contains("no more connections allowed") => Reason::Full,
-                code if ["22", "28", "3D", "42"].iter().any(|class| code.starts_with(class)) => {
-                    Reason::Settings
+                _ if database.message().contains("no more connections allowed") => {
+                    ConnectErrorKind::TooManyConnections
                 }
-                _ => Reason::Other,
+                code if ["22", "28", "3D", "42"].iter().any(|class| code.starts_with(class)) => {
+                    ConnectErrorKind::Misconfigured
+                }
+                _ => ConnectErrorKind::Other,
             },
         };
-        NoConnection { why: describe(error), reason }
+        ConnectError { why: describe(error), kind: reason }
     }
 
-    fn other(why: impl Into<String>) -> NoConnection {
-        NoConnection { why: why.into(), reason: Reason::Other }
+    fn other(why: impl Into<String>) -> ConnectError {
+        ConnectError { why: why.into(), kind: ConnectErrorKind::Other }
     }
 }
 
-impl Places {
+impl AttemptLimiter {
     /// Takes a place, waiting for one as long as others make attempts that may still come to something.
-    fn take(&self, wait_max: Duration) -> Result<(), String> {
+    fn acquire(&self, wait_max: Duration) -> Result<(), String> {
         let max = limits::POSTGRES_ATTEMPTS_PER_HOST;
-        let is_full = |taken: &mut Taken| taken.running >= max && taken.late < max;
-        let waited = self.changed.wait_timeout_while(self.taken(), wait_max, is_full);
-        let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if taken.running >= max {
-            return Err(format!("{} earlier attempts to connect still wait for an answer", taken.running));
+        let is_full = |attempts: &mut Attempts| attempts.running >= max && attempts.abandoned < max;
+        let waited = self.changed.wait_timeout_while(self.attempts(), wait_max, is_full);
+        let (mut attempts, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if attempts.running >= max {
+            return Err(format!("{} earlier attempts to connect still wait for an answer", attempts.running));
         }
-        taken.running += 1;
+        attempts.running += 1;
         Ok(())
     }
 
     /// Nobody waits any more for an attempt that runs.
-    fn give_up(&self) {
-        self.taken().late += 1;
+    fn abandon(&self) {
+        self.attempts().abandoned += 1;
         self.changed.notify_all();
     }
 
     /// An attempt has ended.
-    fn leave(&self, is_late: bool) {
-        let mut taken = self.taken();
-        taken.running -= 1;
-        taken.late -= usize::from(is_late);
-        drop(taken);
+    fn release(&self, is_late: bool) {
+        let mut attempts = self.attempts();
+        attempts.running -= 1;
+        attempts.abandoned -= usize::from(is_late);
+        drop(attempts);
         self.changed.notify_all();
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// `config` once for each of its hosts, with that host alone.
-fn one_by_one(config: &Config) -> Vec<Config> {
+fn split_by_host(config: &Config) -> Vec<Config> {
     let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
     let count = hosts.len().max(addresses.len());
     let fits = |length: usize| length == 0 || length == count;
@@ -239,14 +243,19 @@ fn one_by_one(config: &Config) -> Vec<Config> {
     }
     let one = |index: usize| {
         let port = ports.get(index).or(ports.first()).copied();
-        one_host(config, hosts.get(index), addresses.get(index).copied(), port)
+        config_for_host(config, hosts.get(index), addresses.get(index).copied(), port)
     };
     (0..count).map(one).collect()
 }
 
 /// Everything that `config` says, for one host: the crate has no way to take hosts out of one. Without its
 /// options, which are said later.
-fn one_host(config: &Config, host: Option<&Host>, address: Option<IpAddr>, port: Option<u16>) -> Config {
+fn config_for_host(
+    config: &Config,
+    host: Option<&Host>,
+    address: Option<IpAddr>,
+    port: Option<u16>,
+) -> Config {
     let mut one = Config::new();
     match host {
         Some(Host::Tcp(name)) => drop(one.host(name)),
@@ -279,7 +288,7 @@ fn one_host(config: &Config, host: Option<&Host>, address: Option<IpAddr>, port:
 mod tests {
     use std::net::TcpListener;
 
-    use super::super::address::Address;
+    use super::super::url::PostgresUrl;
     use super::*;
 
     /// A server that takes connections (the system does it) and says nothing; and its address.
@@ -294,61 +303,65 @@ mod tests {
     }
 
     fn config(url: &str) -> Config {
-        Address::parse(url).expect("a URL").config()
+        PostgresUrl::parse(url).expect("a URL").config()
     }
 
     fn failure(hosts: &Hosts) -> String {
         hosts.connect("").err().expect("nobody is there").why
     }
 
-    fn wait_until(places: &Places, condition: impl Fn(&Taken) -> bool) {
+    fn wait_until(attempt_limiter: &AttemptLimiter, condition: impl Fn(&Attempts) -> bool) {
         let wait = Duration::from_secs(10);
-        let waited = places.changed.wait_timeout_while(places.taken(), wait, |taken| !condition(taken));
+        let waited =
+            attempt_limiter
+                .changed
+                .wait_timeout_while(attempt_limiter.attempts(), wait, |attempts| !condition(attempts));
         assert!(!waited.expect("nobody panics").1.timed_out());
     }
 
     #[test]
-    fn every_host_has_all_that_the_url_says() {
+    fn every_host_gets_all_settings_of_the_url() {
         let url = "postgresql://me:hunter2@a:1,[::1],%2Frun%2Fpg:3/herd?sslmode=disable&application_name=mine\
                    &connect_timeout=7&tcp_user_timeout=8&keepalives=0&keepalives_idle=9&keepalives_interval=10\
                    &keepalives_retries=11&target_session_attrs=read-only&channel_binding=disable\
                    &load_balance_hosts=random";
         let config = config(url);
-        let split = one_by_one(&config);
-        assert_eq!(show_hosts(&config), ["a:1", "[::1]", "%2Frun%2Fpg:3"]);
+        let split = split_by_host(&config);
+        assert_eq!(host_labels(&config), ["a:1", "[::1]", "%2Frun%2Fpg:3"]);
         for (one, (host, port)) in split.iter().zip(config.get_hosts().iter().zip([1, 5432, 3])) {
             assert_eq!((one.get_hosts(), one.get_ports()), (&[host.clone()][..], &[port][..]));
             // What is shown of it is all that there is, but for its password.
             assert_eq!(one.get_password(), Some(&b"hunter2"[..]));
-            let without_place = |config: &Config| {
+            let without_host = |config: &Config| {
                 let text = format!("{config:?}");
                 let (before, rest) = text.split_once("host: ").expect("a host");
                 let (_, after) = rest.split_once("connect_timeout: ").expect("a time");
                 format!("{before}{after}")
             };
-            assert_eq!(without_place(one), without_place(&config));
+            assert_eq!(without_host(one), without_host(&config));
         }
         assert_eq!(split.len(), 3);
     }
 
     #[test]
-    fn addresses_go_with_their_names_and_may_share_a_port() {
-        let places = |url: &str| {
-            let split = one_by_one(&config(url));
-            let place = |one: &Config| format!("{:?} {:?}", one.get_hostaddrs(), one.get_ports());
+    fn hostaddrs_pair_with_hosts_and_may_share_a_port() {
+        let ports_of = |url: &str| {
+            let split = split_by_host(&config(url));
+            let label = |one: &Config| format!("{:?} {:?}", one.get_hostaddrs(), one.get_ports());
             assert!(split.iter().all(|one| one.get_hosts().len() <= 1));
-            split.iter().map(place).collect::<Vec<_>>()
+            split.iter().map(label).collect::<Vec<_>>()
         };
-        let named = places("postgresql://a:1,b:2/x?hostaddr=127.0.0.1,127.0.0.2");
+        let named = ports_of("postgresql://a:1,b:2/x?hostaddr=127.0.0.1,127.0.0.2");
         assert_eq!(named, ["[127.0.0.1] [1]", "[127.0.0.2] [2]"]);
-        let nameless = places("postgresql:///x?hostaddr=127.0.0.1,127.0.0.2&port=7");
+        let nameless = ports_of("postgresql:///x?hostaddr=127.0.0.1,127.0.0.2&port=7");
         assert_eq!(nameless, ["[127.0.0.1] [7]", "[127.0.0.2] [7]"]);
-        let why = Address::parse("postgresql://localhost,localhost/x?port=7").expect_err("no port for each");
+        let why =
+            PostgresUrl::parse("postgresql://localhost,localhost/x?port=7").expect_err("no port for each");
         assert!(why.contains("2 hosts and 3 ports"), "{why}");
     }
 
     #[test]
-    fn servers_that_say_nothing_are_left_in_time_and_named() {
+    fn silent_servers_time_out_and_are_named() {
         let ((_one, one), (_other, other)) = (silent(), silent());
         let hosts = hosts(&format!("postgresql://me:hunter2@{one},{other}/herd"));
         let mut clock = SystemClock::new();
@@ -362,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_server_holds_so_many_attempts_and_no_more() {
+    fn attempts_to_a_silent_server_are_bounded() {
         let (listener, address) = silent();
         let mut config = config(&format!("postgresql://me@{address}/herd"));
         config.connect_timeout(Duration::from_millis(20));
@@ -373,9 +386,9 @@ mod tests {
                 scope.spawn(|| failure(&hosts));
             }
         });
-        let places = Arc::clone(&hosts.hosts[0].places);
-        let places = &*places;
-        wait_until(places, |taken| (taken.running, taken.late) == (max, max));
+        let attempt_limiter = Arc::clone(&hosts.hosts[0].attempt_limiter);
+        let attempt_limiter = &*attempt_limiter;
+        wait_until(attempt_limiter, |attempts| (attempts.running, attempts.abandoned) == (max, max));
 
         // At once, however much time there is.
         hosts.hosts[0].config.connect_timeout(Duration::from_secs(3600));
@@ -384,21 +397,21 @@ mod tests {
 
         // Each ends with its connection, and leaves its place.
         drop(listener);
-        wait_until(places, |taken| (taken.running, taken.late) == (0, 0));
+        wait_until(attempt_limiter, |attempts| (attempts.running, attempts.abandoned) == (0, 0));
         let why = failure(&hosts);
         assert!(why.contains("refused"), "{why}");
     }
 
     #[test]
-    fn who_finds_no_place_waits_for_one() {
-        let places = Places::default();
+    fn an_attempt_waits_for_a_free_slot() {
+        let attempt_limiter = AttemptLimiter::default();
         for _ in 0..limits::POSTGRES_ATTEMPTS_PER_HOST {
-            places.take(Duration::ZERO).expect("there is room");
+            attempt_limiter.acquire(Duration::ZERO).expect("there is room");
         }
-        assert!(places.take(Duration::from_millis(1)).is_err(), "its time is over");
+        assert!(attempt_limiter.acquire(Duration::from_millis(1)).is_err(), "its time is over");
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| places.take(Duration::from_secs(3600)));
-            places.leave(false);
+            let waiting = scope.spawn(|| attempt_limiter.acquire(Duration::from_secs(3600)));
+            attempt_limiter.release(false);
             assert_eq!(waiting.join().expect("no panic"), Ok(()));
         });
     }

@@ -1,125 +1,128 @@
 //! The store in a PostgreSQL database, on this host or another.
 //!
-//! This file opens a database and decides what is tried again; [`sessions`] has the connections, [`writes`] and
+//! This file opens a database and decides what is tried again; [`session_pool`] has the connections, [`writes`] and
 //! [`reads`] use them. A connection that was lost is replaced when it is next needed. SQL is constant text with parameters: no
 //! triggers, no stored procedures. The same database may be open in other daemons.
 //!
 //! Invariants: a write whose commit was sent is never tried again, be it a COMMIT or a statement that is a
 //! transaction by itself; whatever else the database says of a transaction, nothing of it was done.
 
-mod address;
 mod connector;
-mod failure;
 mod hosts;
-mod metrics;
-mod migrate;
-mod options;
+mod locking;
+mod parameters;
+mod pg_error;
+mod pg_session;
+mod points;
 mod reads;
-mod session;
-mod sessions;
-mod shared;
-mod values;
+mod schema;
+mod session_pool;
+mod session_settings;
+mod url;
 mod writes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{NotOpen, Opening, Patience, PointAt, PointPage, Store, StoreError, StoreFactory, VmPage, Write};
+use super::{
+    DeferredOpen, LockRetryPolicy, OpenFailure, PointPage, PointPosition, Store, StoreError, StoreFactory,
+    VmPage, Write,
+};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
 use connector::Connector;
-use failure::{Failure, POOLER};
-use session::{Retries, Session, Waits};
-use sessions::{Borrower, Sessions};
-use shared::{Locked, Outcome};
+use locking::{LockPolicy, Outcome};
+use pg_error::{POOLER_HINT, PgError};
+use pg_session::{PgSession, RetryBudget, WaitMode};
+use session_pool::{Borrower, SessionPool};
 
-pub use address::Address;
+pub use url::PostgresUrl;
 
 /// Makes connections to one database, once it is open.
 pub(super) struct PostgresFactory {
-    sessions: Arc<Sessions>,
+    pool: Arc<SessionPool>,
     is_open: AtomicBool,
 }
 
 /// One that has work for connections: it borrows one for each step.
 struct PostgresStore {
-    sessions: Arc<Sessions>,
+    pool: Arc<SessionPool>,
     borrower: Borrower,
 }
 
 impl PostgresFactory {
     /// The database at `address`, to be used by so many connections at a time, not open yet.
-    pub(super) fn new(address: &Address, connections_max: usize) -> PostgresFactory {
-        let sessions = Arc::new(Sessions::new(Connector::new(address), connections_max));
-        PostgresFactory { sessions, is_open: AtomicBool::new(false) }
+    pub(super) fn new(url: &PostgresUrl, connections_max: usize) -> PostgresFactory {
+        let pool = Arc::new(SessionPool::new(Connector::new(url), connections_max));
+        PostgresFactory { pool, is_open: AtomicBool::new(false) }
     }
 
-    fn store(&self, waits: Waits) -> Result<PostgresStore, StoreError> {
+    fn store(&self, wait_mode: WaitMode) -> Result<PostgresStore, StoreError> {
         match self.is_open.load(Ordering::Acquire) {
-            true => Ok(PostgresStore::new(&self.sessions, waits)),
+            true => Ok(PostgresStore::new(&self.pool, wait_mode)),
             false => Err(StoreError::Unavailable("the database has not been reached yet".to_owned())),
         }
     }
 
     /// Whether each connection has a session of the server's of its own: settings and prepared statements last as
     /// long as that. Two that are open at the same time show it, where there may be two.
-    fn check_pooler(&self, session: &mut Session) -> Result<(), Failure> {
-        if self.sessions.max() < 2 {
+    fn check_pooler(&self, session: &mut PgSession) -> Result<(), PgError> {
+        if self.pool.max() < 2 {
             return Ok(());
         }
-        let Ok(mut other) = self.sessions.connector().connect_now(Waits::Long) else { return Ok(()) };
-        let own = backend(session)?;
+        let Ok(mut other) = self.pool.connector().connect_unthrottled(WaitMode::Long) else { return Ok(()) };
+        let own = backend_id(session)?;
         for _ in 0..limits::POSTGRES_POOLER_PROBES {
-            let others = backend(&mut other)?;
-            if others == own || backend(session)? != own {
-                return Err(Failure::Unwelcome(POOLER.to_owned()));
+            let others = backend_id(&mut other)?;
+            if others == own || backend_id(session)? != own {
+                return Err(PgError::Misconfigured(POOLER_HINT.to_owned()));
             }
         }
         Ok(())
     }
 }
 
-impl Opening for PostgresFactory {
+impl DeferredOpen for PostgresFactory {
     /// Connects to the database, and brings it up to date if necessary.
-    fn open(&self) -> Result<(), NotOpen> {
-        let mut session = self.sessions.take(self.sessions.join(Waits::Long)).map_err(not_open)?;
-        self.check_pooler(&mut session).map_err(not_open)?;
-        migrate::migrate(&mut session)
-            .map_err(|error| NotOpen { may_come: !matches!(error, StoreError::Refused(_)), error })?;
-        session.disown();
+    fn open(&self) -> Result<(), OpenFailure> {
+        let mut session = self.pool.acquire(self.pool.register(WaitMode::Long)).map_err(open_failure)?;
+        self.check_pooler(&mut session).map_err(open_failure)?;
+        schema::migrate(&mut session)
+            .map_err(|error| OpenFailure { is_transient: !matches!(error, StoreError::Refused(_)), error })?;
+        session.release_unowned();
         self.is_open.store(true, Ordering::Release);
         Ok(())
     }
 }
 
-fn not_open(failure: Failure) -> NotOpen {
-    NotOpen { may_come: !matches!(failure, Failure::Unwelcome(_)), error: failure.into_store_error() }
+fn open_failure(error: PgError) -> OpenFailure {
+    OpenFailure { is_transient: !matches!(error, PgError::Misconfigured(_)), error: error.into_store_error() }
 }
 
 /// Which of the server's processes works for `session`.
-fn backend(session: &mut Session) -> Result<Option<String>, Failure> {
+fn backend_id(session: &mut PgSession) -> Result<Option<String>, PgError> {
     let sql = "SELECT pid || ' since ' || backend_start FROM pg_catalog.pg_stat_activity
                WHERE pid = pg_catalog.pg_backend_pid()";
-    Ok(session.run_for_text(sql)?)
+    Ok(session.query_text(sql)?)
 }
 
 impl StoreFactory for PostgresFactory {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
-        let store = self.store(Waits::Long)?;
+        let store = self.store(WaitMode::Long)?;
         // Whoever makes one by itself wants to know.
-        store.sessions.take(store.borrower).map_err(Failure::into_store_error)?.keep();
+        store.pool.acquire(store.borrower).map_err(PgError::into_store_error)?.release();
         Ok(Box::new(store))
     }
 
     fn connect_worker(&self) -> Result<Box<dyn Store>, StoreError> {
-        Ok(Box::new(self.store(Waits::Short)?))
+        Ok(Box::new(self.store(WaitMode::Short)?))
     }
 
-    fn worker_patience(&self) -> Option<Patience> {
+    fn lock_retry_policy(&self) -> Option<LockRetryPolicy> {
         let reserve = limits::STORE_DEADLINE - limits::POSTGRES_LOCK;
-        Some(Patience { attempt: limits::POSTGRES_LOCK_ATTEMPT, reserve })
+        Some(LockRetryPolicy { lock_timeout: limits::POSTGRES_LOCK_ATTEMPT, reserve })
     }
 
     fn writers_max(&self) -> usize {
@@ -129,11 +132,11 @@ impl StoreFactory for PostgresFactory {
 
 impl Store for PostgresStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
-        let mut retries = Retries::new(self.borrower.waits);
+        let mut budget = RetryBudget::new(self.borrower.wait_mode);
         // Old points are removed apart: what is put in the same transaction could be behind them in one order and
         // before them in the other.
-        let parts = writes.chunk_by(|one, next| !metrics::is_removal(one) && !metrics::is_removal(next));
-        parts.flat_map(|part| self.write_part(part, &mut retries)).collect()
+        let chunks = writes.chunk_by(|one, next| !points::is_removal(one) && !points::is_removal(next));
+        chunks.flat_map(|chunk| self.write_chunk(chunk, &mut budget)).collect()
     }
 
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
@@ -144,7 +147,7 @@ impl Store for PostgresStore {
         self.read(|session| reads::credentials_by_id(session, id))
     }
 
-    fn password_hash_starts(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
+    fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
         self.read(|session| reads::password_hash_starts(session, count_max))
     }
 
@@ -182,108 +185,111 @@ impl Store for PostgresStore {
     fn points_after(
         &mut self,
         filter: &PointFilter,
-        after: Option<PointAt>,
+        after: Option<PointPosition>,
         count_max: usize,
     ) -> Result<PointPage, StoreError> {
-        self.read(|session| metrics::points_after(session, filter, after, count_max))
+        self.read(|session| points::points_after(session, filter, after, count_max))
     }
 }
 
 impl PostgresStore {
-    fn new(sessions: &Arc<Sessions>, waits: Waits) -> PostgresStore {
-        PostgresStore { sessions: Arc::clone(sessions), borrower: sessions.join(waits) }
+    fn new(pool: &Arc<SessionPool>, wait_mode: WaitMode) -> PostgresStore {
+        PostgresStore { pool: Arc::clone(pool), borrower: pool.register(wait_mode) }
     }
 
     /// Runs `writes` in one transaction, if that is possible.
-    fn write_part(&mut self, writes: &[Write], retries: &mut Retries) -> Vec<Outcome> {
+    fn write_chunk(&mut self, writes: &[Write], budget: &mut RetryBudget) -> Vec<Outcome> {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; writes.len()];
         // A lock that somebody holds costs those who need it their time, and nobody else.
         if writes.len() > 1 {
-            self.write_open(writes, Locked::SetAside, &mut outcomes, retries);
-            let is_part_done = outcomes.iter().any(Option::is_some);
-            if is_part_done && self.borrower.waits == Waits::Short {
-                let set_aside = || Err(StoreError::Busy);
-                return outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(set_aside)).collect();
+            self.write_pending(writes, LockPolicy::SkipLocked, &mut outcomes, budget);
+            let is_partly_done = outcomes.iter().any(Option::is_some);
+            if is_partly_done && self.borrower.wait_mode == WaitMode::Short {
+                let busy = || Err(StoreError::Busy);
+                return outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(busy)).collect();
             }
         }
-        self.write_open(writes, Locked::Wait, &mut outcomes, retries);
+        self.write_pending(writes, LockPolicy::Wait, &mut outcomes, budget);
         let missing = || Err(StoreError::Unavailable("a write was left out".to_owned()));
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
     }
 
     /// Runs those of `writes` that have no outcome yet, in one transaction; if one of them breaks it, each
     /// in one of its own.
-    fn write_open(
+    fn write_pending(
         &mut self,
         writes: &[Write],
-        locked: Locked,
+        lock_policy: LockPolicy,
         outcomes: &mut [Option<Outcome>],
-        retries: &mut Retries,
+        budget: &mut RetryBudget,
     ) {
-        let open = (0..writes.len()).filter(|index| outcomes[*index].is_none()).collect();
-        self.write_at(open, writes, locked, outcomes, retries);
+        let pending = (0..writes.len()).filter(|index| outcomes[*index].is_none()).collect();
+        self.write_selected(pending, writes, lock_policy, outcomes, budget);
     }
 
     /// Runs those of `writes` at `open` likewise.
-    fn write_at(
+    fn write_selected(
         &mut self,
-        open: Vec<usize>,
+        pending: Vec<usize>,
         writes: &[Write],
-        locked: Locked,
+        lock_policy: LockPolicy,
         outcomes: &mut [Option<Outcome>],
-        retries: &mut Retries,
+        budget: &mut RetryBudget,
     ) {
-        if open.is_empty() {
+        if pending.is_empty() {
             return;
         }
-        let together: Vec<&Write> = open.iter().map(|index| &writes[*index]).collect();
-        match self.commit(&together, locked, retries) {
+        let together: Vec<&Write> = pending.iter().map(|index| &writes[*index]).collect();
+        match self.commit(&together, lock_policy, budget) {
             Ok(done) => {
-                for (index, outcome) in open.into_iter().zip(done) {
+                for (index, outcome) in pending.into_iter().zip(done) {
                     outcomes[index] = outcome;
                 }
             }
-            Err(Failure::Rejected(_)) if open.len() > 1 => self.write_apart(writes, &open, outcomes, retries),
-            // Points are not written past those who hold them: where that may be it, all puts are set aside.
-            Err(Failure::Locked)
-                if locked == Locked::SetAside
-                    && together.iter().any(|write| metrics::concerns(write))
-                    && !together.iter().all(|write| metrics::concerns(write)) =>
-            {
-                let others = open.into_iter().filter(|index| !metrics::concerns(&writes[*index])).collect();
-                self.write_at(others, writes, locked, outcomes, retries);
+            Err(PgError::Rejected(_)) if pending.len() > 1 => {
+                self.write_separately(writes, &pending, outcomes, budget)
             }
-            Err(failure) => {
-                let error = failure.into_store_error();
-                open.into_iter().for_each(|index| outcomes[index] = Some(Err(error.clone())));
+            // Points are not written past those who hold them: where that may be it, all puts are set aside.
+            Err(PgError::LockTimeout)
+                if lock_policy == LockPolicy::SkipLocked
+                    && together.iter().any(|write| points::concerns_points(write))
+                    && !together.iter().all(|write| points::concerns_points(write)) =>
+            {
+                let others =
+                    pending.into_iter().filter(|index| !points::concerns_points(&writes[*index])).collect();
+                self.write_selected(others, writes, lock_policy, outcomes, budget);
+            }
+            Err(error) => {
+                let error = error.into_store_error();
+                pending.into_iter().for_each(|index| outcomes[index] = Some(Err(error.clone())));
             }
         }
     }
 
     /// One transaction for each of the writes at `open`. Once the database itself fails the rest is not
     /// tried: each would wait for the same again.
-    fn write_apart(
+    fn write_separately(
         &mut self,
         writes: &[Write],
-        open: &[usize],
+        pending: &[usize],
         outcomes: &mut [Option<Outcome>],
-        retries: &mut Retries,
+        budget: &mut RetryBudget,
     ) {
-        let mut given_up: Option<StoreError> = None;
-        for index in open {
-            if let Some(error) = &given_up {
+        let mut fatal: Option<StoreError> = None;
+        for index in pending {
+            if let Some(error) = &fatal {
                 outcomes[*index] = Some(Err(error.clone()));
                 continue;
             }
-            outcomes[*index] = match self.commit(&[&writes[*index]], Locked::Wait, retries) {
+            outcomes[*index] = match self.commit(&[&writes[*index]], LockPolicy::Wait, budget) {
                 Ok(mut done) => done.pop().flatten(),
-                Err(failure) => {
-                    given_up = match &failure {
-                        Failure::Rejected(_) => None,
-                        Failure::Unknown(why) => Some(StoreError::Unavailable(why.clone())),
+                Err(error) => {
+                    fatal = match &error {
+                        PgError::Rejected(_) => None,
+                        PgError::OutcomeUnknown(why) => Some(StoreError::Unavailable(why.clone())),
                         other => Some(other.clone().into_store_error()),
                     };
-                    Some(Err(failure.into_store_error()))
+                    Some(Err(error.into_store_error()))
                 }
             };
         }
@@ -293,39 +299,40 @@ impl PostgresStore {
     fn commit(
         &mut self,
         writes: &[&Write],
-        locked: Locked,
-        retries: &mut Retries,
-    ) -> Result<Vec<Option<Outcome>>, Failure> {
-        self.retry(retries, |session| writes::commit(session, writes, locked))
+        lock_policy: LockPolicy,
+        budget: &mut RetryBudget,
+    ) -> Result<Vec<Option<Outcome>>, PgError> {
+        self.retry(budget, |session| writes::commit(session, writes, lock_policy))
     }
 
-    fn read<T>(&mut self, read: impl Fn(&mut Session) -> Result<T, Failure>) -> Result<T, StoreError> {
-        let mut retries = Retries::new(self.borrower.waits);
-        self.retry(&mut retries, read).map_err(Failure::into_store_error)
+    fn read<T>(&mut self, read: impl Fn(&mut PgSession) -> Result<T, PgError>) -> Result<T, StoreError> {
+        let mut budget = RetryBudget::new(self.borrower.wait_mode);
+        self.retry(&mut budget, read).map_err(PgError::into_store_error)
     }
 
     /// Does `work` on a connection, on a new one where that was lost.
     fn retry<T>(
         &mut self,
-        retries: &mut Retries,
-        work: impl Fn(&mut Session) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        budget: &mut RetryBudget,
+        work: impl Fn(&mut PgSession) -> Result<T, PgError>,
+    ) -> Result<T, PgError> {
         loop {
-            let mut session = self.sessions.take(self.borrower)?;
-            let failure = match session.suit(self.borrower.waits).and_then(|()| work(&mut session)) {
-                Ok(result) => {
-                    session.keep();
-                    return Ok(result);
-                }
-                Err(failure) => failure,
-            };
-            if failure.leaves_connection() && session.run("ROLLBACK").is_ok() {
-                session.keep();
+            let mut session = self.pool.acquire(self.borrower)?;
+            let error =
+                match session.apply_wait_mode(self.borrower.wait_mode).and_then(|()| work(&mut session)) {
+                    Ok(result) => {
+                        session.release();
+                        return Ok(result);
+                    }
+                    Err(error) => error,
+                };
+            if error.is_connection_usable() && session.run("ROLLBACK").is_ok() {
+                session.release();
             } else {
-                session.lose();
+                session.invalidate();
             }
-            if !retries.again(&failure) {
-                return Err(failure);
+            if !budget.should_retry(&error) {
+                return Err(error);
             }
         }
     }
@@ -333,7 +340,7 @@ impl PostgresStore {
 
 impl Drop for PostgresStore {
     fn drop(&mut self) {
-        self.sessions.forget(self.borrower);
+        self.pool.unregister(self.borrower);
     }
 }
 

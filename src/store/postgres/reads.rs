@@ -6,30 +6,30 @@ use std::collections::HashMap;
 
 use postgres::Row;
 
-use super::super::{VmPage, name_again};
-use super::failure::Failure;
-use super::session::Session;
-use super::values::{Unlogged, as_i64};
+use super::super::{VmPage, reuse_name};
+use super::parameters::{Unlogged, as_i64};
+use super::pg_error::PgError;
+use super::pg_session::PgSession;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
 
-type Result<T> = std::result::Result<T, Failure>;
+type Result<T> = std::result::Result<T, PgError>;
 
-pub(super) fn credentials(session: &mut Session, name: &VmName) -> Result<Option<Credentials>> {
+pub(super) fn credentials(session: &mut PgSession, name: &VmName) -> Result<Option<Credentials>> {
     let sql = "SELECT id, epoch, name, password_hash FROM vms WHERE name = $1";
     let rows = session.query(sql, &[&name.as_str()])?;
     rows.first().map(of_login).transpose()
 }
 
-pub(super) fn credentials_by_id(session: &mut Session, id: VmId) -> Result<Option<Credentials>> {
+pub(super) fn credentials_by_id(session: &mut PgSession, id: VmId) -> Result<Option<Credentials>> {
     let sql = "SELECT id, epoch, name, password_hash FROM vms WHERE id = $1";
     let rows = session.query(sql, &[&id.0])?;
     rows.first().map(of_login).transpose()
 }
 
-pub(super) fn password_hash_starts(session: &mut Session, count_max: usize) -> Result<Vec<String>> {
+pub(super) fn password_hash_starts(session: &mut PgSession, count_max: usize) -> Result<Vec<String>> {
     // All but the last two parts, found from the end: half of what a regular expression takes.
     let sql = "SELECT DISTINCT left(whole, -(length(split_part(back, '$', 1)) + length(split_part(back, '$', 2)) + 2))
                FROM (SELECT password_hash AS whole, reverse(password_hash) AS back
@@ -40,7 +40,7 @@ pub(super) fn password_hash_starts(session: &mut Session, count_max: usize) -> R
 }
 
 pub(super) fn token_owner(
-    session: &mut Session,
+    session: &mut PgSession,
     token: &TokenHash,
     now: UnixSeconds,
 ) -> Result<Option<Login>> {
@@ -52,7 +52,7 @@ pub(super) fn token_owner(
 
 /// Whose each of `tokens` is, in order.
 pub(super) fn token_owners(
-    session: &mut Session,
+    session: &mut PgSession,
     tokens: &[(TokenHash, UnixSeconds)],
 ) -> Result<Vec<Option<Login>>> {
     let sql = "SELECT vms.id, vms.epoch, vms.name, tokens.hash, tokens.expires
@@ -70,12 +70,12 @@ pub(super) fn token_owners(
     tokens.iter().map(owner).collect()
 }
 
-pub(super) fn is_current(session: &mut Session, login: &Login) -> Result<bool> {
+pub(super) fn is_current(session: &mut PgSession, login: &Login) -> Result<bool> {
     let sql = "SELECT 1 FROM vms WHERE id = $1 AND epoch = $2";
     Ok(!session.query(sql, &[&login.id.0, &login.epoch])?.is_empty())
 }
 
-pub(super) fn vms_after(session: &mut Session, after: VmId, rows_max: usize) -> Result<VmPage> {
+pub(super) fn vms_after(session: &mut PgSession, after: VmId, rows_max: usize) -> Result<VmPage> {
     // Two walks along an index, each ended by its own limit, whatever the planner guesses: a join of them takes
     // six times as long.
     let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL
@@ -86,7 +86,7 @@ pub(super) fn vms_after(session: &mut Session, after: VmId, rows_max: usize) -> 
     page(session, sql, after, rows_max)
 }
 
-pub(super) fn ever_connected_after(session: &mut Session, after: VmId, rows_max: usize) -> Result<VmPage> {
+pub(super) fn ever_connected_after(session: &mut PgSession, after: VmId, rows_max: usize) -> Result<VmPage> {
     let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL
                 FROM vms WHERE id > $1 AND ever_connected ORDER BY id LIMIT $2)
                UNION ALL
@@ -97,7 +97,7 @@ pub(super) fn ever_connected_after(session: &mut Session, after: VmId, rows_max:
 }
 
 /// A page of the VMs that `sql` selects behind `after`, and behind them their disks.
-fn page(session: &mut Session, sql: &'static str, after: VmId, rows_max: usize) -> Result<VmPage> {
+fn page(session: &mut PgSession, sql: &'static str, after: VmId, rows_max: usize) -> Result<VmPage> {
     // A row more than may be on the page shows where to cut it, unless one VM takes them all; then there have
     // to be more.
     let mut count = rows_max.saturating_add(1);
@@ -135,7 +135,7 @@ fn give(vms: &mut [Vm], disks: Vec<(VmId, Disk)>) {
     }
 }
 
-pub(super) fn vms(session: &mut Session, ids: &[VmId]) -> Result<Vec<Vm>> {
+pub(super) fn vms(session: &mut PgSession, ids: &[VmId]) -> Result<Vec<Vm>> {
     let sql = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib, v.password_hash IS NOT NULL
                FROM vms v
                LEFT JOIN LATERAL (SELECT id, size_gib FROM disks WHERE vm = v.id ORDER BY id) d ON true
@@ -144,7 +144,7 @@ pub(super) fn vms(session: &mut Session, ids: &[VmId]) -> Result<Vec<Vm>> {
     with_disks(&session.query(sql, &[&ids])?)
 }
 
-pub(super) fn disks_after(session: &mut Session, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>> {
+pub(super) fn disks_after(session: &mut PgSession, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>> {
     let sql = "SELECT v.id, v.name, d.id, d.size_gib
                FROM (SELECT id, vm, size_gib FROM disks WHERE id > $1 ORDER BY id LIMIT $2) d
                JOIN vms v ON v.id = d.vm ORDER BY d.id";
@@ -154,7 +154,7 @@ pub(super) fn disks_after(session: &mut Session, after: DiskId, count_max: usize
         let size_gib = row.try_get::<_, i64>(3)?.unsigned_abs();
         let disk = Disk { id: DiskId(row.try_get(2)?), size_gib };
         let vm_id = VmId(row.try_get(0)?);
-        Ok(DiskOfVm { disk, vm_id, vm_name: name_again(&mut last, vm_id, || name(row, 1))? })
+        Ok(DiskOfVm { disk, vm_id, vm_name: reuse_name(&mut last, vm_id, || name(row, 1))? })
     });
     disks.collect()
 }
@@ -218,5 +218,5 @@ fn cpus(row: &Row, column: usize) -> Result<u16> {
 
 /// A number that the table's checks keep in range.
 fn small<T: TryInto<U>, U>(number: T) -> Result<U> {
-    number.try_into().map_err(|_| Failure::Failed("a number in the database is out of range".to_owned()))
+    number.try_into().map_err(|_| PgError::Failed("a number in the database is out of range".to_owned()))
 }

@@ -1,9 +1,9 @@
 //! What a database on a server adds to the contract of all stores: locks of others, other daemons on it,
 //! and connections that end.
 
-mod bad_days;
-mod metrics;
+mod failures;
 mod opening;
+mod points;
 #[path = "../../../tests/common/proxy.rs"]
 mod proxy;
 
@@ -23,22 +23,22 @@ fn store(url: &str) -> PostgresStore {
 
 /// The same with so many connections at most.
 fn store_of(url: &str, connections_max: usize) -> PostgresStore {
-    let factory = PostgresFactory::new(&Address::parse(url).expect("a URL"), connections_max);
+    let factory = PostgresFactory::new(&PostgresUrl::parse(url).expect("a URL"), connections_max);
     factory.open().expect("a usable database");
-    factory.store(Waits::Long).expect("it is open")
+    factory.store(WaitMode::Long).expect("it is open")
 }
 
 impl PostgresStore {
     /// Runs `sql` on the connection that is used next.
     fn run_aside(&self, sql: &str) {
-        let mut session = self.sessions.take(self.borrower).expect("a connection");
+        let mut session = self.pool.acquire(self.borrower).expect("a connection");
         session.run(sql).expect(sql);
-        session.keep();
+        session.release();
     }
 
     /// The next thing is done on a new connection.
     fn begin_anew(&self) {
-        self.sessions.take(self.borrower).expect("a connection").lose();
+        self.pool.acquire(self.borrower).expect("a connection").invalidate();
     }
 }
 
@@ -60,10 +60,10 @@ fn names(store: &mut dyn Store) -> Vec<String> {
 }
 
 #[test]
-fn every_session_has_its_limits() {
+fn every_session_gets_its_timeouts() {
     let database = Cluster::shared().database();
     let store = store(&database.url());
-    let mut session = store.sessions.take(store.borrower).unwrap();
+    let mut session = store.pool.acquire(store.borrower).unwrap();
     for (setting, expected) in [
         ("statement_timeout", "5s"),
         ("lock_timeout", "2s"),
@@ -71,7 +71,7 @@ fn every_session_has_its_limits() {
         ("application_name", "vmherd"),
         ("client_encoding", "UTF8"),
     ] {
-        let found = session.run_for_text(&format!("SHOW {setting}")).unwrap();
+        let found = session.query_text(&format!("SHOW {setting}")).unwrap();
         assert_eq!(found.as_deref(), Some(expected), "{setting}");
     }
 }
@@ -91,7 +91,7 @@ fn a_batch_is_one_transaction() {
 }
 
 #[test]
-fn a_write_that_breaks_its_transaction_fails_alone() {
+fn a_failing_write_does_not_fail_its_batch() {
     let database = Cluster::shared().database();
     let mut store = store(&database.url());
     let login = register(&mut store, "a", &[1]);
@@ -125,7 +125,7 @@ fn a_write_that_breaks_its_transaction_fails_alone() {
 }
 
 #[test]
-fn an_error_does_not_repeat_the_row_that_it_is_about() {
+fn errors_do_not_repeat_row_contents() {
     let database = Cluster::shared().database();
     let mut store = store(&database.url());
     let outcome = run(&mut store, registration("a", &[0]));
@@ -139,7 +139,7 @@ fn an_error_does_not_repeat_the_row_that_it_is_about() {
 }
 
 #[test]
-fn what_nobody_asks_for_yet_is_kept_as_well() {
+fn columns_that_no_command_reads_are_stored() {
     let database = Cluster::shared().database();
     let mut store = store(&database.url());
     let login = register(&mut store, "a", &[]);
@@ -155,7 +155,7 @@ fn what_nobody_asks_for_yet_is_kept_as_well() {
 }
 
 #[test]
-fn the_limit_holds_for_all_who_register_at_once() {
+fn concurrent_registrations_respect_the_vm_limit() {
     const THREADS: usize = 4;
     const ROOM: u64 = 25;
     let database = Cluster::shared().database();
@@ -207,7 +207,7 @@ fn all_at_once(database: &Database<'_>) {
                         issue(&logins[0], token(thread * ROUNDS + round), NOW.0 + 10),
                         ram(&logins[1], u32::from(round) + 1),
                         Write::Update { login: logins[2].clone(), change },
-                        Write::EndTokens { login: logins[1].clone(), tokens: vec![token(round)] },
+                        Write::RevokeTokens { login: logins[1].clone(), tokens: vec![token(round)] },
                         Write::Remove(name(&format!("{thread}-{round}"))),
                     ];
                     // Each in another order: whoever locks as it comes waits in circles.
@@ -224,25 +224,25 @@ fn all_at_once(database: &Database<'_>) {
 }
 
 #[test]
-fn daemons_do_everything_at_once() {
+fn concurrent_daemons_run_every_write() {
     all_at_once(&Cluster::shared().database());
 }
 
 #[test]
-fn daemons_do_everything_at_once_where_transactions_are_serializable() {
+fn concurrent_daemons_run_every_write_when_serializable() {
     let database = Cluster::shared().database();
     let strictest =
         format!("ALTER DATABASE {} SET default_transaction_isolation = serializable", database.name());
     database.client().batch_execute(&strictest).unwrap();
     let store = store(&database.url());
-    let mut session = store.sessions.take(store.borrower).unwrap();
-    let level = session.run_for_text("SHOW transaction_isolation").unwrap();
+    let mut session = store.pool.acquire(store.borrower).unwrap();
+    let level = session.query_text("SHOW transaction_isolation").unwrap();
     assert_eq!(level.as_deref(), Some("serializable"), "the test is about that");
     all_at_once(&database);
 }
 
 #[test]
-fn plans_of_pages_do_not_read_the_whole_table() {
+fn page_queries_do_not_scan_the_whole_table() {
     let database = Cluster::shared().database();
     let mut store = store(&database.url());
     database
@@ -265,7 +265,7 @@ fn plans_of_pages_do_not_read_the_whole_table() {
         let login = Login { id: VmId(after + 1), epoch: 0, name: name("x") };
         run(&mut store, ram(&login, 9)).unwrap();
         run(&mut store, issue(&login, token(page as u8), NOW.0 + 10)).unwrap();
-        run(&mut store, Write::EndTokens { login, tokens: vec![token(page as u8)] }).unwrap();
+        run(&mut store, Write::RevokeTokens { login, tokens: vec![token(page as u8)] }).unwrap();
     }
     // A connection's counts are there for others once it has ended.
     drop(store);
@@ -276,7 +276,7 @@ fn plans_of_pages_do_not_read_the_whole_table() {
 }
 
 #[test]
-fn the_number_of_vms_is_put_right_at_the_start() {
+fn the_vm_count_is_repaired_at_startup() {
     let database = Cluster::shared().database();
     register(&mut store(&database.url()), "a", &[]);
     for damage in ["UPDATE vm_total SET vms = 77", "DELETE FROM vm_total"] {

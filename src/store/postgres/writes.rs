@@ -13,12 +13,12 @@
 
 use std::collections::HashSet;
 
-use super::super::{StoreError, Write, Written, swept};
-use super::failure::Failure;
-use super::metrics::{self, Metrics};
-use super::session::Session;
-use super::shared::{Locked, Outcome, Total};
-use super::values::{Unlogged, as_i64, sizes};
+use super::super::{StoreError, Write, Written, token_sweep};
+use super::locking::{LockPolicy, Outcome, RowTotal};
+use super::parameters::{Unlogged, as_i64, disk_sizes};
+use super::pg_error::PgError;
+use super::pg_session::PgSession;
+use super::points::{self, PointBatch};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
@@ -26,9 +26,9 @@ use crate::model::{DiskChange, Login, NewVm, TokenHash, VmChange, VmName, VmShap
 
 /// Whose rows somebody else holds.
 #[derive(Default)]
-struct Held {
+struct LockedByOthers {
     /// Also the number of VMs.
-    total: bool,
+    vm_total: bool,
     ids: HashSet<i64>,
     names: HashSet<VmName>,
 }
@@ -36,24 +36,24 @@ struct Held {
 /// Runs `writes` in order and commits them. An outcome of `None` is that of a write that was set aside;
 /// nothing of it was done. After a failure the transaction may still be open.
 pub(super) fn commit(
-    session: &mut Session,
+    session: &mut PgSession,
     writes: &[&Write],
-    locked: Locked,
-) -> Result<Vec<Option<Outcome>>, Failure> {
-    if metrics::put_at_once(session, writes)? {
+    lock_policy: LockPolicy,
+) -> Result<Vec<Option<Outcome>>, PgError> {
+    if points::put_autocommit(session, writes)? {
         return Ok(vec![Some(Ok(Written::Put { refused: Vec::new() })); writes.len()]);
     }
-    let mut held = Held::default();
-    let mut total = begin(session, writes, locked, &mut held)?;
-    lock_vms(session, writes, locked, &mut held)?;
-    let mut metrics = Metrics::lock(session, writes, locked)?;
+    let mut blocked = LockedByOthers::default();
+    let mut total = begin(session, writes, lock_policy, &mut blocked)?;
+    lock_vms(session, writes, lock_policy, &mut blocked)?;
+    let mut batch = PointBatch::lock(session, writes, lock_policy)?;
 
     let mut outcomes = Vec::with_capacity(writes.len());
     for write in writes {
-        let is_held = held.concerns(write) || metrics.is_held(write);
+        let is_held = blocked.blocks(write) || batch.is_blocked(write);
         outcomes.push(match is_held {
             true => None,
-            false => Some(run(session, write, writes, &mut total, &mut metrics)?),
+            false => Some(run(session, write, writes, &mut total, &mut batch)?),
         });
     }
     let is_refused = |outcome: &Option<Outcome>| !matches!(outcome, Some(Ok(_)));
@@ -62,10 +62,10 @@ pub(super) fn commit(
         return Ok(outcomes);
     }
     let mut commit = String::new();
-    if let Some(series) = metrics.write_points(session)? {
+    if let Some(series) = batch.write_points(session)? {
         commit.push_str(&format!("UPDATE series_total SET series = {series}; "));
     }
-    if let Some(vms) = total.as_ref().and_then(Total::changed) {
+    if let Some(vms) = total.as_ref().and_then(RowTotal::changed) {
         commit.push_str(&format!("UPDATE vm_total SET vms = {vms}; "));
     }
     commit.push_str("COMMIT");
@@ -75,13 +75,13 @@ pub(super) fn commit(
 
 /// Begins a transaction, in the same breath locking the number of VMs if a write may change it.
 fn begin(
-    session: &mut Session,
+    session: &mut PgSession,
     writes: &[&Write],
-    locked: Locked,
-    held: &mut Held,
-) -> Result<Option<Total>, Failure> {
+    lock_policy: LockPolicy,
+    blocked: &mut LockedByOthers,
+) -> Result<Option<RowTotal>, PgError> {
     // What is done to points needs each statement to see what the locks before it have waited for.
-    let begin = match writes.iter().any(|write| metrics::concerns(write)) {
+    let begin = match writes.iter().any(|write| points::concerns_points(write)) {
         true => "BEGIN ISOLATION LEVEL READ COMMITTED",
         false => "BEGIN",
     };
@@ -89,27 +89,27 @@ fn begin(
         session.run(begin)?;
         return Ok(None);
     }
-    let text = session.run_for_text(&match locked {
-        Locked::Wait => format!("{begin}; SELECT vms FROM vm_total FOR UPDATE"),
-        Locked::SetAside => format!("{begin}; SELECT vms FROM vm_total FOR UPDATE SKIP LOCKED"),
+    let text = session.query_text(&match lock_policy {
+        LockPolicy::Wait => format!("{begin}; SELECT vms FROM vm_total FOR UPDATE"),
+        LockPolicy::SkipLocked => format!("{begin}; SELECT vms FROM vm_total FOR UPDATE SKIP LOCKED"),
     })?;
     match text.map(|text| text.parse::<i64>()) {
-        Some(Ok(vms)) => Ok(Some(Total::new(vms))),
-        None if locked == Locked::SetAside => {
-            held.total = true;
+        Some(Ok(vms)) => Ok(Some(RowTotal::new(vms))),
+        None if lock_policy == LockPolicy::SkipLocked => {
+            blocked.vm_total = true;
             Ok(None)
         }
-        _ => Err(Failure::Failed("the table vm_total has lost its row: start vmherd anew".to_owned())),
+        _ => Err(PgError::Failed("the table vm_total has lost its row: start vmherd anew".to_owned())),
     }
 }
 
 /// Locks the VMs that `writes` are about and the owners of the tokens that they end.
 fn lock_vms(
-    session: &mut Session,
+    session: &mut PgSession,
     writes: &[&Write],
-    locked: Locked,
-    held: &mut Held,
-) -> Result<(), Failure> {
+    lock_policy: LockPolicy,
+    blocked: &mut LockedByOthers,
+) -> Result<(), PgError> {
     let (mut ids, mut names, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
     for write in writes {
         match write {
@@ -119,7 +119,7 @@ fn lock_vms(
                 ids.push(login.id.0);
                 tokens.extend(replaces.iter().map(|token| &token.0[..]));
             }
-            Write::EndTokens { login, tokens: ended } => {
+            Write::RevokeTokens { login, tokens: ended } => {
                 ids.push(login.id.0);
                 tokens.extend(ended.iter().map(|token| &token.0[..]));
             }
@@ -130,15 +130,15 @@ fn lock_vms(
     if ids.is_empty() && names.is_empty() {
         return Ok(());
     }
-    let sql = match locked {
-        Locked::Wait => {
+    let sql = match lock_policy {
+        LockPolicy::Wait => {
             "SELECT id, name FROM vms WHERE id IN (
                 SELECT unnest($1::bigint[])
                 UNION SELECT id FROM vms WHERE name = ANY ($2::text[])
                 UNION SELECT vm FROM tokens WHERE hash = ANY ($3::bytea[]))
              ORDER BY id FOR NO KEY UPDATE"
         }
-        Locked::SetAside => {
+        LockPolicy::SkipLocked => {
             "WITH wanted AS MATERIALIZED (
                 SELECT id, name FROM vms WHERE id IN (
                     SELECT unnest($1::bigint[])
@@ -151,25 +151,25 @@ fn lock_vms(
         }
     };
     let rows = session.query(sql, &[&ids, &names, &Unlogged(tokens)])?;
-    if locked == Locked::SetAside {
+    if lock_policy == LockPolicy::SkipLocked {
         for row in rows {
-            held.ids.insert(row.try_get(0)?);
-            held.names.insert(VmName::from_store(row.try_get(1)?));
+            blocked.ids.insert(row.try_get(0)?);
+            blocked.names.insert(VmName::from_store(row.try_get(1)?));
         }
     }
     Ok(())
 }
 
-impl Held {
-    fn concerns(&self, write: &Write) -> bool {
-        self.total && changes_total(write)
+impl LockedByOthers {
+    fn blocks(&self, write: &Write) -> bool {
+        self.vm_total && changes_total(write)
             || match write {
                 Write::Register { vm, .. } => self.names.contains(&vm.name),
                 Write::AddVm { .. } => false,
                 Write::Update { login, .. }
                 | Write::Connect { login, .. }
                 | Write::IssueToken { login, .. }
-                | Write::EndTokens { login, .. } => self.ids.contains(&login.id.0),
+                | Write::RevokeTokens { login, .. } => self.ids.contains(&login.id.0),
                 Write::Put { .. } | Write::RemovePoints { .. } => false,
                 Write::Remove(name) | Write::ChangePassword { name, .. } => self.names.contains(name),
             }
@@ -182,12 +182,12 @@ fn changes_total(write: &Write) -> bool {
 
 /// Does one write, or nothing of it.
 fn run(
-    session: &mut Session,
+    session: &mut PgSession,
     write: &Write,
     writes: &[&Write],
-    total: &mut Option<Total>,
-    metrics: &mut Metrics,
-) -> Result<Outcome, Failure> {
+    total: &mut Option<RowTotal>,
+    batch: &mut PointBatch,
+) -> Result<Outcome, PgError> {
     match write {
         Write::Register { vm, vms_max, now } => register(session, vm, *vms_max, *now, total),
         Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
@@ -198,36 +198,36 @@ fn run(
         Write::IssueToken { login, token, expires, replaces, rehash, now } => {
             issue_token(session, login, token, *expires, replaces.as_ref(), rehash.as_deref(), *now)
         }
-        Write::EndTokens { login, tokens } => end_tokens(session, login, tokens),
+        Write::RevokeTokens { login, tokens } => end_tokens(session, login, tokens),
         Write::Put { login, points, keys_max, is_atomic } => {
             if let Some(login) = login
-                && !metrics.is_current(session, login, writes)?
+                && !batch.is_current(session, login, writes)?
             {
                 return Ok(Err(StoreError::NotCurrent));
             }
-            Ok(metrics.put(points, *keys_max, *is_atomic))
+            Ok(batch.put(points, *keys_max, *is_atomic))
         }
         Write::RemovePoints { before, after, count_max } => {
-            metrics.remove(session, *before, *after, *count_max)
+            batch.remove(session, *before, *after, *count_max)
         }
         Write::Remove(name) => {
-            metrics.forget_logins();
+            batch.invalidate_logins();
             remove(session, name, total)
         }
         Write::ChangePassword { name, password_hash } => {
-            metrics.forget_logins();
+            batch.invalidate_logins();
             change_password(session, name, password_hash)
         }
     }
 }
 
 fn register(
-    session: &mut Session,
+    session: &mut PgSession,
     vm: &NewVm,
     vms_max: u64,
     now: UnixSeconds,
-    total: &mut Option<Total>,
-) -> Result<Outcome, Failure> {
+    total: &mut Option<RowTotal>,
+) -> Result<Outcome, PgError> {
     let total = total.as_mut().expect("locked for every batch that registers");
     let has_room = total.now.unsigned_abs() < vms_max;
     // An id is taken only for a row that is added: what selects none takes none.
@@ -249,7 +249,7 @@ fn register(
             &i32::from(vm.shape.cpus),
             &Unlogged(&vm.password_hash),
             &now.0,
-            &sizes(vm.disk_sizes_gib.iter().copied())?,
+            &disk_sizes(vm.disk_sizes_gib.iter().copied())?,
             &has_room,
         ],
     )?;
@@ -270,13 +270,13 @@ fn register(
 /// In two statements, since its number is known once the row is there. No VM has an empty name, and no two
 /// transactions that add one are under way at a time.
 fn add_vm(
-    session: &mut Session,
+    session: &mut PgSession,
     shape: VmShape,
     disk_sizes_gib: &[u64],
     vms_max: u64,
     now: UnixSeconds,
-    total: &mut Option<Total>,
-) -> Result<Outcome, Failure> {
+    total: &mut Option<RowTotal>,
+) -> Result<Outcome, PgError> {
     let vm = NewVm {
         name: VmName::from_store(""),
         shape,
@@ -290,7 +290,7 @@ fn add_vm(
     Ok(outcome)
 }
 
-fn update(session: &mut Session, login: &Login, change: &VmChange) -> Result<Outcome, Failure> {
+fn update(session: &mut PgSession, login: &Login, change: &VmChange) -> Result<Outcome, PgError> {
     let (id, epoch) = (&login.id.0, &login.epoch);
     let (ram, cpus) = (&change.ram_mib.map(i64::from), &change.cpus.map(i32::from));
     let rows = match &change.disks {
@@ -300,11 +300,11 @@ fn update(session: &mut Session, login: &Login, change: &VmChange) -> Result<Out
             session.query(sql, &[id, epoch, ram, cpus])?
         }
         Some(DiskChange::Replace(wanted)) => {
-            session.query(REPLACE_DISKS, &[id, epoch, ram, cpus, &sizes(wanted.iter().copied())?])?
+            session.query(REPLACE_DISKS, &[id, epoch, ram, cpus, &disk_sizes(wanted.iter().copied())?])?
         }
         Some(DiskChange::Resize(changes)) => {
             let disks: Vec<i64> = changes.iter().map(|(disk, _)| disk.0).collect();
-            let sizes = sizes(changes.iter().map(|(_, size)| *size))?;
+            let sizes = disk_sizes(changes.iter().map(|(_, size)| *size))?;
             session.query(RESIZE_DISKS, &[id, epoch, ram, cpus, &disks, &sizes])?
         }
     };
@@ -351,14 +351,14 @@ const RESIZE_DISKS: &str = "
     SELECT (SELECT id FROM unknown) FROM vm";
 
 fn issue_token(
-    session: &mut Session,
+    session: &mut PgSession,
     login: &Login,
     token: &TokenHash,
     expires: UnixSeconds,
     replaces: Option<&TokenHash>,
     rehash: Option<&str>,
     now: UnixSeconds,
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome, PgError> {
     // All parts see the tokens as they were before: the oldest are counted without those that go anyway.
     // Expired tokens may be anybody's; those that somebody else is at are left to them.
     let sql = "WITH vm AS (
@@ -394,16 +394,16 @@ fn issue_token(
     )?;
     let Some(row) = rows.first() else { return Ok(Err(StoreError::NotCurrent)) };
     let count: i64 = row.try_get(0)?;
-    swept::note(usize::try_from(count).unwrap_or(0), now);
+    token_sweep::record_removed(usize::try_from(count).unwrap_or(0), now);
     Ok(Ok(Written::TokenIssued))
 }
 
 fn connect(
-    session: &mut Session,
+    session: &mut PgSession,
     login: &Login,
     rehash: Option<&str>,
     now: UnixSeconds,
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome, PgError> {
     let sql = "UPDATE vms SET ever_connected = true, last_login_at = $3,
                    password_hash = coalesce($4, password_hash)
                WHERE id = $1 AND epoch = $2 RETURNING id";
@@ -411,16 +411,16 @@ fn connect(
     Ok(if rows.is_empty() { Err(StoreError::NotCurrent) } else { Ok(Written::Connected) })
 }
 
-fn end_tokens(session: &mut Session, login: &Login, tokens: &[TokenHash]) -> Result<Outcome, Failure> {
+fn end_tokens(session: &mut PgSession, login: &Login, tokens: &[TokenHash]) -> Result<Outcome, PgError> {
     let tokens: Vec<&[u8]> = tokens.iter().map(|token| &token.0[..]).collect();
     let sql = "WITH vm AS (SELECT id FROM vms WHERE id = $1 AND epoch = $2),
          ended AS (DELETE FROM tokens USING vm AS asking WHERE hash = ANY ($3::bytea[]))
          SELECT FROM vm";
     let rows = session.query(sql, &[&login.id.0, &login.epoch, &Unlogged(tokens)])?;
-    Ok(if rows.is_empty() { Err(StoreError::NotCurrent) } else { Ok(Written::TokensEnded) })
+    Ok(if rows.is_empty() { Err(StoreError::NotCurrent) } else { Ok(Written::TokensRevoked) })
 }
 
-fn remove(session: &mut Session, name: &VmName, total: &mut Option<Total>) -> Result<Outcome, Failure> {
+fn remove(session: &mut PgSession, name: &VmName, total: &mut Option<RowTotal>) -> Result<Outcome, PgError> {
     // References are checked when all of it is done.
     let sql = "WITH gone AS (SELECT id FROM vms WHERE name = $1),
          gone_tokens AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM gone)),
@@ -435,7 +435,7 @@ fn remove(session: &mut Session, name: &VmName, total: &mut Option<Total>) -> Re
     Ok(Ok(Written::Removed))
 }
 
-fn change_password(session: &mut Session, name: &VmName, password_hash: &str) -> Result<Outcome, Failure> {
+fn change_password(session: &mut PgSession, name: &VmName, password_hash: &str) -> Result<Outcome, PgError> {
     let sql = "WITH vm AS (
             UPDATE vms SET password_hash = $2, epoch = epoch + 1 WHERE name = $1 RETURNING id),
          ended AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM vm))

@@ -18,7 +18,7 @@ use crate::sys::owner;
 pub(in super::super) fn back_up(
     from: &Path,
     to: &Path,
-    begun: impl FnOnce(Interrupt),
+    on_start: impl FnOnce(Interrupt),
 ) -> Result<(), StoreError> {
     let refused = |path: &Path, error: io::Error| StoreError::Refused(format!("{}: {error}", path.display()));
     // Absolute: can't begin with `file:`, which would make a URI of it.
@@ -26,7 +26,7 @@ pub(in super::super) fn back_up(
     let to = std::path::absolute(to).map_err(|error| refused(to, error))?;
     let connection = connect(&from, limits::SQLITE_BUSY).map_err(to_store_error)?;
     // Nobody else gets the name meanwhile, and what is under it is no broken copy, however this ends.
-    let claim = Made::new(to.clone()).map_err(|error| match error.kind() {
+    let claim = NewFile::new(to.clone()).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
             StoreError::Refused(format!("{} exists: a backup never takes a file's place", to.display()))
         }
@@ -34,7 +34,7 @@ pub(in super::super) fn back_up(
     })?;
     let mut name = OsString::from(&to);
     name.push(".partial");
-    let partial = Made::new(name.into()).map_err(|error| {
+    let partial = NewFile::new(name.into()).map_err(|error| {
         StoreError::Refused(format!("{}.partial, where the copy is made: {error}", to.display()))
     })?;
     let failed = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", to.display()));
@@ -42,7 +42,7 @@ pub(in super::super) fn back_up(
     let text = partial.path.to_str();
     let text = text.ok_or_else(|| StoreError::Refused(format!("{}: it must be UTF-8", to.display())))?;
     let handle = connection.get_interrupt_handle();
-    begun(Box::new(move || handle.interrupt()));
+    on_start(Box::new(move || handle.interrupt()));
     connection.execute("VACUUM INTO ?1", [text]).map_err(to_store_error)?;
     partial.file.sync_all().map_err(failed)?;
     fs::rename(&partial.path, &to).map_err(failed)?;
@@ -54,16 +54,16 @@ pub(in super::super) fn back_up(
 }
 
 /// A new file for its owner's eyes only, removed with this.
-struct Made {
+struct NewFile {
     path: PathBuf,
     file: File,
     is_kept: bool,
 }
 
-impl Made {
-    fn new(path: PathBuf) -> io::Result<Made> {
+impl NewFile {
+    fn new(path: PathBuf) -> io::Result<NewFile> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(Made { path, file, is_kept: false })
+        Ok(NewFile { path, file, is_kept: false })
     }
 
     fn keep(mut self) {
@@ -71,7 +71,7 @@ impl Made {
     }
 }
 
-impl Drop for Made {
+impl Drop for NewFile {
     fn drop(&mut self) {
         if self.is_kept {
             return;

@@ -5,14 +5,14 @@
 //! file's own schema could be made to run. The same file may be open in other processes.
 
 mod backup;
-mod held;
-mod metrics;
-mod migrate;
+mod points;
 mod reads;
+mod schema;
+mod served_file;
 mod statements;
 #[cfg(test)]
 mod tests;
-mod turns;
+mod ticket_lock;
 mod writes;
 
 use std::fs::{self, OpenOptions};
@@ -26,33 +26,33 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{PointAt, PointPage, Store, StoreError, StoreFactory, VmPage, Write, Written};
+use super::{PointPage, PointPosition, Store, StoreError, StoreFactory, VmPage, Write, Written};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
 use crate::sys::owner;
 pub(super) use backup::back_up;
-use held::{HeldFile, Lock};
-use migrate::OpenError;
-use turns::Turns;
+use schema::OpenError;
+use served_file::{FileLock, ServedFile};
+use ticket_lock::TicketLock;
 
 /// Makes connections to one file.
 pub(super) struct SqliteFactory {
     /// Absolute: stays the same file when the process changes its directory, and can't begin with
     /// `file:`, which would make a URI of it.
     path: PathBuf,
-    turns: Arc<Turns>,
-    held: Option<Arc<HeldFile>>,
+    ticket_lock: Arc<TicketLock>,
+    served_file: Option<Arc<ServedFile>>,
 }
 
 /// One connection to the file.
 struct SqliteStore {
     connection: Connection,
-    known: writes::Known,
-    turns: Arc<Turns>,
+    cache: writes::Cache,
+    ticket_lock: Arc<TicketLock>,
     /// Where a server serves from the file.
-    held: Option<Arc<HeldFile>>,
+    served_file: Option<Arc<ServedFile>>,
 }
 
 impl SqliteFactory {
@@ -63,24 +63,26 @@ impl SqliteFactory {
 
     /// As [`SqliteFactory::open`], for a server: no other gets to serve from the file, and nothing is read or
     /// written any more when it is not at `path`.
-    pub(super) fn hold(path: &Path) -> Result<SqliteFactory, StoreError> {
+    pub(super) fn open_exclusive(path: &Path) -> Result<SqliteFactory, StoreError> {
         SqliteFactory::open_with(path, |path| {
             create(path)?;
-            let lock = Lock::take(path)?;
+            let lock = FileLock::take(path)?;
             prepare(path)?;
-            HeldFile::keep(path, lock).map(|held| Some(Arc::new(held)))
+            ServedFile::open(path, lock).map(|served_file| Some(Arc::new(served_file)))
         })
     }
 
     fn open_with(
         path: &Path,
-        open: impl Fn(&Path) -> Result<Option<Arc<HeldFile>>, OpenError>,
+        open: impl Fn(&Path) -> Result<Option<Arc<ServedFile>>, OpenError>,
     ) -> Result<SqliteFactory, StoreError> {
         let path = std::path::absolute(path)
             .map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
         for _ in 0..limits::SQLITE_OPEN_ATTEMPTS {
             match open(&path) {
-                Ok(held) => return Ok(SqliteFactory { path, turns: Arc::default(), held }),
+                Ok(served_file) => {
+                    return Ok(SqliteFactory { path, ticket_lock: Arc::default(), served_file });
+                }
                 Err(OpenError::Refused(why)) => {
                     return Err(StoreError::Refused(format!("{}: {why}", path.display())));
                 }
@@ -99,27 +101,28 @@ impl SqliteFactory {
 impl StoreFactory for SqliteFactory {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
         // Without CREATE: a file that was taken away is an error, not a new, empty store.
-        let look = || self.held.as_ref().map_or(Ok(()), |held| held.look());
+        let look = || self.served_file.as_ref().map_or(Ok(()), |served_file| served_file.check_now());
         look()?;
         let connection = connect(&self.path, limits::SQLITE_BUSY).map_err(to_store_error)?;
         // What was opened by its path may be another file by now.
         look()?;
-        let (known, turns, held) = (writes::Known::default(), Arc::clone(&self.turns), self.held.clone());
-        Ok(Box::new(SqliteStore { connection, known, turns, held }))
+        let (cache, ticket_lock, served_file) =
+            (writes::Cache::default(), Arc::clone(&self.ticket_lock), self.served_file.clone());
+        Ok(Box::new(SqliteStore { connection, cache, ticket_lock, served_file }))
     }
 }
 
 impl SqliteStore {
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        self.held.as_ref().map_or(Ok(()), |held| held.check())?;
+        self.served_file.as_ref().map_or(Ok(()), |served_file| served_file.check_last())?;
         read(&self.connection).map_err(to_store_error)
     }
 }
 
 impl Store for SqliteStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
-        let _turn = self.turns.take();
-        writes::write(&self.connection, self.held.as_deref(), &mut self.known, writes)
+        let _guard = self.ticket_lock.lock();
+        writes::write(&self.connection, self.served_file.as_deref(), &mut self.cache, writes)
     }
 
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
@@ -130,7 +133,7 @@ impl Store for SqliteStore {
         self.read(|connection| reads::credentials_by_id(connection, id))
     }
 
-    fn password_hash_starts(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
+    fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
         self.read(|connection| reads::password_hash_starts(connection, count_max))
     }
 
@@ -139,11 +142,11 @@ impl Store for SqliteStore {
     }
 
     fn begin_reads(&mut self) {
-        reads::begin(&self.connection);
+        reads::begin_snapshot(&self.connection);
     }
 
     fn end_reads(&mut self) {
-        reads::end(&self.connection);
+        reads::end_snapshot(&self.connection);
     }
 
     fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
@@ -169,10 +172,10 @@ impl Store for SqliteStore {
     fn points_after(
         &mut self,
         filter: &PointFilter,
-        after: Option<PointAt>,
+        after: Option<PointPosition>,
         count_max: usize,
     ) -> Result<PointPage, StoreError> {
-        self.read(|connection| metrics::points_after(connection, filter, after, count_max))
+        self.read(|connection| points::points_after(connection, filter, after, count_max))
     }
 }
 
@@ -184,7 +187,7 @@ fn prepare(path: &Path) -> Result<(), OpenError> {
     if connection.is_readonly("main")? {
         return Err(OpenError::Refused("the file must be writable for this user".to_owned()));
     }
-    migrate::migrate(&mut connection, path)
+    schema::migrate(&mut connection, path)
 }
 
 /// Makes an empty file that only its owner may read, unless there is a file. SQLite gives its log and

@@ -8,22 +8,22 @@ use std::fmt::Write as _;
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use super::super::hash_starts::HashStarts;
-use super::super::{VmPage, name_again};
+use super::super::hash_prefixes::HashPrefixes;
+use super::super::{VmPage, reuse_name};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
 
 /// What is read until [`end`] is of one state, that of its first statement, for which alone SQLite takes locks
 /// and looks whether the file is still what it was: half of what it takes to find one row.
-pub(super) fn begin(connection: &Connection) {
+pub(super) fn begin_snapshot(connection: &Connection) {
     // Without it each read has a transaction of its own: slower, and as right.
     if let Err(error) = connection.prepare_cached("BEGIN").and_then(|mut begin| begin.execute([])) {
         log::debug!("reads have no transaction to share: {error}");
     }
 }
 
-pub(super) fn end(connection: &Connection) {
+pub(super) fn end_snapshot(connection: &Connection) {
     if connection.is_autocommit() {
         return;
     }
@@ -37,14 +37,14 @@ pub(super) fn end(connection: &Connection) {
 pub(super) fn credentials(connection: &Connection, name: &VmName) -> Result<Option<Credentials>> {
     connection
         .prepare_cached("SELECT id, epoch, name, password_hash FROM vms WHERE name = ?1")?
-        .query_row([name.as_str()], of_login)
+        .query_row([name.as_str()], credentials_row)
         .optional()
 }
 
 pub(super) fn credentials_by_id(connection: &Connection, id: VmId) -> Result<Option<Credentials>> {
     connection
         .prepare_cached("SELECT id, epoch, name, password_hash FROM vms WHERE id = ?1")?
-        .query_row([id.0], of_login)
+        .query_row([id.0], credentials_row)
         .optional()
 }
 
@@ -52,7 +52,7 @@ pub(super) fn password_hash_starts(connection: &Connection, count_max: usize) ->
     // Not cached: it is asked once.
     let mut statement =
         connection.prepare("SELECT password_hash FROM vms WHERE password_hash IS NOT NULL")?;
-    let (mut rows, mut starts) = (statement.query([])?, HashStarts::default());
+    let (mut rows, mut starts) = (statement.query([])?, HashPrefixes::default());
     while let Some(row) = rows.next()? {
         starts.add(row.get_ref(0)?.as_str()?, count_max);
     }
@@ -132,7 +132,7 @@ pub(super) fn disks_after(connection: &Connection, after: DiskId, count_max: usi
             let mut last = None;
             move |row| {
                 let vm_id = VmId(row.get(2)?);
-                let vm_name = name_again(&mut last, vm_id, || name(row, 3))?;
+                let vm_name = reuse_name(&mut last, vm_id, || name(row, 3))?;
                 Ok(DiskOfVm { disk: disk(row, 0)?, vm_id, vm_name })
             }
         })?
@@ -174,7 +174,7 @@ fn login(row: &Row<'_>) -> Result<Login> {
     Ok(Login { id: VmId(row.get(0)?), epoch: row.get(1)?, name: name(row, 2)? })
 }
 
-fn of_login(row: &Row<'_>) -> Result<Credentials> {
+fn credentials_row(row: &Row<'_>) -> Result<Credentials> {
     Ok(Credentials { login: login(row)?, password_hash: row.get(3)? })
 }
 

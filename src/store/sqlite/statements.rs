@@ -5,11 +5,11 @@ use rusqlite::{CachedStatement, Connection, Params};
 use super::super::StoreError;
 
 /// Why one write was not done.
-pub(super) enum NotDone {
+pub(super) enum WriteError {
     /// It may not be; the others go on.
     Refused(StoreError),
     /// The database said something unexpected.
-    Broken(rusqlite::Error),
+    Sqlite(rusqlite::Error),
 }
 
 /// Runs a statement that returns no rows; how many rows it changed.
@@ -29,23 +29,23 @@ pub(super) fn query<'c>(
 }
 
 /// A number as SQLite has it. One that does not fit was let through by somebody who should not have.
-pub(super) fn integer(number: u64) -> Result<i64, NotDone> {
+pub(super) fn sqlite_integer(number: u64) -> Result<i64, WriteError> {
     i64::try_from(number)
-        .map_err(|error| NotDone::Broken(rusqlite::Error::ToSqlConversionFailure(error.into())))
+        .map_err(|error| WriteError::Sqlite(rusqlite::Error::ToSqlConversionFailure(error.into())))
 }
 
 pub(super) fn as_i64(limit: usize) -> i64 {
     i64::try_from(limit).expect("limits are small")
 }
 
-impl From<StoreError> for NotDone {
-    fn from(error: StoreError) -> NotDone {
-        NotDone::Refused(error)
+impl From<StoreError> for WriteError {
+    fn from(error: StoreError) -> WriteError {
+        WriteError::Refused(error)
     }
 }
 
-impl From<rusqlite::Error> for NotDone {
-    fn from(error: rusqlite::Error) -> NotDone {
-        NotDone::Broken(error)
+impl From<rusqlite::Error> for WriteError {
+    fn from(error: rusqlite::Error) -> WriteError {
+        WriteError::Sqlite(error)
     }
 }

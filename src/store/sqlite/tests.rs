@@ -1,7 +1,7 @@
 //! What the file adds to the contract of all stores: it lasts, it is private, it is nobody else's, and
 //! it says so when it can't do something.
 
-mod metrics;
+mod points;
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{self, Child, Command, Stdio};
@@ -20,7 +20,12 @@ use crate::model::{DiskChange, VmChange};
 fn store(path: &Path) -> SqliteStore {
     let factory = SqliteFactory::open(path).expect("a usable file");
     let connection = connect(&factory.path, limits::SQLITE_BUSY).unwrap();
-    SqliteStore { connection, known: writes::Known::default(), turns: Arc::default(), held: None }
+    SqliteStore {
+        connection,
+        cache: writes::Cache::default(),
+        ticket_lock: Arc::default(),
+        served_file: None,
+    }
 }
 
 fn refusal(path: &Path) -> String {
@@ -51,7 +56,7 @@ fn commits_in_log(path: &Path) -> usize {
 }
 
 #[test]
-fn what_was_written_is_there_after_reopening() {
+fn data_survives_reopening() {
     let directory = Directory::new();
     let path = directory.path("vmherd.db");
     let mut before = store(&path);
@@ -73,7 +78,7 @@ fn what_was_written_is_there_after_reopening() {
 }
 
 #[test]
-fn what_nobody_asks_for_yet_is_kept_as_well() {
+fn columns_that_no_command_reads_are_stored() {
     let directory = Directory::new();
     let mut store = store(&directory.path("vmherd.db"));
     let login = register(&mut store, "a", &[]);
@@ -86,7 +91,7 @@ fn what_nobody_asks_for_yet_is_kept_as_well() {
 }
 
 #[test]
-fn a_new_file_is_for_its_owner_only() {
+fn a_new_file_is_readable_by_its_owner_only() {
     let directory = Directory::new();
     let path = directory.path("vmherd.db");
     let mut store = store(&path);
@@ -99,7 +104,7 @@ fn a_new_file_is_for_its_owner_only() {
 }
 
 #[test]
-fn a_statement_is_compiled_once_whatever_its_parameters() {
+fn a_statement_is_prepared_once_for_all_parameters() {
     let directory = Directory::new();
     let mut store = store(&directory.path("vmherd.db"));
     let login = register(&mut store, "a", &[]);
@@ -113,7 +118,7 @@ fn a_statement_is_compiled_once_whatever_its_parameters() {
 }
 
 #[test]
-fn reads_that_follow_each_other_see_one_state_and_then_the_next() {
+fn reads_in_a_snapshot_see_one_state() {
     let directory = Directory::new();
     let (path, count) = (directory.path("vmherd.db"), |store: &mut SqliteStore| all_vms(store).len());
     let (mut reader, mut writer) = (store(&path), store(&path));
@@ -129,7 +134,7 @@ fn reads_that_follow_each_other_see_one_state_and_then_the_next() {
 }
 
 #[test]
-fn every_connection_is_set_up_to_be_durable_and_wary() {
+fn every_connection_is_durable_and_hardened() {
     let directory = Directory::new();
     let store = store(&directory.path("vmherd.db"));
     let connection = &store.connection;
@@ -176,7 +181,7 @@ fn a_batch_is_one_commit() {
 }
 
 #[test]
-fn a_write_that_breaks_its_transaction_fails_alone() {
+fn a_failing_write_does_not_fail_its_batch() {
     let directory = Directory::new();
     let mut store = store(&directory.path("vmherd.db"));
     let login = register(&mut store, "a", &[1]);
@@ -208,7 +213,7 @@ fn a_write_that_breaks_its_transaction_fails_alone() {
 }
 
 #[test]
-fn a_full_disk_is_an_error_for_all_and_reads_go_on() {
+fn a_full_disk_fails_writes_but_not_reads() {
     let directory = Directory::new();
     let path = directory.path("vmherd.db");
     let mut store = store(&path);
@@ -232,7 +237,7 @@ fn a_full_disk_is_an_error_for_all_and_reads_go_on() {
 }
 
 #[test]
-fn a_store_that_somebody_else_holds_is_busy_and_reads_go_on() {
+fn a_locked_file_makes_writes_busy_but_not_reads() {
     let directory = Directory::new();
     let path = directory.path("vmherd.db");
     let (mut store, other) = (store(&path), store(&path));
@@ -247,7 +252,7 @@ fn a_store_that_somebody_else_holds_is_busy_and_reads_go_on() {
 }
 
 #[test]
-fn a_failed_commit_is_certain_only_where_its_mark_was_not_written() {
+fn a_failed_commit_is_unknown_unless_its_frame_was_not_written() {
     let failure = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
     let commit = |code| writes::to_commit_error(&failure(code));
     for code in
@@ -265,32 +270,32 @@ fn a_failed_commit_is_certain_only_where_its_mark_was_not_written() {
 }
 
 #[test]
-fn vms_are_counted_once_and_again_when_somebody_else_wrote() {
+fn the_vm_count_is_cached_until_another_connection_writes() {
     let directory = Directory::new();
     let path = directory.path("vmherd.db");
     let (mut store, mut other) = (store(&path), store(&path));
     for text in ["a", "b"] {
         run(&mut store, registration_up_to(text, &[], 3)).unwrap();
     }
-    assert!(store.known.vms.is_none(), "far from the limit nothing is counted");
+    assert!(store.cache.vms.is_none(), "far from the limit nothing is counted");
     run(&mut store, Write::Remove(name("a"))).unwrap();
     for text in ["c", "d"] {
         run(&mut store, registration_up_to(text, &[], 3)).unwrap();
     }
-    assert_eq!(store.known.vms.unwrap().vms, 3);
+    assert_eq!(store.cache.vms.unwrap().vms, 3);
     assert_eq!(run(&mut store, registration_up_to("e", &[], 3)), Err(StoreError::VmLimitReached));
 
     // What was counted is believed over the store's own commits, and over nobody else's.
-    store.known.vms.as_mut().unwrap().vms = 0;
+    store.cache.vms.as_mut().unwrap().vms = 0;
     run(&mut store, registration_up_to("e", &[], 3)).unwrap();
-    assert_eq!(store.known.vms.unwrap().vms, 1);
+    assert_eq!(store.cache.vms.unwrap().vms, 1);
     run(&mut other, Write::Remove(name("c"))).unwrap();
     assert_eq!(run(&mut store, registration_up_to("f", &[], 3)), Err(StoreError::VmLimitReached));
-    assert_eq!(store.known.vms.unwrap().vms, 3);
+    assert_eq!(store.cache.vms.unwrap().vms, 3);
 }
 
 #[test]
-fn many_may_make_the_same_file_at_once() {
+fn concurrent_connections_can_create_the_same_file() {
     const THREADS: usize = 8;
     for _ in 0..5 {
         let directory = Directory::new();
@@ -313,7 +318,7 @@ fn many_may_make_the_same_file_at_once() {
 }
 
 #[test]
-fn many_processes_may_make_the_same_file_at_once() {
+fn concurrent_processes_can_create_the_same_file() {
     const PROCESSES: usize = 4;
     let directory = Directory::new();
     let path = directory.path("vmherd.db");
@@ -359,7 +364,7 @@ fn a_database_of_a_newer_program_is_refused() {
 }
 
 #[test]
-fn a_database_made_by_another_text_is_refused() {
+fn a_database_with_other_migration_checksums_is_refused() {
     let directory = Directory::new();
     let path = directory.path("vmherd.db");
     let store = store(&path);
@@ -372,7 +377,7 @@ fn a_database_made_by_another_text_is_refused() {
 }
 
 #[test]
-fn what_is_not_ours_is_refused_and_left_as_it_is() {
+fn foreign_files_are_refused_and_left_unchanged() {
     let directory = Directory::new();
     let foreign = directory.path("foreign.db");
     Connection::open(&foreign)
@@ -407,7 +412,7 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn a_file_that_can_not_be_made_is_refused() {
+fn a_file_that_cannot_be_created_is_refused() {
     let directory = Directory::new();
     let why = refusal(&directory.path("no/such/directory/vmherd.db"));
     assert!(why.contains("directory must exist"), "{why}");
@@ -416,7 +421,7 @@ fn a_file_that_can_not_be_made_is_refused() {
 }
 
 #[test]
-fn a_path_is_a_path_and_never_a_uri() {
+fn a_path_is_never_parsed_as_a_uri() {
     let directory = Directory::new();
     fs::create_dir(directory.path("file:")).unwrap();
     let path = directory.path("file:/vm?mode=memory#%41.db");
@@ -426,7 +431,7 @@ fn a_path_is_a_path_and_never_a_uri() {
 }
 
 #[test]
-fn a_file_that_was_taken_away_is_not_made_anew() {
+fn a_removed_file_is_not_recreated() {
     let directory = Directory::new();
     let path = directory.path("vmherd.db");
     let factory = SqliteFactory::open(&path).unwrap();

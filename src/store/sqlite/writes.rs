@@ -1,15 +1,15 @@
 //! What is written to the file: many writes share one transaction and so one sync of the disk.
 //!
-//! Each write stands in a savepoint, so that one that is refused is undone alone; but for those of [`metrics`],
+//! Each write stands in a savepoint, so that one that is refused is undone alone; but for those of [`points`],
 //! which leave nothing to undo. Success is said only after a commit that SQLite confirmed. No transaction is open
 //! when [`write()`] returns or panics.
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::super::{StoreError, Write, Written, swept};
-use super::held::HeldFile;
-use super::metrics::{self, KnownSeries};
-use super::statements::{NotDone, as_i64, execute, integer, query};
+use super::super::{StoreError, Write, Written, token_sweep};
+use super::points::{self, SeriesCache};
+use super::served_file::ServedFile;
+use super::statements::{WriteError, as_i64, execute, query, sqlite_integer};
 use super::{describe, reads, to_store_error};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
@@ -18,11 +18,11 @@ use crate::model::{Disk, DiskChange, Login, NewVm, TokenHash, VmChange, VmName, 
 
 /// What a connection remembers of the file.
 #[derive(Default, Debug)]
-pub(super) struct Known {
+pub(super) struct Cache {
     /// How many VMs there were when somebody last had to know.
     pub(super) vms: Option<VmCount>,
     /// Which series there were when points were last put.
-    series: KnownSeries,
+    series: SeriesCache,
 }
 
 /// How many VMs there were at a certain state of the file.
@@ -34,11 +34,11 @@ pub(super) struct VmCount {
 }
 
 /// Why nothing of a transaction was done, or is known to be.
-enum Failed {
+enum TransactionError {
     /// The store failed: every other write would fail as well.
-    All(StoreError),
+    Store(StoreError),
     /// One of the writes ran into an error that no write should; it may be the only one that does.
-    One(StoreError),
+    Write(StoreError),
 }
 
 type Outcome = Result<Written, StoreError>;
@@ -46,34 +46,38 @@ type Outcome = Result<Written, StoreError>;
 /// Runs `writes` in one transaction; if one of them breaks it, each in one of its own.
 pub(super) fn write(
     connection: &Connection,
-    held: Option<&HeldFile>,
-    known: &mut Known,
+    served_file: Option<&ServedFile>,
+    cache: &mut Cache,
     writes: &[Write],
 ) -> Vec<Outcome> {
     if writes.is_empty() {
         return Vec::new();
     }
-    match write_together(connection, held, known, writes) {
+    match write_batch(connection, served_file, cache, writes) {
         Ok(outcomes) => outcomes,
-        Err(Failed::One(_)) if writes.len() > 1 => write_apart(connection, held, known, writes),
-        Err(Failed::One(error) | Failed::All(error)) => vec![Err(error); writes.len()],
+        Err(TransactionError::Write(_)) if writes.len() > 1 => {
+            write_separately(connection, served_file, cache, writes)
+        }
+        Err(TransactionError::Write(error) | TransactionError::Store(error)) => {
+            vec![Err(error); writes.len()]
+        }
     }
 }
 
 /// One transaction for each of `writes`. Once the store itself fails the rest is not tried: each would
 /// wait for the same lock or disk again.
-fn write_apart(
+fn write_separately(
     connection: &Connection,
-    held: Option<&HeldFile>,
-    known: &mut Known,
+    served_file: Option<&ServedFile>,
+    cache: &mut Cache,
     writes: &[Write],
 ) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(writes.len());
     for one in writes {
-        match write_together(connection, held, known, std::slice::from_ref(one)) {
+        match write_batch(connection, served_file, cache, std::slice::from_ref(one)) {
             Ok(outcome) => outcomes.extend(outcome),
-            Err(Failed::One(error)) => outcomes.push(Err(error)),
-            Err(Failed::All(error)) => {
+            Err(TransactionError::Write(error)) => outcomes.push(Err(error)),
+            Err(TransactionError::Store(error)) => {
                 outcomes.push(Err(error.clone()));
                 outcomes.resize(writes.len(), Err(as_not_tried(error)));
             }
@@ -93,40 +97,41 @@ fn as_not_tried(error: StoreError) -> StoreError {
     }
 }
 
-fn write_together(
+fn write_batch(
     connection: &Connection,
-    held: Option<&HeldFile>,
-    known: &mut Known,
+    served_file: Option<&ServedFile>,
+    cache: &mut Cache,
     writes: &[Write],
-) -> Result<Vec<Outcome>, Failed> {
+) -> Result<Vec<Outcome>, TransactionError> {
     // What is learned in this transaction holds once it is through.
-    let mut learned = Known { vms: known.vms, series: known.series.take() };
+    let mut new_cache = Cache { vms: cache.vms, series: cache.series.take() };
     // IMMEDIATE takes the write lock at once: what is checked below can't change before it is used,
     // and nothing after this waits for a lock. Dropped (also by a panic), the transaction is rolled back.
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
-        .map_err(|error| Failed::All(to_store_error(error)))?;
+        .map_err(|error| TransactionError::Store(to_store_error(error)))?;
     let mut outcomes = Vec::with_capacity(writes.len());
     for one in writes {
-        let outcome = write_one(&transaction, &mut learned, one).map_err(|error| {
-            let failed = if is_the_stores_fault(&error) { Failed::All } else { Failed::One };
+        let outcome = write_one(&transaction, &mut new_cache, one).map_err(|error| {
+            let failed =
+                if is_store_failure(&error) { TransactionError::Store } else { TransactionError::Write };
             failed(to_store_error(error))
         })?;
         outcomes.push(outcome);
     }
-    if let Some(held) = held {
-        held.look().map_err(Failed::All)?;
+    if let Some(served_file) = served_file {
+        served_file.check_now().map_err(TransactionError::Store)?;
     }
-    transaction.commit().map_err(|error| Failed::All(to_commit_error(&error)))?;
+    transaction.commit().map_err(|error| TransactionError::Store(to_commit_error(&error)))?;
     // A commit may take long.
-    if let Some(Err(error)) = held.map(HeldFile::check) {
-        return Err(Failed::All(StoreError::OutcomeUnknown(error.to_string())));
+    if let Some(Err(error)) = served_file.map(ServedFile::check_last) {
+        return Err(TransactionError::Store(StoreError::OutcomeUnknown(error.to_string())));
     }
-    *known = learned;
+    *cache = new_cache;
     Ok(outcomes)
 }
 
 /// Whether `error` is about the disk, the file or a lock, and not about what was to be written.
-fn is_the_stores_fault(error: &rusqlite::Error) -> bool {
+fn is_store_failure(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(
@@ -164,24 +169,24 @@ pub(super) fn to_commit_error(error: &rusqlite::Error) -> StoreError {
 }
 
 /// Does one write, or nothing of it.
-fn write_one(connection: &Connection, known: &mut Known, write: &Write) -> rusqlite::Result<Outcome> {
+fn write_one(connection: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<Outcome> {
     // A savepoint costs as much as a point.
-    let may_need_undoing = !matches!(write, Write::Put { .. } | Write::RemovePoints { .. });
-    if may_need_undoing {
+    let needs_savepoint = !matches!(write, Write::Put { .. } | Write::RemovePoints { .. });
+    if needs_savepoint {
         execute(connection, "SAVEPOINT one_write", [])?;
     }
-    let outcome = match run(connection, known, write) {
+    let outcome = match run(connection, cache, write) {
         Ok(written) => Ok(written),
-        Err(NotDone::Refused(error)) => Err(error),
-        Err(NotDone::Broken(error)) => return Err(error),
+        Err(WriteError::Refused(error)) => Err(error),
+        Err(WriteError::Sqlite(error)) => return Err(error),
     };
-    if may_need_undoing && outcome.is_err() {
+    if needs_savepoint && outcome.is_err() {
         execute(connection, "ROLLBACK TO one_write", [])?;
     }
-    if may_need_undoing {
+    if needs_savepoint {
         execute(connection, "RELEASE one_write", [])?;
     }
-    if let (Ok(written), Some(count)) = (&outcome, &mut known.vms) {
+    if let (Ok(written), Some(count)) = (&outcome, &mut cache.vms) {
         match written {
             Written::Registered(_) => count.vms += 1,
             Written::Removed => count.vms = count.vms.saturating_sub(1),
@@ -191,11 +196,11 @@ fn write_one(connection: &Connection, known: &mut Known, write: &Write) -> rusql
     Ok(outcome)
 }
 
-fn run(connection: &Connection, known: &mut Known, write: &Write) -> Result<Written, NotDone> {
+fn run(connection: &Connection, cache: &mut Cache, write: &Write) -> Result<Written, WriteError> {
     match write {
-        Write::Register { vm, vms_max, now } => register(connection, &mut known.vms, vm, *vms_max, *now),
+        Write::Register { vm, vms_max, now } => register(connection, &mut cache.vms, vm, *vms_max, *now),
         Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
-            add_vm(connection, &mut known.vms, *shape, disk_sizes_gib, *vms_max, *now)
+            add_vm(connection, &mut cache.vms, *shape, disk_sizes_gib, *vms_max, *now)
         }
         Write::Update { login, change } => update(connection, login, change),
         Write::IssueToken { login, token, expires, replaces, rehash, now } => {
@@ -213,28 +218,28 @@ fn run(connection: &Connection, known: &mut Known, write: &Write) -> Result<Writ
             record_login(connection, login.id, rehash.as_deref(), *now)?;
             Ok(Written::Connected)
         }
-        Write::EndTokens { login, tokens } => {
+        Write::RevokeTokens { login, tokens } => {
             require_current(connection, login)?;
             for token in tokens {
                 execute(connection, "DELETE FROM tokens WHERE hash = ?1", [token.0])?;
             }
-            Ok(Written::TokensEnded)
+            Ok(Written::TokensRevoked)
         }
         Write::Put { login, points, keys_max, is_atomic } => {
             if let Some(login) = login {
                 require_current(connection, login)?;
             }
-            metrics::put(connection, &mut known.series, points, *keys_max, *is_atomic)
+            points::put(connection, &mut cache.series, points, *keys_max, *is_atomic)
         }
         Write::RemovePoints { before, after, count_max } => {
-            metrics::remove(connection, &mut known.series, *before, *after, *count_max)
+            points::remove(connection, &mut cache.series, *before, *after, *count_max)
         }
         Write::Remove(name) => remove(connection, name),
         Write::ChangePassword { name, password_hash } => change_password(connection, name, password_hash),
     }
 }
 
-fn require_current(connection: &Connection, login: &Login) -> Result<(), NotDone> {
+fn require_current(connection: &Connection, login: &Login) -> Result<(), WriteError> {
     if reads::is_current(connection, login)? { Ok(()) } else { Err(StoreError::NotCurrent.into()) }
 }
 
@@ -244,7 +249,7 @@ fn register(
     vm: &NewVm,
     vms_max: u64,
     now: UnixSeconds,
-) -> Result<Written, NotDone> {
+) -> Result<Written, WriteError> {
     if id_of(connection, &vm.name)?.is_some() {
         return Err(StoreError::AlreadyRegistered.into());
     }
@@ -268,7 +273,7 @@ fn add_vm(
     disk_sizes_gib: &[u64],
     vms_max: u64,
     now: UnixSeconds,
-) -> Result<Written, NotDone> {
+) -> Result<Written, WriteError> {
     // Its number is known once the row is there. No VM has an empty name, and none is left with one.
     let vm = NewVm {
         name: VmName::from_store(""),
@@ -294,10 +299,10 @@ fn has_room(connection: &Connection, count: &mut Option<VmCount>, vms_max: u64) 
     }
     // Counting reads a whole index. It is done once, and again when somebody else has written.
     let data_version: i64 = query(connection, "PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-    if let Some(known) = count
-        && known.data_version == data_version
+    if let Some(cache) = count
+        && cache.data_version == data_version
     {
-        return Ok(known.vms < vms_max);
+        return Ok(cache.vms < vms_max);
     }
     let vms: i64 = query(connection, "SELECT count(*) FROM vms")?.query_row([], |row| row.get(0))?;
     let counted = VmCount { vms: vms.unsigned_abs(), data_version };
@@ -305,7 +310,7 @@ fn has_room(connection: &Connection, count: &mut Option<VmCount>, vms_max: u64) 
     Ok(counted.vms < vms_max)
 }
 
-fn update(connection: &Connection, login: &Login, change: &VmChange) -> Result<Written, NotDone> {
+fn update(connection: &Connection, login: &Login, change: &VmChange) -> Result<Written, WriteError> {
     require_current(connection, login)?;
     if change.ram_mib.is_some() || change.cpus.is_some() {
         execute(
@@ -320,7 +325,7 @@ fn update(connection: &Connection, login: &Login, change: &VmChange) -> Result<W
         Some(DiskChange::Resize(changes)) => {
             for (id, size) in changes {
                 let sql = "UPDATE disks SET size_gib = ?3 WHERE id = ?1 AND vm = ?2";
-                if execute(connection, sql, params![id.0, login.id.0, integer(*size)?])? == 0 {
+                if execute(connection, sql, params![id.0, login.id.0, sqlite_integer(*size)?])? == 0 {
                     return Err(StoreError::UnknownDisk(*id).into());
                 }
             }
@@ -329,14 +334,14 @@ fn update(connection: &Connection, login: &Login, change: &VmChange) -> Result<W
     Ok(Written::Updated)
 }
 
-fn replace_disks(connection: &Connection, vm: VmId, sizes: &[u64]) -> Result<(), NotDone> {
+fn replace_disks(connection: &Connection, vm: VmId, sizes: &[u64]) -> Result<(), WriteError> {
     let present: Vec<Disk> = query(connection, "SELECT id, size_gib FROM disks WHERE vm = ?1 ORDER BY id")?
         .query_map([vm.0], |row| reads::disk(row, 0))?
         .collect::<Result<_, _>>()?;
     for (disk, size) in present.iter().zip(sizes) {
         if disk.size_gib != *size {
             let sql = "UPDATE disks SET size_gib = ?2 WHERE id = ?1";
-            execute(connection, sql, params![disk.id.0, integer(*size)?])?;
+            execute(connection, sql, params![disk.id.0, sqlite_integer(*size)?])?;
         }
     }
     for Disk { id: DiskId(surplus), .. } in present.iter().skip(sizes.len()) {
@@ -345,19 +350,19 @@ fn replace_disks(connection: &Connection, vm: VmId, sizes: &[u64]) -> Result<(),
     add_disks(connection, vm, sizes.get(present.len()..).unwrap_or_default())
 }
 
-fn add_disks(connection: &Connection, vm: VmId, sizes: &[u64]) -> Result<(), NotDone> {
+fn add_disks(connection: &Connection, vm: VmId, sizes: &[u64]) -> Result<(), WriteError> {
     for size in sizes {
         let sql = "INSERT INTO disks (vm, size_gib) VALUES (?1, ?2)";
-        execute(connection, sql, params![vm.0, integer(*size)?])?;
+        execute(connection, sql, params![vm.0, sqlite_integer(*size)?])?;
     }
     Ok(())
 }
 
-fn sweep_tokens(connection: &Connection, now: UnixSeconds) -> Result<(), NotDone> {
+fn sweep_tokens(connection: &Connection, now: UnixSeconds) -> Result<(), WriteError> {
     let sql = "DELETE FROM tokens WHERE hash IN
                (SELECT hash FROM tokens WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
     let count = execute(connection, sql, params![now.0, as_i64(limits::TOKENS_SWEPT_PER_ISSUE)])?;
-    swept::note(count, now);
+    token_sweep::record_removed(count, now);
     Ok(())
 }
 
@@ -366,7 +371,7 @@ fn add_token(
     vm: VmId,
     token: &TokenHash,
     expires: UnixSeconds,
-) -> Result<(), NotDone> {
+) -> Result<(), WriteError> {
     execute(
         connection,
         "INSERT INTO tokens (hash, vm, number, expires)
@@ -388,7 +393,7 @@ fn record_login(
     vm: VmId,
     rehash: Option<&str>,
     now: UnixSeconds,
-) -> Result<(), NotDone> {
+) -> Result<(), WriteError> {
     execute(
         connection,
         "UPDATE vms SET ever_connected = 1, last_login_at = ?2, password_hash = coalesce(?3, password_hash)
@@ -398,7 +403,7 @@ fn record_login(
     Ok(())
 }
 
-fn remove(connection: &Connection, name: &VmName) -> Result<Written, NotDone> {
+fn remove(connection: &Connection, name: &VmName) -> Result<Written, WriteError> {
     let id = id_of(connection, name)?.ok_or(StoreError::UnknownVm)?;
     execute(connection, "DELETE FROM tokens WHERE vm = ?1", [id.0])?;
     execute(connection, "DELETE FROM disks WHERE vm = ?1", [id.0])?;
@@ -406,7 +411,11 @@ fn remove(connection: &Connection, name: &VmName) -> Result<Written, NotDone> {
     Ok(Written::Removed)
 }
 
-fn change_password(connection: &Connection, name: &VmName, password_hash: &str) -> Result<Written, NotDone> {
+fn change_password(
+    connection: &Connection,
+    name: &VmName,
+    password_hash: &str,
+) -> Result<Written, WriteError> {
     let id = id_of(connection, name)?.ok_or(StoreError::UnknownVm)?;
     execute(connection, "DELETE FROM tokens WHERE vm = ?1", [id.0])?;
     execute(

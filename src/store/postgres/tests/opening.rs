@@ -13,7 +13,7 @@ fn refusal(url: &str) -> String {
 }
 
 #[test]
-fn what_was_written_is_there_after_reopening() {
+fn data_survives_reopening() {
     let database = Cluster::shared().database();
     let mut before = store(&database.url());
     let login = register(&mut before, "a", &[1, 2]);
@@ -29,7 +29,7 @@ fn what_was_written_is_there_after_reopening() {
 }
 
 #[test]
-fn many_may_open_the_same_empty_database_at_once() {
+fn concurrent_opens_of_an_empty_database_succeed() {
     const THREADS: usize = 6;
     let database = Cluster::shared().database();
     let (url, start) = (database.url(), Barrier::new(THREADS));
@@ -56,7 +56,7 @@ fn a_database_of_a_newer_program_is_refused() {
 }
 
 #[test]
-fn a_database_made_by_another_text_is_refused() {
+fn a_database_with_other_migration_checksums_is_refused() {
     let database = Cluster::shared().database();
     drop(store(&database.url()));
     database.client().batch_execute("UPDATE vmherd_schema SET checksum = 'other'").unwrap();
@@ -90,7 +90,7 @@ fn tables_of_another_program_are_left_alone() {
 }
 
 #[test]
-fn a_schema_s_name_is_taken_as_it_is() {
+fn a_schema_name_is_used_verbatim() {
     let database = Cluster::shared().database();
     let url = format!("{}?options=-csearch_path%3D%22MyHerd%22", database.url());
     database.client().batch_execute("CREATE SCHEMA \"MyHerd\"").unwrap();
@@ -102,7 +102,7 @@ fn a_schema_s_name_is_taken_as_it_is() {
 }
 
 #[test]
-fn a_role_that_may_make_nothing_can_use_what_is_there() {
+fn a_role_without_create_rights_can_use_existing_tables() {
     let database = Cluster::shared().database();
     let role = format!("role_of_{}", database.name());
     database.client().batch_execute(&format!("CREATE ROLE {role} LOGIN")).unwrap();
@@ -122,7 +122,7 @@ fn a_role_that_may_make_nothing_can_use_what_is_there() {
 }
 
 #[test]
-fn a_database_that_can_not_hold_every_name_is_refused() {
+fn a_database_that_is_not_utf8_is_refused() {
     let database = Cluster::shared().database();
     let other = format!("latin_of_{}", database.name());
     let sql = format!("CREATE DATABASE {other} ENCODING 'LATIN1' TEMPLATE template0");
@@ -133,7 +133,7 @@ fn a_database_that_can_not_hold_every_name_is_refused() {
 }
 
 #[test]
-fn what_is_not_there_is_said_and_no_password_with_it() {
+fn connect_errors_name_the_cause_without_the_password() {
     let database = Cluster::shared().database();
     let url = database.url().replace("//vmherd@", "//vmherd:hunter2@");
     for (url, part) in [
@@ -149,7 +149,7 @@ fn what_is_not_there_is_said_and_no_password_with_it() {
 }
 
 #[test]
-fn a_host_that_says_nothing_hides_no_other() {
+fn a_silent_host_does_not_hide_the_next() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let database = Cluster::shared().database();
     let first = format!("@{},", silent.local_addr().unwrap());
@@ -159,12 +159,12 @@ fn a_host_that_says_nothing_hides_no_other() {
 }
 
 #[test]
-fn what_time_may_heal_is_unavailable_and_not_refused() {
+fn transient_open_failures_are_unavailable_not_refused() {
     let database = Cluster::shared().database();
     let store = store(&database.url());
-    let mut session = store.sessions.take(store.borrower).unwrap();
+    let mut session = store.pool.acquire(store.borrower).unwrap();
     let error = session.run("SET statement_timeout = 1; SELECT pg_sleep(10)").unwrap_err();
-    let failure = Failure::of_statement(&error);
-    assert!(matches!(failure, Failure::Exhausted(_)), "{failure:?}");
-    assert!(failure.leaves_connection());
+    let failure = PgError::from_statement(&error);
+    assert!(matches!(failure, PgError::Exhausted(_)), "{failure:?}");
+    assert!(failure.is_connection_usable());
 }

@@ -1,0 +1,166 @@
+//! Batches, and several connections at once.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use super::*;
+use crate::ids::DiskId;
+use crate::model::DiskChange;
+
+contract! {
+    batch_results_are_in_order_and_independent,
+    a_write_sees_earlier_writes_of_its_batch,
+    an_empty_batch_has_no_results,
+    connections_see_each_others_writes,
+    connections_write_concurrently,
+    a_vm_is_read_atomically,
+}
+
+fn batch_results_are_in_order_and_independent(fixture: &Fixture) {
+    let mut store = fixture.connect();
+    let (a, b) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[2]));
+    let stale = Login { epoch: a.epoch + 1, ..a.clone() };
+    let foreign = Some(DiskChange::Resize(vec![(DiskId(1), 99), (DiskId(2), 99)]));
+    let outcomes = store.write(&[
+        registration("c", &[3]),
+        registration("a", &[4]),
+        update(&a, VmChange { ram_mib: Some(1), cpus: Some(1), disks: foreign }),
+        update(&b, ram(5)),
+        issue(&stale, token(1), NOW.0 + 10),
+        registration_up_to("d", &[6], 3),
+        Write::Remove(name("nobody")),
+        issue(&b, token(2), NOW.0 + 10),
+        registration("e", &[7]),
+    ]);
+    assert_eq!(
+        outcomes,
+        [
+            Ok(Written::Registered(VmId(3))),
+            Err(StoreError::AlreadyRegistered),
+            Err(StoreError::UnknownDisk(DiskId(2))),
+            Ok(Written::Updated),
+            Err(StoreError::NotCurrent),
+            Err(StoreError::VmLimitReached),
+            Err(StoreError::UnknownVm),
+            Ok(Written::TokenIssued),
+            Ok(Written::Registered(VmId(4))),
+        ]
+    );
+    let mut other = fixture.connect();
+    let names: Vec<String> = all_vms(&mut *other).iter().map(|vm| vm.name.to_string()).collect();
+    assert_eq!(names, ["a", "b", "c", "e"]);
+    assert_eq!((vm(&mut *other, a.id).shape, sizes(&vm(&mut *other, a.id))), (SHAPE, vec![1]));
+    assert_eq!(vm(&mut *other, b.id).shape.ram_mib, 5);
+    assert_eq!(other.token_owner(&token(1), NOW), Ok(None));
+    assert_eq!(other.token_owner(&token(2), NOW), Ok(Some(b)));
+}
+
+fn a_write_sees_earlier_writes_of_its_batch(fixture: &Fixture) {
+    let mut store = fixture.connect();
+    let login = register(&mut *store, "a", &[]);
+    let outcomes = store.write(&[
+        registration("b", &[]),
+        registration("b", &[]),
+        Write::Remove(name("b")),
+        registration("b", &[]),
+        password("a", "new"),
+        update(&login, ram(5)),
+    ]);
+    assert_eq!(
+        outcomes,
+        [
+            Ok(Written::Registered(VmId(2))),
+            Err(StoreError::AlreadyRegistered),
+            Ok(Written::Removed),
+            Ok(Written::Registered(VmId(3))),
+            Ok(Written::PasswordChanged),
+            Err(StoreError::NotCurrent),
+        ]
+    );
+}
+
+fn an_empty_batch_has_no_results(fixture: &Fixture) {
+    assert_eq!(fixture.connect().write(&[]), []);
+}
+
+fn connections_see_each_others_writes(fixture: &Fixture) {
+    let (mut one, mut two) = (fixture.connect(), fixture.connect());
+    assert_eq!(all_vms(&mut *two), []);
+    let login = register(&mut *one, "a", &[1]);
+    assert_eq!(all_vms(&mut *two), all_vms(&mut *one));
+    run(&mut *two, update(&login, ram(7))).unwrap();
+    assert_eq!(vm(&mut *one, login.id).shape.ram_mib, 7);
+    run(&mut *one, issue(&login, token(1), NOW.0 + 10)).unwrap();
+    assert_eq!(two.token_owner(&token(1), NOW), Ok(Some(login)));
+    drop(one);
+    assert_eq!(all_vms(&mut *two).len(), 1);
+}
+
+fn connections_write_concurrently(fixture: &Fixture) {
+    const THREADS: usize = 4;
+    const BATCHES: usize = 10;
+    const BATCH: usize = 5;
+    let mut stores: Vec<_> = (0..THREADS).map(|_| fixture.connect()).collect();
+    let ids: Vec<i64> = thread::scope(|scope| {
+        let threads: Vec<_> = stores
+            .iter_mut()
+            .enumerate()
+            .map(|(thread, store)| {
+                scope.spawn(move || {
+                    let mut ids = Vec::new();
+                    for batch in 0..BATCHES {
+                        // One name that every thread wants, and some of its own.
+                        let mut writes = vec![registration(&format!("shared-{batch}"), &[1])];
+                        writes.extend(
+                            (1..BATCH).map(|n| registration(&format!("vm-{thread}-{batch}-{n}"), &[1, 2])),
+                        );
+                        for (index, outcome) in store.write(&writes).into_iter().enumerate() {
+                            match outcome {
+                                Ok(Written::Registered(id)) => ids.push(id.0),
+                                Err(StoreError::AlreadyRegistered) if index == 0 => {}
+                                other => panic!("{other:?}"),
+                            }
+                        }
+                    }
+                    ids
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+    });
+    let expected = BATCHES * (1 + THREADS * (BATCH - 1));
+    let distinct: HashSet<i64> = ids.iter().copied().collect();
+    assert_eq!((ids.len(), distinct.len()), (expected, expected));
+    let kept: HashSet<i64> = all_vms(&mut *stores[0]).iter().map(|vm| vm.id.0).collect();
+    assert_eq!(kept, distinct);
+}
+
+fn a_vm_is_read_atomically(fixture: &Fixture) {
+    let (mut writer, mut reader) = (fixture.connect(), fixture.connect());
+    let login = register(&mut *writer, "a", &[1]);
+    register(&mut *writer, "b", &[1]);
+    run(&mut *writer, update(&login, ram(1))).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for count in (1..=6).cycle().take(200) {
+                let disks = Some(DiskChange::Replace(vec![u64::from(count); count as usize]));
+                let change = VmChange { ram_mib: Some(count), cpus: None, disks };
+                assert_eq!(run(&mut *writer, update(&login, change)), Ok(Written::Updated));
+            }
+            done.store(true, Ordering::Release);
+        });
+        let mut reads = 0;
+        while !done.load(Ordering::Acquire) || reads < 100 {
+            let of_page = reader.vms_after(VmId(0), 100).unwrap().vms.swap_remove(0);
+            let of_ids = reader.vms(&[VmId(2), VmId(1)]).unwrap();
+            let of_ids = of_ids.into_iter().find(|vm| vm.id == login.id).expect("it is never removed");
+            for vm in [of_page, of_ids] {
+                let count = vm.shape.ram_mib;
+                assert_eq!(sizes(&vm), vec![u64::from(count); count as usize]);
+            }
+            reads += 1;
+        }
+    });
+}

@@ -1,0 +1,173 @@
+//! The points of one series, in pieces: most come in the order of their time, and then only the last piece grows.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use crate::model::Point;
+
+/// Points by their seconds, each of which has one at most.
+#[derive(Default)]
+pub(super) struct ChunkedPoints {
+    /// By the second from which on they are in a piece; each holds some, ascending, all before the next piece.
+    chunks: BTreeMap<i64, Vec<Point>>,
+}
+
+impl ChunkedPoints {
+    /// Adds `point`, or puts it in the place of the one that has its second.
+    pub(super) fn put(&mut self, point: Point) {
+        let Some((_, chunk)) = self.chunks.range_mut(..=point.timestamp).next_back() else {
+            return self.put_first(point);
+        };
+        match chunk.last_mut() {
+            Some(last) if last.timestamp == point.timestamp => *last = point,
+            Some(last) if last.timestamp < point.timestamp => {
+                if chunk.len() < CHUNK_POINTS_MAX {
+                    chunk.push(point);
+                } else {
+                    self.chunks.insert(point.timestamp, vec![point]);
+                }
+            }
+            _ => match chunk.binary_search_by_key(&point.timestamp, |other| other.timestamp) {
+                Ok(index) => chunk[index] = point,
+                Err(index) => {
+                    chunk.insert(index, point);
+                    self.split_if_full(point.timestamp);
+                }
+            },
+        }
+    }
+
+    /// Those of the seconds `meant`, ascending.
+    pub(super) fn range(&self, timestamps: RangeInclusive<i64>) -> impl Iterator<Item = Point> + '_ {
+        let (from, to) = timestamps.into_inner();
+        let first = self.chunks.range(..=from).next_back().map_or(from, |(first, _)| *first);
+        let pieces = (from <= to).then(|| self.chunks.range(first.min(from)..=to)).into_iter().flatten();
+        pieces.flat_map(move |(_, chunk)| {
+            let begin = chunk.partition_point(|point| point.timestamp < from);
+            let end = chunk.partition_point(|point| point.timestamp <= to);
+            chunk[begin..end].iter().copied()
+        })
+    }
+
+    /// Removes those before `before`, the earliest first, at most `count_max`; how many that were.
+    pub(super) fn remove_before(&mut self, before: i64, count_max: usize) -> usize {
+        let mut removed = 0;
+        while removed < count_max
+            && let Some(mut chunk) = self.chunks.first_entry()
+        {
+            let old = chunk.get().partition_point(|point| point.timestamp < before);
+            let count = old.min(count_max - removed);
+            if count == 0 {
+                break;
+            }
+            removed += count;
+            if count < chunk.get().len() {
+                chunk.get_mut().drain(..count);
+                break;
+            }
+            chunk.remove();
+        }
+        removed
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// A point before all others, or the first of all.
+    fn put_first(&mut self, point: Point) {
+        match self.chunks.pop_first() {
+            Some((_, mut chunk)) if chunk.len() < CHUNK_POINTS_MAX => {
+                chunk.insert(0, point);
+                self.chunks.insert(point.timestamp, chunk);
+            }
+            Some((first, chunk)) => {
+                self.chunks.insert(first, chunk);
+                self.chunks.insert(point.timestamp, vec![point]);
+            }
+            None => drop(self.chunks.insert(point.timestamp, vec![point])),
+        }
+    }
+
+    /// Makes two pieces of the one that has `second` in it, if it is too long.
+    fn split_if_full(&mut self, second: i64) {
+        let Some((_, chunk)) = self.chunks.range_mut(..=second).next_back() else { return };
+        if chunk.len() <= CHUNK_POINTS_MAX {
+            return;
+        }
+        let upper = chunk.split_off(CHUNK_POINTS_MAX / 2);
+        if let Some(first) = upper.first() {
+            self.chunks.insert(first.timestamp, upper);
+        }
+    }
+}
+
+/// Points of one piece: what is moved for one that comes out of order.
+const CHUNK_POINTS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::MetricValue;
+
+    fn point(second: i64, value: f64) -> Point {
+        Point { timestamp: second, value: MetricValue::new(value).expect("finite") }
+    }
+
+    /// Whatever order they come in, they are what a plain map would be.
+    #[test]
+    fn chunked_points_behave_like_a_map_by_timestamp() {
+        let mut random: u64 = 7;
+        let mut next = |below: i64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as i64 % below
+        };
+        for world in 0..60 {
+            let (mut points, mut map) = (ChunkedPoints::default(), BTreeMap::new());
+            let span = [10, 300, 2000, 100_000][world % 4];
+            let mut clock = 0;
+            for step in 0..3000 {
+                clock += 1;
+                let second = match world % 3 {
+                    0 => clock,
+                    1 => span - clock,
+                    _ => next(span),
+                };
+                points.put(point(second, step as f64));
+                map.insert(second, step as f64);
+                if step % 500 == 250 {
+                    let (before, count_max) = (next(span), next(700) as usize);
+                    let old: Vec<i64> =
+                        map.range(..before).map(|(second, _)| *second).take(count_max).collect();
+                    map.retain(|second, _| !old.contains(second));
+                    assert_eq!(points.remove_before(before, count_max), old.len());
+                    assert_eq!(points.is_empty(), map.is_empty());
+                }
+                if step % 100 == 0 {
+                    let (from, to) = (next(span), next(span));
+                    for (from, to) in [(from, to), (i64::MIN, i64::MAX), (from, from), (to, i64::MAX)] {
+                        let found: Vec<Point> = points.range(from..=to).collect();
+                        let wanted: Vec<Point> = match from <= to {
+                            true => {
+                                map.range(from..=to).map(|(second, value)| point(*second, *value)).collect()
+                            }
+                            false => Vec::new(),
+                        };
+                        assert_eq!(found, wanted, "{world} {step} {from} {to}");
+                    }
+                }
+            }
+            assert!(points.chunks.values().all(|chunk| (1..=CHUNK_POINTS_MAX).contains(&chunk.len())));
+        }
+    }
+
+    #[test]
+    fn extreme_timestamps_are_valid() {
+        let mut points = ChunkedPoints::default();
+        for second in [i64::MAX, i64::MIN, 0] {
+            points.put(point(second, 1.0));
+        }
+        let seconds: Vec<i64> = points.range(i64::MIN..=i64::MAX).map(|point| point.timestamp).collect();
+        assert_eq!(seconds, [i64::MIN, 0, i64::MAX]);
+    }
+}

@@ -1,0 +1,54 @@
+//! Values on their way to the database.
+
+use std::error::Error;
+use std::fmt;
+
+// Where the crate's own macro finds the type that its trait names.
+use postgres::types::private::BytesMut;
+use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+
+use super::pg_error::PgError;
+
+/// A parameter that is not for the log: the crate logs the parameters of every statement when it is told to
+/// log much.
+pub(super) struct Unlogged<T>(pub(super) T);
+
+impl<T> fmt::Debug for Unlogged<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl<T: ToSql> ToSql for Unlogged<T> {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        self.0.to_sql(ty, out)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        T::accepts(ty)
+    }
+
+    to_sql_checked!();
+}
+
+/// A limit as the database has numbers; one that it can't hold is none.
+pub(super) fn as_i64(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Sizes as the database has numbers. One that does not fit was let through by somebody who should not have.
+pub(super) fn disk_sizes(sizes: impl IntoIterator<Item = u64>) -> Result<Vec<i64>, PgError> {
+    let sizes: Result<_, _> = sizes.into_iter().map(i64::try_from).collect();
+    sizes.map_err(|_| PgError::Rejected("a disk is larger than the database can tell".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unlogged_parameters_are_hidden_in_debug_output() {
+        let parameters: [&(dyn ToSql + Sync); 2] = [&Unlogged("hunter2"), &Unlogged(Some("hunter2"))];
+        assert_eq!(format!("{parameters:?}"), "[…, …]");
+    }
+}

@@ -1,0 +1,238 @@
+//! One connection to the database and the statements prepared on it, and what is tried again on another.
+//!
+//! Invariant: a session that is handed back has no transaction open.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use postgres::types::ToSql;
+use postgres::{Client, Row, SimpleQueryMessage, Statement};
+
+use super::pg_error::PgError;
+use crate::clock::{Clock, Instant, SystemClock};
+use crate::limits;
+
+/// How long the work on a connection waits for others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum WaitMode {
+    /// As long as its client can: nobody asks again.
+    Long,
+    /// A moment: whoever asked asks again, and has other things to do.
+    Short,
+}
+
+/// A connection.
+pub(super) struct PgSession {
+    // Before the statements: closing one by one what ends anyway would be a message each.
+    client: Client,
+    wait_mode: WaitMode,
+    /// Who had it last, by a number.
+    pub(super) owner: u64,
+    statements: HashMap<&'static str, Statement>,
+    clock: SystemClock,
+    /// When it last ended a transaction.
+    last_commit: Option<Instant>,
+}
+
+/// How often one job has been tried again; it may be as long as that makes sense.
+pub(super) struct RetryBudget {
+    clock: SystemClock,
+    began: Instant,
+    conflict_time: Duration,
+    conflicts: u32,
+    reconnects: u32,
+}
+
+impl WaitMode {
+    /// For somebody's lock, or for a connection.
+    pub(super) fn lock_timeout(self) -> Duration {
+        match self {
+            WaitMode::Long => limits::POSTGRES_LOCK,
+            WaitMode::Short => limits::POSTGRES_LOCK_ATTEMPT,
+        }
+    }
+}
+
+impl PgSession {
+    pub(super) fn new(client: Client, wait_mode: WaitMode) -> PgSession {
+        PgSession {
+            client,
+            wait_mode,
+            owner: 0,
+            statements: HashMap::new(),
+            clock: SystemClock::new(),
+            last_commit: None,
+        }
+    }
+
+    /// How long it waits for others.
+    pub(super) fn wait_mode(&self) -> WaitMode {
+        self.wait_mode
+    }
+
+    /// Waits so long from now on, as `settings` say in SQL.
+    pub(super) fn set_wait_mode(&mut self, wait_mode: WaitMode, settings: &str) -> Result<(), PgError> {
+        self.run(settings)?;
+        self.wait_mode = wait_mode;
+        Ok(())
+    }
+
+    /// Runs `sql`, which is text of ours without parameters and may be several statements.
+    pub(super) fn run(&mut self, sql: &str) -> Result<(), postgres::Error> {
+        self.client.batch_execute(sql)
+    }
+
+    /// Runs `sql` likewise; the first column of the first row, if there is one.
+    pub(super) fn query_text(&mut self, sql: &str) -> Result<Option<String>, postgres::Error> {
+        let messages = self.client.simple_query(sql)?;
+        let rows = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        Ok(rows.into_iter().next())
+    }
+
+    /// Runs a statement that is prepared once; its rows.
+    pub(super) fn query(
+        &mut self,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, postgres::Error> {
+        let statement = self.prepare(sql)?;
+        self.client.query(&statement, parameters)
+    }
+
+    /// Ends a transaction by `sql`, which is text of ours and says COMMIT in its end.
+    pub(super) fn commit(&mut self, sql: &str) -> Result<(), PgError> {
+        self.client.batch_execute(sql).map_err(|error| PgError::from_commit(&error))?;
+        self.last_commit = Some(self.clock.now());
+        Ok(())
+    }
+
+    /// Runs a statement that is prepared once and, since no transaction is open, its own commit; how many rows it
+    /// has written.
+    pub(super) fn execute_autocommit(
+        &mut self,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, PgError> {
+        let statement = self.prepare(sql)?;
+        let count =
+            self.client.execute(&statement, parameters).map_err(|error| PgError::from_commit(&error))?;
+        self.last_commit = Some(self.clock.now());
+        Ok(count)
+    }
+
+    /// Whether it worked so lately that it will again. What a commit meets that is the first to be sent on a
+    /// connection that has ended is unknown; what a BEGIN meets is not.
+    pub(super) fn recently_used(&mut self) -> bool {
+        let now = self.clock.now();
+        self.last_commit.is_some_and(|last| now.since(last) <= limits::POSTGRES_WARM)
+    }
+
+    #[cfg(test)]
+    pub(super) fn pretend_recently_used(&mut self) {
+        self.last_commit = Some(self.clock.now() + Duration::from_secs(60));
+    }
+
+    fn prepare(&mut self, sql: &'static str) -> Result<Statement, postgres::Error> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql)?;
+        self.statements.insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    /// Whether the server answers on it within `time`.
+    pub(super) fn is_responsive(&mut self, time: Duration) -> bool {
+        self.client.is_valid(time).is_ok()
+    }
+
+    /// Whether it is known to have ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+}
+
+impl RetryBudget {
+    pub(super) fn new(wait_mode: WaitMode) -> RetryBudget {
+        let mut clock = SystemClock::new();
+        let conflict_time = match wait_mode {
+            WaitMode::Long => limits::POSTGRES_CONFLICT_TIME,
+            WaitMode::Short => limits::POSTGRES_LOCK_ATTEMPT,
+        };
+        let began = clock.now();
+        RetryBudget { clock, began, conflict_time, conflicts: 0, reconnects: 0 }
+    }
+
+    /// Whether to try again what came to `failure`, after a pause where one helps.
+    pub(super) fn should_retry(&mut self, failure: &PgError) -> bool {
+        match failure {
+            PgError::Conflict(why) => {
+                if self.clock.now().since(self.began) >= self.conflict_time {
+                    return false;
+                }
+                log::debug!("trying again: {why}");
+                let (first, max) =
+                    (limits::POSTGRES_CONFLICT_PAUSE_FIRST, limits::POSTGRES_CONFLICT_PAUSE_MAX);
+                std::thread::sleep(random_between(
+                    Duration::ZERO,
+                    exponential_backoff(first, self.conflicts, max),
+                ));
+                self.conflicts += 1;
+                true
+            }
+            PgError::ConnectionLost(why) if self.reconnects < limits::POSTGRES_RECONNECTS_PER_JOB => {
+                log::info!("a connection to the database was lost: {why}");
+                self.reconnects += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// `first` times two to the power of `count`, at most `max`.
+pub(super) fn exponential_backoff(first: Duration, count: u32, max: Duration) -> Duration {
+    first.saturating_mul(1_u32.checked_shl(count).unwrap_or(u32::MAX)).min(max)
+}
+
+/// Somewhere from `least` to `most`; `most` where there is no randomness to be had.
+pub(super) fn random_between(least: Duration, most: Duration) -> Duration {
+    let mut byte = [u8::MAX];
+    // What it left untouched is the longest pause.
+    let _ = getrandom::fill(&mut byte);
+    least + most.saturating_sub(least) * u32::from(byte[0]) / u32::from(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_exponentially_up_to_the_maximum() {
+        let ms = Duration::from_millis;
+        let pauses = [0, 1, 4, 5, 31, 32, u32::MAX].map(|count| exponential_backoff(ms(25), count, ms(500)));
+        assert_eq!(pauses, [ms(25), ms(50), ms(400), ms(500), ms(500), ms(500), ms(500)]);
+        for _ in 0..100 {
+            let pause = random_between(ms(5), ms(10));
+            assert!(ms(5) <= pause && pause <= ms(10));
+        }
+    }
+
+    #[test]
+    fn only_conflicts_and_lost_connections_are_retried() {
+        let mut retries = RetryBudget::new(WaitMode::Long);
+        let why = || "why".to_owned();
+        assert!(!retries.should_retry(&PgError::OutcomeUnknown(why())));
+        assert!(!retries.should_retry(&PgError::Failed(why())));
+        assert!(!retries.should_retry(&PgError::LockTimeout));
+        assert!(retries.should_retry(&PgError::ConnectionLost(why())));
+        assert!(!retries.should_retry(&PgError::ConnectionLost(why())), "one new connection is enough");
+        assert!(
+            retries.should_retry(&PgError::Conflict(why()))
+                && retries.should_retry(&PgError::Conflict(why()))
+        );
+    }
+}

@@ -1,0 +1,417 @@
+//! Series and their points in the database.
+//!
+//! Points of all puts of a transaction are written in its end, in the order of their key, so that those who write
+//! the same do not wait in a circle. What is locked before, and in which order, the head of [`super::writes`] says.
+//! A series is locked by those who put points into it against its removal, and removed by who finds it empty after
+//! having locked it against them: a point that was acknowledged has its series.
+//!
+//! Most puts meet series that are there: one statement does it all then, in the same order.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use postgres::Row;
+
+use super::super::series::{ScanRange, check_key_quota};
+use super::super::{PointPage, PointPosition, Write, Written};
+use super::locking::{LockPolicy, Outcome, RowTotal};
+use super::parameters::as_i64;
+use super::pg_error::PgError;
+use super::pg_session::PgSession;
+use crate::ids::SeriesId;
+use crate::limits;
+use crate::model::{Login, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};
+
+/// What a transaction knows of metrics, and is about to write.
+#[derive(Default)]
+pub(super) struct PointBatch {
+    /// The number of series, under its lock.
+    series_total: Option<RowTotal>,
+    is_total_locked: bool,
+    /// Keys whose series somebody is about to remove.
+    locked_keys: HashSet<MetricKey>,
+    /// Series that exist, locked, and those that are to be added, which have no number yet.
+    series: Vec<(MetricKey, Option<i64>)>,
+    series_index: HashMap<MetricKey, usize>,
+    /// By place of their series.
+    points: Vec<(usize, Point)>,
+    /// The epochs of the VMs that put something.
+    epochs: Option<HashMap<i64, i64>>,
+}
+
+/// Whether `write` is about points.
+pub(super) fn concerns_points(write: &Write) -> bool {
+    matches!(write, Write::Put { .. } | Write::RemovePoints { .. })
+}
+
+/// Whether `write` has a transaction of its own.
+pub(super) fn is_removal(write: &Write) -> bool {
+    matches!(write, Write::RemovePoints { .. })
+}
+
+impl PointBatch {
+    /// Locks what `writes` need: the series that exist, and the number of series where some may come or go.
+    pub(super) fn lock(
+        session: &mut PgSession,
+        writes: &[&Write],
+        lock_policy: LockPolicy,
+    ) -> Result<PointBatch, PgError> {
+        let mut batch = PointBatch::default();
+        if writes.iter().any(|write| is_removal(write)) {
+            batch.lock_total(session, lock_policy)?;
+        }
+        let keys = writes.iter().filter_map(|write| match write {
+            Write::Put { points, .. } => Some(points.iter().map(|new| &new.key)),
+            _ => None,
+        });
+        // Sorted, they are looked up along the index.
+        let keys: BTreeSet<&MetricKey> = keys.flatten().collect();
+        let unknown = batch.lock_series(session, keys.into_iter().collect(), lock_policy)?;
+        if !unknown.is_empty() {
+            batch.lock_total(session, lock_policy)?;
+            if !batch.is_total_locked {
+                // Somebody may have added them until then.
+                batch.lock_series(session, unknown, lock_policy)?;
+            }
+        }
+        Ok(batch)
+    }
+
+    fn lock_total(&mut self, session: &mut PgSession, lock_policy: LockPolicy) -> Result<(), PgError> {
+        let sql = match lock_policy {
+            LockPolicy::Wait => "SELECT series FROM series_total FOR UPDATE",
+            LockPolicy::SkipLocked => "SELECT series FROM series_total FOR UPDATE SKIP LOCKED",
+        };
+        match session.query(sql, &[])?.first() {
+            Some(row) => self.series_total = Some(RowTotal::new(row.try_get(0)?)),
+            None if lock_policy == LockPolicy::SkipLocked => self.is_total_locked = true,
+            None => {
+                return Err(PgError::Failed(
+                    "the table series_total has lost its row: start vmherd anew".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Locks the series of `keys` against their removal; the keys that have none.
+    fn lock_series<'k>(
+        &mut self,
+        session: &mut PgSession,
+        keys: Vec<&'k MetricKey>,
+        lock_policy: LockPolicy,
+    ) -> Result<Vec<&'k MetricKey>, PgError> {
+        if keys.is_empty() {
+            return Ok(keys);
+        }
+        let sql = match lock_policy {
+            LockPolicy::Wait => {
+                "SELECT id, key FROM series WHERE key = ANY ($1::text[]) ORDER BY id FOR KEY SHARE"
+            }
+            LockPolicy::SkipLocked => {
+                "SELECT id, key FROM series WHERE key = ANY ($1::text[]) ORDER BY id FOR KEY SHARE SKIP LOCKED"
+            }
+        };
+        for row in session.query(sql, &[&texts(&keys)])? {
+            self.add_series_entry(MetricKey::from_store(row.try_get(1)?), Some(row.try_get(0)?));
+        }
+        let mut unknown = keys;
+        unknown.retain(|key| !self.series_index.contains_key(*key));
+        if lock_policy == LockPolicy::SkipLocked && !unknown.is_empty() {
+            let sql = "SELECT key FROM series WHERE key = ANY ($1::text[])";
+            for row in session.query(sql, &[&texts(&unknown)])? {
+                self.locked_keys.insert(MetricKey::from_store(row.try_get(0)?));
+            }
+            unknown.retain(|key| !self.locked_keys.contains(*key));
+        }
+        Ok(unknown)
+    }
+
+    fn add_series_entry(&mut self, key: MetricKey, id: Option<i64>) {
+        self.series_index.insert(key.clone(), self.series.len());
+        self.series.push((key, id));
+    }
+
+    /// Whether somebody else holds what `write` needs.
+    pub(super) fn is_blocked(&self, write: &Write) -> bool {
+        match write {
+            Write::Put { points, .. } if self.is_total_locked => {
+                points.iter().any(|new| !self.series_index.contains_key(&new.key))
+            }
+            Write::Put { points, .. } if !self.locked_keys.is_empty() => {
+                points.iter().any(|new| self.locked_keys.contains(&new.key))
+            }
+            Write::RemovePoints { .. } => self.is_total_locked,
+            _ => false,
+        }
+    }
+
+    /// A VM may have another password now, or be gone.
+    pub(super) fn invalidate_logins(&mut self) {
+        self.epochs = None;
+    }
+
+    /// Notes points for [`PointBatch::write_points`].
+    pub(super) fn put(&mut self, points: &[NewPoint], keys_max: u64, is_atomic: bool) -> Outcome {
+        let unknown = (0..points.len()).filter(|index| !self.series_index.contains_key(&points[*index].key));
+        let mut unknown = unknown.peekable();
+        let mut refused = Vec::new();
+        if unknown.peek().is_some() {
+            let series = self.series_total.as_ref().map_or(i64::MAX, |total| total.now);
+            let room = keys_max.saturating_sub(series.unsigned_abs());
+            let new_keys = check_key_quota(points, unknown, room, is_atomic)?;
+            refused = new_keys.refused;
+            for key in new_keys.keys {
+                self.add_series_entry(key.clone(), None);
+                if let Some(total) = &mut self.series_total {
+                    total.now += 1;
+                }
+            }
+        }
+        for NewPoint { key, point } in points {
+            if let Some(index) = self.series_index.get(key) {
+                self.points.push((*index, *point));
+            }
+        }
+        Ok(Written::Put { refused })
+    }
+
+    /// Whether `login` is, as of the writes before. All that `writes` need are looked up at once.
+    pub(super) fn is_current(
+        &mut self,
+        session: &mut PgSession,
+        login: &Login,
+        writes: &[&Write],
+    ) -> Result<bool, PgError> {
+        if self.epochs.is_none() {
+            let ids = writes.iter().filter_map(|write| match write {
+                Write::Put { login: Some(login), .. } => Some(login.id.0),
+                _ => None,
+            });
+            let ids: Vec<i64> = ids.collect::<BTreeSet<i64>>().into_iter().collect();
+            let rows = session.query("SELECT id, epoch FROM vms WHERE id = ANY ($1)", &[&ids])?;
+            let epochs = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+            self.epochs = Some(epochs.collect::<Result<_, PgError>>()?);
+        }
+        Ok(self.epochs.as_ref().is_some_and(|epochs| epochs.get(&login.id.0) == Some(&login.epoch)))
+    }
+
+    /// Writes what was noted; gives the number of series, if it has changed.
+    pub(super) fn write_points(&mut self, session: &mut PgSession) -> Result<Option<i64>, PgError> {
+        self.add_series(session)?;
+        let mut rows = Vec::with_capacity(self.points.len());
+        for (index, point) in &self.points {
+            let id = self.series.get(*index).and_then(|(_, id)| *id);
+            let id = id.ok_or_else(|| PgError::Failed("a series has no number".to_owned()))?;
+            rows.push((id, point.timestamp, point.value.get()));
+        }
+        keep_last(&mut rows);
+        let sql = "INSERT INTO points (series, second, value)
+                   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::double precision[])
+                   ON CONFLICT (series, second) DO UPDATE SET value = excluded.value";
+        for rows in rows.chunks(limits::POSTGRES_POINTS_PER_STATEMENT) {
+            let series: Vec<i64> = rows.iter().map(|(series, _, _)| *series).collect();
+            let seconds: Vec<i64> = rows.iter().map(|(_, second, _)| *second).collect();
+            let values: Vec<f64> = rows.iter().map(|(_, _, value)| *value).collect();
+            session.query(sql, &[&series, &seconds, &values])?;
+        }
+        Ok(self.series_total.as_ref().and_then(RowTotal::changed))
+    }
+
+    fn add_series(&mut self, session: &mut PgSession) -> Result<(), PgError> {
+        let new = self.series.iter().filter(|(_, id)| id.is_none());
+        let new: Vec<&str> = new.map(|(key, _)| key.as_str()).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let sql = "INSERT INTO series (key)
+                   SELECT key FROM unnest($1::text[]) WITH ORDINALITY AS new (key, place) ORDER BY place
+                   RETURNING id, key";
+        for row in session.query(sql, &[&new])? {
+            let key = MetricKey::from_store(row.try_get(1)?);
+            if let Some((_, id)) = self.series_index.get(&key).and_then(|index| self.series.get_mut(*index)) {
+                *id = Some(row.try_get(0)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes old points, under the lock of the number of series.
+    pub(super) fn remove(
+        &mut self,
+        session: &mut PgSession,
+        before: i64,
+        after: SeriesId,
+        count_max: usize,
+    ) -> Result<Outcome, PgError> {
+        let count_max = count_max.max(1);
+        let sql = "SELECT id FROM series WHERE id > $1 ORDER BY id LIMIT $2";
+        let scanned = ids(&session.query(sql, &[&after.0, &as_i64(count_max)])?)?;
+        // Rows that somebody is about to write are left to the next time: who waits for nobody waits in no
+        // circle. By their place in the table: a join might be done by reading it all.
+        let sql = "DELETE FROM points WHERE ctid = ANY (ARRAY (
+                       SELECT old.place FROM unnest($1::bigint[]) AS walked (id) CROSS JOIN LATERAL (
+                           SELECT ctid AS place FROM points WHERE series = walked.id AND second < $2
+                           ORDER BY second LIMIT $3 FOR UPDATE SKIP LOCKED) AS old
+                       LIMIT $3))
+                   RETURNING series";
+        let removed = ids(&session.query(sql, &[&scanned, &before, &as_i64(count_max)])?)?;
+        // Its latest point is looked up for each: behind those that were just removed, and never by a join.
+        let sql = "SELECT id FROM series WHERE id = ANY ($1) AND (
+                       SELECT second FROM points WHERE points.series = series.id
+                       ORDER BY second DESC LIMIT 1) IS NULL
+                   ORDER BY id FOR UPDATE SKIP LOCKED";
+        let empty = ids(&session.query(sql, &[&scanned])?)?;
+        let mut gone = Vec::new();
+        if !empty.is_empty() {
+            // Looked at again: only now nobody adds points to them any more.
+            let sql = "DELETE FROM series WHERE id = ANY ($1) AND (
+                           SELECT second FROM points WHERE points.series = series.id
+                           ORDER BY second DESC LIMIT 1) IS NULL
+                       RETURNING key";
+            for row in session.query(sql, &[&empty])? {
+                gone.push(MetricKey::from_store(row.try_get(0)?));
+            }
+            if let Some(total) = &mut self.series_total {
+                total.now = (total.now - as_i64(gone.len())).max(0);
+            }
+        }
+        let next = match removed.iter().max() {
+            // There may be more of it.
+            Some(last) if removed.len() == count_max => Some(last - 1),
+            _ => scanned.last().copied().filter(|_| scanned.len() == count_max),
+        };
+        Ok(Ok(Written::PointsRemoved { count: removed.len(), next: next.map(SeriesId), removed_keys: gone }))
+    }
+}
+
+/// Puts points by one statement that is its own commit, if the series of all of them are there for it to lock
+/// at once and no login has to be looked at; else nothing is done, and false. Not those that were acknowledged
+/// before: they are written again where nobody knows whether they were, and the server may come to a statement that
+/// was sent to it after others have replaced what it writes. In a transaction their rows are locked before the
+/// commit is sent.
+pub(super) fn put_autocommit(session: &mut PgSession, writes: &[&Write]) -> Result<bool, PgError> {
+    if !session.recently_used() {
+        return Ok(false);
+    }
+    let mut rows = Vec::new();
+    for write in writes {
+        let Write::Put { login: None, points, keys_max, .. } = write else { return Ok(false) };
+        if *keys_max == Write::KEYS_UNBOUNDED {
+            return Ok(false);
+        }
+        rows.extend(points.iter().map(|new| (&new.key, new.point.timestamp, new.point.value.get())));
+    }
+    if rows.is_empty() || rows.len() > limits::POSTGRES_POINTS_PER_STATEMENT {
+        return Ok(false);
+    }
+    keep_last(&mut rows);
+    let (mut keys, mut indexes) = (Vec::new(), Vec::with_capacity(rows.len()));
+    for (key, _, _) in &rows {
+        if keys.last() != Some(key) {
+            keys.push(*key);
+        }
+        indexes.push(as_i64(keys.len()));
+    }
+    let seconds: Vec<i64> = rows.iter().map(|(_, second, _)| *second).collect();
+    let values: Vec<f64> = rows.iter().map(|(_, _, value)| *value).collect();
+    match session.execute_autocommit(PUT_EXISTING, &[&texts(&keys), &indexes, &seconds, &values]) {
+        Ok(count) => Ok(count > 0),
+        // A transaction says READ COMMITTED, where the database's own level may be a stricter one.
+        Err(PgError::Conflict(_)) => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Its keys come in their order, so that the series of all of them stand at the same places. There is no point
+/// before all are locked, and none if one is not: because there is no such series, or not any more (a row that
+/// was removed since the statement began is seen, and can't be locked), or somebody holds it.
+const PUT_EXISTING: &str = "
+    WITH locked AS MATERIALIZED (
+        SELECT id, key FROM series WHERE key = ANY ($1::text[]) ORDER BY id FOR KEY SHARE SKIP LOCKED),
+    known AS MATERIALIZED (SELECT array_agg(id ORDER BY key COLLATE \"C\") AS ids FROM locked)
+    INSERT INTO points (series, second, value)
+    SELECT ids[place], second, value
+    FROM known, unnest($2::bigint[], $3::bigint[], $4::double precision[]) AS new (place, second, value)
+    WHERE cardinality(ids) = cardinality($1)
+    ORDER BY 1, 2
+    ON CONFLICT (series, second) DO UPDATE SET value = excluded.value";
+
+/// Sorts `rows` by series and second; of those at one place the last is left.
+fn keep_last<K: Ord + Copy>(rows: &mut Vec<(K, i64, f64)>) {
+    // Stable.
+    rows.sort_by_key(|(series, second, _)| (*series, *second));
+    rows.reverse();
+    rows.dedup_by_key(|(series, second, _)| (*series, *second));
+    rows.reverse();
+}
+
+/// A row for each point that is meant and for each series that has none, in order.
+pub(super) fn points_after(
+    session: &mut PgSession,
+    filter: &PointFilter,
+    after: Option<PointPosition>,
+    count_max: usize,
+) -> Result<PointPage, PgError> {
+    let Some(range) = ScanRange::new(filter, after) else { return Ok(PointPage::default()) };
+    let count_max = count_max.max(1);
+    // One row more than there is room for shows that there are more.
+    let rows_max = as_i64(count_max.saturating_add(1));
+    let (series, from) = (range.series.0, range.series_from);
+    // A subquery with a limit is run for one series after the other, in their order, until there are enough rows.
+    let rows = match &filter.key {
+        None => session.query(
+            "SELECT s.id, s.key, p.second, p.value
+             FROM (SELECT id, key FROM series WHERE id >= $1 ORDER BY id LIMIT $5) s
+             LEFT JOIN LATERAL (
+                SELECT second, value FROM points
+                WHERE series = s.id AND second >= CASE WHEN s.id = $1 THEN $2 ELSE $3::bigint END AND second <= $4
+                ORDER BY second LIMIT $5) p ON true
+             LIMIT $5",
+            &[&series, &from, &range.from, &range.to, &rows_max],
+        )?,
+        Some(key) => session.query(
+            "SELECT s.id, s.key, p.second, p.value
+             FROM (SELECT id, key FROM series WHERE key = $6 AND id >= $1) s
+             LEFT JOIN LATERAL (
+                SELECT second, value FROM points
+                WHERE series = s.id AND second >= CASE WHEN s.id = $1 THEN $2 ELSE $3::bigint END AND second <= $4
+                ORDER BY second LIMIT $5) p ON true
+             LIMIT $5",
+            &[&series, &from, &range.from, &range.to, &rows_max, &key.as_str()],
+        )?,
+    };
+    page(&rows, count_max)
+}
+
+fn page(rows: &[Row], count_max: usize) -> Result<PointPage, PgError> {
+    let mut page = PointPage::default();
+    let mut last: Option<PointPosition> = None;
+    for row in rows.iter().take(count_max) {
+        let id = SeriesId(row.try_get(0)?);
+        let second: Option<i64> = row.try_get(2)?;
+        let index = PointPosition { series: id, timestamp: second.unwrap_or(i64::MAX) };
+        if last.is_some_and(|last| (last.series, last.timestamp) >= (index.series, index.timestamp)) {
+            return Err(PgError::Failed("the database gives points in another order".to_owned()));
+        }
+        last = Some(index);
+        let Some(second) = second else { continue };
+        let value = MetricValue::new(row.try_get(3)?)
+            .ok_or_else(|| PgError::Failed("a value in the database is not finite".to_owned()))?;
+        if page.series.last().is_none_or(|series| series.id != id) {
+            page.series.push(Series { id, key: MetricKey::from_store(row.try_get(1)?), points: Vec::new() });
+        }
+        if let Some(series) = page.series.last_mut() {
+            series.points.push(Point { timestamp: second, value });
+        }
+    }
+    page.next = last.filter(|_| rows.len() > count_max);
+    Ok(page)
+}
+
+fn texts<'k>(keys: &[&'k MetricKey]) -> Vec<&'k str> {
+    keys.iter().map(|key| key.as_str()).collect()
+}
+
+fn ids(rows: &[Row]) -> Result<Vec<i64>, PgError> {
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}

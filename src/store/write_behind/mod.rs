@@ -1,0 +1,234 @@
+//! Points that are written behind: kept in this process first, and written to the store that stands behind it
+//! within a second, or when somebody asks for points.
+//!
+//! What is promised of a point is what this process's memory can promise. The first point of a key is written
+//! before it is answered, like everything else, since only the store can tell whether there is room for one key
+//! more; from then on the key is known, until its series is removed. What is written past the waiting room, and what
+//! is removed, has its turn among that which waits: see [`buffer`].
+
+mod buffer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{
+    LockRetryPolicy, PointPage, PointPosition, Store, StoreError, StoreFactory, VmPage, Write, Written,
+};
+use crate::clock::UnixSeconds;
+use crate::ids::{DiskId, VmId};
+use crate::limits;
+use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
+
+pub use self::buffer::WriteBehindBuffer;
+
+/// Makes connections to a store that writes points behind.
+pub struct WriteBehindFactory {
+    inner: Arc<dyn StoreFactory>,
+    buffer: Arc<WriteBehindBuffer>,
+}
+
+/// One connection.
+struct WriteBehindStore {
+    inner: Box<dyn Store>,
+    buffer: Arc<WriteBehindBuffer>,
+    /// How long it waits for others who write points, at a time.
+    lock_timeout: Duration,
+}
+
+type Outcome = Result<Written, StoreError>;
+
+impl WriteBehindFactory {
+    /// Puts a waiting room before `inner`.
+    pub fn new(inner: Arc<dyn StoreFactory>) -> WriteBehindFactory {
+        WriteBehindFactory { inner, buffer: Arc::default() }
+    }
+
+    /// The waiting room.
+    pub fn buffer(&self) -> Arc<WriteBehindBuffer> {
+        Arc::clone(&self.buffer)
+    }
+
+    fn wrap(&self, inner: Box<dyn Store>, lock_timeout: Duration) -> Box<dyn Store> {
+        Box::new(WriteBehindStore { inner, buffer: self.buffer(), lock_timeout })
+    }
+}
+
+impl StoreFactory for WriteBehindFactory {
+    fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
+        self.inner.connect().map(|inner| self.wrap(inner, limits::POINTS_BEHIND_PATIENCE))
+    }
+
+    fn connect_worker(&self) -> Result<Box<dyn Store>, StoreError> {
+        let lock_timeout = self
+            .inner
+            .lock_retry_policy()
+            .map_or(limits::POINTS_BEHIND_PATIENCE, |policy| policy.lock_timeout);
+        self.inner.connect_worker().map(|inner| self.wrap(inner, lock_timeout))
+    }
+
+    fn lock_retry_policy(&self) -> Option<LockRetryPolicy> {
+        self.inner.lock_retry_policy()
+    }
+
+    fn writers_max(&self) -> usize {
+        self.inner.writers_max()
+    }
+}
+
+impl WriteBehindStore {
+    /// Whether each of `writes` that is a put may be: its login holds. The same login is looked up once.
+    fn check_logins(&mut self, writes: &[Write]) -> Vec<Result<(), StoreError>> {
+        let mut checked: Vec<(&Login, Result<(), StoreError>)> = Vec::new();
+        let mut login_checks = Vec::with_capacity(writes.len());
+        for write in writes {
+            let Write::Put { login: Some(login), .. } = write else {
+                login_checks.push(Ok(()));
+                continue;
+            };
+            if !checked.iter().any(|(other, _)| *other == login) {
+                let check = match self.inner.is_current(login) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(StoreError::NotCurrent),
+                    Err(error) => Err(error),
+                };
+                checked.push((login, check));
+            }
+            let earlier = checked.iter().find(|(other, _)| *other == login);
+            login_checks.push(earlier.map_or(Ok(()), |(_, check)| check.clone()));
+        }
+        login_checks
+    }
+
+    /// Makes sure that there is room for points to wait.
+    fn make_room(&mut self) -> Result<(), StoreError> {
+        if self.buffer.is_full() { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes `writes` to the store in a turn of their own; without one, what is not about points.
+    fn write_through(&mut self, writes: &[Write]) -> Vec<Outcome> {
+        let guard = self.buffer.acquire(self.lock_timeout);
+        let guard = guard.and_then(|mut guard| guard.prepare(writes, self.inner.as_mut()).map(|()| guard));
+        match guard {
+            Ok(guard) => {
+                let outcomes = self.inner.write(writes);
+                guard.finish(writes, &outcomes, self.inner.as_mut());
+                outcomes
+            }
+            Err(error) => {
+                let others: Vec<Write> =
+                    writes.iter().filter(|write| !concerns_points(write)).cloned().collect();
+                let results = if others.is_empty() { Vec::new() } else { self.inner.write(&others) };
+                let mut results = results.into_iter();
+                let outcome = |write| match concerns_points(write) {
+                    true => Err(error.clone()),
+                    false => results.next().unwrap_or_else(no_outcome),
+                };
+                writes.iter().map(outcome).collect()
+            }
+        }
+    }
+}
+
+impl Store for WriteBehindStore {
+    fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
+        if !writes.iter().any(concerns_points) {
+            return self.inner.write(writes);
+        }
+        let mut login_checks = self.check_logins(writes);
+        if let Err(error) = self.make_room() {
+            login_checks.iter_mut().for_each(|check| *check = check.clone().and(Err(error.clone())));
+        }
+        let mut outcomes = self.buffer.accept(writes, login_checks);
+        // All that follows the first that can't wait is written in its order, and so is what has no outcome.
+        outcomes.resize(writes.len(), None);
+        let pending: Vec<usize> = (0..writes.len()).filter(|index| outcomes[*index].is_none()).collect();
+        let remaining: Vec<Write> = pending.iter().map(|index| writes[*index].clone()).collect();
+        let results = match &remaining[..] {
+            [] => Vec::new(),
+            remaining if remaining.iter().any(concerns_points) => self.write_through(remaining),
+            remaining => self.inner.write(remaining),
+        };
+        pending.into_iter().zip(results).for_each(|(index, outcome)| outcomes[index] = Some(outcome));
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(no_outcome)).collect()
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.buffer.flush(self.inner.as_mut(), self.lock_timeout)
+    }
+
+    fn points_after(
+        &mut self,
+        filter: &PointFilter,
+        after: Option<PointPosition>,
+        count_max: usize,
+    ) -> Result<PointPage, StoreError> {
+        // Who has put a point and then asks is to see it.
+        if after.is_none() {
+            self.flush()?;
+        }
+        self.inner.points_after(filter, after, count_max)
+    }
+
+    fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
+        self.inner.credentials(name)
+    }
+
+    fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
+        self.inner.credentials_by_id(id)
+    }
+
+    fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
+        self.inner.password_hash_prefixes(count_max)
+    }
+
+    fn token_owner(&mut self, token: &TokenHash, pending: UnixSeconds) -> Result<Option<Login>, StoreError> {
+        self.inner.token_owner(token, pending)
+    }
+
+    fn token_owners(
+        &mut self,
+        tokens: &[(TokenHash, UnixSeconds)],
+    ) -> Result<Vec<Option<Login>>, StoreError> {
+        self.inner.token_owners(tokens)
+    }
+
+    fn begin_reads(&mut self) {
+        self.inner.begin_reads();
+    }
+
+    fn end_reads(&mut self) {
+        self.inner.end_reads();
+    }
+
+    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
+        self.inner.is_current(login)
+    }
+
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+        self.inner.vms_after(after, rows_max)
+    }
+
+    fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
+        self.inner.ever_connected_after(after, rows_max)
+    }
+
+    fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
+        self.inner.vms(ids)
+    }
+
+    fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
+        self.inner.disks_after(after, count_max)
+    }
+}
+
+/// Whether `write` is about points.
+fn concerns_points(write: &Write) -> bool {
+    matches!(write, Write::Put { .. } | Write::RemovePoints { .. })
+}
+
+fn no_outcome() -> Outcome {
+    Err(StoreError::Unavailable("a write had no outcome".to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! Whether what is written to the store comes through, by what comes of the writes that there are.
+//!
+//! Reading is another matter: whoever wants to know reads. A write is not tried for the asking, so where nobody has
+//! written lately nothing is known against writing. [`super::monitored`] tells what is begun and what came of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{StoreError, Written};
+use crate::clock::{Clock, Instant, SystemClock};
+use crate::limits;
+
+/// How the writes of one store get on; shared by all who write and whoever is asked.
+#[derive(Default)]
+pub struct WriteHealth {
+    state: Mutex<HealthState>,
+    clock: SystemClock,
+}
+
+/// A write, or some that share a commit, between its beginning and its end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Attempt(u64);
+
+#[derive(Default)]
+struct HealthState {
+    /// What is under way, and since when.
+    running: BTreeMap<Attempt, Instant>,
+    started: u64,
+    succeeded_at: Option<Instant>,
+    failed_at: Option<Instant>,
+    /// What the last failure was of.
+    last_error: String,
+    /// Somebody's lock has been in the way since the first and until the second of these, all the time.
+    contention: Option<(Instant, Instant)>,
+    outage: Option<Outage>,
+}
+
+/// No write comes through.
+struct Outage {
+    since: Instant,
+    logged_at: Instant,
+}
+
+/// What came of the writes of one commit.
+enum CommitResult {
+    Committed,
+    /// The store was not asked to keep anything.
+    Nothing,
+    Locked,
+    Failed(String),
+}
+
+impl WriteHealth {
+    /// Whether writing is well: some write has come through lately, or none has failed. Says in the log what
+    /// has changed, and once a minute what has not.
+    pub fn are_writes_healthy(&self) -> bool {
+        let now = self.now();
+        self.lock().evaluate(now)
+    }
+
+    pub(super) fn begin(&self) -> Attempt {
+        let now = self.now();
+        let mut state = self.lock();
+        let attempt = state.begin(now);
+        state.evaluate(now);
+        attempt
+    }
+
+    pub(super) fn end(&self, attempt: Attempt, outcomes: &[std::result::Result<Written, StoreError>]) {
+        let now = self.now();
+        let mut state = self.lock();
+        state.end(attempt, classify(outcomes), now);
+        state.evaluate(now);
+    }
+
+    fn now(&self) -> Instant {
+        let mut clock = self.clock;
+        clock.now()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HealthState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HealthState {
+    fn begin(&mut self, now: Instant) -> Attempt {
+        self.started += 1;
+        let attempt = Attempt(self.started);
+        self.running.insert(attempt, now);
+        attempt
+    }
+
+    fn end(&mut self, attempt: Attempt, result: CommitResult, now: Instant) {
+        let took = self.running.remove(&attempt).map_or(Duration::ZERO, |begun| now.since(begun));
+        match result {
+            CommitResult::Committed if took <= limits::STORE_DEADLINE => {
+                self.succeeded_at = Some(now);
+                self.contention = None;
+            }
+            // Its client was told that the outcome is unknown.
+            CommitResult::Committed => self.fail(now, format!("a commit took {:.1} s", took.as_secs_f64())),
+            CommitResult::Nothing => {}
+            CommitResult::Failed(why) => self.fail(now, why),
+            CommitResult::Locked => {
+                let since = match self.contention {
+                    Some((since, until)) if now.since(until) <= limits::WRITING_WINDOW => since,
+                    _ => now,
+                };
+                self.contention = Some((since, now));
+                // A lock that is held for a moment is no trouble.
+                if now.since(since) >= limits::STORE_DEADLINE {
+                    self.fail(now, StoreError::Busy.to_string());
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, now: Instant, why: String) {
+        self.failed_at = Some(now);
+        self.last_error = why;
+    }
+
+    /// Whether writing is well now.
+    fn evaluate(&mut self, now: Instant) -> bool {
+        let is_recent =
+            |then: Option<Instant>| then.is_some_and(|then| now.since(then) <= limits::WRITING_WINDOW);
+        let oldest = self.running.values().min().map(|begun| now.since(*begun));
+        let stuck_for = oldest.filter(|time| *time > limits::STORE_DEADLINE);
+        let is_healthy = is_recent(self.succeeded_at) || !(is_recent(self.failed_at) || stuck_for.is_some());
+        match &mut self.outage {
+            None if is_healthy => {}
+            Some(outage) if is_healthy => {
+                let time = now.since(outage.since).as_secs();
+                self.outage = None;
+                match is_recent(self.succeeded_at) {
+                    true => log::info!("writes to the store come through again, after {time} s"),
+                    false => {
+                        log::info!("nobody writes to the store any more; for {time} s nothing came through")
+                    }
+                }
+            }
+            None => {
+                log::error!("no write to the store comes through: {}", self.last_error(stuck_for));
+                self.outage = Some(Outage { since: now, logged_at: now });
+            }
+            Some(outage) if now.since(outage.logged_at) >= limits::WRITING_LOG_INTERVAL => {
+                outage.logged_at = now;
+                let time = now.since(outage.since).as_secs();
+                log::error!(
+                    "no write to the store has come through for {time} s: {}",
+                    self.last_error(stuck_for)
+                );
+            }
+            Some(_) => {}
+        }
+        is_healthy
+    }
+
+    fn last_error(&self, stuck_for: Option<Duration>) -> String {
+        match stuck_for {
+            Some(time) => format!("one has waited for the store for {} s", time.as_secs()),
+            None => self.last_error.clone(),
+        }
+    }
+}
+
+/// What `outcomes` say of the store: it was asked to keep what they are about, together.
+fn classify(outcomes: &[std::result::Result<Written, StoreError>]) -> CommitResult {
+    let mut result = CommitResult::Nothing;
+    for outcome in outcomes {
+        match outcome {
+            // Nothing was removed: nothing was committed.
+            Ok(Written::PointsRemoved { count: 0, .. }) => {}
+            Ok(_) => return CommitResult::Committed,
+            Err(StoreError::Busy) if matches!(result, CommitResult::Nothing) => result = CommitResult::Locked,
+            Err(
+                error @ (StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) | StoreError::Refused(_)),
+            ) => result = CommitResult::Failed(error.to_string()),
+            Err(_) => {}
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What happens at a second: a write begins and ends, or is looked for.
+    struct Fixture(HealthState);
+
+    fn at(second: u64) -> Instant {
+        Instant::ORIGIN + Duration::from_secs(second)
+    }
+
+    impl Fixture {
+        fn write(&mut self, second: u64, outcome: std::result::Result<Written, StoreError>) -> bool {
+            let attempt = self.0.begin(at(second));
+            self.0.end(attempt, classify(&[outcome]), at(second));
+            self.0.evaluate(at(second))
+        }
+
+        fn look(&mut self, second: u64) -> bool {
+            self.0.evaluate(at(second))
+        }
+    }
+
+    fn away() -> std::result::Result<Written, StoreError> {
+        Err(StoreError::Unavailable("away".into()))
+    }
+
+    #[test]
+    fn writes_are_unhealthy_when_some_fail_and_none_succeed() {
+        let mut fixture = Fixture(HealthState::default());
+        assert!(fixture.look(0), "nobody has written");
+        assert!(fixture.write(1, Ok(Written::Updated)));
+        assert!(fixture.write(5, away()) && fixture.write(11, away()), "one came through not long ago");
+        assert!(!fixture.look(12) && !fixture.look(21));
+        assert!(fixture.look(22), "nobody tries any more");
+        assert!(!fixture.write(30, Err(StoreError::OutcomeUnknown("silence".into()))));
+        assert!(fixture.write(31, Ok(Written::Updated)) && fixture.look(100));
+    }
+
+    #[test]
+    fn stuck_and_slow_commits_count_as_failures() {
+        let mut fixture = Fixture(HealthState::default());
+        let attempt = fixture.0.begin(at(0));
+        assert!(fixture.look(2));
+        assert!(!fixture.look(3) && !fixture.look(60), "for as long as it hangs");
+        fixture.0.end(attempt, CommitResult::Committed, at(61));
+        assert!(!fixture.look(62), "its client was told otherwise");
+    }
+
+    #[test]
+    fn refused_writes_do_not_affect_health() {
+        let mut fixture = Fixture(HealthState::default());
+        assert!(
+            fixture.write(1, Err(StoreError::NotCurrent))
+                && fixture.write(1, Err(StoreError::AlreadyRegistered))
+        );
+        assert!(!fixture.write(2, away()));
+        assert!(
+            !fixture.write(3, Ok(Written::PointsRemoved { count: 0, next: None, removed_keys: Vec::new() }))
+        );
+        assert!(!fixture.write(4, Err(StoreError::UnknownVm)));
+        let attempt = fixture.0.begin(at(5));
+        fixture.0.end(attempt, classify(&[away(), Err(StoreError::Busy), Ok(Written::Updated)]), at(5));
+        assert!(fixture.look(5), "one has come through");
+    }
+
+    #[test]
+    fn a_lasting_lock_is_an_outage() {
+        let mut fixture = Fixture(HealthState::default());
+        assert!(fixture.write(1, Err(StoreError::Busy)) && fixture.write(2, Err(StoreError::Busy)));
+        assert!(!fixture.write(4, Err(StoreError::Busy)));
+        assert!(fixture.write(5, Ok(Written::Updated)));
+        assert!(fixture.write(100, Err(StoreError::Busy)), "another one");
+        assert!(fixture.write(200, Err(StoreError::Busy)), "and another");
+    }
+
+    #[test]
+    fn an_outage_is_logged_once_a_minute() {
+        let mut fixture = Fixture(HealthState::default());
+        let mut said = Vec::new();
+        for second in 1..=130 {
+            fixture.write(second, away());
+            let last = fixture.0.outage.as_ref().expect("there is").logged_at;
+            said.extend(Some(last).filter(|last| said.last() != Some(last)));
+        }
+        assert_eq!(said, [at(1), at(61), at(121)]);
+    }
+}

@@ -1,0 +1,458 @@
+//! A queue that is fair between those whose jobs wait in it.
+//!
+//! Each job is charged to whom it is done for: a connection; or a source of logins, and the VM that it wants to be.
+//! Next is the job of the one that will have been charged least, as in weighted fair queueing (Demers, Keshav and
+//! Shenker, 1989). Where a job is charged to two, the one that was charged more decides. One that comes back after a rest has the
+//! queue's clock for its charge: rest is no credit, and what was charged is not forgotten by a short rest.
+//!
+//! Invariants: jobs of the same flow leave in the order in which they came; nothing is allocated for a job
+//! of a flow that is known.
+
+use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use crate::ids::ConnId;
+use crate::model::{Source, VmName};
+
+/// To whom a job is charged.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Account {
+    /// To a connection.
+    Connection(ConnId),
+    /// To where a login comes from.
+    Source(Source),
+    /// To whom it wants to be: the hash of the VM's name.
+    Vm(u64),
+}
+
+impl Account {
+    /// The VM of this name.
+    pub fn vm(name: &VmName) -> Account {
+        Account::Vm(BuildHasherDefault::<DefaultHasher>::default().hash_one(name))
+    }
+}
+
+/// To whom a job is charged: to one, maybe to another as well.
+pub type Accounts = (Account, Option<Account>);
+
+/// Jobs that wait.
+pub(crate) struct FairQueue<T> {
+    usage: Vec<AccountUsage>,
+    flows: Vec<Flow<T>>,
+    index_of: HashMap<Account, usize>,
+    flow_of: HashMap<(usize, Option<usize>), usize>,
+    /// One for each flow that has jobs. Those that came too early by what was charged meanwhile are put right when
+    /// they come first.
+    schedule: BinaryHeap<Reverse<ScheduleEntry>>,
+    /// What somebody would have been charged by now who has had jobs waiting all the time.
+    virtual_time: u64,
+    /// The most that anybody was charged.
+    charged_max: u64,
+    next_order: u64,
+    length: usize,
+    weight: usize,
+    /// Flows and meters that were left when those at rest were last forgotten.
+    retained: usize,
+}
+
+/// What one of those is charged that jobs are done for.
+struct AccountUsage {
+    account: Account,
+    charged: u64,
+    /// What its jobs that wait weigh.
+    queued_weight: usize,
+}
+
+/// Jobs that are charged to the same.
+struct Flow<T> {
+    accounts: (usize, Option<usize>),
+    jobs: VecDeque<QueuedJob<T>>,
+    is_scheduled: bool,
+}
+
+struct QueuedJob<T> {
+    order: u64,
+    weight: usize,
+    /// The charge before which it has no turn.
+    not_before: u64,
+    job: T,
+}
+
+/// When it is a flow's turn: the least first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ScheduleEntry {
+    /// What the one that was charged more will have been charged then.
+    charged: u64,
+    /// What the first was.
+    charged_first: u64,
+    order: u64,
+    flow: usize,
+}
+
+impl<T> FairQueue<T> {
+    pub(crate) fn new() -> FairQueue<T> {
+        FairQueue {
+            usage: Vec::new(),
+            flows: Vec::new(),
+            index_of: HashMap::new(),
+            flow_of: HashMap::new(),
+            schedule: BinaryHeap::new(),
+            virtual_time: 0,
+            charged_max: 0,
+            next_order: 0,
+            length: 0,
+            weight: 0,
+            retained: 0,
+        }
+    }
+
+    /// Adds a job.
+    pub(crate) fn push(&mut self, accounts: Accounts, weight: usize, job: T) {
+        self.add(accounts, weight, 0, job);
+    }
+
+    /// Adds a job whose turn comes when all those have had theirs that wait now.
+    pub(crate) fn push_last(&mut self, accounts: Accounts, weight: usize, job: T) {
+        let ends = self.usage.iter().map(|account| account.charged + charge(account.queued_weight));
+        let last = ends.max().unwrap_or(0);
+        self.add(accounts, weight, last, job);
+    }
+
+    /// Takes the next job, if it weighs `weight_max` at most.
+    pub(crate) fn pop(&mut self, weight_max: usize) -> Option<T> {
+        self.pop_charged(weight_max, |_| true)
+    }
+
+    /// The same, and charges it only where it is to be: nothing is done for one that was given up, and a client must
+    /// not have others charged for such.
+    pub(crate) fn pop_charged(&mut self, weight_max: usize, is_charged: impl Fn(&T) -> bool) -> Option<T> {
+        let entry = self.next_entry()?;
+        let flow = &mut self.flows[entry.flow];
+        if flow.jobs.front()?.weight > weight_max {
+            return None;
+        }
+        let QueuedJob { weight, job, .. } = flow.jobs.pop_front()?;
+        let charge = if is_charged(&job) { charge(weight) } else { 0 };
+        for account in both(flow.accounts) {
+            self.usage[account].charged += charge;
+            self.charged_max = self.charged_max.max(self.usage[account].charged);
+        }
+        self.remove_from_totals(entry.flow, weight);
+        let progress = charge / self.schedule.len() as u64;
+        self.virtual_time = (self.virtual_time + progress).max(entry.charged_first);
+        if self.length == 0 {
+            // Nobody waits whom anybody could be ahead of.
+            self.virtual_time = self.charged_max;
+        }
+        Some(job)
+    }
+
+    /// Takes back the job that came last of the one that has the most waiting, where that is more than one of `shares`
+    /// would have with a job of this `weight`.
+    pub(crate) fn pop_newest_of_heaviest(&mut self, accounts: Accounts, weight: usize) -> Option<T> {
+        let first = self.heavier_than(accounts.0, weight, |flow| Some(flow.accounts.0));
+        let flow = match (first, accounts.1) {
+            (None, Some(second)) => self.heavier_than(second, weight, |flow| flow.accounts.1),
+            _ => first,
+        }?;
+        let QueuedJob { weight, job, .. } = self.flows[flow].jobs.pop_back()?;
+        self.remove_from_totals(flow, weight);
+        Some(job)
+    }
+
+    /// Takes all jobs.
+    pub(crate) fn drain(&mut self) -> Vec<T> {
+        std::iter::from_fn(|| self.pop(usize::MAX)).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// What all jobs weigh together.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    fn add(&mut self, accounts: Accounts, weight: usize, not_before: u64, job: T) {
+        self.forget_idle();
+        let (first, second) = accounts;
+        let accounts = (self.account_index(first), second.map(|account| self.account_index(account)));
+        for account in both(accounts) {
+            let account = &mut self.usage[account];
+            if account.queued_weight == 0 {
+                account.charged = account.charged.max(self.virtual_time);
+            }
+            account.queued_weight += weight;
+        }
+        let flow = *self.flow_of.entry(accounts).or_insert_with(|| {
+            self.flows.push(Flow { accounts, jobs: VecDeque::new(), is_scheduled: false });
+            self.flows.len() - 1
+        });
+        let order = self.next_order;
+        self.next_order += 1;
+        self.length += 1;
+        self.weight += weight;
+        self.flows[flow].jobs.push_back(QueuedJob { order, weight, not_before, job });
+        self.schedule_flow(flow);
+    }
+
+    /// Whose turn it is.
+    fn next_entry(&mut self) -> Option<ScheduleEntry> {
+        loop {
+            let mut first = self.schedule.peek_mut()?;
+            let index = first.0.flow;
+            match schedule_entry(index, &self.flows[index], &self.usage) {
+                Some(entry) if entry == first.0 => return Some(entry),
+                Some(entry) => first.0 = entry,
+                None => {
+                    PeekMut::pop(first);
+                    self.flows[index].is_scheduled = false;
+                }
+            }
+        }
+    }
+
+    /// The flow that has the newest job of the heaviest, of those that `meter` names, if that is heavier than `share`
+    /// with a job of this `weight`.
+    fn heavier_than(
+        &self,
+        account: Account,
+        weight: usize,
+        account_of: impl Fn(&Flow<T>) -> Option<usize>,
+    ) -> Option<usize> {
+        let own = weight + self.index_of.get(&account).map_or(0, |own| self.usage[*own].queued_weight);
+        let heaviest =
+            self.flows.iter().filter_map(&account_of).max_by_key(|index| self.usage[*index].queued_weight)?;
+        if self.usage[heaviest].queued_weight <= own {
+            return None;
+        }
+        let flows = self.flows.iter().enumerate().filter(|(_, flow)| account_of(flow) == Some(heaviest));
+        let newest = flows.filter_map(|(index, flow)| Some((flow.jobs.back()?.order, index))).max()?;
+        Some(newest.1)
+    }
+
+    fn schedule_flow(&mut self, index: usize) {
+        let flow = &mut self.flows[index];
+        if flow.is_scheduled {
+            return;
+        }
+        if let Some(entry) = schedule_entry(index, flow, &self.usage) {
+            flow.is_scheduled = true;
+            self.schedule.push(Reverse(entry));
+        }
+    }
+
+    fn account_index(&mut self, account: Account) -> usize {
+        *self.index_of.entry(account).or_insert_with(|| {
+            self.usage.push(AccountUsage { account, charged: 0, queued_weight: 0 });
+            self.usage.len() - 1
+        })
+    }
+
+    /// A job of `flow` waits no more.
+    fn remove_from_totals(&mut self, flow: usize, weight: usize) {
+        for account in both(self.flows[flow].accounts) {
+            self.usage[account].queued_weight -= weight;
+        }
+        self.length -= 1;
+        self.weight -= weight;
+        let jobs = &mut self.flows[flow].jobs;
+        if jobs.is_empty() {
+            jobs.shrink_to(JOBS_CAPACITY_KEPT);
+        }
+    }
+
+    /// Forgets flows without jobs, and what was charged to those that nobody is behind of, when there are as many
+    /// as to be worth it.
+    fn forget_idle(&mut self) {
+        if self.flows.len() + self.usage.len() < 2 * self.retained + FORGET_THRESHOLD {
+            return;
+        }
+        let (flows, accounts) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.usage));
+        (self.index_of, self.flow_of) = (HashMap::new(), HashMap::new());
+        self.schedule.clear();
+        let mut new_index = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            new_index.push(self.usage.len());
+            if account.queued_weight > 0 || account.charged > self.virtual_time {
+                self.index_of.insert(account.account, self.usage.len());
+                self.usage.push(account);
+            }
+        }
+        for mut flow in flows.into_iter().filter(|flow| !flow.jobs.is_empty()) {
+            flow.accounts = (new_index[flow.accounts.0], flow.accounts.1.map(|account| new_index[account]));
+            flow.is_scheduled = false;
+            self.flow_of.insert(flow.accounts, self.flows.len());
+            self.flows.push(flow);
+            self.schedule_flow(self.flows.len() - 1);
+        }
+        self.retained = self.flows.len() + self.usage.len();
+    }
+}
+
+fn both((first, second): (usize, Option<usize>)) -> impl Iterator<Item = usize> {
+    [Some(first), second].into_iter().flatten()
+}
+
+/// When it is the turn of `flow`, the one at this place; never where it has no jobs.
+fn schedule_entry<T>(index: usize, flow: &Flow<T>, accounts: &[AccountUsage]) -> Option<ScheduleEntry> {
+    let QueuedJob { order, weight, not_before, .. } = flow.jobs.front()?;
+    let charged_first = accounts[flow.accounts.0].charged;
+    let charged = flow.accounts.1.map_or(0, |second| accounts[second].charged).max(charged_first);
+    let charged = charged.max(*not_before) + charge(*weight);
+    Some(ScheduleEntry { charged, charged_first, order: *order, flow: index })
+}
+
+/// What is charged for a job of this weight: fine enough to be shared out among thousands. A million points a second
+/// can be charged for a hundred years.
+fn charge(weight: usize) -> u64 {
+    (weight as u64) << 12
+}
+
+/// Jobs that a flow without any keeps room for.
+const JOBS_CAPACITY_KEPT: usize = 16;
+/// Flows and meters, beyond as many as were left the last time, that are worth looking for those to forget.
+const FORGET_THRESHOLD: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(index: u32) -> Accounts {
+        (Account::Connection(ConnId { index, generation: 1 }), None)
+    }
+
+    fn login(user: u32, vm: u64) -> Accounts {
+        (Account::Source(Source::User(Some(user))), Some(Account::Vm(vm)))
+    }
+
+    /// A queue of so many jobs for each of those, each job with the number of whom it is for.
+    fn queue(jobs: &[(Accounts, usize, usize)]) -> FairQueue<usize> {
+        let mut queue = FairQueue::new();
+        for (number, (accounts, weight, count)) in jobs.iter().enumerate() {
+            (0..*count).for_each(|_| queue.push(*accounts, *weight, number));
+        }
+        queue
+    }
+
+    fn next(queue: &mut FairQueue<usize>, count: usize) -> Vec<usize> {
+        (0..count).map_while(|_| queue.pop(usize::MAX)).collect()
+    }
+
+    #[test]
+    fn jobs_of_one_account_are_first_in_first_out() {
+        let mut queue = FairQueue::new();
+        (0..100).for_each(|number| queue.push(connection(1), 1 + number % 7, number));
+        assert_eq!(queue.weight(), (0..100).map(|number| 1 + number % 7).sum::<usize>());
+        assert_eq!(next(&mut queue, 200), (0..100).collect::<Vec<_>>());
+        assert_eq!((queue.len(), queue.weight()), (0, 0));
+    }
+
+    #[test]
+    fn accounts_share_by_weight() {
+        let mut queue = queue(&[(connection(1), 1000, 5), (connection(2), 100, 50)]);
+        let first = next(&mut queue, 22);
+        assert_eq!(first.iter().filter(|number| **number == 0).count(), 2, "{first:?}");
+    }
+
+    #[test]
+    fn a_new_account_is_served_before_those_charged_more() {
+        let crowd: Vec<_> = (1..=40).map(|index| (connection(index), 1000, 8)).collect();
+        let mut queue = queue(&crowd);
+        for round in 0..100 {
+            next(&mut queue, 1 + round % 3);
+            queue.push(connection(99), 1, 99);
+            assert!(next(&mut queue, 2).contains(&99), "in round {round}");
+        }
+    }
+
+    #[test]
+    fn a_stream_of_new_accounts_starves_no_other() {
+        let mut queue = queue(&[(connection(0), 10, 50)]);
+        let mut served = 0;
+        for index in 1..1000 {
+            queue.push(connection(index), 10, 1);
+            queue.push(connection(1000 + index), 10, 1);
+            served += usize::from(queue.pop(usize::MAX) == Some(0));
+        }
+        assert!(served >= 5, "{served}");
+    }
+
+    #[test]
+    fn a_source_and_a_vm_each_have_one_account() {
+        // One source that wants to be many, and one that comes later.
+        let mut one = FairQueue::new();
+        (0..100).for_each(|vm| one.push(login(1, vm), 1, 1));
+        next(&mut one, 10);
+        one.push(login(2, 7), 1, 2);
+        assert!(next(&mut one, 2).contains(&2));
+        // Many sources that want to be one, and one that wants to be another.
+        let mut many = FairQueue::new();
+        (0..100).for_each(|user| many.push(login(user, 1), 1, 1));
+        next(&mut many, 10);
+        many.push(login(200, 2), 1, 2);
+        assert!(next(&mut many, 2).contains(&2));
+        // One that wants to be the same as a source that has much waiting.
+        let mut same = FairQueue::new();
+        (0..100).for_each(|_| same.push(login(1, 1), 1, 1));
+        next(&mut same, 10);
+        same.push(login(2, 1), 1, 2);
+        assert!(next(&mut same, 2).contains(&2));
+        // The same again and again.
+        for _ in 0..20 {
+            next(&mut same, 3);
+            same.push(login(2, 1), 1, 2);
+            assert!(next(&mut same, 2).contains(&2));
+        }
+        // The same source for another VM.
+        let mut vms = FairQueue::new();
+        (0..100).for_each(|_| vms.push(login(1, 1), 1, 1));
+        next(&mut vms, 10);
+        vms.push(login(1, 2), 1, 2);
+        next(&mut vms, 20);
+        assert_eq!(vms.len(), 71, "nothing is lost");
+    }
+
+    #[test]
+    fn the_newest_job_of_the_heaviest_account_is_evicted_for_a_lighter_one() {
+        let mut queue = FairQueue::new();
+        (0..5).for_each(|number| queue.push(login(1, 1), 1, number));
+        (5..8).for_each(|number| queue.push(login(2, 2), 1, number));
+        assert_eq!(queue.pop_newest_of_heaviest(login(1, 1), 1), None, "it is the heaviest itself");
+        assert_eq!(queue.pop_newest_of_heaviest(login(3, 3), 1), Some(4));
+        assert_eq!(queue.pop_newest_of_heaviest(login(2, 2), 1), None, "it would have as many");
+        let mut crowd = FairQueue::new();
+        (0..5).for_each(|user| crowd.push(login(user as u32, 1), 1, user));
+        assert_eq!(crowd.pop_newest_of_heaviest(login(9, 2), 1), Some(4), "the VM has the most");
+        assert_eq!(crowd.pop_newest_of_heaviest(login(9, 1), 1), None);
+        assert_eq!(next(&mut crowd, 9), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_job_pushed_last_runs_after_all_queued_jobs() {
+        let mut queue = queue(&[(connection(1), 100, 3), (connection(2), 1, 2)]);
+        queue.push_last(connection(3), 1, 9);
+        queue.push(connection(3), 1, 8);
+        let order = next(&mut queue, 9);
+        assert_eq!(order[5..], [9, 8], "{order:?}");
+    }
+
+    #[test]
+    fn idle_accounts_are_forgotten() {
+        let mut queue = FairQueue::new();
+        queue.push(connection(0), 1, 0);
+        for index in 1..10_000 {
+            queue.push(connection(index), 1, 1);
+            queue.pop(usize::MAX);
+        }
+        assert!(queue.flows.len() + queue.usage.len() < 1000);
+        assert_eq!(queue.len(), 1);
+    }
+}

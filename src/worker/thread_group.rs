@@ -1,0 +1,88 @@
+//! Threads whose end can be waited for.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::limits;
+
+/// Counts the threads that it has started and that have not ended yet.
+#[derive(Clone, Default)]
+pub(super) struct ThreadGroup {
+    alive: Arc<ThreadCount>,
+}
+
+#[derive(Default)]
+struct ThreadCount {
+    count: Mutex<usize>,
+    ended: Condvar,
+}
+
+/// One thread's place, given up when this is dropped.
+struct ThreadToken(Arc<ThreadCount>);
+
+impl ThreadGroup {
+    /// Starts a thread for `work`. It counts until all that `work` holds is dropped, also where that panics.
+    pub(super) fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let token = self.register();
+        let builder = thread::Builder::new().name(name.into()).stack_size(limits::WORKER_STACK_BYTES);
+        builder.spawn(move || {
+            // Dropped last: the store's connections, among what `work` holds, are closed by then.
+            let _member = token;
+            work();
+        })?;
+        Ok(())
+    }
+
+    /// Waits for at most `wait` until every thread has ended; how many have not.
+    pub(super) fn wait(&self, wait: Duration) -> usize {
+        let count = self.alive.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.alive.ended.wait_timeout_while(count, wait, |count| *count > 0);
+        let (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *count
+    }
+
+    fn register(&self) -> ThreadToken {
+        *self.alive.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        ThreadToken(Arc::clone(&self.alive))
+    }
+}
+
+impl Drop for ThreadToken {
+    fn drop(&mut self) {
+        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.ended.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_thread_ends_after_its_captures_are_dropped() {
+        struct Held(mpsc::Sender<&'static str>);
+        impl Drop for Held {
+            fn drop(&mut self) {
+                self.0.send("dropped").expect("the test listens");
+            }
+        }
+        let group = ThreadGroup::default();
+        let (go, goes) = mpsc::channel::<()>();
+        let (sender, said) = mpsc::channel();
+        let held = Held(sender);
+        group
+            .spawn("held", move || {
+                let _held = held;
+                let _ = goes.recv();
+                panic!("a panic that this test wants");
+            })
+            .expect("a thread");
+        assert_eq!(group.wait(Duration::ZERO), 1);
+        drop(go);
+        assert_eq!(group.wait(Duration::from_secs(60)), 0);
+        assert_eq!(said.try_recv(), Ok("dropped"));
+    }
+}
