@@ -1,11 +1,11 @@
-//! What stored password hashes begin with: all but salt and output, which are each VM's own.
+//! Prefixes of stored password hashes: the parameters, without salt and output.
 
-/// Such starts, each once.
+/// Distinct prefixes.
 #[derive(Default)]
 pub(super) struct HashPrefixes(Vec<String>);
 
 impl HashPrefixes {
-    /// Adds that of `hash`, a PHC string; another text has none.
+    /// Adds the prefix of `hash`. Ignores text that is not a PHC string.
     pub(super) fn add(&mut self, hash: &str, count_max: usize) {
         let Some(start) = hash.rsplitn(3, '$').nth(2) else { return };
         if self.0.len() < count_max && !self.0.iter().any(|known| known == start) {
@@ -13,7 +13,6 @@ impl HashPrefixes {
         }
     }
 
-    /// All of them.
     pub(super) fn into_vec(self) -> Vec<String> {
         self.0
     }

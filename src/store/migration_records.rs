@@ -1,11 +1,11 @@
-//! What the migrations of all databases share: steps are numbered from 1, done forward only and each once,
-//! and a database tells which were done to it, by their numbers and checksums.
+//! Shared by the migrations of all databases: steps are numbered from 1 and applied forward only, each once.
+//! The database records the applied steps by number and checksum.
 
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-/// Holds what the database says was done to it against what this program would have done.
+/// Checks the recorded migrations against those of this program.
 pub(super) fn check_recorded(
     recorded: &[(i64, String)],
     migrations: &[&str],
@@ -28,7 +28,7 @@ pub(super) fn check_recorded(
         }
         if *recorded_checksum != checksum(migrations[index]) {
             return Err(format!(
-                "schema version {found} of this database was made by another text than this program's \
+                "schema version {found} of this database was made by other SQL than that of this program's \
                  (checksum {recorded_checksum} instead of {}): run the vmherd that made it, or {elsewhere}",
                 checksum(migrations[index])
             ));
@@ -42,7 +42,7 @@ pub(super) fn version(index: usize) -> i64 {
     i64::try_from(index + 1).expect("few migrations")
 }
 
-/// What is recorded of a migration's text, so that one that was edited is noticed.
+/// The checksum of a migration's text, which detects edits.
 pub(super) fn checksum(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("a String takes everything");

@@ -1,8 +1,7 @@
-//! Where VMs, disks and tokens are kept: the trait that every store implements, and the stores.
+//! Storage of VMs, disks, tokens and points: the trait [`Store`] and its implementations.
 //!
-//! A store blocks; each worker thread has one of its own. One method per need, not one per table.
-//! Nothing here reads a clock to decide what counts (`now` is an argument), hashes a password or knows who
-//! may ask for what.
+//! Stores block; each worker thread has its own connection. The trait has one method per need, not one per
+//! table. Stores read no clock (`now` is an argument), hash no passwords and check no permissions.
 
 #[cfg(test)]
 mod contract;
@@ -37,25 +36,25 @@ pub use self::write_health::WriteHealth;
 
 /// One connection to a store.
 pub trait Store: Send {
-    /// Runs `writes` in order and answers each, in order. Each is done whole or not at all; an `Ok` is
-    /// durable as the store promises. They share one commit where the store has one; one that fails
-    /// does not take the others with it.
+    /// Runs `writes` in order and returns one result for each, in order. Each write is atomic. `Ok` means
+    /// that the write is as durable as the store promises. The writes share one commit where the store
+    /// supports it; a failing write does not fail the others.
     fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>>;
 
-    /// What to check the password of the VM `name` against; `None` where there is no such VM.
+    /// The credentials of the VM `name`; `None` if there is no such VM.
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError>;
 
-    /// As [`Store::credentials`], of the VM of number `id`.
+    /// Like [`Store::credentials`], by id.
     fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError>;
 
-    /// What password hashes in PHC form begin with, up to the `$` of the salt: each once, at most `count_max`. Looks
-    /// at every VM.
+    /// The distinct prefixes of the stored PHC password hashes, up to the `$` before the salt; at most
+    /// `count_max`. Scans all VMs.
     fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError>;
 
-    /// Whose token it is, if it is one and has not expired at `now`.
+    /// The owner of `token`; `None` if it is unknown or has expired at `now`.
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError>;
 
-    /// The same of each of `tokens`, in order.
+    /// Like [`Store::token_owner`] for each of `tokens`, in order.
     fn token_owners(
         &mut self,
         tokens: &[(TokenHash, UnixSeconds)],
@@ -63,37 +62,38 @@ pub trait Store: Send {
         tokens.iter().map(|(token, now)| self.token_owner(token, *now)).collect()
     }
 
-    /// Reads from here to [`Store::end_reads`] follow each other at once: where beginning one costs something,
-    /// they share it, and then see one state of the store.
+    /// Begins a group of reads that ends with [`Store::end_reads`]. A store may run them in one
+    /// transaction, so that they see one state.
     fn begin_reads(&mut self) {}
 
-    /// The last of these reads was made.
+    /// Ends the group that [`Store::begin_reads`] began.
     fn end_reads(&mut self) {}
 
-    /// Whether `login` still holds: its VM exists and has the password it had.
+    /// Whether the VM of `login` still exists and still has the same password.
     fn is_current(&mut self, login: &Login) -> Result<bool, StoreError>;
 
-    /// VMs with an id above `after` in ascending order: as many as fit in `rows_max` rows (each VM and
-    /// each of its disks is a row), at least one if there is any.
+    /// VMs with an id above `after`, in ascending order: as many as fit in `rows_max` rows (each VM and
+    /// each disk is a row), but at least one if there is one.
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError>;
 
-    /// As [`Store::vms_after`], of the VMs that have been connected once.
+    /// Like [`Store::vms_after`], of VMs that have ever been connected.
     fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError>;
 
-    /// Those of the VMs `ids` that exist, in no particular order.
+    /// The VMs with these ids that exist, in no particular order.
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError>;
 
-    /// Disks with an id above `after` in ascending order, at most `count_max`. Fewer: there are no more.
+    /// Disks with an id above `after`, in ascending order, at most `count_max`. A shorter result is the
+    /// last.
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError>;
 
-    /// Keeps in the store what [`Store::write`] has answered before that.
+    /// Writes everything that [`Store::write`] has acknowledged but not yet stored.
     fn flush(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Those of the points that `filter` means which stand behind `after`, at most `count_max`: series in the order
-    /// in which they were first put, the points of each in ascending order of time. A series that is looked at in
-    /// vain counts as a point: a page may be short, or empty, and others follow.
+    /// Points that match `filter`, after the position `after`, at most `count_max`: series in the order of
+    /// their creation, the points of each in ascending order of time. A series without matching points
+    /// counts as one point; so a page may be short or empty although more points follow.
     fn points_after(
         &mut self,
         filter: &PointFilter,
@@ -102,7 +102,7 @@ pub trait Store: Send {
     ) -> Result<PointPage, StoreError>;
 }
 
-/// The place of a point among all.
+/// The position of a point in the order of all points.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PointPosition {
     /// Its series.
@@ -111,21 +111,21 @@ pub struct PointPosition {
     pub timestamp: i64,
 }
 
-/// Some of the points that there are.
+/// A page of points.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PointPage {
-    /// The points, by series; none is empty.
+    /// The points, grouped by series; no group is empty.
     pub series: Vec<Series>,
-    /// Where to go on; `None`: there was none behind them. Where it is given there may be none, too.
+    /// Where the next page starts; `None` on the last page. The next page may be empty.
     pub next: Option<PointPosition>,
 }
 
-/// Some of the VMs that there are.
+/// A page of VMs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct VmPage {
     /// The VMs, in ascending order of id.
     pub vms: Vec<Vm>,
-    /// There was none behind them.
+    /// Whether this is the last page.
     pub is_last: bool,
 }
 
@@ -134,25 +134,25 @@ pub trait StoreFactory: Send + Sync {
     /// Makes one more connection.
     fn connect(&self) -> Result<Box<dyn Store>, StoreError>;
 
-    /// Makes one more connection, for a worker that has other things to do than to wait: it waits for locks
-    /// of others a moment only, and who is told [`StoreError::Busy`] may ask again.
+    /// Makes a connection for a worker, which waits for a lock only briefly. After [`StoreError::Busy`] the
+    /// caller may retry.
     fn connect_worker(&self) -> Result<Box<dyn Store>, StoreError> {
         self.connect()
     }
 
-    /// How patient such a worker is to be; `None`: what is [`StoreError::Busy`] was waited for long enough.
+    /// How a worker retries [`StoreError::Busy`]; `None`: it does not, since the connection has already
+    /// waited long enough.
     fn lock_retry_policy(&self) -> Option<LockRetryPolicy> {
         None
     }
 
-    /// How many connections gain from writing at the same time.
+    /// The number of connections that can usefully write concurrently.
     fn writers_max(&self) -> usize {
         1
     }
 }
 
-/// A store that is elsewhere, and perhaps not there yet: until it is open, who connects to it is told that it is
-/// unavailable.
+/// A store that may not be reachable yet. Until it is open, its connections report that it is unavailable.
 pub trait DeferredOpen: Send + Sync {
     /// Tries once.
     fn open(&self) -> Result<(), OpenFailure>;
@@ -163,28 +163,28 @@ pub trait DeferredOpen: Send + Sync {
 pub struct OpenFailure {
     /// What is wrong.
     pub error: StoreError,
-    /// It may be otherwise a moment later, without anybody's doing anything to the settings.
+    /// Whether a later attempt may succeed without a change of the settings.
     pub is_transient: bool,
 }
 
-/// A store that may have to be opened.
+/// A store that may still have to be opened.
 pub struct PreparedStore {
     /// Makes connections to it.
     pub factory: Arc<dyn StoreFactory>,
-    /// `None`: it is open.
+    /// `None` if it is open already.
     pub deferred_open: Option<Arc<dyn DeferredOpen>>,
 }
 
-/// How long to wait for what somebody else has locked.
+/// How a worker waits for a lock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LockRetryPolicy {
-    /// At a time, about.
+    /// The lock timeout of one attempt, approximately.
     pub lock_timeout: Duration,
-    /// What has to be left until the deadline of a job that is tried again.
+    /// The time that must remain until the job's deadline for another attempt.
     pub reserve: Duration,
 }
 
-/// Which store: what `--store` says.
+/// Which store to use: the value of `--store`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Location {
     /// `memory:`, gone with the process.
@@ -196,7 +196,7 @@ pub enum Location {
     Postgres(PostgresUrl),
 }
 
-/// A change to what is kept.
+/// A change to the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Write {
     /// Adds a VM; at most `vms_max` may exist.
@@ -226,25 +226,25 @@ pub enum Write {
         /// What to change.
         change: VmChange,
     },
-    /// Adds a token of a VM that has just given its password. Also: the VM has been connected once;
-    /// up to [`crate::limits::TOKENS_SWEPT_PER_ISSUE`] expired tokens go; the VM's oldest tokens beyond
-    /// [`crate::limits::TOKENS_PER_VM_MAX`] go.
+    /// Adds a token for a VM that has just given its password, and records that the VM has been connected.
+    /// Also removes up to [`crate::limits::TOKENS_SWEPT_PER_ISSUE`] expired tokens and the VM's oldest
+    /// tokens beyond [`crate::limits::TOKENS_PER_VM_MAX`].
     IssueToken {
         /// The VM: must be current.
         login: Login,
         /// The new token.
         token: TokenHash,
-        /// When it stops to count.
+        /// When it expires.
         expires: UnixSeconds,
-        /// A token that the new one takes the place of.
+        /// The token that the new one replaces.
         replaces: Option<TokenHash>,
-        /// A stronger hash of the same password, to be kept instead. Not a password change: the epoch
-        /// stays.
+        /// A stronger hash of the same password, to store instead of the old one. Does not change the
+        /// epoch.
         rehash: Option<String>,
         /// When.
         now: UnixSeconds,
     },
-    /// Notes that a VM is connected: it has been, from now on.
+    /// Records that a VM has been connected.
     Connect {
         /// The VM: must be current.
         login: Login,
@@ -253,39 +253,39 @@ pub enum Write {
         /// When.
         now: UnixSeconds,
     },
-    /// Ends tokens, whosever they are: the connection that asks was given them under several logins,
-    /// maybe. Those that don't exist are ended already.
+    /// Revokes tokens of any owner: one connection may hold tokens of several logins. Unknown tokens are
+    /// ignored.
     RevokeTokens {
         /// Whose request it is: must be current.
         login: Login,
         /// The tokens.
         tokens: Vec<TokenHash>,
     },
-    /// Keeps points; each takes the place of one of the same key and second. At most `keys_max` keys may exist.
+    /// Stores points; each replaces the point of the same key and time. At most `keys_max` keys may exist.
     Put {
-        /// Whose request it is: must be current; `None`: somebody's who needs no login.
+        /// The login of the request, which must be current; `None` if the request needs no login.
         login: Option<Login>,
-        /// The points, in the order in which they take each other's place.
+        /// The points; of two with the same key and time, the later wins.
         points: Arc<Vec<NewPoint>>,
-        /// The most keys that the store may hold; [`Write::KEYS_UNBOUNDED`]: the points were acknowledged before.
+        /// The maximum number of keys; [`Write::KEYS_UNBOUNDED`] for points that were acknowledged
+        /// before.
         keys_max: u64,
-        /// Whether none is kept unless all are: [`StoreError::KeyLimitReached`]. Else those are left out whose key
-        /// would be one too many.
+        /// Whether to store all points or none: [`StoreError::KeyLimitReached`]. Otherwise only the
+        /// points whose key would exceed the limit are refused.
         is_atomic: bool,
     },
-    /// Removes points that are older than `before`, at most about `count_max`, and series that have none left.
+    /// Removes points older than `before`, about `count_max` at most, and series that become empty.
     RemovePoints {
         /// In seconds since 1970; points of this second stay.
         before: i64,
-        /// Series up to this one have been looked at.
+        /// Scan series with an id above this one.
         after: SeriesId,
-        /// Points to remove, and series to look at, at most.
+        /// The maximum number of points to remove and of series to scan.
         count_max: usize,
     },
-    /// Removes a VM with its disks and tokens; the operator's.
+    /// Removes a VM with its disks and tokens. For the operator.
     Remove(VmName),
-    /// Gives a VM another password: its tokens go and its logins are not current any more; the
-    /// operator's.
+    /// Changes a VM's password: revokes its tokens and makes its logins stale. For the operator.
     ChangePassword {
         /// The VM.
         name: VmName,
@@ -295,10 +295,10 @@ pub enum Write {
 }
 
 impl Write {
-    /// What is put so was acknowledged before: it is kept whatever keys there are.
+    /// For points that were acknowledged before: they are stored regardless of the key limit.
     pub const KEYS_UNBOUNDED: u64 = u64::MAX;
 
-    /// How many points or disks it writes.
+    /// The number of points or disks that it writes.
     pub fn rows(&self) -> usize {
         match self {
             Write::Register { vm, .. } => vm.disk_sizes_gib.len(),
@@ -309,7 +309,7 @@ impl Write {
         }
     }
 
-    /// How many bytes the keys of its points have.
+    /// The total size of the keys of its points, in bytes.
     pub fn bytes(&self) -> usize {
         match self {
             Write::Put { points, .. } => points.iter().map(|new| new.key.as_str().len()).sum(),
@@ -318,7 +318,7 @@ impl Write {
     }
 }
 
-/// What a [`Write`] has done.
+/// The result of a [`Write`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Written {
@@ -329,11 +329,12 @@ pub enum Written {
     TokensRevoked,
     Removed,
     PasswordChanged,
-    /// But for those at these places, whose key would have been one too many; ascending.
+    /// The points at the indexes `refused` (ascending) exceeded the key limit; the others are stored.
     Put {
         refused: Vec<usize>,
     },
-    /// So many; `next` is what to go on with, where there may be more. Series of the keys `gone` had none left.
+    /// `count` points were removed. `next` is where to continue; `None` at the end. The series of
+    /// `removed_keys` became empty and were removed.
     PointsRemoved {
         count: usize,
         next: Option<SeriesId>,
@@ -341,33 +342,33 @@ pub enum Written {
     },
 }
 
-/// Why a store did not do what it was asked.
+/// Why a store operation failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StoreError {
     /// The name is taken.
     AlreadyRegistered,
-    /// As many VMs as may be.
+    /// The maximum number of VMs exists.
     VmLimitReached,
-    /// As many keys of metrics as may be; the point at this place has one too many.
+    /// The maximum number of keys exists; the point at this index has a new one.
     KeyLimitReached(usize),
     /// The VM has no disk of that id.
     UnknownDisk(DiskId),
-    /// The login that asks does not hold any more: its VM was removed or has another password.
+    /// The login is stale: its VM was removed or has another password.
     NotCurrent,
-    /// There is no VM of that name; only what the operator asks gets this.
+    /// There is no VM of that name; only operator commands get this.
     UnknownVm,
-    /// Somebody else holds a lock for too long; nothing was done.
+    /// A lock was not released in time; nothing was done.
     Busy,
-    /// The store can't be reached, or failed; nothing was done. For the log.
+    /// The store cannot be reached or has failed; nothing was done. The text is for the log.
     Unavailable(String),
-    /// The store was asked to commit and did not answer. For the log.
+    /// The commit was sent but not confirmed. The text is for the log.
     OutcomeUnknown(String),
-    /// What was asked for can't be opened or is not ours to use. For the log.
+    /// The store cannot be opened or is not ours to use. The text is for the log.
     Refused(String),
 }
 
-/// Opens the store at `location`, made first where there is none and brought up to date where it is
-/// older than this program. Several processes may do this to one store at the same time.
+/// Opens the store at `location`, creates it if it does not exist, and migrates an older schema. Several
+/// processes may open one store concurrently.
 pub fn open(location: &Location) -> Result<Arc<dyn StoreFactory>, StoreError> {
     match location {
         Location::Memory => Ok(Arc::new(memory::MemoryFactory::new())),
@@ -381,8 +382,9 @@ pub fn open(location: &Location) -> Result<Arc<dyn StoreFactory>, StoreError> {
     }
 }
 
-/// As [`open`], for a server: a file has one, and is watched as long as that runs; a database is left to be opened
-/// by whoever asks, and used by `connections_max` connections at a time.
+/// Like [`open`], for a server. An SQLite file is locked against other servers and monitored as long as the
+/// server runs. A PostgreSQL database is opened later, by the caller, and gets at most `connections_max`
+/// connections.
 pub fn open_for_server(location: &Location, connections_max: usize) -> Result<PreparedStore, StoreError> {
     match location {
         #[cfg(feature = "sqlite")]
@@ -399,8 +401,8 @@ pub fn open_for_server(location: &Location, connections_max: usize) -> Result<Pr
     }
 }
 
-/// Copies the store at `location` to the file `to`, as it is at one moment. Nothing is left of a copy that fails.
-/// `begun` gets what breaks it off.
+/// Copies the store at `location` to the file `to`, as of one moment. A failed copy leaves no file. `on_start`
+/// receives a handle that interrupts the copy.
 pub fn back_up(
     location: &Location,
     to: &std::path::Path,
@@ -424,11 +426,11 @@ pub fn back_up(
     Err(StoreError::Refused(elsewhere.to_owned()))
 }
 
-/// What breaks off what goes on, from any thread.
+/// Interrupts a running operation, from any thread.
 pub type Interrupt = Box<dyn Fn() + Send>;
 
 impl Location {
-    /// Reads what `--store` says. The error tells what is allowed, without repeating `text`: a URL may
+    /// Parses the value of `--store`. The error lists what is allowed and does not repeat `text`: a URL may
     /// hold a password.
     pub fn parse(text: &str) -> Result<Location, String> {
         if text == "memory:" {
@@ -447,7 +449,7 @@ impl Location {
     fn parse_sqlite(path: &str) -> Result<Location, String> {
         match path {
             "" => Err(format!("sqlite: needs the path of a file: {ALLOWED}")),
-            // To SQLite itself this means what is called `memory:` here.
+            // SQLite's own name for what is called `memory:` here.
             ":memory:" => Err(format!("a store in memory is called memory: here: {ALLOWED}")),
             _ if ends_in_directory(path) => Err(format!("sqlite: needs the path of a file: {ALLOWED}")),
             _ if path.contains("://") => {
@@ -469,13 +471,13 @@ const ALLOWED: &str = "allowed are sqlite:PATH (one file), postgresql://… (a d
 #[cfg(not(feature = "sqlite"))]
 const ALLOWED: &str = "allowed are postgresql://… (a database) and memory: (gone with the process)";
 
-/// Whether the path `text` can only be a directory's.
+/// Whether the path `text` can only name a directory.
 pub fn ends_in_directory(text: &str) -> bool {
     matches!(text.rsplit('/').next(), Some("" | "." | "..")) && !text.is_empty()
 }
 
-/// The name of the VM `id`: the `last` one's again where that was the same VM, else what `read` says. Disks of
-/// one VM mostly follow each other, and then share one copy.
+/// Returns the name in `last` if it is that of the VM `id`, and otherwise the result of `read`. Disks of one VM
+/// usually follow each other and so share one copy.
 fn reuse_name<E>(
     last: &mut Option<(VmId, VmName)>,
     id: VmId,
@@ -509,7 +511,7 @@ impl fmt::Display for StoreError {
             StoreError::UnknownDisk(id) => write!(f, "the VM has no disk {}", id.0),
             StoreError::NotCurrent => f.write_str("the VM was removed or its password changed"),
             StoreError::UnknownVm => f.write_str("there is no VM of that name"),
-            StoreError::Busy => f.write_str("the store is locked by somebody else"),
+            StoreError::Busy => f.write_str("the store is locked"),
             StoreError::Unavailable(why) => write!(f, "the store is unavailable: {why}"),
             StoreError::OutcomeUnknown(why) => write!(f, "the store did not confirm a commit: {why}"),
             StoreError::Refused(why) => f.write_str(why),

@@ -1,4 +1,4 @@
-//! A store whose writes are watched: [`WriteHealth`] hears of each that begins, and what came of it.
+//! A decorator that reports the start and the result of each write to [`WriteHealth`].
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
 
-/// Makes connections whose writes are watched.
+/// Makes connections whose writes are monitored.
 pub struct MonitoredFactory {
     inner: Arc<dyn StoreFactory>,
     health: Arc<WriteHealth>,
@@ -22,7 +22,7 @@ struct MonitoredStore {
 }
 
 impl MonitoredFactory {
-    /// Has `health` told of what is written by connections of `inner`.
+    /// Reports the writes of all connections of `inner` to `health`.
     pub fn new(inner: Arc<dyn StoreFactory>, health: Arc<WriteHealth>) -> MonitoredFactory {
         MonitoredFactory { inner, health }
     }

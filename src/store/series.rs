@@ -1,4 +1,4 @@
-//! What all stores decide alike about metrics: which keys become series, and how points are walked along.
+//! Rules that all stores share: the limit of keys, and the pages of a scan over points.
 
 use std::collections::HashSet;
 
@@ -6,20 +6,20 @@ use super::{PointPage, PointPosition, StoreError};
 use crate::ids::SeriesId;
 use crate::model::{MetricKey, NewPoint, Point, PointFilter, Series};
 
-/// Which points a page may hold: those from a place on that lie between two times.
+/// The range that a scan covers: points from a position on, between two times.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ScanRange {
     /// The first series.
     pub(super) series: SeriesId,
-    /// The first second of the first series.
+    /// The first timestamp of the first series.
     pub(super) series_from: i64,
-    /// The first second of the others.
+    /// The first timestamp of the other series.
     pub(super) from: i64,
-    /// The last second of all.
+    /// The last timestamp.
     pub(super) to: i64,
 }
 
-/// A page while it is filled.
+/// Builds a page of points.
 #[derive(Debug)]
 pub(super) struct PageBuilder {
     page: PointPage,
@@ -27,17 +27,17 @@ pub(super) struct PageBuilder {
     last: Option<PointPosition>,
 }
 
-/// What comes of the keys of a request that the store does not have yet.
+/// The result of the key limit for keys that the store does not have yet.
 #[derive(Default, Debug, PartialEq, Eq)]
 pub(super) struct NewKeys<'p> {
-    /// Become series, in this order.
+    /// The keys that become series, in this order.
     pub(super) keys: Vec<&'p MetricKey>,
-    /// Places of the points whose key would be one too many, ascending.
+    /// Indexes of the points that exceed the limit, ascending.
     pub(super) refused: Vec<usize>,
 }
 
-/// Decides about the points at the places `unknown` (ascending), whose keys the store does not have while it has
-/// room for `room` more.
+/// Checks the points at the indexes `unknown` (ascending), whose keys are new, against the `remaining` number
+/// of keys.
 pub(super) fn check_key_quota(
     points: &[NewPoint],
     unknown: impl IntoIterator<Item = usize>,
@@ -64,7 +64,7 @@ pub(super) fn check_key_quota(
 }
 
 impl ScanRange {
-    /// What `filter` means behind `after`; `None`: nothing.
+    /// The range that matches `filter` after the position `after`; `None` if it is empty.
     pub(super) fn new(filter: &PointFilter, after: Option<PointPosition>) -> Option<ScanRange> {
         let (from, to) = filter.time_range();
         let (series, series_from) = match after {
@@ -75,14 +75,14 @@ impl ScanRange {
         Some(ScanRange { series, series_from, from, to })
     }
 
-    /// The first second that is meant of the series `id`.
+    /// The first timestamp to read of the series `id`.
     pub(super) fn from(&self, id: SeriesId) -> i64 {
         if id == self.series { self.series_from } else { self.from }
     }
 }
 
 impl PageBuilder {
-    /// An empty page with room for `count_max`, at least one.
+    /// An empty page for at most `count_max` points, and at least one.
     pub(super) fn new(count_max: usize) -> PageBuilder {
         PageBuilder { page: PointPage::default(), remaining: count_max.max(1), last: None }
     }
@@ -91,12 +91,13 @@ impl PageBuilder {
         self.remaining == 0
     }
 
-    /// How many points of the next series to ask for: one more than there is room for shows that there are more.
+    /// The number of points to read of the next series: one more than fits shows that more follow.
     pub(super) fn rows_needed(&self) -> usize {
         self.remaining.saturating_add(1)
     }
 
-    /// Adds points of the next series; whether there were more than there is room for. A series takes room for one also if it has none: that bounds how many are looked at.
+    /// Adds points of the next series. Returns whether there were more than fit. A series without points
+    /// counts as one, which bounds the number of series scanned.
     pub(super) fn add(
         &mut self,
         id: SeriesId,
@@ -116,7 +117,7 @@ impl PageBuilder {
         has_more
     }
 
-    /// The page; there are more points, or at least series to look at, behind it if it `has_more`.
+    /// Finishes the page; `has_more` says whether more points or series follow.
     pub(super) fn finish(mut self, has_more: bool) -> PointPage {
         self.page.next = self.last.filter(|_| has_more);
         self.page

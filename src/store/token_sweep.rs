@@ -1,11 +1,11 @@
-//! How many expired tokens go, for the log: a line a minute.
+//! Logs how many expired tokens were removed, at most once a minute.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::clock::UnixSeconds;
 use crate::limits;
 
-/// Those that no line has told of yet, and when one did last.
+/// Removed tokens that were not logged yet, and the time of the last log line.
 static SWEEP_LOG: Mutex<SweepLog> = Mutex::new(SweepLog { count: 0, logged_at: UnixSeconds(i64::MIN) });
 
 struct SweepLog {
@@ -13,7 +13,7 @@ struct SweepLog {
     logged_at: UnixSeconds,
 }
 
-/// Counts `count` tokens that have expired by `now` and are removed.
+/// Counts `count` expired tokens that were removed at `now`.
 pub(super) fn record_removed(count: usize, now: UnixSeconds) {
     if count == 0 {
         return;
@@ -25,7 +25,7 @@ pub(super) fn record_removed(count: usize, now: UnixSeconds) {
 }
 
 impl SweepLog {
-    /// How many to tell of now.
+    /// The number to log now, if a line is due.
     fn note(&mut self, count: usize, now: UnixSeconds) -> Option<usize> {
         self.count += count;
         if now.0.abs_diff(self.logged_at.0) < limits::TOKENS_SWEPT_LOG_INTERVAL_S {

@@ -1,7 +1,7 @@
-//! Whether what is written to the store comes through, by what comes of the writes that there are.
+//! Tracks whether writes to the store succeed, from the results of real writes.
 //!
-//! Reading is another matter: whoever wants to know reads. A write is not tried for the asking, so where nobody has
-//! written lately nothing is known against writing. [`super::monitored`] tells what is begun and what came of it.
+//! Reads are not tracked: a client that wants to know can read. No probe writes are made; without recent writes
+//! the store counts as healthy. [`super::monitored`] reports the start and the result of each write.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,49 +11,49 @@ use super::{StoreError, Written};
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
 
-/// How the writes of one store get on; shared by all who write and whoever is asked.
+/// The health of the writes to one store; shared by its connections and the readers of the state.
 #[derive(Default)]
 pub struct WriteHealth {
     state: Mutex<HealthState>,
     clock: SystemClock,
 }
 
-/// A write, or some that share a commit, between its beginning and its end.
+/// A write, or a batch that shares one commit, from start to end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Attempt(u64);
 
 #[derive(Default)]
 struct HealthState {
-    /// What is under way, and since when.
+    /// Running attempts and when they started.
     running: BTreeMap<Attempt, Instant>,
     started: u64,
     succeeded_at: Option<Instant>,
     failed_at: Option<Instant>,
-    /// What the last failure was of.
+    /// The last error.
     last_error: String,
-    /// Somebody's lock has been in the way since the first and until the second of these, all the time.
+    /// First and last time of an uninterrupted series of lock timeouts.
     contention: Option<(Instant, Instant)>,
     outage: Option<Outage>,
 }
 
-/// No write comes through.
+/// No write succeeds.
 struct Outage {
     since: Instant,
     logged_at: Instant,
 }
 
-/// What came of the writes of one commit.
+/// The result of one commit.
 enum CommitResult {
     Committed,
-    /// The store was not asked to keep anything.
+    /// Nothing was to be stored.
     Nothing,
     Locked,
     Failed(String),
 }
 
 impl WriteHealth {
-    /// Whether writing is well: some write has come through lately, or none has failed. Says in the log what
-    /// has changed, and once a minute what has not.
+    /// Whether writes succeed: at least one has recently succeeded, or none has failed. Logs each change,
+    /// and an ongoing outage once a minute.
     pub fn are_writes_healthy(&self) -> bool {
         let now = self.now();
         self.lock().evaluate(now)
@@ -99,7 +99,7 @@ impl HealthState {
                 self.succeeded_at = Some(now);
                 self.contention = None;
             }
-            // Its client was told that the outcome is unknown.
+            // The client was already told that the outcome is unknown.
             CommitResult::Committed => self.fail(now, format!("a commit took {:.1} s", took.as_secs_f64())),
             CommitResult::Nothing => {}
             CommitResult::Failed(why) => self.fail(now, why),
@@ -109,7 +109,7 @@ impl HealthState {
                     _ => now,
                 };
                 self.contention = Some((since, now));
-                // A lock that is held for a moment is no trouble.
+                // A short lock is no outage.
                 if now.since(since) >= limits::STORE_DEADLINE {
                     self.fail(now, StoreError::Busy.to_string());
                 }
@@ -122,7 +122,7 @@ impl HealthState {
         self.last_error = why;
     }
 
-    /// Whether writing is well now.
+    /// Evaluates the health at `now`; logs changes.
     fn evaluate(&mut self, now: Instant) -> bool {
         let is_recent =
             |then: Option<Instant>| then.is_some_and(|then| now.since(then) <= limits::WRITING_WINDOW);
@@ -137,7 +137,7 @@ impl HealthState {
                 match is_recent(self.succeeded_at) {
                     true => log::info!("writes to the store come through again, after {time} s"),
                     false => {
-                        log::info!("nobody writes to the store any more; for {time} s nothing came through")
+                        log::info!("no more writes to the store; none has succeeded for {time} s")
                     }
                 }
             }
@@ -160,18 +160,18 @@ impl HealthState {
 
     fn last_error(&self, stuck_for: Option<Duration>) -> String {
         match stuck_for {
-            Some(time) => format!("one has waited for the store for {} s", time.as_secs()),
+            Some(time) => format!("a write has waited for the store for {} s", time.as_secs()),
             None => self.last_error.clone(),
         }
     }
 }
 
-/// What `outcomes` say of the store: it was asked to keep what they are about, together.
+/// Classifies the results of one batch.
 fn classify(outcomes: &[std::result::Result<Written, StoreError>]) -> CommitResult {
     let mut result = CommitResult::Nothing;
     for outcome in outcomes {
         match outcome {
-            // Nothing was removed: nothing was committed.
+            // Nothing was removed, so nothing was committed.
             Ok(Written::PointsRemoved { count: 0, .. }) => {}
             Ok(_) => return CommitResult::Committed,
             Err(StoreError::Busy) if matches!(result, CommitResult::Nothing) => result = CommitResult::Locked,
@@ -188,7 +188,7 @@ fn classify(outcomes: &[std::result::Result<Written, StoreError>]) -> CommitResu
 mod tests {
     use super::*;
 
-    /// What happens at a second: a write begins and ends, or is looked for.
+    /// A state that tests drive second by second.
     struct Fixture(HealthState);
 
     fn at(second: u64) -> Instant {

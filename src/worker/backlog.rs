@@ -1,10 +1,10 @@
-//! The jobs of one lane that wait: how many there may be, and which are next.
+//! The queued jobs of one lane: how many there may be, and which run next.
 //!
-//! Logins of those that have failed lately wait apart, for others go before them: but one in [`limits::LATER_EVERY`] is
-//! theirs. Pages of lists are in the order of their arrival, since a connection waits for one at most, and after
-//! all else that is read: a look-up takes microseconds. What is left is in an order that is fair.
+//! Low-priority jobs (logins of sources that have failed lately) are queued apart and run after the others,
+//! except for one in [`limits::LATER_EVERY`]. Pages of lists run in order of arrival, since a connection waits
+//! for one at most, and after other reads: a look-up takes microseconds. All other jobs are in a fair queue.
 //!
-//! Invariant: the jobs weigh no more than may be, or one of them does.
+//! Invariant: the total weight is within the limit, or there is one job only.
 
 use std::collections::VecDeque;
 
@@ -13,36 +13,36 @@ use super::{Job, Priority, QueueFull};
 use crate::app::task::Lane;
 use crate::limits;
 
-/// The jobs that wait.
+/// The queued jobs.
 pub(crate) struct Backlog {
     jobs: FairQueue<Job>,
-    /// Those that others go before.
+    /// Jobs that run after the others.
     low_priority: FairQueue<Job>,
-    /// How many have gone before them since one of them went.
+    /// Jobs that ran before them since one of them ran.
     passed_over: usize,
     pages: VecDeque<Job>,
     jobs_max: usize,
 }
 
-/// How many of the jobs that wait one thread takes at once.
+/// How many queued jobs one thread takes at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum BatchPolicy {
-    /// As many as there are, up to so many: they gain from each other.
+    /// All jobs up to the limits: they gain from running together.
     All {
-        /// At most.
+        /// The maximum number of jobs.
         max: usize,
-        /// What they weigh together, at most; one may weigh more by itself.
+        /// The maximum total weight; a single job may exceed it.
         weight_max: usize,
     },
-    /// What leaves as much for each of the other threads, up to so many.
+    /// An equal share for each thread, up to a limit.
     EvenShare {
-        /// At most.
+        /// The maximum number of jobs.
         max: usize,
     },
 }
 
 impl BatchPolicy {
-    /// How many a thread of `lane` takes.
+    /// The policy of `lane`.
     pub(crate) fn of(lane: Lane) -> BatchPolicy {
         match lane {
             Lane::Auth | Lane::Compute => BatchPolicy::All { max: 1, weight_max: usize::MAX },
@@ -66,12 +66,12 @@ impl Backlog {
         }
     }
 
-    /// From now on so many jobs may wait; those that do already, stay.
+    /// Changes the limit; jobs that are queued stay.
     pub(crate) fn set_jobs_max(&mut self, jobs_max: usize) {
         self.jobs_max = jobs_max;
     }
 
-    /// Adds `job`. Those that have lost their place to it, which were the newest of those that have more waiting.
+    /// Adds `job`. Returns the jobs that were evicted for it.
     pub(crate) fn push(&mut self, job: Job) -> Result<Vec<Job>, QueueFull> {
         if job.task.is_page() {
             if job.priority == Priority::Normal && self.pages.len() >= self.jobs_max {
@@ -85,7 +85,7 @@ impl Backlog {
             match self.evict_for(&job) {
                 Some(other) => displaced.push(other),
                 None if displaced.is_empty() => return Err(QueueFull),
-                // What is left is no heavier than this one.
+                // The remaining jobs are no heavier than this one.
                 None => break,
             }
         }
@@ -96,14 +96,14 @@ impl Backlog {
         Ok(displaced)
     }
 
-    /// Takes back a job that `job` may take the place of.
+    /// Evicts a job that `job` may replace.
     fn evict_for(&mut self, job: &Job) -> Option<Job> {
         let weight = if job.priority == Priority::Low { job.weight } else { 0 };
         let later = self.low_priority.pop_newest_of_heaviest(job.accounts, weight);
         later.or_else(|| self.jobs.pop_newest_of_heaviest(job.accounts, job.weight))
     }
 
-    /// Takes the next job that is no page, if it weighs `weight_max` at most.
+    /// Takes the next job that is not a page, if it weighs at most `weight_max`.
     fn pop(&mut self, weight_max: usize) -> Option<Job> {
         let is_charged = |job: &Job| !job.state.is_abandoned();
         if self.low_priority.is_empty() {
@@ -118,7 +118,7 @@ impl Backlog {
         self.jobs.pop_charged(weight_max, is_charged)
     }
 
-    /// Adds a job that has had its turn: the others that wait have theirs before.
+    /// Adds a job that has run without success: it runs after those that are queued now.
     pub(crate) fn requeue(&mut self, job: Job) {
         match job.task.is_page() {
             true => self.pages.push_back(job),
@@ -126,7 +126,7 @@ impl Backlog {
         }
     }
 
-    /// Takes the jobs that one of so many threads is to do next.
+    /// Takes the next jobs for one of `threads` threads.
     pub(crate) fn take(&mut self, batch: BatchPolicy, threads: usize) -> Vec<Job> {
         let (max, mut weight_left) = match batch {
             BatchPolicy::All { max, weight_max } => (max, weight_max),
@@ -139,7 +139,7 @@ impl Backlog {
             weight_left = weight_left.saturating_sub(job.weight);
             taken.push(job);
         }
-        // However many look-ups there are, pages get on.
+        // Look-ups must not starve pages.
         let pages = max.saturating_sub(taken.len()).max(1).min(self.pages.len());
         taken.extend(self.pages.drain(..pages));
         if self.pages.is_empty() {
@@ -171,7 +171,7 @@ impl Backlog {
     }
 }
 
-/// Pages that an empty queue keeps room for.
+/// The capacity that the queue of pages keeps.
 const PAGES_CAPACITY_KEPT: usize = 16;
 
 #[cfg(test)]

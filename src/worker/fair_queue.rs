@@ -1,12 +1,11 @@
-//! A queue that is fair between those whose jobs wait in it.
+//! A queue that is fair between the accounts whose jobs it holds.
 //!
-//! Each job is charged to whom it is done for: a connection; or a source of logins, and the VM that it wants to be.
-//! Next is the job of the one that will have been charged least, as in weighted fair queueing (Demers, Keshav and
-//! Shenker, 1989). Where a job is charged to two, the one that was charged more decides. One that comes back after a rest has the
-//! queue's clock for its charge: rest is no credit, and what was charged is not forgotten by a short rest.
+//! Each job is charged to one account, a connection, or to two, the source of a login and the VM it names. The
+//! next job is that of the account with the lowest charge, as in weighted fair queueing (Demers, Keshav and
+//! Shenker, 1989). Of two accounts, the one with the higher charge counts. An account that returns after a
+//! pause starts at the queue's virtual time: idling earns no credit, and a short pause clears no charge.
 //!
-//! Invariants: jobs of the same flow leave in the order in which they came; nothing is allocated for a job
-//! of a flow that is known.
+//! Invariants: jobs of one flow leave in order; a job of a known flow allocates nothing.
 
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
@@ -16,56 +15,56 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use crate::ids::ConnId;
 use crate::model::{Source, VmName};
 
-/// To whom a job is charged.
+/// An account that jobs are charged to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Account {
-    /// To a connection.
+    /// A connection.
     Connection(ConnId),
-    /// To where a login comes from.
+    /// The source of a login.
     Source(Source),
-    /// To whom it wants to be: the hash of the VM's name.
+    /// The VM that a login names: the hash of its name.
     Vm(u64),
 }
 
 impl Account {
-    /// The VM of this name.
+    /// The account of the VM of this name.
     pub fn vm(name: &VmName) -> Account {
         Account::Vm(BuildHasherDefault::<DefaultHasher>::default().hash_one(name))
     }
 }
 
-/// To whom a job is charged: to one, maybe to another as well.
+/// The accounts of a job: one, or two.
 pub type Accounts = (Account, Option<Account>);
 
-/// Jobs that wait.
+/// A fair queue of jobs.
 pub(crate) struct FairQueue<T> {
     usage: Vec<AccountUsage>,
     flows: Vec<Flow<T>>,
     index_of: HashMap<Account, usize>,
     flow_of: HashMap<(usize, Option<usize>), usize>,
-    /// One for each flow that has jobs. Those that came too early by what was charged meanwhile are put right when
-    /// they come first.
+    /// One entry for each flow with jobs. An entry that has become too early is corrected when it reaches
+    /// the front.
     schedule: BinaryHeap<Reverse<ScheduleEntry>>,
-    /// What somebody would have been charged by now who has had jobs waiting all the time.
+    /// The charge that an account with jobs always queued would have now.
     virtual_time: u64,
-    /// The most that anybody was charged.
+    /// The highest charge of any account.
     charged_max: u64,
     next_order: u64,
     length: usize,
     weight: usize,
-    /// Flows and meters that were left when those at rest were last forgotten.
+    /// The number of flows and accounts after the last clean-up.
     retained: usize,
 }
 
-/// What one of those is charged that jobs are done for.
+/// The charge of one account.
 struct AccountUsage {
     account: Account,
     charged: u64,
-    /// What its jobs that wait weigh.
+    /// The total weight of its queued jobs.
     queued_weight: usize,
 }
 
-/// Jobs that are charged to the same.
+/// Jobs that are charged to the same accounts.
 struct Flow<T> {
     accounts: (usize, Option<usize>),
     jobs: VecDeque<QueuedJob<T>>,
@@ -75,17 +74,17 @@ struct Flow<T> {
 struct QueuedJob<T> {
     order: u64,
     weight: usize,
-    /// The charge before which it has no turn.
+    /// Not run before its accounts reach this charge.
     not_before: u64,
     job: T,
 }
 
-/// When it is a flow's turn: the least first.
+/// The position of a flow in the schedule: the lowest comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct ScheduleEntry {
-    /// What the one that was charged more will have been charged then.
+    /// The charge, after its next job, of its more expensive account.
     charged: u64,
-    /// What the first was.
+    /// The charge of its first account.
     charged_first: u64,
     order: u64,
     flow: usize,
@@ -113,20 +112,20 @@ impl<T> FairQueue<T> {
         self.add(accounts, weight, 0, job);
     }
 
-    /// Adds a job whose turn comes when all those have had theirs that wait now.
+    /// Adds a job that runs after all jobs that are queued now.
     pub(crate) fn push_last(&mut self, accounts: Accounts, weight: usize, job: T) {
         let ends = self.usage.iter().map(|account| account.charged + charge(account.queued_weight));
         let last = ends.max().unwrap_or(0);
         self.add(accounts, weight, last, job);
     }
 
-    /// Takes the next job, if it weighs `weight_max` at most.
+    /// Takes the next job, if it weighs at most `weight_max`.
     pub(crate) fn pop(&mut self, weight_max: usize) -> Option<T> {
         self.pop_charged(weight_max, |_| true)
     }
 
-    /// The same, and charges it only where it is to be: nothing is done for one that was given up, and a client must
-    /// not have others charged for such.
+    /// Like [`FairQueue::pop`], but charges the job only if `is_charged` returns true: an abandoned job
+    /// costs nothing, and must not be charged to others.
     pub(crate) fn pop_charged(&mut self, weight_max: usize, is_charged: impl Fn(&T) -> bool) -> Option<T> {
         let entry = self.next_entry()?;
         let flow = &mut self.flows[entry.flow];
@@ -143,14 +142,14 @@ impl<T> FairQueue<T> {
         let progress = charge / self.schedule.len() as u64;
         self.virtual_time = (self.virtual_time + progress).max(entry.charged_first);
         if self.length == 0 {
-            // Nobody waits whom anybody could be ahead of.
+            // No account is waiting, so none can be ahead.
             self.virtual_time = self.charged_max;
         }
         Some(job)
     }
 
-    /// Takes back the job that came last of the one that has the most waiting, where that is more than one of `shares`
-    /// would have with a job of this `weight`.
+    /// Removes the newest job of the account with the most queued weight, if that is more than one of
+    /// `accounts` would have with a job of this `weight`.
     pub(crate) fn pop_newest_of_heaviest(&mut self, accounts: Accounts, weight: usize) -> Option<T> {
         let first = self.heavier_than(accounts.0, weight, |flow| Some(flow.accounts.0));
         let flow = match (first, accounts.1) {
@@ -175,7 +174,7 @@ impl<T> FairQueue<T> {
         self.length == 0
     }
 
-    /// What all jobs weigh together.
+    /// The total weight of all jobs.
     pub(crate) fn weight(&self) -> usize {
         self.weight
     }
@@ -203,7 +202,7 @@ impl<T> FairQueue<T> {
         self.schedule_flow(flow);
     }
 
-    /// Whose turn it is.
+    /// The next entry of the schedule.
     fn next_entry(&mut self) -> Option<ScheduleEntry> {
         loop {
             let mut first = self.schedule.peek_mut()?;
@@ -219,8 +218,8 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// The flow that has the newest job of the heaviest, of those that `meter` names, if that is heavier than `share`
-    /// with a job of this `weight`.
+    /// The flow with the newest job of the heaviest account that `account_of` selects, if that account is
+    /// heavier than `account` with a job of this `weight`.
     fn heavier_than(
         &self,
         account: Account,
@@ -256,7 +255,7 @@ impl<T> FairQueue<T> {
         })
     }
 
-    /// A job of `flow` waits no more.
+    /// Subtracts a job of `flow` from the totals.
     fn remove_from_totals(&mut self, flow: usize, weight: usize) {
         for account in both(self.flows[flow].accounts) {
             self.usage[account].queued_weight -= weight;
@@ -269,8 +268,8 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Forgets flows without jobs, and what was charged to those that nobody is behind of, when there are as many
-    /// as to be worth it.
+    /// Forgets flows without jobs and accounts whose charge no longer matters, once there are enough of
+    /// them.
     fn forget_idle(&mut self) {
         if self.flows.len() + self.usage.len() < 2 * self.retained + FORGET_THRESHOLD {
             return;
@@ -301,7 +300,7 @@ fn both((first, second): (usize, Option<usize>)) -> impl Iterator<Item = usize> 
     [Some(first), second].into_iter().flatten()
 }
 
-/// When it is the turn of `flow`, the one at this place; never where it has no jobs.
+/// The schedule entry of `flow`, which is at `index`; `None` if it has no jobs.
 fn schedule_entry<T>(index: usize, flow: &Flow<T>, accounts: &[AccountUsage]) -> Option<ScheduleEntry> {
     let QueuedJob { order, weight, not_before, .. } = flow.jobs.front()?;
     let charged_first = accounts[flow.accounts.0].charged;
@@ -310,15 +309,15 @@ fn schedule_entry<T>(index: usize, flow: &Flow<T>, accounts: &[AccountUsage]) ->
     Some(ScheduleEntry { charged, charged_first, order: *order, flow: index })
 }
 
-/// What is charged for a job of this weight: fine enough to be shared out among thousands. A million points a second
-/// can be charged for a hundred years.
+/// The charge of a job: scaled up so that it can be divided among thousands. A million points a second overflow
+/// it after a hundred years.
 fn charge(weight: usize) -> u64 {
     (weight as u64) << 12
 }
 
-/// Jobs that a flow without any keeps room for.
+/// The capacity that a flow without jobs keeps.
 const JOBS_CAPACITY_KEPT: usize = 16;
-/// Flows and meters, beyond as many as were left the last time, that are worth looking for those to forget.
+/// The number of flows and accounts, beyond those retained the last time, at which idle ones are forgotten.
 const FORGET_THRESHOLD: usize = 128;
 
 #[cfg(test)]
@@ -333,7 +332,7 @@ mod tests {
         (Account::Source(Source::User(Some(user))), Some(Account::Vm(vm)))
     }
 
-    /// A queue of so many jobs for each of those, each job with the number of whom it is for.
+    /// A queue of the given accounts, weights and counts; each job is the index of its entry.
     fn queue(jobs: &[(Accounts, usize, usize)]) -> FairQueue<usize> {
         let mut queue = FairQueue::new();
         for (number, (accounts, weight, count)) in jobs.iter().enumerate() {
@@ -387,31 +386,31 @@ mod tests {
 
     #[test]
     fn a_source_and_a_vm_each_have_one_account() {
-        // One source that wants to be many, and one that comes later.
+        // One source with many VMs, and a second source.
         let mut one = FairQueue::new();
         (0..100).for_each(|vm| one.push(login(1, vm), 1, 1));
         next(&mut one, 10);
         one.push(login(2, 7), 1, 2);
         assert!(next(&mut one, 2).contains(&2));
-        // Many sources that want to be one, and one that wants to be another.
+        // Many sources with one VM, and another source with another VM.
         let mut many = FairQueue::new();
         (0..100).for_each(|user| many.push(login(user, 1), 1, 1));
         next(&mut many, 10);
         many.push(login(200, 2), 1, 2);
         assert!(next(&mut many, 2).contains(&2));
-        // One that wants to be the same as a source that has much waiting.
+        // A second source with the same VM as a source with many jobs.
         let mut same = FairQueue::new();
         (0..100).for_each(|_| same.push(login(1, 1), 1, 1));
         next(&mut same, 10);
         same.push(login(2, 1), 1, 2);
         assert!(next(&mut same, 2).contains(&2));
-        // The same again and again.
+        // The same, repeatedly.
         for _ in 0..20 {
             next(&mut same, 3);
             same.push(login(2, 1), 1, 2);
             assert!(next(&mut same, 2).contains(&2));
         }
-        // The same source for another VM.
+        // The same source with another VM.
         let mut vms = FairQueue::new();
         (0..100).for_each(|_| vms.push(login(1, 1), 1, 1));
         next(&mut vms, 10);

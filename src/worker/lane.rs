@@ -1,7 +1,7 @@
-//! One lane: a bounded queue of jobs and how many threads there are for it.
+//! One lane: a bounded queue of jobs and the number of its threads.
 //!
-//! Invariant: a job is in the queue or with one thread, and there is never a job in the queue without a
-//! thread that will look there.
+//! Invariant: a job is in the queue or with one thread, and whenever a job is queued, some thread will look for
+//! it.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,48 +18,48 @@ pub(super) struct LaneQueue {
 
 struct LaneState {
     jobs: Backlog,
-    /// Threads that there are, those that are stuck in a job that was given up left out.
+    /// Threads, except for those that are stuck in an abandoned job.
     threads: usize,
     threads_max: usize,
     /// Threads that wait for a job.
     idle: usize,
-    /// How many of them have been called and are on their way: at most as many as rest.
+    /// Idle threads that were notified and have not woken yet: at most `idle`.
     notified: usize,
-    /// What is run now, by whom does not matter.
+    /// Runs in progress.
     running: BTreeSet<RunId>,
-    /// The runs that a thread is stuck in and was given up for.
+    /// Runs whose thread is stuck.
     stuck: BTreeSet<RunId>,
     stuck_max: usize,
     next_run: u64,
-    /// Runs that are over.
+    /// Runs that have ended.
     done: u64,
     closed: bool,
 }
 
-/// What a lane looks like from outside.
+/// The status of a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct LaneStatus {
     pub(super) queued: usize,
     pub(super) threads: usize,
     pub(super) stuck: usize,
-    /// Runs that go on.
+    /// Runs in progress.
     pub(super) running: usize,
-    /// Runs that are over.
+    /// Runs that have ended.
     pub(super) done: u64,
 }
 
-/// What has come of a job that was to be queued.
+/// The result of queueing a job.
 pub(super) struct Pushed {
-    /// A thread has to be started for it, which counts as one already.
+    /// Whether the caller must start a thread, which is counted already.
     pub(super) starts_thread: bool,
-    /// Those that have lost their place to it.
+    /// Jobs that were evicted for it.
     pub(super) displaced: Vec<Job>,
 }
 
-/// What a thread is to do next.
+/// What a thread does next.
 pub(super) enum Assignment {
     Run(RunId, Vec<Job>),
-    /// There was nothing to do for a while.
+    /// No job arrived for a while.
     Exit,
 }
 
@@ -81,7 +81,7 @@ impl LaneQueue {
         LaneQueue { state: Mutex::new(state), arrived: Condvar::new() }
     }
 
-    /// Queues `job`. A thread that rests is not called yet: [`LaneQueue::notify`] does that for all jobs that have come
+    /// Queues `job` without waking a thread: [`LaneQueue::notify`] does that for all jobs that arrived
     /// together.
     pub(super) fn push(&self, job: Job) -> Result<Pushed, QueueFull> {
         let mut state = self.lock();
@@ -89,14 +89,14 @@ impl LaneQueue {
         Ok(Pushed { starts_thread: state.claim_thread(), displaced })
     }
 
-    /// Calls as many of the threads that rest as there are jobs for.
+    /// Wakes as many idle threads as there are jobs for.
     pub(super) fn notify(&self) {
         let mut state = self.lock();
         let missing = state.jobs.len().saturating_sub(state.notified).min(state.idle - state.notified);
         self.notify_idle(&mut state, missing);
     }
 
-    /// Waits for jobs for at most `idle`, and takes as many as `batch` says.
+    /// Waits at most `idle` for jobs, and takes as many as `batch` allows.
     pub(super) fn take(&self, batch: BatchPolicy, idle: Duration) -> Assignment {
         let mut state = self.wait(idle);
         let threads = state.threads_max;
@@ -111,7 +111,7 @@ impl LaneQueue {
         Assignment::Run(run, batch)
     }
 
-    /// The thread of `run` is stuck; true where another has to be started in its place.
+    /// Marks the thread of `run` as stuck; returns whether the caller must start another.
     pub(super) fn replace_thread(&self, run: RunId) -> bool {
         let mut state = self.lock();
         if state.stuck.len() >= state.stuck_max || !state.running.remove(&run) {
@@ -126,12 +126,12 @@ impl LaneQueue {
         state.claim_thread()
     }
 
-    /// `run` is over, but for those of its jobs that have to be run `again`: they wait behind all others. True:
-    /// its thread goes on; false: it was given up and others have its place.
+    /// Ends `run` and queues those of its jobs that must run `again` after all others. Returns whether its
+    /// thread continues; false if it was replaced.
     pub(super) fn end_run(&self, run: RunId, again: Vec<Job>) -> bool {
         let mut state = self.lock();
         state.done += 1;
-        // Either way there are threads that will look: this one, or as many as there may be.
+        // In both cases some thread will look: this one, or as many as there may be.
         if !again.is_empty() {
             again.into_iter().for_each(|job| state.jobs.requeue(job));
             self.notify_one(&mut state);
@@ -145,20 +145,20 @@ impl LaneQueue {
         has_room
     }
 
-    /// A thread could not be started after all. The jobs that are queued: all, where no thread is left
-    /// to run them.
+    /// Reports that a thread could not be started. Returns all queued jobs if no thread is left to run
+    /// them.
     pub(super) fn thread_failed(&self) -> Vec<Job> {
         let mut state = self.lock();
         state.threads -= 1;
         if state.threads == 0 { state.jobs.drain() } else { Vec::new() }
     }
 
-    /// From now on so many jobs may wait; those that do already, stay.
+    /// Changes the limit; jobs that are queued stay.
     pub(super) fn set_jobs_max(&self, jobs_max: usize) {
         self.lock().jobs.set_jobs_max(jobs_max);
     }
 
-    /// No more waiting: threads end when the queue is empty.
+    /// Closes the lane: threads exit when the queue is empty.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.arrived.notify_all();
@@ -175,7 +175,7 @@ impl LaneQueue {
         }
     }
 
-    /// Returns as soon as there are jobs, or the lane is closed, or nobody has called for as long as `idle`.
+    /// Waits until there are jobs, the lane is closed, or no notification has come for `idle`.
     fn wait(&self, idle: Duration) -> MutexGuard<'_, LaneState> {
         let (mut state, mut timed_out) = (self.lock(), false);
         while state.jobs.is_empty() && !state.closed && !timed_out {
@@ -184,7 +184,8 @@ impl LaneQueue {
                 self.arrived.wait_timeout(state, idle).unwrap_or_else(PoisonError::into_inner);
             (state, timed_out) = (woken, waited.timed_out());
             state.idle -= 1;
-            // Whoever comes up may be another than was called: then one more is called than has to be.
+            // Another thread than the notified one may wake: then one more is notified than
+            // necessary.
             state.notified = state.notified.saturating_sub(1);
         }
         state
@@ -195,7 +196,7 @@ impl LaneQueue {
         self.notify_idle(state, count);
     }
 
-    /// Each call is a system call, whether or not somebody rests: so nobody is called twice.
+    /// Each notification is a system call even if no thread waits, so no thread is notified twice.
     fn notify_idle(&self, state: &mut LaneState, count: usize) {
         state.notified += count;
         (0..count).for_each(|_| self.arrived.notify_one());
@@ -207,7 +208,7 @@ impl LaneQueue {
 }
 
 impl LaneState {
-    /// Whether a thread has to be started for what is queued, which then counts.
+    /// Whether a thread must be started for the queued jobs; counts it.
     fn claim_thread(&mut self) -> bool {
         let is_needed = self.idle < self.jobs.len() && self.threads < self.threads_max;
         self.threads += usize::from(is_needed);
@@ -234,7 +235,7 @@ mod tests {
         Job { key, task, priority, accounts, weight: 1, deadline, state }
     }
 
-    /// Whether a thread has to be started for `job`.
+    /// Queues `job`; returns whether a thread must be started.
     fn push(lane: &LaneQueue, job: Job) -> Result<bool, QueueFull> {
         lane.push(job).map(|pushed| pushed.starts_thread)
     }

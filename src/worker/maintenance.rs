@@ -1,7 +1,7 @@
-//! What is to be done about metrics without anybody's asking: points that wait are written, and old ones removed.
+//! Background work on metrics: flushes buffered points and removes old ones.
 //!
-//! A thread for each, as far as it is wanted, with a connection of its own; no request waits for either. What they
-//! do to the store they do in small steps.
+//! Each of the two has its own thread and connection; no request waits for them. They change the store in small
+//! steps.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,10 +15,10 @@ use crate::ids::SeriesId;
 use crate::limits;
 use crate::store::{Store, StoreError, StoreFactory, Write, WriteBehindBuffer, Written};
 
-/// The threads, and what they share.
+/// The maintenance threads and their shared state.
 pub struct Maintenance {
     shared: Arc<Shared>,
-    /// The waiting room, where points are written behind.
+    /// The buffer, if points are written behind.
     buffer: Option<Arc<WriteBehindBuffer>>,
 }
 
@@ -33,17 +33,17 @@ struct Shared {
 
 struct Control {
     retention: Option<Duration>,
-    /// The thread that removes has been started.
+    /// Whether the thread that removes points was started.
     has_remover: bool,
     is_closed: bool,
-    /// All points that waited are written, or the time for it is over.
+    /// The final flush is complete, or its time is over.
     is_flush_over: bool,
 }
 
 impl Maintenance {
-    /// Starts what is wanted: writing to the store what waits in `behind`, and removing what is older than
-    /// `retention`. `factory` makes connections that put points into `behind`, where there is one, and tell it of
-    /// removals; points grow old by `clock`. An error: what waits would never be written.
+    /// Starts the threads that are needed: one flushes `buffer`, one removes points older than `retention`
+    /// by `clock`. Connections of `factory` must write through `buffer`, if there is one. An error means
+    /// that buffered points would never be written.
     pub fn start(
         factory: Arc<dyn StoreFactory>,
         buffer: Option<Arc<WriteBehindBuffer>>,
@@ -74,7 +74,7 @@ impl Maintenance {
         Ok(maintenance)
     }
 
-    /// From now on removes points that are older than `retention`; `None`: none.
+    /// Changes the retention; `None`: points are not removed.
     pub fn set_retention(&self, retention: Option<Duration>) {
         let mut control = self.shared.lock();
         control.retention = retention;
@@ -86,8 +86,8 @@ impl Maintenance {
         self.shared.changed.notify_all();
     }
 
-    /// Nobody puts points any more: waits until what waits is written, for `wait_max`, and for the threads to end;
-    /// how many points are not written.
+    /// Flushes the remaining points and ends the threads, in at most `wait_max`. No points may be put any
+    /// more. Returns the number of points that were not written.
     pub fn shut_down(&self, wait_max: Duration) -> u64 {
         let mut control = self.shared.lock();
         control.is_closed = true;
@@ -101,7 +101,7 @@ impl Maintenance {
         let is_flushing = |control: &mut Control| !control.is_flush_over;
         let waited = self.shared.changed.wait_timeout_while(control, wait_max, is_flushing);
         (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        // What is left is given up.
+        // The remaining points are given up.
         let is_stuck = !std::mem::replace(&mut control.is_flush_over, true);
         drop(control);
         self.shared.changed.notify_all();
@@ -111,12 +111,12 @@ impl Maintenance {
         buffer.unwritten()
     }
 
-    /// Points that were answered and are not in the store.
+    /// The number of acknowledged points that are not stored.
     pub fn unwritten(&self) -> u64 {
         self.buffer.as_ref().map_or(0, |buffer| buffer.unwritten())
     }
 
-    /// What to show: name and value.
+    /// Statistics: name and value.
     pub fn statistics(&self) -> [(&'static str, u64); 3] {
         [
             ("points_written_behind", u64::from(self.buffer.is_some())),
@@ -137,7 +137,7 @@ impl Shared {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a thread could be started for `work`.
+    /// Starts a thread for `work`; returns whether that succeeded.
     fn start(&self, name: &str, work: impl FnOnce() + Send + 'static) -> bool {
         let started = self.threads.spawn(name, work);
         if let Err(error) = &started {
@@ -146,7 +146,7 @@ impl Shared {
         started.is_ok()
     }
 
-    /// Rests for `pause`, or until the orders are other ones; false where nothing more is to be done.
+    /// Sleeps for `pause` or until the control changes; returns false at shutdown.
     fn sleep(&self, pause: Duration) -> bool {
         let control = self.lock();
         if control.is_closed {
@@ -157,14 +157,14 @@ impl Shared {
         !control.is_closed
     }
 
-    /// Rests for `pause`, or until nothing is to be written any more; whether something is.
+    /// Sleeps for `pause` or until flushing is over; returns whether to continue.
     fn sleep_before_retry(&self, pause: Duration) -> bool {
         let waited = self.changed.wait_timeout_while(self.lock(), pause, |control| !control.is_flush_over);
         let (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !control.is_flush_over
     }
 
-    /// A thread's life: has what waits written before it has waited for long.
+    /// Runs a thread: writes buffered points soon after they arrive.
     fn run_flusher(&self, buffer: &WriteBehindBuffer) {
         let mut store = None;
         loop {
@@ -189,7 +189,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// A thread's life: walks through all series again and again, and removes what is old.
+    /// Runs a thread: scans all series periodically and removes old points.
     fn run_remover(&self) {
         let mut clock = self.clock;
         let mut store = None;
@@ -226,7 +226,7 @@ impl Shared {
         }
     }
 
-    /// Does `work` with the connection, made first where there is none. The thread outlives a panic.
+    /// Runs `work` with a connection, made if there is none. Survives a panic.
     fn with_store<T>(
         &self,
         store: &mut Option<Box<dyn Store>>,
@@ -239,14 +239,14 @@ impl Shared {
             work(store.as_deref_mut().expect("connected above"))
         }));
         done.unwrap_or_else(|_| {
-            // The panic hook has logged it. Nobody knows what state the connection was left in.
+            // The panic hook has logged it. The state of the connection is unknown.
             *store = None;
             Err(StoreError::Unavailable("a panic, see above".to_owned()))
         })
     }
 }
 
-/// Removes some of what is older than `before`; how many points that were, and where to go on.
+/// Removes some points older than `before`; returns their number and where to continue.
 fn remove_step(
     store: &mut dyn Store,
     before: i64,

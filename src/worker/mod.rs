@@ -1,8 +1,8 @@
-//! Work that blocks, away from the reactor: a bounded queue and a few threads for each lane, and one
-//! list of what is done.
+//! Runs blocking work away from the reactor: a bounded queue and a few threads per lane, and one list of
+//! completions.
 //!
-//! The reactor hands in [`Job`]s and collects [`Completion`]s; it never waits. Threads start when there
-//! is work for them and end when there has been none for a while.
+//! The reactor submits [`Job`]s and collects [`Completion`]s; it never waits. Threads start on demand and exit
+//! when idle.
 
 mod backlog;
 mod fair_queue;
@@ -25,126 +25,126 @@ pub use fair_queue::{Account, Accounts};
 pub use maintenance::Maintenance;
 pub use pool::{LaneSettings, Pool, PoolControl, PoolSettings};
 
-/// One task on its way to a worker.
+/// A task submitted to a lane.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Whose it is.
+    /// The job's key.
     pub key: JobKey,
     /// What to run.
     pub task: Task,
-    /// What room there has to be for it.
+    /// Its place in the lane's queue.
     pub priority: Priority,
-    /// To whom it is charged.
+    /// The accounts that it is charged to.
     pub accounts: Accounts,
-    /// What it is charged, in points to be kept.
+    /// Its cost, in points to be stored.
     pub weight: usize,
-    /// When nobody waits for it any more, by the clock of whoever submits it.
+    /// The deadline, on the submitter's clock.
     pub deadline: Instant,
-    /// Shared with whoever may give it up.
+    /// Shared with the submitter, which may abandon the job.
     pub state: Arc<JobState>,
 }
 
-/// A job and the request it is for; no two jobs share a key.
+/// Identifies a job and its request; unique.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct JobKey {
     /// The request.
     pub request_key: RequestKey,
-    /// Counts all jobs.
+    /// The number of the job, over all requests.
     pub job: u64,
 }
 
-/// What room a job takes in its lane's queue.
+/// How a job is queued in its lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Priority {
-    /// A place, if there is one.
+    /// In its turn, if the queue is not full.
     Normal,
-    /// The same, but most others have their turn before.
+    /// The same, but after most normal jobs.
     Low,
-    /// A place, whether or not the queue is full: half an answer is out already, and a client that is told `busy`
-    /// now would have it cut. A connection has one such job at most.
+    /// Accepted even if the queue is full: part of the answer has been sent, and `busy` would cut it off. A
+    /// connection has at most one such job.
     Reserved,
 }
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Debug)]
 pub struct Completion {
-    /// Whose it is.
+    /// The job's key.
     pub key: JobKey,
     /// The task's result.
     pub result: Result<Done, TaskError>,
 }
 
-/// The queue of the job's lane is full; nothing was done.
+/// The queue of the lane is full; nothing was done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct QueueFull;
 
-/// Where jobs go and come from: threads, or a simulation.
+/// Executes jobs: on threads, or in a simulation.
 pub trait Jobs {
-    /// Queues a job, or says at once that there is no room. One that has less waiting may take the place of
-    /// another, which comes to [`TaskError::NoRoom`].
+    /// Queues a job, or reports at once that the queue is full. A job may evict a queued one whose account
+    /// has more waiting; that one completes with [`TaskError::NoRoom`].
     fn try_submit(&mut self, job: Job) -> Result<(), QueueFull>;
 
-    /// All jobs of this turn have been queued: whoever rests is called for them. Until then they may wait.
+    /// Wakes idle workers for the jobs queued in this iteration of the loop. Until then they may wait.
     fn notify_workers(&mut self) {}
 
-    /// Appends what has been done since the last call.
+    /// Appends the completions since the last call.
     fn drain(&mut self, completions: &mut VecDeque<Completion>);
 
-    /// A job that `lane` runs in `run` has been given up: its thread is stuck, and another may take its
-    /// place.
+    /// Reports that a job which `lane` runs in `run` was abandoned: its thread is stuck, and another may
+    /// replace it.
     fn replace_worker(&mut self, lane: Lane, run: RunId);
 
-    /// Whether `lane` gets on. Where nothing can hang there is nothing to tell.
+    /// The progress of `lane`, to detect a lane that hangs.
     fn progress(&self, _lane: Lane) -> LaneProgress {
         LaneProgress::default()
     }
 
-    /// What to show of the lanes: name and value.
+    /// Statistics of the lanes: name and value.
     fn statistics(&self) -> Vec<(&'static str, u64)>;
 }
 
-/// How a lane gets on.
+/// The progress of a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LaneProgress {
-    /// Jobs that wait.
+    /// Queued jobs.
     pub queued: usize,
-    /// Batches that threads are at.
+    /// Batches that are running.
     pub running: usize,
-    /// Batches that threads are done with, whatever came of them.
+    /// Batches that have ended, with any result.
     pub done: u64,
 }
 
-/// One batch of jobs that one thread runs.
+/// Identifies one batch of jobs that one thread runs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RunId(pub u64);
 
-/// Where a job is: queued, running, or given up. The reactor and one worker race for it, and the first
-/// wins.
+/// The state of a job: queued, running or abandoned. The reactor and one worker race to change it, and the
+/// first wins.
 #[derive(Debug, Default)]
 pub struct JobState(AtomicU64);
 
-/// Where a job was when it was given up.
+/// The state that a job was abandoned in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Abandoned {
-    /// It will never run.
+    /// It never runs.
     Queued,
-    /// It runs or has just run, and nobody waits for it any more.
+    /// It runs or has just run; its result is discarded.
     Running(RunId),
 }
 
 impl JobState {
-    /// A worker takes the job for `run`, which is not zero; false where it has been given up.
+    /// Marks the job as running in `run`, which is not zero; false if it was abandoned.
     pub fn start(&self, run: RunId) -> bool {
         self.0.compare_exchange(QUEUED, run.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// The worker that took the job for `run` could not do it and puts it back; false where it has been given
-    /// up meanwhile.
+    /// Marks the job as queued again, since its worker could not do it in `run`; false if it was abandoned
+    /// meanwhile.
     pub fn requeue(&self, run: RunId) -> bool {
         self.0.compare_exchange(run.0, QUEUED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// The run that the job is in; none while it is queued.
+    /// The run that the job is in; `None` while it is queued.
     pub fn run(&self) -> Option<RunId> {
         match self.0.load(Ordering::Acquire) {
             QUEUED | ABANDONED => None,
@@ -152,17 +152,17 @@ impl JobState {
         }
     }
 
-    /// Gives the job up if it is queued; false where it is not, and goes on.
+    /// Abandons the job if it is still queued; returns whether it was.
     pub fn cancel_if_queued(&self) -> bool {
         self.0.compare_exchange(QUEUED, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Whether nobody waits for the job any more.
+    /// Whether the job was abandoned.
     pub fn is_abandoned(&self) -> bool {
         self.0.load(Ordering::Acquire) == ABANDONED
     }
 
-    /// Nobody waits for the job any more.
+    /// Abandons the job.
     pub fn abandon(&self) -> Abandoned {
         match self.0.swap(ABANDONED, Ordering::AcqRel) {
             QUEUED => Abandoned::Queued,

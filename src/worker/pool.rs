@@ -1,4 +1,4 @@
-//! The threads: three lanes of them, each thread with its own tools.
+//! The thread pool: lanes of threads, each thread with its own tools.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,73 +18,73 @@ use crate::limits;
 use crate::store::{LockRetryPolicy, StoreError, StoreFactory};
 use crate::sys;
 
-/// How the pool is made.
+/// The settings of a pool.
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
-    /// Hashing.
+    /// Password hashing.
     pub auth: LaneSettings,
-    /// Reading and converting what is long.
+    /// Decoding and converting long requests.
     pub compute: LaneSettings,
     /// Reading the store.
     pub read: LaneSettings,
     /// Writing to the store.
     pub write: LaneSettings,
-    /// What a password hash costs.
+    /// The cost of a password hash.
     pub cost: Cost,
 }
 
 /// The size of one lane.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneSettings {
-    /// Jobs that wait.
+    /// The length of the queue.
     pub queue: usize,
-    /// Threads that run them.
+    /// The number of threads.
     pub threads: usize,
 }
 
-/// A pool's queues and threads, to be changed and ended from any thread.
+/// A handle that resizes and shuts down a pool, from any thread.
 #[derive(Clone)]
 pub struct PoolControl {
     shared: Arc<Shared>,
 }
 
-/// Threads behind bounded queues.
+/// Threads with bounded queues.
 pub struct Pool {
     shared: Arc<Shared>,
-    /// The lanes that have got jobs since their threads were called.
+    /// The lanes that received jobs since their threads were notified.
     unnotified: [bool; Lane::ALL.len()],
-    /// Whoever has work to do that nobody asks for; only looked at.
+    /// The maintenance threads, for their statistics.
     maintenance: Option<Arc<Maintenance>>,
 }
 
-/// Whether a job may wait for somebody's lock.
+/// Whether a job may be retried after a lock timeout.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LockRetry {
-    /// It may be run again.
+    /// It may run again.
     Possible,
-    /// What comes of it now is its result.
+    /// Its next result is final.
     Final,
-    /// It might come to its deadline while it waits, when nobody could tell that nothing was done: it is not
-    /// begun any more.
+    /// Its deadline could pass while it waits for a lock, and then its outcome would be unknown: it is not
+    /// started.
     Expired,
 }
 
 struct Shared {
     lanes: [LaneQueue; Lane::ALL.len()],
     completions: Mutex<Vec<Completion>>,
-    /// Tells the reactor that `done` is not empty any more.
+    /// Wakes the reactor when `completions` is no longer empty.
     wake: Box<dyn Fn() + Send + Sync>,
     factory: Arc<dyn StoreFactory>,
     costs: Arc<KnownCosts>,
-    /// The one that deadlines are by.
+    /// The clock of the deadlines.
     clock: SystemClock,
     lock_retry_policy: Option<LockRetryPolicy>,
     threads: ThreadGroup,
 }
 
 impl Pool {
-    /// A pool without threads yet. `clock` is the one that deadlines are by; `wake` is called from any
-    /// thread and must not block.
+    /// A pool without threads. `clock` is the clock of the deadlines; `wake` is called from any thread and
+    /// must not block.
     pub fn new(
         settings: &PoolSettings,
         factory: Arc<dyn StoreFactory>,
@@ -113,12 +113,12 @@ impl Pool {
         }
     }
 
-    /// Has what `keeper` does shown among the statistics.
+    /// Adds the statistics of `maintenance`.
     pub fn show_maintenance(&mut self, maintenance: Arc<Maintenance>) {
         self.maintenance = Some(maintenance);
     }
 
-    /// Its queues and threads.
+    /// A handle to its queues and threads.
     pub fn control(&self) -> PoolControl {
         PoolControl { shared: Arc::clone(&self.shared) }
     }
@@ -135,20 +135,20 @@ impl Pool {
 }
 
 impl PoolControl {
-    /// Lets as many jobs wait as `settings` say; its other settings hold for a new pool only.
+    /// Applies the queue lengths of `settings`; the other settings hold for a new pool only.
     pub fn resize(&self, settings: &PoolSettings) {
         for lane in Lane::ALL {
             self.shared.queue(lane).set_jobs_max(settings.lane(lane).queue);
         }
     }
 
-    /// Has the threads end as soon as nothing is queued, and waits for at most `wait` until they have: only then
-    /// no connection to the store is open any more. One that is stuck is left to itself.
+    /// Ends the threads as soon as nothing is queued, and waits at most `wait` until all store connections
+    /// are closed. A stuck thread is left alone.
     pub fn shut_down(&self, wait: Duration) {
         self.shared.close();
         let left = self.shared.threads.wait(wait);
         if left > 0 {
-            log::warn!("{left} threads still work on the store, and are not waited for any longer");
+            log::warn!("{left} threads still use the store; not waiting for them any longer");
         }
     }
 }
@@ -214,14 +214,14 @@ impl Jobs for Pool {
             values.push((done, status.done));
         }
         values.extend(self.maintenance.iter().flat_map(|maintenance| maintenance.statistics()));
-        // Most of what the process weighs is the threads' and the store's.
+        // Most of the process's memory belongs to the threads and the store.
         values.extend(sys::process::resident_kib().map(|kib| ("memory_resident_kib", kib)));
         values
     }
 }
 
 impl Drop for Pool {
-    /// Threads end by themselves once their queue is empty.
+    /// Threads exit once their queue is empty.
     fn drop(&mut self) {
         self.shared.close();
     }
@@ -236,7 +236,7 @@ impl Shared {
         &self.lanes[lane as usize]
     }
 
-    /// A thread's life.
+    /// Runs a worker thread.
     fn work(&self, lane: Lane) {
         if matches!(lane, Lane::Auth | Lane::Compute) {
             lower_priority();
@@ -255,8 +255,8 @@ impl Shared {
         }
     }
 
-    /// Runs those jobs of `batch` that have not been given up. Those that have to be run again: somebody holds
-    /// a lock that they need, and they have not waited for it long enough.
+    /// Runs the jobs of `batch` that are not abandoned. Returns those to run again: they hit a lock timeout
+    /// and may still wait.
     fn run(&self, run: RunId, batch: Vec<Job>, tools: &mut Tools) -> Vec<Job> {
         let (mut started, mut tasks, mut completions) = (Vec::new(), Vec::new(), Vec::new());
         for job in batch {
@@ -287,7 +287,7 @@ impl Shared {
         requeued
     }
 
-    /// Whether a job may still wait for a lock.
+    /// Whether a job may still be retried after a lock timeout.
     fn lock_retry(&self, job: &Job) -> LockRetry {
         let Some(LockRetryPolicy { lock_timeout: attempt, reserve }) = self.lock_retry_policy else {
             return LockRetry::Final;
@@ -298,7 +298,7 @@ impl Shared {
             Lane::Auth | Lane::Compute => LockRetry::Final,
             _ if left > reserve => LockRetry::Possible,
             _ if left + attempt > reserve => LockRetry::Final,
-            // It may have waited for its turn only, and changes nothing.
+            // It may only have been queued for long, and it changes nothing.
             _ if job.task.is_page() => LockRetry::Final,
             _ => LockRetry::Expired,
         }
@@ -324,14 +324,14 @@ fn is_busy(result: &Result<Done, TaskError>) -> bool {
 
 const BUSY: TaskError = TaskError::Store(StoreError::Busy);
 
-/// What takes long yields to the reactor, on which all clients wait.
+/// Long work yields to the reactor thread, which serves all clients.
 fn lower_priority() {
     if let Err(error) = sys::process::set_thread_niceness(limits::AUTH_NICENESS) {
-        log::debug!("a thread keeps its priority: {error}");
+        log::debug!("the priority of a thread could not be lowered: {error}");
     }
 }
 
-/// Runs `tasks`; a panic is answered for all of them, and the thread lives on.
+/// Runs `tasks`. After a panic all of them fail, and the thread continues.
 fn run_tasks(tasks: Vec<Task>, count: usize, tools: &mut Tools) -> Vec<Result<Done, TaskError>> {
     let ran = catch_unwind(AssertUnwindSafe(|| {
         let mut results = Vec::with_capacity(count);

@@ -1,4 +1,4 @@
-//! Threads whose end can be waited for.
+//! A group of threads that can be joined with a timeout.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::limits;
 
-/// Counts the threads that it has started and that have not ended yet.
+/// Counts its threads that have not ended.
 #[derive(Clone, Default)]
 pub(super) struct ThreadGroup {
     alive: Arc<ThreadCount>,
@@ -19,23 +19,24 @@ struct ThreadCount {
     ended: Condvar,
 }
 
-/// One thread's place, given up when this is dropped.
+/// Counts one thread until it is dropped.
 struct ThreadToken(Arc<ThreadCount>);
 
 impl ThreadGroup {
-    /// Starts a thread for `work`. It counts until all that `work` holds is dropped, also where that panics.
+    /// Starts a thread that runs `work`. It counts until everything that `work` captures is dropped, even
+    /// after a panic.
     pub(super) fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let token = self.register();
         let builder = thread::Builder::new().name(name.into()).stack_size(limits::WORKER_STACK_BYTES);
         builder.spawn(move || {
-            // Dropped last: the store's connections, among what `work` holds, are closed by then.
+            // Dropped last, after the captures of `work`, which include store connections.
             let _member = token;
             work();
         })?;
         Ok(())
     }
 
-    /// Waits for at most `wait` until every thread has ended; how many have not.
+    /// Waits at most `wait` until all threads have ended; returns how many have not.
     pub(super) fn wait(&self, wait: Duration) -> usize {
         let count = self.alive.count.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.alive.ended.wait_timeout_while(count, wait, |count| *count > 0);

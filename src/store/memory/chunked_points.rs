@@ -1,19 +1,19 @@
-//! The points of one series, in pieces: most come in the order of their time, and then only the last piece grows.
+//! The points of one series, in chunks. Most points arrive in order of time and extend the last chunk.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use crate::model::Point;
 
-/// Points by their seconds, each of which has one at most.
+/// Points by timestamp, at most one each.
 #[derive(Default)]
 pub(super) struct ChunkedPoints {
-    /// By the second from which on they are in a piece; each holds some, ascending, all before the next piece.
+    /// Chunks by the lowest timestamp they cover. Each is non-empty and sorted, and precedes the next.
     chunks: BTreeMap<i64, Vec<Point>>,
 }
 
 impl ChunkedPoints {
-    /// Adds `point`, or puts it in the place of the one that has its second.
+    /// Adds `point`, or replaces the one with the same timestamp.
     pub(super) fn put(&mut self, point: Point) {
         let Some((_, chunk)) = self.chunks.range_mut(..=point.timestamp).next_back() else {
             return self.put_first(point);
@@ -37,7 +37,7 @@ impl ChunkedPoints {
         }
     }
 
-    /// Those of the seconds `meant`, ascending.
+    /// The points within `timestamps`, ascending.
     pub(super) fn range(&self, timestamps: RangeInclusive<i64>) -> impl Iterator<Item = Point> + '_ {
         let (from, to) = timestamps.into_inner();
         let first = self.chunks.range(..=from).next_back().map_or(from, |(first, _)| *first);
@@ -49,7 +49,7 @@ impl ChunkedPoints {
         })
     }
 
-    /// Removes those before `before`, the earliest first, at most `count_max`; how many that were.
+    /// Removes the earliest points before `before`, at most `count_max`; returns how many.
     pub(super) fn remove_before(&mut self, before: i64, count_max: usize) -> usize {
         let mut removed = 0;
         while removed < count_max
@@ -74,7 +74,7 @@ impl ChunkedPoints {
         self.chunks.is_empty()
     }
 
-    /// A point before all others, or the first of all.
+    /// Adds a point that precedes all others.
     fn put_first(&mut self, point: Point) {
         match self.chunks.pop_first() {
             Some((_, mut chunk)) if chunk.len() < CHUNK_POINTS_MAX => {
@@ -89,7 +89,7 @@ impl ChunkedPoints {
         }
     }
 
-    /// Makes two pieces of the one that has `second` in it, if it is too long.
+    /// Splits the chunk that contains `second` if it is too long.
     fn split_if_full(&mut self, second: i64) {
         let Some((_, chunk)) = self.chunks.range_mut(..=second).next_back() else { return };
         if chunk.len() <= CHUNK_POINTS_MAX {
@@ -102,7 +102,7 @@ impl ChunkedPoints {
     }
 }
 
-/// Points of one piece: what is moved for one that comes out of order.
+/// The maximum length of a chunk, and so the number of points moved for one that arrives out of order.
 const CHUNK_POINTS_MAX: usize = 256;
 
 #[cfg(test)]
@@ -114,7 +114,7 @@ mod tests {
         Point { timestamp: second, value: MetricValue::new(value).expect("finite") }
     }
 
-    /// Whatever order they come in, they are what a plain map would be.
+    /// In any order of arrival they behave like a map.
     #[test]
     fn chunked_points_behave_like_a_map_by_timestamp() {
         let mut random: u64 = 7;

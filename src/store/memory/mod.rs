@@ -1,8 +1,8 @@
-//! The store in the process's memory: for tests, and for those who want nothing kept.
+//! The in-memory store: for tests, and for setups that keep no data.
 //!
-//! All connections share one set of tables behind one lock. Every write is checked as a whole before
-//! anything changes, so nothing has to be undone. What can't be asked for yet (when a VM registered or
-//! last logged in) is not kept.
+//! All connections share one set of tables behind one lock. Every write is checked completely before it changes
+//! anything, so there is no rollback. Columns that no command reads (registration and login times) are not
+//! stored.
 
 mod chunked_points;
 mod series;
@@ -21,7 +21,7 @@ use crate::model::{
 };
 use series::SeriesTable;
 
-/// Makes connections to tables of its own.
+/// Makes connections to its own tables.
 pub(super) struct MemoryFactory {
     tables: Arc<Mutex<Tables>>,
 }
@@ -31,7 +31,7 @@ struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
 }
 
-/// Everything there is. Each name, disk and token that is known somewhere is known everywhere.
+/// All tables. They are consistent with each other.
 #[derive(Default)]
 struct Tables {
     vms: BTreeMap<VmId, VmRow>,
@@ -49,7 +49,7 @@ struct VmRow {
     password_hash: Option<String>,
     epoch: i64,
     was_connected: bool,
-    /// The oldest first.
+    /// Oldest first.
     tokens: VecDeque<TokenHash>,
 }
 
@@ -71,7 +71,7 @@ impl StoreFactory for MemoryFactory {
 }
 
 impl MemoryStore {
-    /// A thread that panicked may have left a change half made; then nothing can be relied upon.
+    /// A panic may have left a change incomplete; then the tables are unusable.
     fn lock(&self) -> Result<MutexGuard<'_, Tables>, StoreError> {
         self.tables.lock().map_err(|_| StoreError::Unavailable("a panic ended a change half-way".to_owned()))
     }
@@ -165,7 +165,7 @@ impl Tables {
         let written = match write {
             Write::Register { vm, vms_max, now: _ } => self.register(vm, *vms_max),
             Write::AddVm { shape, disk_sizes_gib, vms_max, now: _ } => {
-                // No other VM can have it: nobody may choose digits for a name.
+                // No other VM can have this name: names of digits cannot be registered.
                 let name = VmName::from_store(&(self.last_vm_id + 1).to_string());
                 let (shape, disk_sizes_gib) = (*shape, disk_sizes_gib.clone());
                 self.register(&NewVm { name, shape, disk_sizes_gib, password_hash: None }, *vms_max)
@@ -212,7 +212,7 @@ impl Tables {
         self.vms.get_mut(&login.id).filter(|row| row.epoch == login.epoch).ok_or(StoreError::NotCurrent)
     }
 
-    /// Two random tokens are never the same: a caller that repeats itself is at fault.
+    /// Random tokens never collide: a duplicate is a caller's error.
     fn require_new_token(&self, token: &TokenHash) -> Result<(), StoreError> {
         if self.tokens.contains_key(token) {
             return Err(StoreError::Unavailable("the token exists already".to_owned()));
@@ -353,7 +353,7 @@ impl VmRow {
         Credentials { login: self.login(), password_hash: self.password_hash.clone() }
     }
 
-    /// The VM is connected, maybe with a stronger hash of its password.
+    /// Records that the VM has connected, and a stronger hash of its password.
     fn record_login(&mut self, rehash: Option<&str>) {
         self.was_connected = true;
         if let Some(rehash) = rehash {
@@ -362,7 +362,7 @@ impl VmRow {
     }
 }
 
-/// All of `changes` or none.
+/// Applies all of `changes` or none.
 fn resize_disks(disks: &mut [Disk], changes: &[(DiskId, u64)]) -> Result<(), StoreError> {
     let index_of = |disks: &[Disk], id: &DiskId| disks.binary_search_by_key(id, |disk| disk.id);
     if let Some((unknown, _)) = changes.iter().find(|(id, _)| index_of(disks, id).is_err()) {

@@ -1,4 +1,4 @@
-//! Series and their points, in the order in which stores with tables have them.
+//! Series and their points, in the same order as in the SQL stores.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -9,7 +9,7 @@ use super::chunked_points::ChunkedPoints;
 use crate::ids::SeriesId;
 use crate::model::{MetricKey, NewPoint, PointFilter};
 
-/// Each key that is known has one series.
+/// Each key has one series.
 #[derive(Default)]
 pub(super) struct SeriesTable {
     series: BTreeMap<SeriesId, SeriesRow>,
@@ -48,7 +48,7 @@ impl SeriesTable {
             refused = new_keys.refused;
         }
         for (id, NewPoint { point, .. }) in ids.into_iter().zip(points) {
-            // Those that are refused have none.
+            // Refused points have no id.
             if let Some(row) = id.and_then(|id| self.series.get_mut(&id)) {
                 row.points.put(*point);
             }
@@ -107,7 +107,7 @@ impl SeriesTable {
         page.finish(false)
     }
 
-    /// Whether every key has its series.
+    /// Whether the maps agree.
     pub(super) fn is_consistent(&self) -> bool {
         self.keys.len() == self.series.len()
     }

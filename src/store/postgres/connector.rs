@@ -1,4 +1,4 @@
-//! Makes connections, and not more often than makes sense.
+//! Makes connections, with a backoff after failures.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,24 +8,23 @@ use super::url::PostgresUrl;
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
 
-/// Makes sessions, and not more often than makes sense.
+/// Makes sessions, with a backoff after failures.
 pub(super) struct Connector {
     hosts: Hosts,
     backoff: Mutex<ReconnectBackoff>,
-    /// What a session is told when it begins, if its work waits long, and if it waits for a moment.
+    /// The SQL that sets up a session, for long and for short waits.
     settings: [String; 2],
 }
 
-/// Whether it is time to try to connect. All threads together make one attempt in a pause, the others are
-/// told at once.
+/// The backoff after failed attempts. All threads together make one attempt per pause; the others fail at once.
 struct ReconnectBackoff {
     clock: SystemClock,
-    /// Attempts that failed since the last one that did not.
+    /// Failed attempts since the last success.
     failures: u32,
-    /// Attempts that did not fail.
+    /// Successful attempts.
     successes: u64,
     retry_at: Instant,
-    /// What the last attempt failed of.
+    /// The error of the last attempt.
     last_error: String,
 }
 
@@ -45,7 +44,7 @@ impl Connector {
         Connector { hosts: Hosts::new(&url.config()), backoff: Mutex::new(backoff), settings }
     }
 
-    /// What a session of this kind is told, in SQL.
+    /// The SQL that sets up a session of this kind.
     pub(super) fn settings(&self, wait_mode: WaitMode) -> &str {
         let [long, short] = &self.settings;
         match wait_mode {
@@ -54,7 +53,7 @@ impl Connector {
         }
     }
 
-    /// Makes a connection, unless that failed a moment ago.
+    /// Connects, unless an attempt failed a moment ago.
     pub(super) fn connect(&self, wait_mode: WaitMode) -> Result<PgSession, ConnectError> {
         let mut successes_before = self.backoff().try_start()?;
         let mut attempts_left = (limits::POSTGRES_CONNECT_ATTEMPTS / self.hosts.count()).max(1);
@@ -64,13 +63,13 @@ impl Connector {
                     self.backoff().record_success();
                     return Ok(session);
                 }
-                // It is there, and has no room.
+                // The server answers, but has no room.
                 Err(failure) if failure.kind == ConnectErrorKind::TooManyConnections => return Err(failure),
                 Err(failure) => failure,
             };
             attempts_left -= 1;
             let mut backoff = self.backoff();
-            // An attempt that was begun while the server was away says nothing of the time since.
+            // An attempt that started before the last success says nothing about the time since.
             let is_outdated = backoff.successes != successes_before;
             successes_before = backoff.successes;
             if attempts_left == 0 || !is_outdated && failure.kind != ConnectErrorKind::Timeout {
@@ -82,7 +81,7 @@ impl Connector {
         }
     }
 
-    /// Makes a connection, whatever has failed before; nobody else learns what comes of it.
+    /// Connects regardless of the backoff, and does not affect it.
     pub(super) fn connect_unthrottled(&self, wait_mode: WaitMode) -> Result<PgSession, ConnectError> {
         self.hosts.connect(self.settings(wait_mode)).map(|client| PgSession::new(client, wait_mode))
     }
@@ -93,7 +92,7 @@ impl Connector {
 }
 
 impl ReconnectBackoff {
-    /// Whether to try now; how often that has worked.
+    /// Returns the number of successes so far if an attempt may start now.
     fn try_start(&mut self) -> Result<u64, ConnectError> {
         if self.failures == 0 {
             return Ok(self.successes);
@@ -103,8 +102,8 @@ impl ReconnectBackoff {
             let why = format!("tried a moment ago: {}", self.last_error);
             return Err(ConnectError { why, kind: ConnectErrorKind::Other });
         }
-        // Counted from the beginning of the attempt, which may take long: a network that loses packets
-        // gets as many attempts as a server that refuses.
+        // Measured from the start of the attempt, so that a network that loses packets gets as many
+        // attempts as a server that refuses.
         let pause = exponential_backoff(
             limits::POSTGRES_RECONNECT_FIRST,
             self.failures,
@@ -122,7 +121,7 @@ impl ReconnectBackoff {
         self.successes += 1;
     }
 
-    /// An attempt has failed.
+    /// Records a failed attempt.
     fn record_failure(&mut self, why: &str) {
         if self.failures == 0 {
             log::warn!("the database can't be reached: {why}");

@@ -1,11 +1,11 @@
 //! The hosts of a database, and connecting to one of them.
 //!
-//! Each attempt has a time for all of it: the crate's own limit ends with the TCP connection, and a server
-//! that accepts and says nothing would hold whoever waits for it forever. So an attempt runs on a thread of
-//! its own, which nobody waits for any longer once its time is up; what comes later is closed by that thread.
+//! Each attempt has a total time limit: the crate's own limit ends with the TCP connection, and a server that
+//! accepts and stays silent would block the caller forever. So an attempt runs on its own thread, which is
+//! abandoned at the limit and closes a late connection itself.
 //!
-//! Invariant: to one host at most `POSTGRES_ATTEMPTS_PER_HOST` attempts run at once, those that nobody waits
-//! for any more included. They end when the host says something or its connection ends.
+//! Invariant: at most `POSTGRES_ATTEMPTS_PER_HOST` attempts per host run at once, including abandoned ones.
+//! They end when the host answers or the connection ends.
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +22,7 @@ use super::url::host_labels;
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
 
-/// Where a database can be, in the order in which to look.
+/// The hosts of a database, in the order to try.
 pub(super) struct Hosts {
     hosts: Vec<HostTarget>,
     is_order_random: bool,
@@ -36,26 +36,26 @@ struct HostTarget {
     attempt_limiter: Arc<AttemptLimiter>,
 }
 
-/// Why there is no connection.
+/// Why connecting failed.
 #[derive(Debug)]
 pub(super) struct ConnectError {
     pub(super) why: String,
     pub(super) kind: ConnectErrorKind,
 }
 
-/// What that is a matter of; where hosts have different ones, the last of these counts.
+/// The kind of failure; of several hosts, the highest counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum ConnectErrorKind {
     Other,
-    /// Nobody answered, for as long as was waited: a packet may have been lost.
+    /// No answer within the limit: a packet may have been lost.
     Timeout,
-    /// The host has no room for one more, now.
+    /// The host accepts no more connections now.
     TooManyConnections,
-    /// What the URL says is not so: the host has no such role or database, or wants another password.
+    /// The URL does not match the host: no such role or database, or another password.
     Misconfigured,
 }
 
-/// Room for attempts to connect to one host.
+/// Limits the concurrent attempts to one host.
 #[derive(Default)]
 struct AttemptLimiter {
     attempts: Mutex<Attempts>,
@@ -64,9 +64,9 @@ struct AttemptLimiter {
 
 #[derive(Default)]
 struct Attempts {
-    /// Attempts that run.
+    /// Running attempts.
     running: usize,
-    /// Those of them that nobody waits for any more.
+    /// Those of them that were abandoned.
     abandoned: usize,
 }
 
@@ -79,8 +79,8 @@ impl Hosts {
         Hosts { hosts, is_order_random: config.get_load_balance_hosts() == LoadBalanceHosts::Random }
     }
 
-    /// Connects to the first host that can be connected to, and says `settings` there. An error tells what each
-    /// failed of.
+    /// Connects to the first host that accepts, and runs `settings` there. An error describes the failure
+    /// of each host.
     pub(super) fn connect(&self, settings: &str) -> Result<Client, ConnectError> {
         let (before, after) = self.hosts.split_at(self.first_index());
         let (mut failures, mut reason) = (Vec::new(), ConnectErrorKind::Other);
@@ -96,7 +96,7 @@ impl Hosts {
         Err(ConnectError { why: failures.join("; "), kind: reason })
     }
 
-    /// How many there are, at least one.
+    /// The number of hosts, at least one.
     pub(super) fn count(&self) -> usize {
         self.hosts.len().max(1)
     }
@@ -104,7 +104,7 @@ impl Hosts {
     fn first_index(&self) -> usize {
         let mut byte = [0];
         if self.is_order_random {
-            // What it left untouched is the first of all.
+            // Unchanged bytes select the first host.
             let _ = getrandom::fill(&mut byte);
         }
         usize::from(byte[0]).checked_rem(self.hosts.len()).unwrap_or(0)
@@ -116,7 +116,7 @@ impl HostTarget {
         let time = self.config.get_connect_timeout().copied().unwrap_or(limits::POSTGRES_CONNECT);
         let mut clock = SystemClock::new();
         let deadline = clock.now() + time;
-        // The crate gives up connecting at about the same time.
+        // The crate's own limit ends at about the same time.
         let silence_begins = clock.now() + time * 9 / 10;
         let attempt = self.connect_until(deadline, &mut clock, settings);
         attempt.map_err(|failure| match failure.kind {
@@ -134,7 +134,7 @@ impl HostTarget {
         settings: &str,
     ) -> Result<Client, ConnectError> {
         self.attempt_limiter.acquire(deadline - clock.now()).map_err(ConnectError::other)?;
-        // Without room in between: what is sent was received, or comes back.
+        // A rendezvous channel: a result is received or returned to the sender.
         let (sender, receiver) = mpsc::sync_channel(0);
         let (config, attempt_limiter) = (self.config.clone(), Arc::clone(&self.attempt_limiter));
         let settings = settings.to_owned();
@@ -162,12 +162,12 @@ impl HostTarget {
         match receiver.recv_timeout(deadline - clock.now()) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => {
-                // Before the receiver is gone, by which the thread knows that it is late.
+                // Before the receiver is dropped, which tells the thread that it is late.
                 self.attempt_limiter.abandon();
                 Err(ConnectError::other("no connection in time"))
             }
             Err(RecvTimeoutError::Disconnected) => {
-                Err(ConnectError::other("the attempt ended without a word"))
+                Err(ConnectError::other("the attempt ended without a result"))
             }
         }
     }
@@ -180,7 +180,7 @@ impl ConnectError {
             None => ConnectErrorKind::Misconfigured,
             Some(database) => match database.code().code() {
                 code if code.starts_with("53") => ConnectErrorKind::TooManyConnections,
-                // PgBouncer has one code for all.
+                // PgBouncer uses one code for everything.
                 _ if database.message().contains("no more connections allowed") => {
                     ConnectErrorKind::TooManyConnections
                 }
@@ -199,7 +199,7 @@ impl ConnectError {
 }
 
 impl AttemptLimiter {
-    /// Takes a place, waiting for one as long as others make attempts that may still come to something.
+    /// Takes a slot; waits while running attempts may still succeed.
     fn acquire(&self, wait_max: Duration) -> Result<(), String> {
         let max = limits::POSTGRES_ATTEMPTS_PER_HOST;
         let is_full = |attempts: &mut Attempts| attempts.running >= max && attempts.abandoned < max;
@@ -212,13 +212,13 @@ impl AttemptLimiter {
         Ok(())
     }
 
-    /// Nobody waits any more for an attempt that runs.
+    /// Marks a running attempt as abandoned.
     fn abandon(&self) {
         self.attempts().abandoned += 1;
         self.changed.notify_all();
     }
 
-    /// An attempt has ended.
+    /// Releases the slot of an ended attempt.
     fn release(&self, is_late: bool) {
         let mut attempts = self.attempts();
         attempts.running -= 1;
@@ -232,13 +232,13 @@ impl AttemptLimiter {
     }
 }
 
-/// `config` once for each of its hosts, with that host alone.
+/// Splits `config` into one per host.
 fn split_by_host(config: &Config) -> Vec<Config> {
     let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
     let count = hosts.len().max(addresses.len());
     let fits = |length: usize| length == 0 || length == count;
     if !fits(hosts.len()) || !fits(addresses.len()) || ports.len() > 1 && ports.len() != count {
-        // The crate says what is wrong.
+        // The crate reports the mismatch.
         return vec![config.clone()];
     }
     let one = |index: usize| {
@@ -248,8 +248,7 @@ fn split_by_host(config: &Config) -> Vec<Config> {
     (0..count).map(one).collect()
 }
 
-/// Everything that `config` says, for one host: the crate has no way to take hosts out of one. Without its
-/// options, which are said later.
+/// A copy of `config` for one host, since the crate cannot remove hosts. Its options are applied later.
 fn config_for_host(
     config: &Config,
     host: Option<&Host>,
@@ -279,7 +278,7 @@ fn config_for_host(
     one.target_session_attrs(config.get_target_session_attrs());
     one.channel_binding(config.get_channel_binding());
     one.load_balance_hosts(config.get_load_balance_hosts());
-    // The crate would log them as news.
+    // The crate would log notices at the info level.
     one.notice_callback(|notice| log::debug!("the database says: {}", notice.message()));
     one
 }
@@ -291,7 +290,7 @@ mod tests {
     use super::super::url::PostgresUrl;
     use super::*;
 
-    /// A server that takes connections (the system does it) and says nothing; and its address.
+    /// A server that accepts connections but never answers; and its address.
     fn silent() -> (TcpListener, String) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound").to_string();
@@ -330,7 +329,7 @@ mod tests {
         assert_eq!(host_labels(&config), ["a:1", "[::1]", "%2Frun%2Fpg:3"]);
         for (one, (host, port)) in split.iter().zip(config.get_hosts().iter().zip([1, 5432, 3])) {
             assert_eq!((one.get_hosts(), one.get_ports()), (&[host.clone()][..], &[port][..]));
-            // What is shown of it is all that there is, but for its password.
+            // Everything else in its debug output is the same.
             assert_eq!(one.get_password(), Some(&b"hunter2"[..]));
             let without_host = |config: &Config| {
                 let text = format!("{config:?}");
@@ -390,12 +389,12 @@ mod tests {
         let attempt_limiter = &*attempt_limiter;
         wait_until(attempt_limiter, |attempts| (attempts.running, attempts.abandoned) == (max, max));
 
-        // At once, however much time there is.
+        // Fails at once, whatever the limit.
         hosts.hosts[0].config.connect_timeout(Duration::from_secs(3600));
         let why = failure(&hosts);
         assert!(why.contains(&format!("{max} earlier attempts")), "{why}");
 
-        // Each ends with its connection, and leaves its place.
+        // Each attempt ends with its connection and releases its slot.
         drop(listener);
         wait_until(attempt_limiter, |attempts| (attempts.running, attempts.abandoned) == (0, 0));
         let why = failure(&hosts);

@@ -1,20 +1,20 @@
-//! What all that is written shares: what to do about locks, how rows are counted, what comes of a write.
+//! Types that all writes share: how to treat locks, and counted rows.
 
 use super::super::{StoreError, Written};
 
-/// What comes of a write.
+/// The result of a write.
 pub(super) type Outcome = Result<Written, StoreError>;
 
-/// What to do about a lock that somebody else holds.
+/// How to treat rows that another transaction has locked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum LockPolicy {
-    /// Wait for it, as long as the session is allowed to.
+    /// Wait, up to the session's lock timeout.
     Wait,
-    /// Set aside the writes that need it: the others shall not wait as well.
+    /// Skip the writes that need them, so that the others do not wait.
     SkipLocked,
 }
 
-/// How many rows a table has, under its lock.
+/// The number of rows of a table, read under its lock.
 pub(super) struct RowTotal {
     before: i64,
     pub(super) now: i64,
@@ -25,7 +25,7 @@ impl RowTotal {
         RowTotal { before: rows, now: rows }
     }
 
-    /// What it is now, if that is another number than before.
+    /// The new number, if it has changed.
     pub(super) fn changed(&self) -> Option<i64> {
         Some(self.now).filter(|now| *now != self.before)
     }

@@ -1,11 +1,11 @@
-//! The store in a PostgreSQL database, on this host or another.
+//! The PostgreSQL store, local or remote.
 //!
-//! This file opens a database and decides what is tried again; [`session_pool`] has the connections, [`writes`] and
-//! [`reads`] use them. A connection that was lost is replaced when it is next needed. SQL is constant text with parameters: no
-//! triggers, no stored procedures. The same database may be open in other daemons.
+//! This module opens a database and decides what is retried; [`session_pool`] has the connections, [`writes`],
+//! [`reads`] and [`points`] use them. A lost connection is replaced when it is next needed. SQL is constant
+//! text with parameters: no triggers, no stored procedures. Other daemons may use the same database.
 //!
-//! Invariants: a write whose commit was sent is never tried again, be it a COMMIT or a statement that is a
-//! transaction by itself; whatever else the database says of a transaction, nothing of it was done.
+//! Invariants: after a commit was sent (a COMMIT, or a statement that is its own transaction) the write is
+//! never retried. After any other error of a transaction, none of it was done.
 
 mod connector;
 mod hosts;
@@ -46,14 +46,14 @@ pub(super) struct PostgresFactory {
     is_open: AtomicBool,
 }
 
-/// One that has work for connections: it borrows one for each step.
+/// A user of connections: it borrows one for each step.
 struct PostgresStore {
     pool: Arc<SessionPool>,
     borrower: Borrower,
 }
 
 impl PostgresFactory {
-    /// The database at `address`, to be used by so many connections at a time, not open yet.
+    /// A factory for the database at `url`, not open yet, with at most `connections_max` connections.
     pub(super) fn new(url: &PostgresUrl, connections_max: usize) -> PostgresFactory {
         let pool = Arc::new(SessionPool::new(Connector::new(url), connections_max));
         PostgresFactory { pool, is_open: AtomicBool::new(false) }
@@ -66,8 +66,8 @@ impl PostgresFactory {
         }
     }
 
-    /// Whether each connection has a session of the server's of its own: settings and prepared statements last as
-    /// long as that. Two that are open at the same time show it, where there may be two.
+    /// Checks that each connection has its own server session, on which settings and prepared statements
+    /// depend. Two simultaneous connections show it, if the limit allows two.
     fn check_pooler(&self, session: &mut PgSession) -> Result<(), PgError> {
         if self.pool.max() < 2 {
             return Ok(());
@@ -85,7 +85,7 @@ impl PostgresFactory {
 }
 
 impl DeferredOpen for PostgresFactory {
-    /// Connects to the database, and brings it up to date if necessary.
+    /// Connects to the database and migrates it if necessary.
     fn open(&self) -> Result<(), OpenFailure> {
         let mut session = self.pool.acquire(self.pool.register(WaitMode::Long)).map_err(open_failure)?;
         self.check_pooler(&mut session).map_err(open_failure)?;
@@ -101,7 +101,7 @@ fn open_failure(error: PgError) -> OpenFailure {
     OpenFailure { is_transient: !matches!(error, PgError::Misconfigured(_)), error: error.into_store_error() }
 }
 
-/// Which of the server's processes works for `session`.
+/// The server process that serves `session`.
 fn backend_id(session: &mut PgSession) -> Result<Option<String>, PgError> {
     let sql = "SELECT pid || ' since ' || backend_start FROM pg_catalog.pg_stat_activity
                WHERE pid = pg_catalog.pg_backend_pid()";
@@ -111,7 +111,7 @@ fn backend_id(session: &mut PgSession) -> Result<Option<String>, PgError> {
 impl StoreFactory for PostgresFactory {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
         let store = self.store(WaitMode::Long)?;
-        // Whoever makes one by itself wants to know.
+        // A caller that makes one by itself needs the error now.
         store.pool.acquire(store.borrower).map_err(PgError::into_store_error)?.release();
         Ok(Box::new(store))
     }
@@ -133,8 +133,8 @@ impl StoreFactory for PostgresFactory {
 impl Store for PostgresStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
         let mut budget = RetryBudget::new(self.borrower.wait_mode);
-        // Old points are removed apart: what is put in the same transaction could be behind them in one order and
-        // before them in the other.
+        // Removals run in their own transaction: a put in the same one would precede or follow them
+        // depending on the order of locks.
         let chunks = writes.chunk_by(|one, next| !points::is_removal(one) && !points::is_removal(next));
         chunks.flat_map(|chunk| self.write_chunk(chunk, &mut budget)).collect()
     }
@@ -197,10 +197,10 @@ impl PostgresStore {
         PostgresStore { pool: Arc::clone(pool), borrower: pool.register(wait_mode) }
     }
 
-    /// Runs `writes` in one transaction, if that is possible.
+    /// Runs `writes` in one transaction, if possible.
     fn write_chunk(&mut self, writes: &[Write], budget: &mut RetryBudget) -> Vec<Outcome> {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; writes.len()];
-        // A lock that somebody holds costs those who need it their time, and nobody else.
+        // A locked row delays only the writes that need it.
         if writes.len() > 1 {
             self.write_pending(writes, LockPolicy::SkipLocked, &mut outcomes, budget);
             let is_partly_done = outcomes.iter().any(Option::is_some);
@@ -214,8 +214,7 @@ impl PostgresStore {
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
     }
 
-    /// Runs those of `writes` that have no outcome yet, in one transaction; if one of them breaks it, each
-    /// in one of its own.
+    /// Runs the writes without a result in one transaction, or separately if one of them fails it.
     fn write_pending(
         &mut self,
         writes: &[Write],
@@ -227,7 +226,7 @@ impl PostgresStore {
         self.write_selected(pending, writes, lock_policy, outcomes, budget);
     }
 
-    /// Runs those of `writes` at `open` likewise.
+    /// Like [`PostgresStore::write_pending`], for the indexes `pending`.
     fn write_selected(
         &mut self,
         pending: Vec<usize>,
@@ -249,7 +248,8 @@ impl PostgresStore {
             Err(PgError::Rejected(_)) if pending.len() > 1 => {
                 self.write_separately(writes, &pending, outcomes, budget)
             }
-            // Points are not written past those who hold them: where that may be it, all puts are set aside.
+            // Locked points cannot be skipped: if they may be the reason, all puts are left for
+            // later.
             Err(PgError::LockTimeout)
                 if lock_policy == LockPolicy::SkipLocked
                     && together.iter().any(|write| points::concerns_points(write))
@@ -266,7 +266,7 @@ impl PostgresStore {
         }
     }
 
-    /// One transaction for each of the writes at `open`. Once the database itself fails the rest is not
+    /// Runs each write of `pending` in its own transaction. After a failure of the database the rest is not
     /// tried: each would wait for the same again.
     fn write_separately(
         &mut self,
@@ -295,7 +295,7 @@ impl PostgresStore {
         }
     }
 
-    /// Runs one transaction, and again where it is known that nothing was done and that may change.
+    /// Runs one transaction; retries it if nothing was done and a retry may help.
     fn commit(
         &mut self,
         writes: &[&Write],
@@ -310,7 +310,7 @@ impl PostgresStore {
         self.retry(&mut budget, read).map_err(PgError::into_store_error)
     }
 
-    /// Does `work` on a connection, on a new one where that was lost.
+    /// Runs `work` on a connection, and on a new one if that is lost.
     fn retry<T>(
         &mut self,
         budget: &mut RetryBudget,

@@ -1,4 +1,4 @@
-//! Values on their way to the database.
+//! Parameters of statements.
 
 use std::error::Error;
 use std::fmt;
@@ -9,8 +9,7 @@ use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::pg_error::PgError;
 
-/// A parameter that is not for the log: the crate logs the parameters of every statement when it is told to
-/// log much.
+/// A parameter that is hidden from logs: the crate can log the parameters of every statement.
 pub(super) struct Unlogged<T>(pub(super) T);
 
 impl<T> fmt::Debug for Unlogged<T> {
@@ -31,12 +30,12 @@ impl<T: ToSql> ToSql for Unlogged<T> {
     to_sql_checked!();
 }
 
-/// A limit as the database has numbers; one that it can't hold is none.
+/// Converts a limit; one that is too large means no limit.
 pub(super) fn as_i64(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Sizes as the database has numbers. One that does not fit was let through by somebody who should not have.
+/// Converts disk sizes. Validation lets no larger number through.
 pub(super) fn disk_sizes(sizes: impl IntoIterator<Item = u64>) -> Result<Vec<i64>, PgError> {
     let sizes: Result<_, _> = sizes.into_iter().map(i64::try_from).collect();
     sizes.map_err(|_| PgError::Rejected("a disk is larger than the database can tell".to_owned()))

@@ -1,5 +1,4 @@
-//! What an error of the database means for the work that met it: may it be tried again, and is anything
-//! known to have been done?
+//! Classifies database errors: whether the work may be retried, and whether anything may have been done.
 
 use std::error::Error as _;
 use std::io;
@@ -9,35 +8,36 @@ use postgres::error::{DbError, Severity};
 use super::super::StoreError;
 use super::hosts::{ConnectError, ConnectErrorKind};
 
-/// Why work on a connection came to nothing. Everywhere but in `Unknown` nothing was done.
+/// Why work on a connection failed. Nothing was done, except possibly for `OutcomeUnknown`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum PgError {
-    /// It lost against another transaction; the same again may work.
+    /// A conflict with another transaction; a retry may succeed.
     Conflict(String),
-    /// The connection is of no use any more: it ended, its server is going down or takes no writes.
+    /// The connection is unusable: it ended, or its server is shutting down or read-only.
     ConnectionLost(String),
-    /// The database does not have us as the URL says.
+    /// The database does not accept us as the URL says.
     Misconfigured(String),
-    /// Somebody holds a lock, or all connections that there may be, for too long.
+    /// A lock, or all available connections, were held for too long.
     LockTimeout,
-    /// The database could not, for now: it took too long, has no room. Others would fail as well.
+    /// A temporary failure: a timeout, or no resources. Other work would fail too.
     Exhausted(String),
-    /// The database could not: it lets us not, or is not as it should be. Others would fail as well.
+    /// A permanent failure: missing rights, or an unexpected schema. Other work would fail too.
     Failed(String),
-    /// The database does not take what was to be written; other writes are another matter.
+    /// The database rejects the data; other writes may succeed.
     Rejected(String),
-    /// The commit was sent and not answered.
+    /// The commit was sent but not answered.
     OutcomeUnknown(String),
 }
 
 impl PgError {
-    /// The failure of a statement that commits nothing.
+    /// Classifies the error of a statement that does not commit.
     pub(super) fn from_statement(error: &postgres::Error) -> PgError {
         let why = describe(error);
         let Some(database) = error.as_db_error() else {
             return match is_connection_error(error) {
                 true => PgError::ConnectionLost(why),
-                // A value of another type than we expect, say: another connection would have it as well.
+                // For example an unexpected column type, which another connection would have
+                // too.
                 false => PgError::Failed(why),
             };
         };
@@ -47,9 +47,9 @@ impl PgError {
             code if is_session_error(code) => PgError::ConnectionLost(why),
             code if code.starts_with("08") || code.starts_with("57P") => PgError::ConnectionLost(why),
             _ if ends_connection(database) => PgError::ConnectionLost(why),
-            // A lock timeout that fires while the lock is being granted cancels the statement later, in the next
-            // wait for a lock, and PostgreSQL then takes the signal for a user's. A user's own cancel, too, concerns this
-            // statement alone.
+            // A lock timeout that fires while the lock is granted cancels the statement in its next
+            // wait, and PostgreSQL reports it as a user's cancel. A real cancel affects this
+            // statement only.
             "57014" if database.message().contains("user request") => PgError::LockTimeout,
             "57014" => PgError::Exhausted(why),
             code if code.starts_with("53") || code.starts_with("58") => PgError::Exhausted(why),
@@ -58,8 +58,8 @@ impl PgError {
         }
     }
 
-    /// The failure of a commit that was sent, or of a statement that is its own. An error that leaves the
-    /// connection open is PostgreSQL's word that it rolled back; whatever else happens leaves open what was done.
+    /// Classifies the error of a commit, or of a statement that is its own transaction. An error that keeps
+    /// the connection open means that PostgreSQL rolled back; after any other error the outcome is unknown.
     pub(super) fn from_commit(error: &postgres::Error) -> PgError {
         match error.as_db_error() {
             Some(database) if !ends_connection(database) => match PgError::from_statement(error) {
@@ -72,12 +72,12 @@ impl PgError {
         }
     }
 
-    /// Whether the connection can be used again, once the transaction is rolled back.
+    /// Whether the connection can be used again after a rollback.
     pub(super) fn is_connection_usable(&self) -> bool {
         !matches!(self, PgError::ConnectionLost(_) | PgError::OutcomeUnknown(_))
     }
 
-    /// What it means to whoever asked, when it is not tried again.
+    /// The error for the caller when there is no retry.
     pub(super) fn into_store_error(self) -> StoreError {
         match self {
             PgError::Conflict(_) | PgError::LockTimeout => StoreError::Busy,
@@ -108,28 +108,28 @@ impl From<postgres::Error> for PgError {
     }
 }
 
-/// Whether an error that is not the database's word is an end, an I/O error, or an answer that is no answer:
-/// nothing more can be said on that connection.
+/// Whether an error without a server message means that the connection is unusable: closed, an I/O error, or an
+/// invalid answer.
 pub(super) fn is_connection_error(error: &postgres::Error) -> bool {
     error.is_closed() || error.source().is_some_and(|source| source.is::<io::Error>())
 }
 
-/// A standby; a transaction that we do not know to have failed; statements that we think are prepared and are
-/// not, or not for these tables any more. Nothing was done, and a new connection has none of these.
+/// Errors that another connection would not have: a standby, a failed transaction that we do not know of, and
+/// prepared statements that are missing or outdated. Nothing was done.
 fn is_session_error(code: &str) -> bool {
     matches!(code, "25006" | "25P02" | "26000" | "42P05" | "0A000")
 }
 
 fn ends_connection(error: &DbError) -> bool {
-    // Servers before 9.6 say their severity in their own language only.
+    // Servers before 9.6 report the severity in their own language only.
     error.parsed_severity() != Some(Severity::Error)
 }
 
-/// What is to be done about a pooler that gives each transaction another of the server's sessions.
+/// Advice about a pooler that shares server sessions between transactions.
 pub(super) const POOLER_HINT: &str = "a pooler before the database that pools transactions or statements can't be used: \
                                  set PgBouncer's pool_mode to session for it";
 
-/// An error for the log. Never its detail, which may repeat a whole row, password hash included.
+/// Formats an error for the log, without its detail, which may repeat a row and its password hash.
 pub(super) fn describe(error: &postgres::Error) -> String {
     if let Some(database) = error.as_db_error() {
         let code = database.code().code();

@@ -1,6 +1,6 @@
-//! One connection to the database and the statements prepared on it, and what is tried again on another.
+//! One connection to the database with its prepared statements, and the policy of retries.
 //!
-//! Invariant: a session that is handed back has no transaction open.
+//! Invariant: a session that is returned to the pool has no open transaction.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,29 +12,29 @@ use super::pg_error::PgError;
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
 
-/// How long the work on a connection waits for others.
+/// How long operations on a connection wait for locks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum WaitMode {
-    /// As long as its client can: nobody asks again.
+    /// As long as the client can wait: there is no retry.
     Long,
-    /// A moment: whoever asked asks again, and has other things to do.
+    /// Briefly: the caller retries and has other work.
     Short,
 }
 
 /// A connection.
 pub(super) struct PgSession {
-    // Before the statements: closing one by one what ends anyway would be a message each.
+    // Dropped before the statements, which would otherwise be closed with one message each.
     client: Client,
     wait_mode: WaitMode,
-    /// Who had it last, by a number.
+    /// The number of its last borrower.
     pub(super) owner: u64,
     statements: HashMap<&'static str, Statement>,
     clock: SystemClock,
-    /// When it last ended a transaction.
+    /// The time of its last commit.
     last_commit: Option<Instant>,
 }
 
-/// How often one job has been tried again; it may be as long as that makes sense.
+/// Bounds the retries of one job.
 pub(super) struct RetryBudget {
     clock: SystemClock,
     began: Instant,
@@ -44,7 +44,7 @@ pub(super) struct RetryBudget {
 }
 
 impl WaitMode {
-    /// For somebody's lock, or for a connection.
+    /// The wait for a lock or for a connection.
     pub(super) fn lock_timeout(self) -> Duration {
         match self {
             WaitMode::Long => limits::POSTGRES_LOCK,
@@ -65,24 +65,24 @@ impl PgSession {
         }
     }
 
-    /// How long it waits for others.
+    /// How long it waits for locks.
     pub(super) fn wait_mode(&self) -> WaitMode {
         self.wait_mode
     }
 
-    /// Waits so long from now on, as `settings` say in SQL.
+    /// Changes how long it waits; `settings` is the SQL for that.
     pub(super) fn set_wait_mode(&mut self, wait_mode: WaitMode, settings: &str) -> Result<(), PgError> {
         self.run(settings)?;
         self.wait_mode = wait_mode;
         Ok(())
     }
 
-    /// Runs `sql`, which is text of ours without parameters and may be several statements.
+    /// Runs `sql`: constant text without parameters, possibly several statements.
     pub(super) fn run(&mut self, sql: &str) -> Result<(), postgres::Error> {
         self.client.batch_execute(sql)
     }
 
-    /// Runs `sql` likewise; the first column of the first row, if there is one.
+    /// Runs `sql` likewise; returns the first column of the first row.
     pub(super) fn query_text(&mut self, sql: &str) -> Result<Option<String>, postgres::Error> {
         let messages = self.client.simple_query(sql)?;
         let rows = messages.iter().filter_map(|message| match message {
@@ -92,7 +92,7 @@ impl PgSession {
         Ok(rows.into_iter().next())
     }
 
-    /// Runs a statement that is prepared once; its rows.
+    /// Runs a statement, prepared on first use; returns its rows.
     pub(super) fn query(
         &mut self,
         sql: &'static str,
@@ -102,15 +102,14 @@ impl PgSession {
         self.client.query(&statement, parameters)
     }
 
-    /// Ends a transaction by `sql`, which is text of ours and says COMMIT in its end.
+    /// Ends a transaction with `sql`, constant text that ends in COMMIT.
     pub(super) fn commit(&mut self, sql: &str) -> Result<(), PgError> {
         self.client.batch_execute(sql).map_err(|error| PgError::from_commit(&error))?;
         self.last_commit = Some(self.clock.now());
         Ok(())
     }
 
-    /// Runs a statement that is prepared once and, since no transaction is open, its own commit; how many rows it
-    /// has written.
+    /// Runs a statement, prepared on first use, as its own transaction; returns the number of rows written.
     pub(super) fn execute_autocommit(
         &mut self,
         sql: &'static str,
@@ -123,8 +122,8 @@ impl PgSession {
         Ok(count)
     }
 
-    /// Whether it worked so lately that it will again. What a commit meets that is the first to be sent on a
-    /// connection that has ended is unknown; what a BEGIN meets is not.
+    /// Whether it worked so recently that it is most likely still open. If the connection was closed, the
+    /// outcome of a commit sent first is unknown; that of a BEGIN is not.
     pub(super) fn recently_used(&mut self) -> bool {
         let now = self.clock.now();
         self.last_commit.is_some_and(|last| now.since(last) <= limits::POSTGRES_WARM)
@@ -144,12 +143,12 @@ impl PgSession {
         Ok(statement)
     }
 
-    /// Whether the server answers on it within `time`.
+    /// Whether the server answers within `time`.
     pub(super) fn is_responsive(&mut self, time: Duration) -> bool {
         self.client.is_valid(time).is_ok()
     }
 
-    /// Whether it is known to have ended.
+    /// Whether it is known to be closed.
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
@@ -166,14 +165,14 @@ impl RetryBudget {
         RetryBudget { clock, began, conflict_time, conflicts: 0, reconnects: 0 }
     }
 
-    /// Whether to try again what came to `failure`, after a pause where one helps.
+    /// Whether to retry after `error`; pauses before a retry if that helps.
     pub(super) fn should_retry(&mut self, failure: &PgError) -> bool {
         match failure {
             PgError::Conflict(why) => {
                 if self.clock.now().since(self.began) >= self.conflict_time {
                     return false;
                 }
-                log::debug!("trying again: {why}");
+                log::debug!("retrying a transaction: {why}");
                 let (first, max) =
                     (limits::POSTGRES_CONFLICT_PAUSE_FIRST, limits::POSTGRES_CONFLICT_PAUSE_MAX);
                 std::thread::sleep(random_between(
@@ -198,10 +197,10 @@ pub(super) fn exponential_backoff(first: Duration, count: u32, max: Duration) ->
     first.saturating_mul(1_u32.checked_shl(count).unwrap_or(u32::MAX)).min(max)
 }
 
-/// Somewhere from `least` to `most`; `most` where there is no randomness to be had.
+/// A random duration from `least` to `most`; `most` if the system has no random numbers.
 pub(super) fn random_between(least: Duration, most: Duration) -> Duration {
     let mut byte = [u8::MAX];
-    // What it left untouched is the longest pause.
+    // Unchanged bytes give the longest pause.
     let _ = getrandom::fill(&mut byte);
     least + most.saturating_sub(least) * u32::from(byte[0]) / u32::from(u8::MAX)
 }

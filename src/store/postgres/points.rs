@@ -1,11 +1,10 @@
-//! Series and their points in the database.
+//! Series and points in the database.
 //!
-//! Points of all puts of a transaction are written in its end, in the order of their key, so that those who write
-//! the same do not wait in a circle. What is locked before, and in which order, the head of [`super::writes`] says.
-//! A series is locked by those who put points into it against its removal, and removed by who finds it empty after
-//! having locked it against them: a point that was acknowledged has its series.
+//! The points of all puts of a transaction are written at its end, in the order of their keys, which avoids
+//! deadlocks; see [`super::writes`] for the order of locks. Writers take FOR KEY SHARE on the series; the
+//! remover takes FOR UPDATE and re-checks that it is empty. So an acknowledged point always has its series.
 //!
-//! Most puts meet series that are there: one statement does it all then, in the same order.
+//! Most puts meet existing series: then one statement does everything, in the same order.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -21,35 +20,35 @@ use crate::ids::SeriesId;
 use crate::limits;
 use crate::model::{Login, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};
 
-/// What a transaction knows of metrics, and is about to write.
+/// The points that a transaction is about to write, and the series it has locked.
 #[derive(Default)]
 pub(super) struct PointBatch {
-    /// The number of series, under its lock.
+    /// The number of series, read under its lock.
     series_total: Option<RowTotal>,
     is_total_locked: bool,
-    /// Keys whose series somebody is about to remove.
+    /// Keys whose series another transaction has locked for removal.
     locked_keys: HashSet<MetricKey>,
-    /// Series that exist, locked, and those that are to be added, which have no number yet.
+    /// Existing series, locked, and new ones, which have no id yet.
     series: Vec<(MetricKey, Option<i64>)>,
     series_index: HashMap<MetricKey, usize>,
-    /// By place of their series.
+    /// By the index of their series.
     points: Vec<(usize, Point)>,
-    /// The epochs of the VMs that put something.
+    /// The epochs of the VMs that put points.
     epochs: Option<HashMap<i64, i64>>,
 }
 
-/// Whether `write` is about points.
+/// Whether `write` concerns points.
 pub(super) fn concerns_points(write: &Write) -> bool {
     matches!(write, Write::Put { .. } | Write::RemovePoints { .. })
 }
 
-/// Whether `write` has a transaction of its own.
+/// Whether `write` removes points and so has its own transaction.
 pub(super) fn is_removal(write: &Write) -> bool {
     matches!(write, Write::RemovePoints { .. })
 }
 
 impl PointBatch {
-    /// Locks what `writes` need: the series that exist, and the number of series where some may come or go.
+    /// Locks the existing series that `writes` need, and the number of series if that may change.
     pub(super) fn lock(
         session: &mut PgSession,
         writes: &[&Write],
@@ -63,13 +62,13 @@ impl PointBatch {
             Write::Put { points, .. } => Some(points.iter().map(|new| &new.key)),
             _ => None,
         });
-        // Sorted, they are looked up along the index.
+        // Sorted, so that the look-ups follow the index.
         let keys: BTreeSet<&MetricKey> = keys.flatten().collect();
         let unknown = batch.lock_series(session, keys.into_iter().collect(), lock_policy)?;
         if !unknown.is_empty() {
             batch.lock_total(session, lock_policy)?;
             if !batch.is_total_locked {
-                // Somebody may have added them until then.
+                // Another transaction may have added them meanwhile.
                 batch.lock_series(session, unknown, lock_policy)?;
             }
         }
@@ -93,7 +92,7 @@ impl PointBatch {
         Ok(())
     }
 
-    /// Locks the series of `keys` against their removal; the keys that have none.
+    /// Locks the series of `keys` against removal; returns the keys without one.
     fn lock_series<'k>(
         &mut self,
         session: &mut PgSession,
@@ -131,7 +130,7 @@ impl PointBatch {
         self.series.push((key, id));
     }
 
-    /// Whether somebody else holds what `write` needs.
+    /// Whether `write` needs a row that another transaction has locked.
     pub(super) fn is_blocked(&self, write: &Write) -> bool {
         match write {
             Write::Put { points, .. } if self.is_total_locked => {
@@ -145,12 +144,12 @@ impl PointBatch {
         }
     }
 
-    /// A VM may have another password now, or be gone.
+    /// Forgets the epochs: a VM's password may have changed, or the VM is gone.
     pub(super) fn invalidate_logins(&mut self) {
         self.epochs = None;
     }
 
-    /// Notes points for [`PointBatch::write_points`].
+    /// Adds points for [`PointBatch::write_points`].
     pub(super) fn put(&mut self, points: &[NewPoint], keys_max: u64, is_atomic: bool) -> Outcome {
         let unknown = (0..points.len()).filter(|index| !self.series_index.contains_key(&points[*index].key));
         let mut unknown = unknown.peekable();
@@ -175,7 +174,7 @@ impl PointBatch {
         Ok(Written::Put { refused })
     }
 
-    /// Whether `login` is, as of the writes before. All that `writes` need are looked up at once.
+    /// Whether `login` is current after the preceding writes. Looks up the logins of all `writes` at once.
     pub(super) fn is_current(
         &mut self,
         session: &mut PgSession,
@@ -195,7 +194,7 @@ impl PointBatch {
         Ok(self.epochs.as_ref().is_some_and(|epochs| epochs.get(&login.id.0) == Some(&login.epoch)))
     }
 
-    /// Writes what was noted; gives the number of series, if it has changed.
+    /// Writes the added points; returns the number of series, if it has changed.
     pub(super) fn write_points(&mut self, session: &mut PgSession) -> Result<Option<i64>, PgError> {
         self.add_series(session)?;
         let mut rows = Vec::with_capacity(self.points.len());
@@ -246,8 +245,8 @@ impl PointBatch {
         let count_max = count_max.max(1);
         let sql = "SELECT id FROM series WHERE id > $1 ORDER BY id LIMIT $2";
         let scanned = ids(&session.query(sql, &[&after.0, &as_i64(count_max)])?)?;
-        // Rows that somebody is about to write are left to the next time: who waits for nobody waits in no
-        // circle. By their place in the table: a join might be done by reading it all.
+        // Skips locked rows, which the next pass finds: a transaction that does not wait cannot
+        // deadlock. By ctid: a join might read the whole table.
         let sql = "DELETE FROM points WHERE ctid = ANY (ARRAY (
                        SELECT old.place FROM unnest($1::bigint[]) AS walked (id) CROSS JOIN LATERAL (
                            SELECT ctid AS place FROM points WHERE series = walked.id AND second < $2
@@ -255,7 +254,7 @@ impl PointBatch {
                        LIMIT $3))
                    RETURNING series";
         let removed = ids(&session.query(sql, &[&scanned, &before, &as_i64(count_max)])?)?;
-        // Its latest point is looked up for each: behind those that were just removed, and never by a join.
+        // Looks up the latest point of each series: after the removals, and never by a join.
         let sql = "SELECT id FROM series WHERE id = ANY ($1) AND (
                        SELECT second FROM points WHERE points.series = series.id
                        ORDER BY second DESC LIMIT 1) IS NULL
@@ -263,7 +262,7 @@ impl PointBatch {
         let empty = ids(&session.query(sql, &[&scanned])?)?;
         let mut gone = Vec::new();
         if !empty.is_empty() {
-            // Looked at again: only now nobody adds points to them any more.
+            // Checked again: now no point can be added to them any more.
             let sql = "DELETE FROM series WHERE id = ANY ($1) AND (
                            SELECT second FROM points WHERE points.series = series.id
                            ORDER BY second DESC LIMIT 1) IS NULL
@@ -276,7 +275,7 @@ impl PointBatch {
             }
         }
         let next = match removed.iter().max() {
-            // There may be more of it.
+            // It may have more old points.
             Some(last) if removed.len() == count_max => Some(last - 1),
             _ => scanned.last().copied().filter(|_| scanned.len() == count_max),
         };
@@ -284,11 +283,10 @@ impl PointBatch {
     }
 }
 
-/// Puts points by one statement that is its own commit, if the series of all of them are there for it to lock
-/// at once and no login has to be looked at; else nothing is done, and false. Not those that were acknowledged
-/// before: they are written again where nobody knows whether they were, and the server may come to a statement that
-/// was sent to it after others have replaced what it writes. In a transaction their rows are locked before the
-/// commit is sent.
+/// Puts points with one statement that is its own transaction, if it can lock all their series at once and no
+/// login has to be checked; otherwise does nothing and returns false. Excludes points that were acknowledged
+/// before: they are written again after an unknown outcome, and a late statement could overwrite newer points.
+/// In a transaction their rows are locked before the commit is sent.
 pub(super) fn put_autocommit(session: &mut PgSession, writes: &[&Write]) -> Result<bool, PgError> {
     if !session.recently_used() {
         return Ok(false);
@@ -316,15 +314,14 @@ pub(super) fn put_autocommit(session: &mut PgSession, writes: &[&Write]) -> Resu
     let values: Vec<f64> = rows.iter().map(|(_, _, value)| *value).collect();
     match session.execute_autocommit(PUT_EXISTING, &[&texts(&keys), &indexes, &seconds, &values]) {
         Ok(count) => Ok(count > 0),
-        // A transaction says READ COMMITTED, where the database's own level may be a stricter one.
+        // A transaction uses READ COMMITTED; the database's default may be stricter.
         Err(PgError::Conflict(_)) => Ok(false),
         Err(failure) => Err(failure),
     }
 }
 
-/// Its keys come in their order, so that the series of all of them stand at the same places. There is no point
-/// before all are locked, and none if one is not: because there is no such series, or not any more (a row that
-/// was removed since the statement began is seen, and can't be locked), or somebody holds it.
+/// The keys are sorted, so that array positions match the series. It writes nothing unless it has locked every
+/// series: one may be missing, removed since the statement began, or locked.
 const PUT_EXISTING: &str = "
     WITH locked AS MATERIALIZED (
         SELECT id, key FROM series WHERE key = ANY ($1::text[]) ORDER BY id FOR KEY SHARE SKIP LOCKED),
@@ -336,7 +333,7 @@ const PUT_EXISTING: &str = "
     ORDER BY 1, 2
     ON CONFLICT (series, second) DO UPDATE SET value = excluded.value";
 
-/// Sorts `rows` by series and second; of those at one place the last is left.
+/// Sorts `rows` by series and time; keeps the last of duplicates.
 fn keep_last<K: Ord + Copy>(rows: &mut Vec<(K, i64, f64)>) {
     // Stable.
     rows.sort_by_key(|(series, second, _)| (*series, *second));
@@ -345,7 +342,7 @@ fn keep_last<K: Ord + Copy>(rows: &mut Vec<(K, i64, f64)>) {
     rows.reverse();
 }
 
-/// A row for each point that is meant and for each series that has none, in order.
+/// One row for each matching point and for each series without one, in order.
 pub(super) fn points_after(
     session: &mut PgSession,
     filter: &PointFilter,
@@ -354,10 +351,10 @@ pub(super) fn points_after(
 ) -> Result<PointPage, PgError> {
     let Some(range) = ScanRange::new(filter, after) else { return Ok(PointPage::default()) };
     let count_max = count_max.max(1);
-    // One row more than there is room for shows that there are more.
+    // One extra row shows that there are more.
     let rows_max = as_i64(count_max.saturating_add(1));
     let (series, from) = (range.series.0, range.series_from);
-    // A subquery with a limit is run for one series after the other, in their order, until there are enough rows.
+    // The limited subquery runs for one series after the other, in order, until there are enough rows.
     let rows = match &filter.key {
         None => session.query(
             "SELECT s.id, s.key, p.second, p.value

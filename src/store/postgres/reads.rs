@@ -1,6 +1,6 @@
-//! What is read from the database: each method one statement, and so one state of it.
+//! Reads from the database: each function is one statement and so sees one state.
 //!
-//! No transaction, lock or cursor is held when one of these returns.
+//! No transaction, lock or cursor stays open when a function returns.
 
 use std::collections::HashMap;
 
@@ -30,7 +30,7 @@ pub(super) fn credentials_by_id(session: &mut PgSession, id: VmId) -> Result<Opt
 }
 
 pub(super) fn password_hash_starts(session: &mut PgSession, count_max: usize) -> Result<Vec<String>> {
-    // All but the last two parts, found from the end: half of what a regular expression takes.
+    // All but the last two parts, found from the end: half the cost of a regular expression.
     let sql = "SELECT DISTINCT left(whole, -(length(split_part(back, '$', 1)) + length(split_part(back, '$', 2)) + 2))
                FROM (SELECT password_hash AS whole, reverse(password_hash) AS back
                      FROM vms WHERE password_hash LIKE '%$%$%') hashes
@@ -50,7 +50,7 @@ pub(super) fn token_owner(
     rows.first().map(login).transpose()
 }
 
-/// Whose each of `tokens` is, in order.
+/// The owner of each of `tokens`, in order.
 pub(super) fn token_owners(
     session: &mut PgSession,
     tokens: &[(TokenHash, UnixSeconds)],
@@ -76,8 +76,8 @@ pub(super) fn is_current(session: &mut PgSession, login: &Login) -> Result<bool>
 }
 
 pub(super) fn vms_after(session: &mut PgSession, after: VmId, rows_max: usize) -> Result<VmPage> {
-    // Two walks along an index, each ended by its own limit, whatever the planner guesses: a join of them takes
-    // six times as long.
+    // Two index scans, each with its own limit, whatever the planner estimates: a join takes six times as
+    // long.
     let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL
                 FROM vms WHERE id > $1 ORDER BY id LIMIT $2)
                UNION ALL
@@ -96,10 +96,9 @@ pub(super) fn ever_connected_after(session: &mut PgSession, after: VmId, rows_ma
     page(session, sql, after, rows_max)
 }
 
-/// A page of the VMs that `sql` selects behind `after`, and behind them their disks.
+/// A page of the VMs that `sql` selects after `after`, and their disks.
 fn page(session: &mut PgSession, sql: &'static str, after: VmId, rows_max: usize) -> Result<VmPage> {
-    // A row more than may be on the page shows where to cut it, unless one VM takes them all; then there have
-    // to be more.
+    // One extra row shows where to cut the page, unless one VM fills it; then more rows are needed.
     let mut count = rows_max.saturating_add(1);
     loop {
         let rows = session.query(sql, &[&after.0, &as_i64(count)])?;
@@ -113,7 +112,7 @@ fn page(session: &mut PgSession, sql: &'static str, after: VmId, rows_max: usize
         let is_all = vms.len() < count && disks.len() < count;
         let last_owner = disks.last().filter(|_| disks.len() == count).map(|(owner, _)| *owner);
         give(&mut vms, disks);
-        // The last disk's VM may have more, and those behind it have not had theirs.
+        // The VM of the last disk may have more disks, and later VMs have none yet.
         vms.retain(|vm| last_owner.is_none_or(|last| vm.id < last));
         if is_all || !vms.is_empty() {
             return Ok(cut(vms, is_all, rows_max));
@@ -122,7 +121,7 @@ fn page(session: &mut PgSession, sql: &'static str, after: VmId, rows_max: usize
     }
 }
 
-/// Gives each of `disks` to its owner; both are in ascending order of the VM's id.
+/// Adds each of `disks` to its VM; both are sorted by the VM's id.
 fn give(vms: &mut [Vm], disks: Vec<(VmId, Disk)>) {
     let mut at = 0;
     for (owner, disk) in disks {
@@ -159,8 +158,8 @@ pub(super) fn disks_after(session: &mut PgSession, after: DiskId, count_max: usi
     disks.collect()
 }
 
-/// As many of `vms` as fit in `rows_max` rows, at least one. Where `vms` are not all that there are, they
-/// are too many, and the last of them may lack disks.
+/// As many of `vms` as fit in `rows_max` rows, at least one. If `vms` are not all, they exceed the page, and
+/// the last may lack disks.
 fn cut(mut vms: Vec<Vm>, is_all: bool, rows_max: usize) -> VmPage {
     let mut rows = 0_usize;
     let rows_with = vms.iter().map(|vm| {
@@ -173,7 +172,7 @@ fn cut(mut vms: Vec<Vm>, is_all: bool, rows_max: usize) -> VmPage {
     VmPage { vms, is_last }
 }
 
-/// VMs out of rows that each hold a VM and one of its disks, or none.
+/// Builds VMs from rows that each hold a VM and one of its disks, or none.
 fn with_disks(rows: &[Row]) -> Result<Vec<Vm>> {
     let mut vms: Vec<Vm> = Vec::new();
     for row in rows {
@@ -216,7 +215,7 @@ fn cpus(row: &Row, column: usize) -> Result<u16> {
     small(row.try_get::<_, i32>(column)?)
 }
 
-/// A number that the table's checks keep in range.
+/// Converts a number whose range the table's checks ensure.
 fn small<T: TryInto<U>, U>(number: T) -> Result<U> {
     number.try_into().map_err(|_| PgError::Failed("a number in the database is out of range".to_owned()))
 }

@@ -1,8 +1,8 @@
-//! Brings a PostgreSQL database up to what this program expects: numbered steps, forward only, each once.
+//! Migrates a PostgreSQL database: numbered steps, forward only, each once.
 //!
-//! Owns the table `vmherd_schema`, which tells what was done to a database. Everything lives in the
-//! connection's own schema (the first of its `search_path`); tables of others are never taken over. A
-//! database that is up to date is only looked at: that takes no rights but to read and write its tables.
+//! Uses the table `vmherd_schema`, which records the applied steps. All tables are in the first schema of
+//! `search_path`; foreign tables are never taken over. A database that is up to date needs no rights beyond
+//! reading and writing its tables.
 
 use super::super::StoreError;
 use super::super::migration_records::{check_recorded, checksum, version};
@@ -10,26 +10,25 @@ use super::pg_error::PgError;
 use super::pg_session::PgSession;
 use crate::limits;
 
-/// The steps, in order; the first has number 1. One that was released is never edited: the next is added.
+/// The migrations, in order, numbered from 1. A released one is never edited: the next is added.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../sql/postgres/0001_registry.sql"),
     include_str!("../../../sql/postgres/0002_metrics.sql"),
 ];
 
-/// What to do instead of using a database of somebody else.
+/// Advice for a database of another program.
 const ELSEWHERE: &str = "give vmherd a database of its own (--store postgresql://…/DATABASE) or a schema of its \
                          own in this one (CREATE SCHEMA herd, and ?options=-csearch_path%3Dherd in the URL)";
 
-/// What all daemons lock that bring a database up to date: "vmherd" in ASCII.
+/// The advisory lock of migrations: "vmherd" in ASCII.
 const LOCK: i64 = 0x766d_6865_7264;
 
-/// Checks that the database is ours, or has nothing of that name and so becomes ours, and does what is
-/// missing.
+/// Checks that the database is ours or empty, and applies missing migrations.
 pub(super) fn migrate(session: &mut PgSession) -> Result<(), StoreError> {
     run(session, MIGRATIONS)?;
     for total in &TOTALS {
         if let Err(failure) = check_total(session, total) {
-            // Others may be at work, or there is more to count than time: no reason not to serve.
+            // Another daemon may be writing, or counting takes too long: no reason not to start.
             log::warn!("{} could not be checked: {}", total.table, failure.into_store_error());
         }
     }
@@ -42,7 +41,7 @@ fn run(session: &mut PgSession, migrations: &[&str]) -> Result<(), StoreError> {
         return Ok(());
     }
     begin(session).map_err(refuse)?;
-    // Looked at again: another daemon may have been faster.
+    // Checked again: another daemon may have migrated it.
     for (index, text) in migrations.iter().enumerate().skip(count_done(session, migrations)?) {
         session.run(text).map_err(|error| refuse_step(PgError::from_statement(&error)))?;
         let sql = "INSERT INTO vmherd_schema (version, checksum, applied_at)
@@ -53,10 +52,10 @@ fn run(session: &mut PgSession, migrations: &[&str]) -> Result<(), StoreError> {
     session.run("COMMIT").map_err(|error| refuse(PgError::from_commit(&error)))
 }
 
-/// Begins a transaction that has the database's schema to itself.
+/// Begins a transaction with an exclusive lock on the schema.
 fn begin(session: &mut PgSession) -> Result<(), PgError> {
-    // Not at the database's own isolation level: each statement has to see what was done while this
-    // waited for the lock. Another daemon's migration may take longer than a lock in daily life.
+    // READ COMMITTED: each statement must see what was done while this waited for the lock. Another
+    // daemon's migration may take longer than an ordinary lock.
     let wait_ms = limits::POSTGRES_MIGRATION.as_millis();
     session.run(&format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {wait_ms}; \
@@ -65,11 +64,11 @@ fn begin(session: &mut PgSession) -> Result<(), PgError> {
     Ok(())
 }
 
-/// What has to be true of a database before anything is made in it.
+/// Checks the requirements before anything is created.
 fn check_database(session: &mut PgSession) -> Result<(), StoreError> {
     let sql = "SELECT current_setting('server_encoding'), current_schema()::text, pg_is_in_recovery()";
     let rows = session.query(sql, &[]).map_err(|error| refuse(error.into()))?;
-    let row = rows.first().ok_or_else(|| StoreError::Refused("the database says nothing".to_owned()))?;
+    let row = rows.first().ok_or_else(|| StoreError::Refused("the database returned no row".to_owned()))?;
     let (encoding, schema, is_standby): (String, Option<String>, bool) =
         (get(row, 0)?, get(row, 1)?, get(row, 2)?);
     if encoding != "UTF8" {
@@ -91,10 +90,10 @@ fn check_database(session: &mut PgSession) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// How many of `migrations` have been done to the database. An error if anything else has.
+/// The number of applied `migrations`; an error if the records differ.
 fn count_done(session: &mut PgSession, migrations: &[&str]) -> Result<usize, StoreError> {
-    // In the connection's own schema only: one further down the path is somebody else's. By its name, not
-    // as regnamespace, which takes a name for an identifier and folds its case.
+    // In the first schema only: others may belong to another program. Compared by name, since regnamespace
+    // would fold the case.
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                WHERE c.relname = 'vmherd_schema' AND n.nspname = current_schema())";
@@ -110,12 +109,12 @@ fn count_done(session: &mut PgSession, migrations: &[&str]) -> Result<usize, Sto
     Ok(recorded.len())
 }
 
-/// A table of one row that says how many rows another has.
+/// A one-row table that holds the number of rows of another.
 struct CountedRows {
     table: &'static str,
-    /// Whether it is wrong.
+    /// Selects whether it is wrong.
     check: &'static str,
-    /// Counts anew. Nobody adds or removes a row meanwhile: whoever does holds the lock that this takes.
+    /// Recounts. Its lock is held by every transaction that adds or removes rows.
     count: &'static str,
 }
 
@@ -140,12 +139,12 @@ const TOTALS: [CountedRows; 2] = [
     },
 ];
 
-/// Sets such a number right where somebody has changed a table by hand. One statement sees one state, in which
-/// the two agree; so it is only written where it was wrong before.
+/// Repairs a count after manual changes. One statement sees one state, in which both agree, so it is written
+/// only if it was wrong before.
 fn check_total(session: &mut PgSession, total: &CountedRows) -> Result<(), PgError> {
     let rows = session.query(total.check, &[])?;
     if rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false) {
-        log::warn!("{} does not say how many rows there are: they are counted anew", total.table);
+        log::warn!("{} holds a wrong number of rows: recounting them", total.table);
         session.run(total.count)?;
     }
     Ok(())
@@ -155,7 +154,7 @@ fn get<'r, T: postgres::types::FromSql<'r>>(row: &'r postgres::Row, column: usiz
     row.try_get(column).map_err(|error| refuse(error.into()))
 }
 
-/// A step that fails meets something that is in its way.
+/// A failing migration has met an obstacle.
 fn refuse_step(failure: PgError) -> StoreError {
     match refuse(failure) {
         StoreError::Refused(why) => StoreError::Refused(format!(

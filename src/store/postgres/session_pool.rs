@@ -1,12 +1,11 @@
-//! The connections to one database that there are: lent to whoever has work for one, for as long as that takes.
+//! The pool of connections to one database, lent to borrowers for one piece of work each.
 //!
-//! Each borrower gets the one again that it had, as long as there may be one for each: one that hangs is nobody
-//! else's. A database may give fewer than there are threads that could work (`--store-connections`, or its own limits). Then
-//! they take turns: who finds none waits until another comes back, in the order in which they came, and the
-//! database is asked for more now and then.
+//! A borrower gets its previous session again as long as each may have its own, so that one that hangs affects
+//! no other. If the database allows fewer connections than there are borrowers (`--store-connections`, or the
+//! server's own limit), they take turns in order of arrival, and more connections are tried now and then.
 //!
-//! Invariants: no more than `max` are open at a time, those that are being made included; a session that was
-//! lost takes those with it that rest, since what ended it most likely ended them.
+//! Invariants: at most `max` are open, including those being made. A lost session closes the idle ones too,
+//! since the same cause most likely ended them.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -23,58 +22,58 @@ pub(super) struct SessionPool {
     connector: Connector,
     max: usize,
     state: Mutex<PoolState>,
-    /// Something has come back, or somebody waits no more.
+    /// A session was returned, or a waiter left.
     changed: Condvar,
     clock: SystemClock,
 }
 
 #[derive(Default)]
 struct PoolState {
-    /// The one that was used last in the end.
+    /// The most recently used is last.
     idle: Vec<PgSession>,
-    /// Those that rest, that are lent and that are being made.
+    /// Sessions that are idle, lent or being made.
     open: usize,
-    /// How many sessions have come back.
+    /// The number of returned sessions.
     returns: u64,
-    /// Counts losses: what was lent before the last one is of no use any more.
+    /// Counts losses: sessions lent before the last one are useless.
     generation: u64,
-    /// Counts those who borrow.
+    /// Counts borrowers.
     borrowers: u64,
-    /// Those who wait, in order.
+    /// The tickets of waiting borrowers, in order.
     queue: VecDeque<u64>,
     tickets: u64,
-    /// Those who wait to see whether any comes back.
+    /// Threads that wait to see whether any session is returned.
     probing: usize,
     full: Option<ServerFull>,
 }
 
-/// The database gives no more.
+/// The database accepts no more connections.
 struct ServerFull {
     retry_at: Instant,
     attempts: u32,
 }
 
-/// Who borrows sessions, one at a time.
+/// A borrower of sessions, one at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Borrower {
     number: u64,
     pub(super) wait_mode: WaitMode,
 }
 
-/// A session on loan. It is closed, unless it is handed back by [`PooledSession::keep`].
+/// A borrowed session. It is closed on drop, unless returned by [`PooledSession::release`].
 pub(super) struct PooledSession<'s> {
     pool: &'s SessionPool,
-    /// There until it is dropped.
+    /// Present until dropped.
     session: Option<PgSession>,
     generation: u64,
 }
 
-/// The owner of a session that nobody owns.
+/// The owner number of a session without an owner.
 const NO_OWNER: u64 = 0;
 
-/// What there is for who comes first.
+/// What the first waiter gets.
 enum Grant {
-    /// The one that rests there.
+    /// The idle session at this index.
     Idle(usize),
     Connect,
     Wait,
@@ -94,7 +93,8 @@ impl SessionPool {
         self.max
     }
 
-    /// A session, made where `borrower` has none and one more may be, and else the next that comes back.
+    /// Returns a session: the borrower's own, a new one if the limit allows, or else the next that is
+    /// returned.
     pub(super) fn acquire(&self, borrower: Borrower) -> Result<PooledSession<'_>, PgError> {
         let deadline = self.now() + borrower.wait_mode.lock_timeout();
         let mut state = self.lock();
@@ -109,7 +109,7 @@ impl SessionPool {
                 Grant::Connect => {
                     let returns = state.returns;
                     drop(state);
-                    // Who comes next need not wait for that.
+                    // The next waiter need not wait for the new connection.
                     self.changed.notify_all();
                     let made = self.connector.connect(borrower.wait_mode);
                     state = self.lock();
@@ -121,7 +121,8 @@ impl SessionPool {
                         Err(failure) => failure,
                     };
                     state.open -= 1;
-                    // One that answers others is there: it lets us wait, or a pooler does.
+                    // If others still get answers, the server or a pooler just makes us
+                    // wait.
                     let is_full = match failure.kind {
                         ConnectErrorKind::TooManyConnections => true,
                         ConnectErrorKind::Timeout if state.returns != returns => true,
@@ -154,8 +155,8 @@ impl SessionPool {
         }
     }
 
-    /// Whether one of the sessions still has an answer: one that rests, or one that comes back soon, which may be what
-    /// another thread asks the same.
+    /// Whether any session still works: an idle one is probed; otherwise one that is returned soon, maybe
+    /// after another thread's probe.
     fn any_responds<'s>(
         &'s self,
         mut state: MutexGuard<'s, PoolState>,
@@ -182,14 +183,14 @@ impl SessionPool {
         (self.lock(), answers)
     }
 
-    /// One more who may need a session, and waits so long for others.
+    /// Registers a borrower.
     pub(super) fn register(&self, wait_mode: WaitMode) -> Borrower {
         let mut state = self.lock();
         state.borrowers += 1;
         Borrower { number: state.borrowers, wait_mode }
     }
 
-    /// `borrower` needs none any more.
+    /// Removes a borrower and closes its sessions.
     pub(super) fn unregister(&self, borrower: Borrower) {
         let mut state = self.lock();
         let of_it = state.idle.extract_if(.., |session| session.owner == borrower.number);
@@ -242,14 +243,13 @@ impl PoolState {
         self.tickets
     }
 
-    /// Puts who holds `ticket` back to its place.
+    /// Returns `ticket` to its place in the queue.
     fn requeue(&mut self, ticket: u64) {
         let index = self.queue.partition_point(|other| *other < ticket);
         self.queue.insert(index, ticket);
     }
 
-    /// What there is for who holds `ticket`. Who is to make one has its place among those that are open, and
-    /// none in the queue, until it is known what comes of it.
+    /// What the holder of `ticket` gets. While it connects, it counts as open and has left the queue.
     fn grant(&mut self, ticket: u64, borrower: Borrower, max: usize, now: Instant) -> Grant {
         if self.queue.front() != Some(&ticket) {
             return Grant::Wait;
@@ -259,7 +259,7 @@ impl PoolState {
         self.record_closed(before - self.idle.len(), now);
         let may_make = self.open < max && self.full.as_ref().is_none_or(|full| full.retry_at <= now);
         let owned_by = |number: u64| self.idle.iter().rposition(|session| session.owner == number);
-        // The first of them has rested longest.
+        // The first has been idle longest.
         let others = || Some(0).filter(|_| !may_make && !self.idle.is_empty());
         let index = owned_by(borrower.number).or_else(|| owned_by(NO_OWNER)).or_else(others);
         match index {
@@ -273,7 +273,7 @@ impl PoolState {
         }
     }
 
-    /// So many sessions are gone: there may be room for others.
+    /// Records closed sessions, which may make room for others.
     fn record_closed(&mut self, count: usize, now: Instant) {
         self.open -= count;
         if count > 0
@@ -295,7 +295,7 @@ impl PoolState {
 }
 
 impl PooledSession<'_> {
-    /// It can be used again: no transaction is open.
+    /// Returns the session, which has no open transaction.
     pub(super) fn release(mut self) {
         let Some(session) = self.session.take() else { return };
         let mut state = self.pool.lock();
@@ -318,7 +318,7 @@ impl PooledSession<'_> {
         drop(stale);
     }
 
-    /// It is of no use any more. Nor is what rests or is lent since before that, unless somebody has found that out.
+    /// Closes the session, and all that are idle or lent from the same generation.
     pub(super) fn invalidate(self) {
         let pool = self.pool;
         let mut state = pool.lock();
@@ -333,13 +333,13 @@ impl PooledSession<'_> {
         drop((idle, self));
     }
 
-    /// It is whoever's comes first from now on.
+    /// Returns the session without an owner.
     pub(super) fn release_unowned(mut self) {
         self.owner = NO_OWNER;
         self.release();
     }
 
-    /// Waits as long as whoever has it does.
+    /// Applies the wait mode of the borrower.
     pub(super) fn apply_wait_mode(&mut self, wait_mode: WaitMode) -> Result<(), PgError> {
         if self.wait_mode() != wait_mode {
             let settings = self.pool.connector.settings(wait_mode).to_owned();

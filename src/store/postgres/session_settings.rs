@@ -1,10 +1,9 @@
-//! What every session is told when it begins: our own limits, and what the URL says in `options`.
+//! The settings of every session: our timeouts, and `options` of the URL.
 //!
-//! It is said in SQL. As a startup parameter it would come as early, but PgBouncer refuses connections with
-//! one that it does not know.
+//! They are set in SQL and not as startup parameters, since PgBouncer refuses connections with unknown ones.
 
-/// The settings that `options` of a URL name, as libpq writes them: `-c NAME=VALUE` or `--NAME=VALUE`, a backslash
-/// before white space that belongs to a value. `None` where it holds anything else.
+/// Parses `options` of a URL in libpq's syntax: `-c NAME=VALUE` or `--NAME=VALUE`, with a backslash before
+/// white space in a value. `None` if it contains anything else.
 pub(super) fn parse_options(options: &str) -> Option<Vec<(String, String)>> {
     let mut words = split_words(options).into_iter();
     let mut settings = Vec::new();
@@ -20,7 +19,7 @@ pub(super) fn parse_options(options: &str) -> Option<Vec<(String, String)>> {
     Some(settings)
 }
 
-/// A statement that makes `settings` count, in order, until the session ends.
+/// A statement that applies `settings`, in order, until the session ends.
 pub(super) fn set_config_sql<'s>(settings: impl IntoIterator<Item = (&'s str, &'s str)>) -> String {
     let calls = settings
         .into_iter()
@@ -42,7 +41,7 @@ fn split_words(text: &str) -> Vec<String> {
     words
 }
 
-/// `text` as SQL has it, whatever a backslash means there.
+/// Quotes `text` for SQL, independent of `standard_conforming_strings`.
 fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }

@@ -1,7 +1,7 @@
-//! Where a PostgreSQL database is: a URL as `libpq` takes it, in the crate's own reading.
+//! The URL of a PostgreSQL database, in libpq's format as the crate parses it.
 //!
-//! A URL may hold a password: no error repeats any of it, and what is shown of one is put together from
-//! its harmless parts. Nothing is sent in clear text to another host unless the URL says so itself.
+//! A URL may hold a password: errors never repeat any of it, and only harmless parts are shown. Data goes to
+//! another host in clear text only if the URL allows it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,22 +14,22 @@ use super::session_settings;
 use crate::limits;
 use crate::model::Secret;
 
-/// A database, and how to connect to it.
+/// The URL of a database.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
-    /// The URL as it was given: password and all.
+    /// The URL as given, including the password.
     url: Secret,
-    /// The URL without what is nobody's business.
+    /// The URL without secrets.
     redacted: String,
 }
 
 impl PostgresUrl {
-    /// Whether `text` means to be one.
+    /// Whether `text` has the scheme of such a URL.
     pub(in super::super) fn has_scheme(text: &str) -> bool {
         text.starts_with("postgresql:") || text.starts_with("postgres:")
     }
 
-    /// Reads a URL. The error says what is wrong without repeating any of it.
+    /// Parses a URL. The error does not repeat any of it.
     pub(in super::super) fn parse(text: &str) -> Result<PostgresUrl, String> {
         check_punctuation(text)?;
         let config = parse_config(text)?;
@@ -41,14 +41,14 @@ impl PostgresUrl {
         Ok(PostgresUrl { url: Secret::new(text), redacted: redacted_url(&config) })
     }
 
-    /// How to connect: what the URL says, and our own limits where it says nothing.
+    /// The connection settings: those of the URL, and our own limits where it sets none.
     pub(super) fn config(&self) -> Config {
         let mut config = parse_config(self.url.expose()).expect("it was read before");
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(limits::POSTGRES_CONNECT);
         }
         if config.get_tcp_user_timeout().is_none() {
-            // By the method: in a URL the crate takes seconds, where libpq takes milliseconds.
+            // Set by method: in a URL the crate takes seconds, where libpq takes milliseconds.
             config.tcp_user_timeout(limits::POSTGRES_UNACKNOWLEDGED);
         }
         if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
@@ -65,14 +65,13 @@ impl PostgresUrl {
         }
         let is_one_of_many = config.get_hosts().len().max(config.get_hostaddrs().len()) > 1;
         if is_one_of_many && config.get_target_session_attrs() == TargetSessionAttrs::Any {
-            // A standby takes no writes: the one to use is the one that does.
+            // A standby takes no writes, so connect to the primary.
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         config
     }
 
-    /// What every session is to be told in SQL, where the server is to wait for locks so long; what the URL says
-    /// comes later and so wins.
+    /// The SQL that sets up every session with this lock timeout; settings of the URL come last and win.
     pub(super) fn session_settings_sql(&self, lock_wait: Duration) -> String {
         let defaults = [
             ("statement_timeout", limits::POSTGRES_STATEMENT.as_millis().to_string()),
@@ -105,8 +104,8 @@ impl fmt::Debug for PostgresUrl {
     }
 }
 
-/// The crate looks for the first `@` wherever it is, and so can take a part of a password for a host,
-/// and a part of a query for a user. What it could misread is refused, as libpq does.
+/// The crate takes the first `@` anywhere, so it can mistake a part of a password for a host, or a part of a
+/// query for a user. Ambiguous URLs are refused, as libpq does.
 fn check_punctuation(text: &str) -> Result<(), String> {
     let Some((_, rest)) = text.split_once("://") else { return Err(SHAPE.to_owned()) };
     let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -117,7 +116,7 @@ fn check_punctuation(text: &str) -> Result<(), String> {
     }
 }
 
-/// The crate's reading of `text`; without a host, the socket where Debian's PostgreSQL listens.
+/// Parses `text`; without a host, uses the socket of Debian's PostgreSQL.
 fn parse_config(text: &str) -> Result<Config, String> {
     let mut config: Config = text.parse().map_err(|error| describe_parse_error(&error))?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
@@ -126,7 +125,7 @@ fn parse_config(text: &str) -> Result<Config, String> {
     Ok(config)
 }
 
-/// Why the crate does not take a URL: its own words where they name no more than an option it knows.
+/// Describes a parse error; quotes the crate only where it names a known option.
 fn describe_parse_error(error: &postgres::Error) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     match cause.strip_prefix("invalid value for option ") {
@@ -157,7 +156,7 @@ fn check_security(config: &Config) -> Result<(), String> {
         .to_owned())
 }
 
-/// What the crate would only say when it connects.
+/// Checks what the crate reports only when it connects.
 fn check_host_counts(config: &Config) -> Result<(), String> {
     let (hosts, addresses) = (config.get_hosts().len(), config.get_hostaddrs().len());
     if hosts > 0 && addresses > 0 && hosts != addresses {
@@ -187,7 +186,7 @@ fn redacted_url(config: &Config) -> String {
     format!("postgresql://{user}{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
 }
 
-/// What to call each of the hosts, in order.
+/// The label of each host, in order.
 pub(super) fn host_labels(config: &Config) -> Vec<String> {
     let mut hosts: Vec<String> = config.get_hosts().iter().map(host_label).collect();
     if hosts.is_empty() {

@@ -1,15 +1,13 @@
-//! What is written to the database: many writes share one transaction and so one commit.
+//! Writes to the database: many writes share one transaction and so one commit.
 //!
-//! Each write is one statement that does all of it or, where it may not be, nothing (a second one, where there is one,
-//! can't be refused); so none needs to be
-//! undone alone. Success is said only after a commit that PostgreSQL confirmed.
+//! Each write is one statement that does everything or nothing (a second statement, if any, cannot be refused),
+//! so none needs its own rollback. Success is reported only after PostgreSQL has confirmed the commit.
 //!
-//! Locks are taken in one order by everybody, so that nobody waits in a circle: the row of `vm_total`,
-//! then the rows of the VMs that the writes are about, by ascending id; disks and tokens are changed
-//! under the lock of the VM they belong to. Then, for points: series that exist, shared; the row of
-//! `series_total`, where some come or go; the points, by series and second. Who removes points and series waits
-//! for `series_total` only, and passes over what somebody else has locked. What holds under these locks holds at
-//! every isolation level: a stricter one than READ COMMITTED only fails where this waits, and is tried again.
+//! All transactions take locks in one order, which avoids deadlocks: the row of `vm_total`; the rows of the
+//! VMs, by id, which also protect their disks and tokens; existing series, shared; the row of `series_total`,
+//! if series are added or removed; the points, by series and time. A removal of points waits for `series_total`
+//! only and skips other locked rows. These locks are sufficient at every isolation level; a stricter one than
+//! READ COMMITTED fails where this waits, and is retried.
 
 use std::collections::HashSet;
 
@@ -24,17 +22,17 @@ use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{DiskChange, Login, NewVm, TokenHash, VmChange, VmName, VmShape};
 
-/// Whose rows somebody else holds.
+/// Rows that other transactions have locked.
 #[derive(Default)]
 struct LockedByOthers {
-    /// Also the number of VMs.
+    /// Whether the row of `vm_total` is locked.
     vm_total: bool,
     ids: HashSet<i64>,
     names: HashSet<VmName>,
 }
 
-/// Runs `writes` in order and commits them. An outcome of `None` is that of a write that was set aside;
-/// nothing of it was done. After a failure the transaction may still be open.
+/// Runs `writes` in order and commits them. A result of `None` means that the write was skipped and not done.
+/// After an error the transaction may still be open.
 pub(super) fn commit(
     session: &mut PgSession,
     writes: &[&Write],
@@ -73,14 +71,14 @@ pub(super) fn commit(
     Ok(outcomes)
 }
 
-/// Begins a transaction, in the same breath locking the number of VMs if a write may change it.
+/// Begins a transaction and, in the same round trip, locks the number of VMs if a write may change it.
 fn begin(
     session: &mut PgSession,
     writes: &[&Write],
     lock_policy: LockPolicy,
     blocked: &mut LockedByOthers,
 ) -> Result<Option<RowTotal>, PgError> {
-    // What is done to points needs each statement to see what the locks before it have waited for.
+    // Writes of points need each statement to see what earlier locks have waited for.
     let begin = match writes.iter().any(|write| points::concerns_points(write)) {
         true => "BEGIN ISOLATION LEVEL READ COMMITTED",
         false => "BEGIN",
@@ -103,7 +101,7 @@ fn begin(
     }
 }
 
-/// Locks the VMs that `writes` are about and the owners of the tokens that they end.
+/// Locks the VMs of `writes` and the owners of the tokens that they revoke.
 fn lock_vms(
     session: &mut PgSession,
     writes: &[&Write],
@@ -180,7 +178,7 @@ fn changes_total(write: &Write) -> bool {
     matches!(write, Write::Register { .. } | Write::AddVm { .. } | Write::Remove(_))
 }
 
-/// Does one write, or nothing of it.
+/// Runs one write atomically.
 fn run(
     session: &mut PgSession,
     write: &Write,
@@ -230,7 +228,7 @@ fn register(
 ) -> Result<Outcome, PgError> {
     let total = total.as_mut().expect("locked for every batch that registers");
     let has_room = total.now.unsigned_abs() < vms_max;
-    // An id is taken only for a row that is added: what selects none takes none.
+    // An id is used only for an added row: selecting none uses none.
     let sql = "WITH known AS (SELECT id FROM vms WHERE name = $1),
          added AS (
             INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at)
@@ -267,8 +265,8 @@ fn register(
     })
 }
 
-/// In two statements, since its number is known once the row is there. No VM has an empty name, and no two
-/// transactions that add one are under way at a time.
+/// Two statements, since the id is known only after the insert. No VM keeps the empty name, and only one
+/// transaction at a time adds VMs.
 fn add_vm(
     session: &mut PgSession,
     shape: VmShape,
@@ -315,7 +313,7 @@ fn update(session: &mut PgSession, login: &Login, change: &VmChange) -> Result<O
     })
 }
 
-/// A row if the login is current, and all is done then.
+/// Returns a row if the login is current and all was done.
 const REPLACE_DISKS: &str = "
     WITH vm AS (
         UPDATE vms SET ram_mib = coalesce($3, ram_mib), cpus = coalesce($4, cpus)
@@ -335,7 +333,7 @@ const REPLACE_DISKS: &str = "
         ORDER BY wanted.place)
     SELECT null::bigint FROM vm";
 
-/// A row if the login is current: the first disk that the VM does not have, and all is done if there is none.
+/// Returns a row if the login is current: the first disk that the VM does not have; null if all was done.
 const RESIZE_DISKS: &str = "
     WITH vm AS (SELECT id FROM vms WHERE id = $1 AND epoch = $2),
     wanted AS (
@@ -359,8 +357,8 @@ fn issue_token(
     rehash: Option<&str>,
     now: UnixSeconds,
 ) -> Result<Outcome, PgError> {
-    // All parts see the tokens as they were before: the oldest are counted without those that go anyway.
-    // Expired tokens may be anybody's; those that somebody else is at are left to them.
+    // All parts see the tokens as of the start, so the oldest are counted without the expired ones. Expired
+    // tokens may belong to any VM; locked ones are skipped.
     let sql = "WITH vm AS (
             UPDATE vms SET ever_connected = true, last_login_at = $5,
                 password_hash = coalesce($6, password_hash)
@@ -421,7 +419,7 @@ fn end_tokens(session: &mut PgSession, login: &Login, tokens: &[TokenHash]) -> R
 }
 
 fn remove(session: &mut PgSession, name: &VmName, total: &mut Option<RowTotal>) -> Result<Outcome, PgError> {
-    // References are checked when all of it is done.
+    // Foreign keys are checked at the end of the statement.
     let sql = "WITH gone AS (SELECT id FROM vms WHERE name = $1),
          gone_tokens AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM gone)),
          gone_disks AS (DELETE FROM disks WHERE vm IN (SELECT id FROM gone)),

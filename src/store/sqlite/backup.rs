@@ -1,7 +1,7 @@
-//! A copy of the file as it is at one moment, also while servers and tools write to it.
+//! Copies the file as of one moment, while servers and tools may write to it.
 //!
-//! SQLite reads one state of the database and writes it anew, without what was deleted. The copy has its name only
-//! when it is whole and on the disk.
+//! SQLite reads one state and writes it without deleted rows. The copy gets its name only when it is complete
+//! and synced.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -14,18 +14,19 @@ use super::{connect, to_store_error};
 use crate::limits;
 use crate::sys::owner;
 
-/// Copies the database at `from` to `to`, which must not exist. `begun` gets what breaks it off.
+/// Copies the database at `from` to `to`, which must not exist. `on_start` receives a handle that interrupts
+/// the copy.
 pub(in super::super) fn back_up(
     from: &Path,
     to: &Path,
     on_start: impl FnOnce(Interrupt),
 ) -> Result<(), StoreError> {
     let refused = |path: &Path, error: io::Error| StoreError::Refused(format!("{}: {error}", path.display()));
-    // Absolute: can't begin with `file:`, which would make a URI of it.
+    // Absolute: never parsed as a `file:` URI.
     let from = std::path::absolute(from).map_err(|error| refused(from, error))?;
     let to = std::path::absolute(to).map_err(|error| refused(to, error))?;
     let connection = connect(&from, limits::SQLITE_BUSY).map_err(to_store_error)?;
-    // Nobody else gets the name meanwhile, and what is under it is no broken copy, however this ends.
+    // Reserves the name; it never names an incomplete copy.
     let claim = NewFile::new(to.clone()).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
             StoreError::Refused(format!("{} exists: a backup never takes a file's place", to.display()))
@@ -46,14 +47,14 @@ pub(in super::super) fn back_up(
     connection.execute("VACUUM INTO ?1", [text]).map_err(to_store_error)?;
     partial.file.sync_all().map_err(failed)?;
     fs::rename(&partial.path, &to).map_err(failed)?;
-    // Both names lead to the copy now, or nowhere.
+    // Both names lead to the copy now, or to nothing.
     partial.keep();
     claim.keep();
     let directory = to.parent().unwrap_or(Path::new("/"));
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
 }
 
-/// A new file for its owner's eyes only, removed with this.
+/// A new file that only its owner can read; removed on drop unless kept.
 struct NewFile {
     path: PathBuf,
     file: File,

@@ -1,8 +1,8 @@
-//! The store in one file: SQLite with a write-ahead log, every commit synced to the disk.
+//! The SQLite store: one file with a write-ahead log; every commit is synced to disk.
 //!
-//! This file opens the database and makes connections; [`writes`] and [`reads`] use them. A new file
-//! is for its owner's eyes only. SQL is constant text with parameters; nothing here depends on what a
-//! file's own schema could be made to run. The same file may be open in other processes.
+//! This module opens the file and makes connections; [`writes`], [`reads`] and [`points`] use them. A new file
+//! is readable by its owner only. SQL is constant text with parameters; triggers, views and functions in a
+//! file's schema are never run. Other processes may open the same file.
 
 mod backup;
 mod points;
@@ -39,8 +39,7 @@ use ticket_lock::TicketLock;
 
 /// Makes connections to one file.
 pub(super) struct SqliteFactory {
-    /// Absolute: stays the same file when the process changes its directory, and can't begin with
-    /// `file:`, which would make a URI of it.
+    /// Absolute: independent of the working directory, and never parsed as a `file:` URI.
     path: PathBuf,
     ticket_lock: Arc<TicketLock>,
     served_file: Option<Arc<ServedFile>>,
@@ -51,18 +50,18 @@ struct SqliteStore {
     connection: Connection,
     cache: writes::Cache,
     ticket_lock: Arc<TicketLock>,
-    /// Where a server serves from the file.
+    /// Set if a server uses the file.
     served_file: Option<Arc<ServedFile>>,
 }
 
 impl SqliteFactory {
-    /// Opens the file at `path`, made and brought up to date if necessary.
+    /// Opens the file at `path`; creates or migrates it if necessary.
     pub(super) fn open(path: &Path) -> Result<SqliteFactory, StoreError> {
         SqliteFactory::open_with(path, |path| prepare(path).map(|()| None))
     }
 
-    /// As [`SqliteFactory::open`], for a server: no other gets to serve from the file, and nothing is read or
-    /// written any more when it is not at `path`.
+    /// Like [`SqliteFactory::open`], for a server: locks the file against other servers, and refuses reads
+    /// and writes when it is no longer at `path`.
     pub(super) fn open_exclusive(path: &Path) -> Result<SqliteFactory, StoreError> {
         SqliteFactory::open_with(path, |path| {
             create(path)?;
@@ -100,11 +99,11 @@ impl SqliteFactory {
 
 impl StoreFactory for SqliteFactory {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
-        // Without CREATE: a file that was taken away is an error, not a new, empty store.
+        // Without CREATE: a removed file is an error, not a new, empty store.
         let look = || self.served_file.as_ref().map_or(Ok(()), |served_file| served_file.check_now());
         look()?;
         let connection = connect(&self.path, limits::SQLITE_BUSY).map_err(to_store_error)?;
-        // What was opened by its path may be another file by now.
+        // The path may lead to another file by now.
         look()?;
         let (cache, ticket_lock, served_file) =
             (writes::Cache::default(), Arc::clone(&self.ticket_lock), self.served_file.clone());
@@ -179,27 +178,27 @@ impl Store for SqliteStore {
     }
 }
 
-/// Makes the file where there is none, and what is in it what it should be.
+/// Creates the file if necessary and migrates it.
 fn prepare(path: &Path) -> Result<(), OpenError> {
     create(path)?;
     let mut connection = connect(path, limits::SQLITE_OPEN_PAUSE)?;
-    // SQLite opens what it may not write for reading, without a word.
+    // SQLite silently opens a file read-only if it cannot write to it.
     if connection.is_readonly("main")? {
         return Err(OpenError::Refused("the file must be writable for this user".to_owned()));
     }
     schema::migrate(&mut connection, path)
 }
 
-/// Makes an empty file that only its owner may read, unless there is a file. SQLite gives its log and
-/// index the mode of the file they belong to.
+/// Creates an empty file that only its owner can read, unless it exists. SQLite gives its log and index the
+/// same mode.
 fn create(path: &Path) -> Result<(), OpenError> {
-    // The system drops all of a process's locks on a file when the process closes any descriptor of
-    // it. So a file that is there is not touched, and none of our threads gets to open the new one
-    // before the descriptor that made it is closed.
+    // The system drops all locks of a process on a file when the process closes any descriptor of it. So an
+    // existing file is not touched, and no other thread may open the new one before its descriptor is
+    // closed.
     static CREATING: Mutex<()> = Mutex::new(());
     let _guard = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        // What root makes in the directory of a daemon's user is for that user.
+        // A file that root creates in the daemon's directory must belong to the daemon's user.
         Ok(file) => path.parent().map_or(Ok(()), |directory| {
             let given = fs::metadata(directory).and_then(|of| owner::copy_owner(&file, &of));
             given.map_err(|error| {
@@ -220,16 +219,16 @@ fn is_out_of_room(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
-/// A connection to a file that exists, with everything set that SQLite keeps per connection.
+/// A connection to an existing file, with all per-connection settings.
 fn connect(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
-    // NO_MUTEX: one thread at a time uses a connection, as the borrow checker sees to.
+    // NO_MUTEX: the borrow checker ensures that one thread at a time uses a connection.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(busy)?;
     connection.set_prepared_statement_cache_capacity(limits::SQLITE_STATEMENTS_CACHED);
 
-    // A file that somebody else could write must not make us run anything: no triggers or views of its
-    // own, no functions out of its schema; a quoted typing error is an error and not a string.
+    // A file that others can write must not run code here: no triggers, views or functions of its schema. A
+    // misspelled quoted identifier is an error, not a string.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
@@ -237,22 +236,22 @@ fn connect(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
-    // A plan does not depend on parameters: else a statement is compiled anew whenever it gets others.
+    // Query plans do not depend on parameters; otherwise statements are recompiled for new ones.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
 
-    // FULL: a commit returns when the log is on the disk, not when the system has heard of it.
+    // FULL: a commit returns when the log is on disk.
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Negative: KiB instead of pages.
     connection.pragma_update(None, "cache_size", -limits::SQLITE_CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // Old password hashes don't stay behind in free space of pages that are written anyway.
+    // Overwrite old password hashes in pages that are written anyway.
     connection.pragma_update(None, "secure_delete", "FAST")?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "journal_size_limit", limits::SQLITE_LOG_BYTES_KEPT)?;
     Ok(connection)
 }
 
-/// What an error that changed nothing means to whoever asked.
+/// Converts an error of an operation that changed nothing.
 fn to_store_error(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
@@ -260,7 +259,7 @@ fn to_store_error(error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// An error for the log: the extended code tells which of the many I/O errors it was.
+/// Formats an error for the log; the extended code identifies the I/O error.
 fn describe(error: &rusqlite::Error) -> String {
     match error.sqlite_error() {
         Some(code) => format!("{error} (SQLite result code {})", code.extended_code),

@@ -1,6 +1,6 @@
-//! Series and their points in the file.
+//! Series and points in the file.
 //!
-//! Nothing here has to be undone: what is refused is refused before anything of it is written.
+//! Nothing here needs a rollback: every check precedes the first write.
 
 use std::collections::HashMap;
 
@@ -13,28 +13,28 @@ use crate::ids::SeriesId;
 use crate::limits;
 use crate::model::{MetricKey, MetricValue, NewPoint, Point, PointFilter};
 
-/// What is known of the series at a certain state of the file.
+/// A cache of the series at one state of the file.
 #[derive(Debug, Default)]
 pub(super) struct SeriesCache {
     ids: HashMap<MetricKey, i64>,
-    /// How many there are, if somebody had to know.
+    /// The number of series, if it was needed.
     count: Option<u64>,
-    /// SQLite's mark of what other connections, of any process, have committed until then.
+    /// SQLite's counter of commits by other connections, of any process.
     data_version: Option<i64>,
-    /// Whether the mark was looked at in this transaction: nobody else writes until its end.
+    /// Whether the counter was read in this transaction, in which no other connection can write.
     is_current: bool,
 }
 
 impl SeriesCache {
-    /// Takes what is known into a new transaction. What was taken comes back if it is committed; else nothing is
-    /// known, of what it has added least of all.
+    /// Moves the cache into a new transaction. It is put back after a commit and lost otherwise, since a
+    /// rollback invalidates its additions.
     pub(super) fn take(&mut self) -> SeriesCache {
         let mut taken = std::mem::take(self);
         taken.is_current = false;
         taken
     }
 
-    /// Forgets what is known if somebody else has written since.
+    /// Clears the cache if another connection has written.
     fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         if self.is_current {
             return Ok(());
@@ -131,7 +131,7 @@ pub(super) fn remove(
         count += removed;
         gone.extend(remove_if_empty(connection, cache, *id)?);
         if count == count_max {
-            // It may have more.
+            // It may have more old points.
             return Ok(Written::PointsRemoved { count, next: Some(SeriesId(id - 1)), removed_keys: gone });
         }
     }
@@ -139,7 +139,7 @@ pub(super) fn remove(
     Ok(Written::PointsRemoved { count, next: next.map(|id| SeriesId(*id)), removed_keys: gone })
 }
 
-/// The key of the series `id` if that is gone.
+/// Removes the series `id` if it is empty; returns its key.
 fn remove_if_empty(
     connection: &Connection,
     cache: &mut SeriesCache,
@@ -171,7 +171,7 @@ pub(super) fn points_after(
         let has_more = page.add(id, || key.clone(), points);
         return Ok(page.finish(has_more));
     }
-    // They overlap, and so see the same state.
+    // The statements overlap and so see one state.
     let mut series = query(connection, SERIES_FROM)?;
     let mut of_series = query(connection, POINTS_OF)?;
     let mut series = series.query([range.series.0])?;
@@ -200,7 +200,7 @@ fn points_of(
 
 fn point(row: &Row<'_>) -> rusqlite::Result<Point> {
     let value: f64 = row.get(1)?;
-    // Only who writes past us makes another of it.
+    // Only a foreign program can store another value.
     let value = MetricValue::new(value).ok_or(rusqlite::Error::IntegralValueOutOfRange(1, 0))?;
     Ok(Point { timestamp: row.get(0)?, value })
 }
@@ -209,7 +209,7 @@ fn id_of(connection: &Connection, key: &MetricKey) -> rusqlite::Result<Option<i6
     query(connection, SERIES_OF)?.query_row([key.as_str()], |row| row.get(0)).optional()
 }
 
-/// A limit as SQLite has numbers; one that it can't hold is none.
+/// Converts a limit; one that is too large means no limit.
 fn limit(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -230,7 +230,7 @@ const REMOVE_OLDEST: &str = "DELETE FROM points WHERE series = ?1 AND second <= 
 const REMOVE_IF_EMPTY: &str = "DELETE FROM series
     WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM points WHERE series = ?1) RETURNING key";
 
-/// Those that must not read a whole table.
+/// Statements that must not scan a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: [&str; 6] =
     [SERIES_OF, SERIES_FROM, SERIES_AFTER, POINTS_OF, REMOVE_OLDEST, REMOVE_IF_EMPTY];

@@ -1,8 +1,8 @@
-//! What is read from the file.
+//! Reads from the file.
 //!
-//! No transaction, lock or statement is held when one of these returns, but from [`begin`] to [`end`]. What
-//! needs two statements has both see the same state: they overlap, and SQLite's read transaction lasts from
-//! the first row of the one to the last of the other.
+//! No transaction, lock or statement stays open when a function returns, except between [`begin_snapshot`] and
+//! [`end_snapshot`]. Two statements of one function see one state because they overlap: SQLite's read
+//! transaction lasts from the first row of the one to the last row of the other.
 
 use std::fmt::Write as _;
 
@@ -14,12 +14,12 @@ use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
 
-/// What is read until [`end`] is of one state, that of its first statement, for which alone SQLite takes locks
-/// and looks whether the file is still what it was: half of what it takes to find one row.
+/// Reads until [`end_snapshot`] see the state of the first one. Only that one takes locks and checks the file,
+/// which is half the cost of finding one row.
 pub(super) fn begin_snapshot(connection: &Connection) {
-    // Without it each read has a transaction of its own: slower, and as right.
+    // Each read then has its own transaction: slower, but correct.
     if let Err(error) = connection.prepare_cached("BEGIN").and_then(|mut begin| begin.execute([])) {
-        log::debug!("reads have no transaction to share: {error}");
+        log::debug!("reads do not share a transaction: {error}");
     }
 }
 
@@ -28,8 +28,8 @@ pub(super) fn end_snapshot(connection: &Connection) {
         return;
     }
     if let Err(error) = connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])) {
-        log::warn!("the end of a transaction that has only read failed: {error}");
-        // What is left of it would be read by all that follows.
+        log::warn!("ending a read transaction failed: {error}");
+        // Later reads must not see its old state.
         let _ = connection.execute_batch("ROLLBACK");
     }
 }
@@ -49,7 +49,7 @@ pub(super) fn credentials_by_id(connection: &Connection, id: VmId) -> Result<Opt
 }
 
 pub(super) fn password_hash_starts(connection: &Connection, count_max: usize) -> Result<Vec<String>> {
-    // Not cached: it is asked once.
+    // Not cached: it runs once.
     let mut statement =
         connection.prepare("SELECT password_hash FROM vms WHERE password_hash IS NOT NULL")?;
     let (mut rows, mut starts) = (statement.query([])?, HashPrefixes::default());
@@ -77,7 +77,7 @@ pub(super) fn is_current(connection: &Connection, login: &Login) -> Result<bool>
 }
 
 pub(super) fn vms_after(connection: &Connection, after: VmId, rows_max: usize) -> Result<VmPage> {
-    // Both deliver in the order of a key, row by row: what is not asked for any more is not read.
+    // Both return rows in key order as they are fetched: rows that are not needed are not read.
     let mut vms = connection.prepare_cached(
         "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL FROM vms WHERE id > ?1 ORDER BY id",
     )?;
@@ -87,7 +87,7 @@ pub(super) fn vms_after(connection: &Connection, after: VmId, rows_max: usize) -
 }
 
 pub(super) fn ever_connected_after(connection: &Connection, after: VmId, rows_max: usize) -> Result<VmPage> {
-    // CROSS JOIN: SQLite walks along the VMs, and looks up the disks of those it finds only.
+    // CROSS JOIN: SQLite scans the VMs and looks up only their disks.
     let mut vms = connection.prepare_cached(
         "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL FROM vms
          WHERE id > ?1 AND ever_connected = 1 ORDER BY id",
@@ -106,7 +106,7 @@ pub(super) fn vms(connection: &Connection, ids: &[VmId]) -> Result<Vec<Vm>> {
         write!(list, "{comma}{}", id.0).expect("a String takes everything");
     }
     list.push(']');
-    // One parameter for any number of ids, so that the statement stays the same.
+    // One parameter for any number of ids keeps the statement the same.
     let mut vms = connection.prepare_cached(
         "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL FROM vms
          WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
@@ -121,7 +121,7 @@ pub(super) fn vms(connection: &Connection, ids: &[VmId]) -> Result<Vec<Vm>> {
 
 pub(super) fn disks_after(connection: &Connection, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>> {
     let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
-    // CROSS JOIN: SQLite keeps this order of tables, so that the page is walked along the disks' ids.
+    // CROSS JOIN: SQLite keeps this order of tables and scans the disks by id.
     connection
         .prepare_cached(
             "SELECT disks.id, disks.size_gib, vms.id, vms.name

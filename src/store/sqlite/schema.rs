@@ -1,8 +1,8 @@
-//! Brings a SQLite database up to what this program expects: numbered steps, forward only, each once.
+//! Migrates an SQLite database: numbered steps, forward only, each once.
 //!
-//! Owns the table `schema`, which tells what was done to a database, and the marks by which a database
-//! is known to be ours. Never touches one that is not: a database of another program, one that a newer
-//! vmherd made, or one made from steps that read differently is refused as it is.
+//! Uses the table `schema`, which records the applied steps, and the application id in the file's header.
+//! Refuses databases of other programs, of newer versions, and those made by migrations with other text, and
+//! leaves them unchanged.
 
 use std::path::Path;
 
@@ -10,36 +10,36 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 
 use super::super::migration_records::{check_recorded, checksum, version};
 
-/// The steps, in order; the first has number 1. One that was released is never edited: the next is added.
+/// The migrations, in order, numbered from 1. A released one is never edited: the next is added.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../sql/sqlite/0001_registry.sql"),
     include_str!("../../../sql/sqlite/0002_metrics.sql"),
 ];
 
-/// Stands in the header of our files, as SQLite provides for: "vmhd" in ASCII.
+/// The application id in the header of our files: "vmhd" in ASCII.
 const APPLICATION_ID: i64 = 0x766d_6864;
 
-/// What to do instead of using a database of somebody else.
+/// Advice for a database of another program.
 const ELSEWHERE: &str = "use another file with --store sqlite:PATH";
 
-/// Why a database is not opened. The text names no file: whoever knows it puts it in front.
+/// Why a database cannot be opened. The caller adds the name of the file to the text.
 #[derive(Debug)]
 pub(super) enum OpenError {
-    /// Somebody else holds it; trying again may help.
+    /// It is locked; trying again may help.
     Busy,
-    /// It can't be used now, and what to do about it; that may be somebody else's to do.
+    /// It cannot be used now; the text says what to do.
     Failed(String),
-    /// It can't be used, and what to do about it.
+    /// It cannot be used at all; the text says what to do.
     Refused(String),
 }
 
-/// Checks that the database is ours, or empty and so becomes ours, and does what is missing.
+/// Checks that the database is ours or empty, and applies missing migrations.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     run(connection, path, MIGRATIONS)
 }
 
 fn run(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Result<(), OpenError> {
-    // Looked at before anything is written: switching to WAL already changes the file.
+    // Checked before anything is written: switching to WAL changes the file.
     let looking = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
     let mut done = count_done(&looking, migrations)?;
     drop(looking);
@@ -49,7 +49,7 @@ fn run(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Result<
     }
 
     let changing = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Looked at again: another process may have been faster.
+    // Checked again: another process may have migrated it.
     done = count_done(&changing, migrations)?;
     for (index, text) in migrations.iter().enumerate().skip(done) {
         changing.execute_batch(text)?;
@@ -64,7 +64,7 @@ fn run(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Result<
     Ok(())
 }
 
-/// How many of `migrations` have been done to the database. An error if anything else has.
+/// The number of applied `migrations`; an error if the records differ.
 fn count_done(connection: &Connection, migrations: &[&str]) -> Result<usize, OpenError> {
     let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
@@ -92,7 +92,8 @@ fn has_schema_table(connection: &Connection) -> rusqlite::Result<bool> {
         .and_then(|mut statement| statement.exists([]))
 }
 
-/// The write-ahead log: readers and the writer don't wait for each other. The file remembers it.
+/// Enables the write-ahead log, so that readers and the writer do not block each other. The setting persists in
+/// the file.
 fn switch_to_wal(connection: &Connection) -> Result<(), OpenError> {
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode == "wal" {

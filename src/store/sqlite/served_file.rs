@@ -1,8 +1,8 @@
-//! The file that a server serves from: locked against a second server, and watched.
+//! The database file of a server: locked against a second server, and monitored.
 //!
-//! SQLite goes on in a file that was removed or replaced, and nobody who comes later finds what it writes there. So
-//! a server knows its file, and the log and the index beside it, by device and inode, and looks before each
-//! commit, and now and then without one, whether the path still leads there.
+//! SQLite goes on writing to a file that was removed or replaced, and those writes would be lost. So a server
+//! remembers the device and inode of the file, its log and its index, and checks before each commit and
+//! periodically whether the paths still lead to them.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -23,42 +23,42 @@ use crate::sys::process::effective_uid;
 
 /// The file of one server. Fields drop in this order: SQLite's descriptors before the lock's.
 pub(super) struct ServedFile {
-    /// Keeps SQLite's log and index in place, which go with the last connection.
+    /// Keeps SQLite's log and index in place: the last connection would delete them.
     connection: Mutex<Connection>,
     watched: Arc<WatchedFiles>,
     watcher: Option<JoinHandle<()>>,
     _lock: Option<FileLock>,
 }
 
-/// A lock on the file itself, whatever names lead to it. SQLite does not know it, and no tool takes it.
+/// A lock on the file itself, under any name. SQLite and its tools do not use it.
 pub(super) struct FileLock {
     identity: FileIdentity,
-    /// Closed, it drops all locks of SQLite that this process has on the file.
+    /// Closing it drops all of SQLite's locks that this process has on the file.
     file: Option<File>,
 }
 
-/// What a file is, whatever it is called.
+/// The identity of a file, independent of its names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct FileIdentity {
     device: u64,
     inode: u64,
 }
 
-/// The files, and whether their paths lead to them.
+/// The files, and whether their paths still lead to them.
 struct WatchedFiles {
     files: [(PathBuf, FileIdentity); 3],
     is_displaced: AtomicBool,
-    /// Held while somebody looks, so that who looked later has the last word; true where nobody is to look any more.
+    /// Held during a check, so that the latest check wins; true at shutdown.
     is_stopped: Mutex<bool>,
     stopped: Condvar,
 }
 
-/// The files that servers of this process hold. None of them is opened a second time but by SQLite: whoever closed
-/// it again would drop SQLite's locks on it.
+/// The files that servers of this process use. Only SQLite may open one of them again: closing another
+/// descriptor would drop SQLite's locks.
 static SERVED_FILES: Mutex<BTreeSet<FileIdentity>> = Mutex::new(BTreeSet::new());
 
 impl FileLock {
-    /// Takes the lock on the file at `path`; `None`: that is no file to lock, and nothing for SQLite either.
+    /// Locks the file at `path`; `None` if it is not a regular file.
     pub(super) fn take(path: &Path) -> Result<Option<FileLock>, OpenError> {
         let failed = |error: io::Error| {
             OpenError::Refused(format!("{error}: it must be readable and writable for this user"))
@@ -107,13 +107,13 @@ impl Drop for FileLock {
 }
 
 impl ServedFile {
-    /// Keeps the file at `path`, which is a database by now and the one that is locked.
+    /// Opens the database at `path`, which exists and is locked.
     pub(super) fn open(path: &Path, lock: Option<FileLock>) -> Result<ServedFile, OpenError> {
         let connection = connect(path, limits::SQLITE_OPEN_PAUSE)?;
-        // The first that is read makes the log and the index, and opens them.
+        // The first read creates and opens the log and the index.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
         let failed = |error: io::Error| OpenError::Failed(format!("check the file and its disk ({error})"));
-        // SQLite has them beside the file itself, not beside a link to it.
+        // They are next to the file itself, not next to a symbolic link.
         let real = fs::canonicalize(path).map_err(failed)?;
         let beside = |suffix: &str| {
             let mut name = real.clone().into_os_string();
@@ -143,13 +143,13 @@ impl ServedFile {
         Ok(ServedFile { connection: Mutex::new(connection), watched, watcher: Some(watcher), _lock: lock })
     }
 
-    /// Looks whether the path leads to the file now.
+    /// Checks now whether the path leads to the file.
     pub(super) fn check_now(&self) -> Result<(), StoreError> {
         self.watched.check(&self.watched.lock());
         self.check_last()
     }
 
-    /// Whether it did when somebody looked last.
+    /// The result of the latest check.
     pub(super) fn check_last(&self) -> Result<(), StoreError> {
         match self.watched.is_displaced.load(Ordering::Acquire) {
             false => Ok(()),
@@ -159,12 +159,12 @@ impl ServedFile {
 }
 
 impl Drop for ServedFile {
-    /// Takes the log into the database: who copies the file then has everything.
+    /// Moves the log into the database, so that a copy of the file is complete.
     fn drop(&mut self) {
         *self.watched.lock() = true;
         self.watched.stopped.notify_all();
         if let Some(Err(_)) = self.watcher.take().map(JoinHandle::join) {
-            log::error!("the thread that looks after the file has panicked");
+            log::error!("the thread that monitors the file has panicked");
         }
         let path = self.watched.files[0].0.display();
         let connection = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -172,14 +172,14 @@ impl Drop for ServedFile {
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
         match is_busy {
             Ok(false) => {}
-            Ok(true) => log::warn!("{path}: another process uses it: what was written last is in {path}-wal"),
-            Err(error) => log::error!("{path}: what was written last is in {path}-wal: {}", describe(&error)),
+            Ok(true) => log::warn!("{path}: another process uses it: the latest writes are in {path}-wal"),
+            Err(error) => log::error!("{path}: the latest writes are in {path}-wal: {}", describe(&error)),
         }
     }
 }
 
 impl WatchedFiles {
-    /// A thread's life.
+    /// Checks periodically until stopped.
     fn watch(&self) {
         let mut is_stopped = self.lock();
         while !*is_stopped {
@@ -189,7 +189,7 @@ impl WatchedFiles {
         }
     }
 
-    /// Says in the log when it finds another answer than the last time.
+    /// Logs a change since the last check.
     fn check(&self, _lock: &MutexGuard<'_, bool>) {
         let displaced = self.files.iter().find(|(path, identity)| FileIdentity::at(path) != Some(*identity));
         let was_away = self.is_displaced.swap(displaced.is_some(), Ordering::AcqRel);
@@ -214,7 +214,7 @@ impl FileIdentity {
         FileIdentity { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// What `path` leads to.
+    /// The identity of the file at `path`.
     fn at(path: &Path) -> Option<FileIdentity> {
         fs::metadata(path).ok().map(|metadata| FileIdentity::of(&metadata))
     }

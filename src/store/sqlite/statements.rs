@@ -1,18 +1,18 @@
-//! How writes run their statements, and how one of them ends early.
+//! Helpers that run the statements of writes, and the error of one write.
 
 use rusqlite::{CachedStatement, Connection, Params};
 
 use super::super::StoreError;
 
-/// Why one write was not done.
+/// Why one write failed.
 pub(super) enum WriteError {
-    /// It may not be; the others go on.
+    /// It is not allowed; the others go on.
     Refused(StoreError),
-    /// The database said something unexpected.
+    /// An unexpected error of the database.
     Sqlite(rusqlite::Error),
 }
 
-/// Runs a statement that returns no rows; how many rows it changed.
+/// Runs a statement without rows; returns the number of changed rows.
 pub(super) fn execute(
     connection: &Connection,
     sql: &'static str,
@@ -28,7 +28,7 @@ pub(super) fn query<'c>(
     connection.prepare_cached(sql)
 }
 
-/// A number as SQLite has it. One that does not fit was let through by somebody who should not have.
+/// Converts to SQLite's integer type. Validation lets no larger number through.
 pub(super) fn sqlite_integer(number: u64) -> Result<i64, WriteError> {
     i64::try_from(number)
         .map_err(|error| WriteError::Sqlite(rusqlite::Error::ToSqlConversionFailure(error.into())))

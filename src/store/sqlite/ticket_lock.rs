@@ -1,7 +1,6 @@
-//! Who of this process writes to the file: one at a time, in the order in which they came.
+//! A fair lock for the writers of this process: one at a time, in order of arrival.
 //!
-//! SQLite has whoever finds its lock taken sleep and look again, for longer each time: whoever comes later may be
-//! earlier, and somebody who writes all the time leaves nobody else a chance.
+//! SQLite's own lock is polled with growing pauses: it is unfair, and a busy writer can starve the others.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -14,15 +13,15 @@ pub(super) struct TicketLock {
 #[derive(Default)]
 struct Tickets {
     issued: u64,
-    /// Whose turn it is.
+    /// The ticket that holds the lock.
     serving: u64,
 }
 
-/// A turn, which ends when this is dropped.
+/// Releases the lock when dropped.
 pub(super) struct TicketGuard<'a>(&'a TicketLock);
 
 impl TicketLock {
-    /// Waits for a turn. Each takes as long as a write may: there are few who wait.
+    /// Acquires the lock. There are few waiters, each of which holds it for one write.
     pub(super) fn lock(&self) -> TicketGuard<'_> {
         let mut tickets = self.state();
         let ticket = tickets.issued;
@@ -69,7 +68,7 @@ mod tests {
                     }
                 });
             }
-            // Somebody who comes once gets in while the others never stop to come.
+            // A thread that comes once gets the lock while others keep taking it.
             drop(lock.lock());
         });
         let tickets = lock.state();

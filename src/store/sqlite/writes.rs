@@ -1,8 +1,8 @@
-//! What is written to the file: many writes share one transaction and so one sync of the disk.
+//! Writes to the file: many writes share one transaction and so one sync.
 //!
-//! Each write stands in a savepoint, so that one that is refused is undone alone; but for those of [`points`],
-//! which leave nothing to undo. Success is said only after a commit that SQLite confirmed. No transaction is open
-//! when [`write()`] returns or panics.
+//! Each write runs in a savepoint, so that a refused one is rolled back alone, except those of [`points`],
+//! which check before they write. Success is reported only after SQLite has confirmed the commit. No
+//! transaction is open when [`write()`] returns or panics.
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -16,34 +16,34 @@ use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Disk, DiskChange, Login, NewVm, TokenHash, VmChange, VmName, VmShape};
 
-/// What a connection remembers of the file.
+/// What a connection caches.
 #[derive(Default, Debug)]
 pub(super) struct Cache {
-    /// How many VMs there were when somebody last had to know.
+    /// The number of VMs when it was last counted.
     pub(super) vms: Option<VmCount>,
-    /// Which series there were when points were last put.
+    /// The series as of the last put.
     series: SeriesCache,
 }
 
-/// How many VMs there were at a certain state of the file.
+/// The number of VMs at one state of the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct VmCount {
     pub(super) vms: u64,
-    /// SQLite's mark of what other connections, of any process, have committed until then.
+    /// SQLite's counter of commits by other connections, of any process.
     data_version: i64,
 }
 
-/// Why nothing of a transaction was done, or is known to be.
+/// Why a transaction failed.
 enum TransactionError {
-    /// The store failed: every other write would fail as well.
+    /// The store failed: other writes would fail too.
     Store(StoreError),
-    /// One of the writes ran into an error that no write should; it may be the only one that does.
+    /// A write caused an unexpected error; others may succeed.
     Write(StoreError),
 }
 
 type Outcome = Result<Written, StoreError>;
 
-/// Runs `writes` in one transaction; if one of them breaks it, each in one of its own.
+/// Runs `writes` in one transaction, or separately if one of them fails it.
 pub(super) fn write(
     connection: &Connection,
     served_file: Option<&ServedFile>,
@@ -64,7 +64,7 @@ pub(super) fn write(
     }
 }
 
-/// One transaction for each of `writes`. Once the store itself fails the rest is not tried: each would
+/// Runs each of `writes` in its own transaction. After a failure of the store the rest is not tried: each would
 /// wait for the same lock or disk again.
 fn write_separately(
     connection: &Connection,
@@ -89,7 +89,7 @@ fn write_separately(
     outcomes
 }
 
-/// What to say of a write that was not tried because one before it got `error`.
+/// The error of a write that was not tried because an earlier one got `error`.
 fn as_not_tried(error: StoreError) -> StoreError {
     match error {
         StoreError::OutcomeUnknown(why) => StoreError::Unavailable(why),
@@ -103,10 +103,10 @@ fn write_batch(
     cache: &mut Cache,
     writes: &[Write],
 ) -> Result<Vec<Outcome>, TransactionError> {
-    // What is learned in this transaction holds once it is through.
+    // The cache is updated only if the transaction commits.
     let mut new_cache = Cache { vms: cache.vms, series: cache.series.take() };
-    // IMMEDIATE takes the write lock at once: what is checked below can't change before it is used,
-    // and nothing after this waits for a lock. Dropped (also by a panic), the transaction is rolled back.
+    // IMMEDIATE takes the write lock at once: what is checked below cannot change before it is used, and
+    // nothing later waits for a lock. Dropping the transaction, also by a panic, rolls it back.
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
         .map_err(|error| TransactionError::Store(to_store_error(error)))?;
     let mut outcomes = Vec::with_capacity(writes.len());
@@ -122,7 +122,7 @@ fn write_batch(
         served_file.check_now().map_err(TransactionError::Store)?;
     }
     transaction.commit().map_err(|error| TransactionError::Store(to_commit_error(&error)))?;
-    // A commit may take long.
+    // The file may have been removed during a slow commit.
     if let Some(Err(error)) = served_file.map(ServedFile::check_last) {
         return Err(TransactionError::Store(StoreError::OutcomeUnknown(error.to_string())));
     }
@@ -130,7 +130,7 @@ fn write_batch(
     Ok(outcomes)
 }
 
-/// Whether `error` is about the disk, the file or a lock, and not about what was to be written.
+/// Whether `error` concerns the disk, the file or a lock, and not the data of one write.
 fn is_store_failure(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
@@ -168,9 +168,9 @@ pub(super) fn to_commit_error(error: &rusqlite::Error) -> StoreError {
     }
 }
 
-/// Does one write, or nothing of it.
+/// Runs one write atomically.
 fn write_one(connection: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<Outcome> {
-    // A savepoint costs as much as a point.
+    // A savepoint costs as much as writing a point.
     let needs_savepoint = !matches!(write, Write::Put { .. } | Write::RemovePoints { .. });
     if needs_savepoint {
         execute(connection, "SAVEPOINT one_write", [])?;
@@ -274,7 +274,7 @@ fn add_vm(
     vms_max: u64,
     now: UnixSeconds,
 ) -> Result<Written, WriteError> {
-    // Its number is known once the row is there. No VM has an empty name, and none is left with one.
+    // The id is known only after the insert. No VM keeps the empty name.
     let vm = NewVm {
         name: VmName::from_store(""),
         shape,
@@ -290,14 +290,14 @@ fn add_vm(
 
 /// Whether there are fewer than `vms_max` VMs.
 fn has_room(connection: &Connection, count: &mut Option<VmCount>, vms_max: u64) -> rusqlite::Result<bool> {
-    // Ids are 1, 2, 3 … with gaps where VMs were removed: there can't be more VMs than the highest id
-    // says. So up to the limit one look at the end of the table is enough.
+    // Ids are 1, 2, 3 … with gaps after removals, so the highest id bounds the number of VMs. Below the
+    // limit this one look-up is enough.
     let highest: Option<i64> =
         query(connection, "SELECT max(id) FROM vms")?.query_row([], |row| row.get(0))?;
     if highest.unwrap_or(0).unsigned_abs() < vms_max {
         return Ok(true);
     }
-    // Counting reads a whole index. It is done once, and again when somebody else has written.
+    // Counting scans an index. The count is cached until another connection has written.
     let data_version: i64 = query(connection, "PRAGMA data_version")?.query_row([], |row| row.get(0))?;
     if let Some(cache) = count
         && cache.data_version == data_version
@@ -378,7 +378,7 @@ fn add_token(
          VALUES (?1, ?2, 1 + coalesce((SELECT max(number) FROM tokens WHERE vm = ?2), 0), ?3)",
         params![token.0, vm.0, expires.0],
     )?;
-    // The subquery finds the newest of those that are too many, or nothing.
+    // The subquery finds the newest of the surplus tokens, or nothing.
     execute(
         connection,
         "DELETE FROM tokens WHERE vm = ?1 AND number <=

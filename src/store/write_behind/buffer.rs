@@ -1,10 +1,10 @@
-//! The waiting room itself: points that were answered and are not in the store yet, the keys whose points may wait,
-//! and whose turn it is to work at the store with either.
+//! The buffer: acknowledged points that are not stored yet, the keys whose points may be buffered, and the lock
+//! that lets one connection write points or remove series.
 //!
-//! Invariants: a point waits only if its key has a series in the store, or had one when it was accepted; whoever has
-//! the turn hears of every series that goes, before anybody else writes; points are written in the order in which they
-//! were accepted, by whoever has the turn; those of one request share a commit; a point that could not be written
-//! waits on, before those that came after it.
+//! Invariants: a point is buffered only if its key has a series in the store, or had one when it was accepted.
+//! The guard learns of each removed series before any other write. Points are written in the order of
+//! acceptance, by the holder of the guard; the points of one request share a commit. A point that could not be
+//! written stays at the front of the queue.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,59 +15,61 @@ use super::Outcome;
 use crate::limits;
 use crate::model::{MetricKey, NewPoint};
 
-/// The points that wait, shared by all connections.
+/// The buffered points, shared by all connections.
 #[derive(Default)]
 pub struct WriteBehindBuffer {
     state: Mutex<BufferState>,
-    /// A point came where none was, or there are enough for a commit, or nobody will put any more.
+    /// The queue became non-empty or large enough for a commit, or the buffer was closed.
     wakeup: Condvar,
-    /// Some points were written, or a turn has ended.
+    /// Points were written, or a guard was released.
     progressed: Condvar,
 }
 
 #[derive(Default)]
 struct BufferState {
-    /// Keys whose series the store has, unless another process has removed it.
+    /// Keys that have a series in the store, unless another process has removed it.
     known_keys: HashSet<MetricKey>,
-    /// By request.
+    /// One entry per request.
     queue: VecDeque<Vec<NewPoint>>,
-    /// How many points these are.
+    /// The number of points in `queue`.
     queued_points: usize,
-    /// Points that have ever waited.
+    /// The number of points ever queued.
     accepted: u64,
-    /// Those that wait no more, from the first on.
+    /// The number of those that have been written.
     flushed: u64,
-    /// Somebody has the turn.
+    /// A guard exists.
     has_writer: bool,
     is_closed: bool,
 }
 
-/// The right to write points and to remove series, which one connection has at a time. Points that were on their way
-/// to the store when it ends wait again.
+/// The exclusive right to write points and to remove series. Points whose write has not finished when it is
+/// dropped return to the queue.
 pub(super) struct WriterGuard<'a> {
     buffer: &'a WriteBehindBuffer,
     writing: Arc<Vec<NewPoint>>,
-    /// Known keys whose next points must not wait while this lasts.
+    /// Known keys whose points must not be buffered while the guard exists.
     withheld_keys: Vec<MetricKey>,
-    /// Series are being removed, and nobody knows yet which.
+    /// A removal is running, and its result is not known yet.
     is_removing: bool,
 }
 
 impl WriteBehindBuffer {
-    /// Points that wait to be written.
+    /// The number of points that are not written yet.
     pub fn unwritten(&self) -> u64 {
         let state = self.lock();
         state.accepted - state.flushed
     }
 
-    /// Returns when points wait, or [`WriteBehindBuffer::close`] was called; whether it was.
+    /// Waits until points are queued or [`WriteBehindBuffer::close`] is called; returns whether it is
+    /// closed.
     pub fn wait_for_points(&self) -> bool {
         let is_idle = |state: &mut BufferState| state.queue.is_empty() && !state.is_closed;
         let state = self.wakeup.wait_while(self.lock(), is_idle).unwrap_or_else(PoisonError::into_inner);
         state.is_closed
     }
 
-    /// Returns when enough points wait to be worth a commit, when `pause` is over, or when closed; whether it is.
+    /// Waits until enough points for a commit are queued, until `pause` is over, or until closed; returns
+    /// whether it is closed.
     pub fn linger(&self, pause: Duration) -> bool {
         let is_lingering =
             |state: &mut BufferState| state.queued_points < limits::POINTS_PER_COMMIT_MAX && !state.is_closed;
@@ -76,14 +78,14 @@ impl WriteBehindBuffer {
         state.is_closed
     }
 
-    /// What waits is to be written without a pause from now on: the end is near.
+    /// From now on points are written without lingering; called at shutdown.
     pub fn close(&self) {
         self.lock().is_closed = true;
         self.wakeup.notify_all();
     }
 
-    /// Has every point that waits now written to `store`, by this thread or whichever is at it. Waits for others for
-    /// `patience` at most at a time.
+    /// Writes every point that is queued now to `store`, or waits until another thread has written it.
+    /// Waits at most `lock_timeout` without progress.
     pub(super) fn flush(&self, store: &mut dyn Store, lock_timeout: Duration) -> Result<(), StoreError> {
         let target = self.lock().accepted;
         match self.acquire_until(target, lock_timeout)? {
@@ -92,12 +94,13 @@ impl WriteBehindBuffer {
         }
     }
 
-    /// The turn, once nobody has it. Waits for others for `patience` at most at a time.
+    /// Acquires the guard. Waits at most `lock_timeout` without progress.
     pub(super) fn acquire(&self, lock_timeout: Duration) -> Result<WriterGuard<'_>, StoreError> {
         self.acquire_until(u64::MAX, lock_timeout)?.ok_or(StoreError::Busy)
     }
 
-    /// As [`WriteBehindBuffer::turn`]; `None` as soon as `target` points are settled without it.
+    /// Like [`WriteBehindBuffer::acquire`]; returns `None` as soon as `target` points are written without
+    /// it.
     fn acquire_until(
         &self,
         target: u64,
@@ -128,14 +131,14 @@ impl WriteBehindBuffer {
         }
     }
 
-    /// Whether there is no room for more.
+    /// Whether the buffer is full.
     pub(super) fn is_full(&self) -> bool {
         self.lock().queued_points >= limits::POINTS_BEHIND_MAX
     }
 
-    /// Lets the points of `writes` wait up to the first that can't, because it is about points and not about known
-    /// keys only; what came of those before it. Each has the verdict of its place on whether it may. What is not
-    /// about points is passed over, and has no outcome.
+    /// Buffers the points of `writes`, up to the first write that cannot be buffered: a removal, or a put
+    /// with an unknown key. Returns the results so far. `login_checks` has one entry per write. A write
+    /// that does not concern points gets no result.
     pub(super) fn accept(
         &self,
         writes: &[Write],
@@ -158,7 +161,7 @@ impl WriteBehindBuffer {
         }
         let now = state.queued_points;
         let is_enough = |count| count >= limits::POINTS_PER_COMMIT_MAX;
-        // Whoever writes behind is called if that makes a difference.
+        // Notify the flusher only if that makes a difference.
         if (before == 0 && now > 0) || (!is_enough(before) && is_enough(now)) {
             self.wakeup.notify_all();
         }
@@ -175,9 +178,9 @@ impl BufferState {
         points.iter().all(|new| self.known_keys.contains(&new.key))
     }
 
-    /// The points of a request wait from now on.
+    /// Queues the points of a request.
     fn accept(&mut self, points: &[NewPoint]) {
-        // One copy of each key for all of its points.
+        // All points of a key share one copy of it.
         let shared = |key: &MetricKey| self.known_keys.get(key).unwrap_or(key).clone();
         let points =
             points.iter().map(|NewPoint { key, point }| NewPoint { key: shared(key), point: *point });
@@ -187,7 +190,7 @@ impl BufferState {
         self.queue.push_back(points);
     }
 
-    /// Takes what is to share a commit, requests as a whole.
+    /// Takes whole requests for one commit.
     fn take(&mut self) -> Vec<NewPoint> {
         let mut taken = self.queue.pop_front().unwrap_or_default();
         while taken.len() < limits::POINTS_PER_COMMIT_MAX
@@ -201,9 +204,9 @@ impl BufferState {
 }
 
 impl WriterGuard<'_> {
-    /// Prepares for writing `writes` past the waiting room: the points of their keys that were accepted before are
-    /// written, and those that come meanwhile have to wait for the next turn. So each key's points, and the keys that
-    /// there may be, are written in the order in which they were accepted.
+    /// Prepares to write `writes` directly: writes the points that were accepted before, and stops
+    /// buffering points of the same keys. So the points of each key, and new keys, are stored in the order
+    /// of acceptance.
     pub(super) fn prepare(&mut self, writes: &[Write], store: &mut dyn Store) -> Result<(), StoreError> {
         let mut state = self.buffer.lock();
         for write in writes {
@@ -224,8 +227,8 @@ impl WriterGuard<'_> {
         Ok(())
     }
 
-    /// Notes which keys the store has after `writes` came to `outcomes`. Points that wait though their series is gone
-    /// are written to `store` before anybody's turn is next: the room that there was for their keys is theirs.
+    /// Updates the known keys from the results of `writes`. If a series was removed, its buffered points
+    /// are written before the guard is released, so that they reuse its place under the key limit.
     pub(super) fn finish(mut self, writes: &[Write], outcomes: &[Outcome], store: &mut dyn Store) {
         let mut state = self.buffer.lock();
         for (write, outcome) in writes.iter().zip(outcomes) {
@@ -259,12 +262,12 @@ impl WriterGuard<'_> {
         let target = state.accepted;
         drop(state);
         if has_removed && let Err(error) = self.flush_until(target, store) {
-            // They have their turn before everybody else's points.
-            log::debug!("points wait while their series is gone: {error}");
+            // They stay first in the queue.
+            log::debug!("points of a removed series are not written yet: {error}");
         }
     }
 
-    /// Writes points to `store` until `target` are settled.
+    /// Writes queued points to `store` until `target` points are written.
     fn flush_until(&mut self, target: u64, store: &mut dyn Store) -> Result<(), StoreError> {
         loop {
             let mut state = self.buffer.lock();
@@ -273,8 +276,8 @@ impl WriterGuard<'_> {
             }
             self.writing = Arc::new(state.take());
             drop(state);
-            // They were answered: they are kept, even if another process has removed their series and others have
-            // taken its room since.
+            // They were acknowledged, so they are stored even if another process has removed their
+            // series and the key limit is reached.
             let put = Write::Put {
                 login: None,
                 points: Arc::clone(&self.writing),
@@ -283,7 +286,8 @@ impl WriterGuard<'_> {
             };
             match store.write(&[put]).pop() {
                 Some(Ok(_)) => {}
-                // Nothing is known to be lost, and nothing was done of what waits for this.
+                // No point is lost: they are written again. Nothing that depends on this was
+                // done.
                 Some(Err(StoreError::OutcomeUnknown(why))) => return Err(StoreError::Unavailable(why)),
                 Some(Err(error)) => return Err(error),
                 None => return Err(StoreError::Unavailable("points had no outcome".to_owned())),
@@ -301,7 +305,7 @@ impl Drop for WriterGuard<'_> {
         state.has_writer = false;
         state.known_keys.extend(self.withheld_keys.drain(..));
         if self.is_removing {
-            // What was removed was never told.
+            // The result of the removal is unknown.
             state.known_keys = HashSet::new();
         }
         if !self.writing.is_empty() {
@@ -313,6 +317,6 @@ impl Drop for WriterGuard<'_> {
     }
 }
 
-/// Keys that are known, at most, until they are looked up anew: those that there can be, and as many that another
-/// process has removed since.
+/// The number of known keys above which they are forgotten: the maximum that can exist, and as many that
+/// another process has removed.
 const KNOWN_KEYS_MAX: usize = 2 * limits::METRIC_KEYS_MAX as usize;

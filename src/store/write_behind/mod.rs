@@ -1,10 +1,9 @@
-//! Points that are written behind: kept in this process first, and written to the store that stands behind it
-//! within a second, or when somebody asks for points.
+//! Write-behind of points: points are buffered in this process and written to the inner store within a second,
+//! or before points are read.
 //!
-//! What is promised of a point is what this process's memory can promise. The first point of a key is written
-//! before it is answered, like everything else, since only the store can tell whether there is room for one key
-//! more; from then on the key is known, until its series is removed. What is written past the waiting room, and what
-//! is removed, has its turn among that which waits: see [`buffer`].
+//! A buffered point is only as durable as this process. The first point of a key is written through, since only
+//! the store can check the key limit; later points of that key are buffered until its series is removed. Writes
+//! that bypass the buffer and removals are ordered with the buffered points: see [`buffer`].
 
 mod buffer;
 
@@ -21,7 +20,7 @@ use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmN
 
 pub use self::buffer::WriteBehindBuffer;
 
-/// Makes connections to a store that writes points behind.
+/// Makes connections that buffer points.
 pub struct WriteBehindFactory {
     inner: Arc<dyn StoreFactory>,
     buffer: Arc<WriteBehindBuffer>,
@@ -31,19 +30,19 @@ pub struct WriteBehindFactory {
 struct WriteBehindStore {
     inner: Box<dyn Store>,
     buffer: Arc<WriteBehindBuffer>,
-    /// How long it waits for others who write points, at a time.
+    /// The longest wait for another writer of points.
     lock_timeout: Duration,
 }
 
 type Outcome = Result<Written, StoreError>;
 
 impl WriteBehindFactory {
-    /// Puts a waiting room before `inner`.
+    /// Puts a buffer in front of `inner`.
     pub fn new(inner: Arc<dyn StoreFactory>) -> WriteBehindFactory {
         WriteBehindFactory { inner, buffer: Arc::default() }
     }
 
-    /// The waiting room.
+    /// The buffer.
     pub fn buffer(&self) -> Arc<WriteBehindBuffer> {
         Arc::clone(&self.buffer)
     }
@@ -76,7 +75,7 @@ impl StoreFactory for WriteBehindFactory {
 }
 
 impl WriteBehindStore {
-    /// Whether each of `writes` that is a put may be: its login holds. The same login is looked up once.
+    /// Checks the login of each put in `writes`. Looks up each login once.
     fn check_logins(&mut self, writes: &[Write]) -> Vec<Result<(), StoreError>> {
         let mut checked: Vec<(&Login, Result<(), StoreError>)> = Vec::new();
         let mut login_checks = Vec::with_capacity(writes.len());
@@ -99,12 +98,13 @@ impl WriteBehindStore {
         login_checks
     }
 
-    /// Makes sure that there is room for points to wait.
+    /// Flushes the buffer if it is full.
     fn make_room(&mut self) -> Result<(), StoreError> {
         if self.buffer.is_full() { self.flush() } else { Ok(()) }
     }
 
-    /// Writes `writes` to the store in a turn of their own; without one, what is not about points.
+    /// Writes `writes` to the store while no other connection writes points. If the buffer cannot be
+    /// locked, only writes that do not concern points are done.
     fn write_through(&mut self, writes: &[Write]) -> Vec<Outcome> {
         let guard = self.buffer.acquire(self.lock_timeout);
         let guard = guard.and_then(|mut guard| guard.prepare(writes, self.inner.as_mut()).map(|()| guard));
@@ -139,7 +139,8 @@ impl Store for WriteBehindStore {
             login_checks.iter_mut().for_each(|check| *check = check.clone().and(Err(error.clone())));
         }
         let mut outcomes = self.buffer.accept(writes, login_checks);
-        // All that follows the first that can't wait is written in its order, and so is what has no outcome.
+        // Everything from the first write that cannot be buffered is written through in order, and so
+        // is every write without a result.
         outcomes.resize(writes.len(), None);
         let pending: Vec<usize> = (0..writes.len()).filter(|index| outcomes[*index].is_none()).collect();
         let remaining: Vec<Write> = pending.iter().map(|index| writes[*index].clone()).collect();
@@ -162,7 +163,7 @@ impl Store for WriteBehindStore {
         after: Option<PointPosition>,
         count_max: usize,
     ) -> Result<PointPage, StoreError> {
-        // Who has put a point and then asks is to see it.
+        // A client that has put a point must see it.
         if after.is_none() {
             self.flush()?;
         }
@@ -221,7 +222,7 @@ impl Store for WriteBehindStore {
     }
 }
 
-/// Whether `write` is about points.
+/// Whether `write` concerns points.
 fn concerns_points(write: &Write) -> bool {
     matches!(write, Write::Put { .. } | Write::RemovePoints { .. })
 }
