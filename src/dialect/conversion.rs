@@ -4,6 +4,7 @@
 //! Other fields are ignored. In the text, `%%` separates entities, and `&&` separates an entity's name and the names
 //! and values of its parameters.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
@@ -142,17 +143,16 @@ struct Pair<'a> {
 const BETWEEN_ENTITIES: &str = "%%";
 const BETWEEN_ELEMENTS: &str = "&&";
 
-/// What a failure is called.
-fn message(failure: &Failure) -> String {
+/// The message of a failure; those that no conversion causes are internal errors.
+fn message(failure: &Failure) -> Cow<'static, str> {
     match failure {
-        Failure::BadField(bad_field) => bad_field.to_string(),
-        Failure::AuthenticationRequired => "authentication required".into(),
-        Failure::Busy => "busy".into(),
-        Failure::RequestMemoryFull => Failure::REQUEST_MEMORY_FULL.into(),
-        Failure::StoreUnavailable => "store unavailable".into(),
-        Failure::OutcomeUnknown => "outcome unknown".into(),
-        // Nothing else comes of a conversion.
-        _ => "internal error".into(),
+        Failure::BadField(_)
+        | Failure::AuthenticationRequired
+        | Failure::Busy
+        | Failure::RequestMemoryFull
+        | Failure::StoreUnavailable
+        | Failure::OutcomeUnknown => failure.message(),
+        _ => Failure::Internal.message(),
     }
 }
 

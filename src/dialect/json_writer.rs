@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::model::{Disk, RequestId, Vm};
+
 /// Writes `value` as JSON.
 pub(super) fn write_json<T: Serialize + ?Sized>(output: &mut Vec<u8>, value: &T) {
     serde_json::to_writer(output, value).expect("texts and numbers can be written to a Vec");
@@ -10,4 +12,41 @@ pub(super) fn write_json<T: Serialize + ?Sized>(output: &mut Vec<u8>, value: &T)
 /// Writes what is JSON already.
 pub(super) fn write_raw(output: &mut Vec<u8>, text: &str) {
     output.extend_from_slice(text.as_bytes());
+}
+
+/// Opens the object of a reply and writes the request's id, if it has one.
+pub(super) fn begin_reply(id: Option<&RequestId>, output: &mut Vec<u8>) {
+    write_raw(output, "{");
+    if let Some(RequestId(id)) = id {
+        write_raw(output, "\"request_id\":");
+        write_raw(output, id);
+        write_raw(output, ",");
+    }
+}
+
+/// Appends `items` to an array that already has some if `has_items`.
+pub(super) fn write_items<T>(
+    items: &[T],
+    has_items: &mut bool,
+    output: &mut Vec<u8>,
+    write: impl Fn(&T, &mut Vec<u8>),
+) {
+    for item in items {
+        if *has_items {
+            write_raw(output, ",");
+        }
+        *has_items = true;
+        write(item, output);
+    }
+}
+
+/// Writes the fields of a VM that follow its id, and the brace that closes it.
+pub(super) fn write_vm_shape(vm: &Vm, output: &mut Vec<u8>, write_disk: impl Fn(&Disk, &mut Vec<u8>)) {
+    write_raw(output, ",\"ram\":");
+    write_json(output, &vm.shape.ram_mib);
+    write_raw(output, ",\"cpu\":");
+    write_json(output, &vm.shape.cpus);
+    write_raw(output, ",\"disks\":[");
+    write_items(&vm.disks, &mut false, output, write_disk);
+    write_raw(output, "]}");
 }

@@ -4,6 +4,8 @@
 pub mod http;
 mod http_line;
 pub mod raw_json;
+#[cfg(test)]
+mod replay;
 pub mod sniff;
 pub mod text;
 #[cfg(feature = "websocket")]

@@ -1,6 +1,7 @@
 //! Cutting lines: what the pieces are, and that it does not matter how the bytes come.
 
 use super::*;
+use crate::framing::replay::{random_chunks, replay_every_split};
 
 /// A piece with its bytes, and where the cutter stood when the input ended.
 #[derive(Clone, PartialEq, Debug)]
@@ -43,13 +44,7 @@ fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
 
 /// The pieces of `bytes`; the same whole, byte by byte and split in two anywhere.
 fn pieces(bytes: &[u8]) -> Vec<Seen> {
-    let whole = replay([bytes]);
-    assert_eq!(replay(bytes.chunks(1)), whole, "byte by byte: {}", bytes.escape_ascii());
-    for split in 0..=bytes.len() {
-        let (head, tail) = bytes.split_at(split);
-        assert_eq!(replay([head, tail]), whole, "split at {split}: {}", bytes.escape_ascii());
-    }
-    whole
+    replay_every_split(bytes, |chunks| replay(chunks.iter().copied()))
 }
 
 const END: Seen = Seen::End { inside: false };
@@ -216,12 +211,7 @@ fn splitting_never_changes_the_pieces() {
             }
         }
         for _ in 0..8 {
-            let (mut chunks, mut rest) = (Vec::new(), &stream[..]);
-            while !rest.is_empty() {
-                let (chunk, tail) = rest.split_at(1 + numbers.below(rest.len().min(20)));
-                chunks.push(chunk);
-                rest = tail;
-            }
+            let chunks = random_chunks(&stream, 20, |bound| numbers.below(bound));
             assert_eq!(replay(chunks), whole, "seed {seed}: {}", stream.escape_ascii());
         }
     }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::command::{BadField, Listing};
+use super::command::Listing;
+use super::failure::Failure;
 use super::name::VmName;
 use super::peer::Peer;
 use super::secret::Secret;
@@ -95,81 +96,6 @@ pub enum Cursor {
         series: SeriesId,
         timestamp: i64,
     },
-}
-
-/// Why something was not done. Each dialect has its own words for these.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// Not JSON: why not, and where.
-    InvalidJson(String),
-    /// The memory for requests is full, and this client holds most of it.
-    RequestMemoryFull,
-    /// JSON, but nothing that can be run: why not.
-    NotARequest(String),
-    /// A field of the request breaks a rule.
-    BadField(BadField),
-    /// There is no such command, or not for this client.
-    UnknownCommand,
-    /// There is no such list.
-    UnknownList,
-    /// An update that says nothing.
-    EmptyUpdate,
-    /// Only for those who have authenticated.
-    AuthenticationRequired,
-    /// Unknown name, wrong password or no password to compare with: never told apart.
-    InvalidCredentials,
-    /// No such token, or not any more.
-    InvalidToken,
-    /// A token of another VM than the one authenticated on the connection.
-    TokenOfAnotherVm,
-    /// The name is taken.
-    AlreadyRegistered,
-    /// This listener registers nobody.
-    RegistrationClosed,
-    /// The store holds as many VMs as it may.
-    VmLimitReached,
-    /// There are as many keys of metrics as there may be; the place of the first point with another, where several
-    /// were to be kept all or none.
-    KeyLimitReached(Option<usize>),
-    /// The VM has no disk of that id.
-    UnknownDisk(DiskId),
-    /// No number of a VM where there has to be one.
-    MissingVmId,
-    /// No VM has that number.
-    UnknownVm,
-    /// Nobody has authorized that VM, or not whoever asks.
-    NotAuthorized,
-    /// What a VM is to be made of is missing or breaks a rule; not told how.
-    InvalidVmShape,
-    /// A limit on what waits was reached; nothing was done.
-    Busy,
-    /// The store did not answer; nothing was done.
-    StoreUnavailable,
-    /// The store did not say whether it was done.
-    OutcomeUnknown,
-    /// A fault of ours.
-    Internal,
-    /// The request has more bytes than it may; the number says how many.
-    TooLarge(usize),
-    /// The request's last byte did not come in time.
-    TimedOut,
-    /// The input ended inside a request.
-    UnexpectedEnd,
-    /// A line of text that is no command.
-    UnknownTextCommand,
-    /// The same, of one that begins as JSON does.
-    JsonLine,
-    /// A line of text that puts a point at a time that none may have.
-    TimeOutOfRange,
-    /// A line of text has more bytes than it may.
-    LineTooLong,
-    /// A line of text that is none: control characters, or not UTF-8.
-    BadText,
-}
-
-impl Failure {
-    /// What every dialect says of [`Failure::RequestMemoryFull`].
-    pub const REQUEST_MEMORY_FULL: &str = "busy: clients have filled the memory that there is for requests";
 }
 
 /// What the server counts. Plain numbers, since its start unless said otherwise.

@@ -1,7 +1,7 @@
 //! A request as a dialect reads it.
 
-use super::answer::Failure;
 use super::command::{BadField, Command, CommandName};
+use super::failure::Failure;
 use super::secret::Secret;
 
 /// Which language a request was made in; its reply is made in the same.

@@ -522,7 +522,8 @@ impl Client {
 
 /// Whether a reply says that there is no room.
 fn tells_of_room(text: &[u8]) -> bool {
-    let words = Failure::REQUEST_MEMORY_FULL.as_bytes();
+    let message = Failure::RequestMemoryFull.message();
+    let words = message.as_bytes();
     text.windows(words.len()).any(|window| window == words)
 }
 

@@ -4,14 +4,14 @@
 use std::borrow::Cow;
 
 use crate::dialect::PageProgress;
-use crate::dialect::json_writer::{write_json, write_raw};
+use crate::dialect::json_writer::{begin_reply, write_items, write_json, write_raw, write_vm_shape};
 use crate::model::{
     ActionAnswer, Answer, Disk, DiskOfVm, Failure, Items, List, Listing, Page, RequestId, Vm,
 };
 
 /// Writes a whole reply.
 pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
-    head(id, output);
+    begin_reply(id, output);
     match answer {
         Answer::Action(ActionAnswer::Added(vm)) => {
             write_raw(output, "\"status\":\"vm added\",\"vm_id\":");
@@ -22,14 +22,7 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
         Answer::Action(ActionAnswer::LoggedOut) => status("logged out", output),
         Answer::Updated => status("vm updated", output),
         Answer::Failed(failure) => error(&message(failure), output),
-        Answer::Pong(_)
-        | Answer::Registered(_)
-        | Answer::Authenticated(_)
-        | Answer::LoggedOut(_)
-        | Answer::Statistics(_)
-        | Answer::Converted(_)
-        | Answer::Put { .. }
-        | Answer::Healthy => {
+        _ => {
             debug_assert!(false, "no action has this answer");
             error("internal error", output);
         }
@@ -50,28 +43,19 @@ pub(in crate::dialect) fn encode_page(
     };
     if !progress.has_begun {
         progress.has_begun = true;
-        head(id, output);
+        begin_reply(id, output);
         write_json(output, list_name(list));
         write_raw(output, ":[");
     }
     match &page.items {
-        Items::Vms(vms) => items(vms, progress, output, vm),
-        Items::Disks(disks) => items(disks, progress, output, disk_of_vm),
+        Items::Vms(vms) => write_items(vms, &mut progress.has_items, output, vm),
+        Items::Disks(disks) => write_items(disks, &mut progress.has_items, output, disk_of_vm),
         Items::Peers(_) | Items::Points(_) => {
             debug_assert!(false, "no list of this dialect has connections or points");
         }
     }
     if page.next.is_none() {
         write_raw(output, "]}");
-    }
-}
-
-fn head(id: Option<&RequestId>, output: &mut Vec<u8>) {
-    write_raw(output, "{");
-    if let Some(RequestId(id)) = id {
-        write_raw(output, "\"request_id\":");
-        write_raw(output, id);
-        write_raw(output, ",");
     }
 }
 
@@ -85,41 +69,14 @@ fn error(words: &str, output: &mut Vec<u8>) {
     write_json(output, words);
 }
 
-/// What a failure is called.
+/// The message of a failure, where this dialect has its own.
 fn message(failure: &Failure) -> Cow<'static, str> {
     Cow::Borrowed(match failure {
-        Failure::InvalidJson(why) => return format!("Invalid JSON: {why}").into(),
-        Failure::NotARequest(why) => return why.clone().into(),
-        Failure::BadField(bad_field) => return bad_field.to_string().into(),
         Failure::UnknownCommand | Failure::UnknownList => "invalid action",
-        Failure::MissingVmId => "required data: vm_id",
-        Failure::UnknownVm => "VM ID does not exist",
-        Failure::NotAuthorized => "vm not authenticated",
-        Failure::InvalidVmShape | Failure::EmptyUpdate | Failure::UnknownDisk(_) => {
-            "required data: ram, disks"
-        }
-        Failure::AuthenticationRequired => "authentication required",
-        Failure::InvalidCredentials => "Invalid credentials",
-        Failure::InvalidToken => "Invalid access token. Try refreshing with the 'authenticate' command",
-        Failure::TokenOfAnotherVm => "Token belongs to another VM",
-        Failure::AlreadyRegistered => "VM is already registered",
+        Failure::EmptyUpdate | Failure::UnknownDisk(_) => "required data: ram, disks",
         Failure::RegistrationClosed => "registration is closed",
-        Failure::VmLimitReached => "VM limit reached",
-        Failure::Busy => "busy",
-        Failure::RequestMemoryFull => Failure::REQUEST_MEMORY_FULL,
-        Failure::StoreUnavailable => "store unavailable",
-        Failure::OutcomeUnknown => "outcome unknown",
-        Failure::Internal => "internal error",
-        Failure::TooLarge(bytes_max) => {
-            return format!("Request too large: it may have at most {bytes_max} bytes").into();
-        }
-        Failure::TimedOut => "Request timeout: the request did not end in time",
-        Failure::UnexpectedEnd => "Invalid JSON: the input ended inside a request",
         Failure::KeyLimitReached(_) => "key limit reached",
-        Failure::UnknownTextCommand | Failure::JsonLine => "wrong command",
-        Failure::TimeOutOfRange => "timestamp out of range",
-        Failure::LineTooLong => "line too long",
-        Failure::BadText => "bad text",
+        other => return other.message(),
     })
 }
 
@@ -133,31 +90,10 @@ fn list_name(list: List) -> &'static str {
     }
 }
 
-fn items<T>(items: &[T], progress: &mut PageProgress, output: &mut Vec<u8>, write: fn(&T, &mut Vec<u8>)) {
-    for item in items {
-        if progress.has_items {
-            write_raw(output, ",");
-        }
-        progress.has_items = true;
-        write(item, output);
-    }
-}
-
 fn vm(vm: &Vm, output: &mut Vec<u8>) {
     write_raw(output, "{\"id\":");
     write_json(output, &vm.id.0);
-    write_raw(output, ",\"ram\":");
-    write_json(output, &vm.shape.ram_mib);
-    write_raw(output, ",\"cpu\":");
-    write_json(output, &vm.shape.cpus);
-    write_raw(output, ",\"disks\":[");
-    for (index, of_vm) in vm.disks.iter().enumerate() {
-        if index > 0 {
-            write_raw(output, ",");
-        }
-        disk(of_vm, output);
-    }
-    write_raw(output, "]}");
+    write_vm_shape(vm, output, disk);
 }
 
 fn disk(disk: &Disk, output: &mut Vec<u8>) {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::{LISTS, points};
 use crate::dialect::PageProgress;
-use crate::dialect::json_writer::{write_json, write_raw};
+use crate::dialect::json_writer::{begin_reply, write_items, write_json, write_raw, write_vm_shape};
 use crate::model::{
     Answer, Disk, DiskOfVm, Failure, Items, List, Listing, Page, Peer, PeerEntry, RequestId, Statistics, Vm,
     VmName,
@@ -18,7 +18,7 @@ use crate::model::{
 pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
     match answer {
         Answer::Pong(peer) => {
-            begin(id, output);
+            begin_reply(id, output);
             // What `head` would write, at once: nothing else is asked as often.
             write_raw(output, "\"status\":\"success\",\"message\":\"PONG\",\"data\":{\"addr\":");
             address(peer, output);
@@ -53,13 +53,13 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
             head(id, "success", Some("ok"), output);
             write_raw(output, "{}");
         }
-        Answer::Action(_) | Answer::Converted(_) | Answer::Healthy => {
-            debug_assert!(false, "no command has this answer");
-            head(id, "error", Some("internal error"), output);
-            write_raw(output, "{}");
-        }
         Answer::Failed(failure) => {
             head(id, "error", Some(&message(failure)), output);
+            write_raw(output, "{}");
+        }
+        _ => {
+            debug_assert!(false, "no command has this answer");
+            head(id, "error", Some("internal error"), output);
             write_raw(output, "{}");
         }
     }
@@ -84,10 +84,10 @@ pub(in crate::dialect) fn encode_page(
         }
     }
     match &page.items {
-        Items::Vms(vms) => items(vms, progress, output, vm),
+        Items::Vms(vms) => write_items(vms, &mut progress.has_items, output, vm),
         Items::Points(series) => points::encode(series, progress, output),
-        Items::Disks(disks) => items(disks, progress, output, disk_of_vm),
-        Items::Peers(peers) => items(peers, progress, output, peer),
+        Items::Disks(disks) => write_items(disks, &mut progress.has_items, output, disk_of_vm),
+        Items::Peers(peers) => write_items(peers, &mut progress.has_items, output, peer),
     }
     if page.next.is_none() {
         match page.listing {
@@ -100,7 +100,7 @@ pub(in crate::dialect) fn encode_page(
 
 /// Everything of a reply before its data.
 fn head(id: Option<&RequestId>, status: &str, message: Option<&str>, output: &mut Vec<u8>) {
-    begin(id, output);
+    begin_reply(id, output);
     write_raw(output, "\"status\":\"");
     write_raw(output, status);
     write_raw(output, "\",\"message\":");
@@ -108,70 +108,16 @@ fn head(id: Option<&RequestId>, status: &str, message: Option<&str>, output: &mu
     write_raw(output, ",\"data\":");
 }
 
-/// The opening brace and the request's id, if it has one.
-fn begin(id: Option<&RequestId>, output: &mut Vec<u8>) {
-    write_raw(output, "{");
-    if let Some(RequestId(id)) = id {
-        write_raw(output, "\"request_id\":");
-        write_raw(output, id);
-        write_raw(output, ",");
-    }
-}
-
-/// What a failure is called.
+/// The message of a failure, where this dialect has its own.
 fn message(failure: &Failure) -> Cow<'static, str> {
-    Cow::Borrowed(match failure {
-        Failure::InvalidJson(why) => return format!("Invalid JSON: {why}").into(),
-        Failure::NotARequest(why) => return why.clone().into(),
-        Failure::BadField(bad_field) => return bad_field.to_string().into(),
-        Failure::UnknownCommand => "Unknown command",
-        Failure::UnknownList => "Unknown list command type",
-        Failure::EmptyUpdate => "No fields for update",
-        Failure::AuthenticationRequired => "You have to authenticate to run this operation",
-        Failure::InvalidCredentials => "Invalid credentials",
-        Failure::InvalidToken => "Invalid access token. Try refreshing with the 'authenticate' command",
-        Failure::TokenOfAnotherVm => "Token belongs to another VM",
-        Failure::AlreadyRegistered => "VM is already registered",
-        Failure::RegistrationClosed => "Registration is closed",
-        Failure::VmLimitReached => "VM limit reached",
-        Failure::UnknownDisk(id) => return format!("disks: the VM has no disk with id {}", id.0).into(),
-        Failure::MissingVmId => "required data: vm_id",
-        Failure::UnknownVm => "VM ID does not exist",
-        Failure::NotAuthorized => "vm not authenticated",
-        Failure::InvalidVmShape => "required data: ram, disks",
-        Failure::Busy => "busy",
-        Failure::RequestMemoryFull => Failure::REQUEST_MEMORY_FULL,
-        Failure::StoreUnavailable => "store unavailable",
-        Failure::OutcomeUnknown => "outcome unknown",
-        Failure::Internal => "internal error",
-        Failure::TooLarge(bytes_max) => {
-            return format!("Request too large: it may have at most {bytes_max} bytes").into();
-        }
-        Failure::TimedOut => "Request timeout: the request did not end in time",
-        Failure::UnexpectedEnd => "Invalid JSON: the input ended inside a request",
-        Failure::KeyLimitReached(None) => "key limit reached",
-        Failure::KeyLimitReached(Some(index)) => {
-            return format!("key limit reached (points[{index}])").into();
-        }
-        Failure::UnknownTextCommand | Failure::JsonLine => "wrong command",
-        Failure::TimeOutOfRange => "timestamp out of range",
-        Failure::LineTooLong => "line too long",
-        Failure::BadText => "bad text",
-    })
+    match failure {
+        Failure::AuthenticationRequired => "You have to authenticate to run this operation".into(),
+        other => other.message(),
+    }
 }
 
 fn list_name(list: List) -> &'static str {
     LISTS.iter().find(|(_, known)| *known == list).map_or("", |&(name, _)| name)
-}
-
-fn items<T>(items: &[T], progress: &mut PageProgress, output: &mut Vec<u8>, write: fn(&T, &mut Vec<u8>)) {
-    for item in items {
-        if progress.has_items {
-            write_raw(output, ",");
-        }
-        progress.has_items = true;
-        write(item, output);
-    }
 }
 
 fn peer(entry: &PeerEntry, output: &mut Vec<u8>) {
@@ -187,18 +133,7 @@ fn peer(entry: &PeerEntry, output: &mut Vec<u8>) {
 fn vm(vm: &Vm, output: &mut Vec<u8>) {
     write_raw(output, "{\"vm_id\":");
     write_json(output, vm.name.as_str());
-    write_raw(output, ",\"ram\":");
-    write_json(output, &vm.shape.ram_mib);
-    write_raw(output, ",\"cpu\":");
-    write_json(output, &vm.shape.cpus);
-    write_raw(output, ",\"disks\":[");
-    for (index, of_vm) in vm.disks.iter().enumerate() {
-        if index > 0 {
-            write_raw(output, ",");
-        }
-        disk(of_vm, &vm.name, output);
-    }
-    write_raw(output, "]}");
+    write_vm_shape(vm, output, |of_vm, output| disk(of_vm, &vm.name, output));
 }
 
 fn disk_of_vm(of_vm: &DiskOfVm, output: &mut Vec<u8>) {

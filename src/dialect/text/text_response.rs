@@ -1,5 +1,7 @@
 //! From an [`Answer`] or a [`Page`] to lines.
 
+use std::borrow::Cow;
+
 use crate::dialect::PageProgress;
 use crate::dialect::number::{write_integer, write_value};
 use crate::model::{Answer, Failure, Items, MetricKey, Page, Point};
@@ -9,20 +11,17 @@ pub(in crate::dialect) fn encode_answer(answer: &Answer, count: usize, output: &
     match answer {
         Answer::Put { refused } => {
             let mut refused = refused.iter().peekable();
-            for place in 0..count {
-                match refused.next_if(|&&of_refused| of_refused == place) {
-                    Some(_) => error(KEY_LIMIT_REACHED, output),
+            for index in 0..count {
+                match refused.next_if(|&&refused| refused == index) {
+                    Some(_) => error(&Failure::KeyLimitReached(None), output),
                     None => output.extend_from_slice(b"ok\n\n"),
                 }
             }
         }
-        Answer::Failed(failure) => {
-            let words = message(failure);
-            (0..count).for_each(|_| error(words, output));
-        }
+        Answer::Failed(failure) => (0..count).for_each(|_| error(failure, output)),
         other => {
             debug_assert!(false, "{other:?} is no answer to a line");
-            (0..count).for_each(|_| error(INTERNAL_ERROR, output));
+            (0..count).for_each(|_| error(&Failure::Internal, output));
         }
     }
 }
@@ -55,35 +54,31 @@ fn line(key: &MetricKey, point: Point, output: &mut Vec<u8>) {
     output.push(b'\n');
 }
 
-fn error(words: &str, output: &mut Vec<u8>) {
+fn error(failure: &Failure, output: &mut Vec<u8>) {
     output.extend_from_slice(b"error\n");
-    output.extend_from_slice(words.as_bytes());
+    output.extend_from_slice(message(failure).as_bytes());
     output.extend_from_slice(b"\n\n");
 }
 
-/// What a failure is called.
-fn message(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::UnknownTextCommand => "wrong command",
+/// The message of a failure; those that no line causes are internal errors.
+fn message(failure: &Failure) -> Cow<'static, str> {
+    Cow::Borrowed(match failure {
         Failure::JsonLine => "wrong command: this connection speaks metrics text; open a new one for JSON",
         Failure::TimeOutOfRange => "timestamp out of range: seconds since 1970",
-        Failure::LineTooLong => "line too long",
         Failure::BadText => "a line must be UTF-8 without control characters",
         Failure::UnexpectedEnd => "the input ended inside a line",
         Failure::TimedOut => "the line did not end in time",
-        Failure::AuthenticationRequired => "authentication required",
-        Failure::Busy => "busy",
-        Failure::RequestMemoryFull => Failure::REQUEST_MEMORY_FULL,
-        Failure::StoreUnavailable => "store unavailable",
-        Failure::OutcomeUnknown => "outcome unknown",
-        Failure::KeyLimitReached(_) => KEY_LIMIT_REACHED,
-        // Nothing else comes of a line.
-        _ => INTERNAL_ERROR,
-    }
+        Failure::KeyLimitReached(_) => return Failure::KeyLimitReached(None).message(),
+        Failure::UnknownTextCommand
+        | Failure::LineTooLong
+        | Failure::AuthenticationRequired
+        | Failure::Busy
+        | Failure::RequestMemoryFull
+        | Failure::StoreUnavailable
+        | Failure::OutcomeUnknown => return failure.message(),
+        _ => return Failure::Internal.message(),
+    })
 }
-
-const KEY_LIMIT_REACHED: &str = "key limit reached";
-const INTERNAL_ERROR: &str = "internal error";
 
 #[cfg(test)]
 #[path = "text_response_tests.rs"]

@@ -1,6 +1,7 @@
 //! Putting chunks together.
 
 use super::*;
+use crate::framing::replay::replay_every_split;
 
 const BYTES_MAX: usize = 20;
 
@@ -24,13 +25,7 @@ fn progress(bytes: &[u8]) -> (BodyProgress, String, String) {
         BodyProgress::Whole => (progress, body, rest),
         _ => (progress, String::new(), String::new()),
     };
-    let whole = forget(replay([bytes]));
-    assert_eq!(forget(replay(bytes.chunks(1))), whole, "byte by byte: {}", bytes.escape_ascii());
-    for split in 0..=bytes.len() {
-        let (head, tail) = bytes.split_at(split);
-        assert_eq!(forget(replay([head, tail])), whole, "split at {split}: {}", bytes.escape_ascii());
-    }
-    whole
+    replay_every_split(bytes, |chunks| forget(replay(chunks.iter().copied())))
 }
 
 #[test]

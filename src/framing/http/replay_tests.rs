@@ -1,6 +1,7 @@
 //! Replays a stream against a connection as a client's chunks, for the tests of its pieces.
 
 use super::*;
+use crate::framing::replay::replay_every_split;
 
 /// What a connection made of a stream.
 #[derive(Clone, PartialEq, Debug)]
@@ -112,13 +113,7 @@ pub(super) fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen
 /// What is made of `stream`; the same whole, byte by byte and split in two anywhere.
 pub(super) fn pieces(stream: impl AsRef<[u8]>) -> Vec<Seen> {
     let bytes = stream.as_ref();
-    let whole = replay([bytes]);
-    assert_eq!(replay(bytes.chunks(1)), whole, "byte by byte: {}", bytes.escape_ascii());
-    for split in 0..=bytes.len() {
-        let (head, tail) = bytes.split_at(split);
-        assert_eq!(replay([head, tail]), whole, "split at {split}: {}", bytes.escape_ascii());
-    }
-    whole
+    replay_every_split(bytes, |chunks| replay(chunks.iter().copied()))
 }
 
 /// Replays each stream of a table.

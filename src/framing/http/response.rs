@@ -37,7 +37,6 @@ pub enum Status {
 pub enum ContentType {
     Json,
     Text,
-    Html,
 }
 
 /// A request that is not to be run.
@@ -132,7 +131,6 @@ impl ContentType {
         match self {
             ContentType::Json => "application/json",
             ContentType::Text => "text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff",
-            ContentType::Html => "text/html; charset=utf-8\r\nX-Content-Type-Options: nosniff",
         }
     }
 }

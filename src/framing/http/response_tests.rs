@@ -101,11 +101,9 @@ fn lengths_of_any_size_are_right() {
 
 #[test]
 fn what_a_browser_shows_is_what_it_says() {
-    for (content_type, text) in [(ContentType::Text, "text/plain"), (ContentType::Html, "text/html")] {
-        let page = whole(KEPT, Status::Ok, content_type, "hello");
-        assert!(page.contains(&format!("Content-Type: {text}; charset=utf-8\r\n")), "{page}");
-        assert!(page.contains("\r\nX-Content-Type-Options: nosniff\r\n"), "{page}");
-    }
+    let page = whole(KEPT, Status::Ok, ContentType::Text, "hello");
+    assert!(page.contains("Content-Type: text/plain; charset=utf-8\r\n"), "{page}");
+    assert!(page.contains("\r\nX-Content-Type-Options: nosniff\r\n"), "{page}");
 }
 
 #[test]

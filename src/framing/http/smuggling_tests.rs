@@ -5,6 +5,7 @@ use super::HttpPage::Root;
 use super::replay_tests::Seen::*;
 use super::replay_tests::*;
 use super::*;
+use crate::framing::replay::random_chunks;
 
 /// Each stream is refused with `code` as the last that is looked at, with a request behind it.
 fn end_with<T: AsRef<str>>(code: u16, streams: &[T]) {
@@ -248,12 +249,7 @@ fn splitting_never_changes_the_pieces() {
             *kinds.entry(kind).or_insert(0) += 1;
         }
         for _ in 0..5 {
-            let (mut chunks, mut rest) = (Vec::new(), stream.as_bytes());
-            while !rest.is_empty() {
-                let (chunk, tail) = rest.split_at(1 + numbers.below(rest.len().min(80)));
-                chunks.push(chunk);
-                rest = tail;
-            }
+            let chunks = random_chunks(stream.as_bytes(), 80, |bound| numbers.below(bound));
             assert_eq!(replay(chunks), whole, "seed {seed}: {}", stream.escape_debug());
         }
     }

@@ -25,7 +25,7 @@ pub fn write_binary(bytes: &[u8], output: &mut Buffer) {
 }
 
 /// Writes a part of a text message. Between its first and its last no other message may be written.
-pub fn write_fragment(part: &[u8], is_first: bool, is_last: bool, output: &mut Buffer) {
+fn write_fragment(part: &[u8], is_first: bool, is_last: bool, output: &mut Buffer) {
     write_frame(text_opcode(is_first), is_last, part, output);
 }
 
@@ -65,7 +65,7 @@ pub(super) fn write_close_reply(code: Option<u16>, output: &mut Buffer) {
 }
 
 /// Answers a ping that has `payload`, which is at most 125 bytes.
-pub fn write_pong(payload: &[u8], output: &mut Buffer) {
+pub(super) fn write_pong(payload: &[u8], output: &mut Buffer) {
     debug_assert!(payload.len() as u64 <= CONTROL_BYTES_MAX, "a ping has no more");
     write_frame(OpCode::Control(Control::Pong), true, payload, output);
 }

@@ -14,9 +14,7 @@ use crate::buffer::Buffer;
 use crate::limits;
 use frame::{Frame, Opcode};
 
-pub use frame_writer::{
-    accept, append_fragment, write_binary, write_close, write_fragment, write_message, write_pong,
-};
+pub use frame_writer::{accept, append_fragment, write_binary, write_close, write_message};
 
 /// The state of one connection, from its handshake on.
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! WebSocket: what the pieces are and what is answered, and that it does not matter how the bytes come.
 
 use super::*;
+use crate::framing::replay::{random_chunks, replay_every_split};
 
 /// A piece with its bytes, what has been answered by the end, and where the framing stood then.
 #[derive(Clone, PartialEq, Debug)]
@@ -72,13 +73,7 @@ fn replay<'a>(mut socket: WebSocket, chunks: impl IntoIterator<Item = &'a [u8]>)
 
 /// The pieces of `bytes`; the same whole, byte by byte and split in two anywhere.
 fn pieces_of(socket: impl Fn() -> WebSocket, bytes: &[u8]) -> Vec<Seen> {
-    let whole = replay(socket(), [bytes]);
-    assert_eq!(replay(socket(), bytes.chunks(1)), whole, "byte by byte: {}", bytes.escape_ascii());
-    for split in 0..=bytes.len() {
-        let (head, tail) = bytes.split_at(split);
-        assert_eq!(replay(socket(), [head, tail]), whole, "split at {split}: {}", bytes.escape_ascii());
-    }
-    whole
+    replay_every_split(bytes, |chunks| replay(socket(), chunks.iter().copied()))
 }
 
 fn pieces(bytes: &[u8]) -> Vec<Seen> {
@@ -575,12 +570,7 @@ fn splitting_never_changes_the_pieces() {
             }
         }
         for _ in 0..8 {
-            let (mut chunks, mut rest) = (Vec::new(), &stream[..]);
-            while !rest.is_empty() {
-                let (chunk, tail) = rest.split_at(1 + numbers.below(rest.len().min(20)));
-                chunks.push(chunk);
-                rest = tail;
-            }
+            let chunks = random_chunks(&stream, 20, |bound| numbers.below(bound));
             assert_eq!(replay(WebSocket::default(), chunks), whole, "seed {seed}: {}", stream.escape_ascii());
         }
     }
