@@ -1,4 +1,4 @@
-//! The dialect `action`: `{"action": NAME, …}`, and its replies, an object of their own for each action or
+//! The dialect `action`: requests `{"action": NAME, …}`; the reply is an object that depends on the action, or
 //! `{"error": …}`.
 
 mod action_request;

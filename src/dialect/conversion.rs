@@ -1,8 +1,8 @@
 //! The dialect of conversions: `{"request_id": ID, "data": TEXT}` and its replies
 //! `{"request_id": ID, "data": {ENTITY: {PARAMETER: VALUE, …}, …}}` or `{"request_id": ID, "error": TEXT}`.
 //!
-//! Other fields are ignored. In the text, `%%` separates entities, and `&&` separates an entity's name and the names
-//! and values of its parameters.
+//! Other fields are ignored. In the text, `%%` separates entities; `&&` separates an entity's name and the names and
+//! values of its parameters.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use crate::model::{
     Answer, BadField, Command, CommandName, Dialect, Failure, Refusal, Request, RequestId, Scope,
 };
 
-/// Reads a request whose envelope has an id and names no other dialect.
+/// Parses a request whose envelope has an id and names no other dialect.
 pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
     let command = data(&envelope).map(|data| Command::Convert { data }).map_err(Failure::BadField);
     Ok(Request {
@@ -36,7 +36,7 @@ fn data(envelope: &Envelope<'_>) -> Result<Box<str>, BadField> {
     Ok(text.into())
 }
 
-/// Writes a whole reply.
+/// Writes a complete reply.
 pub(super) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
     output.extend_from_slice(b"{\"request_id\":");
     output.extend_from_slice(id.map_or("null", |RequestId(id)| id).as_bytes());
@@ -57,11 +57,11 @@ pub(super) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mu
     output.push(b'}');
 }
 
-/// The entities that the text `data` holds, as the JSON object of a reply.
+/// Converts the text `data` to the JSON object of its entities.
 ///
-/// Nothing empty gets into it: a pair without a name or a value is dropped, and so is an entity without a name or
-/// without pairs. Pairs are taken by position before anything is dropped. An entity or a parameter that is repeated
-/// keeps the place of the first, and the later value counts. Takes time in proportion to the text.
+/// Pairs with an empty name or value are dropped, and so are entities without a name or without pairs; pairs are
+/// matched by position before anything is dropped. A repeated entity or parameter keeps the position of the first and
+/// the value of the last. Takes linear time.
 pub fn convert(data: &str) -> String {
     let mut entities: Vec<Entity<'_>> = Vec::new();
     let mut pairs: Vec<Pair<'_>> = Vec::new();
@@ -123,11 +123,11 @@ fn encode_entities(entities: &[Entity<'_>], pairs: &[Pair<'_>], bytes: usize) ->
     String::from_utf8(output).expect("JSON is written in UTF-8")
 }
 
-/// An entity of a text.
+/// An entity.
 struct Entity<'a> {
     name: &'a str,
-    /// The indexes of its pairs, which are linked: all pairs are in one list, so that many small entities cost few
-    /// allocations. One that has none is never made.
+    /// Head and tail of a linked list of indexes: all pairs are in one `Vec`, so that many small entities cost few
+    /// allocations. An entity has at least one pair.
     first_pair: Option<usize>,
     last_pair: Option<usize>,
 }

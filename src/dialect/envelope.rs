@@ -1,19 +1,19 @@
-//! What the JSON dialects have in common: the envelope, which names the dialect and may hold an id.
+//! The envelope, which the JSON dialects have in common: it selects the dialect and may contain an id.
 //!
-//! Exactly one of the keys `command`, `action` and `verb` names the dialect; `request_id` without any of
-//! them is a conversion. What no dialect can be made out of is refused in the shape of `command`.
+//! Exactly one of the keys `command`, `action` and `verb` selects the dialect; `request_id` alone selects conversion.
+//! Messages without a dialect are rejected in the format of `command`.
 
 use super::fields::{FieldNames, JsonFields, JsonPath, Redacted, StringError, string};
 use crate::limits;
 use crate::model::{BadField, Dialect, Failure, Refusal, RequestId};
 
-/// A request's outer object, whichever dialect it is in.
+/// The outer object of a request in any JSON dialect.
 pub(super) struct Envelope<'a> {
-    /// The client's name for the request.
+    /// The client's id for the request.
     pub(super) id: Option<RequestId>,
-    /// The fields that name a dialect, or that several have.
+    /// The fields that select a dialect or that several dialects share.
     pub(super) fields: JsonFields<'a>,
-    /// The whole object, for a dialect that has more of them.
+    /// The whole object, for dialects with more fields.
     pub(super) text: &'a str,
 }
 
@@ -28,7 +28,7 @@ fn read_text(bytes: &[u8]) -> Result<&str, Failure> {
         .map_err(|error| Failure::InvalidJson(format!("invalid UTF-8 at byte {}", error.valid_up_to())))
 }
 
-/// Reads the message's fields, or why it is no JSON object.
+/// Reads the fields of the message, or reports why it is not a JSON object.
 fn read_fields<'a>(text: &'a str, fields: &mut JsonFields<'a>) -> Result<(), Failure> {
     let invalid = |error: serde_json::Error| Failure::InvalidJson(error.to_string());
     if text.starts_with('{') {
@@ -39,7 +39,7 @@ fn read_fields<'a>(text: &'a str, fields: &mut JsonFields<'a>) -> Result<(), Fai
     Err(Failure::NotARequest(format!("a request must be an object, {was} is not allowed")))
 }
 
-/// The request's id as it stands.
+/// The request's id, verbatim.
 fn request_id(fields: &JsonFields<'_>) -> Result<Option<RequestId>, BadField> {
     if fields.is_repeated("request_id") {
         return fields.check_repeated().map(|()| None);
@@ -59,13 +59,13 @@ fn request_id(fields: &JsonFields<'_>) -> Result<Option<RequestId>, BadField> {
     }
     match string(value) {
         Err(fault @ StringError::Nul) => bad(&fault),
-        // It goes back as it came, half a pair too.
+        // The id is echoed verbatim, even a lone surrogate.
         _ => Ok(Some(RequestId(value.into()))),
     }
 }
 
 impl<'a> Envelope<'a> {
-    /// Nothing read yet.
+    /// An empty envelope.
     pub(super) fn new() -> Envelope<'a> {
         Envelope {
             id: None,
@@ -85,7 +85,7 @@ impl<'a> Envelope<'a> {
         repeated.map_err(|bad_field| self.refuse(Failure::BadField(bad_field)))
     }
 
-    /// The key that names the request's dialect: `request_id` where there is that and no other.
+    /// The key that selects the dialect; `request_id` if there is no other.
     pub(super) fn dialect_key(&self) -> Result<&'static str, Refusal> {
         let mut spoken = DIALECT_KEYS.into_iter().filter(|key| self.fields.value(key).is_some());
         match (spoken.next(), spoken.next()) {
@@ -103,7 +103,7 @@ impl<'a> Envelope<'a> {
         refusal(self.id.clone(), failure)
     }
 
-    /// The refusal of a request in a dialect that is not built in; `key` named it.
+    /// The refusal of a request in an unsupported dialect, selected by `key`.
     pub(super) fn refuse_other(&self, key: &str) -> Refusal {
         self.refuse_text(&format!("{key}: this daemon does not speak such requests; a request is {SHAPE}"))
     }
@@ -113,12 +113,12 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// A refusal in the shape of `command`: for whatever names no other dialect.
+/// A refusal in the format of `command`.
 fn refusal(id: Option<RequestId>, failure: Failure) -> Refusal {
     Refusal { dialect: Dialect::Command, id, failure }
 }
 
-/// What some programs write before a text, in each encoding; one that begins as another does comes first.
+/// Byte-order marks and their encodings; a mark that is a prefix of another comes after it.
 const BYTE_ORDER_MARKS: [(&[u8], &str); 5] = [
     (b"\xef\xbb\xbf", "UTF-8"),
     (b"\xff\xfe\0\0", "UTF-32"),
@@ -127,13 +127,13 @@ const BYTE_ORDER_MARKS: [(&[u8], &str); 5] = [
     (b"\xfe\xff", "UTF-16"),
 ];
 
-/// The keys that name a dialect.
+/// The keys that select a dialect.
 const DIALECT_KEYS: [&str; 3] = ["command", "action", "verb"];
 
-/// The keys that name a dialect, or that several have.
+/// The known keys of an envelope.
 const ENVELOPE_KEYS: [&str; 5] = ["command", "action", "verb", "request_id", "data"];
 
-/// What a request looks like, for errors.
+/// The format of a request, for error messages.
 const SHAPE: &str = r#"{"command": NAME, "data": {…}}"#;
 
 #[cfg(test)]

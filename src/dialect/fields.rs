@@ -1,8 +1,7 @@
-//! Reading JSON one level at a time, and saying what is wrong with it.
+//! Reads JSON one level at a time and reports errors in it.
 //!
-//! A value is the text that it stands in, borrowed from the request and known to be valid JSON. Nothing
-//! here recurses, so nesting costs no stack; nothing is copied but strings with escapes. What errors
-//! repeat of a request is cut short, and a secret is never repeated.
+//! A value is a slice of the request that is known to be valid JSON. Nothing here recurses, so nesting costs no stack;
+//! only strings with escapes are copied. Error messages quote the request only up to a limit, and never a secret.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,33 +13,33 @@ use crate::limits;
 use crate::model::{BadField, Secret};
 use crate::sys;
 
-/// An object's fields of known names, and what else it holds.
+/// The known fields of an object, and its unknown or duplicate keys.
 pub(super) struct JsonFields<'a> {
     place: JsonPath,
     names: FieldNames,
-    /// So many of those names that the object has, each with its first value.
+    /// Known fields that are present, each with its first value.
     present: [(&'static str, &'a str); NAMES_MAX],
     present_count: usize,
-    /// What is wrong with the keys: rarely anything.
+    /// Unknown and duplicate keys; rarely present.
     key_errors: Option<Box<KeyErrors<'a>>>,
 }
 
-/// Names of fields that an object may have: as many as there is room for, which the compiler sees to.
+/// Names of the known fields of an object; the compiler checks that there are at most [`NAMES_MAX`].
 #[derive(Clone, Copy)]
 pub(super) struct FieldNames(&'static [&'static str]);
 
 #[derive(Default)]
 struct KeyErrors<'a> {
     repeated: Vec<&'static str>,
-    /// The first few unknown keys, as they stand, without their quotes.
+    /// The first few unknown keys, verbatim, without quotes.
     unknown: Vec<&'a str>,
     unknown_count: usize,
 }
 
-/// Where in a request an object stands, for errors.
+/// The path of an object in a request, for error messages.
 #[derive(Clone, Copy)]
 pub(super) enum JsonPath {
-    /// The request itself or its data: their fields are named without more.
+    /// The request or its data: their fields have no prefix.
     Root,
     /// An entry of the list `disks`.
     Disk(usize),
@@ -48,19 +47,19 @@ pub(super) enum JsonPath {
     Point(usize),
 }
 
-/// Why a string can't be used, though it is valid JSON.
+/// Why a valid JSON string is rejected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum StringError {
-    /// It holds U+0000.
+    /// It contains U+0000.
     Nul,
-    /// It holds half of a surrogate pair.
+    /// It contains half of a surrogate pair.
     LoneSurrogate,
 }
 
-/// A value to be shown in an error: numbers and strings as they stand up to a limit, larger things by kind.
+/// Displays a value in an error message: numbers and strings verbatim up to a limit, objects and lists by type.
 pub(super) struct Excerpt<'a>(pub(super) &'a str);
 
-/// A value that must not be shown in an error: its kind only.
+/// Displays only the type of a value, for values that may be secret.
 pub(super) struct Redacted<'a>(pub(super) &'a str);
 
 impl FieldNames {
@@ -72,7 +71,7 @@ impl FieldNames {
 }
 
 impl<'a> JsonFields<'a> {
-    /// Reads the object `text`, which may be invalid JSON; `names` are those that it may have.
+    /// Reads the object `text`, which may be invalid JSON; `names` are the known fields.
     pub(super) fn read(
         place: JsonPath,
         text: &'a str,
@@ -83,7 +82,7 @@ impl<'a> JsonFields<'a> {
         Ok(fields)
     }
 
-    /// No fields yet; `names` are those that there may be.
+    /// An object without fields; `names` are the known ones.
     pub(super) fn empty(place: JsonPath, names: FieldNames) -> JsonFields<'a> {
         JsonFields { place, names, present: [("", ""); NAMES_MAX], present_count: 0, key_errors: None }
     }
@@ -91,29 +90,29 @@ impl<'a> JsonFields<'a> {
     /// Reads the object `text`, which may be invalid JSON.
     pub(super) fn fill(&mut self, text: &'a str) -> Result<(), serde_json::Error> {
         for_each_field(text, |key, value| {
-            // A key that is no text of ours is none of ours; the error shows it as it stands.
+            // A key that does not decode to a plain string is unknown; errors quote it verbatim.
             let name = string(key).ok().flatten();
             self.add(name.as_deref(), &key[1..key.len() - 1], value);
         })
     }
 
-    /// The value of the field `name`, the first if there are several.
+    /// The first value of the field `name`.
     pub(super) fn value(&self, name: &'static str) -> Option<&'a str> {
-        debug_assert!(self.names.0.contains(&name), "only known names are asked for");
+        debug_assert!(self.names.0.contains(&name), "`name` is a known field");
         self.present().iter().find(|(given, _)| *given == name).map(|&(_, value)| value)
     }
 
-    /// The value of the field `name`, which has been checked not to be missing.
+    /// The value of a field that `check_missing` has found.
     pub(super) fn value_or_null(&self, name: &'static str) -> &'a str {
         self.value(name).unwrap_or("null")
     }
 
-    /// Whether the field `name` stands more than once.
+    /// Whether the field `name` occurs more than once.
     pub(super) fn is_repeated(&self, name: &'static str) -> bool {
         self.key_errors.as_ref().is_some_and(|faults| faults.repeated.contains(&name))
     }
 
-    /// The value of the field `name`, which does not stand more than once.
+    /// The value of the field `name`; an error if it occurs more than once.
     pub(super) fn unique_value(&self, name: &'static str) -> Result<Option<&'a str>, BadField> {
         match self.is_repeated(name) {
             true => Err(self.place.repeated(name)),
@@ -121,7 +120,7 @@ impl<'a> JsonFields<'a> {
         }
     }
 
-    /// An error if any field stands more than once.
+    /// An error if any field occurs more than once.
     pub(super) fn check_repeated(&self) -> Result<(), BadField> {
         let Some(faults) = &self.key_errors else { return Ok(()) };
         match self.names.0.iter().find(|name| faults.repeated.contains(name)) {
@@ -130,7 +129,7 @@ impl<'a> JsonFields<'a> {
         }
     }
 
-    /// An error if there are fields other than `names`, which are among the known ones.
+    /// An error if there are fields other than `names`, a subset of the known ones.
     pub(super) fn check_unknown(&self, names: &[&'static str]) -> Result<(), BadField> {
         if self.key_errors.is_none() && self.present().iter().all(|(name, _)| names.contains(name)) {
             return Ok(());
@@ -172,7 +171,7 @@ impl<'a> JsonFields<'a> {
         Err(BadField(format!("{}missing field{plural}: {}", self.place, missing.join(", "))))
     }
 
-    /// One field more: its name, if its key is a text, the key as it stands, and its value.
+    /// Adds a field: its name if the key decodes, the key verbatim, and the value.
     fn add(&mut self, name: Option<&str>, key: &'a str, value: &'a str) {
         let name = name.and_then(|name| self.names.0.iter().copied().find(|known| *known == name));
         match name {
@@ -202,7 +201,7 @@ impl<'a> JsonFields<'a> {
 }
 
 impl JsonPath {
-    /// The error that `name`'s value breaks a rule: what it was and what is allowed.
+    /// The error for an invalid value of `name`: what it was and what is allowed.
     pub(super) fn invalid(self, name: &str, was: impl fmt::Display, allowed: impl fmt::Display) -> BadField {
         BadField(format!("{}: {was} is not allowed; it must be {allowed}", self.path(name)))
     }
@@ -220,7 +219,7 @@ impl JsonPath {
     }
 }
 
-/// What comes before an error that is about an object's keys.
+/// The prefix of error messages about an object's keys.
 impl fmt::Display for JsonPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -236,12 +235,12 @@ pub(super) fn is_object(value: &str) -> bool {
     value.starts_with('{')
 }
 
-/// The integer that `value` is: digits only (no point, no exponent), and not more than 64 bits.
+/// Parses an unsigned 64-bit integer: digits only, no point, no exponent.
 pub(super) fn integer(value: &str) -> Option<u64> {
     value.parse().ok()
 }
 
-/// The text that `value` is, `None` if it is no string.
+/// Decodes a string; `None` if `value` is not a string.
 pub(super) fn string(value: &str) -> Result<Option<Cow<'_, str>>, StringError> {
     let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Ok(None);
@@ -252,12 +251,12 @@ pub(super) fn string(value: &str) -> Result<Option<Cow<'_, str>>, StringError> {
     unescape(inner).map(|text| Some(Cow::Owned(text)))
 }
 
-/// The text that `value` is, or the error that `bad` makes of what it is.
+/// Decodes a string; `bad` makes the error from a description of the value.
 pub(super) fn read_string<E>(value: &str, bad: impl Fn(&dyn fmt::Display) -> E) -> Result<Cow<'_, str>, E> {
     string(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Excerpt(value)))
 }
 
-/// As [`string`], leaving no copy of it behind.
+/// As [`string`], but wipes the intermediate copy.
 pub(super) fn secret(value: &str) -> Result<Option<Secret>, StringError> {
     let Some(text) = string(value)? else { return Ok(None) };
     let secret = Secret::new(&text);
@@ -278,7 +277,7 @@ pub(super) fn for_each_element<'a>(
 }
 
 /// Calls `each` with key and value of every field of the object `text`, which may be invalid JSON. The key
-/// stands in its quotes.
+/// includes its quotes.
 pub(super) fn for_each_field<'a>(
     text: &'a str,
     each: impl FnMut(&'a str, &'a str),
@@ -288,8 +287,8 @@ pub(super) fn for_each_field<'a>(
     deserializer.end()
 }
 
-/// Replaces the escapes of a JSON string (RFC 8259, section 7). By hand, since the text may be a password: the
-/// copy is made once, in memory that never moves, so that it can be wiped.
+/// Replaces the escapes of a JSON string (RFC 8259, section 7). Written by hand because the text may be a password:
+/// there is one copy, which never reallocates, so that it can be wiped.
 fn unescape(inner: &str) -> Result<String, StringError> {
     let mut text = String::with_capacity(inner.len());
     let mut rest = inner.chars();
@@ -302,7 +301,7 @@ fn unescape(inner: &str) -> Result<String, StringError> {
                 Some('r') => '\r',
                 Some('t') => '\t',
                 Some('u') => unescape_unicode(&mut rest)?,
-                // A quote, a slash or a backslash: valid JSON has no others.
+                // Quote, slash or backslash: valid JSON has no other escapes.
                 Some(itself) => itself,
                 None => break,
             },
@@ -313,7 +312,7 @@ fn unescape(inner: &str) -> Result<String, StringError> {
     Ok(text)
 }
 
-/// The character of the `\u` escape or pair of them, whose first `\u` is already read.
+/// Decodes a `\u` escape or a surrogate pair; the first `\u` has been consumed.
 fn unescape_unicode(rest: &mut std::str::Chars<'_>) -> Result<char, StringError> {
     let unit = hexadecimal(rest);
     if unit == 0 {
@@ -337,7 +336,7 @@ fn unescape_unicode(rest: &mut std::str::Chars<'_>) -> Result<char, StringError>
     char::from_u32(code).ok_or(StringError::LoneSurrogate)
 }
 
-/// The next four characters as a number; valid JSON has digits there.
+/// Decodes four hexadecimal digits; valid JSON guarantees them.
 fn hexadecimal(rest: &mut std::str::Chars<'_>) -> u32 {
     rest.take(4).fold(0, |number, digit| number << 4 | digit.to_digit(16).unwrap_or(0))
 }
@@ -371,7 +370,7 @@ impl fmt::Display for Redacted<'_> {
     }
 }
 
-/// A text cut to what errors repeat.
+/// A text truncated to the limit for error messages.
 struct Truncated<'a>(&'a str);
 
 impl fmt::Display for Truncated<'_> {
@@ -383,7 +382,7 @@ impl fmt::Display for Truncated<'_> {
     }
 }
 
-/// Visits an object, keys and values as they stand.
+/// Visits the raw keys and values of an object.
 struct Entries<F>(F);
 
 impl<'a, F: FnMut(&'a str, &'a str)> Visitor<'a> for Entries<F> {
@@ -401,7 +400,7 @@ impl<'a, F: FnMut(&'a str, &'a str)> Visitor<'a> for Entries<F> {
     }
 }
 
-/// Visits an array, elements as they stand.
+/// Visits the raw elements of an array.
 struct Elements<F>(F);
 
 impl<'a, F: FnMut(usize, &'a str)> Visitor<'a> for Elements<F> {
@@ -421,5 +420,5 @@ impl<'a, F: FnMut(usize, &'a str)> Visitor<'a> for Elements<F> {
     }
 }
 
-/// The most names that any object of ours has.
+/// The largest number of known fields of any object.
 const NAMES_MAX: usize = 7;

@@ -1,4 +1,4 @@
-//! How the dialects of JSON write.
+//! JSON output that the dialects have in common.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ pub(super) fn write_json<T: Serialize + ?Sized>(output: &mut Vec<u8>, value: &T)
     serde_json::to_writer(output, value).expect("texts and numbers can be written to a Vec");
 }
 
-/// Writes what is JSON already.
+/// Writes text that is already JSON.
 pub(super) fn write_raw(output: &mut Vec<u8>, text: &str) {
     output.extend_from_slice(text.as_bytes());
 }

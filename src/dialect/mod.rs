@@ -1,8 +1,7 @@
-//! What requests say, and how answers are said. No framing, no socket.
+//! Messages to requests, and answers to replies. No framing, no socket.
 //!
-//! Every dialect of JSON comes in through [`decode_json`], which reads what they have in common (the
-//! envelope) and hands on to the one that the request is in; [`text`] is read a line at a time. A dialect knows
-//! nothing of the others.
+//! [`decode_json`] reads the envelope, which the JSON dialects have in common, and passes it to the dialect of the
+//! request; [`text`] is read a line at a time. A dialect does not depend on the others.
 
 mod action;
 mod command;
@@ -26,11 +25,11 @@ pub struct PageProgress {
     pub has_begun: bool,
     /// An item has been written: the next one needs a comma.
     pub has_items: bool,
-    /// The series that is being written, where each has a head and a tail of its own.
+    /// The series that is being written, in dialects that write a head and a tail for each.
     pub series: Option<SeriesId>,
 }
 
-/// Reads one JSON message (an object, or an array, which is refused) in whichever dialect it is.
+/// Parses one JSON message in any dialect. An array is rejected.
 pub fn decode_json(text: &[u8]) -> Result<Request, Refusal> {
     let mut envelope = Envelope::new();
     envelope.read(text)?;
@@ -42,7 +41,7 @@ pub fn decode_json(text: &[u8]) -> Result<Request, Refusal> {
     }
 }
 
-/// Writes a whole reply, without anything of a framing: of JSON one compact line, its newline not included.
+/// Writes a complete reply without framing. JSON is one compact line without the newline.
 pub fn encode_answer(dialect: Dialect, id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
     match dialect {
         Dialect::Command => command::encode_answer(id, answer, output),
@@ -52,7 +51,7 @@ pub fn encode_answer(dialect: Dialect, id: Option<&RequestId>, answer: &Answer, 
     }
 }
 
-/// Writes the replies to a request of metrics text that gets `count` of them.
+/// Writes the `count` replies to a request in metrics text.
 pub fn encode_lines(answer: &Answer, count: usize, output: &mut Vec<u8>) {
     text::encode_answer(answer, count, output);
 }

@@ -1,20 +1,20 @@
-//! Numbers of metrics, digit by digit.
+//! Parses and writes timestamps and values of points.
 
 use std::io::Write;
 
 use crate::limits;
 use crate::model::MetricValue;
 
-/// Why a text is not the time of a point.
+/// Why a text is not a valid timestamp.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TimestampError {
-    /// It is no integer at all.
+    /// It is not an integer.
     NotAnInteger,
-    /// It has other units than seconds, most likely.
+    /// It is out of range; most likely not in seconds.
     OutOfRange,
 }
 
-/// The 64-bit integer that `text` is: decimal digits, behind `-` where it is negative.
+/// Parses a 64-bit integer: decimal digits after an optional `-`.
 pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
@@ -27,7 +27,7 @@ pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
     Some(if digits.len() == text.len() { number } else { -number })
 }
 
-/// The time of a point that `text` is, in seconds since 1970.
+/// Parses a timestamp in seconds since 1970.
 pub(super) fn read_timestamp(text: &[u8]) -> Result<i64, TimestampError> {
     let digits = || text.strip_prefix(b"-").unwrap_or(text);
     match read_integer(text) {
@@ -39,9 +39,9 @@ pub(super) fn read_timestamp(text: &[u8]) -> Result<i64, TimestampError> {
     }
 }
 
-/// The value that `text` is: decimal digits, perhaps with a sign, a point or an exponent, and finite.
+/// Parses a finite decimal number with optional sign, point and exponent.
 pub(super) fn read_value(text: &[u8]) -> Option<MetricValue> {
-    // All else that the standard library reads, `inf` and `nan`, begins with a letter.
+    // Rejects `inf` and `nan`, which the standard library would parse.
     let unsigned = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
     if !matches!(unsigned.first(), Some(b'0'..=b'9' | b'.')) {
         return None;
@@ -67,11 +67,10 @@ pub(super) fn write_integer(number: i64, output: &mut Vec<u8>) {
     output.extend_from_slice(&digits[at..]);
 }
 
-/// Writes `value`, which is valid JSON that way.
+/// Writes `value` as valid JSON.
 pub(super) fn write_value(value: MetricValue, output: &mut Vec<u8>) {
     let number = value.get();
-    // Of decimals of so few digits no two are the same float: one that is this float is the shortest, without
-    // zeros at its end.
+    // Decimals with so few digits map to distinct floats: a match, without trailing zeros, is the shortest.
     let thousandths = (number * 1000.0).round();
     if number.trunc() == number && number.abs() < EXACT_DECIMAL_MAX {
         write_decimal(number, 0, output);
@@ -98,10 +97,10 @@ fn write_decimal(digits: f64, mut places: u32, output: &mut Vec<u8>) {
         .extend((0..places.max(1)).rev().map(|place| b'0' + (digits % power / 10_u64.pow(place) % 10) as u8));
 }
 
-/// Below this a float has at least 15 decimal digits to tell it from its neighbours by.
+/// Below this, decimals of up to 15 digits round-trip through a float.
 const EXACT_DECIMAL_MAX: f64 = 1e15;
 
-/// Any number of so many digits has 64 bits at most.
+/// Every number with this many digits fits into 64 bits.
 const I64_SAFE_DIGITS: usize = 18;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The dialect of metrics text: `put KEY VALUE TIMESTAMP`, `get KEY` or `get *`, and the replies `ok` and `error`,
-//! each of which ends with a blank line.
+//! The dialect of metrics text: `put KEY VALUE TIMESTAMP`, `get KEY` or `get *`. Replies start with `ok` or `error` and
+//! end with a blank line.
 
 mod text_request;
 mod text_response;

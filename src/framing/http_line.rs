@@ -1,18 +1,18 @@
 //! Recognises the beginning of an HTTP/1 request line, a byte at a time.
 //!
-//! It decides as soon as it can and looks at no byte after that, so it never needs more than the first
-//! few: 3 to 16 capital letters, a space, then `/` or `http`, or `OPTIONS *`.
+//! It decides as early as possible and reads no further: 3 to 16 capital letters, a space, then `/` or `http`, or
+//! `OPTIONS *`.
 
-/// How much of a request line the bytes so far are.
+/// State of the recognition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum HttpLine {
-    /// So many letters of a method, and whether they begin `OPTIONS`.
+    /// This many letters of a method, and whether they are a prefix of `OPTIONS`.
     Method { letters: u8, is_options: bool },
-    /// A method and its space, then so many bytes of `http`.
+    /// A method and its space, then this many bytes of `http`.
     Target { matched: u8, is_options: bool },
     /// It is a request line.
     Yes,
-    /// It is none, whatever follows.
+    /// It is not a request line.
     No,
 }
 
@@ -22,7 +22,7 @@ impl HttpLine {
         HttpLine::Method { letters: 0, is_options: true }
     }
 
-    /// The verdict with one byte more.
+    /// The state after one more byte.
     pub(super) fn with(self, byte: u8) -> HttpLine {
         match self {
             HttpLine::Method { letters, is_options } => match byte {
@@ -50,7 +50,7 @@ impl HttpLine {
         }
     }
 
-    /// The verdict with `bytes` more; stops looking once it is final.
+    /// The state after `bytes`; stops once it is final.
     pub(super) fn with_all(self, bytes: &[u8]) -> HttpLine {
         let mut line = self;
         for &byte in bytes {

@@ -1,4 +1,4 @@
-//! How requests are cut out of a byte stream. No dialect, no socket.
+//! Framings: split a byte stream into messages and write replies. No dialect, no socket.
 
 #[cfg(feature = "http")]
 pub mod http;
@@ -11,7 +11,7 @@ pub mod text;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 
-/// Whether `byte` is white space of JSON: what may stand before and between requests.
+/// Whether `byte` is JSON white space, which may precede requests.
 fn is_white_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }

@@ -1,34 +1,34 @@
-//! Raw JSON: a stream of objects, cut by structure.
+//! Raw JSON: a stream of objects, split by structure.
 //!
-//! A message runs from `{` to the `}` that matches it, counting braces outside of strings only; an array
-//! is cut the same way by its square brackets. Whether a message is valid JSON is not looked at. No byte is
-//! scanned twice, however the stream comes in pieces; nothing is copied.
+//! A message runs from `{` to the matching `}`, ignoring braces in strings; an array is delimited by its square brackets
+//! in the same way. Messages are not validated here. No byte is scanned twice, regardless of how the input is chunked;
+//! nothing is copied.
 
 use super::http_line::HttpLine;
 use super::is_white_space;
 use crate::buffer::Buffer;
 use crate::limits;
 
-/// The state of one connection's cutter.
+/// The framing state of one connection.
 #[derive(Default)]
 pub struct RawJson {
     state: StreamState,
-    /// Counts the messages and stray lines that have begun.
+    /// Number of messages and stray lines that have begun.
     begun: u32,
 }
 
-/// What stands at the front of the input.
+/// What is at the front of the input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum JsonEvent {
-    /// Nothing whole yet.
+    /// Nothing complete yet.
     NeedMore,
-    /// A balanced object or array of so many bytes, for the caller to read and consume.
+    /// A balanced object or array of this many bytes, for the caller to read and consume.
     Message(usize),
-    /// A byte that begins nothing: due one error. The rest of its line will be skipped.
+    /// A byte that starts no message: report one error. The rest of its line will be skipped.
     Stray(u8),
-    /// The line being skipped began like a request of HTTP: the connection is to be closed.
+    /// The skipped line starts like an HTTP request: close the connection.
     HttpLine,
-    /// More bytes than a message may have: due an error and the end.
+    /// The message exceeds the limit: report an error and close.
     TooLarge,
 }
 
@@ -37,19 +37,19 @@ enum StreamState {
     /// Between messages.
     #[default]
     Between,
-    /// In a message, which begins at the front of the input.
+    /// In a message, which starts at the front of the input.
     Inside(Scan),
-    /// In the line of a stray byte; all of it that came before is consumed.
+    /// In the line of a stray byte; everything before is consumed.
     Skipping(HttpLine),
 }
 
-/// How far a message has been scanned.
+/// Scan progress in a message.
 struct Scan {
-    /// Bytes of the message that have been looked at.
+    /// Bytes of the message that have been scanned.
     scanned: u32,
-    /// Brackets of the message's own kind that are open.
+    /// Open brackets of the kind that delimits the message.
     depth: u32,
-    /// The bracket that opens and the one that closes the message.
+    /// The opening and the closing bracket of the message.
     brackets: (u8, u8),
     place: ScanState,
 }
@@ -62,7 +62,7 @@ enum ScanState {
 }
 
 impl RawJson {
-    /// Looks for the next piece; drops white space and skipped lines from the front of `input`.
+    /// Returns the next event; consumes white space and skipped lines from the front of `input`.
     pub fn next(&mut self, input: &mut Buffer, bytes_max: usize) -> JsonEvent {
         loop {
             match &mut self.state {
@@ -96,7 +96,7 @@ impl RawJson {
                     let before = *line;
                     *line = line.with_all(rest);
                     let is_http = *line == HttpLine::Yes && before != HttpLine::Yes;
-                    // What is skipped may be the rest of a broken request with a password in it.
+                    // Consumed (and so wiped): the skipped bytes may contain a password.
                     let rest_length = rest.len();
                     input.consume(rest_length);
                     if is_http {
@@ -111,13 +111,13 @@ impl RawJson {
         }
     }
 
-    /// Whether a message has begun and is not whole: the input must not end here.
+    /// Whether a message is incomplete: end of input is an error now.
     pub fn is_inside_message(&self) -> bool {
         matches!(self.state, StreamState::Inside(_))
     }
 
-    /// The number of the message or skipped line that has begun and not ended, if there is one: the
-    /// request timeout runs, anew for each.
+    /// The number of the incomplete message or skipped line, if any. The request timeout applies to each
+    /// separately.
     pub fn unfinished(&self) -> Option<u32> {
         match self.state {
             StreamState::Between => None,
@@ -132,18 +132,18 @@ impl RawJson {
 }
 
 impl Scan {
-    /// A message whose first byte, its opening bracket, is still to be scanned.
+    /// The start of a message; its opening bracket is not scanned yet.
     fn new(brackets: (u8, u8)) -> Scan {
         Scan { scanned: 0, depth: 0, brackets, place: ScanState::Structure }
     }
 
-    /// Scans on in the message that begins `bytes`; true if it ends there, right before `scanned`.
+    /// Continues the scan of the message at the front of `bytes`; true if it ends right before `scanned`.
     fn advance(&mut self, bytes: &[u8]) -> bool {
         let Scan { brackets: (open, close), mut depth, mut place, .. } = *self;
-        // Less than what was scanned, where the limit has become smaller.
+        // Shorter than what was scanned if the limit has been lowered.
         let unscanned = bytes.get(self.scanned as usize..).unwrap_or_default();
         let mut rest = unscanned.iter();
-        // A loop of its own for each place: most bytes change nothing.
+        // An inner loop for each state, because most bytes do not change it.
         let has_ended = loop {
             match place {
                 ScanState::Structure => {

@@ -1,27 +1,27 @@
-//! Which framing a connection's first bytes choose, once and for its whole life.
+//! Detects the framing of a connection from its first bytes. The choice is final.
 //!
-//! Looks at a bounded number of bytes however many there are, keeps nothing, consumes nothing.
+//! Reads a bounded number of bytes, keeps no state and consumes nothing.
 
 use super::http_line::HttpLine;
 use super::is_white_space;
 use crate::limits;
 
-/// What the first bytes say.
+/// The detected framing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sniffed {
-    /// Too little to tell.
+    /// More bytes are needed.
     NeedMore,
     /// `{` or `[`: raw JSON.
     RawJson,
     /// A request line of HTTP/1.
     Http,
-    /// TLS, SSH, the PROXY protocol or HTTP/2: not spoken here.
+    /// TLS, SSH, the PROXY protocol or HTTP/2: not supported.
     Unsupported,
     /// Anything else: lines of metrics text.
     Text,
 }
 
-/// Looks at everything that a connection has sent so far, leading white space included.
+/// Detects the framing from all bytes received so far, including leading white space.
 pub fn sniff(bytes: &[u8]) -> Sniffed {
     let looked_at = &bytes[..bytes.len().min(limits::SNIFF_WHITE_SPACE_BYTES_MAX + 1)];
     let Some(blank) = looked_at.iter().position(|&byte| !is_white_space(byte)) else {
@@ -45,9 +45,9 @@ pub fn sniff(bytes: &[u8]) -> Sniffed {
     }
 }
 
-/// How protocols begin that are known and not spoken: a TLS handshake record; SSH (RFC 4253, 4.2); the
-/// PROXY protocol's text form, and its binary form after the four bytes of white space that begin it;
-/// HTTP/2 with prior knowledge (RFC 9113, 3.4).
+/// Prefixes of known, unsupported protocols: a TLS handshake record; SSH (RFC 4253, 4.2); the PROXY protocol's text
+/// form, and its binary form after its first four bytes, which are white space; HTTP/2 with prior knowledge (RFC 9113,
+/// 3.4).
 const UNSUPPORTED_PREFIXES: [&[u8]; 5] = [b"\x16\x03", b"SSH-", b"PROXY ", b"\0\r\nQUIT\n", b"PRI * HTTP/2"];
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Lines of text.
 //!
-//! A line runs from its first byte that is no white space to the `\n` behind it; a `\r` right before that is
-//! none of it, and what is white space only is no line. What a line says is not looked at. No byte is
-//! scanned twice, however the stream comes in pieces; nothing is copied.
+//! A line runs from the first byte that is not white space to the next `\n`; a `\r` right before it is not part of the
+//! line. Blank lines are skipped. The content of lines is not interpreted. No byte is scanned twice, regardless of how
+//! the input is chunked; nothing is copied.
 
 use std::io::BufRead;
 
@@ -11,44 +11,43 @@ use super::is_white_space;
 use crate::buffer::Buffer;
 use crate::limits;
 
-/// The state of one connection's cutter.
+/// The framing state of one connection.
 #[derive(Default)]
 pub struct Text {
-    /// Bytes of the line at the front of the input that have been looked at: whole characters that may stand
-    /// in a line.
+    /// Scanned bytes of the line at the front of the input: complete, allowed characters.
     scanned: u32,
-    /// The front of the input is the beginning of a line.
+    /// Whether the input starts with an incomplete line.
     is_inside: bool,
-    /// Counts the lines that have begun.
+    /// Number of lines that have begun.
     begun: u32,
 }
 
-/// What stands at the front of the input.
+/// What is at the front of the input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LineEvent {
-    /// Nothing whole yet.
+    /// Nothing complete yet.
     NeedMore,
-    /// A line of so many bytes, its end left out, for the caller to read; found again until it is consumed.
+    /// A line of this many bytes without its line ending; returned again until it is consumed.
     Line(usize),
-    /// A line that begins like a request of HTTP: the connection is to be closed.
+    /// A line that starts like an HTTP request: close the connection.
     HttpLine,
-    /// A line of more bytes than it may have: due an error and the end.
+    /// The line exceeds the limit: report an error and close.
     TooLong,
-    /// A control character, or no UTF-8: due an error and the end.
+    /// A control character or invalid UTF-8: report an error and close.
     BadText,
 }
 
-/// What has been seen of bytes that nobody has looked at before.
+/// Result of scanning new bytes.
 enum ScannedLine {
-    /// So many of them are whole characters; no line ends in them.
+    /// This many bytes are complete characters; there is no line ending.
     Partial(usize),
-    /// All of the line; so many bytes belong to it.
+    /// The line ends after this many bytes.
     Complete(usize),
     Invalid,
 }
 
 impl Text {
-    /// Looks for the next piece; drops white space from the front of `input`.
+    /// Returns the next event; consumes white space from the front of `input`.
     pub fn next(&mut self, input: &mut Buffer) -> LineEvent {
         if !self.is_inside {
             let bytes = input.as_slice();
@@ -77,7 +76,7 @@ impl Text {
                         LineEvent::Line(without_return(&bytes[..LINE_BYTES_MAX]))
                     }
                     Some([b'\r', b'\n', ..]) if is_whole => LineEvent::Line(LINE_BYTES_MAX),
-                    // A character is cut.
+                    // The limit splits a character.
                     Some([b'\n', ..] | [b'\r', b'\n', ..]) => LineEvent::BadText,
                     Some(_) => LineEvent::TooLong,
                 }
@@ -85,38 +84,37 @@ impl Text {
         }
     }
 
-    /// Drops the line of `length` bytes that was found, which may be anything, a password too.
+    /// Consumes the line of `length` bytes and wipes it: it may contain a password.
     pub fn consume(&mut self, input: &mut Buffer, length: usize) {
         input.consume(length);
         (self.scanned, self.is_inside) = (0, false);
     }
 
-    /// As [`Text::consume`]; what it says is no secret.
+    /// As [`Text::consume`], without wiping, for lines that contain no secret.
     pub fn skip(&mut self, input: &mut Buffer, length: usize) {
         input.skip(length);
         (self.scanned, self.is_inside) = (0, false);
     }
 
-    /// Whether a line has begun and not ended: the input must not end here.
+    /// Whether a line is incomplete: end of input is an error now.
     pub fn is_inside_line(&self) -> bool {
         self.is_inside
     }
 
-    /// The number of the line that has begun and not ended, if there is one: the request timeout runs, anew
-    /// for each.
+    /// The number of the incomplete line, if any. The request timeout applies to each line separately.
     pub fn unfinished(&self) -> Option<u32> {
         self.is_inside.then_some(self.begun)
     }
 }
 
-/// Looks at bytes that begin with a character.
+/// Scans bytes that start at a character boundary.
 fn scan_line(bytes: &[u8]) -> ScannedLine {
-    let mut behind = bytes;
-    // Finds it in strides; reading from a slice does not fail.
-    let until = behind.skip_until(b'\n').unwrap_or(0);
+    let mut rest = bytes;
+    // Uses memchr; reading from a slice cannot fail.
+    let until = rest.skip_until(b'\n').unwrap_or(0);
     let end = bytes[..until].strip_suffix(b"\n");
     let line = end.unwrap_or(bytes);
-    // Both in one go, many bytes at a time.
+    // One pass for both checks, which the compiler vectorizes.
     let look_at = |(is_bad, all): (bool, u8), &byte: &u8| (is_bad | is_control(byte), all | byte);
     let (is_bad, all) = line.iter().fold((false, 0), look_at);
     if is_bad {
@@ -137,7 +135,7 @@ fn scan_line(bytes: &[u8]) -> ScannedLine {
     }
 }
 
-/// The length of a line without what belongs to its end.
+/// The length of a line without a trailing `\r`.
 fn without_return(line: &[u8]) -> usize {
     line.strip_suffix(b"\r").unwrap_or(line).len()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Requests that a listener opens together.
+/// A group of requests that a listener opens together.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AccessGroup {
     /// The dialect `action`.
@@ -19,7 +19,7 @@ pub enum AccessGroup {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct AnonymousAccess([bool; AccessGroup::ALL.len()]);
 
-/// A text that names no group.
+/// The text is not the name of a group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UnknownGroup;
 
@@ -45,7 +45,7 @@ impl AnonymousAccess {
     /// None.
     pub const NONE: AnonymousAccess = AnonymousAccess([false; AccessGroup::ALL.len()]);
 
-    /// Reads names with commas between them, or `none`; an empty text says the same.
+    /// Parses names separated by commas, or `none`; an empty text means `none`.
     pub fn parse(text: &str) -> Result<AnonymousAccess, UnknownGroup> {
         if text.is_empty() || text == NONE {
             return Ok(AnonymousAccess::NONE);
@@ -60,7 +60,7 @@ impl AnonymousAccess {
         self.0[group as usize]
     }
 
-    /// Whether there is none.
+    /// Whether no group is open.
     pub fn is_empty(self) -> bool {
         self == AnonymousAccess::NONE
     }
@@ -88,7 +88,7 @@ impl fmt::Display for AnonymousAccess {
     }
 }
 
-/// What a set without groups is called.
+/// The name of the empty set.
 const NONE: &str = "none";
 
 #[cfg(test)]

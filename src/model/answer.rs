@@ -1,4 +1,4 @@
-//! What can be answered, whichever dialect says it.
+//! Answers to requests, independent of the dialect that writes them.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use super::series::Series;
 use super::vm::{DiskOfVm, Vm};
 use crate::ids::{DiskId, SeriesId, VmId};
 
-/// An answer that is whole.
+/// A complete answer.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Answer {
-    /// To `ping`: who the client is to us.
+    /// To `ping`: the client's address.
     Pong(Peer),
     /// To `register`.
     Registered(VmName),
-    /// To `authenticate`: a token for next time, the only place where it ever appears.
+    /// To `authenticate`: a new token. It appears nowhere else.
     Authenticated(Secret),
     /// To `update`.
     Updated,
@@ -26,22 +26,22 @@ pub enum Answer {
     LoggedOut(VmName),
     /// To `stats`.
     Statistics(Statistics),
-    /// To a request of the dialect `action`, where no other answer says it.
+    /// To a request of the dialect `action` that has no answer in common with other dialects.
     Action(ActionAnswer),
     /// To a conversion: its entities, as a JSON object.
     Converted(String),
-    /// To the question whether the server is well.
+    /// To a health check.
     Healthy,
-    /// To points that were to be kept: those that are, but for these, whose key would be one too many.
+    /// To `put`: all points were stored except the refused ones, whose keys exceed the key limit.
     Put {
-        /// By their place among the points of the request, ascending.
+        /// Indexes of the refused points in the request, ascending.
         refused: Vec<usize>,
     },
-    /// To anything: it was not done.
+    /// To any request that failed.
     Failed(Failure),
 }
 
-/// What has been done about a VM without its saying so itself.
+/// The result of an action on a VM.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum ActionAnswer {
@@ -51,12 +51,12 @@ pub enum ActionAnswer {
     LoggedOut,
 }
 
-/// A part of an answer that may be long.
+/// One page of a long answer.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Page {
-    /// What it is a page of.
+    /// The listing that the page belongs to.
     pub listing: Listing,
-    /// What is on it.
+    /// The entries.
     pub items: Items,
     /// Where the next page begins; `None` on the last.
     pub next: Option<Cursor>,
@@ -72,7 +72,7 @@ pub enum Items {
     Points(Vec<Series>),
 }
 
-/// An open connection and the VM that has authenticated on it.
+/// An open connection and the VM that is authenticated on it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PeerEntry {
     /// The client's end.
@@ -81,27 +81,27 @@ pub struct PeerEntry {
     pub vm: Option<Vm>,
 }
 
-/// How far a paged answer has come: the last entry that was shown, or looked at.
+/// Position in a paged answer: the last entry that was sent or examined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Cursor {
     AfterVm(VmId),
     AfterDisk(DiskId),
-    /// The place in the table of connections to go on at.
+    /// The next index in the table of connections.
     FromPeer(u32),
-    /// The last looked at of the VMs that are authorized or connected, by its place in their order.
+    /// The sequence number of the last authorized or connected VM that was examined.
     AfterMember(u64),
-    /// The last point shown.
+    /// The last point that was sent.
     AfterPoint {
         series: SeriesId,
         timestamp: i64,
     },
 }
 
-/// What the server counts. Plain numbers, since its start unless said otherwise.
+/// The server's counters; values count from the start of the server unless documented otherwise.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Statistics {
-    /// Name and value of each, in the order to show them.
+    /// Names and values, in display order.
     pub values: Vec<(&'static str, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! What can be asked, whichever dialect asks it.
+//! Commands, independent of the dialect that carries them.
 
 use super::name::VmName;
 use super::secret::Secret;
@@ -7,12 +7,12 @@ use super::vm::{DiskChange, VmChange, VmShape};
 use crate::ids::VmId;
 use std::fmt;
 
-/// A request's command with its data, checked.
+/// A command with its validated data.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
-    /// Are you there, and who am I to you?
+    /// Report the client's own address.
     Ping,
-    /// Make a VM known.
+    /// Register a VM.
     Register {
         /// Its name.
         name: VmName,
@@ -23,69 +23,69 @@ pub enum Command {
         /// Its password.
         password: Secret,
     },
-    /// Prove to be a VM.
+    /// Authenticate as a VM.
     Authenticate {
         /// The VM's name.
         name: VmName,
         /// Its password.
         password: Secret,
     },
-    /// Show a list.
+    /// Return a list.
     List(List),
-    /// Change the VM that asks.
+    /// Change the VM that sends the request.
     Update(VmChange),
     /// End the VM's login.
     Logout,
-    /// Show the server's counters.
+    /// Return the server's counters.
     Stats,
-    /// Make a VM known that has no password and whose name is its number.
+    /// Register a VM without a password; its name is its id.
     AddVm {
         /// Memory and processors.
         shape: VmShape,
-        /// Disk sizes in GiB; one at least.
+        /// Disk sizes in GiB; at least one.
         disk_sizes_gib: Vec<u64>,
     },
-    /// Show a list of the dialect `action`.
+    /// Return a list in the dialect `action`.
     ActionList(List),
-    /// Make a VM authorized: for everybody, or, where it has a password, for whoever gives that.
+    /// Authorize a VM: for all clients if it has no password, otherwise for the client that sends its password.
     AuthorizeVm {
         /// The VM.
         vm: VmId,
-        /// Its password, if the request has one that may be one.
+        /// The password, if the request has one of valid length.
         password: Option<Secret>,
     },
-    /// The same, and the VM is connected from now on.
+    /// Authorize a VM and mark it as connected.
     ConnectVm {
         /// The VM.
         vm: VmId,
-        /// Its password, if the request has one that may be one.
+        /// The password, if the request has one of valid length.
         password: Option<Secret>,
     },
-    /// End what the two before have begun.
+    /// Revoke the authorization and the connected mark of a VM.
     LogoutVm(VmId),
-    /// Change a VM that is authorized.
+    /// Change an authorized VM.
     UpdateVm {
         /// The VM.
         vm: VmId,
-        /// What to change of it. `None`: nothing, or something breaks a rule, which is told only of a VM
-        /// that may be changed.
+        /// The change. `None` if it is empty or invalid; that is an error only after the VM is found to be
+        /// authorized.
         change: Option<VmChange>,
     },
-    /// Make entities of a text, after a while.
+    /// Convert a text into entities, after a delay.
     Convert {
         /// The text.
         data: Box<str>,
     },
-    /// Is the server well? Asked by what watches over it, in no dialect.
+    /// Health check, sent by monitoring over HTTP; belongs to no dialect.
     Health,
-    /// Keep points.
+    /// Store points.
     Put(Put),
-    /// Tell the points that are meant.
+    /// Return the points that match.
     Get(PointFilter),
 }
 
 impl Command {
-    /// How many points or disks it names.
+    /// Number of points or disks in the command.
     pub fn rows(&self) -> usize {
         match self {
             Command::Register { disk_sizes_gib, .. } | Command::AddVm { disk_sizes_gib, .. } => {
@@ -98,7 +98,7 @@ impl Command {
     }
 }
 
-/// A [`Command`] without its data: what the right to run it hangs on.
+/// A [`Command`] without its data; access rights are per name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs)]
 pub enum CommandName {
@@ -132,20 +132,20 @@ pub enum List {
     AllVms,
     /// Every disk.
     AllDisks,
-    /// Every VM, for the dialect `action`: its lists have rules of their own.
+    /// Every VM, for the dialect `action`, whose lists have access rules of their own.
     ManagedVms,
     /// Every disk, for the dialect `action`.
     ManagedDisks,
-    /// Every VM that is authorized, in the order in which they became so.
+    /// Every authorized VM, in order of authorization.
     AuthorizedVms,
-    /// Every VM that is connected, in the order in which they became so.
+    /// Every connected VM, in order of connection.
     ConnectedVms,
-    /// Every VM that was connected at any time.
+    /// Every VM that has ever been connected.
     EverConnectedVms,
 }
 
 impl Command {
-    /// Bytes of memory that it takes beside itself, about: of what a client can make long.
+    /// Approximate heap size in bytes of the parts whose length the client controls.
     pub fn held_bytes(&self) -> usize {
         let disks = |sizes: &[u64]| size_of_val(sizes);
         let change = |change: &VmChange| match &change.disks {
@@ -165,7 +165,7 @@ impl Command {
     }
 }
 
-/// What comes in pages.
+/// A query whose answer comes in pages.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Listing {
     /// A list.
@@ -174,19 +174,18 @@ pub enum Listing {
     Points(PointFilter),
 }
 
-/// Points to be kept.
+/// Points to store.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Put {
-    /// In the order in which they take each other's place.
+    /// In order: a later point replaces an earlier one of the same key and timestamp.
     pub points: Vec<NewPoint>,
-    /// The places of those that came without a time: theirs is when the request is run.
+    /// Indexes of the points without a timestamp; they get the time at which the request runs.
     pub undated: Vec<usize>,
-    /// Whether none is kept unless all are; else each is kept or refused by itself.
+    /// Whether all points are stored or none; otherwise each is stored or refused individually.
     pub is_atomic: bool,
 }
 
-/// A field of a request that breaks a rule: the text names the field, what it was and what is
-/// allowed, and never holds a secret.
+/// The message about an invalid field: its name, the value and what is allowed. Never contains a secret.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadField(pub String);
 
@@ -212,7 +211,7 @@ impl CommandName {
         CommandName::Get,
     ];
 
-    /// A word for it in the log.
+    /// The name in logs and counters.
     pub fn as_str(self) -> &'static str {
         match self {
             CommandName::Ping => "ping",
@@ -235,8 +234,8 @@ impl CommandName {
         }
     }
 
-    /// Whether nothing that follows on the same connection may be looked at before this is done:
-    /// what follows may depend on who asks from then on.
+    /// Whether later requests of the connection must wait until this one is done: it may change the identity that
+    /// they run under.
     pub fn is_barrier(self) -> bool {
         use CommandName::{AddVm, Authenticate, AuthorizeVm, ConnectVm, Logout, LogoutVm, Register};
         matches!(self, Register | Authenticate | Logout | AddVm | AuthorizeVm | ConnectVm | LogoutVm)
@@ -247,19 +246,19 @@ impl CommandName {
         matches!(self, CommandName::List | CommandName::ActionList | CommandName::Get)
     }
 
-    /// Whether it never waits for anything, but for what comes with it.
+    /// Whether the reactor answers it directly, without a job.
     pub fn is_inline(self) -> bool {
         matches!(self, CommandName::Ping | CommandName::Stats)
     }
 
-    /// Whether a token that came with the request is left unread.
+    /// Whether a token in the request is ignored.
     pub fn ignores_token(self) -> bool {
         matches!(self, CommandName::Ping | CommandName::Register | CommandName::Authenticate)
     }
 }
 
 impl List {
-    /// The command that shows it.
+    /// The command that returns it.
     pub fn command(self) -> CommandName {
         match self {
             List::ActiveVms | List::AuthenticatedVms | List::AllVms | List::AllDisks => CommandName::List,
@@ -273,7 +272,7 @@ impl List {
 }
 
 impl Listing {
-    /// The command that shows it.
+    /// The command that returns it.
     pub fn command(&self) -> CommandName {
         match self {
             Listing::List(list) => list.command(),

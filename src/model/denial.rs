@@ -1,18 +1,18 @@
-//! What a message is refused for before it is known what it says.
+//! Reasons to reject a message before its content is read.
 
-/// Why a message was refused by its envelope alone: for where it comes from, not for what it asks.
+/// Why a message was rejected because of its HTTP headers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Denial {
-    /// It names a host that this server is not.
+    /// `Host` names another server.
     ForeignHost,
-    /// A page of another origin sent it.
+    /// A web page of another origin sent it.
     ForeignOrigin,
-    /// It says who it is from in a way that is not understood.
+    /// `Authorization` is not a usable bearer token.
     BadAuthorization,
 }
 
 impl Denial {
-    /// The word for it in the audit log.
+    /// The name in the audit log.
     pub fn as_str(self) -> &'static str {
         match self {
             Denial::ForeignHost => "foreign-host",

@@ -5,73 +5,73 @@ use std::borrow::Cow;
 use super::command::BadField;
 use crate::ids::DiskId;
 
-/// Why something was not done. Each dialect has its own words for these.
+/// Why a request failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Failure {
-    /// Not JSON: why not, and where.
+    /// The message is not valid JSON; the parser's error with its position.
     InvalidJson(String),
-    /// The memory for requests is full, and this client holds most of it.
+    /// The memory for requests is full, and this client holds the largest share.
     RequestMemoryFull,
-    /// JSON, but nothing that can be run: why not.
+    /// Valid JSON that is not a request; the reason.
     NotARequest(String),
     /// A field of the request breaks a rule.
     BadField(BadField),
-    /// There is no such command, or not for this client.
+    /// The command does not exist, or this client must not run it.
     UnknownCommand,
-    /// There is no such list.
+    /// The list does not exist.
     UnknownList,
-    /// An update that says nothing.
+    /// The update changes nothing.
     EmptyUpdate,
-    /// Only for those who have authenticated.
+    /// The command requires authentication.
     AuthenticationRequired,
-    /// Unknown name, wrong password or no password to compare with: never told apart.
+    /// Unknown name, wrong password, or a VM without a password. The reply never distinguishes them.
     InvalidCredentials,
-    /// No such token, or not any more.
+    /// The token is unknown or has expired.
     InvalidToken,
-    /// A token of another VM than the one authenticated on the connection.
+    /// The token belongs to another VM than the one authenticated on the connection.
     TokenOfAnotherVm,
     /// The name is taken.
     AlreadyRegistered,
-    /// This listener registers nobody.
+    /// Registration is closed on this listener.
     RegistrationClosed,
-    /// The store holds as many VMs as it may.
+    /// The store is at its VM limit.
     VmLimitReached,
-    /// There are as many keys of metrics as there may be; the place of the first point with another, where several
-    /// were to be kept all or none.
+    /// The store is at its limit of metric keys. For an atomic `put` of several points: the index of the first point
+    /// that needs a new key.
     KeyLimitReached(Option<usize>),
-    /// The VM has no disk of that id.
+    /// The VM has no disk with this id.
     UnknownDisk(DiskId),
-    /// No number of a VM where there has to be one.
+    /// The numeric VM id is missing or malformed.
     MissingVmId,
-    /// No VM has that number.
+    /// No VM has this id.
     UnknownVm,
-    /// Nobody has authorized that VM, or not whoever asks.
+    /// The VM is not authorized for this client.
     NotAuthorized,
-    /// What a VM is to be made of is missing or breaks a rule; not told how.
+    /// A field that describes a VM is missing or invalid; the dialect reports no details.
     InvalidVmShape,
-    /// A limit on what waits was reached; nothing was done.
+    /// A queue is full; nothing was done.
     Busy,
     /// The store did not answer; nothing was done.
     StoreUnavailable,
-    /// The store did not say whether it was done.
+    /// The store did not confirm the commit: it may or may not have happened.
     OutcomeUnknown,
-    /// A fault of ours.
+    /// An internal error.
     Internal,
-    /// The request has more bytes than it may; the number says how many.
+    /// The request exceeds this limit, in bytes.
     TooLarge(usize),
-    /// The request's last byte did not come in time.
+    /// The request was not complete in time.
     TimedOut,
-    /// The input ended inside a request.
+    /// The input ended in the middle of a request.
     UnexpectedEnd,
-    /// A line of text that is no command.
+    /// A text line that is not a valid command.
     UnknownTextCommand,
-    /// The same, of one that begins as JSON does.
+    /// A text line that begins like JSON.
     JsonLine,
-    /// A line of text that puts a point at a time that none may have.
+    /// A text line whose timestamp is outside the allowed range.
     TimeOutOfRange,
-    /// A line of text has more bytes than it may.
+    /// A text line exceeds the length limit.
     LineTooLong,
-    /// A line of text that is none: control characters, or not UTF-8.
+    /// A text line with control characters or invalid UTF-8.
     BadText,
 }
 

@@ -1,10 +1,11 @@
-//! A message that is too long to be read on the reactor's thread.
+//! A message that is too long to parse on the reactor thread.
 
 use std::fmt;
 
 use crate::sys;
 
-/// The bytes of a message, on their way to a worker. May hold a password: never shown, and overwritten in the end.
+/// The bytes of a message for a worker. May contain a password: `Debug` shows only the length, and the bytes are
+/// wiped on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LongText(Vec<u8>);
 

@@ -1,6 +1,6 @@
-//! What the system talks about: VMs, who asks, what is asked, what is answered.
+//! Domain types: VMs, principals, requests and answers.
 //!
-//! Plain data with its rules. No bytes of any wire format, no sockets, no SQL.
+//! Plain data and its validation. No wire formats, no sockets, no SQL.
 
 pub mod anonymous_access;
 pub mod answer;

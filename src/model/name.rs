@@ -1,4 +1,4 @@
-//! The text by which a VM is known.
+//! VM names.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use unicode_normalization::is_nfc;
 use crate::escape::is_invisible;
 use crate::limits;
 
-/// A VM's `vm_id` text: 1 to 128 bytes without white space or control characters; one that was chosen by now
-/// has no invisible character either, and is in Unicode's form NFC. Cheap to clone.
+/// A VM's `vm_id` text: 1 to 128 bytes without white space or control characters. A new name also has no invisible
+/// characters and is in Unicode normalization form C (NFC). Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct VmName(Arc<str>);
 
-/// Why a text is no name for a VM.
+/// Why a text is not a valid VM name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NameError {
     /// No bytes, or more than [`limits::VM_NAME_BYTES_MAX`].
     Length(usize),
-    /// White space, or a character that shows nothing or changes how others are shown.
+    /// White space, an invisible character, or one that changes how others are displayed.
     Character(char),
-    /// The text is not in the form NFC; at this character it shows.
+    /// The text is not in NFC; the first character at which it differs.
     NotNormalized(char),
-    /// Digits only: such names belong to the VMs that the store numbers.
+    /// Digits only: reserved for VMs that are named by their id.
     DigitsOnly,
 }
 
 impl VmName {
-    /// A name that may exist, to look up.
+    /// Parses a name for a look-up; accepts names that were valid in the past.
     pub fn parse(text: &str) -> Result<VmName, NameError> {
         if text.is_empty() || text.len() > limits::VM_NAME_BYTES_MAX {
             return Err(NameError::Length(text.len()));
@@ -38,9 +38,9 @@ impl VmName {
         }
     }
 
-    /// A name for a new VM: as [`VmName::parse`], and nothing that looks like another name, or like a number
-    /// of the store's. A text that is another one in NFC is refused, not changed: its VM would not be found by
-    /// the text that it was registered with.
+    /// Parses a name for a new VM: as [`VmName::parse`], but rejects names that look like another name or like an id
+    /// of the store. A text that is not in NFC is rejected instead of normalized, because the VM could not be found
+    /// by the text that it was registered with.
     pub fn parse_new(text: &str) -> Result<VmName, NameError> {
         let name = VmName::parse(text)?;
         if let Some(character) = text.chars().find(|character| is_invisible(*character)) {
@@ -55,7 +55,7 @@ impl VmName {
         Ok(name)
     }
 
-    /// A name as the store has it.
+    /// A name that comes from the store.
     pub fn from_store(text: &str) -> VmName {
         VmName(text.into())
     }
@@ -86,12 +86,12 @@ impl fmt::Display for NameError {
 }
 
 impl NameError {
-    /// What a name has to be, in words.
+    /// The rule, for error messages.
     pub const ALLOWED: &str = "1 to 128 bytes without white space, control or format characters, in \
         Unicode's form NFC, not digits only";
 }
 
-/// Where a text that is not in NFC leaves it: the last character of its shortest beginning that is not.
+/// The first character that makes `text` differ from its NFC: the last one of the shortest prefix that is not in NFC.
 fn first_not_normalized(text: &str) -> char {
     let ends = text.char_indices().map(|(at, character)| (at + character.len_utf8(), character));
     ends.into_iter()

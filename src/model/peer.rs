@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, as the network knows it.
+//! Client addresses.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -6,28 +6,28 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// The client's end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Peer {
-    /// A TCP client; an IPv4 address is never in its IPv6 form.
+    /// A TCP client; IPv4-mapped IPv6 addresses are converted to IPv4.
     Tcp(IpAddr, u16),
-    /// A client of a unix socket and its user id, where the system tells it.
+    /// A client of a Unix socket.
     Unix {
         /// The client's effective user id when it connected.
         uid: Option<u32>,
     },
 }
 
-/// Where clients come from, as far as one origin is told from another: what is counted and throttled together.
+/// The unit by which clients are counted and throttled.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Source {
     /// One IPv4 address.
     V4(Ipv4Addr),
-    /// The upper half of IPv6 addresses: a /64 is what one network has, to take addresses from at will.
+    /// The upper half of an IPv6 address: one network usually controls a whole /64.
     V6(u64),
     /// A user of this host.
     User(Option<u32>),
 }
 
 impl Peer {
-    /// Where the client comes from.
+    /// The client's source.
     pub fn source(self) -> Source {
         match self {
             Peer::Tcp(IpAddr::V4(address), _) => Source::V4(address),

@@ -1,21 +1,21 @@
-//! Who asks.
+//! The identity that a request runs under.
 
 use super::name::VmName;
 use crate::ids::VmId;
 
-/// In whose name a request is made.
+/// The identity of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Principal {
-    /// Nobody has said who it is.
+    /// The client has not authenticated.
     Anonymous,
-    /// A VM that gave its password or a token of its own.
+    /// A VM that sent its password or one of its tokens.
     Vm(Login),
-    /// The superuser or the daemon's own user, on the daemon's own socket.
+    /// The superuser or the daemon's user, on the control socket.
     Operator,
 }
 
-/// A VM as it proved itself to be. Worth something only as long as the store has that VM at that
-/// epoch: removing the VM or changing its password ends it.
+/// An authenticated VM. Valid only while the store has the VM at this epoch: removing the VM or changing its
+/// password invalidates it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Login {
     /// The VM.
@@ -26,10 +26,10 @@ pub struct Login {
     pub name: VmName,
 }
 
-/// What the store knows to check a password against.
+/// What a password is checked against.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Credentials {
-    /// Whom the password proves.
+    /// The login that a correct password yields.
     pub login: Login,
     /// The password's hash in PHC form; `None` for a VM without a password.
     pub password_hash: Option<String>,

@@ -1,10 +1,10 @@
-//! A request as a dialect reads it.
+//! Parsed requests.
 
 use super::command::{BadField, Command, CommandName};
 use super::failure::Failure;
 use super::secret::Secret;
 
-/// Which language a request was made in; its reply is made in the same.
+/// The language of a request and of its reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dialect {
     /// `{"command": …, "data": {…}}`
@@ -17,67 +17,63 @@ pub enum Dialect {
     Text,
 }
 
-/// How long what a request proves of its client counts.
+/// How long a login by a request lasts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Scope {
-    /// For all that follows on the connection, too.
+    /// Until the connection ends.
     #[default]
     Connection,
-    /// For this request only, as in HTTP: others may use the same connection.
+    /// For this request only, as over HTTP, where several clients may share a connection.
     Request,
 }
 
-/// The client's own name for a request, as it came: a JSON string with its quotes, or a number digit
-/// for digit.
+/// The client's id for a request, verbatim: a JSON string with its quotes, or the digits of a number.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub Box<str>);
 
-/// A request whose envelope is in order. Its data may not be: that is told only to those who may run
-/// the command.
+/// A request with a valid envelope. Its data may be invalid; that is reported only after the access check.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     /// The language of the reply.
     pub dialect: Dialect,
-    /// Whether a token or a password that comes with it counts for those that follow.
+    /// Whether a login by this request applies to later ones.
     pub scope: Scope,
-    /// Whether a proxy says that it passes the request on for a client elsewhere.
+    /// Whether a proxy forwarded the request for another client.
     pub is_forwarded: bool,
-    /// The client's name for it; such a request may be overtaken.
+    /// The client's id. Requests with an id may be answered out of order.
     pub id: Option<RequestId>,
-    /// The token that came with it (absent where the command ignores tokens); an error where it is no
-    /// string.
+    /// The token (absent where the command ignores tokens), or an error if it is not a string.
     pub token: Result<Option<Secret>, BadField>,
-    /// What is to be run.
+    /// The command to run.
     pub name: CommandName,
-    /// The same with its data, or what is wrong with the data: a bad field, a list that does not exist,
-    /// an update of nothing.
+    /// The command with its data, or the error in the data.
     pub command: Result<Command, Failure>,
 }
 
-/// A message that is no request: what to answer, and to whom.
+/// A message that is not a valid request, and the reply to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
     /// The language of the reply.
     pub dialect: Dialect,
-    /// The request's id, where it could be read.
+    /// The request's id, if it could be read.
     pub id: Option<RequestId>,
-    /// What is wrong.
+    /// The reason.
     pub failure: Failure,
 }
 
 impl Request {
-    /// Whether nothing that follows on the same connection may be decoded before this is done.
+    /// Whether later input of the connection must not be decoded before this request is done.
     pub fn is_barrier(&self) -> bool {
         self.name.is_barrier() || !matches!(self.token, Ok(None))
     }
 
-    /// Whether it never waits for anything, so that there is always room for it: who looks at a server that has
-    /// too much to do is to see that.
+    /// Whether the reactor answers it directly. Such requests are accepted even when queues are full, so that an
+    /// overloaded server can be inspected.
     pub fn is_inline(&self) -> bool {
         self.name.is_inline() && matches!(self.token, Ok(None))
     }
 
-    /// How many replies it gets: of metrics text, each line its own.
+    /// Number of replies: one per line for metrics text, otherwise one.
     pub fn reply_count(&self) -> usize {
         match (self.dialect, &self.command) {
             (Dialect::Text, Ok(Command::Put(put))) => put.points.len(),
@@ -85,7 +81,7 @@ impl Request {
         }
     }
 
-    /// Bytes of memory that it takes beside itself, about.
+    /// Approximate heap size in bytes.
     pub fn held_bytes(&self) -> usize {
         let token = match &self.token {
             Ok(Some(token)) => token.length(),
@@ -95,7 +91,7 @@ impl Request {
         token + id + self.command.as_ref().map_or(0, Command::held_bytes)
     }
 
-    /// Whether it is to end whatever login was before, however it ends itself.
+    /// Whether it ends the previous login, even if it fails.
     pub fn is_login(&self) -> bool {
         match &self.command {
             Ok(Command::AuthorizeVm { password, .. } | Command::ConnectVm { password, .. }) => {

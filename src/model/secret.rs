@@ -1,27 +1,27 @@
-//! Texts that must not be seen: wiped after use, never printed.
+//! Secrets: wiped after use, never printed.
 
 use std::fmt;
 
-/// A password or token in clear. Overwritten when dropped; `Debug` tells only its length.
+/// A password or token in clear text. Wiped on drop; `Debug` shows only its length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<[u8]>);
 
-/// The SHA-256 of a token: all that is ever stored of one.
+/// The SHA-256 of a token; the token itself is never stored.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TokenHash(pub [u8; 32]);
 
 impl Secret {
-    /// Copies `text` into memory of its own.
+    /// Copies `text`.
     pub fn new(text: &str) -> Secret {
         Secret(text.as_bytes().into())
     }
 
-    /// Its bytes, counted.
+    /// Length in bytes.
     pub fn length(&self) -> usize {
         self.0.len()
     }
 
-    /// The secret itself.
+    /// The secret in clear text.
     pub fn expose(&self) -> &str {
         std::str::from_utf8(&self.0).expect("a secret is made from text")
     }

@@ -6,65 +6,65 @@ use std::sync::Arc;
 use crate::ids::SeriesId;
 use crate::limits;
 
-/// What a series is called. Not empty, bounded, without white space or control characters.
+/// The name of a series: 1 to 200 bytes without white space or control characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct MetricKey(Arc<str>);
 
-/// Why a text is no key.
+/// Why a text is not a valid key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyError {
-    /// So many bytes.
+    /// The text is empty or too long; its length in bytes.
     Length(usize),
     /// White space or a control character.
     Character(char),
 }
 
-/// A finite 64-bit float. Two are the same if they read the same: 0 and -0 are not.
+/// A finite 64-bit float. Equality is bitwise: 0 and -0 differ.
 #[derive(Clone, Copy)]
 pub struct MetricValue(f64);
 
-/// A value at a time.
+/// A value at a point in time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Point {
-    /// Seconds since 1970, before it where negative.
+    /// Unix time in seconds; negative before 1970.
     pub timestamp: i64,
     /// The value.
     pub value: MetricValue,
 }
 
-/// A point to be kept.
+/// A point to store.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewPoint {
-    /// Of which series.
+    /// The key of its series.
     pub key: MetricKey,
-    /// The point; takes the place of one that the series has at the same second.
+    /// The point; replaces the point of the series with the same timestamp.
     pub point: Point,
 }
 
-/// Which points are meant.
+/// Selects points.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PointFilter {
-    /// Of this series only; `None`: of all.
+    /// Only this series; `None` selects all.
     pub key: Option<MetricKey>,
-    /// Not before this second.
+    /// First timestamp, inclusive.
     pub from: Option<i64>,
-    /// Not after this second.
+    /// Last timestamp, inclusive.
     pub to: Option<i64>,
 }
 
 /// Points of one series, in ascending order of time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Series {
-    /// The store's number for it.
+    /// The id in the store.
     pub id: SeriesId,
-    /// What it is called.
+    /// The key.
     pub key: MetricKey,
-    /// Some of its points.
+    /// Points of the series.
     pub points: Vec<Point>,
 }
 
 impl NewPoint {
-    /// Bytes of memory that it takes, those of its key included.
+    /// Size in bytes, including the key.
     pub fn held_bytes(&self) -> usize {
         size_of::<NewPoint>() + self.key.0.len() + KEY_OVERHEAD_BYTES
     }
@@ -76,7 +76,7 @@ impl MetricKey {
         if text.is_empty() || text.len() > limits::METRIC_KEY_BYTES_MAX {
             return Err(KeyError::Length(text.len()));
         }
-        // Nearly every key is one of letters, digits and points, which this finds out in a fraction of the time.
+        // Fast path: nearly all keys are ASCII.
         if text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(MetricKey(text.into()));
         }
@@ -86,19 +86,19 @@ impl MetricKey {
         }
     }
 
-    /// A key that a store has kept.
+    /// A key that comes from the store.
     pub fn from_store(text: &str) -> MetricKey {
         MetricKey(text.into())
     }
 
-    /// Its text.
+    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl KeyError {
-    /// What a key may be.
+    /// The rule, for error messages.
     pub const ALLOWED: &str = "1 to 200 bytes without white space or control characters";
 }
 
@@ -115,7 +115,7 @@ impl MetricValue {
 }
 
 impl PointFilter {
-    /// The first and the last second that are meant.
+    /// First and last timestamp, inclusive.
     pub fn time_range(&self) -> (i64, i64) {
         (self.from.unwrap_or(i64::MIN), self.to.unwrap_or(i64::MAX))
     }
@@ -144,7 +144,7 @@ impl fmt::Display for KeyError {
     }
 }
 
-/// The shortest text that reads back the same, always with a point or an exponent.
+/// The shortest text that parses to the same value, always with a point or an exponent.
 impl fmt::Display for MetricValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
@@ -157,7 +157,7 @@ impl fmt::Debug for MetricValue {
     }
 }
 
-/// What counting its owners takes of a key that is on the heap.
+/// The reference counts of an `Arc`.
 const KEY_OVERHEAD_BYTES: usize = 16;
 
 const _: () = assert!(limits::METRIC_KEY_BYTES_MAX == 200, "KeyError::ALLOWED says 200");

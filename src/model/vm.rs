@@ -6,19 +6,19 @@ use crate::ids::{DiskId, VmId};
 /// A registered VM, as lists show it. Never holds a password or its hash.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Vm {
-    /// The store's number for it.
+    /// The id in the store.
     pub id: VmId,
     /// Its `vm_id` text.
     pub name: VmName,
     /// Memory and processors.
     pub shape: VmShape,
-    /// Whether it has a password: what is authorized for everybody is a VM without one.
+    /// Whether it has a password. Only a VM without one can be authorized for all clients.
     pub has_password: bool,
     /// Its disks, in ascending order of id.
     pub disks: Vec<Disk>,
 }
 
-/// What a VM is made of, disks aside.
+/// Memory and processors of a VM.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VmShape {
     /// Memory in MiB.
@@ -30,7 +30,7 @@ pub struct VmShape {
 /// A disk of a VM.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Disk {
-    /// The store's number for it.
+    /// The id in the store.
     pub id: DiskId,
     /// Its size in GiB.
     pub size_gib: u64,
@@ -47,7 +47,7 @@ pub struct DiskOfVm {
     pub vm_name: VmName,
 }
 
-/// A VM to be registered.
+/// A VM to register.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewVm {
     /// Its name; must be free.
@@ -60,7 +60,7 @@ pub struct NewVm {
     pub password_hash: Option<String>,
 }
 
-/// What to change of a VM; what is `None` stays.
+/// Changes to a VM; `None` leaves a value unchanged.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct VmChange {
     /// Memory in MiB.
@@ -74,10 +74,10 @@ pub struct VmChange {
 /// How to change a VM's disks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DiskChange {
-    /// These sizes (GiB) are the VM's disks now: the first keep their ids in order, surplus disks go,
+    /// Replaces all disks with these sizes (GiB): existing disks keep their ids in order, surplus disks are removed,
     /// additional ones get new ids.
     Replace(Vec<u64>),
-    /// These disks of the VM get these sizes (GiB); the others stay. No id stands twice.
+    /// Resizes these disks (GiB) and leaves the others unchanged. Each id occurs once.
     Resize(Vec<(DiskId, u64)>),
 }
 
@@ -87,7 +87,7 @@ impl VmChange {
         self.ram_mib.is_none() && self.cpus.is_none() && self.disks.is_none()
     }
 
-    /// How many disks it names.
+    /// Number of disks in the change.
     pub fn rows(&self) -> usize {
         match &self.disks {
             Some(DiskChange::Replace(sizes)) => sizes.len(),

@@ -1,8 +1,8 @@
 //! From the fields of a request to a [`Request`].
 //!
-//! Fields that an action does not have are nothing to it, however often they stand. One that it has and that
-//! is `null` counts as absent, as clients written in Python say it; one that stands twice is not in order.
-//! What is wrong with the fields is left to the caller to tell.
+//! Unknown fields are ignored, duplicates included. A known field that is `null` counts as absent, because Python
+//! clients send `None` that way; a duplicate known field is an error. Errors in fields become part of the request,
+//! because they are reported only after the access check.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -19,7 +19,7 @@ use crate::model::{
     VmChange, VmShape,
 };
 
-/// Reads a request whose envelope has an `action`.
+/// Parses a request whose envelope has an `action`.
 pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
     let known = match find_action(envelope.fields.value("action").unwrap_or("null")) {
         Some(known) => known,
@@ -49,7 +49,7 @@ fn find_action(value: &str) -> Option<&'static ActionSpec> {
     ACTIONS.iter().find(|known| known.text == text)
 }
 
-/// The token in the request's `data`, which may hold anything else, or be anything else.
+/// The token in the request's `data`, which may have any other content or type.
 fn token(data: Option<&str>) -> Result<Option<Secret>, BadField> {
     let Some(data) = data.filter(|data| is_object(data)) else { return Ok(None) };
     let Ok(fields) = JsonFields::read(JsonPath::Root, data, FieldNames::new(&["token"])) else {
@@ -117,13 +117,13 @@ fn change(fields: &JsonFields<'_>) -> Result<VmChange, Failure> {
     Ok(VmChange { ram_mib, cpus, disks })
 }
 
-/// The value of a field of a VM's shape, if there is one.
+/// The value of an optional field; `null` counts as absent.
 fn value<'a>(fields: &JsonFields<'a>, name: &'static str) -> Result<Option<&'a str>, Failure> {
     let value = fields.unique_value(name).map_err(|_| Failure::InvalidVmShape)?;
     Ok(value.filter(|value| *value != "null"))
 }
 
-/// The VM that is meant. An integer that no VM can have is that of a VM that does not exist.
+/// The VM's id. An integer that does not fit into an id is treated as an unknown VM.
 fn vm(fields: &JsonFields<'_>) -> Result<VmId, Failure> {
     let value = fields.unique_value("vm_id").ok().flatten().ok_or(Failure::MissingVmId)?;
     let digits = value.strip_prefix('-').unwrap_or(value);
@@ -133,7 +133,7 @@ fn vm(fields: &JsonFields<'_>) -> Result<VmId, Failure> {
     Ok(VmId(value.parse().unwrap_or(NO_VM)))
 }
 
-/// What may be the password of a VM. What can't be is as good as none.
+/// The password; one of invalid type or length counts as absent.
 fn password(fields: &JsonFields<'_>) -> Option<Secret> {
     let secret = secret(fields.unique_value("password").ok()??).ok()??;
     let allowed = limits::PASSWORD_BYTES_MIN..=limits::PASSWORD_BYTES_MAX;
@@ -170,14 +170,15 @@ fn disk_sizes(value: &str) -> Option<Vec<u64>> {
     walk.ok().and(sizes)
 }
 
-/// What a list of sizes or an object of them changes: all disks, or those it names. `Some(None)`: nothing.
+/// The disk change: a list of sizes replaces all disks, an object resizes the named ones. `Some(None)` for no change,
+/// `None` if invalid.
 fn changed_disks(value: &str) -> Option<Option<DiskChange>> {
     if !is_object(value) {
         return disk_sizes(value).map(|sizes| Some(DiskChange::Replace(sizes)));
     }
     let (mut disks, mut seen, mut is_bad) = (Vec::new(), HashSet::new(), false);
     let walk = for_each_field(value, |key, size| {
-        // Beyond a fault or the limit nothing is kept.
+        // After an error or the limit, the rest is not stored.
         match (disk_id(key), disk_size(size)) {
             (Some(id), Some(size))
                 if !is_bad && disks.len() < limits::DISKS_PER_VM_MAX && seen.insert(id) =>
@@ -200,7 +201,7 @@ fn disk_id(key: &str) -> Option<DiskId> {
     text.parse().ok().filter(|id| is_plain && *id > 0).map(DiskId)
 }
 
-/// An action, its name in a request, and how its fields are read.
+/// An action: its name in requests, its command and its parser.
 struct ActionSpec {
     text: &'static str,
     name: CommandName,
@@ -230,10 +231,10 @@ static ACTIONS: [ActionSpec; 10] = {
     ]
 };
 
-/// The fields that some action has.
+/// The fields of all actions.
 const KEYS: [&str; 5] = ["vm_id", "ram", "cpu", "disks", "password"];
 
-/// The number of no VM: they begin at 1.
+/// The id of no VM: ids start at 1.
 const NO_VM: i64 = 0;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! From an [`Answer`] or a [`Page`] to the text of a reply: `{"status": …}`, the list by its name, or
-//! `{"error": …}`, each behind the request's id.
+//! `{"error": …}`, each after the request's id.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::model::{
     ActionAnswer, Answer, Disk, DiskOfVm, Failure, Items, List, Listing, Page, RequestId, Vm,
 };
 
-/// Writes a whole reply.
+/// Writes a complete reply.
 pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
     begin_reply(id, output);
     match answer {
@@ -23,7 +23,7 @@ pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer,
         Answer::Updated => status("vm updated", output),
         Answer::Failed(failure) => error(&message(failure), output),
         _ => {
-            debug_assert!(false, "no action has this answer");
+            debug_assert!(false, "this dialect has no such answer");
             error("internal error", output);
         }
     }

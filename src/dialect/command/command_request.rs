@@ -1,7 +1,7 @@
 //! From the fields of a request to a [`Request`].
 //!
-//! What is wrong is found in a fixed order: the shape, the command's name, the token, the data. The last
-//! two are left to the caller to tell, since they are told only to those who may run the command.
+//! Errors are found in a fixed order: the shape, the command's name, the token, the data. Errors in the last two
+//! become part of the request, because they are reported only after the access check.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ use crate::model::{
     VmChange, VmName, VmShape,
 };
 
-/// Reads a request whose envelope has a `command`.
+/// Parses a request whose envelope has a `command`.
 pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
     let known = match find_command(&envelope.fields) {
         Ok(Some(known)) => known,
@@ -41,7 +41,7 @@ pub(in crate::dialect) fn decode(envelope: Envelope<'_>) -> Result<Request, Refu
     })
 }
 
-/// The command that is asked for; `None`: there is no such command.
+/// The requested command; `None` if it is unknown.
 fn find_command(envelope: &JsonFields<'_>) -> Result<Option<&'static CommandSpec>, BadField> {
     envelope.check_unknown(&["command", "data", "request_id"])?;
     let bad = |was: &dyn fmt::Display| JsonPath::Root.invalid("command", was, "a string");
@@ -58,7 +58,7 @@ fn read_data<'a>(envelope: &JsonFields<'a>, fields: &mut JsonFields<'a>) -> Resu
     fields.fill(data).map_err(|error| Failure::InvalidJson(error.to_string()))
 }
 
-/// The token that came with the request, where the command reads one.
+/// The token of the request, unless the command ignores tokens.
 fn token(data: &JsonFields<'_>, name: CommandName) -> Result<Option<Secret>, BadField> {
     let Some(value) = data.value("token") else { return Ok(None) };
     if name.ignores_token() {
@@ -137,7 +137,7 @@ fn vm_name(value: &str, parse: fn(&str) -> Result<VmName, NameError>) -> Result<
     parse(&text).map_err(|error| match error {
         NameError::Length(bytes) => bad(&format_args!("a string of {bytes} bytes")),
         NameError::DigitsOnly => bad(&Excerpt(value)),
-        // It may be one that is not to be seen: its number tells.
+        // The character may be invisible, so the error shows its code point.
         NameError::Character(_) | NameError::NotNormalized(_) => bad(&error),
     })
 }
@@ -152,7 +152,7 @@ fn cpu(value: &str) -> Result<u16, BadField> {
     Ok(u16::try_from(number).unwrap_or(limits::CPUS_MAX))
 }
 
-/// The integer from 1 to `max` that `value` is.
+/// Parses an integer from 1 to `max`.
 fn number(place: JsonPath, name: &str, value: &str, max: u64, unit: &str) -> Result<u64, BadField> {
     integer(value).filter(|number| (1..=max).contains(number)).ok_or_else(|| {
         place.invalid(name, Excerpt(value), format_args!("an integer from 1 to {max} ({unit})"))
@@ -171,13 +171,13 @@ fn password(value: &str) -> Result<Secret, BadField> {
     }
 }
 
-/// The sizes of the disks that a VM begins with.
+/// The disk sizes of a new VM.
 fn new_disks(value: &str) -> Result<Vec<u64>, BadField> {
     let disks = disks(value, &["disk_size"])?;
     Ok(disks.into_iter().map(|(_, size_gib)| size_gib).collect())
 }
 
-/// What a list of disks changes: with ids those disks, without ids all disks.
+/// The disk change: entries with ids resize those disks, entries without ids replace all disks.
 fn changed_disks(value: &str) -> Result<DiskChange, BadField> {
     let disks = disks(value, &DISK_KEYS)?;
     let with_id: Vec<(DiskId, u64)> = disks.iter().filter_map(|&(id, size)| Some((id?, size))).collect();
@@ -207,7 +207,7 @@ fn check_distinct(disks: &[(DiskId, u64)]) -> Result<(), BadField> {
     }
 }
 
-/// The entries of a list of disks, which may have the fields `names`.
+/// The entries of a list of disks; `names` are the allowed fields.
 fn disks(value: &str, names: &'static [&'static str]) -> Result<Vec<(Option<DiskId>, u64)>, BadField> {
     let max = limits::DISKS_PER_VM_MAX;
     let bad = |was: &dyn fmt::Display| {
@@ -223,7 +223,7 @@ fn disks(value: &str, names: &'static [&'static str]) -> Result<Vec<(Option<Disk
     let (mut disks, mut first_bad, mut count) = (Vec::new(), None, 0);
     let walk = for_each_element(value, |index, element| {
         count = index + 1;
-        // Beyond a fault or the limit the rest is only counted.
+        // After an error or the limit, the rest is only counted.
         if first_bad.is_none() && count <= max {
             match disk(index, element, names) {
                 Ok(disk) => disks.push(disk),
@@ -269,7 +269,7 @@ fn disk_id(place: JsonPath, value: &str) -> Result<DiskId, BadField> {
     Ok(DiskId(i64::try_from(id).unwrap_or(i64::MAX)))
 }
 
-/// A command, its name in a request, the fields that its data may have, and how they are read.
+/// A command: its name in requests, the fields of its data and its parser.
 struct CommandSpec {
     text: &'static str,
     name: CommandName,
@@ -309,7 +309,7 @@ static COMMANDS: [CommandSpec; 9] = [
     CommandSpec { text: "get", name: CommandName::Get, fields: &points::GET_FIELDS, read: points::get },
 ];
 
-/// The fields that the data of commands like this one has.
+/// The known fields for the data of a command.
 fn data_field_names(name: CommandName) -> FieldNames {
     match name {
         CommandName::Put | CommandName::Get => FieldNames::new(&points::KEYS),
@@ -317,7 +317,7 @@ fn data_field_names(name: CommandName) -> FieldNames {
     }
 }
 
-/// The fields that the data of some command about VMs has.
+/// The fields of all commands about VMs.
 const DATA_KEYS: [&str; 7] = ["vm_id", "ram", "cpu", "password", "disks", "list_type", "token"];
 
 /// The fields of a disk.

@@ -1,6 +1,6 @@
 //! From an [`Answer`] or a [`Page`] to the text of a reply.
 //!
-//! A reply is written straight into the output; nothing is allocated but the texts of rare errors.
+//! Replies are written directly into the output; only the messages of rare errors are allocated.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -14,12 +14,12 @@ use crate::model::{
     VmName,
 };
 
-/// Writes a whole reply.
+/// Writes a complete reply.
 pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
     match answer {
         Answer::Pong(peer) => {
             begin_reply(id, output);
-            // What `head` would write, at once: nothing else is asked as often.
+            // The output of `head` in one write: `ping` is the most frequent command.
             write_raw(output, "\"status\":\"success\",\"message\":\"PONG\",\"data\":{\"addr\":");
             address(peer, output);
             write_raw(output, "}");
@@ -98,7 +98,7 @@ pub(in crate::dialect) fn encode_page(
     }
 }
 
-/// Everything of a reply before its data.
+/// Writes a reply up to its data.
 fn head(id: Option<&RequestId>, status: &str, message: Option<&str>, output: &mut Vec<u8>) {
     begin_reply(id, output);
     write_raw(output, "\"status\":\"");
@@ -152,7 +152,7 @@ fn disk(disk: &Disk, vm_name: &VmName, output: &mut Vec<u8>) {
 
 fn address(peer: &Peer, output: &mut Vec<u8>) {
     match peer {
-        // Digit by digit: every reply to a ping has one, and formatting would take longer than all the rest.
+        // Digit by digit: `format!` would take longer than the rest of the reply to a ping.
         Peer::Tcp(IpAddr::V4(ip), port) => {
             let mut short = AddressText::default();
             short.push(b'[');
@@ -176,7 +176,7 @@ fn address(peer: &Peer, output: &mut Vec<u8>) {
     }
 }
 
-/// An address in the making: a text too short to bother a `Vec` with every byte.
+/// A fixed buffer for an address, cheaper than pushing single bytes to a `Vec`.
 #[derive(Default)]
 struct AddressText {
     bytes: [u8; 32],

@@ -1,4 +1,4 @@
-//! `put` and `get`: points of metrics in the fields of a request, and in a reply.
+//! `put` and `get`: points in requests and replies.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub(super) const PUT_FIELDS: [&str; 5] = ["key", "value", "timestamp", "points",
 /// The fields that the data of `get` may have.
 pub(super) const GET_FIELDS: [&str; 4] = ["key", "from", "to", "token"];
 
-/// The fields that either has.
+/// The fields of both.
 pub(super) const KEYS: [&str; 7] = ["key", "value", "timestamp", "points", "from", "to", "token"];
 
 /// The fields of a point.
@@ -49,7 +49,7 @@ fn read_filter(data: &JsonFields<'_>) -> Result<PointFilter, BadField> {
     Ok(PointFilter { key, from: bound("from")?, to: bound("to")? })
 }
 
-/// The points of a list, and whether each has a time.
+/// The points of a list, and whether each has a timestamp.
 fn points(list: &str) -> Result<Vec<(NewPoint, bool)>, BadField> {
     let max = limits::POINTS_PER_REQUEST_MAX;
     let bad = |was: &dyn fmt::Display| {
@@ -61,7 +61,7 @@ fn points(list: &str) -> Result<Vec<(NewPoint, bool)>, BadField> {
     let (mut points, mut first_bad, mut count) = (Vec::new(), None, 0);
     let walk = for_each_element(list, |index, element| {
         count = index + 1;
-        // Beyond a fault or the limit the rest is only counted.
+        // After an error or the limit, the rest is only counted.
         if first_bad.is_none() && count <= max {
             match entry(index, element) {
                 Ok(point) => points.push(point),
@@ -91,7 +91,7 @@ fn entry(index: usize, element: &str) -> Result<(NewPoint, bool), BadField> {
     point(place, &fields)
 }
 
-/// The point that stands in `fields`, and whether it has a time.
+/// The point in `fields`, and whether it has a timestamp.
 fn point(place: JsonPath, fields: &JsonFields<'_>) -> Result<(NewPoint, bool), BadField> {
     fields.check_missing(&["key", "value"])?;
     let key = key(place, fields.value_or_null("key"))?;
@@ -112,7 +112,7 @@ fn key(place: JsonPath, value: &str) -> Result<MetricKey, BadField> {
 }
 
 fn number(place: JsonPath, value: &str) -> Result<MetricValue, BadField> {
-    // A string begins with its quote, so it is none.
+    // A string starts with a quote and so does not parse as a number.
     read_value(value.as_bytes())
         .ok_or_else(|| place.invalid("value", Excerpt(value), "a number that a 64-bit float can hold"))
 }
@@ -123,15 +123,15 @@ fn second(place: JsonPath, value: &str) -> Result<i64, BadField> {
     read_timestamp(value.as_bytes()).map_err(|_| place.invalid("timestamp", Excerpt(value), allowed()))
 }
 
-/// Any number may bound what is asked for: one that no point may have bounds nothing, or leaves nothing. It finds
-/// points, too, that were kept when there were no bounds to their time.
+/// Bounds are not limited to the valid range of timestamps, so that points are found that were stored before that
+/// range was enforced.
 fn bound(name: &str, value: &str) -> Result<i64, BadField> {
     read_integer(value.as_bytes()).ok_or_else(|| {
         JsonPath::Root.invalid(name, Excerpt(value), "an integer of 64 bits (seconds since 1970)")
     })
 }
 
-/// Writes a page of points: for each series its key and a list of pairs.
+/// Writes a page of points: the key of each series and a list of pairs.
 pub(super) fn encode(series: &[Series], progress: &mut PageProgress, output: &mut Vec<u8>) {
     for of_series in series.iter().filter(|of_series| !of_series.points.is_empty()) {
         if progress.series != Some(of_series.id) {
@@ -152,14 +152,14 @@ pub(super) fn encode(series: &[Series], progress: &mut PageProgress, output: &mu
     }
 }
 
-/// Ends the series that is being written, if one is.
+/// Ends the current series, if any.
 pub(super) fn end_series(progress: &mut PageProgress, output: &mut Vec<u8>) {
     if progress.series.take().is_some() {
         write_raw(output, "]");
     }
 }
 
-/// As a key: every series.
+/// The key that selects every series.
 const ALL: &str = "*";
 
 const SHAPE: &str = r#"{"key": TEXT, "value": NUMBER, "timestamp": SECONDS}"#;

@@ -1,4 +1,4 @@
-//! From a line to what it says, and from that to a [`Request`].
+//! From a line to a [`TextCommand`], and from that to a [`Request`].
 
 use crate::dialect::number::{TimestampError, read_timestamp, read_value};
 use crate::model::{
@@ -6,28 +6,28 @@ use crate::model::{
     Scope,
 };
 
-/// What a line says.
+/// A parsed line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TextCommand {
-    /// Keep this point.
+    /// Store this point.
     Put(NewPoint),
-    /// Tell these points.
+    /// Return these points.
     Get(PointFilter),
 }
 
-/// Reads a line, whose end is left out.
+/// Parses a line without its line ending.
 pub fn decode_line(line: &[u8]) -> Result<TextCommand, Refusal> {
     let failure = || if line.starts_with(b"{") { Failure::JsonLine } else { Failure::UnknownTextCommand };
-    let said = read(line).unwrap_or_else(|| Err(failure()));
-    said.map_err(|failure| Refusal { dialect: Dialect::Text, id: None, failure })
+    let parsed = read(line).unwrap_or_else(|| Err(failure()));
+    parsed.map_err(|failure| Refusal { dialect: Dialect::Text, id: None, failure })
 }
 
-/// The request that lines of these points make, each of which is kept or refused by itself.
+/// The request for a batch of `put` lines; each point is stored or refused individually.
 pub fn put_request(points: Vec<NewPoint>) -> Request {
     request(CommandName::Put, Command::Put(Put { points, undated: Vec::new(), is_atomic: false }))
 }
 
-/// The request that a line makes which asks for points.
+/// The request for a `get` line.
 pub fn get_request(filter: PointFilter) -> Request {
     request(CommandName::Get, Command::Get(filter))
 }
@@ -44,7 +44,7 @@ fn request(name: CommandName, command: Command) -> Request {
     }
 }
 
-/// `None`: it is no command.
+/// `None` if the line is not a valid command.
 fn read(line: &[u8]) -> Option<Result<TextCommand, Failure>> {
     let mut words = Words(line);
     let said = match words.next()? {
@@ -75,7 +75,7 @@ fn read_key(word: &[u8]) -> Option<MetricKey> {
     MetricKey::parse(std::str::from_utf8(word).ok()?).ok()
 }
 
-/// The words of a line, which blanks separate.
+/// The words of a line, separated by spaces and tabs.
 struct Words<'a>(&'a [u8]);
 
 impl<'a> Iterator for Words<'a> {
@@ -85,8 +85,8 @@ impl<'a> Iterator for Words<'a> {
         let start = self.0.iter().position(|&byte| !is_blank(byte))?;
         let rest = &self.0[start..];
         let end = rest.iter().position(|&byte| is_blank(byte)).unwrap_or(rest.len());
-        let (word, behind) = rest.split_at(end);
-        self.0 = behind;
+        let (word, rest) = rest.split_at(end);
+        self.0 = rest;
         Some(word)
     }
 }

@@ -6,7 +6,7 @@ use crate::dialect::PageProgress;
 use crate::dialect::number::{write_integer, write_value};
 use crate::model::{Answer, Failure, Items, MetricKey, Page, Point};
 
-/// Writes the whole reply to a request that gets `count` of them.
+/// Writes the `count` replies to a request.
 pub(in crate::dialect) fn encode_answer(answer: &Answer, count: usize, output: &mut Vec<u8>) {
     match answer {
         Answer::Put { refused } => {

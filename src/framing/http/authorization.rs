@@ -1,22 +1,22 @@
-//! What the header `Authorization` says: a bearer token (RFC 6750, 2.1) or nothing that is of use.
+//! Parses the header `Authorization`: a bearer token (RFC 6750, 2.1).
 
 use super::headers::HeaderValue;
 use crate::model::Secret;
 
-/// Who a request says that it comes from.
+/// The credentials of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Authorization {
-    /// It does not say.
+    /// No header.
     #[default]
     Absent,
-    /// The owner of this token, if it is one.
+    /// A bearer token, not verified yet.
     Bearer(Secret),
-    /// In a way that we do not know, or twice.
+    /// An unsupported scheme, a malformed token or a repeated header.
     Unusable,
 }
 
 impl Authorization {
-    /// Bytes of memory that it takes beside itself.
+    /// Heap size in bytes.
     pub fn held_bytes(&self) -> usize {
         match self {
             Authorization::Bearer(token) => token.length(),
@@ -24,7 +24,7 @@ impl Authorization {
         }
     }
 
-    /// Reads the header: `Bearer`, spaces, and a token.
+    /// Parses the header: `Bearer`, spaces and a token.
     pub fn parse(field: HeaderValue<'_>) -> Authorization {
         match field {
             HeaderValue::Absent => Authorization::Absent,

@@ -1,51 +1,50 @@
-//! A body that comes in chunks (RFC 9112, 7.1), put together.
+//! Decodes a chunked body (RFC 9112, 7.1).
 //!
-//! Bytes go from the input into a buffer of its own, each looked at once. Sizes are hexadecimal digits and
-//! nothing else; extensions and trailers are skipped, within bounds. Any doubt is an error: where a chunk
-//! ends is where the next request might begin.
+//! Bytes move from the input into the body's buffer; each is examined once. Sizes are hexadecimal digits only; extensions
+//! and trailers are skipped, within limits. Parsing is strict, because a wrong chunk boundary allows request smuggling.
 
 use super::line_scan::{LineScan, ScanProgress};
 use crate::buffer::Buffer;
 use crate::limits;
 
-/// A body as far as it has come.
+/// A partially received body.
 pub struct Chunked {
     state: ChunkState,
     body: Buffer,
     extension_bytes: usize,
 }
 
-/// What has come of it.
+/// Progress of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BodyProgress {
-    /// It goes on.
+    /// Incomplete.
     More,
-    /// All of it is there; the input goes on behind it.
+    /// Complete; the input starts after it.
     Whole,
-    /// More bytes than a body may have.
+    /// The body exceeds the limit.
     TooLarge,
-    /// More bytes than the fields behind it may have.
+    /// The trailer fields exceed the limit.
     TrailersTooLarge,
-    /// It is none: why.
+    /// Malformed; the reason.
     Malformed(&'static str),
 }
 
 enum ChunkState {
     /// In a chunk's size.
     Size { size: u64, digits: u8 },
-    /// In white space behind the size, which an extension must follow.
+    /// In white space after the size, which an extension must follow.
     SizePadding { size: u64 },
     /// In an extension.
     Extension { size: u64 },
     /// Before the LF that ends the line of a size.
     SizeEnd { size: u64 },
-    /// So many bytes before a chunk's end.
+    /// In the data, `left` bytes before the end of the chunk.
     Data { left: u64 },
     /// Before the CR that ends a chunk.
     DataEnd,
     /// Before the LF that ends a chunk.
     DataEndLf,
-    /// In the fields behind the last chunk.
+    /// In the trailer fields after the last chunk.
     Trailers(LineScan),
 }
 
@@ -56,8 +55,8 @@ impl Default for Chunked {
 }
 
 impl Chunked {
-    /// Takes what belongs to the body from the front of `input`. After anything but [`BodyProgress::More`] it
-    /// must not be asked again.
+    /// Consumes the bytes of the body at the front of `input`. Must not be called again after a result other than
+    /// [`BodyProgress::More`].
     pub fn advance(&mut self, input: &mut Buffer, body_bytes_max: usize) -> BodyProgress {
         let (used, stopped) = self.take_chunks(input.as_slice(), body_bytes_max);
         input.consume(used);
@@ -79,17 +78,17 @@ impl Chunked {
         }
     }
 
-    /// Bytes of memory that it holds.
+    /// Heap size in bytes.
     pub fn held_bytes(&self) -> usize {
         self.body.capacity()
     }
 
-    /// What has come so far.
+    /// The bytes received so far.
     pub fn body(&self) -> &[u8] {
         self.body.as_slice()
     }
 
-    /// Goes through `bytes` until they or the chunks end; says how many bytes that were.
+    /// Processes `bytes` until they or the chunks end; returns the number of bytes processed.
     fn take_chunks(&mut self, bytes: &[u8], body_bytes_max: usize) -> (usize, Option<BodyProgress>) {
         let mut at = 0;
         while at < bytes.len() {
@@ -114,7 +113,7 @@ impl Chunked {
         (at, None)
     }
 
-    /// The place behind a byte that is no data.
+    /// The state after a byte that is not data.
     fn next_state(&mut self, byte: u8, body_bytes_max: usize) -> Result<ChunkState, BodyProgress> {
         match (&self.state, byte) {
             (ChunkState::Size { size, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
@@ -165,8 +164,7 @@ impl ChunkState {
     const SIZE: ChunkState = ChunkState::Size { size: 0, digits: 0 };
 }
 
-/// Whether the fields behind the body are well formed. What they say is not used: whoever put them there
-/// may have nothing to say about the head.
+/// Validates the trailer fields. Their values are ignored: trailers must not override the head.
 fn check_trailers(bytes: &[u8]) -> BodyProgress {
     let mut headers = [httparse::EMPTY_HEADER; limits::HTTP_HEADERS_MAX];
     match httparse::parse_headers(bytes, &mut headers) {
@@ -176,7 +174,7 @@ fn check_trailers(bytes: &[u8]) -> BodyProgress {
     }
 }
 
-/// As many as 64 bits have.
+/// The hexadecimal digits of 64 bits.
 const SIZE_DIGITS_MAX: u8 = 16;
 
 #[cfg(test)]

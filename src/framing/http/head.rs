@@ -1,7 +1,7 @@
-//! A request's head: request line and header lines, read by httparse, and what they say of the body.
+//! The head of a request: request line and headers, parsed by httparse, and the length of the body.
 //!
-//! Reads only what is whole and has lines that end in CR LF (see [`super::line_scan`]). Decides what is well
-//! formed and where the body ends (RFC 9112), not what is allowed or to be done. Copies nothing.
+//! Parses complete heads whose lines end in CR LF (see [`super::line_scan`]). Decides whether a head is well formed and
+//! where the body ends (RFC 9112), not whether the request is allowed. Copies nothing.
 
 use std::mem::MaybeUninit;
 
@@ -12,17 +12,17 @@ use crate::limits;
 /// A well-formed head.
 #[derive(Debug)]
 pub struct Head<'a> {
-    /// What is to be done.
+    /// The method.
     pub method: Method,
-    /// What it is to be done to.
+    /// The request target.
     pub target: Target<'a>,
     /// The protocol's version.
     pub version: Version,
-    /// The header lines that mean something here.
+    /// The headers that the server uses.
     pub headers: Headers<'a>,
 }
 
-/// A method, as far as it makes a difference here.
+/// The methods that the server distinguishes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Method {
@@ -30,36 +30,36 @@ pub enum Method {
     Head,
     Post,
     Options,
-    /// To ask a proxy for a tunnel.
+    /// A request to a proxy for a tunnel.
     Connect,
-    /// One of the others that RFC 9110 and RFC 5789 define.
+    /// Another method of RFC 9110 or RFC 5789.
     Known,
-    /// Nothing that we know.
+    /// An unknown method.
     Unknown,
 }
 
-/// A request target (RFC 9112, 3.2), its query cut off.
+/// A request target (RFC 9112, 3.2) without its query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Target<'a> {
-    /// Of an absolute target: what takes the place of the header `Host`.
+    /// The authority of an absolute target; overrides the header `Host`.
     pub authority: Option<&'a str>,
     /// The path, or `*`; empty for a tunnel.
     pub path: &'a str,
 }
 
-/// How long the body is (RFC 9112, 6.3).
+/// The length of the body (RFC 9112, 6.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BodyLength {
-    /// Nothing says that there is one.
+    /// No body is announced.
     None,
-    /// So many bytes.
+    /// This many bytes.
     Sized(u64),
-    /// It comes in chunks.
+    /// Chunked.
     Chunked,
 }
 
 impl<'a> Head<'a> {
-    /// Reads `bytes`, which end with the empty line.
+    /// Parses `bytes`, which include the empty line at the end.
     pub fn parse(bytes: &'a [u8]) -> Result<Head<'a>, HttpError> {
         let mut headers = [const { MaybeUninit::uninit() }; limits::HTTP_HEADERS_MAX];
         let mut request = httparse::Request::new(&mut []);
@@ -82,7 +82,7 @@ impl<'a> Head<'a> {
         Ok(head)
     }
 
-    /// How long the body is; an error where two could disagree about that.
+    /// The length of the body; an error if it is ambiguous.
     pub fn length(&self) -> Result<BodyLength, HttpError> {
         match (self.headers.content_length, self.headers.transfer_encoding) {
             (HeaderValue::Absent, HeaderValue::Absent) => Ok(BodyLength::None),
@@ -108,7 +108,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Whether the client wants the connection to last (RFC 9112, 9.3).
+    /// Whether the connection is persistent (RFC 9112, 9.3).
     pub fn keeps_alive(&self) -> bool {
         let options = self.headers.connection;
         !options.close && (self.version == Version::Http11 || options.keep_alive)
@@ -148,13 +148,13 @@ impl<'a> Target<'a> {
 }
 
 impl BodyLength {
-    /// Whether there is nothing to read.
+    /// Whether the body is empty.
     pub fn is_zero(self) -> bool {
         matches!(self, BodyLength::None | BodyLength::Sized(0))
     }
 }
 
-/// A request that is answered with 400, after which nothing can be trusted to be a request.
+/// A 400 that closes the connection, because the start of the next request is uncertain.
 pub(super) fn malformed(why: &'static str) -> HttpError {
     HttpError { status: Status::BadRequest, reason: why, closes: true }
 }
@@ -177,7 +177,7 @@ fn without_query(text: &str) -> &str {
     &text[..text.find(['?', '#']).unwrap_or(text.len())]
 }
 
-/// Digits and nothing else; none where they are too many for 64 bits.
+/// Parses digits only; `None` if they exceed 64 bits.
 fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;

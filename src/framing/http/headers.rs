@@ -1,11 +1,11 @@
-//! The header lines that mean something here, found in one pass.
+//! The headers that the server uses, collected in one pass.
 //!
-//! Values stay where they are, in the input: one of them may be a secret. What occurs twice and must not is
-//! remembered as such, for whoever needs it to refuse.
+//! Values are borrowed from the input and never copied: one may be a secret. A header that must not be repeated is
+//! marked if it is; the code that uses it rejects the request.
 
 use httparse::Header;
 
-/// A header that must not occur twice.
+/// A header that must not be repeated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs)]
 pub enum HeaderValue<'a> {
@@ -15,7 +15,7 @@ pub enum HeaderValue<'a> {
     Repeated,
 }
 
-/// What a head says, header by header.
+/// The headers of a request.
 #[derive(Default)]
 pub struct Headers<'a> {
     /// `Host`.
@@ -38,17 +38,17 @@ pub struct Headers<'a> {
     pub upgrades_to_websocket: bool,
     /// `Expect`.
     pub expects: Expectation,
-    /// Whether `Sec-Fetch-Site` says that a page of somebody else's is behind this.
+    /// Whether `Sec-Fetch-Site` says that a page of another site sent the request.
     pub is_cross_site: bool,
-    /// Whether `Content-Type` says that the body has parts.
+    /// Whether `Content-Type` is multipart.
     pub is_multipart: bool,
-    /// Whether `Content-Encoding` says that the body is packed.
+    /// Whether `Content-Encoding` says that the body is compressed.
     pub is_encoded: bool,
-    /// Whether a proxy says that it passes the request on for another client.
+    /// Whether a proxy says that it forwarded the request.
     pub is_forwarded: bool,
 }
 
-/// The options of `Connection` that mean something here.
+/// The options of `Connection` that the server uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs)]
 pub struct ConnectionOptions {
@@ -57,7 +57,7 @@ pub struct ConnectionOptions {
     pub upgrade: bool,
 }
 
-/// What the client waits for before it sends its body.
+/// What the client expects before it sends its body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Expectation {
     /// Nothing.
@@ -65,12 +65,12 @@ pub enum Expectation {
     Nothing,
     /// `100 Continue`.
     Continue,
-    /// Something that we do not know.
+    /// An unknown expectation.
     Unknown,
 }
 
 impl<'a> Headers<'a> {
-    /// Picks them out of all of them.
+    /// Collects the headers.
     pub fn read(headers: &[Header<'a>]) -> Headers<'a> {
         let mut fields = Headers::default();
         for header in headers {
@@ -110,7 +110,7 @@ impl<'a> Headers<'a> {
         }
     }
 
-    /// The place of a header that must not occur twice.
+    /// The field for a header that must not be repeated.
     fn unique_header_mut(&mut self, name: &str) -> Option<&mut HeaderValue<'a>> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         let field = if is("host") {
@@ -135,7 +135,7 @@ impl<'a> Headers<'a> {
 }
 
 impl std::fmt::Debug for Headers<'_> {
-    /// Tells nothing: one of them is a secret.
+    /// Shows no values: one is a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Fields")
     }
@@ -154,6 +154,6 @@ fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 const MULTIPART: &[u8] = b"multipart/";
 
-/// What proxies add (RFC 7239; RFC 9110, 7.6.3; and what was there before those). What they say of the client may
-/// be forged; that they are there is what counts.
+/// Headers that proxies add (RFC 7239; RFC 9110, 7.6.3; and older conventions). Only their presence counts; their values
+/// may be forged.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];

@@ -1,22 +1,21 @@
-//! Which hosts and origins a request may name, so that no web page reaches a server on its reader's own
-//! machine.
+//! Allowed hosts and origins, so that foreign web pages cannot reach a server on the user's machine.
 //!
-//! A browser sends what a foreign page asks for, and says so in `Origin` and `Sec-Fetch-Site`; a page whose
-//! name was made to point here (DNS rebinding) is of our origin for the browser, and only `Host` tells.
+//! A browser marks requests of foreign pages with `Origin` and `Sec-Fetch-Site`. With DNS rebinding, a foreign page has
+//! the server's own origin, and only `Host` reveals it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What is allowed beside what always is: IP addresses and `localhost` as hosts, the server's own origin.
+/// Hosts and origins that are allowed in addition to IP addresses, `localhost` and the server's own origin.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct HttpRules {
-    /// Names that `Host` may have, with any port.
+    /// Names that are allowed in `Host`, with any port.
     pub hosts: Vec<AllowedHost>,
     /// Origins whose pages may send requests.
     pub origins: Vec<AllowedOrigin>,
 }
 
-/// A name that the server may be called by.
+/// A host name of the server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AllowedHost(Box<str>);
 
@@ -24,7 +23,7 @@ pub struct AllowedHost(Box<str>);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AllowedOrigin(Box<str>);
 
-/// Why a text is no rule.
+/// Why a text is not a valid rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum RuleError {
@@ -40,7 +39,7 @@ pub enum RuleError {
 pub struct Authority<'a> {
     /// The host.
     pub host: Host<'a>,
-    /// The port; that of the scheme where there is none.
+    /// The port; `None` means the scheme's default.
     pub port: Option<u16>,
 }
 
@@ -52,7 +51,7 @@ pub enum Host<'a> {
     Name(&'a str),
 }
 
-/// Where a page comes from.
+/// The origin of a web page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Origin<'a> {
     scheme: &'a str,
@@ -60,7 +59,7 @@ struct Origin<'a> {
 }
 
 impl HttpRules {
-    /// Whether the server may be called so.
+    /// Whether `host` is an allowed name of the server.
     pub fn allow_host(&self, host: &Host<'_>) -> bool {
         match host {
             Host::Address(_) => true,
@@ -72,7 +71,7 @@ impl HttpRules {
         }
     }
 
-    /// Whether a page of `origin` (the header's value) may send requests because a rule says so.
+    /// Whether a rule allows requests of pages from `origin` (the header's value).
     pub fn allow_origin(&self, origin: &[u8]) -> bool {
         let Some(origin) = Origin::parse(origin) else { return false };
         let mut allowed = self.origins.iter().filter_map(|allowed| Origin::parse(allowed.0.as_bytes()));
@@ -80,14 +79,14 @@ impl HttpRules {
     }
 }
 
-/// Whether `origin` (the header's value) is that of a server that was called `authority`.
+/// Whether `origin` (the header's value) is the own origin of a server that was addressed as `authority`.
 pub fn is_own_origin(origin: &[u8], authority: Authority<'_>) -> bool {
     let own = Origin { scheme: "http", authority };
     Origin::parse(origin).is_some_and(|origin| origin.is_same(&own))
 }
 
 impl AllowedHost {
-    /// Reads a name without a port, such as `vms.example.org`.
+    /// Parses a name without a port, such as `vms.example.org`.
     pub fn parse(text: &str) -> Result<AllowedHost, RuleError> {
         match Authority::parse(text.as_bytes()) {
             None => Err(RuleError::HostIsNone),
@@ -103,7 +102,7 @@ impl AllowedHost {
 }
 
 impl AllowedOrigin {
-    /// Reads a scheme, a host and perhaps a port, such as `https://vms.example.org`.
+    /// Parses a scheme, a host and an optional port, such as `https://vms.example.org`.
     pub fn parse(text: &str) -> Result<AllowedOrigin, RuleError> {
         if text.eq_ignore_ascii_case("null") {
             return Err(RuleError::OriginIsNull);
@@ -115,7 +114,7 @@ impl AllowedOrigin {
         Err(if has_path { RuleError::OriginHasPath } else { RuleError::OriginIsNone })
     }
 
-    /// The origin, as it was given.
+    /// The origin, verbatim.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -140,7 +139,7 @@ impl fmt::Display for RuleError {
 impl std::error::Error for RuleError {}
 
 impl<'a> Authority<'a> {
-    /// Reads `HOST` or `HOST:PORT`; an IPv6 address stands in brackets.
+    /// Parses `HOST` or `HOST:PORT`; an IPv6 address is in brackets.
     pub fn parse(text: &'a [u8]) -> Option<Authority<'a>> {
         let text = std::str::from_utf8(text).ok()?;
         let host_length = match text.strip_prefix('[') {
@@ -210,12 +209,12 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// A name that ends in a dot is the same, told not to be completed.
+/// Removes the final dot of a fully qualified name.
 fn without_final_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// Bytes of a name in the DNS, its final dot included.
+/// The maximum length of a DNS name, including the final dot.
 const NAME_BYTES_MAX: usize = 254;
 
 #[cfg(test)]

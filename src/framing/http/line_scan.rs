@@ -1,25 +1,25 @@
 //! Finds where a head or a trailer section ends: at its first empty line.
 //!
-//! Lines end in CR LF and in nothing else; a CR or LF alone is an error, since others take one for the end
-//! of a line where we would not. No byte is scanned twice, however the stream comes in pieces.
+//! Lines end in CR LF only. A bare CR or LF is an error, because other parsers may take it for a line ending. No byte is
+//! scanned twice, regardless of how the input is chunked.
 
-/// How far a section has been scanned.
+/// Scan progress in a section.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LineScan {
     scanned: u32,
     state: LineState,
 }
 
-/// What a scan has come to.
+/// The result of a scan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ScanProgress {
-    /// The section goes on behind these bytes.
+    /// Incomplete.
     More,
-    /// It has so many bytes, its empty line included.
+    /// The length of the section, including its empty line.
     End(usize),
-    /// A CR or LF stands alone.
+    /// A bare CR or LF.
     BareLineEnd,
-    /// It has as many bytes as it may, and no end.
+    /// No end within the limit.
     TooLong,
 }
 
@@ -31,17 +31,17 @@ enum LineState {
 }
 
 impl LineScan {
-    /// A section that begins with a line of its own, whatever is in it.
+    /// A section that starts with a non-empty line.
     pub const fn in_first_line() -> LineScan {
         LineScan { scanned: 0, state: LineState::InLine }
     }
 
-    /// A section that may have no line but the empty one.
+    /// A section that may consist of the empty line only.
     pub const fn at_line_start() -> LineScan {
         LineScan { scanned: 0, state: LineState::LineStart }
     }
 
-    /// Scans on in the section that begins `bytes`, up to `bytes_max` of it.
+    /// Continues the scan of the section at the front of `bytes`, up to `bytes_max`.
     pub fn advance(&mut self, bytes: &[u8], bytes_max: usize) -> ScanProgress {
         let looked_at = &bytes[..bytes.len().min(bytes_max)];
         for &byte in looked_at.iter().skip(self.scanned as usize) {

@@ -1,9 +1,9 @@
-//! HTTP/1.1 and HTTP/1.0 (RFC 9110, RFC 9112): requests cut out of the stream, answers written.
+//! HTTP/1.1 and HTTP/1.0 (RFC 9110, RFC 9112): parses requests and writes responses.
 //!
-//! A message is the body of a POST. One request is under way at a time: who asks for the next one has
-//! answered the one before. It knows no dialect, and neither runs nor reads anything that [`route`]
-//! refuses. Where two could disagree about where a request ends, the connection ends, and nothing that
-//! follows is looked at. No byte is scanned twice; an idle connection costs nothing but [`Http`] itself.
+//! A message is the body of a POST. One request is active at a time: the caller answers it before it asks for the next.
+//! It knows no dialect and does not read the body of a request that [`route`] rejects. If the end of a request is
+//! ambiguous, the connection is closed and the rest of the input is ignored. No byte is scanned twice; an idle
+//! connection holds no memory besides [`Http`].
 
 pub mod authorization;
 pub mod chunked;
@@ -31,58 +31,58 @@ use line_scan::{LineScan, ScanProgress};
 use response::{CommonHeaders, Exchange, PageOrigin};
 use route::Route;
 
-/// The state of one connection.
+/// The framing state of one connection.
 #[derive(Default)]
 pub struct Http {
     state: ParseState,
-    /// Counts the requests that have begun.
+    /// Number of requests that have begun.
     begun: u32,
-    /// How the answer to the last one that has begun looks.
+    /// The response format of the current request.
     exchange: Exchange,
-    /// Whose page is to be shown that answer, where a rule lets in one of another origin.
+    /// The allowed foreign origin that may read the response, if any.
     allowed_origin: Option<Box<PageOrigin>>,
 }
 
-/// How long a body may be.
+/// Limits of a request body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BodyBytesMax {
-    /// Of a request that comes from its client.
+    /// For a request sent directly by its client.
     pub direct: usize,
-    /// Of one that a proxy passes on.
+    /// For a request forwarded by a proxy.
     pub forwarded: usize,
 }
 
-/// What comes next in the input.
+/// What is at the front of the input.
 #[derive(PartialEq, Eq, Debug)]
 pub enum HttpEvent {
-    /// Nothing whole yet.
+    /// Nothing complete yet.
     NeedMore,
-    /// A message: see [`Http::body`], and call [`Http::consume`] when it has been read.
+    /// A message: read it with [`Http::body`], then call [`Http::consume`].
     Message {
-        /// Who it comes from.
+        /// The client's credentials.
         authorization: Authorization,
     },
-    /// A page is asked for.
+    /// A request for a page.
     Page(HttpPage),
-    /// What is asked for is what methods there are: see [`Http::write_methods`].
+    /// A request for the allowed methods: see [`Http::write_methods`].
     Options(&'static str),
-    /// The connection is to become one of WebSocket: see [`write_upgrade`]. What follows in the input is
-    /// WebSocket's. Who does not want it calls [`Http::finish`] and answers with an error.
+    /// An upgrade to WebSocket: see [`write_upgrade`]. The rest of the input is WebSocket. To decline, call
+    /// [`Http::finish`] and write an error.
     Upgrade(WebSocketKey),
-    /// Not to be run: due an error.
+    /// The request is rejected: write an error.
     Refused(HttpError),
 }
 
 enum ParseState {
-    /// Between requests, after so many bytes of white space.
+    /// Between requests, after this many bytes of white space.
     Between { blank: u8, is_first: bool },
-    /// In a head, which begins at the front of the input.
+    /// In a head, which starts at the front of the input.
     Head(LineScan),
-    /// In the body of a message, all before it consumed.
+    /// In the body of a message; everything before is consumed.
     Body(Box<PendingMessage>),
-    /// At the end of a body, which is still there to be read.
+    /// After a complete body that is not consumed yet.
     Whole(Box<PendingMessage>),
-    /// No more requests: the connection ends with the answer, or changes its protocol.
+    /// No more requests: the connection ends after the response or changes its protocol.
     Finished,
 }
 
@@ -92,14 +92,14 @@ struct PendingMessage {
 }
 
 enum Body {
-    /// It is the first so many bytes of the input, or will be.
+    /// The first bytes of the input, this many once complete.
     Sized(usize),
     Chunked(Chunked),
 }
 
 impl Http {
-    /// Looks for the next request; tells a client that waits for it to send its body. The request before
-    /// has been answered.
+    /// Returns the next event; sends `100 Continue` to a client that expects it. The previous request must have been
+    /// answered.
     pub fn next(
         &mut self,
         input: &mut Buffer,
@@ -133,7 +133,7 @@ impl Http {
         self.read_body(input, body_bytes_max)
     }
 
-    /// The body of the message that was found last and is not consumed yet.
+    /// The body of the current message, until it is consumed.
     pub fn body<'a>(&'a self, input: &'a Buffer) -> &'a [u8] {
         match &self.state {
             ParseState::Whole(incoming) => match &incoming.body {
@@ -144,7 +144,7 @@ impl Http {
         }
     }
 
-    /// Drops the body of the message that was found last.
+    /// Consumes the body of the current message.
     pub fn consume(&mut self, input: &mut Buffer) {
         if let ParseState::Whole(incoming) = &self.state {
             if let Body::Sized(length) = incoming.body {
@@ -154,14 +154,14 @@ impl Http {
         }
     }
 
-    /// Asks for no more requests, whether one is under way (it takes too long or was cut short, the server
-    /// stops) or was an upgrade that is not wanted: what is written next is the last answer.
+    /// Accepts no more requests: the next response is the last one. Called on timeout, end of input, shutdown, or to
+    /// decline an upgrade.
     pub fn finish(&mut self) {
         self.exchange.closes = true;
         self.state = ParseState::Finished;
     }
 
-    /// Writes an answer that is whole.
+    /// Writes a complete response.
     pub fn write_whole(
         &mut self,
         status: Status,
@@ -173,7 +173,7 @@ impl Http {
         self.write_whole_with(status, content_type, date, output, |bytes| bytes.extend_from_slice(body));
     }
 
-    /// Writes an answer that is whole; `write` appends its body.
+    /// Writes a complete response; `write` appends its body.
     pub fn write_whole_with(
         &mut self,
         status: Status,
@@ -186,14 +186,13 @@ impl Http {
         self.exchange.write_whole(status, content_type, common, output, write);
     }
 
-    /// Writes the answer that tells what `methods` there are: to a browser, which asks before it lets a page of another
-    /// origin send a request, and to whoever looks whether there is a server.
+    /// Writes the response that lists the allowed `methods`, for CORS preflights and for plain `OPTIONS`.
     pub fn write_methods(&mut self, methods: &str, date: &HttpDate, output: &mut Buffer) {
         let common = CommonHeaders { date, allowed_origin: self.allowed_origin.as_deref() };
         self.exchange.write_methods(methods, common, output);
     }
 
-    /// Writes the head of an answer to a message that comes in pages; [`Http::write_page`] follows.
+    /// Writes the head of a response whose body comes in pages; [`Http::write_page`] follows.
     pub fn begin_pages(
         &mut self,
         status: Status,
@@ -208,8 +207,8 @@ impl Http {
         }
     }
 
-    /// Writes a page of an answer; `write` appends it. An answer whose last page never comes is told from a
-    /// whole one by its missing end.
+    /// Writes a page of a response; `write` appends it. The client recognizes a truncated response by its missing
+    /// end.
     pub fn write_page(&mut self, is_last: bool, output: &mut Buffer, write: impl FnOnce(&mut Vec<u8>)) {
         self.exchange.write_page(is_last, output, write);
     }
@@ -249,8 +248,8 @@ impl Http {
         self.is_inside_message().then_some(self.begun)
     }
 
-    /// Drops what may stand before a request: white space that was there when the framing was chosen, or
-    /// empty lines (RFC 9112, 2.2). Begins a request if there is more.
+    /// Skips what may precede a request: white space that was there when the framing was detected, or empty lines
+    /// (RFC 9112, 2.2). Starts a request if there are more bytes.
     fn skip_blank(&mut self, input: &mut Buffer) -> Result<(), HttpError> {
         let ParseState::Between { blank, is_first } = &mut self.state else { return Ok(()) };
         let bytes = input.as_slice();
@@ -275,7 +274,7 @@ impl Http {
         Ok(())
     }
 
-    /// Reads a whole head. None where the body is to be read next.
+    /// Reads a complete head. `None` if the body is to be read next.
     fn read_head(
         &mut self,
         bytes: &[u8],
@@ -297,7 +296,7 @@ impl Http {
         let routed = head.length().and_then(|length| {
             let source = route::check_source(&head, rules);
             self.allowed_origin = source.ok().flatten().map(|origin| Box::new(PageOrigin(origin.into())));
-            // A body that nobody reads can't be told from the next request.
+            // An unread body cannot be distinguished from the next request.
             source
                 .and_then(|_| route::route(&head, length, body_bytes_max))
                 .map(|route| (route, length))
@@ -373,7 +372,7 @@ impl Http {
 }
 
 impl From<usize> for BodyBytesMax {
-    /// The same, whoever brings it.
+    /// The same limit for both.
     fn from(bytes: usize) -> BodyBytesMax {
         BodyBytesMax { direct: bytes, forwarded: bytes }
     }

@@ -1,12 +1,12 @@
-//! Answers: status lines, headers and how the body is cut.
+//! Responses: status line, headers and body framing.
 //!
-//! Knows nothing of what is answered. There is no `Server`.
+//! Independent of the content. There is no `Server` header.
 
 use crate::buffer::Buffer;
 use crate::clock::HttpDate;
 use crate::model::Denial;
 
-/// What an answer begins with. Each brings the headers that it needs.
+/// The status of a response, which implies the headers that it requires.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Status {
@@ -16,13 +16,13 @@ pub enum Status {
     Unauthorized,
     Forbidden(Denial),
     NotFound,
-    /// With the methods that there are.
+    /// With the allowed methods.
     MethodNotAllowed(&'static str),
     RequestTimeout,
     LengthRequired,
     ContentTooLarge,
     UnsupportedMediaType,
-    /// The same, of a body that is packed.
+    /// Also 415, for an unsupported `Content-Encoding`.
     UnsupportedEncoding,
     ExpectationFailed,
     UpgradeRequired,
@@ -31,7 +31,7 @@ pub enum Status {
     Unavailable,
 }
 
-/// What a body is.
+/// The type of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum ContentType {
@@ -39,27 +39,27 @@ pub enum ContentType {
     Text,
 }
 
-/// A request that is not to be run.
+/// The error response to a rejected request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HttpError {
-    /// What to answer.
+    /// The status.
     pub status: Status,
-    /// Why, for people; never has anything of the request in it.
+    /// The reason, for people; never quotes the request.
     pub reason: &'static str,
-    /// Whether nothing more can be read from the connection.
+    /// Whether the connection must be closed.
     pub closes: bool,
 }
 
-/// The origin of a page that may be shown an answer, as its browser has named it.
+/// The origin of a web page that may read a response, verbatim from the request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PageOrigin(pub Box<[u8]>);
 
-/// What all answers have in common.
+/// Headers that all responses have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct CommonHeaders<'a> {
-    /// When it is made.
+    /// The `Date`.
     pub date: &'a HttpDate,
-    /// Whose page may be shown it, where one of another origin may.
+    /// The foreign origin that may read the response, if any.
     pub allowed_origin: Option<&'a PageOrigin>,
 }
 
@@ -72,21 +72,21 @@ pub enum Version {
     Http11,
 }
 
-/// What of a request decides how its answer looks.
+/// The properties of a request that determine the format of its response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Exchange {
     /// The client's version.
     pub version: Version,
-    /// Whether only the head is asked for.
+    /// Whether the request is a HEAD.
     pub is_head: bool,
-    /// Whether the connection ends with the answer.
+    /// Whether the connection is closed after the response.
     pub closes: bool,
-    /// Whether a proxy has passed the request on.
+    /// Whether a proxy forwarded the request.
     pub is_forwarded: bool,
 }
 
 impl Status {
-    /// The three digits.
+    /// The three-digit code.
     pub fn code(self) -> u16 {
         self.line().bytes().take(3).fold(0, |code, digit| 10 * code + u16::from(digit - b'0'))
     }
@@ -126,7 +126,7 @@ impl Status {
 }
 
 impl ContentType {
-    /// The header's value, and for what a browser shows: that it is to believe it.
+    /// The header's value; text also gets `nosniff`, so that browsers do not guess another type.
     fn text(self) -> &'static str {
         match self {
             ContentType::Json => "application/json",
@@ -136,8 +136,8 @@ impl ContentType {
 }
 
 impl Exchange {
-    /// Writes an answer whose body `write` appends. Only what `write` leaves behind counts, so that a body
-    /// with a secret in it is never in any other memory.
+    /// Writes a response whose body `write` appends directly to the output, so that a secret in it is never in any
+    /// other memory.
     pub fn write_whole(
         self,
         status: Status,
@@ -162,7 +162,7 @@ impl Exchange {
         });
     }
 
-    /// Writes the head of an answer whose body comes in pages. HTTP/1.0 has no chunks: the body ends with
+    /// Writes the head of a response whose body comes in pages. HTTP/1.0 has no chunks: the body ends with
     /// the connection.
     pub fn begin_pages(
         &mut self,
@@ -183,7 +183,7 @@ impl Exchange {
         });
     }
 
-    /// Writes a page of the body, which `write` appends.
+    /// Writes a page of the body; `write` appends it.
     pub fn write_page(self, is_last: bool, output: &mut Buffer, write: impl FnOnce(&mut Vec<u8>)) {
         if self.version == Version::Http10 {
             return output.append_with(write);
@@ -194,7 +194,7 @@ impl Exchange {
             let page_at = bytes.len();
             write(bytes);
             match bytes.len() - page_at {
-                // A chunk of no bytes would be the last.
+                // An empty chunk would end the body.
                 0 => bytes.truncate(size_at),
                 size => {
                     let size = format!("{size:0width$x}", width = SIZE_PLACEHOLDER.len());
@@ -208,7 +208,7 @@ impl Exchange {
         });
     }
 
-    /// Writes an answer without a body that tells what `methods` there are.
+    /// Writes a response without a body that lists the allowed `methods`.
     pub fn write_methods(self, methods: &str, common: CommonHeaders<'_>, output: &mut Buffer) {
         output.append_with(|bytes| {
             push(bytes, &["HTTP/1.1 ", Status::NoContent.line(), "\r\nAllow: ", methods, "\r\n"]);
@@ -220,7 +220,7 @@ impl Exchange {
         });
     }
 
-    /// All of the head but how long the body is.
+    /// Writes the head without the body's length.
     fn push_head(
         self,
         status: Status,
@@ -232,7 +232,7 @@ impl Exchange {
         self.push_common_headers(status, common, bytes);
     }
 
-    /// The headers that every answer has.
+    /// Writes the headers that every response has.
     fn push_common_headers(self, status: Status, common: CommonHeaders<'_>, bytes: &mut Vec<u8>) {
         push(bytes, &["Date: "]);
         bytes.extend_from_slice(common.date.as_bytes());
@@ -254,8 +254,8 @@ impl Exchange {
     }
 }
 
-/// Writes the answer after which a connection speaks WebSocket (RFC 6455, 4.2.2); `accept` is what the
-/// client's key is answered with.
+/// Writes the response that switches the connection to WebSocket (RFC 6455, 4.2.2); `accept` is the
+/// `Sec-WebSocket-Accept`.
 pub fn write_upgrade(accept: &str, output: &mut Buffer) {
     let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
     output.append_with(|bytes| push(bytes, &[head, "Sec-WebSocket-Accept: ", accept, "\r\n\r\n"]));
@@ -267,7 +267,7 @@ fn push(bytes: &mut Vec<u8>, texts: &[&str]) {
     }
 }
 
-/// Puts `length` into its room and moves what follows up to it.
+/// Writes `length` over its placeholder and closes the gap.
 fn insert_length(bytes: &mut Vec<u8>, length_at: usize, length: &str) {
     let length_end = length_at + length.len();
     bytes[length_at..length_end].copy_from_slice(length.as_bytes());
@@ -278,17 +278,17 @@ fn insert_length(bytes: &mut Vec<u8>, length_at: usize, length: &str) {
     bytes.truncate(end);
 }
 
-/// What the client is told that waits for it before it sends a body.
+/// The interim response to `Expect: 100-continue`.
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// What a page of an allowed origin may send beside what any may (the Fetch standard's CORS-preflight), and that its
-/// browser need not ask again for ten minutes.
+/// Headers of a CORS preflight response (Fetch standard): additional request headers that are allowed, and a cache time
+/// of ten minutes.
 const PREFLIGHT: &str =
     "Access-Control-Allow-Headers: Authorization, Content-Type\r\nAccess-Control-Max-Age: 600\r\n";
 
-/// Room for any length there is.
+/// Placeholder for any 64-bit length.
 const LENGTH_PLACEHOLDER: &str = "00000000000000000000";
-/// Room for the size of a chunk of up to 4 GiB.
+/// Placeholder for the size of a chunk of up to 4 GiB.
 const SIZE_PLACEHOLDER: &str = "00000000";
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
-//! What is to be done with a request, from its head alone: before its body is read, before the client is
-//! told to go on, before anything has an effect.
+//! Routes a request by its head alone, before its body is read and before `100 Continue` is sent.
 //!
-//! The order is: may it be here at all (hosts and origins: [`check_source`]), what is it, will its body be read
-//! ([`route`]).
+//! [`check_source`] checks host and origin first; then [`route`] selects the kind of request and decides whether to read
+//! its body.
 
 use super::authorization::Authorization;
 use super::head::{BodyLength, Head, Method, malformed};
@@ -12,34 +11,34 @@ use super::response::{HttpError, Status, Version};
 use super::websocket_key::WebSocketKey;
 use crate::model::Denial;
 
-/// A page that is there for people and their tools.
+/// A page for people and monitoring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HttpPage {
-    /// `/`: what this server is.
+    /// `/`: describes the server.
     Root,
-    /// `/healthz`: how it is.
+    /// `/healthz`: health check.
     Health,
 }
 
-/// What a request is.
+/// The kind of a request.
 #[derive(Debug)]
 pub enum Route {
-    /// A page is asked for.
+    /// A request for a page.
     Page(HttpPage),
-    /// What is asked for is what methods there are: these.
+    /// A request for the allowed methods, which are these.
     Options(&'static str),
-    /// The connection is to become one of WebSocket.
+    /// An upgrade to WebSocket.
     Upgrade(WebSocketKey),
-    /// A message: its body is to be read.
+    /// A message; read its body.
     Message {
-        /// Whether the client waits to be told so.
+        /// Whether the client waits for `100 Continue`.
         awaits_continue: bool,
-        /// Who it comes from.
+        /// The client's credentials.
         authorization: Authorization,
     },
 }
 
-/// Decides about a request whose source is in order; `length` is what the head says of its body.
+/// Routes a request whose source is allowed; `length` is the length of its body.
 pub fn route(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> Result<Route, HttpError> {
     if head.method == Method::Unknown {
         return Err(error(Status::NotImplemented, "the method is none of HTTP"));
@@ -63,7 +62,7 @@ pub fn route(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> Resu
     }
 }
 
-/// The methods that there are for `path`.
+/// The allowed methods for `path`.
 fn methods(path: &str) -> &'static str {
     match path {
         HEALTH => "GET, HEAD, OPTIONS",
@@ -72,8 +71,8 @@ fn methods(path: &str) -> &'static str {
     }
 }
 
-/// Whether the request may come from where it comes from, and means us. Tells the origin of the page that is behind
-/// it, where a rule lets that in.
+/// Checks that the request names this server as its host and comes from an allowed origin. Returns the origin if it is a
+/// foreign one that a rule allows.
 pub fn check_source<'a>(head: &Head<'a>, rules: &HttpRules) -> Result<Option<&'a [u8]>, HttpError> {
     let authority = authority(head)?;
     if authority.is_some_and(|authority| !rules.allow_host(&authority.host)) {
@@ -95,15 +94,15 @@ pub fn check_source<'a>(head: &Head<'a>, rules: &HttpRules) -> Result<Option<&'a
         }
         HeaderValue::Absent => {}
     }
-    // A page of another port of this host is `same-site`. Whatever it makes a browser send that could have an
-    // effect, a POST or a WebSocket handshake, carries its Origin, which is not ours.
+    // A page from another port of this host is `same-site`. Its requests that could have an effect (POST, WebSocket
+    // handshake) carry an `Origin`, which the check above rejects.
     if fields.is_cross_site {
         return Err(forbidden(Denial::ForeignOrigin, "the page that this comes from is somebody else's"));
     }
     Ok(None)
 }
 
-/// What the client calls us (RFC 9112, 3.2): none only where HTTP/1.0 need not say.
+/// The authority that the client addresses (RFC 9112, 3.2); `None` only for HTTP/1.0 without `Host`.
 fn authority<'a>(head: &Head<'a>) -> Result<Option<Authority<'a>>, HttpError> {
     let host = match head.headers.host {
         HeaderValue::Absent if head.version == Version::Http10 => None,
@@ -120,7 +119,7 @@ fn authority<'a>(head: &Head<'a>) -> Result<Option<Authority<'a>>, HttpError> {
     }
 }
 
-/// RFC 6455, 4.2.1. Any other upgrade is not for us: the request is what it is without.
+/// RFC 6455, 4.2.1. Other upgrades are ignored.
 fn is_websocket_handshake(head: &Head<'_>) -> bool {
     head.method == Method::Get
         && head.version == Version::Http11
@@ -163,7 +162,7 @@ fn route_message(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> 
     Ok(Route::Message { awaits_continue, authorization: Authorization::parse(head.headers.authorization) })
 }
 
-/// Whether the connection may last is for the caller to see.
+/// An error that does not close the connection by itself.
 const fn error(status: Status, why: &'static str) -> HttpError {
     HttpError { status, reason: why, closes: false }
 }
@@ -172,7 +171,7 @@ fn forbidden(denial: Denial, why: &'static str) -> HttpError {
     HttpError { status: Status::Forbidden(denial), reason: why, closes: true }
 }
 
-/// The body of the request is larger than it may be.
+/// The body exceeds the limit.
 pub(super) const TOO_LARGE: HttpError =
     HttpError { status: Status::ContentTooLarge, reason: "the body is larger than it may be", closes: true };
 

@@ -1,11 +1,11 @@
-//! The key of a WebSocket handshake: what the client wants to see an answer to.
+//! The key of a WebSocket handshake.
 
-/// Sixteen bytes in base64, as they came. Proves that we understood, and nothing else: no secret.
+/// Sixteen bytes in base64, verbatim. Not a secret: it only proves that the server speaks WebSocket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WebSocketKey([u8; KEY_BYTES]);
 
 impl WebSocketKey {
-    /// Reads a header's value.
+    /// Parses the header's value.
     pub fn parse(text: &[u8]) -> Option<WebSocketKey> {
         let key: [u8; KEY_BYTES] = text.try_into().ok()?;
         let digits = key.strip_suffix(b"==")?;

@@ -1,6 +1,6 @@
-//! One frame: its header, which must keep to the protocol whatever stands around it, and its mask.
+//! A frame's header, which is validated by itself, and its mask.
 //!
-//! Knows nothing of messages. Holds no payload: that stays in the input.
+//! Independent of messages. The payload stays in the input.
 
 use std::io::Cursor;
 
@@ -10,14 +10,14 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use super::CloseCode;
 use crate::buffer::Buffer;
 
-/// A frame whose header has been taken from the input.
+/// A frame whose header has been consumed.
 pub(super) struct Frame {
     pub(super) opcode: Opcode,
     pub(super) is_final: bool,
     mask: [u8; 4],
-    /// Bytes of the payload; what 32 bits can't say is `u32::MAX`, more than any message may have.
+    /// Payload length in bytes, saturated at `u32::MAX`, which exceeds every limit.
     pub(super) length: u32,
-    /// Bytes of the payload that have come and been unmasked.
+    /// Bytes of the payload that have been unmasked.
     pub(super) unmasked: u32,
 }
 
@@ -33,8 +33,8 @@ pub(super) enum Opcode {
 }
 
 impl Frame {
-    /// Takes the header that stands at the front of `input`; none while it is not whole. Of what is not
-    /// whole nothing is said or taken. Without extensions the reserved bits mean nothing, so they are errors.
+    /// Consumes the header at the front of `input`; `None` while it is incomplete. Without extensions, reserved bits
+    /// are errors.
     pub(super) fn take(input: &mut Buffer) -> Result<Option<Frame>, CloseCode> {
         let mut cursor = Cursor::new(input.as_slice());
         let (header, length) = match FrameHeader::parse(&mut cursor) {
@@ -46,7 +46,7 @@ impl Frame {
         let opcode = Opcode::of(header.opcode).ok_or(CloseCode::Protocol)?;
         let mask = header.mask.ok_or(CloseCode::Protocol)?;
         let is_reserved = header.rsv1 || header.rsv2 || header.rsv3;
-        // The length must be written in as few bytes as can be, and its highest bit is always zero.
+        // The length must have its shortest encoding, and its highest bit must be zero.
         let is_length_wrong = header_bytes != header.len(length) || length > i64::MAX as u64;
         let is_control_wrong = opcode.is_control() && (!header.is_final || length > CONTROL_BYTES_MAX);
         if is_reserved || is_length_wrong || is_control_wrong {
@@ -57,7 +57,7 @@ impl Frame {
         Ok(Some(Frame { opcode, is_final: header.is_final, mask, length, unmasked: 0 }))
     }
 
-    /// Unmasks `payload`, which is what comes behind the bytes that have been unmasked.
+    /// Unmasks `payload`, the bytes that follow those already unmasked.
     pub(super) fn unmask(&mut self, payload: &mut [u8]) {
         let mut mask = self.mask;
         mask.rotate_left(self.unmasked as usize % 4);

@@ -1,4 +1,4 @@
-//! What the server says: what its answer to the handshake proves, and frames, which are never masked.
+//! Writes the handshake's accept key and the server's frames, which are unmasked.
 
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::FrameHeader;
@@ -9,7 +9,7 @@ use super::frame::CONTROL_BYTES_MAX;
 use crate::buffer::Buffer;
 use crate::sys;
 
-/// The `Sec-WebSocket-Accept` that answers `key`, a `Sec-WebSocket-Key`.
+/// The `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`.
 pub fn accept(key: &[u8]) -> String {
     derive_accept_key(key)
 }
@@ -24,13 +24,13 @@ pub fn write_binary(bytes: &[u8], output: &mut Buffer) {
     write_frame(OpCode::Data(Data::Binary), true, bytes, output);
 }
 
-/// Writes a part of a text message. Between its first and its last no other message may be written.
+/// Writes a fragment of a text message. No other message may be written before its last fragment.
 fn write_fragment(part: &[u8], is_first: bool, is_last: bool, output: &mut Buffer) {
     write_frame(text_opcode(is_first), is_last, part, output);
 }
 
-/// As `write_fragment`, of what `write` appends: the part is made where it is sent from. Only one of a
-/// length that takes another header than most is moved, by a few bytes.
+/// Writes a fragment of a text message; `write` appends its payload directly to the output. The payload is moved by a
+/// few bytes if its length needs a header of another size than expected.
 pub fn append_fragment<R>(
     is_first: bool,
     is_last: bool,
@@ -50,21 +50,21 @@ pub fn append_fragment<R>(
     })
 }
 
-/// Writes a close frame that says why; nothing may follow it.
+/// Writes a close frame with code and reason; nothing may follow it.
 pub fn write_close(code: CloseCode, output: &mut Buffer) {
     let payload = [&(code as u16).to_be_bytes(), code.reason().as_bytes()].concat();
     debug_assert!(payload.len() as u64 <= CONTROL_BYTES_MAX, "no reason is longer");
     write_frame(OpCode::Control(Control::Close), true, &payload, output);
 }
 
-/// Answers a close frame with what it says: its code, or nothing.
+/// Answers a close frame by echoing its code, if any.
 pub(super) fn write_close_reply(code: Option<u16>, output: &mut Buffer) {
     let code = code.map(u16::to_be_bytes);
     let payload = code.as_ref().map_or(&[][..], |code| code);
     write_frame(OpCode::Control(Control::Close), true, payload, output);
 }
 
-/// Answers a ping that has `payload`, which is at most 125 bytes.
+/// Answers a ping; `payload` has at most 125 bytes.
 pub(super) fn write_pong(payload: &[u8], output: &mut Buffer) {
     debug_assert!(payload.len() as u64 <= CONTROL_BYTES_MAX, "a ping has no more");
     write_frame(OpCode::Control(Control::Pong), true, payload, output);
@@ -80,7 +80,7 @@ fn text_opcode(is_first: bool) -> OpCode {
     OpCode::Data(if is_first { Data::Text } else { Data::Continue })
 }
 
-/// A header, and how many bytes it has.
+/// A header and its length.
 fn header(opcode: OpCode, is_final: bool, length: usize) -> ([u8; HEADER_BYTES_MAX], usize) {
     let header = FrameHeader { is_final, opcode, ..FrameHeader::default() };
     let mut bytes = [0; HEADER_BYTES_MAX];
@@ -89,8 +89,8 @@ fn header(opcode: OpCode, is_final: bool, length: usize) -> ([u8; HEADER_BYTES_M
     (bytes, header.len(length as u64))
 }
 
-/// Moves what stands `from` bytes behind `start` so that it stands `to` bytes behind it, and wipes what
-/// that leaves behind: it may be the end of a token.
+/// Moves the payload from `start + from` to `start + to` and wipes the bytes that it leaves free: they may be the end of
+/// a token.
 fn resize_header(bytes: &mut Vec<u8>, start: usize, from: usize, to: usize) {
     let end = bytes.len();
     if to > from {
@@ -104,10 +104,10 @@ fn resize_header(bytes: &mut Vec<u8>, start: usize, from: usize, to: usize) {
     }
 }
 
-/// That of a frame with 126 to 65 535 bytes: most replies, and pages of long ones.
+/// The header of a frame with 126 to 65 535 bytes, the size of most replies and pages.
 const HEADER_BYTES_EXPECTED: usize = 4;
 
-/// Without a mask.
+/// The longest header without a mask.
 const HEADER_BYTES_MAX: usize = 10;
 
 #[cfg(test)]

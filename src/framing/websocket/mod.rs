@@ -1,11 +1,10 @@
 //! WebSocket (RFC 6455), the server's side: frames into messages, messages into frames.
 //!
-//! A message that comes in one frame is unmasked where it lies in the input and never copied; one in several
-//! frames is gathered. Text is checked to be UTF-8 as it comes, and a message that breaks a rule fails with
-//! the first byte that does; no byte is looked at twice, however the stream comes in pieces (but for the up to
-//! three bytes that begin a character). Between messages nothing is held.
+//! A message in a single frame is unmasked in place in the input and never copied; a fragmented one is assembled in a
+//! buffer. Text is validated as UTF-8 incrementally, and a message fails at the first invalid byte. No byte is examined
+//! twice, except for up to three bytes of an incomplete character. No memory is held between messages.
 //!
-//! No extension, so no compression, and no subprotocol. It knows neither what messages say nor any clock.
+//! No extensions (so no compression) and no subprotocols. It does not interpret messages and reads no clock.
 
 mod frame;
 mod frame_writer;
@@ -16,69 +15,69 @@ use frame::{Frame, Opcode};
 
 pub use frame_writer::{accept, append_fragment, write_binary, write_close, write_message};
 
-/// The state of one connection, from its handshake on.
+/// The framing state of one connection after its handshake.
 #[derive(Default)]
 pub struct WebSocket {
     state: FrameState,
-    /// Counts what `unfinished` numbers.
+    /// Number of messages and control frames that have begun.
     begun: u32,
-    /// What the fragments make that have come so far, if the message under way has several.
+    /// The kind of the message whose fragments are being received, if any.
     fragmented: Option<MessageKind>,
-    /// Their bytes.
+    /// The payloads of its fragments.
     fragments: Buffer,
-    /// Bytes at the end of the text so far that begin a character.
+    /// Bytes of an incomplete character at the end of the text so far.
     partial_char_bytes: u8,
     allows_binary: bool,
 }
 
-/// What a message is made of.
+/// The kind of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MessageKind {
     /// Valid UTF-8.
     Text,
-    /// Any bytes; only where they are allowed.
+    /// Arbitrary bytes, if binary messages are allowed.
     Binary,
 }
 
-/// What stands at the front of the input.
+/// What is at the front of the input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WebSocketEvent {
-    /// Nothing whole yet.
+    /// Nothing complete yet.
     NeedMore,
-    /// A whole message: see `message`, then `consume` it.
+    /// A complete message: read it with `message`, then call `consume`.
     Message(MessageKind),
-    /// A frame that needs nothing from the caller: a ping (its pong is in the output), a pong, a fragment.
-    /// One at a call, so that the caller can look at how much output waits, and let others have their turn.
+    /// A frame that needs no action: a ping (its pong is in the output), a pong or a fragment. One per call, so that
+    /// the caller can check the output's size and yield to other connections.
     Frame,
-    /// The client has closed and our close frame is in the output; nothing follows.
+    /// The client closed; the close frame of the server is in the output. Nothing follows.
     Closed,
-    /// The client broke a rule. A close frame that says which is in the output; nothing follows.
+    /// The client violated the protocol; a close frame with the reason is in the output. Nothing follows.
     Failed(CloseCode),
 }
 
-/// Why a connection is closed (RFC 6455, 7.4.1), as far as this end says so.
+/// Close codes that the server sends (RFC 6455, 7.4.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CloseCode {
-    /// All is done.
+    /// Normal closure.
     Normal = 1000,
-    /// The server stops.
+    /// The server shuts down.
     GoingAway = 1001,
-    /// A frame that must not be there.
+    /// A protocol error.
     Protocol = 1002,
-    /// A binary message where only text is taken.
+    /// A binary message where only text is accepted.
     Unsupported = 1003,
     /// Text that is not UTF-8.
     InvalidText = 1007,
-    /// Something else that this server does not let happen; a deadline, say.
+    /// A violation of the server's policy, such as a deadline.
     Policy = 1008,
-    /// A message with more bytes than one may have.
+    /// A message that exceeds the limit.
     TooLarge = 1009,
-    /// The server failed.
+    /// An internal error.
     Internal = 1011,
 }
 
 impl CloseCode {
-    /// The same in words, for people.
+    /// The reason text of the close frame.
     pub fn reason(self) -> &'static str {
         match self {
             CloseCode::Normal => "",
@@ -95,27 +94,27 @@ impl CloseCode {
 
 #[derive(Default)]
 enum FrameState {
-    /// Between frames: of the next one nothing has come.
+    /// Between frames.
     #[default]
     Between,
-    /// The input begins with a part of a header.
+    /// The input starts with an incomplete header.
     Header,
-    /// The header is taken, the payload is on its way.
+    /// The header is consumed, the payload is incomplete.
     Payload(Frame),
-    /// A whole message waits to be read and consumed: so many bytes of the input, or all that is gathered.
+    /// A complete message to read and consume: this many bytes of the input, or all fragments.
     Whole(MessageKind, u32),
     /// A close frame has been written.
     Ended,
 }
 
 impl WebSocket {
-    /// One that lets binary messages come as well.
+    /// Accepts binary messages as well.
     pub fn with_binary() -> WebSocket {
         WebSocket { allows_binary: true, ..WebSocket::default() }
     }
 
-    /// Looks for the next piece. A message has at most `bytes_max` bytes in all its fragments: what
-    /// announces more is refused at once. After the end, drops all input.
+    /// Returns the next event. A message has at most `bytes_max` bytes in all its fragments; a frame that announces
+    /// more fails at once. After the end, discards all input.
     pub fn next(&mut self, input: &mut Buffer, output: &mut Buffer, bytes_max: usize) -> WebSocketEvent {
         let piece = self.next_event(input, output, bytes_max).unwrap_or_else(|code| {
             frame_writer::write_close(code, output);
@@ -131,7 +130,7 @@ impl WebSocket {
         piece
     }
 
-    /// The bytes of the message that `next` has found; none before and after.
+    /// The message that `next` has returned, until it is consumed; empty otherwise.
     pub fn message<'a>(&'a self, input: &'a Buffer) -> &'a [u8] {
         match (&self.state, self.fragmented) {
             (FrameState::Whole(..), Some(_)) => self.fragments.as_slice(),
@@ -140,7 +139,7 @@ impl WebSocket {
         }
     }
 
-    /// Drops the message that `next` has found, and what memory it took.
+    /// Consumes the message that `next` has returned and frees its memory.
     pub fn consume(&mut self, input: &mut Buffer) {
         let FrameState::Whole(_, length) = self.state else { return };
         match self.fragmented.take() {
@@ -151,18 +150,18 @@ impl WebSocket {
         self.check_invariants();
     }
 
-    /// Bytes of memory that it holds: what is gathered of a message that comes in fragments.
+    /// Heap size in bytes: the buffer for fragments.
     pub fn held_bytes(&self) -> usize {
         self.fragments.capacity()
     }
 
-    /// Whether something has begun and is not whole: the input must not end here.
+    /// Whether a message or frame is incomplete: end of input is an error now.
     pub fn is_inside_message(&self) -> bool {
         self.unfinished().is_some()
     }
 
-    /// The number of the message or control frame that has begun and not ended, if there is one: the
-    /// request timeout runs, anew for each. A control frame between fragments belongs to their message.
+    /// The number of the incomplete message or control frame, if any. The request timeout applies to each
+    /// separately; a control frame between fragments counts as part of their message.
     pub fn unfinished(&self) -> Option<u32> {
         match self.state {
             FrameState::Between if self.fragmented.is_none() => None,
@@ -198,7 +197,7 @@ impl WebSocket {
         }
     }
 
-    /// Takes a header; false if it is not whole yet.
+    /// Consumes a frame header; false if it is incomplete.
     fn begin_frame(&mut self, input: &mut Buffer) -> Result<bool, CloseCode> {
         if input.is_empty() {
             return Ok(false);
@@ -222,7 +221,7 @@ impl WebSocket {
         Ok(true)
     }
 
-    /// Deals with a control frame as soon as it is whole.
+    /// Handles a control frame once it is complete.
     fn read_control_frame(
         &mut self,
         input: &mut Buffer,
@@ -251,12 +250,12 @@ impl WebSocket {
         Ok(piece)
     }
 
-    /// Takes what has come of a data frame.
+    /// Processes the available bytes of a data frame.
     fn read_data_frame(&mut self, input: &mut Buffer, bytes_max: usize) -> Result<WebSocketEvent, CloseCode> {
         let FrameState::Payload(frame) = &mut self.state else { return Ok(WebSocketEvent::NeedMore) };
         let length = frame.length as usize;
         let before = frame.unmasked as usize;
-        // The payload of a fragment leaves the input as it comes, that of a whole message stays.
+        // The payload of a fragment moves to the buffer, that of an unfragmented message stays in the input.
         let is_gathered = self.fragmented.is_some();
         let (start, others) = if is_gathered { (0, self.fragments.len() - before) } else { (before, 0) };
         if others + length > bytes_max.min(MESSAGE_BYTES_LIMIT) {
@@ -304,8 +303,8 @@ impl WebSocket {
     }
 }
 
-/// How many bytes at the end of `text` begin a character; an error as soon as no more bytes could make
-/// valid UTF-8 of it.
+/// Number of bytes of an incomplete character at the end of `text`; an error if no continuation could make it valid
+/// UTF-8.
 fn count_partial_char_bytes(text: &[u8]) -> Result<u8, CloseCode> {
     match std::str::from_utf8(text) {
         Ok(_) => Ok(0),
@@ -314,8 +313,8 @@ fn count_partial_char_bytes(text: &[u8]) -> Result<u8, CloseCode> {
     }
 }
 
-/// The code of a close frame, if it has one. Those that may be sent are the ones of RFC 6455, 7.4, and
-/// the registry that it founds: 1004 to 1006 and 1015 never go over the wire, 1016 to 2999 are for later.
+/// The code of a close frame, if any. RFC 6455, 7.4, and its registry define the valid ones: 1004 to 1006 and 1015 are
+/// never sent, 1016 to 2999 are reserved.
 fn close_code(payload: &[u8]) -> Result<Option<u16>, CloseCode> {
     let Some((&code, reason)) = payload.split_first_chunk() else {
         return if payload.is_empty() { Ok(None) } else { Err(CloseCode::Protocol) };
@@ -328,7 +327,7 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, CloseCode> {
     Ok(Some(code))
 }
 
-/// What 32 bits count, and one less, so that a longer frame is too long by its saturated length.
+/// One less than `u32::MAX`, so that a frame with a saturated length is always too large.
 const MESSAGE_BYTES_LIMIT: usize = u32::MAX as usize - 1;
 
 const _: () = assert!(limits::REQUEST_BYTES_MAX <= MESSAGE_BYTES_LIMIT);
