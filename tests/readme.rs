@@ -1,5 +1,5 @@
-//! The pages' shell blocks do what they say, in their order, and so does their SQL; a page's other blocks are for
-//! eyes only.
+//! The documentation is true: the shell blocks of its pages run, in their order, and so does their SQL; links and names of
+//! files lead somewhere. A block that is not to be run is `console` or `text`.
 
 use std::fs;
 use std::path::Path;
@@ -300,6 +300,60 @@ fn query_sqlite(sql: &str, put: impl Fn(&str), expected: &[(String, f64)]) {
 
 #[cfg(not(feature = "sqlite"))]
 fn query_sqlite(_sql: &str, _put: impl Fn(&str), _expected: &[(String, f64)]) {}
+
+/// Links between the pages and the files that they name exist, headings included.
+#[test]
+fn links_and_files_of_the_pages_exist() {
+    let mut missing = Vec::new();
+    for path in PAGES {
+        let text = page(path);
+        let folder = Path::new(path).parent().expect("a file");
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { Path::new(path).to_owned() } else { folder.join(file) };
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            let has_heading = || {
+                let text = fs::read_to_string(&file).unwrap_or_default();
+                text.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == heading)
+            };
+            if !file.exists() || !heading.is_empty() && !has_heading() {
+                missing.push(format!("{path}: {target}"));
+            }
+        }
+        for name in text.split('`').skip(1).step_by(2) {
+            let is_source =
+                ["src/", "tests/", "fuzz/", "sql/", "systemd/"].iter().any(|top| name.starts_with(top));
+            if is_source && !name.contains(' ') && !Path::new(env!("CARGO_MANIFEST_DIR")).join(name).exists()
+            {
+                missing.push(format!("{path}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    words.chars().filter(|char| char.is_alphanumeric() || "-_".contains(*char)).collect()
+}
+
+const PAGES: &[&str] = &[
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    "docs/benchmarks.md",
+    "docs/operations.md",
+    "docs/protocols.md",
+    "docs/security.md",
+    "docs/settings.md",
+    "sql/README.md",
+    "systemd/README.md",
+];
 
 fn page(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
