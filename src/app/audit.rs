@@ -117,11 +117,10 @@ impl App {
     }
 
     /// Logs what is to be known of an answer, for which `asked` was asked.
-    pub(super) fn note(&mut self, conn: ConnId, asked: Asked, action: Action) -> Action {
-        if let Action::Answer(answer) = &action {
+    pub(super) fn note(&mut self, conn: ConnId, asked: Asked, action: &Action) {
+        if let Action::Answer(answer) = action {
             self.audit.answered(|| self.presence.peer(conn), asked, answer);
         }
-        action
     }
 
     /// Which VM the request is about that waits at `stage`, as far as the log wants to know.

@@ -35,7 +35,8 @@ impl App {
 
     /// Whose right to be shown what `command` shows has to hold; `None`: it is gone.
     pub(super) fn asker(&self, conn: ConnId, command: CommandName) -> Option<Asker> {
-        match (self.verdict(conn, command), self.presence.principal(conn)) {
+        let principal = self.presence.principal(conn);
+        match (self.verdict(conn, command, &principal), principal) {
             (Verdict::Allowed, Principal::Vm(login)) => Some(Asker::Anybody(Some(login))),
             (Verdict::Allowed, _) => Some(Asker::Anybody(None)),
             (Verdict::AllowedAsItself, Principal::Vm(login)) => Some(Asker::Vm(login)),

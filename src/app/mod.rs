@@ -135,24 +135,27 @@ impl App {
 
     /// Begins a request of the connection `conn`. The order of checks is the protocol's: does the
     /// command exist for this client, is the token good, may the client run it, is the data in order.
-    pub fn call(&mut self, conn: ConnId, request: Request, now: UnixSeconds) -> Action {
+    pub fn call(&mut self, conn: ConnId, request: Box<Request>, now: UnixSeconds) -> Action {
         let asked = Asked::of(&request);
         let action = self.begin(conn, request, now);
-        self.note(conn, asked, action)
+        self.note(conn, asked, &action);
+        action
     }
 
-    fn begin(&mut self, conn: ConnId, request: Request, now: UnixSeconds) -> Action {
+    fn begin(&mut self, conn: ConnId, request: Box<Request>, now: UnixSeconds) -> Action {
         self.presence.begin_request(conn, request.is_forwarded);
         match &request.token {
             Ok(None) => self.run(conn, request, None, now),
-            _ if self.verdict(conn, request.name) == policy::Verdict::Unknown => {
+            _ if self.verdict(conn, request.name, &self.presence.principal(conn))
+                == policy::Verdict::Unknown =>
+            {
                 Action::failed(Failure::UnknownCommand)
             }
             Err(bad) => Action::failed(Failure::BadField(bad.clone())),
             Ok(Some(token)) => {
                 let token = token::hash(token);
                 let current = self.presence.login(conn).cloned();
-                let stage = Stage::Token { request: Box::new(request), token, current: current.clone() };
+                let stage = Stage::Token { request, token, current: current.clone() };
                 let now = now - self.clock_lead;
                 Action::Work { task: Task::FindToken { token, current, now }, stage }
             }
@@ -181,7 +184,8 @@ impl App {
             stage => Asked::new(stage.command(), App::subject(stage)),
         };
         let action = self.go_on(conn, stage, result, now);
-        self.note(conn, asked, action)
+        self.note(conn, asked, &action);
+        action
     }
 
     fn go_on(
@@ -210,7 +214,7 @@ impl App {
                 if let Some(current) = current.filter(|_| !current_holds) {
                     self.presence.log_out_as(conn, &current);
                 }
-                self.resume_with_token(conn, *request, token, owner, now)
+                self.resume_with_token(conn, request, token, owner, now)
             }
             (Stage::RegisterName { .. }, Done::Credentials(Some(_))) => {
                 Action::failed(Failure::AlreadyRegistered)
@@ -264,7 +268,7 @@ impl App {
     fn resume_with_token(
         &mut self,
         conn: ConnId,
-        request: Request,
+        request: Box<Request>,
         token: TokenHash,
         owner: Option<Login>,
         now: UnixSeconds,
@@ -284,8 +288,16 @@ impl App {
         self.run(conn, request, Some(token), now)
     }
 
-    fn run(&mut self, conn: ConnId, request: Request, token: Option<TokenHash>, now: UnixSeconds) -> Action {
-        let verdict = self.verdict(conn, request.name);
+    #[expect(clippy::boxed_local, reason = "a request is large; it is taken apart where it lies")]
+    fn run(
+        &mut self,
+        conn: ConnId,
+        request: Box<Request>,
+        token: Option<TokenHash>,
+        now: UnixSeconds,
+    ) -> Action {
+        let principal = self.presence.principal(conn);
+        let verdict = self.verdict(conn, request.name, &principal);
         let refused = match verdict {
             policy::Verdict::Allowed | policy::Verdict::AllowedAsItself => None,
             policy::Verdict::AuthenticationRequired => Some(Failure::AuthenticationRequired),
@@ -295,7 +307,7 @@ impl App {
         if let Some(failure) = refused {
             return Action::failed(failure);
         }
-        let (principal, scope) = (self.presence.principal(conn), request.scope);
+        let scope = request.scope;
         if request.is_login() {
             // However it fails, what follows must not be done in the name of whoever was here before.
             self.presence.log_out(conn);
@@ -359,14 +371,9 @@ impl App {
         }
     }
 
-    fn verdict(&self, conn: ConnId, command: CommandName) -> policy::Verdict {
+    fn verdict(&self, conn: ConnId, command: CommandName, principal: &Principal) -> policy::Verdict {
         let presence = &self.presence;
-        policy::verdict(
-            command,
-            &presence.principal(conn),
-            presence.open_registration(conn),
-            presence.anonymous_access(conn),
-        )
+        policy::verdict(command, principal, presence.open_registration(conn), presence.anonymous_access(conn))
     }
 
     fn ping(&self, conn: ConnId) -> Action {

@@ -62,7 +62,7 @@ impl Bed {
         let (dialect, command) = (Dialect::Command, Ok(command));
         let action = self.app.call(
             CONN,
-            Request { dialect, scope, is_forwarded: false, id: None, token, name, command },
+            Box::new(Request { dialect, scope, is_forwarded: false, id: None, token, name, command }),
             NOW,
         );
         self.settle(action)
@@ -285,7 +285,7 @@ fn where_metrics_are_closed_a_login_has_to_hold_until_the_points_are_kept() {
     let (scope, dialect) = (Scope::Request, Dialect::Command);
     let (id, name, command) = (None, CommandName::Put, Ok(put(&[("b", 1)], &[], false)));
     let request = Request { dialect, scope, is_forwarded: false, id, token: Ok(Some(token)), name, command };
-    let mut action = bed.app.call(CONN, request, NOW);
+    let mut action = bed.app.call(CONN, Box::new(request), NOW);
     while let Action::Work { task, stage } = action {
         if matches!(task, Task::Write(_)) {
             let (name, password_hash) = (VmName::from_store("vm"), "another".to_owned());
@@ -391,7 +391,7 @@ fn a_late_failure_ends_only_the_login_that_failed() {
         let (command, token, is_forwarded) = (Ok(command), Ok(None), false);
         match bed.app.call(
             CONN,
-            Request { dialect, scope, id: None, token, name, command, is_forwarded },
+            Box::new(Request { dialect, scope, id: None, token, name, command, is_forwarded }),
             NOW,
         ) {
             Action::Work { stage, .. } => stage,

@@ -128,7 +128,7 @@ impl<J: Jobs> Calls<J> {
     pub(super) fn begin<S>(
         &mut self,
         request_key: RequestKey,
-        request: Request,
+        request: Box<Request>,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,

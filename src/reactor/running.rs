@@ -102,7 +102,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 Step::Call(seq, request) => {
                     work.steps += 1;
                     let request_key = RequestKey { conn: id, seq };
-                    self.calls.begin(request_key, *request, connection, &mut self.timers, now);
+                    self.calls.begin(request_key, request, connection, &mut self.timers, now);
                 }
                 Step::Decode(seq, text) => {
                     work.steps += 1;

@@ -352,7 +352,7 @@ impl Replies {
         self.barrier = self.barrier.filter(|barrier| *barrier != seq);
         self.paged = self.paged.filter(|paged| *paged != seq);
         self.converting = self.converting.filter(|converting| *converting != seq);
-        if self.named.is_empty() {
+        if self.named.is_empty() && self.named.capacity() > 0 {
             self.named = HashMap::new();
         }
         Some(open)

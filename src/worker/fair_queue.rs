@@ -41,7 +41,8 @@ pub(crate) struct FairQueue<T> {
     usage: Vec<AccountUsage>,
     flows: Vec<Flow<T>>,
     index_of: HashMap<Account, usize>,
-    flow_of: HashMap<(usize, Option<usize>), usize>,
+    /// Flows of two accounts; the flow of one account is in its usage.
+    flow_of: HashMap<(usize, usize), usize>,
     /// One entry for each flow with jobs. An entry that has become too early is corrected when it reaches
     /// the front.
     schedule: BinaryHeap<Reverse<ScheduleEntry>>,
@@ -62,6 +63,8 @@ struct AccountUsage {
     charged: u64,
     /// The total weight of its queued jobs.
     queued_weight: usize,
+    /// The flow of the jobs that are charged to this account alone.
+    flow: Option<usize>,
 }
 
 /// Jobs that are charged to the same accounts.
@@ -190,10 +193,11 @@ impl<T> FairQueue<T> {
             }
             account.queued_weight += weight;
         }
-        let flow = *self.flow_of.entry(accounts).or_insert_with(|| {
+        let next = self.flows.len();
+        let flow = self.flow_index(accounts, next);
+        if flow == next {
             self.flows.push(Flow { accounts, jobs: VecDeque::new(), is_scheduled: false });
-            self.flows.len() - 1
-        });
+        }
         let order = self.next_order;
         self.next_order += 1;
         self.length += 1;
@@ -250,9 +254,17 @@ impl<T> FairQueue<T> {
 
     fn account_index(&mut self, account: Account) -> usize {
         *self.index_of.entry(account).or_insert_with(|| {
-            self.usage.push(AccountUsage { account, charged: 0, queued_weight: 0 });
+            self.usage.push(AccountUsage { account, charged: 0, queued_weight: 0, flow: None });
             self.usage.len() - 1
         })
+    }
+
+    /// The flow of these accounts; `next` if they have none yet.
+    fn flow_index(&mut self, (first, second): (usize, Option<usize>), next: usize) -> usize {
+        match second {
+            None => *self.usage[first].flow.get_or_insert(next),
+            Some(second) => *self.flow_of.entry((first, second)).or_insert(next),
+        }
     }
 
     /// Subtracts a job of `flow` from the totals.
@@ -282,13 +294,13 @@ impl<T> FairQueue<T> {
             new_index.push(self.usage.len());
             if account.queued_weight > 0 || account.charged > self.virtual_time {
                 self.index_of.insert(account.account, self.usage.len());
-                self.usage.push(account);
+                self.usage.push(AccountUsage { flow: None, ..account });
             }
         }
         for mut flow in flows.into_iter().filter(|flow| !flow.jobs.is_empty()) {
             flow.accounts = (new_index[flow.accounts.0], flow.accounts.1.map(|account| new_index[account]));
             flow.is_scheduled = false;
-            self.flow_of.insert(flow.accounts, self.flows.len());
+            self.flow_index(flow.accounts, self.flows.len());
             self.flows.push(flow);
             self.schedule_flow(self.flows.len() - 1);
         }

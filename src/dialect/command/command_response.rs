@@ -154,20 +154,22 @@ fn address(peer: &Peer, output: &mut Vec<u8>) {
     match peer {
         // Digit by digit: `format!` would take longer than the rest of the reply to a ping.
         Peer::Tcp(IpAddr::V4(ip), port) => {
-            let mut short = AddressText::default();
-            short.push(b'[');
-            short.push(b'"');
-            for (index, octet) in ip.octets().into_iter().enumerate() {
-                if index > 0 {
-                    short.push(b'.');
-                }
-                short.push_decimal(octet.into());
+            let [first, second, third, fourth] = ip.octets();
+            let (mut bytes, mut length) = ([0; 32], 0);
+            let mut push = |byte| {
+                bytes[length] = byte;
+                length += 1;
+            };
+            [b'[', b'"'].into_iter().for_each(&mut push);
+            decimal(first.into(), &mut push);
+            for octet in [second, third, fourth] {
+                push(b'.');
+                decimal(octet.into(), &mut push);
             }
-            short.push(b'"');
-            short.push(b',');
-            short.push_decimal(*port);
-            short.push(b']');
-            output.extend_from_slice(&short.bytes[..short.length]);
+            [b'"', b','].into_iter().for_each(&mut push);
+            decimal(*port, &mut push);
+            push(b']');
+            output.extend_from_slice(&bytes[..length]);
         }
         Peer::Tcp(IpAddr::V6(ip), port) => {
             write!(output, "[\"{ip}\",{port}]").expect("a Vec takes whatever is written");
@@ -176,27 +178,21 @@ fn address(peer: &Peer, output: &mut Vec<u8>) {
     }
 }
 
-/// A fixed buffer for an address, cheaper than pushing single bytes to a `Vec`.
-#[derive(Default)]
-struct AddressText {
-    bytes: [u8; 32],
-    length: usize,
-}
-
-impl AddressText {
-    fn push(&mut self, byte: u8) {
-        self.bytes[self.length] = byte;
-        self.length += 1;
+#[inline(always)]
+fn decimal(number: u16, push: &mut impl FnMut(u8)) {
+    if number >= 10_000 {
+        push(b'0' + (number / 10_000) as u8);
     }
-
-    fn push_decimal(&mut self, number: u16) {
-        for power in [10_000, 1_000, 100, 10] {
-            if number >= power {
-                self.push(b'0' + (number / power % 10) as u8);
-            }
-        }
-        self.push(b'0' + (number % 10) as u8);
+    if number >= 1_000 {
+        push(b'0' + (number / 1_000 % 10) as u8);
     }
+    if number >= 100 {
+        push(b'0' + (number / 100 % 10) as u8);
+    }
+    if number >= 10 {
+        push(b'0' + (number / 10 % 10) as u8);
+    }
+    push(b'0' + (number % 10) as u8);
 }
 
 fn counters(statistics: &Statistics, output: &mut Vec<u8>) {
