@@ -1,12 +1,11 @@
 //! A byte queue: bytes are appended at the back and consumed from the front.
 //!
-//! It holds no memory while empty and overwrites what it gives back, since what passes through it
-//! may be a password.
+//! It holds no memory while empty, and overwrites memory before releasing it, because the bytes may be a password.
 
 /// A byte queue with a contiguous view of everything in it.
 #[derive(Default)]
 pub struct Buffer {
-    /// Nothing while empty: of very many connections most are idle, and each has several buffers.
+    /// `None` while empty: most connections are idle, and each has several buffers.
     queue: Option<Box<Queue>>,
 }
 
@@ -31,8 +30,8 @@ impl Buffer {
         }
     }
 
-    /// Lets `write` append to the bytes behind what is queued. It must only append. Up to
-    /// `APPEND_ROOM` bytes stay where they are first written; of more, a copy may stay in memory.
+    /// Lets `write` append directly to the queued bytes. It must only append. Up to `APPEND_ROOM` bytes are written
+    /// without a reallocation; beyond that, a copy of them may stay in memory.
     pub fn append_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let queue = self.queue.get_or_insert_default();
         queue.make_room(APPEND_ROOM, GROWN_MIN);
@@ -45,7 +44,7 @@ impl Buffer {
         result
     }
 
-    /// Drops `count` bytes from the front; the memory goes with the last one.
+    /// Drops `count` bytes from the front; releases the memory when empty.
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.len(), "consumed more than there is");
         let Some(queue) = &mut self.queue else { return };
@@ -54,7 +53,7 @@ impl Buffer {
         self.skip(count);
     }
 
-    /// Drops `count` bytes from the front that nobody need hide: what they were may stay in memory for a while.
+    /// As [`Buffer::consume`], for bytes that are not secret: they are not overwritten.
     pub fn skip(&mut self, count: usize) {
         assert!(count <= self.len(), "skipped more than there is");
         let Some(queue) = &mut self.queue else { return };
@@ -64,32 +63,32 @@ impl Buffer {
         }
     }
 
-    /// Drops everything and the memory.
+    /// Drops all bytes and the memory.
     pub fn clear(&mut self) {
         self.consume(self.len());
     }
 
-    /// What is queued.
+    /// The queued bytes.
     pub fn as_slice(&self) -> &[u8] {
         self.queue.as_ref().map_or(&[], |queue| &queue.bytes[queue.consumed..])
     }
 
-    /// What is queued, to be changed where it is.
+    /// The queued bytes, mutable in place.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         self.queue.as_mut().map_or(&mut [], |queue| &mut queue.bytes[queue.consumed..])
     }
 
-    /// How many bytes are queued.
+    /// Number of queued bytes.
     pub fn len(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
-    /// Whether nothing is queued.
+    /// Whether no bytes are queued.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The memory held, in bytes.
+    /// Capacity of the allocated memory, in bytes.
     pub fn capacity(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.bytes.capacity())
     }
@@ -100,12 +99,12 @@ impl Queue {
         self.bytes.len() - self.consumed
     }
 
-    /// Moves what is queued to the front of the memory or into larger memory, so that `count` more
-    /// bytes fit, and overwrites what it leaves behind. Memory that has to grow, grows to `grown_min` at least.
+    /// Makes room for `count` more bytes: moves the queued bytes to the front or into larger memory, of at least
+    /// `grown_min` bytes, and overwrites the old copy.
     fn make_room(&mut self, count: usize, grown_min: usize) {
         let queued = self.len();
-        // Each byte that is moved pays for one that was consumed; and what was consumed is never more
-        // than what is queued once bytes have been added, so a buffer that is never empty stays small.
+        // Amortized: each moved byte is paid for by a consumed one. A buffer that never becomes empty stays small,
+        // because consumed bytes never exceed the queued ones after bytes are added.
         if self.consumed > 0 && self.consumed >= queued {
             self.bytes.copy_within(self.consumed.., 0);
             crate::sys::wipe(&mut self.bytes[queued..]);
@@ -113,8 +112,8 @@ impl Queue {
             self.consumed = 0;
         }
         if self.bytes.capacity() - self.bytes.len() < count {
-            // By half, so that what is large has little to spare, and twofold while it is small, so that many
-            // short replies rarely come here. The first may be the only one, the second rarely is.
+            // Large buffers grow by half, to waste little; small ones double, so that many short replies reallocate
+            // rarely. The first reply is often the only one; after a second one there are usually more.
             let grown = match queued {
                 0 => count,
                 1..SMALL => (2 * queued).max(grown_min),
@@ -135,13 +134,13 @@ impl Drop for Buffer {
     }
 }
 
-/// Enough for any reply that holds a secret.
+/// Enough for any reply with a secret.
 const APPEND_ROOM: usize = 512;
 
-/// Up to here memory is cheap.
+/// Buffers below this size double.
 const SMALL: usize = 16 << 10;
 
-/// After a first reply there are often many more.
+/// Minimum capacity after the second reply.
 const GROWN_MIN: usize = 4 * APPEND_ROOM;
 
 #[cfg(test)]

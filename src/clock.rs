@@ -1,5 +1,5 @@
-//! Time: a monotonic instant for deadlines, wall-clock seconds for what is stored, and the seam
-//! that lets a simulation own both.
+//! Time: monotonic instants for deadlines, wall-clock seconds for stored data, and the trait that lets a simulation
+//! control both.
 //!
 //! Below the reactor nothing reads a clock: `now` is always an argument.
 
@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::limits;
 use crate::sys::process::time_since_boot;
 
-/// A moment on the monotonic clock, in nanoseconds since some moment before the process began.
+/// A moment on the monotonic clock, in nanoseconds since an origin before the process began.
 ///
-/// Eight bytes, also as an `Option`: every connection keeps a few.
+/// Eight bytes, even as an `Option`: every connection has several.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Instant(NonZeroU64);
 
@@ -20,21 +20,21 @@ pub struct Instant(NonZeroU64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct UnixSeconds(pub i64);
 
-/// A wall clock's reading as the header `Date` of HTTP has it (RFC 9110, 5.6.7), made once for all answers of a second.
+/// The value of HTTP's `Date` header (RFC 9110, 5.6.7), formatted once per second for all responses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpDate {
     at: UnixSeconds,
     text: [u8; HTTP_DATE_BYTES],
 }
 
-/// Where the reactor gets the time.
+/// The reactor's source of time.
 pub trait Clock {
     /// The monotonic time; never goes back.
     fn now(&mut self) -> Instant;
     /// The wall clock; may jump either way.
     fn unix_now(&mut self) -> UnixSeconds;
-    /// How far the wall clock, which says `wall`, is ahead of all the time that can have passed: what expires goes by the time without
-    /// it. A clock that is wrong for a minute must not end for good what would have years.
+    /// How far `wall`, a reading of the wall clock, is ahead of the time that can have passed. Expiry uses the wall
+    /// clock minus this lead, so that a clock that is wrong for a minute does not expire tokens and points for good.
     fn wall_lead(&mut self, _wall: UnixSeconds) -> Duration {
         Duration::ZERO
     }
@@ -44,16 +44,16 @@ pub trait Clock {
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     origin: std::time::Instant,
-    /// The time since the system's start when this began.
+    /// Time since boot at the creation of this clock.
     boot: Duration,
-    /// What the wall clock said then.
+    /// Reading of the wall clock at the same moment.
     wall: UnixSeconds,
-    /// What it should have said, as far as can be known; believed for a while only.
+    /// The expected reading; used instead of `wall` for [`limits::CLOCK_TRUST_WAIT`].
     expected: UnixSeconds,
 }
 
 impl Instant {
-    /// The earliest instant there is.
+    /// The earliest instant.
     pub const ORIGIN: Instant = Instant(NonZeroU64::MIN);
 
     /// The time from `earlier` to `self`, zero if `earlier` is the later one.
@@ -91,12 +91,12 @@ impl Add<Duration> for UnixSeconds {
 impl HttpDate {
     /// The date at `now`.
     pub fn new(now: UnixSeconds) -> HttpDate {
-        // Later ones have no such form.
+        // The format has four digits for the year.
         let seconds = u64::try_from(now.0).unwrap_or(0).min(LAST_SECOND_OF_9999);
         let (days, second) = (seconds / SECONDS_PER_DAY, seconds % SECONDS_PER_DAY);
         let (year, month, day) = civil_date(days);
         let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
-        // The first of them was a Thursday.
+        // 1970-01-01 was a Thursday.
         text[..3].copy_from_slice(&WEEKDAYS[(days % 7) as usize]);
         text[8..11].copy_from_slice(&MONTHS[month as usize - 1]);
         for (at, number) in [(5, day), (12, year / 100), (14, year % 100)] {
@@ -108,14 +108,14 @@ impl HttpDate {
         HttpDate { at: now, text }
     }
 
-    /// Goes on to `now`.
+    /// Updates the date to `now`.
     pub fn update(&mut self, now: UnixSeconds) {
         if self.at != now {
             *self = HttpDate::new(now);
         }
     }
 
-    /// What the header says.
+    /// The header's value.
     pub fn as_bytes(&self) -> &[u8] {
         &self.text
     }
@@ -136,13 +136,13 @@ impl Sub<Duration> for UnixSeconds {
 }
 
 impl SystemClock {
-    /// A clock whose monotonic origin is this moment.
+    /// A clock whose monotonic origin is now.
     pub fn new() -> SystemClock {
         SystemClock::resuming_after(None)
     }
 
-    /// As [`SystemClock::new`], where it was `seen` when somebody last knew the time. A wall clock that is far ahead
-    /// of that is not trusted until it has said so for a while: the computer was off for long, or the clock is wrong.
+    /// As [`SystemClock::new`], after a previous run that ended at `seen`. If the wall clock is far ahead of that,
+    /// either the computer was off for long or the clock is wrong, so it is trusted only after a while.
     pub fn resuming_after(seen: Option<UnixSeconds>) -> SystemClock {
         let wall = unix_now();
         let slack = i64::try_from(limits::CLOCK_REST_MAX.as_secs()).unwrap_or(i64::MAX);
@@ -150,13 +150,13 @@ impl SystemClock {
         SystemClock { origin: std::time::Instant::now(), boot: time_since_boot(), wall, expected }
     }
 
-    /// The time by which things expire.
+    /// The wall clock without its lead; expiry uses this time.
     pub fn trusted_unix_now(&mut self) -> UnixSeconds {
         let wall = self.unix_now();
         wall - self.wall_lead(wall)
     }
 
-    /// How far `wall` is ahead, so long after the beginning.
+    /// The lead of `wall`, at `passed` after the creation of this clock.
     fn wall_lead_at(&self, wall: UnixSeconds, passed: Duration) -> Duration {
         let begun = if passed >= limits::CLOCK_TRUST_WAIT { self.wall } else { self.expected };
         let latest = begun + passed + limits::CLOCK_SLACK;
@@ -212,7 +212,7 @@ pub fn civil_date(days: u64) -> (u64, u64, u64) {
 const HTTP_DATE_BYTES: usize = 29;
 const SECONDS_PER_DAY: u64 = 86_400;
 const LAST_SECOND_OF_9999: u64 = 253_402_300_799;
-/// From that of 1970-01-01 on.
+/// Starting with the weekday of 1970-01-01.
 const WEEKDAYS: [[u8; 3]; 7] = [*b"Thu", *b"Fri", *b"Sat", *b"Sun", *b"Mon", *b"Tue", *b"Wed"];
 const MONTHS: [[u8; 3]; 12] = [
     *b"Jan", *b"Feb", *b"Mar", *b"Apr", *b"May", *b"Jun", *b"Jul", *b"Aug", *b"Sep", *b"Oct", *b"Nov",

@@ -1,15 +1,14 @@
-//! Foreign text as people may see it: what a client, a file or a command line says can neither hide in a
-//! line, nor change how the rest of it looks, nor play with a terminal.
+//! Escaping of untrusted text: text from a client, a file or a command line can't hide in a line, change how
+//! the rest of it is displayed, or control a terminal.
 //!
-//! The log, the tools of the host and every error on a terminal show text through this, and names of VMs
-//! are checked by the same rule.
+//! The log, the host's tools and all error messages use this, and names of VMs are checked by the same rule.
 
 use std::fmt::{self, Write};
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// Whether `character` shows nothing, or changes how others are shown: controls, format characters,
-/// Unicode's line and paragraph separators, and whatever is drawn as nothing at all.
+/// Whether `character` is invisible or changes how others are displayed: control and format characters, Unicode's
+/// line and paragraph separators, and ignorable characters.
 pub fn is_invisible(character: char) -> bool {
     if character.is_ascii() {
         return character.is_ascii_control();
@@ -36,7 +35,7 @@ pub fn write_escaped(character: char, output: &mut impl Write) -> fmt::Result {
     }
 }
 
-/// What it holds, as people may see it.
+/// Displays its content with invisible characters escaped.
 pub struct Escaped<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Escaped<T> {
@@ -45,7 +44,7 @@ impl<T: fmt::Display> fmt::Display for Escaped<T> {
     }
 }
 
-/// Escapes what is written to it.
+/// A writer that escapes its input.
 struct EscapingWriter<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl Write for EscapingWriter<'_, '_> {
@@ -54,8 +53,8 @@ impl Write for EscapingWriter<'_, '_> {
     }
 }
 
-/// Characters of other categories that are drawn as nothing: Unicode's `Default_Ignorable_Code_Point` as far
-/// as they are no format characters, what is reserved for more of them, and the empty pattern of braille.
+/// Characters of other categories without a glyph: Unicode's `Default_Ignorable_Code_Point` outside the format
+/// characters, code points reserved for it, and the blank braille pattern.
 fn is_ignorable(character: char) -> bool {
     matches!(
         character,

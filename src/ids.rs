@@ -1,38 +1,38 @@
-//! Names for things that outlive a borrow. Each carries what makes a stale one find nothing.
+//! Identifiers that outlive a borrow. Each has a generation or is never reused, so a stale one matches nothing.
 
 use std::fmt;
 
-/// One client connection: its place in the reactor's table and how often that place has been used.
+/// A client connection: its index in the reactor's table and the generation of that entry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ConnId {
-    /// The place in the table.
+    /// Index in the table.
     pub index: u32,
-    /// Counts the connections that have had this place.
+    /// Number of earlier connections with this index.
     pub generation: u32,
 }
 
-/// One request of one connection; never used twice on it.
+/// Sequence number of a request on its connection; never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestSeq(pub u64);
 
-/// One request of one connection, as the reactor and the workers name it.
+/// A request: its connection and its sequence number there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestKey {
-    /// The connection that asked.
+    /// The connection.
     pub conn: ConnId,
-    /// Which of its requests.
+    /// The sequence number of the request on that connection.
     pub seq: RequestSeq,
 }
 
-/// The integer that the store gave a VM; never given twice by one store.
+/// The store's id of a VM; never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct VmId(pub i64);
 
-/// The integer that the store gave a disk; never given twice by one store.
+/// The store's id of a disk; never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DiskId(pub i64);
 
-/// The integer that the store gave a series of metrics; never given twice by one store.
+/// The store's id of a metric series; never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SeriesId(pub i64);
 

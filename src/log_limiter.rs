@@ -1,8 +1,8 @@
-//! Saying the same thing in the log now and then instead of each time.
+//! Rate limiting of repeated log lines.
 
 use crate::clock::UnixSeconds;
 
-/// Lets one event of a kind pass in each interval and counts the others.
+/// Allows one log line per interval and counts the suppressed ones.
 #[derive(Debug, Default)]
 pub struct LogRateLimiter {
     last: Option<UnixSeconds>,
@@ -10,8 +10,8 @@ pub struct LogRateLimiter {
 }
 
 impl LogRateLimiter {
-    /// Whether the event may be told now, after at least `interval_s` seconds; if so, how many were not
-    /// since the last that was. A clock that was set ends the interval.
+    /// Whether a line may be logged at `now`: at most one in `interval_s` seconds. If so, returns the number of lines
+    /// suppressed since the last one. Setting the clock ends the interval.
     pub fn allow(&mut self, interval_s: u64, now: UnixSeconds) -> Option<u64> {
         if self.last.is_some_and(|passed| now.0.abs_diff(passed.0) < interval_s) {
             self.suppressed += 1;

@@ -1,5 +1,4 @@
-//! The daemon `vmherd`: reads its settings and serves; or runs a tool of the host; and says what is wrong to
-//! whoever started it.
+//! The program `vmherd`: runs the daemon or one of the host's tools, and reports errors on standard error.
 
 use std::env;
 use std::io::{self, Write};
@@ -28,7 +27,7 @@ fn main() -> ExitCode {
     if args.next_if(|first| first == "backup").is_some() {
         return backup_command::run(args, env::vars_os());
     }
-    // One to read the settings again may come while they are read for the first time.
+    // A signal to reload may arrive before the settings are read for the first time.
     if let Err(error) = Signals::block(&Signal::EARLY) {
         eprintln!("vmherd: can't keep signals: {error}");
         return ExitCode::FAILURE;
@@ -48,7 +47,7 @@ fn main() -> ExitCode {
             print(&resolved.report.to_string())
         }
         Ok(Invocation::Run(resolved)) => service::serve(&sources, *resolved, style).unwrap_or_else(|error| {
-            // The log has said it, unless it was told not to say even errors or did not start.
+            // The error is in the log already, unless the filter excludes errors or logging did not start.
             if !log_enabled!(Level::Error) {
                 log_to_stderr(style, Level::Error, format_args!("{error}"));
             }
@@ -61,7 +60,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// For a service manager, which need not start again what can't start with these settings.
+/// The exit code tells a service manager that a restart with the same configuration is pointless.
 fn exit_code(error: &io::Error) -> u8 {
     let start_error = error.get_ref().and_then(|error| error.downcast_ref::<StartError>());
     match start_error {

@@ -1,8 +1,8 @@
-//! Counters of the whole process that code without a server at hand adds to.
+//! Process-wide counters, for code that has no server at hand.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that only grows.
+/// A counter that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -23,5 +23,5 @@ impl Counter {
     }
 }
 
-/// Log lines that nobody could take in time, or that could not be written.
+/// Log lines dropped because the queue was full or writing failed.
 pub static LOG_LINES_DROPPED: Counter = Counter::new();

@@ -215,7 +215,7 @@ fn vms_are_added_listed_given_passwords_and_removed() {
     dir.vm(&["add", "web-1", "--ram=1", "--cpu=1"], "correct horse\n").fails(1, "already registered");
     dir.vm(&["add", "c", "--ram=1", "--cpu=1", "--vms-max=2"], "correct horse\n").fails(1, "--vms-max");
     dir.vm(&["passwd", "b"], "battery staple\n")
-        .succeeds("changed the password of b; its tokens are no good any more\n");
+        .succeeds("changed the password of b; its tokens are no longer valid\n");
     dir.vm(&["remove", "b"], "").succeeds("removed b\n");
     dir.vm(&["remove", "b"], "").fails(1, "no VM of that name");
     dir.vm(&["passwd", "b"], "battery staple\n").fails(1, "no VM of that name");
@@ -240,7 +240,7 @@ fn an_old_name_is_shown_escaped_and_meant_as_it_is() {
     assert!(ran.output.lines().any(|line| line.starts_with(&format!("{shown} "))), "{ran:?}");
     dir.vm(&["passwd", "web"], "battery staple\n").fails(1, "no VM of that name");
     dir.vm(&["passwd", new], "battery staple\n")
-        .succeeds(&format!("changed the password of {shown}; its tokens are no good any more\n"));
+        .succeeds(&format!("changed the password of {shown}; its tokens are no longer valid\n"));
     dir.vm(&["remove", new], "").succeeds(&format!("removed {shown}\n"));
 }
 
@@ -327,7 +327,7 @@ fn vms_are_managed_while_a_daemon_runs() {
     };
     assert_eq!(ask("correct horse"), "success");
     dir.vm(&["passwd", "a"], "battery staple\n")
-        .succeeds("changed the password of a; its tokens are no good any more\n");
+        .succeeds("changed the password of a; its tokens are no longer valid\n");
     assert_eq!(ask("correct horse"), "error");
     assert_eq!(ask("battery staple"), "success");
     dir.vm(&["remove", "a"], "").succeeds("removed a\n");

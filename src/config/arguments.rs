@@ -1,22 +1,22 @@
-//! The command line as flags with their values and what stands between them; knows no setting.
+//! Splits a command line into flags with values and positional arguments; knows no setting.
 
 use std::ffi::{OsStr, OsString};
 
 use super::ConfigError;
 use super::redact::{is_plain_name, redact};
 
-/// A flag that may be given.
+/// A flag that the command line accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Flag {
     /// Its name without the dashes.
     pub(crate) name: &'static str,
-    /// What follows it.
+    /// Whether it takes a value.
     pub(crate) takes: Takes,
     /// Whether it may be given more than once.
     pub(crate) is_repeatable: bool,
 }
 
-/// What follows a flag.
+/// Whether a flag takes a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Takes {
     /// `--flag VALUE` or `--flag=VALUE`.
@@ -27,17 +27,17 @@ pub(crate) enum Takes {
     Nothing,
 }
 
-/// A command line that has been read.
+/// A parsed command line.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Arguments {
     /// Each flag given, in order, with its value.
     pub(crate) flags: Vec<(&'static str, Option<String>)>,
-    /// What is neither a flag nor a flag's value, in order.
+    /// Positional arguments, in order.
     pub(crate) positionals: Vec<String>,
 }
 
 impl Arguments {
-    /// Reads `args` (without the program's name). What follows `--` is no flag.
+    /// Parses `args` (without the program name). All arguments after `--` are positional.
     pub(crate) fn read(
         args: impl IntoIterator<Item = OsString>,
         known: &[Flag],
@@ -89,7 +89,7 @@ impl Arguments {
     }
 }
 
-/// The one of `candidates` that `word` is a slip or the beginning of.
+/// The candidate that `word` is a typo or a unique prefix of.
 pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let typos_max = (word.len() / 3).clamp(1, 4);
     let by_distance = candidates.clone().map(|candidate| (edit_distance(word, candidate), candidate));
@@ -100,8 +100,8 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str> 
     })
 }
 
-/// How many letters must be added, dropped, replaced or swapped with their neighbour to make one word
-/// the other. Words longer than any flag are taken as infinitely far.
+/// Edit distance: insertions, deletions, replacements and swaps of neighbours. Words longer than any flag are
+/// infinitely far apart.
 pub(super) fn edit_distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     if one.len().max(other.len()) > 64 {
@@ -123,7 +123,7 @@ pub(super) fn edit_distance(one: &str, other: &str) -> usize {
     rows[one.len()][other.len()]
 }
 
-/// Without a flag's value, which may be a store.
+/// The error never shows a flag's value, which may be a store URL with a password.
 fn not_utf8(arg: &OsStr) -> ConfigError {
     let text = arg.to_string_lossy();
     match text.strip_prefix("--").and_then(|flag| flag.split_once('=')) {
@@ -136,7 +136,7 @@ fn value_not_utf8(flag: &str) -> ConfigError {
     ConfigError::Usage(format!("--{flag}: its value is not valid UTF-8"))
 }
 
-/// The flag that `text` names and the value that stands in the same argument.
+/// The flag that `text` names, and the value after `=` if there is one.
 fn split_flag<'a>(text: &str, known: &'a [Flag]) -> Result<(&'a Flag, Option<String>), ConfigError> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, Some(value.to_owned())),
@@ -156,7 +156,7 @@ fn split_flag<'a>(text: &str, known: &'a [Flag]) -> Result<(&'a Flag, Option<Str
 fn unknown_flag(name: &str, known: &[Flag]) -> ConfigError {
     let word = name.trim_start_matches('-');
     let near = nearest(word, known.iter().map(|flag| flag.name));
-    // One that only tells of a password is no secret.
+    // A plain name such as `--password-file` is no secret and is shown in full.
     let name = if is_plain_name(&word.replace('-', "_")) { name.into() } else { redact(name) };
     ConfigError::Usage(match near {
         Some(near) => format!("there is no flag {name:?}; is --{near} meant?"),

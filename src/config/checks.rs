@@ -1,5 +1,4 @@
-//! What is wrong with settings that are each in order: what can only be told of several, or of all values
-//! of one together.
+//! Checks that involve several settings, or all values of one setting.
 
 use std::path::Path;
 
@@ -9,10 +8,10 @@ use crate::limits;
 #[cfg(feature = "sqlite")]
 use crate::store::Location;
 
-/// Checks the listeners; `origin` is who names them.
+/// Checks the listeners; errors begin with `origin`.
 pub(super) fn check_listeners(config: &Config, origin: &str) -> Result<(), ConfigError> {
     let listen = &config.listen;
-    // One is the state directory's.
+    // One more is the socket in the state directory.
     let count_max = limits::LISTENERS_MAX - 1;
     if listen.len() > count_max {
         let count = listen.len();
@@ -48,7 +47,7 @@ pub(super) fn check_listeners(config: &Config, origin: &str) -> Result<(), Confi
     Ok(())
 }
 
-/// Whether a socket would take the place of a file that the daemon makes before it or beside it.
+/// Whether `address` is the path of the store, the lock or another file that the daemon creates.
 fn is_own_file(address: &ListenAddress, config: &Config) -> bool {
     let ListenAddress::Unix(path) = address else { return false };
     let is_store = match &config.store {
@@ -64,7 +63,7 @@ fn plaintext_refusal(address: &ListenAddress, origin: &str) -> String {
         ListenAddress::Tcp(address) => address.port(),
         ListenAddress::Unix(_) => 0,
     };
-    // What comes out of a tunnel comes from this host, whoever it is.
+    // Clients of a tunnel or proxy connect from this host, so loopback alone does not authenticate them.
     format!(
         "{origin}: {address} can be reached from other hosts, and passwords and tokens would cross the \
          network in clear text, so vmherd does not start. Do one of these: (1) listen on this host only, \
@@ -75,7 +74,7 @@ fn plaintext_refusal(address: &ListenAddress, origin: &str) -> String {
     )
 }
 
-/// The daemon's own socket lies in the state directory, and the system's addresses are short.
+/// Checks that the path of the daemon's own socket fits into a socket address.
 pub(super) fn check_socket_path(state_dir: &Path) -> Result<(), ConfigError> {
     let socket = state_dir.join(SOCKET_NAME);
     let bytes = socket.as_os_str().len();

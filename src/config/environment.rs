@@ -1,4 +1,4 @@
-//! The environment, as far as settings go.
+//! The environment variables that are relevant for settings.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -11,14 +11,13 @@ use super::redact::is_plain_name;
 use super::settings::SETTINGS;
 use super::values::is_blank;
 
-/// The variables that say something about settings. One that is set to nothing or
-/// white space counts as not set.
+/// The relevant variables. An empty or blank variable counts as unset.
 pub(crate) struct Environment {
     variables: BTreeMap<OsString, OsString>,
 }
 
 impl Environment {
-    /// Keeps what is_relevant of `environment`.
+    /// Keeps the relevant variables of `environment`.
     pub(crate) fn collect(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
         let is_relevant = |name: &OsStr| {
             name.as_bytes().starts_with(PREFIX) || STATE_DIR_VARIABLES.iter().any(|known| name == *known)
@@ -42,19 +41,19 @@ impl Environment {
         }
     }
 
-    /// The path in a variable, of whatever bytes.
+    /// A variable as a path, which need not be UTF-8.
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         self.variables.get(OsStr::new(name)).map(PathBuf::from)
     }
 
-    /// The first of the directories that systemd made for the service.
+    /// The first directory of systemd's `StateDirectory=`.
     pub(super) fn systemd_state_directory(&self) -> Option<PathBuf> {
         let directories = self.variables.get(OsStr::new("STATE_DIRECTORY"))?;
         let first = directories.as_bytes().split(|byte| *byte == b':').find(|path| !path.is_empty())?;
         Some(PathBuf::from(OsStr::from_bytes(first)))
     }
 
-    /// A warning for each variable that looks like a setting and is none.
+    /// A warning for each variable with the prefix that names no setting.
     pub(super) fn unknown_settings(&self) -> Vec<String> {
         let known: Vec<String> = SETTINGS.iter().filter_map(|setting| setting.variable_name()).collect();
         let unknown = self.variables.keys().filter(|name| {
@@ -62,14 +61,14 @@ impl Environment {
         });
         let warning = |name: &OsString| match unknown_setting(&name.to_string_lossy()) {
             Some(warning) => format!("environment variable {warning}"),
-            None => "the environment has a name that begins with VMHERD_ and is no setting's".into(),
+            None => "the environment has a variable that begins with VMHERD_ and names no setting".into(),
         };
         unknown.map(warning).collect()
     }
 }
 
-/// That `name` is no setting, and which one may be meant; nothing of what is no name at all, and may be a
-/// value that came there by mistake.
+/// The error for an unknown setting `name`, with a suggestion. `None` if `name` is not a plain name: it may be
+/// a value in the wrong place, so it must not be shown.
 pub(super) fn unknown_setting(name: &str) -> Option<String> {
     if !is_plain_name(name) {
         return None;
@@ -81,7 +80,7 @@ pub(super) fn unknown_setting(name: &str) -> Option<String> {
     })
 }
 
-/// What the names of settings begin with.
+/// Prefix of the variables of settings.
 const PREFIX: &[u8] = b"VMHERD_";
-/// The variables that say where the state directory is.
+/// Variables that determine the default state directory.
 const STATE_DIR_VARIABLES: [&str; 3] = ["STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"];

@@ -1,34 +1,34 @@
-//! The settings file: lines of NAME=VALUE in the syntax of systemd's EnvironmentFile=, so that one file
-//! serves both (systemd.exec(5) is what this follows).
+//! The syntax of the settings file: lines of NAME=VALUE as in systemd's EnvironmentFile= (systemd.exec(5)), so
+//! that one file serves both.
 //!
-//! Never opens a file: the text is handed in. Knows no setting, only names and values and where they stand.
+//! Opens no file and knows no setting: it parses bytes into names, values and line numbers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::redact::is_plain_name;
 
-/// What a settings file says.
+/// A parsed settings file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct SettingsFile {
     path: PathBuf,
-    /// By name; of a name that stands there twice, the last.
+    /// By name; a later entry replaces an earlier one.
     values: BTreeMap<String, FileEntry>,
     /// Lines without a `=`.
     pub(super) lines_without_value: Vec<usize>,
-    /// What may be a mistake and counts, as with systemd.
+    /// Warnings about replaced entries, which are valid, as with systemd.
     pub(super) warnings: Vec<String>,
 }
 
-/// What stands behind one name.
+/// The value of one name.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct FileEntry {
     pub(super) text: String,
-    /// Where its name stands, counted from one.
+    /// The line of its name, counted from one.
     pub(super) line: usize,
 }
 
-/// Why a text is no settings file.
+/// A syntax error.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct SyntaxError {
     pub(super) line: usize,
@@ -36,7 +36,7 @@ pub(super) struct SyntaxError {
 }
 
 impl SettingsFile {
-    /// Reads `bytes`, which stand in the file `path`.
+    /// Parses `bytes`, the content of the file `path`.
     pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<SettingsFile, SyntaxError> {
         match SettingsFile::parse_prefix(path, bytes) {
             (file, None) => Ok(file),
@@ -44,7 +44,7 @@ impl SettingsFile {
         }
     }
 
-    /// As [`SettingsFile::parse`]; of what is no settings file, what stands before the mistake.
+    /// As [`SettingsFile::parse`], but also returns the entries before an error.
     pub(super) fn parse_prefix(path: &Path, bytes: &[u8]) -> (SettingsFile, Option<SyntaxError>) {
         let mut file = SettingsFile { path: path.into(), ..SettingsFile::default() };
         let (text, mistake) = valid_prefix(bytes);
@@ -53,18 +53,18 @@ impl SettingsFile {
             match reader.next() {
                 Ok(Some(assignment)) => file.add(assignment),
                 Ok(None) => return (file, mistake),
-                // A quote that is open at a mistake further down is closed behind it, maybe.
+                // An open quote may be closed after the invalid line, so the invalid line is the error.
                 Err(error) => return (file, mistake.or(Some(error))),
             }
         }
     }
 
-    /// What stands behind `name`; nothing and white space count as not said.
+    /// The entry of `name`; an empty or blank value counts as unset.
     pub(super) fn entry(&self, name: &str) -> Option<&FileEntry> {
         self.values.get(name).filter(|value| !value.text.trim().is_empty())
     }
 
-    /// Every name with the line that it stands on.
+    /// Every name with its line.
     pub(super) fn names(&self) -> impl Iterator<Item = (&str, usize)> {
         self.values.iter().map(|(name, value)| (name.as_str(), value.line))
     }
@@ -85,13 +85,13 @@ impl SettingsFile {
 }
 
 impl std::fmt::Debug for FileEntry {
-    /// Without the text, which may hold a password.
+    /// Omits the text, which may hold a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Value({} bytes, line {})", self.text.len(), self.line)
     }
 }
 
-/// One line, or several that belong together.
+/// One NAME=VALUE, which may span several lines.
 struct Assignment {
     name: String,
     line: usize,
@@ -99,14 +99,14 @@ struct Assignment {
     value: Option<String>,
 }
 
-/// What of the text is still to be read.
+/// The rest of the text, and the current line.
 struct Lexer<'a> {
     rest: &'a str,
     line: usize,
 }
 
 impl Lexer<'_> {
-    /// The next line that is neither empty nor a comment.
+    /// The next assignment; skips empty lines and comments.
     fn next(&mut self) -> Result<Option<Assignment>, SyntaxError> {
         loop {
             match self.next_char() {
@@ -138,7 +138,7 @@ impl Lexer<'_> {
         (name, false)
     }
 
-    /// A value: quoted parts with nothing but blanks between them, and then perhaps an unquoted one.
+    /// A value: quoted parts separated by blanks, then an optional unquoted part.
     fn value(&mut self) -> Result<String, SyntaxError> {
         let mut value = String::new();
         loop {
@@ -155,8 +155,8 @@ impl Lexer<'_> {
         }
     }
 
-    /// Up to the end of the line, blanks at the end left out. A backslash keeps what follows it, and the
-    /// end of a line goes with it.
+    /// Up to the end of the line, without trailing blanks. A backslash escapes the next character; before a line
+    /// break it joins the lines.
     fn unquoted(&mut self, first: char, value: &mut String) {
         let mut kept = value.len();
         let mut next = Some(first);
@@ -179,7 +179,7 @@ impl Lexer<'_> {
         value.truncate(kept);
     }
 
-    /// Everything up to the next quote, as it stands there.
+    /// Everything up to the next single quote, verbatim.
     fn single_quoted(&mut self, value: &mut String) -> Result<(), SyntaxError> {
         let line = self.line;
         loop {
@@ -190,8 +190,8 @@ impl Lexer<'_> {
         }
     }
 
-    /// Up to the next quote. A backslash keeps what would mean something, the end of a line goes with
-    /// it, and before anything else it is itself.
+    /// Up to the next double quote. A backslash escapes special characters and joins lines; before any other
+    /// character it is literal.
     fn double_quoted(&mut self, value: &mut String) -> Result<(), SyntaxError> {
         let line = self.line;
         let open = || SyntaxError { line, why: OPEN_QUOTE };
@@ -220,7 +220,7 @@ impl Lexer<'_> {
         Some(next)
     }
 
-    /// What follows a backslash; an end of line is one character, however it is written.
+    /// The character after a backslash; CR, LF and CRLF are one line break.
     fn next_escaped(&mut self) -> Option<char> {
         match self.next_char()? {
             '\r' => {
@@ -234,7 +234,7 @@ impl Lexer<'_> {
     }
 }
 
-/// The lines before the first that no setting can be in, and what is wrong with that one.
+/// The lines before the first invalid byte or character, and the error for that line.
 fn valid_prefix(bytes: &[u8]) -> (&str, Option<SyntaxError>) {
     let text = str::from_utf8(bytes)
         .unwrap_or_else(|error| str::from_utf8(&bytes[..error.valid_up_to()]).expect("it is valid so far"));

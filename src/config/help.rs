@@ -1,4 +1,4 @@
-//! The settings as people read them: the help text and an example of a settings file.
+//! Texts generated from the table of settings: the help text and an example of a settings file.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use super::setting::{DefaultValue, Kind, Reload, Setting};
 use super::settings::SETTINGS;
 use super::{ParsedSources, StateDirSetting, StoreSelection, StoreSettings};
 
-/// What `vmherd --help` says: examples first, then every setting.
+/// The text of `vmherd --help`: examples first, then every setting.
 pub fn help() -> String {
     let mut text = String::from(INTRODUCTION);
     for setting in SETTINGS {
@@ -18,7 +18,7 @@ pub fn help() -> String {
     text
 }
 
-/// A settings file that says nothing: every setting that one can have, commented, with its default.
+/// A settings file with every setting commented out, with its default.
 pub fn settings_as_file() -> String {
     let mut text = String::from(FILE_INTRODUCTION);
     for setting in SETTINGS.iter().filter(|setting| setting.is_allowed_in_file()) {
@@ -49,21 +49,21 @@ pub fn settings_as_file() -> String {
     text
 }
 
-/// The lines of the settings that count for all tools of the host.
+/// Appends help for the state directory, for `vmherd stats`.
 pub(crate) fn push_state_dir_help(text: &mut String) {
     ParsedSources::settings().chain(StateDirSetting::table()).for_each(|setting| push_line(text, setting));
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);
 }
 
-/// The lines of the settings that say where the store is.
+/// Appends help for the location of the store, for `vmherd backup`.
 pub(crate) fn push_store_selection_help(text: &mut String) {
     ParsedSources::settings().chain(StoreSelection::table()).for_each(|setting| push_line(text, setting));
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);
 }
 
-/// The lines of the settings that count for the tools of the host, too.
+/// Appends help for the settings of the store, for `vmherd vm`.
 pub(crate) fn push_store_settings_help(text: &mut String) {
     ParsedSources::settings().chain(StoreSettings::table()).for_each(|setting| push_line(text, setting));
     text.push('\n');
@@ -80,7 +80,7 @@ fn push_line(text: &mut String, setting: &Setting) {
 }
 
 impl DefaultValue {
-    /// As people are told of it.
+    /// The default for people: its value, or a description of a computed default.
     pub(super) fn display_text(&self) -> String {
         match self {
             DefaultValue::Computed(words) => (*words).into(),
@@ -89,35 +89,35 @@ impl DefaultValue {
     }
 }
 
-/// Characters of the column of flags; the longest one and two spaces fit.
+/// Width of the column of flags: the longest flag and two spaces.
 const FLAG_WIDTH: usize = 29;
 
 const INTRODUCTION: &str = "\
-Knows a herd of virtual machines: a registry and metrics over TCP and sockets.
+A registry of virtual machines and their metrics, over TCP and unix sockets.
 
   vmherd                                   on 127.0.0.1:8888, VMs in a file
-  vmherd --store memory: --log debug       to try it: nothing is kept
+  vmherd --store memory: --log debug       to try it out: not persistent
   vmherd --listen 'tcp://0.0.0.0:8888?open=metrics' --allow-plaintext
-  vmherd vm list, stats, backup FILE       on this host itself; each has --help
+  vmherd vm list, stats, backup FILE       tools for this host; see their --help
 
-Each setting has a default in brackets and an environment variable, VMHERD_LOG
-for --log; a flag goes first, and such names in the --config file go last.
+Each setting has a default in brackets and an environment variable: VMHERD_LOG
+for --log. Precedence: flag, variable, the same name in the --config file.
 
 ";
 
 const FILE_INTRODUCTION: &str = "\
-# Settings of vmherd, as lines of NAME=VALUE: the same names as in the
-# environment, in the syntax of systemd's EnvironmentFile=. Flags and the
-# environment go before this file. vmherd --config FILE --check-config checks
-# it, --show-config shows what counts, SIGHUP (systemctl reload vmherd) has it
-# read again.
+# Settings of vmherd, one NAME=VALUE per line: the names of the environment
+# variables, in the syntax of systemd's EnvironmentFile=. Flags and environment
+# variables override this file. vmherd --config FILE --check-config checks it,
+# --show-config prints the settings in effect, SIGHUP (systemctl reload vmherd)
+# reloads it.
 #
-# Times are like 500ms, 10s, 5m, 1h or 1d.
+# Times are written like 500ms, 10s, 5m, 1h or 1d.
 ";
 
 const LISTEN_NOTE: &str = "\
-# not what vmherd.socket holds: change that with systemctl edit vmherd.socket,
-# an empty ListenStream= first
+# The addresses of vmherd.socket are not set here; change them with systemctl
+# edit vmherd.socket, with an empty ListenStream= first.
 ";
 
 const STATE_DIR_NOTE: &str = "\
@@ -126,7 +126,7 @@ DIR is $STATE_DIRECTORY, $XDG_STATE_HOME/vmherd or ~/.local/state/vmherd.
 
 const NOTES: &str = "\
 T, MIN, MAX are times: 500ms, 10s, 5m, 1h, 1d, or none where that makes sense.
-Anonymous clients may use what ?open= names (action, metrics, convert, verb or
-none), on this host all: also out of a tunnel (docs/security.md). Exit code 2:
-a mistake on the command line; 78: in a setting; 1: other failures.
+Anonymous clients may use what ?open= lists: action, metrics, convert, verb or
+none. The default is all on this host, tunnels included (docs/security.md).
+Exit code 2: invalid command line; 78: invalid setting; 1: other failures.
 ";

@@ -1,4 +1,4 @@
-//! `--listen`: the texts of addresses to listen on.
+//! Parses the addresses of `--listen`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,12 +9,12 @@ use crate::limits;
 use crate::model::AnonymousAccess;
 use crate::store::ends_in_directory;
 
-/// What a listener may be, in words.
+/// The allowed values, for messages.
 pub(super) const ALLOWED: &str = "tcp://ADDRESS:PORT (an IPv4 address, an IPv6 address in brackets, or localhost) \
      or unix:PATH, and perhaps ?open= with none, or any of action, metrics, convert, verb, separated by commas";
 
 impl ListenerSpec {
-    /// Reads `tcp://ADDRESS:PORT` or `unix:PATH`, each perhaps with `?open=…`.
+    /// Parses `tcp://ADDRESS:PORT` or `unix:PATH`, with an optional `?open=…`.
     pub(super) fn parse(text: &str) -> Result<ListenerSpec, String> {
         let (address, query) = match text.split_once('?') {
             Some((address, query)) => (address, Some(query)),
@@ -46,7 +46,7 @@ impl ListenAddress {
         }
     }
 
-    /// Whether one socket that listens on `self` keeps another from `other`. Sockets of IPv6 are for that only.
+    /// Whether a socket on `self` prevents one on `other`. IPv6 sockets are IPv6-only.
     pub(super) fn conflicts_with(&self, other: &ListenAddress) -> bool {
         match (self, other) {
             (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
@@ -77,7 +77,7 @@ fn parse_socket_address(text: &str) -> Option<SocketAddr> {
     }
 }
 
-/// `address` as a socket can be bound to it: an IPv4 address that is written as IPv6 is IPv4.
+/// `address` in the form to bind to: an IPv4-mapped IPv6 address becomes IPv4.
 fn normalize(address: SocketAddr) -> Result<SocketAddr, String> {
     if let SocketAddr::V6(v6) = address
         && v6.ip().is_unicast_link_local()
@@ -87,7 +87,7 @@ fn normalize(address: SocketAddr) -> Result<SocketAddr, String> {
     }
     let ip = address.ip().to_canonical();
     if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
-        return Err("is for many hosts: nobody can connect to it".into());
+        return Err("is a multicast or broadcast address: no client can connect to it".into());
     }
     Ok(if ip.is_ipv4() { (ip, address.port()).into() } else { address })
 }
@@ -103,7 +103,7 @@ fn parse_socket_path(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
 }
 
-/// What `open=…` names.
+/// Parses `open=…`.
 fn parse_open(query: &str) -> Option<AnonymousAccess> {
     AnonymousAccess::parse(query.strip_prefix("open=")?).ok()
 }

@@ -1,5 +1,4 @@
-//! From what was given to what counts: the value of each setting, where it comes from, and what hangs on
-//! more than one of them.
+//! Loads each setting from its source, then resolves and checks what depends on several settings.
 
 use std::path::{Path, PathBuf};
 
@@ -13,15 +12,15 @@ use super::sources::{Origin, ParsedSources, SourcedValues};
 use super::{ConfigError, Resolved};
 use crate::store::Location;
 
-/// What has been read of the settings so far.
+/// The settings loaded so far.
 pub(super) struct Loader {
     pub(super) partial: PartialConfig,
-    /// What was said, and by whom.
+    /// Each setting's value and origin.
     pub(super) report: Report,
 }
 
 impl Loader {
-    /// Gives each of `settings` the value that is given for it, or its preset.
+    /// Loads each of `settings` from its source, or its default.
     pub(super) fn load(
         settings: impl Iterator<Item = &'static Setting>,
         sources: &ParsedSources<'_>,
@@ -38,7 +37,7 @@ impl Loader {
         Ok(loader)
     }
 
-    /// What the first line of the store file says, where there is one.
+    /// Reads the store's URL from the first line of the store file, if one is set.
     fn read_store_file(&mut self, sources: &ParsedSources<'_>) -> Result<(), ConfigError> {
         let Some(path) = &self.partial.store_file else { return Ok(()) };
         let origin = self.report.origin("store-file").map_or_else(String::new, Origin::to_string);
@@ -60,7 +59,7 @@ impl Loader {
         Ok(())
     }
 
-    /// Puts in what hangs on more than one setting, and checks that.
+    /// Computes and checks what depends on more than one setting.
     pub(super) fn resolve(self, sources: &ParsedSources<'_>) -> Result<Resolved, ConfigError> {
         let state_dir = self.partial.resolve_state_dir(sources.environment)?;
         let Loader { partial: PartialConfig { mut config, store, .. }, mut report } = self;
@@ -78,7 +77,7 @@ impl Loader {
 }
 
 impl PartialConfig {
-    /// The state directory: what was said, else systemd's, else where the XDG base directories have it.
+    /// The state directory: the setting, else systemd's, else the XDG state directory.
     pub(super) fn resolve_state_dir(&self, environment: &Environment) -> Result<PathBuf, ConfigError> {
         if let Some(directory) = &self.state_dir {
             return Ok(directory.clone());
@@ -86,7 +85,7 @@ impl PartialConfig {
         if let Some(directory) = environment.systemd_state_directory() {
             return Ok(directory);
         }
-        // A relative path in XDG_STATE_HOME is to be ignored, says its specification.
+        // The XDG specification says to ignore a relative path.
         let xdg = environment.path("XDG_STATE_HOME").filter(|path| path.is_absolute());
         let base = xdg.or_else(|| environment.path("HOME").map(|home| home.join(".local/state")));
         base.map(|base| base.join("vmherd")).ok_or_else(|| {

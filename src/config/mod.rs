@@ -1,9 +1,8 @@
-//! What the daemon can be told: one table of settings gives each its flag, environment name, default,
-//! limits and help text; parsing turns texts into a [`Config`] that needs no more checking.
+//! The daemon's settings. One table gives each setting its flag, environment variable, default, limits and
+//! help text; parsing turns texts into a validated [`Config`].
 //!
-//! Nothing here opens a file, a socket or the environment: arguments, environment and the means to read a
-//! file are handed in. A flag goes before the environment, the environment before the settings file, the
-//! file before the default.
+//! Nothing here opens a file or a socket or reads the environment: the caller passes arguments, variables and
+//! a function that reads files. Precedence: flag, environment, settings file, default.
 
 mod arguments;
 mod checks;
@@ -58,109 +57,109 @@ use loader::Loader;
 use setting::Setting;
 use settings::SETTINGS;
 
-/// What a command line, an environment and a settings file ask for.
+/// What a command line asks for.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Invocation {
-    /// To show the help text: [`help()`].
+    /// Print the help text: [`help()`].
     Help,
-    /// To show the version.
+    /// Print the version.
     Version,
-    /// To say that the configuration is valid, which it is; with warnings.
+    /// Report that the configuration is valid, with these warnings.
     Check(Vec<String>),
-    /// To show the settings and where they come from.
+    /// Print the settings and where they come from.
     Show(Box<Resolved>),
-    /// To run.
+    /// Run the daemon.
     Run(Box<Resolved>),
 }
 
-/// Settings that are in order.
+/// Valid settings, with their origins and warnings.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Resolved {
-    /// What they mean.
+    /// The configuration.
     pub config: Config,
-    /// What was said, and by whom.
+    /// Each setting's value and origin.
     pub report: Report,
-    /// What is to be warned of.
+    /// Warnings, such as unknown variables.
     pub warnings: Vec<String>,
 }
 
-/// What is wrong with a command line, an environment or a settings file; the text says what to do.
+/// An error in a command line, an environment or a settings file; the text says how to fix it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ConfigError {
-    /// The command line can't be read: unknown flag, missing value, stray argument.
+    /// Invalid command line: unknown flag, missing value, unexpected argument.
     Usage(String),
-    /// A setting has a value that it can't have.
+    /// Invalid value of a setting.
     Value(String),
 }
 
-/// Everything the daemon was told, checked.
+/// The validated configuration of a daemon.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
-    /// Where to listen.
+    /// The listeners.
     pub listen: Vec<ListenerSpec>,
-    /// Where VMs are kept.
+    /// Where the store is.
     pub store: Location,
     /// The directory for the daemon's own socket, its lock and the default store.
     pub state_dir: PathBuf,
-    /// A connection's deadlines.
+    /// Timeouts of a connection.
     pub timeouts: Timeouts,
-    /// Who may register: `None` is everybody on loopback and unix listeners, nobody elsewhere.
+    /// Whether anonymous clients may register; `None`: on loopback and unix listeners only.
     pub registration: Option<bool>,
-    /// VMs that the store may hold.
+    /// Maximum number of VMs in the store.
     pub vms_max: u64,
-    /// How long a token counts.
+    /// How long a token is valid.
     pub token_lifetime: Duration,
-    /// From when on guesses of passwords are delayed.
+    /// When failed logins delay further attempts.
     pub logins: LoginLimits,
-    /// Hosts and origins that requests of HTTP may name.
+    /// Hosts and origins that HTTP requests may name.
     #[cfg(feature = "http")]
     pub http: HttpRules,
-    /// How long a conversion takes: drawn for each.
+    /// Delay of a conversion, drawn at random for each.
     pub conversion_delay: RangeInclusive<Duration>,
-    /// When points of metrics are answered.
+    /// When a `put` is acknowledged.
     pub metrics_durability: Durability,
-    /// How long points are kept; `None`: for good.
+    /// How long points are kept; `None`: forever.
     pub metrics_retention: Option<Duration>,
-    /// Threads that hash.
+    /// Threads that hash passwords.
     pub auth_workers: usize,
-    /// Jobs that wait in each lane.
+    /// Maximum number of waiting password jobs.
     pub auth_queue: usize,
-    /// As `auth_queue`, reads.
+    /// Maximum number of waiting reads.
     pub read_queue: usize,
-    /// As `auth_queue`, writes.
+    /// Maximum number of waiting writes.
     pub write_queue: usize,
-    /// Connections to a database that there are at a time.
+    /// Maximum number of connections to a database.
     pub store_connections: usize,
-    /// Open connections.
+    /// Maximum number of open connections.
     pub connections_max: usize,
-    /// Open requests with an id on one connection.
+    /// Maximum number of open requests with an id, per connection.
     pub requests_per_connection: usize,
-    /// Open requests with an id on all connections.
+    /// Maximum number of open requests with an id, over all connections.
     pub requests_max: usize,
-    /// Bytes that all connections together may hold for their clients.
+    /// Maximum bytes buffered for all clients together.
     pub buffers_bytes_max: usize,
-    /// What a new password hash costs.
+    /// Cost of new password hashes.
     pub argon2: Cost,
-    /// What is logged, in RUST_LOG's syntax.
+    /// Log filter, in the syntax of RUST_LOG.
     pub log: String,
-    /// How it is logged.
+    /// Format of log lines.
     pub log_format: LogFormat,
-    /// Listeners may reach beyond this host.
+    /// Whether listeners may be reachable from other hosts.
     pub is_plaintext_allowed: bool,
-    /// Somebody has said where to listen; otherwise [`Config::listen`] is the default.
+    /// Whether `listen` was set explicitly; otherwise [`Config::listen`] is the default.
     pub is_listen_explicit: bool,
 }
 
 /// One listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListenerSpec {
-    /// Where.
+    /// Its address.
     pub address: ListenAddress,
-    /// What it opens to clients that have not authenticated.
+    /// What clients may do without authentication.
     pub anonymous_access: AnonymousAccess,
 }
 
-/// Where a listener listens.
+/// The address of a listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum ListenAddress {
@@ -168,33 +167,33 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-/// A connection's deadlines; each runs only while the server waits for the client. `None`: forever.
+/// Timeouts of a connection; each runs only while the server waits for the client. `None`: no timeout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
-    /// Nothing sent yet.
+    /// Until the first byte.
     pub first_request: Option<Duration>,
     /// From the first to the last byte of one request.
     pub request: Duration,
-    /// Between the requests of a client that has not authenticated.
+    /// Between requests of an anonymous client.
     pub idle_anonymous: Option<Duration>,
-    /// Between the requests of a client that has.
+    /// Between requests of an authenticated client.
     pub idle_authenticated: Option<Duration>,
-    /// Between the requests of a connection of HTTP.
+    /// Between requests on an HTTP connection.
     pub idle_http: Option<Duration>,
-    /// Without progress in sending what is due.
+    /// Without progress in sending pending output.
     pub write: Duration,
 }
 
-/// When points of metrics are answered `ok`.
+/// When a `put` is answered `ok`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Durability {
-    /// When they are as safe as the store makes them.
+    /// After the store has committed the points.
     Store,
-    /// When they are in this process's memory; they are written behind.
+    /// As soon as the points are in memory; they are written later.
     Memory,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum LogFormat {
@@ -203,7 +202,7 @@ pub enum LogFormat {
 }
 
 impl Sources {
-    /// Reads everything there is.
+    /// Parses command line, environment and settings file, and validates all settings.
     pub fn parse(&self) -> Result<Invocation, ConfigError> {
         let flags: Vec<Flag> = SETTINGS.iter().map(Setting::as_flag).collect();
         let arguments = Arguments::read(self.args.iter().cloned(), &flags)?;
@@ -233,8 +232,8 @@ impl Sources {
 }
 
 impl Config {
-    /// How many connections may be open where the process may have `descriptors`: what was asked for, or
-    /// what is left beside the daemon's own files, at least half of them.
+    /// Maximum number of connections with a limit of `descriptors` open files: [`Config::connections_max`], or
+    /// what is left beside the daemon's own files, which is at least half of them.
     pub fn connections_within(&self, descriptors: u64) -> usize {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let wanted_by_others =
@@ -245,7 +244,7 @@ impl Config {
 }
 
 impl ConfigError {
-    /// The exit code that goes with it: 2 is usage by old custom.
+    /// The exit code: by convention 2 for usage errors, else [`EX_CONFIG`].
     pub fn exit_code(&self) -> u8 {
         match self {
             ConfigError::Usage(_) => 2,
@@ -264,7 +263,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The exit code of who can't go on with these settings, as sysexits.h has it.
+/// Exit code for a configuration error, from sysexits.h.
 pub const EX_CONFIG: u8 = 78;
 
 /// The name of the daemon's own socket in the state directory.

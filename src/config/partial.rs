@@ -1,4 +1,4 @@
-//! A configuration while it is being put together: where the values of settings are placed one by one.
+//! A configuration under construction: settings are applied to it one by one.
 
 use std::path::PathBuf;
 use std::thread;
@@ -12,9 +12,9 @@ use crate::framing::http::HttpRules;
 use crate::limits;
 use crate::store::Location;
 
-/// A configuration while it is being put together.
+/// A configuration under construction.
 pub(crate) struct PartialConfig {
-    /// What is known; its store and state directory come last.
+    /// The settings so far; its store and state directory are set last.
     pub(super) config: Config,
     pub(super) store: Option<Location>,
     pub(super) store_file: Option<PathBuf>,
@@ -23,7 +23,7 @@ pub(crate) struct PartialConfig {
 }
 
 impl PartialConfig {
-    /// What a setting is that has no preset in the table, and something for the others.
+    /// The computed defaults; settings with a default in the table have a placeholder.
     pub(super) fn new() -> PartialConfig {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let config = Config {

@@ -1,12 +1,11 @@
-//! What is shown of texts that were refused: whoever mixes up settings may have written the URL of a
-//! database, password and all, where a path, a number or a name belongs, and what is shown ends in a log.
+//! Redaction of rejected texts. A user who mixes up settings may write a database URL with its password where a
+//! path, a number or a name belongs, and error messages end up in logs.
 //!
-//! Every refused value, path, name and argument is shown through [`redact`], and through nothing else. A
-//! refused store is not shown at all.
+//! Every rejected value, path, name and argument passes through [`redact`]. A rejected store is not shown at all.
 
 use std::borrow::Cow;
 
-/// What of a refused text can be shown. Rather hides too much than too little.
+/// The part of a rejected text that is safe to show. If in doubt, hides it.
 pub(crate) fn redact(text: &str) -> Cow<'_, str> {
     if !may_hold_password(text) {
         return text.into();
@@ -17,12 +16,12 @@ pub(crate) fn redact(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether `name` has nothing but letters, digits and underscores in it, as names of settings do.
+/// Whether `name` consists of letters, digits and underscores only, like the names of settings.
 pub(super) fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Whether `text` looks like the address of a database, or a part of one.
+/// Whether `text` looks like a database URL or a part of one.
 pub(super) fn may_hold_password(text: &str) -> bool {
     let is_listener = |before: &str| before == "tcp" || before.ends_with(" tcp");
     let is_url = text.match_indices("://").any(|(at, _)| !is_listener(&text[..at]));
@@ -34,7 +33,7 @@ fn is_scheme(text: &str) -> bool {
     is_short && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !text.is_empty()
 }
 
-/// As long as any that people would write by mistake, `postgresql` among them.
+/// The length of `postgresql`, the longest scheme expected here.
 const SCHEME_BYTES_MAX: usize = 10;
 
 #[cfg(test)]

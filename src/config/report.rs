@@ -1,6 +1,6 @@
-//! What each setting is and who said so: to be shown, and to be compared when settings are read again.
+//! Each setting's value and origin, for `--show-config` and to find changes on a reload.
 //!
-//! Secrets are in here only to be compared; whatever is shown has them masked.
+//! Secrets are kept for comparison only; displayed values have them masked.
 
 use std::fmt;
 
@@ -16,18 +16,18 @@ pub struct Report {
     entries: Vec<Entry>,
 }
 
-/// A setting that is another one than before.
+/// A setting whose value has changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SettingChange {
     /// The setting's flag without the dashes.
     pub name: &'static str,
-    /// What it was.
+    /// The old value.
     pub before: String,
-    /// What it is to be.
+    /// The new value.
     pub after: String,
-    /// Who says so.
+    /// Where the new value comes from.
     pub origin: String,
-    /// The running daemon goes on as before.
+    /// Whether the change takes effect only after a restart.
     pub needs_restart: bool,
 }
 
@@ -35,27 +35,27 @@ pub struct SettingChange {
 struct Entry {
     setting: &'static Setting,
     display: String,
-    /// What was said, word for word, or what the setting is without.
+    /// The value as written, or the default.
     raw: Secret,
     origin: Origin,
 }
 
 impl Report {
-    /// Notes what `setting` is.
+    /// Adds the value of `setting`.
     pub(super) fn add(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
         let display =
             if origin.is_explicit() { mask_passwords(text) } else { setting.default.display_text() };
         self.entries.push(Entry { setting, display, raw: Secret::new(text), origin });
     }
 
-    /// What the setting `flag` is after all, and who says so.
+    /// Replaces value and origin of the setting `flag`.
     pub(super) fn replace(&mut self, flag: &str, text: &str, origin: Origin) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.setting.flag == flag) {
             *entry = Entry { display: mask_passwords(text), raw: Secret::new(text), origin, ..entry.clone() };
         }
     }
 
-    /// What the setting `flag`, of which nobody has said anything, is in fact.
+    /// Sets the computed default of the setting `flag`, unless it was set explicitly.
     pub(super) fn set_computed(&mut self, flag: &str, text: String) {
         let mut entries = self.entries.iter_mut();
         if let Some(entry) = entries.find(|entry| entry.setting.flag == flag && !entry.origin.is_explicit()) {
@@ -64,13 +64,13 @@ impl Report {
         }
     }
 
-    /// Who has the say on the setting `flag`.
+    /// Where the value of the setting `flag` comes from.
     pub(super) fn origin(&self, flag: &str) -> Option<&Origin> {
         self.entries.iter().find(|entry| entry.setting.flag == flag).map(|entry| &entry.origin)
     }
 
-    /// What has changed for a daemon that has now read `self`, was made of `started`, and goes by `latest`
-    /// where a restart is not needed.
+    /// The changes from the settings in effect to `self`: from `started` for settings that need a restart, from
+    /// `latest` for the others.
     pub fn changes(&self, started: &Report, latest: &Report) -> Vec<SettingChange> {
         let changes = self.entries.iter().filter_map(|entry| {
             let needs_restart = entry.setting.reload == Reload::Restart;
@@ -126,5 +126,5 @@ impl PartialEq for Entry {
     }
 }
 
-/// Longer values push their origin to the right, and no others.
+/// Longer values shift the origin in their own row only.
 const VALUE_WIDTH_MAX: usize = 40;

@@ -1,4 +1,4 @@
-//! What a setting is: its names, its default, its limits, and how a text becomes its value.
+//! One setting: its names, default and limits, and how to parse its value.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,41 +12,41 @@ use super::values::{format_duration, format_size, parse_duration, parse_number, 
 
 /// One setting.
 pub(crate) struct Setting {
-    /// Its flag without the dashes; the environment name follows from it.
+    /// Its flag without the dashes; the variable name is derived from it.
     pub(super) flag: &'static str,
-    /// What stands for the value in the help text.
+    /// Placeholder of the value in the help text.
     pub(super) placeholder: &'static str,
-    /// What it is for, in a few words.
+    /// One phrase that says what it is for.
     pub(super) help: &'static str,
-    /// What it is without being set.
+    /// Its default.
     pub(super) default: DefaultValue,
-    /// When a change of it counts.
+    /// When a change takes effect.
     pub(super) reload: Reload,
-    /// What it may be, and where that goes.
+    /// Its type, limits and setter.
     pub(super) kind: Kind,
 }
 
-/// When a setting that has changed counts.
+/// When a changed setting takes effect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Reload {
-    /// As soon as the settings are read again.
+    /// On a reload.
     Now,
-    /// When the daemon is started the next time.
+    /// On the next start.
     Restart,
 }
 
-/// What a setting is without being set.
+/// The default of a setting.
 pub(super) enum DefaultValue {
     Number(u64),
     Time(Duration),
     /// Bytes.
     Size(u64),
     Text(&'static str),
-    /// In words; a new [`PartialConfig`] has it, or what comes after the table.
+    /// A description; the value is computed in [`PartialConfig`] or when the settings are resolved.
     Computed(&'static str),
 }
 
-/// What a setting may be, and where that goes.
+/// The type of a setting, with its limits and setter.
 pub(super) enum Kind {
     Number {
         allowed: RangeInclusive<u64>,
@@ -69,7 +69,7 @@ pub(super) enum Kind {
         allowed: RangeInclusive<u64>,
         set: fn(&mut PartialConfig, u64),
     },
-    /// `place` says what is wrong with a value.
+    /// `set` returns the error text for an invalid value.
     Text {
         allowed: &'static str,
         is_repeatable: bool,
@@ -78,12 +78,12 @@ pub(super) enum Kind {
     Switch {
         set: fn(&mut PartialConfig, bool),
     },
-    /// A question to be answered instead of running; a flag only.
+    /// A flag such as `--help` that prints information instead of running; it has no variable.
     InfoFlag,
 }
 
 impl Setting {
-    /// The setting as the command line knows it.
+    /// The setting as a command-line flag.
     pub(super) fn as_flag(&self) -> Flag {
         let (takes, is_repeatable) = match self.kind {
             Kind::InfoFlag => (Takes::Nothing, true),
@@ -98,23 +98,23 @@ impl Setting {
         Flag { name: self.flag, takes, is_repeatable }
     }
 
-    /// Its name in the environment.
+    /// Its environment variable.
     pub(super) fn variable_name(&self) -> Option<String> {
         let is_question = matches!(self.kind, Kind::InfoFlag);
         (!is_question).then(|| format!("VMHERD_{}", self.flag.to_ascii_uppercase().replace('-', "_")))
     }
 
-    /// Whether it is a setting of the daemon, and not asked for only once.
+    /// Whether it is part of the daemon's configuration, unlike `--help` or `--check-config`.
     pub(super) fn is_reported(&self) -> bool {
         !matches!(self.kind, Kind::InfoFlag) && self.flag != "check-config"
     }
 
-    /// Whether a settings file can say it: not which file to read, and not what is asked for only once.
+    /// Whether a settings file may set it.
     pub(super) fn is_allowed_in_file(&self) -> bool {
         self.is_reported() && self.flag != "config"
     }
 
-    /// The values in a variable's `text`.
+    /// The values in the `text` of a variable.
     pub(super) fn split_values(&self, text: &str) -> Vec<String> {
         match self.as_flag().is_repeatable {
             true => text.split_whitespace().map(String::from).collect(),
@@ -122,7 +122,7 @@ impl Setting {
         }
     }
 
-    /// What it may be, in words.
+    /// The allowed values, for messages.
     pub(super) fn allowed(&self) -> String {
         let times = |allowed: &RangeInclusive<Duration>| {
             format!("{} to {}", format_duration(*allowed.start()), format_duration(*allowed.end()))
@@ -143,7 +143,7 @@ impl Setting {
         }
     }
 
-    /// As [`Setting::try_set`], for what `origin` has given.
+    /// As [`Setting::try_set`]; the error names `origin`.
     pub(super) fn set(
         &self,
         partial: &mut PartialConfig,
@@ -156,7 +156,7 @@ impl Setting {
         })
     }
 
-    /// Puts the value `text` where it goes, or says what is wrong with it.
+    /// Parses `text` and sets it in `partial`, or returns what is wrong with it.
     pub(super) fn try_set(&self, partial: &mut PartialConfig, text: &str) -> Result<(), String> {
         let in_range =
             |allowed: &RangeInclusive<Duration>| parse_duration(text).filter(|time| allowed.contains(time));
@@ -196,7 +196,7 @@ impl Setting {
 }
 
 impl DefaultValue {
-    /// The value, as somebody would write it.
+    /// The value as text.
     pub(super) fn text(&self) -> Option<String> {
         match self {
             DefaultValue::Number(number) => Some(number.to_string()),
@@ -208,5 +208,5 @@ impl DefaultValue {
     }
 }
 
-/// The setting whose values may hold a password even where they are in order.
+/// The setting whose valid values may hold a password.
 const STORE: &str = "store";

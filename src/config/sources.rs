@@ -1,7 +1,6 @@
-//! Where settings come from: the command line before the environment, the environment before the settings
-//! file, the file before what the table has.
+//! The sources of settings, in order of precedence: command line, environment, settings file, default.
 //!
-//! Sources are kept to be read again: the arguments and variables stay as they were, files may have changed.
+//! Sources are kept for reloads: arguments and variables stay the same, files may have changed.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -18,10 +17,10 @@ use super::settings::SETTINGS;
 use super::values::is_blank;
 use super::{ConfigError, LogFormat};
 
-/// Reads a whole file, or says why it can't be.
+/// Reads a whole file.
 pub type ReadFile = fn(&Path) -> io::Result<Vec<u8>>;
 
-/// A command line (without the program's name), an environment, and the means to read files.
+/// A command line (without the program name), an environment, and a function that reads files.
 #[derive(Clone)]
 pub struct Sources {
     pub(super) args: Vec<OsString>,
@@ -29,7 +28,7 @@ pub struct Sources {
     pub(super) read_file: ReadFile,
 }
 
-/// Sources that have been read, to look values up in.
+/// Parsed sources, for look-ups of values.
 pub(crate) struct ParsedSources<'a> {
     pub(super) arguments: &'a Arguments,
     pub(super) environment: &'a Environment,
@@ -37,24 +36,24 @@ pub(crate) struct ParsedSources<'a> {
     pub(super) read_file: ReadFile,
 }
 
-/// Who has the say on a setting.
+/// Where the value of a setting comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Origin {
     Flag(&'static str),
     Variable(String),
-    /// `FILE:LINE`, and the name that stands there.
+    /// `FILE:LINE`, and the name on that line.
     File(String, String),
     Default(&'static str),
 }
 
-/// The texts given for one setting and who gave them.
+/// The values of one setting and their origin.
 pub(super) struct SourcedValues {
     pub(super) origin: Origin,
     pub(super) texts: Vec<String>,
 }
 
 impl Sources {
-    /// Sources to be read, now and perhaps again.
+    /// Sources that can be parsed repeatedly.
     pub fn new(
         args: impl IntoIterator<Item = OsString>,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -63,7 +62,7 @@ impl Sources {
         Sources { args: args.into_iter().collect(), variables: variables.into_iter().collect(), read_file }
     }
 
-    /// The log format that is asked for, as far as that can be told where anything else may be wrong.
+    /// The requested log format, found even if the sources have errors, so that those errors use it.
     pub fn log_format(&self) -> LogFormat {
         let from_file = || {
             let path = PathBuf::from(self.raw_value("config")?);
@@ -76,7 +75,7 @@ impl Sources {
         }
     }
 
-    /// What the command line or the environment have for `flag`, read without any care.
+    /// The value of `flag` on the command line or in the environment, without validation.
     fn raw_value(&self, flag: &str) -> Option<String> {
         let long = format!("--{flag}");
         let joined = format!("{long}=");
@@ -85,7 +84,7 @@ impl Sources {
             if arg == long.as_str() {
                 match args.next() {
                     Some(value) if !value.starts_with("--") => return Some(value.into()),
-                    // It is missing, and that will be the mistake to be told of.
+                    // The value is missing; `parse` will report that.
                     _ => break,
                 }
             }
@@ -122,7 +121,7 @@ impl<'a> ParsedSources<'a> {
         Ok(parsed)
     }
 
-    /// Every flag that says where settings come from.
+    /// The flags that name sources of settings.
     pub(crate) fn flags() -> impl Iterator<Item = Flag> {
         ParsedSources::settings().map(Setting::as_flag)
     }
@@ -131,7 +130,7 @@ impl<'a> ParsedSources<'a> {
         SETTINGS.iter().filter(|setting| setting.flag == CONFIG)
     }
 
-    /// What is given for `setting`, by the first who says anything.
+    /// The values of `setting` from the first source that has any.
     pub(super) fn values(&self, setting: &'static Setting) -> Result<SourcedValues, ConfigError> {
         if self.arguments.has(setting.flag) {
             let mut texts: Vec<String> = self.arguments.values(setting.flag).map(String::from).collect();
@@ -154,15 +153,14 @@ impl<'a> ParsedSources<'a> {
         Ok(SourcedValues::from_default(setting))
     }
 
-    /// A warning for each name in the environment that looks like a setting and is none, and for what the
-    /// settings file says twice.
+    /// Warnings: unknown variables, and duplicates in the settings file.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = self.environment.unknown_settings();
         warnings.extend(self.file.iter().flat_map(|file| file.warnings.iter().cloned()));
         warnings
     }
 
-    /// What the settings file says in vain, which whoever wrote it takes for said: in the order of its lines.
+    /// Lines of the settings file that have no effect, which their author does not expect; ordered by line.
     pub(crate) fn file_errors(&self) -> Vec<String> {
         let Some(file) = &self.file else { return Vec::new() };
         let without_value = file.lines_without_value.iter().map(|line| (*line, NO_VALUE.to_owned()));
@@ -191,12 +189,12 @@ impl SourcedValues {
 }
 
 impl Origin {
-    /// Whether somebody has said something.
+    /// Whether the value was set explicitly.
     pub(super) fn is_explicit(&self) -> bool {
         !matches!(self, Origin::Default(_))
     }
 
-    /// As it is shown beside a setting's name.
+    /// The origin for the column FROM of `--show-config`.
     pub(super) fn label(&self) -> &str {
         match self {
             Origin::Flag(_) => "flag",
@@ -208,7 +206,7 @@ impl Origin {
 }
 
 impl fmt::Display for Origin {
-    /// As an error begins.
+    /// The prefix of an error message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Flag(flag) | Origin::Default(flag) => write!(f, "--{flag}"),
@@ -220,6 +218,6 @@ impl fmt::Display for Origin {
 
 /// The flag that names the settings file.
 const CONFIG: &str = "config";
-/// It is not repeated: a `:` where a `=` belongs makes a value part of it.
+/// The message does not repeat the line: with a `:` for the `=` the value is part of it.
 const NO_VALUE: &str = "there is no = on this line; a line is NAME=VALUE";
 const NO_NAME: &str = "what stands before the = is no setting's name; a line is NAME=VALUE";

@@ -149,7 +149,7 @@ fn invalid_names_are_reported_by_line_only() {
     );
     let name = "VMHERD_STORE: postgresql://u:hunter2@h/d";
     let warnings = resolved(&[], &[(name, "x")]).warnings;
-    assert_eq!(warnings, ["the environment has a name that begins with VMHERD_ and is no setting's"]);
+    assert_eq!(warnings, ["the environment has a variable that begins with VMHERD_ and names no setting"]);
 }
 
 #[test]

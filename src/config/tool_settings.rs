@@ -1,5 +1,5 @@
-//! What the tools of the host read of the daemon's settings: as much as they need, so that a mistake in
-//! the rest does not keep an operator out.
+//! The settings that the host's tools read: only those they need, so that an error in the rest does not lock an
+//! operator out.
 
 use std::path::PathBuf;
 
@@ -10,27 +10,27 @@ use super::{Config, ConfigError, Flag, ParsedSources};
 use crate::app::password::Cost;
 use crate::store::Location;
 
-/// Where the daemon's store is.
+/// The location of the daemon's store, for `vmherd backup`.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct StoreSelection {
-    /// Where VMs are kept.
+    /// The store.
     pub(crate) store: Location,
-    /// The state directory, where the store is the default one in it.
+    /// The state directory, if the store is the default one in it.
     pub(crate) state_dir: Option<PathBuf>,
 }
 
-/// What a tool on the host must know to work on the daemon's store.
+/// The settings of `vmherd vm`.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct StoreSettings {
-    /// Where it is.
+    /// The location of the store.
     pub(crate) selection: StoreSelection,
-    /// VMs that the store may hold.
+    /// Maximum number of VMs in the store.
     pub(crate) vms_max: u64,
-    /// What a new password hash costs.
+    /// Cost of new password hashes.
     pub(crate) argon2: Cost,
 }
 
-/// Where the daemon's own socket is.
+/// The state directory, which has the daemon's own socket, for `vmherd stats`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct StateDirSetting(pub(crate) PathBuf);
 
@@ -58,16 +58,16 @@ impl StoreSelection {
 }
 
 impl StoreSettings {
-    /// The flags of the table that count for the store.
+    /// The flags of these settings.
     pub(crate) const FLAGS: [&str; 7] =
         ["store", "store-file", "state-dir", "vms-max", "argon2-memory", "argon2-passes", "argon2-lanes"];
 
-    /// The same as the command line knows them.
+    /// The same as command-line flags.
     pub(crate) fn flags() -> impl Iterator<Item = Flag> {
         StoreSettings::table().map(Setting::as_flag).chain(ParsedSources::flags())
     }
 
-    /// Reads what counts for the store and leaves the other settings alone, wrong ones too.
+    /// Reads the settings of the store and ignores all others, even invalid ones.
     pub(crate) fn read(sources: &ParsedSources<'_>) -> Result<StoreSettings, ConfigError> {
         let Loader { partial, .. } = Loader::load(StoreSettings::table(), sources)?;
         let Config { vms_max, argon2, .. } = partial.config;

@@ -1,4 +1,4 @@
-//! The texts of numbers, times, switches and log filters.
+//! Parsers and formatters for numbers, durations, sizes, switches and log filters.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -10,12 +10,12 @@ pub(crate) fn parse_number(text: &str, allowed: &RangeInclusive<u64>) -> Option<
     text.parse().ok().filter(|number| is_digits && allowed.contains(number))
 }
 
-/// Whether a variable that is set to `text` counts as not set.
+/// Whether a variable with the value `text` counts as unset.
 pub(super) fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// A time: a number, which may have a fraction, and a unit of [`UNITS`]; without one it is seconds.
+/// A duration: a number with an optional fraction and a unit of [`UNITS`]; the default unit is seconds.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
     let (number, unit) = text.split_at(digits);
@@ -28,7 +28,7 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Two times with two points between them, the second not less than the first; or one for both.
+/// `MIN..MAX` with MIN <= MAX, or one duration for both.
 pub(super) fn parse_duration_range(text: &str) -> Option<RangeInclusive<Duration>> {
     let (min, max) = text.split_once("..").unwrap_or((text, text));
     let (min, max) = (parse_duration(min)?, parse_duration(max)?);
@@ -46,7 +46,7 @@ pub(super) fn format_duration(duration: Duration) -> String {
     }
 }
 
-/// A number of bytes: a whole number and a unit of [`SIZES`]; without one it is bytes.
+/// A number of bytes: a whole number and an optional unit of [`SIZES`].
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, unit) = text.split_at(digits);
@@ -62,7 +62,7 @@ pub(super) fn format_size(bytes: u64) -> String {
     }
 }
 
-/// One of two words, and what it stands for.
+/// The value of one of two words.
 pub(super) fn parse_choice<T>(text: &str, [one, other]: [(&str, T); 2]) -> Result<T, String> {
     match text {
         _ if text == one.0 => Ok(one.1),
@@ -81,7 +81,7 @@ pub(super) fn parse_switch(text: &str) -> Option<bool> {
 }
 
 /// Whether `text` is a log filter in RUST_LOG's syntax: `LEVEL`, `TARGET` and `TARGET=LEVEL`, separated
-/// by commas, and perhaps `/TEXT` to look for. env_logger itself only complains of a bad one.
+/// by commas, and an optional `/TEXT` to search for. env_logger itself only warns of an invalid one.
 pub(super) fn is_log_filter(text: &str) -> bool {
     let mut parts = text.split('/');
     let directives = parts.next().unwrap_or_default();
@@ -101,8 +101,7 @@ fn is_level(text: &str) -> bool {
     text.parse::<log::LevelFilter>().is_ok()
 }
 
-/// Whether anything is ever logged under `text`. A misspelt target, or a level that is taken for one, would
-/// silence everything else.
+/// Whether anything logs under the target `text`. A misspelt target or level would silence everything else.
 fn is_log_target(text: &str) -> bool {
     match text.strip_prefix(OWN) {
         Some(module) => LOG_MODULES.contains(&module.split("::").next().unwrap_or_default()),
@@ -110,8 +109,8 @@ fn is_log_target(text: &str) -> bool {
     }
 }
 
-/// `text` with what may be a password in it replaced: of a URL all between the user's name and the host,
-/// and the values of parameters that sound secret. Rather masks too much than too little.
+/// `text` with possible passwords masked: in a URL everything between user name and host, and the values of
+/// parameters with secret-sounding names. If in doubt, masks.
 pub(super) fn mask_passwords(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
     let (user_info, rest) = match rest.rsplit_once('@') {
@@ -136,16 +135,16 @@ fn mask_parameter(part: &str) -> String {
     format!("{name}={MASK}{end}")
 }
 
-/// What [`is_log_target`] takes, in words.
+/// The targets that [`is_log_target`] accepts, for messages.
 pub(super) fn log_targets() -> String {
     format!("{}, or {OWN} and one of {}", LOG_CRATES.join(", "), LOG_MODULES.join(", "))
 }
 
 /// The crates that log.
 const LOG_CRATES: [&str; 5] = ["vmherd", "mio", "postgres", "tokio_postgres", "tungstenite"];
-/// What the targets of this one's parts begin with.
+/// Prefix of the targets of this crate's modules.
 const OWN: &str = "vmherd::";
-/// The parts of this one, and the audit log.
+/// The modules of this crate, and the audit log.
 pub(super) const LOG_MODULES: [&str; 20] = [
     "app",
     "audit",
@@ -168,7 +167,7 @@ pub(super) const LOG_MODULES: [&str; 20] = [
     "sys",
     "worker",
 ];
-/// Stands for what is not to be seen.
+/// Replaces a masked text.
 const MASK: &str = "***";
 
 /// The units of sizes, ascending.

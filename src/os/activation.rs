@@ -1,5 +1,5 @@
-//! Sockets that a service manager has opened for us: what LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES say, as
-//! sd_listen_fds(3) has it. They outlive this process, so that no client is refused while it is restarted.
+//! Socket activation: listening sockets that a service manager passes with LISTEN_PID, LISTEN_FDS and
+//! LISTEN_FDNAMES, see sd_listen_fds(3). They outlive this process, so no client is refused during a restart.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,7 +9,7 @@ use crate::limits;
 use crate::server::InheritedListener;
 use crate::sys::inherited::take_inherited;
 
-/// Takes the sockets that were passed in; to be called before anything else is opened.
+/// Takes the inherited sockets. Call it before opening anything else.
 pub fn inherited_sockets(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Vec<InheritedListener>> {
     let InheritedSockets { count, names } = inherited_descriptors(variable)?;
     if count == 0 {
@@ -21,17 +21,17 @@ pub fn inherited_sockets(variable: impl Fn(&str) -> Option<OsString>) -> io::Res
     Ok(sockets.into_iter().zip(names).map(|(socket, name)| InheritedListener { socket, name }).collect())
 }
 
-/// What is said of the descriptors from 3 on.
+/// The inherited descriptors, which start at 3.
 #[derive(PartialEq, Eq, Debug)]
 struct InheritedSockets {
     count: usize,
-    /// One for each.
+    /// One per descriptor.
     names: Vec<String>,
 }
 
 fn inherited_descriptors(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<InheritedSockets> {
     let text = |name| variable(name).and_then(|value| value.into_string().ok());
-    // They may be meant for the process that started this one.
+    // The variables may be meant for the parent process.
     if text("LISTEN_PID").and_then(|pid| pid.parse().ok()) != Some(process::id()) {
         return Ok(InheritedSockets { count: 0, names: Vec::new() });
     }

@@ -1,4 +1,4 @@
-//! `vmherd backup`: a copy of the store's file, also while a daemon serves from it.
+//! `vmherd backup`: copies the store's file, even while a daemon uses it.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -20,7 +20,7 @@ use crate::store::{self, Location};
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
 
-/// Runs `vmherd backup` with the arguments behind those two words.
+/// Runs `vmherd backup`; `args` are the arguments after those two words.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -34,7 +34,7 @@ pub fn run(
     }
 }
 
-/// Why there is no copy.
+/// The reason a backup failed.
 struct BackupError {
     why: String,
     exit_code: u8,
@@ -61,15 +61,14 @@ fn back_up(args: impl IntoIterator<Item = OsString>, environment: &Environment) 
     Ok(writeln!(io::stdout(), "made {}", Escaped(file.display()))?)
 }
 
-/// Copies on a thread of its own, so that a signal finds somebody who hears it: nothing is left of a copy that is
-/// broken off.
+/// Copies on a thread of its own, so that this thread can handle signals; an interrupted copy leaves no file.
 fn copy(store: Location, file: &Path) -> Result<(), BackupError> {
     let mut signals = Signals::block(&Signal::ENDING)?;
     let (has_ended, ends) = UnixStream::pair()?;
     let (begun, begins) = mpsc::channel();
     let file = file.to_owned();
     let copying = thread::Builder::new().name("vmherd-backup".into()).spawn(move || {
-        // It closes with the thread, whatever ends that.
+        // Closes when the thread ends for any reason.
         let _ends = ends;
         store::back_up(&store, &file, |interrupt| drop(begun.send(interrupt)))
     })?;
@@ -84,7 +83,7 @@ fn copy(store: Location, file: &Path) -> Result<(), BackupError> {
             interrupted = signals.receive()?.or(interrupted);
         }
         if interrupted.is_some() {
-            // What is just about to begin hears nothing: it is told again.
+            // SQLite ignores an interrupt between two steps, so interrupt repeatedly.
             interrupt = interrupt.or_else(|| begins.recv().ok());
             interrupt.iter().for_each(|interrupt: &store::Interrupt| interrupt());
         }
@@ -92,9 +91,9 @@ fn copy(store: Location, file: &Path) -> Result<(), BackupError> {
     let copied = copying.join().map_err(|_| io::Error::other("the thread that copies has panicked"))?;
     match (copied, interrupted) {
         (Ok(()), _) => Ok(()),
-        // As a shell says it of a process that the signal ended.
+        // The exit code of a shell for a process ended by a signal.
         (Err(_), Some(signal)) => {
-            Err(BackupError { why: format!("{signal}: broken off"), exit_code: 128 + signal.number() as u8 })
+            Err(BackupError { why: format!("{signal}: interrupted"), exit_code: 128 + signal.number() as u8 })
         }
         (Err(error), None) => Err(BackupError { why: error.to_string(), exit_code: 1 }),
     }
@@ -121,9 +120,8 @@ impl From<io::Error> for BackupError {
 const FLAGS: [Flag; 1] = [Flag { name: "help", takes: Takes::Nothing, is_repeatable: true }];
 
 const HELP: &str = "\
-Copies the store's file as it is at one moment, also while a daemon writes to
-it. The copy is a new file, for its owner's eyes only, and belongs to the owner
-of the store's.
+Makes a consistent copy of the store's file, even while a daemon writes to it.
+The copy is a new file with mode 0600 and has the owner of the store's file.
 
   vmherd backup /backups/vmherd-monday.sqlite3
   vmherd backup monday.sqlite3 --state-dir /var/lib/vmherd
@@ -132,6 +130,6 @@ To restore it: stop the daemon, remove the store's file and those beside it
 (-wal, -shm), put the copy in its place with cp -p, start the daemon.
 A PostgreSQL database is copied with pg_dump.
 
-The daemon's settings that count here too, as VMHERD_STATE_DIR and so on:
+These settings of the daemon apply here too, also as VMHERD_STATE_DIR etc.:
 
 ";

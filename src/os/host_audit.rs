@@ -1,8 +1,7 @@
-//! What the tools of the host change, in the system's log: the daemon does not see it, and the audit log would
-//! lack it.
+//! Audit of changes by the host's tools. The daemon does not see them, so the tools log them to the system log.
 //!
-//! A line is as the daemon's own, from the same program, for those who may read what is private (`authpriv`).
-//! Where there is no system log, as in a container, nothing is missing but the line.
+//! A line has the format of the daemon's audit log, with the facility `authpriv`. Without a system log, as in a
+//! container, only the line is missing.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -15,19 +14,19 @@ use crate::sys::process::effective_uid;
 
 /// Logs that `command` has changed the VM `name`.
 pub(super) fn log_change(event: &'static str, command: &'static str, name: &VmName) {
-    // The change is made; that it can't be logged is no reason to fail.
+    // The change is done; a failure to log it must not fail the command.
     let _ = send(Path::new(SYSTEM_LOG), &HostChange { event, command, uid: effective_uid(), name });
 }
 
 fn send(socket: &Path, change: &HostChange<'_>) -> io::Result<()> {
     let sender = UnixDatagram::unbound()?;
-    // A log that takes nothing must not keep its operator waiting.
+    // A blocked system log must not block the command.
     sender.set_nonblocking(true)?;
     let line = format!("<{AUTHPRIV_INFO}>vmherd[{}]: {TARGET}: {change}", process::id());
     sender.send_to(line.as_bytes(), socket).map(drop)
 }
 
-/// Where the system's log takes lines, as syslog(3) has it.
+/// The socket of the system log, see syslog(3).
 const SYSTEM_LOG: &str = "/dev/log";
 /// Facility 10, severity 6 (RFC 5424, 6.2.1).
 const AUTHPRIV_INFO: u8 = 10 * 8 + 6;

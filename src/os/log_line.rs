@@ -1,27 +1,28 @@
-//! How one event becomes one line of the log, as text or as a JSON object.
+//! Formats one event as one line of the log, as text or as a JSON object.
 //!
-//! Whatever stands in a message, a line has no invisible character but its final line break, and at most
-//! [`limits::LOG_LINE_BYTES_MAX`] bytes: what a client sends can't forge a line or play with a terminal.
+//! Whatever a message contains, a line has no invisible character but its final line break, and at most
+//! [`limits::LOG_LINE_BYTES_MAX`] bytes: a client can neither forge a line nor control a terminal.
 
 use std::fmt::{self, Write};
 
 use log::Level;
 
+use crate::app::audit::TARGET as AUDIT;
 use crate::clock::civil_date;
 use crate::config::LogFormat;
 use crate::escape::{is_invisible, write_escaped};
 use crate::limits;
 
-/// What all lines of a process have in common.
+/// The style of all lines of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LineStyle {
     /// Text or JSON.
     pub format: LogFormat,
-    /// They go to the journal, which has times of its own and wants a priority at the beginning of each.
+    /// Whether lines go to the journal, which adds the time and expects a priority at the start of each line.
     pub is_for_journal: bool,
 }
 
-/// Writes the line, with its line break.
+/// Formats a line, with its line break.
 pub(super) fn log_line(
     LineStyle { format, is_for_journal }: LineStyle,
     unix_ms: u64,
@@ -34,14 +35,14 @@ pub(super) fn log_line(
     if is_for_journal {
         let _ = write!(line.text, "<{}>", priority(level));
     }
-    // Writing fails where the line is full: then it is cut, which it shows.
+    // Writing fails when the line is full; the line is then cut and ends in an ellipsis.
     let written = match format {
         LogFormat::Text => {
             if !is_for_journal {
                 let _ = write!(line.text, "{time} {level:<5} ");
             }
             line.reserve_end("…\n");
-            write!(line, "{target}: {message}")
+            write!(line, "{}: {message}", program(target))
         }
         LogFormat::Json => {
             let _ = write!(line.text, r#"{{"time":"{time}","level":"{level}","target":""#);
@@ -62,7 +63,13 @@ pub(super) fn log_line(
     line.text
 }
 
-/// A line that escapes what is written to it and takes no more than fits.
+/// What a text line shows of `target`: its crate, which people know, and not a module of it. The audit log keeps its
+/// full name, so that no other line can look like one of its lines.
+fn program(target: &str) -> &str {
+    if target == AUDIT { target } else { target.split("::").next().unwrap_or_default() }
+}
+
+/// A line that escapes its input and enforces the length limit.
 struct Line {
     text: String,
     format: LogFormat,
@@ -70,7 +77,7 @@ struct Line {
 }
 
 impl Line {
-    /// Keeps room for `end`.
+    /// Reserves room for `end`.
     fn reserve_end(&mut self, end: &str) {
         self.bytes_max -= end.len();
     }
@@ -94,7 +101,7 @@ fn push_escaped(text: &mut String, format: LogFormat, character: char) {
     // Writing to a String never fails.
     let _ = match (format, character) {
         (LogFormat::Json, '"' | '\\') => write!(text, "\\{character}"),
-        // What is beyond four hexadecimal digits is two halves of a pair in JSON.
+        // JSON needs a surrogate pair for code points above U+FFFF.
         (LogFormat::Json, '\u{10000}'..) if is_invisible(character) => {
             let mut pair = [0; 2];
             character.encode_utf16(&mut pair);
@@ -104,7 +111,7 @@ fn push_escaped(text: &mut String, format: LogFormat, character: char) {
     };
 }
 
-/// syslog's number for `level`, as sd-daemon(3) has it.
+/// The syslog priority of `level`, as in sd-daemon(3).
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -114,7 +121,7 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// Milliseconds since 1970, shown as UTC in the form of RFC 3339.
+/// Milliseconds since 1970, displayed as UTC in RFC 3339 format.
 struct Timestamp(u64);
 
 impl fmt::Display for Timestamp {
@@ -144,16 +151,26 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_time_level_target_and_message() {
+    fn a_line_has_time_level_program_and_message() {
         let line = |style| {
             log_line(style, 1_795_210_217_123, Level::Info, "vmherd::os", format_args!("a {} c", "b"))
         };
-        assert_eq!(line(TEXT), "2026-11-20T21:30:17.123Z INFO  vmherd::os: a b c\n");
+        assert_eq!(line(TEXT), "2026-11-20T21:30:17.123Z INFO  vmherd: a b c\n");
         assert_eq!(
             line(JSON),
             "{\"time\":\"2026-11-20T21:30:17.123Z\",\"level\":\"INFO\",\"target\":\"vmherd::os\",\
              \"message\":\"a b c\"}\n"
         );
+    }
+
+    #[test]
+    fn text_lines_name_crates_and_the_audit_log_but_no_modules() {
+        for (target, program) in
+            [("vmherd::store::sqlite", "vmherd"), ("mio", "mio"), ("a::b", "a"), (AUDIT, AUDIT)]
+        {
+            let line = log_line(TEXT, 0, Level::Info, target, format_args!("m"));
+            assert_eq!(line, format!("1970-01-01T00:00:00.000Z INFO  {program}: m\n"));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The log: whoever says something puts a line into a bounded queue, and one thread writes it to stderr.
+//! The log: callers put lines into a bounded queue, and one thread writes them to standard error.
 //!
-//! Saying something never blocks: a line that the queue has no room for is dropped and counted, and the
-//! count is said once the queue has drained. One event is one line.
+//! Logging never blocks: if the queue is full, the line is dropped and counted, and the count is logged when the
+//! queue has drained. One event is one line.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -26,7 +26,7 @@ use crate::stats::{Counter, LOG_LINES_DROPPED};
 
 pub use super::log_line::LineStyle;
 
-/// The log of this process; dropping it waits a little for what has been said to be written.
+/// The log of this process; dropping it waits briefly until queued lines are written.
 pub struct Logging {
     queue: Arc<Queue>,
     filter: Arc<RwLock<env_logger::Logger>>,
@@ -44,8 +44,8 @@ pub fn start(filter: &str, style: LineStyle) -> io::Result<Logging> {
     Ok(Logging { queue, filter })
 }
 
-/// How lines have to look to be of `format` where standard error goes to, as `variable` (of the
-/// environment) JOURNAL_STREAM tells.
+/// The style of lines in `format`. Standard error is the journal if the environment variable JOURNAL_STREAM, looked
+/// up with `variable`, names it.
 pub fn line_style(format: LogFormat, variable: impl Fn(&str) -> Option<OsString>) -> LineStyle {
     let stream = variable("JOURNAL_STREAM").and_then(|stream| stream.into_string().ok());
     let is_for_journal =
@@ -53,22 +53,22 @@ pub fn line_style(format: LogFormat, variable: impl Fn(&str) -> Option<OsString>
     LineStyle { format, is_for_journal }
 }
 
-/// Says something before the log is there or after it has failed: at once, in a line of its own. Text is
-/// for whoever sits at the terminal.
+/// Writes a message directly to standard error, for times when logging has not started or has failed. In text
+/// format the message is formatted for a person at a terminal.
 pub fn log_to_stderr(style: LineStyle, level: Level, message: fmt::Arguments<'_>) {
     match (style.format, style.is_for_journal, level) {
         (LogFormat::Text, false, Level::Error) => print_diagnostic("vmherd", message),
         (LogFormat::Text, false, _) => print_diagnostic("vmherd", format_args!("warning: {message}")),
         _ => {
             let line = log_line(style, unix_now_ms(), level, "vmherd", message);
-            // Nobody is left to be told that standard error is closed.
+            // An error can't be reported: standard error is closed.
             let _ = io::stderr().write_all(line.as_bytes());
         }
     }
 }
 
 impl Logging {
-    /// Says from now on what `filter` lets through.
+    /// Replaces the filter.
     pub fn set_filter(&self, filter: &str) {
         let filter = env_logger::Builder::new().parse_filters(filter).build();
         let max_level = filter.filter();
@@ -78,13 +78,13 @@ impl Logging {
 }
 
 impl Drop for Logging {
-    /// Waits until what has been said is written, at most [`limits::LOG_FLUSH_WAIT`].
+    /// Waits until queued lines are written, at most [`limits::LOG_FLUSH_WAIT`].
     fn drop(&mut self) {
         self.queue.flush(limits::LOG_FLUSH_WAIT);
     }
 }
 
-/// What the `log` crate's macros call.
+/// The backend of the `log` crate's macros.
 struct Logger {
     filter: Arc<RwLock<env_logger::Logger>>,
     queue: Arc<Queue>,
@@ -107,20 +107,20 @@ impl Log for Logger {
     }
 }
 
-/// The lines that wait, and how far writing has come.
+/// The queue of lines, and how many of them are written.
 struct Queue {
     lines: SyncSender<String>,
     style: LineStyle,
     dropped: &'static Counter,
-    /// Lines taken into the queue.
+    /// Lines queued so far.
     pushed: Counter,
-    /// Lines done with, of those.
+    /// Lines of those written or dropped so far.
     done: Mutex<u64>,
     is_done: Condvar,
 }
 
 impl Queue {
-    /// A queue for `lines_max` lines with a thread that writes them to `output`.
+    /// Starts a queue of `lines_max` lines and a thread that writes them to `output`.
     fn start(
         output: impl Write + Send + 'static,
         style: LineStyle,
@@ -146,7 +146,7 @@ impl Queue {
     fn flush(&self, wait_max: Duration) {
         let pushed = self.pushed.value();
         let is_behind = |done: &mut u64| *done < pushed;
-        // Neither a timeout nor a writer that has panicked is anything that could be told anybody.
+        // Neither a timeout nor a panic of the writer could be reported here.
         drop(self.is_done.wait_timeout_while(self.lock_done(), wait_max, is_behind));
     }
 
@@ -164,7 +164,7 @@ struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes what comes, as long as the process lives.
+    /// Writes lines until the process ends.
     fn run(mut self) {
         let mut next = self.waiting.recv().ok();
         while let Some(first) = next {
@@ -182,7 +182,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Writes `first` and those behind it that fit; tells how many.
+    /// Writes `first` and as many queued lines as fit into a batch; returns their number.
     fn write_batch(&mut self, first: &str) -> u64 {
         let mut batch = String::from(first);
         let mut lines = 1;
@@ -215,18 +215,18 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Device and inode of what `output` goes to, as the journal names its streams.
+/// Device and inode of `output`, in the format of JOURNAL_STREAM.
 fn stream_name(output: impl AsFd) -> io::Result<String> {
     let metadata = File::from(output.as_fd().try_clone_to_owned()?).metadata()?;
     Ok(format!("{}:{}", metadata.dev(), metadata.ino()))
 }
 
-/// Has each panic logged as one event from now on, instead of printed by whichever thread it is in. One
-/// that the log does not take is said in the same style.
+/// Logs each panic as one event from now on. If the log filter excludes errors, it is written directly in the same
+/// style.
 pub fn log_panics(style: LineStyle) {
     panic::set_hook(Box::new(move |panic| {
         let thread = thread::current();
-        let name = thread.name().unwrap_or("without a name");
+        let name = thread.name().unwrap_or("(unnamed)");
         let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
         let payload = panic.payload();
         let text = payload.downcast_ref::<&str>().copied();
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{Sender, channel};
 
-    /// Hands over what is to be written, and has written it only when it is let.
+    /// Hands each write to the test, and completes it only when the test releases it.
     struct BlockingOutput {
         written: Sender<String>,
         passes: Receiver<()>,
@@ -294,13 +294,13 @@ mod tests {
             self.queue.push(Level::Info, "t", format_args!("{text}"));
         }
 
-        /// Waits for a write to begin and tells the messages in it.
+        /// Waits for a write to begin and returns its messages.
         fn next_write(&self) -> Vec<String> {
             let text = self.written.recv_timeout(FAR).expect("a write");
             text.lines().map(|line| line.split_once(": ").expect("a target").1.to_owned()).collect()
         }
 
-        /// Lets a write that has begun end.
+        /// Completes a write that has begun.
         fn release(&self) {
             self.pass.send(()).expect("the log thread");
         }

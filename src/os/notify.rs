@@ -1,8 +1,8 @@
-//! What a service manager is told: sd_notify's datagrams, by hand. They are a few words of text, and all
-//! that is needed is in the standard library.
+//! Notifications to the service manager, in the protocol of sd_notify(3): datagrams of a few words of text, for
+//! which the standard library suffices.
 //!
-//! Where there is no service manager every call does nothing. Nothing here waits for longer than
-//! [`limits::NOTIFY_WAIT`], and a sign of life not at all.
+//! Without a service manager every call does nothing. No call waits longer than [`limits::NOTIFY_WAIT`], and a
+//! watchdog message never waits.
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::sys::process::monotonic_time;
 
-/// The way to the service manager, if there is one.
+/// Sends notifications to the service manager, if there is one.
 #[derive(Clone)]
 pub struct Notifier {
     target: Option<Arc<Target>>,
@@ -29,7 +29,7 @@ struct Target {
 }
 
 impl Notifier {
-    /// The way that `variable` (of the environment) NOTIFY_SOCKET names.
+    /// A notifier for the socket in the environment variable NOTIFY_SOCKET, looked up with `variable`.
     pub fn new(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Notifier> {
         let target = match variable("NOTIFY_SOCKET").filter(|name| !name.is_empty()) {
             None => None,
@@ -51,38 +51,37 @@ impl Notifier {
         Ok(Notifier { target })
     }
 
-    /// What goes on, for people.
+    /// Sends a status text for people.
     pub fn status(&self, text: &str) {
         self.send(&status_line(text));
     }
 
-    /// The service serves, or does so again with settings that were read again.
+    /// Reports that the service is ready, after a start or a reload.
     pub fn ready(&self, status: &str) {
         self.send(&format!("READY=1\n{}", status_line(status)));
     }
 
-    /// The settings are being read again.
+    /// Reports that a reload has begun.
     pub fn reloading(&self) {
-        // Both are needed: the manager tells by the time whether this answers its own request.
+        // The time tells the manager whether this answers its own request.
         let now = monotonic_time().as_micros();
         let status = status_line("reading the settings again");
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={now}\n{status}"));
     }
 
-    /// The service is ending.
+    /// Reports that the service is stopping.
     pub fn stopping(&self) {
-        let status = status_line("stopping: finishing what is in flight");
+        let status = status_line("stopping: finishing requests in flight");
         self.send(&format!("STOPPING=1\n{status}"));
     }
 
-    /// Another way to the same manager that tells it, each time it is called, that all is well; never
-    /// waits. `None` where there is no manager.
+    /// A function that sends a watchdog message and never waits. `None` without a manager.
     pub fn watchdog(&self) -> io::Result<Option<impl FnMut() + Send + 'static>> {
         let Some(target) = &self.target else { return Ok(None) };
         let manager = target.manager.clone();
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
-        // One that is lost is followed by another in time.
+        // A lost message is followed by another one in time.
         Ok(Some(move || drop(socket.send_to_addr(b"WATCHDOG=1", &manager))))
     }
 
@@ -93,7 +92,7 @@ impl Notifier {
             match socket.send_to_addr(text.as_bytes(), manager) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    log::warn!("the service manager could not be told {:?}: {error}", first_word(text));
+                    log::warn!("can't notify the service manager of {:?}: {error}", first_word(text));
                     return;
                 }
                 Ok(_) => return,
@@ -102,7 +101,7 @@ impl Notifier {
     }
 }
 
-/// How often the service manager wants a sign of life: half as long as it waits for one.
+/// Interval of watchdog messages: half of the service manager's timeout.
 pub fn watchdog_interval(variable: impl Fn(&str) -> Option<OsString>) -> Option<Duration> {
     let number = |name| variable(name)?.to_str()?.parse::<u64>().ok();
     if variable("WATCHDOG_PID").is_some() && number("WATCHDOG_PID") != Some(process::id().into()) {
@@ -111,7 +110,7 @@ pub fn watchdog_interval(variable: impl Fn(&str) -> Option<OsString>) -> Option<
     number("WATCHDOG_USEC").filter(|micros| *micros > 1).map(|micros| Duration::from_micros(micros / 2))
 }
 
-/// One line, whatever `text` contains.
+/// A status line; control characters in `text` become spaces.
 fn status_line(text: &str) -> String {
     let mut line = String::from("STATUS=");
     for character in text.chars() {

@@ -1,5 +1,5 @@
-//! How a password comes from the host to one of its tools: typed twice without being shown where standard
-//! input is a terminal, else one line of it. Never from the command line, which others can see.
+//! Reads a new password: typed twice without echo if standard input is a terminal, else one line of standard input.
+//! Never from the command line, which other users can see.
 
 use std::fmt;
 use std::fs::File;
@@ -14,20 +14,20 @@ use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
 use crate::sys::terminal::EchoOff;
 
-/// Why there is no password.
+/// The reason no password was read.
 #[derive(Debug)]
 pub(super) enum PromptError {
-    /// It is none that a VM may have, or the second is not the first; why.
+    /// The password is invalid, or the two passwords differ.
     Unusable(String),
     /// Standard input or the terminal failed.
     Io(io::Error),
-    /// Somebody wants to be rid of us.
+    /// A signal asked the process to end.
     Interrupted(Signal),
 }
 
-/// Asks for the new password of the VM `name`.
+/// Reads the new password of the VM `name`.
 pub(super) fn read_new_password(name: &VmName) -> Result<Secret, PromptError> {
-    // Past the standard library's own buffer, which would keep a copy.
+    // Bypass the standard library's buffer, which would keep a copy.
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     if input.is_terminal() {
         return prompt_twice(name, &mut input, &mut io::stderr());
@@ -36,7 +36,7 @@ pub(super) fn read_new_password(name: &VmName) -> Result<Secret, PromptError> {
 }
 
 fn prompt_twice(name: &VmName, input: &mut File, output: &mut impl Write) -> Result<Secret, PromptError> {
-    // The terminal must not stay silent when a signal ends us, so signals are read like keys.
+    // The echo must be restored when a signal arrives, so signals are read like keys.
     let mut signals = Signals::block(&Signal::ENDING)?;
     let terminal = input.try_clone()?;
     let _echo_off = EchoOff::new(&terminal)?;
@@ -44,13 +44,13 @@ fn prompt_twice(name: &VmName, input: &mut File, output: &mut impl Write) -> Res
         write!(output, "{question}")?;
         let typed = TypedLine::read(input, |input| wait_for_key(input, &mut signals));
         if let Err(PromptError::Interrupted(_)) = typed {
-            // The cursor still stands after the question.
+            // The cursor is still on the line of the prompt.
             writeln!(output)?;
         }
         typed
     };
     let password = ask(&format!("New password of {}: ", Escaped(name)))?.into_password()?;
-    let repeated = ask("The same again: ")?;
+    let repeated = ask("Repeat the password: ")?;
     if repeated.bytes != password.expose().as_bytes() {
         return Err(PromptError::Unusable("the two passwords differ; nothing was changed".into()));
     }
@@ -69,19 +69,18 @@ fn wait_for_key(input: &File, signals: &mut Signals) -> Result<(), PromptError> 
     }
 }
 
-/// A line as it was typed; overwritten when dropped.
+/// A line of input; overwritten on drop.
 struct TypedLine {
     bytes: Vec<u8>,
 }
 
 impl TypedLine {
-    /// Reads one line byte by byte, so that what follows it stays for others; `before_read` is called
-    /// before each.
+    /// Reads one line byte by byte, so that the input after it stays unread; calls `before_read` before each byte.
     fn read<R: Read>(
         input: &mut R,
         mut before_read: impl FnMut(&R) -> Result<(), PromptError>,
     ) -> Result<TypedLine, PromptError> {
-        // All that is ever read fits, so that no smaller memory is left behind with a part of it.
+        // The capacity never grows, because a reallocation would leave a copy of the password in freed memory.
         let mut line = TypedLine { bytes: Vec::with_capacity(LINE_BYTES_MAX) };
         let mut byte = [0];
         while line.bytes.len() < LINE_BYTES_MAX {
@@ -101,7 +100,7 @@ impl TypedLine {
         Ok(line)
     }
 
-    /// The password that it is, under the rules for those that come over the network.
+    /// The line as a password, with the same rules as over the network.
     fn into_password(self) -> Result<Secret, PromptError> {
         let (least, most) = (limits::PASSWORD_BYTES_MIN, limits::PASSWORD_BYTES_MAX);
         let unusable = |what: &str| {
@@ -140,7 +139,7 @@ impl fmt::Display for PromptError {
     }
 }
 
-/// A password, a byte that shows that it is too long, and a carriage return.
+/// The longest password, one byte to detect a longer one, and a carriage return.
 const LINE_BYTES_MAX: usize = limits::PASSWORD_BYTES_MAX + 2;
 
 #[cfg(test)]

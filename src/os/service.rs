@@ -1,8 +1,8 @@
-//! The daemon's life: settings become a server, the service manager is told of it, signals change it and end
-//! it.
+//! The daemon's life cycle: starts a server, notifies the service manager, reloads and stops on signals.
 
 use std::env;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::{self, ExitCode};
@@ -14,26 +14,26 @@ use super::activation::inherited_sockets;
 use super::logging::{self, LineStyle, Logging};
 use super::notify::{Notifier, watchdog_interval};
 use super::signal_loop::{self, ShutdownResult, SignalHandler};
-use crate::config::{Config, Invocation, Report, Resolved, SettingChange, Sources};
+use crate::config::{Config, Invocation, ListenAddress, Report, Resolved, SettingChange, Sources};
 use crate::limits;
 use crate::server::{InheritedListener, Running, Server, StartError};
 use crate::sys::poll::wait_readable;
 use crate::sys::process::raise_descriptor_limit;
 use crate::sys::signals::{Signal, Signals};
 
-/// Serves until a signal or a failure ends it. `sources` are what `settled` was read from.
+/// Serves until a signal or a failure ends it. `sources` are the sources of `resolved`.
 pub fn serve(sources: &Sources, resolved: Resolved, style: LineStyle) -> io::Result<ExitCode> {
-    // Before anything is opened that could be taken for one of them.
+    // Before anything is opened, because the sockets are identified by their descriptor numbers.
     let inherited = inherited_sockets(|name| env::var_os(name))?;
-    // Before the first thread, the log's, so that no thread dies of a signal.
+    // Before the first thread starts, which is the log's, so that all threads block these signals.
     let mut signals = Signals::block(&Signal::ALL)?;
     let log = logging::start(&resolved.config.log, style)?;
     let end = run(sources, resolved, inherited, &mut signals, &log).inspect_err(|error| error!("{error}"))?;
-    // Waits for what was said, once: the exits below would not.
+    // Flushes the log, because `process::exit` below does not.
     drop(log);
     match end {
         ShutdownResult::Completed => Ok(ExitCode::SUCCESS),
-        // Nothing that still runs is waited for.
+        // Do not wait for threads that still run.
         ShutdownResult::Forced(signal) => process::exit(128 + signal.number()),
         ShutdownResult::TimedOut => process::exit(1),
     }
@@ -68,7 +68,8 @@ fn run(
     if let Some(openings) = server.openings() {
         warn!("{openings}");
     }
-    let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
+    let server_addresses = server.addresses().to_vec();
+    let addresses: Vec<String> = server_addresses.iter().map(ToString::to_string).collect();
     let status = format!("listening on {}, store {}", addresses.join(", "), config.store);
     let (open_notifier, open_status) = (notifier.clone(), status.clone());
     server.set_on_store_open(move || open_notifier.status(&open_status));
@@ -76,11 +77,14 @@ fn run(
     info!("vmherd {} with the store {}", env!("CARGO_PKG_VERSION"), config.store);
     addresses.iter().for_each(|address| info!("listening on {address}"));
     let started = report.clone();
+    if let Some(address) = server_addresses.first() {
+        info!("ready; try: {}", example_request(address));
+    }
     let mut service = Service { running, log, notifier, sources, started, latest: report, status };
     service.notify_ready();
     let ended = service.running.ended().try_clone_to_owned()?;
     let end = signal_loop::wait_for_shutdown(signals, ended.as_fd(), &mut service)?;
-    // In any other case nothing that still runs is waited for.
+    // After a forced or late end, do not wait for threads that still run.
     if end != ShutdownResult::Completed {
         service.running.data_loss().iter().for_each(|loss| error!("{loss}"));
         return Ok(end);
@@ -90,22 +94,22 @@ fn run(
     Ok(end)
 }
 
-/// How binding the server ended.
+/// The result of binding the server.
 enum StartResult {
     Server(Box<Server>),
-    /// The signal came first.
+    /// A signal arrived first.
     Stopped(Signal),
 }
 
-/// Binds the server on a thread of its own: the store may be slow to open, and nothing serves yet that a
-/// signal would have to wait for. That thread ends with the process.
+/// Binds the server on a thread of its own, so that a signal can stop the daemon while the store is slow to open.
+/// The thread ends with the process.
 fn bind(config: &Config, inherited: Vec<InheritedListener>) -> io::Result<StartResult> {
-    // Only those to end the process are taken; others stay where they are for the server that is to be.
+    // Take only signals that end the process; others stay pending until the server runs.
     let mut signals = Signals::block(&Signal::ENDING)?;
     let (has_bound, binds) = UnixStream::pair()?;
     let config = config.clone();
     let binding = thread::Builder::new().name("vmherd-bind".into()).spawn(move || {
-        // It closes with the thread, whatever ends that.
+        // Closes when the thread ends for any reason.
         let _binds = binds;
         Server::bind_with(&config, inherited)
     })?;
@@ -127,17 +131,17 @@ fn bind(config: &Config, inherited: Vec<InheritedListener>) -> io::Result<StartR
     }
 }
 
-/// The server that runs, and what signals work with.
+/// The running server and the state for signal handling.
 struct Service<'a> {
     running: Running,
     log: &'a Logging,
     notifier: Notifier,
     sources: &'a Sources,
-    /// The settings that the server was made of.
+    /// The settings at the start.
     started: Report,
-    /// Those that were read last.
+    /// The settings after the last reload.
     latest: Report,
-    /// What the service manager is shown while nothing else goes on.
+    /// The normal status for the service manager.
     status: String,
 }
 
@@ -165,29 +169,29 @@ impl SignalHandler for Service<'_> {
 }
 
 impl Service<'_> {
-    /// Ready is who serves, also while the store is away: it may go away later as well, and come back.
+    /// Reports ready even while the store is unavailable: it may also become unavailable, and return, later.
     fn notify_ready(&self) {
         if self.running.is_store_open() {
             return self.notifier.ready(&self.status);
         }
         self.notifier.ready(&format!("waiting for the store; {}", self.status));
-        // It may have come in between, and said so before.
+        // The store may have opened in between and set its status before this one.
         if self.running.is_store_open() {
             self.notifier.status(&self.status);
         }
     }
 
-    /// Reads the settings again and takes them; all or, where anything is wrong with them, none.
+    /// Reads the settings again and applies all of them, or none if any is invalid.
     fn reload_settings(&mut self) -> Result<(), String> {
         let Resolved { mut config, report, warnings } = match self.sources.parse() {
             Ok(Invocation::Run(resolved)) => *resolved,
-            Ok(_) => return Err("they are not those of a daemon any more".into()),
+            Ok(_) => return Err("the settings no longer ask to run the daemon".into()),
             Err(error) => return Err(error.to_string()),
         };
         limit_connections(&mut config);
         let filter = config.log.clone();
         if !self.running.reload(config) {
-            return Err("the server did not take them in time".into());
+            return Err("the server did not apply them in time".into());
         }
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let changes = report.changes(&self.started, &self.latest);
@@ -207,7 +211,23 @@ impl Service<'_> {
     }
 }
 
-/// Lets no more connections in than there are descriptors for.
+/// A command that sends a first request to `address`.
+fn example_request(address: &ListenAddress) -> String {
+    const REQUEST: &str = r#"echo '{"command":"ping","data":{}}' | nc -N"#;
+    match address {
+        ListenAddress::Unix(path) => format!("{REQUEST} -U {}", path.display()),
+        ListenAddress::Tcp(address) => {
+            let ip = match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                ip => ip,
+            };
+            format!("{REQUEST} {ip} {}", address.port())
+        }
+    }
+}
+
+/// Lowers the limit on connections to what the limit on open files allows.
 fn limit_connections(config: &mut Config) {
     let descriptors = match raise_descriptor_limit() {
         Ok(descriptors) => descriptors,

@@ -1,5 +1,5 @@
-//! What the daemon does about signals: the first one to end it stops it in good order, the second one at
-//! once; others have it read its settings again, or log its counters.
+//! Signal handling of the daemon: the first signal to end it stops it gracefully, the second at once; others reload
+//! the settings or log the counters.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,28 +12,28 @@ use crate::limits;
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
 
-/// How waiting for the end ended.
+/// How the server ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ShutdownResult {
-    /// The server has ended, asked to or not.
+    /// The server has ended, by request or by itself.
     Completed,
-    /// A second signal came: nothing is to be waited for any more.
+    /// A second signal demanded an immediate end.
     Forced(Signal),
-    /// The server did not end in its time.
+    /// The server did not stop in time.
     TimedOut,
 }
 
-/// What signals ask for.
+/// The actions on signals.
 pub trait SignalHandler {
     /// Begins to stop the server; called once.
     fn stop(&mut self, signal: Signal);
-    /// Reads the settings again; not called while the server stops.
+    /// Reloads the settings; not called while the server stops.
     fn reload(&mut self);
     /// Logs the counters.
     fn log_statistics(&mut self);
 }
 
-/// Waits until `ended` becomes readable, which is the server's end, and does what signals ask for.
+/// Waits until `ended` becomes readable, which signals the server's end, and handles signals meanwhile.
 pub fn wait_for_shutdown(
     signals: &mut Signals,
     ended: BorrowedFd<'_>,
@@ -81,7 +81,7 @@ fn wait_at_most(
 
 fn handle_signal(signal: Signal, is_stopping: bool, actions: &mut impl SignalHandler) {
     match signal {
-        Signal::Hangup if is_stopping => warn!("{signal}: too late for other settings: the server stops"),
+        Signal::Hangup if is_stopping => warn!("{signal}: ignored, because the server is stopping"),
         Signal::Hangup => actions.reload(),
         Signal::User1 => actions.log_statistics(),
         Signal::Interrupt | Signal::Terminate | Signal::ProcessorTime | Signal::Alarm | Signal::Power => {}
@@ -97,7 +97,7 @@ mod tests {
 
     const NEVER: Duration = Duration::from_secs(3600);
 
-    /// Notes what it is asked for, and does more at a stop.
+    /// Records calls, and runs `on_stop` at a stop.
     struct RecordingHandler<F> {
         calls: Vec<String>,
         on_stop: F,

@@ -1,4 +1,4 @@
-//! `vmherd stats`: what the daemon of this host has counted, asked over its own socket.
+//! `vmherd stats`: prints the counters of this host's daemon, requested over its own socket.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
@@ -17,7 +17,7 @@ use crate::config::{
 };
 use crate::limits;
 
-/// Runs `vmherd stats` with the arguments behind those two words.
+/// Runs `vmherd stats`; `args` are the arguments after those two words.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -33,23 +33,23 @@ pub fn run(
     }
 }
 
-/// Why there is nothing to show.
+/// The reason there are no counters.
 #[derive(Debug)]
 enum StatsError {
     Config(ConfigError),
-    /// Nobody serves on the socket.
+    /// No daemon listens on the socket.
     NoDaemon(PathBuf),
-    /// The socket is another user's.
+    /// The socket belongs to another user.
     NotAllowed(PathBuf),
-    /// The daemon did not answer, or not well.
+    /// The daemon did not answer, or its answer is invalid.
     Answer(PathBuf, String),
     Output(io::Error),
 }
 
-/// The counters in the order in which the daemon tells them.
+/// The counters in the daemon's order.
 struct Counters(Vec<(String, u64)>);
 
-/// A reply of the daemon, as much of it as matters.
+/// The relevant fields of the daemon's reply.
 struct StatsReply {
     message: Option<String>,
     counters: Option<Counters>,
@@ -81,7 +81,7 @@ fn render(args: impl IntoIterator<Item = OsString>, environment: &Environment) -
     }
 }
 
-/// Sends the request; the line that comes back.
+/// Sends the request and returns the reply line.
 fn request_statistics(socket: &PathBuf) -> Result<String, StatsError> {
     let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => StatsError::NoDaemon(socket.clone()),
@@ -190,15 +190,15 @@ impl fmt::Display for StatsError {
             StatsError::Config(error) => error.fmt(f),
             StatsError::NoDaemon(socket) => write!(
                 f,
-                "no daemon answers on {}; start one, or name the state directory of the one that runs with \
-                 --state-dir (a system's is /var/lib/vmherd)",
+                "no daemon answers on {}; start one, or give the state directory of a running one with \
+                 --state-dir (the system service uses /var/lib/vmherd)",
                 socket.display()
             ),
             StatsError::NotAllowed(socket) => {
                 write!(f, "{} is for root and the daemon's own user only", socket.display())
             }
             StatsError::Answer(socket, why) => {
-                write!(f, "no good answer on {}: {why}", socket.display())
+                write!(f, "invalid answer on {}: {why}", socket.display())
             }
             StatsError::Output(error) => error.fmt(f),
         }
@@ -225,19 +225,19 @@ const FLAGS: [Flag; 2] = [
 ];
 
 const HELP: &str = "\
-Shows what the daemon of this host has counted since it was started. For root
-and the user that runs it.
+Prints the counters of this host's daemon since its start. Only root and the
+daemon's user may ask.
 
   vmherd stats
   vmherd stats --json | python3 -m json.tool
-  vmherd stats --state-dir /var/lib/vmherd         the daemon of a system
+  vmherd stats --state-dir /var/lib/vmherd         the system's daemon
 
-Exit code 69: no daemon answers; 77: not yours to ask; 1: other failures.
+Exit code 69: no daemon answers; 77: not permitted; 1: other failures.
 
   --json                       one JSON object instead of a table
   --help                       this text
 
-The daemon's settings that count here too, as VMHERD_STATE_DIR and so on:
+These settings of the daemon apply here too, also as VMHERD_STATE_DIR etc.:
 
 ";
 

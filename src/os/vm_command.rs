@@ -1,5 +1,5 @@
-//! `vmherd vm …`: what the operator of a host does to the VMs themselves, on the store, also while a daemon
-//! runs on it. What must not come over the wire.
+//! `vmherd vm …`: manages VMs directly in the store, even while a daemon uses it. These operations are not
+//! available over the network.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -26,7 +26,7 @@ use crate::model::{NameError, NewVm, Secret, Vm, VmName, VmShape};
 use crate::store::{self, Location, Store, StoreError, Write, Written};
 use crate::sys::process::effective_uid;
 
-/// Runs `vmherd vm` with the arguments behind those two words.
+/// Runs `vmherd vm`; `args` are the arguments after those two words.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -44,7 +44,7 @@ pub fn run(
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads the list has seen enough.
+        // The reader of the output, such as `head`, has ended.
         Err(VmCommandError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             print_stderr(format_args!("{failure}"));
@@ -53,7 +53,7 @@ pub fn run(
     }
 }
 
-/// What is to be done.
+/// A command of `vmherd vm`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum VmCommand {
     Help,
@@ -63,7 +63,7 @@ enum VmCommand {
     ChangePassword(VmName),
 }
 
-/// Why it was not done.
+/// The reason a command failed.
 #[derive(Debug)]
 enum VmCommandError {
     Config(ConfigError),
@@ -74,7 +74,7 @@ enum VmCommandError {
 }
 
 impl VmCommand {
-    /// Reads a command line; hands back its flags, since some of them are settings.
+    /// Parses a command line; also returns its flags, because some of them are settings.
     fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(VmCommand, Arguments), VmCommandError> {
         let flags: Vec<Flag> = StoreSettings::flags().chain(FLAGS).collect();
         let arguments = Arguments::read(args, &flags)?;
@@ -112,7 +112,7 @@ impl VmCommand {
         if disk_sizes_gib.len() > limits::DISKS_PER_VM_MAX {
             return Err(usage_error(&format!("a VM has {} disks at most", limits::DISKS_PER_VM_MAX)));
         }
-        // Both are within limits that their types hold.
+        // The limits of both fit into their types.
         Ok(VmCommand::Add {
             name,
             shape: VmShape { ram_mib: ram_mib as u32, cpus: cpus as u16 },
@@ -127,7 +127,7 @@ impl VmCommand {
             VmCommand::Help => {}
             VmCommand::List => list(store.as_mut(), &mut output)?,
             VmCommand::Add { name, shape, disk_sizes_gib } => {
-                // Before somebody types a password for nothing; the store decides below.
+                // Fail before the password is typed; the store still decides below.
                 if store.credentials(&name)?.is_some() {
                     return Err(StoreError::AlreadyRegistered.into());
                 }
@@ -150,14 +150,14 @@ impl VmCommand {
                 write(store.as_mut(), Write::ChangePassword { name: name.clone(), password_hash })?;
                 log_change("change", "passwd", &name);
                 let name = Escaped(&name);
-                writeln!(output, "changed the password of {name}; its tokens are no good any more")?;
+                writeln!(output, "changed the password of {name}; its tokens are no longer valid")?;
             }
         }
         Ok(output.flush()?)
     }
 }
 
-/// Opens the store; only where something is to be added it may be a new one.
+/// Opens the store; creates a new one only if `is_new_allowed`.
 fn open_store(settings: &StoreSettings, is_new_allowed: bool) -> Result<Box<dyn Store>, VmCommandError> {
     let StoreSelection { store: location, state_dir } = &settings.selection;
     if !exists(location)? && !is_new_allowed {
@@ -166,13 +166,13 @@ fn open_store(settings: &StoreSettings, is_new_allowed: bool) -> Result<Box<dyn 
         )));
     }
     if let Some(directory) = state_dir.as_deref().filter(|directory| is_new_allowed && !directory.exists()) {
-        // Nobody else has anything to look for in it.
+        // Private to its owner.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| VmCommandError::Other(format!("can't make {}: {error}", directory.display())))?;
         if effective_uid() == 0 {
             let directory = directory.display();
             print_stderr(format_args!(
-                "warning: {directory} is root's: for a daemon of another user, chown -R USER {directory}"
+                "warning: {directory} belongs to root: for a daemon of another user, chown -R USER {directory}"
             ));
         }
     }
@@ -182,7 +182,7 @@ fn open_store(settings: &StoreSettings, is_new_allowed: bool) -> Result<Box<dyn 
     Ok(store)
 }
 
-/// A file that root has copied into the directory of a daemon's user is of no use to that.
+/// Warns if the store's file and its directory have different owners: the daemon could not open it.
 #[cfg(feature = "sqlite")]
 fn warn_of_owner(location: &Location) {
     use std::fs;
@@ -204,17 +204,15 @@ fn warn_of_owner(location: &Location) {
     }
 }
 
-/// Whether there is a store at `location`; an error where nobody but the daemon itself could reach it.
+/// Whether there is a store at `location`; an error if it is in the daemon's memory.
 fn exists(location: &Location) -> Result<bool, ConfigError> {
     match location {
         Location::Memory => Err(ConfigError::Value(
-            "--store: \"memory:\" is inside the daemon's process, where nobody else reaches it; name a store \
-             that is kept"
-                .into(),
+            "--store: \"memory:\" exists only inside the daemon's process; name a persistent store".into(),
         )),
         #[cfg(feature = "sqlite")]
         Location::Sqlite(path) => Ok(path.exists()),
-        // Whoever made a database meant it to be used.
+        // A database is created by its administrator, never here.
         Location::Postgres(_) => Ok(true),
     }
 }
@@ -227,7 +225,7 @@ fn hash(settings: &StoreSettings, password: &Secret) -> Result<String, VmCommand
 
 fn write(store: &mut dyn Store, write: Write) -> Result<Written, VmCommandError> {
     let mut answer = Err(StoreError::Busy);
-    // Nobody has to be answered at once here, and a daemon that writes all the time leaves few gaps.
+    // Retry: an operator can wait, and a daemon that writes constantly leaves few gaps.
     for _ in 0..limits::VM_COMMAND_ATTEMPTS {
         answer = store
             .write(std::slice::from_ref(&write))
@@ -240,8 +238,8 @@ fn write(store: &mut dyn Store, write: Write) -> Result<Written, VmCommandError>
     Ok(answer?)
 }
 
-/// Prints every VM, page by page. A column is as wide as it had to be so far: to know better the whole
-/// store would have to be in memory.
+/// Prints every VM, page by page. Columns widen from page to page, because exact widths would need the whole store
+/// in memory.
 fn list(store: &mut dyn Store, output: &mut impl io::Write) -> io::Result<()> {
     let mut after = VmId(0);
     let mut widths = [0; 3];
@@ -271,7 +269,7 @@ fn row(vm: &Vm) -> [String; 4] {
     [Escaped(&vm.name).to_string(), vm.shape.ram_mib.to_string(), vm.shape.cpus.to_string(), disks]
 }
 
-/// A name to look up: VMs that the store itself named may be meant, too.
+/// A name to look up, which may be one that the store has generated.
 fn parse_existing_name(text: &str) -> Result<VmName, VmCommandError> {
     VmName::parse(text).map_err(|error| invalid_name(text, error))
 }
@@ -279,7 +277,7 @@ fn parse_existing_name(text: &str) -> Result<VmName, VmCommandError> {
 fn invalid_name(text: &str, error: NameError) -> VmCommandError {
     let beginning: String = redact(text).chars().take(limits::ECHOED_CHARS_MAX).collect();
     usage_error(&format!(
-        "{beginning:?} is no name of a VM: it is {error}; allowed are {}",
+        "{beginning:?} is not a valid VM name: it is {error}; allowed are {}",
         NameError::ALLOWED
     ))
 }
@@ -309,7 +307,7 @@ impl VmCommandError {
     fn exit_code(&self) -> u8 {
         match self {
             VmCommandError::Config(error) => error.exit_code(),
-            // As a shell says it of a process that the signal ended.
+            // The exit code of a shell for a process ended by a signal.
             VmCommandError::Password(PromptError::Interrupted(signal)) => 128 + signal.number() as u8,
             VmCommandError::Password(_)
             | VmCommandError::Store(_)
@@ -355,7 +353,7 @@ impl From<io::Error> for VmCommandError {
     }
 }
 
-/// The flags that are no settings of the daemon.
+/// The flags that are not settings of the daemon.
 const FLAGS: [Flag; 4] = [
     Flag { name: "ram", takes: Takes::Value, is_repeatable: false },
     Flag { name: "cpu", takes: Takes::Value, is_repeatable: false },
@@ -365,24 +363,24 @@ const FLAGS: [Flag; 4] = [
 const SHAPE_FLAGS: [&str; 3] = ["ram", "cpu", "disk"];
 
 const HELP: &str = "\
-Adds, lists and removes virtual machines in the store itself, also while a
-daemon runs on it.
+Adds, lists and removes virtual machines directly in the store, even while a
+daemon uses it.
 
   vmherd vm add web-1 --ram 2048 --cpu 2 --disk 20 --disk 100
   vmherd vm list
   vmherd vm passwd web-1 < password-file
   vmherd vm remove web-1
-  vmherd vm list --state-dir /var/lib/vmherd       the VMs of a system's daemon
+  vmherd vm list --state-dir /var/lib/vmherd       VMs of the system's daemon
 
-A password is typed twice, or comes as one line of standard input where that is
-no terminal; it has 8 to 1024 bytes. A new password ends the VM's tokens.
+A password is typed twice, or read as one line of standard input if that is not
+a terminal; it has 8 to 1024 bytes. A new password ends the VM's tokens.
 
   --ram MIB                    memory, for add
   --cpu N                      processors, for add
   --disk GIB                   a disk, for add; may be repeated
   --help                       this text
 
-The daemon's settings that count here too, as VMHERD_STATE_DIR and so on:
+These settings of the daemon apply here too, also as VMHERD_STATE_DIR etc.:
 
 ";
 

@@ -103,7 +103,7 @@ fn name_rules_match_the_network() {
     let shape = ["--ram=1", "--cpu=1"];
     for bad in ["", "two words", "12345", "tab\t", &"x".repeat(129)] {
         let error = usage_error(&["add", bad, shape[0], shape[1]]);
-        assert!(error.contains("is no name of a VM") && error.contains(NameError::ALLOWED), "{error}");
+        assert!(error.contains("is not a valid VM name") && error.contains(NameError::ALLOWED), "{error}");
     }
     read(&["add", &"x".repeat(128), shape[0], shape[1]]).unwrap();
     assert!(usage_error(&["add", "web\u{200b}", shape[0], shape[1]]).contains("a text with U+200B"));
@@ -111,7 +111,7 @@ fn name_rules_match_the_network() {
         read(&["remove", old]).unwrap();
         read(&["passwd", old]).unwrap();
     }
-    assert!(usage_error(&["remove", "two words"]).contains("is no name of a VM"));
+    assert!(usage_error(&["remove", "two words"]).contains("is not a valid VM name"));
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn memory_store_is_a_config_error() {
     let settings = StoreSettings { selection: place, vms_max: 1, argon2: cost };
     let failure = VmCommand::List.execute(&settings).unwrap_err();
     assert_eq!(failure.exit_code(), 78);
-    assert!(failure.to_string().contains("\"memory:\" is inside the daemon's process"), "{failure}");
+    assert!(failure.to_string().contains("\"memory:\" exists only inside the daemon's process"), "{failure}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a server takes of the system before it serves: the state directory, its lock, the listeners.
+//! Acquires system resources before the server starts: the state directory, its lock, the listeners.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -19,39 +19,39 @@ use crate::model::AnonymousAccess;
 use crate::reactor::mio_net::Listener;
 use crate::sys::owner;
 
-/// Where to listen, and with what if that is there already.
+/// A listener to bind, or to take over from an inherited socket.
 pub(super) struct PlannedListener {
     pub(super) spec: ListenerSpec,
     inherited: Option<InheritedSocket>,
 }
 
-/// A socket that was there already.
+/// A listening socket from the parent process.
 struct InheritedSocket {
     socket: Socket,
     name: String,
 }
 
-/// Everything that clients connect to.
+/// All bound listeners.
 pub(super) struct BoundListeners {
     pub(super) listeners: Vec<Listener>,
-    /// With real ports.
+    /// With actual ports.
     pub(super) addresses: Vec<ListenAddress>,
     pub(super) sockets: Vec<SocketFile>,
 }
 
-/// The state directory, ours alone while this lives.
+/// The locked state directory.
 pub(super) struct StateDir {
     path: PathBuf,
-    /// When it was changed last tells the next server when this one ran last.
+    /// Its modification time records when this server last ran.
     lock: File,
     clock: SystemClock,
 }
 
-/// A unix socket's file, removed with this.
+/// The file of a unix socket; removed on drop.
 pub(super) struct SocketFile(PathBuf);
 
 impl StateDir {
-    /// Makes the directory if there is none, and locks it against a second server.
+    /// Creates the directory if needed, and locks it against a second server.
     pub(super) fn open(path: &Path) -> Result<StateDir, StartError> {
         let failed = |error: io::Error| {
             StartError::of_system(format!(
@@ -77,21 +77,21 @@ impl StateDir {
         }
     }
 
-    /// The clock of a server that has last run on it when it has.
+    /// A clock that knows when a server last ran on this directory.
     pub(super) fn clock(&self) -> SystemClock {
         self.clock
     }
 
-    /// Notes what time it is, without what the clock is ahead of it.
+    /// Records the trusted time in the lock file.
     fn record_time(&self) {
         let mut clock = self.clock;
         let seconds = Duration::from_secs(clock.trusted_unix_now().0.unsigned_abs());
         if let Err(error) = self.lock.set_modified(UNIX_EPOCH + seconds) {
-            log::debug!("the time of the lock's file can't be set: {error}");
+            log::debug!("can't set the modification time of the lock file: {error}");
         }
     }
 
-    /// The listener that every server has: for its own user and root.
+    /// The socket that every server has, for its own user and root only.
     pub(super) fn own_listener(&self) -> ListenerSpec {
         ListenerSpec {
             address: ListenAddress::Unix(self.socket_path()),
@@ -104,8 +104,8 @@ impl StateDir {
     }
 }
 
-/// Opens the lock's file, made first where there is none: by root for the user whose directory it is.
-/// With it comes when a server last ran there, if any did.
+/// Opens or creates the lock file; one created by root belongs to the directory's owner. Also returns when a server
+/// last ran there, if any did.
 fn open_lock(directory: &Path) -> io::Result<(File, Option<UnixSeconds>)> {
     let path = directory.join("vmherd.lock");
     let mut options = OpenOptions::new();
@@ -133,7 +133,7 @@ impl Drop for StateDir {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_file(&self.0) {
-            log::debug!("{} is left behind: {error}", self.0.display());
+            log::debug!("can't remove {}: {error}", self.0.display());
         }
     }
 }
@@ -145,7 +145,7 @@ impl From<ListenerSpec> for PlannedListener {
 }
 
 impl PlannedListener {
-    /// The name and address of a TCP socket that was passed in.
+    /// Name and address of an inherited TCP socket.
     fn inherited_tcp(&self) -> Option<(String, SocketAddr)> {
         match (&self.inherited, &self.spec.address) {
             (Some(InheritedSocket { name, .. }), ListenAddress::Tcp(address)) => {
@@ -156,8 +156,8 @@ impl PlannedListener {
     }
 }
 
-/// Where to listen, in the order of the configuration; `inherited` take the places of their addresses, or
-/// of the default where nothing else was said.
+/// The listeners in the order of the configuration. Each inherited socket replaces the configured listener with its
+/// address; if no listener is configured, they replace the default.
 pub(super) fn merge_inherited(
     config: &Config,
     inherited: Vec<InheritedListener>,
@@ -202,15 +202,15 @@ pub(super) fn merge_inherited(
     }
     for place in places.iter().filter(|place| has_inherited && place.inherited.is_none()) {
         log::warn!(
-            "{} is opened beside the sockets that were passed in, since --listen (or VMHERD_LISTEN) names it; leave \
-             it out if those are meant to be all",
+            "{} is bound in addition to the inherited sockets, because --listen (or VMHERD_LISTEN) names it; remove \
+             it there to use only those",
             place.spec.address
         );
     }
     Ok(places)
 }
 
-/// Whether `path` is the socket of the state directory, however it is written.
+/// Whether `path` is the socket in the state directory, after resolving links.
 fn is_own_socket(path: &Path, state_dir: &Path) -> bool {
     let Some(directory) = path.parent().filter(|_| path.file_name() == Some(SOCKET_NAME.as_ref())) else {
         return false;
@@ -219,7 +219,7 @@ fn is_own_socket(path: &Path, state_dir: &Path) -> bool {
     directory == state_dir || is_same(fs::canonicalize(directory))
 }
 
-/// Where `socket` listens; an error says what is wrong with it.
+/// The address that `socket` listens on, or what is wrong with it.
 fn listening_address(socket: &Socket) -> Result<ListenAddress, String> {
     let is_usable = matches!(socket.r#type(), Ok(Type::STREAM)) && socket.is_listener().unwrap_or(false);
     if !is_usable {
@@ -233,7 +233,7 @@ fn listening_address(socket: &Socket) -> Result<ListenAddress, String> {
     }
 }
 
-/// Binds all of `places` that are not bound already.
+/// Binds all of `places` that have no inherited socket.
 pub(super) fn bind_listeners(
     places: Vec<PlannedListener>,
     state_dir: &StateDir,
@@ -246,7 +246,7 @@ pub(super) fn bind_listeners(
             let failed =
                 |error| StartError::of_system(format!("can't listen on {address}, passed in: {error}"));
             socket.set_nonblocking(true).map_err(failed)?;
-            // Its file is not ours to remove.
+            // The file of an inherited socket belongs to the parent process, so it is not removed.
             bound.listeners.push(match address {
                 ListenAddress::Tcp(_) => TcpListener::from(socket).into(),
                 ListenAddress::Unix(_) => UnixListener::from(OwnedFd::from(socket)).into(),
@@ -264,7 +264,7 @@ pub(super) fn bind_listeners(
             ListenAddress::Unix(path) => {
                 let failed = |error: io::Error| StartError {
                     why: format!("can't listen on unix:{}: {error}", path.display()),
-                    // Nobody but whoever put it there takes it away.
+                    // A file that is no socket stays until a person removes it.
                     is_configuration: error.kind() == io::ErrorKind::AlreadyExists,
                 };
                 let is_own = *path == state_dir.socket_path();
@@ -280,7 +280,7 @@ pub(super) fn bind_listeners(
     Ok(bound)
 }
 
-/// Why `address` can't be listened on; a socket of `passed_in` that has its port is to blame for that.
+/// The error for a failed bind to `address`; names the inherited socket that holds the port, if one does.
 fn tcp_bind_error(address: SocketAddr, error: &io::Error, passed_in: &[(String, SocketAddr)]) -> StartError {
     let holder = passed_in.iter().find(|(_, held)| blocks_port(*held, address));
     match holder.filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
@@ -293,10 +293,10 @@ fn tcp_bind_error(address: SocketAddr, error: &io::Error, passed_in: &[(String, 
     }
 }
 
-/// Whether a socket on `held` keeps others from `address`.
+/// Whether a socket on `held` prevents another on `address`.
 fn blocks_port(held: SocketAddr, address: SocketAddr) -> bool {
     let is_any = held.ip().is_unspecified() || address.ip().is_unspecified();
-    // Others than ours may be for IPv4 as well.
+    // An inherited `[::]` socket may accept IPv4 as well.
     let is_for_both = held.is_ipv6() && held.ip().is_unspecified();
     let shares_family = held.is_ipv4() == address.is_ipv4() || is_for_both;
     held.port() == address.port() && shares_family && (is_any || held.ip() == address.ip())
@@ -304,10 +304,10 @@ fn blocks_port(held: SocketAddr, address: SocketAddr) -> bool {
 
 fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A server that was just stopped leaves connections behind that must not keep its successor out.
+    // Connections of a server that just stopped (TIME_WAIT) must not prevent a restart.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // `[::]` and `0.0.0.0` are listed one by one, so one must not take the other's port.
+        // `[::]` and `0.0.0.0` are separate listeners, so one must not take the other's port.
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
@@ -318,11 +318,11 @@ fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-/// Binds a socket that somebody named, in place of one that a dead server has left there.
+/// Binds a configured unix socket; replaces a stale socket of a dead server.
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     if let Ok(metadata) = fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
-            let why = "something that is no socket is there";
+            let why = "the path exists and is not a socket";
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
         }
         match UnixStream::connect(path) {
@@ -334,10 +334,10 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     listen_unix(path)
 }
 
-/// Binds the state directory's own socket, which nobody else can connect to at any moment: it gets its
-/// name after its mode. The directory's lock says that a socket left there is nobody's.
+/// Binds the socket in the state directory. It is renamed into place after its mode is set, so that no other user
+/// can ever connect. The lock guarantees that an existing socket there is stale.
 fn bind_own_socket(path: &Path) -> io::Result<UnixListener> {
-    // No longer than the name itself, which is known to fit.
+    // As long as the final name, which is known to fit.
     let nameless = path.with_extension("new");
     let _ = fs::remove_file(&nameless);
     let listener = listen_unix(&nameless)?;

@@ -1,4 +1,4 @@
-//! What others tell the reactor's thread: one place for each order, so that nothing piles up.
+//! Control requests from other threads to the reactor: at most one of each kind is pending.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,22 +7,22 @@ use super::StartError;
 use crate::config::Config;
 use crate::reactor::mio_net::Waker;
 
-/// Orders on their way to the reactor's thread.
+/// Hands control requests to the reactor's thread.
 pub(super) struct ReactorControl {
     orders: Mutex<ControlRequests>,
     applied: Condvar,
     waker: Arc<Waker>,
 }
 
-/// What there is to do; a later order of a kind replaces an earlier one.
+/// Pending requests; a later request of a kind replaces an earlier one.
 #[derive(Default)]
 pub(super) struct ControlRequests {
     pub(super) stop: Option<Duration>,
     pub(super) reload: Option<Box<Config>>,
     pub(super) wants_statistics: bool,
-    /// Why the server can't go on.
+    /// An error that ends the server.
     pub(super) failure: Option<StartError>,
-    /// How many times settings were handed in, and carried out.
+    /// Number of reloads requested and applied.
     reloads: (u64, u64),
 }
 
@@ -46,8 +46,8 @@ impl ReactorControl {
         self.wake();
     }
 
-    /// Hands in other settings and waits until they count, at most `wait_max`; tells whether they do. Those
-    /// that do not by then never will.
+    /// Requests a reload and waits at most `wait_max` until it is applied; returns whether it was. Settings that were
+    /// not applied in time are withdrawn.
     pub(super) fn reload(&self, config: Config, wait_max: Duration) -> bool {
         let mut orders = self.lock();
         orders.reload = Some(Box::new(config));
@@ -57,19 +57,19 @@ impl ReactorControl {
         let is_waiting = |orders: &mut ControlRequests| orders.reloads.1 < number;
         let waited = self.applied.wait_timeout_while(orders, wait_max, is_waiting);
         let (mut orders, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        // What was not taken by now is taken back: settings that were said to be refused must not count later.
-        // What was taken is being carried out, and will count.
+        // Withdraw settings that were not taken: a reload that was reported as failed must not take effect later.
+        // Settings that were taken are being applied and will take effect.
         !(timeout.timed_out() && orders.reload.take().is_some())
     }
 
-    /// Takes what there is to do.
+    /// Takes the pending requests.
     pub(super) fn take(&self) -> ControlRequests {
         let mut orders = self.lock();
         let rest = ControlRequests { reloads: orders.reloads, ..ControlRequests::default() };
         std::mem::replace(&mut orders, rest)
     }
 
-    /// The settings that came with `orders` count from now on.
+    /// Marks the reload in `orders` as applied.
     pub(super) fn mark_reloaded(&self, orders: &ControlRequests) {
         self.lock().reloads.1 = orders.reloads.0;
         self.applied.notify_all();

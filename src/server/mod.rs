@@ -1,4 +1,4 @@
-//! The server as a value: bind it, start it, stop it. What the daemon's `main` and other programs use.
+//! The server as a value: bind, start, stop. Used by the daemon's `main` and by programs that embed it.
 
 mod bind;
 mod control;
@@ -35,7 +35,7 @@ use bind::{BoundListeners, StateDir};
 use control::ReactorControl;
 use store_opener::{StoreOpener, StoreStatus};
 
-/// A server whose listeners are bound, not yet serving. Its store is open, or is waited for while it serves.
+/// A server with bound listeners, not yet serving. If its store is not open yet, it is opened in the background.
 pub struct Server {
     addresses: Vec<ListenAddress>,
     open_listeners_warning: Option<String>,
@@ -43,42 +43,42 @@ pub struct Server {
     control: Arc<ReactorControl>,
     reload_state: ReloadState,
     file_guards: FileGuards,
-    /// What is left to be opened, and what it is called.
+    /// The store that still has to be opened, and its name for messages.
     unopened: Option<(Arc<dyn DeferredOpen>, String)>,
     store_status: Arc<StoreStatus>,
     on_store_open: Box<dyn FnOnce() + Send>,
 }
 
-/// A listener that whoever started the process has made, and perhaps keeps over its restarts.
+/// A listening socket inherited from the parent process, such as from systemd's socket activation.
 #[derive(Debug)]
 pub struct InheritedListener {
     /// The listening socket.
     pub socket: OwnedFd,
-    /// What it is called, for messages.
+    /// Its name, for messages.
     pub name: String,
 }
 
-/// A server that serves on threads of its own.
+/// A running server, on threads of its own.
 pub struct Running {
     control: Arc<ReactorControl>,
     keeper: Arc<Maintenance>,
     thread: thread::JoinHandle<io::Result<()>>,
-    /// Its other end is the reactor thread's, and closes with it.
+    /// The reactor thread holds the other end, which closes when the thread ends.
     ended: UnixStream,
     gate: Arc<StoreStatus>,
     _opener: Option<StoreOpener>,
 }
 
-/// Why a server can't start.
+/// The reason a server can't start.
 #[derive(Debug)]
 pub struct StartError {
-    /// What is wrong, and what to do.
+    /// What is wrong, and how to fix it.
     pub why: String,
-    /// It stays so until somebody changes the settings, or what they name: trying again does not help.
+    /// Whether the cause is the configuration, so that a restart does not help.
     pub is_configuration: bool,
 }
 
-/// What settings that come later are applied to.
+/// The parts of the server that a reload changes.
 struct ReloadState {
     /// Every listener, the state directory's last.
     listen: Vec<ListenerSpec>,
@@ -88,26 +88,28 @@ struct ReloadState {
     keeper: Arc<Maintenance>,
 }
 
-/// What stands in the file system as long as the server runs. Fields drop in this order: the lock last.
+/// Files that exist while the server runs. Fields drop in this order: the lock last.
 struct FileGuards {
     _sockets: Vec<bind::SocketFile>,
     _state_dir: StateDir,
 }
 
 impl Server {
-    /// Binds every listener, the state directory's socket included, and opens the store. One that can't be reached
-    /// yet is waited for by the server that runs.
+    /// Binds every listener, including the socket in the state directory, and opens the store. If the store is not
+    /// reachable yet, the running server keeps trying.
     pub fn bind(config: &Config) -> Result<Server, StartError> {
         Server::bind_with(config, Vec::new())
     }
 
-    /// As [`Server::bind`], with listeners that are there already. One takes the place of the configured
-    /// listener of its address; where nothing is configured, they take the place of the default.
+    /// As [`Server::bind`], with inherited listeners. Each replaces the configured listener with the same address;
+    /// if no listener is configured, they replace the default.
     pub fn bind_with(config: &Config, inherited: Vec<InheritedListener>) -> Result<Server, StartError> {
         let state_dir = StateDir::open(&config.state_dir)?;
         let clock = state_dir.clock();
         if config.store == Location::Memory {
-            log::warn!("the store memory: keeps nothing: when this process ends, every VM is forgotten");
+            log::warn!(
+                "the store memory: is not persistent: all VMs and points are lost when this process ends"
+            );
         }
         let not_open = |error| StartError::of_store(&config.store.to_string(), &error);
         let PreparedStore { factory, deferred_open: opening } =
@@ -115,7 +117,10 @@ impl Server {
         let gate = Arc::<StoreStatus>::default();
         let unopened = match opening.map(|opening| (opening.open(), opening)) {
             Some((Err(OpenFailure { error, is_transient: true }), opening)) => {
-                log::warn!("waiting for the store {}, and serving what needs none: {error}", config.store);
+                log::warn!(
+                    "the store {} is not available yet; retrying, and serving requests that need no store: {error}",
+                    config.store
+                );
                 Some((opening, config.store.to_string()))
             }
             Some((Err(OpenFailure { error, .. }), _)) => return Err(not_open(error)),
@@ -152,7 +157,7 @@ impl Server {
         let base = ReloadState { listen, queues: pool.control(), writers, keeper };
         let app = App::new(app_settings(config), Box::new(SystemRandom), health);
         let settings = base.reactor_settings(config);
-        // The state directory's socket, the last, is for its owner alone.
+        // The last listener, the socket in the state directory, is private to its owner.
         let admissions = settings.listeners.iter().map(|listener| listener.policy);
         let openings = open_listeners::describe_open_listeners(
             addresses.iter().zip(admissions).take(addresses.len() - 1),
@@ -226,9 +231,9 @@ impl Server {
                 Ok(())
             }));
             drop(reactor);
-            // Where nobody told it to stop, what waits for it has as long all the same.
+            // After a failure the workers get the same time as after a stop.
             let mut left = |of_failure| cut.map_or(of_failure, |cut| cut - clock.now());
-            // Points that wait are written meanwhile; after that nobody puts any more.
+            // Waiting points are written meanwhile; after this no new ones arrive.
             base.queues.shut_down(left(Duration::ZERO).max(limits::WORKERS_LAST));
             match (
                 base.keeper.shut_down(left(limits::STOP_GRACE).max(limits::POINTS_BEHIND_LAST_MIN)),
@@ -256,8 +261,8 @@ impl Server {
     }
 }
 
-/// Does what others have told the reactor's thread to do; the grace, if that is to stop, and an error, if it can't
-/// go on.
+/// Carries out pending control requests on the reactor's thread. Returns the grace period if the server is to stop;
+/// an error ends it.
 fn apply_requests(
     reactor: &mut Reactor<MioNet, Pool, SystemClock>,
     base: &ReloadState,
@@ -282,45 +287,45 @@ fn apply_requests(
     Ok(orders.stop)
 }
 
-/// What is said of points that were answered `ok`.
+/// The message about points that were acknowledged and then lost.
 fn lost_points_message(count: u64) -> String {
     format!("points that were acknowledged could not be written to the store and are lost: {count}")
 }
 
 impl Running {
-    /// Stops accepting, finishes what is in flight for at most `grace`, then closes. Returns at once;
-    /// [`Running::ended`] tells when it is done. Zero: cut everything.
+    /// Stops accepting, finishes requests in flight for at most `grace`, then closes all connections. Returns at
+    /// once; [`Running::ended`] signals completion. With zero, closes at once.
     pub fn stop(&self, grace: Duration) {
         self.control.stop(grace);
     }
 
-    /// Goes on with other settings, as far as a running server can: timeouts, limits, queues, registration
-    /// and the life of new tokens. Returns when they count; false where the server does not take them.
+    /// Applies the settings of `config` that can change at run time: timeouts, limits, queues, registration and the
+    /// lifetime of new tokens. Returns when they are in effect; false if the server did not apply them in time.
     pub fn reload(&self, config: Config) -> bool {
         self.control.reload(config, limits::RELOAD_WAIT)
     }
 
-    /// Has the counters logged, as one event.
+    /// Logs the counters as one event.
     pub fn log_statistics(&self) {
         self.control.log_statistics();
     }
 
-    /// Whether the store is open; else it is waited for.
+    /// Whether the store is open; if not, the server keeps trying to open it.
     pub fn is_store_open(&self) -> bool {
         self.gate.is_open()
     }
 
-    /// A descriptor that becomes readable when the server has ended, whatever ended it.
+    /// A descriptor that becomes readable when the server has ended for any reason.
     pub fn ended(&self) -> BorrowedFd<'_> {
         self.ended.as_fd()
     }
 
-    /// What is lost if the process ends now; `None`: nothing.
+    /// A message about the data that is lost if the process ends now; `None`: no data.
     pub fn data_loss(&self) -> Option<String> {
         Some(self.keeper.unwritten()).filter(|count| *count > 0).map(lost_points_message)
     }
 
-    /// Waits for the end. An error is what ended it other than [`Running::stop`], or what was lost.
+    /// Waits for the end. An error is a cause other than [`Running::stop`], or reports lost data.
     pub fn join(self) -> io::Result<()> {
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the reactor's thread has panicked")))
     }
@@ -354,18 +359,18 @@ impl ReloadState {
 }
 
 impl StartError {
-    /// A mistake of whoever wrote the settings.
+    /// An error in the configuration.
     pub(crate) fn of_configuration(why: String) -> StartError {
         StartError { why, is_configuration: true }
     }
 
-    /// What came of opening `store`.
+    /// An error on opening `store`.
     fn of_store(store: &str, error: &StoreError) -> StartError {
         let is_configuration = matches!(error, StoreError::Refused(_));
         StartError { why: format!("the store {store} can't be opened: {error}"), is_configuration }
     }
 
-    /// What may be otherwise a moment later.
+    /// An error of the system, which may be temporary.
     pub(crate) fn of_system(why: String) -> StartError {
         StartError { why, is_configuration: false }
     }
@@ -379,13 +384,13 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// The store as requests see it, and who does to it what nobody asks for.
+/// Starts maintenance of the store, and adds write-behind if points are acknowledged from memory.
 fn open_points(
     config: &Config,
     factory: Arc<dyn StoreFactory>,
     clock: SystemClock,
 ) -> io::Result<(Arc<dyn StoreFactory>, Arc<Maintenance>)> {
-    // What is in memory only is not written behind.
+    // A store in memory needs no write-behind.
     let is_behind = config.metrics_durability == Durability::Memory && config.store != Location::Memory;
     if !is_behind {
         let keeper = Maintenance::start(Arc::clone(&factory), None, config.metrics_retention, clock)?;
@@ -396,8 +401,8 @@ fn open_points(
     let factory: Arc<dyn StoreFactory> = Arc::new(factory);
     let keeper = Maintenance::start(Arc::clone(&factory), Some(behind), config.metrics_retention, clock)?;
     log::warn!(
-        "--metrics-durability memory: points are answered ok before they are on the disk; the last second's are lost \
-         if this process or its host ends at once"
+        "--metrics-durability memory: points are acknowledged before they are on disk; up to one second of points is \
+         lost if this process or its host crashes"
     );
     Ok((factory, Arc::new(keeper)))
 }

@@ -1,9 +1,9 @@
-//! What a server lets clients do that have not authenticated, in words for whoever runs it.
+//! The warning at start about what anonymous clients may do.
 
 use crate::app::presence::ListenerPolicy;
 use crate::config::ListenAddress;
 
-/// What each of `listeners` opens, and to whom; nothing where none opens anything.
+/// The warning that lists what each of `listeners` opens, and to which clients; `None` if none opens anything.
 pub(super) fn describe_open_listeners<'a>(
     listeners: impl IntoIterator<Item = (&'a ListenAddress, ListenerPolicy)>,
 ) -> Option<String> {

@@ -1,5 +1,5 @@
-//! Opens a store that is not there yet, as soon as it is. The server serves meanwhile; whatever needs the store is
-//! told that it is unavailable.
+//! Opens a store in the background when it was not available at the start. Meanwhile the server answers requests
+//! that need the store with `store unavailable`.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ pub(super) struct StoreStatus {
     changed: Condvar,
 }
 
-/// Ends the attempts when it is dropped.
+/// A thread that keeps trying to open the store; dropping this cancels it.
 pub(super) struct StoreOpener(Arc<StoreStatus>);
 
 impl StoreStatus {
@@ -29,7 +29,7 @@ impl StoreStatus {
         self.is_open.store(true, Ordering::Release);
     }
 
-    /// Rests; whether to go on.
+    /// Sleeps until the next attempt; returns false if cancelled.
     fn wait_for_retry(&self) -> bool {
         let is_over = self.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = limits::STORE_OPEN_PAUSE;
@@ -39,7 +39,7 @@ impl StoreStatus {
 }
 
 impl StoreOpener {
-    /// Tries again and again; `done` hears of the end, once: the store is open, or never will be as it is.
+    /// Retries until the store is open or fails for good; calls `done` once with the result.
     pub(super) fn start(
         opening: Arc<dyn DeferredOpen>,
         gate: Arc<StoreStatus>,

@@ -33,7 +33,7 @@ fn by_key(mut points: Vec<Point>) -> Vec<Point> {
 #[test]
 fn the_daemon_says_that_it_writes_behind() {
     let daemon = memory().start();
-    assert!(daemon.log().contains("points are answered ok before they are on the disk"), "{}", daemon.log());
+    assert!(daemon.log().contains("points are acknowledged before they are on disk"), "{}", daemon.log());
     put_all(&mut daemon.client(), &points(0..30));
     let counters = daemon.operator().succeed("stats", json!({}));
     assert_eq!(counters["points_written_behind"], json!(1));

@@ -12,7 +12,7 @@ fn a_daemon_that_is_started_first_serves_when_its_database_is_there() {
     let database = cluster.database();
     cluster.stop();
     let mut daemon = daemon_on(&database);
-    daemon.wait_for_log("waiting for the store postgresql://");
+    daemon.wait_for_log("is not available yet; retrying");
     let mut client = daemon.client();
     client.ping();
     assert_eq!(client.fail(registration("web", &[10])), "store unavailable");

@@ -36,8 +36,8 @@ fn a_configured_listener_of_the_same_address_is_not_bound_again() {
     command.arg(format!("--listen=tcp://{address}?open=")).arg(format!("--listen=tcp://{other}"));
     let mut process = Process::start(command);
     process.wait_for_log("listening on unix:");
-    process.wait_for_log(&format!("tcp://{other} is opened beside the sockets that were passed in"));
-    assert!(!process.log().contains(&format!("tcp://{address} is opened beside")), "{}", process.log());
+    process.wait_for_log(&format!("tcp://{other} is bound in addition to the inherited sockets"));
+    assert!(!process.log().contains(&format!("tcp://{address} is bound in addition")), "{}", process.log());
     for address in [address, other] {
         assert!(process.log().contains(&format!("listening on tcp://{address}")), "{}", process.log());
         Client::connect(address).ping();

@@ -281,7 +281,7 @@ fn fail2ban_finds_guesses_and_nothing_else() {
         "event=refused peer=2001:db8::1 port=9 dialect=command command=authenticate reason=bad-credentials";
     let journal = format!(
         "{head} vmherd::audit: {event} vm=\"a\"\n\
-         {head} vmherd::os: {event}\n\
+         {head} vmherd: {event}\n\
          {head} {{\"time\":\"2026-11-28T14:00:00.000Z\",\"level\":\"WARN\",\"target\":\"vmherd::audit\",\"message\":\"{event}\"}}\n"
     );
     let output = found(dir.path(), &journal);

@@ -74,10 +74,10 @@ fn the_journal_gets_priorities_and_no_times() {
         let text = fs::read_to_string(&log).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("<6>") && lines[0].contains("opening the store"), "{text}");
-        assert!(lines[1].starts_with("<4>") && lines[1].contains("keeps nothing"), "{text}");
+        assert!(lines[1].starts_with("<4>") && lines[1].contains("is not persistent"), "{text}");
         assert!(lines[2].starts_with("<3>") && lines[2].contains("can't listen"), "{text}");
         if format == "text" {
-            assert!(lines[1].starts_with("<4>vmherd::server: "), "{text}");
+            assert!(lines[1].starts_with("<4>vmherd: "), "{text}");
         } else {
             lines.iter().for_each(|line| drop(all_json(&line[3..])));
         }

@@ -1,4 +1,4 @@
-//! Who may register and log in, and what a password costs.
+//! Settings of registration, login and password hashing.
 
 use super::super::setting::{DefaultValue, Kind, Reload, Setting};
 use super::super::values::parse_choice;

@@ -1,4 +1,4 @@
-//! The store, and what is kept in it.
+//! Settings of the store and its data.
 
 use super::super::Durability;
 use super::super::setting::{DefaultValue, Kind, Reload, Setting};

@@ -1,5 +1,4 @@
-//! The table of settings: each one's flag, environment name, default, limits and help text, and where its
-//! value goes. Nothing else knows what settings there are.
+//! The table of settings: each one's flag, default, limits, help text and setter. It is the only list of settings.
 
 mod access;
 mod data;
@@ -58,7 +57,7 @@ pub(super) static SETTINGS: &[Setting] = &[
 fn path(text: &str) -> Result<PathBuf, String> {
     match text {
         _ if text.is_empty() || text.contains('\0') => Err("must be a path".into()),
-        // The store, most likely, which would be made, and shown, with its password.
+        // Most likely the store's URL: using it as a path would create and show a file name with its password.
         _ if may_hold_password(text) && !text.starts_with(['/', '.']) => {
             Err("must be a path; one with @, :// or password in it begins with / or ./".into())
         }

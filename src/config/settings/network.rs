@@ -1,4 +1,4 @@
-//! Where clients come from, how long they may take and how much they may ask for.
+//! Settings of the network: listeners, timeouts, limits on connections and requests.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

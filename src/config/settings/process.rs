@@ -1,4 +1,4 @@
-//! The settings themselves, the log, and what only asks.
+//! Settings of the process: settings file, log, and the flags that only print something.
 
 use super::super::LogFormat;
 use super::super::setting::{DefaultValue, Kind, Reload, Setting};
@@ -14,7 +14,7 @@ pub(super) const CONFIG: Setting = Setting {
     kind: Kind::Text {
         allowed: "a path",
         is_repeatable: false,
-        // Whoever looks values up has read it already.
+        // `ParsedSources` has read the file already.
         set: |_, text| path(text).map(drop),
     },
 };
