@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_id_alone_makes_a_conversion() {
+    fn a_request_id_alone_selects_conversion() {
         let cases = [
             (r#"{"request_id": "01", "data": "a&&b&&c"}"#, Ok("a&&b&&c")),
             (r#"{"data": "", "request_id": 1.50}"#, Ok("")),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_become_entities_and_nothing_empty_gets_in() {
+    fn texts_become_entities_without_empty_parts() {
         let cases = [
             (
                 "Hub&&name&&qwe&&id&&123&&%%Device&&name&&wqe&&id&&234&&",
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn very_many_entities_and_parameters_are_found_at_once() {
+    fn conversion_takes_linear_time() {
         let one_entity: String = (0..100_000).map(|i| format!("&&p{i}&&{i}")).collect();
         assert_eq!(shown(&format!("Hub{one_entity}")).split(',').count(), 100_000);
         let many: String = (0..200_000).map(|i| format!("e{}&&a&&{i}%%", i % 100_000)).collect();

@@ -21,7 +21,7 @@ fn is_invalid_json(text: &[u8]) -> bool {
 }
 
 #[test]
-fn ids_are_kept_as_they_came() {
+fn ids_are_kept_verbatim() {
     let longest_string = format!("\"{}\"", "é".repeat(limits::REQUEST_ID_BYTES_MAX / 2));
     let longest_number = format!("-{}", "9".repeat(limits::REQUEST_ID_BYTES_MAX - 1));
     let ids = [
@@ -77,7 +77,7 @@ fn bad_ids_are_errors_without_an_id() {
 }
 
 #[test]
-fn exactly_one_key_names_the_dialect() {
+fn exactly_one_key_selects_the_dialect() {
     let other = "this daemon does not speak such requests; a request is {\"command\": NAME, \"data\": {…}}";
     let several = "command, action, verb: only one of these may name a request";
     let cases = [
@@ -118,7 +118,7 @@ fn refusals_carry_the_id_once_it_is_known() {
 }
 
 #[test]
-fn a_key_that_stands_twice_is_named() {
+fn a_duplicate_key_is_named() {
     let cases = [
         (r#"{"command":"ping","command":"ping"}"#, "command: the same field may not stand twice"),
         (r#"{"command":"ping","data":{},"data":{}}"#, "data: the same field may not stand twice"),
@@ -138,7 +138,7 @@ fn a_key_that_stands_twice_is_named() {
 }
 
 #[test]
-fn long_and_many_unknown_keys_are_cut_short() {
+fn errors_truncate_long_and_many_unknown_keys() {
     let long = format!("{{\"command\":\"ping\",\"{}\":1}}", "k".repeat(100_000));
     let message = format!(
         "unknown field \"{}…\"; allowed: command, data, request_id",
@@ -151,7 +151,7 @@ fn long_and_many_unknown_keys_are_cut_short() {
 }
 
 #[test]
-fn what_is_not_json_is_told_so_with_its_place() {
+fn invalid_json_is_reported_with_its_position() {
     let cases: [(&[u8], &str); 8] = [
         (b"{\"command\": \"p\xff\"}", "invalid UTF-8 at byte 14"),
         (b"{\"command\": ping}", "expected value at line 1 column 13"),
@@ -169,7 +169,7 @@ fn what_is_not_json_is_told_so_with_its_place() {
 }
 
 #[test]
-fn a_byte_order_mark_is_called_by_its_name() {
+fn a_byte_order_mark_is_named() {
     let texts: [(&[u8], &str); 6] = [
         (b"\xef\xbb\xbf{\"command\": \"ping\"}", "UTF-8"),
         (b"\xef\xbb\xbf", "UTF-8"),
@@ -189,7 +189,7 @@ fn a_byte_order_mark_is_called_by_its_name() {
 }
 
 #[test]
-fn what_is_not_json_is_not_repeated() {
+fn invalid_json_is_not_quoted() {
     let secret = "hunter2hunter2";
     for text in [
         format!("{{\"command\":\"authenticate\",\"data\":{{\"vm_id\":\"a\",\"password\":\"{secret}\"}}"),
@@ -226,7 +226,7 @@ const INVALID: [&str; 44] = [
 ];
 
 #[test]
-fn valid_json_is_never_called_invalid_and_invalid_json_always() {
+fn only_invalid_json_is_reported_as_invalid() {
     for (is_invalid, values) in [(false, &VALID[..]), (true, &INVALID[..])] {
         for value in values {
             for text in [

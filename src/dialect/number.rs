@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn times_of_points_are_of_the_years_1_to_9999() {
+    fn timestamps_are_limited_to_the_years_1_to_9999() {
         let out = Err(TimestampError::OutOfRange);
         for (text, second) in [
             ("0", Ok(0)),

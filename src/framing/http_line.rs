@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn request_lines_are_told_from_other_lines() {
+    fn request_lines_are_recognized() {
         let yes: [&str; 8] = [
             "GET /",
             "GET http",

@@ -3,9 +3,9 @@
 use super::*;
 use crate::framing::replay::{random_chunks, replay_every_split};
 
-/// A piece with its bytes, and where the cutter stood when the input ended.
+/// A event with its bytes, and where the framing stood when the input ended.
 #[derive(Clone, PartialEq, Debug)]
-enum Seen {
+enum Found {
     Message(String),
     Stray(u8),
     HttpLine,
@@ -15,52 +15,52 @@ enum Seen {
 
 const BYTES_MAX: usize = 64;
 
-/// Feeds `chunks` and collects every piece, as a connection does: `HttpLine` and `TooLarge` end it.
-fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
-    let (mut cutter, mut input, mut seen) = (RawJson::default(), Buffer::new(), Vec::new());
+/// Feeds `chunks` and collects every event, as a connection does: `HttpLine` and `TooLarge` end it.
+fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
+    let (mut framing, mut input, mut seen) = (RawJson::default(), Buffer::new(), Vec::new());
     for chunk in chunks {
         input.push(chunk);
         loop {
-            match cutter.next(&mut input, BYTES_MAX) {
+            match framing.next(&mut input, BYTES_MAX) {
                 JsonEvent::NeedMore => break,
                 JsonEvent::Message(length) => {
                     let message = String::from_utf8_lossy(&input.as_slice()[..length]).into_owned();
                     input.consume(length);
-                    seen.push(Seen::Message(message));
+                    seen.push(Found::Message(message));
                 }
-                JsonEvent::Stray(byte) => seen.push(Seen::Stray(byte)),
-                JsonEvent::HttpLine => return [&seen[..], &[Seen::HttpLine]].concat(),
-                JsonEvent::TooLarge => return [&seen[..], &[Seen::TooLarge]].concat(),
+                JsonEvent::Stray(byte) => seen.push(Found::Stray(byte)),
+                JsonEvent::HttpLine => return [&seen[..], &[Found::HttpLine]].concat(),
+                JsonEvent::TooLarge => return [&seen[..], &[Found::TooLarge]].concat(),
             }
         }
     }
-    assert!(cutter.is_inside_message() || input.is_empty(), "only a begun message stays in the input");
-    seen.push(Seen::End { inside: cutter.is_inside_message(), begun: cutter.unfinished().is_some() });
+    assert!(framing.is_inside_message() || input.is_empty(), "only a begun message stays in the input");
+    seen.push(Found::End { inside: framing.is_inside_message(), begun: framing.unfinished().is_some() });
     seen
 }
 
 /// The pieces of `bytes`; the same whole, byte by byte and split in two anywhere.
-fn pieces(bytes: &[u8]) -> Vec<Seen> {
+fn events(bytes: &[u8]) -> Vec<Found> {
     replay_every_split(bytes, |chunks| replay(chunks.iter().copied()))
 }
 
-const END: Seen = Seen::End { inside: false, begun: false };
-const INSIDE: Seen = Seen::End { inside: true, begun: true };
-const SKIPPING: Seen = Seen::End { inside: false, begun: true };
+const END: Found = Found::End { inside: false, begun: false };
+const INSIDE: Found = Found::End { inside: true, begun: true };
+const SKIPPING: Found = Found::End { inside: false, begun: true };
 
-fn message(text: &str) -> Seen {
-    Seen::Message(text.to_string())
+fn message(text: &str) -> Found {
+    Found::Message(text.to_string())
 }
 
 #[test]
 fn a_stream_is_cut_by_structure() {
     let deep = format!("{}{}", "{".repeat(32), "}".repeat(32));
-    let cases: Vec<(&[u8], Vec<Seen>)> = vec![
+    let cases: Vec<(&[u8], Vec<Found>)> = vec![
         (b"", vec![END]),
         (b" \t\r\n ", vec![END]),
         (b"{}", vec![message("{}"), END]),
         (b"{}{} \n {}\n", vec![message("{}"), message("{}"), message("{}"), END]),
-        (b"{\"a\": {\"b\": {}}}x", vec![message("{\"a\": {\"b\": {}}}"), Seen::Stray(b'x'), SKIPPING]),
+        (b"{\"a\": {\"b\": {}}}x", vec![message("{\"a\": {\"b\": {}}}"), Found::Stray(b'x'), SKIPPING]),
         (b"{\n  \"a\": 1\n}\n{}", vec![message("{\n  \"a\": 1\n}"), message("{}"), END]),
         (b"{\"}\\\"}{\\\\\"}", vec![message("{\"}\\\"}{\\\\\"}"), END]),
         (b"{\"\\u007d}\"}", vec![message("{\"\\u007d}\"}"), END]),
@@ -78,64 +78,64 @@ fn a_stream_is_cut_by_structure() {
         (b"[{}", vec![INSIDE]),
         (b"{\"\\", vec![INSIDE]),
         // A stray byte costs its line.
-        (b"x", vec![Seen::Stray(b'x'), SKIPPING]),
-        (b"x\n", vec![Seen::Stray(b'x'), END]),
-        (b"xyz {} {\n{}", vec![Seen::Stray(b'x'), message("{}"), END]),
-        (b"{}}\n{}", vec![message("{}"), Seen::Stray(b'}'), message("{}"), END]),
-        (b"x\ny\n\n", vec![Seen::Stray(b'x'), Seen::Stray(b'y'), END]),
-        (b"\"{\"\n{}", vec![Seen::Stray(b'"'), message("{}"), END]),
-        (b"\xef\xbb\xbf{}\n{}", vec![Seen::Stray(0xef), message("{}"), END]),
-        (b"\x0b{}", vec![Seen::Stray(0x0b), SKIPPING]),
+        (b"x", vec![Found::Stray(b'x'), SKIPPING]),
+        (b"x\n", vec![Found::Stray(b'x'), END]),
+        (b"xyz {} {\n{}", vec![Found::Stray(b'x'), message("{}"), END]),
+        (b"{}}\n{}", vec![message("{}"), Found::Stray(b'}'), message("{}"), END]),
+        (b"x\ny\n\n", vec![Found::Stray(b'x'), Found::Stray(b'y'), END]),
+        (b"\"{\"\n{}", vec![Found::Stray(b'"'), message("{}"), END]),
+        (b"\xef\xbb\xbf{}\n{}", vec![Found::Stray(0xef), message("{}"), END]),
+        (b"\x0b{}", vec![Found::Stray(0x0b), SKIPPING]),
         // Somebody makes a browser talk to us.
-        (b"GET / HTTP/1.1\n{}", vec![Seen::Stray(b'G'), Seen::HttpLine]),
-        (b"{} POST http://a", vec![message("{}"), Seen::Stray(b'P'), Seen::HttpLine]),
-        (b"x\nOPTIONS *\r\n", vec![Seen::Stray(b'x'), Seen::Stray(b'O'), Seen::HttpLine]),
-        (b"xGET / HTTP/1.1\n", vec![Seen::Stray(b'x'), END]),
-        (b"GET\n/ {}\n{}", vec![Seen::Stray(b'G'), Seen::Stray(b'/'), message("{}"), END]),
-        (b"GET ", vec![Seen::Stray(b'G'), SKIPPING]),
+        (b"GET / HTTP/1.1\n{}", vec![Found::Stray(b'G'), Found::HttpLine]),
+        (b"{} POST http://a", vec![message("{}"), Found::Stray(b'P'), Found::HttpLine]),
+        (b"x\nOPTIONS *\r\n", vec![Found::Stray(b'x'), Found::Stray(b'O'), Found::HttpLine]),
+        (b"xGET / HTTP/1.1\n", vec![Found::Stray(b'x'), END]),
+        (b"GET\n/ {}\n{}", vec![Found::Stray(b'G'), Found::Stray(b'/'), message("{}"), END]),
+        (b"GET ", vec![Found::Stray(b'G'), SKIPPING]),
     ];
     for (bytes, expected) in cases {
-        assert_eq!(pieces(bytes), expected, "{}", bytes.escape_ascii());
+        assert_eq!(events(bytes), expected, "{}", bytes.escape_ascii());
     }
 }
 
 #[test]
-fn a_message_may_have_so_many_bytes_and_no_more() {
+fn a_message_is_limited_in_bytes() {
     let fits = format!("{{\"{}\"}}", "a".repeat(BYTES_MAX - 4));
-    assert_eq!(pieces(fits.as_bytes()), vec![message(&fits), END]);
-    assert_eq!(pieces(&fits.as_bytes()[..BYTES_MAX - 1]), vec![INSIDE]);
+    assert_eq!(events(fits.as_bytes()), vec![message(&fits), END]);
+    assert_eq!(events(&fits.as_bytes()[..BYTES_MAX - 1]), vec![INSIDE]);
     let larger = format!("{{\"{}\"}}", "a".repeat(BYTES_MAX - 3));
-    assert_eq!(pieces(larger.as_bytes()), vec![Seen::TooLarge]);
-    assert_eq!(pieces(&larger.as_bytes()[..BYTES_MAX]), vec![INSIDE], "may still be balanced");
-    assert_eq!(pieces(format!("{{}} {larger}").as_bytes()), vec![message("{}"), Seen::TooLarge]);
+    assert_eq!(events(larger.as_bytes()), vec![Found::TooLarge]);
+    assert_eq!(events(&larger.as_bytes()[..BYTES_MAX]), vec![INSIDE], "may still be balanced");
+    assert_eq!(events(format!("{{}} {larger}").as_bytes()), vec![message("{}"), Found::TooLarge]);
     // White space and skipped lines are no message.
     let blank = " ".repeat(3 * BYTES_MAX);
-    assert_eq!(pieces(format!("{blank}{{}}").as_bytes()), vec![message("{}"), END]);
-    assert_eq!(pieces(format!("x{blank}\n{{}}").as_bytes()), vec![Seen::Stray(b'x'), message("{}"), END]);
+    assert_eq!(events(format!("{blank}{{}}").as_bytes()), vec![message("{}"), END]);
+    assert_eq!(events(format!("x{blank}\n{{}}").as_bytes()), vec![Found::Stray(b'x'), message("{}"), END]);
 }
 
 #[test]
 fn the_limit_may_change_inside_a_message() {
-    let (mut cutter, mut input) = (RawJson::default(), Buffer::new());
+    let (mut framing, mut input) = (RawJson::default(), Buffer::new());
     input.push(b"{\"aaaaaaaa");
-    assert_eq!(cutter.next(&mut input, 10), JsonEvent::NeedMore);
+    assert_eq!(framing.next(&mut input, 10), JsonEvent::NeedMore);
     input.push(b"\"");
-    assert_eq!(cutter.next(&mut input, 10), JsonEvent::TooLarge);
-    assert_eq!(cutter.next(&mut input, 10), JsonEvent::TooLarge, "asking again does not change it");
-    assert_eq!(cutter.next(&mut input, 12), JsonEvent::NeedMore);
-    assert_eq!(cutter.next(&mut input, 5), JsonEvent::TooLarge);
+    assert_eq!(framing.next(&mut input, 10), JsonEvent::TooLarge);
+    assert_eq!(framing.next(&mut input, 10), JsonEvent::TooLarge, "asking again does not change it");
+    assert_eq!(framing.next(&mut input, 12), JsonEvent::NeedMore);
+    assert_eq!(framing.next(&mut input, 5), JsonEvent::TooLarge);
     input.push(b"}");
-    assert_eq!(cutter.next(&mut input, 12), JsonEvent::Message(12));
+    assert_eq!(framing.next(&mut input, 12), JsonEvent::Message(12));
 }
 
 #[test]
-fn http_is_told_once() {
-    let (mut cutter, mut input) = (RawJson::default(), Buffer::new());
+fn http_is_reported_once() {
+    let (mut framing, mut input) = (RawJson::default(), Buffer::new());
     input.push(b"GET / HTTP/1.1\r\nHost: x\r\n");
-    assert_eq!(cutter.next(&mut input, 10), JsonEvent::Stray(b'G'));
-    assert_eq!(cutter.next(&mut input, 10), JsonEvent::HttpLine);
-    assert_eq!(cutter.next(&mut input, 10), JsonEvent::Stray(b'H'));
-    assert_eq!(cutter.next(&mut input, 10), JsonEvent::NeedMore);
+    assert_eq!(framing.next(&mut input, 10), JsonEvent::Stray(b'G'));
+    assert_eq!(framing.next(&mut input, 10), JsonEvent::HttpLine);
+    assert_eq!(framing.next(&mut input, 10), JsonEvent::Stray(b'H'));
+    assert_eq!(framing.next(&mut input, 10), JsonEvent::NeedMore);
 }
 
 /// A large message in single bytes: looking twice at each would be 10^12 looks, minutes even when
@@ -143,14 +143,14 @@ fn http_is_told_once() {
 #[test]
 fn no_byte_is_scanned_twice() {
     let size = 1 << 20;
-    let (mut cutter, mut input) = (RawJson::default(), Buffer::new());
+    let (mut framing, mut input) = (RawJson::default(), Buffer::new());
     input.push(b"{\"");
     for _ in 0..size {
         input.push(b"a");
-        assert_eq!(cutter.next(&mut input, 2 * size), JsonEvent::NeedMore);
+        assert_eq!(framing.next(&mut input, 2 * size), JsonEvent::NeedMore);
     }
     input.push(b"\"}");
-    assert_eq!(cutter.next(&mut input, 2 * size), JsonEvent::Message(size + 4));
+    assert_eq!(framing.next(&mut input, 2 * size), JsonEvent::Message(size + 4));
 }
 
 /// xorshift64: enough to vary cases, the same for the same seed.
@@ -166,7 +166,7 @@ impl Numbers {
 }
 
 #[test]
-fn splitting_never_changes_the_pieces() {
+fn events_do_not_depend_on_chunking() {
     let words: [&[u8]; 16] = [
         b"{",
         b"}",
@@ -193,13 +193,13 @@ fn splitting_never_changes_the_pieces() {
             stream.extend_from_slice(words[numbers.below(words.len())]);
         }
         let whole = replay([&stream[..]]);
-        for piece in &whole {
-            match piece {
-                Seen::Message(_) => kinds[0] += 1,
-                Seen::Stray(_) => kinds[1] += 1,
-                Seen::HttpLine => kinds[2] += 1,
-                Seen::TooLarge => kinds[3] += 1,
-                Seen::End { .. } => {}
+        for event in &whole {
+            match event {
+                Found::Message(_) => kinds[0] += 1,
+                Found::Stray(_) => kinds[1] += 1,
+                Found::HttpLine => kinds[2] += 1,
+                Found::TooLarge => kinds[3] += 1,
+                Found::End { .. } => {}
             }
         }
         for _ in 0..8 {
@@ -207,5 +207,5 @@ fn splitting_never_changes_the_pieces() {
             assert_eq!(replay(chunks), whole, "seed {seed}: {}", stream.escape_ascii());
         }
     }
-    assert!(kinds.iter().all(|&count| count > 100), "every kind of piece came up often: {kinds:?}");
+    assert!(kinds.iter().all(|&count| count > 100), "every kind of event came up often: {kinds:?}");
 }

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn first_bytes_choose_the_framing_as_early_as_they_can() {
+    fn the_framing_is_detected_as_early_as_possible() {
         let cases: &[(&[u8], Sniffed, usize)] = &[
             (b"", Sniffed::NeedMore, 0),
             (b"{\"command\"", Sniffed::RawJson, 1),

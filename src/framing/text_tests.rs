@@ -3,9 +3,9 @@
 use super::*;
 use crate::framing::replay::{random_chunks, replay_every_split};
 
-/// A piece with its bytes, and where the cutter stood when the input ended.
+/// A event with its bytes, and where the framing stood when the input ended.
 #[derive(Clone, PartialEq, Debug)]
-enum Seen {
+enum Found {
     Line(String),
     HttpLine,
     TooLong,
@@ -13,50 +13,50 @@ enum Seen {
     End { inside: bool },
 }
 
-/// Feeds `chunks` and collects every piece, as a connection does: all but lines end it.
-fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
-    let (mut cutter, mut input, mut seen) = (Text::default(), Buffer::new(), Vec::new());
+/// Feeds `chunks` and collects every event, as a connection does: all but lines end it.
+fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
+    let (mut framing, mut input, mut seen) = (Text::default(), Buffer::new(), Vec::new());
     for chunk in chunks {
         input.push(chunk);
         loop {
-            let piece = cutter.next(&mut input);
-            assert_eq!(cutter.next(&mut input), piece, "what is not consumed is found again");
-            match piece {
+            let event = framing.next(&mut input);
+            assert_eq!(framing.next(&mut input), event, "what is not consumed is found again");
+            match event {
                 LineEvent::NeedMore => break,
                 LineEvent::Line(length) => {
                     let line = std::str::from_utf8(&input.as_slice()[..length]).expect("lines are UTF-8");
                     assert!((1..=limits::TEXT_LINE_BYTES_MAX).contains(&length));
-                    seen.push(Seen::Line(line.to_owned()));
-                    cutter.consume(&mut input, length);
+                    seen.push(Found::Line(line.to_owned()));
+                    framing.consume(&mut input, length);
                 }
-                LineEvent::HttpLine => return [&seen[..], &[Seen::HttpLine]].concat(),
-                LineEvent::TooLong => return [&seen[..], &[Seen::TooLong]].concat(),
-                LineEvent::BadText => return [&seen[..], &[Seen::BadText]].concat(),
+                LineEvent::HttpLine => return [&seen[..], &[Found::HttpLine]].concat(),
+                LineEvent::TooLong => return [&seen[..], &[Found::TooLong]].concat(),
+                LineEvent::BadText => return [&seen[..], &[Found::BadText]].concat(),
             }
         }
         assert!(input.len() <= limits::TEXT_LINE_BYTES_MAX + 1, "more is held than a line may have");
     }
-    assert_eq!(cutter.is_inside_line(), !input.is_empty(), "only a begun line stays in the input");
-    assert_eq!(cutter.is_inside_line(), cutter.unfinished().is_some());
-    seen.push(Seen::End { inside: cutter.is_inside_line() });
+    assert_eq!(framing.is_inside_line(), !input.is_empty(), "only a begun line stays in the input");
+    assert_eq!(framing.is_inside_line(), framing.unfinished().is_some());
+    seen.push(Found::End { inside: framing.is_inside_line() });
     seen
 }
 
 /// The pieces of `bytes`; the same whole, byte by byte and split in two anywhere.
-fn pieces(bytes: &[u8]) -> Vec<Seen> {
+fn events(bytes: &[u8]) -> Vec<Found> {
     replay_every_split(bytes, |chunks| replay(chunks.iter().copied()))
 }
 
-const END: Seen = Seen::End { inside: false };
-const INSIDE: Seen = Seen::End { inside: true };
+const END: Found = Found::End { inside: false };
+const INSIDE: Found = Found::End { inside: true };
 
-fn line(text: &str) -> Seen {
-    Seen::Line(text.to_string())
+fn line(text: &str) -> Found {
+    Found::Line(text.to_string())
 }
 
 #[test]
 fn a_stream_is_cut_into_lines() {
-    let cases: Vec<(&[u8], Vec<Seen>)> = vec![
+    let cases: Vec<(&[u8], Vec<Found>)> = vec![
         (b"", vec![END]),
         (b" \t\r\n\n \r\n\t", vec![END]),
         (b"put a 1 2\n", vec![line("put a 1 2"), END]),
@@ -74,51 +74,51 @@ fn a_stream_is_cut_into_lines() {
         (b"a\n\n b ", vec![line("a"), INSIDE]),
         (b"a\n\xe2\x82", vec![line("a"), INSIDE]),
         // What no line may hold.
-        (b"a\n\0\n", vec![line("a"), Seen::BadText]),
-        (b"ab\x7fc\n", vec![Seen::BadText]),
-        (b"a\x1b", vec![Seen::BadText]),
-        (b"\x0bput a 1 2\n", vec![Seen::BadText]),
-        (b"\xff", vec![Seen::BadText]),
-        (b"a\x80\n", vec![Seen::BadText]),
-        (b"a\xe2\x82\n", vec![Seen::BadText]),
-        (b"a\xe2\x82 b", vec![Seen::BadText]),
-        (b"\xc0\x80\n", vec![Seen::BadText]),
-        (b"\xed\xa0\x80\n", vec![Seen::BadText]),
+        (b"a\n\0\n", vec![line("a"), Found::BadText]),
+        (b"ab\x7fc\n", vec![Found::BadText]),
+        (b"a\x1b", vec![Found::BadText]),
+        (b"\x0bput a 1 2\n", vec![Found::BadText]),
+        (b"\xff", vec![Found::BadText]),
+        (b"a\x80\n", vec![Found::BadText]),
+        (b"a\xe2\x82\n", vec![Found::BadText]),
+        (b"a\xe2\x82 b", vec![Found::BadText]),
+        (b"\xc0\x80\n", vec![Found::BadText]),
+        (b"\xed\xa0\x80\n", vec![Found::BadText]),
         // HTTP.
-        (b"a\nGET / HTTP/1.1\r\n", vec![line("a"), Seen::HttpLine]),
-        (b"a\n  POST http://a/ HTTP/1.1\r\n", vec![line("a"), Seen::HttpLine]),
-        (b"OPTIONS *", vec![Seen::HttpLine]),
-        (b"GET /\0", vec![Seen::HttpLine]),
+        (b"a\nGET / HTTP/1.1\r\n", vec![line("a"), Found::HttpLine]),
+        (b"a\n  POST http://a/ HTTP/1.1\r\n", vec![line("a"), Found::HttpLine]),
+        (b"OPTIONS *", vec![Found::HttpLine]),
+        (b"GET /\0", vec![Found::HttpLine]),
         (b"GET a\nget /\n", vec![line("GET a"), line("get /"), END]),
         (b"GET", vec![INSIDE]),
-        (b"GET\0", vec![Seen::BadText]),
+        (b"GET\0", vec![Found::BadText]),
     ];
     for (bytes, wanted) in cases {
-        assert_eq!(pieces(bytes), wanted, "{}", bytes.escape_ascii());
+        assert_eq!(events(bytes), wanted, "{}", bytes.escape_ascii());
     }
 }
 
 #[test]
-fn a_line_has_a_limit_and_its_end_does_not_count() {
+fn a_line_is_limited_without_its_line_ending() {
     let max = limits::TEXT_LINE_BYTES_MAX;
-    let cases: Vec<(usize, &[u8], Vec<Seen>)> = vec![
+    let cases: Vec<(usize, &[u8], Vec<Found>)> = vec![
         (max, b"\n", vec![line(&"x".repeat(max)), END]),
         (max, b"\r\nb\n", vec![line(&"x".repeat(max)), line("b"), END]),
         (max - 1, b"\r\n", vec![line(&"x".repeat(max - 1)), END]),
         (max - 1, b"\r\r\n", vec![line(&("x".repeat(max - 1) + "\r")), END]),
         (max, b"", vec![INSIDE]),
         (max, b"\r", vec![INSIDE]),
-        (max, b"\rx", vec![Seen::TooLong]),
-        (max, b"\r\r\n", vec![Seen::TooLong]),
-        (max, b"x", vec![Seen::TooLong]),
-        (max, b" \n", vec![Seen::TooLong]),
-        (max, b"\0\n", vec![Seen::TooLong]),
-        (max, b"\r\0", vec![Seen::TooLong]),
-        (max + 1, b"\n", vec![Seen::TooLong]),
-        (max - 1, b"\0\n", vec![Seen::BadText]),
-        (max - 1, b"\xe2\n", vec![Seen::BadText]),
-        (max - 1, b"\xe2\r\n", vec![Seen::BadText]),
-        (max - 1, b"\xe2\x82\xac\n", vec![Seen::TooLong]),
+        (max, b"\rx", vec![Found::TooLong]),
+        (max, b"\r\r\n", vec![Found::TooLong]),
+        (max, b"x", vec![Found::TooLong]),
+        (max, b" \n", vec![Found::TooLong]),
+        (max, b"\0\n", vec![Found::TooLong]),
+        (max, b"\r\0", vec![Found::TooLong]),
+        (max + 1, b"\n", vec![Found::TooLong]),
+        (max - 1, b"\0\n", vec![Found::BadText]),
+        (max - 1, b"\xe2\n", vec![Found::BadText]),
+        (max - 1, b"\xe2\r\n", vec![Found::BadText]),
+        (max - 1, b"\xe2\x82\xac\n", vec![Found::TooLong]),
         (max - 2, "é\n".as_bytes(), vec![line(&("x".repeat(max - 2) + "é")), END]),
     ];
     for (count, tail, wanted) in cases {
@@ -135,23 +135,23 @@ fn a_line_has_a_limit_and_its_end_does_not_count() {
 
 #[test]
 fn white_space_has_no_limit_and_holds_no_memory() {
-    let (mut cutter, mut input) = (Text::default(), Buffer::new());
+    let (mut framing, mut input) = (Text::default(), Buffer::new());
     input.push(&[b' '; 100_000]);
-    assert_eq!(cutter.next(&mut input), LineEvent::NeedMore);
-    assert_eq!((cutter.unfinished(), input.capacity()), (None, 0));
+    assert_eq!(framing.next(&mut input), LineEvent::NeedMore);
+    assert_eq!((framing.unfinished(), input.capacity()), (None, 0));
 }
 
 #[test]
-fn lines_that_begin_are_counted() {
-    let (mut cutter, mut input) = (Text::default(), Buffer::new());
+fn each_line_has_its_own_number() {
+    let (mut framing, mut input) = (Text::default(), Buffer::new());
     for (count, begun) in (1..=5).enumerate() {
         input.push(b"\n a");
-        assert_eq!(cutter.next(&mut input), LineEvent::NeedMore, "{count}");
-        assert_eq!((cutter.unfinished(), cutter.is_inside_line()), (Some(begun), true));
+        assert_eq!(framing.next(&mut input), LineEvent::NeedMore, "{count}");
+        assert_eq!((framing.unfinished(), framing.is_inside_line()), (Some(begun), true));
         input.push(b"b\n");
-        assert_eq!(cutter.next(&mut input), LineEvent::Line(2));
-        cutter.consume(&mut input, 2);
-        assert_eq!(cutter.unfinished(), None);
+        assert_eq!(framing.next(&mut input), LineEvent::Line(2));
+        framing.consume(&mut input, 2);
+        assert_eq!(framing.unfinished(), None);
     }
 }
 
@@ -168,7 +168,7 @@ impl Numbers {
 }
 
 #[test]
-fn splitting_never_changes_the_pieces() {
+fn events_do_not_depend_on_chunking() {
     let long = "x".repeat(1500);
     let words: [&[u8]; 16] = [
         b"\n",
@@ -201,13 +201,13 @@ fn splitting_never_changes_the_pieces() {
             }
         }
         let whole = replay([&stream[..]]);
-        for piece in &whole {
-            match piece {
-                Seen::Line(_) => kinds[0] += 1,
-                Seen::HttpLine => kinds[1] += 1,
-                Seen::TooLong => kinds[2] += 1,
-                Seen::BadText => kinds[3] += 1,
-                Seen::End { .. } => {}
+        for event in &whole {
+            match event {
+                Found::Line(_) => kinds[0] += 1,
+                Found::HttpLine => kinds[1] += 1,
+                Found::TooLong => kinds[2] += 1,
+                Found::BadText => kinds[3] += 1,
+                Found::End { .. } => {}
             }
         }
         for _ in 0..8 {
@@ -215,5 +215,5 @@ fn splitting_never_changes_the_pieces() {
             assert_eq!(replay(chunks), whole, "seed {seed}: {}", stream.escape_ascii());
         }
     }
-    assert!(kinds.iter().all(|&count| count > 50), "every kind of piece came up often: {kinds:?}");
+    assert!(kinds.iter().all(|&count| count > 50), "every kind of event came up often: {kinds:?}");
 }

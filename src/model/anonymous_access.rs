@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_are_read_and_shown_the_same() {
+    fn sets_round_trip_through_text() {
         for (text, groups) in [
             ("none", vec![]),
             ("action", vec![AccessGroup::Action]),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_a_group() {
+    fn unknown_group_names_are_rejected() {
         for text in [
             "none,action",
             "action,none",

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_name_looks_like_itself_only() {
+    fn new_names_reject_invisible_and_unnormalized_characters() {
         use NameError::{Character, NotNormalized};
         let cases = [
             ("web\u{200b}-1", Character('\u{200b}')),

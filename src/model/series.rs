@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_finite_and_shown_as_the_shortest_text_that_reads_back_the_same() {
+    fn values_are_finite_and_displayed_as_the_shortest_round_trip_text() {
         for (number, text) in [
             (10.0, "10.0"),
             (0.1 + 0.2, "0.30000000000000004"),

@@ -25,7 +25,7 @@ fn update(vm: i64, change: VmChange) -> Result<Command, Failure> {
 }
 
 #[test]
-fn every_action_is_read_with_its_fields() {
+fn every_action_is_parsed_with_its_fields() {
     let password = Some(Secret::new("12345678"));
     let list = |list| Ok(Command::ActionList(list));
     let cases = [
@@ -111,7 +111,7 @@ fn every_action_belongs_to_this_dialect_and_has_one_name() {
 }
 
 #[test]
-fn fields_that_an_action_does_not_have_are_nothing_to_it() {
+fn unknown_fields_are_ignored() {
     for fields in [
         r#", "x": 1, "x": 2, "y": {"vm_id": 7}, "password": 5, "password": 6"#,
         r#", "vm_id": "a", "vm_id": "b""#,
@@ -126,7 +126,7 @@ fn fields_that_an_action_does_not_have_are_nothing_to_it() {
 }
 
 #[test]
-fn a_shape_that_lacks_something_or_breaks_a_rule_is_told_in_one_way() {
+fn every_invalid_shape_has_the_same_error() {
     let many = format!("[{}]", vec!["1"; limits::DISKS_PER_VM_MAX + 1].join(","));
     let disks = [
         "[]",
@@ -169,7 +169,7 @@ fn a_shape_that_lacks_something_or_breaks_a_rule_is_told_in_one_way() {
 }
 
 #[test]
-fn an_update_of_nothing_or_with_a_fault_changes_nothing() {
+fn an_empty_or_invalid_update_has_no_change() {
     let many: Vec<String> = (1..=limits::DISKS_PER_VM_MAX + 1).map(|id| format!("\"{id}\":1")).collect();
     let many = format!(", \"disks\": {{{}}}", many.join(","));
     for fields in [
@@ -201,7 +201,7 @@ fn an_update_of_nothing_or_with_a_fault_changes_nothing() {
 }
 
 #[test]
-fn what_is_no_integer_is_no_vm_id_and_what_is_one_may_be_nobodys() {
+fn a_vm_id_is_an_integer_and_may_be_unknown() {
     for name in ["authenticate", "connect", "logout_vm", "update_vm"] {
         for fields in [
             "",
@@ -235,7 +235,7 @@ fn what_is_no_integer_is_no_vm_id_and_what_is_one_may_be_nobodys() {
 }
 
 #[test]
-fn what_can_be_no_password_is_as_good_as_none() {
+fn an_invalid_password_counts_as_absent() {
     let long = "p".repeat(limits::PASSWORD_BYTES_MAX + 1);
     for password in [
         "null",
@@ -253,7 +253,7 @@ fn what_can_be_no_password_is_as_good_as_none() {
 }
 
 #[test]
-fn a_token_stands_in_data_and_an_id_beside_it() {
+fn the_token_is_in_data_and_the_id_at_the_top() {
     let token = |data: &str| decode(&format!("{{\"action\": \"add_vm\", \"data\": {data}}}")).unwrap().token;
     assert_eq!(token(r#"{"token": "abc"}"#), Ok(Some(Secret::new("abc"))));
     for data in
@@ -277,7 +277,7 @@ fn a_token_stands_in_data_and_an_id_beside_it() {
 }
 
 #[test]
-fn what_is_no_action_is_refused_in_the_dialects_own_shape() {
+fn an_unknown_action_is_rejected_in_this_dialect() {
     for value in
         ["\"fly\"", "\"\"", "\"ADD_VM\"", "\"ping\"", "7", "null", "{}", "[\"add_vm\"]", "\"add_vm\\u0000\""]
     {

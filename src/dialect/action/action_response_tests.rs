@@ -61,7 +61,7 @@ fn list(list: List, id: Option<&RequestId>, pages: Vec<Items>) -> String {
 }
 
 #[test]
-fn lists_are_written_by_their_names_and_with_numbers_for_vms() {
+fn lists_are_written_with_numeric_vm_ids() {
     let disk = |id, size_gib| Disk { id: DiskId(id), size_gib };
     let vm = |id, disks| Vm {
         id: VmId(id),

@@ -26,7 +26,7 @@ fn name(text: &str) -> VmName {
 }
 
 #[test]
-fn every_command_is_read_with_its_data() {
+fn every_command_is_parsed_with_its_data() {
     let register = Command::Register {
         name: name("stalin"),
         shape: VmShape { ram_mib: 512, cpus: 4 },
@@ -117,7 +117,7 @@ fn absent_data_is_empty_data() {
 }
 
 #[test]
-fn what_is_wrong_with_data_is_told_in_exact_words() {
+fn invalid_data_has_exact_messages() {
     let ram = "it must be an integer from 1 to 1073741824 (MiB)";
     let register = r#""vm_id":"a","ram":1,"cpu":1,"password":"12345678","disks""#;
     let cases: Vec<(&str, String, String)> = [
@@ -225,7 +225,7 @@ fn what_is_wrong_with_data_is_told_in_exact_words() {
 }
 
 #[test]
-fn names_are_checked() {
+fn names_are_validated() {
     let allowed = "it must be a string of 1 to 128 bytes without white space, control or format characters, \
         in Unicode's form NFC, not digits only";
     let long = format!("\"{}\"", "a".repeat(129));
@@ -257,7 +257,7 @@ fn names_are_checked() {
 }
 
 #[test]
-fn a_password_is_checked_and_never_shown() {
+fn a_password_is_validated_and_never_shown() {
     let long = format!("\"{}\"", "x".repeat(1025));
     let cases = [
         ("\"hunter2\"", "a string of 7 bytes"),
@@ -284,7 +284,7 @@ fn a_password_is_checked_and_never_shown() {
 }
 
 #[test]
-fn a_vm_has_so_many_disks_and_no_more() {
+fn a_vm_is_limited_in_disks() {
     let disks = |count: usize| format!("{{\"disks\":[{}]}}", vec!["{\"disk_size\":1}"; count].join(","));
     let change = Command::Update(VmChange {
         disks: Some(DiskChange::Replace(vec![1; limits::DISKS_PER_VM_MAX])),
@@ -298,7 +298,7 @@ fn a_vm_has_so_many_disks_and_no_more() {
 }
 
 #[test]
-fn an_update_of_nothing_and_an_unknown_list_are_told_with_the_data() {
+fn an_empty_update_and_an_unknown_list_are_errors_of_the_data() {
     assert_eq!(request("update", "{}").command, Err(Failure::EmptyUpdate));
     assert_eq!(request("update", r#"{"token":"a"}"#).command, Err(Failure::EmptyUpdate));
     for list in ["", "active", "ALL_VMS", "all_vms "] {
@@ -308,7 +308,7 @@ fn an_update_of_nothing_and_an_unknown_list_are_told_with_the_data() {
 }
 
 #[test]
-fn a_token_is_read_whatever_else_is_wrong_with_the_data() {
+fn a_token_is_read_even_if_the_data_is_invalid() {
     let token = |name: &str, data: &str| request(name, data).token;
     let good = Ok(Some(Secret::new("abc")));
     assert_eq!(token("logout", r#"{"token":"abc"}"#), good);
@@ -335,7 +335,7 @@ fn a_token_is_read_whatever_else_is_wrong_with_the_data() {
 }
 
 #[test]
-fn the_shape_comes_before_the_name_and_the_name_before_the_data() {
+fn errors_are_found_in_the_order_shape_name_data() {
     let refused = |text: &str| decode(text).unwrap_err();
     let bad = |text: &str| Failure::BadField(BadField(text.to_string()));
     let cases = [

@@ -79,7 +79,7 @@ fn answers_are_written_byte_for_byte() {
 }
 
 #[test]
-fn every_failure_has_its_words() {
+fn every_failure_has_its_message() {
     let cases = [
         (Failure::InvalidJson("why \"so\"".to_string()), "Invalid JSON: why \"so\""),
         (Failure::BadField(BadField("ram: \"a\\u0000\"\n".to_string())), "ram: \"a\\u0000\"\n"),

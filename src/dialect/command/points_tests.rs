@@ -22,7 +22,7 @@ fn new_point(key: &str, value: f64, second: i64) -> NewPoint {
 }
 
 #[test]
-fn points_are_read_with_and_without_a_time() {
+fn points_are_parsed_with_and_without_a_timestamp() {
     let cases = [
         (
             r#"{"key":"palm.cpu","value":10.6,"timestamp":1501864247}"#,
@@ -51,7 +51,7 @@ fn points_are_read_with_and_without_a_time() {
 }
 
 #[test]
-fn a_question_has_a_key_and_may_have_bounds() {
+fn get_has_a_key_and_optional_bounds() {
     let key = |text| Some(MetricKey::from_store(text));
     for (data, wanted) in [
         (r#"{"key":"*"}"#, PointFilter::default()),
@@ -65,7 +65,7 @@ fn a_question_has_a_key_and_may_have_bounds() {
 }
 
 #[test]
-fn what_is_wrong_is_told_in_exact_words() {
+fn invalid_points_have_exact_messages() {
     let long = format!("{{\"key\":\"{}\",\"value\":1}}", "k".repeat(201));
     let shape = r#"objects {"key": TEXT, "value": NUMBER, "timestamp": SECONDS}"#;
     let key = "it must be a string of 1 to 200 bytes without white space or control characters";
@@ -178,7 +178,7 @@ fn what_is_wrong_is_told_in_exact_words() {
 }
 
 #[test]
-fn a_request_has_so_many_points_and_no_more() {
+fn a_request_is_limited_in_points() {
     let of = |count: usize| format!("{{\"points\":[{}]}}", vec![r#"{"key":"a","value":1}"#; count].join(","));
     let max = limits::POINTS_PER_REQUEST_MAX;
     match request("put", &of(max)).command {
@@ -189,14 +189,14 @@ fn a_request_has_so_many_points_and_no_more() {
 }
 
 #[test]
-fn a_token_may_come_along() {
+fn a_token_is_accepted_with_points() {
     let request = request("get", r#"{"key":"a","token":"abc"}"#);
     assert_eq!(request.token.map(|token| token.is_some()), Ok(true));
     assert!(request.command.is_ok());
 }
 
 #[test]
-fn what_was_kept_and_what_was_not_is_said() {
+fn put_replies_are_written_byte_for_byte() {
     for (answer, wanted) in [
         (Answer::Put { refused: vec![] }, r#"{"status":"success","message":"ok","data":{}}"#),
         (
@@ -234,7 +234,7 @@ fn pages(id: Option<&str>, pages: Vec<Vec<Series>>) -> String {
 }
 
 #[test]
-fn a_series_is_written_once_however_the_pages_cut_it() {
+fn a_series_is_written_once_across_pages() {
     let whole = |data: &str| format!("{{\"status\":\"success\",\"message\":null,\"data\":{{{data}}}}}");
     let a = |points| series(1, "a\"", points);
     let b = |points| series(2, "б", points);

@@ -12,7 +12,7 @@ fn all_of(key: Option<&str>) -> TextCommand {
 }
 
 #[test]
-fn lines_are_read() {
+fn lines_are_parsed() {
     let longest = "k".repeat(200);
     let cases = [
         ("put palm.cpu 10.6 1501864247", TextCommand::Put(point("palm.cpu", 10.6, 1_501_864_247))),
@@ -36,7 +36,7 @@ fn lines_are_read() {
 }
 
 #[test]
-fn a_time_of_another_unit_than_seconds_is_said_to_be_one() {
+fn timestamps_out_of_range_are_reported_as_such() {
     for line in [
         "put a 1 253402300800",
         "put a 1 -62135596801",
@@ -49,7 +49,7 @@ fn a_time_of_another_unit_than_seconds_is_said_to_be_one() {
 }
 
 #[test]
-fn anything_else_is_a_wrong_command() {
+fn invalid_lines_are_wrong_commands() {
     let longer = format!("get {}k", "k".repeat(200));
     let cases = [
         "got test_key",
@@ -100,7 +100,7 @@ fn anything_else_is_a_wrong_command() {
 }
 
 #[test]
-fn a_request_of_points_gets_a_reply_for_each() {
+fn a_put_request_has_one_reply_per_point() {
     let points: Vec<NewPoint> = (0..3).map(|second| point("a", 1.0, second)).collect();
     let request = put_request(points.clone());
     assert_eq!((request.dialect, request.name, request.reply_count()), (Dialect::Text, CommandName::Put, 3));

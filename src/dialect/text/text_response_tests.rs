@@ -12,7 +12,7 @@ fn encode(answer: &Answer, count: usize) -> String {
 }
 
 #[test]
-fn each_point_has_its_verdict() {
+fn each_point_has_its_reply() {
     let (ok, full) = ("ok\n\n", "error\nkey limit reached\n\n");
     for (count, refused, wanted) in [
         (1, vec![], vec![ok]),
@@ -26,7 +26,7 @@ fn each_point_has_its_verdict() {
 }
 
 #[test]
-fn every_failure_has_its_words() {
+fn every_failure_has_its_message() {
     for (failure, words) in [
         (Failure::UnknownTextCommand, "wrong command"),
         (Failure::JsonLine, "wrong command: this connection speaks metrics text; open a new one for JSON"),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_bearer_token_is_one_word_of_its_alphabet() {
+fn a_bearer_token_is_a_single_token68() {
     let usable = [("Bearer a", "a"), ("bearer   a-._~+/9==", "a-._~+/9=="), ("BEARER Zz", "Zz")];
     for (value, token) in usable {
         let parsed = Authorization::parse(HeaderValue::Once(value.as_bytes()));
@@ -34,7 +34,7 @@ fn a_bearer_token_is_one_word_of_its_alphabet() {
 }
 
 #[test]
-fn it_is_not_printed() {
+fn a_token_is_not_printed() {
     let parsed = Authorization::parse(HeaderValue::Once(b"Bearer sesame"));
     assert!(!format!("{parsed:?}").contains("sesame"), "{parsed:?}");
 }

@@ -29,7 +29,7 @@ fn progress(bytes: &[u8]) -> (BodyProgress, String, String) {
 }
 
 #[test]
-fn chunks_make_a_body() {
+fn chunks_are_joined_to_a_body() {
     let cases: &[(&str, &str, &str)] = &[
         ("0\r\n\r\n", "", ""),
         ("0\r\n\r\nGET /", "", "GET /"),
@@ -53,7 +53,7 @@ fn chunks_make_a_body() {
 }
 
 #[test]
-fn what_is_doubtful_is_no_body() {
+fn ambiguous_chunks_are_malformed() {
     let malformed = [
         "\r\n",
         "g\r\n",
@@ -98,7 +98,7 @@ fn what_is_doubtful_is_no_body() {
 }
 
 #[test]
-fn every_part_of_it_has_a_limit() {
+fn every_part_of_a_chunked_body_has_a_limit() {
     let cases = [
         ("15\r\n".to_string(), BodyProgress::TooLarge),
         ("15;a".to_string(), BodyProgress::TooLarge),
@@ -132,7 +132,7 @@ fn every_part_of_it_has_a_limit() {
 
 /// Looking twice at each byte would be 10^12 looks, minutes even when optimized.
 #[test]
-fn no_byte_is_looked_at_twice() {
+fn no_byte_is_scanned_twice() {
     let size = 1 << 20;
     let (mut chunked, mut input) = (Chunked::default(), Buffer::new());
     input.push(format!("{size:x}\r\n").as_bytes());

@@ -1,7 +1,7 @@
 //! Requests on one connection: what they are, that they come one after the other, and when it ends.
 
 use super::HttpPage::{Health, Root};
-use super::replay_tests::Seen::*;
+use super::replay_tests::Found::*;
 use super::replay_tests::*;
 use super::*;
 
@@ -40,7 +40,7 @@ fn a_post_is_a_message_and_a_get_a_page() {
 }
 
 #[test]
-fn other_methods_are_told_what_there_is() {
+fn other_methods_get_405_with_the_allowed_ones() {
     let methods = [
         ("POST /healthz", "GET, HEAD, OPTIONS"),
         ("PUT /healthz", "GET, HEAD, OPTIONS"),
@@ -51,12 +51,12 @@ fn other_methods_are_told_what_there_is() {
     ];
     for (first, allowed) in methods {
         let stream = request(first, "", "");
-        assert_eq!(pieces(&stream), [Refused(405), End], "{first}");
-        assert_eq!(pieces(request(first, "Content-Length: 2", "{}")), [Ended(405)], "{first} with a body");
+        assert_eq!(events(&stream), [Refused(405), End], "{first}");
+        assert_eq!(events(request(first, "Content-Length: 2", "{}")), [Ended(405)], "{first} with a body");
         let (mut input, mut output) = (Buffer::new(), Buffer::new());
         input.push(stream.as_bytes());
-        let piece = Http::default().next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
-        let HttpEvent::Refused(refused) = piece else { panic!("{piece:?}") };
+        let event = Http::default().next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+        let HttpEvent::Refused(refused) = event else { panic!("{event:?}") };
         assert_eq!(refused.status, Status::MethodNotAllowed(allowed), "{first}");
     }
     check(&[
@@ -68,7 +68,7 @@ fn other_methods_are_told_what_there_is() {
 }
 
 #[test]
-fn whoever_asks_what_methods_there_are_is_told() {
+fn options_lists_the_allowed_methods() {
     check(&[
         (request("OPTIONS *", "", ""), &[Options("GET, HEAD, POST, OPTIONS"), End]),
         (request("OPTIONS /", "", ""), &[Options("GET, HEAD, POST, OPTIONS"), End]),
@@ -86,7 +86,7 @@ fn whoever_asks_what_methods_there_are_is_told() {
 }
 
 #[test]
-fn a_body_is_read_only_as_its_length_allows() {
+fn a_body_is_read_only_within_its_limit() {
     let fits = "x".repeat(BODY_BYTES_MAX);
     let sized = |length: &str| request("POST /", &format!("Content-Length: {length}"), "");
     check(&[
@@ -107,7 +107,7 @@ fn a_body_is_read_only_as_its_length_allows() {
 }
 
 #[test]
-fn a_client_that_waits_is_told_to_go_on_if_its_body_is_going_to_be_read() {
+fn continue_is_sent_only_if_the_body_will_be_read() {
     let expecting = |headers: &str, body: &str| request("POST /", &format!("Expect: {headers}"), body);
     check(&[
         (expecting("100-continue\nContent-Length: 2", "{}"), &[Continue, message("{}"), End]),
@@ -135,7 +135,7 @@ fn a_client_that_waits_is_told_to_go_on_if_its_body_is_going_to_be_read() {
 }
 
 #[test]
-fn requests_come_one_after_the_other() {
+fn pipelined_requests_are_returned_in_order() {
     let (get, end) = (request("GET /", "", ""), request("GET /", "Connection: close", ""));
     let chunked = request("POST /", "Transfer-Encoding: chunked", "1\r\n{\r\n1\r\n}\r\n0\r\n\r\n");
     check(&[
@@ -180,7 +180,7 @@ fn white_space_before_a_request_has_a_limit() {
 }
 
 #[test]
-fn a_websocket_handshake_is_told_from_other_requests() {
+fn websocket_handshakes_are_recognized() {
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
     let upgrade = "Upgrade: websocket\nConnection: Upgrade\n".to_string();
     let asks = upgrade.clone() + "Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
@@ -216,18 +216,18 @@ fn a_websocket_handshake_is_told_from_other_requests() {
 }
 
 #[test]
-fn what_follows_a_handshake_is_left_in_the_input() {
+fn bytes_after_a_handshake_stay_in_the_input() {
     let handshake = "Upgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     input.push(request("GET /", handshake, "\x01\x02").as_bytes());
-    let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
-    assert!(matches!(piece, HttpEvent::Upgrade(_)), "{piece:?}");
+    let event = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+    assert!(matches!(event, HttpEvent::Upgrade(_)), "{event:?}");
     assert_eq!(input.as_slice(), b"\x01\x02");
     assert_eq!(http.unfinished(), None);
 }
 
 #[test]
-fn who_it_comes_from_is_one_bearer_token_or_of_no_use() {
+fn authorization_is_one_bearer_token_or_unusable() {
     let from = |headers: &str| post(headers, "{}");
     let nobody = [MessageOfNobody("{}".into()), End];
     check(&[
@@ -242,14 +242,14 @@ fn who_it_comes_from_is_one_bearer_token_or_of_no_use() {
     ]);
     let chunked = "Authorization: Bearer t\nTransfer-Encoding: chunked";
     let seen = [MessageFrom("t".into(), "{}".into()), End];
-    assert_eq!(pieces(request("POST /", chunked, "2\r\n{}\r\n0\r\n\r\n")), seen);
+    assert_eq!(events(request("POST /", chunked, "2\r\n{}\r\n0\r\n\r\n")), seen);
     // The next request says for itself.
     let both = from("Authorization: Bearer t") + &from("");
-    assert_eq!(pieces(both), [MessageFrom("t".into(), "{}".into()), message("{}"), End]);
+    assert_eq!(events(both), [MessageFrom("t".into(), "{}".into()), message("{}"), End]);
 }
 
 #[test]
-fn each_request_has_a_number_while_it_is_not_whole() {
+fn each_incomplete_request_has_its_own_number() {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     let mut numbers = Vec::new();
     for byte in (post("", "{}") + "\r\n" + &post("", "{}")).bytes() {
@@ -266,7 +266,7 @@ fn each_request_has_a_number_while_it_is_not_whole() {
 }
 
 #[test]
-fn a_request_that_is_given_up_is_answered_and_the_last() {
+fn finish_makes_the_next_response_the_last() {
     for sent in [&post("", "{}")[..9], &post("", "{}")[..post("", "{}").len() - 1]] {
         let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
         input.push(sent.as_bytes());
@@ -286,7 +286,7 @@ fn a_request_that_is_given_up_is_answered_and_the_last() {
 }
 
 #[test]
-fn a_head_is_answered_without_a_body_and_only_it() {
+fn only_a_head_response_has_no_body() {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     input.push((request("HEAD /", "", "") + &request("GET /", "", "")).as_bytes());
     assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::Page(Root));
@@ -301,14 +301,14 @@ fn a_head_is_answered_without_a_body_and_only_it() {
 
 /// What stands before a request is refused for itself, not as the request before it.
 #[test]
-fn a_refusal_between_requests_looks_like_no_request() {
+fn an_error_between_requests_ignores_the_previous_request() {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     input.push(b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::Page(Root));
     input.push("\r\n".repeat(limits::HTTP_BLANK_BYTES_MAX).as_bytes());
-    let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+    let event = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
     assert!(matches!(
-        piece,
+        event,
         HttpEvent::Refused(response::HttpError { status: Status::BadRequest, closes: true, .. })
     ));
     http.write_whole(Status::BadRequest, ContentType::Json, &date(), b"{}\n", &mut output);
@@ -321,8 +321,8 @@ fn pages_end_a_connection_of_http_1_0() {
     input.push(
         b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}GET / HTTP/1.0\r\n\r\n",
     );
-    let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
-    assert!(matches!(piece, HttpEvent::Message { .. }), "{piece:?}");
+    let event = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+    assert!(matches!(event, HttpEvent::Message { .. }), "{event:?}");
     http.consume(&mut input);
     assert!(!http.closes());
     http.begin_pages(Status::Ok, ContentType::Json, &date(), &mut output);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_rule_is_a_name_or_an_origin() {
+fn rules_are_host_names_or_origins() {
     for (text, kept) in
         [("vms.example.org", "vms.example.org"), ("a.", "a"), ("10.0.0.1", "10.0.0.1"), ("[::1]", "[::1]")]
     {
@@ -40,7 +40,7 @@ fn a_rule_is_a_name_or_an_origin() {
 }
 
 #[test]
-fn without_rules_only_addresses_and_localhost_are_hosts() {
+fn without_rules_only_addresses_and_localhost_are_allowed() {
     let rules = HttpRules::default();
     let host = |text: &'static str| Authority::parse(text.as_bytes()).unwrap().host;
     assert!(rules.allow_host(&host("10.0.0.1")) && rules.allow_host(&host("[::]")));

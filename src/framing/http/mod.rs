@@ -122,10 +122,10 @@ impl Http {
                 }
                 ScanProgress::TooLong => return self.refuse(HEAD_TOO_LARGE),
                 ScanProgress::End(length) => {
-                    let piece = self.read_head(&input.as_slice()[..length], output, body_bytes_max, rules);
+                    let event = self.read_head(&input.as_slice()[..length], output, body_bytes_max, rules);
                     input.consume(length);
-                    if let Some(piece) = piece {
-                        return piece;
+                    if let Some(event) = event {
+                        return event;
                     }
                 }
             }

@@ -200,7 +200,7 @@ fn parse_and_route(bytes: &[u8]) -> Result<(), u16> {
 }
 
 #[test]
-fn damaged_heads_are_judged_as_httparse_and_the_rules_do() {
+fn mutated_heads_are_accepted_only_if_httparse_and_the_rules_agree() {
     let (mut parsed, mut passed, mut by_rule) = (0, 0, std::collections::BTreeMap::new());
     for seed in 1..=20_000u64 {
         let bytes = damaged(&mut Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));

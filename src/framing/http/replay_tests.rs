@@ -5,7 +5,7 @@ use crate::framing::replay::replay_every_split;
 
 /// What a connection made of a stream.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum Seen {
+pub(super) enum Found {
     /// The client was told to send its body.
     Continue,
     /// A message without a word on who it comes from.
@@ -47,79 +47,79 @@ pub(super) fn rules() -> HttpRules {
 }
 
 /// Feeds `chunks` and answers each request, as a session does.
-pub(super) fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
+pub(super) fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
     let (mut http, rules, mut seen) = (Http::default(), rules(), Vec::new());
     let (mut input, mut output) = (Buffer::new(), Buffer::new());
     let mut is_over = false;
     for chunk in chunks {
         input.push(chunk);
         loop {
-            let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules);
+            let event = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules);
             if is_over {
-                assert_eq!(piece, HttpEvent::NeedMore, "nothing is looked at behind the end");
+                assert_eq!(event, HttpEvent::NeedMore, "nothing is looked at behind the end");
                 break;
             }
             if !output.is_empty() {
                 assert_eq!(output.as_slice(), response::CONTINUE);
                 output.clear();
-                seen.push(Seen::Continue);
+                seen.push(Found::Continue);
             }
             assert_eq!(http.unfinished().is_some(), http.is_inside_message());
-            let refused = match piece {
+            let refused = match event {
                 HttpEvent::NeedMore => break,
                 HttpEvent::Message { authorization } => {
                     let body = String::from_utf8_lossy(http.body(&input)).into_owned();
                     http.consume(&mut input);
                     seen.push(match authorization {
-                        Authorization::Absent => Seen::Message(body),
-                        Authorization::Bearer(token) => Seen::MessageFrom(token.expose().into(), body),
-                        Authorization::Unusable => Seen::MessageOfNobody(body),
+                        Authorization::Absent => Found::Message(body),
+                        Authorization::Bearer(token) => Found::MessageFrom(token.expose().into(), body),
+                        Authorization::Unusable => Found::MessageOfNobody(body),
                     });
                     None
                 }
                 HttpEvent::Page(page) => {
-                    seen.push(Seen::Page(page));
+                    seen.push(Found::Page(page));
                     None
                 }
                 HttpEvent::Options(methods) => {
-                    seen.push(Seen::Options(methods));
+                    seen.push(Found::Options(methods));
                     None
                 }
                 HttpEvent::Upgrade(key) => {
-                    seen.push(Seen::Upgrade(String::from_utf8_lossy(key.as_bytes()).into_owned()));
+                    seen.push(Found::Upgrade(String::from_utf8_lossy(key.as_bytes()).into_owned()));
                     is_over = true;
                     break;
                 }
                 HttpEvent::Refused(refused) => {
                     let code = refused.status.code();
-                    seen.push(if refused.closes { Seen::Ended(code) } else { Seen::Refused(code) });
+                    seen.push(if refused.closes { Found::Ended(code) } else { Found::Refused(code) });
                     assert_eq!(refused.closes, http.closes());
                     Some(refused)
                 }
             };
             is_over = http.closes();
             if is_over && refused.is_none() {
-                seen.push(Seen::Closed);
+                seen.push(Found::Closed);
             }
         }
     }
     if !is_over {
         assert!(http.is_inside_message() || matches!(input.as_slice(), [] | [b'\r']));
-        seen.push(if http.is_inside_message() { Seen::Inside } else { Seen::End });
+        seen.push(if http.is_inside_message() { Found::Inside } else { Found::End });
     }
     seen
 }
 
 /// What is made of `stream`; the same whole, byte by byte and split in two anywhere.
-pub(super) fn pieces(stream: impl AsRef<[u8]>) -> Vec<Seen> {
+pub(super) fn events(stream: impl AsRef<[u8]>) -> Vec<Found> {
     let bytes = stream.as_ref();
     replay_every_split(bytes, |chunks| replay(chunks.iter().copied()))
 }
 
 /// Replays each stream of a table.
-pub(super) fn check<T: AsRef<str>>(cases: &[(T, &[Seen])]) {
+pub(super) fn check<T: AsRef<str>>(cases: &[(T, &[Found])]) {
     for (stream, expected) in cases {
-        assert_eq!(pieces(stream.as_ref()), *expected, "{}", stream.as_ref());
+        assert_eq!(events(stream.as_ref()), *expected, "{}", stream.as_ref());
     }
 }
 
@@ -139,6 +139,6 @@ pub(super) fn post(headers: &str, body: &str) -> String {
     request("POST /", &headers, body)
 }
 
-pub(super) fn message(body: &str) -> Seen {
-    Seen::Message(body.into())
+pub(super) fn message(body: &str) -> Found {
+    Found::Message(body.into())
 }

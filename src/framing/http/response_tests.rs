@@ -29,7 +29,7 @@ const KEPT: Exchange =
     Exchange { version: Version::Http11, is_head: false, closes: false, is_forwarded: false };
 
 #[test]
-fn an_answer_has_a_length_and_what_its_status_needs() {
+fn a_response_has_a_length_and_the_headers_of_its_status() {
     let json = "Content-Type: application/json\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nCache-Control: no-store\r\n";
     let closing = Exchange { closes: true, ..KEPT };
     let old = Exchange { version: Version::Http10, ..KEPT };
@@ -64,7 +64,7 @@ fn an_answer_has_a_length_and_what_its_status_needs() {
 }
 
 #[test]
-fn a_page_that_may_read_an_answer_is_named_in_it() {
+fn an_allowed_origin_is_named_in_the_response() {
     let (date, origin) = (date(), PageOrigin((*b"https://vms.example.org").into()));
     let common = CommonHeaders { date: &date, allowed_origin: Some(&origin) };
     let shared = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nCache-Control: no-store\r\n";
@@ -89,7 +89,7 @@ fn a_page_that_may_read_an_answer_is_named_in_it() {
 }
 
 #[test]
-fn lengths_of_any_size_are_right() {
+fn content_length_is_correct_at_every_size() {
     for length in [0, 1, 9, 10, 99, 100, 12_345, 1_000_000] {
         let body: String = (0..length).map(|at| char::from(b'a' + (at % 26) as u8)).collect();
         let answer = whole(KEPT, Status::Ok, ContentType::Json, &body);
@@ -100,14 +100,14 @@ fn lengths_of_any_size_are_right() {
 }
 
 #[test]
-fn what_a_browser_shows_is_what_it_says() {
+fn text_responses_forbid_content_sniffing() {
     let page = whole(KEPT, Status::Ok, ContentType::Text, "hello");
     assert!(page.contains("Content-Type: text/plain; charset=utf-8\r\n"), "{page}");
     assert!(page.contains("\r\nX-Content-Type-Options: nosniff\r\n"), "{page}");
 }
 
 #[test]
-fn pages_come_in_chunks() {
+fn pages_are_sent_as_chunks() {
     let answer = written(|output| {
         let mut exchange = KEPT;
         exchange.begin_pages(Status::Ok, ContentType::Json, common(&date()), output);
@@ -131,7 +131,7 @@ fn an_empty_last_page_ends_the_body() {
 }
 
 #[test]
-fn an_upgrade_is_answered_once() {
+fn an_upgrade_response_is_written_byte_for_byte() {
     let answer = written(|output| write_upgrade("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", output));
     let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";

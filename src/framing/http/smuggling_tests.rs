@@ -2,7 +2,7 @@
 //! behind it is never seen.
 
 use super::HttpPage::Root;
-use super::replay_tests::Seen::*;
+use super::replay_tests::Found::*;
 use super::replay_tests::*;
 use super::*;
 use crate::framing::replay::random_chunks;
@@ -12,16 +12,16 @@ fn end_with<T: AsRef<str>>(code: u16, streams: &[T]) {
     let hidden = post("", "{\"hidden\": 1}");
     for stream in streams {
         let stream = stream.as_ref();
-        assert_eq!(pieces(format!("{stream}{hidden}")), [Ended(code)], "{}", stream.escape_debug());
+        assert_eq!(events(format!("{stream}{hidden}")), [Ended(code)], "{}", stream.escape_debug());
         // The same behind one that is in order.
         let first = request("GET /", "", "");
-        let seen = pieces(format!("{first}{stream}{hidden}"));
+        let seen = events(format!("{first}{stream}{hidden}"));
         assert_eq!(seen, [Page(Root), Ended(code)], "second: {}", stream.escape_debug());
     }
 }
 
 #[test]
-fn a_body_has_one_length() {
+fn ambiguous_body_lengths_are_rejected() {
     let with = |headers: &str| request("POST /", headers, "{}");
     let wrong = [
         "5, 5",
@@ -82,7 +82,7 @@ fn a_body_has_one_length() {
         ],
     );
     let chunked = request("POST /", "transfer-encoding:\t CHUNKED \t", "2\r\n{}\r\n0\r\n\r\n");
-    assert_eq!(pieces(chunked), [message("{}"), End]);
+    assert_eq!(events(chunked), [message("{}"), End]);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn lines_end_in_cr_lf() {
 }
 
 #[test]
-fn a_head_has_no_bytes_that_hide_something() {
+fn control_bytes_in_a_head_are_rejected() {
     for byte in (0u8..32).chain([127]).filter(|byte| !b"\t\r\n".contains(byte)).map(char::from) {
         end_with(
             400,
@@ -138,7 +138,7 @@ fn a_head_has_no_bytes_that_hide_something() {
 }
 
 #[test]
-fn a_head_has_so_many_bytes_and_lines_and_no_more() {
+fn a_head_is_limited_in_bytes_and_lines() {
     let empty = request("GET /", "X: ", "");
     let padded = |length: usize| request("GET /", &format!("X: {}", "a".repeat(length - empty.len())), "");
     let most = limits::HTTP_HEAD_BYTES_MAX;
@@ -154,12 +154,12 @@ fn a_head_has_so_many_bytes_and_lines_and_no_more() {
     assert_eq!(whole_and_bytes(&"A".repeat(most - 1)), [Inside]);
     assert_eq!(whole_and_bytes(&"A".repeat(most)), [Ended(431)], "as soon as there is no room for its end");
     let lines = |count: usize| request("GET /", &"X: y\n".repeat(count - 1), "");
-    assert_eq!(pieces(lines(limits::HTTP_HEADERS_MAX)), [Page(Root), End]);
-    assert_eq!(pieces(lines(limits::HTTP_HEADERS_MAX + 1)), [Ended(431)]);
+    assert_eq!(events(lines(limits::HTTP_HEADERS_MAX)), [Page(Root), End]);
+    assert_eq!(events(lines(limits::HTTP_HEADERS_MAX + 1)), [Ended(431)]);
 }
 
 #[test]
-fn a_body_in_chunks_ends_where_its_chunks_say() {
+fn a_chunked_body_ends_with_its_last_chunk() {
     let chunked = |body: &str| request("POST /", "Transfer-Encoding: chunked", body);
     let get = request("GET /", "", "");
     let (fits, surplus) = ("x".repeat(BODY_BYTES_MAX), "x".repeat(BODY_BYTES_MAX - 1));
@@ -193,7 +193,7 @@ fn a_body_in_chunks_ends_where_its_chunks_say() {
 
 /// Bodies may hold a password, heads a token.
 #[test]
-fn what_is_read_is_dropped_from_the_input() {
+fn processed_bytes_are_consumed() {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     input.push(
         request("POST /", "Authorization: Bearer t\nTransfer-Encoding: chunked", "2\r\n{}\r\n").as_bytes(),
@@ -201,10 +201,10 @@ fn what_is_read_is_dropped_from_the_input() {
     assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::NeedMore);
     assert!(input.is_empty());
     input.push(b"0\r\n\r\n");
-    let piece = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
-    assert!(matches!(piece, HttpEvent::Message { .. }), "{piece:?}");
+    let event = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+    assert!(matches!(event, HttpEvent::Message { .. }), "{event:?}");
     assert_eq!(http.body(&input), b"{}");
-    assert!(!format!("{piece:?}").contains("\"t\""), "{piece:?}");
+    assert!(!format!("{event:?}").contains("\"t\""), "{event:?}");
     http.consume(&mut input);
     assert_eq!(http.body(&input), b"");
 }
@@ -223,7 +223,7 @@ impl Numbers {
 
 /// Requests whole and broken off, one after the other, in chunks of any size.
 #[test]
-fn splitting_never_changes_the_pieces() {
+fn events_do_not_depend_on_chunking() {
     let words = [
         request("GET /", "", ""),
         request("GET /nothing", "", ""),

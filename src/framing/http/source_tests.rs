@@ -1,11 +1,11 @@
 //! Where requests may come from: nothing that a foreign page makes a browser send is run or read.
 
 use super::HttpPage::{Health, Root};
-use super::replay_tests::Seen::*;
+use super::replay_tests::Found::*;
 use super::replay_tests::*;
 
 #[test]
-fn a_server_is_called_by_its_address_or_an_allowed_name() {
+fn host_must_be_an_address_or_an_allowed_name() {
     let named = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
     let hosts = [
         (
@@ -45,19 +45,19 @@ fn a_server_is_called_by_its_address_or_an_allowed_name() {
         for host in hosts {
             let goes_on = !matches!(seen, Ended(_));
             let expected = if goes_on { vec![seen.clone(), End] } else { vec![seen.clone()] };
-            assert_eq!(pieces(named(host)), expected, "{host}");
+            assert_eq!(events(named(host)), expected, "{host}");
             // The authority of an absolute target takes the place of Host, whatever that says.
             let is_possible = !host.contains(['/', ' ', '\t']);
             if is_possible {
                 let absolute = format!("GET http://{host}/ HTTP/1.1\r\nHost: evil.example\r\n\r\n");
-                assert_eq!(pieces(absolute), expected, "absolute: {host}");
+                assert_eq!(events(absolute), expected, "absolute: {host}");
             }
         }
     }
 }
 
 #[test]
-fn there_is_one_host() {
+fn host_must_occur_once() {
     check(&[
         ("GET / HTTP/1.1\r\n\r\n", &[Ended(400)]),
         ("GET http://localhost/ HTTP/1.1\r\n\r\n", &[Ended(400)]),
@@ -75,7 +75,7 @@ fn there_is_one_host() {
 }
 
 #[test]
-fn a_page_is_ours_or_allowed_or_refused() {
+fn foreign_origins_are_rejected_unless_allowed() {
     let cases = [
         ("localhost:8888", "http://localhost:8888", true),
         ("LOCALHOST:8888", "HTTP://localhost:8888", true),
@@ -110,15 +110,15 @@ fn a_page_is_ours_or_allowed_or_refused() {
     for (host, origin, is_allowed) in cases {
         let sends = format!("Host: {host}\r\nOrigin: {origin}\r\nContent-Length: 2\r\n\r\n{{}}");
         let expected = if is_allowed { vec![message("{}"), End] } else { vec![Ended(403)] };
-        assert_eq!(pieces(format!("POST / HTTP/1.1\r\n{sends}")), expected, "{origin} to {host}");
+        assert_eq!(events(format!("POST / HTTP/1.1\r\n{sends}")), expected, "{origin} to {host}");
         let expected = if is_allowed { vec![Page(Health), End] } else { vec![Ended(403)] };
         let reads = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\r\n");
-        assert_eq!(pieces(reads), expected, "{origin} from {host}");
+        assert_eq!(events(reads), expected, "{origin} from {host}");
     }
 }
 
 #[test]
-fn a_browser_that_says_somebody_else_asked_is_refused() {
+fn cross_site_requests_are_rejected() {
     let own = "Origin: http://localhost:8888";
     let allowed = "Origin: https://vms.example.org";
     check(&[
@@ -147,7 +147,7 @@ fn a_browser_that_says_somebody_else_asked_is_refused() {
 }
 
 #[test]
-fn it_does_not_matter_what_else_is_asked() {
+fn source_checks_apply_to_every_kind_of_request() {
     let foreign = "Origin: http://evil.example";
     check(&[
         (post(foreign, "{}"), &[Ended(403)]),

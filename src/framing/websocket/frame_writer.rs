@@ -135,12 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_is_answered_as_the_standard_shows() {
+    fn the_accept_key_matches_the_example_of_the_rfc() {
         assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
-    fn a_frame_says_its_length_in_as_few_bytes_as_can_be() {
+    fn frame_lengths_have_the_shortest_encoding() {
         let heads: [(usize, &[u8]); 7] = [
             (0, &[0]),
             (1, &[1]),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_frame_says_why_in_a_control_frame() {
+    fn a_close_frame_has_code_and_reason() {
         for code in ALL_CODES {
             let close = written(|output| write_close(code, output));
             let (head, payload) = close.split_at(2);

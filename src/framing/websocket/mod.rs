@@ -116,18 +116,18 @@ impl WebSocket {
     /// Returns the next event. A message has at most `bytes_max` bytes in all its fragments; a frame that announces
     /// more fails at once. After the end, discards all input.
     pub fn next(&mut self, input: &mut Buffer, output: &mut Buffer, bytes_max: usize) -> WebSocketEvent {
-        let piece = self.next_event(input, output, bytes_max).unwrap_or_else(|code| {
+        let event = self.next_event(input, output, bytes_max).unwrap_or_else(|code| {
             frame_writer::write_close(code, output);
             WebSocketEvent::Failed(code)
         });
-        if matches!(piece, WebSocketEvent::Closed | WebSocketEvent::Failed(_)) {
+        if matches!(event, WebSocketEvent::Closed | WebSocketEvent::Failed(_)) {
             self.state = FrameState::Ended;
             self.fragmented = None;
             self.fragments.clear();
             input.clear();
         }
         self.check_invariants();
-        piece
+        event
     }
 
     /// The message that `next` has returned, until it is consumed; empty otherwise.
@@ -234,7 +234,7 @@ impl WebSocket {
         }
         frame.unmask(&mut input.as_mut_slice()[..length]);
         let payload = &input.as_slice()[..length];
-        let piece = match frame.opcode {
+        let event = match frame.opcode {
             Opcode::Close => {
                 frame_writer::write_close_reply(close_code(payload)?, output);
                 WebSocketEvent::Closed
@@ -247,7 +247,7 @@ impl WebSocket {
         };
         input.consume(length);
         self.state = FrameState::Between;
-        Ok(piece)
+        Ok(event)
     }
 
     /// Processes the available bytes of a data frame.

@@ -3,9 +3,9 @@
 use super::*;
 use crate::framing::replay::{random_chunks, replay_every_split};
 
-/// A piece with its bytes, what has been answered by the end, and where the framing stood then.
+/// A event with its bytes, what has been answered by the end, and where the framing stood then.
 #[derive(Clone, PartialEq, Debug)]
-enum Seen {
+enum Found {
     Text(String),
     Binary(Vec<u8>),
     Frame,
@@ -26,19 +26,19 @@ const CLOSE: u8 = FINAL | 0x8;
 const PING: u8 = FINAL | 0x9;
 const PONG: u8 = FINAL | 0xa;
 
-const END: Seen = Seen::End { inside: false };
-const INSIDE: Seen = Seen::End { inside: true };
+const END: Found = Found::End { inside: false };
+const INSIDE: Found = Found::End { inside: true };
 
-/// Feeds `chunks` to `socket` and collects every piece.
-fn replay<'a>(mut socket: WebSocket, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
+/// Feeds `chunks` to `socket` and collects every event.
+fn replay<'a>(mut socket: WebSocket, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
     let (mut input, mut output, mut seen) = (Buffer::new(), Buffer::new(), Vec::new());
     for chunk in chunks {
         input.push(chunk);
         loop {
-            let piece = socket.next(&mut input, &mut output, BYTES_MAX);
-            let is_the_end = matches!(piece, WebSocketEvent::Closed | WebSocketEvent::Failed(_));
+            let event = socket.next(&mut input, &mut output, BYTES_MAX);
+            let is_the_end = matches!(event, WebSocketEvent::Closed | WebSocketEvent::Failed(_));
             assert!(!is_the_end || input.is_empty(), "what nobody will read must not stay");
-            match piece {
+            match event {
                 WebSocketEvent::NeedMore => break,
                 WebSocketEvent::Message(kind) => {
                     assert!(!socket.is_inside_message(), "a whole message waits for the server");
@@ -46,13 +46,13 @@ fn replay<'a>(mut socket: WebSocket, chunks: impl IntoIterator<Item = &'a [u8]>)
                     socket.consume(&mut input);
                     assert!(socket.message(&input).is_empty());
                     seen.push(match kind {
-                        MessageKind::Text => Seen::Text(String::from_utf8(bytes).expect("text is UTF-8")),
-                        MessageKind::Binary => Seen::Binary(bytes),
+                        MessageKind::Text => Found::Text(String::from_utf8(bytes).expect("text is UTF-8")),
+                        MessageKind::Binary => Found::Binary(bytes),
                     });
                 }
-                WebSocketEvent::Frame => seen.push(Seen::Frame),
-                WebSocketEvent::Closed => seen.push(Seen::Closed),
-                WebSocketEvent::Failed(code) => seen.push(Seen::Failed(code)),
+                WebSocketEvent::Frame => seen.push(Found::Frame),
+                WebSocketEvent::Closed => seen.push(Found::Closed),
+                WebSocketEvent::Failed(code) => seen.push(Found::Failed(code)),
             }
         }
     }
@@ -62,22 +62,22 @@ fn replay<'a>(mut socket: WebSocket, chunks: impl IntoIterator<Item = &'a [u8]>)
         inside || input.is_empty() && socket.fragments.capacity() == 0,
         "nothing is held between messages"
     );
-    if !matches!(seen.last(), Some(Seen::Closed | Seen::Failed(_))) {
-        seen.push(Seen::End { inside });
+    if !matches!(seen.last(), Some(Found::Closed | Found::Failed(_))) {
+        seen.push(Found::End { inside });
     }
     if !output.is_empty() {
-        seen.push(Seen::Answer(output.as_slice().to_vec()));
+        seen.push(Found::Answer(output.as_slice().to_vec()));
     }
     seen
 }
 
 /// The pieces of `bytes`; the same whole, byte by byte and split in two anywhere.
-fn pieces_of(socket: impl Fn() -> WebSocket, bytes: &[u8]) -> Vec<Seen> {
+fn events_of(socket: impl Fn() -> WebSocket, bytes: &[u8]) -> Vec<Found> {
     replay_every_split(bytes, |chunks| replay(socket(), chunks.iter().copied()))
 }
 
-fn pieces(bytes: &[u8]) -> Vec<Seen> {
-    pieces_of(WebSocket::default, bytes)
+fn events(bytes: &[u8]) -> Vec<Found> {
+    events_of(WebSocket::default, bytes)
 }
 
 /// A client's frame.
@@ -105,8 +105,8 @@ fn announced(first: u8, length: u64, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn text(text: &str) -> Seen {
-    Seen::Text(text.to_owned())
+fn text(text: &str) -> Found {
+    Found::Text(text.to_owned())
 }
 
 /// What a server's frame of less than 126 bytes looks like.
@@ -115,27 +115,27 @@ fn plain(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     [&[first, payload.len() as u8][..], payload].concat()
 }
 
-fn answer(frames: &[Vec<u8>]) -> Seen {
-    Seen::Answer(frames.concat())
+fn answer(frames: &[Vec<u8>]) -> Found {
+    Found::Answer(frames.concat())
 }
 
 /// What is seen of a stream that breaks a rule after `before`.
-fn failed(before: &[Seen], code: CloseCode) -> Vec<Seen> {
+fn failed(before: &[Found], code: CloseCode) -> Vec<Found> {
     let close = plain(CLOSE, [&(code as u16).to_be_bytes()[..], code.reason().as_bytes()].concat());
-    [before, &[Seen::Failed(code), Seen::Answer(close)]].concat()
+    [before, &[Found::Failed(code), Found::Answer(close)]].concat()
 }
 
 /// What it is, the client's frames, and what is seen of them.
-type Case<'a> = (&'a str, Vec<Vec<u8>>, Vec<Seen>);
+type Case<'a> = (&'a str, Vec<Vec<u8>>, Vec<Found>);
 
 fn check(cases: &[Case]) {
     for (what, frames, expected) in cases {
-        assert_eq!(&pieces(&frames.concat()), expected, "{what}");
+        assert_eq!(&events(&frames.concat()), expected, "{what}");
     }
 }
 
 #[test]
-fn messages_come_out_as_they_went_in() {
+fn messages_are_returned_unchanged() {
     let (small, middle) = ("a".repeat(125), "ä".repeat(63));
     let largest = "x".repeat(BYTES_MAX);
     check(&[
@@ -153,12 +153,12 @@ fn messages_come_out_as_they_went_in() {
         (
             "fragments",
             vec![frame(TEXT, "{\"a\""), frame(CONTINUATION, ":"), frame(FINAL | CONTINUATION, "1}")],
-            vec![Seen::Frame, Seen::Frame, text("{\"a\":1}"), END],
+            vec![Found::Frame, Found::Frame, text("{\"a\":1}"), END],
         ),
         (
             "empty fragments",
             vec![frame(TEXT, ""), frame(CONTINUATION, ""), frame(FINAL | CONTINUATION, "")],
-            vec![Seen::Frame, Seen::Frame, text(""), END],
+            vec![Found::Frame, Found::Frame, text(""), END],
         ),
         (
             "a character in four fragments",
@@ -169,11 +169,11 @@ fn messages_come_out_as_they_went_in() {
                 frame(FINAL | CONTINUATION, [0x9e]),
                 frame(FINAL | TEXT, "{}"),
             ],
-            vec![Seen::Frame, Seen::Frame, Seen::Frame, text("\u{1d11e}"), text("{}"), END],
+            vec![Found::Frame, Found::Frame, Found::Frame, text("\u{1d11e}"), text("{}"), END],
         ),
         ("a part of a header", vec![vec![FINAL | TEXT]], vec![INSIDE]),
         ("a part of a payload", vec![announced(FINAL | TEXT, 3, b"ab")], vec![INSIDE]),
-        ("a part of a message", vec![frame(TEXT, "ab")], vec![Seen::Frame, INSIDE]),
+        ("a part of a message", vec![frame(TEXT, "ab")], vec![Found::Frame, INSIDE]),
         ("a part of a ping", vec![announced(PING, 3, b"ab")], vec![INSIDE]),
     ]);
 }
@@ -182,19 +182,19 @@ fn messages_come_out_as_they_went_in() {
 fn control_frames_are_answered_between_and_inside_messages() {
     let longest = "p".repeat(125);
     check(&[
-        ("a ping", vec![frame(PING, "hello")], vec![Seen::Frame, END, answer(&[plain(PONG, "hello")])]),
-        ("an empty ping", vec![frame(PING, "")], vec![Seen::Frame, END, answer(&[plain(PONG, "")])]),
+        ("a ping", vec![frame(PING, "hello")], vec![Found::Frame, END, answer(&[plain(PONG, "hello")])]),
+        ("an empty ping", vec![frame(PING, "")], vec![Found::Frame, END, answer(&[plain(PONG, "")])]),
         (
             "a long ping",
             vec![frame(PING, &longest)],
-            vec![Seen::Frame, END, answer(&[plain(PONG, &longest)])],
+            vec![Found::Frame, END, answer(&[plain(PONG, &longest)])],
         ),
         (
             "binary in a ping",
             vec![frame(PING, b"\xff")],
-            vec![Seen::Frame, END, answer(&[plain(PONG, b"\xff")])],
+            vec![Found::Frame, END, answer(&[plain(PONG, b"\xff")])],
         ),
-        ("a pong", vec![frame(PONG, "x"), frame(FINAL | TEXT, "a")], vec![Seen::Frame, text("a"), END]),
+        ("a pong", vec![frame(PONG, "x"), frame(FINAL | TEXT, "a")], vec![Found::Frame, text("a"), END]),
         (
             "pings between fragments",
             vec![
@@ -206,11 +206,11 @@ fn control_frames_are_answered_between_and_inside_messages() {
                 frame(FINAL | CONTINUATION, "c"),
             ],
             vec![
-                Seen::Frame,
-                Seen::Frame,
-                Seen::Frame,
-                Seen::Frame,
-                Seen::Frame,
+                Found::Frame,
+                Found::Frame,
+                Found::Frame,
+                Found::Frame,
+                Found::Frame,
                 text("abc"),
                 END,
                 answer(&[plain(PONG, "1"), plain(PONG, "2")]),
@@ -219,15 +219,15 @@ fn control_frames_are_answered_between_and_inside_messages() {
         (
             "a ping inside a character",
             vec![frame(TEXT, b"\xc3"), frame(PING, "x"), frame(FINAL | CONTINUATION, b"\xa9")],
-            vec![Seen::Frame, Seen::Frame, text("é"), END, answer(&[plain(PONG, "x")])],
+            vec![Found::Frame, Found::Frame, text("é"), END, answer(&[plain(PONG, "x")])],
         ),
     ]);
 }
 
 #[test]
-fn a_close_frame_is_answered_and_nothing_behind_it_is_read() {
+fn a_close_frame_is_answered_and_ends_the_input() {
     let longest = [&[0x03, 0xe8][..], "r".repeat(123).as_bytes()].concat();
-    let closed = |payload: &[u8]| vec![Seen::Closed, answer(&[plain(CLOSE, payload)])];
+    let closed = |payload: &[u8]| vec![Found::Closed, answer(&[plain(CLOSE, payload)])];
     check(&[
         ("empty", vec![frame(CLOSE, "")], closed(b"")),
         ("with a code", vec![frame(CLOSE, b"\x03\xe8")], closed(b"\x03\xe8")),
@@ -242,7 +242,7 @@ fn a_close_frame_is_answered_and_nothing_behind_it_is_read() {
         (
             "inside a message",
             vec![frame(TEXT, "{"), frame(CLOSE, ""), frame(FINAL | CONTINUATION, "}")],
-            [vec![Seen::Frame], closed(b"")].concat(),
+            [vec![Found::Frame], closed(b"")].concat(),
         ),
         ("half a code", vec![frame(CLOSE, b"\x03")], failed(&[], CloseCode::Protocol)),
         (
@@ -255,14 +255,14 @@ fn a_close_frame_is_answered_and_nothing_behind_it_is_read() {
 }
 
 #[test]
-fn of_all_close_codes_those_that_may_be_sent_are_taken() {
+fn only_valid_close_codes_are_accepted() {
     for code in 0..=u16::MAX {
         let may_be_sent = matches!(
             code,
             1000 | 1001 | 1002 | 1003 | 1007 | 1008 | 1009 | 1010 | 1011 | 1012 | 1013 | 1014 | 3000..5000
         );
         let expected = if may_be_sent {
-            vec![Seen::Closed, answer(&[plain(CLOSE, code.to_be_bytes())])]
+            vec![Found::Closed, answer(&[plain(CLOSE, code.to_be_bytes())])]
         } else {
             failed(&[], CloseCode::Protocol)
         };
@@ -271,7 +271,7 @@ fn of_all_close_codes_those_that_may_be_sent_are_taken() {
 }
 
 #[test]
-fn frames_that_break_the_protocol_end_it() {
+fn invalid_frames_close_the_connection() {
     let long = [b'x'; 126];
     let unmasked = vec![FINAL | TEXT, 2, b'{', b'}'];
     let mut cases = vec![
@@ -312,31 +312,31 @@ fn frames_that_break_the_protocol_end_it() {
     }
     for (what, frames) in cases {
         let stream = frames.concat();
-        assert_eq!(pieces(&stream), failed(&[], CloseCode::Protocol), "{what}: {stream:x?}");
+        assert_eq!(events(&stream), failed(&[], CloseCode::Protocol), "{what}: {stream:x?}");
         // What came before has its answer, what comes behind has none.
         let stream = [frame(FINAL | TEXT, "{}"), stream, frame(PING, "x"), frame(CLOSE, "")].concat();
-        assert_eq!(pieces(&stream), failed(&[text("{}")], CloseCode::Protocol), "{what}: {stream:x?}");
+        assert_eq!(events(&stream), failed(&[text("{}")], CloseCode::Protocol), "{what}: {stream:x?}");
     }
     for opcode in [TEXT, BINARY, FINAL | TEXT, FINAL | BINARY] {
         let stream = [frame(TEXT, "{"), frame(opcode, "}")].concat();
-        assert_eq!(pieces(&stream), failed(&[Seen::Frame], CloseCode::Protocol), "a message inside another");
+        assert_eq!(events(&stream), failed(&[Found::Frame], CloseCode::Protocol), "a message inside another");
     }
 }
 
 #[test]
-fn only_text_is_taken_unless_binary_is_allowed() {
+fn binary_is_rejected_unless_allowed() {
     let stream =
         [frame(FINAL | BINARY, b"\xff\0"), frame(BINARY, b"\xc3"), frame(FINAL | CONTINUATION, b"x")];
     for first in &stream[..2] {
-        assert_eq!(pieces(first), failed(&[], CloseCode::Unsupported));
+        assert_eq!(events(first), failed(&[], CloseCode::Unsupported));
     }
-    let binary = [Seen::Binary(b"\xff\0".to_vec()), Seen::Frame, Seen::Binary(b"\xc3x".to_vec()), END];
-    assert_eq!(pieces_of(WebSocket::with_binary, &stream.concat()), binary);
+    let binary = [Found::Binary(b"\xff\0".to_vec()), Found::Frame, Found::Binary(b"\xc3x".to_vec()), END];
+    assert_eq!(events_of(WebSocket::with_binary, &stream.concat()), binary);
 }
 
 #[test]
-fn a_message_may_have_so_many_bytes_and_no_more() {
-    let too_large = |before: &[Seen]| failed(before, CloseCode::TooLarge);
+fn a_message_is_limited_in_bytes() {
+    let too_large = |before: &[Found]| failed(before, CloseCode::TooLarge);
     let (most, one) = (vec![b'x'; BYTES_MAX], announced(FINAL | CONTINUATION, 1, b""));
     check(&[
         // As soon as the header says so: no byte of a payload is there.
@@ -345,11 +345,11 @@ fn a_message_may_have_so_many_bytes_and_no_more() {
         ("2^32", vec![announced(FINAL | TEXT, 1 << 32, b"")], too_large(&[])),
         ("2^32 - 1", vec![announced(TEXT, (1 << 32) - 1, b"")], too_large(&[])),
         ("2^63 - 1", vec![announced(FINAL | TEXT, i64::MAX as u64, b"")], too_large(&[])),
-        ("one more in a fragment", vec![frame(TEXT, &most), one.clone()], too_large(&[Seen::Frame])),
+        ("one more in a fragment", vec![frame(TEXT, &most), one.clone()], too_large(&[Found::Frame])),
         (
             "two halves and one more",
             vec![frame(TEXT, &most[..BYTES_MAX / 2]), frame(CONTINUATION, &most[BYTES_MAX / 2..]), one],
-            too_large(&[Seen::Frame, Seen::Frame]),
+            too_large(&[Found::Frame, Found::Frame]),
         ),
     ]);
 }
@@ -388,29 +388,29 @@ const NOT_UTF8: &[(&[u8], Option<usize>)] = &[
 ];
 
 #[test]
-fn text_that_is_not_utf8_fails_at_the_first_byte_that_no_more_bytes_can_mend() {
+fn invalid_utf8_fails_at_its_first_invalid_byte() {
     let invalid = CloseCode::InvalidText;
     for &(bytes, wrong_at) in NOT_UTF8 {
-        assert_eq!(pieces(&frame(FINAL | TEXT, bytes)), failed(&[], invalid), "{bytes:x?}");
+        assert_eq!(events(&frame(FINAL | TEXT, bytes)), failed(&[], invalid), "{bytes:x?}");
         // In fragments of one byte each.
         let mut stream: Vec<u8> = frame(TEXT, "");
         stream.extend(bytes.iter().flat_map(|&byte| frame(CONTINUATION, [byte])));
         stream.extend(frame(FINAL | CONTINUATION, ""));
-        let before = vec![Seen::Frame; wrong_at.map_or(1 + bytes.len(), |count| count)];
-        assert_eq!(pieces(&stream), failed(&before, invalid), "{bytes:x?}");
+        let before = vec![Found::Frame; wrong_at.map_or(1 + bytes.len(), |count| count)];
+        assert_eq!(events(&stream), failed(&before, invalid), "{bytes:x?}");
         // In the middle of a frame of which the rest never comes.
         let Some(wrong_at) = wrong_at else { continue };
         for first in [FINAL | TEXT, TEXT] {
             let begun = announced(first, 100, &bytes[..wrong_at - 1]);
-            assert_eq!(pieces(&begun), vec![INSIDE], "{bytes:x?}");
+            assert_eq!(events(&begun), vec![INSIDE], "{bytes:x?}");
             let begun = announced(first, 100, &bytes[..wrong_at]);
-            assert_eq!(pieces(&begun), failed(&[], invalid), "{bytes:x?}");
+            assert_eq!(events(&begun), failed(&[], invalid), "{bytes:x?}");
         }
     }
 }
 
 #[test]
-fn what_has_begun_has_a_number_until_it_ends() {
+fn each_incomplete_message_has_its_own_number() {
     let (mut socket, mut input, mut output) = (WebSocket::default(), Buffer::new(), Buffer::new());
     let mut numbers = Vec::new();
     let mut feed = |bytes: &[u8]| {
@@ -443,7 +443,7 @@ fn what_has_begun_has_a_number_until_it_ends() {
 
 /// One frame at a call: somebody who sends very many in a packet is not answered all at once.
 #[test]
-fn a_call_deals_with_one_frame() {
+fn each_call_handles_one_frame() {
     let (mut socket, mut input, mut output) = (WebSocket::default(), Buffer::new(), Buffer::new());
     input.push(&frame(PING, "x").repeat(100));
     for count in 1..=100 {
@@ -454,7 +454,7 @@ fn a_call_deals_with_one_frame() {
 }
 
 #[test]
-fn a_message_in_one_frame_stays_where_it_came() {
+fn a_message_in_one_frame_is_not_copied() {
     let (mut socket, mut input, mut output) = (WebSocket::default(), Buffer::new(), Buffer::new());
     input.push(&frame(FINAL | TEXT, "{\"a\":1}"));
     let place = input.as_slice()[6..].as_ptr();
@@ -471,7 +471,7 @@ fn a_message_in_one_frame_stays_where_it_came() {
 /// A large message in single bytes: looking twice at each would be 10^12 looks, minutes even when
 /// optimized.
 #[test]
-fn no_byte_is_looked_at_twice() {
+fn no_byte_is_scanned_twice() {
     let size = 1 << 20;
     for is_final in [0, FINAL] {
         let (mut socket, mut input, mut output) = (WebSocket::default(), Buffer::new(), Buffer::new());
@@ -511,7 +511,7 @@ impl Numbers {
 }
 
 #[test]
-fn splitting_never_changes_the_pieces() {
+fn events_do_not_depend_on_chunking() {
     let words = [
         frame(FINAL | TEXT, "{}"),
         frame(FINAL | TEXT, "é𝄞".repeat(30)),
@@ -557,16 +557,16 @@ fn splitting_never_changes_the_pieces() {
             }
         }
         let whole = replay(WebSocket::default(), [&stream[..]]);
-        for piece in &whole {
-            match piece {
-                Seen::Text(_) => kinds[0] += 1,
-                Seen::Frame => kinds[1] += 1,
-                Seen::Closed => kinds[2] += 1,
-                Seen::Failed(CloseCode::Protocol) => kinds[3] += 1,
-                Seen::Failed(CloseCode::InvalidText) => kinds[4] += 1,
-                Seen::Failed(_) => kinds[5] += 1,
-                Seen::End { .. } => kinds[6] += 1,
-                Seen::Binary(_) | Seen::Answer(_) => {}
+        for event in &whole {
+            match event {
+                Found::Text(_) => kinds[0] += 1,
+                Found::Frame => kinds[1] += 1,
+                Found::Closed => kinds[2] += 1,
+                Found::Failed(CloseCode::Protocol) => kinds[3] += 1,
+                Found::Failed(CloseCode::InvalidText) => kinds[4] += 1,
+                Found::Failed(_) => kinds[5] += 1,
+                Found::End { .. } => kinds[6] += 1,
+                Found::Binary(_) | Found::Answer(_) => {}
             }
         }
         for _ in 0..8 {
@@ -574,5 +574,5 @@ fn splitting_never_changes_the_pieces() {
             assert_eq!(replay(WebSocket::default(), chunks), whole, "seed {seed}: {}", stream.escape_ascii());
         }
     }
-    assert!(kinds.iter().all(|&count| count > 30), "every kind of piece came up often: {kinds:?}");
+    assert!(kinds.iter().all(|&count| count > 30), "every kind of event came up often: {kinds:?}");
 }
