@@ -4,7 +4,7 @@ use super::*;
 use crate::dialect::{decode_json, encode_answer};
 use crate::model::{Answer, Command};
 
-/// The message of the error that `text` gets, whether at once or with the data; `None`: it is fine.
+/// The error message for `text`, of the envelope or of the data; `None` if it is valid.
 fn error(text: &[u8]) -> Option<String> {
     let failure = match decode_json(text) {
         Err(refusal) => refusal.failure,
@@ -184,7 +184,7 @@ fn a_byte_order_mark_is_named() {
         );
         assert_eq!(error(text), Some(why));
     }
-    // Inside a text it is a character like any other.
+    // Inside a string it is an ordinary character.
     assert_eq!(error("{\"command\": \"ping\", \"request_id\": \"\u{feff}\"}".as_bytes()), None);
 }
 

@@ -1,9 +1,9 @@
-//! Cutting raw JSON: what the pieces are, and that it does not matter how the bytes come.
+//! Raw JSON: events, and their independence of chunking.
 
 use super::*;
 use crate::framing::replay::{random_chunks, replay_every_split};
 
-/// A event with its bytes, and where the framing stood when the input ended.
+/// An event with its bytes, or the state at the end of the input.
 #[derive(Clone, PartialEq, Debug)]
 enum Found {
     Message(String),
@@ -39,7 +39,7 @@ fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
     seen
 }
 
-/// The pieces of `bytes`; the same whole, byte by byte and split in two anywhere.
+/// The events of `bytes`, which must be the same with every split.
 fn events(bytes: &[u8]) -> Vec<Found> {
     replay_every_split(bytes, |chunks| replay(chunks.iter().copied()))
 }
@@ -65,19 +65,19 @@ fn a_stream_is_cut_by_structure() {
         (b"{\"}\\\"}{\\\\\"}", vec![message("{\"}\\\"}{\\\\\"}"), END]),
         (b"{\"\\u007d}\"}", vec![message("{\"\\u007d}\"}"), END]),
         (b"{not json}{}", vec![message("{not json}"), message("{}"), END]),
-        // Of the brackets only those of the message's own kind count.
+        // Only brackets of the message's own kind count.
         (b"{]}[}]", vec![message("{]}"), message("[}]"), END]),
         (b"{[}", vec![message("{[}"), END]),
         (b"[[1],{]", vec![message("[[1],{]"), END]),
         (b"[\"]\",[]]", vec![message("[\"]\",[]]"), END]),
         (deep.as_bytes(), vec![message(&deep), END]),
         (b"{\"\xff\"}", vec![message("{\"\u{fffd}\"}"), END]),
-        // What is begun and not ended.
+        // Incomplete at the end of the input.
         (b"{", vec![INSIDE]),
         (b"{}{\"}", vec![message("{}"), INSIDE]),
         (b"[{}", vec![INSIDE]),
         (b"{\"\\", vec![INSIDE]),
-        // A stray byte costs its line.
+        // After a stray byte, the rest of its line is skipped.
         (b"x", vec![Found::Stray(b'x'), SKIPPING]),
         (b"x\n", vec![Found::Stray(b'x'), END]),
         (b"xyz {} {\n{}", vec![Found::Stray(b'x'), message("{}"), END]),
@@ -86,7 +86,7 @@ fn a_stream_is_cut_by_structure() {
         (b"\"{\"\n{}", vec![Found::Stray(b'"'), message("{}"), END]),
         (b"\xef\xbb\xbf{}\n{}", vec![Found::Stray(0xef), message("{}"), END]),
         (b"\x0b{}", vec![Found::Stray(0x0b), SKIPPING]),
-        // Somebody makes a browser talk to us.
+        // A browser sends HTTP.
         (b"GET / HTTP/1.1\n{}", vec![Found::Stray(b'G'), Found::HttpLine]),
         (b"{} POST http://a", vec![message("{}"), Found::Stray(b'P'), Found::HttpLine]),
         (b"x\nOPTIONS *\r\n", vec![Found::Stray(b'x'), Found::Stray(b'O'), Found::HttpLine]),
@@ -108,7 +108,7 @@ fn a_message_is_limited_in_bytes() {
     assert_eq!(events(larger.as_bytes()), vec![Found::TooLarge]);
     assert_eq!(events(&larger.as_bytes()[..BYTES_MAX]), vec![INSIDE], "may still be balanced");
     assert_eq!(events(format!("{{}} {larger}").as_bytes()), vec![message("{}"), Found::TooLarge]);
-    // White space and skipped lines are no message.
+    // The limit does not apply to white space and skipped lines.
     let blank = " ".repeat(3 * BYTES_MAX);
     assert_eq!(events(format!("{blank}{{}}").as_bytes()), vec![message("{}"), END]);
     assert_eq!(events(format!("x{blank}\n{{}}").as_bytes()), vec![Found::Stray(b'x'), message("{}"), END]);
@@ -138,8 +138,7 @@ fn http_is_reported_once() {
     assert_eq!(framing.next(&mut input, 10), JsonEvent::NeedMore);
 }
 
-/// A large message in single bytes: looking twice at each would be 10^12 looks, minutes even when
-/// optimized.
+/// A large message in single bytes: quadratic scanning would take 10^12 steps, minutes even in an optimized build.
 #[test]
 fn no_byte_is_scanned_twice() {
     let size = 1 << 20;

@@ -54,17 +54,12 @@ const UNSUPPORTED_PREFIXES: [&[u8]; 5] = [b"\x16\x03", b"SSH-", b"PROXY ", b"\0\
 mod tests {
     use super::*;
 
-    /// What is sniffed from `bytes` and from each of its beginnings: `NeedMore` until the verdict, then
-    /// that verdict whatever follows.
-    fn verdict(bytes: &[u8]) -> (Sniffed, usize) {
-        let verdicts: Vec<Sniffed> = (0..=bytes.len()).map(|end| sniff(&bytes[..end])).collect();
-        let decided =
-            verdicts.iter().position(|&sniffed| sniffed != Sniffed::NeedMore).unwrap_or(bytes.len());
-        assert!(
-            verdicts[decided..].iter().all(|sniffed| sniffed == verdicts.last().unwrap()),
-            "{verdicts:?}"
-        );
-        (*verdicts.last().unwrap(), decided)
+    /// The framing of `bytes`, and after how many bytes it is decided; it must not change afterwards.
+    fn detect(bytes: &[u8]) -> (Sniffed, usize) {
+        let results: Vec<Sniffed> = (0..=bytes.len()).map(|end| sniff(&bytes[..end])).collect();
+        let decided = results.iter().position(|&sniffed| sniffed != Sniffed::NeedMore).unwrap_or(bytes.len());
+        assert!(results[decided..].iter().all(|sniffed| sniffed == results.last().unwrap()), "{results:?}");
+        (*results.last().unwrap(), decided)
     }
 
     #[test]
@@ -98,7 +93,7 @@ mod tests {
             (b"\x0b{", Sniffed::Text, 1),
         ];
         for &(bytes, sniffed, decided) in cases {
-            assert_eq!(verdict(bytes), (sniffed, decided), "{}", bytes.escape_ascii());
+            assert_eq!(detect(bytes), (sniffed, decided), "{}", bytes.escape_ascii());
         }
     }
 

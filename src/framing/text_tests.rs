@@ -1,9 +1,9 @@
-//! Cutting lines: what the pieces are, and that it does not matter how the bytes come.
+//! Lines: events, and their independence of chunking.
 
 use super::*;
 use crate::framing::replay::{random_chunks, replay_every_split};
 
-/// A event with its bytes, and where the framing stood when the input ended.
+/// An event with its bytes, or the state at the end of the input.
 #[derive(Clone, PartialEq, Debug)]
 enum Found {
     Line(String),
@@ -42,7 +42,7 @@ fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
     seen
 }
 
-/// The pieces of `bytes`; the same whole, byte by byte and split in two anywhere.
+/// The events of `bytes`, which must be the same with every split.
 fn events(bytes: &[u8]) -> Vec<Found> {
     replay_every_split(bytes, |chunks| replay(chunks.iter().copied()))
 }
@@ -68,12 +68,12 @@ fn a_stream_is_cut_into_lines() {
         ("ключ é €\n😀\n".as_bytes(), vec![line("ключ é €"), line("😀"), END]),
         ("\u{85}\u{a0}\n".as_bytes(), vec![line("\u{85}\u{a0}"), END]),
         (b"{\"command\":\"ping\"}\n", vec![line("{\"command\":\"ping\"}"), END]),
-        // What is begun and not ended.
+        // Incomplete at the end of the input.
         (b"a", vec![INSIDE]),
         (b"a\r", vec![INSIDE]),
         (b"a\n\n b ", vec![line("a"), INSIDE]),
         (b"a\n\xe2\x82", vec![line("a"), INSIDE]),
-        // What no line may hold.
+        // Invalid bytes.
         (b"a\n\0\n", vec![line("a"), Found::BadText]),
         (b"ab\x7fc\n", vec![Found::BadText]),
         (b"a\x1b", vec![Found::BadText]),
@@ -192,7 +192,7 @@ fn events_do_not_depend_on_chunking() {
     for seed in 1..=2000 {
         let mut numbers = Numbers(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
         let mut stream = Vec::new();
-        // The last few words end a stream, so they are rarer.
+        // The last few words end a stream, so they are chosen less often.
         let choice = if seed % 2 == 0 { words.len() } else { 12 };
         for _ in 0..numbers.below(30) {
             stream.extend_from_slice(words[numbers.below(choice)]);

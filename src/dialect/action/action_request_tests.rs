@@ -1,4 +1,4 @@
-//! Requests of the dialect: what they are read as, and what is wrong with them.
+//! Requests of the dialect: parsing and errors.
 
 use super::*;
 use crate::dialect::decode_json;
@@ -8,7 +8,7 @@ fn decode(text: &str) -> Result<Request, Refusal> {
     decode_json(text.as_bytes())
 }
 
-/// The command that the action `name` with `fields` (a comma before each) is read as.
+/// Parses the action `name` with `fields` (a comma before each) to a command.
 fn command(name: &str, fields: &str) -> Result<Command, Failure> {
     let text = format!("{{\"action\": \"{name}\"{fields}}}");
     let request = decode(&text).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
@@ -286,7 +286,7 @@ fn an_unknown_action_is_rejected_in_this_dialect() {
         let refusal = Refusal { dialect: Dialect::Action, id, failure: Failure::UnknownCommand };
         assert_eq!(decode(&text), Err(refusal), "{text}");
     }
-    // Before it is known to be one, it is refused in the shape of `command`.
+    // Before the dialect is known, the refusal has the format of `command`.
     for text in [
         r#"{"action": "add_vm", "action": "add_vm"}"#,
         r#"{"action": "add_vm", "command": "ping"}"#,

@@ -49,7 +49,7 @@ fn answers_are_written_byte_for_byte() {
     }
 }
 
-/// A list whose pages are `pages`.
+/// Writes a list that consists of `pages`.
 fn list(list: List, id: Option<&RequestId>, pages: Vec<Items>) -> String {
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, items) in pages.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Requests of the dialect: what they are read as, and the exact words for what is wrong with them.
+//! Requests of the dialect: parsing and the exact error messages.
 
 use super::*;
 use crate::dialect::decode_json;
@@ -13,7 +13,7 @@ fn request(name: &str, data: &str) -> Request {
     decode(&format!("{{\"command\": \"{name}\", \"data\": {data}}}")).unwrap()
 }
 
-/// What is wrong with the data.
+/// The error in the data.
 fn data_error(name: &str, data: &str) -> String {
     match request(name, data).command {
         Err(Failure::BadField(BadField(text))) => text,
@@ -185,7 +185,7 @@ fn invalid_data_has_exact_messages() {
     .into_iter()
     .map(|(name, data, error)| (name, data.to_string(), error.to_string()))
     .chain(
-        // What is no integer, or none that fits.
+        // Not an integer, or out of range.
         [
             ("0", "0"),
             ("-1", "-1"),

@@ -110,7 +110,7 @@ fn every_failure_has_its_message() {
     }
 }
 
-/// The text of a list that comes in these pages.
+/// The text of a list that consists of these pages.
 fn pages(id: Option<&str>, list: List, pages: Vec<Items>) -> String {
     let id = id.map(|id| RequestId(id.into()));
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());

@@ -220,7 +220,7 @@ fn series(id: i64, key: &str, points: &[(i64, f64)]) -> Series {
     Series { id: SeriesId(id), key: MetricKey::from_store(key), points: points.iter().map(point).collect() }
 }
 
-/// The text of points that come in these pages.
+/// The text of points that consist of these pages.
 fn pages(id: Option<&str>, pages: Vec<Vec<Series>>) -> String {
     let id = id.map(|id| RequestId(id.into()));
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());

@@ -1,4 +1,4 @@
-//! Lines: what they are read as.
+//! Parsing of lines.
 
 use super::*;
 
@@ -75,7 +75,7 @@ fn invalid_lines_are_wrong_commands() {
         "put a 1 two",
         "put a 1 2.0",
         "put a 1 2e3",
-        // A time has no plus.
+        // A timestamp has no plus sign.
         "put a 1 +2",
         "put a 1 9223372036854775808 1",
         "put a one 9223372036854775808",

@@ -1,4 +1,4 @@
-//! Reading the header `Authorization`.
+//! Parsing of the header `Authorization`.
 
 use super::*;
 

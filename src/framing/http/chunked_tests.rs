@@ -1,11 +1,11 @@
-//! Putting chunks together.
+//! Decoding of chunked bodies.
 
 use super::*;
 use crate::framing::replay::replay_every_split;
 
 const BYTES_MAX: usize = 20;
 
-/// What comes of `chunks`, with the body and what is left.
+/// Decodes `chunks`; returns the progress, the body and the rest of the input.
 fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (BodyProgress, String, String) {
     let (mut chunked, mut input) = (Chunked::default(), Buffer::new());
     let mut progress = BodyProgress::More;
@@ -19,7 +19,7 @@ fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (BodyProgress, Stri
     (progress, text(chunked.body()), text(input.as_slice()))
 }
 
-/// The same whole, byte by byte and split anywhere; what is left only matters behind a whole body.
+/// Decodes `bytes` with every split; body and rest are compared only if the body is complete.
 fn progress(bytes: &[u8]) -> (BodyProgress, String, String) {
     let forget = |(progress, body, rest): (BodyProgress, String, String)| match progress {
         BodyProgress::Whole => (progress, body, rest),
@@ -41,7 +41,7 @@ fn chunks_are_joined_to_a_body() {
         ("1;\r\na\r\n0\r\n\r\n", "a", ""),
         ("1;name=value;other=\"quoted ;\"\r\na\r\n0 \t;x\r\n\r\n", "a", ""),
         ("1\r\na\r\n0\r\nA: b\r\nC:\r\n\r\nrest", "a", "rest"),
-        // They are not used, whatever they say.
+        // Trailers are ignored.
         ("1\r\na\r\n0\r\nContent-Length: 5\r\nHost: x\r\n\r\nrest", "a", "rest"),
     ];
     for (bytes, body, rest) in cases {
@@ -113,7 +113,7 @@ fn every_part_of_a_chunked_body_has_a_limit() {
     assert_eq!(progress(extended(limits::HTTP_CHUNK_EXTENSION_BYTES_MAX).as_bytes()).0, BodyProgress::Whole);
     let longer = progress(extended(limits::HTTP_CHUNK_EXTENSION_BYTES_MAX + 1).as_bytes()).0;
     assert!(matches!(longer, BodyProgress::Malformed(_)), "{longer:?}");
-    // Many short ones count as a long one.
+    // The limit applies to the sum of all extensions.
     let many = "1;e\r\na\r\n".repeat(limits::HTTP_CHUNK_EXTENSION_BYTES_MAX / 2 + 1);
     let mut chunked = Chunked::default();
     let mut input = Buffer::new();
@@ -130,7 +130,7 @@ fn every_part_of_a_chunked_body_has_a_limit() {
     assert_eq!(whole(lines(limits::HTTP_HEADERS_MAX + 1)).0, BodyProgress::TrailersTooLarge);
 }
 
-/// Looking twice at each byte would be 10^12 looks, minutes even when optimized.
+/// Quadratic scanning would take 10^12 steps, minutes even in an optimized build.
 #[test]
 fn no_byte_is_scanned_twice() {
     let size = 1 << 20;

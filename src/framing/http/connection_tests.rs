@@ -1,4 +1,4 @@
-//! Requests on one connection: what they are, that they come one after the other, and when it ends.
+//! Requests on one connection: kinds, order and the end of the connection.
 
 use super::HttpPage::{Health, Root};
 use super::replay_tests::Found::*;
@@ -80,7 +80,7 @@ fn options_lists_the_allowed_methods() {
             request("OPTIONS /x", "Transfer-Encoding: chunked", "0\r\n\r\n"),
             &[Options("POST, OPTIONS"), Closed],
         ),
-        // What HAProxy sends to see whether a server is there.
+        // The health check of HAProxy.
         ("OPTIONS / HTTP/1.0\r\n\r\n".into(), &[Options("GET, HEAD, POST, OPTIONS"), Closed]),
     ]);
 }
@@ -98,7 +98,7 @@ fn a_body_is_read_only_within_its_limit() {
         ("POST / HTTP/1.0\r\n\r\n".into(), &[Ended(411)]),
         (sized("3"), &[Inside]),
         (sized("2") + "{", &[Inside]),
-        // A GET has a body or not: what it says is not read, and can't be told from the next request.
+        // The body of a GET is not read and cannot be distinguished from the next request.
         (request("GET /", "Content-Length: 0", ""), &[Page(Root), End]),
         (request("GET /", "Content-Length: 2", "{}"), &[Page(Root), Closed]),
         (request("GET /", "Transfer-Encoding: chunked", "0\r\n\r\n"), &[Page(Root), Closed]),
@@ -203,7 +203,7 @@ fn websocket_handshakes_are_recognized() {
         (with("GET /", &asks.replace("ZQ==", "ZQ=")), &[Ended(400)]),
         (with("GET /", &format!("{upgrade}Sec-WebSocket-Version: 13")), &[Ended(400)]),
         (with("GET /", &format!("{asks}\nSec-WebSocket-Key: {KEY}")), &[Ended(400)]),
-        // Without all of it, it is an ordinary request.
+        // An incomplete handshake is an ordinary request.
         (with("GET /", &asks.replace("websocket", "h2c")), &[Page(Root), End]),
         (with("GET /x", &asks.replace(": Upgrade", ": keep-alive")), &[Refused(404), End]),
         (with("HEAD /", &asks), &[Page(Root), End]),
@@ -243,7 +243,7 @@ fn authorization_is_one_bearer_token_or_unusable() {
     let chunked = "Authorization: Bearer t\nTransfer-Encoding: chunked";
     let seen = [MessageFrom("t".into(), "{}".into()), End];
     assert_eq!(events(request("POST /", chunked, "2\r\n{}\r\n0\r\n\r\n")), seen);
-    // The next request says for itself.
+    // Credentials do not carry over to the next request.
     let both = from("Authorization: Bearer t") + &from("");
     assert_eq!(events(both), [MessageFrom("t".into(), "{}".into()), message("{}"), End]);
 }
@@ -299,7 +299,7 @@ fn only_a_head_response_has_no_body() {
     assert_eq!(output.as_slice(), [&head[..], b"hello"].concat(), "the same but for the body");
 }
 
-/// What stands before a request is refused for itself, not as the request before it.
+/// An error before a request uses the default response format, not that of the previous request.
 #[test]
 fn an_error_between_requests_ignores_the_previous_request() {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());

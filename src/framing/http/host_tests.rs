@@ -1,4 +1,4 @@
-//! What may be said in a setting about hosts and origins; `source_tests` has what it does.
+//! Parsing of the settings for hosts and origins; `source_tests` covers their effect.
 
 use super::*;
 

@@ -35,7 +35,7 @@ fn a_section_ends_at_its_first_empty_line() {
     }
 }
 
-/// Looking twice at each byte would be 10^12 looks, minutes even when optimized.
+/// Quadratic scanning would take 10^12 steps, minutes even in an optimized build.
 #[test]
 fn no_byte_is_scanned_twice() {
     let bytes = vec![b'a'; 1 << 20];

@@ -1,5 +1,5 @@
-//! Heads that were damaged at random, against httparse's own result and the rules that we add to it: never
-//! laxer than both, and stricter only by a rule.
+//! Randomly mutated heads, compared with httparse's own result and the additional rules: never more lenient than both,
+//! and stricter only because of a rule.
 
 use super::*;
 
@@ -55,7 +55,7 @@ const SNIPPETS: [&[u8]; 26] = [
     b"X:\r\n",
 ];
 
-/// A head damaged once to thrice, closed with an empty line.
+/// A head with one to three mutations and an empty line at the end.
 fn damaged(numbers: &mut Numbers) -> Vec<u8> {
     let mut head = HEADS[numbers.below(HEADS.len())].as_bytes().to_vec();
     for _ in 0..=numbers.below(3) {
@@ -83,7 +83,7 @@ fn damaged(numbers: &mut Numbers) -> Vec<u8> {
     head
 }
 
-/// What httparse says: the method, target, version and headers, and how long the head is.
+/// The result of httparse: method, target, version, headers and the length of the head.
 struct Parsed<'a> {
     method: &'a str,
     target: &'a str,
@@ -105,7 +105,7 @@ fn parse(bytes: &[u8]) -> Option<Parsed<'_>> {
     })
 }
 
-/// The rule beyond httparse's that a head breaks, written once more in other words.
+/// The additional rule that a head violates, implemented independently.
 fn broken_rule(bytes: &[u8], head: &Parsed<'_>) -> Option<&'static str> {
     let all = |name: &str| -> Vec<&[u8]> {
         head.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| *value).collect()
@@ -174,8 +174,8 @@ fn broken_rule(bytes: &[u8], head: &Parsed<'_>) -> Option<&'static str> {
     rules.iter().find(|(_, is_broken)| *is_broken).map(|(rule, _)| *rule)
 }
 
-/// What we say: the status of a refusal, or that the head is in order. It is not the first of its connection,
-/// which any white space may precede.
+/// The result under test: the status of an error, or `Ok`. The head is not the first of its connection, because any
+/// white space may precede that one.
 fn parse_and_route(bytes: &[u8]) -> Result<(), u16> {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     let mut next = |bytes: &[u8]| {
@@ -216,7 +216,7 @@ fn mutated_heads_are_accepted_only_if_httparse_and_the_rules_agree() {
         let routed = parse_and_route(&bytes[..head.length]);
         match broken_rule(&bytes[..head.length], &head) {
             Some(rule) => {
-                // A coding that nobody knows comes before it, and what a handshake is refused for else.
+                // An unknown coding is checked first, and so are the other errors of a handshake.
                 let is_refused = match routed {
                     Err(400) => true,
                     Err(501) => head.headers.iter().any(|(name, _)| name == "transfer-encoding"),

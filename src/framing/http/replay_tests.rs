@@ -1,27 +1,27 @@
-//! Replays a stream against a connection as a client's chunks, for the tests of its pieces.
+//! Test helper: feeds a stream to a connection in chunks and records the events.
 
 use super::*;
 use crate::framing::replay::replay_every_split;
 
-/// What a connection made of a stream.
+/// An event of a connection.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Found {
-    /// The client was told to send its body.
+    /// `100 Continue` was sent.
     Continue,
-    /// A message without a word on who it comes from.
+    /// A message without `Authorization`.
     Message(String),
     /// A message with a token.
     MessageFrom(String, String),
-    /// A message whose `Authorization` is of no use.
+    /// A message with an unusable `Authorization`.
     MessageOfNobody(String),
     Page(HttpPage),
     Options(&'static str),
     Upgrade(String),
-    /// An error after which the connection goes on.
+    /// An error that keeps the connection open.
     Refused(u16),
-    /// An error after which it does not.
+    /// An error that ends the connection.
     Ended(u16),
-    /// The connection ended after an answer; nothing behind it was looked at.
+    /// The connection ended after a response; the rest of the input was ignored.
     Closed,
     /// The stream ended between requests.
     End,
@@ -29,12 +29,12 @@ pub(super) enum Found {
     Inside,
 }
 
-/// When all answers are made.
+/// The date of all responses.
 pub(super) fn date() -> HttpDate {
     HttpDate::new(crate::clock::UnixSeconds(784_111_777))
 }
 
-/// Bytes of a body.
+/// The limit of a body.
 pub(super) const BODY_BYTES_MAX: usize = 64;
 
 pub(super) fn rules() -> HttpRules {
@@ -110,7 +110,7 @@ pub(super) fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Foun
     seen
 }
 
-/// What is made of `stream`; the same whole, byte by byte and split in two anywhere.
+/// The events of `stream`, which must be the same with every split.
 pub(super) fn events(stream: impl AsRef<[u8]>) -> Vec<Found> {
     let bytes = stream.as_ref();
     replay_every_split(bytes, |chunks| replay(chunks.iter().copied()))
@@ -123,7 +123,7 @@ pub(super) fn check<T: AsRef<str>>(cases: &[(T, &[Found])]) {
     }
 }
 
-/// A request of this server: its first words, its header lines but `Host`, and its body.
+/// A request with a valid `Host`: its method and target, its other headers and its body.
 pub(super) fn request(first: &str, headers: &str, body: &str) -> String {
     let mut text = format!("{first} HTTP/1.1\r\nHost: localhost:8888\r\n");
     for line in headers.lines() {
@@ -132,7 +132,7 @@ pub(super) fn request(first: &str, headers: &str, body: &str) -> String {
     text + "\r\n" + body
 }
 
-/// A POST of this server with a whole body.
+/// A POST with a valid `Host` and a complete body.
 pub(super) fn post(headers: &str, body: &str) -> String {
     let length = format!("Content-Length: {}", body.len());
     let headers = if headers.is_empty() { length } else { format!("{headers}\n{length}") };

@@ -1,4 +1,4 @@
-//! What answers look like.
+//! Responses, byte for byte.
 
 use super::*;
 

@@ -1,5 +1,4 @@
-//! Heads and bodies that two could read differently: each ends the connection, and the request hidden
-//! behind it is never seen.
+//! Request smuggling: an ambiguous head or body ends the connection, and a request hidden after it is never read.
 
 use super::HttpPage::Root;
 use super::replay_tests::Found::*;
@@ -7,13 +6,13 @@ use super::replay_tests::*;
 use super::*;
 use crate::framing::replay::random_chunks;
 
-/// Each stream is refused with `code` as the last that is looked at, with a request behind it.
+/// Each stream, followed by another request, gets the error `code` and ends the connection.
 fn end_with<T: AsRef<str>>(code: u16, streams: &[T]) {
     let hidden = post("", "{\"hidden\": 1}");
     for stream in streams {
         let stream = stream.as_ref();
         assert_eq!(events(format!("{stream}{hidden}")), [Ended(code)], "{}", stream.escape_debug());
-        // The same behind one that is in order.
+        // The same after a valid request.
         let first = request("GET /", "", "");
         let seen = events(format!("{first}{stream}{hidden}"));
         assert_eq!(seen, [Page(Root), Ended(code)], "second: {}", stream.escape_debug());
@@ -191,7 +190,7 @@ fn a_chunked_body_ends_with_its_last_chunk() {
     );
 }
 
-/// Bodies may hold a password, heads a token.
+/// Bodies may contain a password, heads a token.
 #[test]
 fn processed_bytes_are_consumed() {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
@@ -221,7 +220,7 @@ impl Numbers {
     }
 }
 
-/// Requests whole and broken off, one after the other, in chunks of any size.
+/// Complete and truncated requests in sequence, in chunks of any size.
 #[test]
 fn events_do_not_depend_on_chunking() {
     let words = [

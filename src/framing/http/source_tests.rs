@@ -1,4 +1,4 @@
-//! Where requests may come from: nothing that a foreign page makes a browser send is run or read.
+//! Sources of requests: requests of foreign pages are neither run nor read.
 
 use super::HttpPage::{Health, Root};
 use super::replay_tests::Found::*;
@@ -46,7 +46,7 @@ fn host_must_be_an_address_or_an_allowed_name() {
             let goes_on = !matches!(seen, Ended(_));
             let expected = if goes_on { vec![seen.clone(), End] } else { vec![seen.clone()] };
             assert_eq!(events(named(host)), expected, "{host}");
-            // The authority of an absolute target takes the place of Host, whatever that says.
+            // The authority of an absolute target overrides `Host`.
             let is_possible = !host.contains(['/', ' ', '\t']);
             if is_possible {
                 let absolute = format!("GET http://{host}/ HTTP/1.1\r\nHost: evil.example\r\n\r\n");
@@ -68,7 +68,7 @@ fn host_must_occur_once() {
         ("GET / HTTP/1.0\r\nHost: evil.example\r\n\r\n", &[Ended(403)]),
         ("GET http://evil.example/ HTTP/1.0\r\n\r\n", &[Ended(403)]),
         ("GET / HTTP/1.0\r\nHost: localhost\r\nHost: localhost\r\n\r\n", &[Ended(400)]),
-        // With no Host there is no origin of our own.
+        // Without `Host`, no origin is the server's own.
         ("GET / HTTP/1.0\r\nOrigin: http://localhost\r\n\r\n", &[Ended(403)]),
         ("GET / HTTP/1.0\r\nOrigin: https://vms.example.org\r\n\r\n", &[Page(Root), Closed]),
     ]);
@@ -136,11 +136,11 @@ fn cross_site_requests_are_rejected() {
         (request("BREW /", "Sec-Fetch-Site: cross-site", ""), &[Ended(403)]),
         (post(&format!("{own}\n{own}"), "{}"), &[Ended(403)]),
         (post(&format!("{allowed}\n{allowed}"), "{}"), &[Ended(403)]),
-        // A page that is allowed is somebody else's for the browser.
+        // Pages of an allowed origin are cross-site for the browser.
         (post(&format!("{allowed}\nSec-Fetch-Site: cross-site"), "{}"), &[message("{}"), End]),
         (post(&format!("{own}\nSec-Fetch-Site: same-origin"), "{}"), &[message("{}"), End]),
         (post("Sec-Fetch-Site: none", "{}"), &[message("{}"), End]),
-        // Of this host and another port: only its Origin tells, and it always comes with a POST.
+        // Same host, another port: only `Origin` reveals it, and a POST always has one.
         (post("Origin: http://localhost:3000\nSec-Fetch-Site: same-site", "{}"), &[Ended(403)]),
         (request("GET /", "Sec-Fetch-Site: same-site", ""), &[Page(Root), End]),
     ]);

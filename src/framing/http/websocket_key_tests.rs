@@ -1,4 +1,4 @@
-//! Reading the key of a handshake.
+//! Parsing of the key of a handshake.
 
 use super::*;
 

@@ -125,7 +125,7 @@ mod tests {
         CloseCode::Internal,
     ];
 
-    /// The frames that `write` writes, behind something else that must stay.
+    /// The frames that `write` writes after other output, which must not change.
     fn written(write: impl FnOnce(&mut Buffer)) -> Vec<u8> {
         let mut output = Buffer::new();
         output.push(b"before");

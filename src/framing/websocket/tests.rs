@@ -1,9 +1,9 @@
-//! WebSocket: what the pieces are and what is answered, and that it does not matter how the bytes come.
+//! WebSocket: events and output, and their independence of chunking.
 
 use super::*;
 use crate::framing::replay::{random_chunks, replay_every_split};
 
-/// A event with its bytes, what has been answered by the end, and where the framing stood then.
+/// An event with its bytes, the state at the end of the input, or the whole output.
 #[derive(Clone, PartialEq, Debug)]
 enum Found {
     Text(String),
@@ -71,7 +71,7 @@ fn replay<'a>(mut socket: WebSocket, chunks: impl IntoIterator<Item = &'a [u8]>)
     seen
 }
 
-/// The pieces of `bytes`; the same whole, byte by byte and split in two anywhere.
+/// The events of `bytes`, which must be the same with every split.
 fn events_of(socket: impl Fn() -> WebSocket, bytes: &[u8]) -> Vec<Found> {
     replay_every_split(bytes, |chunks| replay(socket(), chunks.iter().copied()))
 }
@@ -109,7 +109,7 @@ fn text(text: &str) -> Found {
     Found::Text(text.to_owned())
 }
 
-/// What a server's frame of less than 126 bytes looks like.
+/// A server's frame with less than 126 bytes.
 fn plain(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     [&[first, payload.len() as u8][..], payload].concat()
@@ -119,13 +119,13 @@ fn answer(frames: &[Vec<u8>]) -> Found {
     Found::Answer(frames.concat())
 }
 
-/// What is seen of a stream that breaks a rule after `before`.
+/// The events of a stream that violates the protocol after `before`.
 fn failed(before: &[Found], code: CloseCode) -> Vec<Found> {
     let close = plain(CLOSE, [&(code as u16).to_be_bytes()[..], code.reason().as_bytes()].concat());
     [before, &[Found::Failed(code), Found::Answer(close)]].concat()
 }
 
-/// What it is, the client's frames, and what is seen of them.
+/// A description, the client's frames and the events.
 type Case<'a> = (&'a str, Vec<Vec<u8>>, Vec<Found>);
 
 fn check(cases: &[Case]) {
@@ -313,7 +313,7 @@ fn invalid_frames_close_the_connection() {
     for (what, frames) in cases {
         let stream = frames.concat();
         assert_eq!(events(&stream), failed(&[], CloseCode::Protocol), "{what}: {stream:x?}");
-        // What came before has its answer, what comes behind has none.
+        // Frames before the violation are answered, later ones are not.
         let stream = [frame(FINAL | TEXT, "{}"), stream, frame(PING, "x"), frame(CLOSE, "")].concat();
         assert_eq!(events(&stream), failed(&[text("{}")], CloseCode::Protocol), "{what}: {stream:x?}");
     }
@@ -339,7 +339,7 @@ fn a_message_is_limited_in_bytes() {
     let too_large = |before: &[Found]| failed(before, CloseCode::TooLarge);
     let (most, one) = (vec![b'x'; BYTES_MAX], announced(FINAL | CONTINUATION, 1, b""));
     check(&[
-        // As soon as the header says so: no byte of a payload is there.
+        // As soon as the header is read, before any payload.
         ("one more", vec![announced(FINAL | TEXT, BYTES_MAX as u64 + 1, b"")], too_large(&[])),
         ("just as many", vec![announced(FINAL | TEXT, BYTES_MAX as u64, b"")], vec![INSIDE]),
         ("2^32", vec![announced(FINAL | TEXT, 1 << 32, b"")], too_large(&[])),
@@ -363,8 +363,7 @@ fn the_limit_may_change_inside_a_message() {
     assert_eq!(socket.next(&mut input, &mut output, 19), WebSocketEvent::Failed(CloseCode::TooLarge));
 }
 
-/// Each with the number of bytes after which it can't become valid any more; none where only its end
-/// makes it invalid.
+/// Each with the number of bytes after which it cannot become valid; `None` if only its end makes it invalid.
 const NOT_UTF8: &[(&[u8], Option<usize>)] = &[
     (b"\x80", Some(1)),
     (b"abc\xff", Some(4)),
@@ -398,7 +397,7 @@ fn invalid_utf8_fails_at_its_first_invalid_byte() {
         stream.extend(frame(FINAL | CONTINUATION, ""));
         let before = vec![Found::Frame; wrong_at.map_or(1 + bytes.len(), |count| count)];
         assert_eq!(events(&stream), failed(&before, invalid), "{bytes:x?}");
-        // In the middle of a frame of which the rest never comes.
+        // In an incomplete frame.
         let Some(wrong_at) = wrong_at else { continue };
         for first in [FINAL | TEXT, TEXT] {
             let begun = announced(first, 100, &bytes[..wrong_at - 1]);
@@ -441,7 +440,7 @@ fn each_incomplete_message_has_its_own_number() {
     assert_eq!(numbers, [&message[..], &rest].concat());
 }
 
-/// One frame at a call: somebody who sends very many in a packet is not answered all at once.
+/// One frame per call, so that many frames in one packet are not answered at once.
 #[test]
 fn each_call_handles_one_frame() {
     let (mut socket, mut input, mut output) = (WebSocket::default(), Buffer::new(), Buffer::new());
@@ -468,8 +467,7 @@ fn a_message_in_one_frame_is_not_copied() {
     assert_eq!(socket.message(&input).as_ptr(), place);
 }
 
-/// A large message in single bytes: looking twice at each would be 10^12 looks, minutes even when
-/// optimized.
+/// A large message in single bytes: quadratic scanning would take 10^12 steps, minutes even in an optimized build.
 #[test]
 fn no_byte_is_scanned_twice() {
     let size = 1 << 20;
@@ -541,7 +539,7 @@ fn events_do_not_depend_on_chunking() {
         let mut stream = Vec::new();
         let mut inside = false;
         for _ in 0..numbers.below(40) {
-            // Mostly what may come next, or all streams would end at once.
+            // Mostly valid frames, or all streams would end early.
             let choices: &[usize] = if inside { &[3, 4, 5, 7, 8, 9] } else { &[0, 1, 2, 7, 8, 9, 10] };
             match numbers.below(60) {
                 0 => stream.extend_from_slice(&rare[numbers.below(rare.len())]),
