@@ -15,7 +15,7 @@ use crate::sys;
 
 /// The known fields of an object, and its unknown or duplicate keys.
 pub(super) struct JsonFields<'a> {
-    place: JsonPath,
+    path: JsonPath,
     names: FieldNames,
     /// Known fields that are present, each with its first value.
     present: [(&'static str, &'a str); NAMES_MAX],
@@ -73,18 +73,18 @@ impl FieldNames {
 impl<'a> JsonFields<'a> {
     /// Reads the object `text`, which may be invalid JSON; `names` are the known fields.
     pub(super) fn read(
-        place: JsonPath,
+        path: JsonPath,
         text: &'a str,
         names: FieldNames,
     ) -> Result<JsonFields<'a>, serde_json::Error> {
-        let mut fields = JsonFields::empty(place, names);
+        let mut fields = JsonFields::empty(path, names);
         fields.fill(text)?;
         Ok(fields)
     }
 
     /// An object without fields; `names` are the known ones.
-    pub(super) fn empty(place: JsonPath, names: FieldNames) -> JsonFields<'a> {
-        JsonFields { place, names, present: [("", ""); NAMES_MAX], present_count: 0, key_errors: None }
+    pub(super) fn empty(path: JsonPath, names: FieldNames) -> JsonFields<'a> {
+        JsonFields { path, names, present: [("", ""); NAMES_MAX], present_count: 0, key_errors: None }
     }
 
     /// Reads the object `text`, which may be invalid JSON.
@@ -115,7 +115,7 @@ impl<'a> JsonFields<'a> {
     /// The value of the field `name`; an error if it occurs more than once.
     pub(super) fn unique_value(&self, name: &'static str) -> Result<Option<&'a str>, BadField> {
         match self.is_repeated(name) {
-            true => Err(self.place.repeated(name)),
+            true => Err(self.path.repeated(name)),
             false => Ok(self.value(name)),
         }
     }
@@ -124,7 +124,7 @@ impl<'a> JsonFields<'a> {
     pub(super) fn check_repeated(&self) -> Result<(), BadField> {
         let Some(faults) = &self.key_errors else { return Ok(()) };
         match self.names.0.iter().find(|name| faults.repeated.contains(name)) {
-            Some(name) => Err(self.place.repeated(name)),
+            Some(name) => Err(self.path.repeated(name)),
             None => Ok(()),
         }
     }
@@ -156,7 +156,7 @@ impl<'a> JsonFields<'a> {
         let allowed = names.join(", ");
         Err(BadField(format!(
             "{}unknown field{plural} {}{rest}; allowed: {allowed}",
-            self.place,
+            self.path,
             quoted.join(", ")
         )))
     }
@@ -168,7 +168,7 @@ impl<'a> JsonFields<'a> {
         }
         let missing: Vec<&str> = names.iter().filter(|name| self.value(name).is_none()).copied().collect();
         let plural = if missing.len() == 1 { "" } else { "s" };
-        Err(BadField(format!("{}missing field{plural}: {}", self.place, missing.join(", "))))
+        Err(BadField(format!("{}missing field{plural}: {}", self.path, missing.join(", "))))
     }
 
     /// Adds a field: its name if the key decodes, the key verbatim, and the value.

@@ -1,7 +1,7 @@
 //! Raw JSON: a stream of objects, split by structure.
 //!
-//! A message runs from `{` to the matching `}`, ignoring braces in strings; an array is delimited by its square brackets
-//! in the same way. Messages are not validated here. No byte is scanned twice, regardless of how the input is chunked;
+//! A message runs from `{` to the matching `}`, ignoring braces in strings; an array is delimited by its square
+//! brackets in the same way. Messages are not validated here. No byte is scanned twice, regardless of how the input is chunked;
 //! nothing is copied.
 
 use super::http_line::HttpLine;

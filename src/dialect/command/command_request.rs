@@ -153,9 +153,9 @@ fn cpu(value: &str) -> Result<u16, BadField> {
 }
 
 /// Parses an integer from 1 to `max`.
-fn number(place: JsonPath, name: &str, value: &str, max: u64, unit: &str) -> Result<u64, BadField> {
+fn number(path: JsonPath, name: &str, value: &str, max: u64, unit: &str) -> Result<u64, BadField> {
     integer(value).filter(|number| (1..=max).contains(number)).ok_or_else(|| {
-        place.invalid(name, Excerpt(value), format_args!("an integer from 1 to {max} ({unit})"))
+        path.invalid(name, Excerpt(value), format_args!("an integer from 1 to {max} ({unit})"))
     })
 }
 
@@ -243,7 +243,7 @@ fn disk(
     value: &str,
     names: &'static [&'static str],
 ) -> Result<(Option<DiskId>, u64), BadField> {
-    let place = JsonPath::Disk(index);
+    let path = JsonPath::Disk(index);
     let no_object = || {
         let was = Excerpt(value);
         BadField(format!("disks[{index}]: {was} is not allowed; it must be an object {{\"disk_size\": GIB}}"))
@@ -251,21 +251,20 @@ fn disk(
     if !is_object(value) {
         return Err(no_object());
     }
-    let fields = JsonFields::read(place, value, FieldNames::new(&DISK_KEYS)).map_err(|_| no_object())?;
+    let fields = JsonFields::read(path, value, FieldNames::new(&DISK_KEYS)).map_err(|_| no_object())?;
     fields.check_repeated()?;
     fields.check_unknown(names)?;
     fields.check_missing(&["disk_size"])?;
     let id = match fields.value("id") {
-        Some(id) => Some(disk_id(place, id)?),
+        Some(id) => Some(disk_id(path, id)?),
         None => None,
     };
-    let size_gib =
-        number(place, "disk_size", fields.value_or_null("disk_size"), limits::DISK_GIB_MAX, "GiB")?;
+    let size_gib = number(path, "disk_size", fields.value_or_null("disk_size"), limits::DISK_GIB_MAX, "GiB")?;
     Ok((id, size_gib))
 }
 
-fn disk_id(place: JsonPath, value: &str) -> Result<DiskId, BadField> {
-    let id = number(place, "id", value, i64::MAX as u64, "the id of a disk")?;
+fn disk_id(path: JsonPath, value: &str) -> Result<DiskId, BadField> {
+    let id = number(path, "id", value, i64::MAX as u64, "the id of a disk")?;
     Ok(DiskId(i64::try_from(id).unwrap_or(i64::MAX)))
 }
 

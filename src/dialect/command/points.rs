@@ -77,7 +77,7 @@ fn points(list: &str) -> Result<Vec<(NewPoint, bool)>, BadField> {
 }
 
 fn entry(index: usize, element: &str) -> Result<(NewPoint, bool), BadField> {
-    let place = JsonPath::Point(index);
+    let path = JsonPath::Point(index);
     let no_object = || {
         let was = Excerpt(element);
         BadField(format!("points[{index}]: {was} is not allowed; it must be an object {SHAPE}"))
@@ -85,25 +85,24 @@ fn entry(index: usize, element: &str) -> Result<(NewPoint, bool), BadField> {
     if !is_object(element) {
         return Err(no_object());
     }
-    let fields = JsonFields::read(place, element, FieldNames::new(&POINT_KEYS)).map_err(|_| no_object())?;
+    let fields = JsonFields::read(path, element, FieldNames::new(&POINT_KEYS)).map_err(|_| no_object())?;
     fields.check_repeated()?;
     fields.check_unknown(&POINT_KEYS)?;
-    point(place, &fields)
+    point(path, &fields)
 }
 
 /// The point in `fields`, and whether it has a timestamp.
-fn point(place: JsonPath, fields: &JsonFields<'_>) -> Result<(NewPoint, bool), BadField> {
+fn point(path: JsonPath, fields: &JsonFields<'_>) -> Result<(NewPoint, bool), BadField> {
     fields.check_missing(&["key", "value"])?;
-    let key = key(place, fields.value_or_null("key"))?;
-    let value = number(place, fields.value_or_null("value"))?;
-    let timestamp = fields.value("timestamp");
-    let second = timestamp.map(|text| second(place, text)).transpose()?;
-    Ok((NewPoint { key, point: Point { timestamp: second.unwrap_or(0), value } }, second.is_some()))
+    let key = key(path, fields.value_or_null("key"))?;
+    let value = number(path, fields.value_or_null("value"))?;
+    let timestamp = fields.value("timestamp").map(|text| timestamp(path, text)).transpose()?;
+    Ok((NewPoint { key, point: Point { timestamp: timestamp.unwrap_or(0), value } }, timestamp.is_some()))
 }
 
-fn key(place: JsonPath, value: &str) -> Result<MetricKey, BadField> {
+fn key(path: JsonPath, value: &str) -> Result<MetricKey, BadField> {
     let bad =
-        |was: &dyn fmt::Display| place.invalid("key", was, format_args!("a string of {}", KeyError::ALLOWED));
+        |was: &dyn fmt::Display| path.invalid("key", was, format_args!("a string of {}", KeyError::ALLOWED));
     let text = read_string(value, bad)?;
     MetricKey::parse(&text).map_err(|error| match error {
         KeyError::Length(bytes) => bad(&format_args!("a string of {bytes} bytes")),
@@ -111,16 +110,16 @@ fn key(place: JsonPath, value: &str) -> Result<MetricKey, BadField> {
     })
 }
 
-fn number(place: JsonPath, value: &str) -> Result<MetricValue, BadField> {
+fn number(path: JsonPath, value: &str) -> Result<MetricValue, BadField> {
     // A string starts with a quote and so does not parse as a number.
     read_value(value.as_bytes())
-        .ok_or_else(|| place.invalid("value", Excerpt(value), "a number that a 64-bit float can hold"))
+        .ok_or_else(|| path.invalid("value", Excerpt(value), "a number that a 64-bit float can hold"))
 }
 
-fn second(place: JsonPath, value: &str) -> Result<i64, BadField> {
+fn timestamp(path: JsonPath, value: &str) -> Result<i64, BadField> {
     let allowed = limits::POINT_SECONDS;
     let allowed = || format!("an integer from {} to {} (seconds since 1970)", allowed.start(), allowed.end());
-    read_timestamp(value.as_bytes()).map_err(|_| place.invalid("timestamp", Excerpt(value), allowed()))
+    read_timestamp(value.as_bytes()).map_err(|_| path.invalid("timestamp", Excerpt(value), allowed()))
 }
 
 /// Bounds are not limited to the valid range of timestamps, so that points are found that were stored before that

@@ -52,9 +52,7 @@ fn read(line: &[u8]) -> Option<Result<TextCommand, Failure>> {
             let key = read_key(words.next()?)?;
             let value = read_value(words.next()?)?;
             match read_timestamp(words.next()?) {
-                Ok(second) => {
-                    Ok(TextCommand::Put(NewPoint { key, point: Point { timestamp: second, value } }))
-                }
+                Ok(timestamp) => Ok(TextCommand::Put(NewPoint { key, point: Point { timestamp, value } })),
                 Err(TimestampError::OutOfRange) => Err(Failure::TimeOutOfRange),
                 Err(TimestampError::NotAnInteger) => return None,
             }

@@ -1,7 +1,7 @@
 //! Decodes a chunked body (RFC 9112, 7.1).
 //!
-//! Bytes move from the input into the body's buffer; each is examined once. Sizes are hexadecimal digits only; extensions
-//! and trailers are skipped, within limits. Parsing is strict, because a wrong chunk boundary allows request smuggling.
+//! Bytes move from the input into the body's buffer; each is examined once. Sizes are hexadecimal digits only;
+//! extensions and trailers are skipped, within limits. Parsing is strict, because a wrong chunk boundary allows request smuggling.
 
 use super::line_scan::{LineScan, ScanProgress};
 use crate::buffer::Buffer;

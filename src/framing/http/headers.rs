@@ -154,6 +154,6 @@ fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 const MULTIPART: &[u8] = b"multipart/";
 
-/// Headers that proxies add (RFC 7239; RFC 9110, 7.6.3; and older conventions). Only their presence counts; their values
-/// may be forged.
+/// Headers that proxies add (RFC 7239; RFC 9110, 7.6.3; and older conventions). Only their presence counts; their
+/// values may be forged.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];

@@ -1,7 +1,7 @@
 //! Finds where a head or a trailer section ends: at its first empty line.
 //!
-//! Lines end in CR LF only. A bare CR or LF is an error, because other parsers may take it for a line ending. No byte is
-//! scanned twice, regardless of how the input is chunked.
+//! Lines end in CR LF only. A bare CR or LF is an error, because other parsers may take it for a line ending. No byte
+//! is scanned twice, regardless of how the input is chunked.
 
 /// Scan progress in a section.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,7 +1,7 @@
 //! Routes a request by its head alone, before its body is read and before `100 Continue` is sent.
 //!
-//! [`check_source`] checks host and origin first; then [`route`] selects the kind of request and decides whether to read
-//! its body.
+//! [`check_source`] checks host and origin first; then [`route`] selects the kind of request and decides whether to
+//! read its body.
 
 use super::authorization::Authorization;
 use super::head::{BodyLength, Head, Method, malformed};
@@ -71,8 +71,8 @@ fn methods(path: &str) -> &'static str {
     }
 }
 
-/// Checks that the request names this server as its host and comes from an allowed origin. Returns the origin if it is a
-/// foreign one that a rule allows.
+/// Checks that the request names this server as its host and comes from an allowed origin. Returns the origin if it is
+/// a foreign one that a rule allows.
 pub fn check_source<'a>(head: &Head<'a>, rules: &HttpRules) -> Result<Option<&'a [u8]>, HttpError> {
     let authority = authority(head)?;
     if authority.is_some_and(|authority| !rules.allow_host(&authority.host)) {

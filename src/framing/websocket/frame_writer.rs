@@ -89,8 +89,8 @@ fn header(opcode: OpCode, is_final: bool, length: usize) -> ([u8; HEADER_BYTES_M
     (bytes, header.len(length as u64))
 }
 
-/// Moves the payload from `start + from` to `start + to` and wipes the bytes that it leaves free: they may be the end of
-/// a token.
+/// Moves the payload from `start + from` to `start + to` and wipes the bytes that it leaves free: they may be the end
+/// of a token.
 fn resize_header(bytes: &mut Vec<u8>, start: usize, from: usize, to: usize) {
     let end = bytes.len();
     if to > from {
