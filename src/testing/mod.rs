@@ -4,29 +4,29 @@
 //! One number decides everything that happens in a world, so that whatever goes wrong in one goes wrong
 //! again when it is asked for by its number. See [`simulation`] for how.
 
-mod choice;
+mod action_requests;
 mod client;
-mod deed;
-mod herd;
-mod jobs;
-mod judge;
-mod keeper;
-mod ledger;
-mod measure;
-mod metrics;
-mod metrics_plan;
+mod client_codec;
+mod connection;
+mod expectations;
+mod fake_workers;
+mod fault_config;
+mod faulty_store;
+mod maintenance;
+mod metric_requests;
 mod net;
+mod oracle;
 mod plan;
+mod point_model;
+mod point_plan;
 #[cfg(all(feature = "http", feature = "websocket"))]
 mod properties;
 mod random;
-mod reply;
+mod random_request;
+mod reference_model;
 mod request;
+mod response;
 mod simulation;
-mod speech;
 mod trace;
-mod unreliable;
 mod wall_clock;
-mod weather;
-mod wire;
 mod world;

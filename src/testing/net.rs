@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::wire::Due;
+use super::connection::Due;
 use super::world::{LISTENERS, Shared, World};
 use crate::clock::{Clock, Instant, UnixSeconds};
 use crate::ids::ConnId;
@@ -17,7 +17,7 @@ pub(super) struct FakeNet(pub(super) Shared);
 /// The server's end of a wire.
 pub(super) struct FakeSocket {
     world: Shared,
-    wire: usize,
+    connection: usize,
 }
 
 /// The world's time.
@@ -43,9 +43,9 @@ impl Net for FakeNet {
         let pause = world.random.micros(1, 300);
         world.now = world.now + pause;
         let deadline = timeout.map(|timeout| world.now + timeout);
-        while world.moments < MOMENTS_MAX {
-            world.moments += 1;
-            world.happen();
+        while world.polls < MOMENTS_MAX {
+            world.polls += 1;
+            world.run_due();
             let must_stop = world.stop_at.is_some_and(|at| at <= world.now) && world.stopped.is_none();
             if take_events(&mut world, events) || must_stop || world.failure.is_some() {
                 return Ok(());
@@ -56,7 +56,7 @@ impl Net for FakeNet {
                 (Some(next), None) => next,
                 (None, Some(deadline)) => deadline,
                 (None, None) => {
-                    world.is_quiet = true;
+                    world.nothing_is_scheduled = true;
                     return Ok(());
                 }
             };
@@ -81,39 +81,39 @@ impl Net for FakeNet {
             world.accept_refused[listener] = true;
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        if world.open_count() >= world.weather.descriptors_max {
+        if world.open_count() >= world.config.descriptors_max {
             world.log(|| "no descriptors".to_owned());
             return Err(io::Error::from_raw_os_error(libc_emfile()));
         }
-        let wire = world.backlogs[listener].pop_front().expect("not empty");
-        let aborted_percent = world.weather.aborted_percent;
+        let connection = world.backlogs[listener].pop_front().expect("not empty");
+        let aborted_percent = world.config.aborted_percent;
         if world.random.chance(aborted_percent) {
-            world.wires[wire].fail();
-            world.notify(wire);
+            world.connections[connection].fail();
+            world.notify(connection);
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         if world.stopped.is_some() {
             world.fail("a connection is accepted after the stop".to_owned());
         }
         let now = world.now;
-        world.wires[wire].accepted = Some(now);
-        world.log(|| format!("wire {wire} is accepted"));
-        let peer = Peer::Tcp([127, 0, 0, 1].into(), world.wires[wire].port);
+        world.connections[connection].accepted = Some(now);
+        world.log(|| format!("wire {connection} is accepted"));
+        let peer = Peer::Tcp([127, 0, 0, 1].into(), world.connections[connection].port);
         drop(world);
-        Ok((FakeSocket { world: Rc::clone(&self.0), wire }, peer))
+        Ok((FakeSocket { world: Rc::clone(&self.0), connection }, peer))
     }
 
     fn register(&mut self, socket: &mut FakeSocket, id: ConnId) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
-        let (wire, refused_percent) = (socket.wire, world.weather.aborted_percent / 4);
-        world.log(|| format!("wire {wire} is connection {id}"));
+        let (connection, refused_percent) = (socket.connection, world.config.aborted_percent / 4);
+        world.log(|| format!("wire {connection} is connection {id}"));
         if world.random.chance(refused_percent) {
-            world.wires[wire].fail();
-            world.notify(wire);
+            world.connections[connection].fail();
+            world.notify(connection);
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        if world.wires[wire].id.replace(id).is_some() {
-            world.fail(format!("wire {wire} is registered twice"));
+        if world.connections[connection].id.replace(id).is_some() {
+            world.fail(format!("wire {connection} is registered twice"));
         }
         Ok(())
     }
@@ -121,10 +121,10 @@ impl Net for FakeNet {
     fn read(&mut self, socket: &mut FakeSocket, bytes: &mut [u8]) -> io::Result<Received> {
         let mut world = self.0.borrow_mut();
         world.operations += 1;
-        let World { wires, weather, random, .. } = &mut *world;
-        let read = wires[socket.wire].read(bytes, weather, random);
+        let World { connections, config, random, .. } = &mut *world;
+        let read = connections[socket.connection].read(bytes, config, random);
         world.bytes_read += read.as_ref().map_or(0, |received| received.count);
-        world.log(|| format!("wire {} is read: {read:?}", socket.wire));
+        world.log(|| format!("wire {} is read: {read:?}", socket.connection));
         read
     }
 
@@ -132,38 +132,38 @@ impl Net for FakeNet {
         let mut world = self.0.borrow_mut();
         world.operations += 1;
         let now = world.now;
-        let World { wires, weather, random, .. } = &mut *world;
-        let wire = &mut wires[socket.wire];
-        let is_shut_down = wire.shut_down.is_some();
-        let written = wire.write(bytes, weather, random, now);
+        let World { connections, config, random, .. } = &mut *world;
+        let connection = &mut connections[socket.connection];
+        let is_shut_down = connection.shut_down.is_some();
+        let written = connection.write(bytes, config, random, now);
         if is_shut_down {
-            world.fail(format!("wire {} is written to after its end", socket.wire));
+            world.fail(format!("wire {} is written to after its end", socket.connection));
         }
-        world.log(|| format!("wire {} is written: {written:?} of {}", socket.wire, bytes.len()));
-        world.notify(socket.wire);
+        world.log(|| format!("wire {} is written: {written:?} of {}", socket.connection, bytes.len()));
+        world.notify(socket.connection);
         written
     }
 
     fn shutdown_write(&mut self, socket: &mut FakeSocket) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
         world.operations += 1;
-        world.log(|| format!("wire {} is shut down", socket.wire));
+        world.log(|| format!("wire {} is shut down", socket.connection));
         let now = world.now;
-        let wire = &mut world.wires[socket.wire];
-        if wire.broken || wire.client_has_reset() {
+        let connection = &mut world.connections[socket.connection];
+        if connection.broken || connection.client_has_reset() {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        wire.shut_down.get_or_insert(now);
-        world.notify(socket.wire);
+        connection.shut_down.get_or_insert(now);
+        world.notify(socket.connection);
         Ok(())
     }
 
     fn close_listeners(&mut self) {
         let mut world = self.0.borrow_mut();
         world.is_listening = false;
-        for wire in world.backlogs.iter_mut().flat_map(std::mem::take).collect::<Vec<_>>() {
-            world.wires[wire].fail();
-            world.notify(wire);
+        for connection in world.backlogs.iter_mut().flat_map(std::mem::take).collect::<Vec<_>>() {
+            world.connections[connection].fail();
+            world.notify(connection);
         }
     }
 }
@@ -174,21 +174,21 @@ impl Drop for FakeSocket {
         let Ok(mut world) = self.world.try_borrow_mut() else { return };
         world.operations += 1;
         let now = world.now;
-        let wire = &mut world.wires[self.wire];
-        wire.close(now);
-        let id = wire.id;
+        let connection = &mut world.connections[self.connection];
+        connection.close(now);
+        let id = connection.id;
         world.closed_ids.extend(id);
-        world.log(|| format!("wire {} is closed", self.wire));
-        world.notify(self.wire);
+        world.log(|| format!("wire {} is closed", self.connection));
+        world.notify(self.connection);
     }
 }
 
 /// Appends the events that are due, in any order, some of them late or for nothing; whether there are any.
 fn take_events(world: &mut World, events: &mut Vec<Event>) -> bool {
     let before = events.len();
-    let held_percent = world.weather.held_percent;
-    take_due(world, held_percent, events);
-    if world.workshop.take_wake() {
+    let late_event_percent = world.config.late_event_percent;
+    take_due(world, late_event_percent, events);
+    if world.workers.take_wake() {
         events.push(Event::Woken);
     }
     if events.len() == before {
@@ -206,23 +206,28 @@ fn take_events(world: &mut World, events: &mut Vec<Event>) -> bool {
     has_any
 }
 
-fn take_due(world: &mut World, held_percent: usize, events: &mut Vec<Event>) {
+fn take_due(world: &mut World, late_event_percent: usize, events: &mut Vec<Event>) {
     for listener in 0..LISTENERS {
-        if world.acceptable_due[listener] && !world.random.chance(held_percent) {
+        if world.acceptable_due[listener] && !world.random.chance(late_event_percent) {
             world.acceptable_due[listener] = false;
             events.push(Event::Acceptable(listener));
         }
     }
-    for at in 0..world.wires.len() {
-        if !world.wires[at].has_due() || world.random.chance(held_percent) {
+    for at in 0..world.connections.len() {
+        if !world.connections[at].has_due() || world.random.chance(late_event_percent) {
             continue;
         }
-        let Some(id) = world.wires[at].id else { continue };
-        let Due { readable, writable, broken } = world.wires[at].take_due();
+        let Some(id) = world.connections[at].id else { continue };
+        let Due { readable, writable, broken } = world.connections[at].take_due();
         if broken {
             // Some systems tell it, some only let the next attempt fail.
-            let told = world.random.chance(50);
-            events.push(Event::Ready { id, readable: Readable::UntilRefused, writable: true, broken: told });
+            let reported = world.random.chance(50);
+            events.push(Event::Ready {
+                id,
+                readable: Readable::UntilRefused,
+                writable: true,
+                broken: reported,
+            });
         } else if readable != Readable::No && writable && world.random.chance(50) {
             events.push(Event::Ready { id, readable, writable: false, broken: false });
             events.push(Event::Ready { id, readable: Readable::No, writable: true, broken: false });
@@ -234,22 +239,25 @@ fn take_due(world: &mut World, held_percent: usize, events: &mut Vec<Event>) {
 
 /// Events that mean nothing: for connections that are closed, and for others.
 fn add_noise(world: &mut World, events: &mut Vec<Event>) {
-    let World { random, weather, closed_ids, wires, .. } = world;
-    if random.chance(weather.stale_percent) && !closed_ids.is_empty() {
+    let World { random, config, closed_ids, connections, .. } = world;
+    if random.chance(config.stale_percent) && !closed_ids.is_empty() {
         let id = random.pick(closed_ids);
         let readable = Readable::UntilRefused;
         events.push(Event::Ready { id, readable, writable: true, broken: random.chance(70) });
     }
-    if random.chance(weather.spurious_percent) {
-        let open: Vec<ConnId> =
-            wires.iter().filter(|wire| wire.is_open_at_server()).filter_map(|wire| wire.id).collect();
+    if random.chance(config.spurious_percent) {
+        let open: Vec<ConnId> = connections
+            .iter()
+            .filter(|connection| connection.is_open_at_server())
+            .filter_map(|connection| connection.id)
+            .collect();
         if !open.is_empty() {
             let readable = random.pick(&[Readable::No, Readable::UntilDrained, Readable::UntilRefused]);
             let (id, writable) = (random.pick(&open), random.chance(50));
             events.push(Event::Ready { id, readable, writable, broken: false });
         }
     }
-    if random.chance(weather.spurious_percent) {
+    if random.chance(config.spurious_percent) {
         events.push(random.pick(&[Event::Woken, Event::Acceptable(0), Event::Acceptable(1)]));
     }
 }

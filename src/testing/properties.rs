@@ -5,8 +5,8 @@
 
 use std::fmt::Write;
 
+use super::client_codec::{self, ClientCodec, Framing, HttpStyle, ServerMessage};
 use super::random::Random;
-use super::speech::{self, Framing, Heard, Manner, Speech};
 use crate::buffer::Buffer;
 use crate::clock::HttpDate;
 use crate::dialect::{convert, decode_json, encode_answer};
@@ -51,13 +51,13 @@ fn body(random: &mut Random) -> Vec<u8> {
 }
 
 #[test]
-fn what_a_client_of_websocket_says_is_what_the_server_hears() {
+fn the_server_reads_what_a_websocket_client_sends() {
     for case in 0..CASES {
         let mut random = Random::new(case);
-        let (mut client, mut server) = (Speech::new(Framing::WebSocket), WebSocket::default());
-        client.awaits_switch = false;
-        let said: Vec<Vec<u8>> = (0..random.between(1, 5)).map(|_| body(&mut random)).collect();
-        let stream: Vec<u8> = said.iter().flat_map(|text| client.frames(text, &mut random)).collect();
+        let (mut client, mut server) = (ClientCodec::new(Framing::WebSocket), WebSocket::default());
+        client.awaits_handshake = false;
+        let sent: Vec<Vec<u8>> = (0..random.between(1, 5)).map(|_| body(&mut random)).collect();
+        let stream: Vec<u8> = sent.iter().flat_map(|text| client.frames(text, &mut random)).collect();
         let (mut input, mut output, mut heard) = (Buffer::new(), Buffer::new(), Vec::new());
         for piece in pieces(&stream, &mut random) {
             input.push(piece);
@@ -73,20 +73,20 @@ fn what_a_client_of_websocket_says_is_what_the_server_hears() {
                 }
             }
         }
-        assert!(heard == said, "case {case}");
-        assert_eq!(client.hear(output.as_slice()), Ok(Vec::new()), "case {case}: pongs only");
-        assert!(client.is_owed_nothing(), "case {case}: every ping has its pong");
+        assert!(heard == sent, "case {case}");
+        assert_eq!(client.decode(output.as_slice()), Ok(Vec::new()), "case {case}: pongs only");
+        assert!(client.has_nothing_pending(), "case {case}: every ping has its pong");
     }
 }
 
 #[test]
-fn what_the_server_writes_in_frames_is_what_a_client_hears() {
+fn a_websocket_client_reads_what_the_server_frames() {
     for case in 0..CASES {
         let mut random = Random::new(case);
-        let (mut client, mut output) = (Speech::new(Framing::WebSocket), Buffer::new());
-        client.awaits_switch = false;
-        let said: Vec<Vec<u8>> = (0..random.between(1, 5)).map(|_| body(&mut random)).collect();
-        for text in &said {
+        let (mut client, mut output) = (ClientCodec::new(Framing::WebSocket), Buffer::new());
+        client.awaits_handshake = false;
+        let sent: Vec<Vec<u8>> = (0..random.between(1, 5)).map(|_| body(&mut random)).collect();
+        for text in &sent {
             let parts = pieces(text, &mut random);
             match parts.len() {
                 0 => websocket::write_message(text, &mut output),
@@ -99,10 +99,11 @@ fn what_the_server_writes_in_frames_is_what_a_client_hears() {
         }
         let mut heard = Vec::new();
         for piece in pieces(output.as_slice(), &mut random) {
-            heard.extend(client.hear(piece).unwrap_or_else(|why| panic!("case {case}: {why}")));
+            heard.extend(client.decode(piece).unwrap_or_else(|why| panic!("case {case}: {why}")));
         }
-        let said: Vec<Heard> = said.into_iter().map(|text| Heard::Reply(text, None)).collect();
-        assert!(heard == said && client.is_between(), "case {case}");
+        let sent: Vec<ServerMessage> =
+            sent.into_iter().map(|text| ServerMessage::Response(text, None)).collect();
+        assert!(heard == sent && client.is_at_boundary(), "case {case}");
     }
 }
 
@@ -133,34 +134,34 @@ fn bodies(stream: &[u8], random: &mut Random) -> Vec<(Option<String>, Vec<u8>)> 
 }
 
 #[test]
-fn what_a_client_of_http_posts_is_what_the_server_reads() {
+fn the_server_reads_what_an_http_client_posts() {
     for case in 0..CASES {
         let mut random = Random::new(case);
-        let (mut said, mut stream) = (Vec::new(), Vec::new());
+        let (mut sent, mut stream) = (Vec::new(), Vec::new());
         for _ in 0..random.between(1, 4) {
             let body = String::from_utf8(body(&mut random)).expect("letters");
-            let manner = Manner {
-                bearer: random.chance(30).then(|| format!("{:x}", random.number())),
+            let http_style = HttpStyle {
+                bearer_token: random.chance(30).then(|| format!("{:x}", random.number())),
                 is_chunked: random.chance(50),
-                asks_first: random.chance(20),
+                expects_continue: random.chance(20),
                 is_last: false,
             };
-            let (head, encoded) = Speech::request(&body, &manner, &mut random);
+            let (head, encoded) = ClientCodec::request(&body, &http_style, &mut random);
             stream.extend([head, encoded].concat());
-            said.push((manner.bearer, body.into_bytes()));
+            sent.push((http_style.bearer_token, body.into_bytes()));
         }
-        assert!(bodies(&stream, &mut random) == said, "case {case}");
+        assert!(bodies(&stream, &mut random) == sent, "case {case}");
     }
 }
 
 #[test]
-fn what_the_server_answers_over_http_is_what_a_client_hears() {
+fn an_http_client_reads_what_the_server_answers() {
     for case in 0..CASES {
         let mut random = Random::new(case);
         let (mut client, mut server, mut output) =
-            (Speech::new(Framing::Http), Http::default(), Buffer::new());
-        let said: Vec<Vec<u8>> = (0..random.between(1, 4)).map(|_| body(&mut random)).collect();
-        for text in &said {
+            (ClientCodec::new(Framing::Http), Http::default(), Buffer::new());
+        let sent: Vec<Vec<u8>> = (0..random.between(1, 4)).map(|_| body(&mut random)).collect();
+        for text in &sent {
             let (text, parts) = ([text, &b"\n"[..]].concat(), random.chance(50));
             if !parts {
                 server.write_whole(Status::Ok, ContentType::Json, &date(), &text, &mut output);
@@ -175,10 +176,11 @@ fn what_the_server_answers_over_http_is_what_a_client_hears() {
         }
         let mut heard = Vec::new();
         for piece in pieces(output.as_slice(), &mut random) {
-            heard.extend(client.hear(piece).unwrap_or_else(|why| panic!("case {case}: {why}")));
+            heard.extend(client.decode(piece).unwrap_or_else(|why| panic!("case {case}: {why}")));
         }
-        let said: Vec<Heard> = said.into_iter().map(|text| Heard::Reply(text, Some(200))).collect();
-        assert!(heard == said && client.is_between(), "case {case}");
+        let sent: Vec<ServerMessage> =
+            sent.into_iter().map(|text| ServerMessage::Response(text, Some(200))).collect();
+        assert!(heard == sent && client.is_at_boundary(), "case {case}");
     }
 }
 
@@ -418,7 +420,7 @@ fn raw_messages(stream: &[u8], random: &mut Random) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn requests_are_read_as_they_were_meant_in_every_framing() {
+fn requests_round_trip_through_every_framing() {
     for case in 0..CASES {
         let mut random = Random::new(case);
         let meant: Vec<(Request, String)> =
@@ -432,10 +434,10 @@ fn requests_are_read_as_they_were_meant_in_every_framing() {
         assert!(raw_messages(&lines, &mut random) == texts, "case {case}: raw JSON");
         let (mut posts, mut frames) = (Vec::new(), Vec::new());
         for (_, text) in &meant {
-            let manner = Manner { is_chunked: random.chance(50), ..Manner::default() };
-            let (head, body) = Speech::request(text, &manner, &mut random);
+            let http_style = HttpStyle { is_chunked: random.chance(50), ..HttpStyle::default() };
+            let (head, body) = ClientCodec::request(text, &http_style, &mut random);
             posts.extend([head, body].concat());
-            speech::frame(true, speech::TEXT, text.as_bytes(), &mut random, &mut frames);
+            client_codec::frame(true, client_codec::TEXT, text.as_bytes(), &mut random, &mut frames);
         }
         let posted: Vec<Vec<u8>> = bodies(&posts, &mut random).into_iter().map(|(_, body)| body).collect();
         assert!(posted == texts, "case {case}: HTTP");
@@ -443,7 +445,7 @@ fn requests_are_read_as_they_were_meant_in_every_framing() {
 }
 
 #[test]
-fn what_conversions_are_answered_reads_back_the_same() {
+fn encoded_conversions_decode_to_the_same_entities() {
     for case in 0..CASES {
         let mut random = Random::new(case);
         let unique = |at: usize, random: &mut Random| format!("{at}{}", text(random, 10));

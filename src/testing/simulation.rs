@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::jobs::FakeJobs;
-use super::judge::CLOSED_LISTENER;
+use super::connection::Eviction;
+use super::fake_workers::FakeJobs;
+use super::fault_config::FaultConfig;
 use super::net::{FakeClock, FakeNet};
-use super::weather::Weather;
-use super::wire::Away;
+use super::oracle::CLOSED_LISTENER;
 use super::world::{LISTENERS, Shared, World};
 use crate::app::login_limiter::LoginLimits;
 use crate::app::presence::ListenerPolicy;
@@ -44,14 +44,14 @@ struct Simulation {
 }
 
 /// How a world has gone.
-struct Outcome {
+struct RunResult {
     result: Result<(), String>,
     trace: Vec<String>,
     turns: usize,
 }
 
 /// Lets the world `number` run to its end.
-fn simulate(number: u64, is_traced: bool) -> Outcome {
+fn simulate(number: u64, is_traced: bool) -> RunResult {
     let world = Rc::new(RefCell::new(World::new(number, is_traced)));
     let shared = Rc::clone(&world);
     let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -71,15 +71,15 @@ fn simulate(number: u64, is_traced: bool) -> Outcome {
         Ok(mut world) => world.take_trace(),
         Err(_) => vec!["the trace was lost in the panic".to_owned()],
     };
-    Outcome { result, trace, turns }
+    RunResult { result, trace, turns }
 }
 
 impl Simulation {
     fn new(world: Shared) -> Simulation {
-        let weather = world.borrow().weather.clone();
+        let config = world.borrow().config.clone();
         let random = world.borrow_mut().random.fork();
         let app_settings = app::Settings {
-            inline_bytes_max: weather.inline_bytes_max,
+            inline_bytes_max: config.inline_bytes_max,
             vms_max: 1000,
             token_lifetime: limits::TOKEN_LIFETIME,
             logins: LoginLimits {
@@ -90,24 +90,24 @@ impl Simulation {
         };
         let app = App::new(app_settings, Box::new(random), Arc::default());
         let [net, jobs, clock] = [0; 3].map(|_| Rc::clone(&world));
-        let reactor = Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings(&weather));
+        let reactor = Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings(&config));
         Simulation { world, reactor, turns: 0, idle_turns: 0, operations: 0 }
     }
 
     fn run(&mut self) -> Result<(), String> {
         while !self.reactor.is_finished() {
             self.turn()?;
-            let (is_quiet, must_stop) = {
+            let (nothing_is_scheduled, must_stop) = {
                 let world = self.world.borrow();
                 let is_due = world.stop_at.is_some_and(|at| at <= world.now);
-                (world.is_quiet, is_due && world.stopped.is_none())
+                (world.nothing_is_scheduled, is_due && world.stopped.is_none())
             };
-            if is_quiet {
-                self.check_all_gone()?;
+            if nothing_is_scheduled {
+                self.check_nothing_is_left()?;
             }
-            if must_stop || is_quiet && self.world.borrow().stopped.is_none() {
+            if must_stop || nothing_is_scheduled && self.world.borrow().stopped.is_none() {
                 self.stop();
-            } else if is_quiet {
+            } else if nothing_is_scheduled {
                 return Err("stopped, and yet it waits forever".to_owned());
             }
         }
@@ -135,7 +135,7 @@ impl Simulation {
             return Err("it never comes to an end".to_owned());
         }
         if let Some(stopped) = world.stopped
-            && world.now > stopped + world.weather.grace + SLACK
+            && world.now > stopped + world.config.grace + SLACK
         {
             return Err("stopping takes longer than its grace".to_owned());
         }
@@ -148,7 +148,7 @@ impl Simulation {
         let mut world = self.world.borrow_mut();
         let bytes_read = std::mem::take(&mut world.bytes_read);
         if bytes_read
-            > world.weather.bounds.bytes_per_turn + limits::READ_BYTES_PER_TURN_MAX + GLANCES_BYTES_MAX
+            > world.config.bounds.bytes_per_turn + limits::READ_BYTES_PER_TURN_MAX + GLANCES_BYTES_MAX
         {
             return Err(format!("{bytes_read} bytes are read in one turn"));
         }
@@ -158,8 +158,8 @@ impl Simulation {
                 Note::Begun(conn) => *steps.entry(conn).or_default() += 1,
                 Note::Refused(conn, count) => *steps.entry(conn).or_default() += count as usize,
                 Note::Delayed(data, due) => note_delay(&mut world, &data, due)?,
-                Note::MadePlace(conn) => note_sent_away(&mut world, conn, Away::ForPlace)?,
-                Note::MadeRoom(conn) => note_sent_away(&mut world, conn, Away::ForRoom)?,
+                Note::MadePlace(conn) => record_eviction(&mut world, conn, Eviction::ForSlot)?,
+                Note::MadeRoom(conn) => record_eviction(&mut world, conn, Eviction::ForMemory)?,
                 Note::Due(conn, data) => {
                     *steps.entry(conn).or_default() += 1;
                     check_due(&world, conn, &data)?;
@@ -171,7 +171,7 @@ impl Simulation {
             return Err(format!("a connection has {most} steps in one turn"));
         }
         // The last to be run may go beyond what a turn has; all others have had their turn before.
-        let bounds = world.weather.bounds;
+        let bounds = world.config.bounds;
         if all - most > bounds.steps_per_turn {
             return Err(format!("one turn has {all} steps, {most} of them on one connection"));
         }
@@ -183,12 +183,13 @@ impl Simulation {
         let mut delayed = (0, 0);
         let (mut charged, mut held_by_all, mut has_stranger) = (0, 0, false);
         for held in self.reactor.connection_holdings() {
-            let wire = world.wire_of(held.id).ok_or("a connection without a wire")?;
-            let may_authenticate = world.herd.vms.iter().any(|vm| vm.suitors.contains(&wire.client));
+            let connection = world.open_connection(held.id).ok_or("a connection without a wire")?;
+            let may_authenticate =
+                world.model.vms.iter().any(|vm| vm.authenticated_clients.contains(&connection.client));
             let request_max =
-                if may_authenticate { limits::REQUEST_BYTES_MAX } else { world.weather.anonymous_bytes_max };
-            let named = world.weather.named_max.min(NAMED_OPEN_MAX);
-            let output_max = limits::OUTPUT_BYTES_PAUSE + PAGE_BYTES_MAX + named * REPLY_BYTES_MAX;
+                if may_authenticate { limits::REQUEST_BYTES_MAX } else { world.config.anonymous_bytes_max };
+            let with_id = world.config.named_max.min(NAMED_OPEN_MAX);
+            let output_max = limits::OUTPUT_BYTES_PAUSE + PAGE_BYTES_MAX + with_id * REPLY_BYTES_MAX;
             // A line of text may be longer than a request of strangers has to be in some worlds.
             let request_max = request_max.max(limits::TEXT_LINE_BYTES_MAX);
             if held.input > request_max + limits::READ_CHUNK_BYTES {
@@ -215,11 +216,11 @@ impl Simulation {
             return Err(format!("{charged} bytes are charged, and {} counted", holdings.buffers));
         }
         let most =
-            world.weather.buffers_bytes_max + if has_stranger { 0 } else { limits::BUFFERS_BYTES_BEYOND };
+            world.config.buffers_bytes_max + if has_stranger { 0 } else { limits::BUFFERS_BYTES_BEYOND };
         if held_by_all > most + PAGE_BYTES_MAX {
             return Err(format!("{held_by_all} bytes are held for all, {charged} are charged"));
         }
-        if holdings.delayed.1 > world.weather.bounds.delayed_bytes {
+        if holdings.delayed.1 > world.config.bounds.delayed_bytes {
             return Err(format!("{:?} wait to be answered", holdings.delayed));
         }
         match self.reactor.holdings().delayed {
@@ -229,9 +230,9 @@ impl Simulation {
     }
 
     /// Nothing is going to happen any more: every client has had its end, and nothing is left of them.
-    fn check_all_gone(&self) -> Result<(), String> {
-        if let Some(unfinished) = self.world.borrow().unfinished() {
-            return Err(format!("waits forever: {unfinished}"));
+    fn check_nothing_is_left(&self) -> Result<(), String> {
+        if let Some(unfinished_client) = self.world.borrow().unfinished_client() {
+            return Err(format!("waits forever: {unfinished_client}"));
         }
         match self.reactor.holdings() {
             holdings if holdings == Holdings::default() => Ok(()),
@@ -244,7 +245,7 @@ impl Simulation {
             let mut world = self.world.borrow_mut();
             world.log(|| "the server is told to stop".to_owned());
             world.stopped = Some(world.now);
-            world.weather.grace
+            world.config.grace
         };
         self.reactor.begin_stop(grace);
     }
@@ -259,52 +260,56 @@ impl Simulation {
         if left != [0; 4] || holdings.delayed != (0, 0) {
             return Err(format!("something is left behind: {holdings:?}"));
         }
-        self.let_clients_see();
+        self.drain_clients();
         let mut world = self.world.borrow_mut();
-        let World { keeper, weather, .. } = &mut *world;
-        keeper.end(weather)?;
+        let World { maintenance, config, .. } = &mut *world;
+        maintenance.end(config)?;
         if let Some(failure) = &world.failure {
             return Err(failure.clone());
         }
-        for (at, wire) in world.wires.iter().enumerate() {
-            if wire.closings != usize::from(wire.accepted.is_some()) {
-                return Err(format!("wire {at} was closed {} times", wire.closings));
+        for (at, connection) in world.connections.iter().enumerate() {
+            if connection.closings != usize::from(connection.accepted.is_some()) {
+                return Err(format!("wire {at} was closed {} times", connection.closings));
             }
         }
-        if let Some(unfinished) = world.unfinished() {
-            return Err(format!("never told of the end: {unfinished}"));
+        if let Some(unfinished_client) = world.unfinished_client() {
+            return Err(format!("never told of the end: {unfinished_client}"));
         }
         check_store(&world)
     }
 
     /// Gives the clients time to read what is on its way to them.
-    fn let_clients_see(&self) {
+    fn drain_clients(&self) {
         let mut world = self.world.borrow_mut();
         for _ in 0..ROUNDS_AFTER_MAX {
-            if world.unfinished().is_none() || world.failure.is_some() {
+            if world.unfinished_client().is_none() || world.failure.is_some() {
                 return;
             }
             let Some(next) = world.next() else { return };
             world.now = next.max(world.now);
-            world.happen();
+            world.run_due();
         }
     }
 }
 
 /// A client is sent away, for the place that others want or the memory. Never one that has shown who it is.
-fn note_sent_away(world: &mut World, conn: ConnId, why: Away) -> Result<(), String> {
+fn record_eviction(world: &mut World, conn: ConnId, why: Eviction) -> Result<(), String> {
     world.log(|| format!("connection {conn} is sent away: {why:?}"));
     let is_full = match why {
-        Away::ForPlace => world.weather.connections_max < world.weather.clients,
-        Away::ForRoom => world.weather.hoards,
+        Eviction::ForSlot => world.config.connections_max < world.config.clients,
+        Eviction::ForMemory => world.config.clients_hoard,
     };
-    let wire = world.wires.iter_mut().find(|wire| wire.id == Some(conn)).ok_or("nobody is sent away")?;
-    wire.sent_away = Some(why);
-    let client = wire.client;
+    let connection = world
+        .connections
+        .iter_mut()
+        .find(|connection| connection.id == Some(conn))
+        .ok_or("nobody is sent away")?;
+    connection.evicted_for = Some(why);
+    let client = connection.client;
     if !is_full {
         return Err(format!("{conn} is sent away without need: {why:?}"));
     }
-    world.client(client).map_or(Ok(()), |client| client.check_sent_away(why, world))
+    world.client(client).map_or(Ok(()), |client| client.check_eviction(why, world))
 }
 
 /// A text is laid aside: for as long as it may be.
@@ -327,10 +332,11 @@ fn check_due(world: &World, conn: ConnId, data: &str) -> Result<(), String> {
         return Err("answered before its time".to_owned());
     }
     // It may have been closed since.
-    let Some(wire) = world.wire_of(conn) else { return Ok(()) };
-    let has_stalled = wire.stalled_since.is_some() || wire.stalled_until.is_some_and(|until| until >= due);
+    let Some(connection) = world.open_connection(conn) else { return Ok(()) };
+    let has_stalled =
+        connection.stalled_since.is_some() || connection.stalled_until.is_some_and(|until| until >= due);
     // Where workers convert, it waits for those of the same connection that were due before.
-    let is_inline = world.weather.inline_bytes_max == limits::INLINE_BYTES_MAX;
+    let is_inline = world.config.inline_bytes_max == limits::INLINE_BYTES_MAX;
     let late = world.now.since(due);
     if late > LATE_MAX && !has_stalled && is_inline {
         return Err(format!("answered {late:?} after its time"));
@@ -348,7 +354,7 @@ fn mark(data: &str) -> Result<u64, String> {
 /// What was acknowledged is there, what was refused is not.
 fn check_store(world: &World) -> Result<(), String> {
     let mut store = world.store.connect().map_err(|error| error.to_string())?;
-    for vm in world.herd.vms.iter().filter(|vm| !vm.is_disturbed) {
+    for vm in world.model.vms.iter().filter(|vm| !vm.is_changed_by_operator) {
         let name = VmName::from_store(&vm.name);
         let credentials = store.credentials(&name).map_err(|error| error.to_string())?;
         let Some(credentials) = credentials else {
@@ -362,11 +368,11 @@ fn check_store(world: &World) -> Result<(), String> {
         }
         let found = store.vms(&[credentials.login.id]).map_err(|error| error.to_string())?;
         let ram = found.first().map(|found| found.shape.ram_mib);
-        if !ram.is_some_and(|ram| vm.rams.contains(&ram)) {
-            return Err(format!("{name} has {ram:?} MiB, not one of {:?}", vm.rams));
+        if !ram.is_some_and(|ram| vm.possible_rams.contains(&ram)) {
+            return Err(format!("{name} has {ram:?} MiB, not one of {:?}", vm.possible_rams));
         }
     }
-    check_numbered(world, &mut *store)?;
+    check_managed_vms(world, &mut *store)?;
     check_points(world, &mut *store)?;
     let disks = store.disks_after(DiskId(0), usize::MAX).map_err(|error| error.to_string())?;
     match disks.is_sorted_by_key(|disk| disk.disk.id) {
@@ -376,9 +382,9 @@ fn check_store(world: &World) -> Result<(), String> {
 }
 
 /// The same of VMs that are known by their numbers, and of those that were connected.
-fn check_numbered(world: &World, store: &mut dyn Store) -> Result<(), String> {
+fn check_managed_vms(world: &World, store: &mut dyn Store) -> Result<(), String> {
     let connected = store.ever_connected_after(VmId(0), usize::MAX).map_err(|error| error.to_string())?.vms;
-    for vm in &world.herd.numbered {
+    for vm in &world.model.managed_vms {
         let id = vm.id;
         let found = store.vms(&[VmId(id)]).map_err(|error| error.to_string())?.pop();
         let Some(found) = found.filter(|found| found.name.as_str() == id.to_string()) else {
@@ -404,23 +410,23 @@ fn check_points(world: &World, store: &mut dyn Store) -> Result<(), String> {
             lines += &format!("{} {} {}\n", series.key, point.value, point.timestamp);
         }
     }
-    world.metrics.check_store(&lines, &world.wall_clock, world.now)
+    world.point_model.check_store(&lines, &world.wall_clock, world.now)
 }
 
-fn settings(weather: &Weather) -> Settings {
+fn settings(config: &FaultConfig) -> Settings {
     let rules = Rules {
-        inline_bytes_max: weather.inline_bytes_max,
+        inline_bytes_max: config.inline_bytes_max,
         first_request_timeout: Some(limits::FIRST_REQUEST_TIMEOUT),
         request_timeout: limits::REQUEST_TIMEOUT,
         idle_timeout_anonymous: Some(limits::IDLE_TIMEOUT_ANONYMOUS),
-        idle_timeout_authenticated: weather.idle_authenticated,
+        idle_timeout_authenticated: config.idle_authenticated,
         idle_timeout_http: Some(limits::IDLE_TIMEOUT_HTTP),
         #[cfg(feature = "http")]
         http: Default::default(),
         write_timeout: limits::WRITE_TIMEOUT,
-        request_bytes_max_anonymous: weather.anonymous_bytes_max,
-        request_bytes_max_forwarded: weather.anonymous_bytes_max,
-        requests_max: weather.named_max,
+        request_bytes_max_anonymous: config.anonymous_bytes_max,
+        request_bytes_max_forwarded: config.anonymous_bytes_max,
+        requests_max: config.named_max,
     };
     let listener = |at| ListenerSettings {
         rules: rules.clone(),
@@ -437,10 +443,10 @@ fn settings(weather: &Weather) -> Settings {
         has_own_places: false,
     };
     Settings {
-        connections_max: weather.connections_max,
-        requests_max: weather.requests_max,
-        buffers_bytes_max: weather.buffers_bytes_max,
-        bounds: weather.bounds,
+        connections_max: config.connections_max,
+        requests_max: config.requests_max,
+        buffers_bytes_max: config.buffers_bytes_max,
+        bounds: config.bounds,
         own_uid: 0,
         listeners: (0..LISTENERS).map(listener).collect(),
     }
@@ -483,19 +489,19 @@ mod tests {
         Some(text.parse().unwrap_or_else(|_| panic!("{variable} has to be a number, not {text:?}")))
     }
 
-    fn show(number: u64, outcome: &Outcome, lines_max: usize) {
-        let hidden = outcome.trace.len().saturating_sub(lines_max);
+    fn show(number: u64, run_result: &RunResult, lines_max: usize) {
+        let hidden = run_result.trace.len().saturating_sub(lines_max);
         println!("world {number}, {hidden} earlier lines left out:");
-        outcome.trace[hidden..].iter().for_each(|line| println!("{line}"));
-        println!("world {number}: {:?} after {} turns", outcome.result, outcome.turns);
+        run_result.trace[hidden..].iter().for_each(|line| println!("{line}"));
+        println!("world {number}: {:?} after {} turns", run_result.result, run_result.turns);
     }
 
     #[test]
-    fn the_reactor_keeps_its_promises_in_every_world() {
+    fn the_reactor_keeps_its_invariants_for_every_seed() {
         if let Some(number) = number_in(ONE) {
-            let outcome = simulate(number, true);
-            show(number, &outcome, usize::MAX);
-            assert_eq!(outcome.result, Ok(()), "world {number}");
+            let run_result = simulate(number, true);
+            show(number, &run_result, usize::MAX);
+            assert_eq!(run_result.result, Ok(()), "world {number}");
             return;
         }
         let count = number_in(MANY).unwrap_or(WORLDS);
@@ -524,9 +530,9 @@ mod tests {
                         if number >= count {
                             return;
                         }
-                        let outcome = simulate(number, false);
-                        turns.fetch_add(outcome.turns as u64, Ordering::Relaxed);
-                        if let Err(why) = outcome.result {
+                        let run_result = simulate(number, false);
+                        turns.fetch_add(run_result.turns as u64, Ordering::Relaxed);
+                        if let Err(why) = run_result.result {
                             failed.lock().unwrap_or_else(PoisonError::into_inner).push((number, why));
                         }
                     }
@@ -540,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn the_simulation_of_one_number_is_always_the_same() {
+    fn the_same_seed_gives_the_same_run() {
         for number in 0..20 {
             let (one, other) = (simulate(number, true), simulate(number, true));
             assert!(one.trace.len() > 5, "world {number} is empty");

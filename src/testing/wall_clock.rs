@@ -56,7 +56,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn it_knows_what_it_has_shown() {
+    fn a_range_covers_every_adjustment() {
         let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
         let mut clock = WallClock::new(at(0));
         let shown = |range: RangeInclusive<UnixSeconds>| {

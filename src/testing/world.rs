@@ -10,17 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::Client;
-use super::herd::Herd;
-use super::jobs::Workshop;
-use super::keeper::Keeper;
-use super::metrics::Metrics;
+use super::client_codec::Framing;
+use super::connection::Connection;
+use super::fake_workers::FakeWorkers;
+use super::fault_config::FaultConfig;
+use super::maintenance::Maintenance;
 use super::plan;
+use super::point_model::PointModel;
 use super::random::Random;
-use super::speech::Framing;
+use super::reference_model::ReferenceModel;
 use super::trace::Trace;
 use super::wall_clock::WallClock;
-use super::weather::Weather;
-use super::wire::Wire;
 use crate::clock::{Instant, UnixSeconds};
 use crate::ids::ConnId;
 use crate::limits;
@@ -35,18 +35,18 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) wall_clock: WallClock,
     pub(super) random: Random,
-    pub(super) weather: Weather,
+    pub(super) config: FaultConfig,
     trace: Trace,
-    pub(super) wires: Vec<Wire>,
+    pub(super) connections: Vec<Connection>,
     clients: Vec<Option<Client>>,
     /// When each client acts next.
     wakes: Vec<Option<Instant>>,
-    pub(super) herd: Herd,
-    pub(super) metrics: Metrics,
-    pub(super) workshop: Workshop,
+    pub(super) model: ReferenceModel,
+    pub(super) point_model: PointModel,
+    pub(super) workers: FakeWorkers,
     /// What is kept, whatever stands before it.
     pub(super) store: Arc<dyn StoreFactory>,
-    pub(super) keeper: Keeper,
+    pub(super) maintenance: Maintenance,
     pub(super) backlogs: [VecDeque<usize>; LISTENERS],
     /// The listener was found empty: the next client makes an event.
     pub(super) accept_refused: [bool; LISTENERS],
@@ -66,10 +66,10 @@ pub(super) struct World {
     /// Counts what the server has done to its surroundings.
     pub(super) operations: u64,
     /// Counts the moments at which somebody has looked around.
-    pub(super) moments: usize,
+    pub(super) polls: usize,
     pub(super) failure: Option<String>,
     /// Nothing will ever happen again.
-    pub(super) is_quiet: bool,
+    pub(super) nothing_is_scheduled: bool,
 }
 
 /// What happens without a client's doing.
@@ -86,35 +86,35 @@ impl World {
     pub(super) fn new(number: u64, is_traced: bool) -> World {
         let start = Instant::ORIGIN + Duration::from_secs(1);
         let mut random = Random::new(number);
-        let weather = Weather::new(&mut random);
+        let config = FaultConfig::new(&mut random);
         let store = store::open(&Location::Memory).expect("memory is always there");
-        let mut herd = Herd::default();
-        let shared: Vec<usize> = (0..2).map(|at| herd.add(format!("shared-{at}"), None)).collect();
-        register(&store, &herd, &shared, weather.big_herd);
-        let mut metrics = Metrics::default();
-        if weather.many_points {
-            metrics.put_before(&store, start);
+        let mut model = ReferenceModel::default();
+        let shared: Vec<usize> = (0..2).map(|at| model.add(format!("shared-{at}"), None)).collect();
+        register(&store, &model, &shared, config.many_vms);
+        let mut point_model = PointModel::default();
+        if config.many_points {
+            point_model.put_before(&store, start);
         }
-        let plans: Vec<_> = (0..weather.clients)
+        let plans: Vec<_> = (0..config.clients)
             .map(|number| {
                 let mut random = random.fork();
                 let framing = random.pick(&FRAMINGS);
-                (framing, plan::plan(number, framing, &weather, &mut random, &mut herd))
+                (framing, plan::plan(number, framing, &config, &mut random, &mut model))
             })
             .collect();
-        let keeper = Keeper::new(&store, &weather, random.fork(), start);
+        let maintenance = Maintenance::new(&store, &config, random.fork(), start);
         let mut world = World {
             now: start,
             wall_clock: WallClock::new(start),
             trace: Trace::new(is_traced),
-            wires: Vec::new(),
+            connections: Vec::new(),
             clients: Vec::new(),
             wakes: Vec::new(),
-            workshop: Workshop::new(&keeper, random.fork()),
+            workers: FakeWorkers::new(&maintenance, random.fork()),
             store,
-            keeper,
-            herd,
-            metrics,
+            maintenance,
+            model,
+            point_model,
             backlogs: Default::default(),
             accept_refused: [false; LISTENERS],
             acceptable_due: [false; LISTENERS],
@@ -123,14 +123,14 @@ impl World {
             bytes_read: 0,
             closed_ids: Vec::new(),
             incidents: Vec::new(),
-            stop_at: weather.stop_after.map(|after| start + after),
+            stop_at: config.stop_after.map(|after| start + after),
             stopped: None,
             operations: 0,
-            moments: 0,
+            polls: 0,
             failure: None,
-            is_quiet: false,
+            nothing_is_scheduled: false,
             random,
-            weather,
+            config,
         };
         for (number, (framing, plan)) in plans.into_iter().enumerate() {
             let listener = usize::from(world.random.chance(10));
@@ -139,9 +139,9 @@ impl World {
             let arrival = world.random.mostly_few(0, 5_000_000);
             world.wakes.push(Some(start + Duration::from_micros(arrival as u64)));
         }
-        world.foresee_incidents();
-        let weather = format!("{:?}", world.weather);
-        world.log(|| weather);
+        world.schedule_incidents();
+        let config = format!("{:?}", world.config);
+        world.log(|| config);
         world
     }
 
@@ -158,22 +158,22 @@ impl World {
 
     /// A client connects; the place of its wire.
     pub(super) fn connect(&mut self, client: usize, listener: usize) -> usize {
-        let at = self.wires.len();
-        let wire = Wire::new(client, FIRST_PORT + at as u16, &self.weather);
-        self.wires.push(wire);
+        let at = self.connections.len();
+        let connection = Connection::new(client, FIRST_PORT + at as u16, &self.config);
+        self.connections.push(connection);
         self.log(|| format!("client {client} connects as wire {at} to listener {listener}"));
         if self.is_listening {
             self.backlogs[listener].push_back(at);
             self.acceptable_due[listener] |= std::mem::take(&mut self.accept_refused[listener]);
         } else {
-            self.wires[at].fail();
+            self.connections[at].fail();
         }
         at
     }
 
     /// The server has done something to the wire: its client looks soon.
-    pub(super) fn notify(&mut self, wire: usize) {
-        let client = self.wires[wire].client;
+    pub(super) fn notify(&mut self, connection: usize) {
+        let client = self.connections[connection].client;
         let at = self.now + self.random.micros(0, 3_000);
         let wake = &mut self.wakes[client];
         *wake = Some(wake.map_or(at, |wake| wake.min(at)));
@@ -181,7 +181,7 @@ impl World {
 
     pub(super) fn client_of_port(&self, port: u64) -> Option<usize> {
         let at = usize::try_from(port).ok()?.checked_sub(usize::from(FIRST_PORT))?;
-        self.wires.get(at).map(|wire| wire.client)
+        self.connections.get(at).map(|connection| connection.client)
     }
 
     /// The client of that number, while it does nothing.
@@ -190,25 +190,25 @@ impl World {
     }
 
     /// The wire of an open connection.
-    pub(super) fn wire_of(&self, id: ConnId) -> Option<&Wire> {
-        self.wires.iter().find(|wire| wire.id == Some(id) && wire.closed.is_none())
+    pub(super) fn open_connection(&self, id: ConnId) -> Option<&Connection> {
+        self.connections.iter().find(|connection| connection.id == Some(id) && connection.closed.is_none())
     }
 
     pub(super) fn open_count(&self) -> usize {
-        self.wires.iter().filter(|wire| wire.is_open_at_server()).count()
+        self.connections.iter().filter(|connection| connection.is_open_at_server()).count()
     }
 
     /// Lets everything happen that is due by now.
-    pub(super) fn happen(&mut self) {
+    pub(super) fn run_due(&mut self) {
         for _ in 0..ROUNDS_MAX {
             let now = self.now;
-            self.wires.iter_mut().for_each(|wire| wire.advance(now));
-            let World { workshop, weather, trace, .. } = self;
-            workshop.advance(now, weather, trace);
-            self.keep_points();
+            self.connections.iter_mut().for_each(|connection| connection.advance(now));
+            let World { workers, config, trace, .. } = self;
+            workers.advance(now, config, trace);
+            self.run_maintenance();
             if let Some(at) = self.incidents.iter().position(|(at, _)| *at <= now) {
                 let (_, incident) = self.incidents.swap_remove(at);
-                self.befall(incident);
+                self.apply_incident(incident);
             }
             let mut due: Vec<usize> =
                 (0..self.wakes.len()).filter(|at| self.wakes[*at].is_some_and(|wake| wake <= now)).collect();
@@ -216,21 +216,21 @@ impl World {
                 break;
             }
             self.random.shuffle(&mut due);
-            due.into_iter().for_each(|client| self.let_act(client));
+            due.into_iter().for_each(|client| self.run_client(client));
         }
         self.check_times();
     }
 
     /// Somebody looks after the points, if that is due; others put some meanwhile.
-    fn keep_points(&mut self) {
-        let World { now, keeper, workshop, weather, metrics, .. } = self;
-        if !keeper.is_due(*now) {
+    fn run_maintenance(&mut self) {
+        let World { now, maintenance, workers, config, point_model, .. } = self;
+        if !maintenance.is_due(*now) {
             return;
         }
-        let lent = workshop.lend(weather);
-        let judgement = keeper.turn(*now, weather, metrics);
-        workshop.take_back(lent, *now, weather);
-        if let Err(why) = judgement {
+        let interleaved = workers.begin_interleaved(config);
+        let verification = maintenance.turn(*now, config, point_model);
+        workers.end_interleaved(interleaved, *now, config);
+        if let Err(why) = verification {
             self.fail(why);
         }
     }
@@ -238,30 +238,36 @@ impl World {
     /// When something happens next.
     pub(super) fn next(&self) -> Option<Instant> {
         let wakes = self.wakes.iter().flatten().copied();
-        let wires = self.wires.iter().filter_map(Wire::next_due);
+        let connections = self.connections.iter().filter_map(Connection::next_due);
         let incidents = self.incidents.iter().map(|(at, _)| *at);
         let stop = self.stop_at.filter(|_| self.stopped.is_none());
-        wakes.chain(wires).chain(incidents).chain(self.workshop.next(self.weather.threads)).chain(stop).min()
+        wakes
+            .chain(connections)
+            .chain(incidents)
+            .chain(self.workers.next(self.config.threads))
+            .chain(stop)
+            .min()
     }
 
     /// Whether every client has had its end, or never got in.
-    pub(super) fn unfinished(&self) -> Option<String> {
+    pub(super) fn unfinished_client(&self) -> Option<String> {
         let mut clients = self.clients.iter().flatten();
-        let unfinished = clients.find(|client| {
-            let was_in = client.wire.is_some_and(|wire| self.wires[wire].accepted.is_some());
+        let unfinished_client = clients.find(|client| {
+            let was_in =
+                client.connection.is_some_and(|connection| self.connections[connection].accepted.is_some());
             !client.is_done && (was_in || self.stopped.is_none())
         });
-        unfinished.map(Client::describe)
+        unfinished_client.map(Client::describe)
     }
 
     pub(super) fn take_trace(&mut self) -> Vec<String> {
         std::mem::take(&mut self.trace).into_lines()
     }
 
-    fn let_act(&mut self, at: usize) {
+    fn run_client(&mut self, at: usize) {
         let Some(mut client) = self.clients[at].take() else { return };
         self.wakes[at] = None;
-        match client.act(self) {
+        match client.run(self) {
             Ok(next) => self.wakes[at] = next.map(|next| next.max(self.now + TICK)),
             Err(why) => {
                 client.is_done = true;
@@ -273,14 +279,16 @@ impl World {
 
     fn check_times(&mut self) {
         let late = self.clients.iter().flatten().find_map(|client| {
-            client.check_time(self).err().map(|why| format!("{why}; {}", client.describe()))
+            client.check_deadlines(self).err().map(|why| format!("{why}; {}", client.describe()))
         });
-        let overdue = self.wires.iter().enumerate().find_map(|(at, wire)| {
-            if wire.closed.is_some() || wire.broken || wire.client_has_reset() {
+        let overdue = self.connections.iter().enumerate().find_map(|(at, connection)| {
+            if connection.closed.is_some() || connection.broken || connection.client_has_reset() {
                 return None;
             }
-            let lingers = wire.shut_down.is_some_and(|at| self.now > at + limits::LINGER_TIMEOUT + SLACK);
-            let stalls = wire.stalled_since.is_some_and(|at| self.now > at + limits::WRITE_TIMEOUT + SLACK);
+            let lingers =
+                connection.shut_down.is_some_and(|at| self.now > at + limits::LINGER_TIMEOUT + SLACK);
+            let stalls =
+                connection.stalled_since.is_some_and(|at| self.now > at + limits::WRITE_TIMEOUT + SLACK);
             (lingers || stalls).then(|| format!("wire {at} is kept too long, lingers: {lingers}"))
         });
         if let Some(why) = late.or(overdue) {
@@ -288,47 +296,47 @@ impl World {
         }
     }
 
-    fn befall(&mut self, incident: Incident) {
+    fn apply_incident(&mut self, incident: Incident) {
         self.log(|| format!("{incident:?}"));
         match incident {
             Incident::Break { client } => {
-                let wire = self.clients[client].as_ref().and_then(|client| client.wire);
-                if let Some(wire) = wire {
-                    self.wires[wire].fail();
-                    self.notify(wire);
+                let connection = self.clients[client].as_ref().and_then(|client| client.connection);
+                if let Some(connection) = connection {
+                    self.connections[connection].fail();
+                    self.notify(connection);
                 }
             }
-            Incident::Remove { vm } => self.operate(vm, Write::Remove),
-            Incident::ChangePassword { vm } => self.operate(vm, |name| Write::ChangePassword {
+            Incident::Remove { vm } => self.write_as_operator(vm, Write::Remove),
+            Incident::ChangePassword { vm } => self.write_as_operator(vm, |name| Write::ChangePassword {
                 name,
-                password_hash: super::jobs::fake_hash("another password"),
+                password_hash: super::fake_workers::fake_hash("another password"),
             }),
             Incident::ClockJump { seconds } => self.wall_clock.set(self.now, seconds),
         }
     }
 
-    fn operate(&mut self, vm: usize, write: impl FnOnce(VmName) -> Write) {
-        self.herd.disturb(vm);
-        let name = VmName::from_store(&self.herd.vms[vm].name);
+    fn write_as_operator(&mut self, vm: usize, write: impl FnOnce(VmName) -> Write) {
+        self.model.change_by_operator(vm);
+        let name = VmName::from_store(&self.model.vms[vm].name);
         let mut store = self.store.connect().expect("memory is always there");
         let _ = store.write(&[write(name)]);
     }
 
-    fn foresee_incidents(&mut self) {
-        let World { random, weather, herd, .. } = self;
+    fn schedule_incidents(&mut self) {
+        let World { random, config, model, .. } = self;
         let mut incidents = Vec::new();
-        for client in 0..weather.clients {
-            if random.chance(weather.broken_percent) {
+        for client in 0..config.clients {
+            if random.chance(config.broken_percent) {
                 incidents.push(Incident::Break { client });
             }
         }
-        if weather.operator_acts {
+        if config.operator_acts {
             for _ in 0..random.between(1, 4) {
-                let vm = random.between(0, herd.vms.len() - 1);
+                let vm = random.between(0, model.vms.len() - 1);
                 incidents.push(random.pick(&[Incident::Remove { vm }, Incident::ChangePassword { vm }]));
             }
         }
-        if weather.clock_jumps {
+        if config.clock_jumps {
             // A day back, an hour forward, what tokens outlive and what they don't.
             for _ in 0..random.between(1, 3) {
                 let seconds = random.pick(&[-86_400, 3_600, -10, 86_380, 86_400]);
@@ -343,10 +351,10 @@ impl World {
 }
 
 /// Puts VMs into the store that were there before.
-fn register(store: &Arc<dyn StoreFactory>, herd: &Herd, shared: &[usize], is_big: bool) {
-    let shared = shared.iter().map(|vm| &herd.vms[*vm]).map(|vm| {
-        let ram = *vm.rams.first().expect("a VM begins with some memory");
-        (vm.name.clone(), ram, 2, Some(super::jobs::fake_hash(&vm.password)))
+fn register(store: &Arc<dyn StoreFactory>, model: &ReferenceModel, shared: &[usize], is_big: bool) {
+    let shared = shared.iter().map(|vm| &model.vms[*vm]).map(|vm| {
+        let ram = *vm.possible_rams.first().expect("a VM begins with some memory");
+        (vm.name.clone(), ram, 2, Some(super::fake_workers::fake_hash(&vm.password)))
     });
     let old = (0..if is_big { 40 } else { 1 })
         .map(|at| (format!("old-{at}"), 1, if is_big { 30 } else { 1 }, None));

@@ -1,14 +1,14 @@
 //! What fake clients do about metrics, and how they say it.
 
-use super::metrics::{Asker, Batch, Metrics, NewPoint, Range};
+use super::point_model::{Batch, NewPoint, PointModel, PointQuery, Requester};
 use super::random::Random;
-use super::request::What;
+use super::request::Request;
 use crate::clock::Instant;
 use crate::limits;
 
 /// Something about metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Measure {
+pub(super) enum MetricRequest {
     /// Puts one point, or several where one request can.
     Put,
     /// Puts another value in the place of the last one, where it is certain which comes last.
@@ -24,64 +24,66 @@ pub(super) enum Measure {
 
 /// Who does it.
 #[derive(Clone, Copy)]
-pub(super) struct Measurer {
-    pub(super) asker: Asker,
+pub(super) struct MetricContext {
+    pub(super) requester: Requester,
     pub(super) is_text: bool,
     pub(super) now: Instant,
 }
 
-impl Measure {
+impl MetricRequest {
     /// The request that this makes; `marks` are numbers that its client has not used.
     pub(super) fn choose(
         self,
-        by: Measurer,
+        by: MetricContext,
         marks: &mut u64,
-        metrics: &mut Metrics,
+        point_model: &mut PointModel,
         random: &mut Random,
-    ) -> What {
-        let client = by.asker.client;
+    ) -> Request {
+        let client = by.requester.client;
         match self {
-            Measure::Any => {
-                let (put, again, get) = (Measure::Put, Measure::PutAgain, Measure::Get);
-                let any = [put, put, put, put, again, again, get, get, get, Measure::GetNothing];
-                let any = if random.chance(6) { Measure::GetAll } else { random.pick(&any) };
-                any.choose(by, marks, metrics, random)
+            MetricRequest::Any => {
+                let (put, again, get) = (MetricRequest::Put, MetricRequest::PutAgain, MetricRequest::Get);
+                let any = [put, put, put, put, again, again, get, get, get, MetricRequest::GetNothing];
+                let any = if random.chance(6) { MetricRequest::GetAll } else { random.pick(&any) };
+                any.choose(by, marks, point_model, random)
             }
-            Measure::Put => put(by, marks, metrics, random),
-            Measure::PutAgain => match metrics.last_of(client).filter(|_| by.asker.is_in_turn) {
-                Some((key, second)) => {
-                    *marks += 1;
-                    let point = NewPoint { key, second: Some(second), value: value(*marks) };
-                    put_points(vec![point], false, by, metrics, random)
+            MetricRequest::Put => put(by, marks, point_model, random),
+            MetricRequest::PutAgain => {
+                match point_model.last_of(client).filter(|_| by.requester.is_in_turn) {
+                    Some((key, second)) => {
+                        *marks += 1;
+                        let point = NewPoint { key, second: Some(second), value: value(*marks) };
+                        put_points(vec![point], false, by, point_model, random)
+                    }
+                    None => put(by, marks, point_model, random),
                 }
-                None => put(by, marks, metrics, random),
-            },
-            Measure::Get => {
-                let key = match metrics.last_of(client) {
+            }
+            MetricRequest::Get => {
+                let key = match point_model.last_of(client) {
                     Some((key, _)) if random.chance(60) => key,
                     _ => key(client, random),
                 };
                 let mut bound = || {
-                    let near = metrics.second_of(client, random).filter(|_| !by.is_text)?;
+                    let near = point_model.second_of(client, random).filter(|_| !by.is_text)?;
                     random.chance(40).then(|| near + random.between(0, 2) as i64 - 1)
                 };
                 let (from, to) = (bound(), bound());
-                What::Get { range: Range { key, from, to }, token: None }
+                Request::Get { query: PointQuery { key, from, to }, token: None }
             }
-            Measure::GetAll => {
-                let range = Range { key: "*".to_owned(), from: None, to: None };
-                What::Get { range, token: None }
+            MetricRequest::GetAll => {
+                let query = PointQuery { key: "*".to_owned(), from: None, to: None };
+                Request::Get { query, token: None }
             }
-            Measure::GetNothing => {
-                let range = Range { key: format!("nobody.{client}"), from: None, to: None };
-                What::Get { range, token: None }
+            MetricRequest::GetNothing => {
+                let query = PointQuery { key: format!("nobody.{client}"), from: None, to: None };
+                Request::Get { query, token: None }
             }
         }
     }
 }
 
-fn put(by: Measurer, marks: &mut u64, metrics: &mut Metrics, random: &mut Random) -> What {
-    let client = by.asker.client;
+fn put(by: MetricContext, marks: &mut u64, point_model: &mut PointModel, random: &mut Random) -> Request {
+    let client = by.requester.client;
     let count = if by.is_text || random.chance(50) { 1 } else { random.mostly_few(1, 40) };
     let (mut points, mut bytes) = (Vec::new(), 0);
     while points.len() < count && bytes < BATCH_BYTES {
@@ -94,17 +96,17 @@ fn put(by: Measurer, marks: &mut u64, metrics: &mut Metrics, random: &mut Random
         points.push(NewPoint { key, second, value: value(*marks) });
     }
     let is_bad = points.len() > 1 && random.chance(10);
-    put_points(points, is_bad, by, metrics, random)
+    put_points(points, is_bad, by, point_model, random)
 }
 
 fn put_points(
     points: Vec<NewPoint>,
     is_bad: bool,
-    by: Measurer,
-    metrics: &mut Metrics,
+    by: MetricContext,
+    point_model: &mut PointModel,
     random: &mut Random,
-) -> What {
-    let said = match (by.is_text, points.as_slice()) {
+) -> Request {
+    let text = match (by.is_text, points.as_slice()) {
         (true, [point]) => line(point, random),
         (_, [point]) => fields(point, false),
         (_, points) => {
@@ -114,8 +116,8 @@ fn put_points(
             format!("\"points\": [{}]", listed.collect::<Vec<_>>().join(", "))
         }
     };
-    let batch: Batch = metrics.put(points, is_bad, by.asker, by.now);
-    What::Put { batch, said, token: None }
+    let batch: Batch = point_model.put(points, is_bad, by.requester, by.now);
+    Request::Put { batch, text, token: None }
 }
 
 /// One of the keys of a client.
@@ -167,10 +169,10 @@ fn fields(point: &NewPoint, is_bad: bool) -> String {
 }
 
 /// What a client of metrics text says, the line's end included, and sometimes lines of nothing around it.
-pub(super) fn line_of(what: &What, random: &mut Random) -> String {
-    let line = match what {
-        What::Put { said, .. } => said.clone(),
-        What::Get { range, .. } => format!("get {}", range.key),
+pub(super) fn line_of(request: &Request, random: &mut Random) -> String {
+    let line = match request {
+        Request::Put { text, .. } => text.clone(),
+        Request::Get { query, .. } => format!("get {}", query.key),
         _ => random.pick(&BAD_LINES).to_owned(),
     };
     let end = random.pick(&["\n", "\n", "\n", "\n", "\r\n", "\n\n", "\r\n\r\n", "\n \t\n"]);

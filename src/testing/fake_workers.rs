@@ -4,11 +4,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::keeper::Keeper;
+use super::fault_config::FaultConfig;
+use super::faulty_store::StoreFaults;
+use super::maintenance::Maintenance;
 use super::random::Random;
 use super::trace::Trace;
-use super::unreliable::Whims;
-use super::weather::Weather;
 use super::world::Shared;
 use crate::app::page::PageRequest;
 use crate::app::password::{Cost, Verdict, known_costs};
@@ -24,11 +24,11 @@ use crate::worker::{
 pub(super) struct FakeJobs(pub(super) Shared);
 
 /// All lanes.
-pub(super) struct Workshop {
+pub(super) struct FakeWorkers {
     random: Random,
     tools: Tools,
     factory: Arc<dyn StoreFactory>,
-    whims: Arc<Mutex<Whims>>,
+    faults: Arc<Mutex<StoreFaults>>,
     /// What waits in each lane, in the order in which the real ones take it.
     waiting: [Backlog; Lane::ALL.len()],
     /// When a thread of each lane looks there at the earliest.
@@ -54,7 +54,7 @@ struct Run {
 }
 
 /// A job that is run while somebody else writes.
-pub(super) struct Lent {
+pub(super) struct InterleavedJob {
     id: RunId,
     key: JobKey,
     task: Task,
@@ -66,33 +66,33 @@ impl Jobs for FakeJobs {
         let mut world = self.0.borrow_mut();
         world.operations += 1;
         let (now, lane) = (world.now, job.task.lane());
-        world.log(|| format!("job {} of {:?}: {}", job.key.job, job.key.request_key, name(&job.task)));
+        world.log(|| format!("job {} of {:?}: {}", job.key.job, job.key.request_key, kind_of(&job.task)));
         if let Task::Write(Write::Put { points, .. }) = &job.task
             && !(1..=limits::POINTS_PER_REQUEST_MAX).contains(&points.len())
         {
             world.fail(format!("{} points are put at once", points.len()));
         }
-        let weather = world.weather.clone();
-        let workshop = &mut world.workshop;
-        let waiting = &mut workshop.waiting[lane as usize];
-        if job.priority == Priority::Normal && workshop.random.chance(weather.full_percent) {
+        let config = world.config.clone();
+        let workers = &mut world.workers;
+        let waiting = &mut workers.waiting[lane as usize];
+        if job.priority == Priority::Normal && workers.random.chance(config.full_percent) {
             return Err(QueueFull);
         }
         if waiting.is_empty() {
-            workshop.looks[lane as usize] = now + workshop.random.micros(0, weather.job_micros_max);
+            workers.looks[lane as usize] = now + workers.random.micros(0, config.job_micros_max);
         }
-        waiting.set_jobs_max(weather.queue_max);
+        waiting.set_jobs_max(config.queue_max);
         for job in waiting.push(job)? {
-            workshop.done.push(Completion { key: job.key, result: Err(TaskError::NoRoom) });
-            workshop.is_woken = true;
+            workers.done.push(Completion { key: job.key, result: Err(TaskError::NoRoom) });
+            workers.is_woken = true;
         }
         Ok(())
     }
 
     fn drain(&mut self, completions: &mut VecDeque<Completion>) {
         let mut world = self.0.borrow_mut();
-        let doubled_percent = world.weather.doubled_percent;
-        let done = world.workshop.collect(doubled_percent);
+        let doubled_percent = world.config.doubled_percent;
+        let done = world.workers.collect(doubled_percent);
         world.operations += done.len() as u64;
         for completion in &done {
             let (job, is_done) = (completion.key.job, completion.result.is_ok());
@@ -104,7 +104,7 @@ impl Jobs for FakeJobs {
     fn replace_worker(&mut self, lane: Lane, run: RunId) {
         let mut world = self.0.borrow_mut();
         world.log(|| format!("run {} of {lane:?} is given up", run.0));
-        let mut runs = world.workshop.running.iter_mut();
+        let mut runs = world.workers.running.iter_mut();
         if let Some(run) = runs.find(|other| other.id == run) {
             let is_right = run.lane == lane;
             run.is_replaced = true;
@@ -115,11 +115,11 @@ impl Jobs for FakeJobs {
     }
 
     fn progress(&self, lane: Lane) -> LaneProgress {
-        let workshop = &self.0.borrow().workshop;
+        let workers = &self.0.borrow().workers;
         LaneProgress {
-            queued: workshop.waiting[lane as usize].len(),
-            running: workshop.running.iter().filter(|run| run.lane == lane).count(),
-            done: workshop.runs_done[lane as usize],
+            queued: workers.waiting[lane as usize].len(),
+            running: workers.running.iter().filter(|run| run.lane == lane).count(),
+            done: workers.runs_done[lane as usize],
         }
     }
 
@@ -128,14 +128,14 @@ impl Jobs for FakeJobs {
     }
 }
 
-impl Workshop {
-    pub(super) fn new(keeper: &Keeper, random: Random) -> Workshop {
-        let factory = Arc::clone(&keeper.factory);
-        Workshop {
+impl FakeWorkers {
+    pub(super) fn new(maintenance: &Maintenance, random: Random) -> FakeWorkers {
+        let factory = Arc::clone(&maintenance.factory);
+        FakeWorkers {
             random,
             tools: Tools::new(Arc::clone(&factory), known_costs(COST)),
             factory,
-            whims: Arc::clone(&keeper.whims),
+            faults: Arc::clone(&maintenance.faults),
             waiting: Lane::ALL.map(|_| Backlog::new(0)),
             looks: [Instant::ORIGIN; Lane::ALL.len()],
             runs_done: [0; Lane::ALL.len()],
@@ -148,7 +148,7 @@ impl Workshop {
     }
 
     /// Begins and ends what is due.
-    pub(super) fn advance(&mut self, now: Instant, weather: &Weather, trace: &mut Trace) {
+    pub(super) fn advance(&mut self, now: Instant, config: &FaultConfig, trace: &mut Trace) {
         loop {
             let is_over = |run: &Run| run.ends <= now;
             while let Some(at) = self.running.iter().position(is_over) {
@@ -158,9 +158,9 @@ impl Workshop {
                 self.done.extend(run.completions);
                 self.is_woken = true;
             }
-            let may_begin = |lane: &Lane| self.begins(*lane, weather.threads).is_some_and(|at| at <= now);
+            let may_begin = |lane: &Lane| self.begins(*lane, config.threads).is_some_and(|at| at <= now);
             let Some(lane) = Lane::ALL.into_iter().find(may_begin) else { return };
-            self.begin(lane, now, weather, trace);
+            self.begin(lane, now, config, trace);
         }
     }
 
@@ -208,10 +208,10 @@ impl Workshop {
         }
     }
 
-    fn begin(&mut self, lane: Lane, now: Instant, weather: &Weather, trace: &mut Trace) {
+    fn begin(&mut self, lane: Lane, now: Instant, config: &FaultConfig, trace: &mut Trace) {
         self.last_run += 1;
         let id = RunId(self.last_run);
-        let batch = self.waiting[lane as usize].take(BatchPolicy::of(lane), weather.threads);
+        let batch = self.waiting[lane as usize].take(BatchPolicy::of(lane), config.threads);
         let (mut keys, mut tasks) = (Vec::new(), Vec::new());
         for job in batch {
             if !job.state.start(id) {
@@ -220,13 +220,13 @@ impl Workshop {
             }
             trace.add(now, || format!("run {} runs job {}", id.0, job.key.job));
             keys.push(job.key);
-            tasks.push(with_keys_max(job.task, weather.keys_max));
+            tasks.push(with_keys_max(job.task, config.keys_max));
         }
-        let results = self.run_all(tasks, now, weather);
+        let results = self.run_all(tasks, now, config);
         let completions: Vec<Completion> =
             keys.into_iter().zip(results).map(|(key, result)| Completion { key, result }).collect();
         if !completions.is_empty() {
-            self.keep_busy(id, lane, completions, now, weather);
+            self.keep_busy(id, lane, completions, now, config);
         }
     }
 
@@ -237,74 +237,79 @@ impl Workshop {
         lane: Lane,
         completions: Vec<Completion>,
         now: Instant,
-        weather: &Weather,
+        config: &FaultConfig,
     ) {
-        let takes = if self.random.chance(weather.stuck_percent) {
+        let takes = if self.random.chance(config.stuck_percent) {
             self.random.micros(1_000_000, 100_000_000)
         } else {
-            self.random.micros(0, weather.job_micros_max)
+            self.random.micros(0, config.job_micros_max)
         };
         self.running.push(Run { id, lane, ends: now + takes, completions, is_replaced: false });
     }
 
     /// Runs `tasks` one by one, while others are at it now and then, or, if they write, together.
-    fn run_all(&mut self, tasks: Vec<Task>, now: Instant, weather: &Weather) -> Vec<TaskResult> {
+    fn run_all(&mut self, tasks: Vec<Task>, now: Instant, config: &FaultConfig) -> Vec<TaskResult> {
         let is_write = tasks.iter().all(|task| matches!(task, Task::Write(_)));
-        if tasks.len() > 1 && is_write && weather.writes_behind && self.random.chance(40) {
+        if tasks.len() > 1 && is_write && config.writes_behind && self.random.chance(40) {
             let mut results = Vec::new();
             self.tools.run(tasks, &mut results);
             return results;
         }
         let run = |task: Task| {
-            let lent = is_of_points(&task).then(|| self.lend(weather)).flatten();
-            let result = self.run(task, weather);
-            self.take_back(lent, now, weather);
+            let interleaved = is_of_points(&task).then(|| self.begin_interleaved(config)).flatten();
+            let result = self.run(task, config);
+            self.end_interleaved(interleaved, now, config);
             result
         };
         tasks.into_iter().map(run).collect()
     }
 
     /// Has a write that waits run while somebody else writes points, by another thread as it were.
-    pub(super) fn lend(&mut self, weather: &Weather) -> Option<Lent> {
-        if !weather.writes_behind || self.random.chance(30) {
+    pub(super) fn begin_interleaved(&mut self, config: &FaultConfig) -> Option<InterleavedJob> {
+        if !config.writes_behind || self.random.chance(30) {
             return None;
         }
         let one = BatchPolicy::All { max: 1, weight_max: usize::MAX };
-        let job = self.waiting[Lane::Write as usize].take(one, weather.threads).pop()?;
+        let job = self.waiting[Lane::Write as usize].take(one, config.threads).pop()?;
         self.last_run += 1;
         let id = RunId(self.last_run);
         if !job.state.start(id) {
             return None;
         }
-        let task = with_keys_max(job.task, weather.keys_max);
+        let task = with_keys_max(job.task, config.keys_max);
         let seq: Arc<Mutex<Option<TaskResult>>> = Arc::default();
         let mut tools = Tools::new(Arc::clone(&self.factory), known_costs(COST));
         let (result, copy) = (Arc::clone(&seq), task.clone());
-        let meanwhile = move || {
+        let write_hook = move || {
             let mut results = Vec::new();
             tools.run(vec![copy], &mut results);
             *result.lock().unwrap_or_else(PoisonError::into_inner) = results.pop();
         };
-        self.whims().meanwhile = Some(Box::new(meanwhile));
-        Some(Lent { id, key: job.key, task, seq })
+        self.faults().write_hook = Some(Box::new(write_hook));
+        Some(InterleavedJob { id, key: job.key, task, seq })
     }
 
     /// What became of it: it is run now if it was not, or found another at it.
-    pub(super) fn take_back(&mut self, lent: Option<Lent>, now: Instant, weather: &Weather) {
-        let Some(Lent { id, key, task, seq }) = lent else { return };
-        self.whims().meanwhile = None;
+    pub(super) fn end_interleaved(
+        &mut self,
+        interleaved: Option<InterleavedJob>,
+        now: Instant,
+        config: &FaultConfig,
+    ) {
+        let Some(InterleavedJob { id, key, task, seq }) = interleaved else { return };
+        self.faults().write_hook = None;
         let result = match seq.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            None | Some(Err(TaskError::Store(StoreError::Busy))) => self.run(task, weather),
+            None | Some(Err(TaskError::Store(StoreError::Busy))) => self.run(task, config),
             Some(result) => result,
         };
-        self.keep_busy(id, Lane::Write, vec![Completion { key, result }], now, weather);
+        self.keep_busy(id, Lane::Write, vec![Completion { key, result }], now, config);
     }
 
-    fn whims(&self) -> MutexGuard<'_, Whims> {
-        self.whims.lock().unwrap_or_else(PoisonError::into_inner)
+    fn faults(&self) -> MutexGuard<'_, StoreFaults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&mut self, task: Task, weather: &Weather) -> Result<Done, TaskError> {
+    fn run(&mut self, task: Task, config: &FaultConfig) -> Result<Done, TaskError> {
         let is_write = matches!(task, Task::Write(_));
         match task {
             Task::HashPassword { password } => return Ok(Done::Hashed(fake_hash(password.expose()))),
@@ -318,7 +323,7 @@ impl Workshop {
             _ => {}
         }
         let is_computing = task.lane() == Lane::Compute;
-        if is_computing || !self.random.chance(weather.failed_percent) {
+        if is_computing || !self.random.chance(config.failed_percent) {
             let mut results = Vec::new();
             self.tools.run(vec![task], &mut results);
             return results.pop().expect("one result for one task");
@@ -360,7 +365,7 @@ pub(super) fn fake_hash(password: &str) -> String {
     format!("fake:{password}")
 }
 
-fn name(task: &Task) -> &'static str {
+fn kind_of(task: &Task) -> &'static str {
     match task {
         Task::FindToken { .. } => "find a token",
         Task::FindCredentials { .. } | Task::FindCredentialsById { .. } => "find credentials",

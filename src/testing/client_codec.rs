@@ -17,43 +17,43 @@ pub(super) enum Framing {
 }
 
 /// One end of a conversation.
-pub(super) struct Speech {
+pub(super) struct ClientCodec {
     pub(super) framing: Framing,
     /// What has come and is not cut yet.
-    heard: Vec<u8>,
+    input: Vec<u8>,
     /// Bytes of it in which no reply of metrics text ends.
     searched: usize,
-    place: Place,
+    state: DecodeState,
     /// What of HTTP's answer, or of a message of WebSocket in several frames, has come.
     body: Vec<u8>,
     status: u16,
     /// In a message of WebSocket that is not whole.
-    pub(super) is_inside: bool,
+    pub(super) is_in_message: bool,
     /// The answer to the handshake has to come.
-    pub(super) awaits_switch: bool,
+    pub(super) awaits_handshake: bool,
     /// Payloads of the pings that are not answered.
     pings: VecDeque<Vec<u8>>,
     /// The server has said that nothing follows.
-    pub(super) is_over: bool,
+    pub(super) is_finished: bool,
     /// What a close frame may say.
     pub(super) close_code: Option<u16>,
     /// Nothing more needs to come, though it may.
-    pub(super) is_forgiven: bool,
+    pub(super) responses_are_optional: bool,
 }
 
 /// Something that the server has said.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) enum Heard {
+pub(super) enum ServerMessage {
     /// A reply, without what ends it; with its status where the framing has one.
-    Reply(Vec<u8>, Option<u16>),
+    Response(Vec<u8>, Option<u16>),
     /// The body may be sent.
     Continue,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
+enum DecodeState {
     /// Before a line, a head or a frame.
-    Between,
+    Boundary,
     Sized {
         left: usize,
     },
@@ -68,36 +68,36 @@ enum Place {
 
 /// How a request is made in HTTP.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Manner {
-    pub(super) bearer: Option<String>,
+pub(super) struct HttpStyle {
+    pub(super) bearer_token: Option<String>,
     pub(super) is_chunked: bool,
     /// The client asks before it sends the body.
-    pub(super) asks_first: bool,
+    pub(super) expects_continue: bool,
     pub(super) is_last: bool,
 }
 
-impl Speech {
-    pub(super) fn new(framing: Framing) -> Speech {
-        Speech {
+impl ClientCodec {
+    pub(super) fn new(framing: Framing) -> ClientCodec {
+        ClientCodec {
             framing,
-            heard: Vec::new(),
+            input: Vec::new(),
             searched: 0,
-            place: Place::Between,
+            state: DecodeState::Boundary,
             body: Vec::new(),
             status: 0,
-            is_inside: false,
-            awaits_switch: framing == Framing::WebSocket,
+            is_in_message: false,
+            awaits_handshake: framing == Framing::WebSocket,
             pings: VecDeque::new(),
-            is_over: false,
+            is_finished: false,
             close_code: None,
-            is_forgiven: false,
+            responses_are_optional: false,
         }
     }
 
     // ── What is said ──
 
     /// What a conversation begins with.
-    pub(super) fn greeting(&self) -> &'static [u8] {
+    pub(super) fn handshake(&self) -> &'static [u8] {
         match self.framing {
             Framing::RawJson | Framing::Text | Framing::Http => b"",
             Framing::WebSocket => HANDSHAKE,
@@ -127,7 +127,7 @@ impl Speech {
 
     /// The client's close frame: nothing more needs to come.
     pub(super) fn close(&mut self, code: Option<u16>, random: &mut Random) -> Vec<u8> {
-        self.is_forgiven = true;
+        self.responses_are_optional = true;
         self.close_code = code;
         let mut bytes = Vec::new();
         let payload = code.map(u16::to_be_bytes);
@@ -136,19 +136,19 @@ impl Speech {
     }
 
     /// A request of HTTP: its head, and its body.
-    pub(super) fn request(text: &str, manner: &Manner, random: &mut Random) -> (Vec<u8>, Vec<u8>) {
+    pub(super) fn request(text: &str, http_style: &HttpStyle, random: &mut Random) -> (Vec<u8>, Vec<u8>) {
         let path = random.pick(&["/", "/api", "/x?y=z", "http://127.0.0.1:8888/"]);
         let mut head = format!("POST {path} HTTP/1.1\r\nHost: localhost:8888\r\n");
-        if let Some(token) = &manner.bearer {
+        if let Some(token) = &http_style.bearer_token {
             head += &format!("Authorization: Bearer {token}\r\n");
         }
-        if manner.is_last {
+        if http_style.is_last {
             head += "Connection: close\r\n";
         }
-        if manner.asks_first {
+        if http_style.expects_continue {
             head += "Expect: 100-continue\r\n";
         }
-        if !manner.is_chunked {
+        if !http_style.is_chunked {
             head += &format!("Content-Length: {}\r\n\r\n", text.len());
             return (head.into_bytes(), text.as_bytes().to_vec());
         }
@@ -169,111 +169,111 @@ impl Speech {
     // ── What is heard ──
 
     /// Takes what has come; what it says.
-    pub(super) fn hear(&mut self, bytes: &[u8]) -> Result<Vec<Heard>, String> {
-        self.heard.extend_from_slice(bytes);
+    pub(super) fn decode(&mut self, bytes: &[u8]) -> Result<Vec<ServerMessage>, String> {
+        self.input.extend_from_slice(bytes);
         let mut found = Vec::new();
         let mut at = 0;
         loop {
-            let (used, heard) = match (self.framing, self.awaits_switch) {
-                (Framing::RawJson, _) => self.hear_line(at),
-                (Framing::Text, _) => self.hear_lines(at),
-                (Framing::Http, _) | (_, true) => self.hear_http(at)?,
-                (Framing::WebSocket, false) => self.hear_frame(at)?,
+            let (used, message) = match (self.framing, self.awaits_handshake) {
+                (Framing::RawJson, _) => self.decode_line(at),
+                (Framing::Text, _) => self.decode_text_response(at),
+                (Framing::Http, _) | (_, true) => self.decode_http(at)?,
+                (Framing::WebSocket, false) => self.decode_frame(at)?,
             };
-            if used == 0 && heard.is_none() {
+            if used == 0 && message.is_none() {
                 break;
             }
             at += used;
-            found.extend(heard);
+            found.extend(message);
         }
-        self.heard.drain(..at);
+        self.input.drain(..at);
         self.searched = self.searched.saturating_sub(at);
         Ok(found)
     }
 
     /// Whether nothing has begun and not ended.
-    pub(super) fn is_between(&self) -> bool {
-        let is_open = self.is_inside && !self.is_forgiven && !self.is_over;
-        self.heard.is_empty() && self.place == Place::Between && !is_open
+    pub(super) fn is_at_boundary(&self) -> bool {
+        let is_open = self.is_in_message && !self.responses_are_optional && !self.is_finished;
+        self.input.is_empty() && self.state == DecodeState::Boundary && !is_open
     }
 
     /// Whether nothing is due beside replies.
-    pub(super) fn is_owed_nothing(&self) -> bool {
-        self.is_forgiven || !self.awaits_switch && self.pings.is_empty()
+    pub(super) fn has_nothing_pending(&self) -> bool {
+        self.responses_are_optional || !self.awaits_handshake && self.pings.is_empty()
     }
 
-    fn hear_line(&self, at: usize) -> (usize, Option<Heard>) {
-        let rest = &self.heard[at..];
+    fn decode_line(&self, at: usize) -> (usize, Option<ServerMessage>) {
+        let rest = &self.input[at..];
         match rest.iter().position(|byte| *byte == b'\n') {
-            Some(end) => (end + 1, Some(Heard::Reply(rest[..end].to_vec(), None))),
+            Some(end) => (end + 1, Some(ServerMessage::Response(rest[..end].to_vec(), None))),
             None => (0, None),
         }
     }
 
     /// A reply of metrics text ends with an empty line.
-    fn hear_lines(&mut self, at: usize) -> (usize, Option<Heard>) {
+    fn decode_text_response(&mut self, at: usize) -> (usize, Option<ServerMessage>) {
         let from = self.searched.max(at);
-        match self.heard[from..].windows(2).position(|pair| pair == b"\n\n") {
+        match self.input[from..].windows(2).position(|pair| pair == b"\n\n") {
             Some(end) => {
                 let end = from + end;
                 self.searched = end + 2;
-                (end + 2 - at, Some(Heard::Reply(self.heard[at..end].to_vec(), None)))
+                (end + 2 - at, Some(ServerMessage::Response(self.input[at..end].to_vec(), None)))
             }
             None => {
-                self.searched = self.heard.len().saturating_sub(1).max(at);
+                self.searched = self.input.len().saturating_sub(1).max(at);
                 (0, None)
             }
         }
     }
 
-    fn hear_http(&mut self, at: usize) -> Result<(usize, Option<Heard>), String> {
-        let rest = &self.heard[at..];
-        if self.is_over && self.place == Place::Between && !rest.is_empty() {
+    fn decode_http(&mut self, at: usize) -> Result<(usize, Option<ServerMessage>), String> {
+        let rest = &self.input[at..];
+        if self.is_finished && self.state == DecodeState::Boundary && !rest.is_empty() {
             return Err("something follows the last answer".to_owned());
         }
         let line_end = || rest.windows(2).position(|pair| pair == b"\r\n");
-        match self.place {
-            Place::Between => match rest.windows(4).position(|four| four == b"\r\n\r\n") {
+        match self.state {
+            DecodeState::Boundary => match rest.windows(4).position(|four| four == b"\r\n\r\n") {
                 Some(end) => {
                     let head = String::from_utf8_lossy(&rest[..end]).into_owned();
                     Ok((end + 4, self.read_head(&head)?))
                 }
                 None => Ok((0, None)),
             },
-            Place::Sized { left: 0 } => Ok((0, Some(self.end_answer()?))),
-            Place::Sized { left } | Place::Chunk { left } => {
+            DecodeState::Sized { left: 0 } => Ok((0, Some(self.end_body()?))),
+            DecodeState::Sized { left } | DecodeState::Chunk { left } => {
                 let count = left.min(rest.len());
-                self.body.extend_from_slice(&self.heard[at..at + count]);
+                self.body.extend_from_slice(&self.input[at..at + count]);
                 let left = left - count;
-                self.place = match self.place {
-                    Place::Chunk { .. } if left == 0 => Place::ChunkEnd,
-                    Place::Chunk { .. } => Place::Chunk { left },
-                    _ => Place::Sized { left },
+                self.state = match self.state {
+                    DecodeState::Chunk { .. } if left == 0 => DecodeState::ChunkEnd,
+                    DecodeState::Chunk { .. } => DecodeState::Chunk { left },
+                    _ => DecodeState::Sized { left },
                 };
                 Ok((count, None))
             }
-            Place::ChunkSize => {
+            DecodeState::ChunkSize => {
                 let Some(end) = line_end() else { return Ok((0, None)) };
                 let size = std::str::from_utf8(&rest[..end]).map_err(|error| error.to_string())?;
                 let left = usize::from_str_radix(size, 16).map_err(|error| error.to_string())?;
-                self.place = if left == 0 { Place::Trailer } else { Place::Chunk { left } };
+                self.state = if left == 0 { DecodeState::Trailer } else { DecodeState::Chunk { left } };
                 Ok((end + 2, None))
             }
-            Place::ChunkEnd | Place::Trailer if rest.len() < 2 => Ok((0, None)),
-            Place::ChunkEnd | Place::Trailer => {
+            DecodeState::ChunkEnd | DecodeState::Trailer if rest.len() < 2 => Ok((0, None)),
+            DecodeState::ChunkEnd | DecodeState::Trailer => {
                 if !rest.starts_with(b"\r\n") {
                     return Err("a chunk does not end".to_owned());
                 }
-                if self.place == Place::Trailer {
-                    return Ok((2, Some(self.end_answer()?)));
+                if self.state == DecodeState::Trailer {
+                    return Ok((2, Some(self.end_body()?)));
                 }
-                self.place = Place::ChunkSize;
+                self.state = DecodeState::ChunkSize;
                 Ok((2, None))
             }
         }
     }
 
-    fn read_head(&mut self, head: &str) -> Result<Option<Heard>, String> {
+    fn read_head(&mut self, head: &str) -> Result<Option<ServerMessage>, String> {
         let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
         self.status = status.ok_or_else(|| format!("no status: {head}"))?;
         let field = |name: &str| {
@@ -281,38 +281,38 @@ impl Speech {
             lines.find(|(known, _)| *known == name).map(|(_, value)| value)
         };
         match self.status {
-            100 => return Ok(Some(Heard::Continue)),
-            101 if self.awaits_switch && field("Sec-WebSocket-Accept") == Some(ACCEPTED) => {
-                self.awaits_switch = false;
+            100 => return Ok(Some(ServerMessage::Continue)),
+            101 if self.awaits_handshake && field("Sec-WebSocket-Accept") == Some(ACCEPTED) => {
+                self.awaits_handshake = false;
                 return Ok(None);
             }
             101 => return Err("another protocol".to_owned()),
-            _ if self.awaits_switch => return Err(format!("no handshake: {head}")),
+            _ if self.awaits_handshake => return Err(format!("no handshake: {head}")),
             _ => {}
         }
-        self.is_over = field("Connection").is_some_and(|value| value.starts_with("close"));
-        self.place = match (field("Content-Length"), field("Transfer-Encoding")) {
+        self.is_finished = field("Connection").is_some_and(|value| value.starts_with("close"));
+        self.state = match (field("Content-Length"), field("Transfer-Encoding")) {
             (Some(length), None) => {
-                Place::Sized { left: length.parse().map_err(|_| format!("no length: {length}"))? }
+                DecodeState::Sized { left: length.parse().map_err(|_| format!("no length: {length}"))? }
             }
-            (None, Some("chunked")) => Place::ChunkSize,
+            (None, Some("chunked")) => DecodeState::ChunkSize,
             _ => return Err(format!("a body without a length: {head}")),
         };
         Ok(None)
     }
 
-    fn end_answer(&mut self) -> Result<Heard, String> {
-        self.place = Place::Between;
+    fn end_body(&mut self) -> Result<ServerMessage, String> {
+        self.state = DecodeState::Boundary;
         let mut body = std::mem::take(&mut self.body);
         if body.pop() != Some(b'\n') {
             return Err("a body without a newline at its end".to_owned());
         }
-        Ok(Heard::Reply(body, Some(self.status)))
+        Ok(ServerMessage::Response(body, Some(self.status)))
     }
 
-    fn hear_frame(&mut self, at: usize) -> Result<(usize, Option<Heard>), String> {
-        let rest = &self.heard[at..];
-        if self.is_over && !rest.is_empty() {
+    fn decode_frame(&mut self, at: usize) -> Result<(usize, Option<ServerMessage>), String> {
+        let rest = &self.input[at..];
+        if self.is_finished && !rest.is_empty() {
             return Err("something follows the close frame".to_owned());
         }
         let Some(&[first, second]) = rest.first_chunk::<2>() else { return Ok((0, None)) };
@@ -329,24 +329,29 @@ impl Speech {
         let length = if wide == 0 { usize::from(second) } else { length };
         let Some(payload) = rest.get(2 + wide..2 + wide + length) else { return Ok((0, None)) };
         let payload = payload.to_vec();
-        let heard = self.take_frame(first & 0x80 != 0, first & 0x0f, payload)?;
-        Ok((2 + wide + length, heard))
+        let message = self.take_frame(first & 0x80 != 0, first & 0x0f, payload)?;
+        Ok((2 + wide + length, message))
     }
 
-    fn take_frame(&mut self, is_final: bool, opcode: u8, payload: Vec<u8>) -> Result<Option<Heard>, String> {
-        match (opcode, self.is_inside) {
+    fn take_frame(
+        &mut self,
+        is_final: bool,
+        opcode: u8,
+        payload: Vec<u8>,
+    ) -> Result<Option<ServerMessage>, String> {
+        match (opcode, self.is_in_message) {
             (TEXT, false) | (CONTINUATION, true) => {
                 self.body.extend(payload);
-                self.is_inside = !is_final;
-                Ok(is_final.then(|| Heard::Reply(std::mem::take(&mut self.body), None)))
+                self.is_in_message = !is_final;
+                Ok(is_final.then(|| ServerMessage::Response(std::mem::take(&mut self.body), None)))
             }
             (TEXT, true) => Err("a message in the middle of another".to_owned()),
             (PONG, _) if self.pings.pop_front().as_ref() == Some(&payload) => Ok(None),
             (PONG, _) => Err("a pong that is not due".to_owned()),
             (CLOSE, _) => {
-                self.is_over = true;
+                self.is_finished = true;
                 let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                let is_right = match self.is_forgiven {
+                let is_right = match self.responses_are_optional {
                     true => code == self.close_code || matches!(code, Some(GOING_AWAY | POLICY)),
                     false => matches!(code, Some(GOING_AWAY | POLICY)),
                 };

@@ -13,36 +13,36 @@ use crate::store::{
 };
 
 /// Makes connections to such a store.
-pub(super) struct Unreliable {
+pub(super) struct FaultyStoreFactory {
     inner: Arc<dyn StoreFactory>,
-    whims: Arc<Mutex<Whims>>,
+    faults: Arc<Mutex<StoreFaults>>,
 }
 
 /// What its connections share.
-pub(super) struct Whims {
+pub(super) struct StoreFaults {
     pub(super) random: Random,
     /// Percent of what is written about points that fails.
     pub(super) failed_percent: usize,
     /// Is done once, after the next points were written and before anybody is told.
-    pub(super) meanwhile: Option<Meanwhile>,
+    pub(super) write_hook: Option<WriteHook>,
 }
 
-pub(super) type Meanwhile = Box<dyn FnOnce() + Send>;
+pub(super) type WriteHook = Box<dyn FnOnce() + Send>;
 
-struct UnreliableStore {
+struct FaultyStore {
     inner: Box<dyn Store>,
-    whims: Arc<Mutex<Whims>>,
+    faults: Arc<Mutex<StoreFaults>>,
 }
 
-impl Unreliable {
-    pub(super) fn new(inner: Arc<dyn StoreFactory>, whims: Arc<Mutex<Whims>>) -> Unreliable {
-        Unreliable { inner, whims }
+impl FaultyStoreFactory {
+    pub(super) fn new(inner: Arc<dyn StoreFactory>, faults: Arc<Mutex<StoreFaults>>) -> FaultyStoreFactory {
+        FaultyStoreFactory { inner, faults }
     }
 }
 
-impl StoreFactory for Unreliable {
+impl StoreFactory for FaultyStoreFactory {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
-        Ok(Box::new(UnreliableStore { inner: self.inner.connect()?, whims: Arc::clone(&self.whims) }))
+        Ok(Box::new(FaultyStore { inner: self.inner.connect()?, faults: Arc::clone(&self.faults) }))
     }
 
     /// Whoever would have to wait for another is told so at once: there is one thread.
@@ -51,19 +51,19 @@ impl StoreFactory for Unreliable {
     }
 }
 
-impl UnreliableStore {
-    fn whims(&self) -> MutexGuard<'_, Whims> {
-        self.whims.lock().unwrap_or_else(PoisonError::into_inner)
+impl FaultyStore {
+    fn faults(&self) -> MutexGuard<'_, StoreFaults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Store for UnreliableStore {
+impl Store for FaultyStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
         if !writes.iter().any(|write| matches!(write, Write::Put { .. } | Write::RemovePoints { .. })) {
             return self.inner.write(writes);
         }
         let (failure, is_done) = {
-            let Whims { random, failed_percent, .. } = &mut *self.whims();
+            let StoreFaults { random, failed_percent, .. } = &mut *self.faults();
             let why = "a whim".to_owned();
             match random.chance(*failed_percent).then(|| random.between(0, 3)) {
                 None => (None, true),
@@ -73,9 +73,9 @@ impl Store for UnreliableStore {
             }
         };
         let outcomes = if is_done { self.inner.write(writes) } else { Vec::new() };
-        let meanwhile = self.whims().meanwhile.take();
-        if let Some(meanwhile) = meanwhile {
-            meanwhile();
+        let write_hook = self.faults().write_hook.take();
+        if let Some(write_hook) = write_hook {
+            write_hook();
         }
         match failure {
             Some(failure) => writes.iter().map(|_| Err(failure.clone())).collect(),

@@ -3,43 +3,43 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::judge::Judgement;
-use super::metrics::Metrics;
+use super::fault_config::FaultConfig;
+use super::faulty_store::{FaultyStoreFactory, StoreFaults};
+use super::oracle::Verification;
+use super::point_model::PointModel;
 use super::random::Random;
-use super::unreliable::{Unreliable, Whims};
-use super::weather::Weather;
 use crate::clock::Instant;
 use crate::ids::SeriesId;
 use crate::model::PointFilter;
 use crate::store::{Store, StoreError, StoreFactory, Write, WriteBehindFactory, Written};
 
 /// Whose time comes now and then, while others do something.
-pub(super) struct Keeper {
+pub(super) struct Maintenance {
     random: Random,
     /// As everybody sees it.
     pub(super) factory: Arc<dyn StoreFactory>,
-    pub(super) whims: Arc<Mutex<Whims>>,
+    pub(super) faults: Arc<Mutex<StoreFaults>>,
     store: Box<dyn Store>,
     /// Past all that stands before it.
     kept: Box<dyn Store>,
     acts_at: Instant,
 }
 
-impl Keeper {
-    /// Stands before `kept` what `weather` wants there.
+impl Maintenance {
+    /// Stands before `kept` what `config` wants there.
     pub(super) fn new(
         kept: &Arc<dyn StoreFactory>,
-        weather: &Weather,
+        config: &FaultConfig,
         mut random: Random,
         now: Instant,
-    ) -> Keeper {
+    ) -> Maintenance {
         // Often, where at all: it takes several failures to put things out of order.
-        let failed_percent = if weather.failed_percent > 0 { 40 } else { 0 };
-        let whims = Whims { random: random.fork(), failed_percent, meanwhile: None };
-        let whims = Arc::new(Mutex::new(whims));
-        let factory: Arc<dyn StoreFactory> = match weather.writes_behind {
+        let failed_percent = if config.failed_percent > 0 { 40 } else { 0 };
+        let faults = StoreFaults { random: random.fork(), failed_percent, write_hook: None };
+        let faults = Arc::new(Mutex::new(faults));
+        let factory: Arc<dyn StoreFactory> = match config.writes_behind {
             true => {
-                let unreliable = Unreliable::new(Arc::clone(kept), Arc::clone(&whims));
+                let unreliable = FaultyStoreFactory::new(Arc::clone(kept), Arc::clone(&faults));
                 Arc::new(WriteBehindFactory::new(Arc::new(unreliable)))
             }
             false => Arc::clone(kept),
@@ -47,7 +47,7 @@ impl Keeper {
         let store = factory.connect_worker().expect("memory is always there");
         let kept = kept.connect().expect("memory is always there");
         let acts_at = now + random.micros(0, PAUSE_MICROS_MAX);
-        Keeper { random, factory, whims, store, kept, acts_at }
+        Maintenance { random, factory, faults, store, kept, acts_at }
     }
 
     /// Whether it has something to do.
@@ -56,22 +56,27 @@ impl Keeper {
     }
 
     /// Does it.
-    pub(super) fn turn(&mut self, now: Instant, weather: &Weather, metrics: &mut Metrics) -> Judgement {
+    pub(super) fn turn(
+        &mut self,
+        now: Instant,
+        config: &FaultConfig,
+        point_model: &mut PointModel,
+    ) -> Verification {
         let pause = self.random.pick(&[PAUSE_MICROS_MAX / 100, PAUSE_MICROS_MAX / 10, PAUSE_MICROS_MAX]);
         self.acts_at = now + self.random.micros(0, pause);
-        if weather.removes_points && self.random.chance(30) {
-            return self.remove(metrics);
+        if config.removes_points && self.random.chance(30) {
+            return self.remove(point_model);
         }
         // What can't be written now is there the next time.
         let _ = self.store.flush();
-        self.check(weather)
+        self.check(config)
     }
 
     /// Removes what is older than some time, often all that has one.
-    fn remove(&mut self, metrics: &mut Metrics) -> Judgement {
+    fn remove(&mut self, point_model: &mut PointModel) -> Verification {
         let before = self.random.between(0, 1_000_003) as i64 - 500_000;
         let before = if self.random.chance(60) { 600_000 } else { before };
-        metrics.remove(before);
+        point_model.remove(before);
         let mut after = Some(SeriesId(0));
         while let Some(behind) = after {
             let count_max = self.random.between(1, 40);
@@ -88,20 +93,20 @@ impl Keeper {
     }
 
     /// Whether there are no more keys than there may be.
-    pub(super) fn check(&mut self, weather: &Weather) -> Judgement {
+    pub(super) fn check(&mut self, config: &FaultConfig) -> Verification {
         let page = self.kept.points_after(&PointFilter::default(), None, usize::MAX);
         let count = page.map_err(|error| error.to_string())?.series.len();
-        match count as u64 <= weather.keys_max {
+        match count as u64 <= config.keys_max {
             true => Ok(()),
-            false => Err(format!("there are {count} keys, and {} there may be", weather.keys_max)),
+            false => Err(format!("there are {count} keys, and {} there may be", config.keys_max)),
         }
     }
 
     /// Nobody puts points any more: writes what waits, to a store that does what it is asked.
-    pub(super) fn end(&mut self, weather: &Weather) -> Judgement {
-        self.whims.lock().unwrap_or_else(PoisonError::into_inner).failed_percent = 0;
+    pub(super) fn end(&mut self, config: &FaultConfig) -> Verification {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).failed_percent = 0;
         self.store.flush().map_err(|error| format!("points can't be written in the end: {error}"))?;
-        self.check(weather)
+        self.check(config)
     }
 }
 

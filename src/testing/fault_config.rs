@@ -9,7 +9,7 @@ use crate::reactor::Bounds;
 
 /// The troubles of one world, and its limits.
 #[derive(Clone, Debug)]
-pub(super) struct Weather {
+pub(super) struct FaultConfig {
     // ── The network ──
     /// Percent of reads and writes that move less than they could.
     pub(super) short_percent: usize,
@@ -20,7 +20,7 @@ pub(super) struct Weather {
     /// Percent of polls with an event of a connection that is closed.
     pub(super) stale_percent: usize,
     /// Percent of events that come a turn late.
-    pub(super) held_percent: usize,
+    pub(super) late_event_percent: usize,
     /// Percent of clients whose connection breaks at some time.
     pub(super) broken_percent: usize,
     /// Percent of accepts that fail with a client that is gone.
@@ -57,13 +57,13 @@ pub(super) struct Weather {
     /// The operator removes VMs and changes passwords.
     pub(super) operator_acts: bool,
     /// There are VMs from before, enough for several pages.
-    pub(super) big_herd: bool,
+    pub(super) many_vms: bool,
     /// There are points from before, enough for several pages.
     pub(super) many_points: bool,
     /// Conversions by the thousand.
     pub(super) many_convert: bool,
     /// Clients send more of requests than there is memory for.
-    pub(super) hoards: bool,
+    pub(super) clients_hoard: bool,
     /// Bytes that all connections may hold.
     pub(super) buffers_bytes_max: usize,
     pub(super) bounds: Bounds,
@@ -84,32 +84,36 @@ pub(super) struct Weather {
     pub(super) clients: usize,
 }
 
-impl Weather {
+impl FaultConfig {
     /// The weather of one world.
-    pub(super) fn new(random: &mut Random) -> Weather {
+    pub(super) fn new(random: &mut Random) -> FaultConfig {
         let mut maybe = |high: usize| if random.chance(50) { random.between(1, high) } else { 0 };
         let [short_percent, refused_percent, spurious_percent, stale_percent] =
             [maybe(60), maybe(20), maybe(20), maybe(40)];
-        let [held_percent, broken_percent, aborted_percent] = [maybe(30), maybe(30), maybe(20)];
+        let [late_event_percent, broken_percent, aborted_percent] = [maybe(30), maybe(30), maybe(20)];
         let [full_percent, stuck_percent, failed_percent, doubled_percent] =
             [maybe(20), maybe(8), maybe(15), maybe(30)];
         let (is_calm, is_crowded) = (random.chance(30), random.chance(25));
-        let hoards = random.chance(6);
+        let clients_hoard = random.chance(6);
         let bounds = Bounds {
             steps_per_turn: random.pick(&[8, 64, limits::STEPS_PER_TURN_ALL_MAX]),
             bytes_per_turn: random.pick(&[1000, 64 << 10, limits::BYTES_PER_TURN_ALL_MAX]),
             delayed_bytes: random.pick(&[100, 2000, 1 << 20, limits::DELAYED_BYTES_MAX]),
             forgotten_at_once: random.pick(&[0, 4, limits::OPEN_FORGOTTEN_AT_ONCE_MAX]),
         };
-        let weather = Weather {
-            hoards,
-            buffers_bytes_max: if hoards { limits::BUFFERS_BYTES_MIN } else { limits::BUFFERS_BYTES_MAX },
+        let config = FaultConfig {
+            clients_hoard,
+            buffers_bytes_max: if clients_hoard {
+                limits::BUFFERS_BYTES_MIN
+            } else {
+                limits::BUFFERS_BYTES_MAX
+            },
             bounds,
             short_percent,
             refused_percent,
             spurious_percent,
             stale_percent,
-            held_percent,
+            late_event_percent,
             broken_percent,
             aborted_percent,
             descriptors_max: random.pick(&[3, 5, usize::MAX, usize::MAX]),
@@ -129,7 +133,7 @@ impl Weather {
             },
             clock_jumps: random.chance(40),
             operator_acts: random.chance(30),
-            big_herd: random.chance(20),
+            many_vms: random.chance(20),
             many_points: random.chance(8),
             many_convert: random.chance(4),
             stop_after: random.chance(40).then(|| random.micros(1_000, 15_000_000)),
@@ -144,26 +148,26 @@ impl Weather {
         };
         // A list in tiny pieces takes all day.
         let window_bytes =
-            weather.window_bytes.max(if weather.big_herd || weather.many_points { 4096 } else { 1 });
-        let mut weather = Weather { window_bytes, ..weather };
-        if weather.many_convert {
-            (weather.requests_max, weather.named_max) = (1 << 20, 16_384);
-            weather.window_bytes = weather.window_bytes.max(512);
+            config.window_bytes.max(if config.many_vms || config.many_points { 4096 } else { 1 });
+        let mut config = FaultConfig { window_bytes, ..config };
+        if config.many_convert {
+            (config.requests_max, config.named_max) = (1 << 20, 16_384);
+            config.window_bytes = config.window_bytes.max(512);
         }
-        if weather.hoards {
-            (weather.clients, weather.anonymous_bytes_max) = (12, limits::REQUEST_BYTES_MAX);
+        if config.clients_hoard {
+            (config.clients, config.anonymous_bytes_max) = (12, limits::REQUEST_BYTES_MAX);
         }
         // Whoever may be told that a message was not read, can't be told which.
         if is_calm {
-            weather.with_good_workers()
+            config.with_good_workers()
         } else {
-            Weather { inline_bytes_max: limits::INLINE_BYTES_MAX, ..weather }
+            FaultConfig { inline_bytes_max: limits::INLINE_BYTES_MAX, ..config }
         }
     }
 
     /// The same with workers that are in time and never fail.
-    fn with_good_workers(self) -> Weather {
-        Weather {
+    fn with_good_workers(self) -> FaultConfig {
+        FaultConfig {
             job_micros_max: self.job_micros_max.min(50_000),
             full_percent: 0,
             stuck_percent: 0,
@@ -183,7 +187,7 @@ impl Weather {
     }
 
     /// Whether a request that needs no job may be `busy`.
-    pub(super) fn has_few_requests(&self) -> bool {
+    pub(super) fn limits_requests(&self) -> bool {
         self.requests_max < 100 || self.named_max < 100 || self.bounds.delayed_bytes < 1 << 20
     }
 

@@ -8,14 +8,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use super::fault_config::FaultConfig;
 use super::random::Random;
-use super::weather::Weather;
 use crate::clock::Instant;
 use crate::ids::ConnId;
 use crate::reactor::net::{Readable, Received as Taken};
 
 /// A connection between a client and the server.
-pub(super) struct Wire {
+pub(super) struct Connection {
     /// The client at the other end.
     pub(super) client: usize,
     pub(super) port: u16,
@@ -40,7 +40,7 @@ pub(super) struct Wire {
     /// When the server let go of it.
     pub(super) closed: Option<Instant>,
     /// Why the server has sent its client away, if it has.
-    pub(super) sent_away: Option<Away>,
+    pub(super) evicted_for: Option<Eviction>,
     /// How often it did.
     pub(super) closings: usize,
     /// What the client has not read and never will, since a reset overtook it.
@@ -60,16 +60,16 @@ pub(super) struct Wire {
 
 /// Why a client is sent away that has done nothing wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Away {
+pub(super) enum Eviction {
     /// It was idle, and another wanted its place.
-    ForPlace,
+    ForSlot,
     /// It held most of the memory that there was.
-    ForRoom,
+    ForMemory,
 }
 
 /// How a client takes what comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Reading {
+pub(super) enum ReadPace {
     Eager,
     Slow { bytes: usize, every: Duration },
     Never,
@@ -91,9 +91,9 @@ pub(super) struct Due {
     pub(super) broken: bool,
 }
 
-impl Wire {
-    pub(super) fn new(client: usize, port: u16, weather: &Weather) -> Wire {
-        Wire {
+impl Connection {
+    pub(super) fn new(client: usize, port: u16, config: &FaultConfig) -> Connection {
+        Connection {
             client,
             port,
             id: None,
@@ -106,10 +106,10 @@ impl Wire {
             broken: false,
             outbound: VecDeque::new(),
             outbound_total: 0,
-            outbound_max: weather.window_bytes,
+            outbound_max: config.window_bytes,
             shut_down: None,
             closed: None,
-            sent_away: None,
+            evicted_for: None,
             closings: 0,
             lost: 0,
             stalled_since: None,
@@ -206,13 +206,13 @@ impl Wire {
     pub(super) fn read(
         &mut self,
         bytes: &mut [u8],
-        weather: &Weather,
+        config: &FaultConfig,
         random: &mut Random,
     ) -> io::Result<Taken> {
         if self.broken || self.client_reset {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        if random.chance(weather.short_percent.min(3)) {
+        if random.chance(config.short_percent.min(3)) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         if self.inbound.is_empty() && self.client_finished {
@@ -223,7 +223,7 @@ impl Wire {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut count = bytes.len().min(self.inbound.len());
-        if random.chance(weather.short_percent) {
+        if random.chance(config.short_percent) {
             count = random.mostly_few(1, count);
         }
         for (byte, read) in bytes.iter_mut().zip(self.inbound.drain(..count)) {
@@ -238,18 +238,18 @@ impl Wire {
     pub(super) fn write(
         &mut self,
         bytes: &[u8],
-        weather: &Weather,
+        config: &FaultConfig,
         random: &mut Random,
         now: Instant,
     ) -> io::Result<usize> {
         if self.broken || self.client_reset {
             return Err(random.pick(&[io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe]).into());
         }
-        if random.chance(weather.short_percent.min(3)) {
+        if random.chance(config.short_percent.min(3)) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let room = self.outbound_max - self.outbound.len();
-        if self.refused_until.is_none() && random.chance(weather.refused_percent) {
+        if self.refused_until.is_none() && random.chance(config.refused_percent) {
             self.refused_until = Some(now + random.micros(0, 300_000));
         }
         if room == 0 || self.refused_until.is_some() {
@@ -258,7 +258,7 @@ impl Wire {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut count = bytes.len().min(room);
-        if random.chance(weather.short_percent) {
+        if random.chance(config.short_percent) {
             count = random.mostly_few(1, count);
         }
         self.outbound.extend(&bytes[..count]);

@@ -3,21 +3,21 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use super::deed::Numbered;
+use super::action_requests::ManagedVm;
 use crate::clock::{Instant, UnixSeconds};
 
 /// Everything known.
 #[derive(Default)]
-pub(super) struct Herd {
-    pub(super) vms: Vec<HerdVm>,
-    pub(super) tokens: Vec<HerdToken>,
+pub(super) struct ReferenceModel {
+    pub(super) vms: Vec<ModelVm>,
+    pub(super) tokens: Vec<ModelToken>,
     /// VMs that were added by their numbers.
-    pub(super) numbered: Vec<Numbered>,
+    pub(super) managed_vms: Vec<ManagedVm>,
     last_ram: u32,
 }
 
 /// A VM that somebody has registered or will.
-pub(super) struct HerdVm {
+pub(super) struct ModelVm {
     pub(super) name: String,
     pub(super) password: String,
     /// The only client that registers it.
@@ -27,20 +27,20 @@ pub(super) struct HerdVm {
     /// A registration was sent whose reply has not come, or told nothing.
     pub(super) may_exist: usize,
     /// The operator has laid hands on it: whatever is about it may fail.
-    pub(super) is_disturbed: bool,
+    pub(super) is_changed_by_operator: bool,
     /// What its memory may be now, in MiB. No number is used twice.
-    pub(super) rams: BTreeSet<u32>,
+    pub(super) possible_rams: BTreeSet<u32>,
     /// What it may ever have been.
     pub(super) rams_ever: BTreeSet<u32>,
     updates_open: usize,
     /// Since no update was open there have been two at a time: who was last can't be told.
     updates_overlap: bool,
     /// Clients that have ever shown a right password or a token of it.
-    pub(super) suitors: BTreeSet<usize>,
+    pub(super) authenticated_clients: BTreeSet<usize>,
 }
 
 /// A token that somebody was given.
-pub(super) struct HerdToken {
+pub(super) struct ModelToken {
     pub(super) text: String,
     pub(super) vm: usize,
     /// When it was asked for.
@@ -53,22 +53,22 @@ pub(super) struct HerdToken {
     pub(super) ended_since: Option<Instant>,
 }
 
-impl Herd {
+impl ReferenceModel {
     /// Adds a VM; its place.
     pub(super) fn add(&mut self, name: String, owner: Option<usize>) -> usize {
         let ram = self.new_ram();
-        self.vms.push(HerdVm {
+        self.vms.push(ModelVm {
             password: format!("password of {name}"),
             name,
             owner,
             exists_since: owner.is_none().then_some(Instant::ORIGIN),
             may_exist: 0,
-            is_disturbed: false,
-            rams: BTreeSet::from([ram]),
+            is_changed_by_operator: false,
+            possible_rams: BTreeSet::from([ram]),
             rams_ever: BTreeSet::from([ram]),
             updates_open: 0,
             updates_overlap: false,
-            suitors: BTreeSet::new(),
+            authenticated_clients: BTreeSet::new(),
         });
         self.vms.len() - 1
     }
@@ -80,17 +80,17 @@ impl Herd {
     }
 
     /// The operator removes the VM or changes its password.
-    pub(super) fn disturb(&mut self, vm: usize) {
-        self.vms[vm].is_disturbed = true;
+    pub(super) fn change_by_operator(&mut self, vm: usize) {
+        self.vms[vm].is_changed_by_operator = true;
         self.tokens.iter_mut().filter(|token| token.vm == vm).for_each(|token| token.may_be_ended = true);
     }
 
-    pub(super) fn vm_named(&self, name: &str) -> Option<&HerdVm> {
+    pub(super) fn vm_named(&self, name: &str) -> Option<&ModelVm> {
         self.vms.iter().find(|vm| vm.name == name)
     }
 }
 
-impl HerdVm {
+impl ModelVm {
     /// Whether whoever asked at `then` must find it, `client` knowing more of its own.
     pub(super) fn must_exist(&self, client: usize, then: Instant) -> bool {
         self.exists_since.is_some_and(|since| self.owner == Some(client) || since <= then)
@@ -109,7 +109,7 @@ impl HerdVm {
             && self.updates_open == 0
             && !self.updates_overlap
         {
-            self.rams = BTreeSet::from([ram]);
+            self.possible_rams = BTreeSet::from([ram]);
         }
     }
 

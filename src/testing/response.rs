@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::request::LastWords;
+use super::request::ClosingError;
 
 /// One line from the server.
-pub(super) struct Reply {
+pub(super) struct Response {
     /// The id as it stands in the text.
     pub(super) id: Option<String>,
-    pub(super) said: Said,
+    pub(super) outcome: Outcome,
     pub(super) message: Option<String>,
     /// Of a reply to an action: all of it; in metrics text the lines behind its first.
     pub(super) data: Value,
@@ -18,11 +18,11 @@ pub(super) struct Reply {
 
 /// What a reply says.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Said {
+pub(super) enum Outcome {
     Success,
     Busy,
     StoreUnavailable,
-    OutcomeUnknown,
+    Unknown,
     AuthenticationRequired,
     InvalidCredentials,
     InvalidToken,
@@ -31,22 +31,22 @@ pub(super) enum Said {
     RegistrationClosed,
     UnknownVm,
     NotAuthorized,
-    LastWords(LastWords),
+    Closing(ClosingError),
     /// Some other error.
     Other,
 }
 
-impl Reply {
+impl Response {
     /// Reads `line`, which has no newline at its end.
-    pub(super) fn read(line: &[u8]) -> Result<Reply, String> {
+    pub(super) fn read(line: &[u8]) -> Result<Response, String> {
         let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
         if text.starts_with("This port speaks JSON") {
-            let said = Said::LastWords(LastWords::WrongProtocol);
-            return Ok(Reply { id: None, said, message: None, data: Value::Null, is_action: false });
+            let outcome = Outcome::Closing(ClosingError::WrongProtocol);
+            return Ok(Response { id: None, outcome, message: None, data: Value::Null, is_action: false });
         }
         if text == "ok" || text.starts_with("vmherd knows") {
-            let (said, data) = (Said::Success, Value::String(text.to_owned()));
-            return Ok(Reply { id: None, said, message: None, data, is_action: false });
+            let (outcome, data) = (Outcome::Success, Value::String(text.to_owned()));
+            return Ok(Response { id: None, outcome, message: None, data, is_action: false });
         }
         let value: Value = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
         let object = value.as_object().ok_or("no object")?;
@@ -58,31 +58,31 @@ impl Reply {
         }
         if !object.contains_key("message") {
             let message = object.get("error").and_then(Value::as_str).map(str::to_owned);
-            let said = message.as_deref().map_or(Ok(Said::Success), error)?;
-            return Ok(Reply { id, said, message, data: value, is_action: true });
+            let outcome = message.as_deref().map_or(Ok(Outcome::Success), error)?;
+            return Ok(Response { id, outcome, message, data: value, is_action: true });
         }
         if object.len() != 3 + usize::from(id.is_some()) || !object["data"].is_object() {
             return Err("not the shape of a reply".to_owned());
         }
         let message = object["message"].as_str().map(str::to_owned);
-        let said = match object["status"].as_str() {
-            Some("success") => Said::Success,
+        let outcome = match object["status"].as_str() {
+            Some("success") => Outcome::Success,
             Some("error") => error(message.as_deref().ok_or("an error without a message")?)?,
             _ => return Err("neither success nor error".to_owned()),
         };
-        Ok(Reply { id, said, message, data: object["data"].clone(), is_action: false })
+        Ok(Response { id, outcome, message, data: object["data"].clone(), is_action: false })
     }
 
     /// Reads a reply of metrics text, without the empty line at its end.
-    pub(super) fn read_lines(lines: &[u8]) -> Result<Reply, String> {
+    pub(super) fn read_lines(lines: &[u8]) -> Result<Response, String> {
         let text = std::str::from_utf8(lines).map_err(|error| error.to_string())?;
         let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
-        let (said, message) = match first {
-            "ok" => (Said::Success, None),
+        let (outcome, message) = match first {
+            "ok" => (Outcome::Success, None),
             "error" => (error(rest)?, Some(rest.to_owned())),
             _ => return Err("neither ok nor an error".to_owned()),
         };
-        Ok(Reply { id: None, said, message, data: Value::String(rest.to_owned()), is_action: false })
+        Ok(Response { id: None, outcome, message, data: Value::String(rest.to_owned()), is_action: false })
     }
 
     /// What has been done, as a reply to an action says it.
@@ -95,32 +95,32 @@ impl Reply {
     }
 }
 
-fn error(message: &str) -> Result<Said, String> {
+fn error(message: &str) -> Result<Outcome, String> {
     Ok(match message {
         "internal error" => return Err("a fault of the server's own".to_owned()),
-        "busy" => Said::Busy,
-        "store unavailable" => Said::StoreUnavailable,
-        "outcome unknown" => Said::OutcomeUnknown,
+        "busy" => Outcome::Busy,
+        "store unavailable" => Outcome::StoreUnavailable,
+        "outcome unknown" => Outcome::Unknown,
         "You have to authenticate to run this operation" | "authentication required" => {
-            Said::AuthenticationRequired
+            Outcome::AuthenticationRequired
         }
-        "Invalid credentials" => Said::InvalidCredentials,
-        "Token belongs to another VM" => Said::TokenOfAnotherVm,
-        "VM is already registered" => Said::AlreadyRegistered,
-        "Registration is closed" | "registration is closed" => Said::RegistrationClosed,
-        "VM ID does not exist" => Said::UnknownVm,
-        "vm not authenticated" => Said::NotAuthorized,
+        "Invalid credentials" => Outcome::InvalidCredentials,
+        "Token belongs to another VM" => Outcome::TokenOfAnotherVm,
+        "VM is already registered" => Outcome::AlreadyRegistered,
+        "Registration is closed" | "registration is closed" => Outcome::RegistrationClosed,
+        "VM ID does not exist" => Outcome::UnknownVm,
+        "vm not authenticated" => Outcome::NotAuthorized,
         "Invalid JSON: the input ended inside a request" | "the input ended inside a line" => {
-            Said::LastWords(LastWords::CutShort)
+            Outcome::Closing(ClosingError::CutShort)
         }
-        "the line did not end in time" => Said::LastWords(LastWords::TimedOut),
-        "line too long" => Said::LastWords(LastWords::TooLarge),
-        "a line must be UTF-8 without control characters" => Said::LastWords(LastWords::BadText),
-        _ if message.starts_with("Request timeout") => Said::LastWords(LastWords::TimedOut),
+        "the line did not end in time" => Outcome::Closing(ClosingError::TimedOut),
+        "line too long" => Outcome::Closing(ClosingError::TooLarge),
+        "a line must be UTF-8 without control characters" => Outcome::Closing(ClosingError::BadText),
+        _ if message.starts_with("Request timeout") => Outcome::Closing(ClosingError::TimedOut),
         _ if message.starts_with("Request too large") || message.starts_with("the body is larger") => {
-            Said::LastWords(LastWords::TooLarge)
+            Outcome::Closing(ClosingError::TooLarge)
         }
-        _ if message.starts_with("Invalid access token") => Said::InvalidToken,
-        _ => Said::Other,
+        _ if message.starts_with("Invalid access token") => Outcome::InvalidToken,
+        _ => Outcome::Other,
     })
 }

@@ -1,0 +1,393 @@
+//! What one client is owed: which replies, in which order, and in whose name its requests are made.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::action_requests::ActionRequest;
+use super::client_codec::Framing;
+use super::oracle::{Auth, Oracle};
+use super::reference_model::ModelToken;
+use super::request::{ClosingError, Request};
+use super::response::{Outcome, Response};
+use super::world::World;
+use crate::clock::Instant;
+use crate::limits;
+
+/// The replies that are due to one client, and what those that came have told it.
+pub(super) struct Expectations {
+    client: usize,
+    listener: usize,
+    /// To requests without an id, in their order.
+    ordered: VecDeque<ExpectedResponse>,
+    /// To the others, in any order; by id, of which several may have the same.
+    by_id: BTreeMap<String, Vec<ExpectedResponse>>,
+    last_with_id: Option<(String, Request)>,
+    /// Each request is answered before the next is looked at, and made in the name of its own token.
+    is_stateless: bool,
+    is_text: bool,
+    /// When the last answer was due that was to be given later.
+    last_due: Instant,
+    /// Nothing more needs to come, though it may.
+    pub(super) responses_are_optional: bool,
+    pub(super) barrier_count: usize,
+    /// In whose name requests are made after so many barriers.
+    auths: Vec<Auth>,
+    /// Tokens issued on this connection: a logout ends them.
+    pub(super) issued: Vec<usize>,
+    /// Tokens that were shown on it: a logout may end them.
+    shown: Vec<usize>,
+    /// The last words have come.
+    pub(super) has_closing_error: bool,
+    /// A request is given up then at the earliest.
+    pub(super) timed_out_from: Option<Instant>,
+}
+
+struct ExpectedResponse {
+    request: Request,
+    sent: Instant,
+    /// The same, as requests and answers about metrics are counted.
+    logical_time: u64,
+    is_in_turn: bool,
+    barriers_before: usize,
+    /// Of one that is answered in its turn.
+    id: Option<String>,
+    has_bearer_token: bool,
+}
+
+impl Expectations {
+    pub(super) fn new(client: usize, listener: usize, framing: Framing) -> Expectations {
+        Expectations {
+            client,
+            listener,
+            ordered: VecDeque::new(),
+            by_id: BTreeMap::new(),
+            last_with_id: None,
+            is_stateless: framing == Framing::Http,
+            is_text: framing == Framing::Text,
+            last_due: Instant::ORIGIN,
+            responses_are_optional: false,
+            barrier_count: 0,
+            auths: vec![Auth::Anonymous],
+            issued: Vec::new(),
+            shown: Vec::new(),
+            has_closing_error: false,
+            timed_out_from: None,
+        }
+    }
+
+    /// A reply to `request` is due from now on.
+    pub(super) fn expect(
+        &mut self,
+        request: Request,
+        id: Option<String>,
+        has_bearer_token: bool,
+        world: &World,
+    ) {
+        let barriers_before = if self.is_stateless { 0 } else { self.barrier_count };
+        self.barrier_count += usize::from(request.is_barrier());
+        let is_in_turn = id.is_none() || self.is_stateless;
+        let (sent, logical_time) = (world.now, world.point_model.logical_time());
+        let mut expected = ExpectedResponse {
+            sent,
+            logical_time,
+            is_in_turn,
+            barriers_before,
+            request,
+            id: None,
+            has_bearer_token,
+        };
+        match id {
+            Some(id) if !self.is_stateless => {
+                self.last_with_id = Some((id.clone(), expected.request.clone()));
+                self.by_id.entry(id).or_default().push(expected);
+            }
+            id => {
+                expected.id = id;
+                self.ordered.push_back(expected);
+            }
+        }
+    }
+
+    /// What the request may do from now on.
+    pub(super) fn on_sent(&mut self, request: &Request, world: &mut World) {
+        let model = &mut world.model;
+        match request {
+            Request::Register { vm } => model.vms[*vm].may_exist += 1,
+            Request::Authenticate { .. } if self.is_stateless => {}
+            Request::Authenticate { vm, is_right: true } => {
+                model.vms[*vm].authenticated_clients.insert(self.client);
+            }
+            Request::Update { ram, token } => {
+                // Whose memory it is depends on replies that have not come: it may be anybody's.
+                let vm = token.map(|token| model.tokens[token].vm);
+                let vms = model.vms.iter_mut().enumerate();
+                for (_, vm) in vms.filter(|(at, _)| vm.is_none_or(|vm| vm == *at)) {
+                    vm.rams_ever.insert(*ram);
+                    vm.possible_rams.insert(*ram);
+                }
+                let of_login = match self.auths.last() {
+                    Some(Auth::As(vm)) => Some(*vm),
+                    _ => None,
+                };
+                if let Some(vm) = vm.or(of_login) {
+                    model.vms[vm].begin_update();
+                }
+            }
+            Request::Logout { token } => {
+                let others = self.issued.iter().chain(&self.shown).filter(|_| !self.is_stateless);
+                for token in others.chain(token) {
+                    model.tokens[*token].may_be_ended = true;
+                }
+            }
+            Request::Action(action) => action.on_sent(model),
+            _ => {}
+        }
+        if let Some(token) = request.token().filter(|_| !self.is_stateless) {
+            let vm = model.tokens[token].vm;
+            model.vms[vm].authenticated_clients.insert(self.client);
+            self.shown.push(token);
+        }
+    }
+
+    /// Takes one line from the server, which has to be a reply that is due.
+    pub(super) fn take(
+        &mut self,
+        line: &[u8],
+        status: Option<u16>,
+        port: u16,
+        world: &mut World,
+    ) -> Result<(), String> {
+        if self.has_closing_error {
+            return Err("something comes after the last words".to_owned());
+        }
+        let response = if self.is_text { Response::read_lines(line)? } else { Response::read(line)? };
+        world.log(|| {
+            format!("client {} gets {}", self.client, String::from_utf8_lossy(&line[..line.len().min(160)]))
+        });
+        let expected = match &response.id {
+            id if id.is_none() || self.is_stateless => {
+                let expected = self.ordered.pop_front().ok_or("a reply that nobody has asked for")?;
+                if expected.id != *id {
+                    return Err(format!("not the reply to what was asked first, {:?}", expected.request));
+                }
+                self.check(&expected, &response, status, port, world)
+                    .map_err(|error| format!("{error}, {:?}", expected.request))?;
+                expected
+            }
+            id => {
+                let id = id.as_deref().unwrap_or_default();
+                let mut wrong = "a reply with an id that nobody has sent".to_owned();
+                let known = self.by_id.get(id).map_or(&[][..], |known| known);
+                let found = known.iter().position(|expected| {
+                    match self.check(expected, &response, status, port, world) {
+                        Ok(()) => true,
+                        Err(error) => {
+                            wrong = format!("{error}, {:?}", expected.request);
+                            false
+                        }
+                    }
+                });
+                let found = found.ok_or(wrong)?;
+                let known = self.by_id.get_mut(id).ok_or("it was just there")?;
+                let expected = known.remove(found);
+                if known.is_empty() {
+                    self.by_id.remove(id);
+                }
+                expected
+            }
+        };
+        if let (Request::Convert { mark }, Outcome::Success) = (&expected.request, &response.outcome) {
+            self.check_due(*mark, world)?;
+        }
+        self.on_response(expected, &response, world);
+        Ok(())
+    }
+
+    /// Whether everything that is due has come.
+    pub(super) fn has_nothing_pending(&self) -> bool {
+        self.responses_are_optional || self.ordered.is_empty() && self.by_id.is_empty()
+    }
+
+    /// Whether it is known in whose name the next request is made.
+    pub(super) fn is_login_certain(&self) -> bool {
+        self.is_stateless
+            || self.auths.len() == self.barrier_count + 1 && self.auths.last() != Some(&Auth::Unsure)
+    }
+
+    /// Whether the connection is certain to be somebody's.
+    pub(super) fn is_logged_in(&self, world: &World) -> bool {
+        let is_certain = !self.is_stateless && self.is_login_certain();
+        is_certain
+            && matches!(self.auths.last(), Some(Auth::As(vm)) if !world.model.vms[*vm].is_changed_by_operator)
+    }
+
+    /// Whether an answer in pages may have failed after its beginning: then nothing tells but the end.
+    pub(super) fn may_be_broken_off(&self, world: &World) -> bool {
+        let config = &world.config;
+        let may_fail = config.is_failure_possible() || config.is_busy_possible() || config.operator_acts;
+        let has_many_points = world.point_model.count() > limits::POINTS_PER_PAGE_MAX;
+        let has_pages = |request: &Request| match request {
+            Request::List { .. } | Request::Action(ActionRequest::List(_)) => config.many_vms,
+            Request::Get { .. } => has_many_points,
+            _ => false,
+        };
+        may_fail && self.due().any(has_pages)
+    }
+
+    /// The id of the request with an id that was made last, if it was like `request`.
+    pub(super) fn id_of_last(&self, request: &Request) -> Option<String> {
+        let (id, last) = self.last_with_id.as_ref()?;
+        let is_alike =
+            last == request || matches!((last, request), (Request::Convert { .. }, Request::Convert { .. }));
+        (is_alike && self.by_id.contains_key(id)).then(|| id.clone())
+    }
+
+    /// The replies due, for people.
+    pub(super) fn describe(&self) -> String {
+        let shown: Vec<&Request> = self.due().take(4).collect();
+        format!("{} replies due {shown:?}", self.due().count())
+    }
+
+    fn due(&self) -> impl Iterator<Item = &Request> {
+        let by_id = self.by_id.values().flatten();
+        self.ordered.iter().chain(by_id).map(|expected| &expected.request)
+    }
+
+    /// Whether the time has come for what was to be answered later, and for none before.
+    fn check_due(&mut self, mark: u64, world: &World) -> Result<(), String> {
+        let due = *world.dues.get(&mark).ok_or("converted without a delay")?;
+        if world.now < due {
+            return Err(format!("converted {:?} too early", due - world.now));
+        }
+        if due < self.last_due {
+            return Err("converted before one whose delay ended earlier".to_owned());
+        }
+        self.last_due = due;
+        Ok(())
+    }
+
+    fn check(
+        &self,
+        expected: &ExpectedResponse,
+        response: &Response,
+        status: Option<u16>,
+        port: u16,
+        world: &World,
+    ) -> Result<(), String> {
+        if expected.request == Request::Closing(ClosingError::TimedOut)
+            && self.timed_out_from.is_some_and(|from| world.now < from)
+        {
+            return Err("a request is given up too early".to_owned());
+        }
+        let auth = *self.auths.get(expected.barriers_before).ok_or("it overtakes a barrier")?;
+        let judge = Oracle {
+            config: &world.config,
+            model: &world.model,
+            point_model: &world.point_model,
+            wall_clock: &world.wall_clock,
+            now: world.now,
+            client: self.client,
+            port,
+            listener: self.listener,
+            client_of_port: &|port| world.client_of_port(port),
+            auth,
+            sent: expected.sent,
+            logical_time: expected.logical_time,
+            is_in_turn: expected.is_in_turn,
+            is_stateless: self.is_stateless,
+            status,
+            has_bearer_token: expected.has_bearer_token,
+        };
+        judge.check(&expected.request, response)
+    }
+
+    /// Remembers what the reply has told.
+    fn on_response(&mut self, expected: ExpectedResponse, response: &Response, world: &mut World) {
+        let before = self.auths[expected.barriers_before];
+        let model = &mut world.model;
+        let is_success = response.outcome == Outcome::Success;
+        match expected.request {
+            Request::Register { vm } => {
+                let vm = &mut model.vms[vm];
+                let is_open = response.outcome == Outcome::Unknown;
+                vm.may_exist -= usize::from(!is_open);
+                if is_success || response.outcome == Outcome::AlreadyRegistered {
+                    vm.exists_since.get_or_insert(world.now);
+                }
+            }
+            Request::Authenticate { vm, .. } if is_success => {
+                let may_be_ended = self.due().any(|request| matches!(request, Request::Logout { .. }));
+                let text = response.data["token"].as_str().unwrap_or_default().to_owned();
+                let may_be_ended = may_be_ended || model.vms[vm].is_changed_by_operator;
+                let (asked, ended_since) = (expected.sent, None);
+                let issued = world.wall_clock.range(asked, world.now);
+                model.tokens.push(ModelToken { text, vm, asked, issued, may_be_ended, ended_since });
+                self.issued.push(model.tokens.len() - 1);
+            }
+            Request::Update { ram, token } => {
+                let vm = match (token, before) {
+                    (Some(token), _) => Some(model.tokens[token].vm),
+                    (None, Auth::As(vm)) => Some(vm),
+                    _ => None,
+                };
+                if let Some(vm) = vm {
+                    let vm = &mut model.vms[vm];
+                    match response.outcome {
+                        Outcome::Success => vm.end_update(Some(ram)),
+                        Outcome::Unknown => {}
+                        _ => {
+                            vm.end_update(None);
+                            vm.possible_rams.remove(&ram);
+                        }
+                    }
+                }
+            }
+            Request::Logout { token } if is_success => {
+                let issued = if self.is_stateless { Vec::new() } else { std::mem::take(&mut self.issued) };
+                for token in issued.into_iter().chain(token) {
+                    model.tokens[token].ended_since.get_or_insert(world.now);
+                }
+            }
+            Request::Put { batch, .. } => world.point_model.on_response(batch, &response.outcome, world.now),
+            Request::Action(action) => action.on_response(response, model, world.now),
+            Request::Closing(_) => self.has_closing_error = true,
+            _ => {}
+        }
+        if expected.request.is_barrier() && !self.is_stateless {
+            let after = auth_after(&expected.request, before, &response.outcome, world);
+            self.auths.push(after);
+        }
+    }
+}
+
+/// In whose name the connection asks after a barrier.
+fn auth_after(request: &Request, before: Auth, outcome: &Outcome, world: &World) -> Auth {
+    let vm_of = |token: &usize| world.model.tokens[*token].vm;
+    match (request, outcome) {
+        (Request::Authenticate { vm, .. }, Outcome::Success) => Auth::As(*vm),
+        // Refused before anybody looked at it, or begun and failed.
+        (Request::Authenticate { .. }, Outcome::Busy)
+            if before != Auth::Anonymous && world.config.limits_requests() =>
+        {
+            Auth::Unsure
+        }
+        (Request::Authenticate { .. }, _) => Auth::Anonymous,
+        (Request::Register { .. } | Request::Invalid(_), _) => before,
+        (Request::Logout { .. }, Outcome::Success) => Auth::Anonymous,
+        (_, Outcome::InvalidToken | Outcome::TokenOfAnotherVm) => before,
+        (
+            Request::List { token, .. }
+            | Request::Update { token, .. }
+            | Request::Logout { token }
+            | Request::Put { token, .. }
+            | Request::Get { token, .. },
+            outcome,
+        ) => match (token.as_ref().map(vm_of), outcome) {
+            (None, Outcome::AuthenticationRequired) if before != Auth::Anonymous => Auth::Unsure,
+            (None, _) => before,
+            (Some(vm), Outcome::Success) => Auth::As(vm),
+            (Some(vm), _) if before == Auth::As(vm) => before,
+            (Some(_), _) => Auth::Unsure,
+        },
+        _ => before,
+    }
+}

@@ -1,0 +1,367 @@
+//! Whether a reply is one that its request may have, and what the client learns from it.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::action_requests::ActionRequest;
+use super::fault_config::FaultConfig;
+use super::point_model::PointModel;
+use super::reference_model::{ModelToken, ReferenceModel};
+use super::request::{ClosingError, InvalidRequest, Request};
+use super::response::{Outcome, Response};
+use super::wall_clock::WallClock;
+use crate::clock::Instant;
+use crate::limits;
+
+/// In whose name a connection asks, as its client knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Auth {
+    Anonymous,
+    As(usize),
+    /// A failure has left it open.
+    Unsure,
+}
+
+/// What a reply is held against.
+pub(super) struct Oracle<'a> {
+    pub(super) config: &'a FaultConfig,
+    pub(super) model: &'a ReferenceModel,
+    pub(super) point_model: &'a PointModel,
+    pub(super) wall_clock: &'a WallClock,
+    pub(super) now: Instant,
+    /// Whose reply it is.
+    pub(super) client: usize,
+    pub(super) port: u16,
+    pub(super) listener: usize,
+    /// The client of each port.
+    pub(super) client_of_port: &'a dyn Fn(u64) -> Option<usize>,
+    /// In whose name the request was begun.
+    pub(super) auth: Auth,
+    pub(super) sent: Instant,
+    /// The same, as requests and answers about metrics are counted.
+    pub(super) logical_time: u64,
+    /// It is answered before what follows is looked at.
+    pub(super) is_in_turn: bool,
+    /// Each request is made in the name of its own token, and the connection in nobody's.
+    pub(super) is_stateless: bool,
+    /// The status of the reply, where the framing has one.
+    pub(super) status: Option<u16>,
+    /// The token came beside the request.
+    pub(super) has_bearer_token: bool,
+}
+
+pub(super) type Verification = Result<(), String>;
+
+impl Oracle<'_> {
+    /// Whether `response` may be the reply to `request`.
+    pub(super) fn check(&self, request: &Request, response: &Response) -> Verification {
+        if let Request::Closing(words) = request {
+            if let Some(status) = self.status {
+                ensure(
+                    status == self.status_of(request, &response.outcome),
+                    "another status than the last words'",
+                )?;
+            }
+            return ensure(response.outcome == Outcome::Closing(*words), "not the last words that are due");
+        }
+        if let Some(status) = self.status {
+            ensure(status == self.status_of(request, &response.outcome), "another status than the reply's")?;
+        }
+        let is_action = matches!(request, Request::Action(_) | Request::Convert { .. });
+        ensure(response.is_action == is_action, "the shape of another dialect")?;
+        if self.is_excused(request, &response.outcome) {
+            return Ok(());
+        }
+        if let Some(token) = request.token()
+            && let Some(verification) = self.check_token(token, &response.outcome)
+        {
+            return verification;
+        }
+        let login = match (request.token(), self.auth) {
+            (Some(token), _) => Auth::As(self.model.tokens[token].vm),
+            (None, auth) => auth,
+        };
+        let needs_login = match request {
+            Request::Invalid(bad) => bad.needs_login(),
+            Request::Put { .. } | Request::Get { .. } => self.requires_login_for_points(),
+            _ => matches!(request, Request::List { .. } | Request::Update { .. } | Request::Logout { .. }),
+        };
+        if needs_login && let Some(verification) = self.check_login(login, &response.outcome) {
+            return verification;
+        }
+        match request {
+            Request::Ping => {
+                ensure(response.outcome == Outcome::Success && response.message() == "PONG", "no pong")?;
+                let own = response.data["addr"][1].as_u64() == Some(u64::from(self.port));
+                ensure(own, "a pong to another connection")
+            }
+            Request::Register { vm } => self.check_registration(*vm, response),
+            Request::Authenticate { vm, is_right } => self.check_authentication(*vm, *is_right, response),
+            Request::List { list, .. } => self.check_list(list, login, response),
+            Request::Update { .. } => ensure(response.outcome == Outcome::Success, "no update"),
+            Request::Logout { .. } => self.check_logout(login, response),
+            Request::Put { batch, .. } => self.check_put(*batch, response),
+            Request::Get { query, .. } => self.check_get(query, response),
+            Request::Action(action) => self.check_action(*action, response),
+            Request::Convert { mark } => self.check_conversion(*mark, response),
+            Request::Health => ensure(response.data == "ok", "not well"),
+            Request::FrontPage => {
+                let is_page = response.data.as_str().is_some_and(|page| page.starts_with("vmherd"));
+                ensure(is_page, "no page")
+            }
+            Request::Invalid(bad) => check_bad(*bad, response),
+            Request::Closing(_) => Ok(()),
+        }
+    }
+
+    /// Whether the weather excuses that it was not done.
+    fn is_excused(&self, request: &Request, outcome: &Outcome) -> bool {
+        let uses_store = match request {
+            Request::Ping | Request::Convert { .. } | Request::FrontPage => false,
+            Request::Invalid(bad) => *bad == InvalidRequest::UnknownDisk,
+            Request::Action(action) => *action != ActionRequest::Unknown,
+            _ => true,
+        };
+        let begins_command = match request {
+            Request::FrontPage => false,
+            Request::Invalid(bad) => !bad.is_seen_at_once(),
+            Request::Action(action) => *action != ActionRequest::Unknown,
+            _ => true,
+        };
+        let writes = match request {
+            Request::List { .. } | Request::Get { .. } | Request::Health => false,
+            Request::Action(action) => action.writes(),
+            _ => true,
+        };
+        match outcome {
+            Outcome::Busy if begins_command && self.config.limits_requests() => true,
+            Outcome::Busy => uses_store && self.config.is_busy_possible(),
+            Outcome::StoreUnavailable => uses_store && self.config.is_failure_possible(),
+            Outcome::Unknown => uses_store && writes && self.config.is_failure_possible(),
+            _ => false,
+        }
+    }
+
+    /// The judgement if the token decides it.
+    fn check_token(&self, token: usize, outcome: &Outcome) -> Option<Verification> {
+        let token = &self.model.tokens[token];
+        let is_changed_by_operator = self.model.vms[token.vm].is_changed_by_operator;
+        let may_be_invalid = token.may_be_ended || is_changed_by_operator || self.may_be_expired(token);
+        if token.ended_since.is_some_and(|since| since <= self.sent) {
+            return Some(ensure(*outcome == Outcome::InvalidToken, "a token that was ended counts"));
+        }
+        if self.must_be_expired(token) {
+            return Some(ensure(*outcome == Outcome::InvalidToken, "a token that has expired counts"));
+        }
+        if *outcome == Outcome::InvalidToken {
+            return Some(ensure(may_be_invalid, "a good token does not count"));
+        }
+        match self.auth {
+            Auth::As(vm) if vm != token.vm => {
+                let is_sure = !self.model.vms[vm].is_changed_by_operator;
+                let refused = *outcome == Outcome::TokenOfAnotherVm;
+                (refused || is_sure).then(|| ensure(refused, "another VM's token counts"))
+            }
+            Auth::Unsure if *outcome == Outcome::TokenOfAnotherVm => Some(Ok(())),
+            _ => None,
+        }
+    }
+
+    /// Whether the wall clock has been past its life at any time: it may have been swept then.
+    fn may_be_expired(&self, token: &ModelToken) -> bool {
+        let shown = self.wall_clock.range(token.asked, self.now);
+        *shown.end() >= *token.issued.start() + limits::TOKEN_LIFETIME
+    }
+
+    /// Whether the wall clock was past its life all the time since somebody asked.
+    fn must_be_expired(&self, token: &ModelToken) -> bool {
+        let shown = self.wall_clock.range(self.sent, self.now);
+        *shown.start() >= *token.issued.end() + limits::TOKEN_LIFETIME
+    }
+
+    /// The judgement if it hangs on who asks.
+    pub(super) fn check_login(&self, login: Auth, outcome: &Outcome) -> Option<Verification> {
+        let is_refused = *outcome == Outcome::AuthenticationRequired;
+        match login {
+            Auth::Anonymous => Some(ensure(is_refused, "somebody anonymous got more than a refusal")),
+            Auth::As(vm) if is_refused => {
+                Some(ensure(self.model.vms[vm].is_changed_by_operator, "a login does not hold"))
+            }
+            Auth::Unsure if is_refused => Some(Ok(())),
+            _ => None,
+        }
+    }
+
+    fn check_conversion(&self, mark: u64, response: &Response) -> Verification {
+        if self.listener == CLOSED_LISTENER
+            && let Some(verification) = self.check_login(self.auth, &response.outcome)
+        {
+            return verification;
+        }
+        ensure(response.outcome == Outcome::Success, "no conversion")?;
+        let wanted = format!("{{\"unit{mark}\":{{\"name\":\"x\",\"id\":\"{mark}\"}}}}");
+        let wanted: Value = serde_json::from_str(&wanted).map_err(|error| error.to_string())?;
+        ensure(response.data["data"] == wanted, "something else was converted")
+    }
+
+    /// The status that goes with what is said.
+    fn status_of(&self, request: &Request, outcome: &Outcome) -> u16 {
+        match (request, outcome) {
+            (_, Outcome::Busy | Outcome::StoreUnavailable) => 503,
+            (_, Outcome::InvalidToken) if self.has_bearer_token => 401,
+            (
+                Request::Invalid(
+                    InvalidRequest::NotJson | InvalidRequest::Array | InvalidRequest::StrayBytes,
+                ),
+                _,
+            ) => 400,
+            (_, Outcome::Closing(ClosingError::TimedOut)) => 408,
+            (_, Outcome::Closing(ClosingError::TooLarge)) => 413,
+            (_, Outcome::Closing(_)) => 400,
+            _ => 200,
+        }
+    }
+
+    fn check_registration(&self, vm: usize, response: &Response) -> Verification {
+        let vm = &self.model.vms[vm];
+        if self.listener == CLOSED_LISTENER {
+            return ensure(response.outcome == Outcome::RegistrationClosed, "registration is open");
+        }
+        match &response.outcome {
+            Outcome::Success => {
+                ensure(vm.exists_since.is_none() || vm.is_changed_by_operator, "registered twice")?;
+                ensure(response.data["auth_id"] == vm.name.as_str(), "another VM's registration")
+            }
+            Outcome::AlreadyRegistered => ensure(
+                vm.exists_since.is_some() || vm.may_exist > 1 || vm.is_changed_by_operator,
+                "registered without having been",
+            ),
+            _ => Err("no answer to a registration".to_owned()),
+        }
+    }
+
+    fn check_authentication(&self, vm: usize, is_right: bool, response: &Response) -> Verification {
+        let vm = &self.model.vms[vm];
+        match &response.outcome {
+            Outcome::Success => {
+                ensure(is_right && !vm.cannot_exist(), "a wrong login")?;
+                ensure(response.data["token"].as_str().is_some_and(|token| token.len() == 64), "no token")
+            }
+            Outcome::InvalidCredentials => {
+                let must = is_right && vm.must_exist(self.client, self.sent) && !vm.is_changed_by_operator;
+                ensure(!must, "a right password does not count")
+            }
+            _ => Err("no answer to a login".to_owned()),
+        }
+    }
+
+    fn check_logout(&self, login: Auth, response: &Response) -> Verification {
+        ensure(response.outcome == Outcome::Success, "no logout")?;
+        let Auth::As(vm) = login else { return Ok(()) };
+        let wanted = format!("VM ({}) logged out successfully", self.model.vms[vm].name);
+        let is_sure = !self.model.vms[vm].is_changed_by_operator;
+        ensure(response.message() == wanted || !is_sure, "another VM was logged out")
+    }
+
+    fn check_list(&self, list: &str, login: Auth, response: &Response) -> Verification {
+        ensure(response.outcome == Outcome::Success && response.message.is_none(), "no list")?;
+        let entries = response.data[list].as_array().ok_or("another list")?;
+        match list {
+            "all_vms" => self.check_vms(entries),
+            "all_disks" => check_disks(entries),
+            _ => self.check_peers(entries, list, login),
+        }
+    }
+
+    fn check_vms(&self, entries: &[Value]) -> Verification {
+        let mut seen = BTreeSet::new();
+        for entry in entries {
+            let name = self.check_vm(entry)?;
+            ensure(seen.insert(name), "a VM stands twice on a list")?;
+        }
+        let missing = self.model.vms.iter().find(|vm| {
+            let must = vm.must_exist(usize::MAX, self.sent) && !vm.is_changed_by_operator;
+            must && !seen.contains(vm.name.as_str())
+        });
+        ensure(missing.is_none(), "a VM is missing from the list of all")
+    }
+
+    fn check_vm<'a>(&self, entry: &'a Value) -> Result<&'a str, String> {
+        let name = entry["vm_id"].as_str().ok_or("a VM without a name")?;
+        if name.starts_with("old-") || name.parse::<i64>().is_ok() {
+            return Ok(name);
+        }
+        let vm = self.model.vm_named(name).ok_or("a VM that nobody has registered")?;
+        ensure(!vm.cannot_exist(), "a VM whose registration was refused")?;
+        let ram = entry["ram"].as_u64().unwrap_or_default();
+        ensure(vm.rams_ever.contains(&(ram as u32)), "a VM with memory that nobody gave it")?;
+        let disks = entry["disks"].as_array().ok_or("a VM without disks")?;
+        ensure(disks.iter().all(|disk| disk["vm_id"] == entry["vm_id"]), "another VM's disk")?;
+        Ok(name)
+    }
+
+    /// Each connection is listed once, and with a VM only if its client has proved to be it.
+    fn check_peers(&self, entries: &[Value], list: &str, login: Auth) -> Verification {
+        let mut seen = BTreeSet::new();
+        for entry in entries {
+            let port = entry["addr"][1].as_u64().ok_or("a connection without a port")?;
+            ensure(seen.insert(port), "a connection stands twice on a list")?;
+            let client = (self.client_of_port)(port).ok_or("a connection that never was")?;
+            match entry.get("vm_info") {
+                Some(vm) => {
+                    let name = self.check_vm(vm)?;
+                    let vm = self.model.vm_named(name).ok_or("nobody logs in as an old VM")?;
+                    ensure(
+                        vm.authenticated_clients.contains(&client),
+                        "a connection has somebody else's login",
+                    )?;
+                }
+                None => ensure(list == "active_vms", "authenticated as nobody")?,
+            }
+        }
+        if self.is_stateless {
+            return Ok(());
+        }
+        let Auth::As(vm) = login else { return Ok(()) };
+        let (vm, own) = (&self.model.vms[vm], u64::from(self.port));
+        let entry = entries.iter().find(|entry| entry["addr"][1].as_u64() == Some(own));
+        let is_right = entry.is_some_and(|entry| entry["vm_info"]["vm_id"] == vm.name.as_str());
+        ensure(is_right || vm.is_changed_by_operator, "the list lacks the login of the connection that asks")
+    }
+}
+
+fn check_disks(entries: &[Value]) -> Verification {
+    let ids: Option<Vec<u64>> = entries.iter().map(|disk| disk["id"].as_u64()).collect();
+    let ids = ids.ok_or("a disk without an id")?;
+    ensure(ids.is_sorted_by(|one, next| one < next), "disks out of order or twice")
+}
+
+fn check_bad(bad: InvalidRequest, response: &Response) -> Verification {
+    let message = response.message();
+    let is_told = match bad {
+        InvalidRequest::NotJson | InvalidRequest::StrayBytes => message.starts_with("Invalid JSON: "),
+        InvalidRequest::TextLine => {
+            let json = "wrong command: this connection speaks metrics text; open a new one for JSON";
+            [json, "wrong command"].contains(&message)
+        }
+        InvalidRequest::Array => message.starts_with("a request must be an object"),
+        InvalidRequest::UnknownCommand | InvalidRequest::OperatorCommand => message == "Unknown command",
+        InvalidRequest::BadId => message.contains("request_id"),
+        InvalidRequest::UnknownField(mark) => message.contains(&format!("mark{mark}")),
+        InvalidRequest::ShortPassword => {
+            message.contains("password") || response.outcome == Outcome::RegistrationClosed
+        }
+        InvalidRequest::UnknownList => message == "Unknown list command type",
+        InvalidRequest::EmptyUpdate => message == "No fields for update",
+        InvalidRequest::UnknownDisk => message.contains("no disk with id"),
+    };
+    ensure(is_told && response.outcome != Outcome::Success, "not told what is wrong")
+}
+
+pub(super) fn ensure(holds: bool, otherwise: &str) -> Verification {
+    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+/// The listener that registers nobody.
+pub(super) const CLOSED_LISTENER: usize = 1;

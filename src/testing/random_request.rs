@@ -1,0 +1,67 @@
+//! What a fake client asks that is free to ask anything.
+
+use super::action_requests::ActionRequest;
+use super::expectations::Expectations;
+use super::metric_requests::{MetricContext, MetricRequest};
+use super::request::{InvalidRequest, LISTS, Request};
+use super::world::World;
+use crate::limits;
+
+/// Any request that makes sense now.
+pub(super) fn choose(
+    by: MetricContext,
+    marks: &mut u64,
+    expectations: &Expectations,
+    world: &mut World,
+) -> Option<Request> {
+    *marks += 1;
+    let mark = *marks;
+    let World { random, model, point_model, .. } = world;
+    let own: Vec<usize> =
+        (0..model.vms.len()).filter(|vm| model.vms[*vm].owner == Some(by.requester.client)).collect();
+    let token =
+        (!model.tokens.is_empty() && random.chance(15)).then(|| random.between(0, model.tokens.len() - 1));
+    Some(match random.between(0, 32) {
+        0..=3 => Request::Ping,
+        4 | 5 => Request::Register { vm: *own.first()? },
+        6..=8 if expectations.barrier_count < ISSUED_MAX => {
+            let any = random.between(0, model.vms.len() - 1);
+            let vm = if random.chance(60) { own.first().copied().unwrap_or(any) } else { any };
+            Request::Authenticate { vm, is_right: random.chance(80) }
+        }
+        9..=11 => Request::List { list: random.pick(&LISTS), token },
+        // The model of memory follows updates only where it knows whose they are.
+        12..=14 if token.is_some() || expectations.is_login_certain() => {
+            Request::Update { ram: model.new_ram(), token }
+        }
+        15 => Request::Logout { token },
+        16 => Request::Invalid(InvalidRequest::UnknownField(mark)),
+        17 => Request::Invalid(random.pick(&[
+            InvalidRequest::UnknownList,
+            InvalidRequest::EmptyUpdate,
+            InvalidRequest::UnknownDisk,
+        ])),
+        18 => Request::Invalid(random.pick(&[
+            InvalidRequest::NotJson,
+            InvalidRequest::Array,
+            InvalidRequest::BadId,
+        ])),
+        19 => Request::Invalid(random.pick(&[
+            InvalidRequest::UnknownCommand,
+            InvalidRequest::ShortPassword,
+            InvalidRequest::OperatorCommand,
+        ])),
+        20..=23 => Request::Action(ActionRequest::choose(random, model)),
+        24..=26 => Request::Convert { mark },
+        27 if random.chance(50) => Request::FrontPage,
+        27 => Request::Health,
+        28..=32 => {
+            let request = MetricRequest::Any.choose(by, marks, point_model, random);
+            token.into_iter().fold(request, Request::with_token)
+        }
+        _ => Request::Ping,
+    })
+}
+
+/// Barriers after which a client logs in no more, so that no token is pushed out by others.
+const ISSUED_MAX: usize = limits::TOKENS_PER_CONNECTION_MAX;
