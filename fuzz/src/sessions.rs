@@ -14,7 +14,7 @@ use vmherd::framing::sniff::{Sniffed, sniff};
 use vmherd::ids::RequestSeq;
 use vmherd::limits;
 use vmherd::model::{Answer, CommandName, Failure, List, Listing, LongText, Request};
-use vmherd::session::{Ending, Room, Rules, Session, Step};
+use vmherd::session::{Capacity, Ending, Rules, Session, Step};
 
 use crate::dialects;
 use crate::pieces::Decisions;
@@ -113,10 +113,10 @@ impl<'a> Played<'a> {
         while self.ending.is_none() {
             steps += 1;
             assert!(steps < STEPS_MAX, "it comes to no end");
-            let room = Room { for_request: self.open.len() < 3, for_page: true };
+            let capacity = Capacity { for_request: self.open.len() < 3, for_page: true };
             let date = date();
             let Played { session, input, output, rules, now, .. } = &mut *self;
-            let step = session.next(input, output, rules, room, *now, &date);
+            let step = session.next(input, output, rules, capacity, *now, &date);
             assert!(output.len() < limits::OUTPUT_BYTES_PAUSE + OUTPUT_AT_ONCE_MAX, "too much output");
             match step {
                 Step::Call(seq, request) => self.called(seq, request),
@@ -139,7 +139,7 @@ impl<'a> Played<'a> {
                     self.flush();
                     return;
                 }
-                Step::NeedRoom => panic!("there is room"),
+                Step::NeedRoom => panic!("there is capacity"),
                 Step::Blocked if self.output.is_empty() => return,
                 Step::Blocked => self.flush(),
                 Step::Finished(ending) => {

@@ -5,10 +5,10 @@
 //! the connection that is authenticated as it. Which of both it is, is asked of the store each time.
 
 use super::App;
-use super::password::Verdict;
-use super::sets::Set;
-use super::stage::{Action, Purpose, Stage};
-use super::task::{Done, Task};
+use super::membership::Membership;
+use super::password::PasswordCheck;
+use super::stage::{Next, Purpose, Stage};
+use super::work::{Work, WorkResult};
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, VmId};
 use crate::model::{
@@ -17,9 +17,9 @@ use crate::model::{
 use crate::store::{Write, Written};
 
 impl App {
-    pub(super) fn add_vm(&self, shape: VmShape, disk_sizes_gib: Vec<u64>, now: UnixSeconds) -> Action {
+    pub(super) fn add_vm(&self, shape: VmShape, disk_sizes_gib: Vec<u64>, now: UnixSeconds) -> Next {
         let write = Write::AddVm { shape, disk_sizes_gib, vms_max: self.settings.vms_max, now };
-        Action::Work { task: Task::Write(write), stage: Stage::AddVm }
+        Next::Work { work: Work::Write(write), stage: Stage::AddVm }
     }
 
     pub(super) fn logout_vm(
@@ -28,26 +28,26 @@ impl App {
         vm: VmId,
         principal: Principal,
         token: Option<TokenHash>,
-    ) -> Action {
+    ) -> Next {
         match principal {
             Principal::Vm(login) if login.id == vm => {
                 let stage = Stage::LogoutVmTokens { login: login.clone() };
-                Action::Work { task: self.end_tokens(conn, login, token), stage }
+                Next::Work { work: self.end_tokens(conn, login, token), stage }
             }
-            _ if self.presence.sets().is_authorized_for_all(vm) => {
-                Action::Work { task: Task::FindCredentialsById { vm }, stage: Stage::LogoutVm { vm } }
+            _ if self.presence.membership().is_authorized_for_all(vm) => {
+                Next::Work { work: Work::FindCredentialsById { vm }, stage: Stage::LogoutVm { vm } }
             }
-            _ => Action::failed(Failure::NotAuthorized),
+            _ => Next::failed(Failure::NotAuthorized),
         }
     }
 
-    pub(super) fn update_vm(&self, vm: VmId, change: Option<VmChange>, principal: Principal) -> Action {
+    pub(super) fn update_vm(&self, vm: VmId, change: Option<VmChange>, principal: Principal) -> Next {
         match principal {
             Principal::Vm(login) if login.id == vm => update(login, change),
-            _ if self.presence.sets().is_authorized_for_all(vm) => {
-                Action::Work { task: Task::FindCredentialsById { vm }, stage: Stage::UpdateVm { vm, change } }
+            _ if self.presence.membership().is_authorized_for_all(vm) => {
+                Next::Work { work: Work::FindCredentialsById { vm }, stage: Stage::UpdateVm { vm, change } }
             }
-            _ => Action::failed(Failure::NotAuthorized),
+            _ => Next::failed(Failure::NotAuthorized),
         }
     }
 
@@ -56,79 +56,81 @@ impl App {
         &mut self,
         conn: ConnId,
         stage: Stage,
-        done: Done,
+        done: WorkResult,
         now: UnixSeconds,
-    ) -> Action {
+    ) -> Next {
         match (stage, done) {
-            (Stage::AddVm, Done::Written(Written::Registered(id))) => answer(ActionAnswer::Added(id)),
-            (Stage::Admittance { vm, purpose, password, scope }, Done::Credentials(credentials)) => {
+            (Stage::AddVm, WorkResult::Written(Written::Registered(id))) => answer(ActionAnswer::Added(id)),
+            (Stage::Join { vm, purpose, password, scope }, WorkResult::Credentials(credentials)) => {
                 match credentials {
-                    None => Action::failed(Failure::UnknownVm),
-                    Some(Credentials { login, password_hash: None }) => self.admit(vm, purpose, login, now),
+                    None => Next::failed(Failure::UnknownVm),
+                    Some(Credentials { login, password_hash: None }) => self.join(vm, purpose, login, now),
                     Some(Credentials { login, password_hash }) => {
                         self.verify(conn, login, purpose, password, password_hash, scope)
                     }
                 }
             }
-            (Stage::AdmittanceVerify { login, purpose, scope }, Done::Verified(verdict)) => {
+            (Stage::JoinVerify { login, purpose, scope }, WorkResult::Verified(verdict)) => {
                 self.write_admittance(conn, login, purpose, verdict, scope, now)
             }
-            (Stage::AdmittanceWrite { login, purpose, scope }, Done::Written(Written::Connected)) => {
+            (Stage::JoinWrite { login, purpose, scope }, WorkResult::Written(Written::Connected)) => {
                 match scope {
-                    None => return self.authorize(login.id, purpose),
+                    None => return self.add_member(login.id, purpose),
                     Some(Scope::Connection) => self.presence.log_in(conn, login, None),
                     Some(Scope::Request) => {}
                 }
                 answer(purpose.answer())
             }
-            (Stage::LogoutVm { vm }, Done::Credentials(credentials)) => {
+            (Stage::LogoutVm { vm }, WorkResult::Credentials(credentials)) => {
                 let found = self.authorized(vm, credentials);
-                self.presence.sets_mut().release(vm);
-                found.map_or_else(Action::failed, |_| answer(ActionAnswer::LoggedOut))
+                self.presence.membership_mut().release(vm);
+                found.map_or_else(Next::failed, |_| answer(ActionAnswer::LoggedOut))
             }
-            (Stage::LogoutVmTokens { .. }, Done::Written(Written::TokensRevoked)) => {
+            (Stage::LogoutVmTokens { .. }, WorkResult::Written(Written::TokensRevoked)) => {
                 self.presence.log_out(conn);
                 self.presence.forget_tokens(conn);
                 answer(ActionAnswer::LoggedOut)
             }
-            (Stage::UpdateVm { vm, change }, Done::Credentials(credentials)) => {
+            (Stage::UpdateVm { vm, change }, WorkResult::Credentials(credentials)) => {
                 match self.authorized(vm, credentials) {
                     Ok(login) => update(login, change),
-                    Err(failure) => Action::failed(failure),
+                    Err(failure) => Next::failed(failure),
                 }
             }
-            (Stage::UpdateVmWrite { .. }, Done::Written(Written::Updated)) => Action::Answer(Answer::Updated),
+            (Stage::UpdateVmWrite { .. }, WorkResult::Written(Written::Updated)) => {
+                Next::Answer(Answer::Updated)
+            }
             (stage, done) => {
                 debug_assert!(false, "{done:?} is no result for {stage:?}");
-                log::error!("a task had a result of the wrong kind");
-                Action::failed(Failure::Internal)
+                log::error!("a work had a result of the wrong kind");
+                Next::failed(Failure::Internal)
             }
         }
     }
 
     /// Lets in a VM without a password.
-    fn admit(&mut self, vm: VmId, purpose: Purpose, login: Login, now: UnixSeconds) -> Action {
-        if !self.presence.sets().has_room_for(vm) {
-            return Action::failed(Failure::Busy);
+    fn join(&mut self, vm: VmId, purpose: Purpose, login: Login, now: UnixSeconds) -> Next {
+        if !self.presence.membership().has_room_for(vm) {
+            return Next::failed(Failure::Busy);
         }
         match purpose {
-            Purpose::Authorize => self.authorize(vm, purpose),
+            Purpose::Authorize => self.add_member(vm, purpose),
             Purpose::Connect => {
                 let write = Write::Connect { login: login.clone(), rehash: None, now };
-                let stage = Stage::AdmittanceWrite { login, purpose, scope: None };
-                Action::Work { task: Task::Write(write), stage }
+                let stage = Stage::JoinWrite { login, purpose, scope: None };
+                Next::Work { work: Work::Write(write), stage }
             }
         }
     }
 
-    fn authorize(&mut self, vm: VmId, purpose: Purpose) -> Action {
+    fn add_member(&mut self, vm: VmId, purpose: Purpose) -> Next {
         let set = match purpose {
-            Purpose::Authorize => Set::Authorized,
-            Purpose::Connect => Set::Connected,
+            Purpose::Authorize => Membership::Authorized,
+            Purpose::Connect => Membership::Connected,
         };
-        match self.presence.sets_mut().authorize(vm, set) {
+        match self.presence.membership_mut().authorize(vm, set) {
             Ok(()) => answer(purpose.answer()),
-            Err(_) => Action::failed(Failure::Busy),
+            Err(_) => Next::failed(Failure::Busy),
         }
     }
 
@@ -141,17 +143,17 @@ impl App {
         password: Option<Secret>,
         stored: Option<String>,
         scope: Scope,
-    ) -> Action {
+    ) -> Next {
         // Whoever is in the sets for everybody must not have one.
-        self.presence.sets_mut().release(login.id);
+        self.presence.membership_mut().release(login.id);
         match password {
             Some(password) => {
-                let stage = Stage::AdmittanceVerify { login, purpose, scope };
-                Action::Work { task: Task::VerifyPassword { password, stored }, stage }
+                let stage = Stage::JoinVerify { login, purpose, scope };
+                Next::Work { work: Work::VerifyPassword { password, stored }, stage }
             }
             None => {
                 self.presence.log_out(conn);
-                Action::failed(Failure::InvalidCredentials)
+                Next::failed(Failure::InvalidCredentials)
             }
         }
     }
@@ -161,17 +163,17 @@ impl App {
         conn: ConnId,
         login: Login,
         purpose: Purpose,
-        verdict: Verdict,
+        verdict: PasswordCheck,
         scope: Scope,
         now: UnixSeconds,
-    ) -> Action {
+    ) -> Next {
         let Some(rehash) = verdict.rehash() else {
             self.presence.log_out(conn);
-            return Action::failed(Failure::InvalidCredentials);
+            return Next::failed(Failure::InvalidCredentials);
         };
         let write = Write::Connect { login: login.clone(), rehash, now };
-        let stage = Stage::AdmittanceWrite { login, purpose, scope: Some(scope) };
-        Action::Work { task: Task::Write(write), stage }
+        let stage = Stage::JoinWrite { login, purpose, scope: Some(scope) };
+        Next::Work { work: Work::Write(write), stage }
     }
 
     /// The login of a VM that is authorized for everybody, by what the store knows of it. One that is gone or
@@ -179,13 +181,13 @@ impl App {
     fn authorized(&mut self, vm: VmId, credentials: Option<Credentials>) -> Result<Login, Failure> {
         match credentials {
             Some(Credentials { login, password_hash: None })
-                if self.presence.sets().is_authorized_for_all(vm) =>
+                if self.presence.membership().is_authorized_for_all(vm) =>
             {
                 Ok(login)
             }
             Some(Credentials { password_hash: None, .. }) => Err(Failure::NotAuthorized),
             _ => {
-                self.presence.sets_mut().release(vm);
+                self.presence.membership_mut().release(vm);
                 Err(Failure::NotAuthorized)
             }
         }
@@ -202,21 +204,21 @@ impl Purpose {
 }
 
 /// Looks for the VM that is to be let in.
-pub(super) fn admittance(vm: VmId, purpose: Purpose, password: Option<Secret>, scope: Scope) -> Action {
-    let stage = Stage::Admittance { vm, purpose, password, scope };
-    Action::Work { task: Task::FindCredentialsById { vm }, stage }
+pub(super) fn join_by_id(vm: VmId, purpose: Purpose, password: Option<Secret>, scope: Scope) -> Next {
+    let stage = Stage::Join { vm, purpose, password, scope };
+    Next::Work { work: Work::FindCredentialsById { vm }, stage }
 }
 
-fn update(login: Login, change: Option<VmChange>) -> Action {
+fn update(login: Login, change: Option<VmChange>) -> Next {
     match change {
         Some(change) => {
             let stage = Stage::UpdateVmWrite { login: login.clone() };
-            Action::Work { task: Task::Write(Write::Update { login, change }), stage }
+            Next::Work { work: Work::Write(Write::Update { login, change }), stage }
         }
-        None => Action::failed(Failure::InvalidVmShape),
+        None => Next::failed(Failure::InvalidVmShape),
     }
 }
 
-fn answer(answer: ActionAnswer) -> Action {
-    Action::Answer(Answer::Action(answer))
+fn answer(answer: ActionAnswer) -> Next {
+    Next::Answer(Answer::Action(answer))
 }

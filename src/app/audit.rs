@@ -13,7 +13,7 @@ use std::fmt;
 use log::Level;
 
 use super::App;
-use super::stage::{Action, Stage};
+use super::stage::{Next, Stage};
 use crate::escape::Escaped;
 use crate::ids::{ConnId, VmId};
 use crate::limits;
@@ -36,7 +36,7 @@ pub struct Audit {
 }
 
 /// What is known of a request that may have to be logged.
-pub(super) struct Asked {
+pub(super) struct AuditContext {
     dialect: Dialect,
     command: CommandName,
     subject: Subject,
@@ -75,9 +75,9 @@ struct Line<'a> {
     subject: &'a Subject,
 }
 
-impl Asked {
+impl AuditContext {
     /// Of a request that begins. Costs next to nothing where it is about no VM.
-    pub(super) fn of(request: &Request) -> Asked {
+    pub(super) fn of(request: &Request) -> AuditContext {
         let subject = match &request.command {
             Ok(Command::Register { name, .. } | Command::Authenticate { name, .. }) => {
                 Subject::Name(name.clone())
@@ -90,18 +90,18 @@ impl Asked {
             ) => Subject::Number(*vm),
             _ => Subject::None,
         };
-        Asked { dialect: request.dialect, command: request.name, subject }
+        AuditContext { dialect: request.dialect, command: request.name, subject }
     }
 
     /// Of a request that has come further.
-    pub(super) fn new(command: CommandName, subject: Subject) -> Asked {
+    pub(super) fn new(command: CommandName, subject: Subject) -> AuditContext {
         use CommandName::{ActionList, AddVm, AuthorizeVm, ConnectVm, LogoutVm, UpdateVm};
         let dialect = match command {
             AddVm | ActionList | AuthorizeVm | ConnectVm | LogoutVm | UpdateVm => Dialect::Action,
             CommandName::Convert => Dialect::Conversion,
             _ => Dialect::Command,
         };
-        Asked { dialect, command, subject }
+        AuditContext { dialect, command, subject }
     }
 }
 
@@ -117,8 +117,8 @@ impl App {
     }
 
     /// Logs what is to be known of an answer, for which `asked` was asked.
-    pub(super) fn note(&mut self, conn: ConnId, asked: Asked, action: &Action) {
-        if let Action::Answer(answer) = action {
+    pub(super) fn audit_answer(&mut self, conn: ConnId, asked: AuditContext, action: &Next) {
+        if let Next::Answer(answer) = action {
             self.audit.answered(|| self.presence.peer(conn), asked, answer);
         }
     }
@@ -131,13 +131,13 @@ impl App {
             | Stage::LoginCredentials { name, .. }
             | Stage::LoginVerify { name, .. } => Subject::Name(name.clone()),
             Stage::LoginWrite { login, .. }
-            | Stage::AdmittanceVerify { login, .. }
-            | Stage::AdmittanceWrite { login, scope: Some(_), .. } => Subject::Name(login.name.clone()),
-            Stage::AdmittanceWrite { login, scope: None, .. } => Subject::Number(login.id),
+            | Stage::JoinVerify { login, .. }
+            | Stage::JoinWrite { login, scope: Some(_), .. } => Subject::Name(login.name.clone()),
+            Stage::JoinWrite { login, scope: None, .. } => Subject::Number(login.id),
             Stage::Update { login } | Stage::Logout { login } | Stage::LogoutVmTokens { login } => {
                 Subject::Name(login.name.clone())
             }
-            Stage::Admittance { vm, .. } | Stage::LogoutVm { vm } | Stage::UpdateVm { vm, .. } => {
+            Stage::Join { vm, .. } | Stage::LogoutVm { vm } | Stage::UpdateVm { vm, .. } => {
                 Subject::Number(*vm)
             }
             Stage::UpdateVmWrite { login } => Subject::Number(login.id),
@@ -148,8 +148,13 @@ impl App {
 
 impl Audit {
     /// Logs what came of a request, if that is to be known.
-    pub(super) fn answered(&mut self, peer: impl FnOnce() -> Option<Peer>, asked: Asked, answer: &Answer) {
-        let Asked { dialect, command, subject } = asked;
+    pub(super) fn answered(
+        &mut self,
+        peer: impl FnOnce() -> Option<Peer>,
+        asked: AuditContext,
+        answer: &Answer,
+    ) {
+        let AuditContext { dialect, command, subject } = asked;
         let named;
         let (event, detail, subject) = match answer {
             Answer::Failed(failure) => match reason(failure, command) {

@@ -30,7 +30,7 @@ pub(super) struct DelayLog {
 
 impl DelayLog {
     /// Tells of a delay of one request, or counts it for later.
-    pub(super) fn tell(&mut self, delay: Duration, now: UnixSeconds) {
+    pub(super) fn log(&mut self, delay: Duration, now: UnixSeconds) {
         if self.second != now {
             let held_back = std::mem::take(&mut self.held_back);
             (self.second, self.told) = (now, 0);
@@ -67,10 +67,10 @@ mod tests {
     fn few_delays_are_told_each_second_and_the_rest_counted() {
         let mut log = DelayLog::default();
         for _ in 0..250 {
-            log.tell(Duration::from_secs(1), UnixSeconds(5));
+            log.log(Duration::from_secs(1), UnixSeconds(5));
         }
         assert_eq!((log.told, log.held_back), (100, 150));
-        log.tell(Duration::from_secs(1), UnixSeconds(6));
+        log.log(Duration::from_secs(1), UnixSeconds(6));
         assert_eq!((log.told, log.held_back), (1, 0));
     }
 }

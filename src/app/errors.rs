@@ -2,7 +2,7 @@
 
 use super::App;
 use super::stage::Stage;
-use super::task::TaskError;
+use super::work::WorkError;
 use crate::clock::UnixSeconds;
 use crate::ids::ConnId;
 use crate::limits;
@@ -27,16 +27,16 @@ impl App {
         match stage {
             // It happened after the password was checked.
             Stage::LoginWrite { .. } => Failure::InvalidCredentials,
-            Stage::AdmittanceWrite { scope: Some(_), .. } => Failure::InvalidCredentials,
+            Stage::JoinWrite { scope: Some(_), .. } => Failure::InvalidCredentials,
             // It has got a password or is gone since it was looked up: to ask again tells.
-            Stage::AdmittanceWrite { scope: None, .. } => Failure::Busy,
+            Stage::JoinWrite { scope: None, .. } => Failure::Busy,
             Stage::LogoutVmTokens { login } => {
                 self.presence.log_out_as(conn, login);
                 Failure::NotAuthorized
             }
             Stage::UpdateVmWrite { login } => {
                 self.presence.log_out_as(conn, login);
-                self.presence.sets_mut().release(login.id);
+                self.presence.membership_mut().release(login.id);
                 Failure::NotAuthorized
             }
             stage => {
@@ -49,11 +49,11 @@ impl App {
     }
 
     /// What a client is told of a task that failed.
-    pub(super) fn failure(&mut self, error: TaskError, now: UnixSeconds) -> Failure {
+    pub(super) fn failure(&mut self, error: WorkError, now: UnixSeconds) -> Failure {
         let error = match error {
-            TaskError::Internal => return Failure::Internal,
-            TaskError::NoRoom => return Failure::Busy,
-            TaskError::Store(error) => error,
+            WorkError::Internal => return Failure::Internal,
+            WorkError::NoRoom => return Failure::Busy,
+            WorkError::Store(error) => error,
         };
         match error {
             StoreError::AlreadyRegistered => Failure::AlreadyRegistered,

@@ -1,17 +1,17 @@
 //! Lists: which page a worker is to make, and for whom.
 
 use super::App;
+use super::access::Access;
+use super::membership::Membership;
 use super::page::PageRequest;
-use super::policy::Verdict;
-use super::sets::Set;
-use super::stage::{Action, Stage};
-use super::task::{Asker, Task};
+use super::stage::{Next, Stage};
+use super::work::{Asker, Work};
 use crate::ids::{ConnId, DiskId, VmId};
 use crate::model::{CommandName, Cursor, Failure, List, Listing, Principal};
 
 impl App {
     /// Begins the next page of an answer.
-    pub fn page(&mut self, conn: ConnId, of: Listing, cursor: Cursor) -> Action {
+    pub fn page(&mut self, conn: ConnId, of: Listing, cursor: Cursor) -> Next {
         match of {
             Listing::List(list) => self.list(conn, list, Some(cursor)),
             Listing::Points(filter) => self.get(conn, filter, Some(cursor)),
@@ -20,26 +20,26 @@ impl App {
 
     /// Begins the page of `list` at `cursor`, the first if there is none. Whoever asked may have lost the
     /// right to since the page before.
-    pub(super) fn list(&mut self, conn: ConnId, list: List, cursor: Option<Cursor>) -> Action {
+    pub(super) fn list(&mut self, conn: ConnId, list: List, cursor: Option<Cursor>) -> Next {
         let Some(asker) = self.asker(conn, list.command()) else {
-            return Action::failed(Failure::AuthenticationRequired);
+            return Next::failed(Failure::AuthenticationRequired);
         };
         match self.page_request(list, cursor) {
             Some(page) => {
                 let stage = Stage::List { command: list.command(), login: asker.login().cloned() };
-                Action::Work { task: Task::ListPage { asker, page }, stage }
+                Next::Work { work: Work::ListPage { asker, page }, stage }
             }
-            None => Action::failed(Failure::Internal),
+            None => Next::failed(Failure::Internal),
         }
     }
 
     /// Whose right to be shown what `command` shows has to hold; `None`: it is gone.
     pub(super) fn asker(&self, conn: ConnId, command: CommandName) -> Option<Asker> {
         let principal = self.presence.principal(conn);
-        match (self.verdict(conn, command, &principal), principal) {
-            (Verdict::Allowed, Principal::Vm(login)) => Some(Asker::Anybody(Some(login))),
-            (Verdict::Allowed, _) => Some(Asker::Anybody(None)),
-            (Verdict::AllowedAsItself, Principal::Vm(login)) => Some(Asker::Vm(login)),
+        match (self.access(conn, command, &principal), principal) {
+            (Access::Allowed, Principal::Vm(login)) => Some(Asker::Anybody(Some(login))),
+            (Access::Allowed, _) => Some(Asker::Anybody(None)),
+            (Access::AllowedAsItself, Principal::Vm(login)) => Some(Asker::Vm(login)),
             _ => None,
         }
     }
@@ -61,18 +61,18 @@ impl App {
                 let (peers, next) = self.presence.page(list, from);
                 PageRequest::Peers { list, peers, next }
             }
-            List::AuthorizedVms => self.members(Set::Authorized, cursor)?,
-            List::ConnectedVms => self.members(Set::Connected, cursor)?,
+            List::AuthorizedVms => self.members(Membership::Authorized, cursor)?,
+            List::ConnectedVms => self.members(Membership::Connected, cursor)?,
         })
     }
 
-    fn members(&self, set: Set, cursor: Option<Cursor>) -> Option<PageRequest> {
+    fn members(&self, set: Membership, cursor: Option<Cursor>) -> Option<PageRequest> {
         let after = match cursor {
             None => None,
             Some(Cursor::AfterMember(place)) => Some(place),
             Some(_) => return None,
         };
-        let (members, next) = self.presence.sets().page(set, after);
+        let (members, next) = self.presence.membership().page(set, after);
         Some(PageRequest::Members { set, members, next })
     }
 }

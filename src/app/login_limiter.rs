@@ -16,9 +16,9 @@ use sha2::{Digest, Sha256};
 
 use super::App;
 use super::expiring::ExpiringMap;
-use super::password::Verdict;
+use super::password::PasswordCheck;
 use super::stage::Stage;
-use super::task::{Done, TaskError};
+use super::work::{WorkError, WorkResult};
 use crate::clock::Instant;
 use crate::ids::{ConnId, VmId};
 use crate::limits;
@@ -103,7 +103,7 @@ impl App {
     /// The attempt to log in whose password is checked at `stage`.
     pub fn login_attempt(&self, conn: ConnId, stage: &Stage) -> Option<LoginAttempt> {
         let target = match stage {
-            Stage::LoginVerify { login: Some(login), .. } | Stage::AdmittanceVerify { login, .. } => {
+            Stage::LoginVerify { login: Some(login), .. } | Stage::JoinVerify { login, .. } => {
                 LoginTarget::Vm(login.id)
             }
             Stage::LoginVerify { login: None, name, .. } => LoginTarget::of_unknown(name),
@@ -114,21 +114,21 @@ impl App {
 
     /// Counts what a password that was checked at `stage` has turned out to be: the one place where a login by
     /// password is known to have failed or succeeded. The attempt, if it has failed.
-    pub fn note_login(
+    pub fn record_login(
         &mut self,
         conn: ConnId,
         stage: &Stage,
-        result: &Result<Done, TaskError>,
+        result: &Result<WorkResult, WorkError>,
         now: Instant,
     ) -> Option<LoginAttempt> {
-        let Ok(Done::Verified(verdict)) = result else { return None };
+        let Ok(WorkResult::Verified(verdict)) = result else { return None };
         let attempt = self.login_attempt(conn, stage)?;
         match verdict {
-            Verdict::Wrong => {
+            PasswordCheck::Wrong => {
                 self.logins.failed(attempt, now);
                 Some(attempt)
             }
-            Verdict::Right | Verdict::RightRehashed(_) => {
+            PasswordCheck::Right | PasswordCheck::RightRehashed(_) => {
                 self.logins.succeeded(attempt);
                 None
             }

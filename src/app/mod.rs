@@ -1,25 +1,25 @@
 //! What each command does: from a request to an answer, through as many stages as it takes.
 //!
-//! Runs on the reactor's thread and never blocks: whatever would is a [`task::Task`] for a worker, and
+//! Runs on the reactor's thread and never blocks: whatever would is a [`work::Work`] for a worker, and
 //! the [`stage::Stage`] says how to go on with its result. Knows no framing, no dialect, no thread.
 
+pub mod access;
 mod actions;
 pub mod audit;
 mod conversion;
 mod errors;
 mod expiring;
-pub mod known_costs;
 mod lists;
 pub mod login_limiter;
-mod metrics;
+pub mod membership;
 pub mod page;
 pub mod password;
-pub mod policy;
+mod points;
 pub mod presence;
-pub mod sets;
 pub mod stage;
-pub mod task;
+pub mod stored_costs;
 pub mod token;
+pub mod work;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -34,15 +34,15 @@ use crate::model::{
     TokenHash, VmName,
 };
 use crate::store::{StoreError, Write, WriteHealth, Written};
-use audit::{Asked, Audit};
+use audit::{Audit, AuditContext};
 use conversion::DelayLog;
 pub use errors::StoreErrors;
 use login_limiter::{LoginLimiter, LoginLimits};
-pub use metrics::PointsCounted;
-use password::Verdict;
+use password::PasswordCheck;
+pub use points::PointCounters;
 use presence::Presence;
-use stage::{Action, Purpose, Stage};
-use task::{Done, Task, TaskError};
+use stage::{Next, Purpose, Stage};
+use work::{Work, WorkError, WorkResult};
 
 /// What the commands need to know.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ pub struct App {
     health: Arc<WriteHealth>,
     /// How far the wall clock is ahead of the time by which tokens expire.
     clock_lead: Duration,
-    points: PointsCounted,
+    points: PointCounters,
     audit: Audit,
     logins: LoginLimiter,
 }
@@ -88,7 +88,7 @@ impl App {
             store_errors: StoreErrors::default(),
             health,
             clock_lead: Duration::ZERO,
-            points: PointsCounted::default(),
+            points: PointCounters::default(),
             audit: Audit::default(),
         }
     }
@@ -119,7 +119,7 @@ impl App {
     }
 
     /// The points that were put since the start.
-    pub fn points_counted(&self) -> PointsCounted {
+    pub fn points_counted(&self) -> PointCounters {
         self.points
     }
 
@@ -135,40 +135,40 @@ impl App {
 
     /// Begins a request of the connection `conn`. The order of checks is the protocol's: does the
     /// command exist for this client, is the token good, may the client run it, is the data in order.
-    pub fn call(&mut self, conn: ConnId, request: Box<Request>, now: UnixSeconds) -> Action {
-        let asked = Asked::of(&request);
-        let action = self.begin(conn, request, now);
-        self.note(conn, asked, &action);
+    pub fn begin(&mut self, conn: ConnId, request: Box<Request>, now: UnixSeconds) -> Next {
+        let asked = AuditContext::of(&request);
+        let action = self.check_token(conn, request, now);
+        self.audit_answer(conn, asked, &action);
         action
     }
 
-    fn begin(&mut self, conn: ConnId, request: Box<Request>, now: UnixSeconds) -> Action {
+    fn check_token(&mut self, conn: ConnId, request: Box<Request>, now: UnixSeconds) -> Next {
         self.presence.begin_request(conn, request.is_forwarded);
         match &request.token {
             Ok(None) => self.run(conn, request, None, now),
-            _ if self.verdict(conn, request.name, &self.presence.principal(conn))
-                == policy::Verdict::Unknown =>
+            _ if self.access(conn, request.name, &self.presence.principal(conn))
+                == access::Access::Unknown =>
             {
-                Action::failed(Failure::UnknownCommand)
+                Next::failed(Failure::UnknownCommand)
             }
-            Err(bad) => Action::failed(Failure::BadField(bad.clone())),
+            Err(bad) => Next::failed(Failure::BadField(bad.clone())),
             Ok(Some(token)) => {
                 let token = token::hash(token);
                 let current = self.presence.login(conn).cloned();
                 let stage = Stage::Token { request, token, current: current.clone() };
                 let now = now - self.clock_lead;
-                Action::Work { task: Task::FindToken { token, current, now }, stage }
+                Next::Work { work: Work::FindToken { token, current, now }, stage }
             }
         }
     }
 
     /// Answers a request for which there is no room.
-    pub fn refuse(&mut self, conn: ConnId, request: &Request) -> Action {
+    pub fn refuse(&mut self, conn: ConnId, request: &Request) -> Next {
         self.presence.take_back(conn);
         if request.is_login() {
             self.presence.log_out(conn);
         }
-        Action::failed(Failure::Busy)
+        Next::failed(Failure::Busy)
     }
 
     /// Goes on with a request whose task has come to `result`.
@@ -176,88 +176,88 @@ impl App {
         &mut self,
         conn: ConnId,
         stage: Stage,
-        result: Result<Done, TaskError>,
+        result: Result<WorkResult, WorkError>,
         now: UnixSeconds,
-    ) -> Action {
+    ) -> Next {
         let asked = match &stage {
-            Stage::Token { request, .. } => Asked::of(request),
-            stage => Asked::new(stage.command(), App::subject(stage)),
+            Stage::Token { request, .. } => AuditContext::of(request),
+            stage => AuditContext::new(stage.command(), App::subject(stage)),
         };
-        let action = self.go_on(conn, stage, result, now);
-        self.note(conn, asked, &action);
+        let action = self.resume_result(conn, stage, result, now);
+        self.audit_answer(conn, asked, &action);
         action
     }
 
-    fn go_on(
+    fn resume_result(
         &mut self,
         conn: ConnId,
         stage: Stage,
-        result: Result<Done, TaskError>,
+        result: Result<WorkResult, WorkError>,
         now: UnixSeconds,
-    ) -> Action {
+    ) -> Next {
         match result {
-            Ok(done) => self.advance(conn, stage, done, now),
-            Err(TaskError::Store(StoreError::NotCurrent)) => {
-                Action::failed(self.failure_of_not_current(conn, &stage))
+            Ok(done) => self.resume_stage(conn, stage, done, now),
+            Err(WorkError::Store(StoreError::NotCurrent)) => {
+                Next::failed(self.failure_of_not_current(conn, &stage))
             }
-            Err(TaskError::Store(StoreError::KeyLimitReached(at))) => {
+            Err(WorkError::Store(StoreError::KeyLimitReached(at))) => {
                 let count = if let Stage::Put { count, .. } = stage { count } else { 0 };
-                Action::failed(self.failure_of_key_limit(count, at))
+                Next::failed(self.failure_of_key_limit(count, at))
             }
-            Err(error) => Action::failed(self.failure(error, now)),
+            Err(error) => Next::failed(self.failure(error, now)),
         }
     }
 
-    fn advance(&mut self, conn: ConnId, stage: Stage, done: Done, now: UnixSeconds) -> Action {
+    fn resume_stage(&mut self, conn: ConnId, stage: Stage, done: WorkResult, now: UnixSeconds) -> Next {
         match (stage, done) {
-            (Stage::Token { request, token, current }, Done::Token { owner, current_holds }) => {
+            (Stage::Token { request, token, current }, WorkResult::Token { owner, current_holds }) => {
                 if let Some(current) = current.filter(|_| !current_holds) {
                     self.presence.log_out_as(conn, &current);
                 }
                 self.resume_with_token(conn, request, token, owner, now)
             }
-            (Stage::RegisterName { .. }, Done::Credentials(Some(_))) => {
-                Action::failed(Failure::AlreadyRegistered)
+            (Stage::RegisterName { .. }, WorkResult::Credentials(Some(_))) => {
+                Next::failed(Failure::AlreadyRegistered)
             }
-            (Stage::RegisterName { vm, password }, Done::Credentials(None)) => {
-                Action::Work { task: Task::HashPassword { password }, stage: Stage::RegisterHash { vm } }
+            (Stage::RegisterName { vm, password }, WorkResult::Credentials(None)) => {
+                Next::Work { work: Work::HashPassword { password }, stage: Stage::RegisterHash { vm } }
             }
-            (Stage::RegisterHash { vm }, Done::Hashed(hash)) => self.register_write(vm, hash, now),
-            (Stage::RegisterWrite { name }, Done::Written(Written::Registered(_))) => {
-                Action::Answer(Answer::Registered(name))
+            (Stage::RegisterHash { vm }, WorkResult::Hashed(hash)) => self.register_write(vm, hash, now),
+            (Stage::RegisterWrite { name }, WorkResult::Written(Written::Registered(_))) => {
+                Next::Answer(Answer::Registered(name))
             }
-            (Stage::LoginCredentials { name, password, scope }, Done::Credentials(credentials)) => {
+            (Stage::LoginCredentials { name, password, scope }, WorkResult::Credentials(credentials)) => {
                 login_verify(name, password, scope, credentials)
             }
-            (Stage::LoginVerify { login, scope, .. }, Done::Verified(verdict)) => {
+            (Stage::LoginVerify { login, scope, .. }, WorkResult::Verified(verdict)) => {
                 self.login_write(conn, login, scope, verdict, now)
             }
-            (Stage::LoginWrite { login, scope, token, hash }, Done::Written(Written::TokenIssued)) => {
+            (Stage::LoginWrite { login, scope, token, hash }, WorkResult::Written(Written::TokenIssued)) => {
                 if scope == Scope::Connection {
                     self.presence.log_in(conn, login, Some(hash));
                 }
-                Action::Answer(Answer::Authenticated(token))
+                Next::Answer(Answer::Authenticated(token))
             }
-            (Stage::List { login, .. }, Done::Page { page, login_holds }) => {
+            (Stage::List { login, .. }, WorkResult::Page { page, login_holds }) => {
                 if let Some(login) = login.filter(|_| !login_holds) {
                     self.presence.log_out_as(conn, &login);
                 }
-                Action::Page(page)
+                Next::Page(page)
             }
-            (Stage::Put { count, .. }, Done::Written(Written::Put { refused })) => {
+            (Stage::Put { count, .. }, WorkResult::Written(Written::Put { refused })) => {
                 self.has_put(count, refused)
             }
-            (Stage::Convert, Done::Converted(entities)) => Action::Answer(Answer::Converted(entities)),
+            (Stage::Convert, WorkResult::Converted(entities)) => Next::Answer(Answer::Converted(entities)),
             // It can be read, or this would not be.
-            (Stage::Health, Done::Token { .. }) => match self.health.are_writes_healthy() {
-                true => Action::Answer(Answer::Healthy),
-                false => Action::failed(Failure::StoreUnavailable),
+            (Stage::Health, WorkResult::Token { .. }) => match self.health.are_writes_healthy() {
+                true => Next::Answer(Answer::Healthy),
+                false => Next::failed(Failure::StoreUnavailable),
             },
-            (Stage::Update { .. }, Done::Written(Written::Updated)) => Action::Answer(Answer::Updated),
-            (Stage::Logout { login }, Done::Written(Written::TokensRevoked)) => {
+            (Stage::Update { .. }, WorkResult::Written(Written::Updated)) => Next::Answer(Answer::Updated),
+            (Stage::Logout { login }, WorkResult::Written(Written::TokensRevoked)) => {
                 self.presence.log_out(conn);
                 self.presence.forget_tokens(conn);
-                Action::Answer(Answer::LoggedOut(login.name))
+                Next::Answer(Answer::LoggedOut(login.name))
             }
             (stage, done) => self.advance_action(conn, stage, done, now),
         }
@@ -272,13 +272,13 @@ impl App {
         token: TokenHash,
         owner: Option<Login>,
         now: UnixSeconds,
-    ) -> Action {
+    ) -> Next {
         let Some(owner) = owner else {
-            return Action::failed(Failure::InvalidToken);
+            return Next::failed(Failure::InvalidToken);
         };
         match self.presence.login(conn) {
             _ if request.scope == Scope::Request => self.presence.lend(conn, owner),
-            Some(current) if current.id != owner.id => return Action::failed(Failure::TokenOfAnotherVm),
+            Some(current) if current.id != owner.id => return Next::failed(Failure::TokenOfAnotherVm),
             Some(_) => {}
             None => {
                 self.audit.token_accepted(|| self.presence.peer(conn), &request, &owner.name);
@@ -295,17 +295,17 @@ impl App {
         request: Box<Request>,
         token: Option<TokenHash>,
         now: UnixSeconds,
-    ) -> Action {
+    ) -> Next {
         let principal = self.presence.principal(conn);
-        let verdict = self.verdict(conn, request.name, &principal);
+        let verdict = self.access(conn, request.name, &principal);
         let refused = match verdict {
-            policy::Verdict::Allowed | policy::Verdict::AllowedAsItself => None,
-            policy::Verdict::AuthenticationRequired => Some(Failure::AuthenticationRequired),
-            policy::Verdict::RegistrationClosed => Some(Failure::RegistrationClosed),
-            policy::Verdict::Unknown => Some(Failure::UnknownCommand),
+            access::Access::Allowed | access::Access::AllowedAsItself => None,
+            access::Access::AuthenticationRequired => Some(Failure::AuthenticationRequired),
+            access::Access::RegistrationClosed => Some(Failure::RegistrationClosed),
+            access::Access::Unknown => Some(Failure::UnknownCommand),
         };
         if let Some(failure) = refused {
-            return Action::failed(failure);
+            return Next::failed(failure);
         }
         let scope = request.scope;
         if request.is_login() {
@@ -314,10 +314,10 @@ impl App {
         }
         let command = match request.command {
             Ok(command) => command,
-            Err(failure) => return Action::failed(failure),
+            Err(failure) => return Next::failed(failure),
         };
         let own = match (verdict, &principal) {
-            (policy::Verdict::AllowedAsItself, Principal::Vm(login)) => Some(login.id),
+            (access::Access::AllowedAsItself, Principal::Vm(login)) => Some(login.id),
             _ => None,
         };
         let may_touch = |vm| own.is_none_or(|own| own == vm);
@@ -326,24 +326,24 @@ impl App {
             (Command::Register { name, shape, disk_sizes_gib, password }, _) => {
                 let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash: None };
                 let stage = Stage::RegisterName { vm, password };
-                Action::Work { task: Task::FindCredentials { name }, stage }
+                Next::Work { work: Work::FindCredentials { name }, stage }
             }
             (Command::Authenticate { name, password }, _) => {
                 let stage = Stage::LoginCredentials { name: name.clone(), password, scope };
-                Action::Work { task: Task::FindCredentials { name }, stage }
+                Next::Work { work: Work::FindCredentials { name }, stage }
             }
             (Command::List(list) | Command::ActionList(list), _) => self.list(conn, list, None),
             (Command::Update(change), Principal::Vm(login)) => {
                 let stage = Stage::Update { login: login.clone() };
-                Action::Work { task: Task::Write(Write::Update { login, change }), stage }
+                Next::Work { work: Work::Write(Write::Update { login, change }), stage }
             }
             (Command::Logout, Principal::Vm(login)) => self.logout(conn, login, token),
-            (Command::Stats, _) => Action::Statistics,
+            (Command::Stats, _) => Next::Statistics,
             (Command::Convert { data }, _) => self.convert(data, now),
             (Command::Health, _) => health(now),
             (Command::Put(put), principal) => {
                 let login = match (verdict, principal) {
-                    (policy::Verdict::AllowedAsItself, Principal::Vm(login)) => Some(login),
+                    (access::Access::AllowedAsItself, Principal::Vm(login)) => Some(login),
                     _ => None,
                 };
                 self.put(put, login, now)
@@ -351,66 +351,64 @@ impl App {
             (Command::Get(filter), _) => self.get(conn, filter, None),
             (Command::AddVm { shape, disk_sizes_gib }, _) => self.add_vm(shape, disk_sizes_gib, now),
             (Command::AuthorizeVm { vm, password }, _) if may_touch(vm) => {
-                actions::admittance(vm, Purpose::Authorize, password, scope)
+                actions::join_by_id(vm, Purpose::Authorize, password, scope)
             }
             (Command::ConnectVm { vm, password }, _) if may_touch(vm) => {
-                actions::admittance(vm, Purpose::Connect, password, scope)
+                actions::join_by_id(vm, Purpose::Connect, password, scope)
             }
-            (Command::AuthorizeVm { .. } | Command::ConnectVm { .. }, _) => {
-                Action::failed(Failure::UnknownVm)
-            }
+            (Command::AuthorizeVm { .. } | Command::ConnectVm { .. }, _) => Next::failed(Failure::UnknownVm),
             (Command::LogoutVm(vm) | Command::UpdateVm { vm, .. }, _) if !may_touch(vm) => {
-                Action::failed(Failure::NotAuthorized)
+                Next::failed(Failure::NotAuthorized)
             }
             (Command::LogoutVm(vm), principal) => self.logout_vm(conn, vm, principal, token),
             (Command::UpdateVm { vm, change }, principal) => self.update_vm(vm, change, principal),
             (Command::Update(_) | Command::Logout, principal) => {
                 debug_assert!(false, "the policy lets only VMs do this, not {principal:?}");
-                Action::failed(Failure::AuthenticationRequired)
+                Next::failed(Failure::AuthenticationRequired)
             }
         }
     }
 
-    fn verdict(&self, conn: ConnId, command: CommandName, principal: &Principal) -> policy::Verdict {
+    fn access(&self, conn: ConnId, command: CommandName, principal: &Principal) -> access::Access {
         let presence = &self.presence;
-        policy::verdict(command, principal, presence.open_registration(conn), presence.anonymous_access(conn))
+        access::access(command, principal, presence.open_registration(conn), presence.anonymous_access(conn))
     }
 
-    fn ping(&self, conn: ConnId) -> Action {
+    fn ping(&self, conn: ConnId) -> Next {
         match self.presence.peer(conn) {
-            Some(peer) => Action::Answer(Answer::Pong(peer)),
-            None => Action::failed(Failure::Internal),
+            Some(peer) => Next::Answer(Answer::Pong(peer)),
+            None => Next::failed(Failure::Internal),
         }
     }
 
     /// Converts a text whose delay is over.
-    pub fn convert_now(&self, data: Box<str>) -> Action {
+    pub fn convert_now(&self, data: Box<str>) -> Next {
         if data.len() > self.settings.inline_bytes_max {
-            return Action::Work { task: Task::Convert { data }, stage: Stage::Convert };
+            return Next::Work { work: Work::Convert { data }, stage: Stage::Convert };
         }
-        Action::Answer(Answer::Converted(convert(&data)))
+        Next::Answer(Answer::Converted(convert(&data)))
     }
 
-    fn convert(&mut self, data: Box<str>, now: UnixSeconds) -> Action {
+    fn convert(&mut self, data: Box<str>, now: UnixSeconds) -> Next {
         let after = match conversion::draw(&self.settings.conversion_delay, self.random.as_mut()) {
             Ok(after) => after,
             Err(error) => {
                 log::error!("no random bytes for a delay: {error}");
-                return Action::failed(Failure::Internal);
+                return Next::failed(Failure::Internal);
             }
         };
         if after.is_zero() {
             return self.convert_now(data);
         }
-        self.delay_log.tell(after, now);
-        Action::Later { after, data }
+        self.delay_log.log(after, now);
+        Next::Later { after, data }
     }
 
-    fn register_write(&mut self, mut vm: NewVm, hash: String, now: UnixSeconds) -> Action {
+    fn register_write(&mut self, mut vm: NewVm, hash: String, now: UnixSeconds) -> Next {
         let name = vm.name.clone();
         vm.password_hash = Some(hash);
         let write = Write::Register { vm, vms_max: self.settings.vms_max, now };
-        Action::Work { task: Task::Write(write), stage: Stage::RegisterWrite { name } }
+        Next::Work { work: Work::Write(write), stage: Stage::RegisterWrite { name } }
     }
 
     fn login_write(
@@ -418,18 +416,18 @@ impl App {
         conn: ConnId,
         login: Option<Login>,
         scope: Scope,
-        verdict: Verdict,
+        verdict: PasswordCheck,
         now: UnixSeconds,
-    ) -> Action {
+    ) -> Next {
         let (Some(login), Some(rehash)) = (login, verdict.rehash()) else {
             self.presence.log_out(conn);
-            return Action::failed(Failure::InvalidCredentials);
+            return Next::failed(Failure::InvalidCredentials);
         };
         let token = match token::issue(self.random.as_mut()) {
             Ok(token) => token,
             Err(error) => {
                 log::error!("no random bytes for a token: {error}");
-                return Action::failed(Failure::Internal);
+                return Next::failed(Failure::Internal);
             }
         };
         let hash = token::hash(&token);
@@ -442,35 +440,35 @@ impl App {
             rehash,
             now,
         };
-        Action::Work { task: Task::Write(write), stage: Stage::LoginWrite { login, scope, token, hash } }
+        Next::Work { work: Work::Write(write), stage: Stage::LoginWrite { login, scope, token, hash } }
     }
 
-    fn logout(&mut self, conn: ConnId, login: Login, token: Option<TokenHash>) -> Action {
+    fn logout(&mut self, conn: ConnId, login: Login, token: Option<TokenHash>) -> Next {
         let stage = Stage::Logout { login: login.clone() };
-        Action::Work { task: self.end_tokens(conn, login, token), stage }
+        Next::Work { work: self.end_tokens(conn, login, token), stage }
     }
 
     /// The end of every token that was issued on the connection, authenticated it, or came with the request.
-    fn end_tokens(&self, conn: ConnId, login: Login, token: Option<TokenHash>) -> Task {
+    fn end_tokens(&self, conn: ConnId, login: Login, token: Option<TokenHash>) -> Work {
         let mut tokens = self.presence.tokens(conn).to_vec();
         tokens.extend(token.filter(|token| !self.presence.tokens(conn).contains(token)));
-        Task::Write(Write::RevokeTokens { login, tokens })
+        Work::Write(Write::RevokeTokens { login, tokens })
     }
 }
 
 /// The store can be read if it can say that there is no such token.
-fn health(now: UnixSeconds) -> Action {
+fn health(now: UnixSeconds) -> Next {
     let token = TokenHash([0; 32]);
-    Action::Work { task: Task::FindToken { token, current: None, now }, stage: Stage::Health }
+    Next::Work { work: Work::FindToken { token, current: None, now }, stage: Stage::Health }
 }
 
-fn login_verify(name: VmName, password: Secret, scope: Scope, credentials: Option<Credentials>) -> Action {
+fn login_verify(name: VmName, password: Secret, scope: Scope, credentials: Option<Credentials>) -> Next {
     let (login, stored) = match credentials {
         Some(credentials) => (Some(credentials.login), credentials.password_hash),
         None => (None, None),
     };
-    Action::Work {
-        task: Task::VerifyPassword { password, stored },
+    Next::Work {
+        work: Work::VerifyPassword { password, stored },
         stage: Stage::LoginVerify { name, login, scope },
     }
 }

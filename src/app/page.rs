@@ -1,6 +1,6 @@
 //! Pages of lists: what the store says of those who are on them. Runs on a worker's thread.
 
-use super::sets::{MemberAt, Set};
+use super::membership::{MemberIndex, Membership};
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Cursor, Items, List, Listing, Page, Peer, PeerEntry, PointFilter, Vm};
@@ -12,17 +12,17 @@ use crate::store::{PointPage, PointPosition, Store, StoreError, VmPage};
 pub enum PageRequest {
     Vms { after: VmId },
     Disks { after: DiskId },
-    Peers { list: List, peers: Vec<PeerAt>, next: Option<Cursor> },
+    Peers { list: List, peers: Vec<PeerIndex>, next: Option<Cursor> },
     ManagedVms { after: VmId },
     ManagedDisks { after: DiskId },
     EverConnected { after: VmId },
-    Members { set: Set, members: Vec<MemberAt>, next: Option<Cursor> },
+    Members { set: Membership, members: Vec<MemberIndex>, next: Option<Cursor> },
     Points { filter: PointFilter, after: Option<PointPosition> },
 }
 
 /// A connection as it was when its page was begun.
 #[derive(Clone, Debug)]
-pub struct PeerAt {
+pub struct PeerIndex {
     /// Its place in the table of connections.
     pub index: u32,
     /// Its client.
@@ -33,16 +33,16 @@ pub struct PeerAt {
 
 /// The page that was made last among reads that follow each other. Lists that are asked for at the same time
 /// are mostly the same, and reading takes longer than copying.
-pub(super) struct KnownPage {
+pub(super) struct PageCache {
     /// How many have not been asked for yet.
     lists_left: usize,
     page: Option<(List, Cursor, Page)>,
 }
 
-impl KnownPage {
+impl PageCache {
     /// None yet; so many lists will be asked for.
-    pub(super) fn new(lists: usize) -> KnownPage {
-        KnownPage { lists_left: lists, page: None }
+    pub(super) fn new(lists: usize) -> PageCache {
+        PageCache { lists_left: lists, page: None }
     }
 
     /// What is to be on the page that `request` wants, read or known.
@@ -125,7 +125,7 @@ fn points_page(
 fn peers_page(
     store: &mut dyn Store,
     list: List,
-    peers: Vec<PeerAt>,
+    peers: Vec<PeerIndex>,
     mut next: Option<Cursor>,
 ) -> Result<Page, StoreError> {
     let mut entries: Vec<PeerEntry> = Vec::new();
@@ -152,13 +152,13 @@ fn peers_page(
 /// as it, is left out. Ends the page early, before the VM that would make it too long, unless it is the first.
 fn members_page(
     store: &mut dyn Store,
-    set: Set,
-    members: &[MemberAt],
+    set: Membership,
+    members: &[MemberIndex],
     next: Option<Cursor>,
 ) -> Result<Page, StoreError> {
     let list = match set {
-        Set::Authorized => List::AuthorizedVms,
-        Set::Connected => List::ConnectedVms,
+        Membership::Authorized => List::AuthorizedVms,
+        Membership::Connected => List::ConnectedVms,
     };
     let (mut vms, mut rows, mut last) = (Vec::new(), 0, None);
     for some in members.chunks(limits::MEMBERS_PER_QUERY) {

@@ -10,16 +10,16 @@ use std::sync::Arc;
 use argon2::password_hash::phc::{Output, ParamsString, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, PasswordHash, Version};
 
-use super::known_costs::{KnownCosts, Run};
+use super::stored_costs::{Run, StoredCosts};
 use crate::limits;
 use crate::model::Secret;
 use crate::sys;
 
-pub use super::known_costs::Cost;
+pub use super::stored_costs::Cost;
 
 /// Hashes and verifies; keeps its working memory between calls, one per thread.
 pub struct Hasher {
-    costs: Arc<KnownCosts>,
+    costs: Arc<StoredCosts>,
     blocks: Vec<Block>,
     /// What was run, for tests.
     #[cfg(test)]
@@ -28,7 +28,7 @@ pub struct Hasher {
 
 /// What [`Hasher::verify`] found.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub enum PasswordCheck {
     /// Not the password (or no hash to compare with, or one that is refused).
     Wrong,
     /// The password.
@@ -37,20 +37,20 @@ pub enum Verdict {
     RightRehashed(String),
 }
 
-impl Verdict {
+impl PasswordCheck {
     /// Nothing where the password is wrong; else the stronger hash of it, if there is one.
     pub fn rehash(self) -> Option<Option<String>> {
         match self {
-            Verdict::Wrong => None,
-            Verdict::Right => Some(None),
-            Verdict::RightRehashed(hash) => Some(Some(hash)),
+            PasswordCheck::Wrong => None,
+            PasswordCheck::Right => Some(None),
+            PasswordCheck::RightRehashed(hash) => Some(Some(hash)),
         }
     }
 }
 
 /// Costs to be shared by several hashers for new hashes of `cost`.
-pub fn known_costs(cost: Cost) -> Arc<KnownCosts> {
-    Arc::new(KnownCosts::new(Run { cost, version: Version::V0x13.into() }))
+pub fn known_costs(cost: Cost) -> Arc<StoredCosts> {
+    Arc::new(StoredCosts::new(Run { cost, version: Version::V0x13.into() }))
 }
 
 /// The hash could not be made; for the log.
@@ -64,7 +64,7 @@ impl Hasher {
     }
 
     /// One that knows `costs`, as others do.
-    pub fn sharing(costs: Arc<KnownCosts>) -> Hasher {
+    pub fn sharing(costs: Arc<StoredCosts>) -> Hasher {
         Hasher {
             costs,
             blocks: Vec::new(),
@@ -92,7 +92,7 @@ impl Hasher {
 
     /// Compares `password` with `stored`. In vain it takes the same runs whatever there is to compare with: one of
     /// each known cost.
-    pub fn verify(&mut self, password: &Secret, stored: Option<&str>) -> Result<Verdict, HashError> {
+    pub fn verify(&mut self, password: &Secret, stored: Option<&str>) -> Result<PasswordCheck, HashError> {
         let verdict = self.verify_in_any_memory(password, stored);
         if self.blocks.len() > self.costs.configured().memory_kib as usize {
             // One hash from elsewhere must not make every thread keep its larger memory.
@@ -107,7 +107,7 @@ impl Hasher {
     }
 
     /// The costs that it knows of.
-    pub fn costs(&self) -> &Arc<KnownCosts> {
+    pub fn costs(&self) -> &Arc<StoredCosts> {
         &self.costs
     }
 
@@ -115,7 +115,7 @@ impl Hasher {
         &mut self,
         password: &Secret,
         stored: Option<&str>,
-    ) -> Result<Verdict, HashError> {
+    ) -> Result<PasswordCheck, HashError> {
         let stored = stored.and_then(|stored| match StoredHash::parse(stored) {
             Ok(stored) => Some(stored),
             Err(refusal) => {
@@ -134,8 +134,8 @@ impl Hasher {
             let output = self.run(password, &stored.salt, stored.version, stored.params.clone())?;
             if is_equal(output.as_bytes(), stored.output.as_bytes()) {
                 return Ok(match stored.is_weaker_than(self.costs.configured()) {
-                    true => Verdict::RightRehashed(self.hash(password)?),
-                    false => Verdict::Right,
+                    true => PasswordCheck::RightRehashed(self.hash(password)?),
+                    false => PasswordCheck::Right,
                 });
             }
         }
@@ -144,7 +144,7 @@ impl Hasher {
             let output = self.run(password, &DUMMY_SALT, version, params(run.cost)?)?;
             black_box(is_equal(output.as_bytes(), &DUMMY_OUTPUT));
         }
-        Ok(Verdict::Wrong)
+        Ok(PasswordCheck::Wrong)
     }
 
     /// Runs argon2id.

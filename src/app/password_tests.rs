@@ -21,7 +21,7 @@ fn secret(text: &str) -> Secret {
     Secret::new(text)
 }
 
-fn verify(cost: Cost, password: &str, stored: &str) -> Verdict {
+fn verify(cost: Cost, password: &str, stored: &str) -> PasswordCheck {
     Hasher::new(cost).verify(&secret(password), Some(stored)).unwrap()
 }
 
@@ -30,12 +30,12 @@ fn a_hash_is_right_for_its_password_only() {
     let mut hasher = Hasher::new(CHEAP);
     let stored = hasher.hash(&secret(PASSWORD)).unwrap();
     assert!(stored.starts_with("$argon2id$v=19$m=64,t=2,p=1$"), "{stored}");
-    assert_eq!(hasher.verify(&secret(PASSWORD), Some(&stored)), Ok(Verdict::Right));
+    assert_eq!(hasher.verify(&secret(PASSWORD), Some(&stored)), Ok(PasswordCheck::Right));
     for wrong in ["", "securePass124", "securePass123 – парол", "securePass123 – пароль "] {
-        assert_eq!(hasher.verify(&secret(wrong), Some(&stored)), Ok(Verdict::Wrong), "{wrong}");
+        assert_eq!(hasher.verify(&secret(wrong), Some(&stored)), Ok(PasswordCheck::Wrong), "{wrong}");
     }
     hasher.release_memory();
-    assert_eq!(hasher.verify(&secret(PASSWORD), Some(&stored)), Ok(Verdict::Right));
+    assert_eq!(hasher.verify(&secret(PASSWORD), Some(&stored)), Ok(PasswordCheck::Right));
 }
 
 #[test]
@@ -51,11 +51,11 @@ fn hashes_of_the_reference_implementation_are_understood() {
         passes: limits::ARGON2_PASSES,
         lanes: limits::ARGON2_LANES,
     };
-    assert_eq!(verify(default, PASSWORD, REFERENCE_DEFAULT), Verdict::Right);
-    assert_eq!(verify(default, "securePass123", REFERENCE_DEFAULT), Verdict::Wrong);
+    assert_eq!(verify(default, PASSWORD, REFERENCE_DEFAULT), PasswordCheck::Right);
+    assert_eq!(verify(default, "securePass123", REFERENCE_DEFAULT), PasswordCheck::Wrong);
     for stored in [REFERENCE_SHORT, REFERENCE_OLD] {
-        assert_ne!(verify(CHEAP, PASSWORD, stored), Verdict::Wrong, "{stored}");
-        assert_eq!(verify(CHEAP, "securePass123", stored), Verdict::Wrong, "{stored}");
+        assert_ne!(verify(CHEAP, PASSWORD, stored), PasswordCheck::Wrong, "{stored}");
+        assert_eq!(verify(CHEAP, "securePass123", stored), PasswordCheck::Wrong, "{stored}");
     }
 }
 
@@ -69,16 +69,16 @@ fn a_weaker_hash_is_made_anew_when_its_password_is_known() {
     // A short output, and the first version of argon2.
     stored.extend([REFERENCE_SHORT, REFERENCE_OLD]);
     for stored in stored {
-        let Verdict::RightRehashed(new) = verify(strong, PASSWORD, stored) else {
+        let PasswordCheck::RightRehashed(new) = verify(strong, PASSWORD, stored) else {
             panic!("not made anew: {stored}");
         };
-        assert_eq!(verify(strong, PASSWORD, &new), Verdict::Right, "{new}");
-        assert_eq!(verify(strong, "securePass123", stored), Verdict::Wrong, "{stored}");
+        assert_eq!(verify(strong, PASSWORD, &new), PasswordCheck::Right, "{new}");
+        assert_eq!(verify(strong, "securePass123", stored), PasswordCheck::Wrong, "{stored}");
     }
     let stronger = Cost { memory_kib: 256, passes: 4, lanes: 3 };
     for cost in [strong, stronger] {
         let stored = Hasher::new(cost).hash(&secret(PASSWORD)).unwrap();
-        assert_eq!(verify(strong, PASSWORD, &stored), Verdict::Right, "{stored}");
+        assert_eq!(verify(strong, PASSWORD, &stored), PasswordCheck::Right, "{stored}");
     }
 }
 
@@ -105,7 +105,7 @@ fn hashes_that_would_cost_too_much_or_are_no_argon2id_are_refused_unrun() {
     for (stored, refusal) in cases {
         assert_eq!(StoredHash::parse(&stored).err(), Some(refusal), "{stored}");
         let mut hasher = Hasher::new(CHEAP);
-        assert_eq!(hasher.verify(&secret(PASSWORD), Some(&stored)), Ok(Verdict::Wrong), "{stored}");
+        assert_eq!(hasher.verify(&secret(PASSWORD), Some(&stored)), Ok(PasswordCheck::Wrong), "{stored}");
         assert!(has_run_for_nobody(&hasher, PASSWORD), "{stored}");
     }
     let allowed = phc("$argon2id$v=19$m=65536,t=10,p=4");
@@ -115,7 +115,7 @@ fn hashes_that_would_cost_too_much_or_are_no_argon2id_are_refused_unrun() {
 #[test]
 fn nothing_to_compare_with_takes_a_whole_hash_of_the_configured_cost() {
     let mut hasher = Hasher::new(CHEAP);
-    assert_eq!(hasher.verify(&secret(PASSWORD), None), Ok(Verdict::Wrong));
+    assert_eq!(hasher.verify(&secret(PASSWORD), None), Ok(PasswordCheck::Wrong));
     assert!(has_run_for_nobody(&hasher, PASSWORD));
     assert!(!has_run_for_nobody(&hasher, "securePass123"), "the evidence depends on the password");
     assert!(!has_run_for_nobody(&Hasher::new(CHEAP), PASSWORD), "the evidence depends on the run");
@@ -133,7 +133,7 @@ fn a_failed_login_takes_the_same_runs_whatever_is_stored_at_any_configured_cost(
             let mut hasher = Hasher::sharing(Arc::clone(&known));
             let verdict = hasher.verify(&secret(password), stored).unwrap();
             hasher.runs.sort();
-            (verdict != Verdict::Wrong, hasher.runs)
+            (verdict != PasswordCheck::Wrong, hasher.runs)
         };
         let mut each = costs.map(|cost| Run { cost, version: 0x13 });
         each.sort();
@@ -154,12 +154,12 @@ fn a_failed_login_takes_the_same_runs_whatever_is_stored_at_any_configured_cost(
 fn a_stored_hash_of_another_cost_is_learned_by_all_who_hash() {
     let known = known_costs(CHEAP);
     let [mut one, mut other] = [(); 2].map(|()| Hasher::sharing(Arc::clone(&known)));
-    assert_eq!(one.verify(&secret(PASSWORD), None), Ok(Verdict::Wrong));
+    assert_eq!(one.verify(&secret(PASSWORD), None), Ok(PasswordCheck::Wrong));
     assert_eq!(one.runs.len(), 1, "one cost is known, one run");
     // Of the first version of argon2, which is not as fast.
-    assert_eq!(one.verify(&secret("wrong"), Some(REFERENCE_OLD)), Ok(Verdict::Wrong));
+    assert_eq!(one.verify(&secret("wrong"), Some(REFERENCE_OLD)), Ok(PasswordCheck::Wrong));
     let mut learned = one.runs.split_off(1);
-    assert_eq!(other.verify(&secret("wrong"), None), Ok(Verdict::Wrong));
+    assert_eq!(other.verify(&secret("wrong"), None), Ok(PasswordCheck::Wrong));
     learned.sort();
     other.runs.sort();
     assert_eq!(other.runs, learned);
@@ -180,7 +180,7 @@ fn no_more_costs_are_known_than_the_limit_allows_and_what_is_refused_adds_none()
     }
     assert_eq!(known.runs().len(), limits::PASSWORD_COSTS_MAX);
     let mut hasher = Hasher::sharing(known);
-    assert_eq!(hasher.verify(&secret(PASSWORD), None), Ok(Verdict::Wrong));
+    assert_eq!(hasher.verify(&secret(PASSWORD), None), Ok(PasswordCheck::Wrong));
     assert_eq!(hasher.runs.len(), limits::PASSWORD_COSTS_MAX);
 }
 
@@ -189,7 +189,7 @@ fn the_memory_of_a_larger_hash_is_not_kept() {
     let large = Cost { memory_kib: 4 * CHEAP.memory_kib, ..CHEAP };
     let stored = Hasher::new(large).hash(&secret(PASSWORD)).unwrap();
     let mut hasher = Hasher::new(CHEAP);
-    assert_eq!(hasher.verify(&secret(PASSWORD), Some(&stored)), Ok(Verdict::Right));
+    assert_eq!(hasher.verify(&secret(PASSWORD), Some(&stored)), Ok(PasswordCheck::Right));
     assert_eq!(hasher.blocks.capacity(), 0);
 }
 

@@ -6,8 +6,8 @@
 //! Entries stand at their connection's place in the reactor's table, so lists of connections go in that
 //! order and a place that is used again is not listed twice.
 
-use super::page::PeerAt;
-use super::sets::Sets;
+use super::membership::VmMembership;
+use super::page::PeerIndex;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::{AnonymousAccess, Cursor, List, Login, Peer, Principal, TokenHash};
@@ -17,7 +17,7 @@ use crate::model::{AnonymousAccess, Cursor, List, Login, Peer, Principal, TokenH
 pub struct Presence {
     entries: Vec<Option<Entry>>,
     authenticated_count: usize,
-    sets: Sets,
+    membership: VmMembership,
 }
 
 /// What a listener lets its clients do.
@@ -86,7 +86,7 @@ impl Presence {
     }
 
     /// The connection's listener lets its clients do something else from now on.
-    pub fn admit(&mut self, conn: ConnId, policy: ListenerPolicy) {
+    pub fn set_policy(&mut self, conn: ConnId, policy: ListenerPolicy) {
         if let Some(entry) = self.entry_mut(conn) {
             entry.policy = policy;
         }
@@ -99,9 +99,9 @@ impl Presence {
         let history = entry.history.get_or_insert_default();
         let before = history.login.replace(login);
         token.into_iter().for_each(|token| history.remember(token));
-        self.sets.log_in(vm);
+        self.membership.log_in(vm);
         match before {
-            Some(before) => self.sets.log_out(before.id),
+            Some(before) => self.membership.log_out(before.id),
             None => self.authenticated_count += 1,
         }
     }
@@ -112,7 +112,7 @@ impl Presence {
         let Some(history) = self.entry_mut(conn).and_then(|entry| entry.history.as_mut()) else { return };
         if let Some(login) = history.login.take() {
             self.authenticated_count -= 1;
-            self.sets.log_out(login.id);
+            self.membership.log_out(login.id);
         }
     }
 
@@ -159,13 +159,13 @@ impl Presence {
     }
 
     /// Which VMs are authorized and connected.
-    pub fn sets(&self) -> &Sets {
-        &self.sets
+    pub fn membership(&self) -> &VmMembership {
+        &self.membership
     }
 
     /// Which VMs are authorized and connected; those with a password see to it themselves.
-    pub fn sets_mut(&mut self) -> &mut Sets {
-        &mut self.sets
+    pub fn membership_mut(&mut self) -> &mut VmMembership {
+        &mut self.membership
     }
 
     /// In whose name the connection asks, or the request that is being served on it.
@@ -184,7 +184,7 @@ impl Presence {
     }
 
     /// Whether the client has shown who it is: a VM has authenticated on the connection, or it is an operator.
-    pub fn is_known(&self, conn: ConnId) -> bool {
+    pub fn is_trusted(&self, conn: ConnId) -> bool {
         self.entry(conn).is_some_and(|entry| entry.is_operator || entry.login().is_some())
     }
 
@@ -230,7 +230,7 @@ impl Presence {
 
     /// The connections from place `from` on that belong on `list`, up to a page of them, and where the
     /// next page begins.
-    pub fn page(&self, list: List, from: u32) -> (Vec<PeerAt>, Option<Cursor>) {
+    pub fn page(&self, list: List, from: u32) -> (Vec<PeerIndex>, Option<Cursor>) {
         let mut peers = Vec::new();
         let from = from as usize;
         for (scanned, entry) in self.entries.iter().skip(from).enumerate() {
@@ -241,7 +241,7 @@ impl Presence {
             let Some(entry) = entry else { continue };
             let vm = entry.login().map(|login| login.id);
             if vm.is_some() || list == List::ActiveVms {
-                peers.push(PeerAt { index, peer: entry.peer, vm });
+                peers.push(PeerIndex { index, peer: entry.peer, vm });
             }
         }
         (peers, None)

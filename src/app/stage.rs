@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::task::Task;
+use super::work::Work;
 use crate::ids::VmId;
 use crate::model::{
     Answer, Command, CommandName, Failure, Login, NewVm, Page, Request, Scope, Secret, TokenHash, VmChange,
@@ -42,11 +42,11 @@ pub enum Stage {
     /// The row of a VM without a password.
     AddVm,
     /// Whether the VM that is to be authorized is there, and has a password.
-    Admittance { vm: VmId, purpose: Purpose, password: Option<Secret>, scope: Scope },
+    Join { vm: VmId, purpose: Purpose, password: Option<Secret>, scope: Scope },
     /// Whether its password is right.
-    AdmittanceVerify { login: Login, purpose: Purpose, scope: Scope },
+    JoinVerify { login: Login, purpose: Purpose, scope: Scope },
     /// Its row, which tells that it was connected; `scope` where it has a password.
-    AdmittanceWrite { login: Login, purpose: Purpose, scope: Option<Scope> },
+    JoinWrite { login: Login, purpose: Purpose, scope: Option<Scope> },
     /// Whether the VM whose authorization is to end is there, and has no password.
     LogoutVm { vm: VmId },
     /// The end of the tokens of a VM that has a password.
@@ -98,9 +98,9 @@ impl Stage {
             Stage::Convert => CommandName::Convert,
             Stage::Health => CommandName::Health,
             Stage::AddVm => CommandName::AddVm,
-            Stage::Admittance { purpose, .. }
-            | Stage::AdmittanceVerify { purpose, .. }
-            | Stage::AdmittanceWrite { purpose, .. } => match purpose {
+            Stage::Join { purpose, .. }
+            | Stage::JoinVerify { purpose, .. }
+            | Stage::JoinWrite { purpose, .. } => match purpose {
                 Purpose::Authorize => CommandName::AuthorizeVm,
                 Purpose::Connect => CommandName::ConnectVm,
             },
@@ -125,7 +125,7 @@ impl Stage {
         match self {
             Stage::LoginVerify { name, .. } => Some(name),
             Stage::RegisterHash { vm } => Some(&vm.name),
-            Stage::AdmittanceVerify { login, .. } => Some(&login.name),
+            Stage::JoinVerify { login, .. } => Some(&login.name),
             _ => None,
         }
     }
@@ -133,15 +133,15 @@ impl Stage {
 
 /// What comes of a request, or of a stage of it.
 #[derive(Debug)]
-pub enum Action {
+pub enum Next {
     /// It is done: this is the answer.
     Answer(Answer),
     /// A page is done.
     Page(Page),
-    /// A worker has to run `task`; its result belongs to `stage`.
+    /// A worker has to run `work`; its result belongs to `stage`.
     Work {
         /// For a worker.
-        task: Task,
+        work: Work,
         /// For when it is done.
         stage: Stage,
     },
@@ -156,9 +156,9 @@ pub enum Action {
     Statistics,
 }
 
-impl Action {
+impl Next {
     /// It was not done, and why.
-    pub fn failed(failure: Failure) -> Action {
-        Action::Answer(Answer::Failed(failure))
+    pub fn failed(failure: Failure) -> Next {
+        Next::Answer(Answer::Failed(failure))
     }
 }

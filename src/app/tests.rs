@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::app::presence::ListenerPolicy;
-use crate::app::task::Tools;
+use crate::app::work::WorkerContext;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{
@@ -14,7 +14,7 @@ use crate::store::{self, Location};
 /// An app, what its workers have, and one connection.
 struct Bed {
     app: App,
-    tools: Tools,
+    tools: WorkerContext,
 }
 
 const CONN: ConnId = ConnId { index: 0, generation: 1 };
@@ -42,25 +42,28 @@ impl Bed {
         let cost = password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
         Bed {
             app,
-            tools: Tools::new(store::open(&Location::Memory).expect("memory"), password::known_costs(cost)),
+            tools: WorkerContext::new(
+                store::open(&Location::Memory).expect("memory"),
+                password::known_costs(cost),
+            ),
         }
     }
 
     /// Does what is to be done until there is something to answer.
-    fn settle(&mut self, mut action: Action) -> Action {
-        while let Action::Work { task, stage } = action {
+    fn settle(&mut self, mut action: Next) -> Next {
+        while let Next::Work { work, stage } = action {
             let mut results = Vec::new();
-            self.tools.run(vec![task], &mut results);
+            self.tools.run(vec![work], &mut results);
             action = self.app.resume(CONN, stage, results.remove(0), NOW);
         }
         action
     }
 
-    fn call(&mut self, scope: Scope, token: Option<&Secret>, command: Command) -> Action {
+    fn call(&mut self, scope: Scope, token: Option<&Secret>, command: Command) -> Next {
         let token: Result<Option<Secret>, BadField> = Ok(token.cloned());
         let name = name_of(&command);
         let (dialect, command) = (Dialect::Command, Ok(command));
-        let action = self.app.call(
+        let action = self.app.begin(
             CONN,
             Box::new(Request { dialect, scope, is_forwarded: false, id: None, token, name, command }),
             NOW,
@@ -71,7 +74,7 @@ impl Bed {
     /// What a request that counts for itself only is answered.
     fn ask(&mut self, token: Option<&Secret>, command: Command) -> Answer {
         match self.call(Scope::Request, token, command) {
-            Action::Answer(answer) => answer,
+            Next::Answer(answer) => answer,
             other => panic!("no whole answer: {other:?}"),
         }
     }
@@ -82,7 +85,7 @@ impl Bed {
             _ => Command::List(list),
         };
         match self.call(Scope::Request, token, command) {
-            Action::Page(page) => page,
+            Next::Page(page) => page,
             other => panic!("no page: {other:?}"),
         }
     }
@@ -237,7 +240,7 @@ fn points_are_kept_and_told_and_those_without_a_time_have_now() {
     assert_eq!(bed.ask(None, put(&[("a", 7), ("b", 0), ("a", 0)], &[1, 2], true)), KEPT);
     let points =
         |bed: &mut Bed, filter: PointFilter| match bed.call(Scope::Request, None, Command::Get(filter)) {
-            Action::Page(Page { items: Items::Points(series), next: None, .. }) => {
+            Next::Page(Page { items: Items::Points(series), next: None, .. }) => {
                 let of = |series: &Series| {
                     (series.key.to_string(), series.points.iter().map(|p| p.timestamp).collect())
                 };
@@ -251,7 +254,7 @@ fn points_are_kept_and_told_and_those_without_a_time_have_now() {
     assert_eq!(points(&mut bed, early), [("a".to_owned(), vec![7])]);
     let nobody = PointFilter { key: Some(MetricKey::from_store("c")), ..PointFilter::default() };
     assert_eq!(points(&mut bed, nobody), []);
-    assert_eq!(bed.app.points_counted(), PointsCounted { put: 3, refused: 0 });
+    assert_eq!(bed.app.points_counted(), PointCounters { put: 3, refused: 0 });
 }
 
 #[test]
@@ -267,7 +270,7 @@ fn one_key_too_many_is_told_and_counted() {
     assert_eq!(bed.ask(None, put(&mixed, &[], true)), failed(Failure::KeyLimitReached(Some(1))));
     assert_eq!(bed.ask(None, put(&mixed[1..2], &[], true)), failed(Failure::KeyLimitReached(None)));
     let put = limits::METRIC_KEYS_MAX + 2;
-    assert_eq!(bed.app.points_counted(), PointsCounted { put, refused: 1 + 3 + 1 });
+    assert_eq!(bed.app.points_counted(), PointCounters { put, refused: 1 + 3 + 1 });
 }
 
 #[test]
@@ -280,22 +283,22 @@ fn where_metrics_are_closed_a_login_has_to_hold_until_the_points_are_kept() {
     let token = bed.token("vm");
     assert_eq!(bed.ask(Some(&token), put(&[("a", 1)], &[], false)), KEPT);
     let get = bed.call(Scope::Request, Some(&token), Command::Get(PointFilter::default()));
-    assert!(matches!(get, Action::Page(_)), "{get:?}");
+    assert!(matches!(get, Next::Page(_)), "{get:?}");
     // Its password changes while the points are on their way.
     let (scope, dialect) = (Scope::Request, Dialect::Command);
     let (id, name, command) = (None, CommandName::Put, Ok(put(&[("b", 1)], &[], false)));
     let request = Request { dialect, scope, is_forwarded: false, id, token: Ok(Some(token)), name, command };
-    let mut action = bed.app.call(CONN, Box::new(request), NOW);
-    while let Action::Work { task, stage } = action {
-        if matches!(task, Task::Write(_)) {
+    let mut action = bed.app.begin(CONN, Box::new(request), NOW);
+    while let Next::Work { work, stage } = action {
+        if matches!(work, Work::Write(_)) {
             let (name, password_hash) = (VmName::from_store("vm"), "another".to_owned());
-            bed.tools.run(vec![Task::Write(Write::ChangePassword { name, password_hash })], &mut Vec::new());
+            bed.tools.run(vec![Work::Write(Write::ChangePassword { name, password_hash })], &mut Vec::new());
         }
         let mut results = Vec::new();
-        bed.tools.run(vec![task], &mut results);
+        bed.tools.run(vec![work], &mut results);
         action = bed.app.resume(CONN, stage, results.remove(0), NOW);
     }
-    assert!(matches!(action, Action::Answer(answer) if answer == refused), "it is refused");
+    assert!(matches!(action, Next::Answer(answer) if answer == refused), "it is refused");
 }
 
 #[test]
@@ -305,14 +308,14 @@ fn the_pages_of_a_list_are_one_request() {
     let token = bed.token("a");
     for _ in 0..limits::PAGE_ROWS_MAX {
         let write = Write::AddVm { shape: SHAPE, disk_sizes_gib: vec![1], vms_max: 10_000, now: NOW };
-        bed.tools.run(vec![Task::Write(write)], &mut Vec::new());
+        bed.tools.run(vec![Work::Write(write)], &mut Vec::new());
     }
     for list in [List::AllVms, List::ManagedVms] {
         let mut page = bed.list(Some(&token), list);
         let mut seen = vm_ids(&page);
         while let Some(cursor) = page.next {
             let action = bed.app.page(CONN, Listing::List(list), cursor);
-            let Action::Page(next) = bed.settle(action) else { panic!("no page") };
+            let Next::Page(next) = bed.settle(action) else { panic!("no page") };
             page = next;
             seen.extend(vm_ids(&page));
         }
@@ -321,7 +324,7 @@ fn the_pages_of_a_list_are_one_request() {
         let cursor = Cursor::AfterVm(VmId(1));
         assert_eq!(bed.ask(None, Command::Ping), Answer::Pong(Peer::Unix { uid: None }));
         let action = bed.app.page(CONN, Listing::List(list), cursor);
-        assert!(matches!(action, Action::Answer(Answer::Failed(Failure::AuthenticationRequired))));
+        assert!(matches!(action, Next::Answer(Answer::Failed(Failure::AuthenticationRequired))));
         bed.list(Some(&token), list);
         let (dialect, scope, command) = (Dialect::Command, Scope::Request, Ok(Command::Ping));
         let ping = Request {
@@ -361,12 +364,12 @@ fn a_login_for_the_connection_is_told_from_one_for_a_request() {
     bed.register("a");
     let login = Command::AuthorizeVm { vm: VmId(1), password: Some(password()) };
     let action = bed.call(Scope::Connection, None, login);
-    assert!(matches!(action, Action::Answer(Answer::Action(ActionAnswer::Authorized))));
+    assert!(matches!(action, Next::Answer(Answer::Action(ActionAnswer::Authorized))));
     assert!(bed.app.presence().is_authenticated(CONN));
     assert_eq!(vm_ids(&bed.list(None, List::AuthorizedVms)), [1]);
     bed.app.presence_mut().close(CONN);
     assert_eq!(bed.app.presence().authenticated_count(), 0);
-    assert!(bed.app.presence().sets().page(sets::Set::Authorized, None).0.is_empty());
+    assert!(bed.app.presence().membership().page(membership::Membership::Authorized, None).0.is_empty());
 }
 
 #[test]
@@ -375,8 +378,8 @@ fn a_long_text_is_converted_by_a_worker_and_a_short_one_at_once() {
         let mut bed = Bed::new(AnonymousAccess::ALL);
         let data = format!("e&&a&&{}", "1".repeat(length - 6));
         let action = bed.app.convert_now(data.into());
-        assert_eq!(matches!(action, Action::Work { .. }), is_work, "{length}");
-        let Action::Answer(Answer::Converted(entities)) = bed.settle(action) else { panic!("no entities") };
+        assert_eq!(matches!(action, Next::Work { .. }), is_work, "{length}");
+        let Next::Answer(Answer::Converted(entities)) = bed.settle(action) else { panic!("no entities") };
         assert_eq!(entities, format!("{{\"e\":{{\"a\":\"{}\"}}}}", "1".repeat(length - 6)));
     }
 }
@@ -389,20 +392,20 @@ fn a_late_failure_ends_only_the_login_that_failed() {
     let begin = |bed: &mut Bed, command: Command| {
         let (name, dialect, scope) = (name_of(&command), Dialect::Command, Scope::Connection);
         let (command, token, is_forwarded) = (Ok(command), Ok(None), false);
-        match bed.app.call(
+        match bed.app.begin(
             CONN,
             Box::new(Request { dialect, scope, id: None, token, name, command, is_forwarded }),
             NOW,
         ) {
-            Action::Work { stage, .. } => stage,
+            Next::Work { stage, .. } => stage,
             other => panic!("nothing to do: {other:?}"),
         }
     };
     let update = || Command::Update(ram(2));
-    let not_current = || Err(TaskError::Store(StoreError::NotCurrent));
+    let not_current = || Err(WorkError::Store(StoreError::NotCurrent));
     let lost_page = || {
         let of = Listing::List(List::AllVms);
-        Ok(Done::Page {
+        Ok(WorkResult::Page {
             page: Page { listing: of, items: Items::Vms(Vec::new()), next: None },
             login_holds: false,
         })

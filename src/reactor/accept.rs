@@ -4,8 +4,8 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::time::Duration;
 
-use super::calls::Now;
-use super::connection::{Connection, Phase, Taken};
+use super::connection::{Connection, Phase, ReadOutcome};
+use super::dispatcher::Now;
 use super::net::Net;
 use super::timers::Timer;
 use super::{Reactor, Settings};
@@ -20,7 +20,7 @@ use crate::worker::Jobs;
 pub(super) struct Acceptor {
     listeners: Vec<Listening>,
     /// Places for clients of most listeners, and for those of listeners that have some of their own.
-    places: [Places; 2],
+    places: [ConnectionSlots; 2],
     /// The system has no descriptors or memory. No event will tell when it has again.
     is_exhausted: bool,
     /// The timer that ends a pause is armed: there is one at most, however often accepting fails.
@@ -39,7 +39,7 @@ struct Listening {
 }
 
 /// Places for connections.
-struct Places {
+struct ConnectionSlots {
     most: usize,
     taken: usize,
     /// All are taken, and none could be had for others.
@@ -51,9 +51,9 @@ struct Places {
     idle: Vec<(Instant, ConnId)>,
 }
 
-impl Places {
-    fn new(most: usize) -> Places {
-        Places { most, taken: 0, is_full: false, silent: VecDeque::new(), idle: Vec::new() }
+impl ConnectionSlots {
+    fn new(most: usize) -> ConnectionSlots {
+        ConnectionSlots { most, taken: 0, is_full: false, silent: VecDeque::new(), idle: Vec::new() }
     }
 }
 
@@ -62,11 +62,11 @@ impl Acceptor {
         let listeners = settings.listeners.iter().map(|listener| Listening {
             // Worth a try: what came before the registration made no event of its own.
             is_acceptable: true,
-            places: usize::from(listener.has_own_places),
+            places: usize::from(listener.has_reserved_slots),
         });
         Acceptor {
             listeners: listeners.collect(),
-            places: [settings.connections_max, limits::OWN_SOCKET_CONNECTIONS].map(Places::new),
+            places: [settings.connections_max, limits::OWN_SOCKET_CONNECTIONS].map(ConnectionSlots::new),
             is_exhausted: false,
             retry_is_armed: false,
             next: 0,
@@ -127,7 +127,7 @@ impl Acceptor {
     }
 }
 
-impl Places {
+impl ConnectionSlots {
     /// Goes on once enough are free that it does not stop at once again.
     fn end_pause(&mut self) {
         if self.taken * 100 <= self.most * limits::ACCEPT_RESUME_PERCENT {
@@ -143,7 +143,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             let Some(listener) = self.acceptor.next_listener() else { return };
             let at = self.acceptor.listeners[listener].places;
             let is_full = self.acceptor.places[at].taken >= self.acceptor.places[at].most;
-            let dispensable = if is_full { self.dispensable(at) } else { None };
+            let dispensable = if is_full { self.evictable(at) } else { None };
             if is_full && dispensable.is_none() {
                 self.pause_full(at, now);
                 continue;
@@ -152,9 +152,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 Ok((socket, peer)) => {
                     // Only now is it certain that there is somebody to make room for.
                     if let Some(id) = dispensable {
-                        self.calls.counters.connections_evicted += 1;
+                        self.dispatcher.counters.connections_evicted += 1;
                         #[cfg(test)]
-                        self.calls.notes.push(super::inspect::Note::MadePlace(id));
+                        self.dispatcher.trace.push(super::inspect::TraceEvent::MadePlace(id));
                         self.close(id);
                     }
                     self.open(socket, peer, listener);
@@ -185,16 +185,16 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     fn open(&mut self, socket: N::Socket, peer: Peer, listener: usize) {
         let id = self.connections.insert_with(|_| Connection::new(socket, listener as u16));
-        self.calls.counters.connections_accepted += 1;
-        self.calls.counters.connections_open += 1;
+        self.dispatcher.counters.connections_accepted += 1;
+        self.dispatcher.counters.connections_open += 1;
         let policy = self.settings.listeners[listener].policy;
-        self.calls.app.presence_mut().open(id, peer, policy, self.settings.own_uid);
+        self.dispatcher.app.presence_mut().open(id, peer, policy, self.settings.own_uid);
         let at = self.acceptor.listeners[listener].places;
         self.acceptor.places[at].taken += 1;
         let Some(connection) = self.connections.get_mut(id) else { return };
         if let Err(error) = self.net.register(&mut connection.socket, id) {
             log::warn!("a connection could not be registered: {error}");
-            self.calls.counters.accept_errors += 1;
+            self.dispatcher.counters.accept_errors += 1;
             self.close(id);
             return;
         }
@@ -209,7 +209,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             // The client is gone before it was taken: the next one may not be.
             io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
             _ => {
-                self.calls.counters.accept_errors += 1;
+                self.dispatcher.counters.accept_errors += 1;
                 self.acceptor.is_exhausted = true;
                 self.retry_accept(limits::ACCEPT_RETRY, now);
                 if self.acceptor.troubles.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
@@ -221,14 +221,15 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     /// The connection that may be closed for another: the oldest that never sent a byte, or else the one that
     /// has been idle for longest of those whose clients are not known.
-    fn dispensable(&mut self, at: usize) -> Option<ConnId> {
+    fn evictable(&mut self, at: usize) -> Option<ConnId> {
         self.oldest_silent(at).or_else(|| self.longest_idle(at))
     }
 
     /// The oldest connection that never sent a byte.
     fn oldest_silent(&mut self, at: usize) -> Option<ConnId> {
         while let Some(&id) = self.acceptor.places[at].silent.front() {
-            if self.connections.get(id).is_some_and(|connection| !connection.has_spoken) && !self.has_news(id)
+            if self.connections.get(id).is_some_and(|connection| !connection.received_any)
+                && !self.has_news(id)
             {
                 return Some(id);
             }
@@ -280,7 +281,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let is_looked_at = matches!(connection.phase, Phase::Open) && !connection.is_queued;
         let is_idle = is_looked_at && connection.output.is_empty();
         let since = connection.session.idle_since().filter(|_| is_idle)?;
-        (!self.calls.app.presence().is_known(id)).then_some(since)
+        (!self.dispatcher.app.presence().is_trusted(id)).then_some(since)
     }
 
     /// Whether the client has sent something, even if no event has told. It is looked at later.
@@ -289,11 +290,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let taken = loop {
             match connection.read(&mut self.net, &mut self.chunk) {
                 // Interrupted.
-                Taken::Bytes(0) => {}
+                ReadOutcome::Bytes(0) => {}
                 taken => break taken,
             }
         };
-        let has_news = matches!(taken, Taken::Bytes(_));
+        let has_news = matches!(taken, ReadOutcome::Bytes(_));
         if has_news {
             self.enqueue(id);
         }
@@ -307,6 +308,6 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             return;
         }
         let connections = &self.connections;
-        silent.retain(|id| connections.get(*id).is_some_and(|connection| !connection.has_spoken));
+        silent.retain(|id| connections.get(*id).is_some_and(|connection| !connection.received_any));
     }
 }

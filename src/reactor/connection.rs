@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::account::Charge;
+use super::buffer_budget::Charge;
 use super::net::{Net, Readable, Received};
 use crate::buffer::Buffer;
 use crate::clock::Instant;
@@ -22,11 +22,11 @@ pub(super) struct Connection<S> {
     /// It stands in the queue of those to be run.
     pub(super) is_queued: bool,
     /// It waits for room among others.
-    pub(super) waits_for_room: bool,
+    pub(super) waits_for_memory: bool,
     /// It has waited for room, and its next run is its turn.
-    pub(super) is_called: bool,
+    pub(super) is_resumed: bool,
     /// A byte has come, of whatever kind.
-    pub(super) has_spoken: bool,
+    pub(super) received_any: bool,
     pub(super) listener: u16,
     pub(super) phase: Phase,
     /// Its jobs that wait or run.
@@ -67,7 +67,7 @@ pub(super) enum Flushed {
 
 /// What an attempt to read has come to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Taken {
+pub(super) enum ReadOutcome {
     Bytes(usize),
     Nothing,
     End,
@@ -96,9 +96,9 @@ impl<S> Connection<S> {
             readable: Readable::UntilRefused,
             writable: true,
             is_queued: false,
-            waits_for_room: false,
-            is_called: false,
-            has_spoken: false,
+            waits_for_memory: false,
+            is_resumed: false,
+            received_any: false,
             listener,
             phase: Phase::Open,
             jobs: 0,
@@ -134,9 +134,9 @@ impl<S> Connection<S> {
     }
 
     /// Reads once, into the input while the connection is open, into nowhere while it lingers.
-    pub(super) fn read<N: Net<Socket = S>>(&mut self, net: &mut N, chunk: &mut [u8]) -> Taken {
+    pub(super) fn read<N: Net<Socket = S>>(&mut self, net: &mut N, chunk: &mut [u8]) -> ReadOutcome {
         match net.read(&mut self.socket, chunk) {
-            Ok(Received { count: 0, .. }) => Taken::End,
+            Ok(Received { count: 0, .. }) => ReadOutcome::End,
             Ok(Received { count, is_drained }) => {
                 // The next read would only be refused.
                 if is_drained && self.readable == Readable::UntilDrained {
@@ -145,17 +145,17 @@ impl<S> Connection<S> {
                 if let Phase::Open = self.phase {
                     self.input.push(&chunk[..count]);
                 }
-                self.has_spoken = true;
+                self.received_any = true;
                 crate::sys::wipe(&mut chunk[..count]);
-                Taken::Bytes(count)
+                ReadOutcome::Bytes(count)
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
                     self.readable = Readable::No;
-                    Taken::Nothing
+                    ReadOutcome::Nothing
                 }
-                io::ErrorKind::Interrupted => Taken::Bytes(0),
-                _ => Taken::Broken,
+                io::ErrorKind::Interrupted => ReadOutcome::Bytes(0),
+                _ => ReadOutcome::Broken,
             },
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::stage::Stage;
-use crate::app::task::Lane;
+use crate::app::work::Lane;
 use crate::clock::Instant;
 use crate::ids::RequestKey;
 use crate::limits;
@@ -66,7 +66,7 @@ impl Origin {
 impl InFlight {
     /// Its deadline has come, and its lane has `lane_done`. Whether there is another: a page of a list may wait for its
     /// turn for longer while the lane gets on, and its time to be made begins with it.
-    pub(super) fn waits_on(&mut self, lane_done: u64, now: Instant) -> bool {
+    pub(super) fn may_wait_longer(&mut self, lane_done: u64, now: Instant) -> bool {
         let (Some(page), run) = (&mut self.page, self.state.run()) else { return false };
         if now >= page.until || lane_done == page.lane_done || (run.is_some() && run == page.run) {
             return false;

@@ -17,7 +17,7 @@ pub(crate) struct Holdings {
     pub(crate) present: usize,
     pub(crate) authenticated: usize,
     /// Closed connections that are laid aside.
-    pub(crate) remains: usize,
+    pub(crate) closing: usize,
     /// Requests that are to be answered later, and the bytes of their texts.
     pub(crate) delayed: (usize, usize),
     /// Bytes that connections hold, as counted.
@@ -26,7 +26,7 @@ pub(crate) struct Holdings {
 
 /// Something that the reactor has done.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Note {
+pub(crate) enum TraceEvent {
     /// Begun a request of a connection.
     Begun(ConnId),
     /// Refused so many messages of a connection.
@@ -63,23 +63,23 @@ pub(crate) struct ConnectionHoldings {
 
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     pub(crate) fn holdings(&self) -> Holdings {
-        let presence = self.calls.app.presence();
+        let presence = self.dispatcher.app.presence();
         Holdings {
             connections: self.connections.len(),
-            in_flight: self.calls.in_flight_count(),
+            in_flight: self.dispatcher.in_flight_count(),
             runnable: self.runnable.len(),
             timers: self.timers.len(),
             present: presence.page(crate::model::List::ActiveVms, 0).0.len(),
             authenticated: presence.authenticated_count(),
-            remains: self.remains.len(),
-            delayed: self.calls.delayed(),
-            buffers: self.account.bytes(),
+            closing: self.closing.len(),
+            delayed: self.dispatcher.delayed(),
+            buffers: self.budget.bytes(),
         }
     }
 
     /// What has been done since the last call.
-    pub(crate) fn take_notes(&mut self) -> Vec<Note> {
-        std::mem::take(&mut self.calls.notes)
+    pub(crate) fn take_trace(&mut self) -> Vec<TraceEvent> {
+        std::mem::take(&mut self.dispatcher.trace)
     }
 
     pub(crate) fn connection_holdings(&self) -> Vec<ConnectionHoldings> {
@@ -97,7 +97,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 is_queued: connection.is_queued,
                 held: connection.held_bytes(),
                 charged: connection.charge.bytes(),
-                is_known: self.calls.app.presence().is_known(id),
+                is_known: self.dispatcher.app.presence().is_trusted(id),
                 delayed: connection.session.delayed(),
             })
         })

@@ -10,22 +10,22 @@
 //! connection holds no buffer; a stale id finds nothing.
 
 mod accept;
-mod account;
-mod calls;
-mod checks;
+mod buffer_budget;
 mod connection;
 mod counters;
-mod heartbeat;
-mod held;
+mod delayed_logins;
+mod dispatcher;
 mod in_flight;
 #[cfg(test)]
 pub(crate) mod inspect;
+mod memory_pressure;
 pub mod mio_net;
 pub mod net;
-mod room;
+mod password_checks;
 mod running;
 mod table;
 mod timers;
+mod watchdog;
 
 use std::collections::VecDeque;
 use std::io;
@@ -41,13 +41,13 @@ use crate::model::Statistics;
 use crate::session::Rules;
 use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
-use account::{Account, Charge};
-use calls::{Calls, Now};
+use buffer_budget::{BufferBudget, Charge};
 use connection::{Connection, Overdue};
-use heartbeat::Heartbeat;
+use dispatcher::{Dispatcher, Now};
 use net::{Event, Net};
 use table::Table;
 use timers::{Timer, Timers};
+use watchdog::Watchdog;
 
 /// What the reactor needs to know.
 #[derive(Clone, Debug)]
@@ -71,9 +71,9 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Steps of all connections in one turn.
-    pub steps_per_turn: usize,
+    pub steps_per_tick: usize,
     /// Bytes that are read and converted in one turn.
-    pub bytes_per_turn: usize,
+    pub bytes_per_tick: usize,
     /// Bytes of texts that are to be answered later.
     pub delayed_bytes: usize,
     /// Open requests that are forgotten at once with their connection.
@@ -83,8 +83,8 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Bounds {
         Bounds {
-            steps_per_turn: limits::STEPS_PER_TURN_ALL_MAX,
-            bytes_per_turn: limits::BYTES_PER_TURN_ALL_MAX,
+            steps_per_tick: limits::STEPS_PER_TURN_ALL_MAX,
+            bytes_per_tick: limits::BYTES_PER_TURN_ALL_MAX,
             delayed_bytes: limits::DELAYED_BYTES_MAX,
             forgotten_at_once: limits::OPEN_FORGOTTEN_AT_ONCE_MAX,
         }
@@ -99,7 +99,7 @@ pub struct ListenerSettings {
     /// What its clients may do.
     pub policy: ListenerPolicy,
     /// Its clients have places of their own, so that others do not keep them out.
-    pub has_own_places: bool,
+    pub has_reserved_slots: bool,
 }
 
 /// The loop and all it owns.
@@ -108,21 +108,21 @@ pub struct Reactor<N: Net, J, C> {
     clock: C,
     settings: Settings,
     connections: Table<Connection<N::Socket>>,
-    calls: Calls<J>,
+    dispatcher: Dispatcher<J>,
     timers: Timers,
     acceptor: Acceptor,
-    account: Account,
+    budget: BufferBudget,
     /// A timer is armed that looks at who stalls while others wait for room.
     scarcity_is_watched: bool,
     /// A timer is armed that gives memory back to the system.
     trim_is_armed: bool,
-    room_troubles: LogRateLimiter,
+    memory_log_limiter: LogRateLimiter,
     runnable: VecDeque<ConnId>,
     /// Closed, with so much left behind that it takes a while to forget.
-    remains: VecDeque<(ConnId, Connection<N::Socket>)>,
+    closing: VecDeque<(ConnId, Connection<N::Socket>)>,
     stopping: bool,
-    heartbeat: Option<Heartbeat>,
-    http_lines: LogRateLimiter,
+    watchdog: Option<Watchdog>,
+    http_line_log_limiter: LogRateLimiter,
     events: Vec<Event>,
     /// What workers have done and nobody was told yet.
     completions: VecDeque<Completion>,
@@ -136,21 +136,21 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let started = clock.now();
         Reactor {
             acceptor: Acceptor::new(&settings),
-            calls: Calls::new(app, jobs, &settings, started),
-            account: Account::new(settings.buffers_bytes_max),
+            dispatcher: Dispatcher::new(app, jobs, &settings, started),
+            budget: BufferBudget::new(settings.buffers_bytes_max),
             scarcity_is_watched: false,
             trim_is_armed: false,
-            room_troubles: LogRateLimiter::default(),
+            memory_log_limiter: LogRateLimiter::default(),
             net,
             clock,
             settings,
             connections: Table::new(),
             timers: Timers::default(),
             runnable: VecDeque::new(),
-            remains: VecDeque::new(),
+            closing: VecDeque::new(),
             stopping: false,
-            heartbeat: None,
-            http_lines: LogRateLimiter::default(),
+            watchdog: None,
+            http_line_log_limiter: LogRateLimiter::default(),
             events: Vec::new(),
             completions: VecDeque::new(),
             chunk: vec![0; limits::READ_CHUNK_BYTES].into(),
@@ -158,32 +158,32 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     /// One turn of the loop: waits until there is something to do, and does a bounded amount of it.
-    pub fn turn(&mut self) -> io::Result<()> {
+    pub fn tick(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
         let mut events = std::mem::take(&mut self.events);
         self.net.poll(timeout, &mut events)?;
         let now = Now { instant: self.clock.now(), unix: self.clock.unix_now() };
-        self.calls.date.update(now.unix);
-        self.calls.app.set_clock_lead(self.clock.wall_lead(now.unix));
+        self.dispatcher.date.update(now.unix);
+        self.dispatcher.app.set_clock_lead(self.clock.wall_lead(now.unix));
         for event in events.drain(..) {
             self.latch(event);
         }
         self.events = events;
         self.accept(now);
-        self.collect(now);
+        self.collect_completions(now);
         self.run_queue(now);
-        self.calls.jobs.notify_workers();
+        self.dispatcher.jobs.notify_workers();
         self.expire(now);
-        if self.calls.app.audit_mut().takes_minute() {
+        if self.dispatcher.app.audit_mut().takes_minute() {
             self.timers.arm(now.instant + limits::AUDIT_INTERVAL, Timer::Audit);
         }
-        if self.calls.app.logins_mut().takes_report() {
+        if self.dispatcher.app.logins_mut().takes_report() {
             self.timers.arm(now.instant + limits::LOGIN_LOG_INTERVAL, Timer::LoginReport);
         }
-        self.forget_remains();
-        self.call_waiting(now);
+        self.forget_closing();
+        self.resume_waiting(now);
         let took = self.clock.now() - now.instant;
-        self.calls.counters.turn_max = self.calls.counters.turn_max.max(took);
+        self.dispatcher.counters.turn_max = self.dispatcher.counters.turn_max.max(took);
         Ok(())
     }
 
@@ -196,9 +196,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.acceptor.close();
         self.timers.arm(now + grace, Timer::Stop);
         let times = Now { instant: now, unix: self.clock.unix_now() };
-        for request_key in self.calls.begin_stop() {
+        for request_key in self.dispatcher.begin_stop() {
             if let Some(connection) = self.connections.get_mut(request_key.conn) {
-                self.calls.refuse_login(request_key, connection, &mut self.timers, times);
+                self.dispatcher.refuse_login(request_key, connection, &mut self.timers, times);
             }
         }
         for id in self.connections.ids() {
@@ -214,14 +214,14 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     pub fn reload(&mut self, settings: Settings, app: app::Settings) {
         assert_eq!(self.settings.listeners.len(), settings.listeners.len());
         self.settings = settings;
-        self.calls.app.set_settings(app);
-        self.calls.set_in_flight_max(self.settings.requests_max);
-        self.account.set_bytes_max(self.settings.buffers_bytes_max);
+        self.dispatcher.app.set_settings(app);
+        self.dispatcher.set_in_flight_max(self.settings.requests_max);
+        self.budget.set_bytes_max(self.settings.buffers_bytes_max);
         self.acceptor.set_connections_max(self.settings.connections_max);
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get(id) {
                 let policy = self.settings.listeners[usize::from(connection.listener)].policy;
-                self.calls.app.presence_mut().admit(id, policy);
+                self.dispatcher.app.presence_mut().set_policy(id, policy);
             }
             self.arm(id);
         }
@@ -229,16 +229,16 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     /// Calls `beat`, which must not block, every `interval` from now on, as long as the loop turns and
     /// no lane is stuck.
-    pub fn set_heartbeat(&mut self, interval: Duration, beat: Box<dyn FnMut() + Send>) {
+    pub fn set_watchdog(&mut self, interval: Duration, beat: Box<dyn FnMut() + Send>) {
         let now = self.clock.now();
-        self.heartbeat = Some(Heartbeat::new(interval, beat));
-        self.timers.arm(now + interval, Timer::Heartbeat);
+        self.watchdog = Some(Watchdog::new(interval, beat));
+        self.timers.arm(now + interval, Timer::Watchdog);
     }
 
     /// What the server has counted.
     pub fn statistics(&mut self) -> Statistics {
         let now = self.clock.now();
-        self.calls.statistics(now)
+        self.dispatcher.statistics(now)
     }
 
     /// Whether the loop was stopped and every connection has ended.
@@ -247,7 +247,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     fn timeout(&mut self) -> Option<Duration> {
-        let has_more = !self.runnable.is_empty() || !self.completions.is_empty() || !self.remains.is_empty();
+        let has_more = !self.runnable.is_empty() || !self.completions.is_empty() || !self.closing.is_empty();
         if has_more || self.acceptor.is_ready() {
             return Some(Duration::ZERO);
         }
@@ -272,29 +272,31 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    fn collect(&mut self, now: Now) {
-        self.calls.jobs.drain(&mut self.completions);
+    fn collect_completions(&mut self, now: Now) {
+        self.dispatcher.jobs.drain(&mut self.completions);
         let mut bytes = 0;
         while bytes < limits::BYTES_PER_TURN_ALL_MAX
             && let Some(completion) = self.completions.pop_front()
         {
-            let Some(claimed) = self.calls.claim(completion.key, &mut self.timers, now) else { continue };
+            let Some(claimed) = self.dispatcher.claim(completion.key, &mut self.timers, now) else {
+                continue;
+            };
             let id = completion.key.request_key.conn;
             if let Some(connection) = self.connections.get_mut(id) {
                 let before = connection.output.len();
-                self.calls.resume(claimed, completion, connection, &mut self.timers, now);
+                self.dispatcher.resume(claimed, completion, connection, &mut self.timers, now);
                 bytes += connection.output.len().saturating_sub(before);
                 self.enqueue(id);
             }
-            self.take_back(now);
+            self.withdraw_checks(now);
         }
     }
 
     /// Has those password checks wait that are not begun, and may not be any more for now.
-    fn take_back(&mut self, now: Now) {
-        for request_key in self.calls.take_overtaken() {
+    fn withdraw_checks(&mut self, now: Now) {
+        for request_key in self.dispatcher.take_withdrawn() {
             if let Some(connection) = self.connections.get_mut(request_key.conn) {
-                self.calls.take_back(request_key, connection, &mut self.timers, now);
+                self.dispatcher.withdraw(request_key, connection, &mut self.timers, now);
                 self.enqueue(request_key.conn);
             }
         }
@@ -307,26 +309,26 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 Timer::Connection(id) => self.expire_connection(id, now),
                 Timer::Job(key) => {
                     if let Some(connection) = self.connections.get_mut(key.request_key.conn) {
-                        self.calls.give_up(key, connection, &mut self.timers, now);
+                        self.dispatcher.expire(key, connection, &mut self.timers, now);
                         self.enqueue(key.request_key.conn);
                     }
                 }
                 Timer::Login(order) => {
                     let id = order.request_key.conn;
                     if let Some(connection) = self.connections.get_mut(id) {
-                        self.calls.retry_login(order.request_key, connection, &mut self.timers, now);
+                        self.dispatcher.retry_login(order.request_key, connection, &mut self.timers, now);
                         self.enqueue(id);
                     }
                 }
-                Timer::LoginReport => self.calls.app.logins_mut().report(),
+                Timer::LoginReport => self.dispatcher.app.logins_mut().report(),
                 Timer::Accept => self.acceptor.retry(),
-                Timer::Audit => self.calls.app.audit_mut().end_minute(),
-                Timer::Scarcity => self.look_at_stalled(now),
+                Timer::Audit => self.dispatcher.app.audit_mut().end_minute(),
+                Timer::Scarcity => self.close_stalled(now),
                 Timer::Trim => self.trim(),
-                Timer::Heartbeat => {
-                    if let Some(heartbeat) = &mut self.heartbeat {
-                        let next = heartbeat.beat(&self.calls.jobs, now.instant);
-                        self.timers.arm(next, Timer::Heartbeat);
+                Timer::Watchdog => {
+                    if let Some(watchdog) = &mut self.watchdog {
+                        let next = watchdog.beat(&self.dispatcher.jobs, now.instant);
+                        self.timers.arm(next, Timer::Watchdog);
                     }
                 }
                 Timer::Stop => {
@@ -350,11 +352,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
         match connection.overdue(rules, now.instant) {
             Some(Overdue::Input) => {
-                self.calls.counters.connections_timed_out += 1;
+                self.dispatcher.counters.connections_timed_out += 1;
                 self.enqueue(id);
             }
             Some(Overdue::Output) => {
-                self.calls.counters.connections_stalled += 1;
+                self.dispatcher.counters.connections_stalled += 1;
                 self.close(id);
             }
             Some(Overdue::Linger) => self.close(id),
@@ -392,26 +394,26 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     fn close(&mut self, id: ConnId) {
         let Some(mut connection) = self.connections.remove(id) else { return };
-        self.account.change(id, connection.charge, Charge::default());
-        self.account.end_way(id);
+        self.budget.change(id, connection.charge, Charge::default());
+        self.budget.end_overcommit(id);
         connection.input.clear();
         connection.output.clear();
         if let Some(armed) = connection.armed {
             self.timers.disarm(armed, Timer::Connection(id));
         }
         let (requests, bytes) = connection.session.delayed();
-        self.calls.forget_delayed(requests, bytes);
-        self.calls.app.presence_mut().close(id);
-        self.calls.counters.connections_open -= 1;
+        self.dispatcher.forget_delayed(requests, bytes);
+        self.dispatcher.app.presence_mut().close(id);
+        self.dispatcher.counters.connections_open -= 1;
         self.acceptor.connection_closed(usize::from(connection.listener));
         match connection.session.open_count() {
             few if few <= self.settings.bounds.forgotten_at_once => self.forget(id, connection),
-            _ => self.remains.push_back((id, connection)),
+            _ => self.closing.push_back((id, connection)),
         }
     }
 
-    fn forget_remains(&mut self) {
-        if let Some((id, connection)) = self.remains.pop_front() {
+    fn forget_closing(&mut self) {
+        if let Some((id, connection)) = self.closing.pop_front() {
             self.forget(id, connection);
         }
     }
@@ -420,7 +422,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     fn forget(&mut self, id: ConnId, connection: Connection<N::Socket>) {
         if connection.jobs > 0 {
             for seq in connection.session.open_seqs() {
-                self.calls.cancel(RequestKey { conn: id, seq }, &mut self.timers);
+                self.dispatcher.cancel(RequestKey { conn: id, seq }, &mut self.timers);
             }
         }
     }

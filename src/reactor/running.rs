@@ -1,17 +1,17 @@
 //! Running connections: each that could make progress gets a bounded piece of work in its turn.
 
-use super::connection::{Connection, Flushed, Phase, Taken};
+use super::connection::{Connection, Flushed, Phase, ReadOutcome};
 use super::net::{Net, Readable};
 use super::{Now, Reactor};
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{ConnId, RequestKey};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
-use crate::session::{Ending, Room, Step};
+use crate::session::{Capacity, Ending, Step};
 use crate::worker::Jobs;
 
 /// How a connection's piece of work has ended.
-enum Ran {
+enum RunOutcome {
     /// Something has to happen first.
     Waits,
     /// It could go on at once, but others have their turn.
@@ -24,7 +24,7 @@ enum Ran {
 
 /// Work that has been done.
 #[derive(Clone, Copy, Default)]
-struct Work {
+struct TickUsage {
     /// Messages decoded or refused, pages begun, late answers given, and the like.
     steps: usize,
     /// Bytes read or converted.
@@ -36,9 +36,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// the next.
     pub(super) fn run_queue(&mut self, now: Now) {
         let bounds = self.settings.bounds;
-        let mut all = Work::default();
+        let mut all = TickUsage::default();
         for _ in 0..self.runnable.len() {
-            if all.steps >= bounds.steps_per_turn || all.bytes >= bounds.bytes_per_turn {
+            if all.steps >= bounds.steps_per_tick || all.bytes >= bounds.bytes_per_tick {
                 return;
             }
             let Some(id) = self.runnable.pop_front() else { return };
@@ -46,25 +46,25 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             connection.is_queued = false;
             // Its clocks must not begin before its bytes came, which may be later than the turn did.
             let now = Now { instant: self.clock.now(), ..now };
-            let mut work = Work::default();
+            let mut work = TickUsage::default();
             let ran = match connection.phase {
                 Phase::Open => self.run(id, &mut work, now),
                 Phase::Lingering { .. } => self.discard(id, &mut work),
             };
             all.steps += 1 + work.steps;
             all.bytes += work.bytes;
-            self.settle(id);
+            self.update_charge(id);
             match ran {
-                Ran::Waits => self.arm(id),
-                Ran::NeedsRoom => {
+                RunOutcome::Waits => self.arm(id),
+                RunOutcome::NeedsRoom => {
                     self.arm(id);
-                    self.find_room(id, now);
+                    self.make_room(id, now);
                 }
-                Ran::WantsMore => {
+                RunOutcome::WantsMore => {
                     self.arm(id);
                     self.enqueue(id);
                 }
-                Ran::Over => self.close(id),
+                RunOutcome::Over => self.close(id),
             }
             self.shed(now);
         }
@@ -74,121 +74,121 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     /// Gives a connection a bounded piece of work.
-    fn run(&mut self, id: ConnId, work: &mut Work, now: Now) -> Ran {
-        let Some(connection) = self.connections.get_mut(id) else { return Ran::Waits };
+    fn run(&mut self, id: ConnId, work: &mut TickUsage, now: Now) -> RunOutcome {
+        let Some(connection) = self.connections.get_mut(id) else { return RunOutcome::Waits };
         let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
-        let is_called = std::mem::take(&mut connection.is_called);
+        let is_called = std::mem::take(&mut connection.is_resumed);
         loop {
             if work.steps >= limits::STEPS_PER_TURN_MAX || work.bytes >= limits::READ_BYTES_PER_TURN_MAX {
                 return match connection.flush(&mut self.net, now.instant) {
-                    Flushed::Broken => Ran::Over,
-                    Flushed::All | Flushed::Some => Ran::WantsMore,
+                    Flushed::Broken => RunOutcome::Over,
+                    Flushed::All | Flushed::Some => RunOutcome::WantsMore,
                 };
             }
-            let is_known = || self.calls.app.presence().is_known(id);
-            let room = Room {
-                for_request: self.calls.may_begin(connection),
-                for_page: self.account.may_begin_page(id, is_called, is_known),
+            let is_known = || self.dispatcher.app.presence().is_trusted(id);
+            let capacity = Capacity {
+                for_request: self.dispatcher.may_begin(connection),
+                for_page: self.budget.may_begin_page(id, is_called, is_known),
             };
             let Connection { session, input, output, .. } = &mut *connection;
-            let step = session.next(input, output, rules, room, now.instant, &self.calls.date);
-            work.steps += usize::from(session.take_dealt());
+            let step = session.next(input, output, rules, capacity, now.instant, &self.dispatcher.date);
+            work.steps += usize::from(session.take_handled_inline());
             let refused = session.take_refused();
-            self.calls.count_refused(id, refused);
+            self.dispatcher.count_refused(id, refused);
             if refused > 0 {
-                session.take_denials().into_iter().for_each(|denial| self.calls.app.deny(id, denial));
+                session.take_denials().into_iter().for_each(|denial| self.dispatcher.app.deny(id, denial));
             }
             match step {
                 Step::Call(seq, request) => {
                     work.steps += 1;
                     let request_key = RequestKey { conn: id, seq };
-                    self.calls.begin(request_key, request, connection, &mut self.timers, now);
+                    self.dispatcher.begin(request_key, request, connection, &mut self.timers, now);
                 }
                 Step::Decode(seq, text) => {
                     work.steps += 1;
                     let request_key = RequestKey { conn: id, seq };
-                    self.calls.begin_decoding(request_key, text, connection, &mut self.timers, now);
+                    self.dispatcher.begin_decoding(request_key, text, connection, &mut self.timers, now);
                 }
                 Step::NextPage(seq, of, cursor) => {
                     work.steps += 1;
                     let request_key = RequestKey { conn: id, seq };
-                    self.calls.begin_page(request_key, of, cursor, connection, &mut self.timers, now);
+                    self.dispatcher.begin_page(request_key, of, cursor, connection, &mut self.timers, now);
                 }
                 Step::Due(seq, data) => {
                     work.steps += 1;
                     work.bytes += data.len();
                     let request_key = RequestKey { conn: id, seq };
-                    self.calls.deliver(request_key, data, connection, &mut self.timers, now);
+                    self.dispatcher.deliver(request_key, data, connection, &mut self.timers, now);
                 }
                 Step::NeedInput => {
                     if connection.flush(&mut self.net, now.instant) == Flushed::Broken {
-                        return Ran::Over;
+                        return RunOutcome::Over;
                     }
                     if connection.readable == Readable::No {
-                        return Ran::Waits;
+                        return RunOutcome::Waits;
                     }
-                    if !self.account.may_read(id, connection.charge) {
-                        return Ran::NeedsRoom;
+                    if !self.budget.may_read(id, connection.charge) {
+                        return RunOutcome::NeedsRoom;
                     }
                     match connection.read(&mut self.net, &mut self.chunk) {
-                        Taken::Bytes(count) => work.bytes += count.max(1),
-                        Taken::Nothing => {}
-                        Taken::End => connection.session.end_input(),
-                        Taken::Broken => return Ran::Over,
+                        ReadOutcome::Bytes(count) => work.bytes += count.max(1),
+                        ReadOutcome::Nothing => {}
+                        ReadOutcome::End => connection.session.end_input(),
+                        ReadOutcome::Broken => return RunOutcome::Over,
                     }
                 }
                 Step::Blocked => {
                     let had_output = !connection.output.is_empty();
                     match connection.flush(&mut self.net, now.instant) {
-                        Flushed::Broken => return Ran::Over,
-                        Flushed::Some => return Ran::Waits,
-                        Flushed::All if !had_output => return Ran::Waits,
+                        Flushed::Broken => return RunOutcome::Over,
+                        Flushed::Some => return RunOutcome::Waits,
+                        Flushed::All if !had_output => return RunOutcome::Waits,
                         Flushed::All => work.steps += 1,
                     }
                 }
                 Step::NeedRoom => {
                     return match connection.flush(&mut self.net, now.instant) {
-                        Flushed::Broken => Ran::Over,
+                        Flushed::Broken => RunOutcome::Over,
                         // Who does not take what it has been told need not be told more.
-                        Flushed::Some => Ran::Waits,
-                        Flushed::All => Ran::NeedsRoom,
+                        Flushed::Some => RunOutcome::Waits,
+                        Flushed::All => RunOutcome::NeedsRoom,
                     };
                 }
                 Step::Finished(ending) => {
                     match connection.flush(&mut self.net, now.instant) {
-                        Flushed::Broken => return Ran::Over,
-                        Flushed::Some => return Ran::Waits,
+                        Flushed::Broken => return RunOutcome::Over,
+                        Flushed::Some => return RunOutcome::Waits,
                         Flushed::All => {}
                     }
                     let is_over = connection.end(&mut self.net, ending, now.instant);
                     if ending == Ending::HttpLine {
-                        log_http_line(&mut self.http_lines, now.unix);
+                        log_http_line(&mut self.http_line_log_limiter, now.unix);
                     }
-                    return if is_over { Ran::Over } else { Ran::WantsMore };
+                    return if is_over { RunOutcome::Over } else { RunOutcome::WantsMore };
                 }
             }
         }
     }
 
     /// Reads and forgets a bounded amount from a client that has had our last words.
-    fn discard(&mut self, id: ConnId, work: &mut Work) -> Ran {
-        let Some(connection) = self.connections.get_mut(id) else { return Ran::Waits };
+    fn discard(&mut self, id: ConnId, work: &mut TickUsage) -> RunOutcome {
+        let Some(connection) = self.connections.get_mut(id) else { return RunOutcome::Waits };
         while work.bytes < limits::READ_BYTES_PER_TURN_MAX {
             if connection.readable == Readable::No {
-                return Ran::Waits;
+                return RunOutcome::Waits;
             }
             let count = match connection.read(&mut self.net, &mut self.chunk) {
-                Taken::Bytes(count) => count.max(1),
-                Taken::Nothing => 0,
-                Taken::End | Taken::Broken => return Ran::Over,
+                ReadOutcome::Bytes(count) => count.max(1),
+                ReadOutcome::Nothing => 0,
+                ReadOutcome::End | ReadOutcome::Broken => return RunOutcome::Over,
             };
             work.bytes += count;
             match &mut connection.phase {
                 Phase::Lingering { bytes_left, .. } if *bytes_left > count => *bytes_left -= count,
-                _ => return Ran::Over,
+                _ => return RunOutcome::Over,
             }
         }
-        Ran::WantsMore
+        RunOutcome::WantsMore
     }
 }
 

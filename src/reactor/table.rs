@@ -4,11 +4,11 @@ use crate::ids::ConnId;
 
 /// Values by [`ConnId`]. The id of a value that was removed finds nothing, whoever has its place.
 pub(super) struct Table<T> {
-    places: Vec<Place<T>>,
+    places: Vec<Slot<T>>,
     free: Vec<u32>,
 }
 
-struct Place<T> {
+struct Slot<T> {
     generation: u32,
     value: Option<T>,
 }
@@ -21,7 +21,7 @@ impl<T> Table<T> {
     /// Puts in what `make` makes of its id.
     pub(super) fn insert_with(&mut self, make: impl FnOnce(ConnId) -> T) -> ConnId {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { generation: 0, value: None });
+            self.places.push(Slot { generation: 0, value: None });
             u32::try_from(self.places.len() - 1).expect("connections are bounded far below")
         });
         let place = &mut self.places[index as usize];
@@ -32,13 +32,13 @@ impl<T> Table<T> {
     }
 
     pub(super) fn remove(&mut self, id: ConnId) -> Option<T> {
-        let value = self.place_mut(id)?.value.take()?;
+        let value = self.slot_mut(id)?.value.take()?;
         self.free.push(id.index);
         Some(value)
     }
 
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
-        self.place_mut(id)?.value.as_mut()
+        self.slot_mut(id)?.value.as_mut()
     }
 
     pub(super) fn get(&self, id: ConnId) -> Option<&T> {
@@ -56,7 +56,7 @@ impl<T> Table<T> {
         taken.map(|(index, place)| ConnId { index: index as u32, generation: place.generation }).collect()
     }
 
-    fn place_mut(&mut self, id: ConnId) -> Option<&mut Place<T>> {
+    fn slot_mut(&mut self, id: ConnId) -> Option<&mut Slot<T>> {
         self.places.get_mut(id.index as usize).filter(|place| place.generation == id.generation)
     }
 }

@@ -17,7 +17,7 @@ pub(super) enum Timer {
     /// A job should have been done.
     Job(JobKey),
     /// A login that waits may be tried.
-    Login(HeldOrder),
+    Login(LoginRetry),
     /// Failed logins are to be told to the log.
     LoginReport,
     /// Try to accept again.
@@ -27,7 +27,7 @@ pub(super) enum Timer {
     /// Give memory back to the system.
     Trim,
     /// Tell whoever watches that the loop turns.
-    Heartbeat,
+    Watchdog,
     /// A minute of the audit log is over.
     Audit,
     /// Stopping has taken long enough.
@@ -37,7 +37,7 @@ pub(super) enum Timer {
 /// The order of logins that wait for the same moment: first the one whose source has tried none for longest, so
 /// that a source with many leaves room for others.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct HeldOrder {
+pub(super) struct LoginRetry {
     pub(super) last_start: Instant,
     pub(super) number: u64,
     pub(super) request_key: RequestKey,

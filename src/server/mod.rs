@@ -182,7 +182,7 @@ impl Server {
     /// Has `beat`, which must not block, called every `interval` while the server is well: the reactor
     /// turns and workers get on.
     pub fn set_watchdog(&mut self, interval: Duration, beat: impl FnMut() + Send + 'static) {
-        self.reactor.set_heartbeat(interval, Box::new(beat));
+        self.reactor.set_watchdog(interval, Box::new(beat));
     }
 
     /// Has `tell` called when the store is open, if it is not yet.
@@ -223,7 +223,7 @@ impl Server {
             let mut cut = None;
             let served = catch_unwind(AssertUnwindSafe(|| {
                 while !reactor.is_finished() {
-                    reactor.turn()?;
+                    reactor.tick()?;
                     if let Some(grace) = apply_requests(&mut reactor, &base, &reactor_control)? {
                         cut = Some(clock.now() + grace);
                     }
@@ -467,6 +467,6 @@ fn listener_settings(
             has_operators: is_own_socket,
             is_local,
         },
-        has_own_places: is_own_socket,
+        has_reserved_slots: is_own_socket,
     }
 }

@@ -1,14 +1,14 @@
 //! One connection's state machine: bytes in, requests out; answers in, bytes out.
 //!
-//! It decides what is decoded when, and when the client has kept us waiting for too long; `replies` has
+//! It decides what is decoded when, and when the client has kept us waiting for too long; `responses` has
 //! the order of what goes out. It never sees a socket, a clock or a lock: buffers and `now` are arguments.
 //!
 //! Invariants: a reply goes out for each request that [`Session::next`] has handed out, exactly once;
 //! once the session has begun to end, nothing more is decoded.
 
-mod patience;
-mod replies;
-mod wire;
+mod codec;
+mod deadlines;
+mod responses;
 
 #[cfg(feature = "http")]
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::framing::http::HttpRules;
 use crate::ids::RequestSeq;
 use crate::limits;
 use crate::model::{Answer, Cursor, Denial, Failure, Listing, LongText, Page, Refusal, Request};
-use patience::{Patience, Waiting};
-use replies::{Delivery, Replies, Wanted};
-use wire::{Decoded, Reply, Wire};
+use codec::{Codec, Decoded, Reply};
+use deadlines::{ClientDeadline, WaitMode};
+use responses::{Delivery, ResponseQueue, Wanted};
 
 /// What holds for every connection of one listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,27 +56,27 @@ pub struct Rules {
 /// The state of one connection.
 #[derive(Default)]
 pub struct Session {
-    wire: Wire,
-    patience: Patience,
+    codec: Codec,
+    deadline_state: ClientDeadline,
     is_authenticated: bool,
     input_has_ended: bool,
     /// Set once and for all: nothing is decoded any more.
     ending: Option<Ending>,
     next_seq: u64,
     /// Nothing while the client waits for nothing: most of very many connections are idle.
-    replies: Option<Box<Replies>>,
+    responses: Option<Box<ResponseQueue>>,
     /// What was decoded before its turn came; in the end, the last words.
-    parked: Option<Box<Parked>>,
+    deferred: Option<Box<Deferred>>,
     /// Messages answered with an error here, since somebody last asked.
     refused: u16,
     /// What was dealt with here, those messages included, since somebody last asked. Output that waits bounds
     /// both to some hundreds at a time.
-    dealt: u16,
+    handled_inline: u16,
 }
 
 /// What the session may begin now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Room {
+pub struct Capacity {
     /// A request.
     pub for_request: bool,
     /// A page of an answer: it takes much memory until the client has taken it.
@@ -119,14 +119,14 @@ pub enum Ending {
     Abort,
 }
 
-enum Parked {
+enum Deferred {
     Request(Box<Request>),
     Refusal(Refusal),
 }
 
-impl Parked {
+impl Deferred {
     fn is_paged(&self) -> bool {
-        matches!(self, Parked::Request(request) if request.name.is_paged())
+        matches!(self, Deferred::Request(request) if request.name.is_paged())
     }
 }
 
@@ -138,18 +138,18 @@ impl Session {
         input: &mut Buffer,
         output: &mut Buffer,
         rules: &Rules,
-        room: Room,
+        capacity: Capacity,
         now: Instant,
         date: &HttpDate,
     ) -> Step {
-        let step = self.step(input, output, rules, room, now, date);
+        let step = self.step(input, output, rules, capacity, now, date);
         let waiting = match step {
             Step::NeedInput => self.waiting(input),
             _ => None,
         };
-        self.patience.wait(waiting, now);
+        self.deadline_state.wait(waiting, now);
         if matches!(step, Step::NeedInput) && !self.has_open() {
-            self.replies = None;
+            self.responses = None;
         }
         step
     }
@@ -163,8 +163,8 @@ impl Session {
         output: &mut Buffer,
         date: &HttpDate,
     ) -> bool {
-        let Some(replies) = &mut self.replies else { return false };
-        let delivery = replies.complete(seq, answer, &mut self.wire, output, date);
+        let Some(responses) = &mut self.responses else { return false };
+        let delivery = responses.complete(seq, answer, &mut self.codec, output, date);
         if delivery == Delivery::BrokenOff {
             self.ending = Some(Ending::Abort);
         }
@@ -173,10 +173,10 @@ impl Session {
 
     /// What the long message `seq` says is known; nothing comes of that where the session does not wait for it any more.
     pub fn decoded(&mut self, seq: RequestSeq, decoded: Result<Request, Refusal>) {
-        if self.replies.as_mut().is_some_and(|replies| replies.end_decoding(seq)) {
-            self.parked = Some(Box::new(match self.wire.finish_decoding(decoded) {
-                Ok(request) => Parked::Request(Box::new(request)),
-                Err(refusal) => Parked::Refusal(refusal),
+        if self.responses.as_mut().is_some_and(|responses| responses.end_decoding(seq)) {
+            self.deferred = Some(Box::new(match self.codec.finish_decoding(decoded) {
+                Ok(request) => Deferred::Request(Box::new(request)),
+                Err(refusal) => Deferred::Refusal(refusal),
             }));
         }
     }
@@ -194,34 +194,36 @@ impl Session {
         output: &mut Buffer,
         date: &HttpDate,
     ) -> bool {
-        let wire = &mut self.wire;
-        self.replies.as_mut().is_some_and(|replies| replies.complete_page(seq, page, wire, output, date))
+        let codec = &mut self.codec;
+        self.responses
+            .as_mut()
+            .is_some_and(|responses| responses.complete_page(seq, page, codec, output, date))
     }
 
     /// The open request `seq` is to be answered at `at`, with what comes of `data` then. False where no such
     /// request is open.
     pub fn delay(&mut self, seq: RequestSeq, at: Instant, data: Box<str>) -> bool {
-        let Some(replies) = &mut self.replies else { return false };
-        replies.delay(seq, at, data);
+        let Some(responses) = &mut self.responses else { return false };
+        responses.delay(seq, at, data);
         true
     }
 
     /// A worker converts what was due of the open request `seq`. Answers come in the order in which they are due, so the
     /// next waits for this one.
     pub fn begin_conversion(&mut self, seq: RequestSeq) {
-        if let Some(replies) = &mut self.replies {
-            replies.begin_conversion(seq);
+        if let Some(responses) = &mut self.responses {
+            responses.begin_conversion(seq);
         }
     }
 
     /// When the next answer is due that was to be given later.
     pub fn next_due(&self) -> Option<Instant> {
-        self.replies.as_ref()?.next_due()
+        self.responses.as_ref()?.next_due()
     }
 
     /// How many answers are to be given later, and the bytes of their texts.
     pub fn delayed(&self) -> (usize, usize) {
-        self.replies.as_ref().map_or((0, 0), |replies| replies.delayed())
+        self.responses.as_ref().map_or((0, 0), |responses| responses.delayed())
     }
 
     /// The client will send no more. What it has sent still counts.
@@ -238,9 +240,9 @@ impl Session {
     pub fn begin_drain(&mut self, input: &Buffer) {
         if self.ending.is_none() {
             let is_idle = !self.has_open() && input.is_empty();
-            self.parked = None;
-            if let Some(replies) = &mut self.replies {
-                replies.forget_decoding();
+            self.deferred = None;
+            if let Some(responses) = &mut self.responses {
+                responses.forget_decoding();
             }
             self.ending = Some(if is_idle { Ending::Close } else { Ending::Linger });
         }
@@ -249,15 +251,17 @@ impl Session {
     /// Begins to end the session because there is no room for what its client sends, and drops what has come
     /// of that. False where the client can't be told: an answer is being written, or it ends already.
     pub fn refuse_for_room(&mut self, input: &mut Buffer) -> bool {
-        if self.ending.is_some() || self.replies.as_ref().is_some_and(|replies| replies.is_writing_pages()) {
+        if self.ending.is_some()
+            || self.responses.as_ref().is_some_and(|responses| responses.is_writing_pages())
+        {
             return false;
         }
         input.clear();
-        self.wire.forget();
-        if let Some(replies) = &mut self.replies {
-            replies.forget_decoding();
+        self.codec.forget();
+        if let Some(responses) = &mut self.responses {
+            responses.forget_decoding();
         }
-        self.parked = None;
+        self.deferred = None;
         self.end_with(Ending::Linger, Failure::RequestMemoryFull);
         true
     }
@@ -266,17 +270,17 @@ impl Session {
     /// message, requests that are not answered, answers that wait. What it waits for by itself (a conversion
     /// that is to be answered later) is not among it.
     pub fn held_bytes(&self) -> usize {
-        let parked = match self.parked.as_deref() {
-            Some(Parked::Request(request)) => request.held_bytes(),
-            Some(Parked::Refusal(_)) | None => 0,
+        let parked = match self.deferred.as_deref() {
+            Some(Deferred::Request(request)) => request.held_bytes(),
+            Some(Deferred::Refusal(_)) | None => 0,
         };
-        let replies = self.replies.as_ref().map_or(0, |replies| replies.held_bytes());
-        self.wire.held_bytes() + parked + replies
+        let responses = self.responses.as_ref().map_or(0, |responses| responses.held_bytes());
+        self.codec.held_bytes() + parked + responses
     }
 
     /// Since when the client and the server have nothing to say to each other.
     pub fn idle_since(&self) -> Option<Instant> {
-        self.patience.idle_since()
+        self.deadline_state.idle_since()
     }
 
     /// Whether a VM is authenticated on the connection now.
@@ -286,12 +290,12 @@ impl Session {
 
     /// When the client will have kept us waiting for too long.
     pub fn deadline(&self, rules: &Rules) -> Option<Instant> {
-        self.patience.deadline(|waiting| match waiting {
-            Waiting::First => rules.first_request_timeout,
-            Waiting::Request(_) => Some(rules.request_timeout),
-            Waiting::Idle if self.wire.is_http() => rules.idle_timeout_http,
-            Waiting::Idle if self.is_authenticated => rules.idle_timeout_authenticated,
-            Waiting::Idle => rules.idle_timeout_anonymous,
+        self.deadline_state.deadline(|waiting| match waiting {
+            WaitMode::First => rules.first_request_timeout,
+            WaitMode::Request(_) => Some(rules.request_timeout),
+            WaitMode::Idle if self.codec.is_http() => rules.idle_timeout_http,
+            WaitMode::Idle if self.is_authenticated => rules.idle_timeout_authenticated,
+            WaitMode::Idle => rules.idle_timeout_anonymous,
         })
     }
 
@@ -300,11 +304,11 @@ impl Session {
         if self.ending.is_some() || self.deadline(rules).is_none_or(|deadline| now < deadline) {
             return false;
         }
-        match self.patience.current() {
-            Some(Waiting::Request(_)) => self.end_with(Ending::Linger, Failure::TimedOut),
+        match self.deadline_state.current() {
+            Some(WaitMode::Request(_)) => self.end_with(Ending::Linger, Failure::TimedOut),
             _ => self.ending = Some(Ending::Close),
         }
-        self.patience.wait(None, now);
+        self.deadline_state.wait(None, now);
         true
     }
 
@@ -315,29 +319,29 @@ impl Session {
 
     /// Why some of those were refused for where they come from, since the last call.
     pub fn take_denials(&mut self) -> Vec<Denial> {
-        self.wire.take_denials()
+        self.codec.take_denials()
     }
 
     /// How much was dealt with without a step of its own, since the last call: messages answered with an
     /// error, control frames. Takes time all the same, so whoever shares it out counts it.
-    pub fn take_dealt(&mut self) -> u16 {
-        std::mem::take(&mut self.dealt)
+    pub fn take_handled_inline(&mut self) -> u16 {
+        std::mem::take(&mut self.handled_inline)
     }
 
     /// The requests that are handed out and not answered, and the message that is being read.
     pub fn open_seqs(&self) -> impl Iterator<Item = RequestSeq> + '_ {
-        self.replies.iter().flat_map(|replies| replies.open_seqs())
+        self.responses.iter().flat_map(|responses| responses.open_seqs())
     }
 
     /// How many requests are handed out and not answered.
     pub fn open_count(&self) -> usize {
-        self.replies.as_ref().map_or(0, |replies| replies.open_count())
+        self.responses.as_ref().map_or(0, |responses| responses.open_count())
     }
 
     /// Bytes of replies that wait for a paged one.
     #[cfg(test)]
     pub(crate) fn deferred_len(&self) -> usize {
-        self.replies.as_ref().map_or(0, |replies| replies.deferred_len())
+        self.responses.as_ref().map_or(0, |responses| responses.output_after_page_len())
     }
 
     fn step(
@@ -345,7 +349,7 @@ impl Session {
         input: &mut Buffer,
         output: &mut Buffer,
         rules: &Rules,
-        room: Room,
+        capacity: Capacity,
         now: Instant,
         date: &HttpDate,
     ) -> Step {
@@ -356,26 +360,31 @@ impl Session {
             if output.len() >= limits::OUTPUT_BYTES_PAUSE {
                 return Step::Blocked;
             }
-            if let Some((seq, data)) = self.replies.as_mut().and_then(|replies| replies.take_due(now)) {
+            if let Some((seq, data)) = self.responses.as_mut().and_then(|responses| responses.take_due(now)) {
                 return Step::Due(seq, data);
             }
-            match self.replies.as_mut().map_or(Wanted::Nothing, |replies| replies.wanted(room.for_page)) {
+            match self
+                .responses
+                .as_mut()
+                .map_or(Wanted::Nothing, |responses| responses.wanted(capacity.for_page))
+            {
                 Wanted::Nothing => {}
                 Wanted::Room => return Step::NeedRoom,
-                Wanted::Patience => return Step::Blocked,
+                Wanted::PagePending => return Step::Blocked,
                 Wanted::Page(seq, of, cursor) => return Step::NextPage(seq, of, cursor),
             }
             if let Some(ending) = self.ending {
-                return self.wind_up(ending, output, date);
+                return self.finish(ending, output, date);
             }
-            if !room.for_request || self.replies.as_ref().is_some_and(|replies| replies.is_barred()) {
+            if !capacity.for_request || self.responses.as_ref().is_some_and(|responses| responses.is_barred())
+            {
                 return Step::Blocked;
             }
-            let parked = match self.parked.take() {
+            let parked = match self.deferred.take() {
                 Some(parked) => *parked,
-                None if self.wire.is_serial() && self.has_open() => return Step::Blocked,
+                None if self.codec.is_ordered() && self.has_open() => return Step::Blocked,
                 None => {
-                    match self.wire.decode(
+                    match self.codec.decode(
                         input,
                         output,
                         self.input_has_ended,
@@ -383,22 +392,22 @@ impl Session {
                         rules,
                         date,
                     ) {
-                        Decoded::Request(request) => Parked::Request(request),
-                        Decoded::Refusal(refusal) => Parked::Refusal(refusal),
+                        Decoded::Request(request) => Deferred::Request(request),
+                        Decoded::Refusal(refusal) => Deferred::Refusal(refusal),
                         Decoded::Long(text) => {
                             let seq = self.take_seq();
-                            self.replies().begin_decoding(seq, text.as_slice().len());
+                            self.responses().begin_decoding(seq, text.as_slice().len());
                             return Step::Decode(seq, text);
                         }
-                        Decoded::Dealt => {
-                            self.dealt = self.dealt.saturating_add(1);
+                        Decoded::HandledInline => {
+                            self.handled_inline = self.handled_inline.saturating_add(1);
                             continue;
                         }
                         Decoded::NeedInput => return Step::NeedInput,
                         Decoded::End(ending, None) => {
                             self.ending = Some(ending);
                             if ending == Ending::Gone {
-                                self.replies().fall_silent();
+                                self.responses().poison();
                             }
                             continue;
                         }
@@ -410,16 +419,16 @@ impl Session {
                 }
             };
             if !self.may_begin(&parked) {
-                self.parked = Some(Box::new(parked));
+                self.deferred = Some(Box::new(parked));
                 return Step::Blocked;
             }
-            if !room.for_page && parked.is_paged() {
-                self.parked = Some(Box::new(parked));
+            if !capacity.for_page && parked.is_paged() {
+                self.deferred = Some(Box::new(parked));
                 return Step::NeedRoom;
             }
             match parked {
-                Parked::Refusal(refusal) => self.refuse(refusal, output, date),
-                Parked::Request(request) => {
+                Deferred::Refusal(refusal) => self.refuse(refusal, output, date),
+                Deferred::Request(request) => {
                     if let Some(step) = self.begin(request, output, rules, date) {
                         return step;
                     }
@@ -428,10 +437,10 @@ impl Session {
         }
     }
 
-    fn may_begin(&mut self, parked: &Parked) -> bool {
+    fn may_begin(&mut self, parked: &Deferred) -> bool {
         match parked {
-            Parked::Request(request) => self.replies().may_open(request),
-            Parked::Refusal(refusal) => self.replies().has_turn(refusal.id.is_some()),
+            Deferred::Request(request) => self.responses().may_open(request),
+            Deferred::Refusal(refusal) => self.responses().has_turn(refusal.id.is_some()),
         }
     }
 
@@ -445,13 +454,13 @@ impl Session {
         // A barrier is let in all the same: there is one at most, and to refuse it unread would leave those
         // behind it to run in the name of whoever was here before.
         let is_limited = request.id.is_some() && !request.is_barrier();
-        if is_limited && self.replies().named_count() >= rules.requests_max {
+        if is_limited && self.responses().concurrent_count() >= rules.requests_max {
             let (dialect, id) = (request.dialect, request.id.take());
             self.refuse(Refusal { dialect, id, failure: Failure::Busy }, output, date);
             return None;
         }
         let seq = self.take_seq();
-        self.replies().open(seq, &mut request);
+        self.responses().open(seq, &mut request);
         Some(Step::Call(seq, request))
     }
 
@@ -463,61 +472,61 @@ impl Session {
 
     fn refuse(&mut self, refusal: Refusal, output: &mut Buffer, date: &HttpDate) {
         self.refused = self.refused.saturating_add(1);
-        self.dealt = self.dealt.saturating_add(1);
+        self.handled_inline = self.handled_inline.saturating_add(1);
         let answer = Answer::Failed(refusal.failure);
-        let replies = self.replies.get_or_insert_default();
+        let responses = self.responses.get_or_insert_default();
         let reply =
             Reply { dialect: refusal.dialect, id: refusal.id.as_ref(), answer: &answer, count: 1, date };
-        replies.write(&reply, &mut self.wire, output);
+        responses.write(&reply, &mut self.codec, output);
     }
 
     /// Begins to end with an error, which goes out after the answers to what is open: until then it waits
     /// among the parked.
     fn end_with(&mut self, ending: Ending, failure: Failure) {
-        debug_assert!(self.parked.is_none(), "nothing is decoded while something is parked");
-        let refusal = Refusal { dialect: self.wire.dialect(), id: None, failure };
-        self.parked = Some(Box::new(Parked::Refusal(refusal)));
+        debug_assert!(self.deferred.is_none(), "nothing is decoded while something is parked");
+        let refusal = Refusal { dialect: self.codec.dialect(), id: None, failure };
+        self.deferred = Some(Box::new(Deferred::Refusal(refusal)));
         self.ending = Some(ending);
     }
 
-    fn wind_up(&mut self, ending: Ending, output: &mut Buffer, date: &HttpDate) -> Step {
+    fn finish(&mut self, ending: Ending, output: &mut Buffer, date: &HttpDate) -> Step {
         if self.has_open() {
             return Step::Blocked;
         }
-        let last_words = match self.parked.take().map(|parked| *parked) {
-            Some(Parked::Refusal(refusal)) => Some(refusal),
-            Some(Parked::Request(_)) | None => None,
+        let last_words = match self.deferred.take().map(|parked| *parked) {
+            Some(Deferred::Refusal(refusal)) => Some(refusal),
+            Some(Deferred::Request(_)) | None => None,
         };
         let is_fault = last_words.is_some();
         if let Some(refusal) = last_words {
             self.refuse(refusal, output, date);
         }
-        self.wire.write_end(is_fault, output);
+        self.codec.write_end(is_fault, output);
         Step::Finished(ending)
     }
 
     /// What a session that needs input waits for; nothing while the client waits for us as well.
-    fn waiting(&self, input: &Buffer) -> Option<Waiting> {
-        if self.wire.is_undecided() && input.as_slice().trim_ascii().is_empty() {
-            return Some(Waiting::First);
+    fn waiting(&self, input: &Buffer) -> Option<WaitMode> {
+        if self.codec.is_undecided() && input.as_slice().trim_ascii().is_empty() {
+            return Some(WaitMode::First);
         }
-        match self.wire.unfinished() {
-            Some(number) => Some(Waiting::Request(number)),
+        match self.codec.unfinished() {
+            Some(number) => Some(WaitMode::Request(number)),
             None if self.has_open() => None,
-            None => Some(Waiting::Idle),
+            None => Some(WaitMode::Idle),
         }
     }
 
     fn has_open(&self) -> bool {
-        self.replies.as_ref().is_some_and(|replies| replies.has_open())
+        self.responses.as_ref().is_some_and(|responses| responses.has_open())
     }
 
-    fn replies(&mut self) -> &mut Replies {
-        self.replies.get_or_insert_default()
+    fn responses(&mut self) -> &mut ResponseQueue {
+        self.responses.get_or_insert_default()
     }
 
     fn bytes_max(&self, rules: &Rules) -> usize {
-        match (self.is_authenticated, self.wire.is_forwarded()) {
+        match (self.is_authenticated, self.codec.is_forwarded()) {
             (true, _) => limits::REQUEST_BYTES_MAX,
             (false, true) => rules.request_bytes_max_forwarded,
             (false, false) => rules.request_bytes_max_anonymous,

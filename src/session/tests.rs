@@ -156,13 +156,13 @@ fn what_is_dealt_with_without_a_step_is_counted() {
     bench.input.push(b"[]{}nonsense\n[]");
     bench.waits_for_input();
     // The choice of the framing counts as well.
-    assert_eq!((bench.session.take_refused(), bench.session.take_dealt()), (4, 5));
-    assert_eq!((bench.session.take_refused(), bench.session.take_dealt()), (0, 0));
+    assert_eq!((bench.session.take_refused(), bench.session.take_handled_inline()), (4, 5));
+    assert_eq!((bench.session.take_refused(), bench.session.take_handled_inline()), (0, 0));
     bench.input.push(PING.as_bytes());
     let (seq, _) = bench.call();
     bench.answer(seq);
     bench.waits_for_input();
-    assert_eq!(bench.session.take_dealt(), 0, "it had a step of its own");
+    assert_eq!(bench.session.take_handled_inline(), 0, "it had a step of its own");
 }
 
 #[test]
@@ -429,7 +429,7 @@ fn what_is_due_is_answered_behind_a_barrier_and_where_no_more_may_be_begun() {
         &mut bench.input,
         &mut bench.output,
         &bench.rules,
-        Room { for_request: false, ..ROOM },
+        Capacity { for_request: false, ..ROOM },
         bench.now,
         &bench.date,
     );
@@ -484,4 +484,4 @@ fn what_is_due_waits_when_enough_waits_for_a_page_already() {
     assert_eq!(answered, 100);
 }
 
-const ROOM: Room = Room { for_request: true, for_page: true };
+const ROOM: Capacity = Capacity { for_request: true, for_page: true };

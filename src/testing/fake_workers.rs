@@ -11,8 +11,8 @@ use super::random::Random;
 use super::trace::Trace;
 use super::world::Shared;
 use crate::app::page::PageRequest;
-use crate::app::password::{Cost, Verdict, known_costs};
-use crate::app::task::{Done, Lane, Task, TaskError, Tools};
+use crate::app::password::{Cost, PasswordCheck, known_costs};
+use crate::app::work::{Lane, Work, WorkError, WorkResult, WorkerContext};
 use crate::clock::Instant;
 use crate::limits;
 use crate::store::{StoreError, StoreFactory, Write};
@@ -26,7 +26,7 @@ pub(super) struct FakeJobs(pub(super) Shared);
 /// All lanes.
 pub(super) struct FakeWorkers {
     random: Random,
-    tools: Tools,
+    tools: WorkerContext,
     factory: Arc<dyn StoreFactory>,
     faults: Arc<Mutex<StoreFaults>>,
     /// What waits in each lane, in the order in which the real ones take it.
@@ -57,7 +57,7 @@ struct Run {
 pub(super) struct InterleavedJob {
     id: RunId,
     key: JobKey,
-    task: Task,
+    work: Work,
     seq: Arc<Mutex<Option<TaskResult>>>,
 }
 
@@ -65,9 +65,9 @@ impl Jobs for FakeJobs {
     fn try_submit(&mut self, job: Job) -> Result<(), QueueFull> {
         let mut world = self.0.borrow_mut();
         world.operations += 1;
-        let (now, lane) = (world.now, job.task.lane());
-        world.log(|| format!("job {} of {:?}: {}", job.key.job, job.key.request_key, kind_of(&job.task)));
-        if let Task::Write(Write::Put { points, .. }) = &job.task
+        let (now, lane) = (world.now, job.work.lane());
+        world.log(|| format!("job {} of {:?}: {}", job.key.job, job.key.request_key, kind_of(&job.work)));
+        if let Work::Write(Write::Put { points, .. }) = &job.work
             && !(1..=limits::POINTS_PER_REQUEST_MAX).contains(&points.len())
         {
             world.fail(format!("{} points are put at once", points.len()));
@@ -83,7 +83,7 @@ impl Jobs for FakeJobs {
         }
         waiting.set_jobs_max(config.queue_max);
         for job in waiting.push(job)? {
-            workers.done.push(Completion { key: job.key, result: Err(TaskError::NoRoom) });
+            workers.done.push(Completion { key: job.key, result: Err(WorkError::NoRoom) });
             workers.is_woken = true;
         }
         Ok(())
@@ -133,7 +133,7 @@ impl FakeWorkers {
         let factory = Arc::clone(&maintenance.factory);
         FakeWorkers {
             random,
-            tools: Tools::new(Arc::clone(&factory), known_costs(COST)),
+            tools: WorkerContext::new(Arc::clone(&factory), known_costs(COST)),
             factory,
             faults: Arc::clone(&maintenance.faults),
             waiting: Lane::ALL.map(|_| Backlog::new(0)),
@@ -188,7 +188,7 @@ impl FakeWorkers {
                 self.is_woken = true;
             }
         }
-        let again = |key| Completion { key, result: Err(TaskError::Internal) };
+        let again = |key| Completion { key, result: Err(WorkError::Internal) };
         done.extend(doubled.into_iter().map(again));
         done
     }
@@ -220,7 +220,7 @@ impl FakeWorkers {
             }
             trace.add(now, || format!("run {} runs job {}", id.0, job.key.job));
             keys.push(job.key);
-            tasks.push(with_keys_max(job.task, config.keys_max));
+            tasks.push(with_keys_max(job.work, config.keys_max));
         }
         let results = self.run_all(tasks, now, config);
         let completions: Vec<Completion> =
@@ -248,16 +248,16 @@ impl FakeWorkers {
     }
 
     /// Runs `tasks` one by one, while others are at it now and then, or, if they write, together.
-    fn run_all(&mut self, tasks: Vec<Task>, now: Instant, config: &FaultConfig) -> Vec<TaskResult> {
-        let is_write = tasks.iter().all(|task| matches!(task, Task::Write(_)));
+    fn run_all(&mut self, tasks: Vec<Work>, now: Instant, config: &FaultConfig) -> Vec<TaskResult> {
+        let is_write = tasks.iter().all(|work| matches!(work, Work::Write(_)));
         if tasks.len() > 1 && is_write && config.writes_behind && self.random.chance(40) {
             let mut results = Vec::new();
             self.tools.run(tasks, &mut results);
             return results;
         }
-        let run = |task: Task| {
-            let interleaved = is_of_points(&task).then(|| self.begin_interleaved(config)).flatten();
-            let result = self.run(task, config);
+        let run = |work: Work| {
+            let interleaved = is_of_points(&work).then(|| self.begin_interleaved(config)).flatten();
+            let result = self.run(work, config);
             self.end_interleaved(interleaved, now, config);
             result
         };
@@ -276,17 +276,17 @@ impl FakeWorkers {
         if !job.state.start(id) {
             return None;
         }
-        let task = with_keys_max(job.task, config.keys_max);
+        let work = with_keys_max(job.work, config.keys_max);
         let seq: Arc<Mutex<Option<TaskResult>>> = Arc::default();
-        let mut tools = Tools::new(Arc::clone(&self.factory), known_costs(COST));
-        let (result, copy) = (Arc::clone(&seq), task.clone());
+        let mut tools = WorkerContext::new(Arc::clone(&self.factory), known_costs(COST));
+        let (result, copy) = (Arc::clone(&seq), work.clone());
         let write_hook = move || {
             let mut results = Vec::new();
             tools.run(vec![copy], &mut results);
             *result.lock().unwrap_or_else(PoisonError::into_inner) = results.pop();
         };
         self.faults().write_hook = Some(Box::new(write_hook));
-        Some(InterleavedJob { id, key: job.key, task, seq })
+        Some(InterleavedJob { id, key: job.key, work, seq })
     }
 
     /// What became of it: it is run now if it was not, or found another at it.
@@ -296,10 +296,10 @@ impl FakeWorkers {
         now: Instant,
         config: &FaultConfig,
     ) {
-        let Some(InterleavedJob { id, key, task, seq }) = interleaved else { return };
+        let Some(InterleavedJob { id, key, work, seq }) = interleaved else { return };
         self.faults().write_hook = None;
         let result = match seq.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            None | Some(Err(TaskError::Store(StoreError::Busy))) => self.run(task, config),
+            None | Some(Err(WorkError::Store(StoreError::Busy))) => self.run(work, config),
             Some(result) => result,
         };
         self.keep_busy(id, Lane::Write, vec![Completion { key, result }], now, config);
@@ -309,31 +309,34 @@ impl FakeWorkers {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&mut self, task: Task, config: &FaultConfig) -> Result<Done, TaskError> {
-        let is_write = matches!(task, Task::Write(_));
-        match task {
-            Task::HashPassword { password } => return Ok(Done::Hashed(fake_hash(password.expose()))),
-            Task::VerifyPassword { password, stored } => {
+    fn run(&mut self, work: Work, config: &FaultConfig) -> Result<WorkResult, WorkError> {
+        let is_write = matches!(work, Work::Write(_));
+        match work {
+            Work::HashPassword { password } => return Ok(WorkResult::Hashed(fake_hash(password.expose()))),
+            Work::VerifyPassword { password, stored } => {
                 let hash = fake_hash(password.expose());
                 let is_right = stored.is_some_and(|stored| stored == hash);
-                let right =
-                    if self.random.chance(20) { Verdict::RightRehashed(hash) } else { Verdict::Right };
-                return Ok(Done::Verified(if is_right { right } else { Verdict::Wrong }));
+                let right = if self.random.chance(20) {
+                    PasswordCheck::RightRehashed(hash)
+                } else {
+                    PasswordCheck::Right
+                };
+                return Ok(WorkResult::Verified(if is_right { right } else { PasswordCheck::Wrong }));
             }
             _ => {}
         }
-        let is_computing = task.lane() == Lane::Compute;
+        let is_computing = work.lane() == Lane::Compute;
         if is_computing || !self.random.chance(config.failed_percent) {
             let mut results = Vec::new();
-            self.tools.run(vec![task], &mut results);
-            return results.pop().expect("one result for one task");
+            self.tools.run(vec![work], &mut results);
+            return results.pop().expect("one result for one work");
         }
         let why = "the weather".to_owned();
-        Err(TaskError::Store(match self.random.between(0, 2) {
+        Err(WorkError::Store(match self.random.between(0, 2) {
             0 => StoreError::Busy,
             1 if is_write => {
                 if self.random.chance(50) {
-                    self.tools.run(vec![task], &mut Vec::new());
+                    self.tools.run(vec![work], &mut Vec::new());
                 }
                 StoreError::OutcomeUnknown(why)
             }
@@ -342,21 +345,21 @@ impl FakeWorkers {
     }
 }
 
-fn is_of_points(task: &Task) -> bool {
-    matches!(task, Task::Write(Write::Put { .. }) | Task::ListPage { page: PageRequest::Points { .. }, .. })
+fn is_of_points(work: &Work) -> bool {
+    matches!(work, Work::Write(Write::Put { .. }) | Work::ListPage { page: PageRequest::Points { .. }, .. })
 }
 
 /// The same, with so many keys at most.
-fn with_keys_max(task: Task, max: u64) -> Task {
-    match task {
-        Task::Write(Write::Put { login, points, is_atomic, keys_max }) => {
-            Task::Write(Write::Put { login, points, is_atomic, keys_max: keys_max.min(max) })
+fn with_keys_max(work: Work, max: u64) -> Work {
+    match work {
+        Work::Write(Write::Put { login, points, is_atomic, keys_max }) => {
+            Work::Write(Write::Put { login, points, is_atomic, keys_max: keys_max.min(max) })
         }
         other => other,
     }
 }
 
-type TaskResult = Result<Done, TaskError>;
+type TaskResult = Result<WorkResult, WorkError>;
 
 const COST: Cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
 
@@ -365,15 +368,15 @@ pub(super) fn fake_hash(password: &str) -> String {
     format!("fake:{password}")
 }
 
-fn kind_of(task: &Task) -> &'static str {
-    match task {
-        Task::FindToken { .. } => "find a token",
-        Task::FindCredentials { .. } | Task::FindCredentialsById { .. } => "find credentials",
-        Task::Decode { .. } => "read a message",
-        Task::Convert { .. } => "convert",
-        Task::HashPassword { .. } => "hash",
-        Task::VerifyPassword { .. } => "verify",
-        Task::ListPage { .. } => "a page",
-        Task::Write(_) => "write",
+fn kind_of(work: &Work) -> &'static str {
+    match work {
+        Work::FindToken { .. } => "find a token",
+        Work::FindCredentials { .. } | Work::FindCredentialsById { .. } => "find credentials",
+        Work::Decode { .. } => "read a message",
+        Work::Convert { .. } => "convert",
+        Work::HashPassword { .. } => "hash",
+        Work::VerifyPassword { .. } => "verify",
+        Work::ListPage { .. } => "a page",
+        Work::Write(_) => "write",
     }
 }

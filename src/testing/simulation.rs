@@ -26,7 +26,7 @@ use crate::clock::Instant;
 use crate::ids::{ConnId, DiskId, VmId};
 use crate::limits;
 use crate::model::{AnonymousAccess, PointFilter, VmName};
-use crate::reactor::inspect::{Holdings, Note};
+use crate::reactor::inspect::{Holdings, TraceEvent};
 use crate::reactor::{ListenerSettings, Reactor, Settings};
 use crate::session::Rules;
 use crate::store::Store;
@@ -118,7 +118,7 @@ impl Simulation {
         self.turns += 1;
         let before = self.world.borrow().now;
         let is_waiting = self.reactor.holdings().runnable == 0;
-        self.reactor.turn().map_err(|error| error.to_string())?;
+        self.reactor.tick().map_err(|error| error.to_string())?;
         self.check_notes()?;
         let world = self.world.borrow();
         if let Some(failure) = &world.failure {
@@ -144,23 +144,23 @@ impl Simulation {
 
     /// What was done in this turn: no more than one may, and what was to be done later at its time.
     fn check_notes(&mut self) -> Result<(), String> {
-        let notes = self.reactor.take_notes();
+        let notes = self.reactor.take_trace();
         let mut world = self.world.borrow_mut();
         let bytes_read = std::mem::take(&mut world.bytes_read);
         if bytes_read
-            > world.config.bounds.bytes_per_turn + limits::READ_BYTES_PER_TURN_MAX + GLANCES_BYTES_MAX
+            > world.config.bounds.bytes_per_tick + limits::READ_BYTES_PER_TURN_MAX + GLANCES_BYTES_MAX
         {
             return Err(format!("{bytes_read} bytes are read in one turn"));
         }
         let mut steps: HashMap<ConnId, usize> = HashMap::new();
         for note in notes {
             match note {
-                Note::Begun(conn) => *steps.entry(conn).or_default() += 1,
-                Note::Refused(conn, count) => *steps.entry(conn).or_default() += count as usize,
-                Note::Delayed(data, due) => note_delay(&mut world, &data, due)?,
-                Note::MadePlace(conn) => record_eviction(&mut world, conn, Eviction::ForSlot)?,
-                Note::MadeRoom(conn) => record_eviction(&mut world, conn, Eviction::ForMemory)?,
-                Note::Due(conn, data) => {
+                TraceEvent::Begun(conn) => *steps.entry(conn).or_default() += 1,
+                TraceEvent::Refused(conn, count) => *steps.entry(conn).or_default() += count as usize,
+                TraceEvent::Delayed(data, due) => note_delay(&mut world, &data, due)?,
+                TraceEvent::MadePlace(conn) => record_eviction(&mut world, conn, Eviction::ForSlot)?,
+                TraceEvent::MadeRoom(conn) => record_eviction(&mut world, conn, Eviction::ForMemory)?,
+                TraceEvent::Due(conn, data) => {
                     *steps.entry(conn).or_default() += 1;
                     check_due(&world, conn, &data)?;
                 }
@@ -172,7 +172,7 @@ impl Simulation {
         }
         // The last to be run may go beyond what a turn has; all others have had their turn before.
         let bounds = world.config.bounds;
-        if all - most > bounds.steps_per_turn {
+        if all - most > bounds.steps_per_tick {
             return Err(format!("one turn has {all} steps, {most} of them on one connection"));
         }
         Ok(())
@@ -252,7 +252,7 @@ impl Simulation {
 
     /// After the last turn.
     fn check_end(&mut self) -> Result<(), String> {
-        while self.reactor.holdings().remains > 0 {
+        while self.reactor.holdings().closing > 0 {
             self.turn()?;
         }
         let holdings = self.reactor.holdings();
@@ -440,7 +440,7 @@ fn settings(config: &FaultConfig) -> Settings {
             has_operators: true,
             is_local: true,
         },
-        has_own_places: false,
+        has_reserved_slots: false,
     };
     Settings {
         connections_max: config.connections_max,

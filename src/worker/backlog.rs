@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use super::fair_queue::FairQueue;
 use super::{Job, Priority, QueueFull};
-use crate::app::task::Lane;
+use crate::app::work::Lane;
 use crate::limits;
 
 /// The queued jobs.
@@ -73,7 +73,7 @@ impl Backlog {
 
     /// Adds `job`. Returns the jobs that were evicted for it.
     pub(crate) fn push(&mut self, job: Job) -> Result<Vec<Job>, QueueFull> {
-        if job.task.is_page() {
+        if job.work.is_page() {
             if job.priority == Priority::Normal && self.pages.len() >= self.jobs_max {
                 return Err(QueueFull);
             }
@@ -120,7 +120,7 @@ impl Backlog {
 
     /// Adds a job that has run without success: it runs after those that are queued now.
     pub(crate) fn requeue(&mut self, job: Job) {
-        match job.task.is_page() {
+        match job.work.is_page() {
             true => self.pages.push_back(job),
             false => self.jobs.push_last(job.accounts, job.weight, job),
         }
@@ -178,7 +178,7 @@ const PAGES_CAPACITY_KEPT: usize = 16;
 mod tests {
     use super::*;
     use crate::app::page::PageRequest;
-    use crate::app::task::{Asker, Task};
+    use crate::app::work::{Asker, Work};
     use crate::clock::Instant;
     use crate::ids::{ConnId, RequestKey, RequestSeq, VmId};
     use crate::model::VmName;
@@ -192,15 +192,15 @@ mod tests {
         let request_key = RequestKey { conn: ConnId { index, generation: 1 }, seq: RequestSeq(number) };
         let accounts = (Account::Connection(request_key.conn), None);
         let key = JobKey { request_key, job: number };
-        let task = Task::FindCredentials { name: VmName::from_store("a") };
+        let work = Work::FindCredentials { name: VmName::from_store("a") };
         let (priority, deadline, state) = (Priority::Normal, Instant::ORIGIN, Arc::default());
-        Job { key, task, priority, accounts, weight: 1, deadline, state }
+        Job { key, work, priority, accounts, weight: 1, deadline, state }
     }
 
     fn page(number: u64, priority: Priority) -> Job {
         let page = PageRequest::Vms { after: VmId(0) };
-        let task = Task::ListPage { asker: Asker::Anybody(None), page };
-        Job { task, priority, ..lookup(number, number as u32) }
+        let work = Work::ListPage { asker: Asker::Anybody(None), page };
+        Job { work, priority, ..lookup(number, number as u32) }
     }
 
     fn heavy(number: u64, index: u32, weight: usize) -> Job {

@@ -219,7 +219,7 @@ impl LaneState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::task::Task;
+    use crate::app::work::Work;
     use crate::clock::Instant;
     use crate::ids::{ConnId, RequestKey, RequestSeq};
     use crate::model::Secret;
@@ -228,11 +228,11 @@ mod tests {
 
     fn job(number: u64) -> Job {
         let request_key = RequestKey { conn: ConnId { index: 0, generation: 1 }, seq: RequestSeq(number) };
-        let task = Task::HashPassword { password: Secret::new("password") };
+        let work = Work::HashPassword { password: Secret::new("password") };
         let key = JobKey { request_key, job: number };
         let accounts = (Account::Connection(request_key.conn), None);
         let (priority, deadline, state) = (Priority::Normal, Instant::ORIGIN, Arc::default());
-        Job { key, task, priority, accounts, weight: 1, deadline, state }
+        Job { key, work, priority, accounts, weight: 1, deadline, state }
     }
 
     /// Queues `job`; returns whether a thread must be started.

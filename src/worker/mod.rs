@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::app::task::{Done, Lane, Task, TaskError};
+use crate::app::work::{Lane, Work, WorkError, WorkResult};
 use crate::clock::Instant;
 use crate::ids::RequestKey;
 
@@ -31,7 +31,7 @@ pub struct Job {
     /// The job's key.
     pub key: JobKey,
     /// What to run.
-    pub task: Task,
+    pub work: Work,
     /// Its place in the lane's queue.
     pub priority: Priority,
     /// The accounts that it is charged to.
@@ -71,7 +71,7 @@ pub struct Completion {
     /// The job's key.
     pub key: JobKey,
     /// The task's result.
-    pub result: Result<Done, TaskError>,
+    pub result: Result<WorkResult, WorkError>,
 }
 
 /// The queue of the lane is full; nothing was done.
@@ -81,7 +81,7 @@ pub struct QueueFull;
 /// Executes jobs: on threads, or in a simulation.
 pub trait Jobs {
     /// Queues a job, or reports at once that the queue is full. A job may evict a queued one whose account
-    /// has more waiting; that one completes with [`TaskError::NoRoom`].
+    /// has more waiting; that one completes with [`WorkError::NoRoom`].
     fn try_submit(&mut self, job: Job) -> Result<(), QueueFull>;
 
     /// Wakes idle workers for the jobs queued in this iteration of the loop. Until then they may wait.

@@ -10,9 +10,9 @@ use super::lane::{Assignment, LaneQueue};
 use super::maintenance::Maintenance;
 use super::thread_group::ThreadGroup;
 use super::{Completion, Job, Jobs, LaneProgress, QueueFull, RunId};
-use crate::app::known_costs::{Cost, KnownCosts};
 use crate::app::password::known_costs;
-use crate::app::task::{Done, Lane, Task, TaskError, Tools};
+use crate::app::stored_costs::{Cost, StoredCosts};
+use crate::app::work::{Lane, Work, WorkError, WorkResult, WorkerContext};
 use crate::clock::{Clock, SystemClock};
 use crate::limits;
 use crate::store::{LockRetryPolicy, StoreError, StoreFactory};
@@ -75,7 +75,7 @@ struct Shared {
     /// Wakes the reactor when `completions` is no longer empty.
     wake: Box<dyn Fn() + Send + Sync>,
     factory: Arc<dyn StoreFactory>,
-    costs: Arc<KnownCosts>,
+    costs: Arc<StoredCosts>,
     /// The clock of the deadlines.
     clock: SystemClock,
     lock_retry_policy: Option<LockRetryPolicy>,
@@ -128,7 +128,7 @@ impl Pool {
         if let Err(error) = self.shared.threads.spawn(lane_name(lane), move || shared.work(lane)) {
             log::error!("no thread for the {} lane: {error}", lane_name(lane));
             let stranded = self.shared.queue(lane).thread_failed();
-            let failed = |job: Job| Completion { key: job.key, result: Err(TaskError::Internal) };
+            let failed = |job: Job| Completion { key: job.key, result: Err(WorkError::Internal) };
             self.shared.complete(stranded.into_iter().map(failed).collect());
         }
     }
@@ -166,13 +166,13 @@ impl PoolSettings {
 
 impl Jobs for Pool {
     fn try_submit(&mut self, job: Job) -> Result<(), QueueFull> {
-        let lane = job.task.lane();
+        let lane = job.work.lane();
         let pushed = self.shared.queue(lane).push(job)?;
         if pushed.starts_thread {
             self.start_thread(lane);
         }
         if !pushed.displaced.is_empty() {
-            let failed = |job: Job| Completion { key: job.key, result: Err(TaskError::NoRoom) };
+            let failed = |job: Job| Completion { key: job.key, result: Err(WorkError::NoRoom) };
             self.shared.complete(pushed.displaced.into_iter().map(failed).collect());
         }
         self.unnotified[lane as usize] = true;
@@ -241,7 +241,7 @@ impl Shared {
         if matches!(lane, Lane::Auth | Lane::Compute) {
             lower_priority();
         }
-        let mut tools = Tools::new(Arc::clone(&self.factory), Arc::clone(&self.costs));
+        let mut tools = WorkerContext::new(Arc::clone(&self.factory), Arc::clone(&self.costs));
         loop {
             match self.queue(lane).take(BatchPolicy::of(lane), limits::WORKER_IDLE) {
                 Assignment::Run(run, batch) => {
@@ -257,7 +257,7 @@ impl Shared {
 
     /// Runs the jobs of `batch` that are not abandoned. Returns those to run again: they hit a lock timeout
     /// and may still wait.
-    fn run(&self, run: RunId, batch: Vec<Job>, tools: &mut Tools) -> Vec<Job> {
+    fn run(&self, run: RunId, batch: Vec<Job>, tools: &mut WorkerContext) -> Vec<Job> {
         let (mut started, mut tasks, mut completions) = (Vec::new(), Vec::new(), Vec::new());
         for job in batch {
             if !job.state.start(run) {
@@ -272,7 +272,7 @@ impl Shared {
                 LockRetry::Final => None,
             };
             started.push((job.key, copy));
-            tasks.push(job.task);
+            tasks.push(job.work);
         }
         let results = if started.is_empty() { Vec::new() } else { run_tasks(tasks, started.len(), tools) };
         let mut requeued = Vec::new();
@@ -294,12 +294,12 @@ impl Shared {
         };
         let mut clock = self.clock;
         let left = job.deadline.since(clock.now());
-        match job.task.lane() {
+        match job.work.lane() {
             Lane::Auth | Lane::Compute => LockRetry::Final,
             _ if left > reserve => LockRetry::Possible,
             _ if left + attempt > reserve => LockRetry::Final,
             // It may only have been queued for long, and it changes nothing.
-            _ if job.task.is_page() => LockRetry::Final,
+            _ if job.work.is_page() => LockRetry::Final,
             _ => LockRetry::Expired,
         }
     }
@@ -318,11 +318,11 @@ impl Shared {
     }
 }
 
-fn is_busy(result: &Result<Done, TaskError>) -> bool {
+fn is_busy(result: &Result<WorkResult, WorkError>) -> bool {
     matches!(result, Err(error) if *error == BUSY)
 }
 
-const BUSY: TaskError = TaskError::Store(StoreError::Busy);
+const BUSY: WorkError = WorkError::Store(StoreError::Busy);
 
 /// Long work yields to the reactor thread, which serves all clients.
 fn lower_priority() {
@@ -332,7 +332,11 @@ fn lower_priority() {
 }
 
 /// Runs `tasks`. After a panic all of them fail, and the thread continues.
-fn run_tasks(tasks: Vec<Task>, count: usize, tools: &mut Tools) -> Vec<Result<Done, TaskError>> {
+fn run_tasks(
+    tasks: Vec<Work>,
+    count: usize,
+    tools: &mut WorkerContext,
+) -> Vec<Result<WorkResult, WorkError>> {
     let ran = catch_unwind(AssertUnwindSafe(|| {
         let mut results = Vec::with_capacity(count);
         tools.run(tasks, &mut results);
@@ -342,12 +346,12 @@ fn run_tasks(tasks: Vec<Task>, count: usize, tools: &mut Tools) -> Vec<Result<Do
         Ok(results) if results.len() == count => results,
         Ok(results) => {
             log::error!("{} tasks had {} results", count, results.len());
-            (0..count).map(|_| Err(TaskError::Internal)).collect()
+            (0..count).map(|_| Err(WorkError::Internal)).collect()
         }
         Err(_) => {
             // The panic hook has logged it.
             tools.forget_store();
-            (0..count).map(|_| Err(TaskError::Internal)).collect()
+            (0..count).map(|_| Err(WorkError::Internal)).collect()
         }
     }
 }

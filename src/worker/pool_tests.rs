@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::app::page::PageRequest;
-use crate::app::task::Asker;
+use crate::app::work::Asker;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, DiskId, RequestKey, RequestSeq, VmId};
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
@@ -45,14 +45,14 @@ fn pool_on(factory: Arc<dyn StoreFactory>) -> (Pool, Receiver<()>) {
 fn job(number: u64) -> Job {
     let request_key = RequestKey { conn: ConnId { index: 0, generation: 1 }, seq: RequestSeq(0) };
     let login = Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") };
-    let task = Task::ListPage { asker: Asker::Vm(login), page: PageRequest::Vms { after: VmId(0) } };
+    let work = Work::ListPage { asker: Asker::Vm(login), page: PageRequest::Vms { after: VmId(0) } };
     let key = JobKey { request_key, job: number };
     let deadline = SystemClock::new().now();
     let (accounts, state) = ((Account::Connection(request_key.conn), None), Arc::<JobState>::default());
-    Job { key, task, priority: Priority::Normal, accounts, weight: 1, deadline, state }
+    Job { key, work, priority: Priority::Normal, accounts, weight: 1, deadline, state }
 }
 
-fn result(pool: &mut Pool, woken: &Receiver<()>) -> Result<Done, TaskError> {
+fn result(pool: &mut Pool, woken: &Receiver<()>) -> Result<WorkResult, WorkError> {
     woken.recv_timeout(Duration::from_secs(10)).expect("a completion");
     let mut completions = VecDeque::new();
     pool.drain(&mut completions);
@@ -64,10 +64,10 @@ fn result(pool: &mut Pool, woken: &Receiver<()>) -> Result<Done, TaskError> {
 fn a_worker_survives_a_panic_and_completes_its_jobs() {
     let (mut pool, woken) = pool();
     pool.try_submit(job(1)).unwrap();
-    assert!(matches!(result(&mut pool, &woken), Err(TaskError::Internal)));
+    assert!(matches!(result(&mut pool, &woken), Err(WorkError::Internal)));
     pool.try_submit(job(2)).unwrap();
     pool.notify_workers();
-    let unavailable = Err(TaskError::Store(StoreError::Unavailable("out of reach".to_owned())));
+    let unavailable = Err(WorkError::Store(StoreError::Unavailable("out of reach".to_owned())));
     assert_eq!(result(&mut pool, &woken).map(|_| ()), unavailable);
     let threads = pool.statistics().into_iter().find(|(name, _)| *name == "read_threads");
     assert_eq!(threads, Some(("read_threads", 1)));
@@ -140,13 +140,13 @@ impl Store for HeldStore {
 fn result_where_held(
     patience: Option<LockRetryPolicy>,
     left: Duration,
-    task: Task,
-) -> (Result<Done, TaskError>, usize) {
+    work: Work,
+) -> (Result<WorkResult, WorkError>, usize) {
     let questions_left = Arc::new(AtomicUsize::new(3));
     let factory = HeldFactory { questions_left: Arc::clone(&questions_left), patience };
     let (mut pool, woken) = pool_on(Arc::new(factory));
     let mut clock = pool.shared.clock;
-    pool.try_submit(Job { deadline: clock.now() + left, task, ..job(1) }).unwrap();
+    pool.try_submit(Job { deadline: clock.now() + left, work, ..job(1) }).unwrap();
     (result(&mut pool, &woken), questions_left.load(Ordering::Relaxed))
 }
 
@@ -155,15 +155,15 @@ fn a_locked_write_is_retried_until_its_deadline() {
     let minute = Duration::from_secs(60);
     let patience = Some(LockRetryPolicy { lock_timeout: minute, reserve: 3 * minute });
     let held = |patience, left| {
-        let (result, left) = result_where_held(patience, left, job(1).task);
+        let (result, left) = result_where_held(patience, left, job(1).work);
         (result.map(|_| ()), left)
     };
-    let gone = Err(TaskError::Store(StoreError::NotCurrent));
+    let gone = Err(WorkError::Store(StoreError::NotCurrent));
     assert_eq!(held(patience, 4 * minute), (gone, 0), "the store answers in the end");
     assert_eq!(held(patience, 5 * minute / 2), (Err(BUSY), 2), "once more, and that is it");
     assert_eq!(held(patience, minute), (Err(BUSY), 2), "a page has waited for its turn only");
     let current = Some(Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") });
-    let lookup = Task::FindToken { token: TokenHash([0; 32]), current, now: UnixSeconds(0) };
+    let lookup = Work::FindToken { token: TokenHash([0; 32]), current, now: UnixSeconds(0) };
     let (result, questions_left) = result_where_held(patience, minute, lookup);
     assert_eq!((result.map(|_| ()), questions_left), (Err(BUSY), 3), "too late to begin");
     assert_eq!(held(None, 4 * minute), (Err(BUSY), 2), "the store has waited itself");
@@ -173,12 +173,13 @@ fn a_locked_write_is_retried_until_its_deadline() {
 fn only_one_read_of_a_batch_waits_for_a_lock() {
     let questions_left = Arc::new(AtomicUsize::new(3));
     let factory = HeldFactory { questions_left: Arc::clone(&questions_left), patience: None };
-    let mut tools = Tools::new(Arc::new(factory), known_costs(Cost { memory_kib: 64, passes: 1, lanes: 1 }));
-    let lookup = Task::FindCredentials { name: VmName::from_store("a") };
+    let mut tools =
+        WorkerContext::new(Arc::new(factory), known_costs(Cost { memory_kib: 64, passes: 1, lanes: 1 }));
+    let lookup = Work::FindCredentials { name: VmName::from_store("a") };
     let mut results = Vec::new();
-    tools.run(vec![job(1).task, lookup, job(2).task, job(3).task], &mut results);
+    tools.run(vec![job(1).work, lookup, job(2).work, job(3).work], &mut results);
     assert_eq!(results.len(), 4);
-    assert!(matches!(results[1], Ok(Done::Credentials(None))), "{results:?}");
+    assert!(matches!(results[1], Ok(WorkResult::Credentials(None))), "{results:?}");
     for at in [0, 2, 3] {
         assert!(matches!(&results[at], Err(error) if *error == BUSY), "{results:?}");
     }
@@ -193,5 +194,5 @@ fn an_abandoned_job_does_not_run() {
     pool.try_submit(given_up).unwrap();
     pool.try_submit(job(2)).unwrap();
     pool.notify_workers();
-    assert!(matches!(result(&mut pool, &woken), Err(TaskError::Internal)), "the first to run panics");
+    assert!(matches!(result(&mut pool, &woken), Err(WorkError::Internal)), "the first to run panics");
 }

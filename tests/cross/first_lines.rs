@@ -8,7 +8,7 @@ use std::time::Duration;
 use vmherd::buffer::Buffer;
 use vmherd::clock::{HttpDate, Instant, UnixSeconds};
 use vmherd::model::{Answer, Dialect, Failure, Peer};
-use vmherd::session::{Room, Rules, Session, Step};
+use vmherd::session::{Capacity, Rules, Session, Step};
 
 use crate::common::Daemon;
 use crate::web::{HANDSHAKE, Web, header};
@@ -238,4 +238,4 @@ fn rules() -> Rules {
 }
 
 /// Nothing keeps a session waiting.
-const ROOM: Room = Room { for_request: true, for_page: true };
+const ROOM: Capacity = Capacity { for_request: true, for_page: true };

@@ -22,23 +22,23 @@ use crate::framing::sniff::{self, Sniffed};
 use crate::framing::text::Text;
 use crate::model::{Answer, Denial, Dialect, Failure, LongText, Page, Refusal, Request, RequestId};
 #[cfg(feature = "http")]
-use http::HttpWire;
+use http::HttpCodec;
 #[cfg(feature = "websocket")]
-use websocket::WebSocketWire;
+use websocket::WebSocketCodec;
 
 /// The framing of one connection, once it is known. Those that take more room than the most frequent stand
 /// elsewhere.
 #[derive(Default)]
-pub(super) enum Wire {
+pub(super) enum Codec {
     /// Too few bytes have come.
     #[default]
     Sniffing,
     RawJson(RawJson),
     Text(Text),
     #[cfg(feature = "http")]
-    Http(Box<HttpWire>),
+    Http(Box<HttpCodec>),
     #[cfg(feature = "websocket")]
-    WebSocket(Box<WebSocketWire>),
+    WebSocket(Box<WebSocketCodec>),
 }
 
 /// An answer, and what it answers.
@@ -69,16 +69,16 @@ pub(super) enum Decoded {
     Request(Box<Request>),
     /// A message that is no request.
     Refusal(Refusal),
-    /// A message that takes long to read: [`Wire::finish_decoding`] is to be told what it says.
+    /// A message that takes long to read: [`Codec::finish_decoding`] is to be told what it says.
     Long(LongText),
     /// Something that needs nothing more: look again.
-    Dealt,
+    HandledInline,
     NeedInput,
     /// Nothing more is to be decoded; the last words, if any.
     End(Ending, Option<Failure>),
 }
 
-impl Wire {
+impl Codec {
     /// The next message of the input. `has_ended`: nothing comes behind what has come.
     pub(super) fn decode(
         &mut self,
@@ -90,15 +90,15 @@ impl Wire {
         #[cfg_attr(not(feature = "http"), allow(unused_variables))] date: &HttpDate,
     ) -> Decoded {
         match self {
-            Wire::Sniffing => self.choose(input, output, has_ended),
-            Wire::RawJson(framing) => raw_json::decode(framing, input, has_ended, bytes_max, rules),
-            Wire::Text(framing) => text::decode(framing, input, has_ended),
+            Codec::Sniffing => self.choose(input, output, has_ended),
+            Codec::RawJson(framing) => raw_json::decode(framing, input, has_ended, bytes_max, rules),
+            Codec::Text(framing) => text::decode(framing, input, has_ended),
             #[cfg(feature = "http")]
-            Wire::Http(wire) => {
+            Codec::Http(codec) => {
                 // Nobody is ever authenticated on a connection of HTTP.
                 let bytes_max =
                     BodyBytesMax { direct: bytes_max, forwarded: rules.request_bytes_max_forwarded };
-                match wire.decode(input, output, has_ended, bytes_max, rules, date) {
+                match codec.decode(input, output, has_ended, bytes_max, rules, date) {
                     http::HttpDecoded::Message(decoded) => decoded,
                     http::HttpDecoded::Upgrade { key, is_forwarded } => {
                         self.upgrade(key, is_forwarded, output)
@@ -106,7 +106,7 @@ impl Wire {
                 }
             }
             #[cfg(feature = "websocket")]
-            Wire::WebSocket(wire) => wire.decode(input, output, has_ended, bytes_max, rules),
+            Codec::WebSocket(codec) => codec.decode(input, output, has_ended, bytes_max, rules),
         }
     }
 
@@ -114,9 +114,9 @@ impl Wire {
     pub(super) fn finish_decoding(&mut self, decoded: Result<Request, Refusal>) -> Result<Request, Refusal> {
         match self {
             #[cfg(feature = "http")]
-            Wire::Http(wire) => wire.finish_decoding(decoded),
+            Codec::Http(codec) => codec.finish_decoding(decoded),
             #[cfg(feature = "websocket")]
-            Wire::WebSocket(wire) => decoded.map(|request| wire.mark(request)),
+            Codec::WebSocket(codec) => decoded.map(|request| codec.mark(request)),
             _ => decoded,
         }
     }
@@ -124,24 +124,24 @@ impl Wire {
     /// Writes a whole answer.
     pub(super) fn write_answer(&mut self, reply: &Reply<'_>, output: &mut Buffer) {
         match self {
-            Wire::Sniffing | Wire::RawJson(_) => raw_json::write_answer(reply, output),
-            Wire::Text(_) => text::write_answer(reply, output),
+            Codec::Sniffing | Codec::RawJson(_) => raw_json::write_answer(reply, output),
+            Codec::Text(_) => text::write_answer(reply, output),
             #[cfg(feature = "http")]
-            Wire::Http(wire) => wire.write_answer(reply, output),
+            Codec::Http(codec) => codec.write_answer(reply, output),
             #[cfg(feature = "websocket")]
-            Wire::WebSocket(_) => websocket::write_answer(reply, output),
+            Codec::WebSocket(_) => websocket::write_answer(reply, output),
         }
     }
 
     /// Writes a page of an answer.
     pub(super) fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer) {
         match self {
-            Wire::Sniffing | Wire::RawJson(_) => raw_json::write_page(reply, output),
-            Wire::Text(_) => text::write_page(reply, output),
+            Codec::Sniffing | Codec::RawJson(_) => raw_json::write_page(reply, output),
+            Codec::Text(_) => text::write_page(reply, output),
             #[cfg(feature = "http")]
-            Wire::Http(wire) => wire.write_page(reply, output),
+            Codec::Http(codec) => codec.write_page(reply, output),
             #[cfg(feature = "websocket")]
-            Wire::WebSocket(_) => websocket::write_page(reply, output),
+            Codec::WebSocket(_) => websocket::write_page(reply, output),
         }
     }
 
@@ -150,7 +150,7 @@ impl Wire {
     pub(super) fn write_end(&mut self, is_fault: bool, output: &mut Buffer) {
         match self {
             #[cfg(feature = "websocket")]
-            Wire::WebSocket(wire) => wire.write_end(is_fault, output),
+            Codec::WebSocket(codec) => codec.write_end(is_fault, output),
             _ => {}
         }
     }
@@ -159,7 +159,7 @@ impl Wire {
     pub(super) fn take_denials(&mut self) -> Vec<Denial> {
         match self {
             #[cfg(feature = "http")]
-            Wire::Http(wire) => wire.take_denials(),
+            Codec::Http(codec) => codec.take_denials(),
             _ => Vec::new(),
         }
     }
@@ -168,10 +168,10 @@ impl Wire {
     pub(super) fn forget(&mut self) {
         match self {
             #[cfg(feature = "http")]
-            Wire::Http(wire) => wire.forget(),
+            Codec::Http(codec) => codec.forget(),
             #[cfg(feature = "websocket")]
-            Wire::WebSocket(wire) => wire.forget(),
-            Wire::Sniffing | Wire::RawJson(_) | Wire::Text(_) => {}
+            Codec::WebSocket(codec) => codec.forget(),
+            Codec::Sniffing | Codec::RawJson(_) | Codec::Text(_) => {}
         }
     }
 
@@ -179,23 +179,23 @@ impl Wire {
     pub(super) fn held_bytes(&self) -> usize {
         match self {
             #[cfg(feature = "http")]
-            Wire::Http(wire) => wire.held_bytes(),
+            Codec::Http(codec) => codec.held_bytes(),
             #[cfg(feature = "websocket")]
-            Wire::WebSocket(wire) => wire.held_bytes(),
-            Wire::Sniffing | Wire::RawJson(_) | Wire::Text(_) => 0,
+            Codec::WebSocket(codec) => codec.held_bytes(),
+            Codec::Sniffing | Codec::RawJson(_) | Codec::Text(_) => 0,
         }
     }
 
     /// Whether each message has to be answered before the next is looked at, whatever its id.
-    pub(super) fn is_serial(&self) -> bool {
+    pub(super) fn is_ordered(&self) -> bool {
         // Of text, too: what comes meanwhile becomes one request with what comes behind it.
-        self.is_http() || matches!(self, Wire::Text(_))
+        self.is_http() || matches!(self, Codec::Text(_))
     }
 
     /// The language of what is said to whoever has made no request.
     pub(super) fn dialect(&self) -> Dialect {
         match self {
-            Wire::Text(_) => Dialect::Text,
+            Codec::Text(_) => Dialect::Text,
             _ => Dialect::Command,
         }
     }
@@ -203,7 +203,7 @@ impl Wire {
     /// Whether the framing is HTTP, which has an idle timeout of its own.
     pub(super) fn is_http(&self) -> bool {
         #[cfg(feature = "http")]
-        return matches!(self, Wire::Http(_));
+        return matches!(self, Codec::Http(_));
         #[cfg(not(feature = "http"))]
         return false;
     }
@@ -212,27 +212,27 @@ impl Wire {
     pub(super) fn is_forwarded(&self) -> bool {
         match self {
             #[cfg(feature = "websocket")]
-            Wire::WebSocket(wire) => wire.is_forwarded(),
+            Codec::WebSocket(codec) => codec.is_forwarded(),
             _ => false,
         }
     }
 
     /// Whether too little has come to know the framing.
     pub(super) fn is_undecided(&self) -> bool {
-        matches!(self, Wire::Sniffing)
+        matches!(self, Codec::Sniffing)
     }
 
     /// The number of the message that has begun and not ended, if there is one.
     pub(super) fn unfinished(&self) -> Option<u32> {
         match self {
             // What chooses the framing is the beginning of its first message: one clock for both.
-            Wire::Sniffing => Some(FIRST_MESSAGE),
-            Wire::RawJson(framing) => framing.unfinished(),
-            Wire::Text(framing) => framing.unfinished(),
+            Codec::Sniffing => Some(FIRST_MESSAGE),
+            Codec::RawJson(framing) => framing.unfinished(),
+            Codec::Text(framing) => framing.unfinished(),
             #[cfg(feature = "http")]
-            Wire::Http(wire) => wire.unfinished(),
+            Codec::Http(codec) => codec.unfinished(),
             #[cfg(feature = "websocket")]
-            Wire::WebSocket(wire) => wire.unfinished(),
+            Codec::WebSocket(codec) => codec.unfinished(),
         }
     }
 
@@ -240,20 +240,20 @@ impl Wire {
         let has_only_white_space = input.as_slice().trim_ascii().is_empty();
         match sniff::sniff(input.as_slice()) {
             Sniffed::RawJson => {
-                *self = Wire::RawJson(RawJson::default());
-                Decoded::Dealt
+                *self = Codec::RawJson(RawJson::default());
+                Decoded::HandledInline
             }
             #[cfg(feature = "http")]
             Sniffed::Http => {
-                *self = Wire::Http(Box::default());
-                Decoded::Dealt
+                *self = Codec::Http(Box::default());
+                Decoded::HandledInline
             }
             Sniffed::NeedMore if !has_ended => Decoded::NeedInput,
             Sniffed::NeedMore if has_only_white_space => Decoded::End(Ending::Close, None),
             // The beginning of something else that stops here was never that.
             Sniffed::Text | Sniffed::NeedMore => {
-                *self = Wire::Text(Text::default());
-                Decoded::Dealt
+                *self = Codec::Text(Text::default());
+                Decoded::HandledInline
             }
             _ => {
                 output.push(WRONG_PROTOCOL);
@@ -269,13 +269,13 @@ impl Wire {
         #[cfg(feature = "websocket")]
         {
             websocket::write_switch(&key, output);
-            *self = Wire::WebSocket(Box::new(WebSocketWire::new(is_forwarded)));
-            Decoded::Dealt
+            *self = Codec::WebSocket(Box::new(WebSocketCodec::new(is_forwarded)));
+            Decoded::HandledInline
         }
         #[cfg(not(feature = "websocket"))]
         match self {
-            Wire::Http(wire) => wire.refuse_upgrade(&key, output),
-            _ => Decoded::Dealt,
+            Codec::Http(codec) => codec.refuse_upgrade(&key, output),
+            _ => Decoded::HandledInline,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::model::Cursor;
 
 /// The sets.
 #[derive(Default)]
-pub struct Sets {
+pub struct VmMembership {
     members: HashMap<VmId, Member>,
     /// By the places of their members in the order.
     authorized: BTreeMap<u64, VmId>,
@@ -23,7 +23,7 @@ pub struct Sets {
 
 /// Which set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Set {
+pub enum Membership {
     /// VMs that may be changed.
     Authorized,
     /// VMs that are connected; all of them are authorized.
@@ -44,7 +44,7 @@ struct Member {
 
 /// A VM that was authorized or connected when its page was begun.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MemberAt {
+pub struct MemberIndex {
     /// Its place in the order.
     pub place: u64,
     /// The VM.
@@ -53,11 +53,11 @@ pub struct MemberAt {
     pub has_login: bool,
 }
 
-impl Sets {
+impl VmMembership {
     /// A connection has authenticated as `vm`.
     pub fn log_in(&mut self, vm: VmId) {
         self.members.entry(vm).or_default().logins += 1;
-        self.enter(vm, Set::Connected);
+        self.enter(vm, Membership::Connected);
     }
 
     /// A connection that had authenticated as `vm` is gone or anonymous now.
@@ -70,7 +70,7 @@ impl Sets {
     }
 
     /// `vm`, which has no password, is in `set` from now on, and in those that this one implies.
-    pub fn authorize(&mut self, vm: VmId, set: Set) -> Result<(), Full> {
+    pub fn authorize(&mut self, vm: VmId, set: Membership) -> Result<(), Full> {
         if !self.has_room_for(vm) {
             return Err(Full);
         }
@@ -96,26 +96,26 @@ impl Sets {
     }
 
     /// The members of `set` behind the place `after`, up to a page of them, and where the next page begins.
-    pub fn page(&self, set: Set, after: Option<u64>) -> (Vec<MemberAt>, Option<Cursor>) {
+    pub fn page(&self, set: Membership, after: Option<u64>) -> (Vec<MemberIndex>, Option<Cursor>) {
         let places = match set {
-            Set::Authorized => &self.authorized,
-            Set::Connected => &self.connected,
+            Membership::Authorized => &self.authorized,
+            Membership::Connected => &self.connected,
         };
         let rest = places.range(after.map_or(0, |after| after + 1)..);
-        let members: Vec<MemberAt> = rest
+        let members: Vec<MemberIndex> = rest
             .take(limits::PAGE_ROWS_MAX)
-            .map(|(&place, &vm)| MemberAt { place, vm, has_login: !self.is_authorized_for_all(vm) })
+            .map(|(&place, &vm)| MemberIndex { place, vm, has_login: !self.is_authorized_for_all(vm) })
             .collect();
         let is_full = members.len() == limits::PAGE_ROWS_MAX;
         let next = members.last().filter(|_| is_full).map(|last| Cursor::AfterMember(last.place));
         (members, next)
     }
 
-    fn enter(&mut self, vm: VmId, set: Set) {
+    fn enter(&mut self, vm: VmId, set: Membership) {
         let member = self.members.entry(vm).or_default();
         for (place, places, is_meant) in [
             (&mut member.authorized, &mut self.authorized, true),
-            (&mut member.connected, &mut self.connected, set == Set::Connected),
+            (&mut member.connected, &mut self.connected, set == Membership::Connected),
         ] {
             if is_meant && place.is_none() {
                 *place = Some(self.next_place);
@@ -144,10 +144,10 @@ mod tests {
     use super::*;
 
     /// The members of a set, page by page.
-    fn members(sets: &Sets, set: Set) -> Vec<i64> {
+    fn members(membership: &VmMembership, set: Membership) -> Vec<i64> {
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
-            let (members, next) = sets.page(set, after);
+            let (members, next) = membership.page(set, after);
             assert!(members.len() <= limits::PAGE_ROWS_MAX);
             seen.extend(members.iter().map(|member| member.vm.0));
             match next {
@@ -157,71 +157,74 @@ mod tests {
         }
     }
 
-    fn both(sets: &Sets) -> [Vec<i64>; 2] {
-        [Set::Authorized, Set::Connected].map(|set| members(sets, set))
+    fn both(membership: &VmMembership) -> [Vec<i64>; 2] {
+        [Membership::Authorized, Membership::Connected].map(|set| members(membership, set))
     }
 
     #[test]
     fn a_vm_without_a_password_keeps_its_place_until_it_is_released() {
-        let mut sets = Sets::default();
-        for (vm, set) in
-            [(3, Set::Authorized), (1, Set::Connected), (2, Set::Authorized), (3, Set::Connected)]
-        {
-            sets.authorize(VmId(vm), set).unwrap();
-            sets.authorize(VmId(vm), set).unwrap();
+        let mut membership = VmMembership::default();
+        for (vm, set) in [
+            (3, Membership::Authorized),
+            (1, Membership::Connected),
+            (2, Membership::Authorized),
+            (3, Membership::Connected),
+        ] {
+            membership.authorize(VmId(vm), set).unwrap();
+            membership.authorize(VmId(vm), set).unwrap();
         }
-        assert_eq!(both(&sets), [vec![3, 1, 2], vec![1, 3]]);
-        sets.release(VmId(1));
-        sets.release(VmId(9));
-        assert_eq!(both(&sets), [vec![3, 2], vec![3]]);
-        assert!(!sets.is_authorized_for_all(VmId(1)) && sets.is_authorized_for_all(VmId(2)));
-        sets.authorize(VmId(1), Set::Authorized).unwrap();
-        assert_eq!(both(&sets), [vec![3, 2, 1], vec![3]]);
+        assert_eq!(both(&membership), [vec![3, 1, 2], vec![1, 3]]);
+        membership.release(VmId(1));
+        membership.release(VmId(9));
+        assert_eq!(both(&membership), [vec![3, 2], vec![3]]);
+        assert!(!membership.is_authorized_for_all(VmId(1)) && membership.is_authorized_for_all(VmId(2)));
+        membership.authorize(VmId(1), Membership::Authorized).unwrap();
+        assert_eq!(both(&membership), [vec![3, 2, 1], vec![3]]);
     }
 
     #[test]
     fn a_vm_with_a_password_is_there_while_anybody_is_authenticated_as_it() {
-        let mut sets = Sets::default();
-        sets.authorize(VmId(1), Set::Authorized).unwrap();
+        let mut membership = VmMembership::default();
+        membership.authorize(VmId(1), Membership::Authorized).unwrap();
         for vm in [2, 3, 2] {
-            sets.log_in(VmId(vm));
+            membership.log_in(VmId(vm));
         }
-        assert_eq!(both(&sets), [vec![1, 2, 3], vec![2, 3]]);
-        assert!(!sets.is_authorized_for_all(VmId(2)), "for those only who are authenticated");
-        sets.release(VmId(2));
-        sets.log_out(VmId(2));
-        assert_eq!(both(&sets), [vec![1, 2, 3], vec![2, 3]]);
-        sets.log_out(VmId(2));
-        sets.log_out(VmId(2));
-        assert_eq!(both(&sets), [vec![1, 3], vec![3]]);
-        sets.log_in(VmId(2));
-        assert_eq!(both(&sets), [vec![1, 3, 2], vec![3, 2]]);
+        assert_eq!(both(&membership), [vec![1, 2, 3], vec![2, 3]]);
+        assert!(!membership.is_authorized_for_all(VmId(2)), "for those only who are authenticated");
+        membership.release(VmId(2));
+        membership.log_out(VmId(2));
+        assert_eq!(both(&membership), [vec![1, 2, 3], vec![2, 3]]);
+        membership.log_out(VmId(2));
+        membership.log_out(VmId(2));
+        assert_eq!(both(&membership), [vec![1, 3], vec![3]]);
+        membership.log_in(VmId(2));
+        assert_eq!(both(&membership), [vec![1, 3, 2], vec![3, 2]]);
     }
 
     #[test]
     fn a_vm_that_got_a_password_meanwhile_goes_with_its_last_login() {
-        let mut sets = Sets::default();
-        sets.authorize(VmId(1), Set::Authorized).unwrap();
-        sets.log_in(VmId(1));
-        assert!(!sets.is_authorized_for_all(VmId(1)));
-        sets.log_out(VmId(1));
-        assert_eq!(both(&sets), [Vec::<i64>::new(), Vec::new()]);
+        let mut membership = VmMembership::default();
+        membership.authorize(VmId(1), Membership::Authorized).unwrap();
+        membership.log_in(VmId(1));
+        assert!(!membership.is_authorized_for_all(VmId(1)));
+        membership.log_out(VmId(1));
+        assert_eq!(both(&membership), [Vec::<i64>::new(), Vec::new()]);
     }
 
     #[test]
     fn long_sets_come_in_pages_and_have_an_end() {
-        let mut sets = Sets::default();
+        let mut membership = VmMembership::default();
         let count = limits::AUTHORIZED_VMS_MAX as i64;
         for vm in 0..count {
-            sets.authorize(VmId(vm), Set::Connected).unwrap();
+            membership.authorize(VmId(vm), Membership::Connected).unwrap();
         }
-        assert_eq!(sets.authorize(VmId(count), Set::Authorized), Err(Full));
-        assert_eq!(sets.authorize(VmId(0), Set::Connected), Ok(()));
-        sets.log_in(VmId(count));
+        assert_eq!(membership.authorize(VmId(count), Membership::Authorized), Err(Full));
+        assert_eq!(membership.authorize(VmId(0), Membership::Connected), Ok(()));
+        membership.log_in(VmId(count));
         for vm in (0..count).step_by(2) {
-            sets.release(VmId(vm));
+            membership.release(VmId(vm));
         }
         let wanted: Vec<i64> = (1..count).step_by(2).chain([count]).collect();
-        assert_eq!(both(&sets), [wanted.clone(), wanted]);
+        assert_eq!(both(&membership), [wanted.clone(), wanted]);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Asked, Calls, Now};
-use crate::app::stage::Action;
+use super::{Dispatcher, Now, RequestContext};
+use crate::app::stage::Next;
 use crate::ids::RequestKey;
 use crate::model::{Answer, CommandName, Failure};
 use crate::reactor::connection::Connection;
@@ -17,7 +17,7 @@ pub(super) struct Delayed {
     pub(super) bytes: usize,
 }
 
-impl<J: Jobs> Calls<J> {
+impl<J: Jobs> Dispatcher<J> {
     /// What was to be answered later is due.
     pub(in crate::reactor) fn deliver<S>(
         &mut self,
@@ -29,12 +29,18 @@ impl<J: Jobs> Calls<J> {
     ) {
         self.forget_delayed(1, data.len());
         #[cfg(test)]
-        self.notes.push(crate::reactor::inspect::Note::Due(request_key.conn, data.clone()));
+        self.trace.push(crate::reactor::inspect::TraceEvent::Due(request_key.conn, data.clone()));
         let action = self.app.convert_now(data);
-        if let Action::Work { .. } = action {
+        if let Next::Work { .. } = action {
             connection.session.begin_conversion(request_key.seq);
         }
-        self.act(Asked::new(request_key, CommandName::Convert), action, connection, timers, now);
+        self.dispatch(
+            RequestContext::new(request_key, CommandName::Convert),
+            action,
+            connection,
+            timers,
+            now,
+        );
     }
 
     /// So many requests, with texts of so many bytes, are not to be answered later any more.
@@ -51,7 +57,7 @@ impl<J: Jobs> Calls<J> {
 
     pub(super) fn delay<S>(
         &mut self,
-        asked: Asked,
+        asked: RequestContext,
         after: Duration,
         data: Box<str>,
         connection: &mut Connection<S>,
@@ -59,7 +65,7 @@ impl<J: Jobs> Calls<J> {
     ) {
         let (at, bytes) = (now.instant + after, data.len());
         #[cfg(test)]
-        self.notes.push(crate::reactor::inspect::Note::Delayed(data.clone(), at));
+        self.trace.push(crate::reactor::inspect::TraceEvent::Delayed(data.clone(), at));
         let request_key = asked.origin.request_key;
         if self.delayed.bytes + bytes > self.delayed_bytes_max {
             self.answer(request_key, asked.command, Answer::Failed(Failure::Busy), connection, now);

@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use self::delayed::Delayed;
 use super::Settings;
-use super::checks::Checks;
 use super::connection::Connection;
 use super::counters::Counters;
-use super::held::{HeldLogin, PasswordCheck};
+use super::delayed_logins::{DelayedLogin, PendingCheck};
 use super::in_flight::{InFlight, Origin, Owner, PageWait, time_left};
+use super::password_checks::PasswordChecks;
 use super::timers::{Timer, Timers};
 use crate::app::App;
-use crate::app::stage::{Action, Stage};
-use crate::app::task::{Done, Lane, Task, TaskError};
+use crate::app::stage::{Next, Stage};
+use crate::app::work::{Lane, Work, WorkError, WorkResult};
 use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, RequestKey};
 use crate::limits;
@@ -31,7 +31,7 @@ use crate::worker::{
 };
 
 /// The requests in flight, and what carries them.
-pub(super) struct Calls<J> {
+pub(super) struct Dispatcher<J> {
     pub(super) app: App,
     pub(super) jobs: J,
     pub(super) counters: Counters,
@@ -39,23 +39,23 @@ pub(super) struct Calls<J> {
     pub(super) date: HttpDate,
     pub(super) in_flight: HashMap<RequestKey, InFlight>,
     /// Those of them that have a password checked.
-    pub(super) checks: Checks,
+    pub(super) checks: PasswordChecks,
     /// Those checks that are to be taken back.
-    pub(super) overtaken: Vec<RequestKey>,
+    pub(super) withdrawn: Vec<RequestKey>,
     in_flight_max: usize,
     delayed: Delayed,
     /// What all jobs in flight weigh, in points to be kept.
     weight: usize,
-    cuts: LogRateLimiter,
+    cut_log_limiter: LogRateLimiter,
     /// Logins that wait until they may be tried.
-    pub(super) held_logins: HashMap<RequestKey, HeldLogin>,
+    pub(super) delayed_logins: HashMap<RequestKey, DelayedLogin>,
     pub(super) is_stopping: bool,
     pub(super) next_job: u64,
     delayed_bytes_max: usize,
     started: Instant,
     /// What has been done since somebody last asked.
     #[cfg(test)]
-    pub(super) notes: Vec<super::inspect::Note>,
+    pub(super) trace: Vec<super::inspect::TraceEvent>,
 }
 
 /// The two clocks' readings of this turn.
@@ -66,46 +66,46 @@ pub(super) struct Now {
 }
 
 /// The request that something is done for.
-pub(super) struct Asked {
+pub(super) struct RequestContext {
     pub(super) command: CommandName,
     pub(super) origin: Origin,
 }
 
 /// A request whose job is done.
-pub(super) struct Claimed {
+pub(super) struct ClaimedRequest {
     owner: Owner,
     /// How long it has waited for the store.
     store_time: Duration,
     weight: usize,
 }
 
-impl Asked {
-    fn new(request_key: RequestKey, command: CommandName) -> Asked {
-        Asked { command, origin: Origin::new(request_key) }
+impl RequestContext {
+    fn new(request_key: RequestKey, command: CommandName) -> RequestContext {
+        RequestContext { command, origin: Origin::new(request_key) }
     }
 }
 
-impl<J: Jobs> Calls<J> {
-    pub(super) fn new(app: App, jobs: J, settings: &Settings, started: Instant) -> Calls<J> {
-        Calls {
+impl<J: Jobs> Dispatcher<J> {
+    pub(super) fn new(app: App, jobs: J, settings: &Settings, started: Instant) -> Dispatcher<J> {
+        Dispatcher {
             app,
             jobs,
             counters: Counters::default(),
             date: HttpDate::new(UnixSeconds::default()),
             in_flight: HashMap::new(),
-            checks: Checks::default(),
-            overtaken: Vec::new(),
+            checks: PasswordChecks::default(),
+            withdrawn: Vec::new(),
             in_flight_max: settings.requests_max,
             delayed: Delayed::default(),
-            held_logins: HashMap::new(),
+            delayed_logins: HashMap::new(),
             is_stopping: false,
             weight: 0,
-            cuts: LogRateLimiter::default(),
+            cut_log_limiter: LogRateLimiter::default(),
             delayed_bytes_max: settings.bounds.delayed_bytes,
             next_job: 0,
             started,
             #[cfg(test)]
-            notes: Vec::new(),
+            trace: Vec::new(),
         }
     }
 
@@ -136,14 +136,14 @@ impl<J: Jobs> Calls<J> {
         let (command, is_inline) = (request.name, request.is_inline());
         self.counters.count_request(command);
         #[cfg(test)]
-        self.notes.push(super::inspect::Note::Begun(request_key.conn));
-        let open = self.in_flight.len() + self.held_logins.len() + self.delayed.requests;
+        self.trace.push(super::inspect::TraceEvent::Begun(request_key.conn));
+        let open = self.in_flight.len() + self.delayed_logins.len() + self.delayed.requests;
         let action = if open < self.in_flight_max || is_inline {
-            self.app.call(request_key.conn, request, now.unix)
+            self.app.begin(request_key.conn, request, now.unix)
         } else {
             self.app.refuse(request_key.conn, &request)
         };
-        self.act(Asked::new(request_key, command), action, connection, timers, now);
+        self.dispatch(RequestContext::new(request_key, command), action, connection, timers, now);
     }
 
     /// A session has a long message read.
@@ -155,12 +155,12 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        let task = Task::Decode { text };
-        match self.submit(Origin::new(request_key), task, Owner::Session, connection, timers, now) {
+        let work = Work::Decode { text };
+        match self.submit(Origin::new(request_key), work, Owner::Session, connection, timers, now) {
             Ok(()) => {}
             Err(QueueFull) => {
                 self.counters.jobs_refused += 1;
-                connection.session.decoded(request_key.seq, Err(unread(Failure::Busy)));
+                connection.session.decoded(request_key.seq, Err(unreadable(Failure::Busy)));
             }
         }
     }
@@ -176,13 +176,13 @@ impl<J: Jobs> Calls<J> {
         now: Now,
     ) {
         let origin = Origin { room: Priority::Reserved, ..Origin::new(request_key) };
-        let asked = Asked { command: of.command(), origin };
+        let asked = RequestContext { command: of.command(), origin };
         let action = self.app.page(request_key.conn, of, cursor);
-        self.act(asked, action, connection, timers, now);
+        self.dispatch(asked, action, connection, timers, now);
     }
 
     /// Whose result this is, if anybody still waits for it.
-    pub(super) fn claim(&mut self, key: JobKey, timers: &mut Timers, now: Now) -> Option<Claimed> {
+    pub(super) fn claim(&mut self, key: JobKey, timers: &mut Timers, now: Now) -> Option<ClaimedRequest> {
         match self.in_flight.get(&key.request_key) {
             Some(in_flight) if in_flight.job == key.job => {}
             _ => {
@@ -196,48 +196,51 @@ impl<J: Jobs> Calls<J> {
         if matches!(lane, Lane::Read | Lane::Write) {
             store_time += now.instant - submitted;
         }
-        Some(Claimed { owner, store_time, weight })
+        Some(ClaimedRequest { owner, store_time, weight })
     }
 
     /// Goes on with a request whose job is done, and counted out of the connection's.
     pub(super) fn resume<S>(
         &mut self,
-        claimed: Claimed,
+        claimed: ClaimedRequest,
         completion: Completion,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) {
         let request_key = completion.key.request_key;
-        let Claimed { owner, store_time, weight } = claimed;
+        let ClaimedRequest { owner, store_time, weight } = claimed;
         connection.jobs -= 1;
         connection.jobs_weight -= weight;
-        if matches!(completion.result, Err(TaskError::NoRoom)) {
+        if matches!(completion.result, Err(WorkError::NoRoom)) {
             self.counters.jobs_refused += 1;
         }
         let stage = match owner {
             Owner::App(stage) => stage,
             Owner::Session => {
                 let decoded = match completion.result {
-                    Ok(Done::Decoded(decoded)) => *decoded,
-                    Err(TaskError::NoRoom) => Err(unread(Failure::Busy)),
-                    _ => Err(unread(Failure::Internal)),
+                    Ok(WorkResult::Decoded(decoded)) => *decoded,
+                    Err(WorkError::NoRoom) => Err(unreadable(Failure::Busy)),
+                    _ => Err(unreadable(Failure::Internal)),
                 };
                 return connection.session.decoded(request_key.seq, decoded);
             }
         };
-        let asked =
-            Asked { command: stage.command(), origin: Origin { store_time, ..Origin::new(request_key) } };
-        if let Some(failed) = self.app.note_login(request_key.conn, &stage, &completion.result, now.instant) {
-            self.overtake(failed, now);
+        let asked = RequestContext {
+            command: stage.command(),
+            origin: Origin { store_time, ..Origin::new(request_key) },
+        };
+        if let Some(failed) = self.app.record_login(request_key.conn, &stage, &completion.result, now.instant)
+        {
+            self.withdraw_over_limit(failed, now);
         }
         let action = self.app.resume(request_key.conn, stage, completion.result, now.unix);
-        self.act(asked, action, connection, timers, now);
+        self.dispatch(asked, action, connection, timers, now);
     }
 
     /// The deadline of a job has come: its client is answered now, whatever becomes of it, unless it only waits for
     /// its turn and may.
-    pub(super) fn give_up<S>(
+    pub(super) fn expire<S>(
         &mut self,
         key: JobKey,
         connection: &mut Connection<S>,
@@ -246,7 +249,7 @@ impl<J: Jobs> Calls<J> {
     ) {
         let Some(in_flight) = self.in_flight.get_mut(&key.request_key) else { return };
         if in_flight.page.is_some()
-            && in_flight.waits_on(self.jobs.progress(in_flight.lane).done, now.instant)
+            && in_flight.may_wait_longer(self.jobs.progress(in_flight.lane).done, now.instant)
         {
             return timers.arm(in_flight.deadline, Timer::Job(key));
         }
@@ -272,7 +275,7 @@ impl<J: Jobs> Calls<J> {
             Owner::App(stage) => {
                 self.answer(key.request_key, stage.command(), Answer::Failed(failure), connection, now);
             }
-            Owner::Session => connection.session.decoded(key.request_key.seq, Err(unread(failure))),
+            Owner::Session => connection.session.decoded(key.request_key.seq, Err(unreadable(failure))),
         }
     }
 
@@ -301,7 +304,7 @@ impl<J: Jobs> Calls<J> {
         self.counters.requests_refused += u64::from(refused);
         #[cfg(test)]
         if refused > 0 {
-            self.notes.push(super::inspect::Note::Refused(conn, u32::from(refused)));
+            self.trace.push(super::inspect::TraceEvent::Refused(conn, u32::from(refused)));
         }
     }
 
@@ -309,44 +312,44 @@ impl<J: Jobs> Calls<J> {
     #[cfg(test)]
     pub(super) fn in_flight_count(&self) -> usize {
         assert!(self.checks.len() <= self.in_flight.len(), "a check that is not in flight");
-        self.in_flight.len() + self.held_logins.len()
+        self.in_flight.len() + self.delayed_logins.len()
     }
 
-    fn act<S>(
+    fn dispatch<S>(
         &mut self,
-        asked: Asked,
-        action: Action,
+        asked: RequestContext,
+        action: Next,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) {
-        let Asked { command, origin } = asked;
+        let RequestContext { command, origin } = asked;
         let request_key = origin.request_key;
         match action {
-            Action::Answer(answer) => self.answer(request_key, command, answer, connection, now),
-            Action::Statistics => {
+            Next::Answer(answer) => self.answer(request_key, command, answer, connection, now),
+            Next::Statistics => {
                 let answer = Answer::Statistics(self.statistics(now.instant));
                 self.answer(request_key, command, answer, connection, now);
             }
-            Action::Later { after, data } => {
-                self.delay(Asked { command, origin }, after, data, connection, now);
+            Next::Later { after, data } => {
+                self.delay(RequestContext { command, origin }, after, data, connection, now);
             }
-            Action::Page(page) => {
+            Next::Page(page) => {
                 if page.next.is_none() {
                     self.counters.count_outcome(command, None);
                 }
                 let output = &mut connection.output;
                 connection.session.complete_page(request_key.seq, &page, output, &self.date);
             }
-            Action::Work { task, stage } => {
-                let asked = Asked { command, origin };
+            Next::Work { work, stage } => {
+                let asked = RequestContext { command, origin };
                 match self.app.login_attempt(request_key.conn, &stage) {
                     Some(attempt) => {
                         let (begun, was_delayed) = (now.instant, false);
-                        let check = PasswordCheck { asked, task, stage, attempt, begun, was_delayed };
+                        let check = PendingCheck { asked, work, stage, attempt, begun, was_delayed };
                         self.check_password(check, connection, timers, now);
                     }
-                    None => self.work(asked, task, stage, connection, timers, now),
+                    None => self.work(asked, work, stage, connection, timers, now),
                 }
             }
         }
@@ -356,17 +359,17 @@ impl<J: Jobs> Calls<J> {
     /// Hands a task to a worker.
     pub(super) fn work<S>(
         &mut self,
-        asked: Asked,
-        task: Task,
+        asked: RequestContext,
+        work: Work,
         stage: Stage,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) {
-        let Asked { command, origin } = asked;
+        let RequestContext { command, origin } = asked;
         let request_key = origin.request_key;
         let owner = Owner::App(stage);
-        if self.submit(origin, task, owner, connection, timers, now).is_err() {
+        if self.submit(origin, work, owner, connection, timers, now).is_err() {
             self.counters.jobs_refused += 1;
             self.answer(request_key, command, Answer::Failed(Failure::Busy), connection, now);
         }
@@ -375,27 +378,27 @@ impl<J: Jobs> Calls<J> {
     fn submit<S>(
         &mut self,
         origin: Origin,
-        task: Task,
+        work: Work,
         owner: Owner,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) -> Result<(), QueueFull> {
         let Origin { request_key, room, store_time, held } = origin;
-        let (lane, submitted) = (task.lane(), now.instant);
+        let (lane, submitted) = (work.lane(), now.instant);
         let deadline = submitted + time_left(lane, store_time, held);
         let state = Arc::new(JobState::default());
         let key = JobKey { request_key, job: self.next_job };
         self.next_job += 1;
-        let (shares, weight) = (self.shares(lane, request_key.conn, &owner), task.weight());
-        let page = task.is_page().then(|| PageWait {
+        let (shares, weight) = (self.shares(lane, request_key.conn, &owner), work.weight());
+        let page = work.is_page().then(|| PageWait {
             until: submitted + limits::PAGE_WAIT_MAX,
             run: None,
             lane_done: self.jobs.progress(lane).done,
         });
         self.jobs.try_submit(Job {
             key,
-            task,
+            work,
             priority: room,
             accounts: shares,
             weight,
@@ -440,7 +443,7 @@ impl<J: Jobs> Calls<J> {
         connection.session.complete(request_key.seq, &answer, &mut connection.output, &self.date);
         if connection.session.has_broken_off() && !was_cut {
             self.counters.answers_cut += 1;
-            if let Some(held_back) = self.cuts.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
+            if let Some(held_back) = self.cut_log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
                 log::warn!("cut {} answers ({command:?}) in the middle: {answer:?}", 1 + held_back);
             }
         }
@@ -448,6 +451,6 @@ impl<J: Jobs> Calls<J> {
 }
 
 /// What is answered to a message that could not be read.
-fn unread(failure: Failure) -> Refusal {
+fn unreadable(failure: Failure) -> Refusal {
     Refusal { dialect: Dialect::Command, id: None, failure }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::App;
 use super::page::PageRequest;
-use super::stage::{Action, Stage};
-use super::task::Task;
+use super::stage::{Next, Stage};
+use super::work::Work;
 use crate::clock::UnixSeconds;
 use crate::ids::ConnId;
 use crate::limits;
@@ -14,7 +14,7 @@ use crate::store::{PointPosition, Write};
 
 /// Points that clients wanted kept, as plain numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PointsCounted {
+pub struct PointCounters {
     /// Kept, as the store promises.
     pub put: u64,
     /// Left out, because their key would have been one too many.
@@ -23,7 +23,7 @@ pub struct PointsCounted {
 
 impl App {
     /// Begins to keep points; `login` is whose right to do so has to hold, if that hangs on one.
-    pub(super) fn put(&mut self, put: Put, login: Option<Login>, now: UnixSeconds) -> Action {
+    pub(super) fn put(&mut self, put: Put, login: Option<Login>, now: UnixSeconds) -> Next {
         let Put { mut points, undated, is_atomic } = put;
         for place in undated {
             if let Some(new) = points.get_mut(place) {
@@ -32,14 +32,14 @@ impl App {
         }
         let stage = Stage::Put { count: points.len(), login: login.clone() };
         let (points, keys_max) = (Arc::new(points), limits::METRIC_KEYS_MAX);
-        Action::Work { task: Task::Write(Write::Put { login, points, keys_max, is_atomic }), stage }
+        Next::Work { work: Work::Write(Write::Put { login, points, keys_max, is_atomic }), stage }
     }
 
     /// So many points were put, but for those at the places `refused`.
-    pub(super) fn has_put(&mut self, count: usize, refused: Vec<usize>) -> Action {
+    pub(super) fn has_put(&mut self, count: usize, refused: Vec<usize>) -> Next {
         self.points.put += (count - refused.len().min(count)) as u64;
         self.points.refused += refused.len() as u64;
-        Action::Answer(Answer::Put { refused })
+        Next::Answer(Answer::Put { refused })
     }
 
     /// What a client is told of `count` points of which none was kept, since the one at the place `at` has a key too
@@ -50,19 +50,19 @@ impl App {
     }
 
     /// Begins the page of the points that `filter` means at `cursor`, the first if there is none.
-    pub(super) fn get(&mut self, conn: ConnId, filter: PointFilter, cursor: Option<Cursor>) -> Action {
+    pub(super) fn get(&mut self, conn: ConnId, filter: PointFilter, cursor: Option<Cursor>) -> Next {
         let Some(asker) = self.asker(conn, CommandName::Get) else {
-            return Action::failed(Failure::AuthenticationRequired);
+            return Next::failed(Failure::AuthenticationRequired);
         };
         let after = match cursor {
             None => None,
             Some(Cursor::AfterPoint { series, timestamp: second }) => {
                 Some(PointPosition { series, timestamp: second })
             }
-            Some(_) => return Action::failed(Failure::Internal),
+            Some(_) => return Next::failed(Failure::Internal),
         };
         let page = PageRequest::Points { filter, after };
         let stage = Stage::List { command: CommandName::Get, login: asker.login().cloned() };
-        Action::Work { task: Task::ListPage { asker, page }, stage }
+        Next::Work { work: Work::ListPage { asker, page }, stage }
     }
 }

@@ -33,17 +33,17 @@ pub struct Run {
 
 /// The runs that a failed login takes; shared by all threads that hash.
 #[derive(Debug)]
-pub struct KnownCosts {
+pub struct StoredCosts {
     configured: Cost,
     /// The first is that of new hashes.
     runs: Mutex<Vec<Run>>,
     is_complete: AtomicBool,
 }
 
-impl KnownCosts {
+impl StoredCosts {
     /// Only that of new hashes is known, which is `run`.
-    pub fn new(run: Run) -> KnownCosts {
-        KnownCosts { configured: run.cost, runs: Mutex::new(vec![run]), is_complete: AtomicBool::new(false) }
+    pub fn new(run: Run) -> StoredCosts {
+        StoredCosts { configured: run.cost, runs: Mutex::new(vec![run]), is_complete: AtomicBool::new(false) }
     }
 
     /// The cost of new hashes.
@@ -105,8 +105,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::app::password::{Hasher, Verdict, known_costs};
-    use crate::app::task::{Done, Task, Tools};
+    use crate::app::password::{Hasher, PasswordCheck, known_costs};
+    use crate::app::work::{Work, WorkResult, WorkerContext};
     use crate::clock::UnixSeconds;
     use crate::model::{NewVm, Secret, VmName, VmShape};
     use crate::store::{self, Location, Write, Written};
@@ -125,9 +125,9 @@ mod tests {
         assert!(matches!(store.write(&[write])[..], [Ok(Written::Registered(_))]));
     }
 
-    fn run(tools: &mut Tools, task: Task) -> Done {
+    fn run(tools: &mut WorkerContext, work: Work) -> WorkResult {
         let mut results = Vec::new();
-        tools.run(vec![task], &mut results);
+        tools.run(vec![work], &mut results);
         results.pop().expect("one result").expect("it works")
     }
 
@@ -142,16 +142,16 @@ mod tests {
         for name in ["unknown", "new", "old"] {
             let costs = known_costs(NEW);
             assert_eq!(costs.runs(), both[..1]);
-            let mut tools = Tools::new(Arc::clone(&factory), Arc::clone(&costs));
+            let mut tools = WorkerContext::new(Arc::clone(&factory), Arc::clone(&costs));
             let name = VmName::parse(name).unwrap();
-            let Done::Credentials(found) = run(&mut tools, Task::FindCredentials { name }) else {
+            let WorkResult::Credentials(found) = run(&mut tools, Work::FindCredentials { name }) else {
                 panic!("no credentials")
             };
             assert_eq!(costs.runs(), both, "before the password is checked");
             let stored = found.and_then(|found| found.password_hash);
             let password = Secret::new("wrong");
-            let verified = run(&mut tools, Task::VerifyPassword { password, stored });
-            assert!(matches!(verified, Done::Verified(Verdict::Wrong)));
+            let verified = run(&mut tools, Work::VerifyPassword { password, stored });
+            assert!(matches!(verified, WorkResult::Verified(PasswordCheck::Wrong)));
             assert_eq!(costs.runs(), both);
         }
     }

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::wire::{Reply, ReplyPage, Wire};
+use super::codec::{Codec, Reply, ReplyPage};
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant};
 use crate::dialect::PageProgress;
@@ -17,11 +17,11 @@ use crate::model::{Answer, CommandName, Cursor, Dialect, Listing, Page, Request,
 
 /// The open requests of one connection.
 #[derive(Default)]
-pub(super) struct Replies {
+pub(super) struct ResponseQueue {
     /// The open request without an id; there is one at most.
-    serial: Option<Serial>,
+    ordered: Option<Ordered>,
     /// The open requests with an id.
-    named: HashMap<RequestSeq, Named>,
+    concurrent: HashMap<RequestSeq, Concurrent>,
     /// Bytes that the open requests take, about.
     open_bytes: usize,
     /// The open request after which nothing may be decoded yet.
@@ -40,11 +40,11 @@ pub(super) struct Replies {
     /// The open request whose answer is due and that a worker converts: what is due after it waits.
     converting: Option<RequestSeq>,
     /// Replies that became due while a paged one was being written.
-    deferred: Buffer,
+    output_after_page: Buffer,
 }
 
 /// An open request with an id.
-struct Named {
+struct Concurrent {
     dialect: Dialect,
     id: RequestId,
     /// What it takes, about.
@@ -53,7 +53,7 @@ struct Named {
 
 /// An open request without an id.
 #[derive(Clone, Copy)]
-struct Serial {
+struct Ordered {
     seq: RequestSeq,
     dialect: Dialect,
     /// What it takes, about.
@@ -103,7 +103,7 @@ pub(super) enum Wanted {
     /// One is wanted that there is no room for.
     Room,
     /// It has been asked for and is on its way.
-    Patience,
+    PagePending,
     /// This one.
     Page(RequestSeq, Listing, Cursor),
 }
@@ -119,7 +119,7 @@ pub(super) enum Delivery {
     BrokenOff,
 }
 
-impl Replies {
+impl ResponseQueue {
     /// A request that has its turn is open as `seq` from now on.
     pub(super) fn open(&mut self, seq: RequestSeq, request: &mut Request) {
         if request.is_barrier() {
@@ -131,10 +131,10 @@ impl Replies {
         let bytes = bytes_of(request);
         self.open_bytes += bytes as usize;
         match request.id.take() {
-            Some(id) => drop(self.named.insert(seq, Named { dialect: request.dialect, id, bytes })),
+            Some(id) => drop(self.concurrent.insert(seq, Concurrent { dialect: request.dialect, id, bytes })),
             None => {
                 let reply_count = request.reply_count();
-                self.serial = Some(Serial { seq, dialect: request.dialect, bytes, reply_count });
+                self.ordered = Some(Ordered { seq, dialect: request.dialect, bytes, reply_count });
             }
         }
         self.check();
@@ -161,7 +161,7 @@ impl Replies {
         &mut self,
         seq: RequestSeq,
         answer: &Answer,
-        wire: &mut Wire,
+        codec: &mut Codec,
         output: &mut Buffer,
         date: &HttpDate,
     ) -> Delivery {
@@ -169,10 +169,10 @@ impl Replies {
         if let Writing::Pages(stream) = &self.writing
             && stream.seq == seq
         {
-            self.fall_silent();
+            self.poison();
             return Delivery::BrokenOff;
         }
-        self.write(&Reply { dialect, id: id.as_ref(), answer, count: reply_count, date }, wire, output);
+        self.write(&Reply { dialect, id: id.as_ref(), answer, count: reply_count, date }, codec, output);
         self.check();
         Delivery::Done
     }
@@ -182,11 +182,11 @@ impl Replies {
         &mut self,
         seq: RequestSeq,
         page: &Page,
-        wire: &mut Wire,
+        codec: &mut Codec,
         output: &mut Buffer,
         date: &HttpDate,
     ) -> bool {
-        let (dialect, id) = match (self.serial, self.named.get(&seq)) {
+        let (dialect, id) = match (self.ordered, self.concurrent.get(&seq)) {
             (Some(serial), _) if serial.seq == seq => (serial.dialect, None),
             (_, Some(named)) => (named.dialect, Some(&named.id)),
             _ => return false,
@@ -196,7 +196,7 @@ impl Replies {
             Writing::Whole => PageProgress::default(),
             Writing::Silent => return self.close(seq).is_some(),
         };
-        wire.write_page(&mut ReplyPage { dialect, id, page, progress: &mut progress, date }, output);
+        codec.write_page(&mut ReplyPage { dialect, id, page, progress: &mut progress, date }, output);
         match page.next {
             Some(cursor) => {
                 let stream = Stream { seq, of: page.listing.clone(), progress, cursor: Some(cursor) };
@@ -205,8 +205,8 @@ impl Replies {
             None => {
                 self.writing = Writing::Whole;
                 self.close(seq);
-                output.push(self.deferred.as_slice());
-                self.deferred.clear();
+                output.push(self.output_after_page.as_slice());
+                self.output_after_page.clear();
             }
         }
         self.check();
@@ -214,19 +214,19 @@ impl Replies {
     }
 
     /// Writes a reply to something that was never handed out, or to what just was.
-    pub(super) fn write(&mut self, reply: &Reply<'_>, wire: &mut Wire, output: &mut Buffer) {
+    pub(super) fn write(&mut self, reply: &Reply<'_>, codec: &mut Codec, output: &mut Buffer) {
         let output = match &self.writing {
             Writing::Whole => output,
-            Writing::Pages(_) => &mut self.deferred,
+            Writing::Pages(_) => &mut self.output_after_page,
             Writing::Silent => return,
         };
-        wire.write_answer(reply, output);
+        codec.write_answer(reply, output);
     }
 
     /// Nothing is written any more. Open requests stay so until they are answered.
-    pub(super) fn fall_silent(&mut self) {
+    pub(super) fn poison(&mut self) {
         self.writing = Writing::Silent;
-        self.deferred.clear();
+        self.output_after_page.clear();
     }
 
     /// The open request `seq` is to be answered at `at`, with what comes of `data` then.
@@ -254,7 +254,7 @@ impl Replies {
     /// When the next one is due; never while replies enough wait for a paged one, since it would only wait with
     /// them, or while the one before is converted.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        if self.converting.is_some() || self.deferred.len() >= limits::OUTPUT_BYTES_PAUSE {
+        if self.converting.is_some() || self.output_after_page.len() >= limits::OUTPUT_BYTES_PAUSE {
             return None;
         }
         self.delayed.peek().map(|Reverse(delayed)| delayed.at)
@@ -272,7 +272,7 @@ impl Replies {
             Writing::Pages(stream) if stream.cursor.is_some() && !is_room => Wanted::Room,
             Writing::Pages(stream) => match stream.cursor.take() {
                 Some(cursor) => Wanted::Page(stream.seq, stream.of.clone(), cursor),
-                None => Wanted::Patience,
+                None => Wanted::PagePending,
             },
         }
     }
@@ -291,7 +291,7 @@ impl Replies {
         };
         let decoding = if self.decoding.is_some() { self.decoding_bytes } else { 0 };
         let page = if is_page_coming { limits::PAGE_BYTES_RESERVED } else { 0 };
-        self.open_bytes + self.deferred.capacity() + decoding + page
+        self.open_bytes + self.output_after_page.capacity() + decoding + page
     }
 
     /// Whether nothing more may be decoded for now.
@@ -301,7 +301,7 @@ impl Replies {
 
     /// Whether it is the turn of something with or without an id: those without wait for each other.
     pub(super) fn has_turn(&self, has_id: bool) -> bool {
-        has_id || self.serial.is_none()
+        has_id || self.ordered.is_none()
     }
 
     /// Whether it is the turn of `request`. Those that are answered in pages wait for each other, and
@@ -312,8 +312,8 @@ impl Replies {
     }
 
     /// How many requests with an id are open.
-    pub(super) fn named_count(&self) -> usize {
-        self.named.len()
+    pub(super) fn concurrent_count(&self) -> usize {
+        self.concurrent.len()
     }
 
     pub(super) fn has_open(&self) -> bool {
@@ -321,30 +321,30 @@ impl Replies {
     }
 
     pub(super) fn open_count(&self) -> usize {
-        usize::from(self.serial.is_some()) + usize::from(self.decoding.is_some()) + self.named.len()
+        usize::from(self.ordered.is_some()) + usize::from(self.decoding.is_some()) + self.concurrent.len()
     }
 
     pub(super) fn open_seqs(&self) -> impl Iterator<Item = RequestSeq> + '_ {
-        let serial = self.serial.iter().map(|serial| serial.seq);
-        serial.chain(self.decoding).chain(self.named.keys().copied())
+        let serial = self.ordered.iter().map(|serial| serial.seq);
+        serial.chain(self.decoding).chain(self.concurrent.keys().copied())
     }
 
     /// Bytes of replies that wait for a paged one.
     #[cfg(test)]
-    pub(super) fn deferred_len(&self) -> usize {
-        self.deferred.len()
+    pub(super) fn output_after_page_len(&self) -> usize {
+        self.output_after_page.len()
     }
 
     /// Forgets an open request; what its reply needs.
     fn close(&mut self, seq: RequestSeq) -> Option<Open> {
-        let open = match self.serial {
-            Some(Serial { seq: serial, dialect, bytes, reply_count }) if serial == seq => {
-                self.serial = None;
+        let open = match self.ordered {
+            Some(Ordered { seq: serial, dialect, bytes, reply_count }) if serial == seq => {
+                self.ordered = None;
                 self.open_bytes -= bytes as usize;
                 Open { dialect, id: None, reply_count }
             }
             _ => {
-                let Named { dialect, id, bytes } = self.named.remove(&seq)?;
+                let Concurrent { dialect, id, bytes } = self.concurrent.remove(&seq)?;
                 self.open_bytes -= bytes as usize;
                 Open { dialect, id: Some(id), reply_count: 1 }
             }
@@ -352,22 +352,22 @@ impl Replies {
         self.barrier = self.barrier.filter(|barrier| *barrier != seq);
         self.paged = self.paged.filter(|paged| *paged != seq);
         self.converting = self.converting.filter(|converting| *converting != seq);
-        if self.named.is_empty() && self.named.capacity() > 0 {
-            self.named = HashMap::new();
+        if self.concurrent.is_empty() && self.concurrent.capacity() > 0 {
+            self.concurrent = HashMap::new();
         }
         Some(open)
     }
 
     fn check(&self) {
         let is_open = |seq: RequestSeq| {
-            self.serial.is_some_and(|serial| serial.seq == seq) || self.named.contains_key(&seq)
+            self.ordered.is_some_and(|serial| serial.seq == seq) || self.concurrent.contains_key(&seq)
         };
         debug_assert!(self.barrier.is_none_or(is_open));
         debug_assert!(self.paged.is_none_or(is_open));
-        debug_assert!(self.delayed.len() <= self.named.len() + usize::from(self.serial.is_some()));
+        debug_assert!(self.delayed.len() <= self.concurrent.len() + usize::from(self.ordered.is_some()));
         match &self.writing {
             Writing::Pages(stream) => debug_assert!(self.paged == Some(stream.seq)),
-            Writing::Whole | Writing::Silent => debug_assert!(self.deferred.is_empty()),
+            Writing::Whole | Writing::Silent => debug_assert!(self.output_after_page.is_empty()),
         }
     }
 }

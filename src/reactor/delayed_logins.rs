@@ -3,14 +3,14 @@
 //! Invariant: each has one armed timer, a place among those of its source that wait, and is counted among its
 //! connection's jobs.
 
-use super::calls::{Asked, Calls, Now};
-use super::checks::Check;
 use super::connection::Connection;
+use super::dispatcher::{Dispatcher, Now, RequestContext};
 use super::in_flight::{InFlight, Origin, Owner};
-use super::timers::{HeldOrder, Timer, Timers};
+use super::password_checks::Check;
+use super::timers::{LoginRetry, Timer, Timers};
 use crate::app::login_limiter::{LoginAttempt, Permit};
 use crate::app::stage::Stage;
-use crate::app::task::Task;
+use crate::app::work::Work;
 use crate::clock::Instant;
 use crate::ids::RequestKey;
 use crate::limits;
@@ -18,9 +18,9 @@ use crate::model::{Answer, Failure};
 use crate::worker::{JobKey, Jobs, Priority};
 
 /// A password that is to be checked.
-pub(super) struct PasswordCheck {
-    pub(super) asked: Asked,
-    pub(super) task: Task,
+pub(super) struct PendingCheck {
+    pub(super) asked: RequestContext,
+    pub(super) work: Work,
     pub(super) stage: Stage,
     pub(super) attempt: LoginAttempt,
     /// When it was to be checked first.
@@ -30,17 +30,17 @@ pub(super) struct PasswordCheck {
 }
 
 /// One that waits.
-pub(super) struct HeldLogin {
-    check: PasswordCheck,
+pub(super) struct DelayedLogin {
+    check: PendingCheck,
     at: Instant,
-    order: HeldOrder,
+    order: LoginRetry,
 }
 
-impl<J: Jobs> Calls<J> {
+impl<J: Jobs> Dispatcher<J> {
     /// Has a password checked, now or as soon as that may be, if that is soon enough.
     pub(super) fn check_password<S>(
         &mut self,
-        mut check: PasswordCheck,
+        mut check: PendingCheck,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
@@ -60,50 +60,50 @@ impl<J: Jobs> Calls<J> {
         }
         let request_key = check.asked.origin.request_key;
         let last_start = logins.last_start(check.attempt.source, now.instant).unwrap_or(Instant::ORIGIN);
-        let order = HeldOrder { last_start, number: self.next_job, request_key };
+        let order = LoginRetry { last_start, number: self.next_job, request_key };
         self.next_job += 1;
         timers.arm(at, Timer::Login(order));
         connection.jobs += 1;
-        self.held_logins.insert(request_key, HeldLogin { check, at, order });
+        self.delayed_logins.insert(request_key, DelayedLogin { check, at, order });
     }
 
     /// Hands a check to a worker.
     fn submit_check<S>(
         &mut self,
-        check: PasswordCheck,
+        check: PendingCheck,
         connection: &mut Connection<S>,
         timers: &mut Timers,
         now: Now,
     ) {
-        let PasswordCheck { mut asked, task, stage, attempt, begun, was_delayed } = check;
+        let PendingCheck { mut asked, work, stage, attempt, begun, was_delayed } = check;
         asked.origin.held = now.instant - begun;
         if self.app.logins().has_failed(attempt, now.instant) {
             asked.origin.room = Priority::Low;
         }
         let request_key = asked.origin.request_key;
-        let again = task.clone();
-        self.work(asked, task, stage, connection, timers, now);
+        let again = work.clone();
+        self.work(asked, work, stage, connection, timers, now);
         if let Some(InFlight { job, .. }) = self.in_flight.get(&request_key) {
-            self.checks.insert(request_key, Check { job: *job, task: again, attempt, begun, was_delayed });
+            self.checks.insert(request_key, Check { job: *job, work: again, attempt, begun, was_delayed });
         }
     }
 
     /// `failed` was made in vain: checks that a worker was asked for may have to wait now.
-    pub(super) fn overtake(&mut self, failed: LoginAttempt, now: Now) {
+    pub(super) fn withdraw_over_limit(&mut self, failed: LoginAttempt, now: Now) {
         let logins = self.app.logins();
         let has_to_wait = |attempt| logins.next(attempt, now.instant).is_some_and(|at| at > now.instant);
-        let like = self.checks.like(failed);
-        self.overtaken
+        let like = self.checks.of_same_target(failed);
+        self.withdrawn
             .extend(like.filter(|(_, attempt)| has_to_wait(*attempt)).map(|(request_key, _)| request_key));
     }
 
     /// The requests whose checks are to be taken back; some may be among them twice.
-    pub(super) fn take_overtaken(&mut self) -> Vec<RequestKey> {
-        std::mem::take(&mut self.overtaken)
+    pub(super) fn take_withdrawn(&mut self) -> Vec<RequestKey> {
+        std::mem::take(&mut self.withdrawn)
     }
 
     /// A check is not to be done before its time, if it is not begun: as if it was asked for now.
-    pub(super) fn take_back<S>(
+    pub(super) fn withdraw<S>(
         &mut self,
         request_key: RequestKey,
         connection: &mut Connection<S>,
@@ -123,10 +123,12 @@ impl<J: Jobs> Calls<J> {
         connection.jobs -= 1;
         connection.jobs_weight -= weight;
         let Owner::App(stage) = owner else { return };
-        let asked =
-            Asked { command: stage.command(), origin: Origin { store_time, ..Origin::new(request_key) } };
-        let Check { task, attempt, begun, was_delayed, .. } = check;
-        let check = PasswordCheck { asked, task, stage, attempt, begun, was_delayed };
+        let asked = RequestContext {
+            command: stage.command(),
+            origin: Origin { store_time, ..Origin::new(request_key) },
+        };
+        let Check { work, attempt, begun, was_delayed, .. } = check;
+        let check = PendingCheck { asked, work, stage, attempt, begun, was_delayed };
         self.check_password(check, connection, timers, now);
     }
 
@@ -152,7 +154,7 @@ impl<J: Jobs> Calls<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        if let Some(HeldLogin { check, at, order }) = self.release_login(request_key) {
+        if let Some(DelayedLogin { check, at, order }) = self.release_login(request_key) {
             timers.disarm(at, Timer::Login(order));
             connection.jobs -= 1;
             self.app.logins_mut().count_refused();
@@ -162,7 +164,7 @@ impl<J: Jobs> Calls<J> {
 
     /// The connection of a login that may be waiting is gone.
     pub(super) fn cancel_login(&mut self, request_key: RequestKey, timers: &mut Timers) {
-        if let Some(HeldLogin { at, order, .. }) = self.release_login(request_key) {
+        if let Some(DelayedLogin { at, order, .. }) = self.release_login(request_key) {
             timers.disarm(at, Timer::Login(order));
         }
     }
@@ -170,16 +172,16 @@ impl<J: Jobs> Calls<J> {
     /// From now on no login waits; the requests of those that do.
     pub(super) fn begin_stop(&mut self) -> Vec<RequestKey> {
         self.is_stopping = true;
-        self.held_logins.keys().copied().collect()
+        self.delayed_logins.keys().copied().collect()
     }
 
-    fn release_login(&mut self, request_key: RequestKey) -> Option<HeldLogin> {
-        let held = self.held_logins.remove(&request_key)?;
+    fn release_login(&mut self, request_key: RequestKey) -> Option<DelayedLogin> {
+        let held = self.delayed_logins.remove(&request_key)?;
         self.app.logins_mut().leave(held.check.attempt.source);
         Some(held)
     }
 
-    fn answer_busy<S>(&mut self, asked: &Asked, connection: &mut Connection<S>, now: Now) {
+    fn answer_busy<S>(&mut self, asked: &RequestContext, connection: &mut Connection<S>, now: Now) {
         self.answer(asked.origin.request_key, asked.command, Answer::Failed(Failure::Busy), connection, now);
     }
 }

@@ -9,7 +9,7 @@ use crate::model::Request;
 
 /// A connection of WebSocket.
 #[derive(Default)]
-pub(in crate::session) struct WebSocketWire {
+pub(in crate::session) struct WebSocketCodec {
     framing: WebSocket,
     /// A close frame has gone out.
     has_ended: bool,
@@ -17,10 +17,10 @@ pub(in crate::session) struct WebSocketWire {
     is_forwarded: bool,
 }
 
-impl WebSocketWire {
+impl WebSocketCodec {
     /// After the handshake.
-    pub(super) fn new(is_forwarded: bool) -> WebSocketWire {
-        WebSocketWire { is_forwarded, ..WebSocketWire::default() }
+    pub(super) fn new(is_forwarded: bool) -> WebSocketCodec {
+        WebSocketCodec { is_forwarded, ..WebSocketCodec::default() }
     }
 
     /// A request of this connection.
@@ -51,7 +51,7 @@ impl WebSocketWire {
                     other => other,
                 }
             }
-            WebSocketEvent::Frame => Decoded::Dealt,
+            WebSocketEvent::Frame => Decoded::HandledInline,
             WebSocketEvent::Closed | WebSocketEvent::Failed(_) => {
                 self.has_ended = true;
                 Decoded::End(Ending::Gone, None)

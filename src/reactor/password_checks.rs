@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::app::login_limiter::LoginAttempt;
 use crate::app::login_limiter::LoginTarget;
-use crate::app::task::Task;
+use crate::app::work::Work;
 use crate::clock::Instant;
 use crate::ids::RequestKey;
 use crate::model::Source;
 
 /// Those that are in flight.
 #[derive(Default)]
-pub(super) struct Checks {
+pub(super) struct PasswordChecks {
     checks: HashMap<RequestKey, Check>,
     /// By source and job: in the order in which they came.
     of_source: BTreeMap<(Source, u64), RequestKey>,
@@ -23,14 +23,14 @@ pub(super) struct Checks {
 /// What it takes to ask for one again.
 pub(super) struct Check {
     pub(super) job: u64,
-    pub(super) task: Task,
+    pub(super) work: Work,
     pub(super) attempt: LoginAttempt,
     /// When it was to be done first.
     pub(super) begun: Instant,
     pub(super) was_delayed: bool,
 }
 
-impl Checks {
+impl PasswordChecks {
     pub(super) fn insert(&mut self, request_key: RequestKey, check: Check) {
         let (LoginAttempt { source, target }, job) = (check.attempt, check.job);
         self.of_source.insert((source, job), request_key);
@@ -48,7 +48,10 @@ impl Checks {
     }
 
     /// Those of the same source, and those for the same VM.
-    pub(super) fn like(&self, attempt: LoginAttempt) -> impl Iterator<Item = (RequestKey, LoginAttempt)> {
+    pub(super) fn of_same_target(
+        &self,
+        attempt: LoginAttempt,
+    ) -> impl Iterator<Item = (RequestKey, LoginAttempt)> {
         let LoginAttempt { source, target } = attempt;
         let of_source = self.of_source.range((source, 0)..=(source, u64::MAX));
         let for_target = self.for_target.range((target, 0)..=(target, u64::MAX));

@@ -4,7 +4,7 @@ use crate::model::{AccessGroup, AnonymousAccess, CommandName, Principal};
 
 /// The table's answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub enum Access {
     /// Yes.
     Allowed,
     /// Yes, as the VM that it is: for that VM only, and as long as the login holds.
@@ -19,43 +19,43 @@ pub enum Verdict {
 
 /// Whether `principal` may run `command` on a listener where `open_registration` says whether anybody may register,
 /// and that opens the dialects `anonymous_access` to everybody.
-pub fn verdict(
+pub fn access(
     command: CommandName,
     principal: &Principal,
     open_registration: bool,
     anonymous_access: AnonymousAccess,
-) -> Verdict {
+) -> Access {
     use CommandName::{ActionList, AddVm, Authenticate, AuthorizeVm, ConnectVm, Convert, Health, List};
     use CommandName::{Get, Logout, LogoutVm, Ping, Put, Register, Stats, Update, UpdateVm};
     match (command, principal) {
-        (Register | AddVm, _) if !open_registration => Verdict::RegistrationClosed,
-        (Ping | Register | Authenticate | Health, _) => Verdict::Allowed,
-        (List | Update | Logout, Principal::Vm(_)) => Verdict::AllowedAsItself,
+        (Register | AddVm, _) if !open_registration => Access::RegistrationClosed,
+        (Ping | Register | Authenticate | Health, _) => Access::Allowed,
+        (List | Update | Logout, Principal::Vm(_)) => Access::AllowedAsItself,
         (List | Update | Logout, Principal::Anonymous | Principal::Operator) => {
-            Verdict::AuthenticationRequired
+            Access::AuthenticationRequired
         }
-        (Stats, Principal::Operator) => Verdict::Allowed,
-        (Stats, Principal::Anonymous | Principal::Vm(_)) => Verdict::Unknown,
-        (Convert, _) if anonymous_access.contains(AccessGroup::Convert) => Verdict::Allowed,
-        (Convert, Principal::Vm(_)) => Verdict::Allowed,
-        (Convert, Principal::Anonymous | Principal::Operator) => Verdict::AuthenticationRequired,
-        (Put | Get, _) if anonymous_access.contains(AccessGroup::Metrics) => Verdict::Allowed,
-        (Put | Get, Principal::Vm(_)) => Verdict::AllowedAsItself,
-        (Put | Get, Principal::Anonymous | Principal::Operator) => Verdict::AuthenticationRequired,
+        (Stats, Principal::Operator) => Access::Allowed,
+        (Stats, Principal::Anonymous | Principal::Vm(_)) => Access::Unknown,
+        (Convert, _) if anonymous_access.contains(AccessGroup::Convert) => Access::Allowed,
+        (Convert, Principal::Vm(_)) => Access::Allowed,
+        (Convert, Principal::Anonymous | Principal::Operator) => Access::AuthenticationRequired,
+        (Put | Get, _) if anonymous_access.contains(AccessGroup::Metrics) => Access::Allowed,
+        (Put | Get, Principal::Vm(_)) => Access::AllowedAsItself,
+        (Put | Get, Principal::Anonymous | Principal::Operator) => Access::AuthenticationRequired,
         (AddVm | ActionList | AuthorizeVm | ConnectVm | LogoutVm | UpdateVm, _)
             if anonymous_access.contains(AccessGroup::Action) =>
         {
-            Verdict::Allowed
+            Access::Allowed
         }
         (ActionList | AuthorizeVm | ConnectVm | LogoutVm | UpdateVm, Principal::Vm(_)) => {
-            Verdict::AllowedAsItself
+            Access::AllowedAsItself
         }
         // To register is open to a VM here as well, but not by this dialect.
-        (AddVm, Principal::Vm(_)) => Verdict::RegistrationClosed,
+        (AddVm, Principal::Vm(_)) => Access::RegistrationClosed,
         (
             AddVm | ActionList | AuthorizeVm | ConnectVm | LogoutVm | UpdateVm,
             Principal::Anonymous | Principal::Operator,
-        ) => Verdict::AuthenticationRequired,
+        ) => Access::AuthenticationRequired,
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
     /// nothing; a new command has no row and fails.
     #[test]
     fn the_table_is_as_promised() {
-        use Verdict::{Allowed, AllowedAsItself, AuthenticationRequired, RegistrationClosed, Unknown};
+        use Access::{Allowed, AllowedAsItself, AuthenticationRequired, RegistrationClosed, Unknown};
         let vm = Principal::Vm(Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") });
         let principals = [Principal::Anonymous, vm, Principal::Operator];
         let vms_own = [AuthenticationRequired, AllowedAsItself, AuthenticationRequired];
@@ -110,9 +110,7 @@ mod tests {
                 (all_others, closed),
             ] {
                 let found = |open_registration| {
-                    principals
-                        .each_ref()
-                        .map(|who| verdict(command, who, open_registration, anonymous_access))
+                    principals.each_ref().map(|who| access(command, who, open_registration, anonymous_access))
                 };
                 assert_eq!(found(true), *wanted, "{command:?} where {anonymous_access} is open");
                 let wanted = match command {

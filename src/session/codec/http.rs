@@ -15,7 +15,7 @@ pub(super) use crate::framing::http::WebSocketKey as Key;
 
 /// A connection of HTTP.
 #[derive(Default)]
-pub(in crate::session) struct HttpWire {
+pub(in crate::session) struct HttpCodec {
     http: Http,
     /// What the answer to come says, where the answer itself does not decide it.
     status: Option<Status>,
@@ -37,7 +37,7 @@ pub(super) enum HttpDecoded {
     },
 }
 
-impl HttpWire {
+impl HttpCodec {
     /// The next message of the input; everything before it has been answered.
     pub(super) fn decode(
         &mut self,
@@ -68,11 +68,11 @@ impl HttpWire {
             }
             HttpEvent::Page(HttpPage::Root) => {
                 self.http.write_whole(Status::Ok, ContentType::Text, date, ROOT.as_bytes(), output);
-                Decoded::Dealt
+                Decoded::HandledInline
             }
             HttpEvent::Options(methods) => {
                 self.http.write_methods(methods, date, output);
-                Decoded::Dealt
+                Decoded::HandledInline
             }
             HttpEvent::Page(HttpPage::Health) => Decoded::Request(Box::new(health())),
             HttpEvent::Upgrade(key) => {

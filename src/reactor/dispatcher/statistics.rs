@@ -1,13 +1,13 @@
 //! What the server has counted, as an operator is shown it.
 
-use super::Calls;
+use super::Dispatcher;
 use crate::clock::Instant;
 use crate::model::{CommandName, Statistics};
 use crate::reactor::counters::request_counters;
 use crate::stats;
 use crate::worker::Jobs;
 
-impl<J: Jobs> Calls<J> {
+impl<J: Jobs> Dispatcher<J> {
     /// What an operator is shown.
     pub(in crate::reactor) fn statistics(&self, now: Instant) -> Statistics {
         let counters = &self.counters;
@@ -43,7 +43,7 @@ impl<J: Jobs> Calls<J> {
             ("logins_failed", logins.failed),
             ("logins_delayed", logins.delayed),
             ("logins_refused", logins.refused),
-            ("logins_waiting", self.held_logins.len() as u64),
+            ("logins_waiting", self.delayed_logins.len() as u64),
             ("jobs_refused", counters.jobs_refused),
             ("jobs_given_up", counters.jobs_given_up),
             ("answers_cut", counters.answers_cut),

@@ -12,7 +12,7 @@ use crate::ids::ConnId;
 use crate::limits;
 
 /// What all connections hold.
-pub(super) struct Account {
+pub(super) struct BufferBudget {
     bytes_max: usize,
     bytes: usize,
     /// Clients that are not known come first, and of each kind who holds least.
@@ -20,7 +20,7 @@ pub(super) struct Account {
     /// Those that wait for room, in order; some may be gone. First those that are not known.
     waiting: [VecDeque<ConnId>; 2],
     /// Whose turn it is to go beyond the bound, and whether that was so when it was looked at last.
-    has_way: Option<(ConnId, bool)>,
+    overcommit: Option<(ConnId, bool)>,
     /// The most that was held since memory was given back to the system.
     bytes_peak: usize,
     /// The most that was held since it was decided to give some back.
@@ -50,14 +50,14 @@ impl Charge {
     }
 }
 
-impl Account {
-    pub(super) fn new(bytes_max: usize) -> Account {
-        Account {
+impl BufferBudget {
+    pub(super) fn new(bytes_max: usize) -> BufferBudget {
+        BufferBudget {
             bytes_max,
             bytes: 0,
             holders: BTreeSet::new(),
             waiting: Default::default(),
-            has_way: None,
+            overcommit: None,
             bytes_peak: 0,
             bytes_since: 0,
         }
@@ -83,7 +83,7 @@ impl Account {
             self.holders.insert((after, id));
         } else {
             // What it went beyond the bound for is done.
-            self.end_way(id);
+            self.end_overcommit(id);
         }
     }
 
@@ -94,7 +94,7 @@ impl Account {
 
     /// One that may go on now, those that are known first. `promised` is what those may take that were called
     /// just before.
-    pub(super) fn call_one(&mut self, promised: usize) -> Option<ConnId> {
+    pub(super) fn next_waiting(&mut self, promised: usize) -> Option<ConnId> {
         for is_known in [true, false] {
             if self.has_room(promised + limits::PAGE_BYTES_RESERVED, is_known)
                 && let Some(id) = self.waiting[usize::from(is_known)].pop_front()
@@ -108,21 +108,21 @@ impl Account {
     /// One that may go beyond the bound, where those who can't be closed hold all there is. There is one at a
     /// time: the first, or, where even that room is used up by those that had it before, the one that holds most.
     /// It needs least more until it is done; and if none went on, all would wait for each other.
-    pub(super) fn call_beyond(&mut self) -> Option<ConnId> {
-        if self.has_way.is_some() {
+    pub(super) fn next_overcommit(&mut self) -> Option<ConnId> {
+        if self.overcommit.is_some() {
             return None;
         }
         let most = self.bytes_max + limits::BUFFERS_BYTES_BEYOND;
         let id = match self.bytes + limits::PAGE_BYTES_RESERVED > most {
-            true => self.heaviest_waiting().or_else(|| self.waiting[1].pop_front())?,
+            true => self.take_largest_waiting().or_else(|| self.waiting[1].pop_front())?,
             false => self.waiting[1].pop_front()?,
         };
-        self.has_way = Some((id, false));
+        self.overcommit = Some((id, false));
         Some(id)
     }
 
     /// Takes the one of those that are known and wait that holds most, of the first few.
-    fn heaviest_waiting(&mut self) -> Option<ConnId> {
+    fn take_largest_waiting(&mut self) -> Option<ConnId> {
         let known = self.holders.iter().rev().take_while(|(charge, _)| charge.is_known());
         let waiting = &self.waiting[1];
         let at = known
@@ -133,19 +133,19 @@ impl Account {
 
     /// Looks at whose turn it is to go beyond the bound: one that has had it for as long as between two looks
     /// does not get on.
-    pub(super) fn look_at_way(&mut self) {
-        self.has_way = self.has_way.filter(|(_, was_seen)| !was_seen).map(|(id, _)| (id, true));
+    pub(super) fn expire_overcommit(&mut self) {
+        self.overcommit = self.overcommit.filter(|(_, was_seen)| !was_seen).map(|(id, _)| (id, true));
     }
 
     /// The turn of `id` to go beyond the bound is over, if it was its turn.
-    pub(super) fn end_way(&mut self, id: ConnId) {
-        if self.has_way(id) {
-            self.has_way = None;
+    pub(super) fn end_overcommit(&mut self, id: ConnId) {
+        if self.has_overcommit(id) {
+            self.overcommit = None;
         }
     }
 
     /// Keeps the lists of those that wait no longer than twice the connections there are.
-    pub(super) fn forget_gone(&mut self, connections: usize, is_there: impl Fn(ConnId) -> bool) {
+    pub(super) fn drop_closed(&mut self, connections: usize, is_there: impl Fn(ConnId) -> bool) {
         for waiting in &mut self.waiting {
             if waiting.len() > 2 * connections + 64 {
                 waiting.retain(|id| is_there(*id));
@@ -154,19 +154,19 @@ impl Account {
     }
 
     /// Begins to watch whether what was held before is used again.
-    pub(super) fn watch_use(&mut self) {
+    pub(super) fn begin_trim_window(&mut self) {
         self.bytes_since = self.bytes;
     }
 
-    /// Whether so much has not been used since [`Account::watch_use`] that the system is to have it. Counts anew.
-    pub(super) fn end_peak(&mut self) -> bool {
+    /// Whether so much has not been used since [`BufferBudget::begin_trim_window`] that the system is to have it. Counts anew.
+    pub(super) fn end_trim_window(&mut self) -> bool {
         let is_unused = self.bytes_peak - self.bytes_since >= limits::TRIM_BYTES_MIN;
         self.bytes_peak = self.bytes_since;
         is_unused
     }
 
     /// Whether much less is held than was before.
-    pub(super) fn has_peak(&self) -> bool {
+    pub(super) fn is_below_peak(&self) -> bool {
         self.bytes_peak - self.bytes >= limits::TRIM_BYTES_MIN
     }
 
@@ -174,8 +174,8 @@ impl Account {
         self.bytes
     }
 
-    fn has_way(&self, id: ConnId) -> bool {
-        self.has_way.is_some_and(|(way, _)| way == id)
+    fn has_overcommit(&self, id: ConnId) -> bool {
+        self.overcommit.is_some_and(|(way, _)| way == id)
     }
 
     /// Whether more is held than may be.
@@ -189,7 +189,7 @@ impl Account {
     }
 
     /// Whether strangers do.
-    pub(super) fn has_strangers_waiting(&self) -> bool {
+    pub(super) fn has_anonymous_waiting(&self) -> bool {
         !self.waiting[0].is_empty()
     }
 
@@ -202,7 +202,7 @@ impl Account {
 
     /// Whether a page of an answer may be begun for `id`, who `is_called` before all others.
     pub(super) fn may_begin_page(&self, id: ConnId, is_called: bool, is_known: impl Fn() -> bool) -> bool {
-        if self.has_way(id) {
+        if self.has_overcommit(id) {
             return true;
         }
         let has_turn = is_called || !self.has_waiting();
@@ -219,16 +219,16 @@ impl Account {
         // Shares get smaller with each who has one, so those who have theirs may be beyond it already.
         let share = self.bytes_max / self.holders.len().max(1);
         let is_nearly_full = self.bytes < self.bytes_max + self.bytes_max / 4;
-        self.has_way(id) || (is_nearly_full && charge.bytes() <= share)
+        self.has_overcommit(id) || (is_nearly_full && charge.bytes() <= share)
     }
 
     /// Who is not known and holds most, and who comes next.
-    pub(super) fn strangers(&self) -> impl Iterator<Item = ConnId> + '_ {
+    pub(super) fn anonymous_holders(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.holders.iter().rev().skip_while(|(charge, _)| charge.is_known()).map(|(_, id)| *id)
     }
 
     /// Who is not known and holds most.
-    pub(super) fn heaviest_stranger(&self) -> Option<ConnId> {
+    pub(super) fn largest_anonymous(&self) -> Option<ConnId> {
         let known = (Charge(KNOWN), ConnId { index: 0, generation: 0 });
         self.holders.range(..known).next_back().map(|(_, id)| *id)
     }
@@ -243,84 +243,86 @@ mod tests {
 
     #[test]
     fn what_is_used_again_soon_is_not_given_back() {
-        let mut account = Account::new(64 << 20);
+        let mut budget = BufferBudget::new(64 << 20);
         let (none, much) = (Charge::default(), Charge::new(20 << 20, false));
-        let turn = |account: &mut Account, before, after| account.change(id(1), before, after);
-        turn(&mut account, none, much);
-        assert!(!account.has_peak(), "it is in use");
-        turn(&mut account, much, none);
-        assert!(account.has_peak());
-        account.watch_use();
-        turn(&mut account, none, much);
-        turn(&mut account, much, none);
-        assert!(!account.end_peak() && account.has_peak(), "it was used meanwhile");
-        account.watch_use();
-        assert!(account.end_peak() && !account.has_peak());
+        let turn = |budget: &mut BufferBudget, before, after| budget.change(id(1), before, after);
+        turn(&mut budget, none, much);
+        assert!(!budget.is_below_peak(), "it is in use");
+        turn(&mut budget, much, none);
+        assert!(budget.is_below_peak());
+        budget.begin_trim_window();
+        turn(&mut budget, none, much);
+        turn(&mut budget, much, none);
+        assert!(!budget.end_trim_window() && budget.is_below_peak(), "it was used meanwhile");
+        budget.begin_trim_window();
+        assert!(budget.end_trim_window() && !budget.is_below_peak());
     }
 
     fn id(index: u32) -> ConnId {
         ConnId { index, generation: 1 }
     }
 
-    /// What `account` holds after each of `charges` is added.
-    fn charge(account: &mut Account, charges: &[(u32, usize, bool)]) {
+    /// What `budget` holds after each of `charges` is added.
+    fn charge(budget: &mut BufferBudget, charges: &[(u32, usize, bool)]) {
         for (at, bytes, is_known) in charges {
-            account.change(id(*at), Charge::default(), Charge::new(*bytes, *is_known));
+            budget.change(id(*at), Charge::default(), Charge::new(*bytes, *is_known));
         }
     }
 
     #[test]
     fn the_heaviest_is_one_that_is_not_known() {
-        let mut account = Account::new(10 << 20);
-        charge(&mut account, &[(1, 5000, false), (2, 9000, true), (3, 7000, false), (4, 100, false)]);
-        assert_eq!(account.bytes(), 21_100);
-        assert_eq!(account.heaviest_stranger(), Some(id(3)));
-        assert_eq!(account.strangers().collect::<Vec<_>>(), [id(3), id(1)], "who holds little is not listed");
-        account.change(id(3), Charge::new(7000, false), Charge::new(7000, true));
-        account.change(id(1), Charge::new(5000, false), Charge::default());
-        assert_eq!((account.heaviest_stranger(), account.bytes()), (None, 16_100));
+        let mut budget = BufferBudget::new(10 << 20);
+        charge(&mut budget, &[(1, 5000, false), (2, 9000, true), (3, 7000, false), (4, 100, false)]);
+        assert_eq!(budget.bytes(), 21_100);
+        assert_eq!(budget.largest_anonymous(), Some(id(3)));
+        assert_eq!(
+            budget.anonymous_holders().collect::<Vec<_>>(),
+            [id(3), id(1)],
+            "who holds little is not listed"
+        );
+        budget.change(id(3), Charge::new(7000, false), Charge::new(7000, true));
+        budget.change(id(1), Charge::new(5000, false), Charge::default());
+        assert_eq!((budget.largest_anonymous(), budget.bytes()), (None, 16_100));
     }
 
     #[test]
     fn only_those_above_an_equal_share_are_not_read() {
-        let mut account = Account::new(4 << 20);
-        charge(&mut account, &[(1, 2 << 20, true), (2, 2 << 20, true), (3, 200_000, true), (4, 10, true)]);
-        let may_read = |account: &Account, at, bytes| account.may_read(id(at), Charge::new(bytes, true));
-        assert!(
-            !may_read(&account, 1, 2 << 20) && may_read(&account, 3, 200_000) && may_read(&account, 4, 10)
-        );
+        let mut budget = BufferBudget::new(4 << 20);
+        charge(&mut budget, &[(1, 2 << 20, true), (2, 2 << 20, true), (3, 200_000, true), (4, 10, true)]);
+        let may_read = |budget: &BufferBudget, at, bytes| budget.may_read(id(at), Charge::new(bytes, true));
+        assert!(!may_read(&budget, 1, 2 << 20) && may_read(&budget, 3, 200_000) && may_read(&budget, 4, 10));
         // Far beyond the bound nobody grows any more.
-        charge(&mut account, &[(5, 1 << 20, true)]);
-        assert!(!may_read(&account, 3, 200_000) && may_read(&account, 4, 10));
+        charge(&mut budget, &[(5, 1 << 20, true)]);
+        assert!(!may_read(&budget, 3, 200_000) && may_read(&budget, 4, 10));
     }
 
     #[test]
     fn those_that_wait_are_called_in_order_and_no_more_than_there_is_room_for() {
-        let mut account = Account::new(4 << 20);
-        charge(&mut account, &[(9, 3 << 20, true)]);
-        [1, 2].into_iter().for_each(|at| account.wait(id(at), false));
-        [3, 4].into_iter().for_each(|at| account.wait(id(at), true));
-        assert_eq!(account.call_one(0), None);
-        assert_eq!(account.call_beyond(), Some(id(3)), "one may go beyond the bound");
-        assert_eq!(account.call_beyond(), None);
-        account.end_way(id(3));
-        account.change(id(9), Charge::new(3 << 20, true), Charge::default());
+        let mut budget = BufferBudget::new(4 << 20);
+        charge(&mut budget, &[(9, 3 << 20, true)]);
+        [1, 2].into_iter().for_each(|at| budget.wait(id(at), false));
+        [3, 4].into_iter().for_each(|at| budget.wait(id(at), true));
+        assert_eq!(budget.next_waiting(0), None);
+        assert_eq!(budget.next_overcommit(), Some(id(3)), "one may go beyond the bound");
+        assert_eq!(budget.next_overcommit(), None);
+        budget.end_overcommit(id(3));
+        budget.change(id(9), Charge::new(3 << 20, true), Charge::default());
         let page = limits::PAGE_BYTES_RESERVED;
-        let called: Vec<_> = (0..4).map_while(|at| account.call_one(at * page)).collect();
+        let called: Vec<_> = (0..4).map_while(|at| budget.next_waiting(at * page)).collect();
         assert_eq!(called, [id(4), id(1)], "strangers have half of what there is");
     }
 
     #[test]
     fn one_goes_on_even_where_the_room_beyond_the_bound_is_used_up() {
-        let mut account = Account::new(2 << 20);
-        charge(&mut account, &[(1, 1 << 20, true), (2, 2 << 20, true), (3, 1 << 19, true)]);
-        [1, 2, 3].into_iter().for_each(|at| account.wait(id(at), true));
-        assert_eq!(account.call_beyond(), Some(id(2)), "the one that holds most");
-        assert_eq!(account.call_beyond(), None, "one at a time");
-        account.change(id(2), Charge::new(2 << 20, true), Charge::default());
-        assert_eq!(account.call_beyond(), Some(id(1)), "and then the first");
+        let mut budget = BufferBudget::new(2 << 20);
+        charge(&mut budget, &[(1, 1 << 20, true), (2, 2 << 20, true), (3, 1 << 19, true)]);
+        [1, 2, 3].into_iter().for_each(|at| budget.wait(id(at), true));
+        assert_eq!(budget.next_overcommit(), Some(id(2)), "the one that holds most");
+        assert_eq!(budget.next_overcommit(), None, "one at a time");
+        budget.change(id(2), Charge::new(2 << 20, true), Charge::default());
+        assert_eq!(budget.next_overcommit(), Some(id(1)), "and then the first");
         // It has gone on without this, and holds nothing.
-        account.end_way(id(1));
-        assert_eq!(account.call_beyond(), Some(id(3)));
+        budget.end_overcommit(id(1));
+        assert_eq!(budget.next_overcommit(), Some(id(3)));
     }
 }

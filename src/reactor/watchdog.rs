@@ -7,30 +7,30 @@
 use std::time::Duration;
 
 use super::in_flight::lane_deadline;
-use crate::app::task::Lane;
+use crate::app::work::Lane;
 use crate::clock::Instant;
 use crate::worker::Jobs;
 
 /// The sign, and what was seen of the lanes.
-pub(super) struct Heartbeat {
+pub(super) struct Watchdog {
     interval: Duration,
     beat: Box<dyn FnMut() + Send>,
-    lanes: [LaneSeen; Lane::ALL.len()],
+    lanes: [LaneSample; Lane::ALL.len()],
 }
 
 /// How far a lane has come.
 #[derive(Clone, Copy)]
-struct LaneSeen {
+struct LaneSample {
     done: u64,
     /// When jobs were first seen to wait without one having ended since.
     waiting: Option<Instant>,
     is_stuck: bool,
 }
 
-impl Heartbeat {
-    pub(super) fn new(interval: Duration, beat: Box<dyn FnMut() + Send>) -> Heartbeat {
-        let lanes = Lane::ALL.map(|_| LaneSeen { done: 0, waiting: None, is_stuck: false });
-        Heartbeat { interval, beat, lanes }
+impl Watchdog {
+    pub(super) fn new(interval: Duration, beat: Box<dyn FnMut() + Send>) -> Watchdog {
+        let lanes = Lane::ALL.map(|_| LaneSample { done: 0, waiting: None, is_stuck: false });
+        Watchdog { interval, beat, lanes }
     }
 
     /// Gives the sign, if all is well; when to do so again.
@@ -45,7 +45,7 @@ impl Heartbeat {
     }
 }
 
-impl LaneSeen {
+impl LaneSample {
     fn look(&mut self, lane: Lane, jobs: &impl Jobs, now: Instant) {
         let progress = jobs.progress(lane);
         let is_at_the_store = matches!(lane, Lane::Read | Lane::Write) && progress.running > 0;
@@ -106,10 +106,10 @@ mod tests {
             counter.fetch_add(1, Ordering::Relaxed);
         });
         let second = Duration::from_secs(1);
-        let mut heartbeat = Heartbeat::new(second, beat);
+        let mut watchdog = Watchdog::new(second, beat);
         for step in 1..=10 {
             let hanging = Writes(LaneProgress { queued: 5, running: 3, done: 0 });
-            heartbeat.beat(&hanging, Instant::ORIGIN + second * step);
+            watchdog.beat(&hanging, Instant::ORIGIN + second * step);
             assert_eq!(beats.load(Ordering::Relaxed), step);
         }
     }
@@ -123,7 +123,7 @@ mod tests {
         });
         let second = Duration::from_secs(1);
         let mut now = Instant::ORIGIN;
-        let mut heartbeat = Heartbeat::new(second, beat);
+        let mut watchdog = Watchdog::new(second, beat);
         // Queued, done, and whether a beat is to come; a second apart.
         let steps = [
             (0, 0, true),
@@ -144,7 +144,7 @@ mod tests {
         let mut expected = 0;
         for (step, (queued, done, is_well)) in steps.into_iter().enumerate() {
             now = now + second;
-            let next = heartbeat.beat(&Writes(LaneProgress { queued, running: 0, done }), now);
+            let next = watchdog.beat(&Writes(LaneProgress { queued, running: 0, done }), now);
             expected += u32::from(is_well);
             assert_eq!(beats.load(Ordering::Relaxed), expected, "step {step}");
             assert_eq!(next, now + second);

@@ -1,13 +1,13 @@
-//! What blocks, as plain values: the tasks that worker threads run, and what comes of them.
+//! What blocks, as plain values: the batch that worker threads run, and what comes of them.
 //!
 //! A task knows neither the connection nor the request it is for; what is to follow is the
 //! [`super::stage::Stage`] that stays behind.
 
 use std::sync::Arc;
 
-use super::known_costs::KnownCosts;
-use super::page::{KnownPage, PageRequest};
-use super::password::{Hasher, Verdict, run_of_start};
+use super::page::{PageCache, PageRequest};
+use super::password::{Hasher, PasswordCheck, run_of_start};
+use super::stored_costs::StoredCosts;
 use crate::clock::UnixSeconds;
 use crate::dialect;
 use crate::ids::VmId;
@@ -31,7 +31,7 @@ pub enum Lane {
 /// Something that blocks.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
-pub enum Task {
+pub enum Work {
     FindToken { token: TokenHash, current: Option<Login>, now: UnixSeconds },
     FindCredentials { name: VmName },
     FindCredentialsById { vm: VmId },
@@ -55,7 +55,7 @@ pub enum Asker {
 /// What a task has come to.
 #[derive(Debug)]
 #[allow(missing_docs)]
-pub enum Done {
+pub enum WorkResult {
     /// Whose token it is, and whether the login that was current is still.
     Token {
         owner: Option<Login>,
@@ -63,7 +63,7 @@ pub enum Done {
     },
     Credentials(Option<Credentials>),
     Hashed(String),
-    Verified(Verdict),
+    Verified(PasswordCheck),
     /// The page, and whether the login of whoever asked holds, if there is one.
     Page {
         page: Page,
@@ -78,7 +78,7 @@ pub enum Done {
 
 /// Why a task came to nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TaskError {
+pub enum WorkError {
     /// The store's reason.
     Store(StoreError),
     /// Others had less waiting, and there was no room for all. Nothing was done.
@@ -88,7 +88,7 @@ pub enum TaskError {
 }
 
 /// What one worker thread works with.
-pub struct Tools {
+pub struct WorkerContext {
     factory: Arc<dyn StoreFactory>,
     store: Option<Box<dyn Store>>,
     hasher: Hasher,
@@ -109,55 +109,55 @@ impl Lane {
     pub const ALL: [Lane; 4] = [Lane::Auth, Lane::Compute, Lane::Read, Lane::Write];
 }
 
-impl Task {
+impl Work {
     /// The lane it runs in.
     pub fn lane(&self) -> Lane {
         match self {
-            Task::HashPassword { .. } | Task::VerifyPassword { .. } => Lane::Auth,
-            Task::Decode { .. } | Task::Convert { .. } => Lane::Compute,
-            Task::FindToken { .. }
-            | Task::FindCredentials { .. }
-            | Task::FindCredentialsById { .. }
-            | Task::ListPage { .. } => Lane::Read,
-            Task::Write(_) => Lane::Write,
+            Work::HashPassword { .. } | Work::VerifyPassword { .. } => Lane::Auth,
+            Work::Decode { .. } | Work::Convert { .. } => Lane::Compute,
+            Work::FindToken { .. }
+            | Work::FindCredentials { .. }
+            | Work::FindCredentialsById { .. }
+            | Work::ListPage { .. } => Lane::Read,
+            Work::Write(_) => Lane::Write,
         }
     }
 
     /// What it adds to the time of those that it shares a batch with, and to what waits, in points to be kept.
     pub fn weight(&self) -> usize {
         match self {
-            Task::Write(write) => 1 + write.rows() + write.bytes() / limits::WORK_UNIT_BYTES,
-            Task::Decode { text } => 1 + text.as_slice().len() / limits::WORK_UNIT_BYTES,
-            Task::Convert { data } => 1 + data.len() / limits::WORK_UNIT_BYTES,
+            Work::Write(write) => 1 + write.rows() + write.bytes() / limits::WORK_UNIT_BYTES,
+            Work::Decode { text } => 1 + text.as_slice().len() / limits::WORK_UNIT_BYTES,
+            Work::Convert { data } => 1 + data.len() / limits::WORK_UNIT_BYTES,
             _ => 1,
         }
     }
 
     /// Whether it makes a page of a list.
     pub fn is_page(&self) -> bool {
-        matches!(self, Task::ListPage { .. })
+        matches!(self, Work::ListPage { .. })
     }
 }
 
-impl Tools {
+impl WorkerContext {
     /// Tools that connect to the store when first needed.
-    pub fn new(factory: Arc<dyn StoreFactory>, costs: Arc<KnownCosts>) -> Tools {
-        Tools { factory, store: None, hasher: Hasher::sharing(costs) }
+    pub fn new(factory: Arc<dyn StoreFactory>, costs: Arc<StoredCosts>) -> WorkerContext {
+        WorkerContext { factory, store: None, hasher: Hasher::sharing(costs) }
     }
 
-    /// Runs `tasks`, all of one lane, and appends what came of each, in order. Writes share a commit; reads
+    /// Runs `batch`, all of one lane, and appends what came of each, in order. Writes share a commit; reads
     /// share what it costs to begin one.
-    pub fn run(&mut self, tasks: Vec<Task>, results: &mut Vec<Result<Done, TaskError>>) {
-        match tasks[..] {
+    pub fn run(&mut self, batch: Vec<Work>, results: &mut Vec<Result<WorkResult, WorkError>>) {
+        match batch[..] {
             [] => {}
-            [Task::Write(_), ..] => self.write(tasks, results),
-            [Task::HashPassword { .. } | Task::VerifyPassword { .. }, ..] => {
-                results.extend(tasks.into_iter().map(|task| self.hash(task)));
+            [Work::Write(_), ..] => self.write(batch, results),
+            [Work::HashPassword { .. } | Work::VerifyPassword { .. }, ..] => {
+                results.extend(batch.into_iter().map(|work| self.hash(work)));
             }
-            [Task::Decode { .. } | Task::Convert { .. }, ..] => {
-                results.extend(tasks.into_iter().map(compute));
+            [Work::Decode { .. } | Work::Convert { .. }, ..] => {
+                results.extend(batch.into_iter().map(compute));
             }
-            _ => self.read_all(tasks, results),
+            _ => self.read_all(batch, results),
         }
     }
 
@@ -166,11 +166,11 @@ impl Tools {
         self.store = None;
     }
 
-    fn write(&mut self, tasks: Vec<Task>, results: &mut Vec<Result<Done, TaskError>>) {
-        let writes: Vec<Write> = tasks
+    fn write(&mut self, batch: Vec<Work>, results: &mut Vec<Result<WorkResult, WorkError>>) {
+        let writes: Vec<Write> = batch
             .into_iter()
-            .map(|task| match task {
-                Task::Write(write) => write,
+            .map(|work| match work {
+                Work::Write(write) => write,
                 _ => unreachable!("all of one lane"),
             })
             .collect();
@@ -178,27 +178,28 @@ impl Tools {
             Ok(store) => {
                 let written = store.write(&writes);
                 debug_assert_eq!(written.len(), writes.len());
-                results
-                    .extend(written.into_iter().map(|one| one.map(Done::Written).map_err(TaskError::Store)));
+                results.extend(
+                    written.into_iter().map(|one| one.map(WorkResult::Written).map_err(WorkError::Store)),
+                );
             }
             Err(error) => {
-                results.extend(writes.iter().map(|_| Err(TaskError::Store(error.clone()))));
+                results.extend(writes.iter().map(|_| Err(WorkError::Store(error.clone()))));
             }
         }
     }
 
-    fn hash(&mut self, task: Task) -> Result<Done, TaskError> {
-        match task {
-            Task::HashPassword { password } => {
-                self.hasher.hash(&password).map(Done::Hashed).map_err(|error| {
+    fn hash(&mut self, work: Work) -> Result<WorkResult, WorkError> {
+        match work {
+            Work::HashPassword { password } => {
+                self.hasher.hash(&password).map(WorkResult::Hashed).map_err(|error| {
                     log::error!("hashing a password failed: {}", error.0);
-                    TaskError::Internal
+                    WorkError::Internal
                 })
             }
-            Task::VerifyPassword { password, stored } => {
-                self.hasher.verify(&password, stored.as_deref()).map(Done::Verified).map_err(|error| {
+            Work::VerifyPassword { password, stored } => {
+                self.hasher.verify(&password, stored.as_deref()).map(WorkResult::Verified).map_err(|error| {
                     log::error!("verifying a password failed: {}", error.0);
-                    TaskError::Internal
+                    WorkError::Internal
                 })
             }
             _ => unreachable!("all of one lane"),
@@ -207,46 +208,46 @@ impl Tools {
 
     /// All of them were asked for before this begins, so that a state of the store that is read for one is
     /// recent enough for each.
-    fn read_all(&mut self, tasks: Vec<Task>, results: &mut Vec<Result<Done, TaskError>>) {
+    fn read_all(&mut self, batch: Vec<Work>, results: &mut Vec<Result<WorkResult, WorkError>>) {
         let costs = Arc::clone(self.hasher.costs());
         let store = match self.store() {
             Ok(store) => store,
             Err(error) => {
-                results.extend(tasks.iter().map(|_| Err(TaskError::Store(error.clone()))));
+                results.extend(batch.iter().map(|_| Err(WorkError::Store(error.clone()))));
                 return;
             }
         };
         // One lookup is a statement of its own, which needs no more.
-        let mut shares = match &tasks[..] {
-            [task] => turn(task) == Turn::List,
+        let mut shares = match &batch[..] {
+            [work] => turn(work) == ReadPhase::List,
             _ => true,
         };
         if shares {
             store.begin_reads();
         }
-        let tokens = tasks.iter().filter_map(|task| match task {
-            Task::FindToken { token, now, .. } => Some((*token, *now)),
+        let tokens = batch.iter().filter_map(|work| match work {
+            Work::FindToken { token, now, .. } => Some((*token, *now)),
             _ => None,
         });
         let mut owners = owners(store, tokens.collect()).into_iter();
-        let mut known = KnownPage::new(tasks.iter().filter(|task| turn(task) == Turn::List).count());
-        let mut tasks: Vec<(usize, Task)> = tasks.into_iter().enumerate().collect();
-        tasks.sort_by_key(|(_, task)| turn(task));
-        let mut all_done: Vec<(usize, Result<Done, StoreError>)> = Vec::with_capacity(tasks.len());
+        let mut known = PageCache::new(batch.iter().filter(|work| turn(work) == ReadPhase::List).count());
+        let mut batch: Vec<(usize, Work)> = batch.into_iter().enumerate().collect();
+        batch.sort_by_key(|(_, work)| turn(work));
+        let mut all_done: Vec<(usize, Result<WorkResult, StoreError>)> = Vec::with_capacity(batch.len());
         let mut is_locked = false;
-        for (place, task) in tasks {
-            if shares && turn(&task) == Turn::Points {
+        for (place, work) in batch {
+            if shares && turn(&work) == ReadPhase::Points {
                 store.end_reads();
                 shares = false;
             }
-            let done = match task {
-                Task::FindToken { current, .. } => {
+            let done = match work {
+                Work::FindToken { current, .. } => {
                     owners.next().expect("one for each").and_then(|owner| token(store, owner, current))
                 }
                 // One has waited for a lock; if each did, those that are done would wait for all of that.
                 _ if is_locked => Err(StoreError::Busy),
-                Task::ListPage { asker, page } => list(store, &asker, page, &mut known),
-                task => read(store, task, &costs),
+                Work::ListPage { asker, page } => list(store, &asker, page, &mut known),
+                work => read(store, work, &costs),
             };
             is_locked |= matches!(done, Err(StoreError::Busy));
             all_done.push((place, done));
@@ -255,7 +256,7 @@ impl Tools {
             store.end_reads();
         }
         all_done.sort_unstable_by_key(|(place, _)| *place);
-        results.extend(all_done.into_iter().map(|(_, done)| done.map_err(TaskError::Store)));
+        results.extend(all_done.into_iter().map(|(_, done)| done.map_err(WorkError::Store)));
     }
 
     fn store(&mut self) -> Result<&mut dyn Store, StoreError> {
@@ -266,17 +267,17 @@ impl Tools {
     }
 }
 
-fn compute(task: Task) -> Result<Done, TaskError> {
-    match task {
-        Task::Decode { text } => Ok(Done::Decoded(Box::new(dialect::decode_json(text.as_slice())))),
-        Task::Convert { data } => Ok(Done::Converted(dialect::convert(&data))),
+fn compute(work: Work) -> Result<WorkResult, WorkError> {
+    match work {
+        Work::Decode { text } => Ok(WorkResult::Decoded(Box::new(dialect::decode_json(text.as_slice())))),
+        Work::Convert { data } => Ok(WorkResult::Converted(dialect::convert(&data))),
         _ => unreachable!("all of one lane"),
     }
 }
 
 /// When a read has its turn among those that are done together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Turn {
+enum ReadPhase {
     /// First: a list may have to wait for a lock that these don't need.
     Lookup,
     List,
@@ -284,11 +285,11 @@ enum Turn {
     Points,
 }
 
-fn turn(task: &Task) -> Turn {
-    match task {
-        Task::ListPage { page: PageRequest::Points { .. }, .. } => Turn::Points,
-        Task::ListPage { .. } => Turn::List,
-        _ => Turn::Lookup,
+fn turn(work: &Work) -> ReadPhase {
+    match work {
+        Work::ListPage { page: PageRequest::Points { .. }, .. } => ReadPhase::Points,
+        Work::ListPage { .. } => ReadPhase::List,
+        _ => ReadPhase::Lookup,
     }
 }
 
@@ -307,24 +308,28 @@ fn owners(
     }
 }
 
-fn token(store: &mut dyn Store, owner: Option<Login>, current: Option<Login>) -> Result<Done, StoreError> {
+fn token(
+    store: &mut dyn Store,
+    owner: Option<Login>,
+    current: Option<Login>,
+) -> Result<WorkResult, StoreError> {
     let current_holds = match current {
         // Of the same state of the VM: no need to ask again.
         Some(current) if owner.as_ref() == Some(&current) => true,
         Some(current) => store.is_current(&current)?,
         None => false,
     };
-    Ok(Done::Token { owner, current_holds })
+    Ok(WorkResult::Token { owner, current_holds })
 }
 
 /// What to check a password against. What checking takes must be known first: it is the same for all.
-fn read(store: &mut dyn Store, task: Task, costs: &KnownCosts) -> Result<Done, StoreError> {
+fn read(store: &mut dyn Store, work: Work, costs: &StoredCosts) -> Result<WorkResult, StoreError> {
     if let Err(error) = costs.complete(store, run_of_start) {
         log::warn!("the costs of stored password hashes are not known yet: {error}");
     }
-    match task {
-        Task::FindCredentials { name } => store.credentials(&name).map(Done::Credentials),
-        Task::FindCredentialsById { vm } => store.credentials_by_id(vm).map(Done::Credentials),
+    match work {
+        Work::FindCredentials { name } => store.credentials(&name).map(WorkResult::Credentials),
+        Work::FindCredentialsById { vm } => store.credentials_by_id(vm).map(WorkResult::Credentials),
         _ => unreachable!("all of one lane"),
     }
 }
@@ -333,12 +338,12 @@ fn list(
     store: &mut dyn Store,
     asker: &Asker,
     request: PageRequest,
-    known: &mut KnownPage,
-) -> Result<Done, StoreError> {
+    known: &mut PageCache,
+) -> Result<WorkResult, StoreError> {
     let login_holds = match asker {
         Asker::Vm(login) if !store.is_current(login)? => return Err(StoreError::NotCurrent),
         Asker::Anybody(Some(login)) => store.is_current(login)?,
         Asker::Vm(_) | Asker::Anybody(None) => true,
     };
-    Ok(Done::Page { page: known.make(request, store)?, login_holds })
+    Ok(WorkResult::Page { page: known.make(request, store)?, login_holds })
 }
