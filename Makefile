@@ -5,18 +5,18 @@ SEEDS ?= 1000
 ROUNDS ?= 200
 ARGS ?=
 ROW ?=
-# What `make fuzz` tries, and for how long.
+# The target of `make fuzz`, and for how long.
 TARGET ?= session
 SECONDS ?= 600
 
-# Where `make install` puts things: DESTDIR/PREFIX/bin and so on, and the settings below DESTDIR/SYSCONFDIR.
+# `make install` installs below DESTDIR/PREFIX, and the settings below DESTDIR/SYSCONFDIR.
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
 BINARY ?= target/release/vmherd
 installed = $(DESTDIR)$(PREFIX)
 settings = $(DESTDIR)$(SYSCONFDIR)/vmherd/vmherd.conf
-# What the units in systemd/ say and what they have to say where it is installed.
+# The units in systemd/, with the paths of the installation.
 placed = sed -e 's|/usr/local/|$(PREFIX)/|g' -e 's|/etc/vmherd/|$(SYSCONFDIR)/vmherd/|g'
 
 .PHONY: help run build install uninstall check test docs sim soak debian corpora conformance fuzz bench
@@ -46,19 +46,19 @@ install: ## install the daemon, its units and its settings (PREFIX=/usr/local DE
 	install -D -m 644 sql/README.md $(installed)/share/doc/vmherd/sql/README.md
 	install -D -m 644 -t $(installed)/share/doc/vmherd/docs docs/*.md
 	install -D -m 644 -t $(installed)/share/doc/vmherd/docs/fail2ban docs/fail2ban/*.conf
-	@# Settings that somebody has made stay.
+	@# Keeps existing settings.
 	test -e $(settings) || install -D -m 644 systemd/vmherd.conf $(settings)
 	@test -n "$(DESTDIR)" || echo "next: systemd-sysusers && systemctl daemon-reload && \
 	systemctl enable --now vmherd.socket vmherd.service"
 
-uninstall: ## remove what make install installed; settings that somebody has changed stay
+uninstall: ## remove what make install installed; keep changed settings
 	rm -f $(installed)/bin/vmherd $(installed)/lib/sysusers.d/vmherd.conf
 	rm -f $(installed)/lib/systemd/system/vmherd.service $(installed)/lib/systemd/system/vmherd.socket
 	if cmp -s $(installed)/share/doc/vmherd/vmherd.conf $(settings); then rm -f $(settings); fi
 	rm -rf $(installed)/share/doc/vmherd
 	test ! -d $(DESTDIR)$(SYSCONFDIR)/vmherd || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(SYSCONFDIR)/vmherd
 
-check: ## formatting, lints, docs and the structure's rules
+check: ## formatting, lints, docs and the rules of the structure
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets --no-default-features -- -D warnings
@@ -76,10 +76,10 @@ test: ## install what the tests need and run them all
 docs: ## write docs/settings.md anew from the table of settings
 	VMHERD_WRITE_DOCS=1 $(CARGO) test --lib the_page_of_settings
 
-sim: ## simulate SEEDS seeds of the reactor, or replay one with a trace: make sim SEED=17
+sim: ## simulate the reactor with SEEDS seeds, or replay one with a trace: make sim SEED=17
 	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) $(CARGO) test --release --lib simulation -- --nocapture
 
-soak: ## the long versions of tests: ROUNDS rounds of kill -9, all bad days of a database, very long lists
+soak: ## the long tests: ROUNDS rounds of kill -9, all failures of a database, very long lists
 	VMHERD_ROUNDS=$(ROUNDS) $(CARGO) test --test durability --test postgres -- --nocapture
 	VMHERD_BAD_DAYS=full $(CARGO) test --test bad_days -- --nocapture
 	VMHERD_FAIRNESS=full $(CARGO) test --release --test fairness lists -- --nocapture
@@ -91,14 +91,14 @@ corpora: ## run a folder of JSON files (DIR=…) in the shape of the JSON test s
 	@test -n "$(DIR)" || { echo "usage: make corpora DIR=folder-of-json-files"; exit 2; }
 	VMHERD_CORPUS=$(abspath $(DIR)) $(CARGO) test --test corpora -- --nocapture
 
-conformance: ## hold the WebSocket framing against RFC 6455, another implementation and the Autobahn suite
+conformance: ## test the WebSocket framing by RFC 6455, another implementation and the Autobahn suite
 	$(CARGO) build --example websocket_echo
 	tests/conformance/run
 
-fuzz: ## try any bytes at one target, which are in fuzz/fuzz_targets (TARGET=session SECONDS=600); wants cargo-fuzz
+fuzz: ## fuzz one target of fuzz/fuzz_targets (TARGET=session SECONDS=600); needs nightly and cargo-fuzz
 	mkdir -p fuzz/corpus/$(TARGET)
 	cd fuzz && $(CARGO) +nightly fuzz run $(TARGET) corpus/$(TARGET) seeds/$(TARGET) -- \
 	  -max_total_time=$(SECONDS) -timeout=20 -print_final_stats=1
 
-bench: ## measure what the daemon does and takes, beside what the machine gives at most (ROW=ping for one row)
+bench: ## measure the daemon beside the limits of the machine (ROW=ping for one group of rows)
 	$(CARGO) bench --bench measure -- $(ROW)
