@@ -1,10 +1,12 @@
-//! vmherd: a small server that knows a herd of virtual machines.
+//! vmherd: a registry of virtual machines.
 //!
-//! VMs connect over TCP or a unix socket, register, authenticate with a password or a token, say what they are
-//! made of and put metrics; programs and people ask who is there and how it is doing. On one port a request is
-//! a JSON object in a stream of them, the body of a `POST` of HTTP, a message of WebSocket, or a line of text (the
-//! *framing*, chosen by a connection's first bytes); what it says is in one of several *dialects*, those of JSON
-//! whichever the framing.
+//! VMs connect over TCP or a unix socket, register, authenticate with a password or a token, report their RAM, CPUs
+//! and disks, and send metrics; programs and people ask which VMs there are and how they are doing. The first bytes of
+//! a connection select its *framing*: a stream of JSON objects, HTTP, WebSocket, or lines of text. What a request says
+//! is in one of several *dialects*; those of JSON work in each framing except text.
+//!
+//! This page is the map. `docs/architecture.md` has more: the way of a request, and which files to touch for a new
+//! command, dialect, store or setting.
 //!
 //! # Threads
 //!
@@ -21,26 +23,25 @@
 //!           (signals, wait)  (standard error)
 //! ```
 //!
-//! The **reactor** owns every connection and all state that requests share; it waits nowhere but for
-//! sockets. **Workers** own what blocks: hashing and the store. They meet at one bounded queue for each
-//! lane, one list of completions and one waker. The **log thread** writes what others only queue; the
-//! **main thread** waits for signals. Where metrics are written behind, or removed when they are old, a **keeper**
-//! has a thread for each, with a connection of its own to the store.
+//! The **reactor** owns every connection and all state that requests share; it waits for sockets only. **Workers** do
+//! what blocks: hashing and the store. They share one bounded queue per lane, one list of completions and one waker. The
+//! **log thread** writes lines that others only queue; the **main thread** waits for signals. **Maintenance** has a
+//! thread each for writing delayed points and for removing old ones, with a store connection of its own.
 //!
 //! # Layers
 //!
-//! Each imports from those above it only (`tests/tidy.rs` holds that):
+//! Each imports only from those above it (`tests/tidy.rs` checks that):
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`stats`], [`throttle`], [`visible`] | words that everyone uses; every bound and its reason |
+//! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`stats`], [`log_limiter`], [`escape`] | shared basics; every limit and its reason |
 //! | [`model`] | what requests and answers are about |
 //! | [`framing`], [`dialect`] | bytes to messages; messages to requests, answers to text |
-//! | [`session`], [`store`] | one connection's state machine; what is kept, and where |
-//! | [`app`] | what each command does, and who may |
+//! | [`session`], [`store`] | the state of one connection; the stores |
+//! | [`app`] | what each command does, and who may run it |
 //! | [`worker`] | bounded queues, threads |
 //! | [`reactor`] | the loop |
-//! | [`config`], [`server`] | what the daemon can be told; the server as a value |
+//! | [`config`], [`server`] | settings; the server as a value |
 //! | [`os`] | signals, logging, the commands for the host |
 //!
 //! # Invariants
@@ -48,8 +49,8 @@
 //! - No blocking call, no unbounded loop and no thread per connection on the reactor.
 //! - A request is answered exactly once, those without an id in their order.
 //! - `ok` means that the store has promised it; a failure that leaves this open says so.
-//! - Every queue, buffer, loop and wait has a bound, and it stands in [`limits`].
-//! - A stale id finds nothing: a login that comes late authenticates nobody else.
+//! - Every queue, buffer, loop and wait has a limit, which is in [`limits`].
+//! - A stale id finds nothing: a late login authenticates no other connection.
 //! - Network input never panics, and no secret reaches a log or a reply.
 
 pub mod app;
