@@ -98,7 +98,7 @@ fn help_and_version_go_to_standard_output() {
 }
 
 #[test]
-fn a_closed_standard_output_is_no_reason_to_panic() {
+fn a_closed_standard_output_causes_no_panic() {
     let dir = StateDir::new();
     for args in [&["--help"][..], &["vm", "--help"]] {
         let mut child =
@@ -122,7 +122,7 @@ fn a_configuration_can_be_checked() {
 }
 
 #[test]
-fn mistakes_have_their_exit_codes() {
+fn each_kind_of_mistake_has_an_exit_code() {
     let dir = StateDir::new();
     dir.run(&["--lisen", "unix:/x"]).fails(2, "is --listen meant?");
     dir.run(&["--log"]).fails(2, "--log needs a value");
@@ -141,7 +141,7 @@ fn mistakes_have_their_exit_codes() {
 }
 
 #[test]
-fn arguments_that_are_no_text_are_a_usage_error() {
+fn arguments_that_are_not_utf8_are_a_usage_error() {
     let dir = StateDir::new();
     let bad = OsStr::from_bytes(b"\xff");
     for args in [&[bad][..], &[OsStr::new("--log"), bad], &[OsStr::new("vm"), bad]] {
@@ -151,7 +151,7 @@ fn arguments_that_are_no_text_are_a_usage_error() {
 }
 
 #[test]
-fn a_state_directory_that_can_not_be_made_is_a_failure() {
+fn an_uncreatable_state_directory_is_a_failure() {
     let dir = StateDir::new();
     fs::write(dir.0.join("file"), "").unwrap();
     let below_file = dir.0.join("file/state");
@@ -162,7 +162,7 @@ fn a_state_directory_that_can_not_be_made_is_a_failure() {
 }
 
 #[test]
-fn the_daemon_says_where_it_listens_and_stops_by_signal() {
+fn the_daemon_prints_its_address_and_stops_on_a_signal() {
     for signal in ["TERM", "INT"] {
         let dir = StateDir::new();
         let mut child = dir
@@ -226,7 +226,7 @@ fn vms_are_added_listed_given_passwords_and_removed() {
 /// meant byte for byte.
 #[cfg(feature = "sqlite")]
 #[test]
-fn an_old_name_is_shown_escaped_and_meant_as_it_is() {
+fn an_old_name_is_printed_escaped_and_matched_verbatim() {
     let dir = StateDir::new();
     let new = "web\u{200b}\u{202e}\u{e0041}";
     dir.vm(&["add", new, "--ram=1", "--cpu=1"], "correct horse\n").fails(2, "U+200B");
@@ -245,7 +245,7 @@ fn an_old_name_is_shown_escaped_and_meant_as_it_is() {
 }
 
 #[test]
-fn foreign_text_can_not_hide_in_an_error() {
+fn untrusted_text_is_escaped_in_errors() {
     let dir = StateDir::new();
     let state = "--state-dir=/dev/null/\u{202e}\u{200b}\u{1b}[31mx";
     let shown = "/dev/null/\\u202e\\u200b\\u001b[31mx";
@@ -262,7 +262,7 @@ fn foreign_text_can_not_hide_in_an_error() {
 
 #[cfg(feature = "sqlite")]
 #[test]
-fn a_password_has_the_limits_of_the_network_and_is_kept_as_a_hash_only() {
+fn a_password_has_the_limits_of_the_protocol_and_is_stored_as_a_hash_only() {
     let dir = StateDir::new();
     let add = ["add", "a", "--ram=1", "--cpu=1"];
     for (input, part) in [("", "is empty"), ("short\n", "too short"), (&*"x".repeat(1025), "too long")] {
@@ -288,7 +288,7 @@ fn the_store_can_be_named() {
 
 #[cfg(feature = "sqlite")]
 #[test]
-fn a_new_state_directory_is_for_its_owner_only() {
+fn a_new_state_directory_is_accessible_to_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let dir = StateDir::new();
     let state = dir.0.join("deep/state");

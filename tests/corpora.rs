@@ -179,26 +179,26 @@ const NAMES: &[&str] = &[
 ];
 
 #[test]
-fn every_text_gets_the_verdict_that_is_its_due() {
+fn every_text_is_accepted_or_rejected_as_expected() {
     let texts =
         TEXTS.iter().map(|&(verdict, text)| (text.escape_ascii().to_string(), verdict, text.to_vec()));
     expect_verdicts(&texts.collect::<Vec<_>>());
 }
 
 #[test]
-fn the_given_folder_s_texts_get_the_verdicts_of_their_names() {
+fn texts_of_the_given_folder_are_judged_as_their_names_say() {
     let Some(folder) = std::env::var_os("VMHERD_CORPUS") else { return };
     let texts = texts_in(Path::new(&folder));
     expect_verdicts(&texts);
 }
 
 #[test]
-fn every_name_comes_back_as_it_went_in_or_is_refused() {
+fn every_name_round_trips_or_is_refused() {
     expect_names(NAMES);
 }
 
 #[test]
-fn the_given_file_s_names_come_back_as_they_went_in_or_are_refused() {
+fn names_of_the_given_file_round_trip_or_are_refused() {
     let Some(file) = std::env::var_os("VMHERD_STRINGS") else { return };
     let text = fs::read(&file).unwrap_or_else(|error| panic!("{} can't be read: {error}", file.display()));
     let names: Vec<String> = serde_json::from_slice(&text).expect("a JSON array of strings");

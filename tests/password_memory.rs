@@ -6,7 +6,7 @@ use vmherd::limits;
 use vmherd::model::Secret;
 
 #[test]
-fn a_hasher_gives_its_memory_back_every_time() {
+fn a_hasher_frees_its_memory_every_time() {
     // Not the main thread: the C library's heaps of other threads are those that keep what is freed.
     std::thread::spawn(|| {
         let cost = Cost { memory_kib: limits::ARGON2_MEMORY_KIB, passes: 1, lanes: 1 };

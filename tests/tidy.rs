@@ -99,7 +99,7 @@ fn imports_go_downwards() {
 }
 
 #[test]
-fn the_outside_world_is_named_in_its_places_only() {
+fn external_crates_are_named_only_in_their_files() {
     let mut wrong = Vec::new();
     for file in sources() {
         for (text, places) in NAMED_ONLY_IN {
@@ -113,7 +113,7 @@ fn the_outside_world_is_named_in_its_places_only() {
 }
 
 #[test]
-fn every_file_says_what_it_is_and_is_one_idea() {
+fn every_file_has_a_head_and_a_bounded_length() {
     let mut wrong = Vec::new();
     for file in sources() {
         if !file.text.starts_with("//!") {

@@ -13,7 +13,7 @@ use crate::proxy::{Cut, Proxy};
 const COMMIT: &str = "COMMIT\0";
 
 #[test]
-fn a_commit_without_an_answer_is_unknown_and_done_once_at_most() {
+fn a_commit_without_an_answer_is_unknown_and_applied_at_most_once() {
     let _alone = alone();
     best_of_three("commits without an answer", || {
         let cluster = Cluster::shared();

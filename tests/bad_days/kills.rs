@@ -9,7 +9,7 @@ use crate::{amount, daemon_on};
 const ROUNDS_PER_DATABASE: usize = 10;
 
 #[test]
-fn kills_take_nothing_that_was_acknowledged() {
+fn kills_lose_no_acknowledged_write() {
     let _alone = alone();
     let rounds = amount(6, 50);
     for first in (0..rounds).step_by(ROUNDS_PER_DATABASE) {

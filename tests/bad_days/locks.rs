@@ -29,19 +29,19 @@ const LIST_HELD: Asked = ("held", || request("list", json!({"list_type": "authen
 const LOGOUT_HELD: Asked = ("held", || request("logout", json!({})));
 
 #[test]
-fn a_row_that_is_held_is_busy_for_those_who_need_it() {
+fn a_locked_row_makes_its_writers_busy() {
     let held = "UPDATE vms SET cpus = 7 WHERE name = 'held'";
     hold("a row", held, &[LOGIN, UPDATE_HELD, LOGOUT_HELD], &[UPDATE_FREE, LIST, LIST_HELD]);
 }
 
 #[test]
-fn the_number_of_vms_that_is_held_is_busy_for_registrations_only() {
+fn a_locked_vm_counter_makes_only_registrations_busy() {
     let held = "SELECT vms FROM vm_total FOR UPDATE";
     hold("the number of VMs", held, &[REGISTER], &[UPDATE_FREE, UPDATE_HELD, LIST]);
 }
 
 #[test]
-fn a_table_that_is_held_is_busy() {
+fn a_locked_table_makes_requests_busy() {
     let held = "LOCK TABLE disks IN ACCESS EXCLUSIVE MODE";
     hold("a table", held, &[REGISTER, LIST, LIST_HELD], &[UPDATE_FREE, UPDATE_HELD]);
     let held = "LOCK TABLE vms IN ACCESS EXCLUSIVE MODE";

@@ -13,7 +13,7 @@ const ROUNDS_PER_DATABASE_KILL: usize = 5;
 const CLIENTS: usize = 4;
 
 #[test]
-fn kills_take_no_point_that_was_acknowledged() {
+fn kills_lose_no_acknowledged_point() {
     let _alone = alone();
     let rounds = amount(10, 50);
     let (mut random, mut total) = (Random::new(), Counts::default());

@@ -20,10 +20,10 @@ use crate::{BACK_MAX, WAIT_MAX, amount, daemon_on, time_until_back};
 const ALLOWED: &[&str] = &["store unavailable", "outcome unknown", "busy", CUT];
 
 #[test]
-fn dropped_packets_are_answered_by_the_deadline() {
+fn requests_are_answered_by_the_deadline_despite_dropped_packets() {
     let _alone = alone();
     if !is_in_a_namespace() {
-        return run_in_a_namespace("network::dropped_packets_are_answered_by_the_deadline");
+        return run_in_a_namespace("network::requests_are_answered_by_the_deadline_despite_dropped_packets");
     }
     best_of_three("dropped packets", || {
         let cluster = Cluster::start();
@@ -54,7 +54,7 @@ fn dropped_packets_are_answered_by_the_deadline() {
 }
 
 #[test]
-fn a_server_that_is_stopped_in_its_tracks_is_answered_for_by_the_deadline() {
+fn a_frozen_server_is_reported_by_the_deadline() {
     let _alone = alone();
     best_of_three("a server stopped in its tracks", || {
         let cluster = Cluster::start();
@@ -97,7 +97,7 @@ fn a_server_that_is_stopped_in_its_tracks_is_answered_for_by_the_deadline() {
 
 /// The processes that work for the daemon's writers are stopped, those of its readers are not.
 #[test]
-fn reads_go_on_while_writers_hang() {
+fn reads_continue_while_writes_hang() {
     let _alone = alone();
     best_of_three("writers that hang", || {
         let cluster = Cluster::start();

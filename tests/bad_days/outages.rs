@@ -11,7 +11,7 @@ use crate::traffic::{CUT, Daemons, Traffic};
 use crate::{BACK_MAX, amount, daemon_on, time_until_back};
 
 #[test]
-fn a_server_that_goes_is_unavailable_at_once_and_back_within_a_second() {
+fn a_lost_server_is_unavailable_at_once_and_back_within_a_second() {
     let _alone = alone();
     best_of_three("a server that goes and comes", || {
         let cluster = Cluster::start();

@@ -14,7 +14,7 @@ use crate::{amount, daemon_on};
 const RIVALS: usize = 6;
 
 #[test]
-fn no_client_is_told_what_a_retry_can_avoid() {
+fn no_client_sees_an_error_that_a_retry_avoids() {
     let _alone = alone();
     best_of_three("serializable transactions", || {
         let cluster = Cluster::shared();

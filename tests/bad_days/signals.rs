@@ -32,7 +32,7 @@ fn a_stop_loses_no_write_and_tears_no_reply() {
 }
 
 #[test]
-fn bad_settings_change_nothing_and_disturb_nobody() {
+fn bad_settings_change_nothing_and_disturb_no_client() {
     let _alone = alone();
     best_of_three("bad settings", || {
         let dir = TempDir::new();

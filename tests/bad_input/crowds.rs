@@ -104,7 +104,7 @@ fn five_thousand_connections_at_once_are_all_served_in_order() {
 }
 
 #[test]
-fn more_connections_than_may_be_wait_for_their_turn() {
+fn connections_beyond_the_limit_wait_for_a_slot() {
     const CONNECTIONS_MAX: usize = 300;
     const COUNT: usize = 2000;
     let _alone = alone();
@@ -155,7 +155,7 @@ fn more_connections_than_may_be_wait_for_their_turn() {
 }
 
 #[test]
-fn silent_connections_go_when_others_need_their_places() {
+fn silent_connections_are_closed_when_others_need_slots() {
     const CONNECTIONS_MAX: u64 = 100;
     let _alone = alone();
     let daemon = Daemon::builder().args(["--connections-max", "100"]).start();
@@ -177,7 +177,7 @@ fn silent_connections_go_when_others_need_their_places() {
 }
 
 #[test]
-fn whoever_ends_its_input_gets_all_its_replies() {
+fn a_client_that_shuts_down_its_input_gets_all_replies() {
     let _alone = alone();
     best_of_three("500 half-closed connections", || {
         let daemon = Daemon::start();

@@ -23,7 +23,7 @@ const BACK_MAX: Duration = Duration::from_secs(30);
 const KEPT_KIB_MAX: u64 = 1 << 10;
 
 #[test]
-fn with_few_descriptors_from_the_start_clients_take_turns() {
+fn clients_take_turns_with_few_descriptors_from_the_start() {
     let _alone = alone();
     require("prlimit", "util-linux");
     best_of_three("200 connections, 64 descriptors from the start", || {
@@ -44,7 +44,7 @@ fn with_few_descriptors_from_the_start_clients_take_turns() {
 }
 
 #[test]
-fn when_descriptors_run_out_the_daemon_rests_and_comes_back() {
+fn the_daemon_pauses_accept_when_descriptors_run_out_and_resumes() {
     let _alone = alone();
     require("prlimit", "util-linux");
     best_of_three("200 connections, 64 descriptors later on", || {

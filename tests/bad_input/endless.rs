@@ -60,7 +60,7 @@ fn a_request_without_an_end_is_cut_off() {
 }
 
 #[test]
-fn rubbish_without_a_line_break_gets_one_error_and_its_time() {
+fn garbage_without_a_line_break_gets_one_error_and_the_deadline() {
     let _alone = alone();
     best_of_three("rubbish without an end", || {
         let daemon = Daemon::builder().args(["--request-timeout", "1s"]).start();
@@ -102,7 +102,7 @@ fn white_space_between_requests_costs_nothing() {
 }
 
 #[test]
-fn the_limit_of_a_request_is_exact_and_ends_the_connection_in_good_order() {
+fn the_request_limit_is_exact_and_closes_the_connection_cleanly() {
     let _alone = alone();
     let daemon = two_listeners();
     for (address, bytes_max) in daemon.addresses().iter().zip([OPEN_MAX, CLOSED_MAX]) {

@@ -26,7 +26,7 @@ const IDLE_MAX: Duration = Duration::from_secs(45);
 const KEPT_KIB_MAX: u64 = 6 << 10;
 
 #[test]
-fn a_storm_of_logins_is_bounded_and_its_memory_goes_back() {
+fn a_storm_of_logins_is_bounded_and_frees_its_memory() {
     let is_alone = alone();
     let mut survivors = Vec::new();
     best_of_three("1 000 logins at once", || {
@@ -131,7 +131,7 @@ fn threads_named(daemon: &Daemon, part: &str) -> usize {
 }
 
 #[test]
-fn logins_of_clients_that_are_gone_are_not_worked_off() {
+fn logins_of_disconnected_clients_are_dropped() {
     const GONE: u32 = 200;
     let _alone = alone();
     best_of_three("200 logins whose clients are gone", || {

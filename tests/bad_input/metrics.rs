@@ -29,7 +29,7 @@ fn kept_kib_max() -> u64 {
 }
 
 #[test]
-fn a_store_takes_so_many_keys_and_goes_on_with_those() {
+fn a_store_at_its_key_limit_still_takes_points_of_known_keys() {
     const KEYS: usize = 1_000_000;
     /// Keys, their index and a point each, with what a table that grows has twice for a moment.
     const MEMORY_KIB_MAX: u64 = 64 << 10;
@@ -117,7 +117,7 @@ fn blank_lines_cost_nothing() {
 }
 
 #[test]
-fn who_puts_and_never_reads_is_left_alone_and_then_closed() {
+fn a_client_that_puts_and_never_reads_is_paused_and_then_closed() {
     let _alone = alone();
     // The replies to puts are short: those to others fill the sockets' buffers sooner.
     let puts = "put k 1 1\n".repeat(2000) + &"nonsense\n".repeat(2000);
@@ -144,7 +144,7 @@ fn who_puts_and_never_reads_is_left_alone_and_then_closed() {
 /// Two ask for all and stop to read. The one that takes a little from time to time gets all of it in the end,
 /// in order; the other one is cut off.
 #[test]
-fn readers_that_stop_cost_little_and_have_their_time() {
+fn stalled_readers_cost_little_and_get_the_write_timeout() {
     const KEYS: usize = 30;
     const SECONDS: usize = 10_000;
     /// Far less than the megabytes that the system would take of the daemon for a client that does not read.

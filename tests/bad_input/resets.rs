@@ -18,7 +18,7 @@ const ROUNDS: usize = 1200;
 const CLIENTS: usize = 6;
 
 #[test]
-fn resets_at_any_moment_leave_nothing_behind() {
+fn resets_at_any_moment_leak_nothing() {
     let _alone = alone();
     let seed = std::env::var("VMHERD_SEED").map_or(1, |seed| seed.parse().expect("VMHERD_SEED is a number"));
     eprintln!("VMHERD_SEED={seed}");

@@ -119,7 +119,7 @@ fn clients_that_never_read_are_paused_and_then_closed() {
 }
 
 #[test]
-fn a_client_that_never_reads_has_ten_seconds_and_one_that_reads_slowly_has_more() {
+fn a_client_that_never_reads_gets_ten_seconds_and_a_slow_reader_gets_more() {
     let _alone = alone();
     best_of_three("a client that never reads, default timeout", || {
         let daemon = Daemon::start();

@@ -8,7 +8,7 @@ use crate::http::{assert_error, assert_pong, url};
 use crate::programs::{curl, fetch, succeed};
 
 #[test]
-fn who_asks_is_told_by_a_token_for_one_request() {
+fn a_token_authenticates_one_http_request() {
     let daemon = Daemon::builder().listen("tcp://127.0.0.1:0?open=").start();
     let url = format!("http://{}/", daemon.addresses()[1]);
     let mut client = daemon.client();
@@ -88,7 +88,7 @@ fn who_asks_is_told_by_a_token_for_one_request() {
 
 /// A token ends with its VM, and with the VM's password.
 #[test]
-fn tokens_that_have_ended_are_of_no_use() {
+fn ended_tokens_are_rejected() {
     let daemon = Daemon::start();
     let url = url(&daemon);
     let list = request("list", json!({"list_type": "all_vms"})).to_string();
@@ -108,7 +108,7 @@ fn tokens_that_have_ended_are_of_no_use() {
 
 /// Those behind a proxy may share a connection: nobody's requests have to do with the others'.
 #[test]
-fn requests_on_one_connection_have_nothing_to_do_with_each_other() {
+fn http_requests_on_one_connection_are_independent() {
     let daemon = Daemon::start();
     let url = url(&daemon);
     daemon.client().register("a", &[1]);
@@ -151,7 +151,7 @@ fn login(url: &str, name: &str) -> String {
 }
 
 #[test]
-fn no_page_of_somebody_else_reaches_the_daemon() {
+fn pages_of_other_origins_do_not_reach_the_daemon() {
     let arguments = ["--http-host", "vms.example.org", "--http-origin", "https://dash.example.org"];
     let daemon = Daemon::builder().args(arguments).start();
     let port = daemon.address().port();

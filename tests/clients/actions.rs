@@ -68,28 +68,28 @@ fn converse(daemon: &Daemon, framing: Framing) {
 }
 
 #[test]
-fn over_each_framing_on_a_store_in_memory() {
+fn actions_work_over_each_framing_with_a_memory_store() {
     for framing in Framing::ALL {
         converse(&Daemon::builder().args(["--store", "memory:"]).start(), framing);
     }
 }
 
 #[test]
-fn over_each_framing_on_a_store_in_a_file() {
+fn actions_work_over_each_framing_with_a_file_store() {
     for framing in Framing::ALL {
         converse(&Daemon::start(), framing);
     }
 }
 
 #[test]
-fn by_curl_on_a_database() {
+fn actions_work_with_curl_and_a_database() {
     let database = Cluster::shared().database();
     converse(&Daemon::builder().args(["--store", &database.url()]).start(), Framing::Http);
 }
 
 /// Nothing hangs on a connection: any client may go on where another has stopped, by another program.
 #[test]
-fn each_request_by_another_program_than_the_one_before() {
+fn each_action_works_from_a_different_program() {
     let daemon = Daemon::start();
     let mut talkers = Framing::ALL.map(|framing| Talker::of(&daemon, framing));
     for (step, (request, reply)) in CONVERSATION.iter().enumerate() {
@@ -100,7 +100,7 @@ fn each_request_by_another_program_than_the_one_before() {
 
 /// The document's address has a name, which may lead to other addresses first.
 #[test]
-fn at_the_documented_address() {
+fn actions_work_at_the_documented_address() {
     let daemon = Daemon::start();
     let url = format!("http://localhost:{}/", daemon.address().port());
     for (request, reply) in CONVERSATION {
@@ -111,7 +111,7 @@ fn at_the_documented_address() {
 
 /// Ever connected stays, the other sets begin empty.
 #[test]
-fn what_a_restart_leaves() {
+fn a_restart_keeps_only_the_vms_ever_connected() {
     let mut daemon = Daemon::start();
     converse(&daemon, Framing::RawJson);
     daemon.restart();

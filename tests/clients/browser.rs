@@ -149,7 +149,7 @@ fn report(server: &PageServer) -> Value {
 }
 
 #[test]
-fn a_page_of_an_allowed_origin_talks_to_the_daemon_and_one_of_another_does_not() {
+fn only_pages_of_an_allowed_origin_reach_the_daemon() {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let (allowed, foreign) = (bind(), bind());
     let origin = format!("http://localhost:{}", allowed.local_addr().expect("an address").port());

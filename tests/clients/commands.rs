@@ -114,7 +114,7 @@ pub(crate) const REPLIES_OVER_HTTP: [(usize, &str); 2] = [
 ];
 
 #[test]
-fn said_one_by_one_by_a_client_that_sends_no_line_breaks() {
+fn commands_work_one_by_one_without_line_breaks() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let port = client.local_address().port();
@@ -128,7 +128,7 @@ fn said_one_by_one_by_a_client_that_sends_no_line_breaks() {
 }
 
 #[test]
-fn said_at_once_over_a_unix_socket() {
+fn commands_work_pipelined_over_a_unix_socket() {
     let daemon = Daemon::start();
     let mut client = daemon.operator();
     client.send(&REQUESTS.concat());
@@ -141,7 +141,7 @@ fn said_at_once_over_a_unix_socket() {
 }
 
 #[test]
-fn pasted_into_netcat_as_a_whole() {
+fn commands_work_pasted_into_netcat_at_once() {
     let daemon = Daemon::start();
     let paste = REQUESTS.map(|request| format!("{request}\n\n")).concat();
     let (ip, port) = (daemon.address().ip().to_string(), daemon.address().port().to_string());
@@ -158,7 +158,7 @@ fn pasted_into_netcat_as_a_whole() {
 /// As a person does it: each answer is read before the next request is pasted. In `nc` the line break behind
 /// the last brace comes with the next request.
 #[test]
-fn said_one_by_one_over_connections_that_last() {
+fn commands_work_one_by_one_over_persistent_connections() {
     for framing in [Framing::RawJson, Framing::WebSocket] {
         let daemon = Daemon::start();
         let mut talker = Talker::of(&daemon, framing);
@@ -178,7 +178,7 @@ fn said_one_by_one_over_connections_that_last() {
 
 /// Who has a token sends it with each request: in the head or in the data.
 #[test]
-fn posted_by_curl_with_the_token_of_the_login() {
+fn commands_work_posted_by_curl_with_a_token() {
     for is_in_head in [true, false] {
         let daemon = Daemon::start();
         let mut talker = Talker::of(&daemon, Framing::Http);
@@ -207,7 +207,7 @@ fn posted_by_curl_with_the_token_of_the_login() {
 
 /// An HTTP client that forgets its token is nobody.
 #[test]
-fn posted_by_curl_without_the_token() {
+fn commands_posted_by_curl_without_a_token_need_a_login() {
     let daemon = Daemon::start();
     let mut talker = Talker::of(&daemon, Framing::Http);
     let refused =
@@ -224,7 +224,7 @@ fn posted_by_curl_without_the_token() {
 }
 
 #[test]
-fn printed_into_netcat_without_a_line_break() {
+fn commands_work_in_netcat_without_line_breaks() {
     let daemon = Daemon::start();
     require("nc", "netcat-openbsd");
     let pings = r#"{"command": "ping"}"#.repeat(3);
@@ -241,7 +241,7 @@ fn printed_into_netcat_without_a_line_break() {
 
 /// Over the daemon's own socket the three programs reach it as well, and have no address.
 #[test]
-fn each_program_over_a_unix_socket() {
+fn commands_work_from_each_program_over_a_unix_socket() {
     let daemon = Daemon::start();
     for framing in Framing::ALL {
         let mut talker = Talker::new(framing, Place::Unix(daemon.own_socket()));

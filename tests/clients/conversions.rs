@@ -18,7 +18,7 @@ pub(crate) const REPLY: &str =
 const LOGGED_EXACTLY_TO: f64 = 0.05;
 
 #[test]
-fn the_request_over_each_framing_after_a_delay() {
+fn a_conversion_is_answered_after_a_delay_over_each_framing() {
     for framing in Framing::ALL {
         let daemon = Daemon::builder().args(["--conversion-delay", "200ms..300ms"]).start();
         let mut talker = Talker::of(&daemon, framing);
@@ -33,7 +33,7 @@ fn the_request_over_each_framing_after_a_delay() {
 /// With the delays of the document, 1 to 5 s, by its client: the answers come in the order of their delays,
 /// each after its own.
 #[test]
-fn the_documented_client_gets_its_answers_in_the_order_of_their_delays() {
+fn the_documented_client_gets_answers_in_the_order_of_delays() {
     const COUNT: usize = 12;
     let daemon = Daemon::start();
     let address = format!("ws://localhost:{}", daemon.address().port());
@@ -59,7 +59,7 @@ fn the_documented_client_gets_its_answers_in_the_order_of_their_delays() {
 }
 
 #[test]
-fn many_at_once_over_each_connection_that_lasts() {
+fn concurrent_conversions_work_over_each_persistent_framing() {
     const COUNT: usize = 100;
     for framing in [Framing::RawJson, Framing::WebSocket] {
         let daemon = Daemon::builder().args(["--conversion-delay", "500ms..700ms"]).start();
@@ -78,7 +78,7 @@ fn many_at_once_over_each_connection_that_lasts() {
 
 /// Each request of HTTP is served alone, so that connections are what waits at the same time.
 #[test]
-fn many_at_once_by_curl() {
+fn concurrent_conversions_work_with_curl() {
     const COUNT: usize = 16;
     let daemon = Daemon::builder().args(["--conversion-delay", "500ms..700ms"]).start();
     let asked = Instant::now();
@@ -94,7 +94,7 @@ fn many_at_once_by_curl() {
 
 /// Nothing empty gets into a result; what is no text is told at once, with the request's id as it came.
 #[test]
-fn what_is_empty_or_no_text() {
+fn empty_and_non_text_conversions_are_handled() {
     let cases = [
         (r#"{"request_id": "02", "data": ""}"#, r#"{"request_id":"02","data":{}}"#),
         (

@@ -11,7 +11,7 @@ fn is_well(answer: &Answer) -> bool {
 }
 
 #[test]
-fn a_daemon_whose_database_stops_is_not_well_until_it_is_back() {
+fn the_daemon_is_unhealthy_while_its_database_is_stopped() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let daemon = Daemon::builder().args(["--store", &database.url()]).start();
@@ -89,14 +89,14 @@ fn registers() -> impl FnMut(&mut Client) -> String {
 }
 
 #[test]
-fn a_daemon_whose_writes_fail_is_not_well_until_one_comes_through() {
+fn the_daemon_is_unhealthy_from_a_failed_write_to_the_next_success() {
     let read_only = "ALTER DATABASE SET default_transaction_read_only = on";
     let back = "SET default_transaction_read_only = off; ALTER DATABASE RESET default_transaction_read_only";
     writes_fail_and_come_back(&Cluster::start(), &[], &[read_only], &[back], registers());
 }
 
 #[test]
-fn a_daemon_whose_writes_hang_is_not_well_until_one_comes_through() {
+fn the_daemon_is_unhealthy_from_a_hung_write_to_the_next_success() {
     let (waits, back) = (
         "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
         "ALTER SYSTEM RESET synchronous_standby_names",
@@ -105,7 +105,7 @@ fn a_daemon_whose_writes_hang_is_not_well_until_one_comes_through() {
 }
 
 #[test]
-fn a_daemon_that_writes_behind_is_not_well_while_it_can_not() {
+fn write_behind_is_unhealthy_while_it_cannot_flush() {
     let read_only = "ALTER DATABASE SET default_transaction_read_only = on";
     let back = "SET default_transaction_read_only = off; ALTER DATABASE RESET default_transaction_read_only";
     let mut second = 0;

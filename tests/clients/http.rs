@@ -59,7 +59,7 @@ fn one_connection_carries_many_requests() {
 }
 
 #[test]
-fn a_connection_outlasts_errors_of_dialects_and_pages_that_are_not_there() {
+fn a_connection_survives_dialect_errors_and_unknown_pages() {
     let daemon = Daemon::start();
     let url = url(&daemon);
     let page = format!("{url}nothing");
@@ -80,7 +80,7 @@ fn a_connection_outlasts_errors_of_dialects_and_pages_that_are_not_there() {
 }
 
 #[test]
-fn the_old_version_gets_one_answer_and_the_end_of_the_connection() {
+fn http_1_0_gets_one_response_and_a_closed_connection() {
     let daemon = Daemon::start();
     let answer = fetch(["--http1.0", "-d", PING, &url(&daemon)]);
     assert_pong(&answer);
@@ -91,7 +91,7 @@ fn the_old_version_gets_one_answer_and_the_end_of_the_connection() {
 }
 
 #[test]
-fn bodies_come_in_chunks_or_whole_and_as_whatever_type() {
+fn bodies_are_accepted_chunked_or_whole_with_any_content_type() {
     let daemon = Daemon::start();
     let url = url(&daemon);
     let chunked = ["-X", "POST", "-H", "Transfer-Encoding: chunked", "-T", "-", &url];
@@ -110,7 +110,7 @@ fn bodies_come_in_chunks_or_whole_and_as_whatever_type() {
 }
 
 #[test]
-fn who_asks_whether_to_send_a_body_is_told() {
+fn expect_100_continue_is_answered() {
     let daemon = Daemon::start();
     let url = url(&daemon);
     let sends = |length: usize| {
@@ -139,7 +139,7 @@ fn who_asks_whether_to_send_a_body_is_told() {
 
 /// Neither waits to be told that it may send what is too much: it reads the answer all the same.
 #[test]
-fn a_body_that_is_too_large_is_refused_however_it_comes() {
+fn a_too_large_body_is_refused_sized_or_chunked() {
     let daemon = Daemon::start();
     let body = " ".repeat(5 << 20);
     let refused = |arguments: [&str; 4]| {
@@ -154,7 +154,7 @@ fn a_body_that_is_too_large_is_refused_however_it_comes() {
 }
 
 #[test]
-fn pages_for_people_and_their_tools() {
+fn the_front_page_and_the_health_check_are_served() {
     let daemon = Daemon::start();
     let url = url(&daemon);
     let root = fetch([&url]);
@@ -176,7 +176,7 @@ fn pages_for_people_and_their_tools() {
 }
 
 #[test]
-fn what_can_not_be_asked_is_refused_in_words() {
+fn unsupported_requests_are_refused_with_an_explanation() {
     let daemon = Daemon::start();
     let url = url(&daemon);
     let health = format!("{url}healthz");
@@ -222,7 +222,7 @@ fn what_can_not_be_asked_is_refused_in_words() {
 }
 
 #[test]
-fn a_packed_body_is_told_what_would_be_taken() {
+fn a_compressed_body_is_refused_with_accept_encoding() {
     let daemon = Daemon::start();
     let url = url(&daemon);
     let packed = fetch(["-H", "Content-Encoding: gzip", "-d", PING, &url]);
@@ -232,7 +232,7 @@ fn a_packed_body_is_told_what_would_be_taken() {
 }
 
 #[test]
-fn every_answer_says_when_it_was_made() {
+fn every_response_has_a_date() {
     let daemon = Daemon::builder().args(["--conversion-delay", "1100ms"]).start();
     let url = url(&daemon);
     let health = format!("{url}healthz");
@@ -260,7 +260,7 @@ fn every_answer_says_when_it_was_made() {
 }
 
 #[test]
-fn long_lists_come_in_chunks_and_are_whole() {
+fn long_lists_are_chunked_and_complete() {
     let daemon = Daemon::start();
     let url = url(&daemon);
     let mut client = daemon.client();
@@ -300,7 +300,7 @@ pub(crate) fn add_many(client: &mut Client) {
 }
 
 #[test]
-fn a_daemon_that_has_too_much_to_do_says_when_to_come_again() {
+fn a_busy_daemon_sends_retry_after() {
     let daemon = Daemon::builder().with_slow_hashes().args(["--auth-queue", "1"]).start();
     let url = url(&daemon);
     let is_over = AtomicBool::new(false);
@@ -339,7 +339,7 @@ fn a_daemon_that_has_too_much_to_do_says_when_to_come_again() {
 
 /// Each dialect says so in its own way.
 #[test]
-fn busy_is_told_in_the_dialect_of_the_request() {
+fn busy_is_reported_in_the_dialect_of_the_request() {
     let daemon = Daemon::builder().args(["--conversion-delay", "1h", "--requests-max", "1"]).start();
     let mut waiting = daemon.client();
     waiting.send(r#"{"request_id": 1, "data": "a&&b&&c"}"#);
@@ -361,7 +361,7 @@ fn busy_is_told_in_the_dialect_of_the_request() {
 }
 
 #[test]
-fn a_request_that_is_cut_short_is_told_so() {
+fn a_truncated_request_gets_an_error() {
     let daemon = Daemon::builder().args(["--request-timeout", "300ms"]).start();
     let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{";
     let mut client = daemon.client();
@@ -378,7 +378,7 @@ fn a_request_that_is_cut_short_is_told_so() {
 
 /// A handshake of WebSocket that is none is told what it lacks; any other upgrade is declined by an answer.
 #[test]
-fn upgrades_that_are_not_possible_are_refused_or_ignored() {
+fn impossible_upgrades_are_refused_or_ignored() {
     let daemon = Daemon::start();
     let url = url(&daemon);
     let handshake = |version: &str, key: &str| {

@@ -19,7 +19,7 @@ const CONVERSATION: [(&str, &str); 7] = [
 ];
 
 #[test]
-fn the_conversation_by_netcat_in_one_piece() {
+fn the_netcat_conversation_works_in_one_packet() {
     on_each_store(|daemon| {
         let (said, replies): (Vec<_>, Vec<_>) = CONVERSATION.into_iter().unzip();
         let said: String = said.iter().map(|line| format!("{line}\n")).collect();
@@ -30,7 +30,7 @@ fn the_conversation_by_netcat_in_one_piece() {
 }
 
 #[test]
-fn the_conversation_by_netcat_line_by_line() {
+fn the_netcat_conversation_works_line_by_line() {
     on_each_store(|daemon| {
         let mut dialogue = Dialogue::start(nc().args(place(daemon)));
         for (line, reply) in CONVERSATION {
@@ -43,7 +43,7 @@ fn the_conversation_by_netcat_line_by_line() {
 
 /// On a terminal, which shows what is typed.
 #[test]
-fn the_conversation_by_telnet() {
+fn the_telnet_conversation_works() {
     on_each_store(|daemon| {
         let mut screen = Dialogue::start(&mut telnet(daemon.address()));
         expect_lines(
@@ -62,7 +62,7 @@ fn the_conversation_by_telnet() {
 
 /// The three commands of its first page.
 #[test]
-fn the_first_examples() {
+fn the_first_metrics_examples_work() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     assert_eq!(client.say("put palm.cpu 10.5 1501864247"), "ok\n\n");
@@ -78,18 +78,18 @@ fn the_documented_client() {
 }
 
 #[test]
-fn what_a_server_has_to_pass() {
+fn the_documented_server_checks_pass() {
     on_each_store(|daemon| drop(succeed(python("metrics.py").arg("server").arg(port(daemon)))));
 }
 
 #[test]
-fn clients_of_asyncio() {
+fn asyncio_clients_put_and_get_points() {
     on_each_store(|daemon| drop(succeed(python("metrics.py").arg("asyncio").arg(port(daemon)))));
 }
 
 /// Who says that it will send no more gets all that it has asked for.
 #[test]
-fn a_batch_by_netcat_has_a_reply_each() {
+fn each_line_of_a_netcat_batch_gets_a_reply() {
     let daemon = Daemon::start();
     let puts: String = (0..1000).map(|second| format!("put batch {second}.5 {second}\n")).collect();
     let heard = run_with_input(nc().args(place(&daemon)), puts.as_bytes()).expect_success();
@@ -99,7 +99,7 @@ fn a_batch_by_netcat_has_a_reply_each() {
 }
 
 #[test]
-fn points_and_their_order_outlive_the_daemon() {
+fn points_and_their_order_survive_a_restart() {
     let database = Cluster::shared().database();
     let stores = [Daemon::builder(), Daemon::builder().args(["--store", &database.url()])];
     for builder in stores {
@@ -130,7 +130,7 @@ fn points_and_their_order_outlive_the_daemon() {
 }
 
 #[test]
-fn old_points_go_and_later_ones_stay() {
+fn old_points_are_removed_and_newer_ones_kept() {
     on_each_store_with(&["--metrics-retention", "10s"], |daemon| {
         let mut client = daemon.client();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs();

@@ -129,14 +129,14 @@ fn rows() -> Vec<Row> {
 }
 
 #[test]
-fn the_table_where_anybody_may_register() {
+fn the_table_holds_with_open_registration() {
     let daemon = herd().args(["--store", "memory:"]).start();
     make_vms(&mut daemon.client());
     hold_the_table(&daemon, true);
 }
 
 #[test]
-fn the_table_where_nobody_may_register() {
+fn the_table_holds_with_closed_registration() {
     let mut before = herd().start();
     make_vms(&mut before.client());
     before.stop();
@@ -147,7 +147,7 @@ fn the_table_where_nobody_may_register() {
 /// Where all is closed a token in the data is as good as a login: on a connection that lasts for what follows as
 /// well, over HTTP for that request. Another VM's is of no use to who has authenticated.
 #[test]
-fn a_token_in_the_data_opens_what_is_closed() {
+fn a_token_in_the_data_grants_closed_commands() {
     let daemon = herd().start();
     let mut client = daemon.client();
     make_vms(&mut client);
@@ -216,7 +216,7 @@ fn metrics_text_is_for_listeners_that_open_it() {
 }
 
 #[test]
-fn every_command_has_a_row_and_every_row_is_of_its_command() {
+fn every_command_has_one_row_in_the_table() {
     let rows = rows();
     for command in CommandName::ALL {
         assert!(rows.iter().any(|row| row.command == command), "{command:?} has no row");

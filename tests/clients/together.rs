@@ -50,7 +50,7 @@ const FIRST_STEP: usize = 4;
 
 /// Each document over each framing, the others by the two other programs.
 #[test]
-fn the_three_conversations_at_once() {
+fn the_three_conversations_run_concurrently() {
     let daemon = Daemon::builder().args(["--conversion-delay", "20ms..80ms"]).start();
     let mut herd = Herd::default();
     for round in 0..3 {

@@ -14,7 +14,7 @@ fn check<const N: usize>(name: &str, address: impl ToString, arguments: [&str; N
 }
 
 #[test]
-fn handshakes_are_for_those_who_may_come() {
+fn handshakes_are_checked() {
     check("handshakes", Daemon::start().address(), []);
 }
 
@@ -25,7 +25,7 @@ fn pings_get_their_pongs() {
 }
 
 #[test]
-fn messages_come_in_fragments() {
+fn fragmented_messages_are_accepted() {
     let daemon = Daemon::builder().args(["--conversion-delay", "0"]).start();
     check("fragments", daemon.address(), []);
 }
@@ -36,37 +36,37 @@ fn a_client_closes_with_any_code() {
 }
 
 #[test]
-fn what_breaks_a_rule_ends_with_the_code_for_that() {
+fn protocol_violations_close_with_their_code() {
     check("faults", Daemon::start().address(), []);
 }
 
 #[test]
-fn what_is_no_request_gets_an_error() {
+fn a_message_that_is_not_a_request_gets_an_error() {
     check("not_requests", Daemon::start().address(), []);
 }
 
 #[test]
-fn strangers_send_little_where_nothing_is_open() {
+fn anonymous_clients_of_a_closed_listener_have_a_smaller_limit() {
     let daemon = Daemon::builder().listen("tcp://127.0.0.1:0?open=").start();
     daemon.client().register("a", &[]);
     check("anonymous_sizes", daemon.addresses()[1], ["a", PASSWORD]);
 }
 
 #[test]
-fn who_keeps_the_daemon_waiting_is_let_go() {
+fn a_client_that_stalls_is_closed() {
     let daemon = Daemon::builder().args(["--request-timeout", "500ms", "--idle-timeout", "1s"]).start();
     check("deadlines", daemon.address(), []);
 }
 
 #[test]
-fn long_lists_come_in_fragments() {
+fn long_lists_are_sent_in_fragments() {
     let daemon = Daemon::start();
     add_many(&mut daemon.client());
     check("big_answers", daemon.address(), []);
 }
 
 #[test]
-fn a_daemon_that_stops_says_so_after_its_last_answers() {
+fn a_stopping_daemon_sends_close_after_its_last_responses() {
     let mut daemon = Daemon::builder().args(["--conversion-delay", "700ms"]).start();
     let mut client = Dialogue::start(python("websocket.py").args(["stops", &daemon.address().to_string()]));
     assert_eq!(client.line(), "ready");
@@ -76,7 +76,7 @@ fn a_daemon_that_stops_says_so_after_its_last_answers() {
 
 /// The head that asks for WebSocket authenticates nobody; a token in a message does.
 #[test]
-fn a_handshake_brings_no_login() {
+fn a_handshake_carries_no_login() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     client.register("a", &[1]);
@@ -100,7 +100,7 @@ fn a_handshake_brings_no_login() {
 
 /// One of WebSocket is listed with its VM once it has authenticated, one of HTTP never.
 #[test]
-fn connections_are_listed_with_the_vm_whose_they_are() {
+fn connections_are_listed_with_their_vm() {
     let daemon = Daemon::start();
     let mut socket = Talker::of(&daemon, Framing::WebSocket);
     let mut curl = Talker::of(&daemon, Framing::Http);
@@ -143,7 +143,7 @@ fn connections_are_listed_with_the_vm_whose_they_are() {
 
 /// What was proved over HTTP before counted for those requests only.
 #[test]
-fn a_connection_that_changes_from_http_brings_no_login() {
+fn an_upgrade_carries_over_no_http_login() {
     let daemon = Daemon::start();
     daemon.client().register("a", &[1]);
     let mut client = daemon.client();
@@ -182,7 +182,7 @@ fn a_connection_that_changes_from_http_brings_no_login() {
 
 /// A client that is gone, in good order or without a word, is owed nothing.
 #[test]
-fn what_a_client_that_leaves_has_asked_for_is_forgotten() {
+fn requests_of_a_disconnected_client_are_dropped() {
     let daemon = Daemon::builder().args(["--conversion-delay", "1h"]).start();
     for says_goodbye in [true, false] {
         let mut talker = Talker::of(&daemon, Framing::WebSocket);

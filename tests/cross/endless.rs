@@ -145,7 +145,7 @@ fn messages_of_websocket_without_an_end_are_cut_off() {
 }
 
 #[test]
-fn messages_that_only_time_can_end_are_ended_by_it() {
+fn messages_that_never_end_are_timed_out() {
     let _alone = alone();
     best_of_three("WebSocket without an end or a size", || {
         let daemon = Daemon::builder().args(["--request-timeout", "1s"]).start();

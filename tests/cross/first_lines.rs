@@ -53,7 +53,7 @@ enum Kind {
 }
 
 #[test]
-fn the_first_line_decides_once_wherever_the_stream_is_split() {
+fn the_first_line_decides_the_framing_at_every_split() {
     let mut splits = 0;
     for (first_name, kind, first) in LINES {
         for (second_name, _, second) in LINES {
@@ -76,7 +76,7 @@ fn the_first_line_decides_once_wherever_the_stream_is_split() {
 }
 
 #[test]
-fn the_same_over_sockets() {
+fn the_first_line_decides_the_framing_over_sockets() {
     let daemon = Daemon::start();
     for (index, (first_name, kind, first)) in LINES.into_iter().enumerate() {
         for (second_name, _, second) in LINES {

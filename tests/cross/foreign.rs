@@ -12,7 +12,7 @@ use crate::web::{Web, header, message, post};
 const REQUESTS_MIN: usize = 40;
 
 #[test]
-fn nothing_that_a_foreign_page_makes_a_browser_send_has_an_effect() {
+fn requests_of_a_foreign_page_have_no_effect() {
     let daemon = Daemon::start();
     let mut operator = daemon.operator();
     let before = begun(&mut operator);
@@ -42,7 +42,7 @@ fn nothing_that_a_foreign_page_makes_a_browser_send_has_an_effect() {
 
 /// What is refused above for whom it comes from is a request that would work.
 #[test]
-fn the_same_requests_of_our_own_page_do_have_their_effect() {
+fn the_same_requests_of_an_own_page_take_effect() {
     let daemon = Daemon::start();
     let requests = own_requests(daemon.address().port());
     for (index, Foreign { what, bytes, status }) in requests.iter().enumerate() {
@@ -56,7 +56,7 @@ fn the_same_requests_of_our_own_page_do_have_their_effect() {
 }
 
 #[test]
-fn a_page_of_our_own_may_upgrade_and_one_that_is_allowed_too() {
+fn pages_of_the_same_or_an_allowed_origin_may_upgrade() {
     let daemon = Daemon::builder().args(["--http-origin", "https://vms.example.org"]).start();
     let port = daemon.address().port();
     for origin in [format!("http://127.0.0.1:{port}"), "https://vms.example.org".into()] {
@@ -80,7 +80,7 @@ fn a_page_of_our_own_may_upgrade_and_one_that_is_allowed_too() {
 
 /// What the Fetch standard has a server answer, so that a browser lets a page see it.
 #[test]
-fn an_allowed_page_is_shown_answers_and_no_other() {
+fn only_an_allowed_origin_may_read_responses() {
     let allowed = "https://vms.example.org";
     let daemon =
         Daemon::builder().args(["--http-origin", allowed, "--http-origin", "http://10.0.0.1:3000"]).start();

@@ -51,7 +51,7 @@ fn daemon() -> Daemon {
 }
 
 #[test]
-fn a_forwarded_request_has_the_rights_of_a_stranger() {
+fn a_forwarded_request_has_anonymous_rights() {
     let daemon = daemon();
     let mut web = Web::connect(daemon.address());
     for header in FORWARDED {
@@ -80,7 +80,7 @@ fn a_forwarded_request_has_the_rights_of_a_stranger() {
 }
 
 #[test]
-fn a_vm_that_comes_through_a_proxy_is_that_vm() {
+fn a_vm_can_authenticate_through_a_proxy() {
     let daemon = daemon();
     daemon.client().register("a", &[]);
     let token = daemon.client().authenticate("a");
@@ -97,7 +97,7 @@ fn a_vm_that_comes_through_a_proxy_is_that_vm() {
 }
 
 #[test]
-fn a_forwarded_handshake_holds_for_the_life_of_its_connection() {
+fn a_forwarded_handshake_marks_the_whole_connection() {
     let daemon = daemon();
     daemon.client().register("a", &[]);
     for header in FORWARDED {
@@ -125,7 +125,7 @@ fn a_forwarded_handshake_holds_for_the_life_of_its_connection() {
 }
 
 #[test]
-fn a_stranger_behind_a_proxy_may_send_no_more_than_any_stranger() {
+fn a_proxied_client_has_the_anonymous_request_limit() {
     let daemon = daemon();
     let large = format!(r#"{{"command": "ping", "data": {{}}{}}}"#, " ".repeat(65 << 10));
     let mut web = Web::connect(daemon.address());
@@ -163,7 +163,7 @@ fn long_requests_have_no_more_rights() {
 }
 
 #[test]
-fn where_strangers_come_anyway_a_proxy_changes_nothing() {
+fn a_proxy_changes_nothing_on_an_open_listener() {
     let builder = Daemon::builder().arg("--allow-plaintext").args(["--registration", "open"]);
     let daemon = builder.listen("tcp://0.0.0.0:0?open=metrics").start();
     let address = (std::net::Ipv4Addr::LOCALHOST, daemon.addresses()[1].port()).into();
@@ -186,7 +186,7 @@ fn ask_unix(path: &std::path::Path, request: &str) -> String {
 }
 
 #[test]
-fn a_proxy_on_a_unix_socket_is_none_of_its_owner() {
+fn a_proxy_on_a_unix_socket_is_not_the_operator() {
     let builder = Daemon::builder();
     let path = builder.state_dir().join("clients.sock");
     let daemon = builder.listen(format!("unix:{}", path.display())).start();
@@ -200,7 +200,7 @@ fn a_proxy_on_a_unix_socket_is_none_of_its_owner() {
 }
 
 #[test]
-fn a_listener_may_open_nothing() {
+fn a_listener_may_close_every_group() {
     let builder = Daemon::builder().listen("tcp://127.0.0.1:0?open=none").args(["--registration", "closed"]);
     let daemon = builder.start();
     let mut client = Client::connect(daemon.addresses()[1]);
@@ -225,7 +225,7 @@ fn a_listener_may_open_nothing() {
 }
 
 #[test]
-fn where_nothing_is_open_there_is_nothing_to_warn_of() {
+fn a_closed_listener_logs_no_proxy_warning() {
     let builder = Daemon::builder().only_on("tcp://127.0.0.1:0?open=none");
     let daemon = builder.args(["--registration", "closed"]).start();
     assert!(!daemon.log().contains(" WARN "), "{}", daemon.log());

@@ -13,7 +13,7 @@ const POINTS: usize = 20_000;
 const BATCH: usize = 4000;
 
 #[test]
-fn a_point_over_each_framing() {
+fn a_point_round_trips_over_each_framing() {
     let daemon = Daemon::start();
     let mut json_client = daemon.client();
     let mut text = daemon.client();
@@ -56,7 +56,7 @@ fn a_point_over_each_framing() {
 }
 
 #[test]
-fn an_error_over_each_framing() {
+fn an_error_is_reported_over_each_framing() {
     let daemon = Daemon::start();
     let bad = r#"{"command":"put","data":{"points":[{"key":"a","value":1},{"key":"a","value":"x"}]}}"#;
     let mut raw = daemon.client();
@@ -75,7 +75,7 @@ fn an_error_over_each_framing() {
 
 /// Each quarter of the points is put over another framing; all are then got over each.
 #[test]
-fn twenty_thousand_points_are_got_as_they_were_put() {
+fn twenty_thousand_points_round_trip() {
     for store in [&["--store", "memory:"][..], &[]] {
         let daemon = Daemon::builder().args(store).start();
         let points = points();

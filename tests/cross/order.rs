@@ -11,7 +11,7 @@ use crate::load::{Before, Witness, alone, best_of_three, statistic};
 use crate::web::{Web, post};
 
 #[test]
-fn pipelined_requests_are_answered_one_by_one_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     const COUNT: usize = 20_000;
     let _alone = alone();
     best_of_three("20 000 pipelined requests of HTTP", || {
@@ -102,7 +102,7 @@ fn error(message: &str) -> String {
 
 /// Slow and quick ones on one connection: the quick one has to wait, since only order tells answers apart.
 #[test]
-fn an_answer_that_takes_its_time_holds_up_those_behind_it() {
+fn a_slow_response_holds_up_later_ones() {
     let daemon = Daemon::builder().args(["--conversion-delay", "300ms..300ms"]).start();
     let mut web = Web::connect(daemon.address());
     let convert = post("{\"request_id\":\"slow\",\"data\":\"Hub&&name&&qwe\"}");
@@ -115,7 +115,7 @@ fn an_answer_that_takes_its_time_holds_up_those_behind_it() {
 }
 
 #[test]
-fn a_load_generator_meets_no_error() {
+fn a_load_generator_sees_no_error() {
     const CONNECTIONS: &str = "64";
     require("wrk", "wrk");
     let _alone = alone();

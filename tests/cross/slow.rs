@@ -49,7 +49,7 @@ fn dribbles() -> Vec<(&'static str, Vec<u8>, Vec<u8>, &'static str)> {
 }
 
 #[test]
-fn whoever_sends_a_byte_a_second_is_told_so_at_the_request_timeout() {
+fn a_byte_a_second_is_timed_out_with_an_error() {
     const OF_EACH: usize = 20;
     const TIMEOUT: Duration = Duration::from_millis(2500);
     let _alone = alone();
@@ -114,7 +114,7 @@ fn open<T>(swarm: &Swarm, dribbles: &[(&'static str, T, T, &'static str)]) -> BT
 }
 
 #[test]
-fn ten_thousand_connections_that_are_kept_alive_and_idle_are_closed_in_time() {
+fn ten_thousand_idle_keep_alive_connections_are_closed_in_time() {
     const TIMEOUT: Duration = Duration::from_secs(3);
     /// What one of them may take.
     const CONNECTION_BYTES_MAX: u64 = 1024;
@@ -172,7 +172,7 @@ fn ten_thousand_connections_that_are_kept_alive_and_idle_are_closed_in_time() {
 
 /// A client that asks anew within the idle timeout keeps its connection for as long as it likes.
 #[test]
-fn whoever_asks_again_in_time_keeps_the_connection() {
+fn a_request_within_the_idle_timeout_keeps_the_connection() {
     let daemon = Daemon::builder().args(["--idle-timeout", "400ms", "--request-timeout", "400ms"]).start();
     let mut web = Web::connect(daemon.address());
     let begin = Instant::now();

@@ -152,7 +152,7 @@ fn vectors() -> Vec<(u16, String)> {
 }
 
 #[test]
-fn what_can_be_read_in_two_ways_ends_the_connection_and_hides_nothing() {
+fn an_ambiguous_request_closes_the_connection_and_smuggles_nothing() {
     let daemon = Daemon::start();
     let mut operator = daemon.operator();
     let (hidden, fine) = (hidden(), post(PING));
@@ -185,7 +185,7 @@ fn what_can_be_read_in_two_ways_ends_the_connection_and_hides_nothing() {
 
 /// The hidden request is one: where nothing is wrong before it, it is run.
 #[test]
-fn what_can_be_read_in_one_way_only_is_followed_by_the_next() {
+fn an_unambiguous_request_is_followed_by_the_next() {
     let daemon = Daemon::start();
     let fine = [
         post(PING),

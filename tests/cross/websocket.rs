@@ -63,7 +63,7 @@ const PIPE_BYTES_MAX: usize = 32 << 20;
 const CLIENT_KIB_MAX: u64 = 256;
 
 #[test]
-fn clients_that_never_read_are_left_alone_and_then_closed() {
+fn clients_that_never_read_stall_and_are_then_closed() {
     const OF_EACH: usize = 2;
     let _alone = alone();
     best_of_three("clients of WebSocket that never read", || {
@@ -131,7 +131,7 @@ impl Deaf {
 }
 
 #[test]
-fn a_length_that_may_not_be_is_refused_before_anything_of_it_comes() {
+fn an_invalid_length_is_refused_before_its_payload() {
     let daemon = Daemon::builder().listen("tcp://0.0.0.0:0").arg("--allow-plaintext").start();
     let [open, closed] = daemon.addresses()[..] else { panic!("two listeners") };
     for (address, bytes_max) in [(open, 1 << 20), (closed, 64 << 10)] {
@@ -176,7 +176,7 @@ fn a_length_that_may_not_be_is_refused_before_anything_of_it_comes() {
 }
 
 #[test]
-fn whoever_never_answers_a_close_is_closed_all_the_same() {
+fn a_client_that_never_answers_a_close_is_closed() {
     let daemon = Daemon::start();
     let mut operator = daemon.operator();
     // Each breaks a rule, is told so, and then stays; one is silent, one goes on as if nothing were.
@@ -210,7 +210,7 @@ fn whoever_never_answers_a_close_is_closed_all_the_same() {
 }
 
 #[test]
-fn a_daemon_that_stops_says_so_and_does_not_wait_for_an_answer() {
+fn a_stopping_daemon_sends_close_and_does_not_wait() {
     let mut daemon = Daemon::start();
     let mut idle = Web::websocket(daemon.address());
     let mut busy = Web::websocket(daemon.address());
@@ -230,7 +230,7 @@ fn a_daemon_that_stops_says_so_and_does_not_wait_for_an_answer() {
 }
 
 #[test]
-fn nothing_of_an_http_connection_is_left_where_it_is_one_of_websocket() {
+fn an_upgrade_leaves_no_http_state() {
     let daemon = Daemon::start();
     daemon.client().register("vm", &[1]);
     let mut client = daemon.client();

@@ -32,7 +32,7 @@ fn file_names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn each_copy_is_one_state_of_a_store_that_is_written_to() {
+fn each_backup_is_a_consistent_snapshot() {
     let daemon = Daemon::start();
     let copies = TempDir::new();
     let is_over = AtomicBool::new(false);
@@ -83,7 +83,7 @@ fn each_copy_is_one_state_of_a_store_that_is_written_to() {
 }
 
 #[test]
-fn a_copy_that_fails_leaves_nothing() {
+fn a_failed_backup_leaves_no_file() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     (0..50).for_each(|number| client.register(&format!("vm-{number}"), &[1; 200]));
@@ -115,7 +115,7 @@ fn a_copy_that_fails_leaves_nothing() {
 }
 
 #[test]
-fn what_can_not_be_copied_says_what_to_do() {
+fn a_failed_backup_says_what_to_do() {
     let directory = TempDir::new();
     for (arguments, code, part) in [
         (&["x"][..], 1, "there is no store sqlite:"),
@@ -135,7 +135,7 @@ fn what_can_not_be_copied_says_what_to_do() {
 
 /// As `install -d -o vmherd /var/lib/vmherd` leaves it.
 #[test]
-fn what_root_makes_in_the_directory_of_a_daemon_s_user_is_that_user_s() {
+fn files_made_by_root_belong_to_the_directory_s_owner() {
     require("setpriv", "util-linux");
     let of_user = Daemon::builder();
     let state_dir = of_user.state_dir().to_owned();

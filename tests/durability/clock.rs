@@ -70,7 +70,7 @@ fn has_young(daemon: &Daemon) {
 }
 
 #[test]
-fn a_clock_that_jumps_ahead_ends_no_token_and_no_young_point() {
+fn a_clock_that_jumps_ahead_ends_no_token_and_removes_no_recent_point() {
     let clock = FalseClock::new();
     let mut daemon = clock.daemon().args(["--metrics-retention", "1h"]).start();
     let mut client = daemon.client();
@@ -111,7 +111,7 @@ fn a_clock_that_jumps_ahead_ends_no_token_and_no_young_point() {
 
 /// Nothing has jumped there: tokens end as ever, and the log tells how many.
 #[test]
-fn what_has_expired_goes_and_is_counted() {
+fn expired_tokens_are_removed_and_counted() {
     let daemon = Daemon::builder().args(["--token-lifetime", "1s"]).start();
     let mut client = daemon.client();
     client.register("a", &[]);

@@ -38,7 +38,7 @@ fn name(number: u64) -> String {
 }
 
 #[test]
-fn a_kill_takes_nothing_that_was_acknowledged() {
+fn a_kill_loses_no_acknowledged_write() {
     let rounds = std::env::var("VMHERD_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
     let mut total = 0;
     for first in (0..rounds).step_by(ROUNDS_PER_STORE) {

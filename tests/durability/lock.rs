@@ -38,7 +38,7 @@ impl Drop for Locked {
 }
 
 #[test]
-fn a_locked_store_lets_writers_wait_for_so_long_and_readers_not_at_all() {
+fn a_locked_store_delays_writers_up_to_the_limit_and_readers_not_at_all() {
     let daemon = Daemon::start();
     let [mut client, mut writer, mut reader] = [(); 3].map(|()| daemon.client());
     client.register("a", &[1, 2]);
@@ -72,7 +72,7 @@ fn a_locked_store_lets_writers_wait_for_so_long_and_readers_not_at_all() {
 
 /// A connection that waits for the store is not idle.
 #[test]
-fn while_the_store_is_waited_for_no_time_runs() {
+fn client_timeouts_pause_while_the_store_is_awaited() {
     let daemon = Daemon::builder().args(["--idle-timeout", "500ms"]).start();
     let mut client = daemon.client();
     client.register("a", &[]);

@@ -31,7 +31,7 @@ fn by_key(mut points: Vec<Point>) -> Vec<Point> {
 }
 
 #[test]
-fn the_daemon_says_that_it_writes_behind() {
+fn the_daemon_logs_that_it_writes_behind() {
     let daemon = memory().start();
     assert!(daemon.log().contains("points are acknowledged before they are on disk"), "{}", daemon.log());
     put_all(&mut daemon.client(), &points(0..30));
@@ -46,7 +46,7 @@ fn the_daemon_says_that_it_writes_behind() {
 }
 
 #[test]
-fn who_gets_after_a_put_sees_it() {
+fn a_get_after_a_put_sees_the_point() {
     let daemon = memory().start();
     let (mut client, mut other) = (daemon.client(), daemon.client());
     for round in 0..50 {
@@ -58,7 +58,7 @@ fn who_gets_after_a_put_sees_it() {
 }
 
 #[test]
-fn a_daemon_that_is_told_to_end_writes_everything_first() {
+fn a_stopping_daemon_writes_all_buffered_points() {
     let mut daemon = memory().start();
     for round in 0..5 {
         put_all(&mut daemon.client(), &points(1000 * round..1000 * round + 1000));
@@ -69,7 +69,7 @@ fn a_daemon_that_is_told_to_end_writes_everything_first() {
 
 /// The same while clients go on.
 #[test]
-fn an_end_in_the_middle_of_work_takes_no_point_that_was_acknowledged() {
+fn a_stop_under_load_loses_no_acknowledged_point() {
     let (mut daemon, mut ledger) = (memory().start(), Ledger::new());
     for _ in 0..5 {
         let putters = Putters::start(daemon.address(), 4, &ledger, May::Die);
@@ -120,7 +120,7 @@ fn file_of(daemon: &Daemon) -> PathBuf {
 
 /// A kill takes what was acknowledged within the last second, at most, and nothing from the middle of a series.
 #[test]
-fn a_kill_takes_a_second_at_most() {
+fn a_kill_loses_at_most_one_second_of_points() {
     let (mut daemon, mut ledger) = (memory().start(), Ledger::new());
     let putters = Putters::start(daemon.address(), 4, &ledger, May::Die);
     let begin = Instant::now();

@@ -20,7 +20,7 @@ fn put_until_refused(client: &mut Client, points: &mut Vec<Point>) -> String {
 }
 
 #[test]
-fn a_full_disk_refuses_points_and_loses_none() {
+fn a_full_disk_rejects_points_and_loses_none() {
     let builder = Daemon::builder();
     let disk = SmallDisk::mount(&builder, 1);
     let mut daemon = disk.daemon(builder).start();

@@ -27,7 +27,7 @@ fn locked() -> (Daemon, Locked) {
 }
 
 #[test]
-fn the_whole_grace_is_there_for_points_that_wait() {
+fn buffered_points_get_the_whole_grace_period() {
     let (mut daemon, lock) = locked();
     let begin = Instant::now();
     daemon.signal("TERM");
@@ -40,7 +40,7 @@ fn the_whole_grace_is_there_for_points_that_wait() {
 }
 
 #[test]
-fn points_that_could_not_be_written_in_time_are_counted_and_the_end_is_a_failure() {
+fn points_unwritten_at_the_deadline_are_counted_and_fail_the_exit() {
     let (mut daemon, _lock) = locked();
     let begin = Instant::now();
     daemon.signal("TERM");
@@ -51,7 +51,7 @@ fn points_that_could_not_be_written_in_time_are_counted_and_the_end_is_a_failure
 }
 
 #[test]
-fn points_that_a_second_signal_costs_are_counted() {
+fn points_lost_to_a_second_signal_are_counted() {
     let (mut daemon, _lock) = locked();
     daemon.signal("TERM");
     daemon.wait_for_log("stopping, within");

@@ -13,7 +13,7 @@ const ROUNDS_PER_STORE: usize = 10;
 const CLIENTS: usize = 4;
 
 #[test]
-fn a_kill_takes_no_point_that_was_acknowledged() {
+fn a_kill_loses_no_acknowledged_point() {
     let rounds = std::env::var("VMHERD_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
     let (mut random, mut total) = (Random::new(), Counts::default());
     for first in (0..rounds).step_by(ROUNDS_PER_STORE) {
@@ -35,7 +35,7 @@ fn a_kill_takes_no_point_that_was_acknowledged() {
 
 /// What the ledger is for: each thing that may go wrong is found out.
 #[test]
-fn a_ledger_finds_out_what_is_not_as_it_was_told() {
+fn a_ledger_detects_wrong_points() {
     // A is acknowledged before B is sent; C and D are one request without an answer; E is refused.
     let text = "sent 10 - a 1 3ff0000000000000\nsent 10 - a 2 8000000000000000\ndone 20 2\n\
                 sent 30 - b 1 3ff0000000000000\ndone 40 1\n\

@@ -21,7 +21,7 @@ fn point(key: &str, second: i64) -> Point {
 
 /// Whoever is answered before anything is written is told the truth, too.
 #[test]
-fn the_room_of_a_series_that_went_is_not_taken_for_granted() {
+fn the_key_limit_holds_after_a_series_is_removed() {
     let arguments = ["--metrics-retention", "2s", "--metrics-durability", "memory"];
     let daemon = Daemon::builder().args(arguments).start();
     let mut client = daemon.client();
@@ -37,7 +37,7 @@ fn the_room_of_a_series_that_went_is_not_taken_for_granted() {
 }
 
 #[test]
-fn old_points_go_and_new_ones_stay() {
+fn old_points_are_removed_and_new_ones_kept() {
     let mut keeps = Daemon::start();
     let mut removes = Daemon::builder().args(["--metrics-retention", "2s"]).start();
     // More than are removed in one step, in series that lose all, some or none of their points.

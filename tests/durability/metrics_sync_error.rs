@@ -14,7 +14,7 @@ fn point(second: i64) -> Point {
 
 /// One of the first syncs fails, each in its turn, while several clients put points.
 #[test]
-fn whichever_sync_fails_no_point_is_acknowledged_that_is_not_there() {
+fn no_failed_sync_acknowledges_a_missing_point() {
     let mut total = Counts::default();
     for number in 1..=20 {
         let fault = Fault::new();
@@ -40,7 +40,7 @@ fn whichever_sync_fails_no_point_is_acknowledged_that_is_not_there() {
 
 /// Killed while every sync fails: what was not acknowledged may be there or not.
 #[test]
-fn points_that_were_never_synced_are_not_acknowledged() {
+fn unsynced_points_are_not_acknowledged() {
     let fault = Fault::new();
     let mut daemon = fault.daemon().start();
     let mut client = daemon.client();
@@ -65,7 +65,7 @@ fn points_that_were_never_synced_are_not_acknowledged() {
 
 /// With points that are written behind `ok` promises less, but who reads is not told less than the truth.
 #[test]
-fn points_that_wait_for_a_disk_that_does_not_sync_come_to_it_later() {
+fn buffered_points_are_written_after_the_disk_recovers() {
     let fault = Fault::new();
     let mut daemon = fault.daemon().args(["--metrics-durability", "memory"]).start();
     let mut client = daemon.client();

@@ -276,7 +276,7 @@ fn one_put_at_a_time_is_answered_after_its_own_sync() {
 }
 
 #[test]
-fn no_point_of_many_connections_is_acknowledged_before_the_disk_has_it() {
+fn concurrent_points_are_acknowledged_after_their_sync() {
     let traced = Traced::start("store");
     let sent = put_on_many_connections(&traced.daemon);
     let reader = traced.finish(sent);
@@ -286,7 +286,7 @@ fn no_point_of_many_connections_is_acknowledged_before_the_disk_has_it() {
 
 /// The same check finds a daemon out that does not wait for the disk.
 #[test]
-fn a_daemon_that_writes_behind_is_seen_to() {
+fn write_behind_is_detected_by_the_sync_check() {
     let traced = Traced::start("memory");
     let sent = put_on_many_connections(&traced.daemon);
     assert!(!traced.finish(sent).early.is_empty(), "every point was on the disk first");

@@ -88,7 +88,7 @@ fn the_file_is_removed_and_linked_again() {
 }
 
 #[test]
-fn a_copy_takes_the_place_of_the_file() {
+fn a_replaced_file_is_detected() {
     nothing_is_acknowledged_until_the_file_is_back(
         |store| {
             fs::hard_link(store, with(store, ".kept")).expect("a link");
@@ -129,7 +129,7 @@ fn the_directory_is_moved_away_and_back() {
 
 /// A daemon that nobody asks for anything looks all the same.
 #[test]
-fn a_file_that_is_removed_is_missed_without_a_request() {
+fn a_removed_file_is_detected_without_a_request() {
     let daemon = Daemon::start();
     fs::remove_file(store(&daemon)).expect("removed");
     let begun = Instant::now();
@@ -141,7 +141,7 @@ fn a_file_that_is_removed_is_missed_without_a_request() {
 
 /// Clients that write all the time while the file goes: from a second later on nothing is acknowledged.
 #[test]
-fn nothing_that_is_acknowledged_later_than_a_second_after_is_lost() {
+fn no_write_is_acknowledged_after_the_file_is_removed() {
     let daemon = Daemon::start();
     let (path, away) = (store(&daemon), with(&store(&daemon), ".away"));
     let mut client = daemon.client();
@@ -172,7 +172,7 @@ fn refused(builder: Builder, store: &Path) {
 }
 
 #[test]
-fn a_second_daemon_on_one_file_is_refused_by_whatever_name() {
+fn a_second_daemon_on_one_file_is_refused_under_any_name() {
     let mut daemon = Daemon::start();
     let elsewhere = TempDir::new();
     let at = |name: &str| elsewhere.path().join(name);

@@ -79,7 +79,7 @@ fn expect_no_success(reply: &Value) {
 }
 
 #[test]
-fn a_write_that_is_not_synced_is_never_a_success() {
+fn an_unsynced_write_never_succeeds() {
     let fault = Fault::new();
     let mut daemon = fault.daemon().start();
     let mut client = daemon.client();
@@ -126,7 +126,7 @@ fn a_write_that_is_not_synced_is_never_a_success() {
 
 /// The part of `outcome unknown` that a client has to live with: it may be there after all, but whole.
 #[test]
-fn killed_before_the_disk_recovers_what_was_acknowledged_is_there() {
+fn acknowledged_writes_survive_a_kill_before_the_disk_recovers() {
     let fault = Fault::new();
     let mut daemon = fault.daemon().start();
     let mut client = daemon.client();
@@ -148,7 +148,7 @@ fn killed_before_the_disk_recovers_what_was_acknowledged_is_there() {
 /// Only the file itself can't be synced, to which the log is copied now and then. What is in the log is
 /// safe, so clients see nothing of it.
 #[test]
-fn a_log_that_can_not_be_copied_back_loses_nothing() {
+fn a_failed_checkpoint_loses_nothing() {
     const COUNT: usize = 400;
     let fault = Fault::new();
     let mut daemon = fault.daemon().start();
@@ -168,7 +168,7 @@ fn a_log_that_can_not_be_copied_back_loses_nothing() {
 }
 
 #[test]
-fn a_daemon_that_can_not_sync_does_not_start_with_a_new_store() {
+fn a_daemon_that_cannot_sync_creates_no_store() {
     let fault = Fault::new();
     fault.begin("");
     let builder = fault.daemon();

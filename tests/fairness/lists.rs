@@ -24,12 +24,12 @@ const SEEDED_AT_ONCE: usize = 10_000;
 const HEALTHY: &str = "healthy";
 
 #[test]
-fn many_that_list_at_the_same_time_get_whole_lists_and_updates_go_on() {
+fn concurrent_lists_are_complete_and_updates_continue() {
     list_beside_updates(200, 20_000, LISTS_MAX);
 }
 
 #[test]
-fn a_thousand_that_list_a_million_vms_get_whole_lists() {
+fn a_thousand_clients_list_a_million_vms_completely() {
     match std::env::var_os("VMHERD_FAIRNESS").is_some_and(|amount| amount == "full") {
         true => list_beside_updates(1000, 1_000_000, SOAK_MAX),
         false => list_beside_updates(20, 2_000, LISTS_MAX),
@@ -113,7 +113,7 @@ fn update_until(daemon: &Daemon, token: &str, is_over: &AtomicBool) -> usize {
 }
 
 #[test]
-fn an_answer_that_is_cut_is_counted_and_logged() {
+fn a_truncated_response_is_counted_and_logged() {
     let _alone = alone();
     let builder = Daemon::builder();
     let path = builder.state_dir().join("vmherd.sqlite3");

@@ -16,7 +16,7 @@ const GUESSES: usize = 12;
 const WAITING_MAX: u64 = 8;
 
 #[test]
-fn a_stranger_who_guesses_waits_and_the_owner_does_not() {
+fn guesses_are_delayed_and_the_owner_is_not() {
     let limits = ["--login-failures", "1", "--login-delay-max", "20s"];
     let mut daemon = Daemon::builder().args(limits).start();
     let mut first = daemon.client();
@@ -59,7 +59,7 @@ fn a_stranger_who_guesses_waits_and_the_owner_does_not() {
 }
 
 #[test]
-fn guesses_are_not_delayed_where_that_is_switched_off() {
+fn guesses_are_not_delayed_when_the_delay_is_disabled() {
     let daemon = Daemon::builder().args(["--login-failures", "none"]).start();
     daemon.client().register("vm", &[1]);
     let guess = request("authenticate", json!({"vm_id": "vm", "password": "notThePassword"}));
@@ -86,7 +86,7 @@ fn burst(daemon: &Daemon, login: &str) -> Vec<Client> {
 }
 
 #[test]
-fn guesses_that_wait_for_a_worker_are_taken_back_at_the_limit() {
+fn queued_guesses_are_withdrawn_at_the_limit() {
     const FAILURES: usize = 5;
     let limits = ["--login-failures", "5", "--login-delay-max", "20s"];
     let lane = ["--auth-workers", "1", "--auth-queue", "200"];
@@ -109,7 +109,7 @@ fn guesses_that_wait_for_a_worker_are_taken_back_at_the_limit() {
 }
 
 #[test]
-fn guesses_that_wait_for_a_worker_are_taken_back_at_the_limit_of_their_vm() {
+fn queued_guesses_are_withdrawn_at_the_limit_of_their_vm() {
     let limits = ["--login-failures", "5", "--login-delay-max", "20s"];
     let lane = ["--auth-workers", "1", "--auth-queue", "200"];
     let daemon = Daemon::builder().with_costly_hashes().args(limits).args(lane).start();
@@ -128,7 +128,7 @@ fn guesses_that_wait_for_a_worker_are_taken_back_at_the_limit_of_their_vm() {
 }
 
 #[test]
-fn a_source_that_has_failed_for_a_vm_comes_after_those_that_have_not() {
+fn a_source_with_failed_logins_is_queued_after_others() {
     const SUSPECTS: usize = 30;
     const OTHERS: usize = 12;
     let lane = ["--auth-workers", "1", "--auth-queue", "200", "--login-failures", "100"];
@@ -173,7 +173,7 @@ fn many_right_passwords_at_once_from_one_address_are_not_delayed() {
 }
 
 #[test]
-fn guesses_over_http_and_websocket_wait_and_leave_when_the_client_resets() {
+fn guesses_over_http_and_websocket_are_delayed_and_dropped_on_reset() {
     let daemon = Daemon::builder().args(["--login-failures", "1", "--login-delay-max", "20s"]).start();
     daemon.client().register("vm", &[1]);
     let (guess, right) = (login("vm", "notThePassword"), login("vm", PASSWORD));

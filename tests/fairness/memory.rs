@@ -25,7 +25,7 @@ const KEPT_KIB_MAX: u64 = 8 << 10;
 const ANSWERS_MIN: usize = 30;
 
 #[test]
-fn strangers_that_never_end_a_request_are_refused_before_they_fill_memory() {
+fn incomplete_anonymous_requests_are_refused_before_memory_fills() {
     const PART: usize = 65_000;
     let _alone = alone();
     let count = connections_that_fit(8000);
@@ -36,7 +36,7 @@ fn strangers_that_never_end_a_request_are_refused_before_they_fill_memory() {
 }
 
 #[test]
-fn clients_on_this_host_that_never_end_a_request_are_refused_before_they_fill_memory() {
+fn incomplete_local_requests_are_refused_before_memory_fills() {
     const PART: usize = 1_000_000;
     let _alone = alone();
     let daemon = Daemon::start();
@@ -44,7 +44,7 @@ fn clients_on_this_host_that_never_end_a_request_are_refused_before_they_fill_me
 }
 
 #[test]
-fn clients_that_ask_for_all_points_and_never_read_do_not_fill_memory() {
+fn clients_that_get_all_points_and_never_read_do_not_fill_memory() {
     const COUNT: usize = 600;
     let _alone = alone();
     let daemon = Daemon::start();
@@ -70,7 +70,7 @@ fn clients_that_ask_for_all_points_and_never_read_do_not_fill_memory() {
 }
 
 #[test]
-fn clients_that_have_authenticated_wait_for_room_and_are_all_served() {
+fn authenticated_clients_wait_for_memory_and_are_all_served() {
     const CLIENTS: usize = 40;
     let _alone = alone();
     // They wait for each other, on a slow machine for longer than a request may take.
@@ -101,7 +101,7 @@ fn clients_that_have_authenticated_wait_for_room_and_are_all_served() {
 }
 
 #[test]
-fn whoever_is_refused_is_told_why_in_its_own_manner() {
+fn a_refused_client_gets_the_reason_in_its_own_framing() {
     let _alone = alone();
     let daemon = Daemon::builder().args(["--buffers-max", "2MiB"]).start();
     let part = "x".repeat(900_000);

@@ -13,7 +13,7 @@ use crate::swarm::Swarm;
 const STRANGERS: usize = 60;
 
 #[test]
-fn strangers_that_ping_keep_neither_the_operator_nor_a_health_check_out() {
+fn anonymous_pings_do_not_lock_out_the_operator_or_health_checks() {
     let _alone = alone();
     let daemon = Daemon::builder().args(["--connections-max", "50"]).start();
     daemon.client().register("vm", &[1]);
@@ -43,7 +43,7 @@ fn strangers_that_ping_keep_neither_the_operator_nor_a_health_check_out() {
 }
 
 #[test]
-fn the_one_that_has_been_idle_for_longest_goes_first_and_never_one_with_a_request_under_way() {
+fn the_longest_idle_connection_is_evicted_and_never_a_busy_one() {
     let _alone = alone();
     let daemon = Daemon::builder().args(["--connections-max", "4"]).start();
     let login = request("authenticate", json!({"vm_id": "vm", "password": PASSWORD}));
@@ -70,7 +70,7 @@ fn the_one_that_has_been_idle_for_longest_goes_first_and_never_one_with_a_reques
 }
 
 #[test]
-fn white_space_and_silence_keep_no_place() {
+fn white_space_and_silence_keep_no_slot() {
     let _alone = alone();
     let daemon = Daemon::builder().args(["--connections-max", "3"]).start();
     let mut idle: Vec<Client> = (0..3).map(|_| daemon.client()).collect();
@@ -81,7 +81,7 @@ fn white_space_and_silence_keep_no_place() {
 }
 
 #[test]
-fn the_own_socket_has_places_of_its_own_and_no_more() {
+fn the_own_socket_has_a_bounded_number_of_reserved_slots() {
     let _alone = alone();
     let daemon = Daemon::builder().args(["--connections-max", "1"]).start();
     let mut only = daemon.client();

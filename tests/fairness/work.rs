@@ -19,7 +19,7 @@ const ASKED: usize = 15;
 /// It is never refused. How many points of others are written meanwhile depends on how fast the machine is; it is
 /// printed, and a benchmark measures the time.
 #[test]
-fn an_update_is_done_however_much_others_put() {
+fn an_update_completes_while_others_put() {
     const CLIENTS: usize = 120;
     /// Lines of one put, as many as it may have.
     const POINTS: usize = 4096;
@@ -55,7 +55,7 @@ fn an_update_is_done_however_much_others_put() {
 }
 
 #[test]
-fn logins_from_elsewhere_have_their_share_however_many_one_source_wants() {
+fn one_source_does_not_starve_logins_of_others() {
     const CLIENTS: usize = 300;
     /// Hashes that may be done while a login waits: the one under way, its own, one more of the other source, and
     /// some that come and go between its asking and the counting.
@@ -95,7 +95,7 @@ fn logins_from_elsewhere_have_their_share_however_many_one_source_wants() {
 }
 
 #[test]
-fn one_vm_that_many_sources_want_to_be_leaves_the_others_their_share() {
+fn many_logins_of_one_vm_do_not_starve_other_vms() {
     const SOURCES: u8 = 200;
     const HASHES_MEANWHILE_MAX: u64 = 6;
     let _alone = alone();

@@ -74,7 +74,7 @@ fn a_pooler_with_few_connections_serves_all() {
 }
 
 #[test]
-fn one_connection_does_everything() {
+fn one_connection_suffices_for_everything() {
     let database = Cluster::shared().database();
     let arguments = [
         "--store",

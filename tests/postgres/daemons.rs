@@ -9,7 +9,7 @@ use crate::common::{DEADLINE, Daemon, PASSWORD, request, wait_until};
 use crate::daemon_on;
 
 #[test]
-fn a_vm_lives_its_life() {
+fn a_vm_registers_logs_in_and_updates() {
     let database = Cluster::shared().database();
     let daemon = daemon_on(&database);
     let mut client = daemon.client();
@@ -33,7 +33,7 @@ fn a_vm_lives_its_life() {
 }
 
 #[test]
-fn what_was_answered_is_kept_when_the_daemon_is_killed() {
+fn acknowledged_writes_survive_a_kill_of_the_daemon() {
     let database = Cluster::shared().database();
     let mut daemon = daemon_on(&database);
     let mut client = daemon.client();
@@ -50,7 +50,7 @@ fn what_was_answered_is_kept_when_the_daemon_is_killed() {
 }
 
 #[test]
-fn two_daemons_share_a_database_from_its_first_moment_on() {
+fn two_daemons_share_a_new_database() {
     let database = Cluster::shared().database();
     let (one, two) = std::thread::scope(|scope| {
         let start = || daemon_on(&database);
@@ -68,7 +68,7 @@ fn two_daemons_share_a_database_from_its_first_moment_on() {
 }
 
 #[test]
-fn a_daemon_outlives_its_database() {
+fn a_daemon_survives_a_database_restart() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let daemon = daemon_on(&database);
@@ -88,7 +88,7 @@ fn a_daemon_outlives_its_database() {
 }
 
 #[test]
-fn a_database_that_hangs_is_unavailable_and_others_go_on() {
+fn a_hung_database_is_unavailable_and_other_requests_continue() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let daemon = daemon_on(&database);
@@ -126,7 +126,7 @@ fn vms_are_managed_on_the_database_beside_the_daemon() {
 }
 
 #[test]
-fn a_database_that_is_not_there_ends_the_start_without_the_password() {
+fn a_missing_database_fails_the_start_without_logging_the_password() {
     let database = Cluster::shared().database();
     let url = database.url().replace("//vmherd@", "//vmherd:hunter2@").replace(database.name(), "elsewhere");
     let ended = Daemon::builder().args(["--store", &url]).run_to_end();

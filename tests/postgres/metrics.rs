@@ -19,7 +19,7 @@ const OK: &str = "ok\n\n";
 const FULL: &str = "error\nkey limit reached\n\n";
 
 #[test]
-fn each_sees_the_others_points_at_once_in_the_order_of_their_keys() {
+fn daemons_see_each_others_points_at_once_in_key_order() {
     let database = Cluster::shared().database();
     let daemons = [daemon_on(&database), daemon_on(&database)];
     let mut clients = daemons.each_ref().map(Daemon::client);
@@ -44,7 +44,7 @@ fn each_sees_the_others_points_at_once_in_the_order_of_their_keys() {
 
 /// Many clients of both put the same keys, in different orders and all in batches: each is served, nothing is lost.
 #[test]
-fn the_same_keys_are_put_by_many_at_once() {
+fn daemons_put_the_same_keys_concurrently() {
     const KEYS: usize = 40;
     const CLIENTS: usize = 8;
     const ROUNDS: usize = 10;
@@ -82,7 +82,7 @@ fn the_same_keys_are_put_by_many_at_once() {
 }
 
 #[test]
-fn the_last_keys_are_shared_and_no_more_are_taken() {
+fn daemons_share_the_key_limit() {
     const LEFT: usize = 25;
     let database = Cluster::shared().database();
     let daemons = [daemon_on(&database), daemon_on(&database)];
@@ -129,7 +129,7 @@ fn the_last_keys_are_shared_and_no_more_are_taken() {
 }
 
 #[test]
-fn each_line_has_its_error_while_the_database_is_away_and_nothing_is_kept() {
+fn each_line_gets_an_error_while_the_database_is_away() {
     const AWAY: &str = "error\nstore unavailable\n\n";
     let cluster = Cluster::start();
     let database = cluster.database();
@@ -151,7 +151,7 @@ fn each_line_has_its_error_while_the_database_is_away_and_nothing_is_kept() {
 
 /// Points whose last pages can't be had any more break off: nobody takes them for all there are.
 #[test]
-fn an_answer_that_loses_its_database_does_not_look_whole() {
+fn a_response_cut_by_a_database_loss_does_not_look_complete() {
     const KEYS: usize = 200_000 / 1000;
     let cluster = Cluster::start();
     let database = cluster.database();

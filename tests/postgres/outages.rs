@@ -46,7 +46,7 @@ fn vm(number: u64) -> Value {
 }
 
 #[test]
-fn a_database_that_goes_away_under_load_costs_nobody_what_was_acknowledged() {
+fn a_database_lost_under_load_loses_no_acknowledged_write() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let daemon = daemon_on(&database);
@@ -83,7 +83,7 @@ fn a_database_that_goes_away_under_load_costs_nobody_what_was_acknowledged() {
 }
 
 #[test]
-fn what_was_acknowledged_outlives_kills_of_the_daemon_and_of_the_database() {
+fn acknowledged_writes_survive_kills_of_daemon_and_database() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let mut daemon = daemon_on(&database);

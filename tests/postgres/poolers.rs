@@ -7,7 +7,7 @@ use crate::common::{DEADLINE, Daemon, request, wait_until};
 use crate::pgbouncer::PgBouncer;
 
 #[test]
-fn a_pooler_of_sessions_serves_as_it_is_by_default() {
+fn a_session_pooler_works_with_default_settings() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let pooler = PgBouncer::before(&cluster, "");
@@ -43,7 +43,7 @@ fn a_pooler_of_sessions_serves_as_it_is_by_default() {
 }
 
 #[test]
-fn a_pooler_of_transactions_or_statements_is_refused_in_one_sentence() {
+fn a_transaction_or_statement_pooler_is_refused() {
     let cluster = Cluster::start();
     let database = cluster.database();
     for mode in ["transaction", "statement"] {

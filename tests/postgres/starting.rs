@@ -7,7 +7,7 @@ use crate::common::{DEADLINE, Daemon, registration, request, wait_until};
 use crate::daemon_on;
 
 #[test]
-fn a_daemon_that_is_started_first_serves_when_its_database_is_there() {
+fn a_daemon_started_first_serves_once_its_database_is_up() {
     let cluster = Cluster::start();
     let database = cluster.database();
     cluster.stop();
@@ -29,7 +29,7 @@ fn a_daemon_that_is_started_first_serves_when_its_database_is_there() {
 }
 
 #[test]
-fn a_daemon_whose_only_server_is_a_standby_waits_until_it_takes_over() {
+fn a_daemon_with_only_a_standby_waits_for_its_promotion() {
     let primary = Cluster::start();
     let database = primary.database();
     daemon_on(&database).client().register("web", &[10]);
@@ -44,7 +44,7 @@ fn a_daemon_whose_only_server_is_a_standby_waits_until_it_takes_over() {
 }
 
 #[test]
-fn what_waiting_does_not_heal_ends_the_daemon_as_soon_as_it_is_known() {
+fn a_permanent_database_error_ends_the_daemon_at_once() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let nowhere = database.url().replace(database.name(), "elsewhere");
@@ -73,7 +73,7 @@ fn what_waiting_does_not_heal_ends_the_daemon_as_soon_as_it_is_known() {
 }
 
 #[test]
-fn nobody_is_let_in_before_the_database_is_open() {
+fn no_client_is_accepted_before_the_database_is_open() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let mut daemon = daemon_on(&database);

@@ -139,7 +139,7 @@ fn the_documents_examples_work_in_netcat() {
 }
 
 #[test]
-fn errors_are_told_in_the_documents_words() {
+fn errors_have_the_documented_texts() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     add(&mut client, 1);
@@ -223,7 +223,7 @@ fn an_update_changes_what_it_names() {
 }
 
 #[test]
-fn the_sets_belong_to_the_server_and_keep_their_order() {
+fn the_sets_are_global_and_ordered() {
     let daemon = Daemon::start();
     let (mut client, mut other) = (daemon.client(), daemon.client());
     add(&mut client, 4);
@@ -249,7 +249,7 @@ fn the_sets_belong_to_the_server_and_keep_their_order() {
 }
 
 #[test]
-fn what_was_ever_connected_outlasts_a_restart_and_the_rest_does_not() {
+fn only_ever_connected_survives_a_restart() {
     let mut daemon = Daemon::start();
     let mut client = daemon.client();
     add(&mut client, 3);
@@ -266,7 +266,7 @@ fn what_was_ever_connected_outlasts_a_restart_and_the_rest_does_not() {
 }
 
 #[test]
-fn a_vm_with_a_password_is_its_own_connections_only() {
+fn a_vm_with_a_password_needs_it_for_actions() {
     let daemon = Daemon::start();
     let (mut own, mut other) = (daemon.client(), daemon.client());
     own.register("web", &[10]);
@@ -309,7 +309,7 @@ fn a_vm_with_a_password_is_its_own_connections_only() {
 }
 
 #[test]
-fn logins_of_the_other_dialect_are_in_the_sets_while_they_last() {
+fn logins_of_the_command_dialect_are_in_the_sets() {
     let daemon = Daemon::start();
     let mut watcher = daemon.client();
     let mut clients = [daemon.client(), daemon.client(), daemon.client()];
@@ -344,7 +344,7 @@ fn logins_of_the_other_dialect_are_in_the_sets_while_they_last() {
 }
 
 #[test]
-fn a_vm_that_is_given_a_password_or_removed_is_nobodys_any_more() {
+fn a_new_password_or_removal_ends_a_vms_connections() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     add(&mut client, 4);
@@ -375,7 +375,7 @@ fn a_vm_that_is_given_a_password_or_removed_is_nobodys_any_more() {
 }
 
 #[test]
-fn an_action_of_its_own_name_is_a_barrier_and_lists_do_not_wait_for_what_follows() {
+fn connect_is_a_barrier_and_lists_are_not() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let requests: String = (1..=20)
@@ -404,7 +404,7 @@ fn an_action_of_its_own_name_is_a_barrier_and_lists_do_not_wait_for_what_follows
 }
 
 #[test]
-fn sets_longer_than_a_page_are_whole() {
+fn sets_longer_than_a_page_are_complete() {
     const COUNT: i64 = 1200;
     let daemon = Daemon::builder().args(["--store", "memory:"]).start();
     let mut client = daemon.client();
@@ -424,7 +424,7 @@ fn sets_longer_than_a_page_are_whole() {
 }
 
 #[test]
-fn a_listener_that_does_not_open_actions_has_a_vm_act_for_itself_only() {
+fn on_a_closed_listener_a_vm_acts_only_for_itself() {
     let daemon = Daemon::builder().listen("tcp://127.0.0.1:0?open=metrics").start();
     let mut inside = daemon.client();
     inside.register("web", &[10]);
@@ -494,7 +494,7 @@ fn a_listener_that_does_not_open_actions_has_a_vm_act_for_itself_only() {
 }
 
 #[test]
-fn no_vm_is_added_where_registration_is_closed() {
+fn add_vm_is_refused_when_registration_is_closed() {
     let daemon = Daemon::builder().args(["--registration", "closed"]).start();
     let mut client = daemon.client();
     for request in [r#"{"action": "add_vm", "ram": 1, "disks": [1]}"#, r#"{"action": "add_vm"}"#] {
@@ -504,7 +504,7 @@ fn no_vm_is_added_where_registration_is_closed() {
 }
 
 #[test]
-fn no_more_vms_are_added_than_there_may_be() {
+fn add_vm_stops_at_the_vm_limit() {
     let daemon = Daemon::builder().args(["--vms-max", "2"]).start();
     let mut client = daemon.client();
     add(&mut client, 2);

@@ -30,7 +30,7 @@ fn the_example_of_the_format_is_converted() {
 }
 
 #[test]
-fn what_can_not_be_converted_is_told_at_once() {
+fn an_invalid_conversion_fails_at_once() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let cases = [
@@ -48,7 +48,7 @@ fn what_can_not_be_converted_is_told_at_once() {
 
 /// Each is delayed for itself and told of in the log; none waits for another.
 #[test]
-fn answers_come_after_their_delays_and_in_their_order() {
+fn answers_come_after_their_delays_in_order() {
     let daemon = Daemon::builder().args(["--conversion-delay", "2s..4s"]).start();
     let mut client = daemon.client();
     let asked = Instant::now();
@@ -75,7 +75,7 @@ fn answers_come_after_their_delays_and_in_their_order() {
 }
 
 #[test]
-fn who_says_no_more_gets_all_answers_and_who_leaves_none_is_kept_for() {
+fn a_half_closed_client_gets_all_answers_and_a_closed_one_none() {
     let daemon = Daemon::builder().args(["--conversion-delay", "300ms..400ms"]).start();
     let mut client = daemon.client();
     client.send(&REQUEST.repeat(20));
@@ -93,7 +93,7 @@ fn who_says_no_more_gets_all_answers_and_who_leaves_none_is_kept_for() {
 }
 
 #[test]
-fn as_many_may_wait_as_a_connection_may_have_open_and_no_more() {
+fn waiting_conversions_count_as_open_requests() {
     let daemon =
         Daemon::builder().args(["--conversion-delay", "1h", "--requests-per-connection", "100"]).start();
     let mut client = daemon.client();
@@ -126,7 +126,7 @@ fn texts_of_waiting_conversions_are_bounded_over_all_connections() {
 }
 
 #[test]
-fn a_daemon_that_stops_gives_the_answers_it_owes() {
+fn a_stopping_daemon_sends_pending_answers() {
     let mut daemon = Daemon::builder().args(["--conversion-delay", "500ms"]).start();
     let mut client = daemon.client();
     client.send(&REQUEST.repeat(5));

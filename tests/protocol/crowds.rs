@@ -8,7 +8,7 @@ use crate::common::{Client, Daemon, registration, request};
 
 /// Whoever has said nothing makes room, the one that has been silent for the longest first.
 #[test]
-fn when_connections_run_short_the_silent_ones_go() {
+fn silent_connections_are_evicted_when_slots_run_out() {
     let daemon = Daemon::builder().args(["--connections-max", "4"]).start();
     let mut spoken = vec![daemon.client()];
     spoken[0].ping();
@@ -25,7 +25,7 @@ fn when_connections_run_short_the_silent_ones_go() {
 
 /// No client that has authenticated is closed: the new ones wait, in the system's queue.
 #[test]
-fn when_all_have_authenticated_new_connections_wait_for_room() {
+fn new_connections_wait_when_all_others_have_authenticated() {
     let daemon = Daemon::builder().args(["--connections-max", "10"]).start();
     let mut clients: Vec<Client> = (0..10).map(|_| daemon.client()).collect();
     clients[0].register("vm", &[1]);
@@ -45,7 +45,7 @@ fn when_all_have_authenticated_new_connections_wait_for_room() {
 
 /// Too many logins at once are told so at once; those that were let in come through.
 #[test]
-fn more_logins_than_may_wait_are_told_busy() {
+fn logins_beyond_the_queue_are_busy() {
     let daemon = Daemon::builder().with_slow_hashes().args(["--auth-queue", "2"]).start();
     let mut clients: Vec<Client> = (0..12).map(|_| daemon.client()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
@@ -65,7 +65,7 @@ fn more_logins_than_may_wait_are_told_busy() {
 
 /// A hash that is cheaper than what is wanted now is replaced when its password is known.
 #[test]
-fn a_login_brings_the_hash_up_to_what_is_wanted() {
+fn a_login_upgrades_an_outdated_hash() {
     let weak = Daemon::start();
     weak.client().register("a", &[]);
     let strong = Daemon::builder().on_state_dir_of(&weak);

@@ -36,7 +36,7 @@ fn start() -> (Daemon, Client) {
 }
 
 #[test]
-fn disks_with_ids_change_in_place_and_the_others_stay() {
+fn disks_with_ids_are_resized_in_place() {
     let (_daemon, mut client) = start();
     update_disks(&mut client, json!([{"id": 3, "disk_size": 33}, {"disk_size": 11, "id": 1}]));
     assert_eq!(disks_of(&mut client, "a"), [(1, 11), (2, 20), (3, 33)]);
@@ -65,7 +65,7 @@ fn disks_without_ids_replace_the_list_and_the_first_keep_their_ids() {
 }
 
 #[test]
-fn ids_that_are_mixed_repeated_or_foreign_change_nothing() {
+fn mixed_repeated_or_foreign_disk_ids_change_nothing() {
     let (_daemon, mut client) = start();
     let before = client.list("all_vms");
     let cases = [
@@ -104,7 +104,7 @@ fn each_field_can_be_updated_alone() {
 }
 
 #[test]
-fn what_was_updated_outlasts_the_daemon() {
+fn updates_survive_a_restart() {
     let (mut daemon, mut client) = start();
     update_disks(&mut client, json!([{"id": 2, "disk_size": 22}]));
     client.succeed("update", json!({"ram": 7}));

@@ -201,7 +201,7 @@ fn expect_errors(client: &mut Client, cases: &[Case]) {
 }
 
 #[test]
-fn what_is_not_json_gets_one_error_that_says_so() {
+fn invalid_json_gets_one_error() {
     let daemon = Daemon::start();
     for separator in ["", "\n"] {
         let mut client = daemon.client();
@@ -267,7 +267,7 @@ fn bad_updates_and_lists_change_nothing() {
 }
 
 #[test]
-fn an_authenticate_that_fails_in_whatever_way_leaves_the_connection_anonymous() {
+fn any_failed_authenticate_leaves_the_connection_anonymous() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     client.register("a", &[1, 2]);
@@ -293,7 +293,7 @@ fn an_authenticate_that_fails_in_whatever_way_leaves_the_connection_anonymous() 
 
 /// JSON, shape and id, then the command's name, the token, the right, the data.
 #[test]
-fn what_is_wrong_is_told_in_a_fixed_order() {
+fn errors_are_checked_in_a_fixed_order() {
     let daemon = Daemon::start();
     let invalid_token = "Invalid access token. Try refreshing with the 'authenticate' command";
     let mut client = daemon.client();
@@ -326,7 +326,7 @@ fn other_dialects_are_refused_in_the_shape_of_this_one() {
 }
 
 #[test]
-fn what_is_at_its_limit_is_let_in() {
+fn values_at_their_limits_are_accepted() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let name = "é".repeat(64);
@@ -346,7 +346,7 @@ fn what_is_at_its_limit_is_let_in() {
 }
 
 #[test]
-fn names_come_back_as_they_went_in() {
+fn names_round_trip() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let names = [
@@ -375,7 +375,7 @@ fn names_come_back_as_they_went_in() {
 }
 
 #[test]
-fn a_new_name_that_looks_like_another_is_refused_and_its_code_point_named() {
+fn a_confusable_name_is_refused_with_its_code_point() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     for (name, part) in

@@ -22,7 +22,7 @@ fn expect_pong(client: &mut Client) {
 }
 
 #[test]
-fn another_protocol_gets_one_clear_line_and_the_end() {
+fn another_protocol_gets_one_clear_line_and_a_close() {
     let daemon = Daemon::start();
     let cases: [&[u8]; 5] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -73,7 +73,7 @@ fn anything_else_is_metrics_text() {
 
 /// The kernel answers bytes that nobody reads with a reset, which would eat the line.
 #[test]
-fn the_line_arrives_though_more_is_sent_than_anybody_reads() {
+fn the_error_line_arrives_although_unread_input_remains() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     client.send("SSH-2.0-client\r\n");
@@ -83,7 +83,7 @@ fn the_line_arrives_though_more_is_sent_than_anybody_reads() {
 }
 
 #[test]
-fn an_end_of_input_decides_what_was_open() {
+fn end_of_input_finishes_an_open_request() {
     let daemon = Daemon::start();
     for (sent, said) in [("", ""), (" \r\n\t ", ""), ("GET ", CUT_SHORT), ("SS", CUT_SHORT), ("\0", BAD_TEXT)]
     {
@@ -117,7 +117,7 @@ fn white_space_before_the_first_request_is_skipped() {
 }
 
 #[test]
-fn requests_come_whole_or_in_pieces_with_or_without_white_space_between() {
+fn requests_are_framed_whole_or_split_with_any_white_space() {
     let daemon = Daemon::start();
     let separators = ["", "\n", "\r\n", " \t\n\n "];
     for separator in separators {
@@ -145,7 +145,7 @@ fn requests_come_whole_or_in_pieces_with_or_without_white_space_between() {
 }
 
 #[test]
-fn brackets_in_strings_do_not_count() {
+fn brackets_in_strings_are_ignored_by_the_framing() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let id = r#"}{][\\\"}"#;
@@ -187,7 +187,7 @@ fn a_stray_byte_gets_one_error_at_once_and_its_line_is_skipped() {
 }
 
 #[test]
-fn a_byte_order_mark_is_called_by_its_name() {
+fn a_byte_order_mark_is_named_in_the_error() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     client.ping();
@@ -210,7 +210,7 @@ fn a_byte_order_mark_is_called_by_its_name() {
 }
 
 #[test]
-fn an_array_is_cut_like_an_object_and_refused() {
+fn an_array_is_framed_like_an_object_and_refused() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     for array in ["[]", r#"[{"command":"ping"},{"command":"ping"}]"#, r#"[[["]"]]]"#, "[{]", "[}]"] {
@@ -224,7 +224,7 @@ fn an_array_is_cut_like_an_object_and_refused() {
 }
 
 #[test]
-fn an_object_that_never_ends_gets_one_error_and_the_end() {
+fn an_endless_object_gets_one_error_and_a_close() {
     let daemon = Daemon::start();
     for open in ["{", "[", r#"{"command":"ping""#, r#"{"command":"pi"#, r#"{"a\"#] {
         let mut client = daemon.client();
@@ -238,7 +238,7 @@ fn an_object_that_never_ends_gets_one_error_and_the_end() {
 }
 
 #[test]
-fn an_end_of_input_ends_input_only() {
+fn end_of_input_leaves_output_open() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     client.register("a", &[1]);

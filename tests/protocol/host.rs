@@ -79,7 +79,7 @@ fn a_vm_of_the_same_name_is_another_vm() {
 
 /// Its entry has no VM any more, though it has not asked for anything since.
 #[test]
-fn lists_do_not_show_a_login_that_is_gone() {
+fn lists_omit_an_ended_login() {
     let daemon = Daemon::start();
     let (client, _other, _token) = logged_in(&daemon);
     let mut watcher = daemon.client();
@@ -144,7 +144,7 @@ impl Drop for StopAtEnd<'_> {
 }
 
 #[test]
-fn what_is_in_the_daemons_memory_is_out_of_reach() {
+fn the_host_tool_refuses_a_memory_store() {
     let daemon = Daemon::builder().args(["--store", "memory:"]).start();
     daemon.client().register("a", &[]);
     let said = daemon.vm_command(&["list", "--store", "memory:"], "");

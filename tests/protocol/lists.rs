@@ -94,7 +94,7 @@ fn strings(entries: &[Value], field: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn lists_longer_than_a_page_are_whole() {
+fn lists_longer_than_a_page_are_complete() {
     const COUNT: usize = 2000;
     let daemon = Daemon::start();
     populate(&daemon, COUNT);
@@ -158,7 +158,7 @@ fn more_connections_than_a_page_holds_are_all_listed() {
 }
 
 #[test]
-fn lists_of_nothing_are_empty_lists() {
+fn a_list_without_entries_is_an_empty_array() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     client.register("a", &[]);

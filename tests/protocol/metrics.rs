@@ -121,7 +121,7 @@ fn conversations() -> Vec<(Vec<u8>, String)> {
 }
 
 #[test]
-fn each_conversation_whole_and_byte_by_byte_and_split_anywhere() {
+fn each_conversation_works_whole_byte_by_byte_and_at_every_split() {
     let daemon = in_memory();
     let mut splits = 0;
     for (said, heard) in conversations() {
@@ -148,7 +148,7 @@ fn each_conversation_whole_and_byte_by_byte_and_split_anywhere() {
 
 /// The kernel answers bytes that nobody reads with a reset, which would eat the error.
 #[test]
-fn the_last_error_arrives_though_more_is_sent_than_anybody_reads() {
+fn the_last_error_arrives_although_unread_input_remains() {
     let daemon = in_memory();
     for (last, error) in [("\0", BAD_TEXT), (&"x".repeat(5000)[..], TOO_LONG)] {
         let mut client = daemon.client();
@@ -161,7 +161,7 @@ fn the_last_error_arrives_though_more_is_sent_than_anybody_reads() {
 }
 
 #[test]
-fn values_are_decimal_and_shown_as_the_shortest_text_that_reads_back_the_same() {
+fn values_are_printed_as_the_shortest_round_trip_decimal() {
     let cases = [
         ("1", Some("1.0")),
         ("+1", Some("1.0")),
@@ -317,7 +317,7 @@ fn a_key_may_be_a_star_and_is_found_among_all() {
 }
 
 #[test]
-fn five_thousand_commands_in_one_packet_have_one_reply_each_in_their_order() {
+fn five_thousand_commands_in_one_packet_get_ordered_replies() {
     const COUNT: usize = 5000;
     // On a disk each get that follows a put waits for it.
     for (store, run_max) in [(&["--store", "memory:"][..], 3), (&[], 60)] {
@@ -357,7 +357,7 @@ fn five_thousand_commands_in_one_packet_have_one_reply_each_in_their_order() {
 
 /// A batch of good lines with bad ones between them: each good one is kept, whatever stands beside it.
 #[test]
-fn each_put_of_a_batch_has_its_own_verdict() {
+fn each_put_of_a_batch_has_its_own_result() {
     let daemon = in_memory();
     let mut client = daemon.client();
     let (mut said, mut heard, mut kept) = (String::new(), String::new(), String::new());

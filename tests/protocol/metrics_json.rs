@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::common::{Client, DEADLINE, Daemon, request, require, wait_until};
 
 #[test]
-fn a_point_is_put_and_got_in_these_bytes() {
+fn a_point_has_the_documented_bytes() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let cases = [
@@ -87,7 +87,7 @@ fn a_range_of_time_includes_its_bounds() {
 }
 
 #[test]
-fn a_point_of_another_unit_than_seconds_is_refused_with_all_beside_it() {
+fn a_non_second_timestamp_rejects_the_whole_request() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let allowed = "it must be an integer from -62135596800 to 253402300799 (seconds since 1970)";
@@ -104,7 +104,7 @@ fn a_point_of_another_unit_than_seconds_is_refused_with_all_beside_it() {
 
 /// What was kept before there were bounds is there, and a bound may name it.
 #[test]
-fn a_point_of_another_unit_that_was_kept_is_found() {
+fn a_stored_point_of_another_unit_is_returned() {
     require("python3", "python3");
     let mut daemon = Daemon::start();
     put(&mut daemon.client(), json!({"key": "a", "value": 1, "timestamp": 5}));
@@ -131,7 +131,7 @@ fn a_point_of_another_unit_that_was_kept_is_found() {
 }
 
 #[test]
-fn a_point_without_a_time_has_the_present() {
+fn a_point_without_a_timestamp_gets_the_current_time() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let before = now();
@@ -156,7 +156,7 @@ fn a_point_without_a_time_has_the_present() {
 
 /// Nothing of a list is kept where one of it is wrong, which is named; nor of a request that is.
 #[test]
-fn what_is_wrong_is_named_and_nothing_is_kept() {
+fn an_invalid_put_names_the_field_and_stores_nothing() {
     let good = json!({"key": "good", "value": 1, "timestamp": 1});
     let key = |length: usize| "k".repeat(length);
     let points = |bad: Value| json!({"points": [good, good, bad, {"key": 5}]});
@@ -237,7 +237,7 @@ fn what_is_wrong_is_named_and_nothing_is_kept() {
 
 /// A request with an id may overtake: its reply says whose it is.
 #[test]
-fn many_with_an_id_are_answered_once_each() {
+fn requests_with_ids_are_answered_once_each() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let requests: String = (0..200)
@@ -263,7 +263,7 @@ fn many_with_an_id_are_answered_once_each() {
 
 /// Where metrics are not open to everybody, it is a VM that puts and gets; one that is removed does neither.
 #[test]
-fn a_vm_that_is_removed_puts_and_gets_no_more() {
+fn a_removed_vm_can_neither_put_nor_get() {
     let closed = "You have to authenticate to run this operation";
     let daemon = Daemon::builder().listen("tcp://127.0.0.1:0?open=").start();
     daemon.client().register("a", &[]);
@@ -283,7 +283,7 @@ fn a_vm_that_is_removed_puts_and_gets_no_more() {
 
 /// Who speaks text is a client like others, without a VM.
 #[test]
-fn a_connection_of_text_stands_in_the_list_of_connections() {
+fn a_text_connection_is_in_the_list_of_connections() {
     let daemon = Daemon::start();
     let mut watcher = daemon.client();
     watcher.register("a", &[]);

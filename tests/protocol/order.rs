@@ -33,7 +33,7 @@ fn kind(reply: &Value) -> &str {
 }
 
 #[test]
-fn without_ids_replies_come_in_order() {
+fn requests_without_ids_are_answered_in_order() {
     let daemon = Daemon::start();
     let mut client = authenticated(&daemon, "a");
     client.send(&format!("{}{PING}{}{PING}{PING}", list(), list()));
@@ -43,7 +43,7 @@ fn without_ids_replies_come_in_order() {
 
 /// A list goes through a worker thread, a ping does not.
 #[test]
-fn with_an_id_a_reply_comes_when_it_is_done() {
+fn requests_with_ids_are_answered_on_completion() {
     let daemon = Daemon::start();
     let mut client = authenticated(&daemon, "a");
     client.send(&format!("{}{}{PING}", list(), with_id("7", PING)));
@@ -53,7 +53,7 @@ fn with_an_id_a_reply_comes_when_it_is_done() {
 }
 
 #[test]
-fn ids_come_back_first_and_digit_for_digit() {
+fn ids_are_echoed_first_and_verbatim() {
     let daemon = Daemon::start();
     let mut client = authenticated(&daemon, "a");
     let long_string = format!("\"{}\"", "i".repeat(256));
@@ -130,7 +130,7 @@ fn flood(client: &mut Client, count: usize) -> usize {
 }
 
 #[test]
-fn too_many_open_requests_on_one_connection_are_told_busy() {
+fn too_many_open_requests_on_one_connection_are_busy() {
     let daemon = Daemon::builder().args(["--requests-per-connection", "4"]).start();
     let mut client = authenticated(&daemon, "a");
     let done = flood(&mut client, 100);
@@ -147,7 +147,7 @@ fn too_many_open_requests_on_one_connection_are_told_busy() {
 }
 
 #[test]
-fn too_many_open_requests_on_all_connections_are_told_busy() {
+fn too_many_open_requests_in_total_are_busy() {
     let daemon = Daemon::builder().args(["--requests-max", "4"]).start();
     let mut client = authenticated(&daemon, "a");
     let mut other = authenticated(&daemon, "b");
@@ -160,7 +160,7 @@ fn too_many_open_requests_on_all_connections_are_told_busy() {
 }
 
 #[test]
-fn what_follows_a_login_in_the_same_packet_is_asked_by_whom_it_made() {
+fn a_login_applies_to_later_requests_of_the_same_packet() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let register = r#"{"command":"register","data":{"vm_id":"a","ram":1,"cpu":1,"password":"securePass123","disks":[]}}"#;
@@ -192,7 +192,7 @@ fn what_follows_a_login_in_the_same_packet_is_asked_by_whom_it_made() {
 
 /// Otherwise the list would be asked by nobody.
 #[test]
-fn what_follows_a_token_in_the_same_packet_is_asked_by_its_vm() {
+fn a_token_applies_to_later_requests_of_the_same_packet() {
     let daemon = Daemon::start();
     let mut first = daemon.client();
     first.register("a", &[]);

@@ -31,7 +31,7 @@ fn verdicts(client: &mut Client) -> Vec<&'static str> {
 }
 
 #[test]
-fn each_kind_of_client_may_do_its_own() {
+fn each_kind_of_client_has_its_own_rights() {
     let daemon = Daemon::builder().listen("tcp://127.0.0.1:0?open=").start();
     daemon.client().register("a", &[]);
     let anonymous = ["yes", "yes", "no", "no", "no", "no", "no", "unknown", "no"];
@@ -48,7 +48,7 @@ fn each_kind_of_client_may_do_its_own() {
 }
 
 #[test]
-fn the_operator_sees_counters_and_nobody_else_does() {
+fn only_the_operator_sees_counters() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     client.register("a", &[]);
@@ -87,7 +87,7 @@ fn a_unix_listener_is_like_any_other() {
 }
 
 #[test]
-fn registration_is_open_or_closed_as_said() {
+fn registration_follows_its_setting() {
     let daemon = Daemon::builder().args(["--registration", "closed"]).start();
     let mut client = daemon.client();
     assert_eq!(client.fail(registration("a", &[])), "Registration is closed");
@@ -102,7 +102,7 @@ fn registration_is_open_or_closed_as_said() {
 }
 
 #[test]
-fn a_listener_beyond_this_host_registers_nobody_unless_said() {
+fn a_non_loopback_listener_closes_registration_by_default() {
     let builder = Daemon::builder().arg("--allow-plaintext").listen("tcp://0.0.0.0:0");
     let daemon = builder.clone().start();
     let beyond = |daemon: &Daemon| Client::connect(([127, 0, 0, 1], daemon.addresses()[1].port()).into());
@@ -114,7 +114,7 @@ fn a_listener_beyond_this_host_registers_nobody_unless_said() {
 }
 
 #[test]
-fn no_more_vms_than_allowed() {
+fn registration_stops_at_the_vm_limit() {
     let daemon = Daemon::builder().args(["--vms-max", "2"]).start();
     let mut client = daemon.client();
     client.register("a", &[1]);
@@ -127,7 +127,7 @@ fn no_more_vms_than_allowed() {
 }
 
 #[test]
-fn of_two_who_want_one_name_one_gets_it() {
+fn one_of_two_concurrent_registrations_of_a_name_succeeds() {
     let daemon = Daemon::start();
     let mut clients: Vec<Client> = (0..8).map(|_| daemon.client()).collect();
     for round in 0..5 {

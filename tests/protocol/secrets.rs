@@ -104,7 +104,7 @@ fn no_password_is_in_a_reply_or_in_the_log() {
 }
 
 #[test]
-fn a_life_with_a_password_leaves_none_of_it_behind() {
+fn no_file_holds_a_password_in_clear() {
     let mut daemon = Daemon::builder().args(["--log", "trace"]).start();
     let mut client = daemon.client();
     let data = json!({"vm_id": "s", "ram": 1, "cpu": 1, "disks": [{"disk_size": 1}], "password": SECRET});

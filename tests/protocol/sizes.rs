@@ -58,7 +58,7 @@ fn on_an_open_listener_a_request_has_at_most_a_mebibyte() {
 }
 
 #[test]
-fn on_a_closed_listener_the_limit_is_smaller_until_somebody_has_authenticated() {
+fn a_closed_listener_has_a_smaller_limit_before_login() {
     let daemon = Daemon::builder().listen("tcp://127.0.0.1:0?open=").start();
     let connect = || Client::connect(daemon.addresses()[1]);
     expect_limit(connect, KIB_64);
@@ -79,7 +79,7 @@ fn on_a_closed_listener_the_limit_is_smaller_until_somebody_has_authenticated() 
 }
 
 #[test]
-fn the_limit_is_for_one_request_and_white_space_between_them_is_free() {
+fn the_size_limit_excludes_white_space_between_requests() {
     let daemon = Daemon::builder().listen("tcp://127.0.0.1:0?open=").start();
     let mut client = Client::connect(daemon.addresses()[1]);
     for _ in 0..4 {
@@ -95,7 +95,7 @@ fn the_limit_is_for_one_request_and_white_space_between_them_is_free() {
 
 /// Memory for a large request is given back.
 #[test]
-fn large_requests_leave_no_memory_behind() {
+fn large_requests_free_their_memory() {
     let daemon = Daemon::start();
     let mut clients: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
     clients.iter_mut().for_each(Client::ping);
@@ -109,7 +109,7 @@ fn large_requests_leave_no_memory_behind() {
 }
 
 #[test]
-fn a_vm_with_every_disk_that_it_may_have_fits() {
+fn a_vm_with_the_most_disks_fits_one_request() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     client.register("a", &[1 << 50; 1024]);

@@ -36,7 +36,7 @@ fn a_stop_answers_what_is_in_flight_and_closes_the_rest() {
 }
 
 #[test]
-fn what_was_answered_during_a_stop_has_happened() {
+fn requests_answered_during_a_stop_took_effect() {
     let mut daemon = Daemon::builder().with_slow_hashes().start();
     let mut client = daemon.client();
     client.send(&registration("a", &[1]).to_string());
@@ -53,7 +53,7 @@ fn what_was_answered_during_a_stop_has_happened() {
 
 /// A list that is being sent is sent to its end.
 #[test]
-fn a_stop_does_not_cut_a_long_answer() {
+fn a_stop_finishes_a_long_response() {
     let mut daemon = Daemon::start();
     let mut client = daemon.client();
     for number in 0..4 {
@@ -75,7 +75,7 @@ fn a_stop_does_not_cut_a_long_answer() {
 }
 
 #[test]
-fn a_client_that_does_not_go_does_not_hold_up_a_stop() {
+fn a_lingering_client_does_not_delay_a_stop() {
     let mut daemon = Daemon::start();
     let mut clients: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
     // In the middle of a request, which will never be whole.
@@ -88,7 +88,7 @@ fn a_client_that_does_not_go_does_not_hold_up_a_stop() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_the_daemon_at_once() {
     let mut daemon = Daemon::builder().with_slow_hashes().start();
     let mut clients: Vec<Client> = (0..40).map(|_| daemon.client()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
@@ -121,7 +121,7 @@ fn two_daemons_on_one_state_directory_are_refused() {
 }
 
 #[test]
-fn sockets_that_a_dead_daemon_left_are_replaced() {
+fn stale_sockets_are_replaced() {
     let builder = Daemon::builder();
     let path = builder.state_dir().join("clients.sock");
     let mut daemon = builder.listen(format!("unix:{}", path.display())).start();
@@ -135,7 +135,7 @@ fn sockets_that_a_dead_daemon_left_are_replaced() {
 }
 
 #[test]
-fn what_is_not_ours_is_not_replaced() {
+fn a_foreign_file_is_not_replaced_by_a_socket() {
     let builder = Daemon::builder();
     let path = builder.state_dir().join("taken");
     let _listener = UnixListener::bind(&path).expect("a socket");
@@ -151,7 +151,7 @@ fn what_is_not_ours_is_not_replaced() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told() {
+fn a_port_in_use_is_reported() {
     let daemon = Daemon::start();
     let taken = format!("tcp://{}", daemon.address());
     let ended = Daemon::builder().listen(&taken).run_to_end();
@@ -161,7 +161,7 @@ fn a_port_that_is_taken_is_told() {
 
 /// Nothing is left of clients that are gone.
 #[test]
-fn clients_that_go_take_their_descriptors_and_memory_with_them() {
+fn disconnected_clients_free_their_descriptors_and_memory() {
     let daemon = Daemon::start();
     let mut operator = daemon.operator();
     let fill = || (0..200).map(|_| daemon.client()).collect::<Vec<_>>();
@@ -187,7 +187,7 @@ fn clients_that_go_take_their_descriptors_and_memory_with_them() {
 
 /// Whoever is told `ok` while the daemon stops has its points kept; replies are whole.
 #[test]
-fn points_that_a_daemon_has_said_ok_to_while_it_stopped_are_kept() {
+fn points_acknowledged_during_a_stop_are_stored() {
     const COUNT: usize = 20_000;
     let mut daemon = Daemon::start();
     let mut client = daemon.client();

@@ -29,7 +29,7 @@ fn message(line: &str) -> String {
 }
 
 #[test]
-fn a_client_that_says_nothing_is_closed_in_silence() {
+fn a_silent_client_is_closed_without_a_reply() {
     let daemon = daemon_with("--first-request-timeout");
     let (mut silent, mut blank) = (daemon.client(), daemon.client());
     blank.send(" \r\n");
@@ -46,7 +46,7 @@ fn a_client_that_says_nothing_is_closed_in_silence() {
 }
 
 #[test]
-fn a_request_that_does_not_end_gets_an_error_and_the_end() {
+fn an_unfinished_request_times_out_with_an_error() {
     let daemon = daemon_with("--request-timeout");
     for begun in ["{", "[", "{\"command\":\"ping\",\"data\":{", "{\"a"] {
         let mut client = daemon.client();
@@ -60,7 +60,7 @@ fn a_request_that_does_not_end_gets_an_error_and_the_end() {
 }
 
 #[test]
-fn no_byte_resets_the_time_of_a_request() {
+fn further_bytes_do_not_reset_the_request_timeout() {
     let daemon = daemon_with("--request-timeout");
     let mut client = daemon.client();
     client.send("{");
@@ -72,7 +72,7 @@ fn no_byte_resets_the_time_of_a_request() {
 
 /// Not even the first bytes, which only say which protocol it is.
 #[test]
-fn what_may_become_another_protocol_has_the_same_time() {
+fn an_undecided_framing_has_the_request_timeout() {
     let daemon = daemon_with("--request-timeout");
     for begun in ["P", "GET ", "SSH"] {
         let mut client = daemon.client();
@@ -83,7 +83,7 @@ fn what_may_become_another_protocol_has_the_same_time() {
 }
 
 #[test]
-fn a_line_that_is_skipped_has_the_same_time() {
+fn a_skipped_line_has_the_request_timeout() {
     let daemon = daemon_with("--request-timeout");
     let mut client = daemon.client();
     client.ping();
@@ -106,7 +106,7 @@ fn white_space_starts_no_request() {
 }
 
 #[test]
-fn between_requests_only_the_idle_time_counts() {
+fn between_requests_only_the_idle_timeout_applies() {
     let daemon = daemon_with("--idle-timeout");
     let mut client = daemon.client();
     client.register("a", &[]);
@@ -131,7 +131,7 @@ fn between_requests_only_the_idle_time_counts() {
 }
 
 #[test]
-fn who_is_not_waited_for_is_not_closed() {
+fn a_client_with_a_pending_request_is_not_closed() {
     let daemon = Daemon::builder()
         .args(["--idle-timeout", "none", "--first-request-timeout", "none", "--request-timeout", "500ms"])
         .start();
@@ -145,7 +145,7 @@ fn who_is_not_waited_for_is_not_closed() {
 
 /// The daemon's own time is not the client's.
 #[test]
-fn while_the_daemon_works_no_time_runs() {
+fn client_timeouts_pause_while_the_daemon_works() {
     let daemon = Daemon::builder()
         .with_slow_hashes()
         .args(["--idle-timeout", "500ms", "--request-timeout", "500ms"])
@@ -197,7 +197,7 @@ fn a_client_that_reads_slowly_is_served() {
 
 /// A line has its time from its first byte on, each for itself; blanks between lines are no line.
 #[test]
-fn a_line_of_text_that_does_not_end_in_time_gets_an_error_and_the_end() {
+fn an_unfinished_text_line_times_out_with_an_error() {
     const LATE: &str = "error\nthe line did not end in time\n\n";
     let daemon = daemon_with("--request-timeout");
     for start in ["g", "put a 1", "get *\r", "get k\nget"] {

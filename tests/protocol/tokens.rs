@@ -90,7 +90,7 @@ fn a_token_expires() {
 }
 
 #[test]
-fn what_is_no_token_is_an_error_and_changes_nothing() {
+fn an_invalid_token_is_an_error_and_changes_nothing() {
     let daemon = daemon_with_vms(&[]);
     let token = token_of(&daemon, "a");
     let upper = token.to_uppercase();
@@ -131,7 +131,7 @@ fn a_connection_that_has_seen_many_tokens_takes_one_more() {
 }
 
 #[test]
-fn null_and_nothing_count_as_absent() {
+fn a_null_or_empty_token_counts_as_absent() {
     let daemon = daemon_with_vms(&[]);
     let mut client = daemon.client();
     for absent in [json!(null), json!("")] {
@@ -144,7 +144,7 @@ fn null_and_nothing_count_as_absent() {
 }
 
 #[test]
-fn another_vms_token_is_an_error_on_an_authenticated_connection() {
+fn a_token_of_another_vm_is_an_error_after_login() {
     let daemon = daemon_with_vms(&[]);
     let token = token_of(&daemon, "b");
     let mut client = daemon.client();
@@ -161,7 +161,7 @@ fn another_vms_token_is_an_error_on_an_authenticated_connection() {
 }
 
 #[test]
-fn what_is_open_to_everybody_ignores_tokens() {
+fn public_commands_ignore_tokens() {
     let daemon = daemon_with_vms(&[]);
     let token = token_of(&daemon, "b");
     let mut client = daemon.client();
@@ -200,7 +200,7 @@ fn logout_ends_every_token_of_the_connection_and_no_other() {
 
 /// Also those of a VM that another took the place of: the connection was lent to both.
 #[test]
-fn logout_ends_the_tokens_of_all_who_were_logged_in_on_the_connection() {
+fn logout_ends_the_tokens_of_every_login_of_the_connection() {
     let daemon = daemon_with_vms(&[]);
     let mut client = daemon.client();
     let of_a = client.authenticate("a");
@@ -233,7 +233,7 @@ fn closing_a_connection_ends_no_token() {
 }
 
 #[test]
-fn a_second_login_replaces_the_first_and_a_failed_one_leaves_nobody() {
+fn a_second_login_replaces_the_first_and_a_failed_one_ends_it() {
     let daemon = daemon_with_vms(&[]);
     let mut client = daemon.client();
     let token = client.authenticate("a");

@@ -14,7 +14,7 @@ fn listener() -> TcpListener {
 }
 
 #[test]
-fn a_socket_that_is_passed_in_takes_the_place_of_the_default() {
+fn an_inherited_socket_replaces_the_default_listener() {
     let (dir, listener) = (TempDir::new(), listener());
     let address = listener.local_addr().unwrap();
     let mut process = Process::start(vmherd_with_sockets(dir.path(), listener.into(), "vmherd"));
@@ -69,7 +69,7 @@ fn no_client_is_refused_over_restarts() {
 }
 
 #[test]
-fn a_unix_socket_that_is_passed_in_stays_where_it_is() {
+fn an_inherited_unix_socket_is_not_removed() {
     let dir = TempDir::new();
     let path = dir.path().join("public");
     let listener = UnixListener::bind(&path).unwrap();
@@ -83,7 +83,7 @@ fn a_unix_socket_that_is_passed_in_stays_where_it_is() {
 }
 
 #[test]
-fn what_can_not_be_served_is_refused() {
+fn an_unsupported_inherited_socket_is_refused() {
     let dir = TempDir::new();
     let fails = |command: Command, part: &str| {
         let mut process = Process::start(command);
@@ -115,7 +115,7 @@ fn what_can_not_be_served_is_refused() {
 }
 
 #[test]
-fn the_daemon_s_own_socket_can_not_be_passed_in() {
+fn the_operator_socket_cannot_be_inherited() {
     let dir = TempDir::new();
     let state = dir.path().join("state");
     std::fs::create_dir(&state).unwrap();
@@ -133,7 +133,7 @@ fn the_daemon_s_own_socket_can_not_be_passed_in() {
 }
 
 #[test]
-fn a_port_that_a_passed_in_socket_holds_is_named_with_it() {
+fn a_port_held_by_an_inherited_socket_is_reported() {
     let dir = TempDir::new();
     for (held, wanted) in [("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1"), ("[::]", "0.0.0.0")] {
         let listener = TcpListener::bind(format!("{held}:0")).unwrap();

@@ -160,7 +160,7 @@ fn a_closed_registration_is_logged() {
 
 #[cfg(feature = "http")]
 #[test]
-fn what_comes_from_a_foreign_page_is_logged() {
+fn requests_of_foreign_pages_are_logged() {
     let daemon = Daemon::start();
     let body = r#"{"command":"ping"}"#;
     let cases = [
@@ -181,7 +181,7 @@ fn what_comes_from_a_foreign_page_is_logged() {
 }
 
 #[test]
-fn what_is_allowed_and_changes_nothing_is_not_logged() {
+fn reads_are_not_logged() {
     let mut daemon = Daemon::start();
     let mut client = daemon.client();
     client.register("a", &[]);
@@ -200,7 +200,7 @@ fn what_is_allowed_and_changes_nothing_is_not_logged() {
 }
 
 #[test]
-fn what_one_source_repeats_is_counted() {
+fn repeated_events_of_one_source_are_counted() {
     // Guesses that wait would take longer than the minute that is counted.
     let mut daemon = Daemon::builder().args(["--login-failures", "none"]).start();
     let mut client = daemon.client();

@@ -169,7 +169,7 @@ fn without_a_daemon_it_says_so() {
 }
 
 #[test]
-fn a_daemon_that_hangs_is_not_waited_for_forever() {
+fn a_hung_daemon_is_not_waited_for_forever() {
     let dir = TempDir::new();
     let _silent = UnixListener::bind(dir.path().join("vmherd.sock")).expect("a new socket");
     let ran = stats(dir.path(), &[]);
@@ -178,7 +178,7 @@ fn a_daemon_that_hangs_is_not_waited_for_forever() {
 }
 
 #[test]
-fn an_answer_that_is_none_is_an_error() {
+fn an_invalid_answer_is_an_error() {
     let cases = [
         ("", "it broke off"),
         ("{\"status\":", "it broke off"),

@@ -94,7 +94,7 @@ fn installed(prefix: &str) -> Vec<String> {
 }
 
 #[test]
-fn everything_is_installed_where_it_is_asked_for_and_removed_again() {
+fn everything_is_installed_under_the_prefix_and_removed_again() {
     for prefix in [None, Some("/usr"), Some("/opt/herd")] {
         let tree = Tree::new();
         tree.make("install", prefix);
@@ -110,7 +110,7 @@ fn everything_is_installed_where_it_is_asked_for_and_removed_again() {
 }
 
 #[test]
-fn settings_that_somebody_has_made_stay() {
+fn an_existing_settings_file_is_kept() {
     let tree = Tree::new();
     tree.make("install", None);
     fs::write(tree.path("/etc/vmherd/vmherd.conf"), "VMHERD_VMS_MAX=7\n").unwrap();
@@ -142,7 +142,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
 }
 
 #[test]
-fn the_service_is_exposed_to_little() {
+fn the_unit_has_a_low_exposure_score() {
     require("systemd-analyze", "systemd");
     let tree = Tree::new();
     tree.make("install", Some("/usr"));

@@ -18,7 +18,7 @@ fn all_json(text: &str) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn every_line_is_json_where_that_is_asked_for_mistakes_included() {
+fn every_log_line_is_json_with_the_json_format() {
     let dir = TempDir::new();
     let file = dir.path().join("vmherd.conf");
     fs::write(&file, "VMHERD_LOG_FORMAT=json\n").unwrap();

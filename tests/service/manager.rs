@@ -7,7 +7,7 @@ use crate::common::{Daemon, TempDir, registration, run};
 use crate::support::{Manager, Process, vmherd};
 
 #[test]
-fn the_manager_is_told_what_goes_on() {
+fn the_manager_gets_status_notifications() {
     let manager = Manager::new();
     let mut daemon = Daemon::builder().arg("--store=memory:").env("NOTIFY_SOCKET", manager.path()).start();
     assert_eq!(manager.next(), "STATUS=opening the store memory:");
@@ -31,7 +31,7 @@ fn the_manager_is_told_what_goes_on() {
 }
 
 #[test]
-fn a_manager_can_tell_what_trying_again_does_not_help() {
+fn permanent_failures_have_an_exit_code_that_prevents_restarts() {
     let dir = TempDir::new();
     let occupied = dir.path().join("occupied");
     fs::write(&occupied, "no socket, and no database, at all: neither is what it should be").unwrap();
@@ -53,7 +53,7 @@ fn a_manager_can_tell_what_trying_again_does_not_help() {
 }
 
 #[test]
-fn a_daemon_that_waits_for_its_store_is_ready_and_says_so() {
+fn a_daemon_waiting_for_its_store_is_ready_and_reports_it() {
     let manager = Manager::new();
     let store = "--store=postgresql://herd@127.0.0.1:1/herd";
     let mut daemon = Daemon::builder().arg(store).env("NOTIFY_SOCKET", manager.path()).start();
@@ -70,7 +70,7 @@ fn a_daemon_that_waits_for_its_store_is_ready_and_says_so() {
 }
 
 #[test]
-fn a_daemon_that_can_not_start_never_says_that_it_is_ready() {
+fn a_daemon_that_cannot_start_never_reports_ready() {
     let manager = Manager::new();
     let dir = TempDir::new();
     let mut command = vmherd(dir.path());
@@ -100,7 +100,7 @@ fn a_watchdog_is_fed_while_the_reactor_turns() {
 }
 
 #[test]
-fn a_watchdog_that_is_another_process_s_is_not_fed() {
+fn the_watchdog_of_another_process_is_not_fed() {
     let manager = Manager::new();
     let _daemon = Daemon::builder()
         .env("NOTIFY_SOCKET", manager.path())

@@ -44,7 +44,7 @@ fn register(client: &mut Client, name: &str) -> Value {
 }
 
 #[test]
-fn registration_and_limits_change_for_connections_that_are_open() {
+fn a_reload_changes_registration_and_limits_of_open_connections() {
     let service = Reloadable::start("VMHERD_VMS_MAX=1\n");
     let mut client = service.daemon.client();
     client.register("one", &[]);
@@ -61,7 +61,7 @@ fn registration_and_limits_change_for_connections_that_are_open() {
 }
 
 #[test]
-fn how_fast_passwords_may_be_guessed_changes() {
+fn a_reload_changes_the_login_limits() {
     let service = Reloadable::start("VMHERD_LOGIN_FAILURES=none\n");
     let daemon = &service.daemon;
     let mut client = daemon.client();
@@ -82,7 +82,7 @@ fn how_fast_passwords_may_be_guessed_changes() {
 }
 
 #[test]
-fn timeouts_change_for_connections_that_are_open() {
+fn a_reload_changes_timeouts_of_open_connections() {
     let service = Reloadable::start("VMHERD_IDLE_TIMEOUT=none\n");
     let (mut idle, mut half) = (service.daemon.client(), service.daemon.client());
     idle.ping();
@@ -98,7 +98,7 @@ fn timeouts_change_for_connections_that_are_open() {
 }
 
 #[test]
-fn old_points_go_from_when_that_is_wanted() {
+fn a_reload_starts_the_removal_of_old_points() {
     let service = Reloadable::start("");
     let mut client = service.daemon.client();
     let points =
@@ -118,7 +118,7 @@ fn old_points_go_from_when_that_is_wanted() {
 }
 
 #[test]
-fn more_and_fewer_connections_may_be_open() {
+fn a_reload_changes_the_connection_limit() {
     let service = Reloadable::start("VMHERD_CONNECTIONS_MAX=2\n");
     let mut clients = [service.daemon.client(), service.daemon.client()];
     // Clients that have not authenticated would make room.
@@ -135,7 +135,7 @@ fn more_and_fewer_connections_may_be_open() {
 }
 
 #[test]
-fn requests_that_may_be_open_change() {
+fn a_reload_changes_the_open_request_limit() {
     let service = Reloadable::start("");
     let mut client = service.daemon.client();
     client.register("a", &[]);
@@ -158,7 +158,7 @@ fn requests_that_may_be_open_change() {
 }
 
 #[test]
-fn the_log_level_changes() {
+fn a_reload_changes_the_log_level() {
     let service = Reloadable::start("");
     service.reload("VMHERD_LOG=error\n");
     service.reload("VMHERD_LOG=error\nVMHERD_VMS_MAX=5\n");
@@ -171,7 +171,7 @@ fn the_log_level_changes() {
 }
 
 #[test]
-fn what_needs_a_restart_is_said_each_time_and_not_done() {
+fn a_reload_reports_settings_that_need_a_restart() {
     let service = Reloadable::start("");
     for _ in 0..2 {
         service.reload("VMHERD_AUTH_WORKERS=9\nVMHERD_LOG_FORMAT=json\n");

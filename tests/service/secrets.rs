@@ -58,7 +58,7 @@ fn none_says_anything(dir: &TempDir, arrange: impl Fn(&mut Command)) {
 }
 
 #[test]
-fn a_value_in_a_wrong_place_is_not_repeated() {
+fn an_error_does_not_repeat_a_misplaced_value() {
     let dir = TempDir::new();
     for value in VALUES {
         for name in NAMES.into_iter().filter(|name| !(*name == "store" && value == URL)) {
@@ -73,7 +73,7 @@ fn a_value_in_a_wrong_place_is_not_repeated() {
 }
 
 #[test]
-fn a_stray_argument_is_not_repeated() {
+fn an_error_does_not_repeat_a_stray_argument() {
     let dir = TempDir::new();
     for value in VALUES {
         for stray in [value.to_owned(), format!("--{value}"), format!("--stor={value}"), format!("-{value}")]
@@ -88,7 +88,7 @@ fn a_stray_argument_is_not_repeated() {
 }
 
 #[test]
-fn a_line_of_a_settings_file_is_not_repeated() {
+fn an_error_does_not_repeat_a_line_of_a_settings_file() {
     let dir = TempDir::new();
     let file = dir.path().join("vmherd.conf");
     for line in LINES {
@@ -100,7 +100,7 @@ fn a_line_of_a_settings_file_is_not_repeated() {
 }
 
 #[test]
-fn a_daemon_that_can_not_start_or_reads_its_settings_again_does_not_repeat_them() {
+fn start_and_reload_errors_repeat_no_secret() {
     let dir = TempDir::new();
     for value in VALUES.into_iter().filter(|value| *value != URL) {
         says_nothing(vmherd(dir.path()).args(["--store", value]));

@@ -135,7 +135,7 @@ fn the_store_can_be_named_by_a_file_of_its_own() {
 }
 
 #[test]
-fn tools_of_the_host_go_by_the_same_file() {
+fn the_host_tools_read_the_same_file() {
     let dir = TempDir::new();
     let (file, state) = (dir.path().join("vmherd.conf"), dir.path().join("state"));
     fs::write(&file, format!("VMHERD_STATE_DIR={}\n", state.display())).unwrap();

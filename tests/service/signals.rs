@@ -18,7 +18,7 @@ fn stray_signals_end_nothing() {
 }
 
 #[test]
-fn signals_that_want_an_end_get_it_in_good_order() {
+fn terminating_signals_stop_the_daemon_cleanly() {
     for name in ["INT", "TERM", "XCPU", "ALRM", "PWR"] {
         let mut daemon = Daemon::start();
         daemon.client().register("a", &[]);
@@ -30,7 +30,7 @@ fn signals_that_want_an_end_get_it_in_good_order() {
 }
 
 #[test]
-fn settings_are_read_again_though_it_is_asked_for_too_early() {
+fn an_early_reload_signal_is_not_lost() {
     require("strace", "strace");
     let dir = TempDir::new();
     let file = dir.path().join("vmherd.conf");
@@ -47,7 +47,7 @@ fn settings_are_read_again_though_it_is_asked_for_too_early() {
 /// does not tell it from a disk that fails, after which a commit may be there.)
 #[cfg(feature = "sqlite")]
 #[test]
-fn a_file_that_may_not_grow_refuses_writes_and_nothing_else() {
+fn a_file_size_limit_refuses_writes_and_nothing_else() {
     require("prlimit", "util-linux");
     let limit = "--fsize=200000:unlimited";
     let daemon = Daemon::builder().through("prlimit", &[limit]).start();

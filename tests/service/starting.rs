@@ -7,7 +7,7 @@ use crate::common::TempDir;
 use crate::support::{Manager, Process, vmherd};
 
 #[test]
-fn a_daemon_whose_database_says_nothing_ends_when_it_is_told_to() {
+fn a_daemon_with_a_silent_database_stops_on_a_signal() {
     for (signal, name) in [("TERM", "SIGTERM"), ("INT", "SIGINT")] {
         let database = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = database.local_addr().unwrap();
