@@ -1,5 +1,8 @@
 //! The structure's rules, held against the code: which layer may import which, where the outside world
 //! may be named, what every file looks like, and what the smallest build depends on.
+//!
+//! A module's tests are at the end of its file, in `mod tests`. Long ones are in a file beside it: `foo_tests.rs` for
+//! `foo.rs`, and `tests.rs` for `mod.rs`, with its parts in the folder `tests/`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -63,6 +66,9 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
 
 /// What must not be left in any file.
 const LEFT_OVERS: &[&str] = &["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX", "#[ignore]"];
+
+/// Folders with test files that are about all their modules together.
+const TESTS_OF_A_FOLDER: &[&str] = &["src/framing/http/"];
 
 /// Lines of code above which a file is two ideas; tests at its end do not count.
 const FILE_LINES_MAX: usize = 450;
@@ -130,6 +136,22 @@ fn every_file_has_a_head_and_a_bounded_length() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn long_tests_are_beside_their_module() {
+    let paths: BTreeSet<String> = sources().into_iter().map(|file| file.path).collect();
+    let misplaced: Vec<_> = paths
+        .iter()
+        .filter(|path| !TESTS_OF_A_FOLDER.iter().any(|folder| path.starts_with(folder)))
+        .filter(|path| {
+            let module = path.strip_suffix("_tests.rs").or_else(|| path.strip_suffix("/tests.rs"));
+            module.is_some_and(|module| {
+                !paths.contains(&format!("{module}.rs")) && !paths.contains(&format!("{module}/mod.rs"))
+            })
+        })
+        .collect();
+    assert!(misplaced.is_empty(), "{misplaced:#?}");
 }
 
 #[test]

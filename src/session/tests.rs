@@ -4,9 +4,7 @@ use super::*;
 use crate::ids::DiskId;
 use crate::model::{Command, CommandName, Items, List, Peer, PointFilter};
 
-#[path = "long_tests.rs"]
 mod long;
-#[path = "text_tests.rs"]
 mod text;
 
 const PONG: Answer = Answer::Pong(Peer::Unix { uid: None });
