@@ -9,49 +9,17 @@
 mod codec;
 mod deadlines;
 mod responses;
-
-#[cfg(feature = "http")]
-use std::sync::Arc;
-use std::time::Duration;
+mod rules;
 
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant};
-#[cfg(feature = "http")]
-use crate::framing::http::HttpRules;
 use crate::ids::RequestSeq;
 use crate::limits;
 use crate::model::{Answer, Cursor, Denial, Failure, Listing, LongText, Page, Refusal, Request};
 use codec::{Codec, Decoded, Reply};
 use deadlines::{ClientDeadline, WaitMode};
 use responses::{Delivery, ResponseQueue, Wanted};
-
-/// What holds for every connection of one listener.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rules {
-    /// Nothing sent yet, for this long at most.
-    pub first_request_timeout: Option<Duration>,
-    /// From the first to the last byte of a request.
-    pub request_timeout: Duration,
-    /// Between requests, before anybody has authenticated.
-    pub idle_timeout_anonymous: Option<Duration>,
-    /// Between requests, afterwards.
-    pub idle_timeout_authenticated: Option<Duration>,
-    /// Between requests of HTTP.
-    pub idle_timeout_http: Option<Duration>,
-    /// Without progress in sending what is due; whoever sends keeps this one.
-    pub write_timeout: Duration,
-    /// Bytes of a request, before anybody has authenticated.
-    pub request_bytes_max_anonymous: usize,
-    /// The same, where a proxy passes the request on.
-    pub request_bytes_max_forwarded: usize,
-    /// Bytes of a message that is read at once; a longer one is read by a worker.
-    pub inline_bytes_max: usize,
-    /// Open requests with an id.
-    pub requests_max: usize,
-    /// Hosts and origins that requests of HTTP may name.
-    #[cfg(feature = "http")]
-    pub http: Arc<HttpRules>,
-}
+pub use rules::Rules;
 
 /// The state of one connection.
 #[derive(Default)]

@@ -1,5 +1,7 @@
 //! Sessions by themselves: order, barriers, pages, clocks and endings.
 
+use std::time::Duration;
+
 use super::*;
 use crate::ids::DiskId;
 use crate::model::{Command, CommandName, Items, List, Peer, PointFilter};
