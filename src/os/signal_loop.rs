@@ -42,7 +42,7 @@ pub fn wait_for_shutdown(
     wait_at_most(signals, ended, limits::STOP_GRACE + limits::STOP_OVERRUN, actions)
 }
 
-/// As [`wait`]; stopping may take `stop_wait_max`.
+/// Like [`wait_for_shutdown`]; stopping may take `stop_wait_max`.
 fn wait_at_most(
     signals: &mut Signals,
     ended: BorrowedFd<'_>,
