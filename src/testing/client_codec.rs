@@ -1,6 +1,6 @@
-//! How a fake client says what it asks and cuts replies out of what comes: the framings from their other end.
+//! The client's side of the framings: encodes requests and splits the server's output into responses.
 //!
-//! Strict: what no client would have to understand is an error. Knows nothing of what is asked.
+//! Strict: any output that a client need not understand is an error. Independent of the requests' content.
 
 use std::collections::VecDeque;
 
@@ -16,37 +16,37 @@ pub(super) enum Framing {
     WebSocket,
 }
 
-/// One end of a conversation.
+/// A client's encoder and decoder.
 pub(super) struct ClientCodec {
     pub(super) framing: Framing,
-    /// What has come and is not cut yet.
+    /// Input that is not decoded yet.
     input: Vec<u8>,
-    /// Bytes of it in which no reply of metrics text ends.
+    /// Length of its prefix without the end of a text response.
     searched: usize,
     state: DecodeState,
-    /// What of HTTP's answer, or of a message of WebSocket in several frames, has come.
+    /// The part of an HTTP body or of a fragmented WebSocket message received so far.
     body: Vec<u8>,
     status: u16,
-    /// In a message of WebSocket that is not whole.
+    /// Inside a fragmented WebSocket message.
     pub(super) is_in_message: bool,
-    /// The answer to the handshake has to come.
+    /// The response to the handshake is pending.
     pub(super) awaits_handshake: bool,
-    /// Payloads of the pings that are not answered.
+    /// Payloads of unanswered pings.
     pings: VecDeque<Vec<u8>>,
-    /// The server has said that nothing follows.
+    /// The server has announced its last response.
     pub(super) is_finished: bool,
-    /// What a close frame may say.
+    /// The code expected in the server's close frame.
     pub(super) close_code: Option<u16>,
-    /// Nothing more needs to come, though it may.
+    /// Further responses are allowed but not required.
     pub(super) responses_are_optional: bool,
 }
 
-/// Something that the server has said.
+/// A decoded message of the server.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum ServerMessage {
-    /// A reply, without what ends it; with its status where the framing has one.
+    /// A response without its terminator, with its status where the framing has one.
     Response(Vec<u8>, Option<u16>),
-    /// The body may be sent.
+    /// `100 Continue`: the body may be sent.
     Continue,
 }
 
@@ -62,16 +62,16 @@ enum DecodeState {
         left: usize,
     },
     ChunkEnd,
-    /// Behind the last chunk.
+    /// After the last chunk.
     Trailer,
 }
 
-/// How a request is made in HTTP.
+/// How an HTTP request is encoded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HttpStyle {
     pub(super) bearer_token: Option<String>,
     pub(super) is_chunked: bool,
-    /// The client asks before it sends the body.
+    /// The client sends `Expect: 100-continue`.
     pub(super) expects_continue: bool,
     pub(super) is_last: bool,
 }
@@ -96,7 +96,7 @@ impl ClientCodec {
 
     // ── What is said ──
 
-    /// What a conversation begins with.
+    /// The opening bytes of a connection.
     pub(super) fn handshake(&self) -> &'static [u8] {
         match self.framing {
             Framing::RawJson | Framing::Text | Framing::Http => b"",
@@ -104,7 +104,7 @@ impl ClientCodec {
         }
     }
 
-    /// A message, in frames.
+    /// Encodes a message as frames.
     pub(super) fn frames(&mut self, text: &[u8], random: &mut Random) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut rest = text;
@@ -125,7 +125,7 @@ impl ClientCodec {
         }
     }
 
-    /// The client's close frame: nothing more needs to come.
+    /// Encodes the client's close frame; further responses become optional.
     pub(super) fn close(&mut self, code: Option<u16>, random: &mut Random) -> Vec<u8> {
         self.responses_are_optional = true;
         self.close_code = code;
@@ -135,7 +135,7 @@ impl ClientCodec {
         bytes
     }
 
-    /// A request of HTTP: its head, and its body.
+    /// Encodes an HTTP request: its head, and its body.
     pub(super) fn request(text: &str, http_style: &HttpStyle, random: &mut Random) -> (Vec<u8>, Vec<u8>) {
         let path = random.pick(&["/", "/api", "/x?y=z", "http://127.0.0.1:8888/"]);
         let mut head = format!("POST {path} HTTP/1.1\r\nHost: localhost:8888\r\n");
@@ -168,7 +168,7 @@ impl ClientCodec {
 
     // ── What is heard ──
 
-    /// Takes what has come; what it says.
+    /// Adds input; returns the messages it completes.
     pub(super) fn decode(&mut self, bytes: &[u8]) -> Result<Vec<ServerMessage>, String> {
         self.input.extend_from_slice(bytes);
         let mut found = Vec::new();
@@ -191,13 +191,13 @@ impl ClientCodec {
         Ok(found)
     }
 
-    /// Whether nothing has begun and not ended.
+    /// Whether no message is partly received.
     pub(super) fn is_at_boundary(&self) -> bool {
         let is_open = self.is_in_message && !self.responses_are_optional && !self.is_finished;
         self.input.is_empty() && self.state == DecodeState::Boundary && !is_open
     }
 
-    /// Whether nothing is due beside replies.
+    /// Whether neither a handshake nor a pong is pending.
     pub(super) fn has_nothing_pending(&self) -> bool {
         self.responses_are_optional || !self.awaits_handshake && self.pings.is_empty()
     }
@@ -210,7 +210,7 @@ impl ClientCodec {
         }
     }
 
-    /// A reply of metrics text ends with an empty line.
+    /// A text response ends with an empty line.
     fn decode_text_response(&mut self, at: usize) -> (usize, Option<ServerMessage>) {
         let from = self.searched.max(at);
         match self.input[from..].windows(2).position(|pair| pair == b"\n\n") {
@@ -381,7 +381,7 @@ pub(super) fn frame(is_final: bool, opcode: u8, payload: &[u8], random: &mut Ran
     bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
 }
 
-/// RFC 6455, 1.2 and 1.3: the handshake and its answer as they stand there.
+/// RFC 6455, 1.2 and 1.3: the handshake and its answer in the example.
 const HANDSHAKE: &[u8] =
     b"GET /chat HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";

@@ -1,5 +1,5 @@
-//! What a simulated world does to those who live in it. Half of all worlds have none of each kind of
-//! trouble, so that what trouble excuses is also seen without an excuse.
+//! Faults and limits of one simulated world. Each kind of fault is absent from half of all worlds, so that
+//! behaviour that a fault would excuse is also checked without it.
 
 use std::time::Duration;
 
@@ -7,30 +7,30 @@ use super::random::Random;
 use crate::limits;
 use crate::reactor::Bounds;
 
-/// The troubles of one world, and its limits.
+/// The faults and limits of one world.
 #[derive(Clone, Debug)]
 pub(super) struct FaultConfig {
     // ── The network ──
-    /// Percent of reads and writes that move less than they could.
+    /// Percent of reads and writes that are short.
     pub(super) short_percent: usize,
-    /// Percent of writes that are refused for a while.
+    /// Percent of writes that would block for a while.
     pub(super) refused_percent: usize,
-    /// Percent of polls with an event that means nothing.
+    /// Percent of polls with a spurious event.
     pub(super) spurious_percent: usize,
-    /// Percent of polls with an event of a connection that is closed.
+    /// Percent of polls with an event of a closed connection.
     pub(super) stale_percent: usize,
-    /// Percent of events that come a turn late.
+    /// Percent of events delivered one iteration late.
     pub(super) late_event_percent: usize,
-    /// Percent of clients whose connection breaks at some time.
+    /// Percent of clients whose connection breaks.
     pub(super) broken_percent: usize,
-    /// Percent of accepts that fail with a client that is gone.
+    /// Percent of accepts that fail because the client has disconnected.
     pub(super) aborted_percent: usize,
-    /// Connections for which there are descriptors.
+    /// Connections before accept runs out of descriptors.
     pub(super) descriptors_max: usize,
-    /// Bytes on their way to a client, at most.
+    /// Most bytes in flight to a client.
     pub(super) window_bytes: usize,
     // ── The workers ──
-    /// Microseconds that a job waits, and runs, at most.
+    /// Most microseconds for which a job waits, and for which it runs.
     pub(super) job_micros_max: usize,
     /// Percent of submissions refused.
     pub(super) full_percent: usize,
@@ -38,54 +38,54 @@ pub(super) struct FaultConfig {
     pub(super) stuck_percent: usize,
     /// Percent of store tasks that fail.
     pub(super) failed_percent: usize,
-    /// Percent of results that come twice.
+    /// Percent of results delivered twice.
     pub(super) doubled_percent: usize,
-    /// Jobs that wait in a lane.
+    /// Most jobs queued in a lane.
     pub(super) queue_max: usize,
-    /// Runs at a time in a lane.
+    /// Threads of a lane.
     pub(super) threads: usize,
     // ── The points ──
-    /// They are written behind, to a store that fails as store tasks do.
+    /// Points are written behind, to a faulty store.
     pub(super) writes_behind: bool,
-    /// Old ones are removed now and then.
+    /// Old points are removed at random times.
     pub(super) removes_points: bool,
-    /// Keys that there may be.
+    /// Most keys in the store.
     pub(super) keys_max: u64,
     // ── The rest ──
     /// The wall clock jumps.
     pub(super) clock_jumps: bool,
     /// The operator removes VMs and changes passwords.
     pub(super) operator_acts: bool,
-    /// There are VMs from before, enough for several pages.
+    /// The store begins with several pages of VMs.
     pub(super) many_vms: bool,
-    /// There are points from before, enough for several pages.
+    /// The store begins with several pages of points.
     pub(super) many_points: bool,
-    /// Conversions by the thousand.
+    /// Clients request thousands of conversions.
     pub(super) many_convert: bool,
-    /// Clients send more of requests than there is memory for.
+    /// Clients send larger incomplete requests than fit into memory.
     pub(super) clients_hoard: bool,
-    /// Bytes that all connections may hold.
+    /// Most bytes buffered for all connections.
     pub(super) buffers_bytes_max: usize,
     pub(super) bounds: Bounds,
-    /// When the server is told to stop, if before everybody is done.
+    /// When the server is stopped, if before all clients have finished.
     pub(super) stop_after: Option<Duration>,
     pub(super) grace: Duration,
     pub(super) connections_max: usize,
-    /// Open requests of all connections.
+    /// Most open requests of all connections.
     pub(super) requests_max: usize,
-    /// Open requests with an id of one connection.
+    /// Most open requests with an id on one connection.
     pub(super) named_max: usize,
-    /// Bytes of a request of somebody unknown.
+    /// Most bytes of a request of an anonymous client.
     pub(super) anonymous_bytes_max: usize,
-    /// Bytes of a message that is read without a worker.
+    /// Most bytes of a message decoded on the reactor thread.
     pub(super) inline_bytes_max: usize,
-    /// Between the requests of a client that has authenticated.
+    /// Idle timeout of an authenticated client.
     pub(super) idle_authenticated: Option<Duration>,
     pub(super) clients: usize,
 }
 
 impl FaultConfig {
-    /// The weather of one world.
+    /// Draws the configuration of one world.
     pub(super) fn new(random: &mut Random) -> FaultConfig {
         let mut maybe = |high: usize| if random.chance(50) { random.between(1, high) } else { 0 };
         let [short_percent, refused_percent, spurious_percent, stale_percent] =
@@ -165,7 +165,7 @@ impl FaultConfig {
         }
     }
 
-    /// The same with workers that are in time and never fail.
+    /// The same configuration with workers that are fast and never fail.
     fn with_good_workers(self) -> FaultConfig {
         FaultConfig {
             job_micros_max: self.job_micros_max.min(50_000),
@@ -177,7 +177,7 @@ impl FaultConfig {
         }
     }
 
-    /// Whether an answer may be `busy`, for whatever reason.
+    /// Whether a response may be `busy` for any reason.
     pub(super) fn is_busy_possible(&self) -> bool {
         self.full_percent > 0
             || self.stuck_percent > 0
@@ -191,7 +191,7 @@ impl FaultConfig {
         self.requests_max < 100 || self.named_max < 100 || self.bounds.delayed_bytes < 1 << 20
     }
 
-    /// Whether the store may be late or fail.
+    /// Whether the store may be slow or fail.
     pub(super) fn is_failure_possible(&self) -> bool {
         self.stuck_percent > 0 || self.failed_percent > 0 || self.job_micros_max > 100_000
     }

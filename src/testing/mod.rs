@@ -1,8 +1,8 @@
-//! A simulated world for the reactor: network, workers, clocks, random numbers and clients behind the
-//! seams that production has the system behind. For tests only.
+//! A simulated world for the reactor: network, workers, clocks, random numbers and clients, behind the seams
+//! where production has the system. For tests only.
 //!
-//! One number decides everything that happens in a world, so that whatever goes wrong in one goes wrong
-//! again when it is asked for by its number. See [`simulation`] for how.
+//! The seed decides everything that happens in a world, so a failure is reproduced by its seed. See
+//! [`simulation`].
 
 mod action_requests;
 mod client;

@@ -1,4 +1,4 @@
-//! What all fake clients together know of the VMs and tokens that there must be, may be and can't be.
+//! Which VMs and tokens must, may or cannot exist, as all fake clients together know it.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -6,55 +6,55 @@ use std::ops::RangeInclusive;
 use super::action_requests::ManagedVm;
 use crate::clock::{Instant, UnixSeconds};
 
-/// Everything known.
+/// The shared knowledge of all fake clients.
 #[derive(Default)]
 pub(super) struct ReferenceModel {
     pub(super) vms: Vec<ModelVm>,
     pub(super) tokens: Vec<ModelToken>,
-    /// VMs that were added by their numbers.
+    /// VMs that were added by `add_vm`.
     pub(super) managed_vms: Vec<ManagedVm>,
     last_ram: u32,
 }
 
-/// A VM that somebody has registered or will.
+/// A VM that a client has registered or will register.
 pub(super) struct ModelVm {
     pub(super) name: String,
     pub(super) password: String,
     /// The only client that registers it.
     pub(super) owner: Option<usize>,
-    /// Since when it is known to exist.
+    /// When it was first known to exist.
     pub(super) exists_since: Option<Instant>,
-    /// A registration was sent whose reply has not come, or told nothing.
+    /// Registrations without a response, or with an inconclusive one.
     pub(super) may_exist: usize,
-    /// The operator has laid hands on it: whatever is about it may fail.
+    /// The operator has removed it or changed its password: its requests may fail.
     pub(super) is_changed_by_operator: bool,
-    /// What its memory may be now, in MiB. No number is used twice.
+    /// The possible values of its memory, in MiB. No value is used twice.
     pub(super) possible_rams: BTreeSet<u32>,
-    /// What it may ever have been.
+    /// Every value that its memory may have had.
     pub(super) rams_ever: BTreeSet<u32>,
     updates_open: usize,
-    /// Since no update was open there have been two at a time: who was last can't be told.
+    /// Updates have overlapped since none was open: the last one is unknown.
     updates_overlap: bool,
-    /// Clients that have ever shown a right password or a token of it.
+    /// Clients that have sent its password or a token of it.
     pub(super) authenticated_clients: BTreeSet<usize>,
 }
 
-/// A token that somebody was given.
+/// An issued token.
 pub(super) struct ModelToken {
     pub(super) text: String,
     pub(super) vm: usize,
-    /// When it was asked for.
+    /// When it was requested.
     pub(super) asked: Instant,
     /// What the wall clock may have shown when it was issued.
     pub(super) issued: RangeInclusive<UnixSeconds>,
-    /// Somebody may have ended it.
+    /// A request may have ended it.
     pub(super) may_be_ended: bool,
-    /// Since when it is known to be ended.
+    /// When it was first known to be ended.
     pub(super) ended_since: Option<Instant>,
 }
 
 impl ReferenceModel {
-    /// Adds a VM; its place.
+    /// Adds a VM; returns its index.
     pub(super) fn add(&mut self, name: String, owner: Option<usize>) -> usize {
         let ram = self.new_ram();
         self.vms.push(ModelVm {
@@ -73,7 +73,7 @@ impl ReferenceModel {
         self.vms.len() - 1
     }
 
-    /// A number of MiB that no VM has had.
+    /// An unused memory size in MiB.
     pub(super) fn new_ram(&mut self) -> u32 {
         self.last_ram += 1;
         self.last_ram
@@ -91,18 +91,18 @@ impl ReferenceModel {
 }
 
 impl ModelVm {
-    /// Whether whoever asked at `then` must find it, `client` knowing more of its own.
+    /// Whether a request of `client` sent at `then` must find it. The owner knows earlier.
     pub(super) fn must_exist(&self, client: usize, then: Instant) -> bool {
         self.exists_since.is_some_and(|since| self.owner == Some(client) || since <= then)
     }
 
-    /// An update was sent.
+    /// Records an update that was sent.
     pub(super) fn begin_update(&mut self) {
         self.updates_overlap = self.updates_open > 0;
         self.updates_open += 1;
     }
 
-    /// What came of an update is known: the memory it gave, if it was done.
+    /// Records the result of an update: the new memory, if it succeeded.
     pub(super) fn end_update(&mut self, ram: Option<u32>) {
         self.updates_open -= 1;
         if let Some(ram) = ram
@@ -113,7 +113,7 @@ impl ModelVm {
         }
     }
 
-    /// Whether nobody can find it.
+    /// Whether it certainly does not exist.
     pub(super) fn cannot_exist(&self) -> bool {
         self.exists_since.is_none() && self.may_exist == 0
     }

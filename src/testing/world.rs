@@ -1,7 +1,7 @@
-//! A simulated world: its time, its network, its workers and everybody in it.
+//! A simulated world: its time, its network, its workers and its clients.
 //!
-//! Time passes only while the server polls: a little in each turn, and as far as the next thing that
-//! happens where there is nothing to do. One number decides everything.
+//! Time passes only while the server polls: a little in each iteration, and up to the next event when there is
+//! nothing to do. The seed decides everything.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -30,7 +30,7 @@ use crate::store::{self, Location, StoreFactory, Write};
 /// The world, as its parts share it.
 pub(super) type Shared = Rc<RefCell<World>>;
 
-/// Everything there is.
+/// The whole state of a simulation outside the server.
 pub(super) struct World {
     pub(super) now: Instant,
     pub(super) wall_clock: WallClock,
@@ -44,7 +44,7 @@ pub(super) struct World {
     pub(super) model: ReferenceModel,
     pub(super) point_model: PointModel,
     pub(super) workers: FakeWorkers,
-    /// What is kept, whatever stands before it.
+    /// The store itself, without the write-behind buffer.
     pub(super) store: Arc<dyn StoreFactory>,
     pub(super) maintenance: Maintenance,
     pub(super) backlogs: [VecDeque<usize>; LISTENERS],
@@ -52,27 +52,27 @@ pub(super) struct World {
     pub(super) accept_refused: [bool; LISTENERS],
     pub(super) acceptable_due: [bool; LISTENERS],
     pub(super) is_listening: bool,
-    /// When conversions are due, by what tells them apart.
+    /// When conversions are due, by their unique mark.
     pub(super) dues: HashMap<u64, Instant>,
-    /// Bytes that the server has read since somebody last asked.
+    /// Bytes that the server has read since the last check.
     pub(super) bytes_read: usize,
-    /// Ids of connections that are closed.
+    /// Ids of closed connections.
     pub(super) closed_ids: Vec<ConnId>,
     incidents: Vec<(Instant, Incident)>,
-    /// When the server is to be told to stop.
+    /// When the server is to be stopped.
     pub(super) stop_at: Option<Instant>,
-    /// When it was.
+    /// When it was stopped.
     pub(super) stopped: Option<Instant>,
-    /// Counts what the server has done to its surroundings.
+    /// Counts the operations of the server on its environment.
     pub(super) operations: u64,
-    /// Counts the moments at which somebody has looked around.
+    /// Counts polls.
     pub(super) polls: usize,
     pub(super) failure: Option<String>,
-    /// Nothing will ever happen again.
+    /// No further event is scheduled.
     pub(super) nothing_is_scheduled: bool,
 }
 
-/// What happens without a client's doing.
+/// An event that no client causes.
 #[derive(Clone, Copy, Debug)]
 enum Incident {
     Break { client: usize },
@@ -82,7 +82,7 @@ enum Incident {
 }
 
 impl World {
-    /// The world that `number` decides.
+    /// The world of the seed `number`.
     pub(super) fn new(number: u64, is_traced: bool) -> World {
         let start = Instant::ORIGIN + Duration::from_secs(1);
         let mut random = Random::new(number);
@@ -145,18 +145,18 @@ impl World {
         world
     }
 
-    /// Notes what happens, for whoever asks later.
+    /// Adds a line to the trace.
     pub(super) fn log(&mut self, line: impl FnOnce() -> String) {
         self.trace.add(self.now, line);
     }
 
-    /// Something is not as it must be. The first such thing counts.
+    /// Records a failed check. The first one is reported.
     pub(super) fn fail(&mut self, why: String) {
         self.log(|| format!("FAILED: {why}"));
         self.failure.get_or_insert(why);
     }
 
-    /// A client connects; the place of its wire.
+    /// Connects a client; returns the index of its connection.
     pub(super) fn connect(&mut self, client: usize, listener: usize) -> usize {
         let at = self.connections.len();
         let connection = Connection::new(client, FIRST_PORT + at as u16, &self.config);
@@ -171,7 +171,7 @@ impl World {
         at
     }
 
-    /// The server has done something to the wire: its client looks soon.
+    /// Wakes the client of a connection soon, after the server has acted on it.
     pub(super) fn notify(&mut self, connection: usize) {
         let client = self.connections[connection].client;
         let at = self.now + self.random.micros(0, 3_000);
@@ -184,12 +184,12 @@ impl World {
         self.connections.get(at).map(|connection| connection.client)
     }
 
-    /// The client of that number, while it does nothing.
+    /// The client of that number, unless it is running.
     pub(super) fn client(&self, number: usize) -> Option<&Client> {
         self.clients[number].as_ref()
     }
 
-    /// The wire of an open connection.
+    /// The open connection with this id.
     pub(super) fn open_connection(&self, id: ConnId) -> Option<&Connection> {
         self.connections.iter().find(|connection| connection.id == Some(id) && connection.closed.is_none())
     }
@@ -198,7 +198,7 @@ impl World {
         self.connections.iter().filter(|connection| connection.is_open_at_server()).count()
     }
 
-    /// Lets everything happen that is due by now.
+    /// Runs everything that is due by now.
     pub(super) fn run_due(&mut self) {
         for _ in 0..ROUNDS_MAX {
             let now = self.now;
@@ -221,7 +221,7 @@ impl World {
         self.check_times();
     }
 
-    /// Somebody looks after the points, if that is due; others put some meanwhile.
+    /// Runs the maintenance of points, if it is due, with puts interleaved.
     fn run_maintenance(&mut self) {
         let World { now, maintenance, workers, config, point_model, .. } = self;
         if !maintenance.is_due(*now) {
@@ -235,7 +235,7 @@ impl World {
         }
     }
 
-    /// When something happens next.
+    /// When the next event is due.
     pub(super) fn next(&self) -> Option<Instant> {
         let wakes = self.wakes.iter().flatten().copied();
         let connections = self.connections.iter().filter_map(Connection::next_due);
@@ -249,7 +249,7 @@ impl World {
             .min()
     }
 
-    /// Whether every client has had its end, or never got in.
+    /// A client that was accepted and has not finished, described.
     pub(super) fn unfinished_client(&self) -> Option<String> {
         let mut clients = self.clients.iter().flatten();
         let unfinished_client = clients.find(|client| {
@@ -350,7 +350,7 @@ impl World {
     }
 }
 
-/// Puts VMs into the store that were there before.
+/// Fills the store with the VMs that exist from the start.
 fn register(store: &Arc<dyn StoreFactory>, model: &ReferenceModel, shared: &[usize], is_big: bool) {
     let shared = shared.iter().map(|vm| &model.vms[*vm]).map(|vm| {
         let ram = *vm.possible_rams.first().expect("a VM begins with some memory");
@@ -376,7 +376,7 @@ fn register(store: &Arc<dyn StoreFactory>, model: &ReferenceModel, shared: &[usi
 }
 
 pub(super) const LISTENERS: usize = 2;
-/// One is as likely as it stands here often.
+/// A framing is as likely as the number of its entries.
 #[cfg(feature = "websocket")]
 const FRAMINGS: [Framing; 5] =
     [Framing::RawJson, Framing::RawJson, Framing::Text, Framing::Http, Framing::WebSocket];
@@ -385,9 +385,9 @@ const FRAMINGS: [Framing; 3] = [Framing::RawJson, Framing::Text, Framing::Http];
 #[cfg(not(feature = "http"))]
 const FRAMINGS: [Framing; 2] = [Framing::RawJson, Framing::Text];
 const FIRST_PORT: u16 = 10_000;
-/// Rounds of one moment; more are left to the next turn.
+/// Most rounds at one time; further ones wait for the next iteration.
 const ROUNDS_MAX: usize = 64;
-/// Nobody acts twice in one moment.
+/// No client runs twice at the same time.
 const TICK: Duration = Duration::from_micros(1);
-/// How much later than promised things may happen in a world where turns take time.
+/// How far deadlines may be exceeded, since iterations take time.
 const SLACK: Duration = Duration::from_secs(1);
