@@ -74,4 +74,5 @@ pub mod store;
 pub mod sys;
 #[cfg(test)]
 mod testing;
+pub mod work;
 pub mod worker;

@@ -16,8 +16,8 @@ const LAYERS: &[(&[&str], Siblings)] = &[
     (&["model"], Siblings::Allowed),
     (&["framing", "dialect"], Siblings::Forbidden),
     (&["session", "store"], Siblings::Forbidden),
-    (&["app"], Siblings::Allowed),
-    (&["worker"], Siblings::Allowed),
+    (&["work"], Siblings::Allowed),
+    (&["app", "worker"], Siblings::Forbidden),
     (&["reactor"], Siblings::Allowed),
     (&["config"], Siblings::Allowed),
     (&["server"], Siblings::Allowed),
@@ -35,7 +35,7 @@ enum Siblings {
 /// A text, and the only places whose code may hold it.
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("mio::", &["src/reactor/mio_net.rs"]),
-    ("argon2::", &["src/app/password.rs"]),
+    ("argon2::", &["src/work/password.rs"]),
     ("rusqlite::", &["src/store/"]),
     ("postgres::", &["src/store/"]),
     ("unicode_normalization::", &["src/model/name.rs"]),

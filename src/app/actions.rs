@@ -5,16 +5,16 @@
 //! the connection that is authenticated as it. Which of both it is, is asked of the store each time.
 
 use super::App;
-use super::membership::Membership;
-use super::password::PasswordCheck;
-use super::stage::{Next, Purpose, Stage};
-use super::work::{Work, WorkResult};
+use super::stage::{Next, Stage};
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, VmId};
 use crate::model::{
-    ActionAnswer, Answer, Credentials, Failure, Login, Principal, Scope, Secret, TokenHash, VmChange, VmShape,
+    ActionAnswer, Answer, Credentials, Failure, Login, Membership, Principal, Scope, Secret, TokenHash,
+    VmChange, VmShape,
 };
 use crate::store::{Write, Written};
+use crate::work::password::PasswordCheck;
+use crate::work::{Hash, Read, Work, WorkResult};
 
 impl App {
     pub(super) fn add_vm(&self, shape: VmShape, disk_sizes_gib: Vec<u64>, now: UnixSeconds) -> Next {
@@ -34,9 +34,10 @@ impl App {
                 let stage = Stage::LogoutVmTokens { login: login.clone() };
                 Next::Work { work: self.end_tokens(conn, login, token), stage }
             }
-            _ if self.presence.membership().is_authorized_for_all(vm) => {
-                Next::Work { work: Work::FindCredentialsById { vm }, stage: Stage::LogoutVm { vm } }
-            }
+            _ if self.presence.membership().is_authorized_for_all(vm) => Next::Work {
+                work: Work::Read(Read::FindCredentialsById { vm }),
+                stage: Stage::LogoutVm { vm },
+            },
             _ => Next::failed(Failure::NotAuthorized),
         }
     }
@@ -44,9 +45,10 @@ impl App {
     pub(super) fn update_vm(&self, vm: VmId, change: Option<VmChange>, principal: Principal) -> Next {
         match principal {
             Principal::Vm(login) if login.id == vm => update(login, change),
-            _ if self.presence.membership().is_authorized_for_all(vm) => {
-                Next::Work { work: Work::FindCredentialsById { vm }, stage: Stage::UpdateVm { vm, change } }
-            }
+            _ if self.presence.membership().is_authorized_for_all(vm) => Next::Work {
+                work: Work::Read(Read::FindCredentialsById { vm }),
+                stage: Stage::UpdateVm { vm, change },
+            },
             _ => Next::failed(Failure::NotAuthorized),
         }
     }
@@ -61,25 +63,25 @@ impl App {
     ) -> Next {
         match (stage, done) {
             (Stage::AddVm, WorkResult::Written(Written::Registered(id))) => answer(ActionAnswer::Added(id)),
-            (Stage::Join { vm, purpose, password, scope }, WorkResult::Credentials(credentials)) => {
+            (Stage::Join { vm, membership, password, scope }, WorkResult::Credentials(credentials)) => {
                 match credentials {
                     None => Next::failed(Failure::UnknownVm),
-                    Some(Credentials { login, password_hash: None }) => self.join(vm, purpose, login, now),
+                    Some(Credentials { login, password_hash: None }) => self.join(vm, membership, login, now),
                     Some(Credentials { login, password_hash }) => {
-                        self.verify(conn, login, purpose, password, password_hash, scope)
+                        self.verify(conn, login, membership, password, password_hash, scope)
                     }
                 }
             }
-            (Stage::JoinVerify { login, purpose, scope }, WorkResult::Verified(verdict)) => {
-                self.write_admittance(conn, login, purpose, verdict, scope, now)
+            (Stage::JoinVerify { login, membership, scope }, WorkResult::Verified(verdict)) => {
+                self.write_admittance(conn, login, membership, verdict, scope, now)
             }
-            (Stage::JoinWrite { login, purpose, scope }, WorkResult::Written(Written::Connected)) => {
+            (Stage::JoinWrite { login, membership, scope }, WorkResult::Written(Written::Connected)) => {
                 match scope {
-                    None => return self.add_member(login.id, purpose),
+                    None => return self.add_member(login.id, membership),
                     Some(Scope::Connection) => self.presence.log_in(conn, login, None),
                     Some(Scope::Request) => {}
                 }
-                answer(purpose.answer())
+                joined(membership)
             }
             (Stage::LogoutVm { vm }, WorkResult::Credentials(credentials)) => {
                 let found = self.authorized(vm, credentials);
@@ -109,27 +111,23 @@ impl App {
     }
 
     /// Lets in a VM without a password.
-    fn join(&mut self, vm: VmId, purpose: Purpose, login: Login, now: UnixSeconds) -> Next {
+    fn join(&mut self, vm: VmId, membership: Membership, login: Login, now: UnixSeconds) -> Next {
         if !self.presence.membership().has_room_for(vm) {
             return Next::failed(Failure::Busy);
         }
-        match purpose {
-            Purpose::Authorize => self.add_member(vm, purpose),
-            Purpose::Connect => {
+        match membership {
+            Membership::Authorized => self.add_member(vm, membership),
+            Membership::Connected => {
                 let write = Write::Connect { login: login.clone(), rehash: None, now };
-                let stage = Stage::JoinWrite { login, purpose, scope: None };
+                let stage = Stage::JoinWrite { login, membership, scope: None };
                 Next::Work { work: Work::Write(write), stage }
             }
         }
     }
 
-    fn add_member(&mut self, vm: VmId, purpose: Purpose) -> Next {
-        let set = match purpose {
-            Purpose::Authorize => Membership::Authorized,
-            Purpose::Connect => Membership::Connected,
-        };
-        match self.presence.membership_mut().authorize(vm, set) {
-            Ok(()) => answer(purpose.answer()),
+    fn add_member(&mut self, vm: VmId, membership: Membership) -> Next {
+        match self.presence.membership_mut().authorize(vm, membership) {
+            Ok(()) => joined(membership),
             Err(_) => Next::failed(Failure::Busy),
         }
     }
@@ -139,7 +137,7 @@ impl App {
         &mut self,
         conn: ConnId,
         login: Login,
-        purpose: Purpose,
+        membership: Membership,
         password: Option<Secret>,
         stored: Option<String>,
         scope: Scope,
@@ -148,8 +146,8 @@ impl App {
         self.presence.membership_mut().release(login.id);
         match password {
             Some(password) => {
-                let stage = Stage::JoinVerify { login, purpose, scope };
-                Next::Work { work: Work::VerifyPassword { password, stored }, stage }
+                let stage = Stage::JoinVerify { login, membership, scope };
+                Next::Work { work: Work::Hash(Hash::Verify { password, stored }), stage }
             }
             None => {
                 self.presence.log_out(conn);
@@ -162,7 +160,7 @@ impl App {
         &mut self,
         conn: ConnId,
         login: Login,
-        purpose: Purpose,
+        membership: Membership,
         verdict: PasswordCheck,
         scope: Scope,
         now: UnixSeconds,
@@ -172,7 +170,7 @@ impl App {
             return Next::failed(Failure::InvalidCredentials);
         };
         let write = Write::Connect { login: login.clone(), rehash, now };
-        let stage = Stage::JoinWrite { login, purpose, scope: Some(scope) };
+        let stage = Stage::JoinWrite { login, membership, scope: Some(scope) };
         Next::Work { work: Work::Write(write), stage }
     }
 
@@ -194,19 +192,10 @@ impl App {
     }
 }
 
-impl Purpose {
-    fn answer(self) -> ActionAnswer {
-        match self {
-            Purpose::Authorize => ActionAnswer::Authorized,
-            Purpose::Connect => ActionAnswer::Connected,
-        }
-    }
-}
-
 /// Looks for the VM that is to be let in.
-pub(super) fn join_by_id(vm: VmId, purpose: Purpose, password: Option<Secret>, scope: Scope) -> Next {
-    let stage = Stage::Join { vm, purpose, password, scope };
-    Next::Work { work: Work::FindCredentialsById { vm }, stage }
+pub(super) fn join_by_id(vm: VmId, membership: Membership, password: Option<Secret>, scope: Scope) -> Next {
+    let stage = Stage::Join { vm, membership, password, scope };
+    Next::Work { work: Work::Read(Read::FindCredentialsById { vm }), stage }
 }
 
 fn update(login: Login, change: Option<VmChange>) -> Next {
@@ -221,4 +210,11 @@ fn update(login: Login, change: Option<VmChange>) -> Next {
 
 fn answer(answer: ActionAnswer) -> Next {
     Next::Answer(Answer::Action(answer))
+}
+
+fn joined(membership: Membership) -> Next {
+    answer(match membership {
+        Membership::Authorized => ActionAnswer::Authorized,
+        Membership::Connected => ActionAnswer::Connected,
+    })
 }

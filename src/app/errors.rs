@@ -2,12 +2,12 @@
 
 use super::App;
 use super::stage::Stage;
-use super::work::WorkError;
 use crate::clock::UnixSeconds;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::Failure;
 use crate::store::StoreError;
+use crate::work::WorkError;
 
 /// What the store has failed to do, as plain numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

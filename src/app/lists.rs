@@ -2,12 +2,11 @@
 
 use super::App;
 use super::access::Access;
-use super::membership::Membership;
-use super::page::PageRequest;
 use super::stage::{Next, Stage};
-use super::work::{Asker, Work};
 use crate::ids::{ConnId, DiskId, VmId};
-use crate::model::{CommandName, Cursor, Failure, List, Listing, Principal};
+use crate::model::{CommandName, Cursor, Failure, List, Listing, Membership, Principal};
+use crate::work::pages::PageRequest;
+use crate::work::{Asker, Read, Work};
 
 impl App {
     /// Begins the next page of an answer.
@@ -27,7 +26,7 @@ impl App {
         match self.page_request(list, cursor) {
             Some(page) => {
                 let stage = Stage::List { command: list.command(), login: asker.login().cloned() };
-                Next::Work { work: Work::ListPage { asker, page }, stage }
+                Next::Work { work: Work::Read(Read::ListPage { asker, page }), stage }
             }
             None => Next::failed(Failure::Internal),
         }

@@ -16,13 +16,13 @@ use sha2::{Digest, Sha256};
 
 use super::App;
 use super::expiring::ExpiringMap;
-use super::password::PasswordCheck;
 use super::stage::Stage;
-use super::work::{WorkError, WorkResult};
 use crate::clock::Instant;
 use crate::ids::{ConnId, VmId};
 use crate::limits;
 use crate::model::{Source, VmName};
+use crate::work::password::PasswordCheck;
+use crate::work::{WorkError, WorkResult};
 
 /// From when on, and how much, attempts are delayed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

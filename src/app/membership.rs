@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::ids::VmId;
 use crate::limits;
-use crate::model::Cursor;
+use crate::model::{Cursor, Membership};
+use crate::work::pages::MemberIndex;
 
 /// The sets.
 #[derive(Default)]
@@ -19,15 +20,6 @@ pub struct VmMembership {
     authorized: BTreeMap<u64, VmId>,
     connected: BTreeMap<u64, VmId>,
     next_place: u64,
-}
-
-/// Which set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Membership {
-    /// VMs that may be changed.
-    Authorized,
-    /// VMs that are connected; all of them are authorized.
-    Connected,
 }
 
 /// There are as many VMs in the sets as may be.
@@ -40,17 +32,6 @@ struct Member {
     connected: Option<u64>,
     /// Connections that are authenticated as the VM, which has a password then.
     logins: usize,
-}
-
-/// A VM that was authorized or connected when its page was begun.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MemberIndex {
-    /// Its place in the order.
-    pub place: u64,
-    /// The VM.
-    pub vm: VmId,
-    /// It is there because somebody is authenticated as it; else only as long as it has no password.
-    pub has_login: bool,
 }
 
 impl VmMembership {
@@ -104,10 +85,10 @@ impl VmMembership {
         let rest = places.range(after.map_or(0, |after| after + 1)..);
         let members: Vec<MemberIndex> = rest
             .take(limits::PAGE_ROWS_MAX)
-            .map(|(&place, &vm)| MemberIndex { place, vm, has_login: !self.is_authorized_for_all(vm) })
+            .map(|(&place, &vm)| MemberIndex { index: place, vm, has_login: !self.is_authorized_for_all(vm) })
             .collect();
         let is_full = members.len() == limits::PAGE_ROWS_MAX;
-        let next = members.last().filter(|_| is_full).map(|last| Cursor::AfterMember(last.place));
+        let next = members.last().filter(|_| is_full).map(|last| Cursor::AfterMember(last.index));
         (members, next)
     }
 

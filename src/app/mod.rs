@@ -1,6 +1,6 @@
 //! What each command does: from a request to an answer, through as many stages as it takes.
 //!
-//! Runs on the reactor's thread and never blocks: whatever would is a [`work::Work`] for a worker, and
+//! Runs on the reactor's thread and never blocks: whatever would is a [`Work`] for a worker, and
 //! the [`stage::Stage`] says how to go on with its result. Knows no framing, no dialect, no thread.
 
 pub mod access;
@@ -12,14 +12,10 @@ mod expiring;
 mod lists;
 pub mod login_limiter;
 pub mod membership;
-pub mod page;
-pub mod password;
 mod points;
 pub mod presence;
 pub mod stage;
-pub mod stored_costs;
 pub mod token;
-pub mod work;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -30,19 +26,19 @@ use crate::dialect::convert;
 use crate::ids::ConnId;
 use crate::log_limiter::LogRateLimiter;
 use crate::model::{
-    Answer, Command, CommandName, Credentials, Failure, Login, NewVm, Principal, Request, Scope, Secret,
-    TokenHash, VmName,
+    Answer, Command, CommandName, Credentials, Failure, Login, Membership, NewVm, Principal, Request, Scope,
+    Secret, TokenHash, VmName,
 };
 use crate::store::{StoreError, Write, WriteHealth, Written};
+use crate::work::password::PasswordCheck;
+use crate::work::{Compute, Hash, Read, Work, WorkError, WorkResult};
 use audit::{Audit, AuditContext};
 use conversion::DelayLog;
 pub use errors::StoreErrors;
 use login_limiter::{LoginLimiter, LoginLimits};
-use password::PasswordCheck;
 pub use points::PointCounters;
 use presence::Presence;
-use stage::{Next, Purpose, Stage};
-use work::{Work, WorkError, WorkResult};
+use stage::{Next, Stage};
 
 /// What the commands need to know.
 #[derive(Clone, Debug)]
@@ -157,7 +153,7 @@ impl App {
                 let current = self.presence.login(conn).cloned();
                 let stage = Stage::Token { request, token, current: current.clone() };
                 let now = now - self.clock_lead;
-                Next::Work { work: Work::FindToken { token, current, now }, stage }
+                Next::Work { work: Work::Read(Read::FindToken { token, current, now }), stage }
             }
         }
     }
@@ -220,7 +216,7 @@ impl App {
                 Next::failed(Failure::AlreadyRegistered)
             }
             (Stage::RegisterName { vm, password }, WorkResult::Credentials(None)) => {
-                Next::Work { work: Work::HashPassword { password }, stage: Stage::RegisterHash { vm } }
+                Next::Work { work: Work::Hash(Hash::New { password }), stage: Stage::RegisterHash { vm } }
             }
             (Stage::RegisterHash { vm }, WorkResult::Hashed(hash)) => self.register_write(vm, hash, now),
             (Stage::RegisterWrite { name }, WorkResult::Written(Written::Registered(_))) => {
@@ -326,11 +322,11 @@ impl App {
             (Command::Register { name, shape, disk_sizes_gib, password }, _) => {
                 let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash: None };
                 let stage = Stage::RegisterName { vm, password };
-                Next::Work { work: Work::FindCredentials { name }, stage }
+                Next::Work { work: Work::Read(Read::FindCredentials { name }), stage }
             }
             (Command::Authenticate { name, password }, _) => {
                 let stage = Stage::LoginCredentials { name: name.clone(), password, scope };
-                Next::Work { work: Work::FindCredentials { name }, stage }
+                Next::Work { work: Work::Read(Read::FindCredentials { name }), stage }
             }
             (Command::List(list) | Command::ActionList(list), _) => self.list(conn, list, None),
             (Command::Update(change), Principal::Vm(login)) => {
@@ -351,10 +347,10 @@ impl App {
             (Command::Get(filter), _) => self.get(conn, filter, None),
             (Command::AddVm { shape, disk_sizes_gib }, _) => self.add_vm(shape, disk_sizes_gib, now),
             (Command::AuthorizeVm { vm, password }, _) if may_touch(vm) => {
-                actions::join_by_id(vm, Purpose::Authorize, password, scope)
+                actions::join_by_id(vm, Membership::Authorized, password, scope)
             }
             (Command::ConnectVm { vm, password }, _) if may_touch(vm) => {
-                actions::join_by_id(vm, Purpose::Connect, password, scope)
+                actions::join_by_id(vm, Membership::Connected, password, scope)
             }
             (Command::AuthorizeVm { .. } | Command::ConnectVm { .. }, _) => Next::failed(Failure::UnknownVm),
             (Command::LogoutVm(vm) | Command::UpdateVm { vm, .. }, _) if !may_touch(vm) => {
@@ -384,7 +380,7 @@ impl App {
     /// Converts a text whose delay is over.
     pub fn convert_now(&self, data: Box<str>) -> Next {
         if data.len() > self.settings.inline_bytes_max {
-            return Next::Work { work: Work::Convert { data }, stage: Stage::Convert };
+            return Next::Work { work: Work::Compute(Compute::Convert { data }), stage: Stage::Convert };
         }
         Next::Answer(Answer::Converted(convert(&data)))
     }
@@ -459,7 +455,7 @@ impl App {
 /// The store can be read if it can say that there is no such token.
 fn health(now: UnixSeconds) -> Next {
     let token = TokenHash([0; 32]);
-    Next::Work { work: Work::FindToken { token, current: None, now }, stage: Stage::Health }
+    Next::Work { work: Work::Read(Read::FindToken { token, current: None, now }), stage: Stage::Health }
 }
 
 fn login_verify(name: VmName, password: Secret, scope: Scope, credentials: Option<Credentials>) -> Next {
@@ -468,7 +464,7 @@ fn login_verify(name: VmName, password: Secret, scope: Scope, credentials: Optio
         None => (None, None),
     };
     Next::Work {
-        work: Work::VerifyPassword { password, stored },
+        work: Work::Hash(Hash::Verify { password, stored }),
         stage: Stage::LoginVerify { name, login, scope },
     }
 }

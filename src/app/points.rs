@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::App;
-use super::page::PageRequest;
 use super::stage::{Next, Stage};
-use super::work::Work;
 use crate::clock::UnixSeconds;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::{Answer, CommandName, Cursor, Failure, Login, PointFilter, Put};
 use crate::store::{PointPosition, Write};
+use crate::work::pages::PageRequest;
+use crate::work::{Read, Work};
 
 /// Points that clients wanted kept, as plain numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -63,6 +63,6 @@ impl App {
         };
         let page = PageRequest::Points { filter, after };
         let stage = Stage::List { command: CommandName::Get, login: asker.login().cloned() };
-        Next::Work { work: Work::ListPage { asker, page }, stage }
+        Next::Work { work: Work::Read(Read::ListPage { asker, page }), stage }
     }
 }

@@ -7,10 +7,10 @@
 //! order and a place that is used again is not listed twice.
 
 use super::membership::VmMembership;
-use super::page::PeerIndex;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::{AnonymousAccess, Cursor, List, Login, Peer, Principal, TokenHash};
+use crate::work::pages::PeerIndex;
 
 /// Every open connection.
 #[derive(Default)]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::work::Work;
 use crate::ids::VmId;
 use crate::model::{
-    Answer, Command, CommandName, Failure, Login, NewVm, Page, Request, Scope, Secret, TokenHash, VmChange,
-    VmName,
+    Answer, Command, CommandName, Failure, Login, Membership, NewVm, Page, Request, Scope, Secret, TokenHash,
+    VmChange, VmName,
 };
+use crate::work::Work;
 
 /// What is to follow the task that a request waits for.
 #[derive(Debug)]
@@ -42,11 +42,11 @@ pub enum Stage {
     /// The row of a VM without a password.
     AddVm,
     /// Whether the VM that is to be authorized is there, and has a password.
-    Join { vm: VmId, purpose: Purpose, password: Option<Secret>, scope: Scope },
+    Join { vm: VmId, membership: Membership, password: Option<Secret>, scope: Scope },
     /// Whether its password is right.
-    JoinVerify { login: Login, purpose: Purpose, scope: Scope },
+    JoinVerify { login: Login, membership: Membership, scope: Scope },
     /// Its row, which tells that it was connected; `scope` where it has a password.
-    JoinWrite { login: Login, purpose: Purpose, scope: Option<Scope> },
+    JoinWrite { login: Login, membership: Membership, scope: Option<Scope> },
     /// Whether the VM whose authorization is to end is there, and has no password.
     LogoutVm { vm: VmId },
     /// The end of the tokens of a VM that has a password.
@@ -55,14 +55,6 @@ pub enum Stage {
     UpdateVm { vm: VmId, change: Option<VmChange> },
     /// The VM's changed row.
     UpdateVmWrite { login: Login },
-}
-
-/// What a VM is authorized for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum Purpose {
-    Authorize,
-    Connect,
 }
 
 impl Stage {
@@ -98,11 +90,11 @@ impl Stage {
             Stage::Convert => CommandName::Convert,
             Stage::Health => CommandName::Health,
             Stage::AddVm => CommandName::AddVm,
-            Stage::Join { purpose, .. }
-            | Stage::JoinVerify { purpose, .. }
-            | Stage::JoinWrite { purpose, .. } => match purpose {
-                Purpose::Authorize => CommandName::AuthorizeVm,
-                Purpose::Connect => CommandName::ConnectVm,
+            Stage::Join { membership, .. }
+            | Stage::JoinVerify { membership, .. }
+            | Stage::JoinWrite { membership, .. } => match membership {
+                Membership::Authorized => CommandName::AuthorizeVm,
+                Membership::Connected => CommandName::ConnectVm,
             },
             Stage::LogoutVm { .. } | Stage::LogoutVmTokens { .. } => CommandName::LogoutVm,
             Stage::UpdateVm { .. } | Stage::UpdateVmWrite { .. } => CommandName::UpdateVm,

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::app::presence::ListenerPolicy;
-use crate::app::work::WorkerContext;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{
@@ -10,6 +9,7 @@ use crate::model::{
     NewPoint, Page, Peer, Point, PointFilter, Put, Series, VmChange, VmShape,
 };
 use crate::store::{self, Location};
+use crate::work::WorkerContext;
 
 /// An app, what its workers have, and one connection.
 struct Bed {
@@ -39,12 +39,12 @@ impl Bed {
             is_local: true,
         };
         app.presence_mut().open(CONN, Peer::Unix { uid: None }, policy, 0);
-        let cost = password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
+        let cost = crate::work::password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
         Bed {
             app,
             tools: WorkerContext::new(
                 store::open(&Location::Memory).expect("memory"),
-                password::known_costs(cost),
+                crate::work::password::known_costs(cost),
             ),
         }
     }
@@ -369,7 +369,7 @@ fn a_login_for_the_connection_is_told_from_one_for_a_request() {
     assert_eq!(vm_ids(&bed.list(None, List::AuthorizedVms)), [1]);
     bed.app.presence_mut().close(CONN);
     assert_eq!(bed.app.presence().authenticated_count(), 0);
-    assert!(bed.app.presence().membership().page(membership::Membership::Authorized, None).0.is_empty());
+    assert!(bed.app.presence().membership().page(Membership::Authorized, None).0.is_empty());
 }
 
 #[test]

@@ -47,12 +47,12 @@ pub use report::{Report, SettingChange};
 pub use sources::{ReadFile, Sources};
 
 use crate::app::login_limiter::LoginLimits;
-use crate::app::password::Cost;
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
 use crate::limits;
 use crate::model::AnonymousAccess;
 use crate::store::Location;
+use crate::work::password::Cost;
 use loader::Loader;
 use setting::Setting;
 use settings::SETTINGS;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::{Config, Durability, LogFormat, Timeouts};
 use crate::app::login_limiter::LoginLimits;
-use crate::app::password::Cost;
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
 use crate::limits;
 use crate::store::Location;
+use crate::work::password::Cost;
 
 /// A configuration under construction.
 pub(crate) struct PartialConfig {

@@ -7,8 +7,8 @@ use super::loader::{Loader, default_store};
 use super::setting::Setting;
 use super::settings::SETTINGS;
 use super::{Config, ConfigError, Flag, ParsedSources};
-use crate::app::password::Cost;
 use crate::store::Location;
+use crate::work::password::Cost;
 
 /// The location of the daemon's store, for `vmherd backup`.
 #[derive(Clone, PartialEq, Debug)]

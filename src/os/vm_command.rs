@@ -13,7 +13,6 @@ use super::diagnostic::print_diagnostic;
 use super::host_audit::log_change;
 use super::password_prompt::{PromptError, read_new_password};
 use super::settings_file::read_settings_file;
-use crate::app::password::Hasher;
 use crate::clock::unix_now;
 use crate::config::{
     self, Arguments, ConfigError, Environment, Flag, ParsedSources, StoreSelection, StoreSettings, Takes,
@@ -25,6 +24,7 @@ use crate::limits;
 use crate::model::{NameError, NewVm, Secret, Vm, VmName, VmShape};
 use crate::store::{self, Location, Store, StoreError, Write, Written};
 use crate::sys::process::effective_uid;
+use crate::work::password::Hasher;
 
 /// Runs `vmherd vm`; `args` are the arguments after those two words.
 pub fn run(

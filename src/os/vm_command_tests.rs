@@ -116,7 +116,7 @@ fn name_rules_match_the_network() {
 
 #[test]
 fn memory_store_is_a_config_error() {
-    let cost = crate::app::password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
+    let cost = crate::work::password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
     let place = StoreSelection { store: Location::Memory, state_dir: None };
     let settings = StoreSettings { selection: place, vms_max: 1, argon2: cost };
     let failure = VmCommand::List.execute(&settings).unwrap_err();

@@ -10,11 +10,11 @@ use super::password_checks::Check;
 use super::timers::{LoginRetry, Timer, Timers};
 use crate::app::login_limiter::{LoginAttempt, Permit};
 use crate::app::stage::Stage;
-use crate::app::work::Work;
 use crate::clock::Instant;
 use crate::ids::RequestKey;
 use crate::limits;
 use crate::model::{Answer, Failure};
+use crate::work::Work;
 use crate::worker::{JobKey, Jobs, Priority};
 
 /// A password that is to be checked.

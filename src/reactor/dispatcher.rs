@@ -20,12 +20,12 @@ use super::password_checks::PasswordChecks;
 use super::timers::{Timer, Timers};
 use crate::app::App;
 use crate::app::stage::{Next, Stage};
-use crate::app::work::{Lane, Work, WorkError, WorkResult};
 use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, RequestKey};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
 use crate::model::{Answer, CommandName, Cursor, Dialect, Failure, Listing, LongText, Refusal, Request};
+use crate::work::{Compute, Lane, Work, WorkError, WorkResult};
 use crate::worker::{
     Abandoned, Account, Accounts, Completion, Job, JobKey, JobState, Jobs, Priority, QueueFull,
 };
@@ -155,7 +155,7 @@ impl<J: Jobs> Dispatcher<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        let work = Work::Decode { text };
+        let work = Work::Compute(Compute::Decode { text });
         match self.submit(Origin::new(request_key), work, Owner::Session, connection, timers, now) {
             Ok(()) => {}
             Err(QueueFull) => {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::stage::Stage;
-use crate::app::work::Lane;
 use crate::clock::Instant;
 use crate::ids::RequestKey;
 use crate::limits;
+use crate::work::Lane;
 use crate::worker::{JobState, Priority, RunId};
 
 /// What a job is for.

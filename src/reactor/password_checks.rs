@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::app::login_limiter::LoginAttempt;
 use crate::app::login_limiter::LoginTarget;
-use crate::app::work::Work;
 use crate::clock::Instant;
 use crate::ids::RequestKey;
 use crate::model::Source;
+use crate::work::Work;
 
 /// Those that are in flight.
 #[derive(Default)]

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use super::in_flight::lane_deadline;
-use crate::app::work::Lane;
 use crate::clock::Instant;
+use crate::work::Lane;
 use crate::worker::Jobs;
 
 /// The sign, and what was seen of the lanes.

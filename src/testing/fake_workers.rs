@@ -10,12 +10,12 @@ use super::maintenance::Maintenance;
 use super::random::Random;
 use super::trace::Trace;
 use super::world::Shared;
-use crate::app::page::PageRequest;
-use crate::app::password::{Cost, PasswordCheck, known_costs};
-use crate::app::work::{Lane, Work, WorkError, WorkResult, WorkerContext};
 use crate::clock::Instant;
 use crate::limits;
 use crate::store::{StoreError, StoreFactory, Write};
+use crate::work::pages::PageRequest;
+use crate::work::password::{Cost, PasswordCheck, known_costs};
+use crate::work::{Compute, Hash, Lane, Read, Work, WorkError, WorkResult, WorkerContext};
 use crate::worker::{
     Backlog, BatchPolicy, Completion, Job, JobKey, Jobs, LaneProgress, Priority, QueueFull, RunId,
 };
@@ -312,8 +312,10 @@ impl FakeWorkers {
     fn run(&mut self, work: Work, config: &FaultConfig) -> Result<WorkResult, WorkError> {
         let is_write = matches!(work, Work::Write(_));
         match work {
-            Work::HashPassword { password } => return Ok(WorkResult::Hashed(fake_hash(password.expose()))),
-            Work::VerifyPassword { password, stored } => {
+            Work::Hash(Hash::New { password }) => {
+                return Ok(WorkResult::Hashed(fake_hash(password.expose())));
+            }
+            Work::Hash(Hash::Verify { password, stored }) => {
                 let hash = fake_hash(password.expose());
                 let is_right = stored.is_some_and(|stored| stored == hash);
                 let right = if self.random.chance(20) {
@@ -346,7 +348,10 @@ impl FakeWorkers {
 }
 
 fn is_of_points(work: &Work) -> bool {
-    matches!(work, Work::Write(Write::Put { .. }) | Work::ListPage { page: PageRequest::Points { .. }, .. })
+    matches!(
+        work,
+        Work::Write(Write::Put { .. }) | Work::Read(Read::ListPage { page: PageRequest::Points { .. }, .. })
+    )
 }
 
 /// The same, with so many keys at most.
@@ -370,13 +375,15 @@ pub(super) fn fake_hash(password: &str) -> String {
 
 fn kind_of(work: &Work) -> &'static str {
     match work {
-        Work::FindToken { .. } => "find a token",
-        Work::FindCredentials { .. } | Work::FindCredentialsById { .. } => "find credentials",
-        Work::Decode { .. } => "read a message",
-        Work::Convert { .. } => "convert",
-        Work::HashPassword { .. } => "hash",
-        Work::VerifyPassword { .. } => "verify",
-        Work::ListPage { .. } => "a page",
+        Work::Read(Read::FindToken { .. }) => "find a token",
+        Work::Read(Read::FindCredentials { .. }) | Work::Read(Read::FindCredentialsById { .. }) => {
+            "find credentials"
+        }
+        Work::Compute(Compute::Decode { .. }) => "read a message",
+        Work::Compute(Compute::Convert { .. }) => "convert",
+        Work::Hash(Hash::New { .. }) => "hash",
+        Work::Hash(Hash::Verify { .. }) => "verify",
+        Work::Read(Read::ListPage { .. }) => "a page",
         Work::Write(_) => "write",
     }
 }

@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 
 use super::fair_queue::FairQueue;
 use super::{Job, Priority, QueueFull};
-use crate::app::work::Lane;
 use crate::limits;
+use crate::work::Lane;
 
 /// The queued jobs.
 pub(crate) struct Backlog {
@@ -177,11 +177,11 @@ const PAGES_CAPACITY_KEPT: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::page::PageRequest;
-    use crate::app::work::{Asker, Work};
     use crate::clock::Instant;
     use crate::ids::{ConnId, RequestKey, RequestSeq, VmId};
     use crate::model::VmName;
+    use crate::work::pages::PageRequest;
+    use crate::work::{Asker, Read, Work};
     use crate::worker::{Account, JobKey};
     use std::sync::Arc;
 
@@ -192,14 +192,14 @@ mod tests {
         let request_key = RequestKey { conn: ConnId { index, generation: 1 }, seq: RequestSeq(number) };
         let accounts = (Account::Connection(request_key.conn), None);
         let key = JobKey { request_key, job: number };
-        let work = Work::FindCredentials { name: VmName::from_store("a") };
+        let work = Work::Read(Read::FindCredentials { name: VmName::from_store("a") });
         let (priority, deadline, state) = (Priority::Normal, Instant::ORIGIN, Arc::default());
         Job { key, work, priority, accounts, weight: 1, deadline, state }
     }
 
     fn page(number: u64, priority: Priority) -> Job {
         let page = PageRequest::Vms { after: VmId(0) };
-        let work = Work::ListPage { asker: Asker::Anybody(None), page };
+        let work = Work::Read(Read::ListPage { asker: Asker::Anybody(None), page });
         Job { work, priority, ..lookup(number, number as u32) }
     }
 

@@ -219,16 +219,16 @@ impl LaneState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::work::Work;
     use crate::clock::Instant;
     use crate::ids::{ConnId, RequestKey, RequestSeq};
     use crate::model::Secret;
+    use crate::work::{Hash, Work};
     use crate::worker::{Account, JobKey, Priority};
     use std::sync::Arc;
 
     fn job(number: u64) -> Job {
         let request_key = RequestKey { conn: ConnId { index: 0, generation: 1 }, seq: RequestSeq(number) };
-        let work = Work::HashPassword { password: Secret::new("password") };
+        let work = Work::Hash(Hash::New { password: Secret::new("password") });
         let key = JobKey { request_key, job: number };
         let accounts = (Account::Connection(request_key.conn), None);
         let (priority, deadline, state) = (Priority::Normal, Instant::ORIGIN, Arc::default());

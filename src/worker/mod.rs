@@ -15,9 +15,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::app::work::{Lane, Work, WorkError, WorkResult};
 use crate::clock::Instant;
 use crate::ids::RequestKey;
+use crate::work::{Lane, Work, WorkError, WorkResult};
 
 #[cfg(test)]
 pub(crate) use backlog::{Backlog, BatchPolicy};

@@ -10,13 +10,13 @@ use super::lane::{Assignment, LaneQueue};
 use super::maintenance::Maintenance;
 use super::thread_group::ThreadGroup;
 use super::{Completion, Job, Jobs, LaneProgress, QueueFull, RunId};
-use crate::app::password::known_costs;
-use crate::app::stored_costs::{Cost, StoredCosts};
-use crate::app::work::{Lane, Work, WorkError, WorkResult, WorkerContext};
 use crate::clock::{Clock, SystemClock};
 use crate::limits;
 use crate::store::{LockRetryPolicy, StoreError, StoreFactory};
 use crate::sys;
+use crate::work::password::known_costs;
+use crate::work::stored_costs::{Cost, StoredCosts};
+use crate::work::{Lane, Work, WorkError, WorkResult, WorkerContext};
 
 /// The settings of a pool.
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
 //! Threads, and what they do with stores that fail.
 
 use super::*;
-use crate::app::page::PageRequest;
-use crate::app::work::Asker;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, DiskId, RequestKey, RequestSeq, VmId};
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
 use crate::store::{PointPage, PointPosition, Store, VmPage, Write, Written};
+use crate::work::pages::PageRequest;
+use crate::work::{Asker, Read};
 use crate::worker::{Account, JobKey, JobState, Priority};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,7 +45,8 @@ fn pool_on(factory: Arc<dyn StoreFactory>) -> (Pool, Receiver<()>) {
 fn job(number: u64) -> Job {
     let request_key = RequestKey { conn: ConnId { index: 0, generation: 1 }, seq: RequestSeq(0) };
     let login = Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") };
-    let work = Work::ListPage { asker: Asker::Vm(login), page: PageRequest::Vms { after: VmId(0) } };
+    let work =
+        Work::Read(Read::ListPage { asker: Asker::Vm(login), page: PageRequest::Vms { after: VmId(0) } });
     let key = JobKey { request_key, job: number };
     let deadline = SystemClock::new().now();
     let (accounts, state) = ((Account::Connection(request_key.conn), None), Arc::<JobState>::default());
@@ -163,7 +164,7 @@ fn a_locked_write_is_retried_until_its_deadline() {
     assert_eq!(held(patience, 5 * minute / 2), (Err(BUSY), 2), "once more, and that is it");
     assert_eq!(held(patience, minute), (Err(BUSY), 2), "a page has waited for its turn only");
     let current = Some(Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") });
-    let lookup = Work::FindToken { token: TokenHash([0; 32]), current, now: UnixSeconds(0) };
+    let lookup = Work::Read(Read::FindToken { token: TokenHash([0; 32]), current, now: UnixSeconds(0) });
     let (result, questions_left) = result_where_held(patience, minute, lookup);
     assert_eq!((result.map(|_| ()), questions_left), (Err(BUSY), 3), "too late to begin");
     assert_eq!(held(None, 4 * minute), (Err(BUSY), 2), "the store has waited itself");
@@ -175,7 +176,7 @@ fn only_one_read_of_a_batch_waits_for_a_lock() {
     let factory = HeldFactory { questions_left: Arc::clone(&questions_left), patience: None };
     let mut tools =
         WorkerContext::new(Arc::new(factory), known_costs(Cost { memory_kib: 64, passes: 1, lanes: 1 }));
-    let lookup = Work::FindCredentials { name: VmName::from_store("a") };
+    let lookup = Work::Read(Read::FindCredentials { name: VmName::from_store("a") });
     let mut results = Vec::new();
     tools.run(vec![job(1).work, lookup, job(2).work, job(3).work], &mut results);
     assert_eq!(results.len(), 4);

@@ -105,11 +105,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::app::password::{Hasher, PasswordCheck, known_costs};
-    use crate::app::work::{Work, WorkResult, WorkerContext};
     use crate::clock::UnixSeconds;
     use crate::model::{NewVm, Secret, VmName, VmShape};
     use crate::store::{self, Location, Write, Written};
+    use crate::work::password::{Hasher, PasswordCheck, known_costs};
+    use crate::work::{Hash, Read, Work, WorkResult, WorkerContext};
 
     const OLD: Cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
     const NEW: Cost = Cost { memory_kib: 32, passes: 2, lanes: 1 };
@@ -144,13 +144,14 @@ mod tests {
             assert_eq!(costs.runs(), both[..1]);
             let mut tools = WorkerContext::new(Arc::clone(&factory), Arc::clone(&costs));
             let name = VmName::parse(name).unwrap();
-            let WorkResult::Credentials(found) = run(&mut tools, Work::FindCredentials { name }) else {
+            let WorkResult::Credentials(found) = run(&mut tools, Work::Read(Read::FindCredentials { name }))
+            else {
                 panic!("no credentials")
             };
             assert_eq!(costs.runs(), both, "before the password is checked");
             let stored = found.and_then(|found| found.password_hash);
             let password = Secret::new("wrong");
-            let verified = run(&mut tools, Work::VerifyPassword { password, stored });
+            let verified = run(&mut tools, Work::Hash(Hash::Verify { password, stored }));
             assert!(matches!(verified, WorkResult::Verified(PasswordCheck::Wrong)));
             assert_eq!(costs.runs(), both);
         }

@@ -1,9 +1,8 @@
 //! Pages of lists: what the store says of those who are on them. Runs on a worker's thread.
 
-use super::membership::{MemberIndex, Membership};
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Cursor, Items, List, Listing, Page, Peer, PeerEntry, PointFilter, Vm};
+use crate::model::{Cursor, Items, List, Listing, Membership, Page, Peer, PeerEntry, PointFilter, Vm};
 use crate::store::{PointPage, PointPosition, Store, StoreError, VmPage};
 
 /// Which page to make.
@@ -29,6 +28,17 @@ pub struct PeerIndex {
     pub peer: Peer,
     /// The VM that has authenticated on it.
     pub vm: Option<VmId>,
+}
+
+/// A VM that was authorized or connected when its page was begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemberIndex {
+    /// Its position in the order of entry.
+    pub index: u64,
+    /// The VM.
+    pub vm: VmId,
+    /// A connection is authenticated as it; otherwise it is a member only while it has no password.
+    pub has_login: bool,
 }
 
 /// The page that was made last among reads that follow each other. Lists that are asked for at the same time
@@ -173,7 +183,7 @@ fn members_page(
                 return Ok(Page { listing: Listing::List(list), items: Items::Vms(vms), next });
             }
             vms.extend(vm);
-            last = Some(member.place);
+            last = Some(member.index);
         }
     }
     Ok(Page { listing: Listing::List(list), items: Items::Vms(vms), next })

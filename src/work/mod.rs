@@ -1,46 +1,70 @@
-//! What blocks, as plain values: the batch that worker threads run, and what comes of them.
+//! What worker threads do: values that describe blocking work, and the code that runs it.
 //!
-//! A task knows neither the connection nor the request it is for; what is to follow is the
-//! [`super::stage::Stage`] that stays behind.
+//! Work knows neither its connection nor its request; the app keeps what comes next.
+
+pub mod pages;
+pub mod password;
+pub mod stored_costs;
 
 use std::sync::Arc;
 
-use super::page::{PageCache, PageRequest};
-use super::password::{Hasher, PasswordCheck, run_of_start};
-use super::stored_costs::StoredCosts;
 use crate::clock::UnixSeconds;
 use crate::dialect;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{Credentials, Login, LongText, Page, Refusal, Request, Secret, TokenHash, VmName};
 use crate::store::{Store, StoreError, StoreFactory, Write, Written};
+use pages::{PageCache, PageRequest};
+use password::{Hasher, PasswordCheck, run_of_start};
+use stored_costs::StoredCosts;
 
-/// Which queue and threads a task belongs to, so that none of them starves the others.
+/// A queue and its threads. Work of one lane does not delay that of another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Lane {
     /// Hashing: processor and memory.
     Auth,
-    /// Reading and converting what is too long for the reactor: processor.
+    /// Decoding and converting texts that are too long for the reactor: processor.
     Compute,
     /// Reads of the store.
     Read,
-    /// Writes to the store; those that wait together share a commit.
+    /// Writes to the store. Those that are queued together share a commit.
     Write,
 }
 
-/// Something that blocks.
+/// Work that blocks, by lane.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Work {
+    Hash(Hash),
+    Compute(Compute),
+    Read(Read),
+    Write(Write),
+}
+
+/// Work with a password.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Hash {
+    New { password: Secret },
+    Verify { password: Secret, stored: Option<String> },
+}
+
+/// Work with a long text.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Compute {
+    Decode { text: LongText },
+    Convert { data: Box<str> },
+}
+
+/// A read of the store.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Read {
     FindToken { token: TokenHash, current: Option<Login>, now: UnixSeconds },
     FindCredentials { name: VmName },
     FindCredentialsById { vm: VmId },
-    HashPassword { password: Secret },
-    VerifyPassword { password: Secret, stored: Option<String> },
     ListPage { asker: Asker, page: PageRequest },
-    Decode { text: LongText },
-    Convert { data: Box<str> },
-    Write(Write),
 }
 
 /// Who is shown a list.
@@ -110,32 +134,39 @@ impl Lane {
 }
 
 impl Work {
-    /// The lane it runs in.
+    /// The lane that runs it.
     pub fn lane(&self) -> Lane {
         match self {
-            Work::HashPassword { .. } | Work::VerifyPassword { .. } => Lane::Auth,
-            Work::Decode { .. } | Work::Convert { .. } => Lane::Compute,
-            Work::FindToken { .. }
-            | Work::FindCredentials { .. }
-            | Work::FindCredentialsById { .. }
-            | Work::ListPage { .. } => Lane::Read,
+            Work::Hash(_) => Lane::Auth,
+            Work::Compute(_) => Lane::Compute,
+            Work::Read(_) => Lane::Read,
             Work::Write(_) => Lane::Write,
         }
     }
 
-    /// What it adds to the time of those that it shares a batch with, and to what waits, in points to be kept.
+    /// Its share of a batch's time and of the queue, in stored points.
     pub fn weight(&self) -> usize {
-        match self {
-            Work::Write(write) => 1 + write.rows() + write.bytes() / limits::WORK_UNIT_BYTES,
-            Work::Decode { text } => 1 + text.as_slice().len() / limits::WORK_UNIT_BYTES,
-            Work::Convert { data } => 1 + data.len() / limits::WORK_UNIT_BYTES,
-            _ => 1,
+        1 + match self {
+            Work::Write(write) => write.rows() + write.bytes() / limits::WORK_UNIT_BYTES,
+            Work::Compute(Compute::Decode { text }) => text.as_slice().len() / limits::WORK_UNIT_BYTES,
+            Work::Compute(Compute::Convert { data }) => data.len() / limits::WORK_UNIT_BYTES,
+            Work::Hash(_) | Work::Read(_) => 0,
         }
     }
 
     /// Whether it makes a page of a list.
     pub fn is_page(&self) -> bool {
-        matches!(self, Work::ListPage { .. })
+        matches!(self, Work::Read(Read::ListPage { .. }))
+    }
+}
+
+impl Read {
+    fn phase(&self) -> ReadPhase {
+        match self {
+            Read::ListPage { page: PageRequest::Points { .. }, .. } => ReadPhase::Points,
+            Read::ListPage { .. } => ReadPhase::List,
+            _ => ReadPhase::Lookup,
+        }
     }
 }
 
@@ -145,19 +176,23 @@ impl WorkerContext {
         WorkerContext { factory, store: None, hasher: Hasher::sharing(costs) }
     }
 
-    /// Runs `batch`, all of one lane, and appends what came of each, in order. Writes share a commit; reads
-    /// share what it costs to begin one.
+    /// Runs `batch`, all of one lane, and appends the results in order. Writes share a commit; reads share a
+    /// snapshot.
     pub fn run(&mut self, batch: Vec<Work>, results: &mut Vec<Result<WorkResult, WorkError>>) {
-        match batch[..] {
-            [] => {}
-            [Work::Write(_), ..] => self.write(batch, results),
-            [Work::HashPassword { .. } | Work::VerifyPassword { .. }, ..] => {
-                results.extend(batch.into_iter().map(|work| self.hash(work)));
+        let (mut reads, mut writes) = (Vec::new(), Vec::new());
+        for work in batch {
+            match work {
+                Work::Hash(work) => results.push(self.hash(work)),
+                Work::Compute(work) => results.push(Ok(compute(work))),
+                Work::Read(read) => reads.push(read),
+                Work::Write(write) => writes.push(write),
             }
-            [Work::Decode { .. } | Work::Convert { .. }, ..] => {
-                results.extend(batch.into_iter().map(compute));
-            }
-            _ => self.read_all(batch, results),
+        }
+        if !reads.is_empty() {
+            self.read_all(reads, results);
+        }
+        if !writes.is_empty() {
+            self.write_all(&writes, results);
         }
     }
 
@@ -166,49 +201,35 @@ impl WorkerContext {
         self.store = None;
     }
 
-    fn write(&mut self, batch: Vec<Work>, results: &mut Vec<Result<WorkResult, WorkError>>) {
-        let writes: Vec<Write> = batch
-            .into_iter()
-            .map(|work| match work {
-                Work::Write(write) => write,
-                _ => unreachable!("all of one lane"),
-            })
-            .collect();
+    fn write_all(&mut self, writes: &[Write], results: &mut Vec<Result<WorkResult, WorkError>>) {
         match self.store() {
             Ok(store) => {
-                let written = store.write(&writes);
+                let written = store.write(writes);
                 debug_assert_eq!(written.len(), writes.len());
                 results.extend(
                     written.into_iter().map(|one| one.map(WorkResult::Written).map_err(WorkError::Store)),
                 );
             }
-            Err(error) => {
-                results.extend(writes.iter().map(|_| Err(WorkError::Store(error.clone()))));
-            }
+            Err(error) => results.extend(writes.iter().map(|_| Err(WorkError::Store(error.clone())))),
         }
     }
 
-    fn hash(&mut self, work: Work) -> Result<WorkResult, WorkError> {
-        match work {
-            Work::HashPassword { password } => {
-                self.hasher.hash(&password).map(WorkResult::Hashed).map_err(|error| {
-                    log::error!("hashing a password failed: {}", error.0);
-                    WorkError::Internal
-                })
+    fn hash(&mut self, work: Hash) -> Result<WorkResult, WorkError> {
+        let result = match work {
+            Hash::New { password } => self.hasher.hash(&password).map(WorkResult::Hashed),
+            Hash::Verify { password, stored } => {
+                self.hasher.verify(&password, stored.as_deref()).map(WorkResult::Verified)
             }
-            Work::VerifyPassword { password, stored } => {
-                self.hasher.verify(&password, stored.as_deref()).map(WorkResult::Verified).map_err(|error| {
-                    log::error!("verifying a password failed: {}", error.0);
-                    WorkError::Internal
-                })
-            }
-            _ => unreachable!("all of one lane"),
-        }
+        };
+        result.map_err(|error| {
+            log::error!("hashing a password failed: {}", error.0);
+            WorkError::Internal
+        })
     }
 
     /// All of them were asked for before this begins, so that a state of the store that is read for one is
     /// recent enough for each.
-    fn read_all(&mut self, batch: Vec<Work>, results: &mut Vec<Result<WorkResult, WorkError>>) {
+    fn read_all(&mut self, batch: Vec<Read>, results: &mut Vec<Result<WorkResult, WorkError>>) {
         let costs = Arc::clone(self.hasher.costs());
         let store = match self.store() {
             Ok(store) => store,
@@ -219,44 +240,51 @@ impl WorkerContext {
         };
         // One lookup is a statement of its own, which needs no more.
         let mut shares = match &batch[..] {
-            [work] => turn(work) == ReadPhase::List,
+            [read] => read.phase() == ReadPhase::List,
             _ => true,
         };
         if shares {
             store.begin_reads();
         }
-        let tokens = batch.iter().filter_map(|work| match work {
-            Work::FindToken { token, now, .. } => Some((*token, *now)),
+        let tokens = batch.iter().filter_map(|read| match read {
+            Read::FindToken { token, now, .. } => Some((*token, *now)),
             _ => None,
         });
         let mut owners = owners(store, tokens.collect()).into_iter();
-        let mut known = PageCache::new(batch.iter().filter(|work| turn(work) == ReadPhase::List).count());
-        let mut batch: Vec<(usize, Work)> = batch.into_iter().enumerate().collect();
-        batch.sort_by_key(|(_, work)| turn(work));
+        let mut known = PageCache::new(batch.iter().filter(|read| read.phase() == ReadPhase::List).count());
+        let mut batch: Vec<(usize, Read)> = batch.into_iter().enumerate().collect();
+        batch.sort_by_key(|(_, read)| read.phase());
         let mut all_done: Vec<(usize, Result<WorkResult, StoreError>)> = Vec::with_capacity(batch.len());
         let mut is_locked = false;
-        for (place, work) in batch {
-            if shares && turn(&work) == ReadPhase::Points {
+        for (index, read) in batch {
+            if shares && read.phase() == ReadPhase::Points {
                 store.end_reads();
                 shares = false;
             }
-            let done = match work {
-                Work::FindToken { current, .. } => {
+            let result = match read {
+                Read::FindToken { current, .. } => {
                     owners.next().expect("one for each").and_then(|owner| token(store, owner, current))
                 }
-                // One has waited for a lock; if each did, those that are done would wait for all of that.
+                // After one lock timeout the other reads fail at once, so that finished results are not held up.
                 _ if is_locked => Err(StoreError::Busy),
-                Work::ListPage { asker, page } => list(store, &asker, page, &mut known),
-                work => read(store, work, &costs),
+                Read::ListPage { asker, page } => list(store, &asker, page, &mut known),
+                Read::FindCredentials { name } => {
+                    complete_costs(store, &costs);
+                    store.credentials(&name).map(WorkResult::Credentials)
+                }
+                Read::FindCredentialsById { vm } => {
+                    complete_costs(store, &costs);
+                    store.credentials_by_id(vm).map(WorkResult::Credentials)
+                }
             };
-            is_locked |= matches!(done, Err(StoreError::Busy));
-            all_done.push((place, done));
+            is_locked |= matches!(result, Err(StoreError::Busy));
+            all_done.push((index, result));
         }
         if shares {
             store.end_reads();
         }
-        all_done.sort_unstable_by_key(|(place, _)| *place);
-        results.extend(all_done.into_iter().map(|(_, done)| done.map_err(WorkError::Store)));
+        all_done.sort_unstable_by_key(|(index, _)| *index);
+        results.extend(all_done.into_iter().map(|(_, result)| result.map_err(WorkError::Store)));
     }
 
     fn store(&mut self) -> Result<&mut dyn Store, StoreError> {
@@ -267,15 +295,14 @@ impl WorkerContext {
     }
 }
 
-fn compute(work: Work) -> Result<WorkResult, WorkError> {
+fn compute(work: Compute) -> WorkResult {
     match work {
-        Work::Decode { text } => Ok(WorkResult::Decoded(Box::new(dialect::decode_json(text.as_slice())))),
-        Work::Convert { data } => Ok(WorkResult::Converted(dialect::convert(&data))),
-        _ => unreachable!("all of one lane"),
+        Compute::Decode { text } => WorkResult::Decoded(Box::new(dialect::decode_json(text.as_slice()))),
+        Compute::Convert { data } => WorkResult::Converted(dialect::convert(&data)),
     }
 }
 
-/// When a read has its turn among those that are done together.
+/// The order of the reads of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum ReadPhase {
     /// First: a list may have to wait for a lock that these don't need.
@@ -283,14 +310,6 @@ enum ReadPhase {
     List,
     /// By itself: points that wait to be written have to be written first.
     Points,
-}
-
-fn turn(work: &Work) -> ReadPhase {
-    match work {
-        Work::ListPage { page: PageRequest::Points { .. }, .. } => ReadPhase::Points,
-        Work::ListPage { .. } => ReadPhase::List,
-        _ => ReadPhase::Lookup,
-    }
 }
 
 /// Whose `tokens` are, in order.
@@ -322,15 +341,10 @@ fn token(
     Ok(WorkResult::Token { owner, current_holds })
 }
 
-/// What to check a password against. What checking takes must be known first: it is the same for all.
-fn read(store: &mut dyn Store, work: Work, costs: &StoredCosts) -> Result<WorkResult, StoreError> {
+/// Learns the costs of all stored hashes, once: verifying takes the same time for every name.
+fn complete_costs(store: &mut dyn Store, costs: &StoredCosts) {
     if let Err(error) = costs.complete(store, run_of_start) {
         log::warn!("the costs of stored password hashes are not known yet: {error}");
-    }
-    match work {
-        Work::FindCredentials { name } => store.credentials(&name).map(WorkResult::Credentials),
-        Work::FindCredentialsById { vm } => store.credentials_by_id(vm).map(WorkResult::Credentials),
-        _ => unreachable!("all of one lane"),
     }
 }
 
