@@ -40,6 +40,14 @@ struct Control {
     is_flush_over: bool,
 }
 
+/// Why a sleep has ended.
+#[derive(PartialEq)]
+enum Wake {
+    Rested,
+    RetentionChanged,
+    Shutdown,
+}
+
 impl Maintenance {
     /// Starts the threads that are needed: one flushes `buffer`, one removes points older than `retention`
     /// by `clock`. Connections of `factory` must write through `buffer`, if there is one. An error means
@@ -146,15 +154,17 @@ impl Shared {
         started.is_ok()
     }
 
-    /// Sleeps for `pause` or until the control changes; returns false at shutdown.
-    fn sleep(&self, pause: Duration) -> bool {
-        let control = self.lock();
-        if control.is_closed {
-            return false;
-        }
-        let waited = self.changed.wait_timeout(control, pause);
+    /// Sleeps for `pause`; wakes at shutdown, and where the retention is no longer `retention`, which may have changed
+    /// before the sleep.
+    fn sleep(&self, pause: Duration, retention: Option<Duration>) -> Wake {
+        let is_current = |control: &mut Control| !control.is_closed && control.retention == retention;
+        let waited = self.changed.wait_timeout_while(self.lock(), pause, is_current);
         let (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        !control.is_closed
+        match (control.is_closed, control.retention == retention) {
+            (true, _) => Wake::Shutdown,
+            (false, true) => Wake::Rested,
+            (false, false) => Wake::RetentionChanged,
+        }
     }
 
     /// Sleeps for `pause` or until flushing is over; returns whether to continue.
@@ -193,9 +203,12 @@ impl Shared {
     fn run_remover(&self) {
         let mut clock = self.clock;
         let mut store = None;
-        loop {
+        'pass: loop {
             let Some(retention) = self.lock().retention else {
-                if self.sleep(limits::RETENTION_PAUSE_MAX) { continue } else { return }
+                match self.sleep(limits::RETENTION_PAUSE_MAX, None) {
+                    Wake::Shutdown => return,
+                    Wake::Rested | Wake::RetentionChanged => continue,
+                }
             };
             let seconds = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
             let before = clock.trusted_unix_now().0.saturating_sub(seconds);
@@ -211,8 +224,11 @@ impl Shared {
                 total += count;
                 after = next;
                 let rest = (clock.now() - begun) * limits::RETENTION_REST;
-                if !self.sleep(rest.clamp(limits::RETENTION_REST_MIN, limits::RETENTION_REST_MAX)) {
-                    return;
+                let rest = rest.clamp(limits::RETENTION_REST_MIN, limits::RETENTION_REST_MAX);
+                match self.sleep(rest, Some(retention)) {
+                    Wake::Shutdown => return,
+                    Wake::Rested => {}
+                    Wake::RetentionChanged => continue 'pass,
                 }
             }
             if total > 0 {
@@ -220,7 +236,8 @@ impl Shared {
             }
             store = None;
             let pause = retention / 10;
-            if !self.sleep(pause.clamp(limits::RETENTION_PAUSE_MIN, limits::RETENTION_PAUSE_MAX)) {
+            let pause = pause.clamp(limits::RETENTION_PAUSE_MIN, limits::RETENTION_PAUSE_MAX);
+            if self.sleep(pause, Some(retention)) == Wake::Shutdown {
                 return;
             }
         }
