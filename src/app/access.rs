@@ -1,61 +1,49 @@
-//! Who may run what: one table, for every dialect. What it does not allow is denied.
+//! Who may run what: decides by the rows of the table of commands, for every dialect.
 
-use crate::model::{AccessGroup, AnonymousAccess, CommandName, Principal};
+use crate::model::{Access, AnonymousAccess, CommandName, Principal};
 
-/// The table's answer.
+/// What a client may do with a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Access {
-    /// Yes.
+pub enum Permission {
+    /// Run it.
     Allowed,
-    /// Yes, as the VM that it is: for that VM only, and as long as the login holds.
+    /// Run it for its own VM, as long as the login holds.
     AllowedAsItself,
-    /// Not before somebody has authenticated.
+    /// Nothing before it has authenticated.
     AuthenticationRequired,
-    /// Nobody registers on this listener.
+    /// Nothing: registration is closed on this listener.
     RegistrationClosed,
-    /// This client is not even told that there is such a command.
+    /// Nothing: to this client the command does not exist.
     Unknown,
 }
 
-/// Whether `principal` may run `command` on a listener where `open_registration` says whether anybody may register,
-/// and that opens the dialects `anonymous_access` to everybody.
-pub fn access(
+/// What `principal` may do with `command` on a listener with these rules.
+pub fn permission(
     command: CommandName,
     principal: &Principal,
     open_registration: bool,
     anonymous_access: AnonymousAccess,
-) -> Access {
-    use CommandName::{ActionList, AddVm, Authenticate, AuthorizeVm, ConnectVm, Convert, Health, List};
-    use CommandName::{Get, Logout, LogoutVm, Ping, Put, Register, Stats, Update, UpdateVm};
-    match (command, principal) {
-        (Register | AddVm, _) if !open_registration => Access::RegistrationClosed,
-        (Ping | Register | Authenticate | Health, _) => Access::Allowed,
-        (List | Update | Logout, Principal::Vm(_)) => Access::AllowedAsItself,
-        (List | Update | Logout, Principal::Anonymous | Principal::Operator) => {
-            Access::AuthenticationRequired
+) -> Permission {
+    let vm_or = |permission| match principal {
+        Principal::Vm(_) => permission,
+        Principal::Anonymous | Principal::Operator => Permission::AuthenticationRequired,
+    };
+    match command.spec().access {
+        Access::Registration | Access::OpenRegistration(_) if !open_registration => {
+            Permission::RegistrationClosed
         }
-        (Stats, Principal::Operator) => Access::Allowed,
-        (Stats, Principal::Anonymous | Principal::Vm(_)) => Access::Unknown,
-        (Convert, _) if anonymous_access.contains(AccessGroup::Convert) => Access::Allowed,
-        (Convert, Principal::Vm(_)) => Access::Allowed,
-        (Convert, Principal::Anonymous | Principal::Operator) => Access::AuthenticationRequired,
-        (Put | Get, _) if anonymous_access.contains(AccessGroup::Metrics) => Access::Allowed,
-        (Put | Get, Principal::Vm(_)) => Access::AllowedAsItself,
-        (Put | Get, Principal::Anonymous | Principal::Operator) => Access::AuthenticationRequired,
-        (AddVm | ActionList | AuthorizeVm | ConnectVm | LogoutVm | UpdateVm, _)
-            if anonymous_access.contains(AccessGroup::Action) =>
+        Access::Public | Access::Registration => Permission::Allowed,
+        Access::Open(group) | Access::OpenOrAnyVm(group) | Access::OpenRegistration(group)
+            if anonymous_access.contains(group) =>
         {
-            Access::Allowed
+            Permission::Allowed
         }
-        (ActionList | AuthorizeVm | ConnectVm | LogoutVm | UpdateVm, Principal::Vm(_)) => {
-            Access::AllowedAsItself
-        }
-        // To register is open to a VM here as well, but not by this dialect.
-        (AddVm, Principal::Vm(_)) => Access::RegistrationClosed,
-        (
-            AddVm | ActionList | AuthorizeVm | ConnectVm | LogoutVm | UpdateVm,
-            Principal::Anonymous | Principal::Operator,
-        ) => Access::AuthenticationRequired,
+        Access::Vm | Access::Open(_) => vm_or(Permission::AllowedAsItself),
+        Access::OpenOrAnyVm(_) => vm_or(Permission::Allowed),
+        // A VM registers others by the dialect `command` only.
+        Access::OpenRegistration(_) => vm_or(Permission::RegistrationClosed),
+        Access::Operator if *principal == Principal::Operator => Permission::Allowed,
+        Access::Operator => Permission::Unknown,
     }
 }
 
@@ -63,13 +51,12 @@ pub fn access(
 mod tests {
     use super::*;
     use crate::ids::VmId;
-    use crate::model::{Login, VmName};
+    use crate::model::{AccessGroup, Login, VmName};
 
-    /// Every command against every principal, on a listener that opens everything and on one that opens
-    /// nothing; a new command has no row and fails.
+    /// What is promised for each command and principal, on listeners that open everything and nothing.
     #[test]
-    fn the_table_is_as_promised() {
-        use Access::{Allowed, AllowedAsItself, AuthenticationRequired, RegistrationClosed, Unknown};
+    fn rights_are_as_promised() {
+        use Permission::{Allowed, AllowedAsItself, AuthenticationRequired, RegistrationClosed, Unknown};
         let vm = Principal::Vm(Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") });
         let principals = [Principal::Anonymous, vm, Principal::Operator];
         let vms_own = [AuthenticationRequired, AllowedAsItself, AuthenticationRequired];
@@ -93,9 +80,8 @@ mod tests {
             (CommandName::Put, all, closed),
             (CommandName::Get, all, closed),
         ];
-        for command in CommandName::ALL {
-            let row = rows.iter().find(|row| row.0 == command);
-            let (_, open, closed) = row.unwrap_or_else(|| panic!("{command:?} has no row"));
+        for (command, open, closed) in &rows {
+            let command = *command;
             let group = match command {
                 CommandName::Convert => AccessGroup::Convert,
                 CommandName::Put | CommandName::Get => AccessGroup::Metrics,
@@ -110,7 +96,9 @@ mod tests {
                 (all_others, closed),
             ] {
                 let found = |open_registration| {
-                    principals.each_ref().map(|who| access(command, who, open_registration, anonymous_access))
+                    principals
+                        .each_ref()
+                        .map(|who| permission(command, who, open_registration, anonymous_access))
                 };
                 assert_eq!(found(true), *wanted, "{command:?} where {anonymous_access} is open");
                 let wanted = match command {

@@ -95,12 +95,7 @@ impl AuditContext {
 
     /// Of a request that has come further.
     pub(super) fn new(command: CommandName, subject: Subject) -> AuditContext {
-        use CommandName::{ActionList, AddVm, AuthorizeVm, ConnectVm, LogoutVm, UpdateVm};
-        let dialect = match command {
-            AddVm | ActionList | AuthorizeVm | ConnectVm | LogoutVm | UpdateVm => Dialect::Action,
-            CommandName::Convert => Dialect::Conversion,
-            _ => Dialect::Command,
-        };
+        let dialect = command.spec().dialect;
         AuditContext { dialect, command, subject }
     }
 }

@@ -1,7 +1,7 @@
 //! Lists: which page a worker is to make, and for whom.
 
 use super::App;
-use super::access::Access;
+use super::access::Permission;
 use super::stage::{Next, Stage};
 use crate::ids::{ConnId, DiskId, VmId};
 use crate::model::{CommandName, Cursor, Failure, List, Listing, Membership, Principal};
@@ -35,10 +35,10 @@ impl App {
     /// Whose right to be shown what `command` shows has to hold; `None`: it is gone.
     pub(super) fn asker(&self, conn: ConnId, command: CommandName) -> Option<Asker> {
         let principal = self.presence.principal(conn);
-        match (self.access(conn, command, &principal), principal) {
-            (Access::Allowed, Principal::Vm(login)) => Some(Asker::Anybody(Some(login))),
-            (Access::Allowed, _) => Some(Asker::Anybody(None)),
-            (Access::AllowedAsItself, Principal::Vm(login)) => Some(Asker::Vm(login)),
+        match (self.permission(conn, command, &principal), principal) {
+            (Permission::Allowed, Principal::Vm(login)) => Some(Asker::Anybody(Some(login))),
+            (Permission::Allowed, _) => Some(Asker::Anybody(None)),
+            (Permission::AllowedAsItself, Principal::Vm(login)) => Some(Asker::Vm(login)),
             _ => None,
         }
     }

@@ -32,6 +32,7 @@ use crate::model::{
 use crate::store::{StoreError, Write, WriteHealth, Written};
 use crate::work::password::PasswordCheck;
 use crate::work::{Compute, Hash, Read, Work, WorkError, WorkResult};
+use access::Permission;
 use audit::{Audit, AuditContext};
 use conversion::DelayLog;
 pub use errors::StoreErrors;
@@ -142,8 +143,8 @@ impl App {
         self.presence.begin_request(conn, request.is_forwarded);
         match &request.token {
             Ok(None) => self.run(conn, request, None, now),
-            _ if self.access(conn, request.name, &self.presence.principal(conn))
-                == access::Access::Unknown =>
+            _ if self.permission(conn, request.name, &self.presence.principal(conn))
+                == Permission::Unknown =>
             {
                 Next::failed(Failure::UnknownCommand)
             }
@@ -293,12 +294,12 @@ impl App {
         now: UnixSeconds,
     ) -> Next {
         let principal = self.presence.principal(conn);
-        let verdict = self.access(conn, request.name, &principal);
+        let verdict = self.permission(conn, request.name, &principal);
         let refused = match verdict {
-            access::Access::Allowed | access::Access::AllowedAsItself => None,
-            access::Access::AuthenticationRequired => Some(Failure::AuthenticationRequired),
-            access::Access::RegistrationClosed => Some(Failure::RegistrationClosed),
-            access::Access::Unknown => Some(Failure::UnknownCommand),
+            Permission::Allowed | Permission::AllowedAsItself => None,
+            Permission::AuthenticationRequired => Some(Failure::AuthenticationRequired),
+            Permission::RegistrationClosed => Some(Failure::RegistrationClosed),
+            Permission::Unknown => Some(Failure::UnknownCommand),
         };
         if let Some(failure) = refused {
             return Next::failed(failure);
@@ -313,7 +314,7 @@ impl App {
             Err(failure) => return Next::failed(failure),
         };
         let own = match (verdict, &principal) {
-            (access::Access::AllowedAsItself, Principal::Vm(login)) => Some(login.id),
+            (Permission::AllowedAsItself, Principal::Vm(login)) => Some(login.id),
             _ => None,
         };
         let may_touch = |vm| own.is_none_or(|own| own == vm);
@@ -339,7 +340,7 @@ impl App {
             (Command::Health, _) => health(now),
             (Command::Put(put), principal) => {
                 let login = match (verdict, principal) {
-                    (access::Access::AllowedAsItself, Principal::Vm(login)) => Some(login),
+                    (Permission::AllowedAsItself, Principal::Vm(login)) => Some(login),
                     _ => None,
                 };
                 self.put(put, login, now)
@@ -365,9 +366,14 @@ impl App {
         }
     }
 
-    fn access(&self, conn: ConnId, command: CommandName, principal: &Principal) -> access::Access {
+    fn permission(&self, conn: ConnId, command: CommandName, principal: &Principal) -> Permission {
         let presence = &self.presence;
-        access::access(command, principal, presence.open_registration(conn), presence.anonymous_access(conn))
+        access::permission(
+            command,
+            principal,
+            presence.open_registration(conn),
+            presence.anonymous_access(conn),
+        )
     }
 
     fn ping(&self, conn: ConnId) -> Next {

@@ -1,5 +1,6 @@
 //! Commands, independent of the dialect that carries them.
 
+use super::command_table::CommandName;
 use super::name::VmName;
 use super::secret::Secret;
 use super::series::{NewPoint, PointFilter};
@@ -98,29 +99,6 @@ impl Command {
     }
 }
 
-/// A [`Command`] without its data; access rights are per name.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[allow(missing_docs)]
-pub enum CommandName {
-    Ping,
-    Register,
-    Authenticate,
-    List,
-    Update,
-    Logout,
-    Stats,
-    AddVm,
-    ActionList,
-    AuthorizeVm,
-    ConnectVm,
-    LogoutVm,
-    UpdateVm,
-    Convert,
-    Health,
-    Put,
-    Get,
-}
-
 /// Which list.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum List {
@@ -188,74 +166,6 @@ pub struct Put {
 /// The message about an invalid field: its name, the value and what is allowed. Never contains a secret.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadField(pub String);
-
-impl CommandName {
-    /// All of them.
-    pub const ALL: [CommandName; 17] = [
-        CommandName::Ping,
-        CommandName::Register,
-        CommandName::Authenticate,
-        CommandName::List,
-        CommandName::Update,
-        CommandName::Logout,
-        CommandName::Stats,
-        CommandName::AddVm,
-        CommandName::ActionList,
-        CommandName::AuthorizeVm,
-        CommandName::ConnectVm,
-        CommandName::LogoutVm,
-        CommandName::UpdateVm,
-        CommandName::Convert,
-        CommandName::Health,
-        CommandName::Put,
-        CommandName::Get,
-    ];
-
-    /// The name in logs and counters.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CommandName::Ping => "ping",
-            CommandName::Register => "register",
-            CommandName::Authenticate => "authenticate",
-            CommandName::List => "list",
-            CommandName::Update => "update",
-            CommandName::Logout => "logout",
-            CommandName::Stats => "stats",
-            CommandName::AddVm => "add_vm",
-            CommandName::ActionList => "action_list",
-            CommandName::AuthorizeVm => "authorize_vm",
-            CommandName::ConnectVm => "connect_vm",
-            CommandName::LogoutVm => "logout_vm",
-            CommandName::UpdateVm => "update_vm",
-            CommandName::Convert => "convert",
-            CommandName::Health => "health",
-            CommandName::Put => "put",
-            CommandName::Get => "get",
-        }
-    }
-
-    /// Whether later requests of the connection must wait until this one is done: it may change the identity that
-    /// they run under.
-    pub fn is_barrier(self) -> bool {
-        use CommandName::{AddVm, Authenticate, AuthorizeVm, ConnectVm, Logout, LogoutVm, Register};
-        matches!(self, Register | Authenticate | Logout | AddVm | AuthorizeVm | ConnectVm | LogoutVm)
-    }
-
-    /// Whether the answer may come in pages.
-    pub fn is_paged(self) -> bool {
-        matches!(self, CommandName::List | CommandName::ActionList | CommandName::Get)
-    }
-
-    /// Whether the reactor answers it directly, without a job.
-    pub fn is_inline(self) -> bool {
-        matches!(self, CommandName::Ping | CommandName::Stats)
-    }
-
-    /// Whether a token in the request is ignored.
-    pub fn ignores_token(self) -> bool {
-        matches!(self, CommandName::Ping | CommandName::Register | CommandName::Authenticate)
-    }
-}
 
 impl List {
     /// The command that returns it.

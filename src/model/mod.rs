@@ -5,6 +5,7 @@
 pub mod anonymous_access;
 pub mod answer;
 pub mod command;
+mod command_table;
 mod denial;
 mod failure;
 pub mod long_text;
@@ -19,7 +20,8 @@ pub mod vm;
 
 pub use anonymous_access::{AccessGroup, AnonymousAccess};
 pub use answer::{ActionAnswer, Answer, Cursor, Items, Page, PeerEntry, Statistics};
-pub use command::{BadField, Command, CommandName, List, Listing, Put};
+pub use command::{BadField, Command, List, Listing, Put};
+pub use command_table::{Access, CommandName, Order, Spec, TokenUse};
 pub use denial::Denial;
 pub use failure::Failure;
 pub use long_text::LongText;

@@ -1,6 +1,7 @@
 //! Parsed requests.
 
-use super::command::{BadField, Command, CommandName};
+use super::command::{BadField, Command};
+use super::command_table::CommandName;
 use super::failure::Failure;
 use super::secret::Secret;
 

@@ -64,37 +64,6 @@ impl Counters {
     }
 }
 
-/// The names of a command's counters: begun, done, failed.
-pub(super) fn request_counters(name: CommandName) -> [&'static str; 3] {
-    match name {
-        CommandName::Ping => ["requests_ping", "requests_ping_ok", "requests_ping_failed"],
-        CommandName::Register => ["requests_register", "requests_register_ok", "requests_register_failed"],
-        CommandName::Authenticate => {
-            ["requests_authenticate", "requests_authenticate_ok", "requests_authenticate_failed"]
-        }
-        CommandName::List => ["requests_list", "requests_list_ok", "requests_list_failed"],
-        CommandName::Update => ["requests_update", "requests_update_ok", "requests_update_failed"],
-        CommandName::Logout => ["requests_logout", "requests_logout_ok", "requests_logout_failed"],
-        CommandName::Stats => ["requests_stats", "requests_stats_ok", "requests_stats_failed"],
-        CommandName::AddVm => ["requests_add_vm", "requests_add_vm_ok", "requests_add_vm_failed"],
-        CommandName::ActionList => {
-            ["requests_action_list", "requests_action_list_ok", "requests_action_list_failed"]
-        }
-        CommandName::AuthorizeVm => {
-            ["requests_authorize_vm", "requests_authorize_vm_ok", "requests_authorize_vm_failed"]
-        }
-        CommandName::ConnectVm => {
-            ["requests_connect_vm", "requests_connect_vm_ok", "requests_connect_vm_failed"]
-        }
-        CommandName::LogoutVm => ["requests_logout_vm", "requests_logout_vm_ok", "requests_logout_vm_failed"],
-        CommandName::UpdateVm => ["requests_update_vm", "requests_update_vm_ok", "requests_update_vm_failed"],
-        CommandName::Convert => ["requests_convert", "requests_convert_ok", "requests_convert_failed"],
-        CommandName::Health => ["requests_health", "requests_health_ok", "requests_health_failed"],
-        CommandName::Put => ["requests_put", "requests_put_ok", "requests_put_failed"],
-        CommandName::Get => ["requests_get", "requests_get_ok", "requests_get_failed"],
-    }
-}
-
 fn failure_counter(failure: &Failure) -> &'static str {
     match failure {
         Failure::InvalidJson(_) => "failed_invalid_json",

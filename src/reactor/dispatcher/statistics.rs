@@ -3,7 +3,6 @@
 use super::Dispatcher;
 use crate::clock::Instant;
 use crate::model::{CommandName, Statistics};
-use crate::reactor::counters::request_counters;
 use crate::stats;
 use crate::worker::Jobs;
 
@@ -26,11 +25,11 @@ impl<J: Jobs> Dispatcher<J> {
             ("accept_errors", counters.accept_errors),
             ("buffers_bytes", counters.buffers_bytes),
         ];
-        for name in CommandName::ALL {
-            let [begun, done, failed] = request_counters(name);
-            values.push((begun, counters.requests[name as usize]));
-            values.push((done, counters.requests_done[name as usize]));
-            values.push((failed, counters.requests_failed[name as usize]));
+        for (index, name) in CommandName::ALL.iter().enumerate() {
+            let [begun, done, failed] = name.spec().counters;
+            values.push((begun, counters.requests[index]));
+            values.push((done, counters.requests_done[index]));
+            values.push((failed, counters.requests_failed[index]));
         }
         values.push(("requests_failed", counters.requests_failed.iter().sum()));
         values.extend(counters.failures.iter().map(|(name, count)| (*name, *count)));

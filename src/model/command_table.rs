@@ -1,0 +1,149 @@
+//! The table of commands: a row for each, with its name, its access rule and its order.
+
+use super::anonymous_access::AccessGroup;
+use super::request::Dialect;
+
+/// The rules of one command.
+#[derive(Debug)]
+pub struct Spec {
+    /// The name in logs and counters.
+    pub name: &'static str,
+    /// The names of its counters: requests begun, done, failed.
+    pub counters: [&'static str; 3],
+    /// The dialect that has it.
+    pub dialect: Dialect,
+    /// Who may run it.
+    pub access: Access,
+    /// How it relates to other requests of its connection.
+    pub order: Order,
+    /// What a token in the request is for.
+    pub token: TokenUse,
+}
+
+/// Who may run a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Every client.
+    Public,
+    /// Every client, where registration is open.
+    Registration,
+    /// An authenticated VM, for itself.
+    Vm,
+    /// An operator. Other clients are told that the command does not exist.
+    Operator,
+    /// Every client, where the listener opens the group; otherwise an authenticated VM, for itself.
+    Open(AccessGroup),
+    /// The same; where the group is not open, an authenticated VM has the rights of every client.
+    OpenOrAnyVm(AccessGroup),
+    /// Every client, where registration and the group are open.
+    OpenRegistration(AccessGroup),
+}
+
+/// How a command relates to other requests of its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// The reactor answers it directly, without a job.
+    Inline,
+    /// It may overlap with others.
+    Plain,
+    /// Later requests wait until it is done: it may change the identity that they run under.
+    Barrier,
+    /// Its answer may come in pages.
+    Paged,
+}
+
+/// What a token in a request is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TokenUse {
+    /// It proves the client's identity.
+    Proof,
+    /// Nothing.
+    Ignored,
+}
+
+/// Defines [`CommandName`] and the table. A row: variant, name, dialect, access, order, token.
+macro_rules! commands {
+    ($($variant:ident $name:literal $dialect:ident $access:expr, $order:ident $token:ident;)*) => {
+        /// A [`Command`](super::Command) without its data: the index of its row.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[allow(missing_docs)]
+        pub enum CommandName {
+            $($variant,)*
+        }
+
+        impl CommandName {
+            /// All commands, in the order of the table.
+            pub const ALL: &[CommandName] = &[$(CommandName::$variant,)*];
+        }
+
+        static TABLE: [Spec; CommandName::ALL.len()] = [
+            $(Spec {
+                name: $name,
+                counters: [
+                    concat!("requests_", $name),
+                    concat!("requests_", $name, "_ok"),
+                    concat!("requests_", $name, "_failed"),
+                ],
+                dialect: Dialect::$dialect,
+                access: $access,
+                order: Order::$order,
+                token: TokenUse::$token,
+            },)*
+        ];
+    };
+}
+
+use Access::{Open, OpenOrAnyVm, OpenRegistration, Operator, Public, Registration, Vm};
+use AccessGroup::{Action, Convert, Metrics};
+
+commands! {
+    Ping "ping" Command Public, Inline Ignored;
+    Register "register" Command Registration, Barrier Ignored;
+    Authenticate "authenticate" Command Public, Barrier Ignored;
+    List "list" Command Vm, Paged Proof;
+    Update "update" Command Vm, Plain Proof;
+    Logout "logout" Command Vm, Barrier Proof;
+    Stats "stats" Command Operator, Inline Proof;
+    AddVm "add_vm" Action OpenRegistration(Action), Barrier Proof;
+    ActionList "action_list" Action Open(Action), Paged Proof;
+    AuthorizeVm "authorize_vm" Action Open(Action), Barrier Proof;
+    ConnectVm "connect_vm" Action Open(Action), Barrier Proof;
+    LogoutVm "logout_vm" Action Open(Action), Barrier Proof;
+    UpdateVm "update_vm" Action Open(Action), Plain Proof;
+    Convert "convert" Conversion OpenOrAnyVm(Convert), Plain Proof;
+    Health "health" Command Public, Plain Proof;
+    Put "put" Command Open(Metrics), Plain Proof;
+    Get "get" Command Open(Metrics), Paged Proof;
+}
+
+impl CommandName {
+    /// Its row of the table.
+    pub fn spec(self) -> &'static Spec {
+        &TABLE[self as usize]
+    }
+
+    /// The name in logs and counters.
+    pub fn as_str(self) -> &'static str {
+        self.spec().name
+    }
+
+    /// Whether later requests of the connection wait until this one is done.
+    pub fn is_barrier(self) -> bool {
+        self.spec().order == Order::Barrier
+    }
+
+    /// Whether the answer may come in pages.
+    pub fn is_paged(self) -> bool {
+        self.spec().order == Order::Paged
+    }
+
+    /// Whether the reactor answers it directly, without a job.
+    pub fn is_inline(self) -> bool {
+        self.spec().order == Order::Inline
+    }
+
+    /// Whether a token in the request is ignored.
+    pub fn ignores_token(self) -> bool {
+        self.spec().token == TokenUse::Ignored
+    }
+}
