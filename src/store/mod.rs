@@ -5,7 +5,9 @@
 
 #[cfg(test)]
 mod contract;
+mod error;
 mod hash_prefixes;
+mod location;
 mod memory;
 mod migration_records;
 mod monitored;
@@ -14,23 +16,23 @@ mod series;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod token_sweep;
+mod write;
 mod write_behind;
 mod write_health;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, SeriesId, VmId};
 use crate::limits;
-use crate::model::{
-    Credentials, DiskOfVm, Login, MetricKey, NewPoint, NewVm, PointFilter, Series, TokenHash, Vm, VmChange,
-    VmName, VmShape,
-};
+use crate::model::{Credentials, DiskOfVm, Login, PointFilter, Series, TokenHash, Vm, VmName};
 
+pub use self::error::StoreError;
+pub use self::location::{Location, ends_in_directory};
 pub use self::monitored::MonitoredFactory;
 pub use self::postgres::PostgresUrl;
+pub use self::write::{Write, Written};
 pub use self::write_behind::{WriteBehindBuffer, WriteBehindFactory};
 pub use self::write_health::WriteHealth;
 
@@ -184,189 +186,6 @@ pub struct LockRetryPolicy {
     pub reserve: Duration,
 }
 
-/// Which store to use: the value of `--store`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Location {
-    /// `memory:`, gone with the process.
-    Memory,
-    /// `sqlite:PATH`, one file.
-    #[cfg(feature = "sqlite")]
-    Sqlite(std::path::PathBuf),
-    /// `postgresql://…`, a database on a server.
-    Postgres(PostgresUrl),
-}
-
-/// A change to the store.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Write {
-    /// Adds a VM; at most `vms_max` may exist.
-    Register {
-        /// The VM.
-        vm: NewVm,
-        /// The most VMs that the store may hold.
-        vms_max: u64,
-        /// When.
-        now: UnixSeconds,
-    },
-    /// Adds a VM without a password whose name is its number; at most `vms_max` may exist.
-    AddVm {
-        /// Memory and processors.
-        shape: VmShape,
-        /// The sizes of its disks in GiB.
-        disk_sizes_gib: Vec<u64>,
-        /// The most VMs that the store may hold.
-        vms_max: u64,
-        /// When.
-        now: UnixSeconds,
-    },
-    /// Changes the VM `login`.
-    Update {
-        /// Whose request it is: must be current.
-        login: Login,
-        /// What to change.
-        change: VmChange,
-    },
-    /// Adds a token for a VM that has just given its password, and records that the VM has been connected.
-    /// Also removes up to [`crate::limits::TOKENS_SWEPT_PER_ISSUE`] expired tokens and the VM's oldest
-    /// tokens beyond [`crate::limits::TOKENS_PER_VM_MAX`].
-    IssueToken {
-        /// The VM: must be current.
-        login: Login,
-        /// The new token.
-        token: TokenHash,
-        /// When it expires.
-        expires: UnixSeconds,
-        /// The token that the new one replaces.
-        replaces: Option<TokenHash>,
-        /// A stronger hash of the same password, to store instead of the old one. Does not change the
-        /// epoch.
-        rehash: Option<String>,
-        /// When.
-        now: UnixSeconds,
-    },
-    /// Records that a VM has been connected.
-    Connect {
-        /// The VM: must be current.
-        login: Login,
-        /// As with [`Write::IssueToken`].
-        rehash: Option<String>,
-        /// When.
-        now: UnixSeconds,
-    },
-    /// Revokes tokens of any owner: one connection may hold tokens of several logins. Unknown tokens are
-    /// ignored.
-    RevokeTokens {
-        /// Whose request it is: must be current.
-        login: Login,
-        /// The tokens.
-        tokens: Vec<TokenHash>,
-    },
-    /// Stores points; each replaces the point of the same key and time. At most `keys_max` keys may exist.
-    Put {
-        /// The login of the request, which must be current; `None` if the request needs no login.
-        login: Option<Login>,
-        /// The points; of two with the same key and time, the later wins.
-        points: Arc<Vec<NewPoint>>,
-        /// The maximum number of keys; [`Write::KEYS_UNBOUNDED`] for points that were acknowledged
-        /// before.
-        keys_max: u64,
-        /// Whether to store all points or none: [`StoreError::KeyLimitReached`]. Otherwise only the
-        /// points whose key would exceed the limit are refused.
-        is_atomic: bool,
-    },
-    /// Removes points older than `before`, about `count_max` at most, and series that become empty.
-    RemovePoints {
-        /// In seconds since 1970; points of this second stay.
-        before: i64,
-        /// Scan series with an id above this one.
-        after: SeriesId,
-        /// The maximum number of points to remove and of series to scan.
-        count_max: usize,
-    },
-    /// Removes a VM with its disks and tokens. For the operator.
-    Remove(VmName),
-    /// Changes a VM's password: revokes its tokens and makes its logins stale. For the operator.
-    ChangePassword {
-        /// The VM.
-        name: VmName,
-        /// The PHC hash of the new password.
-        password_hash: String,
-    },
-}
-
-impl Write {
-    /// For points that were acknowledged before: they are stored regardless of the key limit.
-    pub const KEYS_UNBOUNDED: u64 = u64::MAX;
-
-    /// The number of points or disks that it writes.
-    pub fn rows(&self) -> usize {
-        match self {
-            Write::Register { vm, .. } => vm.disk_sizes_gib.len(),
-            Write::AddVm { disk_sizes_gib, .. } => disk_sizes_gib.len(),
-            Write::Update { change, .. } => change.rows(),
-            Write::Put { points, .. } => points.len(),
-            _ => 0,
-        }
-    }
-
-    /// The total size of the keys of its points, in bytes.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Write::Put { points, .. } => points.iter().map(|new| new.key.as_str().len()).sum(),
-            _ => 0,
-        }
-    }
-}
-
-/// The result of a [`Write`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum Written {
-    Registered(VmId),
-    Updated,
-    TokenIssued,
-    Connected,
-    TokensRevoked,
-    Removed,
-    PasswordChanged,
-    /// The points at the indexes `refused` (ascending) exceeded the key limit; the others are stored.
-    Put {
-        refused: Vec<usize>,
-    },
-    /// `count` points were removed. `next` is where to continue; `None` at the end. The series of
-    /// `removed_keys` became empty and were removed.
-    PointsRemoved {
-        count: usize,
-        next: Option<SeriesId>,
-        removed_keys: Vec<MetricKey>,
-    },
-}
-
-/// Why a store operation failed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum StoreError {
-    /// The name is taken.
-    AlreadyRegistered,
-    /// The maximum number of VMs exists.
-    VmLimitReached,
-    /// The maximum number of keys exists; the point at this index has a new one.
-    KeyLimitReached(usize),
-    /// The VM has no disk of that id.
-    UnknownDisk(DiskId),
-    /// The login is stale: its VM was removed or has another password.
-    NotCurrent,
-    /// There is no VM of that name; only operator commands get this.
-    UnknownVm,
-    /// A lock was not released in time; nothing was done.
-    Busy,
-    /// The store cannot be reached or has failed; nothing was done. The text is for the log.
-    Unavailable(String),
-    /// The commit was sent but not confirmed. The text is for the log.
-    OutcomeUnknown(String),
-    /// The store cannot be opened or is not ours to use. The text is for the log.
-    Refused(String),
-}
-
 /// Opens the store at `location`, creates it if it does not exist, and migrates an older schema. Several
 /// processes may open one store concurrently.
 pub fn open(location: &Location) -> Result<Arc<dyn StoreFactory>, StoreError> {
@@ -429,53 +248,6 @@ pub fn back_up(
 /// Interrupts a running operation, from any thread.
 pub type Interrupt = Box<dyn Fn() + Send>;
 
-impl Location {
-    /// Parses the value of `--store`. The error lists what is allowed and does not repeat `text`: a URL may
-    /// hold a password.
-    pub fn parse(text: &str) -> Result<Location, String> {
-        if text == "memory:" {
-            return Ok(Location::Memory);
-        }
-        if PostgresUrl::has_scheme(text) {
-            return PostgresUrl::parse(text).map(Location::Postgres);
-        }
-        match text.strip_prefix("sqlite:") {
-            Some(path) => Location::parse_sqlite(path),
-            None => Err(ALLOWED.to_owned()),
-        }
-    }
-
-    #[cfg(feature = "sqlite")]
-    fn parse_sqlite(path: &str) -> Result<Location, String> {
-        match path {
-            "" => Err(format!("sqlite: needs the path of a file: {ALLOWED}")),
-            // SQLite's own name for what is called `memory:` here.
-            ":memory:" => Err(format!("a store in memory is called memory: here: {ALLOWED}")),
-            _ if ends_in_directory(path) => Err(format!("sqlite: needs the path of a file: {ALLOWED}")),
-            _ if path.contains("://") => {
-                Err(format!("sqlite: needs the path of a file, not a URL: {ALLOWED}"))
-            }
-            path => Ok(Location::Sqlite(path.into())),
-        }
-    }
-
-    #[cfg(not(feature = "sqlite"))]
-    fn parse_sqlite(_path: &str) -> Result<Location, String> {
-        Err(format!("this build has no SQLite: {ALLOWED}"))
-    }
-}
-
-#[cfg(feature = "sqlite")]
-const ALLOWED: &str = "allowed are sqlite:PATH (one file), postgresql://… (a database) and memory: (gone with the \
-                       process)";
-#[cfg(not(feature = "sqlite"))]
-const ALLOWED: &str = "allowed are postgresql://… (a database) and memory: (gone with the process)";
-
-/// Whether the path `text` can only name a directory.
-pub fn ends_in_directory(text: &str) -> bool {
-    matches!(text.rsplit('/').next(), Some("" | "." | "..")) && !text.is_empty()
-}
-
 /// Returns the name in `last` if it is that of the VM `id`, and otherwise the result of `read`. Disks of one VM
 /// usually follow each other and so share one copy.
 fn reuse_name<E>(
@@ -486,78 +258,5 @@ fn reuse_name<E>(
     match last {
         Some((of, name)) if *of == id => Ok(name.clone()),
         _ => Ok(last.insert((id, read()?)).1.clone()),
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Location::Memory => f.write_str("memory:"),
-            #[cfg(feature = "sqlite")]
-            Location::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Location::Postgres(address) => address.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StoreError::AlreadyRegistered => f.write_str("a VM of that name is already registered"),
-            StoreError::VmLimitReached => f.write_str("the store holds as many VMs as --vms-max allows"),
-            StoreError::KeyLimitReached(at) => {
-                write!(f, "the store holds as many keys of metrics as it may; point {at} has another")
-            }
-            StoreError::UnknownDisk(id) => write!(f, "the VM has no disk {}", id.0),
-            StoreError::NotCurrent => f.write_str("the VM was removed or its password changed"),
-            StoreError::UnknownVm => f.write_str("there is no VM of that name"),
-            StoreError::Busy => f.write_str("the store is locked"),
-            StoreError::Unavailable(why) => write!(f, "the store is unavailable: {why}"),
-            StoreError::OutcomeUnknown(why) => write!(f, "the store did not confirm a commit: {why}"),
-            StoreError::Refused(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_location_round_trips() {
-        for text in [
-            "memory:",
-            "sqlite:/var/lib/vmherd/vmherd.db",
-            "sqlite:a file",
-            "sqlite:file:x?mode=ro",
-            "postgresql://me@localhost/herd",
-        ] {
-            if cfg!(feature = "sqlite") || !text.starts_with("sqlite:") {
-                assert_eq!(Location::parse(text).expect(text).to_string(), text);
-            }
-        }
-    }
-
-    #[test]
-    fn an_invalid_location_lists_what_is_allowed_without_repeating_it() {
-        let bad = ["", "memory", "Memory:", "memory:x", "sqlite", "sqlite:", "sqlite::memory:", "/var/x.db"];
-        for text in bad.into_iter().chain([
-            "mysql://u:hunter2@h/d",
-            "Postgresql://u:hunter2@h/d",
-            "sqlite:postgresql://u:hunter2@h/d",
-        ]) {
-            let error = Location::parse(text).expect_err(text);
-            assert!(error.contains("memory:") && !error.contains("hunter2"), "{text}: {error}");
-        }
-        let error = Location::parse("postgres://u:hunter2@h/d").unwrap_err();
-        assert!(error.contains("sslmode") && !error.contains("hunter2"), "{error}");
-    }
-
-    #[cfg(not(feature = "sqlite"))]
-    #[test]
-    fn a_store_missing_from_this_build_is_named() {
-        assert!(Location::parse("sqlite:x").unwrap_err().starts_with("this build has no SQLite"));
     }
 }

@@ -1,0 +1,153 @@
+//! Changes to a store, and their results.
+
+use std::sync::Arc;
+
+use crate::clock::UnixSeconds;
+use crate::ids::{SeriesId, VmId};
+use crate::model::{Login, MetricKey, NewPoint, NewVm, TokenHash, VmChange, VmName, VmShape};
+
+/// A change to the store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Write {
+    /// Adds a VM; at most `vms_max` may exist.
+    Register {
+        /// The VM.
+        vm: NewVm,
+        /// The most VMs that the store may hold.
+        vms_max: u64,
+        /// When.
+        now: UnixSeconds,
+    },
+    /// Adds a VM without a password whose name is its number; at most `vms_max` may exist.
+    AddVm {
+        /// Memory and processors.
+        shape: VmShape,
+        /// The sizes of its disks in GiB.
+        disk_sizes_gib: Vec<u64>,
+        /// The most VMs that the store may hold.
+        vms_max: u64,
+        /// When.
+        now: UnixSeconds,
+    },
+    /// Changes the VM `login`.
+    Update {
+        /// Whose request it is: must be current.
+        login: Login,
+        /// What to change.
+        change: VmChange,
+    },
+    /// Adds a token for a VM that has just given its password, and records that the VM has been connected.
+    /// Also removes up to [`crate::limits::TOKENS_SWEPT_PER_ISSUE`] expired tokens and the VM's oldest
+    /// tokens beyond [`crate::limits::TOKENS_PER_VM_MAX`].
+    IssueToken {
+        /// The VM: must be current.
+        login: Login,
+        /// The new token.
+        token: TokenHash,
+        /// When it expires.
+        expires: UnixSeconds,
+        /// The token that the new one replaces.
+        replaces: Option<TokenHash>,
+        /// A stronger hash of the same password, to store instead of the old one. Does not change the
+        /// epoch.
+        rehash: Option<String>,
+        /// When.
+        now: UnixSeconds,
+    },
+    /// Records that a VM has been connected.
+    Connect {
+        /// The VM: must be current.
+        login: Login,
+        /// As with [`Write::IssueToken`].
+        rehash: Option<String>,
+        /// When.
+        now: UnixSeconds,
+    },
+    /// Revokes tokens of any owner: one connection may hold tokens of several logins. Unknown tokens are
+    /// ignored.
+    RevokeTokens {
+        /// Whose request it is: must be current.
+        login: Login,
+        /// The tokens.
+        tokens: Vec<TokenHash>,
+    },
+    /// Stores points; each replaces the point of the same key and time. At most `keys_max` keys may exist.
+    Put {
+        /// The login of the request, which must be current; `None` if the request needs no login.
+        login: Option<Login>,
+        /// The points; of two with the same key and time, the later wins.
+        points: Arc<Vec<NewPoint>>,
+        /// The maximum number of keys; [`Write::KEYS_UNBOUNDED`] for points that were acknowledged
+        /// before.
+        keys_max: u64,
+        /// Whether to store all points or none: [`super::StoreError::KeyLimitReached`]. Otherwise only the
+        /// points whose key would exceed the limit are refused.
+        is_atomic: bool,
+    },
+    /// Removes points older than `before`, about `count_max` at most, and series that become empty.
+    RemovePoints {
+        /// In seconds since 1970; points of this second stay.
+        before: i64,
+        /// Scan series with an id above this one.
+        after: SeriesId,
+        /// The maximum number of points to remove and of series to scan.
+        count_max: usize,
+    },
+    /// Removes a VM with its disks and tokens. For the operator.
+    Remove(VmName),
+    /// Changes a VM's password: revokes its tokens and makes its logins stale. For the operator.
+    ChangePassword {
+        /// The VM.
+        name: VmName,
+        /// The PHC hash of the new password.
+        password_hash: String,
+    },
+}
+
+impl Write {
+    /// For points that were acknowledged before: they are stored regardless of the key limit.
+    pub const KEYS_UNBOUNDED: u64 = u64::MAX;
+
+    /// The number of points or disks that it writes.
+    pub fn rows(&self) -> usize {
+        match self {
+            Write::Register { vm, .. } => vm.disk_sizes_gib.len(),
+            Write::AddVm { disk_sizes_gib, .. } => disk_sizes_gib.len(),
+            Write::Update { change, .. } => change.rows(),
+            Write::Put { points, .. } => points.len(),
+            _ => 0,
+        }
+    }
+
+    /// The total size of the keys of its points, in bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Write::Put { points, .. } => points.iter().map(|new| new.key.as_str().len()).sum(),
+            _ => 0,
+        }
+    }
+}
+
+/// The result of a [`Write`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Written {
+    Registered(VmId),
+    Updated,
+    TokenIssued,
+    Connected,
+    TokensRevoked,
+    Removed,
+    PasswordChanged,
+    /// The points at the indexes `refused` (ascending) exceeded the key limit; the others are stored.
+    Put {
+        refused: Vec<usize>,
+    },
+    /// `count` points were removed. `next` is where to continue; `None` at the end. The series of
+    /// `removed_keys` became empty and were removed.
+    PointsRemoved {
+        count: usize,
+        next: Option<SeriesId>,
+        removed_keys: Vec<MetricKey>,
+    },
+}
