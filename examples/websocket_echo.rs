@@ -9,9 +9,9 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use vmherd::buffer::Buffer;
-use vmherd::framing::http::{self, Http, HttpRules};
-use vmherd::framing::websocket::{self, MessageKind, WebSocket, WebSocketEvent};
+use vmherd::internals::buffer::Buffer;
+use vmherd::internals::framing::http::{self, Http, HttpRules};
+use vmherd::internals::framing::websocket::{self, MessageKind, WebSocket, WebSocketEvent};
 
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());

@@ -5,10 +5,37 @@
 //! a connection select its *framing*: a stream of JSON objects, HTTP, WebSocket, or lines of text. What a request says
 //! is in one of several *dialects*; those of JSON work in each framing except text.
 //!
-//! This page is the map. `docs/architecture.md` has more: the way of a request, and which files to touch for a new
-//! command, dialect, store or setting.
+//! The daemon `vmherd` is one program around this library. Another starts a server like this:
 //!
-//! # Threads
+//! ```
+//! use std::time::Duration;
+//! use vmherd::{Config, Server};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let directory = std::env::temp_dir().join(format!("vmherd-{}", std::process::id()));
+//!     let config = Config::default()
+//!         .state_dir(&directory)
+//!         .store("memory:".parse()?)
+//!         .listen("tcp://127.0.0.1:0".parse()?);
+//!     let server = Server::bind(config)?;
+//!     println!("listening on {}", server.addresses()[0]);
+//!     let running = server.start()?;
+//!     // Clients are served until:
+//!     running.stop(Duration::from_secs(5));
+//!     running.join()?;
+//!     Ok(std::fs::remove_dir_all(directory)?)
+//! }
+//! ```
+//!
+//! [`Config`] has the settings, [`ServerBuilder`] what else a server may be given, and [`Running`] controls a server.
+//! Messages go to the crate `log`.
+//!
+//! # Map
+//!
+//! The rest of this page is for those who work on vmherd. `docs/architecture.md` has more: the way of a
+//! request, and which files to touch for a new command, dialect, store or setting.
+//!
+//! ## Threads
 //!
 //! ```text
 //!    clients           reactor thread                       worker threads, by lane
@@ -28,7 +55,7 @@
 //! **log thread** writes lines that others only queue; the **main thread** waits for signals. **Maintenance** has a
 //! thread each for writing delayed points and for removing old ones, with a store connection of its own.
 //!
-//! # Layers
+//! ## Layers
 //!
 //! Each imports only from those above it (`tests/tidy.rs` checks that):
 //!
@@ -44,7 +71,7 @@
 //! | [`config`], [`server`] | settings; the server as a value |
 //! | [`os`] | signals, logging, the commands for the host |
 //!
-//! # Invariants
+//! ## Invariants
 //!
 //! - No blocking call, no unbounded loop and no thread per connection on the reactor.
 //! - A request is answered exactly once, those without an id in their order.
@@ -52,27 +79,64 @@
 //! - Every queue, buffer, loop and wait has a limit, which is in [`limits`].
 //! - A stale id finds nothing: a late login authenticates no other connection.
 //! - Network input never panics, and no secret reaches a log or a reply.
+//!
+//! ## Visibility
+//!
+//! Modules are private; what they mark `pub` is for the rest of the crate. What is public is listed here, at the root,
+//! and nowhere else. With the feature `internals`, for tests, benchmarks and fuzzing, all of it is in `internals`.
 
-pub mod app;
-pub mod buffer;
-pub mod clock;
+// Links from the map into modules work in `cargo doc --document-private-items`.
+#![allow(rustdoc::private_intra_doc_links)]
+// Without a store or a framing, some shared code has no user.
+#![cfg_attr(not(all(feature = "sqlite", feature = "websocket")), allow(dead_code))]
+
+mod app;
+mod buffer;
+mod clock;
+#[doc(hidden)]
 pub mod config;
-pub mod dialect;
-pub mod escape;
-pub mod framing;
-pub mod ids;
-pub mod limits;
-pub mod log_limiter;
-pub mod model;
+mod dialect;
+mod escape;
+mod framing;
+mod ids;
+mod limits;
+mod log_limiter;
+mod model;
+#[doc(hidden)]
 pub mod os;
-pub mod reactor;
-pub mod server;
-pub mod session;
-pub mod stats;
-pub mod store;
+mod reactor;
+mod server;
+mod session;
+mod stats;
+mod store;
 #[allow(unsafe_code)]
+#[doc(hidden)]
 pub mod sys;
 #[cfg(test)]
 mod testing;
-pub mod work;
-pub mod worker;
+mod work;
+mod worker;
+
+pub use app::login_limiter::LoginLimits;
+pub use config::{Config, Durability, InvalidSetting, ListenAddress, ListenerSpec, LogFormat, Timeouts};
+pub use model::{AccessGroup, AnonymousAccess};
+pub use server::{InheritedListener, Running, Server, ServerBuilder, StartError};
+pub use store::{Location, PostgresUrl};
+pub use work::password::Cost as PasswordCost;
+
+/// The modules, for tests, benchmarks and fuzzing of this crate. May change at any time.
+#[cfg(feature = "internals")]
+#[allow(missing_docs)]
+pub mod internals {
+    macro_rules! expose {
+        ($($module:ident)*) => {
+            $(pub mod $module {
+                pub use crate::$module::*;
+            })*
+        };
+    }
+
+    expose! {
+        app buffer clock config dialect escape framing ids limits log_limiter model reactor server session stats store sys work worker
+    }
+}

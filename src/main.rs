@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use log::{Level, log_enabled};
+use vmherd::StartError;
 use vmherd::config::{self, EX_CONFIG, Invocation, Sources};
 use vmherd::os::logging::{LineStyle, line_style, log_panics, log_to_stderr};
 use vmherd::os::settings_file::read_settings_file;
 use vmherd::os::{backup_command, service, stats_command, vm_command};
-use vmherd::server::StartError;
+
 use vmherd::sys::signals::{Signal, Signals, ignore_unused};
 
 fn main() -> ExitCode {

@@ -1,9 +1,9 @@
 //! The memory that hashing takes goes back to the system. A process of its own, since it looks at the
 //! memory of the whole process.
 
-use vmherd::limits;
-use vmherd::model::Secret;
-use vmherd::work::password::{Cost, Hasher};
+use vmherd::internals::limits;
+use vmherd::internals::model::Secret;
+use vmherd::internals::work::password::{Cost, Hasher};
 
 #[test]
 fn a_hasher_frees_its_memory_every_time() {

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use vmherd::model::{MetricKey, MetricValue, NewPoint, Point};
-use vmherd::store::{Location, Write};
+use vmherd::internals::model::{MetricKey, MetricValue, NewPoint, Point};
+use vmherd::internals::store::{Location, Write};
 
 #[path = "common/postgres.rs"]
 mod postgres;
@@ -262,7 +262,8 @@ fn put_points(location: &str, points: &[NewPoint]) {
     let location = Location::parse(location).expect(location);
     let points = Arc::new(points.to_vec());
     let write = Write::Put { login: None, points, keys_max: 10, is_atomic: true };
-    let mut store = vmherd::store::open(&location).and_then(|factory| factory.connect()).expect("a store");
+    let mut store =
+        vmherd::internals::store::open(&location).and_then(|factory| factory.connect()).expect("a store");
     assert!(store.write(&[write])[0].is_ok());
 }
 

@@ -245,7 +245,8 @@ fn imports(code: &str) -> BTreeSet<String> {
             }
         }
     }
-    imported.retain(|name| !name.is_empty());
+    // The face has items of its own beside the modules.
+    imported.retain(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
     imported
 }
 

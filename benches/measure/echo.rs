@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use vmherd::limits;
+use vmherd::internals::limits;
 
 /// Serves at `address` until it is killed. Answers what comes with itself, or each line with one of so many
 /// bytes.

@@ -28,16 +28,19 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["echo", address] => {
-            vmherd::sys::process::raise_descriptor_limit().expect("one may have what one may have");
+            vmherd::internals::sys::process::raise_descriptor_limit()
+                .expect("one may have what one may have");
             echo::serve(address.parse().expect("an address"), None).expect("sockets work");
         }
         ["echo", address, bytes] => {
-            vmherd::sys::process::raise_descriptor_limit().expect("one may have what one may have");
+            vmherd::internals::sys::process::raise_descriptor_limit()
+                .expect("one may have what one may have");
             let bytes = Some(bytes.parse().expect("a number"));
             echo::serve(address.parse().expect("an address"), bytes).expect("sockets work");
         }
         ["load", load] => {
-            vmherd::sys::process::raise_descriptor_limit().expect("one may have what one may have");
+            vmherd::internals::sys::process::raise_descriptor_limit()
+                .expect("one may have what one may have");
             println!("{}", Load::from_json(load).run().to_line());
         }
         names if names.iter().all(|name| rows::ROWS.iter().any(|row| row.name == *name)) => run(names),

@@ -1,9 +1,9 @@
 //! Each dialect by itself: whatever is asked is read or refused, and every reply is one line of JSON.
 
 use serde_json::Value;
-use vmherd::dialect::{self, PageProgress, decode_json, encode_answer, encode_page};
-use vmherd::ids::{DiskId, SeriesId, VmId};
-use vmherd::model::{
+use vmherd::internals::dialect::{self, PageProgress, decode_json, encode_answer, encode_page};
+use vmherd::internals::ids::{DiskId, SeriesId, VmId};
+use vmherd::internals::model::{
     ActionAnswer, Answer, BadField, Command, CommandName, Cursor, Dialect, Disk, DiskOfVm, Failure, Items,
     List, Listing, MetricKey, MetricValue, Page, Peer, PeerEntry, Point, Request, RequestId, Secret, Series,
     Vm, VmName, VmShape,
@@ -142,18 +142,18 @@ fn check_request(request: &Request) {
         assert!(request.id.is_some() && request.name == CommandName::Convert);
     }
     if let Some(RequestId(id)) = &request.id {
-        assert!(id.len() <= 2 + vmherd::limits::REQUEST_ID_BYTES_MAX);
+        assert!(id.len() <= 2 + vmherd::internals::limits::REQUEST_ID_BYTES_MAX);
     }
     if let Ok(Command::Register { name, disk_sizes_gib, password, .. }) = &request.command {
         assert_eq!(VmName::parse_new(name.as_str()), Ok(name.clone()));
-        assert!(disk_sizes_gib.len() <= vmherd::limits::DISKS_PER_VM_MAX);
+        assert!(disk_sizes_gib.len() <= vmherd::internals::limits::DISKS_PER_VM_MAX);
         assert!((8..=1024).contains(&password.expose().len()));
     }
     if let Ok(Command::Update(change)) = &request.command {
         assert!(!change.is_empty());
     }
     if let Ok(Command::Put(put)) = &request.command {
-        assert!((1..=vmherd::limits::POINTS_PER_REQUEST_MAX).contains(&put.points.len()));
+        assert!((1..=vmherd::internals::limits::POINTS_PER_REQUEST_MAX).contains(&put.points.len()));
         assert!(put.undated.iter().all(|index| put.points[*index].point.timestamp == 0));
         assert!(put.is_atomic && request.reply_count() == 1);
     }

@@ -1,12 +1,12 @@
 //! Each framing by itself: what comes out of a stream does not depend on the pieces in which it came.
 
-use vmherd::buffer::Buffer;
-use vmherd::clock::{HttpDate, UnixSeconds};
-use vmherd::dialect::text::{TextCommand, decode_line};
-use vmherd::framing::http::{self, Authorization, ContentType, Http, HttpRules, Status};
-use vmherd::framing::raw_json::{self, RawJson};
-use vmherd::framing::text::{self, Text};
-use vmherd::framing::websocket::{self, WebSocket};
+use vmherd::internals::buffer::Buffer;
+use vmherd::internals::clock::{HttpDate, UnixSeconds};
+use vmherd::internals::dialect::text::{TextCommand, decode_line};
+use vmherd::internals::framing::http::{self, Authorization, ContentType, Http, HttpRules, Status};
+use vmherd::internals::framing::raw_json::{self, RawJson};
+use vmherd::internals::framing::text::{self, Text};
+use vmherd::internals::framing::websocket::{self, WebSocket};
 
 use crate::pieces::Decisions;
 use crate::wire;
@@ -91,7 +91,7 @@ fn replay_text(chunks: &[&[u8]]) -> Found {
                 text::LineEvent::NeedMore => break,
                 text::LineEvent::Line(length) => {
                     let line = std::str::from_utf8(&input.as_slice()[..length]).expect("lines are UTF-8");
-                    assert!((1..=vmherd::limits::TEXT_LINE_BYTES_MAX).contains(&length));
+                    assert!((1..=vmherd::internals::limits::TEXT_LINE_BYTES_MAX).contains(&length));
                     found.pieces.push(said(line));
                     framing.consume(&mut input, length);
                 }
@@ -102,7 +102,10 @@ fn replay_text(chunks: &[&[u8]]) -> Found {
             }
         }
         assert_eq!(framing.is_inside_line(), framing.unfinished().is_some());
-        assert!(input.len() <= vmherd::limits::TEXT_LINE_BYTES_MAX + 1, "more is held than a line may have");
+        assert!(
+            input.len() <= vmherd::internals::limits::TEXT_LINE_BYTES_MAX + 1,
+            "more is held than a line may have"
+        );
     }
     found.pieces.push(format!("inside: {}", framing.is_inside_line()));
     found
@@ -217,4 +220,4 @@ fn replay_websocket(chunks: &[&[u8]]) -> Found {
 /// Bytes of a message.
 const BYTES_MAX: usize = 1000;
 /// Bytes of a head of HTTP, and of one read.
-const HEAD_BYTES_MAX: usize = vmherd::limits::HTTP_HEAD_BYTES_MAX + (1 << 14) + 512;
+const HEAD_BYTES_MAX: usize = vmherd::internals::limits::HTTP_HEAD_BYTES_MAX + (1 << 14) + 512;

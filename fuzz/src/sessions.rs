@@ -7,14 +7,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde_json::Value;
-use vmherd::buffer::Buffer;
-use vmherd::clock::{HttpDate, Instant, UnixSeconds};
-use vmherd::dialect::decode_json;
-use vmherd::framing::sniff::{Sniffed, sniff};
-use vmherd::ids::RequestSeq;
-use vmherd::limits;
-use vmherd::model::{Answer, CommandName, Failure, List, Listing, LongText, Request};
-use vmherd::session::{Capacity, Ending, Rules, Session, Step};
+use vmherd::internals::buffer::Buffer;
+use vmherd::internals::clock::{HttpDate, Instant, UnixSeconds};
+use vmherd::internals::dialect::decode_json;
+use vmherd::internals::framing::sniff::{Sniffed, sniff};
+use vmherd::internals::ids::RequestSeq;
+use vmherd::internals::limits;
+use vmherd::internals::model::{Answer, CommandName, Failure, List, Listing, LongText, Request};
+use vmherd::internals::session::{Capacity, Ending, Rules, Session, Step};
 
 use crate::dialects;
 use crate::pieces::Decisions;

@@ -28,11 +28,12 @@ mod values;
 #[cfg(test)]
 mod values_tests;
 
-use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+use std::{fmt, mem, thread};
 
 pub(crate) use arguments::{Arguments, Flag, Takes};
 pub(crate) use environment::Environment;
@@ -48,7 +49,7 @@ pub use sources::{ReadFile, Sources};
 
 use crate::app::login_limiter::LoginLimits;
 #[cfg(feature = "http")]
-use crate::framing::http::HttpRules;
+use crate::framing::http::{AllowedHost, AllowedOrigin, HttpRules};
 use crate::limits;
 use crate::model::AnonymousAccess;
 use crate::store::Location;
@@ -92,8 +93,21 @@ pub enum ConfigError {
     Value(String),
 }
 
-/// The validated configuration of a daemon.
+/// The settings of a server. [`Config::default`] has the daemon's defaults; change what differs.
+///
+/// ```
+/// # fn main() -> Result<(), vmherd::InvalidSetting> {
+/// let mut config = vmherd::Config::default()
+///     .state_dir("/var/lib/vmherd")
+///     .store("postgresql://vmherd@localhost/vmherd".parse()?)
+///     .listen("tcp://127.0.0.1:8888?open=none".parse()?)
+///     .listen("unix:/run/vmherd/vms.sock".parse()?);
+/// config.vms_max = 500;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// The listeners.
     pub listen: Vec<ListenerSpec>,
@@ -113,7 +127,7 @@ pub struct Config {
     pub logins: LoginLimits,
     /// Hosts and origins that HTTP requests may name.
     #[cfg(feature = "http")]
-    pub http: HttpRules,
+    pub(crate) http: HttpRules,
     /// Delay of a conversion, drawn at random for each.
     pub conversion_delay: RangeInclusive<Duration>,
     /// When a `put` is acknowledged.
@@ -146,11 +160,17 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Whether listeners may be reachable from other hosts.
     pub is_plaintext_allowed: bool,
-    /// Whether `listen` was set explicitly; otherwise [`Config::listen`] is the default.
+    /// Whether `listen` was set explicitly; otherwise it is the default, which inherited listeners replace.
     pub is_listen_explicit: bool,
 }
 
-/// One listener.
+/// The text is not a valid value of a setting. Its message lists what is allowed and does not repeat the text, which may
+/// hold a password.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InvalidSetting(String);
+
+/// One listener: `tcp://ADDRESS:PORT` or `unix:PATH`, with `?open=` for what it opens. Without that, a listener that only
+/// this host reaches opens everything, any other nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListenerSpec {
     /// Its address.
@@ -169,6 +189,7 @@ pub enum ListenAddress {
 
 /// Timeouts of a connection; each runs only while the server waits for the client. `None`: no timeout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// Until the first byte.
     pub first_request: Option<Duration>,
@@ -231,7 +252,108 @@ impl Sources {
     }
 }
 
+impl Default for Config {
+    /// The daemon's defaults, except that nothing comes from the environment: the store is in memory, and the state
+    /// directory is `vmherd` in the current directory.
+    fn default() -> Config {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let address = ListenAddress::Tcp((Ipv4Addr::LOCALHOST, limits::PORT).into());
+        Config {
+            listen: vec![ListenerSpec { address, anonymous_access: AnonymousAccess::ALL }],
+            store: Location::Memory,
+            state_dir: "vmherd".into(),
+            timeouts: Timeouts::default(),
+            registration: None,
+            vms_max: limits::VMS_MAX,
+            token_lifetime: limits::TOKEN_LIFETIME,
+            logins: LoginLimits {
+                failures: Some(limits::LOGIN_FAILURES),
+                delay_max: Some(limits::LOGIN_DELAY_MAX),
+            },
+            #[cfg(feature = "http")]
+            http: HttpRules::default(),
+            conversion_delay: limits::CONVERSION_DELAY_MIN..=limits::CONVERSION_DELAY_MAX,
+            metrics_durability: Durability::Store,
+            metrics_retention: None,
+            auth_workers: cores.min(limits::AUTH_WORKERS_MAX),
+            auth_queue: limits::AUTH_QUEUE,
+            read_queue: limits::READ_QUEUE,
+            write_queue: limits::WRITE_QUEUE,
+            store_connections: limits::STORE_CONNECTIONS_LIMIT,
+            connections_max: limits::CONNECTIONS_MAX,
+            requests_per_connection: limits::REQUESTS_PER_CONNECTION,
+            requests_max: limits::REQUESTS_MAX,
+            buffers_bytes_max: limits::BUFFERS_BYTES_MAX,
+            argon2: Cost {
+                memory_kib: limits::ARGON2_MEMORY_KIB,
+                passes: limits::ARGON2_PASSES,
+                lanes: limits::ARGON2_LANES,
+            },
+            log: "info".into(),
+            log_format: LogFormat::Text,
+            is_plaintext_allowed: false,
+            is_listen_explicit: false,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            first_request: Some(limits::FIRST_REQUEST_TIMEOUT),
+            request: limits::REQUEST_TIMEOUT,
+            idle_anonymous: Some(limits::IDLE_TIMEOUT_ANONYMOUS),
+            idle_authenticated: None,
+            idle_http: Some(limits::IDLE_TIMEOUT_HTTP),
+            write: limits::WRITE_TIMEOUT,
+        }
+    }
+}
+
 impl Config {
+    /// Adds a listener; the first replaces the default.
+    pub fn listen(mut self, listener: ListenerSpec) -> Config {
+        if !mem::replace(&mut self.is_listen_explicit, true) {
+            self.listen.clear();
+        }
+        self.listen.push(listener);
+        self
+    }
+
+    /// Sets the store.
+    pub fn store(mut self, store: Location) -> Config {
+        self.store = store;
+        self
+    }
+
+    /// Sets the directory for the server's own socket and its lock. No two servers can share one.
+    pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Config {
+        self.state_dir = directory.into();
+        self
+    }
+
+    /// Adds a name that HTTP requests may have in `Host`, beside `localhost` and IP addresses; without a port.
+    #[cfg(feature = "http")]
+    pub fn http_host(mut self, name: &str) -> Result<Config, InvalidSetting> {
+        let host = AllowedHost::parse(name).map_err(|error| InvalidSetting(format!("is {error}")))?;
+        self.http.hosts.push(host);
+        Ok(self)
+    }
+
+    /// Adds an origin, such as `https://vms.example.org`, whose pages may send requests.
+    #[cfg(feature = "http")]
+    pub fn http_origin(mut self, origin: &str) -> Result<Config, InvalidSetting> {
+        let origin = AllowedOrigin::parse(origin).map_err(|error| InvalidSetting(format!("is {error}")))?;
+        self.http.origins.push(origin);
+        Ok(self)
+    }
+
+    /// Checks what the types allow: addresses that conflict, or that other hosts reach without `is_plaintext_allowed`.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        checks::check_listeners(self, "listen")?;
+        checks::check_socket_path(&self.state_dir)
+    }
+
     /// Maximum number of connections with a limit of `descriptors` open files: [`Config::connections_max`], or
     /// what is left beside the daemon's own files, which is at least half of them.
     pub fn connections_within(&self, descriptors: u64) -> usize {
@@ -262,6 +384,31 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+impl FromStr for ListenerSpec {
+    type Err = InvalidSetting;
+
+    fn from_str(text: &str) -> Result<ListenerSpec, InvalidSetting> {
+        ListenerSpec::parse(text).map_err(InvalidSetting)
+    }
+}
+
+impl FromStr for Location {
+    type Err = InvalidSetting;
+
+    fn from_str(text: &str) -> Result<Location, InvalidSetting> {
+        Location::parse(text).map_err(|why| InvalidSetting(format!("is no store: {why}")))
+    }
+}
+
+impl fmt::Display for InvalidSetting {
+    /// What is wrong with the text, as the end of a sentence: `must be …`, `is …`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidSetting {}
 
 /// Exit code for a configuration error, from sysexits.h.
 pub const EX_CONFIG: u8 = 78;

@@ -107,9 +107,19 @@ fn every_setting_works_as_flag_and_as_variable() {
         ("login-delay-max", "2s", |c| format!("{:?}", c.logins.delay_max), "Some(2s)"),
         ("token-lifetime", "2d", |c| format!("{:?}", c.token_lifetime), "172800s"),
         #[cfg(feature = "http")]
-        ("http-host", "vms.example.org", |c| c.http.hosts[0].as_str().into(), "vms.example.org"),
+        (
+            "http-host",
+            "vms.example.org",
+            |c| format!("{:?}", c.http.hosts),
+            "[AllowedHost(\"vms.example.org\")]",
+        ),
         #[cfg(feature = "http")]
-        ("http-origin", "https://a.b:1", |c| c.http.origins[0].as_str().into(), "https://a.b:1"),
+        (
+            "http-origin",
+            "https://a.b:1",
+            |c| format!("{:?}", c.http.origins),
+            "[AllowedOrigin(\"https://a.b:1\")]",
+        ),
         ("conversion-delay", "0.5..2", |c| format!("{:?}", c.conversion_delay), "500ms..=2s"),
         ("metrics-durability", "memory", |c| format!("{:?}", c.metrics_durability), "Memory"),
         ("metrics-retention", "30d", |c| format!("{:?}", c.metrics_retention), "Some(2592000s)"),
@@ -430,4 +440,9 @@ fn tools_ignore_unrelated_settings() {
     let arguments = Arguments::read(["--store", "memory:"].map(OsString::from), &flags).unwrap();
     let settings = read(&arguments).unwrap();
     assert_eq!((settings.selection.store, settings.selection.state_dir), (Location::Memory, None));
+}
+
+#[test]
+fn defaults_of_the_table_are_those_of_the_library() {
+    assert_eq!(run(&["--state-dir=vmherd", "--store=memory:"]), Config::default());
 }

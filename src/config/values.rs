@@ -145,7 +145,7 @@ const LOG_CRATES: [&str; 5] = ["vmherd", "mio", "postgres", "tokio_postgres", "t
 /// Prefix of the targets of this crate's modules.
 const OWN: &str = "vmherd::";
 /// The modules of this crate, and the audit log.
-pub(super) const LOG_MODULES: [&str; 20] = [
+pub(super) const LOG_MODULES: [&str; 21] = [
     "app",
     "audit",
     "buffer",
@@ -165,6 +165,7 @@ pub(super) const LOG_MODULES: [&str; 20] = [
     "stats",
     "store",
     "sys",
+    "work",
     "worker",
 ];
 /// Replaces a masked text.

@@ -16,6 +16,12 @@ pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 pub const RETENTION_MIN: Duration = Duration::from_secs(1);
 /// The longest: a hundred years; whoever wants more wants them for good.
 pub const RETENTION_MAX: Duration = Duration::from_secs(36_500 * 24 * 3600);
+/// The port that the daemon listens on by default.
+pub const PORT: u16 = 8888;
+/// The shortest delay of a conversion, by default.
+pub const CONVERSION_DELAY_MIN: Duration = Duration::from_secs(1);
+/// The longest delay of a conversion, by default.
+pub const CONVERSION_DELAY_MAX: Duration = Duration::from_secs(5);
 /// The longest delay of a conversion, by setting: its memory is held for as long.
 pub const CONVERSION_DELAY_LIMIT: Duration = Duration::from_secs(3600);
 /// VMs in a store, at most, by setting: a thousand times what is tested.

@@ -21,7 +21,7 @@ pub mod vm;
 pub use anonymous_access::{AccessGroup, AnonymousAccess};
 pub use answer::{ActionAnswer, Answer, Cursor, Items, Page, PeerEntry, Statistics};
 pub use command::{BadField, Command, List, Listing, Put};
-pub use command_table::{Access, CommandName, Order, Spec, TokenUse};
+pub use command_table::{Access, CommandName};
 pub use denial::Denial;
 pub use failure::Failure;
 pub use long_text::LongText;

@@ -111,7 +111,7 @@ fn bind(config: &Config, inherited: Vec<InheritedListener>) -> io::Result<StartR
     let binding = thread::Builder::new().name("vmherd-bind".into()).spawn(move || {
         // Closes when the thread ends for any reason.
         let _binds = binds;
-        Server::bind_with(&config, inherited)
+        Server::builder(config).inherit(inherited).bind()
     })?;
     loop {
         let [is_bound, has_signal] = wait_readable([has_bound.as_fd(), signals.as_fd()], None)?;

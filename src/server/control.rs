@@ -89,22 +89,12 @@ impl ReactorControl {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Invocation, Sources};
     use crate::reactor::mio_net::MioNet;
-
-    fn config() -> Config {
-        let no_file = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
-        let sources = Sources::new(["--state-dir=/s".into()], [], no_file);
-        match sources.parse() {
-            Ok(Invocation::Run(resolved)) => resolved.config,
-            other => panic!("no configuration, but {other:?}"),
-        }
-    }
 
     #[test]
     fn settings_not_taken_in_time_are_withdrawn() {
         let control = ReactorControl::new(MioNet::new(Vec::new()).unwrap().waker());
-        assert!(!control.reload(config(), Duration::from_millis(1)));
+        assert!(!control.reload(Config::default(), Duration::from_millis(1)));
         assert!(control.take().reload.is_none());
     }
 
@@ -121,7 +111,7 @@ mod tests {
                 std::thread::yield_now();
             }
         });
-        assert!(control.reload(config(), Duration::from_secs(10)));
+        assert!(control.reload(Config::default(), Duration::from_secs(10)));
         reactor.join().unwrap();
     }
 }

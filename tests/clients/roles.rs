@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use vmherd::dialect::decode_json;
-use vmherd::model::{Access, CommandName};
+use vmherd::internals::dialect::decode_json;
+use vmherd::internals::model::{Access, CommandName};
 
 use crate::common::{Client, Daemon, PASSWORD};
 use crate::programs::fetch;

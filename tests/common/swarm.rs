@@ -13,7 +13,8 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 /// How many connections this process can hold, at most `wanted`. Says loudly when that is less.
 pub fn connections_that_fit(wanted: usize) -> usize {
-    let limit = vmherd::sys::process::raise_descriptor_limit().expect("a process may have files open");
+    let limit =
+        vmherd::internals::sys::process::raise_descriptor_limit().expect("a process may have files open");
     let fitting = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(200).min(wanted);
     assert!(fitting >= 500, "with {limit} open files (ulimit -Hn) there is nothing to see here");
     if fitting < wanted {

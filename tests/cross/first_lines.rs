@@ -5,10 +5,10 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::time::Duration;
 
-use vmherd::buffer::Buffer;
-use vmherd::clock::{HttpDate, Instant, UnixSeconds};
-use vmherd::model::{Answer, Dialect, Failure, Peer};
-use vmherd::session::{Capacity, Rules, Session, Step};
+use vmherd::internals::buffer::Buffer;
+use vmherd::internals::clock::{HttpDate, Instant, UnixSeconds};
+use vmherd::internals::model::{Answer, Dialect, Failure, Peer};
+use vmherd::internals::session::{Capacity, Rules, Session, Step};
 
 use crate::common::Daemon;
 use crate::web::{HANDSHAKE, Web, header};
@@ -223,7 +223,7 @@ fn answers(outcome: Vec<String>) -> Vec<String> {
 fn rules() -> Rules {
     let second = Duration::from_secs(1);
     Rules {
-        inline_bytes_max: vmherd::limits::INLINE_BYTES_MAX,
+        inline_bytes_max: vmherd::internals::limits::INLINE_BYTES_MAX,
         first_request_timeout: Some(300 * second),
         request_timeout: 10 * second,
         idle_timeout_anonymous: None,

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use vmherd::clock::unix_now;
-use vmherd::model::{NewVm, VmName, VmShape};
-use vmherd::store::{self, Location, Write};
+use vmherd::internals::clock::unix_now;
+use vmherd::internals::model::{NewVm, VmName, VmShape};
+use vmherd::internals::store::{self, Location, Write};
 
 use crate::common::{Client, Daemon, request};
 use crate::load::{alone, statistic};

@@ -155,7 +155,7 @@ fn the_host_tools_read_the_same_file() {
 #[cfg(feature = "sqlite")]
 #[test]
 fn the_example_file_is_the_program_s() {
-    let expected = vmherd::config::settings_as_file();
+    let expected = vmherd::internals::config::settings_as_file();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/vmherd.conf");
     let found = fs::read_to_string(&path).expect("there is an example");
     assert!(found == expected, "{} should be:\n{expected}", path.display());

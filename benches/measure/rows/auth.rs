@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use vmherd::limits;
-use vmherd::model::Secret;
-use vmherd::sys::process::set_thread_niceness;
-use vmherd::work::password::{Cost, Hasher};
+use vmherd::internals::limits;
+use vmherd::internals::model::Secret;
+use vmherd::internals::sys::process::set_thread_niceness;
+use vmherd::internals::work::password::{Cost, Hasher};
 
 use super::ping::{PING, PONG};
 use super::stored::per_second;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use vmherd::clock::{UnixSeconds, unix_now};
-use vmherd::ids::VmId;
-use vmherd::model::{Login, NewVm, Secret, VmName, VmShape};
-use vmherd::store::{self, Location, Store, Write};
+use vmherd::internals::clock::{UnixSeconds, unix_now};
+use vmherd::internals::ids::VmId;
+use vmherd::internals::model::{Login, NewVm, Secret, VmName, VmShape};
+use vmherd::internals::store::{self, Location, Store, Write};
 
 use crate::process::Folder;
 
@@ -94,7 +94,7 @@ fn issue(id: usize, token: &str, now: UnixSeconds) -> Write {
     let name = VmName::from_store(&format!("vm-{:07}", id - 1));
     Write::IssueToken {
         login: Login { id: VmId(id as i64), epoch: 0, name },
-        token: vmherd::app::token::hash(&Secret::new(token)),
+        token: vmherd::internals::app::token::hash(&Secret::new(token)),
         expires: UnixSeconds(now.0 + 86_400),
         replaces: None,
         rehash: None,

@@ -15,7 +15,7 @@ const RESIDENT_KIB_WANTED: f64 = 4.5 * 1024.0;
 
 /// Memory of the process for each connection that has had an answer and waits.
 pub fn idle_connections(cores: &Cores) -> Vec<Line> {
-    vmherd::sys::process::raise_descriptor_limit().expect("one may have what one may have");
+    vmherd::internals::sys::process::raise_descriptor_limit().expect("one may have what one may have");
     let mut measured: Vec<(&str, Samples)> = Vec::new();
     for round in 0..ROUNDS {
         // New ones each time: what a process has once had of memory it may keep.

@@ -333,10 +333,10 @@ impl Bare {
         for (name, value) in [("synchronous", "FULL"), ("temp_store", "MEMORY"), ("secure_delete", "FAST")] {
             connection.pragma_update(None, name, value).expect("a setting");
         }
-        let cache = -vmherd::limits::SQLITE_CACHE_KIB;
+        let cache = -vmherd::internals::limits::SQLITE_CACHE_KIB;
         connection.pragma_update(None, "cache_size", cache).expect("a setting");
         connection.pragma_update(None, "cell_size_check", true).expect("a setting");
-        let log = vmherd::limits::SQLITE_LOG_BYTES_KEPT;
+        let log = vmherd::internals::limits::SQLITE_LOG_BYTES_KEPT;
         connection.pragma_update(None, "journal_size_limit", log).expect("a setting");
         let add = |series| {
             connection.execute("INSERT INTO series (key) VALUES (?1)", [key(series)]).expect("a new series");

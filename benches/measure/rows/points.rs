@@ -9,9 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use vmherd::limits::{METRIC_KEYS_MAX, SQLITE_CACHE_KIB};
-use vmherd::model::{MetricKey, MetricValue, NewPoint, Point};
-use vmherd::store;
+use vmherd::internals::limits::{METRIC_KEYS_MAX, SQLITE_CACHE_KIB};
+use vmherd::internals::model::{MetricKey, MetricValue, NewPoint, Point};
+use vmherd::internals::store;
 
 use super::herd::Herd;
 use super::{ROUNDS, postgres};

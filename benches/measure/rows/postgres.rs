@@ -7,10 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use postgres::{Client, NoTls, Statement};
-use vmherd::clock::unix_now;
-use vmherd::limits::POSTGRES_WRITERS;
-use vmherd::model::Secret;
-use vmherd::store::{Write, Written};
+use vmherd::internals::clock::unix_now;
+use vmherd::internals::limits::POSTGRES_WRITERS;
+use vmherd::internals::model::Secret;
+use vmherd::internals::store::{Write, Written};
 
 use super::herd::{HASH, Herd, TOKEN, register};
 use super::stored::{Compared, list_load, rate_of, token_load};
@@ -65,7 +65,7 @@ pub fn tokens(cores: &Cores) -> Vec<Line> {
     let herd = Herd::in_postgres(database.url(), 1000, 2);
     database.client().batch_execute("VACUUM ANALYZE").expect("its owner may");
     let server = Server::vmherd(cores, &herd.location, &[]);
-    let hash = vmherd::app::token::hash(&Secret::new(TOKEN)).0;
+    let hash = vmherd::internals::app::token::hash(&Secret::new(TOKEN)).0;
     let literal: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     let script = LOOK_UP.replace("$1", &format!("'\\x{literal}'")).replace("$2", &unix_now().0.to_string());
     let mut pgbench = Pgbench::new(&herd.location, 64, &format!("{script};"));
@@ -75,7 +75,7 @@ pub fn tokens(cores: &Cores) -> Vec<Line> {
         rate_of(load.connections, || {
             let (mut client, look_up) = prepared(&herd.location, LOOK_UP);
             move || {
-                let hash = vmherd::app::token::hash(&Secret::new(TOKEN));
+                let hash = vmherd::internals::app::token::hash(&Secret::new(TOKEN));
                 let rows = client.query(&look_up, &[&&hash.0[..], &unix_now().0]).expect("rows");
                 assert_eq!(rows[0].get::<_, String>(2), "vm-0000000");
             }

@@ -4,9 +4,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
-use vmherd::clock::unix_now;
-use vmherd::model::Secret;
-use vmherd::store::{Write, Written};
+use vmherd::internals::clock::unix_now;
+use vmherd::internals::model::Secret;
+use vmherd::internals::store::{Write, Written};
 
 use super::herd::{HASH, Herd, TOKEN, register};
 use super::{ROUNDS, TIME};
@@ -127,7 +127,7 @@ impl Compared {
 
 /// What a token costs the store.
 fn look_up(connection: &Connection) {
-    let hash = vmherd::app::token::hash(&Secret::new(TOKEN));
+    let hash = vmherd::internals::app::token::hash(&Secret::new(TOKEN));
     let sql = "SELECT vms.id, vms.epoch, vms.name FROM tokens CROSS JOIN vms ON vms.id = tokens.vm
                WHERE tokens.hash = ?1 AND tokens.expires > ?2";
     let mut statement = connection.prepare_cached(sql).expect("a statement");

@@ -47,7 +47,7 @@ pub fn websocket(cores: &Cores) -> Vec<Line> {
 }
 
 pub fn idle_websockets(cores: &Cores) -> Vec<Line> {
-    vmherd::sys::process::raise_descriptor_limit().expect("one may have what one may have");
+    vmherd::internals::sys::process::raise_descriptor_limit().expect("one may have what one may have");
     // New ones each time: what a process has once had of memory it may keep.
     let bytes: Samples = (0..ROUNDS).map(|_| bytes_per_connection(&of_websocket(cores))).collect();
     vec![Line {

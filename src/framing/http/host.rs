@@ -94,11 +94,6 @@ impl AllowedHost {
             Some(_) => Ok(AllowedHost(without_final_dot(text).into())),
         }
     }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl AllowedOrigin {
@@ -112,11 +107,6 @@ impl AllowedOrigin {
         }
         let has_path = text.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?', '#']));
         Err(if has_path { RuleError::OriginHasPath } else { RuleError::OriginIsNone })
-    }
-
-    /// The origin, verbatim.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

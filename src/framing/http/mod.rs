@@ -16,7 +16,7 @@ pub mod route;
 pub mod websocket_key;
 
 pub use authorization::Authorization;
-pub use host::{AllowedHost, AllowedOrigin, HttpRules, RuleError};
+pub use host::{AllowedHost, AllowedOrigin, HttpRules};
 pub use response::{ContentType, HttpError, Status, write_upgrade};
 pub use route::HttpPage;
 pub use websocket_key::WebSocketKey;

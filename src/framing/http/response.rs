@@ -87,6 +87,7 @@ pub struct Exchange {
 
 impl Status {
     /// The three-digit code.
+    #[cfg(test)]
     pub fn code(self) -> u16 {
         self.line().bytes().take(3).fold(0, |code, digit| 10 * code + u16::from(digit - b'0'))
     }

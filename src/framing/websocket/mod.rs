@@ -13,7 +13,9 @@ use crate::buffer::Buffer;
 use crate::limits;
 use frame::{Frame, Opcode};
 
-pub use frame_writer::{accept, append_fragment, write_binary, write_close, write_message};
+pub use frame_writer::{accept, append_fragment, write_close};
+#[cfg(feature = "internals")]
+pub use frame_writer::{write_binary, write_message};
 
 /// The framing state of one connection after its handshake.
 #[derive(Default)]
@@ -58,8 +60,6 @@ pub enum WebSocketEvent {
 /// Close codes that the server sends (RFC 6455, 7.4.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CloseCode {
-    /// Normal closure.
-    Normal = 1000,
     /// The server shuts down.
     GoingAway = 1001,
     /// A protocol error.
@@ -72,22 +72,18 @@ pub enum CloseCode {
     Policy = 1008,
     /// A message that exceeds the limit.
     TooLarge = 1009,
-    /// An internal error.
-    Internal = 1011,
 }
 
 impl CloseCode {
     /// The reason text of the close frame.
     pub fn reason(self) -> &'static str {
         match self {
-            CloseCode::Normal => "",
             CloseCode::GoingAway => "the server stops, or nothing has come for too long",
             CloseCode::Protocol => "the frame is against the protocol",
             CloseCode::Unsupported => "a message must be text, not binary",
             CloseCode::InvalidText => "the text is not valid UTF-8",
             CloseCode::Policy => "the last message says what is wrong",
             CloseCode::TooLarge => "the message is larger than it may be",
-            CloseCode::Internal => "internal error",
         }
     }
 }
@@ -109,6 +105,7 @@ enum FrameState {
 
 impl WebSocket {
     /// Accepts binary messages as well.
+    #[cfg(feature = "internals")]
     pub fn with_binary() -> WebSocket {
         WebSocket { allows_binary: true, ..WebSocket::default() }
     }

@@ -1,0 +1,148 @@
+//! Builds a server: opens its store and binds its listeners.
+
+use std::io;
+use std::sync::Arc;
+
+use super::bind::{self, BoundListeners, StateDir};
+use super::control::ReactorControl;
+use super::store_opener::StoreStatus;
+use super::{
+    FileGuards, InheritedListener, ReloadState, Server, StartError, app_settings, open_listeners,
+    pool_settings,
+};
+use crate::app::App;
+use crate::app::token::SystemRandom;
+use crate::clock::SystemClock;
+use crate::config::{Config, Durability, ListenerSpec};
+use crate::limits;
+use crate::reactor::Reactor;
+use crate::reactor::mio_net::MioNet;
+use crate::store::{
+    self, Location, MonitoredFactory, OpenFailure, PreparedStore, StoreFactory, WriteBehindFactory,
+    WriteHealth,
+};
+use crate::worker::{Maintenance, Pool};
+
+/// What a server is made of.
+pub struct ServerBuilder {
+    config: Config,
+    inherited: Vec<InheritedListener>,
+}
+
+impl ServerBuilder {
+    /// A server of `config`.
+    pub(super) fn new(config: Config) -> ServerBuilder {
+        ServerBuilder { config, inherited: Vec::new() }
+    }
+
+    /// Adds listening sockets. Each replaces the configured listener with the same address; if no listener is
+    /// configured, they replace the default.
+    pub fn inherit(mut self, listeners: impl IntoIterator<Item = InheritedListener>) -> ServerBuilder {
+        self.inherited.extend(listeners);
+        self
+    }
+
+    /// Binds every listener, including the socket in the state directory, and opens the store. If the store is not
+    /// reachable yet, the running server keeps trying.
+    pub fn bind(self) -> Result<Server, StartError> {
+        let ServerBuilder { config, inherited } = self;
+        let config = &config;
+        config.check().map_err(|error| StartError::of_configuration(error.to_string()))?;
+        let state_dir = StateDir::open(&config.state_dir)?;
+        let clock = state_dir.clock();
+        if config.store == Location::Memory {
+            log::warn!(
+                "the store memory: is not persistent: all VMs and points are lost when this process ends"
+            );
+        }
+        let not_open = |error| StartError::of_store(&config.store.to_string(), &error);
+        let PreparedStore { factory, deferred_open: opening } =
+            store::open_for_server(&config.store, config.store_connections).map_err(not_open)?;
+        let gate = Arc::<StoreStatus>::default();
+        let unopened = match opening.map(|opening| (opening.open(), opening)) {
+            Some((Err(OpenFailure { error, is_transient: true }), opening)) => {
+                log::warn!(
+                    "the store {} is not available yet; retrying, and serving requests that need no store: {error}",
+                    config.store
+                );
+                Some((opening, config.store.to_string()))
+            }
+            Some((Err(OpenFailure { error, .. }), _)) => return Err(not_open(error)),
+            Some((Ok(()), _)) | None => {
+                gate.set_open();
+                None
+            }
+        };
+        let health = Arc::<WriteHealth>::default();
+        let factory = Arc::new(MonitoredFactory::new(factory, Arc::clone(&health)));
+        let mut places = bind::merge_inherited(config, inherited)?;
+        places.push(state_dir.own_listener().into());
+        if places.len() > limits::LISTENERS_MAX {
+            let max = limits::LISTENERS_MAX - 1;
+            let count = places.len() - 1;
+            return Err(StartError::of_configuration(format!("there are {count} listeners; at most {max}")));
+        }
+        let listen: Vec<ListenerSpec> = places.iter().map(|place| place.spec.clone()).collect();
+        let BoundListeners { listeners, addresses, sockets } = bind::bind_listeners(places, &state_dir)?;
+        let (factory, keeper) =
+            open_points(config, factory, clock).map_err(|error| StartError::of_system(error.to_string()))?;
+        let net =
+            MioNet::new(listeners).map_err(|error| StartError::of_system(format!("no poll: {error}")))?;
+        let waker = net.waker();
+        let pool_waker = Arc::clone(&waker);
+        let wake = move || {
+            if let Err(error) = pool_waker.wake() {
+                log::error!("the reactor can't be woken: {error}");
+            }
+        };
+        let writers = factory.writers_max();
+        let mut pool = Pool::new(&pool_settings(config, writers), factory, clock, Box::new(wake));
+        pool.show_maintenance(Arc::clone(&keeper));
+        let base = ReloadState { listen, queues: pool.control(), writers, keeper };
+        let app = App::new(app_settings(config), Box::new(SystemRandom), health);
+        let settings = base.reactor_settings(config);
+        // The last listener, the socket in the state directory, is private to its owner.
+        let admissions = settings.listeners.iter().map(|listener| listener.policy);
+        let openings = open_listeners::describe_open_listeners(
+            addresses.iter().zip(admissions).take(addresses.len() - 1),
+        );
+        let reactor = Reactor::new(net, pool, clock, app, settings);
+        let control = Arc::new(ReactorControl::new(waker));
+        let files = FileGuards { _sockets: sockets, _state_dir: state_dir };
+        let when_open = Box::new(|| {});
+        Ok(Server {
+            addresses,
+            open_listeners_warning: openings,
+            reactor,
+            control,
+            reload_state: base,
+            file_guards: files,
+            unopened,
+            store_status: gate,
+            on_store_open: when_open,
+        })
+    }
+}
+
+/// Starts maintenance of the store, and adds write-behind if points are acknowledged from memory.
+fn open_points(
+    config: &Config,
+    factory: Arc<dyn StoreFactory>,
+    clock: SystemClock,
+) -> io::Result<(Arc<dyn StoreFactory>, Arc<Maintenance>)> {
+    // A store in memory needs no write-behind.
+    let is_behind = config.metrics_durability == Durability::Memory && config.store != Location::Memory;
+    if !is_behind {
+        let keeper = Maintenance::start(Arc::clone(&factory), None, config.metrics_retention, clock)?;
+        return Ok((factory, Arc::new(keeper)));
+    }
+    let factory = WriteBehindFactory::new(factory);
+    let behind = factory.buffer();
+    let factory: Arc<dyn StoreFactory> = Arc::new(factory);
+    let keeper = Maintenance::start(Arc::clone(&factory), Some(behind), config.metrics_retention, clock)?;
+    log::warn!(
+        "--metrics-durability memory: points are acknowledged before they are on disk; up to one second of points is \
+         lost if this process or its host crashes"
+    );
+    Ok((factory, Arc::new(keeper)))
+}
