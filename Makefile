@@ -72,13 +72,14 @@ test: ## install what the tests need and run them all
 	$(CARGO) test --no-fail-fast
 	$(CARGO) build --example websocket_echo
 	tests/conformance/run cases
-	$(CARGO) test --no-fail-fast --no-default-features --lib --test service --test postgres
+	$(CARGO) test --no-fail-fast --no-default-features --lib --test simulation --test service --test postgres
 
 docs: ## write docs/settings.md anew from the table of settings
 	VMHERD_WRITE_DOCS=1 $(CARGO) test --lib the_page_of_settings
 
 sim: ## simulate the reactor with SEEDS seeds, or replay one with a trace: make sim SEED=17
-	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) $(CARGO) test --release --lib simulation -- --nocapture
+	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) \
+	  $(CARGO) test --release --test simulation seeds -- --nocapture
 
 soak: ## the long tests: ROUNDS rounds of kill -9, all failures of a database, very long lists
 	VMHERD_ROUNDS=$(ROUNDS) $(CARGO) test --test durability --test postgres -- --nocapture

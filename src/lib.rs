@@ -112,8 +112,6 @@ mod store;
 #[allow(unsafe_code)]
 #[doc(hidden)]
 pub mod sys;
-#[cfg(test)]
-mod testing;
 mod work;
 mod worker;
 

@@ -23,7 +23,6 @@ const LAYERS: &[(&[&str], Siblings)] = &[
     (&["server"], Siblings::Allowed),
     (&["os"], Siblings::Allowed),
     (&["main"], Siblings::Allowed),
-    (&["testing"], Siblings::Allowed),
 ];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -184,6 +183,7 @@ fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     collect(&root.join("src"), &mut found);
+    collect(&root.join("tests/simulation"), &mut found);
     assert!(found.len() > 20, "the sources are not where they were");
     let sources = found.into_iter().map(|path| {
         let text = fs::read_to_string(&path).expect("a source file is text");
@@ -207,7 +207,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Files that are compiled for tests only.
 fn is_test_file(path: &str) -> bool {
-    path.starts_with("src/testing/")
+    path.starts_with("tests/")
         || path.contains("/contract")
         || path.ends_with("/tests.rs")
         || path.ends_with("_tests.rs")

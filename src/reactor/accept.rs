@@ -153,8 +153,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     // Only now is it certain that there is somebody to make room for.
                     if let Some(id) = dispensable {
                         self.dispatcher.counters.connections_evicted += 1;
-                        #[cfg(test)]
-                        self.dispatcher.trace.push(super::inspect::TraceEvent::MadePlace(id));
+                        #[cfg(feature = "internals")]
+                        self.dispatcher.trace(super::inspect::TraceEvent::MadePlace(id));
                         self.close(id);
                     }
                     self.open(socket, peer, listener);

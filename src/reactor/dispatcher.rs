@@ -53,9 +53,9 @@ pub(super) struct Dispatcher<J> {
     pub(super) next_job: u64,
     delayed_bytes_max: usize,
     started: Instant,
-    /// What has been done since somebody last asked.
-    #[cfg(test)]
-    pub(super) trace: Vec<super::inspect::TraceEvent>,
+    /// What has been done since the trace was last taken, if it is recorded.
+    #[cfg(feature = "internals")]
+    pub(super) trace: Option<Vec<super::inspect::TraceEvent>>,
 }
 
 /// The two clocks' readings of this turn.
@@ -104,8 +104,8 @@ impl<J: Jobs> Dispatcher<J> {
             delayed_bytes_max: settings.bounds.delayed_bytes,
             next_job: 0,
             started,
-            #[cfg(test)]
-            trace: Vec::new(),
+            #[cfg(feature = "internals")]
+            trace: None,
         }
     }
 
@@ -135,8 +135,8 @@ impl<J: Jobs> Dispatcher<J> {
     ) {
         let (command, is_inline) = (request.name, request.is_inline());
         self.counters.count_request(command);
-        #[cfg(test)]
-        self.trace.push(super::inspect::TraceEvent::Begun(request_key.conn));
+        #[cfg(feature = "internals")]
+        self.trace(super::inspect::TraceEvent::Begun(request_key.conn));
         let open = self.in_flight.len() + self.delayed_logins.len() + self.delayed.requests;
         let action = if open < self.in_flight_max || is_inline {
             self.app.begin(request_key.conn, request, now.unix)
@@ -302,14 +302,14 @@ impl<J: Jobs> Dispatcher<J> {
     #[cfg_attr(not(test), allow(unused_variables))]
     pub(super) fn count_refused(&mut self, conn: ConnId, refused: u16) {
         self.counters.requests_refused += u64::from(refused);
-        #[cfg(test)]
+        #[cfg(feature = "internals")]
         if refused > 0 {
-            self.trace.push(super::inspect::TraceEvent::Refused(conn, u32::from(refused)));
+            self.trace(super::inspect::TraceEvent::Refused(conn, u32::from(refused)));
         }
     }
 
     /// How many requests wait for a job.
-    #[cfg(test)]
+    #[cfg(feature = "internals")]
     pub(super) fn in_flight_count(&self) -> usize {
         assert!(self.checks.len() <= self.in_flight.len(), "a check that is not in flight");
         self.in_flight.len() + self.delayed_logins.len()

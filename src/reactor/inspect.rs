@@ -1,6 +1,7 @@
 //! What tests may see of a reactor's inside. Changes nothing.
 
 use super::Reactor;
+use super::dispatcher::Dispatcher;
 use super::net::Net;
 use crate::clock::{Clock, Instant};
 use crate::ids::ConnId;
@@ -8,25 +9,30 @@ use crate::worker::Jobs;
 
 /// How much a reactor holds.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Holdings {
-    pub(crate) connections: usize,
-    pub(crate) in_flight: usize,
-    pub(crate) runnable: usize,
-    pub(crate) timers: usize,
+pub struct Holdings {
+    /// Open connections.
+    pub connections: usize,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// Connections with something to do.
+    pub runnable: usize,
+    /// Pending timers.
+    pub timers: usize,
     /// Connections that are listed as present.
-    pub(crate) present: usize,
-    pub(crate) authenticated: usize,
+    pub present: usize,
+    /// Connections that are authenticated.
+    pub authenticated: usize,
     /// Closed connections that are laid aside.
-    pub(crate) closing: usize,
+    pub closing: usize,
     /// Requests that are to be answered later, and the bytes of their texts.
-    pub(crate) delayed: (usize, usize),
+    pub delayed: (usize, usize),
     /// Bytes that connections hold, as counted.
-    pub(crate) buffers: usize,
+    pub buffers: usize,
 }
 
 /// Something that the reactor has done.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum TraceEvent {
+pub enum TraceEvent {
     /// Begun a request of a connection.
     Begun(ConnId),
     /// Refused so many messages of a connection.
@@ -43,26 +49,32 @@ pub(crate) enum TraceEvent {
 
 /// How much one connection holds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ConnectionHoldings {
-    pub(crate) id: ConnId,
-    pub(crate) input: usize,
-    pub(crate) output: usize,
+pub struct ConnectionHoldings {
+    /// The connection.
+    pub id: ConnId,
+    /// Bytes of unread input.
+    pub input: usize,
+    /// Bytes of unsent output.
+    pub output: usize,
     /// Memory of buffers that are empty.
-    pub(crate) idle_capacity: usize,
+    pub idle_capacity: usize,
     /// How often it stands in the queue of those to be run.
-    pub(crate) queued: usize,
-    pub(crate) is_queued: bool,
+    pub queued: usize,
+    /// Whether it is marked as queued.
+    pub is_queued: bool,
     /// Bytes that it holds, and those that it is charged.
-    pub(crate) held: usize,
-    pub(crate) charged: usize,
+    pub held: usize,
+    /// Bytes that it is charged for.
+    pub charged: usize,
     /// Whether its client is known.
-    pub(crate) is_known: bool,
+    pub is_known: bool,
     /// Of its requests those to be answered later, and the bytes of their texts.
-    pub(crate) delayed: (usize, usize),
+    pub delayed: (usize, usize),
 }
 
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
-    pub(crate) fn holdings(&self) -> Holdings {
+    /// How much the reactor holds now.
+    pub fn holdings(&self) -> Holdings {
         let presence = self.dispatcher.app.presence();
         Holdings {
             connections: self.connections.len(),
@@ -77,12 +89,18 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// What has been done since the last call.
-    pub(crate) fn take_trace(&mut self) -> Vec<TraceEvent> {
-        std::mem::take(&mut self.dispatcher.trace)
+    /// Records from now on what is done.
+    pub fn start_trace(&mut self) {
+        self.dispatcher.trace = Some(Vec::new());
     }
 
-    pub(crate) fn connection_holdings(&self) -> Vec<ConnectionHoldings> {
+    /// What has been done since the last call.
+    pub fn take_trace(&mut self) -> Vec<TraceEvent> {
+        self.dispatcher.trace.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// How much each connection holds now.
+    pub fn connection_holdings(&self) -> Vec<ConnectionHoldings> {
         let ids = self.connections.ids().into_iter();
         ids.filter_map(|id| {
             let connection = self.connections.get(id)?;
@@ -102,5 +120,14 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             })
         })
         .collect()
+    }
+}
+
+impl<J: Jobs> Dispatcher<J> {
+    /// Records `event`, if events are recorded.
+    pub(super) fn trace(&mut self, event: TraceEvent) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(event);
+        }
     }
 }

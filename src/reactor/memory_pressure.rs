@@ -113,8 +113,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     fn refuse_for_memory(&mut self, id: ConnId, now: Now) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         self.dispatcher.counters.connections_refused += 1;
-        #[cfg(test)]
-        self.dispatcher.trace.push(super::inspect::TraceEvent::MadeRoom(id));
+        #[cfg(feature = "internals")]
+        self.dispatcher.trace(super::inspect::TraceEvent::MadeRoom(id));
         if let Some(held_back) = self.memory_log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
             log::warn!(
                 "clients have filled the memory that --buffers-max allows for requests and answers: refused {} \

@@ -16,8 +16,8 @@ mod counters;
 mod delayed_logins;
 mod dispatcher;
 mod in_flight;
-#[cfg(test)]
-pub(crate) mod inspect;
+#[cfg(feature = "internals")]
+pub mod inspect;
 mod memory_pressure;
 pub mod mio_net;
 pub mod net;

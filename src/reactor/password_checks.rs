@@ -62,7 +62,7 @@ impl PasswordChecks {
     }
 
     /// How many there are, if the indices agree.
-    #[cfg(test)]
+    #[cfg(feature = "internals")]
     pub(super) fn len(&self) -> usize {
         assert_eq!((self.of_source.len(), self.for_target.len()), (self.checks.len(), self.checks.len()));
         self.checks.len()

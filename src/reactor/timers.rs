@@ -85,7 +85,7 @@ impl Timers {
     }
 
     /// How many are armed.
-    #[cfg(test)]
+    #[cfg(feature = "internals")]
     pub(super) fn len(&self) -> usize {
         self.connections.len() + self.others.len()
     }

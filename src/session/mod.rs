@@ -307,8 +307,8 @@ impl Session {
     }
 
     /// Bytes of replies that wait for a paged one.
-    #[cfg(test)]
-    pub(crate) fn deferred_len(&self) -> usize {
+    #[cfg(feature = "internals")]
+    pub fn deferred_len(&self) -> usize {
         self.responses.as_ref().map_or(0, |responses| responses.output_after_page_len())
     }
 

@@ -330,7 +330,7 @@ impl ResponseQueue {
     }
 
     /// Bytes of replies that wait for a paged one.
-    #[cfg(test)]
+    #[cfg(feature = "internals")]
     pub(super) fn output_after_page_len(&self) -> usize {
         self.output_after_page.len()
     }

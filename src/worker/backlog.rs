@@ -14,7 +14,7 @@ use crate::limits;
 use crate::work::Lane;
 
 /// The queued jobs.
-pub(crate) struct Backlog {
+pub struct Backlog {
     jobs: FairQueue<Job>,
     /// Jobs that run after the others.
     low_priority: FairQueue<Job>,
@@ -26,7 +26,7 @@ pub(crate) struct Backlog {
 
 /// How many queued jobs one thread takes at once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum BatchPolicy {
+pub enum BatchPolicy {
     /// All jobs up to the limits: they gain from running together.
     All {
         /// The maximum number of jobs.
@@ -43,7 +43,7 @@ pub(crate) enum BatchPolicy {
 
 impl BatchPolicy {
     /// The policy of `lane`.
-    pub(crate) fn of(lane: Lane) -> BatchPolicy {
+    pub fn of(lane: Lane) -> BatchPolicy {
         match lane {
             Lane::Auth | Lane::Compute => BatchPolicy::All { max: 1, weight_max: usize::MAX },
             Lane::Read => BatchPolicy::EvenShare { max: limits::READS_AT_ONCE_MAX },
@@ -56,7 +56,8 @@ impl BatchPolicy {
 }
 
 impl Backlog {
-    pub(crate) fn new(jobs_max: usize) -> Backlog {
+    /// An empty one for at most `jobs_max` jobs.
+    pub fn new(jobs_max: usize) -> Backlog {
         Backlog {
             jobs: FairQueue::new(),
             low_priority: FairQueue::new(),
@@ -67,12 +68,12 @@ impl Backlog {
     }
 
     /// Changes the limit; jobs that are queued stay.
-    pub(crate) fn set_jobs_max(&mut self, jobs_max: usize) {
+    pub fn set_jobs_max(&mut self, jobs_max: usize) {
         self.jobs_max = jobs_max;
     }
 
     /// Adds `job`. Returns the jobs that were evicted for it.
-    pub(crate) fn push(&mut self, job: Job) -> Result<Vec<Job>, QueueFull> {
+    pub fn push(&mut self, job: Job) -> Result<Vec<Job>, QueueFull> {
         if job.work.is_page() {
             if job.priority == Priority::Normal && self.pages.len() >= self.jobs_max {
                 return Err(QueueFull);
@@ -119,7 +120,7 @@ impl Backlog {
     }
 
     /// Adds a job that has run without success: it runs after those that are queued now.
-    pub(crate) fn requeue(&mut self, job: Job) {
+    pub fn requeue(&mut self, job: Job) {
         match job.work.is_page() {
             true => self.pages.push_back(job),
             false => self.jobs.push_last(job.accounts, job.weight, job),
@@ -127,7 +128,7 @@ impl Backlog {
     }
 
     /// Takes the next jobs for one of `threads` threads.
-    pub(crate) fn take(&mut self, batch: BatchPolicy, threads: usize) -> Vec<Job> {
+    pub fn take(&mut self, batch: BatchPolicy, threads: usize) -> Vec<Job> {
         let (max, mut weight_left) = match batch {
             BatchPolicy::All { max, weight_max } => (max, weight_max),
             BatchPolicy::EvenShare { max } => (self.len().div_ceil(threads).min(max), usize::MAX),
@@ -149,18 +150,20 @@ impl Backlog {
     }
 
     /// Takes all jobs.
-    pub(crate) fn drain(&mut self) -> Vec<Job> {
+    pub fn drain(&mut self) -> Vec<Job> {
         let mut all = self.jobs.drain();
         all.extend(self.low_priority.drain());
         all.extend(self.pages.drain(..));
         all
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// Number of waiting jobs.
+    pub fn len(&self) -> usize {
         self.jobs.len() + self.low_priority.len() + self.pages.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether no job waits.
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 

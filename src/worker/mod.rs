@@ -19,8 +19,8 @@ use crate::clock::Instant;
 use crate::ids::RequestKey;
 use crate::work::{Lane, Work, WorkError, WorkResult};
 
-#[cfg(test)]
-pub(crate) use backlog::{Backlog, BatchPolicy};
+#[cfg(feature = "internals")]
+pub use backlog::{Backlog, BatchPolicy};
 pub use fair_queue::{Account, Accounts};
 pub use maintenance::Maintenance;
 pub use pool::{LaneSettings, Pool, PoolControl, PoolSettings};

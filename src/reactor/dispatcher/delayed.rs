@@ -28,8 +28,8 @@ impl<J: Jobs> Dispatcher<J> {
         now: Now,
     ) {
         self.forget_delayed(1, data.len());
-        #[cfg(test)]
-        self.trace.push(crate::reactor::inspect::TraceEvent::Due(request_key.conn, data.clone()));
+        #[cfg(feature = "internals")]
+        self.trace(crate::reactor::inspect::TraceEvent::Due(request_key.conn, data.clone()));
         let action = self.app.convert_now(data);
         if let Next::Work { .. } = action {
             connection.session.begin_conversion(request_key.seq);
@@ -50,7 +50,7 @@ impl<J: Jobs> Dispatcher<J> {
     }
 
     /// How many requests are to be answered later, and the bytes of their texts.
-    #[cfg(test)]
+    #[cfg(feature = "internals")]
     pub(in crate::reactor) fn delayed(&self) -> (usize, usize) {
         (self.delayed.requests, self.delayed.bytes)
     }
@@ -64,8 +64,8 @@ impl<J: Jobs> Dispatcher<J> {
         now: Now,
     ) {
         let (at, bytes) = (now.instant + after, data.len());
-        #[cfg(test)]
-        self.trace.push(crate::reactor::inspect::TraceEvent::Delayed(data.clone(), at));
+        #[cfg(feature = "internals")]
+        self.trace(crate::reactor::inspect::TraceEvent::Delayed(data.clone(), at));
         let request_key = asked.origin.request_key;
         if self.delayed.bytes + bytes > self.delayed_bytes_max {
             self.answer(request_key, asked.command, Answer::Failed(Failure::Busy), connection, now);

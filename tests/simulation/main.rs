@@ -1,8 +1,8 @@
 //! A simulated world for the reactor: network, workers, clocks, random numbers and clients, behind the seams
-//! where production has the system. For tests only.
+//! where production has the system.
 //!
 //! The seed decides everything that happens in a world, so a failure is reproduced by its seed. See
-//! [`simulation`].
+//! [`seeds`].
 
 mod action_requests;
 mod client;
@@ -26,7 +26,7 @@ mod random_request;
 mod reference_model;
 mod request;
 mod response;
-mod simulation;
+mod seeds;
 mod trace;
 mod wall_clock;
 mod world;

@@ -7,15 +7,15 @@ use std::fmt::Write;
 
 use super::client_codec::{self, ClientCodec, Framing, HttpStyle, ServerMessage};
 use super::random::Random;
-use crate::buffer::Buffer;
-use crate::clock::HttpDate;
-use crate::dialect::{convert, decode_json, encode_answer};
-use crate::framing::http::{self, Authorization, ContentType, Http, HttpRules, Status};
-use crate::framing::raw_json::{self, RawJson};
-use crate::framing::websocket::{self, WebSocket};
-use crate::ids::{DiskId, VmId};
-use crate::limits;
-use crate::model::{
+use vmherd::internals::buffer::Buffer;
+use vmherd::internals::clock::HttpDate;
+use vmherd::internals::dialect::{convert, decode_json, encode_answer};
+use vmherd::internals::framing::http::{self, Authorization, ContentType, Http, HttpRules, Status};
+use vmherd::internals::framing::raw_json::{self, RawJson};
+use vmherd::internals::framing::websocket::{self, WebSocket};
+use vmherd::internals::ids::{DiskId, VmId};
+use vmherd::internals::limits;
+use vmherd::internals::model::{
     Answer, Command, CommandName, Dialect, DiskChange, List, Request, RequestId, Scope, Secret, VmChange,
     VmName, VmShape,
 };
@@ -480,5 +480,5 @@ fn encoded_conversions_decode_to_the_same_entities() {
 }
 
 fn date() -> HttpDate {
-    HttpDate::new(crate::clock::UnixSeconds(0))
+    HttpDate::new(vmherd::internals::clock::UnixSeconds(0))
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use super::fault_config::FaultConfig;
 use super::random::Random;
-use crate::clock::Instant;
-use crate::ids::ConnId;
-use crate::reactor::net::{Readable, Received as Taken};
+use vmherd::internals::clock::Instant;
+use vmherd::internals::ids::ConnId;
+use vmherd::internals::reactor::net::{Readable, Received as Taken};
 
 /// A connection between a client and the server.
 pub(super) struct Connection {

@@ -5,7 +5,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::app::token;
+use vmherd::internals::app::token;
 
 /// A stream of random numbers.
 #[derive(Clone, Debug)]

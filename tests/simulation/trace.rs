@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Instant;
+use vmherd::internals::clock::Instant;
 
 /// Lines in the order of the events; none where nobody asked for them.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use super::plan::{Step, ask, ending, read_pace, sends_nothing};
 use super::random::Random;
 use super::reference_model::ReferenceModel;
 use super::request::{ClosingError, InvalidRequest, Request};
-use crate::limits;
+use vmherd::internals::limits;
 
 /// Makes the plan of a client of metrics text.
 pub(super) fn text_client(number: usize, config: &FaultConfig, random: &mut Random) -> Vec<Step> {

@@ -9,8 +9,8 @@ use super::reference_model::ModelToken;
 use super::request::{ClosingError, Request};
 use super::response::{Outcome, Response};
 use super::world::World;
-use crate::clock::Instant;
-use crate::limits;
+use vmherd::internals::clock::Instant;
+use vmherd::internals::limits;
 
 /// The replies that are due to one client, and what those that came have told it.
 pub(super) struct Expectations {

@@ -16,9 +16,9 @@ use super::point_model::Requester;
 use super::random_request;
 use super::request::Request;
 use super::world::World;
-use crate::clock::Instant;
-use crate::limits;
-use crate::model::Failure;
+use vmherd::internals::clock::Instant;
+use vmherd::internals::limits;
+use vmherd::internals::model::Failure;
 
 /// One client and its one connection.
 pub(super) struct Client {

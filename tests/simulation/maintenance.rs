@@ -8,10 +8,10 @@ use super::faulty_store::{FaultyStoreFactory, StoreFaults};
 use super::oracle::Verification;
 use super::point_model::PointModel;
 use super::random::Random;
-use crate::clock::Instant;
-use crate::ids::SeriesId;
-use crate::model::PointFilter;
-use crate::store::{Store, StoreError, StoreFactory, Write, WriteBehindFactory, Written};
+use vmherd::internals::clock::Instant;
+use vmherd::internals::ids::SeriesId;
+use vmherd::internals::model::PointFilter;
+use vmherd::internals::store::{Store, StoreError, StoreFactory, Write, WriteBehindFactory, Written};
 
 /// Whose time comes now and then, while others do something.
 pub(super) struct Maintenance {

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::random::Random;
-use crate::limits;
-use crate::reactor::Bounds;
+use vmherd::internals::limits;
+use vmherd::internals::reactor::Bounds;
 
 /// The faults and limits of one world.
 #[derive(Clone, Debug)]

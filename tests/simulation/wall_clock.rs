@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::clock::{Instant, UnixSeconds};
+use vmherd::internals::clock::{Instant, UnixSeconds};
 
 /// What it showed when.
 pub(super) struct WallClock {

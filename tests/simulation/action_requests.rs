@@ -11,7 +11,7 @@ use super::oracle::{CLOSED_LISTENER, Oracle, Verification, ensure};
 use super::random::Random;
 use super::reference_model::ReferenceModel;
 use super::response::{Outcome, Response};
-use crate::clock::Instant;
+use vmherd::internals::clock::Instant;
 
 /// One request of the dialect `action`, about a VM that is known by its number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,7 +11,7 @@ use super::point_plan;
 use super::random::Random;
 use super::reference_model::ReferenceModel;
 use super::request::{ClosingError, InvalidRequest, LISTS, Request};
-use crate::limits;
+use vmherd::internals::limits;
 
 /// One step of a plan.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::random::Random;
-use crate::clock::UnixSeconds;
-use crate::ids::{DiskId, VmId};
-use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
-use crate::store::{
+use vmherd::internals::clock::UnixSeconds;
+use vmherd::internals::ids::{DiskId, VmId};
+use vmherd::internals::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
+use vmherd::internals::store::{
     LockRetryPolicy, PointPage, PointPosition, Store, StoreError, StoreFactory, VmPage, Write, Written,
 };
 

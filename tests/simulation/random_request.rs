@@ -5,7 +5,7 @@ use super::expectations::Expectations;
 use super::metric_requests::{MetricContext, MetricRequest};
 use super::request::{InvalidRequest, LISTS, Request};
 use super::world::World;
-use crate::limits;
+use vmherd::internals::limits;
 
 /// Any request that makes sense now.
 pub(super) fn choose(

@@ -21,11 +21,11 @@ use super::random::Random;
 use super::reference_model::ReferenceModel;
 use super::trace::Trace;
 use super::wall_clock::WallClock;
-use crate::clock::{Instant, UnixSeconds};
-use crate::ids::ConnId;
-use crate::limits;
-use crate::model::{NewVm, VmName, VmShape};
-use crate::store::{self, Location, StoreFactory, Write};
+use vmherd::internals::clock::{Instant, UnixSeconds};
+use vmherd::internals::ids::ConnId;
+use vmherd::internals::limits;
+use vmherd::internals::model::{NewVm, VmName, VmShape};
+use vmherd::internals::store::{self, Location, StoreFactory, Write};
 
 /// The world, as its parts share it.
 pub(super) type Shared = Rc<RefCell<World>>;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::connection::Due;
 use super::world::{LISTENERS, Shared, World};
-use crate::clock::{Clock, Instant, UnixSeconds};
-use crate::ids::ConnId;
-use crate::model::Peer;
-use crate::reactor::net::{Event, Net, Readable, Received};
+use vmherd::internals::clock::{Clock, Instant, UnixSeconds};
+use vmherd::internals::ids::ConnId;
+use vmherd::internals::model::Peer;
+use vmherd::internals::reactor::net::{Event, Net, Readable, Received};
 
 /// The network.
 pub(super) struct FakeNet(pub(super) Shared);

@@ -19,17 +19,17 @@ use super::fault_config::FaultConfig;
 use super::net::{FakeClock, FakeNet};
 use super::oracle::CLOSED_LISTENER;
 use super::world::{LISTENERS, Shared, World};
-use crate::app::login_limiter::LoginLimits;
-use crate::app::presence::ListenerPolicy;
-use crate::app::{self, App};
-use crate::clock::Instant;
-use crate::ids::{ConnId, DiskId, VmId};
-use crate::limits;
-use crate::model::{AnonymousAccess, PointFilter, VmName};
-use crate::reactor::inspect::{Holdings, TraceEvent};
-use crate::reactor::{ListenerSettings, Reactor, Settings};
-use crate::session::Rules;
-use crate::store::Store;
+use vmherd::internals::app::login_limiter::LoginLimits;
+use vmherd::internals::app::presence::ListenerPolicy;
+use vmherd::internals::app::{self, App};
+use vmherd::internals::clock::Instant;
+use vmherd::internals::ids::{ConnId, DiskId, VmId};
+use vmherd::internals::limits;
+use vmherd::internals::model::{AnonymousAccess, PointFilter, VmName};
+use vmherd::internals::reactor::inspect::{Holdings, TraceEvent};
+use vmherd::internals::reactor::{ListenerSettings, Reactor, Settings};
+use vmherd::internals::session::Rules;
+use vmherd::internals::store::Store;
 
 type FakeReactor = Reactor<FakeNet, FakeJobs, FakeClock>;
 
@@ -90,7 +90,9 @@ impl Simulation {
         };
         let app = App::new(app_settings, Box::new(random), Arc::default());
         let [net, jobs, clock] = [0; 3].map(|_| Rc::clone(&world));
-        let reactor = Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings(&config));
+        let mut reactor =
+            Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings(&config));
+        reactor.start_trace();
         Simulation { world, reactor, turns: 0, idle_turns: 0, operations: 0 }
     }
 
@@ -512,7 +514,7 @@ mod tests {
                 println!("world {number}: {why}");
             }
             panic!(
-                "{} of {count} worlds failed; the first: {why}\nsee all of it: {ONE}={first} cargo test --lib simulation -- --nocapture",
+                "{} of {count} worlds failed; the first: {why}\nsee all of it: {ONE}={first} cargo test --test simulation seeds -- --nocapture",
                 failed.len()
             );
         }

@@ -11,8 +11,8 @@ use super::reference_model::{ModelToken, ReferenceModel};
 use super::request::{ClosingError, InvalidRequest, Request};
 use super::response::{Outcome, Response};
 use super::wall_clock::WallClock;
-use crate::clock::Instant;
-use crate::limits;
+use vmherd::internals::clock::Instant;
+use vmherd::internals::limits;
 
 /// In whose name a connection asks, as its client knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use super::action_requests::ManagedVm;
-use crate::clock::{Instant, UnixSeconds};
+use vmherd::internals::clock::{Instant, UnixSeconds};
 
 /// The shared knowledge of all fake clients.
 #[derive(Default)]

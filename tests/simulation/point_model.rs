@@ -12,10 +12,10 @@ use super::oracle::{CLOSED_LISTENER, Oracle, Verification, ensure};
 use super::random::Random;
 use super::response::{Outcome, Response};
 use super::wall_clock::WallClock;
-use crate::clock::Instant;
-use crate::limits;
-use crate::model;
-use crate::store::{StoreFactory, Write};
+use vmherd::internals::clock::Instant;
+use vmherd::internals::limits;
+use vmherd::internals::model;
+use vmherd::internals::store::{StoreFactory, Write};
 
 /// All points that were ever put, in the order in which their clients sent them.
 #[derive(Default)]

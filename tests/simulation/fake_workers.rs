@@ -10,13 +10,13 @@ use super::maintenance::Maintenance;
 use super::random::Random;
 use super::trace::Trace;
 use super::world::Shared;
-use crate::clock::Instant;
-use crate::limits;
-use crate::store::{StoreError, StoreFactory, Write};
-use crate::work::pages::PageRequest;
-use crate::work::password::{Cost, PasswordCheck, known_costs};
-use crate::work::{Compute, Hash, Lane, Read, Work, WorkError, WorkResult, WorkerContext};
-use crate::worker::{
+use vmherd::internals::clock::Instant;
+use vmherd::internals::limits;
+use vmherd::internals::store::{StoreError, StoreFactory, Write};
+use vmherd::internals::work::pages::PageRequest;
+use vmherd::internals::work::password::{Cost, PasswordCheck, known_costs};
+use vmherd::internals::work::{Compute, Hash, Lane, Read, Work, WorkError, WorkResult, WorkerContext};
+use vmherd::internals::worker::{
     Backlog, BatchPolicy, Completion, Job, JobKey, Jobs, LaneProgress, Priority, QueueFull, RunId,
 };
 

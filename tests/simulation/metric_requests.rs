@@ -3,8 +3,8 @@
 use super::point_model::{Batch, NewPoint, PointModel, PointQuery, Requester};
 use super::random::Random;
 use super::request::Request;
-use crate::clock::Instant;
-use crate::limits;
+use vmherd::internals::clock::Instant;
+use vmherd::internals::limits;
 
 /// Something about metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
