@@ -13,7 +13,7 @@ use std::fmt;
 use log::Level;
 
 use super::App;
-use super::stage::{Next, Stage};
+use super::commands::Next;
 use crate::escape::Escaped;
 use crate::ids::{ConnId, VmId};
 use crate::limits;
@@ -115,28 +115,6 @@ impl App {
     pub(super) fn audit_answer(&mut self, conn: ConnId, asked: AuditContext, action: &Next) {
         if let Next::Answer(answer) = action {
             self.audit.answered(|| self.presence.peer(conn), asked, answer);
-        }
-    }
-
-    /// Which VM the request is about that waits at `stage`, as far as the log wants to know.
-    pub(super) fn subject(stage: &Stage) -> Subject {
-        match stage {
-            Stage::RegisterName { vm, .. } | Stage::RegisterHash { vm } => Subject::Name(vm.name.clone()),
-            Stage::RegisterWrite { name }
-            | Stage::LoginCredentials { name, .. }
-            | Stage::LoginVerify { name, .. } => Subject::Name(name.clone()),
-            Stage::LoginWrite { login, .. }
-            | Stage::JoinVerify { login, .. }
-            | Stage::JoinWrite { login, scope: Some(_), .. } => Subject::Name(login.name.clone()),
-            Stage::JoinWrite { login, scope: None, .. } => Subject::Number(login.id),
-            Stage::Update { login } | Stage::Logout { login } | Stage::LogoutVmTokens { login } => {
-                Subject::Name(login.name.clone())
-            }
-            Stage::Join { vm, .. } | Stage::LogoutVm { vm } | Stage::UpdateVm { vm, .. } => {
-                Subject::Number(*vm)
-            }
-            Stage::UpdateVmWrite { login } => Subject::Number(login.id),
-            _ => Subject::None,
         }
     }
 }

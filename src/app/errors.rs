@@ -1,9 +1,7 @@
 //! What a client is told of a task that failed, and the log of a store that did.
 
 use super::App;
-use super::stage::Stage;
 use crate::clock::UnixSeconds;
-use crate::ids::ConnId;
 use crate::limits;
 use crate::model::Failure;
 use crate::store::StoreError;
@@ -21,33 +19,6 @@ pub struct StoreErrors {
 }
 
 impl App {
-    /// What a client is told where a login did not hold any more, which ends here: the VM was removed or has
-    /// got another password.
-    pub(super) fn failure_of_not_current(&mut self, conn: ConnId, stage: &Stage) -> Failure {
-        match stage {
-            // It happened after the password was checked.
-            Stage::LoginWrite { .. } => Failure::InvalidCredentials,
-            Stage::JoinWrite { scope: Some(_), .. } => Failure::InvalidCredentials,
-            // It has got a password or is gone since it was looked up: to ask again tells.
-            Stage::JoinWrite { scope: None, .. } => Failure::Busy,
-            Stage::LogoutVmTokens { login } => {
-                self.presence.log_out_as(conn, login);
-                Failure::NotAuthorized
-            }
-            Stage::UpdateVmWrite { login } => {
-                self.presence.log_out_as(conn, login);
-                self.presence.membership_mut().release(login.id);
-                Failure::NotAuthorized
-            }
-            stage => {
-                if let Some(login) = stage.login() {
-                    self.presence.log_out_as(conn, login);
-                }
-                Failure::AuthenticationRequired
-            }
-        }
-    }
-
     /// What a client is told of a task that failed.
     pub(super) fn failure(&mut self, error: WorkError, now: UnixSeconds) -> Failure {
         let error = match error {

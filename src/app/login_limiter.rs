@@ -15,8 +15,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::App;
+use super::commands::Stage;
 use super::expiring::ExpiringMap;
-use super::stage::Stage;
 use crate::clock::Instant;
 use crate::ids::{ConnId, VmId};
 use crate::limits;
@@ -102,12 +102,9 @@ impl App {
 
     /// The attempt to log in whose password is checked at `stage`.
     pub fn login_attempt(&self, conn: ConnId, stage: &Stage) -> Option<LoginAttempt> {
-        let target = match stage {
-            Stage::LoginVerify { login: Some(login), .. } | Stage::JoinVerify { login, .. } => {
-                LoginTarget::Vm(login.id)
-            }
-            Stage::LoginVerify { login: None, name, .. } => LoginTarget::of_unknown(name),
-            _ => return None,
+        let target = match stage.checked_vm()? {
+            (_, Some(vm)) => LoginTarget::Vm(vm),
+            (name, None) => LoginTarget::of_unknown(name),
         };
         Some(LoginAttempt { source: self.presence.peer(conn)?.source(), target })
     }

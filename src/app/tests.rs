@@ -5,10 +5,11 @@ use crate::app::presence::ListenerPolicy;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{
-    ActionAnswer, AnonymousAccess, BadField, Cursor, Dialect, Items, List, Listing, MetricKey, MetricValue,
-    NewPoint, Page, Peer, Point, PointFilter, Put, Series, VmChange, VmShape,
+    ActionAnswer, AnonymousAccess, Answer, BadField, Command, Cursor, Dialect, Items, List, Listing,
+    Membership, MetricKey, MetricValue, NewPoint, Page, Peer, Point, PointFilter, Put, Scope, Secret, Series,
+    VmChange, VmName, VmShape,
 };
-use crate::store::{self, Location};
+use crate::store::{self, Location, Write};
 use crate::work::WorkerContext;
 
 /// An app, what its workers have, and one connection.

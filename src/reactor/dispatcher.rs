@@ -19,7 +19,7 @@ use super::in_flight::{InFlight, Origin, Owner, PageWait, time_left};
 use super::password_checks::PasswordChecks;
 use super::timers::{Timer, Timers};
 use crate::app::App;
-use crate::app::stage::{Next, Stage};
+use crate::app::commands::{Next, Stage};
 use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, RequestKey};
 use crate::limits;
@@ -420,7 +420,7 @@ impl<J: Jobs> Dispatcher<J> {
     fn shares(&self, lane: Lane, conn: ConnId, owner: &Owner) -> Accounts {
         match (lane, self.app.presence().peer(conn), owner) {
             (Lane::Auth, Some(peer), Owner::App(stage)) => {
-                (Account::Source(peer.source()), stage.hashed_for().map(Account::vm))
+                (Account::Source(peer.source()), stage.hashed_name().map(Account::vm))
             }
             _ => (Account::Connection(conn), None),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::stage::Stage;
+use crate::app::commands::Stage;
 use crate::clock::Instant;
 use crate::ids::RequestKey;
 use crate::limits;

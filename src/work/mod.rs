@@ -100,6 +100,10 @@ pub enum WorkResult {
     Written(Written),
 }
 
+/// The result belongs to other work.
+#[derive(Debug)]
+pub struct WrongResult;
+
 /// Why a task came to nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WorkError {
@@ -166,6 +170,61 @@ impl Read {
             Read::ListPage { page: PageRequest::Points { .. }, .. } => ReadPhase::Points,
             Read::ListPage { .. } => ReadPhase::List,
             _ => ReadPhase::Lookup,
+        }
+    }
+}
+
+/// Each takes the result of one kind of work apart.
+#[allow(missing_docs)]
+impl WorkResult {
+    /// The owner of the token, and whether the current login holds.
+    pub fn token(self) -> Result<(Option<Login>, bool), WrongResult> {
+        match self {
+            WorkResult::Token { owner, current_holds } => Ok((owner, current_holds)),
+            _ => Err(WrongResult),
+        }
+    }
+
+    pub fn credentials(self) -> Result<Option<Credentials>, WrongResult> {
+        match self {
+            WorkResult::Credentials(credentials) => Ok(credentials),
+            _ => Err(WrongResult),
+        }
+    }
+
+    pub fn hashed(self) -> Result<String, WrongResult> {
+        match self {
+            WorkResult::Hashed(hash) => Ok(hash),
+            _ => Err(WrongResult),
+        }
+    }
+
+    pub fn verified(self) -> Result<PasswordCheck, WrongResult> {
+        match self {
+            WorkResult::Verified(check) => Ok(check),
+            _ => Err(WrongResult),
+        }
+    }
+
+    /// The page, and whether the login of its client holds.
+    pub fn page(self) -> Result<(Page, bool), WrongResult> {
+        match self {
+            WorkResult::Page { page, login_holds } => Ok((page, login_holds)),
+            _ => Err(WrongResult),
+        }
+    }
+
+    pub fn converted(self) -> Result<String, WrongResult> {
+        match self {
+            WorkResult::Converted(entities) => Ok(entities),
+            _ => Err(WrongResult),
+        }
+    }
+
+    pub fn written(self) -> Result<Written, WrongResult> {
+        match self {
+            WorkResult::Written(written) => Ok(written),
+            _ => Err(WrongResult),
         }
     }
 }

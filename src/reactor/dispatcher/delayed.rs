@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Dispatcher, Now, RequestContext};
-use crate::app::stage::Next;
+use crate::app::commands::Next;
 use crate::ids::RequestKey;
 use crate::model::{Answer, CommandName, Failure};
 use crate::reactor::connection::Connection;

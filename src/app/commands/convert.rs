@@ -1,15 +1,71 @@
-//! How long a conversion is delayed, and the log of delays.
+//! Conversions, which are answered after a delay, and the log of delays.
 
 use std::io;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::token::Random;
+use super::super::token::Random;
+use super::{App, Continue, Next, StageInfo};
 use crate::clock::UnixSeconds;
+use crate::dialect::convert;
+use crate::ids::ConnId;
 use crate::limits;
+use crate::model::{Answer, CommandName, Failure};
+use crate::work::{Compute, Work, WorkResult, WrongResult};
+
+/// A worker converts a long text.
+#[derive(Debug)]
+pub struct Stage;
+
+impl App {
+    pub(super) fn convert(&mut self, data: Box<str>, now: UnixSeconds) -> Next<Stage> {
+        let after = match draw(&self.settings.conversion_delay, self.random.as_mut()) {
+            Ok(after) => after,
+            Err(error) => {
+                log::error!("no random bytes for a delay: {error}");
+                return Next::failed(Failure::Internal);
+            }
+        };
+        if after.is_zero() {
+            return self.convert_undelayed(data);
+        }
+        self.delay_log.log(after, now);
+        Next::Later { after, data }
+    }
+
+    fn convert_undelayed(&self, data: Box<str>) -> Next<Stage> {
+        if data.len() > self.settings.inline_bytes_max {
+            return Next::Work { work: Work::Compute(Compute::Convert { data }), stage: Stage };
+        }
+        Next::Answer(Answer::Converted(convert(&data)))
+    }
+
+    /// Converts a text whose delay is over.
+    pub fn convert_now(&self, data: Box<str>) -> Next {
+        self.convert_undelayed(data).map(super::Stage::Convert)
+    }
+}
+
+impl StageInfo for Stage {
+    fn command(&self) -> CommandName {
+        CommandName::Convert
+    }
+}
+
+impl Continue for Stage {
+    fn resume(
+        self,
+        _: &mut App,
+        _: ConnId,
+        result: WorkResult,
+        _: UnixSeconds,
+    ) -> Result<Next<Stage>, WrongResult> {
+        Ok(Next::Answer(Answer::Converted(result.converted()?)))
+    }
+}
 
 /// Draws a time out of `range`, each millisecond as likely as any other.
-pub(super) fn draw(range: &RangeInclusive<Duration>, random: &mut dyn Random) -> io::Result<Duration> {
+fn draw(range: &RangeInclusive<Duration>, random: &mut dyn Random) -> io::Result<Duration> {
     let (min, max) = (range.start().as_millis() as u64, range.end().as_millis() as u64);
     if min >= max {
         return Ok(*range.start());
@@ -22,7 +78,7 @@ pub(super) fn draw(range: &RangeInclusive<Duration>, random: &mut dyn Random) ->
 
 /// Tells the log of each delay, as long as there are few.
 #[derive(Debug, Default)]
-pub(super) struct DelayLog {
+pub(in crate::app) struct DelayLog {
     second: UnixSeconds,
     told: u32,
     held_back: u64,
@@ -30,7 +86,7 @@ pub(super) struct DelayLog {
 
 impl DelayLog {
     /// Tells of a delay of one request, or counts it for later.
-    pub(super) fn log(&mut self, delay: Duration, now: UnixSeconds) {
+    fn log(&mut self, delay: Duration, now: UnixSeconds) {
         if self.second != now {
             let held_back = std::mem::take(&mut self.held_back);
             (self.second, self.told) = (now, 0);

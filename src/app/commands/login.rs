@@ -1,0 +1,196 @@
+//! Logins: `authenticate`, `logout`, and the token that comes with a request.
+
+use super::super::audit::Subject;
+use super::super::token;
+use super::{App, Context, Continue, Next, StageInfo, TokenStage};
+use crate::clock::UnixSeconds;
+use crate::ids::{ConnId, VmId};
+use crate::model::{Answer, CommandName, Credentials, Failure, Login, Scope, Secret, TokenHash, VmName};
+use crate::store::Write;
+use crate::work::password::PasswordCheck;
+use crate::work::{Hash, Read, Work, WorkResult, WrongResult};
+
+/// A login by password, or its end.
+#[derive(Debug)]
+pub enum Stage {
+    /// The stored hash is looked up.
+    Find { name: VmName, password: Secret, scope: Scope },
+    /// The password is checked.
+    Verify { name: VmName, login: Option<Login>, scope: Scope },
+    /// The new token is stored.
+    Store { login: Login, scope: Scope, token: Secret, hash: TokenHash },
+    /// The tokens are revoked.
+    Logout { login: Login },
+}
+
+pub(super) fn authenticate(name: VmName, password: Secret, scope: Scope) -> Next<Stage> {
+    let stage = Stage::Find { name: name.clone(), password, scope };
+    Next::Work { work: Work::Read(Read::FindCredentials { name }), stage }
+}
+
+fn verify(name: VmName, password: Secret, scope: Scope, credentials: Option<Credentials>) -> Next<Stage> {
+    // An unknown name takes as long as a wrong password.
+    let (login, stored) = match credentials {
+        Some(credentials) => (Some(credentials.login), credentials.password_hash),
+        None => (None, None),
+    };
+    let work = Work::Hash(Hash::Verify { password, stored });
+    Next::Work { work, stage: Stage::Verify { name, login, scope } }
+}
+
+impl App {
+    /// Runs the request of `stage` as the owner of its token. On an anonymous connection the token is a login; on an
+    /// authenticated one it must be the same VM's. Over HTTP it applies to this request only.
+    pub(super) fn resume_with_token(
+        &mut self,
+        conn: ConnId,
+        stage: TokenStage,
+        owner: Option<Login>,
+        current_holds: bool,
+        now: UnixSeconds,
+    ) -> Next {
+        let TokenStage { request, token, current } = stage;
+        if let Some(current) = current.filter(|_| !current_holds) {
+            self.presence.log_out_as(conn, &current);
+        }
+        let Some(owner) = owner else {
+            return Next::failed(Failure::InvalidToken);
+        };
+        match self.presence.login(conn) {
+            _ if request.scope == Scope::Request => self.presence.lend(conn, owner),
+            Some(current) if current.id != owner.id => return Next::failed(Failure::TokenOfAnotherVm),
+            Some(_) => {}
+            None => {
+                self.audit.token_accepted(|| self.presence.peer(conn), &request, &owner.name);
+                self.presence.log_in(conn, owner, Some(token));
+            }
+        }
+        self.run(conn, request, Some(token), now)
+    }
+
+    pub(super) fn logout(&mut self, context: Context) -> Next<Stage> {
+        let (conn, token) = (context.conn, context.token);
+        match context.own_login() {
+            Ok(login) => {
+                let stage = Stage::Logout { login: login.clone() };
+                Next::Work { work: self.revoke_tokens(conn, login, token), stage }
+            }
+            Err(failure) => Next::failed(failure),
+        }
+    }
+
+    /// Revokes every token that was issued on the connection, authenticated it, or came with the request.
+    pub(super) fn revoke_tokens(&self, conn: ConnId, login: Login, token: Option<TokenHash>) -> Work {
+        let mut tokens = self.presence.tokens(conn).to_vec();
+        tokens.extend(token.filter(|token| !self.presence.tokens(conn).contains(token)));
+        Work::Write(Write::RevokeTokens { login, tokens })
+    }
+
+    fn issue_token(
+        &mut self,
+        conn: ConnId,
+        login: Option<Login>,
+        scope: Scope,
+        check: PasswordCheck,
+        now: UnixSeconds,
+    ) -> Next<Stage> {
+        let (Some(login), Some(rehash)) = (login, check.rehash()) else {
+            self.presence.log_out(conn);
+            return Next::failed(Failure::InvalidCredentials);
+        };
+        let token = match token::issue(self.random.as_mut()) {
+            Ok(token) => token,
+            Err(error) => {
+                log::error!("no random bytes for a token: {error}");
+                return Next::failed(Failure::Internal);
+            }
+        };
+        let hash = token::hash(&token);
+        let now = now - self.clock_lead;
+        let write = Write::IssueToken {
+            login: login.clone(),
+            token: hash,
+            expires: now + self.settings.token_lifetime,
+            replaces: self.presence.token_to_replace(conn),
+            rehash,
+            now,
+        };
+        Next::Work { work: Work::Write(write), stage: Stage::Store { login, scope, token, hash } }
+    }
+}
+
+impl StageInfo for Stage {
+    fn command(&self) -> CommandName {
+        match self {
+            Stage::Find { .. } | Stage::Verify { .. } | Stage::Store { .. } => CommandName::Authenticate,
+            Stage::Logout { .. } => CommandName::Logout,
+        }
+    }
+
+    fn login(&self) -> Option<&Login> {
+        match self {
+            Stage::Logout { login } => Some(login),
+            Stage::Find { .. } | Stage::Verify { .. } | Stage::Store { .. } => None,
+        }
+    }
+
+    fn hashed_name(&self) -> Option<&VmName> {
+        self.checked_vm().map(|(name, _)| name)
+    }
+
+    fn checked_vm(&self) -> Option<(&VmName, Option<VmId>)> {
+        match self {
+            Stage::Verify { name, login, .. } => Some((name, login.as_ref().map(|login| login.id))),
+            Stage::Find { .. } | Stage::Store { .. } | Stage::Logout { .. } => None,
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Name(match self {
+            Stage::Find { name, .. } | Stage::Verify { name, .. } => name.clone(),
+            Stage::Store { login, .. } | Stage::Logout { login } => login.name.clone(),
+        })
+    }
+
+    fn not_current(&self, app: &mut App, conn: ConnId) -> Failure {
+        match self {
+            // It happened after the password was checked.
+            Stage::Store { .. } => Failure::InvalidCredentials,
+            Stage::Find { .. } | Stage::Verify { .. } => Failure::AuthenticationRequired,
+            Stage::Logout { login } => {
+                app.presence.log_out_as(conn, login);
+                Failure::AuthenticationRequired
+            }
+        }
+    }
+}
+
+impl Continue for Stage {
+    fn resume(
+        self,
+        app: &mut App,
+        conn: ConnId,
+        result: WorkResult,
+        now: UnixSeconds,
+    ) -> Result<Next<Stage>, WrongResult> {
+        Ok(match self {
+            Stage::Find { name, password, scope } => verify(name, password, scope, result.credentials()?),
+            Stage::Verify { login, scope, .. } => {
+                app.issue_token(conn, login, scope, result.verified()?, now)
+            }
+            Stage::Store { login, scope, token, hash } => {
+                result.written()?;
+                if scope == Scope::Connection {
+                    app.presence.log_in(conn, login, Some(hash));
+                }
+                Next::Answer(Answer::Authenticated(token))
+            }
+            Stage::Logout { login } => {
+                result.written()?;
+                app.presence.log_out(conn);
+                app.presence.forget_tokens(conn);
+                Next::Answer(Answer::LoggedOut(login.name))
+            }
+        })
+    }
+}

@@ -1,0 +1,311 @@
+//! The dialect `action`: adds VMs, and authorizes, connects and changes VMs other than the client's own.
+//!
+//! A VM without a password is authorized for every client, by any client that may; one with a password only for
+//! the connection that is authenticated as it. The store is asked each time which of both it is.
+
+use super::super::audit::Subject;
+use super::{App, Context, Continue, Next, StageInfo};
+use crate::clock::UnixSeconds;
+use crate::ids::{ConnId, VmId};
+use crate::model::{
+    ActionAnswer, Answer, CommandName, Credentials, Failure, Login, Membership, Principal, Scope, Secret,
+    VmChange, VmName, VmShape,
+};
+use crate::store::{Write, Written};
+use crate::work::password::PasswordCheck;
+use crate::work::{Hash, Read, Work, WorkResult, WrongResult};
+
+/// A request of the dialect.
+#[derive(Debug)]
+pub enum Stage {
+    /// A VM without a password is stored.
+    Add,
+    /// The VM that is to be authorized is looked up.
+    Join { vm: VmId, membership: Membership, password: Option<Secret>, scope: Scope },
+    /// Its password is checked.
+    JoinVerify { login: Login, membership: Membership, scope: Scope },
+    /// It is marked as connected in the store; `scope` if it has a password.
+    JoinStore { login: Login, membership: Membership, scope: Option<Scope> },
+    /// The VM whose authorization is to end is looked up.
+    Logout { vm: VmId },
+    /// The tokens of a VM with a password are revoked.
+    RevokeTokens { login: Login },
+    /// The VM that is to be changed is looked up.
+    FindForUpdate { vm: VmId, change: Option<VmChange> },
+    /// The change is stored.
+    Update { login: Login },
+}
+
+pub(super) fn authorize(context: Context, vm: VmId, password: Option<Secret>) -> Next<Stage> {
+    find_to_join(context, vm, Membership::Authorized, password)
+}
+
+pub(super) fn connect(context: Context, vm: VmId, password: Option<Secret>) -> Next<Stage> {
+    find_to_join(context, vm, Membership::Connected, password)
+}
+
+fn find_to_join(context: Context, vm: VmId, membership: Membership, password: Option<Secret>) -> Next<Stage> {
+    if !context.may_name(vm) {
+        return Next::failed(Failure::UnknownVm);
+    }
+    let stage = Stage::Join { vm, membership, password, scope: context.scope };
+    Next::Work { work: Work::Read(Read::FindCredentialsById { vm }), stage }
+}
+
+fn update(login: Login, change: Option<VmChange>) -> Next<Stage> {
+    match change {
+        Some(change) => {
+            let stage = Stage::Update { login: login.clone() };
+            Next::Work { work: Work::Write(Write::Update { login, change }), stage }
+        }
+        None => Next::failed(Failure::InvalidVmShape),
+    }
+}
+
+impl App {
+    pub(super) fn add_vm(&self, shape: VmShape, disk_sizes_gib: Vec<u64>, now: UnixSeconds) -> Next<Stage> {
+        let write = Write::AddVm { shape, disk_sizes_gib, vms_max: self.settings.vms_max, now };
+        Next::Work { work: Work::Write(write), stage: Stage::Add }
+    }
+
+    pub(super) fn logout_vm(&self, context: Context, vm: VmId) -> Next<Stage> {
+        if !context.may_name(vm) {
+            return Next::failed(Failure::NotAuthorized);
+        }
+        match context.principal {
+            Principal::Vm(login) if login.id == vm => {
+                let stage = Stage::RevokeTokens { login: login.clone() };
+                Next::Work { work: self.revoke_tokens(context.conn, login, context.token), stage }
+            }
+            _ if self.presence.membership().is_authorized_for_all(vm) => {
+                Next::Work { work: Work::Read(Read::FindCredentialsById { vm }), stage: Stage::Logout { vm } }
+            }
+            _ => Next::failed(Failure::NotAuthorized),
+        }
+    }
+
+    pub(super) fn update_vm(&self, context: Context, vm: VmId, change: Option<VmChange>) -> Next<Stage> {
+        if !context.may_name(vm) {
+            return Next::failed(Failure::NotAuthorized);
+        }
+        match context.principal {
+            Principal::Vm(login) if login.id == vm => update(login, change),
+            _ if self.presence.membership().is_authorized_for_all(vm) => {
+                let stage = Stage::FindForUpdate { vm, change };
+                Next::Work { work: Work::Read(Read::FindCredentialsById { vm }), stage }
+            }
+            _ => Next::failed(Failure::NotAuthorized),
+        }
+    }
+
+    /// Authorizes or connects a VM without a password.
+    fn join(&mut self, vm: VmId, membership: Membership, login: Login, now: UnixSeconds) -> Next<Stage> {
+        if !self.presence.membership().has_room_for(vm) {
+            return Next::failed(Failure::Busy);
+        }
+        match membership {
+            Membership::Authorized => self.add_member(vm, membership),
+            Membership::Connected => {
+                let write = Write::Connect { login: login.clone(), rehash: None, now };
+                let stage = Stage::JoinStore { login, membership, scope: None };
+                Next::Work { work: Work::Write(write), stage }
+            }
+        }
+    }
+
+    fn add_member(&mut self, vm: VmId, membership: Membership) -> Next<Stage> {
+        match self.presence.membership_mut().authorize(vm, membership) {
+            Ok(()) => joined(membership),
+            Err(_) => Next::failed(Failure::Busy),
+        }
+    }
+
+    /// Checks the password of a VM that has one.
+    fn verify_to_join(
+        &mut self,
+        conn: ConnId,
+        login: Login,
+        membership: Membership,
+        password: Option<Secret>,
+        stored: Option<String>,
+        scope: Scope,
+    ) -> Next<Stage> {
+        // A VM that is authorized for every client must not have a password.
+        self.presence.membership_mut().release(login.id);
+        match password {
+            Some(password) => {
+                let stage = Stage::JoinVerify { login, membership, scope };
+                Next::Work { work: Work::Hash(Hash::Verify { password, stored }), stage }
+            }
+            None => {
+                self.presence.log_out(conn);
+                Next::failed(Failure::InvalidCredentials)
+            }
+        }
+    }
+
+    fn store_connected(
+        &mut self,
+        conn: ConnId,
+        login: Login,
+        membership: Membership,
+        check: PasswordCheck,
+        scope: Scope,
+        now: UnixSeconds,
+    ) -> Next<Stage> {
+        let Some(rehash) = check.rehash() else {
+            self.presence.log_out(conn);
+            return Next::failed(Failure::InvalidCredentials);
+        };
+        let write = Write::Connect { login: login.clone(), rehash, now };
+        let stage = Stage::JoinStore { login, membership, scope: Some(scope) };
+        Next::Work { work: Work::Write(write), stage }
+    }
+
+    /// The login of a VM that is authorized for every client, by its stored credentials. A VM that was removed or has
+    /// got a password is no longer authorized.
+    fn authorized(&mut self, vm: VmId, credentials: Option<Credentials>) -> Result<Login, Failure> {
+        match credentials {
+            Some(Credentials { login, password_hash: None })
+                if self.presence.membership().is_authorized_for_all(vm) =>
+            {
+                Ok(login)
+            }
+            Some(Credentials { password_hash: None, .. }) => Err(Failure::NotAuthorized),
+            _ => {
+                self.presence.membership_mut().release(vm);
+                Err(Failure::NotAuthorized)
+            }
+        }
+    }
+}
+
+impl StageInfo for Stage {
+    fn command(&self) -> CommandName {
+        match self {
+            Stage::Add => CommandName::AddVm,
+            Stage::Join { membership, .. }
+            | Stage::JoinVerify { membership, .. }
+            | Stage::JoinStore { membership, .. } => match membership {
+                Membership::Authorized => CommandName::AuthorizeVm,
+                Membership::Connected => CommandName::ConnectVm,
+            },
+            Stage::Logout { .. } | Stage::RevokeTokens { .. } => CommandName::LogoutVm,
+            Stage::FindForUpdate { .. } | Stage::Update { .. } => CommandName::UpdateVm,
+        }
+    }
+
+    fn hashed_name(&self) -> Option<&VmName> {
+        self.checked_vm().map(|(name, _)| name)
+    }
+
+    fn checked_vm(&self) -> Option<(&VmName, Option<VmId>)> {
+        match self {
+            Stage::JoinVerify { login, .. } => Some((&login.name, Some(login.id))),
+            _ => None,
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        match self {
+            Stage::Add => Subject::None,
+            Stage::Join { vm, .. } | Stage::Logout { vm } | Stage::FindForUpdate { vm, .. } => {
+                Subject::Number(*vm)
+            }
+            Stage::JoinStore { login, scope: None, .. } | Stage::Update { login } => {
+                Subject::Number(login.id)
+            }
+            Stage::JoinVerify { login, .. }
+            | Stage::JoinStore { login, .. }
+            | Stage::RevokeTokens { login } => Subject::Name(login.name.clone()),
+        }
+    }
+
+    fn not_current(&self, app: &mut App, conn: ConnId) -> Failure {
+        match self {
+            // It happened after the password was checked.
+            Stage::JoinStore { scope: Some(_), .. } => Failure::InvalidCredentials,
+            // The VM was removed or got a password after it was looked up: the next attempt tells.
+            Stage::JoinStore { scope: None, .. } => Failure::Busy,
+            Stage::RevokeTokens { login } => {
+                app.presence.log_out_as(conn, login);
+                Failure::NotAuthorized
+            }
+            Stage::Update { login } => {
+                app.presence.log_out_as(conn, login);
+                app.presence.membership_mut().release(login.id);
+                Failure::NotAuthorized
+            }
+            Stage::Add
+            | Stage::Join { .. }
+            | Stage::JoinVerify { .. }
+            | Stage::Logout { .. }
+            | Stage::FindForUpdate { .. } => Failure::AuthenticationRequired,
+        }
+    }
+}
+
+impl Continue for Stage {
+    fn resume(
+        self,
+        app: &mut App,
+        conn: ConnId,
+        result: WorkResult,
+        now: UnixSeconds,
+    ) -> Result<Next<Stage>, WrongResult> {
+        Ok(match self {
+            Stage::Add => {
+                let Written::Registered(id) = result.written()? else { return Err(WrongResult) };
+                answer(ActionAnswer::Added(id))
+            }
+            Stage::Join { vm, membership, password, scope } => match result.credentials()? {
+                None => Next::failed(Failure::UnknownVm),
+                Some(Credentials { login, password_hash: None }) => app.join(vm, membership, login, now),
+                Some(Credentials { login, password_hash }) => {
+                    app.verify_to_join(conn, login, membership, password, password_hash, scope)
+                }
+            },
+            Stage::JoinVerify { login, membership, scope } => {
+                app.store_connected(conn, login, membership, result.verified()?, scope, now)
+            }
+            Stage::JoinStore { login, membership, scope } => {
+                result.written()?;
+                match scope {
+                    None => return Ok(app.add_member(login.id, membership)),
+                    Some(Scope::Connection) => app.presence.log_in(conn, login, None),
+                    Some(Scope::Request) => {}
+                }
+                joined(membership)
+            }
+            Stage::Logout { vm } => {
+                let found = app.authorized(vm, result.credentials()?);
+                app.presence.membership_mut().release(vm);
+                found.map_or_else(Next::failed, |_| answer(ActionAnswer::LoggedOut))
+            }
+            Stage::RevokeTokens { .. } => {
+                result.written()?;
+                app.presence.log_out(conn);
+                app.presence.forget_tokens(conn);
+                answer(ActionAnswer::LoggedOut)
+            }
+            Stage::FindForUpdate { vm, change } => app
+                .authorized(vm, result.credentials()?)
+                .map_or_else(Next::failed, |login| update(login, change)),
+            Stage::Update { .. } => {
+                result.written()?;
+                Next::Answer(Answer::Updated)
+            }
+        })
+    }
+}
+
+fn answer(answer: ActionAnswer) -> Next<Stage> {
+    Next::Answer(Answer::Action(answer))
+}
+
+fn joined(membership: Membership) -> Next<Stage> {
+    answer(match membership {
+        Membership::Authorized => ActionAnswer::Authorized,
+        Membership::Connected => ActionAnswer::Connected,
+    })
+}

@@ -1,0 +1,309 @@
+//! The commands, one file a family: how each begins, and how it continues with a worker's result.
+
+pub(super) mod convert;
+pub(super) mod lists;
+pub(super) mod login;
+pub(super) mod managed;
+pub(super) mod points;
+mod server;
+mod vms;
+
+use std::time::Duration;
+
+use super::App;
+use super::access::Permission;
+use super::audit::Subject;
+use crate::clock::UnixSeconds;
+use crate::ids::{ConnId, VmId};
+use crate::model::{
+    Answer, Command, CommandName, Failure, Login, Page, Principal, Request, Scope, TokenHash, VmName,
+};
+use crate::work::{Work, WorkResult, WrongResult};
+
+/// What a request, or a stage of it, comes to.
+#[derive(Debug)]
+pub enum Next<S = Stage> {
+    /// It is done.
+    Answer(Answer),
+    /// A page is done.
+    Page(Page),
+    /// A worker runs `work`; its result belongs to `stage`.
+    Work {
+        /// For a worker.
+        work: Work,
+        /// For the result.
+        stage: S,
+    },
+    /// A text is converted and answered after a delay.
+    Later {
+        /// The delay.
+        after: Duration,
+        /// The text.
+        data: Box<str>,
+    },
+    /// The answer is the dispatcher's counters.
+    Statistics,
+}
+
+/// Where a request is whose work a worker does.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum Stage {
+    Token(TokenStage),
+    Vms(vms::Stage),
+    Login(login::Stage),
+    Lists(lists::Stage),
+    Points(points::Stage),
+    Managed(managed::Stage),
+    Convert(convert::Stage),
+    Server(server::Stage),
+}
+
+/// The owner of the token that came with the request is looked up.
+#[derive(Debug)]
+pub struct TokenStage {
+    pub(super) request: Box<Request>,
+    pub(super) token: TokenHash,
+    /// The login of the connection.
+    pub(super) current: Option<Login>,
+}
+
+/// Where and when a request runs, and what it may rely on.
+pub(super) struct Context {
+    pub(super) conn: ConnId,
+    pub(super) now: UnixSeconds,
+    pub(super) scope: Scope,
+    pub(super) principal: Principal,
+    /// The command is allowed for the principal's own VM only.
+    pub(super) is_own: bool,
+    /// The token that came with the request, if it is valid.
+    pub(super) token: Option<TokenHash>,
+}
+
+/// What the rest of the server asks of a stage.
+pub(super) trait StageInfo {
+    /// The command that runs.
+    fn command(&self) -> CommandName;
+
+    /// The login that the request depends on, which may turn out to be stale.
+    fn login(&self) -> Option<&Login> {
+        None
+    }
+
+    /// The name whose password is hashed now, whether or not there is such a VM.
+    fn hashed_name(&self) -> Option<&VmName> {
+        None
+    }
+
+    /// The VM whose password is checked now: its name, and its id if it exists.
+    fn checked_vm(&self) -> Option<(&VmName, Option<VmId>)> {
+        None
+    }
+
+    /// The weight of the request beside its work, in points.
+    fn weight(&self) -> usize {
+        0
+    }
+
+    /// The VM that the audit log names.
+    fn subject(&self) -> Subject {
+        self.login().map_or(Subject::None, |login| Subject::Name(login.name.clone()))
+    }
+
+    /// The answer where the login was stale: its VM was removed or has another password.
+    fn not_current(&self, app: &mut App, conn: ConnId) -> Failure {
+        if let Some(login) = self.login() {
+            app.presence.log_out_as(conn, login);
+        }
+        Failure::AuthenticationRequired
+    }
+}
+
+/// A stage that continues with the result of its work.
+pub(super) trait Continue: StageInfo + Sized {
+    /// Continues. An error means that the result belongs to other work.
+    fn resume(
+        self,
+        app: &mut App,
+        conn: ConnId,
+        result: WorkResult,
+        now: UnixSeconds,
+    ) -> Result<Next<Self>, WrongResult>;
+}
+
+impl<S> Next<S> {
+    /// It was not done, and why.
+    pub fn failed(failure: Failure) -> Next<S> {
+        Next::Answer(Answer::Failed(failure))
+    }
+
+    /// The same with a stage of another type.
+    fn map<T>(self, wrap: impl FnOnce(S) -> T) -> Next<T> {
+        match self {
+            Next::Answer(answer) => Next::Answer(answer),
+            Next::Page(page) => Next::Page(page),
+            Next::Work { work, stage } => Next::Work { work, stage: wrap(stage) },
+            Next::Later { after, data } => Next::Later { after, data },
+            Next::Statistics => Next::Statistics,
+        }
+    }
+}
+
+impl Stage {
+    fn info(&self) -> &dyn StageInfo {
+        match self {
+            Stage::Token(stage) => stage,
+            Stage::Vms(stage) => stage,
+            Stage::Login(stage) => stage,
+            Stage::Lists(stage) => stage,
+            Stage::Points(stage) => stage,
+            Stage::Managed(stage) => stage,
+            Stage::Convert(stage) => stage,
+            Stage::Server(stage) => stage,
+        }
+    }
+
+    /// The command that runs.
+    pub fn command(&self) -> CommandName {
+        self.info().command()
+    }
+
+    /// The name whose password is hashed now, whether or not there is such a VM.
+    pub fn hashed_name(&self) -> Option<&VmName> {
+        self.info().hashed_name()
+    }
+
+    /// The weight of the request beside its work, in points.
+    pub fn weight(&self) -> usize {
+        self.info().weight()
+    }
+
+    pub(super) fn checked_vm(&self) -> Option<(&VmName, Option<VmId>)> {
+        self.info().checked_vm()
+    }
+
+    pub(super) fn subject(&self) -> Subject {
+        self.info().subject()
+    }
+
+    pub(super) fn not_current(&self, app: &mut App, conn: ConnId) -> Failure {
+        self.info().not_current(app, conn)
+    }
+}
+
+impl StageInfo for TokenStage {
+    fn command(&self) -> CommandName {
+        self.request.name
+    }
+
+    fn login(&self) -> Option<&Login> {
+        self.current.as_ref()
+    }
+
+    fn weight(&self) -> usize {
+        self.request.command.as_ref().map_or(0, Command::rows)
+    }
+}
+
+impl App {
+    /// Runs a request whose token, if there is one, is valid: checks the rights, then the data.
+    #[expect(clippy::boxed_local, reason = "a request is large; it is taken apart where it lies")]
+    pub(super) fn run(
+        &mut self,
+        conn: ConnId,
+        request: Box<Request>,
+        token: Option<TokenHash>,
+        now: UnixSeconds,
+    ) -> Next {
+        let principal = self.presence.principal(conn);
+        let is_own = match self.permission(conn, request.name, &principal) {
+            Permission::Allowed => false,
+            Permission::AllowedAsItself => true,
+            Permission::AuthenticationRequired => return Next::failed(Failure::AuthenticationRequired),
+            Permission::RegistrationClosed => return Next::failed(Failure::RegistrationClosed),
+            Permission::Unknown => return Next::failed(Failure::UnknownCommand),
+        };
+        if request.is_login() {
+            // However the login ends, later requests must not run under the identity before it.
+            self.presence.log_out(conn);
+        }
+        match request.command {
+            Ok(command) => {
+                let context = Context { conn, now, scope: request.scope, principal, is_own, token };
+                self.start(command, context)
+            }
+            Err(failure) => Next::failed(failure),
+        }
+    }
+
+    fn start(&mut self, command: Command, context: Context) -> Next {
+        match command {
+            Command::Ping => self.ping(context.conn),
+            Command::Stats => Next::Statistics,
+            Command::Health => server::health(context.now).map(Stage::Server),
+            Command::Register { name, shape, disk_sizes_gib, password } => {
+                vms::register(name, shape, disk_sizes_gib, password).map(Stage::Vms)
+            }
+            Command::Update(change) => vms::update(context, change).map(Stage::Vms),
+            Command::Authenticate { name, password } => {
+                login::authenticate(name, password, context.scope).map(Stage::Login)
+            }
+            Command::Logout => self.logout(context).map(Stage::Login),
+            Command::List(list) | Command::ActionList(list) => {
+                self.list(context.conn, list, None).map(Stage::Lists)
+            }
+            Command::Convert { data } => self.convert(data, context.now).map(Stage::Convert),
+            Command::Put(put) => points::put(context, put).map(Stage::Points),
+            Command::Get(filter) => self.get(context.conn, filter, None).map(Stage::Lists),
+            Command::AddVm { shape, disk_sizes_gib } => {
+                self.add_vm(shape, disk_sizes_gib, context.now).map(Stage::Managed)
+            }
+            Command::AuthorizeVm { vm, password } => {
+                managed::authorize(context, vm, password).map(Stage::Managed)
+            }
+            Command::ConnectVm { vm, password } => {
+                managed::connect(context, vm, password).map(Stage::Managed)
+            }
+            Command::LogoutVm(vm) => self.logout_vm(context, vm).map(Stage::Managed),
+            Command::UpdateVm { vm, change } => self.update_vm(context, vm, change).map(Stage::Managed),
+        }
+    }
+
+    /// Continues a request with the result of its work.
+    pub(super) fn resume_stage(
+        &mut self,
+        conn: ConnId,
+        stage: Stage,
+        result: WorkResult,
+        now: UnixSeconds,
+    ) -> Result<Next, WrongResult> {
+        Ok(match stage {
+            Stage::Token(stage) => {
+                let (owner, current_holds) = result.token()?;
+                self.resume_with_token(conn, stage, owner, current_holds, now)
+            }
+            Stage::Vms(stage) => stage.resume(self, conn, result, now)?.map(Stage::Vms),
+            Stage::Login(stage) => stage.resume(self, conn, result, now)?.map(Stage::Login),
+            Stage::Lists(stage) => stage.resume(self, conn, result, now)?.map(Stage::Lists),
+            Stage::Points(stage) => stage.resume(self, conn, result, now)?.map(Stage::Points),
+            Stage::Managed(stage) => stage.resume(self, conn, result, now)?.map(Stage::Managed),
+            Stage::Convert(stage) => stage.resume(self, conn, result, now)?.map(Stage::Convert),
+            Stage::Server(stage) => stage.resume(self, conn, result, now)?.map(Stage::Server),
+        })
+    }
+}
+
+impl Context {
+    /// Whether the request may name the VM `vm`.
+    fn may_name(&self, vm: VmId) -> bool {
+        !self.is_own || matches!(&self.principal, Principal::Vm(login) if login.id == vm)
+    }
+
+    /// The VM that the command is for; the rights are checked, so that there is one.
+    fn own_login(self) -> Result<Login, Failure> {
+        match self.principal {
+            Principal::Vm(login) => Ok(login),
+            Principal::Anonymous | Principal::Operator => Err(Failure::AuthenticationRequired),
+        }
+    }
+}

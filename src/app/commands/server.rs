@@ -1,0 +1,48 @@
+//! The server itself: `ping`, `stats` and the health check.
+
+use super::{App, Continue, Next, StageInfo};
+use crate::clock::UnixSeconds;
+use crate::ids::ConnId;
+use crate::model::{Answer, CommandName, Failure, TokenHash};
+use crate::work::{Read, Work, WorkResult, WrongResult};
+
+/// The health check reads the store.
+#[derive(Debug)]
+pub struct Stage;
+
+impl App {
+    pub(super) fn ping(&self, conn: ConnId) -> Next {
+        match self.presence.peer(conn) {
+            Some(peer) => Next::Answer(Answer::Pong(peer)),
+            None => Next::failed(Failure::Internal),
+        }
+    }
+}
+
+/// The store can be read if it can tell that a token does not exist.
+pub(super) fn health(now: UnixSeconds) -> Next<Stage> {
+    let read = Read::FindToken { token: TokenHash([0; 32]), current: None, now };
+    Next::Work { work: Work::Read(read), stage: Stage }
+}
+
+impl StageInfo for Stage {
+    fn command(&self) -> CommandName {
+        CommandName::Health
+    }
+}
+
+impl Continue for Stage {
+    fn resume(
+        self,
+        app: &mut App,
+        _: ConnId,
+        result: WorkResult,
+        _: UnixSeconds,
+    ) -> Result<Next<Stage>, WrongResult> {
+        result.token()?;
+        Ok(match app.health.are_writes_healthy() {
+            true => Next::Answer(Answer::Healthy),
+            false => Next::failed(Failure::StoreUnavailable),
+        })
+    }
+}

@@ -1,0 +1,111 @@
+//! VMs of the dialect `command`: `register` and `update`.
+
+use super::super::audit::Subject;
+use super::{App, Context, Continue, Next, StageInfo};
+use crate::clock::UnixSeconds;
+use crate::ids::ConnId;
+use crate::model::{Answer, CommandName, Failure, Login, NewVm, Secret, VmChange, VmName, VmShape};
+use crate::store::Write;
+use crate::work::{Hash, Read, Work, WorkResult, WrongResult};
+
+/// A registration or an update.
+#[derive(Debug)]
+pub enum Stage {
+    /// The name is looked up before the hash is paid for.
+    FindName { vm: NewVm, password: Secret },
+    /// The password is hashed.
+    Hash { vm: NewVm },
+    /// The VM is stored.
+    Store { name: VmName },
+    /// The change is stored.
+    Update { login: Login },
+}
+
+pub(super) fn register(
+    name: VmName,
+    shape: VmShape,
+    disk_sizes_gib: Vec<u64>,
+    password: Secret,
+) -> Next<Stage> {
+    let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash: None };
+    Next::Work { work: Work::Read(Read::FindCredentials { name }), stage: Stage::FindName { vm, password } }
+}
+
+pub(super) fn update(context: Context, change: VmChange) -> Next<Stage> {
+    match context.own_login() {
+        Ok(login) => {
+            let stage = Stage::Update { login: login.clone() };
+            Next::Work { work: Work::Write(Write::Update { login, change }), stage }
+        }
+        Err(failure) => Next::failed(failure),
+    }
+}
+
+impl StageInfo for Stage {
+    fn command(&self) -> CommandName {
+        match self {
+            Stage::FindName { .. } | Stage::Hash { .. } | Stage::Store { .. } => CommandName::Register,
+            Stage::Update { .. } => CommandName::Update,
+        }
+    }
+
+    fn login(&self) -> Option<&Login> {
+        match self {
+            Stage::Update { login } => Some(login),
+            Stage::FindName { .. } | Stage::Hash { .. } | Stage::Store { .. } => None,
+        }
+    }
+
+    fn hashed_name(&self) -> Option<&VmName> {
+        match self {
+            Stage::Hash { vm } => Some(&vm.name),
+            Stage::FindName { .. } | Stage::Store { .. } | Stage::Update { .. } => None,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Stage::FindName { vm, .. } | Stage::Hash { vm } => vm.disk_sizes_gib.len(),
+            Stage::Store { .. } | Stage::Update { .. } => 0,
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Name(match self {
+            Stage::FindName { vm, .. } | Stage::Hash { vm } => vm.name.clone(),
+            Stage::Store { name } => name.clone(),
+            Stage::Update { login } => login.name.clone(),
+        })
+    }
+}
+
+impl Continue for Stage {
+    fn resume(
+        self,
+        app: &mut App,
+        _: ConnId,
+        result: WorkResult,
+        now: UnixSeconds,
+    ) -> Result<Next<Stage>, WrongResult> {
+        Ok(match self {
+            Stage::FindName { vm, password } => match result.credentials()? {
+                Some(_) => Next::failed(Failure::AlreadyRegistered),
+                None => Next::Work { work: Work::Hash(Hash::New { password }), stage: Stage::Hash { vm } },
+            },
+            Stage::Hash { mut vm } => {
+                let name = vm.name.clone();
+                vm.password_hash = Some(result.hashed()?);
+                let write = Write::Register { vm, vms_max: app.settings.vms_max, now };
+                Next::Work { work: Work::Write(write), stage: Stage::Store { name } }
+            }
+            Stage::Store { name } => {
+                result.written()?;
+                Next::Answer(Answer::Registered(name))
+            }
+            Stage::Update { .. } => {
+                result.written()?;
+                Next::Answer(Answer::Updated)
+            }
+        })
+    }
+}
