@@ -263,7 +263,11 @@ impl<J: Jobs> Dispatcher<J> {
             }
             Abandoned::Running(run) => {
                 self.counters.jobs_given_up += 1;
-                self.jobs.replace_worker(in_flight.lane, run);
+                // A store may never answer. What only computes comes to an end, and another thread beside it would take
+                // the memory of one hash more than there may be.
+                if matches!(in_flight.lane, Lane::Read | Lane::Write) {
+                    self.jobs.replace_worker(in_flight.lane, run);
+                }
                 match in_flight.lane {
                     Lane::Auth | Lane::Compute => Failure::Busy,
                     Lane::Read => Failure::StoreUnavailable,

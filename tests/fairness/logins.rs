@@ -132,7 +132,7 @@ fn a_source_with_failed_logins_is_queued_after_others() {
     const SUSPECTS: usize = 30;
     const OTHERS: usize = 12;
     let lane = ["--auth-workers", "1", "--auth-queue", "200", "--login-failures", "100"];
-    let cost = ["--argon2-memory", "65536", "--argon2-passes", "3"];
+    let cost = ["--argon2-memory", "16384", "--argon2-passes", "3"];
     let daemon = Daemon::builder().with_costly_hashes().args(lane).args(cost).start();
     let mut client = daemon.client();
     client.register("vm", &[1]);

@@ -103,6 +103,9 @@ impl Jobs for FakeJobs {
 
     fn replace_worker(&mut self, lane: Lane, run: RunId) {
         let mut world = self.0.borrow_mut();
+        if matches!(lane, Lane::Auth | Lane::Compute) {
+            world.fail(format!("a worker that only computes is replaced: {lane:?}"));
+        }
         world.log(|| format!("run {} of {lane:?} is given up", run.0));
         let mut runs = world.workers.running.iter_mut();
         if let Some(run) = runs.find(|other| other.id == run) {
