@@ -65,9 +65,10 @@
 //! | [`model`] | what requests and answers are about |
 //! | [`framing`], [`dialect`] | bytes to messages; messages to requests, answers to text |
 //! | [`session`], [`store`] | the state of one connection; the stores |
-//! | [`app`] | what each command does, and who may run it |
-//! | [`worker`] | bounded queues, threads |
-//! | [`reactor`] | the loop |
+//! | [`work`] | blocking work as values, and the code that worker threads run |
+//! | [`app`], [`worker`] | what each command does, and who may run it; bounded queues, threads |
+//! | [`dispatch`] | requests under way: deadlines, delays, counters |
+//! | [`reactor`] | the loop, input and output |
 //! | [`config`], [`server`] | settings; the server as a value |
 //! | [`os`] | signals, logging, the commands for the host |
 //!
@@ -96,6 +97,7 @@ mod clock;
 #[doc(hidden)]
 pub mod config;
 mod dialect;
+mod dispatch;
 mod escape;
 mod framing;
 mod ids;

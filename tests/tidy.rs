@@ -18,6 +18,7 @@ const LAYERS: &[(&[&str], Siblings)] = &[
     (&["session", "store"], Siblings::Forbidden),
     (&["work"], Siblings::Allowed),
     (&["app", "worker"], Siblings::Forbidden),
+    (&["dispatch"], Siblings::Allowed),
     (&["reactor"], Siblings::Allowed),
     (&["config"], Siblings::Allowed),
     (&["server"], Siblings::Allowed),

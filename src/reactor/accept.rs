@@ -5,11 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use super::connection::{Connection, Phase, ReadOutcome};
-use super::dispatcher::Now;
 use super::net::Net;
-use super::timers::Timer;
 use super::{Reactor, Settings};
 use crate::clock::{Clock, Instant};
+use crate::dispatch::Now;
+use crate::dispatch::timers::Timer;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
@@ -154,7 +154,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     if let Some(id) = dispensable {
                         self.dispatcher.counters.connections_evicted += 1;
                         #[cfg(feature = "internals")]
-                        self.dispatcher.trace(super::inspect::TraceEvent::MadePlace(id));
+                        self.dispatcher.trace(crate::dispatch::trace::TraceEvent::MadePlace(id));
                         self.close(id);
                     }
                     self.open(socket, peer, listener);

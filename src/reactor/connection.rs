@@ -6,6 +6,7 @@ use super::buffer_budget::Charge;
 use super::net::{Net, Readable, Received};
 use crate::buffer::Buffer;
 use crate::clock::Instant;
+use crate::dispatch::{Client, JobLoad};
 use crate::limits;
 use crate::session::{Ending, Rules, Session};
 
@@ -29,10 +30,7 @@ pub(super) struct Connection<S> {
     pub(super) received_any: bool,
     pub(super) listener: u16,
     pub(super) phase: Phase,
-    /// Its jobs that wait or run.
-    pub(super) jobs: u32,
-    /// What they weigh, in points to be kept.
-    pub(super) jobs_weight: usize,
+    pub(super) load: JobLoad,
     /// What it holds, as it is counted among all.
     pub(super) charge: Charge,
     /// Since when output waits without progress.
@@ -101,12 +99,16 @@ impl<S> Connection<S> {
             received_any: false,
             listener,
             phase: Phase::Open,
-            jobs: 0,
-            jobs_weight: 0,
+            load: JobLoad::default(),
             charge: Charge::default(),
             stalled_since: None,
             armed: None,
         }
+    }
+
+    /// What the dispatcher uses of it.
+    pub(super) fn client(&mut self) -> Client<'_> {
+        Client { session: &mut self.session, output: &mut self.output, load: &mut self.load }
     }
 
     /// Sends what is due.

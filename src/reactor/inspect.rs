@@ -1,9 +1,9 @@
 //! What tests may see of a reactor's inside. Changes nothing.
 
 use super::Reactor;
-use super::dispatcher::Dispatcher;
 use super::net::Net;
-use crate::clock::{Clock, Instant};
+use crate::clock::Clock;
+pub use crate::dispatch::trace::TraceEvent;
 use crate::ids::ConnId;
 use crate::worker::Jobs;
 
@@ -28,23 +28,6 @@ pub struct Holdings {
     pub delayed: (usize, usize),
     /// Bytes that connections hold, as counted.
     pub buffers: usize,
-}
-
-/// Something that the reactor has done.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TraceEvent {
-    /// Begun a request of a connection.
-    Begun(ConnId),
-    /// Refused so many messages of a connection.
-    Refused(ConnId, u32),
-    /// Laid a text aside that is to be answered then.
-    Delayed(Box<str>, Instant),
-    /// Closed a connection for another that wanted its place.
-    MadePlace(ConnId),
-    /// Taken from a connection what it held.
-    MadeRoom(ConnId),
-    /// Answered a connection a text that had been laid aside.
-    Due(ConnId, Box<str>),
 }
 
 /// How much one connection holds.
@@ -120,14 +103,5 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             })
         })
         .collect()
-    }
-}
-
-impl<J: Jobs> Dispatcher<J> {
-    /// Records `event`, if events are recorded.
-    pub(super) fn trace(&mut self, event: TraceEvent) {
-        if let Some(trace) = &mut self.trace {
-            trace.push(event);
-        }
     }
 }

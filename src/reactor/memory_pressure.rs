@@ -4,9 +4,9 @@
 use super::buffer_budget::Charge;
 use super::connection::Connection;
 use super::net::Net;
-use super::timers::Timer;
 use super::{Now, Reactor};
 use crate::clock::Clock;
+use crate::dispatch::timers::Timer;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::worker::Jobs;
@@ -114,7 +114,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let Some(connection) = self.connections.get_mut(id) else { return };
         self.dispatcher.counters.connections_refused += 1;
         #[cfg(feature = "internals")]
-        self.dispatcher.trace(super::inspect::TraceEvent::MadeRoom(id));
+        self.dispatcher.trace(crate::dispatch::trace::TraceEvent::MadeRoom(id));
         if let Some(held_back) = self.memory_log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
             log::warn!(
                 "clients have filled the memory that --buffers-max allows for requests and answers: refused {} \

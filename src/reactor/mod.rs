@@ -12,20 +12,13 @@
 mod accept;
 mod buffer_budget;
 mod connection;
-mod counters;
-mod delayed_logins;
-mod dispatcher;
-mod in_flight;
 #[cfg(feature = "internals")]
 pub mod inspect;
 mod memory_pressure;
 pub mod mio_net;
 pub mod net;
-mod password_checks;
 mod running;
 mod table;
-mod timers;
-mod watchdog;
 
 use std::collections::VecDeque;
 use std::io;
@@ -34,6 +27,9 @@ use std::time::Duration;
 use crate::app::presence::ListenerPolicy;
 use crate::app::{self, App};
 use crate::clock::Clock;
+use crate::dispatch::timers::{Timer, Timers};
+use crate::dispatch::watchdog::Watchdog;
+use crate::dispatch::{Dispatcher, Now};
 use crate::ids::{ConnId, RequestKey};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
@@ -43,11 +39,8 @@ use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
 use buffer_budget::{BufferBudget, Charge};
 use connection::{Connection, Overdue};
-use dispatcher::{Dispatcher, Now};
 use net::{Event, Net};
 use table::Table;
-use timers::{Timer, Timers};
-use watchdog::Watchdog;
 
 /// What the reactor needs to know.
 #[derive(Clone, Debug)]
@@ -136,7 +129,13 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let started = clock.now();
         Reactor {
             acceptor: Acceptor::new(&settings),
-            dispatcher: Dispatcher::new(app, jobs, &settings, started),
+            dispatcher: Dispatcher::new(
+                app,
+                jobs,
+                settings.requests_max,
+                settings.bounds.delayed_bytes,
+                started,
+            ),
             budget: BufferBudget::new(settings.buffers_bytes_max),
             scarcity_is_watched: false,
             trim_is_armed: false,
@@ -198,7 +197,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let times = Now { instant: now, unix: self.clock.unix_now() };
         for request_key in self.dispatcher.begin_stop() {
             if let Some(connection) = self.connections.get_mut(request_key.conn) {
-                self.dispatcher.refuse_login(request_key, connection, &mut self.timers, times);
+                self.dispatcher.refuse_login(request_key, &mut connection.client(), &mut self.timers, times);
             }
         }
         for id in self.connections.ids() {
@@ -284,7 +283,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             let id = completion.key.request_key.conn;
             if let Some(connection) = self.connections.get_mut(id) {
                 let before = connection.output.len();
-                self.dispatcher.resume(claimed, completion, connection, &mut self.timers, now);
+                self.dispatcher.resume(claimed, completion, &mut connection.client(), &mut self.timers, now);
                 bytes += connection.output.len().saturating_sub(before);
                 self.enqueue(id);
             }
@@ -296,7 +295,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     fn withdraw_checks(&mut self, now: Now) {
         for request_key in self.dispatcher.take_withdrawn() {
             if let Some(connection) = self.connections.get_mut(request_key.conn) {
-                self.dispatcher.withdraw(request_key, connection, &mut self.timers, now);
+                self.dispatcher.withdraw(request_key, &mut connection.client(), &mut self.timers, now);
                 self.enqueue(request_key.conn);
             }
         }
@@ -309,14 +308,19 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 Timer::Connection(id) => self.expire_connection(id, now),
                 Timer::Job(key) => {
                     if let Some(connection) = self.connections.get_mut(key.request_key.conn) {
-                        self.dispatcher.expire(key, connection, &mut self.timers, now);
+                        self.dispatcher.expire(key, &mut connection.client(), &mut self.timers, now);
                         self.enqueue(key.request_key.conn);
                     }
                 }
                 Timer::Login(order) => {
                     let id = order.request_key.conn;
                     if let Some(connection) = self.connections.get_mut(id) {
-                        self.dispatcher.retry_login(order.request_key, connection, &mut self.timers, now);
+                        self.dispatcher.retry_login(
+                            order.request_key,
+                            &mut connection.client(),
+                            &mut self.timers,
+                            now,
+                        );
                         self.enqueue(id);
                     }
                 }
@@ -420,7 +424,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     /// Cancels what a closed connection has waited for.
     fn forget(&mut self, id: ConnId, connection: Connection<N::Socket>) {
-        if connection.jobs > 0 {
+        if connection.load.jobs > 0 {
             for seq in connection.session.open_seqs() {
                 self.dispatcher.cancel(RequestKey { conn: id, seq }, &mut self.timers);
             }

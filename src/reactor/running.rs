@@ -87,7 +87,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             }
             let is_known = || self.dispatcher.app.presence().is_trusted(id);
             let capacity = Capacity {
-                for_request: self.dispatcher.may_begin(connection),
+                for_request: self.dispatcher.may_begin(&connection.load),
                 for_page: self.budget.may_begin_page(id, is_called, is_known),
             };
             let Connection { session, input, output, .. } = &mut *connection;
@@ -102,23 +102,48 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 Step::Call(seq, request) => {
                     work.steps += 1;
                     let request_key = RequestKey { conn: id, seq };
-                    self.dispatcher.begin(request_key, request, connection, &mut self.timers, now);
+                    self.dispatcher.begin(
+                        request_key,
+                        request,
+                        &mut connection.client(),
+                        &mut self.timers,
+                        now,
+                    );
                 }
                 Step::Decode(seq, text) => {
                     work.steps += 1;
                     let request_key = RequestKey { conn: id, seq };
-                    self.dispatcher.begin_decoding(request_key, text, connection, &mut self.timers, now);
+                    self.dispatcher.begin_decoding(
+                        request_key,
+                        text,
+                        &mut connection.client(),
+                        &mut self.timers,
+                        now,
+                    );
                 }
                 Step::NextPage(seq, of, cursor) => {
                     work.steps += 1;
                     let request_key = RequestKey { conn: id, seq };
-                    self.dispatcher.begin_page(request_key, of, cursor, connection, &mut self.timers, now);
+                    self.dispatcher.begin_page(
+                        request_key,
+                        of,
+                        cursor,
+                        &mut connection.client(),
+                        &mut self.timers,
+                        now,
+                    );
                 }
                 Step::Due(seq, data) => {
                     work.steps += 1;
                     work.bytes += data.len();
                     let request_key = RequestKey { conn: id, seq };
-                    self.dispatcher.deliver(request_key, data, connection, &mut self.timers, now);
+                    self.dispatcher.deliver(
+                        request_key,
+                        data,
+                        &mut connection.client(),
+                        &mut self.timers,
+                        now,
+                    );
                 }
                 Step::NeedInput => {
                     if connection.flush(&mut self.net, now.instant) == Flushed::Broken {

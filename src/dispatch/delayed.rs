@@ -2,74 +2,67 @@
 
 use std::time::Duration;
 
-use super::{Dispatcher, Now, RequestContext};
+use super::timers::Timers;
+use super::{Client, Dispatcher, Now, RequestContext};
 use crate::app::commands::Next;
 use crate::ids::RequestKey;
 use crate::model::{Answer, CommandName, Failure};
-use crate::reactor::connection::Connection;
-use crate::reactor::timers::Timers;
 use crate::worker::Jobs;
 
 /// What is to be answered later, on all connections.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Delayed {
-    pub(super) requests: usize,
-    pub(super) bytes: usize,
+pub(crate) struct Delayed {
+    pub(crate) requests: usize,
+    pub(crate) bytes: usize,
 }
 
 impl<J: Jobs> Dispatcher<J> {
     /// What was to be answered later is due.
-    pub(in crate::reactor) fn deliver<S>(
+    pub(crate) fn deliver(
         &mut self,
         request_key: RequestKey,
         data: Box<str>,
-        connection: &mut Connection<S>,
+        client: &mut Client<'_>,
         timers: &mut Timers,
         now: Now,
     ) {
         self.forget_delayed(1, data.len());
         #[cfg(feature = "internals")]
-        self.trace(crate::reactor::inspect::TraceEvent::Due(request_key.conn, data.clone()));
+        self.trace(crate::dispatch::trace::TraceEvent::Due(request_key.conn, data.clone()));
         let action = self.app.convert_now(data);
         if let Next::Work { .. } = action {
-            connection.session.begin_conversion(request_key.seq);
+            client.session.begin_conversion(request_key.seq);
         }
-        self.dispatch(
-            RequestContext::new(request_key, CommandName::Convert),
-            action,
-            connection,
-            timers,
-            now,
-        );
+        self.dispatch(RequestContext::new(request_key, CommandName::Convert), action, client, timers, now);
     }
 
     /// So many requests, with texts of so many bytes, are not to be answered later any more.
-    pub(in crate::reactor) fn forget_delayed(&mut self, requests: usize, bytes: usize) {
+    pub(crate) fn forget_delayed(&mut self, requests: usize, bytes: usize) {
         self.delayed.requests -= requests;
         self.delayed.bytes -= bytes;
     }
 
     /// How many requests are to be answered later, and the bytes of their texts.
     #[cfg(feature = "internals")]
-    pub(in crate::reactor) fn delayed(&self) -> (usize, usize) {
+    pub(crate) fn delayed(&self) -> (usize, usize) {
         (self.delayed.requests, self.delayed.bytes)
     }
 
-    pub(super) fn delay<S>(
+    pub(crate) fn delay(
         &mut self,
         asked: RequestContext,
         after: Duration,
         data: Box<str>,
-        connection: &mut Connection<S>,
+        client: &mut Client<'_>,
         now: Now,
     ) {
         let (at, bytes) = (now.instant + after, data.len());
         #[cfg(feature = "internals")]
-        self.trace(crate::reactor::inspect::TraceEvent::Delayed(data.clone(), at));
+        self.trace(crate::dispatch::trace::TraceEvent::Delayed(data.clone(), at));
         let request_key = asked.origin.request_key;
         if self.delayed.bytes + bytes > self.delayed_bytes_max {
-            self.answer(request_key, asked.command, Answer::Failed(Failure::Busy), connection, now);
-        } else if connection.session.delay(request_key.seq, at, data) {
+            self.answer(request_key, asked.command, Answer::Failed(Failure::Busy), client, now);
+        } else if client.session.delay(request_key.seq, at, data) {
             self.delayed.requests += 1;
             self.delayed.bytes += bytes;
         }

@@ -11,18 +11,18 @@ use crate::work::Lane;
 use crate::worker::{JobState, Priority, RunId};
 
 /// What a job is for.
-pub(super) struct Origin {
-    pub(super) request_key: RequestKey,
+pub(crate) struct Origin {
+    pub(crate) request_key: RequestKey,
     /// What the job needs in its queue.
-    pub(super) room: Priority,
+    pub(crate) room: Priority,
     /// How long the request has waited for the store.
-    pub(super) store_time: Duration,
+    pub(crate) store_time: Duration,
     /// How long it was held before it could be tried.
-    pub(super) held: Duration,
+    pub(crate) held: Duration,
 }
 
 /// Who goes on when a job is done.
-pub(super) enum Owner {
+pub(crate) enum Owner {
     /// The app, with a request that has come to this stage.
     App(Stage),
     /// The session, which has a message read.
@@ -30,35 +30,35 @@ pub(super) enum Owner {
 }
 
 /// A request that waits for a job.
-pub(super) struct InFlight {
+pub(crate) struct InFlight {
     /// The job it waits for; results of any other find nothing.
-    pub(super) job: u64,
-    pub(super) lane: Lane,
-    pub(super) owner: Owner,
-    pub(super) state: Arc<JobState>,
-    pub(super) submitted: Instant,
-    pub(super) deadline: Instant,
+    pub(crate) job: u64,
+    pub(crate) lane: Lane,
+    pub(crate) owner: Owner,
+    pub(crate) state: Arc<JobState>,
+    pub(crate) submitted: Instant,
+    pub(crate) deadline: Instant,
     /// How long the jobs before this one waited for the store.
-    pub(super) store_time: Duration,
+    pub(crate) store_time: Duration,
     /// What it weighs, what waits for it included.
-    pub(super) weight: usize,
+    pub(crate) weight: usize,
     /// Where it makes a page of a list.
-    pub(super) page: Option<PageWait>,
+    pub(crate) page: Option<PageWait>,
 }
 
 /// A page of a list that waits for its turn.
 #[derive(Clone, Copy)]
-pub(super) struct PageWait {
-    pub(super) until: Instant,
+pub(crate) struct PageWait {
+    pub(crate) until: Instant,
     /// The run in which it was at its last deadline: it is stuck if it is at the next, too.
-    pub(super) run: Option<RunId>,
+    pub(crate) run: Option<RunId>,
     /// What its lane had done by its last deadline, or when it was submitted: the lane is stuck if that is all at the
     /// next.
-    pub(super) lane_done: u64,
+    pub(crate) lane_done: u64,
 }
 
 impl Origin {
-    pub(super) fn new(request_key: RequestKey) -> Origin {
+    pub(crate) fn new(request_key: RequestKey) -> Origin {
         Origin { request_key, room: Priority::Normal, store_time: Duration::ZERO, held: Duration::ZERO }
     }
 }
@@ -66,7 +66,7 @@ impl Origin {
 impl InFlight {
     /// Its deadline has come, and its lane has `lane_done`. Whether there is another: a page of a list may wait for its
     /// turn for longer while the lane gets on, and its time to be made begins with it.
-    pub(super) fn may_wait_longer(&mut self, lane_done: u64, now: Instant) -> bool {
+    pub(crate) fn may_wait_longer(&mut self, lane_done: u64, now: Instant) -> bool {
         let (Some(page), run) = (&mut self.page, self.state.run()) else { return false };
         if now >= page.until || lane_done == page.lane_done || (run.is_some() && run == page.run) {
             return false;
@@ -79,7 +79,7 @@ impl InFlight {
 
 impl Owner {
     /// What waits for the job, in points to be kept.
-    pub(super) fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         match self {
             Owner::App(stage) => stage.weight(),
             Owner::Session => 0,
@@ -89,7 +89,7 @@ impl Owner {
 
 /// How long a job of `lane` may take whose request has waited for the store for `store_time` and was `held`
 /// before.
-pub(super) fn time_left(lane: Lane, store_time: Duration, held: Duration) -> Duration {
+pub(crate) fn time_left(lane: Lane, store_time: Duration, held: Duration) -> Duration {
     match lane {
         Lane::Auth => lane_deadline(lane).saturating_sub(held),
         Lane::Compute => lane_deadline(lane),
@@ -100,7 +100,7 @@ pub(super) fn time_left(lane: Lane, store_time: Duration, held: Duration) -> Dur
 }
 
 /// How long a job of `lane` may take, waiting included.
-pub(super) fn lane_deadline(lane: Lane) -> Duration {
+pub(crate) fn lane_deadline(lane: Lane) -> Duration {
     match lane {
         Lane::Auth => limits::AUTH_DEADLINE,
         Lane::Compute => limits::COMPUTE_DEADLINE,

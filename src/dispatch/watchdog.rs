@@ -12,7 +12,7 @@ use crate::work::Lane;
 use crate::worker::Jobs;
 
 /// The sign, and what was seen of the lanes.
-pub(super) struct Watchdog {
+pub(crate) struct Watchdog {
     interval: Duration,
     beat: Box<dyn FnMut() + Send>,
     lanes: [LaneSample; Lane::ALL.len()],
@@ -28,13 +28,13 @@ struct LaneSample {
 }
 
 impl Watchdog {
-    pub(super) fn new(interval: Duration, beat: Box<dyn FnMut() + Send>) -> Watchdog {
+    pub(crate) fn new(interval: Duration, beat: Box<dyn FnMut() + Send>) -> Watchdog {
         let lanes = Lane::ALL.map(|_| LaneSample { done: 0, waiting: None, is_stuck: false });
         Watchdog { interval, beat, lanes }
     }
 
     /// Gives the sign, if all is well; when to do so again.
-    pub(super) fn beat(&mut self, jobs: &impl Jobs, now: Instant) -> Instant {
+    pub(crate) fn beat(&mut self, jobs: &impl Jobs, now: Instant) -> Instant {
         for (lane, seen) in Lane::ALL.into_iter().zip(&mut self.lanes) {
             seen.look(lane, jobs, now);
         }

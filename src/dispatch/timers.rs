@@ -11,7 +11,7 @@ use crate::worker::JobKey;
 
 /// What a timer is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Timer {
+pub(crate) enum Timer {
     /// Look at the deadlines of a connection.
     Connection(ConnId),
     /// A job should have been done.
@@ -37,29 +37,29 @@ pub(super) enum Timer {
 /// The order of logins that wait for the same moment: first the one whose source has tried none for longest, so
 /// that a source with many leaves room for others.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct LoginRetry {
-    pub(super) last_start: Instant,
-    pub(super) number: u64,
-    pub(super) request_key: RequestKey,
+pub(crate) struct LoginRetry {
+    pub(crate) last_start: Instant,
+    pub(crate) number: u64,
+    pub(crate) request_key: RequestKey,
 }
 
 /// Armed timers.
 #[derive(Default)]
-pub(super) struct Timers {
+pub(crate) struct Timers {
     /// Apart from the others, where an entry takes less: every connection may have one.
     connections: BTreeSet<(Instant, ConnId)>,
     others: BTreeSet<(Instant, Timer)>,
 }
 
 impl Timers {
-    pub(super) fn arm(&mut self, at: Instant, timer: Timer) {
+    pub(crate) fn arm(&mut self, at: Instant, timer: Timer) {
         match timer {
             Timer::Connection(id) => self.connections.insert((at, id)),
             other => self.others.insert((at, other)),
         };
     }
 
-    pub(super) fn disarm(&mut self, at: Instant, timer: Timer) {
+    pub(crate) fn disarm(&mut self, at: Instant, timer: Timer) {
         match timer {
             Timer::Connection(id) => self.connections.remove(&(at, id)),
             other => self.others.remove(&(at, other)),
@@ -67,14 +67,14 @@ impl Timers {
     }
 
     /// The earliest instant that somebody waits for.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         let connection = self.connections.first().map(|(at, _)| *at);
         let other = self.others.first().map(|(at, _)| *at);
         connection.into_iter().chain(other).min()
     }
 
     /// Takes a timer that is due.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Instant, Timer)> {
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Instant, Timer)> {
         if self.connections.first().is_some_and(|(at, _)| *at <= now) {
             return self.connections.pop_first().map(|(at, id)| (at, Timer::Connection(id)));
         }
@@ -86,7 +86,7 @@ impl Timers {
 
     /// How many are armed.
     #[cfg(feature = "internals")]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.connections.len() + self.others.len()
     }
 }

@@ -8,7 +8,7 @@ use crate::worker::Jobs;
 
 impl<J: Jobs> Dispatcher<J> {
     /// What an operator is shown.
-    pub(in crate::reactor) fn statistics(&self, now: Instant) -> Statistics {
+    pub(crate) fn statistics(&self, now: Instant) -> Statistics {
         let counters = &self.counters;
         let store_errors = self.app.store_errors();
         let points = self.app.points_counted();

@@ -13,7 +13,7 @@ use crate::work::Work;
 
 /// Those that are in flight.
 #[derive(Default)]
-pub(super) struct PasswordChecks {
+pub(crate) struct PasswordChecks {
     checks: HashMap<RequestKey, Check>,
     /// By source and job: in the order in which they came.
     of_source: BTreeMap<(Source, u64), RequestKey>,
@@ -21,17 +21,17 @@ pub(super) struct PasswordChecks {
 }
 
 /// What it takes to ask for one again.
-pub(super) struct Check {
-    pub(super) job: u64,
-    pub(super) work: Work,
-    pub(super) attempt: LoginAttempt,
+pub(crate) struct Check {
+    pub(crate) job: u64,
+    pub(crate) work: Work,
+    pub(crate) attempt: LoginAttempt,
     /// When it was to be done first.
-    pub(super) begun: Instant,
-    pub(super) was_delayed: bool,
+    pub(crate) begun: Instant,
+    pub(crate) was_delayed: bool,
 }
 
 impl PasswordChecks {
-    pub(super) fn insert(&mut self, request_key: RequestKey, check: Check) {
+    pub(crate) fn insert(&mut self, request_key: RequestKey, check: Check) {
         let (LoginAttempt { source, target }, job) = (check.attempt, check.job);
         self.of_source.insert((source, job), request_key);
         self.for_target.insert((target, job), request_key);
@@ -39,7 +39,7 @@ impl PasswordChecks {
     }
 
     /// The one that `request_key` waits for, if that is what it waits for.
-    pub(super) fn remove(&mut self, request_key: RequestKey) -> Option<Check> {
+    pub(crate) fn remove(&mut self, request_key: RequestKey) -> Option<Check> {
         let check = self.checks.remove(&request_key)?;
         let LoginAttempt { source, target } = check.attempt;
         self.of_source.remove(&(source, check.job));
@@ -48,7 +48,7 @@ impl PasswordChecks {
     }
 
     /// Those of the same source, and those for the same VM.
-    pub(super) fn of_same_target(
+    pub(crate) fn of_same_target(
         &self,
         attempt: LoginAttempt,
     ) -> impl Iterator<Item = (RequestKey, LoginAttempt)> {
@@ -63,7 +63,7 @@ impl PasswordChecks {
 
     /// How many there are, if the indices agree.
     #[cfg(feature = "internals")]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         assert_eq!((self.of_source.len(), self.for_target.len()), (self.checks.len(), self.checks.len()));
         self.checks.len()
     }

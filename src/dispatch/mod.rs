@@ -3,76 +3,98 @@
 //! Invariant: a request that a session has handed out is answered here at once, or it is in flight under
 //! its request_key with one job and one armed timer.
 
+mod counters;
 mod delayed;
+mod delayed_logins;
+mod in_flight;
+mod password_checks;
 mod statistics;
+pub(crate) mod timers;
+pub(crate) mod trace;
+pub(crate) mod watchdog;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::delayed::Delayed;
-use super::Settings;
-use super::connection::Connection;
-use super::counters::Counters;
-use super::delayed_logins::{DelayedLogin, PendingCheck};
-use super::in_flight::{InFlight, Origin, Owner, PageWait, time_left};
-use super::password_checks::PasswordChecks;
-use super::timers::{Timer, Timers};
 use crate::app::App;
 use crate::app::commands::{Next, Stage};
+use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, RequestKey};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
 use crate::model::{Answer, CommandName, Cursor, Dialect, Failure, Listing, LongText, Refusal, Request};
+use crate::session::Session;
 use crate::work::{Compute, Lane, Work, WorkError, WorkResult};
 use crate::worker::{
     Abandoned, Account, Accounts, Completion, Job, JobKey, JobState, Jobs, Priority, QueueFull,
 };
+use counters::Counters;
+use delayed_logins::{DelayedLogin, PendingCheck};
+use in_flight::{InFlight, Origin, Owner, PageWait, time_left};
+use password_checks::PasswordChecks;
+use timers::{Timer, Timers};
 
 /// The requests in flight, and what carries them.
-pub(super) struct Dispatcher<J> {
-    pub(super) app: App,
-    pub(super) jobs: J,
-    pub(super) counters: Counters,
+pub(crate) struct Dispatcher<J> {
+    pub(crate) app: App,
+    pub(crate) jobs: J,
+    pub(crate) counters: Counters,
     /// That of this turn.
-    pub(super) date: HttpDate,
-    pub(super) in_flight: HashMap<RequestKey, InFlight>,
+    pub(crate) date: HttpDate,
+    pub(crate) in_flight: HashMap<RequestKey, InFlight>,
     /// Those of them that have a password checked.
-    pub(super) checks: PasswordChecks,
+    pub(crate) checks: PasswordChecks,
     /// Those checks that are to be taken back.
-    pub(super) withdrawn: Vec<RequestKey>,
+    pub(crate) withdrawn: Vec<RequestKey>,
     in_flight_max: usize,
     delayed: Delayed,
     /// What all jobs in flight weigh, in points to be kept.
     weight: usize,
     cut_log_limiter: LogRateLimiter,
     /// Logins that wait until they may be tried.
-    pub(super) delayed_logins: HashMap<RequestKey, DelayedLogin>,
-    pub(super) is_stopping: bool,
-    pub(super) next_job: u64,
+    pub(crate) delayed_logins: HashMap<RequestKey, DelayedLogin>,
+    pub(crate) is_stopping: bool,
+    pub(crate) next_job: u64,
     delayed_bytes_max: usize,
     started: Instant,
     /// What has been done since the trace was last taken, if it is recorded.
     #[cfg(feature = "internals")]
-    pub(super) trace: Option<Vec<super::inspect::TraceEvent>>,
+    pub(crate) trace: Option<Vec<trace::TraceEvent>>,
+}
+
+/// What a request uses of its connection.
+pub(crate) struct Client<'a> {
+    pub(crate) session: &'a mut Session,
+    pub(crate) output: &'a mut Buffer,
+    pub(crate) load: &'a mut JobLoad,
+}
+
+/// The queued and running jobs of one connection.
+#[derive(Default)]
+pub(crate) struct JobLoad {
+    pub(crate) jobs: u32,
+    /// Their weight, in points.
+    pub(crate) weight: usize,
 }
 
 /// The two clocks' readings of this turn.
 #[derive(Clone, Copy)]
-pub(super) struct Now {
-    pub(super) instant: Instant,
-    pub(super) unix: UnixSeconds,
+pub(crate) struct Now {
+    pub(crate) instant: Instant,
+    pub(crate) unix: UnixSeconds,
 }
 
 /// The request that something is done for.
-pub(super) struct RequestContext {
-    pub(super) command: CommandName,
-    pub(super) origin: Origin,
+pub(crate) struct RequestContext {
+    pub(crate) command: CommandName,
+    pub(crate) origin: Origin,
 }
 
 /// A request whose job is done.
-pub(super) struct ClaimedRequest {
+pub(crate) struct ClaimedRequest {
     owner: Owner,
     /// How long it has waited for the store.
     store_time: Duration,
@@ -86,7 +108,13 @@ impl RequestContext {
 }
 
 impl<J: Jobs> Dispatcher<J> {
-    pub(super) fn new(app: App, jobs: J, settings: &Settings, started: Instant) -> Dispatcher<J> {
+    pub(crate) fn new(
+        app: App,
+        jobs: J,
+        requests_max: usize,
+        delayed_bytes_max: usize,
+        started: Instant,
+    ) -> Dispatcher<J> {
         Dispatcher {
             app,
             jobs,
@@ -95,13 +123,13 @@ impl<J: Jobs> Dispatcher<J> {
             in_flight: HashMap::new(),
             checks: PasswordChecks::default(),
             withdrawn: Vec::new(),
-            in_flight_max: settings.requests_max,
+            in_flight_max: requests_max,
             delayed: Delayed::default(),
             delayed_logins: HashMap::new(),
             is_stopping: false,
             weight: 0,
             cut_log_limiter: LogRateLimiter::default(),
-            delayed_bytes_max: settings.bounds.delayed_bytes,
+            delayed_bytes_max,
             next_job: 0,
             started,
             #[cfg(feature = "internals")]
@@ -110,79 +138,79 @@ impl<J: Jobs> Dispatcher<J> {
     }
 
     /// From now on so many requests may be in flight; those that are, go on.
-    pub(super) fn set_in_flight_max(&mut self, in_flight_max: usize) {
+    pub(crate) fn set_in_flight_max(&mut self, in_flight_max: usize) {
         self.in_flight_max = in_flight_max;
     }
 
     /// Whether a connection may begin one more request, or is read no further until some that it has begun are
     /// done: by itself it may have so much waiting, and less where all together have much.
-    pub(super) fn may_begin<S>(&self, connection: &Connection<S>) -> bool {
+    pub(crate) fn may_begin(&self, load: &JobLoad) -> bool {
         let weight_max = match self.weight < limits::WORK_WAITING_SHARED {
             true => limits::WORK_PER_CONNECTION_MAX,
             false => limits::WORK_PER_CONNECTION_FREE,
         };
-        connection.jobs < limits::JOBS_PER_CONNECTION_MAX && connection.jobs_weight < weight_max
+        load.jobs < limits::JOBS_PER_CONNECTION_MAX && load.weight < weight_max
     }
 
     /// A session hands out a request.
-    pub(super) fn begin<S>(
+    pub(crate) fn begin(
         &mut self,
         request_key: RequestKey,
         request: Box<Request>,
-        connection: &mut Connection<S>,
+        client: &mut Client<'_>,
         timers: &mut Timers,
         now: Now,
     ) {
         let (command, is_inline) = (request.name, request.is_inline());
         self.counters.count_request(command);
         #[cfg(feature = "internals")]
-        self.trace(super::inspect::TraceEvent::Begun(request_key.conn));
+        self.trace(trace::TraceEvent::Begun(request_key.conn));
         let open = self.in_flight.len() + self.delayed_logins.len() + self.delayed.requests;
         let action = if open < self.in_flight_max || is_inline {
             self.app.begin(request_key.conn, request, now.unix)
         } else {
             self.app.refuse(request_key.conn, &request)
         };
-        self.dispatch(RequestContext::new(request_key, command), action, connection, timers, now);
+        self.dispatch(RequestContext::new(request_key, command), action, client, timers, now);
     }
 
     /// A session has a long message read.
-    pub(super) fn begin_decoding<S>(
+    pub(crate) fn begin_decoding(
         &mut self,
         request_key: RequestKey,
         text: LongText,
-        connection: &mut Connection<S>,
+        client: &mut Client<'_>,
         timers: &mut Timers,
         now: Now,
     ) {
         let work = Work::Compute(Compute::Decode { text });
-        match self.submit(Origin::new(request_key), work, Owner::Session, connection, timers, now) {
+        match self.submit(Origin::new(request_key), work, Owner::Session, client, timers, now) {
             Ok(()) => {}
             Err(QueueFull) => {
                 self.counters.jobs_refused += 1;
-                connection.session.decoded(request_key.seq, Err(unreadable(Failure::Busy)));
+                client.session.decoded(request_key.seq, Err(unreadable(Failure::Busy)));
             }
         }
     }
 
     /// A session wants the next page of an answer.
-    pub(super) fn begin_page<S>(
+    pub(crate) fn begin_page(
         &mut self,
         request_key: RequestKey,
         of: Listing,
         cursor: Cursor,
-        connection: &mut Connection<S>,
+        client: &mut Client<'_>,
         timers: &mut Timers,
         now: Now,
     ) {
         let origin = Origin { room: Priority::Reserved, ..Origin::new(request_key) };
         let asked = RequestContext { command: of.command(), origin };
         let action = self.app.page(request_key.conn, of, cursor);
-        self.dispatch(asked, action, connection, timers, now);
+        self.dispatch(asked, action, client, timers, now);
     }
 
     /// Whose result this is, if anybody still waits for it.
-    pub(super) fn claim(&mut self, key: JobKey, timers: &mut Timers, now: Now) -> Option<ClaimedRequest> {
+    pub(crate) fn claim(&mut self, key: JobKey, timers: &mut Timers, now: Now) -> Option<ClaimedRequest> {
         match self.in_flight.get(&key.request_key) {
             Some(in_flight) if in_flight.job == key.job => {}
             _ => {
@@ -200,18 +228,18 @@ impl<J: Jobs> Dispatcher<J> {
     }
 
     /// Goes on with a request whose job is done, and counted out of the connection's.
-    pub(super) fn resume<S>(
+    pub(crate) fn resume(
         &mut self,
         claimed: ClaimedRequest,
         completion: Completion,
-        connection: &mut Connection<S>,
+        client: &mut Client<'_>,
         timers: &mut Timers,
         now: Now,
     ) {
         let request_key = completion.key.request_key;
         let ClaimedRequest { owner, store_time, weight } = claimed;
-        connection.jobs -= 1;
-        connection.jobs_weight -= weight;
+        client.load.jobs -= 1;
+        client.load.weight -= weight;
         if matches!(completion.result, Err(WorkError::NoRoom)) {
             self.counters.jobs_refused += 1;
         }
@@ -223,7 +251,7 @@ impl<J: Jobs> Dispatcher<J> {
                     Err(WorkError::NoRoom) => Err(unreadable(Failure::Busy)),
                     _ => Err(unreadable(Failure::Internal)),
                 };
-                return connection.session.decoded(request_key.seq, decoded);
+                return client.session.decoded(request_key.seq, decoded);
             }
         };
         let asked = RequestContext {
@@ -235,18 +263,12 @@ impl<J: Jobs> Dispatcher<J> {
             self.withdraw_over_limit(failed, now);
         }
         let action = self.app.resume(request_key.conn, stage, completion.result, now.unix);
-        self.dispatch(asked, action, connection, timers, now);
+        self.dispatch(asked, action, client, timers, now);
     }
 
     /// The deadline of a job has come: its client is answered now, whatever becomes of it, unless it only waits for
     /// its turn and may.
-    pub(super) fn expire<S>(
-        &mut self,
-        key: JobKey,
-        connection: &mut Connection<S>,
-        timers: &mut Timers,
-        now: Now,
-    ) {
+    pub(crate) fn expire(&mut self, key: JobKey, client: &mut Client<'_>, timers: &mut Timers, now: Now) {
         let Some(in_flight) = self.in_flight.get_mut(&key.request_key) else { return };
         if in_flight.page.is_some()
             && in_flight.may_wait_longer(self.jobs.progress(in_flight.lane).done, now.instant)
@@ -254,8 +276,8 @@ impl<J: Jobs> Dispatcher<J> {
             return timers.arm(in_flight.deadline, Timer::Job(key));
         }
         let Some(in_flight) = self.release(key.request_key) else { return };
-        connection.jobs -= 1;
-        connection.jobs_weight -= in_flight.weight;
+        client.load.jobs -= 1;
+        client.load.weight -= in_flight.weight;
         let failure = match in_flight.state.abandon() {
             Abandoned::Queued => {
                 self.counters.jobs_refused += 1;
@@ -277,14 +299,14 @@ impl<J: Jobs> Dispatcher<J> {
         };
         match in_flight.owner {
             Owner::App(stage) => {
-                self.answer(key.request_key, stage.command(), Answer::Failed(failure), connection, now);
+                self.answer(key.request_key, stage.command(), Answer::Failed(failure), client, now);
             }
-            Owner::Session => connection.session.decoded(key.request_key.seq, Err(unreadable(failure))),
+            Owner::Session => client.session.decoded(key.request_key.seq, Err(unreadable(failure))),
         }
     }
 
     /// The connection is gone: what it waits for need not be begun.
-    pub(super) fn cancel(&mut self, request_key: RequestKey, timers: &mut Timers) {
+    pub(crate) fn cancel(&mut self, request_key: RequestKey, timers: &mut Timers) {
         if let Some(in_flight) = self.release(request_key) {
             timers.disarm(in_flight.deadline, Timer::Job(JobKey { request_key, job: in_flight.job }));
             let _ = in_flight.state.abandon();
@@ -293,7 +315,7 @@ impl<J: Jobs> Dispatcher<J> {
     }
 
     /// A request waits for its job no longer.
-    pub(super) fn release(&mut self, request_key: RequestKey) -> Option<InFlight> {
+    pub(crate) fn release(&mut self, request_key: RequestKey) -> Option<InFlight> {
         let in_flight = self.in_flight.remove(&request_key)?;
         self.weight -= in_flight.weight;
         if in_flight.lane == Lane::Auth {
@@ -304,46 +326,45 @@ impl<J: Jobs> Dispatcher<J> {
 
     /// A session has answered so many messages of a connection with an error by itself.
     #[cfg_attr(not(test), allow(unused_variables))]
-    pub(super) fn count_refused(&mut self, conn: ConnId, refused: u16) {
+    pub(crate) fn count_refused(&mut self, conn: ConnId, refused: u16) {
         self.counters.requests_refused += u64::from(refused);
         #[cfg(feature = "internals")]
         if refused > 0 {
-            self.trace(super::inspect::TraceEvent::Refused(conn, u32::from(refused)));
+            self.trace(trace::TraceEvent::Refused(conn, u32::from(refused)));
         }
     }
 
     /// How many requests wait for a job.
     #[cfg(feature = "internals")]
-    pub(super) fn in_flight_count(&self) -> usize {
+    pub(crate) fn in_flight_count(&self) -> usize {
         assert!(self.checks.len() <= self.in_flight.len(), "a check that is not in flight");
         self.in_flight.len() + self.delayed_logins.len()
     }
 
-    fn dispatch<S>(
+    fn dispatch(
         &mut self,
         asked: RequestContext,
         action: Next,
-        connection: &mut Connection<S>,
+        client: &mut Client<'_>,
         timers: &mut Timers,
         now: Now,
     ) {
         let RequestContext { command, origin } = asked;
         let request_key = origin.request_key;
         match action {
-            Next::Answer(answer) => self.answer(request_key, command, answer, connection, now),
+            Next::Answer(answer) => self.answer(request_key, command, answer, client, now),
             Next::Statistics => {
                 let answer = Answer::Statistics(self.statistics(now.instant));
-                self.answer(request_key, command, answer, connection, now);
+                self.answer(request_key, command, answer, client, now);
             }
             Next::Later { after, data } => {
-                self.delay(RequestContext { command, origin }, after, data, connection, now);
+                self.delay(RequestContext { command, origin }, after, data, client, now);
             }
             Next::Page(page) => {
                 if page.next.is_none() {
                     self.counters.count_outcome(command, None);
                 }
-                let output = &mut connection.output;
-                connection.session.complete_page(request_key.seq, &page, output, &self.date);
+                client.session.complete_page(request_key.seq, &page, client.output, &self.date);
             }
             Next::Work { work, stage } => {
                 let asked = RequestContext { command, origin };
@@ -351,40 +372,40 @@ impl<J: Jobs> Dispatcher<J> {
                     Some(attempt) => {
                         let (begun, was_delayed) = (now.instant, false);
                         let check = PendingCheck { asked, work, stage, attempt, begun, was_delayed };
-                        self.check_password(check, connection, timers, now);
+                        self.check_password(check, client, timers, now);
                     }
-                    None => self.work(asked, work, stage, connection, timers, now),
+                    None => self.work(asked, work, stage, client, timers, now),
                 }
             }
         }
-        connection.session.set_authenticated(self.app.presence().is_authenticated(request_key.conn));
+        client.session.set_authenticated(self.app.presence().is_authenticated(request_key.conn));
     }
 
     /// Hands a task to a worker.
-    pub(super) fn work<S>(
+    pub(crate) fn work(
         &mut self,
         asked: RequestContext,
         work: Work,
         stage: Stage,
-        connection: &mut Connection<S>,
+        client: &mut Client<'_>,
         timers: &mut Timers,
         now: Now,
     ) {
         let RequestContext { command, origin } = asked;
         let request_key = origin.request_key;
         let owner = Owner::App(stage);
-        if self.submit(origin, work, owner, connection, timers, now).is_err() {
+        if self.submit(origin, work, owner, client, timers, now).is_err() {
             self.counters.jobs_refused += 1;
-            self.answer(request_key, command, Answer::Failed(Failure::Busy), connection, now);
+            self.answer(request_key, command, Answer::Failed(Failure::Busy), client, now);
         }
     }
 
-    fn submit<S>(
+    fn submit(
         &mut self,
         origin: Origin,
         work: Work,
         owner: Owner,
-        connection: &mut Connection<S>,
+        client: &mut Client<'_>,
         timers: &mut Timers,
         now: Now,
     ) -> Result<(), QueueFull> {
@@ -411,8 +432,8 @@ impl<J: Jobs> Dispatcher<J> {
         })?;
         timers.arm(deadline, Timer::Job(key));
         let weight = weight + owner.weight();
-        connection.jobs += 1;
-        connection.jobs_weight += weight;
+        client.load.jobs += 1;
+        client.load.weight += weight;
         self.weight += weight;
         let job = key.job;
         let in_flight = InFlight { job, lane, owner, state, submitted, deadline, store_time, weight, page };
@@ -430,12 +451,12 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 
-    pub(super) fn answer<S>(
+    pub(crate) fn answer(
         &mut self,
         request_key: RequestKey,
         command: CommandName,
         answer: Answer,
-        connection: &mut Connection<S>,
+        client: &mut Client<'_>,
         now: Now,
     ) {
         let failure = match &answer {
@@ -443,9 +464,9 @@ impl<J: Jobs> Dispatcher<J> {
             _ => None,
         };
         self.counters.count_outcome(command, failure);
-        let was_cut = connection.session.has_broken_off();
-        connection.session.complete(request_key.seq, &answer, &mut connection.output, &self.date);
-        if connection.session.has_broken_off() && !was_cut {
+        let was_cut = client.session.has_broken_off();
+        client.session.complete(request_key.seq, &answer, client.output, &self.date);
+        if client.session.has_broken_off() && !was_cut {
             self.counters.answers_cut += 1;
             if let Some(held_back) = self.cut_log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
                 log::warn!("cut {} answers ({command:?}) in the middle: {answer:?}", 1 + held_back);

@@ -7,7 +7,7 @@ use crate::model::{CommandName, Failure};
 
 /// Counters since the start.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     /// Connections open now.
     pub connections_open: u64,
     /// Connections accepted.
@@ -48,12 +48,12 @@ pub(super) struct Counters {
 
 impl Counters {
     /// Counts a request.
-    pub(super) fn count_request(&mut self, name: CommandName) {
+    pub(crate) fn count_request(&mut self, name: CommandName) {
         self.requests[name as usize] += 1;
     }
 
     /// Counts the end of a request.
-    pub(super) fn count_outcome(&mut self, name: CommandName, failure: Option<&Failure>) {
+    pub(crate) fn count_outcome(&mut self, name: CommandName, failure: Option<&Failure>) {
         match failure {
             None => self.requests_done[name as usize] += 1,
             Some(failure) => {
