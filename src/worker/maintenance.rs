@@ -33,6 +33,8 @@ struct Shared {
 
 struct Control {
     retention: Option<Duration>,
+    /// How often the retention was set.
+    retention_set: u64,
     /// Whether the thread that removes points was started.
     has_remover: bool,
     is_closed: bool,
@@ -44,7 +46,7 @@ struct Control {
 #[derive(PartialEq)]
 enum Wake {
     Rested,
-    RetentionChanged,
+    RetentionSet,
     Shutdown,
 }
 
@@ -60,6 +62,7 @@ impl Maintenance {
     ) -> io::Result<Maintenance> {
         let control = Control {
             retention: None,
+            retention_set: 0,
             has_remover: false,
             is_closed: false,
             is_flush_over: buffer.is_none(),
@@ -82,10 +85,11 @@ impl Maintenance {
         Ok(maintenance)
     }
 
-    /// Changes the retention; `None`: points are not removed.
+    /// Sets the retention; `None`: points are not removed. Old points are looked for at once.
     pub fn set_retention(&self, retention: Option<Duration>) {
         let mut control = self.shared.lock();
         control.retention = retention;
+        control.retention_set += 1;
         if retention.is_some() && !control.has_remover {
             let remover = Arc::clone(&self.shared);
             control.has_remover = self.shared.start("vmherd-retain", move || remover.run_remover());
@@ -154,16 +158,16 @@ impl Shared {
         started.is_ok()
     }
 
-    /// Sleeps for `pause`; wakes at shutdown, and where the retention is no longer `retention`, which may have changed
-    /// before the sleep.
-    fn sleep(&self, pause: Duration, retention: Option<Duration>) -> Wake {
-        let is_current = |control: &mut Control| !control.is_closed && control.retention == retention;
+    /// Sleeps for `pause`; wakes at shutdown, and where the retention was set again since the time number
+    /// `retention_set`, also before the sleep.
+    fn sleep(&self, pause: Duration, retention_set: u64) -> Wake {
+        let is_current = |control: &mut Control| !control.is_closed && control.retention_set == retention_set;
         let waited = self.changed.wait_timeout_while(self.lock(), pause, is_current);
         let (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match (control.is_closed, control.retention == retention) {
+        match (control.is_closed, control.retention_set == retention_set) {
             (true, _) => Wake::Shutdown,
             (false, true) => Wake::Rested,
-            (false, false) => Wake::RetentionChanged,
+            (false, false) => Wake::RetentionSet,
         }
     }
 
@@ -204,10 +208,14 @@ impl Shared {
         let mut clock = self.clock;
         let mut store = None;
         'pass: loop {
-            let Some(retention) = self.lock().retention else {
-                match self.sleep(limits::RETENTION_PAUSE_MAX, None) {
+            let (retention, set) = {
+                let control = self.lock();
+                (control.retention, control.retention_set)
+            };
+            let Some(retention) = retention else {
+                match self.sleep(limits::RETENTION_PAUSE_MAX, set) {
                     Wake::Shutdown => return,
-                    Wake::Rested | Wake::RetentionChanged => continue,
+                    Wake::Rested | Wake::RetentionSet => continue,
                 }
             };
             let seconds = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
@@ -225,10 +233,10 @@ impl Shared {
                 after = next;
                 let rest = (clock.now() - begun) * limits::RETENTION_REST;
                 let rest = rest.clamp(limits::RETENTION_REST_MIN, limits::RETENTION_REST_MAX);
-                match self.sleep(rest, Some(retention)) {
+                match self.sleep(rest, set) {
                     Wake::Shutdown => return,
                     Wake::Rested => {}
-                    Wake::RetentionChanged => continue 'pass,
+                    Wake::RetentionSet => continue 'pass,
                 }
             }
             if total > 0 {
@@ -237,7 +245,7 @@ impl Shared {
             store = None;
             let pause = retention / 10;
             let pause = pause.clamp(limits::RETENTION_PAUSE_MIN, limits::RETENTION_PAUSE_MAX);
-            if self.sleep(pause, Some(retention)) == Wake::Shutdown {
+            if self.sleep(pause, set) == Wake::Shutdown {
                 return;
             }
         }
