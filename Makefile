@@ -72,7 +72,7 @@ test: ## install what the tests need and run them all
 	$(CARGO) test --no-fail-fast
 	$(CARGO) build --example websocket_echo
 	tests/conformance/run cases
-	$(CARGO) test --no-fail-fast --no-default-features --lib --test simulation --test service --test postgres
+	$(CARGO) test --no-fail-fast --no-default-features --lib --bins --test simulation --test service --test postgres
 
 docs: ## write docs/settings.md anew from the table of settings
 	VMHERD_WRITE_DOCS=1 $(CARGO) test --lib the_page_of_settings

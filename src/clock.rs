@@ -190,12 +190,6 @@ pub fn unix_now() -> UnixSeconds {
     UnixSeconds(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// The wall clock now in milliseconds, for the log; a time before 1970 reads as 1970.
-pub fn unix_now_ms() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Year, month and day of the Gregorian calendar, `days` after 1970-01-01. After Howard Hinnant's
 /// `civil_from_days`: years begin in March there, so that the leap day is the last.
 pub fn civil_date(days: u64) -> (u64, u64, u64) {

@@ -69,8 +69,10 @@
 //! | [`app`], [`worker`] | what each command does, and who may run it; bounded queues, threads |
 //! | [`dispatch`] | requests under way: deadlines, delays, counters |
 //! | [`reactor`] | the loop, input and output |
-//! | [`config`], [`server`] | settings; the server as a value |
-//! | [`os`] | signals, logging, the commands for the host |
+//! | [`config`], [`registry`], [`server`] | settings; the store for the operator; the server as a value |
+//!
+//! The daemon, in `src/bin/vmherd/`, is written against what is public: signals, the log, the service manager, the commands
+//! for the host.
 //!
 //! ## Invariants
 //!
@@ -104,25 +106,38 @@ mod ids;
 mod limits;
 mod log_limiter;
 mod model;
-#[doc(hidden)]
-pub mod os;
 mod reactor;
+mod registry;
 mod server;
 mod session;
 mod stats;
 mod store;
 #[allow(unsafe_code)]
-#[doc(hidden)]
-pub mod sys;
+mod sys;
 mod work;
 mod worker;
 
+pub use app::audit::TARGET as AUDIT_TARGET;
 pub use app::login_limiter::LoginLimits;
 pub use config::{Config, Durability, InvalidSetting, ListenAddress, ListenerSpec, LogFormat, Timeouts};
-pub use model::{AccessGroup, AnonymousAccess};
+pub use escape::{Escaped, is_invisible, write_escaped};
+pub use ids::{DiskId, VmId};
+pub use model::{AccessGroup, AnonymousAccess, Disk, NameError, Secret, Vm, VmName, VmShape};
+pub use registry::{Registry, RegistryError};
 pub use server::{InheritedListener, Running, Server, ServerBuilder, StartError};
-pub use store::{Location, PostgresUrl};
+pub use stats::{Counter, LOG_LINES_DROPPED};
+pub use store::{Interrupt, Location, PostgresUrl, StoreError, back_up};
+pub use sys::process::raise_descriptor_limit;
+pub use sys::wipe;
 pub use work::password::Cost as PasswordCost;
+
+/// Limits of settings, and of what describes a VM.
+pub mod bounds {
+    pub use crate::limits::{
+        CPUS_MAX, DISK_GIB_MAX, DISKS_PER_VM_MAX, ECHOED_CHARS_MAX, LISTENERS_MAX, PASSWORD_BYTES_MAX,
+        PASSWORD_BYTES_MIN, RAM_MIB_MAX, STOP_GRACE,
+    };
+}
 
 /// The modules, for tests, benchmarks and fuzzing of this crate. May change at any time.
 #[cfg(feature = "internals")]
@@ -137,6 +152,6 @@ pub mod internals {
     }
 
     expose! {
-        app buffer clock config dialect escape framing ids limits log_limiter model reactor server session stats store sys work worker
+        app buffer clock config dialect escape framing ids limits log_limiter model reactor registry server session stats store sys work worker
     }
 }

@@ -21,9 +21,7 @@ const LAYERS: &[(&[&str], Siblings)] = &[
     (&["dispatch"], Siblings::Allowed),
     (&["reactor"], Siblings::Allowed),
     (&["config"], Siblings::Allowed),
-    (&["server"], Siblings::Allowed),
-    (&["os"], Siblings::Allowed),
-    (&["main"], Siblings::Allowed),
+    (&["server", "registry"], Siblings::Forbidden),
 ];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -41,12 +39,12 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("unicode_normalization::", &["src/model/name.rs"]),
     ("unicode_properties::", &["src/escape.rs"]),
     ("httparse::", &["src/framing/http/"]),
-    ("libc::", &["src/sys/"]),
-    ("unsafe ", &["src/sys/"]),
-    ("env_logger::", &["src/os/"]),
+    ("libc::", &["src/sys/", "src/bin/vmherd/sys/"]),
+    ("unsafe ", &["src/sys/", "src/bin/vmherd/sys/"]),
+    ("env_logger::", &["src/bin/vmherd/logging.rs"]),
     ("socket2::", &["src/reactor/mio_net.rs", "src/server/bind.rs"]),
-    ("Instant::now(", &["src/clock.rs"]),
-    ("SystemTime::now(", &["src/clock.rs"]),
+    ("Instant::now(", &["src/clock.rs", "src/bin/vmherd/signal_loop.rs"]),
+    ("SystemTime::now(", &["src/clock.rs", "src/bin/vmherd/sys/process.rs"]),
     // In the store: what may hang forever (an attempt to connect) must not take a worker with it.
     // And who looks after a file has to look while all others wait for it.
     (
@@ -54,12 +52,14 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
         &[
             "src/worker/",
             "src/server/",
-            "src/os/",
+            "src/bin/vmherd/",
             "src/store/postgres/hosts.rs",
             "src/store/sqlite/served_file.rs",
         ],
     ),
     ("thread::spawn", &[]),
+    // The daemon's program sees what any other program sees.
+    ("vmherd::internals", &[]),
     // Waiting for locks and servers: on worker threads only.
     ("thread::sleep", &["src/store/"]),
 ];
@@ -221,33 +221,31 @@ fn code(text: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// The top-level module that a file belongs to; none for the crate's root.
+/// The library's top-level module that a file belongs to; none for the crate's root, and for the daemon's program,
+/// which sees only what is public.
 fn module(path: &str) -> Option<String> {
     let inside = path.strip_prefix("src/")?;
     let first = inside.split('/').next()?.trim_end_matches(".rs");
-    (first != "lib").then(|| first.to_owned())
+    (!["lib", "bin"].contains(&first)).then(|| first.to_owned())
 }
 
 fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|(modules, _)| modules.contains(&module))
 }
 
-/// The top-level modules that code names, as `crate::` or from the binary as `vmherd::`.
+/// The top-level modules that code names as `crate::`.
 fn imports(code: &str) -> BTreeSet<String> {
     let mut imported = BTreeSet::new();
-    for root in ["crate::", "vmherd::"] {
-        for (at, _) in code.match_indices(root) {
-            let rest = &code[at + root.len()..];
-            if let Some(group) = rest.strip_prefix('{') {
-                let group = group.split_once("};").map_or(group, |(group, _)| group);
-                imported.extend(group_heads(group));
-            } else {
-                imported.insert(identifier(rest));
-            }
+    for (at, root) in code.match_indices("crate::") {
+        let rest = &code[at + root.len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let group = group.split_once("};").map_or(group, |(group, _)| group);
+            imported.extend(group_heads(group));
+        } else {
+            imported.insert(identifier(rest));
         }
     }
-    // The face has items of its own beside the modules.
-    imported.retain(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
+    imported.retain(|name| !name.is_empty());
     imported
 }
 

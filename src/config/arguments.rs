@@ -7,18 +7,18 @@ use super::redact::{is_plain_name, redact};
 
 /// A flag that the command line accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Flag {
+pub struct Flag {
     /// Its name without the dashes.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Whether it takes a value.
-    pub(crate) takes: Takes,
+    pub takes: Takes,
     /// Whether it may be given more than once.
-    pub(crate) is_repeatable: bool,
+    pub is_repeatable: bool,
 }
 
 /// Whether a flag takes a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Takes {
+pub enum Takes {
     /// `--flag VALUE` or `--flag=VALUE`.
     Value,
     /// `--flag` or `--flag=VALUE`.
@@ -29,19 +29,16 @@ pub(crate) enum Takes {
 
 /// A parsed command line.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Each flag given, in order, with its value.
-    pub(crate) flags: Vec<(&'static str, Option<String>)>,
+    pub flags: Vec<(&'static str, Option<String>)>,
     /// Positional arguments, in order.
-    pub(crate) positionals: Vec<String>,
+    pub positionals: Vec<String>,
 }
 
 impl Arguments {
     /// Parses `args` (without the program name). All arguments after `--` are positional.
-    pub(crate) fn read(
-        args: impl IntoIterator<Item = OsString>,
-        known: &[Flag],
-    ) -> Result<Arguments, ConfigError> {
+    pub fn read(args: impl IntoIterator<Item = OsString>, known: &[Flag]) -> Result<Arguments, ConfigError> {
         let mut args = args.into_iter().peekable();
         let mut arguments = Arguments::default();
         let mut flags_ended = false;
@@ -67,12 +64,12 @@ impl Arguments {
     }
 
     /// Whether the flag `name` was given.
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.flags.iter().any(|(given, _)| *given == name)
     }
 
     /// The values of the flag `name`, in order; an absent value is left out.
-    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.flags.iter().filter(move |(given, _)| *given == name).filter_map(|(_, value)| value.as_deref())
     }
 

@@ -12,13 +12,13 @@ use super::settings::SETTINGS;
 use super::values::is_blank;
 
 /// The relevant variables. An empty or blank variable counts as unset.
-pub(crate) struct Environment {
+pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
 }
 
 impl Environment {
     /// Keeps the relevant variables of `environment`.
-    pub(crate) fn collect(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
+    pub fn collect(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
         let is_relevant = |name: &OsStr| {
             name.as_bytes().starts_with(PREFIX) || STATE_DIR_VARIABLES.iter().any(|known| name == *known)
         };

@@ -50,21 +50,21 @@ pub fn settings_as_file() -> String {
 }
 
 /// Appends help for the state directory, for `vmherd stats`.
-pub(crate) fn push_state_dir_help(text: &mut String) {
+pub fn push_state_dir_help(text: &mut String) {
     ParsedSources::settings().chain(StateDirSetting::table()).for_each(|setting| push_line(text, setting));
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);
 }
 
 /// Appends help for the location of the store, for `vmherd backup`.
-pub(crate) fn push_store_selection_help(text: &mut String) {
+pub fn push_store_selection_help(text: &mut String) {
     ParsedSources::settings().chain(StoreSelection::table()).for_each(|setting| push_line(text, setting));
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);
 }
 
 /// Appends help for the settings of the store, for `vmherd vm`.
-pub(crate) fn push_store_settings_help(text: &mut String) {
+pub fn push_store_settings_help(text: &mut String) {
     ParsedSources::settings().chain(StoreSettings::table()).for_each(|setting| push_line(text, setting));
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);

@@ -35,13 +35,13 @@ use std::str::FromStr;
 use std::time::Duration;
 use std::{fmt, mem, thread};
 
-pub(crate) use arguments::{Arguments, Flag, Takes};
-pub(crate) use environment::Environment;
-pub(crate) use help::{push_state_dir_help, push_store_selection_help, push_store_settings_help};
-pub(crate) use redact::redact;
-pub(crate) use sources::ParsedSources;
-pub(crate) use tool_settings::{StateDirSetting, StoreSelection, StoreSettings};
-pub(crate) use values::parse_number;
+pub use arguments::{Arguments, Flag, Takes};
+pub use environment::Environment;
+pub use help::{push_state_dir_help, push_store_selection_help, push_store_settings_help};
+pub use redact::redact;
+pub use sources::ParsedSources;
+pub use tool_settings::{StateDirSetting, StoreSelection, StoreSettings};
+pub use values::parse_number;
 
 pub use help::{help, settings_as_file};
 pub use report::{Report, SettingChange};
@@ -349,7 +349,7 @@ impl Config {
     }
 
     /// Checks what the types allow: addresses that conflict, or that other hosts reach without `is_plaintext_allowed`.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         checks::check_listeners(self, "listen")?;
         checks::check_socket_path(&self.state_dir)
     }

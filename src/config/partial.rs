@@ -6,7 +6,7 @@ use super::Config;
 use crate::store::Location;
 
 /// A configuration under construction.
-pub(crate) struct PartialConfig {
+pub struct PartialConfig {
     /// The settings so far; its store and state directory are set last.
     pub(super) config: Config,
     pub(super) store: Option<Location>,

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 /// The part of a rejected text that is safe to show. If in doubt, hides it.
-pub(crate) fn redact(text: &str) -> Cow<'_, str> {
+pub fn redact(text: &str) -> Cow<'_, str> {
     if !may_hold_password(text) {
         return text.into();
     }

@@ -11,7 +11,7 @@ use super::sources::Origin;
 use super::values::{format_duration, format_size, parse_duration, parse_number, parse_size, parse_switch};
 
 /// One setting.
-pub(crate) struct Setting {
+pub struct Setting {
     /// Its flag without the dashes; the variable name is derived from it.
     pub(super) flag: &'static str,
     /// Placeholder of the value in the help text.

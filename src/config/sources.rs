@@ -29,7 +29,7 @@ pub struct Sources {
 }
 
 /// Parsed sources, for look-ups of values.
-pub(crate) struct ParsedSources<'a> {
+pub struct ParsedSources<'a> {
     pub(super) arguments: &'a Arguments,
     pub(super) environment: &'a Environment,
     pub(super) file: Option<SettingsFile>,
@@ -100,7 +100,7 @@ impl Sources {
 
 impl<'a> ParsedSources<'a> {
     /// Reads the settings file, if one is named.
-    pub(crate) fn read(
+    pub fn read(
         arguments: &'a Arguments,
         environment: &'a Environment,
         read_file: ReadFile,
@@ -122,7 +122,7 @@ impl<'a> ParsedSources<'a> {
     }
 
     /// The flags that name sources of settings.
-    pub(crate) fn flags() -> impl Iterator<Item = Flag> {
+    pub fn flags() -> impl Iterator<Item = Flag> {
         ParsedSources::settings().map(Setting::as_flag)
     }
 
@@ -154,14 +154,14 @@ impl<'a> ParsedSources<'a> {
     }
 
     /// Warnings: unknown variables, and duplicates in the settings file.
-    pub(crate) fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.environment.unknown_settings();
         warnings.extend(self.file.iter().flat_map(|file| file.warnings.iter().cloned()));
         warnings
     }
 
     /// Lines of the settings file that have no effect, which their author does not expect; ordered by line.
-    pub(crate) fn file_errors(&self) -> Vec<String> {
+    pub fn file_errors(&self) -> Vec<String> {
         let Some(file) = &self.file else { return Vec::new() };
         let without_value = file.lines_without_value.iter().map(|line| (*line, NO_VALUE.to_owned()));
         let names = file.names().filter_map(|(name, line)| {

@@ -135,7 +135,7 @@ fn every_setting_works_as_flag_and_as_variable() {
         ("argon2-memory", "64", |c| c.argon2.memory_kib.to_string(), "64"),
         ("argon2-passes", "3", |c| c.argon2.passes.to_string(), "3"),
         ("argon2-lanes", "3", |c| c.argon2.lanes.to_string(), "3"),
-        ("log", "warn,vmherd::os=debug", |c| c.log.clone(), "warn,vmherd::os=debug"),
+        ("log", "warn,vmherd::service=debug", |c| c.log.clone(), "warn,vmherd::service=debug"),
         ("log-format", "json", |c| format!("{:?}", c.log_format), "Json"),
     ];
     for (flag, value, look, expected) in cases {

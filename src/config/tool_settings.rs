@@ -12,38 +12,38 @@ use crate::work::password::Cost;
 
 /// The location of the daemon's store, for `vmherd backup`.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) struct StoreSelection {
+pub struct StoreSelection {
     /// The store.
-    pub(crate) store: Location,
+    pub store: Location,
     /// The state directory, if the store is the default one in it.
-    pub(crate) state_dir: Option<PathBuf>,
+    pub state_dir: Option<PathBuf>,
 }
 
 /// The settings of `vmherd vm`.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) struct StoreSettings {
+pub struct StoreSettings {
     /// The location of the store.
-    pub(crate) selection: StoreSelection,
+    pub selection: StoreSelection,
     /// Maximum number of VMs in the store.
-    pub(crate) vms_max: u64,
+    pub vms_max: u64,
     /// Cost of new password hashes.
-    pub(crate) argon2: Cost,
+    pub argon2: Cost,
 }
 
 /// The state directory, which has the daemon's own socket, for `vmherd stats`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct StateDirSetting(pub(crate) PathBuf);
+pub struct StateDirSetting(pub PathBuf);
 
 impl StoreSelection {
     const FLAGS: [&str; 3] = ["store", "store-file", "state-dir"];
 
     /// The flags that count for it.
-    pub(crate) fn flags() -> impl Iterator<Item = Flag> {
+    pub fn flags() -> impl Iterator<Item = Flag> {
         StoreSelection::table().map(Setting::as_flag).chain(ParsedSources::flags())
     }
 
     /// Reads it and leaves the other settings alone.
-    pub(crate) fn read(sources: &ParsedSources<'_>) -> Result<StoreSelection, ConfigError> {
+    pub fn read(sources: &ParsedSources<'_>) -> Result<StoreSelection, ConfigError> {
         let Loader { mut partial, .. } = Loader::load(StoreSelection::table(), sources)?;
         if let Some(store) = partial.store.take() {
             return Ok(StoreSelection { store, state_dir: None });
@@ -59,16 +59,16 @@ impl StoreSelection {
 
 impl StoreSettings {
     /// The flags of these settings.
-    pub(crate) const FLAGS: [&str; 7] =
+    pub const FLAGS: [&str; 7] =
         ["store", "store-file", "state-dir", "vms-max", "argon2-memory", "argon2-passes", "argon2-lanes"];
 
     /// The same as command-line flags.
-    pub(crate) fn flags() -> impl Iterator<Item = Flag> {
+    pub fn flags() -> impl Iterator<Item = Flag> {
         StoreSettings::table().map(Setting::as_flag).chain(ParsedSources::flags())
     }
 
     /// Reads the settings of the store and ignores all others, even invalid ones.
-    pub(crate) fn read(sources: &ParsedSources<'_>) -> Result<StoreSettings, ConfigError> {
+    pub fn read(sources: &ParsedSources<'_>) -> Result<StoreSettings, ConfigError> {
         let Loader { partial, .. } = Loader::load(StoreSettings::table(), sources)?;
         let Config { vms_max, argon2, .. } = partial.config;
         Ok(StoreSettings { selection: StoreSelection::read(sources)?, vms_max, argon2 })
@@ -81,12 +81,12 @@ impl StoreSettings {
 
 impl StateDirSetting {
     /// The flags that count for it.
-    pub(crate) fn flags() -> impl Iterator<Item = Flag> {
+    pub fn flags() -> impl Iterator<Item = Flag> {
         StateDirSetting::table().map(Setting::as_flag).chain(ParsedSources::flags())
     }
 
     /// Reads it and leaves the other settings alone.
-    pub(crate) fn read(sources: &ParsedSources<'_>) -> Result<StateDirSetting, ConfigError> {
+    pub fn read(sources: &ParsedSources<'_>) -> Result<StateDirSetting, ConfigError> {
         let Loader { partial, .. } = Loader::load(StateDirSetting::table(), sources)?;
         Ok(StateDirSetting(partial.resolve_state_dir(sources.environment)?))
     }

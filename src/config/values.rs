@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A whole number within `allowed`.
-pub(crate) fn parse_number(text: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
+pub fn parse_number(text: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
     // `parse` alone would take a plus sign.
     let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|number| is_digits && allowed.contains(number))
@@ -145,7 +145,7 @@ const LOG_CRATES: [&str; 5] = ["vmherd", "mio", "postgres", "tokio_postgres", "t
 /// Prefix of the targets of this crate's modules.
 const OWN: &str = "vmherd::";
 /// The modules of this crate, and the audit log.
-pub(super) const LOG_MODULES: [&str; 21] = [
+pub(super) const LOG_MODULES: [&str; 25] = [
     "app",
     "audit",
     "buffer",
@@ -157,11 +157,15 @@ pub(super) const LOG_MODULES: [&str; 21] = [
     "ids",
     "limits",
     "log_limiter",
+    "logging",
     "model",
-    "os",
+    "notify",
     "reactor",
+    "registry",
     "server",
+    "service",
     "session",
+    "signal_loop",
     "stats",
     "store",
     "sys",

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 /// From the signal to stop until what is not finished is cut: a second under the ten promised.
 pub const STOP_GRACE: Duration = Duration::from_secs(9);
-/// Log lines that wait for the log thread; more are dropped and counted.
-pub const LOG_QUEUE: usize = 4096;
 /// How long the lines of the audit log are counted for each source before it has as many again.
 pub const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
 /// Refusals of one source that the audit log shows in that time: enough for a program that bans guessers to see
@@ -16,32 +14,13 @@ pub const AUDIT_ACCEPTED_MAX: u32 = 100;
 /// Sources that are counted apart at a time; those beyond share one count. What was held back is logged at once:
 /// some three milliseconds of work for so many.
 pub const AUDIT_SOURCES_MAX: usize = 1024;
-/// Bytes of one log line; the rest is cut.
-pub const LOG_LINE_BYTES_MAX: usize = 8 << 10;
-/// Bytes of log lines written at once, so that a burst of lines is not a burst of system calls.
-pub const LOG_BATCH_BYTES: usize = 64 << 10;
-/// How long the end of the process waits for the last log lines to be written: whoever reads them may
-/// have stopped to.
-pub const LOG_FLUSH_WAIT: Duration = Duration::from_millis(500);
-/// How long a stop may take beyond its grace before the process ends without it.
-pub const STOP_OVERRUN: Duration = Duration::from_millis(500);
 /// Names of listeners that a daemon may have.
 pub const LISTENERS_MAX: usize = 64;
 /// Bytes of a unix socket's path: what the system's address has room for, less the final zero.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 
-/// Bytes of a settings file, and of a file with a store's URL: a thousand times what all settings take.
-pub const SETTINGS_FILE_BYTES_MAX: u64 = 1 << 20;
 /// How long reading the settings again waits until the reactor has taken them: it takes turns of far less.
 pub const RELOAD_WAIT: Duration = Duration::from_secs(2);
-/// How long the service manager may take for each message but a sign of life.
-pub const NOTIFY_WAIT: Duration = Duration::from_secs(1);
-/// How long `vmherd stats` waits for the daemon to take its request, and for each part of the answer.
-pub const STATS_WAIT: Duration = Duration::from_secs(5);
-/// Bytes of the answer that `vmherd stats` reads: some hundred counters have a few thousand.
-pub const STATS_BYTES_MAX: u64 = 1 << 20;
-/// Listeners that are taken from whoever started the process: as many as there may be of all kinds.
-pub const INHERITED_MAX: usize = LISTENERS_MAX - 1;
 
 /// How far the wall clock may run ahead of the time that has passed since the start before what expires stops to go by
 /// it: more than clocks are put right by, and little of any token's life.

@@ -18,9 +18,7 @@ pub const WRITING_LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub const SQLITE_BUSY: Duration = Duration::from_secs(1);
 /// How often `vmherd vm` asks for a lock that somebody else holds, each time as long as the store waits: ten
 /// or twenty seconds, as long as an operator waits for an answer.
-pub const VM_COMMAND_ATTEMPTS: usize = 10;
-/// How often a backup that is to be broken off is told so, until it has heard.
-pub const BACKUP_INTERRUPT_PAUSE: Duration = Duration::from_millis(50);
+pub const REGISTRY_ATTEMPTS: usize = 10;
 /// KiB of page cache of each SQLite connection.
 pub const SQLITE_CACHE_KIB: i64 = 1024;
 /// Prepared statements that each SQLite connection keeps: more than there are.

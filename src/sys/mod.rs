@@ -3,14 +3,10 @@
 //! Each call into libc stands alone in a function whose types leave the caller no way to misuse it, with
 //! the reason why it is sound beside it.
 
-pub mod inherited;
 pub mod memory;
 pub mod owner;
-pub mod poll;
 pub mod process;
-pub mod signals;
 pub mod socket;
-pub mod terminal;
 
 pub use memory::wipe;
 

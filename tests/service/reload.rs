@@ -162,8 +162,8 @@ fn a_reload_changes_the_log_level() {
     let service = Reloadable::start("");
     service.reload("VMHERD_LOG=error\n");
     service.reload("VMHERD_LOG=error\nVMHERD_VMS_MAX=5\n");
-    service.reload("VMHERD_LOG=warn,vmherd::os=info\nVMHERD_VMS_MAX=5\n");
-    service.reload("VMHERD_LOG=warn,vmherd::os=info\nVMHERD_VMS_MAX=6\n");
+    service.reload("VMHERD_LOG=warn,vmherd::service=info\nVMHERD_VMS_MAX=5\n");
+    service.reload("VMHERD_LOG=warn,vmherd::service=info\nVMHERD_VMS_MAX=6\n");
     service.daemon.wait_for_log("--vms-max is 6 instead of 5 (");
     let log = service.daemon.log();
     assert!(log.contains("--log is error instead of info (") && !log.contains("--vms-max is 5"), "{log}");

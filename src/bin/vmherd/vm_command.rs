@@ -9,22 +9,19 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
-use super::diagnostic::print_diagnostic;
-use super::host_audit::log_change;
-use super::password_prompt::{PromptError, read_new_password};
-use super::settings_file::read_settings_file;
-use crate::clock::unix_now;
-use crate::config::{
+use vmherd::config::{
     self, Arguments, ConfigError, Environment, Flag, ParsedSources, StoreSelection, StoreSettings, Takes,
     redact,
 };
-use crate::escape::Escaped;
-use crate::ids::VmId;
+use vmherd::{
+    Config, Escaped, Location, NameError, Registry, RegistryError, StoreError, Vm, VmName, VmShape,
+};
+
+use crate::diagnostic::print_diagnostic;
 use crate::limits;
-use crate::model::{NameError, NewVm, Secret, Vm, VmName, VmShape};
-use crate::store::{self, Location, Store, StoreError, Write, Written};
-use crate::sys::process::effective_uid;
-use crate::work::password::Hasher;
+use crate::password_prompt::{PromptError, read_new_password};
+use crate::settings_file::read_settings_file;
+use crate::sys::process::is_root;
 
 /// Runs `vmherd vm`; `args` are the arguments after those two words.
 pub fn run(
@@ -68,7 +65,7 @@ enum VmCommand {
 enum VmCommandError {
     Config(ConfigError),
     Password(PromptError),
-    Store(StoreError),
+    Registry(RegistryError),
     Io(io::Error),
     Other(String),
 }
@@ -121,34 +118,28 @@ impl VmCommand {
     }
 
     fn execute(self, settings: &StoreSettings) -> Result<(), VmCommandError> {
-        let mut store = open_store(settings, matches!(self, VmCommand::Add { .. }))?;
+        let mut registry = open_registry(settings, matches!(self, VmCommand::Add { .. }))?;
         let mut output = BufWriter::new(io::stdout().lock());
         match self {
             VmCommand::Help => {}
-            VmCommand::List => list(store.as_mut(), &mut output)?,
+            VmCommand::List => list(&mut registry, &mut output)?,
             VmCommand::Add { name, shape, disk_sizes_gib } => {
                 // Fail before the password is typed; the store still decides below.
-                if store.credentials(&name)?.is_some() {
-                    return Err(StoreError::AlreadyRegistered.into());
+                if registry.contains(&name)? {
+                    return Err(RegistryError::from(StoreError::AlreadyRegistered).into());
                 }
-                let password_hash = Some(hash(settings, &read_new_password(&name)?)?);
-                let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash };
-                write(store.as_mut(), Write::Register { vm, vms_max: settings.vms_max, now: unix_now() })?;
-                log_change("register", "add", &name);
+                registry.add(name.clone(), shape, disk_sizes_gib, &read_new_password(&name)?)?;
                 writeln!(output, "added {}", Escaped(&name))?;
             }
             VmCommand::Remove(name) => {
-                write(store.as_mut(), Write::Remove(name.clone()))?;
-                log_change("remove", "remove", &name);
+                registry.remove(&name)?;
                 writeln!(output, "removed {}", Escaped(&name))?;
             }
             VmCommand::ChangePassword(name) => {
-                if store.credentials(&name)?.is_none() {
-                    return Err(StoreError::UnknownVm.into());
+                if !registry.contains(&name)? {
+                    return Err(RegistryError::from(StoreError::UnknownVm).into());
                 }
-                let password_hash = hash(settings, &read_new_password(&name)?)?;
-                write(store.as_mut(), Write::ChangePassword { name: name.clone(), password_hash })?;
-                log_change("change", "passwd", &name);
+                registry.change_password(&name, &read_new_password(&name)?)?;
                 let name = Escaped(&name);
                 writeln!(output, "changed the password of {name}; its tokens are no longer valid")?;
             }
@@ -158,7 +149,7 @@ impl VmCommand {
 }
 
 /// Opens the store; creates a new one only if `is_new_allowed`.
-fn open_store(settings: &StoreSettings, is_new_allowed: bool) -> Result<Box<dyn Store>, VmCommandError> {
+fn open_registry(settings: &StoreSettings, is_new_allowed: bool) -> Result<Registry, VmCommandError> {
     let StoreSelection { store: location, state_dir } = &settings.selection;
     if !exists(location)? && !is_new_allowed {
         return Err(VmCommandError::Other(format!(
@@ -169,17 +160,20 @@ fn open_store(settings: &StoreSettings, is_new_allowed: bool) -> Result<Box<dyn 
         // Private to its owner.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| VmCommandError::Other(format!("can't make {}: {error}", directory.display())))?;
-        if effective_uid() == 0 {
+        if is_root() {
             let directory = directory.display();
             print_stderr(format_args!(
                 "warning: {directory} belongs to root: for a daemon of another user, chown -R USER {directory}"
             ));
         }
     }
-    let store = store::open(location)?.connect()?;
+    let mut config = Config::default().store(location.clone());
+    config.vms_max = settings.vms_max;
+    config.argon2 = settings.argon2;
+    let registry = Registry::open(&config)?;
     #[cfg(feature = "sqlite")]
     warn_of_owner(location);
-    Ok(store)
+    Ok(registry)
 }
 
 /// Warns if the store's file and its directory have different owners: the daemon could not open it.
@@ -189,7 +183,7 @@ fn warn_of_owner(location: &Location) {
     use std::os::unix::fs::MetadataExt;
 
     if let Location::Sqlite(path) = location
-        && effective_uid() == 0
+        && is_root()
         && let Ok(file) = fs::metadata(path)
         && let Some(directory) = path.parent()
         && let Ok(owner) = fs::metadata(directory)
@@ -217,36 +211,13 @@ fn exists(location: &Location) -> Result<bool, ConfigError> {
     }
 }
 
-fn hash(settings: &StoreSettings, password: &Secret) -> Result<String, VmCommandError> {
-    Hasher::new(settings.argon2)
-        .hash(password)
-        .map_err(|error| VmCommandError::Other(format!("can't hash the password: {}", error.0)))
-}
-
-fn write(store: &mut dyn Store, write: Write) -> Result<Written, VmCommandError> {
-    let mut answer = Err(StoreError::Busy);
-    // Retry: an operator can wait, and a daemon that writes constantly leaves few gaps.
-    for _ in 0..limits::VM_COMMAND_ATTEMPTS {
-        answer = store
-            .write(std::slice::from_ref(&write))
-            .pop()
-            .unwrap_or_else(|| Err(StoreError::Unavailable("it did not answer".into())));
-        if answer != Err(StoreError::Busy) {
-            break;
-        }
-    }
-    Ok(answer?)
-}
-
 /// Prints every VM, page by page. Columns widen from page to page, because exact widths would need the whole store
 /// in memory.
-fn list(store: &mut dyn Store, output: &mut impl io::Write) -> io::Result<()> {
-    let mut after = VmId(0);
+fn list(registry: &mut Registry, output: &mut impl io::Write) -> io::Result<()> {
     let mut widths = [0; 3];
     let mut rows = vec![["NAME", "RAM MiB", "CPUS", "DISKS GiB"].map(String::from)];
-    loop {
-        let page = store.vms_after(after, limits::PAGE_ROWS_MAX).map_err(io::Error::other)?;
-        rows.extend(page.vms.iter().map(row));
+    for page in registry.pages() {
+        rows.extend(page.map_err(io::Error::other)?.iter().map(row));
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = cell.chars().count().max(*width);
@@ -256,11 +227,8 @@ fn list(store: &mut dyn Store, output: &mut impl io::Write) -> io::Result<()> {
         for [name, ram, cpus, disks] in rows.drain(..) {
             writeln!(output, "{name:name_width$}  {ram:>ram_width$}  {cpus:>cpus_width$}  {disks}")?;
         }
-        match page.vms.last() {
-            Some(last) if !page.is_last => after = last.id,
-            _ => return Ok(()),
-        }
     }
+    Ok(())
 }
 
 fn row(vm: &Vm) -> [String; 4] {
@@ -310,7 +278,7 @@ impl VmCommandError {
             // The exit code of a shell for a process ended by a signal.
             VmCommandError::Password(PromptError::Interrupted(signal)) => 128 + signal.number() as u8,
             VmCommandError::Password(_)
-            | VmCommandError::Store(_)
+            | VmCommandError::Registry(_)
             | VmCommandError::Io(_)
             | VmCommandError::Other(_) => 1,
         }
@@ -322,7 +290,7 @@ impl fmt::Display for VmCommandError {
         match self {
             VmCommandError::Config(error) => error.fmt(f),
             VmCommandError::Password(error) => error.fmt(f),
-            VmCommandError::Store(error) => error.fmt(f),
+            VmCommandError::Registry(error) => error.fmt(f),
             VmCommandError::Io(error) => error.fmt(f),
             VmCommandError::Other(text) => f.write_str(text),
         }
@@ -341,9 +309,9 @@ impl From<PromptError> for VmCommandError {
     }
 }
 
-impl From<StoreError> for VmCommandError {
-    fn from(error: StoreError) -> VmCommandError {
-        VmCommandError::Store(error)
+impl From<RegistryError> for VmCommandError {
+    fn from(error: RegistryError) -> VmCommandError {
+        VmCommandError::Registry(error)
     }
 }
 

@@ -6,17 +6,17 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 
-use crate::escape::Escaped;
+use vmherd::Escaped;
+use vmherd::{Secret, VmName, wipe};
+
 use crate::limits;
-use crate::model::{Secret, VmName};
-use crate::sys;
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
 use crate::sys::terminal::EchoOff;
 
 /// The reason no password was read.
 #[derive(Debug)]
-pub(super) enum PromptError {
+pub enum PromptError {
     /// The password is invalid, or the two passwords differ.
     Unusable(String),
     /// Standard input or the terminal failed.
@@ -26,7 +26,7 @@ pub(super) enum PromptError {
 }
 
 /// Reads the new password of the VM `name`.
-pub(super) fn read_new_password(name: &VmName) -> Result<Secret, PromptError> {
+pub fn read_new_password(name: &VmName) -> Result<Secret, PromptError> {
     // Bypass the standard library's buffer, which would keep a copy.
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     if input.is_terminal() {
@@ -93,7 +93,7 @@ impl TypedLine {
                 Err(error) => return Err(error.into()),
             }
         }
-        sys::wipe(&mut byte);
+        wipe(&mut byte);
         if line.bytes.last() == Some(&b'\r') {
             line.bytes.pop();
         }
@@ -119,7 +119,7 @@ impl TypedLine {
 
 impl Drop for TypedLine {
     fn drop(&mut self) {
-        sys::wipe(&mut self.bytes);
+        wipe(&mut self.bytes);
     }
 }
 
@@ -192,7 +192,7 @@ mod tests {
     /// Runs the prompt on a terminal where each question gets the next of `answers`; tells the result and
     /// what the terminal has shown.
     fn prompt_on_terminal(answers: &[&str]) -> (Result<String, String>, String) {
-        let (master, terminal) = sys::terminal::open_pair();
+        let (master, terminal) = crate::sys::terminal::open_pair();
         let (mut master, mut terminal) = (File::from(master), File::from(terminal));
         let (mut questions, mut output) = UnixStream::pair().unwrap();
         let asking = thread::spawn(move || {
@@ -241,9 +241,9 @@ mod tests {
 
     #[test]
     fn a_signal_ends_the_prompt() {
-        let (_master, terminal) = sys::terminal::open_pair();
+        let (_master, terminal) = crate::sys::terminal::open_pair();
         let _signals = Signals::block(&Signal::ENDING).unwrap();
-        sys::signals::raise(Signal::Interrupt);
+        crate::sys::signals::raise(Signal::Interrupt);
         let name = VmName::parse("web-1").unwrap();
         let result = prompt_twice(&name, &mut File::from(terminal), &mut io::sink());
         assert!(matches!(result, Err(PromptError::Interrupted(Signal::Interrupt))), "{result:?}");

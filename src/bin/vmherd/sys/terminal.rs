@@ -43,7 +43,7 @@ fn set(terminal: BorrowedFd<'_>, attributes: &libc::termios) -> io::Result<()> {
 
 /// A terminal that nobody sits at, behind its master's end, for tests.
 #[cfg(test)]
-pub(crate) fn open_pair() -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
+pub fn open_pair() -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
     use std::os::fd::{FromRawFd, OwnedFd};
 
     let (mut master, mut terminal) = (-1, -1);

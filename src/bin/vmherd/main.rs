@@ -1,5 +1,21 @@
 //! The program `vmherd`: runs the daemon or one of the host's tools, and reports errors on standard error.
 
+mod activation;
+mod backup_command;
+mod diagnostic;
+mod limits;
+mod log_line;
+mod logging;
+mod notify;
+mod password_prompt;
+mod service;
+mod settings_file;
+mod signal_loop;
+mod stats_command;
+#[allow(unsafe_code)]
+mod sys;
+mod vm_command;
+
 use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -7,11 +23,10 @@ use std::process::ExitCode;
 use log::{Level, log_enabled};
 use vmherd::StartError;
 use vmherd::config::{self, EX_CONFIG, Invocation, Sources};
-use vmherd::os::logging::{LineStyle, line_style, log_panics, log_to_stderr};
-use vmherd::os::settings_file::read_settings_file;
-use vmherd::os::{backup_command, service, stats_command, vm_command};
 
-use vmherd::sys::signals::{Signal, Signals, ignore_unused};
+use logging::{LineStyle, line_style, log_panics, log_to_stderr};
+use settings_file::read_settings_file;
+use sys::signals::{Signal, Signals, ignore_unused};
 
 fn main() -> ExitCode {
     if let Err(error) = ignore_unused() {

@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-
-use super::diagnostic::print_diagnostic;
-use super::settings_file::read_settings_file;
-use crate::config::{
+use vmherd::config::{
     self, Arguments, ConfigError, Environment, Flag, ParsedSources, SOCKET_NAME, StateDirSetting, Takes,
     redact,
 };
+
+use crate::diagnostic::print_diagnostic;
 use crate::limits;
+use crate::settings_file::read_settings_file;
 
 /// Runs `vmherd stats`; `args` are the arguments after those two words.
 pub fn run(

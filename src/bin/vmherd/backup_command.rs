@@ -9,14 +9,15 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 
-use super::diagnostic::print_diagnostic;
-use super::settings_file::read_settings_file;
-use crate::config::{
+use vmherd::Escaped;
+use vmherd::config::{
     self, Arguments, ConfigError, Environment, Flag, ParsedSources, StoreSelection, Takes, redact,
 };
-use crate::escape::Escaped;
+use vmherd::{Interrupt, Location, back_up};
+
+use crate::diagnostic::print_diagnostic;
 use crate::limits;
-use crate::store::{self, Location};
+use crate::settings_file::read_settings_file;
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
 
@@ -25,7 +26,7 @@ pub fn run(
     args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
-    match back_up(args, &Environment::collect(environment)) {
+    match run_backup(args, &Environment::collect(environment)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(BackupError { why, exit_code }) => {
             print_diagnostic("vmherd backup", format_args!("{why}"));
@@ -40,7 +41,10 @@ struct BackupError {
     exit_code: u8,
 }
 
-fn back_up(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<(), BackupError> {
+fn run_backup(
+    args: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+) -> Result<(), BackupError> {
     let flags: Vec<Flag> = StoreSelection::flags().chain(FLAGS).collect();
     let arguments = Arguments::read(args, &flags)?;
     if arguments.has("help") {
@@ -70,7 +74,7 @@ fn copy(store: Location, file: &Path) -> Result<(), BackupError> {
     let copying = thread::Builder::new().name("vmherd-backup".into()).spawn(move || {
         // Closes when the thread ends for any reason.
         let _ends = ends;
-        store::back_up(&store, &file, |interrupt| drop(begun.send(interrupt)))
+        back_up(&store, &file, |interrupt| drop(begun.send(interrupt)))
     })?;
     let (mut interrupted, mut interrupt) = (None, None);
     loop {
@@ -85,7 +89,7 @@ fn copy(store: Location, file: &Path) -> Result<(), BackupError> {
         if interrupted.is_some() {
             // SQLite ignores an interrupt between two steps, so interrupt repeatedly.
             interrupt = interrupt.or_else(|| begins.recv().ok());
-            interrupt.iter().for_each(|interrupt: &store::Interrupt| interrupt());
+            interrupt.iter().for_each(|interrupt: &Interrupt| interrupt());
         }
     }
     let copied = copying.join().map_err(|_| io::Error::other("the thread that copies has panicked"))?;

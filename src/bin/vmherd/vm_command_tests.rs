@@ -1,10 +1,8 @@
 //! How the command line is read and how lists look.
 
+use vmherd::{PasswordCost, Secret};
+
 use super::*;
-use crate::clock::UnixSeconds;
-use crate::ids::DiskId;
-use crate::model::{Credentials, Disk, DiskOfVm, Login, PointFilter, TokenHash};
-use crate::store::{PointPage, PointPosition, VmPage};
 
 fn read(args: &[&str]) -> Result<VmCommand, VmCommandError> {
     VmCommand::parse(args.iter().map(OsString::from)).map(|(command, _)| command)
@@ -116,7 +114,7 @@ fn name_rules_match_the_network() {
 
 #[test]
 fn memory_store_is_a_config_error() {
-    let cost = crate::work::password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
+    let cost = PasswordCost { memory_kib: 64, passes: 1, lanes: 1 };
     let place = StoreSelection { store: Location::Memory, state_dir: None };
     let settings = StoreSettings { selection: place, vms_max: 1, argon2: cost };
     let failure = VmCommand::List.execute(&settings).unwrap_err();
@@ -126,10 +124,11 @@ fn memory_store_is_a_config_error() {
 
 #[test]
 fn a_list_is_aligned() {
-    let mut store =
-        Herd { vms: vec![vm(1, "a", 512, &[]), vm(2, "näme-that-is-long", 1 << 20, &[20, 100])] };
+    let mut registry = registry();
+    add(&mut registry, "a", 512, &[]);
+    add(&mut registry, "näme-that-is-long", 1 << 20, &[20, 100]);
     let mut output = Vec::new();
-    list(&mut store, &mut output).unwrap();
+    list(&mut registry, &mut output).unwrap();
     let expected = "\
 NAME               RAM MiB  CPUS  DISKS GiB
 a                      512     1  -
@@ -141,9 +140,10 @@ näme-that-is-long  1048576     1  20,100
 #[test]
 fn names_are_escaped_in_a_list() {
     let names = ["a\u{202e}b", "web\u{200b}", "\u{e0041}\u{3164}", "c\u{2066}d\u{fe0f}"];
-    let vms = names.into_iter().enumerate().map(|(at, name)| vm(at as i64 + 1, name, 1, &[])).collect();
+    let mut registry = registry();
+    names.into_iter().for_each(|name| add(&mut registry, name, 1, &[]));
     let mut output = Vec::new();
-    list(&mut Herd { vms }, &mut output).unwrap();
+    list(&mut registry, &mut output).unwrap();
     let expected = "\
 NAME              RAM MiB  CPUS  DISKS GiB
 a\\u202eb                1     1  -
@@ -157,19 +157,21 @@ c\\u2066d\\ufe0f          1     1  -
 #[test]
 fn empty_list_is_its_header() {
     let mut output = Vec::new();
-    list(&mut Herd { vms: Vec::new() }, &mut output).unwrap();
+    list(&mut registry(), &mut output).unwrap();
     assert_eq!(output, b"NAME  RAM MiB  CPUS  DISKS GiB\n");
 }
 
 #[test]
 fn long_list_has_every_vm_once() {
-    let count = 10 * limits::PAGE_ROWS_MAX as i64 + 7;
-    let mut store = Herd { vms: (1..=count).map(|id| vm(id, &format!("vm-{id}"), 1, &[])).collect() };
+    let count = 5000;
+    let mut registry = registry();
+    (1..=count).for_each(|number| add(&mut registry, &format!("vm-{number}"), 1, &[]));
+    assert!(registry.pages().count() > 3);
     let mut output = Vec::new();
-    list(&mut store, &mut output).unwrap();
+    list(&mut registry, &mut output).unwrap();
     let text = String::from_utf8(output).unwrap();
     let names = text.lines().skip(1).map(|line| line.split_whitespace().next().unwrap().to_owned());
-    assert!(names.eq((1..=count).map(|id| format!("vm-{id}"))));
+    assert!(names.eq((1..=count).map(|number| format!("vm-{number}"))));
 }
 
 #[test]
@@ -181,65 +183,14 @@ fn the_help_text_fits_two_screens_and_has_the_settings() {
     }
 }
 
-fn vm(id: i64, text: &str, ram_mib: u32, sizes: &[u64]) -> Vm {
-    let disks = sizes.iter().map(|&size_gib| Disk { id: DiskId(1), size_gib }).collect();
-    Vm { id: VmId(id), name: name(text), shape: VmShape { ram_mib, cpus: 1 }, has_password: true, disks }
+/// An empty registry in memory.
+fn registry() -> Registry {
+    let mut config = Config::default();
+    config.argon2 = PasswordCost { memory_kib: 64, passes: 1, lanes: 1 };
+    Registry::open(&config).unwrap()
 }
 
-/// A store that only has VMs to list.
-struct Herd {
-    vms: Vec<Vm>,
-}
-
-impl Store for Herd {
-    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        let vms: Vec<Vm> = self.vms.iter().filter(|vm| vm.id > after).take(rows_max).cloned().collect();
-        let is_last = vms.last().map(|vm| vm.id) == self.vms.last().map(|vm| vm.id);
-        Ok(VmPage { vms, is_last })
-    }
-
-    fn write(&mut self, _: &[Write]) -> Vec<Result<Written, StoreError>> {
-        unreachable!("a list only reads")
-    }
-
-    fn credentials(&mut self, _: &VmName) -> Result<Option<Credentials>, StoreError> {
-        unreachable!("a list asks for no password")
-    }
-
-    fn credentials_by_id(&mut self, _: VmId) -> Result<Option<Credentials>, StoreError> {
-        unreachable!("a list asks for no password")
-    }
-
-    fn password_hash_prefixes(&mut self, _: usize) -> Result<Vec<String>, StoreError> {
-        unreachable!("a list asks for no password")
-    }
-
-    fn token_owner(&mut self, _: &TokenHash, _: UnixSeconds) -> Result<Option<Login>, StoreError> {
-        unreachable!("a list asks for no token")
-    }
-
-    fn is_current(&mut self, _: &Login) -> Result<bool, StoreError> {
-        unreachable!("a list asks for no login")
-    }
-
-    fn ever_connected_after(&mut self, _: VmId, _: usize) -> Result<VmPage, StoreError> {
-        unreachable!("a list reads all")
-    }
-
-    fn vms(&mut self, _: &[VmId]) -> Result<Vec<Vm>, StoreError> {
-        unreachable!("a list reads all")
-    }
-
-    fn disks_after(&mut self, _: DiskId, _: usize) -> Result<Vec<DiskOfVm>, StoreError> {
-        unreachable!("a list reads VMs")
-    }
-
-    fn points_after(
-        &mut self,
-        _filter: &PointFilter,
-        _after: Option<PointPosition>,
-        _count_max: usize,
-    ) -> Result<PointPage, StoreError> {
-        unreachable!("a list asks for no points")
-    }
+fn add(registry: &mut Registry, text: &str, ram_mib: u32, sizes: &[u64]) {
+    let shape = VmShape { ram_mib, cpus: 1 };
+    registry.add(name(text), shape, sizes.to_vec(), &Secret::new("a password")).unwrap();
 }

@@ -9,16 +9,16 @@ use std::process::{self, ExitCode};
 use std::thread;
 
 use log::{error, info, warn};
+use vmherd::config::{Config, Invocation, ListenAddress, Report, Resolved, SettingChange, Sources};
+use vmherd::raise_descriptor_limit;
+use vmherd::{InheritedListener, Running, Server, StartError};
 
-use super::activation::inherited_sockets;
-use super::logging::{self, LineStyle, Logging};
-use super::notify::{Notifier, watchdog_interval};
-use super::signal_loop::{self, ShutdownResult, SignalHandler};
-use crate::config::{Config, Invocation, ListenAddress, Report, Resolved, SettingChange, Sources};
+use crate::activation::inherited_sockets;
 use crate::limits;
-use crate::server::{InheritedListener, Running, Server, StartError};
+use crate::logging::{self, LineStyle, Logging};
+use crate::notify::{Notifier, watchdog_interval};
+use crate::signal_loop::{self, ShutdownResult, SignalHandler};
 use crate::sys::poll::wait_readable;
-use crate::sys::process::raise_descriptor_limit;
 use crate::sys::signals::{Signal, Signals};
 
 /// Serves until a signal or a failure ends it. `sources` are the sources of `resolved`.

@@ -5,8 +5,9 @@ use std::ffi::OsString;
 use std::io;
 use std::process;
 
+use vmherd::InheritedListener;
+
 use crate::limits;
-use crate::server::InheritedListener;
 use crate::sys::inherited::take_inherited;
 
 /// Takes the inherited sockets. Call it before opening anything else.

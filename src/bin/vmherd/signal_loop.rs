@@ -3,11 +3,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{error, warn};
 
-use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
@@ -49,10 +48,9 @@ fn wait_at_most(
     stop_wait_max: Duration,
     actions: &mut impl SignalHandler,
 ) -> io::Result<ShutdownResult> {
-    let mut clock = SystemClock::new();
     let mut deadline: Option<Instant> = None;
     loop {
-        let wait_max = deadline.map(|deadline| deadline - clock.now());
+        let wait_max = deadline.map(|deadline| deadline - Instant::now());
         let [has_ended, has_signal] = wait_readable([ended, signals.as_fd()], wait_max)?;
         if has_ended {
             return Ok(ShutdownResult::Completed);
@@ -64,13 +62,13 @@ fn wait_at_most(
             }
             (Some(signal), None) => {
                 actions.stop(signal);
-                deadline = Some(clock.now() + stop_wait_max);
+                deadline = Some(Instant::now() + stop_wait_max);
             }
             (Some(signal), Some(_)) => {
                 warn!("{signal} again: stopping at once");
                 return Ok(ShutdownResult::Forced(signal));
             }
-            (None, Some(deadline)) if deadline <= clock.now() => {
+            (None, Some(deadline)) if deadline <= Instant::now() => {
                 error!("the server did not stop in time");
                 return Ok(ShutdownResult::TimedOut);
             }

@@ -6,12 +6,12 @@
 use std::fmt::{self, Write};
 
 use log::Level;
+use vmherd::AUDIT_TARGET as AUDIT;
+use vmherd::config::LogFormat;
+use vmherd::{is_invisible, write_escaped};
 
-use crate::app::audit::TARGET as AUDIT;
-use crate::clock::civil_date;
-use crate::config::LogFormat;
-use crate::escape::{is_invisible, write_escaped};
 use crate::limits;
+use crate::sys::process::civil_date;
 
 /// The style of all lines of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,7 +23,7 @@ pub struct LineStyle {
 }
 
 /// Formats a line, with its line break.
-pub(super) fn log_line(
+pub fn log_line(
     LineStyle { format, is_for_journal }: LineStyle,
     unix_ms: u64,
     level: Level,
@@ -153,12 +153,12 @@ mod tests {
     #[test]
     fn a_line_has_time_level_program_and_message() {
         let line = |style| {
-            log_line(style, 1_795_210_217_123, Level::Info, "vmherd::os", format_args!("a {} c", "b"))
+            log_line(style, 1_795_210_217_123, Level::Info, "vmherd::service", format_args!("a {} c", "b"))
         };
         assert_eq!(line(TEXT), "2026-11-20T21:30:17.123Z INFO  vmherd: a b c\n");
         assert_eq!(
             line(JSON),
-            "{\"time\":\"2026-11-20T21:30:17.123Z\",\"level\":\"INFO\",\"target\":\"vmherd::os\",\
+            "{\"time\":\"2026-11-20T21:30:17.123Z\",\"level\":\"INFO\",\"target\":\"vmherd::service\",\
              \"message\":\"a b c\"}\n"
         );
     }

@@ -156,7 +156,7 @@ const _: () = assert!(mem::offset_of!(libc::signalfd_siginfo, ssi_signo) == 0);
 
 /// Sends `signal` to the calling thread alone, for tests: their process has others.
 #[cfg(test)]
-pub(crate) fn raise(signal: Signal) {
+pub fn raise(signal: Signal) {
     // SAFETY: takes numbers only; whoever tests has blocked the signal in this thread.
     unsafe { libc::pthread_kill(libc::pthread_self(), signal.number()) };
 }

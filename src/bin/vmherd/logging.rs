@@ -16,15 +16,15 @@ use std::thread;
 use std::time::Duration;
 
 use log::{Level, Log, Metadata, Record};
+use vmherd::config::LogFormat;
+use vmherd::{Counter, LOG_LINES_DROPPED};
 
-use super::diagnostic::print_diagnostic;
-use super::log_line::log_line;
-use crate::clock::unix_now_ms;
-use crate::config::LogFormat;
+use crate::diagnostic::print_diagnostic;
 use crate::limits;
-use crate::stats::{Counter, LOG_LINES_DROPPED};
+use crate::log_line::log_line;
+use crate::sys::process::unix_now_ms;
 
-pub use super::log_line::LineStyle;
+pub use crate::log_line::LineStyle;
 
 /// The log of this process; dropping it waits briefly until queued lines are written.
 pub struct Logging {

@@ -1,0 +1,33 @@
+//! Every bound of the daemon's process and of the host's tools, with its reason; those of the server are the library's.
+
+use std::time::Duration;
+
+pub use vmherd::bounds::*;
+
+/// Log lines that wait for the log thread; more are dropped and counted.
+pub const LOG_QUEUE: usize = 4096;
+/// Bytes of one log line; the rest is cut.
+pub const LOG_LINE_BYTES_MAX: usize = 8 << 10;
+/// Bytes of log lines written at once, so that a burst of lines is not a burst of system calls.
+pub const LOG_BATCH_BYTES: usize = 64 << 10;
+/// How long the end of the process waits for the last log lines to be written: whoever reads them may
+/// have stopped to.
+pub const LOG_FLUSH_WAIT: Duration = Duration::from_millis(500);
+/// How long a stop may take beyond its grace before the process ends without it.
+pub const STOP_OVERRUN: Duration = Duration::from_millis(500);
+/// Bytes of a settings file, and of a file with a store's URL: a thousand times what all settings take.
+pub const SETTINGS_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How long the service manager may take for each message but a sign of life.
+pub const NOTIFY_WAIT: Duration = Duration::from_secs(1);
+/// How long `vmherd stats` waits for the daemon to take its request, and for each part of the answer.
+pub const STATS_WAIT: Duration = Duration::from_secs(5);
+/// Bytes of the answer that `vmherd stats` reads: some hundred counters have a few thousand.
+pub const STATS_BYTES_MAX: u64 = 1 << 20;
+/// Listeners that are taken from whoever started the process: as many as there may be of all kinds.
+pub const INHERITED_MAX: usize = LISTENERS_MAX - 1;
+/// How often a backup that is to be broken off is told so, until it has heard.
+pub const BACKUP_INTERRUPT_PAUSE: Duration = Duration::from_millis(50);
+
+const _: () =
+    assert!(STOP_GRACE.as_millis() + STOP_OVERRUN.as_millis() + LOG_FLUSH_WAIT.as_millis() <= 10_000);
+const _: () = assert!(LOG_LINE_BYTES_MAX <= LOG_BATCH_BYTES);

@@ -1,0 +1,48 @@
+//! The process: whose it is, and its clocks.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Whether this process may do everything.
+pub fn is_root() -> bool {
+    // SAFETY: takes nothing and always succeeds.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Milliseconds since 1970; zero before.
+pub fn unix_now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// The monotonic clock that all processes of the system share, as service managers want to be told it.
+pub fn monotonic_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a structure of the type that the call fills in; it does not fail for a clock that
+    // there is, and otherwise leaves zeros.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+}
+
+/// Year, month and day of the Gregorian calendar, in UTC, `days` after 1970-01-01.
+pub fn civil_date(days: u64) -> (i64, i64, i64) {
+    let seconds = libc::time_t::try_from(days.saturating_mul(86_400)).unwrap_or(libc::time_t::MAX);
+    // SAFETY: zeros are a valid value of this structure of numbers and a pointer that is not followed.
+    let mut parts: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both are borrowed for the call, which reads one and fills in the other.
+    unsafe { libc::gmtime_r(&seconds, &mut parts) };
+    (i64::from(parts.tm_year) + 1900, i64::from(parts.tm_mon) + 1, parts.tm_mday.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn monotonic_clock_matches_uptime() {
+        let uptime = fs::read_to_string("/proc/uptime").unwrap();
+        let uptime: f64 = uptime.split_whitespace().next().unwrap().parse().unwrap();
+        let (one, other) = (monotonic_time(), monotonic_time());
+        assert!(one <= other && other.as_secs_f64() < uptime + 60.0, "{other:?} after {uptime} s");
+    }
+}
