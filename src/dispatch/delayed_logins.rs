@@ -35,6 +35,13 @@ pub(crate) struct DelayedLogin {
     order: LoginRetry,
 }
 
+#[cfg(feature = "internals")]
+impl DelayedLogin {
+    pub(crate) fn is_armed(&self, timers: &Timers) -> bool {
+        timers.is_armed(self.at, Timer::Login(self.order))
+    }
+}
+
 impl<J: Jobs> Dispatcher<J> {
     /// Has a password checked, now or as soon as that may be, if that is soon enough.
     pub(crate) fn check_password(

@@ -10,6 +10,7 @@ mod in_flight;
 mod password_checks;
 mod statistics;
 pub(crate) mod timers;
+#[cfg(feature = "internals")]
 pub(crate) mod trace;
 pub(crate) mod watchdog;
 

@@ -84,6 +84,15 @@ impl Timers {
         None
     }
 
+    /// Whether a timer is armed.
+    #[cfg(feature = "internals")]
+    pub(crate) fn is_armed(&self, at: Instant, timer: Timer) -> bool {
+        match timer {
+            Timer::Connection(id) => self.connections.contains(&(at, id)),
+            other => self.others.contains(&(at, other)),
+        }
+    }
+
     /// How many are armed.
     #[cfg(feature = "internals")]
     pub(crate) fn len(&self) -> usize {

@@ -72,6 +72,16 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
+    /// Whether requests, timers and the jobs that connections count belong together; an error says what does not.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        let is_idle = |id| self.connections.get(id).is_none_or(|connection| connection.load.jobs == 0);
+        let load = |id| self.connections.get(id).map(|connection| &connection.load);
+        self.dispatcher.check_invariants(&self.timers, load)?;
+        let stray =
+            self.connections.ids().into_iter().find(|id| !is_idle(*id) && !self.dispatcher.has_jobs(*id));
+        stray.map_or(Ok(()), |id| Err(format!("{id:?} counts jobs that are not in flight")))
+    }
+
     /// Records from now on what is done.
     pub fn start_trace(&mut self) {
         self.dispatcher.trace = Some(Vec::new());

@@ -121,6 +121,7 @@ impl Simulation {
         let before = self.world.borrow().now;
         let is_waiting = self.reactor.holdings().runnable == 0;
         self.reactor.tick().map_err(|error| error.to_string())?;
+        self.reactor.check_invariants()?;
         self.check_notes()?;
         let world = self.world.borrow();
         if let Some(failure) = &world.failure {
