@@ -145,13 +145,14 @@ const LOG_CRATES: [&str; 5] = ["vmherd", "mio", "postgres", "tokio_postgres", "t
 /// Prefix of the targets of this crate's modules.
 const OWN: &str = "vmherd::";
 /// The modules of this crate, and the audit log.
-pub(super) const LOG_MODULES: [&str; 25] = [
+pub(super) const LOG_MODULES: [&str; 26] = [
     "app",
     "audit",
     "buffer",
     "clock",
     "config",
     "dialect",
+    "dispatch",
     "escape",
     "framing",
     "ids",
