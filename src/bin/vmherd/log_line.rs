@@ -7,10 +7,10 @@ use std::fmt::{self, Write};
 
 use log::Level;
 use vmherd::AUDIT_TARGET as AUDIT;
-use vmherd::config::LogFormat;
 use vmherd::{is_invisible, write_escaped};
 
 use crate::limits;
+use crate::settings::LogFormat;
 use crate::sys::process::civil_date;
 
 /// The style of all lines of a process.

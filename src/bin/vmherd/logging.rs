@@ -16,12 +16,12 @@ use std::thread;
 use std::time::Duration;
 
 use log::{Level, Log, Metadata, Record};
-use vmherd::config::LogFormat;
 use vmherd::{Counter, LOG_LINES_DROPPED};
 
 use crate::diagnostic::print_diagnostic;
 use crate::limits;
 use crate::log_line::log_line;
+use crate::settings::LogFormat;
 use crate::sys::process::unix_now_ms;
 
 pub use crate::log_line::LineStyle;

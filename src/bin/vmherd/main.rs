@@ -9,6 +9,7 @@ mod logging;
 mod notify;
 mod password_prompt;
 mod service;
+mod settings;
 mod settings_file;
 mod signal_loop;
 mod stats_command;
@@ -22,9 +23,9 @@ use std::process::ExitCode;
 
 use log::{Level, log_enabled};
 use vmherd::StartError;
-use vmherd::config::{self, EX_CONFIG, Invocation, Sources};
 
 use logging::{LineStyle, line_style, log_panics, log_to_stderr};
+use settings::{EX_CONFIG, Invocation, Sources};
 use settings_file::read_settings_file;
 use sys::signals::{Signal, Signals, ignore_unused};
 
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
     let style = line_style(sources.log_format(), |name| env::var_os(name));
     log_panics(style);
     match sources.parse() {
-        Ok(Invocation::Help) => print(&config::help()),
+        Ok(Invocation::Help) => print(&settings::help()),
         Ok(Invocation::Version) => print(concat!("vmherd ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Invocation::Check(warnings)) => {
             print_warnings(style, &warnings);

@@ -9,14 +9,15 @@ use std::process::{self, ExitCode};
 use std::thread;
 
 use log::{error, info, warn};
-use vmherd::config::{Config, Invocation, ListenAddress, Report, Resolved, SettingChange, Sources};
 use vmherd::raise_descriptor_limit;
+use vmherd::{Config, ListenAddress};
 use vmherd::{InheritedListener, Running, Server, StartError};
 
 use crate::activation::inherited_sockets;
 use crate::limits;
 use crate::logging::{self, LineStyle, Logging};
 use crate::notify::{Notifier, watchdog_interval};
+use crate::settings::{Invocation, Report, Resolved, SettingChange, Sources};
 use crate::signal_loop::{self, ShutdownResult, SignalHandler};
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
@@ -27,7 +28,7 @@ pub fn serve(sources: &Sources, resolved: Resolved, style: LineStyle) -> io::Res
     let inherited = inherited_sockets(|name| env::var_os(name))?;
     // Before the first thread starts, which is the log's, so that all threads block these signals.
     let mut signals = Signals::block(&Signal::ALL)?;
-    let log = logging::start(&resolved.config.log, style)?;
+    let log = logging::start(&resolved.log.filter, style)?;
     let end = run(sources, resolved, inherited, &mut signals, &log).inspect_err(|error| error!("{error}"))?;
     // Flushes the log, because `process::exit` below does not.
     drop(log);
@@ -46,7 +47,7 @@ fn run(
     signals: &mut Signals,
     log: &Logging,
 ) -> io::Result<ShutdownResult> {
-    let Resolved { mut config, report, warnings } = resolved;
+    let Resolved { mut config, report, warnings, .. } = resolved;
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let notifier = Notifier::new(|name| env::var_os(name))?;
     limit_connections(&mut config);
@@ -183,13 +184,12 @@ impl Service<'_> {
 
     /// Reads the settings again and applies all of them, or none if any is invalid.
     fn reload_settings(&mut self) -> Result<(), String> {
-        let Resolved { mut config, report, warnings } = match self.sources.parse() {
+        let Resolved { mut config, log, report, warnings } = match self.sources.parse() {
             Ok(Invocation::Run(resolved)) => *resolved,
             Ok(_) => return Err("the settings no longer ask to run the daemon".into()),
             Err(error) => return Err(error.to_string()),
         };
         limit_connections(&mut config);
-        let filter = config.log.clone();
         if !self.running.reload(config) {
             return Err("the server did not apply them in time".into());
         }
@@ -201,7 +201,7 @@ impl Service<'_> {
                 _ => info!("{change}"),
             }
         }
-        self.log.set_filter(&filter);
+        self.log.set_filter(&log.filter);
         self.latest = report;
         match changes.iter().filter(|change| !change.needs_restart).count() {
             0 => info!("the settings were read again: nothing has changed"),

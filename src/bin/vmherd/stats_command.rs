@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use vmherd::config::{
-    self, Arguments, ConfigError, Environment, Flag, ParsedSources, SOCKET_NAME, StateDirSetting, Takes,
-    redact,
-};
+use vmherd::{SOCKET_NAME, redact};
 
 use crate::diagnostic::print_diagnostic;
 use crate::limits;
+use crate::settings::{
+    self, Arguments, ConfigError, Environment, Flag, ParsedSources, StateDirSetting, Takes,
+};
 use crate::settings_file::read_settings_file;
 
 /// Runs `vmherd stats`; `args` are the arguments after those two words.
@@ -213,7 +213,7 @@ impl From<ConfigError> for StatsError {
 
 fn help() -> String {
     let mut text = String::from(HELP);
-    config::push_state_dir_help(&mut text);
+    settings::push_state_dir_help(&mut text);
     text
 }
 

@@ -9,10 +9,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
-use vmherd::config::{
-    self, Arguments, ConfigError, Environment, Flag, ParsedSources, StoreSelection, StoreSettings, Takes,
-    redact,
-};
+use vmherd::redact;
 use vmherd::{
     Config, Escaped, Location, NameError, Registry, RegistryError, StoreError, Vm, VmName, VmShape,
 };
@@ -20,6 +17,9 @@ use vmherd::{
 use crate::diagnostic::print_diagnostic;
 use crate::limits;
 use crate::password_prompt::{PromptError, read_new_password};
+use crate::settings::{
+    self, Arguments, ConfigError, Environment, Flag, ParsedSources, StoreSelection, StoreSettings, Takes,
+};
 use crate::settings_file::read_settings_file;
 use crate::sys::process::is_root;
 
@@ -251,7 +251,7 @@ fn invalid_name(text: &str, error: NameError) -> VmCommandError {
 }
 
 fn parse_number(flag: &str, text: &str, allowed: RangeInclusive<u64>) -> Result<u64, VmCommandError> {
-    config::parse_number(text, &allowed).ok_or_else(|| {
+    settings::parse_number(text, &allowed).ok_or_else(|| {
         let (least, most) = (allowed.start(), allowed.end());
         usage_error(&format!("--{flag}: {:?} must be a whole number, {least} to {most}", redact(text)))
     })
@@ -267,7 +267,7 @@ fn print_stderr(text: fmt::Arguments<'_>) {
 
 fn help() -> String {
     let mut text = String::from(HELP);
-    config::push_store_settings_help(&mut text);
+    settings::push_store_settings_help(&mut text);
     text
 }
 

@@ -24,7 +24,7 @@ pub(super) const TOKEN_LIFETIME: Setting = Setting {
     flag: "token-lifetime",
     placeholder: "T",
     help: "how long a token is good for",
-    default: DefaultValue::Time(limits::TOKEN_LIFETIME),
+    default: DefaultValue::Time(|config| config.token_lifetime),
     reload: Reload::Now,
     kind: Kind::Time {
         allowed: limits::TOKEN_LIFETIME_MIN..=limits::TOKEN_LIFETIME_MAX,
@@ -36,7 +36,7 @@ pub(super) const LOGIN_FAILURES: Setting = Setting {
     flag: "login-failures",
     placeholder: "N",
     help: "after so many wrong passwords, delay",
-    default: DefaultValue::Number(limits::LOGIN_FAILURES as u64),
+    default: DefaultValue::Number(|config| config.logins.failures.map_or(0, u64::from)),
     reload: Reload::Now,
     kind: Kind::NumberOrNone {
         allowed: 1..=limits::LOGIN_FAILURES_LIMIT as u64,
@@ -48,7 +48,7 @@ pub(super) const LOGIN_DELAY_MAX: Setting = Setting {
     flag: "login-delay-max",
     placeholder: "T",
     help: "the next attempt, up to so long",
-    default: DefaultValue::Time(limits::LOGIN_DELAY_MAX),
+    default: DefaultValue::Time(|config| config.logins.delay_max.unwrap_or_default()),
     reload: Reload::Now,
     kind: Kind::TimeOrNone {
         allowed: limits::LOGIN_DELAY_MIN..=limits::LOGIN_DELAY_LIMIT,
@@ -72,7 +72,7 @@ pub(super) const AUTH_QUEUE: Setting = Setting {
     flag: "auth-queue",
     placeholder: "N",
     help: "logins that may wait",
-    default: DefaultValue::Number(limits::AUTH_QUEUE as u64),
+    default: DefaultValue::Number(|config| config.auth_queue as u64),
     reload: Reload::Now,
     kind: Kind::Number {
         allowed: 1..=limits::AUTH_QUEUE_LIMIT as u64,
@@ -84,7 +84,7 @@ pub(super) const ARGON2_MEMORY: Setting = Setting {
     flag: "argon2-memory",
     placeholder: "KIB",
     help: "memory of one hash",
-    default: DefaultValue::Number(limits::ARGON2_MEMORY_KIB as u64),
+    default: DefaultValue::Number(|config| config.argon2.memory_kib.into()),
     reload: Reload::Restart,
     kind: Kind::Number {
         allowed: limits::ARGON2_MEMORY_KIB_MIN as u64..=limits::ARGON2_MEMORY_KIB_MAX as u64,
@@ -96,7 +96,7 @@ pub(super) const ARGON2_PASSES: Setting = Setting {
     flag: "argon2-passes",
     placeholder: "N",
     help: "passes over it",
-    default: DefaultValue::Number(limits::ARGON2_PASSES as u64),
+    default: DefaultValue::Number(|config| config.argon2.passes.into()),
     reload: Reload::Restart,
     kind: Kind::Number {
         allowed: 1..=limits::ARGON2_PASSES_MAX as u64,
@@ -108,7 +108,7 @@ pub(super) const ARGON2_LANES: Setting = Setting {
     flag: "argon2-lanes",
     placeholder: "N",
     help: "its lanes",
-    default: DefaultValue::Number(limits::ARGON2_LANES as u64),
+    default: DefaultValue::Number(|config| config.argon2.lanes.into()),
     reload: Reload::Restart,
     kind: Kind::Number {
         allowed: 1..=limits::ARGON2_LANES_MAX as u64,

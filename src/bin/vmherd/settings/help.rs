@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
-use super::setting::{DefaultValue, Kind, Reload, Setting};
-use super::settings::SETTINGS;
+#[cfg(test)]
+use super::setting::Reload;
+use super::setting::{DefaultValue, Kind, Setting};
+use super::table::SETTINGS;
 use super::{ParsedSources, StateDirSetting, StoreSelection, StoreSettings};
 
 /// The text of `vmherd --help`: examples first, then every setting.
@@ -18,7 +20,8 @@ pub fn help() -> String {
     text
 }
 
-/// A settings file with every setting commented out, with its default.
+/// A settings file with every setting commented out, with its default: `systemd/vmherd.conf`.
+#[cfg(test)]
 pub fn settings_as_file() -> String {
     let mut text = String::from(FILE_INTRODUCTION);
     for setting in SETTINGS.iter().filter(|setting| setting.is_allowed_in_file()) {
@@ -105,6 +108,7 @@ for --log. Precedence: flag, variable, the same name in the --config file.
 
 ";
 
+#[cfg(test)]
 const FILE_INTRODUCTION: &str = "\
 # Settings of vmherd, one NAME=VALUE per line: the names of the environment
 # variables, in the syntax of systemd's EnvironmentFile=. Flags and environment
@@ -115,6 +119,7 @@ const FILE_INTRODUCTION: &str = "\
 # Times are written like 500ms, 10s, 5m, 1h or 1d.
 ";
 
+#[cfg(test)]
 const LISTEN_NOTE: &str = "\
 # The addresses of vmherd.socket are not set here; change them with systemctl
 # edit vmherd.socket, with an empty ListenStream= first.

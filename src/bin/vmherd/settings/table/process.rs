@@ -29,7 +29,7 @@ pub(super) const LOG: Setting = Setting {
         allowed: LOG_ALLOWED,
         is_repeatable: false,
         set: |partial, text| {
-            partial.config.log = text.into();
+            partial.log.filter = text.into();
             match is_log_filter(text) {
                 true => Ok(()),
                 false => Err(format!("must be {LOG_ALLOWED}; a TARGET is {}", log_targets())),
@@ -49,7 +49,7 @@ pub(super) const LOG_FORMAT: Setting = Setting {
         is_repeatable: false,
         set: |partial, text| {
             let choices = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-            partial.config.log_format = parse_choice(text, choices)?;
+            partial.log.format = parse_choice(text, choices)?;
             Ok(())
         },
     },

@@ -1,11 +1,11 @@
 //! Settings of the store and its data.
 
-use super::super::Durability;
+use vmherd::{Durability, Location};
+
 use super::super::setting::{DefaultValue, Kind, Reload, Setting};
 use super::super::values::{parse_choice, parse_duration_range};
-use super::path;
+use super::{message, path};
 use crate::limits;
-use crate::store::Location;
 
 pub(super) const STORE: Setting = Setting {
     flag: "store",
@@ -17,7 +17,7 @@ pub(super) const STORE: Setting = Setting {
         allowed: STORE_ALLOWED,
         is_repeatable: false,
         set: |partial, text| {
-            let location = Location::parse(text).map_err(|why| format!("is no store: {why}"))?;
+            let location: Location = text.parse().map_err(message)?;
             partial.store = Some(location);
             Ok(())
         },
@@ -54,7 +54,7 @@ pub(super) const VMS_MAX: Setting = Setting {
     flag: "vms-max",
     placeholder: "N",
     help: "VMs that the store may hold",
-    default: DefaultValue::Number(limits::VMS_MAX),
+    default: DefaultValue::Number(|config| config.vms_max),
     reload: Reload::Now,
     kind: Kind::Number { allowed: 1..=limits::VMS_LIMIT, set: |partial, n| partial.config.vms_max = n },
 };
@@ -111,7 +111,7 @@ pub(super) const READ_QUEUE: Setting = Setting {
     flag: "read-queue",
     placeholder: "N",
     help: "reads that may wait",
-    default: DefaultValue::Number(limits::READ_QUEUE as u64),
+    default: DefaultValue::Number(|config| config.read_queue as u64),
     reload: Reload::Now,
     kind: Kind::Number {
         allowed: 1..=limits::STORE_QUEUE_LIMIT as u64,
@@ -123,7 +123,7 @@ pub(super) const WRITE_QUEUE: Setting = Setting {
     flag: "write-queue",
     placeholder: "N",
     help: "writes that may wait",
-    default: DefaultValue::Number(limits::WRITE_QUEUE as u64),
+    default: DefaultValue::Number(|config| config.write_queue as u64),
     reload: Reload::Now,
     kind: Kind::Number {
         allowed: 1..=limits::STORE_QUEUE_LIMIT as u64,

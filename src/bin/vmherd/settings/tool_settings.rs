@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 
+use vmherd::{Config, Location, PasswordCost};
+
 use super::loader::{Loader, default_store};
 use super::setting::Setting;
-use super::settings::SETTINGS;
-use super::{Config, ConfigError, Flag, ParsedSources};
-use crate::store::Location;
-use crate::work::password::Cost;
+use super::table::SETTINGS;
+use super::{ConfigError, Flag, ParsedSources};
 
 /// The location of the daemon's store, for `vmherd backup`.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,7 +27,7 @@ pub struct StoreSettings {
     /// Maximum number of VMs in the store.
     pub vms_max: u64,
     /// Cost of new password hashes.
-    pub argon2: Cost,
+    pub argon2: PasswordCost,
 }
 
 /// The state directory, which has the daemon's own socket, for `vmherd stats`.

@@ -5,10 +5,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use vmherd::is_plain_name;
+
 use super::ConfigError;
 use super::arguments::nearest;
-use super::redact::is_plain_name;
-use super::settings::SETTINGS;
+use super::table::SETTINGS;
 use super::values::is_blank;
 
 /// The relevant variables. An empty or blank variable counts as unset.

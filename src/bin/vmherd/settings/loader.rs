@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::checks::{check_listeners, check_socket_path};
+use vmherd::{InvalidSetting, Location, redact};
+
 use super::environment::Environment;
 use super::partial::PartialConfig;
-use super::redact::redact;
 use super::report::Report;
 use super::setting::Setting;
 use super::sources::{Origin, ParsedSources, SourcedValues};
 use super::{ConfigError, Resolved};
-use crate::store::Location;
 
 /// The settings loaded so far.
 pub(super) struct Loader {
@@ -52,7 +51,7 @@ impl Loader {
         })?;
         let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let text = str::from_utf8(first).map_err(|_| wrong("is not valid UTF-8".into()))?.trim();
-        let location = Location::parse(text).map_err(|why| wrong(format!("is no store: {why}")))?;
+        let location: Location = text.parse().map_err(|error: InvalidSetting| wrong(error.to_string()))?;
         let origin = Origin::File(format!("{}:1", path.display()), "VMHERD_STORE".into());
         self.report.replace("store", text, origin);
         self.partial.store = Some(location);
@@ -62,7 +61,7 @@ impl Loader {
     /// Computes and checks what depends on more than one setting.
     pub(super) fn resolve(self, sources: &ParsedSources<'_>) -> Result<Resolved, ConfigError> {
         let state_dir = self.partial.resolve_state_dir(sources.environment)?;
-        let Loader { partial: PartialConfig { mut config, store, .. }, mut report } = self;
+        let Loader { partial: PartialConfig { mut config, log, store, .. }, mut report } = self;
         config.store = store.unwrap_or_else(|| default_store(&state_dir));
         config.state_dir = state_dir;
         report.set_computed("store", config.store.to_string());
@@ -70,9 +69,9 @@ impl Loader {
         report.set_computed("auth-workers", config.auth_workers.to_string());
         let origin = report.origin("listen");
         config.is_listen_explicit = origin.is_some_and(Origin::is_explicit);
-        check_listeners(&config, &origin.map_or_else(String::new, Origin::to_string))?;
-        check_socket_path(&config.state_dir)?;
-        Ok(Resolved { config, report, warnings: sources.warnings() })
+        let origin = origin.map_or_else(String::new, Origin::to_string);
+        config.check(&origin).map_err(|error| ConfigError::Value(error.to_string()))?;
+        Ok(Resolved { config, log, report, warnings: sources.warnings() })
     }
 }
 

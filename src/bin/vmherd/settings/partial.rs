@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::Config;
-use crate::store::Location;
+use vmherd::{Config, Location};
+
+use super::{LogFormat, LogSettings};
 
 /// A configuration under construction.
 pub struct PartialConfig {
     /// The settings so far; its store and state directory are set last.
     pub(super) config: Config,
+    pub(super) log: LogSettings,
     pub(super) store: Option<Location>,
     pub(super) store_file: Option<PathBuf>,
     pub(super) state_dir: Option<PathBuf>,
@@ -18,7 +20,9 @@ pub struct PartialConfig {
 impl PartialConfig {
     /// The defaults. Without a listener, which the setting adds.
     pub(super) fn new() -> PartialConfig {
-        let config = Config { listen: Vec::new(), ..Config::default() };
-        PartialConfig { config, store: None, store_file: None, state_dir: None, is_check: false }
+        let mut config = Config::default();
+        config.listen.clear();
+        let log = LogSettings { filter: "info".into(), format: LogFormat::Text };
+        PartialConfig { config, log, store: None, store_file: None, state_dir: None, is_check: false }
     }
 }

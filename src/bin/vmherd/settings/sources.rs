@@ -7,13 +7,14 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use vmherd::redact;
+
 use super::arguments::{Arguments, Flag};
 use super::environment::{Environment, unknown_setting};
 use super::environment_file::SettingsFile;
 use super::partial::PartialConfig;
-use super::redact::redact;
 use super::setting::Setting;
-use super::settings::SETTINGS;
+use super::table::SETTINGS;
 use super::values::is_blank;
 use super::{ConfigError, LogFormat};
 

@@ -3,10 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use vmherd::{Config, redact};
+
 use super::ConfigError;
 use super::arguments::{Flag, Takes};
 use super::partial::PartialConfig;
-use super::redact::redact;
 use super::sources::Origin;
 use super::values::{format_duration, format_size, parse_duration, parse_number, parse_size, parse_switch};
 
@@ -35,12 +36,12 @@ pub(super) enum Reload {
     Restart,
 }
 
-/// The default of a setting.
+/// The default of a setting, most as a field of the default [`Config`].
 pub(super) enum DefaultValue {
-    Number(u64),
-    Time(Duration),
+    Number(fn(&Config) -> u64),
+    Time(fn(&Config) -> Duration),
     /// Bytes.
-    Size(u64),
+    Size(fn(&Config) -> u64),
     Text(&'static str),
     /// A description; the value is computed in [`PartialConfig`] or when the settings are resolved.
     Computed(&'static str),
@@ -199,9 +200,9 @@ impl DefaultValue {
     /// The value as text.
     pub(super) fn text(&self) -> Option<String> {
         match self {
-            DefaultValue::Number(number) => Some(number.to_string()),
-            DefaultValue::Time(time) => Some(format_duration(*time)),
-            DefaultValue::Size(bytes) => Some(format_size(*bytes)),
+            DefaultValue::Number(number) => Some(number(&Config::default()).to_string()),
+            DefaultValue::Time(time) => Some(format_duration(time(&Config::default()))),
+            DefaultValue::Size(bytes) => Some(format_size(bytes(&Config::default()))),
             DefaultValue::Text(text) => Some((*text).into()),
             DefaultValue::Computed(_) => None,
         }

@@ -4,11 +4,11 @@
 
 use std::fmt;
 
+use vmherd::{Escaped, Secret};
+
 use super::setting::{Reload, Setting};
 use super::sources::Origin;
 use super::values::mask_passwords;
-use crate::escape::Escaped;
-use crate::model::Secret;
 
 /// Every setting with its value and its origin.
 #[derive(Clone, PartialEq, Debug, Default)]

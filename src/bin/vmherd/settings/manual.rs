@@ -7,7 +7,7 @@ use std::path::Path;
 use std::{env, fs};
 
 use super::setting::{Kind, Reload, Setting};
-use super::settings::SETTINGS;
+use super::table::SETTINGS;
 
 #[test]
 fn the_page_of_settings_is_current() {
@@ -39,7 +39,7 @@ fn manual() -> String {
         SECTIONS.iter().flat_map(|(_, entries)| *entries).map(|entry| entry.0).collect();
     for setting in SETTINGS {
         let count = explained.iter().filter(|flag| **flag == setting.flag).count();
-        assert_eq!(count, 1, "src/config/manual.rs explains --{} so often", setting.flag);
+        assert_eq!(count, 1, "src/bin/vmherd/settings/manual.rs explains --{} so often", setting.flag);
     }
     let mut text = String::from(INTRODUCTION);
     for (heading, entries) in SECTIONS {

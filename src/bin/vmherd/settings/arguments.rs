@@ -2,8 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 
+use vmherd::{is_plain_name, redact};
+
 use super::ConfigError;
-use super::redact::{is_plain_name, redact};
 
 /// A flag that the command line accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

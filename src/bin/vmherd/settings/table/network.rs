@@ -1,12 +1,14 @@
 //! Settings of the network: listeners, timeouts, limits on connections and requests.
 
+#[cfg(feature = "http")]
+use std::mem;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use vmherd::ListenerSpec;
+
 use super::super::setting::{DefaultValue, Kind, Reload, Setting};
-use super::super::{ListenerSpec, listen};
-#[cfg(feature = "http")]
-use crate::framing::http::{AllowedHost, AllowedOrigin};
+use super::message;
 use crate::limits;
 
 pub(super) const LISTEN: Setting = Setting {
@@ -16,9 +18,13 @@ pub(super) const LISTEN: Setting = Setting {
     default: DefaultValue::Text("tcp://127.0.0.1:8888"),
     reload: Reload::Restart,
     kind: Kind::Text {
-        allowed: listen::ALLOWED,
+        allowed: ListenerSpec::ALLOWED,
         is_repeatable: true,
-        set: |partial, text| ListenerSpec::parse(text).map(|listen| partial.config.listen.push(listen)),
+        set: |partial, text| {
+            let listener: ListenerSpec = text.parse().map_err(message)?;
+            partial.config.listen.push(listener);
+            Ok(())
+        },
     },
 };
 
@@ -35,7 +41,7 @@ pub(super) const FIRST_REQUEST_TIMEOUT: Setting = Setting {
     flag: "first-request-timeout",
     placeholder: "T",
     help: "for a client that has sent nothing",
-    default: DefaultValue::Time(limits::FIRST_REQUEST_TIMEOUT),
+    default: DefaultValue::Time(|config| config.timeouts.first_request.unwrap_or_default()),
     reload: Reload::Now,
     kind: Kind::TimeOrNone {
         allowed: TIMEOUTS,
@@ -47,7 +53,7 @@ pub(super) const REQUEST_TIMEOUT: Setting = Setting {
     flag: "request-timeout",
     placeholder: "T",
     help: "first to last byte of a request",
-    default: DefaultValue::Time(limits::REQUEST_TIMEOUT),
+    default: DefaultValue::Time(|config| config.timeouts.request),
     reload: Reload::Now,
     kind: Kind::Time { allowed: TIMEOUTS, set: |partial, time| partial.config.timeouts.request = time },
 };
@@ -72,7 +78,7 @@ pub(super) const WRITE_TIMEOUT: Setting = Setting {
     flag: "write-timeout",
     placeholder: "T",
     help: "for a client that does not read",
-    default: DefaultValue::Time(limits::WRITE_TIMEOUT),
+    default: DefaultValue::Time(|config| config.timeouts.write),
     reload: Reload::Now,
     kind: Kind::Time { allowed: TIMEOUTS, set: |partial, time| partial.config.timeouts.write = time },
 };
@@ -88,8 +94,7 @@ pub(super) const HTTP_HOST: Setting = Setting {
         allowed: "the name of a host, without a port",
         is_repeatable: true,
         set: |partial, text| {
-            let host = AllowedHost::parse(text).map_err(|error| format!("is {error}"))?;
-            partial.config.http.hosts.push(host);
+            partial.config = mem::take(&mut partial.config).http_host(text).map_err(message)?;
             Ok(())
         },
     },
@@ -106,8 +111,7 @@ pub(super) const HTTP_ORIGIN: Setting = Setting {
         allowed: "an origin such as https://vms.example.org",
         is_repeatable: true,
         set: |partial, text| {
-            let origin = AllowedOrigin::parse(text).map_err(|error| format!("is {error}"))?;
-            partial.config.http.origins.push(origin);
+            partial.config = mem::take(&mut partial.config).http_origin(text).map_err(message)?;
             Ok(())
         },
     },
@@ -117,7 +121,7 @@ pub(super) const CONNECTIONS_MAX: Setting = Setting {
     flag: "connections-max",
     placeholder: "N",
     help: "open connections",
-    default: DefaultValue::Number(limits::CONNECTIONS_MAX as u64),
+    default: DefaultValue::Number(|config| config.connections_max as u64),
     reload: Reload::Now,
     kind: Kind::Number {
         allowed: 1..=limits::CONNECTIONS_LIMIT as u64,
@@ -129,7 +133,7 @@ pub(super) const REQUESTS_PER_CONNECTION: Setting = Setting {
     flag: "requests-per-connection",
     placeholder: "N",
     help: "open ones with an id",
-    default: DefaultValue::Number(limits::REQUESTS_PER_CONNECTION as u64),
+    default: DefaultValue::Number(|config| config.requests_per_connection as u64),
     reload: Reload::Now,
     kind: Kind::Number {
         allowed: 1..=limits::REQUESTS_LIMIT as u64,
@@ -141,7 +145,7 @@ pub(super) const REQUESTS_MAX: Setting = Setting {
     flag: "requests-max",
     placeholder: "N",
     help: "requests on their way, all connections",
-    default: DefaultValue::Number(limits::REQUESTS_MAX as u64),
+    default: DefaultValue::Number(|config| config.requests_max as u64),
     reload: Reload::Now,
     kind: Kind::Number {
         allowed: 1..=limits::REQUESTS_LIMIT as u64,
@@ -153,7 +157,7 @@ pub(super) const BUFFERS_MAX: Setting = Setting {
     flag: "buffers-max",
     placeholder: "SIZE",
     help: "what all clients may make it hold",
-    default: DefaultValue::Size(limits::BUFFERS_BYTES_MAX as u64),
+    default: DefaultValue::Size(|config| config.buffers_bytes_max as u64),
     reload: Reload::Now,
     kind: Kind::Size {
         allowed: limits::BUFFERS_BYTES_MIN as u64..=limits::BUFFERS_BYTES_LIMIT as u64,

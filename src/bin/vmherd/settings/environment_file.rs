@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::redact::is_plain_name;
+use vmherd::is_plain_name;
 
 /// A parsed settings file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

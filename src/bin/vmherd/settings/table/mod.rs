@@ -7,7 +7,8 @@ mod process;
 
 use std::path::PathBuf;
 
-use super::redact::may_hold_password;
+use vmherd::{InvalidSetting, may_hold_password};
+
 use super::setting::Setting;
 
 /// Every setting, in the order of the help text.
@@ -63,4 +64,9 @@ fn path(text: &str) -> Result<PathBuf, String> {
         }
         _ => Ok(text.into()),
     }
+}
+
+/// The message of an error of the library.
+fn message(error: InvalidSetting) -> String {
+    error.to_string()
 }

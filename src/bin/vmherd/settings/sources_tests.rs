@@ -6,6 +6,9 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use vmherd::Location;
+
+use super::help::settings_as_file;
 use super::loader::default_store;
 use super::values::mask_passwords;
 use super::*;
@@ -63,7 +66,7 @@ fn shown(report: &Report, flag: &str) -> (String, String) {
 fn flag_overrides_environment_overrides_file() {
     file("/f", "VMHERD_VMS_MAX=1\nVMHERD_AUTH_QUEUE=1\nVMHERD_READ_QUEUE=1\n");
     let environment = [("VMHERD_VMS_MAX", "2"), ("VMHERD_AUTH_QUEUE", "2"), ("VMHERD_CONFIG", "/f")];
-    let Resolved { config, report, warnings } = resolved(&["--vms-max", "3"], &environment);
+    let Resolved { config, report, warnings, .. } = resolved(&["--vms-max", "3"], &environment);
     assert_eq!((config.vms_max, config.auth_queue, config.read_queue, config.write_queue), (3, 2, 1, 4096));
     assert_eq!(shown(&report, "vms-max"), ("3".into(), "flag".into()));
     assert_eq!(shown(&report, "auth-queue"), ("2".into(), "environment".into()));
@@ -340,10 +343,21 @@ fn example_file_lists_every_setting_commented_out() {
         .lines()
         .map(|line| line.strip_prefix("#VMHERD_").map_or(line.into(), |line| format!("VMHERD_{line}")));
     let said = resolved_in(&lines.collect::<Vec<_>>().join("\n"));
-    assert_eq!(said.config, Config { is_listen_explicit: true, ..resolved(&[], &[]).config });
+    let mut expected = resolved(&[], &[]).config;
+    expected.is_listen_explicit = true;
+    assert_eq!(said.config, expected);
     assert!(said.warnings.is_empty(), "{:?}", said.warnings);
     for setting in SETTINGS.iter().filter(|setting| setting.is_allowed_in_file()) {
         let name = format!("\n#{}=", setting.variable_name().expect("it has a name"));
         assert_eq!(text.matches(&name).count(), 1, "{name}");
     }
+}
+
+// The example is the default build's.
+#[cfg(all(feature = "sqlite", feature = "http"))]
+#[test]
+fn the_example_file_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/vmherd.conf");
+    let (found, expected) = (std::fs::read_to_string(&path).unwrap(), settings_as_file());
+    assert!(found == expected, "{} should be:\n{expected}", path.display());
 }

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use vmherd::{AccessGroup, AnonymousAccess, ListenAddress, ListenerSpec};
+
 use super::arguments::nearest;
 use super::tests::{run, run_in, tcp, value_error};
 use super::values::{format_duration, is_log_filter, parse_duration, parse_duration_range};
 use super::*;
-use crate::model::AccessGroup;
 
 #[test]
 fn listeners_are_parsed() {
