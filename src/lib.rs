@@ -1,11 +1,11 @@
 //! vmherd: a registry of virtual machines.
 //!
 //! VMs connect over TCP or a unix socket, register, authenticate with a password or a token, report their RAM, CPUs
-//! and disks, and send metrics; programs and people ask which VMs there are and how they are doing. The first bytes of
-//! a connection select its *framing*: a stream of JSON objects, HTTP, WebSocket, or lines of text. What a request says
-//! is in one of several *dialects*; those of JSON work in each framing except text.
+//! and disks, and send metrics; clients list the VMs and query their state. The first bytes of a connection select its
+//! *framing*: a stream of JSON objects, HTTP, WebSocket, or lines of text. Each request is written in one of several
+//! *dialects*; the JSON dialects work in every framing except text.
 //!
-//! The daemon `vmherd` is one program around this library. Another starts a server like this:
+//! The daemon `vmherd` is a program around this library. Any other program starts a server like this:
 //!
 //! ```
 //! use std::time::Duration;
@@ -27,13 +27,13 @@
 //! }
 //! ```
 //!
-//! [`Config`] has the settings, [`ServerBuilder`] what else a server may be given, and [`Running`] controls a server.
-//! Messages go to the crate `log`.
+//! [`Config`] has the settings, [`ServerBuilder`] takes further options, and [`Running`] controls a running server.
+//! Log messages go to the crate `log`.
 //!
 //! # Map
 //!
-//! The rest of this page is for those who work on vmherd. `docs/architecture.md` has more: the way of a
-//! request, and which files to touch for a new command, dialect, store or setting.
+//! The rest of this page is for contributors. `docs/architecture.md` has more: the path of a request, and the files
+//! to change for a new command, dialect, store or setting.
 //!
 //! ## Threads
 //!
@@ -50,47 +50,83 @@
 //!           (signals, wait)  (standard error)
 //! ```
 //!
-//! The **reactor** owns every connection and all state that requests share; it waits for sockets only. **Workers** do
-//! what blocks: hashing and the store. They share one bounded queue per lane, one list of completions and one waker. The
-//! **log thread** writes lines that others only queue; the **main thread** waits for signals. **Maintenance** has a
-//! thread each for writing delayed points and for removing old ones, with a store connection of its own.
+//! The **reactor** owns every connection and all state that requests share; it only waits for sockets. **Workers** run
+//! blocking work: hashing and the store. They share one bounded queue per lane, one list of completions and one waker.
+//! The **log thread** writes the log lines that other threads queue; the **main thread** waits for signals.
+//! **Maintenance** has two threads, each with its own store connection: one writes buffered points, one removes old ones.
 //!
 //! ## Layers
 //!
-//! Each imports only from those above it (`tests/tidy.rs` checks that):
+//! Each module imports only from modules above it (`tests/tidy.rs` checks this):
 //!
-//! | module | what it is |
+//! | module | contents |
 //! | --- | --- |
 //! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`stats`], [`log_limiter`], [`escape`] | shared basics; every limit and its reason |
-//! | [`model`] | what requests and answers are about |
+//! | [`model`] | the types of requests and answers |
 //! | [`framing`], [`dialect`] | bytes to messages; messages to requests, answers to text |
 //! | [`session`], [`store`] | the state of one connection; the stores |
 //! | [`work`] | blocking work as values, and the code that worker threads run |
-//! | [`app`], [`worker`] | what each command does, and who may run it; bounded queues, threads |
-//! | [`dispatch`] | requests under way: deadlines, delays, counters |
+//! | [`app`], [`worker`] | the commands and their access rules; bounded queues, threads |
+//! | [`dispatch`] | requests in flight: deadlines, delays, counters |
 //! | [`reactor`] | the loop, input and output |
-//! | [`config`], [`registry`], [`server`] | settings; the store for the operator; the server as a value |
+//! | [`config`], [`registry`], [`server`] | settings; operations on the store for the operator; the server as a value |
 //!
-//! The daemon, in `src/bin/vmherd/`, is written against what is public: signals, the log, the service manager, the commands
-//! for the host.
+//! The daemon, in `src/bin/vmherd/`, uses the public API only. It adds signals, the log, the service manager, and the
+//! host commands.
+//!
+//! ## Glossary
+//!
+//! | term | meaning |
+//! | --- | --- |
+//! | connection | a client's socket with its buffers and its session |
+//! | session | the protocol state machine of one connection; does no I/O |
+//! | framing | how bytes are split into messages: raw JSON, text, HTTP, WebSocket |
+//! | dialect | the schema in which a message expresses a request or an answer |
+//! | codec | a framing and its dialects, as the session uses them |
+//! | request, answer, reply | a decoded command; its result; the encoded result |
+//! | refusal | an error reply to a message that does not become a request |
+//! | request id | the client's name for a request; requests without one are answered in order |
+//! | request key | the server's key of a request: connection and sequence number |
+//! | barrier | a request that changes the principal; later messages are decoded after its reply |
+//! | page, cursor | a bounded part of a long answer; the position of the next part |
+//! | tick | one iteration of the reactor's loop |
+//! | step | the unit of work of a session that counts towards a tick's limit |
+//! | latch | a readiness flag that an event sets and `WouldBlock` clears |
+//! | dispatcher | runs requests between sessions, app and workers |
+//! | work, job | a blocking operation as a value; that operation in a queue, with key and deadline |
+//! | lane | a bounded queue and its worker threads: auth, compute, read, write |
+//! | run | one execution of a job by a worker thread |
+//! | stage | the state with which the app continues a request after its job |
+//! | completion | the result of a job, on its way back to the reactor |
+//! | weight | the size of a job, in points |
+//! | account | the source, VM or connection that a job is charged to, for fair queues |
+//! | principal | the identity that a request acts for |
+//! | login | an authentication by password or token |
+//! | source | the client's network address or local user, for rate limits |
+//! | presence | the open connections and their principals |
+//! | membership | the two sets that a VM can be in: authorized, and connected |
+//! | trusted | authenticated, or an operator; other clients are anonymous |
+//! | write-behind | points are acknowledged in memory and written to the store later |
+//! | retention | the age after which points are removed |
 //!
 //! ## Invariants
 //!
 //! - No blocking call, no unbounded loop and no thread per connection on the reactor.
-//! - A request is answered exactly once, those without an id in their order.
-//! - `ok` means that the store has promised it; a failure that leaves this open says so.
-//! - Every queue, buffer, loop and wait has a limit, which is in [`limits`].
-//! - A stale id finds nothing: a late login authenticates no other connection.
+//! - Each request is answered exactly once; requests without an id are answered in order.
+//! - `ok` means that the store has accepted the change; a failure with an unknown outcome says so.
+//! - Every queue, buffer, loop and wait has a limit, defined in [`limits`].
+//! - A stale id matches nothing: a late login never authenticates another connection.
 //! - Network input never panics, and no secret reaches a log or a reply.
 //!
 //! ## Visibility
 //!
-//! Modules are private; what they mark `pub` is for the rest of the crate. What is public is listed here, at the root,
-//! and nowhere else. With the feature `internals`, for tests, benchmarks and fuzzing, all of it is in `internals`.
+//! Modules are private; their `pub` items are visible to the rest of the crate. The public API is re-exported here, at
+//! the root, and nowhere else. The feature `internals` exposes all modules in `internals`, for tests, benchmarks and
+//! fuzzing.
 
 // Links from the map into modules work in `cargo doc --document-private-items`.
 #![allow(rustdoc::private_intra_doc_links)]
-// Without a store or a framing, some shared code has no user.
+// Some shared code is unused without a store or a framing.
 #![cfg_attr(not(all(feature = "sqlite", feature = "websocket")), allow(dead_code))]
 
 mod app;
@@ -131,7 +167,7 @@ pub use sys::process::raise_descriptor_limit;
 pub use sys::wipe;
 pub use work::password::Cost as PasswordCost;
 
-/// Limits of settings, and of what describes a VM.
+/// Limits of settings and of VM properties.
 pub mod bounds {
     pub use crate::limits::{
         ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_MEMORY_KIB_MIN, ARGON2_PASSES_MAX, AUTH_QUEUE_LIMIT,

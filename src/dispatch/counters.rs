@@ -1,48 +1,48 @@
-//! What the server counts, as plain numbers. Each is counted where it happens.
+//! The server's counters, as plain numbers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{CommandName, Failure};
 
-/// Counters since the start.
+/// Counters since the start of the server.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Counters {
     /// Connections open now.
     pub connections_open: u64,
     /// Connections accepted.
     pub connections_accepted: u64,
-    /// Connections that never sent a byte or were idle, closed to make place for others.
+    /// Silent or idle connections that were closed to make room for new ones.
     pub connections_evicted: u64,
-    /// Connections closed because they held most of the memory for requests when that was full.
+    /// Connections closed because they held the most memory while the memory limit was exceeded.
     pub connections_refused: u64,
-    /// Connections closed because the client kept us waiting.
+    /// Connections closed because the client sent nothing in time.
     pub connections_timed_out: u64,
-    /// Connections closed because the client did not take what was due to it.
+    /// Connections closed because the client did not read its output in time.
     pub connections_stalled: u64,
-    /// Bytes that connections hold for their clients now.
+    /// Bytes of memory that connections hold now.
     pub buffers_bytes: u64,
-    /// Times that accepting failed, for lack of descriptors mostly.
+    /// Failed calls of `accept`, mostly for lack of descriptors.
     pub accept_errors: u64,
-    /// Requests begun, by command.
+    /// Requests started, by command.
     pub requests: [u64; CommandName::ALL.len()],
-    /// Messages that were no request, or one too many of their connection.
+    /// Messages refused: malformed, or over the request limit of their connection.
     pub requests_refused: u64,
-    /// Requests answered with what they asked for, by command.
+    /// Requests that succeeded, by command.
     pub requests_done: [u64; CommandName::ALL.len()],
-    /// Requests answered with a failure, by command.
+    /// Requests that failed, by command.
     pub requests_failed: [u64; CommandName::ALL.len()],
-    /// The same by kind of failure; those that have happened.
+    /// Failed requests by kind of failure; only kinds that have occurred.
     pub failures: BTreeMap<&'static str, u64>,
-    /// Jobs refused because their queue was full, or answered `busy` in it at their deadline.
+    /// Jobs refused because their queue was full, or that reached their deadline in it.
     pub jobs_refused: u64,
-    /// Jobs given up at their deadline while they ran.
+    /// Jobs abandoned at their deadline while they ran.
     pub jobs_given_up: u64,
-    /// Answers that broke off in the middle, since a page of them could not be made.
+    /// Answers that broke off because one of their pages failed.
     pub answers_cut: u64,
-    /// The longest turn of the reactor, the time that it waited for something to do left out.
-    pub turn_max: Duration,
-    /// Results that came too late for anybody.
+    /// The longest tick of the reactor, without its wait for events.
+    pub tick_max: Duration,
+    /// Results that arrived after their request was answered or closed.
     pub results_late: u64,
 }
 

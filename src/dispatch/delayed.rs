@@ -1,4 +1,4 @@
-//! Conversions that are answered after a while, as long as that is set to take.
+//! Conversions that are answered after a configured delay.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::ids::RequestKey;
 use crate::model::{Answer, CommandName, Failure};
 use crate::worker::Jobs;
 
-/// What is to be answered later, on all connections.
+/// The totals of delayed requests on all connections.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Delayed {
     pub(crate) requests: usize,
@@ -17,7 +17,7 @@ pub(crate) struct Delayed {
 }
 
 impl<J: Jobs> Dispatcher<J> {
-    /// What was to be answered later is due.
+    /// Answers a delayed request that is due.
     pub(crate) fn deliver(
         &mut self,
         request_key: RequestKey,
@@ -36,13 +36,13 @@ impl<J: Jobs> Dispatcher<J> {
         self.dispatch(RequestContext::new(request_key, CommandName::Convert), action, client, timers, now);
     }
 
-    /// So many requests, with texts of so many bytes, are not to be answered later any more.
+    /// Subtracts delayed requests, and the bytes of their texts, from the totals.
     pub(crate) fn forget_delayed(&mut self, requests: usize, bytes: usize) {
         self.delayed.requests -= requests;
         self.delayed.bytes -= bytes;
     }
 
-    /// How many requests are to be answered later, and the bytes of their texts.
+    /// The number of delayed requests, and the bytes of their texts.
     #[cfg(feature = "internals")]
     pub(crate) fn delayed(&self) -> (usize, usize) {
         (self.delayed.requests, self.delayed.bytes)
@@ -50,7 +50,7 @@ impl<J: Jobs> Dispatcher<J> {
 
     pub(crate) fn delay(
         &mut self,
-        asked: RequestContext,
+        context: RequestContext,
         after: Duration,
         data: Box<str>,
         client: &mut Client<'_>,
@@ -59,9 +59,9 @@ impl<J: Jobs> Dispatcher<J> {
         let (at, bytes) = (now.instant + after, data.len());
         #[cfg(feature = "internals")]
         self.trace(crate::dispatch::trace::TraceEvent::Delayed(data.clone(), at));
-        let request_key = asked.origin.request_key;
+        let request_key = context.origin.request_key;
         if self.delayed.bytes + bytes > self.delayed_bytes_max {
-            self.answer(request_key, asked.command, Answer::Failed(Failure::Busy), client, now);
+            self.answer(request_key, context.command, Answer::Failed(Failure::Busy), client, now);
         } else if client.session.delay(request_key.seq, at, data) {
             self.delayed.requests += 1;
             self.delayed.bytes += bytes;

@@ -1,7 +1,7 @@
-//! Logins by password that wait until they may be tried: without a worker, without a place in a queue.
+//! Password logins that the rate limiter delays. They use no worker and no place in a queue.
 //!
-//! Invariant: each has one armed timer, a place among those of its source that wait, and is counted among its
-//! connection's jobs.
+//! Invariant: each has one armed timer, counts among the waiting logins of its source, and counts among the
+//! jobs of its connection.
 
 use super::in_flight::{InFlight, Origin, Owner};
 use super::password_checks::Check;
@@ -16,19 +16,19 @@ use crate::model::{Answer, Failure};
 use crate::work::Work;
 use crate::worker::{JobKey, Jobs, Priority};
 
-/// A password that is to be checked.
+/// A password check to be submitted.
 pub(crate) struct PendingCheck {
-    pub(crate) asked: RequestContext,
+    pub(crate) context: RequestContext,
     pub(crate) work: Work,
     pub(crate) stage: Stage,
     pub(crate) attempt: LoginAttempt,
-    /// When it was to be checked first.
+    /// The time of the first attempt to submit it.
     pub(crate) begun: Instant,
-    /// Whether it has waited already.
+    /// Whether it has been delayed before.
     pub(crate) was_delayed: bool,
 }
 
-/// One that waits.
+/// A password check that waits for its permit.
 pub(crate) struct DelayedLogin {
     check: PendingCheck,
     at: Instant,
@@ -43,7 +43,7 @@ impl DelayedLogin {
 }
 
 impl<J: Jobs> Dispatcher<J> {
-    /// Has a password checked, now or as soon as that may be, if that is soon enough.
+    /// Submits a password check now, delays it, or answers `busy` if it would wait past its deadline.
     pub(crate) fn check_password(
         &mut self,
         mut check: PendingCheck,
@@ -59,12 +59,12 @@ impl<J: Jobs> Dispatcher<J> {
         let is_in_time = at < check.begun + limits::AUTH_DEADLINE && !self.is_stopping;
         if !is_in_time || !logins.enter(check.attempt.source) {
             logins.count_refused();
-            return self.answer_busy(&check.asked, client, now);
+            return self.answer_busy(&check.context, client, now);
         }
         if !std::mem::replace(&mut check.was_delayed, true) {
             logins.count_delayed();
         }
-        let request_key = check.asked.origin.request_key;
+        let request_key = check.context.origin.request_key;
         let last_start = logins.last_start(check.attempt.source, now.instant).unwrap_or(Instant::ORIGIN);
         let order = LoginRetry { last_start, number: self.next_job, request_key };
         self.next_job += 1;
@@ -73,36 +73,37 @@ impl<J: Jobs> Dispatcher<J> {
         self.delayed_logins.insert(request_key, DelayedLogin { check, at, order });
     }
 
-    /// Hands a check to a worker.
+    /// Submits a check to the auth lane.
     fn submit_check(&mut self, check: PendingCheck, client: &mut Client<'_>, timers: &mut Timers, now: Now) {
-        let PendingCheck { mut asked, work, stage, attempt, begun, was_delayed } = check;
-        asked.origin.held = now.instant - begun;
+        let PendingCheck { mut context, work, stage, attempt, begun, was_delayed } = check;
+        context.origin.login_delay = now.instant - begun;
         if self.app.logins().has_failed(attempt, now.instant) {
-            asked.origin.room = Priority::Low;
+            context.origin.priority = Priority::Low;
         }
-        let request_key = asked.origin.request_key;
-        let again = work.clone();
-        self.work(asked, work, stage, client, timers, now);
+        let request_key = context.origin.request_key;
+        let copy = work.clone();
+        self.work(context, work, stage, client, timers, now);
         if let Some(InFlight { job, .. }) = self.in_flight.get(&request_key) {
-            self.checks.insert(request_key, Check { job: *job, work: again, attempt, begun, was_delayed });
+            self.checks.insert(request_key, Check { job: *job, work: copy, attempt, begun, was_delayed });
         }
     }
 
-    /// `failed` was made in vain: checks that a worker was asked for may have to wait now.
+    /// After the failed attempt `failed`, marks the submitted checks that now exceed the rate limit for withdrawal.
     pub(crate) fn withdraw_over_limit(&mut self, failed: LoginAttempt, now: Now) {
         let logins = self.app.logins();
         let has_to_wait = |attempt| logins.next(attempt, now.instant).is_some_and(|at| at > now.instant);
-        let like = self.checks.of_same_target(failed);
-        self.withdrawn
-            .extend(like.filter(|(_, attempt)| has_to_wait(*attempt)).map(|(request_key, _)| request_key));
+        let candidates = self.checks.of_same_target(failed);
+        self.withdrawn.extend(
+            candidates.filter(|(_, attempt)| has_to_wait(*attempt)).map(|(request_key, _)| request_key),
+        );
     }
 
-    /// The requests whose checks are to be taken back; some may be among them twice.
+    /// Takes the requests whose checks are to be withdrawn; it may list a request twice.
     pub(crate) fn take_withdrawn(&mut self) -> Vec<RequestKey> {
         std::mem::take(&mut self.withdrawn)
     }
 
-    /// A check is not to be done before its time, if it is not begun: as if it was asked for now.
+    /// Cancels a check that is still queued, and applies the rate limit to it again.
     pub(crate) fn withdraw(
         &mut self,
         request_key: RequestKey,
@@ -123,16 +124,16 @@ impl<J: Jobs> Dispatcher<J> {
         client.load.jobs -= 1;
         client.load.weight -= weight;
         let Owner::App(stage) = owner else { return };
-        let asked = RequestContext {
+        let context = RequestContext {
             command: stage.command(),
             origin: Origin { store_time, ..Origin::new(request_key) },
         };
         let Check { work, attempt, begun, was_delayed, .. } = check;
-        let check = PendingCheck { asked, work, stage, attempt, begun, was_delayed };
+        let check = PendingCheck { context, work, stage, attempt, begun, was_delayed };
         self.check_password(check, client, timers, now);
     }
 
-    /// The time has come for a login that waits.
+    /// Tries a delayed login again when its timer is due.
     pub(crate) fn retry_login(
         &mut self,
         request_key: RequestKey,
@@ -140,13 +141,13 @@ impl<J: Jobs> Dispatcher<J> {
         timers: &mut Timers,
         now: Now,
     ) {
-        if let Some(held) = self.release_login(request_key) {
+        if let Some(login) = self.release_login(request_key) {
             client.load.jobs -= 1;
-            self.check_password(held.check, client, timers, now);
+            self.check_password(login.check, client, timers, now);
         }
     }
 
-    /// A login that waits is not tried any more.
+    /// Answers a delayed login with `busy`.
     pub(crate) fn refuse_login(
         &mut self,
         request_key: RequestKey,
@@ -158,30 +159,30 @@ impl<J: Jobs> Dispatcher<J> {
             timers.disarm(at, Timer::Login(order));
             client.load.jobs -= 1;
             self.app.logins_mut().count_refused();
-            self.answer_busy(&check.asked, client, now);
+            self.answer_busy(&check.context, client, now);
         }
     }
 
-    /// The connection of a login that may be waiting is gone.
+    /// Drops a delayed login, if there is one, of a closed connection.
     pub(crate) fn cancel_login(&mut self, request_key: RequestKey, timers: &mut Timers) {
         if let Some(DelayedLogin { at, order, .. }) = self.release_login(request_key) {
             timers.disarm(at, Timer::Login(order));
         }
     }
 
-    /// From now on no login waits; the requests of those that do.
+    /// Delays no more logins, and returns the requests of the delayed ones.
     pub(crate) fn begin_stop(&mut self) -> Vec<RequestKey> {
         self.is_stopping = true;
         self.delayed_logins.keys().copied().collect()
     }
 
     fn release_login(&mut self, request_key: RequestKey) -> Option<DelayedLogin> {
-        let held = self.delayed_logins.remove(&request_key)?;
-        self.app.logins_mut().leave(held.check.attempt.source);
-        Some(held)
+        let login = self.delayed_logins.remove(&request_key)?;
+        self.app.logins_mut().leave(login.check.attempt.source);
+        Some(login)
     }
 
-    fn answer_busy(&mut self, asked: &RequestContext, client: &mut Client<'_>, now: Now) {
-        self.answer(asked.origin.request_key, asked.command, Answer::Failed(Failure::Busy), client, now);
+    fn answer_busy(&mut self, context: &RequestContext, client: &mut Client<'_>, now: Now) {
+        self.answer(context.origin.request_key, context.command, Answer::Failed(Failure::Busy), client, now);
     }
 }

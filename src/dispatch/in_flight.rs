@@ -1,4 +1,4 @@
-//! What is known of a request while a job of its is on its way.
+//! The state of a request while one of its jobs is queued or running.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,62 +10,67 @@ use crate::limits;
 use crate::work::Lane;
 use crate::worker::{JobState, Priority, RunId};
 
-/// What a job is for.
+/// The request that a job belongs to, and how the job is queued.
 pub(crate) struct Origin {
     pub(crate) request_key: RequestKey,
-    /// What the job needs in its queue.
-    pub(crate) room: Priority,
-    /// How long the request has waited for the store.
+    /// The job's priority in its queue.
+    pub(crate) priority: Priority,
+    /// The time that the request has waited for the store.
     pub(crate) store_time: Duration,
-    /// How long it was held before it could be tried.
-    pub(crate) held: Duration,
+    /// The time that the rate limiter delayed the login.
+    pub(crate) login_delay: Duration,
 }
 
-/// Who goes on when a job is done.
+/// The receiver of a job's result.
 pub(crate) enum Owner {
-    /// The app, with a request that has come to this stage.
+    /// The app, which continues the request at this stage.
     App(Stage),
-    /// The session, which has a message read.
+    /// The session, which waits for a decoded message.
     Session,
 }
 
 /// A request that waits for a job.
 pub(crate) struct InFlight {
-    /// The job it waits for; results of any other find nothing.
+    /// The number of the job; results of any other job are late.
     pub(crate) job: u64,
     pub(crate) lane: Lane,
     pub(crate) owner: Owner,
     pub(crate) state: Arc<JobState>,
     pub(crate) submitted: Instant,
     pub(crate) deadline: Instant,
-    /// How long the jobs before this one waited for the store.
+    /// The time that the request's earlier jobs waited for the store.
     pub(crate) store_time: Duration,
-    /// What it weighs, what waits for it included.
+    /// The weight of the job and of the stage that waits for it, in points.
     pub(crate) weight: usize,
-    /// Where it makes a page of a list.
+    /// Set if the job makes a page of a list.
     pub(crate) page: Option<PageWait>,
 }
 
-/// A page of a list that waits for its turn.
+/// The extended deadline of a page of a list.
 #[derive(Clone, Copy)]
 pub(crate) struct PageWait {
     pub(crate) until: Instant,
-    /// The run in which it was at its last deadline: it is stuck if it is at the next, too.
+    /// The run that executed it at its last deadline: the job is stuck if the same run still executes it at the next.
     pub(crate) run: Option<RunId>,
-    /// What its lane had done by its last deadline, or when it was submitted: the lane is stuck if that is all at the
-    /// next.
+    /// The lane's count of completed jobs at its last deadline, or at submission: the lane is stuck if the count is
+    /// the same at the next.
     pub(crate) lane_done: u64,
 }
 
 impl Origin {
     pub(crate) fn new(request_key: RequestKey) -> Origin {
-        Origin { request_key, room: Priority::Normal, store_time: Duration::ZERO, held: Duration::ZERO }
+        Origin {
+            request_key,
+            priority: Priority::Normal,
+            store_time: Duration::ZERO,
+            login_delay: Duration::ZERO,
+        }
     }
 }
 
 impl InFlight {
-    /// Its deadline has come, and its lane has `lane_done`. Whether there is another: a page of a list may wait for its
-    /// turn for longer while the lane gets on, and its time to be made begins with it.
+    /// Extends the deadline of a page while its lane, which has completed `lane_done` jobs, makes progress. Returns
+    /// whether it did; a page that has started gets the full time from then.
     pub(crate) fn may_wait_longer(&mut self, lane_done: u64, now: Instant) -> bool {
         let (Some(page), run) = (&mut self.page, self.state.run()) else { return false };
         if now >= page.until || lane_done == page.lane_done || (run.is_some() && run == page.run) {
@@ -78,7 +83,7 @@ impl InFlight {
 }
 
 impl Owner {
-    /// What waits for the job, in points to be kept.
+    /// The weight of the stage that waits for the job, in points.
     pub(crate) fn weight(&self) -> usize {
         match self {
             Owner::App(stage) => stage.weight(),
@@ -87,11 +92,11 @@ impl Owner {
     }
 }
 
-/// How long a job of `lane` may take whose request has waited for the store for `store_time` and was `held`
-/// before.
-pub(crate) fn time_left(lane: Lane, store_time: Duration, held: Duration) -> Duration {
+/// The time left for a job of `lane`, after the request waited for the store for `store_time` and was delayed
+/// for `login_delay`.
+pub(crate) fn time_left(lane: Lane, store_time: Duration, login_delay: Duration) -> Duration {
     match lane {
-        Lane::Auth => lane_deadline(lane).saturating_sub(held),
+        Lane::Auth => lane_deadline(lane).saturating_sub(login_delay),
         Lane::Compute => lane_deadline(lane),
         Lane::Read | Lane::Write => {
             lane_deadline(lane).saturating_sub(store_time).max(limits::STORE_DEADLINE_MIN)
@@ -99,7 +104,7 @@ pub(crate) fn time_left(lane: Lane, store_time: Duration, held: Duration) -> Dur
     }
 }
 
-/// How long a job of `lane` may take, waiting included.
+/// The time that a job of `lane` may take, including its wait in the queue.
 pub(crate) fn lane_deadline(lane: Lane) -> Duration {
     match lane {
         Lane::Auth => limits::AUTH_DEADLINE,
@@ -113,14 +118,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_jobs_of_a_request_share_its_time_for_the_store() {
+    fn jobs_of_a_request_share_its_store_deadline() {
         let (all, least) = (limits::STORE_DEADLINE, limits::STORE_DEADLINE_MIN);
         for lane in [Lane::Read, Lane::Write] {
             assert_eq!(time_left(lane, Duration::ZERO, all), all);
             assert_eq!(time_left(lane, all / 2, all), all / 2);
             assert_eq!(time_left(lane, all, all), least);
         }
-        let held = limits::AUTH_DEADLINE / 3;
-        assert_eq!(time_left(Lane::Auth, all, held), limits::AUTH_DEADLINE - held);
+        let delay = limits::AUTH_DEADLINE / 3;
+        assert_eq!(time_left(Lane::Auth, all, delay), limits::AUTH_DEADLINE - delay);
     }
 }

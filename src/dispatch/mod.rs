@@ -1,7 +1,7 @@
-//! Requests that are on their way: from the session to the app, through the lanes, and back.
+//! Runs requests: passes them from the session to the app, through the worker lanes, and back.
 //!
-//! Invariant: a request that a session has handed out is answered here at once, or it is in flight under
-//! its request_key with one job and one armed timer.
+//! Invariant: a request that a session starts is answered at once, or is in flight under its request key
+//! with one job and one armed timer.
 
 mod counters;
 mod delayed;
@@ -38,35 +38,35 @@ use in_flight::{InFlight, Origin, Owner, PageWait, time_left};
 use password_checks::PasswordChecks;
 use timers::{Timer, Timers};
 
-/// The requests in flight, and what carries them.
+/// Owns the requests in flight, the app and the access to the workers.
 pub(crate) struct Dispatcher<J> {
     pub(crate) app: App,
     pub(crate) jobs: J,
     pub(crate) counters: Counters,
-    /// That of this turn.
+    /// The date of this tick.
     pub(crate) date: HttpDate,
     pub(crate) in_flight: HashMap<RequestKey, InFlight>,
-    /// Those of them that have a password checked.
+    /// The password checks among `in_flight`.
     pub(crate) checks: PasswordChecks,
-    /// Those checks that are to be taken back.
+    /// Checks to cancel and submit again later.
     pub(crate) withdrawn: Vec<RequestKey>,
     in_flight_max: usize,
     delayed: Delayed,
-    /// What all jobs in flight weigh, in points to be kept.
+    /// The weight of all jobs in flight, in points.
     weight: usize,
     cut_log_limiter: LogRateLimiter,
-    /// Logins that wait until they may be tried.
+    /// Logins that the rate limiter delays.
     pub(crate) delayed_logins: HashMap<RequestKey, DelayedLogin>,
     pub(crate) is_stopping: bool,
     pub(crate) next_job: u64,
     delayed_bytes_max: usize,
     started: Instant,
-    /// What has been done since the trace was last taken, if it is recorded.
+    /// Events since the trace was last taken; `None` unless tracing is on.
     #[cfg(feature = "internals")]
     pub(crate) trace: Option<Vec<trace::TraceEvent>>,
 }
 
-/// What a request uses of its connection.
+/// The parts of a connection that a request uses.
 pub(crate) struct Client<'a> {
     pub(crate) session: &'a mut Session,
     pub(crate) output: &'a mut Buffer,
@@ -77,27 +77,27 @@ pub(crate) struct Client<'a> {
 #[derive(Default)]
 pub(crate) struct JobLoad {
     pub(crate) jobs: u32,
-    /// Their weight, in points.
+    /// The sum of their weights, in points.
     pub(crate) weight: usize,
 }
 
-/// The two clocks' readings of this turn.
+/// The time of this tick on both clocks.
 #[derive(Clone, Copy)]
 pub(crate) struct Now {
     pub(crate) instant: Instant,
     pub(crate) unix: UnixSeconds,
 }
 
-/// The request that something is done for.
+/// The request that an operation belongs to.
 pub(crate) struct RequestContext {
     pub(crate) command: CommandName,
     pub(crate) origin: Origin,
 }
 
-/// A request whose job is done.
+/// A request whose job has completed.
 pub(crate) struct ClaimedRequest {
     owner: Owner,
-    /// How long it has waited for the store.
+    /// The time that the request has waited for the store.
     store_time: Duration,
     weight: usize,
 }
@@ -138,13 +138,13 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 
-    /// From now on so many requests may be in flight; those that are, go on.
+    /// Sets the limit of requests in flight. Requests over a lowered limit continue.
     pub(crate) fn set_in_flight_max(&mut self, in_flight_max: usize) {
         self.in_flight_max = in_flight_max;
     }
 
-    /// Whether a connection may begin one more request, or is read no further until some that it has begun are
-    /// done: by itself it may have so much waiting, and less where all together have much.
+    /// Whether a connection may start another request; if not, it is not read until some of its jobs complete.
+    /// The limit of a connection is lower while the weight of all jobs is high.
     pub(crate) fn may_begin(&self, load: &JobLoad) -> bool {
         let weight_max = match self.weight < limits::WORK_WAITING_SHARED {
             true => limits::WORK_PER_CONNECTION_MAX,
@@ -153,7 +153,7 @@ impl<J: Jobs> Dispatcher<J> {
         load.jobs < limits::JOBS_PER_CONNECTION_MAX && load.weight < weight_max
     }
 
-    /// A session hands out a request.
+    /// Starts a request that a session has decoded.
     pub(crate) fn begin(
         &mut self,
         request_key: RequestKey,
@@ -175,7 +175,7 @@ impl<J: Jobs> Dispatcher<J> {
         self.dispatch(RequestContext::new(request_key, command), action, client, timers, now);
     }
 
-    /// A session has a long message read.
+    /// Submits a long message to be decoded by a worker.
     pub(crate) fn begin_decoding(
         &mut self,
         request_key: RequestKey,
@@ -194,23 +194,23 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 
-    /// A session wants the next page of an answer.
+    /// Starts the next page of an answer.
     pub(crate) fn begin_page(
         &mut self,
         request_key: RequestKey,
-        of: Listing,
+        listing: Listing,
         cursor: Cursor,
         client: &mut Client<'_>,
         timers: &mut Timers,
         now: Now,
     ) {
-        let origin = Origin { room: Priority::Reserved, ..Origin::new(request_key) };
-        let asked = RequestContext { command: of.command(), origin };
-        let action = self.app.page(request_key.conn, of, cursor);
-        self.dispatch(asked, action, client, timers, now);
+        let origin = Origin { priority: Priority::Reserved, ..Origin::new(request_key) };
+        let context = RequestContext { command: listing.command(), origin };
+        let action = self.app.page(request_key.conn, listing, cursor);
+        self.dispatch(context, action, client, timers, now);
     }
 
-    /// Whose result this is, if anybody still waits for it.
+    /// Takes the request that waits for the job `key`; `None` if the result is late.
     pub(crate) fn claim(&mut self, key: JobKey, timers: &mut Timers, now: Now) -> Option<ClaimedRequest> {
         match self.in_flight.get(&key.request_key) {
             Some(in_flight) if in_flight.job == key.job => {}
@@ -228,7 +228,7 @@ impl<J: Jobs> Dispatcher<J> {
         Some(ClaimedRequest { owner, store_time, weight })
     }
 
-    /// Goes on with a request whose job is done, and counted out of the connection's.
+    /// Continues a request with the result of its job, which no longer counts for the connection.
     pub(crate) fn resume(
         &mut self,
         claimed: ClaimedRequest,
@@ -255,7 +255,7 @@ impl<J: Jobs> Dispatcher<J> {
                 return client.session.decoded(request_key.seq, decoded);
             }
         };
-        let asked = RequestContext {
+        let context = RequestContext {
             command: stage.command(),
             origin: Origin { store_time, ..Origin::new(request_key) },
         };
@@ -264,11 +264,11 @@ impl<J: Jobs> Dispatcher<J> {
             self.withdraw_over_limit(failed, now);
         }
         let action = self.app.resume(request_key.conn, stage, completion.result, now.unix);
-        self.dispatch(asked, action, client, timers, now);
+        self.dispatch(context, action, client, timers, now);
     }
 
-    /// The deadline of a job has come: its client is answered now, whatever becomes of it, unless it only waits for
-    /// its turn and may.
+    /// Handles the deadline of a job: answers its request with an error, unless the job is a page that may wait
+    /// longer.
     pub(crate) fn expire(&mut self, key: JobKey, client: &mut Client<'_>, timers: &mut Timers, now: Now) {
         let Some(in_flight) = self.in_flight.get_mut(&key.request_key) else { return };
         if in_flight.page.is_some()
@@ -286,8 +286,8 @@ impl<J: Jobs> Dispatcher<J> {
             }
             Abandoned::Running(run) => {
                 self.counters.jobs_given_up += 1;
-                // A store may never answer. What only computes comes to an end, and another thread beside it would take
-                // the memory of one hash more than there may be.
+                // A store may never answer, so its lane gets another thread. Hashing always ends, and a
+                // second thread would exceed the memory limit of the lane.
                 if matches!(in_flight.lane, Lane::Read | Lane::Write) {
                     self.jobs.replace_worker(in_flight.lane, run);
                 }
@@ -306,7 +306,7 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 
-    /// The connection is gone: what it waits for need not be begun.
+    /// Cancels a request of a closed connection.
     pub(crate) fn cancel(&mut self, request_key: RequestKey, timers: &mut Timers) {
         if let Some(in_flight) = self.release(request_key) {
             timers.disarm(in_flight.deadline, Timer::Job(JobKey { request_key, job: in_flight.job }));
@@ -315,7 +315,7 @@ impl<J: Jobs> Dispatcher<J> {
         self.cancel_login(request_key, timers);
     }
 
-    /// A request waits for its job no longer.
+    /// Removes a request from those in flight.
     pub(crate) fn release(&mut self, request_key: RequestKey) -> Option<InFlight> {
         let in_flight = self.in_flight.remove(&request_key)?;
         self.weight -= in_flight.weight;
@@ -325,7 +325,7 @@ impl<J: Jobs> Dispatcher<J> {
         Some(in_flight)
     }
 
-    /// A session has answered so many messages of a connection with an error by itself.
+    /// Counts messages that a session answered with an error itself.
     #[cfg_attr(not(test), allow(unused_variables))]
     pub(crate) fn count_refused(&mut self, conn: ConnId, refused: u16) {
         self.counters.requests_refused += u64::from(refused);
@@ -335,7 +335,7 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 
-    /// How many requests wait for a job.
+    /// The number of requests that wait for a job.
     #[cfg(feature = "internals")]
     pub(crate) fn in_flight_count(&self) -> usize {
         assert!(self.checks.len() <= self.in_flight.len(), "a check that is not in flight");
@@ -344,13 +344,13 @@ impl<J: Jobs> Dispatcher<J> {
 
     fn dispatch(
         &mut self,
-        asked: RequestContext,
+        context: RequestContext,
         action: Next,
         client: &mut Client<'_>,
         timers: &mut Timers,
         now: Now,
     ) {
-        let RequestContext { command, origin } = asked;
+        let RequestContext { command, origin } = context;
         let request_key = origin.request_key;
         match action {
             Next::Answer(answer) => self.answer(request_key, command, answer, client, now),
@@ -368,31 +368,31 @@ impl<J: Jobs> Dispatcher<J> {
                 client.session.complete_page(request_key.seq, &page, client.output, &self.date);
             }
             Next::Work { work, stage } => {
-                let asked = RequestContext { command, origin };
+                let context = RequestContext { command, origin };
                 match self.app.login_attempt(request_key.conn, &stage) {
                     Some(attempt) => {
                         let (begun, was_delayed) = (now.instant, false);
-                        let check = PendingCheck { asked, work, stage, attempt, begun, was_delayed };
+                        let check = PendingCheck { context, work, stage, attempt, begun, was_delayed };
                         self.check_password(check, client, timers, now);
                     }
-                    None => self.work(asked, work, stage, client, timers, now),
+                    None => self.work(context, work, stage, client, timers, now),
                 }
             }
         }
         client.session.set_authenticated(self.app.presence().is_authenticated(request_key.conn));
     }
 
-    /// Hands a task to a worker.
+    /// Submits `work` to its lane; answers `busy` if the queue is full.
     pub(crate) fn work(
         &mut self,
-        asked: RequestContext,
+        context: RequestContext,
         work: Work,
         stage: Stage,
         client: &mut Client<'_>,
         timers: &mut Timers,
         now: Now,
     ) {
-        let RequestContext { command, origin } = asked;
+        let RequestContext { command, origin } = context;
         let request_key = origin.request_key;
         let owner = Owner::App(stage);
         if self.submit(origin, work, owner, client, timers, now).is_err() {
@@ -410,13 +410,13 @@ impl<J: Jobs> Dispatcher<J> {
         timers: &mut Timers,
         now: Now,
     ) -> Result<(), QueueFull> {
-        let Origin { request_key, room, store_time, held } = origin;
+        let Origin { request_key, priority, store_time, login_delay } = origin;
         let (lane, submitted) = (work.lane(), now.instant);
-        let deadline = submitted + time_left(lane, store_time, held);
+        let deadline = submitted + time_left(lane, store_time, login_delay);
         let state = Arc::new(JobState::default());
         let key = JobKey { request_key, job: self.next_job };
         self.next_job += 1;
-        let (shares, weight) = (self.shares(lane, request_key.conn, &owner), work.weight());
+        let (accounts, weight) = (self.accounts(lane, request_key.conn, &owner), work.weight());
         let page = work.is_page().then(|| PageWait {
             until: submitted + limits::PAGE_WAIT_MAX,
             run: None,
@@ -425,8 +425,8 @@ impl<J: Jobs> Dispatcher<J> {
         self.jobs.try_submit(Job {
             key,
             work,
-            priority: room,
-            accounts: shares,
+            priority,
+            accounts,
             weight,
             deadline,
             state: Arc::clone(&state),
@@ -442,8 +442,8 @@ impl<J: Jobs> Dispatcher<J> {
         Ok(())
     }
 
-    /// To whom a job of `lane` is charged.
-    fn shares(&self, lane: Lane, conn: ConnId, owner: &Owner) -> Accounts {
+    /// The accounts that a job of `lane` is charged to.
+    fn accounts(&self, lane: Lane, conn: ConnId, owner: &Owner) -> Accounts {
         match (lane, self.app.presence().peer(conn), owner) {
             (Lane::Auth, Some(peer), Owner::App(stage)) => {
                 (Account::Source(peer.source()), stage.hashed_name().map(Account::vm))
@@ -469,14 +469,14 @@ impl<J: Jobs> Dispatcher<J> {
         client.session.complete(request_key.seq, &answer, client.output, &self.date);
         if client.session.has_broken_off() && !was_cut {
             self.counters.answers_cut += 1;
-            if let Some(held_back) = self.cut_log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
-                log::warn!("cut {} answers ({command:?}) in the middle: {answer:?}", 1 + held_back);
+            if let Some(suppressed) = self.cut_log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
+                log::warn!("cut {} answers ({command:?}) in the middle: {answer:?}", 1 + suppressed);
             }
         }
     }
 }
 
-/// What is answered to a message that could not be read.
+/// The refusal of a message that was not decoded.
 fn unreadable(failure: Failure) -> Refusal {
     Refusal { dialect: Dialect::Command, id: None, failure }
 }

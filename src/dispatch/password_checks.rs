@@ -1,4 +1,4 @@
-//! Password checks that a worker was asked for: of which source each is, and for which VM.
+//! The submitted password checks, indexed by source and by VM.
 //!
 //! Invariant: each is in flight, in the auth lane.
 
@@ -11,21 +11,21 @@ use crate::ids::RequestKey;
 use crate::model::Source;
 use crate::work::Work;
 
-/// Those that are in flight.
+/// The password checks in flight.
 #[derive(Default)]
 pub(crate) struct PasswordChecks {
     checks: HashMap<RequestKey, Check>,
-    /// By source and job: in the order in which they came.
+    /// By source and job number, which is the order of submission.
     of_source: BTreeMap<(Source, u64), RequestKey>,
     for_target: BTreeMap<(LoginTarget, u64), RequestKey>,
 }
 
-/// What it takes to ask for one again.
+/// The data to submit a check again.
 pub(crate) struct Check {
     pub(crate) job: u64,
     pub(crate) work: Work,
     pub(crate) attempt: LoginAttempt,
-    /// When it was to be done first.
+    /// The time of the first attempt to submit it.
     pub(crate) begun: Instant,
     pub(crate) was_delayed: bool,
 }
@@ -38,7 +38,7 @@ impl PasswordChecks {
         self.checks.insert(request_key, check);
     }
 
-    /// The one that `request_key` waits for, if that is what it waits for.
+    /// Removes the check that `request_key` waits for, if there is one.
     pub(crate) fn remove(&mut self, request_key: RequestKey) -> Option<Check> {
         let check = self.checks.remove(&request_key)?;
         let LoginAttempt { source, target } = check.attempt;
@@ -47,7 +47,7 @@ impl PasswordChecks {
         Some(check)
     }
 
-    /// Those of the same source, and those for the same VM.
+    /// The checks of the same source or for the same VM; a check of both is listed twice.
     pub(crate) fn of_same_target(
         &self,
         attempt: LoginAttempt,
@@ -61,7 +61,7 @@ impl PasswordChecks {
         request_keys.filter_map(|request_key| Some((request_key, self.checks.get(&request_key)?.attempt)))
     }
 
-    /// How many there are, if the indices agree.
+    /// The number of checks. Panics if the indices differ.
     #[cfg(feature = "internals")]
     pub(crate) fn len(&self) -> usize {
         assert_eq!((self.of_source.len(), self.for_target.len()), (self.checks.len(), self.checks.len()));

@@ -1,4 +1,4 @@
-//! What the server has counted, as an operator is shown it.
+//! The counters as the `statistics` command shows them.
 
 use super::Dispatcher;
 use crate::clock::Instant;
@@ -7,7 +7,7 @@ use crate::stats;
 use crate::worker::Jobs;
 
 impl<J: Jobs> Dispatcher<J> {
-    /// What an operator is shown.
+    /// The names and values of all counters.
     pub(crate) fn statistics(&self, now: Instant) -> Statistics {
         let counters = &self.counters;
         let store_errors = self.app.store_errors();
@@ -47,7 +47,7 @@ impl<J: Jobs> Dispatcher<J> {
             ("jobs_given_up", counters.jobs_given_up),
             ("answers_cut", counters.answers_cut),
             ("results_late", counters.results_late),
-            ("turn_us_max", counters.turn_max.as_micros() as u64),
+            ("turn_us_max", counters.tick_max.as_micros() as u64),
             ("store_errors_busy", store_errors.busy),
             ("store_errors_unavailable", store_errors.unavailable),
             ("store_errors_outcome_unknown", store_errors.outcome_unknown),

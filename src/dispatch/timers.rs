@@ -1,7 +1,6 @@
-//! When to wake up, and for whom.
+//! The armed timers of the reactor.
 //!
-//! Exact and bounded: whoever arms a timer remembers its instant and disarms it by that, so nothing
-//! stale is ever left behind.
+//! The caller that arms a timer keeps its instant and disarms it with that, so no stale timers remain.
 
 use std::collections::BTreeSet;
 
@@ -9,33 +8,33 @@ use crate::clock::Instant;
 use crate::ids::{ConnId, RequestKey};
 use crate::worker::JobKey;
 
-/// What a timer is for.
+/// The purpose of a timer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Timer {
-    /// Look at the deadlines of a connection.
+    /// Check the deadlines of a connection.
     Connection(ConnId),
-    /// A job should have been done.
+    /// A job has reached its deadline.
     Job(JobKey),
-    /// A login that waits may be tried.
+    /// A delayed login may be tried.
     Login(LoginRetry),
-    /// Failed logins are to be told to the log.
+    /// Log the failed logins.
     LoginReport,
-    /// Try to accept again.
+    /// Accept connections again after a pause.
     Accept,
-    /// Look at who stalls while others wait for room.
+    /// Close stalled connections while others wait for memory.
     Scarcity,
-    /// Give memory back to the system.
+    /// Return memory to the system.
     Trim,
-    /// Tell whoever watches that the loop turns.
+    /// Send a heartbeat.
     Watchdog,
-    /// A minute of the audit log is over.
+    /// End a minute of the audit log.
     Audit,
-    /// Stopping has taken long enough.
+    /// The grace period of the stop is over.
     Stop,
 }
 
-/// The order of logins that wait for the same moment: first the one whose source has tried none for longest, so
-/// that a source with many leaves room for others.
+/// Orders the logins that wait for the same instant. The source whose last attempt is oldest comes first, so that
+/// a source with many logins does not starve others.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct LoginRetry {
     pub(crate) last_start: Instant,
@@ -46,7 +45,7 @@ pub(crate) struct LoginRetry {
 /// Armed timers.
 #[derive(Default)]
 pub(crate) struct Timers {
-    /// Apart from the others, where an entry takes less: every connection may have one.
+    /// Stored apart because every connection may have one, and these entries are smaller.
     connections: BTreeSet<(Instant, ConnId)>,
     others: BTreeSet<(Instant, Timer)>,
 }
@@ -66,14 +65,14 @@ impl Timers {
         };
     }
 
-    /// The earliest instant that somebody waits for.
+    /// The instant of the earliest timer.
     pub(crate) fn next(&self) -> Option<Instant> {
         let connection = self.connections.first().map(|(at, _)| *at);
         let other = self.others.first().map(|(at, _)| *at);
         connection.into_iter().chain(other).min()
     }
 
-    /// Takes a timer that is due.
+    /// Removes and returns a timer that is due.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Instant, Timer)> {
         if self.connections.first().is_some_and(|(at, _)| *at <= now) {
             return self.connections.pop_first().map(|(at, id)| (at, Timer::Connection(id)));
@@ -93,7 +92,7 @@ impl Timers {
         }
     }
 
-    /// How many are armed.
+    /// The number of armed timers.
     #[cfg(feature = "internals")]
     pub(crate) fn len(&self) -> usize {
         self.connections.len() + self.others.len()

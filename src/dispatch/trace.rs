@@ -1,4 +1,4 @@
-//! A record of what was done, and a check of the invariants, for tests.
+//! An event trace and a check of the invariants, for tests.
 
 use std::collections::HashMap;
 
@@ -8,26 +8,26 @@ use crate::clock::Instant;
 use crate::ids::ConnId;
 use crate::worker::{JobKey, Jobs};
 
-/// Something that the reactor has done.
+/// An action of the reactor.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TraceEvent {
-    /// Begun a request of a connection.
+    /// Started a request of a connection.
     Begun(ConnId),
-    /// Refused so many messages of a connection.
+    /// Refused this many messages of a connection.
     Refused(ConnId, u32),
-    /// Laid a text aside that is to be answered then.
+    /// Delayed the answer to a text until this instant.
     Delayed(Box<str>, Instant),
-    /// Closed a connection for another that wanted its place.
-    MadePlace(ConnId),
-    /// Taken from a connection what it held.
-    MadeRoom(ConnId),
-    /// Answered a connection a text that had been laid aside.
+    /// Closed a silent or idle connection to make room for a new one.
+    Evicted(ConnId),
+    /// Refused a connection's input to free its memory.
+    RefusedForMemory(ConnId),
+    /// Answered a delayed text of a connection.
     Due(ConnId, Box<str>),
 }
 
 impl<J: Jobs> Dispatcher<J> {
-    /// Compares the requests in flight with the timers and the loads of the connections; `load` finds that of an open
-    /// connection. An error says what does not match.
+    /// Compares the requests in flight with the timers and with the job counts of the connections; `load` returns the
+    /// count of an open connection. The error describes the mismatch.
     pub(crate) fn check_invariants<'a>(
         &self,
         timers: &Timers,
@@ -72,7 +72,7 @@ impl<J: Jobs> Dispatcher<J> {
         self.in_flight.keys().chain(self.delayed_logins.keys()).any(|key| key.conn == conn)
     }
 
-    /// Records `event`, if events are recorded.
+    /// Records `event` if tracing is on.
     pub(crate) fn trace(&mut self, event: TraceEvent) {
         if let Some(trace) = &mut self.trace {
             trace.push(event);

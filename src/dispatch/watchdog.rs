@@ -1,8 +1,8 @@
-//! A sign of life for whoever watches the process, given by the loop itself: it stops where the loop does
-//! not turn, and where a lane has had jobs waiting and finished none for longer than they may take.
+//! The heartbeat for the service manager, sent by the loop. It stops when the loop stops, and when a lane has
+//! queued jobs and has completed none for longer than a job may take.
 //!
-//! A store that does not answer is no reason: to start the process anew would not wake a database, and would
-//! take from clients what does not need one. So threads that are at the store are not blamed.
+//! A store that does not answer does not stop the heartbeat: a restart would not repair the database, and would
+//! interrupt the clients that do not need it. So a lane with a thread in the store is not stuck.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::clock::Instant;
 use crate::work::Lane;
 use crate::worker::Jobs;
 
-/// The sign, and what was seen of the lanes.
+/// The heartbeat, and the last sample of each lane.
 pub(crate) struct Watchdog {
     interval: Duration,
     beat: Box<dyn FnMut() + Send>,
     lanes: [LaneSample; Lane::ALL.len()],
 }
 
-/// How far a lane has come.
+/// The progress of a lane.
 #[derive(Clone, Copy)]
 struct LaneSample {
     done: u64,
-    /// When jobs were first seen to wait without one having ended since.
+    /// Since when jobs have waited and none has completed.
     waiting: Option<Instant>,
     is_stuck: bool,
 }
@@ -33,12 +33,12 @@ impl Watchdog {
         Watchdog { interval, beat, lanes }
     }
 
-    /// Gives the sign, if all is well; when to do so again.
+    /// Sends a heartbeat unless a lane is stuck; returns the time of the next one.
     pub(crate) fn beat(&mut self, jobs: &impl Jobs, now: Instant) -> Instant {
-        for (lane, seen) in Lane::ALL.into_iter().zip(&mut self.lanes) {
-            seen.look(lane, jobs, now);
+        for (lane, sample) in Lane::ALL.into_iter().zip(&mut self.lanes) {
+            sample.update(lane, jobs, now);
         }
-        if !self.lanes.iter().any(|seen| seen.is_stuck) {
+        if !self.lanes.iter().any(|sample| sample.is_stuck) {
             (self.beat)();
         }
         now + self.interval
@@ -46,14 +46,14 @@ impl Watchdog {
 }
 
 impl LaneSample {
-    fn look(&mut self, lane: Lane, jobs: &impl Jobs, now: Instant) {
+    fn update(&mut self, lane: Lane, jobs: &impl Jobs, now: Instant) {
         let progress = jobs.progress(lane);
-        let is_at_the_store = matches!(lane, Lane::Read | Lane::Write) && progress.running > 0;
-        if progress.queued == 0 || progress.done != self.done || is_at_the_store {
+        let is_in_store = matches!(lane, Lane::Read | Lane::Write) && progress.running > 0;
+        if progress.queued == 0 || progress.done != self.done || is_in_store {
             self.done = progress.done;
             self.waiting = None;
         }
-        if progress.queued > 0 && !is_at_the_store {
+        if progress.queued > 0 && !is_in_store {
             self.waiting.get_or_insert(now);
         }
         let time = self.waiting.map_or(Duration::ZERO, |since| now - since);
@@ -63,10 +63,10 @@ impl LaneSample {
             (false, true) => {
                 let queued = progress.queued;
                 log::error!(
-                    "the {lane:?} lane is stuck: {queued} jobs wait, and none has ended for {time:?}"
+                    "the {lane:?} lane is stuck: {queued} jobs are queued, and none has completed for {time:?}"
                 );
             }
-            (true, false) => log::warn!("the {lane:?} lane gets on again"),
+            (true, false) => log::warn!("the {lane:?} lane makes progress again"),
             _ => {}
         }
     }
@@ -81,10 +81,10 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// Lanes of which only the one for writes has anything to do.
-    struct Writes(LaneProgress);
+    /// Lanes of which only the write lane has jobs.
+    struct WriteLane(LaneProgress);
 
-    impl Jobs for Writes {
+    impl Jobs for WriteLane {
         fn try_submit(&mut self, _job: Job) -> Result<(), QueueFull> {
             Err(QueueFull)
         }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_does_not_answer_does_not_stop_the_heart() {
+    fn a_hanging_store_does_not_stop_the_heartbeat() {
         let beats = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&beats);
         let beat = Box::new(move || {
@@ -108,14 +108,14 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut watchdog = Watchdog::new(second, beat);
         for step in 1..=10 {
-            let hanging = Writes(LaneProgress { queued: 5, running: 3, done: 0 });
+            let hanging = WriteLane(LaneProgress { queued: 5, running: 3, done: 0 });
             watchdog.beat(&hanging, Instant::ORIGIN + second * step);
             assert_eq!(beats.load(Ordering::Relaxed), step);
         }
     }
 
     #[test]
-    fn beats_while_lanes_get_on_or_rest_and_not_while_one_is_stuck() {
+    fn a_stuck_lane_stops_the_heartbeat() {
         let beats = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&beats);
         let beat = Box::new(move || {
@@ -124,7 +124,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut now = Instant::ORIGIN;
         let mut watchdog = Watchdog::new(second, beat);
-        // Queued, done, and whether a beat is to come; a second apart.
+        // Queued, done, and whether a beat is expected; one second apart.
         let steps = [
             (0, 0, true),
             (5, 0, true),
@@ -140,12 +140,12 @@ mod tests {
             (0, 2, true),
             (0, 2, true),
         ];
-        assert_eq!(limits::STORE_DEADLINE, second * 5 / 2, "the steps are made for it");
+        assert_eq!(limits::STORE_DEADLINE, second * 5 / 2, "the steps assume this deadline");
         let mut expected = 0;
-        for (step, (queued, done, is_well)) in steps.into_iter().enumerate() {
+        for (step, (queued, done, is_healthy)) in steps.into_iter().enumerate() {
             now = now + second;
-            let next = watchdog.beat(&Writes(LaneProgress { queued, running: 0, done }), now);
-            expected += u32::from(is_well);
+            let next = watchdog.beat(&WriteLane(LaneProgress { queued, running: 0, done }), now);
+            expected += u32::from(is_healthy);
             assert_eq!(beats.load(Ordering::Relaxed), expected, "step {step}");
             assert_eq!(next, now + second);
         }

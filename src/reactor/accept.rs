@@ -154,7 +154,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     if let Some(id) = dispensable {
                         self.dispatcher.counters.connections_evicted += 1;
                         #[cfg(feature = "internals")]
-                        self.dispatcher.trace(crate::dispatch::trace::TraceEvent::MadePlace(id));
+                        self.dispatcher.trace(crate::dispatch::trace::TraceEvent::Evicted(id));
                         self.close(id);
                     }
                     self.open(socket, peer, listener);

@@ -114,7 +114,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let Some(connection) = self.connections.get_mut(id) else { return };
         self.dispatcher.counters.connections_refused += 1;
         #[cfg(feature = "internals")]
-        self.dispatcher.trace(crate::dispatch::trace::TraceEvent::MadeRoom(id));
+        self.dispatcher.trace(crate::dispatch::trace::TraceEvent::RefusedForMemory(id));
         if let Some(held_back) = self.memory_log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
             log::warn!(
                 "clients have filled the memory that --buffers-max allows for requests and answers: refused {} \

@@ -182,7 +182,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.forget_closing();
         self.resume_waiting(now);
         let took = self.clock.now() - now.instant;
-        self.dispatcher.counters.turn_max = self.dispatcher.counters.turn_max.max(took);
+        self.dispatcher.counters.tick_max = self.dispatcher.counters.tick_max.max(took);
         Ok(())
     }
 

@@ -161,8 +161,8 @@ impl Simulation {
                 TraceEvent::Begun(conn) => *steps.entry(conn).or_default() += 1,
                 TraceEvent::Refused(conn, count) => *steps.entry(conn).or_default() += count as usize,
                 TraceEvent::Delayed(data, due) => note_delay(&mut world, &data, due)?,
-                TraceEvent::MadePlace(conn) => record_eviction(&mut world, conn, Eviction::ForSlot)?,
-                TraceEvent::MadeRoom(conn) => record_eviction(&mut world, conn, Eviction::ForMemory)?,
+                TraceEvent::Evicted(conn) => record_eviction(&mut world, conn, Eviction::ForSlot)?,
+                TraceEvent::RefusedForMemory(conn) => record_eviction(&mut world, conn, Eviction::ForMemory)?,
                 TraceEvent::Due(conn, data) => {
                     *steps.entry(conn).or_default() += 1;
                     check_due(&world, conn, &data)?;
