@@ -1,4 +1,4 @@
-//! Taking new connections: how many, and what happens when there are enough.
+//! Accepting connections within the connection limits.
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
@@ -16,61 +16,60 @@ use crate::log_limiter::LogRateLimiter;
 use crate::model::Peer;
 use crate::worker::Jobs;
 
-/// Which listeners have connections waiting, and whether to take them.
+/// The readiness of the listeners, and the slots for their connections.
 pub(super) struct Acceptor {
     listeners: Vec<Listening>,
-    /// Places for clients of most listeners, and for those of listeners that have some of their own.
-    places: [ConnectionSlots; 2],
-    /// The system has no descriptors or memory. No event will tell when it has again.
+    /// The shared slots, and the reserved slots.
+    slots: [ConnectionSlots; 2],
+    /// The system has no descriptors or memory. No event reports when it has some again.
     is_exhausted: bool,
-    /// The timer that ends a pause is armed: there is one at most, however often accepting fails.
+    /// Whether [`Timer::Accept`] is armed; there is one at most, however often accepting fails.
     retry_is_armed: bool,
-    /// Where the next round begins, so that no listener starves another.
+    /// The listener to try first, so that no listener starves another.
     next: usize,
-    troubles: LogRateLimiter,
+    log_limiter: LogRateLimiter,
 }
 
 /// One listener.
 struct Listening {
-    /// Latched.
+    /// Latched by an event, cleared by `WouldBlock`.
     is_acceptable: bool,
-    /// Which of the places its clients have.
-    places: usize,
+    /// The index of its slots in [`Acceptor::slots`].
+    pool: usize,
 }
 
-/// Places for connections.
+/// A bounded number of connections.
 struct ConnectionSlots {
-    most: usize,
+    max: usize,
     taken: usize,
-    /// All are taken, and none could be had for others.
+    /// All slots are taken by connections that cannot be evicted; accepting is paused.
     is_full: bool,
-    /// Connections in the order they came. Those that have spoken or are gone are dropped when met.
+    /// Connections that have sent nothing, oldest first. Others among them are dropped when found.
     silent: VecDeque<ConnId>,
-    /// Connections that were idle when all were looked at last, and since when; the one that was so for longest
-    /// comes last.
+    /// Connections that were idle at the last scan, and since when; the one that has been idle for longest is last.
     idle: Vec<(Instant, ConnId)>,
 }
 
 impl ConnectionSlots {
-    fn new(most: usize) -> ConnectionSlots {
-        ConnectionSlots { most, taken: 0, is_full: false, silent: VecDeque::new(), idle: Vec::new() }
+    fn new(max: usize) -> ConnectionSlots {
+        ConnectionSlots { max, taken: 0, is_full: false, silent: VecDeque::new(), idle: Vec::new() }
     }
 }
 
 impl Acceptor {
     pub(super) fn new(settings: &Settings) -> Acceptor {
         let listeners = settings.listeners.iter().map(|listener| Listening {
-            // Worth a try: what came before the registration made no event of its own.
+            // A connection that arrived before the registration causes no event.
             is_acceptable: true,
-            places: usize::from(listener.has_reserved_slots),
+            pool: usize::from(listener.has_reserved_slots),
         });
         Acceptor {
             listeners: listeners.collect(),
-            places: [settings.connections_max, limits::OWN_SOCKET_CONNECTIONS].map(ConnectionSlots::new),
+            slots: [settings.connections_max, limits::OWN_SOCKET_CONNECTIONS].map(ConnectionSlots::new),
             is_exhausted: false,
             retry_is_armed: false,
             next: 0,
-            troubles: LogRateLimiter::default(),
+            log_limiter: LogRateLimiter::default(),
         }
     }
 
@@ -85,38 +84,38 @@ impl Acceptor {
         self.listeners.iter().any(|listener| self.may_accept(listener))
     }
 
-    /// The listeners are gone.
+    /// Forgets the listeners, which are closed.
     pub(super) fn close(&mut self) {
         self.listeners.clear();
     }
 
-    /// Some time has passed since descriptors ran out, or no place could be had.
+    /// Ends a pause when its timer is due.
     pub(super) fn retry(&mut self) {
         (self.is_exhausted, self.retry_is_armed) = (false, false);
-        self.places.iter_mut().for_each(|places| places.is_full = false);
+        self.slots.iter_mut().for_each(|slots| slots.is_full = false);
     }
 
-    /// A connection of `listener` was closed.
+    /// Frees the slot of a closed connection of `listener`.
     pub(super) fn connection_closed(&mut self, listener: usize) {
-        // A descriptor is free, whatever was missing.
+        // The close has freed a descriptor.
         self.is_exhausted = false;
         let Some(listener) = self.listeners.get(listener) else { return };
-        let places = &mut self.places[listener.places];
-        places.taken -= 1;
-        places.end_pause();
+        let slots = &mut self.slots[listener.pool];
+        slots.taken -= 1;
+        slots.end_pause();
     }
 
-    /// From now on so many connections may be open, where they have no places of their own.
+    /// Sets the number of shared slots.
     pub(super) fn set_connections_max(&mut self, connections_max: usize) {
-        self.places[0].most = connections_max;
-        self.places[0].end_pause();
+        self.slots[0].max = connections_max;
+        self.slots[0].end_pause();
     }
 
     fn may_accept(&self, listener: &Listening) -> bool {
-        listener.is_acceptable && !self.is_exhausted && !self.places[listener.places].is_full
+        listener.is_acceptable && !self.is_exhausted && !self.slots[listener.pool].is_full
     }
 
-    /// The next listener that has a connection waiting that may be taken.
+    /// The next listener with a waiting connection that may be accepted.
     fn next_listener(&mut self) -> Option<usize> {
         let count = self.listeners.len();
         let found = (0..count)
@@ -128,9 +127,9 @@ impl Acceptor {
 }
 
 impl ConnectionSlots {
-    /// Goes on once enough are free that it does not stop at once again.
+    /// Ends the pause once enough slots are free that it does not start again at once.
     fn end_pause(&mut self) {
-        if self.taken * 100 <= self.most * limits::ACCEPT_RESUME_PERCENT {
+        if self.taken * 100 <= self.max * limits::ACCEPT_RESUME_PERCENT {
             self.is_full = false;
         }
     }
@@ -141,17 +140,17 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     pub(super) fn accept(&mut self, now: Now) {
         for _ in 0..limits::ACCEPTS_PER_TURN_MAX {
             let Some(listener) = self.acceptor.next_listener() else { return };
-            let at = self.acceptor.listeners[listener].places;
-            let is_full = self.acceptor.places[at].taken >= self.acceptor.places[at].most;
-            let dispensable = if is_full { self.evictable(at) } else { None };
-            if is_full && dispensable.is_none() {
-                self.pause_full(at, now);
+            let pool = self.acceptor.listeners[listener].pool;
+            let is_full = self.acceptor.slots[pool].taken >= self.acceptor.slots[pool].max;
+            let evicted = if is_full { self.evictable(pool) } else { None };
+            if is_full && evicted.is_none() {
+                self.pause_full(pool, now);
                 continue;
             }
             match self.net.accept(listener) {
                 Ok((socket, peer)) => {
-                    // Only now is it certain that there is somebody to make room for.
-                    if let Some(id) = dispensable {
+                    // Evict only after `accept` has returned a connection.
+                    if let Some(id) = evicted {
                         self.dispatcher.counters.connections_evicted += 1;
                         #[cfg(feature = "internals")]
                         self.dispatcher.trace(crate::dispatch::trace::TraceEvent::Evicted(id));
@@ -164,15 +163,15 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    fn pause_full(&mut self, at: usize, now: Now) {
-        let places = &mut self.acceptor.places[at];
-        places.is_full = true;
-        let taken = places.taken;
-        // Without a connection's end there may be one to dispense with later.
+    fn pause_full(&mut self, pool: usize, now: Now) {
+        let slots = &mut self.acceptor.slots[pool];
+        slots.is_full = true;
+        let taken = slots.taken;
+        // Try again later, since a connection may become evictable without a close.
         self.retry_accept(limits::FULL_RETRY, now);
-        if self.acceptor.troubles.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
+        if self.acceptor.log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
             let limit =
-                if at == 0 { "--connections-max allows" } else { "the daemon's own socket has places for" };
+                if pool == 0 { "--connections-max allows" } else { "the daemon's own socket has slots for" };
             log::warn!("{taken} connections are open, as many as {limit}: accepting is paused");
         }
     }
@@ -189,79 +188,79 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.dispatcher.counters.connections_open += 1;
         let policy = self.settings.listeners[listener].policy;
         self.dispatcher.app.presence_mut().open(id, peer, policy, self.settings.own_uid);
-        let at = self.acceptor.listeners[listener].places;
-        self.acceptor.places[at].taken += 1;
+        let pool = self.acceptor.listeners[listener].pool;
+        self.acceptor.slots[pool].taken += 1;
         let Some(connection) = self.connections.get_mut(id) else { return };
         if let Err(error) = self.net.register(&mut connection.socket, id) {
-            log::warn!("a connection could not be registered: {error}");
+            log::warn!("registering a connection failed: {error}");
             self.dispatcher.counters.accept_errors += 1;
             self.close(id);
             return;
         }
-        self.acceptor.places[at].silent.push_back(id);
-        self.forget_spoken(at);
+        self.acceptor.slots[pool].silent.push_back(id);
+        self.forget_spoken(pool);
         self.enqueue(id);
     }
 
     fn accept_failed(&mut self, listener: usize, error: &io::Error, now: Now) {
         match error.kind() {
             io::ErrorKind::WouldBlock => self.acceptor.listeners[listener].is_acceptable = false,
-            // The client is gone before it was taken: the next one may not be.
+            // This client has disconnected; others may be waiting.
             io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
             _ => {
                 self.dispatcher.counters.accept_errors += 1;
                 self.acceptor.is_exhausted = true;
                 self.retry_accept(limits::ACCEPT_RETRY, now);
-                if self.acceptor.troubles.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
+                if self.acceptor.log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
                     log::warn!("accepting connections failed, trying again soon: {error}");
                 }
             }
         }
     }
 
-    /// The connection that may be closed for another: the oldest that never sent a byte, or else the one that
-    /// has been idle for longest of those whose clients are not known.
-    fn evictable(&mut self, at: usize) -> Option<ConnId> {
-        self.oldest_silent(at).or_else(|| self.longest_idle(at))
+    /// The connection to close for a new one: the oldest that never sent a byte, or else the anonymous one that has
+    /// been idle for longest.
+    fn evictable(&mut self, pool: usize) -> Option<ConnId> {
+        self.oldest_silent(pool).or_else(|| self.longest_idle(pool))
     }
 
     /// The oldest connection that never sent a byte.
-    fn oldest_silent(&mut self, at: usize) -> Option<ConnId> {
-        while let Some(&id) = self.acceptor.places[at].silent.front() {
+    fn oldest_silent(&mut self, pool: usize) -> Option<ConnId> {
+        while let Some(&id) = self.acceptor.slots[pool].silent.front() {
             if self.connections.get(id).is_some_and(|connection| !connection.received_any)
-                && !self.has_news(id)
+                && !self.has_new_input(id)
             {
                 return Some(id);
             }
-            self.acceptor.places[at].silent.pop_front();
+            self.acceptor.slots[pool].silent.pop_front();
         }
         None
     }
 
-    /// The connection that has been idle for longest. All are looked at where none is known that is still
-    /// idle, and some noted for later.
-    fn longest_idle(&mut self, at: usize) -> Option<ConnId> {
+    /// The anonymous connection that has been idle for longest. Scans all connections if no candidate of the last
+    /// scan is still idle.
+    fn longest_idle(&mut self, pool: usize) -> Option<ConnId> {
         for has_looked in [false, true] {
-            while let Some((since, id)) = self.acceptor.places[at].idle.pop() {
-                if self.idle_since(id) == Some(since) && !self.has_news(id) {
-                    self.acceptor.places[at].idle.push((since, id));
+            while let Some((since, id)) = self.acceptor.slots[pool].idle.pop() {
+                if self.idle_since(id) == Some(since) && !self.has_new_input(id) {
+                    self.acceptor.slots[pool].idle.push((since, id));
                     return Some(id);
                 }
             }
             if !has_looked {
-                self.find_idle(at);
+                self.find_idle(pool);
             }
         }
         None
     }
 
-    fn find_idle(&mut self, at: usize) {
-        // The one that was idle for least of those found is on top.
+    fn find_idle(&mut self, pool: usize) {
+        // The heap keeps the longest idle connections; the top is the most recently active of them.
         let mut found = BinaryHeap::new();
         for id in self.connections.ids() {
             let is_here = self.connections.get(id).is_some_and(|connection| {
                 let listener = self.acceptor.listeners.get(usize::from(connection.listener));
-                listener.is_some_and(|listener| listener.places == at)
+                listener.is_some_and(|listener| listener.pool == pool)
             });
             if let Some(since) = self.idle_since(id).filter(|_| is_here) {
                 found.push((since, id));
@@ -272,38 +271,38 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
         let mut idle = found.into_sorted_vec();
         idle.reverse();
-        self.acceptor.places[at].idle = idle;
+        self.acceptor.slots[pool].idle = idle;
     }
 
-    /// Since when the connection has had nothing to say and nothing to be told, if its client is not known.
+    /// Since when the connection has been idle, in both directions, if its client is anonymous.
     fn idle_since(&self, id: ConnId) -> Option<Instant> {
         let connection = self.connections.get(id)?;
-        let is_looked_at = matches!(connection.phase, Phase::Open) && !connection.is_queued;
-        let is_idle = is_looked_at && connection.output.is_empty();
+        let is_quiet = matches!(connection.phase, Phase::Open) && !connection.is_queued;
+        let is_idle = is_quiet && connection.output.is_empty();
         let since = connection.session.idle_since().filter(|_| is_idle)?;
         (!self.dispatcher.app.presence().is_trusted(id)).then_some(since)
     }
 
-    /// Whether the client has sent something, even if no event has told. It is looked at later.
-    fn has_news(&mut self, id: ConnId) -> bool {
+    /// Whether the client has sent something that no event has reported yet. The input is processed later.
+    fn has_new_input(&mut self, id: ConnId) -> bool {
         let Some(connection) = self.connections.get_mut(id) else { return false };
         let taken = loop {
             match connection.read(&mut self.net, &mut self.chunk) {
-                // Interrupted.
+                // The read was interrupted.
                 ReadOutcome::Bytes(0) => {}
                 taken => break taken,
             }
         };
-        let has_news = matches!(taken, ReadOutcome::Bytes(_));
-        if has_news {
+        let has_new_input = matches!(taken, ReadOutcome::Bytes(_));
+        if has_new_input {
             self.enqueue(id);
         }
-        has_news
+        has_new_input
     }
 
-    /// Keeps the list of silent connections no longer than twice the connections there are.
-    fn forget_spoken(&mut self, at: usize) {
-        let silent = &mut self.acceptor.places[at].silent;
+    /// Bounds the list of silent connections to about twice the number of connections.
+    fn forget_spoken(&mut self, pool: usize) {
+        let silent = &mut self.acceptor.slots[pool].silent;
         if silent.len() <= 2 * self.connections.len() + 64 {
             return;
         }

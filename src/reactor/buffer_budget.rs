@@ -1,33 +1,33 @@
-//! What is held for clients, over all connections: how much, who holds most, and who waits for room.
+//! The memory that connections hold: the total, the largest holders, and the connections that wait for memory.
 //!
-//! Kept by difference: what a connection holds is counted after each piece of its work, so a turn costs as much
-//! as it changes. Whoever holds little is in the sum only; most connections hold nothing and are nowhere.
+//! A connection's charge is updated after each of its runs, so a tick costs as much as it changes. Small charges
+//! count in the total only; most connections have none.
 //!
-//! Invariants: the sum is that of all charges; those who hold more than little are listed once each, by what
-//! they are charged.
+//! Invariants: the total is the sum of all charges; each connection with more than a small charge is listed once,
+//! under its charge.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::ids::ConnId;
 use crate::limits;
 
-/// What all connections hold.
+/// The charges of all connections against one limit.
 pub(super) struct BufferBudget {
     bytes_max: usize,
     bytes: usize,
-    /// Clients that are not known come first, and of each kind who holds least.
+    /// Anonymous clients first, then known ones; each by increasing charge.
     holders: BTreeSet<(Charge, ConnId)>,
-    /// Those that wait for room, in order; some may be gone. First those that are not known.
+    /// Connections that wait for memory, in order, anonymous ones first; some may be closed.
     waiting: [VecDeque<ConnId>; 2],
-    /// Whose turn it is to go beyond the bound, and whether that was so when it was looked at last.
+    /// The connection that may exceed the limit, and whether the last check of stalled connections found it there.
     overcommit: Option<(ConnId, bool)>,
-    /// The most that was held since memory was given back to the system.
+    /// The largest total since memory was returned to the system.
     bytes_peak: usize,
-    /// The most that was held since it was decided to give some back.
+    /// The largest total since the trim window began.
     bytes_since: usize,
 }
 
-/// What one connection is charged, and whether its client is known: has authenticated, or is an operator.
+/// The bytes that one connection is charged for, and whether its client is known: authenticated, or an operator.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub(super) struct Charge(u32);
 
@@ -63,12 +63,12 @@ impl BufferBudget {
         }
     }
 
-    /// From now on so much may be held.
+    /// Sets the limit.
     pub(super) fn set_bytes_max(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max;
     }
 
-    /// The connection `id` holds something else than before.
+    /// Replaces the charge of connection `id`.
     pub(super) fn change(&mut self, id: ConnId, before: Charge, after: Charge) {
         self.bytes = self.bytes - before.bytes() + after.bytes();
         self.bytes_peak = self.bytes_peak.max(self.bytes);
@@ -82,21 +82,21 @@ impl BufferBudget {
         if after.is_listed() {
             self.holders.insert((after, id));
         } else {
-            // What it went beyond the bound for is done.
+            // It has released the memory that it exceeded the limit for.
             self.end_overcommit(id);
         }
     }
 
-    /// The connection waits until there is room.
+    /// Adds a connection to the queue for memory.
     pub(super) fn wait(&mut self, id: ConnId, is_known: bool) {
         self.waiting[usize::from(is_known)].push_back(id);
     }
 
-    /// One that may go on now, those that are known first. `promised` is what those may take that were called
-    /// just before.
-    pub(super) fn next_waiting(&mut self, promised: usize) -> Option<ConnId> {
+    /// Takes the next waiting connection that there is memory for, known clients first. `reserved` is the memory
+    /// for connections that were resumed just before.
+    pub(super) fn next_waiting(&mut self, reserved: usize) -> Option<ConnId> {
         for is_known in [true, false] {
-            if self.has_room(promised + limits::PAGE_BYTES_RESERVED, is_known)
+            if self.has_room(reserved + limits::PAGE_BYTES_RESERVED, is_known)
                 && let Some(id) = self.waiting[usize::from(is_known)].pop_front()
             {
                 return Some(id);
@@ -105,9 +105,9 @@ impl BufferBudget {
         None
     }
 
-    /// One that may go beyond the bound, where those who can't be closed hold all there is. There is one at a
-    /// time: the first, or, where even that room is used up by those that had it before, the one that holds most.
-    /// It needs least more until it is done; and if none went on, all would wait for each other.
+    /// Takes a known connection that may exceed the limit, for when connections that must not be closed hold all
+    /// memory; without one, all would wait for each other. There is one at a time: the first in the queue, or, if
+    /// earlier ones have used up the overcommit as well, the largest holder, which needs least to finish.
     pub(super) fn next_overcommit(&mut self) -> Option<ConnId> {
         if self.overcommit.is_some() {
             return None;
@@ -121,30 +121,29 @@ impl BufferBudget {
         Some(id)
     }
 
-    /// Takes the one of those that are known and wait that holds most, of the first few.
+    /// Takes the largest holder among the waiting known connections. Looks at a bounded number of holders.
     fn take_largest_waiting(&mut self) -> Option<ConnId> {
         let known = self.holders.iter().rev().take_while(|(charge, _)| charge.is_known());
         let waiting = &self.waiting[1];
-        let at = known
+        let position = known
             .take(limits::STALLED_LOOKED_AT_MAX)
             .find_map(|(_, id)| waiting.iter().position(|waiting| waiting == id))?;
-        self.waiting[1].remove(at)
+        self.waiting[1].remove(position)
     }
 
-    /// Looks at whose turn it is to go beyond the bound: one that has had it for as long as between two looks
-    /// does not get on.
+    /// Ends the overcommit of a connection that has had it since the call before: it makes no progress.
     pub(super) fn expire_overcommit(&mut self) {
         self.overcommit = self.overcommit.filter(|(_, was_seen)| !was_seen).map(|(id, _)| (id, true));
     }
 
-    /// The turn of `id` to go beyond the bound is over, if it was its turn.
+    /// Ends the overcommit of `id`, if it has it.
     pub(super) fn end_overcommit(&mut self, id: ConnId) {
         if self.has_overcommit(id) {
             self.overcommit = None;
         }
     }
 
-    /// Keeps the lists of those that wait no longer than twice the connections there are.
+    /// Bounds the queues to about twice the number of connections, by dropping closed ones.
     pub(super) fn drop_closed(&mut self, connections: usize, is_there: impl Fn(ConnId) -> bool) {
         for waiting in &mut self.waiting {
             if waiting.len() > 2 * connections + 64 {
@@ -153,19 +152,20 @@ impl BufferBudget {
         }
     }
 
-    /// Begins to watch whether what was held before is used again.
+    /// Starts to watch whether the memory of the last peak is used again.
     pub(super) fn begin_trim_window(&mut self) {
         self.bytes_since = self.bytes;
     }
 
-    /// Whether so much has not been used since [`BufferBudget::begin_trim_window`] that the system is to have it. Counts anew.
+    /// Whether enough memory was unused since [`BufferBudget::begin_trim_window`] to return it to the system.
+    /// Resets the peak.
     pub(super) fn end_trim_window(&mut self) -> bool {
         let is_unused = self.bytes_peak - self.bytes_since >= limits::TRIM_BYTES_MIN;
         self.bytes_peak = self.bytes_since;
         is_unused
     }
 
-    /// Whether much less is held than was before.
+    /// Whether the total is far below its peak.
     pub(super) fn is_below_peak(&self) -> bool {
         self.bytes_peak - self.bytes >= limits::TRIM_BYTES_MIN
     }
@@ -175,66 +175,66 @@ impl BufferBudget {
     }
 
     fn has_overcommit(&self, id: ConnId) -> bool {
-        self.overcommit.is_some_and(|(way, _)| way == id)
+        self.overcommit.is_some_and(|(holder, _)| holder == id)
     }
 
-    /// Whether more is held than may be.
+    /// Whether the total exceeds the limit.
     pub(super) fn is_over(&self) -> bool {
         self.bytes > self.bytes_max
     }
 
-    /// Whether anybody waits for room.
+    /// Whether a connection waits for memory.
     pub(super) fn has_waiting(&self) -> bool {
         self.waiting.iter().any(|waiting| !waiting.is_empty())
     }
 
-    /// Whether strangers do.
+    /// Whether an anonymous connection waits for memory.
     pub(super) fn has_anonymous_waiting(&self) -> bool {
         !self.waiting[0].is_empty()
     }
 
-    /// Whether `bytes` more may be held for an answer. Not all there is, since requests need some; and for
-    /// strangers less than for others.
+    /// Whether `bytes` may be used for an answer. Answers get part of the limit, since requests need memory too, and
+    /// those for anonymous clients get less.
     pub(super) fn has_room(&self, bytes: usize, is_known: bool) -> bool {
         let most = if is_known { self.bytes_max / 4 * 3 } else { self.bytes_max / 2 };
         self.bytes + bytes <= most
     }
 
-    /// Whether a page of an answer may be begun for `id`, who `is_called` before all others.
-    pub(super) fn may_begin_page(&self, id: ConnId, is_called: bool, is_known: impl Fn() -> bool) -> bool {
+    /// Whether a page of an answer may start for `id`; `is_resumed` means that its wait for memory has just ended.
+    pub(super) fn may_begin_page(&self, id: ConnId, is_resumed: bool, is_known: impl Fn() -> bool) -> bool {
         if self.has_overcommit(id) {
             return true;
         }
-        let has_turn = is_called || !self.has_waiting();
+        let is_next = is_resumed || !self.has_waiting();
         let has_room = |is_known| self.has_room(limits::PAGE_BYTES_RESERVED, is_known);
-        has_turn && (has_room(false) || (is_known() && has_room(true)))
+        is_next && (has_room(false) || (is_known() && has_room(true)))
     }
 
-    /// Whether to read what the client `id` sends that is charged so much. Strangers are refused instead, as
-    /// soon as they hold too much.
+    /// Whether to read from the client `id` with this charge. Anonymous clients are read and refused once they hold
+    /// too much.
     pub(super) fn may_read(&self, id: ConnId, charge: Charge) -> bool {
         if self.bytes < self.bytes_max || !charge.is_listed() || !charge.is_known() {
             return true;
         }
-        // Shares get smaller with each who has one, so those who have theirs may be beyond it already.
+        // A new holder lowers the share of all, so clients within their share before may exceed it now.
         let share = self.bytes_max / self.holders.len().max(1);
         let is_nearly_full = self.bytes < self.bytes_max + self.bytes_max / 4;
         self.has_overcommit(id) || (is_nearly_full && charge.bytes() <= share)
     }
 
-    /// Who is not known and holds most, and who comes next.
+    /// The anonymous holders, largest first.
     pub(super) fn anonymous_holders(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.holders.iter().rev().skip_while(|(charge, _)| charge.is_known()).map(|(_, id)| *id)
     }
 
-    /// Who is not known and holds most.
+    /// The largest anonymous holder.
     pub(super) fn largest_anonymous(&self) -> Option<ConnId> {
         let known = (Charge(KNOWN), ConnId { index: 0, generation: 0 });
         self.holders.range(..known).next_back().map(|(_, id)| *id)
     }
 }
 
-/// The bit of a charge that says that the client is known.
+/// The bit of a charge that marks a known client.
 const KNOWN: u32 = 1 << 31;
 
 #[cfg(test)]
@@ -242,17 +242,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_used_again_soon_is_not_given_back() {
+    fn memory_that_is_used_again_soon_is_not_trimmed() {
         let mut budget = BufferBudget::new(64 << 20);
         let (none, much) = (Charge::default(), Charge::new(20 << 20, false));
-        let turn = |budget: &mut BufferBudget, before, after| budget.change(id(1), before, after);
-        turn(&mut budget, none, much);
+        let update = |budget: &mut BufferBudget, before, after| budget.change(id(1), before, after);
+        update(&mut budget, none, much);
         assert!(!budget.is_below_peak(), "it is in use");
-        turn(&mut budget, much, none);
+        update(&mut budget, much, none);
         assert!(budget.is_below_peak());
         budget.begin_trim_window();
-        turn(&mut budget, none, much);
-        turn(&mut budget, much, none);
+        update(&mut budget, none, much);
+        update(&mut budget, much, none);
         assert!(!budget.end_trim_window() && budget.is_below_peak(), "it was used meanwhile");
         budget.begin_trim_window();
         assert!(budget.end_trim_window() && !budget.is_below_peak());
@@ -262,15 +262,15 @@ mod tests {
         ConnId { index, generation: 1 }
     }
 
-    /// What `budget` holds after each of `charges` is added.
+    /// Adds `charges` to `budget`: connection, bytes, whether its client is known.
     fn charge(budget: &mut BufferBudget, charges: &[(u32, usize, bool)]) {
-        for (at, bytes, is_known) in charges {
-            budget.change(id(*at), Charge::default(), Charge::new(*bytes, *is_known));
+        for (index, bytes, is_known) in charges {
+            budget.change(id(*index), Charge::default(), Charge::new(*bytes, *is_known));
         }
     }
 
     #[test]
-    fn the_heaviest_is_one_that_is_not_known() {
+    fn only_anonymous_holders_are_listed_largest_first() {
         let mut budget = BufferBudget::new(10 << 20);
         charge(&mut budget, &[(1, 5000, false), (2, 9000, true), (3, 7000, false), (4, 100, false)]);
         assert_eq!(budget.bytes(), 21_100);
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(
             budget.anonymous_holders().collect::<Vec<_>>(),
             [id(3), id(1)],
-            "who holds little is not listed"
+            "small charges are not listed"
         );
         budget.change(id(3), Charge::new(7000, false), Charge::new(7000, true));
         budget.change(id(1), Charge::new(5000, false), Charge::default());
@@ -286,42 +286,43 @@ mod tests {
     }
 
     #[test]
-    fn only_those_above_an_equal_share_are_not_read() {
+    fn a_full_budget_stops_reading_from_clients_above_an_equal_share() {
         let mut budget = BufferBudget::new(4 << 20);
         charge(&mut budget, &[(1, 2 << 20, true), (2, 2 << 20, true), (3, 200_000, true), (4, 10, true)]);
-        let may_read = |budget: &BufferBudget, at, bytes| budget.may_read(id(at), Charge::new(bytes, true));
+        let may_read =
+            |budget: &BufferBudget, index, bytes| budget.may_read(id(index), Charge::new(bytes, true));
         assert!(!may_read(&budget, 1, 2 << 20) && may_read(&budget, 3, 200_000) && may_read(&budget, 4, 10));
-        // Far beyond the bound nobody grows any more.
+        // Far above the limit, no holder may grow.
         charge(&mut budget, &[(5, 1 << 20, true)]);
         assert!(!may_read(&budget, 3, 200_000) && may_read(&budget, 4, 10));
     }
 
     #[test]
-    fn those_that_wait_are_called_in_order_and_no_more_than_there_is_room_for() {
+    fn waiting_connections_resume_in_order_while_memory_lasts() {
         let mut budget = BufferBudget::new(4 << 20);
         charge(&mut budget, &[(9, 3 << 20, true)]);
-        [1, 2].into_iter().for_each(|at| budget.wait(id(at), false));
-        [3, 4].into_iter().for_each(|at| budget.wait(id(at), true));
+        [1, 2].into_iter().for_each(|index| budget.wait(id(index), false));
+        [3, 4].into_iter().for_each(|index| budget.wait(id(index), true));
         assert_eq!(budget.next_waiting(0), None);
-        assert_eq!(budget.next_overcommit(), Some(id(3)), "one may go beyond the bound");
+        assert_eq!(budget.next_overcommit(), Some(id(3)), "one may exceed the limit");
         assert_eq!(budget.next_overcommit(), None);
         budget.end_overcommit(id(3));
         budget.change(id(9), Charge::new(3 << 20, true), Charge::default());
         let page = limits::PAGE_BYTES_RESERVED;
-        let called: Vec<_> = (0..4).map_while(|at| budget.next_waiting(at * page)).collect();
-        assert_eq!(called, [id(4), id(1)], "strangers have half of what there is");
+        let resumed: Vec<_> = (0..4).map_while(|index| budget.next_waiting(index * page)).collect();
+        assert_eq!(resumed, [id(4), id(1)], "anonymous clients may use half of the limit");
     }
 
     #[test]
-    fn one_goes_on_even_where_the_room_beyond_the_bound_is_used_up() {
+    fn one_connection_continues_when_the_overcommit_is_used_up() {
         let mut budget = BufferBudget::new(2 << 20);
         charge(&mut budget, &[(1, 1 << 20, true), (2, 2 << 20, true), (3, 1 << 19, true)]);
-        [1, 2, 3].into_iter().for_each(|at| budget.wait(id(at), true));
-        assert_eq!(budget.next_overcommit(), Some(id(2)), "the one that holds most");
+        [1, 2, 3].into_iter().for_each(|index| budget.wait(id(index), true));
+        assert_eq!(budget.next_overcommit(), Some(id(2)), "the largest holder");
         assert_eq!(budget.next_overcommit(), None, "one at a time");
         budget.change(id(2), Charge::new(2 << 20, true), Charge::default());
-        assert_eq!(budget.next_overcommit(), Some(id(1)), "and then the first");
-        // It has gone on without this, and holds nothing.
+        assert_eq!(budget.next_overcommit(), Some(id(1)), "then the first in the queue");
+        // It has continued without the overcommit, and holds nothing.
         budget.end_overcommit(id(1));
         assert_eq!(budget.next_overcommit(), Some(id(3)));
     }

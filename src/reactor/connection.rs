@@ -1,4 +1,4 @@
-//! One connection as the reactor sees it: a socket, its latched readiness, two buffers, a session.
+//! One connection of the reactor: a socket, its latched readiness, two buffers, a session.
 
 use std::io;
 
@@ -16,54 +16,54 @@ pub(super) struct Connection<S> {
     pub(super) session: Session,
     pub(super) input: Buffer,
     pub(super) output: Buffer,
-    /// Latched: an event sets these, only a `WouldBlock` clears them; a read that drains the socket may clear
-    /// the first.
+    /// Latched, as is `writable`: an event sets it, `WouldBlock` clears it. A read that drains the socket may clear
+    /// `readable` too.
     pub(super) readable: Readable,
     pub(super) writable: bool,
-    /// It stands in the queue of those to be run.
+    /// It is in the run queue.
     pub(super) is_queued: bool,
-    /// It waits for room among others.
+    /// It is in the queue for memory.
     pub(super) waits_for_memory: bool,
-    /// It has waited for room, and its next run is its turn.
+    /// Its wait for memory has ended, and it may start a page in its next run.
     pub(super) is_resumed: bool,
-    /// A byte has come, of whatever kind.
+    /// The client has sent at least one byte.
     pub(super) received_any: bool,
     pub(super) listener: u16,
     pub(super) phase: Phase,
     pub(super) load: JobLoad,
-    /// What it holds, as it is counted among all.
+    /// Its charge in the buffer budget.
     pub(super) charge: Charge,
-    /// Since when output waits without progress.
+    /// Since when the socket has taken no output.
     pub(super) stalled_since: Option<Instant>,
-    /// When its timer will go off.
+    /// The instant that its timer is armed for.
     pub(super) armed: Option<Instant>,
 }
 
-/// Where in its life a connection is.
+/// The phase of a connection's life.
 pub(super) enum Phase {
-    /// Requests and answers.
+    /// Exchanges requests and answers.
     Open,
-    /// All is said and sent, but the client may still be sending: read on, so that closing does not
-    /// take the last words from it.
+    /// All output is sent, but the client may still be sending. Its input is read and discarded, since closing with
+    /// unread input would reset the connection and could lose the last reply.
     Lingering {
         until: Instant,
-        /// How much more to discard.
+        /// The limit of bytes still to discard.
         bytes_left: usize,
     },
 }
 
-/// What an attempt to send has come to.
+/// The result of an attempt to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Flushed {
-    /// Nothing is left.
+    /// All output is sent.
     All,
     /// The socket takes no more for now.
     Some,
-    /// Nothing will ever go out again.
+    /// The connection is broken.
     Broken,
 }
 
-/// What an attempt to read has come to.
+/// The result of an attempt to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ReadOutcome {
     Bytes(usize),
@@ -72,14 +72,14 @@ pub(super) enum ReadOutcome {
     Broken,
 }
 
-/// What a client has failed to do in time.
+/// The deadline that a client has missed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Overdue {
-    /// To say something.
+    /// For its input.
     Input,
-    /// To take what is due to it.
+    /// For reading its output.
     Output,
-    /// To close after our last words.
+    /// For closing after the last reply.
     Linger,
 }
 
@@ -90,7 +90,7 @@ impl<S> Connection<S> {
             session: Session::default(),
             input: Buffer::new(),
             output: Buffer::new(),
-            // Worth a try: whatever came before the registration made no event of its own.
+            // Input that arrived before the registration causes no event.
             readable: Readable::UntilRefused,
             writable: true,
             is_queued: false,
@@ -106,12 +106,12 @@ impl<S> Connection<S> {
         }
     }
 
-    /// What the dispatcher uses of it.
+    /// The parts that the dispatcher uses.
     pub(super) fn client(&mut self) -> Client<'_> {
         Client { session: &mut self.session, output: &mut self.output, load: &mut self.load }
     }
 
-    /// Sends what is due.
+    /// Sends output until it is empty or the socket takes no more.
     pub(super) fn flush<N: Net<Socket = S>>(&mut self, net: &mut N, now: Instant) -> Flushed {
         while !self.output.is_empty() {
             if !self.writable {
@@ -135,12 +135,12 @@ impl<S> Connection<S> {
         Flushed::All
     }
 
-    /// Reads once, into the input while the connection is open, into nowhere while it lingers.
+    /// Reads once: into the input buffer if the connection is open; a lingering one discards the bytes.
     pub(super) fn read<N: Net<Socket = S>>(&mut self, net: &mut N, chunk: &mut [u8]) -> ReadOutcome {
         match net.read(&mut self.socket, chunk) {
             Ok(Received { count: 0, .. }) => ReadOutcome::End,
             Ok(Received { count, is_drained }) => {
-                // The next read would only be refused.
+                // The next read would return `WouldBlock`.
                 if is_drained && self.readable == Readable::UntilDrained {
                     self.readable = Readable::No;
                 }
@@ -162,9 +162,9 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Says the last of it; true where the connection can be closed at once.
+    /// Ends the connection's output. Returns whether the connection can be closed at once.
     pub(super) fn end<N: Net<Socket = S>>(&mut self, net: &mut N, ending: Ending, now: Instant) -> bool {
-        // To close with input unread would be a reset, which may take our last replies from the client.
+        // Closing with unread input resets the connection, which may lose the last replies.
         let has_unread = self.readable != Readable::No && !self.session.input_has_ended();
         match ending {
             Ending::Close if !has_unread => true,
@@ -178,18 +178,18 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Bytes of memory that are held for the client.
+    /// Bytes of memory that the connection holds.
     pub(super) fn held_bytes(&self) -> usize {
         self.input.capacity() + self.output.capacity() + self.session.held_bytes()
     }
 
-    /// When to look at this connection even if nothing happens.
+    /// When to check this connection if no event comes.
     pub(super) fn deadline(&self, rules: &Rules) -> Option<Instant> {
         if let Phase::Lingering { until, .. } = self.phase {
             return Some(until);
         }
         let input = self.session.deadline(rules);
-        // What is due later goes out behind what waits already: there is nothing to do at its time.
+        // Delayed answers queue after stalled output, so their time needs no timer then.
         let output = match self.stalled_since {
             Some(since) => Some(since + rules.write_timeout),
             None => self.session.next_due(),
@@ -197,13 +197,13 @@ impl<S> Connection<S> {
         input.into_iter().chain(output).min()
     }
 
-    /// Whether the client has had as long again as a request may take. Who always has something more to be
-    /// looked at is not late for what we were slow to look at; but nobody goes on for ever by that.
+    /// Whether the deadline passed more than `request_timeout` ago. A client is not timed out for input that is not
+    /// processed yet, but only until then.
     pub(super) fn is_long_overdue(&self, rules: &Rules, now: Instant) -> bool {
         self.deadline(rules).is_some_and(|deadline| deadline + rules.request_timeout <= now)
     }
 
-    /// What the client has failed to do by `now`.
+    /// The deadline that the client has missed by `now`, if any.
     pub(super) fn overdue(&mut self, rules: &Rules, now: Instant) -> Option<Overdue> {
         if let Phase::Lingering { until, .. } = self.phase {
             return (until <= now).then_some(Overdue::Linger);

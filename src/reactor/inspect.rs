@@ -1,4 +1,4 @@
-//! What tests may see of a reactor's inside. Changes nothing.
+//! Read-only access to the reactor's state, for tests.
 
 use super::Reactor;
 use super::net::Net;
@@ -7,30 +7,30 @@ pub use crate::dispatch::trace::TraceEvent;
 use crate::ids::ConnId;
 use crate::worker::Jobs;
 
-/// How much a reactor holds.
+/// The sizes of a reactor's collections.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Holdings {
     /// Open connections.
     pub connections: usize,
-    /// Requests under way.
+    /// Requests in flight.
     pub in_flight: usize,
-    /// Connections with something to do.
+    /// Connections in the run queue.
     pub runnable: usize,
     /// Pending timers.
     pub timers: usize,
-    /// Connections that are listed as present.
+    /// Connections listed as present.
     pub present: usize,
-    /// Connections that are authenticated.
+    /// Authenticated connections.
     pub authenticated: usize,
-    /// Closed connections that are laid aside.
+    /// Closed connections whose requests are not cancelled yet.
     pub closing: usize,
-    /// Requests that are to be answered later, and the bytes of their texts.
+    /// Delayed requests, and the bytes of their texts.
     pub delayed: (usize, usize),
-    /// Bytes that connections hold, as counted.
+    /// Bytes charged to all connections.
     pub buffers: usize,
 }
 
-/// How much one connection holds.
+/// The sizes of one connection's collections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionHoldings {
     /// The connection.
@@ -39,24 +39,24 @@ pub struct ConnectionHoldings {
     pub input: usize,
     /// Bytes of unsent output.
     pub output: usize,
-    /// Memory of buffers that are empty.
+    /// Capacity of its empty buffers.
     pub idle_capacity: usize,
-    /// How often it stands in the queue of those to be run.
+    /// How often it is in the run queue.
     pub queued: usize,
     /// Whether it is marked as queued.
     pub is_queued: bool,
-    /// Bytes that it holds, and those that it is charged.
+    /// Bytes that it holds.
     pub held: usize,
     /// Bytes that it is charged for.
     pub charged: usize,
-    /// Whether its client is known.
+    /// Whether its client is authenticated or an operator.
     pub is_known: bool,
-    /// Of its requests those to be answered later, and the bytes of their texts.
+    /// Its delayed requests, and the bytes of their texts.
     pub delayed: (usize, usize),
 }
 
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
-    /// How much the reactor holds now.
+    /// The sizes of the reactor's collections now.
     pub fn holdings(&self) -> Holdings {
         let presence = self.dispatcher.app.presence();
         Holdings {
@@ -72,7 +72,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Whether requests, timers and the jobs that connections count belong together; an error says what does not.
+    /// Checks that requests, timers and the job counts of connections agree; the error describes the mismatch.
     pub fn check_invariants(&self) -> Result<(), String> {
         let is_idle = |id| self.connections.get(id).is_none_or(|connection| connection.load.jobs == 0);
         let load = |id| self.connections.get(id).map(|connection| &connection.load);
@@ -82,17 +82,17 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         stray.map_or(Ok(()), |id| Err(format!("{id:?} counts jobs that are not in flight")))
     }
 
-    /// Records from now on what is done.
+    /// Starts to record events.
     pub fn start_trace(&mut self) {
         self.dispatcher.trace = Some(Vec::new());
     }
 
-    /// What has been done since the last call.
+    /// Takes the events since the last call.
     pub fn take_trace(&mut self) -> Vec<TraceEvent> {
         self.dispatcher.trace.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// How much each connection holds now.
+    /// The sizes of each connection's collections now.
     pub fn connection_holdings(&self) -> Vec<ConnectionHoldings> {
         let ids = self.connections.ids().into_iter();
         ids.filter_map(|id| {

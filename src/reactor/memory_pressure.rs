@@ -1,5 +1,5 @@
-//! Keeping what is held for clients within its bound: whoever is not known and holds most is refused first;
-//! what clients that are known want to send or to be told waits.
+//! Keeps the memory of connections within its limit: the largest anonymous holders are refused first; input from
+//! known clients, and their answers, wait.
 
 use super::buffer_budget::Charge;
 use super::connection::Connection;
@@ -12,7 +12,7 @@ use crate::limits;
 use crate::worker::Jobs;
 
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
-    /// Counts what the connection holds now.
+    /// Updates the charge of a connection.
     pub(super) fn update_charge(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let bytes = connection.held_bytes();
@@ -27,7 +27,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.budget.change(id, before, charge);
     }
 
-    /// Refuses those who are not known, who holds most first, until no more is held than may be.
+    /// Refuses the largest anonymous holders until the total is within the limit.
     pub(super) fn shed(&mut self, now: Now) {
         while self.budget.is_over() {
             let Some(id) = self.budget.largest_anonymous() else { return };
@@ -35,12 +35,13 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// The connection can't go on without room. Who is known gets that of those who are not, or waits for it.
+    /// Handles a connection that needs memory to continue. A known client gets the memory of anonymous ones; without
+    /// any, or if it is anonymous itself, it waits.
     pub(super) fn make_room(&mut self, id: ConnId, now: Now) {
         let is_known = self.dispatcher.app.presence().is_trusted(id);
         while is_known && !self.budget.has_room(limits::PAGE_BYTES_RESERVED, true) {
-            let Some(stranger) = self.budget.largest_anonymous() else { break };
-            self.refuse_for_memory(stranger, now);
+            let Some(anonymous) = self.budget.largest_anonymous() else { break };
+            self.refuse_for_memory(anonymous, now);
         }
         let Some(connection) = self.connections.get_mut(id) else { return };
         if !std::mem::replace(&mut connection.waits_for_memory, true) {
@@ -53,25 +54,25 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Lets those go on that have waited, as far as there is room.
+    /// Resumes waiting connections while there is memory.
     pub(super) fn resume_waiting(&mut self, now: Now) {
-        let mut promised = 0;
+        let mut reserved = 0;
         while self.budget.has_waiting() {
-            let called = match self.budget.next_waiting(promised) {
+            let id = match self.budget.next_waiting(reserved) {
                 Some(id) => id,
                 None => match self.budget.next_overcommit() {
                     Some(id) => id,
                     None => break,
                 },
             };
-            match self.connections.get_mut(called) {
+            match self.connections.get_mut(id) {
                 Some(connection) => {
                     connection.waits_for_memory = false;
                     connection.is_resumed = true;
-                    promised += limits::PAGE_BYTES_RESERVED;
-                    self.enqueue(called);
+                    reserved += limits::PAGE_BYTES_RESERVED;
+                    self.enqueue(id);
                 }
-                None => self.budget.end_overcommit(called),
+                None => self.budget.end_overcommit(id),
             }
         }
         self.dispatcher.counters.buffers_bytes = self.budget.bytes() as u64;
@@ -81,7 +82,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Ends the turn of one that does not get on, and closes strangers that have an answer and take nothing of it while others wait for room for theirs.
+    /// Ends an overcommit that makes no progress, and closes anonymous clients that do not read their answer while
+    /// others wait for memory.
     pub(super) fn close_stalled(&mut self, now: Now) {
         self.budget.expire_overcommit();
         self.scarcity_is_watched = self.budget.has_waiting();
@@ -95,13 +97,13 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let has_stalled = |connection: &Connection<N::Socket>| {
             connection.stalled_since.is_some_and(|since| since + limits::STALL_WHILE_SCARCE <= now.instant)
         };
-        let looked_at = self.budget.anonymous_holders().take(limits::STALLED_LOOKED_AT_MAX);
+        let candidates = self.budget.anonymous_holders().take(limits::STALLED_LOOKED_AT_MAX);
         let stalled: Vec<ConnId> =
-            looked_at.filter(|id| self.connections.get(*id).is_some_and(has_stalled)).collect();
+            candidates.filter(|id| self.connections.get(*id).is_some_and(has_stalled)).collect();
         stalled.into_iter().for_each(|id| self.refuse_for_memory(id, now));
     }
 
-    /// Gives back to the system what is not used any more.
+    /// Returns unused memory to the system.
     pub(super) fn trim(&mut self) {
         self.trim_is_armed = false;
         if self.budget.end_trim_window() {
@@ -109,26 +111,26 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Takes from a connection what it holds: its client is told where it can be, or else closed at once.
+    /// Frees the memory of a connection: refuses its input with an error where possible, or else closes it.
     fn refuse_for_memory(&mut self, id: ConnId, now: Now) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         self.dispatcher.counters.connections_refused += 1;
         #[cfg(feature = "internals")]
         self.dispatcher.trace(crate::dispatch::trace::TraceEvent::RefusedForMemory(id));
-        if let Some(held_back) = self.memory_log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
+        if let Some(suppressed) = self.memory_log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
             log::warn!(
-                "clients have filled the memory that --buffers-max allows for requests and answers: refused {} \
-                 that had not authenticated, those that held most",
-                1 + held_back
+                "requests and answers have reached the memory limit --buffers-max: refused {} anonymous clients, \
+                the largest holders first",
+                1 + suppressed
             );
         }
-        let is_told = connection.session.refuse_for_room(&mut connection.input);
+        let is_notified = connection.session.refuse_for_room(&mut connection.input);
         self.update_charge(id);
-        let holds_still = self
+        let still_holds = self
             .connections
             .get(id)
             .is_some_and(|connection| connection.charge.bytes() >= limits::HOLDING_BYTES_MIN);
-        if !is_told || holds_still {
+        if !is_notified || still_holds {
             self.close(id);
         } else {
             self.enqueue(id);

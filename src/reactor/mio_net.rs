@@ -1,4 +1,4 @@
-//! The network for real: mio over TCP and unix sockets.
+//! The real network: mio over TCP and unix sockets.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -25,7 +25,7 @@ pub struct MioNet {
     waker: Arc<Waker>,
 }
 
-/// Where connections come from; already listening and nonblocking.
+/// A listening, nonblocking socket.
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Listener {
@@ -42,21 +42,21 @@ pub enum Socket {
 }
 
 impl From<std::net::TcpListener> for Listener {
-    /// The listener has to be nonblocking.
+    /// The listener must be nonblocking.
     fn from(listener: std::net::TcpListener) -> Listener {
         Listener::Tcp(TcpListener::from_std(listener))
     }
 }
 
 impl From<std::os::unix::net::UnixListener> for Listener {
-    /// The listener has to be nonblocking.
+    /// The listener must be nonblocking.
     fn from(listener: std::os::unix::net::UnixListener) -> Listener {
         Listener::Unix(UnixListener::from_std(listener))
     }
 }
 
 impl MioNet {
-    /// Registers `listeners`, which keep their order.
+    /// Registers `listeners`; their indices stay the same.
     pub fn new(mut listeners: Vec<Listener>) -> io::Result<MioNet> {
         let poll = Poll::new()?;
         for (index, listener) in listeners.iter_mut().enumerate() {
@@ -118,7 +118,7 @@ impl Net for MioNet {
     }
 
     fn register(&mut self, socket: &mut Socket, id: ConnId) -> io::Result<()> {
-        // Priority, to hear of urgent bytes, which cut reads short.
+        // With priority, an event reports urgent bytes, which cut reads short.
         let (token, all) = (token(id), Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY);
         match socket {
             Socket::Tcp(stream) => self.poll.registry().register(stream, token, all),
@@ -130,10 +130,10 @@ impl Net for MioNet {
         match socket {
             Socket::Tcp(stream) => {
                 let count = stream.read(bytes)?;
-                // As epoll(7) says; what cuts a read short besides is told by the event.
+                // A short read has drained a stream (epoll(7)); the event reports the other causes.
                 Ok(Received { count, is_drained: count < bytes.len() })
             }
-            // Descriptors that came along cut a read short, and no event tells.
+            // Passed descriptors cut a read short, and no event reports them.
             Socket::Unix(stream) => Ok(Received { count: stream.read(bytes)?, is_drained: false }),
         }
     }
@@ -167,8 +167,8 @@ fn readable(event: &mio::event::Event) -> Readable {
     }
 }
 
-/// Replies are small and awaited; peers that vanish are to be noticed, and those that read slowly are not to be
-/// taken for such that don't. A socket that refuses any of that still works.
+/// Sets the options of a TCP connection: small replies leave at once, keep-alive detects lost peers, and a limit of
+/// unsent bytes makes the progress of slow readers visible. The connection works without them.
 fn set_options(stream: &TcpStream) {
     let keep_alive = socket2::TcpKeepalive::new()
         .with_time(limits::KEEPALIVE_IDLE)
@@ -180,12 +180,12 @@ fn set_options(stream: &TcpStream) {
         .and_then(|()| socket.set_tcp_keepalive(&keep_alive))
         .and_then(|()| socket.set_tcp_notsent_lowat(limits::UNSENT_BYTES_MAX));
     if let Err(error) = done {
-        log::debug!("a connection without all of its options: {error}");
+        log::debug!("setting the options of a connection failed: {error}");
     }
 }
 
-/// A token is the generation above the index; listeners and the waker stand above all indices of
-/// generation `u32::MAX`, which takes four thousand million connections in one place to reach.
+/// A token is the generation in the upper half and the index in the lower. The tokens of listeners and of the
+/// waker have the generation `u32::MAX`, which takes 2^32 connections in one slot to reach.
 fn token(id: ConnId) -> Token {
     Token((id.generation as usize) << u32::BITS | id.index as usize)
 }
@@ -211,8 +211,8 @@ mod tests {
 
     const ID: ConnId = ConnId { index: 7, generation: 1 };
 
-    /// What the first event after `send` says, and what two reads then bring.
-    fn told_and_read(
+    /// The readiness that the first event after `send` reports, and the results of two reads.
+    fn event_and_reads(
         net: &mut MioNet,
         send: impl FnOnce(&mut MioNet) -> Socket,
     ) -> (Readable, [Option<Received>; 2]) {
@@ -231,14 +231,13 @@ mod tests {
         (readable, [0; 2].map(|_| net.read(&mut socket, &mut bytes).ok()))
     }
 
-    /// A net with a listener, a client, and the server's end of its connection; on loopback all that was sent
-    /// has arrived when `send` returns.
+    /// Runs `event_and_reads` over loopback TCP, where all bytes have arrived when `send` returns.
     fn over_tcp(send: impl FnOnce(&SockRef<'_>)) -> (Readable, [Option<Received>; 2]) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut net = MioNet::new(vec![listener.into()]).unwrap();
-        told_and_read(&mut net, |net| {
+        event_and_reads(&mut net, |net| {
             let (mut socket, _) = net.accept(0).unwrap();
             send(&SockRef::from(&client));
             net.register(&mut socket, ID).unwrap();
@@ -251,13 +250,13 @@ mod tests {
     }
 
     #[test]
-    fn a_short_read_has_drained_a_tcp_socket() {
+    fn a_short_read_drains_a_tcp_socket() {
         let (readable, reads) = over_tcp(|client| assert_eq!(client.send(b"abc").unwrap(), 3));
         assert_eq!((readable, reads), (Readable::UntilDrained, [received(3, true), None]));
     }
 
     #[test]
-    fn an_end_that_came_with_the_bytes_is_told_with_them() {
+    fn an_end_of_input_is_reported_with_the_bytes_before_it() {
         let (readable, reads) = over_tcp(|client| {
             client.send(b"abc").unwrap();
             client.shutdown(Shutdown::Write).unwrap();
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_urgent_byte_that_cuts_a_read_short_is_told() {
+    fn an_urgent_byte_that_cuts_a_read_short_is_reported() {
         let (readable, reads) = over_tcp(|client| {
             client.send(b"abc").unwrap();
             client.send_out_of_band(b"!").unwrap();
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_that_cut_a_read_short_drain_nothing() {
+    fn a_read_cut_short_by_descriptors_does_not_drain_the_socket() {
         let path = std::env::temp_dir().join(format!("vmherd-mio-net-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
@@ -286,9 +285,9 @@ mod tests {
         let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let mut net = MioNet::new(vec![listener.into()]).unwrap();
-        let (readable, reads) = told_and_read(&mut net, |net| {
+        let (readable, reads) = event_and_reads(&mut net, |net| {
             let (mut socket, _) = net.accept(0).unwrap();
-            // A control message as unix(7) and cmsg(3) have it: its length, SOL_SOCKET, SCM_RIGHTS, a descriptor.
+            // A control message (unix(7), cmsg(3)): its length, SOL_SOCKET, SCM_RIGHTS, a descriptor.
             let mut control = 20usize.to_ne_bytes().to_vec();
             for number in [libc::SOL_SOCKET, libc::SCM_RIGHTS, client.as_raw_fd(), 0] {
                 control.extend(number.to_ne_bytes());

@@ -1,13 +1,13 @@
-//! The loop: one thread that owns every connection and never blocks but in [`Net::poll`].
+//! The event loop: one thread that owns every connection and blocks only in [`Net::poll`].
 //!
-//! Each turn has the same phases: poll latches readiness and does no work; accept takes a bounded number
-//! of connections; collect hands results to sessions; run gives each runnable connection a bounded piece
-//! of work, once; expire looks at who is overdue, which comes last so that nobody is blamed for what has
-//! arrived and was not looked at.
+//! Each tick has the same phases: poll latches readiness and does no work; accept takes a bounded number of
+//! connections; collect passes completions to sessions; run gives each runnable connection a bounded piece of
+//! work, once; expire handles due timers. Expire comes last so that no client is timed out for input that has
+//! arrived but was not processed.
 //!
-//! Invariants: a socket is registered once, for both directions, and paused by not being run; a
-//! connection is in the run queue at most once, and is there whenever it could make progress; an idle
-//! connection holds no buffer; a stale id finds nothing.
+//! Invariants: a socket is registered once, for both directions, and paused by not being run; a connection is
+//! in the run queue at most once, and is there whenever it can make progress; an idle connection holds no
+//! buffer; a stale id matches nothing.
 
 mod accept;
 mod buffer_budget;
@@ -42,34 +42,34 @@ use connection::{Connection, Overdue};
 use net::{Event, Net};
 use table::Table;
 
-/// What the reactor needs to know.
+/// The settings of the reactor.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Open connections, but for those of listeners with places of their own.
+    /// The limit of open connections, without those of listeners with reserved slots.
     pub connections_max: usize,
-    /// Open requests of all connections.
+    /// The limit of open requests on all connections.
     pub requests_max: usize,
-    /// Bytes that all connections together may hold for their clients.
+    /// The limit of bytes that all connections together hold.
     pub buffers_bytes_max: usize,
-    /// What is done in one turn, and what may wait.
+    /// Limits of one tick and of delayed work.
     pub bounds: Bounds,
-    /// The user that runs the server: its unix-socket clients are operators where a listener has any.
+    /// The user that runs the server: its clients on a unix socket are operators if the listener allows operators.
     pub own_uid: u32,
-    /// One for each listener of the net, in its order.
+    /// One entry for each listener of the net, in the same order.
     pub listeners: Vec<ListenerSettings>,
 }
 
-/// What the loop does in one turn at most, and what may wait on all connections. A server has the limits; a
-/// simulation has less, to see what happens there.
+/// Limits of one tick, and of delayed work on all connections. A server uses `limits`; a simulation uses lower
+/// values to reach them.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Steps of all connections in one turn.
+    /// Steps of all connections in one tick.
     pub steps_per_tick: usize,
-    /// Bytes that are read and converted in one turn.
+    /// Bytes read and converted in one tick.
     pub bytes_per_tick: usize,
-    /// Bytes of texts that are to be answered later.
+    /// Bytes of the texts of delayed requests.
     pub delayed_bytes: usize,
-    /// Open requests that are forgotten at once with their connection.
+    /// Open requests of a closed connection that are cancelled at once; one with more is cancelled in a later tick.
     pub forgotten_at_once: usize,
 }
 
@@ -84,18 +84,18 @@ impl Default for Bounds {
     }
 }
 
-/// What holds for the clients of one listener.
+/// The settings of one listener.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
     /// Deadlines and sizes.
     pub rules: Rules,
-    /// What its clients may do.
+    /// The access policy of its clients.
     pub policy: ListenerPolicy,
-    /// Its clients have places of their own, so that others do not keep them out.
+    /// Whether its clients have reserved slots, which other clients cannot take.
     pub has_reserved_slots: bool,
 }
 
-/// The loop and all it owns.
+/// The event loop and its state.
 pub struct Reactor<N: Net, J, C> {
     net: N,
     clock: C,
@@ -105,25 +105,25 @@ pub struct Reactor<N: Net, J, C> {
     timers: Timers,
     acceptor: Acceptor,
     budget: BufferBudget,
-    /// A timer is armed that looks at who stalls while others wait for room.
+    /// Whether [`Timer::Scarcity`] is armed.
     scarcity_is_watched: bool,
-    /// A timer is armed that gives memory back to the system.
+    /// Whether [`Timer::Trim`] is armed.
     trim_is_armed: bool,
     memory_log_limiter: LogRateLimiter,
     runnable: VecDeque<ConnId>,
-    /// Closed, with so much left behind that it takes a while to forget.
+    /// Closed connections whose open requests are cancelled one connection a tick.
     closing: VecDeque<(ConnId, Connection<N::Socket>)>,
     stopping: bool,
     watchdog: Option<Watchdog>,
     http_line_log_limiter: LogRateLimiter,
     events: Vec<Event>,
-    /// What workers have done and nobody was told yet.
+    /// Completions that are not processed yet.
     completions: VecDeque<Completion>,
     chunk: Box<[u8]>,
 }
 
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
-    /// A loop that has not turned yet.
+    /// Creates the loop. `settings` has one entry for each listener of `net`; panics otherwise.
     pub fn new(net: N, jobs: J, mut clock: C, app: App, settings: Settings) -> Reactor<N, J, C> {
         assert_eq!(net.listener_count(), settings.listeners.len());
         let started = clock.now();
@@ -156,7 +156,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// One turn of the loop: waits until there is something to do, and does a bounded amount of it.
+    /// Runs one tick: waits for events, and does a bounded amount of work. Errors are those of [`Net::poll`].
     pub fn tick(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
         let mut events = std::mem::take(&mut self.events);
@@ -186,18 +186,18 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         Ok(())
     }
 
-    /// Accepts no more, begins no more requests, and ends once what is in flight is done; what is not
-    /// done after `grace` is cut.
+    /// Stops accepting connections and starting requests, and finishes when the requests in flight are answered.
+    /// After `grace`, closes the remaining connections.
     pub fn begin_stop(&mut self, grace: Duration) {
         let now = self.clock.now();
         self.stopping = true;
         self.net.close_listeners();
         self.acceptor.close();
         self.timers.arm(now + grace, Timer::Stop);
-        let times = Now { instant: now, unix: self.clock.unix_now() };
+        let now = Now { instant: now, unix: self.clock.unix_now() };
         for request_key in self.dispatcher.begin_stop() {
             if let Some(connection) = self.connections.get_mut(request_key.conn) {
-                self.dispatcher.refuse_login(request_key, &mut connection.client(), &mut self.timers, times);
+                self.dispatcher.refuse_login(request_key, &mut connection.client(), &mut self.timers, now);
             }
         }
         for id in self.connections.ids() {
@@ -208,8 +208,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Goes on with other settings, for connections that are open as well. There are as many listeners
-    /// as before; where more connections or requests are open than may be, none is cut.
+    /// Applies other settings, also to open connections. The number of listeners must be the same. Connections and
+    /// requests over a lowered limit continue.
     pub fn reload(&mut self, settings: Settings, app: app::Settings) {
         assert_eq!(self.settings.listeners.len(), settings.listeners.len());
         self.settings = settings;
@@ -226,21 +226,20 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Calls `beat`, which must not block, every `interval` from now on, as long as the loop turns and
-    /// no lane is stuck.
+    /// Calls `beat`, which must not block, every `interval` while the loop runs and no lane is stuck.
     pub fn set_watchdog(&mut self, interval: Duration, beat: Box<dyn FnMut() + Send>) {
         let now = self.clock.now();
         self.watchdog = Some(Watchdog::new(interval, beat));
         self.timers.arm(now + interval, Timer::Watchdog);
     }
 
-    /// What the server has counted.
+    /// The server's counters.
     pub fn statistics(&mut self) -> Statistics {
         let now = self.clock.now();
         self.dispatcher.statistics(now)
     }
 
-    /// Whether the loop was stopped and every connection has ended.
+    /// Whether the loop was stopped and has no open connection.
     pub fn is_finished(&self) -> bool {
         self.stopping && self.connections.len() == 0
     }
@@ -291,7 +290,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Has those password checks wait that are not begun, and may not be any more for now.
+    /// Withdraws the queued password checks that exceed the rate limit now.
     fn withdraw_checks(&mut self, now: Now) {
         for request_key in self.dispatcher.take_withdrawn() {
             if let Some(connection) = self.connections.get_mut(request_key.conn) {
@@ -338,7 +337,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 Timer::Stop => {
                     let ids = self.connections.ids();
                     if !ids.is_empty() {
-                        log::warn!("stopping has taken too long: cut {} connections", ids.len());
+                        log::warn!("the grace period is over: closed {} connections", ids.len());
                     }
                     ids.into_iter().for_each(|id| self.close(id));
                 }
@@ -351,7 +350,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         connection.armed = None;
         let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
         if connection.is_queued && !connection.is_long_overdue(rules, now.instant) {
-            // What it has sent was not looked at yet; its run arms it again.
+            // Its input is not processed yet; its run arms the timer again.
             return;
         }
         match connection.overdue(rules, now.instant) {
@@ -381,8 +380,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Makes sure that the connection is looked at by its deadline. One that moved later is left where
-    /// it is: looked at too early, it is armed again.
+    /// Arms the timer of the connection for its deadline. A timer that is armed for an earlier time stays: when it
+    /// is due, it is armed again.
     fn arm(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
@@ -422,7 +421,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Cancels what a closed connection has waited for.
+    /// Cancels the jobs of a closed connection.
     fn forget(&mut self, id: ConnId, connection: Connection<N::Socket>) {
         if connection.load.jobs > 0 {
             for seq in connection.session.open_seqs() {

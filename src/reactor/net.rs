@@ -1,4 +1,4 @@
-//! The seam to the network: what the reactor needs of it, and nothing more.
+//! The network as the reactor uses it; tests simulate it.
 
 use std::io;
 use std::time::Duration;
@@ -6,76 +6,76 @@ use std::time::Duration;
 use crate::ids::ConnId;
 use crate::model::Peer;
 
-/// Sockets and their readiness. Edge-triggered: after a `WouldBlock`, or a read that has drained the socket,
-/// one event comes when the socket is ready again. The end of input makes an event of its own. No others are
-/// promised.
+/// Sockets and their readiness. Edge-triggered: after a `WouldBlock`, or a read that drains the socket, one event
+/// comes when the socket is ready again. The end of input causes an event of its own. No other events are
+/// guaranteed.
 pub trait Net {
-    /// One connection; dropped to close it.
+    /// One connection; dropping it closes it.
     type Socket;
 
-    /// Waits for events, for `timeout` at most (forever without), and appends them. An interrupted wait
-    /// is no error.
+    /// Waits for events, for `timeout` at most (forever without), and appends them. An interrupted wait is not an
+    /// error.
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 
-    /// How many listeners there are; they are numbered from zero.
+    /// The number of listeners; their indices start at zero.
     fn listener_count(&self) -> usize;
 
-    /// Takes a connection that waits at a listener.
+    /// Accepts a connection from a listener; `WouldBlock` if none waits.
     fn accept(&mut self, listener: usize) -> io::Result<(Self::Socket, Peer)>;
 
-    /// Asks for events of the socket, in both directions, once and for all.
+    /// Registers the socket for events in both directions, once.
     fn register(&mut self, socket: &mut Self::Socket, id: ConnId) -> io::Result<()>;
 
-    /// Reads into `bytes`.
+    /// Reads into `bytes`; `WouldBlock` if there is no input.
     fn read(&mut self, socket: &mut Self::Socket, bytes: &mut [u8]) -> io::Result<Received>;
 
-    /// Writes some of `bytes`.
+    /// Writes some of `bytes` and returns how many; `WouldBlock` if the socket takes none.
     fn write(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Says that nothing more will be written.
+    /// Shuts down the socket for writing.
     fn shutdown_write(&mut self, socket: &mut Self::Socket) -> io::Result<()>;
 
     /// Closes every listener.
     fn close_listeners(&mut self);
 }
 
-/// Something happened.
+/// An event of the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     /// Connections wait at this listener.
     Acceptable(usize),
     /// A connection can be read from or written to, or is broken.
     Ready {
-        /// Which.
+        /// The connection.
         id: ConnId,
-        /// Reading is worth a try.
+        /// Whether to try to read.
         readable: Readable,
-        /// Writing is worth a try.
+        /// Whether to try to write.
         writable: bool,
-        /// Nothing will come or go any more.
+        /// The connection has failed in both directions.
         broken: bool,
     },
-    /// Somebody wants the reactor to look around.
+    /// Another thread has woken the reactor.
     Woken,
 }
 
-/// Whether reading is worth a try, and what shows that it is no more. Of two, the greater one holds.
+/// Whether to try to read, and until when. The greater of two values applies.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Readable {
-    /// It is not.
+    /// Do not read.
     No,
-    /// Until the socket is drained, or a read is refused.
+    /// Until a read drains the socket or returns `WouldBlock`.
     UntilDrained,
-    /// Until a read is refused: what is no byte (the end of input) stands among the bytes or behind them, and
-    /// reads stop short of it as if they had drained the socket.
+    /// Until a read returns `WouldBlock`: a mark (urgent data, the end of input) may be among or after the bytes, and a
+    /// read that stops at it looks as if it had drained the socket.
     UntilRefused,
 }
 
-/// What a read has brought.
+/// The result of a read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Received {
-    /// So many bytes; zero is the end of the client's input.
+    /// The number of bytes; zero is the end of input.
     pub count: usize,
-    /// There were no more, unless the socket is readable [`Readable::UntilRefused`].
+    /// No more bytes wait, unless the socket is readable [`Readable::UntilRefused`].
     pub is_drained: bool,
 }

@@ -1,4 +1,4 @@
-//! Running connections: each that could make progress gets a bounded piece of work in its turn.
+//! Running connections: each runnable connection gets a bounded piece of work a tick.
 
 use super::connection::{Connection, Flushed, Phase, ReadOutcome};
 use super::net::{Net, Readable};
@@ -10,30 +10,30 @@ use crate::log_limiter::LogRateLimiter;
 use crate::session::{Capacity, Ending, Step};
 use crate::worker::Jobs;
 
-/// How a connection's piece of work has ended.
+/// The result of a connection's run.
 enum RunOutcome {
-    /// Something has to happen first.
+    /// It waits for an event, a completion or a timer.
     Waits,
-    /// It could go on at once, but others have their turn.
+    /// It could continue at once, but has used up its share of the tick.
     WantsMore,
-    /// There has to be room first.
-    NeedsRoom,
-    /// The connection is to be closed.
-    Over,
+    /// It needs memory to continue.
+    NeedsMemory,
+    /// It must be closed.
+    Close,
 }
 
-/// Work that has been done.
+/// Work done in a tick.
 #[derive(Clone, Copy, Default)]
 struct TickUsage {
-    /// Messages decoded or refused, pages begun, late answers given, and the like.
+    /// Messages decoded or refused, pages started, delayed answers delivered, and similar.
     steps: usize,
     /// Bytes read or converted.
     bytes: usize,
 }
 
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
-    /// Runs those that are queued now, as far as one turn goes; those that want to go on stand at the back for
-    /// the next.
+    /// Runs the connections that are queued now, within the limits of a tick. Connections that want more are queued
+    /// again for the next.
     pub(super) fn run_queue(&mut self, now: Now) {
         let bounds = self.settings.bounds;
         let mut all = TickUsage::default();
@@ -44,19 +44,19 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             let Some(id) = self.runnable.pop_front() else { return };
             let Some(connection) = self.connections.get_mut(id) else { continue };
             connection.is_queued = false;
-            // Its clocks must not begin before its bytes came, which may be later than the turn did.
+            // Its deadlines must not start before its bytes came, which may be later than the start of the tick.
             let now = Now { instant: self.clock.now(), ..now };
-            let mut work = TickUsage::default();
-            let ran = match connection.phase {
-                Phase::Open => self.run(id, &mut work, now),
-                Phase::Lingering { .. } => self.discard(id, &mut work),
+            let mut usage = TickUsage::default();
+            let outcome = match connection.phase {
+                Phase::Open => self.run(id, &mut usage, now),
+                Phase::Lingering { .. } => self.discard(id, &mut usage),
             };
-            all.steps += 1 + work.steps;
-            all.bytes += work.bytes;
+            all.steps += 1 + usage.steps;
+            all.bytes += usage.bytes;
             self.update_charge(id);
-            match ran {
+            match outcome {
                 RunOutcome::Waits => self.arm(id),
-                RunOutcome::NeedsRoom => {
+                RunOutcome::NeedsMemory => {
                     self.arm(id);
                     self.make_room(id, now);
                 }
@@ -64,7 +64,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     self.arm(id);
                     self.enqueue(id);
                 }
-                RunOutcome::Over => self.close(id),
+                RunOutcome::Close => self.close(id),
             }
             self.shed(now);
         }
@@ -73,26 +73,26 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Gives a connection a bounded piece of work.
-    fn run(&mut self, id: ConnId, work: &mut TickUsage, now: Now) -> RunOutcome {
+    /// Runs a connection within its limits.
+    fn run(&mut self, id: ConnId, usage: &mut TickUsage, now: Now) -> RunOutcome {
         let Some(connection) = self.connections.get_mut(id) else { return RunOutcome::Waits };
         let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
-        let is_called = std::mem::take(&mut connection.is_resumed);
+        let is_resumed = std::mem::take(&mut connection.is_resumed);
         loop {
-            if work.steps >= limits::STEPS_PER_TURN_MAX || work.bytes >= limits::READ_BYTES_PER_TURN_MAX {
+            if usage.steps >= limits::STEPS_PER_TURN_MAX || usage.bytes >= limits::READ_BYTES_PER_TURN_MAX {
                 return match connection.flush(&mut self.net, now.instant) {
-                    Flushed::Broken => RunOutcome::Over,
+                    Flushed::Broken => RunOutcome::Close,
                     Flushed::All | Flushed::Some => RunOutcome::WantsMore,
                 };
             }
             let is_known = || self.dispatcher.app.presence().is_trusted(id);
             let capacity = Capacity {
                 for_request: self.dispatcher.may_begin(&connection.load),
-                for_page: self.budget.may_begin_page(id, is_called, is_known),
+                for_page: self.budget.may_begin_page(id, is_resumed, is_known),
             };
             let Connection { session, input, output, .. } = &mut *connection;
             let step = session.next(input, output, rules, capacity, now.instant, &self.dispatcher.date);
-            work.steps += usize::from(session.take_handled_inline());
+            usage.steps += usize::from(session.take_handled_inline());
             let refused = session.take_refused();
             self.dispatcher.count_refused(id, refused);
             if refused > 0 {
@@ -100,7 +100,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             }
             match step {
                 Step::Call(seq, request) => {
-                    work.steps += 1;
+                    usage.steps += 1;
                     let request_key = RequestKey { conn: id, seq };
                     self.dispatcher.begin(
                         request_key,
@@ -111,7 +111,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     );
                 }
                 Step::Decode(seq, text) => {
-                    work.steps += 1;
+                    usage.steps += 1;
                     let request_key = RequestKey { conn: id, seq };
                     self.dispatcher.begin_decoding(
                         request_key,
@@ -121,12 +121,12 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                         now,
                     );
                 }
-                Step::NextPage(seq, of, cursor) => {
-                    work.steps += 1;
+                Step::NextPage(seq, listing, cursor) => {
+                    usage.steps += 1;
                     let request_key = RequestKey { conn: id, seq };
                     self.dispatcher.begin_page(
                         request_key,
-                        of,
+                        listing,
                         cursor,
                         &mut connection.client(),
                         &mut self.timers,
@@ -134,8 +134,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     );
                 }
                 Step::Due(seq, data) => {
-                    work.steps += 1;
-                    work.bytes += data.len();
+                    usage.steps += 1;
+                    usage.bytes += data.len();
                     let request_key = RequestKey { conn: id, seq };
                     self.dispatcher.deliver(
                         request_key,
@@ -147,41 +147,41 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 }
                 Step::NeedInput => {
                     if connection.flush(&mut self.net, now.instant) == Flushed::Broken {
-                        return RunOutcome::Over;
+                        return RunOutcome::Close;
                     }
                     if connection.readable == Readable::No {
                         return RunOutcome::Waits;
                     }
                     if !self.budget.may_read(id, connection.charge) {
-                        return RunOutcome::NeedsRoom;
+                        return RunOutcome::NeedsMemory;
                     }
                     match connection.read(&mut self.net, &mut self.chunk) {
-                        ReadOutcome::Bytes(count) => work.bytes += count.max(1),
+                        ReadOutcome::Bytes(count) => usage.bytes += count.max(1),
                         ReadOutcome::Nothing => {}
                         ReadOutcome::End => connection.session.end_input(),
-                        ReadOutcome::Broken => return RunOutcome::Over,
+                        ReadOutcome::Broken => return RunOutcome::Close,
                     }
                 }
                 Step::Blocked => {
                     let had_output = !connection.output.is_empty();
                     match connection.flush(&mut self.net, now.instant) {
-                        Flushed::Broken => return RunOutcome::Over,
+                        Flushed::Broken => return RunOutcome::Close,
                         Flushed::Some => return RunOutcome::Waits,
                         Flushed::All if !had_output => return RunOutcome::Waits,
-                        Flushed::All => work.steps += 1,
+                        Flushed::All => usage.steps += 1,
                     }
                 }
                 Step::NeedRoom => {
                     return match connection.flush(&mut self.net, now.instant) {
-                        Flushed::Broken => RunOutcome::Over,
-                        // Who does not take what it has been told need not be told more.
+                        Flushed::Broken => RunOutcome::Close,
+                        // A client that does not read its output needs no further pages.
                         Flushed::Some => RunOutcome::Waits,
-                        Flushed::All => RunOutcome::NeedsRoom,
+                        Flushed::All => RunOutcome::NeedsMemory,
                     };
                 }
                 Step::Finished(ending) => {
                     match connection.flush(&mut self.net, now.instant) {
-                        Flushed::Broken => return RunOutcome::Over,
+                        Flushed::Broken => return RunOutcome::Close,
                         Flushed::Some => return RunOutcome::Waits,
                         Flushed::All => {}
                     }
@@ -189,28 +189,28 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     if ending == Ending::HttpLine {
                         log_http_line(&mut self.http_line_log_limiter, now.unix);
                     }
-                    return if is_over { RunOutcome::Over } else { RunOutcome::WantsMore };
+                    return if is_over { RunOutcome::Close } else { RunOutcome::WantsMore };
                 }
             }
         }
     }
 
-    /// Reads and forgets a bounded amount from a client that has had our last words.
-    fn discard(&mut self, id: ConnId, work: &mut TickUsage) -> RunOutcome {
+    /// Reads and discards a bounded amount of a lingering client's input.
+    fn discard(&mut self, id: ConnId, usage: &mut TickUsage) -> RunOutcome {
         let Some(connection) = self.connections.get_mut(id) else { return RunOutcome::Waits };
-        while work.bytes < limits::READ_BYTES_PER_TURN_MAX {
+        while usage.bytes < limits::READ_BYTES_PER_TURN_MAX {
             if connection.readable == Readable::No {
                 return RunOutcome::Waits;
             }
             let count = match connection.read(&mut self.net, &mut self.chunk) {
                 ReadOutcome::Bytes(count) => count.max(1),
                 ReadOutcome::Nothing => 0,
-                ReadOutcome::End | ReadOutcome::Broken => return RunOutcome::Over,
+                ReadOutcome::End | ReadOutcome::Broken => return RunOutcome::Close,
             };
-            work.bytes += count;
+            usage.bytes += count;
             match &mut connection.phase {
                 Phase::Lingering { bytes_left, .. } if *bytes_left > count => *bytes_left -= count,
-                _ => return RunOutcome::Over,
+                _ => return RunOutcome::Close,
             }
         }
         RunOutcome::WantsMore
@@ -218,11 +218,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 }
 
 fn log_http_line(http_lines: &mut LogRateLimiter, now: UnixSeconds) {
-    if let Some(held_back) = http_lines.allow(limits::HTTP_LINE_LOG_INTERVAL_S, now) {
+    if let Some(suppressed) = http_lines.allow(limits::HTTP_LINE_LOG_INTERVAL_S, now) {
         log::warn!(
-            "closed {} connections of raw JSON that sent a line of HTTP: is a browser or proxy made to talk \
-             to us?",
-            1 + held_back
+            "closed {} raw JSON connections that sent a line of HTTP: a browser or proxy may have been tricked \
+            into sending requests",
+            1 + suppressed
         );
     }
 }

@@ -1,10 +1,10 @@
-//! The table of connections: places that are used again, and ids that tell the uses apart.
+//! The table of connections: slots are reused, and ids carry a generation that tells the uses apart.
 
 use crate::ids::ConnId;
 
-/// Values by [`ConnId`]. The id of a value that was removed finds nothing, whoever has its place.
+/// Values by [`ConnId`]. The id of a removed value matches nothing, even if its slot is reused.
 pub(super) struct Table<T> {
-    places: Vec<Slot<T>>,
+    slots: Vec<Slot<T>>,
     free: Vec<u32>,
 }
 
@@ -15,19 +15,19 @@ struct Slot<T> {
 
 impl<T> Table<T> {
     pub(super) fn new() -> Table<T> {
-        Table { places: Vec::new(), free: Vec::new() }
+        Table { slots: Vec::new(), free: Vec::new() }
     }
 
-    /// Puts in what `make` makes of its id.
+    /// Inserts the value that `make` creates from its id.
     pub(super) fn insert_with(&mut self, make: impl FnOnce(ConnId) -> T) -> ConnId {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Slot { generation: 0, value: None });
-            u32::try_from(self.places.len() - 1).expect("connections are bounded far below")
+            self.slots.push(Slot { generation: 0, value: None });
+            u32::try_from(self.slots.len() - 1).expect("the connection limit is below u32::MAX")
         });
-        let place = &mut self.places[index as usize];
-        place.generation = place.generation.wrapping_add(1);
-        let id = ConnId { index, generation: place.generation };
-        place.value = Some(make(id));
+        let slot = &mut self.slots[index as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        let id = ConnId { index, generation: slot.generation };
+        slot.value = Some(make(id));
         id
     }
 
@@ -42,22 +42,22 @@ impl<T> Table<T> {
     }
 
     pub(super) fn get(&self, id: ConnId) -> Option<&T> {
-        let place = self.places.get(id.index as usize)?;
-        if place.generation == id.generation { place.value.as_ref() } else { None }
+        let slot = self.slots.get(id.index as usize)?;
+        if slot.generation == id.generation { slot.value.as_ref() } else { None }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.slots.len() - self.free.len()
     }
 
     pub(super) fn ids(&self) -> Vec<ConnId> {
-        let places = self.places.iter().enumerate();
-        let taken = places.filter(|(_, place)| place.value.is_some());
-        taken.map(|(index, place)| ConnId { index: index as u32, generation: place.generation }).collect()
+        let slots = self.slots.iter().enumerate();
+        let taken = slots.filter(|(_, slot)| slot.value.is_some());
+        taken.map(|(index, slot)| ConnId { index: index as u32, generation: slot.generation }).collect()
     }
 
     fn slot_mut(&mut self, id: ConnId) -> Option<&mut Slot<T>> {
-        self.places.get_mut(id.index as usize).filter(|place| place.generation == id.generation)
+        self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stale_id_finds_nothing() {
+    fn a_stale_id_matches_nothing() {
         let mut table = Table::new();
         let first = table.insert_with(|_| "first");
         assert_eq!(table.remove(first), Some("first"));
