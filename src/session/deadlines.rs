@@ -1,34 +1,33 @@
-//! How long a client has kept us waiting, and for what.
+//! The deadlines for a client's input.
 //!
-//! The clock runs only while the session needs input; a request's own clock goes on where it stopped
-//! and no byte resets it.
+//! Time counts only while the session needs input. The time of a request continues where it paused, and receiving
+//! bytes does not reset it.
 
 use std::time::Duration;
 
 use crate::clock::Instant;
 
-/// What a session waits for.
+/// The input that a session waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum WaitMode {
-    /// The first byte that counts.
+    /// The first byte that is not white space.
     First,
-    /// The rest of a request, the so-manieth of the connection.
+    /// The rest of request number N of this connection.
     Request(u32),
     /// The next request.
     Idle,
 }
 
-/// The clocks of one connection.
+/// The wait times of one connection.
 #[derive(Default)]
 pub(super) struct ClientDeadline {
     current: Option<(WaitMode, Instant)>,
-    /// Which request was waited for before, and for how long.
+    /// The last request that was waited for, and for how long.
     waited: Option<(WaitMode, Duration)>,
 }
 
 impl ClientDeadline {
-    /// From `now` on the session waits for `waiting`, or for nothing. A wait that goes on keeps its
-    /// beginning.
+    /// Sets the input that the session waits for, or `None`. A wait for the same input keeps its start.
     pub(super) fn wait(&mut self, waiting: Option<WaitMode>, now: Instant) {
         if self.current() == waiting {
             return;
@@ -40,18 +39,18 @@ impl ClientDeadline {
         self.current = waiting.map(|waiting| (waiting, now));
     }
 
-    /// What the session waits for now.
+    /// The input that the session waits for now.
     pub(super) fn current(&self) -> Option<WaitMode> {
         self.current.map(|(waiting, _)| waiting)
     }
 
-    /// Since when the client has nothing to say.
+    /// Since when the connection has been idle.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let (waiting, since) = self.current?;
         matches!(waiting, WaitMode::First | WaitMode::Idle).then_some(since)
     }
 
-    /// When the current wait is over, given how long each kind may take.
+    /// The deadline of the current wait, given the timeout of each kind.
     pub(super) fn deadline(&self, timeout: impl Fn(WaitMode) -> Option<Duration>) -> Option<Instant> {
         let (waiting, since) = self.current?;
         let timeout = timeout(waiting)?;
@@ -81,33 +80,33 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_goes_on_keeps_its_deadline() {
-        let mut patience = ClientDeadline::default();
-        patience.wait(Some(WaitMode::Request(1)), at(5));
-        patience.wait(Some(WaitMode::Request(1)), at(9));
-        assert_eq!(patience.deadline(ten), Some(at(15)));
+    fn a_continued_wait_keeps_its_deadline() {
+        let mut deadline = ClientDeadline::default();
+        deadline.wait(Some(WaitMode::Request(1)), at(5));
+        deadline.wait(Some(WaitMode::Request(1)), at(9));
+        assert_eq!(deadline.deadline(ten), Some(at(15)));
     }
 
     #[test]
-    fn the_clock_of_a_request_stops_while_we_are_the_ones_to_wait_for() {
-        let mut patience = ClientDeadline::default();
-        patience.wait(Some(WaitMode::Request(1)), at(0));
-        patience.wait(None, at(4));
-        assert_eq!(patience.deadline(ten), None);
-        patience.wait(Some(WaitMode::Request(1)), at(100));
-        assert_eq!(patience.deadline(ten), Some(at(106)));
+    fn the_time_of_a_request_pauses_while_no_input_is_needed() {
+        let mut deadline = ClientDeadline::default();
+        deadline.wait(Some(WaitMode::Request(1)), at(0));
+        deadline.wait(None, at(4));
+        assert_eq!(deadline.deadline(ten), None);
+        deadline.wait(Some(WaitMode::Request(1)), at(100));
+        assert_eq!(deadline.deadline(ten), Some(at(106)));
     }
 
     #[test]
-    fn a_new_request_has_a_clock_of_its_own() {
-        let mut patience = ClientDeadline::default();
-        patience.wait(Some(WaitMode::Request(1)), at(0));
-        patience.wait(Some(WaitMode::Request(2)), at(9));
-        assert_eq!(patience.deadline(ten), Some(at(19)));
-        patience.wait(None, at(12));
-        patience.wait(Some(WaitMode::Request(3)), at(30));
-        assert_eq!(patience.deadline(ten), Some(at(40)));
-        patience.wait(Some(WaitMode::Idle), at(31));
-        assert_eq!(patience.deadline(ten), Some(at(41)));
+    fn a_new_request_has_its_own_deadline() {
+        let mut deadline = ClientDeadline::default();
+        deadline.wait(Some(WaitMode::Request(1)), at(0));
+        deadline.wait(Some(WaitMode::Request(2)), at(9));
+        assert_eq!(deadline.deadline(ten), Some(at(19)));
+        deadline.wait(None, at(12));
+        deadline.wait(Some(WaitMode::Request(3)), at(30));
+        assert_eq!(deadline.deadline(ten), Some(at(40)));
+        deadline.wait(Some(WaitMode::Idle), at(31));
+        assert_eq!(deadline.deadline(ten), Some(at(41)));
     }
 }

@@ -1,10 +1,10 @@
-//! One connection's state machine: bytes in, requests out; answers in, bytes out.
+//! The state machine of one connection: bytes in, requests out; answers in, bytes out.
 //!
-//! It decides what is decoded when, and when the client has kept us waiting for too long; `responses` has
-//! the order of what goes out. It never sees a socket, a clock or a lock: buffers and `now` are arguments.
+//! It decides when to decode, and when a client has missed a deadline; `responses` orders the replies. It has no
+//! socket, clock or lock: buffers and `now` are arguments.
 //!
-//! Invariants: a reply goes out for each request that [`Session::next`] has handed out, exactly once;
-//! once the session has begun to end, nothing more is decoded.
+//! Invariants: each request that [`Session::next`] returns gets exactly one reply; a session that has begun to end
+//! decodes nothing.
 
 mod codec;
 mod deadlines;
@@ -28,62 +28,62 @@ pub struct Session {
     deadline_state: ClientDeadline,
     is_authenticated: bool,
     input_has_ended: bool,
-    /// Set once and for all: nothing is decoded any more.
+    /// Set once; then nothing more is decoded.
     ending: Option<Ending>,
     next_seq: u64,
-    /// Nothing while the client waits for nothing: most of very many connections are idle.
+    /// `None` while no request is open, to save memory: most connections are idle.
     responses: Option<Box<ResponseQueue>>,
-    /// What was decoded before its turn came; in the end, the last words.
+    /// A message that was decoded but may not start yet; at the end, the last reply.
     deferred: Option<Box<Deferred>>,
-    /// Messages answered with an error here, since somebody last asked.
+    /// Messages refused since the last [`Session::take_refused`].
     refused: u16,
-    /// What was dealt with here, those messages included, since somebody last asked. Output that waits bounds
-    /// both to some hundreds at a time.
+    /// Messages handled without a step since the last [`Session::take_handled_inline`], refused ones included. Both
+    /// counts stay below some hundreds, since waiting output pauses decoding.
     handled_inline: u16,
 }
 
-/// What the session may begin now.
+/// What the session may start now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Capacity {
     /// A request.
     pub for_request: bool,
-    /// A page of an answer: it takes much memory until the client has taken it.
+    /// A page of an answer, which uses much memory until the client has read it.
     pub for_page: bool,
 }
 
-/// What the session wants next.
+/// The next action for the caller.
 #[derive(Debug)]
 pub enum Step {
-    /// Run this request, and tell [`Session::complete`] what came of it.
+    /// Run this request, and pass the answer to [`Session::complete`].
     Call(RequestSeq, Box<Request>),
-    /// Read this message, and tell [`Session::decoded`] what it says. Nothing else is decoded meanwhile.
+    /// Decode this message, and pass the result to [`Session::decoded`]. Nothing else is decoded before that.
     Decode(RequestSeq, LongText),
     /// Make the next page of the answer to `seq`.
     NextPage(RequestSeq, Listing, Cursor),
-    /// What was to be answered later is due: tell [`Session::complete`] what comes of the text.
+    /// A delayed request is due: pass the answer for this text to [`Session::complete`].
     Due(RequestSeq, Box<str>),
-    /// More input.
+    /// Provide more input.
     NeedInput,
-    /// Either room in the output or an answer; no more input until then.
+    /// Wait for space in the output, or for an answer; read no input until then.
     Blocked,
-    /// Room for a page of an answer.
+    /// Wait for memory for a page of an answer.
     NeedRoom,
-    /// Nothing any more: send what is due and end the connection.
+    /// Send the remaining output and end the connection.
     Finished(Ending),
 }
 
 /// How a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
-    /// Everything was said: close.
+    /// Everything is sent: close.
     Close,
-    /// The client may still be sending: let it read our last words before the close.
+    /// The client may still be sending: let it read the last reply before the close.
     Linger,
-    /// As `Linger`, but at once: the client reads no more answers.
+    /// As `Linger`, but at once: the client reads no more replies.
     Gone,
-    /// As `Linger`, after a line that looks as if a browser or proxy were made to talk to us.
+    /// As `Linger`, after a line of HTTP, which a browser or proxy may have been tricked into sending.
     HttpLine,
-    /// An answer broke off: close so that nobody takes it for whole.
+    /// An answer broke off: close, so that the client does not take it for complete.
     Abort,
 }
 
@@ -99,8 +99,8 @@ impl Deferred {
 }
 
 impl Session {
-    /// Goes on: decodes what has come, or says what it waits for. Call again after each step that is
-    /// not a wait. Nothing is begun that there is no `room` for.
+    /// Decodes input and returns the next action. Call again after each step except `NeedInput`, `Blocked` and
+    /// `NeedRoom`, which are waits. Starts nothing beyond `capacity`.
     pub fn next(
         &mut self,
         input: &mut Buffer,
@@ -122,8 +122,7 @@ impl Session {
         step
     }
 
-    /// An answer to the request `seq` is there. False where no such request is open: the answer is late
-    /// and goes nowhere.
+    /// Writes the answer to the request `seq`. Returns false, and drops the answer, if no such request is open.
     pub fn complete(
         &mut self,
         seq: RequestSeq,
@@ -139,7 +138,7 @@ impl Session {
         delivery != Delivery::Late
     }
 
-    /// What the long message `seq` says is known; nothing comes of that where the session does not wait for it any more.
+    /// Takes the decoded message `seq`; ignored if the session no longer waits for it.
     pub fn decoded(&mut self, seq: RequestSeq, decoded: Result<Request, Refusal>) {
         if self.responses.as_mut().is_some_and(|responses| responses.end_decoding(seq)) {
             self.deferred = Some(Box::new(match self.codec.finish_decoding(decoded) {
@@ -149,12 +148,12 @@ impl Session {
         }
     }
 
-    /// Whether an answer has broken off, so that the connection is closed.
+    /// Whether an answer has broken off, which closes the connection.
     pub fn has_broken_off(&self) -> bool {
         self.ending == Some(Ending::Abort)
     }
 
-    /// A page of the answer to the request `seq` is there. False where no such request is open.
+    /// Writes a page of the answer to the request `seq`. Returns false if no such request is open.
     pub fn complete_page(
         &mut self,
         seq: RequestSeq,
@@ -168,43 +167,42 @@ impl Session {
             .is_some_and(|responses| responses.complete_page(seq, page, codec, output, date))
     }
 
-    /// The open request `seq` is to be answered at `at`, with what comes of `data` then. False where no such
-    /// request is open.
+    /// Delays the open request `seq`: at `at`, [`Step::Due`] returns `data`. Returns false if no such request is open.
     pub fn delay(&mut self, seq: RequestSeq, at: Instant, data: Box<str>) -> bool {
         let Some(responses) = &mut self.responses else { return false };
         responses.delay(seq, at, data);
         true
     }
 
-    /// A worker converts what was due of the open request `seq`. Answers come in the order in which they are due, so the
-    /// next waits for this one.
+    /// Notes that a worker converts the due text of the request `seq`. Delayed answers go out in order, so the next
+    /// one waits for this.
     pub fn begin_conversion(&mut self, seq: RequestSeq) {
         if let Some(responses) = &mut self.responses {
             responses.begin_conversion(seq);
         }
     }
 
-    /// When the next answer is due that was to be given later.
+    /// When the next delayed request is due.
     pub fn next_due(&self) -> Option<Instant> {
         self.responses.as_ref()?.next_due()
     }
 
-    /// How many answers are to be given later, and the bytes of their texts.
+    /// The number of delayed requests, and the bytes of their texts.
     pub fn delayed(&self) -> (usize, usize) {
         self.responses.as_ref().map_or((0, 0), |responses| responses.delayed())
     }
 
-    /// The client will send no more. What it has sent still counts.
+    /// Notes the end of the client's input. Input received before it is still processed.
     pub fn end_input(&mut self) {
         self.input_has_ended = true;
     }
 
-    /// Whether the client has said that it will send no more.
+    /// Whether the client's input has ended.
     pub fn input_has_ended(&self) -> bool {
         self.input_has_ended
     }
 
-    /// Begins no more requests; what is open is still answered.
+    /// Starts no more requests; open ones are still answered.
     pub fn begin_drain(&mut self, input: &Buffer) {
         if self.ending.is_none() {
             let is_idle = !self.has_open() && input.is_empty();
@@ -216,8 +214,8 @@ impl Session {
         }
     }
 
-    /// Begins to end the session because there is no room for what its client sends, and drops what has come
-    /// of that. False where the client can't be told: an answer is being written, or it ends already.
+    /// Drops unprocessed input and begins to end the session with an error, to free memory. Returns false if no error
+    /// can be sent: an answer is being written in pages, or the session ends already.
     pub fn refuse_for_room(&mut self, input: &mut Buffer) -> bool {
         if self.ending.is_some()
             || self.responses.as_ref().is_some_and(|responses| responses.is_writing_pages())
@@ -234,29 +232,28 @@ impl Session {
         true
     }
 
-    /// Bytes of memory that are held for the client beside its input and output, about: what has come of a
-    /// message, requests that are not answered, answers that wait. What it waits for by itself (a conversion
-    /// that is to be answered later) is not among it.
+    /// Approximate bytes of memory held for the client, without the input and output buffers: partial messages, open
+    /// requests, waiting replies. Delayed conversions are counted apart.
     pub fn held_bytes(&self) -> usize {
-        let parked = match self.deferred.as_deref() {
+        let deferred = match self.deferred.as_deref() {
             Some(Deferred::Request(request)) => request.held_bytes(),
             Some(Deferred::Refusal(_)) | None => 0,
         };
         let responses = self.responses.as_ref().map_or(0, |responses| responses.held_bytes());
-        self.codec.held_bytes() + parked + responses
+        self.codec.held_bytes() + deferred + responses
     }
 
-    /// Since when the client and the server have nothing to say to each other.
+    /// Since when the connection has been idle.
     pub fn idle_since(&self) -> Option<Instant> {
         self.deadline_state.idle_since()
     }
 
-    /// Whether a VM is authenticated on the connection now.
+    /// Sets whether a VM is authenticated on the connection.
     pub fn set_authenticated(&mut self, is_authenticated: bool) {
         self.is_authenticated = is_authenticated;
     }
 
-    /// When the client will have kept us waiting for too long.
+    /// The client's deadline for input, if it has one now.
     pub fn deadline(&self, rules: &Rules) -> Option<Instant> {
         self.deadline_state.deadline(|waiting| match waiting {
             WaitMode::First => rules.first_request_timeout,
@@ -267,7 +264,7 @@ impl Session {
         })
     }
 
-    /// Begins to end the session if its deadline has passed; says whether it has.
+    /// Begins to end the session if its deadline has passed; returns whether it has.
     pub fn expire(&mut self, rules: &Rules, now: Instant) -> bool {
         if self.ending.is_some() || self.deadline(rules).is_none_or(|deadline| now < deadline) {
             return false;
@@ -280,33 +277,33 @@ impl Session {
         true
     }
 
-    /// How many messages were answered with an error without being handed out, since the last call.
+    /// The number of messages refused without a step, since the last call.
     pub fn take_refused(&mut self) -> u16 {
         std::mem::take(&mut self.refused)
     }
 
-    /// Why some of those were refused for where they come from, since the last call.
+    /// The denials of messages by their origin or credentials, since the last call.
     pub fn take_denials(&mut self) -> Vec<Denial> {
         self.codec.take_denials()
     }
 
-    /// How much was dealt with without a step of its own, since the last call: messages answered with an
-    /// error, control frames. Takes time all the same, so whoever shares it out counts it.
+    /// The number of messages and control frames handled without a step, since the last call. They take time, so the
+    /// caller counts them as work.
     pub fn take_handled_inline(&mut self) -> u16 {
         std::mem::take(&mut self.handled_inline)
     }
 
-    /// The requests that are handed out and not answered, and the message that is being read.
+    /// The open requests, and the message that a worker decodes.
     pub fn open_seqs(&self) -> impl Iterator<Item = RequestSeq> + '_ {
         self.responses.iter().flat_map(|responses| responses.open_seqs())
     }
 
-    /// How many requests are handed out and not answered.
+    /// The number of open requests, including a message that a worker decodes.
     pub fn open_count(&self) -> usize {
         self.responses.as_ref().map_or(0, |responses| responses.open_count())
     }
 
-    /// Bytes of replies that wait for a paged one.
+    /// Bytes of replies that wait for a paged reply.
     #[cfg(feature = "internals")]
     pub fn deferred_len(&self) -> usize {
         self.responses.as_ref().map_or(0, |responses| responses.output_after_page_len())
@@ -339,7 +336,7 @@ impl Session {
                 Wanted::Nothing => {}
                 Wanted::Room => return Step::NeedRoom,
                 Wanted::PagePending => return Step::Blocked,
-                Wanted::Page(seq, of, cursor) => return Step::NextPage(seq, of, cursor),
+                Wanted::Page(seq, listing, cursor) => return Step::NextPage(seq, listing, cursor),
             }
             if let Some(ending) = self.ending {
                 return self.finish(ending, output, date);
@@ -348,8 +345,8 @@ impl Session {
             {
                 return Step::Blocked;
             }
-            let parked = match self.deferred.take() {
-                Some(parked) => *parked,
+            let deferred = match self.deferred.take() {
+                Some(deferred) => *deferred,
                 None if self.codec.is_ordered() && self.has_open() => return Step::Blocked,
                 None => {
                     match self.codec.decode(
@@ -386,15 +383,15 @@ impl Session {
                     }
                 }
             };
-            if !self.may_begin(&parked) {
-                self.deferred = Some(Box::new(parked));
+            if !self.may_begin(&deferred) {
+                self.deferred = Some(Box::new(deferred));
                 return Step::Blocked;
             }
-            if !capacity.for_page && parked.is_paged() {
-                self.deferred = Some(Box::new(parked));
+            if !capacity.for_page && deferred.is_paged() {
+                self.deferred = Some(Box::new(deferred));
                 return Step::NeedRoom;
             }
-            match parked {
+            match deferred {
                 Deferred::Refusal(refusal) => self.refuse(refusal, output, date),
                 Deferred::Request(request) => {
                     if let Some(step) = self.begin(request, output, rules, date) {
@@ -405,10 +402,10 @@ impl Session {
         }
     }
 
-    fn may_begin(&mut self, parked: &Deferred) -> bool {
-        match parked {
+    fn may_begin(&mut self, deferred: &Deferred) -> bool {
+        match deferred {
             Deferred::Request(request) => self.responses().may_open(request),
-            Deferred::Refusal(refusal) => self.responses().has_turn(refusal.id.is_some()),
+            Deferred::Refusal(refusal) => self.responses().may_answer(refusal.id.is_some()),
         }
     }
 
@@ -419,8 +416,8 @@ impl Session {
         rules: &Rules,
         date: &HttpDate,
     ) -> Option<Step> {
-        // A barrier is let in all the same: there is one at most, and to refuse it unread would leave those
-        // behind it to run in the name of whoever was here before.
+        // A barrier is never refused: there is at most one, and without it, the requests after it would run as the
+        // previous principal.
         let is_limited = request.id.is_some() && !request.is_barrier();
         if is_limited && self.responses().concurrent_count() >= rules.requests_max {
             let (dialect, id) = (request.dialect, request.id.take());
@@ -448,10 +445,9 @@ impl Session {
         responses.write(&reply, &mut self.codec, output);
     }
 
-    /// Begins to end with an error, which goes out after the answers to what is open: until then it waits
-    /// among the parked.
+    /// Begins to end with an error, which is deferred until all open requests are answered.
     fn end_with(&mut self, ending: Ending, failure: Failure) {
-        debug_assert!(self.deferred.is_none(), "nothing is decoded while something is parked");
+        debug_assert!(self.deferred.is_none(), "nothing is decoded while a message is deferred");
         let refusal = Refusal { dialect: self.codec.dialect(), id: None, failure };
         self.deferred = Some(Box::new(Deferred::Refusal(refusal)));
         self.ending = Some(ending);
@@ -461,7 +457,7 @@ impl Session {
         if self.has_open() {
             return Step::Blocked;
         }
-        let last_words = match self.deferred.take().map(|parked| *parked) {
+        let last_words = match self.deferred.take().map(|deferred| *deferred) {
             Some(Deferred::Refusal(refusal)) => Some(refusal),
             Some(Deferred::Request(_)) | None => None,
         };
@@ -473,7 +469,7 @@ impl Session {
         Step::Finished(ending)
     }
 
-    /// What a session that needs input waits for; nothing while the client waits for us as well.
+    /// The input that the session waits for; `None` if the client waits for an answer.
     fn waiting(&self, input: &Buffer) -> Option<WaitMode> {
         if self.codec.is_undecided() && input.as_slice().trim_ascii().is_empty() {
             return Some(WaitMode::First);

@@ -1,8 +1,7 @@
-//! The requests that are open, and the order in which their replies go out.
+//! The open requests, and the order of their replies.
 //!
-//! Requests without an id are answered one after the other; those with one when they are done. While a
-//! reply is written in pages every other one waits, so nothing is ever written into the middle of one.
-//! An open request is answered once; a late answer finds nothing.
+//! Requests without an id are answered in order; requests with an id as they complete. While a reply is written in
+//! pages, all others wait, so replies never interleave. An open request is answered once; a late answer is dropped.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -18,28 +17,28 @@ use crate::model::{Answer, CommandName, Cursor, Dialect, Listing, Page, Request,
 /// The open requests of one connection.
 #[derive(Default)]
 pub(super) struct ResponseQueue {
-    /// The open request without an id; there is one at most.
+    /// The open request without an id; at most one.
     ordered: Option<Ordered>,
     /// The open requests with an id.
     concurrent: HashMap<RequestSeq, Concurrent>,
-    /// Bytes that the open requests take, about.
+    /// Approximate bytes of the open requests.
     open_bytes: usize,
-    /// The open request after which nothing may be decoded yet.
+    /// The open barrier: nothing is decoded until it is answered.
     barrier: Option<RequestSeq>,
-    /// The message that a worker reads: nothing after it may be decoded yet.
+    /// The message that a worker decodes: nothing else is decoded until it is done.
     decoding: Option<RequestSeq>,
     /// Its bytes.
     decoding_bytes: usize,
-    /// The open request whose answer may come in pages; there is one at most.
+    /// The open request whose answer may have pages; at most one.
     paged: Option<RequestSeq>,
     writing: Writing,
-    /// What is to be answered later, the earliest first.
+    /// Delayed requests, the earliest first.
     delayed: BinaryHeap<Reverse<Delayed>>,
     /// Bytes of their texts.
     delayed_bytes: usize,
-    /// The open request whose answer is due and that a worker converts: what is due after it waits.
+    /// The due request that a worker converts: later ones wait.
     converting: Option<RequestSeq>,
-    /// Replies that became due while a paged one was being written.
+    /// Replies that wait for the paged reply to end.
     output_after_page: Buffer,
 }
 
@@ -47,7 +46,7 @@ pub(super) struct ResponseQueue {
 struct Concurrent {
     dialect: Dialect,
     id: RequestId,
-    /// What it takes, about.
+    /// Its approximate size.
     bytes: u32,
 }
 
@@ -56,39 +55,38 @@ struct Concurrent {
 struct Ordered {
     seq: RequestSeq,
     dialect: Dialect,
-    /// What it takes, about.
+    /// Its approximate size.
     bytes: u32,
-    /// How many replies it gets.
+    /// The number of its replies.
     reply_count: usize,
 }
 
-/// What the reply to an open request needs.
+/// The fields of an open request that its reply needs.
 struct Open {
     dialect: Dialect,
     id: Option<RequestId>,
     reply_count: usize,
 }
 
-/// Whether a paged reply is being written.
+/// How replies are written now.
 #[derive(Default)]
 enum Writing {
     #[default]
     Whole,
     Pages(Stream),
-    /// It broke off, so nothing can be told from it any more that would be written behind it; or the client
-    /// has been told that nothing follows.
+    /// Nothing more is written: a reply broke off, or the client has been notified of the end.
     Silent,
 }
 
 struct Stream {
     seq: RequestSeq,
-    of: Listing,
+    listing: Listing,
     progress: PageProgress,
-    /// Where the next page begins, if it has not been asked for yet.
+    /// The position of the next page; `None` once that page is requested.
     cursor: Option<Cursor>,
 }
 
-/// An open request that is answered at its time.
+/// An open request with a delayed answer.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Delayed {
     at: Instant,
@@ -96,31 +94,31 @@ struct Delayed {
     data: Box<str>,
 }
 
-/// Whether a page is wanted now.
+/// The next page to request.
 pub(super) enum Wanted {
-    /// No reply is being written in pages.
+    /// None: no reply is being written in pages.
     Nothing,
-    /// One is wanted that there is no room for.
+    /// One that has to wait for memory.
     Room,
-    /// It has been asked for and is on its way.
+    /// None now: it is requested already.
     PagePending,
-    /// This one.
+    /// Request this one.
     Page(RequestSeq, Listing, Cursor),
 }
 
-/// What became of an answer.
+/// The result of passing an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Delivery {
-    /// Nobody waits for it.
+    /// No such request is open.
     Late,
-    /// It is written, or will be as soon as it may.
+    /// It is written, or waits for the paged reply to end.
     Done,
-    /// The head of another answer to the same request is out already, so none can follow.
+    /// Pages of the same reply have been written, so an error cannot follow.
     BrokenOff,
 }
 
 impl ResponseQueue {
-    /// A request that has its turn is open as `seq` from now on.
+    /// Opens a request that [`ResponseQueue::may_open`] allows.
     pub(super) fn open(&mut self, seq: RequestSeq, request: &mut Request) {
         if request.is_barrier() {
             self.barrier = Some(seq);
@@ -140,18 +138,18 @@ impl ResponseQueue {
         self.check();
     }
 
-    /// A worker reads the message `seq` of so many bytes from now on.
+    /// Notes that a worker decodes the message `seq` of this many bytes.
     pub(super) fn begin_decoding(&mut self, seq: RequestSeq, bytes: usize) {
         debug_assert!(self.decoding.is_none(), "one message at a time");
         (self.decoding, self.decoding_bytes) = (Some(seq), bytes);
     }
 
-    /// The message `seq` has been read; false where that is not awaited.
+    /// Ends the decoding of the message `seq`; returns false if it is not awaited.
     pub(super) fn end_decoding(&mut self, seq: RequestSeq) -> bool {
         self.decoding.take_if(|decoding| *decoding == seq).is_some()
     }
 
-    /// What a worker reads is not wanted any more.
+    /// Ignores the message that a worker decodes.
     pub(super) fn forget_decoding(&mut self) {
         self.decoding = None;
     }
@@ -177,7 +175,7 @@ impl ResponseQueue {
         Delivery::Done
     }
 
-    /// Writes a page of the answer to the open request `seq`; false where that is not open.
+    /// Writes a page of the answer to the open request `seq`; returns false if it is not open.
     pub(super) fn complete_page(
         &mut self,
         seq: RequestSeq,
@@ -187,8 +185,8 @@ impl ResponseQueue {
         date: &HttpDate,
     ) -> bool {
         let (dialect, id) = match (self.ordered, self.concurrent.get(&seq)) {
-            (Some(serial), _) if serial.seq == seq => (serial.dialect, None),
-            (_, Some(named)) => (named.dialect, Some(&named.id)),
+            (Some(ordered), _) if ordered.seq == seq => (ordered.dialect, None),
+            (_, Some(concurrent)) => (concurrent.dialect, Some(&concurrent.id)),
             _ => return false,
         };
         let mut progress = match &self.writing {
@@ -199,7 +197,7 @@ impl ResponseQueue {
         codec.write_page(&mut ReplyPage { dialect, id, page, progress: &mut progress, date }, output);
         match page.next {
             Some(cursor) => {
-                let stream = Stream { seq, of: page.listing.clone(), progress, cursor: Some(cursor) };
+                let stream = Stream { seq, listing: page.listing.clone(), progress, cursor: Some(cursor) };
                 self.writing = Writing::Pages(stream);
             }
             None => {
@@ -213,7 +211,7 @@ impl ResponseQueue {
         true
     }
 
-    /// Writes a reply to something that was never handed out, or to what just was.
+    /// Writes a reply to a refused message, or to a request that was just closed.
     pub(super) fn write(&mut self, reply: &Reply<'_>, codec: &mut Codec, output: &mut Buffer) {
         let output = match &self.writing {
             Writing::Whole => output,
@@ -223,25 +221,25 @@ impl ResponseQueue {
         codec.write_answer(reply, output);
     }
 
-    /// Nothing is written any more. Open requests stay so until they are answered.
+    /// Stops writing. Open requests stay open until they are answered.
     pub(super) fn poison(&mut self) {
         self.writing = Writing::Silent;
         self.output_after_page.clear();
     }
 
-    /// The open request `seq` is to be answered at `at`, with what comes of `data` then.
+    /// Delays the answer to the open request `seq`: `data` is due at `at`.
     pub(super) fn delay(&mut self, seq: RequestSeq, at: Instant, data: Box<str>) {
         self.delayed_bytes += data.len();
         self.delayed.push(Reverse(Delayed { at, seq, data }));
     }
 
-    /// A worker converts what was due of `seq`.
+    /// Notes that a worker converts the due text of `seq`.
     pub(super) fn begin_conversion(&mut self, seq: RequestSeq) {
         debug_assert!(self.converting.is_none(), "one conversion at a time");
         self.converting = Some(seq);
     }
 
-    /// Takes one that is due by `now`.
+    /// Takes a delayed request that is due by `now`.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<(RequestSeq, Box<str>)> {
         if self.next_due().is_none_or(|due| due > now) {
             return None;
@@ -251,8 +249,8 @@ impl ResponseQueue {
         Some((seq, data))
     }
 
-    /// When the next one is due; never while replies enough wait for a paged one, since it would only wait with
-    /// them, or while the one before is converted.
+    /// When the next delayed request is due; `None` while a worker converts the one before, or while many replies
+    /// wait for a paged one, since it would wait with them.
     pub(super) fn next_due(&self) -> Option<Instant> {
         if self.converting.is_some() || self.output_after_page.len() >= limits::OUTPUT_BYTES_PAUSE {
             return None;
@@ -260,29 +258,29 @@ impl ResponseQueue {
         self.delayed.peek().map(|Reverse(delayed)| delayed.at)
     }
 
-    /// How many are to be answered later, and the bytes of their texts.
+    /// The number of delayed requests, and the bytes of their texts.
     pub(super) fn delayed(&self) -> (usize, usize) {
         (self.delayed.len(), self.delayed_bytes)
     }
 
-    /// The page to make now, if the output has room for it; asked for once, where there `is_room` for it.
+    /// Returns the next page to request, once, if `is_room` allows a page.
     pub(super) fn wanted(&mut self, is_room: bool) -> Wanted {
         match &mut self.writing {
             Writing::Whole | Writing::Silent => Wanted::Nothing,
             Writing::Pages(stream) if stream.cursor.is_some() && !is_room => Wanted::Room,
             Writing::Pages(stream) => match stream.cursor.take() {
-                Some(cursor) => Wanted::Page(stream.seq, stream.of.clone(), cursor),
+                Some(cursor) => Wanted::Page(stream.seq, stream.listing.clone(), cursor),
                 None => Wanted::PagePending,
             },
         }
     }
 
-    /// Whether some of a reply is written, and not all.
+    /// Whether a reply is written in part.
     pub(super) fn is_writing_pages(&self) -> bool {
         matches!(self.writing, Writing::Pages(_))
     }
 
-    /// Bytes of memory held for open requests, replies that wait, and a page that is being made.
+    /// Bytes of memory held for open requests, waiting replies, and a requested page.
     pub(super) fn held_bytes(&self) -> usize {
         let is_page_coming = match &self.writing {
             Writing::Whole => self.paged.is_some(),
@@ -294,24 +292,24 @@ impl ResponseQueue {
         self.open_bytes + self.output_after_page.capacity() + decoding + page
     }
 
-    /// Whether nothing more may be decoded for now.
+    /// Whether decoding is paused.
     pub(super) fn is_barred(&self) -> bool {
         self.barrier.is_some() || self.decoding.is_some()
     }
 
-    /// Whether it is the turn of something with or without an id: those without wait for each other.
-    pub(super) fn has_turn(&self, has_id: bool) -> bool {
+    /// Whether a message with or without an id may be answered now: those without wait for each other.
+    pub(super) fn may_answer(&self, has_id: bool) -> bool {
         has_id || self.ordered.is_none()
     }
 
-    /// Whether it is the turn of `request`. Those that are answered in pages wait for each other, and
-    /// barriers wait for them: who asks must not change between pages.
+    /// Whether `request` may open. Paged requests wait for each other, and barriers wait for them, because the
+    /// principal must not change between pages.
     pub(super) fn may_open(&self, request: &Request) -> bool {
         let waits_for_pages = request.name.is_paged() || request.is_barrier();
-        self.has_turn(request.id.is_some()) && !(waits_for_pages && self.paged.is_some())
+        self.may_answer(request.id.is_some()) && !(waits_for_pages && self.paged.is_some())
     }
 
-    /// How many requests with an id are open.
+    /// The number of open requests with an id.
     pub(super) fn concurrent_count(&self) -> usize {
         self.concurrent.len()
     }
@@ -325,8 +323,8 @@ impl ResponseQueue {
     }
 
     pub(super) fn open_seqs(&self) -> impl Iterator<Item = RequestSeq> + '_ {
-        let serial = self.ordered.iter().map(|serial| serial.seq);
-        serial.chain(self.decoding).chain(self.concurrent.keys().copied())
+        let ordered = self.ordered.iter().map(|ordered| ordered.seq);
+        ordered.chain(self.decoding).chain(self.concurrent.keys().copied())
     }
 
     /// Bytes of replies that wait for a paged one.
@@ -335,10 +333,10 @@ impl ResponseQueue {
         self.output_after_page.len()
     }
 
-    /// Forgets an open request; what its reply needs.
+    /// Removes an open request, and returns the fields that its reply needs.
     fn close(&mut self, seq: RequestSeq) -> Option<Open> {
         let open = match self.ordered {
-            Some(Ordered { seq: serial, dialect, bytes, reply_count }) if serial == seq => {
+            Some(Ordered { seq: ordered, dialect, bytes, reply_count }) if ordered == seq => {
                 self.ordered = None;
                 self.open_bytes -= bytes as usize;
                 Open { dialect, id: None, reply_count }
@@ -360,7 +358,7 @@ impl ResponseQueue {
 
     fn check(&self) {
         let is_open = |seq: RequestSeq| {
-            self.ordered.is_some_and(|serial| serial.seq == seq) || self.concurrent.contains_key(&seq)
+            self.ordered.is_some_and(|ordered| ordered.seq == seq) || self.concurrent.contains_key(&seq)
         };
         debug_assert!(self.barrier.is_none_or(is_open));
         debug_assert!(self.paged.is_none_or(is_open));
@@ -372,8 +370,7 @@ impl ResponseQueue {
     }
 }
 
-/// What an open request takes, about. A conversion, which may wait with very many others, is counted with those
-/// that are to be answered later.
+/// The approximate size of an open request. A conversion has none: delayed texts are counted apart.
 fn bytes_of(request: &Request) -> u32 {
     let bytes = match request.name {
         CommandName::Convert => 0,
@@ -382,5 +379,5 @@ fn bytes_of(request: &Request) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-/// What is noted of an open request here and where it is run.
+/// The approximate size of an open request's entries, here and in the dispatcher.
 const OPEN_BYTES: usize = 256;

@@ -7,7 +7,7 @@ use std::time::Duration;
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
 
-/// What applies to every connection of one listener.
+/// The rules for all connections of one listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rules {
     /// The time until the first byte.

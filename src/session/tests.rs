@@ -1,4 +1,4 @@
-//! Sessions by themselves: order, barriers, pages, clocks and endings.
+//! Unit tests of sessions: order, barriers, pages, deadlines and endings.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const PONG: Answer = Answer::Pong(Peer::Unix { uid: None });
 const CONVERTED: Answer = Answer::Converted(String::new());
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A session with its buffers and a clock that stands still unless told otherwise.
+/// A session with its buffers and a manual clock.
 struct Bench {
     session: Session,
     input: Buffer,
@@ -52,11 +52,11 @@ impl Bench {
         self.next()
     }
 
-    /// The seq and command of the request that is handed out next.
+    /// The seq and command of the next request.
     fn call(&mut self) -> (RequestSeq, CommandName) {
         match self.next() {
             Step::Call(seq, request) => (seq, request.name),
-            step => panic!("no request, but {step:?}"),
+            step => panic!("expected a request, got {step:?}"),
         }
     }
 
@@ -73,7 +73,7 @@ impl Bench {
         assert!(self.session.complete_page(seq, &page, &mut self.output, &self.date));
     }
 
-    /// The replies written since the last look, a line each.
+    /// The replies since the last call, one line each.
     fn replies(&mut self) -> Vec<String> {
         let text = String::from_utf8(self.output.as_slice().to_vec()).unwrap();
         self.output.clear();
@@ -93,7 +93,7 @@ impl Bench {
     fn ends(&mut self, ending: Ending) {
         match self.next() {
             Step::Finished(found) => assert_eq!(found, ending),
-            step => panic!("not finished, but {step:?}"),
+            step => panic!("expected the end, got {step:?}"),
         }
     }
 }
@@ -122,7 +122,7 @@ fn requests_without_an_id_wait_for_each_other() {
 }
 
 #[test]
-fn a_request_with_an_id_overtakes() {
+fn a_request_with_an_id_may_be_answered_first() {
     let mut bench = Bench::new();
     bench.input.push(format!("{PING}{}{}", ping("a"), ping("b")).as_bytes());
     let (serial, a, b) = (bench.call().0, bench.call().0, bench.call().0);
@@ -136,7 +136,7 @@ fn a_request_with_an_id_overtakes() {
 }
 
 #[test]
-fn an_error_without_an_id_keeps_its_place() {
+fn errors_without_an_id_are_in_order() {
     let mut bench = Bench::new();
     bench.input.push(format!("{PING}{{\"command\": 5}}nonsense\n{PING}").as_bytes());
     let (first, _) = bench.call();
@@ -151,11 +151,11 @@ fn an_error_without_an_id_keeps_its_place() {
 }
 
 #[test]
-fn what_is_dealt_with_without_a_step_is_counted() {
+fn messages_handled_without_a_step_are_counted() {
     let mut bench = Bench::new();
     bench.input.push(b"[]{}nonsense\n[]");
     bench.waits_for_input();
-    // The choice of the framing counts as well.
+    // The selection of the framing counts as well.
     assert_eq!((bench.session.take_refused(), bench.session.take_handled_inline()), (4, 5));
     assert_eq!((bench.session.take_refused(), bench.session.take_handled_inline()), (0, 0));
     bench.input.push(PING.as_bytes());
@@ -166,7 +166,7 @@ fn what_is_dealt_with_without_a_step_is_counted() {
 }
 
 #[test]
-fn nothing_is_decoded_behind_a_barrier() {
+fn nothing_is_decoded_after_a_barrier() {
     let mut bench = Bench::new();
     bench.input.push(format!("{LOGOUT}{}", ping("a")).as_bytes());
     let (barrier, name) = bench.call();
@@ -178,7 +178,7 @@ fn nothing_is_decoded_behind_a_barrier() {
 }
 
 #[test]
-fn one_request_too_many_is_busy_and_the_connection_lives() {
+fn one_request_too_many_is_busy_and_the_connection_continues() {
     let mut bench = Bench::new();
     for id in ["a", "b", "c", "d"] {
         bench.input.push(ping(id).as_bytes());
@@ -215,7 +215,7 @@ fn nothing_is_written_between_the_pages_of_a_reply() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_never_well_formed() {
+fn a_broken_off_answer_is_not_well_formed() {
     let mut bench = Bench::new();
     bench.input.push(LIST.as_bytes());
     let (list, _) = bench.call();
@@ -232,7 +232,7 @@ fn an_answer_that_breaks_off_is_never_well_formed() {
 }
 
 #[test]
-fn a_late_answer_goes_nowhere() {
+fn a_late_answer_is_dropped() {
     let mut bench = Bench::new();
     bench.input.push(PING.as_bytes());
     let (seq, _) = bench.call();
@@ -242,7 +242,7 @@ fn a_late_answer_goes_nowhere() {
 }
 
 #[test]
-fn the_end_of_input_ends_input_only() {
+fn requests_before_the_end_of_input_are_answered() {
     let mut bench = Bench::new();
     bench.input.push(PING.repeat(2).as_bytes());
     bench.session.end_input();
@@ -256,7 +256,7 @@ fn the_end_of_input_ends_input_only() {
 }
 
 #[test]
-fn last_words_come_after_what_is_open() {
+fn the_last_error_follows_the_open_answers() {
     let mut bench = Bench::new();
     bench.input.push(format!("{}{{", ping("a")).as_bytes());
     let (seq, _) = bench.call();
@@ -269,7 +269,7 @@ fn last_words_come_after_what_is_open() {
 }
 
 #[test]
-fn a_message_may_be_longer_once_authenticated() {
+fn an_authenticated_client_may_send_longer_messages() {
     let long = format!("{{\"command\": \"ping\", \"data\": {{\"token\": \"{}\"}}}}", "x".repeat(2000));
     let mut bench = Bench::new();
     bench.input.push(long.as_bytes());
@@ -283,7 +283,7 @@ fn a_message_may_be_longer_once_authenticated() {
 }
 
 #[test]
-fn no_byte_resets_the_clock_of_a_request() {
+fn receiving_bytes_does_not_reset_the_deadline_of_a_request() {
     let mut bench = Bench::new();
     for byte in ["{", "\"", "c", "o", "m", "m", "a", "n"] {
         assert!(matches!(bench.say(byte), Step::NeedInput));
@@ -298,7 +298,7 @@ fn no_byte_resets_the_clock_of_a_request() {
 
 #[test]
 #[cfg(feature = "http")]
-fn the_clock_of_the_first_request_runs_from_its_first_byte_whenever_the_framing_is_known() {
+fn the_deadline_of_the_first_request_starts_at_its_first_byte() {
     let mut bench = Bench::new();
     for piece in ["\r\n", "POST", " ", "/ HTTP/1.1\r\n", "Host: localhost\r\n"] {
         assert!(matches!(bench.say(piece), Step::NeedInput));
@@ -308,7 +308,7 @@ fn the_clock_of_the_first_request_runs_from_its_first_byte_whenever_the_framing_
 }
 
 #[test]
-fn a_request_has_a_clock_of_its_own_whatever_was_before_it() {
+fn each_request_has_its_own_deadline() {
     let mut bench = Bench::new();
     assert!(matches!(bench.say("{}nonsense"), Step::NeedInput));
     bench.now = bench.now + 9 * SECOND;
@@ -317,7 +317,7 @@ fn a_request_has_a_clock_of_its_own_whatever_was_before_it() {
 }
 
 #[test]
-fn white_space_neither_begins_a_request_nor_keeps_a_connection_open() {
+fn white_space_does_not_begin_a_request_or_reset_the_idle_timeout() {
     let mut bench = Bench::new();
     assert!(matches!(bench.say(" \n"), Step::NeedInput));
     assert_eq!(bench.session.deadline(&bench.rules), Some(Instant::ORIGIN + 300 * SECOND));
@@ -334,7 +334,7 @@ fn white_space_neither_begins_a_request_nor_keeps_a_connection_open() {
 }
 
 #[test]
-fn a_drained_session_answers_what_is_open_and_begins_nothing() {
+fn a_drained_session_answers_open_requests_and_starts_none() {
     let mut bench = Bench::new();
     bench.input.push(PING.repeat(2).as_bytes());
     let (seq, _) = bench.call();
@@ -350,7 +350,7 @@ fn a_drained_session_answers_what_is_open_and_begins_nothing() {
 }
 
 #[test]
-fn other_protocols_get_one_line() {
+fn other_protocols_get_a_one_line_error() {
     for hello in ["\u{16}\u{3}\u{1}", "SSH-2.0", "PROXY TCP4 ", "PRI * HTTP/2.0", "\0\r\nQUIT\n"] {
         let mut bench = Bench::new();
         bench.input.push(hello.as_bytes());
@@ -372,7 +372,7 @@ fn conversion(id: &str) -> String {
 }
 
 impl Bench {
-    /// Hands out the next conversion and has it answered at `at`.
+    /// Takes the next conversion and delays its answer until `at`.
     fn delay(&mut self, at: Instant) -> RequestSeq {
         let (seq, name) = self.call();
         assert_eq!(name, CommandName::Convert);
@@ -386,13 +386,13 @@ impl Bench {
                 assert_eq!(&*data, "data");
                 seq
             }
-            step => panic!("nothing is due, but {step:?}"),
+            step => panic!("expected a due answer, got {step:?}"),
         }
     }
 }
 
 #[test]
-fn what_is_to_be_answered_later_is_due_in_the_order_of_its_times() {
+fn delayed_answers_are_due_in_order_of_time() {
     let mut bench = Bench::new();
     bench.input.push([conversion("a"), conversion("b"), conversion("c")].concat().as_bytes());
     let start = bench.now;
@@ -414,7 +414,7 @@ fn what_is_to_be_answered_later_is_due_in_the_order_of_its_times() {
 }
 
 #[test]
-fn what_is_due_is_answered_behind_a_barrier_and_where_no_more_may_be_begun() {
+fn due_answers_go_out_despite_a_barrier_or_lack_of_capacity() {
     let mut bench = Bench::new();
     bench.input.push([&conversion("a"), LOGOUT, PING].concat().as_bytes());
     let due = bench.now + SECOND;
@@ -433,12 +433,12 @@ fn what_is_due_is_answered_behind_a_barrier_and_where_no_more_may_be_begun() {
         bench.now,
         &bench.date,
     );
-    assert!(matches!(step, Step::Blocked), "nothing new is begun: {step:?}");
+    assert!(matches!(step, Step::Blocked), "nothing new starts: {step:?}");
     assert_eq!(bench.call().1, CommandName::Ping);
 }
 
 #[test]
-fn the_end_of_input_waits_for_what_is_to_be_answered_later() {
+fn the_end_of_input_waits_for_delayed_answers() {
     let mut bench = Bench::new();
     bench.input.push(conversion("a").as_bytes());
     let due = bench.now + SECOND;
@@ -453,7 +453,7 @@ fn the_end_of_input_waits_for_what_is_to_be_answered_later() {
 }
 
 #[test]
-fn what_is_due_waits_when_enough_waits_for_a_page_already() {
+fn due_answers_pause_while_much_output_waits_for_a_page() {
     let mut bench = Bench::new();
     bench.rules.requests_max = 2000;
     bench.input.push(LIST.as_bytes());
@@ -472,8 +472,8 @@ fn what_is_due_waits_when_enough_waits_for_a_page_already() {
         bench.answer_with(seq, &big);
         answered += 1;
     }
-    assert!((20..40).contains(&answered), "{answered} of some three thousand bytes each");
-    assert_eq!(bench.session.next_due(), None, "nothing to wake up for");
+    assert!((20..40).contains(&answered), "{answered} replies of about 3000 bytes each");
+    assert_eq!(bench.session.next_due(), None, "no wake-up is needed");
     bench.page(list, None);
     bench.output.clear();
     while let Step::Due(seq, _) = bench.next() {

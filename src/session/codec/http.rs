@@ -1,4 +1,4 @@
-//! HTTP and the dialects: which answer has which status, whose token counts, and the pages.
+//! The codec for HTTP: the status of each answer, the choice of token, and the built-in pages.
 
 use super::{Decoded, Ending, Reply, ReplyPage, Rules, decoded, trim};
 use crate::buffer::Buffer;
@@ -13,24 +13,24 @@ use crate::model::{
 
 pub(super) use crate::framing::http::WebSocketKey as Key;
 
-/// A connection of HTTP.
+/// The state of an HTTP connection.
 #[derive(Default)]
 pub(in crate::session) struct HttpCodec {
     http: Http,
-    /// What the answer to come says, where the answer itself does not decide it.
+    /// The status of the next answer, if the answer itself does not determine it.
     status: Option<Status>,
-    /// The token of the request under way came in its head.
+    /// The token of the current request came in its head.
     has_token_in_head: bool,
-    /// The head of a message whose body a worker reads.
+    /// The authorization of the message whose body a worker decodes.
     decoding: Option<Authorization>,
-    /// Messages refused for where they come from, since somebody last asked: as many as answers wait.
+    /// The denials since the last [`HttpCodec::take_denials`]; waiting answers bound their number.
     denials: Vec<Denial>,
 }
 
-/// What has been found in the input.
+/// The result of decoding input.
 pub(super) enum HttpDecoded {
     Message(Decoded),
-    /// The connection is to speak WebSocket; a proxy may have passed on that it is.
+    /// A WebSocket handshake, which a proxy may have forwarded.
     Upgrade {
         key: Key,
         is_forwarded: bool,
@@ -38,7 +38,7 @@ pub(super) enum HttpDecoded {
 }
 
 impl HttpCodec {
-    /// The next message of the input; everything before it has been answered.
+    /// Decodes the next message of the input. All earlier messages must have been answered.
     pub(super) fn decode(
         &mut self,
         input: &mut Buffer,
@@ -104,7 +104,7 @@ impl HttpCodec {
             return self.http.write_whole(Status::Ok, ContentType::Text, reply.date, b"ok\n", output);
         }
         let status = self.status.take().unwrap_or_else(|| self.status_of(reply.answer));
-        // Whoever can't tell who it is is not told more in a dialect of its own.
+        // A client that failed to authenticate gets no reply in a dialect with its own schema.
         let dialect = if status == Status::Unauthorized { Dialect::Command } else { reply.dialect };
         self.http.write_whole_with(status, ContentType::Json, reply.date, output, |bytes| {
             dialect::encode_answer(dialect, reply.id, reply.answer, bytes);
@@ -130,7 +130,7 @@ impl HttpCodec {
         self.http.write_page(is_last, output, write);
     }
 
-    /// Goes on with what a body says that a worker has read.
+    /// Completes a message with the body that a worker decoded.
     pub(super) fn finish_decoding(&mut self, decoded: Result<Request, Refusal>) -> Result<Request, Refusal> {
         match self.decoding.take() {
             Some(authorization) => self.authorize(decoded, authorization),
@@ -142,12 +142,12 @@ impl HttpCodec {
         std::mem::take(&mut self.denials)
     }
 
-    /// Drops what has come of a message: no more are decoded.
+    /// Drops a partial message; nothing more is decoded.
     pub(super) fn forget(&mut self) {
         self.http.finish();
     }
 
-    /// Bytes of memory held beside the input.
+    /// Bytes of memory held outside the input buffer.
     pub(super) fn held_bytes(&self) -> usize {
         self.http.held_bytes()
     }
@@ -156,7 +156,7 @@ impl HttpCodec {
         self.http.unfinished()
     }
 
-    /// Answers a handshake of WebSocket in a build that does not speak it.
+    /// Refuses a WebSocket handshake in a build without WebSocket.
     #[cfg(not(feature = "websocket"))]
     pub(super) fn refuse_upgrade(&mut self, _key: &Key, _output: &mut Buffer) -> Decoded {
         self.http.give_up();
@@ -164,8 +164,7 @@ impl HttpCodec {
         Decoded::Refusal(refusal(Failure::NotARequest("this daemon is built without WebSocket".into())))
     }
 
-    /// Puts the token of the head where that of the data would be. What either proves holds for this
-    /// request alone.
+    /// Applies the token of the head to the request. A login applies to this request only.
     fn authorize(
         &mut self,
         decoded: Result<Request, Refusal>,
@@ -190,7 +189,7 @@ impl HttpCodec {
         match &request.token {
             Ok(None) => {}
             Ok(Some(other)) if *other == token => {}
-            // What is wrong with it is told as if it were alone.
+            // An invalid token is reported as if it were the only one.
             Err(_) => return Ok(()),
             Ok(Some(_)) => return Err(Failure::NotARequest(TWO_TOKENS.into())),
         }
@@ -212,7 +211,7 @@ impl HttpCodec {
     }
 }
 
-/// The request that whoever watches over the server makes.
+/// The request that a health check makes.
 fn health() -> Request {
     Request {
         dialect: Dialect::Command,
@@ -233,7 +232,7 @@ const UNUSABLE_AUTHORIZATION: &str =
     "Authorization: not understood; it must be one header, Authorization: Bearer TOKEN";
 const TWO_TOKENS: &str = "token: the one in the data and the one in Authorization are not the same";
 
-/// The page that says what this is.
+/// The page at `/`, which describes the server.
 const ROOT: &str = "\
 vmherd knows a herd of virtual machines: who is there, and what each is made of.
 

@@ -1,8 +1,7 @@
-//! What stands between a connection's bytes and its requests: the framing that the first bytes chose, and the
-//! dialects.
+//! The codec of a connection: its framing, which the first bytes select, and the dialects.
 //!
-//! The one place where framings and dialects meet: what an answer is in a framing beyond its text (a status,
-//! chunks, frames) is decided here.
+//! Framings and dialects meet only here: this module adds to an answer what its framing needs beyond the text, such
+//! as a status, chunks or frames.
 
 #[cfg(feature = "http")]
 mod http;
@@ -26,11 +25,10 @@ use http::HttpCodec;
 #[cfg(feature = "websocket")]
 use websocket::WebSocketCodec;
 
-/// The framing of one connection, once it is known. Those that take more room than the most frequent stand
-/// elsewhere.
+/// The framing of one connection. Large variants are boxed, since raw JSON is the most frequent.
 #[derive(Default)]
 pub(super) enum Codec {
-    /// Too few bytes have come.
+    /// Too few bytes have arrived to select a framing.
     #[default]
     Sniffing,
     RawJson(RawJson),
@@ -41,45 +39,45 @@ pub(super) enum Codec {
     WebSocket(Box<WebSocketCodec>),
 }
 
-/// An answer, and what it answers.
+/// An answer, and the fields of its request.
 pub(super) struct Reply<'a> {
     pub(super) dialect: Dialect,
     pub(super) id: Option<&'a RequestId>,
     pub(super) answer: &'a Answer,
-    /// How many replies it makes.
+    /// The number of replies to write.
     pub(super) count: usize,
-    /// When it is given.
+    /// The date for the reply's head.
     #[cfg_attr(not(feature = "http"), allow(dead_code))]
     pub(super) date: &'a HttpDate,
 }
 
-/// A page of an answer, and what that answers.
+/// A page of an answer, and the fields of its request.
 pub(super) struct ReplyPage<'a> {
     pub(super) dialect: Dialect,
     pub(super) id: Option<&'a RequestId>,
     pub(super) page: &'a Page,
     pub(super) progress: &'a mut PageProgress,
-    /// When it is given.
+    /// The date for the reply's head.
     #[cfg_attr(not(feature = "http"), allow(dead_code))]
     pub(super) date: &'a HttpDate,
 }
 
-/// What has been found in the input.
+/// The result of decoding input.
 pub(super) enum Decoded {
     Request(Box<Request>),
-    /// A message that is no request.
+    /// A message that is not a request.
     Refusal(Refusal),
-    /// A message that takes long to read: [`Codec::finish_decoding`] is to be told what it says.
+    /// A long message for a worker; its result goes to [`Codec::finish_decoding`].
     Long(LongText),
-    /// Something that needs nothing more: look again.
+    /// A message or frame that is handled completely: decode again.
     HandledInline,
     NeedInput,
-    /// Nothing more is to be decoded; the last words, if any.
+    /// The end of decoding, and the error to send, if any.
     End(Ending, Option<Failure>),
 }
 
 impl Codec {
-    /// The next message of the input. `has_ended`: nothing comes behind what has come.
+    /// Decodes the next message of the input. `has_ended`: no more input follows.
     pub(super) fn decode(
         &mut self,
         input: &mut Buffer,
@@ -95,7 +93,7 @@ impl Codec {
             Codec::Text(framing) => text::decode(framing, input, has_ended),
             #[cfg(feature = "http")]
             Codec::Http(codec) => {
-                // Nobody is ever authenticated on a connection of HTTP.
+                // A login applies to one HTTP request, so `bytes_max` is always the anonymous limit.
                 let bytes_max =
                     BodyBytesMax { direct: bytes_max, forwarded: rules.request_bytes_max_forwarded };
                 match codec.decode(input, output, has_ended, bytes_max, rules, date) {
@@ -110,7 +108,7 @@ impl Codec {
         }
     }
 
-    /// Goes on with what a long message says.
+    /// Completes a long message with its decoded body.
     pub(super) fn finish_decoding(&mut self, decoded: Result<Request, Refusal>) -> Result<Request, Refusal> {
         match self {
             #[cfg(feature = "http")]
@@ -145,7 +143,7 @@ impl Codec {
         }
     }
 
-    /// Writes what a connection ends with beyond its answers. `is_fault`: the client has broken a rule.
+    /// Writes what a framing sends at the end of a connection. `is_fault`: the client has violated a rule.
     #[cfg_attr(not(feature = "websocket"), allow(unused_variables))]
     pub(super) fn write_end(&mut self, is_fault: bool, output: &mut Buffer) {
         match self {
@@ -155,7 +153,7 @@ impl Codec {
         }
     }
 
-    /// Why messages were refused for where they come from, since the last call.
+    /// The denials of messages, since the last call.
     pub(super) fn take_denials(&mut self) -> Vec<Denial> {
         match self {
             #[cfg(feature = "http")]
@@ -164,7 +162,7 @@ impl Codec {
         }
     }
 
-    /// Drops what has come of a message that is not whole: no more are decoded.
+    /// Drops a partial message; nothing more is decoded.
     pub(super) fn forget(&mut self) {
         match self {
             #[cfg(feature = "http")]
@@ -175,7 +173,7 @@ impl Codec {
         }
     }
 
-    /// Bytes of memory held beside the input.
+    /// Bytes of memory held outside the input buffer.
     pub(super) fn held_bytes(&self) -> usize {
         match self {
             #[cfg(feature = "http")]
@@ -186,13 +184,13 @@ impl Codec {
         }
     }
 
-    /// Whether each message has to be answered before the next is looked at, whatever its id.
+    /// Whether each message must be answered before the next is decoded, whatever its id.
     pub(super) fn is_ordered(&self) -> bool {
-        // Of text, too: what comes meanwhile becomes one request with what comes behind it.
+        // In text, this also merges the lines that arrive meanwhile into one request.
         self.is_http() || matches!(self, Codec::Text(_))
     }
 
-    /// The language of what is said to whoever has made no request.
+    /// The dialect of replies that answer no request.
     pub(super) fn dialect(&self) -> Dialect {
         match self {
             Codec::Text(_) => Dialect::Text,
@@ -208,7 +206,7 @@ impl Codec {
         return false;
     }
 
-    /// Whether a proxy has passed on all that comes on the connection.
+    /// Whether a proxy forwards the connection.
     pub(super) fn is_forwarded(&self) -> bool {
         match self {
             #[cfg(feature = "websocket")]
@@ -217,15 +215,15 @@ impl Codec {
         }
     }
 
-    /// Whether too little has come to know the framing.
+    /// Whether the framing is not known yet.
     pub(super) fn is_undecided(&self) -> bool {
         matches!(self, Codec::Sniffing)
     }
 
-    /// The number of the message that has begun and not ended, if there is one.
+    /// The number of the partial message, if there is one.
     pub(super) fn unfinished(&self) -> Option<u32> {
         match self {
-            // What chooses the framing is the beginning of its first message: one clock for both.
+            // The bytes that select the framing begin the first message, which has one deadline.
             Codec::Sniffing => Some(FIRST_MESSAGE),
             Codec::RawJson(framing) => framing.unfinished(),
             Codec::Text(framing) => framing.unfinished(),
@@ -250,7 +248,7 @@ impl Codec {
             }
             Sniffed::NeedMore if !has_ended => Decoded::NeedInput,
             Sniffed::NeedMore if has_only_white_space => Decoded::End(Ending::Close, None),
-            // The beginning of something else that stops here was never that.
+            // Input that ends within another framing's signature is text.
             Sniffed::Text | Sniffed::NeedMore => {
                 *self = Codec::Text(Text::default());
                 Decoded::HandledInline
@@ -262,7 +260,7 @@ impl Codec {
         }
     }
 
-    /// Goes on with WebSocket, where the build speaks it.
+    /// Switches to WebSocket, or refuses it in a build without.
     #[cfg(feature = "http")]
     #[cfg_attr(not(feature = "websocket"), allow(unused_variables))]
     fn upgrade(&mut self, key: http::Key, is_forwarded: bool, output: &mut Buffer) -> Decoded {
@@ -280,7 +278,7 @@ impl Codec {
     }
 }
 
-/// Reads a message that needs nothing more than that, or leaves it to a worker.
+/// Decodes a message, or leaves a long one to a worker.
 fn read_message(text: &[u8], rules: &Rules) -> Decoded {
     if text.len() > rules.inline_bytes_max {
         return Decoded::Long(LongText::new(text));
@@ -295,7 +293,7 @@ fn decoded(decoded: Result<Request, Refusal>) -> Decoded {
     }
 }
 
-/// Without the white space around it.
+/// Removes white space around a message.
 #[cfg(feature = "http")]
 fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = text {
@@ -307,10 +305,10 @@ fn trim(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// The number that each framing gives the first message of a connection.
+/// The number of the first message of a connection, in every framing.
 const FIRST_MESSAGE: u32 = 1;
 
-/// What a client of another protocol reads, before the connection is closed.
+/// The reply to a client of another protocol, before the close.
 #[cfg(feature = "http")]
 const WRONG_PROTOCOL: &[u8] = b"This port speaks JSON, one object a request, for example: \
     {\"command\": \"ping\", \"data\": {}}, metrics text, for example: put KEY VALUE TIMESTAMP, \

@@ -1,4 +1,4 @@
-//! Raw JSON and the dialects: an answer is a line.
+//! The codec for raw JSON: each answer is one line.
 
 use super::{Decoded, Ending, Reply, ReplyPage, Rules, read_message};
 use crate::buffer::Buffer;
@@ -6,7 +6,7 @@ use crate::dialect;
 use crate::framing::raw_json::{JsonEvent, RawJson};
 use crate::model::{Dialect, Failure, Refusal};
 
-/// The next message of the input.
+/// Decodes the next message of the input.
 pub(super) fn decode(
     framing: &mut RawJson,
     input: &mut Buffer,
@@ -31,11 +31,11 @@ pub(super) fn decode(
     }
 }
 
-/// A byte that begins no request.
+/// The refusal of a byte that does not begin a request.
 fn stray(byte: u8) -> Refusal {
     let seen = match byte {
         b'!'..=b'~' => format!("'{}'", char::from(byte)),
-        // Enough of them came before to know that this is raw JSON.
+        // At the start of a connection these bytes select text, so here they follow raw JSON.
         0xef | 0xfe | 0xff => format!("the byte 0x{byte:02x}, as a byte-order mark (U+FEFF) does"),
         _ => format!("the byte 0x{byte:02x}"),
     };

@@ -1,4 +1,4 @@
-//! Lines of text and their dialect: points to be kept that stand one behind the other are one request.
+//! The codec for text: consecutive `put` lines become one request.
 
 use super::{Decoded, Ending, Reply, ReplyPage};
 use crate::buffer::Buffer;
@@ -8,7 +8,7 @@ use crate::framing::text::{LineEvent, Text};
 use crate::limits;
 use crate::model::{Dialect, Failure, Request};
 
-/// The next message of the input: the points that it begins with, or else one line.
+/// Decodes the next message of the input: the points at its start, or else one line.
 pub(super) fn decode(framing: &mut Text, input: &mut Buffer, has_ended: bool) -> Decoded {
     let mut points = Vec::new();
     loop {
@@ -24,7 +24,7 @@ pub(super) fn decode(framing: &mut Text, input: &mut Buffer, has_ended: bool) ->
                 framing.skip(input, length);
                 points.push(point);
             }
-            // Whatever is behind them is found again.
+            // The piece after the points is not consumed; the next call decodes it again.
             _ if !points.is_empty() => return request(text::put_request(points)),
             Some((length, Ok(TextCommand::Get(filter)))) => {
                 framing.consume(input, length);
@@ -39,7 +39,7 @@ pub(super) fn decode(framing: &mut Text, input: &mut Buffer, has_ended: bool) ->
     }
 }
 
-/// What comes of an input that begins with no whole line.
+/// Handles input that does not start with a whole line.
 fn without_line(piece: LineEvent, framing: &Text, has_ended: bool) -> Decoded {
     match piece {
         LineEvent::HttpLine => Decoded::End(Ending::HttpLine, None),

@@ -1,4 +1,4 @@
-//! WebSocket and the dialects: a text message is a request, and an answer one message.
+//! The codec for WebSocket: a text message is a request, and each answer is one message.
 
 use super::{Decoded, Ending, Reply, ReplyPage, Rules, read_message, trim};
 use crate::buffer::Buffer;
@@ -7,33 +7,33 @@ use crate::framing::http::{WebSocketKey, write_upgrade};
 use crate::framing::websocket::{self, CloseCode, WebSocket, WebSocketEvent};
 use crate::model::Request;
 
-/// A connection of WebSocket.
+/// The state of a WebSocket connection.
 #[derive(Default)]
 pub(in crate::session) struct WebSocketCodec {
     framing: WebSocket,
-    /// A close frame has gone out.
+    /// A close frame was sent.
     has_ended: bool,
-    /// A proxy has passed on the handshake, and so all that follows.
+    /// A proxy forwarded the handshake, and so all that follows.
     is_forwarded: bool,
 }
 
 impl WebSocketCodec {
-    /// After the handshake.
+    /// Creates the state after the handshake.
     pub(super) fn new(is_forwarded: bool) -> WebSocketCodec {
         WebSocketCodec { is_forwarded, ..WebSocketCodec::default() }
     }
 
-    /// A request of this connection.
+    /// Marks a request as forwarded if the handshake was.
     pub(super) fn mark(&self, request: Request) -> Request {
         Request { is_forwarded: self.is_forwarded, ..request }
     }
 
-    /// Whether a proxy has passed on the handshake.
+    /// Whether a proxy forwarded the handshake.
     pub(super) fn is_forwarded(&self) -> bool {
         self.is_forwarded
     }
 
-    /// The next message of the input.
+    /// Decodes the next message of the input.
     pub(super) fn decode(
         &mut self,
         input: &mut Buffer,
@@ -57,12 +57,12 @@ impl WebSocketCodec {
                 Decoded::End(Ending::Gone, None)
             }
             WebSocketEvent::NeedMore if !has_ended => Decoded::NeedInput,
-            // Without a close frame there is nobody any more who reads.
+            // The client ended its input without a close frame, so it reads nothing more.
             WebSocketEvent::NeedMore => Decoded::End(Ending::Gone, None),
         }
     }
 
-    /// Says why the connection ends, if nobody has yet.
+    /// Sends a close frame, unless one was sent.
     pub(super) fn write_end(&mut self, is_fault: bool, output: &mut Buffer) {
         if !std::mem::replace(&mut self.has_ended, true) {
             let code = if is_fault { CloseCode::Policy } else { CloseCode::GoingAway };
@@ -70,18 +70,18 @@ impl WebSocketCodec {
         }
     }
 
-    /// Drops what has come of a message: no more are decoded.
+    /// Drops a partial message; nothing more is decoded.
     pub(super) fn forget(&mut self) {
         self.framing = WebSocket::default();
     }
 
-    /// Bytes of memory held beside the input.
+    /// Bytes of memory held outside the input buffer.
     pub(super) fn held_bytes(&self) -> usize {
         self.framing.held_bytes()
     }
 
     pub(super) fn unfinished(&self) -> Option<u32> {
-        // Apart from the numbers of the requests of HTTP before: another clock.
+        // Distinct from the numbers of the HTTP requests before, since each number has its own deadline.
         self.framing.unfinished().map(|number| number.wrapping_add(1 << 31))
     }
 }

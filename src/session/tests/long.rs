@@ -1,19 +1,19 @@
-//! Messages that take long to read are left to a worker, in each framing, and what follows them waits.
+//! In each framing, long messages are decoded by a worker, and later messages wait.
 
 use super::*;
 use crate::model::Dialect;
 
-/// How a message of so many bytes is sent, and what opens a connection that speaks that way.
-struct Way {
+/// How to open a connection of one framing, and send a message.
+struct Transport {
     name: &'static str,
     opening: &'static str,
     send: fn(&str) -> Vec<u8>,
 }
 
-const WAYS: &[Way] = &[
-    Way { name: "raw JSON", opening: "", send: |text| text.as_bytes().to_vec() },
+const TRANSPORTS: &[Transport] = &[
+    Transport { name: "raw JSON", opening: "", send: |text| text.as_bytes().to_vec() },
     #[cfg(feature = "http")]
-    Way {
+    Transport {
         name: "HTTP",
         opening: "",
         send: |text| {
@@ -23,7 +23,7 @@ const WAYS: &[Way] = &[
         },
     },
     #[cfg(feature = "http")]
-    Way {
+    Transport {
         name: "chunked HTTP",
         opening: "",
         send: |text| {
@@ -34,7 +34,7 @@ const WAYS: &[Way] = &[
         },
     },
     #[cfg(feature = "websocket")]
-    Way {
+    Transport {
         name: "WebSocket",
         opening: "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -58,10 +58,10 @@ fn ping_of(bytes: usize) -> String {
 }
 
 impl Bench {
-    fn opened(way: &Way) -> Bench {
+    fn opened(transport: &Transport) -> Bench {
         let mut bench = Bench::new();
         bench.rules.inline_bytes_max = 200;
-        bench.input.push(way.opening.as_bytes());
+        bench.input.push(transport.opening.as_bytes());
         bench.waits_for_input();
         bench.output.clear();
         bench
@@ -70,59 +70,63 @@ impl Bench {
     fn decode(&mut self) -> (RequestSeq, LongText) {
         match self.next() {
             Step::Decode(seq, text) => (seq, text),
-            step => panic!("no long message, but {step:?}"),
+            step => panic!("expected a long message, got {step:?}"),
         }
     }
 }
 
 #[test]
-fn a_message_of_one_byte_too_many_is_a_workers_in_each_framing() {
-    for way in WAYS {
-        let mut bench = Bench::opened(way);
+fn a_message_over_the_inline_limit_goes_to_a_worker_in_each_framing() {
+    for transport in TRANSPORTS {
+        let mut bench = Bench::opened(transport);
         let most = bench.rules.inline_bytes_max;
-        bench.input.push(&(way.send)(&ping_of(most)));
+        bench.input.push(&(transport.send)(&ping_of(most)));
         let (seq, name) = bench.call();
-        assert_eq!(name, CommandName::Ping, "{}", way.name);
+        assert_eq!(name, CommandName::Ping, "{}", transport.name);
         bench.answer(seq);
         bench.output.clear();
 
         let long = ping_of(most + 1);
-        bench.input.push(&(way.send)(&long));
-        bench.input.push(&(way.send)(LOGOUT));
+        bench.input.push(&(transport.send)(&long));
+        bench.input.push(&(transport.send)(LOGOUT));
         let (decoding, text) = bench.decode();
-        assert_eq!(text.as_slice(), long.as_bytes(), "{}", way.name);
+        assert_eq!(text.as_slice(), long.as_bytes(), "{}", transport.name);
         bench.is_blocked();
-        assert_eq!(bench.session.open_seqs().collect::<Vec<_>>(), [decoding], "{}", way.name);
+        assert_eq!(bench.session.open_seqs().collect::<Vec<_>>(), [decoding], "{}", transport.name);
         bench.session.decoded(decoding, crate::dialect::decode_json(text.as_slice()));
         let (seq, name) = bench.call();
-        assert_eq!(name, CommandName::Ping, "{}", way.name);
+        assert_eq!(name, CommandName::Ping, "{}", transport.name);
         bench.answer(seq);
         let (_, name) = bench.call();
-        assert_eq!(name, CommandName::Logout, "{}: what follows comes in its turn", way.name);
+        assert_eq!(name, CommandName::Logout, "{}: the next message follows", transport.name);
     }
 }
 
 #[test]
-fn a_message_that_no_worker_read_is_refused_and_the_next_is_run() {
-    for way in WAYS {
-        let mut bench = Bench::opened(way);
-        bench.input.push(&(way.send)(&ping_of(bench.rules.inline_bytes_max + 1)));
-        bench.input.push(&(way.send)(PING));
+fn a_failed_decode_is_refused_and_the_next_message_runs() {
+    for transport in TRANSPORTS {
+        let mut bench = Bench::opened(transport);
+        bench.input.push(&(transport.send)(&ping_of(bench.rules.inline_bytes_max + 1)));
+        bench.input.push(&(transport.send)(PING));
         let (decoding, _) = bench.decode();
         let busy = Refusal { dialect: Dialect::Command, id: None, failure: Failure::Busy };
         bench.session.decoded(decoding, Err(busy));
         let (seq, _) = bench.call();
-        let said = String::from_utf8_lossy(bench.output.as_slice()).into_owned();
-        assert!(said.contains(r#"{"status":"error","message":"busy","data":{}}"#), "{}: {said}", way.name);
-        let is_http = way.name.ends_with("HTTP");
-        assert_eq!(said.starts_with("HTTP/1.1 503 "), is_http, "{said}");
+        let output = String::from_utf8_lossy(bench.output.as_slice()).into_owned();
+        assert!(
+            output.contains(r#"{"status":"error","message":"busy","data":{}}"#),
+            "{}: {output}",
+            transport.name
+        );
+        let is_http = transport.name.ends_with("HTTP");
+        assert_eq!(output.starts_with("HTTP/1.1 503 "), is_http, "{output}");
         bench.answer(seq);
     }
 }
 
 #[test]
-fn a_message_that_is_read_late_comes_to_nothing() {
-    let mut bench = Bench::opened(&WAYS[0]);
+fn a_late_decode_is_ignored() {
+    let mut bench = Bench::opened(&TRANSPORTS[0]);
     bench.input.push(ping_of(bench.rules.inline_bytes_max + 1).as_bytes());
     let (decoding, text) = bench.decode();
     let decoded = || crate::dialect::decode_json(text.as_slice());
@@ -137,20 +141,20 @@ fn a_message_that_is_read_late_comes_to_nothing() {
 
 #[test]
 #[cfg(feature = "http")]
-fn the_head_of_a_long_message_counts_when_its_body_is_read() {
-    let mut bench = Bench::opened(&WAYS[0]);
+fn the_authorization_of_a_long_message_applies_to_its_body() {
+    let mut bench = Bench::opened(&TRANSPORTS[0]);
     let body = ping_of(bench.rules.inline_bytes_max + 1).replace("ping", "list");
     let head = "POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic QQ==\r\nContent-Length: ";
     bench.input.push(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes());
     let (decoding, text) = bench.decode();
     bench.session.decoded(decoding, crate::dialect::decode_json(text.as_slice()));
     bench.waits_for_input();
-    let said = String::from_utf8_lossy(bench.output.as_slice()).into_owned();
-    assert!(said.starts_with("HTTP/1.1 401 "), "{said}");
+    let output = String::from_utf8_lossy(bench.output.as_slice()).into_owned();
+    assert!(output.starts_with("HTTP/1.1 401 "), "{output}");
 }
 
 #[test]
-fn what_is_due_waits_for_the_conversion_before_it() {
+fn a_due_answer_waits_for_the_conversion_before_it() {
     let mut bench = Bench::new();
     let due = bench.now + SECOND;
     for id in 0..2 {
@@ -160,7 +164,7 @@ fn what_is_due_waits_for_the_conversion_before_it() {
     bench.now = due;
     let Step::Due(first, _) = bench.next() else { panic!("the first is due") };
     bench.session.begin_conversion(first);
-    assert_eq!(bench.session.next_due(), None, "nothing to wake up for");
+    assert_eq!(bench.session.next_due(), None, "no wake-up is needed");
     bench.waits_for_input();
     bench.answer_with(first, &CONVERTED);
     assert_eq!(bench.session.next_due(), Some(due));
