@@ -1,125 +1,120 @@
-//! Connections: how many, how long, and what one may do at a time.
+//! Limits on connections: how many, how long they last, and how much one may do at a time.
 
 use std::time::Duration;
 
 /// Open connections, by default.
 pub const CONNECTIONS_MAX: usize = 16_384;
-/// Descriptors kept for what is not a connection: listeners, the log, epoll, the store's files, or four for
-/// each connection to a PostgreSQL server, of which each thread has one and those that are stuck keep theirs.
+/// File descriptors reserved for listeners, the log, epoll, and the store: its files, or four per PostgreSQL
+/// connection. Each thread has one such connection, and threads that hang keep theirs.
 pub const DESCRIPTORS_RESERVED: usize = 160;
-/// Share of `--connections-max`, in percent, to fall to before a paused accept goes on.
+/// Percentage of `--connections-max` below which a paused accept resumes.
 pub const ACCEPT_RESUME_PERCENT: usize = 90;
-/// Connections accepted in one turn, so that a burst of them does not starve those that are open.
+/// Connections accepted per turn, so that a burst does not starve open connections.
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;
-/// Connections that may wait in the kernel for their accept: a burst of five thousand fits with
-/// the ones being accepted meanwhile; the system's own limit (net.core.somaxconn) may be lower.
+/// Backlog of `listen`: holds a burst of five thousand, less those accepted meanwhile. The system's limit
+/// (net.core.somaxconn) may be lower.
 pub const LISTEN_BACKLOG: i32 = 4096;
-/// How long accepting rests when descriptors ran out and no connection closes meanwhile.
+/// How long accepting pauses after the process ran out of descriptors, unless a connection closes earlier.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);
-/// Readiness events taken from the system at once.
+/// Readiness events fetched per poll.
 pub const EVENTS_PER_TURN_MAX: usize = 1024;
 
-/// Requests one connection may have decoded in one turn before others have theirs.
+/// Requests decoded per connection and turn, so that other connections get their share.
 pub const STEPS_PER_TURN_MAX: usize = 128;
-/// Bytes one connection may read in one turn before others have theirs.
+/// Bytes read per connection and turn, so that other connections get their share.
 pub const READ_BYTES_PER_TURN_MAX: usize = 64 << 10;
-/// What all connections together may do in one turn, counted as for one: whoever has not had a turn has the
-/// first of the next. Some two milliseconds, so that nothing else that the turn does waits for longer.
+/// Steps of all connections in one turn, counted as for one connection. A connection that got no turn comes first in
+/// the next. Bounds the turn to about two milliseconds.
 pub const STEPS_PER_TURN_ALL_MAX: usize = 512;
-/// Bytes that all connections together may read or convert in one turn, and again that are written of what workers
-/// have done, for the same reason.
+/// Bytes that all connections together may read or convert in one turn, and as many again written from worker results.
+/// Bounds the turn like [`STEPS_PER_TURN_ALL_MAX`].
 pub const BYTES_PER_TURN_ALL_MAX: usize = 256 << 10;
-/// Timers that go off in one turn; the rest have the next.
+/// Timers that fire in one turn; the rest fire in the next.
 pub const TIMERS_PER_TURN_MAX: usize = 1024;
-/// Open requests that are forgotten at once with their connection; one that has more is laid aside, and one
-/// such is taken apart in each turn.
+/// Open requests that are dropped at once with their connection. A connection with more is set aside, and each turn
+/// frees one such connection.
 pub const OPEN_FORGOTTEN_AT_ONCE_MAX: usize = 256;
-/// Bytes asked of the system in one read.
+/// Bytes requested from the system in one read.
 pub const READ_CHUNK_BYTES: usize = 16 << 10;
-/// Output queued at which a connection's input is left alone until it drains.
+/// Queued output bytes at which reading from the connection pauses until the output drains.
 pub const OUTPUT_BYTES_PAUSE: usize = 64 << 10;
-/// Bytes that all connections together may hold for their clients, by default: what has come and is not run,
-/// requests that are not answered, answers that are not taken.
+/// Bytes that all connections together may buffer, by default: unprocessed input, unanswered requests, unsent answers.
 pub const BUFFERS_BYTES_MAX: usize = 64 << 20;
-/// Bytes from which on a client counts as one of those who hold some; smaller requests are not worth a look.
+/// Bytes from which on a connection counts as holding memory; smaller requests are negligible.
 pub const HOLDING_BYTES_MIN: usize = 1 << 10;
-/// Bytes that are kept free for a page of an answer when it is begun: as many as one takes that has the longest
-/// rows, with its output grown for it.
+/// Bytes reserved when a page begins: a page of the longest rows, with room for its output buffer to grow.
 pub const PAGE_BYTES_RESERVED: usize = 768 << 10;
-/// Bytes that those who wait may go beyond the bound on all, one at a time, where it is held by clients that can't
-/// be closed: a request of the most bytes, and its answer. Without it all would wait for each other.
+/// Bytes that waiting requests may exceed the buffer limit by, one at a time, when the connections that hold the memory
+/// can't be closed: the largest request and its answer. Prevents a deadlock in which all wait for each other.
 pub const BUFFERS_BYTES_BEYOND: usize = 2 << 20;
-/// How long a client that has not authenticated may take nothing of its answer while others wait for room for
-/// theirs.
+/// How long an unauthenticated client may accept no output while others wait for buffer space.
 pub const STALL_WHILE_SCARCE: Duration = Duration::from_secs(1);
-/// Clients that are looked at for that at a time, those that hold most first.
+/// Connections examined for that at a time, largest holders first.
 pub const STALLED_LOOKED_AT_MAX: usize = 64;
-/// Bytes that have to be given back until the C library is told to give them back to the system.
+/// Freed bytes after which the C library is asked to return memory to the system.
 pub const TRIM_BYTES_MIN: usize = 4 << 20;
-/// How long it waits for that: there may be use for them again.
+/// Delay before that, since the memory may be needed again.
 pub const TRIM_AFTER: Duration = Duration::from_secs(3);
-/// Connections to the daemon's own socket, which are counted apart: an operator gets in however many clients there
-/// are.
+/// Connections to the daemon's own socket. They are counted separately, so that an operator can always connect.
 pub const OWN_SOCKET_CONNECTIONS: usize = 8;
-/// How soon it is tried again to make place for a new connection where there was none to be made.
+/// Interval between attempts to make room for a new connection when no connection could be closed.
 pub const FULL_RETRY: Duration = Duration::from_millis(100);
-/// Idle connections that are found at once to be closed for others: a search looks at all there are.
+/// Idle connections collected per search for connections to close: each search scans all of them.
 pub const IDLE_FOUND_AT_ONCE: usize = ACCEPTS_PER_TURN_MAX;
 
-/// Rows (VMs and disks) in one page of a long answer: some 60 KiB of JSON, or 340 KiB of disks of a VM whose
-/// name is as long as may be and has to be escaped all over. A VM with the most disks is a page of its own.
+/// Rows (VMs and disks) per page of a long answer: some 60 KiB of JSON, or 340 KiB of disks if the VM's name has
+/// maximum length and needs escaping throughout. A VM with the maximum number of disks is a page of its own.
 pub const PAGE_ROWS_MAX: usize = 1024;
-/// Connections looked at for one page of a list of connections: bounds a turn even where few match.
+/// Connections scanned for one page of a list of connections: bounds a turn when few match.
 pub const PAGE_PEERS_SCANNED_MAX: usize = 4096;
 
-/// VMs that may be authorized or connected at a time without having a password: as many as a store holds by
-/// default. One more is told `busy`. Each takes some 150 bytes.
+/// VMs without a password that may be authorized or connected at a time: as many as a store holds by default. The next
+/// one is answered `busy`. Each takes some 150 bytes.
 pub const AUTHORIZED_VMS_MAX: usize = 1 << 20;
-/// VMs that are looked up at once for a page of those: bounds its memory where all have many disks.
+/// Members looked up per query while a page is made: bounds memory when all have many disks.
 pub const MEMBERS_PER_QUERY: usize = 16;
 
-/// Requests with an id that one connection may have open, by default.
+/// Open requests with an id per connection, by default.
 pub const REQUESTS_PER_CONNECTION: usize = 16_384;
-/// Requests that all connections together may have open, by default.
+/// Open requests of all connections together, by default.
 pub const REQUESTS_MAX: usize = 1_048_576;
 
-/// Bytes of the texts of all conversions that wait: a million of usual length, or some hundred of the longest.
+/// Bytes of text in all delayed conversions: a million of typical length, or a few hundred of the longest.
 pub const DELAYED_BYTES_MAX: usize = 256 << 20;
-/// Delays of conversions told to the log in one second; the rest are counted.
+/// Delayed conversions logged per second; the rest are counted.
 pub const DELAYS_LOGGED_PER_SECOND_MAX: u32 = 100;
 
-/// How long a client may connect and say nothing, by default: people open `nc` and then look for what
-/// to paste.
+/// How long a client may stay silent after it connects, by default: people open `nc` and then look for text to paste.
 pub const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
-/// From the first to the last byte of a request, by default.
+/// Time from the first to the last byte of a request, by default.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between the requests of somebody who has not authenticated, by default.
+/// Time between requests of an unauthenticated client, by default.
 pub const IDLE_TIMEOUT_ANONYMOUS: Duration = Duration::from_secs(3600);
-/// Between the requests of one connection of HTTP, by default: what browsers and proxies expect.
+/// Time between requests of an HTTP connection, by default: what browsers and proxies expect.
 pub const IDLE_TIMEOUT_HTTP: Duration = Duration::from_secs(75);
-/// Without progress in sending what is due, by default.
+/// Time without progress while output is pending, by default.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long input is discarded after a last error, so that the client can read the error before the
-/// reset that closing with unread input causes.
+/// How long input is discarded after a final error, so that the client can read the error before closing with unread
+/// input resets the connection.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How much input is discarded then.
+/// Bytes of input discarded in that time.
 pub const LINGER_BYTES_MAX: usize = 64 << 20;
-/// Lines that look like HTTP on a connection that is not are logged this often at most, in seconds.
+/// Minimum interval, in seconds, between log lines about HTTP sent to a connection of another protocol.
 pub const HTTP_LINE_LOG_INTERVAL_S: u64 = 60;
-/// Troubles that clients can cause or meet many times a second are logged this often at most, in seconds:
-/// too many connections, a store that fails.
+/// Minimum interval, in seconds, between log lines about errors that clients can cause or meet many times a second: too
+/// many connections, a failing store.
 pub const TROUBLE_LOG_INTERVAL_S: u64 = 1;
-/// Jobs that one connection may have waiting or running; its further requests wait in its input. A
-/// sixteenth of the read and write queues, so that one client can't fill them.
+/// Jobs that one connection may have queued or running; its further requests wait in its input. A sixteenth of the read
+/// and write queues, so that one client can't fill them.
 pub const JOBS_PER_CONNECTION_MAX: u32 = 256;
 
-/// Bytes that the system takes of us for a client beyond what it has sent: with megabytes, which it takes otherwise,
-/// somebody who reads steadily but slowly would not be seen to for longer than he may stall.
+/// Bytes that the kernel accepts for a socket beyond what it has sent. With the default of megabytes, a client that
+/// reads slowly but steadily would show no progress for longer than the write timeout.
 pub const UNSENT_BYTES_MAX: u32 = 64 << 10;
 
-/// TCP keep-alive: silence before the first probe.
+/// TCP keep-alive: idle time before the first probe.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-/// TCP keep-alive: between probes.
+/// TCP keep-alive: interval between probes.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// TCP keep-alive: probes unanswered before the peer counts as dead.
+/// TCP keep-alive: unanswered probes before the peer counts as dead.
 pub const KEEPALIVE_PROBES: u32 = 4;

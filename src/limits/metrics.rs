@@ -1,53 +1,50 @@
-//! Points, their keys, and their retention.
+//! Limits on points, their keys, and their retention.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Bytes of a metric's key.
+/// Bytes of a metric key.
 pub const METRIC_KEY_BYTES_MAX: usize = 200;
-/// Keys of metrics in a store: a thousand hosts with a hundred each. Who makes a key of something that is
-/// different each time is told instead of filling the disk.
+/// Metric keys in a store: a thousand hosts with a hundred each. A client that generates keys gets an error before it
+/// fills the disk.
 pub const METRIC_KEYS_MAX: u64 = 100_000;
-/// Bytes of a line of metrics text, its end left out: many times the longest that means something.
+/// Bytes of a line of metrics text without its line ending: many times the longest valid line.
 pub const TEXT_LINE_BYTES_MAX: usize = 4096;
-/// Seconds since 1970 that a point may be of: the years 1 to 9999, which every program can tell that reads the tables.
-/// A time of today in milliseconds is later.
+/// Valid timestamps in Unix seconds: the years 1 to 9999, which all programs that read the tables can represent. A
+/// current timestamp in milliseconds lies above the range.
 pub const POINT_SECONDS: RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
-/// Points that one request may put: as many lines as fit into what is read of a connection at a time, or some
-/// 200 KiB of JSON. Bounds how long the others wait that share its commit.
+/// Points per put request: as many lines as fit into one read of a connection, or some 200 KiB of JSON. Bounds the wait
+/// of other writes in the same commit.
 pub const POINTS_PER_REQUEST_MAX: usize = 4096;
-/// Points in one page of a long answer, series that have none in it counted as one: some 60 KiB of text, or half a
-/// MiB where keys are as long as may be.
+/// Points per page of a long answer, a series without points counted as one: some 60 KiB of text, or half a MiB with
+/// keys of maximum length.
 pub const POINTS_PER_PAGE_MAX: usize = 2048;
 
-/// Points that share one commit, about: what a request in the middle of them may have to wait for.
+/// Approximate number of points per commit: bounds the wait of a request in the middle of them.
 pub const POINTS_PER_COMMIT_MAX: usize = 16 << 10;
 
-/// Points that wait to be written behind: some seconds of what a disk takes. Whoever puts more waits until there
-/// is room.
+/// Points that may wait for write-behind: a few seconds of disk writes. Further puts wait for room.
 pub const POINTS_BEHIND_MAX: usize = 256 << 10;
-/// How long points wait at most before they are written behind; with what writing takes that is within the second
-/// that is promised.
+/// How long points wait at most before write-behind; together with the write it stays within the promised second.
 pub const POINTS_BEHIND_PAUSE: Duration = Duration::from_millis(500);
-/// How long somebody who asks for points, or has no room for more, waits while others write them: less than a
-/// request may wait for the store.
+/// How long a read of points, or a put without room, waits for write-behind: less than
+/// [`STORE_DEADLINE`](super::STORE_DEADLINE).
 pub const POINTS_BEHIND_PATIENCE: Duration = Duration::from_secs(2);
-/// How long to rest after points could not be written behind.
+/// Pause after a failed write-behind.
 pub const POINTS_BEHIND_RETRY: Duration = Duration::from_millis(500);
-/// How long the end of a server waits at least until what waits to be written behind is, where requests have taken
-/// the whole grace: a part of what a stop may take beyond it, of which other threads need one, too.
+/// Minimum time that shutdown waits for write-behind when requests used up the whole grace period. Other threads need
+/// part of the extra time of a stop, too.
 pub const POINTS_BEHIND_LAST_MIN: Duration = Duration::from_millis(100);
 
-/// Points that are removed in one step because they are old, and series that are looked at for it, at most: a few
-/// milliseconds, for which others that write may have to wait.
+/// Points removed, and series examined, per retention step: a few milliseconds during which other writes may wait.
 pub const RETENTION_STEP: usize = 1024;
-/// How many times as long as a step takes nothing is removed after it.
+/// Pause after a retention step, as a multiple of the step's duration.
 pub const RETENTION_REST: u32 = 3;
-/// The shortest such rest.
+/// Minimum of that pause.
 pub const RETENTION_REST_MIN: Duration = Duration::from_millis(5);
-/// The longest.
+/// Maximum of that pause.
 pub const RETENTION_REST_MAX: Duration = Duration::from_secs(1);
-/// Between the end of one walk through all series and the next, at most: an old point stays for so much longer.
+/// Maximum pause between two passes over all series: expired points stay that much longer.
 pub const RETENTION_PAUSE_MAX: Duration = Duration::from_secs(60);
-/// The same at least, however short a time points are kept.
+/// Minimum of that pause, for short retention times.
 pub const RETENTION_PAUSE_MIN: Duration = Duration::from_secs(1);

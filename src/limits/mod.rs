@@ -1,4 +1,4 @@
-//! Every bound there is, with its reason. Those that a setting can change are its default.
+//! All limits, with their reasons. A limit that a setting can change is its default.
 
 mod connections;
 mod metrics;

@@ -1,48 +1,48 @@
-//! What settings may say.
+//! Bounds on settings.
 
 use std::time::Duration;
 
 use super::ARGON2_LANES_MAX;
 
-/// The shortest timeout: a shorter one ends before the network answers.
+/// Minimum timeout: a shorter one expires before the network answers.
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(10);
-/// The longest timeout: whoever wants more wants none.
+/// Maximum timeout: a longer one amounts to none.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-/// The shortest life of a token: they are kept in whole seconds.
+/// Minimum token lifetime: expiry is stored in whole seconds.
 pub const TOKEN_LIFETIME_MIN: Duration = Duration::from_secs(1);
-/// The longest life of a token: ten years.
+/// Maximum token lifetime: ten years.
 pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
-/// The shortest time that points are kept, by setting: they have whole seconds.
+/// Minimum retention: timestamps are whole seconds.
 pub const RETENTION_MIN: Duration = Duration::from_secs(1);
-/// The longest: a hundred years; whoever wants more wants them for good.
+/// Maximum retention: a hundred years; a longer one amounts to unlimited.
 pub const RETENTION_MAX: Duration = Duration::from_secs(36_500 * 24 * 3600);
-/// The port that the daemon listens on by default.
+/// Default port.
 pub const PORT: u16 = 8888;
-/// The shortest delay of a conversion, by default.
+/// Minimum delay of a conversion, by default.
 pub const CONVERSION_DELAY_MIN: Duration = Duration::from_secs(1);
-/// The longest delay of a conversion, by default.
+/// Maximum delay of a conversion, by default.
 pub const CONVERSION_DELAY_MAX: Duration = Duration::from_secs(5);
-/// The longest delay of a conversion, by setting: its memory is held for as long.
+/// Upper bound for the delay of a conversion: its memory is held until then.
 pub const CONVERSION_DELAY_LIMIT: Duration = Duration::from_secs(3600);
-/// VMs in a store, at most, by setting: a thousand times what is tested.
+/// Upper bound for VMs in a store: a thousand times what is tested.
 pub const VMS_LIMIT: u64 = 1_000_000_000;
-/// Open connections, at most, by setting: descriptors that Linux gives one process by default.
+/// Upper bound for open connections: the descriptors that Linux gives one process by default.
 pub const CONNECTIONS_LIMIT: usize = 1 << 20;
-/// Bytes that all connections may hold, at least, by setting: a request of the most bytes and its answer.
+/// Lower bound for the bytes that all connections may buffer: the largest request and its answer.
 pub const BUFFERS_BYTES_MIN: usize = 2 << 20;
-/// Bytes that all connections may hold, at most, by setting: whoever has more memory has other plans for it.
+/// Upper bound for the bytes that all connections may buffer: more is unlikely to be intended.
 pub const BUFFERS_BYTES_LIMIT: usize = 1 << 40;
-/// Jobs that wait to be hashed, at most, by setting: each may hold a password and a thousand disks.
+/// Upper bound for queued hash jobs: each may hold a password and a thousand disks.
 pub const AUTH_QUEUE_LIMIT: usize = 1 << 16;
-/// Jobs that wait for the store, at most, by setting.
+/// Upper bound for jobs queued for the store.
 pub const STORE_QUEUE_LIMIT: usize = 1 << 20;
-/// Requests that may be open, at most, by setting.
+/// Upper bound for open requests.
 pub const REQUESTS_LIMIT: usize = 1 << 24;
-/// Failed logins before a delay, at most, by setting.
+/// Upper bound for the failed logins before a delay.
 pub const LOGIN_FAILURES_LIMIT: u32 = 1000;
-/// The longest delay of a login, at least, by setting.
+/// Lower bound for the maximum login delay.
 pub const LOGIN_DELAY_MIN: Duration = Duration::from_millis(100);
-/// The longest delay of a login, at most, by setting: a login that waits has to be answered in time.
+/// Upper bound for the maximum login delay: a delayed login must be answered in time.
 pub const LOGIN_DELAY_LIMIT: Duration = Duration::from_secs(20);
-/// argon2id: KiB of memory, at least, by setting: eight for each of the most lanes, or it can't run.
+/// Lower bound for argon2id memory, in KiB: argon2 requires eight for each lane.
 pub const ARGON2_MEMORY_KIB_MIN: u32 = 8 * ARGON2_LANES_MAX;

@@ -1,108 +1,104 @@
-//! SQLite and PostgreSQL.
+//! Limits on SQLite and PostgreSQL.
 
 use std::time::Duration;
 
 use super::POINTS_PER_REQUEST_MAX;
 
-/// How long a daemon whose store was not there when it was started rests between its attempts to open it: service is
-/// there within a second after the store is.
+/// Interval between attempts to open a store that was unavailable at startup: service starts within a second after the
+/// store does.
 pub const STORE_OPEN_PAUSE: Duration = Duration::from_millis(250);
-/// So long no write has come through, and some were tried, when `/healthz` says that the store is unavailable: four
-/// times as long as one may take, so that one that was unlucky is no trouble where others are well.
+/// How long writes must have been attempted without one success before `/healthz` reports the store unavailable: four
+/// times the longest write, so that one unlucky write does not count.
 pub const WRITING_WINDOW: Duration = Duration::from_secs(10);
-/// How often the log says that it is still so.
+/// Interval between log lines while that lasts.
 pub const WRITING_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long a SQLite connection waits for another process's lock: twice, for a write that comes while
-/// another waits, is less than a write may take.
+/// How long a SQLite connection waits for another process's lock. A write that follows another waiting write takes
+/// twice as long, which is less than a write may take.
 pub const SQLITE_BUSY: Duration = Duration::from_secs(1);
-/// How often `vmherd vm` asks for a lock that somebody else holds, each time as long as the store waits: ten
-/// or twenty seconds, as long as an operator waits for an answer.
+/// How often `vmherd vm` retries a locked store, each attempt with the store's own wait: ten to twenty seconds in all,
+/// as long as an operator waits for an answer.
 pub const REGISTRY_ATTEMPTS: usize = 10;
-/// KiB of page cache of each SQLite connection.
+/// Page cache of each SQLite connection, in KiB.
 pub const SQLITE_CACHE_KIB: i64 = 1024;
-/// Prepared statements that each SQLite connection keeps: more than there are.
+/// Prepared statements cached per SQLite connection: more than exist.
 pub const SQLITE_STATEMENTS_CACHED: usize = 64;
-/// Bytes that SQLite's log keeps after a burst of writes has made it longer.
+/// Bytes that SQLite's write-ahead log keeps after a burst of writes.
 pub const SQLITE_LOG_BYTES_KEPT: i64 = 16 << 20;
-/// How often a server looks whether the path of its SQLite file still leads there, where it writes nothing: so that
-/// a second after it does not, nothing more is acknowledged.
+/// How often an idle server checks that its SQLite path still leads to the open file, so that it stops acknowledging
+/// writes a second after the file was replaced.
 pub const SQLITE_LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// How often opening a SQLite file is tried while another process holds it: two that make the same new
-/// file at once get in each other's way for moments.
+/// Attempts to open a SQLite file that another process has locked: two processes that create the same file block each
+/// other briefly.
 pub const SQLITE_OPEN_ATTEMPTS: usize = 50;
-/// How long it rests, and waits for locks, each time.
+/// Pause, and lock wait, of each such attempt.
 pub const SQLITE_OPEN_PAUSE: Duration = Duration::from_millis(50);
 
-/// Write workers, where the store is PostgreSQL: a commit that waits for the disk or for somebody's lock
-/// leaves three to go on, and a database has few connections to give.
+/// Write workers for PostgreSQL: while one commit waits for the disk or a lock, three continue; databases have few
+/// connections to spare.
 pub const POSTGRES_WRITERS: usize = 4;
-/// How long connecting to one host of a PostgreSQL database may take, log-in included, where its URL sets no
-/// other time: several round trips around the world. Less than the second after which the system tries again
-/// where a packet was lost: a network that works again is noticed sooner by those who begin anew, and three
-/// hosts get their turn within a job's deadline.
+/// Timeout for connecting to one PostgreSQL host, log-in included, unless the URL sets one: several round trips around
+/// the world. Less than the second after which the kernel retransmits a lost packet: a new attempt notices a recovered
+/// network sooner, and three hosts fit into a job's deadline.
 pub const POSTGRES_CONNECT: Duration = Duration::from_millis(750);
-/// How often connecting is tried where nobody answers: one lost packet is no lost server. Several hosts are
-/// each other's second attempt.
+/// Connection attempts when no host answers, since one lost packet does not mean a lost server. With several hosts,
+/// each is the second attempt of another.
 pub const POSTGRES_CONNECT_ATTEMPTS: usize = 2;
-/// Attempts to connect to one host of a PostgreSQL database that run at once, each on a thread. Those that
-/// a silent host holds stay until it says something or is gone, so they are few; attempts of a healthy one
-/// take milliseconds, so more workers than that can wait for their turn.
+/// Concurrent connection attempts per PostgreSQL host, each on a thread. A silent host holds its threads until it
+/// answers or the connection fails, so they are few. A healthy host answers in milliseconds, so that more workers can
+/// take turns.
 pub const POSTGRES_ATTEMPTS_PER_HOST: usize = 8;
-/// How long PostgreSQL may work at one statement.
+/// Server-side timeout of a PostgreSQL statement.
 pub const POSTGRES_STATEMENT: Duration = Duration::from_secs(5);
-/// Points that one statement writes to PostgreSQL: some 100 ms of work, far less than it may take, and as many as
-/// four requests have at most.
+/// Points per PostgreSQL statement: some 100 ms of work, far below the statement timeout; at most four requests' worth.
 pub const POSTGRES_POINTS_PER_STATEMENT: usize = 4 * POINTS_PER_REQUEST_MAX;
-/// How long PostgreSQL is to wait for somebody's lock: ends before the deadline of the job that waits.
+/// How long PostgreSQL waits for a lock in all: ends before the deadline of the waiting job.
 pub const POSTGRES_LOCK: Duration = Duration::from_secs(2);
-/// How long a worker waits for it at a time, and tries again what lost against others. Then it does what
-/// else there is: those who need a lock that somebody holds keep nobody else waiting for longer than this.
+/// How long a worker waits for a lock, or retries a conflict, at a time before it does other work: a held lock delays
+/// unrelated jobs no longer than this.
 pub const POSTGRES_LOCK_ATTEMPT: Duration = Duration::from_millis(150);
-/// How long after a commit a connection is taken to be there still, so that a commit may be the first that is
-/// sent on it: one that ended meanwhile leaves open what was done. Commits that follow each other less closely
-/// than this need no round trips saved.
+/// How long after a commit a connection counts as alive, so that a commit may be the first message sent on it. If it
+/// ended meanwhile, the outcome is unknown. Commits further apart do not need to save a round trip.
 pub const POSTGRES_WARM: Duration = Duration::from_millis(20);
-/// How long PostgreSQL keeps the locks of a transaction whose client says nothing (it was stopped, or its
-/// network is gone). Ours never pause inside of one.
+/// How long PostgreSQL keeps the locks of a transaction whose client is silent because it was stopped or its network
+/// failed. Our transactions never pause.
 pub const POSTGRES_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
-/// How long what was sent to PostgreSQL may stay unacknowledged until the connection counts as dead.
+/// How long data sent to PostgreSQL may stay unacknowledged before the connection counts as dead.
 pub const POSTGRES_UNACKNOWLEDGED: Duration = Duration::from_secs(3);
-/// TCP keep-alive of connections to PostgreSQL: silence before the first probe. A server that vanished
-/// while it worked for us is noticed by probes only.
+/// TCP keep-alive of PostgreSQL connections: idle time before the first probe. Only probes detect a server that
+/// vanished while it executed a statement.
 pub const POSTGRES_KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
-/// TCP keep-alive of connections to PostgreSQL: between probes.
+/// TCP keep-alive of PostgreSQL connections: interval between probes.
 pub const POSTGRES_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
-/// TCP keep-alive of connections to PostgreSQL: probes unanswered before the server counts as dead.
+/// TCP keep-alive of PostgreSQL connections: unanswered probes before the server counts as dead.
 pub const POSTGRES_KEEPALIVE_PROBES: u32 = 3;
-/// The pause after the first failed attempt to connect to PostgreSQL, counted from its beginning; doubles
-/// with each that follows. Whoever needs a connection meanwhile is told at once that there is none.
+/// Back-off after the first failed connection to PostgreSQL, from its start; doubles with each further failure. Jobs
+/// that need a connection meanwhile fail at once.
 pub const POSTGRES_RECONNECT_FIRST: Duration = Duration::from_millis(25);
-/// The longest such pause: service is back within a second after the database is.
+/// Maximum back-off: service is back within a second after the database is.
 pub const POSTGRES_RECONNECT_MAX: Duration = Duration::from_millis(500);
-/// How often work is tried on a new connection where the one it was begun on was lost: once finds out
-/// that the server was restarted, more would be waiting for it.
+/// Retries of a job on a new connection after its connection was lost: one covers a restarted server; more would only
+/// prolong the wait.
 pub const POSTGRES_RECONNECTS_PER_JOB: u32 = 1;
-/// How long a transaction that lost against others is tried again: ends before the job's deadline.
+/// How long a transaction with serialization conflicts is retried: ends before the job's deadline.
 pub const POSTGRES_CONFLICT_TIME: Duration = Duration::from_millis(1500);
-/// The longest pause before the first such retry; doubles with each that follows, and is drawn at random
-/// so that those that met once do not meet again.
+/// Upper bound of the pause before the first such retry; doubles with each retry. The pause is random so that the same
+/// transactions do not conflict again.
 pub const POSTGRES_CONFLICT_PAUSE_FIRST: Duration = Duration::from_millis(2);
-/// The longest such pause.
+/// Maximum of that upper bound.
 pub const POSTGRES_CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(50);
-/// How long a connection that rests may take to answer, where a new one was not made in time: a database that has
-/// none to give answers there at once, one that is gone does not.
+/// How long an idle connection may take to answer when a new one could not be made in time. A database that has no free
+/// connections answers at once; a dead one does not.
 pub const POSTGRES_ANSWER: Duration = Duration::from_millis(200);
-/// How long the database is not asked for one more connection after it had none to give; doubles with each time that
-/// follows. Those that there are take turns meanwhile.
+/// Back-off after the database refused one more connection; doubles with each refusal. Jobs share the existing
+/// connections meanwhile.
 pub const POSTGRES_FULL_PAUSE_FIRST: Duration = Duration::from_secs(1);
-/// The longest such pause: a limit that was raised is noticed within it.
+/// Maximum of that back-off: a raised connection limit is noticed within it.
 pub const POSTGRES_FULL_PAUSE_MAX: Duration = Duration::from_secs(30);
-/// How often two connections are looked at, in turn, for whether they share one of the server's sessions: somebody
-/// else may have taken it from a pooler in between.
+/// How often two connections are probed, in turn, for sharing one server session: a pooler may have given the session
+/// to another client in between.
 pub const POSTGRES_POOLER_PROBES: usize = 5;
-/// Connections to PostgreSQL, at most, by setting: more than there are threads.
+/// Upper bound for PostgreSQL connections: more than there are threads.
 pub const STORE_CONNECTIONS_LIMIT: usize = 1000;
-/// How long bringing a PostgreSQL database up to date may take, waiting for another daemon that does it
-/// included.
+/// Timeout for migrating a PostgreSQL database, including the wait for another daemon that migrates it.
 pub const POSTGRES_MIGRATION: Duration = Duration::from_secs(60);

@@ -1,16 +1,15 @@
-//! Memory that held a secret.
+//! Wiping secrets, and returning freed memory to the system.
 
-/// Overwrites `bytes` in a way that the compiler does not leave out.
+/// Overwrites `bytes` with zeros; the compiler does not optimize this away.
 pub fn wipe(bytes: &mut [u8]) {
-    // SAFETY: the pointer and the length are those of a slice that is borrowed for writing; zeros are
-    // valid bytes.
+    // SAFETY: pointer and length come from an exclusively borrowed slice; zeros are valid bytes.
     unsafe { libc::explicit_bzero(bytes.as_mut_ptr().cast(), bytes.len()) }
 }
 
-/// Gives memory that is freed back to the system, as far as the C library can.
+/// Returns freed memory to the system, where the C library supports it.
 pub fn trim() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it takes a number and changes nothing that is in use.
+    // SAFETY: takes a number only, and does not touch memory in use.
     unsafe {
         libc::malloc_trim(0);
     }

@@ -1,7 +1,6 @@
-//! Small safe wrappers over what the standard library lacks of the system. The only `unsafe` there is.
+//! Small safe wrappers for system calls that the standard library lacks. The only module with `unsafe` code.
 //!
-//! Each call into libc stands alone in a function whose types leave the caller no way to misuse it, with
-//! the reason why it is sound beside it.
+//! Each libc call has a function of its own, whose types rule out misuse, with a SAFETY comment beside the call.
 
 pub mod memory;
 pub mod owner;
@@ -12,7 +11,7 @@ pub use memory::wipe;
 
 use std::io;
 
-/// The result of a call that tells failure by -1 and `errno`.
+/// Maps -1 of a call to the error in `errno`.
 fn check_result(result: libc::c_int) -> io::Result<libc::c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -1,4 +1,4 @@
-//! Whose a file is: what root makes for a daemon of another user is to be that user's.
+//! File ownership: files that root creates for a daemon of another user must belong to that user.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -6,8 +6,8 @@ use std::os::unix::fs::{MetadataExt, fchown};
 
 use super::process::effective_uid;
 
-/// Gives `file` to the owner of `of`, where this process is root's. `file` must have been made by the caller: in a
-/// directory of another user a name may lead anywhere.
+/// Gives `file` the owner and group of `of`, if this process runs as root. The caller must have created `file`: in
+/// another user's directory a name may lead anywhere.
 pub fn copy_owner(file: &File, of: &Metadata) -> io::Result<()> {
     let own = file.metadata()?;
     if effective_uid() != 0 || (own.uid(), own.gid()) == (of.uid(), of.gid()) {

@@ -1,14 +1,13 @@
-//! The process and its threads: descriptors, priorities, whose it is.
+//! The process and its threads: descriptors, priorities, user, memory, time since boot.
 
 use std::fs;
 use std::io;
 use std::time::Duration;
 
-/// Raises the number of descriptors that this process may have to the most that it may ask for, and tells
-/// that number.
+/// Raises the soft limit of open descriptors to the hard limit, and returns it.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a structure of the type that the call fills in, borrowed for the call.
+    // SAFETY: `limit` has the type that the call fills in, and is borrowed for the call.
     super::check_result(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
     if limit.rlim_cur < limit.rlim_max {
         let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
@@ -19,34 +18,34 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// Makes the calling thread, and no other, step back before others: the higher, the farther (0 to 19).
+/// Sets the nice value of the calling thread only (0 to 19).
 pub fn set_thread_niceness(niceness: i32) -> io::Result<()> {
     // SAFETY: takes nothing and always succeeds.
     let thread = unsafe { libc::gettid() };
-    // On Linux priorities belong to threads, and a thread's id is taken where others take a process's.
+    // On Linux each thread has its own priority, and `PRIO_PROCESS` accepts a thread id.
     // SAFETY: takes numbers only.
     super::check_result(unsafe { libc::setpriority(libc::PRIO_PROCESS, thread as libc::id_t, niceness) })?;
     Ok(())
 }
 
-/// The user in whose name this process acts.
+/// The effective user id of this process.
 pub fn effective_uid() -> u32 {
     // SAFETY: takes nothing and always succeeds.
     unsafe { libc::geteuid() }
 }
 
-/// Memory of this process that is in RAM, where the system tells it.
+/// Resident memory of this process in KiB, if the system reports it.
 pub fn resident_kib() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
-/// The time since the system's start, the time that it was suspended included.
+/// Time since boot, including time suspended.
 pub fn time_since_boot() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a structure of the type that the call fills in; it does not fail for a clock that
-    // there is, and otherwise leaves zeros.
+    // SAFETY: `time` has the type that the call fills in. The call can't fail for an existing clock; otherwise `time`
+    // stays zero.
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
@@ -57,25 +56,25 @@ mod tests {
 
     #[test]
     fn resident_memory_is_plausible() {
-        let kib = resident_kib().expect("Linux tells");
+        let kib = resident_kib().expect("Linux reports it");
         assert!((100..100 << 20).contains(&kib), "{kib}");
     }
 
     #[test]
-    fn raising_the_limit_equals_soft_and_hard() {
+    fn raising_the_limit_sets_soft_to_hard() {
         let raised = raise_descriptor_limit().unwrap();
         let limits = fs::read_to_string("/proc/self/limits").unwrap();
         let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
         let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         assert_eq!(numbers, [raised, raised]);
-        assert_eq!(raise_descriptor_limit().unwrap(), raised, "a second time changes nothing");
+        assert_eq!(raise_descriptor_limit().unwrap(), raised, "raising it again changes nothing");
     }
 
     #[test]
     fn niceness_is_per_thread() {
         let niceness = |path: &str| {
             let stat = fs::read_to_string(path).unwrap();
-            // The fields behind the name in parentheses begin with the third; niceness is the nineteenth.
+            // After the name in parentheses the fields start with the third; niceness is the nineteenth.
             let (_, fields) = stat.rsplit_once(')').unwrap();
             fields.split_whitespace().nth(16).unwrap().parse::<i32>().unwrap()
         };

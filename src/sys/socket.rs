@@ -1,15 +1,15 @@
-//! What the standard library does not tell of sockets.
+//! Socket options that the standard library lacks.
 
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// The effective user id that the other end of the unix stream `socket` had when it connected.
+/// The effective user id that the peer of the unix stream `socket` had when it connected.
 pub fn peer_uid(socket: impl AsFd) -> io::Result<u32> {
     let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut length = mem::size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: the pointer is to a `ucred`, which is what SO_PEERCRED fills in, and `length` is its size;
-    // both live through the call. The descriptor is borrowed, so it is open.
+    // SAFETY: the pointer is to a `ucred`, the type that SO_PEERCRED fills in, and `length` is its size; both live
+    // through the call. The descriptor is borrowed, so it is open.
     let result = unsafe {
         libc::getsockopt(
             socket.as_fd().as_raw_fd(),
@@ -20,9 +20,9 @@ pub fn peer_uid(socket: impl AsFd) -> io::Result<u32> {
         )
     };
     super::check_result(result)?;
-    // Nobody is what the system says where it does not know (another user namespace, a TCP socket).
+    // For a peer that it does not know (another user namespace, a TCP socket) the system reports an invalid uid.
     if length as usize != mem::size_of::<libc::ucred>() || credentials.uid == u32::MAX {
-        return Err(io::Error::other("the system does not tell the peer's user"));
+        return Err(io::Error::other("the system does not report the peer's user"));
     }
     Ok(credentials.uid)
 }
