@@ -1,4 +1,4 @@
-//! Who may run what: decides by the rows of the table of commands, for every dialect.
+//! Access control: who may run which command, by the table of commands, for all dialects.
 
 use crate::model::{Access, AnonymousAccess, CommandName, Principal};
 
@@ -7,17 +7,17 @@ use crate::model::{Access, AnonymousAccess, CommandName, Principal};
 pub enum Permission {
     /// Run it.
     Allowed,
-    /// Run it for its own VM, as long as the login holds.
+    /// Run it for its own VM, while the login is valid.
     AllowedAsItself,
-    /// Nothing before it has authenticated.
+    /// Run it only after authentication.
     AuthenticationRequired,
-    /// Nothing: registration is closed on this listener.
+    /// Not run it: registration is closed on this listener.
     RegistrationClosed,
-    /// Nothing: to this client the command does not exist.
+    /// Not see it: the command does not exist for this client.
     Unknown,
 }
 
-/// What `principal` may do with `command` on a listener with these rules.
+/// The permission of `principal` for `command` on a listener with these rules.
 pub fn permission(
     command: CommandName,
     principal: &Principal,
@@ -40,7 +40,7 @@ pub fn permission(
         }
         Access::Vm | Access::Open(_) => vm_or(Permission::AllowedAsItself),
         Access::OpenOrAnyVm(_) => vm_or(Permission::Allowed),
-        // A VM registers others by the dialect `command` only.
+        // A VM registers other VMs only in the dialect `command`.
         Access::OpenRegistration(_) => vm_or(Permission::RegistrationClosed),
         Access::Operator if *principal == Principal::Operator => Permission::Allowed,
         Access::Operator => Permission::Unknown,
@@ -53,9 +53,9 @@ mod tests {
     use crate::ids::VmId;
     use crate::model::{AccessGroup, Login, VmName};
 
-    /// What is promised for each command and principal, on listeners that open everything and nothing.
+    /// The documented rights of each command and principal, on listeners that open everything and nothing.
     #[test]
-    fn rights_are_as_promised() {
+    fn rights_are_as_documented() {
         use Permission::{Allowed, AllowedAsItself, AuthenticationRequired, RegistrationClosed, Unknown};
         let vm = Principal::Vm(Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") });
         let principals = [Principal::Anonymous, vm, Principal::Operator];
@@ -87,18 +87,18 @@ mod tests {
                 CommandName::Put | CommandName::Get => AccessGroup::Metrics,
                 _ => AccessGroup::Action,
             };
-            let only_it = [group].into_iter().collect();
+            let only_this = [group].into_iter().collect();
             let all_others = AccessGroup::ALL.into_iter().filter(|other| *other != group).collect();
             for (anonymous_access, wanted) in [
                 (AnonymousAccess::ALL, open),
-                (only_it, open),
+                (only_this, open),
                 (AnonymousAccess::NONE, closed),
                 (all_others, closed),
             ] {
                 let found = |open_registration| {
                     principals
                         .each_ref()
-                        .map(|who| permission(command, who, open_registration, anonymous_access))
+                        .map(|principal| permission(command, principal, open_registration, anonymous_access))
                 };
                 assert_eq!(found(true), *wanted, "{command:?} where {anonymous_access} is open");
                 let wanted = match command {

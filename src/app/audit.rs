@@ -1,11 +1,11 @@
-//! The audit log: who logged in, out and in vain, what was registered and changed, what was refused and why.
+//! The audit log: logins, logouts, failed logins, registrations, changes, and refusals with their reasons.
 //!
-//! Each event is one line of `KEY=VALUE` words under a target of its own, in an order that does not change:
-//! programs such as fail2ban read it, and README promises it. What a client chose comes last, quoted and
-//! escaped, so that it can't be taken for anything else. No password and no token is ever in it.
+//! Each event is one line of `KEY=VALUE` pairs under its own target. Programs such as fail2ban parse it, so the order
+//! is fixed; the README documents it. Text chosen by a client comes last, quoted and escaped, so that it can't imitate
+//! other fields. A line never contains a password or a token.
 //!
-//! Each source has so many lines of each level in a minute; the rest are counted, and the count is logged when
-//! the minute is over. Requests that are allowed and change nothing cost nothing here.
+//! Each source has a budget of lines per level and minute. Further lines are counted, and the count is logged when the
+//! minute ends. Allowed requests that change nothing cost nothing here.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,28 +21,28 @@ use crate::model::{
     ActionAnswer, Answer, Command, CommandName, Denial, Dialect, Failure, Peer, Request, Source, VmName,
 };
 
-/// The target of its lines: `--log vmherd::audit=off` switches them off.
+/// The log target: `--log vmherd::audit=off` turns it off.
 pub const TARGET: &str = concat!("vmherd", "::audit");
 
-/// What is logged of clients.
+/// The audit log and its budgets.
 #[derive(Default)]
 pub struct Audit {
-    /// The lines of this minute, by who caused them.
+    /// The lines of this minute, by source.
     sources: HashMap<Source, Lines>,
-    /// Those of all sources beyond [`limits::AUDIT_SOURCES_MAX`].
-    others: Lines,
+    /// The shared budget of sources beyond [`limits::AUDIT_SOURCES_MAX`].
+    overflow: Lines,
     is_minute_begun: bool,
     wants_timer: bool,
 }
 
-/// What is known of a request that may have to be logged.
+/// The parts of a request that a line may need.
 pub(super) struct AuditContext {
     dialect: Dialect,
     command: CommandName,
     subject: Subject,
 }
 
-/// Which VM a request is about.
+/// The VM that a request concerns.
 #[derive(Clone, Default)]
 pub(super) enum Subject {
     #[default]
@@ -51,7 +51,7 @@ pub(super) enum Subject {
     Number(VmId),
 }
 
-/// How many lines a source has had in this minute, and how many it would have had.
+/// The lines of a source in this minute, logged and suppressed.
 #[derive(Clone, Copy, Default)]
 struct Lines {
     accepted: Budget,
@@ -61,7 +61,7 @@ struct Lines {
 #[derive(Clone, Copy, Default)]
 struct Budget {
     logged: u32,
-    held_back: u64,
+    suppressed: u64,
 }
 
 /// One line.
@@ -70,13 +70,13 @@ struct Line<'a> {
     peer: Peer,
     dialect: &'static str,
     command: Option<CommandName>,
-    /// A word and what it says: how somebody logged in, why somebody was refused.
+    /// A key and its value: how a client logged in, or why it was refused.
     detail: Option<(&'static str, &'static str)>,
     subject: &'a Subject,
 }
 
 impl AuditContext {
-    /// Of a request that begins. Costs next to nothing where it is about no VM.
+    /// The context of a new request. Cheap for a request that concerns no VM.
     pub(super) fn of(request: &Request) -> AuditContext {
         let subject = match &request.command {
             Ok(Command::Register { name, .. } | Command::Authenticate { name, .. }) => {
@@ -93,7 +93,7 @@ impl AuditContext {
         AuditContext { dialect: request.dialect, command: request.name, subject }
     }
 
-    /// Of a request that has come further.
+    /// The context of a request at a later stage.
     pub(super) fn new(command: CommandName, subject: Subject) -> AuditContext {
         let dialect = command.spec().dialect;
         AuditContext { dialect, command, subject }
@@ -101,33 +101,33 @@ impl AuditContext {
 }
 
 impl App {
-    /// What is logged of clients.
+    /// The audit log.
     pub fn audit_mut(&mut self) -> &mut Audit {
         &mut self.audit
     }
 
-    /// A message of the connection `conn` was refused before it was known what it says.
+    /// Logs that a message of connection `conn` was refused before it was decoded.
     pub fn deny(&mut self, conn: ConnId, denial: Denial) {
         self.audit.denied(self.presence.peer(conn), denial);
     }
 
-    /// Logs what is to be known of an answer, for which `asked` was asked.
-    pub(super) fn audit_answer(&mut self, conn: ConnId, asked: AuditContext, action: &Next) {
-        if let Next::Answer(answer) = action {
-            self.audit.answered(|| self.presence.peer(conn), asked, answer);
+    /// Logs the answer to the request of `context`, if it is relevant.
+    pub(super) fn audit_answer(&mut self, conn: ConnId, context: AuditContext, next: &Next) {
+        if let Next::Answer(answer) = next {
+            self.audit.answered(|| self.presence.peer(conn), context, answer);
         }
     }
 }
 
 impl Audit {
-    /// Logs what came of a request, if that is to be known.
+    /// Logs the answer to a request, if it is relevant.
     pub(super) fn answered(
         &mut self,
         peer: impl FnOnce() -> Option<Peer>,
-        asked: AuditContext,
+        context: AuditContext,
         answer: &Answer,
     ) {
-        let AuditContext { dialect, command, subject } = asked;
+        let AuditContext { dialect, command, subject } = context;
         let named;
         let (event, detail, subject) = match answer {
             Answer::Failed(failure) => match reason(failure, command) {
@@ -141,7 +141,7 @@ impl Audit {
             }
             Answer::Authenticated(_) => ("login", Some(("by", "password")), &subject),
             Answer::Action(ActionAnswer::Authorized | ActionAnswer::Connected) => {
-                // A VM with a password is known by its name here, which its credentials brought.
+                // Only a password check yields the name of the VM; without one the client gave its number.
                 let by = if matches!(subject, Subject::Name(_)) { "password" } else { "nothing" };
                 ("login", Some(("by", by)), &subject)
             }
@@ -150,7 +150,14 @@ impl Audit {
             _ => return,
         };
         let command = Some(command);
-        self.log(peer(), |peer| Line { event, peer, dialect: word(dialect), command, detail, subject });
+        self.log(peer(), |peer| Line {
+            event,
+            peer,
+            dialect: dialect_name(dialect),
+            command,
+            detail,
+            subject,
+        });
     }
 
     /// Logs that a token authenticated the connection of `peer` as `name`.
@@ -160,13 +167,13 @@ impl Audit {
         request: &Request,
         name: &VmName,
     ) {
-        let (dialect, command) = (word(request.dialect), Some(request.name));
+        let (dialect, command) = (dialect_name(request.dialect), Some(request.name));
         let subject = Subject::Name(name.clone());
         let detail = Some(("by", "token"));
         self.log(peer(), |peer| Line { event: "login", peer, dialect, command, detail, subject: &subject });
     }
 
-    /// Logs that a message was refused before it was known what it says.
+    /// Logs that a message was refused before it was decoded.
     pub(super) fn denied(&mut self, peer: Option<Peer>, denial: Denial) {
         let detail = Some(("reason", denial.as_str()));
         let subject = &Subject::None;
@@ -180,22 +187,22 @@ impl Audit {
         });
     }
 
-    /// Whether [`Audit::end_minute`] is to be called in a minute; once for each.
+    /// Whether the caller must schedule [`Audit::end_minute`] a minute from now; true once per minute.
     pub fn takes_minute(&mut self) -> bool {
         std::mem::take(&mut self.wants_timer)
     }
 
-    /// Logs what was held back, and begins anew.
+    /// Logs the suppressed counts and resets all budgets.
     pub fn end_minute(&mut self) {
         self.is_minute_begun = false;
         for (source, lines) in std::mem::take(&mut self.sources) {
-            lines.log_held_back(&source);
+            lines.log_suppressed(&source);
         }
-        std::mem::take(&mut self.others).log_held_back(&"other sources");
+        std::mem::take(&mut self.overflow).log_suppressed(&"other sources");
     }
 
     fn log<'a>(&mut self, peer: Option<Peer>, line: impl FnOnce(Peer) -> Line<'a>) {
-        // One that is gone has no answer either.
+        // A closed connection gets no answer either.
         let Some(peer) = peer else { return };
         let line = line(peer);
         let level = line.level();
@@ -210,21 +217,21 @@ impl Audit {
         }
         let source = peer.source();
         if self.sources.len() >= limits::AUDIT_SOURCES_MAX && !self.sources.contains_key(&source) {
-            return &mut self.others;
+            return &mut self.overflow;
         }
         self.sources.entry(source).or_default()
     }
 }
 
 impl Drop for Audit {
-    /// What was counted is not lost with the process.
+    /// Logs the suppressed counts before the process ends.
     fn drop(&mut self) {
         self.end_minute();
     }
 }
 
 impl Lines {
-    /// Whether one more line of `level` may be logged now.
+    /// Takes a line of `level` from the budget; false if it is used up.
     fn take(&mut self, level: Level) -> bool {
         let (budget, max) = match level {
             Level::Warn => (&mut self.refused, limits::AUDIT_REFUSED_MAX),
@@ -234,12 +241,12 @@ impl Lines {
             budget.logged += 1;
             return true;
         }
-        budget.held_back += 1;
+        budget.suppressed += 1;
         false
     }
 
-    fn log_held_back(self, source: &dyn fmt::Display) {
-        let (refused, accepted) = (self.refused.held_back, self.accepted.held_back);
+    fn log_suppressed(self, source: &dyn fmt::Display) {
+        let (refused, accepted) = (self.refused.suppressed, self.accepted.suppressed);
         if refused > 0 {
             log::warn!(target: TARGET, "event=held-back source={source} refused={refused} accepted={accepted}");
         } else if accepted > 0 {
@@ -266,8 +273,8 @@ impl fmt::Display for Line<'_> {
         if let Some(command) = self.command {
             write!(f, " command={}", command.as_str())?;
         }
-        if let Some((word, value)) = self.detail {
-            write!(f, " {word}={value}")?;
+        if let Some((key, value)) = self.detail {
+            write!(f, " {key}={value}")?;
         }
         match self.subject {
             Subject::None => Ok(()),
@@ -277,13 +284,13 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// The line of a change that a tool of the host has made.
+/// The line of a change by a tool on the host.
 pub struct HostChange<'a> {
-    /// What has happened.
+    /// The event.
     pub event: &'static str,
-    /// What was asked of the tool.
+    /// The tool's command.
     pub command: &'static str,
-    /// The user who asked.
+    /// The user who ran the tool.
     pub uid: u32,
     /// The VM.
     pub name: &'a VmName,
@@ -300,7 +307,7 @@ impl fmt::Display for HostChange<'_> {
     }
 }
 
-/// Foreign text between quotes, which it can't close.
+/// Client text in quotes, which it can't close.
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {
@@ -316,7 +323,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Why a request was refused, if `failure` is a refusal of the one who asked and no mistake or trouble.
+/// The reason for a refusal; `None` if `failure` is an error of another kind.
 fn reason(failure: &Failure, command: CommandName) -> Option<&'static str> {
     Some(match failure {
         Failure::InvalidCredentials => "bad-credentials",
@@ -325,7 +332,7 @@ fn reason(failure: &Failure, command: CommandName) -> Option<&'static str> {
         Failure::AuthenticationRequired => "authentication-required",
         Failure::RegistrationClosed => "registration-closed",
         Failure::NotAuthorized => "not-authorized",
-        // One that is known got so far.
+        // The command exists: a command that does not exist is refused earlier.
         Failure::UnknownCommand => "operators-only",
         Failure::UnknownVm if matches!(command, CommandName::AuthorizeVm | CommandName::ConnectVm) => {
             "unknown-vm"
@@ -334,7 +341,7 @@ fn reason(failure: &Failure, command: CommandName) -> Option<&'static str> {
     })
 }
 
-fn word(dialect: Dialect) -> &'static str {
+fn dialect_name(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Command => "command",
         Dialect::Action => "action",
@@ -348,34 +355,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_has_so_many_lines_of_each_level() {
+    fn each_source_has_a_budget_of_lines_per_level() {
         let mut lines = Lines::default();
         let mut logged = |level| (0..1000).filter(|_| lines.take(level)).count();
         assert_eq!(logged(Level::Warn), limits::AUDIT_REFUSED_MAX as usize);
-        assert_eq!(logged(Level::Info), limits::AUDIT_ACCEPTED_MAX as usize, "refusals hide no login");
-        assert_eq!(lines.refused.held_back, 1000 - u64::from(limits::AUDIT_REFUSED_MAX));
-        assert_eq!(lines.accepted.held_back, 1000 - u64::from(limits::AUDIT_ACCEPTED_MAX));
+        assert_eq!(
+            logged(Level::Info),
+            limits::AUDIT_ACCEPTED_MAX as usize,
+            "refusals leave the budget of logins"
+        );
+        assert_eq!(lines.refused.suppressed, 1000 - u64::from(limits::AUDIT_REFUSED_MAX));
+        assert_eq!(lines.accepted.suppressed, 1000 - u64::from(limits::AUDIT_ACCEPTED_MAX));
     }
 
     #[test]
-    fn sources_are_bounded_and_a_minute_ends_once() {
+    fn sources_are_bounded_and_each_minute_ends_once() {
         let mut audit = Audit::default();
         let peer = |n: u32| Peer::Tcp(std::net::Ipv4Addr::from_bits(n).into(), 1);
         for n in 0..2 * limits::AUDIT_SOURCES_MAX as u32 {
             audit.lines_of(peer(n)).take(Level::Warn);
         }
         assert_eq!(audit.sources.len(), limits::AUDIT_SOURCES_MAX);
-        assert_eq!(u64::from(audit.others.refused.logged) + audit.others.refused.held_back, 1024);
-        assert!(audit.lines_of(peer(0)).take(Level::Warn), "one that is known goes on by its own count");
+        assert_eq!(u64::from(audit.overflow.refused.logged) + audit.overflow.refused.suppressed, 1024);
+        assert!(audit.lines_of(peer(0)).take(Level::Warn), "a known source keeps its own budget");
         assert!(audit.takes_minute() && !audit.takes_minute());
         audit.end_minute();
-        assert!(audit.sources.is_empty() && audit.others.refused.logged == 0);
+        assert!(audit.sources.is_empty() && audit.overflow.refused.logged == 0);
         audit.lines_of(peer(0));
         assert!(audit.takes_minute());
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_source() {
+    fn an_ipv6_network_is_one_source() {
         let source = |text: &str| Peer::Tcp(text.parse().unwrap(), 1).source();
         assert_eq!(source("2001:db8:0:1::1"), source("2001:db8:0:1:ffff::2"));
         assert_ne!(source("2001:db8:0:1::1"), source("2001:db8:0:2::1"));

@@ -1,4 +1,4 @@
-//! What a client is told of a task that failed, and the log of a store that did.
+//! Maps errors of work to failures of requests, and logs store errors.
 
 use super::App;
 use crate::clock::UnixSeconds;
@@ -7,19 +7,19 @@ use crate::model::Failure;
 use crate::store::StoreError;
 use crate::work::WorkError;
 
-/// What the store has failed to do, as plain numbers.
+/// Store failures since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct StoreErrors {
-    /// Somebody else held a lock for too long.
+    /// Another client held a lock for too long.
     pub busy: u64,
-    /// It could not be reached, or refused; nothing was done.
+    /// The store was unreachable or refused the request; nothing was done.
     pub unavailable: u64,
-    /// It did not say whether it was done.
+    /// The store did not report whether the write was done.
     pub outcome_unknown: u64,
 }
 
 impl App {
-    /// What a client is told of a task that failed.
+    /// Maps `error` to the failure that the client gets; counts and logs store errors.
     pub(super) fn failure(&mut self, error: WorkError, now: UnixSeconds) -> Failure {
         let error = match error {
             WorkError::Internal => return Failure::Internal,
@@ -29,7 +29,7 @@ impl App {
         match error {
             StoreError::AlreadyRegistered => Failure::AlreadyRegistered,
             StoreError::VmLimitReached => Failure::VmLimitReached,
-            StoreError::KeyLimitReached(at) => Failure::KeyLimitReached(Some(at)),
+            StoreError::KeyLimitReached(index) => Failure::KeyLimitReached(Some(index)),
             StoreError::UnknownDisk(id) => Failure::UnknownDisk(id),
             StoreError::NotCurrent => Failure::AuthenticationRequired,
             StoreError::Busy => {
@@ -54,7 +54,7 @@ impl App {
         match self.store_troubles.allow(limits::TROUBLE_LOG_INTERVAL_S, now) {
             None => {}
             Some(0) => log::error!("{error}"),
-            Some(held_back) => log::error!("{error} (and {held_back} such errors before)"),
+            Some(suppressed) => log::error!("{error} (and {suppressed} similar errors before)"),
         }
     }
 }

@@ -1,12 +1,11 @@
-//! A bounded map whose entries end by themselves.
+//! A bounded map whose entries expire.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 use crate::clock::Instant;
 
-/// Entries with the moment at which each ends. Where there is no room for one more, the one that would end first
-/// goes.
+/// Entries with their expiry. When the map is full, an insert evicts the entry that expires first.
 pub(super) struct ExpiringMap<K, V> {
     entries: HashMap<K, (Instant, V)>,
     by_end: BTreeSet<(Instant, K)>,
@@ -18,10 +17,10 @@ impl<K: Copy + Ord + Hash, V: Copy> ExpiringMap<K, V> {
         ExpiringMap { entries: HashMap::new(), by_end: BTreeSet::new(), entries_max }
     }
 
-    /// `key` is there until `end` from now on.
+    /// Sets `key` to `value` until `end`.
     pub(super) fn insert(&mut self, key: K, end: Instant, value: V, now: Instant) {
         self.remove(&key);
-        self.forget_ended(now);
+        self.remove_expired(now);
         if self.entries.len() >= self.entries_max
             && let Some((_, first)) = self.by_end.pop_first()
         {
@@ -38,19 +37,19 @@ impl<K: Copy + Ord + Hash, V: Copy> ExpiringMap<K, V> {
         }
     }
 
-    /// When `key` ends, and its value, unless it has ended.
+    /// The expiry and value of `key`, unless it has expired.
     pub(super) fn get(&self, key: &K, now: Instant) -> Option<(Instant, V)> {
         self.entries.get(key).copied().filter(|(end, _)| *end > now)
     }
 
-    /// How many entries there are, with those that have ended and are not forgotten yet.
+    /// The number of entries, including expired ones not yet removed.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Forgets some of those that have ended: more than come, so that in the end none is left.
-    fn forget_ended(&mut self, now: Instant) {
-        for _ in 0..FORGOTTEN_AT_ONCE_MAX {
+    /// Removes several expired entries: more than one per insert, so that none pile up.
+    fn remove_expired(&mut self, now: Instant) {
+        for _ in 0..REMOVED_PER_INSERT_MAX {
             match self.by_end.first() {
                 Some((end, _)) if *end <= now => {}
                 _ => break,
@@ -65,8 +64,8 @@ impl<K: Copy + Ord + Hash, V: Copy> ExpiringMap<K, V> {
     }
 }
 
-/// Bounds the time that one more entry takes.
-const FORGOTTEN_AT_ONCE_MAX: usize = 16;
+/// Bounds the time of an insert.
+const REMOVED_PER_INSERT_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -78,19 +77,19 @@ mod tests {
     }
 
     #[test]
-    fn entries_end_by_themselves_and_the_first_to_end_makes_room() {
+    fn entries_expire_and_a_full_map_evicts_the_first_to_expire() {
         let mut map = ExpiringMap::new(3);
         for (key, end) in [(1, 50), (2, 10), (3, 30)] {
             map.insert(key, at(end), key, at(0));
         }
         assert_eq!(map.get(&2, at(9)), Some((at(10), 2)));
-        assert_eq!(map.get(&2, at(10)), None, "it has ended");
+        assert_eq!(map.get(&2, at(10)), None, "expired");
         map.insert(4, at(20), 4, at(5));
         assert_eq!([1, 2, 3, 4].map(|key| map.get(&key, at(5)).is_some()), [true, false, true, true]);
         map.insert(3, at(60), 3, at(5));
-        assert_eq!(map.len(), 3, "one that is there takes no more room");
+        assert_eq!(map.len(), 3, "a replaced entry takes no more room");
         map.insert(5, at(70), 5, at(55));
-        assert_eq!(map.len(), 2, "those that have ended are forgotten");
+        assert_eq!(map.len(), 2, "expired entries are removed");
         map.remove(&3);
         assert_eq!(map.get(&3, at(56)), None);
         for key in 0..1000 {

@@ -1,13 +1,12 @@
-//! How fast passwords may be guessed.
+//! Rate limit on password guesses.
 //!
-//! Failed logins are counted for each source and for each VM apart. With [`LoginLimits::failures`] of them the next
-//! attempt is delayed, and each further failure doubles the delay up to [`LoginLimits::delay_max`]: from then on
-//! there is one attempt in that time. A failure is forgotten in a minute, which is slower than that, so that who
-//! waits gains nothing. A VM's count delays those sources only that have failed for this VM in the last hour, so
-//! that others can't lock its owner out.
+//! Failed logins are counted per source and per VM. After [`LoginLimits::failures`] of them the next attempt is
+//! delayed; each further failure doubles the delay, up to [`LoginLimits::delay_max`]. A failure is forgotten after a
+//! minute, which exceeds the maximum delay, so that waiting gains no guesses. A VM's count delays only sources that
+//! failed for this VM within the last hour, so that other sources can't lock out its owner.
 //!
-//! A name that does not exist is counted as one that does: what is delayed tells nothing of it. Everything here is
-//! bounded; of counts that have no room, the one that would be forgotten first is.
+//! Unknown names are counted like VMs, so that delays do not reveal which VMs exist. All maps are bounded; a full one
+//! evicts the count that would expire first.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,83 +23,83 @@ use crate::model::{Source, VmName};
 use crate::work::password::PasswordCheck;
 use crate::work::{WorkError, WorkResult};
 
-/// From when on, and how much, attempts are delayed.
+/// When attempts are delayed, and for how long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LoginLimits {
-    /// Failures after which the next attempt is; `None`: never.
+    /// Failures before attempts are delayed; `None`: never.
     pub failures: Option<u32>,
-    /// The longest delay; `None`: none at all.
+    /// Maximum delay; `None`: no delay.
     pub delay_max: Option<Duration>,
 }
 
 /// The VM that a login is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum LoginTarget {
-    /// One that exists.
+    /// An existing VM.
     Vm(VmId),
-    /// A name that no VM has: what begins the SHA-256 of it.
+    /// An unknown name: the start of its SHA-256.
     Unknown([u8; 16]),
 }
 
-/// Who wants to log in as whom.
+/// A source and the VM that it wants to log in as.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LoginAttempt {
-    /// Where the client comes from.
+    /// The source of the connection.
     pub source: Source,
-    /// The VM that it says it is.
+    /// The VM.
     pub target: LoginTarget,
 }
 
-/// Counts failed logins, and says when the next may be tried.
+/// Counts failed logins and schedules attempts.
 pub struct LoginLimiter {
     limits: LoginLimits,
-    /// Failures by source, and when each tried or failed last.
+    /// Failures by source, with the time of the last attempt or failure.
     sources: ExpiringMap<Source, Instant>,
     /// The same by VM.
     targets: ExpiringMap<LoginTarget, Instant>,
-    /// Sources that have failed for a VM in the last hour.
+    /// Sources and the VMs they failed for in the last hour.
     failed: ExpiringMap<LoginAttempt, ()>,
-    /// Attempts of each source that wait.
+    /// Delayed attempts by source.
     waiting: HashMap<Source, usize>,
     counters: LoginCounters,
-    /// What the log was told of last.
+    /// The counters at the last report.
     reported: LoginCounters,
     report_wanted: bool,
     report_due: bool,
 }
 
-/// What has become of attempts to log in by password, as plain numbers since the start.
+/// Password logins since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LoginCounters {
-    /// The password was wrong, or there was no such VM.
+    /// The password was wrong or the VM unknown.
     pub failed: u64,
-    /// It had to wait.
+    /// The attempt was delayed.
     pub delayed: u64,
-    /// Too many of its source waited, or it would have waited for too long.
+    /// The attempt was refused: too many of its source were delayed, or its delay would have been too long.
     pub refused: u64,
 }
 
-/// Whether an attempt may be made.
+/// When an attempt may run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Permit {
     /// Now.
     Now,
-    /// Not before then: ask again.
+    /// Not before this time; ask again then.
     At(Instant),
 }
 
 impl App {
-    /// How fast passwords may be guessed.
+    /// The login limiter.
     pub fn logins(&self) -> &LoginLimiter {
         &self.logins
     }
 
-    /// The same, to be asked and told.
+    /// The login limiter, to schedule and count attempts.
     pub fn logins_mut(&mut self) -> &mut LoginLimiter {
         &mut self.logins
     }
 
-    /// The attempt to log in whose password is checked at `stage`.
+    /// The login attempt whose password is checked at `stage`.
     pub fn login_attempt(&self, conn: ConnId, stage: &Stage) -> Option<LoginAttempt> {
         let target = match stage.checked_vm()? {
             (_, Some(vm)) => LoginTarget::Vm(vm),
@@ -109,8 +108,8 @@ impl App {
         Some(LoginAttempt { source: self.presence.peer(conn)?.source(), target })
     }
 
-    /// Counts what a password that was checked at `stage` has turned out to be: the one place where a login by
-    /// password is known to have failed or succeeded. The attempt, if it has failed.
+    /// Counts the result of the password check at `stage`; no other place counts password logins. Returns the attempt
+    /// if it failed.
     pub fn record_login(
         &mut self,
         conn: ConnId,
@@ -136,12 +135,12 @@ impl App {
 impl LoginTarget {
     fn of_unknown(name: &VmName) -> LoginTarget {
         let digest = Sha256::digest(name.as_str().as_bytes());
-        LoginTarget::Unknown(std::array::from_fn(|at| digest[at]))
+        LoginTarget::Unknown(std::array::from_fn(|index| digest[index]))
     }
 }
 
 impl Drop for LoginLimiter {
-    /// What was counted is not lost with the process.
+    /// Logs pending counts before the process ends.
     fn drop(&mut self) {
         if self.report_due {
             self.report();
@@ -150,7 +149,7 @@ impl Drop for LoginLimiter {
 }
 
 impl LoginLimiter {
-    /// Nothing has failed yet.
+    /// A limiter without failures.
     pub fn new(limits: LoginLimits) -> LoginLimiter {
         LoginLimiter {
             limits,
@@ -165,12 +164,12 @@ impl LoginLimiter {
         }
     }
 
-    /// Goes on with other limits. Those that wait do so until their time has come.
+    /// Replaces the limits; attempts already delayed keep their time.
     pub fn set_limits(&mut self, limits: LoginLimits) {
         self.limits = limits;
     }
 
-    /// Whether `attempt` may be made now; if so, it counts as made.
+    /// Whether `attempt` may run now; if so, it counts as started.
     pub fn start(&mut self, attempt: LoginAttempt, now: Instant) -> Permit {
         let LoginAttempt { source, target } = attempt;
         let (by_source, by_target) = self.next_by(attempt, now);
@@ -187,7 +186,7 @@ impl LoginLimiter {
         Permit::Now
     }
 
-    /// When `attempt` may be made next, if its source or its VM has failed too often.
+    /// When `attempt` may run, if its source or its VM has failed too often.
     pub fn next(&self, attempt: LoginAttempt, now: Instant) -> Option<Instant> {
         let (by_source, by_target) = self.next_by(attempt, now);
         by_source.max(by_target)
@@ -202,18 +201,18 @@ impl LoginLimiter {
         (self.next_of(self.sources.get(&source, now), now), by_target)
     }
 
-    /// Whether the source has failed to log in as the VM in the last hour.
+    /// Whether the source failed to log in as the VM within the last hour.
     pub fn has_failed(&self, attempt: LoginAttempt, now: Instant) -> bool {
         self.failed.get(&attempt, now).is_some()
     }
 
-    /// When the source has tried last, if it has failed so often that it is delayed: of those that wait for the
-    /// same moment, the one whose source has waited for longer goes first.
+    /// When the source last tried, if it has tracked failures. Among attempts due at the same time, the source that
+    /// tried least recently goes first.
     pub fn last_start(&self, source: Source, now: Instant) -> Option<Instant> {
         self.sources.get(&source, now).map(|(_, last)| last)
     }
 
-    /// An attempt of `source` wants to wait; false where too many of them do.
+    /// Counts an attempt of `source` as delayed; false if too many already are.
     pub fn enter(&mut self, source: Source) -> bool {
         let waiting = self.waiting.entry(source).or_default();
         let has_room = *waiting < limits::LOGINS_WAITING_PER_SOURCE_MAX;
@@ -221,7 +220,7 @@ impl LoginLimiter {
         has_room
     }
 
-    /// An attempt of `source` waits no longer.
+    /// Ends the delay of an attempt of `source`.
     pub fn leave(&mut self, source: Source) {
         let Some(waiting) = self.waiting.get_mut(&source) else { return };
         *waiting -= 1;
@@ -230,7 +229,7 @@ impl LoginLimiter {
         }
     }
 
-    /// `attempt` was made in vain.
+    /// Counts a failed attempt.
     pub fn failed(&mut self, attempt: LoginAttempt, now: Instant) {
         self.counters.failed += 1;
         self.want_report();
@@ -240,42 +239,42 @@ impl LoginLimiter {
         self.failed.insert(attempt, now + limits::LOGIN_FAILURE_KNOWN, (), now);
     }
 
-    /// `attempt` gave the right password. What was counted for the source stays: it may know the password of one
-    /// VM and guess those of others.
+    /// Counts a successful attempt. The source's failures stay: it may know one VM's password and guess those of
+    /// others.
     pub fn succeeded(&mut self, attempt: LoginAttempt) {
         self.failed.remove(&attempt);
     }
 
-    /// An attempt has to wait.
+    /// Counts a delayed attempt.
     pub fn count_delayed(&mut self) {
         self.counters.delayed += 1;
         self.want_report();
     }
 
-    /// An attempt was refused unmade.
+    /// Counts an attempt refused without a password check.
     pub fn count_refused(&mut self) {
         self.counters.refused += 1;
         self.want_report();
     }
 
-    /// What has become of attempts since the start.
+    /// The counters since the start.
     pub fn counters(&self) -> LoginCounters {
         self.counters
     }
 
-    /// Whether [`LoginLimiter::report`] is to be called as soon as [`limits::LOGIN_LOG_INTERVAL`] is over; once
-    /// for each.
+    /// Whether the caller must schedule [`LoginLimiter::report`] after [`limits::LOGIN_LOG_INTERVAL`]; true once per
+    /// report.
     pub fn takes_report(&mut self) -> bool {
         std::mem::take(&mut self.report_wanted)
     }
 
-    /// Tells the log what has happened since it was told last.
+    /// Logs the changes since the last report.
     pub fn report(&mut self) {
         self.report_due = false;
         let (now, before) = (self.counters, std::mem::replace(&mut self.reported, self.counters));
         log::warn!(
-            "failed logins by password: {} in the last minute ({} were delayed, {} refused as too many; {} sources \
-             and {} VMs or names have failed lately)",
+            "failed logins by password: {} in the last minute ({} delayed, {} refused as too many; {} sources and {} \
+             VMs or names failed recently)",
             now.failed - before.failed,
             now.delayed - before.delayed,
             now.refused - before.refused,
@@ -290,20 +289,20 @@ impl LoginLimiter {
         }
     }
 
-    /// When one with such a count may be tried next; `None` where it has not failed too often.
+    /// When an attempt with this count may run; `None` if it has not failed too often.
     fn next_of(&self, count: Option<(Instant, Instant)>, now: Instant) -> Option<Instant> {
         let ((end, last), LoginLimits { failures: Some(free), delay_max: Some(delay_max) }) =
             (count?, self.limits)
         else {
             return None;
         };
-        let over = failures_left(end, now).checked_sub(free)?;
-        let halvings = limits::LOGIN_DELAY_DOUBLINGS.saturating_sub(over);
+        let excess = failures_left(end, now).checked_sub(free)?;
+        let halvings = limits::LOGIN_DELAY_DOUBLINGS.saturating_sub(excess);
         Some(last + delay_max / 2u32.pow(halvings))
     }
 }
 
-/// How many failures are not forgotten of a count that ends at `end`.
+/// The failures not yet forgotten of a count that ends at `end`.
 fn failures_left(end: Instant, now: Instant) -> u32 {
     let left = end.since(now).as_nanos().div_ceil(limits::LOGIN_FAILURE_FORGOTTEN.as_nanos());
     u32::try_from(left).unwrap_or(u32::MAX)
@@ -316,7 +315,7 @@ fn count_in<K: Copy + Ord + std::hash::Hash>(
     now: Instant,
 ) {
     let end = counts.get(&key, now).map_or(now, |(end, _)| end);
-    // More would only take longer to forget: the delay does not grow any more.
+    // The delay has reached its maximum; counting more failures would only take longer to forget.
     let latest = now + limits::LOGIN_FAILURE_FORGOTTEN * (free + limits::LOGIN_DELAY_DOUBLINGS);
     counts.insert(key, latest.min(end + limits::LOGIN_FAILURE_FORGOTTEN), now, now);
 }

@@ -1,9 +1,8 @@
-//! Which VMs are authorized and connected, for the whole server: one type, owned by the reactor's thread.
+//! The VMs that are authorized and connected, for the whole server. Owned by the reactor's thread.
 //!
-//! A VM without a password is in the sets because somebody has put it there, until somebody takes it out.
-//! A VM with a password is in both as long as any connection is authenticated as it. A VM keeps its place
-//! in the order in which it came as long as it stays. The store is not asked here: a VM that has been removed
-//! stays until somebody who asked the store says so.
+//! Clients add VMs without a password to the sets, and remove them. A VM with a password is in both sets while any
+//! connection is authenticated as it. A VM keeps its position, the order of entry, while it is a member. This module
+//! does not read the store: a removed VM stays until a caller that has read the store releases it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,17 +11,17 @@ use crate::limits;
 use crate::model::{Cursor, Membership};
 use crate::work::pages::MemberIndex;
 
-/// The sets.
+/// The sets of authorized and connected VMs.
 #[derive(Default)]
 pub struct VmMembership {
     members: HashMap<VmId, Member>,
-    /// By the places of their members in the order.
+    /// Members by position.
     authorized: BTreeMap<u64, VmId>,
     connected: BTreeMap<u64, VmId>,
-    next_place: u64,
+    next_position: u64,
 }
 
-/// There are as many VMs in the sets as may be.
+/// The sets have reached [`limits::AUTHORIZED_VMS_MAX`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
 
@@ -30,18 +29,18 @@ pub struct Full;
 struct Member {
     authorized: Option<u64>,
     connected: Option<u64>,
-    /// Connections that are authenticated as the VM, which has a password then.
+    /// Connections authenticated as the VM; only a VM with a password has any.
     logins: usize,
 }
 
 impl VmMembership {
-    /// A connection has authenticated as `vm`.
+    /// Records that a connection authenticated as `vm`.
     pub fn log_in(&mut self, vm: VmId) {
         self.members.entry(vm).or_default().logins += 1;
         self.enter(vm, Membership::Connected);
     }
 
-    /// A connection that had authenticated as `vm` is gone or anonymous now.
+    /// Records that a connection authenticated as `vm` was closed or logged out.
     pub fn log_out(&mut self, vm: VmId) {
         let Some(member) = self.members.get_mut(&vm) else { return };
         member.logins = member.logins.saturating_sub(1);
@@ -50,7 +49,7 @@ impl VmMembership {
         }
     }
 
-    /// `vm`, which has no password, is in `set` from now on, and in those that this one implies.
+    /// Adds `vm`, which has no password, to `set` and to the sets that it implies.
     pub fn authorize(&mut self, vm: VmId, set: Membership) -> Result<(), Full> {
         if !self.has_room_for(vm) {
             return Err(Full);
@@ -59,33 +58,37 @@ impl VmMembership {
         Ok(())
     }
 
-    /// `vm`, which has no password, is in no set any more. Nothing happens to one that has a password.
+    /// Removes `vm` from all sets, unless a connection is authenticated as it.
     pub fn release(&mut self, vm: VmId) {
         if self.is_authorized_for_all(vm) {
             self.leave(vm);
         }
     }
 
-    /// Whether somebody has authorized `vm` for everybody.
+    /// Whether `vm` is authorized for every client.
     pub fn is_authorized_for_all(&self, vm: VmId) -> bool {
         self.members.get(&vm).is_some_and(|member| member.logins == 0)
     }
 
-    /// Whether `vm` could be authorized, or is.
+    /// Whether `vm` is a member or can become one.
     pub fn has_room_for(&self, vm: VmId) -> bool {
         self.members.len() < limits::AUTHORIZED_VMS_MAX || self.members.contains_key(&vm)
     }
 
-    /// The members of `set` behind the place `after`, up to a page of them, and where the next page begins.
+    /// One page of the members of `set` after position `after`, and the cursor of the next page.
     pub fn page(&self, set: Membership, after: Option<u64>) -> (Vec<MemberIndex>, Option<Cursor>) {
-        let places = match set {
+        let positions = match set {
             Membership::Authorized => &self.authorized,
             Membership::Connected => &self.connected,
         };
-        let rest = places.range(after.map_or(0, |after| after + 1)..);
+        let rest = positions.range(after.map_or(0, |after| after + 1)..);
         let members: Vec<MemberIndex> = rest
             .take(limits::PAGE_ROWS_MAX)
-            .map(|(&place, &vm)| MemberIndex { index: place, vm, has_login: !self.is_authorized_for_all(vm) })
+            .map(|(&position, &vm)| MemberIndex {
+                index: position,
+                vm,
+                has_login: !self.is_authorized_for_all(vm),
+            })
             .collect();
         let is_full = members.len() == limits::PAGE_ROWS_MAX;
         let next = members.last().filter(|_| is_full).map(|last| Cursor::AfterMember(last.index));
@@ -94,14 +97,14 @@ impl VmMembership {
 
     fn enter(&mut self, vm: VmId, set: Membership) {
         let member = self.members.entry(vm).or_default();
-        for (place, places, is_meant) in [
+        for (position, positions, applies) in [
             (&mut member.authorized, &mut self.authorized, true),
             (&mut member.connected, &mut self.connected, set == Membership::Connected),
         ] {
-            if is_meant && place.is_none() {
-                *place = Some(self.next_place);
-                places.insert(self.next_place, vm);
-                self.next_place += 1;
+            if applies && position.is_none() {
+                *position = Some(self.next_position);
+                positions.insert(self.next_position, vm);
+                self.next_position += 1;
             }
         }
         self.check_invariants();
@@ -109,8 +112,8 @@ impl VmMembership {
 
     fn leave(&mut self, vm: VmId) {
         let Some(member) = self.members.remove(&vm) else { return };
-        member.authorized.and_then(|place| self.authorized.remove(&place));
-        member.connected.and_then(|place| self.connected.remove(&place));
+        member.authorized.and_then(|position| self.authorized.remove(&position));
+        member.connected.and_then(|position| self.connected.remove(&position));
         self.check_invariants();
     }
 
@@ -132,7 +135,7 @@ mod tests {
             assert!(members.len() <= limits::PAGE_ROWS_MAX);
             seen.extend(members.iter().map(|member| member.vm.0));
             match next {
-                Some(Cursor::AfterMember(place)) => after = Some(place),
+                Some(Cursor::AfterMember(position)) => after = Some(position),
                 _ => return seen,
             }
         }
@@ -143,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vm_without_a_password_keeps_its_place_until_it_is_released() {
+    fn a_vm_without_a_password_keeps_its_position_until_it_is_released() {
         let mut membership = VmMembership::default();
         for (vm, set) in [
             (3, Membership::Authorized),
@@ -164,14 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn a_vm_with_a_password_is_there_while_anybody_is_authenticated_as_it() {
+    fn a_vm_with_a_password_is_a_member_while_it_has_a_login() {
         let mut membership = VmMembership::default();
         membership.authorize(VmId(1), Membership::Authorized).unwrap();
         for vm in [2, 3, 2] {
             membership.log_in(VmId(vm));
         }
         assert_eq!(both(&membership), [vec![1, 2, 3], vec![2, 3]]);
-        assert!(!membership.is_authorized_for_all(VmId(2)), "for those only who are authenticated");
+        assert!(!membership.is_authorized_for_all(VmId(2)), "only for its own connections");
         membership.release(VmId(2));
         membership.log_out(VmId(2));
         assert_eq!(both(&membership), [vec![1, 2, 3], vec![2, 3]]);
@@ -183,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vm_that_got_a_password_meanwhile_goes_with_its_last_login() {
+    fn a_vm_that_got_a_password_leaves_with_its_last_login() {
         let mut membership = VmMembership::default();
         membership.authorize(VmId(1), Membership::Authorized).unwrap();
         membership.log_in(VmId(1));
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn long_sets_come_in_pages_and_have_an_end() {
+    fn sets_are_paged_and_bounded() {
         let mut membership = VmMembership::default();
         let count = limits::AUTHORIZED_VMS_MAX as i64;
         for vm in 0..count {

@@ -1,7 +1,7 @@
-//! What each command does: from a request to an answer, through as many stages as it takes.
+//! The commands: from a request to an answer, through as many stages as it takes.
 //!
 //! Runs on the reactor's thread and never blocks: blocking [`Work`] goes to a worker, and a [`Stage`] continues with
-//! its result. Knows no framing, no thread.
+//! its result. Independent of framings and threads.
 
 pub mod access;
 pub mod audit;
@@ -32,22 +32,22 @@ pub use errors::StoreErrors;
 use login_limiter::{LoginLimiter, LoginLimits};
 use presence::Presence;
 
-/// What the commands need to know.
+/// Settings of the commands.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// VMs that the store may hold.
+    /// Maximum VMs in the store.
     pub vms_max: u64,
-    /// How long a token counts.
+    /// Lifetime of a token.
     pub token_lifetime: Duration,
-    /// From when on guesses of passwords are delayed.
+    /// When failed logins delay further attempts.
     pub logins: LoginLimits,
-    /// How long a conversion takes.
+    /// Range of the delay of a conversion.
     pub conversion_delay: RangeInclusive<Duration>,
-    /// Bytes of a text that is converted on the reactor's thread; a longer one is a worker's.
+    /// Longest text, in bytes, that is converted on the reactor's thread; a worker converts longer ones.
     pub inline_bytes_max: usize,
 }
 
-/// The commands, and the state that they share.
+/// The commands and their shared state.
 pub struct App {
     settings: Settings,
     presence: Presence,
@@ -56,7 +56,7 @@ pub struct App {
     store_troubles: LogRateLimiter,
     store_errors: StoreErrors,
     health: Arc<WriteHealth>,
-    /// How far the wall clock is ahead of the time by which tokens expire.
+    /// How far the wall clock is ahead of the time that token expiry uses.
     clock_lead: Duration,
     points: PointCounters,
     audit: Audit,
@@ -64,7 +64,7 @@ pub struct App {
 }
 
 impl App {
-    /// Nobody is connected yet. `health` is that of the store.
+    /// An app without connections. `health` is the store's.
     pub fn new(settings: Settings, random: Box<dyn token::Random>, health: Arc<WriteHealth>) -> App {
         App {
             logins: LoginLimiter::new(settings.logins),
@@ -81,12 +81,12 @@ impl App {
         }
     }
 
-    /// From now on tokens expire by what `now` says without so much of it.
+    /// Makes tokens expire by `now` minus `lead`.
     pub fn set_clock_lead(&mut self, lead: Duration) {
         match (self.clock_lead.is_zero(), lead.is_zero()) {
             (true, false) => log::warn!(
-                "the clock is {} s ahead of the time that can have passed since this server began or last ran: tokens \
-                 and points expire by that time, not by the clock",
+                "the clock is {} s ahead of the time elapsed since this server started or last ran: tokens and \
+                 points expire by elapsed time, not by the clock",
                 lead.as_secs()
             ),
             (false, true) => log::info!("tokens and points expire by the clock again"),
@@ -95,38 +95,38 @@ impl App {
         self.clock_lead = lead;
     }
 
-    /// Goes on with other settings; tokens that are out already keep their life.
+    /// Replaces the settings; issued tokens keep their lifetime.
     pub fn set_settings(&mut self, settings: Settings) {
         self.logins.set_limits(settings.logins);
         self.settings = settings;
     }
 
-    /// What the store has failed to do since the start.
+    /// Store failures since the start.
     pub fn store_errors(&self) -> StoreErrors {
         self.store_errors
     }
 
-    /// The points that were put since the start.
+    /// Points put since the start.
     pub fn points_counted(&self) -> PointCounters {
         self.points
     }
 
-    /// Who is connected; the reactor says who comes and goes.
+    /// The connections, for the reactor to add and remove.
     pub fn presence_mut(&mut self) -> &mut Presence {
         &mut self.presence
     }
 
-    /// Who is connected.
+    /// The connections.
     pub fn presence(&self) -> &Presence {
         &self.presence
     }
 
-    /// Begins a request of the connection `conn`. The order of checks is the protocol's: does the
-    /// command exist for this client, is the token good, may the client run it, is the data in order.
+    /// Begins a request of connection `conn`. The protocol fixes the order of checks: the command exists for this
+    /// client, the token is valid, the client has the right, the data is valid.
     pub fn begin(&mut self, conn: ConnId, request: Box<Request>, now: UnixSeconds) -> Next {
-        let asked = AuditContext::of(&request);
+        let context = AuditContext::of(&request);
         let next = self.check_token(conn, request, now);
-        self.audit_answer(conn, asked, &next);
+        self.audit_answer(conn, context, &next);
         next
     }
 
@@ -152,16 +152,16 @@ impl App {
         }
     }
 
-    /// Answers a request for which there is no room.
+    /// Answers `busy`: there is no room for `request`.
     pub fn refuse(&mut self, conn: ConnId, request: &Request) -> Next {
-        self.presence.take_back(conn);
+        self.presence.clear_request_login(conn);
         if request.is_login() {
             self.presence.log_out(conn);
         }
         Next::failed(Failure::Busy)
     }
 
-    /// Goes on with a request whose task has come to `result`.
+    /// Continues a request with the `result` of its work.
     pub fn resume(
         &mut self,
         conn: ConnId,
@@ -169,12 +169,12 @@ impl App {
         result: Result<WorkResult, WorkError>,
         now: UnixSeconds,
     ) -> Next {
-        let asked = match &stage {
+        let context = match &stage {
             Stage::Token(TokenStage { request, .. }) => AuditContext::of(request),
             stage => AuditContext::new(stage.command(), stage.subject()),
         };
         let next = self.resume_result(conn, stage, result, now);
-        self.audit_answer(conn, asked, &next);
+        self.audit_answer(conn, context, &next);
         next
     }
 
@@ -190,7 +190,7 @@ impl App {
                 Ok(next) => return next,
                 Err(WrongResult) => {
                     debug_assert!(false, "the result of other work");
-                    log::error!("a request was resumed with the result of other work");
+                    log::error!("a request resumed with the result of other work");
                     Failure::Internal
                 }
             },

@@ -1,10 +1,10 @@
-//! Who is connected, and as whom: one type, owned by the reactor's thread.
+//! The connections and their logins. Owned by the reactor's thread.
 //!
-//! What a request over HTTP proves counts for that request only: it lends its login to the connection, where
-//! nothing but the right to do something hangs on it.
+//! A login over HTTP applies to one request: the connection holds it in `request_login` until that request is done,
+//! and it grants rights only.
 //!
-//! Entries stand at their connection's place in the reactor's table, so lists of connections go in that
-//! order and a place that is used again is not listed twice.
+//! An entry has the same index as its connection in the reactor's table. Lists follow this order, so that a reused
+//! index does not appear twice.
 
 use super::membership::VmMembership;
 use crate::ids::ConnId;
@@ -12,7 +12,7 @@ use crate::limits;
 use crate::model::{AnonymousAccess, Cursor, List, Login, Peer, Principal, TokenHash};
 use crate::work::pages::PeerIndex;
 
-/// Every open connection.
+/// All open connections.
 #[derive(Default)]
 pub struct Presence {
     entries: Vec<Option<Entry>>,
@@ -20,16 +20,17 @@ pub struct Presence {
     membership: VmMembership,
 }
 
-/// What a listener lets its clients do.
+/// What a listener allows its clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ListenerPolicy {
-    /// Anybody may register a VM.
+    /// Every client may register a VM.
     pub open_registration: bool,
-    /// What those may use who have not authenticated.
+    /// The command groups open to unauthenticated clients.
     pub anonymous_access: AnonymousAccess,
     /// Peers with the uid of root or of this process are operators.
     pub has_operators: bool,
-    /// Only this host reaches it. What a proxy passes on comes from elsewhere: it has none of the rights above.
+    /// Only this host can connect. Requests forwarded by a proxy come from other hosts, and have none of the rights
+    /// above.
     pub is_local: bool,
 }
 
@@ -38,9 +39,9 @@ struct Entry {
     peer: Peer,
     is_operator: bool,
     policy: ListenerPolicy,
-    /// The request that is being served, or was last, has come through a proxy.
+    /// The current or last request came through a proxy.
     is_forwarded: bool,
-    /// Nothing until the first login: most of a herd's connections never need it.
+    /// `None` until the first login: most connections never log in.
     history: Option<Box<History>>,
 }
 
@@ -48,15 +49,15 @@ struct Entry {
 #[derive(Default)]
 struct History {
     login: Option<Login>,
-    /// What the request that is being served has proved, if that is for itself only.
-    lent: Option<Login>,
-    /// Those issued on this connection and those that authenticated it, oldest first. They outlast a
-    /// login that a failed one has ended, since a later logout is to end them all.
+    /// The login of the current request, if it applies to that request only.
+    request_login: Option<Login>,
+    /// Tokens issued on this connection or used to authenticate it, oldest first. They outlast the login: a failed
+    /// login ends it, but a later logout must revoke them all.
     tokens: Vec<TokenHash>,
 }
 
 impl Presence {
-    /// A connection was opened.
+    /// Adds a connection.
     pub fn open(&mut self, conn: ConnId, peer: Peer, policy: ListenerPolicy, own_uid: u32) {
         let index = conn.index as usize;
         if self.entries.len() <= index {
@@ -77,7 +78,7 @@ impl Presence {
         });
     }
 
-    /// The connection was closed.
+    /// Removes a connection.
     pub fn close(&mut self, conn: ConnId) {
         self.log_out(conn);
         if self.entry(conn).is_some() {
@@ -85,14 +86,14 @@ impl Presence {
         }
     }
 
-    /// The connection's listener lets its clients do something else from now on.
+    /// Replaces the policy of a connection's listener.
     pub fn set_policy(&mut self, conn: ConnId, policy: ListenerPolicy) {
         if let Some(entry) = self.entry_mut(conn) {
             entry.policy = policy;
         }
     }
 
-    /// `login` was proved on the connection; `token` is what it can be proved with again.
+    /// Logs the connection in as `login`; `token` proves the same login again.
     pub fn log_in(&mut self, conn: ConnId, login: Login, token: Option<TokenHash>) {
         let Some(entry) = self.entry_mut(conn) else { return };
         let vm = login.id;
@@ -106,9 +107,9 @@ impl Presence {
         }
     }
 
-    /// The connection is anonymous from now on.
+    /// Makes the connection anonymous.
     pub fn log_out(&mut self, conn: ConnId) {
-        self.take_back(conn);
+        self.clear_request_login(conn);
         let Some(history) = self.entry_mut(conn).and_then(|entry| entry.history.as_mut()) else { return };
         if let Some(login) = history.login.take() {
             self.authenticated_count -= 1;
@@ -116,8 +117,7 @@ impl Presence {
         }
     }
 
-    /// `login` has turned out not to hold any more. The connection is anonymous from now on, unless it has got
-    /// another login meanwhile.
+    /// Makes the connection anonymous if its login is still `login`, which is no longer valid.
     pub fn log_out_as(&mut self, conn: ConnId, login: &Login) {
         if let Principal::Vm(current) = self.principal(conn)
             && (current.id, current.epoch) == (login.id, login.epoch)
@@ -126,110 +126,109 @@ impl Presence {
         }
     }
 
-    /// A request is to be served on the connection, and none before it any more that has another origin.
+    /// Begins a request. Earlier requests of another origin are done.
     pub fn begin_request(&mut self, conn: ConnId, is_forwarded: bool) {
-        self.take_back(conn);
+        self.clear_request_login(conn);
         if let Some(entry) = self.entry_mut(conn) {
             entry.is_forwarded = is_forwarded;
         }
     }
 
-    /// `login` was proved for the request that is being served on the connection.
-    pub fn lend(&mut self, conn: ConnId, login: Login) {
+    /// Sets the login of the current request only.
+    pub fn set_request_login(&mut self, conn: ConnId, login: Login) {
         if let Some(entry) = self.entry_mut(conn) {
-            entry.history.get_or_insert_default().lent = Some(login);
+            entry.history.get_or_insert_default().request_login = Some(login);
         }
     }
 
-    /// The request that had proved a login is done.
-    pub fn take_back(&mut self, conn: ConnId) {
+    /// Ends the login of the current request.
+    pub fn clear_request_login(&mut self, conn: ConnId) {
         let Some(entry) = self.entry_mut(conn) else { return };
         let Some(history) = &mut entry.history else { return };
-        history.lent = None;
+        history.request_login = None;
         if history.is_empty() {
             entry.history = None;
         }
     }
 
-    /// The connection's tokens have been ended: there is nothing left to remember.
+    /// Forgets the connection's tokens after they were revoked.
     pub fn forget_tokens(&mut self, conn: ConnId) {
         if let Some(history) = self.entry_mut(conn).and_then(|entry| entry.history.as_mut()) {
             history.tokens = Vec::new();
         }
     }
 
-    /// Which VMs are authorized and connected.
+    /// The authorized and connected VMs.
     pub fn membership(&self) -> &VmMembership {
         &self.membership
     }
 
-    /// Which VMs are authorized and connected; those with a password see to it themselves.
+    /// The authorized and connected VMs, to add and remove VMs without a password. Logins add and remove the others.
     pub fn membership_mut(&mut self) -> &mut VmMembership {
         &mut self.membership
     }
 
-    /// In whose name the connection asks, or the request that is being served on it.
+    /// The identity of the current request, or else of the connection.
     pub fn principal(&self, conn: ConnId) -> Principal {
-        let lent = self.entry(conn).and_then(|entry| entry.history.as_ref()?.lent.as_ref());
-        match (lent.or(self.login(conn)), self.entry(conn)) {
+        let request_login = self.entry(conn).and_then(|entry| entry.history.as_ref()?.request_login.as_ref());
+        match (request_login.or(self.login(conn)), self.entry(conn)) {
             (Some(login), _) => Principal::Vm(login.clone()),
-            (None, Some(entry)) if entry.is_operator && !entry.comes_from_elsewhere() => Principal::Operator,
+            (None, Some(entry)) if entry.is_operator && !entry.is_remote() => Principal::Operator,
             (None, _) => Principal::Anonymous,
         }
     }
 
-    /// The VM that has authenticated on the connection.
+    /// The VM that authenticated on the connection.
     pub fn login(&self, conn: ConnId) -> Option<&Login> {
         self.entry(conn)?.login()
     }
 
-    /// Whether the client has shown who it is: a VM has authenticated on the connection, or it is an operator.
+    /// Whether the client is identified: a VM authenticated on the connection, or the client is an operator.
     pub fn is_trusted(&self, conn: ConnId) -> bool {
         self.entry(conn).is_some_and(|entry| entry.is_operator || entry.login().is_some())
     }
 
-    /// Whether a VM has authenticated on the connection.
+    /// Whether a VM authenticated on the connection.
     pub fn is_authenticated(&self, conn: ConnId) -> bool {
         self.login(conn).is_some()
     }
 
-    /// The client of the connection.
+    /// The address of the connection's client.
     pub fn peer(&self, conn: ConnId) -> Option<Peer> {
         self.entry(conn).map(|entry| entry.peer)
     }
 
-    /// Whether anybody may register by the request that is being served on the connection.
+    /// Whether the current request may register a VM without authentication.
     pub fn open_registration(&self, conn: ConnId) -> bool {
-        self.entry(conn).is_some_and(|entry| entry.policy.open_registration && !entry.comes_from_elsewhere())
+        self.entry(conn).is_some_and(|entry| entry.policy.open_registration && !entry.is_remote())
     }
 
-    /// What is open, for the request that is being served on the connection, to those who have not authenticated.
+    /// The command groups that the current request may use without authentication.
     pub fn anonymous_access(&self, conn: ConnId) -> AnonymousAccess {
         match self.entry(conn) {
-            Some(entry) if !entry.comes_from_elsewhere() => entry.policy.anonymous_access,
+            Some(entry) if !entry.is_remote() => entry.policy.anonymous_access,
             _ => AnonymousAccess::NONE,
         }
     }
 
-    /// The tokens to end when the connection's login ends, oldest first.
+    /// The tokens to revoke when the login ends, oldest first.
     pub fn tokens(&self, conn: ConnId) -> &[TokenHash] {
         let history = self.entry(conn).and_then(|entry| entry.history.as_ref());
         history.map_or(&[], |history| &history.tokens)
     }
 
-    /// The token that one more would push out.
+    /// The token that issuing one more would revoke.
     pub fn token_to_replace(&self, conn: ConnId) -> Option<TokenHash> {
         let tokens = self.tokens(conn);
         tokens.first().filter(|_| tokens.len() >= limits::TOKENS_PER_CONNECTION_MAX).copied()
     }
 
-    /// How many connections a VM has authenticated on.
+    /// The number of connections on which a VM authenticated.
     pub fn authenticated_count(&self) -> usize {
         self.authenticated_count
     }
 
-    /// The connections from place `from` on that belong on `list`, up to a page of them, and where the
-    /// next page begins.
+    /// One page of the connections on `list` from index `from`, and the cursor of the next page.
     pub fn page(&self, list: List, from: u32) -> (Vec<PeerIndex>, Option<Cursor>) {
         let mut peers = Vec::new();
         let from = from as usize;
@@ -259,8 +258,8 @@ impl Presence {
 }
 
 impl Entry {
-    /// Whether a client of another host is at the end of it, though the listener is for this one.
-    fn comes_from_elsewhere(&self) -> bool {
+    /// Whether a client on another host sent the current request although the listener is local.
+    fn is_remote(&self) -> bool {
         self.is_forwarded && self.policy.is_local
     }
 
@@ -271,7 +270,7 @@ impl Entry {
 
 impl History {
     fn is_empty(&self) -> bool {
-        self.login.is_none() && self.lent.is_none() && self.tokens.is_empty()
+        self.login.is_none() && self.request_login.is_none() && self.tokens.is_empty()
     }
 
     fn remember(&mut self, token: TokenHash) {
@@ -313,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_for_a_place_that_was_used_again_reaches_nobody() {
+    fn a_login_for_a_reused_index_is_ignored() {
         let mut presence = opened(1);
         presence.close(conn(0, 1));
         presence.open(conn(0, 2), Peer::Unix { uid: None }, POLICY, 1);
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn only_root_and_the_own_user_are_operators_and_only_where_there_are_operators() {
+    fn root_and_the_own_user_are_operators_where_the_policy_has_operators() {
         let plain = ListenerPolicy { has_operators: false, ..POLICY };
         let cases = [
             (Peer::Unix { uid: Some(0) }, POLICY, true),
@@ -341,10 +340,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_proxy_passes_on_has_no_right_of_this_host() {
-        let elsewhere = ListenerPolicy { is_local: false, has_operators: false, ..POLICY };
+    fn forwarded_requests_have_no_local_rights() {
+        let public = ListenerPolicy { is_local: false, has_operators: false, ..POLICY };
         for (policy, is_forwarded, has_rights) in
-            [(POLICY, false, true), (POLICY, true, false), (elsewhere, true, true)]
+            [(POLICY, false, true), (POLICY, true, false), (public, true, true)]
         {
             let (mut presence, conn) = (Presence::default(), conn(0, 1));
             presence.open(conn, Peer::Unix { uid: Some(0) }, policy, 7);
@@ -357,8 +356,8 @@ mod tests {
             let is_operator = has_rights && policy.has_operators;
             assert_eq!(presence.principal(conn) == Principal::Operator, is_operator);
             presence.log_in(conn, login(1), None);
-            assert_eq!(presence.principal(conn), Principal::Vm(login(1)), "a login counts all the same");
-            // The next one speaks for itself.
+            assert_eq!(presence.principal(conn), Principal::Vm(login(1)), "a login still counts");
+            // The next request has rights of its own.
             presence.begin_request(conn, false);
             assert_eq!(presence.anonymous_access(conn), AnonymousAccess::ALL);
         }
@@ -376,7 +375,7 @@ mod tests {
             while let Some(Cursor::FromPeer(index)) = from {
                 let (peers, next) = presence.page(list, index);
                 assert!(peers.len() <= limits::PAGE_ROWS_MAX);
-                seen.extend(peers.iter().map(|at| at.index));
+                seen.extend(peers.iter().map(|peer| peer.index));
                 from = next;
             }
             assert_eq!(seen, (0..count).step_by(step).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! Logins that count for one request, as an app with a real store in memory serves them.
+//! Commands run by an app with a store in memory; most requests carry a login of their own.
 
 use super::*;
 use crate::app::presence::ListenerPolicy;
@@ -12,10 +12,10 @@ use crate::model::{
 use crate::store::{self, Location, Write};
 use crate::work::WorkerContext;
 
-/// An app, what its workers have, and one connection.
+/// An app, a worker's context, and one connection.
 struct Bed {
     app: App,
-    tools: WorkerContext,
+    worker: WorkerContext,
 }
 
 const CONN: ConnId = ConnId { index: 0, generation: 1 };
@@ -23,7 +23,7 @@ const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 const SHAPE: VmShape = VmShape { ram_mib: 1, cpus: 1 };
 
 impl Bed {
-    /// On a listener that opens `anonymous_access`.
+    /// A bed on a listener that opens `anonymous_access`.
     fn new(anonymous_access: AnonymousAccess) -> Bed {
         let settings = Settings {
             inline_bytes_max: 100,
@@ -43,18 +43,18 @@ impl Bed {
         let cost = crate::work::password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
         Bed {
             app,
-            tools: WorkerContext::new(
+            worker: WorkerContext::new(
                 store::open(&Location::Memory).expect("memory"),
                 crate::work::password::known_costs(cost),
             ),
         }
     }
 
-    /// Does what is to be done until there is something to answer.
+    /// Runs work until there is something to answer.
     fn settle(&mut self, mut action: Next) -> Next {
         while let Next::Work { work, stage } = action {
             let mut results = Vec::new();
-            self.tools.run(vec![work], &mut results);
+            self.worker.run(vec![work], &mut results);
             action = self.app.resume(CONN, stage, results.remove(0), NOW);
         }
         action
@@ -72,11 +72,11 @@ impl Bed {
         self.settle(action)
     }
 
-    /// What a request that counts for itself only is answered.
+    /// The answer to a request with scope `Request`.
     fn ask(&mut self, token: Option<&Secret>, command: Command) -> Answer {
         match self.call(Scope::Request, token, command) {
             Next::Answer(answer) => answer,
-            other => panic!("no whole answer: {other:?}"),
+            other => panic!("not an answer: {other:?}"),
         }
     }
 
@@ -98,7 +98,7 @@ impl Bed {
         assert!(matches!(answer, Answer::Registered(_)), "{answer:?}");
     }
 
-    /// The token of a login that counts for one request.
+    /// The token of a login that applies to one request.
     fn token(&mut self, name: &str) -> Secret {
         let login = Command::Authenticate { name: VmName::from_store(name), password: password() };
         match self.ask(None, login) {
@@ -107,9 +107,9 @@ impl Bed {
         }
     }
 
-    /// Nobody is authenticated on the connection, for nobody to see.
+    /// Whether the connection has neither a login nor a token.
     #[track_caller]
-    fn is_nobodys(&self) -> bool {
+    fn is_anonymous(&self) -> bool {
         let presence = self.app.presence();
         let (peers, _) = presence.page(List::ActiveVms, 0);
         let is_anonymous = !presence.is_authenticated(CONN) && presence.authenticated_count() == 0;
@@ -159,29 +159,29 @@ fn vm_ids(page: &Page) -> Vec<i64> {
 }
 
 #[test]
-fn a_token_counts_for_the_request_it_came_with() {
+fn a_token_applies_to_its_request_only() {
     let mut bed = Bed::new(AnonymousAccess::ALL);
     bed.register("a");
     bed.register("b");
     let (a, b) = (bed.token("a"), bed.token("b"));
-    assert!(bed.is_nobodys());
+    assert!(bed.is_anonymous());
     for token in [&a, &b, &a] {
         assert_eq!(bed.ask(Some(token), Command::Update(ram(5))), Answer::Updated);
-        assert!(bed.is_nobodys());
-        // The next one is anonymous.
+        assert!(bed.is_anonymous());
+        // The next request is anonymous.
         let refused = failed(Failure::AuthenticationRequired);
         assert_eq!(bed.ask(None, Command::Update(ram(6))), refused);
     }
-    let foreign = Secret::new("nobody's");
+    let foreign = Secret::new("unknown");
     assert_eq!(bed.ask(Some(&foreign), Command::Update(ram(6))), failed(Failure::InvalidToken));
     let page = bed.list(Some(&a), List::ActiveVms);
     assert!(matches!(&page.items, Items::Peers(peers) if peers.len() == 1 && peers[0].vm.is_none()));
     assert_eq!(bed.list(Some(&a), List::AuthenticatedVms).items, Items::Peers(vec![]));
-    assert_eq!(vm_ids(&bed.list(None, List::AuthorizedVms)), [0; 0], "nobody is there");
+    assert_eq!(vm_ids(&bed.list(None, List::AuthorizedVms)), [0; 0], "no VM is authorized");
 }
 
 #[test]
-fn a_logout_ends_the_token_that_came_with_it() {
+fn a_logout_revokes_its_own_token() {
     let mut bed = Bed::new(AnonymousAccess::ALL);
     bed.register("a");
     let (first, second) = (bed.token("a"), bed.token("a"));
@@ -194,13 +194,13 @@ fn a_logout_ends_the_token_that_came_with_it() {
 }
 
 #[test]
-fn a_login_by_action_only_answers() {
+fn an_action_login_leaves_the_connection_anonymous() {
     let mut bed = Bed::new(AnonymousAccess::ALL);
     bed.register("a");
     let authorize = |password| Command::AuthorizeVm { vm: VmId(1), password };
     let right = authorize(Some(password()));
     assert_eq!(bed.ask(None, right), Answer::Action(ActionAnswer::Authorized));
-    assert!(bed.is_nobodys());
+    assert!(bed.is_anonymous());
     assert_eq!(vm_ids(&bed.list(None, List::AuthorizedVms)), [0; 0]);
     assert_eq!(vm_ids(&bed.list(None, List::EverConnectedVms)), [1]);
     for password in [None, Some(Secret::new("87654321"))] {
@@ -213,7 +213,7 @@ fn a_login_by_action_only_answers() {
 }
 
 #[test]
-fn a_vm_without_a_password_is_authorized_for_the_server_all_the_same() {
+fn a_vm_without_a_password_is_authorized_for_the_whole_server() {
     let mut bed = Bed::new(AnonymousAccess::ALL);
     let add = Command::AddVm { shape: SHAPE, disk_sizes_gib: vec![1] };
     assert_eq!(bed.ask(None, add), Answer::Action(ActionAnswer::Added(VmId(1))));
@@ -233,12 +233,12 @@ fn put(points: &[(&str, i64)], undated: &[usize], is_atomic: bool) -> Command {
     Command::Put(Put { points, undated: undated.to_vec(), is_atomic })
 }
 
-const KEPT: Answer = Answer::Put { refused: Vec::new() };
+const STORED: Answer = Answer::Put { refused: Vec::new() };
 
 #[test]
-fn points_are_kept_and_told_and_those_without_a_time_have_now() {
+fn points_are_stored_and_returned_and_undated_ones_get_now() {
     let mut bed = Bed::new(AnonymousAccess::ALL);
-    assert_eq!(bed.ask(None, put(&[("a", 7), ("b", 0), ("a", 0)], &[1, 2], true)), KEPT);
+    assert_eq!(bed.ask(None, put(&[("a", 7), ("b", 0), ("a", 0)], &[1, 2], true)), STORED);
     let points =
         |bed: &mut Bed, filter: PointFilter| match bed.call(Scope::Request, None, Command::Get(filter)) {
             Next::Page(Page { items: Items::Points(series), next: None, .. }) => {
@@ -253,18 +253,18 @@ fn points_are_kept_and_told_and_those_without_a_time_have_now() {
     assert_eq!(points(&mut bed, PointFilter::default()), all);
     let early = PointFilter { to: Some(7), ..PointFilter::default() };
     assert_eq!(points(&mut bed, early), [("a".to_owned(), vec![7])]);
-    let nobody = PointFilter { key: Some(MetricKey::from_store("c")), ..PointFilter::default() };
-    assert_eq!(points(&mut bed, nobody), []);
+    let unknown = PointFilter { key: Some(MetricKey::from_store("c")), ..PointFilter::default() };
+    assert_eq!(points(&mut bed, unknown), []);
     assert_eq!(bed.app.points_counted(), PointCounters { put: 3, refused: 0 });
 }
 
 #[test]
-fn one_key_too_many_is_told_and_counted() {
+fn a_key_beyond_the_limit_is_reported_and_counted() {
     let mut bed = Bed::new(AnonymousAccess::ALL);
     let keys: Vec<String> = (0..limits::METRIC_KEYS_MAX).map(|key| format!("k{key}")).collect();
-    for some in keys.chunks(limits::POINTS_PER_REQUEST_MAX) {
-        let points: Vec<(&str, i64)> = some.iter().map(|key| (key.as_str(), 1)).collect();
-        assert_eq!(bed.ask(None, put(&points, &[], false)), KEPT);
+    for chunk in keys.chunks(limits::POINTS_PER_REQUEST_MAX) {
+        let points: Vec<(&str, i64)> = chunk.iter().map(|key| (key.as_str(), 1)).collect();
+        assert_eq!(bed.ask(None, put(&points, &[], false)), STORED);
     }
     let mixed = [("k1", 2), ("x", 2), ("k2", 2)];
     assert_eq!(bed.ask(None, put(&mixed, &[], false)), Answer::Put { refused: vec![1] });
@@ -275,17 +275,17 @@ fn one_key_too_many_is_told_and_counted() {
 }
 
 #[test]
-fn where_metrics_are_closed_a_login_has_to_hold_until_the_points_are_kept() {
+fn with_closed_metrics_a_login_must_be_valid_until_the_points_are_stored() {
     let mut bed = Bed::new(AnonymousAccess::NONE);
     let refused = failed(Failure::AuthenticationRequired);
     assert_eq!(bed.ask(None, put(&[("a", 1)], &[], false)), refused);
     assert_eq!(bed.ask(None, Command::Get(PointFilter::default())), refused);
     bed.register("vm");
     let token = bed.token("vm");
-    assert_eq!(bed.ask(Some(&token), put(&[("a", 1)], &[], false)), KEPT);
+    assert_eq!(bed.ask(Some(&token), put(&[("a", 1)], &[], false)), STORED);
     let get = bed.call(Scope::Request, Some(&token), Command::Get(PointFilter::default()));
     assert!(matches!(get, Next::Page(_)), "{get:?}");
-    // Its password changes while the points are on their way.
+    // The password changes while the points are being written.
     let (scope, dialect) = (Scope::Request, Dialect::Command);
     let (id, name, command) = (None, CommandName::Put, Ok(put(&[("b", 1)], &[], false)));
     let request = Request { dialect, scope, is_forwarded: false, id, token: Ok(Some(token)), name, command };
@@ -293,13 +293,13 @@ fn where_metrics_are_closed_a_login_has_to_hold_until_the_points_are_kept() {
     while let Next::Work { work, stage } = action {
         if matches!(work, Work::Write(_)) {
             let (name, password_hash) = (VmName::from_store("vm"), "another".to_owned());
-            bed.tools.run(vec![Work::Write(Write::ChangePassword { name, password_hash })], &mut Vec::new());
+            bed.worker.run(vec![Work::Write(Write::ChangePassword { name, password_hash })], &mut Vec::new());
         }
         let mut results = Vec::new();
-        bed.tools.run(vec![work], &mut results);
+        bed.worker.run(vec![work], &mut results);
         action = bed.app.resume(CONN, stage, results.remove(0), NOW);
     }
-    assert!(matches!(action, Next::Answer(answer) if answer == refused), "it is refused");
+    assert!(matches!(action, Next::Answer(answer) if answer == refused), "the put is refused");
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn the_pages_of_a_list_are_one_request() {
     let token = bed.token("a");
     for _ in 0..limits::PAGE_ROWS_MAX {
         let write = Write::AddVm { shape: SHAPE, disk_sizes_gib: vec![1], vms_max: 10_000, now: NOW };
-        bed.tools.run(vec![Work::Write(write)], &mut Vec::new());
+        bed.worker.run(vec![Work::Write(write)], &mut Vec::new());
     }
     for list in [List::AllVms, List::ManagedVms] {
         let mut page = bed.list(Some(&token), list);
@@ -321,7 +321,7 @@ fn the_pages_of_a_list_are_one_request() {
             seen.extend(vm_ids(&page));
         }
         assert_eq!(seen, (1..=limits::PAGE_ROWS_MAX as i64 + 1).collect::<Vec<_>>());
-        // With the next request it is over, even one for which there is no room.
+        // The next request ends it, even one that is refused for lack of room.
         let cursor = Cursor::AfterVm(VmId(1));
         assert_eq!(bed.ask(None, Command::Ping), Answer::Pong(Peer::Unix { uid: None }));
         let action = bed.app.page(CONN, Listing::List(list), cursor);
@@ -343,7 +343,7 @@ fn the_pages_of_a_list_are_one_request() {
 }
 
 #[test]
-fn where_actions_are_closed_a_token_lets_its_vm_act_for_itself() {
+fn with_closed_actions_a_token_lets_its_vm_act_for_itself() {
     let mut bed = Bed::new(AnonymousAccess::NONE);
     bed.register("a");
     bed.register("b");
@@ -355,12 +355,12 @@ fn where_actions_are_closed_a_token_lets_its_vm_act_for_itself() {
     let login = |vm| Command::ConnectVm { vm: VmId(vm), password: Some(password()) };
     assert_eq!(bed.ask(Some(&token), login(2)), failed(Failure::UnknownVm));
     assert_eq!(bed.ask(Some(&token), login(1)), Answer::Action(ActionAnswer::Connected));
-    assert!(bed.is_nobodys());
+    assert!(bed.is_anonymous());
     assert_eq!(bed.ask(None, login(1)), failed(Failure::AuthenticationRequired));
 }
 
 #[test]
-fn a_login_for_the_connection_is_told_from_one_for_a_request() {
+fn a_login_may_apply_to_the_connection() {
     let mut bed = Bed::new(AnonymousAccess::ALL);
     bed.register("a");
     let login = Command::AuthorizeVm { vm: VmId(1), password: Some(password()) };
@@ -418,7 +418,7 @@ fn a_late_failure_ends_only_the_login_that_failed() {
         bed.app.resume(CONN, stage, if late == 0 { not_current() } else { lost_page() }, NOW);
         let login = bed.app.presence().login(CONN).map(|login| login.name.as_str().to_owned());
         assert_eq!(login.as_deref(), Some("b"), "late {late}");
-        // Its own failure does end it.
+        // A failure of the current login does end it.
         let stage = begin(&mut bed, update());
         bed.app.resume(CONN, stage, not_current(), NOW);
         assert!(!bed.app.presence().is_authenticated(CONN), "late {late}");

@@ -1,5 +1,5 @@
-//! Access tokens: 256 random bits that stand for a login. Only their SHA-256 is kept anywhere; the bits
-//! are random, so a fast hash without salt gives nothing away.
+//! Access tokens: 256 random bits that identify a login. The server stores only their SHA-256; random input needs no
+//! slow hash and no salt.
 
 use sha2::{Digest, Sha256};
 use std::io;
@@ -7,13 +7,13 @@ use std::io;
 use crate::limits;
 use crate::model::{Secret, TokenHash};
 
-/// Where random bytes come from.
+/// A source of random bytes.
 pub trait Random: Send {
-    /// Fills `bytes`.
+    /// Fills `bytes` with random bytes.
     fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()>;
 }
 
-/// The system's random bytes.
+/// The system's random number generator.
 #[derive(Debug, Default)]
 pub struct SystemRandom;
 
@@ -23,7 +23,7 @@ impl Random for SystemRandom {
     }
 }
 
-/// Makes a token: 64 lower-case hexadecimal digits.
+/// Generates a token: 64 lower-case hexadecimal digits.
 pub fn issue(random: &mut dyn Random) -> io::Result<Secret> {
     let mut bytes = [0; limits::TOKEN_BYTES];
     random.fill(&mut bytes)?;
@@ -32,13 +32,13 @@ pub fn issue(random: &mut dyn Random) -> io::Result<Secret> {
         pair[0] = HEX_DIGITS[usize::from(byte >> 4)];
         pair[1] = HEX_DIGITS[usize::from(byte & 15)];
     }
-    let token = Secret::new(std::str::from_utf8(&digits).expect("hexadecimal digits are text"));
+    let token = Secret::new(std::str::from_utf8(&digits).expect("hexadecimal digits are UTF-8"));
     crate::sys::wipe(&mut bytes);
     crate::sys::wipe(&mut digits);
     Ok(token)
 }
 
-/// What is kept of a token.
+/// The SHA-256 of a token, as the store keeps it.
 pub fn hash(token: &Secret) -> TokenHash {
     TokenHash(Sha256::digest(token.expose().as_bytes()).into())
 }
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_the_sha_256_of_the_text() {
+    fn the_hash_is_the_sha_256_of_the_text() {
         let TokenHash(hash) = hash(&Secret::new("abc"));
         assert_eq!(hash[..4], [0xba, 0x78, 0x16, 0xbf]);
     }

@@ -1,4 +1,4 @@
-//! Conversions, which are answered after a delay, and the log of delays.
+//! Conversions, answered after a delay, and the log of delays.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -22,7 +22,7 @@ impl App {
         let after = match draw(&self.settings.conversion_delay, self.random.as_mut()) {
             Ok(after) => after,
             Err(error) => {
-                log::error!("no random bytes for a delay: {error}");
+                log::error!("getting random bytes for a delay failed: {error}");
                 return Next::failed(Failure::Internal);
             }
         };
@@ -40,7 +40,7 @@ impl App {
         Next::Answer(Answer::Converted(convert(&data)))
     }
 
-    /// Converts a text whose delay is over.
+    /// Converts a text after its delay.
     pub fn convert_now(&self, data: Box<str>) -> Next {
         self.convert_undelayed(data).map(super::Stage::Convert)
     }
@@ -64,7 +64,7 @@ impl Continue for Stage {
     }
 }
 
-/// Draws a time out of `range`, each millisecond as likely as any other.
+/// Draws a uniformly distributed duration from `range`, in whole milliseconds.
 fn draw(range: &RangeInclusive<Duration>, random: &mut dyn Random) -> io::Result<Duration> {
     let (min, max) = (range.start().as_millis() as u64, range.end().as_millis() as u64);
     if min >= max {
@@ -72,33 +72,33 @@ fn draw(range: &RangeInclusive<Duration>, random: &mut dyn Random) -> io::Result
     }
     let mut bytes = [0; 8];
     random.fill(&mut bytes)?;
-    // Times are hours at most: so small a range is next to nothing to 64 bits, and no time is favoured.
+    // Delays are hours at most, so the bias of the modulo is negligible in 64 bits.
     Ok(Duration::from_millis(min + u64::from_le_bytes(bytes) % (max - min + 1)))
 }
 
-/// Tells the log of each delay, as long as there are few.
+/// Logs each delay, up to a limit per second.
 #[derive(Debug, Default)]
 pub(in crate::app) struct DelayLog {
     second: UnixSeconds,
-    told: u32,
-    held_back: u64,
+    logged: u32,
+    suppressed: u64,
 }
 
 impl DelayLog {
-    /// Tells of a delay of one request, or counts it for later.
+    /// Logs the delay of one request, or counts it.
     fn log(&mut self, delay: Duration, now: UnixSeconds) {
         if self.second != now {
-            let held_back = std::mem::take(&mut self.held_back);
-            (self.second, self.told) = (now, 0);
-            if held_back > 0 {
-                log::info!("Timeouts for {held_back} more that were not told one by one.");
+            let suppressed = std::mem::take(&mut self.suppressed);
+            (self.second, self.logged) = (now, 0);
+            if suppressed > 0 {
+                log::info!("Timeouts for {suppressed} more, not logged one by one.");
             }
         }
-        if self.told < limits::DELAYS_LOGGED_PER_SECOND_MAX {
-            self.told += 1;
+        if self.logged < limits::DELAYS_LOGGED_PER_SECOND_MAX {
+            self.logged += 1;
             log::info!("Timeout {:.1} seconds for this one.", delay.as_secs_f64());
         } else {
-            self.held_back += 1;
+            self.suppressed += 1;
         }
     }
 }
@@ -120,13 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn few_delays_are_told_each_second_and_the_rest_counted() {
+    fn delays_beyond_the_limit_per_second_are_counted() {
         let mut log = DelayLog::default();
         for _ in 0..250 {
             log.log(Duration::from_secs(1), UnixSeconds(5));
         }
-        assert_eq!((log.told, log.held_back), (100, 150));
+        assert_eq!((log.logged, log.suppressed), (100, 150));
         log.log(Duration::from_secs(1), UnixSeconds(6));
-        assert_eq!((log.told, log.held_back), (1, 0));
+        assert_eq!((log.logged, log.suppressed), (1, 0));
     }
 }

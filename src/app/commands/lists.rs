@@ -27,13 +27,13 @@ impl App {
         next.map(super::Stage::Lists)
     }
 
-    /// Begins the page of `list` at `cursor`, or the first. The client may have lost the right to it since the
-    /// page before.
+    /// Begins the page of `list` at `cursor`, or the first. Checks the right again: the client may have lost it since
+    /// the previous page.
     pub(super) fn list(&mut self, conn: ConnId, list: List, cursor: Option<Cursor>) -> Next<Stage> {
         self.begin_page(conn, list.command(), self.page_request(list, cursor))
     }
 
-    /// Begins the page of the points that match `filter` at `cursor`, or the first.
+    /// Begins the page of matching points at `cursor`, or the first.
     pub(super) fn get(&mut self, conn: ConnId, filter: PointFilter, cursor: Option<Cursor>) -> Next<Stage> {
         let after = match cursor {
             None => None,
@@ -52,7 +52,7 @@ impl App {
         Next::Work { work: Work::Read(Read::ListPage { asker, page }), stage }
     }
 
-    /// The client whose right to `command` must hold; `None` if it is gone.
+    /// The client and the login that its right to `command` depends on; `None` if it has no right.
     fn asker(&self, conn: ConnId, command: CommandName) -> Option<Asker> {
         let principal = self.presence.principal(conn);
         match (self.permission(conn, command, &principal), principal) {
@@ -63,7 +63,7 @@ impl App {
         }
     }
 
-    /// `None` if the cursor is another list's.
+    /// `None` if `cursor` belongs to another list.
     fn page_request(&self, list: List, cursor: Option<Cursor>) -> Option<PageRequest> {
         Some(match list {
             List::AllVms => PageRequest::Vms { after: vm(cursor)? },
@@ -88,7 +88,7 @@ impl App {
     fn members(&self, set: Membership, cursor: Option<Cursor>) -> Option<PageRequest> {
         let after = match cursor {
             None => None,
-            Some(Cursor::AfterMember(place)) => Some(place),
+            Some(Cursor::AfterMember(position)) => Some(position),
             Some(_) => return None,
         };
         let (members, next) = self.presence.membership().page(set, after);

@@ -10,7 +10,7 @@ use crate::store::Write;
 use crate::work::password::PasswordCheck;
 use crate::work::{Hash, Read, Work, WorkResult, WrongResult};
 
-/// A login by password, or its end.
+/// A login by password, or a logout.
 #[derive(Debug)]
 pub enum Stage {
     /// The stored hash is looked up.
@@ -29,7 +29,7 @@ pub(super) fn authenticate(name: VmName, password: Secret, scope: Scope) -> Next
 }
 
 fn verify(name: VmName, password: Secret, scope: Scope, credentials: Option<Credentials>) -> Next<Stage> {
-    // An unknown name takes as long as a wrong password.
+    // Verify an unknown name too, so that it takes as long as a wrong password.
     let (login, stored) = match credentials {
         Some(credentials) => (Some(credentials.login), credentials.password_hash),
         None => (None, None),
@@ -57,7 +57,7 @@ impl App {
             return Next::failed(Failure::InvalidToken);
         };
         match self.presence.login(conn) {
-            _ if request.scope == Scope::Request => self.presence.lend(conn, owner),
+            _ if request.scope == Scope::Request => self.presence.set_request_login(conn, owner),
             Some(current) if current.id != owner.id => return Next::failed(Failure::TokenOfAnotherVm),
             Some(_) => {}
             None => {
@@ -101,7 +101,7 @@ impl App {
         let token = match token::issue(self.random.as_mut()) {
             Ok(token) => token,
             Err(error) => {
-                log::error!("no random bytes for a token: {error}");
+                log::error!("getting random bytes for a token failed: {error}");
                 return Next::failed(Failure::Internal);
             }
         };
@@ -154,7 +154,7 @@ impl StageInfo for Stage {
 
     fn not_current(&self, app: &mut App, conn: ConnId) -> Failure {
         match self {
-            // It happened after the password was checked.
+            // The VM changed after the password check.
             Stage::Store { .. } => Failure::InvalidCredentials,
             Stage::Find { .. } | Stage::Verify { .. } => Failure::AuthenticationRequired,
             Stage::Logout { login } => {

@@ -1,7 +1,7 @@
 //! The dialect `action`: adds VMs, and authorizes, connects and changes VMs other than the client's own.
 //!
-//! A VM without a password is authorized for every client, by any client that may; one with a password only for
-//! the connection that is authenticated as it. The store is asked each time which of both it is.
+//! Any client with the right may authorize a VM without a password, for every client. A VM with a password is
+//! authorized only for the connection authenticated as it. Each request reads from the store which of the two a VM is.
 
 use super::super::audit::Subject;
 use super::{App, Context, Continue, Next, StageInfo};
@@ -20,17 +20,17 @@ use crate::work::{Hash, Read, Work, WorkResult, WrongResult};
 pub enum Stage {
     /// A VM without a password is stored.
     Add,
-    /// The VM that is to be authorized is looked up.
+    /// The VM to authorize is looked up.
     Join { vm: VmId, membership: Membership, password: Option<Secret>, scope: Scope },
     /// Its password is checked.
     JoinVerify { login: Login, membership: Membership, scope: Scope },
-    /// It is marked as connected in the store; `scope` if it has a password.
+    /// The VM is marked as connected in the store; `scope` is set if it has a password.
     JoinStore { login: Login, membership: Membership, scope: Option<Scope> },
-    /// The VM whose authorization is to end is looked up.
+    /// The VM to log out is looked up.
     Logout { vm: VmId },
     /// The tokens of a VM with a password are revoked.
     RevokeTokens { login: Login },
-    /// The VM that is to be changed is looked up.
+    /// The VM to change is looked up.
     FindForUpdate { vm: VmId, change: Option<VmChange> },
     /// The change is stored.
     Update { login: Login },
@@ -130,7 +130,7 @@ impl App {
         stored: Option<String>,
         scope: Scope,
     ) -> Next<Stage> {
-        // A VM that is authorized for every client must not have a password.
+        // The VM may have got its password after it was authorized for every client.
         self.presence.membership_mut().release(login.id);
         match password {
             Some(password) => {
@@ -223,9 +223,9 @@ impl StageInfo for Stage {
 
     fn not_current(&self, app: &mut App, conn: ConnId) -> Failure {
         match self {
-            // It happened after the password was checked.
+            // The VM changed after the password check.
             Stage::JoinStore { scope: Some(_), .. } => Failure::InvalidCredentials,
-            // The VM was removed or got a password after it was looked up: the next attempt tells.
+            // The VM was removed or got a password after the lookup: a retry finds out.
             Stage::JoinStore { scope: None, .. } => Failure::Busy,
             Stage::RevokeTokens { login } => {
                 app.presence.log_out_as(conn, login);

@@ -1,4 +1,4 @@
-//! The commands, one file a family: how each begins, and how it continues with a worker's result.
+//! The commands, one file per family: how each begins, and how it continues with a worker's result.
 
 pub(super) mod convert;
 pub(super) mod lists;
@@ -20,18 +20,18 @@ use crate::model::{
 };
 use crate::work::{Work, WorkResult, WrongResult};
 
-/// What a request, or a stage of it, comes to.
+/// The next step of a request.
 #[derive(Debug)]
 pub enum Next<S = Stage> {
-    /// It is done.
+    /// The request is done.
     Answer(Answer),
-    /// A page is done.
+    /// A page of the answer is done.
     Page(Page),
     /// A worker runs `work`; its result belongs to `stage`.
     Work {
-        /// For a worker.
+        /// The work.
         work: Work,
-        /// For the result.
+        /// The stage that continues with the result.
         stage: S,
     },
     /// A text is converted and answered after a delay.
@@ -41,11 +41,11 @@ pub enum Next<S = Stage> {
         /// The text.
         data: Box<str>,
     },
-    /// The answer is the dispatcher's counters.
+    /// The dispatcher answers with its counters.
     Statistics,
 }
 
-/// Where a request is whose work a worker does.
+/// The state of a request while a worker runs its work.
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Stage {
@@ -59,7 +59,7 @@ pub enum Stage {
     Server(server::Stage),
 }
 
-/// The owner of the token that came with the request is looked up.
+/// Looks up the owner of the request's token.
 #[derive(Debug)]
 pub struct TokenStage {
     pub(super) request: Box<Request>,
@@ -68,7 +68,7 @@ pub struct TokenStage {
     pub(super) current: Option<Login>,
 }
 
-/// Where and when a request runs, and what it may rely on.
+/// The environment of a running request.
 pub(super) struct Context {
     pub(super) conn: ConnId,
     pub(super) now: UnixSeconds,
@@ -80,7 +80,7 @@ pub(super) struct Context {
     pub(super) token: Option<TokenHash>,
 }
 
-/// What the rest of the server asks of a stage.
+/// What the rest of the server reads from a stage.
 pub(super) trait StageInfo {
     /// The command that runs.
     fn command(&self) -> CommandName;
@@ -90,17 +90,17 @@ pub(super) trait StageInfo {
         None
     }
 
-    /// The name whose password is hashed now, whether or not there is such a VM.
+    /// The name whose password is being hashed, whether or not the VM exists.
     fn hashed_name(&self) -> Option<&VmName> {
         None
     }
 
-    /// The VM whose password is checked now: its name, and its id if it exists.
+    /// The VM whose password is being checked: its name, and its id if it exists.
     fn checked_vm(&self) -> Option<(&VmName, Option<VmId>)> {
         None
     }
 
-    /// The weight of the request beside its work, in points.
+    /// The weight of the request in addition to its work, in points.
     fn weight(&self) -> usize {
         0
     }
@@ -110,7 +110,7 @@ pub(super) trait StageInfo {
         self.login().map_or(Subject::None, |login| Subject::Name(login.name.clone()))
     }
 
-    /// The answer where the login was stale: its VM was removed or has another password.
+    /// The answer when the login was stale: its VM was removed or has another password.
     fn not_current(&self, app: &mut App, conn: ConnId) -> Failure {
         if let Some(login) = self.login() {
             app.presence.log_out_as(conn, login);
@@ -121,7 +121,7 @@ pub(super) trait StageInfo {
 
 /// A stage that continues with the result of its work.
 pub(super) trait Continue: StageInfo + Sized {
-    /// Continues. An error means that the result belongs to other work.
+    /// Continues with `result`. Fails if the result belongs to other work.
     fn resume(
         self,
         app: &mut App,
@@ -132,12 +132,12 @@ pub(super) trait Continue: StageInfo + Sized {
 }
 
 impl<S> Next<S> {
-    /// It was not done, and why.
+    /// The request failed.
     pub fn failed(failure: Failure) -> Next<S> {
         Next::Answer(Answer::Failed(failure))
     }
 
-    /// The same with a stage of another type.
+    /// Wraps the stage.
     fn map<T>(self, wrap: impl FnOnce(S) -> T) -> Next<T> {
         match self {
             Next::Answer(answer) => Next::Answer(answer),
@@ -168,12 +168,12 @@ impl Stage {
         self.info().command()
     }
 
-    /// The name whose password is hashed now, whether or not there is such a VM.
+    /// The name whose password is being hashed, whether or not the VM exists.
     pub fn hashed_name(&self) -> Option<&VmName> {
         self.info().hashed_name()
     }
 
-    /// The weight of the request beside its work, in points.
+    /// The weight of the request in addition to its work, in points.
     pub fn weight(&self) -> usize {
         self.info().weight()
     }
@@ -206,8 +206,8 @@ impl StageInfo for TokenStage {
 }
 
 impl App {
-    /// Runs a request whose token, if there is one, is valid: checks the rights, then the data.
-    #[expect(clippy::boxed_local, reason = "a request is large; it is taken apart where it lies")]
+    /// Runs a request whose token, if any, is valid: checks the rights, then the data.
+    #[expect(clippy::boxed_local, reason = "a request is large; avoid moving it before it is destructured")]
     pub(super) fn run(
         &mut self,
         conn: ConnId,
@@ -224,7 +224,7 @@ impl App {
             Permission::Unknown => return Next::failed(Failure::UnknownCommand),
         };
         if request.is_login() {
-            // However the login ends, later requests must not run under the identity before it.
+            // Even if the login fails, later requests must not run under the previous identity.
             self.presence.log_out(conn);
         }
         match request.command {
@@ -299,7 +299,7 @@ impl Context {
         !self.is_own || matches!(&self.principal, Principal::Vm(login) if login.id == vm)
     }
 
-    /// The VM that the command is for; the rights are checked, so that there is one.
+    /// The principal's VM. The rights are already checked, so it exists.
     fn own_login(self) -> Result<Login, Failure> {
         match self.principal {
             Principal::Vm(login) => Ok(login),

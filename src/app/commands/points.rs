@@ -15,11 +15,11 @@ use crate::work::{Work, WorkResult, WrongResult};
 pub struct Stage {
     /// The number of points.
     pub(in crate::app) count: usize,
-    /// The login that the right to put depends on, if it does.
+    /// The login that the right to put depends on, if any.
     login: Option<Login>,
 }
 
-/// Points that clients have put, since the start.
+/// Points put by clients since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PointCounters {
     /// Stored.
@@ -45,7 +45,7 @@ pub(super) fn put(context: Context, put: Put) -> Next<Stage> {
 }
 
 impl App {
-    /// The failure of a put of `count` points of which none was stored, because the one at `index` has a key too many.
+    /// The failure of a put of `count` points, none of which was stored because the key at `index` exceeds the limit.
     pub(in crate::app) fn key_limit_failure(&mut self, count: usize, index: usize) -> Failure {
         self.points.refused += count as u64;
         Failure::KeyLimitReached((count > 1).then_some(index))

@@ -19,7 +19,7 @@ impl App {
     }
 }
 
-/// The store can be read if it can tell that a token does not exist.
+/// The store is readable if the lookup of a non-existent token succeeds.
 pub(super) fn health(now: UnixSeconds) -> Next<Stage> {
     let read = Read::FindToken { token: TokenHash([0; 32]), current: None, now };
     Next::Work { work: Work::Read(read), stage: Stage }

@@ -11,7 +11,7 @@ use crate::work::{Hash, Read, Work, WorkResult, WrongResult};
 /// A registration or an update.
 #[derive(Debug)]
 pub enum Stage {
-    /// The name is looked up before the hash is paid for.
+    /// The name is looked up first, to save the cost of a hash.
     FindName { vm: NewVm, password: Secret },
     /// The password is hashed.
     Hash { vm: NewVm },
