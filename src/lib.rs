@@ -154,7 +154,9 @@ mod worker;
 
 pub use app::audit::TARGET as AUDIT_TARGET;
 pub use app::login_limiter::LoginLimits;
-pub use config::{Config, Durability, InvalidSetting, ListenAddress, ListenerSpec, SOCKET_NAME, Timeouts};
+pub use config::{
+    Config, Durability, InvalidSetting, ListenAddress, ListenerSpec, SOCKET_NAME, Timeouts, bounds,
+};
 pub use config::{is_plain_name, may_hold_password, redact};
 pub use escape::{Escaped, is_invisible, write_escaped};
 pub use ids::{DiskId, VmId};
@@ -167,19 +169,7 @@ pub use sys::process::raise_descriptor_limit;
 pub use sys::wipe;
 pub use work::password::Cost as PasswordCost;
 
-/// Limits of settings and of VM properties.
-pub mod bounds {
-    pub use crate::limits::{
-        ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_MEMORY_KIB_MIN, ARGON2_PASSES_MAX, AUTH_QUEUE_LIMIT,
-        AUTH_WORKERS_LIMIT, BUFFERS_BYTES_LIMIT, BUFFERS_BYTES_MIN, CONNECTIONS_LIMIT,
-        CONVERSION_DELAY_LIMIT, CPUS_MAX, DISK_GIB_MAX, DISKS_PER_VM_MAX, ECHOED_CHARS_MAX, LISTENERS_MAX,
-        LOGIN_DELAY_LIMIT, LOGIN_DELAY_MIN, LOGIN_FAILURES_LIMIT, PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN,
-        RAM_MIB_MAX, REQUESTS_LIMIT, RETENTION_MAX, RETENTION_MIN, STOP_GRACE, STORE_CONNECTIONS_LIMIT,
-        STORE_QUEUE_LIMIT, TIMEOUT_MAX, TIMEOUT_MIN, TOKEN_LIFETIME_MAX, TOKEN_LIFETIME_MIN, VMS_LIMIT,
-    };
-}
-
-/// The modules, for tests, benchmarks and fuzzing of this crate. May change at any time.
+/// The modules with public items, for tests, benchmarks and fuzzing of this crate. May change at any time.
 #[cfg(feature = "internals")]
 #[allow(missing_docs)]
 pub mod internals {

@@ -1,12 +1,70 @@
 //! Checks that involve several settings, or all values of one setting.
 
+use std::fmt::Debug;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::redact::redact;
-use super::{Config, InvalidSetting, ListenAddress, ListenerSpec, SOCKET_NAME};
+use super::{Config, InvalidSetting, ListenAddress, ListenerSpec, SOCKET_NAME, Timeouts, bounds};
+use crate::app::login_limiter::LoginLimits;
 use crate::limits;
 #[cfg(feature = "sqlite")]
 use crate::store::Location;
+use crate::work::password::Cost;
+
+/// Checks every value that has a range.
+pub(super) fn check_ranges(config: &Config) -> Result<(), InvalidSetting> {
+    let LoginLimits { failures, delay_max } = config.logins;
+    let failures = failures.map_or(*bounds::LOGIN_FAILURES.start(), u64::from);
+    let Cost { memory_kib, passes, lanes } = config.argon2;
+    for (name, value, allowed) in [
+        ("logins.failures", failures, bounds::LOGIN_FAILURES),
+        ("vms_max", config.vms_max, bounds::VMS),
+        ("auth_workers", config.auth_workers as u64, bounds::AUTH_WORKERS),
+        ("auth_queue", config.auth_queue as u64, bounds::AUTH_QUEUE),
+        ("read_queue", config.read_queue as u64, bounds::STORE_QUEUE),
+        ("write_queue", config.write_queue as u64, bounds::STORE_QUEUE),
+        ("store_connections", config.store_connections as u64, bounds::STORE_CONNECTIONS),
+        ("connections_max", config.connections_max as u64, bounds::CONNECTIONS),
+        ("requests_per_connection", config.requests_per_connection as u64, bounds::REQUESTS),
+        ("requests_max", config.requests_max as u64, bounds::REQUESTS),
+        ("buffers_bytes_max", config.buffers_bytes_max as u64, bounds::BUFFERS_BYTES),
+        ("argon2.memory_kib", memory_kib.into(), bounds::ARGON2_MEMORY_KIB),
+        ("argon2.passes", passes.into(), bounds::ARGON2_PASSES),
+        ("argon2.lanes", lanes.into(), bounds::ARGON2_LANES),
+    ] {
+        check_range(name, value, allowed)?;
+    }
+    let Timeouts { first_request, request, idle_anonymous, idle_authenticated, idle_http, write } =
+        config.timeouts;
+    for (name, value, allowed) in [
+        ("timeouts.first_request", first_request, bounds::TIMEOUTS),
+        ("timeouts.request", Some(request), bounds::TIMEOUTS),
+        ("timeouts.idle_anonymous", idle_anonymous, bounds::TIMEOUTS),
+        ("timeouts.idle_authenticated", idle_authenticated, bounds::TIMEOUTS),
+        ("timeouts.idle_http", idle_http, bounds::TIMEOUTS),
+        ("timeouts.write", Some(write), bounds::TIMEOUTS),
+        ("token_lifetime", Some(config.token_lifetime), bounds::TOKEN_LIFETIME),
+        ("logins.delay_max", delay_max, bounds::LOGIN_DELAY),
+        ("conversion_delay", Some(*config.conversion_delay.start()), bounds::CONVERSION_DELAY),
+        ("conversion_delay", Some(*config.conversion_delay.end()), bounds::CONVERSION_DELAY),
+        ("metrics_retention", config.metrics_retention, bounds::RETENTION),
+    ] {
+        value.map_or(Ok(()), |value| check_range(name, value, allowed))?;
+    }
+    Ok(())
+}
+
+fn check_range<T: PartialOrd + Debug>(
+    name: &str,
+    value: T,
+    allowed: RangeInclusive<T>,
+) -> Result<(), InvalidSetting> {
+    match allowed.contains(&value) {
+        true => Ok(()),
+        false => Err(InvalidSetting(format!("{name} is {value:?}; allowed is {allowed:?}"))),
+    }
+}
 
 /// Checks the listeners; errors begin with `origin`.
 pub(super) fn check_listeners(config: &Config, origin: &str) -> Result<(), InvalidSetting> {
@@ -84,4 +142,41 @@ pub(super) fn check_socket_path(state_dir: &Path) -> Result<(), InvalidSetting> 
         redact(&socket.to_string_lossy()),
         limits::UNIX_PATH_BYTES_MAX
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits;
+
+    fn check(change: impl FnOnce(&mut Config)) -> Result<(), String> {
+        let mut config = Config::default();
+        change(&mut config);
+        config.check("listen").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(check(|_| {}), Ok(()));
+    }
+
+    #[test]
+    fn values_outside_of_their_range_are_refused() {
+        let error = check(|config| config.connections_max = 0).unwrap_err();
+        assert_eq!(error, "connections_max is 0; allowed is 1..=1048576");
+        let error = check(|config| config.timeouts.write = 2 * limits::TIMEOUT_MAX).unwrap_err();
+        assert_eq!(error, "timeouts.write is 63072000s; allowed is 10ms..=31536000s");
+    }
+
+    #[test]
+    fn addresses_that_other_hosts_reach_are_refused_unless_allowed() {
+        let listen = |config: &mut Config| config.listen.push("tcp://10.0.0.1:1".parse().unwrap());
+        let error = check(listen).unwrap_err();
+        assert!(error.starts_with("listen: tcp://10.0.0.1:1 can be reached from other hosts"), "{error}");
+        let allowed = check(|config| {
+            listen(config);
+            config.is_plaintext_allowed = true;
+        });
+        assert_eq!(allowed, Ok(()));
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here opens a file or a socket or reads the environment.
 
+pub mod bounds;
 mod checks;
 mod listen;
 mod redact;
@@ -234,9 +235,11 @@ impl Config {
         Ok(self)
     }
 
-    /// Checks what the types allow: addresses that conflict, that are the server's own, or that other hosts reach without
-    /// `is_plaintext_allowed`. The error begins with `origin`, which says where the listeners are set.
+    /// Checks what the types allow: values outside of [`bounds`], and addresses that conflict, that are the server's own,
+    /// or that other hosts reach without `is_plaintext_allowed`. An error about addresses begins with `origin`, which
+    /// says where they are set.
     pub fn check(&self, origin: &str) -> Result<(), InvalidSetting> {
+        checks::check_ranges(self)?;
         checks::check_listeners(self, origin)?;
         checks::check_socket_path(&self.state_dir)
     }

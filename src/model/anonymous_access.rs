@@ -21,7 +21,7 @@ pub struct AnonymousAccess([bool; AccessGroup::ALL.len()]);
 
 /// The text is not the name of a group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct UnknownGroup;
+pub(crate) struct UnknownGroup;
 
 impl AccessGroup {
     /// All of them.
@@ -46,7 +46,7 @@ impl AnonymousAccess {
     pub const NONE: AnonymousAccess = AnonymousAccess([false; AccessGroup::ALL.len()]);
 
     /// Parses names separated by commas, or `none`; an empty text means `none`.
-    pub fn parse(text: &str) -> Result<AnonymousAccess, UnknownGroup> {
+    pub(crate) fn parse(text: &str) -> Result<AnonymousAccess, UnknownGroup> {
         if text.is_empty() || text == NONE {
             return Ok(AnonymousAccess::NONE);
         }

@@ -102,7 +102,7 @@ impl TypedLine {
 
     /// The line as a password, with the same rules as over the network.
     fn into_password(self) -> Result<Secret, PromptError> {
-        let (least, most) = (limits::PASSWORD_BYTES_MIN, limits::PASSWORD_BYTES_MAX);
+        let (least, most) = limits::PASSWORD_BYTES.into_inner();
         let unusable = |what: &str| {
             Err(PromptError::Unusable(format!("the password {what}; it must have {least} to {most} bytes")))
         };
@@ -140,7 +140,7 @@ impl fmt::Display for PromptError {
 }
 
 /// The longest password, one byte to detect a longer one, and a carriage return.
-const LINE_BYTES_MAX: usize = limits::PASSWORD_BYTES_MAX + 2;
+const LINE_BYTES_MAX: usize = *limits::PASSWORD_BYTES.end() + 2;
 
 #[cfg(test)]
 mod tests {

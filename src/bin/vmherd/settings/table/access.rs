@@ -27,7 +27,7 @@ pub(super) const TOKEN_LIFETIME: Setting = Setting {
     default: DefaultValue::Time(|config| config.token_lifetime),
     reload: Reload::Now,
     kind: Kind::Time {
-        allowed: limits::TOKEN_LIFETIME_MIN..=limits::TOKEN_LIFETIME_MAX,
+        allowed: limits::TOKEN_LIFETIME,
         set: |partial, time| partial.config.token_lifetime = time,
     },
 };
@@ -39,7 +39,7 @@ pub(super) const LOGIN_FAILURES: Setting = Setting {
     default: DefaultValue::Number(|config| config.logins.failures.map_or(0, u64::from)),
     reload: Reload::Now,
     kind: Kind::NumberOrNone {
-        allowed: 1..=limits::LOGIN_FAILURES_LIMIT as u64,
+        allowed: limits::LOGIN_FAILURES,
         set: |partial, failures| partial.config.logins.failures = failures.map(|failures| failures as u32),
     },
 };
@@ -51,7 +51,7 @@ pub(super) const LOGIN_DELAY_MAX: Setting = Setting {
     default: DefaultValue::Time(|config| config.logins.delay_max.unwrap_or_default()),
     reload: Reload::Now,
     kind: Kind::TimeOrNone {
-        allowed: limits::LOGIN_DELAY_MIN..=limits::LOGIN_DELAY_LIMIT,
+        allowed: limits::LOGIN_DELAY,
         set: |partial, time| partial.config.logins.delay_max = time,
     },
 };
@@ -63,7 +63,7 @@ pub(super) const AUTH_WORKERS: Setting = Setting {
     default: DefaultValue::Computed("cores, 4 at most"),
     reload: Reload::Restart,
     kind: Kind::Number {
-        allowed: 1..=limits::AUTH_WORKERS_LIMIT as u64,
+        allowed: limits::AUTH_WORKERS,
         set: |partial, n| partial.config.auth_workers = n as usize,
     },
 };
@@ -75,7 +75,7 @@ pub(super) const AUTH_QUEUE: Setting = Setting {
     default: DefaultValue::Number(|config| config.auth_queue as u64),
     reload: Reload::Now,
     kind: Kind::Number {
-        allowed: 1..=limits::AUTH_QUEUE_LIMIT as u64,
+        allowed: limits::AUTH_QUEUE,
         set: |partial, n| partial.config.auth_queue = n as usize,
     },
 };
@@ -87,7 +87,7 @@ pub(super) const ARGON2_MEMORY: Setting = Setting {
     default: DefaultValue::Number(|config| config.argon2.memory_kib.into()),
     reload: Reload::Restart,
     kind: Kind::Number {
-        allowed: limits::ARGON2_MEMORY_KIB_MIN as u64..=limits::ARGON2_MEMORY_KIB_MAX as u64,
+        allowed: limits::ARGON2_MEMORY_KIB,
         set: |partial, n| partial.config.argon2.memory_kib = n as u32,
     },
 };
@@ -99,7 +99,7 @@ pub(super) const ARGON2_PASSES: Setting = Setting {
     default: DefaultValue::Number(|config| config.argon2.passes.into()),
     reload: Reload::Restart,
     kind: Kind::Number {
-        allowed: 1..=limits::ARGON2_PASSES_MAX as u64,
+        allowed: limits::ARGON2_PASSES,
         set: |partial, n| partial.config.argon2.passes = n as u32,
     },
 };
@@ -111,7 +111,7 @@ pub(super) const ARGON2_LANES: Setting = Setting {
     default: DefaultValue::Number(|config| config.argon2.lanes.into()),
     reload: Reload::Restart,
     kind: Kind::Number {
-        allowed: 1..=limits::ARGON2_LANES_MAX as u64,
+        allowed: limits::ARGON2_LANES,
         set: |partial, n| partial.config.argon2.lanes = n as u32,
     },
 };

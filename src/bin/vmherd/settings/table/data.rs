@@ -56,7 +56,7 @@ pub(super) const VMS_MAX: Setting = Setting {
     help: "VMs that the store may hold",
     default: DefaultValue::Number(|config| config.vms_max),
     reload: Reload::Now,
-    kind: Kind::Number { allowed: 1..=limits::VMS_LIMIT, set: |partial, n| partial.config.vms_max = n },
+    kind: Kind::Number { allowed: limits::VMS, set: |partial, n| partial.config.vms_max = n },
 };
 
 pub(super) const CONVERSION_DELAY: Setting = Setting {
@@ -69,8 +69,8 @@ pub(super) const CONVERSION_DELAY: Setting = Setting {
         allowed: CONVERSION_DELAY_ALLOWED,
         is_repeatable: false,
         set: |partial, text| {
-            let max = limits::CONVERSION_DELAY_LIMIT;
-            let range = parse_duration_range(text).filter(|range| *range.end() <= max);
+            let range =
+                parse_duration_range(text).filter(|range| limits::CONVERSION_DELAY.contains(range.end()));
             partial.config.conversion_delay =
                 range.ok_or_else(|| format!("must be {CONVERSION_DELAY_ALLOWED}"))?;
             Ok(())
@@ -102,7 +102,7 @@ pub(super) const METRICS_RETENTION: Setting = Setting {
     default: DefaultValue::Text("none"),
     reload: Reload::Now,
     kind: Kind::TimeOrNone {
-        allowed: limits::RETENTION_MIN..=limits::RETENTION_MAX,
+        allowed: limits::RETENTION,
         set: |partial, time| partial.config.metrics_retention = time,
     },
 };
@@ -114,7 +114,7 @@ pub(super) const READ_QUEUE: Setting = Setting {
     default: DefaultValue::Number(|config| config.read_queue as u64),
     reload: Reload::Now,
     kind: Kind::Number {
-        allowed: 1..=limits::STORE_QUEUE_LIMIT as u64,
+        allowed: limits::STORE_QUEUE,
         set: |partial, n| partial.config.read_queue = n as usize,
     },
 };
@@ -126,7 +126,7 @@ pub(super) const WRITE_QUEUE: Setting = Setting {
     default: DefaultValue::Number(|config| config.write_queue as u64),
     reload: Reload::Now,
     kind: Kind::Number {
-        allowed: 1..=limits::STORE_QUEUE_LIMIT as u64,
+        allowed: limits::STORE_QUEUE,
         set: |partial, n| partial.config.write_queue = n as usize,
     },
 };
@@ -138,7 +138,7 @@ pub(super) const STORE_CONNECTIONS: Setting = Setting {
     default: DefaultValue::Computed("as needed"),
     reload: Reload::Restart,
     kind: Kind::Number {
-        allowed: 1..=limits::STORE_CONNECTIONS_LIMIT as u64,
+        allowed: limits::STORE_CONNECTIONS,
         set: |partial, n| partial.config.store_connections = n as usize,
     },
 };

@@ -2,8 +2,6 @@
 
 #[cfg(feature = "http")]
 use std::mem;
-use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use vmherd::ListenerSpec;
 
@@ -44,7 +42,7 @@ pub(super) const FIRST_REQUEST_TIMEOUT: Setting = Setting {
     default: DefaultValue::Time(|config| config.timeouts.first_request.unwrap_or_default()),
     reload: Reload::Now,
     kind: Kind::TimeOrNone {
-        allowed: TIMEOUTS,
+        allowed: limits::TIMEOUTS,
         set: |partial, time| partial.config.timeouts.first_request = time,
     },
 };
@@ -55,7 +53,10 @@ pub(super) const REQUEST_TIMEOUT: Setting = Setting {
     help: "first to last byte of a request",
     default: DefaultValue::Time(|config| config.timeouts.request),
     reload: Reload::Now,
-    kind: Kind::Time { allowed: TIMEOUTS, set: |partial, time| partial.config.timeouts.request = time },
+    kind: Kind::Time {
+        allowed: limits::TIMEOUTS,
+        set: |partial, time| partial.config.timeouts.request = time,
+    },
 };
 
 pub(super) const IDLE_TIMEOUT: Setting = Setting {
@@ -65,7 +66,7 @@ pub(super) const IDLE_TIMEOUT: Setting = Setting {
     default: DefaultValue::Computed("1h, HTTP 75s, logged in none"),
     reload: Reload::Now,
     kind: Kind::TimeOrNone {
-        allowed: TIMEOUTS,
+        allowed: limits::TIMEOUTS,
         set: |partial, time| {
             partial.config.timeouts.idle_anonymous = time;
             partial.config.timeouts.idle_authenticated = time;
@@ -80,7 +81,7 @@ pub(super) const WRITE_TIMEOUT: Setting = Setting {
     help: "for a client that does not read",
     default: DefaultValue::Time(|config| config.timeouts.write),
     reload: Reload::Now,
-    kind: Kind::Time { allowed: TIMEOUTS, set: |partial, time| partial.config.timeouts.write = time },
+    kind: Kind::Time { allowed: limits::TIMEOUTS, set: |partial, time| partial.config.timeouts.write = time },
 };
 
 #[cfg(feature = "http")]
@@ -124,7 +125,7 @@ pub(super) const CONNECTIONS_MAX: Setting = Setting {
     default: DefaultValue::Number(|config| config.connections_max as u64),
     reload: Reload::Now,
     kind: Kind::Number {
-        allowed: 1..=limits::CONNECTIONS_LIMIT as u64,
+        allowed: limits::CONNECTIONS,
         set: |partial, n| partial.config.connections_max = n as usize,
     },
 };
@@ -136,7 +137,7 @@ pub(super) const REQUESTS_PER_CONNECTION: Setting = Setting {
     default: DefaultValue::Number(|config| config.requests_per_connection as u64),
     reload: Reload::Now,
     kind: Kind::Number {
-        allowed: 1..=limits::REQUESTS_LIMIT as u64,
+        allowed: limits::REQUESTS,
         set: |partial, n| partial.config.requests_per_connection = n as usize,
     },
 };
@@ -148,7 +149,7 @@ pub(super) const REQUESTS_MAX: Setting = Setting {
     default: DefaultValue::Number(|config| config.requests_max as u64),
     reload: Reload::Now,
     kind: Kind::Number {
-        allowed: 1..=limits::REQUESTS_LIMIT as u64,
+        allowed: limits::REQUESTS,
         set: |partial, n| partial.config.requests_max = n as usize,
     },
 };
@@ -160,9 +161,7 @@ pub(super) const BUFFERS_MAX: Setting = Setting {
     default: DefaultValue::Size(|config| config.buffers_bytes_max as u64),
     reload: Reload::Now,
     kind: Kind::Size {
-        allowed: limits::BUFFERS_BYTES_MIN as u64..=limits::BUFFERS_BYTES_LIMIT as u64,
+        allowed: limits::BUFFERS_BYTES,
         set: |partial, bytes| partial.config.buffers_bytes_max = bytes as usize,
     },
 };
-
-const TIMEOUTS: RangeInclusive<Duration> = limits::TIMEOUT_MIN..=limits::TIMEOUT_MAX;
