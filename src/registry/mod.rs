@@ -44,7 +44,7 @@ impl Registry {
 
     /// Whether there is a VM `name`.
     pub fn contains(&mut self, name: &VmName) -> Result<bool, RegistryError> {
-        Ok(self.store.credentials(name)?.is_some())
+        Ok(self.store.registry().credentials(name)?.is_some())
     }
 
     /// All VMs in the order of their registration, page by page: a store may have more than fit into memory. There is
@@ -52,7 +52,7 @@ impl Registry {
     pub fn pages(&mut self) -> impl Iterator<Item = Result<Vec<Vm>, RegistryError>> {
         let mut after = Some(VmId(0));
         iter::from_fn(move || {
-            let page = self.store.vms_after(after.take()?, limits::PAGE_ROWS_MAX);
+            let page = self.store.registry().vms_after(after.take()?, limits::PAGE_ROWS_MAX);
             Some(match page {
                 Ok(page) => {
                     after = page.vms.last().map(|vm| vm.id).filter(|_| !page.is_last);

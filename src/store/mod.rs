@@ -1,6 +1,7 @@
-//! Storage of VMs, disks, tokens and points: the trait [`Store`] and its implementations.
+//! Storage of VMs, disks, tokens and points: the trait [`Store`], its reads
+//! ([`RegistryStore`], [`PointStore`]) and its implementations.
 //!
-//! Stores block; each worker thread has its own connection. The trait has one method per need, not one per
+//! Stores block; each worker thread has its own connection. The traits have one method per need, not one per
 //! table. Stores read no clock (`now` is an argument), hash no passwords and check no permissions.
 
 #[cfg(test)]
@@ -11,7 +12,9 @@ mod location;
 mod memory;
 mod migration_records;
 mod monitored;
+mod points;
 mod postgres;
+mod registry;
 mod series;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -23,112 +26,33 @@ mod write_health;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::UnixSeconds;
-use crate::ids::{DiskId, SeriesId, VmId};
 use crate::limits;
-use crate::model::{Credentials, DiskOfVm, Login, PointFilter, Series, TokenHash, Vm, VmName};
 
 pub use self::error::StoreError;
 pub use self::location::{Location, ends_in_directory};
 pub use self::monitored::MonitoredFactory;
+pub use self::points::{PointPage, PointPosition, PointStore};
 pub use self::postgres::PostgresUrl;
+pub use self::registry::{RegistryStore, VmPage};
 pub use self::write::{Write, Written};
 pub use self::write_behind::{WriteBehindBuffer, WriteBehindFactory};
 pub use self::write_health::WriteHealth;
 
 /// One connection to a store.
+///
+/// All writes pass through it, since writes of both kinds share commits. Reads are separate traits: a decorator
+/// hands out the inner store's where it changes nothing.
 pub trait Store: Send {
     /// Runs `writes` in order and returns one result for each, in order. Each write is atomic. `Ok` means
     /// that the write is as durable as the store promises. The writes share one commit where the store
     /// supports it; a failing write does not fail the others.
     fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>>;
 
-    /// The credentials of the VM `name`; `None` if there is no such VM.
-    fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError>;
+    /// The reads of VMs, disks, logins and tokens.
+    fn registry(&mut self) -> &mut dyn RegistryStore;
 
-    /// Like [`Store::credentials`], by id.
-    fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError>;
-
-    /// The distinct prefixes of the stored PHC password hashes, up to the `$` before the salt; at most
-    /// `count_max`. Scans all VMs.
-    fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError>;
-
-    /// The owner of `token`; `None` if it is unknown or has expired at `now`.
-    fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError>;
-
-    /// Like [`Store::token_owner`] for each of `tokens`, in order.
-    fn token_owners(
-        &mut self,
-        tokens: &[(TokenHash, UnixSeconds)],
-    ) -> Result<Vec<Option<Login>>, StoreError> {
-        tokens.iter().map(|(token, now)| self.token_owner(token, *now)).collect()
-    }
-
-    /// Begins a group of reads that ends with [`Store::end_reads`]. A store may run them in one
-    /// transaction, so that they see one state.
-    fn begin_reads(&mut self) {}
-
-    /// Ends the group that [`Store::begin_reads`] began.
-    fn end_reads(&mut self) {}
-
-    /// Whether the VM of `login` still exists and still has the same password.
-    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError>;
-
-    /// VMs with an id above `after`, in ascending order: as many as fit in `rows_max` rows (each VM and
-    /// each disk is a row), but at least one if there is one.
-    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError>;
-
-    /// Like [`Store::vms_after`], of VMs that have ever been connected.
-    fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError>;
-
-    /// The VMs with these ids that exist, in no particular order.
-    fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError>;
-
-    /// Disks with an id above `after`, in ascending order, at most `count_max`. A shorter result is the
-    /// last.
-    fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError>;
-
-    /// Writes everything that [`Store::write`] has acknowledged but not yet stored.
-    fn flush(&mut self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    /// Points that match `filter`, after the position `after`, at most `count_max`: series in the order of
-    /// their creation, the points of each in ascending order of time. A series without matching points
-    /// counts as one point; so a page may be short or empty although more points follow.
-    fn points_after(
-        &mut self,
-        filter: &PointFilter,
-        after: Option<PointPosition>,
-        count_max: usize,
-    ) -> Result<PointPage, StoreError>;
-}
-
-/// The position of a point in the order of all points.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PointPosition {
-    /// Its series.
-    pub series: SeriesId,
-    /// Its time, in seconds since 1970.
-    pub timestamp: i64,
-}
-
-/// A page of points.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct PointPage {
-    /// The points, grouped by series; no group is empty.
-    pub series: Vec<Series>,
-    /// Where the next page starts; `None` on the last page. The next page may be empty.
-    pub next: Option<PointPosition>,
-}
-
-/// A page of VMs.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct VmPage {
-    /// The VMs, in ascending order of id.
-    pub vms: Vec<Vm>,
-    /// Whether this is the last page.
-    pub is_last: bool,
+    /// The reads of points.
+    fn points(&mut self) -> &mut dyn PointStore;
 }
 
 /// Makes connections to one store.
@@ -247,16 +171,3 @@ pub fn back_up(
 
 /// Interrupts a running operation, from any thread.
 pub type Interrupt = Box<dyn Fn() + Send>;
-
-/// Returns the name in `last` if it is that of the VM `id`, and otherwise the result of `read`. Disks of one VM
-/// usually follow each other and so share one copy.
-fn reuse_name<E>(
-    last: &mut Option<(VmId, VmName)>,
-    id: VmId,
-    read: impl FnOnce() -> Result<VmName, E>,
-) -> Result<VmName, E> {
-    match last {
-        Some((of, name)) if *of == id => Ok(name.clone()),
-        _ => Ok(last.insert((id, read()?)).1.clone()),
-    }
-}

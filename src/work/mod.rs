@@ -13,7 +13,7 @@ use crate::dialect;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{Credentials, Login, LongText, Page, Refusal, Request, Secret, TokenHash, VmName};
-use crate::store::{Store, StoreError, StoreFactory, Write, Written};
+use crate::store::{RegistryStore, Store, StoreError, StoreFactory, Write, Written};
 use pages::{PageCache, PageRequest};
 use password::{Hasher, PasswordCheck, run_of_start};
 use stored_costs::StoredCosts;
@@ -303,13 +303,13 @@ impl WorkerContext {
             _ => true,
         };
         if shares {
-            store.begin_reads();
+            store.registry().begin_reads();
         }
         let tokens = batch.iter().filter_map(|read| match read {
             Read::FindToken { token, now, .. } => Some((*token, *now)),
             _ => None,
         });
-        let mut owners = owners(store, tokens.collect()).into_iter();
+        let mut owners = owners(store.registry(), tokens.collect()).into_iter();
         let mut known = PageCache::new(batch.iter().filter(|read| read.phase() == ReadPhase::List).count());
         let mut batch: Vec<(usize, Read)> = batch.into_iter().enumerate().collect();
         batch.sort_by_key(|(_, read)| read.phase());
@@ -317,30 +317,31 @@ impl WorkerContext {
         let mut is_locked = false;
         for (index, read) in batch {
             if shares && read.phase() == ReadPhase::Points {
-                store.end_reads();
+                store.registry().end_reads();
                 shares = false;
             }
             let result = match read {
-                Read::FindToken { current, .. } => {
-                    owners.next().expect("one for each").and_then(|owner| token(store, owner, current))
-                }
+                Read::FindToken { current, .. } => owners
+                    .next()
+                    .expect("one for each")
+                    .and_then(|owner| token(store.registry(), owner, current)),
                 // After one lock timeout the other reads fail at once, so that finished results are not held up.
                 _ if is_locked => Err(StoreError::Busy),
                 Read::ListPage { asker, page } => list(store, &asker, page, &mut known),
                 Read::FindCredentials { name } => {
-                    complete_costs(store, &costs);
-                    store.credentials(&name).map(WorkResult::Credentials)
+                    complete_costs(store.registry(), &costs);
+                    store.registry().credentials(&name).map(WorkResult::Credentials)
                 }
                 Read::FindCredentialsById { vm } => {
-                    complete_costs(store, &costs);
-                    store.credentials_by_id(vm).map(WorkResult::Credentials)
+                    complete_costs(store.registry(), &costs);
+                    store.registry().credentials_by_id(vm).map(WorkResult::Credentials)
                 }
             };
             is_locked |= matches!(result, Err(StoreError::Busy));
             all_done.push((index, result));
         }
         if shares {
-            store.end_reads();
+            store.registry().end_reads();
         }
         all_done.sort_unstable_by_key(|(index, _)| *index);
         results.extend(all_done.into_iter().map(|(_, result)| result.map_err(WorkError::Store)));
@@ -373,7 +374,7 @@ enum ReadPhase {
 
 /// Whose `tokens` are, in order.
 fn owners(
-    store: &mut dyn Store,
+    store: &mut dyn RegistryStore,
     tokens: Vec<(TokenHash, UnixSeconds)>,
 ) -> Vec<Result<Option<Login>, StoreError>> {
     match &tokens[..] {
@@ -387,7 +388,7 @@ fn owners(
 }
 
 fn token(
-    store: &mut dyn Store,
+    store: &mut dyn RegistryStore,
     owner: Option<Login>,
     current: Option<Login>,
 ) -> Result<WorkResult, StoreError> {
@@ -401,7 +402,7 @@ fn token(
 }
 
 /// Learns the costs of all stored hashes, once: verifying takes the same time for every name.
-fn complete_costs(store: &mut dyn Store, costs: &StoredCosts) {
+fn complete_costs(store: &mut dyn RegistryStore, costs: &StoredCosts) {
     if let Err(error) = costs.complete(store, run_of_start) {
         log::warn!("the costs of stored password hashes are not known yet: {error}");
     }
@@ -414,8 +415,8 @@ fn list(
     known: &mut PageCache,
 ) -> Result<WorkResult, StoreError> {
     let login_holds = match asker {
-        Asker::Vm(login) if !store.is_current(login)? => return Err(StoreError::NotCurrent),
-        Asker::Anybody(Some(login)) => store.is_current(login)?,
+        Asker::Vm(login) if !store.registry().is_current(login)? => return Err(StoreError::NotCurrent),
+        Asker::Anybody(Some(login)) => store.registry().is_current(login)?,
         Asker::Vm(_) | Asker::Anybody(None) => true,
     };
     Ok(WorkResult::Page { page: known.make(request, store)?, login_holds })

@@ -3,7 +3,7 @@
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Cursor, Items, List, Listing, Membership, Page, Peer, PeerEntry, PointFilter, Vm};
-use crate::store::{PointPage, PointPosition, Store, StoreError, VmPage};
+use crate::store::{PointPage, PointPosition, PointStore, RegistryStore, Store, StoreError, VmPage};
 
 /// Which page to make.
 #[derive(Clone, Debug)]
@@ -90,18 +90,22 @@ impl PageRequest {
     pub(super) fn make(self, store: &mut dyn Store) -> Result<Page, StoreError> {
         let rows_max = limits::PAGE_ROWS_MAX;
         match self {
-            PageRequest::Vms { after } => Ok(vms_page(List::AllVms, store.vms_after(after, rows_max)?)),
+            PageRequest::Vms { after } => {
+                Ok(vms_page(List::AllVms, store.registry().vms_after(after, rows_max)?))
+            }
             PageRequest::ManagedVms { after } => {
-                Ok(vms_page(List::ManagedVms, store.vms_after(after, rows_max)?))
+                Ok(vms_page(List::ManagedVms, store.registry().vms_after(after, rows_max)?))
             }
             PageRequest::EverConnected { after } => {
-                Ok(vms_page(List::EverConnectedVms, store.ever_connected_after(after, rows_max)?))
+                Ok(vms_page(List::EverConnectedVms, store.registry().ever_connected_after(after, rows_max)?))
             }
-            PageRequest::Disks { after } => disks_page(store, List::AllDisks, after),
-            PageRequest::ManagedDisks { after } => disks_page(store, List::ManagedDisks, after),
-            PageRequest::Peers { list, peers, next } => peers_page(store, list, peers, next),
-            PageRequest::Points { filter, after } => points_page(store, filter, after),
-            PageRequest::Members { set, members, next } => members_page(store, set, &members, next),
+            PageRequest::Disks { after } => disks_page(store.registry(), List::AllDisks, after),
+            PageRequest::ManagedDisks { after } => disks_page(store.registry(), List::ManagedDisks, after),
+            PageRequest::Peers { list, peers, next } => peers_page(store.registry(), list, peers, next),
+            PageRequest::Points { filter, after } => points_page(store.points(), filter, after),
+            PageRequest::Members { set, members, next } => {
+                members_page(store.registry(), set, &members, next)
+            }
         }
     }
 }
@@ -111,7 +115,7 @@ fn vms_page(list: List, VmPage { vms, is_last }: VmPage) -> Page {
     Page { listing: Listing::List(list), items: Items::Vms(vms), next }
 }
 
-fn disks_page(store: &mut dyn Store, list: List, after: DiskId) -> Result<Page, StoreError> {
+fn disks_page(store: &mut dyn RegistryStore, list: List, after: DiskId) -> Result<Page, StoreError> {
     let disks = store.disks_after(after, limits::PAGE_ROWS_MAX)?;
     let is_full = disks.len() == limits::PAGE_ROWS_MAX;
     let next = disks.last().filter(|_| is_full).map(|last| Cursor::AfterDisk(last.disk.id));
@@ -119,7 +123,7 @@ fn disks_page(store: &mut dyn Store, list: List, after: DiskId) -> Result<Page, 
 }
 
 fn points_page(
-    store: &mut dyn Store,
+    store: &mut dyn PointStore,
     filter: PointFilter,
     after: Option<PointPosition>,
 ) -> Result<Page, StoreError> {
@@ -133,7 +137,7 @@ fn points_page(
 /// connection without one, and an authenticated one out. Ends the page early, before the connection
 /// whose VM and disks would be more rows than a page may have, unless it is the first.
 fn peers_page(
-    store: &mut dyn Store,
+    store: &mut dyn RegistryStore,
     list: List,
     peers: Vec<PeerIndex>,
     mut next: Option<Cursor>,
@@ -161,7 +165,7 @@ fn peers_page(
 /// Looks up the members of a set. One that is gone, or has got a password and nobody who is authenticated
 /// as it, is left out. Ends the page early, before the VM that would make it too long, unless it is the first.
 fn members_page(
-    store: &mut dyn Store,
+    store: &mut dyn RegistryStore,
     set: Membership,
     members: &[MemberIndex],
     next: Option<Cursor>,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::limits;
-use crate::store::{Store, StoreError};
+use crate::store::{RegistryStore, StoreError};
 
 /// What one argon2id hash costs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -82,7 +82,7 @@ impl StoredCosts {
     /// Asks `store` for the costs of what is stored, unless that was done. `run_of` reads the start of a hash.
     pub fn complete(
         &self,
-        store: &mut dyn Store,
+        store: &mut dyn RegistryStore,
         run_of: impl Fn(&str) -> Option<Run>,
     ) -> Result<(), StoreError> {
         if self.is_complete.load(Ordering::Acquire) {
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::clock::UnixSeconds;
     use crate::model::{NewVm, Secret, VmName, VmShape};
-    use crate::store::{self, Location, Write, Written};
+    use crate::store::{self, Location, Store, Write, Written};
     use crate::work::password::{Hasher, PasswordCheck, known_costs};
     use crate::work::{Hash, Read, Work, WorkResult, WorkerContext};
 
@@ -162,9 +162,9 @@ mod tests {
         let factory = store::open(&Location::Memory).expect("memory");
         let mut store = factory.connect().expect("memory");
         let costs = known_costs(NEW);
-        costs.complete(&mut *store, |_| None).unwrap();
+        costs.complete(store.registry(), |_| None).unwrap();
         add(&mut *store, "old", OLD);
-        costs.complete(&mut *store, |_| panic!("asked again")).unwrap();
+        costs.complete(store.registry(), |_| panic!("asked again")).unwrap();
         assert_eq!(costs.runs().len(), 1);
     }
 }

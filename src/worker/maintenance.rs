@@ -186,7 +186,7 @@ impl Shared {
             if is_closed && buffer.unwritten() == 0 {
                 break;
             }
-            let written = self.with_store(&mut store, |store| store.flush());
+            let written = self.with_store(&mut store, |store| store.points().flush());
             match written {
                 Ok(()) if is_closed => break,
                 Ok(()) => {}

@@ -20,7 +20,7 @@ fn put(store: &mut dyn Store, key: &str, second: i64) {
 
 /// The seconds of all points that the store has.
 fn seconds(store: &mut dyn Store) -> Vec<i64> {
-    let page = store.points_after(&PointFilter::default(), None, 1000).expect("points");
+    let page = store.points().points_after(&PointFilter::default(), None, 1000).expect("points");
     page.series.iter().flat_map(|series| series.points.iter().map(|point| point.timestamp)).collect()
 }
 

@@ -3,8 +3,8 @@
 use super::*;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, DiskId, RequestKey, RequestSeq, VmId};
-use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
-use crate::store::{PointPage, PointPosition, Store, VmPage, Write, Written};
+use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
+use crate::store::{PointStore, RegistryStore, Store, VmPage, Write, Written};
 use crate::work::pages::PageRequest;
 use crate::work::{Asker, Read};
 use crate::worker::{Account, JobKey, JobState, Priority};
@@ -94,45 +94,48 @@ impl StoreFactory for HeldFactory {
 }
 
 impl Store for HeldStore {
-    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
-        let left = self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        if left.is_ok() { Err(StoreError::Busy) } else { self.0.is_current(login) }
-    }
     fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
         self.0.write(writes)
     }
+
+    fn registry(&mut self) -> &mut dyn RegistryStore {
+        self
+    }
+
+    fn points(&mut self) -> &mut dyn PointStore {
+        self.0.points()
+    }
+}
+
+impl RegistryStore for HeldStore {
+    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
+        let left = self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if left.is_ok() { Err(StoreError::Busy) } else { self.0.registry().is_current(login) }
+    }
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
-        self.0.credentials(name)
+        self.0.registry().credentials(name)
     }
     fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
-        self.0.credentials_by_id(id)
+        self.0.registry().credentials_by_id(id)
     }
 
     fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
-        self.0.password_hash_prefixes(count_max)
+        self.0.registry().password_hash_prefixes(count_max)
     }
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
-        self.0.token_owner(token, now)
+        self.0.registry().token_owner(token, now)
     }
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        self.0.vms_after(after, rows_max)
+        self.0.registry().vms_after(after, rows_max)
     }
     fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        self.0.ever_connected_after(after, rows_max)
+        self.0.registry().ever_connected_after(after, rows_max)
     }
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
-        self.0.vms(ids)
-    }
-    fn points_after(
-        &mut self,
-        filter: &PointFilter,
-        after: Option<PointPosition>,
-        count_max: usize,
-    ) -> Result<PointPage, StoreError> {
-        self.0.points_after(filter, after, count_max)
+        self.0.registry().vms(ids)
     }
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
-        self.0.disks_after(after, count_max)
+        self.0.registry().disks_after(after, count_max)
     }
 }
 

@@ -5,11 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::random::Random;
-use vmherd::internals::clock::UnixSeconds;
-use vmherd::internals::ids::{DiskId, VmId};
-use vmherd::internals::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
 use vmherd::internals::store::{
-    LockRetryPolicy, PointPage, PointPosition, Store, StoreError, StoreFactory, VmPage, Write, Written,
+    LockRetryPolicy, PointStore, RegistryStore, Store, StoreError, StoreFactory, Write, Written,
 };
 
 /// Makes connections to such a store.
@@ -83,48 +80,11 @@ impl Store for FaultyStore {
         }
     }
 
-    fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
-        self.inner.credentials(name)
+    fn registry(&mut self) -> &mut dyn RegistryStore {
+        self.inner.registry()
     }
 
-    fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
-        self.inner.credentials_by_id(id)
-    }
-
-    fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
-        self.inner.password_hash_prefixes(count_max)
-    }
-
-    fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
-        self.inner.token_owner(token, now)
-    }
-
-    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
-        self.inner.is_current(login)
-    }
-
-    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        self.inner.vms_after(after, rows_max)
-    }
-
-    fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        self.inner.ever_connected_after(after, rows_max)
-    }
-
-    fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
-        self.inner.vms(ids)
-    }
-
-    fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
-        self.inner.disks_after(after, count_max)
-    }
-
-    fn points_after(
-        &mut self,
-        filter: &PointFilter,
-        after: Option<PointPosition>,
-        count_max: usize,
-    ) -> Result<PointPage, StoreError> {
-        self.inner.points_after(filter, after, count_max)
+    fn points(&mut self) -> &mut dyn PointStore {
+        self.inner.points()
     }
 }

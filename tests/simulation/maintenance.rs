@@ -68,7 +68,7 @@ impl Maintenance {
             return self.remove(point_model);
         }
         // What can't be written now is there the next time.
-        let _ = self.store.flush();
+        let _ = self.store.points().flush();
         self.check(config)
     }
 
@@ -94,7 +94,7 @@ impl Maintenance {
 
     /// Whether there are no more keys than there may be.
     pub(super) fn check(&mut self, config: &FaultConfig) -> Verification {
-        let page = self.kept.points_after(&PointFilter::default(), None, usize::MAX);
+        let page = self.kept.points().points_after(&PointFilter::default(), None, usize::MAX);
         let count = page.map_err(|error| error.to_string())?.series.len();
         match count as u64 <= config.keys_max {
             true => Ok(()),
@@ -105,7 +105,10 @@ impl Maintenance {
     /// Nobody puts points any more: writes what waits, to a store that does what it is asked.
     pub(super) fn end(&mut self, config: &FaultConfig) -> Verification {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).failed_percent = 0;
-        self.store.flush().map_err(|error| format!("points can't be written in the end: {error}"))?;
+        self.store
+            .points()
+            .flush()
+            .map_err(|error| format!("points can't be written in the end: {error}"))?;
         self.check(config)
     }
 }

@@ -359,7 +359,7 @@ fn check_store(world: &World) -> Result<(), String> {
     let mut store = world.store.connect().map_err(|error| error.to_string())?;
     for vm in world.model.vms.iter().filter(|vm| !vm.is_changed_by_operator) {
         let name = VmName::from_store(&vm.name);
-        let credentials = store.credentials(&name).map_err(|error| error.to_string())?;
+        let credentials = store.registry().credentials(&name).map_err(|error| error.to_string())?;
         let Some(credentials) = credentials else {
             if vm.exists_since.is_some() {
                 return Err(format!("{name} was acknowledged and is not there"));
@@ -369,7 +369,7 @@ fn check_store(world: &World) -> Result<(), String> {
         if vm.cannot_exist() {
             return Err(format!("{name} was refused and is there"));
         }
-        let found = store.vms(&[credentials.login.id]).map_err(|error| error.to_string())?;
+        let found = store.registry().vms(&[credentials.login.id]).map_err(|error| error.to_string())?;
         let ram = found.first().map(|found| found.shape.ram_mib);
         if !ram.is_some_and(|ram| vm.possible_rams.contains(&ram)) {
             return Err(format!("{name} has {ram:?} MiB, not one of {:?}", vm.possible_rams));
@@ -377,7 +377,7 @@ fn check_store(world: &World) -> Result<(), String> {
     }
     check_managed_vms(world, &mut *store)?;
     check_points(world, &mut *store)?;
-    let disks = store.disks_after(DiskId(0), usize::MAX).map_err(|error| error.to_string())?;
+    let disks = store.registry().disks_after(DiskId(0), usize::MAX).map_err(|error| error.to_string())?;
     match disks.is_sorted_by_key(|disk| disk.disk.id) {
         true => Ok(()),
         false => Err("disks out of order".to_owned()),
@@ -386,10 +386,11 @@ fn check_store(world: &World) -> Result<(), String> {
 
 /// The same of VMs that are known by their numbers, and of those that were connected.
 fn check_managed_vms(world: &World, store: &mut dyn Store) -> Result<(), String> {
-    let connected = store.ever_connected_after(VmId(0), usize::MAX).map_err(|error| error.to_string())?.vms;
+    let connected =
+        store.registry().ever_connected_after(VmId(0), usize::MAX).map_err(|error| error.to_string())?.vms;
     for vm in &world.model.managed_vms {
         let id = vm.id;
-        let found = store.vms(&[VmId(id)]).map_err(|error| error.to_string())?.pop();
+        let found = store.registry().vms(&[VmId(id)]).map_err(|error| error.to_string())?.pop();
         let Some(found) = found.filter(|found| found.name.as_str() == id.to_string()) else {
             return Err(format!("the VM {id} was acknowledged and is not there"));
         };
@@ -406,7 +407,7 @@ fn check_managed_vms(world: &World, store: &mut dyn Store) -> Result<(), String>
 /// The same of points.
 fn check_points(world: &World, store: &mut dyn Store) -> Result<(), String> {
     let all = PointFilter::default();
-    let page = store.points_after(&all, None, usize::MAX).map_err(|error| error.to_string())?;
+    let page = store.points().points_after(&all, None, usize::MAX).map_err(|error| error.to_string())?;
     let mut lines = String::new();
     for series in &page.series {
         for point in &series.points {

@@ -35,11 +35,11 @@ fn connect(login: &Login) -> Write {
 }
 
 fn by_id(store: &mut dyn Store, id: i64) -> Option<Credentials> {
-    store.credentials_by_id(VmId(id)).expect("a working store")
+    store.registry().credentials_by_id(VmId(id)).expect("a working store")
 }
 
 fn connected(store: &mut dyn Store) -> Vec<i64> {
-    let page = store.ever_connected_after(VmId(0), usize::MAX).expect("a working store");
+    let page = store.registry().ever_connected_after(VmId(0), usize::MAX).expect("a working store");
     assert!(page.is_last);
     page.vms.iter().map(|vm| vm.id.0).collect()
 }
@@ -53,7 +53,8 @@ fn an_added_vm_is_named_by_its_number(fixture: &Fixture) {
     let names: Vec<&str> = vms.iter().map(|vm| vm.name.as_str()).collect();
     assert_eq!(names, ["1", "web", "3"]);
     assert_eq!((vms[0].shape, sizes(&vms[0]), sizes(&vms[2])), (SHAPE, vec![100, 200], vec![300]));
-    let ids: Vec<i64> = store.disks_after(DiskId(0), 10).unwrap().iter().map(|of| of.disk.id.0).collect();
+    let ids: Vec<i64> =
+        store.registry().disks_after(DiskId(0), 10).unwrap().iter().map(|of| of.disk.id.0).collect();
     assert_eq!(ids, [1, 2, 3, 4]);
     let found = credentials(&mut *store, "3").expect("it is known by its number");
     assert_eq!((found.login.id, found.password_hash), (VmId(3), None));
@@ -84,9 +85,10 @@ fn a_failed_add_leaves_no_rows(fixture: &Fixture) {
     }
     // No number is lost either: neither the VM's nor its disks'.
     assert_eq!(add(&mut *store, &[4]), VmId(2));
-    let ids: Vec<i64> = store.disks_after(DiskId(0), 10).unwrap().iter().map(|of| of.disk.id.0).collect();
+    let ids: Vec<i64> =
+        store.registry().disks_after(DiskId(0), 10).unwrap().iter().map(|of| of.disk.id.0).collect();
     assert_eq!(ids, [1, 2]);
-    assert_eq!(store.credentials(&VmName::from_store("")), Ok(None));
+    assert_eq!(store.registry().credentials(&VmName::from_store("")), Ok(None));
 }
 
 fn vms_are_added_in_batches_and_concurrently(fixture: &Fixture) {
@@ -164,7 +166,7 @@ fn ever_connected_is_permanent(fixture: &Fixture) {
         assert_eq!(run(&mut *store, connect(&third)), Ok(Written::Connected));
         assert_eq!(connected(&mut *store), [3]);
     }
-    let page = store.ever_connected_after(VmId(0), 10).unwrap();
+    let page = store.registry().ever_connected_after(VmId(0), 10).unwrap();
     assert_eq!(page, VmPage { vms: vec![before], is_last: true });
     // A login of the other kind counts as well, and a stronger hash is kept by both.
     run(&mut *store, issue(&web, token(1), NOW.0 + 10)).unwrap();
@@ -173,7 +175,7 @@ fn ever_connected_is_permanent(fixture: &Fixture) {
     run(&mut *store, Write::Connect { login: web.clone(), rehash, now: NOW }).unwrap();
     let found = by_id(&mut *store, 4).unwrap();
     assert_eq!((found.login, found.password_hash.as_deref()), (web.clone(), Some("stronger")));
-    assert_eq!(store.token_owner(&token(1), NOW), Ok(Some(web)), "it has ended nothing");
+    assert_eq!(store.registry().token_owner(&token(1), NOW), Ok(Some(web)), "it has ended nothing");
     assert_eq!(connected(&mut *fixture.connect()), [3, 4]);
     run(&mut *store, Write::Remove(name("3"))).unwrap();
     assert_eq!(connected(&mut *store), [4]);
@@ -210,7 +212,8 @@ fn pages_of_connected_vms_have_no_gaps_or_duplicates(fixture: &Fixture) {
         let mut seen: Vec<Vm> = Vec::new();
         loop {
             let after = seen.last().map_or(VmId(0), |vm| vm.id);
-            let VmPage { vms: page, is_last } = store.ever_connected_after(after, rows_max).unwrap();
+            let VmPage { vms: page, is_last } =
+                store.registry().ever_connected_after(after, rows_max).unwrap();
             let rows: usize = page.iter().map(|vm| 1 + vm.disks.len()).sum();
             assert!(rows <= rows_max || page.len() == 1, "{rows} rows instead of {rows_max}");
             assert!(!page.is_empty(), "a page of nothing");

@@ -52,8 +52,8 @@ fn batch_results_are_in_order_and_independent(fixture: &Fixture) {
     assert_eq!(names, ["a", "b", "c", "e"]);
     assert_eq!((vm(&mut *other, a.id).shape, sizes(&vm(&mut *other, a.id))), (SHAPE, vec![1]));
     assert_eq!(vm(&mut *other, b.id).shape.ram_mib, 5);
-    assert_eq!(other.token_owner(&token(1), NOW), Ok(None));
-    assert_eq!(other.token_owner(&token(2), NOW), Ok(Some(b)));
+    assert_eq!(other.registry().token_owner(&token(1), NOW), Ok(None));
+    assert_eq!(other.registry().token_owner(&token(2), NOW), Ok(Some(b)));
 }
 
 fn a_write_sees_earlier_writes_of_its_batch(fixture: &Fixture) {
@@ -92,7 +92,7 @@ fn connections_see_each_others_writes(fixture: &Fixture) {
     run(&mut *two, update(&login, ram(7))).unwrap();
     assert_eq!(vm(&mut *one, login.id).shape.ram_mib, 7);
     run(&mut *one, issue(&login, token(1), NOW.0 + 10)).unwrap();
-    assert_eq!(two.token_owner(&token(1), NOW), Ok(Some(login)));
+    assert_eq!(two.registry().token_owner(&token(1), NOW), Ok(Some(login)));
     drop(one);
     assert_eq!(all_vms(&mut *two).len(), 1);
 }
@@ -153,8 +153,8 @@ fn a_vm_is_read_atomically(fixture: &Fixture) {
         });
         let mut reads = 0;
         while !done.load(Ordering::Acquire) || reads < 100 {
-            let of_page = reader.vms_after(VmId(0), 100).unwrap().vms.swap_remove(0);
-            let of_ids = reader.vms(&[VmId(2), VmId(1)]).unwrap();
+            let of_page = reader.registry().vms_after(VmId(0), 100).unwrap().vms.swap_remove(0);
+            let of_ids = reader.registry().vms(&[VmId(2), VmId(1)]).unwrap();
             let of_ids = of_ids.into_iter().find(|vm| vm.id == login.id).expect("it is never removed");
             for vm in [of_page, of_ids] {
                 let count = vm.shape.ram_mib;

@@ -183,15 +183,15 @@ pub(super) fn register(store: &mut dyn Store, text: &str, disk_sizes_gib: &[u64]
 }
 
 pub(super) fn credentials(store: &mut dyn Store, text: &str) -> Option<Credentials> {
-    store.credentials(&name(text)).expect("a working store")
+    store.registry().credentials(&name(text)).expect("a working store")
 }
 
 pub(super) fn all_vms(store: &mut dyn Store) -> Vec<Vm> {
-    store.vms_after(VmId(0), usize::MAX).expect("a working store").vms
+    store.registry().vms_after(VmId(0), usize::MAX).expect("a working store").vms
 }
 
 pub(super) fn vm(store: &mut dyn Store, id: VmId) -> Vm {
-    store.vms(&[id]).expect("a working store").pop().expect("a VM of that id")
+    store.registry().vms(&[id]).expect("a working store").pop().expect("a VM of that id")
 }
 
 fn sizes(vm: &Vm) -> Vec<u64> {

@@ -74,7 +74,7 @@ fn read(store: &mut dyn Store, filter: &PointFilter, count_max: usize) -> Vec<(S
     let mut found = Vec::new();
     let mut after = None;
     for _ in 0..10_000 {
-        let page = store.points_after(filter, after, count_max).expect("a working store");
+        let page = store.points().points_after(filter, after, count_max).expect("a working store");
         assert!(page.series.iter().all(|series| !series.points.is_empty()));
         assert!(page.series.iter().map(|series| series.points.len()).sum::<usize>() <= count_max);
         found.extend(page.series.iter().flat_map(|series| {
@@ -102,7 +102,7 @@ pub(in super::super) fn assert_points(found: &[(String, i64, f64)], expected: &[
 
 fn points_are_ordered_by_series_then_time(fixture: &Fixture) {
     let mut store = fixture.connect();
-    assert_eq!(store.points_after(&ALL, None, 10), Ok(PointPage::default()));
+    assert_eq!(store.points().points_after(&ALL, None, 10), Ok(PointPage::default()));
     assert_eq!(
         run(&mut *store, put(&[("palm.cpu", 20, 2.0), ("eardrum.cpu", 10, 3.0), ("palm.cpu", 10, 1.0)])),
         DONE
@@ -118,7 +118,7 @@ fn points_are_ordered_by_series_then_time(fixture: &Fixture) {
             ("a", 5, 4.0),
         ],
     );
-    let page = store.points_after(&ALL, None, 10).unwrap();
+    let page = store.points().points_after(&ALL, None, 10).unwrap();
     let ids: Vec<SeriesId> = page.series.iter().map(|series| series.id).collect();
     assert!(page.next.is_none() && ids.is_sorted() && ids.len() == 3, "{page:?}");
     assert_eq!(run(&mut *store, put(&[])), DONE);
@@ -256,18 +256,18 @@ fn pages_of_points_have_no_gaps_or_duplicates(fixture: &Fixture) {
         }
     }
     // A walk that begins behind each of the points.
-    let first = store.points_after(&ALL, None, new.len()).unwrap();
+    let first = store.points().points_after(&ALL, None, new.len()).unwrap();
     let places = first.series.iter().flat_map(|series| {
         series.points.iter().map(|point| PointPosition { series: series.id, timestamp: point.timestamp })
     });
     for (place, skipped) in places.zip(1..) {
-        let rest = store.points_after(&ALL, Some(place), usize::MAX).unwrap();
+        let rest = store.points().points_after(&ALL, Some(place), usize::MAX).unwrap();
         let count: usize = rest.series.iter().map(|series| series.points.len()).sum();
         assert_eq!((count, rest.next), (new.len() - skipped, None));
     }
     let end = PointPosition { series: SeriesId(i64::MAX), timestamp: i64::MAX };
-    assert_eq!(store.points_after(&ALL, Some(end), 10), Ok(PointPage::default()));
-    assert_eq!(store.points_after(&of_key("key-1"), Some(end), 10), Ok(PointPage::default()));
+    assert_eq!(store.points().points_after(&ALL, Some(end), 10), Ok(PointPage::default()));
+    assert_eq!(store.points().points_after(&of_key("key-1"), Some(end), 10), Ok(PointPage::default()));
 }
 
 fn a_page_scans_at_most_as_many_series_as_it_holds_points(fixture: &Fixture) {
@@ -279,7 +279,7 @@ fn a_page_scans_at_most_as_many_series_as_it_holds_points(fixture: &Fixture) {
     let filter = between(50, 60);
     let (mut after, mut pages) = (None, Vec::new());
     loop {
-        let page = store.points_after(&filter, after, 5).unwrap();
+        let page = store.points().points_after(&filter, after, 5).unwrap();
         pages.push(page.series.len());
         after = page.next;
         if after.is_none() {
@@ -366,8 +366,9 @@ fn old_points_are_removed_in_steps(fixture: &Fixture) {
 fn a_key_reused_after_removal_gets_a_new_series(fixture: &Fixture) {
     let (mut store, mut other) = (fixture.connect(), fixture.connect());
     assert_eq!(run(&mut *store, put_up_to(2, &[("a", 1, 1.0), ("b", 5, 1.0)])), DONE);
-    let id =
-        |store: &mut dyn Store, text: &str| store.points_after(&of_key(text), None, 1).unwrap().series[0].id;
+    let id = |store: &mut dyn Store, text: &str| {
+        store.points().points_after(&of_key(text), None, 1).unwrap().series[0].id
+    };
     let old = id(&mut *store, "a");
     assert_eq!(remove(&mut *other, 3, 10), 1);
     // It counts no more, whoever removed it, and is not mistaken for what it was.
@@ -392,14 +393,14 @@ fn a_key_reused_after_removal_gets_a_new_series(fixture: &Fixture) {
 fn a_scan_continues_after_its_series_was_removed(fixture: &Fixture) {
     let mut store = fixture.connect();
     assert_eq!(run(&mut *store, put(&[("a", 1, 1.0), ("a", 2, 1.0), ("b", 50, 1.0), ("c", 60, 1.0)])), DONE);
-    let next = store.points_after(&ALL, None, 1).unwrap().next;
-    let of_key_next = store.points_after(&of_key("a"), None, 1).unwrap().next;
+    let next = store.points().points_after(&ALL, None, 1).unwrap().next;
+    let of_key_next = store.points().points_after(&of_key("a"), None, 1).unwrap().next;
     assert_eq!(remove(&mut *store, 10, 10), 2);
     assert_eq!(run(&mut *store, put(&[("a", 1, 3.0)])), DONE);
-    let rest = store.points_after(&ALL, next, 10).unwrap();
+    let rest = store.points().points_after(&ALL, next, 10).unwrap();
     let keys: Vec<&str> = rest.series.iter().map(|series| series.key.as_str()).collect();
     assert_eq!((keys.as_slice(), rest.next), (["b", "c", "a"].as_slice(), None));
-    let rest = store.points_after(&of_key("a"), of_key_next, 10).unwrap();
+    let rest = store.points().points_after(&of_key("a"), of_key_next, 10).unwrap();
     assert_eq!(rest.series[0].points, [Point { timestamp: 1, value: value(3.0) }]);
 }
 

@@ -93,7 +93,7 @@ fn names_read_back_unchanged(fixture: &Fixture) {
     for (index, text) in names.iter().enumerate() {
         let login = credentials(&mut *store, text).expect(text).login;
         assert_eq!((login.id.0, login.name.as_str()), (index as i64 + 1, *text));
-        assert_eq!(store.disks_after(DiskId(index as i64), 1).unwrap()[0].vm_name.as_str(), *text);
+        assert_eq!(store.registry().disks_after(DiskId(index as i64), 1).unwrap()[0].vm_name.as_str(), *text);
     }
     for text in names {
         assert_eq!(run(&mut *store, Write::Remove(name(text))), Ok(Written::Removed), "{text}");
@@ -196,7 +196,8 @@ fn replaced_disks_keep_the_first_ids(fixture: &Fixture) {
     assert_eq!(replace(&[9, 8, 7]), [(1, 9), (5, 8), (6, 7)]);
     assert_eq!(replace(&[]), []);
     assert_eq!(replace(&[5]), [(7, 5)]);
-    let ids: Vec<i64> = store.disks_after(DiskId(0), 10).unwrap().iter().map(|of| of.disk.id.0).collect();
+    let ids: Vec<i64> =
+        store.registry().disks_after(DiskId(0), 10).unwrap().iter().map(|of| of.disk.id.0).collect();
     assert_eq!(ids, [4, 7]);
 }
 
@@ -225,11 +226,14 @@ fn a_resize_with_an_unknown_disk_changes_nothing(fixture: &Fixture) {
 fn lookups_of_missing_rows_find_nothing(fixture: &Fixture) {
     let mut store = fixture.connect();
     assert_eq!(credentials(&mut *store, "nobody"), None);
-    assert_eq!(store.token_owner(&token(1), NOW), Ok(None));
-    assert_eq!(store.is_current(&Login { id: VmId(1), epoch: 0, name: name("nobody") }), Ok(false));
-    assert_eq!(store.vms_after(VmId(0), 10), Ok(VmPage { vms: vec![], is_last: true }));
-    assert_eq!(store.vms(&[VmId(1)]), Ok(vec![]));
-    assert_eq!(store.disks_after(DiskId(0), 10), Ok(vec![]));
+    assert_eq!(store.registry().token_owner(&token(1), NOW), Ok(None));
+    assert_eq!(
+        store.registry().is_current(&Login { id: VmId(1), epoch: 0, name: name("nobody") }),
+        Ok(false)
+    );
+    assert_eq!(store.registry().vms_after(VmId(0), 10), Ok(VmPage { vms: vec![], is_last: true }));
+    assert_eq!(store.registry().vms(&[VmId(1)]), Ok(vec![]));
+    assert_eq!(store.registry().disks_after(DiskId(0), 10), Ok(vec![]));
     assert_eq!(run(&mut *store, Write::Remove(name("nobody"))), Err(StoreError::UnknownVm));
     assert_eq!(run(&mut *store, password("nobody", "x")), Err(StoreError::UnknownVm));
 }
@@ -244,7 +248,8 @@ fn removing_a_vm_removes_only_its_disks(fixture: &Fixture) {
     assert_eq!(credentials(&mut *store, "b"), None);
     let names: Vec<String> = all_vms(&mut *store).iter().map(|vm| vm.name.to_string()).collect();
     assert_eq!(names, ["a", "c"]);
-    let ids: Vec<i64> = store.disks_after(DiskId(0), 10).unwrap().iter().map(|of| of.disk.id.0).collect();
+    let ids: Vec<i64> =
+        store.registry().disks_after(DiskId(0), 10).unwrap().iter().map(|of| of.disk.id.0).collect();
     assert_eq!(ids, [1, 2, 5, 6]);
 }
 
@@ -267,7 +272,7 @@ fn pages_of_vms_have_no_gaps_or_duplicates(fixture: &Fixture) {
         let mut seen: Vec<Vm> = Vec::new();
         loop {
             let after = seen.last().map_or(VmId(0), |vm| vm.id);
-            let VmPage { vms: page, is_last } = store.vms_after(after, rows_max).unwrap();
+            let VmPage { vms: page, is_last } = store.registry().vms_after(after, rows_max).unwrap();
             let rows: usize = page.iter().map(|vm| 1 + vm.disks.len()).sum();
             assert!(rows <= rows_max || page.len() == 1, "{rows} rows instead of {rows_max}");
             // As many as fit: with the next one it would have been too many.
@@ -295,7 +300,7 @@ fn pages_of_disks_have_no_gaps_or_duplicates(fixture: &Fixture) {
         let mut seen: Vec<(i64, u64, VmId, VmName)> = Vec::new();
         loop {
             let after = seen.last().map_or(DiskId(0), |(id, ..)| DiskId(*id));
-            let page = store.disks_after(after, count_max).unwrap();
+            let page = store.registry().disks_after(after, count_max).unwrap();
             assert!(page.len() <= count_max);
             let last = page.len() < count_max;
             seen.extend(page.into_iter().map(|of| (of.disk.id.0, of.disk.size_gib, of.vm_id, of.vm_name)));
@@ -310,13 +315,13 @@ fn pages_of_disks_have_no_gaps_or_duplicates(fixture: &Fixture) {
 fn a_page_continues_after_a_removed_row(fixture: &Fixture) {
     let mut store = fixture.connect();
     let vms = register_for_pages(&mut *store);
-    let page = store.vms_after(VmId(0), 5).unwrap().vms;
+    let page = store.registry().vms_after(VmId(0), 5).unwrap().vms;
     let last = page.last().unwrap();
     for gone in [last, &vms[page.len()]] {
         run(&mut *store, Write::Remove(gone.name.clone())).unwrap();
     }
     register(&mut *store, "new", &[1]);
-    let rest = store.vms_after(last.id, usize::MAX).unwrap().vms;
+    let rest = store.registry().vms_after(last.id, usize::MAX).unwrap().vms;
     assert_eq!(rest[..rest.len() - 1], vms[page.len() + 1..]);
     assert_eq!(rest.last().unwrap().name, name("new"));
 }
@@ -324,19 +329,19 @@ fn a_page_continues_after_a_removed_row(fixture: &Fixture) {
 fn vms_are_found_by_id(fixture: &Fixture) {
     let mut store = fixture.connect();
     let vms = register_for_pages(&mut *store);
-    assert_eq!(store.vms(&[]), Ok(vec![]));
+    assert_eq!(store.registry().vms(&[]), Ok(vec![]));
     let ids = [6, 2, 99, 6, 0, -3, 9, i64::MAX].map(VmId);
-    let mut found = store.vms(&ids).unwrap();
+    let mut found = store.registry().vms(&ids).unwrap();
     found.sort_by_key(|vm| vm.id);
     assert_eq!(found, [vms[1].clone(), vms[5].clone(), vms[8].clone()]);
     let every: Vec<VmId> = (0..5000).map(VmId).collect();
-    assert_eq!(store.vms(&every).unwrap().len(), vms.len());
+    assert_eq!(store.registry().vms(&every).unwrap().len(), vms.len());
 }
 
 fn each_password_hash_prefix_is_listed_once(fixture: &Fixture) {
     let mut store = fixture.connect();
     let starts = |store: &mut dyn Store, count_max| {
-        let mut starts = store.password_hash_prefixes(count_max).expect("a working store");
+        let mut starts = store.registry().password_hash_prefixes(count_max).expect("a working store");
         starts.sort();
         starts
     };

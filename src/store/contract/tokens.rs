@@ -16,7 +16,7 @@ contract! {
 }
 
 fn owner(store: &mut dyn Store, number: u8) -> Option<Login> {
-    store.token_owner(&token(number), NOW).expect("a working store")
+    store.registry().token_owner(&token(number), NOW).expect("a working store")
 }
 
 fn a_token_identifies_its_owner_until_it_expires(fixture: &Fixture) {
@@ -28,12 +28,15 @@ fn a_token_identifies_its_owner_until_it_expires(fixture: &Fixture) {
     assert_eq!(owner(&mut *store, 2), Some(b.clone()));
     let several = [(2, 0), (3, 0), (1, 9), (1, 10), (2, 0)];
     let several = several.map(|(number, seconds)| (token(number), UnixSeconds(NOW.0 + seconds)));
-    assert_eq!(store.token_owners(&several), Ok(vec![Some(b.clone()), None, Some(a.clone()), None, Some(b)]));
+    assert_eq!(
+        store.registry().token_owners(&several),
+        Ok(vec![Some(b.clone()), None, Some(a.clone()), None, Some(b)])
+    );
     assert_eq!(owner(&mut *store, 3), None);
     let at = |seconds| UnixSeconds(NOW.0 + seconds);
-    assert_eq!(store.token_owner(&token(1), at(9)), Ok(Some(a)));
-    assert_eq!(store.token_owner(&token(1), at(10)), Ok(None));
-    assert_eq!(store.token_owner(&token(1), at(11)), Ok(None));
+    assert_eq!(store.registry().token_owner(&token(1), at(9)), Ok(Some(a)));
+    assert_eq!(store.registry().token_owner(&token(1), at(10)), Ok(None));
+    assert_eq!(store.registry().token_owner(&token(1), at(11)), Ok(None));
 }
 
 fn issuing_removes_some_expired_tokens(fixture: &Fixture) {
@@ -54,7 +57,9 @@ fn issuing_removes_some_expired_tokens(fixture: &Fixture) {
     }
     let left = |store: &mut dyn Store| -> Vec<u8> {
         let then = UnixSeconds(1);
-        (0..=count + 1).filter(|number| store.token_owner(&token(*number), then).unwrap().is_some()).collect()
+        (0..=count + 1)
+            .filter(|number| store.registry().token_owner(&token(*number), then).unwrap().is_some())
+            .collect()
     };
     assert_eq!(left(&mut *store).len(), usize::from(count));
     // Another VM's login sweeps as well, and no more than a few.
@@ -123,7 +128,7 @@ fn a_rehash_revokes_no_tokens(fixture: &Fixture) {
     run(&mut *store, rehashing).unwrap();
     let known = credentials(&mut *store, "a").unwrap();
     assert_eq!(known, Credentials { login: login.clone(), password_hash: Some("stronger".to_owned()) });
-    assert_eq!(store.is_current(&login), Ok(true));
+    assert_eq!(store.registry().is_current(&login), Ok(true));
     assert_eq!((owner(&mut *store, 1), owner(&mut *store, 2)), (Some(login.clone()), Some(login)));
 }
 
@@ -150,7 +155,7 @@ fn tokens_of_any_owner_can_be_revoked(fixture: &Fixture) {
 
 /// That nothing can be done in the name of `login`, and that trying changes nothing.
 fn assert_ended(store: &mut dyn Store, login: &Login) {
-    assert_eq!(store.is_current(login), Ok(false));
+    assert_eq!(store.registry().is_current(login), Ok(false));
     let before = all_vms(store);
     let rehashing = Write::IssueToken {
         login: login.clone(),
@@ -176,18 +181,18 @@ fn a_password_change_revokes_logins_and_tokens(fixture: &Fixture) {
     let (a, b) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[]));
     run(&mut *store, issue(&a, token(1), NOW.0 + 10)).unwrap();
     run(&mut *store, issue(&b, token(9), NOW.0 + 10)).unwrap();
-    assert_eq!(store.is_current(&a), Ok(true));
+    assert_eq!(store.registry().is_current(&a), Ok(true));
 
     assert_eq!(run(&mut *operator, password("a", "new hash")), Ok(Written::PasswordChanged));
     assert_ended(&mut *store, &a);
     assert_ended(&mut *operator, &a);
     assert_eq!(owner(&mut *store, 1), None);
-    assert_eq!(store.is_current(&b), Ok(true));
+    assert_eq!(store.registry().is_current(&b), Ok(true));
 
     let known = credentials(&mut *store, "a").unwrap();
     assert_eq!(known.password_hash.as_deref(), Some("new hash"));
     assert_eq!(known.login.id, a.id);
-    assert_eq!(store.is_current(&known.login), Ok(true));
+    assert_eq!(store.registry().is_current(&known.login), Ok(true));
     assert_eq!(run(&mut *store, update(&known.login, ram(77))), Ok(Written::Updated));
     assert_eq!(run(&mut *store, issue(&known.login, token(2), NOW.0 + 10)), Ok(Written::TokenIssued));
     assert_eq!(owner(&mut *operator, 2), Some(known.login));
@@ -214,5 +219,5 @@ fn a_reregistered_name_is_another_vm(fixture: &Fixture) {
     assert_ne!(new, old);
     assert_ended(&mut *store, &old);
     assert_eq!(owner(&mut *store, 1), None);
-    assert_eq!(store.is_current(&new), Ok(true));
+    assert_eq!(store.registry().is_current(&new), Ok(true));
 }

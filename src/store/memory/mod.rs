@@ -12,7 +12,10 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::hash_prefixes::HashPrefixes;
-use super::{PointPage, PointPosition, Store, StoreError, StoreFactory, VmPage, Write, Written, token_sweep};
+use super::{
+    PointPage, PointPosition, PointStore, RegistryStore, Store, StoreError, StoreFactory, VmPage, Write,
+    Written, token_sweep,
+};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
@@ -85,6 +88,16 @@ impl Store for MemoryStore {
         }
     }
 
+    fn registry(&mut self) -> &mut dyn RegistryStore {
+        self
+    }
+
+    fn points(&mut self) -> &mut dyn PointStore {
+        self
+    }
+}
+
+impl RegistryStore for MemoryStore {
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
         let tables = self.lock()?;
         let row = tables.names.get(name).and_then(|id| tables.vms.get(id));
@@ -135,7 +148,9 @@ impl Store for MemoryStore {
         });
         Ok(disks.take(count_max).collect())
     }
+}
 
+impl PointStore for MemoryStore {
     fn points_after(
         &mut self,
         filter: &PointFilter,

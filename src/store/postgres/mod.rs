@@ -25,8 +25,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{
-    DeferredOpen, LockRetryPolicy, OpenFailure, PointPage, PointPosition, Store, StoreError, StoreFactory,
-    VmPage, Write,
+    DeferredOpen, LockRetryPolicy, OpenFailure, PointPage, PointPosition, PointStore, RegistryStore, Store,
+    StoreError, StoreFactory, VmPage, Write,
 };
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
@@ -139,6 +139,16 @@ impl Store for PostgresStore {
         chunks.flat_map(|chunk| self.write_chunk(chunk, &mut budget)).collect()
     }
 
+    fn registry(&mut self) -> &mut dyn RegistryStore {
+        self
+    }
+
+    fn points(&mut self) -> &mut dyn PointStore {
+        self
+    }
+}
+
+impl RegistryStore for PostgresStore {
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
         self.read(|session| reads::credentials(session, name))
     }
@@ -181,7 +191,9 @@ impl Store for PostgresStore {
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
         self.read(|session| reads::disks_after(session, after, count_max))
     }
+}
 
+impl PointStore for PostgresStore {
     fn points_after(
         &mut self,
         filter: &PointFilter,

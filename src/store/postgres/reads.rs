@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use postgres::Row;
 
-use super::super::{VmPage, reuse_name};
+use super::super::registry::{VmPage, reuse_name};
 use super::parameters::{Unlogged, as_i64};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;

@@ -214,7 +214,7 @@ fn all_at_once(database: &Database<'_>) {
                     writes[1..5].rotate_left(usize::from(thread));
                     let outcomes = store.write(&writes);
                     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
-                    assert!(store.vms_after(VmId(0), 100).is_ok());
+                    assert!(store.registry().vms_after(VmId(0), 100).is_ok());
                 }
             });
         }
@@ -258,10 +258,10 @@ fn page_queries_do_not_scan_the_whole_table() {
     // More often than it takes until the planner may settle for a plan for all parameters.
     for page in 0..8 {
         let after = 1000 * page;
-        let vms = store.vms_after(VmId(after), 30).unwrap();
+        let vms = store.registry().vms_after(VmId(after), 30).unwrap();
         assert_eq!((vms.vms.len(), vms.vms[0].id), (10, VmId(after + 1)));
-        assert_eq!(store.disks_after(DiskId(after), 30).unwrap().len(), 30);
-        assert_eq!(store.vms(&[VmId(after + 7)]).unwrap().len(), 1);
+        assert_eq!(store.registry().disks_after(DiskId(after), 30).unwrap().len(), 30);
+        assert_eq!(store.registry().vms(&[VmId(after + 7)]).unwrap().len(), 1);
         let login = Login { id: VmId(after + 1), epoch: 0, name: name("x") };
         run(&mut store, ram(&login, 9)).unwrap();
         run(&mut store, issue(&login, token(page as u8), NOW.0 + 10)).unwrap();

@@ -26,7 +26,10 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{PointPage, PointPosition, Store, StoreError, StoreFactory, VmPage, Write, Written};
+use super::{
+    PointPage, PointPosition, PointStore, RegistryStore, Store, StoreError, StoreFactory, VmPage, Write,
+    Written,
+};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
@@ -124,6 +127,16 @@ impl Store for SqliteStore {
         writes::write(&self.connection, self.served_file.as_deref(), &mut self.cache, writes)
     }
 
+    fn registry(&mut self) -> &mut dyn RegistryStore {
+        self
+    }
+
+    fn points(&mut self) -> &mut dyn PointStore {
+        self
+    }
+}
+
+impl RegistryStore for SqliteStore {
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
         self.read(|connection| reads::credentials(connection, name))
     }
@@ -167,7 +180,9 @@ impl Store for SqliteStore {
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
         self.read(|connection| reads::disks_after(connection, after, count_max))
     }
+}
 
+impl PointStore for SqliteStore {
     fn points_after(
         &mut self,
         filter: &PointFilter,

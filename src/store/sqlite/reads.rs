@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::super::hash_prefixes::HashPrefixes;
-use super::super::{VmPage, reuse_name};
+use super::super::registry::{VmPage, reuse_name};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};

@@ -69,12 +69,12 @@ fn data_survives_reopening() {
 
     let mut after = store(&path);
     assert_eq!(all_vms(&mut after), vms);
-    assert_eq!(after.token_owner(&token(1), NOW), Ok(Some(login.clone())));
+    assert_eq!(after.registry().token_owner(&token(1), NOW), Ok(Some(login.clone())));
     assert_eq!(credentials(&mut after, "a").unwrap().login, login);
     // Ids that were given before are not given again.
     let next = register(&mut after, "next", &[4]);
     assert_eq!(next.id, VmId(3));
-    assert_eq!(after.disks_after(DiskId(2), 10).unwrap()[0].disk.id, DiskId(4));
+    assert_eq!(after.registry().disks_after(DiskId(2), 10).unwrap()[0].disk.id, DiskId(4));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_statement_is_prepared_once_for_all_parameters() {
     let login = register(&mut store, "a", &[]);
     run(&mut store, issue(&login, token(1), NOW.0 + 10)).unwrap();
     for (number, now) in [(1, NOW.0), (2, NOW.0 + 1), (1, NOW.0 + 2)] {
-        store.token_owner(&token(number), UnixSeconds(now)).unwrap();
+        store.registry().token_owner(&token(number), UnixSeconds(now)).unwrap();
     }
     let statement = store.connection.prepare_cached(reads::TOKEN_OWNER).unwrap();
     assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
@@ -123,13 +123,13 @@ fn reads_in_a_snapshot_see_one_state() {
     let (path, count) = (directory.path("vmherd.db"), |store: &mut SqliteStore| all_vms(store).len());
     let (mut reader, mut writer) = (store(&path), store(&path));
     register(&mut writer, "a", &[]);
-    reader.begin_reads();
+    reader.registry().begin_reads();
     assert_eq!(count(&mut reader), 1);
     register(&mut writer, "b", &[]);
     assert_eq!(count(&mut reader), 1);
-    reader.end_reads();
+    reader.registry().end_reads();
     assert_eq!(count(&mut reader), 2);
-    reader.end_reads();
+    reader.registry().end_reads();
     assert_eq!(count(&mut reader), 2, "an end too many does no harm");
 }
 

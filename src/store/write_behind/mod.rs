@@ -11,12 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    LockRetryPolicy, PointPage, PointPosition, Store, StoreError, StoreFactory, VmPage, Write, Written,
+    LockRetryPolicy, PointPage, PointPosition, PointStore, RegistryStore, Store, StoreError, StoreFactory,
+    Write, Written,
 };
-use crate::clock::UnixSeconds;
-use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
+use crate::model::{Login, PointFilter};
 
 pub use self::buffer::WriteBehindBuffer;
 
@@ -85,7 +84,7 @@ impl WriteBehindStore {
                 continue;
             };
             if !checked.iter().any(|(other, _)| *other == login) {
-                let check = match self.inner.is_current(login) {
+                let check = match self.inner.registry().is_current(login) {
                     Ok(true) => Ok(()),
                     Ok(false) => Err(StoreError::NotCurrent),
                     Err(error) => Err(error),
@@ -153,6 +152,16 @@ impl Store for WriteBehindStore {
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(no_outcome)).collect()
     }
 
+    fn registry(&mut self) -> &mut dyn RegistryStore {
+        self.inner.registry()
+    }
+
+    fn points(&mut self) -> &mut dyn PointStore {
+        self
+    }
+}
+
+impl PointStore for WriteBehindStore {
     fn flush(&mut self) -> Result<(), StoreError> {
         self.buffer.flush(self.inner.as_mut(), self.lock_timeout)
     }
@@ -167,58 +176,7 @@ impl Store for WriteBehindStore {
         if after.is_none() {
             self.flush()?;
         }
-        self.inner.points_after(filter, after, count_max)
-    }
-
-    fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
-        self.inner.credentials(name)
-    }
-
-    fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
-        self.inner.credentials_by_id(id)
-    }
-
-    fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
-        self.inner.password_hash_prefixes(count_max)
-    }
-
-    fn token_owner(&mut self, token: &TokenHash, pending: UnixSeconds) -> Result<Option<Login>, StoreError> {
-        self.inner.token_owner(token, pending)
-    }
-
-    fn token_owners(
-        &mut self,
-        tokens: &[(TokenHash, UnixSeconds)],
-    ) -> Result<Vec<Option<Login>>, StoreError> {
-        self.inner.token_owners(tokens)
-    }
-
-    fn begin_reads(&mut self) {
-        self.inner.begin_reads();
-    }
-
-    fn end_reads(&mut self) {
-        self.inner.end_reads();
-    }
-
-    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
-        self.inner.is_current(login)
-    }
-
-    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        self.inner.vms_after(after, rows_max)
-    }
-
-    fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        self.inner.ever_connected_after(after, rows_max)
-    }
-
-    fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
-        self.inner.vms(ids)
-    }
-
-    fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
-        self.inner.disks_after(after, count_max)
+        self.inner.points().points_after(filter, after, count_max)
     }
 }
 

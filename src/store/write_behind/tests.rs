@@ -1,8 +1,8 @@
 //! The waiting room before a store in memory that can be made to fail, and its writer.
 
 use super::*;
-use crate::ids::SeriesId;
-use crate::model::{MetricKey, MetricValue, NewPoint, Point};
+use crate::ids::{SeriesId, VmId};
+use crate::model::{MetricKey, MetricValue, NewPoint, Point, VmName};
 use crate::store::{self, Location};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -65,41 +65,13 @@ impl Store for WatchedStore {
         }
         outcomes
     }
-    fn points_after(
-        &mut self,
-        filter: &PointFilter,
-        after: Option<PointPosition>,
-        count_max: usize,
-    ) -> Result<PointPage, StoreError> {
-        self.inner.points_after(filter, after, count_max)
-    }
-    fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
-        self.inner.credentials(name)
-    }
-    fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
-        self.inner.credentials_by_id(id)
+
+    fn registry(&mut self) -> &mut dyn RegistryStore {
+        self.inner.registry()
     }
 
-    fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
-        self.inner.password_hash_prefixes(count_max)
-    }
-    fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
-        self.inner.token_owner(token, now)
-    }
-    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
-        self.inner.is_current(login)
-    }
-    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        self.inner.vms_after(after, rows_max)
-    }
-    fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        self.inner.ever_connected_after(after, rows_max)
-    }
-    fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
-        self.inner.vms(ids)
-    }
-    fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
-        self.inner.disks_after(after, count_max)
+    fn points(&mut self) -> &mut dyn PointStore {
+        self.inner.points()
     }
 }
 
@@ -159,7 +131,7 @@ impl Fixture {
 
 /// `key=value@second` of each point.
 fn shown(store: &mut dyn Store) -> String {
-    let page = store.points_after(&PointFilter::default(), None, 1000).expect("points");
+    let page = store.points().points_after(&PointFilter::default(), None, 1000).expect("points");
     let of_series = |series: &crate::model::Series| {
         let points = series.points.iter();
         points
@@ -253,7 +225,7 @@ fn buffered_points_survive_store_failures() {
     fixture.fail(true);
     assert_eq!(fixture.put(&put("a=2@2 a=3@3")).0, kept());
     assert_eq!(fixture.put(&put("a=4@4 b=1@1")).0, Err(unavailable()), "a key that is not known");
-    let asked = fixture.store.points_after(&PointFilter::default(), None, 9);
+    let asked = fixture.store.points().points_after(&PointFilter::default(), None, 9);
     assert_eq!(asked, Err(unavailable()), "nobody is told of less than was put");
     assert_eq!(fixture.put(&put("a=5@2")).0, kept());
     assert_eq!(fixture.put(&put_all_or_none("a=6@3 b=1@1")).0, Err(unavailable()));
@@ -411,7 +383,7 @@ fn other_writes_succeed_when_points_fail() {
     let remove = Write::Remove(VmName::from_store("gone"));
     let outcomes = worker.write(&[put("a=2@1"), remove, put("b=2@1")]);
     assert_eq!(outcomes, [kept(), Err(StoreError::UnknownVm), Err(StoreError::Busy)]);
-    let asked = worker.points_after(&PointFilter::default(), None, 9);
+    let asked = worker.points().points_after(&PointFilter::default(), None, 9);
     assert_eq!(asked, Err(StoreError::Busy));
     drop(turn);
     assert_eq!(fixture.seen(), "a=2.0@1");
@@ -431,14 +403,14 @@ fn concurrent_threads_lose_nothing_and_keep_their_order() {
                     let write = Write::Put { login: None, points, keys_max, is_atomic: value % 2 == 0 };
                     assert_eq!(store.write(&[write]), [kept()]);
                     if value % 50 == thread {
-                        store.flush().expect("it is written");
+                        store.points().flush().expect("it is written");
                     }
                 }
             });
         }
     });
     let filter = PointFilter::default();
-    let page = fixture.store.points_after(&filter, None, 10_000).expect("points");
+    let page = fixture.store.points().points_after(&filter, None, 10_000).expect("points");
     assert_eq!(page.series.len(), 4);
     for series in page.series {
         let values: Vec<f64> = series.points.iter().map(|point| point.value.get()).collect();

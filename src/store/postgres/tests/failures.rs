@@ -52,14 +52,14 @@ fn a_locked_table_is_busy_and_a_short_lock_is_waited_out() {
     let login = register(&mut store, "a", &[]);
     let mut other = database.client();
     other.batch_execute("BEGIN; LOCK TABLE vms IN ACCESS EXCLUSIVE MODE").unwrap();
-    assert_eq!(store.credentials(&name("a")), Err(StoreError::Busy));
-    assert_eq!(store.vms_after(VmId(0), 10), Err(StoreError::Busy));
+    assert_eq!(store.registry().credentials(&name("a")), Err(StoreError::Busy));
+    assert_eq!(store.registry().vms_after(VmId(0), 10), Err(StoreError::Busy));
     assert_eq!(
         store.write(&[ram(&login, 5), registration("b", &[])]),
         [Err(StoreError::Busy), Err(StoreError::Busy)]
     );
     other.batch_execute("COMMIT").unwrap();
-    assert!(store.credentials(&name("a")).unwrap().is_some());
+    assert!(store.registry().credentials(&name("a")).unwrap().is_some());
 
     let mut patient = super::store(&database.url());
     other.batch_execute("BEGIN; LOCK TABLE vms IN ACCESS EXCLUSIVE MODE").unwrap();
@@ -153,7 +153,7 @@ fn a_terminated_connection_is_replaced() {
                    WHERE datname = current_database() AND application_name = 'vmherd'";
         assert_eq!(other.query(sql, &[]).unwrap().len(), 1);
         if round == 2 {
-            assert_eq!(store.is_current(&login), Ok(true));
+            assert_eq!(store.registry().is_current(&login), Ok(true));
         } else {
             assert_eq!(run(&mut store, ram(&login, round)), Ok(Written::Updated));
         }
@@ -169,10 +169,10 @@ fn deallocated_statements_are_prepared_again() {
     store.run_aside("DEALLOCATE ALL");
     assert_eq!(run(&mut store, ram(&login, 5)), Ok(Written::Updated));
     // As after a change of the schema by a newer program.
-    assert!(store.credentials(&name("a")).unwrap().is_some());
+    assert!(store.registry().credentials(&name("a")).unwrap().is_some());
     let sql = "ALTER TABLE vms ALTER COLUMN password_hash TYPE varchar";
     database.client().batch_execute(sql).unwrap();
-    assert!(store.credentials(&name("a")).unwrap().is_some());
+    assert!(store.registry().credentials(&name("a")).unwrap().is_some());
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_read_only_server_is_left_for_a_writable_one() {
     store.begin_anew();
     let outcome = run(&mut store, ram(&login, 6));
     assert!(matches!(&outcome, Err(StoreError::Unavailable(why)) if why.contains("25006")), "{outcome:?}");
-    assert_eq!(store.is_current(&login), Ok(true));
+    assert_eq!(store.registry().is_current(&login), Ok(true));
     let mut owner = database.client();
     owner.batch_execute("SET default_transaction_read_only = off").unwrap();
     owner.batch_execute(&format!("ALTER DATABASE {name} RESET ALL")).unwrap();
@@ -243,7 +243,7 @@ fn a_transaction_cut_before_its_commit_is_retried() {
     let proxy = Proxy::to(cluster.socket());
     let mut store = store(&proxy.url(database.name()));
     let login = register(&mut store, "a", &[]);
-    assert!(store.token_owner(&token(1), NOW).unwrap().is_none());
+    assert!(store.registry().token_owner(&token(1), NOW).unwrap().is_none());
     let cuts = [Cut::Before("BEGIN"), Cut::After("BEGIN"), Cut::After("UPDATE vms")];
     for (ram_mib, cut) in (1..).zip(cuts) {
         // Statements are prepared, and so said in full, on new connections only.
@@ -255,7 +255,7 @@ fn a_transaction_cut_before_its_commit_is_retried() {
     }
     store.begin_anew();
     proxy.cut(Cut::After("FROM tokens"));
-    assert_eq!(store.token_owner(&token(1), NOW), Ok(None));
+    assert_eq!(store.registry().token_owner(&token(1), NOW), Ok(None));
     assert!(!proxy.is_armed());
 }
 
@@ -274,7 +274,7 @@ fn an_unreachable_server_fails_fast_and_recovers_within_a_second() {
         }
         let begin = Instant::now();
         for _ in 0..200 {
-            let read = store.is_current(&login);
+            let read = store.registry().is_current(&login);
             assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
             let outcome = run(&mut *store, ram(&login, 5));
             assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
@@ -285,7 +285,7 @@ fn an_unreachable_server_fails_fast_and_recovers_within_a_second() {
         let begin = Instant::now();
         until("it is back", || run(&mut *store, ram(&login, 5)).is_ok());
         assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
-        assert_eq!(store.is_current(&login), Ok(true));
+        assert_eq!(store.registry().is_current(&login), Ok(true));
     }
 }
 
@@ -334,7 +334,7 @@ fn a_column_type_mismatch_keeps_the_connection() {
     };
     let before = backend(&mut store);
     database.client().batch_execute("ALTER TABLE vms ALTER COLUMN cpus TYPE bigint").unwrap();
-    let outcome = store.vms_after(VmId(0), 10);
+    let outcome = store.registry().vms_after(VmId(0), 10);
     let Err(StoreError::Unavailable(why)) = outcome else { panic!("{outcome:?}") };
     assert!(why.contains("deserializing"), "{why}");
     assert!(before.is_some() && backend(&mut store) == before, "it was of use still");

@@ -23,7 +23,7 @@ fn data_survives_reopening() {
 
     let mut after = store(&database.url());
     assert_eq!(all_vms(&mut after), vms);
-    assert_eq!(after.token_owner(&token(1), NOW), Ok(Some(login.clone())));
+    assert_eq!(after.registry().token_owner(&token(1), NOW), Ok(Some(login.clone())));
     assert_eq!(credentials(&mut after, "a").unwrap().login, login);
     assert_eq!(register(&mut after, "next", &[]).id, VmId(2));
 }

@@ -371,7 +371,7 @@ fn point_pages_and_removals_do_not_scan_the_whole_table() {
             let after = Some(PointPosition { series: SeriesId(round * 10 + 1), timestamp: POINTS / 2 });
             for (filter, series) in [(&ALL, 1), (&late, 50), (&of_key(&format!("key-{}", round * 10 + 1)), 1)]
             {
-                let page = store.points_after(filter, after, 100).unwrap();
+                let page = store.points().points_after(filter, after, 100).unwrap();
                 assert_eq!(page.series.len(), series);
             }
             assert_eq!(run(&mut store, put(&[(&format!("key-{}", round + 1), round, 2.0)])), DONE);

@@ -21,7 +21,7 @@ fn a_registry_only_file_is_migrated() {
     let mut after = store(&path);
     assert_eq!(number(&after.connection, "SELECT count(*) FROM schema"), 2);
     assert_eq!(all_vms(&mut after), vms);
-    assert_eq!(after.token_owner(&token(1), NOW), Ok(Some(login)));
+    assert_eq!(after.registry().token_owner(&token(1), NOW), Ok(Some(login)));
     assert_eq!(run(&mut after, put(&[("a", 1, 1.0)])), DONE);
     assert_points(&all(&mut after), &[("a", 1, 1.0)]);
 }
@@ -42,7 +42,7 @@ fn points_and_their_order_survive_reopening() {
         &[("z", 9, -0.0), ("b", 8, 2.0), ("b", 9, 1.0), ("gone", 3, 1.0), ("a", 1, 1.0)],
     );
     // Numbers of series that went are not given again, also not that of the last.
-    assert!(after.points_after(&ALL, None, 10).unwrap().series[2].id > SeriesId(4));
+    assert!(after.points().points_after(&ALL, None, 10).unwrap().series[2].id > SeriesId(4));
     assert!(all(&mut after)[0].2.is_sign_negative());
     let types = "SELECT count(*) FROM points WHERE typeof(value) = 'real'";
     assert_eq!(number(&after.connection, types), 5);

@@ -1,0 +1,76 @@
+//! The registry of a store: reads of VMs, disks, logins and tokens.
+
+use super::StoreError;
+use crate::clock::UnixSeconds;
+use crate::ids::{DiskId, VmId};
+use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
+
+/// The reads of the registry, on one connection.
+pub trait RegistryStore {
+    /// The credentials of the VM `name`; `None` if there is no such VM.
+    fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError>;
+
+    /// Like [`RegistryStore::credentials`], by id.
+    fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError>;
+
+    /// The distinct prefixes of the stored PHC password hashes, up to the `$` before the salt; at most
+    /// `count_max`. Scans all VMs.
+    fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError>;
+
+    /// The owner of `token`; `None` if it is unknown or has expired at `now`.
+    fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError>;
+
+    /// Like [`RegistryStore::token_owner`] for each of `tokens`, in order.
+    fn token_owners(
+        &mut self,
+        tokens: &[(TokenHash, UnixSeconds)],
+    ) -> Result<Vec<Option<Login>>, StoreError> {
+        tokens.iter().map(|(token, now)| self.token_owner(token, *now)).collect()
+    }
+
+    /// Begins a group of reads that ends with [`RegistryStore::end_reads`]. A store may run them in one
+    /// transaction, so that they see one state.
+    fn begin_reads(&mut self) {}
+
+    /// Ends the group that [`RegistryStore::begin_reads`] began.
+    fn end_reads(&mut self) {}
+
+    /// Whether the VM of `login` still exists and still has the same password.
+    fn is_current(&mut self, login: &Login) -> Result<bool, StoreError>;
+
+    /// VMs with an id above `after`, in ascending order: as many as fit in `rows_max` rows (each VM and
+    /// each disk is a row), but at least one if there is one.
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError>;
+
+    /// Like [`RegistryStore::vms_after`], of VMs that have ever been connected.
+    fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError>;
+
+    /// The VMs with these ids that exist, in no particular order.
+    fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError>;
+
+    /// Disks with an id above `after`, in ascending order, at most `count_max`. A shorter result is the
+    /// last.
+    fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError>;
+}
+
+/// A page of VMs.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct VmPage {
+    /// The VMs, in ascending order of id.
+    pub vms: Vec<Vm>,
+    /// Whether this is the last page.
+    pub is_last: bool,
+}
+
+/// Returns the name in `last` if it is that of the VM `id`, and otherwise the result of `read`. Disks of one VM
+/// usually follow each other and so share one copy.
+pub(super) fn reuse_name<E>(
+    last: &mut Option<(VmId, VmName)>,
+    id: VmId,
+    read: impl FnOnce() -> Result<VmName, E>,
+) -> Result<VmName, E> {
+    match last {
+        Some((of, name)) if *of == id => Ok(name.clone()),
+        _ => Ok(last.insert((id, read()?)).1.clone()),
+    }
+}
