@@ -31,7 +31,7 @@ use crate::limits;
 pub use self::error::StoreError;
 pub use self::location::{Location, ends_in_directory};
 pub use self::monitored::MonitoredFactory;
-pub use self::points::{PointPage, PointPosition, PointStore};
+pub use self::points::{PointPage, PointPosition, PointRemoval, PointStore, RemovedPoints};
 pub use self::postgres::PostgresUrl;
 pub use self::registry::{RegistryStore, VmPage};
 pub use self::write::{Write, Written};
@@ -47,6 +47,9 @@ pub trait Store: Send {
     /// that the write is as durable as the store promises. The writes share one commit where the store
     /// supports it; a failing write does not fail the others.
     fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>>;
+
+    /// Removes old points, in a commit of its own.
+    fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError>;
 
     /// The reads of VMs, disks, logins and tokens.
     fn registry(&mut self) -> &mut dyn RegistryStore;

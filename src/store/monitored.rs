@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    LockRetryPolicy, PointStore, RegistryStore, Store, StoreError, StoreFactory, Write, WriteHealth, Written,
+    LockRetryPolicy, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError, StoreFactory,
+    Write, WriteHealth, Written,
 };
 
 /// Makes connections whose writes are monitored.
@@ -50,8 +51,15 @@ impl Store for MonitoredStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
         let attempt = self.health.begin();
         let outcomes = self.inner.write(writes);
-        self.health.end(attempt, &outcomes);
+        self.health.end(attempt, outcomes.iter().map(|outcome| outcome.as_ref().map(|_| true)));
         outcomes
+    }
+
+    fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
+        let attempt = self.health.begin();
+        let outcome = self.inner.remove_points(removal);
+        self.health.end(attempt, [outcome.as_ref().map(|removed| removed.count > 0)]);
+        outcome
     }
 
     fn registry(&mut self) -> &mut dyn RegistryStore {

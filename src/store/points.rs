@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use crate::ids::SeriesId;
-use crate::model::{PointFilter, Series};
+use crate::model::{MetricKey, PointFilter, Series};
 
 /// The reads of points, on one connection.
 pub trait PointStore {
@@ -38,4 +38,26 @@ pub struct PointPage {
     pub series: Vec<Series>,
     /// Where the next page starts; `None` on the last page. The next page may be empty.
     pub next: Option<PointPosition>,
+}
+
+/// One step of a removal of old points, and of series that become empty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PointRemoval {
+    /// In seconds since 1970; points of this second stay.
+    pub before: i64,
+    /// Scan series with an id above this one.
+    pub after: SeriesId,
+    /// The maximum number of points to remove, approximately, and of series to scan.
+    pub count_max: usize,
+}
+
+/// The result of a [`PointRemoval`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RemovedPoints {
+    /// The number of points that were removed.
+    pub count: usize,
+    /// Where to continue; `None` at the end.
+    pub next: Option<SeriesId>,
+    /// The keys of the series that became empty and were removed.
+    pub removed_keys: Vec<MetricKey>,
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::clock::UnixSeconds;
-use crate::ids::{SeriesId, VmId};
-use crate::model::{Login, MetricKey, NewPoint, NewVm, TokenHash, VmChange, VmName, VmShape};
+use crate::ids::VmId;
+use crate::model::{Login, NewPoint, NewVm, TokenHash, VmChange, VmName, VmShape};
 
 /// A change to the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,15 +84,6 @@ pub enum Write {
         /// points whose key would exceed the limit are refused.
         is_atomic: bool,
     },
-    /// Removes points older than `before`, about `count_max` at most, and series that become empty.
-    RemovePoints {
-        /// In seconds since 1970; points of this second stay.
-        before: i64,
-        /// Scan series with an id above this one.
-        after: SeriesId,
-        /// The maximum number of points to remove and of series to scan.
-        count_max: usize,
-    },
     /// Removes a VM with its disks and tokens. For the operator.
     Remove(VmName),
     /// Changes a VM's password: revokes its tokens and makes its logins stale. For the operator.
@@ -107,6 +98,11 @@ pub enum Write {
 impl Write {
     /// For points that were acknowledged before: they are stored regardless of the key limit.
     pub const KEYS_UNBOUNDED: u64 = u64::MAX;
+
+    /// Whether it writes points.
+    pub fn is_put(&self) -> bool {
+        matches!(self, Write::Put { .. })
+    }
 
     /// The number of points or disks that it writes.
     pub fn rows(&self) -> usize {
@@ -142,12 +138,5 @@ pub enum Written {
     /// The points at the indexes `refused` (ascending) exceeded the key limit; the others are stored.
     Put {
         refused: Vec<usize>,
-    },
-    /// `count` points were removed. `next` is where to continue; `None` at the end. The series of
-    /// `removed_keys` became empty and were removed.
-    PointsRemoved {
-        count: usize,
-        next: Option<SeriesId>,
-        removed_keys: Vec<MetricKey>,
     },
 }

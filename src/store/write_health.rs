@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{StoreError, Written};
+use super::StoreError;
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
 
@@ -67,7 +67,12 @@ impl WriteHealth {
         attempt
     }
 
-    pub(super) fn end(&self, attempt: Attempt, outcomes: &[std::result::Result<Written, StoreError>]) {
+    /// `outcomes` are those of the writes that share the commit: whether each had anything to store.
+    pub(super) fn end<'o>(
+        &self,
+        attempt: Attempt,
+        outcomes: impl IntoIterator<Item = Result<bool, &'o StoreError>>,
+    ) {
         let now = self.now();
         let mut state = self.lock();
         state.end(attempt, classify(outcomes), now);
@@ -167,13 +172,12 @@ impl HealthState {
 }
 
 /// Classifies the results of one batch.
-fn classify(outcomes: &[std::result::Result<Written, StoreError>]) -> CommitResult {
+fn classify<'o>(outcomes: impl IntoIterator<Item = Result<bool, &'o StoreError>>) -> CommitResult {
     let mut result = CommitResult::Nothing;
     for outcome in outcomes {
         match outcome {
-            // Nothing was removed, so nothing was committed.
-            Ok(Written::PointsRemoved { count: 0, .. }) => {}
-            Ok(_) => return CommitResult::Committed,
+            Ok(false) => {}
+            Ok(true) => return CommitResult::Committed,
             Err(StoreError::Busy) if matches!(result, CommitResult::Nothing) => result = CommitResult::Locked,
             Err(
                 error @ (StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) | StoreError::Refused(_)),
@@ -196,9 +200,9 @@ mod tests {
     }
 
     impl Fixture {
-        fn write(&mut self, second: u64, outcome: std::result::Result<Written, StoreError>) -> bool {
+        fn write(&mut self, second: u64, outcome: Result<bool, StoreError>) -> bool {
             let attempt = self.0.begin(at(second));
-            self.0.end(attempt, classify(&[outcome]), at(second));
+            self.0.end(attempt, classify([outcome.as_ref().copied()]), at(second));
             self.0.evaluate(at(second))
         }
 
@@ -207,7 +211,7 @@ mod tests {
         }
     }
 
-    fn away() -> std::result::Result<Written, StoreError> {
+    fn away() -> Result<bool, StoreError> {
         Err(StoreError::Unavailable("away".into()))
     }
 
@@ -215,12 +219,12 @@ mod tests {
     fn writes_are_unhealthy_when_some_fail_and_none_succeed() {
         let mut fixture = Fixture(HealthState::default());
         assert!(fixture.look(0), "nobody has written");
-        assert!(fixture.write(1, Ok(Written::Updated)));
+        assert!(fixture.write(1, Ok(true)));
         assert!(fixture.write(5, away()) && fixture.write(11, away()), "one came through not long ago");
         assert!(!fixture.look(12) && !fixture.look(21));
         assert!(fixture.look(22), "nobody tries any more");
         assert!(!fixture.write(30, Err(StoreError::OutcomeUnknown("silence".into()))));
-        assert!(fixture.write(31, Ok(Written::Updated)) && fixture.look(100));
+        assert!(fixture.write(31, Ok(true)) && fixture.look(100));
     }
 
     #[test]
@@ -241,12 +245,11 @@ mod tests {
                 && fixture.write(1, Err(StoreError::AlreadyRegistered))
         );
         assert!(!fixture.write(2, away()));
-        assert!(
-            !fixture.write(3, Ok(Written::PointsRemoved { count: 0, next: None, removed_keys: Vec::new() }))
-        );
+        assert!(!fixture.write(3, Ok(false)), "nothing was removed");
         assert!(!fixture.write(4, Err(StoreError::UnknownVm)));
+        let gone = StoreError::Unavailable("away".into());
         let attempt = fixture.0.begin(at(5));
-        fixture.0.end(attempt, classify(&[away(), Err(StoreError::Busy), Ok(Written::Updated)]), at(5));
+        fixture.0.end(attempt, classify([Err(&gone), Err(&StoreError::Busy), Ok(true)]), at(5));
         assert!(fixture.look(5), "one has come through");
     }
 
@@ -255,7 +258,7 @@ mod tests {
         let mut fixture = Fixture(HealthState::default());
         assert!(fixture.write(1, Err(StoreError::Busy)) && fixture.write(2, Err(StoreError::Busy)));
         assert!(!fixture.write(4, Err(StoreError::Busy)));
-        assert!(fixture.write(5, Ok(Written::Updated)));
+        assert!(fixture.write(5, Ok(true)));
         assert!(fixture.write(100, Err(StoreError::Busy)), "another one");
         assert!(fixture.write(200, Err(StoreError::Busy)), "and another");
     }

@@ -13,7 +13,7 @@ use super::thread_group::ThreadGroup;
 use crate::clock::{Clock, SystemClock};
 use crate::ids::SeriesId;
 use crate::limits;
-use crate::store::{Store, StoreError, StoreFactory, Write, WriteBehindBuffer, Written};
+use crate::store::{PointRemoval, Store, StoreError, StoreFactory, WriteBehindBuffer};
 
 /// The maintenance threads and their shared state.
 pub struct Maintenance {
@@ -223,11 +223,15 @@ impl Shared {
             let (mut after, mut total) = (Some(SeriesId(0)), 0);
             while let Some(position) = after {
                 let begun = clock.now();
-                let removed = self.with_store(&mut store, |store| remove_step(store, before, position));
-                let (count, next) = removed.unwrap_or_else(|error| {
-                    log::warn!("old points could not be removed: {error}");
-                    (0, None)
-                });
+                let step = PointRemoval { before, after: position, count_max: limits::RETENTION_STEP };
+                let removed = self.with_store(&mut store, |store| store.remove_points(step));
+                let (count, next) = match removed {
+                    Ok(removed) => (removed.count, removed.next),
+                    Err(error) => {
+                        log::warn!("old points could not be removed: {error}");
+                        (0, None)
+                    }
+                };
                 self.removed.fetch_add(count as u64, Ordering::Relaxed);
                 total += count;
                 after = next;
@@ -268,20 +272,6 @@ impl Shared {
             *store = None;
             Err(StoreError::Unavailable("a panic, see above".to_owned()))
         })
-    }
-}
-
-/// Removes some points older than `before`; returns their number and where to continue.
-fn remove_step(
-    store: &mut dyn Store,
-    before: i64,
-    after: SeriesId,
-) -> Result<(usize, Option<SeriesId>), StoreError> {
-    let step = Write::RemovePoints { before, after, count_max: limits::RETENTION_STEP };
-    match store.write(&[step]).pop() {
-        Some(Ok(Written::PointsRemoved { count, next, .. })) => Ok((count, next)),
-        Some(Err(error)) => Err(error),
-        _ => Err(StoreError::Unavailable("a removal had no outcome".to_owned())),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{MetricKey, MetricValue, NewPoint, Point, PointFilter};
-use crate::store::{self, Location, WriteBehindFactory};
+use crate::store::{self, Location, Write, WriteBehindFactory, Written};
 use std::thread;
 
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, DiskId, RequestKey, RequestSeq, VmId};
 use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
-use crate::store::{PointStore, RegistryStore, Store, VmPage, Write, Written};
+use crate::store::{PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, VmPage, Write, Written};
 use crate::work::pages::PageRequest;
 use crate::work::{Asker, Read};
 use crate::worker::{Account, JobKey, JobState, Priority};
@@ -96,6 +96,10 @@ impl StoreFactory for HeldFactory {
 impl Store for HeldStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
         self.0.write(writes)
+    }
+
+    fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
+        self.0.remove_points(removal)
     }
 
     fn registry(&mut self) -> &mut dyn RegistryStore {

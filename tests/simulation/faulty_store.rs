@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::random::Random;
 use vmherd::internals::store::{
-    LockRetryPolicy, PointStore, RegistryStore, Store, StoreError, StoreFactory, Write, Written,
+    LockRetryPolicy, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError, StoreFactory,
+    Write, Written,
 };
 
 /// Makes connections to such a store.
@@ -49,16 +50,8 @@ impl StoreFactory for FaultyStoreFactory {
 }
 
 impl FaultyStore {
-    fn faults(&self) -> MutexGuard<'_, StoreFaults> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Store for FaultyStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
-        if !writes.iter().any(|write| matches!(write, Write::Put { .. } | Write::RemovePoints { .. })) {
-            return self.inner.write(writes);
-        }
+    /// Does `write`, which is about points, or fails, or both.
+    fn write_points<T>(&mut self, write: impl FnOnce(&mut dyn Store) -> T) -> Result<T, StoreError> {
         let (failure, is_done) = {
             let StoreFaults { random, failed_percent, .. } = &mut *self.faults();
             let why = "a whim".to_owned();
@@ -69,15 +62,35 @@ impl Store for FaultyStore {
                 Some(at) => (Some(StoreError::OutcomeUnknown(why)), at == 2),
             }
         };
-        let outcomes = if is_done { self.inner.write(writes) } else { Vec::new() };
+        let outcome = is_done.then(|| write(self.inner.as_mut()));
         let write_hook = self.faults().write_hook.take();
         if let Some(write_hook) = write_hook {
             write_hook();
         }
-        match failure {
-            Some(failure) => writes.iter().map(|_| Err(failure.clone())).collect(),
-            None => outcomes,
+        match (failure, outcome) {
+            (None, Some(outcome)) => Ok(outcome),
+            (failure, _) => Err(failure.expect("what does not fail is done")),
         }
+    }
+
+    fn faults(&self) -> MutexGuard<'_, StoreFaults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for FaultyStore {
+    fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+        if !writes.iter().any(Write::is_put) {
+            return self.inner.write(writes);
+        }
+        match self.write_points(|inner| inner.write(writes)) {
+            Ok(outcomes) => outcomes,
+            Err(failure) => vec![Err(failure); writes.len()],
+        }
+    }
+
+    fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
+        self.write_points(|inner| inner.remove_points(removal))?
     }
 
     fn registry(&mut self) -> &mut dyn RegistryStore {

@@ -11,7 +11,7 @@ use super::random::Random;
 use vmherd::internals::clock::Instant;
 use vmherd::internals::ids::SeriesId;
 use vmherd::internals::model::PointFilter;
-use vmherd::internals::store::{Store, StoreError, StoreFactory, Write, WriteBehindFactory, Written};
+use vmherd::internals::store::{PointRemoval, Store, StoreError, StoreFactory, WriteBehindFactory};
 
 /// Whose time comes now and then, while others do something.
 pub(super) struct Maintenance {
@@ -80,13 +80,10 @@ impl Maintenance {
         let mut after = Some(SeriesId(0));
         while let Some(behind) = after {
             let count_max = self.random.between(1, 40);
-            let step = Write::RemovePoints { before, after: behind, count_max };
-            after = match self.store.write(&[step]).pop() {
-                Some(Ok(Written::PointsRemoved { next, .. })) => next,
-                Some(Err(StoreError::Busy | StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))) => {
-                    None
-                }
-                other => return Err(format!("what came of a removal: {other:?}")),
+            after = match self.store.remove_points(PointRemoval { before, after: behind, count_max }) {
+                Ok(removed) => removed.next,
+                Err(StoreError::Busy | StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) => None,
+                Err(other) => return Err(format!("what came of a removal: {other:?}")),
             };
         }
         Ok(())

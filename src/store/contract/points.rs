@@ -7,7 +7,7 @@ use std::thread;
 use super::*;
 use crate::ids::SeriesId;
 use crate::model::{MetricKey, MetricValue, NewPoint, Point, PointFilter};
-use crate::store::{PointPage, PointPosition};
+use crate::store::{PointPage, PointPosition, PointRemoval, RemovedPoints};
 
 contract! {
     points_are_ordered_by_series_then_time,
@@ -318,17 +318,22 @@ fn points_are_found_by_key_and_time(fixture: &Fixture) {
 }
 
 /// What a removal of so many points tells that was the last, and left no points of these keys.
-pub(in super::super) fn removed(count: usize, gone: &[&str]) -> Result<Written, StoreError> {
+pub(in super::super) fn removed(count: usize, gone: &[&str]) -> Result<RemovedPoints, StoreError> {
     let gone = gone.iter().map(|key| MetricKey::from_store(key)).collect();
-    Ok(Written::PointsRemoved { count, next: None, removed_keys: gone })
+    Ok(RemovedPoints { count, next: None, removed_keys: gone })
+}
+
+/// The removal of at most ten points older than `before`.
+pub(in super::super) fn older_than(before: i64) -> PointRemoval {
+    PointRemoval { before, after: SeriesId(0), count_max: 10 }
 }
 
 /// Removes what is older than `before` in steps; how many points that were.
 pub(in super::super) fn remove(store: &mut dyn Store, before: i64, count_max: usize) -> usize {
     let (mut after, mut sum) = (SeriesId(0), 0);
     for _ in 0..10_000 {
-        match run(store, Write::RemovePoints { before, after, count_max }) {
-            Ok(Written::PointsRemoved { count, next, .. }) => {
+        match store.remove_points(PointRemoval { before, after, count_max }) {
+            Ok(RemovedPoints { count, next, .. }) => {
                 assert!(count <= count_max);
                 sum += count;
                 match next {
@@ -375,13 +380,11 @@ fn a_key_reused_after_removal_gets_a_new_series(fixture: &Fixture) {
     assert_eq!(run(&mut *store, put_up_to(2, &[("a", 9, 2.0), ("b", 6, 1.0)])), DONE);
     assert_points(&all(&mut *store), &[("b", 5, 1.0), ("b", 6, 1.0), ("a", 9, 2.0)]);
     assert!(id(&mut *store, "a") > old);
-    let outcomes = store.write(&[
-        put_up_to(2, &[("c", 1, 1.0)]),
-        Write::RemovePoints { before: 7, after: SeriesId(0), count_max: 10 },
-        put_up_to(2, &[("b", 8, 1.0), ("c", 8, 1.0), ("b", 9, 1.0)]),
-    ]);
     let refused = |places: &[usize]| Ok(Written::Put { refused: places.to_vec() });
-    assert_eq!(outcomes, [refused(&[0]), removed(2, &["b"]), refused(&[1])]);
+    assert_eq!(run(&mut *store, put_up_to(2, &[("c", 1, 1.0)])), refused(&[0]));
+    assert_eq!(store.remove_points(older_than(7)), removed(2, &["b"]));
+    let new = [("b", 8, 1.0), ("c", 8, 1.0), ("b", 9, 1.0)];
+    assert_eq!(run(&mut *store, put_up_to(2, &new)), refused(&[1]));
     assert_points(&all(&mut *store), &[("a", 9, 2.0), ("b", 8, 1.0), ("b", 9, 1.0)]);
     // The end of the order is no place that was left by the last.
     let last = id(&mut *store, "b");
@@ -435,27 +438,17 @@ fn put_needs_a_current_login(fixture: &Fixture) {
 
 fn puts_of_a_batch_apply_in_order(fixture: &Fixture) {
     let mut store = fixture.connect();
+    let outcomes = store.write(&[put(&[("a", 1, 1.0), ("b", 1, 1.0)]), registration("web", &[1])]);
+    assert_eq!(outcomes, [DONE, Ok(Written::Registered(VmId(1)))]);
+    assert_eq!(store.remove_points(older_than(2)), removed(2, &["a", "b"]));
     let outcomes = store.write(&[
-        put(&[("a", 1, 1.0), ("b", 1, 1.0)]),
         registration("web", &[1]),
-        Write::RemovePoints { before: 2, after: SeriesId(0), count_max: 10 },
-        registration("web", &[1]),
-        put(&[("b", 1, 2.0), ("c", 1, 2.0)]),
-        Write::RemovePoints { before: 1, after: SeriesId(0), count_max: 10 },
+        put(&[("b", 1, 2.0), ("c", 1, 1.0)]),
+        put(&[("c", 1, 2.0)]),
         put(&[("a", 2, 3.0)]),
     ]);
-    assert_eq!(
-        outcomes,
-        [
-            DONE,
-            Ok(Written::Registered(VmId(1))),
-            removed(2, &["a", "b"]),
-            Err(StoreError::AlreadyRegistered),
-            DONE,
-            removed(0, &[]),
-            DONE
-        ]
-    );
+    assert_eq!(outcomes, [Err(StoreError::AlreadyRegistered), DONE, DONE, DONE]);
+    assert_eq!(store.remove_points(older_than(1)), removed(0, &[]));
     assert_points(&all(&mut *fixture.connect()), &[("b", 1, 2.0), ("c", 1, 2.0), ("a", 2, 3.0)]);
 }
 

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::hash_prefixes::HashPrefixes;
 use super::{
-    PointPage, PointPosition, PointStore, RegistryStore, Store, StoreError, StoreFactory, VmPage, Write,
-    Written, token_sweep,
+    PointPage, PointPosition, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError,
+    StoreFactory, VmPage, Write, Written, token_sweep,
 };
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
@@ -86,6 +86,13 @@ impl Store for MemoryStore {
             Ok(mut tables) => writes.iter().map(|write| tables.run(write)).collect(),
             Err(error) => vec![Err(error); writes.len()],
         }
+    }
+
+    fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
+        let mut tables = self.lock()?;
+        let removed = tables.series.remove(removal);
+        tables.check_invariants();
+        Ok(removed)
     }
 
     fn registry(&mut self) -> &mut dyn RegistryStore {
@@ -212,9 +219,6 @@ impl Tables {
                     self.require_current(login)?;
                 }
                 self.series.put(points, *keys_max, *is_atomic)
-            }
-            Write::RemovePoints { before, after, count_max } => {
-                Ok(self.series.remove(*before, *after, *count_max))
             }
             Write::Remove(name) => self.remove(name),
             Write::ChangePassword { name, password_hash } => self.change_password(name, password_hash),

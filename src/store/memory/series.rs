@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
 
 use super::super::series::{PageBuilder, ScanRange, check_key_quota};
-use super::super::{PointPage, PointPosition, StoreError, Written};
+use super::super::{PointPage, PointPosition, PointRemoval, RemovedPoints, StoreError, Written};
 use super::chunked_points::ChunkedPoints;
 use crate::ids::SeriesId;
 use crate::model::{MetricKey, NewPoint, PointFilter};
@@ -56,7 +56,8 @@ impl SeriesTable {
         Ok(Written::Put { refused })
     }
 
-    pub(super) fn remove(&mut self, before: i64, after: SeriesId, count_max: usize) -> Written {
+    pub(super) fn remove(&mut self, removal: PointRemoval) -> RemovedPoints {
+        let PointRemoval { before, after, count_max } = removal;
         let count_max = count_max.max(1);
         let scanned: Vec<SeriesId> =
             self.series.range((Excluded(after), Unbounded)).take(count_max).map(|(id, _)| *id).collect();
@@ -65,7 +66,7 @@ impl SeriesTable {
             let Some(row) = self.series.get_mut(id) else { continue };
             count += row.points.remove_before(before, count_max - count);
             if count == count_max && !row.points.is_empty() {
-                return Written::PointsRemoved { count, next: Some(SeriesId(id.0 - 1)), removed_keys: gone };
+                return RemovedPoints { count, next: Some(SeriesId(id.0 - 1)), removed_keys: gone };
             }
             if row.points.is_empty()
                 && let Some(row) = self.series.remove(id)
@@ -75,7 +76,7 @@ impl SeriesTable {
             }
         }
         let next = scanned.last().filter(|_| scanned.len() == count_max);
-        Written::PointsRemoved { count, next: next.copied(), removed_keys: gone }
+        RemovedPoints { count, next: next.copied(), removed_keys: gone }
     }
 
     pub(super) fn points_after(

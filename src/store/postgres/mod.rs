@@ -25,8 +25,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{
-    DeferredOpen, LockRetryPolicy, OpenFailure, PointPage, PointPosition, PointStore, RegistryStore, Store,
-    StoreError, StoreFactory, VmPage, Write,
+    DeferredOpen, LockRetryPolicy, OpenFailure, PointPage, PointPosition, PointRemoval, PointStore,
+    RegistryStore, RemovedPoints, Store, StoreError, StoreFactory, VmPage, Write,
 };
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
@@ -133,10 +133,23 @@ impl StoreFactory for PostgresFactory {
 impl Store for PostgresStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
         let mut budget = RetryBudget::new(self.borrower.wait_mode);
-        // Removals run in their own transaction: a put in the same one would precede or follow them
-        // depending on the order of locks.
-        let chunks = writes.chunk_by(|one, next| !points::is_removal(one) && !points::is_removal(next));
-        chunks.flat_map(|chunk| self.write_chunk(chunk, &mut budget)).collect()
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; writes.len()];
+        // A locked row delays only the writes that need it.
+        if writes.len() > 1 {
+            self.write_pending(writes, LockPolicy::SkipLocked, &mut outcomes, &mut budget);
+            let is_partly_done = outcomes.iter().any(Option::is_some);
+            if is_partly_done && self.borrower.wait_mode == WaitMode::Short {
+                let busy = || Err(StoreError::Busy);
+                return outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(busy)).collect();
+            }
+        }
+        self.write_pending(writes, LockPolicy::Wait, &mut outcomes, &mut budget);
+        let missing = || Err(StoreError::Unavailable("a write was left out".to_owned()));
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+    }
+
+    fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
+        self.run(|session| points::remove(session, removal))
     }
 
     fn registry(&mut self) -> &mut dyn RegistryStore {
@@ -150,46 +163,46 @@ impl Store for PostgresStore {
 
 impl RegistryStore for PostgresStore {
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
-        self.read(|session| reads::credentials(session, name))
+        self.run(|session| reads::credentials(session, name))
     }
 
     fn credentials_by_id(&mut self, id: VmId) -> Result<Option<Credentials>, StoreError> {
-        self.read(|session| reads::credentials_by_id(session, id))
+        self.run(|session| reads::credentials_by_id(session, id))
     }
 
     fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
-        self.read(|session| reads::password_hash_starts(session, count_max))
+        self.run(|session| reads::password_hash_starts(session, count_max))
     }
 
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
-        self.read(|session| reads::token_owner(session, token, now))
+        self.run(|session| reads::token_owner(session, token, now))
     }
 
     fn token_owners(
         &mut self,
         tokens: &[(TokenHash, UnixSeconds)],
     ) -> Result<Vec<Option<Login>>, StoreError> {
-        self.read(|session| reads::token_owners(session, tokens))
+        self.run(|session| reads::token_owners(session, tokens))
     }
 
     fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
-        self.read(|session| reads::is_current(session, login))
+        self.run(|session| reads::is_current(session, login))
     }
 
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        self.read(|session| reads::vms_after(session, after, rows_max))
+        self.run(|session| reads::vms_after(session, after, rows_max))
     }
 
     fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        self.read(|session| reads::ever_connected_after(session, after, rows_max))
+        self.run(|session| reads::ever_connected_after(session, after, rows_max))
     }
 
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
-        self.read(|session| reads::vms(session, ids))
+        self.run(|session| reads::vms(session, ids))
     }
 
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
-        self.read(|session| reads::disks_after(session, after, count_max))
+        self.run(|session| reads::disks_after(session, after, count_max))
     }
 }
 
@@ -200,30 +213,13 @@ impl PointStore for PostgresStore {
         after: Option<PointPosition>,
         count_max: usize,
     ) -> Result<PointPage, StoreError> {
-        self.read(|session| points::points_after(session, filter, after, count_max))
+        self.run(|session| points::points_after(session, filter, after, count_max))
     }
 }
 
 impl PostgresStore {
     fn new(pool: &Arc<SessionPool>, wait_mode: WaitMode) -> PostgresStore {
         PostgresStore { pool: Arc::clone(pool), borrower: pool.register(wait_mode) }
-    }
-
-    /// Runs `writes` in one transaction, if possible.
-    fn write_chunk(&mut self, writes: &[Write], budget: &mut RetryBudget) -> Vec<Outcome> {
-        let mut outcomes: Vec<Option<Outcome>> = vec![None; writes.len()];
-        // A locked row delays only the writes that need it.
-        if writes.len() > 1 {
-            self.write_pending(writes, LockPolicy::SkipLocked, &mut outcomes, budget);
-            let is_partly_done = outcomes.iter().any(Option::is_some);
-            if is_partly_done && self.borrower.wait_mode == WaitMode::Short {
-                let busy = || Err(StoreError::Busy);
-                return outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(busy)).collect();
-            }
-        }
-        self.write_pending(writes, LockPolicy::Wait, &mut outcomes, budget);
-        let missing = || Err(StoreError::Unavailable("a write was left out".to_owned()));
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
     }
 
     /// Runs the writes without a result in one transaction, or separately if one of them fails it.
@@ -264,11 +260,10 @@ impl PostgresStore {
             // later.
             Err(PgError::LockTimeout)
                 if lock_policy == LockPolicy::SkipLocked
-                    && together.iter().any(|write| points::concerns_points(write))
-                    && !together.iter().all(|write| points::concerns_points(write)) =>
+                    && together.iter().any(|write| write.is_put())
+                    && !together.iter().all(|write| write.is_put()) =>
             {
-                let others =
-                    pending.into_iter().filter(|index| !points::concerns_points(&writes[*index])).collect();
+                let others = pending.into_iter().filter(|index| !writes[*index].is_put()).collect();
                 self.write_selected(others, writes, lock_policy, outcomes, budget);
             }
             Err(error) => {
@@ -317,9 +312,10 @@ impl PostgresStore {
         self.retry(budget, |session| writes::commit(session, writes, lock_policy))
     }
 
-    fn read<T>(&mut self, read: impl Fn(&mut PgSession) -> Result<T, PgError>) -> Result<T, StoreError> {
+    /// Runs `work`, which is one transaction.
+    fn run<T>(&mut self, work: impl Fn(&mut PgSession) -> Result<T, PgError>) -> Result<T, StoreError> {
         let mut budget = RetryBudget::new(self.borrower.wait_mode);
-        self.retry(&mut budget, read).map_err(PgError::into_store_error)
+        self.retry(&mut budget, work).map_err(PgError::into_store_error)
     }
 
     /// Runs `work` on a connection, and on a new one if that is lost.

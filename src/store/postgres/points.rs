@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use postgres::Row;
 
 use super::super::series::{ScanRange, check_key_quota};
-use super::super::{PointPage, PointPosition, Write, Written};
+use super::super::{PointPage, PointPosition, PointRemoval, RemovedPoints, Write, Written};
 use super::locking::{LockPolicy, Outcome, RowTotal};
 use super::parameters::as_i64;
 use super::pg_error::PgError;
@@ -37,16 +37,6 @@ pub(super) struct PointBatch {
     epochs: Option<HashMap<i64, i64>>,
 }
 
-/// Whether `write` concerns points.
-pub(super) fn concerns_points(write: &Write) -> bool {
-    matches!(write, Write::Put { .. } | Write::RemovePoints { .. })
-}
-
-/// Whether `write` removes points and so has its own transaction.
-pub(super) fn is_removal(write: &Write) -> bool {
-    matches!(write, Write::RemovePoints { .. })
-}
-
 impl PointBatch {
     /// Locks the existing series that `writes` need, and the number of series if that may change.
     pub(super) fn lock(
@@ -55,9 +45,6 @@ impl PointBatch {
         lock_policy: LockPolicy,
     ) -> Result<PointBatch, PgError> {
         let mut batch = PointBatch::default();
-        if writes.iter().any(|write| is_removal(write)) {
-            batch.lock_total(session, lock_policy)?;
-        }
         let keys = writes.iter().filter_map(|write| match write {
             Write::Put { points, .. } => Some(points.iter().map(|new| &new.key)),
             _ => None,
@@ -66,30 +53,14 @@ impl PointBatch {
         let keys: BTreeSet<&MetricKey> = keys.flatten().collect();
         let unknown = batch.lock_series(session, keys.into_iter().collect(), lock_policy)?;
         if !unknown.is_empty() {
-            batch.lock_total(session, lock_policy)?;
+            batch.series_total = lock_total(session, lock_policy)?;
+            batch.is_total_locked = batch.series_total.is_none();
             if !batch.is_total_locked {
                 // Another transaction may have added them meanwhile.
                 batch.lock_series(session, unknown, lock_policy)?;
             }
         }
         Ok(batch)
-    }
-
-    fn lock_total(&mut self, session: &mut PgSession, lock_policy: LockPolicy) -> Result<(), PgError> {
-        let sql = match lock_policy {
-            LockPolicy::Wait => "SELECT series FROM series_total FOR UPDATE",
-            LockPolicy::SkipLocked => "SELECT series FROM series_total FOR UPDATE SKIP LOCKED",
-        };
-        match session.query(sql, &[])?.first() {
-            Some(row) => self.series_total = Some(RowTotal::new(row.try_get(0)?)),
-            None if lock_policy == LockPolicy::SkipLocked => self.is_total_locked = true,
-            None => {
-                return Err(PgError::Failed(
-                    "the table series_total has lost its row: start vmherd anew".to_owned(),
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// Locks the series of `keys` against removal; returns the keys without one.
@@ -139,7 +110,6 @@ impl PointBatch {
             Write::Put { points, .. } if !self.locked_keys.is_empty() => {
                 points.iter().any(|new| self.locked_keys.contains(&new.key))
             }
-            Write::RemovePoints { .. } => self.is_total_locked,
             _ => false,
         }
     }
@@ -233,54 +203,74 @@ impl PointBatch {
         }
         Ok(())
     }
+}
 
-    /// Removes old points, under the lock of the number of series.
-    pub(super) fn remove(
-        &mut self,
-        session: &mut PgSession,
-        before: i64,
-        after: SeriesId,
-        count_max: usize,
-    ) -> Result<Outcome, PgError> {
-        let count_max = count_max.max(1);
-        let sql = "SELECT id FROM series WHERE id > $1 ORDER BY id LIMIT $2";
-        let scanned = ids(&session.query(sql, &[&after.0, &as_i64(count_max)])?)?;
-        // Skips locked rows, which the next pass finds: a transaction that does not wait cannot
-        // deadlock. By ctid: a join might read the whole table.
-        let sql = "DELETE FROM points WHERE ctid = ANY (ARRAY (
-                       SELECT old.place FROM unnest($1::bigint[]) AS walked (id) CROSS JOIN LATERAL (
-                           SELECT ctid AS place FROM points WHERE series = walked.id AND second < $2
-                           ORDER BY second LIMIT $3 FOR UPDATE SKIP LOCKED) AS old
-                       LIMIT $3))
-                   RETURNING series";
-        let removed = ids(&session.query(sql, &[&scanned, &before, &as_i64(count_max)])?)?;
-        // Looks up the latest point of each series: after the removals, and never by a join.
-        let sql = "SELECT id FROM series WHERE id = ANY ($1) AND (
+/// Each statement must see what earlier locks have waited for.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// Locks the number of series and reads it; `None` if another transaction has locked it.
+fn lock_total(session: &mut PgSession, lock_policy: LockPolicy) -> Result<Option<RowTotal>, PgError> {
+    let sql = match lock_policy {
+        LockPolicy::Wait => "SELECT series FROM series_total FOR UPDATE",
+        LockPolicy::SkipLocked => "SELECT series FROM series_total FOR UPDATE SKIP LOCKED",
+    };
+    match session.query(sql, &[])?.first() {
+        Some(row) => Ok(Some(RowTotal::new(row.try_get(0)?))),
+        None if lock_policy == LockPolicy::SkipLocked => Ok(None),
+        None => Err(PgError::Failed("the table series_total has lost its row: start vmherd anew".to_owned())),
+    }
+}
+
+/// Removes old points, in a transaction of its own, under the lock of the number of series: in the same one as a
+/// put it would precede or follow it depending on the order of locks.
+pub(super) fn remove(
+    session: &mut PgSession,
+    PointRemoval { before, after, count_max }: PointRemoval,
+) -> Result<RemovedPoints, PgError> {
+    session.run(BEGIN)?;
+    let mut total = lock_total(session, LockPolicy::Wait)?;
+    let count_max = count_max.max(1);
+    let sql = "SELECT id FROM series WHERE id > $1 ORDER BY id LIMIT $2";
+    let scanned = ids(&session.query(sql, &[&after.0, &as_i64(count_max)])?)?;
+    // Skips locked rows, which the next pass finds: a transaction that does not wait cannot
+    // deadlock. By ctid: a join might read the whole table.
+    let sql = "DELETE FROM points WHERE ctid = ANY (ARRAY (
+                   SELECT old.place FROM unnest($1::bigint[]) AS walked (id) CROSS JOIN LATERAL (
+                       SELECT ctid AS place FROM points WHERE series = walked.id AND second < $2
+                       ORDER BY second LIMIT $3 FOR UPDATE SKIP LOCKED) AS old
+                   LIMIT $3))
+               RETURNING series";
+    let removed = ids(&session.query(sql, &[&scanned, &before, &as_i64(count_max)])?)?;
+    // Looks up the latest point of each series: after the removals, and never by a join.
+    let sql = "SELECT id FROM series WHERE id = ANY ($1) AND (
+                   SELECT second FROM points WHERE points.series = series.id
+                   ORDER BY second DESC LIMIT 1) IS NULL
+               ORDER BY id FOR UPDATE SKIP LOCKED";
+    let empty = ids(&session.query(sql, &[&scanned])?)?;
+    let mut gone = Vec::new();
+    if !empty.is_empty() {
+        // Checked again: now no point can be added to them any more.
+        let sql = "DELETE FROM series WHERE id = ANY ($1) AND (
                        SELECT second FROM points WHERE points.series = series.id
                        ORDER BY second DESC LIMIT 1) IS NULL
-                   ORDER BY id FOR UPDATE SKIP LOCKED";
-        let empty = ids(&session.query(sql, &[&scanned])?)?;
-        let mut gone = Vec::new();
-        if !empty.is_empty() {
-            // Checked again: now no point can be added to them any more.
-            let sql = "DELETE FROM series WHERE id = ANY ($1) AND (
-                           SELECT second FROM points WHERE points.series = series.id
-                           ORDER BY second DESC LIMIT 1) IS NULL
-                       RETURNING key";
-            for row in session.query(sql, &[&empty])? {
-                gone.push(MetricKey::from_store(row.try_get(0)?));
-            }
-            if let Some(total) = &mut self.series_total {
-                total.now = (total.now - as_i64(gone.len())).max(0);
-            }
+                   RETURNING key";
+        for row in session.query(sql, &[&empty])? {
+            gone.push(MetricKey::from_store(row.try_get(0)?));
         }
-        let next = match removed.iter().max() {
-            // It may have more old points.
-            Some(last) if removed.len() == count_max => Some(last - 1),
-            _ => scanned.last().copied().filter(|_| scanned.len() == count_max),
-        };
-        Ok(Ok(Written::PointsRemoved { count: removed.len(), next: next.map(SeriesId), removed_keys: gone }))
+        if let Some(total) = &mut total {
+            total.now = (total.now - as_i64(gone.len())).max(0);
+        }
     }
+    let next = match removed.iter().max() {
+        // It may have more old points.
+        Some(last) if removed.len() == count_max => Some(last - 1),
+        _ => scanned.last().copied().filter(|_| scanned.len() == count_max),
+    };
+    session.commit(&match total.as_ref().and_then(RowTotal::changed) {
+        Some(series) => format!("UPDATE series_total SET series = {series}; COMMIT"),
+        None => "COMMIT".to_owned(),
+    })?;
+    Ok(RemovedPoints { count: removed.len(), next: next.map(SeriesId), removed_keys: gone })
 }
 
 /// Puts points with one statement that is its own transaction, if it can lock all their series at once and no

@@ -78,9 +78,8 @@ fn begin(
     lock_policy: LockPolicy,
     blocked: &mut LockedByOthers,
 ) -> Result<Option<RowTotal>, PgError> {
-    // Writes of points need each statement to see what earlier locks have waited for.
-    let begin = match writes.iter().any(|write| points::concerns_points(write)) {
-        true => "BEGIN ISOLATION LEVEL READ COMMITTED",
+    let begin = match writes.iter().any(|write| write.is_put()) {
+        true => points::BEGIN,
         false => "BEGIN",
     };
     if !writes.iter().any(|write| changes_total(write)) {
@@ -121,7 +120,7 @@ fn lock_vms(
                 ids.push(login.id.0);
                 tokens.extend(ended.iter().map(|token| &token.0[..]));
             }
-            Write::Put { .. } | Write::RemovePoints { .. } => {}
+            Write::Put { .. } => {}
             Write::Remove(name) | Write::ChangePassword { name, .. } => names.push(name.as_str()),
         }
     }
@@ -168,7 +167,7 @@ impl LockedByOthers {
                 | Write::Connect { login, .. }
                 | Write::IssueToken { login, .. }
                 | Write::RevokeTokens { login, .. } => self.ids.contains(&login.id.0),
-                Write::Put { .. } | Write::RemovePoints { .. } => false,
+                Write::Put { .. } => false,
                 Write::Remove(name) | Write::ChangePassword { name, .. } => self.names.contains(name),
             }
     }
@@ -204,9 +203,6 @@ fn run(
                 return Ok(Err(StoreError::NotCurrent));
             }
             Ok(batch.put(points, *keys_max, *is_atomic))
-        }
-        Write::RemovePoints { before, after, count_max } => {
-            batch.remove(session, *before, *after, *count_max)
         }
         Write::Remove(name) => {
             batch.invalidate_logins();

@@ -27,8 +27,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
-    PointPage, PointPosition, PointStore, RegistryStore, Store, StoreError, StoreFactory, VmPage, Write,
-    Written,
+    PointPage, PointPosition, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError,
+    StoreFactory, VmPage, Write, Written,
 };
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
@@ -125,6 +125,12 @@ impl Store for SqliteStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
         let _guard = self.ticket_lock.lock();
         writes::write(&self.connection, self.served_file.as_deref(), &mut self.cache, writes)
+    }
+
+    fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
+        let _guard = self.ticket_lock.lock();
+        let served_file = self.served_file.as_deref();
+        writes::remove_points(&self.connection, served_file, &mut self.cache, removal)
     }
 
     fn registry(&mut self) -> &mut dyn RegistryStore {

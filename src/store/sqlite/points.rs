@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::super::series::{PageBuilder, ScanRange, check_key_quota};
-use super::super::{PointPage, PointPosition, Written};
+use super::super::{PointPage, PointPosition, PointRemoval, RemovedPoints, Written};
 use super::statements::{WriteError, execute, query};
 use crate::ids::SeriesId;
 use crate::limits;
@@ -116,10 +116,8 @@ pub(super) fn put(
 pub(super) fn remove(
     connection: &Connection,
     cache: &mut SeriesCache,
-    before: i64,
-    after: SeriesId,
-    count_max: usize,
-) -> Result<Written, WriteError> {
+    PointRemoval { before, after, count_max }: PointRemoval,
+) -> rusqlite::Result<RemovedPoints> {
     cache.refresh(connection)?;
     let count_max = count_max.max(1);
     let scanned: Vec<i64> = query(connection, SERIES_AFTER)?
@@ -132,11 +130,11 @@ pub(super) fn remove(
         gone.extend(remove_if_empty(connection, cache, *id)?);
         if count == count_max {
             // It may have more old points.
-            return Ok(Written::PointsRemoved { count, next: Some(SeriesId(id - 1)), removed_keys: gone });
+            return Ok(RemovedPoints { count, next: Some(SeriesId(id - 1)), removed_keys: gone });
         }
     }
     let next = scanned.last().filter(|_| scanned.len() == count_max);
-    Ok(Written::PointsRemoved { count, next: next.map(|id| SeriesId(*id)), removed_keys: gone })
+    Ok(RemovedPoints { count, next: next.map(|id| SeriesId(*id)), removed_keys: gone })
 }
 
 /// Removes the series `id` if it is empty; returns its key.
@@ -144,7 +142,7 @@ fn remove_if_empty(
     connection: &Connection,
     cache: &mut SeriesCache,
     id: i64,
-) -> Result<Option<MetricKey>, WriteError> {
+) -> rusqlite::Result<Option<MetricKey>> {
     let key: Option<String> =
         query(connection, REMOVE_IF_EMPTY)?.query_row([id], |row| row.get(0)).optional()?;
     let key = key.map(|key| MetricKey::from_store(&key));

@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::super::{StoreError, Write, Written, token_sweep};
+use super::super::{PointRemoval, RemovedPoints, StoreError, Write, Written, token_sweep};
 use super::points::{self, SeriesCache};
 use super::served_file::ServedFile;
 use super::statements::{WriteError, as_i64, execute, query, sqlite_integer};
@@ -43,6 +43,14 @@ enum TransactionError {
 
 type Outcome = Result<Written, StoreError>;
 
+impl TransactionError {
+    fn into_store_error(self) -> StoreError {
+        match self {
+            TransactionError::Store(error) | TransactionError::Write(error) => error,
+        }
+    }
+}
+
 /// Runs `writes` in one transaction, or separately if one of them fails it.
 pub(super) fn write(
     connection: &Connection,
@@ -58,9 +66,7 @@ pub(super) fn write(
         Err(TransactionError::Write(_)) if writes.len() > 1 => {
             write_separately(connection, served_file, cache, writes)
         }
-        Err(TransactionError::Write(error) | TransactionError::Store(error)) => {
-            vec![Err(error); writes.len()]
-        }
+        Err(error) => vec![Err(error.into_store_error()); writes.len()],
     }
 }
 
@@ -97,27 +103,47 @@ fn as_not_tried(error: StoreError) -> StoreError {
     }
 }
 
+/// Removes old points in one transaction.
+pub(super) fn remove_points(
+    connection: &Connection,
+    served_file: Option<&ServedFile>,
+    cache: &mut Cache,
+    removal: PointRemoval,
+) -> Result<RemovedPoints, StoreError> {
+    run_transaction(connection, served_file, cache, |connection, cache| {
+        points::remove(connection, &mut cache.series, removal)
+    })
+    .map_err(TransactionError::into_store_error)
+}
+
 fn write_batch(
     connection: &Connection,
     served_file: Option<&ServedFile>,
     cache: &mut Cache,
     writes: &[Write],
 ) -> Result<Vec<Outcome>, TransactionError> {
+    run_transaction(connection, served_file, cache, |connection, cache| {
+        writes.iter().map(|one| write_one(connection, cache, one)).collect()
+    })
+}
+
+/// Runs `work` in one transaction and commits it.
+fn run_transaction<T>(
+    connection: &Connection,
+    served_file: Option<&ServedFile>,
+    cache: &mut Cache,
+    work: impl FnOnce(&Connection, &mut Cache) -> rusqlite::Result<T>,
+) -> Result<T, TransactionError> {
     // The cache is updated only if the transaction commits.
     let mut new_cache = Cache { vms: cache.vms, series: cache.series.take() };
     // IMMEDIATE takes the write lock at once: what is checked below cannot change before it is used, and
     // nothing later waits for a lock. Dropping the transaction, also by a panic, rolls it back.
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
         .map_err(|error| TransactionError::Store(to_store_error(error)))?;
-    let mut outcomes = Vec::with_capacity(writes.len());
-    for one in writes {
-        let outcome = write_one(&transaction, &mut new_cache, one).map_err(|error| {
-            let failed =
-                if is_store_failure(&error) { TransactionError::Store } else { TransactionError::Write };
-            failed(to_store_error(error))
-        })?;
-        outcomes.push(outcome);
-    }
+    let result = work(&transaction, &mut new_cache).map_err(|error| {
+        let failed = if is_store_failure(&error) { TransactionError::Store } else { TransactionError::Write };
+        failed(to_store_error(error))
+    })?;
     if let Some(served_file) = served_file {
         served_file.check_now().map_err(TransactionError::Store)?;
     }
@@ -127,7 +153,7 @@ fn write_batch(
         return Err(TransactionError::Store(StoreError::OutcomeUnknown(error.to_string())));
     }
     *cache = new_cache;
-    Ok(outcomes)
+    Ok(result)
 }
 
 /// Whether `error` concerns the disk, the file or a lock, and not the data of one write.
@@ -171,7 +197,7 @@ pub(super) fn to_commit_error(error: &rusqlite::Error) -> StoreError {
 /// Runs one write atomically.
 fn write_one(connection: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<Outcome> {
     // A savepoint costs as much as writing a point.
-    let needs_savepoint = !matches!(write, Write::Put { .. } | Write::RemovePoints { .. });
+    let needs_savepoint = !write.is_put();
     if needs_savepoint {
         execute(connection, "SAVEPOINT one_write", [])?;
     }
@@ -230,9 +256,6 @@ fn run(connection: &Connection, cache: &mut Cache, write: &Write) -> Result<Writ
                 require_current(connection, login)?;
             }
             points::put(connection, &mut cache.series, points, *keys_max, *is_atomic)
-        }
-        Write::RemovePoints { before, after, count_max } => {
-            points::remove(connection, &mut cache.series, *before, *after, *count_max)
         }
         Write::Remove(name) => remove(connection, name),
         Write::ChangePassword { name, password_hash } => change_password(connection, name, password_hash),

@@ -10,7 +10,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::super::{Store, StoreError, Write, Written};
+use super::super::{RemovedPoints, Store, StoreError, Write, Written};
 use super::Outcome;
 use crate::limits;
 use crate::model::{MetricKey, NewPoint};
@@ -136,9 +136,8 @@ impl WriteBehindBuffer {
         self.lock().queued_points >= limits::POINTS_BEHIND_MAX
     }
 
-    /// Buffers the points of `writes`, up to the first write that cannot be buffered: a removal, or a put
-    /// with an unknown key. Returns the results so far. `login_checks` has one entry per write. A write
-    /// that does not concern points gets no result.
+    /// Buffers the points of `writes`, up to the first put with an unknown key. Returns the results so far.
+    /// `login_checks` has one entry per write. Other writes than puts get no result.
     pub(super) fn accept(
         &self,
         writes: &[Write],
@@ -150,7 +149,6 @@ impl WriteBehindBuffer {
         for (write, check) in writes.iter().zip(login_checks) {
             outcomes.push(match (write, check) {
                 (Write::Put { points, .. }, _) if !state.knows_all_keys(points) => break,
-                (Write::RemovePoints { .. }, _) => break,
                 (Write::Put { .. }, Err(error)) => Some(Err(error)),
                 (Write::Put { points, .. }, Ok(())) => {
                     state.accept(points);
@@ -210,26 +208,18 @@ impl WriterGuard<'_> {
     pub(super) fn prepare(&mut self, writes: &[Write], store: &mut dyn Store) -> Result<(), StoreError> {
         let mut state = self.buffer.lock();
         for write in writes {
-            match write {
-                Write::Put { points, .. } => {
-                    let shared = points.iter().filter_map(|new| state.known_keys.take(&new.key));
-                    self.withheld_keys.extend(shared);
-                }
-                Write::RemovePoints { .. } => self.is_removing = true,
-                _ => {}
+            if let Write::Put { points, .. } = write {
+                let shared = points.iter().filter_map(|new| state.known_keys.take(&new.key));
+                self.withheld_keys.extend(shared);
             }
         }
         let target = state.accepted;
         drop(state);
-        let is_removing = std::mem::take(&mut self.is_removing);
-        self.flush_until(target, store)?;
-        self.is_removing = is_removing;
-        Ok(())
+        self.flush_until(target, store)
     }
 
-    /// Updates the known keys from the results of `writes`. If a series was removed, its buffered points
-    /// are written before the guard is released, so that they reuse its place under the key limit.
-    pub(super) fn finish(mut self, writes: &[Write], outcomes: &[Outcome], store: &mut dyn Store) {
+    /// Updates the known keys from the results of `writes`.
+    pub(super) fn finish(mut self, writes: &[Write], outcomes: &[Outcome]) {
         let mut state = self.buffer.lock();
         for (write, outcome) in writes.iter().zip(outcomes) {
             if let (Write::Put { points, .. }, Ok(Written::Put { refused })) = (write, outcome) {
@@ -239,26 +229,41 @@ impl WriterGuard<'_> {
             }
         }
         state.known_keys.extend(self.withheld_keys.drain(..));
-        let mut has_removed = false;
-        for (write, outcome) in writes.iter().zip(outcomes) {
-            match (write, outcome) {
-                (_, Ok(Written::PointsRemoved { removed_keys: gone, .. })) => {
-                    has_removed |= !gone.is_empty();
-                    for key in gone {
-                        state.known_keys.remove(key);
-                    }
-                }
-                (Write::RemovePoints { .. }, Err(StoreError::OutcomeUnknown(_))) => {
-                    has_removed = true;
-                    state.known_keys = HashSet::new();
-                }
-                _ => {}
-            }
-        }
-        self.is_removing = false;
         if state.known_keys.len() > KNOWN_KEYS_MAX {
             state.known_keys = HashSet::new();
         }
+    }
+
+    /// Prepares to remove points: writes those that were accepted before.
+    pub(super) fn prepare_removal(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        let target = self.buffer.lock().accepted;
+        self.flush_until(target, store)?;
+        self.is_removing = true;
+        Ok(())
+    }
+
+    /// Updates the known keys from the result of a removal. If a series was removed, its buffered points
+    /// are written before the guard is released, so that they reuse its place under the key limit.
+    pub(super) fn finish_removal(
+        mut self,
+        outcome: &Result<RemovedPoints, StoreError>,
+        store: &mut dyn Store,
+    ) {
+        let mut state = self.buffer.lock();
+        let has_removed = match outcome {
+            Ok(RemovedPoints { removed_keys, .. }) => {
+                for key in removed_keys {
+                    state.known_keys.remove(key);
+                }
+                !removed_keys.is_empty()
+            }
+            Err(StoreError::OutcomeUnknown(_)) => {
+                state.known_keys = HashSet::new();
+                true
+            }
+            Err(_) => false,
+        };
+        self.is_removing = false;
         let target = state.accepted;
         drop(state);
         if has_removed && let Err(error) = self.flush_until(target, store) {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    LockRetryPolicy, PointPage, PointPosition, PointStore, RegistryStore, Store, StoreError, StoreFactory,
-    Write, Written,
+    LockRetryPolicy, PointPage, PointPosition, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store,
+    StoreError, StoreFactory, Write, Written,
 };
 use crate::limits;
 use crate::model::{Login, PointFilter};
@@ -103,22 +103,21 @@ impl WriteBehindStore {
     }
 
     /// Writes `writes` to the store while no other connection writes points. If the buffer cannot be
-    /// locked, only writes that do not concern points are done.
+    /// locked, only the other writes than puts are done.
     fn write_through(&mut self, writes: &[Write]) -> Vec<Outcome> {
         let guard = self.buffer.acquire(self.lock_timeout);
         let guard = guard.and_then(|mut guard| guard.prepare(writes, self.inner.as_mut()).map(|()| guard));
         match guard {
             Ok(guard) => {
                 let outcomes = self.inner.write(writes);
-                guard.finish(writes, &outcomes, self.inner.as_mut());
+                guard.finish(writes, &outcomes);
                 outcomes
             }
             Err(error) => {
-                let others: Vec<Write> =
-                    writes.iter().filter(|write| !concerns_points(write)).cloned().collect();
+                let others: Vec<Write> = writes.iter().filter(|write| !write.is_put()).cloned().collect();
                 let results = if others.is_empty() { Vec::new() } else { self.inner.write(&others) };
                 let mut results = results.into_iter();
-                let outcome = |write| match concerns_points(write) {
+                let outcome = |write: &Write| match write.is_put() {
                     true => Err(error.clone()),
                     false => results.next().unwrap_or_else(no_outcome),
                 };
@@ -130,7 +129,7 @@ impl WriteBehindStore {
 
 impl Store for WriteBehindStore {
     fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
-        if !writes.iter().any(concerns_points) {
+        if !writes.iter().any(Write::is_put) {
             return self.inner.write(writes);
         }
         let mut login_checks = self.check_logins(writes);
@@ -145,11 +144,19 @@ impl Store for WriteBehindStore {
         let remaining: Vec<Write> = pending.iter().map(|index| writes[*index].clone()).collect();
         let results = match &remaining[..] {
             [] => Vec::new(),
-            remaining if remaining.iter().any(concerns_points) => self.write_through(remaining),
+            remaining if remaining.iter().any(Write::is_put) => self.write_through(remaining),
             remaining => self.inner.write(remaining),
         };
         pending.into_iter().zip(results).for_each(|(index, outcome)| outcomes[index] = Some(outcome));
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(no_outcome)).collect()
+    }
+
+    fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
+        let mut guard = self.buffer.acquire(self.lock_timeout)?;
+        guard.prepare_removal(self.inner.as_mut())?;
+        let outcome = self.inner.remove_points(removal);
+        guard.finish_removal(&outcome, self.inner.as_mut());
+        outcome
     }
 
     fn registry(&mut self) -> &mut dyn RegistryStore {
@@ -178,11 +185,6 @@ impl PointStore for WriteBehindStore {
         }
         self.inner.points().points_after(filter, after, count_max)
     }
-}
-
-/// Whether `write` concerns points.
-fn concerns_points(write: &Write) -> bool {
-    matches!(write, Write::Put { .. } | Write::RemovePoints { .. })
 }
 
 fn no_outcome() -> Outcome {

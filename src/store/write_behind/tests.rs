@@ -48,22 +48,36 @@ impl StoreFactory for Watched {
     }
 }
 
-impl Store for WatchedStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
+impl WatchedStore {
+    /// Does `write`, unless it is made to fail.
+    fn play<T>(&mut self, write: impl FnOnce(&mut dyn Store) -> T) -> Result<T, StoreError> {
         if self.tricks.fails.load(Ordering::Relaxed) {
-            return vec![Err(unavailable()); writes.len()];
+            return Err(unavailable());
         }
-        let puts = writes.iter().filter(|write| matches!(write, Write::Put { .. })).count();
-        self.tricks.puts.fetch_add(puts, Ordering::Relaxed);
-        let outcomes = self.inner.write(writes);
+        let outcome = write(self.inner.as_mut());
         let meanwhile = self.tricks.meanwhile.lock().expect("no panic").take();
         if let Some(meanwhile) = meanwhile {
             meanwhile();
         }
-        if self.tricks.is_silent.load(Ordering::Relaxed) {
-            return vec![Err(StoreError::OutcomeUnknown("it says nothing".to_owned())); writes.len()];
+        match self.tricks.is_silent.load(Ordering::Relaxed) {
+            true => Err(StoreError::OutcomeUnknown("it says nothing".to_owned())),
+            false => Ok(outcome),
         }
-        outcomes
+    }
+}
+
+impl Store for WatchedStore {
+    fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
+        let puts = Arc::clone(&self.tricks.puts);
+        let write = |inner: &mut dyn Store| {
+            puts.fetch_add(writes.iter().filter(|write| write.is_put()).count(), Ordering::Relaxed);
+            inner.write(writes)
+        };
+        self.play(write).unwrap_or_else(|error| vec![Err(error); writes.len()])
+    }
+
+    fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
+        self.play(|inner| inner.remove_points(removal))?
     }
 
     fn registry(&mut self) -> &mut dyn RegistryStore {
@@ -102,9 +116,8 @@ impl Fixture {
     }
 
     /// Retention removes what is older than `before`.
-    fn remove(&mut self, before: i64) -> Outcome {
-        let remove = Write::RemovePoints { before, after: SeriesId(0), count_max: 99 };
-        self.store.write(&[remove]).remove(0)
+    fn remove(&mut self, before: i64) -> Result<RemovedPoints, StoreError> {
+        self.store.remove_points(PointRemoval { before, after: SeriesId(0), count_max: 99 })
     }
 
     /// When something was written and nobody has heard of that yet, others write `write` and are told `outcome`.
@@ -271,7 +284,7 @@ fn a_removed_series_frees_its_key_and_buffers_no_more_points() {
     let mut fixture = Fixture::new();
     assert_eq!(fixture.put(&put("a=1@1 b=1@20 c=1@20")).0, kept());
     let gone = vec![MetricKey::from_store("a")];
-    assert_eq!(fixture.remove(9), Ok(Written::PointsRemoved { count: 1, next: None, removed_keys: gone }));
+    assert_eq!(fixture.remove(9), Ok(RemovedPoints { count: 1, next: None, removed_keys: gone }));
     assert_eq!(fixture.put(&put("d=1@20")).0, kept());
     assert_eq!(fixture.put(&put("a=2@20")).0, refused(&[0]));
     assert_eq!(fixture.put(&put_all_or_none("b=2@20 a=2@20")).0, Err(StoreError::KeyLimitReached(1)));
@@ -335,8 +348,9 @@ fn a_panic_during_removal_clears_the_known_keys() {
 fn acknowledged_points_are_kept_when_another_process_removes_their_series() {
     let mut fixture = Fixture::new();
     assert_eq!(fixture.put(&put("a=1@1 b=1@1 c=1@1")).0, kept());
-    let remove = Write::RemovePoints { before: 9, after: SeriesId(0), count_max: 9 };
-    assert!(fixture.direct.write(&[remove, put("d=1@20 e=1@20 f=1@20")]).iter().all(Result::is_ok));
+    let removal = PointRemoval { before: 9, after: SeriesId(0), count_max: 9 };
+    assert!(fixture.direct.remove_points(removal).is_ok());
+    assert_eq!(fixture.direct.write(&[put("d=1@20 e=1@20 f=1@20")]), [kept()]);
     assert_eq!(fixture.put(&put("a=2@20")), (kept(), 0));
     assert_eq!(fixture.seen(), "d=1.0@20 e=1.0@20 f=1.0@20 a=2.0@20");
     assert_eq!(fixture.waiting(), 0);

@@ -330,7 +330,7 @@ fn a_column_type_mismatch_keeps_the_connection() {
     let mut store = store(&database.url());
     register(&mut store, "a", &[]);
     let backend = |store: &mut PostgresStore| {
-        store.read(|session| Ok(session.query_text("SELECT pg_backend_pid()")?)).unwrap()
+        store.run(|session| Ok(session.query_text("SELECT pg_backend_pid()")?)).unwrap()
     };
     let before = backend(&mut store);
     database.client().batch_execute("ALTER TABLE vms ALTER COLUMN cpus TYPE bigint").unwrap();
@@ -339,7 +339,7 @@ fn a_column_type_mismatch_keeps_the_connection() {
     assert!(why.contains("deserializing"), "{why}");
     assert!(before.is_some() && backend(&mut store) == before, "it was of use still");
     // The other way round.
-    let outcome = store.read(|session| {
+    let outcome = store.run(|session| {
         session.query("SELECT $1::integer", &[&"text"])?;
         Ok(())
     });

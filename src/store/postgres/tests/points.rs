@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::super::super::contract::points::{ALL, DONE, all, assert_points, of_key, put, put_up_to, removed};
+use super::super::super::contract::points::{
+    ALL, DONE, all, assert_points, of_key, older_than, put, put_up_to, removed,
+};
 use super::failures::until;
 use super::proxy::{Cut, Proxy};
 use super::*;
@@ -25,10 +27,6 @@ fn last_statement(database: &Database<'_>) -> String {
     let sql = "SELECT query FROM pg_stat_activity
                WHERE datname = current_database() AND application_name = 'vmherd'";
     database.client().query_one(sql, &[]).expect("one connection").get(0)
-}
-
-fn removal(before: i64) -> Write {
-    Write::RemovePoints { before, after: SeriesId(0), count_max: 10 }
 }
 
 #[test]
@@ -70,16 +68,16 @@ fn a_series_being_removed_makes_only_its_writers_busy() {
     ];
     assert_eq!(store.write(&puts), [busy(), DONE, busy(), DONE]);
     // Nor is it in the way of who removes others.
-    assert_eq!(store.write(&[removal(10)]), [removed(4, &["b", "c"])]);
+    assert_eq!(store.remove_points(older_than(10)), removed(4, &["b", "c"]));
     assert_eq!(number(&database, "SELECT count(*) FROM series WHERE key = 'a'"), 1);
     other.batch_execute("ROLLBACK").unwrap();
 
     // The number of series: whose key is known does not need it.
     assert_eq!(run(&mut store, put(&[("a", 1, 1.0)])), DONE);
     other.batch_execute("BEGIN; SELECT FROM series_total FOR UPDATE").unwrap();
-    let puts =
-        [put(&[("d", 1, 1.0)]), put(&[("a", 2, 1.0)]), removal(10), put(&[("a", 3, 1.0), ("e", 1, 1.0)])];
-    assert_eq!(store.write(&puts), [busy(), DONE, busy(), busy()]);
+    let puts = [put(&[("d", 1, 1.0)]), put(&[("a", 2, 1.0)]), put(&[("a", 3, 1.0), ("e", 1, 1.0)])];
+    assert_eq!(store.write(&puts), [busy(), DONE, busy()]);
+    assert_eq!(store.remove_points(older_than(10)), Err(StoreError::Busy));
     other.batch_execute("ROLLBACK").unwrap();
     assert_points(&all(&mut store), &[("a", 1, 1.0), ("a", 2, 1.0)]);
 }
@@ -91,14 +89,12 @@ fn a_locked_point_makes_only_puts_busy() {
     assert_eq!(run(&mut store, put(&[("a", 1, 1.0)])), DONE);
     let mut other = database.client();
     other.batch_execute("BEGIN; UPDATE points SET value = 2").unwrap();
-    let writes = [put(&[("a", 1, 3.0)]), registration("web", &[]), removal(5)];
-    assert_eq!(
-        store.write(&writes),
-        [Err(StoreError::Busy), Ok(Written::Registered(VmId(2))), removed(0, &[])]
-    );
+    let writes = [put(&[("a", 1, 3.0)]), registration("web", &[])];
+    assert_eq!(store.write(&writes), [Err(StoreError::Busy), Ok(Written::Registered(VmId(2)))]);
+    assert_eq!(store.remove_points(older_than(5)), removed(0, &[]));
     other.batch_execute("ROLLBACK").unwrap();
     assert_eq!(store.write(&writes[..1]), [DONE]);
-    assert_eq!(run(&mut store, removal(5)), removed(1, &["a"]));
+    assert_eq!(store.remove_points(older_than(5)), removed(1, &["a"]));
 }
 
 /// What is put while its series is about to go either keeps it or makes it anew, whoever comes first.
@@ -131,7 +127,7 @@ fn a_point_put_during_removal_of_its_series_is_kept() {
             "BEGIN; SELECT FROM series WHERE key = 'a' FOR KEY SHARE; INSERT INTO points VALUES (3, 9, 1.0)",
         )
         .unwrap();
-        assert_eq!(run(&mut store, removal(8)), removed(2, &["b"]));
+        assert_eq!(store.remove_points(older_than(8)), removed(2, &["b"]));
         other.batch_execute("COMMIT").unwrap();
         assert_points(&all(&mut store), &[("a", 9, 1.0)]);
         assert_eq!(number(&database, "SELECT series FROM series_total"), 1);
@@ -284,7 +280,7 @@ fn points_survive_concurrent_removal_of_older_points() {
     thread::scope(|scope| {
         scope.spawn(|| {
             while before.load(Ordering::Acquire) < ROUNDS {
-                let outcome = run(&mut remover, removal(before.load(Ordering::Acquire)));
+                let outcome = remover.remove_points(older_than(before.load(Ordering::Acquire)));
                 assert!(outcome.is_ok(), "{outcome:?}");
             }
         });
@@ -376,9 +372,9 @@ fn point_pages_and_removals_do_not_scan_the_whole_table() {
             }
             assert_eq!(run(&mut store, put(&[(&format!("key-{}", round + 1), round, 2.0)])), DONE);
             let after = SeriesId(10 * round + 20);
-            let outcome = run(&mut store, Write::RemovePoints { before: 50, after, count_max: 100 });
+            let outcome = store.remove_points(PointRemoval { before: 50, after, count_max: 100 });
             let next = Some(SeriesId(after.0 + 2));
-            assert_eq!(outcome, Ok(Written::PointsRemoved { count: 100, next, removed_keys: Vec::new() }));
+            assert_eq!(outcome, Ok(RemovedPoints { count: 100, next, removed_keys: Vec::new() }));
         }
         // A connection's counts are there for others once it has ended.
         drop(store);
