@@ -34,7 +34,7 @@ pub use self::monitored::MonitoredFactory;
 pub use self::points::{PointPage, PointPosition, PointRemoval, PointStore, RemovedPoints};
 pub use self::postgres::PostgresUrl;
 pub use self::registry::{RegistryStore, VmPage};
-pub use self::write::{Write, Written};
+pub use self::write::{Write, WriteOutcome, Written};
 pub use self::write_behind::{WriteBehindBuffer, WriteBehindFactory};
 pub use self::write_health::WriteHealth;
 
@@ -46,7 +46,7 @@ pub trait Store: Send {
     /// Runs `writes` in order and returns one result for each, in order. Each write is atomic. `Ok` means
     /// that the write is as durable as the store promises. The writes share one commit where the store
     /// supports it; a failing write does not fail the others.
-    fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>>;
+    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome>;
 
     /// Removes old points, in a commit of its own.
     fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError>;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     LockRetryPolicy, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError, StoreFactory,
-    Write, WriteHealth, Written,
+    Write, WriteHealth, WriteOutcome,
 };
 
 /// Makes connections whose writes are monitored.
@@ -48,7 +48,7 @@ impl StoreFactory for MonitoredFactory {
 }
 
 impl Store for MonitoredStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
         let attempt = self.health.begin();
         let outcomes = self.inner.write(writes);
         self.health.end(attempt, outcomes.iter().map(|outcome| outcome.as_ref().map(|_| true)));

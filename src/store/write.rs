@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::StoreError;
 use crate::clock::UnixSeconds;
 use crate::ids::VmId;
 use crate::model::{Login, NewPoint, NewVm, TokenHash, VmChange, VmName, VmShape};
@@ -80,7 +81,7 @@ pub enum Write {
         /// The maximum number of keys; [`Write::KEYS_UNBOUNDED`] for points that were acknowledged
         /// before.
         keys_max: u64,
-        /// Whether to store all points or none: [`super::StoreError::KeyLimitReached`]. Otherwise only the
+        /// Whether to store all points or none: [`StoreError::KeyLimitReached`]. Otherwise only the
         /// points whose key would exceed the limit are refused.
         is_atomic: bool,
     },
@@ -125,18 +126,16 @@ impl Write {
 }
 
 /// The result of a [`Write`].
+pub type WriteOutcome = Result<Written, StoreError>;
+
+/// The result of a [`Write`] that succeeded.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
 pub enum Written {
+    /// The VM was added with this id.
     Registered(VmId),
-    Updated,
-    TokenIssued,
-    Connected,
-    TokensRevoked,
-    Removed,
-    PasswordChanged,
     /// The points at the indexes `refused` (ascending) exceeded the key limit; the others are stored.
-    Put {
-        refused: Vec<usize>,
-    },
+    #[allow(missing_docs)]
+    Put { refused: Vec<usize> },
+    /// Any other write.
+    Done,
 }

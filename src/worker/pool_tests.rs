@@ -4,7 +4,9 @@ use super::*;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, DiskId, RequestKey, RequestSeq, VmId};
 use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
-use crate::store::{PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, VmPage, Write, Written};
+use crate::store::{
+    PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, VmPage, Write, WriteOutcome,
+};
 use crate::work::pages::PageRequest;
 use crate::work::{Asker, Read};
 use crate::worker::{Account, JobKey, JobState, Priority};
@@ -94,7 +96,7 @@ impl StoreFactory for HeldFactory {
 }
 
 impl Store for HeldStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
         self.0.write(writes)
     }
 

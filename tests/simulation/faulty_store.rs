@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::random::Random;
 use vmherd::internals::store::{
     LockRetryPolicy, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError, StoreFactory,
-    Write, Written,
+    Write, WriteOutcome,
 };
 
 /// Makes connections to such a store.
@@ -79,7 +79,7 @@ impl FaultyStore {
 }
 
 impl Store for FaultyStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
         if !writes.iter().any(Write::is_put) {
             return self.inner.write(writes);
         }

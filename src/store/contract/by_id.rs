@@ -59,14 +59,14 @@ fn an_added_vm_is_named_by_its_number(fixture: &Fixture) {
     let found = credentials(&mut *store, "3").expect("it is known by its number");
     assert_eq!((found.login.id, found.password_hash), (VmId(3), None));
     // One that goes leaves its number to nobody.
-    assert_eq!(run(&mut *store, Write::Remove(name("3"))), Ok(Written::Removed));
+    assert_eq!(run(&mut *store, Write::Remove(name("3"))), Ok(Written::Done));
     assert_eq!(add(&mut *store, &[]), VmId(4));
     assert_eq!(credentials(&mut *store, "3"), None);
 }
 
 fn added_vms_respect_the_limit(fixture: &Fixture) {
     let mut store = fixture.connect();
-    let full: Result<Written, StoreError> = Err(StoreError::VmLimitReached);
+    let full: WriteOutcome = Err(StoreError::VmLimitReached);
     assert_eq!(run(&mut *store, addition(&[1], 0)), full);
     register(&mut *store, "web", &[]);
     assert_eq!(run(&mut *store, addition(&[1], 2)), Ok(Written::Registered(VmId(2))));
@@ -163,7 +163,7 @@ fn ever_connected_is_permanent(fixture: &Fixture) {
     let third = by_id(&mut *store, 3).unwrap().login;
     let before = vm(&mut *store, VmId(3));
     for _ in 0..2 {
-        assert_eq!(run(&mut *store, connect(&third)), Ok(Written::Connected));
+        assert_eq!(run(&mut *store, connect(&third)), Ok(Written::Done));
         assert_eq!(connected(&mut *store), [3]);
     }
     let page = store.registry().ever_connected_after(VmId(0), 10).unwrap();
@@ -194,7 +194,7 @@ fn connect_needs_a_current_login(fixture: &Fixture) {
     assert_eq!(connected(&mut *store), [0; 0]);
     assert_eq!(by_id(&mut *store, 1).unwrap().password_hash.as_deref(), Some("hash of web"));
     let outcomes = store.write(&[connect(&stale), connect(&web), addition(&[1], 5)]);
-    let wanted = [Err(StoreError::NotCurrent), Ok(Written::Connected), Ok(Written::Registered(VmId(2)))];
+    let wanted = [Err(StoreError::NotCurrent), Ok(Written::Done), Ok(Written::Registered(VmId(2)))];
     assert_eq!(outcomes, wanted);
 }
 

@@ -14,7 +14,7 @@ mod tokens;
 
 use std::sync::Arc;
 
-use super::{Location, Store, StoreError, StoreFactory, Write, Written, open};
+use super::{Location, Store, StoreError, StoreFactory, Write, WriteOutcome, Written, open};
 use crate::clock::UnixSeconds;
 use crate::ids::VmId;
 use crate::model::{Credentials, Login, NewVm, TokenHash, Vm, VmChange, VmName, VmShape};
@@ -166,7 +166,7 @@ fn password(text: &str, password_hash: &str) -> Write {
 }
 
 /// Runs one write.
-pub(super) fn run(store: &mut dyn Store, write: Write) -> Result<Written, StoreError> {
+pub(super) fn run(store: &mut dyn Store, write: Write) -> WriteOutcome {
     let mut outcomes = store.write(&[write]);
     assert_eq!(outcomes.len(), 1);
     outcomes.remove(0)

@@ -31,7 +31,7 @@ contract! {
 
 const KEYS_MAX: u64 = 1000;
 pub(in super::super) const ALL: PointFilter = PointFilter { key: None, from: None, to: None };
-pub(in super::super) const DONE: Result<Written, StoreError> = Ok(Written::Put { refused: Vec::new() });
+pub(in super::super) const DONE: WriteOutcome = Ok(Written::Put { refused: Vec::new() });
 
 pub(in super::super) fn key(text: &str) -> MetricKey {
     MetricKey::parse(text).expect(text)
@@ -427,10 +427,7 @@ fn put_needs_a_current_login(fixture: &Fixture) {
         put_by(&stale, 5),
     ]);
     let refused = Err(StoreError::NotCurrent);
-    assert_eq!(
-        outcomes,
-        [refused.clone(), DONE, refused.clone(), Ok(Written::PasswordChanged), refused.clone(), DONE]
-    );
+    assert_eq!(outcomes, [refused.clone(), DONE, refused.clone(), Ok(Written::Done), refused.clone(), DONE]);
     assert_points(&all(&mut *store), &[("a", 2, 1.0), ("a", 5, 1.0)]);
     assert_eq!(store.write(&[Write::Remove(name("web")), put_by(&stale, 6)])[1], refused);
     assert_eq!(run(&mut *store, put_by(&stale, 7)), refused);
@@ -463,7 +460,7 @@ fn points_are_visible_to_other_connections(fixture: &Fixture) {
 }
 
 /// Runs one write; who loses against the others for too long is told so, and asks again.
-fn insist(store: &mut dyn Store, write: &Write) -> Result<Written, StoreError> {
+fn insist(store: &mut dyn Store, write: &Write) -> WriteOutcome {
     for _ in 0..20 {
         match store.write(std::slice::from_ref(write)).remove(0) {
             Err(StoreError::Busy) => {}

@@ -52,7 +52,7 @@ fn a_vm_can_be_as_large_as_the_limits(fixture: &Fixture) {
     let long = "n".repeat(limits::VM_NAME_BYTES_MAX);
     let login = register(&mut *store, &long, &[limits::DISK_GIB_MAX; limits::DISKS_PER_VM_MAX]);
     let change = VmChange { ram_mib: Some(limits::RAM_MIB_MAX), cpus: Some(limits::CPUS_MAX), disks: None };
-    assert_eq!(run(&mut *store, update(&login, change)), Ok(Written::Updated));
+    assert_eq!(run(&mut *store, update(&login, change)), Ok(Written::Done));
     let vm = vm(&mut *store, login.id);
     assert_eq!(vm.shape, VmShape { ram_mib: limits::RAM_MIB_MAX, cpus: limits::CPUS_MAX });
     assert_eq!(sizes(&vm), [limits::DISK_GIB_MAX; limits::DISKS_PER_VM_MAX]);
@@ -96,7 +96,7 @@ fn names_read_back_unchanged(fixture: &Fixture) {
         assert_eq!(store.registry().disks_after(DiskId(index as i64), 1).unwrap()[0].vm_name.as_str(), *text);
     }
     for text in names {
-        assert_eq!(run(&mut *store, Write::Remove(name(text))), Ok(Written::Removed), "{text}");
+        assert_eq!(run(&mut *store, Write::Remove(name(text))), Ok(Written::Done), "{text}");
     }
     assert_eq!(all_vms(&mut *store), []);
 }
@@ -110,13 +110,13 @@ fn a_name_can_be_registered_once(fixture: &Fixture) {
     assert_eq!(run(&mut *store, registration_up_to("web", &[], 1)), Err(StoreError::AlreadyRegistered));
     assert_eq!(all_vms(&mut *store), before);
     register(&mut *store, "Web", &[]);
-    assert_eq!(run(&mut *store, Write::Remove(name("web"))), Ok(Written::Removed));
+    assert_eq!(run(&mut *store, Write::Remove(name("web"))), Ok(Written::Done));
     register(&mut *store, "web", &[]);
 }
 
 fn registered_vms_respect_the_limit(fixture: &Fixture) {
     let (mut store, mut other) = (fixture.connect(), fixture.connect());
-    let full: Result<Written, StoreError> = Err(StoreError::VmLimitReached);
+    let full: WriteOutcome = Err(StoreError::VmLimitReached);
     assert_eq!(run(&mut *store, registration_up_to("none", &[], 0)), full);
     for text in ["a", "b", "c"] {
         assert!(run(&mut *store, registration_up_to(text, &[], 3)).is_ok(), "{text}");
@@ -243,7 +243,7 @@ fn removing_a_vm_removes_only_its_disks(fixture: &Fixture) {
     for text in ["a", "b", "c"] {
         register(&mut *store, text, &[1, 2]);
     }
-    assert_eq!(run(&mut *store, Write::Remove(name("b"))), Ok(Written::Removed));
+    assert_eq!(run(&mut *store, Write::Remove(name("b"))), Ok(Written::Done));
     assert_eq!(run(&mut *store, Write::Remove(name("b"))), Err(StoreError::UnknownVm));
     assert_eq!(credentials(&mut *store, "b"), None);
     let names: Vec<String> = all_vms(&mut *store).iter().map(|vm| vm.name.to_string()).collect();
@@ -355,7 +355,7 @@ fn each_password_hash_prefix_is_listed_once(fixture: &Fixture) {
     ];
     for (name, hash) in hashes {
         register(&mut *store, name, &[]);
-        assert_eq!(run(&mut *store, password(name, hash)), Ok(Written::PasswordChanged));
+        assert_eq!(run(&mut *store, password(name, hash)), Ok(Written::Done));
     }
     let addition = Write::AddVm { shape: SHAPE, disk_sizes_gib: vec![], vms_max: 100, now: NOW };
     run(&mut *store, addition).expect("a VM without a password");

@@ -22,8 +22,8 @@ fn owner(store: &mut dyn Store, number: u8) -> Option<Login> {
 fn a_token_identifies_its_owner_until_it_expires(fixture: &Fixture) {
     let mut store = fixture.connect();
     let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
-    assert_eq!(run(&mut *store, issue(&a, token(1), NOW.0 + 10)), Ok(Written::TokenIssued));
-    assert_eq!(run(&mut *store, issue(&b, token(2), NOW.0 + 20)), Ok(Written::TokenIssued));
+    assert_eq!(run(&mut *store, issue(&a, token(1), NOW.0 + 10)), Ok(Written::Done));
+    assert_eq!(run(&mut *store, issue(&b, token(2), NOW.0 + 20)), Ok(Written::Done));
     assert_eq!(owner(&mut *store, 1), Some(a.clone()));
     assert_eq!(owner(&mut *store, 2), Some(b.clone()));
     let several = [(2, 0), (3, 0), (1, 9), (1, 10), (2, 0)];
@@ -104,12 +104,12 @@ fn a_token_can_replace_another(fixture: &Fixture) {
         now: NOW,
     };
     run(&mut *store, issue(&a, token(1), NOW.0 + 10)).unwrap();
-    assert_eq!(run(&mut *store, replacing(&a, 2, 1)), Ok(Written::TokenIssued));
+    assert_eq!(run(&mut *store, replacing(&a, 2, 1)), Ok(Written::Done));
     assert_eq!((owner(&mut *store, 1), owner(&mut *store, 2)), (None, Some(a)));
     // A connection that now is another VM, and a token that is gone already.
-    assert_eq!(run(&mut *store, replacing(&b, 3, 2)), Ok(Written::TokenIssued));
+    assert_eq!(run(&mut *store, replacing(&b, 3, 2)), Ok(Written::Done));
     assert_eq!((owner(&mut *store, 2), owner(&mut *store, 3)), (None, Some(b.clone())));
-    assert_eq!(run(&mut *store, replacing(&b, 4, 99)), Ok(Written::TokenIssued));
+    assert_eq!(run(&mut *store, replacing(&b, 4, 99)), Ok(Written::Done));
     assert_eq!((owner(&mut *store, 3), owner(&mut *store, 4)), (Some(b.clone()), Some(b)));
 }
 
@@ -143,10 +143,10 @@ fn tokens_of_any_owner_can_be_revoked(fixture: &Fixture) {
         login: login.clone(),
         tokens: numbers.iter().map(|number| token(*number)).collect(),
     };
-    assert_eq!(run(&mut *store, end(&b, &[1])), Ok(Written::TokensRevoked));
-    assert_eq!(run(&mut *store, end(&a, &[3, 4, 77])), Ok(Written::TokensRevoked));
-    assert_eq!(run(&mut *store, end(&a, &[1])), Ok(Written::TokensRevoked));
-    assert_eq!(run(&mut *store, end(&a, &[])), Ok(Written::TokensRevoked));
+    assert_eq!(run(&mut *store, end(&b, &[1])), Ok(Written::Done));
+    assert_eq!(run(&mut *store, end(&a, &[3, 4, 77])), Ok(Written::Done));
+    assert_eq!(run(&mut *store, end(&a, &[1])), Ok(Written::Done));
+    assert_eq!(run(&mut *store, end(&a, &[])), Ok(Written::Done));
     for number in [1, 3, 4] {
         assert_eq!(owner(&mut *store, number), None, "{number}");
     }
@@ -183,7 +183,7 @@ fn a_password_change_revokes_logins_and_tokens(fixture: &Fixture) {
     run(&mut *store, issue(&b, token(9), NOW.0 + 10)).unwrap();
     assert_eq!(store.registry().is_current(&a), Ok(true));
 
-    assert_eq!(run(&mut *operator, password("a", "new hash")), Ok(Written::PasswordChanged));
+    assert_eq!(run(&mut *operator, password("a", "new hash")), Ok(Written::Done));
     assert_ended(&mut *store, &a);
     assert_ended(&mut *operator, &a);
     assert_eq!(owner(&mut *store, 1), None);
@@ -193,8 +193,8 @@ fn a_password_change_revokes_logins_and_tokens(fixture: &Fixture) {
     assert_eq!(known.password_hash.as_deref(), Some("new hash"));
     assert_eq!(known.login.id, a.id);
     assert_eq!(store.registry().is_current(&known.login), Ok(true));
-    assert_eq!(run(&mut *store, update(&known.login, ram(77))), Ok(Written::Updated));
-    assert_eq!(run(&mut *store, issue(&known.login, token(2), NOW.0 + 10)), Ok(Written::TokenIssued));
+    assert_eq!(run(&mut *store, update(&known.login, ram(77))), Ok(Written::Done));
+    assert_eq!(run(&mut *store, issue(&known.login, token(2), NOW.0 + 10)), Ok(Written::Done));
     assert_eq!(owner(&mut *operator, 2), Some(known.login));
 }
 
@@ -203,7 +203,7 @@ fn removing_a_vm_revokes_logins_and_tokens(fixture: &Fixture) {
     let (a, b) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[]));
     run(&mut *store, issue(&a, token(1), NOW.0 + 10)).unwrap();
     run(&mut *store, issue(&b, token(9), NOW.0 + 10)).unwrap();
-    assert_eq!(run(&mut *operator, Write::Remove(name("a"))), Ok(Written::Removed));
+    assert_eq!(run(&mut *operator, Write::Remove(name("a"))), Ok(Written::Done));
     assert_ended(&mut *store, &a);
     assert_ended(&mut *operator, &a);
     assert_eq!(owner(&mut *store, 1), None);

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::hash_prefixes::HashPrefixes;
 use super::{
     PointPage, PointPosition, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError,
-    StoreFactory, VmPage, Write, Written, token_sweep,
+    StoreFactory, VmPage, Write, WriteOutcome, Written, token_sweep,
 };
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
@@ -81,9 +81,16 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
         match self.lock() {
-            Ok(mut tables) => writes.iter().map(|write| tables.run(write)).collect(),
+            Ok(mut tables) => {
+                let run = |write| {
+                    let outcome = tables.run(write);
+                    tables.check_invariants();
+                    outcome
+                };
+                writes.iter().map(run).collect()
+            }
             Err(error) => vec![Err(error); writes.len()],
         }
     }
@@ -183,16 +190,17 @@ impl Tables {
         VmPage { vms, is_last: true }
     }
 
-    fn run(&mut self, write: &Write) -> Result<Written, StoreError> {
-        let written = match write {
-            Write::Register { vm, vms_max, now: _ } => self.register(vm, *vms_max),
+    fn run(&mut self, write: &Write) -> WriteOutcome {
+        match write {
+            Write::Register { vm, vms_max, now: _ } => return self.register(vm, *vms_max),
             Write::AddVm { shape, disk_sizes_gib, vms_max, now: _ } => {
                 // No other VM can have this name: names of digits cannot be registered.
                 let name = VmName::from_store(&(self.last_vm_id + 1).to_string());
                 let (shape, disk_sizes_gib) = (*shape, disk_sizes_gib.clone());
-                self.register(&NewVm { name, shape, disk_sizes_gib, password_hash: None }, *vms_max)
+                let vm = NewVm { name, shape, disk_sizes_gib, password_hash: None };
+                return self.register(&vm, *vms_max);
             }
-            Write::Update { login, change } => self.update(login, change),
+            Write::Update { login, change } => self.update(login, change)?,
             Write::IssueToken { login, token, expires, replaces, rehash, now } => {
                 self.require_new_token(token)?;
                 self.require_current(login)?.record_login(rehash.as_deref());
@@ -201,30 +209,26 @@ impl Tables {
                     self.revoke_token(replaced);
                 }
                 self.add_token(login.id, *token, *expires);
-                Ok(Written::TokenIssued)
             }
             Write::Connect { login, rehash, now: _ } => {
                 self.require_current(login)?.record_login(rehash.as_deref());
-                Ok(Written::Connected)
             }
             Write::RevokeTokens { login, tokens } => {
                 self.require_current(login)?;
                 for token in tokens {
                     self.revoke_token(token);
                 }
-                Ok(Written::TokensRevoked)
             }
             Write::Put { login, points, keys_max, is_atomic } => {
                 if let Some(login) = login {
                     self.require_current(login)?;
                 }
-                self.series.put(points, *keys_max, *is_atomic)
+                return self.series.put(points, *keys_max, *is_atomic);
             }
-            Write::Remove(name) => self.remove(name),
-            Write::ChangePassword { name, password_hash } => self.change_password(name, password_hash),
-        };
-        self.check_invariants();
-        written
+            Write::Remove(name) => self.remove(name)?,
+            Write::ChangePassword { name, password_hash } => self.change_password(name, password_hash)?,
+        }
+        Ok(Written::Done)
     }
 
     fn require_current(&mut self, login: &Login) -> Result<&mut VmRow, StoreError> {
@@ -239,7 +243,7 @@ impl Tables {
         Ok(())
     }
 
-    fn register(&mut self, new: &NewVm, vms_max: u64) -> Result<Written, StoreError> {
+    fn register(&mut self, new: &NewVm, vms_max: u64) -> WriteOutcome {
         if self.names.contains_key(&new.name) {
             return Err(StoreError::AlreadyRegistered);
         }
@@ -258,7 +262,7 @@ impl Tables {
         Ok(Written::Registered(id))
     }
 
-    fn update(&mut self, login: &Login, change: &VmChange) -> Result<Written, StoreError> {
+    fn update(&mut self, login: &Login, change: &VmChange) -> Result<(), StoreError> {
         let vm = &mut self.require_current(login)?.vm;
         if let Some(DiskChange::Resize(changes)) = &change.disks {
             resize_disks(&mut vm.disks, changes)?;
@@ -268,7 +272,7 @@ impl Tables {
         if let Some(DiskChange::Replace(sizes)) = &change.disks {
             self.replace_disks(login.id, sizes);
         }
-        Ok(Written::Updated)
+        Ok(())
     }
 
     fn replace_disks(&mut self, id: VmId, sizes: &[u64]) {
@@ -335,17 +339,17 @@ impl Tables {
         }
     }
 
-    fn remove(&mut self, name: &VmName) -> Result<Written, StoreError> {
+    fn remove(&mut self, name: &VmName) -> Result<(), StoreError> {
         let id = self.names.remove(name).ok_or(StoreError::UnknownVm)?;
         let row = self.vms.remove(&id).ok_or(StoreError::UnknownVm)?;
         for disk in &row.vm.disks {
             self.disk_owners.remove(&disk.id);
         }
         self.revoke_tokens(row.tokens);
-        Ok(Written::Removed)
+        Ok(())
     }
 
-    fn change_password(&mut self, name: &VmName, password_hash: &str) -> Result<Written, StoreError> {
+    fn change_password(&mut self, name: &VmName, password_hash: &str) -> Result<(), StoreError> {
         let id = self.names.get(name).ok_or(StoreError::UnknownVm)?;
         let row = self.vms.get_mut(id).ok_or(StoreError::UnknownVm)?;
         row.password_hash = Some(password_hash.to_owned());
@@ -353,7 +357,7 @@ impl Tables {
         row.epoch += 1;
         let tokens = std::mem::take(&mut row.tokens);
         self.revoke_tokens(tokens);
-        Ok(Written::PasswordChanged)
+        Ok(())
     }
 
     fn check_invariants(&self) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
 
 use super::super::series::{PageBuilder, ScanRange, check_key_quota};
-use super::super::{PointPage, PointPosition, PointRemoval, RemovedPoints, StoreError, Written};
+use super::super::{PointPage, PointPosition, PointRemoval, RemovedPoints, WriteOutcome, Written};
 use super::chunked_points::ChunkedPoints;
 use crate::ids::SeriesId;
 use crate::model::{MetricKey, NewPoint, PointFilter};
@@ -23,12 +23,7 @@ struct SeriesRow {
 }
 
 impl SeriesTable {
-    pub(super) fn put(
-        &mut self,
-        points: &[NewPoint],
-        keys_max: u64,
-        is_atomic: bool,
-    ) -> Result<Written, StoreError> {
+    pub(super) fn put(&mut self, points: &[NewPoint], keys_max: u64, is_atomic: bool) -> WriteOutcome {
         let mut ids: Vec<Option<SeriesId>> =
             points.iter().map(|new| self.keys.get(&new.key).copied()).collect();
         let mut refused = Vec::new();

@@ -1,10 +1,5 @@
 //! Types that all writes share: how to treat locks, and counted rows.
 
-use super::super::{StoreError, Written};
-
-/// The result of a write.
-pub(super) type Outcome = Result<Written, StoreError>;
-
 /// How to treat rows that another transaction has locked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum LockPolicy {

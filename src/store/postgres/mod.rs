@@ -26,14 +26,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{
     DeferredOpen, LockRetryPolicy, OpenFailure, PointPage, PointPosition, PointRemoval, PointStore,
-    RegistryStore, RemovedPoints, Store, StoreError, StoreFactory, VmPage, Write,
+    RegistryStore, RemovedPoints, Store, StoreError, StoreFactory, VmPage, Write, WriteOutcome,
 };
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Credentials, DiskOfVm, Login, PointFilter, TokenHash, Vm, VmName};
 use connector::Connector;
-use locking::{LockPolicy, Outcome};
+use locking::LockPolicy;
 use pg_error::{POOLER_HINT, PgError};
 use pg_session::{PgSession, RetryBudget, WaitMode};
 use session_pool::{Borrower, SessionPool};
@@ -131,9 +131,9 @@ impl StoreFactory for PostgresFactory {
 }
 
 impl Store for PostgresStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
+    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
         let mut budget = RetryBudget::new(self.borrower.wait_mode);
-        let mut outcomes: Vec<Option<Outcome>> = vec![None; writes.len()];
+        let mut outcomes: Vec<Option<WriteOutcome>> = vec![None; writes.len()];
         // A locked row delays only the writes that need it.
         if writes.len() > 1 {
             self.write_pending(writes, LockPolicy::SkipLocked, &mut outcomes, &mut budget);
@@ -227,7 +227,7 @@ impl PostgresStore {
         &mut self,
         writes: &[Write],
         lock_policy: LockPolicy,
-        outcomes: &mut [Option<Outcome>],
+        outcomes: &mut [Option<WriteOutcome>],
         budget: &mut RetryBudget,
     ) {
         let pending = (0..writes.len()).filter(|index| outcomes[*index].is_none()).collect();
@@ -240,7 +240,7 @@ impl PostgresStore {
         pending: Vec<usize>,
         writes: &[Write],
         lock_policy: LockPolicy,
-        outcomes: &mut [Option<Outcome>],
+        outcomes: &mut [Option<WriteOutcome>],
         budget: &mut RetryBudget,
     ) {
         if pending.is_empty() {
@@ -279,7 +279,7 @@ impl PostgresStore {
         &mut self,
         writes: &[Write],
         pending: &[usize],
-        outcomes: &mut [Option<Outcome>],
+        outcomes: &mut [Option<WriteOutcome>],
         budget: &mut RetryBudget,
     ) {
         let mut fatal: Option<StoreError> = None;
@@ -308,7 +308,7 @@ impl PostgresStore {
         writes: &[&Write],
         lock_policy: LockPolicy,
         budget: &mut RetryBudget,
-    ) -> Result<Vec<Option<Outcome>>, PgError> {
+    ) -> Result<Vec<Option<WriteOutcome>>, PgError> {
         self.retry(budget, |session| writes::commit(session, writes, lock_policy))
     }
 

@@ -11,8 +11,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use postgres::Row;
 
 use super::super::series::{ScanRange, check_key_quota};
-use super::super::{PointPage, PointPosition, PointRemoval, RemovedPoints, Write, Written};
-use super::locking::{LockPolicy, Outcome, RowTotal};
+use super::super::{PointPage, PointPosition, PointRemoval, RemovedPoints, Write, WriteOutcome, Written};
+use super::locking::{LockPolicy, RowTotal};
 use super::parameters::as_i64;
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
@@ -120,7 +120,7 @@ impl PointBatch {
     }
 
     /// Adds points for [`PointBatch::write_points`].
-    pub(super) fn put(&mut self, points: &[NewPoint], keys_max: u64, is_atomic: bool) -> Outcome {
+    pub(super) fn put(&mut self, points: &[NewPoint], keys_max: u64, is_atomic: bool) -> WriteOutcome {
         let unknown = (0..points.len()).filter(|index| !self.series_index.contains_key(&points[*index].key));
         let mut unknown = unknown.peekable();
         let mut refused = Vec::new();

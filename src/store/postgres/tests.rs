@@ -12,7 +12,7 @@ use std::thread;
 use super::super::contract::cluster::{Cluster, Database};
 use super::super::contract::{NOW, all_vms, credentials, issue, name, register, registration};
 use super::super::contract::{registration_up_to, run, token, vm};
-use super::super::{Location, Written, open};
+use super::super::{Location, WriteOutcome, Written, open};
 use super::*;
 use crate::model::{DiskChange, VmChange};
 
@@ -172,7 +172,7 @@ fn concurrent_registrations_respect_the_vm_limit() {
                             .collect();
                         let outcomes = store.write(&writes);
                         let is_expected =
-                            |one: &Outcome| matches!(one, Ok(_) | Err(StoreError::VmLimitReached));
+                            |one: &WriteOutcome| matches!(one, Ok(_) | Err(StoreError::VmLimitReached));
                         assert!(outcomes.iter().all(is_expected), "{outcomes:?}");
                         outcomes.iter().filter(|outcome| outcome.is_ok()).count()
                     });

@@ -11,8 +11,8 @@
 
 use std::collections::HashSet;
 
-use super::super::{StoreError, Write, Written, token_sweep};
-use super::locking::{LockPolicy, Outcome, RowTotal};
+use super::super::{StoreError, Write, WriteOutcome, Written, token_sweep};
+use super::locking::{LockPolicy, RowTotal};
 use super::parameters::{Unlogged, as_i64, disk_sizes};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
@@ -37,7 +37,7 @@ pub(super) fn commit(
     session: &mut PgSession,
     writes: &[&Write],
     lock_policy: LockPolicy,
-) -> Result<Vec<Option<Outcome>>, PgError> {
+) -> Result<Vec<Option<WriteOutcome>>, PgError> {
     if points::put_autocommit(session, writes)? {
         return Ok(vec![Some(Ok(Written::Put { refused: Vec::new() })); writes.len()]);
     }
@@ -54,7 +54,7 @@ pub(super) fn commit(
             false => Some(run(session, write, writes, &mut total, &mut batch)?),
         });
     }
-    let is_refused = |outcome: &Option<Outcome>| !matches!(outcome, Some(Ok(_)));
+    let is_refused = |outcome: &Option<WriteOutcome>| !matches!(outcome, Some(Ok(_)));
     if outcomes.iter().all(is_refused) {
         session.run("ROLLBACK")?;
         return Ok(outcomes);
@@ -184,11 +184,13 @@ fn run(
     writes: &[&Write],
     total: &mut Option<RowTotal>,
     batch: &mut PointBatch,
-) -> Result<Outcome, PgError> {
+) -> Result<WriteOutcome, PgError> {
     match write {
-        Write::Register { vm, vms_max, now } => register(session, vm, *vms_max, *now, total),
+        Write::Register { vm, vms_max, now } => {
+            Ok(register(session, vm, *vms_max, *now, total)?.map(Written::Registered))
+        }
         Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
-            add_vm(session, *shape, disk_sizes_gib, *vms_max, *now, total)
+            Ok(add_vm(session, *shape, disk_sizes_gib, *vms_max, *now, total)?.map(Written::Registered))
         }
         Write::Update { login, change } => update(session, login, change),
         Write::Connect { login, rehash, now } => connect(session, login, rehash.as_deref(), *now),
@@ -221,7 +223,7 @@ fn register(
     vms_max: u64,
     now: UnixSeconds,
     total: &mut Option<RowTotal>,
-) -> Result<Outcome, PgError> {
+) -> Result<Result<VmId, StoreError>, PgError> {
     let total = total.as_mut().expect("locked for every batch that registers");
     let has_room = total.now.unsigned_abs() < vms_max;
     // An id is used only for an added row: selecting none uses none.
@@ -254,7 +256,7 @@ fn register(
     Ok(match (known, added) {
         (_, Some(id)) => {
             total.now += 1;
-            Ok(Written::Registered(VmId(id)))
+            Ok(VmId(id))
         }
         (Some(_), None) => Err(StoreError::AlreadyRegistered),
         (None, None) => Err(StoreError::VmLimitReached),
@@ -270,7 +272,7 @@ fn add_vm(
     vms_max: u64,
     now: UnixSeconds,
     total: &mut Option<RowTotal>,
-) -> Result<Outcome, PgError> {
+) -> Result<Result<VmId, StoreError>, PgError> {
     let vm = NewVm {
         name: VmName::from_store(""),
         shape,
@@ -278,13 +280,13 @@ fn add_vm(
         password_hash: None,
     };
     let outcome = register(session, &vm, vms_max, now, total)?;
-    if let Ok(Written::Registered(id)) = outcome {
+    if let Ok(id) = outcome {
         session.query("UPDATE vms SET name = id::text WHERE id = $1", &[&id.0])?;
     }
     Ok(outcome)
 }
 
-fn update(session: &mut PgSession, login: &Login, change: &VmChange) -> Result<Outcome, PgError> {
+fn update(session: &mut PgSession, login: &Login, change: &VmChange) -> Result<WriteOutcome, PgError> {
     let (id, epoch) = (&login.id.0, &login.epoch);
     let (ram, cpus) = (&change.ram_mib.map(i64::from), &change.cpus.map(i32::from));
     let rows = match &change.disks {
@@ -305,7 +307,7 @@ fn update(session: &mut PgSession, login: &Login, change: &VmChange) -> Result<O
     Ok(match rows.first().map(|row| row.try_get::<_, Option<i64>>(0)).transpose()? {
         None => Err(StoreError::NotCurrent),
         Some(Some(unknown)) => Err(StoreError::UnknownDisk(DiskId(unknown))),
-        Some(None) => Ok(Written::Updated),
+        Some(None) => Ok(Written::Done),
     })
 }
 
@@ -352,7 +354,7 @@ fn issue_token(
     replaces: Option<&TokenHash>,
     rehash: Option<&str>,
     now: UnixSeconds,
-) -> Result<Outcome, PgError> {
+) -> Result<WriteOutcome, PgError> {
     // All parts see the tokens as of the start, so the oldest are counted without the expired ones. Expired
     // tokens may belong to any VM; locked ones are skipped.
     let sql = "WITH vm AS (
@@ -389,7 +391,7 @@ fn issue_token(
     let Some(row) = rows.first() else { return Ok(Err(StoreError::NotCurrent)) };
     let count: i64 = row.try_get(0)?;
     token_sweep::record_removed(usize::try_from(count).unwrap_or(0), now);
-    Ok(Ok(Written::TokenIssued))
+    Ok(Ok(Written::Done))
 }
 
 fn connect(
@@ -397,24 +399,28 @@ fn connect(
     login: &Login,
     rehash: Option<&str>,
     now: UnixSeconds,
-) -> Result<Outcome, PgError> {
+) -> Result<WriteOutcome, PgError> {
     let sql = "UPDATE vms SET ever_connected = true, last_login_at = $3,
                    password_hash = coalesce($4, password_hash)
                WHERE id = $1 AND epoch = $2 RETURNING id";
     let rows = session.query(sql, &[&login.id.0, &login.epoch, &now.0, &Unlogged(rehash)])?;
-    Ok(if rows.is_empty() { Err(StoreError::NotCurrent) } else { Ok(Written::Connected) })
+    Ok(if rows.is_empty() { Err(StoreError::NotCurrent) } else { Ok(Written::Done) })
 }
 
-fn end_tokens(session: &mut PgSession, login: &Login, tokens: &[TokenHash]) -> Result<Outcome, PgError> {
+fn end_tokens(session: &mut PgSession, login: &Login, tokens: &[TokenHash]) -> Result<WriteOutcome, PgError> {
     let tokens: Vec<&[u8]> = tokens.iter().map(|token| &token.0[..]).collect();
     let sql = "WITH vm AS (SELECT id FROM vms WHERE id = $1 AND epoch = $2),
          ended AS (DELETE FROM tokens USING vm AS asking WHERE hash = ANY ($3::bytea[]))
          SELECT FROM vm";
     let rows = session.query(sql, &[&login.id.0, &login.epoch, &Unlogged(tokens)])?;
-    Ok(if rows.is_empty() { Err(StoreError::NotCurrent) } else { Ok(Written::TokensRevoked) })
+    Ok(if rows.is_empty() { Err(StoreError::NotCurrent) } else { Ok(Written::Done) })
 }
 
-fn remove(session: &mut PgSession, name: &VmName, total: &mut Option<RowTotal>) -> Result<Outcome, PgError> {
+fn remove(
+    session: &mut PgSession,
+    name: &VmName,
+    total: &mut Option<RowTotal>,
+) -> Result<WriteOutcome, PgError> {
     // Foreign keys are checked at the end of the statement.
     let sql = "WITH gone AS (SELECT id FROM vms WHERE name = $1),
          gone_tokens AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM gone)),
@@ -426,14 +432,18 @@ fn remove(session: &mut PgSession, name: &VmName, total: &mut Option<RowTotal>) 
     }
     let total = total.as_mut().expect("locked for every batch that removes");
     total.now = (total.now - 1).max(0);
-    Ok(Ok(Written::Removed))
+    Ok(Ok(Written::Done))
 }
 
-fn change_password(session: &mut PgSession, name: &VmName, password_hash: &str) -> Result<Outcome, PgError> {
+fn change_password(
+    session: &mut PgSession,
+    name: &VmName,
+    password_hash: &str,
+) -> Result<WriteOutcome, PgError> {
     let sql = "WITH vm AS (
             UPDATE vms SET password_hash = $2, epoch = epoch + 1 WHERE name = $1 RETURNING id),
          ended AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM vm))
          SELECT FROM vm";
     let rows = session.query(sql, &[&name.as_str(), &Unlogged(password_hash)])?;
-    Ok(if rows.is_empty() { Err(StoreError::UnknownVm) } else { Ok(Written::PasswordChanged) })
+    Ok(if rows.is_empty() { Err(StoreError::UnknownVm) } else { Ok(Written::Done) })
 }

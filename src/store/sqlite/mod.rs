@@ -28,7 +28,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     PointPage, PointPosition, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError,
-    StoreFactory, VmPage, Write, Written,
+    StoreFactory, VmPage, Write, WriteOutcome,
 };
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
@@ -122,7 +122,7 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
         let _guard = self.ticket_lock.lock();
         writes::write(&self.connection, self.served_file.as_deref(), &mut self.cache, writes)
     }

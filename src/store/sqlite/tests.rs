@@ -15,6 +15,7 @@ use super::super::contract::{
 };
 use super::*;
 use crate::model::{DiskChange, VmChange};
+use crate::store::Written;
 
 /// A connection whose inside the test can see.
 fn store(path: &Path) -> SqliteStore {

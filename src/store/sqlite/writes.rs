@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::super::{PointRemoval, RemovedPoints, StoreError, Write, Written, token_sweep};
+use super::super::{PointRemoval, RemovedPoints, StoreError, Write, WriteOutcome, Written, token_sweep};
 use super::points::{self, SeriesCache};
 use super::served_file::ServedFile;
 use super::statements::{WriteError, as_i64, execute, query, sqlite_integer};
@@ -41,8 +41,6 @@ enum TransactionError {
     Write(StoreError),
 }
 
-type Outcome = Result<Written, StoreError>;
-
 impl TransactionError {
     fn into_store_error(self) -> StoreError {
         match self {
@@ -57,7 +55,7 @@ pub(super) fn write(
     served_file: Option<&ServedFile>,
     cache: &mut Cache,
     writes: &[Write],
-) -> Vec<Outcome> {
+) -> Vec<WriteOutcome> {
     if writes.is_empty() {
         return Vec::new();
     }
@@ -77,7 +75,7 @@ fn write_separately(
     served_file: Option<&ServedFile>,
     cache: &mut Cache,
     writes: &[Write],
-) -> Vec<Outcome> {
+) -> Vec<WriteOutcome> {
     let mut outcomes = Vec::with_capacity(writes.len());
     for one in writes {
         match write_batch(connection, served_file, cache, std::slice::from_ref(one)) {
@@ -121,7 +119,7 @@ fn write_batch(
     served_file: Option<&ServedFile>,
     cache: &mut Cache,
     writes: &[Write],
-) -> Result<Vec<Outcome>, TransactionError> {
+) -> Result<Vec<WriteOutcome>, TransactionError> {
     run_transaction(connection, served_file, cache, |connection, cache| {
         writes.iter().map(|one| write_one(connection, cache, one)).collect()
     })
@@ -195,7 +193,7 @@ pub(super) fn to_commit_error(error: &rusqlite::Error) -> StoreError {
 }
 
 /// Runs one write atomically.
-fn write_one(connection: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<Outcome> {
+fn write_one(connection: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<WriteOutcome> {
     // A savepoint costs as much as writing a point.
     let needs_savepoint = !write.is_put();
     if needs_savepoint {
@@ -212,10 +210,10 @@ fn write_one(connection: &Connection, cache: &mut Cache, write: &Write) -> rusql
     if needs_savepoint {
         execute(connection, "RELEASE one_write", [])?;
     }
-    if let (Ok(written), Some(count)) = (&outcome, &mut cache.vms) {
-        match written {
-            Written::Registered(_) => count.vms += 1,
-            Written::Removed => count.vms = count.vms.saturating_sub(1),
+    if let (Ok(_), Some(count)) = (&outcome, &mut cache.vms) {
+        match write {
+            Write::Register { .. } | Write::AddVm { .. } => count.vms += 1,
+            Write::Remove(_) => count.vms = count.vms.saturating_sub(1),
             _ => {}
         }
     }
@@ -224,11 +222,15 @@ fn write_one(connection: &Connection, cache: &mut Cache, write: &Write) -> rusql
 
 fn run(connection: &Connection, cache: &mut Cache, write: &Write) -> Result<Written, WriteError> {
     match write {
-        Write::Register { vm, vms_max, now } => register(connection, &mut cache.vms, vm, *vms_max, *now),
-        Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
-            add_vm(connection, &mut cache.vms, *shape, disk_sizes_gib, *vms_max, *now)
+        Write::Register { vm, vms_max, now } => {
+            let id = register(connection, &mut cache.vms, vm, *vms_max, *now)?;
+            return Ok(Written::Registered(id));
         }
-        Write::Update { login, change } => update(connection, login, change),
+        Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
+            let id = add_vm(connection, &mut cache.vms, *shape, disk_sizes_gib, *vms_max, *now)?;
+            return Ok(Written::Registered(id));
+        }
+        Write::Update { login, change } => update(connection, login, change)?,
         Write::IssueToken { login, token, expires, replaces, rehash, now } => {
             require_current(connection, login)?;
             sweep_tokens(connection, *now)?;
@@ -237,29 +239,27 @@ fn run(connection: &Connection, cache: &mut Cache, write: &Write) -> Result<Writ
             }
             add_token(connection, login.id, token, *expires)?;
             record_login(connection, login.id, rehash.as_deref(), *now)?;
-            Ok(Written::TokenIssued)
         }
         Write::Connect { login, rehash, now } => {
             require_current(connection, login)?;
             record_login(connection, login.id, rehash.as_deref(), *now)?;
-            Ok(Written::Connected)
         }
         Write::RevokeTokens { login, tokens } => {
             require_current(connection, login)?;
             for token in tokens {
                 execute(connection, "DELETE FROM tokens WHERE hash = ?1", [token.0])?;
             }
-            Ok(Written::TokensRevoked)
         }
         Write::Put { login, points, keys_max, is_atomic } => {
             if let Some(login) = login {
                 require_current(connection, login)?;
             }
-            points::put(connection, &mut cache.series, points, *keys_max, *is_atomic)
+            return points::put(connection, &mut cache.series, points, *keys_max, *is_atomic);
         }
-        Write::Remove(name) => remove(connection, name),
-        Write::ChangePassword { name, password_hash } => change_password(connection, name, password_hash),
+        Write::Remove(name) => remove(connection, name)?,
+        Write::ChangePassword { name, password_hash } => change_password(connection, name, password_hash)?,
     }
+    Ok(Written::Done)
 }
 
 fn require_current(connection: &Connection, login: &Login) -> Result<(), WriteError> {
@@ -272,7 +272,7 @@ fn register(
     vm: &NewVm,
     vms_max: u64,
     now: UnixSeconds,
-) -> Result<Written, WriteError> {
+) -> Result<VmId, WriteError> {
     if id_of(connection, &vm.name)?.is_some() {
         return Err(StoreError::AlreadyRegistered.into());
     }
@@ -286,7 +286,7 @@ fn register(
     )?;
     let id = VmId(connection.last_insert_rowid());
     add_disks(connection, id, &vm.disk_sizes_gib)?;
-    Ok(Written::Registered(id))
+    Ok(id)
 }
 
 fn add_vm(
@@ -296,7 +296,7 @@ fn add_vm(
     disk_sizes_gib: &[u64],
     vms_max: u64,
     now: UnixSeconds,
-) -> Result<Written, WriteError> {
+) -> Result<VmId, WriteError> {
     // The id is known only after the insert. No VM keeps the empty name.
     let vm = NewVm {
         name: VmName::from_store(""),
@@ -304,11 +304,9 @@ fn add_vm(
         disk_sizes_gib: disk_sizes_gib.to_vec(),
         password_hash: None,
     };
-    let written = register(connection, count, &vm, vms_max, now)?;
-    if let Written::Registered(id) = written {
-        execute(connection, "UPDATE vms SET name = CAST(id AS TEXT) WHERE id = ?1", [id.0])?;
-    }
-    Ok(written)
+    let id = register(connection, count, &vm, vms_max, now)?;
+    execute(connection, "UPDATE vms SET name = CAST(id AS TEXT) WHERE id = ?1", [id.0])?;
+    Ok(id)
 }
 
 /// Whether there are fewer than `vms_max` VMs.
@@ -333,7 +331,7 @@ fn has_room(connection: &Connection, count: &mut Option<VmCount>, vms_max: u64) 
     Ok(counted.vms < vms_max)
 }
 
-fn update(connection: &Connection, login: &Login, change: &VmChange) -> Result<Written, WriteError> {
+fn update(connection: &Connection, login: &Login, change: &VmChange) -> Result<(), WriteError> {
     require_current(connection, login)?;
     if change.ram_mib.is_some() || change.cpus.is_some() {
         execute(
@@ -354,7 +352,7 @@ fn update(connection: &Connection, login: &Login, change: &VmChange) -> Result<W
             }
         }
     }
-    Ok(Written::Updated)
+    Ok(())
 }
 
 fn replace_disks(connection: &Connection, vm: VmId, sizes: &[u64]) -> Result<(), WriteError> {
@@ -426,19 +424,15 @@ fn record_login(
     Ok(())
 }
 
-fn remove(connection: &Connection, name: &VmName) -> Result<Written, WriteError> {
+fn remove(connection: &Connection, name: &VmName) -> Result<(), WriteError> {
     let id = id_of(connection, name)?.ok_or(StoreError::UnknownVm)?;
     execute(connection, "DELETE FROM tokens WHERE vm = ?1", [id.0])?;
     execute(connection, "DELETE FROM disks WHERE vm = ?1", [id.0])?;
     execute(connection, "DELETE FROM vms WHERE id = ?1", [id.0])?;
-    Ok(Written::Removed)
+    Ok(())
 }
 
-fn change_password(
-    connection: &Connection,
-    name: &VmName,
-    password_hash: &str,
-) -> Result<Written, WriteError> {
+fn change_password(connection: &Connection, name: &VmName, password_hash: &str) -> Result<(), WriteError> {
     let id = id_of(connection, name)?.ok_or(StoreError::UnknownVm)?;
     execute(connection, "DELETE FROM tokens WHERE vm = ?1", [id.0])?;
     execute(
@@ -446,7 +440,7 @@ fn change_password(
         "UPDATE vms SET password_hash = ?2, epoch = epoch + 1 WHERE id = ?1",
         params![id.0, password_hash],
     )?;
-    Ok(Written::PasswordChanged)
+    Ok(())
 }
 
 fn id_of(connection: &Connection, name: &VmName) -> rusqlite::Result<Option<VmId>> {

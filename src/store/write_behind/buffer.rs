@@ -10,8 +10,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::super::{RemovedPoints, Store, StoreError, Write, Written};
-use super::Outcome;
+use super::super::{RemovedPoints, Store, StoreError, Write, WriteOutcome, Written};
 use crate::limits;
 use crate::model::{MetricKey, NewPoint};
 
@@ -142,7 +141,7 @@ impl WriteBehindBuffer {
         &self,
         writes: &[Write],
         login_checks: Vec<Result<(), StoreError>>,
-    ) -> Vec<Option<Outcome>> {
+    ) -> Vec<Option<WriteOutcome>> {
         let mut state = self.lock();
         let before = state.queued_points;
         let mut outcomes = Vec::with_capacity(writes.len());
@@ -219,7 +218,7 @@ impl WriterGuard<'_> {
     }
 
     /// Updates the known keys from the results of `writes`.
-    pub(super) fn finish(mut self, writes: &[Write], outcomes: &[Outcome]) {
+    pub(super) fn finish(mut self, writes: &[Write], outcomes: &[WriteOutcome]) {
         let mut state = self.buffer.lock();
         for (write, outcome) in writes.iter().zip(outcomes) {
             if let (Write::Put { points, .. }, Ok(Written::Put { refused })) = (write, outcome) {

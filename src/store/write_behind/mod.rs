@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{
     LockRetryPolicy, PointPage, PointPosition, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store,
-    StoreError, StoreFactory, Write, Written,
+    StoreError, StoreFactory, Write, WriteOutcome,
 };
 use crate::limits;
 use crate::model::{Login, PointFilter};
@@ -32,8 +32,6 @@ struct WriteBehindStore {
     /// The longest wait for another writer of points.
     lock_timeout: Duration,
 }
-
-type Outcome = Result<Written, StoreError>;
 
 impl WriteBehindFactory {
     /// Puts a buffer in front of `inner`.
@@ -104,7 +102,7 @@ impl WriteBehindStore {
 
     /// Writes `writes` to the store while no other connection writes points. If the buffer cannot be
     /// locked, only the other writes than puts are done.
-    fn write_through(&mut self, writes: &[Write]) -> Vec<Outcome> {
+    fn write_through(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
         let guard = self.buffer.acquire(self.lock_timeout);
         let guard = guard.and_then(|mut guard| guard.prepare(writes, self.inner.as_mut()).map(|()| guard));
         match guard {
@@ -128,7 +126,7 @@ impl WriteBehindStore {
 }
 
 impl Store for WriteBehindStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
+    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
         if !writes.iter().any(Write::is_put) {
             return self.inner.write(writes);
         }
@@ -187,7 +185,7 @@ impl PointStore for WriteBehindStore {
     }
 }
 
-fn no_outcome() -> Outcome {
+fn no_outcome() -> WriteOutcome {
     Err(StoreError::Unavailable("a write had no outcome".to_owned()))
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::{SeriesId, VmId};
 use crate::model::{MetricKey, MetricValue, NewPoint, Point, VmName};
-use crate::store::{self, Location};
+use crate::store::{self, Location, Written};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -67,7 +67,7 @@ impl WatchedStore {
 }
 
 impl Store for WatchedStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<Outcome> {
+    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
         let puts = Arc::clone(&self.tricks.puts);
         let write = |inner: &mut dyn Store| {
             puts.fetch_add(writes.iter().filter(|write| write.is_put()).count(), Ordering::Relaxed);
@@ -101,7 +101,7 @@ impl Fixture {
     }
 
     /// What each point of `put` came to be; how many writes that took.
-    fn put(&mut self, put: &Write) -> (Outcome, usize) {
+    fn put(&mut self, put: &Write) -> (WriteOutcome, usize) {
         let before = self.puts();
         let outcome = self.store.write(std::slice::from_ref(put)).remove(0);
         (outcome, self.puts() - before)
@@ -121,7 +121,7 @@ impl Fixture {
     }
 
     /// When something was written and nobody has heard of that yet, others write `write` and are told `outcome`.
-    fn let_others(&self, write: Write, outcome: Outcome) {
+    fn let_others(&self, write: Write, outcome: WriteOutcome) {
         let mut other = self.factory.connect_worker().expect("a connection");
         let meanwhile = move || assert_eq!(other.write(&[write]), [outcome]);
         *self.tricks.meanwhile.lock().expect("no panic") = Some(Box::new(meanwhile));
@@ -178,11 +178,11 @@ fn put_all_or_none(text: &str) -> Write {
     Write::Put { login: None, points: points(text), keys_max: 3, is_atomic: true }
 }
 
-fn kept() -> Outcome {
+fn kept() -> WriteOutcome {
     Ok(Written::Put { refused: Vec::new() })
 }
 
-fn refused(places: &[usize]) -> Outcome {
+fn refused(places: &[usize]) -> WriteOutcome {
     Ok(Written::Put { refused: places.to_vec() })
 }
 

@@ -24,23 +24,16 @@ fn a_locked_row_makes_only_its_writers_busy() {
     let busy = || Err(StoreError::Busy);
     assert_eq!(
         outcomes,
-        [
-            busy(),
-            Ok(Written::Updated),
-            busy(),
-            Ok(Written::Registered(VmId(3))),
-            Ok(Written::TokenIssued),
-            busy()
-        ]
+        [busy(), Ok(Written::Done), busy(), Ok(Written::Registered(VmId(3))), Ok(Written::Done), busy()]
     );
     assert_eq!(vm(&mut store, a.id).shape.ram_mib, 2048);
     assert_eq!(vm(&mut store, b.id).shape.ram_mib, 5);
     other.batch_execute("ROLLBACK").unwrap();
-    assert_eq!(run(&mut store, ram(&a, 5)), Ok(Written::Updated));
+    assert_eq!(run(&mut store, ram(&a, 5)), Ok(Written::Done));
 
     // The number of VMs, which another daemon may hold.
     other.batch_execute("BEGIN; SELECT vms FROM vm_total FOR UPDATE").unwrap();
-    assert_eq!(store.write(&[registration("d", &[]), ram(&a, 6)]), [busy(), Ok(Written::Updated)]);
+    assert_eq!(store.write(&[registration("d", &[]), ram(&a, 6)]), [busy(), Ok(Written::Done)]);
     other.batch_execute("ROLLBACK").unwrap();
     register(&mut store, "d", &[]);
 }
@@ -69,7 +62,7 @@ fn a_locked_table_is_busy_and_a_short_lock_is_waited_out() {
                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         until("it waits", || number(&database, waits) > 0);
         other.batch_execute("COMMIT").unwrap();
-        assert_eq!(waiting.join().unwrap(), Ok(Written::Updated));
+        assert_eq!(waiting.join().unwrap(), Ok(Written::Done));
     });
 }
 
@@ -89,9 +82,9 @@ fn a_statement_cancelled_while_waiting_for_a_lock_is_busy() {
         until("it waits for the row and is cancelled", || number(&database, cancel) > 0);
         assert_eq!(writing.join().unwrap(), Err(StoreError::Busy));
     });
-    assert_eq!(run(&mut store, ram(&b, 5)), Ok(Written::Updated));
+    assert_eq!(run(&mut store, ram(&b, 5)), Ok(Written::Done));
     other.batch_execute("ROLLBACK").unwrap();
-    assert_eq!(run(&mut store, ram(&a, 5)), Ok(Written::Updated));
+    assert_eq!(run(&mut store, ram(&a, 5)), Ok(Written::Done));
 }
 
 /// A worker is told at once what was done and what was not, and waits for a moment only where nothing was.
@@ -105,14 +98,14 @@ fn a_worker_connection_uses_a_short_lock_timeout() {
     other.batch_execute("BEGIN; UPDATE vms SET cpus = 7 WHERE name = 'a'").unwrap();
     let busy = || Err(StoreError::Busy);
     let begin = Instant::now();
-    assert_eq!(store.write(&[ram(&a, 5), ram(&b, 5)]), [busy(), Ok(Written::Updated)]);
+    assert_eq!(store.write(&[ram(&a, 5), ram(&b, 5)]), [busy(), Ok(Written::Done)]);
     let mixed = begin.elapsed();
     assert_eq!(store.write(&[ram(&a, 5), ram(&a, 6)]), [busy(), busy()]);
     let held = begin.elapsed() - mixed;
     assert!(limits::POSTGRES_LOCK_ATTEMPT <= held, "{held:?}");
     assert!(mixed + held < limits::POSTGRES_LOCK, "{mixed:?}, {held:?}");
     other.batch_execute("ROLLBACK").unwrap();
-    assert_eq!(store.write(&[ram(&a, 5), ram(&b, 6)]), [Ok(Written::Updated), Ok(Written::Updated)]);
+    assert_eq!(store.write(&[ram(&a, 5), ram(&b, 6)]), [Ok(Written::Done), Ok(Written::Done)]);
 }
 
 #[test]
@@ -138,7 +131,7 @@ fn a_deadlock_is_retried() {
         until("it waits for the table", || number(&database, waits) > 0);
         // It has the row, we the table; now we want the row as well.
         other.batch_execute("UPDATE vms SET cpus = 7; COMMIT").unwrap();
-        assert_eq!(writing.join().unwrap(), Ok(Written::Updated));
+        assert_eq!(writing.join().unwrap(), Ok(Written::Done));
     });
     assert_eq!(number(&database, "SELECT count(*) FROM disks"), 1);
 }
@@ -155,7 +148,7 @@ fn a_terminated_connection_is_replaced() {
         if round == 2 {
             assert_eq!(store.registry().is_current(&login), Ok(true));
         } else {
-            assert_eq!(run(&mut store, ram(&login, round)), Ok(Written::Updated));
+            assert_eq!(run(&mut store, ram(&login, round)), Ok(Written::Done));
         }
     }
     assert_eq!(vm(&mut store, login.id).shape.ram_mib, 3);
@@ -167,7 +160,7 @@ fn deallocated_statements_are_prepared_again() {
     let mut store = store(&database.url());
     let login = register(&mut store, "a", &[]);
     store.run_aside("DEALLOCATE ALL");
-    assert_eq!(run(&mut store, ram(&login, 5)), Ok(Written::Updated));
+    assert_eq!(run(&mut store, ram(&login, 5)), Ok(Written::Done));
     // As after a change of the schema by a newer program.
     assert!(store.registry().credentials(&name("a")).unwrap().is_some());
     let sql = "ALTER TABLE vms ALTER COLUMN password_hash TYPE varchar";
@@ -183,7 +176,7 @@ fn a_read_only_server_is_left_for_a_writable_one() {
     let name = database.name();
     // What a primary says that has become a standby.
     store.run_aside("SET default_transaction_read_only = on");
-    assert_eq!(run(&mut store, ram(&login, 5)), Ok(Written::Updated));
+    assert_eq!(run(&mut store, ram(&login, 5)), Ok(Written::Done));
     // And where there is no other.
     let all = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
     database.client().batch_execute(&all).unwrap();
@@ -195,7 +188,7 @@ fn a_read_only_server_is_left_for_a_writable_one() {
     owner.batch_execute("SET default_transaction_read_only = off").unwrap();
     owner.batch_execute(&format!("ALTER DATABASE {name} RESET ALL")).unwrap();
     store.begin_anew();
-    assert_eq!(run(&mut store, ram(&login, 6)), Ok(Written::Updated));
+    assert_eq!(run(&mut store, ram(&login, 6)), Ok(Written::Done));
 }
 
 #[test]
@@ -249,7 +242,7 @@ fn a_transaction_cut_before_its_commit_is_retried() {
         // Statements are prepared, and so said in full, on new connections only.
         store.begin_anew();
         proxy.cut(cut);
-        assert_eq!(run(&mut store, ram(&login, ram_mib)), Ok(Written::Updated), "{cut:?}");
+        assert_eq!(run(&mut store, ram(&login, ram_mib)), Ok(Written::Done), "{cut:?}");
         assert!(!proxy.is_armed());
         assert_eq!(vm(&mut store, login.id).shape.ram_mib, ram_mib);
     }
