@@ -17,10 +17,7 @@ use crate::config::{Config, Durability, ListenerSpec};
 use crate::limits;
 use crate::reactor::Reactor;
 use crate::reactor::mio_net::MioNet;
-use crate::store::{
-    self, Location, MonitoredFactory, OpenFailure, PreparedStore, StoreFactory, WriteBehindFactory,
-    WriteHealth,
-};
+use crate::store::{self, Location, OpenFailure, PreparedStore, StoreFactory, WriteHealth};
 use crate::worker::{Maintenance, Pool};
 
 /// What a server is made of.
@@ -74,7 +71,7 @@ impl ServerBuilder {
             }
         };
         let health = Arc::<WriteHealth>::default();
-        let factory = Arc::new(MonitoredFactory::new(factory, Arc::clone(&health)));
+        let factory = store::with_write_health(factory, Arc::clone(&health));
         let mut places = bind::merge_inherited(config, inherited)?;
         places.push(state_dir.own_listener().into());
         if places.len() > limits::LISTENERS_MAX {
@@ -132,17 +129,19 @@ fn open_points(
 ) -> io::Result<(Arc<dyn StoreFactory>, Arc<Maintenance>)> {
     // A store in memory needs no write-behind.
     let is_behind = config.metrics_durability == Durability::Memory && config.store != Location::Memory;
-    if !is_behind {
-        let keeper = Maintenance::start(Arc::clone(&factory), None, config.metrics_retention, clock)?;
-        return Ok((factory, Arc::new(keeper)));
+    let (factory, buffer) = match is_behind {
+        true => {
+            let (factory, buffer) = store::with_write_behind(factory);
+            (factory, Some(buffer))
+        }
+        false => (factory, None),
+    };
+    let maintenance = Maintenance::start(Arc::clone(&factory), buffer, config.metrics_retention, clock)?;
+    if is_behind {
+        log::warn!(
+            "--metrics-durability memory: points are acknowledged before they are on disk; up to one second of points is \
+             lost if this process or its host crashes"
+        );
     }
-    let factory = WriteBehindFactory::new(factory);
-    let behind = factory.buffer();
-    let factory: Arc<dyn StoreFactory> = Arc::new(factory);
-    let keeper = Maintenance::start(Arc::clone(&factory), Some(behind), config.metrics_retention, clock)?;
-    log::warn!(
-        "--metrics-durability memory: points are acknowledged before they are on disk; up to one second of points is \
-         lost if this process or its host crashes"
-    );
-    Ok((factory, Arc::new(keeper)))
+    Ok((factory, Arc::new(maintenance)))
 }

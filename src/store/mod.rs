@@ -19,6 +19,7 @@ mod series;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod token_sweep;
+mod wrapped;
 mod write;
 mod write_behind;
 mod write_health;
@@ -30,12 +31,12 @@ use crate::limits;
 
 pub use self::error::StoreError;
 pub use self::location::{Location, ends_in_directory};
-pub use self::monitored::MonitoredFactory;
+pub use self::monitored::with_write_health;
 pub use self::points::{PointPage, PointPosition, PointRemoval, PointStore, RemovedPoints};
 pub use self::postgres::PostgresUrl;
 pub use self::registry::{RegistryStore, VmPage};
 pub use self::write::{Write, WriteOutcome, Written};
-pub use self::write_behind::{WriteBehindBuffer, WriteBehindFactory};
+pub use self::write_behind::{WriteBehindBuffer, with_write_behind};
 pub use self::write_health::WriteHealth;
 
 /// One connection to a store.

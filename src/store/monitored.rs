@@ -2,49 +2,21 @@
 
 use std::sync::Arc;
 
+use super::wrapped::wrapped;
 use super::{
-    LockRetryPolicy, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError, StoreFactory,
-    Write, WriteHealth, WriteOutcome,
+    PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError, StoreFactory, Write,
+    WriteHealth, WriteOutcome,
 };
 
-/// Makes connections whose writes are monitored.
-pub struct MonitoredFactory {
-    inner: Arc<dyn StoreFactory>,
-    health: Arc<WriteHealth>,
+/// Reports the writes of all connections of `inner` to `health`.
+pub fn with_write_health(inner: Arc<dyn StoreFactory>, health: Arc<WriteHealth>) -> Arc<dyn StoreFactory> {
+    wrapped(inner, move |inner, _| Box::new(MonitoredStore { inner, health: Arc::clone(&health) }))
 }
 
+/// One connection.
 struct MonitoredStore {
     inner: Box<dyn Store>,
     health: Arc<WriteHealth>,
-}
-
-impl MonitoredFactory {
-    /// Reports the writes of all connections of `inner` to `health`.
-    pub fn new(inner: Arc<dyn StoreFactory>, health: Arc<WriteHealth>) -> MonitoredFactory {
-        MonitoredFactory { inner, health }
-    }
-
-    fn wrap(&self, inner: Box<dyn Store>) -> Box<dyn Store> {
-        Box::new(MonitoredStore { inner, health: Arc::clone(&self.health) })
-    }
-}
-
-impl StoreFactory for MonitoredFactory {
-    fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
-        self.inner.connect().map(|inner| self.wrap(inner))
-    }
-
-    fn connect_worker(&self) -> Result<Box<dyn Store>, StoreError> {
-        self.inner.connect_worker().map(|inner| self.wrap(inner))
-    }
-
-    fn lock_retry_policy(&self) -> Option<LockRetryPolicy> {
-        self.inner.lock_retry_policy()
-    }
-
-    fn writers_max(&self) -> usize {
-        self.inner.writers_max()
-    }
 }
 
 impl Store for MonitoredStore {

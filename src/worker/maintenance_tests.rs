@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{MetricKey, MetricValue, NewPoint, Point, PointFilter};
-use crate::store::{self, Location, Write, WriteBehindFactory, Written};
+use crate::store::{self, Location, Write, Written};
 use std::thread;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -37,9 +37,7 @@ fn wait_for(store: &mut dyn Store, wanted: &[i64]) {
 #[test]
 fn buffered_points_are_flushed_in_the_background() {
     let inner = memory();
-    let factory = WriteBehindFactory::new(Arc::clone(&inner));
-    let buffer = factory.buffer();
-    let factory: Arc<dyn StoreFactory> = Arc::new(factory);
+    let (factory, buffer) = store::with_write_behind(Arc::clone(&inner));
     let maintenance =
         Maintenance::start(Arc::clone(&factory), Some(buffer), None, SystemClock::new()).expect("threads");
     let mut store = factory.connect().expect("a connection");
@@ -55,9 +53,7 @@ fn buffered_points_are_flushed_in_the_background() {
 #[test]
 fn shutdown_waits_for_buffered_points() {
     let inner = memory();
-    let factory = WriteBehindFactory::new(Arc::clone(&inner));
-    let buffer = factory.buffer();
-    let factory: Arc<dyn StoreFactory> = Arc::new(factory);
+    let (factory, buffer) = store::with_write_behind(Arc::clone(&inner));
     let maintenance =
         Maintenance::start(Arc::clone(&factory), Some(buffer), None, SystemClock::new()).expect("threads");
     let mut store = factory.connect().expect("a connection");
@@ -109,9 +105,7 @@ fn the_threads_survive_a_panic() {
     let mut direct = inner.connect().expect("a connection");
     put(direct.as_mut(), "old", 1);
     let fragile = Arc::new(Fragile { inner: Arc::clone(&inner), panics: AtomicU64::new(0) });
-    let factory = WriteBehindFactory::new(Arc::<Fragile>::clone(&fragile));
-    let buffer = factory.buffer();
-    let factory: Arc<dyn StoreFactory> = Arc::new(factory);
+    let (factory, buffer) = store::with_write_behind(Arc::<Fragile>::clone(&fragile));
     let mut store = factory.connect().expect("a connection");
     let now = SystemClock::new().unix_now().0;
     put(store.as_mut(), "new", now);

@@ -11,7 +11,7 @@ use super::random::Random;
 use vmherd::internals::clock::Instant;
 use vmherd::internals::ids::SeriesId;
 use vmherd::internals::model::PointFilter;
-use vmherd::internals::store::{PointRemoval, Store, StoreError, StoreFactory, WriteBehindFactory};
+use vmherd::internals::store::{PointRemoval, Store, StoreError, StoreFactory, with_write_behind};
 
 /// Whose time comes now and then, while others do something.
 pub(super) struct Maintenance {
@@ -40,7 +40,7 @@ impl Maintenance {
         let factory: Arc<dyn StoreFactory> = match config.writes_behind {
             true => {
                 let unreliable = FaultyStoreFactory::new(Arc::clone(kept), Arc::clone(&faults));
-                Arc::new(WriteBehindFactory::new(Arc::new(unreliable)))
+                with_write_behind(Arc::new(unreliable)).0
             }
             false => Arc::clone(kept),
         };

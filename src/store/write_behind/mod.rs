@@ -10,19 +10,25 @@ mod buffer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::wrapped::wrapped;
 use super::{
-    LockRetryPolicy, PointPage, PointPosition, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store,
-    StoreError, StoreFactory, Write, WriteOutcome,
+    PointPage, PointPosition, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError,
+    StoreFactory, Write, WriteOutcome,
 };
 use crate::limits;
 use crate::model::{Login, PointFilter};
 
 pub use self::buffer::WriteBehindBuffer;
 
-/// Makes connections that buffer points.
-pub struct WriteBehindFactory {
-    inner: Arc<dyn StoreFactory>,
-    buffer: Arc<WriteBehindBuffer>,
+/// Puts a buffer in front of `inner`.
+pub fn with_write_behind(inner: Arc<dyn StoreFactory>) -> (Arc<dyn StoreFactory>, Arc<WriteBehindBuffer>) {
+    let buffer = Arc::<WriteBehindBuffer>::default();
+    let shared = Arc::clone(&buffer);
+    let factory = wrapped(inner, move |inner, policy| {
+        let lock_timeout = policy.map_or(limits::POINTS_BEHIND_PATIENCE, |policy| policy.lock_timeout);
+        Box::new(WriteBehindStore { inner, buffer: Arc::clone(&shared), lock_timeout })
+    });
+    (factory, buffer)
 }
 
 /// One connection.
@@ -31,44 +37,6 @@ struct WriteBehindStore {
     buffer: Arc<WriteBehindBuffer>,
     /// The longest wait for another writer of points.
     lock_timeout: Duration,
-}
-
-impl WriteBehindFactory {
-    /// Puts a buffer in front of `inner`.
-    pub fn new(inner: Arc<dyn StoreFactory>) -> WriteBehindFactory {
-        WriteBehindFactory { inner, buffer: Arc::default() }
-    }
-
-    /// The buffer.
-    pub fn buffer(&self) -> Arc<WriteBehindBuffer> {
-        Arc::clone(&self.buffer)
-    }
-
-    fn wrap(&self, inner: Box<dyn Store>, lock_timeout: Duration) -> Box<dyn Store> {
-        Box::new(WriteBehindStore { inner, buffer: self.buffer(), lock_timeout })
-    }
-}
-
-impl StoreFactory for WriteBehindFactory {
-    fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
-        self.inner.connect().map(|inner| self.wrap(inner, limits::POINTS_BEHIND_PATIENCE))
-    }
-
-    fn connect_worker(&self) -> Result<Box<dyn Store>, StoreError> {
-        let lock_timeout = self
-            .inner
-            .lock_retry_policy()
-            .map_or(limits::POINTS_BEHIND_PATIENCE, |policy| policy.lock_timeout);
-        self.inner.connect_worker().map(|inner| self.wrap(inner, lock_timeout))
-    }
-
-    fn lock_retry_policy(&self) -> Option<LockRetryPolicy> {
-        self.inner.lock_retry_policy()
-    }
-
-    fn writers_max(&self) -> usize {
-        self.inner.writers_max()
-    }
 }
 
 impl WriteBehindStore {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::{SeriesId, VmId};
 use crate::model::{MetricKey, MetricValue, NewPoint, Point, VmName};
-use crate::store::{self, Location, Written};
+use crate::store::{self, Location, LockRetryPolicy, Written};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -31,7 +31,8 @@ struct Tricks {
 type Meanwhile = Box<dyn FnOnce() + Send>;
 
 struct Fixture {
-    factory: WriteBehindFactory,
+    factory: Arc<dyn StoreFactory>,
+    buffer: Arc<WriteBehindBuffer>,
     store: Box<dyn Store>,
     /// A connection that goes past the waiting room.
     direct: Box<dyn Store>,
@@ -94,10 +95,10 @@ impl Fixture {
         let inner = store::open(&Location::Memory).expect("memory");
         let tricks = Tricks::default();
         let watched = Watched { inner: Arc::clone(&inner), tricks: tricks.clone() };
-        let factory = WriteBehindFactory::new(Arc::new(watched));
+        let (factory, buffer) = with_write_behind(Arc::new(watched));
         let store = factory.connect().expect("a connection");
         let direct = inner.connect().expect("a connection");
-        Fixture { factory, store, direct, tricks }
+        Fixture { factory, buffer, store, direct, tricks }
     }
 
     /// What each point of `put` came to be; how many writes that took.
@@ -112,7 +113,7 @@ impl Fixture {
     }
 
     fn waiting(&self) -> u64 {
-        self.factory.buffer().unwritten()
+        self.buffer.unwritten()
     }
 
     /// Retention removes what is older than `before`.
@@ -391,7 +392,7 @@ fn a_written_through_put_precedes_puts_buffered_meanwhile() {
 fn other_writes_succeed_when_points_fail() {
     let mut fixture = Fixture::new();
     assert_eq!(fixture.put(&put("a=1@1")).0, kept());
-    let turn = fixture.factory.buffer();
+    let turn = Arc::clone(&fixture.buffer);
     let turn = turn.acquire(Duration::ZERO).expect("nobody has it");
     let mut worker = fixture.factory.connect_worker().expect("a connection");
     let remove = Write::Remove(VmName::from_store("gone"));
