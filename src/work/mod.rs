@@ -1,6 +1,6 @@
-//! What worker threads do: values that describe blocking work, and the code that runs it.
+//! Blocking work for worker threads: values that describe it, and the code that runs it.
 //!
-//! Work knows neither its connection nor its request; the app keeps what comes next.
+//! Work refers to no connection and no request; the app keeps the stage that continues with the result.
 
 pub mod pages;
 pub mod password;
@@ -18,20 +18,20 @@ use pages::{PageCache, PageRequest};
 use password::{Hasher, PasswordCheck, run_of_start};
 use stored_costs::StoredCosts;
 
-/// A queue and its threads. Work of one lane does not delay that of another.
+/// A queue and its threads. The work of one lane does not delay another lane.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Lane {
-    /// Hashing: processor and memory.
+    /// Hashing: CPU and memory.
     Auth,
-    /// Decoding and converting texts that are too long for the reactor: processor.
+    /// Decoding and converting texts that are too long for the reactor: CPU.
     Compute,
     /// Reads of the store.
     Read,
-    /// Writes to the store. Those that are queued together share a commit.
+    /// Writes to the store. Queued writes share a commit.
     Write,
 }
 
-/// Work that blocks, by lane.
+/// Blocking work, by lane.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Work {
@@ -64,23 +64,23 @@ pub enum Read {
     FindToken { token: TokenHash, current: Option<Login>, now: UnixSeconds },
     FindCredentials { name: VmName },
     FindCredentialsById { vm: VmId },
-    ListPage { asker: Asker, page: PageRequest },
+    ListPage { requester: Requester, page: PageRequest },
 }
 
-/// Who is shown a list.
+/// The client that requests a list.
 #[derive(Clone, Debug)]
-pub enum Asker {
-    /// A VM, as long as its login holds.
+pub enum Requester {
+    /// A VM: the page requires that its login is valid.
     Vm(Login),
-    /// Anybody; who has a login is told whether it holds.
-    Anybody(Option<Login>),
+    /// Any client; a login, if there is one, is checked, and the result reported.
+    AnyClient(Option<Login>),
 }
 
-/// What a task has come to.
+/// The result of work.
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum WorkResult {
-    /// Whose token it is, and whether the login that was current is still.
+    /// The token's owner, and whether the current login is still valid.
     Token {
         owner: Option<Login>,
         current_holds: bool,
@@ -88,12 +88,12 @@ pub enum WorkResult {
     Credentials(Option<Credentials>),
     Hashed(String),
     Verified(PasswordCheck),
-    /// The page, and whether the login of whoever asked holds, if there is one.
+    /// The page, and whether the client's login, if any, is still valid.
     Page {
         page: Page,
         login_holds: bool,
     },
-    /// What a long message says.
+    /// A decoded long message.
     Decoded(Box<Result<Request, Refusal>>),
     /// The entities of a text, as a JSON object.
     Converted(String),
@@ -104,36 +104,36 @@ pub enum WorkResult {
 #[derive(Debug)]
 pub struct WrongResult;
 
-/// Why a task came to nothing.
+/// Why work failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WorkError {
-    /// The store's reason.
+    /// The store's error.
     Store(StoreError),
-    /// Others had less waiting, and there was no room for all. Nothing was done.
+    /// The queue was full, and other clients had less work in it. Nothing was done.
     NoRoom,
-    /// A fault of ours, already logged where it happened.
+    /// An internal error, already logged.
     Internal,
 }
 
-/// What one worker thread works with.
+/// The state of one worker thread.
 pub struct WorkerContext {
     factory: Arc<dyn StoreFactory>,
     store: Option<Box<dyn Store>>,
     hasher: Hasher,
 }
 
-impl Asker {
-    /// The login that is told whether it holds.
+impl Requester {
+    /// The login to check.
     pub fn login(&self) -> Option<&Login> {
         match self {
-            Asker::Vm(login) | Asker::Anybody(Some(login)) => Some(login),
-            Asker::Anybody(None) => None,
+            Requester::Vm(login) | Requester::AnyClient(Some(login)) => Some(login),
+            Requester::AnyClient(None) => None,
         }
     }
 }
 
 impl Lane {
-    /// All of them.
+    /// All lanes.
     pub const ALL: [Lane; 4] = [Lane::Auth, Lane::Compute, Lane::Read, Lane::Write];
 }
 
@@ -174,10 +174,10 @@ impl Read {
     }
 }
 
-/// Each takes the result of one kind of work apart.
+/// Accessors: each returns the result of one kind of work, or [`WrongResult`].
 #[allow(missing_docs)]
 impl WorkResult {
-    /// The owner of the token, and whether the current login holds.
+    /// The token's owner, and whether the current login is still valid.
     pub fn token(self) -> Result<(Option<Login>, bool), WrongResult> {
         match self {
             WorkResult::Token { owner, current_holds } => Ok((owner, current_holds)),
@@ -206,7 +206,7 @@ impl WorkResult {
         }
     }
 
-    /// The page, and whether the login of its client holds.
+    /// The page, and whether the client's login is still valid.
     pub fn page(self) -> Result<(Page, bool), WrongResult> {
         match self {
             WorkResult::Page { page, login_holds } => Ok((page, login_holds)),
@@ -230,7 +230,7 @@ impl WorkResult {
 }
 
 impl WorkerContext {
-    /// Tools that connect to the store when first needed.
+    /// A context that connects to the store on first use.
     pub fn new(factory: Arc<dyn StoreFactory>, costs: Arc<StoredCosts>) -> WorkerContext {
         WorkerContext { factory, store: None, hasher: Hasher::sharing(costs) }
     }
@@ -255,7 +255,7 @@ impl WorkerContext {
         }
     }
 
-    /// Forgets the connection to the store: nobody knows what state a panic left it in.
+    /// Drops the store connection, whose state after a panic is unknown.
     pub fn forget_store(&mut self) {
         self.store = None;
     }
@@ -266,7 +266,9 @@ impl WorkerContext {
                 let written = store.write(writes);
                 debug_assert_eq!(written.len(), writes.len());
                 results.extend(
-                    written.into_iter().map(|one| one.map(WorkResult::Written).map_err(WorkError::Store)),
+                    written
+                        .into_iter()
+                        .map(|result| result.map(WorkResult::Written).map_err(WorkError::Store)),
                 );
             }
             Err(error) => results.extend(writes.iter().map(|_| Err(WorkError::Store(error.clone())))),
@@ -286,8 +288,7 @@ impl WorkerContext {
         })
     }
 
-    /// All of them were asked for before this begins, so that a state of the store that is read for one is
-    /// recent enough for each.
+    /// Runs a batch of reads on one snapshot. All were requested before it begins, so it is recent enough for each.
     fn read_all(&mut self, batch: Vec<Read>, results: &mut Vec<Result<WorkResult, WorkError>>) {
         let costs = Arc::clone(self.hasher.costs());
         let store = match self.store() {
@@ -297,12 +298,12 @@ impl WorkerContext {
                 return;
             }
         };
-        // One lookup is a statement of its own, which needs no more.
-        let mut shares = match &batch[..] {
+        // A single lookup is one statement and needs no snapshot.
+        let mut shares_snapshot = match &batch[..] {
             [read] => read.phase() == ReadPhase::List,
             _ => true,
         };
-        if shares {
+        if shares_snapshot {
             store.registry().begin_reads();
         }
         let tokens = batch.iter().filter_map(|read| match read {
@@ -310,24 +311,24 @@ impl WorkerContext {
             _ => None,
         });
         let mut owners = owners(store.registry(), tokens.collect()).into_iter();
-        let mut known = PageCache::new(batch.iter().filter(|read| read.phase() == ReadPhase::List).count());
+        let mut cache = PageCache::new(batch.iter().filter(|read| read.phase() == ReadPhase::List).count());
         let mut batch: Vec<(usize, Read)> = batch.into_iter().enumerate().collect();
         batch.sort_by_key(|(_, read)| read.phase());
-        let mut all_done: Vec<(usize, Result<WorkResult, StoreError>)> = Vec::with_capacity(batch.len());
+        let mut finished: Vec<(usize, Result<WorkResult, StoreError>)> = Vec::with_capacity(batch.len());
         let mut is_locked = false;
         for (index, read) in batch {
-            if shares && read.phase() == ReadPhase::Points {
+            if shares_snapshot && read.phase() == ReadPhase::Points {
                 store.registry().end_reads();
-                shares = false;
+                shares_snapshot = false;
             }
             let result = match read {
                 Read::FindToken { current, .. } => owners
                     .next()
-                    .expect("one for each")
+                    .expect("one owner per token")
                     .and_then(|owner| token(store.registry(), owner, current)),
                 // After one lock timeout the other reads fail at once, so that finished results are not held up.
                 _ if is_locked => Err(StoreError::Busy),
-                Read::ListPage { asker, page } => list(store, &asker, page, &mut known),
+                Read::ListPage { requester, page } => list(store, &requester, page, &mut cache),
                 Read::FindCredentials { name } => {
                     complete_costs(store.registry(), &costs);
                     store.registry().credentials(&name).map(WorkResult::Credentials)
@@ -338,13 +339,13 @@ impl WorkerContext {
                 }
             };
             is_locked |= matches!(result, Err(StoreError::Busy));
-            all_done.push((index, result));
+            finished.push((index, result));
         }
-        if shares {
+        if shares_snapshot {
             store.registry().end_reads();
         }
-        all_done.sort_unstable_by_key(|(index, _)| *index);
-        results.extend(all_done.into_iter().map(|(_, result)| result.map_err(WorkError::Store)));
+        finished.sort_unstable_by_key(|(index, _)| *index);
+        results.extend(finished.into_iter().map(|(_, result)| result.map_err(WorkError::Store)));
     }
 
     fn store(&mut self) -> Result<&mut dyn Store, StoreError> {
@@ -362,17 +363,17 @@ fn compute(work: Compute) -> WorkResult {
     }
 }
 
-/// The order of the reads of a batch.
+/// The order of the reads in a batch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum ReadPhase {
-    /// First: a list may have to wait for a lock that these don't need.
+    /// First: a list may wait for a lock that lookups do not need.
     Lookup,
     List,
-    /// By itself: points that wait to be written have to be written first.
+    /// Outside the snapshot: points in write-behind must be written first.
     Points,
 }
 
-/// Whose `tokens` are, in order.
+/// The owners of `tokens`, in order.
 fn owners(
     store: &mut dyn RegistryStore,
     tokens: Vec<(TokenHash, UnixSeconds)>,
@@ -380,9 +381,9 @@ fn owners(
     match &tokens[..] {
         [] => Vec::new(),
         [(token, now)] => vec![store.token_owner(token, *now)],
-        several => match store.token_owners(several) {
+        _ => match store.token_owners(&tokens) {
             Ok(owners) => owners.into_iter().map(Ok).collect(),
-            Err(error) => several.iter().map(|_| Err(error.clone())).collect(),
+            Err(error) => tokens.iter().map(|_| Err(error.clone())).collect(),
         },
     }
 }
@@ -393,7 +394,7 @@ fn token(
     current: Option<Login>,
 ) -> Result<WorkResult, StoreError> {
     let current_holds = match current {
-        // Of the same state of the VM: no need to ask again.
+        // The owner was just read from the same state of the VM.
         Some(current) if owner.as_ref() == Some(&current) => true,
         Some(current) => store.is_current(&current)?,
         None => false,
@@ -401,23 +402,23 @@ fn token(
     Ok(WorkResult::Token { owner, current_holds })
 }
 
-/// Learns the costs of all stored hashes, once: verifying takes the same time for every name.
+/// Learns the costs of all stored hashes once, so that verifying takes the same time for every name.
 fn complete_costs(store: &mut dyn RegistryStore, costs: &StoredCosts) {
     if let Err(error) = costs.complete(store, run_of_start) {
-        log::warn!("the costs of stored password hashes are not known yet: {error}");
+        log::warn!("reading the costs of stored password hashes failed: {error}");
     }
 }
 
 fn list(
     store: &mut dyn Store,
-    asker: &Asker,
+    requester: &Requester,
     request: PageRequest,
-    known: &mut PageCache,
+    cache: &mut PageCache,
 ) -> Result<WorkResult, StoreError> {
-    let login_holds = match asker {
-        Asker::Vm(login) if !store.registry().is_current(login)? => return Err(StoreError::NotCurrent),
-        Asker::Anybody(Some(login)) => store.registry().is_current(login)?,
-        Asker::Vm(_) | Asker::Anybody(None) => true,
+    let login_holds = match requester {
+        Requester::Vm(login) if !store.registry().is_current(login)? => return Err(StoreError::NotCurrent),
+        Requester::AnyClient(Some(login)) => store.registry().is_current(login)?,
+        Requester::Vm(_) | Requester::AnyClient(None) => true,
     };
-    Ok(WorkResult::Page { page: known.make(request, store)?, login_holds })
+    Ok(WorkResult::Page { page: cache.make(request, store)?, login_holds })
 }

@@ -1,11 +1,11 @@
-//! Pages of lists: what the store says of those who are on them. Runs on a worker's thread.
+//! Pages of lists, read from the store. Runs on a worker's thread.
 
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Cursor, Items, List, Listing, Membership, Page, Peer, PeerEntry, PointFilter, Vm};
 use crate::store::{PointPage, PointPosition, PointStore, RegistryStore, Store, StoreError, VmPage};
 
-/// Which page to make.
+/// The page to read.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum PageRequest {
@@ -19,18 +19,18 @@ pub enum PageRequest {
     Points { filter: PointFilter, after: Option<PointPosition> },
 }
 
-/// A connection as it was when its page was begun.
+/// A connection, as of the start of its page.
 #[derive(Clone, Debug)]
 pub struct PeerIndex {
-    /// Its place in the table of connections.
+    /// Its index in the connection table.
     pub index: u32,
-    /// Its client.
+    /// The client's address.
     pub peer: Peer,
-    /// The VM that has authenticated on it.
+    /// The VM that authenticated on it.
     pub vm: Option<VmId>,
 }
 
-/// A VM that was authorized or connected when its page was begun.
+/// A member VM, as of the start of its page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MemberIndex {
     /// Its position in the order of entry.
@@ -41,38 +41,40 @@ pub struct MemberIndex {
     pub has_login: bool,
 }
 
-/// The page that was made last among reads that follow each other. Lists that are asked for at the same time
-/// are mostly the same, and reading takes longer than copying.
+/// The last page read in a batch. Concurrent clients mostly request the same lists, and copying a page is cheaper than
+/// reading it.
 pub(super) struct PageCache {
-    /// How many have not been asked for yet.
+    /// Lists of the batch not requested yet.
     lists_left: usize,
     page: Option<(List, Cursor, Page)>,
 }
 
 impl PageCache {
-    /// None yet; so many lists will be asked for.
+    /// An empty cache for a batch of `lists` lists.
     pub(super) fn new(lists: usize) -> PageCache {
         PageCache { lists_left: lists, page: None }
     }
 
-    /// What is to be on the page that `request` wants, read or known.
+    /// The page for `request`, cached or read.
     pub(super) fn make(&mut self, request: PageRequest, store: &mut dyn Store) -> Result<Page, StoreError> {
         self.lists_left = self.lists_left.saturating_sub(1);
-        let Some((list, place)) = request.shared() else { return request.make(store) };
+        let Some((list, cursor)) = request.shared() else { return request.make(store) };
         match &self.page {
-            Some((of, at, page)) if *of == list && *at == place => return Ok(page.clone()),
+            Some((cached_list, cached_cursor, page)) if *cached_list == list && *cached_cursor == cursor => {
+                return Ok(page.clone());
+            }
             _ => {}
         }
         let page = request.make(store)?;
         if self.lists_left > 0 {
-            self.page = Some((list, place, page.clone()));
+            self.page = Some((list, cursor, page.clone()));
         }
         Ok(page)
     }
 }
 
 impl PageRequest {
-    /// Which page it is, where that and the store decide what is on it.
+    /// The cache key, if the page depends on it and the store only.
     fn shared(&self) -> Option<(List, Cursor)> {
         Some(match *self {
             PageRequest::Vms { after } => (List::AllVms, Cursor::AfterVm(after)),
@@ -86,7 +88,7 @@ impl PageRequest {
         })
     }
 
-    /// Reads what is to be on the page.
+    /// Reads the page.
     pub(super) fn make(self, store: &mut dyn Store) -> Result<Page, StoreError> {
         let rows_max = limits::PAGE_ROWS_MAX;
         match self {
@@ -133,9 +135,9 @@ fn points_page(
     Ok(Page { listing: Listing::Points(filter), items: Items::Points(series), next })
 }
 
-/// Joins connections with the VMs that have authenticated on them. A VM that is gone leaves an active
-/// connection without one, and an authenticated one out. Ends the page early, before the connection
-/// whose VM and disks would be more rows than a page may have, unless it is the first.
+/// Joins connections with their VMs. If a VM was removed, an active connection is listed without it, and an
+/// authenticated one is left out. The page ends early before a connection that would exceed the row limit, unless it is
+/// the first.
 fn peers_page(
     store: &mut dyn RegistryStore,
     list: List,
@@ -144,8 +146,8 @@ fn peers_page(
 ) -> Result<Page, StoreError> {
     let mut entries: Vec<PeerEntry> = Vec::new();
     let mut rows = 0;
-    for at in peers {
-        let vm = match at.vm {
+    for connection in peers {
+        let vm = match connection.vm {
             Some(id) => store.vms(&[id])?.pop(),
             None => None,
         };
@@ -154,16 +156,16 @@ fn peers_page(
         }
         rows += 1 + vm.as_ref().map_or(0, |vm| vm.disks.len());
         if rows > limits::PAGE_ROWS_MAX && !entries.is_empty() {
-            next = Some(Cursor::FromPeer(at.index));
+            next = Some(Cursor::FromPeer(connection.index));
             break;
         }
-        entries.push(PeerEntry { peer: at.peer, vm });
+        entries.push(PeerEntry { peer: connection.peer, vm });
     }
     Ok(Page { listing: Listing::List(list), items: Items::Peers(entries), next })
 }
 
-/// Looks up the members of a set. One that is gone, or has got a password and nobody who is authenticated
-/// as it, is left out. Ends the page early, before the VM that would make it too long, unless it is the first.
+/// Looks up the members of a set. Leaves out VMs that were removed, or that got a password and have no authenticated
+/// connection. The page ends early before a VM that would exceed the row limit, unless it is the first.
 fn members_page(
     store: &mut dyn RegistryStore,
     set: Membership,
@@ -175,10 +177,10 @@ fn members_page(
         Membership::Connected => List::ConnectedVms,
     };
     let (mut vms, mut rows, mut last) = (Vec::new(), 0, None);
-    for some in members.chunks(limits::MEMBERS_PER_QUERY) {
-        let ids: Vec<VmId> = some.iter().map(|member| member.vm).collect();
+    for chunk in members.chunks(limits::MEMBERS_PER_QUERY) {
+        let ids: Vec<VmId> = chunk.iter().map(|member| member.vm).collect();
         let mut found: Vec<Option<Vm>> = store.vms(&ids)?.into_iter().map(Some).collect();
-        for member in some {
+        for member in chunk {
             let vm = found.iter_mut().find(|vm| vm.as_ref().is_some_and(|vm| vm.id == member.vm));
             let vm = vm.and_then(Option::take).filter(|vm| member.has_login || !vm.has_password);
             rows += vm.as_ref().map_or(0, |vm| 1 + vm.disks.len());

@@ -1,7 +1,7 @@
-//! Passwords: argon2id hashes in PHC form. The only place that names argon2.
+//! Passwords: argon2id hashes in PHC format. The only module that uses argon2.
 //!
-//! A password that is wrong takes the same work whatever there is to compare with, a stored hash that would
-//! take too much is never run, and neither passwords nor hashes are ever logged.
+//! A failed check takes the same work for every stored hash, or none; hashes above the cost limits are never run;
+//! passwords and hashes are never logged.
 
 use std::fmt;
 use std::hint::black_box;
@@ -17,28 +17,28 @@ use crate::sys;
 
 pub use super::stored_costs::Cost;
 
-/// Hashes and verifies; keeps its working memory between calls, one per thread.
+/// Hashes and verifies passwords. Keeps its working memory between calls; one per thread.
 pub struct Hasher {
     costs: Arc<StoredCosts>,
     blocks: Vec<Block>,
-    /// What was run, for tests.
+    /// The runs so far, for tests.
     #[cfg(test)]
     runs: Vec<Run>,
 }
 
-/// What [`Hasher::verify`] found.
+/// The result of [`Hasher::verify`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PasswordCheck {
-    /// Not the password (or no hash to compare with, or one that is refused).
+    /// The password is wrong, or there is no stored hash, or the stored hash was refused.
     Wrong,
-    /// The password.
+    /// The password is right.
     Right,
-    /// The password, and its hash is weaker than the configured cost: here is one that is not.
+    /// The password is right, but its hash is weaker than the configured cost; here is a new hash.
     RightRehashed(String),
 }
 
 impl PasswordCheck {
-    /// Nothing where the password is wrong; else the stronger hash of it, if there is one.
+    /// `None` if the password is wrong; else the new hash, if one is needed.
     pub fn rehash(self) -> Option<Option<String>> {
         match self {
             PasswordCheck::Wrong => None,
@@ -48,22 +48,22 @@ impl PasswordCheck {
     }
 }
 
-/// Costs to be shared by several hashers for new hashes of `cost`.
+/// Shared costs, with `cost` for new hashes.
 pub fn known_costs(cost: Cost) -> Arc<StoredCosts> {
     Arc::new(StoredCosts::new(Run { cost, version: Version::V0x13.into() }))
 }
 
-/// The hash could not be made; for the log.
+/// Why hashing failed; for the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HashError(pub String);
 
 impl Hasher {
-    /// A hasher for new hashes of `cost`, which knows of no others.
+    /// A hasher for new hashes of `cost`, with costs of its own.
     pub fn new(cost: Cost) -> Hasher {
         Hasher::sharing(known_costs(cost))
     }
 
-    /// One that knows `costs`, as others do.
+    /// A hasher that shares `costs` with other threads.
     pub fn sharing(costs: Arc<StoredCosts>) -> Hasher {
         Hasher {
             costs,
@@ -73,7 +73,7 @@ impl Hasher {
         }
     }
 
-    /// Hashes `password` under a fresh salt.
+    /// Hashes `password` with a random salt.
     pub fn hash(&mut self, password: &Secret) -> Result<String, HashError> {
         let mut salt = [0; limits::PASSWORD_SALT_BYTES];
         getrandom::fill(&mut salt).map_err(HashError::because)?;
@@ -90,28 +90,28 @@ impl Hasher {
         .to_string())
     }
 
-    /// Compares `password` with `stored`. In vain it takes the same runs whatever there is to compare with: one of
-    /// each known cost.
+    /// Checks `password` against `stored`. A failed check runs one hash of each known cost, whether or not there is a
+    /// stored hash.
     pub fn verify(&mut self, password: &Secret, stored: Option<&str>) -> Result<PasswordCheck, HashError> {
-        let verdict = self.verify_in_any_memory(password, stored);
+        let verdict = self.verify_keeping_memory(password, stored);
         if self.blocks.len() > self.costs.configured().memory_kib as usize {
-            // One hash from elsewhere must not make every thread keep its larger memory.
+            // One expensive stored hash must not make every thread keep that much memory.
             self.release_memory();
         }
         verdict
     }
 
-    /// Gives the working memory back to the system.
+    /// Returns the working memory to the system.
     pub fn release_memory(&mut self) {
         self.blocks = Vec::new();
     }
 
-    /// The costs that it knows of.
+    /// The known costs.
     pub fn costs(&self) -> &Arc<StoredCosts> {
         &self.costs
     }
 
-    fn verify_in_any_memory(
+    fn verify_keeping_memory(
         &mut self,
         password: &Secret,
         stored: Option<&str>,
@@ -119,14 +119,14 @@ impl Hasher {
         let stored = stored.and_then(|stored| match StoredHash::parse(stored) {
             Ok(stored) => Some(stored),
             Err(refusal) => {
-                log::error!("a stored password hash is refused, its VM can't log in: {refusal}");
+                log::error!("refused a stored password hash, so its VM can't log in: {refusal}");
                 None
             }
         });
         let own = stored.as_ref().map(StoredHash::run);
         own.into_iter().for_each(|run| self.costs.learn(run));
         let runs = self.costs.runs();
-        // All of it at once: so what it takes to get memory does not depend on which run is the first.
+        // Allocate for the largest run first, so that allocation time does not depend on the order of the runs.
         let blocks = runs.iter().map(|run| Ok(params(run.cost)?.block_count()));
         let blocks = blocks.collect::<Result<Vec<usize>, HashError>>()?;
         self.reserve(blocks.into_iter().max().unwrap_or(0))?;
@@ -173,7 +173,7 @@ impl Hasher {
         Ok(output)
     }
 
-    /// Makes `self.blocks` hold `count` blocks at least.
+    /// Grows `self.blocks` to at least `count` blocks.
     fn reserve(&mut self, count: usize) -> Result<(), HashError> {
         if self.blocks.len() >= count {
             return Ok(());
@@ -195,14 +195,14 @@ fn run_of(params: &Params, version: Version) -> Run {
     Run { cost, version: version.into() }
 }
 
-/// What a PHC string takes that begins with `start`, which ends before the `$` of its salt; nothing if it is refused.
+/// The run of a PHC string with the prefix `start`, which ends before the `$` of the salt; `None` if it is refused.
 pub fn run_of_start(start: &str) -> Option<Run> {
-    // A salt and an output that are as good as any.
-    let whole = format!("{start}$MDEyMzQ1Njc4OWFiY2RlZg$Kvwb05PNyLP0eoYf9cqwNV1f3bHXdAvr/YkcYjMufM4");
-    StoredHash::parse(&whole).ok().map(|stored| stored.run())
+    // Any salt and output do.
+    let text = format!("{start}$MDEyMzQ1Njc4OWFiY2RlZg$Kvwb05PNyLP0eoYf9cqwNV1f3bHXdAvr/YkcYjMufM4");
+    StoredHash::parse(&text).ok().map(|stored| stored.run())
 }
 
-/// A PHC string that may be run.
+/// A PHC string within the cost limits.
 struct StoredHash {
     version: Version,
     params: Params,
@@ -210,14 +210,14 @@ struct StoredHash {
     output: Output,
 }
 
-/// Why a stored hash is not run. Says nothing of the hash but its cost.
+/// Why a stored hash is refused. Reveals only its cost.
 #[derive(PartialEq, Debug)]
 enum HashRefusal {
     /// Not a PHC string with a salt and an output.
     Malformed,
-    /// Of another algorithm than argon2id.
+    /// An algorithm other than argon2id.
     OtherAlgorithm,
-    /// So many KiB, passes and lanes are more than allowed.
+    /// Its KiB, passes and lanes exceed the limits.
     TooCostly(u32, u32, u32),
 }
 
@@ -235,7 +235,7 @@ impl StoredHash {
         {
             return Err(HashRefusal::TooCostly(memory_kib, passes, lanes));
         }
-        // A PHC string without a version is of the first one.
+        // A PHC string without a version has the first version.
         let version = Version::try_from(hash.version.unwrap_or(Version::V0x10.into()))
             .map_err(|_| HashRefusal::Malformed)?;
         let (Some(salt), Some(output)) = (hash.salt, hash.hash) else {
@@ -248,7 +248,7 @@ impl StoredHash {
         run_of(&self.params, self.version)
     }
 
-    /// Whether a new hash of `cost` would be stronger in anything.
+    /// Whether a new hash with `cost` is stronger in any respect.
     fn is_weaker_than(&self, cost: Cost) -> bool {
         self.params.m_cost() < cost.memory_kib
             || self.params.t_cost() < cost.passes
@@ -258,7 +258,7 @@ impl StoredHash {
     }
 }
 
-/// What argon2 made of a password: wiped after use.
+/// The output of argon2, wiped after use.
 struct RawOutput {
     bytes: [u8; Output::MAX_LENGTH],
     length: usize,
@@ -292,7 +292,7 @@ impl HashError {
 impl fmt::Display for HashRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            HashRefusal::Malformed => f.write_str("it is no complete PHC string"),
+            HashRefusal::Malformed => f.write_str("it is not a complete PHC string"),
             HashRefusal::OtherAlgorithm => f.write_str("it is not argon2id"),
             HashRefusal::TooCostly(memory_kib, passes, lanes) => write!(
                 f,
@@ -305,7 +305,7 @@ impl fmt::Display for HashRefusal {
     }
 }
 
-/// Compares in a time that depends on the lengths only.
+/// Compares in a time that depends only on the lengths.
 fn is_equal(left: &[u8], right: &[u8]) -> bool {
     if left.len() != right.len() {
         return false;
@@ -314,7 +314,7 @@ fn is_equal(left: &[u8], right: &[u8]) -> bool {
     difference == 0
 }
 
-/// The salt and hash of nobody.
+/// The salt and hash of dummy runs.
 const DUMMY_SALT: [u8; limits::PASSWORD_SALT_BYTES] = *b"nobody has this.";
 const DUMMY_OUTPUT: [u8; limits::PASSWORD_HASH_BYTES] = [0; limits::PASSWORD_HASH_BYTES];
 

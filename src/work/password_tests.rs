@@ -1,4 +1,4 @@
-//! Password hashes: what is accepted, what is refused, and that nobody's take the same work.
+//! Password hashes: which are accepted or refused, and that failed checks take the same work.
 
 use super::*;
 
@@ -7,7 +7,7 @@ const CHEAP: Cost = Cost { memory_kib: 64, passes: 2, lanes: 1 };
 
 const PASSWORD: &str = "securePass123 – пароль";
 
-/// Made of [`PASSWORD`] by the reference implementation (through argon2-cffi 25.1.0).
+/// Hashes of [`PASSWORD`] by the reference implementation (through argon2-cffi 25.1.0).
 const REFERENCE_DEFAULT: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$Kvwb05PNyLP0eoYf9cqwNV1f3bHXdAvr/YkcYjMufM4";
 const REFERENCE_SHORT: &str =
@@ -26,7 +26,7 @@ fn verify(cost: Cost, password: &str, stored: &str) -> PasswordCheck {
 }
 
 #[test]
-fn a_hash_is_right_for_its_password_only() {
+fn a_hash_matches_only_its_password() {
     let mut hasher = Hasher::new(CHEAP);
     let stored = hasher.hash(&secret(PASSWORD)).unwrap();
     assert!(stored.starts_with("$argon2id$v=19$m=64,t=2,p=1$"), "{stored}");
@@ -45,7 +45,7 @@ fn every_hash_has_a_salt_of_its_own() {
 }
 
 #[test]
-fn hashes_of_the_reference_implementation_are_understood() {
+fn hashes_of_the_reference_implementation_are_accepted() {
     let default = Cost {
         memory_kib: limits::ARGON2_MEMORY_KIB,
         passes: limits::ARGON2_PASSES,
@@ -60,7 +60,7 @@ fn hashes_of_the_reference_implementation_are_understood() {
 }
 
 #[test]
-fn a_weaker_hash_is_made_anew_when_its_password_is_known() {
+fn a_weaker_hash_is_renewed_by_a_right_password() {
     let strong = Cost { memory_kib: 128, passes: 3, lanes: 2 };
     let weaker =
         [Cost { memory_kib: 127, ..strong }, Cost { passes: 2, ..strong }, Cost { lanes: 1, ..strong }]
@@ -70,7 +70,7 @@ fn a_weaker_hash_is_made_anew_when_its_password_is_known() {
     stored.extend([REFERENCE_SHORT, REFERENCE_OLD]);
     for stored in stored {
         let PasswordCheck::RightRehashed(new) = verify(strong, PASSWORD, stored) else {
-            panic!("not made anew: {stored}");
+            panic!("not renewed: {stored}");
         };
         assert_eq!(verify(strong, PASSWORD, &new), PasswordCheck::Right, "{new}");
         assert_eq!(verify(strong, "securePass123", stored), PasswordCheck::Wrong, "{stored}");
@@ -83,7 +83,7 @@ fn a_weaker_hash_is_made_anew_when_its_password_is_known() {
 }
 
 #[test]
-fn hashes_that_would_cost_too_much_or_are_no_argon2id_are_refused_unrun() {
+fn costly_and_foreign_hashes_are_refused_without_a_run() {
     let phc =
         |start: &str| format!("{start}$MDEyMzQ1Njc4OWFiY2RlZg$Kvwb05PNyLP0eoYf9cqwNV1f3bHXdAvr/YkcYjMufM4");
     let cases = [
@@ -106,23 +106,23 @@ fn hashes_that_would_cost_too_much_or_are_no_argon2id_are_refused_unrun() {
         assert_eq!(StoredHash::parse(&stored).err(), Some(refusal), "{stored}");
         let mut hasher = Hasher::new(CHEAP);
         assert_eq!(hasher.verify(&secret(PASSWORD), Some(&stored)), Ok(PasswordCheck::Wrong), "{stored}");
-        assert!(has_run_for_nobody(&hasher, PASSWORD), "{stored}");
+        assert!(has_run_dummy(&hasher, PASSWORD), "{stored}");
     }
     let allowed = phc("$argon2id$v=19$m=65536,t=10,p=4");
-    assert!(StoredHash::parse(&allowed).is_ok(), "the limits themselves are allowed");
+    assert!(StoredHash::parse(&allowed).is_ok(), "hashes at the limits are allowed");
 }
 
 #[test]
-fn nothing_to_compare_with_takes_a_whole_hash_of_the_configured_cost() {
+fn a_missing_hash_takes_a_run_of_the_configured_cost() {
     let mut hasher = Hasher::new(CHEAP);
     assert_eq!(hasher.verify(&secret(PASSWORD), None), Ok(PasswordCheck::Wrong));
-    assert!(has_run_for_nobody(&hasher, PASSWORD));
-    assert!(!has_run_for_nobody(&hasher, "securePass123"), "the evidence depends on the password");
-    assert!(!has_run_for_nobody(&Hasher::new(CHEAP), PASSWORD), "the evidence depends on the run");
+    assert!(has_run_dummy(&hasher, PASSWORD));
+    assert!(!has_run_dummy(&hasher, "securePass123"), "the evidence depends on the password");
+    assert!(!has_run_dummy(&Hasher::new(CHEAP), PASSWORD), "the evidence depends on the run");
 }
 
 #[test]
-fn a_failed_login_takes_the_same_runs_whatever_is_stored_at_any_configured_cost() {
+fn a_failed_login_takes_the_same_runs_for_every_stored_hash() {
     let costs = [CHEAP, Cost { memory_kib: 32, ..CHEAP }, Cost { memory_kib: 256, passes: 1, lanes: 2 }];
     let stored = costs.map(|cost| Hasher::new(cost).hash(&secret(PASSWORD)).unwrap());
     for configured in costs {
@@ -137,7 +137,7 @@ fn a_failed_login_takes_the_same_runs_whatever_is_stored_at_any_configured_cost(
         };
         let mut each = costs.map(|cost| Run { cost, version: 0x13 });
         each.sort();
-        // An unknown name and a VM without a password, and hashes that are refused.
+        // An unknown name, a VM without a password, and a refused hash.
         for stored in [None, Some(""), Some(REFERENCE_ARGON2I)] {
             assert_eq!(runs("wrong", stored), (false, each.to_vec()), "{configured:?} {stored:?}");
         }
@@ -145,18 +145,18 @@ fn a_failed_login_takes_the_same_runs_whatever_is_stored_at_any_configured_cost(
             assert_eq!(runs("wrong", Some(stored)), (false, each.to_vec()), "{configured:?} {stored}");
             let (is_right, runs) = runs(PASSWORD, Some(stored));
             assert!(is_right && runs.contains(&Run { cost, version: 0x13 }), "{runs:?}");
-            assert!(runs.len() <= 2, "one to compare, one that is stronger: {runs:?}");
+            assert!(runs.len() <= 2, "one comparison, one renewal: {runs:?}");
         }
     }
 }
 
 #[test]
-fn a_stored_hash_of_another_cost_is_learned_by_all_who_hash() {
+fn all_hashers_learn_the_cost_of_a_stored_hash() {
     let known = known_costs(CHEAP);
     let [mut one, mut other] = [(); 2].map(|()| Hasher::sharing(Arc::clone(&known)));
     assert_eq!(one.verify(&secret(PASSWORD), None), Ok(PasswordCheck::Wrong));
     assert_eq!(one.runs.len(), 1, "one cost is known, one run");
-    // Of the first version of argon2, which is not as fast.
+    // The first version of argon2, which runs slower.
     assert_eq!(one.verify(&secret("wrong"), Some(REFERENCE_OLD)), Ok(PasswordCheck::Wrong));
     let mut learned = one.runs.split_off(1);
     assert_eq!(other.verify(&secret("wrong"), None), Ok(PasswordCheck::Wrong));
@@ -168,7 +168,7 @@ fn a_stored_hash_of_another_cost_is_learned_by_all_who_hash() {
 }
 
 #[test]
-fn no_more_costs_are_known_than_the_limit_allows_and_what_is_refused_adds_none() {
+fn known_costs_are_bounded_and_refused_hashes_add_none() {
     let known = known_costs(CHEAP);
     for start in ["$argon2id$v=19$m=65537,t=2,p=1", "$argon2i$v=19$m=64,t=2,p=1", "$scrypt$ln=15", "", "$"] {
         assert_eq!(run_of_start(start), None, "{start}");
@@ -185,7 +185,7 @@ fn no_more_costs_are_known_than_the_limit_allows_and_what_is_refused_adds_none()
 }
 
 #[test]
-fn the_memory_of_a_larger_hash_is_not_kept() {
+fn the_memory_of_a_larger_hash_is_released() {
     let large = Cost { memory_kib: 4 * CHEAP.memory_kib, ..CHEAP };
     let stored = Hasher::new(large).hash(&secret(PASSWORD)).unwrap();
     let mut hasher = Hasher::new(CHEAP);
@@ -194,14 +194,14 @@ fn the_memory_of_a_larger_hash_is_not_kept() {
 }
 
 #[test]
-fn a_cost_that_cannot_be_is_an_error_and_no_panic() {
+fn an_invalid_cost_is_an_error() {
     let mut hasher = Hasher::new(Cost { memory_kib: 7, passes: 1, lanes: 1 });
     assert!(hasher.hash(&secret(PASSWORD)).is_err());
     assert!(hasher.verify(&secret(PASSWORD), None).is_err());
 }
 
 #[test]
-fn comparing_looks_at_every_byte() {
+fn comparison_covers_every_byte() {
     assert!(is_equal(b"", b""));
     assert!(is_equal(b"abc", b"abc"));
     for different in [&b"abd"[..], b"bbc", b"ab", b"abcd"] {
@@ -209,8 +209,8 @@ fn comparing_looks_at_every_byte() {
     }
 }
 
-/// Whether the hasher's memory is what a run for nobody with `password` at [`CHEAP`] leaves behind.
-fn has_run_for_nobody(hasher: &Hasher, password: &str) -> bool {
+/// Whether the hasher's memory equals the result of a dummy run with `password` at [`CHEAP`].
+fn has_run_dummy(hasher: &Hasher, password: &str) -> bool {
     let params = Params::new(CHEAP.memory_kib, CHEAP.passes, CHEAP.lanes, Some(32)).unwrap();
     let mut blocks = vec![Block::new(); params.block_count()];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)

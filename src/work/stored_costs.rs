@@ -1,9 +1,9 @@
-//! Which costs stored password hashes have. After the configured cost was changed there are several, and a failed
-//! login takes a hash of each: else its time would tell which VMs exist.
+//! The costs of stored password hashes. After a change of the configured cost there are several, and a failed login
+//! runs one hash of each, so that its time does not reveal which VMs exist.
 //!
-//! The store is asked for them once, before the first password is checked; one that another process brings in later
-//! is learned with the first login of such a VM. Clients can't add any, since only what is stored counts. A cost that
-//! no hash has any more is forgotten at the next start.
+//! The costs are read from the store once, before the first password check. A cost that another process adds later is
+//! learned at the first login of such a VM. Clients can't add costs, since only stored hashes count. Unused costs
+//! disappear at the next start.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,37 +11,37 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::limits;
 use crate::store::{RegistryStore, StoreError};
 
-/// What one argon2id hash costs.
+/// The cost of one argon2id hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Cost {
     /// Memory in KiB.
     pub memory_kib: u32,
-    /// Passes over it.
+    /// Passes over the memory.
     pub passes: u32,
-    /// Lanes.
+    /// Degree of parallelism.
     pub lanes: u32,
 }
 
-/// One run of argon2id, but for what it is run on.
+/// The parameters of one run of argon2id, without its input.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Run {
-    /// How much it takes.
+    /// The cost.
     pub cost: Cost,
-    /// The algorithm's version, as PHC strings have it.
+    /// The argon2 version, as in PHC strings.
     pub version: u32,
 }
 
-/// The runs that a failed login takes; shared by all threads that hash.
+/// The runs of a failed login; shared by all hashing threads.
 #[derive(Debug)]
 pub struct StoredCosts {
     configured: Cost,
-    /// The first is that of new hashes.
+    /// The first is the run of new hashes.
     runs: Mutex<Vec<Run>>,
     is_complete: AtomicBool,
 }
 
 impl StoredCosts {
-    /// Only that of new hashes is known, which is `run`.
+    /// Knows only `run`, the one of new hashes.
     pub fn new(run: Run) -> StoredCosts {
         StoredCosts { configured: run.cost, runs: Mutex::new(vec![run]), is_complete: AtomicBool::new(false) }
     }
@@ -51,12 +51,12 @@ impl StoredCosts {
         self.configured
     }
 
-    /// What is known, in the order in which it was learned.
+    /// The known runs, in the order learned.
     pub fn runs(&self) -> Vec<Run> {
         self.lock().clone()
     }
 
-    /// A stored hash takes `run`.
+    /// Adds the run of a stored hash.
     pub fn learn(&self, run: Run) {
         let mut runs = self.lock();
         if runs.contains(&run) {
@@ -65,8 +65,8 @@ impl StoredCosts {
         let Cost { memory_kib, passes, lanes } = run.cost;
         if runs.len() >= limits::PASSWORD_COSTS_MAX {
             log::warn!(
-                "stored password hashes have more than {} costs: the time of a failed login tells of VMs with \
-                 m={memory_kib},t={passes},p={lanes}",
+                "stored password hashes have more than {} different costs: the time of a failed login reveals VMs \
+                 with m={memory_kib},t={passes},p={lanes}",
                 limits::PASSWORD_COSTS_MAX
             );
             return;
@@ -74,12 +74,12 @@ impl StoredCosts {
         runs.push(run);
         drop(runs);
         log::info!(
-            "there are stored password hashes of m={memory_kib},t={passes},p={lanes}: each failed login takes one of \
+            "some stored password hashes have m={memory_kib},t={passes},p={lanes}: each failed login runs one hash of \
              that cost too"
         );
     }
 
-    /// Asks `store` for the costs of what is stored, unless that was done. `run_of` reads the start of a hash.
+    /// Reads the costs of all stored hashes from `store`, once. `run_of` parses the prefix of a hash.
     pub fn complete(
         &self,
         store: &mut dyn RegistryStore,
@@ -88,7 +88,7 @@ impl StoredCosts {
         if self.is_complete.load(Ordering::Acquire) {
             return Ok(());
         }
-        // Without a lock, which one that hangs in the store would hold: two that ask learn the same.
+        // Takes no lock, since the store may hang; concurrent calls learn the same costs.
         let starts = store.password_hash_prefixes(limits::PASSWORD_HASH_STARTS_MAX)?;
         starts.iter().filter_map(|start| run_of(start)).for_each(|run| self.learn(run));
         self.is_complete.store(true, Ordering::Release);
@@ -125,14 +125,14 @@ mod tests {
         assert!(matches!(store.write(&[write])[..], [Ok(Written::Registered(_))]));
     }
 
-    fn run(tools: &mut WorkerContext, work: Work) -> WorkResult {
+    fn run(worker: &mut WorkerContext, work: Work) -> WorkResult {
         let mut results = Vec::new();
-        tools.run(vec![work], &mut results);
-        results.pop().expect("one result").expect("it works")
+        worker.run(vec![work], &mut results);
+        results.pop().expect("one result").expect("the work succeeds")
     }
 
     #[test]
-    fn the_first_login_after_a_start_takes_what_is_stored_whoever_it_is_for() {
+    fn the_first_login_takes_all_stored_costs_for_every_name() {
         let factory = store::open(&Location::Memory).expect("memory");
         let mut store = factory.connect().expect("memory");
         add(&mut *store, "old", OLD);
@@ -142,23 +142,23 @@ mod tests {
         for name in ["unknown", "new", "old"] {
             let costs = known_costs(NEW);
             assert_eq!(costs.runs(), both[..1]);
-            let mut tools = WorkerContext::new(Arc::clone(&factory), Arc::clone(&costs));
+            let mut worker = WorkerContext::new(Arc::clone(&factory), Arc::clone(&costs));
             let name = VmName::parse(name).unwrap();
-            let WorkResult::Credentials(found) = run(&mut tools, Work::Read(Read::FindCredentials { name }))
+            let WorkResult::Credentials(found) = run(&mut worker, Work::Read(Read::FindCredentials { name }))
             else {
                 panic!("no credentials")
             };
             assert_eq!(costs.runs(), both, "before the password is checked");
             let stored = found.and_then(|found| found.password_hash);
             let password = Secret::new("wrong");
-            let verified = run(&mut tools, Work::Hash(Hash::Verify { password, stored }));
+            let verified = run(&mut worker, Work::Hash(Hash::Verify { password, stored }));
             assert!(matches!(verified, WorkResult::Verified(PasswordCheck::Wrong)));
             assert_eq!(costs.runs(), both);
         }
     }
 
     #[test]
-    fn the_store_is_asked_once() {
+    fn the_store_is_read_once() {
         let factory = store::open(&Location::Memory).expect("memory");
         let mut store = factory.connect().expect("memory");
         let costs = known_costs(NEW);

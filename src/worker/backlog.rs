@@ -184,7 +184,7 @@ mod tests {
     use crate::ids::{ConnId, RequestKey, RequestSeq, VmId};
     use crate::model::VmName;
     use crate::work::pages::PageRequest;
-    use crate::work::{Asker, Read, Work};
+    use crate::work::{Read, Requester, Work};
     use crate::worker::{Account, JobKey};
     use std::sync::Arc;
 
@@ -202,7 +202,7 @@ mod tests {
 
     fn page(number: u64, priority: Priority) -> Job {
         let page = PageRequest::Vms { after: VmId(0) };
-        let work = Work::Read(Read::ListPage { asker: Asker::Anybody(None), page });
+        let work = Work::Read(Read::ListPage { requester: Requester::AnyClient(None), page });
         Job { work, priority, ..lookup(number, number as u32) }
     }
 

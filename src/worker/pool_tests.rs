@@ -8,7 +8,7 @@ use crate::store::{
     PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, VmPage, Write, WriteOutcome,
 };
 use crate::work::pages::PageRequest;
-use crate::work::{Asker, Read};
+use crate::work::{Read, Requester};
 use crate::worker::{Account, JobKey, JobState, Priority};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,8 +47,10 @@ fn pool_on(factory: Arc<dyn StoreFactory>) -> (Pool, Receiver<()>) {
 fn job(number: u64) -> Job {
     let request_key = RequestKey { conn: ConnId { index: 0, generation: 1 }, seq: RequestSeq(0) };
     let login = Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") };
-    let work =
-        Work::Read(Read::ListPage { asker: Asker::Vm(login), page: PageRequest::Vms { after: VmId(0) } });
+    let work = Work::Read(Read::ListPage {
+        requester: Requester::Vm(login),
+        page: PageRequest::Vms { after: VmId(0) },
+    });
     let key = JobKey { request_key, job: number };
     let deadline = SystemClock::new().now();
     let (accounts, state) = ((Account::Connection(request_key.conn), None), Arc::<JobState>::default());

@@ -7,7 +7,7 @@ use crate::ids::{ConnId, DiskId, VmId};
 use crate::model::{CommandName, Cursor, Failure, List, Listing, Login, Membership, PointFilter, Principal};
 use crate::store::PointPosition;
 use crate::work::pages::PageRequest;
-use crate::work::{Asker, Read, Work, WorkResult, WrongResult};
+use crate::work::{Read, Requester, Work, WorkResult, WrongResult};
 
 /// A worker makes a page.
 #[derive(Debug)]
@@ -44,21 +44,21 @@ impl App {
     }
 
     fn begin_page(&mut self, conn: ConnId, command: CommandName, page: Option<PageRequest>) -> Next<Stage> {
-        let Some(asker) = self.asker(conn, command) else {
+        let Some(requester) = self.requester(conn, command) else {
             return Next::failed(Failure::AuthenticationRequired);
         };
         let Some(page) = page else { return Next::failed(Failure::Internal) };
-        let stage = Stage { command, login: asker.login().cloned() };
-        Next::Work { work: Work::Read(Read::ListPage { asker, page }), stage }
+        let stage = Stage { command, login: requester.login().cloned() };
+        Next::Work { work: Work::Read(Read::ListPage { requester, page }), stage }
     }
 
     /// The client and the login that its right to `command` depends on; `None` if it has no right.
-    fn asker(&self, conn: ConnId, command: CommandName) -> Option<Asker> {
+    fn requester(&self, conn: ConnId, command: CommandName) -> Option<Requester> {
         let principal = self.presence.principal(conn);
         match (self.permission(conn, command, &principal), principal) {
-            (Permission::Allowed, Principal::Vm(login)) => Some(Asker::Anybody(Some(login))),
-            (Permission::Allowed, _) => Some(Asker::Anybody(None)),
-            (Permission::AllowedAsItself, Principal::Vm(login)) => Some(Asker::Vm(login)),
+            (Permission::Allowed, Principal::Vm(login)) => Some(Requester::AnyClient(Some(login))),
+            (Permission::Allowed, _) => Some(Requester::AnyClient(None)),
+            (Permission::AllowedAsItself, Principal::Vm(login)) => Some(Requester::Vm(login)),
             _ => None,
         }
     }
