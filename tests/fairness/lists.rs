@@ -42,7 +42,7 @@ fn list_beside_updates(clients: usize, vms: usize, deadline: Duration) {
     let _alone = alone();
     let builder = Daemon::builder();
     seed(&builder.state_dir().join("vmherd.sqlite3"), vms);
-    let daemon = builder.start();
+    let daemon = builder.args(["--vms-max", "2000000"]).start();
     let token = {
         let mut client = daemon.client();
         client.register(HEALTHY, &[1]);
