@@ -207,7 +207,7 @@ impl Shared {
     fn run_remover(&self) {
         let mut clock = self.clock;
         let mut store = None;
-        'pass: loop {
+        loop {
             let (retention, set) = {
                 let control = self.lock();
                 (control.retention, control.retention_set)
@@ -240,7 +240,8 @@ impl Shared {
                 match self.sleep(rest, set) {
                     Wake::Shutdown => return,
                     Wake::Rested => {}
-                    Wake::RetentionSet => continue 'pass,
+                    // The next pass begins at once, with the new retention.
+                    Wake::RetentionSet => break,
                 }
             }
             if total > 0 {
