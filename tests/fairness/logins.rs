@@ -104,7 +104,7 @@ fn queued_guesses_are_withdrawn_at_the_limit() {
         strangers.iter_mut().filter_map(|stranger| is_told(stranger).then_some(stranger)).collect();
     let busy = told.into_iter().filter_map(|stranger| (stranger.error() == "busy").then_some(())).count();
     assert!(busy as u64 >= refused_min, "{busy}");
-    // What was taken back is in nobody's way.
+    // A withdrawn check delays no other login.
     daemon.operator().authenticate("vm");
 }
 
@@ -120,7 +120,7 @@ fn queued_guesses_are_withdrawn_at_the_limit_of_their_vm() {
         client.send(&guess);
         assert_eq!(client.error(), "Invalid credentials");
     }
-    // Another source has failed for nobody yet: its first guess is free.
+    // Another source has no failures yet: its first guess is not delayed.
     let mut strangers: Vec<Web> = (0..BURST).map(|_| from_elsewhere(&daemon)).collect();
     strangers.iter_mut().for_each(|stranger| stranger.send(web::post(&guess)));
     let refused_min = BURST as u64 - WAITING_MAX - 1 - 1 - 2;
@@ -139,7 +139,7 @@ fn a_source_with_failed_logins_is_queued_after_others() {
     client.register("other", &[1]);
     client.send(&login("vm", "notThePassword"));
     assert_eq!(client.error(), "Invalid credentials");
-    // A right password then, but nobody knows that before it is checked.
+    // The password is right, which is known only when it is checked.
     let mut suspects: Vec<Client> = (0..SUSPECTS).map(|_| daemon.client()).collect();
     suspects.iter_mut().for_each(|suspect| suspect.send(&login("vm", PASSWORD)));
     daemon.wait_for_counter("auth_queued", |queued| queued > SUSPECTS as u64 / 2);

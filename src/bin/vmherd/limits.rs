@@ -10,8 +10,8 @@ pub const LOG_QUEUE: usize = 4096;
 pub const LOG_LINE_BYTES_MAX: usize = 8 << 10;
 /// Bytes of log lines written at once, so that a burst of lines is not a burst of system calls.
 pub const LOG_BATCH_BYTES: usize = 64 << 10;
-/// How long the end of the process waits for the last log lines to be written: whoever reads them may
-/// have stopped to.
+/// How long the end of the process waits for the last log lines to be written: their reader may
+/// have stopped reading.
 pub const LOG_FLUSH_WAIT: Duration = Duration::from_millis(500);
 /// How long a stop may take beyond its grace before the process ends without it.
 pub const STOP_OVERRUN: Duration = Duration::from_millis(500);
@@ -23,7 +23,7 @@ pub const NOTIFY_WAIT: Duration = Duration::from_secs(1);
 pub const STATS_WAIT: Duration = Duration::from_secs(5);
 /// Bytes of the answer that `vmherd stats` reads: some hundred counters have a few thousand.
 pub const STATS_BYTES_MAX: u64 = 1 << 20;
-/// Listeners that are taken from whoever started the process: as many as there may be of all kinds.
+/// Listeners inherited from the parent process: as many as the server may have.
 pub const INHERITED_MAX: usize = LISTENERS_MAX - 1;
 /// How often a backup that is to be broken off is told so, until it has heard.
 pub const BACKUP_INTERRUPT_PAUSE: Duration = Duration::from_millis(50);

@@ -178,7 +178,7 @@ fn is_store_failure(error: &rusqlite::Error) -> bool {
 ///
 /// SQLite appends the changed pages to its log, the last one marked as the commit, syncs the log, and
 /// only then moves the end of the log in the index that all processes share. Whatever fails, it rolls
-/// back (and what it leaves open, dropping the transaction does): nobody sees the changes then. But if
+/// back (and what it leaves open, dropping the transaction does): no reader sees the changes then. But if
 /// the sync or something after it failed, the mark may be in the log already. As long as a process has
 /// the file open, that is harmless: the next commit writes over it. After a crash before that, recovery
 /// reads the log itself, finds the mark in order, and the changes are there. So the outcome is unknown.

@@ -1,4 +1,4 @@
-//! Descriptors that whoever started this process has passed to it.
+//! Descriptors inherited from the parent process.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

@@ -10,7 +10,7 @@ use std::ptr;
 /// A signal that can be waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
-    /// SIGINT: somebody pressed Ctrl-C.
+    /// SIGINT: Ctrl-C.
     Interrupt,
     /// SIGTERM: the system or an operator wants the process to end.
     Terminate,
@@ -20,7 +20,7 @@ pub enum Signal {
     User1,
     /// SIGXCPU: the process has used the processor time that it may; it is killed when it goes on.
     ProcessorTime,
-    /// SIGALRM: whoever started the process has set it a time, which outlasts the start of a program.
+    /// SIGALRM: an alarm that the parent process has set, which survives `exec`.
     Alarm,
     /// SIGPWR: the power fails, or a container is to end whose first process this is.
     Power,
@@ -100,7 +100,7 @@ impl Signals {
         // SAFETY: `set` is initialized; -1 asks for a new descriptor.
         let descriptor =
             super::check_result(unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
-        // SAFETY: the descriptor is open and nobody else has it.
+        // SAFETY: the descriptor is open and owned by nothing else.
         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
         Ok(Signals { descriptor: descriptor.into() })
     }
@@ -139,9 +139,9 @@ pub fn ignore_unused() -> io::Result<()> {
     Ok(())
 }
 
-/// A write to a file that may not grow, or to what is closed, then fails with an error. The rest are timers that
-/// nobody here sets, descriptors that nobody here has asked to be told of, and what programs agree on among
-/// themselves.
+/// Signals that must not end the process. Without the first two, a write beyond the file-size limit or to a closed
+/// pipe fails with an error. This process sets no timers, asks for no signals of descriptors and gives the user's
+/// signals no meaning.
 const UNUSED: [i32; 7] = [
     libc::SIGXFSZ,
     libc::SIGPIPE,
@@ -157,7 +157,7 @@ const _: () = assert!(mem::offset_of!(libc::signalfd_siginfo, ssi_signo) == 0);
 /// Sends `signal` to the calling thread alone, for tests: their process has others.
 #[cfg(test)]
 pub fn raise(signal: Signal) {
-    // SAFETY: takes numbers only; whoever tests has blocked the signal in this thread.
+    // SAFETY: takes numbers only; the test has blocked the signal in this thread.
     unsafe { libc::pthread_kill(libc::pthread_self(), signal.number()) };
 }
 

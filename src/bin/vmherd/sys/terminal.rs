@@ -41,7 +41,7 @@ fn set(terminal: BorrowedFd<'_>, attributes: &libc::termios) -> io::Result<()> {
     Ok(())
 }
 
-/// A terminal that nobody sits at, behind its master's end, for tests.
+/// A pseudo-terminal for tests, by its master's end.
 #[cfg(test)]
 pub fn open_pair() -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
     use std::os::fd::{FromRawFd, OwnedFd};
@@ -51,7 +51,7 @@ pub fn open_pair() -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
     // SAFETY: the first two are room for descriptors, the rest is not asked for.
     let result = unsafe { libc::openpty(&mut master, &mut terminal, name, std::ptr::null_mut(), size) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
-    // SAFETY: the call has opened both, and nobody else has them.
+    // SAFETY: the call has opened both, and nothing else owns them.
     unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(terminal)) }
 }
 
