@@ -97,7 +97,7 @@ impl Serving {
         Serving { child, log }
     }
 
-    /// Waits until somebody listens at `address`.
+    /// Waits until a server listens at `address`.
     #[track_caller]
     fn listens(mut self, address: SocketAddr) -> Serving {
         wait_until("the program listens", PATIENCE, || {
@@ -119,7 +119,7 @@ impl Drop for Serving {
     }
 }
 
-/// A port that nobody listens on.
+/// An unused port.
 fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("its address")

@@ -24,7 +24,7 @@ enum Cell {
     Login,
     /// There is no such command for this client.
     Unknown,
-    /// Nobody registers here.
+    /// Registration is closed.
     Closed,
     /// Refused by its data, in these words; the same for whoever comes so far.
     No(&'static str),
@@ -248,7 +248,7 @@ fn hold_the_table(daemon: &Daemon, registers: bool) {
         (tcp(1), Opens::Nothing, strangers),
         (tcp(2), Opens::Conversions, strangers),
         (tcp(3), Opens::Metrics, strangers),
-        // Whoever has authenticated there is no operator any more.
+        // A client that authenticates there is no longer an operator.
         (own_socket, Opens::All, operators),
     ];
     let mut witness = Witness::new(daemon);

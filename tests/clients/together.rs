@@ -1,4 +1,4 @@
-//! All three documented conversations at once in one daemon: one registry, and nobody in anybody's way.
+//! All three documented conversations at once in one daemon and one registry; none disturbs another.
 //!
 //! The VM manager and the VM make their requests in turn, so that what each list has to show is known; the
 //! converting client goes on all the while. VMs and disks have the numbers that the replies give, which are not

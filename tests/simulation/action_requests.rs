@@ -33,7 +33,7 @@ pub(super) enum ActionRequest {
         vm: i64,
         ram: u32,
     },
-    /// Of a VM that nobody has added.
+    /// The id of no VM.
     ConnectUnknown,
     Unknown,
 }
@@ -51,14 +51,14 @@ pub(super) enum ActionList {
 /// A VM that was added.
 pub(super) struct ManagedVm {
     pub(super) id: i64,
-    /// Since when somebody knows of it.
+    /// When a client first learned of it.
     pub(super) since: Instant,
     /// What its memory may ever have been, in MiB.
     pub(super) rams_ever: BTreeSet<u32>,
-    /// Somebody has asked for it to be authorized, or connected.
+    /// A client has asked for it to be authorized or connected.
     may_be_authorized: bool,
     may_be_connected: bool,
-    /// Somebody has asked for the end of that.
+    /// A client has asked for the end of that.
     may_be_released: bool,
     /// Since when it is known to be.
     authorized_since: Option<Instant>,
@@ -200,7 +200,7 @@ impl ManagedVm {
         }
     }
 
-    /// Whether it has to be on `list` for whoever asked at `then`; nothing where that can't be told.
+    /// Whether a client that asked at `then` must see it on `list`; `None` if either is possible.
     fn must_be_on(&self, list: ActionList, then: Instant) -> Option<bool> {
         let (since, may_be) = match list {
             ActionList::AllVms => (Some(self.since), true),

@@ -213,7 +213,7 @@ impl Expectations {
             || self.auths.len() == self.barrier_count + 1 && self.auths.last() != Some(&Auth::Unsure)
     }
 
-    /// Whether the connection is certain to be somebody's.
+    /// Whether the connection is certainly authenticated.
     pub(super) fn is_logged_in(&self, world: &World) -> bool {
         let is_certain = !self.is_stateless && self.is_login_certain();
         is_certain

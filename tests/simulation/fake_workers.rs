@@ -53,7 +53,7 @@ struct Run {
     is_replaced: bool,
 }
 
-/// A job that is run while somebody else writes.
+/// A job that runs while another thread writes.
 pub(super) struct InterleavedJob {
     id: RunId,
     key: JobKey,
@@ -267,7 +267,7 @@ impl FakeWorkers {
         tasks.into_iter().map(run).collect()
     }
 
-    /// Has a write that waits run while somebody else writes points, by another thread as it were.
+    /// Runs a queued write while another thread writes points.
     pub(super) fn begin_interleaved(&mut self, config: &FaultConfig) -> Option<InterleavedJob> {
         if !config.writes_behind || self.random.chance(30) {
             return None;

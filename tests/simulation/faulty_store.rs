@@ -43,7 +43,7 @@ impl StoreFactory for FaultyStoreFactory {
         Ok(Box::new(FaultyStore { inner: self.inner.connect()?, faults: Arc::clone(&self.faults) }))
     }
 
-    /// Whoever would have to wait for another is told so at once: there is one thread.
+    /// A call that would wait for another fails at once: there is one thread.
     fn lock_retry_policy(&self) -> Option<LockRetryPolicy> {
         Some(LockRetryPolicy { lock_timeout: Duration::ZERO, reserve: Duration::ZERO })
     }

@@ -16,7 +16,7 @@ pub(super) enum MetricRequest {
     /// Asks for the points of one of its own keys.
     Get,
     GetAll,
-    /// Asks for a key that nobody puts.
+    /// Asks for a key without points.
     GetNothing,
     /// Any of these.
     Any,

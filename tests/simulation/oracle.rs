@@ -43,7 +43,7 @@ pub(super) struct Oracle<'a> {
     pub(super) logical_time: u64,
     /// It is answered before what follows is looked at.
     pub(super) is_in_turn: bool,
-    /// Each request is made in the name of its own token, and the connection in nobody's.
+    /// Each request runs as the owner of its own token; the connection stays anonymous.
     pub(super) is_stateless: bool,
     /// The status of the reply, where the framing has one.
     pub(super) status: Option<u16>,
@@ -174,7 +174,7 @@ impl Oracle<'_> {
         *shown.end() >= *token.issued.start() + limits::TOKEN_LIFETIME
     }
 
-    /// Whether the wall clock was past its life all the time since somebody asked.
+    /// Whether the wall clock was past its expiry ever since the request.
     fn must_be_expired(&self, token: &ModelToken) -> bool {
         let shown = self.wall_clock.range(self.sent, self.now);
         *shown.start() >= *token.issued.end() + limits::TOKEN_LIFETIME
@@ -363,5 +363,5 @@ pub(super) fn ensure(holds: bool, otherwise: &str) -> Verification {
     if holds { Ok(()) } else { Err(otherwise.to_owned()) }
 }
 
-/// The listener that registers nobody.
+/// The listener with closed registration.
 pub(super) const CLOSED_LISTENER: usize = 1;

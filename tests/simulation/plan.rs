@@ -404,7 +404,7 @@ fn cross_protocol_post(random: &mut Random) -> Vec<Step> {
     plan
 }
 
-/// Vanishes while its password is being checked, so that somebody else gets its place.
+/// Disconnects while its password is checked, so that another connection gets its slot.
 fn disconnects_during_login(random: &mut Random, model: &ReferenceModel) -> Vec<Step> {
     let vm = random.between(0, model.vms.len() - 1);
     let mut plan = vec![Step::Pause(random.micros(0, 3_000_000))];

@@ -40,7 +40,7 @@ pub(super) struct Batch {
     pub(super) bad: Option<usize>,
 }
 
-/// Which points somebody asks for.
+/// The points that a client asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct PointQuery {
     /// `*`: of all keys.
@@ -78,7 +78,7 @@ struct SentPoint {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum PointState {
-    /// Nobody has been told.
+    /// No client has the outcome yet.
     Pending,
     Stored {
         logical_time: u64,
@@ -94,7 +94,7 @@ struct Candidates<'a> {
     points: Vec<&'a SentPoint>,
 }
 
-/// A point that somebody was told.
+/// A point that was reported to a client.
 struct ReportedPoint<'a> {
     key: &'a str,
     second: i64,
@@ -108,7 +108,7 @@ enum ReportedValue<'a> {
 }
 
 impl PointModel {
-    /// Somebody sends points.
+    /// A client sends points.
     pub(super) fn put(
         &mut self,
         points: Vec<NewPoint>,
@@ -154,7 +154,7 @@ impl PointModel {
         self.on_response(batch, &Outcome::Success, now);
     }
 
-    /// Somebody was told what has come of points.
+    /// A client got the outcome of its points.
     pub(super) fn on_response(&mut self, batch: Batch, outcome: &Outcome, now: Instant) {
         let logical_time = self.pass();
         for sent in &mut self.points[batch.first..batch.first + batch.count] {
@@ -378,7 +378,7 @@ impl SentPoint {
 }
 
 impl Oracle<'_> {
-    /// Whether `response` may be what is said to somebody who has put points.
+    /// Whether `response` is a possible answer to a put.
     pub(super) fn check_put(&self, batch: Batch, response: &Response) -> Verification {
         if let Some(bad) = batch.bad {
             let is_told = response.message().contains(&format!("points[{bad}]"));
@@ -397,7 +397,7 @@ impl Oracle<'_> {
         }
     }
 
-    /// Whether `response` may be what is said to somebody who has asked for points.
+    /// Whether `response` is a possible answer to a get.
     pub(super) fn check_get(&self, query: &PointQuery, response: &Response) -> Verification {
         ensure(response.outcome == Outcome::Success, "no points")?;
         let reported = match &response.data {

@@ -37,7 +37,7 @@ pub(super) enum Request {
         query: PointQuery,
         token: Option<usize>,
     },
-    /// Entities out of a text that nobody else has.
+    /// Entities of a text that no other request has.
     Convert {
         mark: u64,
     },
@@ -62,11 +62,11 @@ pub(super) enum InvalidRequest {
     BadId,
     /// In metrics text.
     TextLine,
-    /// The field's name is nobody else's.
+    /// The field's name is unique.
     UnknownField(u64),
     ShortPassword,
     OperatorCommand,
-    // Those that only somebody who has authenticated is told of:
+    // Those that only an authenticated client gets:
     UnknownList,
     EmptyUpdate,
     UnknownDisk,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vmherd::internals::clock::Instant;
 
-/// Lines in the order of the events; none where nobody asked for them.
+/// Lines in the order of the events; none unless a trace was requested.
 #[derive(Default)]
 pub(super) struct Trace {
     lines: Option<Vec<String>>,

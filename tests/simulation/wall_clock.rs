@@ -12,12 +12,12 @@ pub(super) struct WallClock {
 }
 
 impl WallClock {
-    /// One that nobody has set.
+    /// A clock that was never set.
     pub(super) fn new(start: Instant) -> WallClock {
         WallClock { start, settings: vec![(Instant::ORIGIN, 0)] }
     }
 
-    /// Somebody sets it `seconds` forward, or back.
+    /// Sets it forward by `seconds`, or back.
     pub(super) fn set(&mut self, now: Instant, seconds: i64) {
         let ahead = self.settings.last().map_or(0, |(_, ahead)| *ahead);
         self.settings.push((now, ahead + seconds));

@@ -58,7 +58,7 @@ fn an_added_vm_is_named_by_its_number(fixture: &Fixture) {
     assert_eq!(ids, [1, 2, 3, 4]);
     let found = credentials(&mut *store, "3").expect("it is known by its number");
     assert_eq!((found.login.id, found.password_hash), (VmId(3), None));
-    // One that goes leaves its number to nobody.
+    // The id of a removed VM is not used again.
     assert_eq!(run(&mut *store, Write::Remove(name("3"))), Ok(Written::Done));
     assert_eq!(add(&mut *store, &[]), VmId(4));
     assert_eq!(credentials(&mut *store, "3"), None);
@@ -149,7 +149,7 @@ fn a_vm_reports_whether_it_has_a_password(fixture: &Fixture) {
     let login = by_id(&mut *store, id.0).unwrap().login;
     run(&mut *store, password("2", "hash")).unwrap();
     assert_eq!(told(&mut *store), [true, true]);
-    // Whoever was let in before it had one is not any more.
+    // A login from before it had a password is stale.
     assert_eq!(run(&mut *store, update(&login, ram(1))), Err(StoreError::NotCurrent));
 }
 

@@ -213,7 +213,7 @@ fn a_resize_with_an_unknown_disk_changes_nothing(fixture: &Fixture) {
     let mut store = fixture.connect();
     let (login, _other) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[2]));
     let before = all_vms(&mut *store);
-    // Another VM's disk, and ids that nobody has.
+    // Another VM's disk, and ids that do not exist.
     for unknown in [2, 3, 0, -1, i64::MAX, i64::MIN] {
         let disks = Some(DiskChange::Resize(vec![(DiskId(1), 10), (DiskId(unknown), 20)]));
         let change = VmChange { ram_mib: Some(1), cpus: Some(1), disks };

@@ -95,7 +95,7 @@ fn a_failing_write_does_not_fail_its_batch() {
     let database = Cluster::shared().database();
     let mut store = store(&database.url());
     let login = register(&mut store, "a", &[1]);
-    // Nobody should let these through; the database does not take them.
+    // The layers above reject these; the database does too.
     let no_size = VmChange { disks: Some(DiskChange::Replace(vec![5, 0])), ..VmChange::default() };
     let outcomes = store.write(&[
         registration("b", &[1]),
@@ -210,7 +210,7 @@ fn all_at_once(database: &Database<'_>) {
                         Write::RevokeTokens { login: logins[1].clone(), tokens: vec![token(round)] },
                         Write::Remove(name(&format!("{thread}-{round}"))),
                     ];
-                    // Each in another order: whoever locks as it comes waits in circles.
+                    // Each in another order: to lock in the given order would be a deadlock.
                     writes[1..5].rotate_left(usize::from(thread));
                     let outcomes = store.write(&writes);
                     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");

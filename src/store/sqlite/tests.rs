@@ -186,7 +186,7 @@ fn a_failing_write_does_not_fail_its_batch() {
     let directory = Directory::new();
     let mut store = store(&directory.path("vmherd.db"));
     let login = register(&mut store, "a", &[1]);
-    // Nobody should let these through; the database does not take them.
+    // The layers above reject these; the database does too.
     let no_ram = VmChange { ram_mib: Some(0), ..VmChange::default() };
     let no_size = VmChange { disks: Some(DiskChange::Replace(vec![5, 0])), ..VmChange::default() };
     let outcomes = store.write(&[
@@ -286,7 +286,7 @@ fn the_vm_count_is_cached_until_another_connection_writes() {
     assert_eq!(store.cache.vms.unwrap().vms, 3);
     assert_eq!(run(&mut store, registration_up_to("e", &[], 3)), Err(StoreError::VmLimitReached));
 
-    // What was counted is believed over the store's own commits, and over nobody else's.
+    // The cached count is valid across the store's own commits, not across those of others.
     store.cache.vms.as_mut().unwrap().vms = 0;
     run(&mut store, registration_up_to("e", &[], 3)).unwrap();
     assert_eq!(store.cache.vms.unwrap().vms, 1);

@@ -24,7 +24,7 @@ struct Tricks {
     /// What it has done is not told.
     is_silent: Arc<AtomicBool>,
     puts: Arc<AtomicUsize>,
-    /// Happens once, when something was written and nobody has heard of that yet.
+    /// Runs once, after a write and before its result is reported.
     meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
 
@@ -121,7 +121,7 @@ impl Fixture {
         self.store.remove_points(PointRemoval { before, after: SeriesId(0), count_max: 99 })
     }
 
-    /// When something was written and nobody has heard of that yet, others write `write` and are told `outcome`.
+    /// After a write and before its result is reported, another client writes `write` and gets `outcome`.
     fn let_others(&self, write: Write, outcome: WriteOutcome) {
         let mut other = self.factory.connect_worker().expect("a connection");
         let meanwhile = move || assert_eq!(other.write(&[write]), [outcome]);
@@ -133,7 +133,7 @@ impl Fixture {
         shown(self.direct.as_mut())
     }
 
-    /// All points as whoever asks for them sees them.
+    /// All points as a reader sees them.
     fn seen(&mut self) -> String {
         shown(self.store.as_mut())
     }
@@ -344,7 +344,7 @@ fn a_panic_during_removal_clears_the_known_keys() {
     assert_eq!(fixture.seen(), "b=1.0@20 c=1.0@20 d=1.0@20");
 }
 
-/// Another process may remove series, which nobody here is told of: what was acknowledged is kept all the same.
+/// Another process may remove a series unnoticed; acknowledged points are kept all the same.
 #[test]
 fn acknowledged_points_are_kept_when_another_process_removes_their_series() {
     let mut fixture = Fixture::new();
@@ -379,7 +379,7 @@ fn puts_of_one_batch_overwrite_in_order() {
 fn a_written_through_put_precedes_puts_buffered_meanwhile() {
     let mut fixture = Fixture::new();
     assert_eq!(fixture.put(&put("a=1@1 c=1@1")).0, kept());
-    // Whoever can't wait is told so.
+    // A writer that must not wait gets an error.
     fixture.let_others(put("a=3@1"), Err(StoreError::Busy));
     assert_eq!(fixture.put(&put_all_or_none("a=2@1 b=2@1")).0, kept());
     assert_eq!(fixture.put(&put("a=3@1")), (kept(), 0), "known as before");

@@ -97,7 +97,7 @@ fn a_locked_point_makes_only_puts_busy() {
     assert_eq!(store.remove_points(older_than(5)), removed(1, &["a"]));
 }
 
-/// What is put while its series is about to go either keeps it or makes it anew, whoever comes first.
+/// A put while its series is being removed either keeps the series or creates it again.
 #[test]
 fn a_point_put_during_removal_of_its_series_is_kept() {
     for is_warm in [false, true] {
@@ -105,7 +105,7 @@ fn a_point_put_during_removal_of_its_series_is_kept() {
         let mut store = store(&database.url());
         let waiting = || until("it waits", || number(&database, WAITS) > 0);
         assert_eq!(run(&mut store, put(&[("a", 1, 1.0), ("b", 1, 1.0)])), DONE);
-        // Somebody removes it, as the store does, and commits when the put waits for that.
+        // Another session removes it, as the store does, and commits when the put waits for that.
         let mut other = database.client();
         let remove = "BEGIN; SELECT FROM series_total FOR UPDATE; DELETE FROM points WHERE second < 5;
                   SELECT FROM series WHERE key = 'a' FOR UPDATE;
@@ -121,7 +121,7 @@ fn a_point_put_during_removal_of_its_series_is_kept() {
             assert_eq!(putting.join().unwrap(), DONE);
         });
         assert_points(&all(&mut store), &[("b", 7, 1.0), ("a", 7, 1.0)]);
-        // Somebody puts into it, as the store does, and commits when it was looked at.
+        // Another session puts into it, as the store does, and commits after the remover has read it.
         other
         .batch_execute(
             "BEGIN; SELECT FROM series WHERE key = 'a' FOR KEY SHARE; INSERT INTO points VALUES (3, 9, 1.0)",

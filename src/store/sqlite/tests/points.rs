@@ -54,7 +54,7 @@ fn the_series_cache_is_dropped_on_foreign_commits_and_rollbacks() {
     let path = directory.path("vmherd.db");
     let (mut store, mut other) = (store(&path), store(&path));
     assert_eq!(run(&mut store, put_up_to(2, &[("a", 1, 1.0)])), DONE);
-    // Somebody else has removed it and given its place to another.
+    // Another process has removed it and given its id to another series.
     assert_eq!(remove(&mut other, 2, 10), 1);
     assert_eq!(run(&mut other, put(&[("b", 5, 1.0)])), DONE);
     assert_eq!(run(&mut store, put_up_to(2, &[("a", 6, 1.0)])), DONE);
