@@ -63,7 +63,7 @@ pub enum TokenUse {
 
 /// Defines [`CommandName`] and the table. A row: variant, name, dialect, access, order, token.
 macro_rules! commands {
-    ($($variant:ident $name:literal $dialect:ident $access:expr, $order:ident $token:ident;)*) => {
+    ($($variant:ident $name:literal $dialect:ident $access:expr, $order:ident, $token:ident;)*) => {
         /// A [`Command`](super::Command) without its data: the index of its row.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[allow(missing_docs)]
@@ -97,23 +97,23 @@ use Access::{Open, OpenOrAnyVm, OpenRegistration, Operator, Public, Registration
 use AccessGroup::{Action, Convert, Metrics};
 
 commands! {
-    Ping "ping" Command Public, Inline Ignored;
-    Register "register" Command Registration, Barrier Ignored;
-    Authenticate "authenticate" Command Public, Barrier Ignored;
-    List "list" Command Vm, Paged Proof;
-    Update "update" Command Vm, Plain Proof;
-    Logout "logout" Command Vm, Barrier Proof;
-    Stats "stats" Command Operator, Inline Proof;
-    AddVm "add_vm" Action OpenRegistration(Action), Barrier Proof;
-    ActionList "action_list" Action Open(Action), Paged Proof;
-    AuthorizeVm "authorize_vm" Action Open(Action), Barrier Proof;
-    ConnectVm "connect_vm" Action Open(Action), Barrier Proof;
-    LogoutVm "logout_vm" Action Open(Action), Barrier Proof;
-    UpdateVm "update_vm" Action Open(Action), Plain Proof;
-    Convert "convert" Conversion OpenOrAnyVm(Convert), Plain Proof;
-    Health "health" Command Public, Plain Proof;
-    Put "put" Command Open(Metrics), Plain Proof;
-    Get "get" Command Open(Metrics), Paged Proof;
+    Ping "ping" Command Public, Inline, Ignored;
+    Register "register" Command Registration, Barrier, Ignored;
+    Authenticate "authenticate" Command Public, Barrier, Ignored;
+    List "list" Command Vm, Paged, Proof;
+    Update "update" Command Vm, Plain, Proof;
+    Logout "logout" Command Vm, Barrier, Proof;
+    Stats "stats" Command Operator, Inline, Proof;
+    AddVm "add_vm" Action OpenRegistration(Action), Barrier, Proof;
+    ActionList "action_list" Action Open(Action), Paged, Proof;
+    AuthorizeVm "authorize_vm" Action Open(Action), Barrier, Proof;
+    ConnectVm "connect_vm" Action Open(Action), Barrier, Proof;
+    LogoutVm "logout_vm" Action Open(Action), Barrier, Proof;
+    UpdateVm "update_vm" Action Open(Action), Plain, Proof;
+    Convert "convert" Conversion OpenOrAnyVm(Convert), Plain, Proof;
+    Health "health" Command Public, Plain, Proof;
+    Put "put" Command Open(Metrics), Plain, Proof;
+    Get "get" Command Open(Metrics), Paged, Proof;
 }
 
 impl CommandName {
