@@ -4,6 +4,9 @@
 //! except for one in [`limits::LATER_EVERY`]. Pages of lists run in order of arrival, since a connection waits
 //! for one at most, and after other reads: a look-up takes microseconds. All other jobs are in a fair queue.
 //!
+//! A job that hit a lock timeout is tried again alone, in alternation with batches of other jobs: the lock may be
+//! one that only another job of its batch needed.
+//!
 //! Invariant: the total weight is within the limit, or there is one job only.
 
 use std::collections::VecDeque;
@@ -21,6 +24,10 @@ pub struct Backlog {
     /// Jobs that ran before them since one of them ran.
     passed_over: usize,
     pages: VecDeque<Job>,
+    /// Jobs to try again.
+    retries: VecDeque<Job>,
+    /// Whether one of them runs next.
+    is_retry_next: bool,
     jobs_max: usize,
 }
 
@@ -63,6 +70,8 @@ impl Backlog {
             low_priority: FairQueue::new(),
             passed_over: 0,
             pages: VecDeque::new(),
+            retries: VecDeque::new(),
+            is_retry_next: false,
             jobs_max,
         }
     }
@@ -119,16 +128,21 @@ impl Backlog {
         self.jobs.pop_charged(weight_max, is_charged)
     }
 
-    /// Adds a job that has run without success: it runs after those that are queued now.
+    /// Adds a job that hit a lock timeout.
     pub fn requeue(&mut self, job: Job) {
-        match job.work.is_page() {
-            true => self.pages.push_back(job),
-            false => self.jobs.push_last(job.accounts, job.weight, job),
-        }
+        self.retries.push_back(job);
     }
 
     /// Takes the next jobs for one of `threads` threads.
     pub fn take(&mut self, batch: BatchPolicy, threads: usize) -> Vec<Job> {
+        let has_others = self.len() > self.retries.len();
+        if (self.is_retry_next || !has_others)
+            && let Some(job) = self.retries.pop_front()
+        {
+            self.is_retry_next = false;
+            return vec![job];
+        }
+        self.is_retry_next = !self.retries.is_empty();
         let (max, mut weight_left) = match batch {
             BatchPolicy::All { max, weight_max } => (max, weight_max),
             BatchPolicy::EvenShare { max } => (self.len().div_ceil(threads).min(max), usize::MAX),
@@ -154,12 +168,13 @@ impl Backlog {
         let mut all = self.jobs.drain();
         all.extend(self.low_priority.drain());
         all.extend(self.pages.drain(..));
+        all.extend(self.retries.drain(..));
         all
     }
 
     /// Number of waiting jobs.
     pub fn len(&self) -> usize {
-        self.jobs.len() + self.low_priority.len() + self.pages.len()
+        self.jobs.len() + self.low_priority.len() + self.pages.len() + self.retries.len()
     }
 
     /// Whether no job waits.
@@ -168,8 +183,9 @@ impl Backlog {
     }
 
     fn has_room(&self, weight: usize) -> bool {
-        let (count, waiting) =
-            (self.jobs.len() + self.low_priority.len(), self.jobs.weight() + self.low_priority.weight());
+        let count = self.jobs.len() + self.low_priority.len() + self.retries.len();
+        let retried: usize = self.retries.iter().map(|job| job.weight).sum();
+        let waiting = self.jobs.weight() + self.low_priority.weight() + retried;
         count == 0 || (count < self.jobs_max && waiting + weight <= limits::WORK_WAITING_MAX)
     }
 }
@@ -319,6 +335,17 @@ mod tests {
         push(&mut backlog, lookup(2, 2));
         backlog.requeue(lookup(1, 1));
         assert_eq!(backlog.push(lookup(3, 3)).map(numbers), Err(QueueFull));
-        assert_eq!(numbers(backlog.take(ALL, 1)), [2, 1]);
+        assert_eq!([(); 2].map(|()| numbers(backlog.take(ALL, 1))), [[2], [1]]);
+    }
+
+    #[test]
+    fn retries_run_alone_and_alternate_with_batches() {
+        let mut backlog = Backlog::new(99);
+        (1..=3).for_each(|number| backlog.requeue(lookup(number, 1)));
+        (10..=13).for_each(|number| push(&mut backlog, lookup(number, 2)));
+        push(&mut backlog, page(20, Priority::Normal));
+        let two = BatchPolicy::All { max: 2, weight_max: usize::MAX };
+        let order = [(); 6].map(|()| numbers(backlog.take(two, 1)));
+        assert_eq!(order, [vec![10, 11, 20], vec![1], vec![12, 13], vec![2], vec![3], vec![]]);
     }
 }

@@ -115,13 +115,6 @@ impl<T> FairQueue<T> {
         self.add(accounts, weight, 0, job);
     }
 
-    /// Adds a job that runs after all jobs that are queued now.
-    pub(crate) fn push_last(&mut self, accounts: Accounts, weight: usize, job: T) {
-        let ends = self.usage.iter().map(|account| account.charged + charge(account.queued_weight));
-        let last = ends.max().unwrap_or(0);
-        self.add(accounts, weight, last, job);
-    }
-
     /// Takes the next job, if it weighs at most `weight_max`.
     pub(crate) fn pop(&mut self, weight_max: usize) -> Option<T> {
         self.pop_charged(weight_max, |_| true)
@@ -444,15 +437,6 @@ mod tests {
         assert_eq!(crowd.pop_newest_of_heaviest(login(9, 2), 1), Some(4), "the VM has the most");
         assert_eq!(crowd.pop_newest_of_heaviest(login(9, 1), 1), None);
         assert_eq!(next(&mut crowd, 9), [0, 1, 2, 3]);
-    }
-
-    #[test]
-    fn a_job_pushed_last_runs_after_all_queued_jobs() {
-        let mut queue = queue(&[(connection(1), 100, 3), (connection(2), 1, 2)]);
-        queue.push_last(connection(3), 1, 9);
-        queue.push(connection(3), 1, 8);
-        let order = next(&mut queue, 9);
-        assert_eq!(order[5..], [9, 8], "{order:?}");
     }
 
     #[test]

@@ -126,8 +126,8 @@ impl LaneQueue {
         state.claim_thread()
     }
 
-    /// Ends `run` and queues those of its jobs that must run `again` after all others. Returns whether its
-    /// thread continues; false if it was replaced.
+    /// Ends `run` and queues those of its jobs that must run `again`. Returns whether its thread continues; false if
+    /// it was replaced.
     pub(super) fn end_run(&self, run: RunId, again: Vec<Job>) -> bool {
         let mut state = self.lock();
         state.done += 1;
@@ -330,14 +330,15 @@ mod tests {
     }
 
     #[test]
-    fn requeued_jobs_run_after_the_others() {
+    fn a_requeued_job_runs_alone_after_the_others() {
         let lane = LaneQueue::new(1, 1, 1);
         assert_eq!(push(&lane, job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
         assert_eq!(push(&lane, job(2)), Ok(false));
         assert!(lane.end_run(run, vec![job(1)]));
         assert_eq!(push(&lane, job(3)), Err(QueueFull));
-        assert_eq!(take(&lane, 9).1, [2, 1]);
+        assert_eq!(take(&lane, 9).1, [2]);
+        assert_eq!(take(&lane, 9).1, [1]);
     }
 
     #[test]
