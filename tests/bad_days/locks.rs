@@ -10,12 +10,10 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::common::{Client, Daemon, PASSWORD, registration, request, wait_until};
 use crate::load::{Witness, alone, best_of_three};
-use crate::{BACK_MAX, WAIT_MAX, amount, daemon_on};
+use crate::{BACK_MAX, STORE_DEADLINE, WAIT_MAX, amount, daemon_on};
 
 /// How long the database waits for a lock.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
-/// When a request that a worker is at is answered for.
-const STORE_DEADLINE: Duration = Duration::from_millis(2500);
 
 /// A request, and on whose connection.
 type Asked = (&'static str, fn() -> Value);
@@ -102,12 +100,18 @@ fn expect_busy(mut client: Client, asked: Value, is_over: &AtomicBool) {
         if is_over.load(Ordering::SeqCst) {
             break;
         }
-        // On a slow machine the deadline of all that comes first; the answer must be true then.
-        let late = if asked["command"] == "list" { "store unavailable" } else { "outcome unknown" };
-        let is_late = reply["message"] == late && time >= STORE_DEADLINE;
-        assert!(reply["message"] == "busy" || is_late, "{asked}: {reply} after {time:?}");
+        assert!(
+            reply["message"] == "busy" || is_late(&asked, &reply, time),
+            "{asked}: {reply} after {time:?}"
+        );
         assert!(LOCK_WAIT <= time && time <= WAIT_MAX, "{asked}: busy after {time:?}");
     }
+}
+
+/// Whether the deadline of the store comes first, as it does on a slow machine; the answer must be true then.
+fn is_late(asked: &Value, reply: &Value, time: Duration) -> bool {
+    let late = if asked["command"] == "list" { "store unavailable" } else { "outcome unknown" };
+    reply["message"] == late && time >= STORE_DEADLINE
 }
 
 /// Asks again and again: it is done, soon.
@@ -116,12 +120,17 @@ fn expect_done(mut client: Client, asked: Value, is_over: &AtomicBool) {
     while !is_over.load(Ordering::SeqCst) {
         let begin = Instant::now();
         let reply = client.call(asked.clone());
-        worst = worst.max(begin.elapsed());
-        count += 1;
-        assert_eq!(reply["status"], "success", "{asked}: {reply} after {:?}", begin.elapsed());
+        let time = begin.elapsed();
+        worst = worst.max(time);
+        count += usize::from(reply["status"] == "success");
+        assert!(
+            reply["status"] == "success" || is_late(&asked, &reply, time),
+            "{asked}: {reply} after {time:?}"
+        );
         thread::park_timeout(Duration::from_millis(5));
     }
     eprintln!("  {} {}: {count} times, worst {worst:?}", asked["command"], asked["data"]);
+    assert!(count > 0, "{asked}: never done");
     assert!(worst <= BACK_MAX, "{asked}: done after {worst:?}");
 }
 

@@ -35,6 +35,8 @@ use common::{Builder, Client, DEADLINE, Daemon, registration, wait_until};
 
 /// What a client waits for an answer at most, whatever has become of the database.
 const WAIT_MAX: Duration = DEADLINE;
+/// When a request that waits for the store is answered with an error.
+const STORE_DEADLINE: Duration = Duration::from_millis(2500);
 /// How long after the database everything works again, at most.
 const BACK_MAX: Duration = DEADLINE;
 
