@@ -7,6 +7,9 @@ use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
 
 /// The reads of the registry, on one connection.
 pub trait RegistryStore {
+    /// Reads from the store, to learn whether that succeeds.
+    fn ping(&mut self) -> Result<(), StoreError>;
+
     /// The credentials of the VM `name`; `None` if there is no such VM.
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError>;
 

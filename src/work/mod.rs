@@ -61,6 +61,7 @@ pub enum Compute {
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Read {
+    Ping,
     FindToken { token: TokenHash, current: Option<Login>, now: UnixSeconds },
     FindCredentials { name: VmName },
     FindCredentialsById { vm: VmId },
@@ -80,6 +81,8 @@ pub enum Requester {
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum WorkResult {
+    /// The store can be read.
+    Pinged,
     /// The token's owner, and whether the current login is still valid.
     Token {
         owner: Option<Login>,
@@ -177,6 +180,13 @@ impl Read {
 /// Accessors: each returns the result of one kind of work, or [`WrongResult`].
 #[allow(missing_docs)]
 impl WorkResult {
+    pub fn pinged(self) -> Result<(), WrongResult> {
+        match self {
+            WorkResult::Pinged => Ok(()),
+            _ => Err(WrongResult),
+        }
+    }
+
     /// The token's owner, and whether the current login is still valid.
     pub fn token(self) -> Result<(Option<Login>, bool), WrongResult> {
         match self {
@@ -328,6 +338,7 @@ impl WorkerContext {
                     .and_then(|owner| token(store.registry(), owner, current)),
                 // After one lock timeout the other reads fail at once, so that finished results are not held up.
                 _ if is_locked => Err(StoreError::Busy),
+                Read::Ping => store.registry().ping().map(|()| WorkResult::Pinged),
                 Read::ListPage { requester, page } => list(store, &requester, page, &mut cache),
                 Read::FindCredentials { name } => {
                     complete_costs(store.registry(), &costs);

@@ -120,6 +120,9 @@ impl RegistryStore for HeldStore {
         let left = self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_ok() { Err(StoreError::Busy) } else { self.0.registry().is_current(login) }
     }
+    fn ping(&mut self) -> Result<(), StoreError> {
+        self.0.registry().ping()
+    }
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
         self.0.registry().credentials(name)
     }

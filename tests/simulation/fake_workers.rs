@@ -378,6 +378,7 @@ pub(super) fn fake_hash(password: &str) -> String {
 
 fn kind_of(work: &Work) -> &'static str {
     match work {
+        Work::Read(Read::Ping) => "ping the store",
         Work::Read(Read::FindToken { .. }) => "find a token",
         Work::Read(Read::FindCredentials { .. }) | Work::Read(Read::FindCredentialsById { .. }) => {
             "find credentials"

@@ -240,7 +240,7 @@ impl App {
         match command {
             Command::Ping => self.ping(context.conn),
             Command::Stats => Next::Statistics,
-            Command::Health => server::health(context.now).map(Stage::Server),
+            Command::Health => server::health().map(Stage::Server),
             Command::Register { name, shape, disk_sizes_gib, password } => {
                 vms::register(name, shape, disk_sizes_gib, password).map(Stage::Vms)
             }

@@ -15,6 +15,7 @@ contract! {
     connections_see_each_others_writes,
     connections_write_concurrently,
     a_vm_is_read_atomically,
+    a_ping_reads_the_store,
 }
 
 fn batch_results_are_in_order_and_independent(fixture: &Fixture) {
@@ -54,6 +55,13 @@ fn batch_results_are_in_order_and_independent(fixture: &Fixture) {
     assert_eq!(vm(&mut *other, b.id).shape.ram_mib, 5);
     assert_eq!(other.registry().token_owner(&token(1), NOW), Ok(None));
     assert_eq!(other.registry().token_owner(&token(2), NOW), Ok(Some(b)));
+}
+
+fn a_ping_reads_the_store(fixture: &Fixture) {
+    let mut store = fixture.connect();
+    assert_eq!(store.registry().ping(), Ok(()));
+    register(&mut *store, "a", &[]);
+    assert_eq!(store.registry().ping(), Ok(()));
 }
 
 fn a_write_sees_earlier_writes_of_its_batch(fixture: &Fixture) {

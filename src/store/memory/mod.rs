@@ -112,6 +112,10 @@ impl Store for MemoryStore {
 }
 
 impl RegistryStore for MemoryStore {
+    fn ping(&mut self) -> Result<(), StoreError> {
+        self.lock().map(drop)
+    }
+
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
         let tables = self.lock()?;
         let row = tables.names.get(name).and_then(|id| tables.vms.get(id));

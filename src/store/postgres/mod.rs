@@ -162,6 +162,10 @@ impl Store for PostgresStore {
 }
 
 impl RegistryStore for PostgresStore {
+    fn ping(&mut self) -> Result<(), StoreError> {
+        self.run(reads::ping)
+    }
+
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
         self.run(|session| reads::credentials(session, name))
     }

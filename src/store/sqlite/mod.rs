@@ -143,6 +143,10 @@ impl Store for SqliteStore {
 }
 
 impl RegistryStore for SqliteStore {
+    fn ping(&mut self) -> Result<(), StoreError> {
+        self.read(reads::ping)
+    }
+
     fn credentials(&mut self, name: &VmName) -> Result<Option<Credentials>, StoreError> {
         self.read(|connection| reads::credentials(connection, name))
     }

@@ -34,6 +34,10 @@ pub(super) fn end_snapshot(connection: &Connection) {
     }
 }
 
+pub(super) fn ping(connection: &Connection) -> Result<()> {
+    connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM vms)")?.query_row([], |_| Ok(()))
+}
+
 pub(super) fn credentials(connection: &Connection, name: &VmName) -> Result<Option<Credentials>> {
     connection
         .prepare_cached("SELECT id, epoch, name, password_hash FROM vms WHERE name = ?1")?

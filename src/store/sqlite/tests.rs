@@ -119,6 +119,17 @@ fn a_statement_is_prepared_once_for_all_parameters() {
 }
 
 #[test]
+fn a_ping_reads_the_file() {
+    let directory = Directory::new();
+    let path = directory.path("vmherd.db");
+    let mut store = store(&path);
+    assert_eq!(store.registry().ping(), Ok(()));
+    Connection::open(&path).unwrap().execute_batch("ALTER TABLE vms RENAME TO gone").unwrap();
+    let ping = store.registry().ping();
+    assert!(matches!(ping, Err(StoreError::Unavailable(_))), "{ping:?}");
+}
+
+#[test]
 fn reads_in_a_snapshot_see_one_state() {
     let directory = Directory::new();
     let (path, count) = (directory.path("vmherd.db"), |store: &mut SqliteStore| all_vms(store).len());

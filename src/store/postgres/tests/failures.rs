@@ -45,6 +45,7 @@ fn a_locked_table_is_busy_and_a_short_lock_is_waited_out() {
     let login = register(&mut store, "a", &[]);
     let mut other = database.client();
     other.batch_execute("BEGIN; LOCK TABLE vms IN ACCESS EXCLUSIVE MODE").unwrap();
+    assert_eq!(store.registry().ping(), Err(StoreError::Busy));
     assert_eq!(store.registry().credentials(&name("a")), Err(StoreError::Busy));
     assert_eq!(store.registry().vms_after(VmId(0), 10), Err(StoreError::Busy));
     assert_eq!(
@@ -267,6 +268,8 @@ fn an_unreachable_server_fails_fast_and_recovers_within_a_second() {
         }
         let begin = Instant::now();
         for _ in 0..200 {
+            let ping = store.registry().ping();
+            assert!(matches!(ping, Err(StoreError::Unavailable(_))), "{ping:?}");
             let read = store.registry().is_current(&login);
             assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
             let outcome = run(&mut *store, ram(&login, 5));
