@@ -24,17 +24,17 @@ pub const POINTS_PER_PAGE_MAX: usize = 2048;
 pub const POINTS_PER_COMMIT_MAX: usize = 16 << 10;
 
 /// Points that may wait for write-behind: a few seconds of disk writes. Further puts wait for room.
-pub const POINTS_BEHIND_MAX: usize = 256 << 10;
+pub const WRITE_BEHIND_POINTS_MAX: usize = 256 << 10;
 /// How long points wait at most before write-behind; together with the write it stays within the promised second.
-pub const POINTS_BEHIND_PAUSE: Duration = Duration::from_millis(500);
+pub const WRITE_BEHIND_PAUSE: Duration = Duration::from_millis(500);
 /// How long a read of points, or a put without room, waits for write-behind: less than
 /// [`STORE_DEADLINE`](super::STORE_DEADLINE).
-pub const POINTS_BEHIND_PATIENCE: Duration = Duration::from_secs(2);
+pub const WRITE_BEHIND_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed write-behind.
-pub const POINTS_BEHIND_RETRY: Duration = Duration::from_millis(500);
+pub const WRITE_BEHIND_RETRY: Duration = Duration::from_millis(500);
 /// Minimum time that shutdown waits for write-behind when requests used up the whole grace period. Other threads need
 /// part of the extra time of a stop, too.
-pub const POINTS_BEHIND_LAST_MIN: Duration = Duration::from_millis(100);
+pub const WRITE_BEHIND_STOP_MIN: Duration = Duration::from_millis(100);
 
 /// Points removed, and series examined, per retention step: a few milliseconds during which other writes may wait.
 pub const RETENTION_STEP: usize = 1024;

@@ -161,10 +161,8 @@ impl Server {
             let mut left = |of_failure| cut.map_or(of_failure, |cut| cut - clock.now());
             // Waiting points are written meanwhile; after this no new ones arrive.
             base.queues.shut_down(left(Duration::ZERO).max(limits::WORKERS_LAST));
-            match (
-                base.keeper.shut_down(left(limits::STOP_GRACE).max(limits::POINTS_BEHIND_LAST_MIN)),
-                served,
-            ) {
+            match (base.keeper.shut_down(left(limits::STOP_GRACE).max(limits::WRITE_BEHIND_STOP_MIN)), served)
+            {
                 (_, Err(panic)) => resume_unwind(panic),
                 (0, Ok(served)) => served,
                 (lost, Ok(served)) => Err(io::Error::other(match served {

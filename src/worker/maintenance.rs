@@ -182,7 +182,7 @@ impl Shared {
     fn run_flusher(&self, buffer: &WriteBehindBuffer) {
         let mut store = None;
         loop {
-            let is_closed = buffer.wait_for_points() || buffer.linger(limits::POINTS_BEHIND_PAUSE);
+            let is_closed = buffer.wait_for_points() || buffer.linger(limits::WRITE_BEHIND_PAUSE);
             if is_closed && buffer.unwritten() == 0 {
                 break;
             }
@@ -193,7 +193,7 @@ impl Shared {
                 Err(error) => {
                     log::warn!("points wait to be written: {error}");
                     store = None;
-                    if !self.sleep_before_retry(limits::POINTS_BEHIND_RETRY) {
+                    if !self.sleep_before_retry(limits::WRITE_BEHIND_RETRY) {
                         break;
                     }
                 }

@@ -132,7 +132,7 @@ impl WriteBehindBuffer {
 
     /// Whether the buffer is full.
     pub(super) fn is_full(&self) -> bool {
-        self.lock().queued_points >= limits::POINTS_BEHIND_MAX
+        self.lock().queued_points >= limits::WRITE_BEHIND_POINTS_MAX
     }
 
     /// Buffers the points of `writes`, up to the first put with an unknown key. Returns the results so far.

@@ -25,7 +25,7 @@ pub fn with_write_behind(inner: Arc<dyn StoreFactory>) -> (Arc<dyn StoreFactory>
     let buffer = Arc::<WriteBehindBuffer>::default();
     let shared = Arc::clone(&buffer);
     let factory = wrapped(inner, move |inner, policy| {
-        let lock_timeout = policy.map_or(limits::POINTS_BEHIND_PATIENCE, |policy| policy.lock_timeout);
+        let lock_timeout = policy.map_or(limits::WRITE_BEHIND_LOCK_TIMEOUT, |policy| policy.lock_timeout);
         Box::new(WriteBehindStore { inner, buffer: Arc::clone(&shared), lock_timeout })
     });
     (factory, buffer)

@@ -268,7 +268,7 @@ fn a_full_buffer_is_flushed_by_the_writer_that_finds_it_full() {
     assert_eq!(fixture.put(&put("a=1@0")).0, kept());
     let many: String = (0..1000).map(|second| format!("a=1@{second} ")).collect();
     let many = put(&many);
-    let puts = limits::POINTS_BEHIND_MAX / 1000 + 1;
+    let puts = limits::WRITE_BEHIND_POINTS_MAX / 1000 + 1;
     for _ in 0..puts {
         assert_eq!(fixture.put(&many), (kept(), 0));
     }
