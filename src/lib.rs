@@ -57,7 +57,7 @@
 //!
 //! ## Layers
 //!
-//! Each module imports only from modules above it (`tests/tidy.rs` checks this):
+//! Each module imports only from modules above it (`tests/tidy/` checks this):
 //!
 //! | module | contents |
 //! | --- | --- |

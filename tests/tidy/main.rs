@@ -1,16 +1,19 @@
-//! The structure's rules, held against the code: which layer may import which, where the outside world
-//! may be named, what every file looks like, and what the smallest build depends on.
+//! Checks the rules of the structure: the layers and their imports, no cycles of imports, the few files that may name
+//! certain external crates, heads and lengths of files, and the dependencies of the smallest build.
 //!
 //! A module's tests are at the end of its file, in `mod tests`. Long ones are in a file beside it: `foo_tests.rs` for
 //! `foo.rs`, and `tests.rs` for `mod.rs`, with its parts in the folder `tests/`.
+
+mod import_cycles;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// From the bottom up. A module imports what stands in earlier rows, and in its own row only where the
-/// row says so.
+use import_cycles::Modules;
+
+/// From the bottom up. A module imports from earlier rows, and from its own row only where the row allows it.
 const LAYERS: &[(&[&str], Siblings)] = &[
     (&["sys", "limits", "clock", "ids", "buffer", "stats", "log_limiter", "escape"], Siblings::Allowed),
     (&["model"], Siblings::Allowed),
@@ -64,6 +67,16 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("thread::sleep", &["src/store"]),
 ];
 
+/// Folders whose modules may still import each other in cycles.
+const FOLDERS_WITH_CYCLES: &[&str] = &[
+    "benches/measure",
+    "src/app",
+    "src/bin/vmherd/settings",
+    "src/model",
+    "src/store/postgres",
+    "tests/simulation",
+];
+
 /// What must not be left in any file.
 const LEFT_OVERS: &[&str] = &["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX", "#[ignore]"];
 
@@ -102,6 +115,25 @@ fn imports_go_downwards() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn imports_form_no_cycle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| {
+        let text = fs::read_to_string(root.join(path)).ok()?;
+        let is_left_out = path.starts_with("src/") && is_test_file(path);
+        Some(if is_left_out { String::new() } else { code(&text) })
+    };
+    let mut crates = vec!["src/lib.rs".to_owned()];
+    crates.extend(rust_files("src/bin").into_iter().filter(|path| path.ends_with("/main.rs")));
+    crates.extend(rust_files("benches").into_iter().filter(|path| path.ends_with("/main.rs")));
+    let is_test_crate = |path: &String| path.ends_with("/main.rs") || path.matches('/').count() == 1;
+    crates.extend(rust_files("tests").into_iter().filter(is_test_crate));
+    assert!(crates.len() > 10, "not all crates are found: {crates:?}");
+    let mut cycles: Vec<_> = crates.iter().flat_map(|root| Modules::of_crate(root, &read).cycles()).collect();
+    cycles.retain(|cycle| !FOLDERS_WITH_CYCLES.contains(&cycle.folder.as_str()));
+    assert!(cycles.is_empty(), "{cycles:#?}");
 }
 
 #[test]
@@ -182,17 +214,24 @@ struct Source {
 
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = Vec::new();
-    collect(&root.join("src"), &mut found);
-    collect(&root.join("tests/simulation"), &mut found);
+    let mut found = rust_files("src");
+    found.extend(rust_files("tests/simulation"));
     assert!(found.len() > 20, "the sources are not where they were");
     let sources = found.into_iter().map(|path| {
-        let text = fs::read_to_string(&path).expect("a source file is text");
-        let path = path.strip_prefix(root).expect("it is below").to_string_lossy().into_owned();
+        let text = fs::read_to_string(root.join(&path)).expect("a source file is text");
         let code = if is_test_file(&path) { String::new() } else { code(&text) };
         Source { path, text, code }
     });
     sources.collect()
+}
+
+/// The paths of the Rust files below `folder`, both from the package's folder on.
+fn rust_files(folder: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    collect(&root.join(folder), &mut found);
+    let below = |path: PathBuf| path.strip_prefix(root).expect("it is below").to_string_lossy().into_owned();
+    found.into_iter().map(below).collect()
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
