@@ -145,7 +145,7 @@ impl SystemClock {
     /// either the computer was off for long or the clock is wrong, so it is trusted only after a while.
     pub fn resuming_after(seen: Option<UnixSeconds>) -> SystemClock {
         let wall = unix_now();
-        let slack = i64::try_from(limits::CLOCK_REST_MAX.as_secs()).unwrap_or(i64::MAX);
+        let slack = i64::try_from(limits::CLOCK_DOWNTIME_MAX.as_secs()).unwrap_or(i64::MAX);
         let expected = seen.filter(|seen| wall.0.saturating_sub(seen.0) > slack).unwrap_or(wall);
         SystemClock { origin: std::time::Instant::now(), boot: time_since_boot(), wall, expected }
     }
@@ -268,12 +268,12 @@ mod tests {
     #[test]
     fn short_downtime_is_not_a_lead() {
         let now = unix_now();
-        for seen in [None, Some(now), Some(now - limits::CLOCK_REST_MAX / 2), Some(now + DAY)] {
+        for seen in [None, Some(now), Some(now - limits::CLOCK_DOWNTIME_MAX / 2), Some(now + DAY)] {
             assert_eq!(SystemClock::resuming_after(seen).wall_lead(now), Duration::ZERO, "{seen:?}");
         }
         assert!(
-            SystemClock::resuming_after(Some(now - 2 * limits::CLOCK_REST_MAX)).wall_lead(now)
-                > limits::CLOCK_REST_MAX
+            SystemClock::resuming_after(Some(now - 2 * limits::CLOCK_DOWNTIME_MAX)).wall_lead(now)
+                > limits::CLOCK_DOWNTIME_MAX
         );
     }
 }

@@ -17,7 +17,7 @@ pub fn serve(address: SocketAddr, answer_bytes: Option<usize>) -> io::Result<()>
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(address)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let mut events = Events::with_capacity(limits::EVENTS_PER_TURN_MAX);
+    let mut events = Events::with_capacity(limits::EVENTS_PER_TICK_MAX);
     let mut connections: Vec<Option<TcpStream>> = Vec::new();
     let mut chunk = vec![0; limits::READ_CHUNK_BYTES];
     loop {

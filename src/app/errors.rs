@@ -51,7 +51,7 @@ impl App {
     }
 
     fn log_trouble(&mut self, error: &StoreError, now: UnixSeconds) {
-        match self.store_troubles.allow(limits::TROUBLE_LOG_INTERVAL_S, now) {
+        match self.store_troubles.allow(limits::ERROR_LOG_INTERVAL_S, now) {
             None => {}
             Some(0) => log::error!("{error}"),
             Some(suppressed) => log::error!("{error} (and {suppressed} similar errors before)"),

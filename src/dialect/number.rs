@@ -31,7 +31,7 @@ pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
 pub(super) fn read_timestamp(text: &[u8]) -> Result<i64, TimestampError> {
     let digits = || text.strip_prefix(b"-").unwrap_or(text);
     match read_integer(text) {
-        Some(timestamp) if limits::POINT_SECONDS.contains(&timestamp) => Ok(timestamp),
+        Some(timestamp) if limits::POINT_TIMESTAMPS.contains(&timestamp) => Ok(timestamp),
         None if digits().is_empty() || !digits().iter().all(u8::is_ascii_digit) => {
             Err(TimestampError::NotAnInteger)
         }

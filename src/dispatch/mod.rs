@@ -146,9 +146,9 @@ impl<J: Jobs> Dispatcher<J> {
     /// Whether a connection may start another request; if not, it is not read until some of its jobs complete.
     /// The limit of a connection is lower while the weight of all jobs is high.
     pub(crate) fn may_begin(&self, load: &JobLoad) -> bool {
-        let weight_max = match self.weight < limits::WORK_WAITING_SHARED {
-            true => limits::WORK_PER_CONNECTION_MAX,
-            false => limits::WORK_PER_CONNECTION_FREE,
+        let weight_max = match self.weight < limits::IN_FLIGHT_WEIGHT_SHARED {
+            true => limits::WEIGHT_PER_CONNECTION_MAX,
+            false => limits::WEIGHT_PER_CONNECTION_MIN,
         };
         load.jobs < limits::JOBS_PER_CONNECTION_MAX && load.weight < weight_max
     }
@@ -469,7 +469,7 @@ impl<J: Jobs> Dispatcher<J> {
         client.session.complete(request_key.seq, &answer, client.output, &self.date);
         if client.session.has_broken_off() && !was_cut {
             self.counters.answers_cut += 1;
-            if let Some(suppressed) = self.cut_log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
+            if let Some(suppressed) = self.cut_log_limiter.allow(limits::ERROR_LOG_INTERVAL_S, now.unix) {
                 log::warn!("cut {} answers ({command:?}) in the middle: {answer:?}", 1 + suppressed);
             }
         }

@@ -10,30 +10,30 @@ pub const DESCRIPTORS_RESERVED: usize = 160;
 /// Percentage of `--connections-max` below which a paused accept resumes.
 pub const ACCEPT_RESUME_PERCENT: usize = 90;
 /// Connections accepted per turn, so that a burst does not starve open connections.
-pub const ACCEPTS_PER_TURN_MAX: usize = 64;
+pub const ACCEPTS_PER_TICK_MAX: usize = 64;
 /// Backlog of `listen`: holds a burst of five thousand, less those accepted meanwhile. The system's limit
 /// (net.core.somaxconn) may be lower.
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// How long accepting pauses after the process ran out of descriptors, unless a connection closes earlier.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 /// Readiness events fetched per poll.
-pub const EVENTS_PER_TURN_MAX: usize = 1024;
+pub const EVENTS_PER_TICK_MAX: usize = 1024;
 
 /// Requests decoded per connection and turn, so that other connections get their share.
-pub const STEPS_PER_TURN_MAX: usize = 128;
+pub const STEPS_PER_TICK_MAX: usize = 128;
 /// Bytes read per connection and turn, so that other connections get their share.
-pub const READ_BYTES_PER_TURN_MAX: usize = 64 << 10;
+pub const READ_BYTES_PER_TICK_MAX: usize = 64 << 10;
 /// Steps of all connections in one turn, counted as for one connection. A connection that got no turn comes first in
 /// the next. Bounds the turn to about two milliseconds.
-pub const STEPS_PER_TURN_ALL_MAX: usize = 512;
+pub const STEPS_PER_TICK_TOTAL_MAX: usize = 512;
 /// Bytes that all connections together may read or convert in one turn, and as many again written from worker results.
-/// Bounds the turn like [`STEPS_PER_TURN_ALL_MAX`].
-pub const BYTES_PER_TURN_ALL_MAX: usize = 256 << 10;
+/// Bounds the turn like [`STEPS_PER_TICK_TOTAL_MAX`].
+pub const BYTES_PER_TICK_TOTAL_MAX: usize = 256 << 10;
 /// Timers that fire in one turn; the rest fire in the next.
-pub const TIMERS_PER_TURN_MAX: usize = 1024;
+pub const TIMERS_PER_TICK_MAX: usize = 1024;
 /// Open requests that are dropped at once with their connection. A connection with more is set aside, and each turn
 /// frees one such connection.
-pub const OPEN_FORGOTTEN_AT_ONCE_MAX: usize = 256;
+pub const REQUESTS_DROPPED_AT_ONCE_MAX: usize = 256;
 /// Bytes requested from the system in one read.
 pub const READ_CHUNK_BYTES: usize = 16 << 10;
 /// Queued output bytes at which reading from the connection pauses until the output drains.
@@ -46,11 +46,11 @@ pub const HOLDING_BYTES_MIN: usize = 1 << 10;
 pub const PAGE_BYTES_RESERVED: usize = 768 << 10;
 /// Bytes that waiting requests may exceed the buffer limit by, one at a time, when the connections that hold the memory
 /// can't be closed: the largest request and its answer. Prevents a deadlock in which all wait for each other.
-pub const BUFFERS_BYTES_BEYOND: usize = 2 << 20;
+pub const BUFFERS_OVERCOMMIT_BYTES: usize = 2 << 20;
 /// How long an unauthenticated client may accept no output while others wait for buffer space.
-pub const STALL_WHILE_SCARCE: Duration = Duration::from_secs(1);
+pub const STALL_TIMEOUT_UNDER_PRESSURE: Duration = Duration::from_secs(1);
 /// Connections examined for that at a time, largest holders first.
-pub const STALLED_LOOKED_AT_MAX: usize = 64;
+pub const STALL_CANDIDATES_MAX: usize = 64;
 /// Freed bytes after which the C library is asked to return memory to the system.
 pub const TRIM_BYTES_MIN: usize = 4 << 20;
 /// Delay before that, since the memory may be needed again.
@@ -58,9 +58,9 @@ pub const TRIM_AFTER: Duration = Duration::from_secs(3);
 /// Connections to the daemon's own socket. They are counted separately, so that an operator can always connect.
 pub const OWN_SOCKET_CONNECTIONS: usize = 8;
 /// Interval between attempts to make room for a new connection when no connection could be closed.
-pub const FULL_RETRY: Duration = Duration::from_millis(100);
+pub const EVICTION_RETRY: Duration = Duration::from_millis(100);
 /// Idle connections collected per search for connections to close: each search scans all of them.
-pub const IDLE_FOUND_AT_ONCE: usize = ACCEPTS_PER_TURN_MAX;
+pub const IDLE_SCAN_RESULTS_MAX: usize = ACCEPTS_PER_TICK_MAX;
 
 /// Rows (VMs and disks) per page of a long answer: some 60 KiB of JSON, or 340 KiB of disks if the VM's name has
 /// maximum length and needs escaping throughout. A VM with the maximum number of disks is a page of its own.
@@ -103,7 +103,7 @@ pub const LINGER_BYTES_MAX: usize = 64 << 20;
 pub const HTTP_LINE_LOG_INTERVAL_S: u64 = 60;
 /// Minimum interval, in seconds, between log lines about errors that clients can cause or meet many times a second: too
 /// many connections, a failing store.
-pub const TROUBLE_LOG_INTERVAL_S: u64 = 1;
+pub const ERROR_LOG_INTERVAL_S: u64 = 1;
 /// Jobs that one connection may have queued or running; its further requests wait in its input. A sixteenth of the read
 /// and write queues, so that one client can't fill them.
 pub const JOBS_PER_CONNECTION_MAX: u32 = 256;

@@ -12,7 +12,7 @@ pub const METRIC_KEYS_MAX: u64 = 100_000;
 pub const TEXT_LINE_BYTES_MAX: usize = 4096;
 /// Valid timestamps in Unix seconds: the years 1 to 9999, which all programs that read the tables can represent. A
 /// current timestamp in milliseconds lies above the range.
-pub const POINT_SECONDS: RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+pub const POINT_TIMESTAMPS: RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 /// Points per put request: as many lines as fit into one read of a connection, or some 200 KiB of JSON. Bounds the wait
 /// of other writes in the same commit.
 pub const POINTS_PER_REQUEST_MAX: usize = 4096;
@@ -39,12 +39,12 @@ pub const WRITE_BEHIND_STOP_MIN: Duration = Duration::from_millis(100);
 /// Points removed, and series examined, per retention step: a few milliseconds during which other writes may wait.
 pub const RETENTION_STEP: usize = 1024;
 /// Pause after a retention step, as a multiple of the step's duration.
-pub const RETENTION_REST: u32 = 3;
+pub const RETENTION_STEP_PAUSE_FACTOR: u32 = 3;
 /// Minimum of that pause.
-pub const RETENTION_REST_MIN: Duration = Duration::from_millis(5);
+pub const RETENTION_STEP_PAUSE_MIN: Duration = Duration::from_millis(5);
 /// Maximum of that pause.
-pub const RETENTION_REST_MAX: Duration = Duration::from_secs(1);
+pub const RETENTION_STEP_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Maximum pause between two passes over all series: expired points stay that much longer.
-pub const RETENTION_PAUSE_MAX: Duration = Duration::from_secs(60);
+pub const RETENTION_PASS_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Minimum of that pause, for short retention times.
-pub const RETENTION_PAUSE_MIN: Duration = Duration::from_secs(1);
+pub const RETENTION_PASS_PAUSE_MIN: Duration = Duration::from_secs(1);

@@ -23,9 +23,10 @@ const _: () = assert!(TOKENS_PER_CONNECTION_MAX < TOKENS_PER_VM_MAX);
 const _: () = assert!(REQUESTS_PER_CONNECTION <= REQUESTS_MAX);
 const _: () = assert!(16 * JOBS_PER_CONNECTION_MAX as usize <= READ_QUEUE);
 const _: () = assert!(16 * JOBS_PER_CONNECTION_MAX as usize <= WRITE_QUEUE);
-const _: () = assert!(WORK_PER_CONNECTION_MAX >= 2 * POINTS_PER_REQUEST_MAX);
-const _: () =
-    assert!(WORK_PER_CONNECTION_MAX < WORK_WAITING_SHARED && WORK_WAITING_SHARED < WORK_WAITING_MAX);
+const _: () = assert!(WEIGHT_PER_CONNECTION_MAX >= 2 * POINTS_PER_REQUEST_MAX);
+const _: () = assert!(
+    WEIGHT_PER_CONNECTION_MAX < IN_FLIGHT_WEIGHT_SHARED && IN_FLIGHT_WEIGHT_SHARED < QUEUED_WEIGHT_MAX
+);
 const _: () = assert!(PASSWORD_BYTES_MAX < REQUEST_BYTES_MAX_ANONYMOUS);
 const _: () = assert!(ARGON2_MEMORY_KIB <= ARGON2_MEMORY_KIB_MAX && ARGON2_PASSES <= ARGON2_PASSES_MAX);
 const _: () = assert!(LOGIN_DELAY_LIMIT.as_secs() < AUTH_DEADLINE.as_secs());
@@ -35,13 +36,14 @@ const _: () = assert!(STOP_GRACE.as_secs() < 10, "a stop takes ten seconds at mo
 const _: () = assert!(REQUEST_BYTES_MAX + PAGE_BYTES_RESERVED <= BUFFERS_BYTES_MIN);
 const _: () = assert!(2 * PAGE_BYTES_RESERVED <= BUFFERS_BYTES_MIN);
 const _: () = assert!(BUFFERS_BYTES_MIN <= BUFFERS_BYTES_MAX && BUFFERS_BYTES_MAX <= BUFFERS_BYTES_LIMIT);
-const _: () = assert!(READ_CHUNK_BYTES <= READ_BYTES_PER_TURN_MAX);
+const _: () = assert!(READ_CHUNK_BYTES <= READ_BYTES_PER_TICK_MAX);
 const _: () = assert!(VMS_MAX <= AUTHORIZED_VMS_MAX as u64);
 const _: () = assert!(PAGE_ROWS_MAX > DISKS_PER_VM_MAX / 4);
-const _: () = assert!(2 * SQLITE_BUSY.as_millis() < STORE_DEADLINE.as_millis());
-const _: () =
-    assert!(POSTGRES_LOCK.as_millis() + 2 * POSTGRES_LOCK_ATTEMPT.as_millis() < STORE_DEADLINE.as_millis());
-const _: () = assert!(POSTGRES_CONFLICT_TIME.as_millis() < STORE_DEADLINE.as_millis());
-const _: () = assert!(3 * POSTGRES_CONNECT.as_millis() < STORE_DEADLINE.as_millis());
+const _: () = assert!(2 * SQLITE_BUSY_TIMEOUT.as_millis() < STORE_DEADLINE.as_millis());
+const _: () = assert!(
+    POSTGRES_LOCK_TIMEOUT.as_millis() + 2 * POSTGRES_LOCK_ATTEMPT.as_millis() < STORE_DEADLINE.as_millis()
+);
+const _: () = assert!(POSTGRES_CONFLICT_RETRY_TIME.as_millis() < STORE_DEADLINE.as_millis());
+const _: () = assert!(3 * POSTGRES_CONNECT_TIMEOUT.as_millis() < STORE_DEADLINE.as_millis());
 const _: () = assert!(POSTGRES_CONNECT_ATTEMPTS < 3);
-const _: () = assert!(POSTGRES_RECONNECT_MAX.as_millis() < 1000, "back within a second");
+const _: () = assert!(POSTGRES_RECONNECT_BACKOFF_MAX.as_millis() < 1000, "back within a second");

@@ -26,7 +26,7 @@ pub const RELOAD_WAIT: Duration = Duration::from_secs(2);
 /// adjustments take, and little of a token's lifetime.
 pub const CLOCK_SLACK: Duration = Duration::from_secs(60);
 /// Downtime after which a start assumes that the wall clock has jumped.
-pub const CLOCK_REST_MAX: Duration = Duration::from_secs(86_400);
+pub const CLOCK_DOWNTIME_MAX: Duration = Duration::from_secs(86_400);
 /// How long such a start waits before it trusts the clock and removes expired data: an administrator may correct the
 /// clock.
 pub const CLOCK_TRUST_WAIT: Duration = Duration::from_secs(3600);

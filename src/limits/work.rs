@@ -27,20 +27,20 @@ pub const COMPUTE_DEADLINE: Duration = Duration::from_secs(10);
 /// Read threads per core.
 pub const READ_WORKERS_PER_CORE: usize = 1;
 /// Reads in one batch: they share the cost of locks and calls, and no result waits for long.
-pub const READS_AT_ONCE_MAX: usize = 16;
+pub const READS_PER_BATCH_MAX: usize = 16;
 /// Weight of the queued jobs of a lane, in points to store: about two seconds of disk writes, so that queued jobs meet
 /// their deadline.
-pub const WORK_WAITING_MAX: usize = 512 << 10;
+pub const QUEUED_WEIGHT_MAX: usize = 512 << 10;
 /// Weight of the jobs of all connections above which a connection with queued jobs is not read: half a second of disk
 /// writes, which the jobs of other connections may wait for.
-pub const WORK_WAITING_SHARED: usize = 64 << 10;
+pub const IN_FLIGHT_WEIGHT_SHARED: usize = 64 << 10;
 /// Weight of the jobs of one connection above which it is not read: two puts of maximum size, one running and one
 /// queued.
-pub const WORK_PER_CONNECTION_MAX: usize = 8 << 10;
+pub const WEIGHT_PER_CONNECTION_MAX: usize = 8 << 10;
 /// Weight that the jobs of one connection may always have: the maximum number of light jobs.
-pub const WORK_PER_CONNECTION_FREE: usize = JOBS_PER_CONNECTION_MAX as usize;
+pub const WEIGHT_PER_CONNECTION_MIN: usize = JOBS_PER_CONNECTION_MAX as usize;
 /// Bytes that weigh as much as one point.
-pub const WORK_UNIT_BYTES: usize = 256;
+pub const BYTES_PER_WEIGHT_UNIT: usize = 256;
 /// Writes per commit.
 pub const WRITES_PER_COMMIT_MAX: usize = 256;
 /// How long a request may wait for the store. After it the answer is `busy` if the job is still queued, else `store
@@ -59,7 +59,7 @@ pub const REPLACEMENTS_PER_WORKER: usize = 2;
 pub const WORKER_IDLE: Duration = Duration::from_secs(30);
 /// How long shutdown waits for workers after the grace period: idle ones end at once. Less than a stop may take beyond
 /// its grace period.
-pub const WORKERS_LAST: Duration = Duration::from_millis(250);
+pub const WORKER_SHUTDOWN_WAIT: Duration = Duration::from_millis(250);
 /// Failed password logins after which the next attempt is delayed, by default.
 pub const LOGIN_FAILURES: u32 = 5;
 /// Maximum delay of a password login, by default: one guess per delay.
@@ -76,7 +76,7 @@ pub const LOGIN_FAILURES_TRACKED_MAX: usize = 16_384;
 pub const LOGINS_WAITING_PER_SOURCE_MAX: usize = 8;
 /// One in this many queued logins is taken from sources that recently failed for their VM, however many others there
 /// are: such sources use at most a quarter of the workers, and still progress.
-pub const LATER_EVERY: usize = 4;
+pub const LOW_PRIORITY_INTERVAL: usize = 4;
 /// Minimum interval between log lines about failed logins.
 pub const LOGIN_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Nice value of hashing threads, so that the reactor runs first.
@@ -104,7 +104,7 @@ pub const ARGON2_RESERVED_BYTES_MIN: usize = 33 << 20;
 /// produce; a quarter of a second at the default cost.
 pub const PASSWORD_COSTS_MAX: usize = 8;
 /// Distinct prefixes of stored password hashes that are read: some may belong to refused hashes.
-pub const PASSWORD_HASH_STARTS_MAX: usize = 64;
+pub const PASSWORD_HASH_PREFIXES_MAX: usize = 64;
 /// Bytes of a new password hash.
 pub const PASSWORD_HASH_BYTES: usize = 32;
 /// Bytes of a new password hash's salt, as PHC recommends.

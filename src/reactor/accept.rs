@@ -138,7 +138,7 @@ impl ConnectionSlots {
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// Accepts a bounded number of connections.
     pub(super) fn accept(&mut self, now: Now) {
-        for _ in 0..limits::ACCEPTS_PER_TURN_MAX {
+        for _ in 0..limits::ACCEPTS_PER_TICK_MAX {
             let Some(listener) = self.acceptor.next_listener() else { return };
             let pool = self.acceptor.listeners[listener].pool;
             let is_full = self.acceptor.slots[pool].taken >= self.acceptor.slots[pool].max;
@@ -168,8 +168,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         slots.is_full = true;
         let taken = slots.taken;
         // Try again later, since a connection may become evictable without a close.
-        self.retry_accept(limits::FULL_RETRY, now);
-        if self.acceptor.log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
+        self.retry_accept(limits::EVICTION_RETRY, now);
+        if self.acceptor.log_limiter.allow(limits::ERROR_LOG_INTERVAL_S, now.unix).is_some() {
             let limit =
                 if pool == 0 { "--connections-max allows" } else { "the daemon's own socket has slots for" };
             log::warn!("{taken} connections are open, as many as {limit}: accepting is paused");
@@ -211,7 +211,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 self.dispatcher.counters.accept_errors += 1;
                 self.acceptor.is_exhausted = true;
                 self.retry_accept(limits::ACCEPT_RETRY, now);
-                if self.acceptor.log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix).is_some() {
+                if self.acceptor.log_limiter.allow(limits::ERROR_LOG_INTERVAL_S, now.unix).is_some() {
                     log::warn!("accepting connections failed, trying again soon: {error}");
                 }
             }
@@ -264,7 +264,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             });
             if let Some(since) = self.idle_since(id).filter(|_| is_here) {
                 found.push((since, id));
-                if found.len() > limits::IDLE_FOUND_AT_ONCE {
+                if found.len() > limits::IDLE_SCAN_RESULTS_MAX {
                     found.pop();
                 }
             }

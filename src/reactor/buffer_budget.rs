@@ -112,7 +112,7 @@ impl BufferBudget {
         if self.overcommit.is_some() {
             return None;
         }
-        let most = self.bytes_max + limits::BUFFERS_BYTES_BEYOND;
+        let most = self.bytes_max + limits::BUFFERS_OVERCOMMIT_BYTES;
         let id = match self.bytes + limits::PAGE_BYTES_RESERVED > most {
             true => self.take_largest_waiting().or_else(|| self.waiting[1].pop_front())?,
             false => self.waiting[1].pop_front()?,
@@ -126,7 +126,7 @@ impl BufferBudget {
         let known = self.holders.iter().rev().take_while(|(charge, _)| charge.is_known());
         let waiting = &self.waiting[1];
         let position = known
-            .take(limits::STALLED_LOOKED_AT_MAX)
+            .take(limits::STALL_CANDIDATES_MAX)
             .find_map(|(_, id)| waiting.iter().position(|waiting| waiting == id))?;
         self.waiting[1].remove(position)
     }

@@ -47,7 +47,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         if !std::mem::replace(&mut connection.waits_for_memory, true) {
             self.budget.wait(id, is_known);
             if !std::mem::replace(&mut self.scarcity_is_watched, true) {
-                self.timers.arm(now.instant + limits::STALL_WHILE_SCARCE, Timer::Scarcity);
+                self.timers.arm(now.instant + limits::STALL_TIMEOUT_UNDER_PRESSURE, Timer::Scarcity);
             }
             let connections = &self.connections;
             self.budget.drop_closed(connections.len(), |id| connections.get(id).is_some());
@@ -90,14 +90,16 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         if !self.scarcity_is_watched {
             return;
         }
-        self.timers.arm(now.instant + limits::STALL_WHILE_SCARCE, Timer::Scarcity);
+        self.timers.arm(now.instant + limits::STALL_TIMEOUT_UNDER_PRESSURE, Timer::Scarcity);
         if !self.budget.has_anonymous_waiting() {
             return;
         }
         let has_stalled = |connection: &Connection<N::Socket>| {
-            connection.stalled_since.is_some_and(|since| since + limits::STALL_WHILE_SCARCE <= now.instant)
+            connection
+                .stalled_since
+                .is_some_and(|since| since + limits::STALL_TIMEOUT_UNDER_PRESSURE <= now.instant)
         };
-        let candidates = self.budget.anonymous_holders().take(limits::STALLED_LOOKED_AT_MAX);
+        let candidates = self.budget.anonymous_holders().take(limits::STALL_CANDIDATES_MAX);
         let stalled: Vec<ConnId> =
             candidates.filter(|id| self.connections.get(*id).is_some_and(has_stalled)).collect();
         stalled.into_iter().for_each(|id| self.refuse_for_memory(id, now));
@@ -117,7 +119,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.dispatcher.counters.connections_refused += 1;
         #[cfg(feature = "internals")]
         self.dispatcher.trace(crate::dispatch::trace::TraceEvent::RefusedForMemory(id));
-        if let Some(suppressed) = self.memory_log_limiter.allow(limits::TROUBLE_LOG_INTERVAL_S, now.unix) {
+        if let Some(suppressed) = self.memory_log_limiter.allow(limits::ERROR_LOG_INTERVAL_S, now.unix) {
             log::warn!(
                 "requests and answers have reached the memory limit --buffers-max: refused {} anonymous clients, \
                 the largest holders first",

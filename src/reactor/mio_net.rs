@@ -67,7 +67,7 @@ impl MioNet {
             }
         }
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let events = Events::with_capacity(limits::EVENTS_PER_TURN_MAX);
+        let events = Events::with_capacity(limits::EVENTS_PER_TICK_MAX);
         Ok(MioNet { poll, events, listeners, waker })
     }
 

@@ -76,10 +76,10 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Bounds {
         Bounds {
-            steps_per_tick: limits::STEPS_PER_TURN_ALL_MAX,
-            bytes_per_tick: limits::BYTES_PER_TURN_ALL_MAX,
+            steps_per_tick: limits::STEPS_PER_TICK_TOTAL_MAX,
+            bytes_per_tick: limits::BYTES_PER_TICK_TOTAL_MAX,
             delayed_bytes: limits::DELAYED_BYTES_MAX,
-            forgotten_at_once: limits::OPEN_FORGOTTEN_AT_ONCE_MAX,
+            forgotten_at_once: limits::REQUESTS_DROPPED_AT_ONCE_MAX,
         }
     }
 }
@@ -273,7 +273,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     fn collect_completions(&mut self, now: Now) {
         self.dispatcher.jobs.drain(&mut self.completions);
         let mut bytes = 0;
-        while bytes < limits::BYTES_PER_TURN_ALL_MAX
+        while bytes < limits::BYTES_PER_TICK_TOTAL_MAX
             && let Some(completion) = self.completions.pop_front()
         {
             let Some(claimed) = self.dispatcher.claim(completion.key, &mut self.timers, now) else {
@@ -301,7 +301,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     fn expire(&mut self, now: Now) {
-        for _ in 0..limits::TIMERS_PER_TURN_MAX {
+        for _ in 0..limits::TIMERS_PER_TICK_MAX {
             let Some((_, timer)) = self.timers.pop_due(now.instant) else { return };
             match timer {
                 Timer::Connection(id) => self.expire_connection(id, now),

@@ -69,7 +69,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             self.shed(now);
         }
         if self.runnable.is_empty() {
-            self.runnable.shrink_to(limits::EVENTS_PER_TURN_MAX);
+            self.runnable.shrink_to(limits::EVENTS_PER_TICK_MAX);
         }
     }
 
@@ -79,7 +79,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
         let is_resumed = std::mem::take(&mut connection.is_resumed);
         loop {
-            if usage.steps >= limits::STEPS_PER_TURN_MAX || usage.bytes >= limits::READ_BYTES_PER_TURN_MAX {
+            if usage.steps >= limits::STEPS_PER_TICK_MAX || usage.bytes >= limits::READ_BYTES_PER_TICK_MAX {
                 return match connection.flush(&mut self.net, now.instant) {
                     Flushed::Broken => RunOutcome::Close,
                     Flushed::All | Flushed::Some => RunOutcome::WantsMore,
@@ -198,7 +198,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// Reads and discards a bounded amount of a lingering client's input.
     fn discard(&mut self, id: ConnId, usage: &mut TickUsage) -> RunOutcome {
         let Some(connection) = self.connections.get_mut(id) else { return RunOutcome::Waits };
-        while usage.bytes < limits::READ_BYTES_PER_TURN_MAX {
+        while usage.bytes < limits::READ_BYTES_PER_TICK_MAX {
             if connection.readable == Readable::No {
                 return RunOutcome::Waits;
             }

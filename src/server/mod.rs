@@ -160,7 +160,7 @@ impl Server {
             // After a failure the workers get the same time as after a stop.
             let mut left = |of_failure| cut.map_or(of_failure, |cut| cut - clock.now());
             // Waiting points are written meanwhile; after this no new ones arrive.
-            base.queues.shut_down(left(Duration::ZERO).max(limits::WORKERS_LAST));
+            base.queues.shut_down(left(Duration::ZERO).max(limits::WORKER_SHUTDOWN_WAIT));
             match (base.keeper.shut_down(left(limits::STOP_GRACE).max(limits::WRITE_BEHIND_STOP_MIN)), served)
             {
                 (_, Err(panic)) => resume_unwind(panic),

@@ -110,7 +110,7 @@ impl HealthState {
             CommitResult::Failed(why) => self.fail(now, why),
             CommitResult::Locked => {
                 let since = match self.contention {
-                    Some((since, until)) if now.since(until) <= limits::WRITING_WINDOW => since,
+                    Some((since, until)) if now.since(until) <= limits::WRITE_HEALTH_WINDOW => since,
                     _ => now,
                 };
                 self.contention = Some((since, now));
@@ -130,7 +130,7 @@ impl HealthState {
     /// Evaluates the health at `now`; logs changes.
     fn evaluate(&mut self, now: Instant) -> bool {
         let is_recent =
-            |then: Option<Instant>| then.is_some_and(|then| now.since(then) <= limits::WRITING_WINDOW);
+            |then: Option<Instant>| then.is_some_and(|then| now.since(then) <= limits::WRITE_HEALTH_WINDOW);
         let oldest = self.running.values().min().map(|begun| now.since(*begun));
         let stuck_for = oldest.filter(|time| *time > limits::STORE_DEADLINE);
         let is_healthy = is_recent(self.succeeded_at) || !(is_recent(self.failed_at) || stuck_for.is_some());
@@ -150,7 +150,7 @@ impl HealthState {
                 log::error!("no write to the store comes through: {}", self.last_error(stuck_for));
                 self.outage = Some(Outage { since: now, logged_at: now });
             }
-            Some(outage) if now.since(outage.logged_at) >= limits::WRITING_LOG_INTERVAL => {
+            Some(outage) if now.since(outage.logged_at) >= limits::WRITE_HEALTH_LOG_INTERVAL => {
                 outage.logged_at = now;
                 let time = now.since(outage.since).as_secs();
                 log::error!(

@@ -154,9 +154,9 @@ impl Work {
     /// Its share of a batch's time and of the queue, in stored points.
     pub fn weight(&self) -> usize {
         1 + match self {
-            Work::Write(write) => write.rows() + write.bytes() / limits::WORK_UNIT_BYTES,
-            Work::Compute(Compute::Decode { text }) => text.as_slice().len() / limits::WORK_UNIT_BYTES,
-            Work::Compute(Compute::Convert { data }) => data.len() / limits::WORK_UNIT_BYTES,
+            Work::Write(write) => write.rows() + write.bytes() / limits::BYTES_PER_WEIGHT_UNIT,
+            Work::Compute(Compute::Decode { text }) => text.as_slice().len() / limits::BYTES_PER_WEIGHT_UNIT,
+            Work::Compute(Compute::Convert { data }) => data.len() / limits::BYTES_PER_WEIGHT_UNIT,
             Work::Hash(_) | Work::Read(_) => 0,
         }
     }

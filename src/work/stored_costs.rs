@@ -89,7 +89,7 @@ impl StoredCosts {
             return Ok(());
         }
         // Takes no lock, since the store may hang; concurrent calls learn the same costs.
-        let starts = store.password_hash_prefixes(limits::PASSWORD_HASH_STARTS_MAX)?;
+        let starts = store.password_hash_prefixes(limits::PASSWORD_HASH_PREFIXES_MAX)?;
         starts.iter().filter_map(|start| run_of(start)).for_each(|run| self.learn(run));
         self.is_complete.store(true, Ordering::Release);
         Ok(())

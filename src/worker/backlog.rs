@@ -1,7 +1,7 @@
 //! The queued jobs of one lane: how many there may be, and which run next.
 //!
 //! Low-priority jobs (logins of sources that have failed lately) are queued apart and run after the others,
-//! except for one in [`limits::LATER_EVERY`]. Pages of lists run in order of arrival, since a connection waits
+//! except for one in [`limits::LOW_PRIORITY_INTERVAL`]. Pages of lists run in order of arrival, since a connection waits
 //! for one at most, and after other reads: a look-up takes microseconds. All other jobs are in a fair queue.
 //!
 //! A job that hit a lock timeout is tried again alone, in alternation with batches of other jobs: the lock may be
@@ -53,7 +53,7 @@ impl BatchPolicy {
     pub fn of(lane: Lane) -> BatchPolicy {
         match lane {
             Lane::Auth | Lane::Compute => BatchPolicy::All { max: 1, weight_max: usize::MAX },
-            Lane::Read => BatchPolicy::EvenShare { max: limits::READS_AT_ONCE_MAX },
+            Lane::Read => BatchPolicy::EvenShare { max: limits::READS_PER_BATCH_MAX },
             Lane::Write => BatchPolicy::All {
                 max: limits::WRITES_PER_COMMIT_MAX,
                 weight_max: limits::POINTS_PER_COMMIT_MAX,
@@ -120,7 +120,7 @@ impl Backlog {
             self.passed_over = 0;
             return self.jobs.pop_charged(weight_max, is_charged);
         }
-        if self.jobs.is_empty() || self.passed_over + 1 >= limits::LATER_EVERY {
+        if self.jobs.is_empty() || self.passed_over + 1 >= limits::LOW_PRIORITY_INTERVAL {
             self.passed_over = 0;
             return self.low_priority.pop_charged(weight_max, is_charged);
         }
@@ -186,7 +186,7 @@ impl Backlog {
         let count = self.jobs.len() + self.low_priority.len() + self.retries.len();
         let retried: usize = self.retries.iter().map(|job| job.weight).sum();
         let waiting = self.jobs.weight() + self.low_priority.weight() + retried;
-        count == 0 || (count < self.jobs_max && waiting + weight <= limits::WORK_WAITING_MAX)
+        count == 0 || (count < self.jobs_max && waiting + weight <= limits::QUEUED_WEIGHT_MAX)
     }
 }
 
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn queued_weight_is_bounded_by_evicting_the_heaviest_account() {
-        let most = limits::WORK_WAITING_MAX;
+        let most = limits::QUEUED_WEIGHT_MAX;
         let mut backlog = Backlog::new(9);
         push(&mut backlog, heavy(1, 1, most / 2));
         push(&mut backlog, heavy(2, 1, most / 2));
@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(backlog.push(Job { priority: Priority::Low, ..lookup(2, 3) }).map(numbers), Ok(vec![9]));
         let one = BatchPolicy::All { max: 1, weight_max: usize::MAX };
         let order: Vec<u64> = (0..8).flat_map(|_| numbers(backlog.take(one, 1))).collect();
-        assert_eq!(limits::LATER_EVERY, 4);
+        assert_eq!(limits::LOW_PRIORITY_INTERVAL, 4);
         assert_eq!(order, [3, 4, 5, 1, 6, 7, 8, 2]);
     }
 

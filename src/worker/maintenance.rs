@@ -106,7 +106,7 @@ impl Maintenance {
         self.shared.changed.notify_all();
         let Some(buffer) = &self.buffer else {
             drop(control);
-            self.shared.threads.wait(limits::WORKERS_LAST);
+            self.shared.threads.wait(limits::WORKER_SHUTDOWN_WAIT);
             return 0;
         };
         buffer.close();
@@ -118,7 +118,7 @@ impl Maintenance {
         drop(control);
         self.shared.changed.notify_all();
         if !is_stuck {
-            self.shared.threads.wait(limits::WORKERS_LAST);
+            self.shared.threads.wait(limits::WORKER_SHUTDOWN_WAIT);
         }
         buffer.unwritten()
     }
@@ -213,7 +213,7 @@ impl Shared {
                 (control.retention, control.retention_set)
             };
             let Some(retention) = retention else {
-                match self.sleep(limits::RETENTION_PAUSE_MAX, set) {
+                match self.sleep(limits::RETENTION_PASS_PAUSE_MAX, set) {
                     Wake::Shutdown => return,
                     Wake::Rested | Wake::RetentionSet => continue,
                 }
@@ -235,8 +235,8 @@ impl Shared {
                 self.removed.fetch_add(count as u64, Ordering::Relaxed);
                 total += count;
                 after = next;
-                let rest = (clock.now() - begun) * limits::RETENTION_REST;
-                let rest = rest.clamp(limits::RETENTION_REST_MIN, limits::RETENTION_REST_MAX);
+                let rest = (clock.now() - begun) * limits::RETENTION_STEP_PAUSE_FACTOR;
+                let rest = rest.clamp(limits::RETENTION_STEP_PAUSE_MIN, limits::RETENTION_STEP_PAUSE_MAX);
                 match self.sleep(rest, set) {
                     Wake::Shutdown => return,
                     Wake::Rested => {}
@@ -249,7 +249,7 @@ impl Shared {
             }
             store = None;
             let pause = retention / 10;
-            let pause = pause.clamp(limits::RETENTION_PAUSE_MIN, limits::RETENTION_PAUSE_MAX);
+            let pause = pause.clamp(limits::RETENTION_PASS_PAUSE_MIN, limits::RETENTION_PASS_PAUSE_MAX);
             if self.sleep(pause, set) == Wake::Shutdown {
                 return;
             }

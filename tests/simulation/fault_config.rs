@@ -96,10 +96,10 @@ impl FaultConfig {
         let (is_calm, is_crowded) = (random.chance(30), random.chance(25));
         let clients_hoard = random.chance(6);
         let bounds = Bounds {
-            steps_per_tick: random.pick(&[8, 64, limits::STEPS_PER_TURN_ALL_MAX]),
-            bytes_per_tick: random.pick(&[1000, 64 << 10, limits::BYTES_PER_TURN_ALL_MAX]),
+            steps_per_tick: random.pick(&[8, 64, limits::STEPS_PER_TICK_TOTAL_MAX]),
+            bytes_per_tick: random.pick(&[1000, 64 << 10, limits::BYTES_PER_TICK_TOTAL_MAX]),
             delayed_bytes: random.pick(&[100, 2000, 1 << 20, limits::DELAYED_BYTES_MAX]),
-            forgotten_at_once: random.pick(&[0, 4, limits::OPEN_FORGOTTEN_AT_ONCE_MAX]),
+            forgotten_at_once: random.pick(&[0, 4, limits::REQUESTS_DROPPED_AT_ONCE_MAX]),
         };
         let config = FaultConfig {
             clients_hoard,

@@ -189,7 +189,7 @@ fn requests_pages(framing: Framing, random: &mut Random, model: &ReferenceModel)
 /// Sends more at once than one turn may do.
 fn floods(framing: Framing, random: &mut Random) -> Vec<Step> {
     let with_id_percent = random.pick(&[0, 0, 50, 100]);
-    let count = random.between(limits::STEPS_PER_TURN_MAX, 5 * limits::STEPS_PER_TURN_MAX);
+    let count = random.between(limits::STEPS_PER_TICK_MAX, 5 * limits::STEPS_PER_TICK_MAX);
     let ping =
         |random: &mut Random| Step::Ask { request: Request::Ping, has_id: random.chance(with_id_percent) };
     let mut plan = vec![Step::Pause(random.micros(0, 100_000)), read_pace(random)];
@@ -434,7 +434,7 @@ fn stays_anonymous(framing: Framing, random: &mut Random) -> Vec<Step> {
 fn converts(framing: Framing, config: &FaultConfig, random: &mut Random) -> Vec<Step> {
     let most = match framing {
         Framing::Http => 4,
-        _ if config.many_convert => 3 * limits::OPEN_FORGOTTEN_AT_ONCE_MAX,
+        _ if config.many_convert => 3 * limits::REQUESTS_DROPPED_AT_ONCE_MAX,
         _ => 60,
     };
     let (others, mut plan) = (random.pick(&[0, 0, 10]), vec![read_pace(random)]);

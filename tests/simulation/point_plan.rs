@@ -213,7 +213,7 @@ fn never_reads(random: &mut Random) -> Vec<Step> {
 
 /// More lines that mean nothing than one turn may deal with.
 fn bad_lines(random: &mut Random) -> Vec<Step> {
-    let count = random.between(limits::STEPS_PER_TURN_MAX, 10 * limits::STEPS_PER_TURN_MAX);
+    let count = random.between(limits::STEPS_PER_TICK_MAX, 10 * limits::STEPS_PER_TICK_MAX);
     let mut plan = vec![read_pace(random)];
     plan.extend(
         (0..count).map(|_| if random.chance(1) { metric_request(MetricRequest::Any) } else { bad() }),

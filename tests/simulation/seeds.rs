@@ -151,7 +151,7 @@ impl Simulation {
         let mut world = self.world.borrow_mut();
         let bytes_read = std::mem::take(&mut world.bytes_read);
         if bytes_read
-            > world.config.bounds.bytes_per_tick + limits::READ_BYTES_PER_TURN_MAX + GLANCES_BYTES_MAX
+            > world.config.bounds.bytes_per_tick + limits::READ_BYTES_PER_TICK_MAX + GLANCES_BYTES_MAX
         {
             return Err(format!("{bytes_read} bytes are read in one turn"));
         }
@@ -170,7 +170,7 @@ impl Simulation {
             }
         }
         let (most, all) = (steps.values().max().copied().unwrap_or(0), steps.values().sum::<usize>());
-        if most > limits::STEPS_PER_TURN_MAX + STEPS_AT_ONCE_MAX {
+        if most > limits::STEPS_PER_TICK_MAX + STEPS_AT_ONCE_MAX {
             return Err(format!("a connection has {most} steps in one turn"));
         }
         // The last to be run may go beyond what a turn has; all others have had their turn before.
@@ -219,7 +219,7 @@ impl Simulation {
             return Err(format!("{charged} bytes are charged, and {} counted", holdings.buffers));
         }
         let most =
-            world.config.buffers_bytes_max + if has_stranger { 0 } else { limits::BUFFERS_BYTES_BEYOND };
+            world.config.buffers_bytes_max + if has_stranger { 0 } else { limits::BUFFERS_OVERCOMMIT_BYTES };
         if held_by_all > most + PAGE_BYTES_MAX {
             return Err(format!("{held_by_all} bytes are held for all, {charged} are charged"));
         }

@@ -336,7 +336,7 @@ impl Bare {
         let cache = -vmherd::internals::limits::SQLITE_CACHE_KIB;
         connection.pragma_update(None, "cache_size", cache).expect("a setting");
         connection.pragma_update(None, "cell_size_check", true).expect("a setting");
-        let log = vmherd::internals::limits::SQLITE_LOG_BYTES_KEPT;
+        let log = vmherd::internals::limits::SQLITE_WAL_BYTES_KEPT;
         connection.pragma_update(None, "journal_size_limit", log).expect("a setting");
         let add = |series| {
             connection.execute("INSERT INTO series (key) VALUES (?1)", [key(series)]).expect("a new series");

@@ -117,7 +117,7 @@ fn number(path: JsonPath, value: &str) -> Result<MetricValue, BadField> {
 }
 
 fn timestamp(path: JsonPath, value: &str) -> Result<i64, BadField> {
-    let allowed = limits::POINT_SECONDS;
+    let allowed = limits::POINT_TIMESTAMPS;
     let allowed = || format!("an integer from {} to {} (seconds since 1970)", allowed.start(), allowed.end());
     read_timestamp(value.as_bytes()).map_err(|_| path.invalid("timestamp", Excerpt(value), allowed()))
 }

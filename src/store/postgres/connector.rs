@@ -105,9 +105,9 @@ impl ReconnectBackoff {
         // Measured from the start of the attempt, so that a network that loses packets gets as many
         // attempts as a server that refuses.
         let pause = exponential_backoff(
-            limits::POSTGRES_RECONNECT_FIRST,
+            limits::POSTGRES_RECONNECT_BACKOFF_FIRST,
             self.failures,
-            limits::POSTGRES_RECONNECT_MAX,
+            limits::POSTGRES_RECONNECT_BACKOFF_MAX,
         );
         self.retry_at = now + random_between(pause / 2, pause);
         Ok(self.successes)
@@ -126,7 +126,7 @@ impl ReconnectBackoff {
         if self.failures == 0 {
             log::warn!("the database can't be reached: {why}");
             let now = self.clock.now();
-            let pause = limits::POSTGRES_RECONNECT_FIRST;
+            let pause = limits::POSTGRES_RECONNECT_BACKOFF_FIRST;
             self.retry_at = now + random_between(pause / 2, pause);
         }
         self.failures = self.failures.saturating_add(1);

@@ -113,7 +113,7 @@ impl Hosts {
 
 impl HostTarget {
     fn connect(&self, settings: &str) -> Result<Client, ConnectError> {
-        let time = self.config.get_connect_timeout().copied().unwrap_or(limits::POSTGRES_CONNECT);
+        let time = self.config.get_connect_timeout().copied().unwrap_or(limits::POSTGRES_CONNECT_TIMEOUT);
         let mut clock = SystemClock::new();
         let deadline = clock.now() + time;
         // The crate's own limit ends at about the same time.
@@ -367,7 +367,7 @@ mod tests {
         let begin = clock.now();
         let why = failure(&hosts);
         let time = clock.now().since(begin);
-        assert!(2 * limits::POSTGRES_CONNECT <= time && time < limits::STORE_DEADLINE, "{time:?}");
+        assert!(2 * limits::POSTGRES_CONNECT_TIMEOUT <= time && time < limits::STORE_DEADLINE, "{time:?}");
         assert!(why.contains(&format!("{one}: no connection in time")), "{why}");
         assert!(why.contains(&format!("; {other}: no connection in time")), "{why}");
         assert!(!why.contains("hunter2"), "{why}");

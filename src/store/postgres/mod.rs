@@ -121,7 +121,7 @@ impl StoreFactory for PostgresFactory {
     }
 
     fn lock_retry_policy(&self) -> Option<LockRetryPolicy> {
-        let reserve = limits::STORE_DEADLINE - limits::POSTGRES_LOCK;
+        let reserve = limits::STORE_DEADLINE - limits::POSTGRES_LOCK_TIMEOUT;
         Some(LockRetryPolicy { lock_timeout: limits::POSTGRES_LOCK_ATTEMPT, reserve })
     }
 

@@ -47,7 +47,7 @@ impl WaitMode {
     /// The wait for a lock or for a connection.
     pub(super) fn lock_timeout(self) -> Duration {
         match self {
-            WaitMode::Long => limits::POSTGRES_LOCK,
+            WaitMode::Long => limits::POSTGRES_LOCK_TIMEOUT,
             WaitMode::Short => limits::POSTGRES_LOCK_ATTEMPT,
         }
     }
@@ -126,7 +126,7 @@ impl PgSession {
     /// outcome of a commit sent first is unknown; that of a BEGIN is not.
     pub(super) fn recently_used(&mut self) -> bool {
         let now = self.clock.now();
-        self.last_commit.is_some_and(|last| now.since(last) <= limits::POSTGRES_WARM)
+        self.last_commit.is_some_and(|last| now.since(last) <= limits::POSTGRES_RECENTLY_USED)
     }
 
     #[cfg(test)]
@@ -158,7 +158,7 @@ impl RetryBudget {
     pub(super) fn new(wait_mode: WaitMode) -> RetryBudget {
         let mut clock = SystemClock::new();
         let conflict_time = match wait_mode {
-            WaitMode::Long => limits::POSTGRES_CONFLICT_TIME,
+            WaitMode::Long => limits::POSTGRES_CONFLICT_RETRY_TIME,
             WaitMode::Short => limits::POSTGRES_LOCK_ATTEMPT,
         };
         let began = clock.now();

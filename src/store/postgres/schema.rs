@@ -56,7 +56,7 @@ fn run(session: &mut PgSession, migrations: &[&str]) -> Result<(), StoreError> {
 fn begin(session: &mut PgSession) -> Result<(), PgError> {
     // READ COMMITTED: each statement must see what was done while this waited for the lock. Another
     // daemon's migration may take longer than an ordinary lock.
-    let wait_ms = limits::POSTGRES_MIGRATION.as_millis();
+    let wait_ms = limits::POSTGRES_MIGRATION_TIMEOUT.as_millis();
     session.run(&format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {wait_ms}; \
          SET LOCAL statement_timeout = {wait_ms}; SELECT pg_advisory_xact_lock({LOCK})"

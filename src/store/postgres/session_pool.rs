@@ -165,7 +165,7 @@ impl SessionPool {
         if state.idle.is_empty() {
             let is_unchanged = |state: &mut PoolState| state.returns == returns;
             state.probing += 1;
-            let waited = self.changed.wait_timeout_while(state, limits::POSTGRES_ANSWER, is_unchanged);
+            let waited = self.changed.wait_timeout_while(state, limits::POSTGRES_PROBE_TIMEOUT, is_unchanged);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             state.probing -= 1;
             let came_back = state.returns != returns;
@@ -174,7 +174,7 @@ impl SessionPool {
         let Some(mut session) = state.idle.pop() else { return (state, false) };
         let generation = state.generation;
         drop(state);
-        let answers = session.is_responsive(limits::POSTGRES_ANSWER);
+        let answers = session.is_responsive(limits::POSTGRES_PROBE_TIMEOUT);
         let pooled = PooledSession { pool: self, session: Some(session), generation };
         match answers {
             true => pooled.release(),
@@ -288,8 +288,8 @@ impl PoolState {
         if times == 0 {
             log::warn!("the database gives no more than {} connections, which take turns: {why}", self.open);
         }
-        let pause = limits::POSTGRES_FULL_PAUSE_FIRST.saturating_mul(1 << times.min(8));
-        let until = now + pause.min(limits::POSTGRES_FULL_PAUSE_MAX);
+        let pause = limits::POSTGRES_REFUSED_BACKOFF_FIRST.saturating_mul(1 << times.min(8));
+        let until = now + pause.min(limits::POSTGRES_REFUSED_BACKOFF_MAX);
         self.full = Some(ServerFull { retry_at: until, attempts: times.saturating_add(1) });
     }
 }

@@ -45,11 +45,11 @@ impl PostgresUrl {
     pub(super) fn config(&self) -> Config {
         let mut config = parse_config(self.url.expose()).expect("it was read before");
         if config.get_connect_timeout().is_none() {
-            config.connect_timeout(limits::POSTGRES_CONNECT);
+            config.connect_timeout(limits::POSTGRES_CONNECT_TIMEOUT);
         }
         if config.get_tcp_user_timeout().is_none() {
             // Set by method: in a URL the crate takes seconds, where libpq takes milliseconds.
-            config.tcp_user_timeout(limits::POSTGRES_UNACKNOWLEDGED);
+            config.tcp_user_timeout(limits::POSTGRES_TCP_USER_TIMEOUT);
         }
         if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
             config.keepalives_idle(limits::POSTGRES_KEEPALIVE_IDLE);
@@ -74,11 +74,11 @@ impl PostgresUrl {
     /// The SQL that sets up every session with this lock timeout; settings of the URL come last and win.
     pub(super) fn session_settings_sql(&self, lock_wait: Duration) -> String {
         let defaults = [
-            ("statement_timeout", limits::POSTGRES_STATEMENT.as_millis().to_string()),
+            ("statement_timeout", limits::POSTGRES_STATEMENT_TIMEOUT.as_millis().to_string()),
             ("lock_timeout", lock_wait.as_millis().to_string()),
             (
                 "idle_in_transaction_session_timeout",
-                limits::POSTGRES_IDLE_IN_TRANSACTION.as_millis().to_string(),
+                limits::POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT.as_millis().to_string(),
             ),
             ("client_min_messages", "warning".to_owned()),
         ];
@@ -297,12 +297,12 @@ mod tests {
         let address = PostgresUrl::parse("postgresql://localhost/x").unwrap();
         assert!(
             address
-                .session_settings_sql(limits::POSTGRES_LOCK)
+                .session_settings_sql(limits::POSTGRES_LOCK_TIMEOUT)
                 .contains("(E'lock_timeout', E'2000', false), ")
         );
         let config = address.config();
-        assert_eq!(config.get_connect_timeout(), Some(&limits::POSTGRES_CONNECT));
-        assert_eq!(config.get_tcp_user_timeout(), Some(&limits::POSTGRES_UNACKNOWLEDGED));
+        assert_eq!(config.get_connect_timeout(), Some(&limits::POSTGRES_CONNECT_TIMEOUT));
+        assert_eq!(config.get_tcp_user_timeout(), Some(&limits::POSTGRES_TCP_USER_TIMEOUT));
         assert_eq!(config.get_keepalives_idle(), limits::POSTGRES_KEEPALIVE_IDLE);
         assert_eq!(config.get_application_name(), Some("vmherd"));
         assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::Any);
@@ -311,7 +311,9 @@ mod tests {
                    &application_name=mine&options=-c%20lock_timeout%3D1";
         let address = PostgresUrl::parse(url).unwrap();
         assert!(
-            address.session_settings_sql(limits::POSTGRES_LOCK).ends_with("(E'lock_timeout', E'1', false)")
+            address
+                .session_settings_sql(limits::POSTGRES_LOCK_TIMEOUT)
+                .ends_with("(E'lock_timeout', E'1', false)")
         );
         let config = address.config();
         let seconds = Duration::from_secs;

@@ -25,7 +25,7 @@ pub(in super::super) fn back_up(
     // Absolute: never parsed as a `file:` URI.
     let from = std::path::absolute(from).map_err(|error| refused(from, error))?;
     let to = std::path::absolute(to).map_err(|error| refused(to, error))?;
-    let connection = connect(&from, limits::SQLITE_BUSY).map_err(to_store_error)?;
+    let connection = connect(&from, limits::SQLITE_BUSY_TIMEOUT).map_err(to_store_error)?;
     // Reserves the name; it never names an incomplete copy.
     let claim = NewFile::new(to.clone()).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {

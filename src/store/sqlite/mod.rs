@@ -105,7 +105,7 @@ impl StoreFactory for SqliteFactory {
         // Without CREATE: a removed file is an error, not a new, empty store.
         let look = || self.served_file.as_ref().map_or(Ok(()), |served_file| served_file.check_now());
         look()?;
-        let connection = connect(&self.path, limits::SQLITE_BUSY).map_err(to_store_error)?;
+        let connection = connect(&self.path, limits::SQLITE_BUSY_TIMEOUT).map_err(to_store_error)?;
         // The path may lead to another file by now.
         look()?;
         let (cache, ticket_lock, served_file) =
@@ -272,7 +272,7 @@ fn connect(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
     // Overwrite old password hashes in pages that are written anyway.
     connection.pragma_update(None, "secure_delete", "FAST")?;
     connection.pragma_update(None, "cell_size_check", true)?;
-    connection.pragma_update(None, "journal_size_limit", limits::SQLITE_LOG_BYTES_KEPT)?;
+    connection.pragma_update(None, "journal_size_limit", limits::SQLITE_WAL_BYTES_KEPT)?;
     Ok(connection)
 }
 

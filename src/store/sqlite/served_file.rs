@@ -184,7 +184,7 @@ impl WatchedFiles {
         let mut is_stopped = self.lock();
         while !*is_stopped {
             self.check(&is_stopped);
-            let waited = self.stopped.wait_timeout(is_stopped, limits::SQLITE_LOOK_INTERVAL);
+            let waited = self.stopped.wait_timeout(is_stopped, limits::SQLITE_FILE_CHECK_INTERVAL);
             (is_stopped, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
     }

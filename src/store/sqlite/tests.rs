@@ -20,7 +20,7 @@ use crate::store::Written;
 /// A connection whose inside the test can see.
 fn store(path: &Path) -> SqliteStore {
     let factory = SqliteFactory::open(path).expect("a usable file");
-    let connection = connect(&factory.path, limits::SQLITE_BUSY).unwrap();
+    let connection = connect(&factory.path, limits::SQLITE_BUSY_TIMEOUT).unwrap();
     SqliteStore {
         connection,
         cache: writes::Cache::default(),
@@ -152,7 +152,7 @@ fn every_connection_is_durable_and_hardened() {
     let connection = &store.connection;
     let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
-    let busy_ms = limits::SQLITE_BUSY.as_millis() as i64;
+    let busy_ms = limits::SQLITE_BUSY_TIMEOUT.as_millis() as i64;
     for (pragma, expected) in [
         ("synchronous", 2),
         ("foreign_keys", 1),
@@ -160,7 +160,7 @@ fn every_connection_is_durable_and_hardened() {
         ("busy_timeout", busy_ms),
         ("cache_size", -limits::SQLITE_CACHE_KIB),
         ("secure_delete", 2),
-        ("journal_size_limit", limits::SQLITE_LOG_BYTES_KEPT),
+        ("journal_size_limit", limits::SQLITE_WAL_BYTES_KEPT),
         ("application_id", 0x766d_6864),
     ] {
         assert_eq!(number(connection, &format!("PRAGMA {pragma}")), expected, "{pragma}");

@@ -104,7 +104,7 @@ fn a_worker_connection_uses_a_short_lock_timeout() {
     assert_eq!(store.write(&[ram(&a, 5), ram(&a, 6)]), [busy(), busy()]);
     let held = begin.elapsed() - mixed;
     assert!(limits::POSTGRES_LOCK_ATTEMPT <= held, "{held:?}");
-    assert!(mixed + held < limits::POSTGRES_LOCK, "{mixed:?}, {held:?}");
+    assert!(mixed + held < limits::POSTGRES_LOCK_TIMEOUT, "{mixed:?}, {held:?}");
     other.batch_execute("ROLLBACK").unwrap();
     assert_eq!(store.write(&[ram(&a, 5), ram(&b, 6)]), [Ok(Written::Done), Ok(Written::Done)]);
 }
