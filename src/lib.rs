@@ -74,6 +74,22 @@
 //! The daemon, in `src/bin/vmherd/`, uses the public API only. It adds signals, the log, the service manager, and the
 //! host commands.
 //!
+//! ## Where to look
+//!
+//! | question | answer in |
+//! | --- | --- |
+//! | who may run a command | `model/command_table.rs` (its row), `app/access.rs` |
+//! | which files a new command needs | `docs/architecture.md`, "How to add a command" |
+//! | how pipelined puts share a commit | `session/codec/text.rs` merges lines; `work/mod.rs` writes a batch of jobs |
+//! | which queued job runs next | `worker/backlog.rs`, `worker/fair_queue.rs` |
+//! | a client that leaves during a job | `dispatch/mod.rs`: `cancel`, `claim` |
+//! | the deadline of a request, or of a silent client | `dispatch/in_flight.rs`; `session/deadlines.rs` |
+//! | where delayed conversions and logins wait | `session/responses.rs`; `dispatch/delayed_logins.rs` |
+//! | accepting without free descriptors | `reactor/accept.rs` |
+//! | the WebSocket handshake | `framing/http/route.rs`, `session/codec/mod.rs`: `upgrade` |
+//! | PostgreSQL failover | `store/postgres/hosts.rs` |
+//! | the counters | `dispatch/counters.rs` |
+//!
 //! ## Glossary
 //!
 //! | term | meaning |
@@ -95,7 +111,7 @@
 //! | dispatcher | runs requests between sessions, app and workers |
 //! | work, job | a blocking operation as a value; that operation in a queue, with key and deadline |
 //! | lane | a bounded queue and its worker threads: auth, compute, read, write |
-//! | run | one execution of a job by a worker thread |
+//! | run | one execution of a batch of jobs by a worker thread |
 //! | stage | the state with which the app continues a request after its job |
 //! | completion | the result of a job, on its way back to the reactor |
 //! | weight | the size of a job, in points |

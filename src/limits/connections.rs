@@ -9,7 +9,7 @@ pub const CONNECTIONS_MAX: usize = 16_384;
 pub const DESCRIPTORS_RESERVED: usize = 160;
 /// Percentage of `--connections-max` below which a paused accept resumes.
 pub const ACCEPT_RESUME_PERCENT: usize = 90;
-/// Connections accepted per turn, so that a burst does not starve open connections.
+/// Connections accepted per tick, so that a burst does not starve open connections.
 pub const ACCEPTS_PER_TICK_MAX: usize = 64;
 /// Backlog of `listen`: holds a burst of five thousand, less those accepted meanwhile. The system's limit
 /// (net.core.somaxconn) may be lower.
@@ -19,19 +19,19 @@ pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 /// Readiness events fetched per poll.
 pub const EVENTS_PER_TICK_MAX: usize = 1024;
 
-/// Requests decoded per connection and turn, so that other connections get their share.
+/// Requests decoded per connection and tick, so that other connections get their share.
 pub const STEPS_PER_TICK_MAX: usize = 128;
-/// Bytes read per connection and turn, so that other connections get their share.
+/// Bytes read per connection and tick, so that other connections get their share.
 pub const READ_BYTES_PER_TICK_MAX: usize = 64 << 10;
-/// Steps of all connections in one turn, counted as for one connection. A connection that got no turn comes first in
-/// the next. Bounds the turn to about two milliseconds.
+/// Steps of all connections in one tick, counted as for one connection. A connection that was not served comes first in
+/// the next tick. Bounds the tick to about two milliseconds.
 pub const STEPS_PER_TICK_TOTAL_MAX: usize = 512;
-/// Bytes that all connections together may read or convert in one turn, and as many again written from worker results.
-/// Bounds the turn like [`STEPS_PER_TICK_TOTAL_MAX`].
+/// Bytes that all connections together may read or convert in one tick, and as many again written from worker results.
+/// Bounds the tick like [`STEPS_PER_TICK_TOTAL_MAX`].
 pub const BYTES_PER_TICK_TOTAL_MAX: usize = 256 << 10;
-/// Timers that fire in one turn; the rest fire in the next.
+/// Timers that fire in one tick; the rest fire in the next.
 pub const TIMERS_PER_TICK_MAX: usize = 1024;
-/// Open requests that are dropped at once with their connection. A connection with more is set aside, and each turn
+/// Open requests that are dropped at once with their connection. A connection with more is set aside, and each tick
 /// frees one such connection.
 pub const REQUESTS_DROPPED_AT_ONCE_MAX: usize = 256;
 /// Bytes requested from the system in one read.
@@ -65,7 +65,7 @@ pub const IDLE_SCAN_RESULTS_MAX: usize = ACCEPTS_PER_TICK_MAX;
 /// Rows (VMs and disks) per page of a long answer: some 60 KiB of JSON, or 340 KiB of disks if the VM's name has
 /// maximum length and needs escaping throughout. A VM with the maximum number of disks is a page of its own.
 pub const PAGE_ROWS_MAX: usize = 1024;
-/// Connections scanned for one page of a list of connections: bounds a turn when few match.
+/// Connections scanned for one page of a list of connections: bounds a tick when few match.
 pub const PAGE_PEERS_SCANNED_MAX: usize = 4096;
 
 /// VMs without a password that may be authorized or connected at a time: as many as a store holds by default. The next
