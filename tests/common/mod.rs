@@ -9,6 +9,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 mod client;
+pub mod codec;
 mod daemon;
 mod process;
 mod temporary;

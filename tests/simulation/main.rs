@@ -7,6 +7,10 @@
 mod action_requests;
 mod client;
 mod client_codec;
+#[path = "../common/codec.rs"]
+mod codec;
+#[path = "../common/codec_tests.rs"]
+mod codec_tests;
 mod connection;
 mod expectations;
 mod fake_workers;
