@@ -4,16 +4,29 @@ use std::fmt::Debug;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use super::invalid_setting::InvalidSetting;
+use super::listener::{ListenAddress, ListenerSpec};
 use super::redact::redact;
-use super::{Config, InvalidSetting, ListenAddress, ListenerSpec, SOCKET_NAME, Timeouts, bounds};
+use super::{Config, SOCKET_NAME, Timeouts, bounds};
 use crate::app::login_limiter::LoginLimits;
 use crate::limits;
 #[cfg(feature = "sqlite")]
 use crate::store::Location;
 use crate::work::password::Cost;
 
+impl Config {
+    /// Checks what the types allow: values outside of [`bounds`], and addresses that conflict, that are the server's own,
+    /// or that other hosts reach without `is_plaintext_allowed`. An error about addresses begins with `origin`, which
+    /// says where they are set.
+    pub fn check(&self, origin: &str) -> Result<(), InvalidSetting> {
+        check_ranges(self)?;
+        check_listeners(self).map_err(|why| InvalidSetting(format!("{origin}: {why}")))?;
+        check_socket_path(&self.state_dir)
+    }
+}
+
 /// Checks every value that has a range.
-pub(super) fn check_ranges(config: &Config) -> Result<(), InvalidSetting> {
+fn check_ranges(config: &Config) -> Result<(), InvalidSetting> {
     let LoginLimits { failures, delay_max } = config.logins;
     let failures = failures.map_or(*bounds::LOGIN_FAILURES.start(), u64::from);
     let Cost { memory_kib, passes, lanes } = config.argon2;
@@ -66,38 +79,32 @@ fn check_range<T: PartialOrd + Debug>(
     }
 }
 
-/// Checks the listeners; errors begin with `origin`.
-pub(super) fn check_listeners(config: &Config, origin: &str) -> Result<(), InvalidSetting> {
+fn check_listeners(config: &Config) -> Result<(), String> {
     let listen = &config.listen;
     // One more is the socket in the state directory.
     let count_max = limits::LISTENERS_MAX - 1;
     if listen.len() > count_max {
-        let count = listen.len();
-        return Err(InvalidSetting(format!("{origin}: {count} listeners; at most {count_max} are allowed")));
+        return Err(format!("{} listeners; at most {count_max} are allowed", listen.len()));
     }
     for (index, ListenerSpec { address, .. }) in listen.iter().enumerate() {
         let name = redact(&address.to_string()).into_owned();
         match listen[..index].iter().map(|other| &other.address).find(|other| other.conflicts_with(address)) {
-            Some(other) if other == address => {
-                return Err(InvalidSetting(format!("{origin}: {name} stands there twice")));
-            }
+            Some(other) if other == address => return Err(format!("{name} is listed twice")),
             Some(other) => {
-                return Err(InvalidSetting(format!(
-                    "{origin}: {other} and {name} can't both be listened on: one of them is all addresses"
-                )));
+                return Err(format!(
+                    "{other} and {name} can't both be listened on: one of them is all addresses"
+                ));
             }
             None => {}
         }
         if *address == ListenAddress::Unix(config.state_dir.join(SOCKET_NAME)) {
-            return Err(InvalidSetting(format!(
-                "{origin}: {name} is the daemon's own socket, which is always there; leave it out"
-            )));
+            return Err(format!("{name} is the daemon's own socket, which is always there; leave it out"));
         }
         if is_own_file(address, config) {
-            return Err(InvalidSetting(format!("{origin}: {name} is a file of the daemon's own")));
+            return Err(format!("{name} is a file of the daemon's own"));
         }
         if !address.is_local() && !config.is_plaintext_allowed {
-            return Err(InvalidSetting(plaintext_refusal(address, origin)));
+            return Err(plaintext_refusal(address));
         }
     }
     Ok(())
@@ -114,24 +121,24 @@ fn is_own_file(address: &ListenAddress, config: &Config) -> bool {
     is_store || ["vmherd.lock", "vmherd.new"].iter().any(|name| *path == config.state_dir.join(name))
 }
 
-fn plaintext_refusal(address: &ListenAddress, origin: &str) -> String {
+fn plaintext_refusal(address: &ListenAddress) -> String {
     let port = match address {
         ListenAddress::Tcp(address) => address.port(),
         ListenAddress::Unix(_) => 0,
     };
     // Clients of a tunnel or proxy connect from this host, so loopback alone does not authenticate them.
     format!(
-        "{origin}: {address} can be reached from other hosts, and passwords and tokens would cross the \
-         network in clear text, so vmherd does not start. Do one of these: (1) listen on this host only, \
-         --listen tcp://127.0.0.1:{port}; (2) let clients come through a tunnel or proxy on this host (ssh, \
-         stunnel, nginx, HAProxy), and open nothing to those who come out of it: --listen \
-         tcp://127.0.0.1:{port}?open=none --registration closed (see docs/security.md); (3) if nobody can listen \
-         in on that network (WireGuard), say so: --allow-plaintext (or VMHERD_ALLOW_PLAINTEXT=yes)."
+        "{address} can be reached from other hosts, and passwords and tokens would cross the network in clear text, so \
+         vmherd does not start. Do one of these: (1) listen on this host only, --listen tcp://127.0.0.1:{port}; (2) \
+         let clients connect through a tunnel or proxy on this host (ssh, stunnel, nginx, HAProxy), and open nothing \
+         to its clients: --listen tcp://127.0.0.1:{port}?open=none --registration closed (see docs/security.md); (3) \
+         if no one can eavesdrop on that network (WireGuard), allow it: --allow-plaintext (or \
+         VMHERD_ALLOW_PLAINTEXT=yes)."
     )
 }
 
 /// Checks that the path of the daemon's own socket fits into a socket address.
-pub(super) fn check_socket_path(state_dir: &Path) -> Result<(), InvalidSetting> {
+fn check_socket_path(state_dir: &Path) -> Result<(), InvalidSetting> {
     let socket = state_dir.join(SOCKET_NAME);
     let bytes = socket.as_os_str().len();
     if bytes <= limits::UNIX_PATH_BYTES_MAX {

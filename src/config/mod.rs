@@ -4,15 +4,15 @@
 
 pub mod bounds;
 mod checks;
-mod listen;
+mod invalid_setting;
+mod listener;
 mod redact;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
-use std::{fmt, mem, thread};
+use std::{mem, thread};
 
 use crate::app::login_limiter::LoginLimits;
 #[cfg(feature = "http")]
@@ -22,6 +22,8 @@ use crate::model::AnonymousAccess;
 use crate::store::Location;
 use crate::work::password::Cost;
 
+pub use invalid_setting::InvalidSetting;
+pub use listener::{ListenAddress, ListenerSpec};
 pub use redact::{is_plain_name, may_hold_password, redact};
 
 /// The settings of a server. [`Config::default`] has the daemon's defaults; change what differs.
@@ -89,29 +91,6 @@ pub struct Config {
     pub is_plaintext_allowed: bool,
     /// Whether `listen` was set explicitly; otherwise it is the default, which inherited listeners replace.
     pub is_listen_explicit: bool,
-}
-
-/// The text is not a valid value of a setting. Its message lists what is allowed and does not repeat the text, which may
-/// hold a password.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct InvalidSetting(String);
-
-/// One listener: `tcp://ADDRESS:PORT` or `unix:PATH`, with `?open=` for what it opens. Without that, a listener that only
-/// this host reaches opens everything, any other nothing.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ListenerSpec {
-    /// Its address.
-    pub address: ListenAddress,
-    /// What clients may do without authentication.
-    pub anonymous_access: AnonymousAccess,
-}
-
-/// The address of a listener.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum ListenAddress {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
 }
 
 /// Timeouts of a connection; each runs only while the server waits for the client. `None`: no timeout.
@@ -235,15 +214,6 @@ impl Config {
         Ok(self)
     }
 
-    /// Checks what the types allow: values outside of [`bounds`], and addresses that conflict, that are the server's own,
-    /// or that other hosts reach without `is_plaintext_allowed`. An error about addresses begins with `origin`, which
-    /// says where they are set.
-    pub fn check(&self, origin: &str) -> Result<(), InvalidSetting> {
-        checks::check_ranges(self)?;
-        checks::check_listeners(self, origin)?;
-        checks::check_socket_path(&self.state_dir)
-    }
-
     /// Maximum number of connections with a limit of `descriptors` open files: [`Config::connections_max`], or
     /// what is left beside the daemon's own files, which is at least half of them.
     pub fn connections_within(&self, descriptors: u64) -> usize {
@@ -254,36 +224,6 @@ impl Config {
         self.connections_max.min((descriptors - reserved).max(1))
     }
 }
-
-impl ListenerSpec {
-    /// The allowed texts, for messages.
-    pub const ALLOWED: &str = listen::ALLOWED;
-}
-
-impl FromStr for ListenerSpec {
-    type Err = InvalidSetting;
-
-    fn from_str(text: &str) -> Result<ListenerSpec, InvalidSetting> {
-        ListenerSpec::parse(text).map_err(InvalidSetting)
-    }
-}
-
-impl FromStr for Location {
-    type Err = InvalidSetting;
-
-    fn from_str(text: &str) -> Result<Location, InvalidSetting> {
-        Location::parse(text).map_err(|why| InvalidSetting(format!("is no store: {why}")))
-    }
-}
-
-impl fmt::Display for InvalidSetting {
-    /// What is wrong with the text, as the end of a sentence: `must be …`, `is …`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for InvalidSetting {}
 
 /// The name of the daemon's own socket in the state directory.
 pub const SOCKET_NAME: &str = "vmherd.sock";

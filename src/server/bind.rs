@@ -9,9 +9,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{InheritedListener, StartError};
+use super::start_error::StartError;
 use crate::clock::{SystemClock, UnixSeconds};
 use crate::config::{Config, ListenAddress, ListenerSpec, SOCKET_NAME};
 use crate::limits;
@@ -19,16 +19,19 @@ use crate::model::AnonymousAccess;
 use crate::reactor::mio_net::Listener;
 use crate::sys::owner;
 
+/// A listening socket inherited from the parent process, such as from systemd's socket activation.
+#[derive(Debug)]
+pub struct InheritedListener {
+    /// The listening socket.
+    pub socket: OwnedFd,
+    /// Its name, for messages.
+    pub name: String,
+}
+
 /// A listener to bind, or to take over from an inherited socket.
 pub(super) struct PlannedListener {
     pub(super) spec: ListenerSpec,
-    inherited: Option<InheritedSocket>,
-}
-
-/// A listening socket from the parent process.
-struct InheritedSocket {
-    socket: Socket,
-    name: String,
+    inherited: Option<InheritedListener>,
 }
 
 /// All bound listeners.
@@ -45,6 +48,12 @@ pub(super) struct StateDir {
     /// Its modification time records when this server last ran.
     lock: File,
     clock: SystemClock,
+}
+
+/// Files that exist while the server runs. Fields drop in this order: the lock last.
+pub(super) struct FileGuards {
+    pub(super) _sockets: Vec<SocketFile>,
+    pub(super) _state_dir: StateDir,
 }
 
 /// The file of a unix socket; removed on drop.
@@ -148,7 +157,7 @@ impl PlannedListener {
     /// Name and address of an inherited TCP socket.
     fn inherited_tcp(&self) -> Option<(String, SocketAddr)> {
         match (&self.inherited, &self.spec.address) {
-            (Some(InheritedSocket { name, .. }), ListenAddress::Tcp(address)) => {
+            (Some(InheritedListener { name, .. }), ListenAddress::Tcp(address)) => {
                 Some((name.clone(), *address))
             }
             _ => None,
@@ -164,17 +173,18 @@ pub(super) fn merge_inherited(
 ) -> Result<Vec<PlannedListener>, StartError> {
     let is_default_replaced = !config.is_listen_explicit && !inherited.is_empty();
     let configured = if is_default_replaced { &[] } else { &config.listen[..] };
-    let mut places: Vec<PlannedListener> = configured.iter().cloned().map(PlannedListener::from).collect();
+    let mut planned: Vec<PlannedListener> = configured.iter().cloned().map(PlannedListener::from).collect();
     let has_inherited = !inherited.is_empty();
-    for InheritedListener { socket, name } in inherited {
-        let socket = Socket::from(socket);
-        let address = listening_address(&socket).map_err(|why| {
+    for inherited in inherited {
+        let name = &inherited.name;
+        let address = listening_address(&inherited.socket).map_err(|why| {
             StartError::of_configuration(format!("the socket {name:?} that was passed in {why}"))
         })?;
-        let is_free =
-            |place: &&mut PlannedListener| place.spec.address == address && place.inherited.is_none();
-        if let Some(place) = places.iter_mut().find(is_free) {
-            place.inherited = Some(InheritedSocket { socket, name });
+        let is_free = |listener: &&mut PlannedListener| {
+            listener.spec.address == address && listener.inherited.is_none()
+        };
+        if let Some(listener) = planned.iter_mut().find(is_free) {
+            listener.inherited = Some(inherited);
             continue;
         }
         if let ListenAddress::Unix(path) = &address
@@ -190,24 +200,24 @@ pub(super) fn merge_inherited(
             return Err(StartError::of_configuration(format!(
                 "the socket {name:?} that was passed in listens on {address}, which other hosts can reach, \
                  and passwords would cross the network in clear text; have it listen on 127.0.0.1 behind a tunnel or \
-                 proxy (see docs/security.md), or if nobody can listen in there, say so: --allow-plaintext (or \
+                 proxy (see docs/security.md), or if no one can eavesdrop there, allow it: --allow-plaintext (or \
                  VMHERD_ALLOW_PLAINTEXT=yes)"
             )));
         }
         let anonymous_access = if is_local { AnonymousAccess::ALL } else { AnonymousAccess::NONE };
-        places.push(PlannedListener {
+        planned.push(PlannedListener {
             spec: ListenerSpec { address, anonymous_access },
-            inherited: Some(InheritedSocket { socket, name }),
+            inherited: Some(inherited),
         });
     }
-    for place in places.iter().filter(|place| has_inherited && place.inherited.is_none()) {
+    for listener in planned.iter().filter(|listener| has_inherited && listener.inherited.is_none()) {
         log::warn!(
             "{} is bound in addition to the inherited sockets, because --listen (or VMHERD_LISTEN) names it; remove \
              it there to use only those",
-            place.spec.address
+            listener.spec.address
         );
     }
-    Ok(places)
+    Ok(planned)
 }
 
 /// Whether `path` is the socket in the state directory, after resolving links.
@@ -220,10 +230,11 @@ fn is_own_socket(path: &Path, state_dir: &Path) -> bool {
 }
 
 /// The address that `socket` listens on, or what is wrong with it.
-fn listening_address(socket: &Socket) -> Result<ListenAddress, String> {
+fn listening_address(socket: &OwnedFd) -> Result<ListenAddress, String> {
+    let socket = SockRef::from(socket);
     let is_usable = matches!(socket.r#type(), Ok(Type::STREAM)) && socket.is_listener().unwrap_or(false);
     if !is_usable {
-        return Err("is no listening stream socket (ListenStream=, Accept=no)".into());
+        return Err("is not a listening stream socket (ListenStream=, Accept=no)".into());
     }
     let address = socket.local_addr().map_err(|error| format!("has no address: {error}"))?;
     match (address.as_socket(), address.as_pathname()) {
@@ -233,23 +244,23 @@ fn listening_address(socket: &Socket) -> Result<ListenAddress, String> {
     }
 }
 
-/// Binds all of `places` that have no inherited socket.
+/// Binds all of `planned` that have no inherited socket.
 pub(super) fn bind_listeners(
-    places: Vec<PlannedListener>,
+    planned: Vec<PlannedListener>,
     state_dir: &StateDir,
 ) -> Result<BoundListeners, StartError> {
     let mut bound = BoundListeners { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
     let passed_in: Vec<(String, SocketAddr)> =
-        places.iter().filter_map(PlannedListener::inherited_tcp).collect();
-    for PlannedListener { spec: ListenerSpec { address, .. }, inherited } in places {
-        if let Some(InheritedSocket { socket, .. }) = inherited {
+        planned.iter().filter_map(PlannedListener::inherited_tcp).collect();
+    for PlannedListener { spec: ListenerSpec { address, .. }, inherited } in planned {
+        if let Some(InheritedListener { socket, .. }) = inherited {
             let failed =
                 |error| StartError::of_system(format!("can't listen on {address}, passed in: {error}"));
-            socket.set_nonblocking(true).map_err(failed)?;
+            SockRef::from(&socket).set_nonblocking(true).map_err(failed)?;
             // The file of an inherited socket belongs to the parent process, so it is not removed.
             bound.listeners.push(match address {
                 ListenAddress::Tcp(_) => TcpListener::from(socket).into(),
-                ListenAddress::Unix(_) => UnixListener::from(OwnedFd::from(socket)).into(),
+                ListenAddress::Unix(_) => UnixListener::from(socket).into(),
             });
             bound.addresses.push(address);
             continue;

@@ -3,13 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use super::bind::{self, BoundListeners, StateDir};
+use super::bind::{self, BoundListeners, FileGuards, InheritedListener, StateDir};
 use super::control::ReactorControl;
-use super::store_opener::StoreStatus;
-use super::{
-    FileGuards, InheritedListener, ReloadState, Server, StartError, app_settings, open_listeners,
-    pool_settings,
-};
+use super::open_listeners::describe_open_listeners;
+use super::reload::{ReloadState, app_settings, pool_settings};
+use super::running::Server;
+use super::start_error::StartError;
 use crate::app::App;
 use crate::app::token::SystemRandom;
 use crate::clock::SystemClock;
@@ -20,18 +19,26 @@ use crate::reactor::mio_net::MioNet;
 use crate::store::{self, Location, OpenFailure, PreparedStore, StoreFactory, WriteHealth};
 use crate::worker::{Maintenance, Pool};
 
-/// What a server is made of.
+/// A server before it is bound.
 pub struct ServerBuilder {
     config: Config,
     inherited: Vec<InheritedListener>,
 }
 
-impl ServerBuilder {
-    /// A server of `config`.
-    pub(super) fn new(config: Config) -> ServerBuilder {
-        ServerBuilder { config, inherited: Vec::new() }
+impl Server {
+    /// Binds every listener, including the socket in the state directory, and opens the store. If the store is not
+    /// reachable yet, the running server keeps trying.
+    pub fn bind(config: Config) -> Result<Server, StartError> {
+        Server::builder(config).bind()
     }
 
+    /// A server of `config`, to which more can be added before it is bound.
+    pub fn builder(config: Config) -> ServerBuilder {
+        ServerBuilder { config, inherited: Vec::new() }
+    }
+}
+
+impl ServerBuilder {
     /// Adds listening sockets. Each replaces the configured listener with the same address; if no listener is
     /// configured, they replace the default.
     pub fn inherit(mut self, listeners: impl IntoIterator<Item = InheritedListener>) -> ServerBuilder {
@@ -39,11 +46,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Binds every listener, including the socket in the state directory, and opens the store. If the store is not
-    /// reachable yet, the running server keeps trying.
+    /// As [`Server::bind`].
     pub fn bind(self) -> Result<Server, StartError> {
         let ServerBuilder { config, inherited } = self;
-        let config = &config;
         config.check("listen").map_err(|error| StartError::of_configuration(error.to_string()))?;
         let state_dir = StateDir::open(&config.state_dir)?;
         let clock = state_dir.clock();
@@ -53,10 +58,9 @@ impl ServerBuilder {
             );
         }
         let not_open = |error| StartError::of_store(&config.store.to_string(), &error);
-        let PreparedStore { factory, deferred_open: opening } =
+        let PreparedStore { factory, deferred_open } =
             store::open_for_server(&config.store, config.store_connections).map_err(not_open)?;
-        let gate = Arc::<StoreStatus>::default();
-        let unopened = match opening.map(|opening| (opening.open(), opening)) {
+        let unopened = match deferred_open.map(|opening| (opening.open(), opening)) {
             Some((Err(OpenFailure { error, is_transient: true }), opening)) => {
                 log::warn!(
                     "the store {} is not available yet; retrying, and serving requests that need no store: {error}",
@@ -65,58 +69,45 @@ impl ServerBuilder {
                 Some((opening, config.store.to_string()))
             }
             Some((Err(OpenFailure { error, .. }), _)) => return Err(not_open(error)),
-            Some((Ok(()), _)) | None => {
-                gate.set_open();
-                None
-            }
+            Some((Ok(()), _)) | None => None,
         };
         let health = Arc::<WriteHealth>::default();
         let factory = store::with_write_health(factory, Arc::clone(&health));
-        let mut places = bind::merge_inherited(config, inherited)?;
-        places.push(state_dir.own_listener().into());
-        if places.len() > limits::LISTENERS_MAX {
-            let max = limits::LISTENERS_MAX - 1;
-            let count = places.len() - 1;
-            return Err(StartError::of_configuration(format!("there are {count} listeners; at most {max}")));
+        let mut planned = bind::merge_inherited(&config, inherited)?;
+        planned.push(state_dir.own_listener().into());
+        if planned.len() > limits::LISTENERS_MAX {
+            let (count, count_max) = (planned.len() - 1, limits::LISTENERS_MAX - 1);
+            return Err(StartError::of_configuration(format!(
+                "there are {count} listeners; at most {count_max}"
+            )));
         }
-        let listen: Vec<ListenerSpec> = places.iter().map(|place| place.spec.clone()).collect();
-        let BoundListeners { listeners, addresses, sockets } = bind::bind_listeners(places, &state_dir)?;
-        let (factory, keeper) =
-            open_points(config, factory, clock).map_err(|error| StartError::of_system(error.to_string()))?;
+        let listen: Vec<ListenerSpec> = planned.iter().map(|listener| listener.spec.clone()).collect();
+        let BoundListeners { listeners, addresses, sockets } = bind::bind_listeners(planned, &state_dir)?;
+        let (factory, maintenance) =
+            open_points(&config, factory, clock).map_err(|error| StartError::of_system(error.to_string()))?;
         let net =
             MioNet::new(listeners).map_err(|error| StartError::of_system(format!("no poll: {error}")))?;
-        let waker = net.waker();
-        let pool_waker = Arc::clone(&waker);
-        let wake = move || {
-            if let Err(error) = pool_waker.wake() {
-                log::error!("the reactor can't be woken: {error}");
-            }
-        };
+        let control = Arc::new(ReactorControl::new(net.waker()));
+        let waking = Arc::clone(&control);
         let writers = factory.writers_max();
-        let mut pool = Pool::new(&pool_settings(config, writers), factory, clock, Box::new(wake));
-        pool.show_maintenance(Arc::clone(&keeper));
-        let base = ReloadState { listen, queues: pool.control(), writers, keeper };
-        let app = App::new(app_settings(config), Box::new(SystemRandom), health);
-        let settings = base.reactor_settings(config);
+        let mut pool =
+            Pool::new(&pool_settings(&config, writers), factory, clock, Box::new(move || waking.wake()));
+        pool.show_maintenance(Arc::clone(&maintenance));
+        let reload_state = ReloadState { listen, queues: pool.control(), writers, maintenance };
+        let app = App::new(app_settings(&config), Box::new(SystemRandom), health);
+        let settings = reload_state.reactor_settings(&config);
         // The last listener, the socket in the state directory, is private to its owner.
-        let admissions = settings.listeners.iter().map(|listener| listener.policy);
-        let openings = open_listeners::describe_open_listeners(
-            addresses.iter().zip(admissions).take(addresses.len() - 1),
-        );
-        let reactor = Reactor::new(net, pool, clock, app, settings);
-        let control = Arc::new(ReactorControl::new(waker));
-        let files = FileGuards { _sockets: sockets, _state_dir: state_dir };
-        let when_open = Box::new(|| {});
+        let policies = settings.listeners.iter().map(|listener| listener.policy);
+        let others = addresses.iter().zip(policies).take(addresses.len() - 1);
         Ok(Server {
+            open_listeners_warning: describe_open_listeners(others),
             addresses,
-            open_listeners_warning: openings,
-            reactor,
+            reactor: Reactor::new(net, pool, clock, app, settings),
             control,
-            reload_state: base,
-            file_guards: files,
+            reload_state,
+            files: FileGuards { _sockets: sockets, _state_dir: state_dir },
             unopened,
-            store_status: gate,
-            on_store_open: when_open,
+            on_store_open: Box::new(|| {}),
         })
     }
 }

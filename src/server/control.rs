@@ -3,13 +3,13 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::StartError;
+use super::start_error::StartError;
 use crate::config::Config;
 use crate::reactor::mio_net::Waker;
 
 /// Hands control requests to the reactor's thread.
 pub(super) struct ReactorControl {
-    orders: Mutex<ControlRequests>,
+    requests: Mutex<ControlRequests>,
     applied: Condvar,
     waker: Arc<Waker>,
 }
@@ -28,7 +28,7 @@ pub(super) struct ControlRequests {
 
 impl ReactorControl {
     pub(super) fn new(waker: Arc<Waker>) -> ReactorControl {
-        ReactorControl { orders: Mutex::default(), applied: Condvar::new(), waker }
+        ReactorControl { requests: Mutex::default(), applied: Condvar::new(), waker }
     }
 
     pub(super) fn stop(&self, grace: Duration) {
@@ -49,40 +49,41 @@ impl ReactorControl {
     /// Requests a reload and waits at most `wait_max` until it is applied; returns whether it was. Settings that were
     /// not applied in time are withdrawn.
     pub(super) fn reload(&self, config: Config, wait_max: Duration) -> bool {
-        let mut orders = self.lock();
-        orders.reload = Some(Box::new(config));
-        orders.reloads.0 += 1;
-        let number = orders.reloads.0;
+        let mut requests = self.lock();
+        requests.reload = Some(Box::new(config));
+        requests.reloads.0 += 1;
+        let number = requests.reloads.0;
         self.wake();
-        let is_waiting = |orders: &mut ControlRequests| orders.reloads.1 < number;
-        let waited = self.applied.wait_timeout_while(orders, wait_max, is_waiting);
-        let (mut orders, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        let is_waiting = |requests: &mut ControlRequests| requests.reloads.1 < number;
+        let waited = self.applied.wait_timeout_while(requests, wait_max, is_waiting);
+        let (mut requests, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         // Withdraw settings that were not taken: a reload that was reported as failed must not take effect later.
         // Settings that were taken are being applied and will take effect.
-        !(timeout.timed_out() && orders.reload.take().is_some())
+        !(timeout.timed_out() && requests.reload.take().is_some())
     }
 
     /// Takes the pending requests.
     pub(super) fn take(&self) -> ControlRequests {
-        let mut orders = self.lock();
-        let rest = ControlRequests { reloads: orders.reloads, ..ControlRequests::default() };
-        std::mem::replace(&mut orders, rest)
+        let mut requests = self.lock();
+        let rest = ControlRequests { reloads: requests.reloads, ..ControlRequests::default() };
+        std::mem::replace(&mut requests, rest)
     }
 
-    /// Marks the reload in `orders` as applied.
-    pub(super) fn mark_reloaded(&self, orders: &ControlRequests) {
-        self.lock().reloads.1 = orders.reloads.0;
+    /// Marks the reload in `requests` as applied.
+    pub(super) fn mark_reloaded(&self, requests: &ControlRequests) {
+        self.lock().reloads.1 = requests.reloads.0;
         self.applied.notify_all();
     }
 
-    fn wake(&self) {
+    /// Wakes the reactor's thread.
+    pub(super) fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             log::error!("the reactor can't be woken: {error}");
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, ControlRequests> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,9 +105,9 @@ mod tests {
         let other = Arc::clone(&control);
         let reactor = std::thread::spawn(move || {
             loop {
-                let orders = other.take();
-                if orders.reload.is_some() {
-                    return other.mark_reloaded(&orders);
+                let requests = other.take();
+                if requests.reload.is_some() {
+                    return other.mark_reloaded(&requests);
                 }
                 std::thread::yield_now();
             }

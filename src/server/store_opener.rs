@@ -9,8 +9,7 @@ use std::thread;
 use crate::limits;
 use crate::store::{DeferredOpen, OpenFailure, StoreError};
 
-/// The store of a server, open or not.
-#[derive(Default)]
+/// Whether the store of a server is open.
 pub(super) struct StoreStatus {
     is_open: AtomicBool,
     is_cancelled: Mutex<bool>,
@@ -21,19 +20,23 @@ pub(super) struct StoreStatus {
 pub(super) struct StoreOpener(Arc<StoreStatus>);
 
 impl StoreStatus {
+    pub(super) fn new(is_open: bool) -> StoreStatus {
+        StoreStatus {
+            is_open: AtomicBool::new(is_open),
+            is_cancelled: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_open(&self) {
-        self.is_open.store(true, Ordering::Release);
-    }
-
     /// Sleeps until the next attempt; returns false if cancelled.
     fn wait_for_retry(&self) -> bool {
-        let is_over = self.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_cancelled = self.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = limits::STORE_OPEN_PAUSE;
-        let waited = self.changed.wait_timeout_while(is_over, pause, |is_over| !*is_over);
+        let waited = self.changed.wait_timeout_while(is_cancelled, pause, |is_cancelled| !*is_cancelled);
         !*waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
@@ -42,19 +45,19 @@ impl StoreOpener {
     /// Retries until the store is open or fails for good; calls `done` once with the result.
     pub(super) fn start(
         opening: Arc<dyn DeferredOpen>,
-        gate: Arc<StoreStatus>,
+        status: Arc<StoreStatus>,
         done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
     ) -> io::Result<StoreOpener> {
-        let shared = Arc::clone(&gate);
+        let shared = Arc::clone(&status);
         let attempts = move || {
             while shared.wait_for_retry() {
                 match opening.open() {
                     Ok(()) => {
-                        shared.set_open();
+                        shared.is_open.store(true, Ordering::Release);
                         return done(Ok(()));
                     }
                     Err(OpenFailure { error, is_transient: true }) => {
-                        log::debug!("the store is not open yet: {error}")
+                        log::debug!("the store is not open yet: {error}");
                     }
                     Err(OpenFailure { error, .. }) => return done(Err(error)),
                 }
@@ -64,7 +67,7 @@ impl StoreOpener {
             .name("vmherd-open".into())
             .stack_size(limits::WORKER_STACK_BYTES)
             .spawn(attempts);
-        started.map(|_| StoreOpener(gate))
+        started.map(|_| StoreOpener(status))
     }
 }
 

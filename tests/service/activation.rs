@@ -94,10 +94,10 @@ fn an_unsupported_inherited_socket_is_refused() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     fails(
         vmherd_with_sockets(dir.path(), socket.into(), "odd"),
-        "\"odd\" that was passed in is no listening",
+        "\"odd\" that was passed in is not a listening",
     );
     let file = std::fs::File::open("/dev/null").unwrap();
-    fails(vmherd_with_sockets(dir.path(), file.into(), "odd"), "is no listening");
+    fails(vmherd_with_sockets(dir.path(), file.into(), "odd"), "is not a listening");
     let public = TcpListener::bind("0.0.0.0:0").unwrap();
     fails(vmherd_with_sockets(dir.path(), public.into(), "wide"), "--allow-plaintext");
     let public = TcpListener::bind("0.0.0.0:0").unwrap();

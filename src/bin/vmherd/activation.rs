@@ -12,7 +12,8 @@ use crate::sys::inherited::take_inherited;
 
 /// Takes the inherited sockets. Call it before opening anything else.
 pub fn inherited_sockets(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Vec<InheritedListener>> {
-    let InheritedSockets { count, names } = inherited_descriptors(variable)?;
+    let names = inherited_names(variable)?;
+    let count = names.len();
     if count == 0 {
         return Ok(Vec::new());
     }
@@ -22,39 +23,32 @@ pub fn inherited_sockets(variable: impl Fn(&str) -> Option<OsString>) -> io::Res
     Ok(sockets.into_iter().zip(names).map(|(socket, name)| InheritedListener { socket, name }).collect())
 }
 
-/// The inherited descriptors, which start at 3.
-#[derive(PartialEq, Eq, Debug)]
-struct InheritedSockets {
-    count: usize,
-    /// One per descriptor.
-    names: Vec<String>,
-}
-
-fn inherited_descriptors(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<InheritedSockets> {
+/// The names of the inherited descriptors, which start at 3.
+fn inherited_names(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Vec<String>> {
     let text = |name| variable(name).and_then(|value| value.into_string().ok());
     // The variables may be meant for the parent process.
     if text("LISTEN_PID").and_then(|pid| pid.parse().ok()) != Some(process::id()) {
-        return Ok(InheritedSockets { count: 0, names: Vec::new() });
+        return Ok(Vec::new());
     }
-    let said = text("LISTEN_FDS").unwrap_or_default();
-    let count = said.parse().ok().filter(|count| *count <= limits::INHERITED_MAX).ok_or_else(|| {
-        io::Error::other(format!("LISTEN_FDS={said:?} must be a number up to {}", limits::INHERITED_MAX))
+    let number = text("LISTEN_FDS").unwrap_or_default();
+    let count = number.parse().ok().filter(|count| *count <= limits::INHERITED_MAX).ok_or_else(|| {
+        io::Error::other(format!("LISTEN_FDS={number:?} must be a number up to {}", limits::INHERITED_MAX))
     })?;
     let all_names = text("LISTEN_FDNAMES").unwrap_or_default();
     let mut names: Vec<String> = all_names.split(':').take(count).map(String::from).collect();
     names.resize(count, String::new());
-    for (at, name) in names.iter_mut().enumerate().filter(|(_, name)| name.is_empty()) {
-        *name = format!("descriptor {}", at + 3);
+    for (index, name) in names.iter_mut().enumerate().filter(|(_, name)| name.is_empty()) {
+        *name = format!("descriptor {}", index + 3);
     }
-    Ok(InheritedSockets { count, names })
+    Ok(names)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn passed_in(pid: u32, count: &str, names: Option<&str>) -> io::Result<InheritedSockets> {
-        inherited_descriptors(|name| match name {
+    fn passed_in(pid: u32, count: &str, names: Option<&str>) -> io::Result<Vec<String>> {
+        inherited_names(|name| match name {
             "LISTEN_PID" => Some(pid.to_string().into()),
             "LISTEN_FDS" => Some(count.into()),
             "LISTEN_FDNAMES" => names.map(OsString::from),
@@ -63,9 +57,7 @@ mod tests {
     }
 
     fn names(count: &str, names: Option<&str>) -> Vec<String> {
-        let passed = passed_in(process::id(), count, names).unwrap();
-        assert_eq!(passed.count, passed.names.len());
-        passed.names
+        passed_in(process::id(), count, names).unwrap()
     }
 
     #[test]
@@ -79,8 +71,8 @@ mod tests {
 
     #[test]
     fn sockets_for_another_process_are_ignored() {
-        assert_eq!(passed_in(1, "2", None).unwrap().count, 0);
-        assert_eq!(inherited_descriptors(|_| None).unwrap().count, 0);
+        assert!(passed_in(1, "2", None).unwrap().is_empty());
+        assert!(inherited_names(|_| None).unwrap().is_empty());
     }
 
     #[test]

@@ -9,9 +9,7 @@ use std::process::{self, ExitCode};
 use std::thread;
 
 use log::{error, info, warn};
-use vmherd::raise_descriptor_limit;
-use vmherd::{Config, ListenAddress};
-use vmherd::{InheritedListener, Running, Server, StartError};
+use vmherd::{Config, InheritedListener, ListenAddress, Running, Server, raise_descriptor_limit};
 
 use crate::activation::inherited_sockets;
 use crate::limits;
@@ -53,21 +51,17 @@ fn run(
     limit_connections(&mut config);
     info!("opening the store {}", config.store);
     notifier.status(&format!("opening the store {}", config.store));
-    let mut server = match bind(&config, inherited)? {
-        StartResult::Server(server) => *server,
-        StartResult::Stopped(signal) => {
-            info!("{signal}: stopped before the store was open");
-            notifier.stopping();
-            return Ok(ShutdownResult::Completed);
-        }
+    let Some(mut server) = bind(&config, inherited)? else {
+        notifier.stopping();
+        return Ok(ShutdownResult::Completed);
     };
     if let Some(interval) = watchdog_interval(|name| env::var_os(name))
         && let Some(beat) = notifier.watchdog()?
     {
         server.set_watchdog(interval, beat);
     }
-    if let Some(openings) = server.openings() {
-        warn!("{openings}");
+    if let Some(warning) = server.open_listeners_warning() {
+        warn!("{warning}");
     }
     let server_addresses = server.addresses().to_vec();
     let addresses: Vec<String> = server_addresses.iter().map(ToString::to_string).collect();
@@ -84,7 +78,8 @@ fn run(
     let mut service = Service { running, log, notifier, sources, started, latest: report, status };
     service.notify_ready();
     let ended = service.running.ended().try_clone_to_owned()?;
-    let end = signal_loop::wait_for_shutdown(signals, ended.as_fd(), &mut service)?;
+    let stop_wait_max = limits::STOP_GRACE + limits::STOP_OVERRUN;
+    let end = signal_loop::wait_for_shutdown(signals, ended.as_fd(), stop_wait_max, &mut service)?;
     // After a forced or late end, do not wait for threads that still run.
     if end != ShutdownResult::Completed {
         service.running.data_loss().iter().for_each(|loss| error!("{loss}"));
@@ -95,16 +90,9 @@ fn run(
     Ok(end)
 }
 
-/// The result of binding the server.
-enum StartResult {
-    Server(Box<Server>),
-    /// A signal arrived first.
-    Stopped(Signal),
-}
-
-/// Binds the server on a thread of its own, so that a signal can stop the daemon while the store is slow to open.
-/// The thread ends with the process.
-fn bind(config: &Config, inherited: Vec<InheritedListener>) -> io::Result<StartResult> {
+/// Binds the server on a thread of its own, so that a signal can stop the daemon while the store is slow to open; then
+/// there is no server. The thread ends with the process.
+fn bind(config: &Config, inherited: Vec<InheritedListener>) -> io::Result<Option<Server>> {
     // Take only signals that end the process; others stay pending until the server runs.
     let mut signals = Signals::block(&Signal::ENDING)?;
     let (has_bound, binds) = UnixStream::pair()?;
@@ -117,17 +105,12 @@ fn bind(config: &Config, inherited: Vec<InheritedListener>) -> io::Result<StartR
     loop {
         let [is_bound, has_signal] = wait_readable([has_bound.as_fd(), signals.as_fd()], None)?;
         if is_bound {
-            let panicked = |_| {
-                Err(StartError {
-                    why: "the thread that opens the store has panicked".into(),
-                    is_configuration: false,
-                })
-            };
-            let server = binding.join().unwrap_or_else(panicked).map_err(io::Error::other)?;
-            return Ok(StartResult::Server(Box::new(server)));
+            let panicked = |_| io::Error::other("the thread that opens the store has panicked");
+            return binding.join().map_err(panicked)?.map(Some).map_err(io::Error::other);
         }
         if has_signal && let Some(signal) = signals.receive()? {
-            return Ok(StartResult::Stopped(signal));
+            info!("{signal}: stopped before the store was open");
+            return Ok(None);
         }
     }
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use log::{error, warn};
 
-use crate::limits;
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
 
@@ -32,17 +31,9 @@ pub trait SignalHandler {
     fn log_statistics(&mut self);
 }
 
-/// Waits until `ended` becomes readable, which signals the server's end, and handles signals meanwhile.
+/// Waits until `ended` becomes readable, which signals the server's end, and handles signals meanwhile. Stopping may take
+/// `stop_wait_max`.
 pub fn wait_for_shutdown(
-    signals: &mut Signals,
-    ended: BorrowedFd<'_>,
-    actions: &mut impl SignalHandler,
-) -> io::Result<ShutdownResult> {
-    wait_at_most(signals, ended, limits::STOP_GRACE + limits::STOP_OVERRUN, actions)
-}
-
-/// Like [`wait_for_shutdown`]; stopping may take `stop_wait_max`.
-fn wait_at_most(
     signals: &mut Signals,
     ended: BorrowedFd<'_>,
     stop_wait_max: Duration,
@@ -57,8 +48,10 @@ fn wait_at_most(
         }
         let signal = if has_signal { signals.receive()? } else { None };
         match (signal, deadline) {
-            (Some(signal), _) if !Signal::ENDING.contains(&signal) => {
-                handle_signal(signal, deadline.is_some(), actions);
+            (Some(Signal::User1), _) => actions.log_statistics(),
+            (Some(Signal::Hangup), None) => actions.reload(),
+            (Some(signal @ Signal::Hangup), Some(_)) => {
+                warn!("{signal}: ignored, because the server is stopping");
             }
             (Some(signal), None) => {
                 actions.stop(signal);
@@ -74,15 +67,6 @@ fn wait_at_most(
             }
             (None, _) => {}
         }
-    }
-}
-
-fn handle_signal(signal: Signal, is_stopping: bool, actions: &mut impl SignalHandler) {
-    match signal {
-        Signal::Hangup if is_stopping => warn!("{signal}: ignored, because the server is stopping"),
-        Signal::Hangup => actions.reload(),
-        Signal::User1 => actions.log_statistics(),
-        Signal::Interrupt | Signal::Terminate | Signal::ProcessorTime | Signal::Alarm | Signal::Power => {}
     }
 }
 
@@ -109,7 +93,7 @@ mod tests {
 
         fn reload(&mut self) {
             self.calls.push("reload".into());
-            // What comes next is read in the next round.
+            // The loop reads it in its next iteration.
             signals::raise(Signal::User1);
         }
 
@@ -129,7 +113,7 @@ mod tests {
         let (ended, mut end) = UnixStream::pair().unwrap();
         signals::raise(Signal::Terminate);
         let mut actions = recording(|| end.write_all(b"x").unwrap());
-        let result = wait_at_most(&mut signals, ended.as_fd(), NEVER, &mut actions);
+        let result = wait_for_shutdown(&mut signals, ended.as_fd(), NEVER, &mut actions);
         assert_eq!(result.unwrap(), ShutdownResult::Completed);
         assert_eq!(actions.calls, ["stop SIGTERM"]);
     }
@@ -140,7 +124,7 @@ mod tests {
         let (ended, _end) = UnixStream::pair().unwrap();
         signals::raise(Signal::Interrupt);
         let mut actions = recording(|| signals::raise(Signal::Terminate));
-        let result = wait_at_most(&mut signals, ended.as_fd(), NEVER, &mut actions);
+        let result = wait_for_shutdown(&mut signals, ended.as_fd(), NEVER, &mut actions);
         assert_eq!(result.unwrap(), ShutdownResult::Forced(Signal::Terminate));
         assert_eq!(actions.calls, ["stop SIGINT"], "a stop is asked for once");
     }
@@ -151,7 +135,7 @@ mod tests {
         let (ended, mut end) = UnixStream::pair().unwrap();
         signals::raise(Signal::Hangup);
         let mut actions = recording(|| end.write_all(b"x").unwrap());
-        let result = wait_at_most(&mut signals, ended.as_fd(), NEVER, &mut actions);
+        let result = wait_for_shutdown(&mut signals, ended.as_fd(), NEVER, &mut actions);
         assert_eq!(result.unwrap(), ShutdownResult::Completed);
         assert_eq!(actions.calls, ["reload", "statistics", "stop SIGTERM"]);
     }
@@ -162,7 +146,7 @@ mod tests {
         let (ended, _end) = UnixStream::pair().unwrap();
         signals::raise(Signal::Terminate);
         let mut actions = recording(|| signals::raise(Signal::Hangup));
-        let result = wait_at_most(&mut signals, ended.as_fd(), Duration::from_millis(20), &mut actions);
+        let result = wait_for_shutdown(&mut signals, ended.as_fd(), Duration::from_millis(20), &mut actions);
         assert_eq!(
             result.unwrap(),
             ShutdownResult::TimedOut,
@@ -176,9 +160,9 @@ mod tests {
         let mut signals = Signals::block(&Signal::ALL).unwrap();
         let (ended, end) = UnixStream::pair().unwrap();
         drop(end);
-        let mut actions = recording(|| panic!("nobody asked for a stop"));
+        let mut actions = recording(|| panic!("no signal asked for a stop"));
         assert_eq!(
-            wait_at_most(&mut signals, ended.as_fd(), NEVER, &mut actions).unwrap(),
+            wait_for_shutdown(&mut signals, ended.as_fd(), NEVER, &mut actions).unwrap(),
             ShutdownResult::Completed
         );
     }
@@ -189,7 +173,7 @@ mod tests {
         let (ended, _end) = UnixStream::pair().unwrap();
         signals::raise(Signal::Terminate);
         let result =
-            wait_at_most(&mut signals, ended.as_fd(), Duration::from_millis(1), &mut recording(|| {}));
+            wait_for_shutdown(&mut signals, ended.as_fd(), Duration::from_millis(1), &mut recording(|| {}));
         assert_eq!(result.unwrap(), ShutdownResult::TimedOut);
     }
 }

@@ -1,35 +1,59 @@
-//! Parses the addresses of `--listen`.
+//! Listeners: their addresses, and what they open to anonymous clients.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use super::{ListenAddress, ListenerSpec};
+use super::invalid_setting::InvalidSetting;
 use crate::limits;
 use crate::model::AnonymousAccess;
 use crate::store::ends_in_directory;
 
-/// The allowed values, for messages.
-pub(super) const ALLOWED: &str = "tcp://ADDRESS:PORT (an IPv4 address, an IPv6 address in brackets, or localhost) \
-     or unix:PATH, and perhaps ?open= with none, or any of action, metrics, convert, verb, separated by commas";
+/// One listener: `tcp://ADDRESS:PORT` or `unix:PATH`, with `?open=` for what it opens. Without that, a listener that only
+/// this host reaches opens everything, any other nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListenerSpec {
+    /// Its address.
+    pub address: ListenAddress,
+    /// What clients may do without authentication.
+    pub anonymous_access: AnonymousAccess,
+}
+
+/// The address of a listener.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum ListenAddress {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
 
 impl ListenerSpec {
+    /// The allowed texts, for messages.
+    pub const ALLOWED: &str = "tcp://ADDRESS:PORT (an IPv4 address, an IPv6 address in brackets, or localhost) or \
+        unix:PATH, and perhaps ?open= with none, or any of action, metrics, convert, verb, separated by commas";
+}
+
+impl FromStr for ListenerSpec {
+    type Err = InvalidSetting;
+
     /// Parses `tcp://ADDRESS:PORT` or `unix:PATH`, with an optional `?open=…`.
-    pub(super) fn parse(text: &str) -> Result<ListenerSpec, String> {
+    fn from_str(text: &str) -> Result<ListenerSpec, InvalidSetting> {
+        let not_allowed = || InvalidSetting(format!("must be {}", ListenerSpec::ALLOWED));
         let (address, query) = match text.split_once('?') {
             Some((address, query)) => (address, Some(query)),
             None => (text, None),
         };
         let address = if let Some(host_and_port) = address.strip_prefix("tcp://") {
-            let address = parse_socket_address(host_and_port).ok_or_else(|| format!("must be {ALLOWED}"))?;
-            ListenAddress::Tcp(normalize(address)?)
+            let address = parse_socket_address(host_and_port).ok_or_else(not_allowed)?;
+            ListenAddress::Tcp(normalize(address).map_err(InvalidSetting)?)
         } else if let Some(path) = address.strip_prefix("unix:") {
-            ListenAddress::Unix(parse_socket_path(path)?)
+            ListenAddress::Unix(parse_socket_path(path).map_err(InvalidSetting)?)
         } else {
-            return Err(format!("must be {ALLOWED}"));
+            return Err(not_allowed());
         };
         let anonymous_access = match query {
-            Some(query) => parse_open(query).ok_or_else(|| format!("must be {ALLOWED}"))?,
+            Some(query) => parse_open(query).ok_or_else(not_allowed)?,
             None if address.is_local() => AnonymousAccess::ALL,
             None => AnonymousAccess::NONE,
         };

@@ -1,0 +1,115 @@
+//! The settings of a running server's parts, as a start and a reload take them from the configuration.
+
+use std::sync::Arc;
+use std::thread;
+
+use crate::app;
+use crate::app::presence::ListenerPolicy;
+use crate::clock::SystemClock;
+use crate::config::{Config, ListenerSpec};
+use crate::limits;
+use crate::reactor::mio_net::MioNet;
+use crate::reactor::{self, ListenerSettings, Reactor};
+use crate::session::Rules;
+use crate::sys;
+use crate::worker::{LaneSettings, Maintenance, Pool, PoolControl, PoolSettings};
+
+/// The reactor of a server.
+pub(super) type ServerReactor = Reactor<MioNet, Pool, SystemClock>;
+
+/// The parts of the server that a reload changes, besides the reactor.
+pub(super) struct ReloadState {
+    /// Every listener, the state directory's last.
+    pub(super) listen: Vec<ListenerSpec>,
+    pub(super) queues: PoolControl,
+    /// Threads of the write lane.
+    pub(super) writers: usize,
+    pub(super) maintenance: Arc<Maintenance>,
+}
+
+impl ReloadState {
+    /// Applies the settings of `config` that can change at run time.
+    pub(super) fn apply(&self, config: &Config, reactor: &mut ServerReactor) {
+        self.maintenance.set_retention(config.metrics_retention);
+        self.queues.resize(&pool_settings(config, self.writers));
+        reactor.reload(self.reactor_settings(config), app_settings(config));
+    }
+
+    pub(super) fn reactor_settings(&self, config: &Config) -> reactor::Settings {
+        let own_socket = self.listen.len() - 1;
+        let rules = common_rules(config);
+        let listeners = self.listen.iter().enumerate().map(|(index, listener)| {
+            let is_local = listener.address.is_local();
+            let anonymous_access = listener.anonymous_access;
+            let bytes_max = |is_low: bool| match is_low {
+                true => limits::REQUEST_BYTES_MAX_ANONYMOUS,
+                false => limits::REQUEST_BYTES_MAX,
+            };
+            ListenerSettings {
+                rules: Rules {
+                    request_bytes_max_anonymous: bytes_max(anonymous_access.is_empty()),
+                    request_bytes_max_forwarded: bytes_max(anonymous_access.is_empty() || is_local),
+                    ..rules.clone()
+                },
+                policy: ListenerPolicy {
+                    open_registration: config.registration.unwrap_or(is_local),
+                    anonymous_access,
+                    has_operators: index == own_socket,
+                    is_local,
+                },
+                has_reserved_slots: index == own_socket,
+            }
+        });
+        reactor::Settings {
+            connections_max: config.connections_max,
+            requests_max: config.requests_max,
+            buffers_bytes_max: config.buffers_bytes_max,
+            bounds: reactor::Bounds::default(),
+            own_uid: sys::process::effective_uid(),
+            listeners: listeners.collect(),
+        }
+    }
+}
+
+/// The rules that do not depend on the listener.
+fn common_rules(config: &Config) -> Rules {
+    let timeouts = config.timeouts;
+    Rules {
+        inline_bytes_max: limits::INLINE_BYTES_MAX,
+        first_request_timeout: timeouts.first_request,
+        request_timeout: timeouts.request,
+        idle_timeout_anonymous: timeouts.idle_anonymous,
+        idle_timeout_authenticated: timeouts.idle_authenticated,
+        idle_timeout_http: timeouts.idle_http,
+        write_timeout: timeouts.write,
+        request_bytes_max_anonymous: limits::REQUEST_BYTES_MAX,
+        request_bytes_max_forwarded: limits::REQUEST_BYTES_MAX,
+        requests_max: config.requests_per_connection,
+        #[cfg(feature = "http")]
+        http: Arc::new(config.http.clone()),
+    }
+}
+
+pub(super) fn app_settings(config: &Config) -> app::Settings {
+    app::Settings {
+        vms_max: config.vms_max,
+        token_lifetime: config.token_lifetime,
+        logins: config.logins,
+        conversion_delay: config.conversion_delay.clone(),
+        inline_bytes_max: limits::INLINE_BYTES_MAX,
+    }
+}
+
+pub(super) fn pool_settings(config: &Config, writers: usize) -> PoolSettings {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    PoolSettings {
+        auth: LaneSettings { queue: config.auth_queue, threads: config.auth_workers },
+        compute: LaneSettings {
+            queue: limits::COMPUTE_QUEUE,
+            threads: cores.min(limits::COMPUTE_WORKERS_MAX),
+        },
+        read: LaneSettings { queue: config.read_queue, threads: cores * limits::READ_WORKERS_PER_CORE },
+        write: LaneSettings { queue: config.write_queue, threads: writers },
+        cost: config.argon2,
+    }
+}
