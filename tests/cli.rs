@@ -124,7 +124,7 @@ fn a_configuration_can_be_checked() {
 #[test]
 fn each_kind_of_mistake_has_an_exit_code() {
     let dir = StateDir::new();
-    dir.run(&["--lisen", "unix:/x"]).fails(2, "is --listen meant?");
+    dir.run(&["--lisen", "unix:/x"]).fails(2, "did you mean --listen?");
     dir.run(&["--log"]).fails(2, "--log needs a value");
     dir.run(&["--vms-max=1", "--vms-max=2"]).fails(2, "--vms-max is given twice");
     dir.run(&["start"]).fails(2, "unexpected argument \"start\"");

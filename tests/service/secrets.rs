@@ -112,6 +112,6 @@ fn start_and_reload_errors_repeat_no_secret() {
             service.reload(format);
         }
     }
-    service.daemon.wait_for_log("is no setting's name");
+    service.daemon.wait_for_log("is not a setting's name");
     assert!(!service.daemon.log().contains(PASSWORD), "{}", service.daemon.log());
 }

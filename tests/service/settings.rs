@@ -16,7 +16,8 @@ fn a_daemon_runs_by_its_settings_file() {
     let data =
         serde_json::json!({"vm_id": "a", "ram": 1, "cpu": 1, "password": "securePass123", "disks": []});
     assert_eq!(client.fail(crate::common::request("register", data)), "Registration is closed");
-    daemon.wait_for_log("environment variable \"VMHERD_LISTN\" is no setting; is VMHERD_LISTEN meant?");
+    daemon
+        .wait_for_log("environment variable \"VMHERD_LISTN\" is not a setting; did you mean VMHERD_LISTEN?");
 }
 
 #[test]
@@ -30,7 +31,7 @@ fn mistakes_in_files_are_named_and_end_with_78() {
         ("A=1\nVMHERD_LISTEN='", ":2: this opens a quote that nothing closes"),
         (
             "VMHERD_REGISTRATON=closed",
-            ":1: \"VMHERD_REGISTRATON\" is no setting; is VMHERD_REGISTRATION meant?",
+            ":1: \"VMHERD_REGISTRATON\" is not a setting; did you mean VMHERD_REGISTRATION?",
         ),
         ("VMHERD_REGISTRATION closed", ":1: there is no = on this line"),
         ("VMHERD_LOG=notice", ":1: VMHERD_LOG: \"notice\" must be off, error"),

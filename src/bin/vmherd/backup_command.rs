@@ -9,65 +9,37 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 
-use vmherd::Escaped;
-use vmherd::redact;
-use vmherd::{Interrupt, Location, back_up};
+use vmherd::{Escaped, Interrupt, Location, back_up};
 
-use crate::diagnostic::print_diagnostic;
 use crate::limits;
-use crate::settings::{
-    self, Arguments, ConfigError, Environment, Flag, ParsedSources, StoreSelection, Takes,
-};
-use crate::settings_file::read_settings_file;
+use crate::settings::Arguments;
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
+use crate::tool::{Tool, ToolError};
 
 /// Runs `vmherd backup`; `args` are the arguments after those two words.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
-    match run_backup(args, &Environment::collect(environment)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(BackupError { why, exit_code }) => {
-            print_diagnostic("vmherd backup", format_args!("{why}"));
-            ExitCode::from(exit_code)
-        }
-    }
+    TOOL.run(args, environment, parse, |file, settings| {
+        copy(settings.config.store, &file)?;
+        let written = writeln!(io::stdout(), "made {}", Escaped(file.display()));
+        written.map_err(|error| ToolError::new(1, error.to_string()))
+    })
 }
 
-/// The reason a backup failed.
-struct BackupError {
-    why: String,
-    exit_code: u8,
-}
-
-fn run_backup(
-    args: impl IntoIterator<Item = OsString>,
-    environment: &Environment,
-) -> Result<(), BackupError> {
-    let flags: Vec<Flag> = StoreSelection::flags().chain(FLAGS).collect();
-    let arguments = Arguments::read(args, &flags)?;
-    if arguments.has("help") {
-        return Ok(io::stdout().write_all(help().as_bytes())?);
+/// The file to make.
+fn parse(arguments: &Arguments) -> Result<PathBuf, ToolError> {
+    match &arguments.positionals[..] {
+        [file] => Ok(file.into()),
+        [] => Err(TOOL.usage_error("say which file to make")),
+        [_, extra, ..] => Err(TOOL.unexpected(extra)),
     }
-    let usage = |text: &str| ConfigError::Usage(format!("{text}; see vmherd backup --help"));
-    let file = match &arguments.positionals[..] {
-        [file] => PathBuf::from(file),
-        [] => return Err(usage("say which file to make").into()),
-        [_, extra, ..] => return Err(usage(&format!("unexpected argument {:?}", redact(extra))).into()),
-    };
-    let sources = ParsedSources::read(&arguments, environment, read_settings_file)?;
-    for warning in sources.warnings().into_iter().chain(sources.file_errors()) {
-        print_diagnostic("vmherd backup", format_args!("warning: {warning}"));
-    }
-    let StoreSelection { store, .. } = StoreSelection::read(&sources)?;
-    copy(store, &file)?;
-    Ok(writeln!(io::stdout(), "made {}", Escaped(file.display()))?)
 }
 
 /// Copies on a thread of its own, so that this thread can handle signals; an interrupted copy leaves no file.
-fn copy(store: Location, file: &Path) -> Result<(), BackupError> {
+fn copy(store: Location, file: &Path) -> Result<(), ToolError> {
     let mut signals = Signals::block(&Signal::ENDING)?;
     let (has_ended, ends) = UnixStream::pair()?;
     let (begun, begins) = mpsc::channel();
@@ -98,31 +70,19 @@ fn copy(store: Location, file: &Path) -> Result<(), BackupError> {
         (Ok(()), _) => Ok(()),
         // The exit code of a shell for a process ended by a signal.
         (Err(_), Some(signal)) => {
-            Err(BackupError { why: format!("{signal}: interrupted"), exit_code: 128 + signal.number() as u8 })
+            Err(ToolError::new(128 + signal.number() as u8, format!("{signal}: interrupted")))
         }
-        (Err(error), None) => Err(BackupError { why: error.to_string(), exit_code: 1 }),
+        (Err(error), None) => Err(ToolError::new(1, error.to_string())),
     }
 }
 
-fn help() -> String {
-    let mut text = String::from(HELP);
-    settings::push_store_selection_help(&mut text);
-    text
-}
-
-impl From<ConfigError> for BackupError {
-    fn from(error: ConfigError) -> BackupError {
-        BackupError { why: error.to_string(), exit_code: error.exit_code() }
-    }
-}
-
-impl From<io::Error> for BackupError {
-    fn from(error: io::Error) -> BackupError {
-        BackupError { why: error.to_string(), exit_code: 1 }
-    }
-}
-
-const FLAGS: [Flag; 1] = [Flag { name: "help", takes: Takes::Nothing, is_repeatable: true }];
+static TOOL: Tool = Tool {
+    program: "vmherd backup",
+    flags: &[],
+    settings: &["store", "store-file", "state-dir"],
+    warns: true,
+    help: HELP,
+};
 
 const HELP: &str = "\
 Makes a consistent copy of the store's file, even while a daemon writes to it.
@@ -134,7 +94,4 @@ The copy is a new file with mode 0600 and has the owner of the store's file.
 To restore it: stop the daemon, remove the store's file and those beside it
 (-wal, -shm), put the copy in its place with cp -p, start the daemon.
 A PostgreSQL database is copied with pg_dump.
-
-These settings of the daemon apply here too, also as VMHERD_STATE_DIR etc.:
-
 ";

@@ -15,6 +15,7 @@ mod signal_loop;
 mod stats_command;
 #[allow(unsafe_code)]
 mod sys;
+mod tool;
 mod vm_command;
 
 use std::env;

@@ -2,7 +2,6 @@
 //! available over the network.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::DirBuilder;
 use std::io::{self, BufWriter, Write as _};
 use std::ops::RangeInclusive;
@@ -10,104 +9,70 @@ use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
 use vmherd::redact;
-use vmherd::{
-    Config, Escaped, Location, NameError, Registry, RegistryError, StoreError, Vm, VmName, VmShape,
-};
+use vmherd::{Escaped, Location, NameError, Registry, RegistryError, StoreError, Vm, VmName, VmShape};
 
-use crate::diagnostic::print_diagnostic;
 use crate::limits;
 use crate::password_prompt::{PromptError, read_new_password};
-use crate::settings::{
-    self, Arguments, ConfigError, Environment, Flag, ParsedSources, StoreSelection, StoreSettings, Takes,
-};
-use crate::settings_file::read_settings_file;
+use crate::settings::{self, Arguments, ConfigError, Flag, Takes, ToolSettings};
 use crate::sys::process::is_root;
+use crate::tool::{Tool, ToolError};
 
 /// Runs `vmherd vm`; `args` are the arguments after those two words.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
-    let environment = Environment::collect(environment);
-    let result = VmCommand::parse(args).and_then(|(command, arguments)| {
-        if command == VmCommand::Help {
-            return Ok(io::stdout().write_all(help().as_bytes())?);
-        }
-        let sources = ParsedSources::read(&arguments, &environment, read_settings_file)?;
-        for warning in sources.warnings().into_iter().chain(sources.file_errors()) {
-            print_stderr(format_args!("warning: {warning}"));
-        }
-        command.execute(&StoreSettings::read(&sources)?)
-    });
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        // The reader of the output, such as `head`, has ended.
-        Err(VmCommandError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(failure) => {
-            print_stderr(format_args!("{failure}"));
-            ExitCode::from(failure.exit_code())
-        }
-    }
+    TOOL.run(args, environment, VmCommand::parse, VmCommand::execute)
 }
 
 /// A command of `vmherd vm`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum VmCommand {
-    Help,
     Add { name: VmName, shape: VmShape, disk_sizes_gib: Vec<u64> },
     List,
     Remove(VmName),
     ChangePassword(VmName),
 }
 
-/// The reason a command failed.
-#[derive(Debug)]
-enum VmCommandError {
-    Config(ConfigError),
-    Password(PromptError),
-    Registry(RegistryError),
-    Io(io::Error),
-    Other(String),
-}
-
 impl VmCommand {
-    /// Parses a command line; also returns its flags, because some of them are settings.
-    fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(VmCommand, Arguments), VmCommandError> {
-        let flags: Vec<Flag> = StoreSettings::flags().chain(FLAGS).collect();
-        let arguments = Arguments::read(args, &flags)?;
+    fn parse(arguments: &Arguments) -> Result<VmCommand, ToolError> {
         let words: Vec<&str> = arguments.positionals.iter().map(String::as_str).collect();
         let command = match words[..] {
-            _ if arguments.has("help") => VmCommand::Help,
-            ["add", name] => VmCommand::parse_add(name, &arguments)?,
+            ["add", name] => VmCommand::parse_add(name, arguments)?,
             ["list"] => VmCommand::List,
             ["remove", name] => VmCommand::Remove(parse_existing_name(name)?),
             ["passwd", name] => VmCommand::ChangePassword(parse_existing_name(name)?),
-            [] => return Err(usage_error("say what to do: add, list, remove or passwd")),
-            ["add" | "remove" | "passwd"] => return Err(usage_error("say which VM: its name is missing")),
-            ["list", extra, ..] | ["add" | "remove" | "passwd", _, extra, ..] => {
-                return Err(usage_error(&format!("unexpected argument {:?}", redact(extra))));
+            [] => return Err(TOOL.usage_error("say what to do: add, list, remove or passwd")),
+            ["add" | "remove" | "passwd"] => {
+                return Err(TOOL.usage_error("say which VM: its name is missing"));
             }
-            [other, ..] => return Err(usage_error(&format!("there is no command {:?}", redact(other)))),
+            ["list", extra, ..] | ["add" | "remove" | "passwd", _, extra, ..] => {
+                return Err(TOOL.unexpected(extra));
+            }
+            [other, ..] => {
+                return Err(TOOL.usage_error(&format!("there is no command {:?}", redact(other))));
+            }
         };
-        let is_shaped = matches!(command, VmCommand::Add { .. } | VmCommand::Help);
-        match SHAPE_FLAGS.iter().find(|flag| arguments.has(flag)) {
-            Some(flag) if !is_shaped => Err(usage_error(&format!("--{flag} is for add only"))),
-            _ => Ok((command, arguments)),
+        match TOOL.flags.iter().find(|flag| arguments.has(flag.name)) {
+            Some(flag) if !matches!(command, VmCommand::Add { .. }) => {
+                Err(TOOL.usage_error(&format!("--{} is for add only", flag.name)))
+            }
+            _ => Ok(command),
         }
     }
 
-    fn parse_add(name: &str, arguments: &Arguments) -> Result<VmCommand, VmCommandError> {
+    fn parse_add(name: &str, arguments: &Arguments) -> Result<VmCommand, ToolError> {
         let name = VmName::parse_new(name).map_err(|error| invalid_name(name, error))?;
         let one = |flag, range| match arguments.values(flag).next() {
             Some(text) => parse_number(flag, text, range),
-            None => Err(usage_error(&format!("--{flag} is missing"))),
+            None => Err(TOOL.usage_error(&format!("--{flag} is missing"))),
         };
         let ram_mib = one("ram", 1..=u64::from(limits::RAM_MIB_MAX))?;
         let cpus = one("cpu", 1..=u64::from(limits::CPUS_MAX))?;
         let disks = arguments.values("disk").map(|text| parse_number("disk", text, 1..=limits::DISK_GIB_MAX));
-        let disk_sizes_gib = disks.collect::<Result<Vec<u64>, VmCommandError>>()?;
+        let disk_sizes_gib = disks.collect::<Result<Vec<u64>, ToolError>>()?;
         if disk_sizes_gib.len() > limits::DISKS_PER_VM_MAX {
-            return Err(usage_error(&format!("a VM has {} disks at most", limits::DISKS_PER_VM_MAX)));
+            return Err(TOOL.usage_error(&format!("a VM has {} disks at most", limits::DISKS_PER_VM_MAX)));
         }
         // The limits of both fit into their types.
         Ok(VmCommand::Add {
@@ -117,11 +82,10 @@ impl VmCommand {
         })
     }
 
-    fn execute(self, settings: &StoreSettings) -> Result<(), VmCommandError> {
-        let mut registry = open_registry(settings, matches!(self, VmCommand::Add { .. }))?;
+    fn execute(self, settings: ToolSettings) -> Result<(), ToolError> {
+        let mut registry = open_registry(&settings, matches!(self, VmCommand::Add { .. }))?;
         let mut output = BufWriter::new(io::stdout().lock());
         match self {
-            VmCommand::Help => {}
             VmCommand::List => list(&mut registry, &mut output)?,
             VmCommand::Add { name, shape, disk_sizes_gib } => {
                 // Fail before the password is typed; the store still decides below.
@@ -149,28 +113,25 @@ impl VmCommand {
 }
 
 /// Opens the store; creates a new one only if `is_new_allowed`.
-fn open_registry(settings: &StoreSettings, is_new_allowed: bool) -> Result<Registry, VmCommandError> {
-    let StoreSelection { store: location, state_dir } = &settings.selection;
+fn open_registry(settings: &ToolSettings, is_new_allowed: bool) -> Result<Registry, ToolError> {
+    let ToolSettings { config, is_default_store } = settings;
+    let (location, directory) = (&config.store, &config.state_dir);
     if !exists(location)? && !is_new_allowed {
-        return Err(VmCommandError::Other(format!(
-            "there is no store {location}; say which one with --store or --state-dir"
-        )));
+        let why = format!("there is no store {location}; say which one with --store or --state-dir");
+        return Err(ToolError::new(1, why));
     }
-    if let Some(directory) = state_dir.as_deref().filter(|directory| is_new_allowed && !directory.exists()) {
+    if *is_default_store && is_new_allowed && !directory.exists() {
         // Private to its owner.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.map_err(|error| VmCommandError::Other(format!("can't make {}: {error}", directory.display())))?;
+        let directory = directory.display();
+        made.map_err(|error| ToolError::new(1, format!("can't make {directory}: {error}")))?;
         if is_root() {
-            let directory = directory.display();
-            print_stderr(format_args!(
-                "warning: {directory} belongs to root: for a daemon of another user, chown -R USER {directory}"
+            TOOL.warn(format_args!(
+                "{directory} belongs to root: for a daemon of another user, chown -R USER {directory}"
             ));
         }
     }
-    let mut config = Config::default().store(location.clone());
-    config.vms_max = settings.vms_max;
-    config.argon2 = settings.argon2;
-    let registry = Registry::open(&config)?;
+    let registry = Registry::open(config)?;
     #[cfg(feature = "sqlite")]
     warn_of_owner(location);
     Ok(registry)
@@ -190,8 +151,8 @@ fn warn_of_owner(location: &Location) {
         && file.uid() != owner.uid()
     {
         let (path, directory) = (path.display(), directory.display());
-        print_stderr(format_args!(
-            "warning: {path} belongs to user {}, its directory to user {}: for a daemon of that user, chown --reference={directory} {path}",
+        TOOL.warn(format_args!(
+            "{path} belongs to user {}, its directory to user {}: for a daemon of that user, chown --reference={directory} {path}",
             file.uid(),
             owner.uid(),
         ));
@@ -238,98 +199,61 @@ fn row(vm: &Vm) -> [String; 4] {
 }
 
 /// A name to look up, which may be one that the store has generated.
-fn parse_existing_name(text: &str) -> Result<VmName, VmCommandError> {
+fn parse_existing_name(text: &str) -> Result<VmName, ToolError> {
     VmName::parse(text).map_err(|error| invalid_name(text, error))
 }
 
-fn invalid_name(text: &str, error: NameError) -> VmCommandError {
+fn invalid_name(text: &str, error: NameError) -> ToolError {
     let beginning: String = redact(text).chars().take(limits::ECHOED_CHARS_MAX).collect();
-    usage_error(&format!(
+    TOOL.usage_error(&format!(
         "{beginning:?} is not a valid VM name: it is {error}; allowed are {}",
         NameError::ALLOWED
     ))
 }
 
-fn parse_number(flag: &str, text: &str, allowed: RangeInclusive<u64>) -> Result<u64, VmCommandError> {
-    settings::parse_number(text, &allowed).ok_or_else(|| {
+fn parse_number(flag: &str, text: &str, allowed: RangeInclusive<u64>) -> Result<u64, ToolError> {
+    settings::parse_number(text).filter(|number| allowed.contains(number)).ok_or_else(|| {
         let (least, most) = (allowed.start(), allowed.end());
-        usage_error(&format!("--{flag}: {:?} must be a whole number, {least} to {most}", redact(text)))
+        TOOL.usage_error(&format!("--{flag}: {:?} must be a whole number, {least} to {most}", redact(text)))
     })
 }
 
-fn usage_error(text: &str) -> VmCommandError {
-    ConfigError::Usage(format!("{text}; see vmherd vm --help")).into()
-}
-
-fn print_stderr(text: fmt::Arguments<'_>) {
-    print_diagnostic("vmherd vm", text);
-}
-
-fn help() -> String {
-    let mut text = String::from(HELP);
-    settings::push_store_settings_help(&mut text);
-    text
-}
-
-impl VmCommandError {
-    fn exit_code(&self) -> u8 {
-        match self {
-            VmCommandError::Config(error) => error.exit_code(),
+impl From<PromptError> for ToolError {
+    fn from(error: PromptError) -> ToolError {
+        let exit_code = match error {
             // The exit code of a shell for a process ended by a signal.
-            VmCommandError::Password(PromptError::Interrupted(signal)) => 128 + signal.number() as u8,
-            VmCommandError::Password(_)
-            | VmCommandError::Registry(_)
-            | VmCommandError::Io(_)
-            | VmCommandError::Other(_) => 1,
-        }
+            PromptError::Interrupted(signal) => 128 + signal.number() as u8,
+            PromptError::Unusable(_) | PromptError::Io(_) => 1,
+        };
+        ToolError::new(exit_code, error.to_string())
     }
 }
 
-impl fmt::Display for VmCommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            VmCommandError::Config(error) => error.fmt(f),
-            VmCommandError::Password(error) => error.fmt(f),
-            VmCommandError::Registry(error) => error.fmt(f),
-            VmCommandError::Io(error) => error.fmt(f),
-            VmCommandError::Other(text) => f.write_str(text),
-        }
+impl From<RegistryError> for ToolError {
+    fn from(error: RegistryError) -> ToolError {
+        ToolError::new(1, error.to_string())
     }
 }
 
-impl From<ConfigError> for VmCommandError {
-    fn from(error: ConfigError) -> VmCommandError {
-        VmCommandError::Config(error)
-    }
-}
-
-impl From<PromptError> for VmCommandError {
-    fn from(error: PromptError) -> VmCommandError {
-        VmCommandError::Password(error)
-    }
-}
-
-impl From<RegistryError> for VmCommandError {
-    fn from(error: RegistryError) -> VmCommandError {
-        VmCommandError::Registry(error)
-    }
-}
-
-impl From<io::Error> for VmCommandError {
-    fn from(error: io::Error) -> VmCommandError {
-        VmCommandError::Io(error)
-    }
-}
-
-/// The flags that are not settings of the daemon.
-const FLAGS: [Flag; 4] = [
-    Flag { name: "ram", takes: Takes::Value, is_repeatable: false },
-    Flag { name: "cpu", takes: Takes::Value, is_repeatable: false },
-    Flag { name: "disk", takes: Takes::Value, is_repeatable: true },
-    Flag { name: "help", takes: Takes::Nothing, is_repeatable: true },
-];
-const SHAPE_FLAGS: [&str; 3] = ["ram", "cpu", "disk"];
-
+static TOOL: Tool = Tool {
+    program: "vmherd vm",
+    flags: &[
+        Flag { name: "ram", takes: Takes::Value, is_repeatable: false },
+        Flag { name: "cpu", takes: Takes::Value, is_repeatable: false },
+        Flag { name: "disk", takes: Takes::Value, is_repeatable: true },
+    ],
+    settings: &[
+        "store",
+        "store-file",
+        "state-dir",
+        "vms-max",
+        "argon2-memory",
+        "argon2-passes",
+        "argon2-lanes",
+    ],
+    warns: true,
+    help: HELP,
+};
 const HELP: &str = "\
 Adds, lists and removes virtual machines directly in the store, even while a
 daemon uses it.
@@ -347,9 +271,6 @@ a terminal; it has 8 to 1024 bytes. A new password ends the VM's tokens.
   --cpu N                      processors, for add
   --disk GIB                   a disk, for add; may be repeated
   --help                       this text
-
-These settings of the daemon apply here too, also as VMHERD_STATE_DIR etc.:
-
 ";
 
 #[cfg(test)]

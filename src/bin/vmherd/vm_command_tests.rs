@@ -1,16 +1,17 @@
-//! How the command line is read and how lists look.
+//! The command line, the errors, and the list.
 
-use vmherd::{PasswordCost, Secret};
+use vmherd::{Config, PasswordCost, Secret};
 
 use super::*;
 
-fn read(args: &[&str]) -> Result<VmCommand, VmCommandError> {
-    VmCommand::parse(args.iter().map(OsString::from)).map(|(command, _)| command)
+fn read(args: &[&str]) -> Result<Option<VmCommand>, ToolError> {
+    let parsed = TOOL.parse(args.iter().map(OsString::from), VmCommand::parse)?;
+    Ok(parsed.map(|(command, _)| command))
 }
 
 fn usage_error(args: &[&str]) -> String {
     match read(args) {
-        Err(failure) if failure.exit_code() == 2 => failure.to_string(),
+        Err(failure) if failure.exit_code == 2 => failure.to_string(),
         other => panic!("{args:?} gave {other:?}"),
     }
 }
@@ -35,11 +36,12 @@ fn commands_are_parsed() {
         (&["remove", "17"], VmCommand::Remove(name("17"))),
         (&["remove", "--", "--help"], VmCommand::Remove(name("--help"))),
         (&["passwd", "web-1"], VmCommand::ChangePassword(name("web-1"))),
-        (&["--help"], VmCommand::Help),
-        (&["add", "--help"], VmCommand::Help),
     ];
     for (args, command) in cases {
-        assert_eq!(read(args).unwrap(), *command, "{args:?}");
+        assert_eq!(read(args).unwrap().as_ref(), Some(command), "{args:?}");
+    }
+    for help in [&["--help"][..], &["add", "--help"], &["list", "--ram=1", "--help"]] {
+        assert_eq!(read(help).unwrap(), None, "{help:?}");
     }
 }
 
@@ -76,7 +78,7 @@ fn field_limits_match_the_network() {
         let mut args = vec!["add".to_owned(), "x".into(), format!("{flag}={value}")];
         let others = ["--ram", "--cpu"].iter().filter(|other| **other != flag);
         args.extend(others.map(|other| format!("{other}=1")));
-        VmCommand::parse(args.into_iter().map(OsString::from))
+        read(&args.iter().map(String::as_str).collect::<Vec<_>>())
     };
     for (flag, least, most, above) in cases {
         command(flag, least).unwrap();
@@ -84,7 +86,7 @@ fn field_limits_match_the_network() {
         for bad in ["0", above, "-1", "+1", "1.0", "", "x", "18446744073709551616"] {
             let failure = command(flag, bad).unwrap_err();
             let expected = format!("{flag}: {bad:?} must be a whole number, {least} to {most}");
-            assert!(failure.to_string().starts_with(&expected) && failure.exit_code() == 2, "{failure}");
+            assert!(failure.to_string().starts_with(&expected) && failure.exit_code == 2, "{failure}");
         }
     }
     let disks = |count: usize| {
@@ -114,11 +116,9 @@ fn name_rules_match_the_network() {
 
 #[test]
 fn memory_store_is_a_config_error() {
-    let cost = PasswordCost { memory_kib: 64, passes: 1, lanes: 1 };
-    let place = StoreSelection { store: Location::Memory, state_dir: None };
-    let settings = StoreSettings { selection: place, vms_max: 1, argon2: cost };
-    let failure = VmCommand::List.execute(&settings).unwrap_err();
-    assert_eq!(failure.exit_code(), 78);
+    let settings = ToolSettings { config: Config::default(), is_default_store: false };
+    let failure = VmCommand::List.execute(settings).unwrap_err();
+    assert_eq!(failure.exit_code, 78);
     assert!(failure.to_string().contains("\"memory:\" exists only inside the daemon's process"), "{failure}");
 }
 
@@ -176,10 +176,10 @@ fn long_list_has_every_vm_once() {
 
 #[test]
 fn the_help_text_fits_two_screens_and_has_the_settings() {
-    let text = help();
+    let text = TOOL.help();
     assert!(text.lines().count() <= 48 && text.lines().all(|line| line.len() <= 80), "{text}");
-    for flag in StoreSettings::FLAGS.iter().chain(&SHAPE_FLAGS).chain(&["config"]) {
-        assert!(text.contains(&format!("\n  --{flag} ")), "--{flag} is missing");
+    for Flag { name, .. } in TOOL.all_flags() {
+        assert!(text.contains(&format!("\n  --{name} ")), "--{name} is missing");
     }
 }
 

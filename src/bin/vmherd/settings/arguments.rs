@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use vmherd::{is_plain_name, redact};
 
-use super::ConfigError;
+use super::config_error::ConfigError;
 
 /// A flag that the command line accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -157,7 +157,7 @@ fn unknown_flag(name: &str, known: &[Flag]) -> ConfigError {
     // A plain name such as `--password-file` is no secret and is shown in full.
     let name = if is_plain_name(&word.replace('-', "_")) { name.into() } else { redact(name) };
     ConfigError::Usage(match near {
-        Some(near) => format!("there is no flag {name:?}; is --{near} meant?"),
+        Some(near) => format!("there is no flag {name:?}; did you mean --{near}?"),
         None => format!("there is no flag {name:?}; see --help"),
     })
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vmherd::is_plain_name;
 
-use super::ConfigError;
 use super::arguments::nearest;
+use super::config_error::ConfigError;
 use super::table::SETTINGS;
 use super::values::is_blank;
 
@@ -30,39 +30,44 @@ impl Environment {
 
     /// The text of a variable.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ConfigError> {
-        match self.variables.get(OsStr::new(name)) {
-            None => Ok(None),
-            Some(value) => {
-                value.to_str().map(|text| Some(text).filter(|text| !is_blank(text))).ok_or_else(|| {
-                    ConfigError::Value(format!(
-                        "{name}: its value is not valid UTF-8, which every setting must be"
-                    ))
-                })
-            }
+        let Some(value) = self.variables.get(OsStr::new(name)) else { return Ok(None) };
+        match value.to_str() {
+            Some(text) => Ok(Some(text).filter(|text| !is_blank(text))),
+            None => Err(ConfigError::Value(format!(
+                "{name}: its value is not valid UTF-8, which every setting must be"
+            ))),
         }
     }
 
-    /// A variable as a path, which need not be UTF-8.
-    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
-        self.variables.get(OsStr::new(name)).map(PathBuf::from)
-    }
-
-    /// The first directory of systemd's `StateDirectory=`.
-    pub(super) fn systemd_state_directory(&self) -> Option<PathBuf> {
-        let directories = self.variables.get(OsStr::new("STATE_DIRECTORY"))?;
-        let first = directories.as_bytes().split(|byte| *byte == b':').find(|path| !path.is_empty())?;
-        Some(PathBuf::from(OsStr::from_bytes(first)))
+    /// The default state directory: systemd's, else the XDG state directory. The paths need not be UTF-8.
+    pub(super) fn default_state_dir(&self) -> Result<PathBuf, ConfigError> {
+        let [systemd, xdg, home] = STATE_DIR_VARIABLES.map(|name| self.variables.get(OsStr::new(name)));
+        // systemd separates several directories by colons.
+        let systemd = systemd.map(|all| all.as_bytes().split(|byte| *byte == b':'));
+        if let Some(first) = systemd.and_then(|mut all| all.find(|path| !path.is_empty())) {
+            return Ok(OsStr::from_bytes(first).into());
+        }
+        // The XDG specification says to ignore a relative path.
+        let xdg = xdg.map(PathBuf::from).filter(|path| path.is_absolute());
+        let base = xdg.or_else(|| home.map(|home| Path::new(home).join(".local/state")));
+        base.map(|base| base.join("vmherd")).ok_or_else(|| {
+            ConfigError::Value(
+                "--state-dir: none of $STATE_DIRECTORY, $XDG_STATE_HOME and $HOME is set; say where the \
+                 daemon may keep its files: --state-dir DIRECTORY"
+                    .into(),
+            )
+        })
     }
 
     /// A warning for each variable with the prefix that names no setting.
     pub(super) fn unknown_settings(&self) -> Vec<String> {
-        let known: Vec<String> = SETTINGS.iter().filter_map(|setting| setting.variable_name()).collect();
+        let known = variable_names();
         let unknown = self.variables.keys().filter(|name| {
             name.as_bytes().starts_with(PREFIX) && !known.iter().any(|known| *name == known.as_str())
         });
         let warning = |name: &OsString| match unknown_setting(&name.to_string_lossy()) {
             Some(warning) => format!("environment variable {warning}"),
-            None => "the environment has a variable that begins with VMHERD_ and names no setting".into(),
+            None => "the environment has a variable that begins with VMHERD_ and is not a setting".into(),
         };
         unknown.map(warning).collect()
     }
@@ -71,17 +76,17 @@ impl Environment {
 /// The error for an unknown setting `name`, with a suggestion. `None` if `name` is not a plain name: it may be
 /// a value in the wrong place, so it must not be shown.
 pub(super) fn unknown_setting(name: &str) -> Option<String> {
-    if !is_plain_name(name) {
-        return None;
-    }
-    let known: Vec<String> = SETTINGS.iter().filter_map(|setting| setting.variable_name()).collect();
-    Some(match nearest(name, known.iter().map(String::as_str)) {
-        Some(near) => format!("{name:?} is no setting; is {near} meant?"),
-        None => format!("{name:?} is no setting; see vmherd --help"),
+    is_plain_name(name).then(|| match nearest(name, variable_names().iter().map(String::as_str)) {
+        Some(near) => format!("{name:?} is not a setting; did you mean {near}?"),
+        None => format!("{name:?} is not a setting; see vmherd --help"),
     })
+}
+
+fn variable_names() -> Vec<String> {
+    SETTINGS.iter().filter_map(|setting| setting.variable_name()).collect()
 }
 
 /// Prefix of the variables of settings.
 const PREFIX: &[u8] = b"VMHERD_";
-/// Variables that determine the default state directory.
+/// Variables that determine the default state directory, in order of precedence.
 const STATE_DIR_VARIABLES: [&str; 3] = ["STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"];

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
+use super::loader::tool_settings;
 #[cfg(test)]
-use super::setting::Reload;
-use super::setting::{DefaultValue, Kind, Setting};
+use super::setting::DefaultValue;
+use super::setting::{Kind, Setting};
 use super::table::SETTINGS;
-use super::{ParsedSources, StateDirSetting, StoreSelection, StoreSettings};
 
 /// The text of `vmherd --help`: examples first, then every setting.
 pub fn help() -> String {
@@ -40,9 +40,9 @@ pub fn settings_as_file() -> String {
                 let _ = writeln!(text, "# default: {words}");
                 String::new()
             }
-            _ => setting.default.display_text(),
+            _ => setting.displayed_default(),
         };
-        if setting.reload == Reload::Restart {
+        if setting.needs_restart {
             text.push_str("# a change needs a restart\n");
         }
         let _ = writeln!(text, "#{name}={default}");
@@ -52,23 +52,9 @@ pub fn settings_as_file() -> String {
     text
 }
 
-/// Appends help for the state directory, for `vmherd stats`.
-pub fn push_state_dir_help(text: &mut String) {
-    ParsedSources::settings().chain(StateDirSetting::table()).for_each(|setting| push_line(text, setting));
-    text.push('\n');
-    text.push_str(STATE_DIR_NOTE);
-}
-
-/// Appends help for the location of the store, for `vmherd backup`.
-pub fn push_store_selection_help(text: &mut String) {
-    ParsedSources::settings().chain(StoreSelection::table()).for_each(|setting| push_line(text, setting));
-    text.push('\n');
-    text.push_str(STATE_DIR_NOTE);
-}
-
-/// Appends help for the settings of the store, for `vmherd vm`.
-pub fn push_store_settings_help(text: &mut String) {
-    ParsedSources::settings().chain(StoreSettings::table()).for_each(|setting| push_line(text, setting));
+/// Appends help for the settings `flags`, for a tool.
+pub fn push_tool_settings(text: &mut String, flags: &[&str]) {
+    tool_settings(flags).for_each(|setting| push_line(text, setting));
     text.push('\n');
     text.push_str(STATE_DIR_NOTE);
 }
@@ -76,20 +62,10 @@ pub fn push_store_settings_help(text: &mut String) {
 fn push_line(text: &mut String, setting: &Setting) {
     let flag = format!("--{} {}", setting.flag, setting.placeholder);
     let shown = match setting.kind {
-        Kind::Switch { .. } | Kind::InfoFlag => String::new(),
-        _ => format!(" [{}]", setting.default.display_text()),
+        Kind::Switch(_) | Kind::InfoFlag => String::new(),
+        _ => format!(" [{}]", setting.displayed_default()),
     };
     let _ = writeln!(text, "  {:FLAG_WIDTH$}{}{shown}", flag.trim_end(), setting.help);
-}
-
-impl DefaultValue {
-    /// The default for people: its value, or a description of a computed default.
-    pub(super) fn display_text(&self) -> String {
-        match self {
-            DefaultValue::Computed(words) => (*words).into(),
-            preset => preset.text().unwrap_or_default(),
-        }
-    }
 }
 
 /// Width of the column of flags: the longest flag and two spaces.

@@ -1,100 +1,167 @@
-//! Loads each setting from its source, then resolves and checks what depends on several settings.
+//! The way of the settings: from their sources through the table to a checked configuration.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use vmherd::{InvalidSetting, Location, redact};
+use vmherd::{Config, InvalidSetting, Location, redact};
 
+use super::arguments::{Arguments, Flag};
+use super::config_error::ConfigError;
 use super::environment::Environment;
-use super::partial::PartialConfig;
+use super::origin::Origin;
+use super::partial::{LogSettings, PartialConfig};
 use super::report::Report;
 use super::setting::Setting;
-use super::sources::{Origin, ParsedSources, SourcedValues};
-use super::{ConfigError, Resolved};
+use super::sources::{ParsedSources, SourcedValues, Sources};
+use super::table::SETTINGS;
 
-/// The settings loaded so far.
-pub(super) struct Loader {
-    pub(super) partial: PartialConfig,
-    /// Each setting's value and origin.
-    pub(super) report: Report,
+/// What a command line asks for.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Invocation {
+    /// Print the help text.
+    Help,
+    /// Print the version.
+    Version,
+    /// Report that the configuration is valid, with these warnings.
+    Check(Vec<String>),
+    /// Print the settings and where they come from.
+    Show(Box<Resolved>),
+    /// Run the daemon.
+    Run(Box<Resolved>),
 }
 
-impl Loader {
-    /// Loads each of `settings` from its source, or its default.
-    pub(super) fn load(
-        settings: impl Iterator<Item = &'static Setting>,
-        sources: &ParsedSources<'_>,
-    ) -> Result<Loader, ConfigError> {
-        let mut loader = Loader { partial: PartialConfig::new(), report: Report::default() };
-        for setting in settings {
-            let SourcedValues { origin, texts } = sources.values(setting)?;
-            for text in &texts {
-                setting.set(&mut loader.partial, text, &origin)?;
-            }
-            loader.report.add(setting, &texts.join(" "), origin);
-        }
-        loader.read_store_file(sources)?;
-        Ok(loader)
-    }
+/// Valid settings, with their origins and warnings.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Resolved {
+    /// The configuration of the server.
+    pub config: Config,
+    /// The settings of the log.
+    pub log: LogSettings,
+    /// Each setting's value and origin.
+    pub report: Report,
+    /// Warnings, such as unknown variables.
+    pub warnings: Vec<String>,
+}
 
-    /// Reads the store's URL from the first line of the store file, if one is set.
-    fn read_store_file(&mut self, sources: &ParsedSources<'_>) -> Result<(), ConfigError> {
-        let Some(path) = &self.partial.store_file else { return Ok(()) };
-        let origin = self.report.origin("store-file").map_or_else(String::new, Origin::to_string);
-        if let Some(other) = self.report.origin("store").filter(|other| other.is_explicit()) {
-            return Err(ConfigError::Value(format!(
-                "{other} and {origin}: only one of them may say where the store is"
-            )));
-        }
-        let wrong = |why| ConfigError::Value(format!("{origin}: the first line of {} {why}", path.display()));
-        let bytes = (sources.read_file)(path).map_err(|error| {
-            ConfigError::Value(format!("{origin}: can't read {}: {error}", redact(&path.to_string_lossy())))
-        })?;
-        let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let text = str::from_utf8(first).map_err(|_| wrong("is not valid UTF-8".into()))?.trim();
-        let location: Location = text.parse().map_err(|error: InvalidSetting| wrong(error.to_string()))?;
-        let origin = Origin::File(format!("{}:1", path.display()), "VMHERD_STORE".into());
-        self.report.replace("store", text, origin);
-        self.partial.store = Some(location);
-        Ok(())
-    }
+/// The settings that one of the host's tools reads: only those that it needs, so that an error in the rest does not
+/// lock an operator out.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ToolSettings {
+    /// The configuration; settings that were not read have their defaults.
+    pub config: Config,
+    /// Whether the store is the default one, in the state directory. If not, the state directory is not known.
+    pub is_default_store: bool,
+}
 
-    /// Computes and checks what depends on more than one setting.
-    pub(super) fn resolve(self, sources: &ParsedSources<'_>) -> Result<Resolved, ConfigError> {
-        let state_dir = self.partial.resolve_state_dir(sources.environment)?;
-        let Loader { partial: PartialConfig { mut config, log, store, .. }, mut report } = self;
-        config.store = store.unwrap_or_else(|| default_store(&state_dir));
-        config.state_dir = state_dir;
+impl Sources {
+    /// Parses command line, environment and settings file, and validates all settings.
+    pub fn parse(&self) -> Result<Invocation, ConfigError> {
+        let flags: Vec<Flag> = SETTINGS.iter().map(Setting::as_flag).collect();
+        let arguments = Arguments::read(self.args.iter().cloned(), &flags)?;
+        if arguments.has("help") {
+            return Ok(Invocation::Help);
+        }
+        if arguments.has("version") {
+            return Ok(Invocation::Version);
+        }
+        if let Some(stray) = arguments.positionals.first() {
+            let text = format!("unexpected argument {:?}; see vmherd --help", redact(stray));
+            return Err(ConfigError::Usage(text));
+        }
+        let environment = Environment::collect(self.variables.iter().cloned());
+        let sources = ParsedSources::read(&arguments, &environment, self.read_file)?;
+        if let Some(mistake) = sources.file_errors().into_iter().next() {
+            return Err(ConfigError::Value(mistake));
+        }
+        let (partial, mut report) = load(SETTINGS.iter(), &sources)?;
+        let (log, is_check) = (partial.log.clone(), partial.is_check);
+        let config = with_places(partial, &environment, true)?;
         report.set_computed("store", config.store.to_string());
         report.set_computed("state-dir", config.state_dir.display().to_string());
         report.set_computed("auth-workers", config.auth_workers.to_string());
-        let origin = report.origin("listen");
-        config.is_listen_explicit = origin.is_some_and(Origin::is_explicit);
-        let origin = origin.map_or_else(String::new, Origin::to_string);
-        config.check(&origin).map_err(|error| ConfigError::Value(error.to_string()))?;
-        Ok(Resolved { config, log, report, warnings: sources.warnings() })
+        let listen_origin = report.origin("listen").map_or_else(String::new, Origin::to_string);
+        config.check(&listen_origin).map_err(|error| ConfigError::Value(error.to_string()))?;
+        let warnings = sources.warnings();
+        if is_check {
+            return Ok(Invocation::Check(warnings));
+        }
+        let resolved = Box::new(Resolved { config, log, report, warnings });
+        Ok(if arguments.has("show-config") { Invocation::Show(resolved) } else { Invocation::Run(resolved) })
     }
 }
 
-impl PartialConfig {
-    /// The state directory: the setting, else systemd's, else the XDG state directory.
-    pub(super) fn resolve_state_dir(&self, environment: &Environment) -> Result<PathBuf, ConfigError> {
-        if let Some(directory) = &self.state_dir {
-            return Ok(directory.clone());
-        }
-        if let Some(directory) = environment.systemd_state_directory() {
-            return Ok(directory);
-        }
-        // The XDG specification says to ignore a relative path.
-        let xdg = environment.path("XDG_STATE_HOME").filter(|path| path.is_absolute());
-        let base = xdg.or_else(|| environment.path("HOME").map(|home| home.join(".local/state")));
-        base.map(|base| base.join("vmherd")).ok_or_else(|| {
-            ConfigError::Value(
-                "--state-dir: none of $STATE_DIRECTORY, $XDG_STATE_HOME and $HOME is set; say where the \
-                 daemon may keep its files: --state-dir DIRECTORY"
-                    .into(),
-            )
-        })
+impl ToolSettings {
+    /// Reads the settings with the names `flags`, and leaves the others alone, even invalid ones.
+    pub fn read(flags: &[&str], sources: &ParsedSources<'_>) -> Result<ToolSettings, ConfigError> {
+        let (partial, _) = load(tool_settings(flags), sources)?;
+        let is_default_store = partial.store.is_none();
+        Ok(ToolSettings { config: with_places(partial, sources.environment, false)?, is_default_store })
     }
+}
+
+/// The rows of `flags`, and of the settings file, in the order of the table.
+pub(super) fn tool_settings(flags: &[&str]) -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(|setting| setting.flag == "config" || flags.contains(&setting.flag))
+}
+
+/// The command-line flags of [`tool_settings`].
+pub fn tool_setting_flags(flags: &[&str]) -> impl Iterator<Item = Flag> {
+    tool_settings(flags).map(Setting::as_flag)
+}
+
+/// Loads each of `settings` from its source, with its origin; the others keep their defaults.
+fn load(
+    settings: impl Iterator<Item = &'static Setting>,
+    sources: &ParsedSources<'_>,
+) -> Result<(PartialConfig, Report), ConfigError> {
+    let (mut partial, mut report) = (PartialConfig::default(), Report::default());
+    for setting in settings {
+        let SourcedValues { origin, texts } = sources.values(setting)?;
+        if origin.is_explicit() {
+            texts.iter().try_for_each(|text| setting.set(&mut partial, text, &origin))?;
+        }
+        report.add(setting, &texts.join(" "), origin);
+    }
+    load_store_file(&mut partial, &mut report, sources)?;
+    Ok((partial, report))
+}
+
+/// Loads the store from the first line of the store file, if one is set.
+fn load_store_file(
+    partial: &mut PartialConfig,
+    report: &mut Report,
+    sources: &ParsedSources<'_>,
+) -> Result<(), ConfigError> {
+    let Some(path) = &partial.store_file else { return Ok(()) };
+    let origin = report.origin("store-file").map_or_else(String::new, Origin::to_string);
+    if let Some(other) = report.origin("store").filter(|other| other.is_explicit()) {
+        return Err(ConfigError::Value(format!(
+            "{other} and {origin}: only one of them may say where the store is"
+        )));
+    }
+    let wrong = |why| ConfigError::Value(format!("{origin}: the first line of {} {why}", path.display()));
+    let bytes = (sources.read_file)(path).map_err(|error| {
+        ConfigError::Value(format!("{origin}: can't read {}: {error}", redact(&path.to_string_lossy())))
+    })?;
+    let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let text = str::from_utf8(first).map_err(|_| wrong("is not valid UTF-8".into()))?.trim();
+    let store = text.parse().map_err(|error: InvalidSetting| wrong(error.to_string()))?;
+    report.replace("store", text, Origin::File(format!("{}:1", path.display()), "VMHERD_STORE".into()));
+    partial.store = Some(store);
+    Ok(())
+}
+
+/// The configuration with its store, and with its state directory if `needs_state_dir` or the store is in it.
+fn with_places(
+    partial: PartialConfig,
+    environment: &Environment,
+    needs_state_dir: bool,
+) -> Result<Config, ConfigError> {
+    let PartialConfig { mut config, store, state_dir, .. } = partial;
+    if needs_state_dir || store.is_none() {
+        config.state_dir = state_dir.map_or_else(|| environment.default_state_dir(), Ok)?;
+    }
+    config.store = store.unwrap_or_else(|| default_store(&config.state_dir));
+    Ok(config)
 }
 
 #[cfg(feature = "sqlite")]

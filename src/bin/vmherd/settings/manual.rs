@@ -6,8 +6,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::{env, fs};
 
-use super::setting::{Kind, Reload, Setting};
-use super::table::SETTINGS;
+use super::setting::{Kind, Setting};
+use super::table::{SETTINGS, find};
 
 #[test]
 fn the_page_of_settings_is_current() {
@@ -46,8 +46,7 @@ fn manual() -> String {
         // Writing to a String never fails.
         let _ = writeln!(text, "\n## {heading}");
         for (flag, explanation) in *entries {
-            let setting = SETTINGS.iter().find(|setting| setting.flag == *flag);
-            push_entry(&mut text, setting.unwrap_or_else(|| panic!("no setting --{flag}")), explanation);
+            push_entry(&mut text, find(flag).unwrap_or_else(|| panic!("no setting --{flag}")), explanation);
         }
     }
     text
@@ -63,12 +62,12 @@ fn push_entry(text: &mut String, setting: &Setting, explanation: &str) {
         return;
     };
     let _ = writeln!(text, "- environment: `{name}`");
-    let _ = writeln!(text, "- default: {}", setting.default.display_text());
+    let _ = writeln!(text, "- default: {}", setting.displayed_default());
     let _ = writeln!(text, "- allowed: {}", setting.allowed());
     if let Kind::Text { is_repeatable: true, .. } = setting.kind {
         text.push_str("- may be repeated; in the environment and the file separated by spaces\n");
     }
-    if setting.is_reported() && setting.reload == Reload::Restart {
+    if setting.is_reported() && setting.needs_restart {
         text.push_str("- a change needs a restart\n");
     }
 }

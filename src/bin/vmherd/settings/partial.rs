@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use vmherd::{Config, Location};
 
-use super::{LogFormat, LogSettings};
-
-/// A configuration under construction.
+/// A configuration under construction; begins with the defaults.
+#[derive(Default)]
 pub struct PartialConfig {
     /// The settings so far; its store and state directory are set last.
     pub(super) config: Config,
@@ -17,12 +16,25 @@ pub struct PartialConfig {
     pub(super) is_check: bool,
 }
 
-impl PartialConfig {
-    /// The defaults. Without a listener, which the setting adds.
-    pub(super) fn new() -> PartialConfig {
-        let mut config = Config::default();
-        config.listen.clear();
-        let log = LogSettings { filter: "info".into(), format: LogFormat::Text };
-        PartialConfig { config, log, store: None, store_file: None, state_dir: None, is_check: false }
+/// The settings of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogSettings {
+    /// The filter, in the syntax of RUST_LOG.
+    pub filter: String,
+    /// The format of lines.
+    pub format: LogFormat,
+}
+
+/// Format of log lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for LogSettings {
+    fn default() -> LogSettings {
+        LogSettings { filter: "info".into(), format: LogFormat::Text }
     }
 }

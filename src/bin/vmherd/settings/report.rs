@@ -6,8 +6,8 @@ use std::fmt;
 
 use vmherd::{Escaped, Secret};
 
-use super::setting::{Reload, Setting};
-use super::sources::Origin;
+use super::origin::Origin;
+use super::setting::Setting;
 use super::values::mask_passwords;
 
 /// Every setting with its value and its origin.
@@ -31,9 +31,11 @@ pub struct SettingChange {
     pub needs_restart: bool,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Debug)]
 struct Entry {
-    setting: &'static Setting,
+    flag: &'static str,
+    is_reported: bool,
+    needs_restart: bool,
     display: String,
     /// The value as written, or the default.
     raw: Secret,
@@ -43,14 +45,15 @@ struct Entry {
 impl Report {
     /// Adds the value of `setting`.
     pub(super) fn add(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
-        let display =
-            if origin.is_explicit() { mask_passwords(text) } else { setting.default.display_text() };
-        self.entries.push(Entry { setting, display, raw: Secret::new(text), origin });
+        let Setting { flag, needs_restart, .. } = *setting;
+        let display = if origin.is_explicit() { mask_passwords(text) } else { setting.displayed_default() };
+        let (is_reported, raw) = (setting.is_reported(), Secret::new(text));
+        self.entries.push(Entry { flag, is_reported, needs_restart, display, raw, origin });
     }
 
     /// Replaces value and origin of the setting `flag`.
     pub(super) fn replace(&mut self, flag: &str, text: &str, origin: Origin) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.setting.flag == flag) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.flag == flag) {
             *entry = Entry { display: mask_passwords(text), raw: Secret::new(text), origin, ..entry.clone() };
         }
     }
@@ -58,7 +61,7 @@ impl Report {
     /// Sets the computed default of the setting `flag`, unless it was set explicitly.
     pub(super) fn set_computed(&mut self, flag: &str, text: String) {
         let mut entries = self.entries.iter_mut();
-        if let Some(entry) = entries.find(|entry| entry.setting.flag == flag && !entry.origin.is_explicit()) {
+        if let Some(entry) = entries.find(|entry| entry.flag == flag && !entry.origin.is_explicit()) {
             entry.raw = Secret::new(&text);
             entry.display = text;
         }
@@ -66,22 +69,21 @@ impl Report {
 
     /// Where the value of the setting `flag` comes from.
     pub(super) fn origin(&self, flag: &str) -> Option<&Origin> {
-        self.entries.iter().find(|entry| entry.setting.flag == flag).map(|entry| &entry.origin)
+        self.entries.iter().find(|entry| entry.flag == flag).map(|entry| &entry.origin)
     }
 
     /// The changes from the settings in effect to `self`: from `started` for settings that need a restart, from
     /// `latest` for the others.
     pub fn changes(&self, started: &Report, latest: &Report) -> Vec<SettingChange> {
         let changes = self.entries.iter().filter_map(|entry| {
-            let needs_restart = entry.setting.reload == Reload::Restart;
-            let base = if needs_restart { started } else { latest };
-            let before = base.entries.iter().find(|before| before.setting.flag == entry.setting.flag)?;
+            let before = if entry.needs_restart { started } else { latest };
+            let before = before.entries.iter().find(|before| before.flag == entry.flag)?;
             (before.raw != entry.raw).then(|| SettingChange {
-                name: entry.setting.flag,
+                name: entry.flag,
                 before: before.display.clone(),
                 after: entry.display.clone(),
                 origin: entry.origin.label().into(),
-                needs_restart,
+                needs_restart: entry.needs_restart,
             })
         });
         changes.collect()
@@ -92,8 +94,8 @@ impl fmt::Display for Report {
     /// A table with a line for each setting.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rows = vec![["SETTING", "VALUE", "FROM"].map(String::from)];
-        rows.extend(self.entries.iter().filter(|entry| entry.setting.is_reported()).map(|entry| {
-            let name = format!("--{}", entry.setting.flag);
+        rows.extend(self.entries.iter().filter(|entry| entry.is_reported).map(|entry| {
+            let name = format!("--{}", entry.flag);
             [name, Escaped(&entry.display).to_string(), Escaped(entry.origin.label()).to_string()]
         }));
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -110,19 +112,6 @@ impl fmt::Display for SettingChange {
         let SettingChange { name, before, after, origin, .. } = self;
         write!(f, "--{name} is {} instead of {} ({origin})", Escaped(after), Escaped(before))?;
         if self.needs_restart { f.write_str(" after a restart only") } else { Ok(()) }
-    }
-}
-
-impl fmt::Debug for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={:?} from {}", self.setting.flag, self.display, self.origin.label())
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Entry) -> bool {
-        let key = |entry: &Entry| (entry.setting.flag, entry.origin.clone());
-        key(self) == key(other) && self.raw == other.raw
     }
 }
 

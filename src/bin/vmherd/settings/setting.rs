@@ -3,12 +3,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use vmherd::{Config, redact};
+use vmherd::{Config, Timeouts, redact};
 
-use super::ConfigError;
 use super::arguments::{Flag, Takes};
+use super::config_error::ConfigError;
+use super::origin::Origin;
 use super::partial::PartialConfig;
-use super::sources::Origin;
 use super::values::{format_duration, format_size, parse_duration, parse_number, parse_size, parse_switch};
 
 /// One setting.
@@ -19,90 +19,151 @@ pub struct Setting {
     pub(super) placeholder: &'static str,
     /// One phrase that says what it is for.
     pub(super) help: &'static str,
+    /// Its type, with limits and the field that it sets.
+    pub(super) kind: Kind,
     /// Its default.
     pub(super) default: DefaultValue,
-    /// When a change takes effect.
-    pub(super) reload: Reload,
-    /// Its type, limits and setter.
-    pub(super) kind: Kind,
+    /// Whether a change takes effect only after a restart.
+    pub(super) needs_restart: bool,
 }
 
-/// When a changed setting takes effect.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Reload {
-    /// On a reload.
-    Now,
-    /// On the next start.
-    Restart,
-}
-
-/// The default of a setting, most as a field of the default [`Config`].
+/// The default of a setting.
 pub(super) enum DefaultValue {
-    Number(fn(&Config) -> u64),
-    Time(fn(&Config) -> Duration),
-    /// Bytes.
-    Size(fn(&Config) -> u64),
+    /// The value of its field in the default [`Config`].
+    Field,
     Text(&'static str),
-    /// A description; the value is computed in [`PartialConfig`] or when the settings are resolved.
+    /// A description; the value is computed later.
     Computed(&'static str),
 }
 
-/// The type of a setting, with its limits and setter.
+/// The type of a setting, with its limits and the field that it sets.
 pub(super) enum Kind {
-    Number {
-        allowed: RangeInclusive<u64>,
-        set: fn(&mut PartialConfig, u64),
-    },
-    NumberOrNone {
-        allowed: RangeInclusive<u64>,
-        set: fn(&mut PartialConfig, Option<u64>),
-    },
-    Time {
-        allowed: RangeInclusive<Duration>,
-        set: fn(&mut PartialConfig, Duration),
-    },
-    TimeOrNone {
-        allowed: RangeInclusive<Duration>,
-        set: fn(&mut PartialConfig, Option<Duration>),
-    },
-    /// Bytes.
-    Size {
-        allowed: RangeInclusive<u64>,
-        set: fn(&mut PartialConfig, u64),
-    },
+    Number(Quantity<u64>),
+    Time(Quantity<Duration>),
     /// `set` returns the error text for an invalid value.
     Text {
         allowed: &'static str,
         is_repeatable: bool,
         set: fn(&mut PartialConfig, &str) -> Result<(), String>,
     },
-    Switch {
-        set: fn(&mut PartialConfig, bool),
-    },
+    Switch(fn(&mut PartialConfig) -> &mut bool),
     /// A flag such as `--help` that prints information instead of running; it has no variable.
     InfoFlag,
 }
 
+/// A value within a range, and the field that it sets.
+pub(super) struct Quantity<T: 'static> {
+    pub(super) allowed: RangeInclusive<T>,
+    field: fn(&mut Config) -> &mut dyn Field<T>,
+    /// What the text must be, for messages.
+    description: &'static str,
+    parse: fn(&str) -> Option<T>,
+    pub(super) format: fn(T) -> String,
+}
+
+/// A part of the configuration that a value of type `T` sets.
+pub(super) trait Field<T> {
+    /// The value, if there is one.
+    fn get(&self) -> Option<T>;
+    /// Sets the value.
+    fn set(&mut self, value: T);
+    /// Sets it to none; returns false if it must have a value.
+    fn set_none(&mut self) -> bool {
+        false
+    }
+}
+
+/// The start of a row in the table: a setting that is a flag only, until a method gives it a type.
+pub(super) const fn setting(flag: &'static str, placeholder: &'static str, help: &'static str) -> Setting {
+    let (kind, default) = (Kind::InfoFlag, DefaultValue::Computed(""));
+    Setting { flag, placeholder, help, kind, default, needs_restart: false }
+}
+
 impl Setting {
+    /// A whole number.
+    pub(super) const fn number(
+        self,
+        allowed: RangeInclusive<u64>,
+        field: fn(&mut Config) -> &mut dyn Field<u64>,
+    ) -> Setting {
+        let (description, format) = ("a whole number", |number: u64| number.to_string());
+        self.of_field(Kind::Number(Quantity { allowed, field, description, parse: parse_number, format }))
+    }
+
+    /// A number of bytes.
+    pub(super) const fn size(
+        self,
+        allowed: RangeInclusive<u64>,
+        field: fn(&mut Config) -> &mut dyn Field<u64>,
+    ) -> Setting {
+        let (description, format) = ("a size like 512KiB, 64MiB or 1GiB", format_size);
+        self.of_field(Kind::Number(Quantity { allowed, field, description, parse: parse_size, format }))
+    }
+
+    /// A duration.
+    pub(super) const fn time(
+        self,
+        allowed: RangeInclusive<Duration>,
+        field: fn(&mut Config) -> &mut dyn Field<Duration>,
+    ) -> Setting {
+        let (description, format) = ("a time like 500ms, 10s, 5m, 1h or 1d", format_duration);
+        self.of_field(Kind::Time(Quantity { allowed, field, description, parse: parse_duration, format }))
+    }
+
+    const fn of_field(self, kind: Kind) -> Setting {
+        Setting { kind, default: DefaultValue::Field, ..self }
+    }
+
+    /// A text that `set` parses.
+    pub(super) const fn text(
+        self,
+        allowed: &'static str,
+        set: fn(&mut PartialConfig, &str) -> Result<(), String>,
+    ) -> Setting {
+        Setting { kind: Kind::Text { allowed, is_repeatable: false, set }, ..self }
+    }
+
+    /// Any number of texts, each of which `set` parses and adds.
+    pub(super) const fn texts(
+        self,
+        allowed: &'static str,
+        set: fn(&mut PartialConfig, &str) -> Result<(), String>,
+    ) -> Setting {
+        Setting { kind: Kind::Text { allowed, is_repeatable: true, set }, ..self }
+    }
+
+    /// A switch, off by default.
+    pub(super) const fn switch(self, field: fn(&mut PartialConfig) -> &mut bool) -> Setting {
+        Setting { kind: Kind::Switch(field), default: DefaultValue::Text("no"), ..self }
+    }
+
+    pub(super) const fn with_default(self, text: &'static str) -> Setting {
+        Setting { default: DefaultValue::Text(text), ..self }
+    }
+
+    pub(super) const fn with_computed_default(self, description: &'static str) -> Setting {
+        Setting { default: DefaultValue::Computed(description), ..self }
+    }
+
+    pub(super) const fn needing_restart(self) -> Setting {
+        Setting { needs_restart: true, ..self }
+    }
+
     /// The setting as a command-line flag.
     pub(super) fn as_flag(&self) -> Flag {
         let (takes, is_repeatable) = match self.kind {
             Kind::InfoFlag => (Takes::Nothing, true),
-            Kind::Switch { .. } => (Takes::OptionalValue, false),
+            Kind::Switch(_) => (Takes::OptionalValue, false),
             Kind::Text { is_repeatable, .. } => (Takes::Value, is_repeatable),
-            Kind::Number { .. }
-            | Kind::NumberOrNone { .. }
-            | Kind::Time { .. }
-            | Kind::TimeOrNone { .. }
-            | Kind::Size { .. } => (Takes::Value, false),
+            Kind::Number(_) | Kind::Time(_) => (Takes::Value, false),
         };
         Flag { name: self.flag, takes, is_repeatable }
     }
 
     /// Its environment variable.
     pub(super) fn variable_name(&self) -> Option<String> {
-        let is_question = matches!(self.kind, Kind::InfoFlag);
-        (!is_question).then(|| format!("VMHERD_{}", self.flag.to_ascii_uppercase().replace('-', "_")))
+        let is_info_flag = matches!(self.kind, Kind::InfoFlag);
+        (!is_info_flag).then(|| format!("VMHERD_{}", self.flag.to_ascii_uppercase().replace('-', "_")))
     }
 
     /// Whether it is part of the daemon's configuration, unlike `--help` or `--check-config`.
@@ -125,22 +186,30 @@ impl Setting {
 
     /// The allowed values, for messages.
     pub(super) fn allowed(&self) -> String {
-        let times = |allowed: &RangeInclusive<Duration>| {
-            format!("{} to {}", format_duration(*allowed.start()), format_duration(*allowed.end()))
-        };
         match &self.kind {
-            Kind::Number { allowed, .. } => format!("{} to {}", allowed.start(), allowed.end()),
-            Kind::NumberOrNone { allowed, .. } => {
-                format!("{} to {} or none", allowed.start(), allowed.end())
-            }
-            Kind::Time { allowed, .. } => times(allowed),
-            Kind::TimeOrNone { allowed, .. } => format!("{} or none", times(allowed)),
-            Kind::Size { allowed, .. } => {
-                format!("{} to {}", format_size(*allowed.start()), format_size(*allowed.end()))
-            }
+            Kind::Number(quantity) => quantity.allowed(),
+            Kind::Time(quantity) => quantity.allowed(),
             Kind::Text { allowed, .. } => (*allowed).into(),
-            Kind::Switch { .. } => "1, true, yes, 0, false or no".into(),
+            Kind::Switch(_) => "1, true, yes, 0, false or no".into(),
             Kind::InfoFlag => String::new(),
+        }
+    }
+
+    /// The default as text, unless it is computed later.
+    pub(super) fn default_text(&self) -> Option<String> {
+        match (&self.default, &self.kind) {
+            (DefaultValue::Text(text), _) => Some((*text).into()),
+            (DefaultValue::Field, Kind::Number(quantity)) => Some(quantity.default_text()),
+            (DefaultValue::Field, Kind::Time(quantity)) => Some(quantity.default_text()),
+            _ => None,
+        }
+    }
+
+    /// The default for people: its value, or a description of a computed one.
+    pub(super) fn displayed_default(&self) -> String {
+        match self.default {
+            DefaultValue::Computed(description) => description.into(),
+            _ => self.default_text().unwrap_or_default(),
         }
     }
 
@@ -152,62 +221,103 @@ impl Setting {
         origin: &Origin,
     ) -> Result<(), ConfigError> {
         self.try_set(partial, text).map_err(|wrong| {
-            let text = if self.flag == STORE { "this".into() } else { format!("{:?}", redact(text)) };
+            // Even a valid store may hold a password.
+            let text = if self.flag == "store" { "this".into() } else { format!("{:?}", redact(text)) };
             ConfigError::Value(format!("{origin}: {text} {wrong}"))
         })
     }
 
     /// Parses `text` and sets it in `partial`, or returns what is wrong with it.
     pub(super) fn try_set(&self, partial: &mut PartialConfig, text: &str) -> Result<(), String> {
-        let in_range =
-            |allowed: &RangeInclusive<Duration>| parse_duration(text).filter(|time| allowed.contains(time));
-        let is_placed = match &self.kind {
-            Kind::Number { allowed, set } => parse_number(text, allowed).map(|number| set(partial, number)),
-            Kind::NumberOrNone { set, .. } if text == "none" => {
-                set(partial, None);
-                Some(())
+        match &self.kind {
+            Kind::Number(quantity) => quantity.set(&mut partial.config, text),
+            Kind::Time(quantity) => quantity.set(&mut partial.config, text),
+            Kind::Text { set, .. } => set(partial, text),
+            Kind::Switch(field) => {
+                *field(partial) = parse_switch(text).ok_or_else(|| format!("must be {}", self.allowed()))?;
+                Ok(())
             }
-            Kind::NumberOrNone { allowed, set } => {
-                parse_number(text, allowed).map(|number| set(partial, Some(number)))
-            }
-            Kind::Time { allowed, set } => in_range(allowed).map(|time| set(partial, time)),
-            Kind::TimeOrNone { set, .. } if text == "none" => {
-                set(partial, None);
-                Some(())
-            }
-            Kind::TimeOrNone { allowed, set } => in_range(allowed).map(|time| set(partial, Some(time))),
-            Kind::Size { allowed, set } => {
-                parse_size(text).filter(|bytes| allowed.contains(bytes)).map(|bytes| set(partial, bytes))
-            }
-            Kind::Text { set, .. } => return set(partial, text),
-            Kind::Switch { set } => parse_switch(text).map(|value| set(partial, value)),
-            Kind::InfoFlag => Some(()),
-        };
-        is_placed.ok_or_else(|| match &self.kind {
-            Kind::Number { .. } | Kind::NumberOrNone { .. } => {
-                format!("must be a whole number, {}", self.allowed())
-            }
-            Kind::Time { .. } | Kind::TimeOrNone { .. } => {
-                format!("must be a time like 500ms, 10s, 5m, 1h or 1d, {}", self.allowed())
-            }
-            Kind::Size { .. } => format!("must be a size like 512KiB, 64MiB or 1GiB, {}", self.allowed()),
-            _ => format!("must be {}", self.allowed()),
-        })
-    }
-}
-
-impl DefaultValue {
-    /// The value as text.
-    pub(super) fn text(&self) -> Option<String> {
-        match self {
-            DefaultValue::Number(number) => Some(number(&Config::default()).to_string()),
-            DefaultValue::Time(time) => Some(format_duration(time(&Config::default()))),
-            DefaultValue::Size(bytes) => Some(format_size(bytes(&Config::default()))),
-            DefaultValue::Text(text) => Some((*text).into()),
-            DefaultValue::Computed(_) => None,
+            Kind::InfoFlag => Ok(()),
         }
     }
 }
 
-/// The setting whose valid values may hold a password.
-const STORE: &str = "store";
+impl<T: Copy + PartialOrd> Quantity<T> {
+    fn set(&self, config: &mut Config, text: &str) -> Result<(), String> {
+        let field = (self.field)(config);
+        if text == "none" && field.set_none() {
+            return Ok(());
+        }
+        let value = (self.parse)(text).filter(|value| self.allowed.contains(value));
+        field.set(value.ok_or_else(|| format!("must be {}, {}", self.description, self.allowed()))?);
+        Ok(())
+    }
+
+    fn allowed(&self) -> String {
+        let or_none = if (self.field)(&mut Config::default()).set_none() { " or none" } else { "" };
+        let [least, most] = [self.allowed.start(), self.allowed.end()].map(|end| (self.format)(*end));
+        format!("{least} to {most}{or_none}")
+    }
+
+    fn default_text(&self) -> String {
+        (self.field)(&mut Config::default()).get().map_or_else(|| "none".into(), self.format)
+    }
+}
+
+macro_rules! number_fields {
+    ($($number:ty)*) => {
+        $(impl Field<u64> for $number {
+            fn get(&self) -> Option<u64> {
+                Some(*self as u64)
+            }
+
+            /// The limits of each setting fit into its type.
+            fn set(&mut self, value: u64) {
+                *self = value as $number;
+            }
+        })*
+    };
+}
+
+number_fields! { u32 u64 usize }
+
+impl Field<Duration> for Duration {
+    fn get(&self) -> Option<Duration> {
+        Some(*self)
+    }
+
+    fn set(&mut self, value: Duration) {
+        *self = value;
+    }
+}
+
+impl<T, F: Field<T> + Default> Field<T> for Option<F> {
+    fn get(&self) -> Option<T> {
+        self.as_ref()?.get()
+    }
+
+    fn set(&mut self, value: T) {
+        self.get_or_insert_default().set(value);
+    }
+
+    fn set_none(&mut self) -> bool {
+        *self = None;
+        true
+    }
+}
+
+/// All idle timeouts at once.
+impl Field<Duration> for Timeouts {
+    fn get(&self) -> Option<Duration> {
+        self.idle_anonymous
+    }
+
+    fn set(&mut self, value: Duration) {
+        [self.idle_anonymous, self.idle_authenticated, self.idle_http] = [Some(value); 3];
+    }
+
+    fn set_none(&mut self) -> bool {
+        [self.idle_anonymous, self.idle_authenticated, self.idle_http] = [None; 3];
+        true
+    }
+}

@@ -3,20 +3,20 @@
 //! Sources are kept for reloads: arguments and variables stay the same, files may have changed.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use vmherd::redact;
 
-use super::arguments::{Arguments, Flag};
+use super::arguments::Arguments;
+use super::config_error::ConfigError;
 use super::environment::{Environment, unknown_setting};
 use super::environment_file::SettingsFile;
-use super::partial::PartialConfig;
+use super::origin::Origin;
+use super::partial::{LogFormat, PartialConfig};
 use super::setting::Setting;
-use super::table::SETTINGS;
+use super::table::{SETTINGS, find};
 use super::values::is_blank;
-use super::{ConfigError, LogFormat};
 
 /// Reads a whole file.
 pub type ReadFile = fn(&Path) -> io::Result<Vec<u8>>;
@@ -35,16 +35,6 @@ pub struct ParsedSources<'a> {
     pub(super) environment: &'a Environment,
     pub(super) file: Option<SettingsFile>,
     pub(super) read_file: ReadFile,
-}
-
-/// Where the value of a setting comes from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Origin {
-    Flag(&'static str),
-    Variable(String),
-    /// `FILE:LINE`, and the name on that line.
-    File(String, String),
-    Default(&'static str),
 }
 
 /// The values of one setting and their origin.
@@ -93,7 +83,7 @@ impl Sources {
                 return Some(value.into());
             }
         }
-        let name = SETTINGS.iter().find(|setting| setting.flag == flag)?.variable_name()?;
+        let name = find(flag)?.variable_name()?;
         let (_, value) = self.variables.iter().find(|(variable, _)| *variable == name.as_str())?;
         value.to_str().filter(|value| !is_blank(value)).map(String::from)
     }
@@ -107,10 +97,10 @@ impl<'a> ParsedSources<'a> {
         read_file: ReadFile,
     ) -> Result<ParsedSources<'a>, ConfigError> {
         let mut parsed = ParsedSources { arguments, environment, file: None, read_file };
-        let setting = SETTINGS.iter().find(|setting| setting.flag == CONFIG).expect("it is in the table");
+        let setting = find("config").expect("it is in the table");
         let SourcedValues { origin, texts } = parsed.values(setting)?;
         if let Some(text) = texts.first() {
-            setting.set(&mut PartialConfig::new(), text, &origin)?;
+            setting.set(&mut PartialConfig::default(), text, &origin)?;
             let path = Path::new(text);
             let failed =
                 |error| ConfigError::Value(format!("{origin}: can't read {}: {error}", redact(text)));
@@ -122,15 +112,6 @@ impl<'a> ParsedSources<'a> {
         Ok(parsed)
     }
 
-    /// The flags that name sources of settings.
-    pub fn flags() -> impl Iterator<Item = Flag> {
-        ParsedSources::settings().map(Setting::as_flag)
-    }
-
-    pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
-        SETTINGS.iter().filter(|setting| setting.flag == CONFIG)
-    }
-
     /// The values of `setting` from the first source that has any.
     pub(super) fn values(&self, setting: &'static Setting) -> Result<SourcedValues, ConfigError> {
         if self.arguments.has(setting.flag) {
@@ -140,18 +121,20 @@ impl<'a> ParsedSources<'a> {
             }
             return Ok(SourcedValues { origin: Origin::Flag(setting.flag), texts });
         }
-        let Some(name) = setting.variable_name() else { return Ok(SourcedValues::from_default(setting)) };
-        if let Some(text) = self.environment.text(&name)? {
-            return Ok(SourcedValues { texts: setting.split_values(text), origin: Origin::Variable(name) });
+        if let Some(name) = setting.variable_name() {
+            if let Some(text) = self.environment.text(&name)? {
+                let texts = setting.split_values(text);
+                return Ok(SourcedValues { texts, origin: Origin::Variable(name) });
+            }
+            if let Some(file) = self.file.as_ref().filter(|_| setting.is_allowed_in_file())
+                && let Some(entry) = file.entry(&name)
+            {
+                let texts = setting.split_values(&entry.text);
+                return Ok(SourcedValues { texts, origin: Origin::File(file.location(entry.line), name) });
+            }
         }
-        let in_file = self.file.as_ref().filter(|_| setting.is_allowed_in_file());
-        if let Some((file, value)) = in_file.and_then(|file| Some((file, file.entry(&name)?))) {
-            return Ok(SourcedValues {
-                texts: setting.split_values(&value.text),
-                origin: Origin::File(file.location(value.line), name),
-            });
-        }
-        Ok(SourcedValues::from_default(setting))
+        let texts = setting.default_text().into_iter().collect();
+        Ok(SourcedValues { texts, origin: Origin::Default(setting.flag) })
     }
 
     /// Warnings: unknown variables, and duplicates in the settings file.
@@ -169,7 +152,7 @@ impl<'a> ParsedSources<'a> {
             let known = SETTINGS.iter().find(|setting| setting.variable_name().as_deref() == Some(name));
             let what = match known {
                 Some(setting) if setting.is_allowed_in_file() => return None,
-                Some(_) => format!("{name:?} counts in the environment only"),
+                Some(_) => format!("{name:?} is valid in the environment only"),
                 None => unknown_setting(name).unwrap_or_else(|| NO_NAME.into()),
             };
             Some((line, what))
@@ -180,45 +163,6 @@ impl<'a> ParsedSources<'a> {
     }
 }
 
-impl SourcedValues {
-    fn from_default(setting: &'static Setting) -> SourcedValues {
-        SourcedValues {
-            origin: Origin::Default(setting.flag),
-            texts: setting.default.text().into_iter().collect(),
-        }
-    }
-}
-
-impl Origin {
-    /// Whether the value was set explicitly.
-    pub(super) fn is_explicit(&self) -> bool {
-        !matches!(self, Origin::Default(_))
-    }
-
-    /// The origin for the column FROM of `--show-config`.
-    pub(super) fn label(&self) -> &str {
-        match self {
-            Origin::Flag(_) => "flag",
-            Origin::Variable(_) => "environment",
-            Origin::File(location, _) => location,
-            Origin::Default(_) => "default",
-        }
-    }
-}
-
-impl fmt::Display for Origin {
-    /// The prefix of an error message.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::Flag(flag) | Origin::Default(flag) => write!(f, "--{flag}"),
-            Origin::Variable(name) => f.write_str(name),
-            Origin::File(location, name) => write!(f, "{location}: {name}"),
-        }
-    }
-}
-
-/// The flag that names the settings file.
-const CONFIG: &str = "config";
 /// The message does not repeat the line: with a `:` for the `=` the value is part of it.
 const NO_VALUE: &str = "there is no = on this line; a line is NAME=VALUE";
-const NO_NAME: &str = "what stands before the = is no setting's name; a line is NAME=VALUE";
+const NO_NAME: &str = "the text before the = is not a setting's name; a line is NAME=VALUE";

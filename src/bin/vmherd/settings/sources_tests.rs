@@ -1,4 +1,4 @@
-//! Who has the say on a setting, what is said about mistakes in files, and what is shown of it all.
+//! The precedence of sources, the messages about mistakes in files, and the reports of settings.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use vmherd::Location;
 
 use super::help::settings_as_file;
 use super::loader::default_store;
+use super::table::SETTINGS;
 use super::values::mask_passwords;
 use super::*;
 
@@ -148,24 +149,24 @@ fn invalid_names_are_reported_by_line_only() {
     file("/f", &text.repeat(2));
     assert_eq!(
         refused(&["--config=/f"], &[]),
-        "/f:2: what stands before the = is no setting's name; a line is NAME=VALUE"
+        "/f:2: the text before the = is not a setting's name; a line is NAME=VALUE"
     );
     let name = "VMHERD_STORE: postgresql://u:hunter2@h/d";
     let warnings = resolved(&[], &[(name, "x")]).warnings;
-    assert_eq!(warnings, ["the environment has a variable that begins with VMHERD_ and names no setting"]);
+    assert_eq!(warnings, ["the environment has a variable that begins with VMHERD_ and is not a setting"]);
 }
 
 #[test]
 fn ineffective_file_lines_are_refused() {
     let cases = [
-        ("VMHERD_LISTN=x\nPATH=/\n", "/f:1: \"VMHERD_LISTN\" is no setting; is VMHERD_LISTEN meant?"),
-        ("\nPATH=/\nVMHERD_A=\n", "/f:2: \"PATH\" is no setting; see vmherd --help"),
+        ("VMHERD_LISTN=x\nPATH=/\n", "/f:1: \"VMHERD_LISTN\" is not a setting; did you mean VMHERD_LISTEN?"),
+        ("\nPATH=/\nVMHERD_A=\n", "/f:2: \"PATH\" is not a setting; see vmherd --help"),
         (
             "VMHERD_REGISTRATON=closed",
-            "/f:1: \"VMHERD_REGISTRATON\" is no setting; is VMHERD_REGISTRATION meant?",
+            "/f:1: \"VMHERD_REGISTRATON\" is not a setting; did you mean VMHERD_REGISTRATION?",
         ),
-        ("VMHERD_CHECK_CONFIG=yes", "/f:1: \"VMHERD_CHECK_CONFIG\" counts in the environment only"),
-        ("VMHERD_CONFIG=/g", "/f:1: \"VMHERD_CONFIG\" counts in the environment only"),
+        ("VMHERD_CHECK_CONFIG=yes", "/f:1: \"VMHERD_CHECK_CONFIG\" is valid in the environment only"),
+        ("VMHERD_CONFIG=/g", "/f:1: \"VMHERD_CONFIG\" is valid in the environment only"),
         (
             "VMHERD_LOG=info\nVMHERD_REGISTRATION closed\n",
             "/f:2: there is no = on this line; a line is NAME=VALUE",
@@ -217,13 +218,15 @@ fn store_and_store_file_conflict() {
 fn tools_read_the_same_files_but_only_their_settings() {
     file("/f", "VMHERD_STORE_FILE=/s\nVMHERD_STATE_DIR=/d\nVMHERD_LISTEN=nonsense\n");
     file("/s", "memory:");
-    let flags: Vec<Flag> = StoreSettings::flags().collect();
+    let flags: Vec<Flag> = tool_setting_flags(&["store", "store-file", "state-dir"]).collect();
     let arguments = Arguments::read(["--config", "/f"].map(OsString::from), &flags).unwrap();
     let environment = Environment::collect([]);
     let sources = ParsedSources::read(&arguments, &environment, read_fake).unwrap();
-    assert_eq!(StoreSettings::read(&sources).unwrap().selection.store, Location::Memory);
+    let store = ToolSettings::read(&["store", "store-file", "state-dir"], &sources).unwrap().config.store;
+    assert_eq!(store, Location::Memory);
     file("/s", "nonsense");
-    assert_eq!(StateDirSetting::read(&sources).unwrap(), StateDirSetting("/d".into()));
+    let state_dir = ToolSettings::read(&["state-dir"], &sources).unwrap().config.state_dir;
+    assert_eq!(state_dir, Path::new("/d"));
 }
 
 #[test]

@@ -1,17 +1,17 @@
-//! What the command line and the environment can say, and what is said about it when they say it wrong.
+//! Settings from the command line and the environment, and the messages about invalid ones.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use vmherd::{AnonymousAccess, ListenAddress, ListenerSpec, Location, PasswordCost};
+use vmherd::{AnonymousAccess, Config, ListenAddress, ListenerSpec, Location, PasswordCost};
 
 use super::loader::default_store;
-use super::partial::PartialConfig;
+use super::partial::{LogSettings, PartialConfig};
 use super::setting::Kind;
 use super::sources::ReadFile;
-use super::values::{format_duration, format_size};
+use super::table::SETTINGS;
 use super::*;
 
 fn parse_in(args: &[&str], environment: &[(&str, &str)]) -> Result<Invocation, ConfigError> {
@@ -222,25 +222,15 @@ fn idle_timeout_replaces_both_defaults() {
 #[test]
 fn limits_are_inclusive() {
     for setting in SETTINGS {
-        let (least, most, below, above) = match &setting.kind {
-            Kind::Number { allowed, .. } => {
-                let (least, most) = (*allowed.start(), *allowed.end());
-                (least.to_string(), most.to_string(), (least - 1).to_string(), (most + 1).to_string())
+        let [least, most, below, above] = match &setting.kind {
+            Kind::Number(quantity) => {
+                let (least, most) = (*quantity.allowed.start(), *quantity.allowed.end());
+                [least, most, least - 1, most + 1].map(quantity.format)
             }
-            Kind::Time { allowed, .. } | Kind::TimeOrNone { allowed, .. } => {
+            Kind::Time(quantity) => {
+                let (least, most) = (*quantity.allowed.start(), *quantity.allowed.end());
                 let millisecond = Duration::from_millis(1);
-                let (least, most) = (*allowed.start(), *allowed.end());
-                let (below, above) = (least - millisecond, most + millisecond);
-                (
-                    format_duration(least),
-                    format_duration(most),
-                    format_duration(below),
-                    format_duration(above),
-                )
-            }
-            Kind::Size { allowed, .. } => {
-                let (least, most) = (*allowed.start(), *allowed.end());
-                (format_size(least), most.to_string(), format_size(least - 1), format_size(most + 1))
+                [least, most, least - millisecond, most + millisecond].map(quantity.format)
             }
             _ => continue,
         };
@@ -298,9 +288,9 @@ fn bad_value_error_hides_password() {
 #[test]
 fn usage_errors_say_what_is_wrong() {
     let cases: &[(&[&str], &str)] = &[
-        (&["--lisen", "x"], "there is no flag \"--lisen\"; is --listen meant?"),
-        (&["--auth-workres=3"], "there is no flag \"--auth-workres\"; is --auth-workers meant?"),
-        (&["--first"], "there is no flag \"--first\"; is --first-request-timeout meant?"),
+        (&["--lisen", "x"], "there is no flag \"--lisen\"; did you mean --listen?"),
+        (&["--auth-workres=3"], "there is no flag \"--auth-workres\"; did you mean --auth-workers?"),
+        (&["--first"], "there is no flag \"--first\"; did you mean --first-request-timeout?"),
         (&["--quux"], "there is no flag \"--quux\"; see --help"),
         (&["-x"], "there is no flag \"-x\"; see --help"),
         (&["--vms-max=1", "--vms-max", "2"], "--vms-max is given twice"),
@@ -379,8 +369,8 @@ fn unknown_variable_is_a_warning() {
     assert_eq!(
         resolved.warnings,
         [
-            "environment variable \"VMHERD_LISTN\" is no setting; is VMHERD_LISTEN meant?",
-            "environment variable \"VMHERD_QUUX\" is no setting; see vmherd --help",
+            "environment variable \"VMHERD_LISTN\" is not a setting; did you mean VMHERD_LISTEN?",
+            "environment variable \"VMHERD_QUUX\" is not a setting; see vmherd --help",
         ]
     );
 }
@@ -424,8 +414,8 @@ fn the_examples_of_the_help_text_work() {
 #[test]
 fn every_default_is_allowed() {
     for setting in SETTINGS {
-        if let Some(text) = setting.default.text() {
-            let mut partial = PartialConfig::new();
+        if let Some(text) = setting.default_text() {
+            let mut partial = PartialConfig::default();
             assert_eq!(setting.try_set(&mut partial, &text), Ok(()), "--{}", setting.flag);
         }
     }
@@ -443,22 +433,29 @@ fn connection_limit_reserves_descriptors() {
 
 #[test]
 fn tools_ignore_unrelated_settings() {
-    let flags: Vec<Flag> = StoreSettings::flags().collect();
+    let names = ["store", "state-dir", "vms-max", "argon2-memory", "argon2-passes"];
+    let flags: Vec<Flag> = tool_setting_flags(&names).collect();
     let arguments = Arguments::read(["--state-dir", "/x"].map(OsString::from), &flags).unwrap();
     let variables = [("VMHERD_LISTEN", "nonsense"), ("VMHERD_ARGON2_MEMORY", "64"), ("VMHERD_VMS_MAX", "5")];
     let environment = Environment::collect(variables.map(|(name, value)| (name.into(), value.into())));
-    let read =
-        |arguments| StoreSettings::read(&ParsedSources::read(arguments, &environment, NO_FILE).unwrap());
-    let settings = read(&arguments).unwrap();
-    assert_eq!(settings.selection.store, default_store(Path::new("/x")));
-    assert_eq!(settings.selection.state_dir, Some(PathBuf::from("/x")));
-    assert_eq!((settings.vms_max, settings.argon2.memory_kib, settings.argon2.passes), (5, 64, 2));
+    let read = |arguments| {
+        ToolSettings::read(&names, &ParsedSources::read(arguments, &environment, NO_FILE).unwrap()).unwrap()
+    };
+    let ToolSettings { config, is_default_store } = read(&arguments);
+    assert_eq!((config.store, is_default_store), (default_store(Path::new("/x")), true));
+    assert_eq!(config.state_dir, PathBuf::from("/x"));
+    assert_eq!((config.vms_max, config.argon2.memory_kib, config.argon2.passes), (5, 64, 2));
     let arguments = Arguments::read(["--store", "memory:"].map(OsString::from), &flags).unwrap();
-    let settings = read(&arguments).unwrap();
-    assert_eq!((settings.selection.store, settings.selection.state_dir), (Location::Memory, None));
+    let ToolSettings { config, is_default_store } = read(&arguments);
+    assert_eq!((config.store, is_default_store), (Location::Memory, false));
 }
 
 #[test]
 fn defaults_of_the_table_are_those_of_the_library() {
     assert_eq!(run(&["--state-dir=vmherd", "--store=memory:"]), Config::default());
+    let mut partial = PartialConfig::default();
+    let defaults = SETTINGS.iter().filter_map(|setting| Some((setting, setting.default_text()?)));
+    defaults.for_each(|(setting, text)| setting.try_set(&mut partial, &text).unwrap());
+    partial.config.is_listen_explicit = false;
+    assert_eq!((partial.config, partial.log), (Config::default(), LogSettings::default()));
 }

@@ -3,11 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A whole number within `allowed`.
-pub fn parse_number(text: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
+/// A whole number.
+pub fn parse_number(text: &str) -> Option<u64> {
     // `parse` alone would take a plus sign.
-    let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|number| is_digits && allowed.contains(number))
+    if text.starts_with('+') { None } else { text.parse().ok() }
 }
 
 /// Whether a variable with the value `text` counts as unset.
@@ -104,7 +103,7 @@ fn is_level(text: &str) -> bool {
 /// Whether anything logs under the target `text`. A misspelt target or level would silence everything else.
 fn is_log_target(text: &str) -> bool {
     match text.strip_prefix(OWN) {
-        Some(module) => LOG_MODULES.contains(&module.split("::").next().unwrap_or_default()),
+        Some(module) => LOG_MODULES.split(' ').any(|known| module.split("::").next() == Some(known)),
         None => LOG_CRATES.contains(&text.split("::").next().unwrap_or_default()),
     }
 }
@@ -137,7 +136,7 @@ fn mask_parameter(part: &str) -> String {
 
 /// The targets that [`is_log_target`] accepts, for messages.
 pub(super) fn log_targets() -> String {
-    format!("{}, or {OWN} and one of {}", LOG_CRATES.join(", "), LOG_MODULES.join(", "))
+    format!("{}, or {OWN} and one of {}", LOG_CRATES.join(", "), LOG_MODULES.replace(' ', ", "))
 }
 
 /// The crates that log.
@@ -145,34 +144,8 @@ const LOG_CRATES: [&str; 5] = ["vmherd", "mio", "postgres", "tokio_postgres", "t
 /// Prefix of the targets of this crate's modules.
 const OWN: &str = "vmherd::";
 /// The modules of this crate, and the audit log.
-pub(super) const LOG_MODULES: [&str; 26] = [
-    "app",
-    "audit",
-    "buffer",
-    "clock",
-    "config",
-    "dialect",
-    "dispatch",
-    "escape",
-    "framing",
-    "ids",
-    "limits",
-    "log_limiter",
-    "logging",
-    "model",
-    "notify",
-    "reactor",
-    "registry",
-    "server",
-    "service",
-    "session",
-    "signal_loop",
-    "stats",
-    "store",
-    "sys",
-    "work",
-    "worker",
-];
+pub(super) const LOG_MODULES: &str = "app audit buffer clock config dialect dispatch escape framing ids limits log_limiter \
+     logging model notify reactor registry server service session signal_loop stats store sys work worker";
 /// Replaces a masked text.
 const MASK: &str = "***";
 

@@ -1,0 +1,189 @@
+//! The table of settings: each one's flag, type, limits, field, default and help text. It is the only list of settings.
+
+use std::mem;
+use std::path::PathBuf;
+
+use vmherd::{Durability, InvalidSetting, ListenerSpec, may_hold_password};
+
+use super::partial::LogFormat;
+use super::setting::{Setting, setting};
+use super::values::{is_log_filter, log_targets, parse_choice, parse_duration_range};
+use crate::limits;
+
+/// Every setting, in the order of the help text.
+pub(super) static SETTINGS: &[Setting] = &[
+    setting("config", "FILE", "settings as NAME=VALUE lines")
+        // `ParsedSources` has read the file already.
+        .text("a path", |_, text| path(text).map(drop))
+        .with_computed_default("none")
+        .needing_restart(),
+    setting("listen", "ADDRESS", "may be repeated")
+        .texts(ListenerSpec::ALLOWED, |partial, text| {
+            partial.config = mem::take(&mut partial.config).listen(text.parse().map_err(message)?);
+            Ok(())
+        })
+        .with_default("tcp://127.0.0.1:8888")
+        .needing_restart(),
+    setting("allow-plaintext", "", "let --listen reach beyond this host, unencrypted")
+        .switch(|partial| &mut partial.config.is_plaintext_allowed)
+        .needing_restart(),
+    setting("store", "STORE", STORE_HELP)
+        .text(STORE_ALLOWED, |partial, text| {
+            partial.store = Some(text.parse().map_err(message)?);
+            Ok(())
+        })
+        .with_computed_default(STORE_DEFAULT)
+        .needing_restart(),
+    setting("store-file", "FILE", "its first line is what --store would say")
+        .text("a path", |partial, text| path(text).map(|path| partial.store_file = Some(path)))
+        .with_computed_default("none")
+        .needing_restart(),
+    setting("state-dir", "DIR", "own socket, default store")
+        .text("a path", |partial, text| path(text).map(|path| partial.state_dir = Some(path)))
+        .with_computed_default("see below")
+        .needing_restart(),
+    setting("first-request-timeout", "T", "for a client that has sent nothing")
+        .time(limits::TIMEOUTS, |config| &mut config.timeouts.first_request),
+    setting("request-timeout", "T", "first to last byte of a request")
+        .time(limits::TIMEOUTS, |config| &mut config.timeouts.request),
+    setting("idle-timeout", "T", "between requests")
+        .time(limits::TIMEOUTS, |config| &mut config.timeouts)
+        .with_computed_default("1h, HTTP 75s, logged in none"),
+    setting("write-timeout", "T", "for a client that does not read")
+        .time(limits::TIMEOUTS, |config| &mut config.timeouts.write),
+    setting("registration", "open|closed", "who may register")
+        .text("open or closed", |partial, text| {
+            partial.config.registration = Some(parse_choice(text, [("open", true), ("closed", false)])?);
+            Ok(())
+        })
+        .with_computed_default("open on this host only"),
+    setting("vms-max", "N", "VMs that the store may hold").number(limits::VMS, |config| &mut config.vms_max),
+    setting("token-lifetime", "T", "how long a token is good for")
+        .time(limits::TOKEN_LIFETIME, |config| &mut config.token_lifetime),
+    setting("login-failures", "N", "after so many wrong passwords, delay")
+        .number(limits::LOGIN_FAILURES, |config| &mut config.logins.failures),
+    setting("login-delay-max", "T", "the next attempt, up to so long")
+        .time(limits::LOGIN_DELAY, |config| &mut config.logins.delay_max),
+    #[cfg(feature = "http")]
+    setting("http-host", "NAME", "allowed in Host; repeatable")
+        .texts("the name of a host, without a port", |partial, text| {
+            partial.config = mem::take(&mut partial.config).http_host(text).map_err(message)?;
+            Ok(())
+        })
+        .with_computed_default("localhost, IPs"),
+    #[cfg(feature = "http")]
+    setting("http-origin", "ORIGIN", "whose pages may ask; repeatable")
+        .texts("an origin such as https://vms.example.org", |partial, text| {
+            partial.config = mem::take(&mut partial.config).http_origin(text).map_err(message)?;
+            Ok(())
+        })
+        .with_computed_default("own"),
+    setting("conversion-delay", "MIN..MAX", "0: answered at once")
+        .text(CONVERSION_DELAY_ALLOWED, |partial, text| {
+            let range =
+                parse_duration_range(text).filter(|range| limits::CONVERSION_DELAY.contains(range.end()));
+            partial.config.conversion_delay =
+                range.ok_or_else(|| format!("must be {CONVERSION_DELAY_ALLOWED}"))?;
+            Ok(())
+        })
+        .with_default("1s..5s"),
+    setting("metrics-durability", "MODE", "ok says: in the store, or in memory")
+        .text("store or memory", |partial, text| {
+            let choices = [("store", Durability::Store), ("memory", Durability::Memory)];
+            partial.config.metrics_durability = parse_choice(text, choices)?;
+            Ok(())
+        })
+        .with_default("store")
+        .needing_restart(),
+    setting("metrics-retention", "T", "remove points that are older")
+        .time(limits::RETENTION, |config| &mut config.metrics_retention),
+    setting("connections-max", "N", "open connections")
+        .number(limits::CONNECTIONS, |config| &mut config.connections_max),
+    setting("requests-per-connection", "N", "open ones with an id")
+        .number(limits::REQUESTS, |config| &mut config.requests_per_connection),
+    setting("requests-max", "N", "requests on their way, all connections")
+        .number(limits::REQUESTS, |config| &mut config.requests_max),
+    setting("buffers-max", "SIZE", "what all clients may make it hold")
+        .size(limits::BUFFERS_BYTES, |config| &mut config.buffers_bytes_max),
+    setting("auth-workers", "N", "threads that hash passwords")
+        .number(limits::AUTH_WORKERS, |config| &mut config.auth_workers)
+        .with_computed_default("cores, 4 at most")
+        .needing_restart(),
+    setting("auth-queue", "N", "logins that may wait")
+        .number(limits::AUTH_QUEUE, |config| &mut config.auth_queue),
+    setting("read-queue", "N", "reads that may wait")
+        .number(limits::STORE_QUEUE, |config| &mut config.read_queue),
+    setting("write-queue", "N", "writes that may wait")
+        .number(limits::STORE_QUEUE, |config| &mut config.write_queue),
+    setting("store-connections", "MAX", "connections to PostgreSQL")
+        .number(limits::STORE_CONNECTIONS, |config| &mut config.store_connections)
+        .with_computed_default("as needed")
+        .needing_restart(),
+    setting("argon2-memory", "KIB", "memory of one hash")
+        .number(limits::ARGON2_MEMORY_KIB, |config| &mut config.argon2.memory_kib)
+        .needing_restart(),
+    setting("argon2-passes", "N", "passes over it")
+        .number(limits::ARGON2_PASSES, |config| &mut config.argon2.passes)
+        .needing_restart(),
+    setting("argon2-lanes", "N", "its lanes")
+        .number(limits::ARGON2_LANES, |config| &mut config.argon2.lanes)
+        .needing_restart(),
+    setting("log", "FILTER", "as RUST_LOG: warn,vmherd=debug")
+        .text(LOG_ALLOWED, |partial, text| {
+            partial.log.filter = text.into();
+            match is_log_filter(text) {
+                true => Ok(()),
+                false => Err(format!("must be {LOG_ALLOWED}; a TARGET is {}", log_targets())),
+            }
+        })
+        .with_default("info"),
+    setting("log-format", "text|json", "one event a line, on stderr")
+        .text("text or json", |partial, text| {
+            partial.log.format = parse_choice(text, [("text", LogFormat::Text), ("json", LogFormat::Json)])?;
+            Ok(())
+        })
+        .with_default("text")
+        .needing_restart(),
+    setting("check-config", "", "say whether these settings are valid, and exit")
+        .switch(|partial| &mut partial.is_check),
+    setting("show-config", "", "say each setting and where it is from"),
+    setting("version", "", "say the version and exit"),
+    setting("help", "", "this text"),
+];
+
+/// The setting with the flag `flag`.
+pub(super) fn find(flag: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.flag == flag)
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    match text {
+        _ if text.is_empty() || text.contains('\0') => Err("must be a path".into()),
+        // Most likely the store's URL: using it as a path would create and show a file name with its password.
+        _ if may_hold_password(text) && !text.starts_with(['/', '.']) => {
+            Err("must be a path; one with @, :// or password in it begins with / or ./".into())
+        }
+        _ => Ok(text.into()),
+    }
+}
+
+/// The message of an error of the library.
+fn message(error: InvalidSetting) -> String {
+    error.to_string()
+}
+
+const CONVERSION_DELAY_ALLOWED: &str = "two times like 500ms..2s, or one, 1h at most";
+const LOG_ALLOWED: &str =
+    "off, error, warn, info, debug or trace, for all or as TARGET=LEVEL, separated by commas";
+#[cfg(feature = "sqlite")]
+const STORE_HELP: &str = "sqlite:, postgres:, memory:";
+#[cfg(feature = "sqlite")]
+const STORE_ALLOWED: &str = "sqlite:PATH, postgresql://USER@HOST/DATABASE or memory:";
+#[cfg(feature = "sqlite")]
+const STORE_DEFAULT: &str = "DIR/vmherd.sqlite3";
+#[cfg(not(feature = "sqlite"))]
+const STORE_HELP: &str = "postgres:, memory:";
+#[cfg(not(feature = "sqlite"))]
+const STORE_ALLOWED: &str = "postgresql://USER@HOST/DATABASE or memory:";
+#[cfg(not(feature = "sqlite"))]
+const STORE_DEFAULT: &str = "memory:";
