@@ -3,6 +3,7 @@
 //! Logging never blocks: if the queue is full, the line is dropped and counted, and the count is logged when the
 //! queue has drained. One event is one line.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -35,13 +36,17 @@ pub struct Logging {
 /// Starts the log of this process, to stderr. `filter` is in RUST_LOG's syntax.
 pub fn start(filter: &str, style: LineStyle) -> io::Result<Logging> {
     let queue = Queue::start(io::stderr(), style, limits::LOG_QUEUE, &LOG_LINES_DROPPED)?;
-    let filter = env_logger::Builder::new().parse_filters(filter).build();
-    let max_level = filter.filter();
-    let filter = Arc::new(RwLock::new(filter));
+    let filter = Arc::new(RwLock::new(apply_max_level(filter)));
     let logger = Logger { filter: Arc::clone(&filter), queue: queue.clone() };
     log::set_boxed_logger(Box::new(logger)).map_err(io::Error::other)?;
-    log::set_max_level(max_level);
     Ok(Logging { queue, filter })
+}
+
+/// Parses `filter` and sets the level up to which events are passed to it.
+fn apply_max_level(filter: &str) -> env_logger::Logger {
+    let filter = env_logger::Builder::new().parse_filters(filter).build();
+    log::set_max_level(filter.filter());
+    filter
 }
 
 /// The style of lines in `format`. Standard error is the journal if the environment variable JOURNAL_STREAM, looked
@@ -70,10 +75,7 @@ pub fn log_to_stderr(style: LineStyle, level: Level, message: fmt::Arguments<'_>
 impl Logging {
     /// Replaces the filter.
     pub fn set_filter(&self, filter: &str) {
-        let filter = env_logger::Builder::new().parse_filters(filter).build();
-        let max_level = filter.filter();
-        *self.filter.write().unwrap_or_else(PoisonError::into_inner) = filter;
-        log::set_max_level(max_level);
+        *self.filter.write().unwrap_or_else(PoisonError::into_inner) = apply_max_level(filter);
     }
 }
 
@@ -231,19 +233,16 @@ pub fn log_panics(style: LineStyle) {
         let payload = panic.payload();
         let text = payload.downcast_ref::<&str>().copied();
         let why = text.or(payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)");
-        let backtrace = std::backtrace::Backtrace::capture();
+        let backtrace = Backtrace::capture();
         let backtrace = match backtrace.status() {
-            std::backtrace::BacktraceStatus::Captured => format!("\n{backtrace}"),
+            BacktraceStatus::Captured => format!("\n{backtrace}"),
             _ => String::new(),
         };
+        let message = format!("thread {name} panicked{place}: {why}{backtrace}");
         if log::log_enabled!(Level::Error) {
-            log::error!("thread {name} panicked{place}: {why}{backtrace}");
+            log::error!("{message}");
         } else {
-            log_to_stderr(
-                style,
-                Level::Error,
-                format_args!("thread {name} panicked{place}: {why}{backtrace}"),
-            );
+            log_to_stderr(style, Level::Error, format_args!("{message}"));
         }
     }));
 }

@@ -5,7 +5,6 @@
 //! watchdog message never waits.
 
 use std::ffi::OsString;
-use std::fmt::Write;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -31,24 +30,17 @@ struct Target {
 impl Notifier {
     /// A notifier for the socket in the environment variable NOTIFY_SOCKET, looked up with `variable`.
     pub fn new(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Notifier> {
-        let target = match variable("NOTIFY_SOCKET").filter(|name| !name.is_empty()) {
-            None => None,
-            Some(name) => {
-                let manager = match name.as_bytes() {
-                    [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-                    [b'/', ..] => SocketAddr::from_pathname(&name)?,
-                    _ => {
-                        return Err(io::Error::other(format!(
-                            "NOTIFY_SOCKET={name:?} is of an unknown kind"
-                        )));
-                    }
-                };
-                let socket = UnixDatagram::unbound()?;
-                socket.set_write_timeout(Some(limits::NOTIFY_WAIT))?;
-                Some(Arc::new(Target { socket, manager }))
-            }
+        let Some(name) = variable("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+            return Ok(Notifier { target: None });
         };
-        Ok(Notifier { target })
+        let manager = match name.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+            [b'/', ..] => SocketAddr::from_pathname(&name)?,
+            _ => return Err(io::Error::other(format!("NOTIFY_SOCKET={name:?} is of an unknown kind"))),
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(limits::NOTIFY_WAIT))?;
+        Ok(Notifier { target: Some(Arc::new(Target { socket, manager })) })
     }
 
     /// Sends a status text for people.
@@ -88,14 +80,10 @@ impl Notifier {
     fn send(&self, text: &str) {
         let Some(target) = &self.target else { return };
         let Target { socket, manager } = &**target;
-        loop {
-            match socket.send_to_addr(text.as_bytes(), manager) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    log::warn!("can't notify the service manager of {:?}: {error}", first_word(text));
-                    return;
-                }
-                Ok(_) => return,
+        while let Err(error) = socket.send_to_addr(text.as_bytes(), manager) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                let message = text.split('\n').next().unwrap_or_default();
+                return log::warn!("can't notify the service manager of {message:?}: {error}");
             }
         }
     }
@@ -112,16 +100,7 @@ pub fn watchdog_interval(variable: impl Fn(&str) -> Option<OsString>) -> Option<
 
 /// A status line; control characters in `text` become spaces.
 fn status_line(text: &str) -> String {
-    let mut line = String::from("STATUS=");
-    for character in text.chars() {
-        // Writing to a String never fails.
-        let _ = line.write_char(if character.is_control() { ' ' } else { character });
-    }
-    line
-}
-
-fn first_word(text: &str) -> &str {
-    text.split('\n').next().unwrap_or_default()
+    format!("STATUS={}", text.replace(char::is_control, " "))
 }
 
 #[cfg(test)]

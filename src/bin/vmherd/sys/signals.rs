@@ -7,23 +7,24 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-/// A signal that can be waited for.
+/// A signal that can be waited for, with the system's number for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i32)]
 pub enum Signal {
     /// SIGINT: Ctrl-C.
-    Interrupt,
-    /// SIGTERM: the system or an operator wants the process to end.
-    Terminate,
-    /// SIGHUP: settings are to be read again.
-    Hangup,
+    Interrupt = libc::SIGINT,
+    /// SIGTERM: the system or an operator asks the process to end.
+    Terminate = libc::SIGTERM,
+    /// SIGHUP: the settings are to be read again.
+    Hangup = libc::SIGHUP,
     /// SIGUSR1: an operator wants to see the counters.
-    User1,
-    /// SIGXCPU: the process has used the processor time that it may; it is killed when it goes on.
-    ProcessorTime,
+    User1 = libc::SIGUSR1,
+    /// SIGXCPU: the process has used up its limit of processor time, and is killed if it goes on.
+    ProcessorTime = libc::SIGXCPU,
     /// SIGALRM: an alarm that the parent process has set, which survives `exec`.
-    Alarm,
-    /// SIGPWR: the power fails, or a container is to end whose first process this is.
-    Power,
+    Alarm = libc::SIGALRM,
+    /// SIGPWR: the power fails, or the container whose first process this is must end.
+    Power = libc::SIGPWR,
 }
 
 /// The descriptor on which blocked signals arrive.
@@ -33,7 +34,7 @@ pub struct Signals {
 }
 
 impl Signal {
-    /// All of them.
+    /// All signals.
     pub const ALL: [Signal; 7] = [
         Signal::Interrupt,
         Signal::Terminate,
@@ -43,23 +44,15 @@ impl Signal {
         Signal::Alarm,
         Signal::Power,
     ];
-    /// Those that want the process to end.
+    /// The signals that end the process.
     pub const ENDING: [Signal; 5] =
         [Signal::Interrupt, Signal::Terminate, Signal::ProcessorTime, Signal::Alarm, Signal::Power];
-    /// Those that may come before anything is there that could be done about them; they are kept until then.
+    /// The signals that may arrive before the process can handle them; they stay pending until then.
     pub const EARLY: [Signal; 2] = [Signal::Hangup, Signal::User1];
 
     /// The system's number for it.
     pub fn number(self) -> i32 {
-        match self {
-            Signal::Interrupt => libc::SIGINT,
-            Signal::Terminate => libc::SIGTERM,
-            Signal::Hangup => libc::SIGHUP,
-            Signal::User1 => libc::SIGUSR1,
-            Signal::ProcessorTime => libc::SIGXCPU,
-            Signal::Alarm => libc::SIGALRM,
-            Signal::Power => libc::SIGPWR,
-        }
+        self as i32
     }
 }
 
