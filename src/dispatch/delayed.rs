@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::timers::Timers;
-use super::{Client, Dispatcher, Now, RequestContext};
+use super::{Client, Dispatcher, RequestContext};
 use crate::app::commands::Next;
-use crate::ids::RequestKey;
+use crate::ids::RequestSeq;
 use crate::model::{Answer, CommandName, Failure};
 use crate::worker::Jobs;
 
@@ -18,26 +17,19 @@ pub(crate) struct Delayed {
 
 impl<J: Jobs> Dispatcher<J> {
     /// Answers a delayed request that is due.
-    pub(crate) fn deliver(
-        &mut self,
-        request_key: RequestKey,
-        data: Box<str>,
-        client: &mut Client<'_>,
-        timers: &mut Timers,
-        now: Now,
-    ) {
+    pub(crate) fn deliver(&mut self, seq: RequestSeq, data: Box<str>, client: &mut Client<'_>) {
         self.forget_delayed(1, data.len());
         #[cfg(feature = "internals")]
-        self.trace(crate::dispatch::trace::TraceEvent::Due(request_key.conn, data.clone()));
-        let action = self.app.convert_now(data);
-        if let Next::Work { .. } = action {
-            client.session.begin_conversion(request_key.seq);
+        self.trace(crate::dispatch::trace::TraceEvent::Due(client.conn, data.clone()));
+        let next = self.app.convert_now(data);
+        if let Next::Work { .. } = next {
+            client.session.begin_conversion(seq);
         }
-        self.dispatch(RequestContext::new(request_key, CommandName::Convert), action, client, timers, now);
+        self.dispatch(RequestContext::new(client.key(seq), CommandName::Convert), next, client);
     }
 
     /// Subtracts delayed requests, and the bytes of their texts, from the totals.
-    pub(crate) fn forget_delayed(&mut self, requests: usize, bytes: usize) {
+    pub(super) fn forget_delayed(&mut self, requests: usize, bytes: usize) {
         self.delayed.requests -= requests;
         self.delayed.bytes -= bytes;
     }
@@ -48,21 +40,20 @@ impl<J: Jobs> Dispatcher<J> {
         (self.delayed.requests, self.delayed.bytes)
     }
 
-    pub(crate) fn delay(
+    pub(super) fn delay(
         &mut self,
-        context: RequestContext,
+        seq: RequestSeq,
+        command: CommandName,
         after: Duration,
         data: Box<str>,
         client: &mut Client<'_>,
-        now: Now,
     ) {
-        let (at, bytes) = (now.instant + after, data.len());
+        let (at, bytes) = (client.now.instant + after, data.len());
         #[cfg(feature = "internals")]
         self.trace(crate::dispatch::trace::TraceEvent::Delayed(data.clone(), at));
-        let request_key = context.origin.request_key;
         if self.delayed.bytes + bytes > self.delayed_bytes_max {
-            self.answer(request_key, context.command, Answer::Failed(Failure::Busy), client, now);
-        } else if client.session.delay(request_key.seq, at, data) {
+            self.answer(seq, command, Answer::Failed(Failure::Busy), client);
+        } else if client.session.delay(seq, at, data) {
             self.delayed.requests += 1;
             self.delayed.bytes += bytes;
         }

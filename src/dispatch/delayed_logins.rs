@@ -5,8 +5,8 @@
 
 use super::in_flight::{InFlight, Origin, Owner};
 use super::password_checks::Check;
-use super::timers::{LoginRetry, Timer, Timers};
-use super::{Client, Dispatcher, Now, RequestContext};
+use super::timers::{LoginRetry, Timer};
+use super::{Client, Dispatcher, Effect, RequestContext};
 use crate::app::commands::Stage;
 use crate::app::login_limiter::{LoginAttempt, Permit};
 use crate::clock::Instant;
@@ -14,7 +14,7 @@ use crate::ids::RequestKey;
 use crate::limits;
 use crate::model::{Answer, Failure};
 use crate::work::Work;
-use crate::worker::{JobKey, Jobs, Priority};
+use crate::worker::{Jobs, Priority};
 
 /// A password check to be submitted.
 pub(crate) struct PendingCheck {
@@ -37,143 +37,108 @@ pub(crate) struct DelayedLogin {
 
 #[cfg(feature = "internals")]
 impl DelayedLogin {
-    pub(crate) fn is_armed(&self, timers: &Timers) -> bool {
+    pub(crate) fn is_armed(&self, timers: &super::timers::Timers) -> bool {
         timers.is_armed(self.at, Timer::Login(self.order))
     }
 }
 
 impl<J: Jobs> Dispatcher<J> {
     /// Submits a password check now, delays it, or answers `busy` if it would wait past its deadline.
-    pub(crate) fn check_password(
-        &mut self,
-        mut check: PendingCheck,
-        client: &mut Client<'_>,
-        timers: &mut Timers,
-        now: Now,
-    ) {
+    pub(crate) fn check_password(&mut self, mut check: PendingCheck, client: &mut Client<'_>) {
         let logins = self.app.logins_mut();
-        let at = match logins.start(check.attempt, now.instant) {
-            Permit::Now => return self.submit_check(check, client, timers, now),
+        let at = match logins.start(check.attempt, client.now.instant) {
+            Permit::Now => return self.submit_check(check, client),
             Permit::At(at) => at,
         };
         let is_in_time = at < check.begun + limits::AUTH_DEADLINE && !self.is_stopping;
         if !is_in_time || !logins.enter(check.attempt.source) {
             logins.count_refused();
-            return self.answer_busy(&check.context, client, now);
+            return self.answer_busy(&check.context, client);
         }
         if !std::mem::replace(&mut check.was_delayed, true) {
             logins.count_delayed();
         }
         let request_key = check.context.origin.request_key;
-        let last_start = logins.last_start(check.attempt.source, now.instant).unwrap_or(Instant::ORIGIN);
+        let last_start =
+            logins.last_start(check.attempt.source, client.now.instant).unwrap_or(Instant::ORIGIN);
         let order = LoginRetry { last_start, number: self.next_job, request_key };
         self.next_job += 1;
-        timers.arm(at, Timer::Login(order));
+        self.timers.arm(at, Timer::Login(order));
         client.load.jobs += 1;
         self.delayed_logins.insert(request_key, DelayedLogin { check, at, order });
     }
 
     /// Submits a check to the auth lane.
-    fn submit_check(&mut self, check: PendingCheck, client: &mut Client<'_>, timers: &mut Timers, now: Now) {
+    fn submit_check(&mut self, check: PendingCheck, client: &mut Client<'_>) {
         let PendingCheck { mut context, work, stage, attempt, begun, was_delayed } = check;
-        context.origin.login_delay = now.instant - begun;
-        if self.app.logins().has_failed(attempt, now.instant) {
+        context.origin.login_delay = client.now.instant - begun;
+        if self.app.logins().has_failed(attempt, client.now.instant) {
             context.origin.priority = Priority::Low;
         }
         let request_key = context.origin.request_key;
         let copy = work.clone();
-        self.work(context, work, stage, client, timers, now);
+        self.work(context, work, stage, client);
         if let Some(InFlight { job, .. }) = self.in_flight.get(&request_key) {
             self.checks.insert(request_key, Check { job: *job, work: copy, attempt, begun, was_delayed });
         }
     }
 
-    /// After the failed attempt `failed`, marks the submitted checks that now exceed the rate limit for withdrawal.
-    pub(crate) fn withdraw_over_limit(&mut self, failed: LoginAttempt, now: Now) {
+    /// After the failed attempt `failed`, withdraws the submitted checks that now exceed the rate limit; a check may
+    /// be withdrawn twice.
+    pub(super) fn withdraw_over_limit(&mut self, failed: LoginAttempt, now: Instant) {
         let logins = self.app.logins();
-        let has_to_wait = |attempt| logins.next(attempt, now.instant).is_some_and(|at| at > now.instant);
-        let candidates = self.checks.of_same_target(failed);
-        self.withdrawn.extend(
-            candidates.filter(|(_, attempt)| has_to_wait(*attempt)).map(|(request_key, _)| request_key),
-        );
-    }
-
-    /// Takes the requests whose checks are to be withdrawn; it may list a request twice.
-    pub(crate) fn take_withdrawn(&mut self) -> Vec<RequestKey> {
-        std::mem::take(&mut self.withdrawn)
+        let has_to_wait = |attempt| logins.next(attempt, now).is_some_and(|at| at > now);
+        let over_limit = self.checks.of_same_target(failed).filter(|(_, attempt)| has_to_wait(*attempt));
+        self.outbox.extend(over_limit.map(|(request_key, _)| Effect::WithdrawCheck(request_key)));
     }
 
     /// Cancels a check that is still queued, and applies the rate limit to it again.
-    pub(crate) fn withdraw(
-        &mut self,
-        request_key: RequestKey,
-        client: &mut Client<'_>,
-        timers: &mut Timers,
-        now: Now,
-    ) {
+    pub(crate) fn withdraw(&mut self, request_key: RequestKey, client: &mut Client<'_>) {
         let Some(in_flight) = self.in_flight.get(&request_key) else { return };
         if !in_flight.state.cancel_if_queued() {
             return;
         }
         let Some(check) = self.checks.remove(request_key) else { return };
-        let Some(InFlight { job, owner, deadline, store_time, weight, .. }) = self.release(request_key)
+        let Some(InFlight { owner: Owner::App(stage), store_time, .. }) = self.take(request_key, client)
         else {
             return;
         };
-        timers.disarm(deadline, Timer::Job(JobKey { request_key, job }));
-        client.load.jobs -= 1;
-        client.load.weight -= weight;
-        let Owner::App(stage) = owner else { return };
-        let context = RequestContext {
-            command: stage.command(),
-            origin: Origin { store_time, ..Origin::new(request_key) },
-        };
+        let origin = Origin { store_time, ..Origin::new(request_key) };
+        let context = RequestContext { command: stage.command(), origin };
         let Check { work, attempt, begun, was_delayed, .. } = check;
         let check = PendingCheck { context, work, stage, attempt, begun, was_delayed };
-        self.check_password(check, client, timers, now);
+        self.check_password(check, client);
     }
 
     /// Tries a delayed login again when its timer is due.
-    pub(crate) fn retry_login(
-        &mut self,
-        request_key: RequestKey,
-        client: &mut Client<'_>,
-        timers: &mut Timers,
-        now: Now,
-    ) {
+    pub(crate) fn retry_login(&mut self, request_key: RequestKey, client: &mut Client<'_>) {
         if let Some(login) = self.release_login(request_key) {
             client.load.jobs -= 1;
-            self.check_password(login.check, client, timers, now);
+            self.check_password(login.check, client);
         }
     }
 
     /// Answers a delayed login with `busy`.
-    pub(crate) fn refuse_login(
-        &mut self,
-        request_key: RequestKey,
-        client: &mut Client<'_>,
-        timers: &mut Timers,
-        now: Now,
-    ) {
+    pub(crate) fn refuse_login(&mut self, request_key: RequestKey, client: &mut Client<'_>) {
         if let Some(DelayedLogin { check, at, order }) = self.release_login(request_key) {
-            timers.disarm(at, Timer::Login(order));
+            self.timers.disarm(at, Timer::Login(order));
             client.load.jobs -= 1;
             self.app.logins_mut().count_refused();
-            self.answer_busy(&check.context, client, now);
+            self.answer_busy(&check.context, client);
         }
     }
 
     /// Drops a delayed login, if there is one, of a closed connection.
-    pub(crate) fn cancel_login(&mut self, request_key: RequestKey, timers: &mut Timers) {
+    pub(crate) fn cancel_login(&mut self, request_key: RequestKey) {
         if let Some(DelayedLogin { at, order, .. }) = self.release_login(request_key) {
-            timers.disarm(at, Timer::Login(order));
+            self.timers.disarm(at, Timer::Login(order));
         }
     }
 
-    /// Delays no more logins, and returns the requests of the delayed ones.
-    pub(crate) fn begin_stop(&mut self) -> Vec<RequestKey> {
+    /// Delays no more logins, and refuses the delayed ones.
+    pub(crate) fn begin_stop(&mut self) {
         self.is_stopping = true;
-        self.delayed_logins.keys().copied().collect()
+        self.outbox.extend(self.delayed_logins.keys().map(|request_key| Effect::RefuseLogin(*request_key)));
     }
 
     fn release_login(&mut self, request_key: RequestKey) -> Option<DelayedLogin> {
@@ -182,7 +147,7 @@ impl<J: Jobs> Dispatcher<J> {
         Some(login)
     }
 
-    fn answer_busy(&mut self, context: &RequestContext, client: &mut Client<'_>, now: Now) {
-        self.answer(context.origin.request_key, context.command, Answer::Failed(Failure::Busy), client, now);
+    fn answer_busy(&mut self, context: &RequestContext, client: &mut Client<'_>) {
+        self.answer(context.origin.request_key.seq, context.command, Answer::Failed(Failure::Busy), client);
     }
 }

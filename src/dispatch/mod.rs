@@ -14,19 +14,22 @@ pub(crate) mod timers;
 pub(crate) mod trace;
 pub(crate) mod watchdog;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::delayed::Delayed;
-use crate::app::App;
 use crate::app::commands::{Next, Stage};
+use crate::app::presence::ListenerPolicy;
+use crate::app::{self, App};
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant, UnixSeconds};
-use crate::ids::{ConnId, RequestKey};
+use crate::ids::{ConnId, RequestKey, RequestSeq};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{Answer, CommandName, Cursor, Dialect, Failure, Listing, LongText, Refusal, Request};
+use crate::model::{
+    Answer, CommandName, Cursor, Denial, Dialect, Failure, Listing, LongText, Peer, Refusal, Request,
+};
 use crate::session::Session;
 use crate::work::{Compute, Lane, Work, WorkError, WorkResult};
 use crate::worker::{
@@ -37,40 +40,53 @@ use delayed_logins::{DelayedLogin, PendingCheck};
 use in_flight::{InFlight, Origin, Owner, PageWait, time_left};
 use password_checks::PasswordChecks;
 use timers::{Timer, Timers};
+use watchdog::Watchdog;
 
-/// Owns the requests in flight, the app and the access to the workers.
+/// Owns the requests in flight, the app, the timers and the access to the workers.
 pub(crate) struct Dispatcher<J> {
-    pub(crate) app: App,
-    pub(crate) jobs: J,
-    pub(crate) counters: Counters,
+    app: App,
+    jobs: J,
+    timers: Timers,
+    counters: Counters,
     /// The date of this tick.
-    pub(crate) date: HttpDate,
-    pub(crate) in_flight: HashMap<RequestKey, InFlight>,
+    date: HttpDate,
+    in_flight: HashMap<RequestKey, InFlight>,
     /// The password checks among `in_flight`.
-    pub(crate) checks: PasswordChecks,
-    /// Checks to cancel and submit again later.
-    pub(crate) withdrawn: Vec<RequestKey>,
-    in_flight_max: usize,
+    checks: PasswordChecks,
+    /// Logins that the rate limiter delays.
+    delayed_logins: HashMap<RequestKey, DelayedLogin>,
     delayed: Delayed,
+    outbox: Vec<Effect>,
     /// The weight of all jobs in flight, in points.
     weight: usize,
-    cut_log_limiter: LogRateLimiter,
-    /// Logins that the rate limiter delays.
-    pub(crate) delayed_logins: HashMap<RequestKey, DelayedLogin>,
-    pub(crate) is_stopping: bool,
-    pub(crate) next_job: u64,
+    next_job: u64,
+    in_flight_max: usize,
     delayed_bytes_max: usize,
+    is_stopping: bool,
     started: Instant,
+    watchdog: Option<Watchdog>,
+    cut_log_limiter: LogRateLimiter,
     /// Events since the trace was last taken; `None` unless tracing is on.
     #[cfg(feature = "internals")]
-    pub(crate) trace: Option<Vec<trace::TraceEvent>>,
+    trace: Option<Vec<trace::TraceEvent>>,
 }
 
-/// The parts of a connection that a request uses.
+/// The parts of a connection that a request uses, and the time.
 pub(crate) struct Client<'a> {
+    pub(crate) conn: ConnId,
     pub(crate) session: &'a mut Session,
     pub(crate) output: &'a mut Buffer,
     pub(crate) load: &'a mut JobLoad,
+    pub(crate) now: Now,
+}
+
+/// A consequence of a request for other connections. The reactor applies effects once per completion and per tick.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Effect {
+    /// A queued password check exceeds the rate limit now: [`Dispatcher::withdraw`].
+    WithdrawCheck(RequestKey),
+    /// The server stops: [`Dispatcher::refuse_login`].
+    RefuseLogin(RequestKey),
 }
 
 /// The queued and running jobs of one connection.
@@ -94,12 +110,10 @@ pub(crate) struct RequestContext {
     pub(crate) origin: Origin,
 }
 
-/// A request whose job has completed.
-pub(crate) struct ClaimedRequest {
-    owner: Owner,
-    /// The time that the request has waited for the store.
-    store_time: Duration,
-    weight: usize,
+impl Client<'_> {
+    fn key(&self, seq: RequestSeq) -> RequestKey {
+        RequestKey { conn: self.conn, seq }
+    }
 }
 
 impl RequestContext {
@@ -119,28 +133,131 @@ impl<J: Jobs> Dispatcher<J> {
         Dispatcher {
             app,
             jobs,
+            timers: Timers::default(),
             counters: Counters::default(),
             date: HttpDate::new(UnixSeconds::default()),
             in_flight: HashMap::new(),
             checks: PasswordChecks::default(),
-            withdrawn: Vec::new(),
-            in_flight_max: requests_max,
-            delayed: Delayed::default(),
             delayed_logins: HashMap::new(),
-            is_stopping: false,
+            delayed: Delayed::default(),
+            outbox: Vec::new(),
             weight: 0,
-            cut_log_limiter: LogRateLimiter::default(),
-            delayed_bytes_max,
             next_job: 0,
+            in_flight_max: requests_max,
+            delayed_bytes_max,
+            is_stopping: false,
             started,
+            watchdog: None,
+            cut_log_limiter: LogRateLimiter::default(),
             #[cfg(feature = "internals")]
             trace: None,
         }
     }
 
-    /// Sets the limit of requests in flight. Requests over a lowered limit continue.
-    pub(crate) fn set_in_flight_max(&mut self, in_flight_max: usize) {
-        self.in_flight_max = in_flight_max;
+    /// Applies other settings. Requests over a lowered limit continue.
+    pub(crate) fn reload(&mut self, requests_max: usize, settings: app::Settings) {
+        self.in_flight_max = requests_max;
+        self.app.set_settings(settings);
+    }
+
+    /// Begins a tick of the loop. Tokens expire by `now` minus `clock_lead`.
+    pub(crate) fn begin_tick(&mut self, now: Now, clock_lead: Duration) {
+        self.date.update(now.unix);
+        self.app.set_clock_lead(clock_lead);
+    }
+
+    /// Notes a new connection.
+    pub(crate) fn opened(&mut self, conn: ConnId, peer: Peer, policy: ListenerPolicy, own_uid: u32) {
+        self.counters.connections_accepted += 1;
+        self.counters.connections_open += 1;
+        self.app.presence_mut().open(conn, peer, policy, own_uid);
+    }
+
+    /// Replaces the policy of a connection's listener.
+    pub(crate) fn set_policy(&mut self, conn: ConnId, policy: ListenerPolicy) {
+        self.app.presence_mut().set_policy(conn, policy);
+    }
+
+    /// Notes that a connection was closed. Its open requests are cancelled one by one.
+    pub(crate) fn closed(&mut self, conn: ConnId, session: &Session) {
+        let (requests, bytes) = session.delayed();
+        self.forget_delayed(requests, bytes);
+        self.app.presence_mut().close(conn);
+        self.counters.connections_open -= 1;
+    }
+
+    /// Whether the client is identified: a VM authenticated on the connection, or the client is an operator.
+    pub(crate) fn is_trusted(&self, conn: ConnId) -> bool {
+        self.app.presence().is_trusted(conn)
+    }
+
+    /// The date of this tick.
+    pub(crate) fn date(&self) -> &HttpDate {
+        &self.date
+    }
+
+    /// The server's counters.
+    pub(crate) fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    /// The timers.
+    pub(crate) fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// The timers, to arm and disarm.
+    pub(crate) fn timers_mut(&mut self) -> &mut Timers {
+        &mut self.timers
+    }
+
+    /// Takes the effects since the last call.
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// Appends the results that workers have returned.
+    pub(crate) fn drain(&mut self, completions: &mut VecDeque<Completion>) {
+        self.jobs.drain(completions);
+    }
+
+    /// Wakes the workers for the jobs submitted in this tick.
+    pub(crate) fn notify_workers(&mut self) {
+        self.jobs.notify_workers();
+    }
+
+    /// Ends a tick: arms the timers of the logs.
+    pub(crate) fn end_tick(&mut self, now: Now) {
+        if self.app.audit_mut().takes_minute() {
+            self.timers.arm(now.instant + limits::AUDIT_INTERVAL, Timer::Audit);
+        }
+        if self.app.logins_mut().takes_report() {
+            self.timers.arm(now.instant + limits::LOGIN_LOG_INTERVAL, Timer::LoginReport);
+        }
+    }
+
+    /// Calls `beat` every `interval` while the loop runs and no lane is stuck.
+    pub(crate) fn set_watchdog(&mut self, interval: Duration, beat: Box<dyn FnMut() + Send>, now: Instant) {
+        self.watchdog = Some(Watchdog::new(interval, beat));
+        self.timers.arm(now + interval, Timer::Watchdog);
+    }
+
+    /// Ends a minute of the audit log.
+    pub(crate) fn end_audit_minute(&mut self) {
+        self.app.audit_mut().end_minute();
+    }
+
+    /// Logs the failed logins.
+    pub(crate) fn report_logins(&mut self) {
+        self.app.logins_mut().report();
+    }
+
+    /// Sends a heartbeat unless a lane is stuck.
+    pub(crate) fn beat(&mut self, now: Now) {
+        if let Some(watchdog) = &mut self.watchdog {
+            let next = watchdog.beat(&self.jobs, now.instant);
+            self.timers.arm(next, Timer::Watchdog);
+        }
     }
 
     /// Whether a connection may start another request; if not, it is not read until some of its jobs complete.
@@ -154,100 +271,65 @@ impl<J: Jobs> Dispatcher<J> {
     }
 
     /// Starts a request that a session has decoded.
-    pub(crate) fn begin(
-        &mut self,
-        request_key: RequestKey,
-        request: Box<Request>,
-        client: &mut Client<'_>,
-        timers: &mut Timers,
-        now: Now,
-    ) {
+    pub(crate) fn begin(&mut self, seq: RequestSeq, request: Box<Request>, client: &mut Client<'_>) {
         let (command, is_inline) = (request.name, request.is_inline());
         self.counters.count_request(command);
         #[cfg(feature = "internals")]
-        self.trace(trace::TraceEvent::Begun(request_key.conn));
+        self.trace(trace::TraceEvent::Begun(client.conn));
         let open = self.in_flight.len() + self.delayed_logins.len() + self.delayed.requests;
-        let action = if open < self.in_flight_max || is_inline {
-            self.app.begin(request_key.conn, request, now.unix)
+        let next = if open < self.in_flight_max || is_inline {
+            self.app.begin(client.conn, request, client.now.unix)
         } else {
-            self.app.refuse(request_key.conn, &request)
+            self.app.refuse(client.conn, &request)
         };
-        self.dispatch(RequestContext::new(request_key, command), action, client, timers, now);
+        self.dispatch(RequestContext::new(client.key(seq), command), next, client);
     }
 
     /// Submits a long message to be decoded by a worker.
-    pub(crate) fn begin_decoding(
-        &mut self,
-        request_key: RequestKey,
-        text: LongText,
-        client: &mut Client<'_>,
-        timers: &mut Timers,
-        now: Now,
-    ) {
+    pub(crate) fn begin_decoding(&mut self, seq: RequestSeq, text: LongText, client: &mut Client<'_>) {
         let work = Work::Compute(Compute::Decode { text });
-        match self.submit(Origin::new(request_key), work, Owner::Session, client, timers, now) {
-            Ok(()) => {}
-            Err(QueueFull) => {
-                self.counters.jobs_refused += 1;
-                client.session.decoded(request_key.seq, Err(unreadable(Failure::Busy)));
-            }
+        if self.submit(Origin::new(client.key(seq)), work, Owner::Session, client).is_err() {
+            self.counters.jobs_refused += 1;
+            client.session.decoded(seq, Err(unreadable(Failure::Busy)));
         }
     }
 
     /// Starts the next page of an answer.
     pub(crate) fn begin_page(
         &mut self,
-        request_key: RequestKey,
+        seq: RequestSeq,
         listing: Listing,
         cursor: Cursor,
         client: &mut Client<'_>,
-        timers: &mut Timers,
-        now: Now,
     ) {
-        let origin = Origin { priority: Priority::Reserved, ..Origin::new(request_key) };
+        let origin = Origin { priority: Priority::Reserved, ..Origin::new(client.key(seq)) };
         let context = RequestContext { command: listing.command(), origin };
-        let action = self.app.page(request_key.conn, listing, cursor);
-        self.dispatch(context, action, client, timers, now);
+        let next = self.app.page(client.conn, listing, cursor);
+        self.dispatch(context, next, client);
     }
 
-    /// Takes the request that waits for the job `key`; `None` if the result is late.
-    pub(crate) fn claim(&mut self, key: JobKey, timers: &mut Timers, now: Now) -> Option<ClaimedRequest> {
-        match self.in_flight.get(&key.request_key) {
+    /// Continues a request with the result of its job.
+    pub(crate) fn resume(&mut self, completion: Completion, client: &mut Client<'_>) {
+        let Completion { key, result } = completion;
+        let request_key = key.request_key;
+        match self.in_flight.get(&request_key) {
             Some(in_flight) if in_flight.job == key.job => {}
-            _ => {
-                self.counters.results_late += 1;
-                return None;
-            }
+            _ => return self.count_late(),
         }
-        let in_flight = self.release(key.request_key)?;
-        timers.disarm(in_flight.deadline, Timer::Job(key));
-        let InFlight { lane, owner, submitted, mut store_time, weight, .. } = in_flight;
+        let Some(InFlight { lane, owner, submitted, mut store_time, .. }) = self.take(request_key, client)
+        else {
+            return;
+        };
         if matches!(lane, Lane::Read | Lane::Write) {
-            store_time += now.instant - submitted;
+            store_time += client.now.instant - submitted;
         }
-        Some(ClaimedRequest { owner, store_time, weight })
-    }
-
-    /// Continues a request with the result of its job, which no longer counts for the connection.
-    pub(crate) fn resume(
-        &mut self,
-        claimed: ClaimedRequest,
-        completion: Completion,
-        client: &mut Client<'_>,
-        timers: &mut Timers,
-        now: Now,
-    ) {
-        let request_key = completion.key.request_key;
-        let ClaimedRequest { owner, store_time, weight } = claimed;
-        client.load.jobs -= 1;
-        client.load.weight -= weight;
-        if matches!(completion.result, Err(WorkError::NoRoom)) {
+        if matches!(result, Err(WorkError::NoRoom)) {
             self.counters.jobs_refused += 1;
         }
         let stage = match owner {
             Owner::App(stage) => stage,
             Owner::Session => {
-                let decoded = match completion.result {
+                let decoded = match result {
                     Ok(WorkResult::Decoded(decoded)) => *decoded,
                     Err(WorkError::NoRoom) => Err(unreadable(Failure::Busy)),
                     _ => Err(unreadable(Failure::Internal)),
@@ -255,30 +337,30 @@ impl<J: Jobs> Dispatcher<J> {
                 return client.session.decoded(request_key.seq, decoded);
             }
         };
-        let context = RequestContext {
-            command: stage.command(),
-            origin: Origin { store_time, ..Origin::new(request_key) },
-        };
-        if let Some(failed) = self.app.record_login(request_key.conn, &stage, &completion.result, now.instant)
-        {
-            self.withdraw_over_limit(failed, now);
+        let origin = Origin { store_time, ..Origin::new(request_key) };
+        let context = RequestContext { command: stage.command(), origin };
+        if let Some(failed) = self.app.record_login(client.conn, &stage, &result, client.now.instant) {
+            self.withdraw_over_limit(failed, client.now.instant);
         }
-        let action = self.app.resume(request_key.conn, stage, completion.result, now.unix);
-        self.dispatch(context, action, client, timers, now);
+        let next = self.app.resume(client.conn, stage, result, client.now.unix);
+        self.dispatch(context, next, client);
+    }
+
+    /// Counts a result that arrived after its request was answered or its connection was closed.
+    pub(crate) fn count_late(&mut self) {
+        self.counters.results_late += 1;
     }
 
     /// Handles the deadline of a job: answers its request with an error, unless the job is a page that may wait
     /// longer.
-    pub(crate) fn expire(&mut self, key: JobKey, client: &mut Client<'_>, timers: &mut Timers, now: Now) {
+    pub(crate) fn expire_job(&mut self, key: JobKey, client: &mut Client<'_>) {
         let Some(in_flight) = self.in_flight.get_mut(&key.request_key) else { return };
         if in_flight.page.is_some()
-            && in_flight.may_wait_longer(self.jobs.progress(in_flight.lane).done, now.instant)
+            && in_flight.may_wait_longer(self.jobs.progress(in_flight.lane).done, client.now.instant)
         {
-            return timers.arm(in_flight.deadline, Timer::Job(key));
+            return self.timers.arm(in_flight.deadline, Timer::Job(key));
         }
-        let Some(in_flight) = self.release(key.request_key) else { return };
-        client.load.jobs -= 1;
-        client.load.weight -= in_flight.weight;
+        let Some(in_flight) = self.take(key.request_key, client) else { return };
         let failure = match in_flight.state.abandon() {
             Abandoned::Queued => {
                 self.counters.jobs_refused += 1;
@@ -300,24 +382,32 @@ impl<J: Jobs> Dispatcher<J> {
         };
         match in_flight.owner {
             Owner::App(stage) => {
-                self.answer(key.request_key, stage.command(), Answer::Failed(failure), client, now);
+                self.answer(key.request_key.seq, stage.command(), Answer::Failed(failure), client);
             }
             Owner::Session => client.session.decoded(key.request_key.seq, Err(unreadable(failure))),
         }
     }
 
     /// Cancels a request of a closed connection.
-    pub(crate) fn cancel(&mut self, request_key: RequestKey, timers: &mut Timers) {
+    pub(crate) fn cancel(&mut self, request_key: RequestKey) {
         if let Some(in_flight) = self.release(request_key) {
-            timers.disarm(in_flight.deadline, Timer::Job(JobKey { request_key, job: in_flight.job }));
             let _ = in_flight.state.abandon();
         }
-        self.cancel_login(request_key, timers);
+        self.cancel_login(request_key);
     }
 
-    /// Removes a request from those in flight.
-    pub(crate) fn release(&mut self, request_key: RequestKey) -> Option<InFlight> {
+    /// Removes a request from those in flight; its job no longer counts for the connection.
+    fn take(&mut self, request_key: RequestKey, client: &mut Client<'_>) -> Option<InFlight> {
+        let in_flight = self.release(request_key)?;
+        client.load.jobs -= 1;
+        client.load.weight -= in_flight.weight;
+        Some(in_flight)
+    }
+
+    /// Removes a request from those in flight, with its timer.
+    fn release(&mut self, request_key: RequestKey) -> Option<InFlight> {
         let in_flight = self.in_flight.remove(&request_key)?;
+        self.timers.disarm(in_flight.deadline, Timer::Job(JobKey { request_key, job: in_flight.job }));
         self.weight -= in_flight.weight;
         if in_flight.lane == Lane::Auth {
             self.checks.remove(request_key);
@@ -325,14 +415,12 @@ impl<J: Jobs> Dispatcher<J> {
         Some(in_flight)
     }
 
-    /// Counts messages that a session answered with an error itself.
-    #[cfg_attr(not(test), allow(unused_variables))]
-    pub(crate) fn count_refused(&mut self, conn: ConnId, refused: u16) {
+    /// Counts and logs messages that a session answered with an error itself.
+    pub(crate) fn refused(&mut self, conn: ConnId, refused: u16, denials: Vec<Denial>) {
         self.counters.requests_refused += u64::from(refused);
         #[cfg(feature = "internals")]
-        if refused > 0 {
-            self.trace(trace::TraceEvent::Refused(conn, u32::from(refused)));
-        }
+        self.trace(trace::TraceEvent::Refused(conn, u32::from(refused)));
+        denials.into_iter().for_each(|denial| self.app.deny(conn, denial));
     }
 
     /// The number of requests that wait for a job.
@@ -342,44 +430,35 @@ impl<J: Jobs> Dispatcher<J> {
         self.in_flight.len() + self.delayed_logins.len()
     }
 
-    fn dispatch(
-        &mut self,
-        context: RequestContext,
-        action: Next,
-        client: &mut Client<'_>,
-        timers: &mut Timers,
-        now: Now,
-    ) {
+    fn dispatch(&mut self, context: RequestContext, next: Next, client: &mut Client<'_>) {
         let RequestContext { command, origin } = context;
-        let request_key = origin.request_key;
-        match action {
-            Next::Answer(answer) => self.answer(request_key, command, answer, client, now),
+        let seq = origin.request_key.seq;
+        match next {
+            Next::Answer(answer) => self.answer(seq, command, answer, client),
             Next::Statistics => {
-                let answer = Answer::Statistics(self.statistics(now.instant));
-                self.answer(request_key, command, answer, client, now);
+                let answer = Answer::Statistics(self.statistics(client.now.instant));
+                self.answer(seq, command, answer, client);
             }
-            Next::Later { after, data } => {
-                self.delay(RequestContext { command, origin }, after, data, client, now);
-            }
+            Next::Later { after, data } => self.delay(seq, command, after, data, client),
             Next::Page(page) => {
                 if page.next.is_none() {
                     self.counters.count_outcome(command, None);
                 }
-                client.session.complete_page(request_key.seq, &page, client.output, &self.date);
+                client.session.complete_page(seq, &page, client.output, &self.date);
             }
             Next::Work { work, stage } => {
                 let context = RequestContext { command, origin };
-                match self.app.login_attempt(request_key.conn, &stage) {
+                match self.app.login_attempt(client.conn, &stage) {
                     Some(attempt) => {
-                        let (begun, was_delayed) = (now.instant, false);
+                        let (begun, was_delayed) = (client.now.instant, false);
                         let check = PendingCheck { context, work, stage, attempt, begun, was_delayed };
-                        self.check_password(check, client, timers, now);
+                        self.check_password(check, client);
                     }
-                    None => self.work(context, work, stage, client, timers, now),
+                    None => self.work(context, work, stage, client),
                 }
             }
         }
-        client.session.set_authenticated(self.app.presence().is_authenticated(request_key.conn));
+        client.session.set_authenticated(self.app.presence().is_authenticated(client.conn));
     }
 
     /// Submits `work` to its lane; answers `busy` if the queue is full.
@@ -389,15 +468,12 @@ impl<J: Jobs> Dispatcher<J> {
         work: Work,
         stage: Stage,
         client: &mut Client<'_>,
-        timers: &mut Timers,
-        now: Now,
     ) {
         let RequestContext { command, origin } = context;
-        let request_key = origin.request_key;
-        let owner = Owner::App(stage);
-        if self.submit(origin, work, owner, client, timers, now).is_err() {
+        let seq = origin.request_key.seq;
+        if self.submit(origin, work, Owner::App(stage), client).is_err() {
             self.counters.jobs_refused += 1;
-            self.answer(request_key, command, Answer::Failed(Failure::Busy), client, now);
+            self.answer(seq, command, Answer::Failed(Failure::Busy), client);
         }
     }
 
@@ -407,16 +483,14 @@ impl<J: Jobs> Dispatcher<J> {
         work: Work,
         owner: Owner,
         client: &mut Client<'_>,
-        timers: &mut Timers,
-        now: Now,
     ) -> Result<(), QueueFull> {
         let Origin { request_key, priority, store_time, login_delay } = origin;
-        let (lane, submitted) = (work.lane(), now.instant);
+        let (lane, submitted) = (work.lane(), client.now.instant);
         let deadline = submitted + time_left(lane, store_time, login_delay);
         let state = Arc::new(JobState::default());
         let key = JobKey { request_key, job: self.next_job };
         self.next_job += 1;
-        let (accounts, weight) = (self.accounts(lane, request_key.conn, &owner), work.weight());
+        let (accounts, weight) = (self.accounts(lane, client.conn, &owner), work.weight());
         let page = work.is_page().then(|| PageWait {
             until: submitted + limits::PAGE_WAIT_MAX,
             run: None,
@@ -431,7 +505,7 @@ impl<J: Jobs> Dispatcher<J> {
             deadline,
             state: Arc::clone(&state),
         })?;
-        timers.arm(deadline, Timer::Job(key));
+        self.timers.arm(deadline, Timer::Job(key));
         let weight = weight + owner.weight();
         client.load.jobs += 1;
         client.load.weight += weight;
@@ -454,11 +528,10 @@ impl<J: Jobs> Dispatcher<J> {
 
     pub(crate) fn answer(
         &mut self,
-        request_key: RequestKey,
+        seq: RequestSeq,
         command: CommandName,
         answer: Answer,
         client: &mut Client<'_>,
-        now: Now,
     ) {
         let failure = match &answer {
             Answer::Failed(failure) => Some(failure),
@@ -466,10 +539,12 @@ impl<J: Jobs> Dispatcher<J> {
         };
         self.counters.count_outcome(command, failure);
         let was_cut = client.session.has_broken_off();
-        client.session.complete(request_key.seq, &answer, client.output, &self.date);
+        client.session.complete(seq, &answer, client.output, &self.date);
         if client.session.has_broken_off() && !was_cut {
             self.counters.answers_cut += 1;
-            if let Some(suppressed) = self.cut_log_limiter.allow(limits::ERROR_LOG_INTERVAL_S, now.unix) {
+            if let Some(suppressed) =
+                self.cut_log_limiter.allow(limits::ERROR_LOG_INTERVAL_S, client.now.unix)
+            {
                 log::warn!("cut {} answers ({command:?}) in the middle: {answer:?}", 1 + suppressed);
             }
         }

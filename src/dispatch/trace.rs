@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::timers::{Timer, Timers};
+use super::timers::Timer;
 use super::{Dispatcher, JobLoad};
+use crate::app::presence::Presence;
 use crate::clock::Instant;
 use crate::ids::ConnId;
 use crate::worker::{JobKey, Jobs};
@@ -30,13 +31,12 @@ impl<J: Jobs> Dispatcher<J> {
     /// count of an open connection. The error describes the mismatch.
     pub(crate) fn check_invariants<'a>(
         &self,
-        timers: &Timers,
         load: impl Fn(ConnId) -> Option<&'a JobLoad>,
     ) -> Result<(), String> {
         let mut loads: HashMap<ConnId, (u32, usize)> = HashMap::new();
         for (request_key, in_flight) in &self.in_flight {
             let key = JobKey { request_key: *request_key, job: in_flight.job };
-            if !timers.is_armed(in_flight.deadline, Timer::Job(key)) {
+            if !self.timers.is_armed(in_flight.deadline, Timer::Job(key)) {
                 return Err(format!("{request_key:?} is in flight without a timer"));
             }
             let (jobs, weight) = loads.entry(request_key.conn).or_default();
@@ -48,7 +48,7 @@ impl<J: Jobs> Dispatcher<J> {
             return Err(format!("jobs of the weight {weight} are in flight, counted as {}", self.weight));
         }
         for (request_key, login) in &self.delayed_logins {
-            if !login.is_armed(timers) {
+            if !login.is_armed(&self.timers) {
                 return Err(format!("{request_key:?} is a delayed login without a timer"));
             }
             loads.entry(request_key.conn).or_default().0 += 1;
@@ -70,6 +70,21 @@ impl<J: Jobs> Dispatcher<J> {
     /// Whether a request of the connection has a job or waits for one.
     pub(crate) fn has_jobs(&self, conn: ConnId) -> bool {
         self.in_flight.keys().chain(self.delayed_logins.keys()).any(|key| key.conn == conn)
+    }
+
+    /// Starts to record events.
+    pub(crate) fn start_trace(&mut self) {
+        self.trace = Some(Vec::new());
+    }
+
+    /// Takes the events since the last call.
+    pub(crate) fn take_trace(&mut self) -> Vec<TraceEvent> {
+        self.trace.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The connections and their logins.
+    pub(crate) fn presence(&self) -> &Presence {
+        self.app.presence()
     }
 
     /// Records `event` if tracing is on.

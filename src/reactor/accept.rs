@@ -151,7 +151,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 Ok((socket, peer)) => {
                     // Evict only after `accept` has returned a connection.
                     if let Some(id) = evicted {
-                        self.dispatcher.counters.connections_evicted += 1;
+                        self.dispatcher.counters_mut().connections_evicted += 1;
                         #[cfg(feature = "internals")]
                         self.dispatcher.trace(crate::dispatch::trace::TraceEvent::Evicted(id));
                         self.close(id);
@@ -178,22 +178,20 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     fn retry_accept(&mut self, after: Duration, now: Now) {
         if !std::mem::replace(&mut self.acceptor.retry_is_armed, true) {
-            self.timers.arm(now.instant + after, Timer::Accept);
+            self.dispatcher.timers_mut().arm(now.instant + after, Timer::Accept);
         }
     }
 
     fn open(&mut self, socket: N::Socket, peer: Peer, listener: usize) {
         let id = self.connections.insert_with(|_| Connection::new(socket, listener as u16));
-        self.dispatcher.counters.connections_accepted += 1;
-        self.dispatcher.counters.connections_open += 1;
         let policy = self.settings.listeners[listener].policy;
-        self.dispatcher.app.presence_mut().open(id, peer, policy, self.settings.own_uid);
+        self.dispatcher.opened(id, peer, policy, self.settings.own_uid);
         let pool = self.acceptor.listeners[listener].pool;
         self.acceptor.slots[pool].taken += 1;
         let Some(connection) = self.connections.get_mut(id) else { return };
         if let Err(error) = self.net.register(&mut connection.socket, id) {
             log::warn!("registering a connection failed: {error}");
-            self.dispatcher.counters.accept_errors += 1;
+            self.dispatcher.counters_mut().accept_errors += 1;
             self.close(id);
             return;
         }
@@ -208,7 +206,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             // This client has disconnected; others may be waiting.
             io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
             _ => {
-                self.dispatcher.counters.accept_errors += 1;
+                self.dispatcher.counters_mut().accept_errors += 1;
                 self.acceptor.is_exhausted = true;
                 self.retry_accept(limits::ACCEPT_RETRY, now);
                 if self.acceptor.log_limiter.allow(limits::ERROR_LOG_INTERVAL_S, now.unix).is_some() {
@@ -280,7 +278,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let is_quiet = matches!(connection.phase, Phase::Open) && !connection.is_queued;
         let is_idle = is_quiet && connection.output.is_empty();
         let since = connection.session.idle_since().filter(|_| is_idle)?;
-        (!self.dispatcher.app.presence().is_trusted(id)).then_some(since)
+        (!self.dispatcher.is_trusted(id)).then_some(since)
     }
 
     /// Whether the client has sent something that no event has reported yet. The input is processed later.

@@ -6,7 +6,8 @@ use super::buffer_budget::Charge;
 use super::net::{Net, Readable, Received};
 use crate::buffer::Buffer;
 use crate::clock::Instant;
-use crate::dispatch::{Client, JobLoad};
+use crate::dispatch::{Client, JobLoad, Now};
+use crate::ids::ConnId;
 use crate::limits;
 use crate::session::{Ending, Rules, Session};
 
@@ -107,8 +108,8 @@ impl<S> Connection<S> {
     }
 
     /// The parts that the dispatcher uses.
-    pub(super) fn client(&mut self) -> Client<'_> {
-        Client { session: &mut self.session, output: &mut self.output, load: &mut self.load }
+    pub(super) fn client(&mut self, conn: ConnId, now: Now) -> Client<'_> {
+        Client { conn, session: &mut self.session, output: &mut self.output, load: &mut self.load, now }
     }
 
     /// Sends output until it is empty or the socket takes no more.

@@ -58,12 +58,12 @@ pub struct ConnectionHoldings {
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// The sizes of the reactor's collections now.
     pub fn holdings(&self) -> Holdings {
-        let presence = self.dispatcher.app.presence();
+        let presence = self.dispatcher.presence();
         Holdings {
             connections: self.connections.len(),
             in_flight: self.dispatcher.in_flight_count(),
             runnable: self.runnable.len(),
-            timers: self.timers.len(),
+            timers: self.dispatcher.timers().len(),
             present: presence.page(crate::model::List::ActiveVms, 0).0.len(),
             authenticated: presence.authenticated_count(),
             closing: self.closing.len(),
@@ -76,7 +76,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     pub fn check_invariants(&self) -> Result<(), String> {
         let is_idle = |id| self.connections.get(id).is_none_or(|connection| connection.load.jobs == 0);
         let load = |id| self.connections.get(id).map(|connection| &connection.load);
-        self.dispatcher.check_invariants(&self.timers, load)?;
+        self.dispatcher.check_invariants(load)?;
         let stray =
             self.connections.ids().into_iter().find(|id| !is_idle(*id) && !self.dispatcher.has_jobs(*id));
         stray.map_or(Ok(()), |id| Err(format!("{id:?} counts jobs that are not in flight")))
@@ -84,12 +84,12 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     /// Starts to record events.
     pub fn start_trace(&mut self) {
-        self.dispatcher.trace = Some(Vec::new());
+        self.dispatcher.start_trace();
     }
 
     /// Takes the events since the last call.
     pub fn take_trace(&mut self) -> Vec<TraceEvent> {
-        self.dispatcher.trace.as_mut().map(std::mem::take).unwrap_or_default()
+        self.dispatcher.take_trace()
     }
 
     /// The sizes of each connection's collections now.
@@ -108,7 +108,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 is_queued: connection.is_queued,
                 held: connection.held_bytes(),
                 charged: connection.charge.bytes(),
-                is_known: self.dispatcher.app.presence().is_trusted(id),
+                is_known: self.dispatcher.is_trusted(id),
                 delayed: connection.session.delayed(),
             })
         })

@@ -21,7 +21,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
         let charge = match bytes {
             0 => Charge::default(),
-            _ => Charge::new(bytes, self.dispatcher.app.presence().is_trusted(id)),
+            _ => Charge::new(bytes, self.dispatcher.is_trusted(id)),
         };
         let before = std::mem::replace(&mut connection.charge, charge);
         self.budget.change(id, before, charge);
@@ -38,7 +38,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// Handles a connection that needs memory to continue. A known client gets the memory of anonymous ones; without
     /// any, or if it is anonymous itself, it waits.
     pub(super) fn make_room(&mut self, id: ConnId, now: Now) {
-        let is_known = self.dispatcher.app.presence().is_trusted(id);
+        let is_known = self.dispatcher.is_trusted(id);
         while is_known && !self.budget.has_room(limits::PAGE_BYTES_RESERVED, true) {
             let Some(anonymous) = self.budget.largest_anonymous() else { break };
             self.refuse_for_memory(anonymous, now);
@@ -47,7 +47,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         if !std::mem::replace(&mut connection.waits_for_memory, true) {
             self.budget.wait(id, is_known);
             if !std::mem::replace(&mut self.scarcity_is_watched, true) {
-                self.timers.arm(now.instant + limits::STALL_TIMEOUT_UNDER_PRESSURE, Timer::Scarcity);
+                self.dispatcher
+                    .timers_mut()
+                    .arm(now.instant + limits::STALL_TIMEOUT_UNDER_PRESSURE, Timer::Scarcity);
             }
             let connections = &self.connections;
             self.budget.drop_closed(connections.len(), |id| connections.get(id).is_some());
@@ -75,10 +77,10 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 None => self.budget.end_overcommit(id),
             }
         }
-        self.dispatcher.counters.buffers_bytes = self.budget.bytes() as u64;
+        self.dispatcher.counters_mut().buffers_bytes = self.budget.bytes() as u64;
         if self.budget.is_below_peak() && !std::mem::replace(&mut self.trim_is_armed, true) {
             self.budget.begin_trim_window();
-            self.timers.arm(now.instant + limits::TRIM_AFTER, Timer::Trim);
+            self.dispatcher.timers_mut().arm(now.instant + limits::TRIM_AFTER, Timer::Trim);
         }
     }
 
@@ -90,7 +92,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         if !self.scarcity_is_watched {
             return;
         }
-        self.timers.arm(now.instant + limits::STALL_TIMEOUT_UNDER_PRESSURE, Timer::Scarcity);
+        self.dispatcher.timers_mut().arm(now.instant + limits::STALL_TIMEOUT_UNDER_PRESSURE, Timer::Scarcity);
         if !self.budget.has_anonymous_waiting() {
             return;
         }
@@ -116,7 +118,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// Frees the memory of a connection: refuses its input with an error where possible, or else closes it.
     fn refuse_for_memory(&mut self, id: ConnId, now: Now) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        self.dispatcher.counters.connections_refused += 1;
+        self.dispatcher.counters_mut().connections_refused += 1;
         #[cfg(feature = "internals")]
         self.dispatcher.trace(crate::dispatch::trace::TraceEvent::RefusedForMemory(id));
         if let Some(suppressed) = self.memory_log_limiter.allow(limits::ERROR_LOG_INTERVAL_S, now.unix) {

@@ -27,9 +27,8 @@ use std::time::Duration;
 use crate::app::presence::ListenerPolicy;
 use crate::app::{self, App};
 use crate::clock::Clock;
-use crate::dispatch::timers::{Timer, Timers};
-use crate::dispatch::watchdog::Watchdog;
-use crate::dispatch::{Dispatcher, Now};
+use crate::dispatch::timers::{LoginRetry, Timer};
+use crate::dispatch::{Client, Dispatcher, Effect, Now};
 use crate::ids::{ConnId, RequestKey};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
@@ -102,7 +101,6 @@ pub struct Reactor<N: Net, J, C> {
     settings: Settings,
     connections: Table<Connection<N::Socket>>,
     dispatcher: Dispatcher<J>,
-    timers: Timers,
     acceptor: Acceptor,
     budget: BufferBudget,
     /// Whether [`Timer::Scarcity`] is armed.
@@ -114,7 +112,6 @@ pub struct Reactor<N: Net, J, C> {
     /// Closed connections whose open requests are cancelled one connection a tick.
     closing: VecDeque<(ConnId, Connection<N::Socket>)>,
     stopping: bool,
-    watchdog: Option<Watchdog>,
     http_line_log_limiter: LogRateLimiter,
     events: Vec<Event>,
     /// Completions that are not processed yet.
@@ -144,11 +141,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             clock,
             settings,
             connections: Table::new(),
-            timers: Timers::default(),
             runnable: VecDeque::new(),
             closing: VecDeque::new(),
             stopping: false,
-            watchdog: None,
             http_line_log_limiter: LogRateLimiter::default(),
             events: Vec::new(),
             completions: VecDeque::new(),
@@ -162,8 +157,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let mut events = std::mem::take(&mut self.events);
         self.net.poll(timeout, &mut events)?;
         let now = Now { instant: self.clock.now(), unix: self.clock.unix_now() };
-        self.dispatcher.date.update(now.unix);
-        self.dispatcher.app.set_clock_lead(self.clock.wall_lead(now.unix));
+        self.dispatcher.begin_tick(now, self.clock.wall_lead(now.unix));
         for event in events.drain(..) {
             self.latch(event);
         }
@@ -171,18 +165,14 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.accept(now);
         self.collect_completions(now);
         self.run_queue(now);
-        self.dispatcher.jobs.notify_workers();
+        self.dispatcher.notify_workers();
         self.expire(now);
-        if self.dispatcher.app.audit_mut().takes_minute() {
-            self.timers.arm(now.instant + limits::AUDIT_INTERVAL, Timer::Audit);
-        }
-        if self.dispatcher.app.logins_mut().takes_report() {
-            self.timers.arm(now.instant + limits::LOGIN_LOG_INTERVAL, Timer::LoginReport);
-        }
+        self.dispatcher.end_tick(now);
         self.forget_closing();
         self.resume_waiting(now);
         let took = self.clock.now() - now.instant;
-        self.dispatcher.counters.tick_max = self.dispatcher.counters.tick_max.max(took);
+        let counters = self.dispatcher.counters_mut();
+        counters.tick_max = counters.tick_max.max(took);
         Ok(())
     }
 
@@ -193,13 +183,10 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.stopping = true;
         self.net.close_listeners();
         self.acceptor.close();
-        self.timers.arm(now + grace, Timer::Stop);
+        self.dispatcher.timers_mut().arm(now + grace, Timer::Stop);
+        self.dispatcher.begin_stop();
         let now = Now { instant: now, unix: self.clock.unix_now() };
-        for request_key in self.dispatcher.begin_stop() {
-            if let Some(connection) = self.connections.get_mut(request_key.conn) {
-                self.dispatcher.refuse_login(request_key, &mut connection.client(), &mut self.timers, now);
-            }
-        }
+        self.apply_effects(now);
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get_mut(id) {
                 connection.session.begin_drain(&connection.input);
@@ -213,14 +200,13 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     pub fn reload(&mut self, settings: Settings, app: app::Settings) {
         assert_eq!(self.settings.listeners.len(), settings.listeners.len());
         self.settings = settings;
-        self.dispatcher.app.set_settings(app);
-        self.dispatcher.set_in_flight_max(self.settings.requests_max);
+        self.dispatcher.reload(self.settings.requests_max, app);
         self.budget.set_bytes_max(self.settings.buffers_bytes_max);
         self.acceptor.set_connections_max(self.settings.connections_max);
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get(id) {
                 let policy = self.settings.listeners[usize::from(connection.listener)].policy;
-                self.dispatcher.app.presence_mut().set_policy(id, policy);
+                self.dispatcher.set_policy(id, policy);
             }
             self.arm(id);
         }
@@ -228,9 +214,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     /// Calls `beat`, which must not block, every `interval` while the loop runs and no lane is stuck.
     pub fn set_watchdog(&mut self, interval: Duration, beat: Box<dyn FnMut() + Send>) {
-        let now = self.clock.now();
-        self.watchdog = Some(Watchdog::new(interval, beat));
-        self.timers.arm(now + interval, Timer::Watchdog);
+        self.dispatcher.set_watchdog(interval, beat, self.clock.now());
     }
 
     /// The server's counters.
@@ -249,7 +233,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         if has_more || self.acceptor.is_ready() {
             return Some(Duration::ZERO);
         }
-        let next = self.timers.next()?;
+        let next = self.dispatcher.timers().next()?;
         Some(next.since(self.clock.now()))
     }
 
@@ -271,69 +255,67 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     fn collect_completions(&mut self, now: Now) {
-        self.dispatcher.jobs.drain(&mut self.completions);
+        self.dispatcher.drain(&mut self.completions);
         let mut bytes = 0;
         while bytes < limits::BYTES_PER_TICK_TOTAL_MAX
             && let Some(completion) = self.completions.pop_front()
         {
-            let Some(claimed) = self.dispatcher.claim(completion.key, &mut self.timers, now) else {
+            let id = completion.key.request_key.conn;
+            let Some(connection) = self.connections.get_mut(id) else {
+                self.dispatcher.count_late();
                 continue;
             };
-            let id = completion.key.request_key.conn;
-            if let Some(connection) = self.connections.get_mut(id) {
-                let before = connection.output.len();
-                self.dispatcher.resume(claimed, completion, &mut connection.client(), &mut self.timers, now);
-                bytes += connection.output.len().saturating_sub(before);
-                self.enqueue(id);
-            }
-            self.withdraw_checks(now);
+            let before = connection.output.len();
+            self.dispatcher.resume(completion, &mut connection.client(id, now));
+            bytes += connection.output.len().saturating_sub(before);
+            self.enqueue(id);
+            self.apply_effects(now);
         }
     }
 
-    /// Withdraws the queued password checks that exceed the rate limit now.
-    fn withdraw_checks(&mut self, now: Now) {
-        for request_key in self.dispatcher.take_withdrawn() {
-            if let Some(connection) = self.connections.get_mut(request_key.conn) {
-                self.dispatcher.withdraw(request_key, &mut connection.client(), &mut self.timers, now);
-                self.enqueue(request_key.conn);
+    /// Applies the effects that requests have had on other connections.
+    fn apply_effects(&mut self, now: Now) {
+        for effect in self.dispatcher.take_effects() {
+            match effect {
+                Effect::WithdrawCheck(key) => {
+                    self.with_client(key.conn, now, |dispatcher, client| dispatcher.withdraw(key, client));
+                }
+                Effect::RefuseLogin(key) => {
+                    self.with_client(key.conn, now, |dispatcher, client| {
+                        dispatcher.refuse_login(key, client)
+                    });
+                }
             }
+        }
+    }
+
+    /// Calls `act` for a connection, if it is open, and queues it to run.
+    fn with_client(&mut self, id: ConnId, now: Now, act: impl FnOnce(&mut Dispatcher<J>, &mut Client<'_>)) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            act(&mut self.dispatcher, &mut connection.client(id, now));
+            self.enqueue(id);
         }
     }
 
     fn expire(&mut self, now: Now) {
         for _ in 0..limits::TIMERS_PER_TICK_MAX {
-            let Some((_, timer)) = self.timers.pop_due(now.instant) else { return };
+            let Some((_, timer)) = self.dispatcher.timers_mut().pop_due(now.instant) else { return };
             match timer {
                 Timer::Connection(id) => self.expire_connection(id, now),
-                Timer::Job(key) => {
-                    if let Some(connection) = self.connections.get_mut(key.request_key.conn) {
-                        self.dispatcher.expire(key, &mut connection.client(), &mut self.timers, now);
-                        self.enqueue(key.request_key.conn);
-                    }
+                Timer::Job(key) => self.with_client(key.request_key.conn, now, |dispatcher, client| {
+                    dispatcher.expire_job(key, client);
+                }),
+                Timer::Login(LoginRetry { request_key, .. }) => {
+                    self.with_client(request_key.conn, now, |dispatcher, client| {
+                        dispatcher.retry_login(request_key, client);
+                    });
                 }
-                Timer::Login(order) => {
-                    let id = order.request_key.conn;
-                    if let Some(connection) = self.connections.get_mut(id) {
-                        self.dispatcher.retry_login(
-                            order.request_key,
-                            &mut connection.client(),
-                            &mut self.timers,
-                            now,
-                        );
-                        self.enqueue(id);
-                    }
-                }
-                Timer::LoginReport => self.dispatcher.app.logins_mut().report(),
+                Timer::LoginReport => self.dispatcher.report_logins(),
                 Timer::Accept => self.acceptor.retry(),
-                Timer::Audit => self.dispatcher.app.audit_mut().end_minute(),
+                Timer::Audit => self.dispatcher.end_audit_minute(),
                 Timer::Scarcity => self.close_stalled(now),
                 Timer::Trim => self.trim(),
-                Timer::Watchdog => {
-                    if let Some(watchdog) = &mut self.watchdog {
-                        let next = watchdog.beat(&self.dispatcher.jobs, now.instant);
-                        self.timers.arm(next, Timer::Watchdog);
-                    }
-                }
+                Timer::Watchdog => self.dispatcher.beat(now),
                 Timer::Stop => {
                     let ids = self.connections.ids();
                     if !ids.is_empty() {
@@ -355,11 +337,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
         match connection.overdue(rules, now.instant) {
             Some(Overdue::Input) => {
-                self.dispatcher.counters.connections_timed_out += 1;
+                self.dispatcher.counters_mut().connections_timed_out += 1;
                 self.enqueue(id);
             }
             Some(Overdue::Output) => {
-                self.dispatcher.counters.connections_stalled += 1;
+                self.dispatcher.counters_mut().connections_stalled += 1;
                 self.close(id);
             }
             Some(Overdue::Linger) => self.close(id),
@@ -388,11 +370,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let Some(deadline) = connection.deadline(rules) else { return };
         match connection.armed {
             Some(armed) if armed <= deadline => return,
-            Some(armed) => self.timers.disarm(armed, Timer::Connection(id)),
+            Some(armed) => self.dispatcher.timers_mut().disarm(armed, Timer::Connection(id)),
             None => {}
         }
         connection.armed = Some(deadline);
-        self.timers.arm(deadline, Timer::Connection(id));
+        self.dispatcher.timers_mut().arm(deadline, Timer::Connection(id));
     }
 
     fn close(&mut self, id: ConnId) {
@@ -402,12 +384,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         connection.input.clear();
         connection.output.clear();
         if let Some(armed) = connection.armed {
-            self.timers.disarm(armed, Timer::Connection(id));
+            self.dispatcher.timers_mut().disarm(armed, Timer::Connection(id));
         }
-        let (requests, bytes) = connection.session.delayed();
-        self.dispatcher.forget_delayed(requests, bytes);
-        self.dispatcher.app.presence_mut().close(id);
-        self.dispatcher.counters.connections_open -= 1;
+        self.dispatcher.closed(id, &connection.session);
         self.acceptor.connection_closed(usize::from(connection.listener));
         match connection.session.open_count() {
             few if few <= self.settings.bounds.forgotten_at_once => self.forget(id, connection),
@@ -425,7 +404,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     fn forget(&mut self, id: ConnId, connection: Connection<N::Socket>) {
         if connection.load.jobs > 0 {
             for seq in connection.session.open_seqs() {
-                self.dispatcher.cancel(RequestKey { conn: id, seq }, &mut self.timers);
+                self.dispatcher.cancel(RequestKey { conn: id, seq });
             }
         }
     }

@@ -4,7 +4,7 @@ use super::connection::{Connection, Flushed, Phase, ReadOutcome};
 use super::net::{Net, Readable};
 use super::{Now, Reactor};
 use crate::clock::{Clock, UnixSeconds};
-use crate::ids::{ConnId, RequestKey};
+use crate::ids::ConnId;
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
 use crate::session::{Capacity, Ending, Step};
@@ -85,65 +85,36 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     Flushed::All | Flushed::Some => RunOutcome::WantsMore,
                 };
             }
-            let is_known = || self.dispatcher.app.presence().is_trusted(id);
+            let is_known = || self.dispatcher.is_trusted(id);
             let capacity = Capacity {
                 for_request: self.dispatcher.may_begin(&connection.load),
                 for_page: self.budget.may_begin_page(id, is_resumed, is_known),
             };
             let Connection { session, input, output, .. } = &mut *connection;
-            let step = session.next(input, output, rules, capacity, now.instant, &self.dispatcher.date);
+            let step = session.next(input, output, rules, capacity, now.instant, self.dispatcher.date());
             usage.steps += usize::from(session.take_handled_inline());
             let refused = session.take_refused();
-            self.dispatcher.count_refused(id, refused);
             if refused > 0 {
-                session.take_denials().into_iter().for_each(|denial| self.dispatcher.app.deny(id, denial));
+                let denials = session.take_denials();
+                self.dispatcher.refused(id, refused, denials);
             }
             match step {
                 Step::Call(seq, request) => {
                     usage.steps += 1;
-                    let request_key = RequestKey { conn: id, seq };
-                    self.dispatcher.begin(
-                        request_key,
-                        request,
-                        &mut connection.client(),
-                        &mut self.timers,
-                        now,
-                    );
+                    self.dispatcher.begin(seq, request, &mut connection.client(id, now));
                 }
                 Step::Decode(seq, text) => {
                     usage.steps += 1;
-                    let request_key = RequestKey { conn: id, seq };
-                    self.dispatcher.begin_decoding(
-                        request_key,
-                        text,
-                        &mut connection.client(),
-                        &mut self.timers,
-                        now,
-                    );
+                    self.dispatcher.begin_decoding(seq, text, &mut connection.client(id, now));
                 }
                 Step::NextPage(seq, listing, cursor) => {
                     usage.steps += 1;
-                    let request_key = RequestKey { conn: id, seq };
-                    self.dispatcher.begin_page(
-                        request_key,
-                        listing,
-                        cursor,
-                        &mut connection.client(),
-                        &mut self.timers,
-                        now,
-                    );
+                    self.dispatcher.begin_page(seq, listing, cursor, &mut connection.client(id, now));
                 }
                 Step::Due(seq, data) => {
                     usage.steps += 1;
                     usage.bytes += data.len();
-                    let request_key = RequestKey { conn: id, seq };
-                    self.dispatcher.deliver(
-                        request_key,
-                        data,
-                        &mut connection.client(),
-                        &mut self.timers,
-                        now,
-                    );
+                    self.dispatcher.deliver(seq, data, &mut connection.client(id, now));
                 }
                 Step::NeedInput => {
                     if connection.flush(&mut self.net, now.instant) == Flushed::Broken {
