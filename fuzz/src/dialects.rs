@@ -4,9 +4,9 @@ use serde_json::Value;
 use vmherd::internals::dialect::{self, PageProgress, decode_json, encode_answer, encode_page};
 use vmherd::internals::ids::{DiskId, SeriesId, VmId};
 use vmherd::internals::model::{
-    ActionAnswer, Answer, BadField, Command, CommandName, Cursor, Dialect, Disk, DiskOfVm, Failure, Items,
-    List, Listing, MetricKey, MetricValue, Page, Peer, PeerEntry, Point, Request, RequestId, Secret, Series,
-    Vm, VmName, VmShape,
+    ActionAnswer, Answer, BadField, Caller, Command, CommandName, Cursor, Dialect, Disk, DiskOfVm, Failure,
+    Items, List, Listing, MetricKey, MetricValue, Page, Peer, PeerEntry, Point, Query, Request, RequestId,
+    Secret, Series, Vm, VmName, VmShape,
 };
 
 /// A byte that says what stands around the rest, and the rest of a request.
@@ -56,21 +56,28 @@ pub fn answer(request: &Request, choice: u8) -> Answer {
 /// What comes in pages, if `request` asks for such.
 pub fn paged(request: &Request) -> Option<Listing> {
     match &request.command {
-        Ok(Command::List(list) | Command::ActionList(list)) => Some(Listing::List(*list)),
-        Ok(Command::Get(filter)) => Some(Listing::Points(filter.clone())),
+        Ok(Command::List(list) | Command::ActionList(list)) => {
+            Some(listing(request.name, Query::List(*list)))
+        }
+        Ok(Command::Get(filter)) => Some(listing(request.name, Query::Points(filter.clone()))),
         _ => None,
     }
+}
+
+/// A listing of an anonymous client.
+pub fn listing(command: CommandName, query: Query) -> Listing {
+    Listing { command, query, caller: Caller::default() }
 }
 
 /// A page of it, with or without another to follow.
 pub fn page(listing: &Listing, choice: u8) -> Page {
     let has_more = choice >= 128;
-    match listing {
-        Listing::List(list) => {
+    match &listing.query {
+        Query::List(list) => {
             let next = has_more.then_some(Cursor::AfterVm(VmId(7)));
             Page { listing: listing.clone(), items: entries(*list, choice), next }
         }
-        Listing::Points(_) => {
+        Query::Points(_) => {
             let next = has_more.then_some(Cursor::AfterPoint { series: SeriesId(1), timestamp: 0 });
             Page { listing: listing.clone(), items: Items::Points(series(choice)), next }
         }
@@ -101,7 +108,7 @@ fn entries(list: List, choice: u8) -> Items {
     let count = usize::from(choice % 7);
     let disk = DiskOfVm { disk: Disk { id: DiskId(9), size_gib: 3 }, vm_id: vm.id, vm_name: vm.name.clone() };
     match list {
-        List::AllDisks | List::ManagedDisks => Items::Disks(vec![disk; count]),
+        List::AllDisks => Items::Disks(vec![disk; count]),
         List::ActiveVms | List::AuthenticatedVms => {
             let vm = choice.is_multiple_of(2).then_some(vm);
             Items::Peers(vec![PeerEntry { peer: Peer::Tcp([127, 0, 0, 1].into(), 1), vm }; count])

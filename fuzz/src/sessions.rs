@@ -13,7 +13,7 @@ use vmherd::internals::dialect::decode_json;
 use vmherd::internals::framing::sniff::{Sniffed, sniff};
 use vmherd::internals::ids::RequestSeq;
 use vmherd::internals::limits;
-use vmherd::internals::model::{Answer, CommandName, Failure, List, Listing, LongText, Request};
+use vmherd::internals::model::{Answer, CommandName, Failure, List, Listing, LongText, Query, Request};
 use vmherd::internals::session::{Capacity, Ending, Rules, Session, Step};
 
 use crate::dialects;
@@ -296,7 +296,7 @@ impl<'a> Played<'a> {
     fn answer_the_dead(&mut self) {
         // Those that were laid aside are only answered when the session says that they are due.
         for (seq, request) in self.open.drain(..).chain(self.paged.take()) {
-            let page = dialects::page(&Listing::List(List::AllVms), 0);
+            let page = dialects::page(&dialects::listing(CommandName::List, Query::List(List::AllVms)), 0);
             match request.name.is_paged() {
                 true => self.session.complete_page(seq, &page, &mut self.output, &date()),
                 false => {

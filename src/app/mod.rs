@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::clock::UnixSeconds;
 use crate::ids::ConnId;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{CommandName, Failure, Principal, Request};
+use crate::model::{Caller, CommandName, Failure, Principal, Request};
 use crate::store::{StoreError, WriteHealth};
 use crate::work::{Read, Work, WorkError, WorkResult, WrongResult};
 use access::Permission;
@@ -131,12 +131,10 @@ impl App {
     }
 
     fn check_token(&mut self, conn: ConnId, request: Box<Request>, now: UnixSeconds) -> Next {
-        self.presence.begin_request(conn, request.is_forwarded);
+        let caller = Caller { login: None, is_forwarded: request.is_forwarded };
         match &request.token {
-            Ok(None) => self.run(conn, request, None, now),
-            _ if self.permission(conn, request.name, &self.presence.principal(conn))
-                == Permission::Unknown =>
-            {
+            Ok(None) => self.run(conn, request, None, caller, now),
+            _ if self.permission(conn, request.name, &caller).0 == Permission::Unknown => {
                 Next::failed(Failure::UnknownCommand)
             }
             Err(bad) => Next::failed(Failure::BadField(bad.clone())),
@@ -154,7 +152,6 @@ impl App {
 
     /// Answers `busy`: there is no room for `request`.
     pub fn refuse(&mut self, conn: ConnId, request: &Request) -> Next {
-        self.presence.clear_request_login(conn);
         if request.is_login() {
             self.presence.log_out(conn);
         }
@@ -203,14 +200,13 @@ impl App {
         Next::failed(failure)
     }
 
-    fn permission(&self, conn: ConnId, command: CommandName, principal: &Principal) -> Permission {
+    /// The permission of a request, and the identity that it depends on.
+    fn permission(&self, conn: ConnId, command: CommandName, caller: &Caller) -> (Permission, Principal) {
         let presence = &self.presence;
-        access::permission(
-            command,
-            principal,
-            presence.open_registration(conn),
-            presence.anonymous_access(conn),
-        )
+        let principal = presence.principal(conn, caller);
+        let (open_registration, anonymous_access) =
+            (presence.open_registration(conn, caller), presence.anonymous_access(conn, caller));
+        (access::permission(command, &principal, open_registration, anonymous_access), principal)
     }
 }
 

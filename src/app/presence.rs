@@ -1,7 +1,6 @@
 //! The connections and their logins. Owned by the reactor's thread.
 //!
-//! A login over HTTP applies to one request: the connection holds it in `request_login` until that request is done,
-//! and it grants rights only.
+//! A login over HTTP applies to one request, and is part of that request's [`Caller`].
 //!
 //! An entry has the same index as its connection in the reactor's table. Lists follow this order, so that a reused
 //! index does not appear twice.
@@ -9,7 +8,7 @@
 use super::membership::VmMembership;
 use crate::ids::ConnId;
 use crate::limits;
-use crate::model::{AnonymousAccess, Cursor, List, Login, Peer, Principal, TokenHash};
+use crate::model::{AnonymousAccess, Caller, Cursor, List, Login, Peer, Principal, TokenHash};
 use crate::work::pages::PeerIndex;
 
 /// All open connections.
@@ -39,8 +38,6 @@ struct Entry {
     peer: Peer,
     is_operator: bool,
     policy: ListenerPolicy,
-    /// The current or last request came through a proxy.
-    is_forwarded: bool,
     /// `None` until the first login: most connections never log in.
     history: Option<Box<History>>,
 }
@@ -49,8 +46,6 @@ struct Entry {
 #[derive(Default)]
 struct History {
     login: Option<Login>,
-    /// The login of the current request, if it applies to that request only.
-    request_login: Option<Login>,
     /// Tokens issued on this connection or used to authenticate it, oldest first. They outlast the login: a failed
     /// login ends it, but a later logout must revoke them all.
     tokens: Vec<TokenHash>,
@@ -68,14 +63,8 @@ impl Presence {
             Peer::Tcp(..) => None,
         };
         let is_operator = policy.has_operators && uid.is_some_and(|uid| uid == 0 || uid == own_uid);
-        self.entries[index] = Some(Entry {
-            generation: conn.generation,
-            peer,
-            is_operator,
-            policy,
-            is_forwarded: false,
-            history: None,
-        });
+        self.entries[index] =
+            Some(Entry { generation: conn.generation, peer, is_operator, policy, history: None });
     }
 
     /// Removes a connection.
@@ -109,7 +98,6 @@ impl Presence {
 
     /// Makes the connection anonymous.
     pub fn log_out(&mut self, conn: ConnId) {
-        self.clear_request_login(conn);
         let Some(history) = self.entry_mut(conn).and_then(|entry| entry.history.as_mut()) else { return };
         if let Some(login) = history.login.take() {
             self.authenticated_count -= 1;
@@ -119,42 +107,18 @@ impl Presence {
 
     /// Makes the connection anonymous if its login is still `login`, which is no longer valid.
     pub fn log_out_as(&mut self, conn: ConnId, login: &Login) {
-        if let Principal::Vm(current) = self.principal(conn)
+        if let Some(current) = self.login(conn)
             && (current.id, current.epoch) == (login.id, login.epoch)
         {
             self.log_out(conn);
         }
     }
 
-    /// Begins a request. Earlier requests of another origin are done.
-    pub fn begin_request(&mut self, conn: ConnId, is_forwarded: bool) {
-        self.clear_request_login(conn);
-        if let Some(entry) = self.entry_mut(conn) {
-            entry.is_forwarded = is_forwarded;
-        }
-    }
-
-    /// Sets the login of the current request only.
-    pub fn set_request_login(&mut self, conn: ConnId, login: Login) {
-        if let Some(entry) = self.entry_mut(conn) {
-            entry.history.get_or_insert_default().request_login = Some(login);
-        }
-    }
-
-    /// Ends the login of the current request.
-    pub fn clear_request_login(&mut self, conn: ConnId) {
-        let Some(entry) = self.entry_mut(conn) else { return };
-        let Some(history) = &mut entry.history else { return };
-        history.request_login = None;
-        if history.is_empty() {
-            entry.history = None;
-        }
-    }
-
     /// Forgets the connection's tokens after they were revoked.
     pub fn forget_tokens(&mut self, conn: ConnId) {
-        if let Some(history) = self.entry_mut(conn).and_then(|entry| entry.history.as_mut()) {
-            history.tokens = Vec::new();
+        if let Some(entry) = self.entry_mut(conn) {
+            entry.history.take_if(|history| history.login.is_none());
+            entry.history.iter_mut().for_each(|history| history.tokens = Vec::new());
         }
     }
 
@@ -168,12 +132,11 @@ impl Presence {
         &mut self.membership
     }
 
-    /// The identity of the current request, or else of the connection.
-    pub fn principal(&self, conn: ConnId) -> Principal {
-        let request_login = self.entry(conn).and_then(|entry| entry.history.as_ref()?.request_login.as_ref());
-        match (request_login.or(self.login(conn)), self.entry(conn)) {
+    /// The identity of a request, or else of its connection.
+    pub fn principal(&self, conn: ConnId, caller: &Caller) -> Principal {
+        match (caller.login.as_ref().or(self.login(conn)), self.entry(conn)) {
             (Some(login), _) => Principal::Vm(login.clone()),
-            (None, Some(entry)) if entry.is_operator && !entry.is_remote() => Principal::Operator,
+            (None, Some(entry)) if entry.is_operator && !entry.is_remote(caller) => Principal::Operator,
             (None, _) => Principal::Anonymous,
         }
     }
@@ -198,15 +161,15 @@ impl Presence {
         self.entry(conn).map(|entry| entry.peer)
     }
 
-    /// Whether the current request may register a VM without authentication.
-    pub fn open_registration(&self, conn: ConnId) -> bool {
-        self.entry(conn).is_some_and(|entry| entry.policy.open_registration && !entry.is_remote())
+    /// Whether a request may register a VM without authentication.
+    pub fn open_registration(&self, conn: ConnId, caller: &Caller) -> bool {
+        self.entry(conn).is_some_and(|entry| entry.policy.open_registration && !entry.is_remote(caller))
     }
 
-    /// The command groups that the current request may use without authentication.
-    pub fn anonymous_access(&self, conn: ConnId) -> AnonymousAccess {
+    /// The command groups that a request may use without authentication.
+    pub fn anonymous_access(&self, conn: ConnId, caller: &Caller) -> AnonymousAccess {
         match self.entry(conn) {
-            Some(entry) if !entry.is_remote() => entry.policy.anonymous_access,
+            Some(entry) if !entry.is_remote(caller) => entry.policy.anonymous_access,
             _ => AnonymousAccess::NONE,
         }
     }
@@ -258,9 +221,9 @@ impl Presence {
 }
 
 impl Entry {
-    /// Whether a client on another host sent the current request although the listener is local.
-    fn is_remote(&self) -> bool {
-        self.is_forwarded && self.policy.is_local
+    /// Whether a client on another host sent the request although the listener is local.
+    fn is_remote(&self, caller: &Caller) -> bool {
+        caller.is_forwarded && self.policy.is_local
     }
 
     fn login(&self) -> Option<&Login> {
@@ -269,10 +232,6 @@ impl Entry {
 }
 
 impl History {
-    fn is_empty(&self) -> bool {
-        self.login.is_none() && self.request_login.is_none() && self.tokens.is_empty()
-    }
-
     fn remember(&mut self, token: TokenHash) {
         self.tokens.retain(|known| *known != token);
         if self.tokens.len() >= limits::TOKENS_PER_CONNECTION_MAX {
@@ -317,7 +276,7 @@ mod tests {
         presence.close(conn(0, 1));
         presence.open(conn(0, 2), Peer::Unix { uid: None }, POLICY, 1);
         presence.log_in(conn(0, 1), login(1), Some(TokenHash([1; 32])));
-        assert_eq!(presence.principal(conn(0, 2)), Principal::Anonymous);
+        assert_eq!(presence.principal(conn(0, 2), &Caller::default()), Principal::Anonymous);
         assert_eq!(presence.authenticated_count(), 0);
     }
 
@@ -335,7 +294,8 @@ mod tests {
         for (peer, policy, is_operator) in cases {
             let mut presence = Presence::default();
             presence.open(conn(0, 1), peer, policy, 7);
-            assert_eq!(presence.principal(conn(0, 1)) == Principal::Operator, is_operator, "{peer:?}");
+            let principal = presence.principal(conn(0, 1), &Caller::default());
+            assert_eq!(principal == Principal::Operator, is_operator, "{peer:?}");
         }
     }
 
@@ -347,19 +307,18 @@ mod tests {
         {
             let (mut presence, conn) = (Presence::default(), conn(0, 1));
             presence.open(conn, Peer::Unix { uid: Some(0) }, policy, 7);
-            presence.begin_request(conn, is_forwarded);
+            let caller = Caller { login: None, is_forwarded };
             let anonymous_access = if has_rights { AnonymousAccess::ALL } else { AnonymousAccess::NONE };
             assert_eq!(
-                (presence.open_registration(conn), presence.anonymous_access(conn)),
+                (presence.open_registration(conn, &caller), presence.anonymous_access(conn, &caller)),
                 (has_rights, anonymous_access)
             );
             let is_operator = has_rights && policy.has_operators;
-            assert_eq!(presence.principal(conn) == Principal::Operator, is_operator);
+            assert_eq!(presence.principal(conn, &caller) == Principal::Operator, is_operator);
             presence.log_in(conn, login(1), None);
-            assert_eq!(presence.principal(conn), Principal::Vm(login(1)), "a login still counts");
-            // The next request has rights of its own.
-            presence.begin_request(conn, false);
-            assert_eq!(presence.anonymous_access(conn), AnonymousAccess::ALL);
+            assert_eq!(presence.principal(conn, &caller), Principal::Vm(login(1)), "a login still counts");
+            let direct = Caller::default();
+            assert_eq!(presence.anonymous_access(conn, &direct), AnonymousAccess::ALL);
         }
     }
 

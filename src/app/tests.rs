@@ -5,12 +5,13 @@ use crate::app::presence::ListenerPolicy;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{
-    ActionAnswer, AnonymousAccess, Answer, BadField, Command, Cursor, Dialect, Items, List, Listing,
-    Membership, MetricKey, MetricValue, NewPoint, Page, Peer, Point, PointFilter, Put, Scope, Secret, Series,
-    VmChange, VmName, VmShape,
+    ActionAnswer, AnonymousAccess, Answer, BadField, Caller, Command, CommandName, Cursor, Dialect, Items,
+    List, Listing, Membership, MetricKey, MetricValue, NewPoint, Page, Peer, Point, PointFilter, Put, Scope,
+    Secret, Series, VmChange, VmName, VmShape,
 };
 use crate::store::{self, Location, Write};
 use crate::work::WorkerContext;
+use crate::work::pages::PageRead;
 
 /// An app, a worker's context, and one connection.
 struct Bed {
@@ -81,8 +82,8 @@ impl Bed {
     }
 
     fn list(&mut self, token: Option<&Secret>, list: List) -> Page {
-        let command = match list.command() {
-            CommandName::ActionList => Command::ActionList(list),
+        let command = match list {
+            List::AuthorizedVms | List::ConnectedVms | List::EverConnectedVms => Command::ActionList(list),
             _ => Command::List(list),
         };
         match self.call(Scope::Request, token, command) {
@@ -303,7 +304,7 @@ fn with_closed_metrics_a_login_must_be_valid_until_the_points_are_stored() {
 }
 
 #[test]
-fn the_pages_of_a_list_are_one_request() {
+fn all_pages_of_a_list_have_the_login_of_its_request() {
     let mut bed = Bed::new(AnonymousAccess::NONE);
     bed.register("a");
     let token = bed.token("a");
@@ -311,34 +312,44 @@ fn the_pages_of_a_list_are_one_request() {
         let write = Write::AddVm { shape: SHAPE, disk_sizes_gib: vec![1], vms_max: 10_000, now: NOW };
         bed.worker.run(vec![Work::Write(write)], &mut Vec::new());
     }
-    for list in [List::AllVms, List::ManagedVms] {
-        let mut page = bed.list(Some(&token), list);
-        let mut seen = vm_ids(&page);
+    let refused = Answer::Failed(Failure::AuthenticationRequired);
+    for command in [Command::List(List::AllVms), Command::ActionList(List::AllVms)] {
+        let Next::Page(mut page) = bed.call(Scope::Request, Some(&token), command) else { panic!("no page") };
+        let (listing, mut seen) = (page.listing.clone(), vm_ids(&page));
         while let Some(cursor) = page.next {
-            let action = bed.app.page(CONN, Listing::List(list), cursor);
-            let Next::Page(next) = bed.settle(action) else { panic!("no page") };
+            // Other requests come between the pages.
+            assert_eq!(bed.ask(None, Command::Ping), Answer::Pong(Peer::Unix { uid: None }));
+            assert_eq!(bed.ask(None, Command::Update(ram(1))), refused);
+            let next = bed.app.page(CONN, page.listing, cursor);
+            let Next::Page(next) = bed.settle(next) else { panic!("no page") };
             page = next;
             seen.extend(vm_ids(&page));
         }
         assert_eq!(seen, (1..=limits::PAGE_ROWS_MAX as i64 + 1).collect::<Vec<_>>());
-        // The next request ends it, even one that is refused for lack of room.
-        let cursor = Cursor::AfterVm(VmId(1));
-        assert_eq!(bed.ask(None, Command::Ping), Answer::Pong(Peer::Unix { uid: None }));
-        let action = bed.app.page(CONN, Listing::List(list), cursor);
-        assert!(matches!(action, Next::Answer(Answer::Failed(Failure::AuthenticationRequired))));
-        bed.list(Some(&token), list);
-        let (dialect, scope, command) = (Dialect::Command, Scope::Request, Ok(Command::Ping));
-        let ping = Request {
-            dialect,
-            scope,
-            is_forwarded: false,
-            id: None,
-            token: Ok(None),
-            name: CommandName::Ping,
-            command,
-        };
-        bed.app.refuse(CONN, &ping);
-        assert_eq!(bed.app.presence().principal(CONN), Principal::Anonymous);
+        let without_login = Listing { caller: Caller::default(), ..listing };
+        let next = bed.app.page(CONN, without_login, Cursor::AfterVm(VmId(1)));
+        assert!(matches!(next, Next::Answer(answer) if answer == refused));
+        assert!(bed.is_anonymous());
+    }
+}
+
+#[test]
+fn a_list_ends_when_its_login_does() {
+    for (anonymous_access, ends) in [(AnonymousAccess::NONE, true), (AnonymousAccess::ALL, false)] {
+        let mut bed = Bed::new(anonymous_access);
+        bed.register("a");
+        let token = bed.token("a");
+        let list = Command::ActionList(List::AllVms);
+        let Next::Page(page) = bed.call(Scope::Request, Some(&token), list) else { panic!("no page") };
+        assert!(page.listing.caller.login.is_some());
+        let (name, password_hash) = (VmName::from_store("a"), "another".to_owned());
+        bed.worker.run(vec![Work::Write(Write::ChangePassword { name, password_hash })], &mut Vec::new());
+        let next = bed.app.page(CONN, page.listing, Cursor::AfterVm(VmId(0)));
+        match bed.settle(next) {
+            Next::Answer(Answer::Failed(Failure::AuthenticationRequired)) => assert!(ends),
+            Next::Page(page) => assert!(!ends && page.listing.caller.login.is_none()),
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -405,11 +416,8 @@ fn a_late_failure_ends_only_the_login_that_failed() {
     let update = || Command::Update(ram(2));
     let not_current = || Err(WorkError::Store(StoreError::NotCurrent));
     let lost_page = || {
-        let of = Listing::List(List::AllVms);
-        Ok(WorkResult::Page {
-            page: Page { listing: of, items: Items::Vms(Vec::new()), next: None },
-            login_holds: false,
-        })
+        let page = PageRead { items: Items::Vms(Vec::new()), next: None };
+        Ok(WorkResult::Page { page, login_holds: false })
     };
     for late in 0..2 {
         bed.call(Scope::Connection, None, authenticate("a"));

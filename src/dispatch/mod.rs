@@ -303,7 +303,7 @@ impl<J: Jobs> Dispatcher<J> {
         client: &mut Client<'_>,
     ) {
         let origin = Origin { priority: Priority::Reserved, ..Origin::new(client.key(seq)) };
-        let context = RequestContext { command: listing.command(), origin };
+        let context = RequestContext { command: listing.command, origin };
         let next = self.app.page(client.conn, listing, cursor);
         self.dispatch(context, next, client);
     }

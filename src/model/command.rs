@@ -2,6 +2,7 @@
 
 use super::command_table::CommandName;
 use super::name::VmName;
+use super::principal::Login;
 use super::secret::Secret;
 use super::series::{NewPoint, PointFilter};
 use super::vm::{DiskChange, VmChange, VmShape};
@@ -110,10 +111,6 @@ pub enum List {
     AllVms,
     /// Every disk.
     AllDisks,
-    /// Every VM, for the dialect `action`, whose lists have access rules of their own.
-    ManagedVms,
-    /// Every disk, for the dialect `action`.
-    ManagedDisks,
     /// Every authorized VM, in order of authorization.
     AuthorizedVms,
     /// Every connected VM, in order of connection.
@@ -143,13 +140,33 @@ impl Command {
     }
 }
 
-/// A query whose answer comes in pages.
+/// A query whose answer comes in pages, with the fields that each of its pages needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Listing {
+pub struct Listing {
+    /// The command.
+    pub command: CommandName,
+    /// What it lists.
+    pub query: Query,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+/// What a listing lists.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Query {
     /// A list.
     List(List),
     /// Points.
     Points(PointFilter),
+}
+
+/// The client of one request, as far as it differs from its connection.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Caller {
+    /// The login that the request's token proves for this request only.
+    pub login: Option<Login>,
+    /// The request came through a proxy.
+    pub is_forwarded: bool,
 }
 
 /// Points to store.
@@ -166,30 +183,6 @@ pub struct Put {
 /// The message about an invalid field: its name, the value and what is allowed. Never contains a secret.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadField(pub String);
-
-impl List {
-    /// The command that returns it.
-    pub fn command(self) -> CommandName {
-        match self {
-            List::ActiveVms | List::AuthenticatedVms | List::AllVms | List::AllDisks => CommandName::List,
-            List::ManagedVms
-            | List::ManagedDisks
-            | List::AuthorizedVms
-            | List::ConnectedVms
-            | List::EverConnectedVms => CommandName::ActionList,
-        }
-    }
-}
-
-impl Listing {
-    /// The command that returns it.
-    pub fn command(&self) -> CommandName {
-        match self {
-            Listing::List(list) => list.command(),
-            Listing::Points(_) => CommandName::Get,
-        }
-    }
-}
 
 impl fmt::Display for BadField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

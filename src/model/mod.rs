@@ -20,7 +20,7 @@ pub mod vm;
 
 pub use anonymous_access::{AccessGroup, AnonymousAccess};
 pub use answer::{ActionAnswer, Answer, Cursor, Items, Page, PeerEntry, Statistics};
-pub use command::{BadField, Command, List, Listing, Put};
+pub use command::{BadField, Caller, Command, List, Listing, Put, Query};
 pub use command_table::{Access, CommandName};
 pub use denial::Denial;
 pub use failure::Failure;

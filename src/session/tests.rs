@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::ids::DiskId;
-use crate::model::{Command, CommandName, Items, List, Peer, PointFilter};
+use crate::model::{Caller, CommandName, Items, List, Listing, Peer, Query};
 
 mod long;
 mod text;
@@ -69,7 +69,15 @@ impl Bench {
     }
 
     fn page(&mut self, seq: RequestSeq, next: Option<Cursor>) {
-        let page = Page { listing: Listing::List(List::AllDisks), items: Items::Disks(Vec::new()), next };
+        let page = Page {
+            listing: Listing {
+                command: CommandName::List,
+                query: Query::List(List::AllDisks),
+                caller: Caller::default(),
+            },
+            items: Items::Disks(Vec::new()),
+            next,
+        };
         assert!(self.session.complete_page(seq, &page, &mut self.output, &self.date));
     }
 
@@ -204,7 +212,9 @@ fn nothing_is_written_between_the_pages_of_a_reply() {
     bench.is_blocked();
     bench.page(list, Some(Cursor::AfterDisk(DiskId(1))));
     bench.answer(a);
-    assert!(matches!(bench.next(), Step::NextPage(seq, Listing::List(List::AllDisks), _) if seq == list));
+    assert!(
+        matches!(bench.next(), Step::NextPage(seq, Listing { query: Query::List(List::AllDisks), .. }, _) if seq == list)
+    );
     bench.is_blocked();
     bench.page(list, None);
     let replies = bench.replies();

@@ -12,9 +12,9 @@ use crate::clock::UnixSeconds;
 use crate::dialect;
 use crate::ids::VmId;
 use crate::limits;
-use crate::model::{Credentials, Login, LongText, Page, Refusal, Request, Secret, TokenHash, VmName};
+use crate::model::{Credentials, Login, LongText, Refusal, Request, Secret, TokenHash, VmName};
 use crate::store::{RegistryStore, Store, StoreError, StoreFactory, Write, Written};
-use pages::{PageCache, PageRequest};
+use pages::{PageCache, PageRead, PageRequest};
 use password::{Hasher, PasswordCheck, run_of_start};
 use stored_costs::StoredCosts;
 
@@ -93,7 +93,7 @@ pub enum WorkResult {
     Verified(PasswordCheck),
     /// The page, and whether the client's login, if any, is still valid.
     Page {
-        page: Page,
+        page: PageRead,
         login_holds: bool,
     },
     /// A decoded long message.
@@ -217,7 +217,7 @@ impl WorkResult {
     }
 
     /// The page, and whether the client's login is still valid.
-    pub fn page(self) -> Result<(Page, bool), WrongResult> {
+    pub fn page(self) -> Result<(PageRead, bool), WrongResult> {
         match self {
             WorkResult::Page { page, login_holds } => Ok((page, login_holds)),
             _ => Err(WrongResult),

@@ -2,25 +2,31 @@
 
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Cursor, Items, List, Listing, Membership, Page, Peer, PeerEntry, PointFilter, Vm};
+use crate::model::{Cursor, Items, Peer, PeerEntry, PointFilter, Vm};
 use crate::store::{PointPage, PointPosition, PointStore, RegistryStore, Store, StoreError, VmPage};
 
 /// The page to read.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum PageRequest {
     Vms { after: VmId },
     Disks { after: DiskId },
-    Peers { list: List, peers: Vec<PeerIndex>, next: Option<Cursor> },
-    ManagedVms { after: VmId },
-    ManagedDisks { after: DiskId },
+    Peers { only_authenticated: bool, peers: Vec<PeerIndex>, next: Option<Cursor> },
     EverConnected { after: VmId },
-    Members { set: Membership, members: Vec<MemberIndex>, next: Option<Cursor> },
+    Members { members: Vec<MemberIndex>, next: Option<Cursor> },
     Points { filter: PointFilter, after: Option<PointPosition> },
 }
 
-/// A connection, as of the start of its page.
+/// The entries of a page, and where the next page begins; `None` after the last.
 #[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct PageRead {
+    pub items: Items,
+    pub next: Option<Cursor>,
+}
+
+/// A connection, as of the start of its page.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerIndex {
     /// Its index in the connection table.
     pub index: u32,
@@ -46,7 +52,7 @@ pub struct MemberIndex {
 pub(super) struct PageCache {
     /// Lists of the batch not requested yet.
     lists_left: usize,
-    page: Option<(List, Cursor, Page)>,
+    page: Option<(PageRequest, PageRead)>,
 }
 
 impl PageCache {
@@ -56,83 +62,72 @@ impl PageCache {
     }
 
     /// The page for `request`, cached or read.
-    pub(super) fn make(&mut self, request: PageRequest, store: &mut dyn Store) -> Result<Page, StoreError> {
+    pub(super) fn make(
+        &mut self,
+        request: PageRequest,
+        store: &mut dyn Store,
+    ) -> Result<PageRead, StoreError> {
         self.lists_left = self.lists_left.saturating_sub(1);
-        let Some((list, cursor)) = request.shared() else { return request.make(store) };
         match &self.page {
-            Some((cached_list, cached_cursor, page)) if *cached_list == list && *cached_cursor == cursor => {
-                return Ok(page.clone());
-            }
+            Some((cached, page)) if *cached == request => return Ok(page.clone()),
             _ => {}
         }
-        let page = request.make(store)?;
-        if self.lists_left > 0 {
-            self.page = Some((list, cursor, page.clone()));
+        if self.lists_left == 0 || !request.is_shareable() {
+            return request.make(store);
         }
+        let page = request.clone().make(store)?;
+        self.page = Some((request, page.clone()));
         Ok(page)
     }
 }
 
 impl PageRequest {
-    /// The cache key, if the page depends on it and the store only.
-    fn shared(&self) -> Option<(List, Cursor)> {
-        Some(match *self {
-            PageRequest::Vms { after } => (List::AllVms, Cursor::AfterVm(after)),
-            PageRequest::ManagedVms { after } => (List::ManagedVms, Cursor::AfterVm(after)),
-            PageRequest::EverConnected { after } => (List::EverConnectedVms, Cursor::AfterVm(after)),
-            PageRequest::Disks { after } => (List::AllDisks, Cursor::AfterDisk(after)),
-            PageRequest::ManagedDisks { after } => (List::ManagedDisks, Cursor::AfterDisk(after)),
-            PageRequest::Peers { .. } | PageRequest::Members { .. } | PageRequest::Points { .. } => {
-                return None;
-            }
-        })
+    /// Whether the page depends on the request and the store only.
+    fn is_shareable(&self) -> bool {
+        matches!(
+            self,
+            PageRequest::Vms { .. } | PageRequest::EverConnected { .. } | PageRequest::Disks { .. }
+        )
     }
 
     /// Reads the page.
-    pub(super) fn make(self, store: &mut dyn Store) -> Result<Page, StoreError> {
+    pub(super) fn make(self, store: &mut dyn Store) -> Result<PageRead, StoreError> {
         let rows_max = limits::PAGE_ROWS_MAX;
         match self {
-            PageRequest::Vms { after } => {
-                Ok(vms_page(List::AllVms, store.registry().vms_after(after, rows_max)?))
-            }
-            PageRequest::ManagedVms { after } => {
-                Ok(vms_page(List::ManagedVms, store.registry().vms_after(after, rows_max)?))
-            }
+            PageRequest::Vms { after } => Ok(vms_page(store.registry().vms_after(after, rows_max)?)),
             PageRequest::EverConnected { after } => {
-                Ok(vms_page(List::EverConnectedVms, store.registry().ever_connected_after(after, rows_max)?))
+                Ok(vms_page(store.registry().ever_connected_after(after, rows_max)?))
             }
-            PageRequest::Disks { after } => disks_page(store.registry(), List::AllDisks, after),
-            PageRequest::ManagedDisks { after } => disks_page(store.registry(), List::ManagedDisks, after),
-            PageRequest::Peers { list, peers, next } => peers_page(store.registry(), list, peers, next),
-            PageRequest::Points { filter, after } => points_page(store.points(), filter, after),
-            PageRequest::Members { set, members, next } => {
-                members_page(store.registry(), set, &members, next)
+            PageRequest::Disks { after } => disks_page(store.registry(), after),
+            PageRequest::Peers { only_authenticated, peers, next } => {
+                peers_page(store.registry(), only_authenticated, peers, next)
             }
+            PageRequest::Points { filter, after } => points_page(store.points(), &filter, after),
+            PageRequest::Members { members, next } => members_page(store.registry(), &members, next),
         }
     }
 }
 
-fn vms_page(list: List, VmPage { vms, is_last }: VmPage) -> Page {
+fn vms_page(VmPage { vms, is_last }: VmPage) -> PageRead {
     let next = vms.last().filter(|_| !is_last).map(|vm| Cursor::AfterVm(vm.id));
-    Page { listing: Listing::List(list), items: Items::Vms(vms), next }
+    PageRead { items: Items::Vms(vms), next }
 }
 
-fn disks_page(store: &mut dyn RegistryStore, list: List, after: DiskId) -> Result<Page, StoreError> {
+fn disks_page(store: &mut dyn RegistryStore, after: DiskId) -> Result<PageRead, StoreError> {
     let disks = store.disks_after(after, limits::PAGE_ROWS_MAX)?;
     let is_full = disks.len() == limits::PAGE_ROWS_MAX;
     let next = disks.last().filter(|_| is_full).map(|last| Cursor::AfterDisk(last.disk.id));
-    Ok(Page { listing: Listing::List(list), items: Items::Disks(disks), next })
+    Ok(PageRead { items: Items::Disks(disks), next })
 }
 
 fn points_page(
     store: &mut dyn PointStore,
-    filter: PointFilter,
+    filter: &PointFilter,
     after: Option<PointPosition>,
-) -> Result<Page, StoreError> {
-    let PointPage { series, next } = store.points_after(&filter, after, limits::POINTS_PER_PAGE_MAX)?;
-    let next = next
-        .map(|PointPosition { series, timestamp: second }| Cursor::AfterPoint { series, timestamp: second });
-    Ok(Page { listing: Listing::Points(filter), items: Items::Points(series), next })
+) -> Result<PageRead, StoreError> {
+    let PointPage { series, next } = store.points_after(filter, after, limits::POINTS_PER_PAGE_MAX)?;
+    let next = next.map(|PointPosition { series, timestamp }| Cursor::AfterPoint { series, timestamp });
+    Ok(PageRead { items: Items::Points(series), next })
 }
 
 /// Joins connections with their VMs. If a VM was removed, an active connection is listed without it, and an
@@ -140,10 +135,10 @@ fn points_page(
 /// the first.
 fn peers_page(
     store: &mut dyn RegistryStore,
-    list: List,
+    only_authenticated: bool,
     peers: Vec<PeerIndex>,
     mut next: Option<Cursor>,
-) -> Result<Page, StoreError> {
+) -> Result<PageRead, StoreError> {
     let mut entries: Vec<PeerEntry> = Vec::new();
     let mut rows = 0;
     for connection in peers {
@@ -151,7 +146,7 @@ fn peers_page(
             Some(id) => store.vms(&[id])?.pop(),
             None => None,
         };
-        if vm.is_none() && list == List::AuthenticatedVms {
+        if vm.is_none() && only_authenticated {
             continue;
         }
         rows += 1 + vm.as_ref().map_or(0, |vm| vm.disks.len());
@@ -161,21 +156,16 @@ fn peers_page(
         }
         entries.push(PeerEntry { peer: connection.peer, vm });
     }
-    Ok(Page { listing: Listing::List(list), items: Items::Peers(entries), next })
+    Ok(PageRead { items: Items::Peers(entries), next })
 }
 
 /// Looks up the members of a set. Leaves out VMs that were removed, or that got a password and have no authenticated
 /// connection. The page ends early before a VM that would exceed the row limit, unless it is the first.
 fn members_page(
     store: &mut dyn RegistryStore,
-    set: Membership,
     members: &[MemberIndex],
     next: Option<Cursor>,
-) -> Result<Page, StoreError> {
-    let list = match set {
-        Membership::Authorized => List::AuthorizedVms,
-        Membership::Connected => List::ConnectedVms,
-    };
+) -> Result<PageRead, StoreError> {
     let (mut vms, mut rows, mut last) = (Vec::new(), 0, None);
     for chunk in members.chunks(limits::MEMBERS_PER_QUERY) {
         let ids: Vec<VmId> = chunk.iter().map(|member| member.vm).collect();
@@ -186,11 +176,11 @@ fn members_page(
             rows += vm.as_ref().map_or(0, |vm| 1 + vm.disks.len());
             if let (true, Some(last)) = (rows > limits::PAGE_ROWS_MAX && !vms.is_empty(), last) {
                 let next = Some(Cursor::AfterMember(last));
-                return Ok(Page { listing: Listing::List(list), items: Items::Vms(vms), next });
+                return Ok(PageRead { items: Items::Vms(vms), next });
             }
             vms.extend(vm);
             last = Some(member.index);
         }
     }
-    Ok(Page { listing: Listing::List(list), items: Items::Vms(vms), next })
+    Ok(PageRead { items: Items::Vms(vms), next })
 }

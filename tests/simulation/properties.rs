@@ -313,8 +313,8 @@ fn action(random: &mut Random) -> (Request, String) {
         }
         1 => {
             let lists = [
-                ("list_all_vms", List::ManagedVms),
-                ("list_all_disks", List::ManagedDisks),
+                ("list_all_vms", List::AllVms),
+                ("list_all_disks", List::AllDisks),
                 ("list_authorized_vms", List::AuthorizedVms),
                 ("list_connected_vms", List::ConnectedVms),
                 ("list_ever_connected", List::EverConnectedVms),

@@ -5,10 +5,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::super::token::Random;
-use super::{App, Continue, Next, StageInfo};
+use super::{App, Continue, Next, Resume, StageInfo};
 use crate::clock::UnixSeconds;
 use crate::dialect::convert;
-use crate::ids::ConnId;
 use crate::limits;
 use crate::model::{Answer, CommandName, Failure};
 use crate::work::{Compute, Work, WorkResult, WrongResult};
@@ -53,13 +52,7 @@ impl StageInfo for Stage {
 }
 
 impl Continue for Stage {
-    fn resume(
-        self,
-        _: &mut App,
-        _: ConnId,
-        result: WorkResult,
-        _: UnixSeconds,
-    ) -> Result<Next<Stage>, WrongResult> {
+    fn resume(self, _: Resume<'_>, result: WorkResult) -> Result<Next<Stage>, WrongResult> {
         Ok(Next::Answer(Answer::Converted(result.converted()?)))
     }
 }

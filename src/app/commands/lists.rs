@@ -1,61 +1,48 @@
 //! Answers in pages: `list`, the lists of the dialect `action`, and `get`.
 
 use super::super::access::Permission;
-use super::{App, Continue, Next, StageInfo};
-use crate::clock::UnixSeconds;
+use super::{App, Context, Continue, Next, Resume, StageInfo};
 use crate::ids::{ConnId, DiskId, VmId};
-use crate::model::{CommandName, Cursor, Failure, List, Listing, Login, Membership, PointFilter, Principal};
+use crate::model::{CommandName, Cursor, Failure, List, Listing, Login, Membership, Page, Principal, Query};
 use crate::store::PointPosition;
-use crate::work::pages::PageRequest;
+use crate::work::pages::{PageRead, PageRequest};
 use crate::work::{Read, Requester, Work, WorkResult, WrongResult};
 
 /// A worker makes a page.
 #[derive(Debug)]
 pub struct Stage {
-    command: CommandName,
-    /// The login of the client, if it has one.
+    listing: Listing,
+    /// The login that the worker checks, if the client has one.
     login: Option<Login>,
 }
 
 impl App {
+    /// Begins the first page of an answer.
+    pub(super) fn list(&mut self, context: Context, command: CommandName, query: Query) -> Next<Stage> {
+        self.begin_page(context.conn, Listing { command, query, caller: context.caller }, None)
+    }
+
     /// Begins the next page of an answer.
     pub fn page(&mut self, conn: ConnId, listing: Listing, cursor: Cursor) -> Next {
-        let next = match listing {
-            Listing::List(list) => self.list(conn, list, Some(cursor)),
-            Listing::Points(filter) => self.get(conn, filter, Some(cursor)),
-        };
-        next.map(super::Stage::Lists)
+        self.begin_page(conn, listing, Some(cursor)).map(super::Stage::Lists)
     }
 
-    /// Begins the page of `list` at `cursor`, or the first. Checks the right again: the client may have lost it since
-    /// the previous page.
-    pub(super) fn list(&mut self, conn: ConnId, list: List, cursor: Option<Cursor>) -> Next<Stage> {
-        self.begin_page(conn, list.command(), self.page_request(list, cursor))
-    }
-
-    /// Begins the page of matching points at `cursor`, or the first.
-    pub(super) fn get(&mut self, conn: ConnId, filter: PointFilter, cursor: Option<Cursor>) -> Next<Stage> {
-        let after = match cursor {
-            None => None,
-            Some(Cursor::AfterPoint { series, timestamp }) => Some(PointPosition { series, timestamp }),
-            Some(_) => return Next::failed(Failure::Internal),
-        };
-        self.begin_page(conn, CommandName::Get, Some(PageRequest::Points { filter, after }))
-    }
-
-    fn begin_page(&mut self, conn: ConnId, command: CommandName, page: Option<PageRequest>) -> Next<Stage> {
-        let Some(requester) = self.requester(conn, command) else {
+    /// Begins the page at `cursor`, or the first. Checks the right again: the client may have lost it since the previous
+    /// page.
+    fn begin_page(&mut self, conn: ConnId, listing: Listing, cursor: Option<Cursor>) -> Next<Stage> {
+        let Some(requester) = self.requester(conn, &listing) else {
             return Next::failed(Failure::AuthenticationRequired);
         };
-        let Some(page) = page else { return Next::failed(Failure::Internal) };
-        let stage = Stage { command, login: requester.login().cloned() };
+        let Some(page) = self.page_request(&listing.query, cursor) else {
+            return Next::failed(Failure::Internal);
+        };
+        let stage = Stage { listing, login: requester.login().cloned() };
         Next::Work { work: Work::Read(Read::ListPage { requester, page }), stage }
     }
 
-    /// The client and the login that its right to `command` depends on; `None` if it has no right.
-    fn requester(&self, conn: ConnId, command: CommandName) -> Option<Requester> {
-        let principal = self.presence.principal(conn);
-        match (self.permission(conn, command, &principal), principal) {
+    /// The client and the login that its right depends on; `None` if it has no right.
+    fn requester(&self, conn: ConnId, listing: &Listing) -> Option<Requester> {
+        match self.permission(conn, listing.command, &listing.caller) {
             (Permission::Allowed, Principal::Vm(login)) => Some(Requester::AnyClient(Some(login))),
             (Permission::Allowed, _) => Some(Requester::AnyClient(None)),
             (Permission::AllowedAsItself, Principal::Vm(login)) => Some(Requester::Vm(login)),
@@ -63,14 +50,25 @@ impl App {
         }
     }
 
-    /// `None` if `cursor` belongs to another list.
-    fn page_request(&self, list: List, cursor: Option<Cursor>) -> Option<PageRequest> {
+    /// `None` if `cursor` belongs to another query.
+    fn page_request(&self, query: &Query, cursor: Option<Cursor>) -> Option<PageRequest> {
+        let list = match query {
+            Query::List(list) => *list,
+            Query::Points(filter) => {
+                let after = match cursor {
+                    None => None,
+                    Some(Cursor::AfterPoint { series, timestamp }) => {
+                        Some(PointPosition { series, timestamp })
+                    }
+                    Some(_) => return None,
+                };
+                return Some(PageRequest::Points { filter: filter.clone(), after });
+            }
+        };
         Some(match list {
             List::AllVms => PageRequest::Vms { after: vm(cursor)? },
-            List::ManagedVms => PageRequest::ManagedVms { after: vm(cursor)? },
             List::EverConnectedVms => PageRequest::EverConnected { after: vm(cursor)? },
             List::AllDisks => PageRequest::Disks { after: disk(cursor)? },
-            List::ManagedDisks => PageRequest::ManagedDisks { after: disk(cursor)? },
             List::ActiveVms | List::AuthenticatedVms => {
                 let from = match cursor {
                     None => 0,
@@ -78,7 +76,7 @@ impl App {
                     Some(_) => return None,
                 };
                 let (peers, next) = self.presence.page(list, from);
-                PageRequest::Peers { list, peers, next }
+                PageRequest::Peers { only_authenticated: list == List::AuthenticatedVms, peers, next }
             }
             List::AuthorizedVms => self.members(Membership::Authorized, cursor)?,
             List::ConnectedVms => self.members(Membership::Connected, cursor)?,
@@ -92,7 +90,7 @@ impl App {
             Some(_) => return None,
         };
         let (members, next) = self.presence.membership().page(set, after);
-        Some(PageRequest::Members { set, members, next })
+        Some(PageRequest::Members { members, next })
     }
 }
 
@@ -114,7 +112,7 @@ fn disk(cursor: Option<Cursor>) -> Option<DiskId> {
 
 impl StageInfo for Stage {
     fn command(&self) -> CommandName {
-        self.command
+        self.listing.command
     }
 
     fn login(&self) -> Option<&Login> {
@@ -127,17 +125,14 @@ impl StageInfo for Stage {
 }
 
 impl Continue for Stage {
-    fn resume(
-        self,
-        app: &mut App,
-        conn: ConnId,
-        result: WorkResult,
-        _: UnixSeconds,
-    ) -> Result<Next<Stage>, WrongResult> {
-        let (page, login_holds) = result.page()?;
+    fn resume(self, at: Resume<'_>, result: WorkResult) -> Result<Next<Stage>, WrongResult> {
+        let Resume { app, conn, .. } = at;
+        let (PageRead { items, next }, login_holds) = result.page()?;
+        let mut listing = self.listing;
         if let Some(login) = self.login.filter(|_| !login_holds) {
             app.presence.log_out_as(conn, &login);
+            listing.caller.login = None;
         }
-        Ok(Next::Page(page))
+        Ok(Next::Page(Page { listing, items, next }))
     }
 }

@@ -2,10 +2,12 @@
 
 use super::super::audit::Subject;
 use super::super::token;
-use super::{App, Context, Continue, Next, StageInfo, TokenStage};
+use super::{App, Context, Continue, Next, Resume, StageInfo, TokenStage};
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, VmId};
-use crate::model::{Answer, CommandName, Credentials, Failure, Login, Scope, Secret, TokenHash, VmName};
+use crate::model::{
+    Answer, Caller, CommandName, Credentials, Failure, Login, Scope, Secret, TokenHash, VmName,
+};
 use crate::store::Write;
 use crate::work::password::PasswordCheck;
 use crate::work::{Hash, Read, Work, WorkResult, WrongResult};
@@ -56,8 +58,9 @@ impl App {
         let Some(owner) = owner else {
             return Next::failed(Failure::InvalidToken);
         };
+        let mut caller = Caller { login: None, is_forwarded: request.is_forwarded };
         match self.presence.login(conn) {
-            _ if request.scope == Scope::Request => self.presence.set_request_login(conn, owner),
+            _ if request.scope == Scope::Request => caller.login = Some(owner),
             Some(current) if current.id != owner.id => return Next::failed(Failure::TokenOfAnotherVm),
             Some(_) => {}
             None => {
@@ -65,7 +68,7 @@ impl App {
                 self.presence.log_in(conn, owner, Some(token));
             }
         }
-        self.run(conn, request, Some(token), now)
+        self.run(conn, request, Some(token), caller, now)
     }
 
     pub(super) fn logout(&mut self, context: Context) -> Next<Stage> {
@@ -166,13 +169,8 @@ impl StageInfo for Stage {
 }
 
 impl Continue for Stage {
-    fn resume(
-        self,
-        app: &mut App,
-        conn: ConnId,
-        result: WorkResult,
-        now: UnixSeconds,
-    ) -> Result<Next<Stage>, WrongResult> {
+    fn resume(self, at: Resume<'_>, result: WorkResult) -> Result<Next<Stage>, WrongResult> {
+        let Resume { app, conn, now } = at;
         Ok(match self {
             Stage::Find { name, password, scope } => verify(name, password, scope, result.credentials()?),
             Stage::Verify { login, scope, .. } => {

@@ -4,7 +4,7 @@
 //! authorized only for the connection authenticated as it. Each request reads from the store which of the two a VM is.
 
 use super::super::audit::Subject;
-use super::{App, Context, Continue, Next, StageInfo};
+use super::{App, Context, Continue, Next, Resume, StageInfo};
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, VmId};
 use crate::model::{
@@ -246,13 +246,8 @@ impl StageInfo for Stage {
 }
 
 impl Continue for Stage {
-    fn resume(
-        self,
-        app: &mut App,
-        conn: ConnId,
-        result: WorkResult,
-        now: UnixSeconds,
-    ) -> Result<Next<Stage>, WrongResult> {
+    fn resume(self, at: Resume<'_>, result: WorkResult) -> Result<Next<Stage>, WrongResult> {
+        let Resume { app, conn, now } = at;
         Ok(match self {
             Stage::Add => {
                 let Written::Registered(id) = result.written()? else { return Err(WrongResult) };

@@ -16,7 +16,8 @@ use super::audit::Subject;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, VmId};
 use crate::model::{
-    Answer, Command, CommandName, Failure, Login, Page, Principal, Request, Scope, TokenHash, VmName,
+    Answer, Caller, Command, CommandName, Failure, Login, Page, Principal, Query, Request, Scope, TokenHash,
+    VmName,
 };
 use crate::work::{Work, WorkResult, WrongResult};
 
@@ -68,12 +69,13 @@ pub struct TokenStage {
     pub(super) current: Option<Login>,
 }
 
-/// The environment of a running request.
+/// The environment in which a request starts.
 pub(super) struct Context {
     pub(super) conn: ConnId,
     pub(super) now: UnixSeconds,
     pub(super) scope: Scope,
     pub(super) principal: Principal,
+    pub(super) caller: Caller,
     /// The command is allowed for the principal's own VM only.
     pub(super) is_own: bool,
     /// The token that came with the request, if it is valid.
@@ -122,13 +124,14 @@ pub(super) trait StageInfo {
 /// A stage that continues with the result of its work.
 pub(super) trait Continue: StageInfo + Sized {
     /// Continues with `result`. Fails if the result belongs to other work.
-    fn resume(
-        self,
-        app: &mut App,
-        conn: ConnId,
-        result: WorkResult,
-        now: UnixSeconds,
-    ) -> Result<Next<Self>, WrongResult>;
+    fn resume(self, at: Resume<'_>, result: WorkResult) -> Result<Next<Self>, WrongResult>;
+}
+
+/// The environment in which a stage continues.
+pub(super) struct Resume<'a> {
+    pub(super) app: &'a mut App,
+    pub(super) conn: ConnId,
+    pub(super) now: UnixSeconds,
 }
 
 impl<S> Next<S> {
@@ -213,10 +216,11 @@ impl App {
         conn: ConnId,
         request: Box<Request>,
         token: Option<TokenHash>,
+        caller: Caller,
         now: UnixSeconds,
     ) -> Next {
-        let principal = self.presence.principal(conn);
-        let is_own = match self.permission(conn, request.name, &principal) {
+        let (permission, principal) = self.permission(conn, request.name, &caller);
+        let is_own = match permission {
             Permission::Allowed => false,
             Permission::AllowedAsItself => true,
             Permission::AuthenticationRequired => return Next::failed(Failure::AuthenticationRequired),
@@ -229,7 +233,7 @@ impl App {
         }
         match request.command {
             Ok(command) => {
-                let context = Context { conn, now, scope: request.scope, principal, is_own, token };
+                let context = Context { conn, now, scope: request.scope, principal, caller, is_own, token };
                 self.start(command, context)
             }
             Err(failure) => Next::failed(failure),
@@ -249,12 +253,15 @@ impl App {
                 login::authenticate(name, password, context.scope).map(Stage::Login)
             }
             Command::Logout => self.logout(context).map(Stage::Login),
-            Command::List(list) | Command::ActionList(list) => {
-                self.list(context.conn, list, None).map(Stage::Lists)
+            Command::List(list) => self.list(context, CommandName::List, Query::List(list)).map(Stage::Lists),
+            Command::ActionList(list) => {
+                self.list(context, CommandName::ActionList, Query::List(list)).map(Stage::Lists)
             }
             Command::Convert { data } => self.convert(data, context.now).map(Stage::Convert),
             Command::Put(put) => points::put(context, put).map(Stage::Points),
-            Command::Get(filter) => self.get(context.conn, filter, None).map(Stage::Lists),
+            Command::Get(filter) => {
+                self.list(context, CommandName::Get, Query::Points(filter)).map(Stage::Lists)
+            }
             Command::AddVm { shape, disk_sizes_gib } => {
                 self.add_vm(shape, disk_sizes_gib, context.now).map(Stage::Managed)
             }
@@ -277,18 +284,19 @@ impl App {
         result: WorkResult,
         now: UnixSeconds,
     ) -> Result<Next, WrongResult> {
+        let at = Resume { app: self, conn, now };
         Ok(match stage {
             Stage::Token(stage) => {
                 let (owner, current_holds) = result.token()?;
                 self.resume_with_token(conn, stage, owner, current_holds, now)
             }
-            Stage::Vms(stage) => stage.resume(self, conn, result, now)?.map(Stage::Vms),
-            Stage::Login(stage) => stage.resume(self, conn, result, now)?.map(Stage::Login),
-            Stage::Lists(stage) => stage.resume(self, conn, result, now)?.map(Stage::Lists),
-            Stage::Points(stage) => stage.resume(self, conn, result, now)?.map(Stage::Points),
-            Stage::Managed(stage) => stage.resume(self, conn, result, now)?.map(Stage::Managed),
-            Stage::Convert(stage) => stage.resume(self, conn, result, now)?.map(Stage::Convert),
-            Stage::Server(stage) => stage.resume(self, conn, result, now)?.map(Stage::Server),
+            Stage::Vms(stage) => stage.resume(at, result)?.map(Stage::Vms),
+            Stage::Login(stage) => stage.resume(at, result)?.map(Stage::Login),
+            Stage::Lists(stage) => stage.resume(at, result)?.map(Stage::Lists),
+            Stage::Points(stage) => stage.resume(at, result)?.map(Stage::Points),
+            Stage::Managed(stage) => stage.resume(at, result)?.map(Stage::Managed),
+            Stage::Convert(stage) => stage.resume(at, result)?.map(Stage::Convert),
+            Stage::Server(stage) => stage.resume(at, result)?.map(Stage::Server),
         })
     }
 }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{App, Context, Continue, Next, StageInfo, Subject};
-use crate::clock::UnixSeconds;
-use crate::ids::ConnId;
+use super::{App, Context, Continue, Next, Resume, StageInfo, Subject};
 use crate::limits;
 use crate::model::{Answer, CommandName, Failure, Login, Principal, Put};
 use crate::store::{Write, Written};
@@ -67,13 +65,8 @@ impl StageInfo for Stage {
 }
 
 impl Continue for Stage {
-    fn resume(
-        self,
-        app: &mut App,
-        _: ConnId,
-        result: WorkResult,
-        _: UnixSeconds,
-    ) -> Result<Next<Stage>, WrongResult> {
+    fn resume(self, at: Resume<'_>, result: WorkResult) -> Result<Next<Stage>, WrongResult> {
+        let app = at.app;
         let Written::Put { refused } = result.written()? else { return Err(WrongResult) };
         app.points.put += (self.count - refused.len().min(self.count)) as u64;
         app.points.refused += refused.len() as u64;

@@ -1,7 +1,6 @@
 //! The server itself: `ping`, `stats` and the health check.
 
-use super::{App, Continue, Next, StageInfo};
-use crate::clock::UnixSeconds;
+use super::{App, Continue, Next, Resume, StageInfo};
 use crate::ids::ConnId;
 use crate::model::{Answer, CommandName, Failure};
 use crate::work::{Read, Work, WorkResult, WrongResult};
@@ -30,15 +29,9 @@ impl StageInfo for Stage {
 }
 
 impl Continue for Stage {
-    fn resume(
-        self,
-        app: &mut App,
-        _: ConnId,
-        result: WorkResult,
-        _: UnixSeconds,
-    ) -> Result<Next<Stage>, WrongResult> {
+    fn resume(self, at: Resume<'_>, result: WorkResult) -> Result<Next<Stage>, WrongResult> {
         result.pinged()?;
-        Ok(match app.health.are_writes_healthy() {
+        Ok(match at.app.health.are_writes_healthy() {
             true => Next::Answer(Answer::Healthy),
             false => Next::failed(Failure::StoreUnavailable),
         })

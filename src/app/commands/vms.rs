@@ -1,9 +1,7 @@
 //! VMs of the dialect `command`: `register` and `update`.
 
 use super::super::audit::Subject;
-use super::{App, Context, Continue, Next, StageInfo};
-use crate::clock::UnixSeconds;
-use crate::ids::ConnId;
+use super::{Context, Continue, Next, Resume, StageInfo};
 use crate::model::{Answer, CommandName, Failure, Login, NewVm, Secret, VmChange, VmName, VmShape};
 use crate::store::Write;
 use crate::work::{Hash, Read, Work, WorkResult, WrongResult};
@@ -80,13 +78,8 @@ impl StageInfo for Stage {
 }
 
 impl Continue for Stage {
-    fn resume(
-        self,
-        app: &mut App,
-        _: ConnId,
-        result: WorkResult,
-        now: UnixSeconds,
-    ) -> Result<Next<Stage>, WrongResult> {
+    fn resume(self, at: Resume<'_>, result: WorkResult) -> Result<Next<Stage>, WrongResult> {
+        let Resume { app, now, .. } = at;
         Ok(match self {
             Stage::FindName { vm, password } => match result.credentials()? {
                 Some(_) => Next::failed(Failure::AlreadyRegistered),

@@ -219,8 +219,8 @@ static ACTIONS: [ActionSpec; 10] = {
     use CommandName::{ActionList, AddVm, AuthorizeVm, ConnectVm, LogoutVm, UpdateVm};
     [
         known("add_vm", AddVm, add_vm),
-        known("list_all_vms", ActionList, |_| Ok(Command::ActionList(List::ManagedVms))),
-        known("list_all_disks", ActionList, |_| Ok(Command::ActionList(List::ManagedDisks))),
+        known("list_all_vms", ActionList, |_| Ok(Command::ActionList(List::AllVms))),
+        known("list_all_disks", ActionList, |_| Ok(Command::ActionList(List::AllDisks))),
         known("authenticate", AuthorizeVm, authenticate),
         known("connect", ConnectVm, connect),
         known("list_authorized_vms", ActionList, |_| Ok(Command::ActionList(List::AuthorizedVms))),

@@ -36,8 +36,8 @@ fn every_action_is_parsed_with_its_fields() {
             add(1 << 30, 65535, &[1 << 50]),
         ),
         ("add_vm", r#", "ram": 1, "disks": [1], "cpu": null"#, add(1, 1, &[1])),
-        ("list_all_vms", "", list(List::ManagedVms)),
-        ("list_all_disks", "", list(List::ManagedDisks)),
+        ("list_all_vms", "", list(List::AllVms)),
+        ("list_all_disks", "", list(List::AllDisks)),
         ("list_authorized_vms", "", list(List::AuthorizedVms)),
         ("list_connected_vms", "", list(List::ConnectedVms)),
         ("list_ever_connected", "", list(List::EverConnectedVms)),
@@ -104,8 +104,8 @@ fn every_action_belongs_to_this_dialect_and_has_one_name() {
     for known in &ACTIONS {
         let request = decode(&format!("{{\"action\": \"{}\"}}", known.text)).expect(known.text);
         assert_eq!(request.name, known.name);
-        if let Ok(Command::ActionList(list)) = request.command {
-            assert_eq!(list.command(), known.name, "{}", known.text);
+        if let Ok(Command::ActionList(_)) = request.command {
+            assert_eq!(known.name, CommandName::ActionList, "{}", known.text);
         }
     }
 }
@@ -121,7 +121,7 @@ fn unknown_fields_are_ignored() {
     ] {
         let wanted = add(1, 1, &[1]);
         assert_eq!(command("add_vm", &format!("{fields}, \"ram\": 1, \"disks\": [1]")), wanted, "{fields}");
-        assert_eq!(command("list_all_vms", fields), Ok(Command::ActionList(List::ManagedVms)), "{fields}");
+        assert_eq!(command("list_all_vms", fields), Ok(Command::ActionList(List::AllVms)), "{fields}");
     }
 }
 

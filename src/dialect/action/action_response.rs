@@ -5,9 +5,7 @@ use std::borrow::Cow;
 
 use crate::dialect::PageProgress;
 use crate::dialect::json_writer::{begin_reply, write_items, write_json, write_raw, write_vm_shape};
-use crate::model::{
-    ActionAnswer, Answer, Disk, DiskOfVm, Failure, Items, List, Listing, Page, RequestId, Vm,
-};
+use crate::model::{ActionAnswer, Answer, Disk, DiskOfVm, Failure, Items, List, Page, Query, RequestId, Vm};
 
 /// Writes a complete reply.
 pub(in crate::dialect) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
@@ -37,7 +35,7 @@ pub(in crate::dialect) fn encode_page(
     progress: &mut PageProgress,
     output: &mut Vec<u8>,
 ) {
-    let Listing::List(list) = page.listing else {
+    let Query::List(list) = page.listing.query else {
         debug_assert!(false, "no action asks for points");
         return;
     };
@@ -82,8 +80,8 @@ fn message(failure: &Failure) -> Cow<'static, str> {
 
 fn list_name(list: List) -> &'static str {
     match list {
-        List::AllVms | List::ManagedVms => "all_vms",
-        List::AllDisks | List::ManagedDisks => "all_disks",
+        List::AllVms => "all_vms",
+        List::AllDisks => "all_disks",
         List::AuthorizedVms | List::AuthenticatedVms => "authorized_vms",
         List::ConnectedVms | List::ActiveVms => "connected_vms",
         List::EverConnectedVms => "all_connected_vms",

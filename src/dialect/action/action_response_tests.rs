@@ -3,7 +3,7 @@
 use super::*;
 use crate::dialect;
 use crate::ids::{DiskId, VmId};
-use crate::model::{BadField, Cursor, Dialect, VmName, VmShape};
+use crate::model::{BadField, Caller, CommandName, Cursor, Dialect, Listing, Query, VmName, VmShape};
 
 /// The reply, without and with an id.
 fn replies(answer: &Answer) -> [String; 2] {
@@ -54,7 +54,15 @@ fn list(list: List, id: Option<&RequestId>, pages: Vec<Items>) -> String {
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, items) in pages.into_iter().enumerate() {
         let next = (index + 1 < count).then_some(Cursor::AfterMember(1));
-        let page = Page { listing: Listing::List(list), items, next };
+        let page = Page {
+            listing: Listing {
+                command: CommandName::List,
+                query: Query::List(list),
+                caller: Caller::default(),
+            },
+            items,
+            next,
+        };
         dialect::encode_page(Dialect::Action, id, &page, &mut progress, &mut output);
     }
     String::from_utf8(output).expect("UTF-8")
@@ -73,7 +81,7 @@ fn lists_are_written_with_numeric_vm_ids() {
     let one = r#"{"id":1,"ram":512,"cpu":4,"disks":[{"id":1,"size":100},{"id":2,"size":1125899906842624}]}"#;
     let other = r#"{"id":9,"ram":512,"cpu":4,"disks":[]}"#;
     for (of, name) in [
-        (List::ManagedVms, "all_vms"),
+        (List::AllVms, "all_vms"),
         (List::AuthorizedVms, "authorized_vms"),
         (List::ConnectedVms, "connected_vms"),
         (List::EverConnectedVms, "all_connected_vms"),
@@ -91,5 +99,5 @@ fn lists_are_written_with_numeric_vm_ids() {
     let of_vm = DiskOfVm { disk: disk(3, 10), vm_id: VmId(7), vm_name: VmName::from_store("b") };
     let wanted = r#"{"all_disks":[{"id":3,"vm_id":7,"size":10},{"id":3,"vm_id":7,"size":10}]}"#;
     let pages = vec![Items::Disks(vec![of_vm.clone()]), Items::Disks(vec![of_vm])];
-    assert_eq!(list(List::ManagedDisks, None, pages), wanted);
+    assert_eq!(list(List::AllDisks, None, pages), wanted);
 }

@@ -10,7 +10,7 @@ use super::{LISTS, points};
 use crate::dialect::PageProgress;
 use crate::dialect::json_writer::{begin_reply, write_items, write_json, write_raw, write_vm_shape};
 use crate::model::{
-    Answer, Disk, DiskOfVm, Failure, Items, List, Listing, Page, Peer, PeerEntry, RequestId, Statistics, Vm,
+    Answer, Disk, DiskOfVm, Failure, Items, List, Page, Peer, PeerEntry, Query, RequestId, Statistics, Vm,
     VmName,
 };
 
@@ -77,7 +77,7 @@ pub(in crate::dialect) fn encode_page(
         progress.has_begun = true;
         head(id, "success", None, output);
         write_raw(output, "{");
-        if let Listing::List(list) = page.listing {
+        if let Query::List(list) = page.listing.query {
             write_raw(output, "\"");
             write_raw(output, list_name(list));
             write_raw(output, "\":[");
@@ -90,9 +90,9 @@ pub(in crate::dialect) fn encode_page(
         Items::Peers(peers) => write_items(peers, &mut progress.has_items, output, peer),
     }
     if page.next.is_none() {
-        match page.listing {
-            Listing::List(_) => write_raw(output, "]"),
-            Listing::Points(_) => points::end_series(progress, output),
+        match page.listing.query {
+            Query::List(_) => write_raw(output, "]"),
+            Query::Points(_) => points::end_series(progress, output),
         }
         write_raw(output, "}}");
     }

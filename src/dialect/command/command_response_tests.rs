@@ -3,7 +3,7 @@
 use super::*;
 use crate::dialect;
 use crate::ids::{DiskId, VmId};
-use crate::model::{BadField, Cursor, Dialect, Secret, VmShape};
+use crate::model::{BadField, Caller, CommandName, Cursor, Dialect, Listing, Query, Secret, VmShape};
 
 fn encode(id: Option<&str>, answer: &Answer) -> String {
     let id = id.map(|id| RequestId(id.into()));
@@ -116,7 +116,15 @@ fn pages(id: Option<&str>, list: List, pages: Vec<Items>) -> String {
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, items) in pages.into_iter().enumerate() {
         let next = (index + 1 < count).then_some(Cursor::FromPeer(0));
-        let page = Page { listing: Listing::List(list), items, next };
+        let page = Page {
+            listing: Listing {
+                command: CommandName::List,
+                query: Query::List(list),
+                caller: Caller::default(),
+            },
+            items,
+            next,
+        };
         dialect::encode_page(Dialect::Command, id.as_ref(), &page, &mut progress, &mut output);
     }
     String::from_utf8(output).unwrap()

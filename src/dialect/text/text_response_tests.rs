@@ -3,7 +3,7 @@
 use super::*;
 use crate::dialect;
 use crate::ids::SeriesId;
-use crate::model::{Cursor, Dialect, Listing, MetricValue, PointFilter, Series};
+use crate::model::{Caller, CommandName, Cursor, Dialect, Listing, MetricValue, PointFilter, Query, Series};
 
 fn encode(answer: &Answer, count: usize) -> String {
     let mut output = b"before ".to_vec();
@@ -57,8 +57,15 @@ fn pages(pages: Vec<Vec<Series>>) -> String {
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, series) in pages.into_iter().enumerate() {
         let next = (index + 1 < count).then_some(Cursor::AfterPoint { series: SeriesId(1), timestamp: 1 });
-        let page =
-            Page { listing: Listing::Points(PointFilter::default()), items: Items::Points(series), next };
+        let page = Page {
+            listing: Listing {
+                command: CommandName::Get,
+                query: Query::Points(PointFilter::default()),
+                caller: Caller::default(),
+            },
+            items: Items::Points(series),
+            next,
+        };
         dialect::encode_page(Dialect::Text, None, &page, &mut progress, &mut output);
     }
     String::from_utf8(output).unwrap()

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::ids::SeriesId;
-use crate::model::{Items, MetricKey, MetricValue, Point, Put, Series};
+use crate::model::{
+    Caller, Command, CommandName, Items, Listing, MetricKey, MetricValue, Point, PointFilter, Put, Query,
+    Series,
+};
 
 impl Bench {
     fn speaking(text: &str) -> Bench {
@@ -43,8 +46,15 @@ impl Bench {
     }
 
     fn answer_page(&mut self, seq: RequestSeq, series: Vec<Series>, next: Option<Cursor>) {
-        let page =
-            Page { listing: Listing::Points(PointFilter::default()), items: Items::Points(series), next };
+        let page = Page {
+            listing: Listing {
+                command: CommandName::Get,
+                query: Query::Points(PointFilter::default()),
+                caller: Caller::default(),
+            },
+            items: Items::Points(series),
+            next,
+        };
         assert!(self.session.complete_page(seq, &page, &mut self.output, &self.date));
     }
 
@@ -104,7 +114,9 @@ fn puts_and_gets_answer_in_the_documented_format() {
     let (seq, filter) = bench.get();
     assert_eq!(filter, PointFilter::default());
     bench.answer_page(seq, vec![test_key(&[(1_503_319_739, 13.0)])], Some(AFTER));
-    assert!(matches!(bench.next(), Step::NextPage(of, Listing::Points(_), AFTER) if of == seq));
+    assert!(
+        matches!(bench.next(), Step::NextPage(of, Listing { query: Query::Points(_), .. }, AFTER) if of == seq)
+    );
     let rest = vec![test_key(&[(1_503_319_740, 12.0)]), series(2, "another_key", &[(1_503_319_739, 10.0)])];
     bench.answer_page(seq, rest, None);
     let wanted = "ok\ntest_key 13.0 1503319739\ntest_key 12.0 1503319740\nanother_key 10.0 1503319739\n\n";
@@ -298,7 +310,9 @@ fn answer_in_two_pages(bench: &mut Bench) {
     let (seq, filter) = bench.get();
     assert_eq!(filter, PointFilter::default());
     bench.answer_page(seq, vec![series(1, "a", &[(1, 1.0)])], Some(AFTER));
-    assert!(matches!(bench.next(), Step::NextPage(of, Listing::Points(_), AFTER) if of == seq));
+    assert!(
+        matches!(bench.next(), Step::NextPage(of, Listing { query: Query::Points(_), .. }, AFTER) if of == seq)
+    );
     bench.answer_page(seq, vec![series(1, "a", &[(2, 2.0)]), series(2, "b", &[(3, 3.0)])], None);
 }
 
