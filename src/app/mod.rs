@@ -158,17 +158,18 @@ impl App {
         Next::failed(Failure::Busy)
     }
 
-    /// Continues a request with the `result` of its work.
+    /// Continues a request of `command` with the `result` of its work.
     pub fn resume(
         &mut self,
         conn: ConnId,
+        command: CommandName,
         stage: Stage,
         result: Result<WorkResult, WorkError>,
         now: UnixSeconds,
     ) -> Next {
         let context = match &stage {
             Stage::Token(TokenStage { request, .. }) => AuditContext::of(request),
-            stage => AuditContext::new(stage.command(), stage.subject()),
+            stage => AuditContext::new(command, stage.subject()),
         };
         let next = self.resume_result(conn, stage, result, now);
         self.audit_answer(conn, context, &next);

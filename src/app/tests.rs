@@ -52,11 +52,11 @@ impl Bed {
     }
 
     /// Runs work until there is something to answer.
-    fn settle(&mut self, mut action: Next) -> Next {
+    fn settle(&mut self, name: CommandName, mut action: Next) -> Next {
         while let Next::Work { work, stage } = action {
             let mut results = Vec::new();
             self.worker.run(vec![work], &mut results);
-            action = self.app.resume(CONN, stage, results.remove(0), NOW);
+            action = self.app.resume(CONN, name, stage, results.remove(0), NOW);
         }
         action
     }
@@ -70,7 +70,7 @@ impl Bed {
             Box::new(Request { dialect, scope, is_forwarded: false, id: None, token, name, command }),
             NOW,
         );
-        self.settle(action)
+        self.settle(name, action)
     }
 
     /// The answer to a request with scope `Request`.
@@ -118,26 +118,12 @@ impl Bed {
     }
 }
 
+/// The name of a command: their variants have the same names.
 fn name_of(command: &Command) -> CommandName {
-    match command {
-        Command::Ping => CommandName::Ping,
-        Command::Register { .. } => CommandName::Register,
-        Command::Authenticate { .. } => CommandName::Authenticate,
-        Command::List(_) => CommandName::List,
-        Command::Update(_) => CommandName::Update,
-        Command::Logout => CommandName::Logout,
-        Command::Stats => CommandName::Stats,
-        Command::Convert { .. } => CommandName::Convert,
-        Command::Health => CommandName::Health,
-        Command::AddVm { .. } => CommandName::AddVm,
-        Command::ActionList(_) => CommandName::ActionList,
-        Command::AuthorizeVm { .. } => CommandName::AuthorizeVm,
-        Command::ConnectVm { .. } => CommandName::ConnectVm,
-        Command::LogoutVm(_) => CommandName::LogoutVm,
-        Command::UpdateVm { .. } => CommandName::UpdateVm,
-        Command::Put(_) => CommandName::Put,
-        Command::Get(_) => CommandName::Get,
-    }
+    let (command, has_name) =
+        (format!("{command:?}"), |name: &CommandName, text: &str| format!("{name:?}") == text);
+    let variant = command.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    *CommandName::ALL.iter().find(|name| has_name(name, variant)).expect(variant)
 }
 
 fn password() -> Secret {
@@ -298,7 +284,7 @@ fn with_closed_metrics_a_login_must_be_valid_until_the_points_are_stored() {
         }
         let mut results = Vec::new();
         bed.worker.run(vec![work], &mut results);
-        action = bed.app.resume(CONN, stage, results.remove(0), NOW);
+        action = bed.app.resume(CONN, CommandName::Put, stage, results.remove(0), NOW);
     }
     assert!(matches!(action, Next::Answer(answer) if answer == refused), "the put is refused");
 }
@@ -320,8 +306,9 @@ fn all_pages_of_a_list_have_the_login_of_its_request() {
             // Other requests come between the pages.
             assert_eq!(bed.ask(None, Command::Ping), Answer::Pong(Peer::Unix { uid: None }));
             assert_eq!(bed.ask(None, Command::Update(ram(1))), refused);
+            let name = page.listing.command;
             let next = bed.app.page(CONN, page.listing, cursor);
-            let Next::Page(next) = bed.settle(next) else { panic!("no page") };
+            let Next::Page(next) = bed.settle(name, next) else { panic!("no page") };
             page = next;
             seen.extend(vm_ids(&page));
         }
@@ -345,7 +332,7 @@ fn a_list_ends_when_its_login_does() {
         let (name, password_hash) = (VmName::from_store("a"), "another".to_owned());
         bed.worker.run(vec![Work::Write(Write::ChangePassword { name, password_hash })], &mut Vec::new());
         let next = bed.app.page(CONN, page.listing, Cursor::AfterVm(VmId(0)));
-        match bed.settle(next) {
+        match bed.settle(CommandName::ActionList, next) {
             Next::Answer(Answer::Failed(Failure::AuthenticationRequired)) => assert!(ends),
             Next::Page(page) => assert!(!ends && page.listing.caller.login.is_none()),
             other => panic!("{other:?}"),
@@ -391,7 +378,9 @@ fn a_long_text_is_converted_by_a_worker_and_a_short_one_at_once() {
         let data = format!("e&&a&&{}", "1".repeat(length - 6));
         let action = bed.app.convert_now(data.into());
         assert_eq!(matches!(action, Next::Work { .. }), is_work, "{length}");
-        let Next::Answer(Answer::Converted(entities)) = bed.settle(action) else { panic!("no entities") };
+        let Next::Answer(Answer::Converted(entities)) = bed.settle(CommandName::Convert, action) else {
+            panic!("no entities")
+        };
         assert_eq!(entities, format!("{{\"e\":{{\"a\":\"{}\"}}}}", "1".repeat(length - 6)));
     }
 }
@@ -423,12 +412,16 @@ fn a_late_failure_ends_only_the_login_that_failed() {
         bed.call(Scope::Connection, None, authenticate("a"));
         let stage = begin(&mut bed, if late == 0 { update() } else { Command::List(List::AllVms) });
         bed.call(Scope::Connection, None, authenticate("b"));
-        bed.app.resume(CONN, stage, if late == 0 { not_current() } else { lost_page() }, NOW);
+        let (name, result) = match late {
+            0 => (CommandName::Update, not_current()),
+            _ => (CommandName::List, lost_page()),
+        };
+        bed.app.resume(CONN, name, stage, result, NOW);
         let login = bed.app.presence().login(CONN).map(|login| login.name.as_str().to_owned());
         assert_eq!(login.as_deref(), Some("b"), "late {late}");
         // A failure of the current login does end it.
         let stage = begin(&mut bed, update());
-        bed.app.resume(CONN, stage, not_current(), NOW);
+        bed.app.resume(CONN, CommandName::Update, stage, not_current(), NOW);
         assert!(!bed.app.presence().is_authenticated(CONN), "late {late}");
     }
 }

@@ -99,12 +99,13 @@ impl<J: Jobs> Dispatcher<J> {
             return;
         }
         let Some(check) = self.checks.remove(request_key) else { return };
-        let Some(InFlight { owner: Owner::App(stage), store_time, .. }) = self.take(request_key, client)
+        let Some(InFlight { owner: Owner::App { command, stage }, store_time, .. }) =
+            self.take(request_key, client)
         else {
             return;
         };
         let origin = Origin { store_time, ..Origin::new(request_key) };
-        let context = RequestContext { command: stage.command(), origin };
+        let context = RequestContext { command, origin };
         let Check { work, attempt, begun, was_delayed, .. } = check;
         let check = PendingCheck { context, work, stage, attempt, begun, was_delayed };
         self.check_password(check, client);

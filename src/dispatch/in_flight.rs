@@ -7,6 +7,7 @@ use crate::app::commands::Stage;
 use crate::clock::Instant;
 use crate::ids::RequestKey;
 use crate::limits;
+use crate::model::CommandName;
 use crate::work::Lane;
 use crate::worker::{JobState, Priority, RunId};
 
@@ -23,8 +24,8 @@ pub(crate) struct Origin {
 
 /// The receiver of a job's result.
 pub(crate) enum Owner {
-    /// The app, which continues the request at this stage.
-    App(Stage),
+    /// The app, which continues the request of `command` at `stage`.
+    App { command: CommandName, stage: Stage },
     /// The session, which waits for a decoded message.
     Session,
 }
@@ -86,7 +87,7 @@ impl Owner {
     /// The weight of the stage that waits for the job, in points.
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Owner::App(stage) => stage.weight(),
+            Owner::App { stage, .. } => stage.weight(),
             Owner::Session => 0,
         }
     }

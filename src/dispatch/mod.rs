@@ -314,7 +314,7 @@ impl<J: Jobs> Dispatcher<J> {
         let request_key = key.request_key;
         match self.in_flight.get(&request_key) {
             Some(in_flight) if in_flight.job == key.job => {}
-            _ => return self.count_late(),
+            _ => return self.drop_late(key),
         }
         let Some(InFlight { lane, owner, submitted, mut store_time, .. }) = self.take(request_key, client)
         else {
@@ -326,8 +326,8 @@ impl<J: Jobs> Dispatcher<J> {
         if matches!(result, Err(WorkError::NoRoom)) {
             self.counters.jobs_refused += 1;
         }
-        let stage = match owner {
-            Owner::App(stage) => stage,
+        let (command, stage) = match owner {
+            Owner::App { command, stage } => (command, stage),
             Owner::Session => {
                 let decoded = match result {
                     Ok(WorkResult::Decoded(decoded)) => *decoded,
@@ -338,17 +338,21 @@ impl<J: Jobs> Dispatcher<J> {
             }
         };
         let origin = Origin { store_time, ..Origin::new(request_key) };
-        let context = RequestContext { command: stage.command(), origin };
+        let context = RequestContext { command, origin };
         if let Some(failed) = self.app.record_login(client.conn, &stage, &result, client.now.instant) {
             self.withdraw_over_limit(failed, client.now.instant);
         }
-        let next = self.app.resume(client.conn, stage, result, client.now.unix);
+        let next = self.app.resume(client.conn, command, stage, result, client.now.unix);
         self.dispatch(context, next, client);
     }
 
-    /// Counts a result that arrived after its request was answered or its connection was closed.
-    pub(crate) fn count_late(&mut self) {
+    /// Drops a result that arrived after its request was answered or its connection was closed.
+    pub(crate) fn drop_late(&mut self, key: JobKey) {
         self.counters.results_late += 1;
+        // A message that the session no longer waits for is not cancelled with the connection.
+        if self.in_flight.get(&key.request_key).is_some_and(|in_flight| in_flight.job == key.job) {
+            self.release(key.request_key);
+        }
     }
 
     /// Handles the deadline of a job: answers its request with an error, unless the job is a page that may wait
@@ -381,8 +385,8 @@ impl<J: Jobs> Dispatcher<J> {
             }
         };
         match in_flight.owner {
-            Owner::App(stage) => {
-                self.answer(key.request_key.seq, stage.command(), Answer::Failed(failure), client);
+            Owner::App { command, .. } => {
+                self.answer(key.request_key.seq, command, Answer::Failed(failure), client);
             }
             Owner::Session => client.session.decoded(key.request_key.seq, Err(unreadable(failure))),
         }
@@ -471,7 +475,7 @@ impl<J: Jobs> Dispatcher<J> {
     ) {
         let RequestContext { command, origin } = context;
         let seq = origin.request_key.seq;
-        if self.submit(origin, work, Owner::App(stage), client).is_err() {
+        if self.submit(origin, work, Owner::App { command, stage }, client).is_err() {
             self.counters.jobs_refused += 1;
             self.answer(seq, command, Answer::Failed(Failure::Busy), client);
         }
@@ -519,7 +523,7 @@ impl<J: Jobs> Dispatcher<J> {
     /// The accounts that a job of `lane` is charged to.
     fn accounts(&self, lane: Lane, conn: ConnId, owner: &Owner) -> Accounts {
         match (lane, self.app.presence().peer(conn), owner) {
-            (Lane::Auth, Some(peer), Owner::App(stage)) => {
+            (Lane::Auth, Some(peer), Owner::App { stage, .. }) => {
                 (Account::Source(peer.source()), stage.hashed_name().map(Account::vm))
             }
             _ => (Account::Connection(conn), None),

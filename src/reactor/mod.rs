@@ -262,7 +262,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         {
             let id = completion.key.request_key.conn;
             let Some(connection) = self.connections.get_mut(id) else {
-                self.dispatcher.count_late();
+                self.dispatcher.drop_late(completion.key);
                 continue;
             };
             let before = connection.output.len();

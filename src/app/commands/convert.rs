@@ -9,7 +9,7 @@ use super::{App, Continue, Next, Resume, StageInfo};
 use crate::clock::UnixSeconds;
 use crate::dialect::convert;
 use crate::limits;
-use crate::model::{Answer, CommandName, Failure};
+use crate::model::{Answer, Failure};
 use crate::work::{Compute, Work, WorkResult, WrongResult};
 
 /// A worker converts a long text.
@@ -45,11 +45,7 @@ impl App {
     }
 }
 
-impl StageInfo for Stage {
-    fn command(&self) -> CommandName {
-        CommandName::Convert
-    }
-}
+impl StageInfo for Stage {}
 
 impl Continue for Stage {
     fn resume(self, _: Resume<'_>, result: WorkResult) -> Result<Next<Stage>, WrongResult> {

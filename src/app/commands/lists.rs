@@ -111,10 +111,6 @@ fn disk(cursor: Option<Cursor>) -> Option<DiskId> {
 }
 
 impl StageInfo for Stage {
-    fn command(&self) -> CommandName {
-        self.listing.command
-    }
-
     fn login(&self) -> Option<&Login> {
         self.login.as_ref()
     }

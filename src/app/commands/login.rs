@@ -5,9 +5,7 @@ use super::super::token;
 use super::{App, Context, Continue, Next, Resume, StageInfo, TokenStage};
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, VmId};
-use crate::model::{
-    Answer, Caller, CommandName, Credentials, Failure, Login, Scope, Secret, TokenHash, VmName,
-};
+use crate::model::{Answer, Caller, Credentials, Failure, Login, Scope, Secret, TokenHash, VmName};
 use crate::store::Write;
 use crate::work::password::PasswordCheck;
 use crate::work::{Hash, Read, Work, WorkResult, WrongResult};
@@ -123,22 +121,11 @@ impl App {
 }
 
 impl StageInfo for Stage {
-    fn command(&self) -> CommandName {
-        match self {
-            Stage::Find { .. } | Stage::Verify { .. } | Stage::Store { .. } => CommandName::Authenticate,
-            Stage::Logout { .. } => CommandName::Logout,
-        }
-    }
-
     fn login(&self) -> Option<&Login> {
         match self {
             Stage::Logout { login } => Some(login),
             Stage::Find { .. } | Stage::Verify { .. } | Stage::Store { .. } => None,
         }
-    }
-
-    fn hashed_name(&self) -> Option<&VmName> {
-        self.checked_vm().map(|(name, _)| name)
     }
 
     fn checked_vm(&self) -> Option<(&VmName, Option<VmId>)> {

@@ -8,8 +8,8 @@ use super::{App, Context, Continue, Next, Resume, StageInfo};
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, VmId};
 use crate::model::{
-    ActionAnswer, Answer, CommandName, Credentials, Failure, Login, Membership, Principal, Scope, Secret,
-    VmChange, VmName, VmShape,
+    ActionAnswer, Answer, Credentials, Failure, Login, Membership, Principal, Scope, Secret, VmChange,
+    VmName, VmShape,
 };
 use crate::store::{Write, Written};
 use crate::work::password::PasswordCheck;
@@ -181,24 +181,6 @@ impl App {
 }
 
 impl StageInfo for Stage {
-    fn command(&self) -> CommandName {
-        match self {
-            Stage::Add => CommandName::AddVm,
-            Stage::Join { membership, .. }
-            | Stage::JoinVerify { membership, .. }
-            | Stage::JoinStore { membership, .. } => match membership {
-                Membership::Authorized => CommandName::AuthorizeVm,
-                Membership::Connected => CommandName::ConnectVm,
-            },
-            Stage::Logout { .. } | Stage::RevokeTokens { .. } => CommandName::LogoutVm,
-            Stage::FindForUpdate { .. } | Stage::Update { .. } => CommandName::UpdateVm,
-        }
-    }
-
-    fn hashed_name(&self) -> Option<&VmName> {
-        self.checked_vm().map(|(name, _)| name)
-    }
-
     fn checked_vm(&self) -> Option<(&VmName, Option<VmId>)> {
         match self {
             Stage::JoinVerify { login, .. } => Some((&login.name, Some(login.id))),

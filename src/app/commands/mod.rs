@@ -84,9 +84,6 @@ pub(super) struct Context {
 
 /// What the rest of the server reads from a stage.
 pub(super) trait StageInfo {
-    /// The command that runs.
-    fn command(&self) -> CommandName;
-
     /// The login that the request depends on, which may turn out to be stale.
     fn login(&self) -> Option<&Login> {
         None
@@ -94,7 +91,7 @@ pub(super) trait StageInfo {
 
     /// The name whose password is being hashed, whether or not the VM exists.
     fn hashed_name(&self) -> Option<&VmName> {
-        None
+        self.checked_vm().map(|(name, _)| name)
     }
 
     /// The VM whose password is being checked: its name, and its id if it exists.
@@ -166,11 +163,6 @@ impl Stage {
         }
     }
 
-    /// The command that runs.
-    pub fn command(&self) -> CommandName {
-        self.info().command()
-    }
-
     /// The name whose password is being hashed, whether or not the VM exists.
     pub fn hashed_name(&self) -> Option<&VmName> {
         self.info().hashed_name()
@@ -195,10 +187,6 @@ impl Stage {
 }
 
 impl StageInfo for TokenStage {
-    fn command(&self) -> CommandName {
-        self.request.name
-    }
-
     fn login(&self) -> Option<&Login> {
         self.current.as_ref()
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{App, Context, Continue, Next, Resume, StageInfo, Subject};
 use crate::limits;
-use crate::model::{Answer, CommandName, Failure, Login, Principal, Put};
+use crate::model::{Answer, Failure, Login, Principal, Put};
 use crate::store::{Write, Written};
 use crate::work::{Work, WorkResult, WrongResult};
 
@@ -51,10 +51,6 @@ impl App {
 }
 
 impl StageInfo for Stage {
-    fn command(&self) -> CommandName {
-        CommandName::Put
-    }
-
     fn login(&self) -> Option<&Login> {
         self.login.as_ref()
     }

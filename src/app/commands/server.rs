@@ -2,7 +2,7 @@
 
 use super::{App, Continue, Next, Resume, StageInfo};
 use crate::ids::ConnId;
-use crate::model::{Answer, CommandName, Failure};
+use crate::model::{Answer, Failure};
 use crate::work::{Read, Work, WorkResult, WrongResult};
 
 /// The health check reads the store.
@@ -22,11 +22,7 @@ pub(super) fn health() -> Next<Stage> {
     Next::Work { work: Work::Read(Read::Ping), stage: Stage }
 }
 
-impl StageInfo for Stage {
-    fn command(&self) -> CommandName {
-        CommandName::Health
-    }
-}
+impl StageInfo for Stage {}
 
 impl Continue for Stage {
     fn resume(self, at: Resume<'_>, result: WorkResult) -> Result<Next<Stage>, WrongResult> {

@@ -2,7 +2,7 @@
 
 use super::super::audit::Subject;
 use super::{Context, Continue, Next, Resume, StageInfo};
-use crate::model::{Answer, CommandName, Failure, Login, NewVm, Secret, VmChange, VmName, VmShape};
+use crate::model::{Answer, Failure, Login, NewVm, Secret, VmChange, VmName, VmShape};
 use crate::store::Write;
 use crate::work::{Hash, Read, Work, WorkResult, WrongResult};
 
@@ -40,13 +40,6 @@ pub(super) fn update(context: Context, change: VmChange) -> Next<Stage> {
 }
 
 impl StageInfo for Stage {
-    fn command(&self) -> CommandName {
-        match self {
-            Stage::FindName { .. } | Stage::Hash { .. } | Stage::Store { .. } => CommandName::Register,
-            Stage::Update { .. } => CommandName::Update,
-        }
-    }
-
     fn login(&self) -> Option<&Login> {
         match self {
             Stage::Update { login } => Some(login),
