@@ -7,6 +7,7 @@ mod counters;
 mod delayed;
 mod delayed_logins;
 mod in_flight;
+mod lifecycle;
 mod password_checks;
 mod statistics;
 pub(crate) mod timers;
@@ -14,22 +15,18 @@ pub(crate) mod timers;
 pub(crate) mod trace;
 pub(crate) mod watchdog;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use self::delayed::Delayed;
+use crate::app::App;
 use crate::app::commands::{Next, Stage};
-use crate::app::presence::ListenerPolicy;
-use crate::app::{self, App};
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, RequestKey, RequestSeq};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{
-    Answer, CommandName, Cursor, Denial, Dialect, Failure, Listing, LongText, Peer, Refusal, Request,
-};
+use crate::model::{Answer, CommandName, Cursor, Dialect, Failure, Listing, LongText, Refusal, Request};
 use crate::session::Session;
 use crate::work::{Compute, Lane, Work, WorkError, WorkResult};
 use crate::worker::{
@@ -151,112 +148,6 @@ impl<J: Jobs> Dispatcher<J> {
             cut_log_limiter: LogRateLimiter::default(),
             #[cfg(feature = "internals")]
             trace: None,
-        }
-    }
-
-    /// Applies other settings. Requests over a lowered limit continue.
-    pub(crate) fn reload(&mut self, requests_max: usize, settings: app::Settings) {
-        self.in_flight_max = requests_max;
-        self.app.set_settings(settings);
-    }
-
-    /// Begins a tick of the loop. Tokens expire by `now` minus `clock_lead`.
-    pub(crate) fn begin_tick(&mut self, now: Now, clock_lead: Duration) {
-        self.date.update(now.unix);
-        self.app.set_clock_lead(clock_lead);
-    }
-
-    /// Notes a new connection.
-    pub(crate) fn opened(&mut self, conn: ConnId, peer: Peer, policy: ListenerPolicy, own_uid: u32) {
-        self.counters.connections_accepted += 1;
-        self.counters.connections_open += 1;
-        self.app.presence_mut().open(conn, peer, policy, own_uid);
-    }
-
-    /// Replaces the policy of a connection's listener.
-    pub(crate) fn set_policy(&mut self, conn: ConnId, policy: ListenerPolicy) {
-        self.app.presence_mut().set_policy(conn, policy);
-    }
-
-    /// Notes that a connection was closed. Its open requests are cancelled one by one.
-    pub(crate) fn closed(&mut self, conn: ConnId, session: &Session) {
-        let (requests, bytes) = session.delayed();
-        self.forget_delayed(requests, bytes);
-        self.app.presence_mut().close(conn);
-        self.counters.connections_open -= 1;
-    }
-
-    /// Whether the client is identified: a VM authenticated on the connection, or the client is an operator.
-    pub(crate) fn is_trusted(&self, conn: ConnId) -> bool {
-        self.app.presence().is_trusted(conn)
-    }
-
-    /// The date of this tick.
-    pub(crate) fn date(&self) -> &HttpDate {
-        &self.date
-    }
-
-    /// The server's counters.
-    pub(crate) fn counters_mut(&mut self) -> &mut Counters {
-        &mut self.counters
-    }
-
-    /// The timers.
-    pub(crate) fn timers(&self) -> &Timers {
-        &self.timers
-    }
-
-    /// The timers, to arm and disarm.
-    pub(crate) fn timers_mut(&mut self) -> &mut Timers {
-        &mut self.timers
-    }
-
-    /// Takes the effects since the last call.
-    pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.outbox)
-    }
-
-    /// Appends the results that workers have returned.
-    pub(crate) fn drain(&mut self, completions: &mut VecDeque<Completion>) {
-        self.jobs.drain(completions);
-    }
-
-    /// Wakes the workers for the jobs submitted in this tick.
-    pub(crate) fn notify_workers(&mut self) {
-        self.jobs.notify_workers();
-    }
-
-    /// Ends a tick: arms the timers of the logs.
-    pub(crate) fn end_tick(&mut self, now: Now) {
-        if self.app.audit_mut().takes_minute() {
-            self.timers.arm(now.instant + limits::AUDIT_INTERVAL, Timer::Audit);
-        }
-        if self.app.logins_mut().takes_report() {
-            self.timers.arm(now.instant + limits::LOGIN_LOG_INTERVAL, Timer::LoginReport);
-        }
-    }
-
-    /// Calls `beat` every `interval` while the loop runs and no lane is stuck.
-    pub(crate) fn set_watchdog(&mut self, interval: Duration, beat: Box<dyn FnMut() + Send>, now: Instant) {
-        self.watchdog = Some(Watchdog::new(interval, beat));
-        self.timers.arm(now + interval, Timer::Watchdog);
-    }
-
-    /// Ends a minute of the audit log.
-    pub(crate) fn end_audit_minute(&mut self) {
-        self.app.audit_mut().end_minute();
-    }
-
-    /// Logs the failed logins.
-    pub(crate) fn report_logins(&mut self) {
-        self.app.logins_mut().report();
-    }
-
-    /// Sends a heartbeat unless a lane is stuck.
-    pub(crate) fn beat(&mut self, now: Now) {
-        if let Some(watchdog) = &mut self.watchdog {
-            let next = watchdog.beat(&self.jobs, now.instant);
-            self.timers.arm(next, Timer::Watchdog);
         }
     }
 
@@ -417,14 +308,6 @@ impl<J: Jobs> Dispatcher<J> {
             self.checks.remove(request_key);
         }
         Some(in_flight)
-    }
-
-    /// Counts and logs messages that a session answered with an error itself.
-    pub(crate) fn refused(&mut self, conn: ConnId, refused: u16, denials: Vec<Denial>) {
-        self.counters.requests_refused += u64::from(refused);
-        #[cfg(feature = "internals")]
-        self.trace(trace::TraceEvent::Refused(conn, u32::from(refused)));
-        denials.into_iter().for_each(|denial| self.app.deny(conn, denial));
     }
 
     /// The number of requests that wait for a job.
