@@ -17,6 +17,8 @@ const QUEUE: usize = 256;
 const WORKERS: usize = 2;
 /// A login that is not taken is told so in this time.
 const BUSY_MAX: Duration = Duration::from_secs(20);
+/// How long a login waits for its hash.
+const AUTH_DEADLINE: Duration = Duration::from_secs(30);
 /// Memory of a hashing thread, and of everything else.
 const WORKER_KIB_MAX: u64 = 20 << 10;
 const REST_KIB_MAX: u64 = 24 << 10;
@@ -68,7 +70,7 @@ fn storm(daemon: &Daemon) {
         sent.push(Instant::now());
         swarm.connect(daemon.address(), login.as_bytes());
     }
-    let (mut answered, mut last_busy) = (vec![None; LOGINS], Duration::ZERO);
+    let (mut answered, mut last_busy, mut expired) = (vec![None; LOGINS], Duration::ZERO, 0);
     let (mut queued_max, mut threads_max) = (0, 0);
     while answered.contains(&None) {
         let mut came = Vec::new();
@@ -79,8 +81,11 @@ fn storm(daemon: &Daemon) {
             if answered[index].is_none() && member.received.ends_with(b"\n") {
                 let is_busy = is_busy(&member.received);
                 answered[index] = Some(is_busy);
-                if is_busy {
-                    last_busy = last_busy.max(sent[index].elapsed());
+                match sent[index].elapsed() {
+                    // On a slow machine the queue is not done by the deadline.
+                    time if is_busy && time >= AUTH_DEADLINE => expired += 1,
+                    time if is_busy => last_busy = last_busy.max(time),
+                    _ => {}
                 }
             }
         }
@@ -88,15 +93,15 @@ fn storm(daemon: &Daemon) {
         threads_max = threads_max.max(threads_named(daemon, "auth"));
         assert!(sent[0].elapsed() < Duration::from_secs(120), "{answered:?}");
     }
-    let busy = answered.iter().filter(|answer| **answer == Some(true)).count();
+    let busy = answered.iter().filter(|answer| **answer == Some(true)).count() - expired;
     eprintln!(
-        "  {busy} busy, the last after {last_busy:.2?}; all done after {:.2?}; {queued_max} queued, \
+        "  {expired} waited too long, {busy} busy, the last after {last_busy:.2?}; all done after {:.2?}; {queued_max} queued, \
          {threads_max} threads",
         sent[0].elapsed()
     );
     assert!(queued_max <= QUEUE as u64, "{queued_max} were queued");
     assert!((1..=WORKERS).contains(&threads_max), "{threads_max} threads hashed");
-    assert!(LOGINS - busy >= QUEUE, "only {} logged in", LOGINS - busy);
+    assert!(LOGINS - busy >= QUEUE, "only {} were queued", LOGINS - busy);
     assert!(busy > LOGINS / 4, "only {busy} were refused");
     assert!(last_busy < BUSY_MAX, "one was told after {last_busy:?} that the daemon is busy");
     // Whoever was refused can go on at once.
