@@ -75,9 +75,16 @@ impl Builder {
         self
     }
 
-    /// Hashes so slowly, one at a time, that one is under way for sure when a test goes on.
+    /// Hashes on one thread, each for some 150 ms of a processor. The daemon's hashing threads have a low priority, so
+    /// that beside other processes it takes ten times as long.
     pub fn with_slow_hashes(self) -> Builder {
-        let cost = ["--argon2-memory", "65536", "--argon2-passes", "10", "--auth-workers", "1"];
+        self.with_hash_passes(3)
+    }
+
+    /// Hashes on one thread, with this many passes over 64 MiB.
+    pub fn with_hash_passes(self, passes: u32) -> Builder {
+        let passes = passes.to_string();
+        let cost = ["--argon2-memory", "65536", "--argon2-passes", &passes, "--auth-workers", "1"];
         self.with_costly_hashes().args(cost)
     }
 

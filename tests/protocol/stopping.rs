@@ -89,7 +89,7 @@ fn a_lingering_client_does_not_delay_a_stop() {
 
 #[test]
 fn a_second_signal_ends_the_daemon_at_once() {
-    let mut daemon = Daemon::builder().with_slow_hashes().start();
+    let mut daemon = Daemon::builder().with_hash_passes(10).start();
     let mut clients: Vec<Client> = (0..40).map(|_| daemon.client()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         client.send(&registration(&format!("vm-{number}"), &[1]).to_string());

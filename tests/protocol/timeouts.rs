@@ -151,12 +151,12 @@ fn client_timeouts_pause_while_the_daemon_works() {
         .args(["--idle-timeout", "500ms", "--request-timeout", "500ms"])
         .start();
     // Enough of them that the last waits for long on a fast machine, too.
-    let mut first: Vec<Client> = (0..3).map(|_| daemon.client()).collect();
+    let mut first: Vec<Client> = (0..8).map(|_| daemon.client()).collect();
     for (number, client) in first.iter_mut().enumerate() {
         client.send(&registration(&format!("vm-{number}"), &[]).to_string());
     }
     let mut second = daemon.client();
-    daemon.wait_in_flight(3);
+    daemon.wait_in_flight(4);
     daemon.wait_for_counter("auth_threads", |threads| threads == 1);
     second.send(&format!("{}{{\"command\":", registration("b", &[])));
     let start = Instant::now();
