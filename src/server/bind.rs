@@ -253,42 +253,41 @@ pub(super) fn bind_listeners(
     let passed_in: Vec<(String, SocketAddr)> =
         planned.iter().filter_map(PlannedListener::inherited_tcp).collect();
     for PlannedListener { spec: ListenerSpec { address, .. }, inherited } in planned {
-        if let Some(InheritedListener { socket, .. }) = inherited {
-            let failed =
-                |error| StartError::of_system(format!("can't listen on {address}, passed in: {error}"));
-            SockRef::from(&socket).set_nonblocking(true).map_err(failed)?;
-            // The file of an inherited socket belongs to the parent process, so it is not removed.
-            bound.listeners.push(match address {
-                ListenAddress::Tcp(_) => TcpListener::from(socket).into(),
-                ListenAddress::Unix(_) => UnixListener::from(socket).into(),
-            });
-            bound.addresses.push(address);
-            continue;
-        }
-        match &address {
-            ListenAddress::Tcp(address) => {
-                let failed = |error| tcp_bind_error(*address, &error, &passed_in);
-                let (listener, address) = bind_tcp(*address).map_err(failed)?;
-                bound.listeners.push(listener.into());
-                bound.addresses.push(ListenAddress::Tcp(address));
+        let (listener, address) = match (inherited, address) {
+            (Some(inherited), address) => (take_over(inherited.socket, &address)?, address),
+            (None, ListenAddress::Tcp(address)) => {
+                let failed = |error| tcp_bind_error(address, &error, &passed_in);
+                let (listener, address) = bind_tcp(address).map_err(failed)?;
+                (listener.into(), ListenAddress::Tcp(address))
             }
-            ListenAddress::Unix(path) => {
+            (None, ListenAddress::Unix(path)) => {
                 let failed = |error: io::Error| StartError {
                     why: format!("can't listen on unix:{}: {error}", path.display()),
                     // A file that is no socket stays until a person removes it.
                     is_configuration: error.kind() == io::ErrorKind::AlreadyExists,
                 };
-                let is_own = *path == state_dir.socket_path();
+                let is_own = path == state_dir.socket_path();
                 let listener =
-                    if is_own { bind_own_socket(path) } else { bind_unix(path) }.map_err(failed)?;
+                    if is_own { bind_own_socket(&path) } else { bind_unix(&path) }.map_err(failed)?;
                 listener.set_nonblocking(true).map_err(failed)?;
                 bound.sockets.push(SocketFile(path.clone()));
-                bound.listeners.push(listener.into());
-                bound.addresses.push(ListenAddress::Unix(path.clone()));
+                (listener.into(), ListenAddress::Unix(path))
             }
-        }
+        };
+        bound.listeners.push(listener);
+        bound.addresses.push(address);
     }
     Ok(bound)
+}
+
+/// Takes over an inherited socket. Its file belongs to the parent process, so it is not removed.
+fn take_over(socket: OwnedFd, address: &ListenAddress) -> Result<Listener, StartError> {
+    let failed = |error| StartError::of_system(format!("can't listen on {address}, passed in: {error}"));
+    SockRef::from(&socket).set_nonblocking(true).map_err(failed)?;
+    Ok(match address {
+        ListenAddress::Tcp(_) => TcpListener::from(socket).into(),
+        ListenAddress::Unix(_) => UnixListener::from(socket).into(),
+    })
 }
 
 /// The error for a failed bind to `address`; names the inherited socket that holds the port, if one does.

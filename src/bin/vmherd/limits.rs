@@ -1,4 +1,4 @@
-//! Every bound of the daemon's process and of the host's tools, with its reason; those of the server are the library's.
+//! Every limit of the daemon's process and of the host's tools, with its reason. The library has the server's limits.
 
 use std::time::Duration;
 
@@ -10,22 +10,21 @@ pub const LOG_QUEUE: usize = 4096;
 pub const LOG_LINE_BYTES_MAX: usize = 8 << 10;
 /// Bytes of log lines written at once, so that a burst of lines is not a burst of system calls.
 pub const LOG_BATCH_BYTES: usize = 64 << 10;
-/// How long the end of the process waits for the last log lines to be written: their reader may
-/// have stopped reading.
+/// How long the end of the process waits until the last log lines are written: their reader may have stopped reading.
 pub const LOG_FLUSH_WAIT: Duration = Duration::from_millis(500);
-/// How long a stop may take beyond its grace before the process ends without it.
+/// How long a stop may exceed its grace period before the process ends anyway.
 pub const STOP_OVERRUN: Duration = Duration::from_millis(500);
-/// Bytes of a settings file, and of a file with a store's URL: a thousand times what all settings take.
+/// Bytes of a settings file, and of a file with a store's URL: a thousand times the size of all settings.
 pub const SETTINGS_FILE_BYTES_MAX: u64 = 1 << 20;
-/// How long the service manager may take for each message but a sign of life.
+/// How long the service manager may take to accept a message. Watchdog messages never wait.
 pub const NOTIFY_WAIT: Duration = Duration::from_secs(1);
-/// How long `vmherd stats` waits for the daemon to take its request, and for each part of the answer.
+/// How long `vmherd stats` waits until the daemon accepts its request, and for each part of the answer.
 pub const STATS_WAIT: Duration = Duration::from_secs(5);
-/// Bytes of the answer that `vmherd stats` reads: some hundred counters have a few thousand.
+/// Bytes of the answer that `vmherd stats` reads: a hundred counters take a few thousand.
 pub const STATS_BYTES_MAX: u64 = 1 << 20;
 /// Listeners inherited from the parent process: as many as the server may have.
 pub const INHERITED_MAX: usize = LISTENERS_MAX - 1;
-/// How often a backup that is to be broken off is told so, until it has heard.
+/// Pause between two attempts to interrupt a backup.
 pub const BACKUP_INTERRUPT_PAUSE: Duration = Duration::from_millis(50);
 
 const _: () =

@@ -1,7 +1,7 @@
 //! Formats one event as one line of the log, as text or as a JSON object.
 //!
-//! Whatever a message contains, a line has no invisible character but its final line break, and at most
-//! [`limits::LOG_LINE_BYTES_MAX`] bytes: a client can neither forge a line nor control a terminal.
+//! A line has no invisible character except its final line break, and at most [`limits::LOG_LINE_BYTES_MAX`] bytes, for
+//! any message: a client can neither forge a line nor control a terminal.
 
 use std::fmt::{self, Write};
 

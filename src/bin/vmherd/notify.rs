@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(received(&manager), "WATCHDOG=1");
         drop(manager);
         beat();
-        notifier.status("nobody listens any more");
+        notifier.status("the manager has gone");
     }
 
     #[test]

@@ -189,8 +189,8 @@ mod tests {
         assert_eq!(input, b"rest");
     }
 
-    /// Runs the prompt on a terminal where each question gets the next of `answers`; tells the result and
-    /// what the terminal has shown.
+    /// Runs the prompt on a terminal and types the next of `answers` after each question. Returns the result and the
+    /// output of the terminal.
     fn prompt_on_terminal(answers: &[&str]) -> (Result<String, String>, String) {
         let (master, terminal) = crate::sys::terminal::open_pair();
         let (mut master, mut terminal) = (File::from(master), File::from(terminal));
@@ -198,7 +198,7 @@ mod tests {
         let asking = thread::spawn(move || {
             let name = VmName::parse("web-1").unwrap();
             let result = prompt_twice(&name, &mut terminal, &mut output);
-            // What is shown ends here.
+            // Marks the end of the output.
             terminal.write_all(b"!").unwrap();
             result.map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
         });

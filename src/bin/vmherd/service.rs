@@ -8,14 +8,14 @@ use std::os::unix::net::UnixStream;
 use std::process::{self, ExitCode};
 use std::thread;
 
-use log::{error, info, warn};
+use log::{Level, error, info, warn};
 use vmherd::{Config, InheritedListener, ListenAddress, Running, Server, raise_descriptor_limit};
 
 use crate::activation::inherited_sockets;
 use crate::limits;
 use crate::logging::{self, LineStyle, Logging};
 use crate::notify::{Notifier, watchdog_interval};
-use crate::settings::{Invocation, Report, Resolved, SettingChange, Sources};
+use crate::settings::{Invocation, Report, Resolved, Sources};
 use crate::signal_loop::{self, ShutdownResult, SignalHandler};
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
@@ -179,10 +179,7 @@ impl Service<'_> {
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let changes = report.changes(&self.started, &self.latest);
         for change in &changes {
-            match change {
-                SettingChange { needs_restart: true, .. } => warn!("{change}"),
-                _ => info!("{change}"),
-            }
+            log::log!(if change.needs_restart { Level::Warn } else { Level::Info }, "{change}");
         }
         self.log.set_filter(&log.filter);
         self.latest = report;

@@ -37,7 +37,7 @@ fn values_are_parsed_like_systemd() {
         ("A=a\\\r\nb", "ab"),
         ("A=\\\nb", "b"),
         ("A=a\\\n\nB=c", "a"),
-        // Single quotes: everything as it stands there, over lines too.
+        // Single quotes: everything verbatim, across lines too.
         ("A='a b '", "a b "),
         (r"A='a\nb\'", r"a\nb\"),
         ("A='a\nb'", "a\nb"),

@@ -32,6 +32,6 @@ pub use environment::Environment;
 pub use help::{help, push_tool_settings};
 pub use loader::{Invocation, Resolved, ToolSettings, tool_setting_flags};
 pub use partial::LogFormat;
-pub use report::{Report, SettingChange};
+pub use report::Report;
 pub use sources::{ParsedSources, Sources};
 pub use values::parse_number;

@@ -15,7 +15,7 @@ use super::values::mask_passwords;
 use super::*;
 
 thread_local! {
-    /// The files that there are for this thread's tests.
+    /// The files of this thread's tests.
     static FILES: RefCell<BTreeMap<PathBuf, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -114,7 +114,7 @@ fn bad_file_value_error_names_line_value_and_allowed() {
     file("/f", "VMHERD_STORE=nosql://u:hunter2@h/d");
     let error = refused(&["--config=/f"], &[]);
     assert!(error.starts_with("/f:1: VMHERD_STORE: this is no store"), "{error}");
-    // What the environment has in its place is not looked at any more.
+    // A variable in the environment hides the invalid line.
     file("/f", "VMHERD_AUTH_QUEUE=many");
     resolved(&["--config=/f"], &[("VMHERD_AUTH_QUEUE", "7")]);
 }
@@ -282,7 +282,7 @@ fn changes_say_whether_they_need_a_restart() {
     let workers = shown(&started, "auth-workers").0;
     let waits = format!("--auth-workers is 64 instead of {workers} (/f:2) after a restart only");
     assert_eq!(texts(&second, &started), ["--vms-max is 2 instead of 1 (/f:1)", &waits]);
-    assert_eq!(texts(&second, &second), [waits], "what waits is told each time, the rest once");
+    assert_eq!(texts(&second, &second), [waits], "a change that waits for a restart is reported each time");
     assert_eq!(texts(&started, &second), ["--vms-max is 1 instead of 2 (/f:1)"], "nothing waits any more");
     assert!(started.changes(&started, &started).is_empty());
 }
@@ -341,7 +341,7 @@ fn log_format_is_found_despite_other_errors() {
 fn example_file_lists_every_setting_commented_out() {
     let text = settings_as_file();
     assert_eq!(resolved_in(&text).config, resolved(&[], &[]).config);
-    // With every comment sign taken away it says the defaults.
+    // Without the comment signs it sets the defaults.
     let lines = text
         .lines()
         .map(|line| line.strip_prefix("#VMHERD_").map_or(line.into(), |line| format!("VMHERD_{line}")));

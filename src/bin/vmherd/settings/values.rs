@@ -62,12 +62,10 @@ pub(super) fn format_size(bytes: u64) -> String {
 }
 
 /// The value of one of two words.
-pub(super) fn parse_choice<T>(text: &str, [one, other]: [(&str, T); 2]) -> Result<T, String> {
-    match text {
-        _ if text == one.0 => Ok(one.1),
-        _ if text == other.0 => Ok(other.1),
-        _ => Err(format!("must be {} or {}", one.0, other.0)),
-    }
+pub(super) fn parse_choice<T>(text: &str, choices: [(&str, T); 2]) -> Result<T, String> {
+    let [one, other] = [choices[0].0, choices[1].0];
+    let chosen = choices.into_iter().find(|(word, _)| *word == text);
+    chosen.map(|(_, value)| value).ok_or_else(|| format!("must be {one} or {other}"))
 }
 
 /// A switch.

@@ -4,9 +4,8 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Takes the descriptors from 3 up to 2 + `count`, which must have been passed in, and keeps them from
-/// being passed on. Once only: a second call is an error, and so is a descriptor that this process has
-/// opened itself.
+/// Takes the inherited descriptors from 3 to 2 + `count`, and sets close-on-exec. A second call is an error, and so is a
+/// descriptor that this process has opened itself.
 pub fn take_inherited(count: usize) -> io::Result<Vec<OwnedFd>> {
     static IS_TAKEN: AtomicBool = AtomicBool::new(false);
     if IS_TAKEN.swap(true, Ordering::SeqCst) {
@@ -18,14 +17,15 @@ pub fn take_inherited(count: usize) -> io::Result<Vec<OwnedFd>> {
     let descriptors = (FIRST..end).map(|descriptor| {
         // SAFETY: takes numbers only.
         super::check_result(unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-        // SAFETY: the descriptor is open and was passed in, see below, so nothing in this process has it;
-        // this is the only place that takes such descriptors, and it does so once.
+        // SAFETY: the descriptor is open and inherited (`check_inherited`), so nothing in this process owns it. Only this
+        // function takes such descriptors, and only once.
         Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
     });
     descriptors.collect()
 }
 
-/// Rust's library opens everything close-on-exec, and what is close-on-exec is never passed in.
+/// An error if this process has opened `descriptor`: the standard library sets close-on-exec on everything that it opens,
+/// and such a descriptor is never inherited.
 fn check_inherited(descriptor: RawFd) -> io::Result<()> {
     // SAFETY: takes numbers only.
     let flags = super::check_result(unsafe { libc::fcntl(descriptor, libc::F_GETFD) })?;
@@ -35,5 +35,5 @@ fn check_inherited(descriptor: RawFd) -> io::Result<()> {
     }
 }
 
-/// The first one behind standard input, output and error.
+/// The first descriptor after standard input, output and error.
 const FIRST: RawFd = 3;

@@ -1,11 +1,11 @@
-//! Waiting for a few descriptors, where a reactor would be too much.
+//! Waits for a few descriptors, without a reactor.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-/// Waits until one of `descriptors` can be read (or has ended, or failed), at most for `timeout`. Tells
-/// which; none after the timeout, and none when a signal's handler came between.
+/// Waits until one of `descriptors` is readable (or has ended, or failed), at most for `timeout`. Returns which are; none
+/// after the timeout or if a signal handler ran.
 pub fn wait_readable<const N: usize>(
     descriptors: [BorrowedFd<'_>; N],
     timeout: Option<Duration>,
@@ -15,8 +15,8 @@ pub fn wait_readable<const N: usize>(
         events: libc::POLLIN,
         revents: 0,
     });
-    // SAFETY: `polled` is an array of N initialized structures that lives through the call; the
-    // descriptors in it are borrowed, so they are open.
+    // SAFETY: `polled` is an array of N initialized structures that outlives the call; the descriptors in it are borrowed,
+    // so they are open.
     let count = unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, milliseconds(timeout)) };
     match super::check_result(count) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok([false; N]),
@@ -25,7 +25,7 @@ pub fn wait_readable<const N: usize>(
     }
 }
 
-/// Rounded up, so that waiting until a moment does not end just before it.
+/// Rounds up, so that a wait does not end before its deadline.
 fn milliseconds(timeout: Option<Duration>) -> libc::c_int {
     match timeout {
         None => -1,

@@ -1,10 +1,10 @@
-//! The process: whose it is, and its clocks.
+//! The user of the process, and its clocks.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Whether this process may do everything.
+/// Whether this process runs as root.
 pub fn is_root() -> bool {
-    // SAFETY: takes nothing and always succeeds.
+    // SAFETY: has no arguments and always succeeds.
     unsafe { libc::geteuid() == 0 }
 }
 
@@ -14,11 +14,10 @@ pub fn unix_now_ms() -> u64 {
     since.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-/// The monotonic clock that all processes of the system share, as service managers want to be told it.
+/// The system's monotonic clock, which the service manager also uses.
 pub fn monotonic_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a structure of the type that the call fills in; it does not fail for a clock that
-    // there is, and otherwise leaves zeros.
+    // SAFETY: `time` has the type that the call writes. On failure it stays zero.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
@@ -26,9 +25,9 @@ pub fn monotonic_time() -> Duration {
 /// Year, month and day of the Gregorian calendar, in UTC, `days` after 1970-01-01.
 pub fn civil_date(days: u64) -> (i64, i64, i64) {
     let seconds = libc::time_t::try_from(days.saturating_mul(86_400)).unwrap_or(libc::time_t::MAX);
-    // SAFETY: zeros are a valid value of this structure of numbers and a pointer that is not followed.
+    // SAFETY: the structure consists of numbers and a pointer that is not followed, for which zeros are valid.
     let mut parts: libc::tm = unsafe { std::mem::zeroed() };
-    // SAFETY: both are borrowed for the call, which reads one and fills in the other.
+    // SAFETY: both references are valid during the call, which reads the first and writes the second.
     unsafe { libc::gmtime_r(&seconds, &mut parts) };
     (i64::from(parts.tm_year) + 1900, i64::from(parts.tm_mon) + 1, parts.tm_mday.into())
 }

@@ -1,4 +1,4 @@
-//! Signals as something to read, instead of something that interrupts.
+//! Signals as events to read from a descriptor, instead of interrupts.
 
 use std::fmt;
 use std::fs::File;
@@ -71,26 +71,25 @@ impl fmt::Display for Signal {
 }
 
 impl Signals {
-    /// Blocks `signals` in this thread and in those that it starts from now on, and catches them. To be
-    /// called before any thread is started: one that does not block them would die of them.
+    /// Blocks `signals` in this thread and in those that it starts from now on, and receives them instead. Call it
+    /// before the first thread is started: a signal would end the process in a thread that does not block it.
     pub fn block(signals: &[Signal]) -> io::Result<Signals> {
         let mut set = mem::MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: sigemptyset initializes the set that it is pointed to, and does not fail on a valid
-        // pointer.
+        // SAFETY: sigemptyset initializes the set, and does not fail on a valid pointer.
         let mut set = unsafe {
             libc::sigemptyset(set.as_mut_ptr());
             set.assume_init()
         };
         for signal in signals {
-            // SAFETY: `set` is an initialized set, and the number is a signal's.
+            // SAFETY: `set` is initialized, and the number is a signal's.
             super::check_result(unsafe { libc::sigaddset(&mut set, signal.number()) })?;
         }
-        // SAFETY: `set` is initialized; the old set is not asked for.
+        // SAFETY: `set` is initialized; a null pointer is valid for the old set.
         match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut()) } {
             0 => {}
             error => return Err(io::Error::from_raw_os_error(error)),
         }
-        // SAFETY: `set` is initialized; -1 asks for a new descriptor.
+        // SAFETY: `set` is initialized; -1 requests a new descriptor.
         let descriptor =
             super::check_result(unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
         // SAFETY: the descriptor is open and owned by nothing else.
@@ -98,7 +97,7 @@ impl Signals {
         Ok(Signals { descriptor: descriptor.into() })
     }
 
-    /// Takes the next signal that has arrived, if one has.
+    /// Takes the next pending signal, if there is one.
     pub fn receive(&mut self) -> io::Result<Option<Signal>> {
         let mut bytes = [0; mem::size_of::<libc::signalfd_siginfo>()];
         match self.descriptor.read(&mut bytes) {
@@ -119,9 +118,8 @@ impl AsFd for Signals {
     }
 }
 
-/// Has the process ignore signals that would end it and mean nothing to it, from now on; programs that it starts
-/// do as well, unless they say otherwise. What is left as it is ends the process by intent (SIGQUIT, SIGABRT,
-/// SIGKILL) or after a fault that it must not go on from.
+/// Ignores the signals that would end the process although they mean nothing to it. Programs that it starts inherit this.
+/// The remaining signals end the process on purpose (SIGQUIT, SIGABRT, SIGKILL) or after a fatal fault.
 pub fn ignore_unused() -> io::Result<()> {
     for number in UNUSED.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
         // SAFETY: no handler is set, so none can be called; the number is a signal's.
@@ -132,9 +130,8 @@ pub fn ignore_unused() -> io::Result<()> {
     Ok(())
 }
 
-/// Signals that must not end the process. Without the first two, a write beyond the file-size limit or to a closed
-/// pipe fails with an error. This process sets no timers, asks for no signals of descriptors and gives the user's
-/// signals no meaning.
+/// Signals that must not end the process. With the first two ignored, a write beyond the file-size limit or to a closed
+/// pipe fails with an error. The process uses no timers, no signals of descriptors, and not the second user signal.
 const UNUSED: [i32; 7] = [
     libc::SIGXFSZ,
     libc::SIGPIPE,
@@ -147,7 +144,7 @@ const UNUSED: [i32; 7] = [
 
 const _: () = assert!(mem::offset_of!(libc::signalfd_siginfo, ssi_signo) == 0);
 
-/// Sends `signal` to the calling thread alone, for tests: their process has others.
+/// Sends `signal` to the calling thread only, for tests, whose process has other threads.
 #[cfg(test)]
 pub fn raise(signal: Signal) {
     // SAFETY: takes numbers only; the test has blocked the signal in this thread.

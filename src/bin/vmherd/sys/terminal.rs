@@ -4,21 +4,20 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// While this lives the terminal does not show what is typed, line ends aside.
+/// Turns off the terminal's echo, except for line breaks, until it is dropped.
 pub struct EchoOff<'a> {
     terminal: BorrowedFd<'a>,
     before: libc::termios,
 }
 
 impl<'a> EchoOff<'a> {
-    /// Turns the echo of `terminal` off. What was typed before and not read is thrown away.
+    /// Turns off the echo of `terminal`. Discards input that was typed before and not read.
     pub fn new(terminal: &'a impl AsFd) -> io::Result<EchoOff<'a>> {
         let terminal = terminal.as_fd();
         let mut before = MaybeUninit::<libc::termios>::uninit();
-        // SAFETY: the pointer is to room for the structure that the call fills in; the descriptor is
-        // borrowed, so it is open.
+        // SAFETY: the pointer is valid for the structure that the call writes; the descriptor is borrowed, so it is open.
         super::check_result(unsafe { libc::tcgetattr(terminal.as_raw_fd(), before.as_mut_ptr()) })?;
-        // SAFETY: the call has succeeded, so it has filled the structure in.
+        // SAFETY: the call has succeeded, so it has initialized the structure.
         let before = unsafe { before.assume_init() };
         let mut silent = before;
         silent.c_lflag &= !libc::ECHO;
@@ -30,28 +29,28 @@ impl<'a> EchoOff<'a> {
 
 impl Drop for EchoOff<'_> {
     fn drop(&mut self) {
-        // A terminal that has gone away needs no echo.
+        // An error means that the terminal has gone.
         let _ = set(self.terminal, &self.before);
     }
 }
 
 fn set(terminal: BorrowedFd<'_>, attributes: &libc::termios) -> io::Result<()> {
-    // SAFETY: `attributes` came from tcgetattr and lives through the call, which only reads it.
+    // SAFETY: `attributes` comes from tcgetattr and outlives the call, which only reads it.
     super::check_result(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSAFLUSH, attributes) })?;
     Ok(())
 }
 
-/// A pseudo-terminal for tests, by its master's end.
+/// A pseudo-terminal for tests: its master and its terminal.
 #[cfg(test)]
 pub fn open_pair() -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
     use std::os::fd::{FromRawFd, OwnedFd};
 
     let (mut master, mut terminal) = (-1, -1);
     let (name, size) = (std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: the first two are room for descriptors, the rest is not asked for.
+    // SAFETY: the first two pointers are valid for descriptors; the others may be null.
     let result = unsafe { libc::openpty(&mut master, &mut terminal, name, std::ptr::null_mut(), size) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
-    // SAFETY: the call has opened both, and nothing else owns them.
+    // SAFETY: the call has opened both descriptors, and nothing else owns them.
     unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(terminal)) }
 }
 
