@@ -5,6 +5,7 @@
 
 use std::num::NonZeroU64;
 use std::ops::{Add, Sub};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::limits;
@@ -182,6 +183,12 @@ impl Clock for SystemClock {
     fn wall_lead(&mut self, wall: UnixSeconds) -> Duration {
         self.wall_lead_at(wall, time_since_boot().saturating_sub(self.boot))
     }
+}
+
+/// The monotonic time, for code that waits outside the reactor.
+pub fn monotonic_now() -> Instant {
+    static ORIGIN: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+    Instant::ORIGIN + ORIGIN.elapsed()
 }
 
 /// The wall clock now, for the host's own tools; a time before 1970 reads as 1970.

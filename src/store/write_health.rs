@@ -8,14 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::StoreError;
-use crate::clock::{Clock, Instant, SystemClock};
+use crate::clock::{Instant, monotonic_now};
 use crate::limits;
 
 /// The health of the writes to one store; shared by its connections and the readers of the state.
 #[derive(Default)]
 pub struct WriteHealth {
     state: Mutex<HealthState>,
-    clock: SystemClock,
 }
 
 /// A write, or a batch that shares one commit, from start to end.
@@ -55,12 +54,12 @@ impl WriteHealth {
     /// Whether writes succeed: at least one has recently succeeded, or none has failed. Logs each change,
     /// and an ongoing outage once a minute.
     pub fn are_writes_healthy(&self) -> bool {
-        let now = self.now();
+        let now = monotonic_now();
         self.lock().evaluate(now)
     }
 
     pub(super) fn begin(&self) -> Attempt {
-        let now = self.now();
+        let now = monotonic_now();
         let mut state = self.lock();
         let attempt = state.begin(now);
         state.evaluate(now);
@@ -73,15 +72,10 @@ impl WriteHealth {
         attempt: Attempt,
         outcomes: impl IntoIterator<Item = Result<bool, &'o StoreError>>,
     ) {
-        let now = self.now();
+        let now = monotonic_now();
         let mut state = self.lock();
         state.end(attempt, classify(outcomes), now);
         state.evaluate(now);
-    }
-
-    fn now(&self) -> Instant {
-        let mut clock = self.clock;
-        clock.now()
     }
 
     fn lock(&self) -> MutexGuard<'_, HealthState> {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::hosts::{ConnectError, ConnectErrorKind, Hosts};
 use super::pg_session::{PgSession, WaitMode, exponential_backoff, random_between};
 use super::url::PostgresUrl;
-use crate::clock::{Clock, Instant, SystemClock};
+use crate::clock::{Instant, monotonic_now};
 use crate::limits;
 
 /// Makes sessions, with a backoff after failures.
@@ -17,31 +17,22 @@ pub(super) struct Connector {
 }
 
 /// The backoff after failed attempts. All threads together make one attempt per pause; the others fail at once.
+#[derive(Default)]
 struct ReconnectBackoff {
-    clock: SystemClock,
     /// Failed attempts since the last success.
     failures: u32,
     /// Successful attempts.
     successes: u64,
-    retry_at: Instant,
+    retry_at: Option<Instant>,
     /// The error of the last attempt.
     last_error: String,
 }
 
 impl Connector {
     pub(super) fn new(url: &PostgresUrl) -> Connector {
-        let mut clock = SystemClock::new();
-        let closed_until = clock.now();
-        let backoff = ReconnectBackoff {
-            clock,
-            failures: 0,
-            successes: 0,
-            retry_at: closed_until,
-            last_error: String::new(),
-        };
         let settings = [WaitMode::Long, WaitMode::Short]
             .map(|wait_mode| url.session_settings_sql(wait_mode.lock_timeout()));
-        Connector { hosts: Hosts::new(&url.config()), backoff: Mutex::new(backoff), settings }
+        Connector { hosts: Hosts::new(&url.config()), backoff: Mutex::default(), settings }
     }
 
     /// The SQL that sets up a session of this kind.
@@ -97,19 +88,13 @@ impl ReconnectBackoff {
         if self.failures == 0 {
             return Ok(self.successes);
         }
-        let now = self.clock.now();
-        if now < self.retry_at {
+        if self.retry_at.is_some_and(|at| monotonic_now() < at) {
             let why = format!("tried a moment ago: {}", self.last_error);
             return Err(ConnectError { why, kind: ConnectErrorKind::Other });
         }
         // Measured from the start of the attempt, so that a network that loses packets gets as many
         // attempts as a server that refuses.
-        let pause = exponential_backoff(
-            limits::POSTGRES_RECONNECT_BACKOFF_FIRST,
-            self.failures,
-            limits::POSTGRES_RECONNECT_BACKOFF_MAX,
-        );
-        self.retry_at = now + random_between(pause / 2, pause);
+        self.pause(self.failures);
         Ok(self.successes)
     }
 
@@ -125,12 +110,16 @@ impl ReconnectBackoff {
     fn record_failure(&mut self, why: &str) {
         if self.failures == 0 {
             log::warn!("the database can't be reached: {why}");
-            let now = self.clock.now();
-            let pause = limits::POSTGRES_RECONNECT_BACKOFF_FIRST;
-            self.retry_at = now + random_between(pause / 2, pause);
+            self.pause(0);
         }
         self.failures = self.failures.saturating_add(1);
         self.last_error = why.to_owned();
+    }
+
+    fn pause(&mut self, failures: u32) {
+        let (first, max) = (limits::POSTGRES_RECONNECT_BACKOFF_FIRST, limits::POSTGRES_RECONNECT_BACKOFF_MAX);
+        let pause = exponential_backoff(first, failures, max);
+        self.retry_at = Some(monotonic_now() + random_between(pause / 2, pause));
     }
 }
 
@@ -146,10 +135,10 @@ mod tests {
         let mut backoff = connector.backoff();
         backoff.try_start().expect("nothing has failed");
         backoff.record_failure("out of order");
-        backoff.retry_at = backoff.clock.now() + Duration::from_secs(60);
+        backoff.retry_at = Some(monotonic_now() + Duration::from_secs(60));
         let Err(ConnectError { why, .. }) = backoff.try_start() else { panic!("too early") };
         assert!(why.contains("out of order"));
-        backoff.retry_at = backoff.clock.now();
+        backoff.retry_at = Some(monotonic_now());
         backoff.try_start().expect("time has passed");
         assert!(backoff.try_start().is_err(), "one attempt at a time");
         backoff.record_success();

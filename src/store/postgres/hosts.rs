@@ -7,19 +7,18 @@
 //! Invariant: at most `POSTGRES_ATTEMPTS_PER_HOST` attempts per host run at once, including abandoned ones.
 //! They end when the host answers or the connection ends.
 
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use postgres::config::{Host, LoadBalanceHosts};
+use postgres::config::{Host, LoadBalanceHosts, TargetSessionAttrs};
 use postgres::{Client, Config, NoTls};
 
-use super::pg_error::{describe, is_connection_error};
+use super::pg_error::{PgError, describe, is_connection_error};
 use super::url::host_labels;
-use crate::clock::{Clock, Instant, SystemClock};
+use crate::clock::{Instant, monotonic_now};
 use crate::limits;
 
 /// The hosts of a database, in the order to try.
@@ -113,27 +112,19 @@ impl Hosts {
 
 impl HostTarget {
     fn connect(&self, settings: &str) -> Result<Client, ConnectError> {
-        let time = self.config.get_connect_timeout().copied().unwrap_or(limits::POSTGRES_CONNECT_TIMEOUT);
-        let mut clock = SystemClock::new();
-        let deadline = clock.now() + time;
-        // The crate's own limit ends at about the same time.
-        let silence_begins = clock.now() + time * 9 / 10;
-        let attempt = self.connect_until(deadline, &mut clock, settings);
-        attempt.map_err(|failure| match failure.kind {
-            ConnectErrorKind::Other if clock.now() >= silence_begins => {
+        let time = *self.config.get_connect_timeout().unwrap_or(&limits::POSTGRES_CONNECT_TIMEOUT);
+        let begin = monotonic_now();
+        self.connect_until(begin + time, settings).map_err(|failure| match failure.kind {
+            // The crate's own limit ends at about the same time.
+            ConnectErrorKind::Other if monotonic_now().since(begin) >= time * 9 / 10 => {
                 ConnectError { kind: ConnectErrorKind::Timeout, ..failure }
             }
             _ => failure,
         })
     }
 
-    fn connect_until(
-        &self,
-        deadline: Instant,
-        clock: &mut SystemClock,
-        settings: &str,
-    ) -> Result<Client, ConnectError> {
-        self.attempt_limiter.acquire(deadline - clock.now()).map_err(ConnectError::other)?;
+    fn connect_until(&self, deadline: Instant, settings: &str) -> Result<Client, ConnectError> {
+        self.attempt_limiter.acquire(deadline - monotonic_now()).map_err(ConnectError::other)?;
         // A rendezvous channel: a result is received or returned to the sender.
         let (sender, receiver) = mpsc::sync_channel(0);
         let (config, attempt_limiter) = (self.config.clone(), Arc::clone(&self.attempt_limiter));
@@ -159,7 +150,7 @@ impl HostTarget {
             self.attempt_limiter.release(false);
             return Err(ConnectError::other(format!("no thread to connect on: {error}")));
         }
-        match receiver.recv_timeout(deadline - clock.now()) {
+        match receiver.recv_timeout(deadline - monotonic_now()) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => {
                 // Before the receiver is dropped, which tells the thread that it is late.
@@ -198,6 +189,15 @@ impl ConnectError {
     }
 }
 
+impl From<ConnectError> for PgError {
+    fn from(error: ConnectError) -> PgError {
+        match error.kind {
+            ConnectErrorKind::Misconfigured => PgError::Misconfigured(error.why),
+            _ => PgError::Failed(error.why),
+        }
+    }
+}
+
 impl AttemptLimiter {
     /// Takes a slot; waits while running attempts may still succeed.
     fn acquire(&self, wait_max: Duration) -> Result<(), String> {
@@ -232,50 +232,43 @@ impl AttemptLimiter {
     }
 }
 
-/// Splits `config` into one per host.
+/// Splits `config` into one per host. [`PostgresUrl`](super::url::PostgresUrl) has checked that the counts fit.
 fn split_by_host(config: &Config) -> Vec<Config> {
-    let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
-    let count = hosts.len().max(addresses.len());
-    let fits = |length: usize| length == 0 || length == count;
-    if !fits(hosts.len()) || !fits(addresses.len()) || ports.len() > 1 && ports.len() != count {
-        // The crate reports the mismatch.
-        return vec![config.clone()];
-    }
-    let one = |index: usize| {
-        let port = ports.get(index).or(ports.first()).copied();
-        config_for_host(config, hosts.get(index), addresses.get(index).copied(), port)
-    };
-    (0..count).map(one).collect()
+    let count = config.get_hosts().len().max(config.get_hostaddrs().len());
+    (0..count).map(|index| config_for_host(config, index, count > 1)).collect()
 }
 
-/// A copy of `config` for one host, since the crate cannot remove hosts. Its options are applied later.
-fn config_for_host(
-    config: &Config,
-    host: Option<&Host>,
-    address: Option<IpAddr>,
-    port: Option<u16>,
-) -> Config {
+/// A copy of `config` for the host at `index`, since the crate cannot remove hosts; with our own limits where `config` sets
+/// none. Its options are applied later.
+fn config_for_host(config: &Config, index: usize, is_one_of_many: bool) -> Config {
     let mut one = Config::new();
-    match host {
+    match config.get_hosts().get(index) {
         Some(Host::Tcp(name)) => drop(one.host(name)),
         Some(Host::Unix(folder)) => drop(one.host_path(folder)),
         None => {}
     }
-    address.map(|address| one.hostaddr(address));
-    port.map(|port| one.port(port));
+    config.get_hostaddrs().get(index).map(|address| one.hostaddr(*address));
+    config.get_ports().get(index).or(config.get_ports().first()).map(|port| one.port(*port));
     config.get_user().map(|user| one.user(user));
     config.get_password().map(|password| one.password(password));
     config.get_dbname().map(|name| one.dbname(name));
-    config.get_application_name().map(|name| one.application_name(name));
-    config.get_connect_timeout().map(|time| one.connect_timeout(*time));
-    config.get_tcp_user_timeout().map(|time| one.tcp_user_timeout(*time));
-    config.get_keepalives_interval().map(|time| one.keepalives_interval(time));
-    config.get_keepalives_retries().map(|count| one.keepalives_retries(count));
+    one.application_name(config.get_application_name().unwrap_or("vmherd"));
+    one.connect_timeout(*config.get_connect_timeout().unwrap_or(&limits::POSTGRES_CONNECT_TIMEOUT));
+    // Set by method: in a URL the crate takes seconds, where libpq takes milliseconds.
+    one.tcp_user_timeout(*config.get_tcp_user_timeout().unwrap_or(&limits::POSTGRES_TCP_USER_TIMEOUT));
+    one.keepalives_interval(config.get_keepalives_interval().unwrap_or(limits::POSTGRES_KEEPALIVE_INTERVAL));
+    one.keepalives_retries(config.get_keepalives_retries().unwrap_or(limits::POSTGRES_KEEPALIVE_PROBES));
     one.keepalives(config.get_keepalives());
-    one.keepalives_idle(config.get_keepalives_idle());
+    let idle = config.get_keepalives_idle();
+    let is_idle_set = idle != Config::new().get_keepalives_idle();
+    one.keepalives_idle(if is_idle_set { idle } else { limits::POSTGRES_KEEPALIVE_IDLE });
     one.ssl_mode(config.get_ssl_mode());
     one.ssl_negotiation(config.get_ssl_negotiation());
-    one.target_session_attrs(config.get_target_session_attrs());
+    one.target_session_attrs(match config.get_target_session_attrs() {
+        // A standby takes no writes, so connect to the primary.
+        TargetSessionAttrs::Any if is_one_of_many => TargetSessionAttrs::ReadWrite,
+        attributes => attributes,
+    });
     one.channel_binding(config.get_channel_binding());
     one.load_balance_hosts(config.get_load_balance_hosts());
     // The crate would log notices at the info level.
@@ -343,6 +336,28 @@ mod tests {
     }
 
     #[test]
+    fn default_timeouts_of_a_host_apply_unless_the_url_sets_them() {
+        let first = |url| split_by_host(&config(url)).remove(0);
+        let one = first("postgresql://localhost/x");
+        assert_eq!(one.get_connect_timeout(), Some(&limits::POSTGRES_CONNECT_TIMEOUT));
+        assert_eq!(one.get_tcp_user_timeout(), Some(&limits::POSTGRES_TCP_USER_TIMEOUT));
+        assert_eq!(one.get_keepalives_idle(), limits::POSTGRES_KEEPALIVE_IDLE);
+        assert_eq!(one.get_application_name(), Some("vmherd"));
+        assert_eq!(one.get_target_session_attrs(), TargetSessionAttrs::Any);
+
+        let one = first(
+            "postgresql://localhost,[::1]/x?connect_timeout=7&tcp_user_timeout=8&keepalives_idle=9\
+             &application_name=mine&options=-c%20lock_timeout%3D1",
+        );
+        let seconds = Duration::from_secs;
+        assert_eq!(one.get_connect_timeout(), Some(&seconds(7)));
+        assert_eq!(one.get_tcp_user_timeout(), Some(&seconds(8)));
+        assert_eq!(one.get_keepalives_idle(), seconds(9));
+        assert_eq!(one.get_application_name(), Some("mine"));
+        assert_eq!(one.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+    }
+
+    #[test]
     fn hostaddrs_pair_with_hosts_and_may_share_a_port() {
         let ports_of = |url: &str| {
             let split = split_by_host(&config(url));
@@ -363,10 +378,9 @@ mod tests {
     fn silent_servers_time_out_and_are_named() {
         let ((_one, one), (_other, other)) = (silent(), silent());
         let hosts = hosts(&format!("postgresql://me:hunter2@{one},{other}/herd"));
-        let mut clock = SystemClock::new();
-        let begin = clock.now();
+        let begin = monotonic_now();
         let why = failure(&hosts);
-        let time = clock.now().since(begin);
+        let time = monotonic_now().since(begin);
         assert!(2 * limits::POSTGRES_CONNECT_TIMEOUT <= time && time < limits::STORE_DEADLINE, "{time:?}");
         assert!(why.contains(&format!("{one}: no connection in time")), "{why}");
         assert!(why.contains(&format!("; {other}: no connection in time")), "{why}");

@@ -69,10 +69,10 @@ impl PostgresFactory {
     /// Checks that each connection has its own server session, on which settings and prepared statements
     /// depend. Two simultaneous connections show it, if the limit allows two.
     fn check_pooler(&self, session: &mut PgSession) -> Result<(), PgError> {
-        if self.pool.max() < 2 {
+        if self.pool.max < 2 {
             return Ok(());
         }
-        let Ok(mut other) = self.pool.connector().connect_unthrottled(WaitMode::Long) else { return Ok(()) };
+        let Ok(mut other) = self.pool.connector.connect_unthrottled(WaitMode::Long) else { return Ok(()) };
         let own = backend_id(session)?;
         for _ in 0..limits::POSTGRES_POOLER_PROBES {
             let others = backend_id(&mut other)?;

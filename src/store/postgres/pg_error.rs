@@ -6,7 +6,6 @@ use std::io;
 use postgres::error::{DbError, Severity};
 
 use super::super::StoreError;
-use super::hosts::{ConnectError, ConnectErrorKind};
 
 /// Why work on a connection failed. Nothing was done, except possibly for `OutcomeUnknown`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,17 +86,6 @@ impl PgError {
             | PgError::Failed(why)
             | PgError::Rejected(why) => StoreError::Unavailable(why),
             PgError::OutcomeUnknown(why) => StoreError::OutcomeUnknown(why),
-        }
-    }
-}
-
-impl From<ConnectError> for PgError {
-    fn from(ConnectError { why, kind: reason }: ConnectError) -> PgError {
-        match reason {
-            ConnectErrorKind::Misconfigured => PgError::Misconfigured(why),
-            ConnectErrorKind::TooManyConnections | ConnectErrorKind::Timeout | ConnectErrorKind::Other => {
-                PgError::Failed(why)
-            }
         }
     }
 }

@@ -9,7 +9,7 @@ use postgres::types::ToSql;
 use postgres::{Client, Row, SimpleQueryMessage, Statement};
 
 use super::pg_error::PgError;
-use crate::clock::{Clock, Instant, SystemClock};
+use crate::clock::{Instant, monotonic_now};
 use crate::limits;
 
 /// How long operations on a connection wait for locks.
@@ -25,18 +25,17 @@ pub(super) enum WaitMode {
 pub(super) struct PgSession {
     // Dropped before the statements, which would otherwise be closed with one message each.
     client: Client,
-    wait_mode: WaitMode,
+    /// How long it waits for locks.
+    pub(super) wait_mode: WaitMode,
     /// The number of its last borrower.
     pub(super) owner: u64,
     statements: HashMap<&'static str, Statement>,
-    clock: SystemClock,
     /// The time of its last commit.
     last_commit: Option<Instant>,
 }
 
 /// Bounds the retries of one job.
 pub(super) struct RetryBudget {
-    clock: SystemClock,
     began: Instant,
     conflict_time: Duration,
     conflicts: u32,
@@ -55,26 +54,7 @@ impl WaitMode {
 
 impl PgSession {
     pub(super) fn new(client: Client, wait_mode: WaitMode) -> PgSession {
-        PgSession {
-            client,
-            wait_mode,
-            owner: 0,
-            statements: HashMap::new(),
-            clock: SystemClock::new(),
-            last_commit: None,
-        }
-    }
-
-    /// How long it waits for locks.
-    pub(super) fn wait_mode(&self) -> WaitMode {
-        self.wait_mode
-    }
-
-    /// Changes how long it waits; `settings` is the SQL for that.
-    pub(super) fn set_wait_mode(&mut self, wait_mode: WaitMode, settings: &str) -> Result<(), PgError> {
-        self.run(settings)?;
-        self.wait_mode = wait_mode;
-        Ok(())
+        PgSession { client, wait_mode, owner: 0, statements: HashMap::new(), last_commit: None }
     }
 
     /// Runs `sql`: constant text without parameters, possibly several statements.
@@ -85,11 +65,10 @@ impl PgSession {
     /// Runs `sql` likewise; returns the first column of the first row.
     pub(super) fn query_text(&mut self, sql: &str) -> Result<Option<String>, postgres::Error> {
         let messages = self.client.simple_query(sql)?;
-        let rows = messages.iter().filter_map(|message| match message {
+        Ok(messages.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
             _ => None,
-        });
-        Ok(rows.into_iter().next())
+        }))
     }
 
     /// Runs a statement, prepared on first use; returns its rows.
@@ -105,7 +84,7 @@ impl PgSession {
     /// Ends a transaction with `sql`, constant text that ends in COMMIT.
     pub(super) fn commit(&mut self, sql: &str) -> Result<(), PgError> {
         self.client.batch_execute(sql).map_err(|error| PgError::from_commit(&error))?;
-        self.last_commit = Some(self.clock.now());
+        self.last_commit = Some(monotonic_now());
         Ok(())
     }
 
@@ -118,20 +97,19 @@ impl PgSession {
         let statement = self.prepare(sql)?;
         let count =
             self.client.execute(&statement, parameters).map_err(|error| PgError::from_commit(&error))?;
-        self.last_commit = Some(self.clock.now());
+        self.last_commit = Some(monotonic_now());
         Ok(count)
     }
 
     /// Whether it worked so recently that it is most likely still open. If the connection was closed, the
     /// outcome of a commit sent first is unknown; that of a BEGIN is not.
-    pub(super) fn recently_used(&mut self) -> bool {
-        let now = self.clock.now();
-        self.last_commit.is_some_and(|last| now.since(last) <= limits::POSTGRES_RECENTLY_USED)
+    pub(super) fn recently_used(&self) -> bool {
+        self.last_commit.is_some_and(|last| monotonic_now().since(last) <= limits::POSTGRES_RECENTLY_USED)
     }
 
     #[cfg(test)]
     pub(super) fn pretend_recently_used(&mut self) {
-        self.last_commit = Some(self.clock.now() + Duration::from_secs(60));
+        self.last_commit = Some(monotonic_now() + Duration::from_secs(60));
     }
 
     fn prepare(&mut self, sql: &'static str) -> Result<Statement, postgres::Error> {
@@ -143,9 +121,9 @@ impl PgSession {
         Ok(statement)
     }
 
-    /// Whether the server answers within `time`.
-    pub(super) fn is_responsive(&mut self, time: Duration) -> bool {
-        self.client.is_valid(time).is_ok()
+    /// Whether the server answers soon.
+    pub(super) fn is_responsive(&mut self) -> bool {
+        self.client.is_valid(limits::POSTGRES_PROBE_TIMEOUT).is_ok()
     }
 
     /// Whether it is known to be closed.
@@ -156,29 +134,25 @@ impl PgSession {
 
 impl RetryBudget {
     pub(super) fn new(wait_mode: WaitMode) -> RetryBudget {
-        let mut clock = SystemClock::new();
         let conflict_time = match wait_mode {
             WaitMode::Long => limits::POSTGRES_CONFLICT_RETRY_TIME,
             WaitMode::Short => limits::POSTGRES_LOCK_ATTEMPT,
         };
-        let began = clock.now();
-        RetryBudget { clock, began, conflict_time, conflicts: 0, reconnects: 0 }
+        RetryBudget { began: monotonic_now(), conflict_time, conflicts: 0, reconnects: 0 }
     }
 
     /// Whether to retry after `error`; pauses before a retry if that helps.
-    pub(super) fn should_retry(&mut self, failure: &PgError) -> bool {
-        match failure {
+    pub(super) fn should_retry(&mut self, error: &PgError) -> bool {
+        match error {
             PgError::Conflict(why) => {
-                if self.clock.now().since(self.began) >= self.conflict_time {
+                if monotonic_now().since(self.began) >= self.conflict_time {
                     return false;
                 }
                 log::debug!("retrying a transaction: {why}");
                 let (first, max) =
                     (limits::POSTGRES_CONFLICT_PAUSE_FIRST, limits::POSTGRES_CONFLICT_PAUSE_MAX);
-                std::thread::sleep(random_between(
-                    Duration::ZERO,
-                    exponential_backoff(first, self.conflicts, max),
-                ));
+                let pause = exponential_backoff(first, self.conflicts, max);
+                std::thread::sleep(random_between(Duration::ZERO, pause));
                 self.conflicts += 1;
                 true
             }

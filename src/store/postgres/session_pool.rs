@@ -7,24 +7,23 @@
 //! Invariants: at most `max` are open, including those being made. A lost session closes the idle ones too,
 //! since the same cause most likely ended them.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::connector::Connector;
 use super::hosts::ConnectErrorKind;
 use super::pg_error::PgError;
-use super::pg_session::{PgSession, WaitMode};
-use crate::clock::{Clock, Instant, SystemClock};
+use super::pg_session::{PgSession, WaitMode, exponential_backoff};
+use crate::clock::{Instant, monotonic_now};
 use crate::limits;
 
 pub(super) struct SessionPool {
-    connector: Connector,
-    max: usize,
+    pub(super) connector: Connector,
+    pub(super) max: usize,
     state: Mutex<PoolState>,
     /// A session was returned, or a waiter left.
     changed: Condvar,
-    clock: SystemClock,
 }
 
 #[derive(Default)]
@@ -39,8 +38,8 @@ struct PoolState {
     generation: u64,
     /// Counts borrowers.
     borrowers: u64,
-    /// The tickets of waiting borrowers, in order.
-    queue: VecDeque<u64>,
+    /// The tickets of waiting borrowers.
+    queue: BTreeSet<u64>,
     tickets: u64,
     /// Threads that wait to see whether any session is returned.
     probing: usize,
@@ -81,26 +80,19 @@ enum Grant {
 
 impl SessionPool {
     pub(super) fn new(connector: Connector, max: usize) -> SessionPool {
-        let (state, changed) = (Mutex::default(), Condvar::new());
-        SessionPool { connector, max, state, changed, clock: SystemClock::new() }
-    }
-
-    pub(super) fn connector(&self) -> &Connector {
-        &self.connector
-    }
-
-    pub(super) fn max(&self) -> usize {
-        self.max
+        SessionPool { connector, max, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Returns a session: the borrower's own, a new one if the limit allows, or else the next that is
     /// returned.
     pub(super) fn acquire(&self, borrower: Borrower) -> Result<PooledSession<'_>, PgError> {
-        let deadline = self.now() + borrower.wait_mode.lock_timeout();
+        let deadline = monotonic_now() + borrower.wait_mode.lock_timeout();
         let mut state = self.lock();
-        let ticket = state.enqueue();
+        state.tickets += 1;
+        let ticket = state.tickets;
+        state.queue.insert(ticket);
         loop {
-            let now = self.now();
+            let now = monotonic_now();
             match state.grant(ticket, borrower, self.max, now) {
                 Grant::Idle(index) => {
                     let session = state.idle.remove(index);
@@ -137,8 +129,8 @@ impl SessionPool {
                         self.leave_queue(state, ticket);
                         return Err(failure.into());
                     }
-                    state.record_full(&failure.why, self.now());
-                    state.requeue(ticket);
+                    state.record_full(&failure.why);
+                    state.queue.insert(ticket);
                 }
                 Grant::Wait if now >= deadline => {
                     self.leave_queue(state, ticket);
@@ -162,7 +154,7 @@ impl SessionPool {
         mut state: MutexGuard<'s, PoolState>,
         returns: u64,
     ) -> (MutexGuard<'s, PoolState>, bool) {
-        if state.idle.is_empty() {
+        let Some(mut session) = state.idle.pop() else {
             let is_unchanged = |state: &mut PoolState| state.returns == returns;
             state.probing += 1;
             let waited = self.changed.wait_timeout_while(state, limits::POSTGRES_PROBE_TIMEOUT, is_unchanged);
@@ -170,11 +162,10 @@ impl SessionPool {
             state.probing -= 1;
             let came_back = state.returns != returns;
             return (state, came_back);
-        }
-        let Some(mut session) = state.idle.pop() else { return (state, false) };
+        };
         let generation = state.generation;
         drop(state);
-        let answers = session.is_responsive(limits::POSTGRES_PROBE_TIMEOUT);
+        let answers = session.is_responsive();
         let pooled = PooledSession { pool: self, session: Some(session), generation };
         match answers {
             true => pooled.release(),
@@ -193,9 +184,9 @@ impl SessionPool {
     /// Removes a borrower and closes its sessions.
     pub(super) fn unregister(&self, borrower: Borrower) {
         let mut state = self.lock();
-        let of_it = state.idle.extract_if(.., |session| session.owner == borrower.number);
-        let closed: Vec<PgSession> = of_it.collect();
-        state.record_closed(closed.len(), self.now());
+        let closed: Vec<PgSession> =
+            state.idle.extract_if(.., |session| session.owner == borrower.number).collect();
+        state.record_closed(closed.len());
         drop(state);
         self.changed.notify_all();
         // Closing them takes time.
@@ -211,7 +202,7 @@ impl SessionPool {
     ) -> PooledSession<'s> {
         session.owner = borrower.number;
         let generation = state.generation;
-        state.queue.retain(|other| *other != ticket);
+        state.queue.remove(&ticket);
         let others_wait = !state.queue.is_empty();
         drop(state);
         if others_wait {
@@ -221,14 +212,9 @@ impl SessionPool {
     }
 
     fn leave_queue(&self, mut state: MutexGuard<'_, PoolState>, ticket: u64) {
-        state.queue.retain(|other| *other != ticket);
+        state.queue.remove(&ticket);
         drop(state);
         self.changed.notify_all();
-    }
-
-    fn now(&self) -> Instant {
-        let mut clock = self.clock;
-        clock.now()
     }
 
     fn lock(&self) -> MutexGuard<'_, PoolState> {
@@ -237,26 +223,14 @@ impl SessionPool {
 }
 
 impl PoolState {
-    fn enqueue(&mut self) -> u64 {
-        self.tickets += 1;
-        self.queue.push_back(self.tickets);
-        self.tickets
-    }
-
-    /// Returns `ticket` to its place in the queue.
-    fn requeue(&mut self, ticket: u64) {
-        let index = self.queue.partition_point(|other| *other < ticket);
-        self.queue.insert(index, ticket);
-    }
-
     /// What the holder of `ticket` gets. While it connects, it counts as open and has left the queue.
     fn grant(&mut self, ticket: u64, borrower: Borrower, max: usize, now: Instant) -> Grant {
-        if self.queue.front() != Some(&ticket) {
+        if self.queue.first() != Some(&ticket) {
             return Grant::Wait;
         }
         let before = self.idle.len();
         self.idle.retain(|session| !session.is_closed());
-        self.record_closed(before - self.idle.len(), now);
+        self.record_closed(before - self.idle.len());
         let may_make = self.open < max && self.full.as_ref().is_none_or(|full| full.retry_at <= now);
         let owned_by = |number: u64| self.idle.iter().rposition(|session| session.owner == number);
         // The first has been idle longest.
@@ -266,7 +240,7 @@ impl PoolState {
             Some(index) => Grant::Idle(index),
             None if may_make => {
                 self.open += 1;
-                self.queue.pop_front();
+                self.queue.remove(&ticket);
                 Grant::Connect
             }
             None => Grant::Wait,
@@ -274,23 +248,23 @@ impl PoolState {
     }
 
     /// Records closed sessions, which may make room for others.
-    fn record_closed(&mut self, count: usize, now: Instant) {
+    fn record_closed(&mut self, count: usize) {
         self.open -= count;
         if count > 0
             && let Some(full) = &mut self.full
         {
-            full.retry_at = now;
+            full.retry_at = monotonic_now();
         }
     }
 
-    fn record_full(&mut self, why: &str, now: Instant) {
-        let times = self.full.as_ref().map_or(0, |full| full.attempts);
-        if times == 0 {
+    fn record_full(&mut self, why: &str) {
+        let attempts = self.full.as_ref().map_or(0, |full| full.attempts);
+        if attempts == 0 {
             log::warn!("the database gives no more than {} connections, which take turns: {why}", self.open);
         }
-        let pause = limits::POSTGRES_REFUSED_BACKOFF_FIRST.saturating_mul(1 << times.min(8));
-        let until = now + pause.min(limits::POSTGRES_REFUSED_BACKOFF_MAX);
-        self.full = Some(ServerFull { retry_at: until, attempts: times.saturating_add(1) });
+        let (first, max) = (limits::POSTGRES_REFUSED_BACKOFF_FIRST, limits::POSTGRES_REFUSED_BACKOFF_MAX);
+        let retry_at = monotonic_now() + exponential_backoff(first, attempts, max);
+        self.full = Some(ServerFull { retry_at, attempts: attempts.saturating_add(1) });
     }
 }
 
@@ -306,7 +280,7 @@ impl PooledSession<'_> {
                 None
             }
             false => {
-                state.record_closed(1, self.pool.now());
+                state.record_closed(1);
                 Some(session)
             }
         };
@@ -326,7 +300,7 @@ impl PooledSession<'_> {
         if state.generation == self.generation {
             state.generation += 1;
             std::mem::swap(&mut idle, &mut state.idle);
-            state.record_closed(idle.len(), pool.now());
+            state.record_closed(idle.len());
         }
         drop(state);
         // Closing them takes time.
@@ -341,9 +315,10 @@ impl PooledSession<'_> {
 
     /// Applies the wait mode of the borrower.
     pub(super) fn apply_wait_mode(&mut self, wait_mode: WaitMode) -> Result<(), PgError> {
-        if self.wait_mode() != wait_mode {
-            let settings = self.pool.connector.settings(wait_mode).to_owned();
-            self.set_wait_mode(wait_mode, &settings)?;
+        if self.wait_mode != wait_mode {
+            let pool = self.pool;
+            self.run(pool.connector.settings(wait_mode))?;
+            self.wait_mode = wait_mode;
         }
         Ok(())
     }
@@ -353,7 +328,7 @@ impl Drop for PooledSession<'_> {
     fn drop(&mut self) {
         let Some(session) = self.session.take() else { return };
         drop(session);
-        self.pool.lock().record_closed(1, self.pool.now());
+        self.pool.lock().record_closed(1);
         self.pool.changed.notify_all();
     }
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use postgres::Config;
-use postgres::config::{ChannelBinding, Host, SslMode, SslNegotiation, TargetSessionAttrs};
+use postgres::config::{ChannelBinding, Host, SslMode, SslNegotiation};
 
 use super::session_settings;
 use crate::limits;
@@ -41,34 +41,9 @@ impl PostgresUrl {
         Ok(PostgresUrl { url: Secret::new(text), redacted: redacted_url(&config) })
     }
 
-    /// The connection settings: those of the URL, and our own limits where it sets none.
+    /// The settings of the URL.
     pub(super) fn config(&self) -> Config {
-        let mut config = parse_config(self.url.expose()).expect("it was read before");
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(limits::POSTGRES_CONNECT_TIMEOUT);
-        }
-        if config.get_tcp_user_timeout().is_none() {
-            // Set by method: in a URL the crate takes seconds, where libpq takes milliseconds.
-            config.tcp_user_timeout(limits::POSTGRES_TCP_USER_TIMEOUT);
-        }
-        if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
-            config.keepalives_idle(limits::POSTGRES_KEEPALIVE_IDLE);
-        }
-        if config.get_keepalives_interval().is_none() {
-            config.keepalives_interval(limits::POSTGRES_KEEPALIVE_INTERVAL);
-        }
-        if config.get_keepalives_retries().is_none() {
-            config.keepalives_retries(limits::POSTGRES_KEEPALIVE_PROBES);
-        }
-        if config.get_application_name().is_none() {
-            config.application_name("vmherd");
-        }
-        let is_one_of_many = config.get_hosts().len().max(config.get_hostaddrs().len()) > 1;
-        if is_one_of_many && config.get_target_session_attrs() == TargetSessionAttrs::Any {
-            // A standby takes no writes, so connect to the primary.
-            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        }
-        config
+        parse_config(self.url.expose()).expect("it was read before")
     }
 
     /// The SQL that sets up every session with this lock timeout; settings of the URL come last and win.
@@ -82,8 +57,7 @@ impl PostgresUrl {
             ),
             ("client_min_messages", "warning".to_owned()),
         ];
-        let config = parse_config(self.url.expose()).expect("it was read before");
-        let from_url = session_settings::parse_options(config.get_options().unwrap_or_default())
+        let from_url = session_settings::parse_options(self.config().get_options().unwrap_or_default())
             .expect("it was read before");
         let defaults = defaults.iter().map(|(name, value)| (*name, value.as_str()));
         session_settings::set_config_sql(
@@ -293,34 +267,20 @@ mod tests {
     }
 
     #[test]
-    fn default_timeouts_apply_unless_the_url_sets_them() {
+    fn default_session_timeouts_apply_unless_the_url_sets_them() {
         let address = PostgresUrl::parse("postgresql://localhost/x").unwrap();
         assert!(
             address
                 .session_settings_sql(limits::POSTGRES_LOCK_TIMEOUT)
                 .contains("(E'lock_timeout', E'2000', false), ")
         );
-        let config = address.config();
-        assert_eq!(config.get_connect_timeout(), Some(&limits::POSTGRES_CONNECT_TIMEOUT));
-        assert_eq!(config.get_tcp_user_timeout(), Some(&limits::POSTGRES_TCP_USER_TIMEOUT));
-        assert_eq!(config.get_keepalives_idle(), limits::POSTGRES_KEEPALIVE_IDLE);
-        assert_eq!(config.get_application_name(), Some("vmherd"));
-        assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::Any);
 
-        let url = "postgresql://localhost,[::1]/x?connect_timeout=7&tcp_user_timeout=8&keepalives_idle=9\
-                   &application_name=mine&options=-c%20lock_timeout%3D1";
+        let url = "postgresql://localhost,[::1]/x?options=-c%20lock_timeout%3D1";
         let address = PostgresUrl::parse(url).unwrap();
         assert!(
             address
                 .session_settings_sql(limits::POSTGRES_LOCK_TIMEOUT)
                 .ends_with("(E'lock_timeout', E'1', false)")
         );
-        let config = address.config();
-        let seconds = Duration::from_secs;
-        assert_eq!(config.get_connect_timeout(), Some(&seconds(7)));
-        assert_eq!(config.get_tcp_user_timeout(), Some(&seconds(8)));
-        assert_eq!(config.get_keepalives_idle(), seconds(9));
-        assert_eq!(config.get_application_name(), Some("mine"));
-        assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
     }
 }

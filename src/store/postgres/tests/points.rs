@@ -231,7 +231,7 @@ fn a_closed_connection_does_not_fail_later_puts() {
         assert_eq!(run(&mut store, put(&[("a", second, 1.0)])), DONE);
         assert_eq!(database.client().query(end, &[]).unwrap().len(), 1);
         let is_warm = || {
-            let mut session = store.pool.acquire(store.borrower).expect("a connection");
+            let session = store.pool.acquire(store.borrower).expect("a connection");
             let is_warm = session.recently_used();
             session.release();
             is_warm
