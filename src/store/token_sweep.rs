@@ -1,16 +1,18 @@
 //! Logs how many expired tokens were removed, at most once a minute.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::clock::UnixSeconds;
 use crate::limits;
+use crate::log_limiter::LogRateLimiter;
 
-/// Removed tokens that were not logged yet, and the time of the last log line.
-static SWEEP_LOG: Mutex<SweepLog> = Mutex::new(SweepLog { count: 0, logged_at: UnixSeconds(i64::MIN) });
+static SWEEP_LOG: LazyLock<Mutex<SweepLog>> = LazyLock::new(Mutex::default);
 
+#[derive(Default)]
 struct SweepLog {
+    /// Removed tokens that were not logged yet.
     count: usize,
-    logged_at: UnixSeconds,
+    limiter: LogRateLimiter,
 }
 
 /// Counts `count` expired tokens that were removed at `now`.
@@ -28,10 +30,7 @@ impl SweepLog {
     /// The number to log now, if a line is due.
     fn note(&mut self, count: usize, now: UnixSeconds) -> Option<usize> {
         self.count += count;
-        if now.0.abs_diff(self.logged_at.0) < limits::TOKENS_SWEPT_LOG_INTERVAL_S {
-            return None;
-        }
-        self.logged_at = now;
+        self.limiter.allow(limits::TOKENS_SWEPT_LOG_INTERVAL_S, now)?;
         Some(std::mem::take(&mut self.count))
     }
 }
@@ -42,7 +41,7 @@ mod tests {
 
     #[test]
     fn one_log_line_a_minute_counts_all_removals_since_the_last() {
-        let mut swept = SweepLog { count: 0, logged_at: UnixSeconds(i64::MIN) };
+        let mut swept = SweepLog::default();
         let lines: Vec<Option<usize>> = [(1, 100), (2, 101), (3, 159), (4, 160)]
             .map(|(count, now)| swept.note(count, UnixSeconds(now)))
             .into();
