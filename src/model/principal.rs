@@ -16,7 +16,7 @@ pub enum Principal {
 
 /// An authenticated VM. Valid only while the store has the VM at this epoch: removing the VM or changing its
 /// password invalidates it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Login {
     /// The VM.
     pub id: VmId,

@@ -29,6 +29,16 @@ pub enum StoreError {
     Refused(String),
 }
 
+impl StoreError {
+    /// The error of work that was not tried after this error.
+    pub(super) fn of_untried(self) -> StoreError {
+        match self {
+            StoreError::OutcomeUnknown(why) => StoreError::Unavailable(why),
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

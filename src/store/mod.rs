@@ -32,7 +32,7 @@ use crate::limits;
 pub use self::error::StoreError;
 pub use self::location::{Location, ends_in_directory};
 pub use self::monitored::with_write_health;
-pub use self::points::{PointPage, PointPosition, PointRemoval, PointStore, RemovedPoints};
+pub use self::points::{PointPage, PointPosition, PointRemoval, PointStore, RemovedPoints, ScanRange};
 pub use self::postgres::PostgresUrl;
 pub use self::registry::{RegistryStore, VmPage};
 pub use self::write::{Write, WriteOutcome, Written};
@@ -118,7 +118,7 @@ pub struct LockRetryPolicy {
 /// processes may open one store concurrently.
 pub fn open(location: &Location) -> Result<Arc<dyn StoreFactory>, StoreError> {
     match location {
-        Location::Memory => Ok(Arc::new(memory::MemoryFactory::new())),
+        Location::Memory => Ok(Arc::new(memory::MemoryStore::default())),
         #[cfg(feature = "sqlite")]
         Location::Sqlite(path) => Ok(Arc::new(sqlite::SqliteFactory::open(path)?)),
         Location::Postgres(address) => {

@@ -4,6 +4,21 @@ use super::StoreError;
 use crate::ids::SeriesId;
 use crate::model::{MetricKey, PointFilter, Series};
 
+/// The range that a scan covers: points of one key or of all, from a position on, between two times.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanRange<'f> {
+    /// The only key.
+    pub(super) key: Option<&'f MetricKey>,
+    /// The first series.
+    pub(super) series: SeriesId,
+    /// The first timestamp of the first series.
+    pub(super) series_from: i64,
+    /// The first timestamp of the other series.
+    pub(super) from: i64,
+    /// The last timestamp.
+    pub(super) to: i64,
+}
+
 /// The reads of points, on one connection.
 pub trait PointStore {
     /// Writes everything that [`super::Store::write`] has acknowledged but not yet stored.
@@ -19,7 +34,15 @@ pub trait PointStore {
         filter: &PointFilter,
         after: Option<PointPosition>,
         count_max: usize,
-    ) -> Result<PointPage, StoreError>;
+    ) -> Result<PointPage, StoreError> {
+        match ScanRange::new(filter, after) {
+            Some(range) => self.scan(&range, count_max.max(1)),
+            None => Ok(PointPage::default()),
+        }
+    }
+
+    /// As [`PointStore::points_after`]; `count_max` is at least one.
+    fn scan(&mut self, range: &ScanRange<'_>, count_max: usize) -> Result<PointPage, StoreError>;
 }
 
 /// The position of a point in the order of all points.
@@ -60,4 +83,27 @@ pub struct RemovedPoints {
     pub next: Option<SeriesId>,
     /// The keys of the series that became empty and were removed.
     pub removed_keys: Vec<MetricKey>,
+}
+
+impl ScanRange<'_> {
+    /// The range that matches `filter` after the position `after`; `None` if it is empty.
+    fn new(filter: &PointFilter, after: Option<PointPosition>) -> Option<ScanRange<'_>> {
+        let (from, to) = filter.time_range();
+        let (series, series_from) = match after {
+            None => (SeriesId(i64::MIN), from),
+            Some(PointPosition { series, timestamp: i64::MAX }) => (SeriesId(series.0.checked_add(1)?), from),
+            Some(PointPosition { series, timestamp }) => (series, from.max(timestamp + 1)),
+        };
+        Some(ScanRange { key: filter.key.as_ref(), series, series_from, from, to })
+    }
+
+    /// Whether it begins at the first series.
+    pub(super) fn is_from_start(&self) -> bool {
+        self.series == SeriesId(i64::MIN)
+    }
+
+    /// The first timestamp to read of the series `id`.
+    pub(super) fn from(&self, id: SeriesId) -> i64 {
+        if id == self.series { self.series_from } else { self.from }
+    }
 }

@@ -65,6 +65,22 @@ pub struct VmPage {
     pub is_last: bool,
 }
 
+impl VmPage {
+    /// As many of `vms` as fit in `rows_max` rows, but at least one if there is one.
+    pub(super) fn fill(vms: impl IntoIterator<Item = Vm>, rows_max: usize) -> VmPage {
+        let (mut page, mut rows) = (VmPage { vms: Vec::new(), is_last: true }, 0);
+        for vm in vms {
+            rows += 1 + vm.disks.len();
+            if rows > rows_max && !page.vms.is_empty() {
+                page.is_last = false;
+                break;
+            }
+            page.vms.push(vm);
+        }
+        page
+    }
+}
+
 /// Returns the name in `last` if it is that of the VM `id`, and otherwise the result of `read`. Disks of one VM
 /// usually follow each other and so share one copy.
 pub(super) fn reuse_name<E>(

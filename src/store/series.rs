@@ -1,23 +1,10 @@
-//! Rules that all stores share: the limit of keys, and the pages of a scan over points.
+//! Code that all stores share: new series and their limit, and the pages of a scan over points.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::{PointPage, PointPosition, StoreError};
 use crate::ids::SeriesId;
-use crate::model::{MetricKey, NewPoint, Point, PointFilter, Series};
-
-/// The range that a scan covers: points from a position on, between two times.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ScanRange {
-    /// The first series.
-    pub(super) series: SeriesId,
-    /// The first timestamp of the first series.
-    pub(super) series_from: i64,
-    /// The first timestamp of the other series.
-    pub(super) from: i64,
-    /// The last timestamp.
-    pub(super) to: i64,
-}
+use crate::model::{MetricKey, NewPoint, Point, Series};
 
 /// Builds a page of points.
 #[derive(Debug)]
@@ -27,64 +14,47 @@ pub(super) struct PageBuilder {
     last: Option<PointPosition>,
 }
 
-/// The result of the key limit for keys that the store does not have yet.
-#[derive(Default, Debug, PartialEq, Eq)]
-pub(super) struct NewKeys<'p> {
-    /// The keys that become series, in this order.
-    pub(super) keys: Vec<&'p MetricKey>,
-    /// Indexes of the points that exceed the limit, ascending.
-    pub(super) refused: Vec<usize>,
-}
-
-/// Checks the points at the indexes `unknown` (ascending), whose keys are new, against the `remaining` number
-/// of keys.
-pub(super) fn check_key_quota(
+/// Has `add` make a series for each new key of `points`, in order; `ids` has the existing series and gets the new ones.
+/// At most `remaining` keys may be new. Returns the indexes of the points that exceed that, ascending. Everything is
+/// checked before anything is added.
+pub(super) fn add_series<Id: Copy, E: From<StoreError>>(
     points: &[NewPoint],
-    unknown: impl IntoIterator<Item = usize>,
+    ids: &mut [Option<Id>],
     remaining: u64,
     is_atomic: bool,
-) -> Result<NewKeys<'_>, StoreError> {
-    let mut new_keys = NewKeys::default();
-    let mut seen = HashSet::new();
-    for index in unknown {
-        let Some(NewPoint { key, .. }) = points.get(index) else { continue };
-        if seen.contains(key) {
+    mut add: impl FnMut(&MetricKey) -> Result<Id, E>,
+) -> Result<Vec<usize>, E> {
+    let (mut added, mut refused) = (HashMap::new(), Vec::new());
+    for (index, NewPoint { key, .. }) in points.iter().enumerate().filter(|(index, _)| ids[*index].is_none())
+    {
+        if added.contains_key(key) {
             continue;
         }
-        if (new_keys.keys.len() as u64) < remaining {
-            seen.insert(key);
-            new_keys.keys.push(key);
+        if (added.len() as u64) < remaining {
+            added.insert(key, None);
         } else if is_atomic {
-            return Err(StoreError::KeyLimitReached(index));
+            return Err(StoreError::KeyLimitReached(index).into());
         } else {
-            new_keys.refused.push(index);
+            refused.push(index);
         }
     }
-    Ok(new_keys)
-}
-
-impl ScanRange {
-    /// The range that matches `filter` after the position `after`; `None` if it is empty.
-    pub(super) fn new(filter: &PointFilter, after: Option<PointPosition>) -> Option<ScanRange> {
-        let (from, to) = filter.time_range();
-        let (series, series_from) = match after {
-            None => (SeriesId(i64::MIN), from),
-            Some(PointPosition { series, timestamp: i64::MAX }) => (SeriesId(series.0.checked_add(1)?), from),
-            Some(PointPosition { series, timestamp: second }) => (series, from.max(second + 1)),
-        };
-        Some(ScanRange { series, series_from, from, to })
+    for (id, NewPoint { key, .. }) in ids.iter_mut().zip(points) {
+        if id.is_none()
+            && let Some(new) = added.get_mut(key)
+        {
+            *id = Some(match *new {
+                Some(new) => new,
+                None => *new.insert(add(key)?),
+            });
+        }
     }
-
-    /// The first timestamp to read of the series `id`.
-    pub(super) fn from(&self, id: SeriesId) -> i64 {
-        if id == self.series { self.series_from } else { self.from }
-    }
+    Ok(refused)
 }
 
 impl PageBuilder {
-    /// An empty page for at most `count_max` points, and at least one.
+    /// An empty page for at most `count_max` points.
     pub(super) fn new(count_max: usize) -> PageBuilder {
-        PageBuilder { page: PointPage::default(), remaining: count_max.max(1), last: None }
+        PageBuilder { page: PointPage::default(), remaining: count_max, last: None }
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -139,3 +139,28 @@ pub enum Written {
     /// Any other write.
     Done,
 }
+
+/// Runs each of `writes` with `run`. After an error of the store the rest is not tried: each would wait for the same
+/// lock, disk or server again.
+pub(super) fn write_separately<'w>(
+    writes: impl IntoIterator<Item = &'w Write>,
+    mut run: impl FnMut(&Write) -> Result<WriteOutcome, StoreError>,
+) -> Vec<WriteOutcome> {
+    let mut store_error: Option<StoreError> = None;
+    let run_unless_failed = |write| match &store_error {
+        Some(error) => Err(error.clone().of_untried()),
+        None => run(write).unwrap_or_else(|error| Err(store_error.insert(error).clone())),
+    };
+    writes.into_iter().map(run_unless_failed).collect()
+}
+
+/// A VM without a password, whose id becomes its name. The id is known only after it is added; no VM keeps the empty
+/// name.
+pub(super) fn unnamed(shape: VmShape, disk_sizes_gib: &[u64]) -> NewVm {
+    NewVm {
+        name: VmName::from_store(""),
+        shape,
+        disk_sizes_gib: disk_sizes_gib.to_vec(),
+        password_hash: None,
+    }
+}

@@ -76,17 +76,12 @@ impl ChunkedPoints {
 
     /// Adds a point that precedes all others.
     fn put_first(&mut self, point: Point) {
-        match self.chunks.pop_first() {
-            Some((_, mut chunk)) if chunk.len() < CHUNK_POINTS_MAX => {
-                chunk.insert(0, point);
-                self.chunks.insert(point.timestamp, chunk);
-            }
-            Some((first, chunk)) => {
-                self.chunks.insert(first, chunk);
-                self.chunks.insert(point.timestamp, vec![point]);
-            }
-            None => drop(self.chunks.insert(point.timestamp, vec![point])),
-        }
+        let mut chunk = match self.chunks.first_entry() {
+            Some(first) if first.get().len() < CHUNK_POINTS_MAX => first.remove(),
+            _ => Vec::new(),
+        };
+        chunk.insert(0, point);
+        self.chunks.insert(point.timestamp, chunk);
     }
 
     /// Splits the chunk that contains `second` if it is too long.

@@ -12,25 +12,20 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::hash_prefixes::HashPrefixes;
+use super::write::unnamed;
 use super::{
-    PointPage, PointPosition, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError,
+    PointPage, PointRemoval, PointStore, RegistryStore, RemovedPoints, ScanRange, Store, StoreError,
     StoreFactory, VmPage, Write, WriteOutcome, Written, token_sweep,
 };
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{
-    Credentials, Disk, DiskChange, DiskOfVm, Login, NewVm, PointFilter, TokenHash, Vm, VmChange, VmName,
-};
+use crate::model::{Credentials, Disk, DiskChange, DiskOfVm, Login, NewVm, TokenHash, Vm, VmChange, VmName};
 use series::SeriesTable;
 
-/// Makes connections to its own tables.
-pub(super) struct MemoryFactory {
-    tables: Arc<Mutex<Tables>>,
-}
-
-/// One connection.
-struct MemoryStore {
+/// A connection, which makes more connections to the same tables.
+#[derive(Clone, Default)]
+pub(super) struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
 }
 
@@ -61,15 +56,9 @@ struct Token {
     expires: UnixSeconds,
 }
 
-impl MemoryFactory {
-    pub(super) fn new() -> MemoryFactory {
-        MemoryFactory { tables: Arc::default() }
-    }
-}
-
-impl StoreFactory for MemoryFactory {
+impl StoreFactory for MemoryStore {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
-        Ok(Box::new(MemoryStore { tables: Arc::clone(&self.tables) }))
+        Ok(Box::new(self.clone()))
     }
 }
 
@@ -169,29 +158,15 @@ impl RegistryStore for MemoryStore {
 }
 
 impl PointStore for MemoryStore {
-    fn points_after(
-        &mut self,
-        filter: &PointFilter,
-        after: Option<PointPosition>,
-        count_max: usize,
-    ) -> Result<PointPage, StoreError> {
-        Ok(self.lock()?.series.points_after(filter, after, count_max))
+    fn scan(&mut self, range: &ScanRange<'_>, count_max: usize) -> Result<PointPage, StoreError> {
+        Ok(self.lock()?.series.scan(range, count_max))
     }
 }
 
 impl Tables {
     fn page(&self, after: VmId, rows_max: usize, matches: fn(&VmRow) -> bool) -> VmPage {
-        let mut vms: Vec<Vm> = Vec::new();
-        let mut rows = 0;
-        let rest = self.vms.range((Excluded(after), Unbounded)).map(|(_, row)| row);
-        for row in rest.filter(|row| matches(row)) {
-            rows += 1 + row.vm.disks.len();
-            if rows > rows_max && !vms.is_empty() {
-                return VmPage { vms, is_last: false };
-            }
-            vms.push(row.vm.clone());
-        }
-        VmPage { vms, is_last: true }
+        let rows = self.vms.range((Excluded(after), Unbounded)).map(|(_, row)| row);
+        VmPage::fill(rows.filter(|row| matches(row)).map(|row| row.vm.clone()), rows_max)
     }
 
     fn run(&mut self, write: &Write) -> WriteOutcome {
@@ -200,9 +175,7 @@ impl Tables {
             Write::AddVm { shape, disk_sizes_gib, vms_max, now: _ } => {
                 // No other VM can have this name: names of digits cannot be registered.
                 let name = VmName::from_store(&(self.last_vm_id + 1).to_string());
-                let (shape, disk_sizes_gib) = (*shape, disk_sizes_gib.clone());
-                let vm = NewVm { name, shape, disk_sizes_gib, password_hash: None };
-                return self.register(&vm, *vms_max);
+                return self.register(&NewVm { name, ..unnamed(*shape, disk_sizes_gib) }, *vms_max);
             }
             Write::Update { login, change } => self.update(login, change)?,
             Write::IssueToken { login, token, expires, replaces, rehash, now } => {
@@ -269,7 +242,7 @@ impl Tables {
     fn update(&mut self, login: &Login, change: &VmChange) -> Result<(), StoreError> {
         let vm = &mut self.require_current(login)?.vm;
         if let Some(DiskChange::Resize(changes)) = &change.disks {
-            resize_disks(&mut vm.disks, changes)?;
+            vm.disks = resized(&vm.disks, changes)?;
         }
         vm.shape.ram_mib = change.ram_mib.unwrap_or(vm.shape.ram_mib);
         vm.shape.cpus = change.cpus.unwrap_or(vm.shape.cpus);
@@ -324,9 +297,7 @@ impl Tables {
         let oldest: Vec<TokenHash> = row.tokens.iter().take(too_many).copied().collect();
         self.tokens.insert(token, Token { vm, expires });
         self.tokens_by_expiry.insert((expires, token));
-        for token in &oldest {
-            self.revoke_token(token);
-        }
+        oldest.iter().for_each(|token| self.revoke_token(token));
     }
 
     fn revoke_token(&mut self, hash: &TokenHash) {
@@ -337,19 +308,13 @@ impl Tables {
         }
     }
 
-    fn revoke_tokens(&mut self, tokens: VecDeque<TokenHash>) {
-        for token in &tokens {
-            self.revoke_token(token);
-        }
-    }
-
     fn remove(&mut self, name: &VmName) -> Result<(), StoreError> {
         let id = self.names.remove(name).ok_or(StoreError::UnknownVm)?;
         let row = self.vms.remove(&id).ok_or(StoreError::UnknownVm)?;
         for disk in &row.vm.disks {
             self.disk_owners.remove(&disk.id);
         }
-        self.revoke_tokens(row.tokens);
+        row.tokens.iter().for_each(|token| self.revoke_token(token));
         Ok(())
     }
 
@@ -360,7 +325,7 @@ impl Tables {
         row.vm.has_password = true;
         row.epoch += 1;
         let tokens = std::mem::take(&mut row.tokens);
-        self.revoke_tokens(tokens);
+        tokens.iter().for_each(|token| self.revoke_token(token));
         Ok(())
     }
 
@@ -389,16 +354,12 @@ impl VmRow {
     }
 }
 
-/// Applies all of `changes` or none.
-fn resize_disks(disks: &mut [Disk], changes: &[(DiskId, u64)]) -> Result<(), StoreError> {
-    let index_of = |disks: &[Disk], id: &DiskId| disks.binary_search_by_key(id, |disk| disk.id);
-    if let Some((unknown, _)) = changes.iter().find(|(id, _)| index_of(disks, id).is_err()) {
-        return Err(StoreError::UnknownDisk(*unknown));
-    }
+/// `disks` with the sizes in `changes`.
+fn resized(disks: &[Disk], changes: &[(DiskId, u64)]) -> Result<Vec<Disk>, StoreError> {
+    let mut disks = disks.to_vec();
     for (id, size_gib) in changes {
-        if let Ok(index) = index_of(disks, id) {
-            disks[index].size_gib = *size_gib;
-        }
+        let index = disks.binary_search_by_key(id, |disk| disk.id);
+        disks[index.map_err(|_| StoreError::UnknownDisk(*id))?].size_gib = *size_gib;
     }
-    Ok(())
+    Ok(disks)
 }

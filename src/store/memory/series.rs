@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
 
-use super::super::series::{PageBuilder, ScanRange, check_key_quota};
-use super::super::{PointPage, PointPosition, PointRemoval, RemovedPoints, WriteOutcome, Written};
+use super::super::series::{PageBuilder, add_series};
+use super::super::{PointPage, PointRemoval, RemovedPoints, ScanRange, StoreError, WriteOutcome, Written};
 use super::chunked_points::ChunkedPoints;
 use crate::ids::SeriesId;
-use crate::model::{MetricKey, NewPoint, PointFilter};
+use crate::model::{MetricKey, NewPoint};
 
 /// Each key has one series.
 #[derive(Default)]
@@ -28,19 +28,14 @@ impl SeriesTable {
             points.iter().map(|new| self.keys.get(&new.key).copied()).collect();
         let mut refused = Vec::new();
         if ids.contains(&None) {
-            let unknown = (0..points.len()).filter(|index| ids[*index].is_none());
-            let room = keys_max.saturating_sub(self.keys.len() as u64);
-            let new_keys = check_key_quota(points, unknown, room, is_atomic)?;
-            for key in new_keys.keys {
+            let remaining = keys_max.saturating_sub(self.keys.len() as u64);
+            refused = add_series(points, &mut ids, remaining, is_atomic, |key| {
                 self.last_id += 1;
                 let id = SeriesId(self.last_id);
                 self.series.insert(id, SeriesRow { key: key.clone(), points: ChunkedPoints::default() });
                 self.keys.insert(key.clone(), id);
-            }
-            for (id, new) in ids.iter_mut().zip(points) {
-                *id = id.or_else(|| self.keys.get(&new.key).copied());
-            }
-            refused = new_keys.refused;
+                Ok::<_, StoreError>(id)
+            })?;
         }
         for (id, NewPoint { point, .. }) in ids.into_iter().zip(points) {
             // Refused points have no id.
@@ -74,23 +69,14 @@ impl SeriesTable {
         RemovedPoints { count, next: next.copied(), removed_keys: gone }
     }
 
-    pub(super) fn points_after(
-        &self,
-        filter: &PointFilter,
-        after: Option<PointPosition>,
-        count_max: usize,
-    ) -> PointPage {
+    pub(super) fn scan(&self, range: &ScanRange<'_>, count_max: usize) -> PointPage {
         let mut page = PageBuilder::new(count_max);
-        let Some(range) = ScanRange::new(filter, after) else { return page.finish(false) };
-        let only = match &filter.key {
-            None => None,
-            Some(key) => match self.keys.get(key) {
-                Some(id) if *id >= range.series => Some(*id),
-                _ => return page.finish(false),
-            },
+        let ids = match range.key.map(|key| self.keys.get(key)) {
+            None => range.series..=SeriesId(i64::MAX),
+            Some(Some(id)) if *id >= range.series => *id..=*id,
+            Some(_) => return page.finish(false),
         };
-        let ids = only.map_or((range.series, SeriesId(i64::MAX)), |id| (id, id));
-        for (id, row) in self.series.range(ids.0..=ids.1) {
+        for (id, row) in self.series.range(ids) {
             if page.is_full() {
                 return page.finish(true);
             }

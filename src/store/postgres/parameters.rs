@@ -9,6 +9,9 @@ use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::pg_error::PgError;
 
+/// The parameters of a statement.
+pub(super) type Parameters<'p> = &'p [&'p (dyn ToSql + Sync)];
+
 /// A parameter that is hidden from logs: the crate can log the parameters of every statement.
 pub(super) struct Unlogged<T>(pub(super) T);
 

@@ -10,15 +10,19 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use postgres::Row;
 
-use super::super::series::{ScanRange, check_key_quota};
-use super::super::{PointPage, PointPosition, PointRemoval, RemovedPoints, Write, WriteOutcome, Written};
+use super::super::series::add_series;
+use super::super::{
+    PointPage, PointPosition, PointRemoval, PointStore, RemovedPoints, ScanRange, StoreError, Write,
+    WriteOutcome, Written,
+};
 use super::locking::{LockPolicy, RowTotal};
 use super::parameters::as_i64;
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
+use super::store::PostgresStore;
 use crate::ids::SeriesId;
 use crate::limits;
-use crate::model::{Login, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};
+use crate::model::{Login, MetricKey, MetricValue, NewPoint, Point, Series};
 
 /// The points that a transaction is about to write, and the series it has locked.
 #[derive(Default)]
@@ -40,27 +44,27 @@ pub(super) struct PointBatch {
 impl PointBatch {
     /// Locks the existing series that `writes` need, and the number of series if that may change.
     pub(super) fn lock(
+        &mut self,
         session: &mut PgSession,
         writes: &[&Write],
         lock_policy: LockPolicy,
-    ) -> Result<PointBatch, PgError> {
-        let mut batch = PointBatch::default();
+    ) -> Result<(), PgError> {
         let keys = writes.iter().filter_map(|write| match write {
             Write::Put { points, .. } => Some(points.iter().map(|new| &new.key)),
             _ => None,
         });
         // Sorted, so that the look-ups follow the index.
         let keys: BTreeSet<&MetricKey> = keys.flatten().collect();
-        let unknown = batch.lock_series(session, keys.into_iter().collect(), lock_policy)?;
+        let unknown = self.lock_series(session, keys.into_iter().collect(), lock_policy)?;
         if !unknown.is_empty() {
-            batch.series_total = lock_total(session, lock_policy)?;
-            batch.is_total_locked = batch.series_total.is_none();
-            if !batch.is_total_locked {
+            self.series_total = lock_total(session, lock_policy)?;
+            self.is_total_locked = self.series_total.is_none();
+            if !self.is_total_locked {
                 // Another transaction may have added them meanwhile.
-                batch.lock_series(session, unknown, lock_policy)?;
+                self.lock_series(session, unknown, lock_policy)?;
             }
         }
-        Ok(batch)
+        Ok(())
     }
 
     /// Locks the series of `keys` against removal; returns the keys without one.
@@ -96,9 +100,12 @@ impl PointBatch {
         Ok(unknown)
     }
 
-    fn add_series_entry(&mut self, key: MetricKey, id: Option<i64>) {
-        self.series_index.insert(key.clone(), self.series.len());
+    /// Returns its index.
+    fn add_series_entry(&mut self, key: MetricKey, id: Option<i64>) -> usize {
+        let index = self.series.len();
+        self.series_index.insert(key.clone(), index);
         self.series.push((key, id));
+        index
     }
 
     /// Whether `write` needs a row that another transaction has locked.
@@ -121,26 +128,21 @@ impl PointBatch {
 
     /// Adds points for [`PointBatch::write_points`].
     pub(super) fn put(&mut self, points: &[NewPoint], keys_max: u64, is_atomic: bool) -> WriteOutcome {
-        let unknown = (0..points.len()).filter(|index| !self.series_index.contains_key(&points[*index].key));
-        let mut unknown = unknown.peekable();
+        let mut indexes: Vec<Option<usize>> =
+            points.iter().map(|new| self.series_index.get(&new.key).copied()).collect();
         let mut refused = Vec::new();
-        if unknown.peek().is_some() {
+        if indexes.contains(&None) {
             let series = self.series_total.as_ref().map_or(i64::MAX, |total| total.now);
-            let room = keys_max.saturating_sub(series.unsigned_abs());
-            let new_keys = check_key_quota(points, unknown, room, is_atomic)?;
-            refused = new_keys.refused;
-            for key in new_keys.keys {
-                self.add_series_entry(key.clone(), None);
+            let remaining = keys_max.saturating_sub(series.unsigned_abs());
+            refused = add_series(points, &mut indexes, remaining, is_atomic, |key| {
                 if let Some(total) = &mut self.series_total {
                     total.now += 1;
                 }
-            }
+                Ok::<_, StoreError>(self.add_series_entry(key.clone(), None))
+            })?;
         }
-        for NewPoint { key, point } in points {
-            if let Some(index) = self.series_index.get(key) {
-                self.points.push((*index, *point));
-            }
-        }
+        let points = indexes.into_iter().zip(points);
+        self.points.extend(points.filter_map(|(index, new)| Some((index?, new.point))));
         Ok(Written::Put { refused })
     }
 
@@ -332,20 +334,19 @@ fn keep_last<K: Ord + Copy>(rows: &mut Vec<(K, i64, f64)>) {
     rows.reverse();
 }
 
-/// One row for each matching point and for each series without one, in order.
-pub(super) fn points_after(
-    session: &mut PgSession,
-    filter: &PointFilter,
-    after: Option<PointPosition>,
-    count_max: usize,
-) -> Result<PointPage, PgError> {
-    let Some(range) = ScanRange::new(filter, after) else { return Ok(PointPage::default()) };
-    let count_max = count_max.max(1);
+impl PointStore for PostgresStore {
+    fn scan(&mut self, range: &ScanRange<'_>, count_max: usize) -> Result<PointPage, StoreError> {
+        self.run(|session| scan(session, range, count_max))
+    }
+}
+
+/// Reads one row for each matching point and for each series without one, in order.
+fn scan(session: &mut PgSession, range: &ScanRange<'_>, count_max: usize) -> Result<PointPage, PgError> {
     // One extra row shows that there are more.
     let rows_max = as_i64(count_max.saturating_add(1));
     let (series, from) = (range.series.0, range.series_from);
     // The limited subquery runs for one series after the other, in order, until there are enough rows.
-    let rows = match &filter.key {
+    let rows = match range.key {
         None => session.query(
             "SELECT s.id, s.key, p.second, p.value
              FROM (SELECT id, key FROM series WHERE id >= $1 ORDER BY id LIMIT $5) s

@@ -1,105 +1,128 @@
-//! Reads from the database: each function is one statement and so sees one state.
+//! Reads from the database: each method is one statement and so sees one state.
 //!
-//! No transaction, lock or cursor stays open when a function returns.
+//! No transaction, lock or cursor stays open when a method returns.
 
 use std::collections::HashMap;
 
 use postgres::Row;
 
-use super::super::registry::{VmPage, reuse_name};
+use super::super::StoreError;
+use super::super::registry::{RegistryStore, VmPage, reuse_name};
 use super::parameters::{Unlogged, as_i64};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
+use super::store::PostgresStore;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
 
 type Result<T> = std::result::Result<T, PgError>;
+type StoreResult<T> = std::result::Result<T, StoreError>;
 
-/// Needs the locks and rights of a look-up, but reads no row.
-pub(super) fn ping(session: &mut PgSession) -> Result<()> {
-    session.query("SELECT FROM tokens, vms LIMIT 0", &[])?;
-    Ok(())
-}
+impl RegistryStore for PostgresStore {
+    /// Needs the locks and rights of a look-up, but reads no row.
+    fn ping(&mut self) -> StoreResult<()> {
+        self.read_row("SELECT FROM tokens, vms LIMIT 0", &[], |_| Ok(())).map(drop)
+    }
 
-pub(super) fn credentials(session: &mut PgSession, name: &VmName) -> Result<Option<Credentials>> {
-    let sql = "SELECT id, epoch, name, password_hash FROM vms WHERE name = $1";
-    let rows = session.query(sql, &[&name.as_str()])?;
-    rows.first().map(of_login).transpose()
-}
+    fn credentials(&mut self, name: &VmName) -> StoreResult<Option<Credentials>> {
+        let sql = "SELECT id, epoch, name, password_hash FROM vms WHERE name = $1";
+        self.read_row(sql, &[&name.as_str()], credentials)
+    }
 
-pub(super) fn credentials_by_id(session: &mut PgSession, id: VmId) -> Result<Option<Credentials>> {
-    let sql = "SELECT id, epoch, name, password_hash FROM vms WHERE id = $1";
-    let rows = session.query(sql, &[&id.0])?;
-    rows.first().map(of_login).transpose()
-}
+    fn credentials_by_id(&mut self, id: VmId) -> StoreResult<Option<Credentials>> {
+        let sql = "SELECT id, epoch, name, password_hash FROM vms WHERE id = $1";
+        self.read_row(sql, &[&id.0], credentials)
+    }
 
-pub(super) fn password_hash_starts(session: &mut PgSession, count_max: usize) -> Result<Vec<String>> {
-    // All but the last two parts, found from the end: half the cost of a regular expression.
-    let sql = "SELECT DISTINCT left(whole, -(length(split_part(back, '$', 1)) + length(split_part(back, '$', 2)) + 2))
+    fn password_hash_prefixes(&mut self, count_max: usize) -> StoreResult<Vec<String>> {
+        // All but the last two parts, found from the end: half the cost of a regular expression.
+        let sql = "SELECT DISTINCT left(whole, -(length(split_part(back, '$', 1)) + length(split_part(back, '$', 2)) + 2))
                FROM (SELECT password_hash AS whole, reverse(password_hash) AS back
                      FROM vms WHERE password_hash LIKE '%$%$%') hashes
                LIMIT $1";
-    let rows = session.query(sql, &[&as_i64(count_max)])?;
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
-}
-
-pub(super) fn token_owner(
-    session: &mut PgSession,
-    token: &TokenHash,
-    now: UnixSeconds,
-) -> Result<Option<Login>> {
-    let sql = "SELECT vms.id, vms.epoch, vms.name FROM tokens JOIN vms ON vms.id = tokens.vm
-               WHERE tokens.hash = $1 AND tokens.expires > $2";
-    let rows = session.query(sql, &[&Unlogged(&token.0[..]), &now.0])?;
-    rows.first().map(login).transpose()
-}
-
-/// The owner of each of `tokens`, in order.
-pub(super) fn token_owners(
-    session: &mut PgSession,
-    tokens: &[(TokenHash, UnixSeconds)],
-) -> Result<Vec<Option<Login>>> {
-    let sql = "SELECT vms.id, vms.epoch, vms.name, tokens.hash, tokens.expires
-               FROM tokens JOIN vms ON vms.id = tokens.vm WHERE tokens.hash = ANY ($1)";
-    let hashes: Vec<&[u8]> = tokens.iter().map(|(token, _)| &token.0[..]).collect();
-    let rows = session.query(sql, &[&Unlogged(hashes)])?;
-    let mut found: HashMap<&[u8], (&Row, i64)> = HashMap::with_capacity(rows.len());
-    for row in &rows {
-        found.insert(row.try_get(3)?, (row, row.try_get(4)?));
+        self.run(|session| {
+            let rows = session.query(sql, &[&as_i64(count_max)])?;
+            rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+        })
     }
-    let owner = |(token, now): &(TokenHash, UnixSeconds)| {
-        let found = found.get(&token.0[..]).filter(|(_, expires)| *expires > now.0);
-        found.map(|(row, _)| login(row)).transpose()
-    };
-    tokens.iter().map(owner).collect()
-}
 
-pub(super) fn is_current(session: &mut PgSession, login: &Login) -> Result<bool> {
-    let sql = "SELECT 1 FROM vms WHERE id = $1 AND epoch = $2";
-    Ok(!session.query(sql, &[&login.id.0, &login.epoch])?.is_empty())
-}
+    fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> StoreResult<Option<Login>> {
+        let sql = "SELECT vms.id, vms.epoch, vms.name FROM tokens JOIN vms ON vms.id = tokens.vm
+               WHERE tokens.hash = $1 AND tokens.expires > $2";
+        self.read_row(sql, &[&Unlogged(&token.0[..]), &now.0], login)
+    }
 
-pub(super) fn vms_after(session: &mut PgSession, after: VmId, rows_max: usize) -> Result<VmPage> {
-    // Two index scans, each with its own limit, whatever the planner estimates: a join takes six times as
-    // long.
-    let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL
+    fn token_owners(&mut self, tokens: &[(TokenHash, UnixSeconds)]) -> StoreResult<Vec<Option<Login>>> {
+        let sql = "SELECT vms.id, vms.epoch, vms.name, tokens.hash, tokens.expires
+               FROM tokens JOIN vms ON vms.id = tokens.vm WHERE tokens.hash = ANY ($1)";
+        self.run(|session| {
+            let hashes: Vec<&[u8]> = tokens.iter().map(|(token, _)| &token.0[..]).collect();
+            let rows = session.query(sql, &[&Unlogged(hashes)])?;
+            let mut found: HashMap<&[u8], (&Row, i64)> = HashMap::with_capacity(rows.len());
+            for row in &rows {
+                found.insert(row.try_get(3)?, (row, row.try_get(4)?));
+            }
+            let owner = |(token, now): &(TokenHash, UnixSeconds)| {
+                let found = found.get(&token.0[..]).filter(|(_, expires)| *expires > now.0);
+                found.map(|(row, _)| login(row)).transpose()
+            };
+            tokens.iter().map(owner).collect()
+        })
+    }
+
+    fn is_current(&mut self, login: &Login) -> StoreResult<bool> {
+        let sql = "SELECT 1 FROM vms WHERE id = $1 AND epoch = $2";
+        self.run(|session| Ok(!session.query(sql, &[&login.id.0, &login.epoch])?.is_empty()))
+    }
+
+    fn vms_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {
+        // Two index scans, each with its own limit, whatever the planner estimates: a join takes six times as
+        // long.
+        let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL
                 FROM vms WHERE id > $1 ORDER BY id LIMIT $2)
                UNION ALL
                (SELECT vm, null, null, null, id, size_gib, null
                 FROM disks WHERE vm > $1 ORDER BY vm, id LIMIT $2)";
-    page(session, sql, after, rows_max)
-}
+        self.run(|session| page(session, sql, after, rows_max))
+    }
 
-pub(super) fn ever_connected_after(session: &mut PgSession, after: VmId, rows_max: usize) -> Result<VmPage> {
-    let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL
+    fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {
+        let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL
                 FROM vms WHERE id > $1 AND ever_connected ORDER BY id LIMIT $2)
                UNION ALL
                (SELECT disks.vm, null, null, null, disks.id, disks.size_gib, null
                 FROM disks JOIN vms ON vms.id = disks.vm
                 WHERE disks.vm > $1 AND vms.ever_connected ORDER BY disks.vm, disks.id LIMIT $2)";
-    page(session, sql, after, rows_max)
+        self.run(|session| page(session, sql, after, rows_max))
+    }
+
+    fn vms(&mut self, ids: &[VmId]) -> StoreResult<Vec<Vm>> {
+        let sql = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib, v.password_hash IS NOT NULL
+               FROM vms v
+               LEFT JOIN LATERAL (SELECT id, size_gib FROM disks WHERE vm = v.id ORDER BY id) d ON true
+               WHERE v.id = ANY ($1) ORDER BY v.id, d.id";
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        self.run(|session| with_disks(&session.query(sql, &[&ids])?))
+    }
+
+    fn disks_after(&mut self, after: DiskId, count_max: usize) -> StoreResult<Vec<DiskOfVm>> {
+        let sql = "SELECT v.id, v.name, d.id, d.size_gib
+               FROM (SELECT id, vm, size_gib FROM disks WHERE id > $1 ORDER BY id LIMIT $2) d
+               JOIN vms v ON v.id = d.vm ORDER BY d.id";
+        self.run(|session| {
+            let rows = session.query(sql, &[&after.0, &as_i64(count_max)])?;
+            let mut last = None;
+            let disks = rows.iter().map(|row| {
+                let size_gib = row.try_get::<_, i64>(3)?.unsigned_abs();
+                let disk = Disk { id: DiskId(row.try_get(2)?), size_gib };
+                let vm_id = VmId(row.try_get(0)?);
+                Ok(DiskOfVm { disk, vm_id, vm_name: reuse_name(&mut last, vm_id, || name(row, 1))? })
+            });
+            disks.collect()
+        })
+    }
 }
 
 /// A page of the VMs that `sql` selects after `after`, and their disks.
@@ -121,7 +144,9 @@ fn page(session: &mut PgSession, sql: &'static str, after: VmId, rows_max: usize
         // The VM of the last disk may have more disks, and later VMs have none yet.
         vms.retain(|vm| last_owner.is_none_or(|last| vm.id < last));
         if is_all || !vms.is_empty() {
-            return Ok(cut(vms, is_all, rows_max));
+            // If these are not all, they exceed the page, and the last may lack disks.
+            let page = VmPage::fill(vms, rows_max);
+            return Ok(VmPage { is_last: page.is_last && is_all, ..page });
         }
         count = count.saturating_mul(2).max(limits::DISKS_PER_VM_MAX + 2);
     }
@@ -138,44 +163,6 @@ fn give(vms: &mut [Vm], disks: Vec<(VmId, Disk)>) {
             vm.disks.push(disk);
         }
     }
-}
-
-pub(super) fn vms(session: &mut PgSession, ids: &[VmId]) -> Result<Vec<Vm>> {
-    let sql = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib, v.password_hash IS NOT NULL
-               FROM vms v
-               LEFT JOIN LATERAL (SELECT id, size_gib FROM disks WHERE vm = v.id ORDER BY id) d ON true
-               WHERE v.id = ANY ($1) ORDER BY v.id, d.id";
-    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    with_disks(&session.query(sql, &[&ids])?)
-}
-
-pub(super) fn disks_after(session: &mut PgSession, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>> {
-    let sql = "SELECT v.id, v.name, d.id, d.size_gib
-               FROM (SELECT id, vm, size_gib FROM disks WHERE id > $1 ORDER BY id LIMIT $2) d
-               JOIN vms v ON v.id = d.vm ORDER BY d.id";
-    let rows = session.query(sql, &[&after.0, &as_i64(count_max)])?;
-    let mut last = None;
-    let disks = rows.iter().map(|row| {
-        let size_gib = row.try_get::<_, i64>(3)?.unsigned_abs();
-        let disk = Disk { id: DiskId(row.try_get(2)?), size_gib };
-        let vm_id = VmId(row.try_get(0)?);
-        Ok(DiskOfVm { disk, vm_id, vm_name: reuse_name(&mut last, vm_id, || name(row, 1))? })
-    });
-    disks.collect()
-}
-
-/// As many of `vms` as fit in `rows_max` rows, at least one. If `vms` are not all, they exceed the page, and
-/// the last may lack disks.
-fn cut(mut vms: Vec<Vm>, is_all: bool, rows_max: usize) -> VmPage {
-    let mut rows = 0_usize;
-    let rows_with = vms.iter().map(|vm| {
-        rows = rows.saturating_add(1 + vm.disks.len());
-        rows
-    });
-    let fitting = rows_with.take_while(|rows| *rows <= rows_max).count().max(1);
-    let is_last = is_all && fitting >= vms.len();
-    vms.truncate(fitting);
-    VmPage { vms, is_last }
 }
 
 /// Builds VMs from rows that each hold a VM and one of its disks, or none.
@@ -195,7 +182,8 @@ fn with_disks(rows: &[Row]) -> Result<Vec<Vm>> {
 
 /// The VM in the first four columns and the seventh, without disks.
 fn vm(row: &Row) -> Result<Vm> {
-    let shape = VmShape { ram_mib: small(row.try_get::<_, i64>(2)?)?, cpus: cpus(row, 3)? };
+    let shape =
+        VmShape { ram_mib: small(row.try_get::<_, i64>(2)?)?, cpus: small(row.try_get::<_, i32>(3)?)? };
     let has_password = row.try_get(6)?;
     Ok(Vm { id: VmId(row.try_get(0)?), name: name(row, 1)?, shape, has_password, disks: Vec::new() })
 }
@@ -209,16 +197,12 @@ fn login(row: &Row) -> Result<Login> {
     Ok(Login { id: VmId(row.try_get(0)?), epoch: row.try_get(1)?, name: name(row, 2)? })
 }
 
-fn of_login(row: &Row) -> Result<Credentials> {
+fn credentials(row: &Row) -> Result<Credentials> {
     Ok(Credentials { login: login(row)?, password_hash: row.try_get(3)? })
 }
 
 fn name(row: &Row, column: usize) -> Result<VmName> {
     Ok(VmName::from_store(row.try_get(column)?))
-}
-
-fn cpus(row: &Row, column: usize) -> Result<u16> {
-    small(row.try_get::<_, i32>(column)?)
 }
 
 /// Converts a number whose range the table's checks ensure.

@@ -12,9 +12,10 @@ use std::thread;
 use super::super::contract::cluster::{Cluster, Database};
 use super::super::contract::{NOW, all_vms, credentials, issue, name, register, registration};
 use super::super::contract::{registration_up_to, run, token, vm};
-use super::super::{Location, WriteOutcome, Written, open};
+use super::super::{Location, Write, WriteOutcome, Written, open};
 use super::*;
-use crate::model::{DiskChange, VmChange};
+use crate::ids::{DiskId, VmId};
+use crate::model::{DiskChange, Login, VmChange};
 
 /// A connection whose inside the test can see, and no other.
 fn store(url: &str) -> PostgresStore {

@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::super::{Interrupt, StoreError};
-use super::{connect, to_store_error};
+use super::connection::{connect, to_store_error};
 use crate::limits;
 use crate::sys::owner;
 

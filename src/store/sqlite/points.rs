@@ -2,81 +2,19 @@
 //!
 //! Nothing here needs a rollback: every check precedes the first write.
 
-use std::collections::HashMap;
-
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
-use super::super::series::{PageBuilder, ScanRange, check_key_quota};
-use super::super::{PointPage, PointPosition, PointRemoval, RemovedPoints, Written};
-use super::statements::{WriteError, execute, query};
+use super::super::series::{PageBuilder, add_series};
+use super::super::{PointPage, PointRemoval, PointStore, RemovedPoints, ScanRange, StoreError, Written};
+use super::cache::{Cache, series_id};
+use super::statements::{WriteError, as_i64, execute, query};
+use super::store::SqliteStore;
 use crate::ids::SeriesId;
-use crate::limits;
-use crate::model::{MetricKey, MetricValue, NewPoint, Point, PointFilter};
-
-/// A cache of the series at one state of the file.
-#[derive(Debug, Default)]
-pub(super) struct SeriesCache {
-    ids: HashMap<MetricKey, i64>,
-    /// The number of series, if it was needed.
-    count: Option<u64>,
-    /// SQLite's counter of commits by other connections, of any process.
-    data_version: Option<i64>,
-    /// Whether the counter was read in this transaction, in which no other connection can write.
-    is_current: bool,
-}
-
-impl SeriesCache {
-    /// Moves the cache into a new transaction. It is put back after a commit and lost otherwise, since a
-    /// rollback invalidates its additions.
-    pub(super) fn take(&mut self) -> SeriesCache {
-        let mut taken = std::mem::take(self);
-        taken.is_current = false;
-        taken
-    }
-
-    /// Clears the cache if another connection has written.
-    fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        if self.is_current {
-            return Ok(());
-        }
-        let data_version = query(connection, "PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-        if self.data_version != Some(data_version) {
-            *self = SeriesCache { data_version: Some(data_version), ..SeriesCache::default() };
-        }
-        self.is_current = true;
-        Ok(())
-    }
-
-    fn id(&mut self, connection: &Connection, key: &MetricKey) -> rusqlite::Result<Option<i64>> {
-        if let Some(id) = self.ids.get(key) {
-            return Ok(Some(*id));
-        }
-        let id = id_of(connection, key)?;
-        if let Some(id) = id {
-            self.insert(key, id);
-        }
-        Ok(id)
-    }
-
-    fn insert(&mut self, key: &MetricKey, id: i64) {
-        if self.ids.len() as u64 >= limits::METRIC_KEYS_MAX {
-            self.ids.clear();
-        }
-        self.ids.insert(key.clone(), id);
-    }
-
-    fn count(&mut self, connection: &Connection) -> rusqlite::Result<u64> {
-        if let Some(count) = self.count {
-            return Ok(count);
-        }
-        let count: i64 = query(connection, "SELECT count(*) FROM series")?.query_row([], |row| row.get(0))?;
-        Ok(*self.count.insert(count.unsigned_abs()))
-    }
-}
+use crate::model::{MetricKey, MetricValue, NewPoint, Point};
 
 pub(super) fn put(
     connection: &Connection,
-    cache: &mut SeriesCache,
+    cache: &mut Cache,
     points: &[NewPoint],
     keys_max: u64,
     is_atomic: bool,
@@ -84,25 +22,17 @@ pub(super) fn put(
     cache.refresh(connection)?;
     let mut ids = Vec::with_capacity(points.len());
     for new in points {
-        ids.push(cache.id(connection, &new.key)?);
+        ids.push(cache.series_id(connection, &new.key)?);
     }
     let mut refused = Vec::new();
     if ids.contains(&None) {
-        let room = keys_max.saturating_sub(cache.count(connection)?);
-        let unknown = (0..points.len()).filter(|index| ids[*index].is_none());
-        let new_keys = check_key_quota(points, unknown, room, is_atomic)?;
-        let mut added = HashMap::with_capacity(new_keys.keys.len());
-        for key in new_keys.keys {
+        let remaining = keys_max.saturating_sub(cache.series_count(connection)?);
+        refused = add_series(points, &mut ids, remaining, is_atomic, |key| {
             execute(connection, "INSERT INTO series (key) VALUES (?1)", [key.as_str()])?;
             let id = connection.last_insert_rowid();
-            added.insert(key, id);
-            cache.insert(key, id);
-            cache.count = cache.count.map(|count| count + 1);
-        }
-        for (id, new) in ids.iter_mut().zip(points) {
-            *id = id.or_else(|| added.get(&new.key).copied());
-        }
-        refused = new_keys.refused;
+            cache.add_series(key, id);
+            Ok::<_, WriteError>(id)
+        })?;
     }
     let mut upsert = query(connection, UPSERT)?;
     for (id, NewPoint { point, .. }) in ids.iter().zip(points) {
@@ -115,17 +45,17 @@ pub(super) fn put(
 
 pub(super) fn remove(
     connection: &Connection,
-    cache: &mut SeriesCache,
+    cache: &mut Cache,
     PointRemoval { before, after, count_max }: PointRemoval,
 ) -> rusqlite::Result<RemovedPoints> {
     cache.refresh(connection)?;
     let count_max = count_max.max(1);
     let scanned: Vec<i64> = query(connection, SERIES_AFTER)?
-        .query_map(params![after.0, limit(count_max)], |row| row.get(0))?
+        .query_map(params![after.0, as_i64(count_max)], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     let (mut count, mut gone) = (0, Vec::new());
     for id in &scanned {
-        let removed = execute(connection, REMOVE_OLDEST, params![id, before, limit(count_max - count)])?;
+        let removed = execute(connection, REMOVE_OLDEST, params![id, before, as_i64(count_max - count)])?;
         count += removed;
         gone.extend(remove_if_empty(connection, cache, *id)?);
         if count == count_max {
@@ -140,32 +70,31 @@ pub(super) fn remove(
 /// Removes the series `id` if it is empty; returns its key.
 fn remove_if_empty(
     connection: &Connection,
-    cache: &mut SeriesCache,
+    cache: &mut Cache,
     id: i64,
 ) -> rusqlite::Result<Option<MetricKey>> {
     let key: Option<String> =
         query(connection, REMOVE_IF_EMPTY)?.query_row([id], |row| row.get(0)).optional()?;
     let key = key.map(|key| MetricKey::from_store(&key));
     if let Some(key) = &key {
-        cache.ids.remove(key);
-        cache.count = cache.count.map(|count| count.saturating_sub(1));
+        cache.remove_series(key);
     }
     Ok(key)
 }
 
-pub(super) fn points_after(
-    connection: &Connection,
-    filter: &PointFilter,
-    after: Option<PointPosition>,
-    count_max: usize,
-) -> rusqlite::Result<PointPage> {
+impl PointStore for SqliteStore {
+    fn scan(&mut self, range: &ScanRange<'_>, count_max: usize) -> Result<PointPage, StoreError> {
+        self.read(|connection| scan(connection, range, count_max))
+    }
+}
+
+fn scan(connection: &Connection, range: &ScanRange<'_>, count_max: usize) -> rusqlite::Result<PointPage> {
     let mut page = PageBuilder::new(count_max);
-    let Some(range) = ScanRange::new(filter, after) else { return Ok(page.finish(false)) };
-    if let Some(key) = &filter.key {
-        let Some(id) = id_of(connection, key)?.map(SeriesId).filter(|id| *id >= range.series) else {
+    if let Some(key) = range.key {
+        let Some(id) = series_id(connection, key)?.map(SeriesId).filter(|id| *id >= range.series) else {
             return Ok(page.finish(false));
         };
-        let points = points_of(&mut query(connection, POINTS_OF)?, &range, id, page.rows_needed())?;
+        let points = points_of(&mut query(connection, POINTS_OF)?, range, id, page.rows_needed())?;
         let has_more = page.add(id, || key.clone(), points);
         return Ok(page.finish(has_more));
     }
@@ -178,7 +107,7 @@ pub(super) fn points_after(
             return Ok(page.finish(true));
         }
         let id = SeriesId(row.get(0)?);
-        let points = points_of(&mut of_series, &range, id, page.rows_needed())?;
+        let points = points_of(&mut of_series, range, id, page.rows_needed())?;
         let key = row.get_ref(1)?.as_str()?;
         if page.add(id, || MetricKey::from_store(key), points) {
             return Ok(page.finish(true));
@@ -189,11 +118,11 @@ pub(super) fn points_after(
 
 fn points_of(
     of_series: &mut CachedStatement<'_>,
-    range: &ScanRange,
+    range: &ScanRange<'_>,
     id: SeriesId,
     count_max: usize,
 ) -> rusqlite::Result<Vec<Point>> {
-    of_series.query_map(params![id.0, range.from(id), range.to, limit(count_max)], point)?.collect()
+    of_series.query_map(params![id.0, range.from(id), range.to, as_i64(count_max)], point)?.collect()
 }
 
 fn point(row: &Row<'_>) -> rusqlite::Result<Point> {
@@ -203,19 +132,9 @@ fn point(row: &Row<'_>) -> rusqlite::Result<Point> {
     Ok(Point { timestamp: row.get(0)?, value })
 }
 
-fn id_of(connection: &Connection, key: &MetricKey) -> rusqlite::Result<Option<i64>> {
-    query(connection, SERIES_OF)?.query_row([key.as_str()], |row| row.get(0)).optional()
-}
-
-/// Converts a limit; one that is too large means no limit.
-fn limit(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
 const UPSERT: &str = "INSERT INTO points (series, second, value) VALUES (?1, ?2, ?3)
     ON CONFLICT (series, second) DO UPDATE SET value = excluded.value";
 
-const SERIES_OF: &str = "SELECT id FROM series WHERE key = ?1";
 const SERIES_FROM: &str = "SELECT id, key FROM series WHERE id >= ?1 ORDER BY id";
 const SERIES_AFTER: &str = "SELECT id FROM series WHERE id > ?1 ORDER BY id LIMIT ?2";
 
@@ -231,4 +150,4 @@ const REMOVE_IF_EMPTY: &str = "DELETE FROM series
 /// Statements that must not scan a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: [&str; 6] =
-    [SERIES_OF, SERIES_FROM, SERIES_AFTER, POINTS_OF, REMOVE_OLDEST, REMOVE_IF_EMPTY];
+    [super::cache::SERIES_OF, SERIES_FROM, SERIES_AFTER, POINTS_OF, REMOVE_OLDEST, REMOVE_IF_EMPTY];

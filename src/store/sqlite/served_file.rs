@@ -16,8 +16,8 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 
 use super::super::StoreError;
+use super::connection::{connect, describe};
 use super::schema::OpenError;
-use super::{connect, describe};
 use crate::limits;
 use crate::sys::process::effective_uid;
 

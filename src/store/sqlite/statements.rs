@@ -1,5 +1,6 @@
-//! Helpers that run the statements of writes, and the error of one write.
+//! Helpers that run statements, and the error of one write.
 
+use rusqlite::types::FromSql;
 use rusqlite::{CachedStatement, Connection, Params};
 
 use super::super::StoreError;
@@ -28,14 +29,20 @@ pub(super) fn query<'c>(
     connection.prepare_cached(sql)
 }
 
+/// Runs a statement with one row of one column.
+pub(super) fn query_value<T: FromSql>(connection: &Connection, sql: &'static str) -> rusqlite::Result<T> {
+    query(connection, sql)?.query_row([], |row| row.get(0))
+}
+
 /// Converts to SQLite's integer type. Validation lets no larger number through.
 pub(super) fn sqlite_integer(number: u64) -> Result<i64, WriteError> {
     i64::try_from(number)
         .map_err(|error| WriteError::Sqlite(rusqlite::Error::ToSqlConversionFailure(error.into())))
 }
 
+/// Converts a limit; one that is too large means no limit.
 pub(super) fn as_i64(limit: usize) -> i64 {
-    i64::try_from(limit).expect("limits are small")
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 impl From<StoreError> for WriteError {

@@ -6,27 +6,26 @@ mod points;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{self, Child, Command, Stdio};
 use std::sync::Barrier;
+use std::time::Duration;
 use std::{env, fs};
 
-use rusqlite::ffi;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ffi};
 
 use super::super::contract::{
     Directory, NOW, all_vms, credentials, issue, name, register, registration, registration_up_to, run, token,
 };
 use super::*;
+use crate::clock::UnixSeconds;
+use crate::ids::{DiskId, VmId};
 use crate::model::{DiskChange, VmChange};
-use crate::store::Written;
+use crate::store::{Write, Written};
 
 /// A connection whose inside the test can see.
 fn store(path: &Path) -> SqliteStore {
     let factory = SqliteFactory::open(path).expect("a usable file");
     let connection = connect(&factory.path, limits::SQLITE_BUSY_TIMEOUT).unwrap();
-    SqliteStore {
-        connection,
-        cache: writes::Cache::default(),
-        ticket_lock: Arc::default(),
-        served_file: None,
-    }
+    SqliteStore { connection, cache: Cache::default(), ticket_lock: Arc::default(), served_file: None }
 }
 
 fn refusal(path: &Path) -> String {
@@ -294,16 +293,16 @@ fn the_vm_count_is_cached_until_another_connection_writes() {
     for text in ["c", "d"] {
         run(&mut store, registration_up_to(text, &[], 3)).unwrap();
     }
-    assert_eq!(store.cache.vms.unwrap().vms, 3);
+    assert_eq!(store.cache.vms.unwrap(), 3);
     assert_eq!(run(&mut store, registration_up_to("e", &[], 3)), Err(StoreError::VmLimitReached));
 
     // The cached count is valid across the store's own commits, not across those of others.
-    store.cache.vms.as_mut().unwrap().vms = 0;
+    store.cache.vms = Some(0);
     run(&mut store, registration_up_to("e", &[], 3)).unwrap();
-    assert_eq!(store.cache.vms.unwrap().vms, 1);
+    assert_eq!(store.cache.vms.unwrap(), 1);
     run(&mut other, Write::Remove(name("c"))).unwrap();
     assert_eq!(run(&mut store, registration_up_to("f", &[], 3)), Err(StoreError::VmLimitReached));
-    assert_eq!(store.cache.vms.unwrap().vms, 3);
+    assert_eq!(store.cache.vms.unwrap(), 3);
 }
 
 #[test]

@@ -2,156 +2,104 @@
 //!
 //! Each write runs in a savepoint, so that a refused one is rolled back alone, except those of [`points`],
 //! which check before they write. Success is reported only after SQLite has confirmed the commit. No
-//! transaction is open when [`write()`] returns or panics.
+//! transaction is open when a write returns or panics.
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+use std::sync::Arc;
 
-use super::super::{PointRemoval, RemovedPoints, StoreError, Write, WriteOutcome, Written, token_sweep};
-use super::points::{self, SeriesCache};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Transaction, TransactionBehavior, params};
+
+use super::super::write::{unnamed, write_separately};
+use super::super::{
+    PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError, Write, WriteOutcome, Written,
+    token_sweep,
+};
+use super::cache::Cache;
+use super::connection::{describe, to_store_error};
 use super::served_file::ServedFile;
-use super::statements::{WriteError, as_i64, execute, query, sqlite_integer};
-use super::{describe, reads, to_store_error};
+use super::statements::{WriteError, as_i64, execute, query, query_value, sqlite_integer};
+use super::store::SqliteStore;
+use super::{points, reads};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Disk, DiskChange, Login, NewVm, TokenHash, VmChange, VmName, VmShape};
-
-/// What a connection caches.
-#[derive(Default, Debug)]
-pub(super) struct Cache {
-    /// The number of VMs when it was last counted.
-    pub(super) vms: Option<VmCount>,
-    /// The series as of the last put.
-    series: SeriesCache,
-}
-
-/// The number of VMs at one state of the file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct VmCount {
-    pub(super) vms: u64,
-    /// SQLite's counter of commits by other connections, of any process.
-    data_version: i64,
-}
+use crate::model::{Disk, DiskChange, Login, NewVm, TokenHash, VmChange, VmName};
 
 /// Why a transaction failed.
-enum TransactionError {
-    /// The store failed: other writes would fail too.
-    Store(StoreError),
-    /// A write caused an unexpected error; others may succeed.
-    Write(StoreError),
+struct TransactionError {
+    error: StoreError,
+    /// Whether the data of one write caused it: others may succeed.
+    is_of_one_write: bool,
 }
 
-impl TransactionError {
-    fn into_store_error(self) -> StoreError {
-        match self {
-            TransactionError::Store(error) | TransactionError::Write(error) => error,
+impl From<StoreError> for TransactionError {
+    fn from(error: StoreError) -> TransactionError {
+        TransactionError { error, is_of_one_write: false }
+    }
+}
+
+impl Store for SqliteStore {
+    /// Runs `writes` in one transaction, or separately if one of them fails it.
+    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
+        if writes.is_empty() {
+            return Vec::new();
         }
-    }
-}
-
-/// Runs `writes` in one transaction, or separately if one of them fails it.
-pub(super) fn write(
-    connection: &Connection,
-    served_file: Option<&ServedFile>,
-    cache: &mut Cache,
-    writes: &[Write],
-) -> Vec<WriteOutcome> {
-    if writes.is_empty() {
-        return Vec::new();
-    }
-    match write_batch(connection, served_file, cache, writes) {
-        Ok(outcomes) => outcomes,
-        Err(TransactionError::Write(_)) if writes.len() > 1 => {
-            write_separately(connection, served_file, cache, writes)
-        }
-        Err(error) => vec![Err(error.into_store_error()); writes.len()],
-    }
-}
-
-/// Runs each of `writes` in its own transaction. After a failure of the store the rest is not tried: each would
-/// wait for the same lock or disk again.
-fn write_separately(
-    connection: &Connection,
-    served_file: Option<&ServedFile>,
-    cache: &mut Cache,
-    writes: &[Write],
-) -> Vec<WriteOutcome> {
-    let mut outcomes = Vec::with_capacity(writes.len());
-    for one in writes {
-        match write_batch(connection, served_file, cache, std::slice::from_ref(one)) {
-            Ok(outcome) => outcomes.extend(outcome),
-            Err(TransactionError::Write(error)) => outcomes.push(Err(error)),
-            Err(TransactionError::Store(error)) => {
-                outcomes.push(Err(error.clone()));
-                outcomes.resize(writes.len(), Err(as_not_tried(error)));
+        let ticket_lock = Arc::clone(&self.ticket_lock);
+        let _guard = ticket_lock.lock();
+        match self.run_transaction(|writer| writes.iter().map(|write| writer.write(write)).collect()) {
+            Ok(outcomes) => outcomes,
+            Err(failed) if failed.is_of_one_write && writes.len() > 1 => {
+                write_separately(writes, |write| match self.run_transaction(|writer| writer.write(write)) {
+                    Err(failed) if failed.is_of_one_write => Ok(Err(failed.error)),
+                    outcome => outcome.map_err(|failed| failed.error),
+                })
             }
-        }
-        if outcomes.len() == writes.len() {
-            break;
+            Err(failed) => vec![Err(failed.error); writes.len()],
         }
     }
-    outcomes
-}
 
-/// The error of a write that was not tried because an earlier one got `error`.
-fn as_not_tried(error: StoreError) -> StoreError {
-    match error {
-        StoreError::OutcomeUnknown(why) => StoreError::Unavailable(why),
-        other => other,
+    fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
+        let ticket_lock = Arc::clone(&self.ticket_lock);
+        let _guard = ticket_lock.lock();
+        self.run_transaction(|writer| points::remove(writer.connection, writer.cache, removal))
+            .map_err(|failed| failed.error)
+    }
+
+    fn registry(&mut self) -> &mut dyn RegistryStore {
+        self
+    }
+
+    fn points(&mut self) -> &mut dyn PointStore {
+        self
     }
 }
 
-/// Removes old points in one transaction.
-pub(super) fn remove_points(
-    connection: &Connection,
-    served_file: Option<&ServedFile>,
-    cache: &mut Cache,
-    removal: PointRemoval,
-) -> Result<RemovedPoints, StoreError> {
-    run_transaction(connection, served_file, cache, |connection, cache| {
-        points::remove(connection, &mut cache.series, removal)
-    })
-    .map_err(TransactionError::into_store_error)
-}
-
-fn write_batch(
-    connection: &Connection,
-    served_file: Option<&ServedFile>,
-    cache: &mut Cache,
-    writes: &[Write],
-) -> Result<Vec<WriteOutcome>, TransactionError> {
-    run_transaction(connection, served_file, cache, |connection, cache| {
-        writes.iter().map(|one| write_one(connection, cache, one)).collect()
-    })
-}
-
-/// Runs `work` in one transaction and commits it.
-fn run_transaction<T>(
-    connection: &Connection,
-    served_file: Option<&ServedFile>,
-    cache: &mut Cache,
-    work: impl FnOnce(&Connection, &mut Cache) -> rusqlite::Result<T>,
-) -> Result<T, TransactionError> {
-    // The cache is updated only if the transaction commits.
-    let mut new_cache = Cache { vms: cache.vms, series: cache.series.take() };
-    // IMMEDIATE takes the write lock at once: what is checked below cannot change before it is used, and
-    // nothing later waits for a lock. Dropping the transaction, also by a panic, rolls it back.
-    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
-        .map_err(|error| TransactionError::Store(to_store_error(error)))?;
-    let result = work(&transaction, &mut new_cache).map_err(|error| {
-        let failed = if is_store_failure(&error) { TransactionError::Store } else { TransactionError::Write };
-        failed(to_store_error(error))
-    })?;
-    if let Some(served_file) = served_file {
-        served_file.check_now().map_err(TransactionError::Store)?;
+impl SqliteStore {
+    /// Runs `work` in one transaction and commits it.
+    fn run_transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Writer<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, TransactionError> {
+        // IMMEDIATE takes the write lock at once: what is checked below cannot change before it is used, and
+        // nothing later waits for a lock. Dropping the transaction, also by a panic, rolls it back.
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
+            .map_err(to_store_error)?;
+        // The cache is updated only if the transaction commits.
+        let mut cache = self.cache.take();
+        let mut writer = Writer { connection: &transaction, cache: &mut cache };
+        let result = work(&mut writer).map_err(|error| TransactionError {
+            is_of_one_write: !is_store_failure(&error),
+            error: to_store_error(error),
+        })?;
+        let served_file = self.served_file.as_deref();
+        served_file.map_or(Ok(()), ServedFile::check_now)?;
+        transaction.commit().map_err(|error| to_commit_error(&error))?;
+        // The file may have been removed during a slow commit.
+        served_file
+            .map_or(Ok(()), ServedFile::check_last)
+            .map_err(|error| StoreError::OutcomeUnknown(error.to_string()))?;
+        self.cache = cache;
+        Ok(result)
     }
-    transaction.commit().map_err(|error| TransactionError::Store(to_commit_error(&error)))?;
-    // The file may have been removed during a slow commit.
-    if let Some(Err(error)) = served_file.map(ServedFile::check_last) {
-        return Err(TransactionError::Store(StoreError::OutcomeUnknown(error.to_string())));
-    }
-    *cache = new_cache;
-    Ok(result)
 }
 
 /// Whether `error` concerns the disk, the file or a lock, and not the data of one write.
@@ -192,259 +140,209 @@ pub(super) fn to_commit_error(error: &rusqlite::Error) -> StoreError {
     }
 }
 
-/// Runs one write atomically.
-fn write_one(connection: &Connection, cache: &mut Cache, write: &Write) -> rusqlite::Result<WriteOutcome> {
-    // A savepoint costs as much as writing a point.
-    let needs_savepoint = !write.is_put();
-    if needs_savepoint {
-        execute(connection, "SAVEPOINT one_write", [])?;
+/// Runs writes in a transaction.
+struct Writer<'t> {
+    connection: &'t Connection,
+    cache: &'t mut Cache,
+}
+
+type WriteResult<T> = Result<T, WriteError>;
+
+impl Writer<'_> {
+    /// Runs one write atomically.
+    fn write(&mut self, write: &Write) -> rusqlite::Result<WriteOutcome> {
+        // A savepoint costs as much as writing a point.
+        let needs_savepoint = !write.is_put();
+        if needs_savepoint {
+            self.execute("SAVEPOINT one_write", [])?;
+        }
+        let outcome = match self.run(write) {
+            Ok(written) => Ok(written),
+            Err(WriteError::Refused(error)) => Err(error),
+            Err(WriteError::Sqlite(error)) => return Err(error),
+        };
+        if needs_savepoint && outcome.is_err() {
+            self.execute("ROLLBACK TO one_write", [])?;
+        }
+        if needs_savepoint {
+            self.execute("RELEASE one_write", [])?;
+        }
+        if let (Ok(_), Some(count)) = (&outcome, &mut self.cache.vms) {
+            match write {
+                Write::Register { .. } | Write::AddVm { .. } => *count += 1,
+                Write::Remove(_) => *count = count.saturating_sub(1),
+                _ => {}
+            }
+        }
+        Ok(outcome)
     }
-    let outcome = match run(connection, cache, write) {
-        Ok(written) => Ok(written),
-        Err(WriteError::Refused(error)) => Err(error),
-        Err(WriteError::Sqlite(error)) => return Err(error),
-    };
-    if needs_savepoint && outcome.is_err() {
-        execute(connection, "ROLLBACK TO one_write", [])?;
-    }
-    if needs_savepoint {
-        execute(connection, "RELEASE one_write", [])?;
-    }
-    if let (Ok(_), Some(count)) = (&outcome, &mut cache.vms) {
+
+    fn run(&mut self, write: &Write) -> WriteResult<Written> {
         match write {
-            Write::Register { .. } | Write::AddVm { .. } => count.vms += 1,
-            Write::Remove(_) => count.vms = count.vms.saturating_sub(1),
-            _ => {}
-        }
-    }
-    Ok(outcome)
-}
-
-fn run(connection: &Connection, cache: &mut Cache, write: &Write) -> Result<Written, WriteError> {
-    match write {
-        Write::Register { vm, vms_max, now } => {
-            let id = register(connection, &mut cache.vms, vm, *vms_max, *now)?;
-            return Ok(Written::Registered(id));
-        }
-        Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
-            let id = add_vm(connection, &mut cache.vms, *shape, disk_sizes_gib, *vms_max, *now)?;
-            return Ok(Written::Registered(id));
-        }
-        Write::Update { login, change } => update(connection, login, change)?,
-        Write::IssueToken { login, token, expires, replaces, rehash, now } => {
-            require_current(connection, login)?;
-            sweep_tokens(connection, *now)?;
-            if let Some(replaced) = replaces {
-                execute(connection, "DELETE FROM tokens WHERE hash = ?1", [replaced.0])?;
+            Write::Register { vm, vms_max, now } => {
+                return self.register(vm, *vms_max, *now).map(Written::Registered);
             }
-            add_token(connection, login.id, token, *expires)?;
-            record_login(connection, login.id, rehash.as_deref(), *now)?;
-        }
-        Write::Connect { login, rehash, now } => {
-            require_current(connection, login)?;
-            record_login(connection, login.id, rehash.as_deref(), *now)?;
-        }
-        Write::RevokeTokens { login, tokens } => {
-            require_current(connection, login)?;
-            for token in tokens {
-                execute(connection, "DELETE FROM tokens WHERE hash = ?1", [token.0])?;
+            Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
+                let id = self.register(&unnamed(*shape, disk_sizes_gib), *vms_max, *now)?;
+                self.execute("UPDATE vms SET name = CAST(id AS TEXT) WHERE id = ?1", [id.0])?;
+                return Ok(Written::Registered(id));
+            }
+            Write::Update { login, change } => self.update(login, change)?,
+            Write::IssueToken { login, token, expires, replaces, rehash, now } => {
+                self.require_current(login)?;
+                self.sweep_tokens(*now)?;
+                if let Some(replaced) = replaces {
+                    self.execute("DELETE FROM tokens WHERE hash = ?1", [replaced.0])?;
+                }
+                self.add_token(login.id, token, *expires)?;
+                self.record_login(login.id, rehash.as_deref(), *now)?;
+            }
+            Write::Connect { login, rehash, now } => {
+                self.require_current(login)?;
+                self.record_login(login.id, rehash.as_deref(), *now)?;
+            }
+            Write::RevokeTokens { login, tokens } => {
+                self.require_current(login)?;
+                for token in tokens {
+                    self.execute("DELETE FROM tokens WHERE hash = ?1", [token.0])?;
+                }
+            }
+            Write::Put { login, points, keys_max, is_atomic } => {
+                if let Some(login) = login {
+                    self.require_current(login)?;
+                }
+                return points::put(self.connection, self.cache, points, *keys_max, *is_atomic);
+            }
+            Write::Remove(name) => {
+                let id = self.id_of(name)?.ok_or(StoreError::UnknownVm)?;
+                self.execute("DELETE FROM tokens WHERE vm = ?1", [id])?;
+                self.execute("DELETE FROM disks WHERE vm = ?1", [id])?;
+                self.execute("DELETE FROM vms WHERE id = ?1", [id])?;
+            }
+            Write::ChangePassword { name, password_hash } => {
+                let id = self.id_of(name)?.ok_or(StoreError::UnknownVm)?;
+                self.execute("DELETE FROM tokens WHERE vm = ?1", [id])?;
+                let sql = "UPDATE vms SET password_hash = ?2, epoch = epoch + 1 WHERE id = ?1";
+                self.execute(sql, params![id, password_hash])?;
             }
         }
-        Write::Put { login, points, keys_max, is_atomic } => {
-            if let Some(login) = login {
-                require_current(connection, login)?;
-            }
-            return points::put(connection, &mut cache.series, points, *keys_max, *is_atomic);
+        Ok(Written::Done)
+    }
+
+    fn execute(&self, sql: &'static str, parameters: impl Params) -> rusqlite::Result<usize> {
+        execute(self.connection, sql, parameters)
+    }
+
+    fn require_current(&self, login: &Login) -> WriteResult<()> {
+        let is_current = reads::is_current(self.connection, login)?;
+        if is_current { Ok(()) } else { Err(StoreError::NotCurrent.into()) }
+    }
+
+    fn id_of(&self, name: &VmName) -> rusqlite::Result<Option<i64>> {
+        query(self.connection, "SELECT id FROM vms WHERE name = ?1")?
+            .query_row([name.as_str()], |row| row.get(0))
+            .optional()
+    }
+
+    fn register(&mut self, vm: &NewVm, vms_max: u64, now: UnixSeconds) -> WriteResult<VmId> {
+        if self.id_of(&vm.name)?.is_some() {
+            return Err(StoreError::AlreadyRegistered.into());
         }
-        Write::Remove(name) => remove(connection, name)?,
-        Write::ChangePassword { name, password_hash } => change_password(connection, name, password_hash)?,
+        if !self.has_room(vms_max)? {
+            return Err(StoreError::VmLimitReached.into());
+        }
+        let sql =
+            "INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let NewVm { name, shape, password_hash, disk_sizes_gib } = vm;
+        self.execute(sql, params![name.as_str(), shape.ram_mib, shape.cpus, password_hash, now.0])?;
+        let id = VmId(self.connection.last_insert_rowid());
+        self.add_disks(id, disk_sizes_gib)?;
+        Ok(id)
     }
-    Ok(Written::Done)
-}
 
-fn require_current(connection: &Connection, login: &Login) -> Result<(), WriteError> {
-    if reads::is_current(connection, login)? { Ok(()) } else { Err(StoreError::NotCurrent.into()) }
-}
+    /// Whether there are fewer than `vms_max` VMs.
+    fn has_room(&mut self, vms_max: u64) -> rusqlite::Result<bool> {
+        // Ids are 1, 2, 3 … with gaps after removals, so the highest id bounds the number of VMs. Below the
+        // limit this one look-up is enough.
+        let highest: Option<i64> = query_value(self.connection, "SELECT max(id) FROM vms")?;
+        if highest.unwrap_or(0).unsigned_abs() < vms_max {
+            return Ok(true);
+        }
+        // Counting scans an index. The count is cached until another connection has written.
+        self.cache.refresh(self.connection)?;
+        Ok(self.cache.vm_count(self.connection)? < vms_max)
+    }
 
-fn register(
-    connection: &Connection,
-    count: &mut Option<VmCount>,
-    vm: &NewVm,
-    vms_max: u64,
-    now: UnixSeconds,
-) -> Result<VmId, WriteError> {
-    if id_of(connection, &vm.name)?.is_some() {
-        return Err(StoreError::AlreadyRegistered.into());
-    }
-    if !has_room(connection, count, vms_max)? {
-        return Err(StoreError::VmLimitReached.into());
-    }
-    execute(
-        connection,
-        "INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![vm.name.as_str(), vm.shape.ram_mib, vm.shape.cpus, vm.password_hash, now.0],
-    )?;
-    let id = VmId(connection.last_insert_rowid());
-    add_disks(connection, id, &vm.disk_sizes_gib)?;
-    Ok(id)
-}
-
-fn add_vm(
-    connection: &Connection,
-    count: &mut Option<VmCount>,
-    shape: VmShape,
-    disk_sizes_gib: &[u64],
-    vms_max: u64,
-    now: UnixSeconds,
-) -> Result<VmId, WriteError> {
-    // The id is known only after the insert. No VM keeps the empty name.
-    let vm = NewVm {
-        name: VmName::from_store(""),
-        shape,
-        disk_sizes_gib: disk_sizes_gib.to_vec(),
-        password_hash: None,
-    };
-    let id = register(connection, count, &vm, vms_max, now)?;
-    execute(connection, "UPDATE vms SET name = CAST(id AS TEXT) WHERE id = ?1", [id.0])?;
-    Ok(id)
-}
-
-/// Whether there are fewer than `vms_max` VMs.
-fn has_room(connection: &Connection, count: &mut Option<VmCount>, vms_max: u64) -> rusqlite::Result<bool> {
-    // Ids are 1, 2, 3 … with gaps after removals, so the highest id bounds the number of VMs. Below the
-    // limit this one look-up is enough.
-    let highest: Option<i64> =
-        query(connection, "SELECT max(id) FROM vms")?.query_row([], |row| row.get(0))?;
-    if highest.unwrap_or(0).unsigned_abs() < vms_max {
-        return Ok(true);
-    }
-    // Counting scans an index. The count is cached until another connection has written.
-    let data_version: i64 = query(connection, "PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-    if let Some(cache) = count
-        && cache.data_version == data_version
-    {
-        return Ok(cache.vms < vms_max);
-    }
-    let vms: i64 = query(connection, "SELECT count(*) FROM vms")?.query_row([], |row| row.get(0))?;
-    let counted = VmCount { vms: vms.unsigned_abs(), data_version };
-    *count = Some(counted);
-    Ok(counted.vms < vms_max)
-}
-
-fn update(connection: &Connection, login: &Login, change: &VmChange) -> Result<(), WriteError> {
-    require_current(connection, login)?;
-    if change.ram_mib.is_some() || change.cpus.is_some() {
-        execute(
-            connection,
-            "UPDATE vms SET ram_mib = coalesce(?2, ram_mib), cpus = coalesce(?3, cpus) WHERE id = ?1",
-            params![login.id.0, change.ram_mib, change.cpus],
-        )?;
-    }
-    match &change.disks {
-        None => {}
-        Some(DiskChange::Replace(sizes)) => replace_disks(connection, login.id, sizes)?,
-        Some(DiskChange::Resize(changes)) => {
-            for (id, size) in changes {
-                let sql = "UPDATE disks SET size_gib = ?3 WHERE id = ?1 AND vm = ?2";
-                if execute(connection, sql, params![id.0, login.id.0, sqlite_integer(*size)?])? == 0 {
-                    return Err(StoreError::UnknownDisk(*id).into());
+    fn update(&self, login: &Login, change: &VmChange) -> WriteResult<()> {
+        self.require_current(login)?;
+        if change.ram_mib.is_some() || change.cpus.is_some() {
+            let sql =
+                "UPDATE vms SET ram_mib = coalesce(?2, ram_mib), cpus = coalesce(?3, cpus) WHERE id = ?1";
+            self.execute(sql, params![login.id.0, change.ram_mib, change.cpus])?;
+        }
+        match &change.disks {
+            None => {}
+            Some(DiskChange::Replace(sizes)) => self.replace_disks(login.id, sizes)?,
+            Some(DiskChange::Resize(changes)) => {
+                for (id, size) in changes {
+                    let sql = "UPDATE disks SET size_gib = ?3 WHERE id = ?1 AND vm = ?2";
+                    if self.execute(sql, params![id.0, login.id.0, sqlite_integer(*size)?])? == 0 {
+                        return Err(StoreError::UnknownDisk(*id).into());
+                    }
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-fn replace_disks(connection: &Connection, vm: VmId, sizes: &[u64]) -> Result<(), WriteError> {
-    let present: Vec<Disk> = query(connection, "SELECT id, size_gib FROM disks WHERE vm = ?1 ORDER BY id")?
-        .query_map([vm.0], |row| reads::disk(row, 0))?
-        .collect::<Result<_, _>>()?;
-    for (disk, size) in present.iter().zip(sizes) {
-        if disk.size_gib != *size {
-            let sql = "UPDATE disks SET size_gib = ?2 WHERE id = ?1";
-            execute(connection, sql, params![disk.id.0, sqlite_integer(*size)?])?;
+    fn replace_disks(&self, vm: VmId, sizes: &[u64]) -> WriteResult<()> {
+        let sql = "SELECT id, size_gib FROM disks WHERE vm = ?1 ORDER BY id";
+        let present: Vec<Disk> = query(self.connection, sql)?
+            .query_map([vm.0], |row| reads::disk(row, 0))?
+            .collect::<Result<_, _>>()?;
+        for (disk, size) in present.iter().zip(sizes) {
+            if disk.size_gib != *size {
+                let sql = "UPDATE disks SET size_gib = ?2 WHERE id = ?1";
+                self.execute(sql, params![disk.id.0, sqlite_integer(*size)?])?;
+            }
         }
+        for Disk { id: DiskId(surplus), .. } in present.iter().skip(sizes.len()) {
+            self.execute("DELETE FROM disks WHERE id = ?1", [surplus])?;
+        }
+        self.add_disks(vm, sizes.get(present.len()..).unwrap_or_default())
     }
-    for Disk { id: DiskId(surplus), .. } in present.iter().skip(sizes.len()) {
-        execute(connection, "DELETE FROM disks WHERE id = ?1", [surplus])?;
-    }
-    add_disks(connection, vm, sizes.get(present.len()..).unwrap_or_default())
-}
 
-fn add_disks(connection: &Connection, vm: VmId, sizes: &[u64]) -> Result<(), WriteError> {
-    for size in sizes {
-        let sql = "INSERT INTO disks (vm, size_gib) VALUES (?1, ?2)";
-        execute(connection, sql, params![vm.0, sqlite_integer(*size)?])?;
+    fn add_disks(&self, vm: VmId, sizes: &[u64]) -> WriteResult<()> {
+        for size in sizes {
+            let sql = "INSERT INTO disks (vm, size_gib) VALUES (?1, ?2)";
+            self.execute(sql, params![vm.0, sqlite_integer(*size)?])?;
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-fn sweep_tokens(connection: &Connection, now: UnixSeconds) -> Result<(), WriteError> {
-    let sql = "DELETE FROM tokens WHERE hash IN
+    fn sweep_tokens(&self, now: UnixSeconds) -> WriteResult<()> {
+        let sql = "DELETE FROM tokens WHERE hash IN
                (SELECT hash FROM tokens WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
-    let count = execute(connection, sql, params![now.0, as_i64(limits::TOKENS_SWEPT_PER_ISSUE)])?;
-    token_sweep::record_removed(count, now);
-    Ok(())
-}
+        let count = self.execute(sql, params![now.0, as_i64(limits::TOKENS_SWEPT_PER_ISSUE)])?;
+        token_sweep::record_removed(count, now);
+        Ok(())
+    }
 
-fn add_token(
-    connection: &Connection,
-    vm: VmId,
-    token: &TokenHash,
-    expires: UnixSeconds,
-) -> Result<(), WriteError> {
-    execute(
-        connection,
-        "INSERT INTO tokens (hash, vm, number, expires)
-         VALUES (?1, ?2, 1 + coalesce((SELECT max(number) FROM tokens WHERE vm = ?2), 0), ?3)",
-        params![token.0, vm.0, expires.0],
-    )?;
-    // The subquery finds the newest of the surplus tokens, or nothing.
-    execute(
-        connection,
-        "DELETE FROM tokens WHERE vm = ?1 AND number <=
-         (SELECT number FROM tokens WHERE vm = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
-        params![vm.0, as_i64(limits::TOKENS_PER_VM_MAX)],
-    )?;
-    Ok(())
-}
+    fn add_token(&self, vm: VmId, token: &TokenHash, expires: UnixSeconds) -> WriteResult<()> {
+        let sql = "INSERT INTO tokens (hash, vm, number, expires)
+         VALUES (?1, ?2, 1 + coalesce((SELECT max(number) FROM tokens WHERE vm = ?2), 0), ?3)";
+        self.execute(sql, params![token.0, vm.0, expires.0])?;
+        // The subquery finds the newest of the surplus tokens, or nothing.
+        let sql = "DELETE FROM tokens WHERE vm = ?1 AND number <=
+         (SELECT number FROM tokens WHERE vm = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)";
+        self.execute(sql, params![vm.0, as_i64(limits::TOKENS_PER_VM_MAX)])?;
+        Ok(())
+    }
 
-fn record_login(
-    connection: &Connection,
-    vm: VmId,
-    rehash: Option<&str>,
-    now: UnixSeconds,
-) -> Result<(), WriteError> {
-    execute(
-        connection,
-        "UPDATE vms SET ever_connected = 1, last_login_at = ?2, password_hash = coalesce(?3, password_hash)
-         WHERE id = ?1",
-        params![vm.0, now.0, rehash],
-    )?;
-    Ok(())
-}
-
-fn remove(connection: &Connection, name: &VmName) -> Result<(), WriteError> {
-    let id = id_of(connection, name)?.ok_or(StoreError::UnknownVm)?;
-    execute(connection, "DELETE FROM tokens WHERE vm = ?1", [id.0])?;
-    execute(connection, "DELETE FROM disks WHERE vm = ?1", [id.0])?;
-    execute(connection, "DELETE FROM vms WHERE id = ?1", [id.0])?;
-    Ok(())
-}
-
-fn change_password(connection: &Connection, name: &VmName, password_hash: &str) -> Result<(), WriteError> {
-    let id = id_of(connection, name)?.ok_or(StoreError::UnknownVm)?;
-    execute(connection, "DELETE FROM tokens WHERE vm = ?1", [id.0])?;
-    execute(
-        connection,
-        "UPDATE vms SET password_hash = ?2, epoch = epoch + 1 WHERE id = ?1",
-        params![id.0, password_hash],
-    )?;
-    Ok(())
-}
-
-fn id_of(connection: &Connection, name: &VmName) -> rusqlite::Result<Option<VmId>> {
-    query(connection, "SELECT id FROM vms WHERE name = ?1")?
-        .query_row([name.as_str()], |row| row.get(0).map(VmId))
-        .optional()
+    fn record_login(&self, vm: VmId, rehash: Option<&str>, now: UnixSeconds) -> WriteResult<()> {
+        let sql = "UPDATE vms SET ever_connected = 1, last_login_at = ?2, password_hash = coalesce(?3, password_hash)
+         WHERE id = ?1";
+        self.execute(sql, params![vm.0, now.0, rehash])?;
+        Ok(())
+    }
 }

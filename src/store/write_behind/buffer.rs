@@ -290,10 +290,8 @@ impl WriterGuard<'_> {
             };
             match store.write(&[put]).pop() {
                 Some(Ok(_)) => {}
-                // No point is lost: they are written again. Nothing that depends on this was
-                // done.
-                Some(Err(StoreError::OutcomeUnknown(why))) => return Err(StoreError::Unavailable(why)),
-                Some(Err(error)) => return Err(error),
+                // No point is lost: they are written again. The work that depends on this is not done.
+                Some(Err(error)) => return Err(error.of_untried()),
                 None => return Err(StoreError::Unavailable("points had no outcome".to_owned())),
             }
             let written = std::mem::take(&mut self.writing);

@@ -7,16 +7,17 @@
 
 mod buffer;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::wrapped::wrapped;
 use super::{
-    PointPage, PointPosition, PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError,
+    PointPage, PointRemoval, PointStore, RegistryStore, RemovedPoints, ScanRange, Store, StoreError,
     StoreFactory, Write, WriteOutcome,
 };
 use crate::limits;
-use crate::model::{Login, PointFilter};
+use crate::model::Login;
 
 pub use self::buffer::WriteBehindBuffer;
 
@@ -42,25 +43,19 @@ struct WriteBehindStore {
 impl WriteBehindStore {
     /// Checks the login of each put in `writes`. Looks up each login once.
     fn check_logins(&mut self, writes: &[Write]) -> Vec<Result<(), StoreError>> {
-        let mut checked: Vec<(&Login, Result<(), StoreError>)> = Vec::new();
-        let mut login_checks = Vec::with_capacity(writes.len());
-        for write in writes {
-            let Write::Put { login: Some(login), .. } = write else {
-                login_checks.push(Ok(()));
-                continue;
-            };
-            if !checked.iter().any(|(other, _)| *other == login) {
-                let check = match self.inner.registry().is_current(login) {
-                    Ok(true) => Ok(()),
-                    Ok(false) => Err(StoreError::NotCurrent),
-                    Err(error) => Err(error),
-                };
-                checked.push((login, check));
+        let mut checked: HashMap<&Login, Result<(), StoreError>> = HashMap::new();
+        let registry = self.inner.registry();
+        let mut check = |login| match registry.is_current(login)? {
+            true => Ok(()),
+            false => Err(StoreError::NotCurrent),
+        };
+        let login_checks = writes.iter().map(|write| match write {
+            Write::Put { login: Some(login), .. } => {
+                checked.entry(login).or_insert_with(|| check(login)).clone()
             }
-            let earlier = checked.iter().find(|(other, _)| *other == login);
-            login_checks.push(earlier.map_or(Ok(()), |(_, check)| check.clone()));
-        }
-        login_checks
+            _ => Ok(()),
+        });
+        login_checks.collect()
     }
 
     /// Flushes the buffer if it is full.
@@ -139,17 +134,12 @@ impl PointStore for WriteBehindStore {
         self.buffer.flush(self.inner.as_mut(), self.lock_timeout)
     }
 
-    fn points_after(
-        &mut self,
-        filter: &PointFilter,
-        after: Option<PointPosition>,
-        count_max: usize,
-    ) -> Result<PointPage, StoreError> {
+    fn scan(&mut self, range: &ScanRange<'_>, count_max: usize) -> Result<PointPage, StoreError> {
         // A client that has put a point must see it.
-        if after.is_none() {
+        if range.is_from_start() {
             self.flush()?;
         }
-        self.inner.points().points_after(filter, after, count_max)
+        self.inner.points().scan(range, count_max)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ids::{SeriesId, VmId};
-use crate::model::{MetricKey, MetricValue, NewPoint, Point, VmName};
+use crate::model::{MetricKey, MetricValue, NewPoint, Point, PointFilter, VmName};
 use crate::store::{self, Location, LockRetryPolicy, Written};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use super::super::super::contract::points::{
     ALL, DONE, all, assert_points, of_key, older_than, put, put_up_to, removed,
 };
+use super::super::super::{PointPosition, PointRemoval, RemovedPoints};
 use super::failures::until;
 use super::proxy::{Cut, Proxy};
 use super::*;
 use crate::ids::SeriesId;
+use crate::model::PointFilter;
 
 /// How many of a database wait for a lock.
 const WAITS: &str = "SELECT count(*) FROM pg_stat_activity
