@@ -1,4 +1,4 @@
-//! VMs that are known by their numbers, and which VMs have been connected.
+//! VMs that are named by their ids, and VMs that have ever been connected.
 
 use std::thread;
 
@@ -83,7 +83,7 @@ fn a_failed_add_leaves_no_rows(fixture: &Fixture) {
     for _ in 0..3 {
         assert_eq!(run(&mut *store, addition(&[2, 3], 1)), Err(StoreError::VmLimitReached));
     }
-    // No number is lost either: neither the VM's nor its disks'.
+    // No id is skipped: neither of VMs nor of disks.
     assert_eq!(add(&mut *store, &[4]), VmId(2));
     let ids: Vec<i64> =
         store.registry().disks_after(DiskId(0), 10).unwrap().iter().map(|of| of.disk.id.0).collect();
@@ -102,7 +102,7 @@ fn vms_are_added_in_batches_and_concurrently(fixture: &Fixture) {
                 for _ in 0..BATCHES {
                     let batch = [addition(&[1], 1_000_000), addition(&[2, 3], 1_000_000)];
                     for mut outcome in store.write(&batch).into_iter().zip(&batch) {
-                        // Who loses against the others for too long is told so, and asks again.
+                        // A busy write is retried.
                         for _ in 0..ATTEMPTS {
                             if outcome.0 == Err(StoreError::Busy) {
                                 outcome.0 = store.write(std::slice::from_ref(outcome.1)).remove(0);
@@ -168,7 +168,7 @@ fn ever_connected_is_permanent(fixture: &Fixture) {
     }
     let page = store.registry().ever_connected_after(VmId(0), 10).unwrap();
     assert_eq!(page, VmPage { vms: vec![before], is_last: true });
-    // A login of the other kind counts as well, and a stronger hash is kept by both.
+    // A login with a token counts too, and both kinds store a stronger hash.
     run(&mut *store, issue(&web, token(1), NOW.0 + 10)).unwrap();
     assert_eq!(connected(&mut *store), [3, 4]);
     let rehash = Some("stronger".to_owned());

@@ -1,4 +1,4 @@
-//! Batches, and several connections at once.
+//! Batches, and concurrent connections.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -118,7 +118,7 @@ fn connections_write_concurrently(fixture: &Fixture) {
                 scope.spawn(move || {
                     let mut ids = Vec::new();
                     for batch in 0..BATCHES {
-                        // One name that every thread wants, and some of its own.
+                        // One name that every thread registers, and some of its own.
                         let mut writes = vec![registration(&format!("shared-{batch}"), &[1])];
                         writes.extend(
                             (1..BATCH).map(|n| registration(&format!("vm-{thread}-{batch}-{n}"), &[1, 2])),

@@ -1,8 +1,7 @@
-//! What every store does, whichever it is: one suite of tests, run on each.
+//! The contract of all stores: one suite of tests that runs on each store.
 //!
-//! [`registry`] holds what becomes of VMs and disks, [`by_id`] what is done by a VM's number, [`tokens`] what
-//! becomes of tokens and logins, [`points`] what becomes of points, [`concurrency`] what batches and connections see
-//! of each other.
+//! [`registry`] tests VMs and disks, [`by_id`] VMs named by their ids, [`tokens`] tokens and logins, [`points`] points,
+//! [`concurrency`] batches and concurrent connections.
 
 mod by_id;
 #[path = "../../../tests/common/postgres.rs"]
@@ -20,7 +19,7 @@ use crate::ids::VmId;
 use crate::model::{Credentials, Login, NewVm, TokenHash, Vm, VmChange, VmName, VmShape};
 use cluster::{Cluster, Database};
 
-/// Makes a test of each function for each store. One that is left out is dead code, and so an error.
+/// Makes a test of each function for each store. A function that is not listed is dead code and so an error.
 macro_rules! contract {
     ($($name:ident),+ $(,)?) => {
         mod memory {
@@ -43,7 +42,7 @@ use contract;
 /// A new, empty store.
 pub(super) struct Fixture {
     factory: Arc<dyn StoreFactory>,
-    /// Where its file is; goes with the bed.
+    /// The folder of its file; removed with the fixture.
     #[cfg(feature = "sqlite")]
     _directory: Option<Directory>,
     _database: Option<Database<'static>>,
@@ -63,7 +62,7 @@ impl Fixture {
         Fixture::on(Cluster::shared().database())
     }
 
-    /// A database whose owner wants every transaction to be the strictest there is.
+    /// A database whose transactions are serializable by default.
     fn postgres_serializable() -> Fixture {
         let database = Cluster::shared().database();
         let sql =
@@ -94,7 +93,7 @@ impl Fixture {
     }
 }
 
-/// A directory of one test's own, removed in the end.
+/// The directory of one test, removed on drop.
 #[cfg(feature = "sqlite")]
 pub(super) struct Directory(std::path::PathBuf);
 
@@ -105,7 +104,7 @@ impl Directory {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("vmherd-store-{}-{number}", std::process::id()));
-        // One that is left from a process of the same number is in the way of every assertion.
+        // A process with the same id may have left one.
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path).expect("a directory for temporary files");
         Directory(path)
@@ -172,7 +171,7 @@ pub(super) fn run(store: &mut dyn Store, write: Write) -> WriteOutcome {
     outcomes.remove(0)
 }
 
-/// Registers a VM and gives its login.
+/// Registers a VM and returns its login.
 pub(super) fn register(store: &mut dyn Store, text: &str, disk_sizes_gib: &[u64]) -> Login {
     let Ok(Written::Registered(id)) = run(store, registration(text, disk_sizes_gib)) else {
         panic!("{text} is not registered");

@@ -69,7 +69,7 @@ fn between(from: i64, to: i64) -> PointFilter {
     PointFilter { from: Some(from), to: Some(to), ..ALL }
 }
 
-/// What `filter` means, read in pages of `count_max`.
+/// The points that match `filter`, read in pages of `count_max`.
 fn read(store: &mut dyn Store, filter: &PointFilter, count_max: usize) -> Vec<(String, i64, f64)> {
     let mut found = Vec::new();
     let mut after = None;
@@ -196,7 +196,7 @@ fn keys_respect_the_limit(fixture: &Fixture) {
     let new = [("a", 1, 1.0), ("b", 1, 1.0), ("c", 1, 1.0), ("b", 2, 1.0), ("d", 1, 1.0), ("c", 2, 1.0)];
     assert_eq!(run(&mut *store, put_up_to(2, &new)), refused(&[2, 4, 5]));
     assert_points(&all(&mut *store), &[("a", 1, 1.0), ("b", 1, 1.0), ("b", 2, 1.0)]);
-    // Those that there are stay good, also where more exist than may.
+    // Existing keys still work, even when more exist than are allowed.
     for keys_max in [2, 1, 0] {
         assert_eq!(run(&mut *store, put_up_to(keys_max, &[("b", 3, 1.0), ("a", 1, 2.0)])), DONE);
         assert_eq!(run(&mut *store, put_up_to(keys_max, &[("b", 4, 1.0), ("c", 1, 2.0)])), refused(&[1]));
@@ -255,7 +255,7 @@ fn pages_of_points_have_no_gaps_or_duplicates(fixture: &Fixture) {
             assert_points(&read(&mut *store, &of_key(key), count_max), &of_it);
         }
     }
-    // A walk that begins behind each of the points.
+    // A scan that starts after each of the points.
     let first = store.points().points_after(&ALL, None, new.len()).unwrap();
     let places = first.series.iter().flat_map(|series| {
         series.points.iter().map(|point| PointPosition { series: series.id, timestamp: point.timestamp })
@@ -317,18 +317,18 @@ fn points_are_found_by_key_and_time(fixture: &Fixture) {
     );
 }
 
-/// What a removal of so many points tells that was the last, and left no points of these keys.
+/// The result of the last step of a removal, which removed `count` points and the series of the keys `gone`.
 pub(in super::super) fn removed(count: usize, gone: &[&str]) -> Result<RemovedPoints, StoreError> {
     let gone = gone.iter().map(|key| MetricKey::from_store(key)).collect();
     Ok(RemovedPoints { count, next: None, removed_keys: gone })
 }
 
-/// The removal of at most ten points older than `before`.
+/// A removal of at most ten points older than `before`.
 pub(in super::super) fn older_than(before: i64) -> PointRemoval {
     PointRemoval { before, after: SeriesId(0), count_max: 10 }
 }
 
-/// Removes what is older than `before` in steps; how many points that were.
+/// Removes the points older than `before` in steps; returns their number.
 pub(in super::super) fn remove(store: &mut dyn Store, before: i64, count_max: usize) -> usize {
     let (mut after, mut sum) = (SeriesId(0), 0);
     for _ in 0..10_000 {
@@ -376,7 +376,7 @@ fn a_key_reused_after_removal_gets_a_new_series(fixture: &Fixture) {
     };
     let old = id(&mut *store, "a");
     assert_eq!(remove(&mut *other, 3, 10), 1);
-    // It counts no more, whoever removed it, and is not mistaken for what it was.
+    // A series removed by any connection no longer counts, and its key gets a new series.
     assert_eq!(run(&mut *store, put_up_to(2, &[("a", 9, 2.0), ("b", 6, 1.0)])), DONE);
     assert_points(&all(&mut *store), &[("b", 5, 1.0), ("b", 6, 1.0), ("a", 9, 2.0)]);
     assert!(id(&mut *store, "a") > old);
@@ -386,7 +386,7 @@ fn a_key_reused_after_removal_gets_a_new_series(fixture: &Fixture) {
     let new = [("b", 8, 1.0), ("c", 8, 1.0), ("b", 9, 1.0)];
     assert_eq!(run(&mut *store, put_up_to(2, &new)), refused(&[1]));
     assert_points(&all(&mut *store), &[("a", 9, 2.0), ("b", 8, 1.0), ("b", 9, 1.0)]);
-    // The end of the order is no place that was left by the last.
+    // Ids of removed series are not reused, not even the highest.
     let last = id(&mut *store, "b");
     assert_eq!(remove(&mut *store, i64::MAX, 10), 3);
     assert_eq!(run(&mut *other, put(&[("b", 1, 1.0)])), DONE);
@@ -459,7 +459,7 @@ fn points_are_visible_to_other_connections(fixture: &Fixture) {
     assert_points(&all(&mut *two), &expected);
 }
 
-/// Runs one write; who loses against the others for too long is told so, and asks again.
+/// Runs one write; retries it when it is busy.
 fn insist(store: &mut dyn Store, write: &Write) -> WriteOutcome {
     for _ in 0..20 {
         match store.write(std::slice::from_ref(write)).remove(0) {
@@ -476,7 +476,7 @@ fn acknowledged_points_survive_concurrent_removals(fixture: &Fixture) {
     const OLD: i64 = 1000;
     let keys: Vec<String> = (0..KEYS).map(|n| format!("key-{n}")).collect();
     let done = AtomicBool::new(false);
-    // Points that are new, and the next moment old: series come and go all the time.
+    // Points that soon become old: series are added and removed all the time.
     let puts = |writer: i64, round: i64| {
         let second = OLD + writer * ROUNDS + round;
         let mut new: Vec<(&str, i64, f64)> = keys
@@ -525,7 +525,7 @@ fn acknowledged_points_survive_concurrent_removals(fixture: &Fixture) {
         }
     }
     assert_eq!(found, expected);
-    // What counts is what is there.
+    // The count must match the series that exist.
     let full = KEYS as u64;
     let refused = Ok(Written::Put { refused: vec![0] });
     assert_eq!(run(&mut *store, put_up_to(full, &[("one-more", 1, 1.0)])), refused);

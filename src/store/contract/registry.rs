@@ -106,7 +106,7 @@ fn a_name_can_be_registered_once(fixture: &Fixture) {
     register(&mut *store, "web", &[10]);
     let before = all_vms(&mut *store);
     assert_eq!(run(&mut *store, registration("web", &[1, 2, 3])), Err(StoreError::AlreadyRegistered));
-    // A taken name is told also where there would be no room for another.
+    // A taken name is reported even when the limit is reached.
     assert_eq!(run(&mut *store, registration_up_to("web", &[], 1)), Err(StoreError::AlreadyRegistered));
     assert_eq!(all_vms(&mut *store), before);
     register(&mut *store, "Web", &[]);
@@ -122,7 +122,7 @@ fn registered_vms_respect_the_limit(fixture: &Fixture) {
         assert!(run(&mut *store, registration_up_to(text, &[], 3)).is_ok(), "{text}");
     }
     assert_eq!(run(&mut *store, registration_up_to("d", &[], 3)), full);
-    // Room that is made is room, also where ids have passed the limit, and whoever makes or takes it.
+    // A removal makes room, even when ids exceed the limit, through any connection.
     run(&mut *store, Write::Remove(name("a"))).unwrap();
     assert!(run(&mut *store, registration_up_to("d", &[], 3)).is_ok());
     assert_eq!(run(&mut *store, registration_up_to("e", &[], 3)), full);
@@ -133,7 +133,7 @@ fn registered_vms_respect_the_limit(fixture: &Fixture) {
     assert_eq!(run(&mut *store, registration_up_to("g", &[], 3)), full);
     assert_eq!(run(&mut *other, registration_up_to("g", &[], 3)), full);
 
-    // In one batch as well.
+    // Also within one batch.
     let batch = ["g", "h", "i"].map(|text| registration_up_to(text, &[], 5));
     let outcomes = store.write(&batch);
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 2);
@@ -148,7 +148,7 @@ fn ids_are_never_reused(fixture: &Fixture) {
     let change = VmChange { disks: Some(DiskChange::Replace(vec![2])), ..VmChange::default() };
     run(&mut *store, update(&last, change)).unwrap();
     run(&mut *store, Write::Remove(name("b"))).unwrap();
-    // The highest ids are free again now, and stay so.
+    // The highest ids are unused now and stay unused.
     let next = register(&mut *store, "c", &[4]);
     assert_eq!(next.id, VmId(3));
     assert_eq!(vm(&mut *store, next.id).disks, [Disk { id: DiskId(4), size_gib: 4 }]);
@@ -213,7 +213,7 @@ fn a_resize_with_an_unknown_disk_changes_nothing(fixture: &Fixture) {
     let mut store = fixture.connect();
     let (login, _other) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[2]));
     let before = all_vms(&mut *store);
-    // Another VM's disk, and ids that do not exist.
+    // A disk of another VM, and ids that do not exist.
     for unknown in [2, 3, 0, -1, i64::MAX, i64::MIN] {
         let disks = Some(DiskChange::Resize(vec![(DiskId(1), 10), (DiskId(unknown), 20)]));
         let change = VmChange { ram_mib: Some(1), cpus: Some(1), disks };
@@ -253,7 +253,7 @@ fn removing_a_vm_removes_only_its_disks(fixture: &Fixture) {
     assert_eq!(ids, [1, 2, 5, 6]);
 }
 
-/// Numbers of disks of the VMs that are paged through: none, few, and more than fit on a page.
+/// The number of disks of each VM in the pages: none, a few, and more than fit on a page.
 const DISKS_OF_VMS: [usize; 10] = [0, 3, 1, 0, 0, 12, 2, 0, 5, 1];
 
 fn register_for_pages(store: &mut dyn Store) -> Vec<Vm> {
@@ -275,7 +275,7 @@ fn pages_of_vms_have_no_gaps_or_duplicates(fixture: &Fixture) {
             let VmPage { vms: page, is_last } = store.registry().vms_after(after, rows_max).unwrap();
             let rows: usize = page.iter().map(|vm| 1 + vm.disks.len()).sum();
             assert!(rows <= rows_max || page.len() == 1, "{rows} rows instead of {rows_max}");
-            // As many as fit: with the next one it would have been too many.
+            // The page is full: the next VM would not have fitted.
             if let Some(next) = expected.get(seen.len() + page.len()) {
                 assert!(rows + 1 + next.disks.len() > rows_max, "{rows} rows of {rows_max}");
             }

@@ -1,4 +1,4 @@
-//! Tokens and logins: what makes them and what ends them.
+//! Tokens and logins: how they are issued and how they end.
 
 use super::*;
 use crate::limits;
@@ -44,7 +44,7 @@ fn issuing_removes_some_expired_tokens(fixture: &Fixture) {
     let (a, b) = (register(&mut *store, "a", &[]), register(&mut *store, "b", &[]));
     let count = limits::TOKENS_SWEPT_PER_ISSUE as u8 + 2;
     for number in 0..count {
-        // Issued at a time when they count; the first expires first.
+        // Issued while they are valid; the first expires first.
         let write = Write::IssueToken {
             login: a.clone(),
             token: token(number),
@@ -62,7 +62,7 @@ fn issuing_removes_some_expired_tokens(fixture: &Fixture) {
             .collect()
     };
     assert_eq!(left(&mut *store).len(), usize::from(count));
-    // Another VM's login sweeps as well, and no more than a few.
+    // A login of another VM also removes expired tokens, but only a few.
     run(&mut *store, issue(&b, token(count), NOW.0 + 10)).unwrap();
     assert_eq!(left(&mut *store), [count - 2, count - 1, count]);
     run(&mut *store, issue(&b, token(count + 1), NOW.0 + 10)).unwrap();
@@ -75,14 +75,14 @@ fn a_vm_keeps_its_newest_tokens(fixture: &Fixture) {
     run(&mut *store, issue(&b, token(255), NOW.0 + 1)).unwrap();
     let count = limits::TOKENS_PER_VM_MAX as u8 + 3;
     for number in 0..count {
-        // The newest is the one issued last, not the one that lives longest.
+        // The newest token is the one issued last, not the one that expires last.
         run(&mut *store, issue(&a, token(number), NOW.0 + 1000 - i64::from(number))).unwrap();
     }
     let left: Vec<u8> = (0..count).filter(|number| owner(&mut *store, *number).is_some()).collect();
     assert_eq!(left, (3..count).collect::<Vec<_>>());
     assert_eq!(owner(&mut *store, 255), Some(b));
 
-    // One that was ended makes room.
+    // A revoked token makes room.
     let end = Write::RevokeTokens { login: a.clone(), tokens: vec![token(count - 1)] };
     run(&mut *store, end).unwrap();
     run(&mut *store, issue(&a, token(200), NOW.0 + 1000)).unwrap();
@@ -106,7 +106,7 @@ fn a_token_can_replace_another(fixture: &Fixture) {
     run(&mut *store, issue(&a, token(1), NOW.0 + 10)).unwrap();
     assert_eq!(run(&mut *store, replacing(&a, 2, 1)), Ok(Written::Done));
     assert_eq!((owner(&mut *store, 1), owner(&mut *store, 2)), (None, Some(a)));
-    // A connection that now is another VM, and a token that is gone already.
+    // A connection that has logged in as another VM, and a token that is already gone.
     assert_eq!(run(&mut *store, replacing(&b, 3, 2)), Ok(Written::Done));
     assert_eq!((owner(&mut *store, 2), owner(&mut *store, 3)), (None, Some(b.clone())));
     assert_eq!(run(&mut *store, replacing(&b, 4, 99)), Ok(Written::Done));
@@ -153,7 +153,7 @@ fn tokens_of_any_owner_can_be_revoked(fixture: &Fixture) {
     assert_eq!(owner(&mut *store, 2), Some(a));
 }
 
-/// That nothing can be done in the name of `login`, and that trying changes nothing.
+/// Checks that `login` can do nothing and that its attempts change nothing.
 fn assert_ended(store: &mut dyn Store, login: &Login) {
     assert_eq!(store.registry().is_current(login), Ok(false));
     let before = all_vms(store);

@@ -1,5 +1,4 @@
-//! What a database on a server adds to the contract of all stores: locks of others, other daemons on it,
-//! and connections that end.
+//! Tests of what only a database server has: locks of other sessions, other daemons, and connections that end.
 
 mod failures;
 mod opening;
@@ -17,12 +16,12 @@ use super::*;
 use crate::ids::{DiskId, VmId};
 use crate::model::{DiskChange, Login, VmChange};
 
-/// A connection whose inside the test can see, and no other.
+/// A store with one connection, whose fields the test can see.
 fn store(url: &str) -> PostgresStore {
     store_of(url, 1)
 }
 
-/// The same with so many connections at most.
+/// Like [`store`], with at most `connections_max` connections.
 fn store_of(url: &str, connections_max: usize) -> PostgresStore {
     let factory = PostgresFactory::new(&PostgresUrl::parse(url).expect("a URL"), connections_max);
     factory.open().expect("a usable database");
@@ -37,7 +36,7 @@ impl PostgresStore {
         session.release();
     }
 
-    /// The next thing is done on a new connection.
+    /// Closes the connection, so that the next work uses a new one.
     fn begin_anew(&self) {
         self.pool.acquire(self.borrower).expect("a connection").invalidate();
     }
@@ -83,7 +82,7 @@ fn a_batch_is_one_transaction() {
     let mut store = store(&database.url());
     let batch: Vec<Write> = (0..50).map(|n| registration(&format!("vm-{n}"), &[1, 2])).collect();
     assert!(store.write(&batch).iter().all(Result::is_ok));
-    // Each row carries the transaction that made it.
+    // Each row has the id of the transaction that wrote it.
     let made_by = "SELECT count(DISTINCT xmin::text) FROM vms";
     assert_eq!(number(&database, made_by), 1);
     register(&mut store, "alone", &[]);
@@ -188,8 +187,8 @@ fn concurrent_registrations_respect_the_vm_limit() {
     assert_eq!(number(&database, "SELECT vms FROM vm_total"), ROOM as i64);
 }
 
-/// Several daemons do everything at once to the same few VMs: nobody gets an error that trying again
-/// could have avoided, and what is kept is what was answered.
+/// Several daemons use the same few VMs concurrently: no client gets an error that a retry could have avoided, and
+/// the stored state matches the results.
 fn all_at_once(database: &Database<'_>) {
     const THREADS: u8 = 4;
     const ROUNDS: u8 = 15;
@@ -211,7 +210,7 @@ fn all_at_once(database: &Database<'_>) {
                         Write::RevokeTokens { login: logins[1].clone(), tokens: vec![token(round)] },
                         Write::Remove(name(&format!("{thread}-{round}"))),
                     ];
-                    // Each in another order: to lock in the given order would be a deadlock.
+                    // In different orders: locking in the given order would deadlock.
                     writes[1..5].rotate_left(usize::from(thread));
                     let outcomes = store.write(&writes);
                     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
@@ -256,7 +255,7 @@ fn page_queries_do_not_scan_the_whole_table() {
         )
         .unwrap();
     database.client().query("SELECT pg_stat_reset()", &[]).unwrap();
-    // More often than it takes until the planner may settle for a plan for all parameters.
+    // More often than it takes the planner to switch to a generic plan.
     for page in 0..8 {
         let after = 1000 * page;
         let vms = store.registry().vms_after(VmId(after), 30).unwrap();
@@ -268,7 +267,7 @@ fn page_queries_do_not_scan_the_whole_table() {
         run(&mut store, issue(&login, token(page as u8), NOW.0 + 10)).unwrap();
         run(&mut store, Write::RevokeTokens { login, tokens: vec![token(page as u8)] }).unwrap();
     }
-    // A connection's counts are there for others once it has ended.
+    // PostgreSQL publishes a session's statistics when the session ends.
     drop(store);
     let read = "SELECT coalesce(sum(seq_tup_read), 0)::bigint FROM pg_stat_user_tables
                 WHERE relname IN ('vms', 'disks')";

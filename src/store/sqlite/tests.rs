@@ -1,5 +1,4 @@
-//! What the file adds to the contract of all stores: it lasts, it is private, it is nobody else's, and
-//! it says so when it can't do something.
+//! Tests of what only a file has: durability, permissions, other programs' files, and errors of the disk.
 
 mod points;
 
@@ -21,7 +20,7 @@ use crate::ids::{DiskId, VmId};
 use crate::model::{DiskChange, VmChange};
 use crate::store::{Write, Written};
 
-/// A connection whose inside the test can see.
+/// A store whose fields the test can see.
 fn store(path: &Path) -> SqliteStore {
     let factory = SqliteFactory::open(path).expect("a usable file");
     let connection = connect(&factory.path, limits::SQLITE_BUSY_TIMEOUT).unwrap();
@@ -42,7 +41,7 @@ fn number(connection: &Connection, sql: &str) -> i64 {
     connection.query_row(sql, [], |row| row.get(0)).expect(sql)
 }
 
-/// How many transactions SQLite's log holds, counted in the log itself: a frame that ends one carries
+/// The number of transactions in SQLite's log, counted in the log itself: the last frame of each has
 /// the size of the database (https://www.sqlite.org/fileformat2.html#walformat).
 fn commits_in_log(path: &Path) -> usize {
     let log = fs::read(format!("{}-wal", path.display())).expect("a log");
@@ -71,7 +70,7 @@ fn data_survives_reopening() {
     assert_eq!(all_vms(&mut after), vms);
     assert_eq!(after.registry().token_owner(&token(1), NOW), Ok(Some(login.clone())));
     assert_eq!(credentials(&mut after, "a").unwrap().login, login);
-    // Ids that were given before are not given again.
+    // Ids are not reused.
     let next = register(&mut after, "next", &[4]);
     assert_eq!(next.id, VmId(3));
     assert_eq!(after.registry().disks_after(DiskId(2), 10).unwrap()[0].disk.id, DiskId(4));
@@ -182,7 +181,7 @@ fn a_batch_is_one_commit() {
     assert!(store.write(&batch).iter().all(Result::is_ok));
     assert_eq!(commits_in_log(&path) - before, 1);
 
-    // The measure itself: one by one they are as many commits; what changes nothing is none.
+    // Checks the measurement: separate writes are separate commits; a write without a change is none.
     for n in 0..7 {
         register(&mut store, &format!("alone-{n}"), &[]);
     }
@@ -273,7 +272,7 @@ fn a_failed_commit_is_unknown_unless_its_frame_was_not_written() {
     }
     assert!(matches!(commit(ffi::SQLITE_FULL), StoreError::Unavailable(_)));
     assert_eq!(commit(ffi::SQLITE_BUSY), StoreError::Busy);
-    // Before the commit nothing is in doubt.
+    // Before the commit the outcome is certain.
     for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_CORRUPT, ffi::SQLITE_CANTOPEN, ffi::SQLITE_FULL] {
         assert!(matches!(to_store_error(failure(code)), StoreError::Unavailable(_)), "{code}");
     }
@@ -394,7 +393,7 @@ fn foreign_files_are_refused_and_left_unchanged() {
     Connection::open(&foreign)
         .and_then(|connection| connection.execute_batch("CREATE TABLE vms (id); INSERT INTO vms VALUES (1)"))
         .unwrap();
-    // Another program may have a table of that name, too; and one whose file is empty has marked it.
+    // Another program may have a table of that name, or an empty file with its own application id.
     let named = directory.path("named.db");
     Connection::open(&named)
         .and_then(|connection| connection.execute_batch("CREATE TABLE schema (version, checksum)"))

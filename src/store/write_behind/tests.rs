@@ -1,4 +1,4 @@
-//! The waiting room before a store in memory that can be made to fail, and its writer.
+//! Tests of write-behind in front of a memory store that can be made to fail.
 
 use super::*;
 use crate::ids::{SeriesId, VmId};
@@ -7,7 +7,7 @@ use crate::store::{self, Location, LockRetryPolicy, Written};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// A store behind the waiting room: what it is asked to write is counted, and refused while it fails.
+/// The inner store: counts its writes, and refuses them while it fails.
 struct Watched {
     inner: Arc<dyn StoreFactory>,
     tricks: Tricks,
@@ -21,7 +21,7 @@ struct WatchedStore {
 #[derive(Clone, Default)]
 struct Tricks {
     fails: Arc<AtomicBool>,
-    /// What it has done is not told.
+    /// Writes succeed, but their result is not reported.
     is_silent: Arc<AtomicBool>,
     puts: Arc<AtomicUsize>,
     /// Runs once, after a write and before its result is reported.
@@ -34,7 +34,7 @@ struct Fixture {
     factory: Arc<dyn StoreFactory>,
     buffer: Arc<WriteBehindBuffer>,
     store: Box<dyn Store>,
-    /// A connection that goes past the waiting room.
+    /// A connection that bypasses the buffer.
     direct: Box<dyn Store>,
     tricks: Tricks,
 }
@@ -50,7 +50,7 @@ impl StoreFactory for Watched {
 }
 
 impl WatchedStore {
-    /// Does `write`, unless it is made to fail.
+    /// Runs `write`, unless it is made to fail.
     fn play<T>(&mut self, write: impl FnOnce(&mut dyn Store) -> T) -> Result<T, StoreError> {
         if self.tricks.fails.load(Ordering::Relaxed) {
             return Err(unavailable());
@@ -101,7 +101,7 @@ impl Fixture {
         Fixture { factory, buffer, store, direct, tricks }
     }
 
-    /// What each point of `put` came to be; how many writes that took.
+    /// The result of `put`, and the number of writes of the inner store.
     fn put(&mut self, put: &Write) -> (WriteOutcome, usize) {
         let before = self.puts();
         let outcome = self.store.write(std::slice::from_ref(put)).remove(0);
@@ -116,7 +116,7 @@ impl Fixture {
         self.buffer.unwritten()
     }
 
-    /// Retention removes what is older than `before`.
+    /// Removes the points older than `before`.
     fn remove(&mut self, before: i64) -> Result<RemovedPoints, StoreError> {
         self.store.remove_points(PointRemoval { before, after: SeriesId(0), count_max: 99 })
     }
@@ -128,7 +128,7 @@ impl Fixture {
         *self.tricks.meanwhile.lock().expect("no panic") = Some(Box::new(meanwhile));
     }
 
-    /// All points in the store, past the waiting room.
+    /// All points in the inner store.
     fn written(&mut self) -> String {
         shown(self.direct.as_mut())
     }
@@ -301,7 +301,7 @@ fn a_point_buffered_during_removal_of_its_series_reuses_its_key() {
     assert_eq!(fixture.remove(9).map(|_| ()), Ok(()));
     assert_eq!((fixture.waiting(), fixture.written()), (0, "b=1.0@20 c=1.0@20 a=3.0@21".into()));
     assert_eq!(fixture.put(&put("d=1@20")).0, refused(&[0]));
-    // Where it can't be written at once it is before everybody else's.
+    // If it cannot be written now, it stays before the points of others.
     assert_eq!(fixture.put(&put("a=3@22")), (kept(), 1), "its series is known again");
     fixture.let_others(put("a=4@41"), kept());
     let fails = Arc::clone(&fixture.tricks.fails);
@@ -344,7 +344,7 @@ fn a_panic_during_removal_clears_the_known_keys() {
     assert_eq!(fixture.seen(), "b=1.0@20 c=1.0@20 d=1.0@20");
 }
 
-/// Another process may remove a series unnoticed; acknowledged points are kept all the same.
+/// Another process may remove a series unnoticed; acknowledged points are stored nevertheless.
 #[test]
 fn acknowledged_points_are_kept_when_another_process_removes_their_series() {
     let mut fixture = Fixture::new();

@@ -1,4 +1,4 @@
-//! Locks that are held, servers that go away, connections that are cut.
+//! Held locks, servers that stop, and connections that are cut.
 
 use std::time::{Duration, Instant};
 
@@ -74,7 +74,7 @@ fn a_statement_cancelled_while_waiting_for_a_lock_is_busy() {
     let (a, b) = (register(&mut store, "a", &[]), register(&mut store, "b", &[]));
     let mut other = database.client();
     other.batch_execute("BEGIN; UPDATE vms SET cpus = 7 WHERE name = 'a'").unwrap();
-    // Materialized: no condition may be tried after the cancel itself.
+    // Materialized: no condition may be evaluated after the cancel itself.
     let cancel = "WITH waiting AS MATERIALIZED (SELECT pid FROM pg_stat_activity
                   WHERE datname = current_database() AND wait_event_type = 'Lock')
                   SELECT count(*) FROM waiting WHERE pg_cancel_backend(pid)";
@@ -88,7 +88,7 @@ fn a_statement_cancelled_while_waiting_for_a_lock_is_busy() {
     assert_eq!(run(&mut store, ram(&a, 5)), Ok(Written::Done));
 }
 
-/// A worker is told at once what was done and what was not, and waits for a moment only where nothing was.
+/// A worker gets the results at once if some writes were done, and waits briefly only if none was.
 #[test]
 fn a_worker_connection_uses_a_short_lock_timeout() {
     let database = Cluster::shared().database();
@@ -112,8 +112,8 @@ fn a_worker_connection_uses_a_short_lock_timeout() {
 #[test]
 fn a_deadlock_is_retried() {
     let database = Cluster::shared().database();
-    // PostgreSQL looks for one once, after that time, by whose clock it is decided who loses: the store, which we have
-    // to have met by then, and which waits for two seconds.
+    // PostgreSQL checks a waiting session once, after this time, and cancels the session whose check finds the deadlock.
+    // So the deadlock must exist by then; the store's lock timeout is two seconds.
     let sql = format!("ALTER DATABASE {} SET deadlock_timeout = '1s'", database.name());
     database.client().batch_execute(&sql).unwrap();
     let mut store = store(&database.url());
@@ -130,7 +130,7 @@ fn a_deadlock_is_retried() {
         let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted
                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         until("it waits for the table", || number(&database, waits) > 0);
-        // It has the row, we the table; now we want the row as well.
+        // The store has the row, this session the table; now this session requests the row as well.
         other.batch_execute("UPDATE vms SET cpus = 7; COMMIT").unwrap();
         assert_eq!(writing.join().unwrap(), Ok(Written::Done));
     });
@@ -175,10 +175,10 @@ fn a_read_only_server_is_left_for_a_writable_one() {
     let mut store = store(&database.url());
     let login = register(&mut store, "a", &[]);
     let name = database.name();
-    // What a primary says that has become a standby.
+    // As on a primary that has become a standby.
     store.run_aside("SET default_transaction_read_only = on");
     assert_eq!(run(&mut store, ram(&login, 5)), Ok(Written::Done));
-    // And where there is no other.
+    // No other server takes writes.
     let all = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
     database.client().batch_execute(&all).unwrap();
     store.begin_anew();
@@ -216,14 +216,14 @@ fn an_unanswered_commit_is_unknown_and_not_resent() {
             assert!(matches!(outcome, Err(StoreError::OutcomeUnknown(_))), "{outcome:?}");
         }
         assert_eq!(proxy.commits() - before, 1, "{cut:?}");
-        // All of it or nothing. The server may still be at it: its answer was not waited for.
+        // All or nothing. The server may still be working: nothing waited for its answer.
         if is_done {
             until("it is there", || names(&mut direct).contains(&text));
             assert_eq!(vm(&mut direct, login.id).shape.ram_mib, 100 + round);
         } else {
             assert!(!names(&mut direct).contains(&text));
             assert_eq!(vm(&mut direct, login.id).shape.ram_mib, ram_before);
-            // What it holds until it notices would be set aside in the next round.
+            // Its locks, held until the server notices, would make the next round skip writes.
             until("it is rolled back", || number(&database, open) == 0);
         }
     }
@@ -240,7 +240,7 @@ fn a_transaction_cut_before_its_commit_is_retried() {
     assert!(store.registry().token_owner(&token(1), NOW).unwrap().is_none());
     let cuts = [Cut::Before("BEGIN"), Cut::After("BEGIN"), Cut::After("UPDATE vms")];
     for (ram_mib, cut) in (1..).zip(cuts) {
-        // Statements are prepared, and so said in full, on new connections only.
+        // Statements are prepared, and so sent as text, on new connections only.
         store.begin_anew();
         proxy.cut(cut);
         assert_eq!(run(&mut store, ram(&login, ram_mib)), Ok(Written::Done), "{cut:?}");
@@ -300,7 +300,7 @@ fn a_standby_that_is_promoted_takes_over() {
         follower.query("SELECT FROM vms WHERE name = 'a'", &[]).is_ok_and(|rows| rows.len() == 1)
     });
     primary.kill();
-    // The standby is there, but takes no writes.
+    // The standby answers, but takes no writes.
     let outcome = run(&mut store, ram(&login, 5));
     assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
     standby.promote();
@@ -334,7 +334,7 @@ fn a_column_type_mismatch_keeps_the_connection() {
     let Err(StoreError::Unavailable(why)) = outcome else { panic!("{outcome:?}") };
     assert!(why.contains("deserializing"), "{why}");
     assert!(before.is_some() && backend(&mut store) == before, "it was of use still");
-    // The other way round.
+    // The opposite direction.
     let outcome = store.run(|session| {
         session.query("SELECT $1::integer", &[&"text"])?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Whose database it is, and what is made in it.
+//! Opening a database: whose it is, and migrations.
 
 use std::net::TcpListener;
 use std::sync::Barrier;
@@ -81,7 +81,7 @@ fn tables_of_another_program_are_left_alone() {
         let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
         assert_eq!(number(&database, tables), 1, "nothing was made");
 
-        // A schema of its own is a way out, beside the other's.
+        // A schema of its own works beside the other program's.
         database.client().batch_execute("CREATE SCHEMA herd").unwrap();
         let url = format!("{}?options=-csearch_path%3Dherd,public", database.url());
         register(&mut store(&url), "a", &[1]);

@@ -1,4 +1,4 @@
-//! Metrics in a database: what others hold, remove and count at the same time.
+//! Metrics in a database: locks, removals and counts of concurrent sessions.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -12,11 +12,11 @@ use super::*;
 use crate::ids::SeriesId;
 use crate::model::PointFilter;
 
-/// How many of a database wait for a lock.
+/// The number of sessions of a database that wait for a lock.
 const WAITS: &str = "SELECT count(*) FROM pg_stat_activity
                      WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
-/// `store`, which takes its connection to be there still however long the test is at it.
+/// `store`, whose connection counts as recently used for the whole test.
 fn warm(store: &mut PostgresStore) -> &mut PostgresStore {
     let mut session = store.pool.acquire(store.borrower).expect("a connection");
     session.pretend_recently_used();
@@ -24,7 +24,7 @@ fn warm(store: &mut PostgresStore) -> &mut PostgresStore {
     store
 }
 
-/// What the connection of the only store did last.
+/// The last statement of the only store's connection.
 fn last_statement(database: &Database<'_>) -> String {
     let sql = "SELECT query FROM pg_stat_activity
                WHERE datname = current_database() AND application_name = 'vmherd'";
@@ -37,7 +37,7 @@ fn a_registry_only_database_is_migrated() {
     let mut before = store(&database.url());
     let login = register(&mut before, "a", &[1, 2]);
     let vms = all_vms(&mut before);
-    // As the program left it that knew no metrics.
+    // The state that a version without metrics left.
     database
         .client()
         .batch_execute(
@@ -69,12 +69,12 @@ fn a_series_being_removed_makes_only_its_writers_busy() {
         put(&[("c", 1, 1.0)]),
     ];
     assert_eq!(store.write(&puts), [busy(), DONE, busy(), DONE]);
-    // Nor is it in the way of who removes others.
+    // Nor does it block the removal of other points.
     assert_eq!(store.remove_points(older_than(10)), removed(4, &["b", "c"]));
     assert_eq!(number(&database, "SELECT count(*) FROM series WHERE key = 'a'"), 1);
     other.batch_execute("ROLLBACK").unwrap();
 
-    // The number of series: whose key is known does not need it.
+    // The number of series: a put of known keys does not need it.
     assert_eq!(run(&mut store, put(&[("a", 1, 1.0)])), DONE);
     other.batch_execute("BEGIN; SELECT FROM series_total FOR UPDATE").unwrap();
     let puts = [put(&[("d", 1, 1.0)]), put(&[("a", 2, 1.0)]), put(&[("a", 3, 1.0), ("e", 1, 1.0)])];
@@ -136,13 +136,13 @@ fn a_point_put_during_removal_of_its_series_is_kept() {
     }
 }
 
-/// Its statement has seen the series then, and does not get its lock.
+/// The statement has seen the series by then, and cannot lock it.
 #[test]
 fn a_put_that_started_before_the_removal_of_its_series_is_kept() {
     let database = Cluster::shared().database();
     let mut store = store(&database.url());
     assert_eq!(run(&mut store, put(&[("a", 1, 1.0), ("b", 1, 1.0)])), DONE);
-    // Who reads a series waits for the test.
+    // A reader of a series waits for the test.
     let mut other = database.client();
     let gate = "ALTER TABLE series RENAME TO kept;
                 CREATE VIEW series AS SELECT id, key FROM kept WHERE pg_advisory_xact_lock_shared(7)::text = ''";
@@ -178,7 +178,7 @@ fn puts_into_existing_series_use_one_statement() {
     assert_eq!(run(warm(&mut store), batch[1].clone()), DONE);
     assert!(is_one());
 
-    // Nothing of what is refused, whatever else of it is known; and all of what can be done.
+    // Nothing of a refused put is stored, even points of known keys; all of the others is.
     let together = |keys_max| {
         let Write::Put { login, points, .. } = put(&[("a", 1, 9.0), ("c", 1, 9.0)]) else { unreachable!() };
         Write::Put { login, points, keys_max, is_atomic: true }
@@ -206,7 +206,7 @@ fn an_unanswered_autocommit_put_is_unknown_and_not_resent() {
             0 => (Cut::After("known"), 1),
             _ => (Cut::Before("known"), 0),
         };
-        // Afterwards the statement is prepared, so that what is cut next is its run.
+        // Now the statement is prepared, so that the next cut hits its execution.
         assert_eq!(run(&mut store, put(&[("known", 0, 1.0)])), DONE);
         assert_eq!(run(warm(&mut store), put(&[("known", 1, 1.0)])), DONE);
         assert_eq!(number(&database, "SELECT count(*) FROM points WHERE second < 2"), 2);
@@ -240,7 +240,7 @@ fn a_closed_connection_does_not_fail_later_puts() {
         };
         until("time has passed", || !is_warm());
     }
-    // What the server says it has not done is done on another.
+    // Work that the server reports as not done is done on another connection.
     for setting in ["DEALLOCATE ALL", "SET default_transaction_read_only = on"] {
         for second in [4, 5] {
             assert_eq!(run(warm(&mut store), put(&[("a", second, 1.0)])), DONE);
@@ -270,7 +270,7 @@ fn serializable_isolation_does_not_fail_waiting_puts() {
     }
 }
 
-/// Points are put while those before them are removed, and with them, most times, their series.
+/// Points are put while earlier ones are removed, usually together with their series.
 #[test]
 fn points_survive_concurrent_removal_of_older_points() {
     const ROUNDS: i64 = 300;
@@ -290,7 +290,7 @@ fn points_survive_concurrent_removal_of_older_points() {
         for second in 1..ROUNDS {
             let outcome = run(warm(&mut putter), put(&[("a", second, 1.0), ("b", second, 1.0)]));
             let count = other.query(sql, &[&second]).unwrap().len();
-            // The other thread ends, whatever is found.
+            // The other thread ends in any case.
             before
                 .store(if (&outcome, count) == (&DONE, 2) { second + 1 } else { ROUNDS }, Ordering::Release);
             assert_eq!((outcome, count), (DONE, 2), "{second}");
@@ -362,7 +362,7 @@ fn point_pages_and_removals_do_not_scan_the_whole_table() {
             client.batch_execute("ANALYZE").unwrap();
         }
         client.query("SELECT pg_stat_reset()", &[]).unwrap();
-        // More often than it takes until the planner may settle for a plan for all parameters.
+        // More often than it takes the planner to switch to a generic plan.
         const ROUNDS: i64 = 12;
         let late = PointFilter { from: Some(POINTS - 1), ..ALL };
         for round in 0..ROUNDS {
@@ -378,7 +378,7 @@ fn point_pages_and_removals_do_not_scan_the_whole_table() {
             let next = Some(SeriesId(after.0 + 2));
             assert_eq!(outcome, Ok(RemovedPoints { count: 100, next, removed_keys: Vec::new() }));
         }
-        // A connection's counts are there for others once it has ended.
+        // PostgreSQL publishes a session's statistics when the session ends.
         drop(store);
         drop(client);
         let read = "SELECT coalesce(sum(seq_tup_read), 0)::bigint + coalesce(sum(idx_tup_fetch), 0)::bigint

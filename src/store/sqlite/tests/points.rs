@@ -1,4 +1,4 @@
-//! Metrics in a file: what is remembered of it is never outdated, and the order outlasts the process.
+//! Metrics in a file: the cache is never outdated, and the order survives the process.
 
 use super::super::super::contract::points::{ALL, DONE, all, assert_points, put, put_up_to, remove};
 use super::*;
@@ -12,7 +12,7 @@ fn a_registry_only_file_is_migrated() {
     let login = register(&mut before, "a", &[1, 2]);
     run(&mut before, issue(&login, token(1), NOW.0 + 10)).unwrap();
     let vms = all_vms(&mut before);
-    // As the program left it that knew no metrics.
+    // The state that a version without metrics left.
     before
         .connection
         .execute_batch("DROP TABLE points; DROP TABLE series; DELETE FROM schema WHERE version = 2")
@@ -41,7 +41,7 @@ fn points_and_their_order_survive_reopening() {
         &all(&mut after),
         &[("z", 9, -0.0), ("b", 8, 2.0), ("b", 9, 1.0), ("gone", 3, 1.0), ("a", 1, 1.0)],
     );
-    // Numbers of series that went are not given again, also not that of the last.
+    // Ids of removed series are not reused, not even the highest.
     assert!(after.points().points_after(&ALL, None, 10).unwrap().series[2].id > SeriesId(4));
     assert!(all(&mut after)[0].2.is_sign_negative());
     let types = "SELECT count(*) FROM points WHERE typeof(value) = 'real'";
@@ -59,7 +59,7 @@ fn the_series_cache_is_dropped_on_foreign_commits_and_rollbacks() {
     assert_eq!(run(&mut other, put(&[("b", 5, 1.0)])), DONE);
     assert_eq!(run(&mut store, put_up_to(2, &[("a", 6, 1.0)])), DONE);
     assert_points(&all(&mut store), &[("b", 5, 1.0), ("a", 6, 1.0)]);
-    // The transaction does not come to its end: it has no room.
+    // The transaction fails: the disk is full.
     let pages = number(&store.connection, "PRAGMA page_count");
     number(&store.connection, &format!("PRAGMA max_page_count = {pages}"));
     let many: Vec<(&str, i64, f64)> = (0..2000).map(|second| ("c", second, 1.0)).collect();
@@ -68,7 +68,7 @@ fn the_series_cache_is_dropped_on_foreign_commits_and_rollbacks() {
     assert_eq!(run(&mut other, put(&[("d", 1, 1.0)])), DONE);
     assert_eq!(run(&mut store, put_up_to(4, &[("c", 7, 1.0)])), DONE);
     assert_points(&all(&mut store), &[("b", 5, 1.0), ("a", 6, 1.0), ("d", 1, 1.0), ("c", 7, 1.0)]);
-    // Nor what the same connection has undone.
+    // Nor does the cache keep additions that were rolled back.
     number(
         &store.connection,
         &format!("PRAGMA max_page_count = {}", number(&store.connection, "PRAGMA page_count")),
@@ -105,7 +105,7 @@ fn point_queries_and_removals_use_the_primary_key() {
             assert!(!step.contains("TEMP B-TREE"), "{sql}: {step}");
             let is_search =
                 step.starts_with("SEARCH") || step.contains("SUBQUERY") || step.contains("CO-ROUTINE");
-            // What a subquery has left over is few rows.
+            // A subquery returns few rows.
             assert!(is_search || step.starts_with("SCAN (subquery"), "{sql}: {step}");
         }
     }
