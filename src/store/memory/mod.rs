@@ -116,10 +116,10 @@ impl RegistryStore for MemoryStore {
     }
 
     fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
-        let mut starts = HashPrefixes::default();
+        let mut prefixes = HashPrefixes::default();
         let tables = self.lock()?;
-        tables.vms.values().flat_map(|row| &row.password_hash).for_each(|hash| starts.add(hash, count_max));
-        Ok(starts.into_vec())
+        tables.vms.values().flat_map(|row| &row.password_hash).for_each(|hash| prefixes.add(hash, count_max));
+        Ok(prefixes.into_vec())
     }
 
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {

@@ -51,22 +51,22 @@ impl SeriesTable {
         let count_max = count_max.max(1);
         let scanned: Vec<SeriesId> =
             self.series.range((Excluded(after), Unbounded)).take(count_max).map(|(id, _)| *id).collect();
-        let (mut count, mut gone) = (0, Vec::new());
+        let (mut count, mut removed_keys) = (0, Vec::new());
         for id in &scanned {
             let Some(row) = self.series.get_mut(id) else { continue };
             count += row.points.remove_before(before, count_max - count);
             if count == count_max && !row.points.is_empty() {
-                return RemovedPoints { count, next: Some(SeriesId(id.0 - 1)), removed_keys: gone };
+                return RemovedPoints { count, next: Some(SeriesId(id.0 - 1)), removed_keys };
             }
             if row.points.is_empty()
                 && let Some(row) = self.series.remove(id)
             {
                 self.keys.remove(&row.key);
-                gone.push(row.key);
+                removed_keys.push(row.key);
             }
         }
         let next = scanned.last().filter(|_| scanned.len() == count_max);
-        RemovedPoints { count, next: next.copied(), removed_keys: gone }
+        RemovedPoints { count, next: next.copied(), removed_keys }
     }
 
     pub(super) fn scan(&self, range: &ScanRange<'_>, count_max: usize) -> PointPage {

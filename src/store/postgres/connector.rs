@@ -12,7 +12,7 @@ use crate::limits;
 pub(super) struct Connector {
     hosts: Hosts,
     backoff: Mutex<ReconnectBackoff>,
-    /// The SQL that sets up a session, for long and for short waits.
+    /// The SQL that sets up a session, by [`WaitMode`].
     settings: [String; 2],
 }
 
@@ -37,11 +37,7 @@ impl Connector {
 
     /// The SQL that sets up a session of this kind.
     pub(super) fn settings(&self, wait_mode: WaitMode) -> &str {
-        let [long, short] = &self.settings;
-        match wait_mode {
-            WaitMode::Long => long,
-            WaitMode::Short => short,
-        }
+        &self.settings[wait_mode as usize]
     }
 
     /// Connects, unless an attempt failed a moment ago.

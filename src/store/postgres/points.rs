@@ -249,7 +249,7 @@ pub(super) fn remove(
                    ORDER BY second DESC LIMIT 1) IS NULL
                ORDER BY id FOR UPDATE SKIP LOCKED";
     let empty = ids(&session.query(sql, &[&scanned])?)?;
-    let mut gone = Vec::new();
+    let mut removed_keys = Vec::new();
     if !empty.is_empty() {
         // Checked again: now no point can be added to them any more.
         let sql = "DELETE FROM series WHERE id = ANY ($1) AND (
@@ -257,10 +257,10 @@ pub(super) fn remove(
                        ORDER BY second DESC LIMIT 1) IS NULL
                    RETURNING key";
         for row in session.query(sql, &[&empty])? {
-            gone.push(MetricKey::from_store(row.try_get(0)?));
+            removed_keys.push(MetricKey::from_store(row.try_get(0)?));
         }
         if let Some(total) = &mut total {
-            total.now = (total.now - as_i64(gone.len())).max(0);
+            total.now = (total.now - as_i64(removed_keys.len())).max(0);
         }
     }
     let next = match removed.iter().max() {
@@ -272,7 +272,7 @@ pub(super) fn remove(
         Some(series) => format!("UPDATE series_total SET series = {series}; COMMIT"),
         None => "COMMIT".to_owned(),
     })?;
-    Ok(RemovedPoints { count: removed.len(), next: next.map(SeriesId), removed_keys: gone })
+    Ok(RemovedPoints { count: removed.len(), next: next.map(SeriesId), removed_keys })
 }
 
 /// Puts points with one statement that is its own transaction, if it can lock all their series at once and no

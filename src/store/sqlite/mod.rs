@@ -90,11 +90,11 @@ impl SqliteFactory {
 impl StoreFactory for SqliteFactory {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
         // Without CREATE: a removed file is an error, not a new, empty store.
-        let look = || self.served_file.as_ref().map_or(Ok(()), |served_file| served_file.check_now());
-        look()?;
+        let check_file = || self.served_file.as_ref().map_or(Ok(()), |served_file| served_file.check_now());
+        check_file()?;
         let connection = connect(&self.path, limits::SQLITE_BUSY_TIMEOUT).map_err(to_store_error)?;
         // The path may lead to another file by now.
-        look()?;
+        check_file()?;
         let (ticket_lock, served_file) = (Arc::clone(&self.ticket_lock), self.served_file.clone());
         Ok(Box::new(SqliteStore { connection, cache: Cache::default(), ticket_lock, served_file }))
     }

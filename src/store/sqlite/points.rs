@@ -53,18 +53,18 @@ pub(super) fn remove(
     let scanned: Vec<i64> = query(connection, SERIES_AFTER)?
         .query_map(params![after.0, as_i64(count_max)], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    let (mut count, mut gone) = (0, Vec::new());
+    let (mut count, mut removed_keys) = (0, Vec::new());
     for id in &scanned {
         let removed = execute(connection, REMOVE_OLDEST, params![id, before, as_i64(count_max - count)])?;
         count += removed;
-        gone.extend(remove_if_empty(connection, cache, *id)?);
+        removed_keys.extend(remove_if_empty(connection, cache, *id)?);
         if count == count_max {
             // It may have more old points.
-            return Ok(RemovedPoints { count, next: Some(SeriesId(id - 1)), removed_keys: gone });
+            return Ok(RemovedPoints { count, next: Some(SeriesId(id - 1)), removed_keys });
         }
     }
     let next = scanned.last().filter(|_| scanned.len() == count_max);
-    Ok(RemovedPoints { count, next: next.map(|id| SeriesId(*id)), removed_keys: gone })
+    Ok(RemovedPoints { count, next: next.map(|id| SeriesId(*id)), removed_keys })
 }
 
 /// Removes the series `id` if it is empty; returns its key.

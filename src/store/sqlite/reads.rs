@@ -4,8 +4,6 @@
 //! `end_reads`. Two statements of one method see one state because they overlap: SQLite's read transaction
 //! lasts from the first row of the one to the last row of the other.
 
-use std::fmt::Write as _;
-
 use rusqlite::{Connection, Result, Row, ToSql, params};
 
 use super::super::StoreError;
@@ -90,18 +88,14 @@ impl RegistryStore for SqliteStore {
     }
 
     fn vms(&mut self, ids: &[VmId]) -> StoreResult<Vec<Vm>> {
-        let mut list = String::from("[");
-        for (index, id) in ids.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            write!(list, "{comma}{}", id.0).expect("a String takes everything");
-        }
-        list.push(']');
+        let ids: Vec<String> = ids.iter().map(|id| id.0.to_string()).collect();
         // One parameter for any number of ids keeps the statement the same.
         let vms = "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL FROM vms
          WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id";
         let disks = "SELECT vm, id, size_gib FROM disks
          WHERE vm IN (SELECT value FROM json_each(?1)) ORDER BY vm, id";
-        self.read(|connection| page(connection, vms, disks, list, usize::MAX)).map(|page| page.vms)
+        self.read(|connection| page(connection, vms, disks, format!("[{}]", ids.join(",")), usize::MAX))
+            .map(|page| page.vms)
     }
 
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> StoreResult<Vec<DiskOfVm>> {
