@@ -9,14 +9,14 @@
 
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use crate::ids::ConnId;
 use crate::model::{Source, VmName};
 
 /// An account that jobs are charged to.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Account {
     /// A connection.
     Connection(ConnId),
@@ -38,11 +38,8 @@ pub type Accounts = (Account, Option<Account>);
 
 /// A fair queue of jobs.
 pub(crate) struct FairQueue<T> {
-    usage: Vec<AccountUsage>,
-    flows: Vec<Flow<T>>,
-    index_of: HashMap<Account, usize>,
-    /// Flows of two accounts; the flow of one account is in its usage.
-    flow_of: HashMap<(usize, usize), usize>,
+    usage: BTreeMap<Account, AccountUsage>,
+    flows: BTreeMap<Accounts, Flow<T>>,
     /// One entry for each flow with jobs. An entry that has become too early is corrected when it reaches
     /// the front.
     schedule: BinaryHeap<Reverse<ScheduleEntry>>,
@@ -58,18 +55,15 @@ pub(crate) struct FairQueue<T> {
 }
 
 /// The charge of one account.
+#[derive(Default)]
 struct AccountUsage {
-    account: Account,
     charged: u64,
     /// The total weight of its queued jobs.
     queued_weight: usize,
-    /// The flow of the jobs that are charged to this account alone.
-    flow: Option<usize>,
 }
 
 /// Jobs that are charged to the same accounts.
 struct Flow<T> {
-    accounts: (usize, Option<usize>),
     jobs: VecDeque<QueuedJob<T>>,
     is_scheduled: bool,
 }
@@ -77,8 +71,6 @@ struct Flow<T> {
 struct QueuedJob<T> {
     order: u64,
     weight: usize,
-    /// Not run before its accounts reach this charge.
-    not_before: u64,
     job: T,
 }
 
@@ -90,16 +82,14 @@ struct ScheduleEntry {
     /// The charge of its first account.
     charged_first: u64,
     order: u64,
-    flow: usize,
+    accounts: Accounts,
 }
 
 impl<T> FairQueue<T> {
     pub(crate) fn new() -> FairQueue<T> {
         FairQueue {
-            usage: Vec::new(),
-            flows: Vec::new(),
-            index_of: HashMap::new(),
-            flow_of: HashMap::new(),
+            usage: BTreeMap::new(),
+            flows: BTreeMap::new(),
             schedule: BinaryHeap::new(),
             virtual_time: 0,
             charged_max: 0,
@@ -112,7 +102,23 @@ impl<T> FairQueue<T> {
 
     /// Adds a job.
     pub(crate) fn push(&mut self, accounts: Accounts, weight: usize, job: T) {
-        self.add(accounts, weight, 0, job);
+        self.forget_idle();
+        for account in both(accounts) {
+            let usage = self.usage.entry(account).or_default();
+            if usage.queued_weight == 0 {
+                usage.charged = usage.charged.max(self.virtual_time);
+            }
+            usage.queued_weight += weight;
+        }
+        let new_flow = || Flow { jobs: VecDeque::new(), is_scheduled: false };
+        let flow = self.flows.entry(accounts).or_insert_with(new_flow);
+        flow.jobs.push_back(QueuedJob { order: self.next_order, weight, job });
+        if !std::mem::replace(&mut flow.is_scheduled, true) {
+            self.schedule.extend(schedule_entry(accounts, flow, &self.usage).map(Reverse));
+        }
+        self.next_order += 1;
+        self.length += 1;
+        self.weight += weight;
     }
 
     /// Takes the next job, if it weighs at most `weight_max`.
@@ -124,17 +130,14 @@ impl<T> FairQueue<T> {
     /// costs nothing, and must not be charged to others.
     pub(crate) fn pop_charged(&mut self, weight_max: usize, is_charged: impl Fn(&T) -> bool) -> Option<T> {
         let entry = self.next_entry()?;
-        let flow = &mut self.flows[entry.flow];
+        let flow = self.flows.get_mut(&entry.accounts)?;
         if flow.jobs.front()?.weight > weight_max {
             return None;
         }
         let QueuedJob { weight, job, .. } = flow.jobs.pop_front()?;
+        flow.shrink();
         let charge = if is_charged(&job) { charge(weight) } else { 0 };
-        for account in both(flow.accounts) {
-            self.usage[account].charged += charge;
-            self.charged_max = self.charged_max.max(self.usage[account].charged);
-        }
-        self.remove_from_totals(entry.flow, weight);
+        self.remove_from_totals(entry.accounts, weight, charge);
         let progress = charge / self.schedule.len() as u64;
         self.virtual_time = (self.virtual_time + progress).max(entry.charged_first);
         if self.length == 0 {
@@ -147,13 +150,15 @@ impl<T> FairQueue<T> {
     /// Removes the newest job of the account with the most queued weight, if that is more than one of
     /// `accounts` would have with a job of this `weight`.
     pub(crate) fn pop_newest_of_heaviest(&mut self, accounts: Accounts, weight: usize) -> Option<T> {
-        let first = self.heavier_than(accounts.0, weight, |flow| Some(flow.accounts.0));
-        let flow = match (first, accounts.1) {
-            (None, Some(second)) => self.heavier_than(second, weight, |flow| flow.accounts.1),
+        let first = self.heavier_than(accounts.0, weight, |accounts| Some(accounts.0));
+        let evicted = match (first, accounts.1) {
+            (None, Some(second)) => self.heavier_than(second, weight, |accounts| accounts.1),
             _ => first,
         }?;
-        let QueuedJob { weight, job, .. } = self.flows[flow].jobs.pop_back()?;
-        self.remove_from_totals(flow, weight);
+        let flow = self.flows.get_mut(&evicted)?;
+        let QueuedJob { weight, job, .. } = flow.jobs.pop_back()?;
+        flow.shrink();
+        self.remove_from_totals(evicted, weight, 0);
         Some(job)
     }
 
@@ -175,102 +180,48 @@ impl<T> FairQueue<T> {
         self.weight
     }
 
-    fn add(&mut self, accounts: Accounts, weight: usize, not_before: u64, job: T) {
-        self.forget_idle();
-        let (first, second) = accounts;
-        let accounts = (self.account_index(first), second.map(|account| self.account_index(account)));
-        for account in both(accounts) {
-            let account = &mut self.usage[account];
-            if account.queued_weight == 0 {
-                account.charged = account.charged.max(self.virtual_time);
-            }
-            account.queued_weight += weight;
-        }
-        let next = self.flows.len();
-        let flow = self.flow_index(accounts, next);
-        if flow == next {
-            self.flows.push(Flow { accounts, jobs: VecDeque::new(), is_scheduled: false });
-        }
-        let order = self.next_order;
-        self.next_order += 1;
-        self.length += 1;
-        self.weight += weight;
-        self.flows[flow].jobs.push_back(QueuedJob { order, weight, not_before, job });
-        self.schedule_flow(flow);
-    }
-
     /// The next entry of the schedule.
     fn next_entry(&mut self) -> Option<ScheduleEntry> {
         loop {
             let mut first = self.schedule.peek_mut()?;
-            let index = first.0.flow;
-            match schedule_entry(index, &self.flows[index], &self.usage) {
+            let flow = self.flows.get_mut(&first.0.accounts)?;
+            match schedule_entry(first.0.accounts, flow, &self.usage) {
                 Some(entry) if entry == first.0 => return Some(entry),
                 Some(entry) => first.0 = entry,
                 None => {
                     PeekMut::pop(first);
-                    self.flows[index].is_scheduled = false;
+                    flow.is_scheduled = false;
                 }
             }
         }
     }
 
-    /// The flow with the newest job of the heaviest account that `account_of` selects, if that account is
-    /// heavier than `account` with a job of this `weight`.
+    /// The accounts of the newest job of the heaviest account that `select` selects, if that account is heavier than
+    /// `account` with a job of this `weight`.
     fn heavier_than(
         &self,
         account: Account,
         weight: usize,
-        account_of: impl Fn(&Flow<T>) -> Option<usize>,
-    ) -> Option<usize> {
-        let own = weight + self.index_of.get(&account).map_or(0, |own| self.usage[*own].queued_weight);
-        let heaviest =
-            self.flows.iter().filter_map(&account_of).max_by_key(|index| self.usage[*index].queued_weight)?;
-        if self.usage[heaviest].queued_weight <= own {
-            return None;
-        }
-        let flows = self.flows.iter().enumerate().filter(|(_, flow)| account_of(flow) == Some(heaviest));
-        let newest = flows.filter_map(|(index, flow)| Some((flow.jobs.back()?.order, index))).max()?;
-        Some(newest.1)
+        select: impl Fn(Accounts) -> Option<Account>,
+    ) -> Option<Accounts> {
+        let queued_weight = |account| self.usage.get(&account).map_or(0, |usage| usage.queued_weight);
+        let newest_jobs = self.flows.iter().filter_map(|(accounts, flow)| {
+            Some((queued_weight(select(*accounts)?), flow.jobs.back()?.order, *accounts))
+        });
+        let (heaviest, _, accounts) = newest_jobs.max()?;
+        (heaviest > weight + queued_weight(account)).then_some(accounts)
     }
 
-    fn schedule_flow(&mut self, index: usize) {
-        let flow = &mut self.flows[index];
-        if flow.is_scheduled {
-            return;
-        }
-        if let Some(entry) = schedule_entry(index, flow, &self.usage) {
-            flow.is_scheduled = true;
-            self.schedule.push(Reverse(entry));
-        }
-    }
-
-    fn account_index(&mut self, account: Account) -> usize {
-        *self.index_of.entry(account).or_insert_with(|| {
-            self.usage.push(AccountUsage { account, charged: 0, queued_weight: 0, flow: None });
-            self.usage.len() - 1
-        })
-    }
-
-    /// The flow of these accounts; `next` if they have none yet.
-    fn flow_index(&mut self, (first, second): (usize, Option<usize>), next: usize) -> usize {
-        match second {
-            None => *self.usage[first].flow.get_or_insert(next),
-            Some(second) => *self.flow_of.entry((first, second)).or_insert(next),
-        }
-    }
-
-    /// Subtracts a job of `flow` from the totals.
-    fn remove_from_totals(&mut self, flow: usize, weight: usize) {
-        for account in both(self.flows[flow].accounts) {
-            self.usage[account].queued_weight -= weight;
+    /// Subtracts a job of `accounts` from the totals, and adds `charge` to the charge of each account.
+    fn remove_from_totals(&mut self, accounts: Accounts, weight: usize, charge: u64) {
+        for account in both(accounts) {
+            let usage = self.usage.entry(account).or_default();
+            usage.queued_weight -= weight;
+            usage.charged += charge;
+            self.charged_max = self.charged_max.max(usage.charged);
         }
         self.length -= 1;
         self.weight -= weight;
-        let jobs = &mut self.flows[flow].jobs;
-        if jobs.is_empty() {
-            jobs.shrink_to(JOBS_CAPACITY_KEPT);
-        }
     }
 
     /// Forgets flows without jobs and accounts whose charge no longer matters, once there are enough of
@@ -279,39 +230,39 @@ impl<T> FairQueue<T> {
         if self.flows.len() + self.usage.len() < 2 * self.retained + FORGET_THRESHOLD {
             return;
         }
-        let (flows, accounts) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.usage));
-        (self.index_of, self.flow_of) = (HashMap::new(), HashMap::new());
-        self.schedule.clear();
-        let mut new_index = Vec::with_capacity(accounts.len());
-        for account in accounts {
-            new_index.push(self.usage.len());
-            if account.queued_weight > 0 || account.charged > self.virtual_time {
-                self.index_of.insert(account.account, self.usage.len());
-                self.usage.push(AccountUsage { flow: None, ..account });
-            }
-        }
-        for mut flow in flows.into_iter().filter(|flow| !flow.jobs.is_empty()) {
-            flow.accounts = (new_index[flow.accounts.0], flow.accounts.1.map(|account| new_index[account]));
-            flow.is_scheduled = false;
-            self.flow_index(flow.accounts, self.flows.len());
-            self.flows.push(flow);
-            self.schedule_flow(self.flows.len() - 1);
-        }
+        self.flows.retain(|_, flow| !flow.jobs.is_empty());
+        self.usage.retain(|_, usage| usage.queued_weight > 0 || usage.charged > self.virtual_time);
+        let entries =
+            self.flows.iter().filter_map(|(accounts, flow)| schedule_entry(*accounts, flow, &self.usage));
+        self.schedule = entries.map(Reverse).collect();
         self.retained = self.flows.len() + self.usage.len();
     }
 }
 
-fn both((first, second): (usize, Option<usize>)) -> impl Iterator<Item = usize> {
+impl<T> Flow<T> {
+    /// Releases most of the memory of an empty flow.
+    fn shrink(&mut self) {
+        if self.jobs.is_empty() {
+            self.jobs.shrink_to(JOBS_CAPACITY_KEPT);
+        }
+    }
+}
+
+fn both((first, second): Accounts) -> impl Iterator<Item = Account> {
     [Some(first), second].into_iter().flatten()
 }
 
-/// The schedule entry of `flow`, which is at `index`; `None` if it has no jobs.
-fn schedule_entry<T>(index: usize, flow: &Flow<T>, accounts: &[AccountUsage]) -> Option<ScheduleEntry> {
-    let QueuedJob { order, weight, not_before, .. } = flow.jobs.front()?;
-    let charged_first = accounts[flow.accounts.0].charged;
-    let charged = flow.accounts.1.map_or(0, |second| accounts[second].charged).max(charged_first);
-    let charged = charged.max(*not_before) + charge(*weight);
-    Some(ScheduleEntry { charged, charged_first, order: *order, flow: index })
+/// The schedule entry of `flow`, which belongs to `accounts`; `None` if it has no jobs.
+fn schedule_entry<T>(
+    accounts: Accounts,
+    flow: &Flow<T>,
+    usage: &BTreeMap<Account, AccountUsage>,
+) -> Option<ScheduleEntry> {
+    let QueuedJob { order, weight, .. } = flow.jobs.front()?;
+    let charged = |account| usage.get(&account).map_or(0, |usage| usage.charged);
+    let charged_first = charged(accounts.0);
+    let charged = accounts.1.map_or(0, charged).max(charged_first) + charge(*weight);
+    Some(ScheduleEntry { charged, charged_first, order: *order, accounts })
 }
 
 /// The charge of a job: scaled up so that it can be divided among thousands. A million points a second overflow
