@@ -84,8 +84,7 @@ impl Add<Duration> for UnixSeconds {
     type Output = UnixSeconds;
 
     fn add(self, duration: Duration) -> UnixSeconds {
-        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-        UnixSeconds(self.0.saturating_add(seconds))
+        UnixSeconds(self.0.saturating_add_unsigned(duration.as_secs()))
     }
 }
 
@@ -131,8 +130,7 @@ impl Sub<Duration> for UnixSeconds {
     type Output = UnixSeconds;
 
     fn sub(self, duration: Duration) -> UnixSeconds {
-        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-        UnixSeconds(self.0.saturating_sub(seconds))
+        UnixSeconds(self.0.saturating_sub_unsigned(duration.as_secs()))
     }
 }
 
@@ -146,8 +144,7 @@ impl SystemClock {
     /// either the computer was off for long or the clock is wrong, so it is trusted only after a while.
     pub fn resuming_after(seen: Option<UnixSeconds>) -> SystemClock {
         let wall = unix_now();
-        let slack = i64::try_from(limits::CLOCK_DOWNTIME_MAX.as_secs()).unwrap_or(i64::MAX);
-        let expected = seen.filter(|seen| wall.0.saturating_sub(seen.0) > slack).unwrap_or(wall);
+        let expected = seen.filter(|seen| wall > *seen + limits::CLOCK_DOWNTIME_MAX).unwrap_or(wall);
         SystemClock { origin: std::time::Instant::now(), boot: time_since_boot(), wall, expected }
     }
 
