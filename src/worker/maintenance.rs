@@ -33,7 +33,7 @@ struct Shared {
 
 struct Control {
     retention: Option<Duration>,
-    /// How often the retention was set.
+    /// The number of times that the retention was set.
     retention_set: u64,
     /// Whether the thread that removes points was started.
     has_remover: bool,
@@ -45,7 +45,7 @@ struct Control {
 /// Why a sleep has ended.
 #[derive(PartialEq)]
 enum Wake {
-    Rested,
+    TimeOver,
     RetentionSet,
     Shutdown,
 }
@@ -77,7 +77,7 @@ impl Maintenance {
         });
         if let Some(buffer) = &buffer {
             let (writer, buffer) = (Arc::clone(&shared), Arc::clone(buffer));
-            let started = shared.threads.spawn("vmherd-behind", move || writer.run_flusher(&buffer));
+            let started = shared.threads.spawn("vmherd-flush", move || writer.run_flusher(&buffer));
             started.map_err(|error| io::Error::other(format!("no thread to write points: {error}")))?;
         }
         let maintenance = Maintenance { shared, buffer };
@@ -87,40 +87,29 @@ impl Maintenance {
 
     /// Sets the retention; `None`: points are not removed. Old points are looked for at once.
     pub fn set_retention(&self, retention: Option<Duration>) {
-        let mut control = self.shared.lock();
-        control.retention = retention;
-        control.retention_set += 1;
-        if retention.is_some() && !control.has_remover {
-            let remover = Arc::clone(&self.shared);
-            control.has_remover = self.shared.start("vmherd-retain", move || remover.run_remover());
-        }
-        drop(control);
-        self.shared.changed.notify_all();
+        self.shared.update(|control| {
+            control.retention = retention;
+            control.retention_set += 1;
+            if retention.is_some() && !control.has_remover {
+                let remover = Arc::clone(&self.shared);
+                control.has_remover = self.shared.start("vmherd-prune", move || remover.run_remover());
+            }
+        });
     }
 
     /// Flushes the remaining points and ends the threads, in at most `wait_max`. No points may be put any
     /// more. Returns the number of points that were not written.
     pub fn shut_down(&self, wait_max: Duration) -> u64 {
-        let mut control = self.shared.lock();
-        control.is_closed = true;
-        self.shared.changed.notify_all();
-        let Some(buffer) = &self.buffer else {
-            drop(control);
-            self.shared.threads.wait(limits::WORKER_SHUTDOWN_WAIT);
-            return 0;
-        };
-        buffer.close();
-        let is_flushing = |control: &mut Control| !control.is_flush_over;
-        let waited = self.shared.changed.wait_timeout_while(control, wait_max, is_flushing);
-        (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        // The remaining points are given up.
-        let is_stuck = !std::mem::replace(&mut control.is_flush_over, true);
-        drop(control);
-        self.shared.changed.notify_all();
-        if !is_stuck {
+        self.shared.update(|control| control.is_closed = true);
+        self.buffer.iter().for_each(|buffer| buffer.close());
+        drop(self.shared.wait(wait_max, |control| !control.is_flush_over));
+        // Points that are not flushed in time are given up.
+        let mut is_flushed = false;
+        self.shared.update(|control| is_flushed = std::mem::replace(&mut control.is_flush_over, true));
+        if is_flushed {
             self.shared.threads.wait(limits::WORKER_SHUTDOWN_WAIT);
         }
-        buffer.unwritten()
+        self.unwritten()
     }
 
     /// The number of acknowledged points that are not stored.
@@ -149,6 +138,18 @@ impl Shared {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Applies `change` and wakes all threads.
+    fn update(&self, change: impl FnOnce(&mut Control)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Waits while `is_waiting` returns true, at most `time`.
+    fn wait(&self, time: Duration, is_waiting: impl Fn(&Control) -> bool) -> MutexGuard<'_, Control> {
+        let waited = self.changed.wait_timeout_while(self.lock(), time, |control| is_waiting(control));
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
     /// Starts a thread for `work`; returns whether that succeeded.
     fn start(&self, name: &str, work: impl FnOnce() + Send + 'static) -> bool {
         let started = self.threads.spawn(name, work);
@@ -161,21 +162,13 @@ impl Shared {
     /// Sleeps for `pause`; wakes at shutdown, and where the retention was set again since the time number
     /// `retention_set`, also before the sleep.
     fn sleep(&self, pause: Duration, retention_set: u64) -> Wake {
-        let is_current = |control: &mut Control| !control.is_closed && control.retention_set == retention_set;
-        let waited = self.changed.wait_timeout_while(self.lock(), pause, is_current);
-        let (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match (control.is_closed, control.retention_set == retention_set) {
-            (true, _) => Wake::Shutdown,
-            (false, true) => Wake::Rested,
-            (false, false) => Wake::RetentionSet,
+        let is_current = |control: &Control| control.retention_set == retention_set;
+        let control = self.wait(pause, |control| !control.is_closed && is_current(control));
+        match control.is_closed {
+            true => Wake::Shutdown,
+            false if is_current(&control) => Wake::TimeOver,
+            false => Wake::RetentionSet,
         }
-    }
-
-    /// Sleeps for `pause` or until flushing is over; returns whether to continue.
-    fn sleep_before_retry(&self, pause: Duration) -> bool {
-        let waited = self.changed.wait_timeout_while(self.lock(), pause, |control| !control.is_flush_over);
-        let (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        !control.is_flush_over
     }
 
     /// Runs a thread: writes buffered points soon after they arrive.
@@ -193,14 +186,13 @@ impl Shared {
                 Err(error) => {
                     log::warn!("points wait to be written: {error}");
                     store = None;
-                    if !self.sleep_before_retry(limits::WRITE_BEHIND_RETRY) {
+                    if self.wait(limits::WRITE_BEHIND_RETRY, |control| !control.is_flush_over).is_flush_over {
                         break;
                     }
                 }
             }
         }
-        self.lock().is_flush_over = true;
-        self.changed.notify_all();
+        self.update(|control| control.is_flush_over = true);
     }
 
     /// Runs a thread: scans all series periodically and removes old points.
@@ -213,13 +205,13 @@ impl Shared {
                 (control.retention, control.retention_set)
             };
             let Some(retention) = retention else {
-                match self.sleep(limits::RETENTION_PASS_PAUSE_MAX, set) {
-                    Wake::Shutdown => return,
-                    Wake::Rested | Wake::RetentionSet => continue,
+                if self.sleep(limits::RETENTION_PASS_PAUSE_MAX, set) == Wake::Shutdown {
+                    return;
                 }
+                continue;
             };
-            let seconds = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
-            let before = clock.trusted_unix_now().0.saturating_sub(seconds);
+            let seconds = retention.as_secs();
+            let before = (clock.trusted_unix_now() - retention).0;
             let (mut after, mut total) = (Some(SeriesId(0)), 0);
             while let Some(position) = after {
                 let begun = clock.now();
@@ -235,11 +227,11 @@ impl Shared {
                 self.removed.fetch_add(count as u64, Ordering::Relaxed);
                 total += count;
                 after = next;
-                let rest = (clock.now() - begun) * limits::RETENTION_STEP_PAUSE_FACTOR;
-                let rest = rest.clamp(limits::RETENTION_STEP_PAUSE_MIN, limits::RETENTION_STEP_PAUSE_MAX);
-                match self.sleep(rest, set) {
+                let pause = (clock.now() - begun) * limits::RETENTION_STEP_PAUSE_FACTOR;
+                let pause = pause.clamp(limits::RETENTION_STEP_PAUSE_MIN, limits::RETENTION_STEP_PAUSE_MAX);
+                match self.sleep(pause, set) {
                     Wake::Shutdown => return,
-                    Wake::Rested => {}
+                    Wake::TimeOver => {}
                     // The next pass begins at once, with the new retention.
                     Wake::RetentionSet => break,
                 }

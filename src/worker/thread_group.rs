@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::limits;
 
 /// Counts its threads that have not ended.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct ThreadGroup {
     alive: Arc<ThreadCount>,
 }
@@ -26,7 +26,8 @@ impl ThreadGroup {
     /// Starts a thread that runs `work`. It counts until everything that `work` captures is dropped, even
     /// after a panic.
     pub(super) fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let token = self.register();
+        *self.alive.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        let token = ThreadToken(Arc::clone(&self.alive));
         let builder = thread::Builder::new().name(name.into()).stack_size(limits::WORKER_STACK_BYTES);
         builder.spawn(move || {
             // Dropped last, after the captures of `work`, which include store connections.
@@ -40,13 +41,7 @@ impl ThreadGroup {
     pub(super) fn wait(&self, wait: Duration) -> usize {
         let count = self.alive.count.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.alive.ended.wait_timeout_while(count, wait, |count| *count > 0);
-        let (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        *count
-    }
-
-    fn register(&self) -> ThreadToken {
-        *self.alive.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        ThreadToken(Arc::clone(&self.alive))
+        *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
