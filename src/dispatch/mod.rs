@@ -251,7 +251,7 @@ impl<J: Jobs> Dispatcher<J> {
     pub(crate) fn expire_job(&mut self, key: JobKey, client: &mut Client<'_>) {
         let Some(in_flight) = self.in_flight.get_mut(&key.request_key) else { return };
         if in_flight.page.is_some()
-            && in_flight.may_wait_longer(self.jobs.progress(in_flight.lane).done, client.now.instant)
+            && in_flight.may_wait_longer(self.jobs.status(in_flight.lane).done, client.now.instant)
         {
             return self.timers.arm(in_flight.deadline, Timer::Job(key));
         }
@@ -381,7 +381,7 @@ impl<J: Jobs> Dispatcher<J> {
         let page = work.is_page().then(|| PageWait {
             until: submitted + limits::PAGE_WAIT_MAX,
             run: None,
-            lane_done: self.jobs.progress(lane).done,
+            lane_done: self.jobs.status(lane).done,
         });
         self.jobs.try_submit(Job {
             key,

@@ -47,13 +47,13 @@ impl Watchdog {
 
 impl LaneSample {
     fn update(&mut self, lane: Lane, jobs: &impl Jobs, now: Instant) {
-        let progress = jobs.progress(lane);
-        let is_in_store = matches!(lane, Lane::Read | Lane::Write) && progress.running > 0;
-        if progress.queued == 0 || progress.done != self.done || is_in_store {
-            self.done = progress.done;
+        let status = jobs.status(lane);
+        let is_in_store = matches!(lane, Lane::Read | Lane::Write) && status.running > 0;
+        if status.queued == 0 || status.done != self.done || is_in_store {
+            self.done = status.done;
             self.waiting = None;
         }
-        if progress.queued > 0 && !is_in_store {
+        if status.queued > 0 && !is_in_store {
             self.waiting.get_or_insert(now);
         }
         let time = self.waiting.map_or(Duration::ZERO, |since| now - since);
@@ -61,7 +61,7 @@ impl LaneSample {
         self.is_stuck = time > lane_deadline(lane);
         match (was_stuck, self.is_stuck) {
             (false, true) => {
-                let queued = progress.queued;
+                let queued = status.queued;
                 log::error!(
                     "the {lane:?} lane is stuck: {queued} jobs are queued, and none has completed for {time:?}"
                 );
@@ -76,13 +76,13 @@ impl LaneSample {
 mod tests {
     use super::*;
     use crate::limits;
-    use crate::worker::{Completion, Job, LaneProgress, QueueFull, RunId};
+    use crate::worker::{Completion, Job, LaneStatus, QueueFull, RunId};
     use std::collections::VecDeque;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Lanes of which only the write lane has jobs.
-    struct WriteLane(LaneProgress);
+    struct WriteLane(LaneStatus);
 
     impl Jobs for WriteLane {
         fn try_submit(&mut self, _job: Job) -> Result<(), QueueFull> {
@@ -90,8 +90,8 @@ mod tests {
         }
         fn drain(&mut self, _completions: &mut VecDeque<Completion>) {}
         fn replace_worker(&mut self, _lane: Lane, _run: RunId) {}
-        fn progress(&self, lane: Lane) -> LaneProgress {
-            if lane == Lane::Write { self.0 } else { LaneProgress::default() }
+        fn status(&self, lane: Lane) -> LaneStatus {
+            if lane == Lane::Write { self.0 } else { LaneStatus::default() }
         }
         fn statistics(&self) -> Vec<(&'static str, u64)> {
             Vec::new()
@@ -108,7 +108,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut watchdog = Watchdog::new(second, beat);
         for step in 1..=10 {
-            let hanging = WriteLane(LaneProgress { queued: 5, running: 3, done: 0 });
+            let hanging = WriteLane(LaneStatus { queued: 5, running: 3, ..LaneStatus::default() });
             watchdog.beat(&hanging, Instant::ORIGIN + second * step);
             assert_eq!(beats.load(Ordering::Relaxed), step);
         }
@@ -144,7 +144,7 @@ mod tests {
         let mut expected = 0;
         for (step, (queued, done, is_healthy)) in steps.into_iter().enumerate() {
             now = now + second;
-            let next = watchdog.beat(&WriteLane(LaneProgress { queued, running: 0, done }), now);
+            let next = watchdog.beat(&WriteLane(LaneStatus { queued, done, ..LaneStatus::default() }), now);
             expected += u32::from(is_healthy);
             assert_eq!(beats.load(Ordering::Relaxed), expected, "step {step}");
             assert_eq!(next, now + second);

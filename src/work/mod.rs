@@ -177,66 +177,33 @@ impl Read {
     }
 }
 
-/// Accessors: each returns the result of one kind of work, or [`WrongResult`].
-#[allow(missing_docs)]
-impl WorkResult {
-    pub fn pinged(self) -> Result<(), WrongResult> {
-        match self {
-            WorkResult::Pinged => Ok(()),
-            _ => Err(WrongResult),
+/// Defines accessors: each returns the result of one kind of work, or [`WrongResult`].
+macro_rules! accessors {
+    ($($(#[$doc:meta])* $name:ident -> $type:ty: $pattern:pat => $value:expr;)*) => {
+        #[allow(missing_docs)]
+        impl WorkResult {
+            $($(#[$doc])*
+            pub fn $name(self) -> Result<$type, WrongResult> {
+                match self {
+                    $pattern => Ok($value),
+                    _ => Err(WrongResult),
+                }
+            })*
         }
-    }
+    };
+}
 
+accessors! {
     /// The token's owner, and whether the current login is still valid.
-    pub fn token(self) -> Result<(Option<Login>, bool), WrongResult> {
-        match self {
-            WorkResult::Token { owner, current_holds } => Ok((owner, current_holds)),
-            _ => Err(WrongResult),
-        }
-    }
-
-    pub fn credentials(self) -> Result<Option<Credentials>, WrongResult> {
-        match self {
-            WorkResult::Credentials(credentials) => Ok(credentials),
-            _ => Err(WrongResult),
-        }
-    }
-
-    pub fn hashed(self) -> Result<String, WrongResult> {
-        match self {
-            WorkResult::Hashed(hash) => Ok(hash),
-            _ => Err(WrongResult),
-        }
-    }
-
-    pub fn verified(self) -> Result<PasswordCheck, WrongResult> {
-        match self {
-            WorkResult::Verified(check) => Ok(check),
-            _ => Err(WrongResult),
-        }
-    }
-
+    token -> (Option<Login>, bool): WorkResult::Token { owner, current_holds } => (owner, current_holds);
+    pinged -> (): WorkResult::Pinged => ();
+    credentials -> Option<Credentials>: WorkResult::Credentials(credentials) => credentials;
+    hashed -> String: WorkResult::Hashed(hash) => hash;
+    verified -> PasswordCheck: WorkResult::Verified(check) => check;
     /// The page, and whether the client's login is still valid.
-    pub fn page(self) -> Result<(PageRead, bool), WrongResult> {
-        match self {
-            WorkResult::Page { page, login_holds } => Ok((page, login_holds)),
-            _ => Err(WrongResult),
-        }
-    }
-
-    pub fn converted(self) -> Result<String, WrongResult> {
-        match self {
-            WorkResult::Converted(entities) => Ok(entities),
-            _ => Err(WrongResult),
-        }
-    }
-
-    pub fn written(self) -> Result<Written, WrongResult> {
-        match self {
-            WorkResult::Written(written) => Ok(written),
-            _ => Err(WrongResult),
-        }
-    }
+    page -> (PageRead, bool): WorkResult::Page { page, login_holds } => (page, login_holds);
+    converted -> String: WorkResult::Converted(entities) => entities;
+    written -> Written: WorkResult::Written(written) => written;
 }
 
 impl WorkerContext {
@@ -245,10 +212,9 @@ impl WorkerContext {
         WorkerContext { factory, store: None, hasher: Hasher::sharing(costs) }
     }
 
-    /// Runs `batch`, all of one lane, and appends the results in order. Writes share a commit; reads share a
-    /// snapshot.
-    pub fn run(&mut self, batch: Vec<Work>, results: &mut Vec<Result<WorkResult, WorkError>>) {
-        let (mut reads, mut writes) = (Vec::new(), Vec::new());
+    /// Runs `batch`, all of one lane; returns the results in order. Writes share a commit; reads share a snapshot.
+    pub fn run(&mut self, batch: Vec<Work>) -> Vec<Result<WorkResult, WorkError>> {
+        let (mut results, mut reads, mut writes) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
         for work in batch {
             match work {
                 Work::Hash(work) => results.push(self.hash(work)),
@@ -257,12 +223,12 @@ impl WorkerContext {
                 Work::Write(write) => writes.push(write),
             }
         }
-        if !reads.is_empty() {
-            self.read_all(reads, results);
-        }
-        if !writes.is_empty() {
-            self.write_all(&writes, results);
-        }
+        let costs = Arc::clone(self.hasher.costs());
+        self.run_on_store(reads.len(), &mut results, |store| read_all(store, reads, &costs));
+        self.run_on_store(writes.len(), &mut results, |store| {
+            store.write(&writes).into_iter().map(|result| result.map(WorkResult::Written)).collect()
+        });
+        results
     }
 
     /// Drops the store connection, whose state after a panic is unknown.
@@ -270,19 +236,22 @@ impl WorkerContext {
         self.store = None;
     }
 
-    fn write_all(&mut self, writes: &[Write], results: &mut Vec<Result<WorkResult, WorkError>>) {
-        match self.store() {
-            Ok(store) => {
-                let written = store.write(writes);
-                debug_assert_eq!(written.len(), writes.len());
-                results.extend(
-                    written
-                        .into_iter()
-                        .map(|result| result.map(WorkResult::Written).map_err(WorkError::Store)),
-                );
-            }
-            Err(error) => results.extend(writes.iter().map(|_| Err(WorkError::Store(error.clone())))),
+    /// Appends the results of `count` operations on the store. Without a connection, each is the error to connect.
+    fn run_on_store(
+        &mut self,
+        count: usize,
+        results: &mut Vec<Result<WorkResult, WorkError>>,
+        work: impl FnOnce(&mut dyn Store) -> Vec<Result<WorkResult, StoreError>>,
+    ) {
+        if count == 0 {
+            return;
         }
+        let done = match self.store() {
+            Ok(store) => work(store),
+            Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+        };
+        debug_assert_eq!(done.len(), count);
+        results.extend(done.into_iter().map(|result| result.map_err(WorkError::Store)));
     }
 
     fn hash(&mut self, work: Hash) -> Result<WorkResult, WorkError> {
@@ -298,67 +267,6 @@ impl WorkerContext {
         })
     }
 
-    /// Runs a batch of reads on one snapshot. All were requested before it begins, so it is recent enough for each.
-    fn read_all(&mut self, batch: Vec<Read>, results: &mut Vec<Result<WorkResult, WorkError>>) {
-        let costs = Arc::clone(self.hasher.costs());
-        let store = match self.store() {
-            Ok(store) => store,
-            Err(error) => {
-                results.extend(batch.iter().map(|_| Err(WorkError::Store(error.clone()))));
-                return;
-            }
-        };
-        // A single lookup is one statement and needs no snapshot.
-        let mut shares_snapshot = match &batch[..] {
-            [read] => read.phase() == ReadPhase::List,
-            _ => true,
-        };
-        if shares_snapshot {
-            store.registry().begin_reads();
-        }
-        let tokens = batch.iter().filter_map(|read| match read {
-            Read::FindToken { token, now, .. } => Some((*token, *now)),
-            _ => None,
-        });
-        let mut owners = owners(store.registry(), tokens.collect()).into_iter();
-        let mut cache = PageCache::new(batch.iter().filter(|read| read.phase() == ReadPhase::List).count());
-        let mut batch: Vec<(usize, Read)> = batch.into_iter().enumerate().collect();
-        batch.sort_by_key(|(_, read)| read.phase());
-        let mut finished: Vec<(usize, Result<WorkResult, StoreError>)> = Vec::with_capacity(batch.len());
-        let mut is_locked = false;
-        for (index, read) in batch {
-            if shares_snapshot && read.phase() == ReadPhase::Points {
-                store.registry().end_reads();
-                shares_snapshot = false;
-            }
-            let result = match read {
-                Read::FindToken { current, .. } => owners
-                    .next()
-                    .expect("one owner per token")
-                    .and_then(|owner| token(store.registry(), owner, current)),
-                // After one lock timeout the other reads fail at once, so that finished results are not held up.
-                _ if is_locked => Err(StoreError::Busy),
-                Read::Ping => store.registry().ping().map(|()| WorkResult::Pinged),
-                Read::ListPage { requester, page } => list(store, &requester, page, &mut cache),
-                Read::FindCredentials { name } => {
-                    complete_costs(store.registry(), &costs);
-                    store.registry().credentials(&name).map(WorkResult::Credentials)
-                }
-                Read::FindCredentialsById { vm } => {
-                    complete_costs(store.registry(), &costs);
-                    store.registry().credentials_by_id(vm).map(WorkResult::Credentials)
-                }
-            };
-            is_locked |= matches!(result, Err(StoreError::Busy));
-            finished.push((index, result));
-        }
-        if shares_snapshot {
-            store.registry().end_reads();
-        }
-        finished.sort_unstable_by_key(|(index, _)| *index);
-        results.extend(finished.into_iter().map(|(_, result)| result.map_err(WorkError::Store)));
-    }
-
     fn store(&mut self) -> Result<&mut dyn Store, StoreError> {
         if self.store.is_none() {
             self.store = Some(self.factory.connect_worker()?);
@@ -372,6 +280,63 @@ fn compute(work: Compute) -> WorkResult {
         Compute::Decode { text } => WorkResult::Decoded(Box::new(dialect::decode_json(text.as_slice()))),
         Compute::Convert { data } => WorkResult::Converted(dialect::convert(&data)),
     }
+}
+
+/// Runs a batch of reads on one snapshot. All were requested before it begins, so it is recent enough for each.
+fn read_all(
+    store: &mut dyn Store,
+    batch: Vec<Read>,
+    costs: &StoredCosts,
+) -> Vec<Result<WorkResult, StoreError>> {
+    // A single lookup is one statement and needs no snapshot.
+    let mut shares_snapshot = match &batch[..] {
+        [read] => read.phase() == ReadPhase::List,
+        _ => true,
+    };
+    if shares_snapshot {
+        store.registry().begin_reads();
+    }
+    let tokens = batch.iter().filter_map(|read| match read {
+        Read::FindToken { token, now, .. } => Some((*token, *now)),
+        _ => None,
+    });
+    let mut owners = owners(store.registry(), tokens.collect()).into_iter();
+    let mut cache = PageCache::new(batch.iter().filter(|read| read.phase() == ReadPhase::List).count());
+    let mut batch: Vec<(usize, Read)> = batch.into_iter().enumerate().collect();
+    batch.sort_by_key(|(_, read)| read.phase());
+    let mut finished = Vec::with_capacity(batch.len());
+    let mut is_locked = false;
+    for (index, read) in batch {
+        if shares_snapshot && read.phase() == ReadPhase::Points {
+            store.registry().end_reads();
+            shares_snapshot = false;
+        }
+        let result = match read {
+            Read::FindToken { current, .. } => owners
+                .next()
+                .expect("one owner per token")
+                .and_then(|owner| token(store.registry(), owner, current)),
+            // After one lock timeout the other reads fail at once, so that finished results are not held up.
+            _ if is_locked => Err(StoreError::Busy),
+            Read::Ping => store.registry().ping().map(|()| WorkResult::Pinged),
+            Read::ListPage { requester, page } => list(store, &requester, page, &mut cache),
+            Read::FindCredentials { name } => {
+                complete_costs(store.registry(), costs);
+                store.registry().credentials(&name).map(WorkResult::Credentials)
+            }
+            Read::FindCredentialsById { vm } => {
+                complete_costs(store.registry(), costs);
+                store.registry().credentials_by_id(vm).map(WorkResult::Credentials)
+            }
+        };
+        is_locked |= matches!(result, Err(StoreError::Busy));
+        finished.push((index, result));
+    }
+    if shares_snapshot {
+        store.registry().end_reads();
+    }
+    finished.sort_unstable_by_key(|(index, _)| *index);
+    finished.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The order of the reads in a batch.

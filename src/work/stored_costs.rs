@@ -126,9 +126,7 @@ mod tests {
     }
 
     fn run(worker: &mut WorkerContext, work: Work) -> WorkResult {
-        let mut results = Vec::new();
-        worker.run(vec![work], &mut results);
-        results.pop().expect("one result").expect("the work succeeds")
+        worker.run(vec![work]).remove(0).expect("the work succeeds")
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::backlog::{Backlog, BatchPolicy};
-use super::{Job, QueueFull, RunId};
+use super::{Job, LaneStatus, QueueFull, RunId};
 
 /// What the threads of one lane share.
 pub(super) struct LaneQueue {
@@ -36,31 +36,12 @@ struct LaneState {
     closed: bool,
 }
 
-/// The status of a lane.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct LaneStatus {
-    pub(super) queued: usize,
-    pub(super) threads: usize,
-    pub(super) stuck: usize,
-    /// Runs in progress.
-    pub(super) running: usize,
-    /// Runs that have ended.
-    pub(super) done: u64,
-}
-
 /// The result of queueing a job.
 pub(super) struct Pushed {
     /// Whether the caller must start a thread, which is counted already.
     pub(super) starts_thread: bool,
     /// Jobs that were evicted for it.
     pub(super) displaced: Vec<Job>,
-}
-
-/// What a thread does next.
-pub(super) enum Assignment {
-    Run(RunId, Vec<Job>),
-    /// No job arrived for a while.
-    Exit,
 }
 
 impl LaneQueue {
@@ -96,19 +77,20 @@ impl LaneQueue {
         self.notify_idle(&mut state, missing);
     }
 
-    /// Waits at most `idle` for jobs, and takes as many as `batch` allows.
-    pub(super) fn take(&self, batch: BatchPolicy, idle: Duration) -> Assignment {
+    /// Waits at most `idle` for jobs, and takes as many as `batch` allows. `None`: no job has arrived, and the thread
+    /// must exit.
+    pub(super) fn take(&self, batch: BatchPolicy, idle: Duration) -> Option<(RunId, Vec<Job>)> {
         let mut state = self.wait(idle);
         let threads = state.threads_max;
         let batch = state.jobs.take(batch, threads);
         if batch.is_empty() {
             state.threads -= 1;
-            return Assignment::Exit;
+            return None;
         }
         let run = RunId(state.next_run);
         state.next_run += 1;
         state.running.insert(run);
-        Assignment::Run(run, batch)
+        Some((run, batch))
     }
 
     /// Marks the thread of `run` as stuck; returns whether the caller must start another.
@@ -241,10 +223,9 @@ mod tests {
     }
 
     fn take(lane: &LaneQueue, batch_max: usize) -> (RunId, Vec<u64>) {
-        match lane.take(BatchPolicy::All { max: batch_max, weight_max: usize::MAX }, Duration::ZERO) {
-            Assignment::Run(run, jobs) => (run, jobs.iter().map(|job| job.key.job).collect()),
-            Assignment::Exit => panic!("nothing to do"),
-        }
+        let batch = BatchPolicy::All { max: batch_max, weight_max: usize::MAX };
+        let (run, jobs) = lane.take(batch, Duration::ZERO).expect("there are jobs");
+        (run, jobs.iter().map(|job| job.key.job).collect())
     }
 
     #[test]
@@ -276,13 +257,10 @@ mod tests {
         assert_eq!(push(&lane, job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
         assert!(lane.end_run(run, Vec::new()));
+        let batch = BatchPolicy::All { max: 9, weight_max: 9 };
         std::thread::scope(|scope| {
-            let wait_idle =
-                || match lane.take(BatchPolicy::All { max: 9, weight_max: 9 }, Duration::from_secs(60)) {
-                    Assignment::Run(_, jobs) => jobs.len(),
-                    Assignment::Exit => 0,
-                };
-            let idle_thread = scope.spawn(wait_idle);
+            let idle_thread =
+                scope.spawn(|| lane.take(batch, Duration::from_secs(60)).map(|(_, jobs)| jobs.len()));
             while lane.lock().idle == 0 {
                 std::thread::yield_now();
             }
@@ -290,7 +268,7 @@ mod tests {
             assert_eq!(push(&lane, job(3)), Ok(false));
             lane.notify();
             lane.notify();
-            assert_eq!(idle_thread.join().expect("it ends"), 2);
+            assert_eq!(idle_thread.join().expect("it ends"), Some(2));
         });
         assert_eq!(lane.lock().notified, 0);
     }
@@ -301,10 +279,7 @@ mod tests {
         assert_eq!(push(&lane, job(1)), Ok(true));
         let (run, _) = take(&lane, 1);
         assert!(lane.end_run(run, Vec::new()));
-        assert!(matches!(
-            lane.take(BatchPolicy::All { max: 1, weight_max: 1 }, Duration::ZERO),
-            Assignment::Exit
-        ));
+        assert!(lane.take(BatchPolicy::All { max: 1, weight_max: 1 }, Duration::ZERO).is_none());
         assert_eq!(lane.status(), LaneStatus { queued: 0, threads: 0, stuck: 0, running: 0, done: 1 });
         assert_eq!(push(&lane, job(2)), Ok(true));
     }

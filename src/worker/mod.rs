@@ -25,7 +25,7 @@ pub use fair_queue::{Account, Accounts};
 pub use maintenance::Maintenance;
 pub use pool::{LaneSettings, Pool, PoolControl, PoolSettings};
 
-/// A task submitted to a lane.
+/// Work submitted to a lane.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// The job's key.
@@ -70,7 +70,7 @@ pub enum Priority {
 pub struct Completion {
     /// The job's key.
     pub key: JobKey,
-    /// The task's result.
+    /// The result of its work.
     pub result: Result<WorkResult, WorkError>,
 }
 
@@ -94,23 +94,27 @@ pub trait Jobs {
     /// replace it.
     fn replace_worker(&mut self, lane: Lane, run: RunId);
 
-    /// The progress of `lane`, to detect a lane that hangs.
-    fn progress(&self, _lane: Lane) -> LaneProgress {
-        LaneProgress::default()
+    /// The status of `lane`, to detect a lane that hangs.
+    fn status(&self, _lane: Lane) -> LaneStatus {
+        LaneStatus::default()
     }
 
     /// Statistics of the lanes: name and value.
     fn statistics(&self) -> Vec<(&'static str, u64)>;
 }
 
-/// The progress of a lane.
+/// The status of a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct LaneProgress {
+pub struct LaneStatus {
     /// Queued jobs.
     pub queued: usize,
-    /// Batches that are running.
+    /// Threads, except for stuck ones.
+    pub threads: usize,
+    /// Threads that are stuck in an abandoned job.
+    pub stuck: usize,
+    /// Runs in progress.
     pub running: usize,
-    /// Batches that have ended, with any result.
+    /// Runs that have ended, with any result.
     pub done: u64,
 }
 
@@ -135,13 +139,13 @@ pub enum Abandoned {
 impl JobState {
     /// Marks the job as running in `run`, which is not zero; false if it was abandoned.
     pub fn start(&self, run: RunId) -> bool {
-        self.0.compare_exchange(QUEUED, run.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.change(QUEUED, run.0)
     }
 
     /// Marks the job as queued again, since its worker could not do it in `run`; false if it was abandoned
     /// meanwhile.
     pub fn requeue(&self, run: RunId) -> bool {
-        self.0.compare_exchange(run.0, QUEUED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.change(run.0, QUEUED)
     }
 
     /// The run that the job is in; `None` while it is queued.
@@ -154,7 +158,11 @@ impl JobState {
 
     /// Abandons the job if it is still queued; returns whether it was.
     pub fn cancel_if_queued(&self) -> bool {
-        self.0.compare_exchange(QUEUED, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.change(QUEUED, ABANDONED)
+    }
+
+    fn change(&self, from: u64, to: u64) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Whether the job was abandoned.

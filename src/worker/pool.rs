@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::backlog::BatchPolicy;
-use super::lane::{Assignment, LaneQueue};
+use super::lane::LaneQueue;
 use super::maintenance::Maintenance;
 use super::thread_group::ThreadGroup;
-use super::{Completion, Job, Jobs, LaneProgress, QueueFull, RunId};
+use super::{Completion, Job, Jobs, LaneStatus, QueueFull, RunId};
 use crate::clock::{Clock, SystemClock};
 use crate::limits;
 use crate::store::{LockRetryPolicy, StoreError, StoreFactory};
@@ -95,17 +95,15 @@ impl Pool {
             let LaneSettings { queue, threads } = settings.lane(lane);
             LaneQueue::new(queue, threads, threads * limits::REPLACEMENTS_PER_WORKER)
         });
-        let (done, costs, patience) =
-            (Mutex::default(), known_costs(settings.cost), factory.lock_retry_policy());
         Pool {
             shared: Arc::new(Shared {
                 lanes,
-                completions: done,
+                completions: Mutex::default(),
                 wake,
+                lock_retry_policy: factory.lock_retry_policy(),
                 factory,
-                costs,
+                costs: known_costs(settings.cost),
                 clock,
-                lock_retry_policy: patience,
                 threads: ThreadGroup::default(),
             }),
             unnotified: [false; Lane::ALL.len()],
@@ -125,11 +123,10 @@ impl Pool {
 
     fn start_thread(&self, lane: Lane) {
         let shared = Arc::clone(&self.shared);
-        if let Err(error) = self.shared.threads.spawn(lane_name(lane), move || shared.work(lane)) {
-            log::error!("no thread for the {} lane: {error}", lane_name(lane));
-            let stranded = self.shared.queue(lane).thread_failed();
-            let failed = |job: Job| Completion { key: job.key, result: Err(WorkError::Internal) };
-            self.shared.complete(stranded.into_iter().map(failed).collect());
+        let (name, _) = names(lane);
+        if let Err(error) = self.shared.threads.spawn(name, move || shared.work(lane)) {
+            log::error!("no thread for the {name} lane: {error}");
+            self.shared.fail(self.shared.queue(lane).thread_failed(), &WorkError::Internal);
         }
     }
 }
@@ -171,10 +168,7 @@ impl Jobs for Pool {
         if pushed.starts_thread {
             self.start_thread(lane);
         }
-        if !pushed.displaced.is_empty() {
-            let failed = |job: Job| Completion { key: job.key, result: Err(WorkError::NoRoom) };
-            self.shared.complete(pushed.displaced.into_iter().map(failed).collect());
-        }
+        self.shared.fail(pushed.displaced, &WorkError::NoRoom);
         self.unnotified[lane as usize] = true;
         Ok(())
     }
@@ -197,21 +191,17 @@ impl Jobs for Pool {
         }
     }
 
-    fn progress(&self, lane: Lane) -> LaneProgress {
-        let status = self.shared.queue(lane).status();
-        LaneProgress { queued: status.queued, running: status.running, done: status.done }
+    fn status(&self, lane: Lane) -> LaneStatus {
+        self.shared.queue(lane).status()
     }
 
     fn statistics(&self) -> Vec<(&'static str, u64)> {
         let mut values = Vec::new();
         for lane in Lane::ALL {
-            let status = self.shared.queue(lane).status();
-            let [queued, threads, stuck, running, done] = statistics_names(lane);
-            values.push((queued, status.queued as u64));
-            values.push((threads, status.threads as u64));
-            values.push((stuck, status.stuck as u64));
-            values.push((running, status.running as u64));
-            values.push((done, status.done));
+            let LaneStatus { queued, threads, stuck, running, done } = self.status(lane);
+            let counts = [queued as u64, threads as u64, stuck as u64, running as u64, done];
+            let (_, names) = names(lane);
+            values.extend(names.into_iter().zip(counts));
         }
         values.extend(self.maintenance.iter().flat_map(|maintenance| maintenance.statistics()));
         // Most of the process's memory belongs to the threads and the store.
@@ -241,28 +231,22 @@ impl Shared {
         if matches!(lane, Lane::Auth | Lane::Compute) {
             lower_priority();
         }
-        let mut tools = WorkerContext::new(Arc::clone(&self.factory), Arc::clone(&self.costs));
-        loop {
-            match self.queue(lane).take(BatchPolicy::of(lane), limits::WORKER_IDLE) {
-                Assignment::Run(run, batch) => {
-                    let requeued = self.run(run, batch, &mut tools);
-                    if !self.queue(lane).end_run(run, requeued) {
-                        return;
-                    }
-                }
-                Assignment::Exit => return,
+        let mut context = WorkerContext::new(Arc::clone(&self.factory), Arc::clone(&self.costs));
+        while let Some((run, batch)) = self.queue(lane).take(BatchPolicy::of(lane), limits::WORKER_IDLE) {
+            let requeued = self.run(run, batch, &mut context);
+            if !self.queue(lane).end_run(run, requeued) {
+                return;
             }
         }
     }
 
     /// Runs the jobs of `batch` that are not abandoned. Returns those to run again: they hit a lock timeout
     /// and may still wait.
-    fn run(&self, run: RunId, batch: Vec<Job>, tools: &mut WorkerContext) -> Vec<Job> {
-        let (mut started, mut tasks, mut completions) = (Vec::new(), Vec::new(), Vec::new());
+    fn run(&self, run: RunId, mut batch: Vec<Job>, context: &mut WorkerContext) -> Vec<Job> {
+        batch.retain(|job| job.state.start(run));
+        let (mut started, mut work) = (Vec::new(), Vec::new());
+        let (mut completions, mut requeued) = (Vec::new(), Vec::new());
         for job in batch {
-            if !job.state.start(run) {
-                continue;
-            }
             let copy = match self.lock_retry(&job) {
                 LockRetry::Expired => {
                     completions.push(Completion { key: job.key, result: Err(BUSY) });
@@ -272,14 +256,13 @@ impl Shared {
                 LockRetry::Final => None,
             };
             started.push((job.key, copy));
-            tasks.push(job.work);
+            work.push(job.work);
         }
-        let results = if started.is_empty() { Vec::new() } else { run_tasks(tasks, started.len(), tools) };
-        let mut requeued = Vec::new();
-        for ((key, copy), result) in started.into_iter().zip(results) {
+        for ((key, copy), result) in started.into_iter().zip(run_work(work, context)) {
+            let is_busy = matches!(&result, Err(error) if *error == BUSY);
             let can_retry = |job: &Job| self.lock_retry(job) == LockRetry::Possible && job.state.requeue(run);
             match copy {
-                Some(job) if is_busy(&result) && can_retry(&job) => requeued.push(job),
+                Some(job) if is_busy && can_retry(&job) => requeued.push(job),
                 _ => completions.push(Completion { key, result }),
             }
         }
@@ -304,6 +287,12 @@ impl Shared {
         }
     }
 
+    /// Completes `jobs` with `error`.
+    fn fail(&self, jobs: Vec<Job>, error: &WorkError) {
+        let failed = |job: Job| Completion { key: job.key, result: Err(error.clone()) };
+        self.complete(jobs.into_iter().map(failed).collect());
+    }
+
     fn complete(&self, mut completions: Vec<Completion>) {
         if completions.is_empty() {
             return;
@@ -318,10 +307,6 @@ impl Shared {
     }
 }
 
-fn is_busy(result: &Result<WorkResult, WorkError>) -> bool {
-    matches!(result, Err(error) if *error == BUSY)
-}
-
 const BUSY: WorkError = WorkError::Store(StoreError::Busy);
 
 /// Long work yields to the reactor thread, which serves all clients.
@@ -331,62 +316,39 @@ fn lower_priority() {
     }
 }
 
-/// Runs `tasks`. After a panic all of them fail, and the thread continues.
-fn run_tasks(
-    tasks: Vec<Work>,
-    count: usize,
-    tools: &mut WorkerContext,
-) -> Vec<Result<WorkResult, WorkError>> {
-    let ran = catch_unwind(AssertUnwindSafe(|| {
-        let mut results = Vec::with_capacity(count);
-        tools.run(tasks, &mut results);
-        results
-    }));
-    match ran {
-        Ok(results) if results.len() == count => results,
-        Ok(results) => {
-            log::error!("{} tasks had {} results", count, results.len());
-            (0..count).map(|_| Err(WorkError::Internal)).collect()
-        }
-        Err(_) => {
-            // The panic hook has logged it.
-            tools.forget_store();
-            (0..count).map(|_| Err(WorkError::Internal)).collect()
-        }
+/// Runs `work`. After a panic all of it fails, and the thread continues.
+fn run_work(work: Vec<Work>, context: &mut WorkerContext) -> Vec<Result<WorkResult, WorkError>> {
+    let count = work.len();
+    match catch_unwind(AssertUnwindSafe(|| context.run(work))) {
+        Ok(results) if results.len() == count => return results,
+        Ok(results) => log::error!("{count} tasks had {} results", results.len()),
+        // The panic hook has logged it.
+        Err(_) => context.forget_store(),
     }
+    (0..count).map(|_| Err(WorkError::Internal)).collect()
 }
 
-fn lane_name(lane: Lane) -> &'static str {
-    match lane {
-        Lane::Auth => "vmherd-auth",
-        Lane::Compute => "vmherd-compute",
-        Lane::Read => "vmherd-read",
-        Lane::Write => "vmherd-write",
+/// The name of the lane's threads, and the names of its statistics.
+fn names(lane: Lane) -> (&'static str, [&'static str; 5]) {
+    macro_rules! names {
+        ($lane:literal) => {
+            (
+                concat!("vmherd-", $lane),
+                [
+                    concat!($lane, "_queued"),
+                    concat!($lane, "_threads"),
+                    concat!($lane, "_threads_stuck"),
+                    concat!($lane, "_batches_running"),
+                    concat!($lane, "_batches_done"),
+                ],
+            )
+        };
     }
-}
-
-fn statistics_names(lane: Lane) -> [&'static str; 5] {
     match lane {
-        Lane::Auth => {
-            ["auth_queued", "auth_threads", "auth_threads_stuck", "auth_batches_running", "auth_batches_done"]
-        }
-        Lane::Compute => [
-            "compute_queued",
-            "compute_threads",
-            "compute_threads_stuck",
-            "compute_batches_running",
-            "compute_batches_done",
-        ],
-        Lane::Read => {
-            ["read_queued", "read_threads", "read_threads_stuck", "read_batches_running", "read_batches_done"]
-        }
-        Lane::Write => [
-            "write_queued",
-            "write_threads",
-            "write_threads_stuck",
-            "write_batches_running",
-            "write_batches_done",
-        ],
+        Lane::Auth => names!("auth"),
+        Lane::Compute => names!("compute"),
+        Lane::Read => names!("read"),
+        Lane::Write => names!("write"),
     }
 }
 

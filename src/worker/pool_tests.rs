@@ -191,8 +191,7 @@ fn only_one_read_of_a_batch_waits_for_a_lock() {
     let mut tools =
         WorkerContext::new(Arc::new(factory), known_costs(Cost { memory_kib: 64, passes: 1, lanes: 1 }));
     let lookup = Work::Read(Read::FindCredentials { name: VmName::from_store("a") });
-    let mut results = Vec::new();
-    tools.run(vec![job(1).work, lookup, job(2).work, job(3).work], &mut results);
+    let results = tools.run(vec![job(1).work, lookup, job(2).work, job(3).work]);
     assert_eq!(results.len(), 4);
     assert!(matches!(results[1], Ok(WorkResult::Credentials(None))), "{results:?}");
     for at in [0, 2, 3] {

@@ -17,7 +17,7 @@ use vmherd::internals::work::pages::PageRequest;
 use vmherd::internals::work::password::{Cost, PasswordCheck, known_costs};
 use vmherd::internals::work::{Compute, Hash, Lane, Read, Work, WorkError, WorkResult, WorkerContext};
 use vmherd::internals::worker::{
-    Backlog, BatchPolicy, Completion, Job, JobKey, Jobs, LaneProgress, Priority, QueueFull, RunId,
+    Backlog, BatchPolicy, Completion, Job, JobKey, Jobs, LaneStatus, Priority, QueueFull, RunId,
 };
 
 /// The workers as the reactor sees them.
@@ -117,12 +117,13 @@ impl Jobs for FakeJobs {
         }
     }
 
-    fn progress(&self, lane: Lane) -> LaneProgress {
+    fn status(&self, lane: Lane) -> LaneStatus {
         let workers = &self.0.borrow().workers;
-        LaneProgress {
+        LaneStatus {
             queued: workers.waiting[lane as usize].len(),
             running: workers.running.iter().filter(|run| run.lane == lane).count(),
             done: workers.runs_done[lane as usize],
+            ..LaneStatus::default()
         }
     }
 
@@ -254,9 +255,7 @@ impl FakeWorkers {
     fn run_all(&mut self, tasks: Vec<Work>, now: Instant, config: &FaultConfig) -> Vec<TaskResult> {
         let is_write = tasks.iter().all(|work| matches!(work, Work::Write(_)));
         if tasks.len() > 1 && is_write && config.writes_behind && self.random.chance(40) {
-            let mut results = Vec::new();
-            self.tools.run(tasks, &mut results);
-            return results;
+            return self.tools.run(tasks);
         }
         let run = |work: Work| {
             let interleaved = is_of_points(&work).then(|| self.begin_interleaved(config)).flatten();
@@ -284,9 +283,7 @@ impl FakeWorkers {
         let mut tools = WorkerContext::new(Arc::clone(&self.factory), known_costs(COST));
         let (result, copy) = (Arc::clone(&seq), work.clone());
         let write_hook = move || {
-            let mut results = Vec::new();
-            tools.run(vec![copy], &mut results);
-            *result.lock().unwrap_or_else(PoisonError::into_inner) = results.pop();
+            *result.lock().unwrap_or_else(PoisonError::into_inner) = tools.run(vec![copy]).pop();
         };
         self.faults().write_hook = Some(Box::new(write_hook));
         Some(InterleavedJob { id, key: job.key, work, seq })
@@ -332,16 +329,14 @@ impl FakeWorkers {
         }
         let is_computing = work.lane() == Lane::Compute;
         if is_computing || !self.random.chance(config.failed_percent) {
-            let mut results = Vec::new();
-            self.tools.run(vec![work], &mut results);
-            return results.pop().expect("one result for one work");
+            return self.tools.run(vec![work]).pop().expect("one result for one work");
         }
         let why = "the weather".to_owned();
         Err(WorkError::Store(match self.random.between(0, 2) {
             0 => StoreError::Busy,
             1 if is_write => {
                 if self.random.chance(50) {
-                    self.tools.run(vec![work], &mut Vec::new());
+                    self.tools.run(vec![work]);
                 }
                 StoreError::OutcomeUnknown(why)
             }
