@@ -28,7 +28,7 @@ pub const WRITE_BEHIND_POINTS_MAX: usize = 256 << 10;
 /// How long points wait at most before write-behind; together with the write it stays within the promised second.
 pub const WRITE_BEHIND_PAUSE: Duration = Duration::from_millis(500);
 /// How long a read of points, or a put without room, waits for write-behind: less than
-/// [`STORE_DEADLINE`](super::STORE_DEADLINE).
+/// [`STORE_DEADLINE`](super::work::STORE_DEADLINE).
 pub const WRITE_BEHIND_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed write-behind.
 pub const WRITE_BEHIND_RETRY: Duration = Duration::from_millis(500);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ARGON2_LANES_MAX;
+use super::work::ARGON2_LANES_MAX;
 
 /// Minimum timeout: a shorter one expires before the network answers.
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(10);

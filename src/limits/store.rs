@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::POINTS_PER_REQUEST_MAX;
+use super::metrics::POINTS_PER_REQUEST_MAX;
 
 /// Interval between attempts to open a store that was unavailable at startup: service starts within a second after the
 /// store does.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::JOBS_PER_CONNECTION_MAX;
+use super::connections::JOBS_PER_CONNECTION_MAX;
 
 /// Logins and registrations queued for a hash, by default: accepts an ordinary burst, answers `busy` in a storm. At 20
 /// ms each on two threads the last one waits 2.6 s.

@@ -12,6 +12,7 @@ use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, ListenerSettings, Reactor};
 use crate::session::Rules;
 use crate::sys;
+use crate::work::Lane;
 use crate::worker::{LaneSettings, Maintenance, Pool, PoolControl, PoolSettings};
 
 /// The reactor of a server.
@@ -21,7 +22,7 @@ pub(super) type ServerReactor = Reactor<MioNet, Pool, SystemClock>;
 pub(super) struct ReloadState {
     /// Every listener, the state directory's last.
     pub(super) listen: Vec<ListenerSpec>,
-    pub(super) queues: PoolControl,
+    pub(super) queues: Arc<PoolControl>,
     /// Threads of the write lane.
     pub(super) writers: usize,
     pub(super) maintenance: Arc<Maintenance>,
@@ -102,14 +103,14 @@ pub(super) fn app_settings(config: &Config) -> app::Settings {
 
 pub(super) fn pool_settings(config: &Config, writers: usize) -> PoolSettings {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    PoolSettings {
-        auth: LaneSettings { queue: config.auth_queue, threads: config.auth_workers },
-        compute: LaneSettings {
-            queue: limits::COMPUTE_QUEUE,
-            threads: cores.min(limits::COMPUTE_WORKERS_MAX),
-        },
-        read: LaneSettings { queue: config.read_queue, threads: cores * limits::READ_WORKERS_PER_CORE },
-        write: LaneSettings { queue: config.write_queue, threads: writers },
-        cost: config.argon2,
-    }
+    let lanes = Lane::ALL.map(|lane| {
+        let (queue, threads) = match lane {
+            Lane::Auth => (config.auth_queue, config.auth_workers),
+            Lane::Compute => (limits::COMPUTE_QUEUE, cores.min(limits::COMPUTE_WORKERS_MAX)),
+            Lane::Read => (config.read_queue, cores * limits::READ_WORKERS_PER_CORE),
+            Lane::Write => (config.write_queue, writers),
+        };
+        LaneSettings { queue, threads }
+    });
+    PoolSettings { lanes, cost: config.argon2 }
 }

@@ -321,11 +321,11 @@ fn read_all(
             Read::Ping => store.registry().ping().map(|()| WorkResult::Pinged),
             Read::ListPage { requester, page } => list(store, &requester, page, &mut cache),
             Read::FindCredentials { name } => {
-                complete_costs(store.registry(), costs);
+                costs.complete(store.registry(), run_of_start);
                 store.registry().credentials(&name).map(WorkResult::Credentials)
             }
             Read::FindCredentialsById { vm } => {
-                complete_costs(store.registry(), costs);
+                costs.complete(store.registry(), run_of_start);
                 store.registry().credentials_by_id(vm).map(WorkResult::Credentials)
             }
         };
@@ -376,13 +376,6 @@ fn token(
         None => false,
     };
     Ok(WorkResult::Token { owner, current_holds })
-}
-
-/// Learns the costs of all stored hashes once, so that verifying takes the same time for every name.
-fn complete_costs(store: &mut dyn RegistryStore, costs: &StoredCosts) {
-    if let Err(error) = costs.complete(store, run_of_start) {
-        log::warn!("reading the costs of stored password hashes failed: {error}");
-    }
 }
 
 fn list(

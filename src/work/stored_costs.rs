@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::limits;
-use crate::store::{RegistryStore, StoreError};
+use crate::store::RegistryStore;
 
 /// The cost of one argon2id hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -79,20 +79,20 @@ impl StoredCosts {
         );
     }
 
-    /// Reads the costs of all stored hashes from `store`, once. `run_of` parses the prefix of a hash.
-    pub fn complete(
-        &self,
-        store: &mut dyn RegistryStore,
-        run_of: impl Fn(&str) -> Option<Run>,
-    ) -> Result<(), StoreError> {
+    /// Reads the costs of all stored hashes from `store`, once, so that verifying takes the same time for every name.
+    /// `run_of` parses the prefix of a hash.
+    pub fn complete(&self, store: &mut dyn RegistryStore, run_of: impl Fn(&str) -> Option<Run>) {
         if self.is_complete.load(Ordering::Acquire) {
-            return Ok(());
+            return;
         }
         // Takes no lock, since the store may hang; concurrent calls learn the same costs.
-        let starts = store.password_hash_prefixes(limits::PASSWORD_HASH_PREFIXES_MAX)?;
-        starts.iter().filter_map(|start| run_of(start)).for_each(|run| self.learn(run));
-        self.is_complete.store(true, Ordering::Release);
-        Ok(())
+        match store.password_hash_prefixes(limits::PASSWORD_HASH_PREFIXES_MAX) {
+            Ok(prefixes) => {
+                prefixes.iter().filter_map(|prefix| run_of(prefix)).for_each(|run| self.learn(run));
+                self.is_complete.store(true, Ordering::Release);
+            }
+            Err(error) => log::warn!("reading the costs of stored password hashes failed: {error}"),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Run>> {
@@ -160,9 +160,9 @@ mod tests {
         let factory = store::open(&Location::Memory).expect("memory");
         let mut store = factory.connect().expect("memory");
         let costs = known_costs(NEW);
-        costs.complete(store.registry(), |_| None).unwrap();
+        costs.complete(store.registry(), |_| None);
         add(&mut *store, "old", OLD);
-        costs.complete(store.registry(), |_| panic!("asked again")).unwrap();
+        costs.complete(store.registry(), |_| panic!("asked again"));
         assert_eq!(costs.runs().len(), 1);
     }
 }

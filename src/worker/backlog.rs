@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 
 use super::fair_queue::FairQueue;
-use super::{Job, Priority, QueueFull};
+use super::job::{Job, Priority, QueueFull};
 use crate::limits;
 use crate::work::Lane;
 

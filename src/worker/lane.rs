@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::backlog::{Backlog, BatchPolicy};
-use super::{Job, LaneStatus, QueueFull, RunId};
+use super::job::{Job, LaneStatus, QueueFull, RunId};
 
 /// What the threads of one lane share.
 pub(super) struct LaneQueue {
@@ -73,7 +73,7 @@ impl LaneQueue {
     /// Wakes as many idle threads as there are jobs for.
     pub(super) fn notify(&self) {
         let mut state = self.lock();
-        let missing = state.jobs.len().saturating_sub(state.notified).min(state.idle - state.notified);
+        let missing = state.jobs.len().saturating_sub(state.notified);
         self.notify_idle(&mut state, missing);
     }
 
@@ -104,7 +104,7 @@ impl LaneQueue {
         if state.jobs.is_empty() {
             return false;
         }
-        self.notify_one(&mut state);
+        self.notify_idle(&mut state, 1);
         state.claim_thread()
     }
 
@@ -116,7 +116,7 @@ impl LaneQueue {
         // In both cases some thread will look: this one, or as many as there may be.
         if !again.is_empty() {
             again.into_iter().for_each(|job| state.jobs.requeue(job));
-            self.notify_one(&mut state);
+            self.notify_idle(&mut state, 1);
         }
         if state.running.remove(&run) {
             return true;
@@ -173,13 +173,10 @@ impl LaneQueue {
         state
     }
 
-    fn notify_one(&self, state: &mut LaneState) {
-        let count = (state.idle - state.notified).min(1);
-        self.notify_idle(state, count);
-    }
-
-    /// Each notification is a system call even if no thread waits, so no thread is notified twice.
+    /// Wakes up to `count` idle threads. Each notification is a system call even if no thread waits, so no thread is
+    /// notified twice.
     fn notify_idle(&self, state: &mut LaneState, count: usize) {
+        let count = count.min(state.idle - state.notified);
         state.notified += count;
         (0..count).for_each(|_| self.arrived.notify_one());
     }

@@ -27,7 +27,7 @@ struct Shared {
     control: Mutex<Control>,
     changed: Condvar,
     removed: AtomicU64,
-    threads: ThreadGroup,
+    threads: Arc<ThreadGroup>,
     clock: SystemClock,
 }
 
@@ -72,7 +72,7 @@ impl Maintenance {
             control: Mutex::new(control),
             changed: Condvar::new(),
             removed: AtomicU64::new(0),
-            threads: ThreadGroup::default(),
+            threads: Arc::default(),
             clock,
         });
         if let Some(buffer) = &buffer {
@@ -92,7 +92,11 @@ impl Maintenance {
             control.retention_set += 1;
             if retention.is_some() && !control.has_remover {
                 let remover = Arc::clone(&self.shared);
-                control.has_remover = self.shared.start("vmherd-prune", move || remover.run_remover());
+                let started = self.shared.threads.spawn("vmherd-prune", move || remover.run_remover());
+                control.has_remover = started.is_ok();
+                if let Err(error) = started {
+                    log::error!("the thread vmherd-prune could not be started: {error}");
+                }
             }
         });
     }
@@ -148,15 +152,6 @@ impl Shared {
     fn wait(&self, time: Duration, is_waiting: impl Fn(&Control) -> bool) -> MutexGuard<'_, Control> {
         let waited = self.changed.wait_timeout_while(self.lock(), time, |control| is_waiting(control));
         waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Starts a thread for `work`; returns whether that succeeded.
-    fn start(&self, name: &str, work: impl FnOnce() + Send + 'static) -> bool {
-        let started = self.threads.spawn(name, work);
-        if let Err(error) = &started {
-            log::error!("the thread {name} could not be started: {error}");
-        }
-        started.is_ok()
     }
 
     /// Sleeps for `pause`; wakes at shutdown, and where the retention was set again since the time number

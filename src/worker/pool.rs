@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::backlog::BatchPolicy;
+use super::job::{Completion, Job, Jobs, LaneStatus, QueueFull, RunId};
 use super::lane::LaneQueue;
 use super::maintenance::Maintenance;
 use super::thread_group::ThreadGroup;
-use super::{Completion, Job, Jobs, LaneStatus, QueueFull, RunId};
+
 use crate::clock::{Clock, SystemClock};
 use crate::limits;
 use crate::store::{LockRetryPolicy, StoreError, StoreFactory};
@@ -21,14 +22,8 @@ use crate::work::{Lane, Work, WorkError, WorkResult, WorkerContext};
 /// The settings of a pool.
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
-    /// Password hashing.
-    pub auth: LaneSettings,
-    /// Decoding and converting long requests.
-    pub compute: LaneSettings,
-    /// Reading the store.
-    pub read: LaneSettings,
-    /// Writing to the store.
-    pub write: LaneSettings,
+    /// The size of each lane, in the order of [`Lane::ALL`].
+    pub lanes: [LaneSettings; Lane::ALL.len()],
     /// The cost of a password hash.
     pub cost: Cost,
 }
@@ -42,15 +37,9 @@ pub struct LaneSettings {
     pub threads: usize,
 }
 
-/// A handle that resizes and shuts down a pool, from any thread.
-#[derive(Clone)]
-pub struct PoolControl {
-    shared: Arc<Shared>,
-}
-
 /// Threads with bounded queues.
 pub struct Pool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolControl>,
     /// The lanes that received jobs since their threads were notified.
     unnotified: [bool; Lane::ALL.len()],
     /// The maintenance threads, for their statistics.
@@ -69,7 +58,8 @@ enum LockRetry {
     Expired,
 }
 
-struct Shared {
+/// The shared part of a pool: resizes and shuts it down, from any thread.
+pub struct PoolControl {
     lanes: [LaneQueue; Lane::ALL.len()],
     completions: Mutex<Vec<Completion>>,
     /// Wakes the reactor when `completions` is no longer empty.
@@ -79,7 +69,7 @@ struct Shared {
     /// The clock of the deadlines.
     clock: SystemClock,
     lock_retry_policy: Option<LockRetryPolicy>,
-    threads: ThreadGroup,
+    threads: Arc<ThreadGroup>,
 }
 
 impl Pool {
@@ -91,12 +81,11 @@ impl Pool {
         clock: SystemClock,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Pool {
-        let lanes = Lane::ALL.map(|lane| {
-            let LaneSettings { queue, threads } = settings.lane(lane);
+        let lanes = settings.lanes.map(|LaneSettings { queue, threads }| {
             LaneQueue::new(queue, threads, threads * limits::REPLACEMENTS_PER_WORKER)
         });
         Pool {
-            shared: Arc::new(Shared {
+            shared: Arc::new(PoolControl {
                 lanes,
                 completions: Mutex::default(),
                 wake,
@@ -104,7 +93,7 @@ impl Pool {
                 factory,
                 costs: known_costs(settings.cost),
                 clock,
-                threads: ThreadGroup::default(),
+                threads: Arc::default(),
             }),
             unnotified: [false; Lane::ALL.len()],
             maintenance: None,
@@ -117,8 +106,8 @@ impl Pool {
     }
 
     /// A handle to its queues and threads.
-    pub fn control(&self) -> PoolControl {
-        PoolControl { shared: Arc::clone(&self.shared) }
+    pub fn control(&self) -> Arc<PoolControl> {
+        Arc::clone(&self.shared)
     }
 
     fn start_thread(&self, lane: Lane) {
@@ -134,29 +123,18 @@ impl Pool {
 impl PoolControl {
     /// Applies the queue lengths of `settings`; the other settings hold for a new pool only.
     pub fn resize(&self, settings: &PoolSettings) {
-        for lane in Lane::ALL {
-            self.shared.queue(lane).set_jobs_max(settings.lane(lane).queue);
+        for (lane, settings) in self.lanes.iter().zip(settings.lanes) {
+            lane.set_jobs_max(settings.queue);
         }
     }
 
     /// Ends the threads as soon as nothing is queued, and waits at most `wait` until all store connections
     /// are closed. A stuck thread is left alone.
     pub fn shut_down(&self, wait: Duration) {
-        self.shared.close();
-        let left = self.shared.threads.wait(wait);
+        self.close();
+        let left = self.threads.wait(wait);
         if left > 0 {
             log::warn!("{left} threads still use the store; not waiting for them any longer");
-        }
-    }
-}
-
-impl PoolSettings {
-    fn lane(&self, lane: Lane) -> LaneSettings {
-        match lane {
-            Lane::Auth => self.auth,
-            Lane::Compute => self.compute,
-            Lane::Read => self.read,
-            Lane::Write => self.write,
         }
     }
 }
@@ -217,7 +195,7 @@ impl Drop for Pool {
     }
 }
 
-impl Shared {
+impl PoolControl {
     fn close(&self) {
         self.lanes.iter().for_each(LaneQueue::close);
     }

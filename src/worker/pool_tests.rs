@@ -37,7 +37,7 @@ fn pool() -> (Pool, Receiver<()>) {
 fn pool_on(factory: Arc<dyn StoreFactory>) -> (Pool, Receiver<()>) {
     let lane = LaneSettings { queue: 4, threads: 1 };
     let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
-    let settings = PoolSettings { auth: lane, compute: lane, read: lane, write: lane, cost };
+    let settings = PoolSettings { lanes: [lane; Lane::ALL.len()], cost };
     let (wake, woken) = channel();
     let wake = Mutex::new(wake);
     let wake = move || wake.lock().unwrap().send(()).expect("the test waits");

@@ -1,7 +1,7 @@
 //! A group of threads that can be joined with a timeout.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -10,24 +10,23 @@ use crate::limits;
 /// Counts its threads that have not ended.
 #[derive(Default)]
 pub(super) struct ThreadGroup {
-    alive: Arc<ThreadCount>,
-}
-
-#[derive(Default)]
-struct ThreadCount {
-    count: Mutex<usize>,
+    alive: Mutex<usize>,
     ended: Condvar,
 }
 
 /// Counts one thread until it is dropped.
-struct ThreadToken(Arc<ThreadCount>);
+struct ThreadToken(Arc<ThreadGroup>);
 
 impl ThreadGroup {
     /// Starts a thread that runs `work`. It counts until everything that `work` captures is dropped, even
     /// after a panic.
-    pub(super) fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        *self.alive.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        let token = ThreadToken(Arc::clone(&self.alive));
+    pub(super) fn spawn(
+        self: &Arc<Self>,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        *self.alive() += 1;
+        let token = ThreadToken(Arc::clone(self));
         let builder = thread::Builder::new().name(name.into()).stack_size(limits::WORKER_STACK_BYTES);
         builder.spawn(move || {
             // Dropped last, after the captures of `work`, which include store connections.
@@ -39,15 +38,18 @@ impl ThreadGroup {
 
     /// Waits at most `wait` until all threads have ended; returns how many have not.
     pub(super) fn wait(&self, wait: Duration) -> usize {
-        let count = self.alive.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.alive.ended.wait_timeout_while(count, wait, |count| *count > 0);
+        let waited = self.ended.wait_timeout_while(self.alive(), wait, |alive| *alive > 0);
         *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn alive(&self) -> MutexGuard<'_, usize> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for ThreadToken {
     fn drop(&mut self) {
-        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *self.0.alive() -= 1;
         self.0.ended.notify_all();
     }
 }
@@ -65,7 +67,7 @@ mod tests {
                 self.0.send("dropped").expect("the test listens");
             }
         }
-        let group = ThreadGroup::default();
+        let group = Arc::<ThreadGroup>::default();
         let (go, goes) = mpsc::channel::<()>();
         let (sender, said) = mpsc::channel();
         let held = Held(sender);
