@@ -15,7 +15,7 @@ use crate::limits;
 use crate::model::{Credentials, Login, LongText, Refusal, Request, Secret, TokenHash, VmName};
 use crate::store::{RegistryStore, Store, StoreError, StoreFactory, Write, Written};
 use pages::{PageCache, PageRead, PageRequest};
-use password::{Hasher, PasswordCheck, run_of_start};
+use password::{Hasher, PasswordCheck, run_of_prefix};
 use stored_costs::StoredCosts;
 
 /// A queue and its threads. The work of one lane does not delay another lane.
@@ -321,11 +321,11 @@ fn read_all(
             Read::Ping => store.registry().ping().map(|()| WorkResult::Pinged),
             Read::ListPage { requester, page } => list(store, &requester, page, &mut cache),
             Read::FindCredentials { name } => {
-                costs.complete(store.registry(), run_of_start);
+                costs.complete(store.registry(), run_of_prefix);
                 store.registry().credentials(&name).map(WorkResult::Credentials)
             }
             Read::FindCredentialsById { vm } => {
-                costs.complete(store.registry(), run_of_start);
+                costs.complete(store.registry(), run_of_prefix);
                 store.registry().credentials_by_id(vm).map(WorkResult::Credentials)
             }
         };

@@ -93,12 +93,12 @@ impl Hasher {
     /// Checks `password` against `stored`. A failed check runs one hash of each known cost, whether or not there is a
     /// stored hash.
     pub fn verify(&mut self, password: &Secret, stored: Option<&str>) -> Result<PasswordCheck, HashError> {
-        let verdict = self.verify_keeping_memory(password, stored);
+        let result = self.verify_keeping_memory(password, stored);
         if self.blocks.len() > self.costs.configured().memory_kib as usize {
             // One expensive stored hash must not make every thread keep that much memory.
             self.release_memory();
         }
-        verdict
+        result
     }
 
     /// Returns the working memory to the system.
@@ -195,10 +195,10 @@ fn run_of(params: &Params, version: Version) -> Run {
     Run { cost, version: version.into() }
 }
 
-/// The run of a PHC string with the prefix `start`, which ends before the `$` of the salt; `None` if it is refused.
-pub fn run_of_start(start: &str) -> Option<Run> {
-    // Any salt and output do.
-    let text = format!("{start}$MDEyMzQ1Njc4OWFiY2RlZg$Kvwb05PNyLP0eoYf9cqwNV1f3bHXdAvr/YkcYjMufM4");
+/// The run of a PHC string with this prefix, which ends before the `$` of the salt; `None` if it is refused.
+pub fn run_of_prefix(prefix: &str) -> Option<Run> {
+    // The salt and output are arbitrary.
+    let text = format!("{prefix}$MDEyMzQ1Njc4OWFiY2RlZg$Kvwb05PNyLP0eoYf9cqwNV1f3bHXdAvr/YkcYjMufM4");
     StoredHash::parse(&text).ok().map(|stored| stored.run())
 }
 

@@ -128,7 +128,7 @@ fn a_failed_login_takes_the_same_runs_for_every_stored_hash() {
     for configured in costs {
         let known = known_costs(configured);
         let starts = stored.each_ref().map(|hash| hash.rsplitn(3, '$').nth(2).expect("a PHC string"));
-        starts.into_iter().filter_map(run_of_start).for_each(|run| known.learn(run));
+        starts.into_iter().filter_map(run_of_prefix).for_each(|run| known.learn(run));
         let runs = |password: &str, stored: Option<&str>| {
             let mut hasher = Hasher::sharing(Arc::clone(&known));
             let verdict = hasher.verify(&secret(password), stored).unwrap();
@@ -171,10 +171,10 @@ fn all_hashers_learn_the_cost_of_a_stored_hash() {
 fn known_costs_are_bounded_and_refused_hashes_add_none() {
     let known = known_costs(CHEAP);
     for start in ["$argon2id$v=19$m=65537,t=2,p=1", "$argon2i$v=19$m=64,t=2,p=1", "$scrypt$ln=15", "", "$"] {
-        assert_eq!(run_of_start(start), None, "{start}");
+        assert_eq!(run_of_prefix(start), None, "{start}");
     }
     for passes in 1..=limits::ARGON2_PASSES_MAX {
-        let run = run_of_start(&format!("$argon2id$v=19$m=64,t={passes},p=1")).expect("allowed");
+        let run = run_of_prefix(&format!("$argon2id$v=19$m=64,t={passes},p=1")).expect("allowed");
         known.learn(run);
         known.learn(run);
     }

@@ -252,7 +252,7 @@ mod tests {
         push(&mut backlog, page(2, Priority::Reserved));
         assert_eq!(backlog.push(page(3, Priority::Normal)).map(numbers), Err(QueueFull));
         push(&mut backlog, lookup(4, 4));
-        assert_eq!(backlog.push(lookup(5, 5)).map(numbers), Err(QueueFull), "nobody has more waiting");
+        assert_eq!(backlog.push(lookup(5, 5)).map(numbers), Err(QueueFull), "no account has more queued");
         assert_eq!(numbers(backlog.take(ALL, 1)), [4, 1, 2]);
     }
 

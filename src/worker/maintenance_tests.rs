@@ -1,4 +1,4 @@
-//! The threads, with a store in memory.
+//! The maintenance threads, with a store in memory.
 
 use super::*;
 use crate::model::{MetricKey, MetricValue, NewPoint, Point, PointFilter};
@@ -85,7 +85,7 @@ fn setting_a_retention_removes_old_points() {
     }
 }
 
-/// Panics whenever somebody connects, as long as there are any of `panics` left.
+/// Panics at the first `panics` connections.
 struct Fragile {
     inner: Arc<dyn StoreFactory>,
     panics: AtomicU64,
@@ -117,7 +117,7 @@ fn the_threads_survive_a_panic() {
     let mut clock = SystemClock::new();
     let deadline = clock.now() + DEADLINE;
     while fragile.panics.load(Ordering::Relaxed) > 0 {
-        assert!(clock.now() < deadline, "nobody connects");
+        assert!(clock.now() < deadline, "no thread connects");
         thread::yield_now();
     }
     maintenance.set_retention(Some(Duration::from_secs(1800)));

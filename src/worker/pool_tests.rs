@@ -1,4 +1,4 @@
-//! Threads, and what they do with stores that fail.
+//! Worker threads with stores that panic, fail or are locked.
 
 use super::*;
 use crate::clock::UnixSeconds;
@@ -78,26 +78,26 @@ fn a_worker_survives_a_panic_and_completes_its_jobs() {
     assert_eq!(threads, Some(("read_threads", 1)));
 }
 
-/// A store in which somebody holds a lock for so many questions.
-struct HeldFactory {
-    questions_left: Arc<AtomicUsize>,
-    patience: Option<LockRetryPolicy>,
+/// A store whose first `busy_left` checks of a login hit a lock timeout.
+struct LockedFactory {
+    busy_left: Arc<AtomicUsize>,
+    policy: Option<LockRetryPolicy>,
 }
 
-struct HeldStore(Box<dyn Store>, Arc<AtomicUsize>);
+struct LockedStore(Box<dyn Store>, Arc<AtomicUsize>);
 
-impl StoreFactory for HeldFactory {
+impl StoreFactory for LockedFactory {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
         let memory = crate::store::open(&crate::store::Location::Memory)?;
-        Ok(Box::new(HeldStore(memory.connect()?, Arc::clone(&self.questions_left))))
+        Ok(Box::new(LockedStore(memory.connect()?, Arc::clone(&self.busy_left))))
     }
 
     fn lock_retry_policy(&self) -> Option<LockRetryPolicy> {
-        self.patience
+        self.policy
     }
 }
 
-impl Store for HeldStore {
+impl Store for LockedStore {
     fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
         self.0.write(writes)
     }
@@ -115,7 +115,7 @@ impl Store for HeldStore {
     }
 }
 
-impl RegistryStore for HeldStore {
+impl RegistryStore for LockedStore {
     fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
         let left = self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_ok() { Err(StoreError::Busy) } else { self.0.registry().is_current(login) }
@@ -150,62 +150,62 @@ impl RegistryStore for HeldStore {
     }
 }
 
-/// What comes of a job that has so much time `left` where a lock is held for three questions, and how many
-/// of them are not asked.
-fn result_where_held(
-    patience: Option<LockRetryPolicy>,
+/// The result of a job with `left` until its deadline on a store that is busy three times, and how many of these times
+/// are left.
+fn result_while_locked(
+    policy: Option<LockRetryPolicy>,
     left: Duration,
     work: Work,
 ) -> (Result<WorkResult, WorkError>, usize) {
-    let questions_left = Arc::new(AtomicUsize::new(3));
-    let factory = HeldFactory { questions_left: Arc::clone(&questions_left), patience };
+    let busy_left = Arc::new(AtomicUsize::new(3));
+    let factory = LockedFactory { busy_left: Arc::clone(&busy_left), policy };
     let (mut pool, woken) = pool_on(Arc::new(factory));
     let mut clock = pool.shared.clock;
     pool.try_submit(Job { deadline: clock.now() + left, work, ..job(1) }).unwrap();
-    (result(&mut pool, &woken), questions_left.load(Ordering::Relaxed))
+    (result(&mut pool, &woken), busy_left.load(Ordering::Relaxed))
 }
 
 #[test]
 fn a_locked_write_is_retried_until_its_deadline() {
     let minute = Duration::from_secs(60);
-    let patience = Some(LockRetryPolicy { lock_timeout: minute, reserve: 3 * minute });
-    let held = |patience, left| {
-        let (result, left) = result_where_held(patience, left, job(1).work);
+    let policy = Some(LockRetryPolicy { lock_timeout: minute, reserve: 3 * minute });
+    let locked = |policy, left| {
+        let (result, left) = result_while_locked(policy, left, job(1).work);
         (result.map(|_| ()), left)
     };
     let gone = Err(WorkError::Store(StoreError::NotCurrent));
-    assert_eq!(held(patience, 4 * minute), (gone, 0), "the store answers in the end");
-    assert_eq!(held(patience, 5 * minute / 2), (Err(BUSY), 2), "once more, and that is it");
-    assert_eq!(held(patience, minute), (Err(BUSY), 2), "a page has waited for its turn only");
+    assert_eq!(locked(policy, 4 * minute), (gone, 0), "the store answers in the end");
+    assert_eq!(locked(policy, 5 * minute / 2), (Err(BUSY), 2), "the last attempt");
+    assert_eq!(locked(policy, minute), (Err(BUSY), 2), "a page is always tried");
     let current = Some(Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") });
     let lookup = Work::Read(Read::FindToken { token: TokenHash([0; 32]), current, now: UnixSeconds(0) });
-    let (result, questions_left) = result_where_held(patience, minute, lookup);
-    assert_eq!((result.map(|_| ()), questions_left), (Err(BUSY), 3), "too late to begin");
-    assert_eq!(held(None, 4 * minute), (Err(BUSY), 2), "the store has waited itself");
+    let (result, busy_left) = result_while_locked(policy, minute, lookup);
+    assert_eq!((result.map(|_| ()), busy_left), (Err(BUSY), 3), "too late to begin");
+    assert_eq!(locked(None, 4 * minute), (Err(BUSY), 2), "the store has waited itself");
 }
 
 #[test]
 fn only_one_read_of_a_batch_waits_for_a_lock() {
-    let questions_left = Arc::new(AtomicUsize::new(3));
-    let factory = HeldFactory { questions_left: Arc::clone(&questions_left), patience: None };
-    let mut tools =
+    let busy_left = Arc::new(AtomicUsize::new(3));
+    let factory = LockedFactory { busy_left: Arc::clone(&busy_left), policy: None };
+    let mut context =
         WorkerContext::new(Arc::new(factory), known_costs(Cost { memory_kib: 64, passes: 1, lanes: 1 }));
     let lookup = Work::Read(Read::FindCredentials { name: VmName::from_store("a") });
-    let results = tools.run(vec![job(1).work, lookup, job(2).work, job(3).work]);
+    let results = context.run(vec![job(1).work, lookup, job(2).work, job(3).work]);
     assert_eq!(results.len(), 4);
     assert!(matches!(results[1], Ok(WorkResult::Credentials(None))), "{results:?}");
     for at in [0, 2, 3] {
         assert!(matches!(&results[at], Err(error) if *error == BUSY), "{results:?}");
     }
-    assert_eq!(questions_left.load(Ordering::Relaxed), 2, "one has waited for all");
+    assert_eq!(busy_left.load(Ordering::Relaxed), 2, "one has waited for all");
 }
 
 #[test]
 fn an_abandoned_job_does_not_run() {
     let (mut pool, woken) = pool();
-    let given_up = job(1);
-    given_up.state.abandon();
-    pool.try_submit(given_up).unwrap();
+    let abandoned = job(1);
+    abandoned.state.abandon();
+    pool.try_submit(abandoned).unwrap();
     pool.try_submit(job(2)).unwrap();
     pool.notify_workers();
     assert!(matches!(result(&mut pool, &woken), Err(WorkError::Internal)), "the first to run panics");
