@@ -3,6 +3,7 @@
 //!
 //! Below the reactor nothing reads a clock: `now` is always an argument.
 
+use std::io::Write;
 use std::num::NonZeroU64;
 use std::ops::{Add, Sub};
 use std::sync::LazyLock;
@@ -95,16 +96,11 @@ impl HttpDate {
         let seconds = u64::try_from(now.0).unwrap_or(0).min(LAST_SECOND_OF_9999);
         let (days, second) = (seconds / SECONDS_PER_DAY, seconds % SECONDS_PER_DAY);
         let (year, month, day) = civil_date(days);
-        let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
-        // 1970-01-01 was a Thursday.
-        text[..3].copy_from_slice(&WEEKDAYS[(days % 7) as usize]);
-        text[8..11].copy_from_slice(&MONTHS[month as usize - 1]);
-        for (at, number) in [(5, day), (12, year / 100), (14, year % 100)] {
-            write_two_digits(number, &mut text[at..]);
-        }
-        for (at, number) in [(17, second / 3600), (20, second / 60 % 60), (23, second % 60)] {
-            write_two_digits(number, &mut text[at..]);
-        }
+        let (weekday, month) = (WEEKDAYS[(days % 7) as usize], MONTHS[month as usize - 1]);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        let mut text = [0; HTTP_DATE_BYTES];
+        write!(&mut text[..], "{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+            .expect("each field has a fixed width");
         HttpDate { at: now, text }
     }
 
@@ -119,11 +115,6 @@ impl HttpDate {
     pub fn as_bytes(&self) -> &[u8] {
         &self.text
     }
-}
-
-fn write_two_digits(number: u64, text: &mut [u8]) {
-    text[0] = b'0' + (number / 10 % 10) as u8;
-    text[1] = b'0' + (number % 10) as u8;
 }
 
 impl Sub<Duration> for UnixSeconds {
@@ -196,7 +187,7 @@ pub fn unix_now() -> UnixSeconds {
 
 /// Year, month and day of the Gregorian calendar, `days` after 1970-01-01. After Howard Hinnant's
 /// `civil_from_days`: years begin in March there, so that the leap day is the last.
-pub fn civil_date(days: u64) -> (u64, u64, u64) {
+fn civil_date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -211,11 +202,9 @@ const HTTP_DATE_BYTES: usize = 29;
 const SECONDS_PER_DAY: u64 = 86_400;
 const LAST_SECOND_OF_9999: u64 = 253_402_300_799;
 /// Starting with the weekday of 1970-01-01.
-const WEEKDAYS: [[u8; 3]; 7] = [*b"Thu", *b"Fri", *b"Sat", *b"Sun", *b"Mon", *b"Tue", *b"Wed"];
-const MONTHS: [[u8; 3]; 12] = [
-    *b"Jan", *b"Feb", *b"Mar", *b"Apr", *b"May", *b"Jun", *b"Jul", *b"Aug", *b"Sep", *b"Oct", *b"Nov",
-    *b"Dec",
-];
+const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 #[cfg(test)]
 mod tests {
