@@ -17,6 +17,7 @@ use crate::limits;
 use crate::work::Lane;
 
 /// The queued jobs.
+#[derive(Default)]
 pub struct Backlog {
     jobs: FairQueue<Job>,
     /// Jobs that run after the others.
@@ -65,15 +66,7 @@ impl BatchPolicy {
 impl Backlog {
     /// An empty one for at most `jobs_max` jobs.
     pub fn new(jobs_max: usize) -> Backlog {
-        Backlog {
-            jobs: FairQueue::new(),
-            low_priority: FairQueue::new(),
-            passed_over: 0,
-            pages: VecDeque::new(),
-            retries: VecDeque::new(),
-            is_retry_next: false,
-            jobs_max,
-        }
+        Backlog { jobs_max, ..Backlog::default() }
     }
 
     /// Changes the limit; jobs that are queued stay.

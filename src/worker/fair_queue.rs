@@ -85,8 +85,8 @@ struct ScheduleEntry {
     accounts: Accounts,
 }
 
-impl<T> FairQueue<T> {
-    pub(crate) fn new() -> FairQueue<T> {
+impl<T> Default for FairQueue<T> {
+    fn default() -> FairQueue<T> {
         FairQueue {
             usage: BTreeMap::new(),
             flows: BTreeMap::new(),
@@ -99,7 +99,9 @@ impl<T> FairQueue<T> {
             retained: 0,
         }
     }
+}
 
+impl<T> FairQueue<T> {
     /// Adds a job.
     pub(crate) fn push(&mut self, accounts: Accounts, weight: usize, job: T) {
         self.forget_idle();
@@ -290,7 +292,7 @@ mod tests {
 
     /// A queue of the given accounts, weights and counts; each job is the index of its entry.
     fn queue(jobs: &[(Accounts, usize, usize)]) -> FairQueue<usize> {
-        let mut queue = FairQueue::new();
+        let mut queue = FairQueue::default();
         for (number, (accounts, weight, count)) in jobs.iter().enumerate() {
             (0..*count).for_each(|_| queue.push(*accounts, *weight, number));
         }
@@ -303,7 +305,7 @@ mod tests {
 
     #[test]
     fn jobs_of_one_account_are_first_in_first_out() {
-        let mut queue = FairQueue::new();
+        let mut queue = FairQueue::default();
         (0..100).for_each(|number| queue.push(connection(1), 1 + number % 7, number));
         assert_eq!(queue.weight(), (0..100).map(|number| 1 + number % 7).sum::<usize>());
         assert_eq!(next(&mut queue, 200), (0..100).collect::<Vec<_>>());
@@ -343,19 +345,19 @@ mod tests {
     #[test]
     fn a_source_and_a_vm_each_have_one_account() {
         // One source with many VMs, and a second source.
-        let mut one = FairQueue::new();
+        let mut one = FairQueue::default();
         (0..100).for_each(|vm| one.push(login(1, vm), 1, 1));
         next(&mut one, 10);
         one.push(login(2, 7), 1, 2);
         assert!(next(&mut one, 2).contains(&2));
         // Many sources with one VM, and another source with another VM.
-        let mut many = FairQueue::new();
+        let mut many = FairQueue::default();
         (0..100).for_each(|user| many.push(login(user, 1), 1, 1));
         next(&mut many, 10);
         many.push(login(200, 2), 1, 2);
         assert!(next(&mut many, 2).contains(&2));
         // A second source with the same VM as a source with many jobs.
-        let mut same = FairQueue::new();
+        let mut same = FairQueue::default();
         (0..100).for_each(|_| same.push(login(1, 1), 1, 1));
         next(&mut same, 10);
         same.push(login(2, 1), 1, 2);
@@ -367,7 +369,7 @@ mod tests {
             assert!(next(&mut same, 2).contains(&2));
         }
         // The same source with another VM.
-        let mut vms = FairQueue::new();
+        let mut vms = FairQueue::default();
         (0..100).for_each(|_| vms.push(login(1, 1), 1, 1));
         next(&mut vms, 10);
         vms.push(login(1, 2), 1, 2);
@@ -377,13 +379,13 @@ mod tests {
 
     #[test]
     fn the_newest_job_of_the_heaviest_account_is_evicted_for_a_lighter_one() {
-        let mut queue = FairQueue::new();
+        let mut queue = FairQueue::default();
         (0..5).for_each(|number| queue.push(login(1, 1), 1, number));
         (5..8).for_each(|number| queue.push(login(2, 2), 1, number));
         assert_eq!(queue.pop_newest_of_heaviest(login(1, 1), 1), None, "it is the heaviest itself");
         assert_eq!(queue.pop_newest_of_heaviest(login(3, 3), 1), Some(4));
         assert_eq!(queue.pop_newest_of_heaviest(login(2, 2), 1), None, "it would have as many");
-        let mut crowd = FairQueue::new();
+        let mut crowd = FairQueue::default();
         (0..5).for_each(|user| crowd.push(login(user as u32, 1), 1, user));
         assert_eq!(crowd.pop_newest_of_heaviest(login(9, 2), 1), Some(4), "the VM has the most");
         assert_eq!(crowd.pop_newest_of_heaviest(login(9, 1), 1), None);
@@ -392,7 +394,7 @@ mod tests {
 
     #[test]
     fn idle_accounts_are_forgotten() {
-        let mut queue = FairQueue::new();
+        let mut queue = FairQueue::default();
         queue.push(connection(0), 1, 0);
         for index in 1..10_000 {
             queue.push(connection(index), 1, 1);

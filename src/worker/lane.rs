@@ -16,6 +16,7 @@ pub(super) struct LaneQueue {
     arrived: Condvar,
 }
 
+#[derive(Default)]
 struct LaneState {
     jobs: Backlog,
     /// Threads, except for those that are stuck in an abandoned job.
@@ -46,19 +47,8 @@ pub(super) struct Pushed {
 
 impl LaneQueue {
     pub(super) fn new(jobs_max: usize, threads_max: usize, stuck_max: usize) -> LaneQueue {
-        let state = LaneState {
-            jobs: Backlog::new(jobs_max),
-            threads: 0,
-            threads_max,
-            idle: 0,
-            notified: 0,
-            running: BTreeSet::new(),
-            stuck: BTreeSet::new(),
-            stuck_max,
-            next_run: 1,
-            done: 0,
-            closed: false,
-        };
+        let jobs = Backlog::new(jobs_max);
+        let state = LaneState { jobs, threads_max, stuck_max, next_run: 1, ..LaneState::default() };
         LaneQueue { state: Mutex::new(state), arrived: Condvar::new() }
     }
 
