@@ -155,9 +155,9 @@ impl Hasher {
         version: Version,
         params: Params,
     ) -> Result<RawOutput, HashError> {
-        let output_length = params.output_len().unwrap_or(limits::PASSWORD_HASH_BYTES);
+        let length = params.output_len().unwrap_or(limits::PASSWORD_HASH_BYTES).min(Output::MAX_LENGTH);
         let block_count = params.block_count();
-        let mut output = RawOutput::new(output_length)?;
+        let mut output = RawOutput { bytes: [0; Output::MAX_LENGTH], length };
         let argon2 = Argon2::new(Algorithm::Argon2id, version, params);
         self.reserve(block_count)?;
         let password = password.expose().as_bytes();
@@ -166,7 +166,7 @@ impl Hasher {
         let result = argon2.hash_password_into_with_memory(
             password,
             salt,
-            &mut output.bytes[..output_length],
+            &mut output.bytes[..length],
             &mut self.blocks[..block_count],
         );
         result.map_err(HashError::because)?;
@@ -265,13 +265,6 @@ struct RawOutput {
 }
 
 impl RawOutput {
-    fn new(length: usize) -> Result<RawOutput, HashError> {
-        if length > Output::MAX_LENGTH {
-            return Err(HashError(format!("an output of {length} bytes is too long")));
-        }
-        Ok(RawOutput { bytes: [0; Output::MAX_LENGTH], length })
-    }
-
     fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
