@@ -78,17 +78,17 @@
 //!
 //! | question | answer in |
 //! | --- | --- |
-//! | who may run a command | `model/command_table.rs` (its row), `app/access.rs` |
+//! | who may run a command | `src/model/command_table.rs` (its row), `src/app/access.rs` |
 //! | which files a new command needs | `docs/architecture.md`, "How to add a command" |
-//! | how pipelined puts share a commit | `session/codec/text.rs` merges lines; `work/mod.rs` writes a batch of jobs |
-//! | which queued job runs next | `worker/backlog.rs`, `worker/fair_queue.rs` |
-//! | a client that leaves during a job | `dispatch/mod.rs`: `cancel`, `claim` |
-//! | the deadline of a request, or of a silent client | `dispatch/in_flight.rs`; `session/deadlines.rs` |
-//! | where delayed conversions and logins wait | `session/responses.rs`; `dispatch/delayed_logins.rs` |
-//! | accepting without free descriptors | `reactor/accept.rs` |
-//! | the WebSocket handshake | `framing/http/route.rs`, `session/codec/mod.rs`: `upgrade` |
-//! | PostgreSQL failover | `store/postgres/hosts.rs` |
-//! | the counters | `dispatch/counters.rs` |
+//! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `run` in [`work`] |
+//! | which queued job runs next | `src/worker/backlog.rs`, `src/worker/fair_queue.rs` |
+//! | a client that leaves during a job | `src/dispatch/mod.rs`: `cancel`, `drop_late` |
+//! | the deadline of a request, or of a silent client | `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |
+//! | where delayed conversions and logins wait | `src/session/responses.rs`; `src/dispatch/delayed_logins.rs` |
+//! | accepting without free descriptors | `src/reactor/accept.rs` |
+//! | the WebSocket handshake | `src/framing/http/route.rs`, `src/session/codec/mod.rs`: `upgrade` |
+//! | PostgreSQL failover | `src/store/postgres/hosts.rs` |
+//! | the counters | `src/dispatch/counters.rs` |
 //!
 //! ## Glossary
 //!

@@ -353,6 +353,7 @@ const PAGES: &[&str] = &[
     "docs/security.md",
     "docs/settings.md",
     "sql/README.md",
+    "src/lib.rs",
     "systemd/README.md",
 ];
 
