@@ -1,14 +1,15 @@
-//! `make bench`: what the daemon does and takes, measured beside what the machine gives at most.
+//! `make bench`: the daemon's speed and resource use, beside the limits of the machine and other servers.
 //!
-//! Every server is a process of its own on a core of its own, the load generator on another. Candidates take
-//! turns within each round, and what is told are medians of the rounds and of the rounds' ratios, so that
-//! other load on the machine slows down all of them. Nothing is left behind.
+//! Every server is a process of its own on a core of its own, the load generator on another. Candidates take turns within
+//! each round, and the figures are medians of the rounds and of the rounds' ratios, so that other load on the machine
+//! slows down all of them. All files are removed in the end.
 
-// Nobody imports a program.
+// No crate imports a program.
 #![allow(unreachable_pub, missing_docs)]
 
 mod echo;
 mod figures;
+mod generator;
 mod load;
 mod points;
 mod process;
@@ -22,25 +23,19 @@ use std::process::ExitCode;
 use figures::Line;
 use load::Load;
 use process::Cores;
+use vmherd::internals::sys::process::raise_descriptor_limit;
 
 fn main() -> ExitCode {
-    // Cargo says --bench to every benchmark.
+    // Cargo passes --bench to every benchmark.
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["echo", address] => {
-            vmherd::internals::sys::process::raise_descriptor_limit()
-                .expect("one may have what one may have");
-            echo::serve(address.parse().expect("an address"), None).expect("sockets work");
-        }
-        ["echo", address, bytes] => {
-            vmherd::internals::sys::process::raise_descriptor_limit()
-                .expect("one may have what one may have");
-            let bytes = Some(bytes.parse().expect("a number"));
+        ["echo", address, answer_bytes @ ..] => {
+            raise_descriptor_limit().expect("a process may raise its limit");
+            let bytes = answer_bytes.first().map(|bytes| bytes.parse().expect("a number"));
             echo::serve(address.parse().expect("an address"), bytes).expect("sockets work");
         }
         ["load", load] => {
-            vmherd::internals::sys::process::raise_descriptor_limit()
-                .expect("one may have what one may have");
+            raise_descriptor_limit().expect("a process may raise its limit");
             println!("{}", Load::from_json(load).run().to_line());
         }
         names if names.iter().all(|name| rows::ROWS.iter().any(|row| row.name == *name)) => run(names),
@@ -76,7 +71,7 @@ fn run(names: &[&str]) {
     );
 }
 
-/// What it was measured on.
+/// The machine, in words.
 fn machine(cores: &Cores, is_first: bool) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let processor = read("/proc/cpuinfo");

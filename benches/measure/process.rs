@@ -1,4 +1,4 @@
-//! What is measured and beside what: processes that are started, looked at and ended here.
+//! The servers that are measured: processes that are started, observed and ended here.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -10,10 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::load::{Load, Outcome};
 use crate::sys;
 
-/// Which cores are whose.
+/// The cores of the servers and of the load generator.
 #[derive(Clone, Debug)]
 pub struct Cores {
     pub all: Vec<usize>,
@@ -41,36 +40,11 @@ impl Cores {
     }
 
     /// Starts `command` on `cores`.
-    fn start(&self, cores: &[usize], command: &mut Command) -> Child {
+    pub fn start(&self, cores: &[usize], command: &mut Command) -> Child {
         sys::pin(cores);
         let child = command.spawn();
         sys::pin(&self.all);
         child.unwrap_or_else(|error| panic!("{command:?} can't be run: {error}"))
-    }
-
-    /// Runs `load` in a process of its own.
-    pub fn measure(&self, load: &Load) -> Outcome {
-        let output = self
-            .start(&self.generator, own_program("load").arg(load.to_json()).stdout(Stdio::piped()))
-            .wait_with_output()
-            .expect("it ends");
-        let line = String::from_utf8_lossy(&output.stdout);
-        Outcome::from_line(&line).unwrap_or_else(|| panic!("the generator failed on {load:?}"))
-    }
-
-    /// Starts `load` and leaves it to itself.
-    pub fn begin(&self, load: &Load) -> Background {
-        Background(self.start(&self.all, own_program("load").arg(load.to_json()).stdout(Stdio::null())))
-    }
-}
-
-/// A load that goes on; killed when this is dropped.
-pub struct Background(Child);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -90,14 +64,14 @@ impl Server {
         Server { name: "sockets", address, child, folder: Folder::new_state() }.ready()
     }
 
-    /// VictoriaMetrics, if it is installed, and where it tells its counters.
+    /// VictoriaMetrics, if it is installed, and the address of its counters.
     pub fn victoria_metrics(cores: &Cores) -> Option<(Server, SocketAddr)> {
         let program = installed("victoria-metrics")?;
         let (address, counters, folder) = (free_address(), free_address(), Folder::new_data());
         let mut command = Command::new(program);
         command.arg(format!("-graphiteListenAddr={address}")).arg(format!("-httpListenAddr={counters}"));
         command.arg("-storageDataPath").arg(folder.path());
-        // Where there is one core it serves four connections at a time, for as long as they are open.
+        // On one core it serves four connections at a time, as long as they are open.
         command.args(["-retentionPeriod=100y", "-maxConcurrentInserts=1000", "-loggerLevel=ERROR"]);
         let child = cores.start(&cores.server, &mut command);
         Some((Server { name: "VictoriaMetrics", address, child, folder }.ready(), counters))
@@ -191,12 +165,18 @@ impl Server {
         self.folder.path().join("vmherd.sock")
     }
 
-    /// What the daemon has counted, asked over its own socket.
+    /// One of the daemon's counters.
+    pub fn counter(&self, name: &str) -> u64 {
+        let counters = self.counters();
+        counters[name].as_u64().unwrap_or_else(|| panic!("{name} is not in {counters}"))
+    }
+
+    /// The daemon's counters, over its own socket.
     pub fn counters(&self) -> serde_json::Value {
-        let mut stream = UnixStream::connect(self.own_socket()).expect("it listens");
-        stream.write_all(b"{\"command\": \"stats\", \"data\": {}}\n").expect("it reads");
+        let mut stream = UnixStream::connect(self.own_socket()).expect("the server listens");
+        stream.write_all(b"{\"command\": \"stats\", \"data\": {}}\n").expect("the server reads");
         let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).expect("it answers");
+        BufReader::new(stream).read_line(&mut line).expect("the server answers");
         serde_json::from_str::<serde_json::Value>(&line).expect("it is JSON")["data"].take()
     }
 
@@ -205,31 +185,39 @@ impl Server {
         self.child.id()
     }
 
-    /// What the line `field` of its status says, in KiB.
+    /// The `field` of its status in /proc, in KiB.
     pub fn status_kib(&self, field: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the system tells");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the system reports it");
         line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("a number of KiB")
     }
 
-    /// Bytes that it has had written to disks.
+    /// Bytes that it has written to disks.
     pub fn written_bytes(&self) -> u64 {
-        let io = fs::read_to_string(format!("/proc/{}/io", self.id())).expect("one's own processes");
-        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).expect("the system tells");
+        let io = fs::read_to_string(format!("/proc/{}/io", self.id())).expect("a child's file");
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).expect("the system reports it");
         line.parse().expect("a number")
     }
 
-    /// Has the system forget how much memory it had at most.
-    pub fn forget_peak(&self) {
-        fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("one's own processes");
+    /// Resets the peak of its memory.
+    pub fn reset_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("a child's file");
+    }
+
+    /// Waits until it has used so much more processor time.
+    pub fn wait_for_processor_time(&self, time: Duration) {
+        let before = processor_time(self.id());
+        while processor_time(self.id()) < before + time {
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// One request, and the line that answers it.
     pub fn ask(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).expect("it listens");
-        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut stream = TcpStream::connect(self.address).expect("the server listens");
+        stream.write_all(request.as_bytes()).expect("the server reads");
         let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).expect("it answers");
+        BufReader::new(stream).read_line(&mut line).expect("the server answers");
         line
     }
 }
@@ -271,9 +259,9 @@ impl Drop for Folder {
     }
 }
 
-/// What the threads of the process `id` have run, those that have ended left out.
+/// The processor time of the threads of the process `id`, without those that have ended.
 pub fn processor_time(id: u32) -> Duration {
-    let tasks = fs::read_dir(format!("/proc/{id}/task")).expect("it runs");
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).expect("the process runs");
     let times = tasks.flatten().filter_map(|task| {
         let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
         text.split_whitespace().next()?.parse::<u64>().ok()
@@ -281,14 +269,14 @@ pub fn processor_time(id: u32) -> Duration {
     Duration::from_nanos(times.sum())
 }
 
-/// What the calling thread has run.
+/// The processor time of the calling thread.
 pub fn own_thread_time() -> Duration {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("the system tells");
+    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("the system reports it");
     let nanoseconds = text.split_whitespace().next().and_then(|number| number.parse().ok());
     Duration::from_nanos(nanoseconds.expect("a number"))
 }
 
-/// The date, as the system tells it.
+/// The date.
 pub fn today() -> String {
     let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
     date.map_or_else(|_| "?".into(), |date| String::from_utf8_lossy(&date.stdout).trim_end().to_owned())
@@ -301,14 +289,14 @@ pub fn installed(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|program| program.exists())
 }
 
-/// This program, to do something else.
-fn own_program(part: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("the system tells"));
+/// This program, to run another `part` of it.
+pub fn own_program(part: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("the system reports it"));
     command.arg(part);
     command
 }
 
-/// An address of this host that nobody listens at.
+/// An unused address of this host.
 fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     listener.local_addr().expect("it is bound")

@@ -1,4 +1,4 @@
-//! Passwords: how many a second, and what others notice of it.
+//! Passwords: how many a second, and how they affect other clients.
 
 use std::thread;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use vmherd::internals::work::password::{Cost, Hasher};
 
 use super::ping::{PING, PONG};
 use super::stored::per_second;
-use super::{ROUNDS, TIME};
+use super::{ROUNDS, load};
 use crate::figures::{Line, Samples, Verdict, short};
 use crate::load::{Load, Outcome};
 use crate::process::{self, Cores, Folder, Server};
 
 const REGISTER: &str = "{\"command\": \"register\", \"data\": {\"vm_id\": \"vm-{n}\", \"ram\": 512, \"cpu\": 4, \
                         \"password\": \"securePass123\", \"disks\": []}}\n";
-const KNOWN: &str = "{\"command\": \"register\", \"data\": {\"vm_id\": \"known\", \"ram\": 512, \"cpu\": 4, \
+pub const KNOWN: &str = "{\"command\": \"register\", \"data\": {\"vm_id\": \"known\", \"ram\": 512, \"cpu\": 4, \
                      \"password\": \"securePass123\", \"disks\": []}}\n";
-const AUTHENTICATE: &str =
+pub const AUTHENTICATE: &str =
     "{\"command\": \"authenticate\", \"data\": {\"vm_id\": \"known\", \"password\": \"securePass123\"}}\n";
 
-const SUCCESS: &str = "{\"status\":\"success\"";
+pub const SUCCESS: &str = "{\"status\":\"success\"";
 
 /// Registrations and logins on the store in memory, beside as many threads that only hash.
 pub fn hashes(cores: &Cores) -> Vec<Line> {
@@ -32,9 +32,9 @@ pub fn hashes(cores: &Cores) -> Vec<Line> {
     let (mut registered, mut authenticated, mut bare) =
         (Hashing::default(), Hashing::default(), Hashing::default());
     for _ in 0..ROUNDS {
-        registered.add(cores.measure(&load(&server, REGISTER, SUCCESS, 16)));
+        registered.add(cores.measure(&sixteen(&server, REGISTER)));
         bare_hashes(threads, &mut bare);
-        authenticated.add(cores.measure(&load(&server, AUTHENTICATE, SUCCESS, 16)));
+        authenticated.add(cores.measure(&sixteen(&server, AUTHENTICATE)));
     }
     let line = |what: &str, own: &Hashing| {
         let ratio = own.rate.ratio(&bare.rate);
@@ -55,7 +55,7 @@ pub fn hashes(cores: &Cores) -> Vec<Line> {
     vec![line("register", &registered), line("authenticate", &authenticated)]
 }
 
-/// Hashes in a second, and the processor time of each, which holds where neighbours take the cores.
+/// Hashes in a second, and the processor time of each, which other load does not change.
 #[derive(Default)]
 struct Hashing {
     rate: Samples,
@@ -69,7 +69,7 @@ impl Hashing {
     }
 }
 
-/// What as many threads reach that do nothing else, at the priority of the daemon's.
+/// The same of as many threads that only hash, at the priority of the daemon's.
 fn bare_hashes(threads: usize, measured: &mut Hashing) {
     let cost = Cost {
         memory_kib: limits::ARGON2_MEMORY_KIB,
@@ -100,12 +100,10 @@ pub fn ping_meanwhile(cores: &Cores) -> Vec<Line> {
     server.ask(KNOWN);
     let (mut idle, mut busy, mut hashing) = (Samples::default(), Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
-        idle.push(cores.measure(&load(&server, PING, PONG, 1)).p99_us);
-        let logins =
-            Load { time: Duration::from_secs(60), ..load(&server, AUTHENTICATE, "{\"status\":\"s", 16) };
-        let logins = cores.begin(&logins);
-        wait_for_hashes(&server);
-        let pings = cores.measure(&load(&server, PING, PONG, 1));
+        idle.push(cores.measure(&load(&server, PING, PONG)).p99_us);
+        let logins = cores.begin(&Load { time: Duration::from_secs(60), ..sixteen(&server, AUTHENTICATE) });
+        server.wait_for_processor_time(Duration::from_millis(100));
+        let pings = cores.measure(&load(&server, PING, PONG));
         busy.push(pings.p99_us);
         hashing.push(pings.busy);
         drop(logins);
@@ -124,7 +122,7 @@ pub fn ping_meanwhile(cores: &Cores) -> Vec<Line> {
         ),
         verdict: match hashing.iter().all(|&running| running >= 0.9 * cores.all.len() as f64) {
             true => Verdict::at_most(5000.0, &busy).and(Verdict::at_most(3.0, &ratio)),
-            // Neighbours had the cores, so the threads were not what pings competed with.
+            // Other processes had the cores, so pings did not compete with the hashing threads.
             false => Verdict::Unclear,
         },
     }]
@@ -145,7 +143,7 @@ pub fn failed_logins(cores: &Cores) -> Vec<Line> {
     for _ in 0..ROUNDS {
         for ((name, times), cpu_ms) in names.iter().zip(&mut times).zip(&mut cpu_ms) {
             let login = AUTHENTICATE.replace("known", name).replace("securePass123", "notThePassword");
-            let outcome = cores.measure(&load(&server, &login, "{\"status\":\"error\"", 1));
+            let outcome = cores.measure(&load(&server, &login, "{\"status\":\"error\""));
             times.push(outcome.p50_us / 1e3);
             cpu_ms.push(outcome.cpu_us / 1e3);
         }
@@ -168,27 +166,6 @@ pub fn failed_logins(cores: &Cores) -> Vec<Line> {
     }]
 }
 
-/// Waits until the daemon's threads that hash have run for a while.
-fn wait_for_hashes(server: &Server) {
-    let before = process::processor_time(server.id());
-    while process::processor_time(server.id()) < before + Duration::from_millis(100) {
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn load(server: &Server, request: &str, answer: &str, connections: usize) -> Load {
-    Load {
-        address: server.address,
-        server: server.id(),
-        connections,
-        idle: 0,
-        depth: 1,
-        time: TIME,
-        request: request.into(),
-        answer: answer.into(),
-        lines: 1,
-        is_websocket: false,
-        stride: 0,
-        prelude: None,
-    }
+fn sixteen(server: &Server, request: &str) -> Load {
+    Load { connections: 16, ..load(server, request, SUCCESS) }
 }

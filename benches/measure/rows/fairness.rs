@@ -1,4 +1,4 @@
-//! What one client waits for while others want more than there is time for.
+//! How long one client waits while others request more than the daemon can do.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -8,40 +8,38 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::herd::{Herd, TOKEN};
+use super::auth::{AUTHENTICATE, KNOWN, SUCCESS};
 use super::ping::PING;
-use super::{ROUNDS, TIME};
+use super::seeded_store::{SeededStore, TOKEN};
+use super::{ROUNDS, TIME, load};
 use crate::figures::{Line, Samples, Verdict, short};
-use crate::load::Load;
+use crate::load::{Load, PUT};
 use crate::process::{Cores, Server};
 
-const KNOWN: &str = "{\"command\": \"register\", \"data\": {\"vm_id\": \"known\", \"ram\": 512, \"cpu\": 4, \
-                     \"password\": \"securePass123\", \"disks\": []}}\n";
-const AUTHENTICATE: &str =
-    "{\"command\": \"authenticate\", \"data\": {\"vm_id\": \"known\", \"password\": \"securePass123\"}}\n";
 const GUESS: &str =
     "{\"command\": \"authenticate\", \"data\": {\"vm_id\": \"known\", \"password\": \"securePass124\"}}\n";
-const SUCCESS: &str = "{\"status\":\"success\"";
 const LIST: &str = "{\"action\": \"list_all_vms\"}\n";
 /// Longer than all that is measured beside it.
 const LONG: Duration = Duration::from_secs(120);
+/// Processor time after which a server is busy.
+const BUSY: Duration = Duration::from_millis(300);
 /// What another client may wait for, in microseconds.
 const WAIT_US_MAX: f64 = 250_000.0;
 
 /// Updates by token beside a hundred clients that list all VMs.
 pub fn lookups(cores: &Cores) -> Vec<Line> {
-    let herd = Herd::new(20_000, 1);
-    let server = Server::vmherd_on(cores, &cores.all, &herd.location, &[]);
+    let seeded = SeededStore::new(20_000, 1);
+    let server = Server::vmherd_on(cores, &cores.all, &seeded.location, &[]);
     let prelude = Some(PING.to_owned());
-    let lists = Load { time: LONG, prelude, ..load(&server, LIST, "{", 100) };
+    let lists = Load { time: LONG, prelude, connections: 100, ..load(&server, LIST, "{") };
     vec![beside(cores, &server, &update(&server), &lists, "100 clients that list 20 000 VMs")]
 }
 
 /// Updates beside forty clients that put a thousand points at a time.
 pub fn updates(cores: &Cores) -> Vec<Line> {
-    let herd = Herd::new(1000, 1);
-    let server = Server::vmherd_on(cores, &cores.all, &herd.location, &[]);
-    let puts = Load { time: LONG, depth: 1000, lines: 2, ..load(&server, "{put}", "ok", 40) };
+    let seeded = SeededStore::new(1000, 1);
+    let server = Server::vmherd_on(cores, &cores.all, &seeded.location, &[]);
+    let puts = Load { time: LONG, connections: 40, depth: 1000, lines: 2, ..load(&server, PUT, "ok") };
     vec![beside(cores, &server, &update(&server), &puts, "40 clients that put 1 000 points at a time")]
 }
 
@@ -50,30 +48,30 @@ fn beside(cores: &Cores, server: &Server, update: &Load, others: &Load, what: &s
     for _ in 0..ROUNDS {
         idle.push(cores.measure(update).p99_us);
         let background = cores.begin(others);
-        wait_for_work(server);
+        server.wait_for_processor_time(BUSY);
         busy.push(cores.measure(update).p99_us);
         drop(background);
     }
     line(&format!("update by token, p99 beside {what}"), &idle, &busy)
 }
 
-/// Logins beside a stranger who guesses on three hundred connections from another address.
+/// Logins beside a client that guesses passwords on three hundred connections from another address.
 pub fn logins(cores: &Cores) -> Vec<Line> {
     let server = Server::vmherd_on(cores, &cores.all, "memory:", &[]);
     server.ask(KNOWN);
-    let login = load(&server, AUTHENTICATE, SUCCESS, 1);
+    let login = Load { time: 2 * TIME, ..load(&server, AUTHENTICATE, SUCCESS) };
     let (mut idle, mut busy) = (Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
         idle.push(cores.measure(&login).p99_us);
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| guess(server.address, &is_over));
-            wait_for_work(&server);
+            server.wait_for_processor_time(BUSY);
             busy.push(cores.measure(&login).p99_us);
             is_over.store(true, Ordering::Relaxed);
         });
     }
-    vec![line("login, p99 beside a stranger who guesses on 300 connections", &idle, &busy)]
+    vec![line("login, p99 beside a client that guesses on 300 connections", &idle, &busy)]
 }
 
 fn line(figure: &str, idle: &Samples, busy: &Samples) -> Line {
@@ -81,7 +79,7 @@ fn line(figure: &str, idle: &Samples, busy: &Samples) -> Line {
         figure: figure.into(),
         wanted: "< 250 ms".into(),
         measured: format!("{:.1} ms", busy.median() / 1e3),
-        beside: format!("{} µs where nobody else asks", short(idle.median())),
+        beside: format!("{} µs without others", short(idle.median())),
         verdict: Verdict::at_most(WAIT_US_MAX, busy),
     }
 }
@@ -90,7 +88,7 @@ fn line(figure: &str, idle: &Samples, busy: &Samples) -> Line {
 fn guess(address: SocketAddr, is_over: &AtomicBool) {
     let connect = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0)).into()).expect("this host's");
+        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0)).into()).expect("an address of this host");
         socket.connect(&address.into()).expect("it listens");
         let mut stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(LONG)).expect("a TCP socket");
@@ -111,32 +109,7 @@ fn guess(address: SocketAddr, is_over: &AtomicBool) {
     }
 }
 
-/// Waits until the server has run for a while.
-fn wait_for_work(server: &Server) {
-    let before = crate::process::processor_time(server.id());
-    while crate::process::processor_time(server.id()) < before + Duration::from_millis(300) {
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
 fn update(server: &Server) -> Load {
     let update = format!("{{\"command\": \"update\", \"data\": {{\"token\": \"{TOKEN}\", \"ram\": 512}}}}\n");
-    load(server, &update, SUCCESS, 1)
-}
-
-fn load(server: &Server, request: &str, answer: &str, connections: usize) -> Load {
-    Load {
-        address: server.address,
-        server: server.id(),
-        connections,
-        idle: 0,
-        depth: 1,
-        time: 2 * TIME,
-        request: request.into(),
-        answer: answer.into(),
-        lines: 1,
-        is_websocket: false,
-        stride: 0,
-        prelude: None,
-    }
+    Load { time: 2 * TIME, ..load(server, &update, SUCCESS) }
 }

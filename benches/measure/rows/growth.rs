@@ -1,16 +1,16 @@
-//! What a request costs the daemon as there is more of everything.
+//! The processor time of a request as connections and VMs grow.
 
-use super::herd::Herd;
 use super::ping::{PING, PONG};
+use super::seeded_store::SeededStore;
 use super::stored::{TOKEN_ANSWER, TOKEN_REQUEST};
-use super::{ROUNDS, TIME};
+use super::{ROUNDS, load};
 use crate::figures::{Line, Samples, Verdict, short};
 use crate::load::Load;
 use crate::process::{Cores, Server};
 
 /// VMs that are connected.
 const CONNECTED: usize = 1000;
-/// How much dearer the largest may be than the smallest.
+/// The largest costs at most so many times the smallest.
 const GROWTH_WANTED: f64 = 1.2;
 
 /// Pings of ever more connections, and of 64 while ever more others are open and idle.
@@ -21,11 +21,11 @@ pub fn connections(cores: &Cores) -> Vec<Line> {
     let (echo, mut of_echo) = (Server::echo(cores), busy.map(|_| Samples::default()));
     for _ in 0..ROUNDS {
         for ((connections, own), limit) in busy.into_iter().zip(&mut of_busy).zip(&mut of_echo) {
-            own.push(cores.measure(&Load { connections, ..load(&server, PING.into(), PONG) }).cpu_us);
-            limit.push(cores.measure(&Load { connections, ..load(&echo, PING.into(), PING) }).cpu_us);
+            own.push(cores.measure(&Load { connections, ..load(&server, PING, PONG) }).cpu_us);
+            limit.push(cores.measure(&Load { connections, ..load(&echo, PING, PING) }).cpu_us);
         }
         for (idle, samples) in idle.into_iter().zip(&mut of_idle) {
-            let load = Load { idle, ..load(&server, PING.into(), PONG) };
+            let load = Load { connections: 64, idle, ..load(&server, PING, PONG) };
             samples.push(cores.measure(&load).cpu_us);
         }
     }
@@ -37,13 +37,13 @@ pub fn connections(cores: &Cores) -> Vec<Line> {
 
 /// Token authentication among ever more VMs, a thousand of which are connected, from all over the table.
 pub fn vms(cores: &Cores) -> Vec<Line> {
-    let herds = [1000, 100_000, 1_000_000].map(|vms| Herd::new(vms, 1));
-    let strides: Vec<usize> = herds.iter().map(|herd| herd.spread_tokens(CONNECTED)).collect();
-    let servers: Vec<Server> = herds.iter().map(|herd| Server::vmherd(cores, &herd.location, &[])).collect();
+    let stores = [1000, 100_000, 1_000_000].map(|vms| SeededStore::new(vms, 1));
+    let strides: Vec<usize> = stores.iter().map(|seeded| seeded.spread_tokens(CONNECTED)).collect();
+    let servers: Vec<Server> = stores.iter().map(|seeded| Server::vmherd(cores, &seeded.location, &[])).collect();
     let mut cpu_us = [(); 3].map(|()| Samples::default());
     for _ in 0..ROUNDS {
         for ((server, stride), samples) in servers.iter().zip(&strides).zip(&mut cpu_us) {
-            let load = load(server, TOKEN_REQUEST.into(), TOKEN_ANSWER);
+            let load = load(server, TOKEN_REQUEST, TOKEN_ANSWER);
             let load = Load { connections: CONNECTED, stride: *stride, ..load };
             samples.push(cores.measure(&load).cpu_us);
         }
@@ -55,7 +55,7 @@ pub fn vms(cores: &Cores) -> Vec<Line> {
 }
 
 fn line(figure: &str, cpu_us: &[Samples]) -> Line {
-    // One alone may be dear as well: nobody shares a turn with it.
+    // One connection alone may cost more: it shares its tick with no other.
     let (many, fewer) = cpu_us.split_last().expect("there are some");
     let cheapest = fewer[1..].iter().fold(fewer[0].clone(), |least, one| least.zip(one, f64::min));
     let ratio = many.ratio(&cheapest);
@@ -66,22 +66,5 @@ fn line(figure: &str, cpu_us: &[Samples]) -> Line {
         measured: format!("{} µs", medians.join(", ")),
         beside: format!("{:.2} × the cheapest of fewer", ratio.median()),
         verdict: Verdict::at_most(GROWTH_WANTED, &ratio),
-    }
-}
-
-fn load(server: &Server, request: String, answer: &str) -> Load {
-    Load {
-        address: server.address,
-        server: server.id(),
-        connections: 64,
-        idle: 0,
-        depth: 1,
-        time: TIME,
-        request,
-        answer: answer.into(),
-        lines: 1,
-        is_websocket: false,
-        stride: 0,
-        prelude: None,
     }
 }

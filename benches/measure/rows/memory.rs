@@ -1,4 +1,4 @@
-//! What the daemon takes.
+//! The daemon's memory.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,10 +15,10 @@ const RESIDENT_KIB_WANTED: f64 = 4.5 * 1024.0;
 
 /// Memory of the process for each connection that has had an answer and waits.
 pub fn idle_connections(cores: &Cores) -> Vec<Line> {
-    vmherd::internals::sys::process::raise_descriptor_limit().expect("one may have what one may have");
+    vmherd::internals::sys::process::raise_descriptor_limit().expect("a process may raise its limit");
     let mut measured: Vec<(&str, Samples)> = Vec::new();
     for round in 0..ROUNDS {
-        // New ones each time: what a process has once had of memory it may keep.
+        // New processes each time: a process may keep memory that it has had once.
         for (at, candidate) in candidates(cores).iter().enumerate() {
             if round == 0 {
                 measured.push((candidate.server.name, Samples::default()));
@@ -39,7 +39,7 @@ pub fn idle_connections(cores: &Cores) -> Vec<Line> {
 }
 
 pub fn bytes_per_connection(candidate: &Candidate) -> f64 {
-    // What the first connection needs is no connection's own.
+    // The first connection also needs memory that all share.
     let first = connect(candidate);
     let before = candidate.server.status_kib("RssAnon");
     let connections: Vec<TcpStream> = (0..IDLE).map(|_| connect(candidate)).collect();
@@ -66,7 +66,7 @@ fn connect(candidate: &Candidate) -> TcpStream {
     stream
 }
 
-/// What a daemon has in memory that has made its store and answered one ping.
+/// Memory of a daemon that has made its store and answered one ping.
 pub fn at_start(cores: &Cores) -> Vec<Line> {
     let (mut resident, mut own, mut redis) = (Samples::default(), Samples::default(), None);
     for _ in 0..ROUNDS {

@@ -1,4 +1,4 @@
-//! Points that are put, as lines of text, one reply each.
+//! Puts of points as lines of text, one reply each.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 use rusqlite::{Connection, params};
 
-use super::herd::Herd;
 use super::ping::{Candidate, Measured, rate_line};
-use super::{ROUNDS, TIME, postgres};
+use super::seeded_store::SeededStore;
+use super::{ROUNDS, TIME, load, postgres};
 use crate::figures::{Line, Samples, Verdict, short};
 use crate::load::{Load, PUT};
 use crate::points::{Batches, Drawn, METRICS, Points, key, put_line};
@@ -22,14 +22,12 @@ use crate::sys;
 pub fn put(cores: &Cores) -> Vec<Line> {
     let folder = Folder::new_data();
     let store = format!("sqlite:{}", folder.path().join("store").display());
-    let mut behind = Server::vmherd(cores, &store, &["--metrics-durability", "memory"]);
-    behind.name = "vmherd with SQLite behind";
-    let candidate =
-        |server, answer, lines| Candidate { server, request: PUT, answer, lines, is_websocket: false };
+    let mut write_behind = Server::vmherd(cores, &store, &["--metrics-durability", "memory"]);
+    write_behind.name = "vmherd with write-behind to SQLite";
     let candidates = [
-        candidate(Server::vmherd(cores, "memory:", &[]), OK, OK_LINES),
-        candidate(Server::answering(cores, OK.len()), "xxx\n", 1),
-        candidate(behind, OK, OK_LINES),
+        Candidate::new(Server::vmherd(cores, "memory:", &[]), PUT, OK, OK_LINES),
+        Candidate::new(Server::answering(cores, OK.len()), PUT, "xxx\n", 1),
+        Candidate::new(write_behind, PUT, OK, OK_LINES),
     ];
     let mut measured: Vec<Measured> = candidates.iter().map(|_| Measured::default()).collect();
     let (mut own, mut peer) = (Streamed::default(), Streamed::default());
@@ -56,7 +54,7 @@ pub fn put(cores: &Cores) -> Vec<Line> {
             measured: own.to_string(),
             beside: format!(
                 "{ratio} × VictoriaMetrics, which gets lines of Graphite and answers nothing: until it has closed \
-                 all of the connections behind the last one; its counter then shows all ({peer})"
+                 all connections after their last line; its counter then shows all ({peer})"
             ),
             verdict: Verdict::at_least(1.0, &ratio),
         }
@@ -64,7 +62,7 @@ pub fn put(cores: &Cores) -> Vec<Line> {
     lines
 }
 
-/// What a server takes of points that are sent as fast as its sockets take them.
+/// Points that a server stores of a stream as fast as its sockets take it.
 #[derive(Default)]
 struct Streamed {
     rate: Samples,
@@ -105,7 +103,7 @@ impl Streamed {
         }
         self.rate.push(points / begin.elapsed().as_secs_f64());
         self.cpu_us.push((processor_time(server.id()) - cpu).as_secs_f64() * 1e6 / points);
-        // It shows a second later what it counts.
+        // Its counter is a second late.
         while counters.zip(wanted).is_some_and(|(counters, wanted)| inserted(counters) < wanted) {
             assert!(begin.elapsed() < DEADLINE, "{} does not have all after {DEADLINE:?}", server.name);
             thread::sleep(Duration::from_millis(5));
@@ -184,9 +182,9 @@ fn inserted(counters: SocketAddr) -> f64 {
 
 /// Into a file, by 8 clients that have 64 points on their way each.
 pub fn durable(cores: &Cores) -> Vec<Line> {
-    let (herd, bare_herd) = (Herd::new(1, 1), Herd::new(1, 1));
-    let server = Server::vmherd(cores, &herd.location, &[]);
-    let mut bare = Bare::new(&bare_herd, WRITERS);
+    let (seeded, bare_seeded) = (SeededStore::new(1, 1), SeededStore::new(1, 1));
+    let server = Server::vmherd(cores, &seeded.location, &[]);
+    let mut bare = Bare::new(&bare_seeded, WRITERS);
     let compared = Durable::measure(cores, &server, |batch| {
         let (begin, mut count) = (Instant::now(), 0);
         while begin.elapsed() < TIME {
@@ -213,9 +211,9 @@ impl Durable {
         let mut durable = Durable { own: empty(), cpu_us: empty(), batch: empty(), bare: empty() };
         for _ in 0..ROUNDS {
             let before = server.counters();
-            let own = cores.measure(&load(server, WRITERS, WRITER_DEPTH));
+            let own = cores.measure(&put_load(server, WRITERS, WRITER_DEPTH));
             let after = server.counters();
-            let counted = |name: &str| (after[name].as_f64().zip(before[name].as_f64())).map(|(a, b)| a - b);
+            let counted = |name: &str| after[name].as_f64().zip(before[name].as_f64()).map(|(a, b)| a - b);
             let counted = |name: &str| counted(name).unwrap_or_else(|| panic!("{name} is not in {after}"));
             let batch = counted("points_put") / counted("write_batches_done");
             durable.own.push(own.rate);
@@ -249,15 +247,15 @@ impl Durable {
 
 /// One point at a time.
 pub fn single(cores: &Cores) -> Vec<Line> {
-    let (herd, bare_herd) = (Herd::new(1, 1), Herd::new(1, 1));
-    let server = Server::vmherd(cores, &herd.location, &[]);
-    let mut bare = Bare::new(&bare_herd, 1);
+    let (seeded, bare_seeded) = (SeededStore::new(1, 1), SeededStore::new(1, 1));
+    let server = Server::vmherd(cores, &seeded.location, &[]);
+    let mut bare = Bare::new(&bare_seeded, 1);
     let sockets = Server::answering(cores, OK.len());
     let bare_load = Load { lines: 1, answer: "xxx\n".into(), ..load(&sockets, 1, 1) };
-    let (mut own, mut commit, mut behind) = (Samples::default(), Samples::default(), Samples::default());
+    let (mut own, mut commit, mut round_trip) = (Samples::default(), Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
-        own.push(cores.measure(&load(&server, 1, 1)).p50_us);
-        behind.push(cores.measure(&bare_load).p50_us);
+        own.push(cores.measure(&put_load(&server, 1, 1)).p50_us);
+        round_trip.push(cores.measure(&bare_load).p50_us);
         sys::pin(&cores.server);
         let (begin, mut times) = (Instant::now(), Samples::default());
         while begin.elapsed() < TIME {
@@ -269,13 +267,13 @@ pub fn single(cores: &Cores) -> Vec<Line> {
         commit.push(times.median());
     }
     let ratio = own.ratio(&commit);
-    let both = commit.zip(&behind, |commit, sockets| commit + sockets);
+    let both = commit.zip(&round_trip, |commit, sockets| commit + sockets);
     vec![Line {
         figure: "metrics put, ok when committed, SQLite, one at a time, p50".into(),
         wanted: "≤ 1.15 × bare commit".into(),
         measured: format!("{own} µs"),
         beside: format!(
-            "{ratio} × a bare commit of one upsert ({} µs); {:.2} × that commit behind bare sockets ({} µs)",
+            "{ratio} × a bare commit of one upsert ({} µs); {:.2} × that commit and bare sockets ({} µs)",
             short(commit.median()),
             own.ratio(&both).median(),
             short(both.median())
@@ -288,10 +286,10 @@ pub fn single(cores: &Cores) -> Vec<Line> {
 pub fn postgres(cores: &Cores) -> Vec<Line> {
     let Some(cluster) = postgres::start(cores) else { return Vec::new() };
     let (database, bare_database) = (cluster.database(), cluster.database());
-    let herd = Herd::in_postgres(database.url(), 1, 1);
-    let bare_herd = Herd::in_postgres(bare_database.url(), 1, 1);
-    let server = Server::vmherd(cores, &herd.location, &[]);
-    let mut upserts = postgres::Upserts::new(&bare_herd.location, WRITERS, WRITER_DEPTH);
+    let seeded = SeededStore::in_postgres(database.url(), 1, 1);
+    let bare_seeded = SeededStore::in_postgres(bare_database.url(), 1, 1);
+    let server = Server::vmherd(cores, &seeded.location, &[]);
+    let mut upserts = postgres::Upserts::new(&bare_seeded.location, WRITERS, WRITER_DEPTH);
     let mut fastest = "";
     let compared = Durable::measure(cores, &server, |batch| {
         let (rate, name) = upserts.fastest(batch, TIME / 2);
@@ -301,21 +299,8 @@ pub fn postgres(cores: &Cores) -> Vec<Line> {
     vec![compared.line("PostgreSQL", &format!("the fastest bare loop, {fastest}"))]
 }
 
-fn load(server: &Server, connections: usize, depth: usize) -> Load {
-    Load {
-        address: server.address,
-        server: server.id(),
-        connections,
-        idle: 0,
-        depth,
-        time: TIME,
-        request: PUT.into(),
-        answer: OK.into(),
-        lines: OK_LINES,
-        is_websocket: false,
-        stride: 0,
-        prelude: None,
-    }
+fn put_load(server: &Server, connections: usize, depth: usize) -> Load {
+    Load { connections, depth, lines: OK_LINES, ..load(server, PUT, OK) }
 }
 
 /// A file of the same tables, and nothing between it and the statements.
@@ -327,8 +312,8 @@ struct Bare {
 }
 
 impl Bare {
-    fn new(herd: &Herd, hosts: usize) -> Bare {
-        let connection = herd.bare();
+    fn new(seeded: &SeededStore, hosts: usize) -> Bare {
+        let connection = seeded.bare();
         // As the daemon has them.
         for (name, value) in [("synchronous", "FULL"), ("temp_store", "MEMORY"), ("secure_delete", "FAST")] {
             connection.pragma_update(None, name, value).expect("a setting");

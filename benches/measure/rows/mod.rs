@@ -1,27 +1,28 @@
-//! What is measured.
+//! The figures, by name.
 
 mod auth;
 mod fairness;
 mod growth;
-mod herd;
 mod memory;
 mod metrics;
 mod ping;
 mod points;
 mod postgres;
+mod seeded_store;
 mod start;
 mod stored;
-mod turns;
+mod ticks;
 mod web;
 
 use std::time::Duration;
 
 use crate::figures::Line;
-use crate::process::{self, Cores};
+use crate::load::Load;
+use crate::process::{self, Cores, Server};
 
-/// A line or a few of the table.
+/// A few lines of the table.
 pub struct Row {
-    /// What it is asked for by.
+    /// The argument that selects it.
     pub name: &'static str,
     pub run: fn(&Cores) -> Vec<Line>,
 }
@@ -61,10 +62,10 @@ pub const ROWS: &[Row] = &[
     Row { name: "websocket", run: web::websocket },
     Row { name: "websocket-idle", run: web::idle_websockets },
     Row { name: "conversions", run: web::conversions },
-    Row { name: "turns", run: turns::largest_requests },
+    Row { name: "ticks", run: ticks::largest_requests },
 ];
 
-/// What of others could not be measured, since it is not installed.
+/// The servers that are not installed, so that they are not measured.
 pub fn missing() -> String {
     let peers = ["redis-server", "memcached", "nginx", "victoria-metrics"].into_iter();
     let peers = peers.filter(|peer| process::installed(peer).is_none());
@@ -76,6 +77,24 @@ pub fn missing() -> String {
     match &peers.chain(others).collect::<Vec<_>>()[..] {
         [] => String::new(),
         missing => format!("Not installed, so not measured: {}.", missing.join(", ")),
+    }
+}
+
+/// One connection that sends `request` again and again; each answer is one line that begins with `answer`.
+fn load(server: &Server, request: &str, answer: &str) -> Load {
+    Load {
+        address: server.address,
+        server: server.id(),
+        connections: 1,
+        idle: 0,
+        depth: 1,
+        time: TIME,
+        request: request.into(),
+        answer: answer.into(),
+        lines: 1,
+        is_websocket: false,
+        stride: 0,
+        prelude: None,
     }
 }
 

@@ -1,16 +1,16 @@
-//! The shortest request there is.
+//! The shortest request.
 
-use super::{ROUNDS, TIME};
+use super::{ROUNDS, load};
 use crate::figures::{Line, Samples, Verdict, short};
 use crate::load::{Load, Outcome};
 use crate::process::{Cores, Server};
 
 /// A ping, its line end included.
 pub const PING: &str = "{\"command\": \"ping\", \"data\": {}}\n";
-/// What the answer to it begins with.
+/// The start of the answer to it.
 pub const PONG: &str = "{\"status\":\"success\",\"message\":\"PONG\"";
 
-/// A server and what it is asked.
+/// A server, a request to it, and the start and the lines of the answer; over WebSocket its bytes.
 pub struct Candidate {
     pub server: Server,
     pub request: &'static str,
@@ -19,7 +19,7 @@ pub struct Candidate {
     pub is_websocket: bool,
 }
 
-/// What the rounds have measured of one candidate.
+/// The measurements of one candidate.
 #[derive(Default)]
 pub struct Measured {
     pub rate: Samples,
@@ -29,15 +29,11 @@ pub struct Measured {
 }
 
 pub fn one_at_a_time(cores: &Cores) -> Vec<Line> {
-    let (candidates, measured) = measure(cores, candidates(cores), 64, 1);
-    let ratio = measured[0].rate.ratio(&measured[1].rate);
-    vec![rate_line("JSON ping, 64 connections, one at a time", 0.95, &ratio, &candidates, &measured)]
+    vec![compared(cores, "JSON ping, 64 connections, one at a time", 0.95, candidates(cores), 1)]
 }
 
 pub fn pipelined(cores: &Cores) -> Vec<Line> {
-    let (candidates, measured) = measure(cores, candidates(cores), 64, 32);
-    let ratio = measured[0].rate.ratio(&measured[1].rate);
-    vec![rate_line("JSON ping, 64 connections × 32 pipelined", 0.65, &ratio, &candidates, &measured)]
+    vec![compared(cores, "JSON ping, 64 connections × 32 pipelined", 0.65, candidates(cores), 32)]
 }
 
 pub fn single(cores: &Cores) -> Vec<Line> {
@@ -58,46 +54,22 @@ pub fn single(cores: &Cores) -> Vec<Line> {
     }]
 }
 
-/// The daemon, the echo server and the peers that are there, in this order.
+/// The daemon, the echo server and the peers that are installed, in this order.
 pub fn candidates(cores: &Cores) -> Vec<Candidate> {
-    let vmherd = Server::vmherd(cores, "memory:", &[]);
     let mut candidates = vec![
-        Candidate { server: vmherd, request: PING, answer: PONG, lines: 1, is_websocket: false },
-        Candidate { server: Server::echo(cores), request: PING, answer: PING, lines: 1, is_websocket: false },
+        Candidate::new(Server::vmherd(cores, "memory:", &[]), PING, PONG, 1),
+        Candidate::new(Server::echo(cores), PING, PING, 1),
     ];
-    let redis = Server::redis(cores);
-    candidates.extend(redis.map(|server| Candidate {
-        server,
-        request: "PING\r\n",
-        answer: "+PONG",
-        lines: 1,
-        is_websocket: false,
-    }));
-    let memcached = Server::memcached(cores);
-    candidates.extend(memcached.map(|server| Candidate {
-        server,
-        request: "mn\r\n",
-        answer: "MN",
-        lines: 1,
-        is_websocket: false,
-    }));
-    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-    let nginx = Server::nginx(cores);
-    // Six header lines, an empty one, and the text.
-    candidates.extend(nginx.map(|server| Candidate {
-        server,
-        request,
-        answer: "HTTP/1.1 200",
-        lines: 8,
-        is_websocket: false,
-    }));
+    candidates.extend(Server::redis(cores).map(|server| Candidate::new(server, "PING\r\n", "+PONG", 1)));
+    candidates.extend(Server::memcached(cores).map(|server| Candidate::new(server, "mn\r\n", "MN", 1)));
+    candidates.extend(Candidate::nginx(cores));
     candidates
 }
 
-/// Rates of `candidates`, the first of which is ours and the second the echo server, 64 connections that ask one
-/// thing at a time.
-pub fn compared(cores: &Cores, figure: &str, wanted: f64, candidates: Vec<Candidate>) -> Line {
-    let (candidates, measured) = measure(cores, candidates, 64, 1);
+/// Rates of `candidates`, the first of which is the daemon and the second the echo server, with 64 connections that each
+/// have `depth` requests in flight.
+pub fn compared(cores: &Cores, figure: &str, wanted: f64, candidates: Vec<Candidate>, depth: usize) -> Line {
+    let (candidates, measured) = measure(cores, candidates, 64, depth);
     let ratio = measured[0].rate.ratio(&measured[1].rate);
     rate_line(figure, wanted, &ratio, &candidates, &measured)
 }
@@ -145,22 +117,22 @@ pub fn rate_line(
 }
 
 impl Candidate {
-    /// Asking it with so many connections, so many requests at once on each.
+    /// A `server` whose answer has so many `lines`.
+    pub fn new(server: Server, request: &'static str, answer: &'static str, lines: usize) -> Candidate {
+        Candidate { server, request, answer, lines, is_websocket: false }
+    }
+
+    /// nginx, if it is installed.
+    pub fn nginx(cores: &Cores) -> Option<Candidate> {
+        // Six header lines, an empty one, and the text.
+        let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        Some(Candidate::new(Server::nginx(cores)?, request, "HTTP/1.1 200", 8))
+    }
+
+    /// So many `connections` with `depth` requests in flight each.
     pub fn load(&self, connections: usize, depth: usize) -> Load {
-        Load {
-            address: self.server.address,
-            server: self.server.id(),
-            connections,
-            idle: 0,
-            depth,
-            time: TIME,
-            request: self.request.into(),
-            answer: self.answer.into(),
-            lines: self.lines,
-            is_websocket: self.is_websocket,
-            stride: 0,
-            prelude: None,
-        }
+        let load = load(&self.server, self.request, self.answer);
+        Load { connections, depth, lines: self.lines, is_websocket: self.is_websocket, ..load }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A million points that are there: how soon they are told, and what they take.
+//! A million stored points: the time to list them, and their memory and disk space.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -13,34 +13,34 @@ use vmherd::internals::limits::{METRIC_KEYS_MAX, SQLITE_CACHE_KIB};
 use vmherd::internals::model::{MetricKey, MetricValue, NewPoint, Point};
 use vmherd::internals::store;
 
-use super::herd::Herd;
+use super::seeded_store::SeededStore;
 use super::{ROUNDS, postgres};
 use crate::figures::{Line, Samples, Verdict, short};
 use crate::points::{key, put_line, value};
 use crate::process::{Cores, Server, processor_time};
 use crate::sys;
 
-/// Points told as lines, all of them.
+/// All points as lines.
 pub fn get(cores: &Cores) -> Vec<Line> {
     let in_memory = Server::vmherd(cores, "memory:", &[]);
     put_through(&in_memory);
-    let herd = Herd::new(1, 1);
-    put_into(&herd);
-    let in_file = Server::vmherd(cores, &herd.location, &[]);
+    let seeded = SeededStore::new(1, 1);
+    put_into(&seeded);
+    let in_file = Server::vmherd(cores, &seeded.location, &[]);
     let series: Vec<(String, Vec<(i64, f64)>)> = (0..SERIES).map(|at| (key(at), points_of(at))).collect();
-    let mut memory = Told::new("in memory", "formatting alone", 0.0);
-    let mut file = Told::new("SQLite", "one scan, formatted", SQLITE_CACHE_KIB as f64);
+    let mut memory = GetResults::new("in memory", "formatting alone", 0.0);
+    let mut file = GetResults::new("SQLite", "one scan, formatted", SQLITE_CACHE_KIB as f64);
     for _ in 0..ROUNDS {
         memory.add(cores, &in_memory, || format_all(&series));
-        file.add(cores, &in_file, || scan_and_format(&herd.bare()));
+        file.add(cores, &in_file, || scan_and_format(&seeded.bare()));
     }
     memory.add_stalled(&in_memory);
     file.add_stalled(&in_file);
     memory.lines().into_iter().chain(file.lines()).collect()
 }
 
-/// What the rounds have measured of one store.
-struct Told {
+/// The measurements of one store.
+struct GetResults {
     store: &'static str,
     bare_name: &'static str,
     own: Samples,
@@ -48,14 +48,14 @@ struct Told {
     growth: Samples,
     /// While the client takes nothing.
     stalled_growth: f64,
-    /// What a store that is read keeps.
+    /// What the store keeps of pages that it has read.
     cache_kib: f64,
 }
 
-impl Told {
-    fn new(store: &'static str, bare_name: &'static str, cache_kib: f64) -> Told {
+impl GetResults {
+    fn new(store: &'static str, bare_name: &'static str, cache_kib: f64) -> GetResults {
         let empty = Samples::default;
-        Told {
+        GetResults {
             store,
             bare_name,
             own: empty(),
@@ -66,9 +66,9 @@ impl Told {
         }
     }
 
-    /// Measures `server`, and `bare`, which tells how many bytes it made.
+    /// Measures `server`, and `bare`, which returns how many bytes it made.
     fn add(&mut self, cores: &Cores, server: &Server, bare: impl FnOnce() -> usize) {
-        server.forget_peak();
+        server.reset_peak();
         let before = server.status_kib("VmHWM");
         sys::pin(&cores.generator);
         let (seconds, bytes) = ask_all(server);
@@ -79,12 +79,12 @@ impl Told {
         let made = bare();
         self.bare.push(begin.elapsed().as_secs_f64());
         sys::pin(&cores.all);
-        assert_eq!(bytes, made + "ok\n\n".len(), "the daemon and the loop tell the same");
+        assert_eq!(bytes, made + "ok\n\n".len(), "the daemon and the loop make the same");
     }
 
     /// Measures `server` while its client asks for all and takes nothing.
     fn add_stalled(&mut self, server: &Server) {
-        server.forget_peak();
+        server.reset_peak();
         let before = server.status_kib("VmHWM");
         let mut stream = TcpStream::connect(server.address).expect("it accepts");
         stream.write_all(b"get *\n").expect("it reads");
@@ -127,7 +127,7 @@ impl Told {
     }
 }
 
-/// How long it takes to tell all points, and how many bytes that are.
+/// The time of an answer with all points, and its bytes.
 fn ask_all(server: &Server) -> (f64, usize) {
     let mut stream = TcpStream::connect(server.address).expect("it accepts");
     let begin = Instant::now();
@@ -189,18 +189,18 @@ impl Output {
     }
 }
 
-/// What a point takes on disk.
+/// Disk space of a point.
 pub fn disk(cores: &Cores) -> Vec<Line> {
-    let herd = Herd::new(1, 1);
-    put_into(&herd);
-    herd.bare().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("a checkpoint");
-    let path = herd.location.trim_start_matches("sqlite:");
+    let seeded = SeededStore::new(1, 1);
+    put_into(&seeded);
+    seeded.bare().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("a checkpoint");
+    let path = seeded.location.trim_start_matches("sqlite:");
     let size = |suffix| fs::metadata(Path::new(&format!("{path}{suffix}"))).map_or(0, |file| file.len());
     let mut sizes = vec![("SQLite", size("") + size("-wal"))];
     if let Some(cluster) = postgres::start(cores) {
         let database = cluster.database();
-        let herd = Herd::in_postgres(database.url(), 1, 1);
-        put_into(&herd);
+        let seeded = SeededStore::in_postgres(database.url(), 1, 1);
+        put_into(&seeded);
         let sql = "SELECT pg_total_relation_size('points') + pg_total_relation_size('series')";
         let size: i64 = database.client().query_one(sql, &[]).expect("a size").get(0);
         sizes.push(("PostgreSQL", size.unsigned_abs()));
@@ -215,7 +215,7 @@ pub fn disk(cores: &Cores) -> Vec<Line> {
     }]
 }
 
-/// Has a daemon keep the million.
+/// Puts the million points through a daemon.
 fn put_through(server: &Server) {
     let mut stream = TcpStream::connect(server.address).expect("it accepts");
     let mut answers = stream.try_clone().expect("a socket");
@@ -232,9 +232,9 @@ fn put_through(server: &Server) {
     reader.join().expect("it ends");
 }
 
-/// Has a store keep the million, in the order in which they would come.
-fn put_into(herd: &Herd) {
-    let mut store = herd.open();
+/// Puts the million points into a store, in the same order.
+fn put_into(seeded: &SeededStore) {
+    let mut store = seeded.open();
     let keys: Vec<MetricKey> = (0..SERIES).map(|series| MetricKey::from_store(&key(series))).collect();
     let put = |second| {
         let new = |series: usize| {

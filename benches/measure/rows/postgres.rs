@@ -1,4 +1,4 @@
-//! The store in PostgreSQL: in a cluster of this run's own, on the server's core with all that asks it.
+//! The store in PostgreSQL: in a cluster of this run's own, on the server's core with its clients.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,12 +10,10 @@ use postgres::{Client, NoTls, Statement};
 use vmherd::internals::clock::unix_now;
 use vmherd::internals::limits::POSTGRES_WRITERS;
 use vmherd::internals::model::Secret;
-use vmherd::internals::store::{Write, Written};
 
-use super::herd::{HASH, Herd, TOKEN, register};
-use super::stored::{Compared, list_load, rate_of, token_load};
-use super::{ROUNDS, TIME};
-use crate::figures::{Line, Samples, Verdict, short};
+use super::seeded_store::{HASH, SeededStore, TOKEN};
+use super::stored::{Compared, list_load, rate_of, registration_lines, token_load};
+use crate::figures::{Line, Samples, short};
 use crate::points::{Drawn, METRICS, Points, key};
 use crate::process::{Cores, Folder, Server, installed};
 use crate::sys;
@@ -39,7 +37,7 @@ fn pgbench() -> Option<std::path::PathBuf> {
     beside_server.filter(|program| program.exists()).or_else(|| installed("pgbench"))
 }
 
-/// A cluster on the server's core that syncs as one that somebody relies on; none where it is not installed.
+/// A cluster on the server's core that syncs as in production; none where PostgreSQL is not installed.
 pub fn start(cores: &Cores) -> Option<Cluster> {
     if !is_there() {
         return None;
@@ -62,18 +60,18 @@ pub fn start(cores: &Cores) -> Option<Cluster> {
 pub fn tokens(cores: &Cores) -> Vec<Line> {
     let Some(cluster) = start(cores) else { return Vec::new() };
     let database = cluster.database();
-    let herd = Herd::in_postgres(database.url(), 1000, 2);
+    let seeded = SeededStore::in_postgres(database.url(), 1000, 2);
     database.client().batch_execute("VACUUM ANALYZE").expect("its owner may");
-    let server = Server::vmherd(cores, &herd.location, &[]);
+    let server = Server::vmherd(cores, &seeded.location, &[]);
     let hash = vmherd::internals::app::token::hash(&Secret::new(TOKEN)).0;
     let literal: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     let script = LOOK_UP.replace("$1", &format!("'\\x{literal}'")).replace("$2", &unix_now().0.to_string());
-    let mut pgbench = Pgbench::new(&herd.location, 64, &format!("{script};"));
+    let mut pgbench = Pgbench::new(&seeded.location, 64, &format!("{script};"));
     let load = token_load(&server);
     let compared = Compared::measure(cores, &load, |_| {
         pgbench.measure();
         rate_of(load.connections, || {
-            let (mut client, look_up) = prepared(&herd.location, LOOK_UP);
+            let (mut client, look_up) = prepared(&seeded.location, LOOK_UP);
             move || {
                 let hash = vmherd::internals::app::token::hash(&Secret::new(TOKEN));
                 let rows = client.query(&look_up, &[&&hash.0[..], &unix_now().0]).expect("rows");
@@ -92,16 +90,16 @@ const LOOK_UP: &str = "SELECT vms.id, vms.epoch, vms.name FROM tokens JOIN vms O
 pub fn lists(cores: &Cores) -> Vec<Line> {
     let Some(cluster) = start(cores) else { return Vec::new() };
     let database = cluster.database();
-    let herd = Herd::in_postgres(database.url(), 100, 2);
+    let seeded = SeededStore::in_postgres(database.url(), 100, 2);
     database.client().batch_execute("VACUUM ANALYZE").expect("its owner may");
-    let server = Server::vmherd(cores, &herd.location, &[]);
+    let server = Server::vmherd(cores, &seeded.location, &[]);
     let script = format!("{};\n{LIST};", IS_CURRENT.replace("$1", "1").replace("$2", "0"));
-    let mut pgbench = Pgbench::new(&herd.location, 50, &script);
+    let mut pgbench = Pgbench::new(&seeded.location, 50, &script);
     let load = list_load(&server);
     let compared = Compared::measure(cores, &load, |_| {
         pgbench.measure();
         rate_of(load.connections, || {
-            let (mut client, is_current) = prepared(&herd.location, IS_CURRENT);
+            let (mut client, is_current) = prepared(&seeded.location, IS_CURRENT);
             let list = client.prepare(LIST).expect("a statement");
             move || {
                 assert_eq!(client.query(&is_current, &[&1_i64, &0_i64]).expect("rows").len(), 1);
@@ -124,59 +122,16 @@ const LIST: &str = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib \
 pub fn registrations(cores: &Cores) -> Vec<Line> {
     let Some(cluster) = start(cores) else { return Vec::new() };
     let (database, bare_database) = (cluster.database(), cluster.database());
-    let herd = Herd::in_postgres(database.url(), 1000, 2);
-    let bare_herd = Herd::in_postgres(bare_database.url(), 1000, 2);
-    let (mut store, mut number) = (herd.open(), herd.vms);
-    let (mut bare, statement) = prepared(&bare_herd.location, REGISTER);
-    let mut measured: Vec<[Samples; 2]> = vec![Default::default(), Default::default()];
+    let seeded = SeededStore::in_postgres(database.url(), 1000, 2);
+    let bare_seeded = SeededStore::in_postgres(bare_database.url(), 1000, 2);
+    let mut store = seeded.open();
+    let (mut bare, statement) = prepared(&bare_seeded.location, REGISTER);
     sys::pin(&cores.server);
-    for _ in 0..ROUNDS {
-        for (batch, samples) in [1, 64].into_iter().zip(&mut measured) {
-            // By turns, commit by commit: how long a disk takes to sync changes from one moment to the next.
-            let (mut times, mut count) = ([Duration::ZERO; 2], 0);
-            while times[0] + times[1] < 2 * TIME {
-                let now = unix_now();
-                let writes: Vec<Write> = (0..batch).map(|at| register(number + at, 2, now)).collect();
-                let begin = Instant::now();
-                let written = store.write(&writes);
-                times[0] += begin.elapsed();
-                assert!(written.iter().all(|one| matches!(one, Ok(Written::Registered(_)))));
-                let begin = Instant::now();
-                bare_register(&mut bare, &statement, number, batch);
-                times[1] += begin.elapsed();
-                number += batch;
-                count += batch;
-            }
-            for (samples, time) in samples.iter_mut().zip(times) {
-                samples.push(count as f64 / time.as_secs_f64());
-            }
-        }
-    }
+    let lines = registration_lines("PostgreSQL", &mut *store, seeded.vms, |number, count| {
+        bare_register(&mut bare, &statement, number, count);
+    });
     sys::pin(&cores.all);
-    let [single, shared] = &measured[..] else { unreachable!("two were measured") };
-    let gain = shared[0].ratio(&single[0]);
-    let line = |what: &str, samples: &[Samples; 2]| Line {
-        figure: format!("registrations without hashing, PostgreSQL, {what}"),
-        wanted: "0.9 × bare statements".into(),
-        measured: format!("{}/s", samples[0]),
-        beside: format!(
-            "{:.2} × bare statements ({}/s)",
-            samples[0].ratio(&samples[1]).median(),
-            short(samples[1].median())
-        ),
-        verdict: Verdict::at_least(0.9, &samples[0].ratio(&samples[1])),
-    };
-    vec![
-        line("one in each commit", single),
-        line("64 in each", shared),
-        Line {
-            figure: "the same: 64 in each commit".into(),
-            wanted: "5 × one in each".into(),
-            measured: format!("{gain} ×"),
-            beside: String::new(),
-            verdict: Verdict::at_least(5.0, &gain),
-        },
-    ]
+    lines
 }
 
 /// All of a number of VMs, in one statement and so in one transaction.
@@ -199,7 +154,7 @@ fn prepared(url: &str, sql: &str) -> (Client, Statement) {
     (client, statement)
 }
 
-/// What PostgreSQL's own load generator reaches with the same statements.
+/// The rates of PostgreSQL's own load generator with the same statements.
 struct Pgbench {
     url: String,
     connections: usize,
@@ -214,7 +169,7 @@ impl Pgbench {
         Pgbench { url: url.to_owned(), connections, script, rates: Samples::default() }
     }
 
-    /// Where the calling thread is.
+    /// Runs on the core of the calling thread.
     fn measure(&mut self) {
         let Some(program) = pgbench() else { return };
         let output = Command::new(program)
@@ -305,7 +260,7 @@ fn upserts(url: &str, ids: &[i64], points: &mut Points, copies: bool, batch: usi
             let mut copy = transaction.copy_in("COPY new FROM STDIN").expect("it takes rows");
             let mut text = String::new();
             for Drawn { series, second, value } in drawn {
-                writeln!(text, "{}\t{second}\t{value}", ids[series]).expect("a String takes whatever comes");
+                writeln!(text, "{}\t{second}\t{value}", ids[series]).expect("a String takes everything");
             }
             copy.write_all(text.as_bytes()).expect("it takes rows");
             copy.finish().expect("it takes rows");

@@ -1,4 +1,4 @@
-//! How soon the daemon serves, and how large it is.
+//! The time from start to first reply, and the size of the program.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -7,18 +7,18 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::ROUNDS;
-use super::herd::Herd;
 use super::ping::PING;
+use super::seeded_store::SeededStore;
 use crate::figures::{Line, Samples, Verdict};
 use crate::process::{Cores, Folder, Server};
 
 /// From the start of the process to its first answer, with a store of a thousand VMs beside it.
 pub fn first_reply(cores: &Cores) -> Vec<Line> {
-    let herd = Herd::new(1000, 2);
+    let seeded = SeededStore::new(1000, 2);
     let redis_folder = Folder::new_data();
     let (mut own, mut redis) = (Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
-        let start = || Some(Server::start_vmherd(cores, &cores.server, &herd.location, &[]));
+        let start = || Some(Server::start_vmherd(cores, &cores.server, &seeded.location, &[]));
         own.push(milliseconds_to_answer(start, PING).expect("it is installed"));
         let start = || Server::start_redis(cores, Some(redis_folder.path()));
         milliseconds_to_answer(start, "PING\r\n").into_iter().for_each(|ms| redis.push(ms));

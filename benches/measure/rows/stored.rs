@@ -1,4 +1,4 @@
-//! Requests that need the store, beside loops that do nothing but the same statements.
+//! Requests that need the store, beside loops that only run the same statements.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, params};
 use vmherd::internals::clock::unix_now;
 use vmherd::internals::model::Secret;
-use vmherd::internals::store::{Write, Written};
+use vmherd::internals::store::{Store, Write, Written};
 
-use super::herd::{HASH, Herd, TOKEN, register};
-use super::{ROUNDS, TIME};
+use super::seeded_store::{HASH, SeededStore, TOKEN, register};
+use super::{ROUNDS, TIME, load};
 use crate::figures::{Line, Samples, Verdict, short};
 use crate::load::Load;
 use crate::process::{Cores, Server};
 use crate::sys;
 
-/// A request that a token authenticates and that then asks for nothing: all it costs is the lookup.
+/// A request that a token authenticates and that then changes nothing: its cost is that of the lookup.
 pub fn token_request() -> String {
     TOKEN_REQUEST.replace("{spread}", TOKEN)
 }
@@ -24,11 +24,11 @@ pub const TOKEN_ANSWER: &str = "{\"status\":\"error\",\"message\":\"No fields fo
 
 /// Requests authenticated by tokens.
 pub fn tokens(cores: &Cores) -> Vec<Line> {
-    let herd = Herd::new(1000, 2);
-    let server = Server::vmherd(cores, &herd.location, &[]);
+    let seeded = SeededStore::new(1000, 2);
+    let server = Server::vmherd(cores, &seeded.location, &[]);
     let compared = Compared::measure(cores, &token_load(&server), |_| {
         rate_of(1, || {
-            let connection = herd.bare();
+            let connection = seeded.bare();
             move || look_up(&connection)
         })
     });
@@ -37,36 +37,18 @@ pub fn tokens(cores: &Cores) -> Vec<Line> {
 
 /// 64 connections that are authenticated by a token, again and again.
 pub fn token_load(server: &Server) -> Load {
-    Load {
-        address: server.address,
-        server: server.id(),
-        connections: 64,
-        idle: 0,
-        depth: 1,
-        time: TIME,
-        request: token_request(),
-        answer: TOKEN_ANSWER.into(),
-        lines: 1,
-        is_websocket: false,
-        stride: 0,
-        prelude: None,
-    }
+    Load { connections: 64, ..load(server, &token_request(), TOKEN_ANSWER) }
 }
 
 /// 50 connections that list all VMs, again and again.
 pub fn list_load(server: &Server) -> Load {
-    Load {
-        connections: 50,
-        request: "{\"command\": \"list\", \"data\": {\"list_type\": \"all_vms\"}}\n".into(),
-        answer: "{\"status\":\"success\",\"message\":null,\"data\":{\"all_vms\":[{\"vm_id\":\"vm-0000000\""
-            .into(),
-        prelude: Some(token_request()),
-        ..token_load(server)
-    }
+    let request = "{\"command\": \"list\", \"data\": {\"list_type\": \"all_vms\"}}\n";
+    let answer = "{\"status\":\"success\",\"message\":null,\"data\":{\"all_vms\":[{\"vm_id\":\"vm-0000000\"";
+    Load { connections: 50, prelude: Some(token_request()), ..load(server, request, answer) }
 }
 
-/// What the daemon reaches on one core, what a loop of the same statements reaches there that has neither
-/// sockets nor text to write, and what sockets alone do with answers of the same size.
+/// The rates on one core of the daemon, of a loop of the same statements without sockets and text, and of sockets alone
+/// with answers of the same size.
 pub struct Compared {
     own: Samples,
     own_cpu_us: Samples,
@@ -75,7 +57,7 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Runs `load`, and `bare`, which tells how many it did in a second, on the same core by turns.
+    /// Runs `load` and `bare`, which returns its rate a second, on the same core by turns.
     pub fn measure(cores: &Cores, load: &Load, mut bare: impl FnMut(usize) -> f64) -> Compared {
         let sockets = Server::answering(cores, load.answer_bytes());
         let beside = Load {
@@ -99,7 +81,7 @@ impl Compared {
         compared
     }
 
-    /// What the daemon reached.
+    /// The daemon's rates.
     pub fn own(&self) -> &Samples {
         &self.own
     }
@@ -114,7 +96,7 @@ impl Compared {
             measured: format!("{}/s ({} µs CPU)", self.own, short(self.own_cpu_us.median())),
             beside: format!(
                 "{:.2} × a bare loop of the same statements, {bare}, on the same core ({}/s); {:.2} × that \
-                 loop behind bare sockets ({}/s){others}",
+                 loop and bare sockets ({}/s){others}",
                 ratio.median(),
                 short(self.bare.median()),
                 self.own.ratio(&both).median(),
@@ -125,7 +107,7 @@ impl Compared {
     }
 }
 
-/// What a token costs the store.
+/// The lookup of a token.
 fn look_up(connection: &Connection) {
     let hash = vmherd::internals::app::token::hash(&Secret::new(TOKEN));
     let sql = "SELECT vms.id, vms.epoch, vms.name FROM tokens CROSS JOIN vms ON vms.id = tokens.vm
@@ -138,18 +120,18 @@ fn look_up(connection: &Connection) {
 
 /// Lists of a hundred VMs.
 pub fn lists(cores: &Cores) -> Vec<Line> {
-    let herd = Herd::new(100, 2);
-    let server = Server::vmherd(cores, &herd.location, &[]);
+    let seeded = SeededStore::new(100, 2);
+    let server = Server::vmherd(cores, &seeded.location, &[]);
     let compared = Compared::measure(cores, &list_load(&server), |_| {
         rate_of(1, || {
-            let connection = herd.bare();
+            let connection = seeded.bare();
             move || list(&connection, 100)
         })
     });
     vec![compared.line("list of all 100 VMs, SQLite, 50 connections", 0.8, "one thread", "")]
 }
 
-/// What a list of so many VMs costs the store.
+/// The statements of a list of so many VMs.
 fn list(connection: &Connection, vms: usize) {
     let sql = "SELECT 1 FROM vms WHERE id = ?1 AND epoch = ?2";
     assert!(connection.prepare_cached(sql).and_then(|mut one| one.exists([1, 0])).expect("a statement"));
@@ -169,31 +151,20 @@ fn list(connection: &Connection, vms: usize) {
 
 /// A list of a million disks, to one client.
 pub fn disks(cores: &Cores) -> Vec<Line> {
-    let herd = Herd::new(1000, 1000);
-    let server = Server::vmherd_on(cores, &cores.server, &herd.location, &[]);
+    let seeded = SeededStore::new(1000, 1000);
+    let server = Server::vmherd_on(cores, &cores.server, &seeded.location, &[]);
     let (mut own, mut bare, mut growth) = (Samples::default(), Samples::default(), Samples::default());
-    let load = Load {
-        address: server.address,
-        server: server.id(),
-        connections: 1,
-        idle: 0,
-        depth: 1,
-        time: TIME,
-        request: "{\"command\": \"list\", \"data\": {\"list_type\": \"all_disks\"}}\n".into(),
-        answer: "{\"status\":\"success\",\"message\":null,\"data\":{\"all_disks\":[{\"id\":1,".into(),
-        lines: 1,
-        is_websocket: false,
-        stride: 0,
-        prelude: Some(token_request()),
-    };
+    let request = "{\"command\": \"list\", \"data\": {\"list_type\": \"all_disks\"}}\n";
+    let answer = "{\"status\":\"success\",\"message\":null,\"data\":{\"all_disks\":[{\"id\":1,";
+    let load = Load { prelude: Some(token_request()), ..load(&server, request, answer) };
     for _ in 0..ROUNDS {
-        server.forget_peak();
+        server.reset_peak();
         let before = server.status_kib("VmHWM");
         own.push(cores.measure(&load).p50_us / 1e6);
         growth.push((server.status_kib("VmHWM") - before) as f64 / 1024.0);
         sys::pin(&cores.server);
         let begin = Instant::now();
-        let bytes = scan_and_format(&herd.bare());
+        let bytes = scan_and_format(&seeded.bare());
         bare.push(begin.elapsed().as_secs_f64());
         sys::pin(&cores.all);
         assert!(bytes > 40_000_000, "a million disks have more than {bytes} bytes");
@@ -217,7 +188,7 @@ pub fn disks(cores: &Cores) -> Vec<Line> {
     ]
 }
 
-/// Reads every disk in one statement and writes what a list says of it; how many bytes that are.
+/// Reads every disk in one statement and formats its entry of the list; the total bytes.
 fn scan_and_format(connection: &Connection) -> usize {
     let sql = "SELECT disks.id, disks.size_gib, vms.name FROM disks CROSS JOIN vms ON vms.id = disks.vm
                WHERE disks.id > 0 ORDER BY disks.id";
@@ -244,15 +215,26 @@ fn scan_and_format(connection: &Connection) -> usize {
 
 /// Registrations through the store's own interface, one in each commit and 64, beside bare statements.
 pub fn registrations(_: &Cores) -> Vec<Line> {
-    let herd = Herd::new(1000, 2);
-    let (mut store, bare_herd) = (herd.open(), Herd::new(1000, 2));
-    let bare = bare_herd.bare();
+    let seeded = SeededStore::new(1000, 2);
+    let (mut store, bare_seeded) = (seeded.open(), SeededStore::new(1000, 2));
+    let bare = bare_seeded.bare();
     bare.pragma_update(None, "synchronous", "FULL").expect("a setting");
-    let mut number = herd.vms;
-    let mut measured: Vec<[Samples; 2]> = vec![Default::default(), Default::default()];
+    registration_lines("SQLite", &mut *store, seeded.vms, |number, count| bare_register(&bare, number, count))
+}
+
+/// Measures registrations in `store`, which has so many `vms`, and in another one by `bare`, which gets the number of the
+/// first new VM and their count.
+pub fn registration_lines(
+    name: &str,
+    store: &mut dyn Store,
+    vms: usize,
+    mut bare: impl FnMut(usize, usize),
+) -> Vec<Line> {
+    let mut number = vms;
+    let mut measured: [[Samples; 2]; 2] = Default::default();
     for _ in 0..ROUNDS {
         for (batch, samples) in [1, 64].into_iter().zip(&mut measured) {
-            // By turns, commit by commit: how long a disk takes to sync changes from one moment to the next.
+            // By turns, commit by commit: the time that a disk takes to sync changes from one moment to the next.
             let (mut times, mut count) = ([Duration::ZERO; 2], 0);
             while times[0] + times[1] < 2 * TIME {
                 let now = unix_now();
@@ -262,7 +244,7 @@ pub fn registrations(_: &Cores) -> Vec<Line> {
                 times[0] += begin.elapsed();
                 assert!(written.iter().all(|one| matches!(one, Ok(Written::Registered(_)))));
                 let begin = Instant::now();
-                bare_register(&bare, number, batch);
+                bare(number, batch);
                 times[1] += begin.elapsed();
                 number += batch;
                 count += batch;
@@ -272,10 +254,10 @@ pub fn registrations(_: &Cores) -> Vec<Line> {
             }
         }
     }
-    let [single, shared] = &measured[..] else { unreachable!("two were measured") };
+    let [single, shared] = &measured;
     let gain = shared[0].ratio(&single[0]);
     let line = |what: &str, samples: &[Samples; 2]| Line {
-        figure: format!("registrations without hashing, SQLite, {what}"),
+        figure: format!("registrations without hashing, {name}, {what}"),
         wanted: "0.9 × bare statements".into(),
         measured: format!("{}/s", samples[0]),
         beside: format!(
@@ -319,31 +301,23 @@ fn bare_register(connection: &Connection, number: usize, count: usize) {
 
 /// Changes through sockets: 64 clients whose changes share commits, and one alone.
 pub fn updates(cores: &Cores) -> Vec<Line> {
-    let herd = Herd::new(1000, 2);
-    let server = Server::vmherd_on(cores, &cores.all, &herd.location, &[]);
-    let load = |connections| Load {
-        address: server.address,
-        server: server.id(),
+    let seeded = SeededStore::new(1000, 2);
+    let server = Server::vmherd_on(cores, &cores.all, &seeded.location, &[]);
+    let request = "{\"command\": \"update\", \"data\": {\"ram\": {small}}}\n";
+    let updates = |connections| Load {
         connections,
-        idle: 0,
-        depth: 1,
-        time: TIME,
-        request: "{\"command\": \"update\", \"data\": {\"ram\": {small}}}\n".into(),
-        answer: "{\"status\":\"success\"".into(),
-        lines: 1,
-        is_websocket: false,
-        stride: 0,
         prelude: Some(token_request()),
+        ..load(&server, request, "{\"status\":\"success\"")
     };
     let (mut one, mut many) = (Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
         let before = server.written_bytes();
-        let alone = cores.measure(&load(1)).rate;
-        // SQLite writes nothing where nothing changes; then this would measure no commit.
+        let alone = cores.measure(&updates(1)).rate;
+        // SQLite writes nothing where nothing changes; this would then measure no commit.
         let bytes = (server.written_bytes() - before) as f64;
         assert!(bytes > 4096.0 * alone * TIME.as_secs_f64(), "{bytes} bytes for {alone} commits a second");
         one.push(alone);
-        many.push(cores.measure(&load(64)).rate);
+        many.push(cores.measure(&updates(64)).rate);
     }
     let gain = many.ratio(&one);
     vec![Line {
@@ -355,7 +329,7 @@ pub fn updates(cores: &Cores) -> Vec<Line> {
     }]
 }
 
-/// How often in a second `threads` threads do what `make` makes.
+/// How often in a second `threads` threads run the function that `make` returns.
 pub fn rate_of<F: FnMut()>(threads: usize, make: impl Fn() -> F + Sync) -> f64 {
     thread::scope(|scope| {
         let each = (0..threads).map(|_| scope.spawn(|| per_second(1, make())));
@@ -364,7 +338,7 @@ pub fn rate_of<F: FnMut()>(threads: usize, make: impl Fn() -> F + Sync) -> f64 {
     })
 }
 
-/// How many in a second, where each call does `batch`.
+/// The rate of `run`, each call of which counts as `batch`.
 pub fn per_second(batch: usize, mut run: impl FnMut()) -> f64 {
     run();
     let (begin, mut count) = (Instant::now(), 0);

@@ -1,8 +1,7 @@
-//! The other ways to ask on the same port: HTTP, WebSocket, and conversions that are answered later.
+//! The other framings on the same port, HTTP and WebSocket, and conversions that are answered later.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,32 +22,26 @@ const IDLE_BYTES_WANTED: f64 = 1024.0;
 /// Conversions that wait at the same time: as many as there may be.
 const CONNECTIONS: usize = 64;
 const WAITING: usize = 16_384;
-const TURN_US_WANTED: f64 = 5000.0;
+const TICK_US_WANTED: f64 = 5000.0;
 
 pub fn http(cores: &Cores) -> Vec<Line> {
-    let server = Server::vmherd(cores, "memory:", &[]);
-    let candidate =
-        |server, request, answer, lines| Candidate { server, request, answer, lines, is_websocket: false };
     let mut candidates = vec![
         // Four header lines with the status, an empty one, and the text.
-        candidate(server, POST, "HTTP/1.1 200 OK", 6),
-        candidate(Server::echo(cores), PING, PING, 1),
+        Candidate::new(Server::vmherd(cores, "memory:", &[]), POST, "HTTP/1.1 200 OK", 6),
+        Candidate::new(Server::echo(cores), PING, PING, 1),
     ];
-    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-    candidates.extend(Server::nginx(cores).map(|server| candidate(server, get, "HTTP/1.1 200", 8)));
-    vec![compared(cores, "HTTP POST ping, 64 connections", 0.8, candidates)]
+    candidates.extend(Candidate::nginx(cores));
+    vec![compared(cores, "HTTP POST ping, 64 connections", 0.8, candidates, 1)]
 }
 
 pub fn websocket(cores: &Cores) -> Vec<Line> {
-    let own = of_websocket(cores);
-    let echo =
-        Candidate { server: Server::echo(cores), request: PING, answer: PING, lines: 1, is_websocket: false };
-    vec![compared(cores, "WebSocket ping, 64 connections", 0.8, vec![own, echo])]
+    let candidates = vec![of_websocket(cores), Candidate::new(Server::echo(cores), PING, PING, 1)];
+    vec![compared(cores, "WebSocket ping, 64 connections", 0.8, candidates, 1)]
 }
 
 pub fn idle_websockets(cores: &Cores) -> Vec<Line> {
-    vmherd::internals::sys::process::raise_descriptor_limit().expect("one may have what one may have");
-    // New ones each time: what a process has once had of memory it may keep.
+    vmherd::internals::sys::process::raise_descriptor_limit().expect("a process may raise its limit");
+    // New processes each time: a process may keep memory that it has had once.
     let bytes: Samples = (0..ROUNDS).map(|_| bytes_per_connection(&of_websocket(cores))).collect();
     vec![Line {
         figure: "user memory per idle WebSocket, 10 000 of them".into(),
@@ -59,10 +52,9 @@ pub fn idle_websockets(cores: &Cores) -> Vec<Line> {
     }]
 }
 
-/// A million conversions that wait and are answered: what each takes, and how long a turn of the reactor was at
-/// most meanwhile.
+/// A million conversions that wait and are answered: the memory of each, and the longest tick of the reactor meanwhile.
 pub fn conversions(cores: &Cores) -> Vec<Line> {
-    let (mut memory, mut turns) = (Samples::default(), Samples::default());
+    let (mut memory, mut ticks) = (Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
         let server = Server::vmherd(cores, "memory:", &["--conversion-delay", "15s..17s"]);
         let before = server.status_kib("RssAnon");
@@ -73,14 +65,14 @@ pub fn conversions(cores: &Cores) -> Vec<Line> {
         let readers: Vec<_> = clients.into_iter().map(|client| thread::spawn(|| answers(client))).collect();
         let answers: usize = readers.into_iter().map(|reader| reader.join().expect("it reads")).sum();
         assert_eq!(answers, CONNECTIONS * WAITING);
-        turns.push(statistic(&server, "turn_us_max") as f64);
+        ticks.push(server.counter("turn_us_max") as f64);
     }
     vec![Line {
-        figure: format!("{CONNECTIONS} × {WAITING} conversions that wait, the longest turn of the reactor"),
-        wanted: format!("≤ {} ms", TURN_US_WANTED / 1e3),
-        measured: format!("{:.1} ms", turns.median() / 1e3),
+        figure: format!("{CONNECTIONS} × {WAITING} conversions that wait, the longest tick of the reactor"),
+        wanted: format!("≤ {} ms", TICK_US_WANTED / 1e3),
+        measured: format!("{:.1} ms", ticks.median() / 1e3),
         beside: format!("{} B for each that waits", short(memory.median())),
-        verdict: Verdict::at_most(TURN_US_WANTED, &turns),
+        verdict: Verdict::at_most(TICK_US_WANTED, &ticks),
     }]
 }
 
@@ -111,18 +103,8 @@ fn answers(client: TcpStream) -> usize {
 
 fn wait_for(server: &Server, name: &str, is_right: impl Fn(u64) -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
-    while !is_right(statistic(server, name)) {
+    while !is_right(server.counter(name)) {
         assert!(Instant::now() < end, "waited in vain: {name}");
         thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// One of the daemon's counters.
-pub(super) fn statistic(server: &Server, name: &str) -> u64 {
-    let mut stream = UnixStream::connect(server.own_socket()).expect("it listens");
-    stream.write_all(b"{\"command\":\"stats\"}").expect("it reads");
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).expect("it answers");
-    let reply: serde_json::Value = serde_json::from_str(&line).expect("a reply");
-    reply["data"][name].as_u64().expect("a counter")
 }

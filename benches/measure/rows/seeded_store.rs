@@ -1,4 +1,4 @@
-//! Stores with VMs in them, as the rows need them.
+//! Stores with VMs in them.
 
 use std::path::PathBuf;
 
@@ -12,32 +12,32 @@ use vmherd::internals::store::{self, Location, Store, Write};
 use crate::process::Folder;
 
 /// A store with VMs in it, one of which has a token.
-pub struct Herd {
-    /// As `--store` says it.
+pub struct SeededStore {
+    /// The value of `--store`.
     pub location: String,
     pub vms: usize,
-    /// Where its file is, if it has one.
+    /// The folder of its file, if it has one.
     folder: Option<Folder>,
 }
 
-/// The token of a herd's first VM.
+/// The token of a store's first VM.
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-impl Herd {
+impl SeededStore {
     /// So many VMs with so many disks each, in a SQLite file.
-    pub fn new(vms: usize, disks: usize) -> Herd {
+    pub fn new(vms: usize, disks: usize) -> SeededStore {
         let folder = Folder::new_data();
         let location = format!("sqlite:{}", folder.path().join(FILE).display());
-        Herd::seeded(Herd { location, vms, folder: Some(folder) }, disks)
+        SeededStore::seeded(SeededStore { location, vms, folder: Some(folder) }, disks)
     }
 
     /// The same in the database at `url`, which is empty.
-    pub fn in_postgres(url: String, vms: usize, disks: usize) -> Herd {
-        Herd::seeded(Herd { location: url, vms, folder: None }, disks)
+    pub fn in_postgres(url: String, vms: usize, disks: usize) -> SeededStore {
+        SeededStore::seeded(SeededStore { location: url, vms, folder: None }, disks)
     }
 
-    fn seeded(herd: Herd, disks: usize) -> Herd {
-        let (mut store, vms) = (herd.open(), herd.vms);
+    fn seeded(seeded: SeededStore, disks: usize) -> SeededStore {
+        let (mut store, vms) = (seeded.open(), seeded.vms);
         let now = unix_now();
         for begin in (0..vms).step_by(SEEDED_AT_ONCE) {
             let end = vms.min(begin + SEEDED_AT_ONCE);
@@ -45,10 +45,10 @@ impl Herd {
             store.write(&writes).into_iter().for_each(|written| assert!(written.is_ok(), "{written:?}"));
         }
         store.write(&[issue(1, TOKEN, now)]).remove(0).expect("a new token");
-        herd
+        seeded
     }
 
-    /// Gives `count` VMs a token each, which is the VM's number; how far from one to the next.
+    /// Gives `count` VMs a token each, which is the VM's number; the distance from one to the next.
     pub fn spread_tokens(&self, count: usize) -> usize {
         let (stride, now) = (self.vms / count, unix_now());
         let number = |at: usize| 1 + at * stride;
@@ -59,13 +59,13 @@ impl Herd {
         stride
     }
 
-    /// A connection as the daemon's workers have.
+    /// A connection like those of the daemon's workers.
     pub fn open(&self) -> Box<dyn Store> {
         let factory = store::open(&Location::parse(&self.location).expect("a place")).expect("a store");
         factory.connect().expect("a connection")
     }
 
-    /// A connection to its file that knows the statements and nothing of the daemon.
+    /// A bare SQLite connection to its file.
     pub fn bare(&self) -> Connection {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(self.path(), flags).expect("a database");
@@ -75,7 +75,7 @@ impl Herd {
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.as_ref().expect("a herd in a file").path().join(FILE)
+        self.folder.as_ref().expect("a store in a file").path().join(FILE)
     }
 }
 
@@ -104,6 +104,6 @@ fn issue(id: usize, token: &str, now: UnixSeconds) -> Write {
 
 const FILE: &str = "store";
 const SEEDED_AT_ONCE: usize = 10_000;
-/// Some hash of the usual length; nobody gives a password for it.
+/// A hash of the usual length; its password is not used.
 pub const HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2E$RdescudvJCsgt3ub+b8Q3hnGnRr5qN0Jq3XwT0OJX5w";

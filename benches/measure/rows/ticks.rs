@@ -1,21 +1,19 @@
-//! What one request may hold up: the longest turn of the reactor while the largest requests of each dialect and framing
-//! are read and answered.
+//! The longest tick of the reactor while the largest requests of each dialect and framing are read and answered.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use super::ROUNDS;
-use super::web::statistic;
 use crate::figures::{Line, Samples, Verdict};
 use crate::process::{Cores, Server};
 
 /// Bytes of a request, at most.
 const REQUEST_BYTES: usize = 1 << 20;
-const TURN_US_WANTED: f64 = 5000.0;
-/// So many of each at the same time, as others would send them.
+const TICK_US_WANTED: f64 = 5000.0;
+/// So many clients send each at the same time.
 const CLIENTS: usize = 4;
 
-/// A request as large as may be: what it begins with, what is repeated, and what it ends with.
+/// A request of the maximum size: its start, the part that is repeated, and its end.
 struct Large {
     name: &'static str,
     start: &'static str,
@@ -83,9 +81,9 @@ impl Large {
     }
 }
 
-/// The longest turn while several clients send `text` at the same time and read what comes.
+/// The longest tick while several clients send `text` at the same time and read the answers.
 fn measured(cores: &Cores, name: &str, text: &str, has_points: bool) -> Line {
-    let mut turns = Samples::default();
+    let mut ticks = Samples::default();
     for _ in 0..ROUNDS {
         let server = Server::vmherd(cores, "memory:", &["--conversion-delay", "0"]);
         if has_points {
@@ -96,14 +94,14 @@ fn measured(cores: &Cores, name: &str, text: &str, has_points: bool) -> Line {
                 scope.spawn(|| ask(&server, text));
             }
         });
-        turns.push(statistic(&server, "turn_us_max") as f64);
+        ticks.push(server.counter("turn_us_max") as f64);
     }
     Line {
-        figure: format!("{CLIENTS} requests of 1 MiB at once, {name}: the longest turn of the reactor"),
-        wanted: format!("≤ {} ms", TURN_US_WANTED / 1e3),
-        measured: format!("{:.1} ms", turns.median() / 1e3),
+        figure: format!("{CLIENTS} requests of 1 MiB at once, {name}: the longest tick of the reactor"),
+        wanted: format!("≤ {} ms", TICK_US_WANTED / 1e3),
+        measured: format!("{:.1} ms", ticks.median() / 1e3),
         beside: String::new(),
-        verdict: Verdict::at_most(TURN_US_WANTED, &turns),
+        verdict: Verdict::at_most(TICK_US_WANTED, &ticks),
     }
 }
 
@@ -121,7 +119,7 @@ fn ask(server: &Server, text: &str) {
     });
 }
 
-/// Makes the longest pages: many series whose keys are as long as may be.
+/// Makes the longest pages: many series with keys of the maximum length.
 fn put_points(server: &Server) {
     let mut stream = TcpStream::connect(server.address).expect("it accepts");
     let lines: String = (0..20_000).map(|index| format!("put {index:0>200} 1.5 1501864247\n")).collect();
