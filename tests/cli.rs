@@ -1,4 +1,4 @@
-//! The program as a process: what it says, what it exits with, and `vmherd vm` on a store in a file.
+//! The program as a process: its output, its exit codes, and `vmherd vm` on a store in a file.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -22,7 +22,7 @@ impl StateDir {
         StateDir(path)
     }
 
-    /// The program with `args`, nothing of this environment, and this as its state directory.
+    /// The program with `args`, an empty environment, and this as its state directory.
     fn vmherd(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vmherd"));
         command.args(args).env_clear().env("VMHERD_STATE_DIR", &self.0).stdin(Stdio::null());
@@ -41,7 +41,7 @@ impl StateDir {
         command.env("VMHERD_ARGON2_MEMORY", "64").env("VMHERD_ARGON2_PASSES", "1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program runs");
-        // One that fails early does not read it.
+        // A program that fails early does not read it.
         let _ = child.stdin.take().expect("it is a pipe").write_all(input.as_bytes());
         Ran::from(child.wait_with_output().expect("the program ends"))
     }
@@ -53,7 +53,7 @@ impl Drop for StateDir {
     }
 }
 
-/// What a run of the program left.
+/// The result of a run.
 #[derive(Debug)]
 struct Ran {
     code: Option<i32>,
@@ -222,8 +222,7 @@ fn vms_are_added_listed_given_passwords_and_removed() {
     dir.vm(&["list"], "").succeeds(&[head, web].concat());
 }
 
-/// Names that were given before they had to look like themselves only: they are shown as they are not, and
-/// meant byte for byte.
+/// Names from before confusable ones were refused: they are printed escaped, and matched byte for byte.
 #[cfg(feature = "sqlite")]
 #[test]
 fn an_old_name_is_printed_escaped_and_matched_verbatim() {

@@ -1,9 +1,9 @@
-//! Whole collections of bad input: JSON texts with a verdict each, and strings that break things.
+//! Collections of bad input: JSON texts with a verdict each, and strings that break programs.
 //!
-//! Small collections stand here and always run. `VMHERD_CORPUS` names a folder in the shape of the public
+//! Small collections are here and always run. `VMHERD_CORPUS` names a folder in the shape of the public
 //! JSON test suite (`y_*.json` is JSON, `n_*.json` is not, `i_*.json` may be either), `VMHERD_STRINGS` a
-//! file with a JSON array of strings; they run besides. Whatever is sent as raw JSON is sent over HTTP and
-//! WebSocket too, and gets the same answer.
+//! file with a JSON array of strings; they run as well. Each text is sent as raw JSON, over HTTP and over WebSocket, and
+//! gets the same answer.
 
 mod common;
 #[cfg(feature = "websocket")]
@@ -16,7 +16,7 @@ use std::path::Path;
 use common::{Client, Daemon, PASSWORD, request};
 use serde_json::{Value, json};
 
-/// What is said of a text.
+/// Whether a text is valid.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Verdict {
     Json,
@@ -112,7 +112,7 @@ const TEXTS: &[(Verdict, &[u8])] = &[
     (NotJson, b"\xff\xfe{\0}\0"),
 ];
 
-/// Names that break things, or nearly.
+/// Names that may break programs.
 const NAMES: &[&str] = &[
     "",
     " ",
@@ -206,7 +206,7 @@ fn names_of_the_given_file_round_trip_or_are_refused() {
     expect_names(&names);
 }
 
-/// The texts of a folder and what their names say of them.
+/// The texts of a folder with the verdicts in their names.
 fn texts_in(folder: &Path) -> Vec<(String, Verdict, Vec<u8>)> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut texts = Vec::new();
@@ -262,10 +262,10 @@ fn expect_verdicts(texts: &[(String, Verdict, Vec<u8>)]) {
     expect_quiet_log(&daemon);
 }
 
-/// Registers a VM by each name and looks for it wherever names are shown.
+/// Registers a VM by each name and checks all outputs that show names.
 #[track_caller]
 fn expect_names<S: AsRef<str>>(names: &[S]) {
-    // With every event in the log there is, so that a name that reaches it would be seen.
+    // With all events in the log, so that a name in it would be seen.
     let mut daemon = Daemon::builder().args(["--log", "trace"]).start();
     let mut accepted: Vec<&str> = Vec::new();
     for name in names {
@@ -283,7 +283,7 @@ fn expect_names<S: AsRef<str>>(names: &[S]) {
             accepted.push(name);
             expect_shown(&mut client, name);
         }
-        // Whatever became of it, the connection lives.
+        // In any case the connection stays open.
         client.ping();
         #[cfg(feature = "websocket")]
         in_other_framings::expect_same_name(&daemon, name, reply["status"] == "error");
@@ -303,7 +303,7 @@ fn expect_names<S: AsRef<str>>(names: &[S]) {
     expect_quiet_log(&daemon);
 }
 
-/// The VM `name`, which has just been registered, is shown by that name everywhere.
+/// The VM `name`, which has just been registered, has that name in all outputs.
 #[track_caller]
 fn expect_shown(client: &mut Client, name: &str) {
     client.authenticate(name);
@@ -316,7 +316,7 @@ fn expect_shown(client: &mut Client, name: &str) {
     assert_eq!(reply["message"], format!("VM ({name}) logged out successfully"));
 }
 
-/// One line in the log is one event, and none is of a crash.
+/// Each line in the log is one event, and none is a crash.
 #[track_caller]
 fn expect_quiet_log(daemon: &Daemon) {
     let log = daemon.log();
@@ -339,14 +339,14 @@ fn reply(name: &str, line: &str) -> Value {
     reply
 }
 
-/// The same over HTTP and WebSocket, where a message has an end whatever is in it.
+/// The same over HTTP and WebSocket, where a message has an end whatever its content.
 #[cfg(feature = "websocket")]
 mod in_other_framings {
     use super::*;
     use crate::web::{CLOSE, TEXT, Web, frame, message, post};
 
-    /// What is wrong with the answers to `text`, as a request's data and as a request; `raw` are those that it
-    /// got as raw JSON, as data.
+    /// The mistakes in the answers to `text`, as a request's data and as a request; `raw` are the answers to it as data
+    /// in raw JSON.
     pub(super) fn faults(
         daemon: &Daemon,
         name: &str,
@@ -366,9 +366,9 @@ mod in_other_framings {
                 NotJson => says_invalid,
                 Either => true,
             };
-            // A text that is no request in itself never becomes one.
+            // A text that is not a request itself never becomes one.
             let due = if !is_data || says_invalid { 400 } else { 200 };
-            // As raw JSON a message may end elsewhere, or never.
+            // As raw JSON a message may end earlier, or never.
             let is_same_message = is_data
                 && raw.len() == 1
                 && raw[0]["message"] != "Invalid JSON: the input ended inside a request";

@@ -1,4 +1,4 @@
-//! Inputs that fuzzing began with or has found, tried again: see `fuzz/`, whose files are compiled here too.
+//! The seeds and findings of fuzzing, as tests: see `fuzz/`, whose files are compiled here too.
 #![cfg(all(feature = "http", feature = "websocket"))]
 
 use std::fs;
@@ -20,7 +20,7 @@ mod sessions;
 #[path = "../fuzz/src/wire.rs"]
 mod wire;
 
-/// Takes any bytes, and panics where a promise is broken.
+/// A target: takes any bytes, and panics where an invariant is broken.
 type Target = fn(&[u8]);
 
 /// Each target, and the folder of its inputs.
@@ -43,7 +43,7 @@ fn every_seed_input_passes() {
         for (name, bytes) in inputs {
             println!("{target}/{name}");
             run(&bytes);
-            // What was interesting once is interesting nearby: its beginnings are what a slow client has sent.
+            // Also prefixes of an input, as a slow client would send it.
             for end in 0..bytes.len().min(BEGINNINGS_MAX) {
                 run(&bytes[..end]);
             }
@@ -56,7 +56,7 @@ fn every_folder_of_inputs_belongs_to_a_target() {
     let folders = fs::read_dir(folder()).expect("the folder is there");
     for entry in folders {
         let name = entry.expect("an entry can be read").file_name();
-        assert!(TARGETS.iter().any(|(target, _)| name == *target), "{name:?} is run by nobody");
+        assert!(TARGETS.iter().any(|(target, _)| name == *target), "{name:?} is run by no target");
     }
 }
 
@@ -78,5 +78,5 @@ fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds")
 }
 
-/// Beginnings of an input that are tried.
+/// Prefixes of an input that are tried.
 const BEGINNINGS_MAX: usize = 300;

@@ -1,5 +1,4 @@
-//! The memory that hashing takes goes back to the system. A process of its own, since it looks at the
-//! memory of the whole process.
+//! The memory of password hashing is returned to the system. A process of its own, since it measures the whole process.
 
 use vmherd::internals::limits;
 use vmherd::internals::model::Secret;
@@ -7,7 +6,7 @@ use vmherd::internals::work::password::{Cost, Hasher};
 
 #[test]
 fn a_hasher_frees_its_memory_every_time() {
-    // Not the main thread: the C library's heaps of other threads are those that keep what is freed.
+    // Not on the main thread: the C library's heaps of other threads keep freed memory.
     std::thread::spawn(|| {
         let cost = Cost { memory_kib: limits::ARGON2_MEMORY_KIB, passes: 1, lanes: 1 };
         let mut hasher = Hasher::new(cost);

@@ -1,5 +1,5 @@
-//! The documentation is true: the shell blocks of its pages run, in their order, and so does their SQL; links and names of
-//! files lead somewhere. A block that is not to be run is `console` or `text`.
+//! The documentation is tested: the shell blocks of its pages run, in their order, and so does their SQL; links and file
+//! names exist. A block that is not run is `console` or `text`.
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn the_readme_runs() {
     assert!(replies[5].contains("\"ram\":1024"), "the update shows in the list: {}", replies[5]);
 }
 
-/// What the README's timer runs in a VM, with the daemon on this host. Prints the point that is then stored.
+/// The command of the README's timer in a VM, with the daemon on this host. Prints the point that is then stored.
 fn report_command() -> String {
     let [unit] = &blocks("README.md", "ini")[..] else { panic!("one block of units") };
     let (_, command) = unit.split_once("\nExecStart=").expect("a command");
@@ -61,7 +61,7 @@ fn the_settings_of_the_readme_are_valid() {
 
 #[test]
 fn the_page_on_protocols_runs() {
-    // Made before, while there is a network to fetch the package from.
+    // Made before, while the network to fetch the package from is there.
     let python = Command::new("tests/python").current_dir(env!("CARGO_MANIFEST_DIR")).output();
     let python = String::from_utf8(python.expect("a shell").stdout).expect("a path");
     let python = Path::new(python.trim()).parent().expect("a folder").display().to_string();
@@ -93,7 +93,7 @@ fn the_page_on_protocols_runs() {
     assert_eq!(pongs, 4, "by HTTP, WebSocket and twice with an id: {first}");
 }
 
-/// The conversation that the page shows is what a daemon with an empty store answers.
+/// The conversation on the page is that with a daemon on an empty store.
 #[test]
 fn the_conversation_in_metrics_text_is_as_shown() {
     let blocks = blocks("docs/protocols.md", "console");
@@ -115,7 +115,7 @@ fn run_beside_daemon(path: &str, extra: &str) -> (String, String) {
     let blocks = shell_blocks(path);
     let start = blocks.iter().position(|block| block.trim() == "vmherd").expect("a block starts the daemon");
     let (before, after) = (blocks[..start].concat(), blocks[start + 1..].concat());
-    // Whatever the store holds already, what was pasted once can be pasted again.
+    // The blocks work again, with the data of the first time in the store.
     let script = format!(
         "sudo() {{ \"$@\"; }}\n\
          export DESTDIR=$folder\n\
@@ -182,7 +182,7 @@ fn the_page_on_postgresql_runs() {
     assert!(output.contains("RAM MiB") && output.contains("(0 rows)"), "tables, and empty ones: {output}");
 }
 
-/// What the page copies from SQLite to PostgreSQL is all there is, to the last bit.
+/// The page copies all data from SQLite to PostgreSQL, to the last bit.
 #[test]
 #[cfg(feature = "sqlite")]
 fn the_page_on_operations_runs_and_moves_a_store() {
@@ -267,7 +267,7 @@ fn put_points(location: &str, points: &[NewPoint]) {
     assert!(store.write(&[write])[0].is_ok());
 }
 
-/// Grafana sets the bounds of the time before it asks the database.
+/// Grafana fills in the time range before it queries the database.
 #[test]
 fn the_queries_for_grafana_run() {
     let blocks = blocks("sql/README.md", "sql");

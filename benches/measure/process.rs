@@ -195,7 +195,8 @@ impl Server {
     /// Bytes that it has written to disks.
     pub fn written_bytes(&self) -> u64 {
         let io = fs::read_to_string(format!("/proc/{}/io", self.id())).expect("a child's file");
-        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).expect("the system reports it");
+        let line =
+            io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).expect("the system reports it");
         line.parse().expect("a number")
     }
 

@@ -1,12 +1,11 @@
-//! Connections that end after a commit was sent and before its answer came: nobody knows what was done, and
-//! nobody tries again.
+//! Connections that end between a commit and its answer: the outcome is unknown, and the write is not tried again.
 
 use serde_json::{Value, json};
 
 use crate::amount;
 use crate::cluster::{Cluster, Database};
 use crate::common::{Client, DEADLINE, Daemon, PASSWORD, registration, request, wait_until};
-use crate::load::{Witness, alone, best_of_three};
+use crate::overload::{LatencyProbe, alone, best_of_three};
 use crate::proxy::{Cut, Proxy};
 
 /// A commit, as the daemon sends it.
@@ -20,8 +19,8 @@ fn a_commit_without_an_answer_is_unknown_and_applied_at_most_once() {
         let database = cluster.database();
         let proxy = Proxy::to(cluster.socket());
         let daemon = Daemon::builder().args(["--store", &proxy.url(database.name())]).start();
-        let witness = Witness::start(&daemon);
-        let mut herd = 0;
+        let probe = LatencyProbe::start(&daemon);
+        let mut vms = 0;
         for round in 0..amount(12, 100) {
             // Half of the commits arrive.
             let is_done = round % 2 == 0;
@@ -35,19 +34,19 @@ fn a_commit_without_an_answer_is_unknown_and_applied_at_most_once() {
             assert_eq!(client.fail(asked.clone()), "outcome unknown", "{asked}");
             assert!(!proxy.is_armed() && proxy.commits() == commits + 1, "it was sent again: {asked}");
             let after = before + i64::from(is_done);
-            // The server may still be at it: its answer was not waited for.
+            // The server may still be running it.
             wait_until("it is done", DEADLINE, || count(&database, &effect) == after);
             assert!(proxy.commits() == commits + 1, "it was sent again: {asked}");
-            herd += i64::from(is_done && asked["command"] == "register");
-            // Another one finds a connection that works.
+            vms += i64::from(is_done && asked["command"] == "register");
+            // Another request gets a working connection.
             let mut other = daemon.client();
             other.register(&format!("after-{round}"), &[1]);
-            herd += 2;
+            vms += 2;
             assert_eq!(count(&database, &effect), after, "{asked}");
         }
-        assert_eq!(count(&database, "vms"), herd);
-        assert_eq!(count(&database, &format!("vm_total WHERE vms = {herd}")), 1);
-        witness.finish()
+        assert_eq!(count(&database, "vms"), vms);
+        assert_eq!(count(&database, &format!("vm_total WHERE vms = {vms}")), 1);
+        probe.finish()
     });
 }
 
@@ -62,7 +61,7 @@ fn writes_that_share_a_commit_share_its_fate() {
         let daemon = Daemon::builder().args(["--store", &proxy.url(database.name())]).start();
         let mut clients: Vec<Client> = (0..16).map(|_| daemon.client()).collect();
         clients[0].register("first", &[1]);
-        let witness = Witness::start(&daemon);
+        let probe = LatencyProbe::start(&daemon);
         let (mut unknown, mut acknowledged) = (0, 1);
         for round in 0..amount(5, 50) {
             proxy.cut(Cut::After(COMMIT));
@@ -88,11 +87,11 @@ fn writes_that_share_a_commit_share_its_fate() {
         wait_until("all of it is done", DEADLINE, || count(&database, "vms") == all);
         assert_eq!(count(&database, "disks"), 2 * all - 1);
         assert_eq!(count(&database, &format!("vm_total WHERE vms = {all}")), 1);
-        witness.finish()
+        probe.finish()
     });
 }
 
-/// A write for `owner` or, where it registers, of another VM, and what there is one more of when it is done.
+/// A write for `owner` or, if it registers, of another VM; and the rows of which there is one more when it is done.
 fn request_of(kind: usize, owner: &str) -> (Value, String) {
     let disks_of = |name: &str| format!("disks JOIN vms ON vm = vms.id WHERE name = '{name}'");
     match kind % 3 {

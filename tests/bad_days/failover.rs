@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 use postgres::{Client, NoTls};
 
 use crate::cluster::Cluster;
-use crate::common::{DEADLINE, Daemon, wait_until};
-use crate::load::{Served, Witness, alone, best_of_three};
+use crate::common::{DEADLINE, Daemon, DaemonFate, wait_until};
 use crate::network::{Drops, is_in_a_namespace, listen_on_tcp, run_in_a_namespace};
+use crate::overload::{Latencies, LatencyProbe, alone, best_of_three};
 use crate::time_until_back;
-use crate::traffic::{CUT, Daemons, Traffic};
+use crate::traffic::{CUT, Traffic};
 
 /// How long after the promotion the daemon writes again, at most.
 const WRITES_AGAIN_MAX: Duration = DEADLINE;
 
-/// The one that every cluster has.
+/// The database that every cluster has.
 const DATABASE: &str = "postgres";
 
 #[test]
@@ -29,7 +29,7 @@ fn a_standby_that_is_promoted_takes_over_from_a_primary_that_died() {
     });
 }
 
-/// The machine is gone: nobody says that there is nobody.
+/// The machine is unreachable: connections are not even refused.
 #[test]
 fn a_standby_that_is_promoted_takes_over_from_a_primary_that_vanished() {
     let _alone = alone();
@@ -52,7 +52,7 @@ fn a_standby_that_is_promoted_takes_over_from_a_primary_that_vanished() {
 fn pair() -> (Cluster, Cluster) {
     let primary = Cluster::start();
     let standby = primary.standby();
-    // After the copy was made: a standby that takes over waits for nobody.
+    // After the copy was made, so that a promoted standby does not wait for another one.
     let mut client = connect(&primary);
     for sql in ["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"] {
         client.batch_execute(sql).expect(sql);
@@ -60,13 +60,13 @@ fn pair() -> (Cluster, Cluster) {
     (primary, standby)
 }
 
-/// Has a daemon work on `hosts` while `lose` takes the first of them away and the second is promoted.
+/// Runs a daemon on `hosts` while `lose` stops the first of them and the second is promoted.
 #[track_caller]
-fn fail_over(hosts: &str, standby: &Cluster, lose: impl FnOnce()) -> Served {
+fn fail_over(hosts: &str, standby: &Cluster, lose: impl FnOnce()) -> Latencies {
     let url = format!("postgresql://vmherd@{hosts}/{DATABASE}?target_session_attrs=read-write");
     let daemon = Daemon::builder().args(["--store", &url]).start();
-    let witness = Witness::start(&daemon);
-    let traffic = Traffic::start(&daemon, 6, Daemons::Live);
+    let probe = LatencyProbe::start(&daemon);
+    let traffic = Traffic::start(&daemon, 6, DaemonFate::Lives);
     traffic.wait_done(100);
     lose();
     traffic.wait_failed(10);
@@ -78,16 +78,16 @@ fn fail_over(hosts: &str, standby: &Cluster, lose: impl FnOnce()) -> Served {
     eprintln!("  promoted in {promotion:?}, writes again after {time:?}");
     assert!(time <= WRITES_AGAIN_MAX, "writes again after {time:?}");
     traffic.wait_done(100);
-    let ledger = traffic.finish();
-    ledger.check_answers(&["store unavailable", "outcome unknown", "busy", CUT]);
+    let history = traffic.finish();
+    history.check_answers(&["store unavailable", "outcome unknown", "busy", CUT]);
     let mut client = connect(standby);
     wait_until("what is under way ends", DEADLINE, || {
         let sql = "SELECT FROM pg_stat_activity WHERE application_name = 'vmherd' AND state <> 'idle'";
         client.query(sql, &[]).expect(sql).is_empty()
     });
-    ledger.check_vms(&mut client);
-    ledger.check_tokens(&daemon);
-    witness.finish()
+    history.check_vms(&mut client);
+    history.check_tokens(&daemon);
+    probe.finish()
 }
 
 #[track_caller]

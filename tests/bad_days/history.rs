@@ -1,4 +1,4 @@
-//! What clients were told, held against what is in the database in the end.
+//! The answers that clients got, and the check of them against what is in the database in the end.
 
 #![allow(unreachable_pub)]
 
@@ -11,13 +11,13 @@ use crate::WAIT_MAX;
 use crate::cluster::Database;
 use crate::common::{Daemon, request};
 
-/// What some clients were told. VMs are known by their numbers; all else of one follows from its memory, so
-/// that any half of it shows.
+/// The answers that some clients got. VMs are known by their numbers; all else of a VM follows from its memory, so that
+/// a VM that is stored in part is detected.
 #[derive(Default)]
-pub struct Ledger {
+pub struct VmHistory {
     /// Those that exist, with the memory that was acknowledged last.
     pub vms: BTreeMap<u64, u64>,
-    /// Memory that a VM may have instead, or with which it may exist: nobody told.
+    /// Memory that a VM may have instead, or with which it may exist: the answers left it open.
     pub unknown: BTreeMap<u64, Vec<u64>>,
     /// Those whose registration was refused: nothing was done.
     pub refused: BTreeSet<u64>,
@@ -25,8 +25,8 @@ pub struct Ledger {
     pub tokens: Vec<String>,
     /// Tokens that were ended.
     pub ended: Vec<String>,
-    /// How often each thing was said; the empty text stands for success.
-    pub said: BTreeMap<String, usize>,
+    /// How often each answer came; the empty text means success.
+    pub answers: BTreeMap<String, usize>,
     /// The longest that a request took, and which.
     pub worst: (Duration, String),
 }
@@ -40,33 +40,33 @@ pub fn name(number: u64) -> String {
     format!("vm-{number}")
 }
 
-impl Ledger {
-    /// Adds what other clients were told.
-    pub fn merge(&mut self, other: Ledger) {
+impl VmHistory {
+    /// Adds the answers of other clients.
+    pub fn merge(&mut self, other: VmHistory) {
         self.vms.extend(other.vms);
         self.unknown.extend(other.unknown);
         self.refused.extend(other.refused);
         self.tokens.extend(other.tokens);
         self.ended.extend(other.ended);
-        for (text, count) in other.said {
-            *self.said.entry(text).or_default() += count;
+        for (text, count) in other.answers {
+            *self.answers.entry(text).or_default() += count;
         }
         self.worst = std::mem::take(&mut self.worst).max(other.worst);
     }
 
-    /// Nobody waited too long, and nobody was told anything but success and `allowed`.
+    /// No client waited too long, and all answers are success or `allowed`.
     #[track_caller]
     pub fn check_answers(&self, allowed: &[&str]) {
-        eprintln!("  {:?}; {} VMs; the longest wait was {:?}", self.said, self.vms.len(), self.worst);
-        for text in self.said.keys() {
-            assert!(text.is_empty() || allowed.contains(&text.as_str()), "clients were told {text:?}");
+        eprintln!("  {:?}; {} VMs; the longest wait was {:?}", self.answers, self.vms.len(), self.worst);
+        for text in self.answers.keys() {
+            assert!(text.is_empty() || allowed.contains(&text.as_str()), "{text:?} was an answer");
         }
         assert!(self.worst.0 <= WAIT_MAX, "{:?}", self.worst);
         assert!(!self.vms.is_empty(), "nothing was done at all");
     }
 
-    /// What was acknowledged is in `database`, once and whole, what was refused is not, and tokens count with
-    /// `daemon` as it has said.
+    /// What was acknowledged is in `database`, once and whole; what was refused is not; `daemon` accepts the tokens that
+    /// it issued and rejects those that it ended.
     #[track_caller]
     pub fn check(&self, database: &Database<'_>, daemon: &Daemon) {
         self.check_vms(&mut database.client());
@@ -105,12 +105,12 @@ impl Ledger {
             let list = request("list", json!({"list_type": "authenticated_vms", "token": token}));
             daemon.client().call(list)["status"].take()
         };
-        // The last ones are those that were in danger.
+        // Only the last ones were in danger.
         for token in self.tokens.iter().rev().take(TOKENS_CHECKED) {
-            assert_eq!(status(token), "success", "a token was acknowledged and is no good");
+            assert_eq!(status(token), "success", "a token was acknowledged and is invalid");
         }
         for token in self.ended.iter().rev().take(TOKENS_CHECKED) {
-            assert_eq!(status(token), "error", "a token was ended and is good again");
+            assert_eq!(status(token), "error", "a token was ended and is valid again");
         }
     }
 }

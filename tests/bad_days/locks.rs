@@ -1,5 +1,5 @@
-//! Rows and tables that somebody else holds for long: who needs them is told so in time, and nobody else
-//! notices.
+//! Rows and tables that another session locks for long: requests that need them are answered `busy` in time, others are
+//! not affected.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,22 +9,22 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::common::{Client, Daemon, PASSWORD, registration, request, wait_until};
-use crate::load::{Witness, alone, best_of_three};
+use crate::overload::{LatencyProbe, alone, best_of_three};
 use crate::{BACK_MAX, STORE_DEADLINE, WAIT_MAX, amount, daemon_on};
 
 /// How long the database waits for a lock.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
-/// A request, and on whose connection.
-type Asked = (&'static str, fn() -> Value);
+/// The VM whose connection is used, and a request.
+type VmRequest = (&'static str, fn() -> Value);
 
-const LOGIN: Asked = ("", || request("authenticate", json!({"vm_id": "held", "password": PASSWORD})));
-const REGISTER: Asked = ("", || registration("new", &[1]));
-const UPDATE_HELD: Asked = ("held", || request("update", json!({"ram": 77})));
-const UPDATE_FREE: Asked = ("free", || request("update", json!({"ram": 78})));
-const LIST: Asked = ("free", || request("list", json!({"list_type": "all_vms"})));
-const LIST_HELD: Asked = ("held", || request("list", json!({"list_type": "authenticated_vms"})));
-const LOGOUT_HELD: Asked = ("held", || request("logout", json!({})));
+const LOGIN: VmRequest = ("", || request("authenticate", json!({"vm_id": "held", "password": PASSWORD})));
+const REGISTER: VmRequest = ("", || registration("new", &[1]));
+const UPDATE_HELD: VmRequest = ("held", || request("update", json!({"ram": 77})));
+const UPDATE_FREE: VmRequest = ("free", || request("update", json!({"ram": 78})));
+const LIST: VmRequest = ("free", || request("list", json!({"list_type": "all_vms"})));
+const LIST_HELD: VmRequest = ("held", || request("list", json!({"list_type": "authenticated_vms"})));
+const LOGOUT_HELD: VmRequest = ("held", || request("logout", json!({})));
 
 #[test]
 fn a_locked_row_makes_its_writers_busy() {
@@ -46,11 +46,10 @@ fn a_locked_table_makes_requests_busy() {
     hold("the table of all", held, &[LOGIN, REGISTER, UPDATE_HELD, LIST], &[]);
 }
 
-/// Has somebody run `held` and not commit for a while. Meanwhile several clients ask for each of `waiting`,
-/// which must come to `busy` when the lock was waited for, and one for each of `free`, which must work as if
-/// nothing were.
+/// Runs `held` in another session, which does not commit for a while. Meanwhile several clients send each of `waiting`,
+/// which must be answered `busy` after the lock timeout, and one client each of `free`, which must work.
 #[track_caller]
-fn hold(row: &str, held: &str, waiting: &[Asked], free: &[Asked]) {
+fn hold(row: &str, held: &str, waiting: &[VmRequest], free: &[VmRequest]) {
     let _alone = alone();
     best_of_three(row, || {
         let database = Cluster::shared().database();
@@ -61,7 +60,7 @@ fn hold(row: &str, held: &str, waiting: &[Asked], free: &[Asked]) {
         let waiting = waiting.iter().flat_map(|asked| [asked; CLIENTS]);
         let waiting: Vec<_> = waiting.map(|asked| (connect(&daemon, asked), asked.1)).collect();
         let free: Vec<_> = free.iter().map(|asked| (connect(&daemon, asked), asked.1)).collect();
-        let witness = Witness::start(&daemon);
+        let probe = LatencyProbe::start(&daemon);
         let mut other = database.client();
         other.batch_execute(&format!("BEGIN; {held}")).expect(held);
         let (time, is_over) =
@@ -79,11 +78,11 @@ fn hold(row: &str, held: &str, waiting: &[Asked], free: &[Asked]) {
             is_over.store(true, Ordering::SeqCst);
             other.batch_execute("ROLLBACK").expect("a rollback");
         });
-        witness.finish()
+        probe.finish()
     });
 }
 
-fn connect(daemon: &Daemon, (vm, _): &Asked) -> Client {
+fn connect(daemon: &Daemon, (vm, _): &VmRequest) -> Client {
     let mut client = daemon.client();
     if !vm.is_empty() {
         client.authenticate(vm);
@@ -91,7 +90,7 @@ fn connect(daemon: &Daemon, (vm, _): &Asked) -> Client {
     client
 }
 
-/// Asks again and again: the answer is `busy`, when the lock was waited for and not later.
+/// Repeats the request: the answer is `busy` after the lock timeout, not later.
 fn expect_busy(mut client: Client, asked: Value, is_over: &AtomicBool) {
     while !is_over.load(Ordering::SeqCst) {
         let begin = Instant::now();
@@ -108,13 +107,13 @@ fn expect_busy(mut client: Client, asked: Value, is_over: &AtomicBool) {
     }
 }
 
-/// Whether the deadline of the store comes first, as it does on a slow machine; the answer must be true then.
+/// Whether the deadline of the store came first, as it may on a slow machine; the answer must be true then.
 fn is_late(asked: &Value, reply: &Value, time: Duration) -> bool {
     let late = if asked["command"] == "list" { "store unavailable" } else { "outcome unknown" };
     reply["message"] == late && time >= STORE_DEADLINE
 }
 
-/// Asks again and again: it is done, soon.
+/// Repeats the request: it is done, soon.
 fn expect_done(mut client: Client, asked: Value, is_over: &AtomicBool) {
     let (mut count, mut worst) = (0, Duration::ZERO);
     while !is_over.load(Ordering::SeqCst) {

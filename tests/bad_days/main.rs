@@ -1,16 +1,15 @@
-//! What a database, a network and an operator do to a daemon on PostgreSQL, and what its clients get then.
-//! Black box: the daemon as a process, clusters of the tests' own.
+//! Failures of the database, the network and the daemon under load, on PostgreSQL. Black box: the daemon as a process,
+//! clusters of the tests' own.
 //!
-//! Rows run one at a time. While one runs, a healthy client's pings go on being answered wherever the daemon
-//! itself lives. `VMHERD_BAD_DAYS=full` has rows run as often and as long as they are meant to; without it
-//! they do about a tenth of that.
+//! Tests run one at a time. During each, a healthy client's pings are answered as long as the daemon runs.
+//! `VMHERD_BAD_DAYS=full` runs the tests at full length; without it they do about a tenth of that.
 
 #[path = "../common/postgres.rs"]
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../common/load.rs"]
-mod load;
+#[path = "../common/overload.rs"]
+mod overload;
 #[path = "../common/points/mod.rs"]
 mod points;
 #[path = "../common/proxy.rs"]
@@ -18,8 +17,8 @@ mod proxy;
 
 mod commits;
 mod failover;
+mod history;
 mod kills;
-mod ledger;
 mod locks;
 mod metrics;
 mod network;
@@ -33,14 +32,14 @@ use std::time::{Duration, Instant};
 use cluster::Database;
 use common::{Builder, Client, DEADLINE, Daemon, registration, wait_until};
 
-/// What a client waits for an answer at most, whatever has become of the database.
+/// How long a client waits for an answer, at most, whatever the state of the database.
 const WAIT_MAX: Duration = DEADLINE;
 /// When a request that waits for the store is answered with an error.
 const STORE_DEADLINE: Duration = Duration::from_millis(2500);
 /// How long after the database everything works again, at most.
 const BACK_MAX: Duration = DEADLINE;
 
-/// How much of something to do: `few`, or `many` where the whole is asked for.
+/// `many` for a run at full length, else `few`.
 fn amount<T>(few: T, many: T) -> T {
     if std::env::var_os("VMHERD_BAD_DAYS").is_some_and(|amount| amount == "full") { many } else { few }
 }
@@ -50,7 +49,7 @@ fn daemon_on(database: &Database<'_>) -> Builder {
     Daemon::builder().args(["--store", &database.url()])
 }
 
-/// How long after this moment the daemon does what it should again: a write, and a read on it.
+/// The time until the daemon does a write, and a read of it.
 #[track_caller]
 fn time_until_back(daemon: &Daemon, mark: &str) -> Duration {
     let begin = Instant::now();

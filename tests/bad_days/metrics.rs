@@ -1,14 +1,15 @@
-//! The daemon killed, and now and then the database instead, while points are put: every point that was
-//! acknowledged is there, with its bits, once, and what was refused is not.
+//! Kills of the daemon, and sometimes of the database, while points are put: every acknowledged point is there, with its
+//! bits, once, and refused points are not.
 
 use crate::cluster::Cluster;
-use crate::load::alone;
-use crate::points::{Counts, Ledger, May, Order, Putters, Random, get};
+use crate::common::DaemonFate;
+use crate::overload::alone;
+use crate::points::{Counts, Order, PointHistory, PointWriters, Random, get};
 use crate::{WAIT_MAX, amount, daemon_on};
 
-/// So many rounds go on with the same database, so that it does not grow without end.
+/// Rounds with the same database, which must not grow without end.
 const ROUNDS_PER_DATABASE: usize = 10;
-/// Each so many rounds it is the database that is killed.
+/// In one of so many rounds the database is killed.
 const ROUNDS_PER_DATABASE_KILL: usize = 5;
 const CLIENTS: usize = 4;
 
@@ -20,31 +21,31 @@ fn kills_lose_no_acknowledged_point() {
     for first in (0..rounds).step_by(ROUNDS_PER_DATABASE) {
         let cluster = Cluster::start();
         let database = cluster.database();
-        let (mut daemon, mut ledger) = (daemon_on(&database).start(), Ledger::new());
+        let (mut daemon, mut history) = (daemon_on(&database).start(), PointHistory::new());
         for round in first..rounds.min(first + ROUNDS_PER_DATABASE) {
             let kills_database = round % ROUNDS_PER_DATABASE_KILL == ROUNDS_PER_DATABASE_KILL - 1;
-            let may = if kills_database { May::Live } else { May::Die };
-            let putters = Putters::start(daemon.address(), CLIENTS, &ledger, may);
-            putters.wait_done(1 + random.below(60) as usize);
+            let fate = if kills_database { DaemonFate::Lives } else { DaemonFate::Dies };
+            let writers = PointWriters::start(daemon.address(), CLIENTS, &history, fate);
+            writers.wait_done(1 + random.below(60) as usize);
             random.spin();
             if kills_database {
                 cluster.kill_all();
-                putters.wait_failed(20);
+                writers.wait_failed(20);
                 cluster.restart();
-                putters.wait_done(20);
+                writers.wait_done(20);
             } else {
                 daemon.kill();
             }
-            putters.finish(&mut ledger);
+            writers.finish(&mut history);
             if !kills_database {
                 daemon.restart();
             }
-            ledger.check_answers(&["store unavailable", "outcome unknown", "busy"]);
-            assert!(ledger.worst <= WAIT_MAX, "{:?}", ledger.worst);
-            ledger.check(&get(&mut daemon.client(), "*"), Order::OfClient);
+            history.check_answers(&["store unavailable", "outcome unknown", "busy"]);
+            assert!(history.worst <= WAIT_MAX, "{:?}", history.worst);
+            history.check(&get(&mut daemon.client(), "*"), Order::OfClient);
         }
-        eprintln!("  {:?}; the longest wait for a batch was {:?}", ledger.said, ledger.worst);
-        total.add(ledger.counts);
+        eprintln!("  {:?}; the longest wait for a batch was {:?}", history.errors, history.worst);
+        total.add(history.counts);
     }
     println!("{rounds} kills of PostgreSQL or its daemon: {total}");
 }

@@ -1,7 +1,7 @@
-//! A server that says nothing: its network drops every packet, or its processes are stopped in their tracks.
+//! A silent server: its network drops every packet, or its processes are stopped (SIGSTOP).
 //!
-//! What needs a network runs in a network namespace of its own, which this binary starts itself in again:
-//! there a server listens on TCP and nobody else is hurt when packets are dropped.
+//! Tests that need a network run in a network namespace of their own, in which this binary starts itself again: there a
+//! server can listen on TCP, and dropped packets disturb no other process.
 
 #![allow(unreachable_pub)]
 
@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::cluster::Cluster;
-use crate::common::{Client, DEADLINE, Daemon, registration, request, require, run, send_signal, wait_until};
-use crate::load::{Witness, alone, best_of_three, statistic};
-use crate::traffic::{CUT, Daemons, Traffic};
+use crate::common::{
+    Client, DEADLINE, Daemon, DaemonFate, registration, request, require, run, send_signal, wait_until,
+};
+use crate::overload::{LatencyProbe, alone, best_of_three, statistic};
+use crate::traffic::{CUT, Traffic};
 use crate::{BACK_MAX, WAIT_MAX, amount, daemon_on, time_until_back};
 
-/// What clients may be told while the server is silent.
+/// The errors that are allowed while the server is silent.
 const ALLOWED: &[&str] = &["store unavailable", "outcome unknown", "busy", CUT];
 
 #[test]
@@ -32,9 +34,9 @@ fn requests_are_answered_by_the_deadline_despite_dropped_packets() {
         listen_on_tcp(&cluster, address);
         let url = format!("postgresql://vmherd@{address}/{}", database.name());
         let daemon = Daemon::builder().args(["--store", &url]).start();
-        let witness = Witness::start(&daemon);
+        let probe = LatencyProbe::start(&daemon);
         for round in 0..amount(1, 5) {
-            let traffic = Traffic::start(&daemon, 6, Daemons::Live);
+            let traffic = Traffic::start(&daemon, 6, DaemonFate::Lives);
             traffic.wait_done(50);
             let drops = Drops::begin(address);
             let end = Instant::now() + Duration::from_secs(5);
@@ -45,25 +47,25 @@ fn requests_are_answered_by_the_deadline_despite_dropped_packets() {
             eprintln!("  round {round}: back after {time:?}");
             assert!(time <= BACK_MAX, "back after {time:?}");
             traffic.wait_done(50);
-            let ledger = traffic.finish();
-            ledger.check_answers(ALLOWED);
-            ledger.check(&database, &daemon);
+            let history = traffic.finish();
+            history.check_answers(ALLOWED);
+            history.check(&database, &daemon);
         }
-        witness.finish()
+        probe.finish()
     });
 }
 
 #[test]
 fn a_frozen_server_is_reported_by_the_deadline() {
     let _alone = alone();
-    best_of_three("a server stopped in its tracks", || {
+    best_of_three("a server whose processes are stopped", || {
         let cluster = Cluster::start();
         let database = cluster.database();
         let daemon = daemon_on(&database).start();
-        let witness = Witness::start(&daemon);
+        let probe = LatencyProbe::start(&daemon);
         let mut operator = daemon.operator();
         for round in 0..amount(1, 5) {
-            let traffic = Traffic::start(&daemon, 12, Daemons::Live);
+            let traffic = Traffic::start(&daemon, 12, DaemonFate::Lives);
             traffic.wait_done(50);
             cluster.pause();
             let end = Instant::now() + Duration::from_secs(8);
@@ -79,23 +81,23 @@ fn a_frozen_server_is_reported_by_the_deadline() {
             eprintln!("  round {round}: back after {time:?}, {stuck_max:?} threads stuck");
             assert!(time <= BACK_MAX, "back after {time:?}");
             let is_bounded = |(stuck, threads)| (1..=2 * threads).contains(&stuck);
-            let threads = [crate::load::cores() as u64, WRITERS];
+            let threads = [crate::overload::cores() as u64, WRITERS];
             assert!(stuck_max.into_iter().zip(threads).all(is_bounded), "{stuck_max:?} threads are stuck");
             traffic.wait_done(50);
-            let ledger = traffic.finish();
-            ledger.check_answers(ALLOWED);
-            ledger.check(&database, &daemon);
-            wait_until("nobody is stuck", Duration::from_secs(10), || {
+            let history = traffic.finish();
+            history.check_answers(ALLOWED);
+            history.check(&database, &daemon);
+            wait_until("no thread is stuck", Duration::from_secs(10), || {
                 ["read_threads_stuck", "write_threads_stuck"]
                     .iter()
                     .all(|name| statistic(&mut operator, name) == 0)
             });
         }
-        witness.finish()
+        probe.finish()
     });
 }
 
-/// The processes that work for the daemon's writers are stopped, those of its readers are not.
+/// The server processes of the daemon's writers are stopped, those of its readers are not.
 #[test]
 fn reads_continue_while_writes_hang() {
     let _alone = alone();
@@ -106,14 +108,14 @@ fn reads_continue_while_writes_hang() {
         let mut client = daemon.client();
         client.register("reader", &[1]);
         client.authenticate("reader");
-        let witness = Witness::start(&daemon);
+        let probe = LatencyProbe::start(&daemon);
         let sql =
             "SELECT pid FROM pg_stat_activity WHERE application_name = 'vmherd' AND query LIKE '%COMMIT'";
         let rows = database.client().query(sql, &[]).expect(sql);
         let pids: Vec<u32> = rows.iter().map(|row| row.get::<_, i32>(0).unsigned_abs()).collect();
-        assert!(!pids.is_empty(), "somebody has written");
+        assert!(!pids.is_empty(), "a worker has written");
         pids.iter().for_each(|pid| send_signal("STOP", *pid));
-        // As many writes as there are workers to hang; the others find workers with new connections.
+        // One write for each worker to hang; other writes get new workers.
         let mut writers: Vec<Client> = pids.iter().map(|_| daemon.client()).collect();
         let begin = Instant::now();
         for (number, writer) in writers.iter_mut().enumerate() {
@@ -132,22 +134,22 @@ fn reads_continue_while_writes_hang() {
         }
         assert!(begin.elapsed() <= WAIT_MAX, "{:?}", begin.elapsed());
         assert!(reads > 0, "no reads went on");
-        // Others take the place of the workers that hang.
+        // Other workers replace those that hang.
         let begin = Instant::now();
         daemon.client().register("between", &[1]);
         assert!(begin.elapsed() < BACK_MAX, "a write took {:?}", begin.elapsed());
         let mut operator = daemon.operator();
         assert_eq!(statistic(&mut operator, "write_threads_stuck"), pids.len() as u64);
         pids.iter().for_each(|pid| send_signal("CONT", *pid));
-        wait_until("nobody is stuck", Duration::from_secs(10), || {
+        wait_until("no thread is stuck", Duration::from_secs(10), || {
             statistic(&mut operator, "write_threads_stuck") == 0
         });
         client.call(request("ping", json!({})));
-        witness.finish()
+        probe.finish()
     });
 }
 
-/// Whether this is the process that was started in one.
+/// Whether this process runs in the namespace.
 pub fn is_in_a_namespace() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
@@ -173,7 +175,7 @@ pub fn run_in_a_namespace(test: &str) {
     );
 }
 
-/// Has the cluster listen on an address too, where no port is anybody else's.
+/// Makes the cluster listen on an address, too; in the namespace all ports are free.
 #[track_caller]
 pub fn listen_on_tcp(cluster: &Cluster, address: &str) {
     let sql = format!("ALTER SYSTEM SET listen_addresses = '{address}'");
@@ -210,7 +212,7 @@ fn nft(words: &str) {
     run(Command::new("sh").args(["-c", &script])).expect_success();
 }
 
-/// Set where this runs in the namespace already.
+/// Set in the namespace.
 const INSIDE: &str = "VMHERD_INSIDE_NAMESPACE";
 /// Threads that write at a time.
 const WRITERS: u64 = 4;

@@ -5,9 +5,9 @@ use std::thread;
 use postgres::NoTls;
 
 use crate::cluster::{Cluster, Database};
-use crate::common::{DEADLINE, Daemon, send_signal, wait_until};
-use crate::load::{Witness, alone, best_of_three};
-use crate::traffic::{CUT, Daemons, Traffic};
+use crate::common::{DEADLINE, Daemon, DaemonFate, send_signal, wait_until};
+use crate::overload::{LatencyProbe, alone, best_of_three};
+use crate::traffic::{CUT, Traffic};
 use crate::{BACK_MAX, amount, daemon_on, time_until_back};
 
 #[test]
@@ -17,8 +17,8 @@ fn a_lost_server_is_unavailable_at_once_and_back_within_a_second() {
         let cluster = Cluster::start();
         let database = cluster.database();
         let daemon = daemon_on(&database).start();
-        let witness = Witness::start(&daemon);
-        let traffic = Traffic::start(&daemon, 6, Daemons::Live);
+        let probe = LatencyProbe::start(&daemon);
+        let traffic = Traffic::start(&daemon, 6, DaemonFate::Lives);
         for round in 0..amount(4, 20) {
             traffic.wait_done(50);
             match round % 4 {
@@ -39,10 +39,10 @@ fn a_lost_server_is_unavailable_at_once_and_back_within_a_second() {
             }
         }
         traffic.wait_done(50);
-        let ledger = traffic.finish();
-        ledger.check_answers(&["store unavailable", "outcome unknown", "busy", CUT]);
-        ledger.check(&database, &daemon);
-        witness.finish()
+        let history = traffic.finish();
+        history.check_answers(&["store unavailable", "outcome unknown", "busy", CUT]);
+        history.check(&database, &daemon);
+        probe.finish()
     });
 }
 
@@ -56,7 +56,7 @@ fn expect_back(daemon: &Daemon, database: &Database<'_>, round: usize) {
     assert!(time <= BACK_MAX, "back after {time:?}");
 }
 
-/// Kills a process that works for the daemon; the server ends all others with it.
+/// Kills a server process of the daemon's; the server then ends all others.
 fn kill_a_backend(database: &Database<'_>) {
     let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'vmherd' LIMIT 1";
     let pid: i32 = database.client().query_one(sql, &[]).expect("the daemon is connected").get(0);

@@ -1,4 +1,4 @@
-//! A database whose transactions are serializable: they fail where others would wait, and are tried again.
+//! A database with serializable transactions: they fail where others would wait, and are tried again.
 
 use std::thread;
 use std::time::Instant;
@@ -6,9 +6,9 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::cluster::Cluster;
-use crate::common::{Client, Daemon, request};
-use crate::load::{Witness, alone, best_of_three};
-use crate::traffic::{Daemons, Traffic};
+use crate::common::{Client, Daemon, DaemonFate, request};
+use crate::overload::{LatencyProbe, alone, best_of_three};
+use crate::traffic::Traffic;
 use crate::{STORE_DEADLINE, amount, daemon_on};
 
 /// Connections that change the same VM.
@@ -23,12 +23,12 @@ fn no_client_sees_an_error_that_a_retry_avoids() {
         let sql =
             format!("ALTER DATABASE {} SET default_transaction_isolation = serializable", database.name());
         database.client().batch_execute(&sql).expect(&sql);
-        // Two daemons: one could keep its own writes apart.
+        // Two daemons: a single one could serialize its own writes.
         let log = ["--log", "info,vmherd::store=debug"];
         let daemons = [(); 2].map(|()| daemon_on(&database).args(log).start());
         daemons[0].client().register("shared", &[1, 2]);
-        let witness = Witness::start(&daemons[0]);
-        let traffics = [0, 1].map(|at: usize| Traffic::start(&daemons[at], 4, Daemons::Live));
+        let probe = LatencyProbe::start(&daemons[0]);
+        let traffics = [0, 1].map(|at: usize| Traffic::start(&daemons[at], 4, DaemonFate::Lives));
         let rivals: Vec<Client> = (0..RIVALS).map(|rival| rival_on(&daemons[rival % 2])).collect();
         let rounds = amount(60, 600);
         thread::scope(|scope| {
@@ -46,16 +46,16 @@ fn no_client_sees_an_error_that_a_retry_avoids() {
                 });
             }
         });
-        for (ledger, daemon) in traffics.map(Traffic::finish).iter().zip(&daemons) {
-            ledger.check_answers(&[]);
-            ledger.check_tokens(daemon);
-            ledger.check_vms(&mut database.client());
+        for (history, daemon) in traffics.map(Traffic::finish).iter().zip(&daemons) {
+            history.check_answers(&[]);
+            history.check_tokens(daemon);
+            history.check_vms(&mut database.client());
         }
         let sql =
             "SELECT bool_and(size_gib = ram_mib) FROM disks JOIN vms ON vm = vms.id WHERE name = 'shared'";
         let is_whole: bool = database.client().query_one(sql, &[]).expect(sql).get(0);
         assert!(is_whole, "an update was done by half");
-        witness.finish()
+        probe.finish()
     });
 }
 

@@ -1,4 +1,4 @@
-//! The daemon is told to stop, or to read settings that are bad, while clients work.
+//! Stops, and reloads of bad settings, while clients work.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::cluster::Cluster;
-use crate::common::{DEADLINE, TempDir, registration, wait_until};
-use crate::load::{Witness, alone, best_of_three};
-use crate::traffic::{Daemons, Traffic};
+use crate::common::{DEADLINE, DaemonFate, TempDir, registration, wait_until};
+use crate::overload::{LatencyProbe, alone, best_of_three};
+use crate::traffic::Traffic;
 use crate::{amount, daemon_on};
 
 #[test]
@@ -17,17 +17,17 @@ fn a_stop_loses_no_write_and_tears_no_reply() {
     let database = Cluster::shared().database();
     let mut daemon = daemon_on(&database).start();
     for round in 0..amount(3, 20) {
-        let traffic = Traffic::start(&daemon, 8, Daemons::Stop);
+        let traffic = Traffic::start(&daemon, 8, DaemonFate::Stops);
         traffic.wait_done(100);
         let begin = Instant::now();
         daemon.stop();
         let time = begin.elapsed();
-        let ledger = traffic.finish();
+        let history = traffic.finish();
         eprintln!("  round {round}: stopped after {time:?}");
         assert!(time < Duration::from_secs(10), "stopped after {time:?}");
         daemon.restart();
-        ledger.check_answers(&[]);
-        ledger.check(&database, &daemon);
+        history.check_answers(&[]);
+        history.check(&database, &daemon);
     }
 }
 
@@ -40,8 +40,8 @@ fn bad_settings_change_nothing_and_disturb_no_client() {
         fs::write(&file, "VMHERD_REQUESTS_PER_CONNECTION=1000\n").expect("a new file");
         let database = Cluster::shared().database();
         let daemon = daemon_on(&database).arg("--config").arg(&file).start();
-        let witness = Witness::start(&daemon);
-        let traffic = Traffic::start(&daemon, 6, Daemons::Live);
+        let probe = LatencyProbe::start(&daemon);
+        let traffic = Traffic::start(&daemon, 6, DaemonFate::Lives);
         let rounds = amount(10, 100);
         for round in 0..rounds {
             let good = "VMHERD_VMS_MAX=1\nVMHERD_REGISTRATION=closed\nVMHERD_REQUESTS_MAX=1\n";
@@ -62,11 +62,11 @@ fn bad_settings_change_nothing_and_disturb_no_client() {
             });
             traffic.wait_done(5);
         }
-        let ledger = traffic.finish();
-        ledger.check_answers(&[]);
-        ledger.check(&database, &daemon);
+        let history = traffic.finish();
+        history.check_answers(&[]);
+        history.check(&database, &daemon);
         let reply = daemon.client().call(registration("last", &[1]));
         assert_eq!(reply["data"], json!({"auth_id": "last"}), "{reply}");
-        witness.finish()
+        probe.finish()
     });
 }

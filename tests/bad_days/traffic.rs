@@ -1,125 +1,91 @@
-//! Clients that register VMs, log in, update, list and log out all the time, and remember what they were
-//! told.
+//! Clients that register VMs, log in, update, list and log out all the time, and record the answers.
 
 #![allow(unreachable_pub)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, DEADLINE, Daemon, PASSWORD, request, wait_until};
-use crate::ledger::{Ledger, disks, name};
+use crate::common::{BackgroundClients, Client, DEADLINE, Daemon, DaemonFate, PASSWORD, Progress, request};
+use crate::history::{VmHistory, disks, name};
 
-/// Clients at work.
-pub struct Traffic {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<Ledger>>,
-}
+/// The clients.
+pub struct Traffic(BackgroundClients<VmHistory>);
 
-/// What a daemon may do while clients are at work.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Daemons {
-    /// It goes on.
-    Live,
-    /// It ends in good order: connections end between replies.
-    Stop,
-    /// It is killed.
-    Die,
-}
-
-struct Shared {
-    daemon: Daemons,
-    is_over: AtomicBool,
-    done: AtomicUsize,
-    failed: AtomicUsize,
-}
-
-/// One client at work.
-struct Worker {
+/// One client.
+struct TrafficClient {
     address: SocketAddr,
-    shared: Arc<Shared>,
-    ledger: Ledger,
+    fate: DaemonFate,
+    progress: Arc<Progress>,
+    history: VmHistory,
     /// Its connection has ended.
     is_cut: bool,
 }
 
-/// What a client was told.
-enum Said {
+/// The answer to a request.
+enum Outcome {
+    /// It was done; the answer's data.
     Done(Value),
     /// Nothing was done.
     Refused,
-    /// Nobody knows what was done, or nobody said.
+    /// It may have been done: the answer says so, or there was none.
     Unknown,
 }
 
 impl Traffic {
-    /// Begins.
-    pub fn start(daemon: &Daemon, clients: usize, may: Daemons) -> Traffic {
-        let (is_over, done, failed) = Default::default();
-        let shared = Arc::new(Shared { daemon: may, is_over, done, failed });
-        let start = |_| {
-            let (address, shared) = (daemon.address(), Arc::clone(&shared));
-            let worker = Worker { address, shared, ledger: Ledger::default(), is_cut: false };
-            thread::spawn(|| worker.work())
-        };
-        let threads = (0..clients).map(start).collect();
-        Traffic { shared, threads }
+    /// Starts so many `clients`.
+    pub fn start(daemon: &Daemon, clients: usize, fate: DaemonFate) -> Traffic {
+        let address = daemon.address();
+        Traffic(BackgroundClients::start(clients, |progress| {
+            let history = VmHistory::default();
+            let client = TrafficClient { address, fate, progress, history, is_cut: false };
+            || client.work()
+        }))
     }
 
     /// Waits until `count` more requests have been done.
     #[track_caller]
     pub fn wait_done(&self, count: usize) {
-        wait_for_more("requests are done", &self.shared.done, count);
+        self.0.wait_done(count);
     }
 
     /// Waits until `count` more requests have failed.
     #[track_caller]
     pub fn wait_failed(&self, count: usize) {
-        wait_for_more("requests fail", &self.shared.failed, count);
+        self.0.wait_failed(count);
     }
 
-    /// Ends it; what the clients were told.
+    /// Ends the clients; what they have recorded.
     #[track_caller]
-    pub fn finish(mut self) -> Ledger {
-        self.shared.is_over.store(true, Ordering::Relaxed);
-        let mut ledger = Ledger::default();
-        for thread in std::mem::take(&mut self.threads) {
-            ledger.merge(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        ledger
+    pub fn finish(self) -> VmHistory {
+        let mut history = VmHistory::default();
+        self.0.finish().into_iter().for_each(|other| history.merge(other));
+        history
     }
 }
 
-impl Drop for Traffic {
-    /// A row has failed: its daemon is not to go before the clients do.
-    fn drop(&mut self) {
-        self.shared.is_over.store(true, Ordering::Relaxed);
-        self.threads.drain(..).for_each(|thread| drop(thread.join()));
-    }
-}
-
-impl Worker {
-    fn work(mut self) -> Ledger {
-        while !self.shared.is_over.load(Ordering::Relaxed) {
+impl TrafficClient {
+    fn work(mut self) -> VmHistory {
+        while !self.progress.is_over() {
             let Some(mut client) = Client::try_connect(self.address) else {
-                assert!(self.shared.daemon != Daemons::Live, "the daemon does not accept");
+                assert!(self.fate != DaemonFate::Lives, "the daemon does not accept");
                 break;
             };
             self.live(&mut client);
-            if self.is_cut && self.shared.daemon != Daemons::Live {
+            if self.is_cut && self.fate != DaemonFate::Lives {
                 break;
             }
-            // Who is refused at once asks again, but does nothing else with the processor.
+            // A client that is refused at once must not keep the processor busy.
             thread::park_timeout(Duration::from_millis(1));
         }
-        self.ledger
+        self.history
     }
 
-    /// The life of one VM, as far as it gets.
+    /// The requests of one VM, until one fails.
     fn live(&mut self, client: &mut Client) {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -127,27 +93,27 @@ impl Worker {
             return;
         }
         let credentials = json!({"vm_id": name(number), "password": PASSWORD});
-        let Said::Done(data) = self.ask(client, "authenticate", credentials) else { return };
+        let Outcome::Done(data) = self.ask(client, "authenticate", credentials) else { return };
         let token = data["token"].as_str().expect("a token").to_owned();
         if number.is_multiple_of(4) {
             match self.ask(client, "logout", json!({})) {
-                Said::Done(_) => self.ledger.ended.push(token),
-                Said::Refused => self.ledger.tokens.push(token),
-                Said::Unknown => {}
+                Outcome::Done(_) => self.history.ended.push(token),
+                Outcome::Refused => self.history.tokens.push(token),
+                Outcome::Unknown => {}
             }
             return;
         }
-        self.ledger.tokens.push(token.clone());
+        self.history.tokens.push(token.clone());
         if !self.update(client, number, 10 * number + 1) {
             return;
         }
-        let Said::Done(_) = self.ask(client, "list", json!({"list_type": "authenticated_vms"})) else {
+        let Outcome::Done(_) = self.ask(client, "list", json!({"list_type": "authenticated_vms"})) else {
             return;
         };
         // Again by the token, on a connection that is not logged in.
         let Some(mut other) = Client::try_connect(self.address) else { return };
         let list = json!({"list_type": "all_disks", "token": token});
-        if let Said::Done(_) = self.ask(&mut other, "list", list) {
+        if let Outcome::Done(_) = self.ask(&mut other, "list", list) {
             self.update(&mut other, number, 10 * number + 2);
         }
     }
@@ -157,73 +123,66 @@ impl Worker {
         let sizes = disks(ram).map(|size| json!({"disk_size": size}));
         let data = json!({"vm_id": name(number), "ram": ram, "cpu": 1, "password": PASSWORD, "disks": sizes});
         match self.ask(client, "register", data) {
-            Said::Done(_) => drop(self.ledger.vms.insert(number, ram)),
-            Said::Refused => drop(self.ledger.refused.insert(number)),
-            Said::Unknown => self.ledger.unknown.entry(number).or_default().push(ram),
+            Outcome::Done(_) => drop(self.history.vms.insert(number, ram)),
+            Outcome::Refused => drop(self.history.refused.insert(number)),
+            Outcome::Unknown => self.history.unknown.entry(number).or_default().push(ram),
         }
-        self.ledger.vms.contains_key(&number)
+        self.history.vms.contains_key(&number)
     }
 
     fn update(&mut self, client: &mut Client, number: u64, ram: u64) -> bool {
         let sizes = disks(ram).map(|size| json!({"disk_size": size}));
         match self.ask(client, "update", json!({"ram": ram, "disks": sizes})) {
-            Said::Done(_) => drop(self.ledger.vms.insert(number, ram)),
-            Said::Refused => return false,
-            Said::Unknown => {
-                self.ledger.unknown.entry(number).or_default().push(ram);
+            Outcome::Done(_) => drop(self.history.vms.insert(number, ram)),
+            Outcome::Refused => return false,
+            Outcome::Unknown => {
+                self.history.unknown.entry(number).or_default().push(ram);
                 return false;
             }
         }
         true
     }
 
-    fn ask(&mut self, client: &mut Client, command: &str, data: Value) -> Said {
+    fn ask(&mut self, client: &mut Client, command: &str, data: Value) -> Outcome {
         let begin = Instant::now();
         let reply = client.try_call(&request(command, data));
         let time = begin.elapsed();
         let Some(mut reply) = reply else {
             self.check_cut(client, command, time);
-            return Said::Unknown;
+            return Outcome::Unknown;
         };
         let text = match reply["status"] == "success" {
             true => "",
             false => reply["message"].as_str().expect("a message"),
         };
-        if (time, text) > (self.ledger.worst.0, &self.ledger.worst.1) {
-            self.ledger.worst = (time, format!("{command}: {text}"));
+        if (time, text) > (self.history.worst.0, &self.history.worst.1) {
+            self.history.worst = (time, format!("{command}: {text}"));
         }
-        *self.ledger.said.entry(text.to_owned()).or_default() += 1;
-        let counter = if text.is_empty() { &self.shared.done } else { &self.shared.failed };
-        counter.fetch_add(1, Ordering::Relaxed);
-        match text {
-            "" => Said::Done(reply["data"].take()),
-            "outcome unknown" => Said::Unknown,
-            _ => Said::Refused,
+        *self.history.answers.entry(text.to_owned()).or_default() += 1;
+        if text.is_empty() {
+            self.progress.add_done();
+            return Outcome::Done(reply["data"].take());
         }
+        self.progress.add_failed();
+        if text == "outcome unknown" { Outcome::Unknown } else { Outcome::Refused }
     }
 
-    /// A connection ended instead of a reply: may it?
+    /// Checks that a connection may end instead of a reply.
     fn check_cut(&mut self, client: &Client, command: &str, time: Duration) {
         self.is_cut = true;
         assert!(time < DEADLINE, "{command}: no answer");
         let has_part = client.has_part_of_reply();
-        match self.shared.daemon {
-            // A list of several pages that can't go on; it must not look whole.
-            Daemons::Live => {
+        match self.fate {
+            // A list of several pages that cannot go on; it must not look whole.
+            DaemonFate::Lives => {
                 assert!(command == "list" && has_part, "{command}: the connection ended");
-                *self.ledger.said.entry(CUT.to_owned()).or_default() += 1;
+                *self.history.answers.entry(CUT.to_owned()).or_default() += 1;
             }
-            Daemons::Stop => assert!(!has_part, "{command}: a part of a reply"),
-            Daemons::Die => {}
+            DaemonFate::Stops => assert!(!has_part, "{command}: a part of a reply"),
+            DaemonFate::Dies => {}
         }
     }
 }
 
-#[track_caller]
-fn wait_for_more(what: &str, counter: &AtomicUsize, count: usize) {
-    let wanted = counter.load(Ordering::Relaxed) + count;
-    wait_until(what, DEADLINE, || counter.load(Ordering::Relaxed) >= wanted);
-}
-
-/// What stands for a list that was cut where it could not go on.
+/// The entry in [`VmHistory::answers`] for a list that was cut.
 pub const CUT: &str = "(a list was cut)";

@@ -1,4 +1,4 @@
-//! Storms of logins at the cost that hashing really has, and what their timing tells.
+//! Storms of logins with hashes of the real cost, and what their timing reveals.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::{Client, Daemon, PASSWORD, request, wait_until};
-use crate::load::{Before, Witness, alone, best_of_three, cores, statistic};
+use crate::overload::{Baseline, LatencyProbe, alone, best_of_three, cores, statistic};
 use crate::swarm::Swarm;
 
 /// Logins at once.
@@ -15,7 +15,7 @@ const LOGINS: usize = 1000;
 const QUEUE: usize = 256;
 /// Threads that hash.
 const WORKERS: usize = 2;
-/// A login that is not taken is told so in this time.
+/// A login that is refused is answered in this time.
 const BUSY_MAX: Duration = Duration::from_secs(20);
 /// How long a login waits for its hash.
 const AUTH_DEADLINE: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ const WORKER_KIB_MAX: u64 = 20 << 10;
 const REST_KIB_MAX: u64 = 24 << 10;
 /// Idle threads end after thirty seconds.
 const IDLE_MAX: Duration = Duration::from_secs(45);
-/// What may be kept: the places of a thousand connections, the store's caches, what allocators keep.
+/// Memory that may be kept: table entries of a thousand connections, the store's caches, the allocators' share.
 const KEPT_KIB_MAX: u64 = 6 << 10;
 
 #[test]
@@ -36,26 +36,26 @@ fn a_storm_of_logins_is_bounded_and_frees_its_memory() {
         let builder = Daemon::builder().with_costly_hashes().args(["--auth-workers", &workers]);
         let mut daemon = builder.start();
         daemon.client().register("vm", &[1]);
-        // Without the memory of the registration's hash, which is not to count as there before.
+        // Without the memory of the registration's hash, which must not count for the baseline.
         daemon.restart();
-        let witness = Witness::start_where_threads_compete(&daemon);
-        let before = Before::of(&daemon);
+        let probe = LatencyProbe::start_where_threads_compete(&daemon);
+        let baseline = Baseline::of(&daemon);
         storm(&daemon);
-        let grown_kib = before.peak_growth_kib(&daemon);
+        let grown_kib = baseline.peak_growth_kib(&daemon);
         eprintln!("  up by {grown_kib} KiB at the peak");
         let most_kib = WORKERS as u64 * WORKER_KIB_MAX + REST_KIB_MAX;
         assert!(grown_kib < most_kib, "the daemon grew by {grown_kib} KiB");
-        let served = witness.finish();
-        survivors.push((daemon, before));
-        served
+        let latencies = probe.finish();
+        survivors.push((daemon, baseline));
+        latencies
     });
-    // An idle daemon is in nobody's way: the others need not wait for it.
+    // An idle daemon disturbs no other test.
     drop(is_alone);
-    for (daemon, before) in &survivors {
+    for (daemon, baseline) in &survivors {
         wait_until("the hashing threads end", IDLE_MAX, || threads_named(daemon, "vmherd-auth") == 0);
-        let mut in_place_of_the_witness = daemon.client();
-        in_place_of_the_witness.ping();
-        before.expect_back(daemon, KEPT_KIB_MAX);
+        let mut in_place_of_the_probe = daemon.client();
+        in_place_of_the_probe.ping();
+        baseline.expect_back(daemon, KEPT_KIB_MAX);
         daemon.client().authenticate("vm");
     }
 }
@@ -103,8 +103,8 @@ fn storm(daemon: &Daemon) {
     assert!((1..=WORKERS).contains(&threads_max), "{threads_max} threads hashed");
     assert!(LOGINS - busy >= QUEUE, "only {} were queued", LOGINS - busy);
     assert!(busy > LOGINS / 4, "only {busy} were refused");
-    assert!(last_busy < BUSY_MAX, "one was told after {last_busy:?} that the daemon is busy");
-    // Whoever was refused can go on at once.
+    assert!(last_busy < BUSY_MAX, "one was refused after {last_busy:?} only");
+    // A client that was refused can go on at once.
     let refused = answered.iter().position(|answer| *answer == Some(true)).expect("some are");
     swarm.members[refused].received.clear();
     swarm.send(refused, login.as_bytes());
@@ -147,8 +147,8 @@ fn logins_of_disconnected_clients_are_dropped() {
         (0..5).for_each(|_| drop(client.authenticate("vm")));
         let one = (daemon.cpu_time() - before_one) / 5;
         drop(client);
-        let witness = Witness::start_where_threads_compete(&daemon);
-        let before = Before::of(&daemon);
+        let probe = LatencyProbe::start_where_threads_compete(&daemon);
+        let baseline = Baseline::of(&daemon);
 
         let before_all = daemon.cpu_time();
         let login = request("authenticate", json!({"vm_id": "vm", "password": PASSWORD})).to_string();
@@ -163,8 +163,8 @@ fn logins_of_disconnected_clients_are_dropped() {
         let (waited, used) = (begin.elapsed(), daemon.cpu_time() - before_all);
         eprintln!("  {used:?} of processor time, {one:.1?} for one; the next one waited {waited:.1?}");
         assert!(used < one * GONE / 2, "{used:?} of processor time, where one takes {one:?}");
-        before.expect_back(&daemon, KEPT_KIB_MAX + WORKER_KIB_MAX * cores() as u64);
-        witness.finish()
+        baseline.expect_back(&daemon, KEPT_KIB_MAX + WORKER_KIB_MAX * cores() as u64);
+        probe.finish()
     });
 }
 
@@ -180,7 +180,7 @@ fn an_unknown_name_takes_as_long_as_a_wrong_password() {
     for _ in 0..3 {
         let (mut unknown, mut wrong) = (Vec::new(), Vec::new());
         for round in 0..EACH {
-            // The order is changed so that neither always profits from what the other has warmed up.
+            // In changing order, so that neither always profits from caches that the other has filled.
             for is_unknown in [round % 2 == 0, round % 2 == 1] {
                 match is_unknown {
                     true => unknown.push(refused_login(&mut client, "ghost")),

@@ -1,18 +1,20 @@
-//! What clients that misbehave get, and that nobody else notices: floods, stalls, resets, storms of
-//! logins, no descriptors left. Black box, over real sockets.
+//! Clients that misbehave do not affect others: floods, stalls, resets, storms of logins, no free descriptors. Black box,
+//! over real sockets.
 //!
-//! Rows run one at a time. While one runs, a healthy client's pings go on being answered; afterwards
-//! memory and descriptors are back.
+//! Tests run one at a time. During each, a healthy client's pings are answered; afterwards memory and descriptors are
+//! free again.
 
 #[path = "../common/mod.rs"]
 mod common;
-mod crowds;
 mod descriptors;
 mod endless;
-#[path = "../common/load.rs"]
-mod load;
+#[path = "../common/flood.rs"]
+mod flood;
 mod logins;
+mod many_connections;
 mod metrics;
+#[path = "../common/overload.rs"]
+mod overload;
 mod resets;
 mod slow;
 #[path = "../common/swarm.rs"]

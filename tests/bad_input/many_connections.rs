@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::{Daemon, request};
-use crate::load::{Before, Witness, alone, best_of_three, statistic};
+use crate::overload::{
+    Baseline, LatencyProbe, MemoryBounds, alone, attack_in_bounds, best_of_three, statistic,
+};
 use crate::swarm::{Swarm, connections_that_fit};
 
 #[test]
@@ -16,10 +18,8 @@ fn a_million_pipelined_pings_are_answered_in_order() {
     const BLOCKS: usize = 10_000;
     const BLOCK: usize = 100;
     let _alone = alone();
-    best_of_three("1 000 000 pipelined pings", || {
-        let daemon = Daemon::start();
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+    let bounds = MemoryBounds { peak_kib: 1 << 10, kept_kib: 1 << 10 };
+    attack_in_bounds("1 000 000 pipelined pings", bounds, Daemon::builder, |daemon| {
         let stream = TcpStream::connect(daemon.address()).expect("the daemon accepts");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket option");
 
@@ -49,12 +49,6 @@ fn a_million_pipelined_pings_are_answered_in_order() {
         }
         eprintln!("  {:.0} requests a second", (BLOCKS * BLOCK) as f64 / begin.elapsed().as_secs_f64());
         sender.join().expect("everything is sent");
-
-        drop(stream);
-        let grown_kib = before.peak_growth_kib(&daemon);
-        assert!(grown_kib < 1 << 10, "the daemon grew by {grown_kib} KiB");
-        before.expect_back(&daemon, 1 << 10);
-        witness.finish()
     });
 }
 
@@ -64,8 +58,8 @@ fn five_thousand_connections_at_once_are_all_served_in_order() {
     let count = connections_that_fit(5000);
     best_of_three("5 000 connections at once", || {
         let daemon = Daemon::start();
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+        let probe = LatencyProbe::start(&daemon);
+        let baseline = Baseline::of(&daemon);
         let mut kept_kib = Vec::new();
         for _ in 0..2 {
             let mut swarm = Swarm::new();
@@ -94,12 +88,12 @@ fn five_thousand_connections_at_once_are_all_served_in_order() {
                 expect_conversation(index, member.lines());
             });
             drop(swarm);
-            before.expect_back(&daemon, count as u64);
-            kept_kib.push(before.growth_kib(&daemon));
+            baseline.expect_back(&daemon, count as u64);
+            kept_kib.push(baseline.growth_kib(&daemon));
         }
-        // What the first crowd left behind, the second one uses.
-        assert!(kept_kib[1] <= kept_kib[0] + 512, "each crowd leaves something: {kept_kib:?} KiB");
-        witness.finish()
+        // The second round uses what the first one has left.
+        assert!(kept_kib[1] <= kept_kib[0] + 512, "each round keeps more: {kept_kib:?} KiB");
+        probe.finish()
     });
 }
 
@@ -110,9 +104,9 @@ fn connections_beyond_the_limit_wait_for_a_slot() {
     let _alone = alone();
     best_of_three("2 000 connections where 300 may be", || {
         let daemon = Daemon::builder().args(["--connections-max", "300"]).start();
-        let witness = Witness::start_as_operator(&daemon);
-        let before = Before::of(&daemon);
-        // Open before all places are taken.
+        let probe = LatencyProbe::start_as_operator(&daemon);
+        let baseline = Baseline::of(&daemon);
+        // Connected before all slots are taken.
         let mut operator = daemon.operator();
         operator.ping();
         let mut swarm = Swarm::new();
@@ -121,36 +115,36 @@ fn connections_beyond_the_limit_wait_for_a_slot() {
         }
         let mut conversations: Vec<usize> = (0..COUNT).collect();
         let mut is_done = vec![false; COUNT];
-        // Between its connection and its first byte a client may be silent for a moment, and lose its place.
-        let mut sent_away = 0;
+        // A client that is silent for a moment between its connection and its first byte may be evicted.
+        let mut evicted = 0;
         let (begin, mut done) = (Instant::now(), 0);
         while done < COUNT {
             let mut came = Vec::new();
             swarm.turn(Duration::from_millis(100), |member| came.push(member));
-            // The operator and the witness have places of their own.
+            // The operator and the probe have reserved slots.
             assert!(statistic(&mut operator, "connections_open") <= 2 + CONNECTIONS_MAX as u64);
             for member in came {
                 let index = conversations[member];
                 let is_served = swarm.members[member].received.ends_with(conversation_end(index).as_bytes());
                 if swarm.members[member].ended.is_some() && !is_served {
                     assert_eq!(swarm.members[member].received, b"", "{index} was cut");
-                    sent_away += 1;
-                    assert!(sent_away < COUNT / 100, "too many were sent away that had something to say");
+                    evicted += 1;
+                    assert!(evicted < COUNT / 100, "too many were evicted that had sent a request");
                     swarm.connect(daemon.address(), conversation(index).as_bytes());
                     conversations.push(index);
                 } else if is_served {
                     expect_conversation(index, swarm.members[member].lines());
-                    // One that has been served may be sent away before it goes by itself.
+                    // A connection that has been served may be evicted before it closes.
                     done += usize::from(is_new(&mut is_done, index));
                     swarm.close(member);
                 }
             }
             assert!(begin.elapsed() < Duration::from_secs(120), "{done} of {COUNT} are served");
         }
-        assert!(statistic(&mut operator, "connections_evicted") >= sent_away as u64);
+        assert!(statistic(&mut operator, "connections_evicted") >= evicted as u64);
         drop((swarm, operator));
-        before.expect_back(&daemon, 2 << 10);
-        witness.finish()
+        baseline.expect_back(&daemon, 2 << 10);
+        probe.finish()
     });
 }
 
@@ -181,8 +175,8 @@ fn a_client_that_shuts_down_its_input_gets_all_replies() {
     let _alone = alone();
     best_of_three("500 half-closed connections", || {
         let daemon = Daemon::start();
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+        let probe = LatencyProbe::start(&daemon);
+        let baseline = Baseline::of(&daemon);
         let threads: Vec<_> = (0..10)
             .map(|part| {
                 let address = daemon.address();
@@ -208,12 +202,12 @@ fn a_client_that_shuts_down_its_input_gets_all_replies() {
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().expect("all replies"));
-        before.expect_back(&daemon, 2 << 10);
-        witness.finish()
+        baseline.expect_back(&daemon, 2 << 10);
+        probe.finish()
     });
 }
 
-/// Marks `index` as done; whether it was not.
+/// Marks `index` as done; false if it was done already.
 fn is_new(is_done: &mut [bool], index: usize) -> bool {
     !std::mem::replace(&mut is_done[index], true)
 }
@@ -221,13 +215,13 @@ fn is_new(is_done: &mut [bool], index: usize) -> bool {
 /// Replies to a conversation.
 const CONVERSATION: usize = 4;
 
-/// A few requests of which each reply tells its place.
+/// A few requests whose replies differ by position.
 fn conversation(index: usize) -> String {
     let pings = request("ping", json!({})).to_string() + "\n{\"request_id\":7,\"command\":\"ping\"}";
     numbered(index) + &pings + &numbered(index + 1)
 }
 
-/// What its last reply ends with.
+/// The end of its last reply.
 fn conversation_end(index: usize) -> String {
     numbered_error(index + 1)
 }
@@ -250,7 +244,7 @@ fn registration(index: usize) -> String {
     request("register", data).to_string()
 }
 
-/// A request whose error repeats a number.
+/// A request whose error has a number.
 fn numbered(number: usize) -> String {
     request("authenticate", json!({"vm_id": number, "password": "securePass123"})).to_string()
 }

@@ -1,5 +1,5 @@
-//! Metrics text from clients that mean no good or take their time: keys without an end, lines without an end, and
-//! replies that nobody reads.
+//! Metrics text from hostile and slow clients: keys without an end, lines without an end, and replies that the client
+//! does not read.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
@@ -11,19 +11,21 @@ use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use crate::common::{Client, DEADLINE, Daemon, request, wait_until};
-use crate::endless::Flood;
-use crate::load::{Before, Witness, alone, best_of_three, cores, statistic};
+use crate::endless::flood;
+use crate::overload::{
+    Baseline, LatencyProbe, MemoryBounds, alone, attack_in_bounds, best_of_three, cores, statistic,
+};
 
-/// Keys that a store takes.
+/// The key limit.
 const KEYS_MAX: usize = 100_000;
-/// What who has one too many is told.
+/// The reply to a point with one key too many.
 const FULL: &str = "error\nkey limit reached\n\n";
 /// How much the daemon may grow for lines without an end: it keeps one of 4 KiB, and reads 64 KiB at a time.
-const LINES_KIB_MAX: u64 = 1 << 10;
-/// How much it may grow for somebody who does not read: a full output with a page on top, and a page that is
-/// being made.
+const LINES: MemoryBounds = MemoryBounds { peak_kib: 1 << 10, kept_kib: 1 << 10 };
+/// How much it may grow for a client that does not read: a full output with a page on top, and a page that is being
+/// made.
 const CLIENT_KIB_MAX: u64 = 1 << 10;
-/// What may stay: the store's caches, a MiB for each of its connections, and what allocators keep.
+/// Memory that may be kept: the store's caches, a MiB for each of its connections, and the allocators' share.
 fn kept_kib_max() -> u64 {
     1024 * (cores() as u64 + 1) + (4 << 10)
 }
@@ -31,16 +33,16 @@ fn kept_kib_max() -> u64 {
 #[test]
 fn a_store_at_its_key_limit_still_takes_points_of_known_keys() {
     const KEYS: usize = 1_000_000;
-    /// Keys, their index and a point each, with what a table that grows has twice for a moment.
+    /// Keys, their index and a point each; a table that grows is there twice for a moment.
     const MEMORY_KIB_MAX: u64 = 64 << 10;
-    /// The store's caches, and the batches on their way.
+    /// The store's caches, and the batches in flight.
     const SQLITE_KIB_MAX: u64 = 32 << 10;
     let _alone = alone();
     for (store, keys, kib_max) in
         [(&[][..], KEYS, SQLITE_KIB_MAX), (&["--store", "memory:"], KEYS / 4, MEMORY_KIB_MAX)]
     {
         let daemon = Daemon::builder().args(store).start();
-        daemon.client().say("put first 1 1");
+        daemon.client().call_text("put first 1 1");
         let (before, begin) = (daemon.rss_kib(), Instant::now());
         let (mut kept, mut refused) = (1, 0);
         for round in keys_in_rounds(keys) {
@@ -72,10 +74,7 @@ fn a_store_at_its_key_limit_still_takes_points_of_known_keys() {
 #[test]
 fn lines_without_an_end_are_cut_off() {
     let _alone = alone();
-    best_of_three("1 GiB of text without an end", || {
-        let daemon = Daemon::start();
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+    attack_in_bounds("1 GiB of text without an end", LINES, Daemon::builder, |daemon| {
         for (what, start, more) in [
             ("a word", "put ", "xxxxxxxxxxxxxxx"),
             ("a number", "put k ", "1234567890"),
@@ -83,36 +82,24 @@ fn lines_without_an_end_are_cut_off() {
             ("carriage returns", "get k", "\r"),
             ("characters of four bytes", "get ", "\u{1f411}"),
         ] {
-            let flood = Flood::send(daemon.address(), start, more);
-            assert_eq!(flood.lines.concat(), "error\nline too long\n\n", "{what}");
+            let flood = flood(daemon.address(), start, more);
+            assert_eq!(flood.received, b"error\nline too long\n\n", "{what}");
             assert!(flood.sent < 100 << 20, "{what}: {} bytes were taken", flood.sent);
         }
-        let grown_kib = before.peak_growth_kib(&daemon);
-        assert!(grown_kib < LINES_KIB_MAX, "the daemon grew by {grown_kib} KiB");
-        before.expect_back(&daemon, LINES_KIB_MAX);
-        witness.finish()
     });
 }
 
 #[test]
 fn blank_lines_cost_nothing() {
     let _alone = alone();
-    best_of_three("64 MiB of blank lines", || {
-        let daemon = Daemon::start();
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+    attack_in_bounds("64 MiB of blank lines", LINES, Daemon::builder, |daemon| {
         let mut client = daemon.client();
-        assert_eq!(client.say("get nothing"), "ok\n\n");
+        assert_eq!(client.call_text("get nothing"), "ok\n\n");
         let blank = "\n \r\n\t\n".repeat(10 << 10);
         for _ in 0..(64 << 20) / blank.len() {
             client.send(&blank);
         }
-        assert_eq!(client.say("get nothing"), "ok\n\n");
-        let grown_kib = before.peak_growth_kib(&daemon);
-        assert!(grown_kib < LINES_KIB_MAX, "the daemon grew by {grown_kib} KiB");
-        drop(client);
-        before.expect_back(&daemon, LINES_KIB_MAX);
-        witness.finish()
+        assert_eq!(client.call_text("get nothing"), "ok\n\n");
     });
 }
 
@@ -125,24 +112,24 @@ fn a_client_that_puts_and_never_reads_is_paused_and_then_closed() {
         best_of_three(&format!("{what} without an end, and no reader"), || {
             let daemon = Daemon::builder().args(["--write-timeout", "1s"]).start();
             fill(&daemon, 1, 1000);
-            let witness = Witness::start(&daemon);
-            let before = Before::of(&daemon);
+            let probe = LatencyProbe::start(&daemon);
+            let baseline = Baseline::of(&daemon);
             let mut operator = daemon.operator();
             let mut deaf = Reader::connect(daemon.address());
             let sent = deaf.send_until_closed(line);
             eprintln!("  {} KiB were taken", sent >> 10);
             assert_eq!(statistic(&mut operator, "connections_stalled"), 1);
-            let grown_kib = before.peak_growth_kib(&daemon);
+            let grown_kib = baseline.peak_growth_kib(&daemon);
             assert!(grown_kib < CLIENT_KIB_MAX + kept_kib_max(), "the daemon grew by {grown_kib} KiB");
             drop((deaf, operator));
-            before.expect_back(&daemon, kept_kib_max());
-            witness.finish()
+            baseline.expect_back(&daemon, kept_kib_max());
+            probe.finish()
         });
     }
 }
 
-/// Two ask for all and stop to read. The one that takes a little from time to time gets all of it in the end,
-/// in order; the other one is cut off.
+/// Two clients ask for all points and stop reading. The one that reads a little from time to time gets all of them in
+/// the end, in order; the other one is cut off.
 #[test]
 fn stalled_readers_cost_little_and_get_the_write_timeout() {
     const KEYS: usize = 30;
@@ -153,8 +140,8 @@ fn stalled_readers_cost_little_and_get_the_write_timeout() {
     let daemon = Daemon::builder().args(["--write-timeout", "2s"]).start();
     let expected = fill(&daemon, KEYS, SECONDS);
     best_of_three("300 000 points that two stop to read", || {
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+        let probe = LatencyProbe::start(&daemon);
+        let baseline = Baseline::of(&daemon);
         let mut operator = daemon.operator();
         let stalled = statistic(&mut operator, "connections_stalled");
         let (mut slow, mut deaf) = (Reader::connect(daemon.address()), Reader::connect(daemon.address()));
@@ -170,7 +157,7 @@ fn stalled_readers_cost_little_and_get_the_write_timeout() {
         });
         assert!(since.elapsed() >= Duration::from_millis(1900), "it was closed after {:?}", since.elapsed());
         assert!(slow.received.len() < expected.len() / 2, "the other one has most of it before it");
-        let grown_kib = before.peak_growth_kib(&daemon);
+        let grown_kib = baseline.peak_growth_kib(&daemon);
         assert!(grown_kib < 2 * CLIENT_KIB_MAX + kept_kib_max(), "the daemon grew by {grown_kib} KiB");
         slow.stream.write_all(b"get nothing\n").expect("it is taken");
         let length = expected.len() + "ok\n\n".len();
@@ -184,8 +171,8 @@ fn stalled_readers_cost_little_and_get_the_write_timeout() {
         assert!(!deaf.received.ends_with(b"\n\n"));
         assert_eq!(statistic(&mut operator, "connections_stalled"), stalled + 1);
         drop((slow, deaf, operator));
-        before.expect_back(&daemon, kept_kib_max());
-        witness.finish()
+        baseline.expect_back(&daemon, kept_kib_max());
+        probe.finish()
     });
 }
 
@@ -291,7 +278,7 @@ impl Reader {
                 }
             }
         }
-        panic!("{sent} bytes were taken from somebody who does not read");
+        panic!("{sent} bytes were taken from a client that does not read");
     }
 
     /// Takes so much at least.

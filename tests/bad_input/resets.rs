@@ -9,8 +9,8 @@ use serde_json::json;
 use socket2::SockRef;
 
 use crate::common::{DEADLINE, Daemon, PASSWORD, request, wait_until};
-use crate::load::{Before, Witness, alone, best_of_three, statistic};
-use crate::swarm::Dice;
+use crate::overload::{Baseline, LatencyProbe, alone, best_of_three, statistic};
+use crate::swarm::SeededRandom;
 
 /// Conversations that are cut.
 const ROUNDS: usize = 1200;
@@ -25,15 +25,15 @@ fn resets_at_any_moment_leak_nothing() {
     best_of_three("resets at any moment", || {
         let daemon = Daemon::start();
         daemon.client().register("listed", &[1; 1024]);
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+        let probe = LatencyProbe::start(&daemon);
+        let baseline = Baseline::of(&daemon);
         let threads: Vec<_> = (0..CLIENTS)
             .map(|client| {
                 let address = daemon.address();
                 thread::spawn(move || {
-                    let mut dice = Dice::new(seed * CLIENTS as u64 + client as u64);
+                    let mut random = SeededRandom::new(seed * CLIENTS as u64 + client as u64);
                     (0..ROUNDS / CLIENTS).for_each(|round| {
-                        cut_conversation(address, &mut dice, &format!("vm-{client}-{round}"));
+                        cut_conversation(address, &mut random, &format!("vm-{client}-{round}"));
                     });
                 })
             })
@@ -53,14 +53,14 @@ fn resets_at_any_moment_leak_nothing() {
         client.authenticate("listed");
         assert_eq!(client.list("active_vms").len(), 2, "the healthy one and this");
         drop(client);
-        before.expect_back(&daemon, 4 << 10);
+        baseline.expect_back(&daemon, 4 << 10);
         assert!(!daemon.log().contains("panic"), "{}", daemon.log());
-        witness.finish()
+        probe.finish()
     });
 }
 
 /// Sends a part of a conversation, takes a part of what comes, and is gone, most often by a reset.
-fn cut_conversation(address: SocketAddr, dice: &mut Dice, name: &str) {
+fn cut_conversation(address: SocketAddr, random: &mut SeededRandom, name: &str) {
     let credentials = json!({"vm_id": name, "password": PASSWORD});
     let registration =
         json!({"vm_id": name, "ram": 1, "cpu": 1, "password": PASSWORD, "disks": [{"disk_size": 1}]});
@@ -76,16 +76,18 @@ fn cut_conversation(address: SocketAddr, dice: &mut Dice, name: &str) {
     ]
     .map(|request| request.to_string())
     .concat();
-    let sent = dice.below(text.len() + 1);
+    let sent = random.below(text.len() + 1);
     let mut stream = TcpStream::connect(address).expect("the daemon accepts");
-    stream.set_read_timeout(Some(Duration::from_millis(1 + dice.below(8) as u64))).expect("a socket option");
+    stream
+        .set_read_timeout(Some(Duration::from_millis(1 + random.below(8) as u64)))
+        .expect("a socket option");
     stream.write_all(&text.as_bytes()[..sent]).expect("it is taken");
     // What is read of a reply, and how long for, says how far the daemon is at the reset.
-    let mut part = vec![0; 1 + dice.below(60_000)];
-    if dice.below(3) > 0 {
+    let mut part = vec![0; 1 + random.below(60_000)];
+    if random.below(3) > 0 {
         let _ = stream.read(&mut part);
     }
-    if dice.below(8) > 0 {
+    if random.below(8) > 0 {
         SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a socket option");
     }
 }

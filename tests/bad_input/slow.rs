@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use crate::common::{DEADLINE, Daemon, PASSWORD, request, wait_until};
-use crate::load::{Before, Witness, alone, best_of_three, cores, statistic};
+use crate::overload::{Baseline, LatencyProbe, alone, best_of_three, cores, statistic};
 use crate::swarm::{Swarm, connections_that_fit};
 
 /// How long a request may take, by default.
@@ -26,8 +26,8 @@ fn ten_thousand_clients_that_send_a_byte_a_second_are_closed_in_time() {
     let count = connections_that_fit(10_000);
     best_of_three("10 000 connections, a byte a second", || {
         let daemon = Daemon::start();
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+        let probe = LatencyProbe::start(&daemon);
+        let baseline = Baseline::of(&daemon);
         let mut operator = daemon.operator();
         let letters = request("ping", json!({})).to_string().into_bytes();
 
@@ -70,11 +70,11 @@ fn ten_thousand_clients_that_send_a_byte_a_second_are_closed_in_time() {
         assert_eq!(timed_out, count as u64);
 
         drop(operator);
-        let grown_kib = before.peak_growth_kib(&daemon);
+        let grown_kib = baseline.peak_growth_kib(&daemon);
         assert!(grown_kib < 2 * count as u64, "{grown_kib} KiB for {count} connections");
         // Places in the tables are kept for the next ten thousand.
-        before.expect_back(&daemon, count as u64);
-        witness.finish()
+        baseline.expect_back(&daemon, count as u64);
+        probe.finish()
     });
 }
 
@@ -85,8 +85,8 @@ fn clients_that_never_read_are_paused_and_then_closed() {
     best_of_three("clients that ask for lists and never read", || {
         let daemon = Daemon::builder().args(["--write-timeout", "1s"]).start();
         let lister = register_lister(&daemon);
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+        let probe = LatencyProbe::start(&daemon);
+        let baseline = Baseline::of(&daemon);
         let mut kept_kib = Vec::new();
         for round in 1..=2 {
             let mut operator = daemon.operator();
@@ -104,17 +104,17 @@ fn clients_that_never_read_are_paused_and_then_closed() {
             wait_until("all of them are closed", 3 * DEADLINE, || {
                 statistic(&mut operator, "connections_stalled") == (round * CLIENTS) as u64
             });
-            let grown_kib = before.peak_growth_kib(&daemon);
+            let grown_kib = baseline.peak_growth_kib(&daemon);
             eprintln!("  {} KiB for each client", grown_kib / CLIENTS as u64);
             let most_kib = CLIENTS as u64 * CLIENT_KIB_MAX + store_caches_kib_max();
             assert!(grown_kib < most_kib, "{grown_kib} KiB for {CLIENTS} clients");
             deaf.into_iter().for_each(Deaf::expect_broken_off);
             drop(operator);
-            before.expect_back(&daemon, kept_kib_max());
-            kept_kib.push(before.growth_kib(&daemon));
+            baseline.expect_back(&daemon, kept_kib_max());
+            kept_kib.push(baseline.growth_kib(&daemon));
         }
         assert!(kept_kib[1] <= kept_kib[0] + 1024, "each round leaves something: {kept_kib:?} KiB");
-        witness.finish()
+        probe.finish()
     });
 }
 
@@ -124,8 +124,8 @@ fn a_client_that_never_reads_gets_ten_seconds_and_a_slow_reader_gets_more() {
     best_of_three("a client that never reads, default timeout", || {
         let daemon = Daemon::start();
         let lister = register_lister(&daemon);
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+        let probe = LatencyProbe::start(&daemon);
+        let baseline = Baseline::of(&daemon);
         let mut operator = daemon.operator();
         let mut slow = Deaf::connect(daemon.address(), &lister);
         let before_asking = Instant::now();
@@ -149,8 +149,8 @@ fn a_client_that_never_reads_gets_ten_seconds_and_a_slow_reader_gets_more() {
         assert_eq!(statistic(&mut operator, "connections_stalled"), 1);
         deaf.expect_broken_off();
         drop((slow, operator));
-        before.expect_back(&daemon, kept_kib_max());
-        witness.finish()
+        baseline.expect_back(&daemon, kept_kib_max());
+        probe.finish()
     });
 }
 

@@ -1,5 +1,4 @@
-//! Who may come over HTTP, and as whom: tokens that count for one request, and requests that web pages of
-//! somebody else would make a browser send.
+//! Authentication over HTTP: tokens that count for one request, and requests that foreign web pages make a browser send.
 
 use serde_json::{Value, json};
 
@@ -20,7 +19,7 @@ fn a_token_authenticates_one_http_request() {
     let list = request("list", json!({"list_type": "authenticated_vms"}));
     let ask = |header: &str, request: &Value| fetch(["-H", header, "-d", &request.to_string(), &url]);
     let (_, reply) = ask(&own, &list).json();
-    // The connection is nobody's, whoever asks.
+    // The connection has no principal.
     assert_eq!(reply, json!({"status": "success", "message": null, "data": {"authenticated_vms": []}}));
     ask(&other, &request("logout", json!({}))).json();
 
@@ -55,7 +54,7 @@ fn a_token_authenticates_one_http_request() {
     let twice = fetch(["-H", &own, "-H", &own, "-d", &list.to_string(), &url]);
     assert_error(&twice, 401);
 
-    // Commands that read no token from their data are told of one in the head all the same, before anything is done.
+    // Commands that read no token from their data reject one in the head all the same, before anything is done.
     let credentials = json!({"vm_id": "a", "password": PASSWORD});
     for request in [
         request("ping", json!({})),
@@ -69,7 +68,7 @@ fn a_token_authenticates_one_http_request() {
     }
     assert_pong(&ask(&own, &request("ping", json!({}))));
     assert_pong(&fetch(["-d", &request("ping", json!({"token": unknown})).to_string(), &url]));
-    // In the data it is an error of the dialect, and two that differ are one of HTTP.
+    // In the data an invalid token is an error of the dialect; two different ones are an error of HTTP.
     let mut with_token = list.clone();
     with_token["data"]["token"] = json!(unknown);
     let (status, reply) = fetch(["-d", &with_token.to_string(), &url]).json();
@@ -106,7 +105,7 @@ fn ended_tokens_are_rejected() {
     assert_eq!((status(&of_a), status(&of_b)), (401, 401));
 }
 
-/// Those behind a proxy may share a connection: nobody's requests have to do with the others'.
+/// Clients behind a proxy may share a connection: their requests are independent.
 #[test]
 fn http_requests_on_one_connection_are_independent() {
     let daemon = Daemon::start();
@@ -135,7 +134,7 @@ fn http_requests_on_one_connection_are_independent() {
     assert!(anonymous.contains("You have to authenticate") && anonymous_again == anonymous, "{said}");
     assert!(listed.contains("\"all_vms\"") && logout.contains("logged out successfully"), "{said}");
     assert!(ended.contains("Invalid access token") && shown == "401 0", "{said}");
-    // The logout was that of another token than the one that the connection was given before.
+    // The logout was for another token than the one before on this connection.
     let login: Value = serde_json::from_str(login).expect("a reply");
     let token = login["data"]["token"].as_str().expect("a token");
     let header = format!("Authorization: Bearer {token}");

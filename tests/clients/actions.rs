@@ -1,12 +1,12 @@
-//! The VM manager's documented requests, in the document's order, on a store that nobody has used.
+//! The VM manager's documented requests, in the document's order, on a new store.
 
 use crate::cluster::Cluster;
 use crate::common::Daemon;
+use crate::program_client::{Framing, ProgramClient};
 use crate::programs::fetch;
-use crate::talker::{Framing, Talker};
 
-/// Requests as the document shows them, and what each is answered with, byte for byte. Where the document
-/// shows the same request for two cases, it is said where each of them is the case.
+/// Requests as the document shows them, and the answers, byte for byte. A request that the document shows for two cases
+/// is made in both.
 pub(crate) const CONVERSATION: [(&str, &str); 21] = [
     // No VM is connected to yet.
     (r#"{"action": "update_vm", "vm_id": 1}"#, r#"{"error":"vm not authenticated"}"#),
@@ -43,11 +43,11 @@ pub(crate) const CONVERSATION: [(&str, &str); 21] = [
         r#"{"all_connected_vms":[{"id":2,"ram":1028,"cpu":1,"disks":[{"id":3,"size":300}]},{"id":3,"ram":4096,"cpu":2,"disks":[{"id":4,"size":500},{"id":5,"size":400}]}]}"#,
     ),
     (r#"{"action": "update_vm", "vm_id": 1, "ram": 1028}"#, r#"{"status":"vm updated"}"#),
-    // The edge cases: nothing to update, nobody of that number, a VM without disks.
+    // The edge cases: nothing to update, an unknown number, a VM without disks.
     (r#"{"action": "update_vm", "vm_id": 1}"#, r#"{"error":"required data: ram, disks"}"#),
     (r#"{"action": "authenticate", "vm_id": 11231}"#, r#"{"error":"VM ID does not exist"}"#),
     (r#"{"action": "add_vm", "ram": 2048}"#, r#"{"error":"required data: ram, disks"}"#),
-    // What the update has changed, and that the failed request has added nothing.
+    // The update has changed this, and the failed request has added nothing.
     (
         r#"{"action": "list_all_vms"}"#,
         r#"{"all_vms":[{"id":1,"ram":1028,"cpu":2,"disks":[{"id":1,"size":100},{"id":2,"size":200}]},{"id":2,"ram":1028,"cpu":1,"disks":[{"id":3,"size":300}]},{"id":3,"ram":4096,"cpu":2,"disks":[{"id":4,"size":500},{"id":5,"size":400}]}]}"#,
@@ -60,11 +60,11 @@ pub(crate) const CONVERSATION: [(&str, &str); 21] = [
 
 #[track_caller]
 fn converse(daemon: &Daemon, framing: Framing) {
-    let mut talker = Talker::of(daemon, framing);
+    let mut program = ProgramClient::of(daemon, framing);
     for (step, (request, reply)) in CONVERSATION.iter().enumerate() {
-        assert_eq!(talker.say(request), *reply, "step {step} by {framing:?}: {request}");
+        assert_eq!(program.call_text(request), *reply, "step {step} by {framing:?}: {request}");
     }
-    talker.leave();
+    program.close();
 }
 
 #[test]
@@ -87,18 +87,18 @@ fn actions_work_with_curl_and_a_database() {
     converse(&Daemon::builder().args(["--store", &database.url()]).start(), Framing::Http);
 }
 
-/// Nothing hangs on a connection: any client may go on where another has stopped, by another program.
+/// State does not depend on a connection: each client goes on where another has stopped, with another program.
 #[test]
 fn each_action_works_from_a_different_program() {
     let daemon = Daemon::start();
-    let mut talkers = Framing::ALL.map(|framing| Talker::of(&daemon, framing));
+    let mut programs = Framing::ALL.map(|framing| ProgramClient::of(&daemon, framing));
     for (step, (request, reply)) in CONVERSATION.iter().enumerate() {
-        assert_eq!(talkers[step % 3].say(request), *reply, "step {step}: {request}");
+        assert_eq!(programs[step % 3].call_text(request), *reply, "step {step}: {request}");
     }
-    talkers.into_iter().for_each(Talker::leave);
+    programs.into_iter().for_each(ProgramClient::close);
 }
 
-/// The document's address has a name, which may lead to other addresses first.
+/// The document's address has a host name, which may resolve to other addresses first.
 #[test]
 fn actions_work_at_the_documented_address() {
     let daemon = Daemon::start();
@@ -109,14 +109,14 @@ fn actions_work_at_the_documented_address() {
     }
 }
 
-/// Ever connected stays, the other sets begin empty.
+/// The set of ever connected VMs is stored; the other sets begin empty.
 #[test]
 fn a_restart_keeps_only_the_vms_ever_connected() {
     let mut daemon = Daemon::start();
     converse(&daemon, Framing::RawJson);
     daemon.restart();
-    let mut talker = Talker::of(&daemon, Framing::Http);
-    let said = |list: &str| talker.say(&format!(r#"{{"action": "{list}"}}"#));
+    let mut program = ProgramClient::of(&daemon, Framing::Http);
+    let said = |list: &str| program.call_text(&format!(r#"{{"action": "{list}"}}"#));
     let ever = CONVERSATION[14].1;
     assert_eq!(
         ["list_authorized_vms", "list_connected_vms", "list_ever_connected"].map(said),

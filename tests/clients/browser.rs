@@ -1,4 +1,4 @@
-//! A real browser: what a page of an allowed origin may do, and what one of another may not.
+//! A real browser: pages of an allowed origin reach the daemon, other pages do not.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use crate::common::{Daemon, TempDir, require};
 use crate::programs::clean;
 
-/// A browser takes its time to start on a busy machine.
+/// A browser is slow to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A server of one page; what the page reports to it.
+/// A server of one page, with the page's report.
 struct PageServer {
     port: u16,
     results: Receiver<Value>,
@@ -64,7 +64,7 @@ fn serve(stream: TcpStream, page: &str, reports: &Sender<Value>) -> Option<()> {
     Some(())
 }
 
-/// A page that asks the daemon for all kinds of things and reports what came of each.
+/// A page that sends the daemon all kinds of requests and reports the results.
 fn page(daemon: &Daemon, token: &str) -> String {
     let address = daemon.address();
     let script = r#"
@@ -111,7 +111,7 @@ fn page(daemon: &Daemon, token: &str) -> String {
     format!("<!DOCTYPE html><title>VMs</title><script>{script}</script>")
 }
 
-/// Headless Chromium, with all that it has started.
+/// Headless Chromium, with its child processes.
 struct Browser {
     child: Child,
     _profile: TempDir,
@@ -135,13 +135,13 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // With the processes that it has started: they are a group of their own.
+        // With its child processes, which are a group of their own.
         let _ = clean("bash").args(["-c", &format!("kill -KILL -- -{}", self.child.id())]).status();
         let _ = self.child.wait();
     }
 }
 
-/// What the page that `origin` names reports; a page of `localhost` is of another site than the daemon at 127.0.0.1.
+/// The report of the page at `origin`; a page of `localhost` is of another site than the daemon at 127.0.0.1.
 #[track_caller]
 fn report(server: &PageServer) -> Value {
     let _browser = Browser::open(&format!("http://localhost:{}/", server.port));
@@ -162,7 +162,7 @@ fn only_pages_of_an_allowed_origin_reach_the_daemon() {
     for (name, found) in foreign.as_object().expect("an object") {
         let expected = match name.as_str() {
             "socket" => json!("error"),
-            // That it may not be seen does not keep it from being sent: it is for the daemon to refuse.
+            // The page may not see the answer, but the browser sends the request: the daemon has to refuse it.
             "blind" => json!([0, ""]),
             _ => json!("TypeError"),
         };
@@ -186,7 +186,7 @@ fn only_pages_of_an_allowed_origin_reach_the_daemon() {
     assert_eq!((status("health"), text("health").as_str()), (Some(200), "ok"), "{allowed}");
     assert_eq!((status("missing"), status("put").is_some()), (Some(404), false), "{allowed}");
     assert_eq!(allowed["socket"], "PONG", "{allowed}");
-    // Headers that were not asked for stay with the page.
+    // Headers that the preflight does not allow are not sent.
     assert_eq!(allowed["custom"], "TypeError", "{allowed}");
     assert_eq!(client.list("all_vms").len(), 3, "one added to be seen, one blindly");
 }

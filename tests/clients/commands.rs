@@ -1,13 +1,12 @@
-//! A documented VM's whole conversation, from its first `ping` to its `logout`, pretty-printed as people paste
-//! it.
+//! A documented VM's whole conversation, from its first `ping` to its `logout`, pretty-printed as users paste it.
 
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::common::{Client, Daemon, request, require, run_with_input};
+use crate::program_client::{Endpoint, Framing, ProgramClient};
 use crate::programs::nc;
-use crate::talker::{Framing, Place, Talker};
 
 /// The requests, in order, as they are pasted.
 pub(crate) const REQUESTS: [&str; 10] = [
@@ -92,7 +91,7 @@ pub(crate) const REQUESTS: [&str; 10] = [
 }"#,
 ];
 
-/// What each is answered with, byte for byte; PORT is the client's, TOKEN a new one.
+/// The answers, byte for byte; PORT is the client's, TOKEN a new one.
 pub(crate) const REPLIES: [&str; 10] = [
     r#"{"status":"success","message":"PONG","data":{"addr":["127.0.0.1",PORT]}}"#,
     r#"{"status":"success","message":"Save the vm_id for authentication","data":{"auth_id":"stalin"}}"#,
@@ -106,7 +105,7 @@ pub(crate) const REPLIES: [&str; 10] = [
     r#"{"status":"success","message":"VM (stalin) logged out successfully","data":{}}"#,
 ];
 
-/// What differs over HTTP, where each request has a connection of its own and nobody stays logged in: the lists
+/// The answers that differ over HTTP, where each request has a connection of its own and a login does not last: the lists
 /// of connections.
 pub(crate) const REPLIES_OVER_HTTP: [(usize, &str); 2] = [
     (3, r#"{"status":"success","message":null,"data":{"active_vms":[{"addr":["127.0.0.1",PORT]}]}}"#),
@@ -155,40 +154,40 @@ fn commands_work_pasted_into_netcat_at_once() {
     the_updates_have_happened(&daemon);
 }
 
-/// As a person does it: each answer is read before the next request is pasted. In `nc` the line break behind
-/// the last brace comes with the next request.
+/// As a user does it: each answer is read before the next request is pasted. In `nc` the line break after the last brace
+/// comes with the next request.
 #[test]
 fn commands_work_one_by_one_over_persistent_connections() {
     for framing in [Framing::RawJson, Framing::WebSocket] {
         let daemon = Daemon::start();
-        let mut talker = Talker::of(&daemon, framing);
+        let mut program = ProgramClient::of(&daemon, framing);
         let mut port = String::new();
         for (index, (request, expected)) in REQUESTS.iter().zip(REPLIES).enumerate() {
             let line_break = if index == 0 { "" } else { "\n" };
-            let line = talker.say(&format!("{line_break}{request}"));
+            let line = program.call_text(&format!("{line_break}{request}"));
             if port.is_empty() {
                 port = port_in_reply(&line);
             }
             assert_reply(&line, expected, &port);
         }
-        talker.leave();
+        program.close();
         the_updates_have_happened(&daemon);
     }
 }
 
-/// Who has a token sends it with each request: in the head or in the data.
+/// The token is sent with each request: in the head or in the data.
 #[test]
 fn commands_work_posted_by_curl_with_a_token() {
     for is_in_head in [true, false] {
         let daemon = Daemon::start();
-        let mut talker = Talker::of(&daemon, Framing::Http);
+        let mut program = ProgramClient::of(&daemon, Framing::Http);
         let mut token: Option<String> = None;
         for (index, (request, reply)) in REQUESTS.iter().zip(REPLIES).enumerate() {
             let request = match &token {
                 Some(token) if !is_in_head => with_token(request, token),
                 _ => request.to_string(),
             };
-            let line = talker.say(&request);
+            let line = program.call_text(&request);
             let over_http = REPLIES_OVER_HTTP.iter().find(|(at, _)| *at == index);
             // Each request has another port.
             let port = if line.contains("127.0.0.1") { port_in_reply(&line) } else { String::new() };
@@ -196,24 +195,24 @@ fn commands_work_posted_by_curl_with_a_token() {
             if index == LOGIN {
                 token = Some(token_in_reply(&line));
                 if is_in_head {
-                    talker.use_token(&token_in_reply(&line));
+                    program.use_token(&token_in_reply(&line));
                 }
             }
         }
-        the_logout_has_ended(&talker, &token.expect("a login"), is_in_head);
+        the_logout_has_ended(&program, &token.expect("a login"), is_in_head);
         the_updates_have_happened(&daemon);
     }
 }
 
-/// An HTTP client that forgets its token is nobody.
+/// An HTTP client without its token is anonymous.
 #[test]
 fn commands_posted_by_curl_without_a_token_need_a_login() {
     let daemon = Daemon::start();
-    let mut talker = Talker::of(&daemon, Framing::Http);
+    let mut program = ProgramClient::of(&daemon, Framing::Http);
     let refused =
         r#"{"status":"error","message":"You have to authenticate to run this operation","data":{}}"#;
     for (index, (request, reply)) in REQUESTS.iter().zip(REPLIES).enumerate() {
-        let line = talker.say(request);
+        let line = program.call_text(request);
         if index <= LOGIN {
             let port = if index == 0 { port_in_reply(&line) } else { String::new() };
             assert_reply(&line, reply, &port);
@@ -239,15 +238,15 @@ fn commands_work_in_netcat_without_line_breaks() {
     }
 }
 
-/// Over the daemon's own socket the three programs reach it as well, and have no address.
+/// The three programs also work over the daemon's own socket, and have no address there.
 #[test]
 fn commands_work_from_each_program_over_a_unix_socket() {
     let daemon = Daemon::start();
     for framing in Framing::ALL {
-        let mut talker = Talker::new(framing, Place::Unix(daemon.own_socket()));
+        let mut program = ProgramClient::new(framing, Endpoint::Unix(daemon.own_socket()));
         let pong = r#"{"status":"success","message":"PONG","data":{"addr":["unix",0]}}"#;
-        assert_eq!(talker.say(REQUESTS[0]), pong, "{framing:?}");
-        talker.leave();
+        assert_eq!(program.call_text(REQUESTS[0]), pong, "{framing:?}");
+        program.close();
     }
 }
 
@@ -258,7 +257,7 @@ pub(crate) fn with_token(request: &str, token: &str) -> String {
     request.to_string()
 }
 
-/// Which of the requests is the login.
+/// Whether the request is the login.
 pub(crate) const LOGIN: usize = 2;
 
 #[track_caller]
@@ -270,7 +269,7 @@ pub(crate) fn assert_reply(line: &str, expected: &str, port: &str) {
     assert_eq!(line, expected.replace("PORT", port));
 }
 
-/// The token in the reply to a login, which holds nothing else of that form.
+/// The token in the reply to a login, which has no other text of that form.
 #[track_caller]
 pub(crate) fn token_in_reply(line: &str) -> String {
     let begin = r#"{"status":"success","message":"Authentication successful","data":{"token":""#.len();
@@ -286,15 +285,15 @@ pub(crate) fn port_in_reply(line: &str) -> String {
     rest.chars().take_while(char::is_ascii_digit).collect()
 }
 
-/// A token that has come with a `logout` is of no use any more.
+/// The token of a `logout` is invalid afterwards.
 #[track_caller]
-fn the_logout_has_ended(talker: &Talker, token: &str, is_in_head: bool) {
+fn the_logout_has_ended(program: &ProgramClient, token: &str, is_in_head: bool) {
     let list = r#"{"command": "list", "data": {"list_type": "all_vms"}}"#;
     let request = if is_in_head { list.to_owned() } else { with_token(list, token) };
     let refused = r#"{"status":"error","message":"Invalid access token. Try refreshing with the 'authenticate' command","data":{}}"#;
-    // In the data it is an error of the dialect, which HTTP knows nothing of.
+    // In the data it is an error of the dialect, not of HTTP.
     let status = if is_in_head { 401 } else { 200 };
-    assert_eq!(talker.post(&request), (status, refused.to_owned()));
+    assert_eq!(program.post(&request), (status, refused.to_owned()));
 }
 
 /// The VM as another client sees it afterwards.

@@ -1,8 +1,7 @@
-//! All three documented conversations at once in one daemon and one registry; none disturbs another.
+//! All three documented conversations at once in one daemon and one registry; they do not disturb each other.
 //!
-//! The VM manager and the VM make their requests in turn, so that what each list has to show is known; the
-//! converting client goes on all the while. VMs and disks have the numbers that the replies give, which are not
-//! those of the documents.
+//! The VM manager and the VM make their requests in turn, so that the expected lists are known; the converting client
+//! works all the time. VMs and disks have the numbers of the replies, not those of the documents.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,12 +9,12 @@ use serde_json::{Value, json};
 
 use crate::common::Daemon;
 use crate::conversions;
-use crate::talker::{Framing, Talker};
+use crate::program_client::{Framing, ProgramClient};
 use crate::{actions, commands};
 
-/// What the daemon must know by now.
+/// The state that the daemon must have now.
 #[derive(Default)]
-struct Herd {
+struct ExpectedRegistry {
     vms: Vec<Vm>,
     authorized: Vec<i64>,
     connected: Vec<i64>,
@@ -34,33 +33,33 @@ struct Vm {
 }
 
 /// The VM whose conversation is under way.
-struct Speaker {
-    talker: Talker,
+struct VmClient {
+    program: ProgramClient,
     name: String,
     id: i64,
     /// Its disks' numbers, from a reply.
     disk_ids: Vec<Value>,
-    /// Where it comes from; of each request over HTTP from somewhere else.
+    /// The client's address; over HTTP each request has another one.
     address: Value,
     token: Option<String>,
 }
 
-/// The manager's step behind which the VM begins.
+/// The manager's step after which the VM begins.
 const FIRST_STEP: usize = 4;
 
 /// Each document over each framing, the others by the two other programs.
 #[test]
 fn the_three_conversations_run_concurrently() {
     let daemon = Daemon::builder().args(["--conversion-delay", "20ms..80ms"]).start();
-    let mut herd = Herd::default();
+    let mut expected = ExpectedRegistry::default();
     for round in 0..3 {
         let framing = |document: usize| Framing::ALL[(round + document) % 3];
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let conversions = scope.spawn(|| convert(&daemon, framing(2), &is_over));
-            let vm = Speaker::new(Talker::of(&daemon, framing(1)), format!("stalin-{round}"));
+            let vm = VmClient::new(ProgramClient::of(&daemon, framing(1)), format!("stalin-{round}"));
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                converse(&mut herd, Talker::of(&daemon, framing(0)), vm);
+                converse(&mut expected, ProgramClient::of(&daemon, framing(0)), vm);
             }));
             is_over.store(true, Ordering::Relaxed);
             ended.unwrap_or_else(|why| std::panic::resume_unwind(why));
@@ -70,7 +69,7 @@ fn the_three_conversations_run_concurrently() {
 }
 
 /// The VM manager's and the VM's requests in turn.
-fn converse(herd: &mut Herd, mut manager: Talker, mut vm: Speaker) {
+fn converse(expected: &mut ExpectedRegistry, mut manager: ProgramClient, mut vm: VmClient) {
     // The document's numbers are those of its three VMs, in the order in which it adds them.
     let mut added: Vec<i64> = Vec::new();
     let mut says_next = commands::REQUESTS.iter().peekable();
@@ -80,38 +79,38 @@ fn converse(herd: &mut Herd, mut manager: Talker, mut vm: Speaker) {
             let number = added.get(documented as usize - 1).copied();
             request["vm_id"] = json!(number.unwrap_or(1_000_000_000 + documented as i64));
         }
-        let reply = manager.ask(&request);
+        let reply = manager.call(&request);
         added.extend(reply["vm_id"].as_i64());
-        assert_eq!(reply, herd.after_action(&request, &reply), "{request}");
-        // So late that it is there while the manager looks who is.
+        assert_eq!(reply, expected.after_action(&request, &reply), "{request}");
+        // So late that it is connected while the manager lists connections.
         if let Some(text) = says_next.next_if(|_| step >= FIRST_STEP) {
-            vm.say(text, herd);
+            vm.call_text(text, expected);
         }
     }
     assert_eq!((added.len(), says_next.next()), (3, None), "both have said all");
-    manager.leave();
-    vm.talker.leave();
+    manager.close();
+    vm.program.close();
 }
 
-/// Converts one text after the other; how many.
+/// Converts one text after the other; the number of texts.
 fn convert(daemon: &Daemon, framing: Framing, is_over: &AtomicBool) -> usize {
-    let mut talker = Talker::of(daemon, framing);
+    let mut program = ProgramClient::of(daemon, framing);
     let mut count = 0;
     while !is_over.load(Ordering::Relaxed) {
-        assert_eq!(talker.say(conversions::REQUEST), conversions::REPLY);
+        assert_eq!(program.call_text(conversions::REQUEST), conversions::REPLY);
         count += 1;
     }
-    talker.leave();
+    program.close();
     count
 }
 
-impl Speaker {
-    fn new(talker: Talker, name: String) -> Speaker {
-        Speaker { talker, name, id: 0, disk_ids: Vec::new(), address: Value::Null, token: None }
+impl VmClient {
+    fn new(program: ProgramClient, name: String) -> VmClient {
+        VmClient { program, name, id: 0, disk_ids: Vec::new(), address: Value::Null, token: None }
     }
 
-    /// Makes the documented request `text` in the VM's own name and holds the reply against what is known.
-    fn say(&mut self, text: &str, herd: &mut Herd) {
+    /// Makes the documented request `text` in the VM's own name and compares the reply with the expected state.
+    fn call_text(&mut self, text: &str, expected: &mut ExpectedRegistry) {
         let mut request: Value = serde_json::from_str(text).expect("a request");
         let data = request.get_mut("data").expect("data");
         if data["vm_id"].is_string() {
@@ -124,16 +123,23 @@ impl Speaker {
                 disk["id"] = self.disk_ids[index].clone();
             }
         }
-        let reply = self.talker.ask(&request);
-        let (message, data) = self.expectation(&request, &reply, herd);
+        let reply = self.program.call(&request);
+        let (message, data) = self.expectation(&request, &reply, expected);
         assert_eq!(reply, json!({"status": "success", "message": message, "data": data}), "{request}");
-        if let Some(token) = reply["data"]["token"].as_str().filter(|_| !self.talker.framing().lasts()) {
-            self.talker.use_token(token);
+        if let Some(token) =
+            reply["data"]["token"].as_str().filter(|_| !self.program.framing().is_persistent())
+        {
+            self.program.use_token(token);
         }
     }
 
-    /// The message and the data that are due; what the request changes is changed in `herd`.
-    fn expectation(&mut self, request: &Value, reply: &Value, herd: &mut Herd) -> (Value, Value) {
+    /// The expected message and data; updates `expected` as the request does.
+    fn expectation(
+        &mut self,
+        request: &Value,
+        reply: &Value,
+        expected: &mut ExpectedRegistry,
+    ) -> (Value, Value) {
         let (data, name) = (&request["data"], self.name.clone());
         let list = data["list_type"].as_str().unwrap_or_default();
         match (request["command"].as_str().expect("a command"), list) {
@@ -145,37 +151,37 @@ impl Speaker {
             ("register", _) => {
                 let disks = data["disks"].as_array().expect("disks").iter();
                 let sizes: Vec<Value> = disks.map(|disk| disk["disk_size"].clone()).collect();
-                self.id = herd.next_id();
-                herd.add(self.id, name.clone(), &data["ram"], &data["cpu"], &sizes);
+                self.id = expected.next_id();
+                expected.add(self.id, name.clone(), &data["ram"], &data["cpu"], &sizes);
                 (json!("Save the vm_id for authentication"), json!({"auth_id": name}))
             }
             ("authenticate", _) => {
                 self.token = reply["data"]["token"].as_str().map(str::to_owned);
-                herd.vm(self.id).has_connected = true;
-                if self.talker.framing().lasts() {
-                    herd.authorized.push(self.id);
-                    herd.connected.push(self.id);
+                expected.vm(self.id).has_connected = true;
+                if self.program.framing().is_persistent() {
+                    expected.authorized.push(self.id);
+                    expected.connected.push(self.id);
                 }
                 (json!("Authentication successful"), json!({"token": self.token.as_ref().expect("a token")}))
             }
             ("list", "all_vms") => {
-                let vms: Vec<Value> = herd.vms.iter().map(Vm::in_commands).collect();
+                let vms: Vec<Value> = expected.vms.iter().map(Vm::in_commands).collect();
                 (Value::Null, json!({"all_vms": vms}))
             }
             ("list", "all_disks") => {
-                let disks: Vec<Value> = herd.vms.iter().flat_map(Vm::disks_in_commands).collect();
+                let disks: Vec<Value> = expected.vms.iter().flat_map(Vm::disks_in_commands).collect();
                 let shown = reply["data"]["all_disks"].as_array().expect("a list").iter();
                 let own = shown.filter(|disk| disk["vm_id"] == json!(name));
                 self.disk_ids = own.map(|disk| disk["id"].clone()).collect();
                 (Value::Null, json!({"all_disks": disks}))
             }
-            ("list", "authenticated_vms") => (Value::Null, json!({list: self.own_entries(herd)})),
+            ("list", "authenticated_vms") => (Value::Null, json!({list: self.own_entries(expected)})),
             ("list", "active_vms") => {
                 // The others come and go, and none of them has authenticated.
                 let shown = reply["data"]["active_vms"].as_array().expect("a list");
                 let (own, others): (Vec<&Value>, Vec<&Value>) =
                     shown.iter().partition(|entry| entry.get("vm_info").is_some());
-                assert_eq!(own, self.own_entries(herd).iter().collect::<Vec<_>>());
+                assert_eq!(own, self.own_entries(expected).iter().collect::<Vec<_>>());
                 assert!(
                     !others.is_empty() && others.iter().all(|entry| entry["addr"][1].is_u64()),
                     "{reply}"
@@ -183,7 +189,7 @@ impl Speaker {
                 (Value::Null, json!({"active_vms": shown}))
             }
             ("update", _) => {
-                let vm = herd.vm(self.id);
+                let vm = expected.vm(self.id);
                 for (field, place) in [("ram", &mut vm.ram), ("cpu", &mut vm.cpu)] {
                     *place = data.get(field).unwrap_or(place).clone();
                 }
@@ -194,24 +200,24 @@ impl Speaker {
                 (json!("VM info updated successfully"), json!({}))
             }
             ("logout", _) => {
-                herd.release(self.id);
+                expected.release(self.id);
                 (json!(format!("VM ({name}) logged out successfully")), json!({}))
             }
             other => panic!("{other:?} is not in the document"),
         }
     }
 
-    /// What lists of connections show of this VM: nothing over HTTP, where no connection is anybody's.
-    fn own_entries(&self, herd: &mut Herd) -> Vec<Value> {
-        let vm_info = herd.vm(self.id).in_commands();
-        let lasts = self.talker.framing().lasts();
+    /// The entries of this VM in lists of connections: none over HTTP, where connections have no VM.
+    fn own_entries(&self, expected: &mut ExpectedRegistry) -> Vec<Value> {
+        let vm_info = expected.vm(self.id).in_commands();
+        let lasts = self.program.framing().is_persistent();
         lasts.then(|| json!({"addr": self.address, "vm_info": vm_info})).into_iter().collect()
     }
 }
 
-impl Herd {
-    /// The reply that is due to `request` of the VM manager, which is carried out here as well. Only the number
-    /// of a new VM is taken from `reply`.
+impl ExpectedRegistry {
+    /// The expected reply to `request` of the VM manager, which also changes this state. Only the number of a new VM is
+    /// taken from `reply`.
     fn after_action(&mut self, request: &Value, reply: &Value) -> Value {
         let vm = request["vm_id"].as_i64().unwrap_or_default();
         let is_known = self.vms.iter().any(|known| known.id == vm);

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::common::Daemon;
+use crate::program_client::{Framing, ProgramClient};
 use crate::programs::{python, succeed};
-use crate::talker::{Framing, Talker};
 
-/// The request as the document prints it, and what it is answered with, byte for byte.
+/// The request as the document prints it, and the answer, byte for byte.
 pub(crate) const REQUEST: &str = r#"{ 
 	"request_id": "01",
 	"data": "Hub&&name&&qwe&&id&&123&&%%Device&&name&&wqe&&id&&234&&"
@@ -14,18 +14,18 @@ pub(crate) const REQUEST: &str = r#"{
 pub(crate) const REPLY: &str =
     r#"{"request_id":"01","data":{"Hub":{"name":"qwe","id":"123"},"Device":{"name":"wqe","id":"234"}}}"#;
 
-/// How exactly the log tells a delay, in seconds.
+/// The precision of delays in the log, in seconds.
 const LOGGED_EXACTLY_TO: f64 = 0.05;
 
 #[test]
 fn a_conversion_is_answered_after_a_delay_over_each_framing() {
     for framing in Framing::ALL {
         let daemon = Daemon::builder().args(["--conversion-delay", "200ms..300ms"]).start();
-        let mut talker = Talker::of(&daemon, framing);
+        let mut program = ProgramClient::of(&daemon, framing);
         let asked = Instant::now();
-        assert_eq!(talker.say(REQUEST), REPLY, "{framing:?}");
+        assert_eq!(program.call_text(REQUEST), REPLY, "{framing:?}");
         assert!(asked.elapsed() >= Duration::from_millis(200), "{framing:?}: {:?}", asked.elapsed());
-        talker.leave();
+        program.close();
         assert_eq!(logged_delays(&daemon).len(), 1);
     }
 }
@@ -38,7 +38,7 @@ fn the_documented_client_gets_answers_in_the_order_of_delays() {
     let daemon = Daemon::start();
     let address = format!("ws://localhost:{}", daemon.address().port());
     let said = succeed(python("client.py").arg(address).arg(COUNT.to_string())).stdout;
-    // The log tells the delays in the order of the requests.
+    // The log has the delays in the order of the requests.
     let delays = logged_delays(&daemon);
     assert_eq!(delays.len(), COUNT);
     assert!(delays.iter().all(|delay| (1.0..=5.0).contains(delay)), "{delays:?}");
@@ -63,20 +63,20 @@ fn concurrent_conversions_work_over_each_persistent_framing() {
     const COUNT: usize = 100;
     for framing in [Framing::RawJson, Framing::WebSocket] {
         let daemon = Daemon::builder().args(["--conversion-delay", "500ms..700ms"]).start();
-        let mut talker = Talker::of(&daemon, framing);
-        // Once it has said something it is connected.
-        talker.say(r#"{"command": "ping"}"#);
+        let mut program = ProgramClient::of(&daemon, framing);
+        // Once it has an answer it is connected.
+        program.call_text(r#"{"command": "ping"}"#);
         let asked = Instant::now();
-        (0..COUNT).for_each(|_| talker.send(REQUEST));
-        (0..COUNT).for_each(|_| assert_eq!(talker.reply(), REPLY));
+        (0..COUNT).for_each(|_| program.send(REQUEST));
+        (0..COUNT).for_each(|_| assert_eq!(program.reply(), REPLY));
         let took = asked.elapsed();
         assert!(took >= Duration::from_millis(500), "{framing:?}: {took:?}");
         assert!(took < Duration::from_secs(5), "they wait at the same time: {framing:?}: {took:?}");
-        talker.leave();
+        program.close();
     }
 }
 
-/// Each request of HTTP is served alone, so that connections are what waits at the same time.
+/// Requests of one HTTP connection are answered in order, so each conversion has a connection of its own.
 #[test]
 fn concurrent_conversions_work_with_curl() {
     const COUNT: usize = 16;
@@ -84,7 +84,7 @@ fn concurrent_conversions_work_with_curl() {
     let asked = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..COUNT {
-            scope.spawn(|| assert_eq!(Talker::of(&daemon, Framing::Http).say(REQUEST), REPLY));
+            scope.spawn(|| assert_eq!(ProgramClient::of(&daemon, Framing::Http).call_text(REQUEST), REPLY));
         }
     });
     let took = asked.elapsed();
@@ -92,7 +92,7 @@ fn concurrent_conversions_work_with_curl() {
     assert!(took < Duration::from_secs(5), "they wait at the same time: {took:?}");
 }
 
-/// Nothing empty gets into a result; what is no text is told at once, with the request's id as it came.
+/// A result has no empty parts; data that is not text is an error at once, with the request's id as it came.
 #[test]
 fn empty_and_non_text_conversions_are_handled() {
     let cases = [
@@ -105,16 +105,16 @@ fn empty_and_non_text_conversions_are_handled() {
     ];
     let daemon = Daemon::builder().args(["--conversion-delay", "0"]).start();
     for framing in Framing::ALL {
-        let mut talker = Talker::of(&daemon, framing);
+        let mut program = ProgramClient::of(&daemon, framing);
         for (request, reply) in cases {
-            assert_eq!(talker.say(request), reply, "{framing:?}: {request}");
+            assert_eq!(program.call_text(request), reply, "{framing:?}: {request}");
         }
-        talker.leave();
+        program.close();
     }
     assert!(logged_delays(&daemon).is_empty(), "none of them has waited");
 }
 
-/// The delays that the log has told, in seconds, in their order.
+/// The delays in the log, in seconds, in order.
 fn logged_delays(daemon: &Daemon) -> Vec<f64> {
     let log = daemon.log();
     let delays = log.lines().filter_map(|line| {

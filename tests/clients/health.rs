@@ -1,4 +1,4 @@
-//! What HTTP says while the store is gone or takes no writes, and once it does again.
+//! The health check over HTTP while the store is down or takes no writes, and afterwards.
 
 use serde_json::{Value, json};
 
@@ -33,14 +33,14 @@ fn the_daemon_is_unhealthy_while_its_database_is_stopped() {
     let login = json!({"command": "authenticate", "data": {"vm_id": "a", "password": "securePass123"}});
     unavailable(in_commands, &[&login.to_string()]);
     unavailable(json!({"error": "store unavailable"}), &[r#"{"action": "list_all_vms"}"#]);
-    // What needs no store is answered.
+    // Requests that need no store are answered.
     assert_eq!(fetch(["-d", r#"{"command": "ping"}"#, &url]).status, 200);
     assert_eq!(fetch([&url]).status, 200);
     cluster.restart();
     wait_until("it is well again", DEADLINE, || is_well(&fetch([&health])));
 }
 
-/// Has `cluster` set up by `changes`, while `attempt` is a write, and by `back` again: health says what comes of it.
+/// Changes `cluster` by `changes` and later by `back`, with writes by `attempt`: the health check shows the failure.
 #[track_caller]
 fn writes_fail_and_come_back(
     cluster: &Cluster,
@@ -79,7 +79,7 @@ fn writes_fail_and_come_back(
     daemon.wait_for_log("writes to the store come through again");
 }
 
-/// Registers another VM; what comes of it.
+/// Registers another VM; the reply.
 fn registers() -> impl FnMut(&mut Client) -> String {
     let mut count = 0;
     move |client| {

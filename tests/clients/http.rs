@@ -1,4 +1,4 @@
-//! HTTP as curl speaks it: connections that last, bodies of all kinds, pages, and what each refusal says.
+//! HTTP with curl: persistent connections, bodies of all kinds, pages, and refusals.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ pub(crate) fn url(daemon: &Daemon) -> String {
     format!("http://{}/", daemon.address())
 }
 
-/// A ping's reply but for the port, which is another each time.
+/// A ping's reply without the port, which differs each time.
 #[track_caller]
 pub(crate) fn assert_pong(answer: &Answer) {
     let (status, reply) = answer.json();
@@ -24,7 +24,7 @@ pub(crate) fn assert_pong(answer: &Answer) {
     assert_eq!(reply["data"]["addr"][0], "127.0.0.1");
 }
 
-/// An error in the `command` dialect's shape, with whatever words; they must be there.
+/// An error in the `command` dialect's shape; its message, which must not be empty.
 #[track_caller]
 pub(crate) fn assert_error(answer: &Answer, status: u16) -> String {
     let (found, reply) = answer.json();
@@ -96,7 +96,7 @@ fn bodies_are_accepted_chunked_or_whole_with_any_content_type() {
     let url = url(&daemon);
     let chunked = ["-X", "POST", "-H", "Transfer-Encoding: chunked", "-T", "-", &url];
     assert_pong(&fetch_with_input(chunked, PING.as_bytes()));
-    // More than curl puts into one chunk, and more than is read at once.
+    // More than curl puts into one chunk, and more than the daemon reads at once.
     let long = json!({"request_id": 1, "command": "ping", "data": {"token": "x".repeat(500_000)}});
     let answer = fetch_with_input(chunked, long.to_string().as_bytes());
     assert_pong(&answer);
@@ -117,7 +117,7 @@ fn expect_100_continue_is_answered() {
         let body = format!("{PING}{}", " ".repeat(length - PING.len()));
         let arguments = ["--verbose", "-H", "Expect: 100-continue", "--data-binary", "@-", &url];
         let mut command = curl();
-        // As long as the test's patience: it must be told, not give up waiting to be.
+        // As long as the test's deadline: curl must get `100 Continue`, not time out.
         let said =
             run_with_input(command.args(["--expect100-timeout", "9"]).args(arguments), body.as_bytes());
         let said = said.expect_success();
@@ -137,7 +137,7 @@ fn expect_100_continue_is_answered() {
     );
 }
 
-/// Neither waits to be told that it may send what is too much: it reads the answer all the same.
+/// curl does not wait for `100 Continue` here, and reads the answer all the same.
 #[test]
 fn a_too_large_body_is_refused_sized_or_chunked() {
     let daemon = Daemon::start();
@@ -247,11 +247,11 @@ fn every_response_has_a_date() {
         let begin = now();
         let answer = fetch(arguments);
         let date = answer.header("Date").unwrap_or_else(|| panic!("no date: {answer:?}")).to_owned();
-        // What another program makes of it.
+        // Another program's reading of it.
         let said = succeed(Command::new("date").args(["--date", &date, "+%s"])).stdout;
         let seconds: u64 = said.trim().parse().expect("seconds");
         assert!(date.ends_with(" GMT") && date.len() == 29, "{date}");
-        // The wall clock may be read a moment before the answer is made.
+        // The daemon may read the clock a moment before it makes the answer.
         assert!((begin.saturating_sub(1)..=now()).contains(&seconds), "{date}");
         if arguments[1].contains("request_id") {
             assert!(seconds > begin, "{date}: it is that of the answer, not of the request");
@@ -273,14 +273,14 @@ fn long_lists_are_chunked_and_complete() {
     assert_eq!((answer.status, answer.header("Transfer-Encoding")), (200, Some("chunked")));
     assert_eq!((answer.header("Content-Length"), answer.header("Connection")), (None, None));
     assert!(answer.body == expected, "the list is another");
-    // The old version has no chunks: its list ends with the connection.
+    // HTTP/1.0 has no chunks: a list ends with the connection.
     let old = fetch(["--http1.0", "-H", "Connection: keep-alive", "-d", list, &url]);
     assert_eq!(
         (old.status, old.header("Transfer-Encoding"), old.header("Content-Length")),
         (200, None, None)
     );
     assert!(old.body == expected, "the list is another");
-    // What is short is whole; and the connection goes on behind a list in chunks.
+    // A short answer has a length; and the connection stays open after a list in chunks.
     let short = r#"{"action": "list_connected_vms"}"#;
     let mut command = curl();
     command.args(["-o", "/dev/null", "-w", "%{http_code} %{num_connects}\n", "-d", list, &url]);
@@ -291,7 +291,7 @@ fn long_lists_are_chunked_and_complete() {
     assert!(said.ends_with("{\"connected_vms\":[]}\n0"), "{said}");
 }
 
-/// VMs and disks that are several pages of any list.
+/// VMs and disks that fill several pages of each list.
 pub(crate) fn add_many(client: &mut Client) {
     for _ in 0..10 {
         let reply = client.call(json!({"action": "add_vm", "ram": 512, "disks": vec![5; 500]}));
@@ -305,7 +305,7 @@ fn a_busy_daemon_sends_retry_after() {
     let url = url(&daemon);
     let is_over = AtomicBool::new(false);
     let answer = thread::scope(|scope| {
-        // One is hashed, one waits, and others ask for each place that becomes free.
+        // One is hashed, one waits, and others take each free slot of the queue.
         for index in 0..6 {
             let (is_over, mut client) = (&is_over, daemon.client());
             scope.spawn(move || {
@@ -333,11 +333,11 @@ fn a_busy_daemon_sends_retry_after() {
     assert_eq!(assert_error(&answer, 503), "busy");
     assert_eq!(answer.header("Retry-After"), Some("1"));
     assert_eq!(answer.header("Connection"), None, "the connection stays of use");
-    // Others have room.
+    // Other requests are accepted.
     assert_eq!(fetch([&format!("{url}healthz")]).status, 200);
 }
 
-/// Each dialect says so in its own way.
+/// In the shape of each dialect.
 #[test]
 fn busy_is_reported_in_the_dialect_of_the_request() {
     let daemon = Daemon::builder().args(["--conversion-delay", "1h", "--requests-max", "1"]).start();
@@ -356,7 +356,7 @@ fn busy_is_reported_in_the_dialect_of_the_request() {
         assert_eq!((answer.status, answer.body.as_str()), (503, body));
         assert_eq!(answer.header("Retry-After"), Some("1"));
     }
-    // What waits for nothing has room always.
+    // Requests that need no queue are always accepted.
     assert_eq!(fetch(["-d", PING, &url(&daemon)]).status, 200);
 }
 
@@ -371,12 +371,12 @@ fn a_truncated_request_gets_an_error() {
     let mut client = daemon.client();
     client.send(head);
     assert!(client.rest().starts_with("HTTP/1.1 408 Request Timeout\r\n"));
-    // A connection that has nothing under way is not hurried.
+    // A connection without an open request has no request timeout.
     let said = run(curl().args(["-d", PING, &url(&daemon)])).expect_success();
     assert!(said.stdout.contains("PONG"));
 }
 
-/// A handshake of WebSocket that is none is told what it lacks; any other upgrade is declined by an answer.
+/// An incomplete WebSocket handshake is refused with the reason; any other upgrade is ignored.
 #[test]
 fn impossible_upgrades_are_refused_or_ignored() {
     let daemon = Daemon::start();

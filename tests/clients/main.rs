@@ -1,6 +1,5 @@
-//! The daemon as clients meet it that nobody here has written: netcat, telnet, curl, and Python with its
-//! package `websockets`. What each of the four documented protocols shows as an example is said as it stands there,
-//! over every framing.
+//! The daemon with clients of other projects: netcat, telnet, curl, and Python's package `websockets`. The examples of
+//! the four documented protocols are sent verbatim over every framing.
 
 #[path = "../common/postgres.rs"]
 mod cluster;
@@ -12,16 +11,16 @@ mod actions;
 #[cfg(feature = "http")]
 mod browser;
 mod commands;
+mod concurrent;
 mod conversions;
 mod health;
 mod http;
 mod metrics;
+mod program_client;
 mod programs;
 #[cfg(feature = "websocket")]
 mod recipes;
 mod roles;
-mod talker;
-mod together;
 #[cfg(feature = "websocket")]
 #[path = "../common/web.rs"]
 mod web;

@@ -1,5 +1,4 @@
-//! Metrics as programs put and get them: netcat, telnet, and clients in Python as the protocol's description has
-//! them, on each store.
+//! Metrics with netcat, telnet, and the Python clients of the protocol's description, on each store.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +6,7 @@ use crate::cluster::Cluster;
 use crate::common::{Builder, DEADLINE, Daemon, run_with_input, wait_until};
 use crate::programs::{Dialogue, nc, python, succeed, telnet};
 
-/// The conversation that the description shows, on a new store.
+/// The conversation in the description, on a new store.
 const CONVERSATION: [(&str, &str); 7] = [
     ("get test_key", "ok\n\n"),
     ("got test_key", "error\nwrong command\n\n"),
@@ -41,7 +40,7 @@ fn the_netcat_conversation_works_line_by_line() {
     });
 }
 
-/// On a terminal, which shows what is typed.
+/// On a terminal, which echoes the input.
 #[test]
 fn the_telnet_conversation_works() {
     on_each_store(|daemon| {
@@ -65,11 +64,11 @@ fn the_telnet_conversation_works() {
 fn the_first_metrics_examples_work() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
-    assert_eq!(client.say("put palm.cpu 10.5 1501864247"), "ok\n\n");
-    assert_eq!(client.say("put eardrum.cpu 15.3 1501864259"), "ok\n\n");
-    assert_eq!(client.say("get *"), "ok\npalm.cpu 10.5 1501864247\neardrum.cpu 15.3 1501864259\n\n");
-    assert_eq!(client.say("put palm.cpu 10.6 1501864247"), "ok\n\n");
-    assert_eq!(client.say("get palm.cpu"), "ok\npalm.cpu 10.6 1501864247\n\n");
+    assert_eq!(client.call_text("put palm.cpu 10.5 1501864247"), "ok\n\n");
+    assert_eq!(client.call_text("put eardrum.cpu 15.3 1501864259"), "ok\n\n");
+    assert_eq!(client.call_text("get *"), "ok\npalm.cpu 10.5 1501864247\neardrum.cpu 15.3 1501864259\n\n");
+    assert_eq!(client.call_text("put palm.cpu 10.6 1501864247"), "ok\n\n");
+    assert_eq!(client.call_text("get palm.cpu"), "ok\npalm.cpu 10.6 1501864247\n\n");
 }
 
 #[test]
@@ -87,7 +86,7 @@ fn asyncio_clients_put_and_get_points() {
     on_each_store(|daemon| drop(succeed(python("metrics.py").arg("asyncio").arg(port(daemon)))));
 }
 
-/// Who says that it will send no more gets all that it has asked for.
+/// A client that ends its input gets all replies.
 #[test]
 fn each_line_of_a_netcat_batch_gets_a_reply() {
     let daemon = Daemon::start();
@@ -95,7 +94,7 @@ fn each_line_of_a_netcat_batch_gets_a_reply() {
     let heard = run_with_input(nc().args(place(&daemon)), puts.as_bytes()).expect_success();
     assert_eq!(heard.stdout, "ok\n\n".repeat(1000));
     let lines: String = (0..1000).map(|second| format!("batch {second}.5 {second}\n")).collect();
-    assert_eq!(daemon.client().say("get batch"), format!("ok\n{lines}\n"));
+    assert_eq!(daemon.client().call_text("get batch"), format!("ok\n{lines}\n"));
 }
 
 #[test]
@@ -105,27 +104,27 @@ fn points_and_their_order_survive_a_restart() {
     for builder in stores {
         let mut daemon = builder.start();
         let mut client = daemon.client();
-        // Neither the order of names nor that of times.
+        // Sorted neither by key nor by time.
         let keys = ["m", "z", "a", "ключ", "Z", "*", "a.b", "0"];
         let mut expected = String::new();
         for (index, key) in keys.into_iter().enumerate() {
-            assert_eq!(client.say(&format!("put {key} {index}.25 {index}")), "ok\n\n");
+            assert_eq!(client.call_text(&format!("put {key} {index}.25 {index}")), "ok\n\n");
             expected.push_str(&format!("{key} {index}.75 -5\n{key} {index}.25 {index}\n"));
         }
         for (index, key) in keys.into_iter().enumerate().rev() {
-            assert_eq!(client.say(&format!("put {key} {index}.75 -5")), "ok\n\n");
+            assert_eq!(client.call_text(&format!("put {key} {index}.75 -5")), "ok\n\n");
         }
         let expected = format!("ok\n{expected}\n");
-        assert_eq!(client.say("get *"), expected);
+        assert_eq!(client.call_text("get *"), expected);
         daemon.restart();
         let mut client = daemon.client();
-        assert_eq!(client.say("get *"), expected);
-        // And goes on.
-        assert_eq!(client.say("put !last 1 1"), "ok\n\n");
+        assert_eq!(client.call_text("get *"), expected);
+        // Writing goes on.
+        assert_eq!(client.call_text("put !last 1 1"), "ok\n\n");
         daemon.kill();
         daemon.restart();
         let after = format!("{}!last 1.0 1\n\n", expected.strip_suffix('\n').expect("a blank line"));
-        assert_eq!(daemon.client().say("get *"), after);
+        assert_eq!(daemon.client().call_text("get *"), after);
     }
 }
 
@@ -137,17 +136,17 @@ fn old_points_are_removed_and_newer_ones_kept() {
         let later = [now + 1000, now + 2000, 253_402_300_799];
         for key in ["a", "b"] {
             for second in [0, 1, now - 7200].into_iter().chain(later) {
-                assert_eq!(client.say(&format!("put {key} 1 {second}")), "ok\n\n");
+                assert_eq!(client.call_text(&format!("put {key} 1 {second}")), "ok\n\n");
             }
         }
-        assert_eq!(client.say("put old 1 1"), "ok\n\n");
+        assert_eq!(client.call_text("put old 1 1"), "ok\n\n");
         let lines = |key: &str| later.map(|second| format!("{key} 1.0 {second}\n")).concat();
         let expected = format!("ok\n{}{}\n", lines("a"), lines("b"));
-        wait_until("what is old is gone", DEADLINE, || client.say("get *") == expected);
+        wait_until("what is old is gone", DEADLINE, || client.call_text("get *") == expected);
     });
 }
 
-/// Checks it on a new store of each kind.
+/// Runs the checks of the script on a new store of each kind.
 #[track_caller]
 fn on_each_store(check: impl Fn(&Daemon)) {
     on_each_store_with(&[], check);

@@ -1,4 +1,4 @@
-//! A client that makes one request after the other by a program of its framing's.
+//! A client that makes one request after the other with a program for its framing.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::common::{Daemon, run};
 use crate::programs::{Dialogue, curl, nc, python};
 
-/// How requests are cut out of the stream, and by which program.
+/// A framing, with the program that speaks it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Framing {
     /// netcat, one connection.
@@ -19,75 +19,75 @@ pub(crate) enum Framing {
     WebSocket,
 }
 
-/// Where the daemon listens.
+/// The address of a listener.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub(crate) enum Endpoint {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
 
 /// The client.
-pub(crate) struct Talker {
+pub(crate) struct ProgramClient {
     framing: Framing,
-    place: Place,
+    place: Endpoint,
     dialogue: Option<Dialogue>,
-    /// What goes with each request of HTTP.
+    /// Sent with each request of HTTP.
     token: Option<String>,
 }
 
 impl Framing {
     pub(crate) const ALL: [Framing; 3] = [Framing::RawJson, Framing::Http, Framing::WebSocket];
 
-    /// Whether one connection carries a conversation, and with it a login.
-    pub(crate) fn lasts(self) -> bool {
+    /// Whether one connection carries all requests, and so keeps a login.
+    pub(crate) fn is_persistent(self) -> bool {
         self != Framing::Http
     }
 }
 
-impl Talker {
+impl ProgramClient {
     /// A new client of the daemon's first listener.
     #[track_caller]
-    pub(crate) fn of(daemon: &Daemon, framing: Framing) -> Talker {
-        Talker::new(framing, Place::Tcp(daemon.address()))
+    pub(crate) fn of(daemon: &Daemon, framing: Framing) -> ProgramClient {
+        ProgramClient::new(framing, Endpoint::Tcp(daemon.address()))
     }
 
     #[track_caller]
-    pub(crate) fn new(framing: Framing, place: Place) -> Talker {
+    pub(crate) fn new(framing: Framing, place: Endpoint) -> ProgramClient {
         let dialogue = match (framing, &place) {
             (Framing::Http, _) => None,
-            (Framing::RawJson, Place::Tcp(address)) => {
+            (Framing::RawJson, Endpoint::Tcp(address)) => {
                 let (ip, port) = (address.ip().to_string(), address.port().to_string());
                 Some(Dialogue::start(nc().args([ip, port])))
             }
-            (Framing::RawJson, Place::Unix(path)) => Some(Dialogue::start(nc().arg("-U").arg(path))),
-            (Framing::WebSocket, Place::Tcp(address)) => {
+            (Framing::RawJson, Endpoint::Unix(path)) => Some(Dialogue::start(nc().arg("-U").arg(path))),
+            (Framing::WebSocket, Endpoint::Tcp(address)) => {
                 Some(Dialogue::start(python("talk.py").arg(format!("ws://{address}/"))))
             }
-            (Framing::WebSocket, Place::Unix(path)) => {
+            (Framing::WebSocket, Endpoint::Unix(path)) => {
                 Some(Dialogue::start(python("talk.py").arg(format!("unix:{}", path.display()))))
             }
         };
-        Talker { framing, place, dialogue, token: None }
+        ProgramClient { framing, place, dialogue, token: None }
     }
 
     pub(crate) fn framing(&self) -> Framing {
         self.framing
     }
 
-    /// Sends `token` with each further request, where a connection proves nothing.
+    /// Sends `token` with each further request, over a framing where a login does not last.
     pub(crate) fn use_token(&mut self, token: &str) {
-        assert!(!self.framing.lasts(), "a connection that lasts is authenticated itself");
+        assert!(!self.framing.is_persistent(), "a persistent connection is authenticated itself");
         self.token = Some(token.to_owned());
     }
 
-    /// Sends no token any more.
+    /// Sends no token with further requests.
     pub(crate) fn use_no_token(&mut self) {
         self.token = None;
     }
 
-    /// Sends `text` as it is and takes the reply as it comes, its line break taken off.
+    /// Sends `text` as it is and returns the reply without its line break.
     #[track_caller]
-    pub(crate) fn say(&mut self, text: &str) -> String {
+    pub(crate) fn call_text(&mut self, text: &str) -> String {
         if self.framing == Framing::Http {
             let (status, reply) = self.post(text);
             assert_eq!(status, 200, "{text}: {reply}");
@@ -97,32 +97,32 @@ impl Talker {
         self.reply()
     }
 
-    /// Makes `request` and takes the reply.
+    /// Sends `request` and returns the reply.
     #[track_caller]
-    pub(crate) fn ask(&mut self, request: &Value) -> Value {
-        let reply = self.say(&request.to_string());
+    pub(crate) fn call(&mut self, request: &Value) -> Value {
+        let reply = self.call_text(&request.to_string());
         serde_json::from_str(&reply).unwrap_or_else(|error| panic!("{error}: {reply:?}"))
     }
 
-    /// Sends `text` as one request, over a connection that lasts.
+    /// Sends `text` as one request, over a persistent connection.
     #[track_caller]
     pub(crate) fn send(&mut self, text: &str) {
-        let dialogue = self.dialogue.as_mut().expect("a connection that lasts");
+        let dialogue = self.dialogue.as_mut().expect("a persistent connection");
         match self.framing {
             Framing::WebSocket => dialogue.feed(&format!("{}\n", Value::from(text))),
             _ => dialogue.feed(text),
         }
     }
 
-    /// The next reply, over a connection that lasts.
+    /// The next reply, over a persistent connection.
     #[track_caller]
     pub(crate) fn reply(&mut self) -> String {
-        self.dialogue.as_mut().expect("a connection that lasts").line()
+        self.dialogue.as_mut().expect("a persistent connection").line()
     }
 
-    /// Says goodbye; nothing more may have come.
+    /// Ends the connection; no more output may have come.
     #[track_caller]
-    pub(crate) fn leave(self) {
+    pub(crate) fn close(self) {
         if let Some(dialogue) = self.dialogue {
             dialogue.end();
         }
@@ -133,8 +133,8 @@ impl Talker {
     pub(crate) fn post(&self, text: &str) -> (u16, String) {
         let mut command = curl();
         match &self.place {
-            Place::Tcp(address) => command.arg(format!("http://{address}/")),
-            Place::Unix(path) => command.arg("--unix-socket").arg(path).arg("http://localhost/"),
+            Endpoint::Tcp(address) => command.arg(format!("http://{address}/")),
+            Endpoint::Unix(path) => command.arg("--unix-socket").arg(path).arg("http://localhost/"),
         };
         if let Some(token) = &self.token {
             command.arg("-H").arg(format!("Authorization: Bearer {token}"));
@@ -143,7 +143,7 @@ impl Talker {
         let said = run(&mut command).expect_success().stdout;
         let (body, outcome) = said.rsplit_once('\n').unwrap_or_else(|| panic!("no line break: {said:?}"));
         assert!(!body.contains('\n'), "more than one line: {said:?}");
-        let (status, content_type) = outcome.split_once(' ').expect("as curl was told");
+        let (status, content_type) = outcome.split_once(' ').expect("the format of -w");
         assert_eq!(content_type, "application/json", "{said:?}");
         (status.parse().expect("a status"), body.to_owned())
     }

@@ -10,7 +10,7 @@ use std::thread;
 
 use crate::common::{DEADLINE, Finished, require, run, run_with_input, wait};
 
-/// A program that is fed lines and says lines.
+/// A program with lines of input and output.
 pub(crate) struct Dialogue {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -21,7 +21,7 @@ pub(crate) struct Dialogue {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The head's lines behind the first.
+    /// The header lines.
     pub(crate) headers: Vec<String>,
     pub(crate) body: String,
 }
@@ -34,32 +34,32 @@ impl Dialogue {
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         let (said, lines) = channel();
         thread::spawn(move || {
-            // Who does not want to hear more has ended the test.
+            // The receiver is dropped at the end of the test.
             stdout.lines().map_while(Result::ok).for_each(|line| drop(said.send(line)));
         });
         Dialogue { stdin: child.stdin.take(), child, lines }
     }
 
-    /// Feeds it `text` as it is.
+    /// Writes `text` to its input.
     #[track_caller]
     pub(crate) fn feed(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().expect("its input has not ended");
         stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("the program reads");
     }
 
-    /// The next line that it says.
+    /// The next line of its output.
     #[track_caller]
     pub(crate) fn line(&mut self) -> String {
         self.lines.recv_timeout(DEADLINE).expect("the program says something")
     }
 
-    /// Ends its input; it must say no more, and end content.
+    /// Ends its input; it must end with success, without more output.
     #[track_caller]
     pub(crate) fn end(mut self) {
         assert_eq!(self.rest(), Vec::<String>::new(), "more than was asked for");
     }
 
-    /// Ends its input; what it says until it ends, which it must be content with.
+    /// Ends its input; the rest of its output. It must end with success.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Vec<String> {
         self.stdin = None;
@@ -78,7 +78,7 @@ impl Drop for Dialogue {
 }
 
 impl Answer {
-    /// The value of the header `name`, which is there once at most.
+    /// The value of the header `name`, which may be there once.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fields = self.headers.iter().filter_map(|line| line.split_once(": "));
@@ -88,7 +88,7 @@ impl Answer {
         value
     }
 
-    /// The status and the body, which must be JSON on one line, and say so.
+    /// The status and the body, which must be one line of JSON, with its content type.
     #[track_caller]
     pub(crate) fn json(&self) -> (u16, serde_json::Value) {
         assert_eq!(self.header("Content-Type"), Some("application/json"), "{self:?}");
@@ -106,7 +106,7 @@ pub(crate) fn nc() -> Command {
     command
 }
 
-/// telnet on a terminal of its own, as somebody sees it who types: what is typed is shown as well.
+/// telnet on a terminal of its own, as a user sees it: with the echo of the input.
 pub(crate) fn telnet(address: SocketAddr) -> Command {
     require("telnet", "telnet");
     require("script", "bsdutils");
@@ -116,7 +116,7 @@ pub(crate) fn telnet(address: SocketAddr) -> Command {
     command
 }
 
-/// curl, without what may be set for the user who runs the tests.
+/// curl without the user's settings.
 pub(crate) fn curl() -> Command {
     require("curl", "curl");
     let mut command = clean("curl");
@@ -148,7 +148,7 @@ pub(crate) fn fetch<const N: usize>(arguments: [&str; N]) -> Answer {
 #[track_caller]
 pub(crate) fn fetch_with_input<const N: usize>(arguments: [&str; N], input: &[u8]) -> Answer {
     let said = run_with_input(curl().arg("--include").args(arguments), input).expect_success();
-    // What lets a body come that curl asked about is no answer.
+    // `100 Continue` is not an answer.
     let shown = said.stdout.trim_start_matches("HTTP/1.1 100 Continue\r\n\r\n");
     let (head, body) = shown.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {said:?}"));
     let mut lines = head.split("\r\n").map(str::to_owned);
@@ -158,13 +158,13 @@ pub(crate) fn fetch_with_input<const N: usize>(arguments: [&str; N], input: &[u8
     Answer { status, headers: lines.collect(), body: body.to_owned() }
 }
 
-/// Runs a program that must be content.
+/// Runs a program that must succeed.
 #[track_caller]
 pub(crate) fn succeed(command: &mut Command) -> Finished {
     run(command).expect_success()
 }
 
-/// A program that knows of its surroundings only where programs are.
+/// A program with only `PATH` in its environment.
 pub(crate) fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));

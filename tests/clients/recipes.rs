@@ -1,5 +1,5 @@
-//! The recipes of docs/security.md, run as they stand there but for ports, paths and names: through each tunnel and
-//! proxy a VM can do its own, and a stranger nothing.
+//! The recipes of docs/security.md, run verbatim except for ports, paths and names: through each tunnel and proxy a VM has
+//! its rights, and an anonymous client none.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,8 +15,8 @@ use crate::common::{Client, Daemon, PASSWORD, TempDir, registration, request, re
 use crate::programs::{clean, curl, succeed};
 use crate::web::{HANDSHAKE, Web, message};
 
-/// Programs that others have written may take their time on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A deadline for programs of other projects, which may be slow on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/security.md");
 const HOST: &str = "vms.example.org";
 
@@ -29,7 +29,7 @@ fn recipe(name: &str) -> String {
     block.split_once("```").expect("the block ends").0.to_owned()
 }
 
-/// `text` with other words for some, each of which must be there.
+/// `text` with some words replaced, each of which must be there.
 #[track_caller]
 fn adapt(text: &str, words: &[(&str, &str)]) -> String {
     words.iter().fold(text.to_owned(), |text, (from, to)| {
@@ -52,7 +52,7 @@ fn closed_daemon() -> Daemon {
     with_vm(builder.start())
 }
 
-/// One as it is without any settings: open to all that comes from this host.
+/// A daemon without settings: open to all programs of this host.
 fn open_daemon() -> Daemon {
     with_vm(Daemon::start())
 }
@@ -62,7 +62,7 @@ fn with_vm(daemon: Daemon) -> Daemon {
     daemon
 }
 
-/// What a stranger and a VM may do over the connections that `connect` makes.
+/// Checks the rights of an anonymous client and a VM over the connections of `connect`.
 #[track_caller]
 fn check_connections(connect: impl Fn() -> Client) {
     let mut stranger = connect();
@@ -100,7 +100,7 @@ impl Serving {
     /// Waits until a server listens at `address`.
     #[track_caller]
     fn listens(mut self, address: SocketAddr) -> Serving {
-        wait_until("the program listens", PATIENCE, || {
+        wait_until("the program listens", DEADLINE, || {
             let ended = self.child.try_wait().expect("a child can be asked");
             assert!(ended.is_none(), "it has ended: {}", fs::read_to_string(&self.log).unwrap_or_default());
             TcpStream::connect(address).is_ok()
@@ -160,7 +160,7 @@ fn write(place: &TempDir, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// stunnel as the page has it for clients, to `target`; and where it listens.
+/// stunnel with the page's settings for clients, to `target`; and its address.
 fn stunnel_client(place: &TempDir, tls: &Certificate, target: SocketAddr) -> (Serving, SocketAddr) {
     let address = free_address();
     let words = [
@@ -184,7 +184,7 @@ fn ssh() {
         succeed(program("ssh-keygen", "openssh-client").args(["-q", "-t", "ed25519", "-N", "", "-f", key]));
     }
     let user = succeed(clean("id").arg("-un")).stdout.trim().to_owned();
-    // Where sshd runs as root it wants this folder, which its service makes.
+    // As root, sshd needs this folder, which its service makes.
     let _ = fs::create_dir("/run/sshd");
     let base = format!(
         "Port {}\nListenAddress {}\nHostKey {host_key}\nAuthorizedKeysFile {user_key}.pub\nStrictModes no\nPidFile none\n\
@@ -223,14 +223,14 @@ fn ssh() {
     );
     let _tunnel = ssh(&line, "ssh").listens(local);
     check_connections(|| Client::connect(local));
-    // Another port of the host is not to be had.
+    // Another port of the host is not reachable.
     let elsewhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let other = free_address();
     let forbidden = elsewhere.local_addr().expect("its address").to_string();
     let line = line.replace(&local.to_string(), &other.to_string()).replace(&daemon_port, &forbidden);
     let _other = ssh(&line, "ssh-elsewhere").listens(other);
     let mut refused = TcpStream::connect(other).expect("ssh listens");
-    refused.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    refused.set_read_timeout(Some(DEADLINE)).expect("a socket option");
     assert!(matches!(refused.read(&mut [0]), Ok(0) | Err(_)));
     elsewhere.set_nonblocking(true).expect("a socket option");
     assert!(elsewhere.accept().is_err(), "it was reached");
@@ -266,7 +266,7 @@ fn ask(address: SocketAddr, tls: &Certificate, arguments: &[&str]) -> Value {
     serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
-/// What a stranger and a VM may do through a proxy of HTTP at `address`, whatever the daemon behind it opens.
+/// Checks the rights of an anonymous client and a VM through an HTTP proxy at `address`, whatever the daemon opens.
 #[track_caller]
 fn check_proxy(address: SocketAddr, tls: &Certificate, place: &TempDir) {
     let post = |body: &Value| ask(address, tls, &["-d", &body.to_string()]);
@@ -279,7 +279,7 @@ fn check_proxy(address: SocketAddr, tls: &Certificate, place: &TempDir) {
     let bearer = format!("Authorization: Bearer {token}");
     let listed = ask(address, tls, &["-H", &bearer, "-d", &list.to_string()]);
     assert_eq!(listed["all_vms"].as_array().map(Vec::len), Some(1), "{listed}");
-    // A WebSocket, through TLS that stunnel puts around it.
+    // A WebSocket, inside TLS by stunnel.
     let (_client, local) = stunnel_client(place, tls, address);
     let mut web = Web::connect(local);
     web.send(HANDSHAKE.replace("localhost", HOST));
@@ -336,7 +336,7 @@ fn haproxy() {
             ("0.0.0.0:443", address.to_string()),
             ("/etc/vmherd/tls/both.pem", tls.both.clone()),
             ("127.0.0.1:8888", daemon.address().to_string()),
-            // The default check is as good for a daemon that is only to be there.
+            // The default check suffices.
             (check, check_of_page.to_owned()),
         ];
         let words = words.each_ref().map(|(from, to)| (*from, to.as_str()));
@@ -346,7 +346,7 @@ fn haproxy() {
         let _haproxy =
             Serving::start(haproxy.args(["-db", "-f"]).arg(path), &place, "haproxy").listens(address);
         check_proxy(address, &tls, &place);
-        wait_until("HAProxy's check", PATIENCE, || {
+        wait_until("HAProxy's check", DEADLINE, || {
             let mut stream = UnixStream::connect(&socket).expect("HAProxy's socket");
             stream.write_all(b"show stat\n").expect("it reads");
             let mut said = String::new();

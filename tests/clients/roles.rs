@@ -1,5 +1,5 @@
-//! Who may do what: every command there is, by each kind of client, over every framing, on listeners that open
-//! the dialects or none of them, with registration open and closed. What is refused has changed nothing.
+//! Access rights: every command by each kind of client, over every framing, on listeners that open the dialects or none
+//! of them, with registration open and closed. A refused request changes nothing.
 
 use serde_json::{Value, json};
 
@@ -7,15 +7,15 @@ use vmherd::internals::dialect::decode_json;
 use vmherd::internals::model::{Access, CommandName};
 
 use crate::common::{Client, Daemon, PASSWORD};
+use crate::program_client::{Endpoint, Framing, ProgramClient};
 use crate::programs::fetch;
-use crate::talker::{Framing, Place, Talker};
 
-/// The VM that asks has the number 1. VM 2 has a password and is connected; VM 3 has none, and somebody has
-/// connected it for everybody; nobody has the number 999.
+/// The VM that asks has the number 1. VM 2 has a password and is connected; VM 3 has none, and is connected for all
+/// clients; 999 is unknown.
 const ANNA: &str = "anna";
 const BERT: &str = "bert";
 
-/// What a request comes to.
+/// The result of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Cell {
     /// It is done.
@@ -26,11 +26,11 @@ enum Cell {
     Unknown,
     /// Registration is closed.
     Closed,
-    /// Refused by its data, in these words; the same for whoever comes so far.
+    /// Refused because of its data, with this message; the same for all clients with the right.
     No(&'static str),
 }
 
-/// A request, and what it comes to.
+/// A request, and its results.
 struct Row {
     command: CommandName,
     request: Value,
@@ -47,7 +47,7 @@ enum Asker {
     Operator,
 }
 
-/// What a listener opens to everybody.
+/// The dialects that a listener opens to anonymous clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Opens {
     All,
@@ -63,7 +63,7 @@ fn rows() -> Vec<Row> {
     let action = |name: &str, vm: u64| json!({"action": name, "vm_id": vm});
     let with_password = |name: &str, vm: u64| json!({"action": name, "vm_id": vm, "password": PASSWORD});
     let (all, all_closed) = ([Yes; 3], [Yes; 2]);
-    // What only a VM does.
+    // Commands of VMs only.
     let (vms, vms_closed) = ([Login, Yes, Login], [Login, Yes]);
     let credentials = |password: &str| json!({"vm_id": BERT, "password": password});
     let (wrong, nobody, not_authorized) =
@@ -85,7 +85,7 @@ fn rows() -> Vec<Row> {
         row(CommandName::Put, command("put", json!({"points": [point()]})), all, vms_closed),
         row(CommandName::Get, command("get", json!({"key": "*"})), all, vms_closed),
         row(CommandName::Convert, json!({"request_id": 7, "data": "Hub&&id&&1"}), all, vms_closed),
-        // Asked by `GET /healthz`; in no dialect.
+        // By `GET /healthz` only; in no dialect.
         row(CommandName::Health, command("health", json!({})), [Unknown; 3], [Unknown; 2]),
         row(CommandName::AddVm, json!({"action": "add_vm", "ram": 512, "disks": [5]}), all, [Login, Closed]),
     ];
@@ -130,63 +130,63 @@ fn rows() -> Vec<Row> {
 
 #[test]
 fn the_table_holds_with_open_registration() {
-    let daemon = herd().args(["--store", "memory:"]).start();
+    let daemon = daemon_with_vms().args(["--store", "memory:"]).start();
     make_vms(&mut daemon.client());
     hold_the_table(&daemon, true);
 }
 
 #[test]
 fn the_table_holds_with_closed_registration() {
-    let mut before = herd().start();
+    let mut before = daemon_with_vms().start();
     make_vms(&mut before.client());
     before.stop();
-    let builder = herd().on_state_dir_of(&before).args(["--registration", "closed"]);
+    let builder = daemon_with_vms().on_state_dir_of(&before).args(["--registration", "closed"]);
     hold_the_table(&builder.start(), false);
 }
 
-/// Where all is closed a token in the data is as good as a login: on a connection that lasts for what follows as
-/// well, over HTTP for that request. Another VM's is of no use to who has authenticated.
+/// Where all is closed a token in the data counts as a login: on a persistent connection for later requests as well, over
+/// HTTP for that request. An authenticated client cannot use the token of another VM.
 #[test]
 fn a_token_in_the_data_grants_closed_commands() {
-    let daemon = herd().start();
+    let daemon = daemon_with_vms().start();
     let mut client = daemon.client();
     make_vms(&mut client);
     let (own, other) = (client.authenticate(ANNA), client.authenticate(BERT));
     for framing in Framing::ALL {
-        let mut talker = Talker::new(framing, Place::Tcp(daemon.addresses()[1]));
+        let mut program = ProgramClient::new(framing, Endpoint::Tcp(daemon.addresses()[1]));
         let update = json!({"action": "update_vm", "vm_id": 1, "ram": 5});
         let mut with_token = update.clone();
         with_token["data"] = json!({"token": own});
-        assert_eq!(talker.ask(&update), json!({"error": "authentication required"}), "{framing:?}");
-        assert_eq!(talker.ask(&with_token), json!({"status": "vm updated"}), "{framing:?}");
+        assert_eq!(program.call(&update), json!({"error": "authentication required"}), "{framing:?}");
+        assert_eq!(program.call(&with_token), json!({"status": "vm updated"}), "{framing:?}");
         with_token["vm_id"] = json!(2);
-        assert_eq!(talker.ask(&with_token), json!({"error": "vm not authenticated"}), "{framing:?}");
-        let after = match framing.lasts() {
+        assert_eq!(program.call(&with_token), json!({"error": "vm not authenticated"}), "{framing:?}");
+        let after = match framing.is_persistent() {
             true => json!({"status": "vm updated"}),
             false => json!({"error": "authentication required"}),
         };
-        assert_eq!(talker.ask(&update), after, "{framing:?}");
+        assert_eq!(program.call(&update), after, "{framing:?}");
         for list in [
             json!({"command": "list", "data": {"list_type": "all_vms", "token": other}}),
             json!({"action": "list_all_vms", "data": {"token": other}}),
         ] {
-            let reply = talker.ask(&list);
-            if framing.lasts() {
+            let reply = program.call(&list);
+            if framing.is_persistent() {
                 assert_eq!(reply, refusal(&list, Cell::No("Token belongs to another VM")), "{framing:?}");
             } else {
                 assert!(is_success(&list, &reply), "{framing:?}: {reply}");
             }
         }
-        talker.leave();
+        program.close();
     }
 }
 
-/// Nobody authenticates in metrics text, so it has its say where it is open to everybody only.
+/// Metrics text has no login, so it works only where it is open to anonymous clients.
 #[test]
 fn metrics_text_is_for_listeners_that_open_it() {
     const CLOSED: &str = "error\nauthentication required\n\n";
     const WRONG: &str = "error\nwrong command\n\n";
-    let daemon = herd().start();
+    let daemon = daemon_with_vms().start();
     let batch = "put k 1 1\nput k 2 2\nnonsense\nput k 3 3\nget k\nget *\nput k\n";
     let opens = [true, false, false, true];
     for (address, is_open) in daemon.addresses().iter().zip(opens) {
@@ -210,7 +210,7 @@ fn metrics_text_is_for_listeners_that_open_it() {
     }
     let mut operator = daemon.operator();
     for (address, is_open) in daemon.addresses().iter().zip(opens) {
-        let count = operator.say(&format!("get {address}")).lines().count();
+        let count = operator.call_text(&format!("get {address}")).lines().count();
         assert_eq!(count, if is_open { 2002 } else { 2 }, "{address}");
     }
 }
@@ -229,19 +229,19 @@ fn every_restricted_command_has_a_row() {
     }
 }
 
-fn herd() -> crate::common::Builder {
+fn daemon_with_vms() -> crate::common::Builder {
     let builder =
         Daemon::builder().listen("tcp://127.0.0.1:0?open=").listen("tcp://127.0.0.1:0?open=convert");
     let builder = builder.listen("tcp://127.0.0.1:0?open=metrics");
-    // The table has wrong passwords, more of them than are answered at once otherwise.
+    // The table has wrong passwords, more than are answered without a delay by default.
     builder.args(["--conversion-delay", "0", "--login-failures", "none"])
 }
 
-/// Holds every cell of the table, on a daemon that knows the three VMs.
+/// Checks every cell of the table, on a daemon that knows the three VMs.
 #[track_caller]
 fn hold_the_table(daemon: &Daemon, registers: bool) {
-    let tcp = |index: usize| Place::Tcp(daemon.addresses()[index]);
-    let own_socket = Place::Unix(daemon.own_socket());
+    let tcp = |index: usize| Endpoint::Tcp(daemon.addresses()[index]);
+    let own_socket = Endpoint::Unix(daemon.own_socket());
     let (strangers, operators) = ([Asker::Anonymous, Asker::Anna], [Asker::Operator, Asker::Anna]);
     let listeners = [
         (tcp(0), Opens::All, strangers),
@@ -251,16 +251,16 @@ fn hold_the_table(daemon: &Daemon, registers: bool) {
         // A client that authenticates there is no longer an operator.
         (own_socket, Opens::All, operators),
     ];
-    let mut witness = Witness::new(daemon);
+    let mut observer = Observer::new(daemon);
     for (place, opens, askers) in listeners {
         for asker in askers {
             for framing in Framing::ALL {
-                let mut talker = Talker::new(framing, place.clone());
+                let mut program = ProgramClient::new(framing, place.clone());
                 for (number, row) in rows().into_iter().enumerate().filter(|(_, row)| is_told(opens, row)) {
                     let at = format!("row {number} by {asker:?} over {framing:?}, opens {opens:?}: {row:?}");
-                    hold_cell(&mut talker, asker, row, opens, registers, &mut witness, &at);
+                    hold_cell(&mut program, asker, row, opens, registers, &mut observer, &at);
                 }
-                talker.leave();
+                program.close();
                 if framing == Framing::Http {
                     assert_eq!(health(&place), (200, "ok\n".to_owned()), "for {asker:?}, opens {opens:?}");
                 }
@@ -269,20 +269,20 @@ fn hold_the_table(daemon: &Daemon, registers: bool) {
     }
 }
 
-/// Whether a listener that opens this much has something of its own to say to the row: what opens one dialect is
-/// held to that one and two others.
+/// Whether the row is checked on a listener that opens this much: a listener that opens one dialect is checked with that
+/// dialect and two others.
 fn is_told(opens: Opens, row: &Row) -> bool {
     use CommandName::{ActionList, Convert, Get, Put};
     opens != Opens::Metrics || matches!(row.command, Put | Get | Convert | ActionList)
 }
 
 fn hold_cell(
-    talker: &mut Talker,
+    program: &mut ProgramClient,
     asker: Asker,
     row: Row,
     opens: Opens,
     registers: bool,
-    witness: &mut Witness,
+    observer: &mut Observer,
     at: &str,
 ) {
     let opens = match opens {
@@ -299,48 +299,48 @@ fn hold_cell(
         (_, Asker::Anonymous) => row.closed[0],
         (_, Asker::Anna) => row.closed[1],
     };
-    become_asker(talker, asker);
-    let before = witness.look_with_vm_3();
+    become_asker(program, asker);
+    let before = observer.look_with_vm_3();
     let mut request = row.request;
     if row.command == CommandName::Register {
-        request["data"]["vm_id"] = json!(witness.new_name());
+        request["data"]["vm_id"] = json!(observer.new_name());
     }
     match (row.command, request["data"].get_mut("points")) {
-        (CommandName::Put, Some(points)) => points[0]["value"] = witness.new_number(),
-        (CommandName::Put, None) => request["data"]["value"] = witness.new_number(),
+        (CommandName::Put, Some(points)) => points[0]["value"] = observer.new_number(),
+        (CommandName::Put, None) => request["data"]["value"] = observer.new_number(),
         _ => {}
     }
-    let reply = talker.ask(&request);
+    let reply = program.call(&request);
     match cell {
         Cell::Yes => assert!(is_success(&request, &reply), "{at}: {reply}"),
         refused => {
             assert_eq!(reply, refusal(&request, refused), "{at}");
-            assert_eq!(witness.look(), before, "{at} has changed something");
+            assert_eq!(observer.look(), before, "{at} has changed something");
         }
     }
 }
 
-/// Makes the client be who it is to be, whatever it was before.
-fn become_asker(talker: &mut Talker, asker: Asker) {
+/// Logs the client in or out as `asker`.
+fn become_asker(program: &mut ProgramClient, asker: Asker) {
     let credentials = json!({"vm_id": ANNA, "password": PASSWORD});
     match asker {
-        Asker::Anonymous | Asker::Operator if talker.framing().lasts() => {
-            talker.ask(&json!({"command": "logout"}));
+        Asker::Anonymous | Asker::Operator if program.framing().is_persistent() => {
+            program.call(&json!({"command": "logout"}));
         }
         Asker::Anonymous | Asker::Operator => {}
         Asker::Anna => {
-            // One that has ended meanwhile would be refused, whatever else is asked.
-            talker.use_no_token();
-            let reply = talker.ask(&json!({"command": "authenticate", "data": credentials}));
+            // A token that has ended would be refused with any request.
+            program.use_no_token();
+            let reply = program.call(&json!({"command": "authenticate", "data": credentials}));
             let token = reply["data"]["token"].as_str().unwrap_or_else(|| panic!("no token: {reply}"));
-            if !talker.framing().lasts() {
-                talker.use_token(token);
+            if !program.framing().is_persistent() {
+                program.use_token(token);
             }
         }
     }
 }
 
-/// What a refusal looks like in the request's dialect.
+/// The shape of a refusal in the request's dialect.
 fn refusal(request: &Value, cell: Cell) -> Value {
     let is_command = request.get("command").is_some();
     let words = match cell {
@@ -381,32 +381,32 @@ fn point() -> Value {
     json!({"key": "k", "value": 0, "timestamp": 2})
 }
 
-fn health(place: &Place) -> (u16, String) {
+fn health(place: &Endpoint) -> (u16, String) {
     let answer = match place {
-        Place::Tcp(address) => fetch([&format!("http://{address}/healthz")]),
-        Place::Unix(path) => {
+        Endpoint::Tcp(address) => fetch([&format!("http://{address}/healthz")]),
+        Endpoint::Unix(path) => {
             fetch(["--unix-socket", path.to_str().expect("a plain path"), "http://localhost/healthz"])
         }
     };
     (answer.status, answer.body)
 }
 
-/// Somebody who sees everything: VM 2, on the listener that opens all.
-struct Witness {
+/// A client that can list everything: VM 2, on the listener that opens all.
+struct Observer {
     client: Client,
-    /// The last that was new.
+    /// The last new number.
     number: u32,
 }
 
-impl Witness {
+impl Observer {
     #[track_caller]
-    fn new(daemon: &Daemon) -> Witness {
+    fn new(daemon: &Daemon) -> Observer {
         let mut client = daemon.client();
         client.authenticate(BERT);
-        Witness { client, number: 0 }
+        Observer { client, number: 0 }
     }
 
-    /// What there is once VM 3 is connected for everybody, if somebody has ended that.
+    /// The state with VM 3 connected again, if a request has ended that.
     fn look_with_vm_3(&mut self) -> Value {
         let seen = self.look();
         let mut connected = seen["list_connected_vms"].as_array().into_iter().flatten();
@@ -418,8 +418,8 @@ impl Witness {
         self.look()
     }
 
-    /// All VMs, disks and points, and who is authorized, connected and was connected ever. Without the VM that asks:
-    /// a login that fails ends the one before.
+    /// All VMs, disks and points, and the authorized, connected and ever connected VMs. Without the VM that asks: a failed
+    /// login ends the one before.
     fn look(&mut self) -> Value {
         let mut seen = json!({"vms": self.client.list("all_vms"), "disks": self.client.list("all_disks")});
         seen["points"] = self.client.succeed("get", json!({"key": "*"}));

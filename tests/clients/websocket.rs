@@ -1,13 +1,13 @@
-//! WebSocket as Python's `websockets` speaks it, and whose a connection is.
+//! WebSocket with Python's `websockets`, and the principal of a connection.
 
 use serde_json::{Value, json};
 
 use crate::common::{Daemon, PASSWORD, request};
 use crate::http::add_many;
+use crate::program_client::{Framing, ProgramClient};
 use crate::programs::{Dialogue, python, succeed};
-use crate::talker::{Framing, Talker};
 
-/// Runs a check of the script's.
+/// Runs a check of the script.
 #[track_caller]
 fn check<const N: usize>(name: &str, address: impl ToString, arguments: [&str; N]) {
     succeed(python("websocket.py").arg(name).arg(address.to_string()).args(arguments));
@@ -74,19 +74,19 @@ fn a_stopping_daemon_sends_close_after_its_last_responses() {
     client.end();
 }
 
-/// The head that asks for WebSocket authenticates nobody; a token in a message does.
+/// A token in the handshake does not authenticate the connection; a token in a message does.
 #[test]
 fn a_handshake_carries_no_login() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     client.register("a", &[1]);
     let token = client.authenticate("a");
-    let mut talker =
+    let mut program =
         Dialogue::start(python("talk.py").args(["--token", &token, &format!("ws://{}/", daemon.address())]));
     let mut ask = |data: Value| -> Value {
         let text = request("list", data).to_string();
-        talker.feed(&format!("{}\n", Value::from(text)));
-        serde_json::from_str(&talker.line()).expect("a reply")
+        program.feed(&format!("{}\n", Value::from(text)));
+        serde_json::from_str(&program.line()).expect("a reply")
     };
     let list = json!({"list_type": "all_vms"});
     let refused = "You have to authenticate to run this operation";
@@ -95,26 +95,26 @@ fn a_handshake_carries_no_login() {
     assert_eq!(ask(json!({"list_type": "all_vms", "token": token}))["status"], "success");
     assert_eq!(ask(list)["status"], "success", "the connection is the VM's from then on");
     assert_eq!(client.list("authenticated_vms").len(), 2);
-    talker.end();
+    program.end();
 }
 
-/// One of WebSocket is listed with its VM once it has authenticated, one of HTTP never.
+/// A WebSocket is listed with its VM once it has authenticated, an HTTP connection never.
 #[test]
 fn connections_are_listed_with_their_vm() {
     let daemon = Daemon::start();
-    let mut socket = Talker::of(&daemon, Framing::WebSocket);
-    let mut curl = Talker::of(&daemon, Framing::Http);
-    let address = socket.ask(&request("ping", json!({})))["data"]["addr"].clone();
-    curl.ask(&crate::common::registration("a", &[5]));
+    let mut socket = ProgramClient::of(&daemon, Framing::WebSocket);
+    let mut curl = ProgramClient::of(&daemon, Framing::Http);
+    let address = socket.call(&request("ping", json!({})))["data"]["addr"].clone();
+    curl.call(&crate::common::registration("a", &[5]));
     let credentials = request("authenticate", json!({"vm_id": "a", "password": PASSWORD}));
-    let token = curl.ask(&credentials)["data"]["token"].as_str().expect("a token").to_owned();
+    let token = curl.call(&credentials)["data"]["token"].as_str().expect("a token").to_owned();
     curl.use_token(&token);
     let mut seen = |list: &str| -> Vec<Value> {
-        let mut reply = curl.ask(&request("list", json!({"list_type": list})));
+        let mut reply = curl.call(&request("list", json!({"list_type": list})));
         let Value::Array(entries) = reply["data"][list].take() else { panic!("no list: {reply}") };
         entries
     };
-    // The one that asks is there as well, from a port of its own.
+    // The connection of the request is listed as well.
     let own = |entries: &[Value]| -> Vec<Value> {
         let is_other = |entry: &&Value| entry["addr"] != address;
         entries
@@ -128,20 +128,20 @@ fn connections_are_listed_with_their_vm() {
     assert_eq!(own(&entries), [Value::Null], "{entries:?}");
     assert!(seen("authenticated_vms").is_empty());
 
-    assert_eq!(socket.ask(&credentials)["status"], "success");
+    assert_eq!(socket.call(&credentials)["status"], "success");
     let vm = json!({"vm_id": "a", "ram": 512, "cpu": 4, "disks": [{"id": 1, "vm_id": "a", "disk_size": 5}]});
     let entries = seen("active_vms");
     assert!(entries.contains(&json!({"addr": address, "vm_info": vm})), "{entries:?}");
     assert_eq!(own(&entries), [Value::Null], "{entries:?}");
     assert_eq!(seen("authenticated_vms"), [json!({"addr": address, "vm_info": vm})]);
 
-    socket.leave();
+    socket.close();
     let gone = |entries: Vec<Value>| entries.iter().all(|entry| entry["addr"] != address);
     crate::common::wait_until("it is gone", crate::common::DEADLINE, || gone(seen("active_vms")));
     assert!(seen("authenticated_vms").is_empty());
 }
 
-/// What was proved over HTTP before counted for those requests only.
+/// Tokens of earlier HTTP requests counted for those requests only.
 #[test]
 fn an_upgrade_carries_over_no_http_login() {
     let daemon = Daemon::start();
@@ -167,7 +167,7 @@ fn an_upgrade_carries_over_no_http_login() {
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     .into_bytes();
-    // One frame of text, masked with nothing; the client is gone behind it.
+    // One frame of text, masked with zeros; then the client closes.
     bytes.extend([0x81, 0x80 | list.len() as u8, 0, 0, 0, 0]);
     bytes.extend(list.bytes());
     bytes.extend([0x88, 0x80, 0, 0, 0, 0]);
@@ -180,18 +180,18 @@ fn an_upgrade_carries_over_no_http_login() {
     assert_eq!(said.escape_ascii().to_string(), expected.escape_ascii().to_string());
 }
 
-/// A client that is gone, in good order or without a word, is owed nothing.
+/// A client that has closed, in good order or not, gets no answers.
 #[test]
 fn requests_of_a_disconnected_client_are_dropped() {
     let daemon = Daemon::builder().args(["--conversion-delay", "1h"]).start();
     for says_goodbye in [true, false] {
-        let mut talker = Talker::of(&daemon, Framing::WebSocket);
-        (0..10).for_each(|id| talker.send(&json!({"request_id": id, "data": "a&&b&&c"}).to_string()));
+        let mut program = ProgramClient::of(&daemon, Framing::WebSocket);
+        (0..10).for_each(|id| program.send(&json!({"request_id": id, "data": "a&&b&&c"}).to_string()));
         daemon.wait_for_counter("requests_delayed", |count| count == 10);
         if says_goodbye {
-            talker.leave();
+            program.close();
         } else {
-            drop(talker);
+            drop(program);
         }
         daemon.wait_for_counter("requests_delayed", |count| count == 0);
     }

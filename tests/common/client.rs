@@ -13,7 +13,7 @@ use super::{DEADLINE, PASSWORD};
 /// A connection.
 pub struct Client {
     stream: Stream,
-    /// Bytes that came and were not asked for yet.
+    /// Bytes that were received and not returned yet.
     received: Vec<u8>,
     /// How much of them has been searched for the end of a line.
     searched: usize,
@@ -99,14 +99,14 @@ impl Client {
         }
     }
 
-    /// As [`Client::raw_line`], for a daemon that may die at any moment: nothing if there is no whole line.
+    /// As [`Client::raw_line`], for a daemon that may die at any moment: none without a whole line.
     pub fn try_line(&mut self) -> Option<String> {
         self.next_line().ok()?
     }
 
-    /// Sends `line` of metrics text and takes its one reply.
+    /// Sends `line` of metrics text and returns its reply.
     #[track_caller]
-    pub fn say(&mut self, line: &str) -> String {
+    pub fn call_text(&mut self, line: &str) -> String {
         self.send(&format!("{line}\n"));
         self.text_reply()
     }
@@ -121,21 +121,21 @@ impl Client {
         }
     }
 
-    /// As [`Client::call`], for a daemon that may die at any moment: nothing if there is no whole reply.
+    /// As [`Client::call`], for a daemon that may die at any moment: none without a whole reply.
     pub fn try_call(&mut self, request: &Value) -> Option<Value> {
         self.try_send(request.to_string().as_bytes()).ok()?;
         let line = self.try_line()?;
         Some(serde_json::from_str(&line).expect("a whole line is a whole reply"))
     }
 
-    /// Sends `request` and takes the reply.
+    /// Sends `request` and returns the reply.
     #[track_caller]
     pub fn call(&mut self, request: Value) -> Value {
         self.send(&request.to_string());
         self.reply()
     }
 
-    /// Runs `command`, which must work, and takes its data.
+    /// Runs `command`, which must succeed, and returns the data of the reply.
     #[track_caller]
     pub fn succeed(&mut self, command: &str, data: Value) -> Value {
         let mut reply = self.call(request(command, data));
@@ -143,7 +143,7 @@ impl Client {
         reply["data"].take()
     }
 
-    /// Sends `request`, which must not work, and takes the message.
+    /// Sends `request`, which must fail, and returns the message.
     #[track_caller]
     pub fn fail(&mut self, request: Value) -> String {
         self.send(&request.to_string());
@@ -158,7 +158,7 @@ impl Client {
         reply["message"].as_str().unwrap_or_else(|| panic!("no message: {reply}")).to_owned()
     }
 
-    /// Asks whether the daemon is there.
+    /// Pings the daemon.
     #[track_caller]
     pub fn ping(&mut self) {
         let reply = self.call(request("ping", json!({})));
@@ -189,7 +189,7 @@ impl Client {
         }
     }
 
-    /// Sends no more.
+    /// Ends the output of this side.
     #[track_caller]
     pub fn half_close(&mut self) {
         self.shutdown(Shutdown::Write).expect("an open socket can be half closed");
@@ -201,7 +201,7 @@ impl Client {
         String::from_utf8(self.rest_of_bytes()).expect("replies are UTF-8")
     }
 
-    /// The same, for what is not all text.
+    /// The same as bytes.
     #[track_caller]
     pub fn rest_of_bytes(&mut self) -> Vec<u8> {
         let end = Instant::now() + DEADLINE;
@@ -216,10 +216,10 @@ impl Client {
         std::mem::take(&mut self.received)
     }
 
-    /// The daemon closes, in good order, and says nothing more before.
+    /// The daemon closes in good order, without more output.
     #[track_caller]
     pub fn expect_closed(&mut self) {
-        assert_eq!(self.rest(), "", "more than was asked for");
+        assert_eq!(self.rest(), "", "more than the expected replies");
     }
 
     /// Nothing comes for `time`, and the connection stays open.
@@ -228,7 +228,7 @@ impl Client {
         match self.receive(Instant::now() + time) {
             Err(error) if is_timeout(&error) => {}
             Ok(0) => panic!("closed"),
-            Ok(_) => panic!("it was not asked: {:?}", String::from_utf8_lossy(&self.received)),
+            Ok(_) => panic!("unexpected: {:?}", String::from_utf8_lossy(&self.received)),
             Err(error) => panic!("{error}"),
         }
     }
@@ -273,7 +273,7 @@ impl Client {
         &mut self.stream
     }
 
-    /// The next line; nothing if the connection ends before its line break.
+    /// The next line; none if the connection ends before its line break.
     fn next_line(&mut self) -> io::Result<Option<String>> {
         Ok(self.next_until(b"\n")?.map(|mut line| {
             line.pop();
@@ -281,7 +281,7 @@ impl Client {
         }))
     }
 
-    /// What comes up to and with the next `end`; nothing if the connection ends before it.
+    /// The input up to and with the next `end`; none if the connection ends before it.
     fn next_until(&mut self, end: &[u8]) -> io::Result<Option<String>> {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -299,7 +299,7 @@ impl Client {
         }
     }
 
-    /// Takes what comes next; 0 at the end.
+    /// Receives more bytes; 0 at the end.
     fn receive(&mut self, end: Instant) -> io::Result<usize> {
         let mut chunk = [0; 64 << 10];
         let length = loop {
@@ -315,7 +315,7 @@ impl Client {
                 }
             };
             match received {
-                // A machine that was put to sleep ends waits that have a timeout.
+                // A suspended machine interrupts reads with a timeout.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 received => break received?,
             }
@@ -324,7 +324,7 @@ impl Client {
         Ok(length)
     }
 
-    /// What has come and was not asked for, cut short.
+    /// The start of the bytes that were received and not returned yet.
     fn received_text(&self) -> String {
         String::from_utf8_lossy(&self.received).chars().take(200).collect()
     }

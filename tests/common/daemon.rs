@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{Client, DEADLINE, Finished, TempDir, process, send_signal, wait_until};
 
-/// How a daemon is to be started.
+/// The settings of a daemon.
 #[derive(Clone)]
 pub struct Builder {
     listens: Vec<String>,
@@ -23,7 +23,7 @@ pub struct Builder {
     wrapper: Vec<OsString>,
 }
 
-/// A daemon; dropping it kills it. What it logged is printed when the test fails.
+/// A daemon; dropping it kills it. Its log is printed when the test fails.
 pub struct Daemon {
     builder: Builder,
     running: Option<Running>,
@@ -94,13 +94,13 @@ impl Builder {
         self
     }
 
-    /// Runs the daemon by `program` with `arguments`, which has to become it (`exec`).
+    /// Runs the daemon through `program` with `arguments`, which becomes the daemon (`exec`).
     pub fn through(mut self, program: &str, arguments: &[&str]) -> Builder {
         self.wrapper = std::iter::once(program).chain(arguments.iter().copied()).map(Into::into).collect();
         self
     }
 
-    /// The state directory, which is there before the daemon is.
+    /// The state directory, which exists before the daemon.
     pub fn state_dir(&self) -> &Path {
         self.state_dir.path()
     }
@@ -113,7 +113,7 @@ impl Builder {
         daemon
     }
 
-    /// Starts a daemon that is to end by itself, and waits for that.
+    /// Runs a daemon that ends by itself.
     #[track_caller]
     pub fn run_to_end(self) -> Finished {
         process::run(&mut self.command())
@@ -139,7 +139,7 @@ impl Builder {
 }
 
 impl Daemon {
-    /// On `tcp://127.0.0.1:0`, with hashes that cost next to nothing.
+    /// On `tcp://127.0.0.1:0`, with cheap hashes.
     pub fn builder() -> Builder {
         Builder {
             listens: vec!["tcp://127.0.0.1:0".into()],
@@ -151,18 +151,18 @@ impl Daemon {
         }
     }
 
-    /// One with nothing special about it.
+    /// A daemon with default settings.
     #[track_caller]
     pub fn start() -> Daemon {
         Daemon::builder().start()
     }
 
-    /// Where its first listener listens.
+    /// The address of its first listener.
     pub fn address(&self) -> SocketAddr {
         self.addresses()[0]
     }
 
-    /// Where its tcp listeners listen, in order.
+    /// The addresses of its tcp listeners, in order.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.running().tcp
     }
@@ -197,7 +197,7 @@ impl Daemon {
         process::run_with_input(&mut command, input.as_bytes())
     }
 
-    /// Everything that it has logged, over restarts too.
+    /// Its log, over restarts too.
     pub fn log(&self) -> String {
         self.log.lock().expect("the log").clone()
     }
@@ -208,13 +208,13 @@ impl Daemon {
         wait_until(&format!("the log says {text:?}"), DEADLINE, || self.log().contains(text));
     }
 
-    /// Waits until so many requests are under way, by what it tells its operator.
+    /// Waits until at least so many requests are in flight, by its counters.
     #[track_caller]
     pub fn wait_in_flight(&self, count: u64) {
         self.wait_for_counter("requests_in_flight", |value| value >= count);
     }
 
-    /// Waits until the counter `name` is as it should be, by what it tells its operator.
+    /// Waits until the counter `name` is right.
     #[track_caller]
     pub fn wait_for_counter(&self, name: &str, is_right: impl Fn(u64) -> bool) {
         let mut operator = self.operator();
@@ -224,7 +224,7 @@ impl Daemon {
         });
     }
 
-    /// Asks it to end, which it must do within ten seconds, content.
+    /// Stops it, which must succeed within the deadline.
     #[track_caller]
     pub fn stop(&mut self) {
         self.signal("TERM");
@@ -237,7 +237,7 @@ impl Daemon {
         send_signal(name, self.id());
     }
 
-    /// Waits for its end, at most ten seconds.
+    /// Waits for its end, at most until the deadline.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         let mut running = self.running.take().expect("it runs");
@@ -275,26 +275,26 @@ impl Daemon {
         self.running().child.id()
     }
 
-    /// Memory that it has in RAM.
+    /// Its resident memory.
     pub fn rss_kib(&self) -> u64 {
         self.status_field("VmRSS:")
     }
 
-    /// Threads that it has.
+    /// The number of its threads.
     pub fn thread_count(&self) -> u64 {
         self.status_field("Threads:")
     }
 
-    /// Descriptors that it has open.
+    /// The number of its open descriptors.
     pub fn fd_count(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.id())).expect("its descriptors").count()
     }
 
-    /// Processor time that it has used, all threads, to a hundredth of a second.
+    /// Its processor time, to a hundredth of a second.
     pub fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("its stat");
-        // The name, which may hold anything, ends with the last parenthesis; utime and stime are the
-        // 14th and 15th of all fields, in ticks that Linux shows as hundredths of a second everywhere.
+        // The name, which may have any characters, ends with the last parenthesis; utime and stime are the 14th and
+        // 15th of all fields, in ticks of a hundredth of a second.
         let (_, after_name) = stat.rsplit_once(')').expect("a name in parentheses");
         let mut fields = after_name.split_whitespace().skip(11);
         let mut ticks = || fields.next().and_then(|field| field.parse::<u64>().ok()).expect("ticks");
@@ -351,7 +351,7 @@ fn read_log(stderr: ChildStderr, log: Log) -> thread::JoinHandle<()> {
     })
 }
 
-/// The addresses that the log names, in order. A line that is not whole yet does not count.
+/// The addresses in the log, in order. An incomplete line does not count.
 fn tcp_addresses(log: &str) -> Vec<SocketAddr> {
     let lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     let rests = lines.filter_map(|line| line.split_once("listening on tcp://").map(|(_, rest)| rest));

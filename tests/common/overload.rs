@@ -1,8 +1,8 @@
-//! What the tests of overload share: a healthy client that watches while a daemon is badly treated, and
-//! what the daemon's memory and counters say.
+//! What the tests of overload share: a healthy client that measures latency while a daemon is attacked, and checks of
+//! the daemon's memory, descriptors and counters.
 //!
-//! A measure is a fact about one machine at one moment: rows run one at a time, the bounds on latency are
-//! held against a control measured just before, and the best of three attempts counts.
+//! Such figures depend on the machine and the moment: tests that measure run one at a time, latency is compared with a
+//! control measured just before, and the best of three attempts counts.
 
 // Each test binary takes what it needs of this.
 #![allow(dead_code, unreachable_pub)]
@@ -16,24 +16,24 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::common::{Client, DEADLINE, Daemon, wait_until};
+use crate::common::{Builder, Client, DEADLINE, Daemon, wait_until};
 
-/// What a healthy client may wait for its answer, whatever others do. A reactor that blocks on a store or does unbounded
-/// work is slower than that; how fast it is, benchmarks say.
+/// What a healthy client waits for its answer, at most. Only a reactor that blocks on a store or does unbounded work is
+/// slower; benchmarks measure how fast it is.
 pub const LATENCY_MAX: Duration = Duration::from_secs(1);
-/// How much longer than the worst wait of an idle machine it may be, where that is more.
+/// Or so many times the worst latency of the idle machine, where that is more.
 pub const LATENCY_FACTOR_MAX: u32 = 5;
 
-/// Keeps every other row of this binary waiting while it lives.
+/// Keeps every other test of this binary waiting while it lives.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs `attempt` until a healthy client was served well meanwhile, three times at most. Whatever else it
-/// checks has to hold every time.
+/// Runs `attempt` until its healthy client was served well, three times at most. All else that it checks has to hold
+/// every time.
 #[track_caller]
-pub fn best_of_three(row: &str, mut attempt: impl FnMut() -> Served) {
+pub fn best_of_three(row: &str, mut attempt: impl FnMut() -> Latencies) {
     let mut seen = Vec::new();
     for _ in 0..3 {
         let served = attempt();
@@ -46,15 +46,45 @@ pub fn best_of_three(row: &str, mut attempt: impl FnMut() -> Served) {
     panic!("{row}: a healthy client waited too long, three times: {seen:#?}");
 }
 
+/// How much memory a daemon may have more than before it was attacked, in KiB.
+#[derive(Clone, Copy)]
+pub struct MemoryBounds {
+    /// At any moment.
+    pub peak_kib: u64,
+    /// In the end.
+    pub kept_kib: u64,
+}
+
+/// Runs `attack` on a daemon of `build` beside a healthy client, as [`best_of_three`] does; the daemon's memory stays in
+/// `bounds`.
+#[track_caller]
+pub fn attack_in_bounds(
+    row: &str,
+    bounds: MemoryBounds,
+    build: impl Fn() -> Builder,
+    mut attack: impl FnMut(&Daemon),
+) {
+    best_of_three(row, || {
+        let daemon = build().start();
+        let probe = LatencyProbe::start(&daemon);
+        let baseline = Baseline::of(&daemon);
+        attack(&daemon);
+        let grown_kib = baseline.peak_growth_kib(&daemon);
+        assert!(grown_kib < bounds.peak_kib, "the daemon grew by {grown_kib} KiB");
+        baseline.expect_back(&daemon, bounds.kept_kib);
+        probe.finish()
+    });
+}
+
 /// A healthy client on a connection of its own that pings all the time.
-pub struct Witness {
+pub struct LatencyProbe {
     idle_worst: Duration,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<Vec<Wait>>>,
 }
 
-/// How a healthy client was served.
-pub struct Served {
+/// The latencies of a healthy client's pings.
+pub struct Latencies {
     idle_worst: Duration,
     waits: Vec<Wait>,
 }
@@ -64,48 +94,48 @@ pub struct Served {
 struct Wait {
     /// From the request to the answer.
     whole: Duration,
-    /// Of that, what the daemon is to answer for.
+    /// The part that the daemon is responsible for.
     of_daemon: Duration,
 }
 
-/// Whose fault it is when a thread of the daemon wants a processor and gets none.
+/// What is responsible when a thread of the daemon wants a processor and gets none.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Blame {
-    /// Other processes', those that make the load among them: real clients have processors of their own.
+    /// Other processes, such as the load generators: real clients have processors of their own.
     Machine,
-    /// The daemon's, whose threads keep each other waiting.
+    /// The daemon, whose threads keep each other waiting.
     Daemon,
 }
 
-impl Witness {
-    /// Measures the idle control, then pings until it is asked for what it saw. The time in which other
-    /// processes keep the reactor from running does not count.
+impl LatencyProbe {
+    /// Measures the idle control, then pings until [`LatencyProbe::finish`]. The time in which other processes keep the
+    /// reactor from running does not count.
     #[track_caller]
-    pub fn start(daemon: &Daemon) -> Witness {
-        Witness::with_blame(daemon, Blame::Machine)
+    pub fn start(daemon: &Daemon) -> LatencyProbe {
+        LatencyProbe::with_blame(daemon, Blame::Machine)
     }
 
-    /// The same where it counts, since the daemon's own threads use the processors.
+    /// The same where that time counts, since the daemon's own threads use the processors.
     #[track_caller]
-    pub fn start_where_threads_compete(daemon: &Daemon) -> Witness {
-        Witness::with_blame(daemon, Blame::Daemon)
+    pub fn start_where_threads_compete(daemon: &Daemon) -> LatencyProbe {
+        LatencyProbe::with_blame(daemon, Blame::Daemon)
     }
 
-    /// The same on the daemon's own socket, where connections are short elsewhere: between its pings another
-    /// would have its place.
+    /// The same on the daemon's own socket, where connections are short elsewhere: between its pings another would take
+    /// its slot.
     #[track_caller]
-    pub fn start_as_operator(daemon: &Daemon) -> Witness {
-        Witness::with(daemon, daemon.operator(), Blame::Machine)
-    }
-
-    #[track_caller]
-    fn with_blame(daemon: &Daemon, blame: Blame) -> Witness {
-        Witness::with(daemon, daemon.client(), blame)
+    pub fn start_as_operator(daemon: &Daemon) -> LatencyProbe {
+        LatencyProbe::with(daemon, daemon.operator(), Blame::Machine)
     }
 
     #[track_caller]
-    fn with(daemon: &Daemon, mut client: Client, blame: Blame) -> Witness {
-        // A thread that has served somebody has its name.
+    fn with_blame(daemon: &Daemon, blame: Blame) -> LatencyProbe {
+        LatencyProbe::with(daemon, daemon.client(), blame)
+    }
+
+    #[track_caller]
+    fn with(daemon: &Daemon, mut client: Client, blame: Blame) -> LatencyProbe {
+        // A thread that has served a client has its name.
         client.ping();
         let reactor = thread_named(daemon, "vmherd-reactor");
         let ping = move |client: &mut Client| match blame {
@@ -124,28 +154,28 @@ impl Witness {
             }
             waits
         });
-        Witness { idle_worst, is_over, thread: Some(thread) }
+        LatencyProbe { idle_worst, is_over, thread: Some(thread) }
     }
 
-    /// What it saw.
-    pub fn finish(mut self) -> Served {
+    /// Ends it; the latencies.
+    pub fn finish(mut self) -> Latencies {
         self.is_over.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("it pings until now");
         let waits = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         assert!(waits.len() >= 3, "too few pings to tell: {}", waits.len());
-        Served { idle_worst: self.idle_worst, waits }
+        Latencies { idle_worst: self.idle_worst, waits }
     }
 }
 
-impl Drop for Witness {
-    /// A row has failed: its daemon is not to go before the pings do.
+impl Drop for LatencyProbe {
+    /// The pings of a test that has failed end before its daemon.
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
         drop(self.thread.take().map(JoinHandle::join));
     }
 }
 
-impl Served {
+impl Latencies {
     fn is_good(&self) -> bool {
         self.worst(|wait| wait.of_daemon) <= LATENCY_MAX.max(LATENCY_FACTOR_MAX * self.idle_worst)
     }
@@ -155,7 +185,7 @@ impl Served {
     }
 }
 
-impl std::fmt::Display for Served {
+impl std::fmt::Display for Latencies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (whole, of_daemon) = (self.worst(|wait| wait.whole), self.worst(|wait| wait.of_daemon));
         let (count, idle_worst) = (self.waits.len(), self.idle_worst);
@@ -163,7 +193,7 @@ impl std::fmt::Display for Served {
     }
 }
 
-/// A ping, and how long it took but for what `others` says.
+/// A ping, and how long it took without the time of `others`.
 #[track_caller]
 fn timed_ping(client: &mut Client, others: impl Fn() -> Duration) -> Wait {
     let (others_before, begin) = (others(), Instant::now());
@@ -174,8 +204,8 @@ fn timed_ping(client: &mut Client, others: impl Fn() -> Duration) -> Wait {
     wait
 }
 
-/// How long the thread whose folder in /proc is given has waited for a processor in its life; nothing where
-/// the system does not say.
+/// How long the thread with this folder in /proc has waited for a processor in its life; zero where the system does not
+/// report it.
 fn processor_wait(thread: &Path) -> Duration {
     let text = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
     let nanoseconds = text.split_whitespace().nth(1).and_then(|number| number.parse().ok());
@@ -195,41 +225,41 @@ fn thread_named(daemon: &Daemon, name: &str) -> PathBuf {
 
 const CONTROL_PINGS: usize = 150;
 
-/// What a daemon had before it was badly treated.
-pub struct Before {
+/// A daemon's memory and descriptors before it is attacked.
+pub struct Baseline {
     rss_kib: u64,
     descriptors: Descriptors,
 }
 
-/// What a daemon's descriptors are.
+/// The number of a daemon's descriptors, by kind.
 struct Descriptors {
     sockets: usize,
     /// Files and everything else.
     others: usize,
 }
 
-impl Before {
-    /// Looks at `daemon`, to which only a witness is connected, and begins to watch its memory's peak.
+impl Baseline {
+    /// Measures `daemon`, to which only a probe is connected, and resets its memory's peak.
     #[track_caller]
-    pub fn of(daemon: &Daemon) -> Before {
+    pub fn of(daemon: &Daemon) -> Baseline {
         let mut operator = daemon.operator();
-        wait_until("only a witness is connected", DEADLINE, || {
+        wait_until("only a probe is connected", DEADLINE, || {
             statistic(&mut operator, "connections_open") == 2
         });
         let mut descriptors = Descriptors::of(daemon);
         descriptors.sockets -= 1;
         fs::write(format!("/proc/{}/clear_refs", daemon.id()), "5").expect("the peak can be reset");
-        Before { rss_kib: daemon.rss_kib(), descriptors }
+        Baseline { rss_kib: daemon.rss_kib(), descriptors }
     }
 
-    /// As [`Before::of`], where nobody is connected.
+    /// As [`Baseline::of`], where no client is connected.
     #[track_caller]
-    pub fn of_idle(daemon: &Daemon) -> Before {
-        let _witness = daemon.client();
-        Before::of(daemon).without_witness()
+    pub fn of_idle(daemon: &Daemon) -> Baseline {
+        let _client = daemon.client();
+        Baseline::of(daemon).without_probe()
     }
 
-    fn without_witness(mut self) -> Before {
+    fn without_probe(mut self) -> Baseline {
         self.descriptors.sockets -= 1;
         self
     }
@@ -244,8 +274,8 @@ impl Before {
         daemon.rss_kib().saturating_sub(self.rss_kib)
     }
 
-    /// Descriptors are back and memory is, but for `kept_kib_max`. Sockets are back exactly; threads that
-    /// have started meanwhile each have the store's files open.
+    /// Descriptors are back, and memory except for `kept_kib_max`. Sockets are back exactly; threads that have started
+    /// meanwhile each have the store's files open.
     #[track_caller]
     pub fn expect_back(&self, daemon: &Daemon, kept_kib_max: u64) {
         let peak_kib = self.peak_growth_kib(daemon);
@@ -256,7 +286,7 @@ impl Before {
             now.sockets == self.descriptors.sockets && kept_kib <= kept_kib_max
         });
         eprintln!("  memory: up by {peak_kib} KiB at most, by {kept_kib} KiB in the end");
-        assert_eq!(now.sockets, self.descriptors.sockets, "sockets are left");
+        assert_eq!(now.sockets, self.descriptors.sockets, "sockets are left open");
         assert!(now.others <= others_max, "{} files instead of {}", now.others, self.descriptors.others);
         assert!(kept_kib <= kept_kib_max, "{kept_kib} KiB instead of {kept_kib_max} are kept");
     }
@@ -266,7 +296,7 @@ impl Descriptors {
     fn of(daemon: &Daemon) -> Descriptors {
         let mut found = Descriptors { sockets: 0, others: 0 };
         for entry in fs::read_dir(format!("/proc/{}/fd", daemon.id())).expect("its descriptors") {
-            // One that was closed while we looked is none.
+            // A descriptor that was closed meanwhile does not count.
             let Ok(target) = entry.and_then(|entry| fs::read_link(entry.path())) else { continue };
             match target.to_string_lossy().starts_with("socket:") {
                 true => found.sockets += 1,

@@ -1,6 +1,6 @@
-//! A PgBouncer before a cluster of the tests' own, on a port of its own; gone when the test process is.
+//! A PgBouncer before a cluster of the tests' own, on a port of its own; it ends with the test process.
 //!
-//! What is not about the place is as PgBouncer has it by default. It refuses to be run by root, as PostgreSQL does.
+//! It has default settings except for its addresses and files. It refuses to be run by root, as PostgreSQL does.
 
 // Tests inside the crate and outside of it take what each needs.
 #![allow(dead_code, unreachable_pub)]
@@ -15,7 +15,7 @@ use crate::common::require;
 /// A pooler; it ends when this is dropped.
 pub struct PgBouncer {
     shell: Child,
-    /// Its end is the pooler's.
+    /// The pooler ends with it.
     input: Option<ChildStdin>,
     port: u16,
 }
@@ -25,9 +25,9 @@ impl PgBouncer {
     #[track_caller]
     pub fn before(cluster: &Cluster, settings: &str) -> PgBouncer {
         require("pgbouncer", "pgbouncer");
-        // Somebody else may take the port that was free a moment ago.
+        // Another process may take the port that was free a moment ago.
         let started = (0..10).find_map(|_| PgBouncer::start(cluster, settings));
-        started.expect("a PgBouncer on some port; see its words above")
+        started.expect("a PgBouncer on some port; see its output above")
     }
 
     fn start(cluster: &Cluster, settings: &str) -> Option<PgBouncer> {

@@ -1,9 +1,9 @@
-//! A PostgreSQL cluster of the tests' own: made anew, behind a unix socket in a new directory, never one
-//! that was there before, and gone when the test process is, however that ends.
+//! A PostgreSQL cluster of the tests' own: new, with a unix socket in a new directory, and removed when the test process
+//! ends, even by a kill.
 //!
-//! A shell makes and runs it, as an unprivileged user where the tests run as root, and takes commands on
-//! its standard input. The end of that input, which comes with the end of the test process even when that
-//! is killed, ends the cluster. A missing PostgreSQL makes the tests fail.
+//! A shell makes and runs it, as an unprivileged user where the tests run as root, and takes commands on its standard
+//! input. The end of that input, which comes with the end of the test process, ends the cluster. A missing PostgreSQL
+//! makes the tests fail.
 
 // Tests inside the crate and outside of it take what each needs.
 #![allow(dead_code, unreachable_pub)]
@@ -20,7 +20,7 @@ use postgres::{Client, NoTls};
 /// A database server; it stops and is deleted when this is dropped.
 pub struct Cluster {
     control: Mutex<Control>,
-    /// Where its socket is.
+    /// The folder of its socket.
     folder: PathBuf,
 }
 
@@ -37,13 +37,13 @@ struct Control {
 }
 
 impl Cluster {
-    /// A new one, for tests that stop it or set something for all databases.
+    /// A new cluster, for tests that stop it or change its settings.
     #[track_caller]
     pub fn start() -> Cluster {
         Cluster::make(None)
     }
 
-    /// One that follows this one and takes no writes until it is told to take over.
+    /// A standby of this cluster, which takes no writes until its promotion.
     #[track_caller]
     pub fn standby(&self) -> Cluster {
         Cluster::make(Some(&self.folder))
@@ -62,12 +62,12 @@ impl Cluster {
         let mut answers = BufReader::new(shell.stdout.take().expect("piped"));
         let mut folder = String::new();
         answers.read_line(&mut folder).expect("the shell's answer");
-        assert!(folder.ends_with('\n'), "no PostgreSQL cluster could be made; see its words above");
+        assert!(folder.ends_with('\n'), "no PostgreSQL cluster could be made; see its output above");
         let control = Mutex::new(Control { shell, commands, answers });
         Cluster { control, folder: folder.trim_end().into() }
     }
 
-    /// The one that all tests of this process share, which nobody stops.
+    /// The cluster that all tests of this process share; no test stops it.
     #[track_caller]
     pub fn shared() -> &'static Cluster {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
@@ -83,13 +83,13 @@ impl Cluster {
         Database { cluster: self, name }
     }
 
-    /// Stops it in good order: clients are told and cut off.
+    /// Stops it in good order: clients are notified and disconnected.
     #[track_caller]
     pub fn stop(&self) {
         self.command("stop");
     }
 
-    /// Stops it without a word to its clients; it has to recover at its next start.
+    /// Stops it without notice to its clients; it has to recover at its next start.
     #[track_caller]
     pub fn stop_at_once(&self) {
         self.command("stop_at_once");
@@ -113,19 +113,19 @@ impl Cluster {
         self.command("start");
     }
 
-    /// Makes a standby take over; returns when it takes writes.
+    /// Promotes a standby; returns when it takes writes.
     #[track_caller]
     pub fn promote(&self) {
         self.command("promote");
     }
 
-    /// Stops all its processes in their tracks (SIGSTOP).
+    /// Stops all its processes (SIGSTOP).
     #[track_caller]
     pub fn pause(&self) {
         self.command("pause");
     }
 
-    /// Lets them go on.
+    /// Continues them.
     #[track_caller]
     pub fn resume(&self) {
         self.command("resume");
@@ -153,7 +153,7 @@ impl Cluster {
         writeln!(commands, "{command}").expect("the shell listens");
         let mut answer = String::new();
         control.answers.read_line(&mut answer).expect("the shell answers");
-        assert_eq!(answer, "done\n", "the cluster can't be told to {command}");
+        assert_eq!(answer, "done\n", "the cluster cannot {command}");
     }
 }
 
@@ -176,7 +176,7 @@ impl Database<'_> {
         &self.name
     }
 
-    /// A connection to it as its owner, for what the program under test does not do.
+    /// A connection to it as its owner.
     #[track_caller]
     pub fn client(&self) -> Client {
         self.cluster.client(&self.name)
@@ -185,7 +185,7 @@ impl Database<'_> {
 
 impl Drop for Database<'_> {
     fn drop(&mut self) {
-        // The cluster may have been stopped; then nothing is left of this anyway.
+        // The cluster may have been stopped; then the database is removed with it.
         if let Ok(mut client) = Client::connect(&url(&self.cluster.folder, "postgres"), NoTls) {
             let _ = client.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
         }
@@ -238,10 +238,10 @@ pub fn find_programs() -> Option<PathBuf> {
     folders.into_iter().find(has_server)
 }
 
-/// Without syncs: what these tests kill is never the machine.
+/// Without syncs: the tests kill processes, not the machine.
 const SCRIPT: &str = r#"
 set -eu
-# Whatever ends the tests, the end of input is what ends this; a write to nobody fails like any other.
+# The end of input ends this, however the tests end; a write to a closed pipe fails like any other.
 trap '' HUP INT TERM PIPE
 bin=$1
 folder=$(mktemp -d /tmp/vmherd-pg-XXXXXX)

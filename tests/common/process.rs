@@ -6,7 +6,7 @@ use std::thread;
 
 use super::{DEADLINE, wait_until};
 
-/// What a program that has ended said.
+/// The result of a program.
 #[derive(Debug)]
 pub struct Finished {
     pub status: ExitStatus,
@@ -20,7 +20,7 @@ impl Finished {
         self.status.code()
     }
 
-    /// Itself, if the program was content.
+    /// Itself; panics if the program failed.
     #[track_caller]
     pub fn expect_success(self) -> Finished {
         assert!(self.status.success(), "it failed: {self:?}");
@@ -48,7 +48,7 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Finished {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} can't be run: {error}"));
     let (mut stdin, input) = (child.stdin.take().expect("piped"), input.to_vec());
-    // A program that ends without reading everything is its own business.
+    // A program may end without reading all of its input.
     let writer = thread::spawn(move || drop(stdin.write_all(&input)));
     let stdout = read_all(child.stdout.take().expect("piped"));
     let stderr = read_all(child.stderr.take().expect("piped"));

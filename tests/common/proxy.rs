@@ -1,4 +1,4 @@
-//! A relay between a store and its PostgreSQL server that cuts the connection where it hurts.
+//! A relay between a store and its PostgreSQL server that cuts the connection at a chosen message.
 
 // Tests inside the crate and outside of it take what each needs.
 #![allow(dead_code, unreachable_pub)]
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// Listens on a port of its own and passes everything on, until told otherwise.
+/// Listens on a port of its own and forwards everything, until a cut.
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -20,9 +20,9 @@ pub struct Proxy {
 /// Where to cut, once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cut {
-    /// The server never hears this.
+    /// The server does not get this text.
     Before(&'static str),
-    /// The server hears it and answers, and the client never hears the answer.
+    /// The server gets it and answers, and the client does not get the answer.
     After(&'static str),
 }
 
@@ -68,7 +68,7 @@ impl Proxy {
 
 impl Shared {
     fn relay(self: &Arc<Shared>, client: TcpStream, socket: &Path) {
-        // Who connects while the server is away gets nothing.
+        // A connection while the server is down is closed.
         let Ok(server) = UnixStream::connect(socket) else { return };
         let swallows = Arc::new(AtomicBool::new(false));
         let shared = Arc::clone(self);

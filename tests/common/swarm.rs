@@ -1,4 +1,4 @@
-//! Thousands of connections, served by one thread; and numbers to cut them at.
+//! Thousands of connections, served by one thread; and pseudo-random numbers.
 
 // Each test binary takes what it needs of this.
 #![allow(dead_code, unreachable_pub)]
@@ -11,7 +11,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// How many connections this process can hold, at most `wanted`. Says loudly when that is less.
+/// How many connections this process can hold, at most `wanted`. Prints a warning if that is less.
 pub fn connections_that_fit(wanted: usize) -> usize {
     let limit =
         vmherd::internals::sys::process::raise_descriptor_limit().expect("a process may have files open");
@@ -40,7 +40,7 @@ pub struct Member {
     socket: Option<TcpStream>,
     unsent: Vec<u8>,
     pub received: Vec<u8>,
-    /// When the daemon ended it, and how: in good order or by a reset.
+    /// When the daemon closed it, and how: in good order or by a reset.
     pub ended: Option<(Instant, io::Result<()>)>,
 }
 
@@ -50,7 +50,7 @@ impl Swarm {
         Swarm { poll, events: Events::with_capacity(4096), members: Vec::new(), open: 0 }
     }
 
-    /// Begins one more connection and sends `bytes` on it, at once where it is there at once; its index.
+    /// Begins one more connection and sends `bytes` on it; its index.
     #[track_caller]
     pub fn connect(&mut self, address: SocketAddr, bytes: &[u8]) -> usize {
         let socket = TcpStream::connect(address).expect("a connection can be begun");
@@ -79,7 +79,7 @@ impl Swarm {
         index
     }
 
-    /// Sends `bytes` to the daemon, now or as soon as it goes.
+    /// Sends `bytes` to the daemon, now or as soon as possible.
     pub fn send(&mut self, index: usize, bytes: &[u8]) {
         let member = &mut self.members[index];
         member.unsent.extend_from_slice(bytes);
@@ -92,14 +92,14 @@ impl Swarm {
         self.open -= usize::from(member.socket.take().is_some());
     }
 
-    /// Resets all of them: the daemon is to know that they are gone, not only that they send no more.
+    /// Resets all of them, so that the daemon does not take them for half-closed.
     pub fn reset(self) {
         for socket in self.members.iter().filter_map(|member| member.socket.as_ref()) {
             SockRef::from(socket).set_linger(Some(Duration::ZERO)).expect("a socket option");
         }
     }
 
-    /// Takes what comes for `time`.
+    /// Receives for `time`.
     pub fn run_for(&mut self, time: Duration) {
         let end = Instant::now() + time;
         while let Some(left) = end.checked_duration_since(Instant::now()) {
@@ -107,7 +107,7 @@ impl Swarm {
         }
     }
 
-    /// Waits for events for at most `timeout` and takes what came; tells whose.
+    /// Waits for events for at most `timeout` and receives; calls `came` with the index of each member.
     pub fn turn(&mut self, timeout: Duration, mut came: impl FnMut(usize)) {
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
@@ -131,7 +131,7 @@ impl Member {
         self.socket.is_some()
     }
 
-    /// Whether all that was to be sent is, or can't be any more.
+    /// Whether all bytes are sent, or cannot be sent any more.
     pub fn is_done_sending(&self) -> bool {
         self.socket.is_none() || self.unsent.is_empty()
     }
@@ -155,7 +155,7 @@ impl Member {
                 Err(error) => return self.end(Err(error)),
             }
         }
-        // Thousands that have sent something long are not to keep the room for it.
+        // Thousands of members must not keep the memory of long requests.
         self.unsent = Vec::new();
         true
     }
@@ -182,12 +182,12 @@ impl Member {
     }
 }
 
-/// Numbers that look random and are the same every time.
-pub struct Dice(u64);
+/// Pseudo-random numbers, the same for each seed.
+pub struct SeededRandom(u64);
 
-impl Dice {
-    pub fn new(seed: u64) -> Dice {
-        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+impl SeededRandom {
+    pub fn new(seed: u64) -> SeededRandom {
+        SeededRandom(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
     /// A number below `end`.

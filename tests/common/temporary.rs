@@ -1,4 +1,4 @@
-//! A directory of a test's own, gone with it.
+//! A directory of a test's own, removed with it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ impl TempDir {
             let path = std::env::temp_dir().join(format!("vmherd-test-{}-{number}", std::process::id()));
             match fs::create_dir(&path) {
                 Ok(()) => return TempDir(path),
-                // Left behind by a test process of the same id that was killed.
+                // Left by a killed test process of the same id.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => panic!("{} can't be made: {error}", path.display()),
             }

@@ -1,6 +1,6 @@
 //! A client of HTTP and WebSocket over a real socket, byte for byte. Each wait has a deadline.
 //!
-//! It knows no more of either protocol than its tests need, and nothing of how the daemon speaks them.
+//! It implements only what the tests need of either protocol, independently of the daemon.
 
 // Each test binary takes what it needs of this.
 #![allow(dead_code, unreachable_pub)]
@@ -16,7 +16,7 @@ use crate::common::DEADLINE;
 /// A connection.
 pub struct Web {
     stream: TcpStream,
-    /// Bytes that came and were not asked for yet.
+    /// Bytes that were received and not returned yet.
     received: Vec<u8>,
 }
 
@@ -97,7 +97,7 @@ impl Web {
         Web { stream, received: Vec::new() }
     }
 
-    /// One that speaks WebSocket.
+    /// A new connection with a WebSocket handshake.
     #[track_caller]
     pub fn websocket(address: SocketAddr) -> Web {
         let mut web = Web::connect(address);
@@ -106,7 +106,7 @@ impl Web {
         web
     }
 
-    /// The handshake is answered.
+    /// Reads the answer to the handshake.
     #[track_caller]
     pub fn expect_upgrade(&mut self) {
         let head = self.until(b"\r\n\r\n");
@@ -125,10 +125,17 @@ impl Web {
         self.stream.write_all(bytes.as_ref())
     }
 
-    /// Sends no more.
+    /// Ends the output of this side.
     #[track_caller]
     pub fn half_close(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("an open socket can be half closed");
+    }
+
+    /// The socket alone; what has come and was not asked for is lost.
+    #[track_caller]
+    pub fn into_stream(self) -> TcpStream {
+        self.stream.set_read_timeout(Some(DEADLINE)).expect("a socket option");
+        self.stream
     }
 
     /// The socket itself.
@@ -184,7 +191,7 @@ impl Web {
         text(frame.payload)
     }
 
-    /// The server closes with `code` next, and says nothing more. Tells the reason that it gives.
+    /// The server sends a close frame with `code` next, and nothing more. Returns its reason.
     #[track_caller]
     pub fn expect_close(&mut self, code: u16) -> String {
         let frame = self.frame();
@@ -203,16 +210,16 @@ impl Web {
         std::mem::take(&mut self.received)
     }
 
-    /// The daemon closes, in good order, and says nothing more before.
+    /// The daemon closes in good order, without more output.
     #[track_caller]
     pub fn expect_end(&mut self) {
         let rest = self.rest();
         assert!(rest.is_empty(), "more than was asked for: {}", rest.escape_ascii());
     }
 
-    /// Waits until the daemon has closed, in whatever order; the whole bytes before.
+    /// Waits until the daemon has closed, also by a reset; all bytes before.
     #[track_caller]
-    pub fn until_thrown_out(&mut self, what: &str) -> Vec<u8> {
+    pub fn until_closed(&mut self, what: &str) -> Vec<u8> {
         let end = Instant::now() + DEADLINE;
         loop {
             match self.receive(end) {
@@ -222,12 +229,6 @@ impl Web {
             };
         }
         std::mem::take(&mut self.received)
-    }
-
-    /// What comes next; nothing at the end, whatever the end is.
-    pub fn more(&mut self) -> Option<Vec<u8>> {
-        let received = self.receive(Instant::now() + DEADLINE);
-        received.is_ok_and(|length| length > 0).then(|| std::mem::take(&mut self.received))
     }
 
     /// The body of an answer that comes in chunks.
@@ -281,14 +282,14 @@ impl Web {
         }
     }
 
-    /// Takes what comes next; 0 at the end.
+    /// Receives more bytes; 0 at the end.
     fn receive(&mut self, end: Instant) -> io::Result<usize> {
         let mut chunk = [0; 16 << 10];
         let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         self.stream.set_read_timeout(Some(left))?;
         let length = loop {
             match self.stream.read(&mut chunk) {
-                // A machine that was put to sleep ends waits that have a timeout.
+                // A suspended machine interrupts reads with a timeout.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 received => break received?,
             }
@@ -299,7 +300,7 @@ impl Web {
 }
 
 impl Reply {
-    /// The body, which is one object in the shape that all errors have here; its message.
+    /// The message of the body, which must be an error.
     #[track_caller]
     pub fn error(&self) -> String {
         let body: Value = serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"));
@@ -307,13 +308,13 @@ impl Reply {
         body["message"].as_str().expect("an error has a message").to_owned()
     }
 
-    /// Whether it says that the connection ends with it.
+    /// Whether it has `Connection: close`.
     pub fn closes(&self) -> bool {
         header(&self.head, "Connection") == Some("close")
     }
 }
 
-/// Whether the other end has gone without waiting for what we send.
+/// Whether the other end has closed without reading all input.
 pub fn is_reset(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
@@ -326,7 +327,7 @@ pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 #[track_caller]
 fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).expect("what the daemon says is UTF-8")
+    String::from_utf8(bytes).expect("the daemon sends UTF-8")
 }
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];

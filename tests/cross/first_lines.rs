@@ -1,5 +1,5 @@
-//! Any two first lines, one behind the other and split anywhere: the first decides the framing, once, and
-//! what becomes of the second is that framing's business.
+//! Any two first lines after each other, split anywhere: the first decides the framing, once, and that framing handles
+//! the second.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -13,7 +13,7 @@ use vmherd::internals::session::{Capacity, Rules, Session, Step};
 use crate::common::Daemon;
 use crate::web::{HANDSHAKE, Web, header};
 
-/// What connections begin with.
+/// First lines of connections.
 const LINES: [(&str, Kind, &[u8]); 15] = [
     ("a request", Kind::Json, b"{\"command\":\"ping\",\"data\":{}}\n"),
     ("an array", Kind::Json, b"[{\"command\":\"ping\"}]\n"),
@@ -36,19 +36,19 @@ const LINES: [(&str, Kind, &[u8]); 15] = [
     ("a frame", Kind::Rubbish, b"\x81\x92\0\0\0\0{\"command\":\"ping\"}"),
 ];
 
-/// What a first line makes of its connection.
+/// The protocol that a first line selects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Json,
     Http,
-    /// HTTP that ends with its answer.
+    /// HTTP that closes after its answer.
     Refused,
     Upgrade,
     /// Metrics text.
     Text,
-    /// No text even.
+    /// Not even text.
     Rubbish,
-    /// Nothing that is spoken here.
+    /// Not a supported protocol.
     Other,
 }
 
@@ -68,7 +68,7 @@ fn the_first_line_decides_the_framing_at_every_split() {
                 splits += 1;
             }
             assert_eq!(transcript(stream.chunks(1)), whole, "{first_name}, then {second_name}, byte by byte");
-            // The other way round: the second is not known to follow until the first is dealt with.
+            // In the other order: the second line is unread until the first one is handled.
             assert_eq!(transcript([first, second]), whole, "{first_name}, then {second_name}, by the line");
         }
     }
@@ -82,17 +82,17 @@ fn the_first_line_decides_the_framing_over_sockets() {
         for (second_name, _, second) in LINES {
             let stream = [first, second].concat();
             let expected = answers(outcome(kind, first_name, second_name));
-            // A different place for each pair, and the end of the first line.
+            // Another split for each pair, and the end of the first line.
             let places = [0, first.len(), 1 + (7 * index + second.len()) % (stream.len() - 1)];
             for at in places {
                 let mut web = Web::connect(daemon.address());
                 web.send(&stream[..at]);
-                // Whether it comes in two pieces depends on the system; that it may is enough.
+                // Whether it arrives in two pieces depends on the system.
                 std::thread::yield_now();
-                // Closed by now, perhaps: whatever is sent then is nobody's.
+                // The daemon may have closed by now; what is sent then is lost.
                 let _ = web.stream().write_all(&stream[at..]);
                 let _ = web.stream().shutdown(Shutdown::Write);
-                let seen = answers(kinds_of(&web.until_thrown_out(first_name)));
+                let seen = answers(kinds_of(&web.until_closed(first_name)));
                 assert_eq!(seen, expected, "{first_name}, then {second_name}, split at {at}");
             }
         }
@@ -100,7 +100,7 @@ fn the_first_line_decides_the_framing_over_sockets() {
     daemon.client().ping();
 }
 
-/// What becomes of two lines: what is called, what is said, and how it ends.
+/// The expected result of two lines: the commands, the replies, and the end.
 fn outcome(kind: Kind, first: &str, second: &str) -> Vec<String> {
     let mut outcome: Vec<&str> = match first {
         "a request" => vec!["call Ping", "line"],
@@ -126,14 +126,14 @@ fn outcome(kind: Kind, first: &str, second: &str) -> Vec<String> {
         (Kind::Json, "an array") => &["line error", "end Close"],
         (Kind::Json, "white space and a request") => &["call ActionList", "line", "end Close"],
         (Kind::Json, "GET" | "POST" | "a refused POST" | "an upgrade") => &["line error", "end HttpLine"],
-        // What is not JSON is skipped to its line's end; these have two lines that are not empty.
+        // Input that is not JSON is skipped to the end of its line; these have two lines that are not empty.
         (Kind::Json, "HTTP/2" | "a tunnel") => &["line error", "line error", "end Close"],
         (Kind::Json, _) => &["line error", "end Close"],
         (Kind::Http, "GET") => &["200", "end Close"],
         (Kind::Http, "POST") => &["call Ping", "200", "end Close"],
         (Kind::Http, "a refused POST" | "a tunnel") => &["403", "end Linger"],
         (Kind::Http, "an upgrade") => &["101", "end Gone"],
-        // Blank lines may stand between requests; what is no request line ends it.
+        // Blank lines may separate requests; any other line ends the connection.
         (Kind::Http, _) => &["400", "end Linger"],
         (Kind::Upgrade, "a frame") => &["call Ping", "message", "end Gone"],
         (Kind::Upgrade, _) => &["close 1002", "end Gone"],
@@ -141,7 +141,7 @@ fn outcome(kind: Kind, first: &str, second: &str) -> Vec<String> {
     outcome.iter().map(|text| text.to_string()).collect()
 }
 
-/// All that a session makes of a stream in these pieces. Whatever it calls for is answered at once.
+/// The events of a session for a stream in these pieces. Each command is answered at once.
 fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut session = Session::default();
     let (mut input, mut output) = (Buffer::new(), Buffer::new());
@@ -176,7 +176,7 @@ fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     }
 }
 
-/// What stands in `bytes`, which the server has written: lines, answers of HTTP, frames of WebSocket.
+/// Reads the server's output `bytes`: lines, answers of HTTP, frames of WebSocket.
 fn kinds_of(mut bytes: &[u8]) -> Vec<String> {
     let mut kinds = Vec::new();
     while let Some(first) = bytes.first() {
@@ -215,7 +215,7 @@ fn answer_length(bytes: &[u8]) -> usize {
     head_length + body_length
 }
 
-/// What a client is told, of all that happens.
+/// The events that a client sees.
 fn answers(outcome: Vec<String>) -> Vec<String> {
     outcome.into_iter().filter(|text| !text.starts_with("call ") && !text.starts_with("end ")).collect()
 }
@@ -237,5 +237,5 @@ fn rules() -> Rules {
     }
 }
 
-/// Nothing keeps a session waiting.
+/// No timeout of a session passes.
 const ROOM: Capacity = Capacity { for_request: true, for_page: true };

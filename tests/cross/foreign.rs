@@ -1,4 +1,4 @@
-//! Whatever a page of somebody else's makes a browser send: refused, and nothing comes of it.
+//! Requests that a foreign page makes a browser send: refused, without an effect.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::common::{Client, Daemon};
 use crate::foreign_requests::{Foreign, own_requests, requests};
 use crate::web::{Web, header, message, post};
 
-/// Requests that a row may have no fewer of, so that a table that has shrunk is noticed.
+/// The minimum number of requests, so that an emptied table is noticed.
 const REQUESTS_MIN: usize = 40;
 
 #[test]
@@ -40,7 +40,7 @@ fn requests_of_a_foreign_page_have_no_effect() {
     println!("{} requests", requests.len());
 }
 
-/// What is refused above for whom it comes from is a request that would work.
+/// The requests that are refused above because of their origin work otherwise.
 #[test]
 fn the_same_requests_of_an_own_page_take_effect() {
     let daemon = Daemon::start();
@@ -68,7 +68,7 @@ fn pages_of_the_same_or_an_allowed_origin_may_upgrade() {
         web.send(message(r#"{"action":"add_vm","ram":1,"disks":[1]}"#));
         assert!(web.message().contains("vm added"));
     }
-    // The page that is allowed is the only one.
+    // Only the allowed page is.
     let mut web = Web::connect(daemon.address());
     web.send(
         crate::web::HANDSHAKE.replace("Host: localhost", "Host: localhost\r\nOrigin: http://vms.example.org"),
@@ -78,7 +78,7 @@ fn pages_of_the_same_or_an_allowed_origin_may_upgrade() {
     web.expect_end();
 }
 
-/// What the Fetch standard has a server answer, so that a browser lets a page see it.
+/// The headers with which, by the Fetch standard, a browser shows an answer to a page.
 #[test]
 fn only_an_allowed_origin_may_read_responses() {
     let allowed = "https://vms.example.org";
@@ -114,12 +114,12 @@ fn only_an_allowed_origin_may_read_responses() {
             ] {
                 assert_eq!(header(&reply.head, name), is_preflight.then_some(value), "{request}");
             }
-            // What comes next on the connection is not for that page.
+            // The next answer on the connection is not for that page.
             web.send(&ping);
             assert!(!web.reply().head.contains("Access-Control"));
         }
     }
-    // Our own page may see them without; nobody else may.
+    // The daemon's own page may see them without; no other page may.
     let own = format!("http://localhost:{port}");
     for (origin, host, expected) in [
         (own.as_str(), format!("localhost:{port}"), None),
@@ -135,13 +135,13 @@ fn only_an_allowed_origin_may_read_responses() {
             assert!(!reply.head.contains("Access-Control") && !reply.head.contains("Vary"), "{reply:?}");
         }
     }
-    // A page that says it is somebody else's needs an origin that is allowed.
+    // A page of another site needs an allowed origin.
     let mut web = Web::connect(daemon.address());
     web.send(preflight);
     assert_eq!(web.reply().status, 403);
 }
 
-/// The requests that have begun, by command, but for those that ask for this.
+/// The counts of requests by command, without the requests for these counts.
 fn begun(operator: &mut Client) -> BTreeMap<String, u64> {
     let statistics = operator.succeed("stats", json!({}));
     let Value::Object(counters) = statistics else { panic!("{statistics}") };

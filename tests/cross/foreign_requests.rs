@@ -1,7 +1,6 @@
-//! What browsers send when a page asks them to, byte for byte: the headers that each kind of request has,
-//! in their order.
+//! The requests of browsers on behalf of pages, byte for byte: the headers of each kind of request, in their order.
 
-/// A request, and the status that it is due.
+/// A request, and the expected status.
 pub struct Foreign {
     pub what: String,
     pub bytes: Vec<u8>,
@@ -18,9 +17,9 @@ struct Made {
     body: String,
 }
 
-/// What a page wants that means no good: without an effect on anybody who reads JSON only from friends.
+/// The request of a malicious page.
 const ADD_VM: &str = r#"{"action":"add_vm","ram":1,"disks":[1]}"#;
-/// The same as a form of `text/plain` with one field sends it: its name, an equals sign, its value.
+/// The same as a form of `text/plain` with one field: its name, an equals sign, its value.
 const ADD_VM_FIELD: &str = "{\"action\":\"add_vm\",\"ram\":1,\"disks\":[1],\"x\":\"=\"}\r\n";
 const REGISTER: &str = "{\"command\":\"register\",\"data\":{\"vm_id\":\"evil\",\"ram\":1,\"cpu\":1,\
     \"password\":\"evil-password\",\"disks\":[]}}";
@@ -29,7 +28,7 @@ const EVIL: &str = "http://evil.example";
 const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
     Chrome/140.0.0.0 Safari/537.36";
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0";
-/// From before browsers said who asks.
+/// From before browsers sent an origin.
 const SAFARI: &str = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like \
     Gecko) Version/15.6.1 Safari/605.1.15";
 const HTML: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
@@ -40,7 +39,7 @@ const PLAIN: &str = "text/plain";
 const PLAIN_UTF8: &str = "text/plain;charset=UTF-8";
 const JSON: &str = "application/json";
 
-/// A form that somebody or a script submits.
+/// A form that a user or a script submits.
 fn form(port: u16, content_type: &str, body: &str) -> Made {
     Made {
         line: "POST / HTTP/1.1".into(),
@@ -69,7 +68,7 @@ fn form(port: u16, content_type: &str, body: &str) -> Made {
     }
 }
 
-/// What a script fetches.
+/// A request by `fetch`.
 fn fetch(port: u16, mode: &str, content_type: &str, body: &str) -> Made {
     Made {
         line: "POST / HTTP/1.1".into(),
@@ -93,7 +92,7 @@ fn fetch(port: u16, mode: &str, content_type: &str, body: &str) -> Made {
     }
 }
 
-/// What it asks before it fetches anything else.
+/// Its preflight request.
 fn preflight(port: u16, method: &str, headers: &str) -> Made {
     let mut made = fetch(port, "cors", "", "");
     made.line = "OPTIONS / HTTP/1.1".into();
@@ -106,7 +105,7 @@ fn preflight(port: u16, method: &str, headers: &str) -> Made {
     made
 }
 
-/// What a page shows, or runs: without an origin.
+/// A resource that a page shows or runs: without an origin.
 fn load(port: u16, target: &str, dest: &str, accept: &str) -> Made {
     Made {
         line: format!("GET {target} HTTP/1.1"),
@@ -179,25 +178,25 @@ impl Made {
         self
     }
 
-    /// By a browser, or over a network, that does not tell who asks but for the origin.
+    /// By a browser, or over a network, that sends the origin only.
     fn untold(self) -> Made {
         self.without(&["Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-User", "Sec-Fetch-Dest"])
             .without(&["sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform", "Priority"])
             .with("User-Agent", SAFARI)
     }
 
-    /// By a page that hides where it comes from.
+    /// By a page that hides its origin.
     fn hidden(self) -> Made {
         self.without(&["Referer"]).with("Origin", "null")
     }
 
-    /// By a page of `origin`, which is for the browser on our `site`.
+    /// By a page of `origin`, with the browser's `site` relation to the daemon.
     fn from(self, origin: &str, site: &str) -> Made {
         let made = if site.is_empty() { self.untold() } else { self.with("Sec-Fetch-Site", site) };
         made.with("Referer", format!("{origin}/")).with("Origin", origin)
     }
 
-    /// By a page whose name was made to point here when it was already there.
+    /// By a page whose name was rebound to the daemon's address after it was loaded.
     fn rebound(self, host: &str) -> Made {
         self.from(&format!("http://{host}"), "same-origin").host(host)
     }
@@ -214,13 +213,13 @@ impl Made {
     }
 }
 
-/// All that foreign pages make browsers send to a server on `port` of this machine.
+/// All requests that foreign pages make browsers send to a server on `port` of this machine.
 pub fn requests(port: u16) -> Vec<Foreign> {
     let all = [forms(port), fetches(port), told(port), loads(port), sockets(port), rebound(port), odd(port)];
     all.into_iter().flatten().collect()
 }
 
-/// The same by pages of our own, as far as each is a request: each adds a VM.
+/// The same by the daemon's own pages: each adds a VM.
 pub fn own_requests(port: u16) -> Vec<Foreign> {
     let own = format!("http://127.0.0.1:{port}");
     let own = |made: Made| made.from(&own, "same-origin");
@@ -236,7 +235,7 @@ pub fn own_requests(port: u16) -> Vec<Foreign> {
         own(fetch(port, "cors", JSON, ADD_VM))
             .line(format!("POST http://127.0.0.1:{port}/ HTTP/1.1"))
             .is("an absolute target", 200),
-        // What is no browser says none of this, and is nobody's page.
+        // Other programs send none of these headers.
         fetch(port, "cors", JSON, ADD_VM).untold().without(&["Origin", "Referer"]).is("a program", 200),
     ]
 }
@@ -324,7 +323,7 @@ fn loads(port: u16) -> Vec<Foreign> {
     vec![
         load(port, query, "document", HTML).is("a link", 403),
         load(port, query, "document", HTML).without(&["Referer"]).is("a link that hides where it is", 403),
-        // Whoever only looks may: nothing comes of it.
+        // Reading is allowed: it has no effect.
         load(port, query, "document", HTML).untold().is("a link of a browser that tells nothing", 200),
         load(port, path, "document", HTML).untold().is("the same with a request for a path", 404),
         load(port, path, "iframe", HTML).is("a frame", 403),
@@ -404,14 +403,14 @@ fn rebound(port: u16) -> Vec<Foreign> {
         form(port, PLAIN, ADD_VM_FIELD).rebound(&evil).is("a form", 403),
         load(port, "/healthz", "empty", "*/*").rebound(&evil).without(&["Origin"]).is("a look", 403),
         load(port, "/", "document", HTML).with("Sec-Fetch-Site", "none").host(&evil).is("a page", 403),
-        // Every address is one of this machine's, the one that is none included.
+        // Every address is one of this machine's, the unspecified one included.
         fetch(port, "no-cors", PLAIN_UTF8, ADD_VM).host(format!("0.0.0.0:{port}")).is("the address 0", 403),
         fetch(port, "no-cors", PLAIN_UTF8, ADD_VM).host(format!("[::1]:{port}")).is("the other address", 403),
     ]);
     all
 }
 
-/// What a browser does not send today, and a broken one or a proxy before it might.
+/// Requests that no browser sends today, but a broken one or a proxy might.
 fn odd(port: u16) -> Vec<Foreign> {
     let host = format!("127.0.0.1:{port}");
     let own = format!("http://{host}");

@@ -1,5 +1,5 @@
-//! Proxies on the daemon's own host: what they say that they pass on comes from elsewhere, and has none of the
-//! rights that programs of this host have.
+//! Proxies on the daemon's own host: requests that they forward come from elsewhere, and do not have the rights of
+//! programs of this host.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::common::{Client, Daemon, PASSWORD, registration, request};
 use crate::web::{HANDSHAKE, Web, message, post};
 
-/// The headers by which proxies tell, as they really send them.
+/// The headers of forwarded requests, as proxies really send them.
 const FORWARDED: [&str; 6] = [
     "Forwarded: for=192.0.2.60;proto=https;by=203.0.113.43",
     "X-Forwarded-For: 203.0.113.7",
@@ -20,7 +20,7 @@ const FORWARDED: [&str; 6] = [
     "VIA: 1.0 fred, 1.1 p.example.net (Apache/1.1)",
 ];
 
-/// Requests that are open to programs of this host, and what others are told.
+/// Requests that are open to programs of this host, and the answers to others.
 const OPEN: [(&str, &str); 6] = [
     (r#"{"action": "add_vm", "ram": 1, "disks": [1]}"#, "registration is closed"),
     (r#"{"action": "list_all_vms"}"#, "authentication required"),
@@ -67,12 +67,12 @@ fn a_forwarded_request_has_anonymous_rights() {
         web.send(with_header(&post(r#"{"command": "ping"}"#), header));
         assert_eq!(error(&web.reply().body), None, "{header}: a ping is for all");
     }
-    // The same connection may carry requests of programs of this host: each speaks for itself.
+    // The same connection may carry requests of programs of this host: each counts for itself.
     for (body, _) in OPEN {
         web.send(post(body));
         assert_eq!(error(&web.reply().body), None, "{body}");
     }
-    // What only looks like such a header is none.
+    // Similar headers do not count.
     for (body, _) in &OPEN[..5] {
         web.send(with_header(&post(body), "X-Forwarded-Proto: https\r\nX-Via: a\r\nForward: b"));
         assert_eq!(error(&web.reply().body), None, "{body}");
@@ -145,7 +145,7 @@ fn a_proxied_client_has_the_anonymous_request_limit() {
     web.expect_close(1009);
 }
 
-/// What takes long to read is read elsewhere, and comes from where it comes from all the same.
+/// A worker decodes long requests; their source stays the same.
 #[test]
 fn long_requests_have_no_more_rights() {
     let daemon = daemon();
@@ -176,7 +176,7 @@ fn a_proxy_changes_nothing_on_an_open_listener() {
     }
 }
 
-/// One request of HTTP over a unix socket, and the body of its answer.
+/// Sends one request of HTTP over a unix socket; the body of its answer.
 fn ask_unix(path: &std::path::Path, request: &str) -> String {
     let mut stream = UnixStream::connect(path).expect("the daemon accepts");
     stream.write_all(with_header(request, "Connection: close").as_bytes()).expect("it reads");

@@ -1,8 +1,8 @@
-//! What everything that is not a well-meant client of one protocol gets: pages that make a browser talk to
-//! us, protocols that begin as another, requests hidden in requests, and floods in every framing. Black box
-//! over real sockets, but for the splits of first lines, which are too many for those.
+//! Attacks across protocols: pages that make a browser send requests, protocols that begin like another, requests hidden
+//! in requests, and floods in every framing. Black box over real sockets, except the splits of first lines, which are too
+//! many for those.
 //!
-//! Rows that measure run one at a time.
+//! Tests that measure run one at a time.
 
 #![cfg(feature = "websocket")]
 #![allow(unreachable_pub)]
@@ -11,13 +11,15 @@
 mod common;
 mod endless;
 mod first_lines;
+#[path = "../common/flood.rs"]
+mod flood;
 mod foreign;
 mod foreign_requests;
 mod forwarded;
-#[path = "../common/load.rs"]
-mod load;
 mod metrics;
 mod order;
+#[path = "../common/overload.rs"]
+mod overload;
 mod slow;
 mod smuggling;
 #[path = "../common/swarm.rs"]

@@ -1,4 +1,4 @@
-//! Points over every framing: what is put over one is got over all the others, long answers in pages included.
+//! Points over every framing: a point that is put over one is got over all others, in pages of long answers, too.
 
 use std::fmt::Write;
 
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::common::{Client, Daemon, request};
 use crate::web::{CONTINUATION, TEXT, Web, message, post};
 
-/// Points of the long answer: some twenty pages.
+/// Points of the long answer: about twenty pages.
 const POINTS: usize = 20_000;
-/// Points that one request puts.
+/// Points in one request.
 const BATCH: usize = 4000;
 
 #[test]
@@ -38,7 +38,7 @@ fn a_point_round_trips_over_each_framing() {
         assert_eq!((reply.status, reply.body), (200, format!("{found}\n")));
         websocket.send(message(&get));
         assert_eq!(websocket.message(), found);
-        assert_eq!(text.say("get k"), format!("ok\nk {value:?} 7\n\n"));
+        assert_eq!(text.call_text("get k"), format!("ok\nk {value:?} 7\n\n"));
     };
     http.send(post(&put("a", 1.0)));
     let reply = http.reply();
@@ -47,7 +47,7 @@ fn a_point_round_trips_over_each_framing() {
     websocket.send(message(&put("b", 2.0)));
     assert_eq!(websocket.message(), is_put("b"));
     expect(2.0, &mut http, &mut websocket, &mut text);
-    assert_eq!(text.say("put k 3 7"), "ok\n\n");
+    assert_eq!(text.call_text("put k 3 7"), "ok\n\n");
     expect(3.0, &mut http, &mut websocket, &mut text);
     let mut raw = daemon.client();
     raw.send(&put("c", 4.0));
@@ -70,7 +70,7 @@ fn an_error_is_reported_over_each_framing() {
     let mut websocket = Web::websocket(daemon.address());
     websocket.send(message(bad));
     assert_eq!(websocket.message(), expected);
-    assert_eq!(daemon.client().say("get *"), "ok\n\n");
+    assert_eq!(daemon.client().call_text("get *"), "ok\n\n");
 }
 
 /// Each quarter of the points is put over another framing; all are then got over each.
@@ -84,7 +84,7 @@ fn twenty_thousand_points_round_trip() {
         }
         for key in ["*", "key-1"] {
             let (expected_text, expected_json) = expected(&points, key);
-            let text = daemon.client().say(&format!("get {key}"));
+            let text = daemon.client().call_text(&format!("get {key}"));
             assert!(text == expected_text, "text, {key}");
             let get = request("get", json!({"key": key})).to_string();
             let mut raw = daemon.client();
@@ -106,7 +106,7 @@ fn twenty_thousand_points_round_trip() {
     }
 }
 
-/// Long answers to several requests with an id do not get into each other.
+/// Long answers to several requests with ids do not mix.
 #[track_caller]
 fn expect_whole_answers_at_once(client: &mut Client, key: &str, expected: &str) {
     let get = |id: usize| json!({"request_id": id, "command": "get", "data": {"key": key}}).to_string();
@@ -116,7 +116,7 @@ fn expect_whole_answers_at_once(client: &mut Client, key: &str, expected: &str) 
     let mut lines: Vec<String> = (0..4).map(|_| client.raw_line()).collect();
     lines.sort_unstable_by_key(|line| line[..20].to_owned());
     assert_eq!(lines[0], r#"{"request_id":0,"status":"success","message":"ok","data":{}}"#);
-    // Whoever asked for everything may have it with the point that was put meanwhile.
+    // The answers may have the point that was put meanwhile.
     let without_other = expected.trim_end_matches('}');
     for (id, line) in lines.iter().enumerate().skip(1) {
         let start = format!("{{\"request_id\":{id},{}", &without_other[1..]);
@@ -125,7 +125,7 @@ fn expect_whole_answers_at_once(client: &mut Client, key: &str, expected: &str) 
     }
 }
 
-/// Points of three keys, whose times go up and down; two of a time never stand in one key.
+/// Points of three keys, whose times go up and down; no key has two points of a time.
 fn points() -> Vec<(String, i64, f64)> {
     let point = |index: usize| {
         let second = (index * 7919 % POINTS) as i64 - 5000;
@@ -174,7 +174,7 @@ fn put_all(daemon: &Daemon, framing: usize, batch: &[(String, i64, f64)]) {
 /// The replies to a `get` of `wanted`, in text and in JSON.
 fn expected(points: &[(String, i64, f64)], wanted: &str) -> (String, String) {
     let (mut text, mut json) = ("ok\n".to_owned(), Vec::new());
-    // In the order in which they were first put.
+    // Keys in the order in which they were first put.
     for key in ["key-0", "key-1", "key-2"].iter().filter(|key| wanted == "*" || wanted == **key) {
         let mut of_key: Vec<_> = points.iter().filter(|(of, ..)| of == key).collect();
         of_key.sort_by_key(|(_, second, _)| *second);
@@ -189,7 +189,7 @@ fn expected(points: &[(String, i64, f64)], wanted: &str) -> (String, String) {
     (text + "\n", json)
 }
 
-/// The next message, and in how many fragments it came.
+/// The next message, and the number of its fragments.
 #[track_caller]
 fn whole_message(websocket: &mut Web) -> (usize, String) {
     let mut payload = Vec::new();

@@ -7,17 +7,15 @@ use std::thread;
 use std::time::Instant;
 
 use crate::common::{DEADLINE, Daemon, require, run};
-use crate::load::{Before, Witness, alone, best_of_three, statistic};
+use crate::overload::{MemoryBounds, alone, attack_in_bounds, statistic};
 use crate::web::{Web, post};
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     const COUNT: usize = 20_000;
     let _alone = alone();
-    best_of_three("20 000 pipelined requests of HTTP", || {
-        let daemon = Daemon::start();
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+    let bounds = MemoryBounds { peak_kib: 2 << 10, kept_kib: 1 << 10 };
+    attack_in_bounds("20 000 pipelined requests of HTTP", bounds, Daemon::builder, |daemon| {
         let stream = TcpStream::connect(daemon.address()).expect("the daemon accepts");
         stream.set_read_timeout(Some(DEADLINE)).expect("a socket option");
         let begin = Instant::now();
@@ -44,15 +42,10 @@ fn pipelined_requests_are_answered_in_order() {
         assert_eq!(stream.read_to_end(&mut received).expect("an end in good order"), 0);
         eprintln!("  {:.0} requests a second", COUNT as f64 / begin.elapsed().as_secs_f64());
         sender.join().expect("everything is sent");
-        drop(stream);
-        let grown_kib = before.peak_growth_kib(&daemon);
-        assert!(grown_kib < 2 << 10, "the daemon grew by {grown_kib} KiB");
-        before.expect_back(&daemon, 1 << 10);
-        witness.finish()
     });
 }
 
-/// One whose answer tells its number; several kinds take turns.
+/// A request whose answer has its number; several kinds take turns.
 fn numbered(number: usize) -> String {
     let id = format!("{{\"request_id\":{number},\"command\":\"nothing\"}}");
     match number % 5 {
@@ -100,7 +93,7 @@ fn error(message: &str) -> String {
     format!("{{\"status\":\"error\",\"message\":\"{message}\",\"data\":{{}}}}\n")
 }
 
-/// Slow and quick ones on one connection: the quick one has to wait, since only order tells answers apart.
+/// A slow and a quick request on one connection: the quick one has to wait, since answers are matched by order.
 #[test]
 fn a_slow_response_holds_up_later_ones() {
     let daemon = Daemon::builder().args(["--conversion-delay", "300ms..300ms"]).start();
@@ -135,7 +128,7 @@ fn a_load_generator_sees_no_error() {
     let errors = ["connect", "read", "write", "timeout", "status", "body"].map(counted);
     assert_eq!(errors, [0; 6], "{line}");
     assert!(counted("requests") > 1000, "{line}");
-    // Those that were under way at the end are the daemon's to know only.
+    // The load generator does not count the requests in flight at its end.
     let (pings, answered) = (statistic(&mut operator, "requests_ping"), counted("requests"));
     assert!((answered..=answered + 1000).contains(&pings), "{pings} begun, {answered} answered");
     assert_eq!(statistic(&mut operator, "requests_failed"), 0);

@@ -1,20 +1,20 @@
-//! Clients of HTTP and WebSocket that take their time, or do nothing at all with what they have.
+//! Clients of HTTP and WebSocket that are slow, or idle.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use crate::common::{DEADLINE, Daemon};
-use crate::load::{Before, Witness, alone, best_of_three, statistic};
+use crate::overload::{Baseline, LatencyProbe, alone, best_of_three, statistic};
 use crate::swarm::{Swarm, connections_that_fit};
 use crate::web::{HANDSHAKE, TEXT, Web, frame, frame_head, post};
 
-/// How much later a client may find itself closed.
+/// How late a connection is closed, at most.
 const LATE_MAX: Duration = Duration::from_secs(20);
 const PING: &str = r#"{"command":"ping"}"#;
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// What is sent at once, what then comes a byte a second, and what is said in the end.
+/// The bytes that are sent at once, those that follow at a byte a second, and the reply in the end.
 fn dribbles() -> Vec<(&'static str, Vec<u8>, Vec<u8>, &'static str)> {
     let ping = post(PING);
     let (head, body) = ping.split_at(ping.len() - PING.len());
@@ -32,12 +32,7 @@ fn dribbles() -> Vec<(&'static str, Vec<u8>, Vec<u8>, &'static str)> {
         ("a body", text(head), text(body), late),
         ("a length of a chunk", text(CHUNKED), text("00000012\r\n"), late),
         ("a chunk", text(&format!("{CHUNKED}12\r\n")), text(PING), late),
-        (
-            "fields behind chunks",
-            text(&format!("{CHUNKED}12\r\n{PING}\r\n0\r\n")),
-            text("X: y\r\nZ: a"),
-            late,
-        ),
+        ("fields after chunks", text(&format!("{CHUNKED}12\r\n{PING}\r\n0\r\n")), text("X: y\r\nZ: a"), late),
         ("a second request", text(&format!("{ping}{}", &ping[..9])), text(&ping[9..]), late),
         ("empty lines, then a head", text("POST / HTTP/1.1\r\n"), text("Host: localhost"), late),
         ("a handshake", text(&HANDSHAKE[..40]), text(&HANDSHAKE[40..]), late),
@@ -55,8 +50,8 @@ fn a_byte_a_second_is_timed_out_with_an_error() {
     let _alone = alone();
     best_of_three("a byte a second", || {
         let daemon = Daemon::builder().args(["--request-timeout", "2500ms"]).start();
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+        let probe = LatencyProbe::start(&daemon);
+        let baseline = Baseline::of(&daemon);
         let mut operator = daemon.operator();
         let dribbles = dribbles();
         let mut swarm = Swarm::new();
@@ -98,8 +93,8 @@ fn a_byte_a_second_is_timed_out_with_an_error() {
         let count = (OF_EACH * dribbles.len()) as u64;
         assert_eq!(statistic(&mut operator, "connections_timed_out"), count);
         drop((operator, swarm));
-        before.expect_back(&daemon, 2 << 10);
-        witness.finish()
+        baseline.expect_back(&daemon, 2 << 10);
+        probe.finish()
     });
 }
 
@@ -116,14 +111,14 @@ fn open<T>(swarm: &Swarm, dribbles: &[(&'static str, T, T, &'static str)]) -> BT
 #[test]
 fn ten_thousand_idle_keep_alive_connections_are_closed_in_time() {
     const TIMEOUT: Duration = Duration::from_secs(3);
-    /// What one of them may take.
+    /// The memory of one of them.
     const CONNECTION_BYTES_MAX: u64 = 1024;
     let _alone = alone();
     let count = connections_that_fit(10_000);
     best_of_three("10 000 idle connections of HTTP", || {
         let daemon = Daemon::builder().args(["--idle-timeout", "3s"]).start();
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+        let probe = LatencyProbe::start(&daemon);
+        let baseline = Baseline::of(&daemon);
         let mut operator = daemon.operator();
         let (mut swarm, request) = (Swarm::new(), post(PING));
         let mut answered: Vec<Option<Instant>> = Vec::new();
@@ -138,7 +133,7 @@ fn ten_thousand_idle_keep_alive_connections_are_closed_in_time() {
             assert!(begin.elapsed() < 2 * DEADLINE, "not all are served");
         }
         eprintln!("  connected and served within {:.2?}", begin.elapsed());
-        let grown = before.growth_kib(&daemon) * 1024;
+        let grown = baseline.growth_kib(&daemon) * 1024;
         while swarm.open > 0 {
             swarm.run_for(Duration::from_millis(50));
             assert!(begin.elapsed() < 2 * DEADLINE + TIMEOUT, "{} are still open", swarm.open);
@@ -153,7 +148,7 @@ fn ten_thousand_idle_keep_alive_connections_are_closed_in_time() {
         }
         let (first, last) = (times.iter().min().expect("some"), times.iter().max().expect("some"));
         eprintln!("  closed {first:.2?} to {last:.2?} after the answer; {} bytes each", grown / count as u64);
-        // The answer may have been on its way for a moment when we saw it.
+        // The client sees the answer a moment after it was sent.
         expect_within(
             "closed after the answer",
             [*first, *last],
@@ -165,12 +160,12 @@ fn ten_thousand_idle_keep_alive_connections_are_closed_in_time() {
             "{grown} bytes for {count} connections"
         );
         drop((operator, swarm));
-        before.expect_back(&daemon, count as u64);
-        witness.finish()
+        baseline.expect_back(&daemon, count as u64);
+        probe.finish()
     });
 }
 
-/// A client that asks anew within the idle timeout keeps its connection for as long as it likes.
+/// A client that sends a request within each idle timeout keeps its connection.
 #[test]
 fn a_request_within_the_idle_timeout_keeps_the_connection() {
     let daemon = Daemon::builder().args(["--idle-timeout", "400ms", "--request-timeout", "400ms"]).start();

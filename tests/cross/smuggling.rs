@@ -1,12 +1,12 @@
-//! Requests that two could read differently: refused, and the one that hides behind is never seen.
+//! Requests that two parsers could read differently: refused, and the request that they hide is not run.
 
 use serde_json::{Value, json};
 
 use crate::common::Daemon;
-use crate::load::statistic;
+use crate::overload::statistic;
 use crate::web::{Web, post};
 
-/// What hides: it would add a VM.
+/// The hidden request, which would add a VM.
 fn hidden() -> String {
     post(r#"{"action":"add_vm","ram":1,"disks":[1]}"#)
 }
@@ -18,15 +18,15 @@ fn with(headers: &str, body: &str) -> String {
 }
 
 const PING: &str = r#"{"command":"ping"}"#;
-/// It, as the only chunk.
+/// The hidden request as the only chunk.
 const CHUNKS: &str = "12\r\n{\"command\":\"ping\"}\r\n0\r\n\r\n";
 
-/// Streams that end the connection with this status.
+/// Streams that end the connection, with the status.
 fn vectors() -> Vec<(u16, String)> {
     let hidden = hidden();
     let mut vectors: Vec<(u16, String)> = Vec::new();
     let mut add = |status: u16, stream: String| vectors.push((status, stream));
-    // Two lengths, and lengths that are none.
+    // Two lengths, and invalid lengths.
     for headers in [
         "Content-Length: 18\nContent-Length: 18",
         "Content-Length: 18\nContent-Length: 0",
@@ -61,7 +61,7 @@ fn vectors() -> Vec<(u16, String)> {
         add(501, with(&format!("Transfer-Encoding: {coding}"), CHUNKS));
     }
     add(501, with("Transfer-Encoding: chunked\nTransfer-Encoding: chunked", CHUNKS));
-    // Lines that go on, and names that end elsewhere.
+    // Folded lines, and names with an unusual end.
     for headers in [
         "X: y\n folded\nContent-Length: 18",
         "Content-Length:\n 18",
@@ -77,7 +77,7 @@ fn vectors() -> Vec<(u16, String)> {
     ] {
         add(400, with(headers, PING));
     }
-    // Lines that end otherwise.
+    // Other line breaks.
     let whole = with("X: y\nContent-Length: 18", PING);
     let ends: Vec<usize> = whole.match_indices("\r\n").map(|(at, _)| at).collect();
     for at in ends {
@@ -85,7 +85,7 @@ fn vectors() -> Vec<(u16, String)> {
             add(400, format!("{}{end}{}", &whole[..at], &whole[at + 2..]));
         }
     }
-    // Chunks that end elsewhere, with the hidden request where one might take it for the next.
+    // Chunks with an ambiguous end, after which the hidden request could be taken for the next.
     for chunks in [
         "+12\r\n",
         "-12\r\n",
@@ -117,7 +117,7 @@ fn vectors() -> Vec<(u16, String)> {
     add(413, with("Transfer-Encoding: chunked", "100001\r\n"));
     add(413, with("Content-Length: 1048577", PING));
     add(413, with("Content-Length: 18446744073709551615", PING));
-    // First lines.
+    // Request lines.
     for line in [
         "POST / HTTP/1.1 ",
         "POST /a b HTTP/1.1",
@@ -133,7 +133,7 @@ fn vectors() -> Vec<(u16, String)> {
     ] {
         add(400, with("Content-Length: 18", PING).replacen("POST / HTTP/1.1", line, 1));
     }
-    // Bodies that nobody reads.
+    // Bodies that are not read.
     add(404, with("Content-Length: 18", PING).replacen("POST /", "GET /x", 1));
     add(405, with("Content-Length: 18", PING).replacen("POST", "PUT", 1));
     add(501, with("Content-Length: 18", PING).replacen("POST", "BREW", 1));
@@ -159,7 +159,7 @@ fn an_ambiguous_request_closes_the_connection_and_smuggles_nothing() {
     let vectors = vectors();
     let mut wrong = Vec::new();
     for (status, stream) in &vectors {
-        // Alone, and behind one that is in order; in one piece and in two.
+        // Alone, and after a valid request; in one piece and in two.
         for (before, at) in [("", 0), (&*fine, fine.len()), ("", stream.len()), (&*fine, 10)] {
             let all = format!("{before}{stream}{hidden}");
             let mut web = Web::connect(daemon.address());
@@ -170,7 +170,7 @@ fn an_ambiguous_request_closes_the_connection_and_smuggles_nothing() {
             }
             let reply = web.reply();
             let _ = web.try_send(&hidden);
-            let rest = web.until_thrown_out(stream);
+            let rest = web.until_closed(stream);
             if reply.status != *status || !reply.closes() || !rest.is_empty() {
                 let rest = rest.escape_ascii();
                 wrong.push(format!("{stream:?}: {} instead of {status}, then {rest}", reply.head));
@@ -183,7 +183,7 @@ fn an_ambiguous_request_closes_the_connection_and_smuggles_nothing() {
     println!("{} vectors", vectors.len());
 }
 
-/// The hidden request is one: where nothing is wrong before it, it is run.
+/// The hidden request is valid: it is run after a valid request.
 #[test]
 fn an_unambiguous_request_is_followed_by_the_next() {
     let daemon = Daemon::start();

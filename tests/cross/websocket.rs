@@ -1,4 +1,4 @@
-//! Clients of WebSocket that never stop, never read, or never say goodbye.
+//! Clients of WebSocket that never stop, never read, or never close.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -9,22 +9,22 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use crate::common::{DEADLINE, Daemon, wait_until};
-use crate::load::{Before, Witness, alone, best_of_three, statistic};
+use crate::overload::{
+    Baseline, LatencyProbe, MemoryBounds, alone, attack_in_bounds, best_of_three, statistic,
+};
 use crate::web::{CLOSE, HANDSHAKE, PING, PONG, TEXT, Web, frame, frame_head, is_reset, message};
 
-/// How long input is discarded after a last word.
+/// How long input is discarded after the close frame.
 const LINGER: Duration = Duration::from_secs(2);
-/// How much later somebody may find out.
+/// How late a client notices, at most.
 const LATE_MAX: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_flood_of_pings_from_a_client_that_reads_is_answered_in_order() {
     const COUNT: u32 = 200_000;
     let _alone = alone();
-    best_of_three("200 000 pings", || {
-        let daemon = Daemon::start();
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+    let bounds = MemoryBounds { peak_kib: 1 << 10, kept_kib: 1 << 10 };
+    attack_in_bounds("200 000 pings", bounds, Daemon::builder, |daemon| {
         let mut web = Web::websocket(daemon.address());
         let begin = Instant::now();
         let sender = thread::spawn({
@@ -36,7 +36,7 @@ fn a_flood_of_pings_from_a_client_that_reads_is_answered_in_order() {
                     let pings: Vec<u8> = pings.flatten().collect();
                     stream.write_all(&pings).expect("it is taken");
                 }
-                // A request among control frames is one among requests.
+                // Control frames do not count as requests.
                 stream.write_all(&message("{\"command\":\"ping\"}")).expect("it is taken");
             }
         });
@@ -49,17 +49,12 @@ fn a_flood_of_pings_from_a_client_that_reads_is_answered_in_order() {
         sender.join().expect("all is sent");
         web.send(frame(CLOSE, true, &1000u16.to_be_bytes()));
         web.expect_close(1000);
-        drop(web);
-        let grown_kib = before.peak_growth_kib(&daemon);
-        assert!(grown_kib < 1 << 10, "the daemon grew by {grown_kib} KiB");
-        before.expect_back(&daemon, 1 << 10);
-        witness.finish()
     });
 }
 
-/// Bytes that a client may send before one that never reads is left alone: what sockets' buffers hold.
+/// Bytes that a client that never reads can send, at most: the capacity of the sockets' buffers.
 const PIPE_BYTES_MAX: usize = 32 << 20;
-/// Memory that it may cost: a full output, what was read last, and the system's own.
+/// Its memory, at most: a full output, the last input, and the system's own.
 const CLIENT_KIB_MAX: u64 = 256;
 
 #[test]
@@ -68,8 +63,8 @@ fn clients_that_never_read_stall_and_are_then_closed() {
     let _alone = alone();
     best_of_three("clients of WebSocket that never read", || {
         let daemon = Daemon::builder().args(["--write-timeout", "1s"]).start();
-        let witness = Witness::start(&daemon);
-        let before = Before::of(&daemon);
+        let probe = LatencyProbe::start(&daemon);
+        let baseline = Baseline::of(&daemon);
         let mut operator = daemon.operator();
         let floods = [
             frame(PING, true, &[b'x'; 125]),
@@ -93,16 +88,16 @@ fn clients_that_never_read_stall_and_are_then_closed() {
         wait_until("all of them are closed", 3 * DEADLINE, || {
             statistic(&mut operator, "connections_stalled") == count
         });
-        let grown_kib = before.peak_growth_kib(&daemon);
+        let grown_kib = baseline.peak_growth_kib(&daemon);
         eprintln!("  {} KiB for each client", grown_kib / count);
         assert!(grown_kib < count * CLIENT_KIB_MAX, "{grown_kib} KiB for {count} clients");
         drop((deaf, operator));
-        before.expect_back(&daemon, 2 << 10);
-        witness.finish()
+        baseline.expect_back(&daemon, 2 << 10);
+        probe.finish()
     });
 }
 
-/// A client that sends the same until it is thrown out, and reads nothing but the handshake.
+/// A client that sends the same until it is closed, and reads the handshake only.
 struct Deaf {
     _stream: TcpStream,
     sent: usize,
@@ -150,12 +145,12 @@ fn an_invalid_length_is_refused_before_its_payload() {
                 web.send(frame_head(TEXT, is_final, length));
                 web.expect_close(code);
             }
-            // As the second part of a message that has some already.
+            // As the second part of a message.
             let mut web = Web::websocket(address);
             web.send([frame(TEXT, false, b"{"), frame_head(0, true, length.max(bytes_max))].concat());
             web.expect_close(code);
         }
-        // One of as many bytes as may be is taken, in one frame or in many.
+        // A message of the maximum size is accepted, in one frame or in many.
         let (start, end) = ("{\"command\":\"ping\",\"data\":{}", "}");
         let text = format!("{start}{}{end}", " ".repeat(bytes_max as usize - start.len() - end.len()));
         let mut web = Web::websocket(address);
@@ -179,7 +174,7 @@ fn an_invalid_length_is_refused_before_its_payload() {
 fn a_client_that_never_answers_a_close_is_closed() {
     let daemon = Daemon::start();
     let mut operator = daemon.operator();
-    // Each breaks a rule, is told so, and then stays; one is silent, one goes on as if nothing were.
+    // Each breaks a rule, gets a close frame, and stays connected; one is silent, one goes on sending.
     let rules: [(&str, Vec<u8>, u16); 5] = [
         ("no mask", b"\x81\x02{}".to_vec(), 1002),
         ("binary", frame(2, true, b"{}"), 1003),
@@ -194,7 +189,7 @@ fn a_client_that_never_answers_a_close_is_closed() {
         for web in [&mut silent, &mut talker] {
             web.send(&broken);
             let reason = web.expect_close(code);
-            // Who closes of itself knows why.
+            // A client that closes gets no reason.
             assert_eq!(reason.is_empty(), code == 3000, "{what}: {reason:?}");
             assert!(code != 1003 || reason == "a message must be text, not binary", "{reason:?}");
         }
@@ -235,7 +230,7 @@ fn an_upgrade_leaves_no_http_state() {
     daemon.client().register("vm", &[1]);
     let mut client = daemon.client();
     let token = client.authenticate("vm");
-    // What proves who asks over HTTP holds for its request alone: the handshake's is not even looked at.
+    // A token over HTTP counts for its request only: that of the handshake is ignored.
     let mut web = Web::connect(daemon.address());
     web.send(
         HANDSHAKE

@@ -1,19 +1,19 @@
-//! `vmherd backup`: a whole copy while the daemon writes, or none; and whose files are that root makes for a daemon
-//! of another user.
+//! `vmherd backup`: a whole copy while the daemon writes, or none; and the owner of files that root makes for a daemon of
+//! another user.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use serde_json::json;
 
-use crate::common::{Daemon, Finished, TempDir, require, run, run_with_input};
+use crate::common::{DEADLINE, Daemon, Finished, TempDir, require, run, run_with_input, wait_until};
 
 const COPIES: usize = 10;
-/// Any but root.
+/// Any user but root.
 const USER: u32 = 12_345;
 
 /// Runs `vmherd backup` on the store in `state_dir`.
@@ -114,6 +114,40 @@ fn a_failed_backup_leaves_no_file() {
     client.register("after", &[]);
 }
 
+/// Killed, a backup cannot clean up: the next one names the files that are left, and works once they are removed.
+#[test]
+fn a_killed_backup_leaves_two_files_that_the_next_one_names() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    (0..50).for_each(|number| client.register(&format!("vm-{number}"), &[1; 200]));
+    let copies = TempDir::new();
+    let path = copies.path().join("copy");
+    let text = path.to_str().expect("UTF-8");
+    let partial = copies.path().join("copy.partial");
+    wait_until("a backup is killed before it is complete", DEADLINE, || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vmherd"));
+        command.env_clear().args(["backup", text, "--state-dir"]).arg(daemon.state_dir());
+        let mut backup = command.stdout(Stdio::null()).spawn().expect("the program");
+        while !partial.exists() && backup.try_wait().expect("a child").is_none() {
+            thread::yield_now();
+        }
+        backup.kill().expect("a child");
+        backup.wait().expect("a child");
+        partial.exists() || fs::remove_file(&path).is_err()
+    });
+    assert_eq!(file_names(copies.path()), ["copy", "copy.partial"]);
+    assert_eq!(fs::metadata(&path).expect("the file").len(), 0);
+
+    let refused = back_up(daemon.state_dir(), &[text]);
+    assert!(refused.code() == Some(1) && refused.stderr.contains("copy exists"), "{refused:?}");
+    fs::remove_file(&path).expect("removed");
+    let refused = back_up(daemon.state_dir(), &[text]);
+    assert!(refused.code() == Some(1) && refused.stderr.contains("copy.partial"), "{refused:?}");
+    fs::remove_file(&partial).expect("removed");
+    back_up(daemon.state_dir(), &[text]).expect_success();
+    assert_eq!(file_names(copies.path()), ["copy"]);
+}
+
 #[test]
 fn a_failed_backup_says_what_to_do() {
     let directory = TempDir::new();
@@ -166,7 +200,7 @@ fn files_made_by_root_belong_to_the_directory_s_owner() {
     daemon.client().register("e", &[]);
     daemon.stop();
 
-    // A file that root has copied there is not the user's: who looks is told, and so is the daemon.
+    // A file that root has copied there is not the user's: the tool warns.
     assert_eq!(vm(&["list"]).stderr, "");
     chown(state_dir.join("vmherd.sqlite3"), Some(0), Some(0)).expect("root may");
     let warned = vm(&["list"]).stderr;

@@ -1,4 +1,4 @@
-//! A wall clock that jumps: what it would end for good, tokens and old points, waits for time to pass.
+//! A wall clock that jumps: it ends no token and removes no point before that time has really passed.
 
 use std::fs;
 use std::path::PathBuf;
@@ -50,22 +50,22 @@ fn now() -> i64 {
     now.as_secs().cast_signed()
 }
 
-/// Waits until the daemon has looked through all points: one that is old for sure is gone.
+/// Waits until the daemon has checked all points: a point that is certainly old is removed.
 #[track_caller]
 fn wait_for_removal(daemon: &Daemon, key: &str) {
     let mut client = daemon.client();
-    assert_eq!(client.say(&format!("put {key} 1 1000")), "ok\n\n");
+    assert_eq!(client.call_text(&format!("put {key} 1 1000")), "ok\n\n");
     wait_until("an old point goes", DEADLINE, || {
-        // Has it look at once.
+        // A reload starts a pass at once.
         daemon.signal("HUP");
-        client.say(&format!("get {key}")) == "ok\n\n"
+        client.call_text(&format!("get {key}")) == "ok\n\n"
     });
 }
 
 #[track_caller]
 fn has_young(daemon: &Daemon) {
     let mut client = daemon.client();
-    let found = client.say("get young");
+    let found = client.call_text("get young");
     assert!(found.contains("young 1.0 "), "{found:?}");
 }
 
@@ -79,12 +79,12 @@ fn a_clock_that_jumps_ahead_ends_no_token_and_removes_no_recent_point() {
     let reads = |daemon: &Daemon| {
         daemon.client().succeed("list", json!({"list_type": "all_vms", "token": token}));
     };
-    assert_eq!(daemon.client().say(&format!("put young 1 {}", now())), "ok\n\n");
+    assert_eq!(daemon.client().call_text(&format!("put young 1 {}", now())), "ok\n\n");
     wait_for_removal(&daemon, "first");
     daemon.wait_for_log("1 points older than 3600 s were removed");
 
     clock.set_ahead(YEAR);
-    // Logins sweep what has expired.
+    // Logins remove expired tokens.
     for _ in 0..3 {
         daemon.client().authenticate("a");
     }
@@ -93,7 +93,7 @@ fn a_clock_that_jumps_ahead_ends_no_token_and_removes_no_recent_point() {
     wait_for_removal(&daemon, "second");
     has_young(&daemon);
 
-    // Started anew, it finds the clock far ahead of when it was stopped, also after a kill.
+    // After a restart, also after a kill, the clock is far ahead of the time of the stop.
     for _ in 0..2 {
         daemon.restart();
         reads(&daemon);
@@ -109,7 +109,7 @@ fn a_clock_that_jumps_ahead_ends_no_token_and_removes_no_recent_point() {
     has_young(&daemon);
 }
 
-/// Nothing has jumped there: tokens end as ever, and the log tells how many.
+/// Without a jump tokens expire, and the log has their number.
 #[test]
 fn expired_tokens_are_removed_and_counted() {
     let daemon = Daemon::builder().args(["--token-lifetime", "1s"]).start();

@@ -1,5 +1,4 @@
-//! A disk that is full: writes fail and say that nothing was done, reads go on, and when there is room
-//! again everything goes on.
+//! A full disk: writes fail and say that nothing was done, reads work, and with free space again everything works.
 
 #![allow(unreachable_pub)]
 
@@ -43,7 +42,7 @@ impl SmallDisk {
         SmallDisk { holder, mounted_on, is_root }
     }
 
-    /// Has daemons see it.
+    /// Runs daemons in its namespace.
     pub fn daemon(&self, builder: Builder) -> Builder {
         let target = self.holder.id().to_string();
         let mut arguments = vec!["--mount", "--target", &target];
@@ -53,13 +52,13 @@ impl SmallDisk {
         builder.through("nsenter", &arguments)
     }
 
-    /// Takes all the room that is left.
+    /// Takes all free space.
     pub fn fill(&self) {
         let mut file = File::create(self.filler()).expect("a file");
         while file.write_all(&[0; 4096]).is_ok() {}
     }
 
-    /// Gives it back.
+    /// Frees it.
     pub fn free(&self) {
         fs::remove_file(self.filler()).expect("it was filled");
     }
@@ -73,13 +72,13 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // The mount goes with the last process in it.
+        // The mount ends with the last process in its namespace.
         let _ = self.holder.kill();
         let _ = self.holder.wait();
     }
 }
 
-/// Registers VMs until the daemon refuses, and says why; those that it acknowledged are added to `names`.
+/// Registers VMs until the daemon refuses; the error. Adds the acknowledged ones to `names`.
 fn register_until_refused(client: &mut Client, names: &mut Vec<String>) -> String {
     for _ in 0..2000 {
         let name = format!("vm-{}", names.len());
@@ -116,7 +115,7 @@ fn a_full_disk_refuses_writes_and_loses_nothing() {
     let mut other = daemon.client();
     let login = json!({"vm_id": "vm-0", "password": PASSWORD});
     assert_eq!(other.fail(request("authenticate", login)), "store unavailable");
-    // Reads go on: lists, and tokens.
+    // Reads work: lists, and tokens.
     assert_eq!(listed(&mut client), names);
     other.succeed("list", json!({"list_type": "all_vms", "token": token}));
     client.ping();
@@ -137,7 +136,7 @@ fn a_full_disk_refuses_writes_and_loses_nothing() {
     client.register("after", &[1, 2]);
 }
 
-/// The disk fills up while many write at once: each of them gets the truth.
+/// The disk fills up while many clients write at once: each gets the true outcome.
 #[test]
 fn writes_that_share_a_commit_share_its_failure() {
     let builder = Daemon::builder();

@@ -1,7 +1,6 @@
-//! Killed during registrations: every VM that was acknowledged is there, whole, and so are its tokens.
+//! Kills during registrations: every acknowledged VM is there, whole, with its tokens.
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -10,9 +9,10 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::common::{Client, DEADLINE, Daemon, PASSWORD, request};
+use crate::points::Random;
 
 const ROUNDS: usize = 20;
-/// So many rounds go on with the same store, so that it does not grow without end.
+/// Rounds with the same store, which must not grow without end.
 const ROUNDS_PER_STORE: usize = 10;
 const CLIENTS: usize = 4;
 
@@ -27,7 +27,7 @@ struct Acknowledged {
     ended: Vec<String>,
 }
 
-/// The VM of a number: name, memory and disks follow from it, so that any half of it shows.
+/// The VM of a number: name, memory and disks follow from it, so that a VM stored in part is detected.
 fn vm(number: u64) -> Value {
     let disks = json!([{"disk_size": number + 1}, {"disk_size": number + 2}]);
     json!({"vm_id": name(number), "ram": number + 1, "cpu": 1, "password": PASSWORD, "disks": disks})
@@ -56,13 +56,12 @@ fn a_kill_loses_no_acknowledged_write() {
     println!("{rounds} rounds, {total} VMs acknowledged");
 }
 
-/// Has clients register VMs until the daemon is killed, at a random moment.
+/// Clients register VMs until the daemon is killed, at a random moment.
 fn work_until_killed(daemon: &mut Daemon, round: u64, acknowledged: &mut Acknowledged) {
     let address = daemon.address();
     let done = AtomicUsize::new(0);
-    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    let kill_after = 1 + (random % 100) as usize;
-    let spins = random >> 32 & 0x3fff;
+    let mut random = Random::new();
+    let kill_after = 1 + random.below(100) as usize;
     thread::scope(|scope| {
         let done = &done;
         let work = |client| {
@@ -74,8 +73,7 @@ fn work_until_killed(daemon: &mut Daemon, round: u64, acknowledged: &mut Acknowl
         while done.load(Ordering::Relaxed) < kill_after && Instant::now() < end {
             thread::yield_now();
         }
-        // Not only ever right after a reply.
-        (0..spins).for_each(|_| std::hint::spin_loop());
+        random.spin();
         daemon.kill();
         for client in clients {
             let part = client.join().expect("the client does not panic");
@@ -140,18 +138,18 @@ fn check(daemon: &Daemon, round: usize, acknowledged: &Acknowledged) {
     for number in &acknowledged.vms {
         assert!(found.contains(number), "vm-{number} was acknowledged and is gone");
     }
-    // What is there without an acknowledgement was under way: one for each client and kill.
+    // VMs without an acknowledgement were in flight: one for each client and kill.
     let rounds = round % ROUNDS_PER_STORE + 1;
-    assert!(found.len() <= acknowledged.vms.len() + CLIENTS * rounds, "VMs that nobody registered");
+    assert!(found.len() <= acknowledged.vms.len() + CLIENTS * rounds, "VMs that no client registered");
     let status = |token: &String| {
         let list = request("list", json!({"list_type": "all_disks", "token": token}));
         daemon.client().call(list)["status"].take()
     };
-    // Older ones were looked at in their rounds.
+    // Older ones were checked in their rounds.
     for token in acknowledged.tokens.iter().rev().take(50) {
-        assert_eq!(status(token), "success", "a token was acknowledged and is no good");
+        assert_eq!(status(token), "success", "a token was acknowledged and is invalid");
     }
     for token in acknowledged.ended.iter().rev().take(50) {
-        assert_eq!(status(token), "error", "a token was ended and is good again");
+        assert_eq!(status(token), "error", "a token was ended and is valid again");
     }
 }

@@ -1,4 +1,4 @@
-//! A store that another process keeps locked: writers are told `busy` in time, everything else goes on.
+//! A store that another process keeps locked: writes are answered `busy` in time, everything else works.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::common::{DEADLINE, Daemon, registration, request, require};
 
-/// Another process that has begun to write and does not end.
+/// Another process with an open write transaction.
 pub(super) struct Locked(Child);
 
 impl Locked {
@@ -46,12 +46,12 @@ fn a_locked_store_delays_writers_up_to_the_limit_and_readers_not_at_all() {
     reader.authenticate("a");
     let lock = Locked::new(&daemon.state_dir().join("vmherd.sqlite3"));
 
-    // Of two writers the second has to wait for the first and then for the lock.
+    // Of two writes the second waits for the first and then for the lock.
     let begun = Instant::now();
     writer.send(&registration("b", &[]).to_string());
     client.send(&request("update", json!({"ram": 7})).to_string());
     client.send(r#"{"request_id":1,"command":"ping"}"#);
-    assert_eq!(client.reply()["request_id"], 1, "what has an id does not wait for what has none");
+    assert_eq!(client.reply()["request_id"], 1, "a request with an id does not wait for requests without");
     let mut reads = 0;
     while begun.elapsed() < Duration::from_millis(500) {
         assert_eq!(reader.list("all_vms").len(), 1);
@@ -62,7 +62,7 @@ fn a_locked_store_delays_writers_up_to_the_limit_and_readers_not_at_all() {
     assert_eq!(writer.error(), "busy");
     assert!(begun.elapsed() < DEADLINE, "they waited for {:?}", begun.elapsed());
 
-    // Nothing was done, and nothing keeps the same from being done now.
+    // Nothing was done, and the same requests work now.
     drop(lock);
     assert_eq!(reader.list("all_vms")[0]["ram"], 512);
     client.succeed("update", json!({"ram": 8}));
@@ -82,6 +82,6 @@ fn client_timeouts_pause_while_the_store_is_awaited() {
     client.succeed("list", json!({"list_type": "all_vms", "token": token}));
     let begun = Instant::now();
     assert_eq!(client.fail(request("update", json!({"ram": 7}))), "busy");
-    assert!(begun.elapsed() > Duration::from_millis(500), "it was told at once");
+    assert!(begun.elapsed() > Duration::from_millis(500), "the answer came at once");
     client.ping();
 }

@@ -1,7 +1,7 @@
-//! What was acknowledged is there, whatever happens: the daemon is killed, the disk refuses to sync, the
-//! disk is full, somebody else has it locked.
+//! Acknowledged writes survive: the daemon is killed, the disk refuses to sync, the disk is full, another process locks
+//! the store.
 //!
-//! `VMHERD_ROUNDS` says how many times the daemon is killed.
+//! `VMHERD_ROUNDS` is the number of kills.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -14,13 +14,13 @@ mod clock;
 mod disk_full;
 mod kill;
 mod lock;
-mod metrics_behind;
 mod metrics_disk_full;
-mod metrics_end;
 mod metrics_kill;
 mod metrics_retention;
+mod metrics_stop;
 mod metrics_sync_error;
 mod metrics_synced;
+mod metrics_write_behind;
 mod removed;
 #[cfg(feature = "sqlite")]
 mod stop;

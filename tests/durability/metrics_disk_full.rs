@@ -1,11 +1,11 @@
-//! A disk that is full while points are put: they are refused and say that nothing was done, reads go on, and
-//! when there is room again everything goes on.
+//! A full disk while points are put: puts fail and say that nothing was done, reads work, and with free space again
+//! everything works.
 
-use crate::common::{Client, Daemon};
+use crate::common::{Client, Daemon, DaemonFate};
 use crate::disk_full::SmallDisk;
-use crate::points::{Counts, Ledger, May, Order, Point, Putters, get, put, put_all};
+use crate::points::{Counts, Order, Point, PointHistory, PointWriters, get, put, put_all};
 
-/// Puts points until one is refused, and says why; those that were acknowledged are added to `points`.
+/// Puts points until one is refused; the error. Adds the acknowledged ones to `points`.
 #[track_caller]
 fn put_until_refused(client: &mut Client, points: &mut Vec<Point>) -> String {
     for _ in 0..2000 {
@@ -31,7 +31,7 @@ fn a_full_disk_rejects_points_and_loses_none() {
     disk.fill();
     assert_eq!(put_until_refused(&mut client, &mut points), "store unavailable");
     assert_eq!(put_until_refused(&mut client, &mut points), "store unavailable");
-    // Reads go on.
+    // Reads work.
     assert_eq!(get(&mut client, "cpu"), points);
     assert_eq!(get(&mut daemon.client(), "memory"), [first]);
 
@@ -46,29 +46,29 @@ fn a_full_disk_rejects_points_and_loses_none() {
     assert_eq!(get(&mut daemon.client(), "cpu").len(), points.len() + 1);
 }
 
-/// The disk fills up while many put at once: each of them gets the truth.
+/// The disk fills up while many clients put at once: each gets the true outcome.
 #[test]
 fn points_that_share_a_commit_share_its_failure() {
     let builder = Daemon::builder();
-    // Those that put don't rest while there is room, however fast the machine is.
+    // So large that it is not filled before it should be, however fast the machine is.
     let disk = SmallDisk::mount(&builder, 256);
     let mut daemon = disk.daemon(builder).start();
-    let (mut ledger, mut total) = (Ledger::new(), Counts::default());
-    let putters = Putters::start(daemon.address(), 4, &ledger, May::Live);
+    let (mut history, mut total) = (PointHistory::new(), Counts::default());
+    let writers = PointWriters::start(daemon.address(), 4, &history, DaemonFate::Lives);
     for _ in 0..3 {
-        putters.wait_done(1);
+        writers.wait_done(1);
         disk.fill();
-        putters.wait_failed(50);
+        writers.wait_failed(50);
         get(&mut daemon.client(), "*");
         disk.free();
-        putters.wait_done(4);
+        writers.wait_done(4);
     }
-    putters.finish(&mut ledger);
-    ledger.check_answers(&["store unavailable"]);
-    ledger.check(&get(&mut daemon.client(), "*"), Order::OfClient);
+    writers.finish(&mut history);
+    history.check_answers(&["store unavailable"]);
+    history.check(&get(&mut daemon.client(), "*"), Order::OfClient);
     daemon.kill();
     daemon.restart();
-    ledger.check(&get(&mut daemon.client(), "*"), Order::OfClient);
-    total.add(ledger.counts);
+    history.check(&get(&mut daemon.client(), "*"), Order::OfClient);
+    total.add(history.counts);
     println!("3 full disks: {total}");
 }

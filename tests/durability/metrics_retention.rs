@@ -1,4 +1,4 @@
-//! `--metrics-retention`: points that are older go, and series that have none left; by default nothing goes.
+//! `--metrics-retention`: older points are removed, and series without points; by default nothing is removed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::common::{DEADLINE, Daemon, wait_until};
 use crate::points::{FIRST_SECOND, Point, get, put, put_all};
 
-/// Keys that a store holds.
+/// The key limit.
 const KEYS_MAX: usize = 100_000;
 
 fn now() -> i64 {
@@ -19,7 +19,7 @@ fn point(key: &str, second: i64) -> Point {
     Point { key: key.to_owned(), second, value: 0.1 }
 }
 
-/// Whoever is answered before anything is written is told the truth, too.
+/// Also with write-behind, where the answer comes before the write.
 #[test]
 fn the_key_limit_holds_after_a_series_is_removed() {
     let arguments = ["--metrics-retention", "2s", "--metrics-durability", "memory"];
@@ -56,22 +56,22 @@ fn old_points_are_removed_and_new_ones_kept() {
     assert_eq!(removed(&removes), old.len());
     assert_eq!(get(&mut client, "old"), []);
 
-    // A series that lost all its points is gone: its key is a new one, and comes last.
+    // A series without points is removed: its key counts as new, and comes last.
     put_all(&mut client, &[point("old", later)]);
     let expected = [&new[..], &[point("old", later)]].concat();
     assert_eq!(get(&mut client, "*"), expected);
-    // A point that grows old goes as well.
+    // A point that grows old is removed as well.
     let soon = point("soon", now());
     put_all(&mut client, std::slice::from_ref(&soon));
     wait_until("a point grows old", DEADLINE, || get(&mut client, "soon").is_empty());
     assert!(now() >= soon.second + 2, "it was not that old");
 
-    // Nothing goes where nobody asked for it, which had as much time.
+    // Without the setting nothing is removed in the same time.
     let expected_of_all: Vec<Point> = {
         let mut sorted = all.clone();
-        let places: Vec<String> = all.iter().map(|point| point.key.clone()).collect();
-        let place = |key: &str| places.iter().position(|other| other == key);
-        sorted.sort_by_key(|point| (place(&point.key), point.second));
+        let keys: Vec<String> = all.iter().map(|point| point.key.clone()).collect();
+        let index = |key: &str| keys.iter().position(|other| other == key);
+        sorted.sort_by_key(|point| (index(&point.key), point.second));
         sorted
     };
     assert_eq!(removed(&keeps), 0);

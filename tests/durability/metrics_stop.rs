@@ -1,5 +1,5 @@
-//! The end of a daemon that writes points behind, while somebody keeps its store locked: what was answered is
-//! written as long as there is time for it, and what could not be is said.
+//! The stop of a daemon with write-behind while another process locks its store: acknowledged points are written within
+//! the grace period, and the others are counted in the log.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::common::{DEADLINE, Daemon, wait_until};
 use crate::lock::Locked;
 use crate::points::{FIRST_SECOND, Point, get, put_all};
 
-/// Longer than most of what is to be written may take, and well within the time to stop.
+/// Longer than writes usually wait, and well within the grace period.
 const LOCKED: Duration = Duration::from_millis(6500);
 const COUNT: i64 = 50;
 const LOST: &str = "points that were acknowledged could not be written to the store and are lost: 50";
@@ -16,7 +16,7 @@ fn points() -> Vec<Point> {
     (0..COUNT).map(|at| Point { key: "key".to_owned(), second: FIRST_SECOND + at, value: 0.5 }).collect()
 }
 
-/// A daemon that has answered points and can't write them.
+/// A daemon that has acknowledged points and cannot write them.
 fn locked() -> (Daemon, Locked) {
     let daemon = Daemon::builder().args(["--metrics-durability", "memory"]).start();
     let mut client = daemon.client();

@@ -1,10 +1,11 @@
-//! A disk that refuses to sync while points are put: nobody is told `ok`, reads go on, and after a restart what
-//! had been acknowledged is there and nothing that nobody sent.
+//! A disk that refuses to sync while points are put: no put is acknowledged, reads work, and after a restart all
+//! acknowledged points are there and none that was never sent.
 
-use crate::points::{Counts, Ledger, May, Order, Point, Putters, get, put, put_all, try_get};
+use crate::common::DaemonFate;
+use crate::points::{Counts, Order, Point, PointHistory, PointWriters, get, put, put_all, try_get};
 use crate::sync_error::Fault;
 
-/// What a client may be told of points that were not synced.
+/// The errors for points that were not synced.
 const ERRORS: [&str; 2] = ["outcome unknown", "store unavailable"];
 const LOG: &str = "vmherd.sqlite3-wal";
 
@@ -20,25 +21,25 @@ fn no_failed_sync_acknowledges_a_missing_point() {
         let fault = Fault::new();
         let mut daemon = fault.daemon().start();
         fault.begin_at(LOG, number);
-        let mut ledger = Ledger::new();
-        let putters = Putters::start(daemon.address(), 3, &ledger, May::Live);
-        putters.wait_failed(1);
-        // Who reads meanwhile is not told of it, and writing goes on.
+        let mut history = PointHistory::new();
+        let writers = PointWriters::start(daemon.address(), 3, &history, DaemonFate::Lives);
+        writers.wait_failed(1);
+        // Reads are not affected, and writing goes on.
         get(&mut daemon.client(), "*");
-        putters.wait_done(10);
-        putters.finish(&mut ledger);
+        writers.wait_done(10);
+        writers.finish(&mut history);
         assert_eq!(fault.end(), 1, "of sync {number}");
-        ledger.check_answers(&ERRORS);
-        ledger.check(&get(&mut daemon.client(), "*"), Order::OfClient);
+        history.check_answers(&ERRORS);
+        history.check(&get(&mut daemon.client(), "*"), Order::OfClient);
         daemon.kill();
         daemon.restart();
-        ledger.check(&get(&mut daemon.client(), "*"), Order::OfClient);
-        total.add(ledger.counts);
+        history.check(&get(&mut daemon.client(), "*"), Order::OfClient);
+        total.add(history.counts);
     }
     println!("20 failed syncs: {total}");
 }
 
-/// Killed while every sync fails: what was not acknowledged may be there or not.
+/// A kill while every sync fails: unacknowledged points may be there or not.
 #[test]
 fn unsynced_points_are_not_acknowledged() {
     let fault = Fault::new();
@@ -63,7 +64,7 @@ fn unsynced_points_are_not_acknowledged() {
     assert_eq!(get(&mut client, "cpu").last(), Some(&point(6)));
 }
 
-/// With points that are written behind `ok` promises less, but who reads is not told less than the truth.
+/// With write-behind `ok` promises less, but a read does not leave out acknowledged points.
 #[test]
 fn buffered_points_are_written_after_the_disk_recovers() {
     let fault = Fault::new();

@@ -1,9 +1,9 @@
-//! No `ok` leaves the daemon before its point is on the disk: seen from outside, by strace, which stops each
-//! thread where a call begins and where it ends. So its lines are in the order in which things happened.
+//! No `ok` leaves the daemon before its point is on the disk: observed by strace, which stops each thread at the begin and
+//! the end of a call, so that its lines are in the order of the events.
 //!
-//! Points are known by the eight bytes of their values, which are different for all of them: a point is
-//! committed when a frame of SQLite's log that holds it, and then a frame that ends a transaction, has been
-//! written; it is on the disk when a sync of the log that began later has ended.
+//! Points are identified by the eight bytes of their values, which all differ: a point is committed when a frame of
+//! SQLite's log that holds it, and then a frame that ends a transaction, has been written; it is on the disk when a sync
+//! of the log that began later has ended.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
@@ -19,7 +19,7 @@ struct Traced {
     folder: TempDir,
 }
 
-/// What was sent on one connection: the values that each of its answers stands for.
+/// The requests on one connection: the values that each of its answers acknowledges.
 #[derive(Default)]
 struct Sent {
     /// The client's port.
@@ -29,14 +29,14 @@ struct Sent {
     is_json: bool,
 }
 
-/// What a trace says so far.
+/// The state of the trace so far.
 #[derive(Default)]
 struct Reader {
     /// Connections by their descriptors.
     connections: HashMap<u32, Sent>,
     /// Those that are not accepted yet.
     awaited: Vec<Sent>,
-    /// Values that nobody has seen written.
+    /// Values that were not written yet.
     unseen: HashSet<u64>,
     /// Values in frames of a transaction whose end is not written.
     written: HashSet<u64>,
@@ -67,7 +67,7 @@ impl Traced {
         let folder = TempDir::new();
         let file = folder.path().join("trace");
         let file = file.to_str().expect("a plain path");
-        // -D: the daemon is our child, strace is somebody beside it.
+        // -D: the daemon is the child of this process, and strace its sibling.
         let calls = "trace=accept4,fdatasync,fsync,pwrite64,write,writev,sendto,sendmsg";
         let arguments = ["-D", "-f", "-y", "-xx", "-s", "70000", "--seccomp-bpf", "-o", file, "-e", calls];
         let builder = Daemon::builder().args(["--metrics-durability", durability]);
@@ -104,7 +104,7 @@ impl Sent {
         Sent { port: client.local_address().port(), ..Sent::default() }
     }
 
-    /// The next answer stands for `points`.
+    /// The next answer acknowledges `points`.
     fn expect(&mut self, points: &[Point]) {
         self.answers.push_back(points.iter().map(|point| point.value.to_bits()).collect());
     }
@@ -148,14 +148,14 @@ impl Reader {
 
     fn ends(&mut self, thread: u32, call: &Call<'_>) {
         match call.name {
-            // One that the process's end has cut short has no result.
+            // A call that the end of the process has cut short has no result.
             "fdatasync" | "fsync" if call.file.ends_with("-wal") && !call.text.ends_with(" = ?") => {
                 assert_eq!(call.result(), Some(0), "{}", call.text);
                 self.on_disk.extend(self.syncing.remove(&thread).expect("it had begun"));
                 self.syncs += 1;
             }
             "accept4" => self.sees_connection(call),
-            // What is written in part would be seen twice.
+            // The rest of a partial write would be seen twice.
             "write" | "writev" | "sendto" | "sendmsg" if self.connections.contains_key(&call.descriptor) => {
                 assert_eq!(call.result(), Some(call.data().len() as i64), "{}", call.text);
             }
@@ -185,9 +185,9 @@ impl Reader {
     fn sees_connection(&mut self, call: &Call<'_>) {
         let port = call.text.split_once("sin_port=htons(").and_then(|(_, rest)| rest.split_once(')'));
         let Some((port, _)) = port else { return };
-        let place = self.awaited.iter().position(|sent| sent.port.to_string() == port);
-        let (Some(place), Some(descriptor)) = (place, call.result()) else { return };
-        self.connections.insert(descriptor as u32, self.awaited.remove(place));
+        let index = self.awaited.iter().position(|sent| sent.port.to_string() == port);
+        let (Some(index), Some(descriptor)) = (index, call.result()) else { return };
+        self.connections.insert(descriptor as u32, self.awaited.remove(index));
     }
 
     fn sees_output(&mut self, call: &Call<'_>) {
@@ -216,10 +216,10 @@ impl<'a> Call<'a> {
         Call { name, descriptor: descriptor.parse().unwrap_or(u32::MAX), file, text }
     }
 
-    /// What it writes.
+    /// The bytes that it writes.
     fn data(&self) -> Vec<u8> {
         assert!(!self.text.contains("\"..."), "strace has cut it: {}", self.text);
-        // Everything in quotes is in hexadecimal, so that quotes are the only ones.
+        // All strings are in hexadecimal, so that they have no quotes inside.
         self.text.split('"').skip(1).step_by(2).flat_map(decode).collect()
     }
 
@@ -235,7 +235,7 @@ fn decode(text: &str) -> Vec<u8> {
     bytes.map(|byte| u8::from_str_radix(&byte[..2], 16).expect("hexadecimal")).collect()
 }
 
-/// Points of a few keys whose values nobody else has and nothing else looks like.
+/// Points of a few keys with unique values that do not occur elsewhere.
 struct Points {
     random: Random,
     second: i64,
@@ -284,7 +284,7 @@ fn concurrent_points_are_acknowledged_after_their_sync() {
     println!("{} points acknowledged after their syncs, {} of them", reader.answered, reader.syncs);
 }
 
-/// The same check finds a daemon out that does not wait for the disk.
+/// The same check detects a daemon that does not wait for the disk.
 #[test]
 fn write_behind_is_detected_by_the_sync_check() {
     let traced = Traced::start("memory");

@@ -1,4 +1,4 @@
-//! `--metrics-durability memory`: points are answered before they are on the disk, and are there within a second.
+//! `--metrics-durability memory`: points are acknowledged before they are on the disk, and are written within a second.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::common::{Builder, DEADLINE, Daemon, require, wait_until};
-use crate::points::{Ledger, May, Point, Putters, get, put_all};
+use crate::common::{Builder, DEADLINE, Daemon, DaemonFate, require, wait_until};
+use crate::points::{Point, PointHistory, PointWriters, get, put_all};
 
-/// What is promised.
-const BEHIND_MAX: Duration = Duration::from_secs(1);
-/// What a busy machine may add.
+/// The promised delay of a write.
+const WRITE_DELAY_MAX: Duration = Duration::from_secs(1);
+/// The delay that a busy machine adds.
 const SLACK: Duration = Duration::from_secs(20);
 
 fn memory() -> Builder {
@@ -24,14 +24,14 @@ fn points(seconds: std::ops::Range<i64>) -> Vec<Point> {
     seconds.map(point).collect()
 }
 
-/// The same by keys, as they are told.
+/// The same in the order of a `get`: by key, then by time.
 fn by_key(mut points: Vec<Point>) -> Vec<Point> {
     points.sort_by(|one, other| (&one.key, one.second).cmp(&(&other.key, other.second)));
     points
 }
 
 #[test]
-fn the_daemon_logs_that_it_writes_behind() {
+fn the_daemon_logs_that_it_uses_write_behind() {
     let daemon = memory().start();
     assert!(daemon.log().contains("points are acknowledged before they are on disk"), "{}", daemon.log());
     put_all(&mut daemon.client(), &points(0..30));
@@ -70,26 +70,26 @@ fn a_stopping_daemon_writes_all_buffered_points() {
 /// The same while clients go on.
 #[test]
 fn a_stop_under_load_loses_no_acknowledged_point() {
-    let (mut daemon, mut ledger) = (memory().start(), Ledger::new());
+    let (mut daemon, mut history) = (memory().start(), PointHistory::new());
     for _ in 0..5 {
-        let putters = Putters::start(daemon.address(), 4, &ledger, May::Die);
-        putters.wait_done(100);
+        let writers = PointWriters::start(daemon.address(), 4, &history, DaemonFate::Dies);
+        writers.wait_done(100);
         daemon.stop();
-        putters.finish(&mut ledger);
+        writers.finish(&mut history);
         daemon.restart();
         let found = get(&mut daemon.client(), "*");
-        ledger.check_promised_for(&found, Duration::ZERO, Instant::now());
+        history.check_promised_for(&found, Duration::ZERO, Instant::now());
     }
-    println!("5 ends while writing behind: {}", ledger.counts);
+    println!("5 stops with write-behind: {}", history.counts);
 }
 
-/// Another program sees the points in the file, though nobody has asked the daemon for them.
+/// Another program sees the points in the file, although no client reads them.
 #[test]
 fn points_are_written_within_a_second() {
     require("python3", "python3");
     let daemon = memory().start();
     let mut client = daemon.client();
-    // The keys are known from here on.
+    // So that the keys exist.
     put_all(&mut client, &points(0..3));
     let script = "import sqlite3, sys, time\n\
                   connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
@@ -110,7 +110,7 @@ fn points_are_written_within_a_second() {
     assert_eq!(line(), "33");
     let written = begin.elapsed();
     reader.wait().expect("it ends");
-    assert!(written <= BEHIND_MAX + SLACK, "written after {written:?}");
+    assert!(written <= WRITE_DELAY_MAX + SLACK, "written after {written:?}");
     println!("answered after {answered:?}, written after {written:?}");
 }
 
@@ -118,19 +118,19 @@ fn file_of(daemon: &Daemon) -> PathBuf {
     daemon.state_dir().join("vmherd.sqlite3")
 }
 
-/// A kill takes what was acknowledged within the last second, at most, and nothing from the middle of a series.
+/// A kill loses at most the points of the last second, and none from the middle of a series.
 #[test]
 fn a_kill_loses_at_most_one_second_of_points() {
-    let (mut daemon, mut ledger) = (memory().start(), Ledger::new());
-    let putters = Putters::start(daemon.address(), 4, &ledger, May::Die);
+    let (mut daemon, mut history) = (memory().start(), PointHistory::new());
+    let writers = PointWriters::start(daemon.address(), 4, &history, DaemonFate::Dies);
     let begin = Instant::now();
-    wait_until("there are points that are old enough", DEADLINE, || begin.elapsed() > 2 * BEHIND_MAX);
+    wait_until("there are points that are old enough", DEADLINE, || begin.elapsed() > 2 * WRITE_DELAY_MAX);
     let end = Instant::now();
     daemon.kill();
-    putters.finish(&mut ledger);
-    ledger.check_answers(&[]);
+    writers.finish(&mut history);
+    history.check_answers(&[]);
     daemon.restart();
     let found = get(&mut daemon.client(), "*");
-    ledger.check_promised_for(&found, BEHIND_MAX + SLACK, end);
-    println!("killed while writing behind: acked={} recovered={}", ledger.counts.acked, found.len());
+    history.check_promised_for(&found, WRITE_DELAY_MAX + SLACK, end);
+    println!("killed with write-behind: acked={} recovered={}", history.counts.acked, found.len());
 }

@@ -13,22 +13,22 @@ fn store(daemon: &Daemon) -> PathBuf {
     daemon.state_dir().join("vmherd.sqlite3")
 }
 
-/// `path` with `suffix` behind its last byte.
+/// `path` with `suffix` appended.
 fn with(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// What `GET /healthz` answers.
+/// The answer to `GET /healthz`.
 fn health(daemon: &Daemon) -> String {
     let mut client = daemon.client();
     client.send_bytes(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     client.raw_line()
 }
 
-/// Has `leave` make the path lead elsewhere, and `back` make it lead to the file again: nothing is acknowledged
-/// meanwhile, and everything that was is there afterwards.
+/// `leave` removes or replaces the file, and `back` restores it: nothing is acknowledged meanwhile, and everything that
+/// was acknowledged before is there afterwards.
 #[track_caller]
 fn nothing_is_acknowledged_until_the_file_is_back(leave: impl FnOnce(&Path), back: impl FnOnce(&Path)) {
     let mut daemon = Daemon::start();
@@ -37,7 +37,7 @@ fn nothing_is_acknowledged_until_the_file_is_back(leave: impl FnOnce(&Path), bac
     client.authenticate("before");
 
     leave(&store(&daemon));
-    // The very next commit knows.
+    // Already the next commit fails.
     assert_eq!(client.fail(request("update", json!({"ram": 7}))), "store unavailable");
     for number in 0..20 {
         assert_eq!(other.fail(registration(&format!("lost-{number}"), &[1])), "store unavailable");
@@ -99,7 +99,7 @@ fn a_replaced_file_is_detected() {
     );
 }
 
-/// The log holds what was committed last.
+/// The log holds the last commits.
 #[test]
 fn the_log_beside_the_file_is_moved_away_and_back() {
     nothing_is_acknowledged_until_the_file_is_back(
@@ -108,7 +108,7 @@ fn the_log_beside_the_file_is_moved_away_and_back() {
     );
 }
 
-/// The index tells other processes what the log holds.
+/// The index shows other processes the content of the log.
 #[test]
 fn the_index_of_the_log_is_moved_away_and_back() {
     nothing_is_acknowledged_until_the_file_is_back(
@@ -127,7 +127,7 @@ fn the_directory_is_moved_away_and_back() {
     );
 }
 
-/// A daemon that nobody asks for anything looks all the same.
+/// An idle daemon checks the file, too.
 #[test]
 fn a_removed_file_is_detected_without_a_request() {
     let daemon = Daemon::start();
@@ -139,7 +139,7 @@ fn a_removed_file_is_detected_without_a_request() {
     assert!(health(&daemon).contains(" 503 "));
 }
 
-/// Clients that write all the time while the file goes: from a second later on nothing is acknowledged.
+/// Clients write while the file is removed: a second later nothing is acknowledged.
 #[test]
 fn no_write_is_acknowledged_after_the_file_is_removed() {
     let daemon = Daemon::start();
@@ -161,7 +161,7 @@ fn no_write_is_acknowledged_after_the_file_is_removed() {
     assert!(refused > 0);
 }
 
-/// Starts a daemon on `store` that is to be refused.
+/// Starts a daemon on `store` that must fail.
 #[track_caller]
 fn refused(builder: Builder, store: &Path) {
     let mut location = OsString::from("sqlite:");
@@ -182,7 +182,7 @@ fn a_second_daemon_on_one_file_is_refused_under_any_name() {
     for path in [store(&daemon), at("symbolic"), at("hard"), at("directory").join("vmherd.sqlite3")] {
         refused(Daemon::builder(), &path);
     }
-    // Nothing of that let go of the lock, and the tools are let in.
+    // The lock is still held, and the tools work.
     refused(Daemon::builder(), &store(&daemon));
     daemon.vm_command(&["add", "a", "--ram", "1", "--cpu", "1"], "password-of-a\n").expect_success();
     daemon.vm_command(&["list"], "").expect_success();
@@ -196,7 +196,7 @@ fn a_second_daemon_on_one_file_is_refused_under_any_name() {
     next.stop();
 }
 
-/// A daemon in a container has the file of another by a mount.
+/// A daemon in a container has the file of another daemon by a mount.
 #[test]
 fn a_second_daemon_behind_a_bind_mount_is_refused() {
     let daemon = Daemon::start();

@@ -1,4 +1,4 @@
-//! A disk that refuses to sync: nobody is told success, reads go on, and what had been acknowledged stays.
+//! A disk that refuses to sync: no write succeeds, reads work, and acknowledged writes stay.
 
 #![allow(unreachable_pub)]
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::common::{Builder, Client, Daemon, PASSWORD, TempDir, registration, request, require, run};
 
-/// A library that lets syncs fail when it is told to.
+/// A library that makes syncs fail on demand.
 pub struct Fault {
     folder: TempDir,
 }
@@ -27,7 +27,7 @@ impl Fault {
         Fault { folder }
     }
 
-    /// A daemon that it is loaded into.
+    /// A daemon with the library.
     pub fn daemon(&self) -> Builder {
         let library = self.folder.path().join("fault.so");
         Daemon::builder().env("LD_PRELOAD", library).env("FAULT_TRIGGER", self.trigger())
@@ -71,7 +71,7 @@ fn names(client: &mut Client) -> Vec<String> {
     vms.iter().map(|vm| vm["vm_id"].as_str().expect("a name").to_owned()).collect()
 }
 
-/// The store can't know whether what it wrote will be there after a crash, and says so.
+/// The store cannot know whether a write would survive a crash, and says so.
 #[track_caller]
 fn expect_no_success(reply: &Value) {
     assert_eq!(reply["status"], "error", "{reply}");
@@ -96,7 +96,7 @@ fn an_unsynced_write_never_succeeds() {
     let login = request("authenticate", json!({"vm_id": "a", "password": PASSWORD}));
     expect_no_success(&others[0].call(login));
     expect_no_success(&client.call(request("logout", json!({}))));
-    // Reads go on, and see nothing of it; nobody was logged in or out.
+    // Reads work and show no change; no connection was logged in or out.
     assert_eq!(names(&mut client), ["a"]);
     assert_eq!(client.list("all_vms")[0]["ram"], 512);
     assert_eq!(client.list("authenticated_vms").len(), 1);
@@ -104,7 +104,7 @@ fn an_unsynced_write_never_succeeds() {
     client.ping();
     assert!(fault.end() >= 4);
 
-    // The same daemon writes again, what it could not before as well.
+    // The same daemon writes again, also the failed requests.
     client.succeed("update", json!({"ram": 8}));
     for (number, other) in others.iter_mut().enumerate() {
         other.call(registration(&format!("b-{number}"), &[1, 2]));
@@ -124,7 +124,7 @@ fn an_unsynced_write_never_succeeds() {
     assert_eq!(client.list("all_vms")[0]["ram"], 8);
 }
 
-/// The part of `outcome unknown` that a client has to live with: it may be there after all, but whole.
+/// A write with an unknown outcome may be there after all, but whole.
 #[test]
 fn acknowledged_writes_survive_a_kill_before_the_disk_recovers() {
     let fault = Fault::new();
@@ -145,8 +145,8 @@ fn acknowledged_writes_survive_a_kill_before_the_disk_recovers() {
     assert!(names[2..].iter().all(|name| name == "c" || name == "d"), "{names:?}");
 }
 
-/// Only the file itself can't be synced, to which the log is copied now and then. What is in the log is
-/// safe, so clients see nothing of it.
+/// Only the database file cannot be synced, to which the log is copied now and then. The log is safe, so clients notice
+/// nothing.
 #[test]
 fn a_failed_checkpoint_loses_nothing() {
     const COUNT: usize = 400;

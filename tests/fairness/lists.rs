@@ -1,4 +1,4 @@
-//! Lists that many ask for at the same time.
+//! Lists that many clients request at the same time.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +11,12 @@ use vmherd::internals::model::{NewVm, VmName, VmShape};
 use vmherd::internals::store::{self, Location, Write};
 
 use crate::common::{Client, Daemon, request};
-use crate::load::{alone, statistic};
+use crate::overload::{alone, statistic};
 use crate::swarm::Swarm;
 
-/// Until all lists are there: many times what it takes on a machine that does much else.
+/// A deadline for all lists: many times what a busy machine needs.
 const LISTS_MAX: Duration = Duration::from_secs(300);
-/// For what takes an hour.
+/// A deadline for a test that takes an hour.
 const SOAK_MAX: Duration = Duration::from_secs(4 * 3600);
 /// VMs that are written at once.
 const SEEDED_AT_ONCE: usize = 10_000;
@@ -36,8 +36,8 @@ fn a_thousand_clients_list_a_million_vms_completely() {
     }
 }
 
-/// So many clients list so many VMs at the same time, and are all answered with the same bytes, while another client
-/// updates its VM with its token.
+/// So many clients list so many VMs at the same time and all get the same bytes, while another client updates its VM with
+/// its token.
 fn list_beside_updates(clients: usize, vms: usize, deadline: Duration) {
     let _alone = alone();
     let builder = Daemon::builder();
@@ -62,7 +62,7 @@ fn list_beside_updates(clients: usize, vms: usize, deadline: Duration) {
     let (begin, mut updates) = (Instant::now(), 0);
     thread::scope(|scope| {
         let healthy = scope.spawn(|| update_until(&daemon, &token, &is_over));
-        // It ends with this thread, however that ends.
+        // The updates end even if this thread panics.
         let over = Over(&is_over);
         let mut swarm = Swarm::new();
         for _ in 0..clients {
@@ -120,7 +120,7 @@ fn a_truncated_response_is_counted_and_logged() {
     seed(&path, 20_000);
     let mut daemon = builder.start();
     let mut client = daemon.client();
-    // It does not read, so the list stops in the middle; then there is no store any more to go on with.
+    // The client does not read, so the list stops in the middle; then the store fails.
     client.send(&json!({"action": "list_all_vms"}).to_string());
     daemon.wait_for_counter("read_batches_done", |done| done > 0);
     let store = rusqlite::Connection::open(&path).expect("a database");
@@ -131,7 +131,7 @@ fn a_truncated_response_is_counted_and_logged() {
     daemon.kill();
 }
 
-/// Ends what goes on beside it.
+/// Sets a flag when it is dropped.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -144,7 +144,7 @@ fn whole(received: &[usize], expected: &str) -> usize {
     received.iter().filter(|count| **count == expected.len()).count()
 }
 
-/// Makes a store with so many VMs, none of which has a password that is known.
+/// Makes a store with so many VMs, whose passwords are unknown.
 fn seed(path: &Path, vms: usize) {
     let factory = store::open(&Location::Sqlite(path.to_owned())).expect("a store");
     let (mut store, now) = (factory.connect().expect("a connection"), unix_now());

@@ -1,4 +1,4 @@
-//! Guesses of passwords: a stranger with many connections slows down itself and leaves the others alone.
+//! Guesses of passwords: a client with many connections delays itself and no other client.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ fn guesses_are_delayed_and_the_owner_is_not() {
     first.register("vm", &[1]);
     let token = first.authenticate("vm");
     let guess = request("authenticate", json!({"vm_id": "vm", "password": "notThePassword"}));
-    // The same for a name that does not exist: what is delayed tells nothing of it.
+    // The same for an unknown name: the delay must not reveal that.
     let ghost = request("authenticate", json!({"vm_id": "ghost", "password": "notThePassword"}));
     for guess in [&guess, &ghost, &guess, &ghost] {
         assert_eq!(daemon.client().fail(guess.clone()), "Invalid credentials");
@@ -35,14 +35,14 @@ fn guesses_are_delayed_and_the_owner_is_not() {
     daemon.wait_for_counter("logins_waiting", |waiting| waiting == WAITING_MAX);
     daemon.wait_for_counter("logins_refused", |refused| refused >= 1);
 
-    // Who comes from elsewhere is not concerned: here, a user of this host.
+    // Other sources are not affected: here, a user of this host.
     for _ in 0..10 {
         daemon.operator().authenticate("vm");
     }
-    // Nor is a token, from wherever.
+    // Nor is a token, from any source.
     daemon.client().succeed("list", json!({"list_type": "all_vms", "token": token}));
 
-    // Those that leave wait no longer, and those that were refused were told so.
+    // Closed connections wait no longer, and refused ones have an answer.
     let mut refused = 0;
     for mut stranger in strangers {
         if stranger.has_input(Duration::from_millis(1)) {
@@ -52,7 +52,7 @@ fn guesses_are_delayed_and_the_owner_is_not() {
             SockRef::from(&*socket).set_linger(Some(Duration::ZERO)).expect("a socket option");
         }
     }
-    assert!(refused >= 1, "nobody was told");
+    assert!(refused >= 1, "no client was refused");
     daemon.wait_for_counter("logins_waiting", |waiting| waiting == 0);
     daemon.stop();
     assert!(daemon.log().contains("failed logins by password: "), "{}", daemon.log());
@@ -93,16 +93,16 @@ fn queued_guesses_are_withdrawn_at_the_limit() {
     let daemon = Daemon::builder().with_costly_hashes().args(limits).args(lane).start();
     daemon.client().register("vm", &[1]);
     let mut strangers = burst(&daemon, &login("vm", "notThePassword"));
-    // The thread may have begun with one or two more when the last failure is seen.
+    // The thread may have begun one or two more when the last failure is counted.
     let checked_max = FAILURES + 1 + 2;
     let refused_min = (BURST - WAITING_MAX as usize - checked_max) as u64;
     daemon.wait_for_counter("logins_refused", |refused| refused >= refused_min);
     daemon.wait_for_counter("logins_delayed", |delayed| delayed >= WAITING_MAX);
-    // They are told so; the others wait.
-    let is_told = |stranger: &mut Client| stranger.has_input(Duration::from_millis(1));
-    let told: Vec<&mut Client> =
-        strangers.iter_mut().filter_map(|stranger| is_told(stranger).then_some(stranger)).collect();
-    let busy = told.into_iter().filter_map(|stranger| (stranger.error() == "busy").then_some(())).count();
+    // They have an answer; the others wait.
+    let is_answered = |stranger: &mut Client| stranger.has_input(Duration::from_millis(1));
+    let answered: Vec<&mut Client> =
+        strangers.iter_mut().filter_map(|stranger| is_answered(stranger).then_some(stranger)).collect();
+    let busy = answered.into_iter().filter_map(|stranger| (stranger.error() == "busy").then_some(())).count();
     assert!(busy as u64 >= refused_min, "{busy}");
     // A withdrawn check delays no other login.
     daemon.operator().authenticate("vm");
@@ -139,7 +139,7 @@ fn a_source_with_failed_logins_is_queued_after_others() {
     client.register("other", &[1]);
     client.send(&login("vm", "notThePassword"));
     assert_eq!(client.error(), "Invalid credentials");
-    // The password is right, which is known only when it is checked.
+    // The password is right, but that is known only after the check.
     let mut suspects: Vec<Client> = (0..SUSPECTS).map(|_| daemon.client()).collect();
     suspects.iter_mut().for_each(|suspect| suspect.send(&login("vm", PASSWORD)));
     daemon.wait_for_counter("auth_queued", |queued| queued > SUSPECTS as u64 / 2);
@@ -149,7 +149,7 @@ fn a_source_with_failed_logins_is_queued_after_others() {
     let before = suspects.iter_mut().filter_map(|suspect| is_answered(suspect).then_some(())).count();
     others.iter_mut().for_each(|other| assert_eq!(other.reply().status, 200));
     let after = suspects.iter_mut().filter_map(|suspect| is_answered(suspect).then_some(())).count();
-    // Every fourth turn is theirs, and what ran at the start and at the end; where all are alike, every second.
+    // One check in four is theirs, and those at the start and at the end; without the rule it would be one in two.
     let between = after - before;
     assert!(between <= OTHERS / 2 + 1, "{between} of {SUSPECTS} went before {OTHERS} that had not failed");
 }

@@ -1,18 +1,18 @@
-//! What one client can do to the others: much work, many connections, wrong passwords. Black box, over real
-//! sockets, with a healthy client beside each attack: what is held is that it is answered, whole and in order,
-//! and no figure of time (`make bench` has those).
+//! Clients that take more than their share: much work, many connections, wrong passwords. Black box, over real sockets,
+//! with a healthy client beside each attack: its requests are answered, whole and in order. `make bench` measures how
+//! fast.
 //!
-//! Rows run one at a time. `VMHERD_FAIRNESS=full` has the row of a thousand lists as long as it is meant to be.
+//! Tests that measure run one at a time. `VMHERD_FAIRNESS=full` runs the test of a thousand lists at its full length.
 
 #[path = "../common/mod.rs"]
 mod common;
 #[cfg(feature = "sqlite")]
 mod lists;
-#[path = "../common/load.rs"]
-mod load;
 mod logins;
 mod memory;
-mod places;
+#[path = "../common/overload.rs"]
+mod overload;
+mod slots;
 #[path = "../common/swarm.rs"]
 mod swarm;
 #[path = "../common/web.rs"]

@@ -1,5 +1,4 @@
-//! Memory that clients make the daemon hold, all of them together: requests that never end, answers that are
-//! never taken.
+//! Memory that all clients together make the daemon hold: requests that never end, answers that are never read.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -11,17 +10,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::common::{Client, DEADLINE, Daemon, request, wait_until};
-use crate::load::{Before, alone, statistic};
+use crate::overload::{Baseline, alone, statistic};
 use crate::swarm::{Swarm, connections_that_fit};
 
-/// What may be held for all clients, by default.
+/// The limit for all clients, by default.
 const BUFFERS_KIB_MAX: u64 = 64 << 10;
-/// What else the daemon may take while it is attacked: its tables, buffers that are copied into larger ones, and what
-/// the allocator has not given back yet.
+/// Further memory of the daemon during an attack: its tables, buffers that are copied into larger ones, and memory that
+/// the allocator has not freed yet.
 const BESIDE_KIB_MAX: u64 = 48 << 10;
-/// What the daemon may keep of it all.
+/// Memory that the daemon may keep.
 const KEPT_KIB_MAX: u64 = 8 << 10;
-/// Answers that a healthy client gets while there is an attack, at least.
+/// Answers that a healthy client gets during an attack, at least.
 const ANSWERS_MIN: usize = 30;
 
 #[test]
@@ -29,7 +28,7 @@ fn incomplete_anonymous_requests_are_refused_before_memory_fills() {
     const PART: usize = 65_000;
     let _alone = alone();
     let count = connections_that_fit(8000);
-    // Others than this host may come, so nothing is open to them.
+    // On a listener for other hosts, so nothing is open to anonymous clients.
     let daemon = Daemon::builder().listen("tcp://0.0.0.0:0").arg("--allow-plaintext").start();
     let open_to_none = SocketAddr::from(([127, 0, 0, 1], daemon.addresses()[1].port()));
     expect_bounded(&daemon, |healthy| send_parts(healthy, open_to_none, count, PART));
@@ -62,7 +61,7 @@ fn clients_that_get_all_points_and_never_read_do_not_fill_memory() {
         wait_until("much is held", DEADLINE, || statistic(&mut operator, "buffers_bytes") > 16 << 20);
         healthy.expect_answers();
         drop(deaf);
-        // Who has said that it sends no more may still read: what it has asked for is still made.
+        // A half-closed client may still read, so its answers are still made.
         wait_until("all of them are closed", 6 * DEADLINE, || {
             statistic(&mut operator, "connections_open") == 2
         });
@@ -73,11 +72,11 @@ fn clients_that_get_all_points_and_never_read_do_not_fill_memory() {
 fn authenticated_clients_wait_for_memory_and_are_all_served() {
     const CLIENTS: usize = 40;
     let _alone = alone();
-    // They wait for each other, on a slow machine for longer than a request may take.
+    // They wait for each other, on a slow machine for longer than the request timeout.
     let daemon = Daemon::builder().args(["--buffers-max", "2MiB", "--request-timeout", "5m"]).start();
     daemon.client().register("vm", &[1]);
     let login = login();
-    // Together they send far more than may be held, and each has the greater part there before any has the rest.
+    // Together they send far more than the limit, and each has sent the greater part before any sends the rest.
     let update = padded_update(700_000);
     let (first, rest) = update.split_at(600_000);
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| daemon.client()).collect();
@@ -117,10 +116,10 @@ fn a_refused_client_gets_the_reason_in_its_own_framing() {
         let ended = |at: usize| swarm.members[at..].iter().step_by(2).any(|member| !member.is_open());
         ended(0) && ended(1)
     });
-    let words = "busy: clients have filled the memory that there is for requests";
+    let reason = "busy: clients have filled the memory that there is for requests";
     for (at, member) in swarm.members.iter().enumerate().filter(|(_, member)| !member.is_open()) {
         let said = String::from_utf8_lossy(&member.received);
-        assert!(said.contains(words), "{at}: {said}");
+        assert!(said.contains(reason), "{at}: {said}");
         let is_http = said.starts_with("HTTP/1.1 503 ") && said.contains("Retry-After: 1\r\n");
         assert_eq!(is_http, at % 2 == 0, "{said}");
         assert!(matches!(member.ended, Some((_, Ok(())))), "{at} was cut");
@@ -128,17 +127,17 @@ fn a_refused_client_gets_the_reason_in_its_own_framing() {
     daemon.wait_for_log("--buffers-max");
 }
 
-/// Runs `attack` beside a client that is healthy; memory is bounded while it runs, and given back after it.
+/// Runs `attack` beside a healthy client; memory is bounded during it, and freed afterwards.
 #[track_caller]
 fn expect_bounded(daemon: &Daemon, attack: impl FnOnce(&Healthy)) {
     daemon.client().register("vm", &[1]);
     let login = login();
-    let before = Before::of_idle(daemon);
+    let baseline = Baseline::of_idle(daemon);
     let healthy = Healthy::start(daemon, login);
     attack(&healthy);
     healthy.finish();
-    let peak_kib = before.peak_growth_kib(daemon);
-    before.expect_back(daemon, KEPT_KIB_MAX);
+    let peak_kib = baseline.peak_growth_kib(daemon);
+    baseline.expect_back(daemon, KEPT_KIB_MAX);
     assert!(peak_kib <= BUFFERS_KIB_MAX + BESIDE_KIB_MAX, "{peak_kib} KiB were held");
 }
 
@@ -149,7 +148,7 @@ fn send_parts(healthy: &Healthy, address: SocketAddr, count: usize, bytes: usize
     let mut sending: Vec<usize> = Vec::new();
     for _ in 0..count {
         sending.push(swarm.connect(address, &part.as_bytes()[..bytes]));
-        // As many at a time as the systems' buffers hold without trouble.
+        // As many at a time as the system's buffers hold.
         wait_until("others have sent all", DEADLINE, || {
             swarm.turn(Duration::ZERO, |_| {});
             sending.retain(|index| !swarm.members[*index].is_done_sending());
@@ -161,17 +160,17 @@ fn send_parts(healthy: &Healthy, address: SocketAddr, count: usize, bytes: usize
         swarm.open * bytes <= (BUFFERS_KIB_MAX << 10) as usize
     });
     healthy.expect_answers();
-    // On a slow machine some have their time out before they are refused.
-    let is_told = |text: &[u8]| {
+    // On a slow machine some time out before they are refused.
+    let has_reason = |text: &[u8]| {
         let said = String::from_utf8_lossy(text);
         said.contains("busy: clients have filled") || said.contains("Request timeout")
     };
     let ended = swarm.members.iter().filter(|member| matches!(member.ended, Some((_, Ok(())))));
-    let not_told = ended.clone().filter(|member| !is_told(&member.received)).count();
-    assert!(ended.count() > count / 2 && not_told == 0, "{not_told} were not told why");
+    let unexplained = ended.clone().filter(|member| !has_reason(&member.received)).count();
+    assert!(ended.count() > count / 2 && unexplained == 0, "{unexplained} without a reason");
 }
 
-/// A client that has authenticated and goes on asking.
+/// An authenticated client that sends one request after the other.
 struct Healthy {
     answers: Arc<AtomicUsize>,
     is_over: Arc<AtomicBool>,
@@ -222,7 +221,7 @@ fn padded_update(bytes: usize) -> String {
     format!("{{\"command\": \"update\", {} \"data\": {{\"ram\": 5}}}}", " ".repeat(bytes))
 }
 
-/// Has the daemon keep points of which a page takes as much as it may.
+/// Puts points with the longest pages.
 fn put_long_keys(daemon: &Daemon) {
     let mut client = daemon.client();
     for block in 0..10 {

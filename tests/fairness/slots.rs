@@ -1,4 +1,4 @@
-//! Places for connections, when strangers have taken them all.
+//! Connection slots, when anonymous clients have taken them all.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::common::{Client, DEADLINE, Daemon, PASSWORD, request, run, wait_until};
-use crate::load::{alone, statistic};
+use crate::overload::{alone, statistic};
 use crate::swarm::Swarm;
 
-/// Connections that strangers want, where fewer may be.
+/// Anonymous connections, more than there are slots.
 const STRANGERS: usize = 60;
 
 #[test]
@@ -24,8 +24,8 @@ fn anonymous_pings_do_not_lock_out_the_operator_or_health_checks() {
         strangers.ping_for(Duration::from_millis(200));
         let mut stats = Command::new(env!("CARGO_BIN_EXE_vmherd"));
         stats.env_clear().args(["stats", "--state-dir"]).arg(daemon.state_dir());
-        let told = run(&mut stats).expect_success().stdout;
-        assert!(told.contains("connections_open"), "{told}");
+        let output = run(&mut stats).expect_success().stdout;
+        assert!(output.contains("connections_open"), "{output}");
 
         let mut checker = daemon.client();
         checker.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -35,7 +35,7 @@ fn anonymous_pings_do_not_lock_out_the_operator_or_health_checks() {
         });
         assert_eq!(checker.raw_line(), "HTTP/1.1 200 OK\r");
     }
-    // Who has authenticated is never sent away.
+    // An authenticated connection is never evicted.
     member.ping();
     let mut operator = daemon.operator();
     assert!(statistic(&mut operator, "connections_evicted") > 0);
@@ -96,7 +96,7 @@ fn the_own_socket_has_a_bounded_number_of_reserved_slots() {
     assert_eq!(ninth.reply()["message"], "PONG");
 }
 
-/// Strangers that each have a connection, if they can, and ping on it again and again.
+/// Anonymous clients that ping again and again, as long as they are connected.
 struct Pingers {
     swarm: Swarm,
     members: Vec<usize>,

@@ -1,23 +1,23 @@
-//! More work than there is time for: puts without an end, logins without an end.
+//! More work than the daemon can do: puts and logins of some clients do not hold up those of others.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::common::{Daemon, PASSWORD, request, wait_until};
-use crate::load::{alone, statistic};
+use crate::common::{Client, Daemon, PASSWORD, request, wait_until};
+use crate::overload::{alone, statistic};
 use crate::swarm::Swarm;
 
-/// Until something has happened: many times what it takes on a machine that does much else.
+/// A deadline: many times what a busy machine needs.
 const LONG: Duration = Duration::from_secs(120);
-/// What the healthy client asks for.
+/// Requests of the healthy client.
 const ASKED: usize = 15;
 
-/// It is never refused. How many points of others are written meanwhile depends on how fast the machine is; it is
-/// printed, and a benchmark measures the time.
+/// It is never refused. How many points of others are written meanwhile depends on the machine; the test prints it, and
+/// a benchmark measures the time.
 #[test]
 fn an_update_completes_while_others_put() {
     const CLIENTS: usize = 120;
@@ -54,66 +54,98 @@ fn an_update_completes_while_others_put() {
     });
 }
 
+/// Of puts that wait together the smallest is written first: the order in which keys are created shows it.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_small_put_overtakes_large_ones_that_wait() {
+    const CLIENTS: usize = 32;
+    const POINTS: usize = 1000;
+    /// The large puts that the writer has taken already: at most one commit.
+    const BEFORE_MAX: usize = vmherd::internals::limits::POINTS_PER_COMMIT_MAX / POINTS;
+    let put = |key: &str, count: usize| {
+        let point = |second| json!({"key": key, "value": 1, "timestamp": second});
+        request("put", json!({"points": (1..=count).map(point).collect::<Vec<_>>()})).to_string()
+    };
+    let puts: Vec<String> = (0..CLIENTS).map(|number| put(&format!("large-{number}"), POINTS)).collect();
+    let _alone = alone();
+    wait_until("an attempt without a timeout of the lock", LONG, || {
+        let daemon = Daemon::start();
+        let (mut small, mut operator) = (daemon.client(), daemon.operator());
+        small.ping();
+        let mut clients: Vec<Client> = (0..CLIENTS).map(|_| daemon.client()).collect();
+        let store = rusqlite::Connection::open(daemon.state_dir().join("vmherd.sqlite3")).expect("the store");
+        store.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+        clients.iter_mut().zip(&puts).for_each(|(client, put)| client.send(put));
+        wait_until("all large puts wait", LONG, || {
+            statistic(&mut operator, "requests_put") == CLIENTS as u64
+        });
+        small.send(&put("small", 1));
+        wait_until("the small put waits", LONG, || statistic(&mut operator, "requests_put") > CLIENTS as u64);
+        store.execute_batch("ROLLBACK").expect("the lock is released");
+        if let Some(error) = clients.iter_mut().chain([&mut small]).find_map(failure) {
+            eprintln!("{error}");
+            return false;
+        }
+        let points = daemon.client().call_text("get *");
+        let mut keys: Vec<&str> = points.lines().filter_map(|line| Some(line.split_once(' ')?.0)).collect();
+        keys.dedup();
+        let before = keys.iter().position(|key| *key == "small").expect("the key is there");
+        eprintln!("{before} of {CLIENTS} large puts were written before the small one");
+        assert!(before <= BEFORE_MAX, "{keys:?}");
+        true
+    });
+}
+
+/// The reply of `client`, if it is not a success.
+fn failure(client: &mut Client) -> Option<Value> {
+    Some(client.reply()).filter(|reply| reply["message"] != "ok")
+}
+
 #[test]
 fn one_source_does_not_starve_logins_of_others() {
-    const CLIENTS: usize = 300;
-    /// Hashes that may be done while a login waits: the one under way, its own, one more of the other source, and
-    /// some that come and go between its asking and the counting.
-    const HASHES_MEANWHILE_MAX: u64 = 6;
     let _alone = alone();
-    let daemon = Daemon::builder().with_costly_hashes().args(["--auth-workers", "1"]).start();
-    daemon.client().register("healthy", &[1]);
-    daemon.client().register("other", &[1]);
+    let daemon = with_one_hashing_thread();
+    let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
     for vm in ["other", "healthy"] {
-        let login = request("authenticate", json!({"vm_id": vm, "password": PASSWORD})).to_string();
-        let attack = Attack::default();
-        thread::scope(|scope| {
-            let over = attack.begin(scope, 1, |swarm| {
-                let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-                (0..CLIENTS).for_each(|_| {
-                    swarm.connect_from(source, daemon.address(), b"");
-                });
-                vec![login.clone(); CLIENTS]
-            });
-            let mut operator = daemon.operator();
-            wait_until("the queue is full", LONG, || statistic(&mut operator, "auth_queued") > 200);
-            let mut meanwhile: Vec<u64> = (0..ASKED)
-                .map(|_| {
-                    let mut client = daemon.client();
-                    let before = statistic(&mut operator, "auth_batches_done");
-                    client.authenticate("healthy");
-                    statistic(&mut operator, "auth_batches_done") - before
-                })
-                .collect();
-            meanwhile.sort_unstable();
-            eprintln!("hashes that were done while a login waited: {meanwhile:?}");
-            assert!(meanwhile[ASKED / 2] <= HASHES_MEANWHILE_MAX, "{meanwhile:?}");
-            drop(over);
-        });
+        expect_prompt_logins(&daemon, vm, &[source; 300]);
         daemon.wait_for_counter("auth_queued", |queued| queued == 0);
     }
 }
 
 #[test]
 fn many_logins_of_one_vm_do_not_starve_other_vms() {
-    const SOURCES: u8 = 200;
-    const HASHES_MEANWHILE_MAX: u64 = 6;
     let _alone = alone();
+    let daemon = with_one_hashing_thread();
+    let sources: Vec<IpAddr> = (1..=200).map(|host| IpAddr::V4(Ipv4Addr::new(127, 0, 1, host))).collect();
+    expect_prompt_logins(&daemon, "other", &sources);
+}
+
+/// A daemon that knows the VMs `healthy` and `other`.
+fn with_one_hashing_thread() -> Daemon {
     let daemon = Daemon::builder().with_costly_hashes().args(["--auth-workers", "1"]).start();
     daemon.client().register("healthy", &[1]);
     daemon.client().register("other", &[1]);
-    let login = request("authenticate", json!({"vm_id": "other", "password": PASSWORD})).to_string();
+    daemon
+}
+
+/// Logins of the VM `healthy` wait for few hashes while clients at `sources` log in as `vm` without a pause.
+#[track_caller]
+fn expect_prompt_logins(daemon: &Daemon, vm: &str, sources: &[IpAddr]) {
+    /// Hashes that may be done while a login waits: the running one, its own, one more of the other account, and some
+    /// that come and go between its request and the counting.
+    const HASHES_MEANWHILE_MAX: u64 = 6;
+    let login = request("authenticate", json!({"vm_id": vm, "password": PASSWORD})).to_string();
     let attack = Attack::default();
     thread::scope(|scope| {
         let over = attack.begin(scope, 1, |swarm| {
-            (1..=SOURCES).for_each(|source| {
-                let source = IpAddr::V4(Ipv4Addr::new(127, 0, 1, source));
-                swarm.connect_from(source, daemon.address(), b"");
-            });
-            vec![login.clone(); SOURCES.into()]
+            for source in sources {
+                swarm.connect_from(*source, daemon.address(), b"");
+            }
+            vec![login; sources.len()]
         });
         let mut operator = daemon.operator();
-        wait_until("all wait", LONG, || statistic(&mut operator, "auth_queued") > 150);
+        let queued_min = sources.len() as u64 * 2 / 3;
+        wait_until("the queue is full", LONG, || statistic(&mut operator, "auth_queued") > queued_min);
         let mut meanwhile: Vec<u64> = (0..ASKED)
             .map(|_| {
                 let mut client = daemon.client();
@@ -123,12 +155,13 @@ fn many_logins_of_one_vm_do_not_starve_other_vms() {
             })
             .collect();
         meanwhile.sort_unstable();
+        eprintln!("hashes that were done while a login waited: {meanwhile:?}");
         assert!(meanwhile[ASKED / 2] <= HASHES_MEANWHILE_MAX, "{meanwhile:?}");
         drop(over);
     });
 }
 
-/// Clients that ask again as soon as they are answered.
+/// Clients that repeat their requests as soon as they are answered.
 #[derive(Default)]
 struct Attack {
     is_over: AtomicBool,
@@ -139,8 +172,8 @@ struct Attack {
 struct Over<'a>(&'a Attack);
 
 impl Attack {
-    /// Has `connect` make connections, and say what each sends again and again, when all of the last is answered. Each
-    /// line of it gets an answer of so many `lines`.
+    /// Starts it: `connect` makes the connections and returns the text that each sends again whenever all of it is
+    /// answered. Each line of the text gets an answer of so many `lines`.
     fn begin<'a, 'scope>(
         &'a self,
         scope: &'scope thread::Scope<'scope, '_>,

@@ -1,4 +1,4 @@
-//! A database that gives fewer connections than the daemon would take: work waits for those that there are.
+//! A database that allows fewer connections than the daemon would use: work waits for a connection.
 
 use std::thread;
 
@@ -19,8 +19,7 @@ fn url_with(database: &Database<'_>, connections: usize) -> String {
     database.url().replace("//vmherd@", &format!("//{role}@"))
 }
 
-/// Many clients add VMs, change and read them, all at once: everybody is served, with `busy` at worst where much
-/// waits.
+/// Many clients add, change and read VMs at once: all are served, or answered `busy` where much waits.
 #[track_caller]
 fn all_are_served(daemon: &Daemon) {
     const CLIENTS: usize = 12;
@@ -45,7 +44,7 @@ fn all_are_served(daemon: &Daemon) {
     assert_eq!(vms["all_vms"].as_array().map(Vec::len), Some(2 * CLIENTS * ROUNDS));
 }
 
-/// The answer, which says that it was done.
+/// The answer, which must be a success.
 #[track_caller]
 fn served(client: &mut Client, request: Value) -> Value {
     let reply = client.call(request);
@@ -87,7 +86,7 @@ fn one_connection_suffices_for_everything() {
         "10s",
     ];
     let mut daemon = Daemon::builder().args(arguments).start();
-    // Never more than that, by the server's word.
+    // Never more than that, as the server counts them.
     let mut administrator = database.client();
     let mut connections = move || {
         let sql = "SELECT count(*) FROM pg_stat_activity
@@ -95,7 +94,7 @@ fn one_connection_suffices_for_everything() {
         administrator.query_one(sql, &[]).expect("a count").get::<_, i64>(0)
     };
     let mut client = daemon.client();
-    // Of the year 1000, which is to be removed.
+    // Of the year 1000: old enough to be removed.
     served(
         &mut client,
         json!({"command": "put", "data": {"key": "old", "value": 1, "timestamp": -30_610_224_000_i64}}),

@@ -1,4 +1,4 @@
-//! What is said to a daemon is kept by the database, also for other daemons on it.
+//! The database keeps the data of a daemon, also for other daemons on it.
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
-//! The daemon on PostgreSQL, a cluster of the tests' own: one daemon, several, and what becomes of their
-//! work when the database or they themselves are ended.
+//! The daemon on PostgreSQL, in a cluster of the tests' own: one daemon or several, stopped and killed, with the database
+//! stopped and killed.
 //!
-//! `VMHERD_ROUNDS` says how many times something is ended.
+//! `VMHERD_ROUNDS` is the number of times.
 
 #[path = "../common/postgres.rs"]
 mod cluster;
@@ -20,7 +20,7 @@ mod starting;
 use cluster::Database;
 use common::Daemon;
 
-/// A daemon that keeps everything in `database`.
+/// A daemon on `database`.
 #[track_caller]
 fn daemon_on(database: &Database<'_>) -> Daemon {
     Daemon::builder().args(["--store", &database.url()]).start()

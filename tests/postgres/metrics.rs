@@ -1,5 +1,5 @@
-//! Metrics of two daemons on one database: each sees the other's points at once; they have one order of keys and
-//! one limit of them.
+//! Metrics of two daemons on one database: each sees the other's points at once; they share the order of keys and the
+//! key limit.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 use crate::common::{Client, DEADLINE, Daemon, wait_until};
 use crate::daemon_on;
 
-/// Keys that a store takes.
+/// The key limit.
 const KEYS_MAX: usize = 100_000;
 const OK: &str = "ok\n\n";
 const FULL: &str = "error\nkey limit reached\n\n";
@@ -26,18 +26,18 @@ fn daemons_see_each_others_points_at_once_in_key_order() {
     let mut expected = "ok\n".to_owned();
     for round in 0..100 {
         let (putting, getting) = (round % 2, 1 - round % 2);
-        // Names that are in no order themselves.
+        // Names that are not sorted.
         let key = format!("key-{}", round * 37 % 100);
         let line = format!("{key} {round}.5 {round}");
-        assert_eq!(clients[putting].say(&format!("put {line}")), OK);
-        assert_eq!(clients[getting].say(&format!("get {key}")), format!("ok\n{line}\n\n"));
-        // What one has put the other replaces.
-        assert_eq!(clients[getting].say(&format!("put {key} -1 {round}")), OK);
-        assert_eq!(clients[putting].say(&format!("get {key}")), format!("ok\n{key} -1.0 {round}\n\n"));
+        assert_eq!(clients[putting].call_text(&format!("put {line}")), OK);
+        assert_eq!(clients[getting].call_text(&format!("get {key}")), format!("ok\n{line}\n\n"));
+        // Each replaces points of the other.
+        assert_eq!(clients[getting].call_text(&format!("put {key} -1 {round}")), OK);
+        assert_eq!(clients[putting].call_text(&format!("get {key}")), format!("ok\n{key} -1.0 {round}\n\n"));
         writeln!(expected, "{key} -1.0 {round}").expect("a String takes everything");
         if round % 10 == 9 {
             let whole = format!("{expected}\n");
-            clients.iter_mut().for_each(|client| assert_eq!(client.say("get *"), whole));
+            clients.iter_mut().for_each(|client| assert_eq!(client.call_text("get *"), whole));
         }
     }
 }
@@ -68,12 +68,12 @@ fn daemons_put_the_same_keys_concurrently() {
             });
         }
     });
-    let mut replies = daemons.iter().map(|daemon| daemon.client().say("get *"));
+    let mut replies = daemons.iter().map(|daemon| daemon.client().call_text("get *"));
     let reply = replies.next().expect("one");
     assert!(replies.all(|other| other == reply), "one order");
     assert_eq!(reply.lines().count(), KEYS * (CLIENTS * ROUNDS + 1) + 2);
     for key in 0..KEYS {
-        let of_key = daemons[0].client().say(&format!("get key-{key}"));
+        let of_key = daemons[0].client().call_text(&format!("get key-{key}"));
         let mut lines = of_key.lines().skip(2);
         let expected = (0..CLIENTS * ROUNDS).map(|second| format!("key-{key} {key}.0 {second}"));
         assert!(expected.eq(lines.by_ref().take(CLIENTS * ROUNDS)), "{of_key}");
@@ -94,7 +94,7 @@ fn daemons_share_the_key_limit() {
         }
     });
     let taken = (KEYS_MAX - LEFT) / 3 * 3;
-    // Both want all that is left, in batches and one by one.
+    // Both put more keys than are left, in batches and one by one.
     let kept: usize = thread::scope(|scope| {
         let clients = (0..6).map(|index| {
             let mut client = daemons[index % 2].client();
@@ -121,7 +121,7 @@ fn daemons_share_the_key_limit() {
     });
     assert_eq!(kept, KEYS_MAX - taken);
     for daemon in &daemons {
-        assert_eq!(daemon.client().say("put newer 1 1"), FULL);
+        assert_eq!(daemon.client().call_text("put newer 1 1"), FULL);
         let data = json!({"key": "newer", "value": 1});
         let message = daemon.client().fail(crate::common::request("put", data));
         assert_eq!(message, "key limit reached");
@@ -135,21 +135,21 @@ fn each_line_gets_an_error_while_the_database_is_away() {
     let database = cluster.database();
     let daemon = daemon_on(&database);
     let mut client = daemon.client();
-    assert_eq!(client.say("put k 1 1"), OK);
+    assert_eq!(client.call_text("put k 1 1"), OK);
     cluster.stop();
     client.send("put k 2 2\nput k 3 3\nnonsense\nput k 4 4\nget k\nget *\n");
     for expected in [AWAY, AWAY, "error\nwrong command\n\n", AWAY, AWAY, AWAY] {
         assert_eq!(client.text_reply(), expected);
     }
     cluster.restart();
-    let found = || daemon.client().say("get k");
+    let found = || daemon.client().call_text("get k");
     wait_until("the database is used again", DEADLINE, || found() != AWAY);
     assert_eq!(found(), "ok\nk 1.0 1\n\n");
-    assert_eq!(client.say("put k 2 2"), OK);
-    assert_eq!(client.say("get k"), "ok\nk 1.0 1\nk 2.0 2\n\n");
+    assert_eq!(client.call_text("put k 2 2"), OK);
+    assert_eq!(client.call_text("get k"), "ok\nk 1.0 1\nk 2.0 2\n\n");
 }
 
-/// Points whose last pages can't be had any more break off: nobody takes them for all there are.
+/// A response whose last pages cannot be read is cut, so that it does not look complete.
 #[test]
 fn a_response_cut_by_a_database_loss_does_not_look_complete() {
     const KEYS: usize = 200_000 / 1000;
@@ -181,8 +181,7 @@ fn a_response_cut_by_a_database_loss_does_not_look_complete() {
     assert!(!received.ends_with(b"\n\n"), "what is not whole looks whole");
 }
 
-/// Puts a point for each of these keys. Where the machine is so busy that the daemon waits no longer for its
-/// database, it does so once more.
+/// Puts a point for each of these keys. On a machine so busy that the daemon times out, it tries again.
 #[track_caller]
 fn fill(mut client: Client, keys: std::ops::Range<usize>) {
     const PATIENCE_ENDED: [&str; 2] = ["error\noutcome unknown\n\n", "error\nbusy\n\n"];

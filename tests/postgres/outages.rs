@@ -1,5 +1,5 @@
-//! The database is stopped or killed, the daemon is killed, or both, while clients register VMs: everybody
-//! is answered in time, and what was acknowledged is there, whole and once.
+//! The database is stopped or killed, the daemon is killed, or both, while clients register VMs: all clients are answered
+//! in time, and acknowledged VMs are there, whole and once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -15,21 +15,21 @@ use crate::daemon_on;
 
 const ROUNDS: usize = 4;
 const CLIENTS: u64 = 4;
-/// What a client may wait for an answer, whatever happens to the database.
+/// How long a client waits for an answer, at most, whatever happens to the database.
 const ANSWER_MAX: Duration = DEADLINE;
-/// When service has to be back after the database is.
+/// How long after the database the service is back, at most.
 const BACK_MAX: Duration = DEADLINE;
 
-/// What clients were told of the VMs that they registered, by their numbers.
+/// The answers to registrations, by the numbers of the VMs.
 #[derive(Default)]
-struct Told {
+struct Registrations {
     registered: BTreeSet<u64>,
-    /// The answer was that nobody knows, or there was none.
+    /// The outcome is unknown, or there was no answer.
     unknown: BTreeSet<u64>,
 }
 
-impl Told {
-    fn add(&mut self, other: Told) {
+impl Registrations {
+    fn add(&mut self, other: Registrations) {
         self.registered.extend(other.registered);
         self.unknown.extend(other.unknown);
     }
@@ -39,7 +39,7 @@ fn rounds() -> usize {
     std::env::var("VMHERD_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().expect("a number"))
 }
 
-/// The VM of a number: name, memory and disks follow from it, so that any half of it shows.
+/// The VM of a number: name, memory and disks follow from it, so that a VM stored in part is detected.
 fn vm(number: u64) -> Value {
     let disks = json!([{"disk_size": number + 1}, {"disk_size": number + 2}]);
     json!({"vm_id": format!("vm-{number}"), "ram": number + 1, "cpu": 1, "password": PASSWORD, "disks": disks})
@@ -50,7 +50,7 @@ fn a_database_lost_under_load_loses_no_acknowledged_write() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let daemon = daemon_on(&database);
-    let mut told = Told::default();
+    let mut answers = Registrations::default();
     let (is_over, done) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let _end = EndOnDrop(&is_over);
@@ -77,9 +77,9 @@ fn a_database_lost_under_load_loses_no_acknowledged_write() {
             assert!(begin.elapsed() < BACK_MAX, "back after {:?}", begin.elapsed());
         }
         is_over.store(true, Ordering::Relaxed);
-        clients.into_iter().for_each(|client| told.add(client.join().expect("no panic")));
+        clients.into_iter().for_each(|client| answers.add(client.join().expect("no panic")));
     });
-    check(&daemon, &told);
+    check(&daemon, &answers);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn acknowledged_writes_survive_kills_of_daemon_and_database() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let mut daemon = daemon_on(&database);
-    let mut told = Told::default();
+    let mut answers = Registrations::default();
     for round in 0..rounds() {
         let (kills_daemon, kills_database) = [(true, false), (false, true), (true, true)][round % 3];
         let (is_over, done) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -107,7 +107,7 @@ fn acknowledged_writes_survive_kills_of_daemon_and_database() {
                 daemon.kill();
             }
             is_over.store(true, Ordering::Relaxed);
-            clients.into_iter().for_each(|client| told.add(client.join().expect("no panic")));
+            clients.into_iter().for_each(|client| answers.add(client.join().expect("no panic")));
         });
         if kills_database {
             cluster.restart();
@@ -115,11 +115,11 @@ fn acknowledged_writes_survive_kills_of_daemon_and_database() {
         if kills_daemon {
             daemon.restart();
         }
-        check(&daemon, &told);
+        check(&daemon, &answers);
     }
 }
 
-/// Ends the clients also where a check has failed, so that the failure is told.
+/// Ends the clients also when a check has failed, so that the failure is reported.
 struct EndOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for EndOnDrop<'_> {
@@ -135,36 +135,41 @@ fn some_are_registered(done: &AtomicUsize) {
 }
 
 /// Registers VMs from number `first` on until it is over or the daemon is gone.
-fn register_all_the_time(address: SocketAddr, first: u64, is_over: &AtomicBool, done: &AtomicUsize) -> Told {
+fn register_all_the_time(
+    address: SocketAddr,
+    first: u64,
+    is_over: &AtomicBool,
+    done: &AtomicUsize,
+) -> Registrations {
     let mut client = Client::connect(address);
-    let mut told = Told::default();
+    let mut answers = Registrations::default();
     for number in first.. {
         if is_over.load(Ordering::Relaxed) {
             break;
         }
         let begin = Instant::now();
         let Some(reply) = client.try_call(&request("register", vm(number))) else {
-            told.unknown.insert(number);
+            answers.unknown.insert(number);
             break;
         };
         assert!(begin.elapsed() < ANSWER_MAX, "{reply} took {:?}", begin.elapsed());
         match reply["message"].as_str() {
             _ if reply["status"] == "success" => {
-                told.registered.insert(number);
+                answers.registered.insert(number);
                 done.fetch_add(1, Ordering::Relaxed);
             }
-            Some("outcome unknown") => drop(told.unknown.insert(number)),
-            // Not registered. At once, so that trying without end would be all that this machine does.
+            Some("outcome unknown") => drop(answers.unknown.insert(number)),
+            // Not registered. A client that is refused at once must not keep the processor busy.
             Some("store unavailable" | "busy") => thread::park_timeout(Duration::from_millis(5)),
             _ => panic!("{reply}"),
         }
     }
-    told
+    answers
 }
 
-/// That the daemon has what clients were told and nothing else.
+/// Checks that the daemon has the acknowledged VMs and no others.
 #[track_caller]
-fn check(daemon: &Daemon, told: &Told) {
+fn check(daemon: &Daemon, answers: &Registrations) {
     let mut client = daemon.client();
     let credentials = json!({"vm_id": "checker", "ram": 1, "cpu": 1, "password": PASSWORD, "disks": []});
     wait_until("the daemon serves", DEADLINE, || {
@@ -188,10 +193,10 @@ fn check(daemon: &Daemon, told: &Told) {
         assert!(found.insert(number), "vm-{number} is there twice");
     }
     assert!(disks.is_empty(), "disks without a VM: {disks:?}");
-    let lost: Vec<_> = told.registered.difference(&found).collect();
+    let lost: Vec<_> = answers.registered.difference(&found).collect();
     assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
     let extra: Vec<_> =
-        found.iter().filter(|vm| !told.registered.contains(vm) && !told.unknown.contains(vm)).collect();
+        found.iter().filter(|vm| !answers.registered.contains(vm) && !answers.unknown.contains(vm)).collect();
     assert!(extra.is_empty(), "refused and there: {extra:?}");
-    println!("{} VMs, of {} more nobody knew", told.registered.len(), told.unknown.len());
+    println!("{} VMs registered, {} unknown", answers.registered.len(), answers.unknown.len());
 }

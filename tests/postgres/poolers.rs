@@ -11,7 +11,7 @@ fn a_session_pooler_works_with_default_settings() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let pooler = PgBouncer::before(&cluster, "");
-    // What the URL says for its sessions is said as well.
+    // Options in the URL apply to its sessions.
     database.client().batch_execute("CREATE SCHEMA herd").unwrap();
     let url = format!("{}?options=-csearch_path%3Dherd", pooler.url(database.name()));
     let mut daemons = [(); 2].map(|()| Daemon::builder().args(["--store", &url]).start());
@@ -21,7 +21,7 @@ fn a_session_pooler_works_with_default_settings() {
         client.register(&name, &[10]);
         let token = client.authenticate(&name);
         client.succeed("update", json!({"ram": 2048}));
-        // Whose sessions are the next client's now.
+        // The next client gets their sessions.
         daemon.restart();
         let mut client = daemon.client();
         client.succeed("list", json!({"list_type": "all_vms", "token": token}));

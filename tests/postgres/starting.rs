@@ -1,4 +1,4 @@
-//! A daemon that is started while its database is away: it serves what needs none, and waits.
+//! A daemon that is started while its database is down: it serves requests that need no database, and waits.
 
 use serde_json::json;
 
@@ -18,11 +18,11 @@ fn a_daemon_started_first_serves_once_its_database_is_up() {
     assert_eq!(client.fail(registration("web", &[10])), "store unavailable");
     client.ping();
     let tool = daemon.vm_command(&["list", "--store", &database.url()], "");
-    assert!(tool.code() == Some(1) && !tool.stderr.is_empty(), "who asks once is told at once: {tool:?}");
+    assert!(tool.code() == Some(1) && !tool.stderr.is_empty(), "the tool does not wait: {tool:?}");
     cluster.restart();
     wait_until("it is there", DEADLINE, || client.call(registration("web", &[10]))["status"] == "success");
     assert!(daemon.log().contains(" is open"), "{}", daemon.log());
-    // It can be stopped while it waits, too.
+    // It can be stopped while it waits.
     cluster.stop();
     daemon.restart();
     daemon.stop();

@@ -1,5 +1,5 @@
-//! The dialect `action`: its document's conversation word for word, the sets that belong to the server, and
-//! what a VM with a password is to it.
+//! The dialect `action`: its document's conversation word for word, the sets that belong to the server, and VMs with a
+//! password.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::common::{Client, DEADLINE, Daemon, PASSWORD, request, wait_until};
 
-/// The reply to `request`, as it stands.
+/// The reply to `request`, verbatim.
 #[track_caller]
 fn ask(client: &mut Client, request: &str) -> String {
     client.send(request);
@@ -31,7 +31,7 @@ fn ids(client: &mut Client, action: &str) -> Vec<i64> {
     entries.map(|entry| entry["id"].as_i64().expect("a number")).collect()
 }
 
-/// The lists of those that are authorized, connected, and were ever connected.
+/// The lists of authorized, connected, and ever connected VMs.
 #[track_caller]
 fn sets(client: &mut Client) -> [Vec<i64>; 3] {
     ["list_authorized_vms", "list_connected_vms", "list_ever_connected"].map(|action| ids(client, action))
@@ -50,7 +50,7 @@ const VM_1: &str = r#"{"id":1,"ram":2048,"cpu":2,"disks":[{"id":1,"size":100},{"
 const VM_2: &str = r#"{"id":2,"ram":1028,"cpu":1,"disks":[{"id":3,"size":300}]}"#;
 const VM_3: &str = r#"{"id":3,"ram":4096,"cpu":2,"disks":[{"id":4,"size":500},{"id":5,"size":400}]}"#;
 
-/// Every example of the document, in its order, with what is answered on a new store.
+/// Every example of the document, in its order, with the answer on a new store.
 fn conversation() -> Vec<(&'static str, String)> {
     let fixed = |text: &str| text.to_owned();
     vec![
@@ -77,14 +77,14 @@ fn conversation() -> Vec<(&'static str, String)> {
         (r#"{"action": "list_connected_vms"}"#, format!(r#"{{"connected_vms":[{VM_3}]}}"#)),
         (r#"{"action": "list_ever_connected"}"#, format!(r#"{{"all_connected_vms":[{VM_2},{VM_3}]}}"#)),
         (r#"{"action": "update_vm", "vm_id": 1, "ram": 1028}"#, fixed(r#"{"status":"vm updated"}"#)),
-        // A VM that is authorized, and nothing to change of it.
+        // An authorized VM and nothing to change.
         (r#"{"action": "update_vm", "vm_id": 1}"#, fixed(r#"{"error":"required data: ram, disks"}"#)),
         (r#"{"action": "logout_vm", "vm_id": 1}"#, fixed(r#"{"status":"logged out"}"#)),
-        // One that is not.
+        // A VM that is not authorized.
         (r#"{"action": "update_vm", "vm_id": 1}"#, fixed(r#"{"error":"vm not authenticated"}"#)),
         (r#"{"action": "authenticate", "vm_id": 11231}"#, fixed(r#"{"error":"VM ID does not exist"}"#)),
         (r#"{"action": "add_vm", "ram": 2048}"#, fixed(r#"{"error":"required data: ram, disks"}"#)),
-        // The failed one has left nothing behind.
+        // The failed one has added nothing.
         (
             r#"{"action": "list_all_vms"}"#,
             format!(r#"{{"all_vms":[{},{VM_2},{VM_3}]}}"#, VM_1.replace("2048", "1028")),
@@ -178,7 +178,7 @@ fn errors_have_the_documented_texts() {
             ),
         ],
     );
-    // What can't be told to be an action is refused in the other dialect's shape.
+    // A request that is not recognized as an action is refused in the other dialect's shape.
     assert!(client.fail(json!({"action": "add_vm", "command": "ping"})).contains("only one"));
     assert_eq!(client.fail(json!({"data": {}})).split(':').next(), Some("missing field"));
 }
@@ -234,7 +234,7 @@ fn the_sets_are_global_and_ordered() {
     other.call(json!({"action": "connect", "vm_id": 4}));
     other.call(json!({"action": "connect", "vm_id": 1}));
     assert_eq!(sets(&mut client), [vec![3, 1, 4], vec![4, 1], vec![1, 4]]);
-    // Another connection than the one that has authorized it changes it, and ends it.
+    // Another connection than the one that has authorized it changes it and ends it.
     let reply = other.call(json!({"action": "update_vm", "vm_id": 3, "ram": 77}));
     assert_eq!(reply, json!({"status": "vm updated"}));
     assert_eq!(client.call(json!({"action": "list_authorized_vms"}))["authorized_vms"][0]["ram"], 77);
@@ -244,7 +244,7 @@ fn the_sets_are_global_and_ordered() {
     assert_eq!(sets(&mut client), [vec![3, 4], vec![4], vec![1, 4]]);
     let again = client.call(json!({"action": "logout_vm", "vm_id": 1}));
     assert_eq!(again, json!({"error": "vm not authenticated"}));
-    // The connections have never been anybody.
+    // The connections have never authenticated.
     assert_eq!(client.fail(request("logout", json!({}))), "You have to authenticate to run this operation");
 }
 
@@ -293,7 +293,7 @@ fn a_vm_with_a_password_needs_it_for_actions() {
         let reply = other.call(json!({"action": action, "vm_id": 1, "ram": 1}));
         assert_eq!(reply, json!({"error": "vm not authenticated"}), "{action}");
     }
-    // What fails leaves the connection anonymous, and nobody authenticated as the VM.
+    // A failure leaves the connection anonymous, and no connection is authenticated as the VM.
     assert_eq!(ask(&mut own, wrong), refused);
     assert_eq!(sets(&mut other), [vec![], vec![], vec![1]]);
     assert!(own.fail(request("logout", json!({}))).starts_with("You have to authenticate"));
@@ -321,7 +321,7 @@ fn logins_of_the_command_dialect_are_in_the_sets() {
     clients[1].authenticate("a");
     let token = clients[2].authenticate("b");
     assert_eq!(sets(&mut watcher), [vec![3, 2, 1], vec![2, 1], vec![1, 2]]);
-    // Nobody else's actions reach them, and one of two connections does not take the VM with it.
+    // Actions of other clients do not affect them, and when one of two connections closes the VM stays.
     let reply = watcher.call(json!({"action": "logout_vm", "vm_id": 2}));
     assert_eq!(reply, json!({"error": "vm not authenticated"}));
     clients[0].succeed("logout", json!({}));
@@ -366,9 +366,9 @@ fn a_new_password_or_removal_ends_a_vms_connections() {
     );
     let login = json!({"action": "connect", "vm_id": 1, "password": PASSWORD});
     assert_eq!(client.call(login), json!({"status": "connected and authenticated"}));
-    // The numbered name is what the other dialect knows it by.
+    // The other dialect knows it by its numbered name.
     assert_eq!(client.list("authenticated_vms")[0]["vm_info"]["vm_id"], "1");
-    // A connection that has lost its VM still sees what everybody sees, and is anonymous then.
+    // A connection that has lost its VM is anonymous, and sees what anonymous clients see.
     assert!(daemon.vm_command(&["remove", "1"], "").status.success());
     assert_eq!(sets(&mut client), [vec![4], vec![4], vec![2, 4]]);
     assert!(client.fail(request("logout", json!({}))).starts_with("You have to authenticate"));
@@ -481,7 +481,7 @@ fn on_a_closed_listener_a_vm_acts_only_for_itself() {
         reply["error"].as_str().is_some_and(|error| error.starts_with("Invalid access token")),
         "{reply}"
     );
-    // Somebody who has lost the login sees nothing there, either.
+    // A client that has lost its login sees nothing there, either.
     let token = client.authenticate("web");
     assert!(daemon.vm_command(&["remove", "web"], "").status.success());
     let reply = client.call(json!({"action": "list_all_vms"}));

@@ -1,4 +1,4 @@
-//! Conversions: what they make of a text, and when they say it.
+//! Conversions: their results and their delays.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use socket2::SockRef;
 
 use crate::common::{Client, DEADLINE, Daemon};
 
-/// A packed text and what it stands for, from the description of the format.
+/// A packed text and its meaning, from the description of the format.
 const REQUEST: &str = r#"{
 	"request_id": "01",
 	"data": "Hub&&name&&qwe&&id&&123&&%%Device&&name&&wqe&&id&&234&&"
@@ -46,7 +46,7 @@ fn an_invalid_conversion_fails_at_once() {
     }
 }
 
-/// Each is delayed for itself and told of in the log; none waits for another.
+/// Each has a delay of its own, which is logged; none waits for another.
 #[test]
 fn answers_come_after_their_delays_in_order() {
     let daemon = Daemon::builder().args(["--conversion-delay", "2s..4s"]).start();
@@ -70,8 +70,8 @@ fn answers_come_after_their_delays_in_order() {
     assert!(!came.is_sorted(), "fifty random delays in the order of the requests?");
     daemon.wait_for_log("seconds for this one.");
     let log = daemon.log();
-    let told = log.matches("Timeout 2.").count() + log.matches("Timeout 3.").count();
-    assert!(told + log.matches("Timeout 4.0").count() == 50, "{told} are told");
+    let logged = log.matches("Timeout 2.").count() + log.matches("Timeout 3.").count();
+    assert!(logged + log.matches("Timeout 4.0").count() == 50, "{logged} are logged");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_half_closed_client_gets_all_answers_and_a_closed_one_none() {
     let mut stream = TcpStream::connect(daemon.address()).expect("the daemon accepts");
     stream.write_all(REQUEST.repeat(1000).as_bytes()).expect("the daemon reads");
     daemon.wait_for_counter("requests_delayed", |count| count == 1000);
-    // A reset, not an end of input, after which the answers are still due.
+    // A reset: after an end of input the answers would still be due.
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a socket option");
     drop(stream);
     daemon.wait_for_counter("requests_delayed", |count| count == 0);

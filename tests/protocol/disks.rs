@@ -1,4 +1,4 @@
-//! Updates, of disks above all: in place or as a whole, and never by halves.
+//! Updates, of disks above all: in place or as a whole, and never in part.
 
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ fn disks_without_ids_replace_the_list_and_the_first_keep_their_ids() {
     update_disks(&mut client, json!([{"disk_size": 8}]));
     assert_eq!(disks_of(&mut client, "a"), [(1, 8)]);
     update_disks(&mut client, json!([{"disk_size": 8}, {"disk_size": 9}, {"disk_size": 10}]));
-    // What was a disk once is never another one.
+    // The id of a removed disk is never used again.
     assert_eq!(disks_of(&mut client, "a"), [(1, 8), (5, 9), (6, 10)]);
     update_disks(&mut client, json!([]));
     assert_eq!(disks_of(&mut client, "a"), []);
@@ -81,7 +81,7 @@ fn mixed_repeated_or_foreign_disk_ids_change_nothing() {
         assert!(message.starts_with(begin), "{disks}: {message}");
         assert_eq!(client.list("all_vms"), before);
     }
-    // Another VM's disk is told like one that there never was.
+    // The error for another VM's disk is that for a disk that never existed.
     let foreign =
         |id: u64| json!({"ram": 7, "disks": [{"id": 1, "disk_size": 1}, {"id": id, "disk_size": 1}]});
     for id in [4, 5, 1 << 40, i64::MAX as u64] {

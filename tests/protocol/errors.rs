@@ -1,4 +1,4 @@
-//! What bad requests get: one error that names the field and the rule, and a connection that lives.
+//! Bad requests get one error that names the field and the rule, and the connection stays open.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::common::{Client, Daemon, request};
 const PING: &str = r#"{"command":"ping"}"#;
 const NOT_FOR_ANONYMOUS: &str = "You have to authenticate to run this operation";
 
-/// A request, and what its error holds.
+/// A request, and parts of its error.
 type Case = (String, Vec<&'static str>);
 
 fn case(request: impl Into<String>, parts: &[&'static str]) -> Case {
@@ -18,7 +18,7 @@ fn nested(open: &str, close: &str) -> String {
     format!("{}1{}", open.repeat(10_000), close.repeat(10_000))
 }
 
-/// What is not JSON, though its brackets match.
+/// Texts that are not JSON, though their brackets match.
 fn not_json() -> Vec<Vec<u8>> {
     let texts = [
         "{command: ping}",
@@ -50,7 +50,7 @@ fn not_json() -> Vec<Vec<u8>> {
     cases
 }
 
-/// What is JSON and no request: each error names the field and what is allowed.
+/// JSON that is not a request: each error names the field and what is allowed.
 fn bad_shapes() -> Vec<Case> {
     vec![
         case("{}", &["command"]),
@@ -87,7 +87,7 @@ fn bad_shapes() -> Vec<Case> {
     ]
 }
 
-/// Each field of `register` with values that it may not have.
+/// Each field of `register` with invalid values.
 fn bad_registrations() -> Vec<Case> {
     let fields: &[(&str, &[&str], &[&str])] = &[
         ("ram", &["1 to 1073741824"], BAD_INTEGERS),
@@ -167,7 +167,7 @@ const BAD_INTEGERS: &[&str] = &[
     "{}",
 ];
 
-/// A registration that is right but for `field`.
+/// A registration that is right except for `field`.
 fn registration(field: &str, value: &str) -> String {
     let fields = [
         ("vm_id", "\"victim\""),
@@ -183,7 +183,7 @@ fn registration(field: &str, value: &str) -> String {
     format!("{{\"command\":\"register\",\"data\":{{{}}}}}", fields.join(","))
 }
 
-/// Each gets one error with all its parts, the connection lives, and no line break is ever sent.
+/// Each gets one error with all its parts, on one line, and the connection stays open.
 #[track_caller]
 fn expect_errors(client: &mut Client, cases: &[Case]) {
     for (request, parts) in cases {
@@ -226,7 +226,7 @@ fn bad_requests_get_one_error_that_names_the_field_and_the_rule() {
     client.authenticate("a");
     expect_errors(&mut client, &cases);
     let vms = client.list("all_vms");
-    assert_eq!(vms.len(), 1, "nobody was registered: {vms:?}");
+    assert_eq!(vms.len(), 1, "no VM was registered: {vms:?}");
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn any_failed_authenticate_leaves_the_connection_anonymous() {
     }
 }
 
-/// JSON, shape and id, then the command's name, the token, the right, the data.
+/// The order: JSON, shape and id, then the command's name, the token, the access right, the data.
 #[test]
 fn errors_are_checked_in_a_fixed_order() {
     let daemon = Daemon::start();
@@ -384,7 +384,7 @@ fn a_confusable_name_is_refused_with_its_code_point() {
         let shape = json!({"vm_id": name, "ram": 1, "cpu": 1, "password": "securePass123", "disks": []});
         let error = client.fail(request("register", shape));
         assert!(error.starts_with("vm_id: ") && error.contains(part), "{error}");
-        // It may be an old one.
+        // It may be an old name.
         let login = json!({"vm_id": name, "password": "securePass123"});
         assert_eq!(client.fail(request("authenticate", login)), "Invalid credentials");
     }

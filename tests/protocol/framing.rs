@@ -1,13 +1,13 @@
-//! How bytes become requests: the first bytes of a connection, and where a request begins and ends.
+//! How bytes become requests: the first bytes of a connection, and the bounds of a request.
 
 use serde_json::json;
 
 use crate::common::{Client, Daemon};
 
-/// What everybody reads who speaks something else.
+/// The line that clients of another protocol get.
 const WRONG_PROTOCOL: &str = "This port speaks JSON, one object a request, for example: {\"command\": \"ping\", \"data\": {}}, \
      metrics text, for example: put KEY VALUE TIMESTAMP, and HTTP/1.1 without encryption\n";
-/// What metrics text says of a line that is no command.
+/// The answer of metrics text to a line that is not a command.
 const WRONG_COMMAND: &str = "error\nwrong command\n\n";
 const JSON_ON_TEXT: &str =
     "error\nwrong command: this connection speaks metrics text; open a new one for JSON\n\n";
@@ -71,7 +71,7 @@ fn anything_else_is_metrics_text() {
     }
 }
 
-/// The kernel answers bytes that nobody reads with a reset, which would eat the line.
+/// The kernel resets a connection that is closed with unread bytes, which would discard the line.
 #[test]
 fn the_error_line_arrives_although_unread_input_remains() {
     let daemon = Daemon::start();
@@ -179,7 +179,7 @@ fn a_stray_byte_gets_one_error_at_once_and_its_line_is_skipped() {
         client.send(stray);
         let message = client.error();
         assert!(message.starts_with("Invalid JSON: "), "{message}");
-        // Still the same line, so neither a request nor an error of its own.
+        // The rest of the same line: neither a request nor another error.
         client.send(&format!(" {PING} }}}} ["));
         client.send(&format!("\n{PING}"));
         expect_pong(&mut client);
@@ -252,7 +252,7 @@ fn end_of_input_leaves_output_open() {
     assert!(replies.ends_with('\n'));
 }
 
-/// A browser or a proxy that is made to talk to us must not get to say anything after its own headers.
+/// A browser or a proxy that an attacker makes connect must not get a request accepted after its own headers.
 #[test]
 fn a_line_of_http_on_a_json_connection_ends_it_and_is_logged_once_a_minute() {
     let mut daemon = Daemon::start();

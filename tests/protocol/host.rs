@@ -18,7 +18,7 @@ fn logged_in(daemon: &Daemon) -> (Client, Client, String) {
     (client, other, token)
 }
 
-/// Each kind of request finds out by itself that the login is no good any more.
+/// Each kind of request notices by itself that the login has ended.
 #[track_caller]
 fn expect_logged_out(daemon: &Daemon, mut client: Client, mut other: Client, token: &str) {
     client.ping();
@@ -77,7 +77,7 @@ fn a_vm_of_the_same_name_is_another_vm() {
     assert_eq!(other.fail(with_token), INVALID);
 }
 
-/// Its entry has no VM any more, though it has not asked for anything since.
+/// The connection's entry has no VM any more, even without a further request.
 #[test]
 fn lists_omit_an_ended_login() {
     let daemon = Daemon::start();
@@ -122,7 +122,7 @@ fn the_host_writes_while_clients_do() {
             }
             count
         });
-        // Also where an assertion fails below: the scope would wait for the updates forever.
+        // Also if an assertion fails below: the scope would wait for the updates forever.
         let stop_updates = StopAtEnd(&stop);
         for number in 0..5 {
             let name = format!("host-{number}");

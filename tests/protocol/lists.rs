@@ -1,4 +1,4 @@
-//! The lists: who is on them, in which order, and that big ones come whole.
+//! The lists: their entries, their order, and that long ones are complete.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ fn connections_are_listed_with_the_vm_that_has_authenticated() {
     let mut authenticated = client.list("authenticated_vms");
     authenticated.sort_by_key(|entry| *entry == expected[1]);
     assert_eq!(authenticated, expected[..2]);
-    // Those that leave, leave the lists.
+    // Closed connections are not listed.
     same.succeed("logout", json!({}));
     assert_eq!(client.list("authenticated_vms"), expected[..1]);
     assert!(client.list("active_vms").contains(&json!({"addr": address(&same)})));
@@ -114,7 +114,7 @@ fn lists_longer_than_a_page_are_complete() {
         vms.iter().flat_map(|vm| vm["disks"].as_array().expect("a list")).map(Value::to_string).collect();
     assert_eq!(listed_with_vm, disks.iter().map(Value::to_string).collect(), "the same disks");
 
-    // What is said meanwhile waits until the list is out.
+    // Requests that come meanwhile wait until the list is sent.
     let list = |id| json!({"request_id": id, "command": "list", "data": {"list_type": "all_disks"}});
     client.send(&format!("{}{}{}", list(1), list(2), json!({"request_id": 3, "command": "ping"})));
     let mut replies: Vec<Value> = (0..3).map(|_| client.reply()).collect();
@@ -124,7 +124,7 @@ fn lists_longer_than_a_page_are_complete() {
     }
     assert_eq!(replies[2]["message"], "PONG");
 
-    // A client that reads late gets the whole list, too.
+    // A client that reads late also gets the whole list.
     client.send(&list(4).to_string().repeat(20));
     client.half_close();
     let replies = client.rest();

@@ -1,14 +1,10 @@
-//! What clients say over raw JSON and in metrics text, and what they must get back, held against the daemon as a
-//! process.
-//!
-//! A file a topic.
+//! Raw JSON and metrics text: requests and the replies that they must get from the daemon as a process.
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod actions;
 mod conversions;
-mod crowds;
 mod disks;
 mod errors;
 mod framing;
@@ -20,6 +16,7 @@ mod order;
 mod policy;
 mod secrets;
 mod sizes;
+mod slots_and_queues;
 mod stopping;
 mod timeouts;
 mod tokens;

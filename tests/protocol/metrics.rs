@@ -1,4 +1,4 @@
-//! Metrics text, byte for byte: lines, however they come in pieces; numbers and keys; errors and ends.
+//! Metrics text, byte for byte: lines, whole or in pieces; numbers and keys; errors and the end of input.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,7 @@ const BAD_TEXT: &str = "error\na line must be UTF-8 without control characters\n
 const TOO_LONG: &str = "error\nline too long\n\n";
 const CUT_SHORT: &str = "error\nthe input ended inside a line\n\n";
 
-/// What a connection says before it ends its input, and all that it is told. Each has keys of its own, so that it
-/// may be said again and again.
+/// The input of a connection and the complete replies to it. Each has keys of its own, so that it can be repeated.
 fn conversations() -> Vec<(Vec<u8>, String)> {
     let case = |said: &str, heard: &[&str]| (said.as_bytes().to_vec(), heard.concat());
     let bad = |said: &[u8], heard: &[&str]| (said.to_vec(), heard.concat());
@@ -45,7 +44,7 @@ fn conversations() -> Vec<(Vec<u8>, String)> {
         case(&format!("{}get nothing\n", "\r\n".repeat(40)), &[OK]),
         case(&format!("{}{{\"command\":\"ping\"}}\n", "\n".repeat(65)), &[WRONG_JSON]),
         case("wrong\n\n\nwrong\r\n\r\n", &[WRONG, WRONG]),
-        // Wrong ones change nothing and end nothing.
+        // Invalid lines change nothing and do not end the connection.
         case(
             "put v 1 2\nput v 2\nput v x 2\nput v 2 x\nput v 3 3 3\nget v\n",
             &[OK, WRONG, WRONG, WRONG, WRONG, "ok\nv 1.0 2\n\n"],
@@ -61,7 +60,7 @@ fn conversations() -> Vec<(Vec<u8>, String)> {
             ],
         ),
         case("x{\"command\":\"ping\"}\n{\"command\":\"ping\"}\n[]\n", &[WRONG, WRONG_JSON, WRONG]),
-        // A carriage return inside of a line is neither a blank nor an end.
+        // A carriage return inside a line is neither a blank nor a line break.
         case("put x\r1 2\nget x\rget x\n", &[WRONG, WRONG]),
         // The end of the input.
         case("get nothing", &[CUT_SHORT]),
@@ -75,7 +74,7 @@ fn conversations() -> Vec<(Vec<u8>, String)> {
         case(&format!("{over}{over}{over} q"), &[TOO_LONG]),
         case(&format!("{}\nget nothing\n", "x".repeat(4096)), &[WRONG, OK]),
         case(&format!("{}\nget nothing\n", "x".repeat(4097)), &[TOO_LONG]),
-        // A line of HTTP ends a connection of text: nothing behind it is done.
+        // A line of HTTP ends a connection of text: nothing after it is done.
         case("put z1 1 2\nGET / HTTP/1.1\r\nHost: a\r\n\r\nput evil 1 1\n", &[OK]),
         case("get nothing\nPOST http://a/ HTTP/1.1\r\n\r\nput evil 1 1\n", &[OK]),
         case("get nothing\nOPTIONS * HTTP/1.1\r\n\r\nput evil 1 1\n", &[OK]),
@@ -90,7 +89,7 @@ fn conversations() -> Vec<(Vec<u8>, String)> {
             "put put 1 2\nput get 1 2\nget put\nget get\n",
             &[OK, OK, "ok\nput 1.0 2\n\n", "ok\nget 1.0 2\n\n"],
         ),
-        // White space and control characters of more than a byte are no part of a key.
+        // A key has no white space or control characters of several bytes.
         case("put a\u{a0}b 1 2\nput a\u{2003}b 1 2\nput a\u{85}b 1 2\nget a\u{85}b\n", &[WRONG; 4]),
     ];
     for length in [200, 201] {
@@ -114,7 +113,7 @@ fn conversations() -> Vec<(Vec<u8>, String)> {
     cases.extend([
         bad(b"\xff\n", &[BAD_TEXT]),
         bad(b"get nothing\nget \xe2\x82\nget nothing\n", &[OK, BAD_TEXT]),
-        // Cut by the end of the input, which is what is told.
+        // Cut by the end of the input, which the error names.
         bad(b"get nothing\nget \xe2\x82", &[OK, CUT_SHORT]),
     ]);
     cases
@@ -142,11 +141,11 @@ fn each_conversation_works_whole_byte_by_byte_and_at_every_split() {
             splits += 1;
         }
     }
-    assert_eq!(daemon.client().say("get evil"), OK);
+    assert_eq!(daemon.client().call_text("get evil"), OK);
     eprintln!("{splits} splits");
 }
 
-/// The kernel answers bytes that nobody reads with a reset, which would eat the error.
+/// The kernel resets a connection that is closed with unread bytes, which would discard the error.
 #[test]
 fn the_last_error_arrives_although_unread_input_remains() {
     let daemon = in_memory();
@@ -157,7 +156,7 @@ fn the_last_error_arrives_although_unread_input_remains() {
         client.half_close();
         assert_eq!(client.rest(), [OK, error].concat());
     }
-    assert_eq!(daemon.client().say("get *"), "ok\na 1.0 2\n\n");
+    assert_eq!(daemon.client().call_text("get *"), "ok\na 1.0 2\n\n");
 }
 
 #[test]
@@ -226,9 +225,9 @@ fn values_are_printed_as_the_shortest_round_trip_decimal() {
             Some(shown) => (OK, format!("ok\nk {shown} 1\n\n")),
             None => (WRONG, "ok\nk 77.0 1\n\n".to_owned()),
         };
-        assert_eq!(client.say("put k 77 1"), OK);
-        assert_eq!(client.say(&format!("put k {text} 1")), reply, "{text}");
-        assert_eq!(client.say("get k"), points, "{text}");
+        assert_eq!(client.call_text("put k 77 1"), OK);
+        assert_eq!(client.call_text(&format!("put k {text} 1")), reply, "{text}");
+        assert_eq!(client.call_text("get k"), points, "{text}");
     }
 }
 
@@ -255,10 +254,10 @@ fn timestamps_are_decimal_integers_of_the_years_1_to_9999() {
     let mut kept = BTreeMap::new();
     for (text, second) in cases {
         let expected = if second.is_some() { OK } else { WRONG };
-        assert_eq!(client.say(&format!("put k 1 {text}")), expected, "{text}");
+        assert_eq!(client.call_text(&format!("put k 1 {text}")), expected, "{text}");
         kept.extend(second.map(|second| (second, ())));
     }
-    // Another unit, most likely: milliseconds, microseconds, nanoseconds, and more than any number has room for.
+    // Most likely another unit: milliseconds, microseconds, nanoseconds, and more than any number holds.
     for text in [
         "-62135596801",
         "253402300800",
@@ -270,15 +269,15 @@ fn timestamps_are_decimal_integers_of_the_years_1_to_9999() {
         "9223372036854775808",
         "99999999999999999999999",
     ] {
-        assert_eq!(client.say(&format!("put k 1 {text}")), OUT_OF_RANGE, "{text}");
-        assert_eq!(client.say(&format!("put k 1 {text} 1")), WRONG, "{text}");
-        assert_eq!(client.say(&format!("put k one {text}")), WRONG, "{text}");
+        assert_eq!(client.call_text(&format!("put k 1 {text}")), OUT_OF_RANGE, "{text}");
+        assert_eq!(client.call_text(&format!("put k 1 {text} 1")), WRONG, "{text}");
+        assert_eq!(client.call_text(&format!("put k one {text}")), WRONG, "{text}");
     }
-    // Whatever it stands among.
+    // Also among other lines.
     client.send(&format!("put a 1 1\nput a 1 {}\nput a 2 2\n", i64::MAX));
     assert_eq!([(); 3].map(|()| client.text_reply()), [OK, OUT_OF_RANGE, OK]);
     let lines: String = kept.keys().map(|second| format!("k 1.0 {second}\n")).collect();
-    assert_eq!(client.say("get k"), format!("ok\n{lines}\n"), "in the order of time");
+    assert_eq!(client.call_text("get k"), format!("ok\n{lines}\n"), "in the order of time");
 }
 
 #[test]
@@ -290,7 +289,7 @@ fn values_survive_bit_for_bit() {
     for store in [&["--store", "memory:"][..], &[]] {
         let daemon = Daemon::builder().args(store).start();
         let mut client = daemon.client();
-        // The shortest text, and all digits that can matter.
+        // The shortest text, and all significant digits.
         for (key, exact) in [("short", false), ("exact", true)] {
             let line = |(second, value): (usize, &f64)| match exact {
                 true => format!("put {key} {value:.17e} {second}\n"),
@@ -298,7 +297,7 @@ fn values_survive_bit_for_bit() {
             };
             client.send(&values.iter().enumerate().map(line).collect::<String>());
             (0..COUNT).for_each(|_| assert_eq!(client.text_reply(), OK));
-            let reply = client.say(&format!("get {key}"));
+            let reply = client.call_text(&format!("get {key}"));
             let read = reply.lines().filter_map(|line| line.split(' ').nth(1)?.parse::<f64>().ok());
             assert!(read.map(f64::to_bits).eq(values.iter().map(|value| value.to_bits())), "{key}");
         }
@@ -309,17 +308,17 @@ fn values_survive_bit_for_bit() {
 fn a_key_may_be_a_star_and_is_found_among_all() {
     let daemon = in_memory();
     let mut client = daemon.client();
-    assert_eq!(client.say("put a 1 1"), OK);
-    assert_eq!(client.say("put * 2 1"), OK);
-    assert_eq!(client.say("put ** 3 1"), OK);
-    assert_eq!(client.say("get *"), "ok\na 1.0 1\n* 2.0 1\n** 3.0 1\n\n");
-    assert_eq!(client.say("get **"), "ok\n** 3.0 1\n\n");
+    assert_eq!(client.call_text("put a 1 1"), OK);
+    assert_eq!(client.call_text("put * 2 1"), OK);
+    assert_eq!(client.call_text("put ** 3 1"), OK);
+    assert_eq!(client.call_text("get *"), "ok\na 1.0 1\n* 2.0 1\n** 3.0 1\n\n");
+    assert_eq!(client.call_text("get **"), "ok\n** 3.0 1\n\n");
 }
 
 #[test]
 fn five_thousand_commands_in_one_packet_get_ordered_replies() {
     const COUNT: usize = 5000;
-    // On a disk each get that follows a put waits for it.
+    // With a store on disk each get waits for the put before it.
     for (store, run_max) in [(&["--store", "memory:"][..], 3), (&[], 60)] {
         let daemon = Daemon::builder().args(store).start();
         let (mut said, mut heard) = (String::new(), String::new());
@@ -355,7 +354,7 @@ fn five_thousand_commands_in_one_packet_get_ordered_replies() {
     }
 }
 
-/// A batch of good lines with bad ones between them: each good one is kept, whatever stands beside it.
+/// A batch of good lines with bad ones between them: each good one is stored.
 #[test]
 fn each_put_of_a_batch_has_its_own_result() {
     let daemon = in_memory();
@@ -374,17 +373,17 @@ fn each_put_of_a_batch_has_its_own_result() {
     client.send(&said);
     client.half_close();
     assert_eq!(first_difference(&client.rest(), &heard), None);
-    assert_eq!(first_difference(&daemon.client().say("get batch"), &format!("ok\n{kept}\n")), None);
+    assert_eq!(first_difference(&daemon.client().call_text("get batch"), &format!("ok\n{kept}\n")), None);
 }
 
-/// All that somebody is told who says these pieces and then no more.
+/// All replies to a client that sends these pieces and then ends its input.
 #[track_caller]
 fn converse(daemon: &Daemon, pieces: &[&[u8]]) -> String {
     let mut client = Client::connect(daemon.address());
     for piece in pieces {
-        // Closed by now, perhaps: whatever is sent then is nobody's.
+        // The daemon may have closed by now; what is sent then is lost.
         let _ = client.try_send(piece);
-        // Whether they come in pieces depends on the system; that they may is enough.
+        // Whether they arrive in pieces depends on the system.
         std::thread::yield_now();
     }
     let _ = client.shutdown(std::net::Shutdown::Write);
@@ -395,7 +394,7 @@ fn in_memory() -> Daemon {
     Daemon::builder().args(["--store", "memory:"]).start()
 }
 
-/// What of the two is not the same, from a little before on.
+/// The first difference of the two, with a little context.
 fn first_difference(one: &str, two: &str) -> Option<(String, String)> {
     let at = one.bytes().zip(two.bytes()).position(|(one, two)| one != two);
     let at = at.or((one.len() != two.len()).then_some(one.len().min(two.len())))?;
@@ -403,7 +402,7 @@ fn first_difference(one: &str, two: &str) -> Option<(String, String)> {
     Some((part(one), part(two)))
 }
 
-/// What is to be kept.
+/// The points that have to be stored.
 #[derive(Default)]
 struct Kept(Vec<(String, BTreeMap<i64, f64>)>);
 
@@ -426,7 +425,7 @@ impl Kept {
     }
 }
 
-/// Numbers that look random and are the same every time.
+/// Pseudo-random numbers, the same every time.
 struct Random(u64);
 
 impl Random {

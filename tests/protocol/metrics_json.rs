@@ -35,7 +35,7 @@ fn a_point_has_the_documented_bytes() {
         assert_eq!(client.raw_line(), heard, "{said}");
     }
     assert_eq!(
-        daemon.client().say("get *"),
+        daemon.client().call_text("get *"),
         "ok\npalm.cpu 1e300 3\npalm.cpu 10.6 1501864247\n\"é\" -0.0 -1\n\n"
     );
 }
@@ -45,11 +45,11 @@ fn text_and_json_see_the_same_points_at_once() {
     let daemon = Daemon::start();
     let (mut text, mut json) = (daemon.client(), daemon.client());
     for second in 0..50 {
-        assert_eq!(text.say(&format!("put both {second} {second}")), "ok\n\n");
+        assert_eq!(text.call_text(&format!("put both {second} {second}")), "ok\n\n");
         let found = json.succeed("get", json!({"key": "both", "from": second}));
         assert_eq!(found, json!({"both": [[second, f64::from(second)]]}));
         put(&mut json, json!({"key": "both", "value": 0.5, "timestamp": second}));
-        let reply = text.say("get both");
+        let reply = text.call_text("get both");
         assert!(reply.ends_with(&format!("\nboth 0.5 {second}\n\n")), "{reply}");
     }
 }
@@ -102,7 +102,7 @@ fn a_non_second_timestamp_rejects_the_whole_request() {
     assert_eq!(client.succeed("get", json!({"key": "*"})), json!({}));
 }
 
-/// What was kept before there were bounds is there, and a bound may name it.
+/// A point that was stored before the bounds existed is returned, and a range may name its time.
 #[test]
 fn a_stored_point_of_another_unit_is_returned() {
     require("python3", "python3");
@@ -154,7 +154,7 @@ fn a_point_without_a_timestamp_gets_the_current_time() {
     assert_eq!(found["c"], json!([[77, 3.0]]));
 }
 
-/// Nothing of a list is kept where one of it is wrong, which is named; nor of a request that is.
+/// Of a list with an invalid point, which the error names, nothing is stored; nor of an invalid request.
 #[test]
 fn an_invalid_put_names_the_field_and_stores_nothing() {
     let good = json!({"key": "good", "value": 1, "timestamp": 1});
@@ -235,7 +235,7 @@ fn an_invalid_put_names_the_field_and_stores_nothing() {
     assert_eq!(client.succeed("get", json!({"key": "*"})), json!({"good": [[1, 1.0]]}));
 }
 
-/// A request with an id may overtake: its reply says whose it is.
+/// A request with an id may overtake others: its reply carries the id.
 #[test]
 fn requests_with_ids_are_answered_once_each() {
     let daemon = Daemon::start();
@@ -261,7 +261,7 @@ fn requests_with_ids_are_answered_once_each() {
     assert!((0..200).all(|id| found[format!("k{id}")] == json!([[id, f64::from(id)]])));
 }
 
-/// Where metrics are not open to everybody, it is a VM that puts and gets; one that is removed does neither.
+/// Where metrics are not open to anonymous clients, VMs put and get; a removed VM can do neither.
 #[test]
 fn a_removed_vm_can_neither_put_nor_get() {
     let closed = "You have to authenticate to run this operation";
@@ -278,10 +278,10 @@ fn a_removed_vm_can_neither_put_nor_get() {
     assert_eq!(putting.fail(request("put", point.clone())), closed);
     assert_eq!(putting.fail(request("put", json!({"points": [point]}))), closed);
     assert_eq!(getting.fail(request("get", json!({"key": "*"}))), closed);
-    assert_eq!(daemon.client().say("get *"), "ok\nk 1.0 1\n\n");
+    assert_eq!(daemon.client().call_text("get *"), "ok\nk 1.0 1\n\n");
 }
 
-/// Who speaks text is a client like others, without a VM.
+/// A client of metrics text is listed like others, without a VM.
 #[test]
 fn a_text_connection_is_in_the_list_of_connections() {
     let daemon = Daemon::start();
@@ -289,7 +289,7 @@ fn a_text_connection_is_in_the_list_of_connections() {
     watcher.register("a", &[]);
     watcher.authenticate("a");
     let mut text = daemon.client();
-    assert_eq!(text.say("get k"), "ok\n\n");
+    assert_eq!(text.call_text("get k"), "ok\n\n");
     let entry = json!({"addr": ["127.0.0.1", text.local_address().port()]});
     assert!(watcher.list("active_vms").contains(&entry));
     drop(text);

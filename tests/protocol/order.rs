@@ -1,4 +1,4 @@
-//! In which order replies come, and how many requests may be open.
+//! The order of replies, and the number of open requests.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ fn authenticated(daemon: &Daemon, name: &str) -> Client {
     client
 }
 
-/// What a reply is to, by its shape.
+/// The request that a reply answers, by its shape.
 fn kind(reply: &Value) -> &str {
     if reply["data"].get("all_vms").is_some() { "list" } else { reply["message"].as_str().unwrap_or("?") }
 }
@@ -114,7 +114,7 @@ fn the_same_id_may_be_open_twice() {
     }
 }
 
-/// Sends many updates in one packet; how many of them went through. Each is answered once.
+/// Sends many updates in one packet; how many of them succeeded. Each is answered once.
 #[track_caller]
 fn flood(client: &mut Client, count: usize) -> usize {
     client.send(&(0..count).map(update).collect::<String>());
@@ -135,7 +135,7 @@ fn too_many_open_requests_on_one_connection_are_busy() {
     let mut client = authenticated(&daemon, "a");
     let done = flood(&mut client, 100);
     assert!((4..100).contains(&done), "{done} of 100 went through");
-    // Nothing of it stays: four at a time still go.
+    // Nothing of it remains: four at a time still work.
     for _ in 0..3 {
         assert_eq!(flood(&mut client, 4), 4);
     }
@@ -190,7 +190,7 @@ fn a_login_applies_to_later_requests_of_the_same_packet() {
     }
 }
 
-/// Otherwise the list would be asked by nobody.
+/// Otherwise the list would be an anonymous client's.
 #[test]
 fn a_token_applies_to_later_requests_of_the_same_packet() {
     let daemon = Daemon::start();

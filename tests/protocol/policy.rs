@@ -1,4 +1,4 @@
-//! Who may do what: anonymous clients, VMs, and the operator on the daemon's own socket.
+//! Access rights of anonymous clients, VMs, and the operator on the daemon's own socket.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -8,7 +8,7 @@ use crate::common::{Client, Daemon, PASSWORD, registration, request};
 
 const NOT_FOR_ANONYMOUS: &str = "You have to authenticate to run this operation";
 
-/// What each command is answered with by its shape: allowed, refused, or unknown.
+/// The kind of each command's answer, by its shape: allowed, refused, or unknown.
 #[track_caller]
 fn verdicts(client: &mut Client) -> Vec<&'static str> {
     let requests = [
@@ -91,7 +91,7 @@ fn registration_follows_its_setting() {
     let daemon = Daemon::builder().args(["--registration", "closed"]).start();
     let mut client = daemon.client();
     assert_eq!(client.fail(registration("a", &[])), "Registration is closed");
-    // Before the data is looked at, and whoever asks.
+    // Before the data is checked, for every client.
     assert_eq!(client.fail(request("register", json!({"x": 1}))), "Registration is closed");
     daemon.vm_command(&["add", "b", "--ram", "512", "--cpu", "1"], &format!("{PASSWORD}\n")).expect_success();
     client.authenticate("b");
@@ -140,7 +140,7 @@ fn one_of_two_concurrent_registrations_of_a_name_succeeds() {
     }
 }
 
-/// Whoever asks learns nothing about who exists.
+/// A client learns nothing about which VMs exist.
 #[test]
 fn wrong_credentials_are_all_alike() {
     let daemon = Daemon::start();

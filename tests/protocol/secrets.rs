@@ -1,5 +1,4 @@
-//! Passwords and tokens are for the one who owns them: no reply repeats a password, and the log, however
-//! much it says, knows neither.
+//! Passwords and tokens stay secret: no reply repeats a password, and the log has neither, at any level.
 
 use serde_json::{Value, json};
 
@@ -7,14 +6,14 @@ use crate::common::{Client, Daemon, request};
 
 const SECRET: &str = "hunter2-never-to-be-seen";
 
-/// Requests with the secret where a password stands, and wrong in as many ways as there are.
+/// Requests with the secret as the password, each invalid in another way.
 fn bad_requests() -> Vec<String> {
     let register = |data: &str| format!(r#"{{"command":"register","data":{{{data}}}}}"#);
     let authenticate = |data: &str| format!(r#"{{"command":"authenticate","data":{{{data}}}}}"#);
     let right = format!(r#""vm_id":"s","ram":1,"cpu":1,"disks":[],"password":"{SECRET}""#);
     let login = format!(r#""vm_id":"s","password":"{SECRET}""#);
     vec![
-        // The request is right, the client is wrong.
+        // A valid request that the client may not make.
         authenticate(&login),
         register(&right.replace("\"s\"", "\"taken\"")),
         authenticate(&login.replace("\"s\"", "\"taken\"")),
@@ -34,7 +33,7 @@ fn bad_requests() -> Vec<String> {
         format!(r#"{{"command":"authenticate","data":["{SECRET}"]}}"#),
         format!(r#"{{"command":"authenticate","data":{{{login}}},"data":{{{login}}}}}"#),
         format!(r#"{{"command":"authenticate","action":"authenticate","data":{{{login}}}}}"#),
-        // A field that is missing, one too many, or wrong.
+        // A field is missing, unexpected, or invalid.
         authenticate(&format!(r#""password":"{SECRET}""#)),
         authenticate(&format!(r#"{login},"x":1"#)),
         authenticate(&format!(r#"{login},"password":"{SECRET}""#)),
@@ -48,7 +47,7 @@ fn bad_requests() -> Vec<String> {
         authenticate(&format!(r#""vm_id":"s","password":"{SECRET}\u0000""#)),
         authenticate(&format!(r#""vm_id":"s","password":"{SECRET}\ud800""#)),
         authenticate(&format!(r#""vm_id":"s","password":"{}""#, SECRET.repeat(50))),
-        // Where a password has no business.
+        // In a field that is not a password.
         format!(r#"{{"command":"update","data":{{"password":"{SECRET}"}}}}"#),
         format!(r#"{{"command":"list","data":{{"list_type":"all_vms","token":"{SECRET}"}}}}"#),
         format!(r#"{{"command":"list","data":{{"list_type":"all_vms","token":["{SECRET}"]}}}}"#),
@@ -77,7 +76,7 @@ fn no_password_is_in_a_reply_or_in_the_log() {
             assert!(line.contains("\"status\":\"error\""), "{request}: {line}");
         }
     }
-    // What ends the connection: no JSON, no end in time, no end at all, too much.
+    // Input that ends the connection: not JSON, no end in time, no end at all, too long.
     let open = format!(r#"{{"command":"authenticate","data":{{"vm_id":"s","password":"{SECRET}"#);
     for (sent, is_ended) in [
         (format!("PASS {SECRET}\n"), true),
@@ -127,7 +126,7 @@ fn no_file_holds_a_password_in_clear() {
         assert!(!text.contains(&token), "{text}");
         assert!(!text.contains("$argon2"), "{text}");
     }
-    // Nor in the files, where only what can't be turned back is kept.
+    // Nor in the files, which hold hashes only.
     for file in std::fs::read_dir(daemon.state_dir()).expect("the state directory") {
         let bytes = std::fs::read(file.expect("a file").path()).expect("a file can be read");
         let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());

@@ -13,7 +13,7 @@ fn ping(bytes: usize) -> String {
     format!("{begin}{}{end}", " ".repeat(bytes - begin.len() - end.len()))
 }
 
-/// Requests of just too many bytes get an error and the end; what comes after them is not run.
+/// A request one byte too long gets an error and a closed connection; later requests are not run.
 #[track_caller]
 fn expect_limit(mut connect: impl FnMut() -> Client, bytes_max: usize) {
     let message = format!("Request too large: it may have at most {bytes_max} bytes");
@@ -26,7 +26,7 @@ fn expect_limit(mut connect: impl FnMut() -> Client, bytes_max: usize) {
     let pings = ping(20).repeat(1000);
     for sent in [
         format!("{}{register}{pings}", ping(bytes_max + 1)),
-        // Whatever is in it: a string that never ends, nesting that never ends.
+        // Whatever its content: an endless string, endless nesting.
         format!("{{\"{}", "x".repeat(bytes_max)),
         "{".repeat(bytes_max + 1),
         "[".repeat(bytes_max + 1),
@@ -38,7 +38,7 @@ fn expect_limit(mut connect: impl FnMut() -> Client, bytes_max: usize) {
         assert_eq!(client.error(), message);
         client.expect_closed();
     }
-    // It is told without an end of the request, the line or the input.
+    // The error does not wait for the end of the request, the line or the input.
     let mut client = connect();
     client.send(&ping(bytes_max + 1)[..=bytes_max]);
     assert_eq!(client.error(), message);
@@ -87,13 +87,13 @@ fn the_size_limit_excludes_white_space_between_requests() {
         client.send(&"\n".repeat(KIB_64 + 1));
         assert_eq!(client.reply()["message"], "PONG");
     }
-    // A line that is skipped has no limit but the time that it takes.
+    // Only time limits a line that is skipped.
     client.send(&format!("x{}\n", "y".repeat(4 * MIB)));
     assert!(client.error().starts_with("Invalid JSON: "));
     client.ping();
 }
 
-/// Memory for a large request is given back.
+/// The memory of a large request is freed.
 #[test]
 fn large_requests_free_their_memory() {
     let daemon = Daemon::start();

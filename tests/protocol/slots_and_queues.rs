@@ -1,4 +1,4 @@
-//! More clients and logins than there is room for.
+//! More clients and logins than slots and queues hold.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use crate::common::{Client, Daemon, registration, request};
 
-/// Whoever has said nothing makes room, the one that has been silent for the longest first.
+/// Silent connections are evicted, the one that has been silent for the longest first.
 #[test]
 fn silent_connections_are_evicted_when_slots_run_out() {
     let daemon = Daemon::builder().args(["--connections-max", "4"]).start();
     let mut spoken = vec![daemon.client()];
     spoken[0].ping();
-    // They are accepted in the order in which they came.
+    // They are accepted in the order of their arrival.
     let silent: Vec<Client> = (0..3).map(|_| daemon.client()).collect();
     for mut gone in silent {
         let mut new = daemon.client();
@@ -43,7 +43,7 @@ fn new_connections_wait_when_all_others_have_authenticated() {
     clients.iter_mut().for_each(Client::ping);
 }
 
-/// Too many logins at once are told so at once; those that were let in come through.
+/// Logins beyond the queue are refused at once; queued ones are answered.
 #[test]
 fn logins_beyond_the_queue_are_busy() {
     let daemon = Daemon::builder().with_slow_hashes().args(["--auth-queue", "2"]).start();
@@ -58,12 +58,12 @@ fn logins_beyond_the_queue_are_busy() {
     assert!((2..=4).contains(&count("success")), "{replies:?}");
     let is_known = |reply: &Value| reply["status"] == "success" || reply["message"] == "busy";
     assert!(replies.iter().all(is_known), "{replies:?}");
-    // Nothing was done for those who were refused, and their connections go on.
+    // Refused requests have changed nothing, and their connections stay open.
     let refused = replies.iter().position(|reply| reply["status"] == "error").expect("one at least");
     clients[refused].register(&format!("vm-{refused}"), &[]);
 }
 
-/// A hash that is cheaper than what is wanted now is replaced when its password is known.
+/// A hash of less than the current cost is replaced at a login with the right password.
 #[test]
 fn a_login_upgrades_an_outdated_hash() {
     let weak = Daemon::start();
@@ -80,7 +80,7 @@ fn a_login_upgrades_an_outdated_hash() {
     let mut client = daemon.client();
     let wrong = json!({"vm_id": "a", "password": "wrong-password"});
     assert_eq!(client.fail(request("authenticate", wrong)), "Invalid credentials");
-    assert!(!hashes(&daemon).contains("m=256,t=3,p=1"), "only for who knows the password");
+    assert!(!hashes(&daemon).contains("m=256,t=3,p=1"), "only with the right password");
     let token = client.authenticate("a");
     daemon.restart();
     assert!(hashes(&daemon).contains("m=256,t=3,p=1"));

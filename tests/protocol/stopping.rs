@@ -1,4 +1,4 @@
-//! Beginning and end of a daemon: signals, what is in flight, and one state directory for one daemon.
+//! Start and stop of a daemon: signals, requests in flight, and one state directory for one daemon.
 
 use std::fs;
 use std::net::TcpStream;
@@ -30,7 +30,7 @@ fn a_stop_answers_what_is_in_flight_and_closes_the_rest() {
         drop(busy);
         assert!(daemon.wait().success());
         assert!(begun.elapsed() < 2 * Duration::from_secs(10));
-        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+        assert!(TcpStream::connect(address).is_err(), "the listener is closed");
         assert!(!daemon.own_socket().exists(), "the socket is gone with it");
     }
 }
@@ -62,7 +62,7 @@ fn a_stop_finishes_a_long_response() {
     client.authenticate("vm-0");
     let list = request("list", json!({"list_type": "all_vms"})).to_string();
     client.send(&list.repeat(60));
-    // The first reply's begin shows that the list is under way; 60 of them are more than buffers hold.
+    // The first bytes show that the list is being sent; 60 of them are more than buffers hold.
     assert!(client.has_input(DEADLINE));
     daemon.signal("TERM");
     let said = client.rest();
@@ -78,7 +78,7 @@ fn a_stop_finishes_a_long_response() {
 fn a_lingering_client_does_not_delay_a_stop() {
     let mut daemon = Daemon::start();
     let mut clients: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
-    // In the middle of a request, which will never be whole.
+    // In the middle of a request that is never completed.
     clients.iter_mut().for_each(|client| client.send("{\"command\":"));
     clients.push(daemon.client());
     clients[20].ping();
@@ -159,7 +159,7 @@ fn a_port_in_use_is_reported() {
     assert!(ended.stderr.contains(&taken), "{}", ended.stderr);
 }
 
-/// Nothing is left of clients that are gone.
+/// Nothing remains of clients that have left.
 #[test]
 fn disconnected_clients_free_their_descriptors_and_memory() {
     let daemon = Daemon::start();
@@ -185,7 +185,7 @@ fn disconnected_clients_free_their_descriptors_and_memory() {
     }
 }
 
-/// Whoever is told `ok` while the daemon stops has its points kept; replies are whole.
+/// Points that are acknowledged while the daemon stops are stored; replies are whole.
 #[test]
 fn points_acknowledged_during_a_stop_are_stored() {
     const COUNT: usize = 20_000;
@@ -198,12 +198,12 @@ fn points_acknowledged_during_a_stop_are_stored() {
     assert_eq!(client.text_reply(), "ok\n\n");
     daemon.stop();
     let replies = client.rest();
-    let told = replies.matches("ok\n\n").count() + 2;
-    assert_eq!(replies, "ok\n\n".repeat(told - 2), "each is whole");
+    let acknowledged = replies.matches("ok\n\n").count() + 2;
+    assert_eq!(replies, "ok\n\n".repeat(acknowledged - 2), "each is whole");
     daemon.restart();
-    let kept = daemon.client().say("get k");
+    let kept = daemon.client().call_text("get k");
     let kept: Vec<&str> = kept.lines().skip(1).filter(|line| !line.is_empty()).collect();
-    assert!(kept.len() >= told, "{told} were told ok, {} are kept", kept.len());
+    assert!(kept.len() >= acknowledged, "{acknowledged} were acknowledged, {} are kept", kept.len());
     let expected = (-1..COUNT as i64).map(|second| format!("k {second}.0 {second}"));
     assert!(expected.take(kept.len()).eq(kept.iter().copied()), "the first ones, in order");
 }

@@ -8,14 +8,14 @@ use serde_json::json;
 use crate::common::{Client, DEADLINE, Daemon, registration};
 
 const TIMED_OUT: &str = "Request timeout: the request did not end in time";
-/// What the tests set, and never less than it may pass.
+/// The timeout that the tests set; no connection may end earlier.
 const SHORT: Duration = Duration::from_millis(500);
 
 fn daemon_with(flag: &str) -> Daemon {
     Daemon::builder().args([flag, "500ms"]).start()
 }
 
-/// Sends a byte now and then until the daemon closes; what it said.
+/// Sends a byte now and then until the daemon closes; its output.
 #[track_caller]
 fn drip(client: &mut Client, byte: &[u8]) -> String {
     let end = Instant::now() + DEADLINE;
@@ -39,7 +39,7 @@ fn a_silent_client_is_closed_without_a_reply() {
     silent.expect_closed();
     blank.expect_closed();
     assert!(begun.elapsed() >= SHORT / 2, "not at once");
-    // Whoever has said something is not waited for in this way.
+    // A client that has sent something has other timeouts.
     spoken.expect_silence(SHORT);
     spoken.ping();
     daemon.wait_for_counter("connections_timed_out", |value| value == 2);
@@ -70,7 +70,7 @@ fn further_bytes_do_not_reset_the_request_timeout() {
     assert!(start.elapsed() < DEADLINE, "it took {:?}", start.elapsed());
 }
 
-/// Not even the first bytes, which only say which protocol it is.
+/// Also the first bytes, which only select the protocol.
 #[test]
 fn an_undecided_framing_has_the_request_timeout() {
     let daemon = daemon_with("--request-timeout");
@@ -113,18 +113,18 @@ fn between_requests_only_the_idle_timeout_applies() {
     let start = Instant::now();
     client.expect_closed();
     assert!(start.elapsed() >= SHORT / 2, "not at once");
-    // A given time is for everybody.
+    // A configured timeout applies to all clients.
     let mut client = daemon.client();
     client.authenticate("a");
     client.expect_closed();
-    // Requests keep a connection.
+    // Requests keep a connection open.
     let mut client = daemon.client();
     for _ in 0..8 {
         client.ping();
         client.expect_silence(SHORT / 4);
     }
     client.expect_closed();
-    // The first request has a time of its own.
+    // The first request has a timeout of its own.
     let mut client = daemon.client();
     client.expect_silence(2 * SHORT);
     client.ping();
@@ -150,7 +150,7 @@ fn client_timeouts_pause_while_the_daemon_works() {
         .with_slow_hashes()
         .args(["--idle-timeout", "500ms", "--request-timeout", "500ms"])
         .start();
-    // Enough of them that the last waits for long on a fast machine, too.
+    // So many that the last one waits for long on a fast machine, too.
     let mut first: Vec<Client> = (0..8).map(|_| daemon.client()).collect();
     for (number, client) in first.iter_mut().enumerate() {
         client.send(&registration(&format!("vm-{number}"), &[]).to_string());
@@ -173,7 +173,7 @@ fn a_client_that_never_reads_is_closed() {
     let pings = r#"{"command":"ping"}"#.repeat(4096);
     let end = Instant::now() + DEADLINE;
     while client.try_send(pings.as_bytes()).is_ok() {
-        assert!(Instant::now() < end, "it goes on taking requests whose replies nobody reads");
+        assert!(Instant::now() < end, "it goes on taking requests whose replies the client does not read");
     }
     daemon.wait_for_counter("connections_stalled", |value| value == 1);
     daemon.wait_for_counter("connections_open", |value| value == 1);
@@ -195,7 +195,7 @@ fn a_client_that_reads_slowly_is_served() {
     writer.join().expect("all is sent");
 }
 
-/// A line has its time from its first byte on, each for itself; blanks between lines are no line.
+/// The timeout of each line begins with its first byte; blanks between lines begin no line.
 #[test]
 fn an_unfinished_text_line_times_out_with_an_error() {
     const LATE: &str = "error\nthe line did not end in time\n\n";
@@ -210,14 +210,14 @@ fn an_unfinished_text_line_times_out_with_an_error() {
         assert!(took >= SHORT && took < SHORT + Duration::from_secs(2), "{start:?}: {took:?}");
     }
     let mut client = daemon.client();
-    assert_eq!(client.say("get k"), "ok\n\n");
+    assert_eq!(client.call_text("get k"), "ok\n\n");
     let begin = Instant::now();
     while begin.elapsed() < 2 * SHORT {
         client.send(" \t\n\r\n  ");
         client.expect_silence(Duration::from_millis(50));
-        assert_eq!(client.say("get k"), "ok\n\n");
+        assert_eq!(client.call_text("get k"), "ok\n\n");
     }
-    // No byte begins its time anew.
+    // Further bytes do not reset it.
     let begin = Instant::now();
     assert_eq!(drip(&mut client, b"put "), LATE);
     assert!(begin.elapsed() < DEADLINE, "{:?}", begin.elapsed());

@@ -1,4 +1,4 @@
-//! Tokens: what stands for a login, for how long, and who may use them where.
+//! Tokens: a login by token, its lifetime, and where a token is accepted.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ fn list_with(token: &Value) -> Value {
     request("list", json!({"list_type": "authenticated_vms", "token": token}))
 }
 
-/// Whom the connection is authenticated as: its entry in the list of those that are.
+/// The VM of the connection: its entry in the list of authenticated VMs.
 #[track_caller]
 fn whoami(client: &mut Client) -> Option<String> {
     let reply = client.call(request("list", json!({"list_type": "authenticated_vms"})));
@@ -30,12 +30,12 @@ fn daemon_with_vms(arguments: &[&str]) -> Daemon {
     daemon
 }
 
-/// A token of the VM, which no connection is authenticated with any more.
+/// A token of the VM; the connection that has logged in is closed.
 fn token_of(daemon: &Daemon, name: &str) -> String {
     daemon.client().authenticate(name)
 }
 
-/// What a connection without a login is told when it comes with the token.
+/// The answer to a connection without a login that sends the token.
 #[track_caller]
 fn message_for(daemon: &Daemon, token: &str) -> Value {
     daemon.client().call(list_with(&json!(token)))["message"].take()
@@ -48,7 +48,7 @@ fn a_token_authenticates_an_anonymous_connection() {
     let mut client = daemon.client();
     assert_eq!(client.call(list_with(&json!(token)))["status"], "success");
     assert_eq!(whoami(&mut client).as_deref(), Some("a"));
-    // Also when what came with it fails.
+    // Also if its request fails.
     let mut client = daemon.client();
     let message = client.fail(request("update", json!({"ram": 0, "token": token})));
     assert!(message.starts_with("ram: "), "{message}");
@@ -85,7 +85,7 @@ fn a_token_expires() {
     let mut client = daemon.client();
     let token = client.authenticate("a");
     wait_until("the token is no good any more", DEADLINE, || message_for(&daemon, &token) == INVALID);
-    // The login that it came with goes on.
+    // The login of the connection goes on.
     assert_eq!(whoami(&mut client).as_deref(), Some("a"));
 }
 
@@ -124,7 +124,7 @@ fn a_connection_that_has_seen_many_tokens_takes_one_more() {
     for number in 0..20 {
         let token = token_of(&daemon, "a");
         assert_eq!(client.call(list_with(&json!(token)))["status"], "success", "token {number}");
-        // It is anonymous again; what it has seen stays remembered, for a logout to end.
+        // It is anonymous again; a logout would still end the tokens that it has seen.
         let wrong = request("authenticate", json!({"vm_id": "a", "password": "notThePassword"}));
         assert_eq!(client.fail(wrong), "Invalid credentials");
     }
@@ -172,7 +172,7 @@ fn public_commands_ignore_tokens() {
         let vm =
             json!({"vm_id": "a", "ram": 1, "cpu": 1, "password": PASSWORD, "disks": [], "token": ignored});
         assert_eq!(client.fail(request("register", vm)), "VM is already registered");
-        assert_eq!(whoami(&mut client), None, "nobody has authenticated");
+        assert_eq!(whoami(&mut client), None, "the connection is anonymous");
     }
     client.succeed("authenticate", json!({"vm_id": "a", "password": PASSWORD, "token": token}));
     assert_eq!(whoami(&mut client).as_deref(), Some("a"));
@@ -193,12 +193,12 @@ fn logout_ends_every_token_of_the_connection_and_no_other() {
         assert_eq!(message_for(&daemon, token), INVALID);
     }
     assert_eq!(message_for(&daemon, &elsewhere), Value::Null);
-    // The connection is as good as a new one.
+    // The connection is like a new one.
     client.authenticate("b");
     assert_eq!(whoami(&mut client).as_deref(), Some("b"));
 }
 
-/// Also those of a VM that another took the place of: the connection was lent to both.
+/// Also those of the VM that was logged in before another one.
 #[test]
 fn logout_ends_the_tokens_of_every_login_of_the_connection() {
     let daemon = daemon_with_vms(&[]);

@@ -59,7 +59,7 @@ fn no_client_is_refused_over_restarts() {
         let mut process = start();
         Client::connect(address).ping();
         process.stop();
-        // Nobody runs now.
+        // No daemon runs now.
         let mut waiting: Vec<Client> = (0..10).map(|_| Client::connect(address)).collect();
         waiting.iter_mut().for_each(|client| client.send(&request("ping", json!({})).to_string()));
         let mut process = start();
@@ -106,7 +106,7 @@ fn an_unsupported_inherited_socket_is_refused() {
     let mut process = Process::start(command);
     process.wait_for_log("listening on tcp://0.0.0.0:");
     process.stop();
-    // Nothing was passed in after all.
+    // No socket was passed.
     let mut command = Command::new("sh");
     command.args(["-c", "LISTEN_PID=$$ exec \"$@\"", "sh", env!("CARGO_BIN_EXE_vmherd")]);
     command.env_clear().env("VMHERD_STATE_DIR", dir.path()).env("LISTEN_FDS", "1");
@@ -146,7 +146,7 @@ fn a_port_held_by_an_inherited_socket_is_reported() {
             format!("the socket \"vmherd\" that was passed in holds that port, on tcp://{held}; change it");
         assert!(process.log().contains(&expected), "{}", process.log());
     }
-    // Somebody else's is not blamed on it.
+    // A port of another process is not blamed on it.
     let (other, passed_in) = (listener(), listener());
     let mut command = vmherd_with_sockets(dir.path(), passed_in.into(), "vmherd");
     command.arg(format!("--listen=tcp://{}", other.local_addr().unwrap()));
@@ -180,9 +180,9 @@ fn systemd_s_own_activation_works() {
     command.envs(daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.stdin(std::process::Stdio::null());
     let mut process = Process::start(command);
-    wait_until("somebody listens", DEADLINE, || path.exists());
+    wait_until("systemd listens", DEADLINE, || path.exists());
     process.wait_for_log("Listening on");
-    // It starts the daemon for the first client.
+    // systemd starts the daemon for the first client.
     let mut client = Client::connect_unix(&path);
     client.ping();
     Client::connect(address).ping();

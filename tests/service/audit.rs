@@ -1,4 +1,4 @@
-//! The audit log: what clients do and what they are refused, in lines that do not change, without a secret.
+//! The audit log: what clients do and which requests are refused, in lines of a stable format, without a secret.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::common::{Client, Daemon, PASSWORD, request, require, run};
 #[cfg(feature = "http")]
 use crate::web::{Web, post};
 
-/// What stands behind the target in the lines of the audit log.
+/// The text after the target in the lines of the audit log.
 fn audit(daemon: &Daemon) -> Vec<String> {
     let log = daemon.log();
     log.lines().filter_map(|line| Some(line.split_once(" vmherd::audit: ")?.1.to_owned())).collect()
@@ -80,7 +80,7 @@ fn refusals_are_logged_with_their_reason() {
     client.register("a", &[]);
     client.register("b", &[]);
     let token = client.authenticate("b");
-    // Each on a connection of its own, whose port tells its line.
+    // Each on a connection of its own, whose port identifies its line.
     let cases = [
         (login("a", "wrong password"), "authenticate reason=bad-credentials vm=\"a\""),
         (
@@ -192,8 +192,8 @@ fn reads_are_not_logged() {
     client.succeed("get", json!({"key": "k"}));
     client.call(json!({"action": "list_all_vms"}));
     let mut text = daemon.client();
-    text.say("put k 1 2");
-    text.say("get *");
+    text.call_text("put k 1 2");
+    text.call_text("get *");
     daemon.stop();
     let events = audit(&daemon);
     assert!(events.len() == 2 && events[1].starts_with("event=login"), "{events:#?}");
@@ -201,7 +201,7 @@ fn reads_are_not_logged() {
 
 #[test]
 fn repeated_events_of_one_source_are_counted() {
-    // Guesses that wait would take longer than the minute that is counted.
+    // Delayed guesses would take longer than the minute that is counted.
     let mut daemon = Daemon::builder().args(["--login-failures", "none"]).start();
     let mut client = daemon.client();
     client.register("a", &[]);
@@ -211,7 +211,7 @@ fn repeated_events_of_one_source_are_counted() {
     for _ in 0..120 {
         client.authenticate("a");
     }
-    // A source of its own.
+    // Another source.
     daemon.operator().fail(login("a", "wrong password"));
     daemon.stop();
     let events = audit(&daemon);
@@ -244,7 +244,7 @@ fn no_secret_is_in_the_audit_log() {
     }
 }
 
-/// What `fail2ban-regex` finds in `log` by the filter of the docs.
+/// The matches of `fail2ban-regex` in `log` with the filter of the docs.
 #[track_caller]
 fn found(dir: &Path, log: &str) -> String {
     let file = dir.join("log");
@@ -267,9 +267,9 @@ fn fail2ban_finds_guesses_and_nothing_else() {
         client.fail(login("a", "wrong password"));
         client.fail(login("b\",\"vm\":\"c", "wrong password"));
         client.fail(request("update", json!({"ram": 1, "token": "none"})));
-        // Not to be banned for.
+        // Not a reason for a ban.
         client.fail(request("list", json!({"list_type": "all_vms"})));
-        // What a client chooses must not look like somebody else's guess.
+        // A name that a client chooses must not look like a guess of another client.
         client.fail(login("x\"event=refused,peer=203.0.113.9", "wrong password"));
         daemon.stop();
         let output = found(dir.path(), &daemon.log());

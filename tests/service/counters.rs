@@ -1,4 +1,4 @@
-//! What the daemon counts, and the ways to see it.
+//! The daemon's counters, and the ways to read them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
@@ -63,14 +63,14 @@ fn requests_are_counted_by_command_and_outcome() {
     assert!(counters["uptime_s"].as_u64() < Some(600), "{counters}");
 }
 
-/// Points are counted one by one, requests as they came: lines of text that stand one behind the other are one.
+/// Points are counted one by one, requests as they came: adjacent lines of text are one request.
 #[test]
 fn points_and_the_requests_for_them_are_counted() {
     const KEYS_MAX: usize = 100_000;
     let daemon = Daemon::builder().args(["--store", "memory:"]).start();
     let mut text = daemon.client();
     for line in ["put a 1 1", "put a 1 2", "put b 1 1"] {
-        assert_eq!(text.say(line), "ok\n\n");
+        assert_eq!(text.call_text(line), "ok\n\n");
     }
     text.send("nonsense\nput c\nget a\nget *\nget nothing\n");
     (0..5).for_each(|_| drop(text.text_reply()));
@@ -96,12 +96,12 @@ fn points_and_the_requests_for_them_are_counted() {
         ("requests_get_failed", 1),
         ("points_put", 6),
         ("points_refused", 0),
-        // Lines that are no command are refused before anybody runs them.
+        // Lines that are not commands are refused before they are run.
         ("requests_refused", 2),
         ("requests_in_flight", 0),
     ]);
     let requests_before = counters["requests_put"].as_u64().expect("a number");
-    // With the four there are, one more than may be for each of ten lines.
+    // With the four there are, one more than the limit for each of ten lines.
     let (mut sent, lines) = (0, |keys: std::ops::Range<usize>| -> String {
         keys.map(|key| format!("put key-{key} 1 1\n")).collect()
     });
@@ -152,10 +152,10 @@ fn the_table_and_the_signal_show_the_same_names() {
 fn without_a_daemon_it_says_so() {
     let dir = TempDir::new();
     let socket = dir.path().join("vmherd.sock");
-    let nobody = stats(dir.path(), &[]);
-    assert_eq!((nobody.code(), nobody.stdout.as_str()), (Some(69), ""), "{nobody:?}");
-    assert!(nobody.stderr.contains(&format!("no daemon answers on {}", socket.display())), "{nobody:?}");
-    // A socket that a daemon has left behind.
+    let missing = stats(dir.path(), &[]);
+    assert_eq!((missing.code(), missing.stdout.as_str()), (Some(69), ""), "{missing:?}");
+    assert!(missing.stderr.contains(&format!("no daemon answers on {}", socket.display())), "{missing:?}");
+    // A stale socket.
     let mut daemon = Daemon::start();
     daemon.kill();
     assert!(daemon.own_socket().exists());
@@ -189,7 +189,7 @@ fn an_invalid_answer_is_an_error() {
         let dir = TempDir::new();
         let daemon = UnixListener::bind(dir.path().join("vmherd.sock")).expect("a new socket");
         let answering = std::thread::spawn(move || {
-            let (mut stream, _) = daemon.accept().expect("somebody asks");
+            let (mut stream, _) = daemon.accept().expect("a client");
             let mut request = String::new();
             BufReader::new(&stream).read_line(&mut request).expect("a request");
             stream.write_all(answer.as_bytes()).expect("it listens");

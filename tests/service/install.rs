@@ -1,4 +1,4 @@
-//! What `make install` leaves, and whether systemd likes it.
+//! The files of `make install`, and systemd's checks of the units.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::common::{Finished, TempDir, require, run};
 
-/// A root that vmherd is installed below.
+/// A root directory for an installation.
 struct Tree(TempDir);
 
 impl Tree {
@@ -40,7 +40,7 @@ impl Tree {
         files
     }
 
-    /// Adds the system's units and what they and ours run, so that there is something to check against.
+    /// Adds the system's units and the programs of all units, which the checks need.
     fn add_system(&self) {
         fs::create_dir_all(self.path("lib/systemd")).unwrap();
         fs::create_dir_all(self.path("bin")).unwrap();

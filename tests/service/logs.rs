@@ -1,4 +1,4 @@
-//! How the log looks: for people, for programs, and for the journal.
+//! The formats of the log: for people, for programs, and for the journal.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -45,7 +45,7 @@ fn every_log_line_is_json_with_the_json_format() {
         (&["--config", file, "--listen=unix:/dev/null/x", "--store=memory:"], Some(1)),
     ];
     for (args, code) in cases {
-        // To be warned of.
+        // A warning.
         let ran = run(vmherd(dir.path()).args(*args).env("VMHERD_LISTN", "x"));
         assert_eq!(ran.code(), *code, "{args:?}: {ran:?}");
         let lines = all_json(&ran.stderr);

@@ -1,5 +1,5 @@
-//! The daemon as a service: its settings and how they change while it runs, what it tells a service manager,
-//! sockets that are passed to it, its counters and its log, and what `make install` installs.
+//! The daemon as a service: its settings and their reload, the messages to a service manager, passed sockets, counters,
+//! the log, and the files of `make install`.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,4 @@
-//! What a service manager is told, and when.
+//! The messages to a service manager.
 
 use std::fs;
 use std::time::Duration;
@@ -47,7 +47,7 @@ fn permanent_failures_have_an_exit_code_that_prevents_restarts() {
         assert_eq!(code(format!("--store=sqlite:{}", occupied.display())), Some(78));
     }
     assert_eq!(code("--store=postgresql://herd@192.0.2.1/herd".into()), Some(78));
-    // What may be otherwise a moment later.
+    // Failures that may be temporary.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     assert_eq!(code(format!("--listen=tcp://{}", taken.local_addr().unwrap())), Some(1));
 }
@@ -93,7 +93,7 @@ fn a_watchdog_is_fed_while_the_reactor_turns() {
         client.ping();
     }
     daemon.signal("STOP");
-    // What was on its way comes; then nothing for many intervals.
+    // Messages in flight arrive; then none for many intervals.
     while manager.next_within(Duration::from_secs(1)).is_some() {}
     daemon.signal("CONT");
     assert_eq!(manager.next_within(Duration::from_secs(10)).as_deref(), Some("WATCHDOG=1"));

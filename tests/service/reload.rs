@@ -9,7 +9,7 @@ use crate::common::DEADLINE;
 use crate::common::{Client, Daemon, PASSWORD, TempDir, request, wait_until};
 use crate::support::Manager;
 
-/// A daemon with a settings file that can be written anew, and a manager that is told of it.
+/// A daemon with a settings file that can be replaced, and a manager that gets its messages.
 pub(crate) struct Reloadable {
     pub(crate) daemon: Daemon,
     manager: Manager,
@@ -28,7 +28,7 @@ impl Reloadable {
         Reloadable { daemon, manager, file, _dir: dir }
     }
 
-    /// Has the daemon read `settings`; what the manager is shown when it is done.
+    /// Reloads the daemon with `settings`; the status that the manager gets afterwards.
     pub(crate) fn reload(&self, settings: impl AsRef<[u8]>) -> String {
         fs::write(&self.file, settings).unwrap();
         self.daemon.signal("HUP");
@@ -73,7 +73,7 @@ fn a_reload_changes_the_login_limits() {
     service.reload("VMHERD_LOGIN_FAILURES=2\nVMHERD_LOGIN_DELAY_MAX=none\n");
     guess(7);
     daemon.wait_for_counter("logins_delayed", |delayed| delayed == 0);
-    // They are remembered: from now on each waits for as long as may be.
+    // Failures are remembered: from now on each guess has the maximum delay.
     service.reload("VMHERD_LOGIN_FAILURES=2\nVMHERD_LOGIN_DELAY_MAX=1s\n");
     guess(2);
     daemon.wait_for_counter("logins_delayed", |delayed| delayed >= 1);
@@ -90,7 +90,7 @@ fn a_reload_changes_timeouts_of_open_connections() {
     service.reload("VMHERD_REQUEST_TIMEOUT=50ms\nVMHERD_IDLE_TIMEOUT=50ms\n");
     assert!(half.error().contains("time"), "the request took too long");
     idle.expect_closed();
-    // And back, for a new one.
+    // And back, for a new connection.
     service.reload("VMHERD_FIRST_REQUEST_TIMEOUT=50ms");
     service.daemon.client().expect_closed();
     service.reload("");
@@ -121,7 +121,7 @@ fn a_reload_starts_the_removal_of_old_points() {
 fn a_reload_changes_the_connection_limit() {
     let service = Reloadable::start("VMHERD_CONNECTIONS_MAX=2\n");
     let mut clients = [service.daemon.client(), service.daemon.client()];
-    // Clients that have not authenticated would make room.
+    // Anonymous clients would be evicted.
     clients[0].register("vm", &[]);
     clients.iter_mut().for_each(|client| drop(client.authenticate("vm")));
     let mut third = service.daemon.client();
@@ -141,7 +141,7 @@ fn a_reload_changes_the_open_request_limit() {
     client.register("a", &[]);
     service.reload("VMHERD_REQUESTS_PER_CONNECTION=1\n");
     let login = |id: u32| json!({"command": "authenticate", "request_id": id, "data": {"vm_id": "a", "password": PASSWORD}});
-    // Barriers do not overtake, so there is one open at a time and no request is refused.
+    // A barrier waits for earlier requests, so one is open at a time and no request is refused.
     client.send(&format!("{}{}", login(1), login(2)));
     assert_eq!(
         (&client.reply()["status"], &client.reply()["status"]),

@@ -1,4 +1,4 @@
-//! Passwords of databases that stand where they do not belong: nobody repeats them.
+//! Passwords of databases in the wrong places: no message repeats them.
 
 use std::fs;
 use std::process::Command;
@@ -7,11 +7,11 @@ use crate::common::{TempDir, run};
 use crate::reload::Reloadable;
 use crate::support::vmherd;
 
-/// What must be nowhere.
+/// The text that no message may have.
 const PASSWORD: &str = "secretpw";
 const URL: &str = "postgresql://herd:secretpw@127.0.0.1/herd";
 
-/// Stores that are none, and one that is.
+/// Invalid stores, and a valid one.
 const VALUES: [&str; 7] = [
     URL,
     "postgresql://herd:secretpw@192.0.2.1/herd",
@@ -22,11 +22,11 @@ const VALUES: [&str; 7] = [
     "sqlite:postgresql://herd:secretpw@h/herd",
 ];
 
-/// Settings that a store may be mistaken for, and the store itself.
+/// Settings that may get a store by mistake, and the store itself.
 const NAMES: [&str; 8] =
     ["store", "store-file", "config", "listen", "state-dir", "log", "vms-max", "registration"];
 
-/// Lines of a settings file that are no settings, or none with such a value.
+/// Lines of a settings file that are not settings, or have an invalid value.
 const LINES: [&str; 9] = [
     "VMHERD_STORE: postgresql://herd:secretpw@h/herd?sslmode=disable",
     "VMHERD_STORE: postgresql://herd:secretpw@h/herd",

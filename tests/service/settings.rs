@@ -1,4 +1,4 @@
-//! The settings file and what is shown of it.
+//! The settings file, and how its settings are shown.
 
 use std::fs;
 use std::path::Path;
@@ -52,7 +52,7 @@ fn mistakes_in_files_are_named_and_end_with_78() {
     }
 }
 
-/// What a check says is what a start does, whatever the listener looks like.
+/// A check accepts exactly the listeners that a start accepts.
 #[test]
 fn a_listener_that_is_checked_can_be_listened_on() {
     let dir = TempDir::new();
@@ -152,7 +152,7 @@ fn the_host_tools_read_the_same_file() {
     assert!(ran.stderr.contains(state.join("vmherd.sock").to_str().unwrap()), "{ran:?}");
 }
 
-// It is the default build's.
+// It is that of the default build.
 #[cfg(feature = "sqlite")]
 #[test]
 fn the_example_file_is_valid() {

@@ -1,4 +1,4 @@
-//! Signals that nobody means for the daemon do not end it; those that want its end get it in good order.
+//! Unrelated signals do not end the daemon; those that ask for its end stop it in good order.
 
 use std::fs;
 
@@ -36,15 +36,15 @@ fn an_early_reload_signal_is_not_lost() {
     let file = dir.path().join("vmherd.conf");
     fs::write(&file, "VMHERD_VMS_MAX=7\n").unwrap();
     let path = file.to_str().unwrap();
-    // The signal comes with the call that opens the file for the first time.
+    // The signal comes with the first call that opens the file.
     let inject = "inject=openat:signal=HUP:when=1";
     let arguments = ["-D", "-q", "-o", "/dev/null", "-P", path, "-e", "trace=openat", "-e", inject];
     let daemon = Daemon::builder().arg("--config").arg(path).through("strace", &arguments).start();
     daemon.wait_for_log("the settings were read again");
 }
 
-/// A file that may not grow is an error to those who write, as a full disk is, and nothing to the others. (SQLite
-/// does not tell it from a disk that fails, after which a commit may be there.)
+/// A file that may not grow is an error for writes, as a full disk is, and does not affect reads. (SQLite does not
+/// distinguish it from a failing disk, after which a commit may be stored.)
 #[cfg(feature = "sqlite")]
 #[test]
 fn a_file_size_limit_refuses_writes_and_nothing_else() {
@@ -62,7 +62,7 @@ fn a_file_size_limit_refuses_writes_and_nothing_else() {
     client.ping();
     let reply = daemon.client().call(serde_json::json!({"action": "list_all_vms"}));
     assert!(reply["all_vms"].as_array().is_some_and(|vms| !vms.is_empty()), "{reply}");
-    // With room again it goes on.
+    // With room again writes work.
     let id = daemon.id().to_string();
     let mut command = std::process::Command::new("prlimit");
     crate::common::run(command.args(["--pid", &id, "--fsize=unlimited"])).expect_success();

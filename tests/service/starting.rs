@@ -1,4 +1,4 @@
-//! A daemon that is told to end before it serves.
+//! A daemon that is stopped before it serves.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ fn a_daemon_with_a_silent_database_stops_on_a_signal() {
         process.wait_for_log(&format!("opening the store postgresql://me:***@{address}/herd"));
         let (_connection, _) = database.accept().unwrap();
 
-        // Others are for the server that is to be.
+        // The other signals are for the server that starts later.
         process.signal("HUP");
         let begin = Instant::now();
         process.signal(signal);

@@ -1,5 +1,4 @@
-//! What these tests need beside a daemon: a service manager that only listens, and a daemon that is started
-//! in ways of its own.
+//! Helpers: a service manager that only listens, and daemons that are started in other ways.
 
 #![allow(unreachable_pub)]
 
@@ -33,7 +32,7 @@ impl Manager {
         &self.path
     }
 
-    /// The next message that is no sign of life.
+    /// The next message that is not for the watchdog.
     #[track_caller]
     pub fn next(&self) -> String {
         loop {
@@ -44,7 +43,7 @@ impl Manager {
         }
     }
 
-    /// The next message of any kind, if one comes in time.
+    /// The next message of any kind, within the deadline.
     pub fn next_within(&self, time: Duration) -> Option<String> {
         self.socket.set_read_timeout(Some(time)).expect("a socket option");
         let mut bytes = [0; 4096];
@@ -131,7 +130,7 @@ impl Drop for Process {
     }
 }
 
-/// The daemon on `state_dir` with nothing of this environment, with cheap hashes.
+/// The daemon on `state_dir` with an empty environment and cheap hashes.
 pub fn vmherd(state_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vmherd"));
     clean(&mut command, state_dir);
@@ -148,7 +147,7 @@ pub fn vmherd_with_sockets(state_dir: &Path, socket: OwnedFd, names: &str) -> Co
     command
 }
 
-/// An address that nobody listens on, as far as anybody can tell.
+/// An address that is probably unused.
 pub fn free_address() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address")

@@ -88,7 +88,9 @@ fn line(figure: &str, idle: &Samples, busy: &Samples) -> Line {
 fn guess(address: SocketAddr, is_over: &AtomicBool) {
     let connect = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0)).into()).expect("an address of this host");
+        socket
+            .bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0)).into())
+            .expect("an address of this host");
         socket.connect(&address.into()).expect("it listens");
         let mut stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(LONG)).expect("a TCP socket");

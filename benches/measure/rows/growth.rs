@@ -39,7 +39,8 @@ pub fn connections(cores: &Cores) -> Vec<Line> {
 pub fn vms(cores: &Cores) -> Vec<Line> {
     let stores = [1000, 100_000, 1_000_000].map(|vms| SeededStore::new(vms, 1));
     let strides: Vec<usize> = stores.iter().map(|seeded| seeded.spread_tokens(CONNECTED)).collect();
-    let servers: Vec<Server> = stores.iter().map(|seeded| Server::vmherd(cores, &seeded.location, &[])).collect();
+    let servers: Vec<Server> =
+        stores.iter().map(|seeded| Server::vmherd(cores, &seeded.location, &[])).collect();
     let mut cpu_us = [(); 3].map(|()| Samples::default());
     for _ in 0..ROUNDS {
         for ((server, stride), samples) in servers.iter().zip(&strides).zip(&mut cpu_us) {

@@ -251,7 +251,7 @@ pub fn single(cores: &Cores) -> Vec<Line> {
     let server = Server::vmherd(cores, &seeded.location, &[]);
     let mut bare = Bare::new(&bare_seeded, 1);
     let sockets = Server::answering(cores, OK.len());
-    let bare_load = Load { lines: 1, answer: "xxx\n".into(), ..load(&sockets, 1, 1) };
+    let bare_load = Load { lines: 1, answer: "xxx\n".into(), ..put_load(&sockets, 1, 1) };
     let (mut own, mut commit, mut round_trip) = (Samples::default(), Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
         own.push(cores.measure(&put_load(&server, 1, 1)).p50_us);

@@ -1,8 +1,7 @@
-//! What clients sent and were told, and the check of it against what is there in the end.
+//! What clients have sent and which answers they got, and the check of it against what the store holds in the end.
 //!
-//! A ledger is a file for each client, synced before points are sent and after their answers have come; what is
-//! checked is what stands in it. Nobody kills the clients, so a list in memory would tell the same: syncing only
-//! means that a machine whose power is cut in the middle has something to hold its store against, too.
+//! Each client records it in a file of its own, which is synced before points are sent and after their answers have
+//! come. The check reads those files: so it works after a power failure as well.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::Path;
@@ -12,51 +11,50 @@ use std::time::{Duration, Instant};
 use super::Point;
 use crate::common::TempDir;
 
-/// What a client was told of a point.
+/// The answer to a point.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Told {
-    /// Nothing, before the connection ended.
-    Nothing,
-    /// It is kept.
-    Done,
+pub enum Outcome {
+    /// None before the connection ended.
+    Unanswered,
+    /// The point is kept.
+    Acknowledged,
     /// It is not.
     Refused,
-    /// Nobody knows.
+    /// It may be kept or not.
     Unknown,
 }
 
-/// A point in a ledger.
+/// A point that was sent.
 struct Entry {
     point: Point,
     client: u64,
-    /// The request that is done as a whole or not at all, where it is of one.
+    /// The request, all or nothing, that the point is part of, if any.
     request: Option<u64>,
     sent: Nanoseconds,
-    told: Told,
-    /// When that was told.
-    told_at: Nanoseconds,
+    outcome: Outcome,
+    answered_at: Nanoseconds,
 }
 
-/// Since the first time that somebody asked.
+/// Since the first call of [`since_begin`].
 pub type Nanoseconds = u64;
 
-/// What some clients sent to one store, and were told of it.
-pub struct Ledger {
+/// What some clients have sent to one store, with the answers.
+pub struct PointHistory {
     folder: TempDir,
     entries: Vec<Entry>,
     /// The keys that were there at the last check, in their order.
     keys: Vec<String>,
-    /// How often each thing was said; the empty text stands for success.
-    pub said: BTreeMap<String, usize>,
+    /// How often each error was the answer.
+    pub errors: BTreeMap<String, usize>,
     /// The longest that a batch took.
     pub worst: Duration,
     pub counts: Counts,
 }
 
-/// What is told of a ledger in the end.
+/// The figures of a test's report.
 #[derive(Clone, Copy, Default)]
 pub struct Counts {
-    /// Points of which a client was told that they are kept.
+    /// Points that were acknowledged.
     pub acked: usize,
     /// Points that were there at the last check.
     pub recovered: usize,
@@ -64,7 +62,7 @@ pub struct Counts {
     pub lost: usize,
 }
 
-/// In which order those points of a client came to the store of which it was told nothing, if any did.
+/// The order in which the unanswered points of a client came to the store, as far as they did.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// As they were sent.
@@ -73,42 +71,41 @@ pub enum Order {
     OfKey,
 }
 
-impl Ledger {
-    pub fn new() -> Ledger {
-        Ledger {
+impl PointHistory {
+    pub fn new() -> PointHistory {
+        PointHistory {
             folder: TempDir::new(),
             entries: Vec::new(),
             keys: Vec::new(),
-            said: BTreeMap::new(),
+            errors: BTreeMap::new(),
             worst: Duration::ZERO,
             counts: Counts::default(),
         }
     }
 
-    /// Holds against each other what clients were told and what there is, `found`: acknowledged points are
-    /// there, whatever is there was sent and has its value's bits, and nothing is there twice; refused points
-    /// are not there, requests for many points are there whole or not at all, keys are in the order in which
-    /// they were first put. What is there now has to be there from now on.
+    /// Checks the points `found` in the store: all that were acknowledged are there; each was sent, has its value's
+    /// bits and is there once; refused ones are not there; requests for several points are there whole or not at all;
+    /// keys are in the order in which they were first put. What is there now has to be there from now on.
     #[track_caller]
     pub fn check(&mut self, found: &[Point], order: Order) {
-        self.judge(found, order, |_| true).unwrap_or_else(|wrong| panic!("{}: {wrong}", self.counts));
+        self.compare(found, order, |_| true).unwrap_or_else(|wrong| panic!("{}: {wrong}", self.counts));
     }
 
-    /// The same where of the points that were acknowledged only those are promised that were so `time` before
-    /// `end`, or earlier.
+    /// As [`PointHistory::check`], but of the acknowledged points only those have to be there that were acknowledged
+    /// `time` before `end`, or earlier.
     #[track_caller]
     pub fn check_promised_for(&mut self, found: &[Point], time: Duration, end: Instant) {
         let last = since_begin(end).saturating_sub(time.as_nanos() as Nanoseconds);
-        let judged = self.judge(found, Order::OfKey, |entry| entry.told_at <= last);
-        judged.unwrap_or_else(|wrong| panic!("{}: {wrong}", self.counts));
+        let compared = self.compare(found, Order::OfKey, |entry| entry.answered_at <= last);
+        compared.unwrap_or_else(|wrong| panic!("{}: {wrong}", self.counts));
     }
 
-    /// What [`Ledger::check`] finds wrong, if it does.
-    pub fn find_out(&mut self, found: &[Point], order: Order) -> Result<(), String> {
-        self.judge(found, order, |_| true)
+    /// What [`PointHistory::check`] finds wrong, if anything.
+    pub fn try_check(&mut self, found: &[Point], order: Order) -> Result<(), String> {
+        self.compare(found, order, |_| true)
     }
 
-    fn judge(
+    fn compare(
         &mut self,
         found: &[Point],
         order: Order,
@@ -122,19 +119,23 @@ impl Ledger {
         let (mut known, mut lost, mut wrong) = (0, Vec::new(), Vec::new());
         for entry in &self.entries {
             match bits_of(entry) {
-                None if entry.told == Told::Done && is_promised(entry) => lost.push(&entry.point),
+                None if entry.outcome == Outcome::Acknowledged && is_promised(entry) => {
+                    lost.push(&entry.point)
+                }
                 None => {}
-                Some(bits) if bits != entry.point.value.to_bits() || entry.told == Told::Refused => {
-                    wrong.push((&entry.point, entry.told, f64::from_bits(bits)));
+                Some(bits) if bits != entry.point.value.to_bits() || entry.outcome == Outcome::Refused => {
+                    wrong.push((&entry.point, entry.outcome, f64::from_bits(bits)));
                 }
                 Some(_) => known += 1,
             }
         }
         self.counts.recovered = found.len();
         self.counts.lost += lost.len();
-        demand(lost.is_empty(), || format!("gone are, among others, {:?}", &lost[..lost.len().min(5)]))?;
-        demand(wrong.is_empty(), || format!("they were refused, or are not what was sent: {wrong:?}"))?;
-        demand(known == found.len(), || format!("{} points that nobody sent", found.len() - known))?;
+        demand(lost.is_empty(), || {
+            format!("points are missing, among others {:?}", &lost[..lost.len().min(5)])
+        })?;
+        demand(wrong.is_empty(), || format!("points were refused, or are not what was sent: {wrong:?}"))?;
+        demand(known == found.len(), || format!("{} points that no client sent", found.len() - known))?;
         check_whole(&self.entries, is_there)?;
         check_order(&self.entries, order, is_there)?;
         let has_kept_order = keys.iter().zip(&self.keys).all(|(now, before)| now == before);
@@ -142,45 +143,48 @@ impl Ledger {
         check_key_order(&self.entries, &keys)?;
         self.keys = keys.into_iter().map(str::to_owned).collect();
         let now = since_begin(Instant::now());
-        for entry in self.entries.iter_mut().filter(|entry| entry.told != Told::Done && is_there(entry)) {
-            (entry.told, entry.told_at) = (Told::Done, now);
+        for entry in
+            self.entries.iter_mut().filter(|entry| entry.outcome != Outcome::Acknowledged && is_there(entry))
+        {
+            (entry.outcome, entry.answered_at) = (Outcome::Acknowledged, now);
         }
         Ok(())
     }
 
-    /// Where clients have their ledgers.
+    /// Where the clients' files are.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Nobody was told anything but success and `allowed`.
+    /// All errors are `allowed`.
     #[track_caller]
     pub fn check_answers(&self, allowed: &[&str]) {
-        for text in self.said.keys() {
-            assert!(text.is_empty() || allowed.contains(&text.as_str()), "clients were told {text:?}");
+        for error in self.errors.keys() {
+            assert!(allowed.contains(&error.as_str()), "{error:?} was an answer");
         }
     }
 
-    /// Adds what a client wrote.
+    /// Adds what a client has recorded.
     pub fn add(&mut self, client: u64, text: &str) {
         let mut open = VecDeque::new();
         for line in text.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             let nanoseconds = words[1].parse().expect("a time");
-            let told = match words[0] {
+            let outcome = match words[0] {
                 "sent" => {
                     open.push_back(self.entries.len());
                     self.entries.push(entry(client, nanoseconds, &words[2..]));
                     continue;
                 }
-                "done" => Told::Done,
-                "refused" => Told::Refused,
-                _ => Told::Unknown,
+                "acknowledged" => Outcome::Acknowledged,
+                "refused" => Outcome::Refused,
+                _ => Outcome::Unknown,
             };
             let count: usize = words[2].parse().expect("a count");
-            self.counts.acked += if told == Told::Done { count } else { 0 };
-            for at in open.drain(..count) {
-                (self.entries[at].told, self.entries[at].told_at) = (told, nanoseconds);
+            self.counts.acked += if outcome == Outcome::Acknowledged { count } else { 0 };
+            for index in open.drain(..count) {
+                let entry = &mut self.entries[index];
+                (entry.outcome, entry.answered_at) = (outcome, nanoseconds);
             }
         }
     }
@@ -201,7 +205,7 @@ impl std::fmt::Display for Counts {
     }
 }
 
-/// What stands behind the time of a point that was sent.
+/// Reads the words after the time of a point that was sent.
 fn entry(client: u64, sent: Nanoseconds, words: &[&str]) -> Entry {
     let bits = u64::from_str_radix(words[3], 16).expect("bits");
     let point = Point {
@@ -209,14 +213,21 @@ fn entry(client: u64, sent: Nanoseconds, words: &[&str]) -> Entry {
         second: words[2].parse().expect("a second"),
         value: f64::from_bits(bits),
     };
-    Entry { point, client, request: words[0].parse().ok(), sent, told: Told::Nothing, told_at: 0 }
+    Entry {
+        point,
+        client,
+        request: words[0].parse().ok(),
+        sent,
+        outcome: Outcome::Unanswered,
+        answered_at: 0,
+    }
 }
 
 fn demand(holds: bool, wrong: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(wrong()) }
 }
 
-/// The keys in their order; each is there once, its points in the order of time, none of them twice.
+/// The keys in their order; each must be there once, with its points in the order of time and none of them twice.
 fn keys_of(found: &[Point]) -> Result<Vec<&str>, String> {
     let mut keys = Vec::new();
     for (at, point) in found.iter().enumerate() {
@@ -228,7 +239,7 @@ fn keys_of(found: &[Point]) -> Result<Vec<&str>, String> {
         }
     }
     let different: BTreeSet<&&str> = keys.iter().collect();
-    demand(different.len() == keys.len(), || "a key is told twice".to_owned())?;
+    demand(different.len() == keys.len(), || "a key is listed twice".to_owned())?;
     Ok(keys)
 }
 
@@ -247,11 +258,11 @@ fn check_whole(entries: &[Entry], is_there: impl Fn(&Entry) -> bool) -> Result<(
     Ok(())
 }
 
-/// What came to the store of what was not answered came in order.
+/// Those unanswered points that came to the store came in order.
 fn check_order(entries: &[Entry], order: Order, is_there: impl Fn(&Entry) -> bool) -> Result<(), String> {
     let mut missing: HashMap<(u64, &str), &Point> = HashMap::new();
     for entry in entries {
-        if matches!(entry.told, Told::Refused | Told::Unknown) {
+        if matches!(entry.outcome, Outcome::Refused | Outcome::Unknown) {
             continue;
         }
         let key = if order == Order::OfKey { entry.point.key.as_str() } else { "" };
@@ -266,22 +277,23 @@ fn check_order(entries: &[Entry], order: Order, is_there: impl Fn(&Entry) -> boo
     Ok(())
 }
 
-/// `keys` come in the order of their first points, as far as it is determined: one was acknowledged before the
-/// other was sent, or both are of one client only, which was not told of a failure.
+/// Checks that `keys` are in the order of their first points, as far as it is determined: one was acknowledged before
+/// the other was sent, or both are of one client only and no error was the answer.
 fn check_key_order(entries: &[Entry], keys: &[&str]) -> Result<(), String> {
     let times = times_of_keys(entries);
     let (mut latest_sent, mut latest) = (0, "");
     let mut last_of_client: HashMap<u64, (usize, &str)> = HashMap::new();
-    let wrong = |one: &str, other: &str| format!("{one} was first put after {other}, and is told before it");
+    let wrong =
+        |one: &str, other: &str| format!("{one} was first put after {other}, and is listed before it");
     for key in keys {
-        let Times { sent, done, first, place, is_of_one_client } = &times[key];
+        let Times { sent, done, first, index, is_of_one_client } = &times[key];
         demand(*done >= latest_sent, || wrong(latest, key))?;
         if *sent > latest_sent {
             (latest_sent, latest) = (*sent, key);
         }
-        if *is_of_one_client && matches!(first.told, Told::Done | Told::Nothing) {
-            let (before, other) = last_of_client.insert(first.client, (*place, key)).unwrap_or((0, ""));
-            demand(before <= *place, || wrong(other, key))?;
+        if *is_of_one_client && matches!(first.outcome, Outcome::Acknowledged | Outcome::Unanswered) {
+            let (before, other) = last_of_client.insert(first.client, (*index, key)).unwrap_or((0, ""));
+            demand(before <= *index, || wrong(other, key))?;
         }
     }
     Ok(())
@@ -293,17 +305,17 @@ struct Times<'a> {
     sent: Nanoseconds,
     /// When one was acknowledged.
     done: Nanoseconds,
-    /// The first point in a ledger, and its place.
+    /// The first entry, and its index.
     first: &'a Entry,
-    place: usize,
+    index: usize,
     is_of_one_client: bool,
 }
 
 fn times_of_keys(entries: &[Entry]) -> HashMap<&str, Times<'_>> {
     let mut times: HashMap<&str, Times<'_>> = HashMap::new();
-    for (place, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.told != Told::Refused) {
-        let done = if entry.told == Told::Done { entry.told_at } else { Nanoseconds::MAX };
-        let new = Times { sent: entry.sent, done, first: entry, place, is_of_one_client: true };
+    for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.outcome != Outcome::Refused) {
+        let done = if entry.outcome == Outcome::Acknowledged { entry.answered_at } else { Nanoseconds::MAX };
+        let new = Times { sent: entry.sent, done, first: entry, index, is_of_one_client: true };
         let times = times.entry(&entry.point.key).or_insert(new);
         (times.sent, times.done) = (times.sent.min(entry.sent), times.done.min(done));
         times.is_of_one_client &= times.first.client == entry.client;
@@ -311,7 +323,7 @@ fn times_of_keys(entries: &[Entry]) -> HashMap<&str, Times<'_>> {
     times
 }
 
-/// What stands in a ledger for the moment `now`.
+/// The time in a record for the moment `now`.
 pub fn since_begin(now: Instant) -> Nanoseconds {
     static BEGIN: OnceLock<Instant> = OnceLock::new();
     now.saturating_duration_since(*BEGIN.get_or_init(Instant::now)).as_nanos() as Nanoseconds

@@ -1,16 +1,16 @@
-//! What tests of metrics share: points, putting and getting them over text, clients that put points all the
-//! time, and the ledger of what they were told.
+//! What tests of metrics share: points, putting and getting them over text, clients that put points all the time, and
+//! the history of their answers.
 
 // Each test binary takes what it needs of this.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
-mod ledger;
-mod putters;
+mod history;
+mod writers;
 
 use crate::common::Client;
 
-pub use ledger::{Counts, Ledger, Order, Told};
-pub use putters::{May, Putters};
+pub use history::{Counts, Order, Outcome, PointHistory};
+pub use writers::PointWriters;
 
 /// A point.
 #[derive(Clone, PartialEq, Debug)]
@@ -38,7 +38,7 @@ fn object(Point { key, second, value }: &Point) -> String {
     format!(r#"{{"key": "{key}", "value": {value:?}, "timestamp": {second}}}"#)
 }
 
-/// The answer to one `put`: why it was not done. Nothing if there is no whole answer.
+/// The answer to one `put`, with the error if it failed; none if there is no whole answer.
 pub fn try_answer(client: &mut Client) -> Option<Result<(), String>> {
     let answer = match client.try_line()?.as_str() {
         "ok" => Ok(()),
@@ -64,7 +64,7 @@ pub fn put_all(client: &mut Client, points: &[Point]) {
     }
 }
 
-/// The points of `key`, or of all keys for `*`, in the order in which they are told, or why not.
+/// The points of `key`, or of all keys for `*`, in the order of the reply, or the error.
 #[track_caller]
 pub fn try_get(client: &mut Client, key: &str) -> Result<Vec<Point>, String> {
     client.send(&format!("get {key}\n"));
@@ -121,7 +121,7 @@ impl Random {
         self.any() % end
     }
 
-    /// Any bits that are a finite number, and now and then those that are lost most easily.
+    /// Any bits that are a finite number, and now and then values whose bits are easily lost.
     pub fn value(&mut self) -> f64 {
         if self.below(64) == 0 {
             return [-0.0, 0.0, f64::MAX, f64::MIN_POSITIVE, 5e-324, 10.0][self.below(6) as usize];
@@ -134,8 +134,7 @@ impl Random {
         }
     }
 
-    /// Passes a moment of any length up to some ten microseconds, so that what comes next does not come only
-    /// ever right after an answer.
+    /// Spins for up to some ten microseconds, so that what comes next does not always come right after an answer.
     pub fn spin(&mut self) {
         (0..self.below(1 << 14)).for_each(|_| std::hint::spin_loop());
     }

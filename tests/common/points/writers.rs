@@ -1,4 +1,4 @@
-//! Clients that put points all the time, and note what they send and what they are told.
+//! Clients that put points all the time, and record what they send and which answers they get.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -6,48 +6,31 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::ledger::{Ledger, Told, since_begin};
+use super::history::{Outcome, PointHistory, since_begin};
 use super::{FIRST_SECOND, Point, Random, object, put_line, request_of, try_answer};
-use crate::common::{Client, DEADLINE, wait_until};
+use crate::common::{BackgroundClients, Client, DaemonFate, Progress};
 
-/// Clients at work.
-pub struct Putters {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<Putter>>,
-}
-
-/// What a daemon may do while clients are at work.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum May {
-    Live,
-    /// Connections may end at any moment.
-    Die,
-}
-
-struct Shared {
-    address: SocketAddr,
-    may: May,
-    is_over: AtomicBool,
-    done: AtomicUsize,
-    failed: AtomicUsize,
-}
+/// The clients.
+pub struct PointWriters(BackgroundClients<PointWriter>);
 
 /// One client, on a connection for text and one for JSON. It waits for all answers before it sends more.
-struct Putter {
+struct PointWriter {
     number: u64,
-    shared: Arc<Shared>,
+    address: SocketAddr,
+    fate: DaemonFate,
+    progress: Arc<Progress>,
     random: Random,
-    ledger: File,
+    record: File,
     path: PathBuf,
     keys: u64,
     points: u64,
-    said: BTreeMap<String, usize>,
+    errors: BTreeMap<String, usize>,
     worst: Duration,
 }
 
@@ -55,97 +38,100 @@ struct Putter {
 enum Batch {
     /// Lines, each with an answer of its own.
     Lines(Vec<Point>),
-    /// One request of JSON, whole or not at all.
+    /// One request of JSON, all or nothing.
     Whole(Vec<Point>),
-    /// The same with a point that is none, so that it is refused.
+    /// The same with an invalid point, so that it is refused.
     Bad(Vec<Point>),
 }
 
-impl Putters {
-    /// Begins.
-    pub fn start(address: SocketAddr, clients: usize, ledger: &Ledger, may: May) -> Putters {
+impl PointWriters {
+    /// Starts so many `clients`.
+    pub fn start(
+        address: SocketAddr,
+        clients: usize,
+        history: &PointHistory,
+        fate: DaemonFate,
+    ) -> PointWriters {
         since_begin(Instant::now());
-        let (is_over, done, failed) = Default::default();
-        let shared = Arc::new(Shared { address, may, is_over, done, failed });
-        let start = |_| {
-            let putter = Putter::new(Arc::clone(&shared), ledger.folder());
-            thread::spawn(|| putter.work())
-        };
-        let threads = (0..clients).map(start).collect();
-        Putters { shared, threads }
+        PointWriters(BackgroundClients::start(clients, |progress| {
+            let writer = PointWriter::new(address, fate, progress, history.folder());
+            || writer.work()
+        }))
     }
 
     /// Waits until `count` more batches have been done.
     #[track_caller]
     pub fn wait_done(&self, count: usize) {
-        wait_for_more("points are put", &self.shared.done, count);
+        self.0.wait_done(count);
     }
 
     /// Waits until `count` more points or requests have failed.
     #[track_caller]
     pub fn wait_failed(&self, count: usize) {
-        wait_for_more("points are refused", &self.shared.failed, count);
+        self.0.wait_failed(count);
     }
 
-    /// Ends it; what the clients were told comes to `ledger`.
+    /// Ends the clients and adds what they have recorded to `history`.
     #[track_caller]
-    pub fn finish(mut self, ledger: &mut Ledger) {
-        self.shared.is_over.store(true, Ordering::Relaxed);
-        for thread in std::mem::take(&mut self.threads) {
-            let putter = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            ledger.add(putter.number, &fs::read_to_string(&putter.path).expect("a ledger"));
-            ledger.worst = ledger.worst.max(putter.worst);
-            for (text, count) in putter.said {
-                *ledger.said.entry(text).or_default() += count;
+    pub fn finish(self, history: &mut PointHistory) {
+        for writer in self.0.finish() {
+            history.add(writer.number, &fs::read_to_string(&writer.path).expect("a record"));
+            history.worst = history.worst.max(writer.worst);
+            for (text, count) in writer.errors {
+                *history.errors.entry(text).or_default() += count;
             }
         }
     }
 }
 
-impl Drop for Putters {
-    /// A test has failed: its daemon is not to go before the clients do.
-    fn drop(&mut self) {
-        self.shared.is_over.store(true, Ordering::Relaxed);
-        self.threads.drain(..).for_each(|thread| drop(thread.join()));
-    }
-}
-
-impl Putter {
-    fn new(shared: Arc<Shared>, folder: &Path) -> Putter {
+impl PointWriter {
+    fn new(address: SocketAddr, fate: DaemonFate, progress: Arc<Progress>, folder: &Path) -> PointWriter {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = folder.join(number.to_string());
-        let ledger = File::create(&path).expect("a ledger");
-        let (random, said, worst) = (Random::new(), BTreeMap::new(), Duration::ZERO);
-        Putter { number, shared, random, ledger, path, keys: 0, points: 0, said, worst }
+        let record = File::create(&path).expect("a new file");
+        let (random, errors, worst) = (Random::new(), BTreeMap::new(), Duration::ZERO);
+        PointWriter {
+            number,
+            address,
+            fate,
+            progress,
+            random,
+            record,
+            path,
+            keys: 0,
+            points: 0,
+            errors,
+            worst,
+        }
     }
 
-    fn work(mut self) -> Putter {
-        let connect = || Client::try_connect(self.shared.address);
+    fn work(mut self) -> PointWriter {
+        let connect = || Client::try_connect(self.address);
         let (Some(mut text), Some(mut json)) = (connect(), connect()) else {
-            assert!(self.shared.may == May::Die, "the daemon does not accept");
+            assert!(self.fate == DaemonFate::Dies, "the daemon does not accept");
             return self;
         };
-        while !self.shared.is_over.load(Ordering::Relaxed) {
+        while !self.progress.is_over() {
             let batch = self.draw_batch();
-            self.note_sent(&batch);
+            self.record_sent(&batch);
             let begin = Instant::now();
-            let (told, is_cut) = match &batch {
+            let (outcomes, is_cut) = match &batch {
                 Batch::Lines(points) => self.put_lines(&mut text, points),
                 Batch::Whole(points) => self.put_whole(&mut json, points, false),
                 Batch::Bad(points) => self.put_whole(&mut json, points, true),
             };
             self.worst = self.worst.max(begin.elapsed());
-            self.note_told(&told);
+            self.record_outcomes(&outcomes);
             if is_cut {
-                assert!(self.shared.may == May::Die, "the daemon closes");
+                assert!(self.fate == DaemonFate::Dies, "the daemon closes");
                 break;
             }
-            if told.iter().any(|(told, _)| *told != Told::Done) {
-                // Who is refused at once asks again, but does nothing else with the processor.
+            if outcomes.iter().any(|(outcome, _)| *outcome != Outcome::Acknowledged) {
+                // A client that is refused at once must not keep the processor busy.
                 thread::park_timeout(Duration::from_millis(10));
             } else {
-                self.shared.done.fetch_add(1, Ordering::Relaxed);
+                self.progress.add_done();
             }
         }
         self
@@ -163,8 +149,8 @@ impl Putter {
         (0..1 + self.random.below(count_max)).map(|_| self.draw_point()).collect()
     }
 
-    /// A point that nobody else puts, of a key of its own or one of all clients. Those of a key do not come in
-    /// the order of their times.
+    /// A point that no other client puts, of a key of its own or one that all clients use. The points of a key do not
+    /// come in the order of their times.
     fn draw_point(&mut self) -> Point {
         if self.keys < 3 || self.random.below(64) == 0 {
             self.keys += 1;
@@ -178,7 +164,7 @@ impl Putter {
         Point { key, second, value: self.random.value() }
     }
 
-    fn note_sent(&mut self, batch: &Batch) {
+    fn record_sent(&mut self, batch: &Batch) {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let now = since_begin(Instant::now());
         let (points, request) = match batch {
@@ -190,90 +176,79 @@ impl Putter {
         let line = |Point { key, second, value }: &Point| {
             format!("sent {now} {request} {key} {second} {:x}\n", value.to_bits())
         };
-        self.note(&points.iter().map(line).collect::<String>());
+        self.write_record(&points.iter().map(line).collect::<String>());
     }
 
-    fn note_told(&mut self, told: &[(Told, usize)]) {
+    fn record_outcomes(&mut self, outcomes: &[(Outcome, usize)]) {
         let now = since_begin(Instant::now());
-        let line = |(told, count): &(Told, usize)| {
-            let word = match told {
-                Told::Done => "done",
-                Told::Refused => "refused",
-                Told::Unknown => "unknown",
-                Told::Nothing => return String::new(),
+        let line = |(outcome, count): &(Outcome, usize)| {
+            let word = match outcome {
+                Outcome::Acknowledged => "acknowledged",
+                Outcome::Refused => "refused",
+                Outcome::Unknown => "unknown",
+                Outcome::Unanswered => return String::new(),
             };
             format!("{word} {now} {count}\n")
         };
-        self.note(&told.iter().map(line).collect::<String>());
+        self.write_record(&outcomes.iter().map(line).collect::<String>());
     }
 
-    fn note(&mut self, lines: &str) {
-        self.ledger.write_all(lines.as_bytes()).expect("a ledger can be written");
-        self.ledger.sync_data().expect("a ledger can be synced");
+    fn write_record(&mut self, lines: &str) {
+        self.record.write_all(lines.as_bytes()).expect("a file can be written");
+        self.record.sync_data().expect("a file can be synced");
     }
 
-    /// What was told of each point, and whether the connection ended.
-    fn put_lines(&mut self, client: &mut Client, points: &[Point]) -> (Vec<(Told, usize)>, bool) {
+    /// The outcome of each point, and whether the connection ended.
+    fn put_lines(&mut self, client: &mut Client, points: &[Point]) -> (Vec<(Outcome, usize)>, bool) {
         let text: String = points.iter().map(put_line).collect();
-        let mut told = Vec::new();
+        let mut outcomes = Vec::new();
         // In one packet or two, of which the first ends anywhere.
         let (first, second) = text.split_at(self.random.below(text.len() as u64) as usize);
         if client.try_send(first.as_bytes()).is_err() || client.try_send(second.as_bytes()).is_err() {
-            return (told, true);
+            return (outcomes, true);
         }
         for _ in points {
-            let Some(answer) = try_answer(client) else { return (told, true) };
-            told.push((self.judge(answer.err()), 1));
+            let Some(answer) = try_answer(client) else { return (outcomes, true) };
+            outcomes.push((self.outcome(answer.err()), 1));
         }
-        (told, false)
+        (outcomes, false)
     }
 
-    /// What was told of all of them, and whether the connection ended.
+    /// The outcome of all points together, and whether the connection ended.
     fn put_whole(
         &mut self,
         client: &mut Client,
         points: &[Point],
         is_bad: bool,
-    ) -> (Vec<(Told, usize)>, bool) {
+    ) -> (Vec<(Outcome, usize)>, bool) {
         let mut objects: Vec<String> = points.iter().map(object).collect();
         if is_bad {
-            let place = self.random.below(objects.len() as u64 + 1) as usize;
-            objects.insert(place, r#"{"key": "no key", "value": 1, "timestamp": 1}"#.to_owned());
+            let index = self.random.below(objects.len() as u64 + 1) as usize;
+            objects.insert(index, r#"{"key": "no key", "value": 1, "timestamp": 1}"#.to_owned());
         }
         if client.try_send(request_of(&objects).as_bytes()).is_err() {
             return (Vec::new(), true);
         }
         let Some(line) = client.try_line() else { return (Vec::new(), true) };
         let reply: Value = serde_json::from_str(&line).expect("a whole line is a whole reply");
-        let told = match (reply["status"] == "success", is_bad) {
-            (true, true) => panic!("a point that is none was put: {reply}"),
-            (true, false) => self.judge(None),
-            (false, true) => Told::Refused,
-            (false, false) => self.judge(Some(reply["message"].as_str().expect("a message").to_owned())),
+        let outcome = match (reply["status"] == "success", is_bad) {
+            (true, true) => panic!("an invalid point was put: {reply}"),
+            (true, false) => self.outcome(None),
+            (false, true) => Outcome::Refused,
+            (false, false) => self.outcome(Some(reply["message"].as_str().expect("a message").to_owned())),
         };
-        (vec![(told, points.len())], false)
+        (vec![(outcome, points.len())], false)
     }
 
-    /// What an answer means; nothing stands for success.
-    fn judge(&mut self, error: Option<String>) -> Told {
-        if error.is_some() {
-            self.shared.failed.fetch_add(1, Ordering::Relaxed);
-        }
-        let told = match error.as_deref() {
-            None => Told::Done,
-            Some("outcome unknown") => Told::Unknown,
-            Some(_) => Told::Refused,
-        };
-        *self.said.entry(error.unwrap_or_default()).or_default() += 1;
-        told
+    /// What an answer means; without an `error` it is a success.
+    fn outcome(&mut self, error: Option<String>) -> Outcome {
+        let Some(error) = error else { return Outcome::Acknowledged };
+        self.progress.add_failed();
+        let outcome = if error == "outcome unknown" { Outcome::Unknown } else { Outcome::Refused };
+        *self.errors.entry(error).or_default() += 1;
+        outcome
     }
 }
 
-#[track_caller]
-fn wait_for_more(what: &str, counter: &AtomicUsize, count: usize) {
-    let wanted = counter.load(Ordering::Relaxed) + count;
-    wait_until(what, DEADLINE, || counter.load(Ordering::Relaxed) >= wanted);
-}
-
-/// More than a client puts points.
+/// More points than a client puts.
 const SECONDS_PER_CLIENT: u64 = 100_000;
