@@ -1,8 +1,9 @@
-//! The load generator: one process on one core that keeps a number of connections busy and tells how many
-//! requests were answered, how long they took and what processor time the server spent on them.
+//! The load generator: one process on one core that keeps a number of connections busy and reports the rate of answers,
+//! their latency, and the server's processor time for them.
 //!
-//! Each connection has a batch of requests on its way, and sends the next when all of the last are answered.
-//! The first bytes of every batch's answer are compared with what is expected, so that errors never count.
+//! Each connection has a batch of requests in flight, and sends the next when all of the last are answered. Answers are
+//! counted by their line breaks, or by their bytes over WebSocket, and only the first bytes of a batch's answers are
+//! compared, so that errors never count: decoding all of them would cost more than the server's own work.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,57 +13,56 @@ use mio::{Events, Interest, Poll, Token};
 use serde_json::{Value, json};
 
 use crate::points::{Batches, put_line};
-use crate::{process, websocket};
+use crate::{codec, process, websocket};
 
-/// What to do.
+/// A load.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// The server.
     pub address: SocketAddr,
-    /// Its process, whose processor time is told.
+    /// Its process, whose processor time is measured.
     pub server: u32,
     /// Connections that are busy.
     pub connections: usize,
-    /// Connections that are open and say nothing after their first request.
+    /// Connections that are open and idle after their first request.
     pub idle: usize,
     /// Requests that each connection sends at once.
     pub depth: usize,
     /// How long to measure, after a tenth of it to get warm.
     pub time: Duration,
-    /// A request; each `{n}` in it is another number every time, and each `{small}` one below a million that
-    /// differs from the last. `{put}` stands for a point of one of ten series of the connection's own, which
-    /// nobody has put.
+    /// A request; each `{n}` in it is replaced by another number every time, each `{small}` by one below a million that
+    /// differs from the last, and `{put}` by a new point of one of ten series of the connection's own.
     pub request: String,
-    /// What `{spread}` in the request stands for: in that of the first connection 1, of the next so much more,
-    /// and so on, as 64 hexadecimal digits.
+    /// `{spread}` in the request is replaced by 64 hexadecimal digits: 1 for the first connection, so much more for each
+    /// further one.
     pub stride: usize,
-    /// What the answer to it begins with.
+    /// The start of the answer.
     pub answer: String,
     /// Lines of an answer; over WebSocket its bytes, header included.
     pub lines: usize,
     /// Requests and answers are messages of WebSocket, the request without numbers in it.
     pub is_websocket: bool,
-    /// What each connection asks first, answered by one line, to be somebody.
+    /// The first request of each connection, answered by one line, such as a login.
     pub prelude: Option<String>,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
     /// Requests answered in a second.
     pub rate: f64,
     /// Processor time of the server for each request, in microseconds.
     pub cpu_us: f64,
-    /// How much of the time the server's threads ran: 1.0 is one core.
+    /// The cores that the server's threads used: 1.0 is one core.
     pub busy: f64,
-    /// The time from a batch to its last answer that half of all took at most, in microseconds.
+    /// The median of the time from a batch to its last answer, in microseconds.
     pub p50_us: f64,
-    /// The same for 99 of a hundred.
+    /// The 99th percentile of the same.
     pub p99_us: f64,
 }
 
 impl Load {
-    /// As text, for the process that does it.
+    /// As text, for the generator's process.
     pub fn to_json(&self) -> String {
         json!({
             "address": self.address.to_string(), "server": self.server, "connections": self.connections,
@@ -94,7 +94,7 @@ impl Load {
         }
     }
 
-    /// How long one answer is, its line end included.
+    /// The bytes of one answer, its line break included.
     pub fn answer_bytes(&self) -> usize {
         let stream = TcpStream::connect(self.address).expect("the server accepts");
         let mut lines = BufReader::new(&stream);
@@ -108,14 +108,14 @@ impl Load {
     }
 
     fn bytes_of_request(&self) -> Vec<u8> {
-        if self.is_websocket { websocket::frame(&self.request) } else { self.request.clone().into() }
+        if self.is_websocket { codec::text_frame(&self.request) } else { self.request.clone().into() }
     }
 
     fn is_template(&self) -> bool {
         ["{n}", "{small}", "{spread}", PUT].iter().any(|placeholder| self.request.contains(placeholder))
     }
 
-    /// Does it.
+    /// Runs it.
     pub fn run(&self) -> Outcome {
         let _idle: Vec<TcpStream> = (0..self.idle).map(|_| self.connect()).collect();
         let streams: Vec<TcpStream> = (0..self.connections).map(|_| self.connect()).collect();
@@ -128,17 +128,17 @@ impl Load {
         meter.outcome()
     }
 
-    /// Opens a connection that has had its prelude or, where there is none, one answer.
+    /// Opens a connection and waits for the answer to its prelude or, if it has none, to one request.
     fn connect(&self) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).expect("the server accepts");
+        let mut stream = match self.is_websocket {
+            true => websocket::connect(self.address),
+            false => TcpStream::connect(self.address).expect("the server accepts"),
+        };
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_read_timeout(Some(DEADLINE)).expect("a TCP socket");
         let (request, answer, lines) = match &self.prelude {
-            _ if self.is_websocket => {
-                (websocket::HANDSHAKE.into(), "HTTP/1.1 101 ", websocket::HANDSHAKE_LINES)
-            }
             Some(prelude) => (prelude.clone(), "", 1),
-            None if self.is_template() => return stream,
+            None if self.is_websocket || self.is_template() => return stream,
             None => (self.request.clone(), &self.answer[..], self.lines),
         };
         stream.write_all(request.as_bytes()).expect("the server reads");
@@ -196,7 +196,7 @@ impl Load {
                         meter.count(connection.sent);
                         connection.send(stream, self, meter);
                     }
-                    // Whatever comes later makes an event of its own.
+                    // Later input causes another event.
                     if count < chunk.len() {
                         break;
                     }
@@ -206,11 +206,11 @@ impl Load {
     }
 }
 
-/// What one connection waits for.
+/// The state of one connection.
 struct Connection {
-    /// What it sends, where that is its own.
+    /// Its requests, if they differ from those of others.
     own_batch: Option<Vec<u8>>,
-    /// The same where it is points.
+    /// Its requests, if they are puts of points.
     points: Option<Batches>,
     lines_due: usize,
     is_fresh: bool,
@@ -252,7 +252,7 @@ impl Connection {
     }
 }
 
-/// Counts from the moment on when everything is warm.
+/// Counts once everything is warm.
 struct Meter {
     batch: Vec<u8>,
     number: u64,
@@ -260,7 +260,7 @@ struct Meter {
     depth: usize,
     time: Duration,
     begin: Instant,
-    /// When it began to count, and the server's processor time then.
+    /// The start of counting, and the server's processor time then.
     counting: Option<(Instant, Duration)>,
     last: Instant,
     waits_ns: Vec<u32>,
@@ -343,7 +343,7 @@ impl Outcome {
     }
 }
 
-/// Where the seconds of this process begin: those of different processes differ.
+/// The first second of this process's points: those of different processes differ.
 fn first_second() -> i64 {
     1_000_000_000 + i64::from(std::process::id() % 4000) * 1_000_000
 }

@@ -1,49 +1,39 @@
-//! WebSocket, as far as a client of one kind of short messages needs it.
+//! Connections of WebSocket for short messages.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// What a connection begins with.
-pub const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-/// Lines of the answer to it.
-pub const HANDSHAKE_LINES: usize = 5;
+use crate::codec::{Decoded, Decoder, HANDSHAKE, TEXT, text_frame};
+
 /// Bytes before the text of a short answer.
 pub const ANSWER_HEADER_BYTES: usize = 2;
 
-const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-const SHORT_MAX: usize = 125;
-
-/// A short text as a client sends it.
-pub fn frame(text: &str) -> Vec<u8> {
-    assert!(text.len() <= SHORT_MAX, "short texts only");
-    let mut frame = vec![0x81, 0x80 | text.len() as u8];
-    frame.extend(KEY);
-    frame.extend(text.bytes().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
-}
-
-/// A connection that speaks it, and has had nothing yet.
+/// A new connection after its handshake.
 pub fn connect(address: SocketAddr) -> TcpStream {
-    let mut stream = TcpStream::connect(address).expect("it accepts");
-    stream.write_all(HANDSHAKE.as_bytes()).expect("it reads");
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).expect("it answers");
-        answer.extend(byte);
-    }
-    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", answer.escape_ascii());
+    let mut stream = TcpStream::connect(address).expect("the server accepts");
+    stream.write_all(HANDSHAKE.as_bytes()).expect("the server reads");
+    let head = next(&mut stream, Decoder::head);
+    assert!(head.accepts_handshake(), "{head:?}");
     stream
 }
 
-/// How many bytes answer `text`, header included.
+/// The bytes of the answer to `text`, header included.
 pub fn answer_bytes(stream: &mut TcpStream, text: &str) -> usize {
-    stream.write_all(&frame(text)).expect("it reads");
-    let mut header = [0; ANSWER_HEADER_BYTES];
-    stream.read_exact(&mut header).expect("it answers");
-    let length = usize::from(header[1]);
-    assert!(header[0] == 0x81 && length <= SHORT_MAX, "a short text in one frame answers");
-    stream.read_exact(&mut vec![0; length]).expect("it answers");
-    ANSWER_HEADER_BYTES + length
+    stream.write_all(&text_frame(text)).expect("the server reads");
+    let frame = next(stream, Decoder::frame);
+    assert!(frame.is_final && frame.opcode == TEXT && frame.payload.len() <= 125, "{frame:?}");
+    ANSWER_HEADER_BYTES + frame.payload.len()
+}
+
+/// The next reply, which is all that the server sends.
+fn next<T>(stream: &mut TcpStream, decode: impl Fn(&mut Decoder) -> Decoded<T>) -> T {
+    let (mut decoder, mut chunk) = (Decoder::default(), [0; 4096]);
+    loop {
+        let count = stream.read(&mut chunk).expect("the server answers");
+        assert_ne!(count, 0, "the server closed after {}", decoder.rest().escape_ascii());
+        decoder.push(&chunk[..count]);
+        if let Some(reply) = decode(&mut decoder).expect("a reply") {
+            return reply;
+        }
+    }
 }

@@ -1,9 +1,8 @@
 //! Kills of the daemon, of the database, and of both: acknowledged writes are there, whole.
 
 use crate::cluster::Cluster;
-use crate::common::DaemonFate;
+use crate::common::{DaemonFate, Random};
 use crate::overload::alone;
-use crate::points::Random;
 use crate::traffic::{CUT, Traffic};
 use crate::{amount, daemon_on};
 

@@ -2,9 +2,9 @@
 //! bits, once, and refused points are not.
 
 use crate::cluster::Cluster;
-use crate::common::DaemonFate;
+use crate::common::{DaemonFate, Random};
 use crate::overload::alone;
-use crate::points::{Counts, Order, PointHistory, PointWriters, Random, get};
+use crate::points::{Counts, Order, PointHistory, PointWriters, get};
 use crate::{WAIT_MAX, amount, daemon_on};
 
 /// Rounds with the same database, which must not grow without end.

@@ -1,6 +1,6 @@
 //! Many requests on one connection, and many connections at once.
 
-use std::io::{BufWriter, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::{Daemon, request};
+use crate::flood::send_in_background;
 use crate::overload::{
     Baseline, LatencyProbe, MemoryBounds, alone, attack_in_bounds, best_of_three, statistic,
 };
@@ -20,27 +21,15 @@ fn a_million_pipelined_pings_are_answered_in_order() {
     let _alone = alone();
     let bounds = MemoryBounds { peak_kib: 1 << 10, kept_kib: 1 << 10 };
     attack_in_bounds("1 000 000 pipelined pings", bounds, Daemon::builder, |daemon| {
-        let stream = TcpStream::connect(daemon.address()).expect("the daemon accepts");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket option");
-
         let begin = Instant::now();
-        let sender = thread::spawn({
-            let stream = stream.try_clone().expect("a socket can be shared");
-            move || {
-                let pings = request("ping", json!({})).to_string().repeat(BLOCK - 1);
-                let mut stream = BufWriter::with_capacity(64 << 10, stream);
-                for block in 0..BLOCKS {
-                    stream.write_all(pings.as_bytes()).expect("it is taken");
-                    stream.write_all(numbered(block).as_bytes()).expect("it is taken");
-                }
-                stream.flush().expect("it is taken");
-            }
-        });
+        let pings = request("ping", json!({})).to_string().repeat(BLOCK - 1);
+        let blocks = (0..BLOCKS).map(move |block| pings.clone() + &numbered(block));
+        let (mut stream, sender) = send_in_background(daemon.address(), blocks);
         let port = stream.local_addr().expect("an address").port();
         let pong = json!({"addr": ["127.0.0.1", port]});
         let pong = format!("{{\"status\":\"success\",\"message\":\"PONG\",\"data\":{pong}}}\n");
         let pongs = pong.repeat(BLOCK - 1);
-        let (mut stream, mut received) = (stream, Vec::new());
+        let mut received = Vec::new();
         for block in 0..BLOCKS {
             let expected = pongs.clone() + &numbered_error(block);
             received.resize(expected.len(), 0);

@@ -8,9 +8,8 @@ use std::time::Duration;
 use serde_json::json;
 use socket2::SockRef;
 
-use crate::common::{DEADLINE, Daemon, PASSWORD, request, wait_until};
+use crate::common::{DEADLINE, Daemon, PASSWORD, Random, request, wait_until};
 use crate::overload::{Baseline, LatencyProbe, alone, best_of_three, statistic};
-use crate::swarm::SeededRandom;
 
 /// Conversations that are cut.
 const ROUNDS: usize = 1200;
@@ -31,7 +30,7 @@ fn resets_at_any_moment_leak_nothing() {
             .map(|client| {
                 let address = daemon.address();
                 thread::spawn(move || {
-                    let mut random = SeededRandom::new(seed * CLIENTS as u64 + client as u64);
+                    let mut random = Random::with_seed(seed * CLIENTS as u64 + client as u64);
                     (0..ROUNDS / CLIENTS).for_each(|round| {
                         cut_conversation(address, &mut random, &format!("vm-{client}-{round}"));
                     });
@@ -60,7 +59,7 @@ fn resets_at_any_moment_leak_nothing() {
 }
 
 /// Sends a part of a conversation, takes a part of what comes, and is gone, most often by a reset.
-fn cut_conversation(address: SocketAddr, random: &mut SeededRandom, name: &str) {
+fn cut_conversation(address: SocketAddr, random: &mut Random, name: &str) {
     let credentials = json!({"vm_id": name, "password": PASSWORD});
     let registration =
         json!({"vm_id": name, "ram": 1, "cpu": 1, "password": PASSWORD, "disks": [{"disk_size": 1}]});
@@ -76,14 +75,12 @@ fn cut_conversation(address: SocketAddr, random: &mut SeededRandom, name: &str) 
     ]
     .map(|request| request.to_string())
     .concat();
-    let sent = random.below(text.len() + 1);
+    let sent = random.below(text.len() as u64 + 1) as usize;
     let mut stream = TcpStream::connect(address).expect("the daemon accepts");
-    stream
-        .set_read_timeout(Some(Duration::from_millis(1 + random.below(8) as u64)))
-        .expect("a socket option");
+    stream.set_read_timeout(Some(Duration::from_millis(1 + random.below(8)))).expect("a socket option");
     stream.write_all(&text.as_bytes()[..sent]).expect("it is taken");
     // What is read of a reply, and how long for, says how far the daemon is at the reset.
-    let mut part = vec![0; 1 + random.below(60_000)];
+    let mut part = vec![0; 1 + random.below(60_000) as usize];
     if random.below(3) > 0 {
         let _ = stream.read(&mut part);
     }

@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use crate::common::codec::{Decoder, HttpHead};
 use crate::common::{DEADLINE, Finished, require, run, run_with_input, wait};
 
 /// A program with lines of input and output.
@@ -21,8 +22,7 @@ pub(crate) struct Dialogue {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The header lines.
-    pub(crate) headers: Vec<String>,
+    head: HttpHead,
     pub(crate) body: String,
 }
 
@@ -81,11 +81,10 @@ impl Answer {
     /// The value of the header `name`, which may be there once.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let fields = self.headers.iter().filter_map(|line| line.split_once(": "));
-        let mut values = fields.filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-        let value = values.next();
-        assert!(values.next().is_none(), "{name} stands twice in {self:?}");
-        value
+        let names = self.head.text.lines().filter_map(|line| Some(line.split_once(": ")?.0));
+        let count = names.filter(|other| other.eq_ignore_ascii_case(name)).count();
+        assert!(count <= 1, "{name} is there {count} times in {self:?}");
+        self.head.field(name)
     }
 
     /// The status and the body, which must be one line of JSON, with its content type.
@@ -148,14 +147,17 @@ pub(crate) fn fetch<const N: usize>(arguments: [&str; N]) -> Answer {
 #[track_caller]
 pub(crate) fn fetch_with_input<const N: usize>(arguments: [&str; N], input: &[u8]) -> Answer {
     let said = run_with_input(curl().arg("--include").args(arguments), input).expect_success();
-    // `100 Continue` is not an answer.
-    let shown = said.stdout.trim_start_matches("HTTP/1.1 100 Continue\r\n\r\n");
-    let (head, body) = shown.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {said:?}"));
-    let mut lines = head.split("\r\n").map(str::to_owned);
-    let first = lines.next().unwrap_or_default();
-    let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
-    let status = status.unwrap_or_else(|| panic!("no status: {said:?}"));
-    Answer { status, headers: lines.collect(), body: body.to_owned() }
+    // curl shows bodies without chunks, so only heads are decoded here.
+    let mut decoder = Decoder::default();
+    decoder.push(said.stdout.as_bytes());
+    loop {
+        let head = decoder.head().ok().flatten().unwrap_or_else(|| panic!("no head: {said:?}"));
+        // `100 Continue` is not an answer.
+        if head.status != 100 {
+            let body = String::from_utf8(decoder.take_rest()).expect("it was text before");
+            return Answer { status: head.status, head, body };
+        }
+    }
 }
 
 /// Runs a program that must succeed.

@@ -1,29 +1,20 @@
-//! A client over a real socket. Each wait has a deadline.
+//! A client of raw JSON and metrics text over a real socket. Each wait has a deadline.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use socket2::Socket;
 
+use super::codec::Decoder;
+use super::connection::Connection;
 use super::{DEADLINE, PASSWORD};
 
 /// A connection.
-pub struct Client {
-    stream: Stream,
-    /// Bytes that were received and not returned yet.
-    received: Vec<u8>,
-    /// How much of them has been searched for the end of a line.
-    searched: usize,
-}
-
-/// Its socket.
-pub enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
+pub struct Client(Connection);
 
 /// A request.
 pub fn request(command: &str, data: Value) -> Value {
@@ -47,18 +38,12 @@ impl Client {
     pub fn try_connect(address: SocketAddr) -> Option<Client> {
         let stream = TcpStream::connect_timeout(&address, DEADLINE).ok()?;
         stream.set_nodelay(true).expect("a socket option");
-        Some(Client::over(Stream::Tcp(stream)))
+        Some(Client(Connection::new(stream)))
     }
 
     #[track_caller]
     pub fn connect_unix(path: &Path) -> Client {
-        Client::over(Stream::Unix(UnixStream::connect(path).expect("the daemon accepts")))
-    }
-
-    fn over(stream: Stream) -> Client {
-        let client = Client { stream, received: Vec::new(), searched: 0 };
-        client.set_write_timeout(DEADLINE);
-        client
+        Client(Connection::new(UnixStream::connect(path).expect("the daemon accepts")))
     }
 
     /// Sends `text` as it is, in one write.
@@ -75,10 +60,7 @@ impl Client {
 
     /// Sends `bytes`, or as many of them as the daemon takes before it closes.
     pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match &mut self.stream {
-            Stream::Tcp(stream) => stream.write_all(bytes),
-            Stream::Unix(stream) => stream.write_all(bytes),
-        }
+        self.0.send(bytes)
     }
 
     /// The next reply.
@@ -92,16 +74,12 @@ impl Client {
     /// The next line as it came, without its line break.
     #[track_caller]
     pub fn raw_line(&mut self) -> String {
-        match self.next_line() {
-            Ok(Some(line)) => line,
-            Ok(None) => panic!("closed instead of a reply; before: {:?}", self.received_text()),
-            Err(error) => panic!("no reply ({error}); so far: {:?}", self.received_text()),
-        }
+        self.0.expect(Decoder::line)
     }
 
     /// As [`Client::raw_line`], for a daemon that may die at any moment: none without a whole line.
     pub fn try_line(&mut self) -> Option<String> {
-        self.next_line().ok()?
+        self.0.next(Decoder::line).ok()?
     }
 
     /// Sends `line` of metrics text and returns its reply.
@@ -114,11 +92,13 @@ impl Client {
     /// The next reply of metrics text, up to and with the blank line that ends it.
     #[track_caller]
     pub fn text_reply(&mut self) -> String {
-        match self.next_until(b"\n\n") {
-            Ok(Some(reply)) => reply,
-            Ok(None) => panic!("closed instead of a reply; before: {:?}", self.received_text()),
-            Err(error) => panic!("no reply ({error}); so far: {:?}", self.received_text()),
-        }
+        self.0.expect(Decoder::text_reply) + "\n\n"
+    }
+
+    /// The next reply of metrics text without its last line break and its blank line, for a daemon that may die at any
+    /// moment: none without a whole reply.
+    pub fn try_text_reply(&mut self) -> Option<String> {
+        self.0.next(Decoder::text_reply).ok()?
     }
 
     /// As [`Client::call`], for a daemon that may die at any moment: none without a whole reply.
@@ -204,16 +184,7 @@ impl Client {
     /// The same as bytes.
     #[track_caller]
     pub fn rest_of_bytes(&mut self) -> Vec<u8> {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            match self.receive(end) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) => panic!("not closed ({error}); so far: {} bytes", self.received.len()),
-            }
-        }
-        self.searched = 0;
-        std::mem::take(&mut self.received)
+        self.0.rest()
     }
 
     /// The daemon closes in good order, without more output.
@@ -225,116 +196,43 @@ impl Client {
     /// Nothing comes for `time`, and the connection stays open.
     #[track_caller]
     pub fn expect_silence(&mut self, time: Duration) {
-        match self.receive(Instant::now() + time) {
+        match self.0.receive(Instant::now() + time) {
             Err(error) if is_timeout(&error) => {}
             Ok(0) => panic!("closed"),
-            Ok(_) => panic!("unexpected: {:?}", String::from_utf8_lossy(&self.received)),
+            Ok(_) => panic!("unexpected: {}", self.0.undecoded()),
             Err(error) => panic!("{error}"),
         }
     }
 
     /// Whether something comes within `time`, the end included.
     pub fn has_input(&mut self, time: Duration) -> bool {
-        self.receive(Instant::now() + time).is_ok()
+        self.0.receive(Instant::now() + time).is_ok()
     }
 
     /// Another handle on the same connection, which has received nothing yet.
     #[track_caller]
     pub fn another_handle(&self) -> Client {
-        Client::over(match &self.stream {
-            Stream::Tcp(stream) => Stream::Tcp(stream.try_clone().expect("a descriptor")),
-            Stream::Unix(stream) => Stream::Unix(stream.try_clone().expect("a descriptor")),
-        })
+        Client(Connection::new(self.socket().try_clone().expect("a descriptor")))
     }
 
     /// The client's own end, as the daemon sees it.
     pub fn local_address(&self) -> SocketAddr {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.local_addr().expect("an address"),
-            Stream::Unix(_) => panic!("a unix socket has no port"),
-        }
+        self.socket().local_addr().ok().and_then(|address| address.as_socket()).expect("a TCP socket")
     }
 
     /// Ends one or both directions.
     pub fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.shutdown(how),
-            Stream::Unix(stream) => stream.shutdown(how),
-        }
+        self.socket().shutdown(how)
     }
 
     /// Whether a part of a reply has come, and not all of it.
     pub fn has_part_of_reply(&self) -> bool {
-        !self.received.is_empty()
+        !self.0.decoder().is_between_replies()
     }
 
     /// The socket itself.
-    pub fn stream(&mut self) -> &mut Stream {
-        &mut self.stream
-    }
-
-    /// The next line; none if the connection ends before its line break.
-    fn next_line(&mut self) -> io::Result<Option<String>> {
-        Ok(self.next_until(b"\n")?.map(|mut line| {
-            line.pop();
-            line
-        }))
-    }
-
-    /// The input up to and with the next `end`; none if the connection ends before it.
-    fn next_until(&mut self, end: &[u8]) -> io::Result<Option<String>> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let found = self.received[self.searched..].windows(end.len()).position(|part| part == end);
-            if let Some(found) = found {
-                let rest = self.received.split_off(self.searched + found + end.len());
-                let text = std::mem::replace(&mut self.received, rest);
-                self.searched = 0;
-                return Ok(Some(String::from_utf8(text).expect("replies are UTF-8")));
-            }
-            self.searched = self.received.len().saturating_sub(end.len() - 1);
-            if self.receive(deadline)? == 0 {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Receives more bytes; 0 at the end.
-    fn receive(&mut self, end: Instant) -> io::Result<usize> {
-        let mut chunk = [0; 64 << 10];
-        let length = loop {
-            let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            let received = match &mut self.stream {
-                Stream::Tcp(stream) => {
-                    stream.set_read_timeout(Some(left))?;
-                    stream.read(&mut chunk)
-                }
-                Stream::Unix(stream) => {
-                    stream.set_read_timeout(Some(left))?;
-                    stream.read(&mut chunk)
-                }
-            };
-            match received {
-                // A suspended machine interrupts reads with a timeout.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                received => break received?,
-            }
-        };
-        self.received.extend_from_slice(&chunk[..length]);
-        Ok(length)
-    }
-
-    /// The start of the bytes that were received and not returned yet.
-    fn received_text(&self) -> String {
-        String::from_utf8_lossy(&self.received).chars().take(200).collect()
-    }
-
-    fn set_write_timeout(&self, timeout: Duration) {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.set_write_timeout(Some(timeout)),
-            Stream::Unix(stream) => stream.set_write_timeout(Some(timeout)),
-        }
-        .expect("a socket option");
+    pub fn socket(&self) -> &Socket {
+        self.0.socket()
     }
 }
 

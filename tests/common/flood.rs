@@ -1,19 +1,21 @@
-//! A client that sends without an end, reads meanwhile, and goes on until the daemon closes.
+//! Clients that send without a pause: without an end, or many requests whose answers are read meanwhile.
 
 // Each test binary takes what it needs of this.
 #![allow(dead_code, unreachable_pub)]
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::thread;
+use std::io::{BufWriter, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use crate::common::DEADLINE;
 
 /// Bytes that a client means to send.
 const ENDLESS: usize = 1 << 30;
 /// The client keeps at least so many of the last bytes that it has received: more than any answer takes.
 const RECEIVED_MIN: usize = 4 << 10;
 
-/// What came of it.
+/// A client that has sent without an end and read meanwhile, until the daemon closed.
 pub struct Flood {
     pub sent: usize,
     pub took: Duration,
@@ -57,6 +59,24 @@ impl Flood {
         let lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
         lines.map(str::to_owned).collect()
     }
+}
+
+/// Sends `requests` on a new connection from a thread of its own, and then ends the output. Returns the connection, to
+/// read the answers from, and the thread.
+pub fn send_in_background(
+    address: SocketAddr,
+    requests: impl Iterator<Item = String> + Send + 'static,
+) -> (TcpStream, JoinHandle<()>) {
+    let stream = TcpStream::connect(address).expect("the daemon accepts");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket option");
+    let output = stream.try_clone().expect("a socket can be shared");
+    let sender = thread::spawn(move || {
+        let mut output = BufWriter::with_capacity(64 << 10, output);
+        requests.for_each(|request| output.write_all(request.as_bytes()).expect("it is taken"));
+        output.flush().expect("it is taken");
+        output.get_ref().shutdown(Shutdown::Write).expect("it is open");
+    });
+    (stream, sender)
 }
 
 /// The last bytes before the end, whether the connection is closed in good order or reset.

@@ -9,16 +9,20 @@
 mod background;
 mod client;
 pub mod codec;
+mod connection;
 mod daemon;
 mod process;
+mod random;
 mod temporary;
 
 use std::time::{Duration, Instant};
 
 pub use background::{BackgroundClients, DaemonFate, Progress};
-pub use client::{Client, Stream, registration, request};
+pub use client::{Client, registration, request};
+pub use connection::{Connection, is_reset};
 pub use daemon::{Builder, Daemon};
 pub use process::{Finished, require, run, run_with_input, send_signal, wait};
+pub use random::Random;
 pub use temporary::TempDir;
 
 /// A deadline for everything: hundreds of times what it takes on an idle machine. A test that fails by this has found

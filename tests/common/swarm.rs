@@ -1,4 +1,4 @@
-//! Thousands of connections, served by one thread; and pseudo-random numbers.
+//! Thousands of connections, served by one thread.
 
 // Each test binary takes what it needs of this.
 #![allow(dead_code, unreachable_pub)]
@@ -179,22 +179,5 @@ impl Member {
         (self.socket, self.unsent) = (None, Vec::new());
         self.ended = Some((Instant::now(), how));
         false
-    }
-}
-
-/// Pseudo-random numbers, the same for each seed.
-pub struct SeededRandom(u64);
-
-impl SeededRandom {
-    pub fn new(seed: u64) -> SeededRandom {
-        SeededRandom(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
     }
 }

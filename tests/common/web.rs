@@ -3,22 +3,23 @@
 //! It implements only what the tests need of either protocol, independently of the daemon.
 
 // Each test binary takes what it needs of this.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use socket2::Socket;
 
-use crate::common::DEADLINE;
+pub use crate::common::codec::{
+    CLOSE, CONTINUATION, Frame, HANDSHAKE, PING, PONG, TEXT, post, text_frame as message,
+};
+use crate::common::codec::{Decoder, HttpHead, write_frame, write_frame_header};
+pub use crate::common::is_reset;
+use crate::common::{Connection, DEADLINE};
 
 /// A connection.
-pub struct Web {
-    stream: TcpStream,
-    /// Bytes that were received and not returned yet.
-    received: Vec<u8>,
-}
+pub struct Web(Connection);
 
 /// An answer of HTTP.
 #[derive(Debug)]
@@ -29,72 +30,31 @@ pub struct Reply {
     pub body: String,
 }
 
-/// A frame of WebSocket.
-#[derive(PartialEq, Eq, Debug)]
-pub struct Frame {
-    pub opcode: u8,
-    pub is_final: bool,
-    pub payload: Vec<u8>,
-}
-
-pub const CONTINUATION: u8 = 0;
-pub const TEXT: u8 = 1;
-pub const CLOSE: u8 = 8;
-pub const PING: u8 = 9;
-pub const PONG: u8 = 10;
-
-/// The request to POST `body`, as simple programs send it.
-pub fn post(body: &str) -> String {
-    let length = body.len();
-    format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")
-}
-
-/// A WebSocket handshake, as simple programs send it.
-pub const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-
 /// The header of a client's frame that announces `length` bytes.
 pub fn frame_head(opcode: u8, is_final: bool, length: u64) -> Vec<u8> {
-    let mut bytes = vec![opcode | if is_final { 0x80 } else { 0 }];
-    match length {
-        0..=125 => bytes.push(0x80 | length as u8),
-        126..=0xffff => {
-            bytes.push(0x80 | 126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        _ => {
-            bytes.push(0x80 | 127);
-            bytes.extend(length.to_be_bytes());
-        }
-    }
-    bytes.extend(MASK);
+    let mut bytes = Vec::new();
+    write_frame_header(is_final, opcode, length, MASK, &mut bytes);
     bytes
 }
 
 /// A client's frame.
 pub fn frame(opcode: u8, is_final: bool, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = frame_head(opcode, is_final, payload.len() as u64);
-    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    let mut bytes = Vec::new();
+    write_frame(is_final, opcode, payload, MASK, &mut bytes);
     bytes
-}
-
-/// A client's message in one frame.
-pub fn message(text: &str) -> Vec<u8> {
-    frame(TEXT, true, text.as_bytes())
 }
 
 impl Web {
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Web {
         let stream = TcpStream::connect_timeout(&address, DEADLINE).expect("the daemon accepts");
+        stream.set_nodelay(true).expect("a socket option");
         Web::over(stream)
     }
 
-    /// On a connection that is there already.
-    pub fn over(stream: TcpStream) -> Web {
-        stream.set_nodelay(true).expect("a socket option");
-        stream.set_write_timeout(Some(DEADLINE)).expect("a socket option");
-        Web { stream, received: Vec::new() }
+    /// On a connected socket.
+    pub fn over(socket: impl Into<Socket>) -> Web {
+        Web(Connection::new(socket))
     }
 
     /// A new connection with a WebSocket handshake.
@@ -109,9 +69,8 @@ impl Web {
     /// Reads the answer to the handshake.
     #[track_caller]
     pub fn expect_upgrade(&mut self) {
-        let head = self.until(b"\r\n\r\n");
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        assert!(head.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
+        let head = self.0.expect(Decoder::head);
+        assert!(head.accepts_handshake(), "{head:?}");
     }
 
     /// Sends `bytes` in one write.
@@ -122,48 +81,45 @@ impl Web {
 
     /// Sends `bytes`, or as many of them as the daemon takes before it closes.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(bytes.as_ref())
+        self.0.send(bytes.as_ref())
     }
 
     /// Ends the output of this side.
     #[track_caller]
     pub fn half_close(&mut self) {
-        self.stream.shutdown(Shutdown::Write).expect("an open socket can be half closed");
+        self.socket().shutdown(Shutdown::Write).expect("an open socket can be half closed");
     }
 
     /// The socket alone; what has come and was not asked for is lost.
     #[track_caller]
     pub fn into_stream(self) -> TcpStream {
-        self.stream.set_read_timeout(Some(DEADLINE)).expect("a socket option");
-        self.stream
+        self.socket().set_read_timeout(Some(DEADLINE)).expect("a socket option");
+        self.0.into_socket().into()
     }
 
     /// The socket itself.
-    pub fn stream(&mut self) -> &mut TcpStream {
-        &mut self.stream
+    pub fn socket(&self) -> &Socket {
+        self.0.socket()
     }
 
     /// The next answer of HTTP, whole. Interim ones are skipped.
     #[track_caller]
     pub fn reply(&mut self) -> Reply {
-        let reply = self.reply_to_head();
-        let body = match header(&reply.head, "Content-Length") {
-            Some(length) => self.take(length.parse().expect("a length")),
-            None if reply.status == 204 => Vec::new(),
-            None => self.chunks(),
-        };
-        Reply { body: text(body), ..reply }
+        loop {
+            let response = self.0.expect(Decoder::response);
+            if response.head.status != 100 {
+                return Reply { body: text(response.body), ..Reply::of_head(response.head) };
+            }
+        }
     }
 
     /// The next answer to a request that asked for its head only.
     #[track_caller]
     pub fn reply_to_head(&mut self) -> Reply {
         loop {
-            let head = self.until(b"\r\n\r\n");
-            let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
-            let status = status.unwrap_or_else(|| panic!("no status line: {head:?}"));
-            if status != 100 {
-                return Reply { status, head, body: String::new() };
+            let head = self.0.expect(Decoder::head);
+            if head.status != 100 {
+                return Reply::of_head(head);
             }
         }
     }
@@ -171,16 +127,7 @@ impl Web {
     /// The next frame, whole.
     #[track_caller]
     pub fn frame(&mut self) -> Frame {
-        let head = self.take(2);
-        let length = match head[1] {
-            short @ 0..=125 => u64::from(short),
-            126 => self.take(2).iter().fold(0, |length, &byte| length << 8 | u64::from(byte)),
-            127 => self.take(8).iter().fold(0, |length, &byte| length << 8 | u64::from(byte)),
-            _ => panic!("a server masks nothing"),
-        };
-        assert_eq!(head[0] & 0x70, 0, "no reserved bit is set");
-        let payload = self.take(length as usize);
-        Frame { opcode: head[0] & 15, is_final: head[0] & 0x80 != 0, payload }
+        self.0.expect(Decoder::frame)
     }
 
     /// The next message, which comes in one frame.
@@ -205,9 +152,7 @@ impl Web {
     /// Everything that comes until the daemon closes, in good order.
     #[track_caller]
     pub fn rest(&mut self) -> Vec<u8> {
-        let end = Instant::now() + DEADLINE;
-        while self.receive(end).unwrap_or_else(|error| panic!("not closed: {error}")) > 0 {}
-        std::mem::take(&mut self.received)
+        self.0.rest()
     }
 
     /// The daemon closes in good order, without more output.
@@ -220,86 +165,15 @@ impl Web {
     /// Waits until the daemon has closed, also by a reset; all bytes before.
     #[track_caller]
     pub fn until_closed(&mut self, what: &str) -> Vec<u8> {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            match self.receive(end) {
-                Ok(0) => break,
-                Err(error) if is_reset(&error) => break,
-                received => received.unwrap_or_else(|error| panic!("{what}: not closed: {error}")),
-            };
-        }
-        std::mem::take(&mut self.received)
-    }
-
-    /// The body of an answer that comes in chunks.
-    #[track_caller]
-    fn chunks(&mut self) -> Vec<u8> {
-        let mut body = Vec::new();
-        loop {
-            let line = self.until(b"\r\n");
-            let size = usize::from_str_radix(line.trim_end(), 16).expect("the size of a chunk");
-            body.extend(self.take(size));
-            assert_eq!(self.take(2), b"\r\n");
-            if size == 0 {
-                return body;
-            }
-        }
-    }
-
-    /// The next bytes, up to and with the first `end`.
-    #[track_caller]
-    fn until(&mut self, end: &[u8]) -> String {
-        let deadline = Instant::now() + DEADLINE;
-        let mut searched = 0;
-        loop {
-            let found = self.received[searched..].windows(end.len()).position(|window| window == end);
-            if let Some(found) = found {
-                return text(self.take(searched + found + end.len()));
-            }
-            searched = self.received.len().saturating_sub(end.len() - 1);
-            self.receive_more(deadline);
-        }
-    }
-
-    /// The next so many bytes.
-    #[track_caller]
-    fn take(&mut self, count: usize) -> Vec<u8> {
-        let deadline = Instant::now() + DEADLINE;
-        while self.received.len() < count {
-            self.receive_more(deadline);
-        }
-        let rest = self.received.split_off(count);
-        std::mem::replace(&mut self.received, rest)
-    }
-
-    #[track_caller]
-    fn receive_more(&mut self, deadline: Instant) {
-        let so_far = |web: &Web| web.received[..web.received.len().min(300)].escape_ascii().to_string();
-        match self.receive(deadline) {
-            Ok(0) => panic!("closed in the middle; so far: {}", so_far(self)),
-            Ok(_) => {}
-            Err(error) => panic!("no more ({error}); so far: {}", so_far(self)),
-        }
-    }
-
-    /// Receives more bytes; 0 at the end.
-    fn receive(&mut self, end: Instant) -> io::Result<usize> {
-        let mut chunk = [0; 16 << 10];
-        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        self.stream.set_read_timeout(Some(left))?;
-        let length = loop {
-            match self.stream.read(&mut chunk) {
-                // A suspended machine interrupts reads with a timeout.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                received => break received?,
-            }
-        };
-        self.received.extend_from_slice(&chunk[..length]);
-        Ok(length)
+        self.0.rest_before_any_end(what)
     }
 }
 
 impl Reply {
+    fn of_head(head: HttpHead) -> Reply {
+        Reply { status: head.status, head: head.text + "\r\n\r\n", body: String::new() }
+    }
+
     /// The message of the body, which must be an error.
     #[track_caller]
     pub fn error(&self) -> String {
@@ -312,11 +186,6 @@ impl Reply {
     pub fn closes(&self) -> bool {
         header(&self.head, "Connection") == Some("close")
     }
-}
-
-/// Whether the other end has closed without reading all input.
-pub fn is_reset(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 /// The value of the header `name`.

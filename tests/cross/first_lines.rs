@@ -1,7 +1,6 @@
 //! Any two first lines after each other, split anywhere: the first decides the framing, once, and that framing handles
 //! the second.
 
-use std::io::Write;
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -11,7 +10,8 @@ use vmherd::internals::model::{Answer, Dialect, Failure, Peer};
 use vmherd::internals::session::{Capacity, Rules, Session, Step};
 
 use crate::common::Daemon;
-use crate::web::{HANDSHAKE, Web, header};
+use crate::common::codec::{Decoder, Message};
+use crate::web::{HANDSHAKE, Web};
 
 /// First lines of connections.
 const LINES: [(&str, Kind, &[u8]); 15] = [
@@ -90,8 +90,8 @@ fn the_first_line_decides_the_framing_over_sockets() {
                 // Whether it arrives in two pieces depends on the system.
                 std::thread::yield_now();
                 // The daemon may have closed by now; what is sent then is lost.
-                let _ = web.stream().write_all(&stream[at..]);
-                let _ = web.stream().shutdown(Shutdown::Write);
+                let _ = web.try_send(&stream[at..]);
+                let _ = web.socket().shutdown(Shutdown::Write);
                 let seen = answers(kinds_of(&web.until_closed(first_name)));
                 assert_eq!(seen, expected, "{first_name}, then {second_name}, split at {at}");
             }
@@ -177,42 +177,33 @@ fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
 }
 
 /// Reads the server's output `bytes`: lines, answers of HTTP, frames of WebSocket.
-fn kinds_of(mut bytes: &[u8]) -> Vec<String> {
-    let mut kinds = Vec::new();
-    while let Some(first) = bytes.first() {
-        let length = match first {
-            b'{' => bytes.iter().position(|&byte| byte == b'\n').expect("a whole line") + 1,
-            b'T' => bytes.len(),
-            b'o' | b'e' => bytes.windows(2).position(|two| two == b"\n\n").expect("a whole reply") + 2,
-            b'H' => answer_length(bytes),
-            _ => 2 + usize::from(bytes[1]),
+fn kinds_of(bytes: &[u8]) -> Vec<String> {
+    let (mut decoder, mut kinds) = (Decoder::default(), Vec::new());
+    decoder.push(bytes);
+    while let Some(first) = decoder.rest().first() {
+        let kind = match first {
+            b'{' => decoder.line().map(|line| line.map(line_kind)),
+            b'o' | b'e' => decoder.text_reply().map(|reply| reply.map(|_| "text".into())),
+            b'H' => decoder.response().map(|response| response.map(|it| it.head.status.to_string())),
+            b'T' => Ok(decoder.take_rest().starts_with(b"This port speaks JSON").then(|| "other".into())),
+            _ => decoder.message().map(|message| message.map(message_kind)),
         };
-        let (piece, rest) = bytes.split_at(length);
-        kinds.push(kind_of(piece));
-        bytes = rest;
+        let kind: Option<String> = kind.unwrap_or_else(|error| panic!("{error}: {}", bytes.escape_ascii()));
+        kinds.push(kind.unwrap_or_else(|| panic!("a reply in part: {}", bytes.escape_ascii())));
     }
     kinds
 }
 
-fn kind_of(piece: &[u8]) -> String {
-    let text = String::from_utf8_lossy(piece);
-    match piece[0] {
-        b'{' if text.contains("\"status\":\"error\"") => "line error".into(),
-        b'{' => "line".into(),
-        b'T' if text.starts_with("This port speaks JSON") => "other".into(),
-        b'o' | b'e' => "text".into(),
-        b'H' => text["HTTP/1.1 ".len()..][..3].into(),
-        0x81 => "message".into(),
-        0x88 => format!("close {}", u16::from_be_bytes([piece[2], piece[3]])),
-        _ => panic!("nothing that we say: {text:?}"),
-    }
+fn line_kind(line: String) -> String {
+    if line.contains("\"status\":\"error\"") { "line error".into() } else { "line".into() }
 }
 
-fn answer_length(bytes: &[u8]) -> usize {
-    let head_length = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head") + 4;
-    let head = std::str::from_utf8(&bytes[..head_length]).expect("a head is text");
-    let body_length = header(head, "Content-Length").map_or(0, |length| length.parse().expect("a length"));
-    head_length + body_length
+fn message_kind(message: Message) -> String {
+    match message {
+        Message::Text(_) => "message".into(),
+        Message::Close(Some((code, _))) => format!("close {code}"),
+        other => panic!("unexpected: {other:?}"),
+    }
 }
 
 /// The events that a client sees.

@@ -1,7 +1,6 @@
 //! Proxies on the daemon's own host: requests that they forward come from elsewhere, and do not have the rights of
 //! programs of this host.
 
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
@@ -178,11 +177,9 @@ fn a_proxy_changes_nothing_on_an_open_listener() {
 
 /// Sends one request of HTTP over a unix socket; the body of its answer.
 fn ask_unix(path: &std::path::Path, request: &str) -> String {
-    let mut stream = UnixStream::connect(path).expect("the daemon accepts");
-    stream.write_all(with_header(request, "Connection: close").as_bytes()).expect("it reads");
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).expect("it answers");
-    reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{reply}")).1.to_owned()
+    let mut web = Web::over(UnixStream::connect(path).expect("the daemon accepts"));
+    web.send(with_header(request, "Connection: close"));
+    web.reply().body
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! Many requests of HTTP: on one connection, in order, and as fast as a load generator can.
 
-use std::io::{BufReader, BufWriter, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{BufReader, Read};
 use std::process::Command;
-use std::thread;
 use std::time::Instant;
 
-use crate::common::{DEADLINE, Daemon, require, run};
+use crate::common::{Daemon, require, run};
+use crate::flood::send_in_background;
 use crate::overload::{MemoryBounds, alone, attack_in_bounds, statistic};
 use crate::web::{Web, post};
 
@@ -16,20 +15,8 @@ fn pipelined_requests_are_answered_in_order() {
     let _alone = alone();
     let bounds = MemoryBounds { peak_kib: 2 << 10, kept_kib: 1 << 10 };
     attack_in_bounds("20 000 pipelined requests of HTTP", bounds, Daemon::builder, |daemon| {
-        let stream = TcpStream::connect(daemon.address()).expect("the daemon accepts");
-        stream.set_read_timeout(Some(DEADLINE)).expect("a socket option");
         let begin = Instant::now();
-        let sender = thread::spawn({
-            let stream = stream.try_clone().expect("a socket can be shared");
-            move || {
-                let mut stream = BufWriter::with_capacity(64 << 10, stream);
-                for number in 0..COUNT {
-                    stream.write_all(numbered(number).as_bytes()).expect("it is taken");
-                }
-                stream.flush().expect("it is taken");
-                stream.get_ref().shutdown(Shutdown::Write).expect("it is open");
-            }
-        });
+        let (stream, sender) = send_in_background(daemon.address(), (0..COUNT).map(numbered));
         let (mut stream, mut received) = (BufReader::new(stream), Vec::new());
         for number in 0..COUNT {
             let expected = answer(number);

@@ -1,7 +1,7 @@
 //! Clients of WebSocket that never stop, never read, or never close.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,16 +28,16 @@ fn a_flood_of_pings_from_a_client_that_reads_is_answered_in_order() {
         let mut web = Web::websocket(daemon.address());
         let begin = Instant::now();
         let sender = thread::spawn({
-            let mut stream = web.stream().try_clone().expect("a socket can be shared");
+            let mut socket = web.socket().try_clone().expect("a socket can be shared");
             move || {
                 for thousand in 0..COUNT / 1000 {
                     let pings =
                         (0..1000).map(|one| frame(PING, true, &(1000 * thousand + one).to_be_bytes()));
                     let pings: Vec<u8> = pings.flatten().collect();
-                    stream.write_all(&pings).expect("it is taken");
+                    socket.write_all(&pings).expect("it is taken");
                 }
                 // Control frames do not count as requests.
-                stream.write_all(&message("{\"command\":\"ping\"}")).expect("it is taken");
+                socket.write_all(&message("{\"command\":\"ping\"}")).expect("it is taken");
             }
         });
         for number in 0..COUNT {
@@ -99,7 +99,7 @@ fn clients_that_never_read_stall_and_are_then_closed() {
 
 /// A client that sends the same until it is closed, and reads the handshake only.
 struct Deaf {
-    _stream: TcpStream,
+    _socket: Socket,
     sent: usize,
 }
 
@@ -108,20 +108,20 @@ impl Deaf {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(16 << 10).expect("a socket option");
         socket.connect(&address.into()).expect("the daemon accepts");
-        let mut web = Web::over(socket.into());
+        let mut web = Web::over(socket);
         web.send(HANDSHAKE);
         web.expect_upgrade();
-        let mut stream = web.stream().try_clone().expect("a socket can be shared");
+        let mut socket = web.socket().try_clone().expect("a socket can be shared");
         let flood = flood.repeat((64 << 10) / flood.len());
         let mut sent = 0;
         while sent < PIPE_BYTES_MAX {
-            match stream.write(&flood[sent % flood.len()..]) {
+            match socket.write(&flood[sent % flood.len()..]) {
                 Ok(count) => sent += count,
                 Err(error) if is_reset(&error) => break,
                 Err(error) => panic!("after {sent} bytes: {error}"),
             }
         }
-        Deaf { _stream: stream, sent }
+        Deaf { _socket: socket, sent }
     }
 }
 

@@ -8,8 +8,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, DEADLINE, Daemon, PASSWORD, request};
-use crate::points::Random;
+use crate::common::{Client, DEADLINE, Daemon, PASSWORD, Random, request};
 
 const ROUNDS: usize = 20;
 /// Rounds with the same store, which must not grow without end.

@@ -4,8 +4,8 @@
 //! The system's cache survives a killed process, so this shows that points are committed before they are acknowledged;
 //! `metrics_synced` shows that commits are on the disk.
 
-use crate::common::{Daemon, DaemonFate};
-use crate::points::{Counts, Order, Point, PointHistory, PointWriters, Random, get};
+use crate::common::{Daemon, DaemonFate, Random};
+use crate::points::{Counts, Order, Point, PointHistory, PointWriters, get};
 
 const ROUNDS: usize = 20;
 /// Rounds with the same store, which must not grow without end.

@@ -10,8 +10,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::thread;
 
-use crate::common::{Client, DEADLINE, Daemon, TempDir, require, wait_until};
-use crate::points::{Point, Random, put_all, put_request};
+use crate::common::{Client, DEADLINE, Daemon, Random, TempDir, require, wait_until};
+use crate::points::{Point, put_all, put_request};
 
 /// A daemon whose calls are written to a file.
 struct Traced {

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
-use crate::common::{Client, Daemon, PASSWORD, Stream, request};
+use crate::common::{Client, Daemon, PASSWORD, request};
 use crate::web::{self, Web};
 
 /// Guesses at once, more than may wait.
@@ -48,9 +48,7 @@ fn guesses_are_delayed_and_the_owner_is_not() {
         if stranger.has_input(Duration::from_millis(1)) {
             refused += usize::from(stranger.error() == "busy");
         }
-        if let Stream::Tcp(socket) = stranger.stream() {
-            SockRef::from(&*socket).set_linger(Some(Duration::ZERO)).expect("a socket option");
-        }
+        stranger.socket().set_linger(Some(Duration::ZERO)).expect("a socket option");
     }
     assert!(refused >= 1, "no client was refused");
     daemon.wait_for_counter("logins_waiting", |waiting| waiting == 0);
@@ -159,7 +157,7 @@ fn from_elsewhere(daemon: &Daemon) -> Web {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).expect("an address of loopback");
     socket.connect(&daemon.address().into()).expect("the daemon accepts");
-    Web::over(socket.into())
+    Web::over(socket)
 }
 
 #[test]
@@ -206,8 +204,8 @@ fn guesses_over_http_and_websocket_are_delayed_and_dropped_on_reset() {
         .collect();
     daemon.wait_for_counter("logins_waiting", |waiting| waiting == WAITING_MAX);
     // A client that closes alone might still read; one that resets does not.
-    for mut client in clients {
-        SockRef::from(&*client.stream()).set_linger(Some(Duration::ZERO)).expect("a socket option");
+    for client in clients {
+        client.socket().set_linger(Some(Duration::ZERO)).expect("a socket option");
     }
     daemon.wait_for_counter("logins_waiting", |waiting| waiting == 0);
     daemon.wait_for_counter("logins_failed", |count| count < failed.get() + WAITING_MAX / 2);

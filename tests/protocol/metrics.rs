@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{Client, Daemon};
+use crate::common::{Client, Daemon, Random};
 
 const OK: &str = "ok\n\n";
 const WRONG: &str = "error\nwrong command\n\n";
@@ -283,8 +283,8 @@ fn timestamps_are_decimal_integers_of_the_years_1_to_9999() {
 #[test]
 fn values_survive_bit_for_bit() {
     const COUNT: usize = 3000;
-    let mut numbers = Random(7);
-    let bits = std::iter::repeat_with(|| numbers.next());
+    let mut numbers = Random::with_seed(7);
+    let bits = std::iter::repeat_with(|| numbers.any());
     let values: Vec<f64> = bits.map(f64::from_bits).filter(|value| value.is_finite()).take(COUNT).collect();
     for store in [&["--store", "memory:"][..], &[]] {
         let daemon = Daemon::builder().args(store).start();
@@ -323,7 +323,7 @@ fn five_thousand_commands_in_one_packet_get_ordered_replies() {
         let daemon = Daemon::builder().args(store).start();
         let (mut said, mut heard) = (String::new(), String::new());
         let mut kept = Kept::default();
-        let mut random = Random(run_max);
+        let mut random = Random::with_seed(run_max);
         let mut count = 0;
         while count < COUNT {
             for _ in 0..(random.below(run_max) + 1).min((COUNT - count) as u64) {
@@ -422,22 +422,5 @@ impl Kept {
             points.iter().map(move |(second, value)| format!("{key} {value:?} {second}\n"))
         });
         format!("ok\n{}\n", lines.collect::<String>())
-    }
-}
-
-/// Pseudo-random numbers, the same every time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
     }
 }

@@ -173,7 +173,7 @@ fn requests_of_foreign_pages_are_logged() {
         let mut web = Web::connect(daemon.address());
         web.send(request.as_bytes());
         assert_eq!(web.reply().status, status);
-        let peer = web.stream().local_addr().unwrap();
+        let peer = web.socket().local_addr().unwrap().as_socket().unwrap();
         let expected =
             format!("event=refused peer={} port={} dialect=http reason={reason}", peer.ip(), peer.port());
         assert_eq!(line(&daemon, &expected), ("WARN".to_owned(), expected));

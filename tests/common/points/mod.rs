@@ -8,6 +8,7 @@ mod history;
 mod writers;
 
 use crate::common::Client;
+use crate::common::codec::{PointLine, TextReply};
 
 pub use history::{Counts, Order, Outcome, PointHistory};
 pub use writers::PointWriters;
@@ -40,13 +41,12 @@ fn object(Point { key, second, value }: &Point) -> String {
 
 /// The answer to one `put`, with the error if it failed; none if there is no whole answer.
 pub fn try_answer(client: &mut Client) -> Option<Result<(), String>> {
-    let answer = match client.try_line()?.as_str() {
-        "ok" => Ok(()),
-        "error" => Err(client.try_line()?),
-        other => panic!("{other:?} is no answer to a put"),
-    };
-    assert_eq!(client.try_line()?, "", "an answer ends with an empty line");
-    Some(answer)
+    let reply = client.try_text_reply()?;
+    Some(match TextReply::parse(&reply) {
+        Ok(TextReply::Points(points)) if points.is_empty() => Ok(()),
+        Ok(TextReply::Error(error)) => Err(error.to_owned()),
+        _ => panic!("{reply:?} is not an answer to a put"),
+    })
 }
 
 /// Puts `points` in one packet; what was answered to each.
@@ -68,19 +68,12 @@ pub fn put_all(client: &mut Client, points: &[Point]) {
 #[track_caller]
 pub fn try_get(client: &mut Client, key: &str) -> Result<Vec<Point>, String> {
     client.send(&format!("get {key}\n"));
-    let answer = client.raw_line();
-    let mut lines = Vec::new();
-    loop {
-        match client.raw_line() {
-            line if line.is_empty() => break,
-            line => lines.push(line),
-        }
+    let reply = client.text_reply();
+    match TextReply::parse(reply.trim_end_matches("\n")) {
+        Ok(TextReply::Points(points)) => Ok(points.iter().map(read_point).collect()),
+        Ok(TextReply::Error(error)) => Err(error.to_owned()),
+        Err(error) => panic!("{error}: {reply:?}"),
     }
-    if answer != "ok" {
-        assert_eq!((answer.as_str(), lines.len()), ("error", 1), "{lines:?}");
-        return Err(lines.remove(0));
-    }
-    Ok(lines.iter().map(|line| read_point(line)).collect())
 }
 
 /// The same, which must work.
@@ -90,54 +83,10 @@ pub fn get(client: &mut Client, key: &str) -> Vec<Point> {
 }
 
 #[track_caller]
-fn read_point(line: &str) -> Point {
-    let words: Vec<&str> = line.split(' ').collect();
-    let [key, value, second] = words[..] else { panic!("{line:?} is no point") };
-    let (read, second) = (value.parse::<f64>(), second.parse());
-    let (Ok(read), Ok(second)) = (read, second) else { panic!("{line:?} is no point") };
-    assert_eq!(format!("{read:?}"), value, "it is not the shortest text");
-    Point { key: key.to_owned(), second, value: read }
-}
-
-/// Numbers that are different in each run.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new() -> Random {
-        use std::hash::{BuildHasher, Hasher};
-        Random(std::collections::hash_map::RandomState::new().build_hasher().finish())
-    }
-
-    /// Any number (splitmix64).
-    pub fn any(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ bits >> 31
-    }
-
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.any() % end
-    }
-
-    /// Any bits that are a finite number, and now and then values whose bits are easily lost.
-    pub fn value(&mut self) -> f64 {
-        if self.below(64) == 0 {
-            return [-0.0, 0.0, f64::MAX, f64::MIN_POSITIVE, 5e-324, 10.0][self.below(6) as usize];
-        }
-        loop {
-            let value = f64::from_bits(self.any());
-            if value.is_finite() {
-                return value;
-            }
-        }
-    }
-
-    /// Spins for up to some ten microseconds, so that what comes next does not always come right after an answer.
-    pub fn spin(&mut self) {
-        (0..self.below(1 << 14)).for_each(|_| std::hint::spin_loop());
-    }
+fn read_point(line: &PointLine<'_>) -> Point {
+    let value: f64 = line.value.parse().unwrap_or_else(|_| panic!("{line:?} has no value"));
+    assert_eq!(format!("{value:?}"), line.value, "it is not the shortest text");
+    Point { key: line.key.to_owned(), second: line.timestamp, value }
 }
 
 /// In July of 2017.

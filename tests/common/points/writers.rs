@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::history::{Outcome, PointHistory, since_begin};
-use super::{FIRST_SECOND, Point, Random, object, put_line, request_of, try_answer};
-use crate::common::{BackgroundClients, Client, DaemonFate, Progress};
+use super::{FIRST_SECOND, Point, object, put_line, request_of, try_answer};
+use crate::common::{BackgroundClients, Client, DaemonFate, Progress, Random};
 
 /// The clients.
 pub struct PointWriters(BackgroundClients<PointWriter>);
