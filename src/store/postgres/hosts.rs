@@ -130,15 +130,13 @@ impl HostTarget {
         let (config, attempt_limiter) = (self.config.clone(), Arc::clone(&self.attempt_limiter));
         let settings = settings.to_owned();
         let attempt = move || {
-            let result = catch_unwind(AssertUnwindSafe(|| {
+            let connect = || -> Result<Client, ConnectError> {
                 let mut client = config.connect(NoTls)?;
                 client.batch_execute(&settings)?;
                 Ok(client)
-            }));
-            let result = match result {
-                Ok(result) => result.map_err(|error| ConnectError::of(&error)),
-                Err(_) => Err(ConnectError::other("a panic, see the log")),
             };
+            let result = catch_unwind(AssertUnwindSafe(connect))
+                .unwrap_or_else(|_| Err(ConnectError::other("a panic, see the log")));
             let is_late = sender.send(result).is_err();
             attempt_limiter.release(is_late);
         };
@@ -164,10 +162,10 @@ impl HostTarget {
     }
 }
 
-impl ConnectError {
-    fn of(error: &postgres::Error) -> ConnectError {
+impl From<postgres::Error> for ConnectError {
+    fn from(error: postgres::Error) -> ConnectError {
         let reason = match error.as_db_error() {
-            None if is_connection_error(error) => ConnectErrorKind::Other,
+            None if is_connection_error(&error) => ConnectErrorKind::Other,
             None => ConnectErrorKind::Misconfigured,
             Some(database) => match database.code().code() {
                 code if code.starts_with("53") => ConnectErrorKind::TooManyConnections,
@@ -181,9 +179,11 @@ impl ConnectError {
                 _ => ConnectErrorKind::Other,
             },
         };
-        ConnectError { why: describe(error), kind: reason }
+        ConnectError { why: describe(&error), kind: reason }
     }
+}
 
+impl ConnectError {
     fn other(why: impl Into<String>) -> ConnectError {
         ConnectError { why: why.into(), kind: ConnectErrorKind::Other }
     }
@@ -299,7 +299,7 @@ mod tests {
     }
 
     fn failure(hosts: &Hosts) -> String {
-        hosts.connect("").err().expect("nobody is there").why
+        hosts.connect("").err().expect("no server answers").why
     }
 
     fn wait_until(attempt_limiter: &AttemptLimiter, condition: impl Fn(&Attempts) -> bool) {
@@ -308,7 +308,7 @@ mod tests {
             attempt_limiter
                 .changed
                 .wait_timeout_while(attempt_limiter.attempts(), wait, |attempts| !condition(attempts));
-        assert!(!waited.expect("nobody panics").1.timed_out());
+        assert!(!waited.expect("no panic").1.timed_out());
     }
 
     #[test]

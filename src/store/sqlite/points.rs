@@ -57,7 +57,12 @@ pub(super) fn remove(
     for id in &scanned {
         let removed = execute(connection, REMOVE_OLDEST, params![id, before, as_i64(count_max - count)])?;
         count += removed;
-        removed_keys.extend(remove_if_empty(connection, cache, *id)?);
+        let key: Option<String> =
+            query(connection, REMOVE_IF_EMPTY)?.query_row([id], |row| row.get(0)).optional()?;
+        if let Some(key) = key.map(|key| MetricKey::from_store(&key)) {
+            cache.remove_series(&key);
+            removed_keys.push(key);
+        }
         if count == count_max {
             // It may have more old points.
             return Ok(RemovedPoints { count, next: Some(SeriesId(id - 1)), removed_keys });
@@ -65,21 +70,6 @@ pub(super) fn remove(
     }
     let next = scanned.last().filter(|_| scanned.len() == count_max);
     Ok(RemovedPoints { count, next: next.map(|id| SeriesId(*id)), removed_keys })
-}
-
-/// Removes the series `id` if it is empty; returns its key.
-fn remove_if_empty(
-    connection: &Connection,
-    cache: &mut Cache,
-    id: i64,
-) -> rusqlite::Result<Option<MetricKey>> {
-    let key: Option<String> =
-        query(connection, REMOVE_IF_EMPTY)?.query_row([id], |row| row.get(0)).optional()?;
-    let key = key.map(|key| MetricKey::from_store(&key));
-    if let Some(key) = &key {
-        cache.remove_series(key);
-    }
-    Ok(key)
 }
 
 impl PointStore for SqliteStore {
