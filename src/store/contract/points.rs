@@ -460,7 +460,7 @@ fn points_are_visible_to_other_connections(fixture: &Fixture) {
 }
 
 /// Runs one write; retries it when it is busy.
-fn insist(store: &mut dyn Store, write: &Write) -> WriteOutcome {
+fn run_until_not_busy(store: &mut dyn Store, write: &Write) -> WriteOutcome {
     for _ in 0..20 {
         match store.write(std::slice::from_ref(write)).remove(0) {
             Err(StoreError::Busy) => {}
@@ -498,7 +498,7 @@ fn acknowledged_points_survive_concurrent_removals(fixture: &Fixture) {
                 let (mut store, puts) = (fixture.connect(), &puts);
                 scope.spawn(move || {
                     for round in 0..ROUNDS {
-                        assert_eq!(insist(&mut *store, &puts(writer, round)), DONE);
+                        assert_eq!(run_until_not_busy(&mut *store, &puts(writer, round)), DONE);
                     }
                 })
             })
@@ -543,7 +543,7 @@ fn concurrent_puts_respect_the_key_limit(fixture: &Fixture) {
                     for round in 0..10 {
                         let keys = [format!("{writer}-{round}"), format!("shared-{round}")];
                         let new: Vec<_> = keys.iter().map(|key| (key.as_str(), writer, 1.0)).collect();
-                        match insist(&mut *store, &put_up_to(ROOM, &new)) {
+                        match run_until_not_busy(&mut *store, &put_up_to(ROOM, &new)) {
                             Ok(Written::Put { refused }) => kept += new.len() - refused.len(),
                             other => panic!("{other:?}"),
                         }

@@ -43,7 +43,7 @@ impl PostgresStore {
 }
 
 /// `url` with a lock timeout that tests can wait for.
-fn impatient(url: &str) -> String {
+fn with_short_lock_timeout(url: &str) -> String {
     format!("{url}?options=-c%20lock_timeout%3D50")
 }
 

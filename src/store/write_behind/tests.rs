@@ -10,19 +10,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// The inner store: counts its writes, and refuses them while it fails.
 struct Watched {
     inner: Arc<dyn StoreFactory>,
-    tricks: Tricks,
+    faults: Faults,
 }
 
 struct WatchedStore {
     inner: Box<dyn Store>,
-    tricks: Tricks,
+    faults: Faults,
 }
 
 #[derive(Clone, Default)]
-struct Tricks {
+struct Faults {
     fails: Arc<AtomicBool>,
     /// Writes succeed, but their result is not reported.
-    is_silent: Arc<AtomicBool>,
+    hides_results: Arc<AtomicBool>,
     puts: Arc<AtomicUsize>,
     /// Runs once, after a write and before its result is reported.
     meanwhile: Arc<Mutex<Option<Meanwhile>>>,
@@ -36,12 +36,12 @@ struct Fixture {
     store: Box<dyn Store>,
     /// A connection that bypasses the buffer.
     direct: Box<dyn Store>,
-    tricks: Tricks,
+    faults: Faults,
 }
 
 impl StoreFactory for Watched {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
-        Ok(Box::new(WatchedStore { inner: self.inner.connect()?, tricks: self.tricks.clone() }))
+        Ok(Box::new(WatchedStore { inner: self.inner.connect()?, faults: self.faults.clone() }))
     }
 
     fn lock_retry_policy(&self) -> Option<LockRetryPolicy> {
@@ -52,15 +52,15 @@ impl StoreFactory for Watched {
 impl WatchedStore {
     /// Runs `write`, unless it is made to fail.
     fn play<T>(&mut self, write: impl FnOnce(&mut dyn Store) -> T) -> Result<T, StoreError> {
-        if self.tricks.fails.load(Ordering::Relaxed) {
+        if self.faults.fails.load(Ordering::Relaxed) {
             return Err(unavailable());
         }
         let outcome = write(self.inner.as_mut());
-        let meanwhile = self.tricks.meanwhile.lock().expect("no panic").take();
+        let meanwhile = self.faults.meanwhile.lock().expect("no panic").take();
         if let Some(meanwhile) = meanwhile {
             meanwhile();
         }
-        match self.tricks.is_silent.load(Ordering::Relaxed) {
+        match self.faults.hides_results.load(Ordering::Relaxed) {
             true => Err(StoreError::OutcomeUnknown("it says nothing".to_owned())),
             false => Ok(outcome),
         }
@@ -69,7 +69,7 @@ impl WatchedStore {
 
 impl Store for WatchedStore {
     fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
-        let puts = Arc::clone(&self.tricks.puts);
+        let puts = Arc::clone(&self.faults.puts);
         let write = |inner: &mut dyn Store| {
             puts.fetch_add(writes.iter().filter(|write| write.is_put()).count(), Ordering::Relaxed);
             inner.write(writes)
@@ -93,12 +93,12 @@ impl Store for WatchedStore {
 impl Fixture {
     fn new() -> Fixture {
         let inner = store::open(&Location::Memory).expect("memory");
-        let tricks = Tricks::default();
-        let watched = Watched { inner: Arc::clone(&inner), tricks: tricks.clone() };
+        let faults = Faults::default();
+        let watched = Watched { inner: Arc::clone(&inner), faults: faults.clone() };
         let (factory, buffer) = with_write_behind(Arc::new(watched));
         let store = factory.connect().expect("a connection");
         let direct = inner.connect().expect("a connection");
-        Fixture { factory, buffer, store, direct, tricks }
+        Fixture { factory, buffer, store, direct, faults }
     }
 
     /// The result of `put`, and the number of writes of the inner store.
@@ -109,7 +109,7 @@ impl Fixture {
     }
 
     fn puts(&self) -> usize {
-        self.tricks.puts.load(Ordering::Relaxed)
+        self.faults.puts.load(Ordering::Relaxed)
     }
 
     fn waiting(&self) -> u64 {
@@ -125,7 +125,7 @@ impl Fixture {
     fn let_others(&self, write: Write, outcome: WriteOutcome) {
         let mut other = self.factory.connect_worker().expect("a connection");
         let meanwhile = move || assert_eq!(other.write(&[write]), [outcome]);
-        *self.tricks.meanwhile.lock().expect("no panic") = Some(Box::new(meanwhile));
+        *self.faults.meanwhile.lock().expect("no panic") = Some(Box::new(meanwhile));
     }
 
     /// All points in the inner store.
@@ -139,7 +139,7 @@ impl Fixture {
     }
 
     fn fail(&self, fails: bool) {
-        self.tricks.fails.store(fails, Ordering::Relaxed);
+        self.faults.fails.store(fails, Ordering::Relaxed);
     }
 }
 
@@ -199,7 +199,7 @@ fn the_first_point_of_a_key_is_written_through_and_later_ones_are_buffered() {
     assert_eq!(
         fixture.seen(),
         "a=2.0@1 a=4.0@2 a=6.0@3 b=2.0@1",
-        "whoever asks sees all, the latest value of each"
+        "a reader sees all points, the latest value of each"
     );
     assert_eq!((fixture.waiting(), fixture.written()), (0, fixture.seen()));
 }
@@ -240,7 +240,7 @@ fn buffered_points_survive_store_failures() {
     assert_eq!(fixture.put(&put("a=2@2 a=3@3")).0, kept());
     assert_eq!(fixture.put(&put("a=4@4 b=1@1")).0, Err(unavailable()), "a key that is not known");
     let asked = fixture.store.points().points_after(&PointFilter::default(), None, 9);
-    assert_eq!(asked, Err(unavailable()), "nobody is told of less than was put");
+    assert_eq!(asked, Err(unavailable()), "a read never returns fewer points than were put");
     assert_eq!(fixture.put(&put("a=5@2")).0, kept());
     assert_eq!(fixture.put(&put_all_or_none("a=6@3 b=1@1")).0, Err(unavailable()));
     assert_eq!((fixture.waiting(), fixture.written()), (3, "a=1.0@1".into()));
@@ -304,13 +304,13 @@ fn a_point_buffered_during_removal_of_its_series_reuses_its_key() {
     // If it cannot be written now, it stays before the points of others.
     assert_eq!(fixture.put(&put("a=3@22")), (kept(), 1), "its series is known again");
     fixture.let_others(put("a=4@41"), kept());
-    let fails = Arc::clone(&fixture.tricks.fails);
-    let other = fixture.tricks.meanwhile.lock().expect("no panic").take().expect("set above");
+    let fails = Arc::clone(&fixture.faults.fails);
+    let other = fixture.faults.meanwhile.lock().expect("no panic").take().expect("set above");
     let meanwhile = move || {
         other();
         fails.store(true, Ordering::Relaxed);
     };
-    *fixture.tricks.meanwhile.lock().expect("no panic") = Some(Box::new(meanwhile));
+    *fixture.faults.meanwhile.lock().expect("no panic") = Some(Box::new(meanwhile));
     assert_eq!(fixture.remove(30).map(|_| ()), Ok(()));
     assert_eq!((fixture.waiting(), fixture.written()), (1, String::new()));
     assert_eq!(fixture.put(&put("a=5@41")).0, Err(unavailable()));
@@ -323,9 +323,9 @@ fn a_point_buffered_during_removal_of_its_series_reuses_its_key() {
 fn an_unknown_removal_outcome_clears_the_known_keys() {
     let mut fixture = Fixture::new();
     assert_eq!(fixture.put(&put("a=1@1 b=1@20 c=1@20")).0, kept());
-    fixture.tricks.is_silent.store(true, Ordering::Relaxed);
+    fixture.faults.hides_results.store(true, Ordering::Relaxed);
     assert!(matches!(fixture.remove(9), Err(StoreError::OutcomeUnknown(_))));
-    fixture.tricks.is_silent.store(false, Ordering::Relaxed);
+    fixture.faults.hides_results.store(false, Ordering::Relaxed);
     assert_eq!(fixture.put(&put("d=1@20")).0, kept());
     assert_eq!(fixture.put(&put("a=2@20 b=2@20")), (refused(&[0]), 1));
     assert_eq!(fixture.put(&put("b=3@20")), (kept(), 0), "it is known again");
@@ -336,7 +336,7 @@ fn an_unknown_removal_outcome_clears_the_known_keys() {
 fn a_panic_during_removal_clears_the_known_keys() {
     let mut fixture = Fixture::new();
     assert_eq!(fixture.put(&put("a=1@1 b=1@20 c=1@20")).0, kept());
-    *fixture.tricks.meanwhile.lock().expect("no panic") = Some(Box::new(|| panic!("on purpose")));
+    *fixture.faults.meanwhile.lock().expect("no panic") = Some(Box::new(|| panic!("on purpose")));
     let remove = std::panic::AssertUnwindSafe(|| fixture.remove(9));
     assert!(std::panic::catch_unwind(remove).is_err());
     assert_eq!(fixture.put(&put("d=1@20")).0, kept());
@@ -393,7 +393,7 @@ fn other_writes_succeed_when_points_fail() {
     let mut fixture = Fixture::new();
     assert_eq!(fixture.put(&put("a=1@1")).0, kept());
     let turn = Arc::clone(&fixture.buffer);
-    let turn = turn.acquire(Duration::ZERO).expect("nobody has it");
+    let turn = turn.acquire(Duration::ZERO).expect("the guard is free");
     let mut worker = fixture.factory.connect_worker().expect("a connection");
     let remove = Write::Remove(VmName::from_store("gone"));
     let outcomes = worker.write(&[put("a=2@1"), remove, put("b=2@1")]);

@@ -8,7 +8,7 @@ use super::*;
 #[test]
 fn a_locked_row_makes_only_its_writers_busy() {
     let database = Cluster::shared().database();
-    let mut store = store(&impatient(&database.url()));
+    let mut store = store(&with_short_lock_timeout(&database.url()));
     let (a, b) = (register(&mut store, "a", &[]), register(&mut store, "b", &[]));
     let mut other = database.client();
     other.batch_execute("BEGIN; UPDATE vms SET cpus = 7 WHERE name = 'a'").unwrap();
@@ -41,7 +41,7 @@ fn a_locked_row_makes_only_its_writers_busy() {
 #[test]
 fn a_locked_table_is_busy_and_a_short_lock_is_waited_out() {
     let database = Cluster::shared().database();
-    let mut store = store(&impatient(&database.url()));
+    let mut store = store(&with_short_lock_timeout(&database.url()));
     let login = register(&mut store, "a", &[]);
     let mut other = database.client();
     other.batch_execute("BEGIN; LOCK TABLE vms IN ACCESS EXCLUSIVE MODE").unwrap();
@@ -55,10 +55,10 @@ fn a_locked_table_is_busy_and_a_short_lock_is_waited_out() {
     other.batch_execute("COMMIT").unwrap();
     assert!(store.registry().credentials(&name("a")).unwrap().is_some());
 
-    let mut patient = super::store(&database.url());
+    let mut with_default_timeout = super::store(&database.url());
     other.batch_execute("BEGIN; LOCK TABLE vms IN ACCESS EXCLUSIVE MODE").unwrap();
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| run(&mut patient, ram(&login, 6)));
+        let waiting = scope.spawn(|| run(&mut with_default_timeout, ram(&login, 6)));
         let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted
                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         until("it waits", || number(&database, waits) > 0);

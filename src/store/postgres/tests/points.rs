@@ -57,7 +57,7 @@ fn a_registry_only_database_is_migrated() {
 #[test]
 fn a_series_being_removed_makes_only_its_writers_busy() {
     let database = Cluster::shared().database();
-    let mut store = store(&impatient(&database.url()));
+    let mut store = store(&with_short_lock_timeout(&database.url()));
     assert_eq!(run(&mut store, put(&[("a", 1, 1.0), ("b", 1, 1.0)])), DONE);
     let mut other = database.client();
     other.batch_execute("BEGIN; SELECT FROM series WHERE key = 'a' FOR UPDATE").unwrap();
@@ -87,7 +87,7 @@ fn a_series_being_removed_makes_only_its_writers_busy() {
 #[test]
 fn a_locked_point_makes_only_puts_busy() {
     let database = Cluster::shared().database();
-    let mut store = store(&impatient(&database.url()));
+    let mut store = store(&with_short_lock_timeout(&database.url()));
     assert_eq!(run(&mut store, put(&[("a", 1, 1.0)])), DONE);
     let mut other = database.client();
     other.batch_execute("BEGIN; UPDATE points SET value = 2").unwrap();
