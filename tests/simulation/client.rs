@@ -1,7 +1,7 @@
-//! A fake client: does what its plan says, and knows what it must get.
+//! A fake client: follows its plan, and checks every byte that it receives.
 //!
-//! It holds every byte it is sent against what it is owed: replies without an id in the order of their
-//! requests, those with one exactly once, none of anybody else's, no end without a reason.
+//! Replies without an id must come in the order of their requests, those with an id exactly once, none of another
+//! client's, and the connection must not end without a reason.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,13 +9,15 @@ use std::time::Duration;
 use super::action_requests::ActionRequest;
 use super::client_codec::{ClientCodec, Framing, HttpStyle, ServerMessage};
 use super::connection::{Eviction, ReadPace, Received};
+use super::environment::Environment;
 use super::expectations::Expectations;
 use super::metric_requests::{MetricContext, line_of};
-use super::plan::Step;
+use super::network::SLACK;
 use super::point_model::Requester;
 use super::random_request;
 use super::request::Request;
-use super::world::World;
+use super::steps::Step;
+use super::verification::Verification;
 use vmherd::internals::clock::Instant;
 use vmherd::internals::limits;
 use vmherd::internals::model::Failure;
@@ -30,25 +32,25 @@ pub(super) struct Client {
     outgoing: VecDeque<u8>,
     /// Percent of requests that wait for the next one, to be sent together.
     corked_percent: usize,
-    /// Nothing is done before, reading aside.
+    /// It only reads before.
     paused_until: Instant,
     read_pace: ReadPace,
     next_read: Option<Instant>,
     codec: ClientCodec,
-    /// The body of a request of HTTP that waits to be asked for.
+    /// The body of an HTTP request, to be sent after `100 Continue`.
     withheld_body: Option<Vec<u8>>,
     expectations: Expectations,
     marks: u64,
-    /// When the server has to end it, or since when it may.
+    /// When the server has to end the connection.
     deadline: Option<Deadline>,
-    /// A line of HTTP was sent: the end comes without a word.
+    /// A line of HTTP was sent: the connection ends without a reply.
     pub(super) has_sent_http: bool,
     /// When something was last sent or received.
     last_activity: Instant,
     pub(super) is_done: bool,
 }
 
-/// Why the server is going to end a connection, and when.
+/// When the server has to end a connection.
 #[derive(Clone, Copy, Debug)]
 struct Deadline {
     since: Instant,
@@ -84,29 +86,29 @@ impl Client {
         }
     }
 
-    /// Does what can be done now; when to be called again at the latest.
-    pub(super) fn run(&mut self, world: &mut World) -> Result<Option<Instant>, String> {
+    /// Does what can be done now; returns when to be called again at the latest.
+    pub(super) fn run(&mut self, env: &mut Environment) -> Result<Option<Instant>, String> {
         if self.is_done {
             return Ok(None);
         }
         let connection = match self.connection {
             Some(connection) => connection,
-            None => self.connect(world),
+            None => self.connect(env),
         };
-        self.receive(connection, world)?;
+        self.receive(connection, env)?;
         if self.is_done {
             return Ok(None);
         }
-        let goes_on = self.go_on(connection, world);
+        let goes_on = self.go_on(connection, env);
         if self.is_done {
             return Ok(None);
         }
         Ok([goes_on, self.next_read].into_iter().flatten().min())
     }
 
-    /// What is wrong with the time, if anything: the server keeps it waiting, or lets it live too long.
-    pub(super) fn check_deadlines(&self, world: &World) -> Result<(), String> {
-        let Some(connection) = self.connection.map(|connection| &world.connections[connection]) else {
+    /// Whether the server answers in time, and ends the connection in time.
+    pub(super) fn check_deadlines(&self, env: &Environment) -> Verification {
+        let Some(connection) = self.connection.map(|connection| &env.network.connections[connection]) else {
             return Ok(());
         };
         let Some(accepted) = connection.accepted else { return Ok(()) };
@@ -114,67 +116,69 @@ impl Client {
             return Ok(());
         }
         if let Some(deadline) = self.deadline
-            && world.now > deadline.since.max(accepted) + deadline.after + SLACK
+            && env.now > deadline.since.max(accepted) + deadline.after + SLACK
         {
-            return Err("it lives longer than it may".to_owned());
+            return Err("the connection is not ended in time".to_owned());
         }
         let waits =
             !self.has_nothing_pending() && self.outgoing.is_empty() && self.read_pace == ReadPace::Eager;
-        if waits && self.deadline.is_none() && world.now > self.last_activity.max(accepted) + REPLY_WITHIN {
+        let is_fair = env.config.has_greedy_client && !env.config.is_greedy(self.number);
+        let within = if is_fair { FAIR_REPLY_WITHIN } else { REPLY_WITHIN };
+        if waits && self.deadline.is_none() && env.now > self.last_activity.max(accepted) + within {
             return Err("no reply comes".to_owned());
         }
         Ok(())
     }
 
-    /// What it waits for, for people.
+    /// Describes what it waits for.
     pub(super) fn describe(&self) -> String {
         let (due, next) = (self.expectations.describe(), self.plan.front());
         format!("client {}: {due}, next {next:?}, {:?}", self.number, self.read_pace)
     }
 
-    fn connect(&mut self, world: &mut World) -> usize {
-        let connection = world.connect(self.number, self.listener);
+    fn connect(&mut self, env: &mut Environment) -> usize {
+        let connection = env.connect(self.number, self.listener);
         self.connection = Some(connection);
-        self.last_activity = world.now;
+        self.last_activity = env.now;
         self.outgoing.extend(self.codec.handshake());
-        // Some wait for the answer before they go on.
-        if self.codec.awaits_handshake && world.random.chance(50) {
+        // Some wait for the response before they send more.
+        if self.codec.awaits_handshake && env.random.chance(50) {
             self.plan.push_front(Step::AwaitResponses);
         }
         connection
     }
 
-    // ── What comes ──
+    // ── Input ──
 
-    fn receive(&mut self, connection: usize, world: &mut World) -> Result<(), String> {
+    fn receive(&mut self, connection: usize, env: &mut Environment) -> Result<(), String> {
         let count = match self.read_pace {
-            ReadPace::Never if world.connections[connection].is_dead() => usize::MAX,
+            ReadPace::Never if env.network.connections[connection].is_dead() => usize::MAX,
             ReadPace::Never => return Ok(()),
-            ReadPace::Slow { .. } if self.next_read.is_some_and(|next| next > world.now) => return Ok(()),
+            ReadPace::Slow { .. } if self.next_read.is_some_and(|next| next > env.now) => return Ok(()),
             ReadPace::Slow { bytes, .. } => bytes,
             ReadPace::Eager => usize::MAX,
         };
         self.next_read = None;
         loop {
-            match world.connections[connection].receive(count) {
+            match env.network.connections[connection].receive(count) {
                 Received::Nothing => return Ok(()),
-                Received::Bytes(bytes) => self.take(&bytes, connection, world)?,
-                Received::End => return self.end(connection, false, world),
-                Received::Reset => return self.end(connection, true, world),
+                Received::Bytes(bytes) => self.take(&bytes, connection, env)?,
+                Received::End => return self.end(connection, false, env),
+                Received::Reset => return self.end(connection, true, env),
             }
             if let ReadPace::Slow { every, .. } = self.read_pace {
-                self.next_read = Some(world.now + every);
+                self.next_read = Some(env.now + every);
                 return Ok(());
             }
         }
     }
 
-    fn take(&mut self, bytes: &[u8], connection: usize, world: &mut World) -> Result<(), String> {
+    fn take(&mut self, bytes: &[u8], connection: usize, env: &mut Environment) -> Result<(), String> {
         let (port, is_refused) = (
-            world.connections[connection].port,
-            world.connections[connection].evicted_for == Some(Eviction::ForMemory),
+            env.network.connections[connection].port,
+            env.network.connections[connection].evicted_for == Some(Eviction::ForMemory),
         );
-        self.last_activity = world.now;
+        self.last_activity = env.now;
         let messages = self.codec.decode(bytes).map_err(|error| {
             let shown = bytes[..bytes.len().min(300)].escape_ascii();
             format!("client {}: {error}: {shown}; {}", self.number, self.describe())
@@ -185,43 +189,46 @@ impl Client {
                     self.expectations.has_closing_error = true
                 }
                 ServerMessage::Response(text, status) => {
-                    self.expectations.take(&text, status, port, world).map_err(|error| {
-                        let shown = String::from_utf8_lossy(&text[..text.len().min(300)]).into_owned();
+                    self.expectations.take(&text, status, port, env).map_err(|error| {
+                        let shown: String = text.chars().take(300).collect();
                         format!("client {}: {error}: {shown}", self.number)
                     })?
                 }
                 ServerMessage::Continue => match self.withheld_body.take() {
                     Some(body) => self.outgoing.extend(body),
-                    None => return Err(format!("client {}: told to go on with nothing", self.number)),
+                    None => {
+                        return Err(format!("client {}: 100 Continue without a withheld body", self.number));
+                    }
                 },
             }
         }
-        if self.codec.is_finished && self.deadline.is_none() {
-            // All that is to be said is said.
-            self.deadline = Some(Deadline { since: world.now, after: Duration::ZERO });
+        if self.codec.is_finished() && self.deadline.is_none() {
+            // The server has sent its last response.
+            self.deadline = Some(Deadline { since: env.now, after: Duration::ZERO });
         }
         Ok(())
     }
 
-    /// The connection has ended: was there a reason, and has everything come?
-    fn end(&mut self, at: usize, is_reset: bool, world: &mut World) -> Result<(), String> {
+    /// The connection has ended: checks that there was a reason, and that all replies have come.
+    fn end(&mut self, at: usize, is_reset: bool, env: &mut Environment) -> Result<(), String> {
         self.is_done = true;
-        world.log(|| format!("client {} sees the {}", self.number, if is_reset { "reset" } else { "end" }));
-        let connection = &world.connections[at];
+        env.log(|| format!("client {} sees the {}", self.number, if is_reset { "reset" } else { "end" }));
+        let connection = &env.network.connections[at];
         if connection.broken || connection.client_has_reset() {
             return Ok(());
         }
-        let closed = connection.shut_down.or(connection.closed).unwrap_or(world.now);
-        let was_cut = world
+        let closed = connection.shut_down.or(connection.closed).unwrap_or(env.now);
+        let was_cut = env
+            .shutdown
             .stopped
-            .is_some_and(|stopped| connection.closed.is_some_and(|at| at >= stopped + world.config.grace));
+            .is_some_and(|stopped| connection.closed.is_some_and(|at| at >= stopped + env.config.grace));
         let has_stalled =
             connection.stalled_since.is_some_and(|since| closed >= since + limits::WRITE_TIMEOUT);
         if connection.evicted_for.is_some() {
             return Ok(());
         }
-        let is_torn = !self.codec.is_at_boundary() || self.codec.is_in_message || connection.lost > 0;
-        if was_cut || has_stalled || is_torn && self.expectations.may_be_broken_off(world) {
+        let is_torn = !self.codec.is_at_boundary() || self.codec.is_in_message() || connection.lost > 0;
+        if was_cut || has_stalled || is_torn && self.expectations.may_be_broken_off(env) {
             return Ok(());
         }
         if !self.codec.is_at_boundary() {
@@ -239,32 +246,31 @@ impl Client {
         let is_over_time = self
             .deadline
             .is_some_and(|deadline| closed + SLACK >= deadline.since.max(accepted) + deadline.after);
-        let was_evicted =
-            connection.inbound_total == 0 && world.config.connections_max < world.config.clients;
+        let was_evicted = connection.inbound_total == 0 && env.config.connections_max < env.config.clients;
         let is_explained = self.expectations.has_closing_error
-            || world.stopped.is_some()
+            || env.shutdown.stopped.is_some()
             || was_evicted
             || has_all
-                && (self.codec.is_finished
+                && (self.codec.is_finished()
                     || is_over_time
                     || self.has_sent_http
                     || connection.client_has_finished());
         if is_explained { Ok(()) } else { Err(format!("ended without a reason; {}", self.describe())) }
     }
 
-    /// It is sent away: not if it has shown who it is, and for its place not while it is owed an answer.
-    pub(super) fn check_eviction(&self, why: Eviction, world: &World) -> Result<(), String> {
-        let Some(connection) = self.connection.map(|connection| &world.connections[connection]) else {
+    /// It is evicted: never while it is authenticated, and never for its slot while a reply is due.
+    pub(super) fn check_eviction(&self, why: Eviction, env: &Environment) -> Result<(), String> {
+        let Some(connection) = self.connection.map(|connection| &env.network.connections[connection]) else {
             return Ok(());
         };
-        if self.expectations.is_logged_in(world) {
-            return Err(format!("client {} is known and is sent away", self.number));
+        if self.expectations.is_logged_in(env) {
+            return Err(format!("client {} is authenticated and is evicted", self.number));
         }
-        let has_said_all = self.outgoing.is_empty() && self.withheld_body.is_none();
-        let has_heard_all = !connection.has_unheard() && !connection.broken && !connection.client_has_reset();
-        let is_waiting = has_said_all && has_heard_all && !self.has_nothing_pending();
+        let has_sent_all = self.outgoing.is_empty() && self.withheld_body.is_none();
+        let has_read_all = !connection.has_unread() && !connection.broken && !connection.client_has_reset();
+        let is_waiting = has_sent_all && has_read_all && !self.has_nothing_pending();
         if why == Eviction::ForSlot && is_waiting && !self.expectations.responses_are_optional {
-            return Err(format!("sent away with a request under way; {}", self.describe()));
+            return Err(format!("evicted with a request under way; {}", self.describe()));
         }
         Ok(())
     }
@@ -273,19 +279,19 @@ impl Client {
         self.expectations.has_nothing_pending() && self.codec.has_nothing_pending()
     }
 
-    // ── What goes ──
+    // ── Output ──
 
-    /// Does what the plan says, as far as it can be done now; when to go on.
-    fn go_on(&mut self, connection: usize, world: &mut World) -> Option<Instant> {
+    /// Follows the plan as far as possible now; returns when to go on.
+    fn go_on(&mut self, connection: usize, env: &mut Environment) -> Option<Instant> {
         loop {
-            if world.now < self.paused_until {
+            if env.now < self.paused_until {
                 return Some(self.paused_until);
             }
-            if !self.outgoing.is_empty() && !self.waits_for_more(world) {
-                if !world.connections[connection].is_writable_by_client() {
-                    return Some(world.now + FULL_PAUSE);
+            if !self.outgoing.is_empty() && !self.waits_for_more(env) {
+                if !env.network.connections[connection].is_writable_by_client() {
+                    return Some(env.now + FULL_PAUSE);
                 }
-                self.send(connection, world);
+                self.send(connection, env);
                 continue;
             }
             if self.withheld_body.is_some() {
@@ -293,33 +299,34 @@ impl Client {
             }
             let step = self.plan.pop_front()?;
             match step {
-                Step::Ask { request, has_id } => self.ask(request, has_id, world),
+                Step::Ask { request, has_id } => self.ask(request, has_id, env),
                 Step::AskAnything { has_id } => {
-                    let by = self.metric_context(has_id, world);
+                    let by = self.metric_context(has_id, env);
                     if let Some(request) =
-                        random_request::choose(by, &mut self.marks, &self.expectations, world)
+                        random_request::choose(by, &mut self.marks, &self.expectations, env)
                     {
-                        self.ask(request, has_id, world);
+                        self.ask(request, has_id, env);
                     }
                 }
                 Step::Convert => {
                     self.marks += 1;
-                    self.ask(Request::Convert { mark: self.marks }, true, world);
+                    self.ask(Request::Convert { mark: self.marks }, true, env);
                 }
                 Step::Action { has_id } => {
-                    let action = ActionRequest::choose(&mut world.random, &mut world.model);
-                    self.ask(Request::Action(action), has_id, world);
+                    let action = ActionRequest::choose(&mut env.random, &mut env.knowledge.model);
+                    self.ask(Request::Action(action), has_id, env);
                 }
                 Step::Metric { metric_request, has_id } => {
-                    let by = self.metric_context(has_id, world);
-                    let World { point_model, random, .. } = &mut *world;
-                    let request = metric_request.choose(by, &mut self.marks, point_model, random);
-                    self.ask(request, has_id, world);
+                    let by = self.metric_context(has_id, env);
+                    let Environment { knowledge, random, .. } = &mut *env;
+                    let points = &mut knowledge.points;
+                    let request = metric_request.choose(by, &mut self.marks, points, random);
+                    self.ask(request, has_id, env);
                 }
                 Step::Update { has_id } => {
                     if self.expectations.is_login_certain() {
-                        let request = Request::Update { ram: world.model.new_ram(), token: None };
-                        self.ask(request, has_id, world);
+                        let request = Request::Update { ram: env.knowledge.model.new_ram(), token: None };
+                        self.ask(request, has_id, env);
                     }
                 }
                 Step::Send(bytes) => self.outgoing.extend(bytes),
@@ -327,13 +334,13 @@ impl Client {
                     self.has_sent_http = true;
                     self.outgoing.extend(bytes);
                 }
-                Step::AskAndClose { request } => self.ask_and_close(request, world),
-                Step::Expect(request) => self.expectations.expect(request, None, false, world),
+                Step::AskAndClose { request } => self.ask_and_close(request, env),
+                Step::Expect(request) => self.expectations.expect(request, None, false, env),
                 Step::Deadline(after) => {
-                    self.deadline = Some(Deadline { since: world.now, after });
-                    self.expectations.timed_out_from = Some(world.now + after);
+                    self.deadline = Some(Deadline { since: env.now, after });
+                    self.expectations.timed_out_from = Some(env.now + after);
                 }
-                Step::Pause(pause) => self.paused_until = world.now + pause,
+                Step::Pause(pause) => self.paused_until = env.now + pause,
                 Step::AwaitResponses if self.has_nothing_pending() => {}
                 Step::AwaitResponses => {
                     self.plan.push_front(step);
@@ -341,39 +348,39 @@ impl Client {
                 }
                 Step::SetReadPace(read_pace) => {
                     self.read_pace = read_pace;
-                    self.paused_until = world.now + GLANCE;
+                    self.paused_until = env.now + GLANCE;
                 }
                 Step::Drip { byte, every } => {
                     self.outgoing.push_back(byte);
-                    self.paused_until = world.now + world.random.micros(0, 2 * every.as_micros() as usize);
-                    let is_finished = world.connections[connection].is_dead()
-                        || world.connections[connection].shut_down.is_some();
+                    self.paused_until = env.now + env.random.micros(0, 2 * every.as_micros() as usize);
+                    let is_finished = env.network.connections[connection].is_dead()
+                        || env.network.connections[connection].shut_down.is_some();
                     if !is_finished {
                         self.plan.push_front(step);
                     }
                 }
                 Step::SendClose { code } => {
-                    let bytes = self.codec.close(code, &mut world.random);
+                    let bytes = self.codec.close(code, &mut env.random);
                     self.outgoing.extend(bytes);
                     self.expectations.responses_are_optional = true;
                 }
                 Step::SendInvalidFrames { bytes, code } => {
-                    self.codec.close(Some(code), &mut world.random);
+                    self.codec.close(Some(code), &mut env.random);
                     self.outgoing.extend(bytes);
                     self.expectations.responses_are_optional = true;
                 }
                 Step::Finish => {
                     if self.codec.framing == Framing::WebSocket {
-                        // Who goes without a close frame is not there any more.
+                        // Without a close frame the server regards the client as gone.
                         self.codec.responses_are_optional = true;
                         self.expectations.responses_are_optional = true;
                     }
-                    world.log(|| format!("client {} finishes", self.number));
-                    world.connections[connection].finish();
+                    env.log(|| format!("client {} finishes", self.number));
+                    env.network.connections[connection].finish();
                 }
                 Step::Reset => {
-                    world.log(|| format!("client {} resets", self.number));
-                    world.connections[connection].reset();
+                    env.log(|| format!("client {} resets", self.number));
+                    env.network.connections[connection].reset();
                     self.is_done = true;
                     return None;
                 }
@@ -381,9 +388,9 @@ impl Client {
         }
     }
 
-    /// Whether what is to be sent waits for the next request.
-    fn waits_for_more(&self, world: &mut World) -> bool {
-        let says_more = matches!(
+    /// Whether the output waits for the next request, to be sent with it.
+    fn waits_for_more(&self, env: &mut Environment) -> bool {
+        let sends_more = matches!(
             self.plan.front(),
             Some(
                 Step::Update { .. }
@@ -398,42 +405,42 @@ impl Client {
                     | Step::SendHttp(_)
             )
         );
-        says_more
+        sends_more
             && self.withheld_body.is_none()
             && self.outgoing.len() < CORKED_BYTES_MAX
-            && world.random.chance(self.corked_percent)
+            && env.random.chance(self.corked_percent)
     }
 
-    fn send(&mut self, connection: usize, world: &mut World) {
-        let count = if world.random.chance(50) {
+    fn send(&mut self, connection: usize, env: &mut Environment) {
+        let count = if env.random.chance(50) {
             self.outgoing.len()
         } else {
-            world.random.mostly_few(1, self.outgoing.len())
+            env.random.mostly_few(1, self.outgoing.len())
         };
         let bytes = &self.outgoing.make_contiguous()[..count];
-        let sent = world.connections[connection].send(bytes);
-        world.log(|| format!("client {} sends {}", self.number, bytes[..sent.min(160)].escape_ascii()));
+        let sent = env.network.connections[connection].send(bytes);
+        env.log(|| format!("client {} sends {}", self.number, bytes[..sent.min(160)].escape_ascii()));
         self.outgoing.drain(..sent);
-        self.last_activity = world.now;
+        self.last_activity = env.now;
         // A request is sent within a second or so, however long it is.
         let pause = (1_000_000 / (self.outgoing.len() + 1)).min(30_000);
-        self.paused_until = world.now + world.random.micros(0, pause);
+        self.paused_until = env.now + env.random.micros(0, pause);
     }
 
-    fn ask(&mut self, request: Request, has_id: bool, world: &mut World) {
+    fn ask(&mut self, request: Request, has_id: bool, env: &mut Environment) {
         match self.codec.framing {
             Framing::Http => {
                 let own = self.expectations.issued.last().copied();
-                let request = match own.filter(|_| world.random.chance(70)) {
+                let request = match own.filter(|_| env.random.chance(70)) {
                     Some(token) => request.with_token(token),
                     None => request,
                 };
-                self.post(request, has_id, false, world);
+                self.post(request, has_id, false, env);
             }
             Framing::Text => {
-                let line = line_of(&request, &mut world.random);
+                let line = line_of(&request, &mut env.random);
                 self.outgoing.extend(line.bytes());
-                self.expectations.expect(request, None, false, world);
+                self.expectations.expect(request, None, false, env);
             }
             framing => {
                 let request = if matches!(request, Request::Health | Request::FrontPage) {
@@ -441,49 +448,49 @@ impl Client {
                 } else {
                     request
                 };
-                let id = self.choose_id(&request, has_id, world);
-                let text = request.text(id.as_deref(), true, &world.model);
+                let id = self.choose_id(&request, has_id, env);
+                let text = request.text(id.as_deref(), true, &env.knowledge.model);
                 if framing == Framing::WebSocket {
-                    let bytes = self.codec.frames(text.as_bytes(), &mut world.random);
+                    let bytes = self.codec.frames(text.as_bytes(), &mut env.random);
                     self.outgoing.extend(bytes);
                 } else {
                     self.outgoing.extend(text.bytes());
-                    if world.random.chance(60) {
-                        self.outgoing.extend(world.random.pick(&["\n", " ", "\r\n", "  \t\n"]).bytes());
+                    if env.random.chance(60) {
+                        self.outgoing.extend(env.random.pick(&["\n", " ", "\r\n", "  \t\n"]).bytes());
                     }
                 }
-                self.expectations.on_sent(&request, world);
-                self.expectations.expect(request, id, false, world);
+                self.expectations.on_sent(&request, env);
+                self.expectations.expect(request, id, false, env);
             }
         }
     }
 
-    /// Asks over HTTP.
-    fn post(&mut self, request: Request, has_id: bool, is_last: bool, world: &mut World) {
+    /// Sends a request over HTTP.
+    fn post(&mut self, request: Request, has_id: bool, is_last: bool, env: &mut Environment) {
         let page = match request {
             Request::Health => Some("/healthz"),
             Request::FrontPage => Some("/"),
             _ => None,
         };
-        let id = self.choose_id(&request, has_id, world);
+        let id = self.choose_id(&request, has_id, env);
         let mut has_bearer_token = false;
-        // Who reads late, or what is due before, would be told too late.
-        let is_told_soon = self.read_pace == ReadPace::Eager
-            && (self.has_nothing_pending() || world.config.window_bytes >= WINDOW_BYTES_ASKED);
+        // A client that reads late, or has other responses to read first, would send the body too late.
+        let reads_response_soon = self.read_pace == ReadPace::Eager
+            && (self.has_nothing_pending() || env.config.window_bytes >= WINDOW_BYTES_ASKED);
         if let Some(path) = page {
             let last = if is_last { "Connection: close\r\n" } else { "" };
             self.outgoing.extend(format!("GET {path} HTTP/1.1\r\nHost: [::1]\r\n{last}\r\n").bytes());
         } else {
-            let random = &mut world.random;
+            let random = &mut env.random;
             let token = request.token().filter(|_| random.chance(70));
             has_bearer_token = token.is_some();
             let http_style = HttpStyle {
-                bearer_token: token.map(|token| world.model.tokens[token].text.clone()),
+                bearer_token: token.map(|token| env.knowledge.model.tokens[token].text.clone()),
                 is_chunked: random.chance(30),
-                expects_continue: is_told_soon && random.chance(10),
+                expects_continue: reads_response_soon && random.chance(10),
                 is_last,
             };
-            let text = request.text(id.as_deref(), !has_bearer_token, &world.model);
+            let text = request.text(id.as_deref(), !has_bearer_token, &env.knowledge.model);
             let (head, body) = ClientCodec::request(&text, &http_style, random);
             self.outgoing.extend(head);
             match http_style.expects_continue {
@@ -491,19 +498,19 @@ impl Client {
                 false => self.outgoing.extend(body),
             }
         }
-        self.expectations.on_sent(&request, world);
-        self.expectations.expect(request, id, has_bearer_token, world);
+        self.expectations.on_sent(&request, env);
+        self.expectations.expect(request, id, has_bearer_token, env);
     }
 
-    /// Asks for something and for the end. Over HTTP what is sent behind it must have no effect.
-    fn ask_and_close(&mut self, request: Request, world: &mut World) {
+    /// Sends a request, and over HTTP also ends the connection: what follows must have no effect.
+    fn ask_and_close(&mut self, request: Request, env: &mut Environment) {
         if self.codec.framing != Framing::Http {
-            return self.ask(request, false, world);
+            return self.ask(request, false, env);
         }
-        self.post(request, false, true, world);
-        if world.random.chance(60) {
-            let behind = Request::Ping.text(None, true, &world.model);
-            let (head, body) = ClientCodec::request(&behind, &HttpStyle::default(), &mut world.random);
+        self.post(request, false, true, env);
+        if env.random.chance(60) {
+            let after = Request::Ping.text(None, true, &env.knowledge.model);
+            let (head, body) = ClientCodec::request(&after, &HttpStyle::default(), &mut env.random);
             let bytes = [head, body].concat();
             match &mut self.withheld_body {
                 Some(withheld_body) => withheld_body.extend(bytes),
@@ -512,51 +519,49 @@ impl Client {
         }
     }
 
-    fn choose_id(&mut self, request: &Request, has_id: bool, world: &mut World) -> Option<String> {
+    fn choose_id(&mut self, request: &Request, has_id: bool, env: &mut Environment) -> Option<String> {
         let has_id = has_id || matches!(request, Request::Convert { .. });
-        (has_id && !request.has_no_id()).then(|| self.new_id(request, world))
+        (has_id && !request.has_no_id()).then(|| self.new_id(request, env))
     }
 
-    /// A name for a request; sometimes one that another request like it has.
-    fn new_id(&mut self, request: &Request, world: &mut World) -> String {
+    /// An id for a request; sometimes that of another request like it.
+    fn new_id(&mut self, request: &Request, env: &mut Environment) -> String {
         self.marks += 1;
-        // Of two that are alike it can't be told which one was refused.
+        // Of two equal requests it is unknown which one was refused.
         let is_alone = matches!(request, Request::Get { .. });
-        let may_share = !matches!(request, Request::Convert { .. }) || !world.config.limits_requests();
+        let may_share = !matches!(request, Request::Convert { .. }) || !env.config.limits_requests();
         if may_share
             && !is_alone
             && let Some(id) = self.expectations.id_of_last(request)
-            && world.random.chance(10)
+            && env.random.chance(10)
         {
             return id;
         }
-        if world.random.chance(50) { format!("\"c{}\"", self.marks) } else { self.marks.to_string() }
+        if env.random.chance(50) { format!("\"c{}\"", self.marks) } else { self.marks.to_string() }
     }
 
-    /// Who it is to those who follow metrics.
-    fn metric_context(&self, has_id: bool, world: &World) -> MetricContext {
+    /// The context of its requests for metrics.
+    fn metric_context(&self, has_id: bool, env: &Environment) -> MetricContext {
         let is_text = self.codec.framing == Framing::Text;
         let is_in_turn = !has_id || is_text || self.codec.framing == Framing::Http;
-        MetricContext { requester: Requester { client: self.number, is_in_turn }, is_text, now: world.now }
+        MetricContext { requester: Requester { client: self.number, is_in_turn }, is_text, now: env.now }
     }
 }
 
-/// Whether a reply says that there is no room.
-fn is_out_of_memory(text: &[u8]) -> bool {
-    let message = Failure::RequestMemoryFull.message();
-    let words = message.as_bytes();
-    text.windows(words.len()).any(|window| window == words)
+/// Whether a reply says that there is no memory for the request.
+fn is_out_of_memory(text: &str) -> bool {
+    text.contains(&*Failure::RequestMemoryFull.message())
 }
 
-/// No client keeps more to itself.
+/// Most bytes that a client withholds.
 const CORKED_BYTES_MAX: usize = 60_000;
-/// Bytes on their way to a client that asks before it sends a body, if it waits for other answers.
+/// The least window of a client that waits for `100 Continue` while other responses are due.
 const WINDOW_BYTES_ASKED: usize = 4096;
-/// Between a change of mind and the next look.
+/// Between a change of the read pace and the next step.
 const GLANCE: Duration = Duration::from_micros(10);
-/// How long a client that finds the network full waits before it tries again.
+/// How long a client waits when the network is full.
 const FULL_PAUSE: Duration = Duration::from_millis(50);
-/// How much later than promised things may happen in a world where turns take time.
-const SLACK: Duration = Duration::from_secs(1);
-/// The longest way of one request: a token, a hash, its credentials and a write, and some pages.
+/// The longest time of one request: a token, a hash, its credentials and a write, and some pages.
 const REPLY_WITHIN: Duration = Duration::from_secs(50);
+/// The same where workers never fail and only another client keeps them busy: a delayed conversion, and some jobs.
+const FAIR_REPLY_WITHIN: Duration = Duration::from_secs(10);

@@ -1,8 +1,8 @@
-//! One simulated connection: what is on its way in both directions, and which events are due.
+//! A simulated connection: the bytes in flight in both directions, and the events that are due.
 //!
-//! Readiness is edge-triggered as the seam promises it and no more than that: after a refusal, or a read that
-//! has drained what there is, one event comes when it is worth trying again; the end of input makes one of its
-//! own, and is told with whatever event is taken after it has come.
+//! Readiness is edge-triggered, and no more events are delivered than the trait promises: after a refused operation,
+//! or a read that has drained the input, one event when the operation can succeed again; the end of input makes an
+//! event of its own, and is reported with any later event.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,38 +19,38 @@ pub(super) struct Connection {
     /// The client at the other end.
     pub(super) client: usize,
     pub(super) port: u16,
-    /// The name that the server gave it.
+    /// The id that the server gave it.
     pub(super) id: Option<ConnId>,
     pub(super) accepted: Option<Instant>,
-    /// From the client, not read by the server.
+    /// Bytes from the client, not read by the server.
     inbound: VecDeque<u8>,
-    /// All that the client has sent.
+    /// Bytes that the client has sent.
     pub(super) inbound_total: usize,
     inbound_max: usize,
     client_finished: bool,
     client_reset: bool,
     /// The network has failed.
     pub(super) broken: bool,
-    /// To the client, not read by it.
+    /// Bytes to the client, not read by it.
     outbound: VecDeque<u8>,
     pub(super) outbound_total: usize,
     outbound_max: usize,
-    /// The server has said that it will write no more.
+    /// When the server has shut down its direction.
     pub(super) shut_down: Option<Instant>,
-    /// When the server let go of it.
+    /// When the server closed it.
     pub(super) closed: Option<Instant>,
-    /// Why the server has sent its client away, if it has.
+    /// Why the server has evicted the client, if it has.
     pub(super) evicted_for: Option<Eviction>,
-    /// How often it did.
+    /// How often the server closed it.
     pub(super) closings: usize,
-    /// What the client has not read and never will, since a reset overtook it.
+    /// Bytes that the client can no longer read, because a reset overtook them.
     pub(super) lost: usize,
-    /// Since when the server could not send what it wanted to.
+    /// Since when the server cannot send its output.
     pub(super) stalled_since: Option<Instant>,
-    /// When it last could again.
+    /// When it last could send again.
     pub(super) stalled_until: Option<Instant>,
     refused_until: Option<Instant>,
-    /// A read was refused or has drained what there was: whatever comes next makes an event.
+    /// A read was refused or has drained the input: the next input makes an event.
     awaits_input: bool,
     write_refused: bool,
     readable_due: bool,
@@ -58,16 +58,16 @@ pub(super) struct Connection {
     broken_due: bool,
 }
 
-/// Why a client is sent away that has done nothing wrong.
+/// Why a client is evicted that has broken no rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Eviction {
-    /// It was idle, and another wanted its place.
+    /// It was idle, and another client needed its slot.
     ForSlot,
-    /// It held most of the memory that there was.
+    /// It held most of the memory.
     ForMemory,
 }
 
-/// How a client takes what comes.
+/// How a client reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ReadPace {
     Eager,
@@ -75,7 +75,7 @@ pub(super) enum ReadPace {
     Never,
 }
 
-/// What a client gets when it reads.
+/// The result of a client's read.
 pub(super) enum Received {
     Bytes(Vec<u8>),
     Nothing,
@@ -83,7 +83,7 @@ pub(super) enum Received {
     Reset,
 }
 
-/// What is due to the server.
+/// The events that are due to the server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Due {
     pub(super) readable: Readable,
@@ -123,8 +123,8 @@ impl Connection {
         }
     }
 
-    /// Whether the client has been sent something that it has not read, or never will.
-    pub(super) fn has_unheard(&self) -> bool {
+    /// Whether the client has not read all that was sent to it.
+    pub(super) fn has_unread(&self) -> bool {
         !self.outbound.is_empty() || self.lost > 0
     }
 
@@ -145,12 +145,12 @@ impl Connection {
     /// Ends the client's direction.
     pub(super) fn finish(&mut self) {
         self.client_finished = true;
-        // Whether it came before a read that would have been refused or after it.
+        // Also if no read was refused before.
         self.readable_due |= self.id.is_some();
         self.make_readable();
     }
 
-    /// Ends both directions at once; what was on its way is lost.
+    /// Ends both directions at once; bytes in flight are lost.
     pub(super) fn reset(&mut self) {
         self.client_reset = true;
         self.end_abruptly();
@@ -192,7 +192,7 @@ impl Connection {
         self.client_reset
     }
 
-    /// Whether nothing can come or go any more.
+    /// Whether no bytes can be transferred any more.
     pub(super) fn is_dead(&self) -> bool {
         self.broken || self.client_reset || self.closed.is_some()
     }
@@ -229,7 +229,7 @@ impl Connection {
         for (byte, read) in bytes.iter_mut().zip(self.inbound.drain(..count)) {
             *byte = read;
         }
-        // As with the system's sockets, the end of input may be there already.
+        // As with real sockets, the end of input may have been received already.
         let is_drained = self.inbound.is_empty() && count < bytes.len();
         self.awaits_input |= is_drained;
         Ok(Taken { count, is_drained })
@@ -269,8 +269,8 @@ impl Connection {
         Ok(count)
     }
 
-    /// The server lets go of it. Closing with input unread is a reset, which overtakes what the client
-    /// has not read.
+    /// The server closes it. Closing with unread input is a reset, which overtakes the output that the client has not
+    /// read.
     pub(super) fn close(&mut self, now: Instant) {
         self.closings += 1;
         self.closed.get_or_insert(now);
@@ -301,7 +301,7 @@ impl Connection {
             && (self.readable_due || self.writable_due || self.broken_due)
     }
 
-    /// When the network takes bytes again that it refused for no reason of the client's.
+    /// When a simulated refusal of writes ends.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.refused_until.filter(|_| !self.is_dead())
     }

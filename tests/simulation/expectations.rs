@@ -1,54 +1,55 @@
-//! What one client is owed: which replies, in which order, and in whose name its requests are made.
+//! The replies that are due to one client, in which order, and the login of its requests.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::action_requests::ActionRequest;
 use super::client_codec::Framing;
-use super::oracle::{Auth, Oracle};
+use super::environment::Environment;
 use super::reference_model::ModelToken;
-use super::request::{ClosingError, Request};
-use super::response::{Outcome, Response};
-use super::world::World;
+use super::reply_context::{Auth, ReplyContext};
+use super::request::Request;
+use super::response::{ClosingError, Outcome, Response};
+use super::verification::Verification;
 use vmherd::internals::clock::Instant;
 use vmherd::internals::limits;
 
-/// The replies that are due to one client, and what those that came have told it.
+/// The replies that are due to one client, and what it knows from earlier ones.
 pub(super) struct Expectations {
     client: usize,
     listener: usize,
-    /// To requests without an id, in their order.
+    /// Replies to requests without an id, in their order.
     ordered: VecDeque<ExpectedResponse>,
-    /// To the others, in any order; by id, of which several may have the same.
+    /// Replies to the others, in any order, by id; several may have the same.
     by_id: BTreeMap<String, Vec<ExpectedResponse>>,
     last_with_id: Option<(String, Request)>,
-    /// Each request is answered before the next is looked at, and made in the name of its own token.
+    /// Each request is answered before the next is begun, and runs with the login of its own token.
     is_stateless: bool,
     is_text: bool,
-    /// When the last answer was due that was to be given later.
+    /// When the last delayed answer was due.
     last_due: Instant,
-    /// Nothing more needs to come, though it may.
+    /// Further replies are allowed but not required.
     pub(super) responses_are_optional: bool,
     pub(super) barrier_count: usize,
-    /// In whose name requests are made after so many barriers.
+    /// The login of the connection after each number of barriers.
     auths: Vec<Auth>,
     /// Tokens issued on this connection: a logout ends them.
     pub(super) issued: Vec<usize>,
-    /// Tokens that were shown on it: a logout may end them.
-    shown: Vec<usize>,
-    /// The last words have come.
+    /// Tokens that were sent on it: a logout may end them.
+    presented: Vec<usize>,
+    /// The connection's last error has come.
     pub(super) has_closing_error: bool,
-    /// A request is given up then at the earliest.
+    /// A request may time out from then on.
     pub(super) timed_out_from: Option<Instant>,
 }
 
 struct ExpectedResponse {
     request: Request,
     sent: Instant,
-    /// The same, as requests and answers about metrics are counted.
+    /// The logical time of `sent`: see `PointModel`.
     logical_time: u64,
     is_in_turn: bool,
     barriers_before: usize,
-    /// Of one that is answered in its turn.
+    /// The id, if it is answered in order nevertheless.
     id: Option<String>,
     has_bearer_token: bool,
 }
@@ -68,7 +69,7 @@ impl Expectations {
             barrier_count: 0,
             auths: vec![Auth::Anonymous],
             issued: Vec::new(),
-            shown: Vec::new(),
+            presented: Vec::new(),
             has_closing_error: false,
             timed_out_from: None,
         }
@@ -80,12 +81,12 @@ impl Expectations {
         request: Request,
         id: Option<String>,
         has_bearer_token: bool,
-        world: &World,
+        env: &Environment,
     ) {
         let barriers_before = if self.is_stateless { 0 } else { self.barrier_count };
         self.barrier_count += usize::from(request.is_barrier());
         let is_in_turn = id.is_none() || self.is_stateless;
-        let (sent, logical_time) = (world.now, world.point_model.logical_time());
+        let (sent, logical_time) = (env.now, env.knowledge.points.logical_time());
         let mut expected = ExpectedResponse {
             sent,
             logical_time,
@@ -107,9 +108,9 @@ impl Expectations {
         }
     }
 
-    /// What the request may do from now on.
-    pub(super) fn on_sent(&mut self, request: &Request, world: &mut World) {
-        let model = &mut world.model;
+    /// Records what the request may do from now on.
+    pub(super) fn on_sent(&mut self, request: &Request, env: &mut Environment) {
+        let model = &mut env.knowledge.model;
         match request {
             Request::Register { vm } => model.vms[*vm].may_exist += 1,
             Request::Authenticate { .. } if self.is_stateless => {}
@@ -117,7 +118,7 @@ impl Expectations {
                 model.vms[*vm].authenticated_clients.insert(self.client);
             }
             Request::Update { ram, token } => {
-                // Whose memory it is depends on replies that have not come: it may be anybody's.
+                // Its VM depends on replies that have not come: it may be any.
                 let vm = token.map(|token| model.tokens[token].vm);
                 let vms = model.vms.iter_mut().enumerate();
                 for (_, vm) in vms.filter(|(at, _)| vm.is_none_or(|vm| vm == *at)) {
@@ -133,7 +134,7 @@ impl Expectations {
                 }
             }
             Request::Logout { token } => {
-                let others = self.issued.iter().chain(&self.shown).filter(|_| !self.is_stateless);
+                let others = self.issued.iter().chain(&self.presented).filter(|_| !self.is_stateless);
                 for token in others.chain(token) {
                     model.tokens[*token].may_be_ended = true;
                 }
@@ -144,41 +145,39 @@ impl Expectations {
         if let Some(token) = request.token().filter(|_| !self.is_stateless) {
             let vm = model.tokens[token].vm;
             model.vms[vm].authenticated_clients.insert(self.client);
-            self.shown.push(token);
+            self.presented.push(token);
         }
     }
 
-    /// Takes one line from the server, which has to be a reply that is due.
+    /// Takes a reply of the server, which must be one that is due.
     pub(super) fn take(
         &mut self,
-        line: &[u8],
+        text: &str,
         status: Option<u16>,
         port: u16,
-        world: &mut World,
-    ) -> Result<(), String> {
+        env: &mut Environment,
+    ) -> Verification {
         if self.has_closing_error {
-            return Err("something comes after the last words".to_owned());
+            return Err("a reply comes after the last error".to_owned());
         }
-        let response = if self.is_text { Response::read_lines(line)? } else { Response::read(line)? };
-        world.log(|| {
-            format!("client {} gets {}", self.client, String::from_utf8_lossy(&line[..line.len().min(160)]))
-        });
+        let response = if self.is_text { Response::read_lines(text)? } else { Response::read(text)? };
+        env.log(|| format!("client {} gets {}", self.client, text.chars().take(160).collect::<String>()));
         let expected = match &response.id {
             id if id.is_none() || self.is_stateless => {
-                let expected = self.ordered.pop_front().ok_or("a reply that nobody has asked for")?;
+                let expected = self.ordered.pop_front().ok_or("a reply without a request")?;
                 if expected.id != *id {
-                    return Err(format!("not the reply to what was asked first, {:?}", expected.request));
+                    return Err(format!("not the reply to the first open request, {:?}", expected.request));
                 }
-                self.check(&expected, &response, status, port, world)
+                self.check(&expected, &response, status, port, env)
                     .map_err(|error| format!("{error}, {:?}", expected.request))?;
                 expected
             }
             id => {
                 let id = id.as_deref().unwrap_or_default();
-                let mut wrong = "a reply with an id that nobody has sent".to_owned();
+                let mut wrong = "a reply with an unknown id".to_owned();
                 let known = self.by_id.get(id).map_or(&[][..], |known| known);
                 let found = known.iter().position(|expected| {
-                    match self.check(expected, &response, status, port, world) {
+                    match self.check(expected, &response, status, port, env) {
                         Ok(()) => true,
                         Err(error) => {
                             wrong = format!("{error}, {:?}", expected.request);
@@ -187,7 +186,7 @@ impl Expectations {
                     }
                 });
                 let found = found.ok_or(wrong)?;
-                let known = self.by_id.get_mut(id).ok_or("it was just there")?;
+                let known = self.by_id.get_mut(id).ok_or("an unknown id")?;
                 let expected = known.remove(found);
                 if known.is_empty() {
                     self.by_id.remove(id);
@@ -196,35 +195,35 @@ impl Expectations {
             }
         };
         if let (Request::Convert { mark }, Outcome::Success) = (&expected.request, &response.outcome) {
-            self.check_due(*mark, world)?;
+            self.check_due(*mark, env)?;
         }
-        self.on_response(expected, &response, world);
+        self.on_response(expected, &response, env);
         Ok(())
     }
 
-    /// Whether everything that is due has come.
+    /// Whether all replies that are due have come.
     pub(super) fn has_nothing_pending(&self) -> bool {
         self.responses_are_optional || self.ordered.is_empty() && self.by_id.is_empty()
     }
 
-    /// Whether it is known in whose name the next request is made.
+    /// Whether the login of the next request is known.
     pub(super) fn is_login_certain(&self) -> bool {
         self.is_stateless
             || self.auths.len() == self.barrier_count + 1 && self.auths.last() != Some(&Auth::Unsure)
     }
 
     /// Whether the connection is certainly authenticated.
-    pub(super) fn is_logged_in(&self, world: &World) -> bool {
+    pub(super) fn is_logged_in(&self, env: &Environment) -> bool {
         let is_certain = !self.is_stateless && self.is_login_certain();
         is_certain
-            && matches!(self.auths.last(), Some(Auth::As(vm)) if !world.model.vms[*vm].is_changed_by_operator)
+            && matches!(self.auths.last(), Some(Auth::As(vm)) if !env.knowledge.model.vms[*vm].is_changed_by_operator)
     }
 
-    /// Whether an answer in pages may have failed after its beginning: then nothing tells but the end.
-    pub(super) fn may_be_broken_off(&self, world: &World) -> bool {
-        let config = &world.config;
+    /// Whether a reply in pages may have failed after its first page: only the end of the connection reports that.
+    pub(super) fn may_be_broken_off(&self, env: &Environment) -> bool {
+        let config = &env.config;
         let may_fail = config.is_failure_possible() || config.is_busy_possible() || config.operator_acts;
-        let has_many_points = world.point_model.count() > limits::POINTS_PER_PAGE_MAX;
+        let has_many_points = env.knowledge.points.count() > limits::POINTS_PER_PAGE_MAX;
         let has_pages = |request: &Request| match request {
             Request::List { .. } | Request::Action(ActionRequest::List(_)) => config.many_vms,
             Request::Get { .. } => has_many_points,
@@ -233,7 +232,7 @@ impl Expectations {
         may_fail && self.due().any(has_pages)
     }
 
-    /// The id of the request with an id that was made last, if it was like `request`.
+    /// The id of the last request with an id, if that was like `request`.
     pub(super) fn id_of_last(&self, request: &Request) -> Option<String> {
         let (id, last) = self.last_with_id.as_ref()?;
         let is_alike =
@@ -241,10 +240,10 @@ impl Expectations {
         (is_alike && self.by_id.contains_key(id)).then(|| id.clone())
     }
 
-    /// The replies due, for people.
+    /// Describes the replies that are due.
     pub(super) fn describe(&self) -> String {
-        let shown: Vec<&Request> = self.due().take(4).collect();
-        format!("{} replies due {shown:?}", self.due().count())
+        let first: Vec<&Request> = self.due().take(4).collect();
+        format!("{} replies due {first:?}", self.due().count())
     }
 
     fn due(&self) -> impl Iterator<Item = &Request> {
@@ -252,11 +251,11 @@ impl Expectations {
         self.ordered.iter().chain(by_id).map(|expected| &expected.request)
     }
 
-    /// Whether the time has come for what was to be answered later, and for none before.
-    fn check_due(&mut self, mark: u64, world: &World) -> Result<(), String> {
-        let due = *world.dues.get(&mark).ok_or("converted without a delay")?;
-        if world.now < due {
-            return Err(format!("converted {:?} too early", due - world.now));
+    /// Whether a delayed answer is due, and comes after those that were due before.
+    fn check_due(&mut self, mark: u64, env: &Environment) -> Verification {
+        let due = *env.knowledge.conversions_due.get(&mark).ok_or("converted without a delay")?;
+        if env.now < due {
+            return Err(format!("converted {:?} too early", due - env.now));
         }
         if due < self.last_due {
             return Err("converted before one whose delay ended earlier".to_owned());
@@ -271,24 +270,24 @@ impl Expectations {
         response: &Response,
         status: Option<u16>,
         port: u16,
-        world: &World,
-    ) -> Result<(), String> {
+        env: &Environment,
+    ) -> Verification {
         if expected.request == Request::Closing(ClosingError::TimedOut)
-            && self.timed_out_from.is_some_and(|from| world.now < from)
+            && self.timed_out_from.is_some_and(|from| env.now < from)
         {
-            return Err("a request is given up too early".to_owned());
+            return Err("a request times out too early".to_owned());
         }
         let auth = *self.auths.get(expected.barriers_before).ok_or("it overtakes a barrier")?;
-        let judge = Oracle {
-            config: &world.config,
-            model: &world.model,
-            point_model: &world.point_model,
-            wall_clock: &world.wall_clock,
-            now: world.now,
+        let context = ReplyContext {
+            config: &env.config,
+            model: &env.knowledge.model,
+            point_model: &env.knowledge.points,
+            wall_clock: &env.wall_clock,
+            now: env.now,
             client: self.client,
             port,
             listener: self.listener,
-            client_of_port: &|port| world.client_of_port(port),
+            client_of_port: &|port| env.network.client_of_port(port),
             auth,
             sent: expected.sent,
             logical_time: expected.logical_time,
@@ -297,13 +296,13 @@ impl Expectations {
             status,
             has_bearer_token: expected.has_bearer_token,
         };
-        judge.check(&expected.request, response)
+        context.check(&expected.request, response)
     }
 
-    /// Remembers what the reply has told.
-    fn on_response(&mut self, expected: ExpectedResponse, response: &Response, world: &mut World) {
+    /// Records what the reply has reported.
+    fn on_response(&mut self, expected: ExpectedResponse, response: &Response, env: &mut Environment) {
         let before = self.auths[expected.barriers_before];
-        let model = &mut world.model;
+        let model = &mut env.knowledge.model;
         let is_success = response.outcome == Outcome::Success;
         match expected.request {
             Request::Register { vm } => {
@@ -311,7 +310,7 @@ impl Expectations {
                 let is_open = response.outcome == Outcome::Unknown;
                 vm.may_exist -= usize::from(!is_open);
                 if is_success || response.outcome == Outcome::AlreadyRegistered {
-                    vm.exists_since.get_or_insert(world.now);
+                    vm.exists_since.get_or_insert(env.now);
                 }
             }
             Request::Authenticate { vm, .. } if is_success => {
@@ -319,7 +318,7 @@ impl Expectations {
                 let text = response.data["token"].as_str().unwrap_or_default().to_owned();
                 let may_be_ended = may_be_ended || model.vms[vm].is_changed_by_operator;
                 let (asked, ended_since) = (expected.sent, None);
-                let issued = world.wall_clock.range(asked, world.now);
+                let issued = env.wall_clock.range(asked, env.now);
                 model.tokens.push(ModelToken { text, vm, asked, issued, may_be_ended, ended_since });
                 self.issued.push(model.tokens.len() - 1);
             }
@@ -344,29 +343,29 @@ impl Expectations {
             Request::Logout { token } if is_success => {
                 let issued = if self.is_stateless { Vec::new() } else { std::mem::take(&mut self.issued) };
                 for token in issued.into_iter().chain(token) {
-                    model.tokens[token].ended_since.get_or_insert(world.now);
+                    model.tokens[token].ended_since.get_or_insert(env.now);
                 }
             }
-            Request::Put { batch, .. } => world.point_model.on_response(batch, &response.outcome, world.now),
-            Request::Action(action) => action.on_response(response, model, world.now),
+            Request::Put { batch, .. } => env.knowledge.points.on_response(batch, &response.outcome, env.now),
+            Request::Action(action) => action.on_response(response, model, env.now),
             Request::Closing(_) => self.has_closing_error = true,
             _ => {}
         }
         if expected.request.is_barrier() && !self.is_stateless {
-            let after = auth_after(&expected.request, before, &response.outcome, world);
+            let after = auth_after(&expected.request, before, &response.outcome, env);
             self.auths.push(after);
         }
     }
 }
 
-/// In whose name the connection asks after a barrier.
-fn auth_after(request: &Request, before: Auth, outcome: &Outcome, world: &World) -> Auth {
-    let vm_of = |token: &usize| world.model.tokens[*token].vm;
+/// The login of the connection after a barrier.
+fn auth_after(request: &Request, before: Auth, outcome: &Outcome, env: &Environment) -> Auth {
+    let vm_of = |token: &usize| env.knowledge.model.tokens[*token].vm;
     match (request, outcome) {
         (Request::Authenticate { vm, .. }, Outcome::Success) => Auth::As(*vm),
-        // Refused before anybody looked at it, or begun and failed.
+        // Refused before it was begun, or begun and failed.
         (Request::Authenticate { .. }, Outcome::Busy)
-            if before != Auth::Anonymous && world.config.limits_requests() =>
+            if before != Auth::Anonymous && env.config.limits_requests() =>
         {
             Auth::Unsure
         }

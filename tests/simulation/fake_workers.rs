@@ -1,27 +1,23 @@
-//! Simulated workers: every task is run for real, on a store in memory, but when and in which order, and
-//! whether its result ever comes, is up to the weather. Passwords are not hashed: that would take real time.
+//! Simulated workers: every job is really run, on a store in memory, but when, in which order and whether its result
+//! is delivered is random. Passwords are not hashed: that would take real time.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::fairness::FairnessMonitor;
 use super::fault_config::FaultConfig;
 use super::faulty_store::StoreFaults;
 use super::maintenance::Maintenance;
 use super::random::Random;
 use super::trace::Trace;
-use super::world::Shared;
+use super::verification::{Verification, ensure};
 use vmherd::internals::clock::Instant;
-use vmherd::internals::limits;
 use vmherd::internals::store::{StoreError, StoreFactory, Write};
 use vmherd::internals::work::pages::PageRequest;
 use vmherd::internals::work::password::{Cost, PasswordCheck, known_costs};
-use vmherd::internals::work::{Compute, Hash, Lane, Read, Work, WorkError, WorkResult, WorkerContext};
+use vmherd::internals::work::{Hash, Lane, Read, Work, WorkError, WorkResult, WorkerContext};
 use vmherd::internals::worker::{
-    Backlog, BatchPolicy, Completion, Job, JobKey, Jobs, LaneStatus, Priority, QueueFull, RunId,
+    Backlog, BatchPolicy, Completion, Job, JobKey, LaneStatus, Priority, QueueFull, RunId,
 };
-
-/// The workers as the reactor sees them.
-pub(super) struct FakeJobs(pub(super) Shared);
 
 /// All lanes.
 pub(super) struct FakeWorkers {
@@ -29,27 +25,30 @@ pub(super) struct FakeWorkers {
     tools: WorkerContext,
     factory: Arc<dyn StoreFactory>,
     faults: Arc<Mutex<StoreFaults>>,
-    /// What waits in each lane, in the order in which the real ones take it.
+    /// The queued jobs of each lane, in the order in which the real workers take them.
     waiting: [Backlog; Lane::ALL.len()],
-    /// When a thread of each lane looks there at the earliest.
+    fairness: [FairnessMonitor; Lane::ALL.len()],
+    /// What was unfair, if anything.
+    unfairness: Verification,
+    /// When a thread of each lane looks at the queue at the earliest.
     looks: [Instant; Lane::ALL.len()],
-    /// Runs of each that are over.
+    /// Finished runs of each lane.
     runs_done: [u64; Lane::ALL.len()],
     running: Vec<Run>,
     done: Vec<Completion>,
-    /// Jobs whose result will come again.
+    /// Jobs whose result will be delivered again.
     doubled: Vec<JobKey>,
     is_woken: bool,
     last_run: u64,
 }
 
-/// What one thread does.
+/// A thread at work.
 struct Run {
     id: RunId,
     lane: Lane,
     ends: Instant,
     completions: Vec<Completion>,
-    /// It was given up, and does not count among the lane's threads.
+    /// It was replaced, and no longer counts as a thread of the lane.
     is_replaced: bool,
 }
 
@@ -61,77 +60,6 @@ pub(super) struct InterleavedJob {
     seq: Arc<Mutex<Option<TaskResult>>>,
 }
 
-impl Jobs for FakeJobs {
-    fn try_submit(&mut self, job: Job) -> Result<(), QueueFull> {
-        let mut world = self.0.borrow_mut();
-        world.operations += 1;
-        let (now, lane) = (world.now, job.work.lane());
-        world.log(|| format!("job {} of {:?}: {}", job.key.job, job.key.request_key, kind_of(&job.work)));
-        if let Work::Write(Write::Put { points, .. }) = &job.work
-            && !(1..=limits::POINTS_PER_REQUEST_MAX).contains(&points.len())
-        {
-            world.fail(format!("{} points are put at once", points.len()));
-        }
-        let config = world.config.clone();
-        let workers = &mut world.workers;
-        let waiting = &mut workers.waiting[lane as usize];
-        if job.priority == Priority::Normal && workers.random.chance(config.full_percent) {
-            return Err(QueueFull);
-        }
-        if waiting.is_empty() {
-            workers.looks[lane as usize] = now + workers.random.micros(0, config.job_micros_max);
-        }
-        waiting.set_jobs_max(config.queue_max);
-        for job in waiting.push(job)? {
-            workers.done.push(Completion { key: job.key, result: Err(WorkError::NoRoom) });
-            workers.is_woken = true;
-        }
-        Ok(())
-    }
-
-    fn drain(&mut self, completions: &mut VecDeque<Completion>) {
-        let mut world = self.0.borrow_mut();
-        let doubled_percent = world.config.doubled_percent;
-        let done = world.workers.collect(doubled_percent);
-        world.operations += done.len() as u64;
-        for completion in &done {
-            let (job, is_done) = (completion.key.job, completion.result.is_ok());
-            world.log(|| format!("job {job} is collected, done: {is_done}"));
-        }
-        completions.extend(done);
-    }
-
-    fn replace_worker(&mut self, lane: Lane, run: RunId) {
-        let mut world = self.0.borrow_mut();
-        if matches!(lane, Lane::Auth | Lane::Compute) {
-            world.fail(format!("a worker that only computes is replaced: {lane:?}"));
-        }
-        world.log(|| format!("run {} of {lane:?} is given up", run.0));
-        let mut runs = world.workers.running.iter_mut();
-        if let Some(run) = runs.find(|other| other.id == run) {
-            let is_right = run.lane == lane;
-            run.is_replaced = true;
-            if !is_right {
-                world.fail("a run of another lane is given up".to_owned());
-            }
-        }
-    }
-
-    fn status(&self, lane: Lane) -> LaneStatus {
-        let workers = &self.0.borrow().workers;
-        LaneStatus {
-            queued: workers.waiting[lane as usize].len(),
-            running: workers.running.iter().filter(|run| run.lane == lane).count(),
-            done: workers.runs_done[lane as usize],
-            ..LaneStatus::default()
-        }
-    }
-
-    fn statistics(&self) -> Vec<(&'static str, u64)> {
-        Vec::new()
-    }
-}
-
 impl FakeWorkers {
     pub(super) fn new(maintenance: &Maintenance, random: Random) -> FakeWorkers {
         let factory = Arc::clone(&maintenance.factory);
@@ -141,6 +69,8 @@ impl FakeWorkers {
             factory,
             faults: Arc::clone(&maintenance.faults),
             waiting: Lane::ALL.map(|_| Backlog::new(0)),
+            fairness: Default::default(),
+            unfairness: Ok(()),
             looks: [Instant::ORIGIN; Lane::ALL.len()],
             runs_done: [0; Lane::ALL.len()],
             running: Vec::new(),
@@ -148,6 +78,49 @@ impl FakeWorkers {
             doubled: Vec::new(),
             is_woken: false,
             last_run: 0,
+        }
+    }
+
+    /// Queues `job`.
+    pub(super) fn submit(&mut self, job: Job, now: Instant, config: &FaultConfig) -> Result<(), QueueFull> {
+        let lane = job.work.lane() as usize;
+        let waiting = &mut self.waiting[lane];
+        if job.priority == Priority::Normal && self.random.chance(config.full_percent) {
+            return Err(QueueFull);
+        }
+        if waiting.is_empty() {
+            self.looks[lane] = now + self.random.micros(0, config.job_micros_max);
+        }
+        waiting.set_jobs_max(config.queue_max);
+        let fairness = &mut self.fairness[lane];
+        let result = waiting.push(job.clone());
+        let evicted = result.inspect_err(|_| {
+            let verification = fairness.check_refusal(&job);
+            note(&mut self.unfairness, verification);
+        })?;
+        for other in evicted {
+            note(&mut self.unfairness, fairness.evict(&other, &job));
+            self.done.push(Completion { key: other.key, result: Err(WorkError::NoRoom) });
+            self.is_woken = true;
+        }
+        fairness.add(&job);
+        Ok(())
+    }
+
+    /// Replaces the thread of `run`, which is stuck.
+    pub(super) fn replace(&mut self, lane: Lane, run: RunId) -> Verification {
+        ensure(!matches!(lane, Lane::Auth | Lane::Compute), "a worker that only computes is replaced")?;
+        let Some(run) = self.running.iter_mut().find(|other| other.id == run) else { return Ok(()) };
+        run.is_replaced = true;
+        ensure(run.lane == lane, "a run of another lane is given up")
+    }
+
+    pub(super) fn status(&self, lane: Lane) -> LaneStatus {
+        LaneStatus {
+            queued: self.waiting[lane as usize].len(),
+            running: self.running.iter().filter(|run| run.lane == lane).count(),
+            done: self.runs_done[lane as usize],
+            ..LaneStatus::default()
         }
     }
 
@@ -175,14 +148,19 @@ impl FakeWorkers {
         ends.chain(begins).min()
     }
 
-    /// Whether the reactor is to look for results; told once.
+    /// Whether the lanes were fair to all connections.
+    pub(super) fn check_fairness(&self) -> Verification {
+        self.unfairness.clone()
+    }
+
+    /// Whether the reactor is to look for results; true once.
     pub(super) fn take_wake(&mut self) -> bool {
         std::mem::take(&mut self.is_woken)
     }
 
-    /// Results in any order, and behind them those of earlier ones that come again: whoever took these
-    /// would tell its client of a fault.
-    fn collect(&mut self, doubled_percent: usize) -> Vec<Completion> {
+    /// Results in any order, and after them some earlier ones again, as errors: a reactor that used them would
+    /// report an error to a client.
+    pub(super) fn collect(&mut self, doubled_percent: usize) -> Vec<Completion> {
         let mut done = std::mem::take(&mut self.done);
         self.random.shuffle(&mut done);
         let doubled = std::mem::take(&mut self.doubled);
@@ -203,7 +181,7 @@ impl FakeWorkers {
         (!self.waiting[lane as usize].is_empty()).then(|| self.thread_free(lane, threads).max(looks))
     }
 
-    /// Since when, or from when on, a thread of the lane is free.
+    /// When a thread of the lane is free.
     fn thread_free(&self, lane: Lane, threads: usize) -> Instant {
         let busy = self.running.iter().filter(|run| run.lane == lane && !run.is_replaced);
         match busy.clone().count() < threads {
@@ -215,11 +193,11 @@ impl FakeWorkers {
     fn begin(&mut self, lane: Lane, now: Instant, config: &FaultConfig, trace: &mut Trace) {
         self.last_run += 1;
         let id = RunId(self.last_run);
-        let batch = self.waiting[lane as usize].take(BatchPolicy::of(lane), config.threads);
+        let batch = self.take_queued(lane, BatchPolicy::of(lane), config);
         let (mut keys, mut tasks) = (Vec::new(), Vec::new());
         for job in batch {
             if !job.state.start(id) {
-                trace.add(now, || format!("job {} was given up", job.key.job));
+                trace.add(now, || format!("job {} was abandoned", job.key.job));
                 continue;
             }
             trace.add(now, || format!("run {} runs job {}", id.0, job.key.job));
@@ -234,7 +212,16 @@ impl FakeWorkers {
         }
     }
 
-    /// A thread is at it for some time.
+    /// Takes jobs from the queue of `lane`.
+    fn take_queued(&mut self, lane: Lane, batch: BatchPolicy, config: &FaultConfig) -> Vec<Job> {
+        let jobs = self.waiting[lane as usize].take(batch, config.threads);
+        for job in &jobs {
+            note(&mut self.unfairness, self.fairness[lane as usize].take(job));
+        }
+        jobs
+    }
+
+    /// Keeps a thread busy for some time; then the results are delivered.
     fn keep_busy(
         &mut self,
         id: RunId,
@@ -251,7 +238,7 @@ impl FakeWorkers {
         self.running.push(Run { id, lane, ends: now + takes, completions, is_replaced: false });
     }
 
-    /// Runs `tasks` one by one, while others are at it now and then, or, if they write, together.
+    /// Runs `tasks` one by one, sometimes with writes of other threads interleaved, or, if they write, together.
     fn run_all(&mut self, tasks: Vec<Work>, now: Instant, config: &FaultConfig) -> Vec<TaskResult> {
         let is_write = tasks.iter().all(|work| matches!(work, Work::Write(_)));
         if tasks.len() > 1 && is_write && config.writes_behind && self.random.chance(40) {
@@ -272,7 +259,7 @@ impl FakeWorkers {
             return None;
         }
         let one = BatchPolicy::All { max: 1, weight_max: usize::MAX };
-        let job = self.waiting[Lane::Write as usize].take(one, config.threads).pop()?;
+        let job = self.take_queued(Lane::Write, one, config).pop()?;
         self.last_run += 1;
         let id = RunId(self.last_run);
         if !job.state.start(id) {
@@ -289,7 +276,7 @@ impl FakeWorkers {
         Some(InterleavedJob { id, key: job.key, work, seq })
     }
 
-    /// What became of it: it is run now if it was not, or found another at it.
+    /// Ends an interleaved write: it is run now if it was not, or found the store locked.
     pub(super) fn end_interleaved(
         &mut self,
         interleaved: Option<InterleavedJob>,
@@ -331,7 +318,7 @@ impl FakeWorkers {
         if is_computing || !self.random.chance(config.failed_percent) {
             return self.tools.run(vec![work]).pop().expect("one result for one work");
         }
-        let why = "the weather".to_owned();
+        let why = "a simulated fault".to_owned();
         Err(WorkError::Store(match self.random.between(0, 2) {
             0 => StoreError::Busy,
             1 if is_write => {
@@ -345,6 +332,13 @@ impl FakeWorkers {
     }
 }
 
+/// Records the first failure.
+fn note(first: &mut Verification, verification: Verification) {
+    if first.is_ok() {
+        *first = verification;
+    }
+}
+
 fn is_of_points(work: &Work) -> bool {
     matches!(
         work,
@@ -352,7 +346,7 @@ fn is_of_points(work: &Work) -> bool {
     )
 }
 
-/// The same, with so many keys at most.
+/// The same work with a limit of `max` keys.
 fn with_keys_max(work: Work, max: u64) -> Work {
     match work {
         Work::Write(Write::Put { login, points, is_atomic, keys_max }) => {
@@ -366,23 +360,7 @@ type TaskResult = Result<WorkResult, WorkError>;
 
 const COST: Cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
 
-/// What stands for the hash of a password.
+/// Stands in for the hash of a password.
 pub(super) fn fake_hash(password: &str) -> String {
     format!("fake:{password}")
-}
-
-fn kind_of(work: &Work) -> &'static str {
-    match work {
-        Work::Read(Read::Ping) => "ping the store",
-        Work::Read(Read::FindToken { .. }) => "find a token",
-        Work::Read(Read::FindCredentials { .. }) | Work::Read(Read::FindCredentialsById { .. }) => {
-            "find credentials"
-        }
-        Work::Compute(Compute::Decode { .. }) => "read a message",
-        Work::Compute(Compute::Convert { .. }) => "convert",
-        Work::Hash(Hash::New { .. }) => "hash",
-        Work::Hash(Hash::Verify { .. }) => "verify",
-        Work::Read(Read::ListPage { .. }) => "a page",
-        Work::Write(_) => "write",
-    }
 }

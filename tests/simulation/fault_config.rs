@@ -82,6 +82,8 @@ pub(super) struct FaultConfig {
     /// Idle timeout of an authenticated client.
     pub(super) idle_authenticated: Option<Duration>,
     pub(super) clients: usize,
+    /// One client always has more requests under way than its share of the workers.
+    pub(super) has_greedy_client: bool,
 }
 
 impl FaultConfig {
@@ -145,8 +147,9 @@ impl FaultConfig {
             inline_bytes_max: random.pick(&[10, 60, 120, limits::INLINE_BYTES_MAX]),
             idle_authenticated: random.chance(50).then(|| Duration::from_secs(7200)),
             clients: random.between(3, 12),
+            has_greedy_client: false,
         };
-        // A list in tiny pieces takes all day.
+        // A list through a tiny window takes too long.
         let window_bytes =
             config.window_bytes.max(if config.many_vms || config.many_points { 4096 } else { 1 });
         let mut config = FaultConfig { window_bytes, ..config };
@@ -157,11 +160,36 @@ impl FaultConfig {
         if config.clients_hoard {
             (config.clients, config.anonymous_bytes_max) = (12, limits::REQUEST_BYTES_MAX);
         }
-        // Whoever may be told that a message was not read, can't be told which.
-        if is_calm {
-            config.with_good_workers()
-        } else {
-            FaultConfig { inline_bytes_max: limits::INLINE_BYTES_MAX, ..config }
+        // A message that a worker could not decode is refused without its id, so workers decode only where none can fail.
+        match (random.chance(10), is_calm) {
+            (true, _) => config.with_greedy_client(random),
+            (false, true) => config.with_good_workers(),
+            (false, false) => FaultConfig { inline_bytes_max: limits::INLINE_BYTES_MAX, ..config },
+        }
+    }
+
+    /// The same configuration with a greedy client and with queues that are full only because of it: no other client
+    /// may be refused.
+    fn with_greedy_client(self, random: &mut Random) -> FaultConfig {
+        FaultConfig {
+            has_greedy_client: true,
+            threads: 1,
+            job_micros_max: 20_000,
+            queue_max: random.pick(&[16, 256]),
+            many_vms: false,
+            many_points: false,
+            many_convert: false,
+            clients_hoard: false,
+            buffers_bytes_max: limits::BUFFERS_BYTES_MAX,
+            bounds: Bounds { delayed_bytes: limits::DELAYED_BYTES_MAX, ..self.bounds },
+            descriptors_max: usize::MAX,
+            window_bytes: 65_536,
+            connections_max: 64,
+            requests_max: 1 << 20,
+            named_max: 16_384,
+            anonymous_bytes_max: 20_000,
+            inline_bytes_max: limits::INLINE_BYTES_MAX,
+            ..self.with_good_workers()
         }
     }
 
@@ -182,8 +210,13 @@ impl FaultConfig {
         self.full_percent > 0
             || self.stuck_percent > 0
             || self.failed_percent > 0
-            || self.queue_max < 100
+            || self.queue_max < 100 && !self.has_greedy_client
             || self.job_micros_max > 100_000
+    }
+
+    /// Whether this client is the greedy one.
+    pub(super) fn is_greedy(&self, client: usize) -> bool {
+        self.has_greedy_client && client == 0
     }
 
     /// Whether a request that needs no job may be `busy`.

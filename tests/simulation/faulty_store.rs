@@ -1,5 +1,5 @@
-//! A store that does not always do what it is asked about points, and in which others get a word in: what stands
-//! behind the waiting room of a simulated world.
+//! A store whose operations on points may fail, and between whose operations other writes run: the store below the
+//! write-behind buffer of a simulated world.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,18 +10,18 @@ use vmherd::internals::store::{
     Write, WriteOutcome,
 };
 
-/// Makes connections to such a store.
+/// Connects to such a store.
 pub(super) struct FaultyStoreFactory {
     inner: Arc<dyn StoreFactory>,
     faults: Arc<Mutex<StoreFaults>>,
 }
 
-/// What its connections share.
+/// The faults, shared by its connections.
 pub(super) struct StoreFaults {
     pub(super) random: Random,
-    /// Percent of what is written about points that fails.
+    /// Percent of writes of points that fail.
     pub(super) failed_percent: usize,
-    /// Is done once, after the next points were written and before anybody is told.
+    /// Runs once, after the next write of points and before its outcome is returned.
     pub(super) write_hook: Option<WriteHook>,
 }
 
@@ -43,18 +43,18 @@ impl StoreFactory for FaultyStoreFactory {
         Ok(Box::new(FaultyStore { inner: self.inner.connect()?, faults: Arc::clone(&self.faults) }))
     }
 
-    /// A call that would wait for another fails at once: there is one thread.
+    /// A call that would wait for another one fails at once: there is one thread.
     fn lock_retry_policy(&self) -> Option<LockRetryPolicy> {
         Some(LockRetryPolicy { lock_timeout: Duration::ZERO, reserve: Duration::ZERO })
     }
 }
 
 impl FaultyStore {
-    /// Does `write`, which is about points, or fails, or both.
+    /// Runs `write`, which writes points, or fails, or both.
     fn write_points<T>(&mut self, write: impl FnOnce(&mut dyn Store) -> T) -> Result<T, StoreError> {
         let (failure, is_done) = {
             let StoreFaults { random, failed_percent, .. } = &mut *self.faults();
-            let why = "a whim".to_owned();
+            let why = "a simulated fault".to_owned();
             match random.chance(*failed_percent).then(|| random.between(0, 3)) {
                 None => (None, true),
                 Some(0) => (Some(StoreError::Busy), false),
@@ -69,7 +69,7 @@ impl FaultyStore {
         }
         match (failure, outcome) {
             (None, Some(outcome)) => Ok(outcome),
-            (failure, _) => Err(failure.expect("what does not fail is done")),
+            (failure, _) => Err(failure.expect("it is done unless it fails")),
         }
     }
 

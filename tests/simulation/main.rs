@@ -1,36 +1,50 @@
-//! A simulated world for the reactor: network, workers, clocks, random numbers and clients, behind the seams
-//! where production has the system.
+//! A simulated world for the reactor: network, workers, clocks, random numbers and clients, where production has the
+//! operating system.
 //!
-//! The seed decides everything that happens in a world, so a failure is reproduced by its seed. See
-//! [`seeds`].
+//! The seed decides everything that happens in a world, so a failure is reproduced by its seed. See [`seeds`].
+//!
+//! From the bottom up: the `network`, the `fake_workers` and the models are parts of the `environment`, in which
+//! `clients` follow their `plan` and check replies with the `oracle`; the `world` lets them act, and `net` and
+//! `fake_jobs` show it to the reactor.
 
+mod action_oracle;
 mod action_requests;
 mod client;
 mod client_codec;
+mod clients;
 #[path = "../common/codec.rs"]
 mod codec;
 #[path = "../common/codec_tests.rs"]
 mod codec_tests;
 mod connection;
+mod environment;
 mod expectations;
+mod fairness;
+mod fake_jobs;
 mod fake_workers;
 mod fault_config;
 mod faulty_store;
 mod maintenance;
+mod managed_vms;
 mod metric_requests;
 mod net;
+mod network;
 mod oracle;
 mod plan;
 mod point_model;
+mod point_oracle;
 mod point_plan;
 #[cfg(all(feature = "http", feature = "websocket"))]
 mod properties;
 mod random;
 mod random_request;
 mod reference_model;
+mod reply_context;
 mod request;
 mod response;
 mod seeds;
+mod steps;
 mod trace;
+mod verification;
 mod wall_clock;
 mod world;

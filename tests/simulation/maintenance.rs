@@ -1,39 +1,39 @@
-//! Who does to the points of a simulated world what nobody asks for: writes those that wait, and removes old ones;
-//! and holds how many keys there are against how many there may be.
+//! The maintenance of a simulated world's points: writes buffered points, removes old ones, and checks the number of
+//! keys.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::fault_config::FaultConfig;
 use super::faulty_store::{FaultyStoreFactory, StoreFaults};
-use super::oracle::Verification;
 use super::point_model::PointModel;
 use super::random::Random;
+use super::verification::Verification;
 use vmherd::internals::clock::Instant;
 use vmherd::internals::ids::SeriesId;
 use vmherd::internals::model::PointFilter;
 use vmherd::internals::store::{PointRemoval, Store, StoreError, StoreFactory, with_write_behind};
 
-/// Whose time comes now and then, while others do something.
+/// Runs at random times, between the operations of others.
 pub(super) struct Maintenance {
     random: Random,
-    /// As everybody sees it.
+    /// The store as the workers see it.
     pub(super) factory: Arc<dyn StoreFactory>,
     pub(super) faults: Arc<Mutex<StoreFaults>>,
     store: Box<dyn Store>,
-    /// Past all that stands before it.
+    /// The store itself, without buffer and faults.
     kept: Box<dyn Store>,
     acts_at: Instant,
 }
 
 impl Maintenance {
-    /// Stands before `kept` what `config` wants there.
+    /// Puts the buffer and the faults that `config` has before `kept`.
     pub(super) fn new(
         kept: &Arc<dyn StoreFactory>,
         config: &FaultConfig,
         mut random: Random,
         now: Instant,
     ) -> Maintenance {
-        // Often, where at all: it takes several failures to put things out of order.
+        // Often, if at all: it takes several failures to change the order of writes.
         let failed_percent = if config.failed_percent > 0 { 40 } else { 0 };
         let faults = StoreFaults { random: random.fork(), failed_percent, write_hook: None };
         let faults = Arc::new(Mutex::new(faults));
@@ -50,13 +50,13 @@ impl Maintenance {
         Maintenance { random, factory, faults, store, kept, acts_at }
     }
 
-    /// Whether it has something to do.
+    /// Whether it runs by `now`.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.acts_at <= now
     }
 
-    /// Does it.
-    pub(super) fn turn(
+    /// Does what is due.
+    pub(super) fn run(
         &mut self,
         now: Instant,
         config: &FaultConfig,
@@ -67,23 +67,23 @@ impl Maintenance {
         if config.removes_points && self.random.chance(30) {
             return self.remove(point_model);
         }
-        // What can't be written now is there the next time.
+        // Points that can't be written now stay in the buffer.
         let _ = self.store.points().flush();
         self.check(config)
     }
 
-    /// Removes what is older than some time, often all that has one.
+    /// Removes the points before some second, often all of them.
     fn remove(&mut self, point_model: &mut PointModel) -> Verification {
         let before = self.random.between(0, 1_000_003) as i64 - 500_000;
         let before = if self.random.chance(60) { 600_000 } else { before };
         point_model.remove(before);
         let mut after = Some(SeriesId(0));
-        while let Some(behind) = after {
+        while let Some(cursor) = after {
             let count_max = self.random.between(1, 40);
-            after = match self.store.remove_points(PointRemoval { before, after: behind, count_max }) {
+            after = match self.store.remove_points(PointRemoval { before, after: cursor, count_max }) {
                 Ok(removed) => removed.next,
                 Err(StoreError::Busy | StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) => None,
-                Err(other) => return Err(format!("what came of a removal: {other:?}")),
+                Err(other) => return Err(format!("a removal failed with {other:?}")),
             };
         }
         Ok(())
@@ -95,11 +95,11 @@ impl Maintenance {
         let count = page.map_err(|error| error.to_string())?.series.len();
         match count as u64 <= config.keys_max {
             true => Ok(()),
-            false => Err(format!("there are {count} keys, and {} there may be", config.keys_max)),
+            false => Err(format!("there are {count} keys, more than {}", config.keys_max)),
         }
     }
 
-    /// Nobody puts points any more: writes what waits, to a store that does what it is asked.
+    /// No client puts points any more: writes the buffered ones, to a store without faults.
     pub(super) fn end(&mut self, config: &FaultConfig) -> Verification {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).failed_percent = 0;
         self.store
@@ -110,5 +110,5 @@ impl Maintenance {
     }
 }
 
-/// Between what it does, at most.
+/// The longest pause between two runs.
 const PAUSE_MICROS_MAX: usize = 1_000_000;

@@ -1,4 +1,4 @@
-//! What fake clients do about metrics, and how they say it.
+//! Random puts and gets of points, and their texts.
 
 use super::point_model::{Batch, NewPoint, PointModel, PointQuery, Requester};
 use super::random::Random;
@@ -6,23 +6,23 @@ use super::request::Request;
 use vmherd::internals::clock::Instant;
 use vmherd::internals::limits;
 
-/// Something about metrics.
+/// A kind of request for points.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum MetricRequest {
-    /// Puts one point, or several where one request can.
+    /// Puts one point, or several where a request can.
     Put,
-    /// Puts another value in the place of the last one, where it is certain which comes last.
+    /// Replaces the value of the last point, if requests are answered in order.
     PutAgain,
-    /// Asks for the points of one of its own keys.
+    /// Gets the points of one of its own keys.
     Get,
     GetAll,
-    /// Asks for a key without points.
+    /// Gets a key without points.
     GetNothing,
     /// Any of these.
     Any,
 }
 
-/// Who does it.
+/// The client that sends it.
 #[derive(Clone, Copy)]
 pub(super) struct MetricContext {
     pub(super) requester: Requester,
@@ -31,7 +31,7 @@ pub(super) struct MetricContext {
 }
 
 impl MetricRequest {
-    /// The request that this makes; `marks` are numbers that its client has not used.
+    /// Makes a request; `marks` counts the numbers that the client has used.
     pub(super) fn choose(
         self,
         by: MetricContext,
@@ -75,7 +75,7 @@ impl MetricRequest {
                 Request::Get { query, token: None }
             }
             MetricRequest::GetNothing => {
-                let query = PointQuery { key: format!("nobody.{client}"), from: None, to: None };
+                let query = PointQuery { key: format!("none.{client}"), from: None, to: None };
                 Request::Get { query, token: None }
             }
         }
@@ -133,7 +133,7 @@ fn key(client: usize, random: &mut Random) -> String {
     }
 }
 
-/// A second that no other mark of a client has; they don't ascend.
+/// A second that no other mark of a client has; not ascending.
 fn second(mark: u64) -> i64 {
     (mark % PRIME * 7919 % PRIME) as i64 - 500_000
 }
@@ -156,8 +156,8 @@ fn line(point: &NewPoint, random: &mut Random) -> String {
     let blanks = [" ", " ", " ", "  ", "\t", " \t "];
     let [one, two, three] = [0; 3].map(|_| random.pick(&blanks));
     let before = random.pick(&["", "", "", " ", "\t"]);
-    let behind = random.pick(&["", "", "", " ", " \t"]);
-    format!("{before}put{one}{key}{two}{value}{three}{second}{behind}")
+    let after = random.pick(&["", "", "", " ", " \t"]);
+    format!("{before}put{one}{key}{two}{value}{three}{second}{after}")
 }
 
 /// The fields of a point.
@@ -168,7 +168,7 @@ fn fields(point: &NewPoint, is_bad: bool) -> String {
     format!("\"key\": \"{key}\", \"value\": {value}{second}")
 }
 
-/// What a client of metrics text says, the line's end included, and sometimes lines of nothing around it.
+/// The line of a request in metrics text with its end, and sometimes with blank lines after it.
 pub(super) fn line_of(request: &Request, random: &mut Random) -> String {
     let line = match request {
         Request::Put { text, .. } => text.clone(),
@@ -179,7 +179,7 @@ pub(super) fn line_of(request: &Request, random: &mut Random) -> String {
     line + end
 }
 
-/// Lines that break a rule, the connection apart.
+/// Invalid lines, after which the connection goes on.
 const BAD_LINES: [&str; 13] = [
     "x",
     "put",
@@ -196,7 +196,7 @@ const BAD_LINES: [&str; 13] = [
     "{\"command\": \"ping\", \"data\": {}}",
 ];
 
-/// About as many bytes as one request has whose client is unknown: its last point stands behind them.
+/// About as many bytes as an anonymous request may have; the last point may exceed them.
 const BATCH_BYTES: usize = 1400;
 /// Bytes of a point in JSON besides its key, at most.
 const POINT_BYTES: usize = 70;

@@ -1,75 +1,38 @@
-//! Whether a reply is one that its request may have, and what the client learns from it.
+//! Checks whether a reply is a possible reply to its request.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::action_requests::ActionRequest;
-use super::fault_config::FaultConfig;
-use super::point_model::PointModel;
-use super::reference_model::{ModelToken, ReferenceModel};
-use super::request::{ClosingError, InvalidRequest, Request};
-use super::response::{Outcome, Response};
-use super::wall_clock::WallClock;
-use vmherd::internals::clock::Instant;
+use super::network::CLOSED_LISTENER;
+use super::reference_model::ModelToken;
+use super::reply_context::{Auth, ReplyContext};
+use super::request::{InvalidRequest, Request};
+use super::response::{ClosingError, Outcome, Response};
+use super::verification::{Verification, ensure};
 use vmherd::internals::limits;
 
-/// In whose name a connection asks, as its client knows it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Auth {
-    Anonymous,
-    As(usize),
-    /// A failure has left it open.
-    Unsure,
-}
-
-/// What a reply is held against.
-pub(super) struct Oracle<'a> {
-    pub(super) config: &'a FaultConfig,
-    pub(super) model: &'a ReferenceModel,
-    pub(super) point_model: &'a PointModel,
-    pub(super) wall_clock: &'a WallClock,
-    pub(super) now: Instant,
-    /// Whose reply it is.
-    pub(super) client: usize,
-    pub(super) port: u16,
-    pub(super) listener: usize,
-    /// The client of each port.
-    pub(super) client_of_port: &'a dyn Fn(u64) -> Option<usize>,
-    /// In whose name the request was begun.
-    pub(super) auth: Auth,
-    pub(super) sent: Instant,
-    /// The same, as requests and answers about metrics are counted.
-    pub(super) logical_time: u64,
-    /// It is answered before what follows is looked at.
-    pub(super) is_in_turn: bool,
-    /// Each request runs as the owner of its own token; the connection stays anonymous.
-    pub(super) is_stateless: bool,
-    /// The status of the reply, where the framing has one.
-    pub(super) status: Option<u16>,
-    /// The token came beside the request.
-    pub(super) has_bearer_token: bool,
-}
-
-pub(super) type Verification = Result<(), String>;
-
-impl Oracle<'_> {
-    /// Whether `response` may be the reply to `request`.
+impl ReplyContext<'_> {
+    /// Whether `response` is a possible reply to `request`.
     pub(super) fn check(&self, request: &Request, response: &Response) -> Verification {
-        if let Request::Closing(words) = request {
+        if let Request::Closing(error) = request {
             if let Some(status) = self.status {
                 ensure(
                     status == self.status_of(request, &response.outcome),
-                    "another status than the last words'",
+                    "another status than the last error'",
                 )?;
             }
-            return ensure(response.outcome == Outcome::Closing(*words), "not the last words that are due");
+            return ensure(
+                response.outcome == Outcome::Closing(*error),
+                "another last error than the expected one",
+            );
         }
         if let Some(status) = self.status {
             ensure(status == self.status_of(request, &response.outcome), "another status than the reply's")?;
         }
         let is_action = matches!(request, Request::Action(_) | Request::Convert { .. });
-        ensure(response.is_action == is_action, "the shape of another dialect")?;
+        ensure(response.is_action == is_action, "a reply in the shape of another dialect")?;
         if self.is_excused(request, &response.outcome) {
             return Ok(());
         }
@@ -105,17 +68,17 @@ impl Oracle<'_> {
             Request::Get { query, .. } => self.check_get(query, response),
             Request::Action(action) => self.check_action(*action, response),
             Request::Convert { mark } => self.check_conversion(*mark, response),
-            Request::Health => ensure(response.data == "ok", "not well"),
+            Request::Health => ensure(response.data == "ok", "the server is not healthy"),
             Request::FrontPage => {
                 let is_page = response.data.as_str().is_some_and(|page| page.starts_with("vmherd"));
-                ensure(is_page, "no page")
+                ensure(is_page, "another page than the front page")
             }
             Request::Invalid(bad) => check_bad(*bad, response),
             Request::Closing(_) => Ok(()),
         }
     }
 
-    /// Whether the weather excuses that it was not done.
+    /// Whether a fault or limit of this world explains the failure.
     fn is_excused(&self, request: &Request, outcome: &Outcome) -> bool {
         let uses_store = match request {
             Request::Ping | Request::Convert { .. } | Request::FrontPage => false,
@@ -125,7 +88,7 @@ impl Oracle<'_> {
         };
         let begins_command = match request {
             Request::FrontPage => false,
-            Request::Invalid(bad) => !bad.is_seen_at_once(),
+            Request::Invalid(bad) => !bad.is_refused_at_once(),
             Request::Action(action) => *action != ActionRequest::Unknown,
             _ => true,
         };
@@ -135,6 +98,7 @@ impl Oracle<'_> {
             _ => true,
         };
         match outcome {
+            Outcome::Busy if self.config.is_greedy(self.client) => true,
             Outcome::Busy if begins_command && self.config.limits_requests() => true,
             Outcome::Busy => uses_store && self.config.is_busy_possible(),
             Outcome::StoreUnavailable => uses_store && self.config.is_failure_possible(),
@@ -143,32 +107,32 @@ impl Oracle<'_> {
         }
     }
 
-    /// The judgement if the token decides it.
+    /// The result if the token decides it.
     fn check_token(&self, token: usize, outcome: &Outcome) -> Option<Verification> {
         let token = &self.model.tokens[token];
         let is_changed_by_operator = self.model.vms[token.vm].is_changed_by_operator;
         let may_be_invalid = token.may_be_ended || is_changed_by_operator || self.may_be_expired(token);
         if token.ended_since.is_some_and(|since| since <= self.sent) {
-            return Some(ensure(*outcome == Outcome::InvalidToken, "a token that was ended counts"));
+            return Some(ensure(*outcome == Outcome::InvalidToken, "an ended token is accepted"));
         }
         if self.must_be_expired(token) {
-            return Some(ensure(*outcome == Outcome::InvalidToken, "a token that has expired counts"));
+            return Some(ensure(*outcome == Outcome::InvalidToken, "an expired token is accepted"));
         }
         if *outcome == Outcome::InvalidToken {
-            return Some(ensure(may_be_invalid, "a good token does not count"));
+            return Some(ensure(may_be_invalid, "a valid token is refused"));
         }
         match self.auth {
             Auth::As(vm) if vm != token.vm => {
                 let is_sure = !self.model.vms[vm].is_changed_by_operator;
                 let refused = *outcome == Outcome::TokenOfAnotherVm;
-                (refused || is_sure).then(|| ensure(refused, "another VM's token counts"))
+                (refused || is_sure).then(|| ensure(refused, "another VM's token is accepted"))
             }
             Auth::Unsure if *outcome == Outcome::TokenOfAnotherVm => Some(Ok(())),
             _ => None,
         }
     }
 
-    /// Whether the wall clock has been past its life at any time: it may have been swept then.
+    /// Whether the wall clock has been past its expiry at any time: it may have been removed then.
     fn may_be_expired(&self, token: &ModelToken) -> bool {
         let shown = self.wall_clock.range(token.asked, self.now);
         *shown.end() >= *token.issued.start() + limits::TOKEN_LIFETIME
@@ -180,19 +144,6 @@ impl Oracle<'_> {
         *shown.start() >= *token.issued.end() + limits::TOKEN_LIFETIME
     }
 
-    /// The judgement if it hangs on who asks.
-    pub(super) fn check_login(&self, login: Auth, outcome: &Outcome) -> Option<Verification> {
-        let is_refused = *outcome == Outcome::AuthenticationRequired;
-        match login {
-            Auth::Anonymous => Some(ensure(is_refused, "somebody anonymous got more than a refusal")),
-            Auth::As(vm) if is_refused => {
-                Some(ensure(self.model.vms[vm].is_changed_by_operator, "a login does not hold"))
-            }
-            Auth::Unsure if is_refused => Some(Ok(())),
-            _ => None,
-        }
-    }
-
     fn check_conversion(&self, mark: u64, response: &Response) -> Verification {
         if self.listener == CLOSED_LISTENER
             && let Some(verification) = self.check_login(self.auth, &response.outcome)
@@ -202,10 +153,10 @@ impl Oracle<'_> {
         ensure(response.outcome == Outcome::Success, "no conversion")?;
         let wanted = format!("{{\"unit{mark}\":{{\"name\":\"x\",\"id\":\"{mark}\"}}}}");
         let wanted: Value = serde_json::from_str(&wanted).map_err(|error| error.to_string())?;
-        ensure(response.data["data"] == wanted, "something else was converted")
+        ensure(response.data["data"] == wanted, "another text was converted")
     }
 
-    /// The status that goes with what is said.
+    /// The status of a reply.
     fn status_of(&self, request: &Request, outcome: &Outcome) -> u16 {
         match (request, outcome) {
             (_, Outcome::Busy | Outcome::StoreUnavailable) => 503,
@@ -235,9 +186,9 @@ impl Oracle<'_> {
             }
             Outcome::AlreadyRegistered => ensure(
                 vm.exists_since.is_some() || vm.may_exist > 1 || vm.is_changed_by_operator,
-                "registered without having been",
+                "refused as registered, and it was not",
             ),
-            _ => Err("no answer to a registration".to_owned()),
+            _ => Err("another reply than to a registration".to_owned()),
         }
     }
 
@@ -250,9 +201,9 @@ impl Oracle<'_> {
             }
             Outcome::InvalidCredentials => {
                 let must = is_right && vm.must_exist(self.client, self.sent) && !vm.is_changed_by_operator;
-                ensure(!must, "a right password does not count")
+                ensure(!must, "a right password is refused")
             }
-            _ => Err("no answer to a login".to_owned()),
+            _ => Err("another reply than to a login".to_owned()),
         }
     }
 
@@ -278,7 +229,7 @@ impl Oracle<'_> {
         let mut seen = BTreeSet::new();
         for entry in entries {
             let name = self.check_vm(entry)?;
-            ensure(seen.insert(name), "a VM stands twice on a list")?;
+            ensure(seen.insert(name), "a VM is twice on a list")?;
         }
         let missing = self.model.vms.iter().find(|vm| {
             let must = vm.must_exist(usize::MAX, self.sent) && !vm.is_changed_by_operator;
@@ -292,32 +243,34 @@ impl Oracle<'_> {
         if name.starts_with("old-") || name.parse::<i64>().is_ok() {
             return Ok(name);
         }
-        let vm = self.model.vm_named(name).ok_or("a VM that nobody has registered")?;
+        let vm = self.model.vm_named(name).ok_or("a VM that no client has registered")?;
         ensure(!vm.cannot_exist(), "a VM whose registration was refused")?;
         let ram = entry["ram"].as_u64().unwrap_or_default();
-        ensure(vm.rams_ever.contains(&(ram as u32)), "a VM with memory that nobody gave it")?;
+        ensure(vm.rams_ever.contains(&(ram as u32)), "a VM with memory that no client has set")?;
         let disks = entry["disks"].as_array().ok_or("a VM without disks")?;
         ensure(disks.iter().all(|disk| disk["vm_id"] == entry["vm_id"]), "another VM's disk")?;
         Ok(name)
     }
 
-    /// Each connection is listed once, and with a VM only if its client has proved to be it.
+    /// Each connection is listed once, and with a VM only if its client has sent its password or a token.
     fn check_peers(&self, entries: &[Value], list: &str, login: Auth) -> Verification {
         let mut seen = BTreeSet::new();
         for entry in entries {
             let port = entry["addr"][1].as_u64().ok_or("a connection without a port")?;
-            ensure(seen.insert(port), "a connection stands twice on a list")?;
+            ensure(seen.insert(port), "a connection is twice on a list")?;
             let client = (self.client_of_port)(port).ok_or("a connection that never was")?;
             match entry.get("vm_info") {
                 Some(vm) => {
                     let name = self.check_vm(vm)?;
-                    let vm = self.model.vm_named(name).ok_or("nobody logs in as an old VM")?;
+                    let vm = self.model.vm_named(name).ok_or("a login as a VM without a password")?;
                     ensure(
                         vm.authenticated_clients.contains(&client),
-                        "a connection has somebody else's login",
+                        "a connection has the login of another client",
                     )?;
                 }
-                None => ensure(list == "active_vms", "authenticated as nobody")?,
+                None => {
+                    ensure(list == "active_vms", "an anonymous connection on the list of authenticated ones")?
+                }
             }
         }
         if self.is_stateless {
@@ -339,7 +292,7 @@ fn check_disks(entries: &[Value]) -> Verification {
 
 fn check_bad(bad: InvalidRequest, response: &Response) -> Verification {
     let message = response.message();
-    let is_told = match bad {
+    let names_error = match bad {
         InvalidRequest::NotJson | InvalidRequest::StrayBytes => message.starts_with("Invalid JSON: "),
         InvalidRequest::TextLine => {
             let json = "wrong command: this connection speaks metrics text; open a new one for JSON";
@@ -356,12 +309,5 @@ fn check_bad(bad: InvalidRequest, response: &Response) -> Verification {
         InvalidRequest::EmptyUpdate => message == "No fields for update",
         InvalidRequest::UnknownDisk => message.contains("no disk with id"),
     };
-    ensure(is_told && response.outcome != Outcome::Success, "not told what is wrong")
+    ensure(names_error && response.outcome != Outcome::Success, "the error does not say what is wrong")
 }
-
-pub(super) fn ensure(holds: bool, otherwise: &str) -> Verification {
-    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
-}
-
-/// The listener with closed registration.
-pub(super) const CLOSED_LISTENER: usize = 1;

@@ -1,80 +1,20 @@
-//! What kinds of clients there are, and what each is going to do.
+//! The kinds of clients, and their plans.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::client_codec::{self, Framing};
+use super::client_codec::{Framing, frame};
+use super::codec;
 use super::connection::ReadPace;
 use super::fault_config::FaultConfig;
 use super::metric_requests::MetricRequest;
 use super::point_plan;
 use super::random::Random;
 use super::reference_model::ReferenceModel;
-use super::request::{ClosingError, InvalidRequest, LISTS, Request};
+use super::request::{InvalidRequest, LISTS, Request};
+use super::response::ClosingError;
+use super::steps::{Step, ask, ending, read_pace, sends_nothing};
 use vmherd::internals::limits;
-
-/// One step of a plan.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Step {
-    /// Sends a request and is owed its reply.
-    Ask {
-        request: Request,
-        has_id: bool,
-    },
-    /// The same with whatever request makes sense then.
-    AskAnything {
-        has_id: bool,
-    },
-    /// Does something about VMs other than itself.
-    Action {
-        has_id: bool,
-    },
-    /// Puts or asks for points.
-    Metric {
-        metric_request: MetricRequest,
-        has_id: bool,
-    },
-    /// Asks for a conversion.
-    Convert,
-    /// Asks for something, and for the end of the connection.
-    AskAndClose {
-        request: Request,
-    },
-    /// Sends a close frame.
-    SendClose {
-        code: Option<u16>,
-    },
-    /// Sends frames that break a rule, for which the server has to close with this code.
-    SendInvalidFrames {
-        bytes: Vec<u8>,
-        code: u16,
-    },
-    /// Changes the memory of the VM that is logged in, if that is certain.
-    Update {
-        has_id: bool,
-    },
-    /// Sends bytes that nothing is owed for.
-    Send(Vec<u8>),
-    /// As `Send`; the server has to end the connection for it.
-    SendHttp(Vec<u8>),
-    /// Is owed a reply without asking more.
-    Expect(Request),
-    /// From now on the server has to end the connection within this time, and not before.
-    Deadline(Duration),
-    Pause(Duration),
-    /// Waits until nothing is owed.
-    AwaitResponses,
-    SetReadPace(ReadPace),
-    /// Sends this byte again and again.
-    Drip {
-        byte: u8,
-        every: Duration,
-    },
-    /// Ends its own direction.
-    Finish,
-    /// Ends everything at once.
-    Reset,
-}
 
 /// Makes the plan of client `number`.
 pub(super) fn plan(
@@ -84,6 +24,12 @@ pub(super) fn plan(
     random: &mut Random,
     model: &mut ReferenceModel,
 ) -> VecDeque<Step> {
+    if config.is_greedy(number) {
+        return greedy(random).into();
+    }
+    if config.has_greedy_client {
+        return modest(framing, random).into();
+    }
     if framing == Framing::Text {
         return point_plan::text_client(number, config, random).into();
     }
@@ -100,7 +46,7 @@ pub(super) fn plan(
         return sends_a_large_part(framing, random).into();
     }
     match random.between(0, 40) {
-        0..=7 => talks(number, framing, random, model),
+        0..=7 => mixed_requests(number, framing, random, model),
         8..=10 => floods(framing, random),
         11 | 12 => incomplete_request(framing, config, random),
         13 | 14 => slow_sender(framing, random),
@@ -119,12 +65,40 @@ pub(super) fn plan(
     .into()
 }
 
-pub(super) fn ask(request: Request) -> Step {
-    Step::Ask { request, has_id: false }
+/// Sends more requests than it may have under way, all of which need a worker.
+fn greedy(random: &mut Random) -> Vec<Step> {
+    let request = |random: &mut Random| match random.chance(70) {
+        true => Step::Convert,
+        false => Step::Metric { metric_request: MetricRequest::Put, has_id: true },
+    };
+    let mut plan: Vec<Step> = (0..random.between(300, 1200)).map(|_| request(random)).collect();
+    plan.extend([Step::AwaitResponses, Step::Finish]);
+    plan
 }
 
-/// Registers, logs in, and asks this and that.
-fn talks(number: usize, framing: Framing, random: &mut Random, model: &mut ReferenceModel) -> Vec<Step> {
+/// Sends one small request after the other, and waits for each reply.
+fn modest(framing: Framing, random: &mut Random) -> Vec<Step> {
+    let mut plan = Vec::new();
+    for _ in 0..random.between(5, 15) {
+        let has_id = random.chance(50);
+        plan.push(match framing {
+            Framing::Text => Step::Metric { metric_request: MetricRequest::Put, has_id },
+            _ if random.chance(30) => Step::Convert,
+            _ => Step::Action { has_id },
+        });
+        plan.push(Step::AwaitResponses);
+    }
+    plan.push(Step::Finish);
+    plan
+}
+
+/// Registers, logs in, and sends random requests.
+fn mixed_requests(
+    number: usize,
+    framing: Framing,
+    random: &mut Random,
+    model: &mut ReferenceModel,
+) -> Vec<Step> {
     let vm = model.add(format!("vm-{number}"), Some(number));
     let mut plan = vec![read_pace(random)];
     let (with_id_percent, pausing) = (random.pick(&[0, 30, 90]), random.pick(&[0, 10, 50]));
@@ -147,7 +121,7 @@ fn talks(number: usize, framing: Framing, random: &mut Random, model: &mut Refer
     plan
 }
 
-/// Adds VMs, connects them, and changes those of others.
+/// Adds VMs, connects them, and changes those of other clients.
 fn manages_vms(framing: Framing, random: &mut Random, model: &ReferenceModel) -> Vec<Step> {
     let mut plan = vec![read_pace(random)];
     if random.chance(40) {
@@ -165,7 +139,7 @@ fn manages_vms(framing: Framing, random: &mut Random, model: &ReferenceModel) ->
     plan
 }
 
-/// Lists of several pages, and a lot that is done meanwhile.
+/// Requests lists of several pages, and changes VMs meanwhile.
 fn requests_pages(framing: Framing, random: &mut Random, model: &ReferenceModel) -> Vec<Step> {
     let vm = random.between(0, model.vms.len().min(2) - 1);
     let mut plan =
@@ -186,7 +160,7 @@ fn requests_pages(framing: Framing, random: &mut Random, model: &ReferenceModel)
     plan
 }
 
-/// Sends more at once than one turn may do.
+/// Sends more at once than one tick may begin.
 fn floods(framing: Framing, random: &mut Random) -> Vec<Step> {
     let with_id_percent = random.pick(&[0, 0, 50, 100]);
     let count = random.between(limits::STEPS_PER_TICK_MAX, 5 * limits::STEPS_PER_TICK_MAX);
@@ -198,7 +172,7 @@ fn floods(framing: Framing, random: &mut Random) -> Vec<Step> {
     plan
 }
 
-/// A request that never becomes whole: too large, cut short, or given up.
+/// Sends a request that never becomes whole: too large, or cut short.
 fn incomplete_request(framing: Framing, config: &FaultConfig, random: &mut Random) -> Vec<Step> {
     let mut plan = vec![ask(Request::Ping), Step::AwaitResponses];
     let (is_short, much) = (random.chance(40), config.anonymous_bytes_max + random.mostly_few(1, 200_000));
@@ -226,17 +200,11 @@ fn incomplete_request(framing: Framing, config: &FaultConfig, random: &mut Rando
         (Framing::WebSocket, _) => {
             let mut bytes = Vec::new();
             if is_short {
-                client_codec::frame(true, client_codec::TEXT, b"{\"command\": \"ping\"}", random, &mut bytes);
+                frame(true, codec::TEXT, b"{\"command\": \"ping\"}", random, &mut bytes);
                 bytes.truncate(random.between(1, bytes.len() - 1));
                 plan.extend([Step::Send(bytes), Step::Finish]);
             } else {
-                client_codec::frame(
-                    random.chance(50),
-                    client_codec::TEXT,
-                    &vec![b'{'; much],
-                    random,
-                    &mut bytes,
-                );
+                frame(random.chance(50), codec::TEXT, &vec![b'{'; much], random, &mut bytes);
                 plan.extend([
                     Step::SendInvalidFrames { bytes, code: 1009 },
                     Step::Pause(random.micros(0, 3_000_000)),
@@ -263,7 +231,7 @@ fn incomplete_request(framing: Framing, config: &FaultConfig, random: &mut Rando
     plan
 }
 
-/// A byte now and then, and never a whole request.
+/// Sends single bytes, and never a whole request.
 fn slow_sender(framing: Framing, random: &mut Random) -> Vec<Step> {
     let mut plan = vec![Step::SetReadPace(ReadPace::Eager)];
     if random.chance(50) {
@@ -294,7 +262,7 @@ fn slow_sender(framing: Framing, random: &mut Random) -> Vec<Step> {
     plan
 }
 
-/// A great part of a request, and no more of it.
+/// Sends a large part of a request, and no more.
 fn sends_a_large_part(framing: Framing, random: &mut Random) -> Vec<Step> {
     let part = vec![b'x'; random.between(300_000, 900_000)];
     let mut bytes = match framing {
@@ -314,9 +282,9 @@ fn sends_a_large_part(framing: Framing, random: &mut Random) -> Vec<Step> {
     ]
 }
 
-/// Speaks something else.
+/// Sends another protocol.
 fn wrong_protocol(random: &mut Random) -> Vec<Step> {
-    let words: [&[u8]; 5] = [
+    let openings: [&[u8]; 5] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"SSH-2.0-OpenSSH_9.6\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -325,28 +293,14 @@ fn wrong_protocol(random: &mut Random) -> Vec<Step> {
     ];
     vec![
         Step::Expect(Request::Closing(ClosingError::WrongProtocol)),
-        Step::Send(random.pick(&words).to_vec()),
+        Step::Send(random.pick(&openings).to_vec()),
         Step::AwaitResponses,
         Step::Pause(random.micros(0, 4_000_000)),
         Step::Finish,
     ]
 }
 
-/// Nothing, or nothing that counts.
-pub(super) fn sends_nothing(random: &mut Random) -> Vec<Step> {
-    let mut plan = vec![Step::Deadline(limits::FIRST_REQUEST_TIMEOUT)];
-    if random.chance(50) {
-        plan.push(Step::Send(b" \n\t ".to_vec()));
-        plan.push(Step::Pause(random.micros(0, 200_000_000)));
-        plan.push(Step::Send(b"\r\n".to_vec()));
-    }
-    if random.chance(30) {
-        plan.push(Step::Finish);
-    }
-    plan
-}
-
-/// One request, and then no more.
+/// Sends one request, and then nothing.
 fn goes_idle(framing: Framing, random: &mut Random) -> Vec<Step> {
     vec![
         Step::Pause(random.micros(0, 1_000_000)),
@@ -359,7 +313,7 @@ fn goes_idle(framing: Framing, random: &mut Random) -> Vec<Step> {
     ]
 }
 
-/// Asks for a lot and takes nothing.
+/// Sends many requests and reads nothing.
 fn never_reads(number: usize, random: &mut Random, model: &mut ReferenceModel) -> Vec<Step> {
     let vm = model.add(format!("vm-{number}"), Some(number));
     let mut plan = Vec::new();
@@ -380,7 +334,7 @@ fn never_reads(number: usize, random: &mut Random, model: &mut ReferenceModel) -
         plan.push(Step::Ask { request, has_id: random.chance(20) });
     }
     if random.chance(30) {
-        // It wakes up after all.
+        // It reads after all.
         plan.extend([
             Step::Pause(random.micros(0, 8_000_000)),
             Step::SetReadPace(ReadPace::Eager),
@@ -394,7 +348,7 @@ fn never_reads(number: usize, random: &mut Random, model: &mut ReferenceModel) -
     plan
 }
 
-/// A browser that is made to talk to us.
+/// A browser that another site makes send a request.
 fn cross_protocol_post(random: &mut Random) -> Vec<Step> {
     let mut plan: Vec<Step> = (0..random.between(1, 3)).map(|_| ask(Request::Ping)).collect();
     plan.push(Step::Expect(Request::Invalid(InvalidRequest::StrayBytes)));
@@ -415,7 +369,7 @@ fn disconnects_during_login(random: &mut Random, model: &ReferenceModel) -> Vec<
     plan
 }
 
-/// Anonymous, and to stay so.
+/// Stays anonymous.
 fn stays_anonymous(framing: Framing, random: &mut Random) -> Vec<Step> {
     let mut plan = vec![Step::Pause(random.micros(0, 5_000_000))];
     for _ in 0..random.between(1, 8) {
@@ -430,7 +384,7 @@ fn stays_anonymous(framing: Framing, random: &mut Random) -> Vec<Step> {
     plan
 }
 
-/// Asks for what is answered later, a lot of it, and goes or stays.
+/// Requests many conversions, and disconnects or stays.
 fn converts(framing: Framing, config: &FaultConfig, random: &mut Random) -> Vec<Step> {
     let most = match framing {
         Framing::Http => 4,
@@ -438,15 +392,15 @@ fn converts(framing: Framing, config: &FaultConfig, random: &mut Random) -> Vec<
         _ => 60,
     };
     let (others, mut plan) = (random.pick(&[0, 0, 10]), vec![read_pace(random)]);
-    let goes = framing != Framing::Http && random.chance(if config.many_convert { 60 } else { 20 });
+    let disconnects = framing != Framing::Http && random.chance(if config.many_convert { 60 } else { 20 });
     for _ in 0..random.between(1, most) {
         plan.push(Step::Convert);
         if random.chance(others) {
             plan.push(Step::AskAnything { has_id: true });
         }
     }
-    if goes {
-        // With a job under way, and before most of it is due.
+    if disconnects {
+        // With a job under way, and before most conversions are due.
         plan.extend((0..3).map(|_| Step::Action { has_id: true }));
         plan.push(Step::Pause(random.micros(0, 200_000)));
         plan.push(random.pick_end());
@@ -462,7 +416,7 @@ fn converts(framing: Framing, config: &FaultConfig, random: &mut Random) -> Vec<
     plan
 }
 
-/// Ends a conversation with a word for that, or with one that breaks a rule.
+/// Ends the connection with a request that says so, or with a frame that breaks a rule.
 fn closing_error(framing: Framing, config: &FaultConfig, random: &mut Random) -> Vec<Step> {
     let mut plan = vec![Step::Pause(random.micros(0, 1_000_000))];
     plan.extend((0..random.between(0, 5)).map(|_| Step::AskAnything { has_id: random.chance(50) }));
@@ -476,11 +430,11 @@ fn closing_error(framing: Framing, config: &FaultConfig, random: &mut Random) ->
     let much = vec![b'x'; config.anonymous_bytes_max + 1];
     let code = match random.between(0, 4) {
         0 => {
-            client_codec::frame(true, client_codec::BINARY, b"{}", random, &mut bytes);
+            frame(true, codec::BINARY, b"{}", random, &mut bytes);
             1003
         }
         1 => {
-            client_codec::frame(true, client_codec::TEXT, b"\xff", random, &mut bytes);
+            frame(true, codec::TEXT, b"\xff", random, &mut bytes);
             1007
         }
         2 => {
@@ -488,16 +442,16 @@ fn closing_error(framing: Framing, config: &FaultConfig, random: &mut Random) ->
             1002
         }
         3 => {
-            client_codec::frame(false, 9, b"x", random, &mut bytes);
+            frame(false, codec::PING, b"x", random, &mut bytes);
             1002
         }
         _ => {
-            client_codec::frame(false, client_codec::TEXT, &much, random, &mut bytes);
+            frame(false, codec::TEXT, &much, random, &mut bytes);
             1009
         }
     };
     if code == 1009 {
-        // Whoever is known may say as much.
+        // The limit is higher for authenticated clients.
         plan.retain(|step| !matches!(step, Step::AskAnything { .. }));
     }
     plan.extend([
@@ -506,40 +460,4 @@ fn closing_error(framing: Framing, config: &FaultConfig, random: &mut Random) ->
         Step::Finish,
     ]);
     plan
-}
-
-pub(super) fn read_pace(random: &mut Random) -> Step {
-    Step::SetReadPace(match random.chance(70) {
-        true => ReadPace::Eager,
-        false => ReadPace::Slow { bytes: random.between(50, 4000), every: random.micros(100, 20_000) },
-    })
-}
-
-pub(super) fn ending(framing: Framing, random: &mut Random) -> Vec<Step> {
-    match framing {
-        Framing::WebSocket if random.chance(60) => {
-            let code = random.pick(&[None, Some(1000), Some(4000)]);
-            let mut plan = if random.chance(60) { vec![Step::AwaitResponses] } else { Vec::new() };
-            plan.push(Step::SendClose { code });
-            return plan;
-        }
-        Framing::Http if random.chance(40) => return vec![Step::AskAndClose { request: Request::Ping }],
-        _ => {}
-    }
-    match random.between(0, 9) {
-        0..=3 => vec![Step::AwaitResponses, Step::Finish],
-        4..=7 => vec![Step::Finish],
-        8 => vec![Step::AwaitResponses, Step::Pause(random.micros(0, 1_000_000)), Step::Reset],
-        _ => vec![Step::Pause(random.micros(0, 1_000_000)), Step::Reset],
-    }
-}
-
-impl Random {
-    pub(super) fn pick_end(&mut self) -> Step {
-        if self.chance(70) { Step::Reset } else { Step::Finish }
-    }
-
-    pub(super) fn pick_step(&mut self) -> Step {
-        if self.chance(50) { Step::AwaitResponses } else { Step::Pause(self.micros(0, 5_000_000)) }
-    }
 }

@@ -1,16 +1,15 @@
-//! The points that fake clients put, and which of them somebody who asks must, may and can't be told.
+//! The points that fake clients put, and which of them a reply must, may and cannot have.
 //!
-//! Each key is one client's, and no point is put twice at the same second unless its client waits for each
-//! answer in turn: so the order in which points are kept is known wherever it matters.
+//! Each key belongs to one client, and no point is put twice at the same second unless its client waits for each
+//! reply in turn: so the order in which points are stored is known where it matters.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::oracle::{CLOSED_LISTENER, Oracle, Verification, ensure};
+use super::codec::PointLine;
 use super::random::Random;
-use super::response::{Outcome, Response};
+use super::response::Outcome;
+use super::verification::{Verification, ensure};
 use super::wall_clock::WallClock;
 use vmherd::internals::clock::Instant;
 use vmherd::internals::limits;
@@ -21,22 +20,22 @@ use vmherd::internals::store::{StoreFactory, Write};
 #[derive(Default)]
 pub(super) struct PointModel {
     points: Vec<SentPoint>,
-    /// The places of each key's points.
+    /// The indexes of each key's points.
     keys: HashMap<String, Vec<usize>>,
-    /// The same of each client's.
+    /// The indexes of each client's points.
     clients: HashMap<usize, Vec<usize>>,
-    /// When points were removed, and of before which second.
+    /// When points were removed, by logical time, and before which second.
     removals: Vec<(u64, i64)>,
-    /// Counts what has been asked and answered.
+    /// Counts the requests and replies about points.
     logical_time: u64,
 }
 
-/// Points that one request puts, by their places.
+/// The points of one put: a range of indexes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Batch {
     pub(super) first: usize,
     pub(super) count: usize,
-    /// The one of them that breaks a rule: none is to be kept.
+    /// The index in it of a point that breaks a rule: none is to be stored.
     pub(super) bad: Option<usize>,
 }
 
@@ -52,16 +51,16 @@ pub(super) struct PointQuery {
 /// A point to be put.
 pub(super) struct NewPoint {
     pub(super) key: String,
-    /// None: whenever it comes.
+    /// `None`: the server uses its own clock.
     pub(super) second: Option<i64>,
     pub(super) value: f64,
 }
 
-/// Who puts or asks.
+/// The client of a request, and its order.
 #[derive(Clone, Copy)]
 pub(super) struct Requester {
     pub(super) client: usize,
-    /// The request is answered after those that its client sent before, and before those that follow.
+    /// The request is answered after the earlier ones of its client, and before the later ones.
     pub(super) is_in_turn: bool,
 }
 
@@ -87,7 +86,7 @@ enum PointState {
     Rejected,
 }
 
-/// What may be told of one second of a key.
+/// The points that a reply may have for one second of a key.
 #[derive(Default)]
 struct Candidates<'a> {
     must_be_there: bool,
@@ -95,14 +94,14 @@ struct Candidates<'a> {
 }
 
 /// A point that was reported to a client.
-struct ReportedPoint<'a> {
-    key: &'a str,
-    second: i64,
-    value: ReportedValue<'a>,
+pub(super) struct ReportedPoint<'a> {
+    pub(super) key: &'a str,
+    pub(super) second: i64,
+    pub(super) value: ReportedValue<'a>,
 }
 
-/// Its value, as it was told.
-enum ReportedValue<'a> {
+/// Its value as it was reported.
+pub(super) enum ReportedValue<'a> {
     Text(&'a str),
     Number(f64),
 }
@@ -167,24 +166,24 @@ impl PointModel {
         }
     }
 
-    /// Points of before the second `before` are removed from now on, as far as that works.
+    /// Points before the second `before` are removed from now on, unless that fails.
     pub(super) fn remove(&mut self, before: i64) {
         let logical_time = self.pass();
         self.removals.push((logical_time, before));
     }
 
-    /// Keys of which anybody has ever put a point.
+    /// Keys for which a client has ever put a point.
     pub(super) fn keys_ever(&self) -> u64 {
         self.keys.len() as u64
     }
 
-    /// Counts a request or an answer; which one it is.
+    /// Counts a request or a reply; returns its logical time.
     pub(super) fn pass(&mut self) -> u64 {
         self.logical_time += 1;
         self.logical_time
     }
 
-    /// Now, as requests and answers are counted.
+    /// The logical time now.
     pub(super) fn logical_time(&self) -> u64 {
         self.logical_time
     }
@@ -214,8 +213,8 @@ impl PointModel {
         indexes.map(|index| &self.points[*index])
     }
 
-    /// Whether `reported` is what may be told to `requester`, who asked for `query` at `logical_time` and is told `now`.
-    fn check(
+    /// Whether `reported` is a possible reply `now` to `query`, which `requester` sent at `logical_time`.
+    pub(super) fn check(
         &self,
         query: &PointQuery,
         (requester, logical_time): (Requester, u64),
@@ -226,7 +225,7 @@ impl PointModel {
         for of_key in reported.chunk_by(|one, next| one.key == next.key) {
             let key = &of_key[0].key;
             ensure(query.key == "*" || query.key == *key, "points of another key")?;
-            ensure(seen.insert(*key), "a key comes twice")?;
+            ensure(seen.insert(*key), "a key is there twice")?;
             ensure(
                 of_key.is_sorted_by(|one, next| one.second < next.second),
                 "points out of order, or twice",
@@ -256,12 +255,12 @@ impl PointModel {
         (clock, now): (&WallClock, Instant),
     ) -> Verification {
         let Some(indexes) = self.keys.get(key) else {
-            return ensure(reported.is_empty(), "a key that nobody has put");
+            return ensure(reported.is_empty(), "a key that no client has put");
         };
         let mut due: BTreeMap<i64, Candidates<'_>> = BTreeMap::new();
         for sent in indexes.iter().map(|index| &self.points[*index]) {
             let is_settled = match sent.follows(requester, logical_time) {
-                // It was sent after this was asked, and waits for it.
+                // It was sent after the query, and runs after it.
                 Some(true) => continue,
                 Some(false) => true,
                 None => {
@@ -281,15 +280,16 @@ impl PointModel {
             }
             let due = due.entry(second).or_default();
             if must_be_there {
-                // It has taken the place of whatever was there before, unless it was too old for that.
+                // It has replaced the earlier points, unless a removal has taken it.
                 due.must_be_there = !self.may_be_removed(sent, second);
                 due.points.clear();
             }
             due.points.push(sent);
         }
         for reported in reported {
-            let due =
-                due.remove(&reported.second).ok_or("a point that nobody has put, or not now, or not here")?;
+            let due = due
+                .remove(&reported.second)
+                .ok_or("a point that no client has put, or not before, or not in this range")?;
             ensure(due.points.iter().any(|sent| sent.has(&reported.value)), "a point with another value")?;
         }
         let missing = due.iter().find(|(_, due)| due.must_be_there);
@@ -302,9 +302,9 @@ impl PointModel {
             .any(|(logical_time, before)| *logical_time > sent.logical_time && second < *before)
     }
 
-    /// Whether keys come in the order in which they were first put, as far as that can be told: one that was
-    /// removed comes again as a new one.
-    fn check_order(&self, reported: &[ReportedPoint<'_>]) -> Verification {
+    /// Whether keys are in the order in which they were first put, where that is known: a removed key returns as a
+    /// new one.
+    pub(super) fn check_order(&self, reported: &[ReportedPoint<'_>]) -> Verification {
         if !self.removals.is_empty() {
             return Ok(());
         }
@@ -320,18 +320,28 @@ impl PointModel {
         Ok(())
     }
 
-    /// Whether a store holds what it must and may in the end: lines as somebody is told them who asks for all.
-    pub(super) fn check_store(&self, lines: &str, clock: &WallClock, now: Instant) -> Verification {
-        let reported = read_lines(lines)?;
+    /// Whether a store with all the points `reported` holds in the end what it must and may.
+    pub(super) fn check_store(
+        &self,
+        reported: &[ReportedPoint<'_>],
+        clock: &WallClock,
+        now: Instant,
+    ) -> Verification {
         let query = PointQuery { key: "*".to_owned(), from: None, to: None };
-        let nobody = Requester { client: usize::MAX, is_in_turn: false };
-        self.check_order(&reported)?;
-        self.check(&query, (nobody, u64::MAX), &reported, (clock, now))
+        let no_client = Requester { client: usize::MAX, is_in_turn: false };
+        self.check_order(reported)?;
+        self.check(&query, (no_client, u64::MAX), reported, (clock, now))
+    }
+}
+
+impl<'a> From<PointLine<'a>> for ReportedPoint<'a> {
+    fn from(line: PointLine<'a>) -> ReportedPoint<'a> {
+        ReportedPoint { key: line.key, second: line.timestamp, value: ReportedValue::Text(line.value) }
     }
 }
 
 impl SentPoint {
-    /// Whether its turn comes after that of what `requester` asked at `logical_time`; nothing where neither waits.
+    /// Whether it runs after the request that `requester` sent at `logical_time`; `None` if they are concurrent.
     fn follows(&self, requester: Requester, logical_time: u64) -> Option<bool> {
         let waits =
             self.requester.client == requester.client && self.requester.is_in_turn && requester.is_in_turn;
@@ -352,7 +362,7 @@ impl SentPoint {
         }
     }
 
-    /// The only point of its key, which has the second at which it came.
+    /// Checks the only point of its key, whose second is the one of the server's clock.
     fn check_undated(
         &self,
         reported: &[ReportedPoint<'_>],
@@ -371,82 +381,11 @@ impl SentPoint {
         };
         match reported {
             [] => ensure(!must_be_there, "a point without a time is missing"),
-            [only] => ensure(is_right(only), "a point without a time has got a wrong one, or value"),
-            _ => Err("a point without a time comes twice".to_owned()),
+            [only] => ensure(is_right(only), "a point without a time has a wrong time or value"),
+            _ => Err("a point without a time is there twice".to_owned()),
         }
-    }
-}
-
-impl Oracle<'_> {
-    /// Whether `response` is a possible answer to a put.
-    pub(super) fn check_put(&self, batch: Batch, response: &Response) -> Verification {
-        if let Some(bad) = batch.bad {
-            let is_told = response.message().contains(&format!("points[{bad}]"));
-            return ensure(is_told && response.outcome != Outcome::Success, "a bad point is let pass");
-        }
-        if response.outcome == Outcome::Other && response.message().starts_with("key limit reached") {
-            return ensure(self.point_model.keys_ever() > self.config.keys_max, "refused for too many keys");
-        }
-        ensure(response.outcome == Outcome::Success, "not put")?;
-        match &response.data {
-            Value::String(lines) => ensure(lines.is_empty(), "points for one who puts"),
-            data => ensure(
-                response.message() == "ok" && *data == serde_json::json!({}),
-                "another reply than to a put",
-            ),
-        }
-    }
-
-    /// Whether `response` is a possible answer to a get.
-    pub(super) fn check_get(&self, query: &PointQuery, response: &Response) -> Verification {
-        ensure(response.outcome == Outcome::Success, "no points")?;
-        let reported = match &response.data {
-            Value::String(lines) => read_lines(lines)?,
-            data => read_series(data)?,
-        };
-        if response.data.is_string() {
-            // Objects that were read have lost the order of their fields.
-            self.point_model.check_order(&reported)?;
-        }
-        let requester = Requester { client: self.client, is_in_turn: self.is_in_turn };
-        self.point_model.check(query, (requester, self.logical_time), &reported, (self.wall_clock, self.now))
-    }
-
-    /// Whether points are only for those who have authenticated.
-    pub(super) fn requires_login_for_points(&self) -> bool {
-        self.listener == CLOSED_LISTENER
     }
 }
 
 /// Points among which one is picked.
 const LATEST: usize = 50;
-
-/// Points in lines.
-fn read_lines(lines: &str) -> Result<Vec<ReportedPoint<'_>>, String> {
-    let read = |line: &'_ str| -> Option<(usize, i64)> {
-        let mut words = line.split(' ');
-        let (key, _, second) = (words.next()?, words.next()?, words.next()?);
-        words.next().is_none().then_some((key.len(), second.parse().ok()?))
-    };
-    let reported = lines.lines().map(|line| {
-        let (key, second) = read(line).ok_or_else(|| format!("no point: {line}"))?;
-        let value = line[key + 1..].split(' ').next().unwrap_or_default();
-        Ok(ReportedPoint { key: &line[..key], second, value: ReportedValue::Text(value) })
-    });
-    reported.collect()
-}
-
-/// Points in the data of a reply.
-fn read_series(data: &Value) -> Result<Vec<ReportedPoint<'_>>, String> {
-    let mut reported = Vec::new();
-    for (key, points) in data.as_object().ok_or("no series")? {
-        let points = points.as_array().filter(|points| !points.is_empty()).ok_or("a key without points")?;
-        for point in points {
-            let pair = point.as_array().filter(|pair| pair.len() == 2).ok_or("no pair")?;
-            let second = pair[0].as_i64().ok_or("a second that is none")?;
-            let value = pair[1].as_f64().filter(|_| pair[1].is_f64()).ok_or("a value that is no float")?;
-            reported.push(ReportedPoint { key, second, value: ReportedValue::Number(value) });
-        }
-    }
-    Ok(reported)
-}

@@ -1,4 +1,4 @@
-//! What clients are going to do that have to do with metrics, and in metrics text.
+//! The plans of clients that put and get points, in JSON and in metrics text.
 
 use std::time::Duration;
 
@@ -6,15 +6,16 @@ use super::client_codec::Framing;
 use super::connection::ReadPace;
 use super::fault_config::FaultConfig;
 use super::metric_requests::MetricRequest;
-use super::plan::{Step, ask, ending, read_pace, sends_nothing};
 use super::random::Random;
 use super::reference_model::ReferenceModel;
-use super::request::{ClosingError, InvalidRequest, Request};
+use super::request::{InvalidRequest, Request};
+use super::response::ClosingError;
+use super::steps::{Step, ask, ending, read_pace, sends_nothing};
 use vmherd::internals::limits;
 
 /// Makes the plan of a client of metrics text.
 pub(super) fn text_client(number: usize, config: &FaultConfig, random: &mut Random) -> Vec<Step> {
-    // An answer of several pages in tiny pieces takes all day.
+    // A reply of several pages through a tiny window takes too long.
     let has_room = config.window_bytes >= 4096;
     let mut plan = match random.between(0, 21) {
         0..=5 => mixed_lines(random),
@@ -30,7 +31,7 @@ pub(super) fn text_client(number: usize, config: &FaultConfig, random: &mut Rand
         20 => bad_lines(random),
         _ => disconnects(random),
     };
-    // What comes first has to choose the framing.
+    // The first line must select the framing.
     let first = plan.iter_mut().find(|step| matches!(step, Step::Ask { .. } | Step::Metric { .. }));
     if let Some(first) = first {
         *first = metric_request(MetricRequest::Any);
@@ -38,7 +39,7 @@ pub(super) fn text_client(number: usize, config: &FaultConfig, random: &mut Rand
     plan
 }
 
-/// Puts points and asks for them.
+/// Puts and gets points.
 pub(super) fn metric_context(framing: Framing, random: &mut Random, model: &ReferenceModel) -> Vec<Step> {
     let mut plan = vec![read_pace(random)];
     if random.chance(40) {
@@ -59,7 +60,7 @@ pub(super) fn metric_context(framing: Framing, random: &mut Random, model: &Refe
     plan
 }
 
-/// Asks for all points there are, several times at once, and puts more meanwhile.
+/// Gets all points, several times at once, and puts more meanwhile.
 pub(super) fn requests_pages(framing: Framing, random: &mut Random, model: &ReferenceModel) -> Vec<Step> {
     let vm = random.between(0, model.vms.len().min(2) - 1);
     let mut plan =
@@ -87,11 +88,11 @@ fn some(random: &mut Random) -> Step {
     if random.chance(10) { bad() } else { metric_request(MetricRequest::Any) }
 }
 
-fn closing_error(words: ClosingError) -> Step {
-    Step::Expect(Request::Closing(words))
+fn closing_error(error: ClosingError) -> Step {
+    Step::Expect(Request::Closing(error))
 }
 
-/// This and that, and pauses.
+/// Random lines, and pauses.
 fn mixed_lines(random: &mut Random) -> Vec<Step> {
     let (mut plan, pausing) = (vec![read_pace(random)], random.pick(&[0, 10, 50]));
     for _ in 0..random.mostly_few(1, 80) {
@@ -104,7 +105,7 @@ fn mixed_lines(random: &mut Random) -> Vec<Step> {
     plan
 }
 
-/// Many points together, and now and then something else between them.
+/// Many puts together, and rarely other lines between them.
 fn runs(random: &mut Random) -> Vec<Step> {
     let (mut plan, others) = (vec![read_pace(random)], random.pick(&[0, 1, 5]));
     let again = random.pick(&[0, 10, 60]);
@@ -120,7 +121,7 @@ fn runs(random: &mut Random) -> Vec<Step> {
     plan
 }
 
-/// Points enough for several pages, and all of them asked for.
+/// Puts enough points for several pages, and gets all of them.
 fn pages(random: &mut Random) -> Vec<Step> {
     let mut plan = vec![read_pace(random)];
     let count = limits::POINTS_PER_PAGE_MAX + random.between(1, 500);
@@ -137,7 +138,7 @@ fn pages(random: &mut Random) -> Vec<Step> {
     plan
 }
 
-/// A line that the end of input cuts.
+/// Sends a line that the end of input cuts short.
 fn cut_short(number: usize, random: &mut Random) -> Vec<Step> {
     let mut plan: Vec<Step> = (0..random.between(0, 20)).map(|_| some(random)).collect();
     let line = format!("put k{number}.0 123456789 77777777");
@@ -148,27 +149,27 @@ fn cut_short(number: usize, random: &mut Random) -> Vec<Step> {
     plan
 }
 
-/// A line that is too long, or no text. Nothing behind it has an effect.
+/// Sends a line that is too long, or no text. Nothing after it has an effect.
 fn last_line(number: usize, random: &mut Random) -> Vec<Step> {
     let mut plan: Vec<Step> = (0..random.between(0, 20)).map(|_| some(random)).collect();
-    let (words, line) = if random.chance(50) {
+    let (error, line) = if random.chance(50) {
         let count = limits::TEXT_LINE_BYTES_MAX + random.mostly_few(1, 100_000);
         (ClosingError::TooLarge, b"put ".iter().copied().chain(vec![b'x'; count]).collect())
     } else {
         let bad: [&[u8]; 6] =
             [b"\x01\n", b"put k\0 1 2\n", b"\xff\n", b"get \xc3\x28\n", b"x\x7f", b"a\x1b[0m\n"];
         let line = random.pick(&bad).to_vec();
-        // What no text begins with is of another protocol, perhaps.
+        // A control character at the start would select another protocol.
         (ClosingError::BadText, [&b"g"[..], line.as_slice()].concat())
     };
-    plan.push(closing_error(words));
+    plan.push(closing_error(error));
     plan.push(Step::Send(line));
     plan.push(Step::Send(format!("\nput k{number}.0 123456789 77777777\nget *\n").into_bytes()));
     plan.extend([Step::AwaitResponses, Step::Pause(random.micros(0, 3_000_000)), Step::Finish]);
     plan
 }
 
-/// A browser that is made to talk to us.
+/// A browser that another site makes send a request.
 fn cross_protocol_post(random: &mut Random) -> Vec<Step> {
     let mut plan: Vec<Step> = (0..random.between(1, 20)).map(|_| some(random)).collect();
     let line =
@@ -177,7 +178,7 @@ fn cross_protocol_post(random: &mut Random) -> Vec<Step> {
     plan
 }
 
-/// A byte of a line now and then, and never its end.
+/// Sends single bytes of a line, and never its end.
 fn slow_sender(random: &mut Random) -> Vec<Step> {
     let mut plan: Vec<Step> = (0..random.between(0, 10)).map(|_| some(random)).collect();
     plan.extend([
@@ -191,16 +192,16 @@ fn slow_sender(random: &mut Random) -> Vec<Step> {
     plan
 }
 
-/// Some lines, and then no more.
+/// Sends some lines, and then nothing.
 fn goes_idle(random: &mut Random) -> Vec<Step> {
     let mut plan: Vec<Step> = (0..random.between(1, 5)).map(|_| some(random)).collect();
-    // The server's clock runs from its last answer: a short one is soon here.
+    // The server's timeout starts with its last reply: a short one arrives soon.
     plan.extend([Step::AwaitResponses, metric_request(MetricRequest::GetNothing), Step::AwaitResponses]);
     plan.push(Step::Deadline(limits::IDLE_TIMEOUT_ANONYMOUS));
     plan
 }
 
-/// Asks for a lot and takes nothing.
+/// Sends many requests and reads nothing.
 fn never_reads(random: &mut Random) -> Vec<Step> {
     let mut plan: Vec<Step> =
         (0..random.between(0, 200)).map(|_| metric_request(MetricRequest::Put)).collect();
@@ -211,7 +212,7 @@ fn never_reads(random: &mut Random) -> Vec<Step> {
     plan
 }
 
-/// More lines that mean nothing than one turn may deal with.
+/// Sends more invalid lines than one tick may process.
 fn bad_lines(random: &mut Random) -> Vec<Step> {
     let count = random.between(limits::STEPS_PER_TICK_MAX, 10 * limits::STEPS_PER_TICK_MAX);
     let mut plan = vec![read_pace(random)];
@@ -222,7 +223,7 @@ fn bad_lines(random: &mut Random) -> Vec<Step> {
     plan
 }
 
-/// Vanishes while points are being kept.
+/// Disconnects while points are being stored.
 fn disconnects(random: &mut Random) -> Vec<Step> {
     let mut plan: Vec<Step> =
         (0..random.between(1, 300)).map(|_| metric_request(MetricRequest::Put)).collect();

@@ -1,11 +1,12 @@
-//! What must hold for any input: what one end says is what the other end hears, in every framing and dialect,
-//! in whatever pieces it comes.
+//! Properties that hold for any input: in every framing and dialect one end decodes what the other end encodes, in
+//! whatever parts it arrives.
 //!
-//! A thousand of each by default; the number that stands in a failure decides everything.
+//! Each test tries many cases; the number in a failure is the seed of its case.
 
 use std::fmt::Write;
 
-use super::client_codec::{self, ClientCodec, Framing, HttpStyle, ServerMessage};
+use super::client_codec::{ClientCodec, Framing, HttpStyle, ServerMessage, frame};
+use super::codec;
 use super::random::Random;
 use vmherd::internals::buffer::Buffer;
 use vmherd::internals::clock::HttpDate;
@@ -22,18 +23,18 @@ use vmherd::internals::model::{
 
 const CASES: u64 = 1000;
 
-/// Bytes in pieces that `random` decides.
-fn pieces<'a>(mut bytes: &'a [u8], random: &mut Random) -> Vec<&'a [u8]> {
-    let (largest, mut pieces) = (random.pick(&[1, 7, 300, usize::MAX]), Vec::new());
+/// Splits bytes into random parts.
+fn split<'a>(mut bytes: &'a [u8], random: &mut Random) -> Vec<&'a [u8]> {
+    let (largest, mut parts) = (random.pick(&[1, 7, 300, usize::MAX]), Vec::new());
     while !bytes.is_empty() {
-        let (piece, rest) = bytes.split_at(random.between(1, largest.min(bytes.len())));
-        pieces.push(piece);
+        let (part, rest) = bytes.split_at(random.between(1, largest.min(bytes.len())));
+        parts.push(part);
         bytes = rest;
     }
-    pieces
+    parts
 }
 
-/// Any text; its characters have one to four bytes, and some have to be escaped.
+/// A text; its characters have one to four bytes, and some have to be escaped.
 fn text(random: &mut Random, most: usize) -> String {
     let count = random.mostly_few(0, most);
     let characters =
@@ -41,13 +42,13 @@ fn text(random: &mut Random, most: usize) -> String {
     (0..count).map(|_| random.pick(&characters)).collect()
 }
 
-/// Lengths around which headers of frames change, and others.
-fn body(random: &mut Random) -> Vec<u8> {
+/// Letters, often as many as where the header of a frame changes.
+fn body(random: &mut Random) -> String {
     let length = match random.between(0, 9) {
         0 => random.pick(&[0, 125, 126, 65_535, 65_536]),
         _ => random.mostly_few(0, 3000),
     };
-    (0..length).map(|at| b'a' + (at % 23) as u8).collect()
+    (0..length).map(|index| char::from(b'a' + (index % 23) as u8)).collect()
 }
 
 #[test]
@@ -56,24 +57,25 @@ fn the_server_reads_what_a_websocket_client_sends() {
         let mut random = Random::new(case);
         let (mut client, mut server) = (ClientCodec::new(Framing::WebSocket), WebSocket::default());
         client.awaits_handshake = false;
-        let sent: Vec<Vec<u8>> = (0..random.between(1, 5)).map(|_| body(&mut random)).collect();
-        let stream: Vec<u8> = sent.iter().flat_map(|text| client.frames(text, &mut random)).collect();
-        let (mut input, mut output, mut heard) = (Buffer::new(), Buffer::new(), Vec::new());
-        for piece in pieces(&stream, &mut random) {
-            input.push(piece);
+        let sent: Vec<String> = (0..random.between(1, 5)).map(|_| body(&mut random)).collect();
+        let stream: Vec<u8> =
+            sent.iter().flat_map(|text| client.frames(text.as_bytes(), &mut random)).collect();
+        let (mut input, mut output, mut received) = (Buffer::new(), Buffer::new(), Vec::new());
+        for part in split(&stream, &mut random) {
+            input.push(part);
             loop {
                 match server.next(&mut input, &mut output, 1 << 20) {
                     websocket::WebSocketEvent::NeedMore => break,
                     websocket::WebSocketEvent::Frame => {}
                     websocket::WebSocketEvent::Message(_) => {
-                        heard.push(server.message(&input).to_vec());
+                        received.push(String::from_utf8_lossy(server.message(&input)).into_owned());
                         server.consume(&mut input);
                     }
                     other => panic!("case {case}: {other:?}"),
                 }
             }
         }
-        assert!(heard == sent, "case {case}");
+        assert!(received == sent, "case {case}");
         assert_eq!(client.decode(output.as_slice()), Ok(Vec::new()), "case {case}: pongs only");
         assert!(client.has_nothing_pending(), "case {case}: every ping has its pong");
     }
@@ -85,34 +87,34 @@ fn a_websocket_client_reads_what_the_server_frames() {
         let mut random = Random::new(case);
         let (mut client, mut output) = (ClientCodec::new(Framing::WebSocket), Buffer::new());
         client.awaits_handshake = false;
-        let sent: Vec<Vec<u8>> = (0..random.between(1, 5)).map(|_| body(&mut random)).collect();
+        let sent: Vec<String> = (0..random.between(1, 5)).map(|_| body(&mut random)).collect();
         for text in &sent {
-            let parts = pieces(text, &mut random);
+            let parts = split(text.as_bytes(), &mut random);
             match parts.len() {
-                0 => websocket::write_message(text, &mut output),
-                count if count > 50 => websocket::write_message(text, &mut output),
+                0 => websocket::write_message(text.as_bytes(), &mut output),
+                count if count > 50 => websocket::write_message(text.as_bytes(), &mut output),
                 count => parts.iter().enumerate().for_each(|(at, part)| {
                     let append = |bytes: &mut Vec<u8>| bytes.extend_from_slice(part);
                     websocket::append_fragment(at == 0, at + 1 == count, &mut output, append);
                 }),
             }
         }
-        let mut heard = Vec::new();
-        for piece in pieces(output.as_slice(), &mut random) {
-            heard.extend(client.decode(piece).unwrap_or_else(|why| panic!("case {case}: {why}")));
+        let mut received = Vec::new();
+        for part in split(output.as_slice(), &mut random) {
+            received.extend(client.decode(part).unwrap_or_else(|why| panic!("case {case}: {why}")));
         }
         let sent: Vec<ServerMessage> =
             sent.into_iter().map(|text| ServerMessage::Response(text, None)).collect();
-        assert!(heard == sent && client.is_at_boundary(), "case {case}");
+        assert!(received == sent && client.is_at_boundary(), "case {case}");
     }
 }
 
-/// What a server of HTTP finds in a stream.
+/// The tokens and bodies that the server finds in a stream of HTTP.
 fn bodies(stream: &[u8], random: &mut Random) -> Vec<(Option<String>, Vec<u8>)> {
     let (mut server, rules) = (Http::default(), HttpRules::default());
     let (mut input, mut output, mut found) = (Buffer::new(), Buffer::new(), Vec::new());
-    for piece in pieces(stream, random) {
-        input.push(piece);
+    for part in split(stream, random) {
+        input.push(part);
         loop {
             match server.next(&mut input, &mut output, 1 << 20, &rules) {
                 http::HttpEvent::NeedMore => break,
@@ -139,7 +141,7 @@ fn the_server_reads_what_an_http_client_posts() {
         let mut random = Random::new(case);
         let (mut sent, mut stream) = (Vec::new(), Vec::new());
         for _ in 0..random.between(1, 4) {
-            let body = String::from_utf8(body(&mut random)).expect("letters");
+            let body = body(&mut random);
             let http_style = HttpStyle {
                 bearer_token: random.chance(30).then(|| format!("{:x}", random.number())),
                 is_chunked: random.chance(50),
@@ -160,27 +162,27 @@ fn an_http_client_reads_what_the_server_answers() {
         let mut random = Random::new(case);
         let (mut client, mut server, mut output) =
             (ClientCodec::new(Framing::Http), Http::default(), Buffer::new());
-        let sent: Vec<Vec<u8>> = (0..random.between(1, 4)).map(|_| body(&mut random)).collect();
+        let sent: Vec<String> = (0..random.between(1, 4)).map(|_| body(&mut random)).collect();
         for text in &sent {
-            let (text, parts) = ([text, &b"\n"[..]].concat(), random.chance(50));
-            if !parts {
+            let (text, is_paged) = (format!("{text}\n").into_bytes(), random.chance(50));
+            if !is_paged {
                 server.write_whole(Status::Ok, ContentType::Json, &date(), &text, &mut output);
                 continue;
             }
             server.begin_pages(Status::Ok, ContentType::Json, &date(), &mut output);
-            let parts = pieces(&text, &mut random);
+            let parts = split(&text, &mut random);
             for (at, part) in parts.iter().enumerate() {
                 let is_last = at + 1 == parts.len();
                 server.write_page(is_last, &mut output, |bytes| bytes.extend_from_slice(part));
             }
         }
-        let mut heard = Vec::new();
-        for piece in pieces(output.as_slice(), &mut random) {
-            heard.extend(client.decode(piece).unwrap_or_else(|why| panic!("case {case}: {why}")));
+        let mut received = Vec::new();
+        for part in split(output.as_slice(), &mut random) {
+            received.extend(client.decode(part).unwrap_or_else(|why| panic!("case {case}: {why}")));
         }
         let sent: Vec<ServerMessage> =
             sent.into_iter().map(|text| ServerMessage::Response(text, Some(200))).collect();
-        assert!(heard == sent && client.is_at_boundary(), "case {case}");
+        assert!(received == sent && client.is_at_boundary(), "case {case}");
     }
 }
 
@@ -244,7 +246,7 @@ fn change(random: &mut Random) -> VmChange {
     VmChange { ram_mib: Some(shape.ram_mib), cpus: random.chance(50).then_some(shape.cpus), disks }
 }
 
-/// Any request of the dialect `command`, and one of its texts.
+/// A request of the dialect `command`, and one of its texts.
 fn command(random: &mut Random) -> (Request, String) {
     let disk = |size: &u64| format!("{{\"disk_size\": {size}}}");
     let name = || VmName::from_store("vm-é\"1");
@@ -299,7 +301,7 @@ fn command(random: &mut Random) -> (Request, String) {
     finish(Dialect::Command, kind, command, token, fields, random)
 }
 
-/// Any request of the dialect `action`, and one of its texts.
+/// A request of the dialect `action`, and one of its texts.
 fn action(random: &mut Random) -> (Request, String) {
     let vm = VmId(random.between(0, 1 << 40) as i64);
     let mut fields: Vec<(&str, String)> = Vec::new();
@@ -354,7 +356,7 @@ fn action(random: &mut Random) -> (Request, String) {
     finish(Dialect::Action, kind, command, None, fields, random)
 }
 
-/// Any conversion, and one of its texts.
+/// A conversion, and one of its texts.
 fn conversion(random: &mut Random) -> (Request, String) {
     let data = text(random, 200);
     let fields = vec![("data", quoted(&data, random))];
@@ -400,11 +402,11 @@ fn any_request(random: &mut Random) -> (Request, String) {
     }
 }
 
-/// The messages that raw JSON has in a stream.
+/// The messages that the server finds in a stream of raw JSON.
 fn raw_messages(stream: &[u8], random: &mut Random) -> Vec<Vec<u8>> {
     let (mut framing, mut input, mut found) = (RawJson::default(), Buffer::new(), Vec::new());
-    for piece in pieces(stream, random) {
-        input.push(piece);
+    for part in split(stream, random) {
+        input.push(part);
         loop {
             match framing.next(&mut input, 1 << 20) {
                 raw_json::JsonEvent::NeedMore => break,
@@ -437,7 +439,7 @@ fn requests_round_trip_through_every_framing() {
             let http_style = HttpStyle { is_chunked: random.chance(50), ..HttpStyle::default() };
             let (head, body) = ClientCodec::request(text, &http_style, &mut random);
             posts.extend([head, body].concat());
-            client_codec::frame(true, client_codec::TEXT, text.as_bytes(), &mut random, &mut frames);
+            frame(true, codec::TEXT, text.as_bytes(), &mut random, &mut frames);
         }
         let posted: Vec<Vec<u8>> = bodies(&posts, &mut random).into_iter().map(|(_, body)| body).collect();
         assert!(posted == texts, "case {case}: HTTP");

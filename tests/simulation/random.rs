@@ -1,6 +1,6 @@
-//! Random numbers that a number decides: the same ones again for the same beginning, on any machine.
+//! Pseudorandom numbers: the same for the same seed, on any machine.
 //!
-//! The generator is SplitMix64 (Steele, Lea and Flood, 2014): small, and good enough to shake things.
+//! The generator is SplitMix64 (Steele, Lea and Flood, 2014).
 
 use std::io;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use vmherd::internals::app::token;
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// The stream that `number` decides.
+    /// The stream of the seed `number`.
     pub(crate) fn new(number: u64) -> Random {
-        // Mixed once: streams that begin a constant apart would be the same one, a step apart.
+        // Mixed once: otherwise streams of seeds a constant apart would be the same stream, one step apart.
         Random(Random(number).number())
     }
 
-    /// A stream of its own, so that more draws here do not change what is drawn there.
+    /// An independent stream: more draws from one do not change the other.
     pub(crate) fn fork(&mut self) -> Random {
         Random::new(self.number())
     }

@@ -1,10 +1,10 @@
-//! What a fake client asks that is free to ask anything.
+//! Random requests of a fake client.
 
 use super::action_requests::ActionRequest;
+use super::environment::{Environment, Knowledge};
 use super::expectations::Expectations;
 use super::metric_requests::{MetricContext, MetricRequest};
 use super::request::{InvalidRequest, LISTS, Request};
-use super::world::World;
 use vmherd::internals::limits;
 
 /// Any request that makes sense now.
@@ -12,11 +12,11 @@ pub(super) fn choose(
     by: MetricContext,
     marks: &mut u64,
     expectations: &Expectations,
-    world: &mut World,
+    env: &mut Environment,
 ) -> Option<Request> {
     *marks += 1;
     let mark = *marks;
-    let World { random, model, point_model, .. } = world;
+    let Environment { random, knowledge: Knowledge { model, points, .. }, .. } = env;
     let own: Vec<usize> =
         (0..model.vms.len()).filter(|vm| model.vms[*vm].owner == Some(by.requester.client)).collect();
     let token =
@@ -30,7 +30,7 @@ pub(super) fn choose(
             Request::Authenticate { vm, is_right: random.chance(80) }
         }
         9..=11 => Request::List { list: random.pick(&LISTS), token },
-        // The model of memory follows updates only where it knows whose they are.
+        // The model follows updates only where it knows their VM.
         12..=14 if token.is_some() || expectations.is_login_certain() => {
             Request::Update { ram: model.new_ram(), token }
         }
@@ -56,12 +56,12 @@ pub(super) fn choose(
         27 if random.chance(50) => Request::FrontPage,
         27 => Request::Health,
         28..=32 => {
-            let request = MetricRequest::Any.choose(by, marks, point_model, random);
+            let request = MetricRequest::Any.choose(by, marks, points, random);
             token.into_iter().fold(request, Request::with_token)
         }
         _ => Request::Ping,
     })
 }
 
-/// Barriers after which a client logs in no more, so that no token is pushed out by others.
+/// Barriers after which a client no longer logs in, so that no token is evicted by newer ones.
 const ISSUED_MAX: usize = limits::TOKENS_PER_CONNECTION_MAX;

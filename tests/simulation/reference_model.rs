@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use super::action_requests::ManagedVm;
+use super::managed_vms::ManagedVm;
 use vmherd::internals::clock::{Instant, UnixSeconds};
 
 /// The shared knowledge of all fake clients.
@@ -83,6 +83,11 @@ impl ReferenceModel {
     pub(super) fn change_by_operator(&mut self, vm: usize) {
         self.vms[vm].is_changed_by_operator = true;
         self.tokens.iter_mut().filter(|token| token.vm == vm).for_each(|token| token.may_be_ended = true);
+    }
+
+    /// The added VM with this number.
+    pub(super) fn managed_vm(&mut self, id: i64) -> &mut ManagedVm {
+        self.managed_vms.iter_mut().find(|vm| vm.id == id).expect("requests use known numbers only")
     }
 
     pub(super) fn vm_named(&self, name: &str) -> Option<&ModelVm> {

@@ -1,10 +1,11 @@
-//! What fake clients ask, and how that looks on the wire.
+//! The requests of fake clients, and their texts.
 
 use super::action_requests::ActionRequest;
 use super::point_model::{Batch, PointQuery};
 use super::reference_model::ReferenceModel;
+use super::response::ClosingError;
 
-/// One thing that a client says, and owes it a reply.
+/// A request, which gets one reply.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Request {
     Ping,
@@ -26,29 +27,29 @@ pub(super) enum Request {
     Logout {
         token: Option<usize>,
     },
-    /// Points are to be kept; how the client says it.
+    /// Puts points; with the fields or the line of the request.
     Put {
         batch: Batch,
         text: String,
         token: Option<usize>,
     },
-    /// Points are to be told.
+    /// Gets points.
     Get {
         query: PointQuery,
         token: Option<usize>,
     },
-    /// Entities of a text that no other request has.
+    /// Converts a text that no other request has.
     Convert {
         mark: u64,
     },
-    /// Over HTTP: how the server is, and what it is.
+    /// Pages of HTTP.
     Health,
     FrontPage,
-    /// Something about other VMs than oneself.
+    /// A request of the dialect `action`.
     Action(ActionRequest),
     /// A request that breaks a rule.
     Invalid(InvalidRequest),
-    /// What ends a connection.
+    /// Not a request: input for which the server ends the connection.
     Closing(ClosingError),
 }
 
@@ -60,32 +61,22 @@ pub(super) enum InvalidRequest {
     StrayBytes,
     UnknownCommand,
     BadId,
-    /// In metrics text.
+    /// A line of metrics text.
     TextLine,
     /// The field's name is unique.
     UnknownField(u64),
     ShortPassword,
     OperatorCommand,
-    // Those that only an authenticated client gets:
+    // Errors that only an authenticated client gets:
     UnknownList,
     EmptyUpdate,
     UnknownDisk,
 }
 
-/// Ends that are told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum ClosingError {
-    TimedOut,
-    TooLarge,
-    CutShort,
-    BadText,
-    WrongProtocol,
-}
-
 pub(super) const LISTS: [&str; 4] = ["active_vms", "authenticated_vms", "all_vms", "all_disks"];
 
 impl Request {
-    /// Whether nothing that follows is looked at before this is answered.
+    /// Whether later requests are not begun before this is answered.
     pub(super) fn is_barrier(&self) -> bool {
         match self {
             Request::Register { .. } | Request::Authenticate { .. } | Request::Logout { .. } => true,
@@ -117,7 +108,7 @@ impl Request {
             )
     }
 
-    /// The same with a token, where it may have one.
+    /// The same request with a token, where it may have one.
     pub(super) fn with_token(self, token: usize) -> Request {
         let token = Some(token);
         match self {
@@ -138,7 +129,7 @@ impl Request {
         }
     }
 
-    /// The request's text. `id` is JSON already; a token may be said elsewhere.
+    /// The request's text. `id` is JSON; without `shows_token` the token is sent in a header field.
     pub(super) fn text(&self, id: Option<&str>, shows_token: bool, model: &ReferenceModel) -> String {
         let id = id.map_or(String::new(), |id| format!("\"request_id\": {id}, "));
         let token = |token: &Option<usize>| match token {
@@ -193,7 +184,7 @@ impl InvalidRequest {
     fn text(self, id: &str) -> String {
         match self {
             InvalidRequest::NotJson => "{this is} ".to_owned(),
-            InvalidRequest::TextLine => unreachable!("said in metrics text only"),
+            InvalidRequest::TextLine => unreachable!("a line of metrics text only"),
             InvalidRequest::Array => "[1, {\"command\": \"ping\"}]".to_owned(),
             InvalidRequest::StrayBytes => "oops {\"command\": \"ping\"} and more\n".to_owned(),
             InvalidRequest::UnknownCommand => format!("{{{id}\"command\": \"fly\"}}"),
@@ -215,7 +206,7 @@ impl InvalidRequest {
         }
     }
 
-    /// Whether those who have not authenticated are told only that.
+    /// Whether an anonymous client gets `authentication required` instead of the error.
     pub(super) fn needs_login(self) -> bool {
         matches!(
             self,
@@ -223,8 +214,8 @@ impl InvalidRequest {
         )
     }
 
-    /// Whether no command was begun for it.
-    pub(super) fn is_seen_at_once(self) -> bool {
+    /// Whether it is refused before a command is begun.
+    pub(super) fn is_refused_at_once(self) -> bool {
         matches!(
             self,
             InvalidRequest::NotJson

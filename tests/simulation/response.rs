@@ -1,22 +1,22 @@
-//! A reply as a fake client reads it.
+//! Replies as fake clients read them.
 
 use serde_json::Value;
 
-use super::request::ClosingError;
+use super::codec::TextReply;
 
-/// One line from the server.
+/// A reply of the server.
 pub(super) struct Response {
-    /// The id as it stands in the text.
+    /// The id, verbatim.
     pub(super) id: Option<String>,
     pub(super) outcome: Outcome,
     pub(super) message: Option<String>,
-    /// Of a reply to an action: all of it; in metrics text the lines behind its first.
+    /// All of a reply to an action; in metrics text the lines after its first.
     pub(super) data: Value,
     /// It is in the shape of the dialect `action`, or of a conversion.
     pub(super) is_action: bool,
 }
 
-/// What a reply says.
+/// The result that a reply reports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Outcome {
     Success,
@@ -36,10 +36,19 @@ pub(super) enum Outcome {
     Other,
 }
 
+/// The last error of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ClosingError {
+    TimedOut,
+    TooLarge,
+    CutShort,
+    BadText,
+    WrongProtocol,
+}
+
 impl Response {
-    /// Reads `line`, which has no newline at its end.
-    pub(super) fn read(line: &[u8]) -> Result<Response, String> {
-        let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
+    /// Reads a reply in JSON, or a page, without the newline at its end.
+    pub(super) fn read(text: &str) -> Result<Response, String> {
         if text.starts_with("This port speaks JSON") {
             let outcome = Outcome::Closing(ClosingError::WrongProtocol);
             return Ok(Response { id: None, outcome, message: None, data: Value::Null, is_action: false });
@@ -74,18 +83,16 @@ impl Response {
     }
 
     /// Reads a reply of metrics text, without the empty line at its end.
-    pub(super) fn read_lines(lines: &[u8]) -> Result<Response, String> {
-        let text = std::str::from_utf8(lines).map_err(|error| error.to_string())?;
-        let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
-        let (outcome, message) = match first {
-            "ok" => (Outcome::Success, None),
-            "error" => (error(rest)?, Some(rest.to_owned())),
-            _ => return Err("neither ok nor an error".to_owned()),
+    pub(super) fn read_lines(text: &str) -> Result<Response, String> {
+        let (outcome, message) = match TextReply::parse(text)? {
+            TextReply::Points(_) => (Outcome::Success, None),
+            TextReply::Error(message) => (error(message)?, Some(message.to_owned())),
         };
-        Ok(Response { id: None, outcome, message, data: Value::String(rest.to_owned()), is_action: false })
+        let data = Value::String(text.split_once('\n').map_or("", |(_, rest)| rest).to_owned());
+        Ok(Response { id: None, outcome, message, data, is_action: false })
     }
 
-    /// What has been done, as a reply to an action says it.
+    /// The status in the reply to an action.
     pub(super) fn status(&self) -> &str {
         self.data["status"].as_str().unwrap_or_default()
     }
@@ -97,7 +104,7 @@ impl Response {
 
 fn error(message: &str) -> Result<Outcome, String> {
     Ok(match message {
-        "internal error" => return Err("a fault of the server's own".to_owned()),
+        "internal error" => return Err("an internal error of the server".to_owned()),
         "busy" => Outcome::Busy,
         "store unavailable" => Outcome::StoreUnavailable,
         "outcome unknown" => Outcome::Unknown,

@@ -1,8 +1,8 @@
-//! Runs the real reactor in simulated worlds and holds it against what must be true in all of them.
+//! Runs the real reactor in simulated worlds and checks what must hold in all of them.
 //!
 //! A thousand worlds by default, `VMHERD_SIM_SEEDS` of them if that is set; `VMHERD_SIM_SEED` runs one and
-//! prints all that happens there. The clients judge what they are told, the world how long they live; what
-//! is left is here: bounds on what the reactor holds, progress, and nothing left behind.
+//! prints its trace. The clients check their replies, the world checks deadlines; the rest is here: bounds on what the
+//! reactor holds, progress, and that nothing is left in the end.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,11 +14,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::connection::Eviction;
-use super::fake_workers::FakeJobs;
+use super::environment::Environment;
+use super::fake_jobs::FakeJobs;
 use super::fault_config::FaultConfig;
 use super::net::{FakeClock, FakeNet};
-use super::oracle::CLOSED_LISTENER;
-use super::world::{LISTENERS, Shared, World};
+use super::network::{CLOSED_LISTENER, LISTENERS, SLACK};
+use super::point_oracle::read_lines;
+use super::world::{Shared, World};
 use vmherd::internals::app::login_limiter::LoginLimits;
 use vmherd::internals::app::presence::ListenerPolicy;
 use vmherd::internals::app::{self, App};
@@ -37,30 +39,30 @@ type FakeReactor = Reactor<FakeNet, FakeJobs, FakeClock>;
 struct Simulation {
     world: Shared,
     reactor: FakeReactor,
-    turns: usize,
-    /// Turns without a pause in which nothing was done, one after the other.
-    idle_turns: usize,
+    ticks: usize,
+    /// Consecutive ticks without a pause in which nothing was done.
+    idle_ticks: usize,
     operations: u64,
 }
 
-/// How a world has gone.
+/// The result of one world.
 struct RunResult {
     result: Result<(), String>,
     trace: Vec<String>,
-    turns: usize,
+    ticks: usize,
 }
 
-/// Lets the world `number` run to its end.
+/// Runs the world `number` to its end.
 fn simulate(number: u64, is_traced: bool) -> RunResult {
     let world = Rc::new(RefCell::new(World::new(number, is_traced)));
     let shared = Rc::clone(&world);
     let ran = catch_unwind(AssertUnwindSafe(|| {
         let mut simulation = Simulation::new(shared);
         let result = simulation.run();
-        (result, simulation.turns)
+        (result, simulation.ticks)
     }));
-    let (result, turns) = match ran {
-        Ok((result, turns)) => (result, turns),
+    let (result, ticks) = match ran {
+        Ok((result, ticks)) => (result, ticks),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -68,18 +70,19 @@ fn simulate(number: u64, is_traced: bool) -> RunResult {
         }
     };
     let trace = match world.try_borrow_mut() {
-        Ok(mut world) => world.take_trace(),
+        Ok(mut world) => std::mem::take(&mut world.env.observations.trace).into_lines(),
         Err(_) => vec!["the trace was lost in the panic".to_owned()],
     };
-    RunResult { result, trace, turns }
+    RunResult { result, trace, ticks }
 }
 
 impl Simulation {
     fn new(world: Shared) -> Simulation {
-        let config = world.borrow().config.clone();
-        let random = world.borrow_mut().random.fork();
+        let config = world.borrow().env.config.clone();
+        let random = world.borrow_mut().env.random.fork();
         let app_settings = app::Settings {
-            inline_bytes_max: config.inline_bytes_max,
+            // A greedy client keeps the workers busy with conversions.
+            inline_bytes_max: if config.has_greedy_client { 0 } else { config.inline_bytes_max },
             vms_max: 1000,
             token_lifetime: limits::TOKEN_LIFETIME,
             logins: LoginLimits {
@@ -93,107 +96,109 @@ impl Simulation {
         let mut reactor =
             Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings(&config));
         reactor.start_trace();
-        Simulation { world, reactor, turns: 0, idle_turns: 0, operations: 0 }
+        Simulation { world, reactor, ticks: 0, idle_ticks: 0, operations: 0 }
     }
 
     fn run(&mut self) -> Result<(), String> {
         while !self.reactor.is_finished() {
-            self.turn()?;
-            let (nothing_is_scheduled, must_stop) = {
-                let world = self.world.borrow();
-                let is_due = world.stop_at.is_some_and(|at| at <= world.now);
-                (world.nothing_is_scheduled, is_due && world.stopped.is_none())
+            self.tick()?;
+            let (nothing_is_scheduled, must_stop, is_stopped) = {
+                let env = &self.world.borrow().env;
+                let is_stopped = env.shutdown.stopped.is_some();
+                (env.observations.nothing_is_scheduled, env.shutdown.is_due(env.now), is_stopped)
             };
             if nothing_is_scheduled {
                 self.check_nothing_is_left()?;
             }
-            if must_stop || nothing_is_scheduled && self.world.borrow().stopped.is_none() {
+            if must_stop || nothing_is_scheduled && !is_stopped {
                 self.stop();
             } else if nothing_is_scheduled {
-                return Err("stopped, and yet it waits forever".to_owned());
+                return Err("stopped, and it waits forever".to_owned());
             }
         }
         self.check_end()
     }
 
-    fn turn(&mut self) -> Result<(), String> {
-        self.turns += 1;
-        let before = self.world.borrow().now;
+    fn tick(&mut self) -> Result<(), String> {
+        self.ticks += 1;
+        let before = self.world.borrow().env.now;
         let is_waiting = self.reactor.holdings().runnable == 0;
         self.reactor.tick().map_err(|error| error.to_string())?;
         self.reactor.check_invariants()?;
-        self.check_notes()?;
-        let world = self.world.borrow();
-        if let Some(failure) = &world.failure {
+        self.check_events()?;
+        let env = &self.world.borrow().env;
+        if let Some(failure) = &env.observations.failure {
             return Err(failure.clone());
         }
-        let has_waited = is_waiting && world.now.since(before) > Duration::from_millis(1);
-        let did_something = world.operations > self.operations || has_waited;
-        self.operations = world.operations;
-        self.idle_turns = if did_something { 0 } else { self.idle_turns + 1 };
-        if self.idle_turns > IDLE_TURNS_MAX {
-            return Err(format!("it turns and does nothing: {:?}", self.reactor.holdings()));
+        let has_waited = is_waiting && env.now.since(before) > Duration::from_millis(1);
+        let did_something = env.observations.operations > self.operations || has_waited;
+        self.operations = env.observations.operations;
+        self.idle_ticks = if did_something { 0 } else { self.idle_ticks + 1 };
+        if self.idle_ticks > IDLE_TICKS_MAX {
+            return Err(format!("it runs and does nothing: {:?}", self.reactor.holdings()));
         }
-        if self.turns > TURNS_MAX {
+        if self.ticks > TICKS_MAX {
             return Err("it never comes to an end".to_owned());
         }
-        if let Some(stopped) = world.stopped
-            && world.now > stopped + world.config.grace + SLACK
+        if let Some(stopped) = env.shutdown.stopped
+            && env.now > stopped + env.config.grace + SLACK
         {
             return Err("stopping takes longer than its grace".to_owned());
         }
-        self.check_holdings(&world)
+        self.check_holdings(env)
     }
 
-    /// What was done in this turn: no more than one may, and what was to be done later at its time.
-    fn check_notes(&mut self) -> Result<(), String> {
-        let notes = self.reactor.take_trace();
-        let mut world = self.world.borrow_mut();
-        let bytes_read = std::mem::take(&mut world.bytes_read);
-        if bytes_read
-            > world.config.bounds.bytes_per_tick + limits::READ_BYTES_PER_TICK_MAX + GLANCES_BYTES_MAX
-        {
-            return Err(format!("{bytes_read} bytes are read in one turn"));
+    /// What was done in this tick: no more than the bounds allow, and delayed answers when they are due.
+    fn check_events(&mut self) -> Result<(), String> {
+        let events = self.reactor.take_trace();
+        let world = &mut *self.world.borrow_mut();
+        let bounds = world.env.config.bounds;
+        let bytes_read = std::mem::take(&mut world.env.observations.bytes_read);
+        if bytes_read > bounds.bytes_per_tick + limits::READ_BYTES_PER_TICK_MAX + FIRST_READS_BYTES_MAX {
+            return Err(format!("{bytes_read} bytes are read in one tick"));
         }
         let mut steps: HashMap<ConnId, usize> = HashMap::new();
-        for note in notes {
-            match note {
+        for event in events {
+            match event {
                 TraceEvent::Begun(conn) => *steps.entry(conn).or_default() += 1,
                 TraceEvent::Refused(conn, count) => *steps.entry(conn).or_default() += count as usize,
-                TraceEvent::Delayed(data, due) => note_delay(&mut world, &data, due)?,
-                TraceEvent::Evicted(conn) => record_eviction(&mut world, conn, Eviction::ForSlot)?,
-                TraceEvent::RefusedForMemory(conn) => record_eviction(&mut world, conn, Eviction::ForMemory)?,
+                TraceEvent::Delayed(data, due) => note_delay(&mut world.env, &data, due)?,
+                TraceEvent::Evicted(conn) => record_eviction(world, conn, Eviction::ForSlot)?,
+                TraceEvent::RefusedForMemory(conn) => record_eviction(world, conn, Eviction::ForMemory)?,
                 TraceEvent::Due(conn, data) => {
                     *steps.entry(conn).or_default() += 1;
-                    check_due(&world, conn, &data)?;
+                    check_due(&world.env, conn, &data)?;
                 }
             }
         }
         let (most, all) = (steps.values().max().copied().unwrap_or(0), steps.values().sum::<usize>());
         if most > limits::STEPS_PER_TICK_MAX + STEPS_AT_ONCE_MAX {
-            return Err(format!("a connection has {most} steps in one turn"));
+            return Err(format!("a connection has {most} steps in one tick"));
         }
-        // The last to be run may go beyond what a turn has; all others have had their turn before.
-        let bounds = world.config.bounds;
+        // The connection that runs last may exceed the bound of a tick.
         if all - most > bounds.steps_per_tick {
-            return Err(format!("one turn has {all} steps, {most} of them on one connection"));
+            return Err(format!("one tick has {all} steps, {most} of them on one connection"));
         }
         Ok(())
     }
 
     /// The bounds on what each connection holds.
-    fn check_holdings(&self, world: &World) -> Result<(), String> {
+    fn check_holdings(&self, env: &Environment) -> Result<(), String> {
         let mut delayed = (0, 0);
         let (mut charged, mut held_by_all, mut has_stranger) = (0, 0, false);
         for held in self.reactor.connection_holdings() {
-            let connection = world.open_connection(held.id).ok_or("a connection without a wire")?;
-            let may_authenticate =
-                world.model.vms.iter().any(|vm| vm.authenticated_clients.contains(&connection.client));
+            let connection = env.network.open_connection(held.id).ok_or("a connection without a client")?;
+            let may_authenticate = env
+                .knowledge
+                .model
+                .vms
+                .iter()
+                .any(|vm| vm.authenticated_clients.contains(&connection.client));
             let request_max =
-                if may_authenticate { limits::REQUEST_BYTES_MAX } else { world.config.anonymous_bytes_max };
-            let with_id = world.config.named_max.min(NAMED_OPEN_MAX);
+                if may_authenticate { limits::REQUEST_BYTES_MAX } else { env.config.anonymous_bytes_max };
+            let with_id = env.config.named_max.min(NAMED_OPEN_MAX);
             let output_max = limits::OUTPUT_BYTES_PAUSE + PAGE_BYTES_MAX + with_id * REPLY_BYTES_MAX;
-            // A line of text may be longer than a request of strangers has to be in some worlds.
+            // A line of text may be longer than an anonymous request in some worlds.
             let request_max = request_max.max(limits::TEXT_LINE_BYTES_MAX);
             if held.input > request_max + limits::READ_CHUNK_BYTES {
                 return Err(format!("too much input is held: {held:?}"));
@@ -209,7 +214,7 @@ impl Simulation {
             }
             delayed = (delayed.0 + held.delayed.0, delayed.1 + held.delayed.1);
             if held.held != held.charged && !held.is_queued {
-                return Err(format!("charged for something else than it holds: {held:?}"));
+                return Err(format!("charged for other bytes than it holds: {held:?}"));
             }
             has_stranger |= !held.is_known && held.charged >= limits::HOLDING_BYTES_MIN;
             (charged, held_by_all) = (charged + held.charged, held_by_all + held.held);
@@ -219,11 +224,11 @@ impl Simulation {
             return Err(format!("{charged} bytes are charged, and {} counted", holdings.buffers));
         }
         let most =
-            world.config.buffers_bytes_max + if has_stranger { 0 } else { limits::BUFFERS_OVERCOMMIT_BYTES };
+            env.config.buffers_bytes_max + if has_stranger { 0 } else { limits::BUFFERS_OVERCOMMIT_BYTES };
         if held_by_all > most + PAGE_BYTES_MAX {
             return Err(format!("{held_by_all} bytes are held for all, {charged} are charged"));
         }
-        if holdings.delayed.1 > world.config.bounds.delayed_bytes {
+        if holdings.delayed.1 > env.config.bounds.delayed_bytes {
             return Err(format!("{:?} wait to be answered", holdings.delayed));
         }
         match self.reactor.holdings().delayed {
@@ -232,132 +237,132 @@ impl Simulation {
         }
     }
 
-    /// Nothing is going to happen any more: every client has had its end, and nothing is left of them.
+    /// No event is scheduled: every client has finished, and nothing is left of them.
     fn check_nothing_is_left(&self) -> Result<(), String> {
         if let Some(unfinished_client) = self.world.borrow().unfinished_client() {
             return Err(format!("waits forever: {unfinished_client}"));
         }
         match self.reactor.holdings() {
             holdings if holdings == Holdings::default() => Ok(()),
-            holdings => Err(format!("something is left behind: {holdings:?}")),
+            holdings => Err(format!("something is left: {holdings:?}")),
         }
     }
 
     fn stop(&mut self) {
         let grace = {
-            let mut world = self.world.borrow_mut();
-            world.log(|| "the server is told to stop".to_owned());
-            world.stopped = Some(world.now);
-            world.config.grace
+            let env = &mut self.world.borrow_mut().env;
+            env.log(|| "the server is stopped".to_owned());
+            env.shutdown.stopped = Some(env.now);
+            env.config.grace
         };
         self.reactor.begin_stop(grace);
     }
 
-    /// After the last turn.
+    /// Checks the end, after the last tick.
     fn check_end(&mut self) -> Result<(), String> {
         while self.reactor.holdings().closing > 0 {
-            self.turn()?;
+            self.tick()?;
         }
         let holdings = self.reactor.holdings();
         let left = [holdings.connections, holdings.in_flight, holdings.present, holdings.authenticated];
         if left != [0; 4] || holdings.delayed != (0, 0) {
-            return Err(format!("something is left behind: {holdings:?}"));
+            return Err(format!("something is left: {holdings:?}"));
         }
         self.drain_clients();
-        let mut world = self.world.borrow_mut();
-        let World { maintenance, config, .. } = &mut *world;
+        let world = &mut *self.world.borrow_mut();
+        let Environment { maintenance, config, network, observations, .. } = &mut world.env;
         maintenance.end(config)?;
-        if let Some(failure) = &world.failure {
+        if let Some(failure) = &observations.failure {
             return Err(failure.clone());
         }
-        for (at, connection) in world.connections.iter().enumerate() {
+        for (index, connection) in network.connections.iter().enumerate() {
             if connection.closings != usize::from(connection.accepted.is_some()) {
-                return Err(format!("wire {at} was closed {} times", connection.closings));
+                return Err(format!("connection {index} was closed {} times", connection.closings));
             }
         }
         if let Some(unfinished_client) = world.unfinished_client() {
-            return Err(format!("never told of the end: {unfinished_client}"));
+            return Err(format!("it has not seen the end: {unfinished_client}"));
         }
-        check_store(&world)
+        check_store(&world.env)
     }
 
-    /// Gives the clients time to read what is on its way to them.
+    /// Lets the clients read what was sent to them.
     fn drain_clients(&self) {
-        let mut world = self.world.borrow_mut();
+        let world = &mut *self.world.borrow_mut();
         for _ in 0..ROUNDS_AFTER_MAX {
-            if world.unfinished_client().is_none() || world.failure.is_some() {
+            if world.unfinished_client().is_none() || world.env.observations.failure.is_some() {
                 return;
             }
-            let Some(next) = world.next() else { return };
-            world.now = next.max(world.now);
+            let Some(next) = world.next_due() else { return };
+            world.env.now = next.max(world.env.now);
             world.run_due();
         }
     }
 }
 
-/// A client is sent away, for the place that others want or the memory. Never one that has shown who it is.
+/// A client is evicted, for its slot or its memory: never one that is authenticated.
 fn record_eviction(world: &mut World, conn: ConnId, why: Eviction) -> Result<(), String> {
-    world.log(|| format!("connection {conn} is sent away: {why:?}"));
+    let env = &mut world.env;
+    env.log(|| format!("connection {conn} is evicted: {why:?}"));
     let is_full = match why {
-        Eviction::ForSlot => world.config.connections_max < world.config.clients,
-        Eviction::ForMemory => world.config.clients_hoard,
+        Eviction::ForSlot => env.config.connections_max < env.config.clients,
+        Eviction::ForMemory => env.config.clients_hoard,
     };
-    let connection = world
-        .connections
-        .iter_mut()
+    let mut connections = env.network.connections.iter_mut();
+    let connection = connections
         .find(|connection| connection.id == Some(conn))
-        .ok_or("nobody is sent away")?;
+        .ok_or("an unknown connection is evicted")?;
     connection.evicted_for = Some(why);
     let client = connection.client;
     if !is_full {
-        return Err(format!("{conn} is sent away without need: {why:?}"));
+        return Err(format!("{conn} is evicted without need: {why:?}"));
     }
-    world.client(client).map_or(Ok(()), |client| client.check_eviction(why, world))
+    world.clients.get(client).check_eviction(why, &world.env)
 }
 
-/// A text is laid aside: for as long as it may be.
-fn note_delay(world: &mut World, data: &str, due: Instant) -> Result<(), String> {
-    let after = due.since(world.now);
+/// A conversion is delayed: for as long as it may be.
+fn note_delay(env: &mut Environment, data: &str, due: Instant) -> Result<(), String> {
+    let after = due.since(env.now);
     if !CONVERSION_DELAY.contains(&after) {
         return Err(format!("a delay of {after:?}"));
     }
-    world.log(|| format!("{data} is due in {after:?}"));
-    match world.dues.insert(mark(data)?, due) {
+    env.log(|| format!("{data} is due in {after:?}"));
+    match env.knowledge.conversions_due.insert(mark(data)?, due) {
         None => Ok(()),
         Some(_) => Err("delayed twice".to_owned()),
     }
 }
 
-/// A text's time has come: not before, and soon after unless the client takes nothing.
-fn check_due(world: &World, conn: ConnId, data: &str) -> Result<(), String> {
-    let due = *world.dues.get(&mark(data)?).ok_or("due without having been delayed")?;
-    if world.now < due {
-        return Err("answered before its time".to_owned());
+/// A conversion is answered: not before it is due, and soon after unless the client does not read.
+fn check_due(env: &Environment, conn: ConnId, data: &str) -> Result<(), String> {
+    let due = *env.knowledge.conversions_due.get(&mark(data)?).ok_or("due without having been delayed")?;
+    if env.now < due {
+        return Err("answered too early".to_owned());
     }
     // It may have been closed since.
-    let Some(connection) = world.open_connection(conn) else { return Ok(()) };
+    let Some(connection) = env.network.open_connection(conn) else { return Ok(()) };
     let has_stalled =
         connection.stalled_since.is_some() || connection.stalled_until.is_some_and(|until| until >= due);
     // Where workers convert, it waits for those of the same connection that were due before.
-    let is_inline = world.config.inline_bytes_max == limits::INLINE_BYTES_MAX;
-    let late = world.now.since(due);
+    let is_inline = env.config.inline_bytes_max == limits::INLINE_BYTES_MAX && !env.config.has_greedy_client;
+    let late = env.now.since(due);
     if late > LATE_MAX && !has_stalled && is_inline {
-        return Err(format!("answered {late:?} after its time"));
+        return Err(format!("answered {late:?} too late"));
     }
     Ok(())
 }
 
-/// What tells a text from all others.
+/// The unique number in a text.
 fn mark(data: &str) -> Result<u64, String> {
     let digits: String =
         data.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    digits.parse().map_err(|_| format!("nobody has asked for {data}"))
+    digits.parse().map_err(|_| format!("no client has sent {data}"))
 }
 
-/// What was acknowledged is there, what was refused is not.
-fn check_store(world: &World) -> Result<(), String> {
-    let mut store = world.store.connect().map_err(|error| error.to_string())?;
-    for vm in world.model.vms.iter().filter(|vm| !vm.is_changed_by_operator) {
+/// Acknowledged VMs and points are there, refused ones are not.
+fn check_store(env: &Environment) -> Result<(), String> {
+    let mut store = env.store.connect().map_err(|error| error.to_string())?;
+    for vm in env.knowledge.model.vms.iter().filter(|vm| !vm.is_changed_by_operator) {
         let name = VmName::from_store(&vm.name);
         let credentials = store.registry().credentials(&name).map_err(|error| error.to_string())?;
         let Some(credentials) = credentials else {
@@ -375,8 +380,8 @@ fn check_store(world: &World) -> Result<(), String> {
             return Err(format!("{name} has {ram:?} MiB, not one of {:?}", vm.possible_rams));
         }
     }
-    check_managed_vms(world, &mut *store)?;
-    check_points(world, &mut *store)?;
+    check_managed_vms(env, &mut *store)?;
+    check_points(env, &mut *store)?;
     let disks = store.registry().disks_after(DiskId(0), usize::MAX).map_err(|error| error.to_string())?;
     match disks.is_sorted_by_key(|disk| disk.disk.id) {
         true => Ok(()),
@@ -384,28 +389,28 @@ fn check_store(world: &World) -> Result<(), String> {
     }
 }
 
-/// The same of VMs that are known by their numbers, and of those that were connected.
-fn check_managed_vms(world: &World, store: &mut dyn Store) -> Result<(), String> {
+/// The same for added VMs, and for those that were connected.
+fn check_managed_vms(env: &Environment, store: &mut dyn Store) -> Result<(), String> {
     let connected =
         store.registry().ever_connected_after(VmId(0), usize::MAX).map_err(|error| error.to_string())?.vms;
-    for vm in &world.model.managed_vms {
+    for vm in &env.knowledge.model.managed_vms {
         let id = vm.id;
         let found = store.registry().vms(&[VmId(id)]).map_err(|error| error.to_string())?.pop();
         let Some(found) = found.filter(|found| found.name.as_str() == id.to_string()) else {
             return Err(format!("the VM {id} was acknowledged and is not there"));
         };
         if !vm.rams_ever.contains(&found.shape.ram_mib) {
-            return Err(format!("the VM {id} has memory that nobody gave it"));
+            return Err(format!("the VM {id} has memory that no client has set"));
         }
         if vm.connected_since.is_some() && connected.iter().all(|vm| vm.id != VmId(id)) {
-            return Err(format!("the VM {id} was connected, and nobody knows"));
+            return Err(format!("the VM {id} was connected and is not listed"));
         }
     }
     Ok(())
 }
 
-/// The same of points.
-fn check_points(world: &World, store: &mut dyn Store) -> Result<(), String> {
+/// The same for points.
+fn check_points(env: &Environment, store: &mut dyn Store) -> Result<(), String> {
     let all = PointFilter::default();
     let page = store.points().points_after(&all, None, usize::MAX).map_err(|error| error.to_string())?;
     let mut lines = String::new();
@@ -414,7 +419,7 @@ fn check_points(world: &World, store: &mut dyn Store) -> Result<(), String> {
             lines += &format!("{} {} {}\n", series.key, point.value, point.timestamp);
         }
     }
-    world.point_model.check_store(&lines, &world.wall_clock, world.now)
+    env.knowledge.points.check_store(&read_lines(&lines)?, &env.wall_clock, env.now)
 }
 
 fn settings(config: &FaultConfig) -> Settings {
@@ -457,21 +462,19 @@ fn settings(config: &FaultConfig) -> Settings {
 }
 
 const CONVERSION_DELAY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(5);
-/// How late an answer may be that was to be given later: some turns.
+/// How late a delayed answer may be: some ticks.
 const LATE_MAX: Duration = Duration::from_millis(50);
-/// Messages refused before the output is full and somebody looks.
+/// Messages refused in one step, before the output is full.
 const STEPS_AT_ONCE_MAX: usize = 1000;
-/// Bytes read outside of the order, of those who have said nothing before.
-const GLANCES_BYTES_MAX: usize = 16 * limits::READ_CHUNK_BYTES;
-/// Turns in a row that may do nothing: an event or a timer that came to nothing.
-const IDLE_TURNS_MAX: usize = 20;
-const TURNS_MAX: usize = 30_000;
+/// Bytes of first reads of new connections, which are not counted in the bound.
+const FIRST_READS_BYTES_MAX: usize = 16 * limits::READ_CHUNK_BYTES;
+/// Consecutive ticks that may do nothing: spurious events and timers.
+const IDLE_TICKS_MAX: usize = 20;
+const TICKS_MAX: usize = 30_000;
 const ROUNDS_AFTER_MAX: usize = 10_000;
-/// How much later than promised things may happen in a world where turns take time.
-const SLACK: Duration = Duration::from_secs(1);
 /// A page of the longest rows, and a VM with all the disks that it may have.
 const PAGE_BYTES_MAX: usize = 160 << 10;
-/// An answer that is no page.
+/// The longest reply that is no page.
 const REPLY_BYTES_MAX: usize = 512;
 /// No client has more requests with an id open.
 const NAMED_OPEN_MAX: usize = 2000;
@@ -480,12 +483,12 @@ const NAMED_OPEN_MAX: usize = 2000;
 mod tests {
     use super::*;
 
-    /// The variable that asks for one world and all that happens there.
+    /// The variable that selects one world, which is traced.
     const ONE: &str = "VMHERD_SIM_SEED";
-    /// The variable that asks for so many worlds.
+    /// The variable with the number of worlds.
     const MANY: &str = "VMHERD_SIM_SEEDS";
     const WORLDS: u64 = 1000;
-    /// Lines of a failed world that are shown; its end tells most.
+    /// The last lines of a failed world's trace that are shown.
     const LINES_SHOWN: usize = 300;
 
     fn number_in(variable: &str) -> Option<u64> {
@@ -497,7 +500,7 @@ mod tests {
         let hidden = run_result.trace.len().saturating_sub(lines_max);
         println!("world {number}, {hidden} earlier lines left out:");
         run_result.trace[hidden..].iter().for_each(|line| println!("{line}"));
-        println!("world {number}: {:?} after {} turns", run_result.result, run_result.turns);
+        println!("world {number}: {:?} after {} ticks", run_result.result, run_result.ticks);
     }
 
     #[test]
@@ -524,7 +527,7 @@ mod tests {
 
     /// The worlds that failed, in order.
     fn run_all(count: u64) -> Vec<(u64, String)> {
-        let (next, failed, turns) = (AtomicU64::new(0), Mutex::new(Vec::new()), AtomicU64::new(0));
+        let (next, failed, ticks) = (AtomicU64::new(0), Mutex::new(Vec::new()), AtomicU64::new(0));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         std::thread::scope(|scope| {
             for _ in 0..threads {
@@ -535,7 +538,7 @@ mod tests {
                             return;
                         }
                         let run_result = simulate(number, false);
-                        turns.fetch_add(run_result.turns as u64, Ordering::Relaxed);
+                        ticks.fetch_add(run_result.ticks as u64, Ordering::Relaxed);
                         if let Err(why) = run_result.result {
                             failed.lock().unwrap_or_else(PoisonError::into_inner).push((number, why));
                         }
@@ -543,7 +546,7 @@ mod tests {
                 });
             }
         });
-        println!("{count} worlds, {} turns", turns.into_inner());
+        println!("{count} worlds, {} ticks", ticks.into_inner());
         let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         failed.sort();
         failed
@@ -554,7 +557,7 @@ mod tests {
         for number in 0..20 {
             let (one, other) = (simulate(number, true), simulate(number, true));
             assert!(one.trace.len() > 5, "world {number} is empty");
-            assert_eq!(one.turns, other.turns, "world {number}");
+            assert_eq!(one.ticks, other.ticks, "world {number}");
             let differs = one.trace.iter().zip(&other.trace).position(|(one, other)| one != other);
             assert_eq!(differs.map(|at| &one.trace[at]), None, "world {number}");
         }

@@ -1,10 +1,10 @@
-//! What has happened in a simulated world, for those who want to know why it went wrong.
+//! The trace of a simulated world, to find out why a check failed.
 
 use std::time::Duration;
 
 use vmherd::internals::clock::Instant;
 
-/// Lines in the order of the events; none unless a trace was requested.
+/// Lines in the order of the events; empty unless a trace was requested.
 #[derive(Default)]
 pub(super) struct Trace {
     lines: Option<Vec<String>>,

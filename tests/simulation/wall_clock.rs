@@ -1,18 +1,18 @@
-//! The wall clock of a simulated world: goes with its time, and is set at any moment.
+//! The wall clock of a simulated world: it follows the simulated time, and is adjusted at random times.
 
 use std::ops::RangeInclusive;
 
 use vmherd::internals::clock::{Instant, UnixSeconds};
 
-/// What it showed when.
+/// The clock, with all its adjustments.
 pub(super) struct WallClock {
     start: Instant,
-    /// Since when it has been how many seconds ahead of what it would be had nobody set it.
+    /// The adjustments: since when, and the total in seconds.
     settings: Vec<(Instant, i64)>,
 }
 
 impl WallClock {
-    /// A clock that was never set.
+    /// A clock without adjustments.
     pub(super) fn new(start: Instant) -> WallClock {
         WallClock { start, settings: vec![(Instant::ORIGIN, 0)] }
     }
@@ -23,13 +23,13 @@ impl WallClock {
         self.settings.push((now, ahead + seconds));
     }
 
-    /// What it shows.
+    /// The time that it shows.
     pub(super) fn now(&self, now: Instant) -> UnixSeconds {
         let ahead = self.settings.last().map_or(0, |(_, ahead)| *ahead);
         self.shown(now, ahead)
     }
 
-    /// The least and the most that it has shown from one moment to another, these included.
+    /// The lowest and the highest time that it has shown between two instants, both included.
     pub(super) fn range(&self, from: Instant, to: Instant) -> RangeInclusive<UnixSeconds> {
         let ends = self.settings.iter().skip(1).map(|(since, _)| *since).chain([to]);
         let spans = self.settings.iter().zip(ends).filter(|((since, _), end)| *since <= to && *end >= from);
@@ -42,12 +42,12 @@ impl WallClock {
     }
 
     fn shown(&self, at: Instant, ahead: i64) -> UnixSeconds {
-        let passed = i64::try_from((at - self.start).as_secs()).expect("no world lives so long");
+        let passed = i64::try_from((at - self.start).as_secs()).expect("a world is shorter");
         UnixSeconds(FIRST_SECOND + passed + ahead)
     }
 }
 
-/// What it shows when a world begins.
+/// The time when a world begins.
 const FIRST_SECOND: i64 = 1_700_000_000;
 
 #[cfg(test)]

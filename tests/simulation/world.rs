@@ -1,29 +1,28 @@
-//! A simulated world: its time, its network, its workers and its clients.
+//! A simulated world: the environment, the clients in it, and events that no client causes.
 //!
 //! Time passes only while the server polls: a little in each iteration, and up to the next event when there is
 //! nothing to do. The seed decides everything.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::Client;
 use super::client_codec::Framing;
-use super::connection::Connection;
-use super::fake_workers::FakeWorkers;
+use super::clients::Clients;
+use super::environment::{Environment, Knowledge, Observations, Shutdown};
+use super::fake_workers::{FakeWorkers, fake_hash};
 use super::fault_config::FaultConfig;
 use super::maintenance::Maintenance;
+use super::network::Network;
 use super::plan;
 use super::point_model::PointModel;
 use super::random::Random;
 use super::reference_model::ReferenceModel;
-use super::trace::Trace;
 use super::wall_clock::WallClock;
 use vmherd::internals::clock::{Instant, UnixSeconds};
-use vmherd::internals::ids::ConnId;
-use vmherd::internals::limits;
 use vmherd::internals::model::{NewVm, VmName, VmShape};
 use vmherd::internals::store::{self, Location, StoreFactory, Write};
 
@@ -32,44 +31,9 @@ pub(super) type Shared = Rc<RefCell<World>>;
 
 /// The whole state of a simulation outside the server.
 pub(super) struct World {
-    pub(super) now: Instant,
-    pub(super) wall_clock: WallClock,
-    pub(super) random: Random,
-    pub(super) config: FaultConfig,
-    trace: Trace,
-    pub(super) connections: Vec<Connection>,
-    clients: Vec<Option<Client>>,
-    /// When each client acts next.
-    wakes: Vec<Option<Instant>>,
-    pub(super) model: ReferenceModel,
-    pub(super) point_model: PointModel,
-    pub(super) workers: FakeWorkers,
-    /// The store itself, without the write-behind buffer.
-    pub(super) store: Arc<dyn StoreFactory>,
-    pub(super) maintenance: Maintenance,
-    pub(super) backlogs: [VecDeque<usize>; LISTENERS],
-    /// The listener was found empty: the next client makes an event.
-    pub(super) accept_refused: [bool; LISTENERS],
-    pub(super) acceptable_due: [bool; LISTENERS],
-    pub(super) is_listening: bool,
-    /// When conversions are due, by their unique mark.
-    pub(super) dues: HashMap<u64, Instant>,
-    /// Bytes that the server has read since the last check.
-    pub(super) bytes_read: usize,
-    /// Ids of closed connections.
-    pub(super) closed_ids: Vec<ConnId>,
+    pub(super) env: Environment,
+    pub(super) clients: Clients,
     incidents: Vec<(Instant, Incident)>,
-    /// When the server is to be stopped.
-    pub(super) stop_at: Option<Instant>,
-    /// When it was stopped.
-    pub(super) stopped: Option<Instant>,
-    /// Counts the operations of the server on its environment.
-    pub(super) operations: u64,
-    /// Counts polls.
-    pub(super) polls: usize,
-    pub(super) failure: Option<String>,
-    /// No further event is scheduled.
-    pub(super) nothing_is_scheduled: bool,
 }
 
 /// An event that no client causes.
@@ -91,270 +55,170 @@ impl World {
         let mut model = ReferenceModel::default();
         let shared: Vec<usize> = (0..2).map(|at| model.add(format!("shared-{at}"), None)).collect();
         register(&store, &model, &shared, config.many_vms);
-        let mut point_model = PointModel::default();
+        let mut points = PointModel::default();
         if config.many_points {
-            point_model.put_before(&store, start);
+            points.put_before(&store, start);
         }
         let plans: Vec<_> = (0..config.clients)
             .map(|number| {
                 let mut random = random.fork();
                 let framing = random.pick(&FRAMINGS);
+                let framing = if config.is_greedy(number) { Framing::RawJson } else { framing };
                 (framing, plan::plan(number, framing, &config, &mut random, &mut model))
             })
             .collect();
         let maintenance = Maintenance::new(&store, &config, random.fork(), start);
-        let mut world = World {
+        let workers = FakeWorkers::new(&maintenance, random.fork());
+        let mut clients = Clients::default();
+        for (number, (framing, plan)) in plans.into_iter().enumerate() {
+            let listener = usize::from(random.chance(10));
+            let corked_percent = random.pick(&[0, 50, 90, 100]);
+            let arrival = Duration::from_micros(random.mostly_few(0, 5_000_000) as u64);
+            clients.add(Client::new(number, listener, corked_percent, framing, plan), start + arrival);
+        }
+        let incidents = incidents(&mut random, &config, &model, start);
+        let mut env = Environment {
             now: start,
             wall_clock: WallClock::new(start),
-            trace: Trace::new(is_traced),
-            connections: Vec::new(),
-            clients: Vec::new(),
-            wakes: Vec::new(),
-            workers: FakeWorkers::new(&maintenance, random.fork()),
+            network: Network::new(),
+            workers,
             store,
             maintenance,
-            model,
-            point_model,
-            backlogs: Default::default(),
-            accept_refused: [false; LISTENERS],
-            acceptable_due: [false; LISTENERS],
-            is_listening: true,
-            dues: HashMap::new(),
-            bytes_read: 0,
-            closed_ids: Vec::new(),
-            incidents: Vec::new(),
-            stop_at: config.stop_after.map(|after| start + after),
-            stopped: None,
-            operations: 0,
-            polls: 0,
-            failure: None,
-            nothing_is_scheduled: false,
+            knowledge: Knowledge { model, points, conversions_due: HashMap::new() },
+            shutdown: Shutdown { scheduled: config.stop_after.map(|after| start + after), stopped: None },
+            observations: Observations::new(is_traced),
             random,
             config,
         };
-        for (number, (framing, plan)) in plans.into_iter().enumerate() {
-            let listener = usize::from(world.random.chance(10));
-            let corked_percent = world.random.pick(&[0, 50, 90, 100]);
-            world.clients.push(Some(Client::new(number, listener, corked_percent, framing, plan)));
-            let arrival = world.random.mostly_few(0, 5_000_000);
-            world.wakes.push(Some(start + Duration::from_micros(arrival as u64)));
-        }
-        world.schedule_incidents();
-        let config = format!("{:?}", world.config);
-        world.log(|| config);
-        world
-    }
-
-    /// Adds a line to the trace.
-    pub(super) fn log(&mut self, line: impl FnOnce() -> String) {
-        self.trace.add(self.now, line);
-    }
-
-    /// Records a failed check. The first one is reported.
-    pub(super) fn fail(&mut self, why: String) {
-        self.log(|| format!("FAILED: {why}"));
-        self.failure.get_or_insert(why);
-    }
-
-    /// Connects a client; returns the index of its connection.
-    pub(super) fn connect(&mut self, client: usize, listener: usize) -> usize {
-        let at = self.connections.len();
-        let connection = Connection::new(client, FIRST_PORT + at as u16, &self.config);
-        self.connections.push(connection);
-        self.log(|| format!("client {client} connects as wire {at} to listener {listener}"));
-        if self.is_listening {
-            self.backlogs[listener].push_back(at);
-            self.acceptable_due[listener] |= std::mem::take(&mut self.accept_refused[listener]);
-        } else {
-            self.connections[at].fail();
-        }
-        at
+        let config = format!("{:?}", env.config);
+        env.log(|| config);
+        World { env, clients, incidents }
     }
 
     /// Wakes the client of a connection soon, after the server has acted on it.
     pub(super) fn notify(&mut self, connection: usize) {
-        let client = self.connections[connection].client;
-        let at = self.now + self.random.micros(0, 3_000);
-        let wake = &mut self.wakes[client];
-        *wake = Some(wake.map_or(at, |wake| wake.min(at)));
-    }
-
-    pub(super) fn client_of_port(&self, port: u64) -> Option<usize> {
-        let at = usize::try_from(port).ok()?.checked_sub(usize::from(FIRST_PORT))?;
-        self.connections.get(at).map(|connection| connection.client)
-    }
-
-    /// The client of that number, unless it is running.
-    pub(super) fn client(&self, number: usize) -> Option<&Client> {
-        self.clients[number].as_ref()
-    }
-
-    /// The open connection with this id.
-    pub(super) fn open_connection(&self, id: ConnId) -> Option<&Connection> {
-        self.connections.iter().find(|connection| connection.id == Some(id) && connection.closed.is_none())
-    }
-
-    pub(super) fn open_count(&self) -> usize {
-        self.connections.iter().filter(|connection| connection.is_open_at_server()).count()
+        let env = &mut self.env;
+        let at = env.now + env.random.micros(0, 3_000);
+        self.clients.wake(env.network.connections[connection].client, at);
     }
 
     /// Runs everything that is due by now.
     pub(super) fn run_due(&mut self) {
         for _ in 0..ROUNDS_MAX {
-            let now = self.now;
-            self.connections.iter_mut().for_each(|connection| connection.advance(now));
-            let World { workers, config, trace, .. } = self;
-            workers.advance(now, config, trace);
+            let Environment { now, network, workers, config, observations, .. } = &mut self.env;
+            let now = *now;
+            network.advance(now);
+            workers.advance(now, config, &mut observations.trace);
             self.run_maintenance();
             if let Some(at) = self.incidents.iter().position(|(at, _)| *at <= now) {
                 let (_, incident) = self.incidents.swap_remove(at);
                 self.apply_incident(incident);
             }
-            let mut due: Vec<usize> =
-                (0..self.wakes.len()).filter(|at| self.wakes[*at].is_some_and(|wake| wake <= now)).collect();
+            let mut due = self.clients.due(now);
             if due.is_empty() {
                 break;
             }
-            self.random.shuffle(&mut due);
-            due.into_iter().for_each(|client| self.run_client(client));
+            self.env.random.shuffle(&mut due);
+            due.into_iter().for_each(|client| self.clients.run(client, &mut self.env));
         }
-        self.check_times();
-    }
-
-    /// Runs the maintenance of points, if it is due, with puts interleaved.
-    fn run_maintenance(&mut self) {
-        let World { now, maintenance, workers, config, point_model, .. } = self;
-        if !maintenance.is_due(*now) {
-            return;
-        }
-        let interleaved = workers.begin_interleaved(config);
-        let verification = maintenance.turn(*now, config, point_model);
-        workers.end_interleaved(interleaved, *now, config);
-        if let Err(why) = verification {
-            self.fail(why);
+        let env = &self.env;
+        let verification = self.clients.check_deadlines(env);
+        let verification = verification.and_then(|()| env.network.check_deadlines(env.now));
+        if let Err(why) = verification.and_then(|()| env.workers.check_fairness()) {
+            self.env.fail(why);
         }
     }
 
     /// When the next event is due.
-    pub(super) fn next(&self) -> Option<Instant> {
-        let wakes = self.wakes.iter().flatten().copied();
-        let connections = self.connections.iter().filter_map(Connection::next_due);
-        let incidents = self.incidents.iter().map(|(at, _)| *at);
-        let stop = self.stop_at.filter(|_| self.stopped.is_none());
-        wakes
-            .chain(connections)
-            .chain(incidents)
-            .chain(self.workers.next(self.config.threads))
-            .chain(stop)
-            .min()
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let env = &self.env;
+        let incidents = self.incidents.iter().map(|(at, _)| *at).min();
+        let workers = env.workers.next(env.config.threads);
+        let others = [self.clients.next_wake(), env.network.next_due(), env.shutdown.next_due()];
+        others.into_iter().chain([incidents, workers]).flatten().min()
     }
 
-    /// A client that was accepted and has not finished, described.
+    /// Describes a client that was accepted and has not finished.
     pub(super) fn unfinished_client(&self) -> Option<String> {
-        let mut clients = self.clients.iter().flatten();
-        let unfinished_client = clients.find(|client| {
-            let was_in =
-                client.connection.is_some_and(|connection| self.connections[connection].accepted.is_some());
-            !client.is_done && (was_in || self.stopped.is_none())
-        });
-        unfinished_client.map(Client::describe)
+        self.clients.unfinished(&self.env)
     }
 
-    pub(super) fn take_trace(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.trace).into_lines()
-    }
-
-    fn run_client(&mut self, at: usize) {
-        let Some(mut client) = self.clients[at].take() else { return };
-        self.wakes[at] = None;
-        match client.run(self) {
-            Ok(next) => self.wakes[at] = next.map(|next| next.max(self.now + TICK)),
-            Err(why) => {
-                client.is_done = true;
-                self.fail(why);
-            }
+    /// Runs the maintenance of points, if it is due, with puts interleaved.
+    fn run_maintenance(&mut self) {
+        let Environment { now, maintenance, workers, config, knowledge, .. } = &mut self.env;
+        if !maintenance.is_due(*now) {
+            return;
         }
-        self.clients[at] = Some(client);
-    }
-
-    fn check_times(&mut self) {
-        let late = self.clients.iter().flatten().find_map(|client| {
-            client.check_deadlines(self).err().map(|why| format!("{why}; {}", client.describe()))
-        });
-        let overdue = self.connections.iter().enumerate().find_map(|(at, connection)| {
-            if connection.closed.is_some() || connection.broken || connection.client_has_reset() {
-                return None;
-            }
-            let lingers =
-                connection.shut_down.is_some_and(|at| self.now > at + limits::LINGER_TIMEOUT + SLACK);
-            let stalls =
-                connection.stalled_since.is_some_and(|at| self.now > at + limits::WRITE_TIMEOUT + SLACK);
-            (lingers || stalls).then(|| format!("wire {at} is kept too long, lingers: {lingers}"))
-        });
-        if let Some(why) = late.or(overdue) {
-            self.fail(why);
+        let interleaved = workers.begin_interleaved(config);
+        let verification = maintenance.run(*now, config, &mut knowledge.points);
+        workers.end_interleaved(interleaved, *now, config);
+        if let Err(why) = verification {
+            self.env.fail(why);
         }
     }
 
     fn apply_incident(&mut self, incident: Incident) {
-        self.log(|| format!("{incident:?}"));
+        self.env.log(|| format!("{incident:?}"));
         match incident {
             Incident::Break { client } => {
-                let connection = self.clients[client].as_ref().and_then(|client| client.connection);
-                if let Some(connection) = connection {
-                    self.connections[connection].fail();
+                if let Some(connection) = self.clients.get(client).connection {
+                    self.env.network.connections[connection].fail();
                     self.notify(connection);
                 }
             }
             Incident::Remove { vm } => self.write_as_operator(vm, Write::Remove),
             Incident::ChangePassword { vm } => self.write_as_operator(vm, |name| Write::ChangePassword {
                 name,
-                password_hash: super::fake_workers::fake_hash("another password"),
+                password_hash: fake_hash("another password"),
             }),
-            Incident::ClockJump { seconds } => self.wall_clock.set(self.now, seconds),
+            Incident::ClockJump { seconds } => self.env.wall_clock.set(self.env.now, seconds),
         }
     }
 
     fn write_as_operator(&mut self, vm: usize, write: impl FnOnce(VmName) -> Write) {
-        self.model.change_by_operator(vm);
-        let name = VmName::from_store(&self.model.vms[vm].name);
-        let mut store = self.store.connect().expect("memory is always there");
+        let model = &mut self.env.knowledge.model;
+        model.change_by_operator(vm);
+        let name = VmName::from_store(&model.vms[vm].name);
+        let mut store = self.env.store.connect().expect("memory is always there");
         let _ = store.write(&[write(name)]);
     }
+}
 
-    fn schedule_incidents(&mut self) {
-        let World { random, config, model, .. } = self;
-        let mut incidents = Vec::new();
-        for client in 0..config.clients {
-            if random.chance(config.broken_percent) {
-                incidents.push(Incident::Break { client });
-            }
-        }
-        if config.operator_acts {
-            for _ in 0..random.between(1, 4) {
-                let vm = random.between(0, model.vms.len() - 1);
-                incidents.push(random.pick(&[Incident::Remove { vm }, Incident::ChangePassword { vm }]));
-            }
-        }
-        if config.clock_jumps {
-            // A day back, an hour forward, what tokens outlive and what they don't.
-            for _ in 0..random.between(1, 3) {
-                let seconds = random.pick(&[-86_400, 3_600, -10, 86_380, 86_400]);
-                incidents.push(Incident::ClockJump { seconds });
-            }
-        }
-        for incident in incidents {
-            let after = random.mostly_few(0, 20_000_000);
-            self.incidents.push((self.now + Duration::from_micros(after as u64), incident));
+/// Draws the events that no client causes, and when they happen.
+fn incidents(
+    random: &mut Random,
+    config: &FaultConfig,
+    model: &ReferenceModel,
+    start: Instant,
+) -> Vec<(Instant, Incident)> {
+    let mut incidents = Vec::new();
+    for client in 0..config.clients {
+        if random.chance(config.broken_percent) {
+            incidents.push(Incident::Break { client });
         }
     }
+    if config.operator_acts {
+        for _ in 0..random.between(1, 4) {
+            let vm = random.between(0, model.vms.len() - 1);
+            incidents.push(random.pick(&[Incident::Remove { vm }, Incident::ChangePassword { vm }]));
+        }
+    }
+    if config.clock_jumps {
+        // A day back, an hour forward, and jumps around the lifetime of tokens.
+        for _ in 0..random.between(1, 3) {
+            let seconds = random.pick(&[-86_400, 3_600, -10, 86_380, 86_400]);
+            incidents.push(Incident::ClockJump { seconds });
+        }
+    }
+    let mut after = || Duration::from_micros(random.mostly_few(0, 20_000_000) as u64);
+    incidents.into_iter().map(|incident| (start + after(), incident)).collect()
 }
 
 /// Fills the store with the VMs that exist from the start.
 fn register(store: &Arc<dyn StoreFactory>, model: &ReferenceModel, shared: &[usize], is_big: bool) {
     let shared = shared.iter().map(|vm| &model.vms[*vm]).map(|vm| {
         let ram = *vm.possible_rams.first().expect("a VM begins with some memory");
-        (vm.name.clone(), ram, 2, Some(super::fake_workers::fake_hash(&vm.password)))
+        (vm.name.clone(), ram, 2, Some(fake_hash(&vm.password)))
     });
     let old = (0..if is_big { 40 } else { 1 })
         .map(|at| (format!("old-{at}"), 1, if is_big { 30 } else { 1 }, None));
@@ -375,7 +239,6 @@ fn register(store: &Arc<dyn StoreFactory>, model: &ReferenceModel, shared: &[usi
     assert!(written.iter().all(Result::is_ok), "an empty store takes new VMs");
 }
 
-pub(super) const LISTENERS: usize = 2;
 /// A framing is as likely as the number of its entries.
 #[cfg(feature = "websocket")]
 const FRAMINGS: [Framing; 5] =
@@ -384,10 +247,5 @@ const FRAMINGS: [Framing; 5] =
 const FRAMINGS: [Framing; 3] = [Framing::RawJson, Framing::Text, Framing::Http];
 #[cfg(not(feature = "http"))]
 const FRAMINGS: [Framing; 2] = [Framing::RawJson, Framing::Text];
-const FIRST_PORT: u16 = 10_000;
 /// Most rounds at one time; further ones wait for the next iteration.
 const ROUNDS_MAX: usize = 64;
-/// No client runs twice at the same time.
-const TICK: Duration = Duration::from_micros(1);
-/// How far deadlines may be exceeded, since iterations take time.
-const SLACK: Duration = Duration::from_secs(1);

@@ -1,0 +1,118 @@
+//! Checks that the queue of a lane is fair between connections, whatever the queue does inside.
+//!
+//! A connection that always has jobs queued must not delay or displace the jobs of others: a job is refused or evicted
+//! only in favour of connections with less queued, and while two connections both have jobs queued, neither gets much
+//! more done than the other.
+
+use std::collections::BTreeMap;
+
+use super::verification::{Verification, ensure};
+use vmherd::internals::worker::{Account, Job, Priority};
+
+/// The queued jobs of one lane, by connection. Jobs of logins and pages of lists have rules of their own.
+#[derive(Default)]
+pub(super) struct FairnessMonitor {
+    usage: BTreeMap<Account, Usage>,
+    /// For two connections that both have jobs queued: how much more work of the first than of the second had been
+    /// taken when that began.
+    lead_before: BTreeMap<(Account, Account), i64>,
+    /// The weight of the heaviest job so far.
+    heaviest: i64,
+}
+
+/// The work of one connection.
+#[derive(Clone, Copy, Default)]
+struct Usage {
+    /// The jobs in the queue, and the sum of their weights.
+    queued: usize,
+    queued_weight: usize,
+    /// The sum of the weights of the jobs that were taken from it.
+    taken: i64,
+}
+
+impl FairnessMonitor {
+    /// `job` has been queued.
+    pub(super) fn add(&mut self, job: &Job) {
+        let Some(account) = connection_of(job) else { return };
+        self.heaviest = self.heaviest.max(job.weight as i64);
+        let own = self.usage.entry(account).or_default();
+        own.queued += 1;
+        own.queued_weight += job.weight;
+        let Usage { queued, taken, .. } = *own;
+        if queued == 1 {
+            for (other, usage) in
+                self.usage.iter().filter(|(other, usage)| **other != account && usage.queued > 0)
+            {
+                self.lead_before.insert((account, *other), taken - usage.taken);
+                self.lead_before.insert((*other, account), usage.taken - taken);
+            }
+        }
+    }
+
+    /// `job` was refused because the queue is full.
+    pub(super) fn check_refusal(&self, job: &Job) -> Verification {
+        let Some(account) = connection_of(job) else { return Ok(()) };
+        let weight = self.weight_of(account) + job.weight;
+        let has_heavier = self.usage.values().any(|usage| usage.queued_weight > weight);
+        ensure(!has_heavier, "a job is refused, and another connection has more queued")
+    }
+
+    /// `job` was evicted from the queue in favour of `newer`.
+    pub(super) fn evict(&mut self, job: &Job, newer: &Job) -> Verification {
+        let Some(account) = connection_of(job) else { return Ok(()) };
+        let weight = self.weight_of(account);
+        self.remove(account, job);
+        match connection_of(newer) {
+            Some(newer_account) => ensure(
+                weight > self.weight_of(newer_account) + newer.weight,
+                "a job is evicted in favour of a connection with more queued",
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// `job` was taken from the queue, to be run.
+    pub(super) fn take(&mut self, job: &Job) -> Verification {
+        let Some(account) = connection_of(job) else { return Ok(()) };
+        if !job.state.is_abandoned() {
+            self.usage.entry(account).or_default().taken += job.weight as i64;
+        }
+        let own = self.usage.get(&account).copied().unwrap_or_default();
+        let lead_max = LEAD_MAX * self.heaviest;
+        let lead = |(other, usage): (&Account, &Usage)| {
+            let before = self.lead_before.get(&(account, *other))?;
+            (usage.queued > 0).then_some(own.taken - usage.taken - before)
+        };
+        let lead = self.usage.iter().filter_map(lead).max().unwrap_or(0);
+        self.remove(account, job);
+        match lead <= lead_max {
+            true => Ok(()),
+            false => Err(format!("a connection is ahead of a waiting one by {lead}, more than {lead_max}")),
+        }
+    }
+
+    fn weight_of(&self, account: Account) -> usize {
+        self.usage.get(&account).map_or(0, |usage| usage.queued_weight)
+    }
+
+    fn remove(&mut self, account: Account, job: &Job) {
+        let own = self.usage.entry(account).or_default();
+        own.queued -= 1;
+        own.queued_weight -= job.weight;
+        if own.queued == 0 {
+            self.lead_before.retain(|(first, second), _| *first != account && *second != account);
+        }
+    }
+}
+
+/// The connection that a job is charged to, if it is one in its turn.
+fn connection_of(job: &Job) -> Option<Account> {
+    let is_in_turn = job.priority != Priority::Low && !job.work.is_page();
+    match job.accounts {
+        (account @ Account::Connection(_), None) if is_in_turn => Some(account),
+        _ => None,
+    }
+}
+
+/// By how many of the heaviest jobs a connection may get ahead of another while both wait.
+const LEAD_MAX: i64 = 3;

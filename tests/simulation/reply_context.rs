@@ -1,0 +1,67 @@
+//! What is known when a reply is checked: the request, the models, the clocks and the login of the connection.
+
+use super::fault_config::FaultConfig;
+use super::network::CLOSED_LISTENER;
+use super::point_model::PointModel;
+use super::reference_model::ReferenceModel;
+use super::response::Outcome;
+use super::verification::{Verification, ensure};
+use super::wall_clock::WallClock;
+use vmherd::internals::clock::Instant;
+
+/// The VM that a connection is authenticated as, as its client knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Auth {
+    Anonymous,
+    As(usize),
+    /// Unknown since a failure.
+    Unsure,
+}
+
+/// What is known when a reply is checked.
+pub(super) struct ReplyContext<'a> {
+    pub(super) config: &'a FaultConfig,
+    pub(super) model: &'a ReferenceModel,
+    pub(super) point_model: &'a PointModel,
+    pub(super) wall_clock: &'a WallClock,
+    pub(super) now: Instant,
+    /// The client that gets it.
+    pub(super) client: usize,
+    pub(super) port: u16,
+    pub(super) listener: usize,
+    /// The client of each port.
+    pub(super) client_of_port: &'a dyn Fn(u64) -> Option<usize>,
+    /// The login with which the request was begun.
+    pub(super) auth: Auth,
+    pub(super) sent: Instant,
+    /// The logical time of `sent`: see `PointModel`.
+    pub(super) logical_time: u64,
+    /// It is answered before the next request is begun.
+    pub(super) is_in_turn: bool,
+    /// Each request runs as the owner of its own token; the connection stays anonymous.
+    pub(super) is_stateless: bool,
+    /// The status of the reply, where the framing has one.
+    pub(super) status: Option<u16>,
+    /// The token came in a header field.
+    pub(super) has_bearer_token: bool,
+}
+
+impl ReplyContext<'_> {
+    /// The result if the login decides it.
+    pub(super) fn check_login(&self, login: Auth, outcome: &Outcome) -> Option<Verification> {
+        let is_refused = *outcome == Outcome::AuthenticationRequired;
+        match login {
+            Auth::Anonymous => Some(ensure(is_refused, "an anonymous client is not refused")),
+            Auth::As(vm) if is_refused => {
+                Some(ensure(self.model.vms[vm].is_changed_by_operator, "a login is lost"))
+            }
+            Auth::Unsure if is_refused => Some(Ok(())),
+            _ => None,
+        }
+    }
+
+    /// Whether points are only for authenticated clients.
+    pub(super) fn requires_login_for_points(&self) -> bool {
+        self.listener == CLOSED_LISTENER
+    }
+}
