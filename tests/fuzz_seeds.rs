@@ -4,6 +4,11 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "common/codec.rs"]
+mod codec;
+#[allow(unreachable_pub)]
+#[path = "../fuzz/src/decisions.rs"]
+mod decisions;
 #[allow(unreachable_pub)]
 #[path = "../fuzz/src/dialects.rs"]
 mod dialects;
@@ -11,14 +16,11 @@ mod dialects;
 #[path = "../fuzz/src/framings.rs"]
 mod framings;
 #[allow(unreachable_pub)]
-#[path = "../fuzz/src/pieces.rs"]
-mod pieces;
+#[path = "../fuzz/src/replies.rs"]
+mod replies;
 #[allow(unreachable_pub)]
 #[path = "../fuzz/src/sessions.rs"]
 mod sessions;
-#[allow(unreachable_pub)]
-#[path = "../fuzz/src/wire.rs"]
-mod wire;
 
 /// A target: takes any bytes, and panics where an invariant is broken.
 type Target = fn(&[u8]);

@@ -1,4 +1,4 @@
-//! Each dialect by itself: whatever is asked is read or refused, and every reply is one line of JSON.
+//! Each dialect by itself: every request is decoded or refused, and every reply is one line of JSON.
 
 use serde_json::Value;
 use vmherd::internals::dialect::{self, PageProgress, decode_json, encode_answer, encode_page};
@@ -9,17 +9,17 @@ use vmherd::internals::model::{
     Secret, Series, Vm, VmName, VmShape,
 };
 
-/// A byte that says what stands around the rest, and the rest of a request.
+/// A byte that decides what surrounds the rest, and the rest of a request.
 pub fn command(input: &[u8]) {
     decode(input, b"{\"command\":");
 }
 
-/// The same of an action.
+/// The same for the dialect `action`.
 pub fn action(input: &[u8]) {
     decode(input, b"{\"action\":");
 }
 
-/// The same of a conversion, which is then done.
+/// The same for a conversion, which is then run.
 pub fn conversion(input: &[u8]) {
     decode(input, b"{\"request_id\":1,\"data\":");
 }
@@ -41,7 +41,7 @@ pub fn answer(request: &Request, choice: u8) -> Answer {
         (Ok(Command::Update(_) | Command::UpdateVm { .. }), _) => Answer::Updated,
         (Ok(Command::Put(put)), _) => {
             let is_refused =
-                |place: &usize| !put.is_atomic && (place + usize::from(choice)).is_multiple_of(3);
+                |index: &usize| !put.is_atomic && (index + usize::from(choice)).is_multiple_of(3);
             Answer::Put { refused: (0..put.points.len()).filter(is_refused).collect() }
         }
         (_, Dialect::Action) => Answer::Action(match choice % 3 {
@@ -53,7 +53,7 @@ pub fn answer(request: &Request, choice: u8) -> Answer {
     }
 }
 
-/// What comes in pages, if `request` asks for such.
+/// The listing that `request` gets in pages, if it does.
 pub fn paged(request: &Request) -> Option<Listing> {
     match &request.command {
         Ok(Command::List(list) | Command::ActionList(list)) => {
@@ -69,7 +69,7 @@ pub fn listing(command: CommandName, query: Query) -> Listing {
     Listing { command, query, caller: Caller::default() }
 }
 
-/// A page of it, with or without another to follow.
+/// A page of it, the last one or not.
 pub fn page(listing: &Listing, choice: u8) -> Page {
     let has_more = choice >= 128;
     match &listing.query {
@@ -87,7 +87,7 @@ pub fn page(listing: &Listing, choice: u8) -> Page {
 fn series(choice: u8) -> Vec<Series> {
     let value = MetricValue::new(f64::from(choice) * 1e-9).expect("it is finite");
     let points = vec![Point { timestamp: -i64::from(choice), value }; usize::from(choice % 5)];
-    // The same ones on each page, as if they went on, or others.
+    // Series that continue on the next page, or others.
     let numbers = i64::from(choice % 2)..i64::from(choice % 4);
     let one = |id| Series {
         id: SeriesId(id),
@@ -117,11 +117,11 @@ fn entries(list: List, choice: u8) -> Items {
     }
 }
 
-fn decode(input: &[u8], around: &[u8]) {
-    let Some((&around_it, rest)) = input.split_first() else { return };
-    let text = match around_it % 2 {
+fn decode(input: &[u8], prefix: &[u8]) {
+    let Some((&is_surrounded, rest)) = input.split_first() else { return };
+    let text = match is_surrounded % 2 {
         0 => rest.to_vec(),
-        _ => [around, rest, b"}"].concat(),
+        _ => [prefix, rest, b"}"].concat(),
     };
     let again = decode_json(&text);
     match decode_json(&text) {
@@ -142,7 +142,7 @@ fn decode(input: &[u8], around: &[u8]) {
     }
 }
 
-/// What must be true of whatever is to be run.
+/// What must hold for every request that is run.
 fn check_request(request: &Request) {
     assert!(!format!("{request:?}").is_empty());
     if request.dialect == Dialect::Conversion {
@@ -186,13 +186,13 @@ fn check_pages(request: &Request, listing: &Listing) {
     }
 }
 
-/// One line of JSON, the id first and as it came.
+/// A reply is one line of JSON, with the id first and verbatim.
 fn check_reply(text: &[u8], id: Option<&RequestId>) {
     assert!(!text.contains(&b'\n'), "{}", text.escape_ascii());
     if let Some(RequestId(id)) = id {
         assert!(text.starts_with(format!("{{\"request_id\":{id},").as_bytes()), "{}", text.escape_ascii());
     }
-    // Half a pair of surrogates is no text for the reader here, and goes back as it came.
+    // serde_json refuses half a pair of surrogates, which the server returns verbatim.
     if id.is_none_or(|RequestId(id)| serde_json::from_str::<Value>(id).is_ok()) {
         let value: Result<Value, _> = serde_json::from_slice(text);
         assert!(value.as_ref().is_ok_and(Value::is_object), "{value:?}: {}", text.escape_ascii());

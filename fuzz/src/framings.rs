@@ -1,4 +1,4 @@
-//! Each framing by itself: what comes out of a stream does not depend on the pieces in which it came.
+//! Each framing by itself: what is decoded does not depend on the chunks in which a stream arrives.
 
 use vmherd::internals::buffer::Buffer;
 use vmherd::internals::clock::{HttpDate, UnixSeconds};
@@ -8,33 +8,33 @@ use vmherd::internals::framing::raw_json::{self, RawJson};
 use vmherd::internals::framing::text::{self, Text};
 use vmherd::internals::framing::websocket::{self, WebSocket};
 
-use crate::pieces::Decisions;
-use crate::wire;
+use crate::decisions::Decisions;
+use crate::replies;
 
-/// Four bytes that cut, and a stream of raw JSON.
+/// Four decisions, and a stream of raw JSON.
 pub fn raw_json(input: &[u8]) {
     compare(input, replay_raw_json);
 }
 
-/// Four bytes that cut, and lines of metrics text, which are then read.
+/// Four decisions, and lines of metrics text, which are then decoded.
 pub fn text(input: &[u8]) {
     compare(input, replay_text);
 }
 
-/// Four bytes that cut, and a stream of HTTP.
+/// Four decisions, and a stream of HTTP.
 pub fn http(input: &[u8]) {
     compare(input, replay_http);
 }
 
-/// Four bytes that cut, and what a client of WebSocket sends.
+/// Four decisions, and what a WebSocket client sends.
 pub fn websocket(input: &[u8]) {
     compare(input, replay_websocket);
 }
 
-/// What was found in a stream, in words, and what was written meanwhile.
+/// The events found in a stream, as text, and the output.
 #[derive(PartialEq, Eq, Debug, Default)]
 struct Found {
-    pieces: Vec<String>,
+    events: Vec<String>,
     output: Vec<u8>,
 }
 
@@ -42,11 +42,11 @@ fn compare(input: &[u8], replay: fn(&[&[u8]]) -> Found) {
     let (mut decisions, stream) = Decisions::split_off(input, 4);
     let whole = replay(&[stream]);
     let cut = replay(&decisions.cut(stream));
-    assert!(whole == cut, "{} whole, but {} in pieces", shown(&whole), shown(&cut));
+    assert!(whole == cut, "{} whole, but {} in chunks", shown(&whole), shown(&cut));
 }
 
 fn shown(found: &Found) -> String {
-    format!("{:?} and {}", found.pieces, found.output.escape_ascii())
+    format!("{:?} and {}", found.events, found.output.escape_ascii())
 }
 
 fn replay_raw_json(chunks: &[&[u8]]) -> Found {
@@ -54,18 +54,18 @@ fn replay_raw_json(chunks: &[&[u8]]) -> Found {
     for chunk in chunks {
         input.push(chunk);
         loop {
-            let piece = framing.next(&mut input, BYTES_MAX);
-            match piece {
+            let event = framing.next(&mut input, BYTES_MAX);
+            match event {
                 raw_json::JsonEvent::NeedMore => break,
                 raw_json::JsonEvent::Message(length) => {
                     let message = &input.as_slice()[..length];
                     assert!(length <= BYTES_MAX && matches!(message[0], b'{' | b'['));
-                    found.pieces.push(message.escape_ascii().to_string());
+                    found.events.push(message.escape_ascii().to_string());
                     input.consume(length);
                 }
-                raw_json::JsonEvent::Stray(byte) => found.pieces.push(format!("stray {byte}")),
+                raw_json::JsonEvent::Stray(byte) => found.events.push(format!("stray {byte}")),
                 raw_json::JsonEvent::HttpLine | raw_json::JsonEvent::TooLarge => {
-                    found.pieces.push(format!("{piece:?}"));
+                    found.events.push(format!("{event:?}"));
                     return found;
                 }
             }
@@ -76,7 +76,7 @@ fn replay_raw_json(chunks: &[&[u8]]) -> Found {
         );
         assert!(input.len() <= BYTES_MAX, "more is held than a message may have");
     }
-    found.pieces.push(format!("inside: {}", framing.is_inside_message()));
+    found.events.push(format!("inside: {}", framing.is_inside_message()));
     found
 }
 
@@ -85,18 +85,18 @@ fn replay_text(chunks: &[&[u8]]) -> Found {
     for chunk in chunks {
         input.push(chunk);
         loop {
-            let piece = framing.next(&mut input);
-            assert_eq!(framing.next(&mut input), piece, "what is not consumed is found again");
-            match piece {
+            let event = framing.next(&mut input);
+            assert_eq!(framing.next(&mut input), event, "what is not consumed is found again");
+            match event {
                 text::LineEvent::NeedMore => break,
                 text::LineEvent::Line(length) => {
                     let line = std::str::from_utf8(&input.as_slice()[..length]).expect("lines are UTF-8");
                     assert!((1..=vmherd::internals::limits::TEXT_LINE_BYTES_MAX).contains(&length));
-                    found.pieces.push(said(line));
+                    found.events.push(normalize(line));
                     framing.consume(&mut input, length);
                 }
                 text::LineEvent::HttpLine | text::LineEvent::TooLong | text::LineEvent::BadText => {
-                    found.pieces.push(format!("{piece:?}"));
+                    found.events.push(format!("{event:?}"));
                     return found;
                 }
             }
@@ -107,12 +107,12 @@ fn replay_text(chunks: &[&[u8]]) -> Found {
             "more is held than a line may have"
         );
     }
-    found.pieces.push(format!("inside: {}", framing.is_inside_line()));
+    found.events.push(format!("inside: {}", framing.is_inside_line()));
     found
 }
 
-/// What a line says; said again in the plainest words, it says the same.
-fn said(line: &str) -> String {
+/// Decodes a line, and writes it in its shortest form, which must decode to the same.
+fn normalize(line: &str) -> String {
     let read = decode_line(line.as_bytes());
     let again = match &read {
         Ok(TextCommand::Put(new)) => format!("put {} {} {}", new.key, new.point.value, new.point.timestamp),
@@ -135,8 +135,8 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
     'all: for chunk in chunks {
         input.push(chunk);
         loop {
-            let piece = framing.next(&mut input, &mut output, BYTES_MAX, &rules);
-            let status = match piece {
+            let event = framing.next(&mut input, &mut output, BYTES_MAX, &rules);
+            let status = match event {
                 http::HttpEvent::NeedMore => break,
                 http::HttpEvent::Message { authorization } => {
                     let body = framing.body(&input);
@@ -145,45 +145,48 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
                         Authorization::Bearer(token) => token.expose().to_owned(),
                         other => format!("{other:?}"),
                     };
-                    found.pieces.push(format!("{from}: {}", body.escape_ascii()));
+                    found.events.push(format!("{from}: {}", body.escape_ascii()));
                     framing.consume(&mut input);
                     Status::Ok
                 }
                 http::HttpEvent::Page(page) => {
-                    found.pieces.push(format!("{page:?}"));
+                    found.events.push(format!("{page:?}"));
                     Status::Ok
                 }
                 http::HttpEvent::Options(methods) => {
-                    found.pieces.push(methods.to_owned());
+                    found.events.push(methods.to_owned());
                     Status::Ok
                 }
                 http::HttpEvent::Upgrade(key) => {
                     let rest = input.as_slice();
-                    found.pieces.push(format!("{}", key.as_bytes().escape_ascii()));
-                    assert!(chunks.len() > 1 || chunks[0].ends_with(rest), "it takes of what is not its own");
+                    found.events.push(format!("{}", key.as_bytes().escape_ascii()));
+                    assert!(
+                        chunks.len() > 1 || chunks[0].ends_with(rest),
+                        "it consumes input after the handshake"
+                    );
                     break 'all;
                 }
                 http::HttpEvent::Refused(refused) => {
-                    found.pieces.push(format!("{refused:?}"));
+                    found.events.push(format!("{refused:?}"));
                     refused.status
                 }
             };
             framing.write_whole(status, ContentType::Json, &date(), b"{}\n", &mut output);
             if framing.closes() {
                 let after = framing.next(&mut input, &mut output, BYTES_MAX, &rules);
-                assert_eq!(after, http::HttpEvent::NeedMore, "nothing is looked at behind the end");
-                found.pieces.push("closes".to_owned());
+                assert_eq!(after, http::HttpEvent::NeedMore, "input after the end is ignored");
+                found.events.push("closes".to_owned());
                 break 'all;
             }
         }
         assert!(input.len() <= BYTES_MAX.max(HEAD_BYTES_MAX), "more is held than a request may have");
         assert_eq!(framing.unfinished().is_some(), framing.is_inside_message());
     }
-    if found.pieces.last().is_none_or(|last| last != "closes") {
-        found.pieces.push(format!("inside: {}", framing.is_inside_message()));
+    if found.events.last().is_none_or(|last| last != "closes") {
+        found.events.push(format!("inside: {}", framing.is_inside_message()));
     }
     found.output.extend_from_slice(output.as_slice());
-    wire::responses(&found.output, true).expect("what is written is HTTP");
+    replies::responses(&found.output, true).expect("the output is HTTP");
     found
 }
 
@@ -193,31 +196,31 @@ fn replay_websocket(chunks: &[&[u8]]) -> Found {
     'all: for chunk in chunks {
         input.push(chunk);
         loop {
-            let piece = framing.next(&mut input, &mut output, BYTES_MAX);
-            match piece {
+            let event = framing.next(&mut input, &mut output, BYTES_MAX);
+            match event {
                 websocket::WebSocketEvent::NeedMore => break,
                 websocket::WebSocketEvent::Message(_) => {
                     let message = framing.message(&input);
                     assert!(message.len() <= BYTES_MAX);
-                    found.pieces.push(String::from_utf8(message.to_vec()).expect("text is UTF-8"));
+                    found.events.push(String::from_utf8(message.to_vec()).expect("text is UTF-8"));
                     framing.consume(&mut input);
                 }
-                websocket::WebSocketEvent::Frame => found.pieces.push("a frame".to_owned()),
+                websocket::WebSocketEvent::Frame => found.events.push("a frame".to_owned()),
                 websocket::WebSocketEvent::Closed | websocket::WebSocketEvent::Failed(_) => {
-                    found.pieces.push(format!("{piece:?}"));
+                    found.events.push(format!("{event:?}"));
                     break 'all;
                 }
             }
         }
         assert_eq!(framing.unfinished().is_some(), framing.is_inside_message());
     }
-    found.pieces.push(format!("inside: {}", framing.is_inside_message()));
+    found.events.push(format!("inside: {}", framing.is_inside_message()));
     found.output.extend_from_slice(output.as_slice());
-    wire::messages(&found.output).expect("what is written is WebSocket");
+    replies::messages(&found.output).expect("the output is WebSocket");
     found
 }
 
 /// Bytes of a message.
 const BYTES_MAX: usize = 1000;
-/// Bytes of a head of HTTP, and of one read.
+/// The longest head of HTTP, and one read.
 const HEAD_BYTES_MAX: usize = vmherd::internals::limits::HTTP_HEAD_BYTES_MAX + (1 << 14) + 512;

@@ -1,10 +1,12 @@
-//! What is tried with any bytes at all: each function takes some and panics if a promise does not hold.
+//! The fuzz targets: each function takes any bytes, and panics if a property does not hold.
 //!
-//! The tests of the daemon compile these files too and run what is in `seeds/`, so whatever was ever found
-//! is tried again with every run of them.
+//! `tests/fuzz_seeds.rs` compiles these files as well and replays the inputs in `seeds/`, so every input that was found
+//! is tried again in each run of the tests.
 
+#[path = "../../tests/common/codec.rs"]
+pub mod codec;
+pub mod decisions;
 pub mod dialects;
 pub mod framings;
-pub mod pieces;
+pub mod replies;
 pub mod sessions;
-pub mod wire;

@@ -1,7 +1,7 @@
-//! Whole sessions: any bytes in any pieces, answered in any order and at any time.
+//! Whole sessions: any bytes in any chunks, answered in any order and at any time.
 //!
-//! Whatever comes, nothing panics, a request is answered once, what goes out can be read in the framing that
-//! the first bytes chose, and there is never much of it.
+//! Nothing panics, a request is answered once, the output is in the framing that the first bytes chose, and its size is
+//! bounded.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,61 +16,61 @@ use vmherd::internals::limits;
 use vmherd::internals::model::{Answer, CommandName, Failure, List, Listing, LongText, Query, Request};
 use vmherd::internals::session::{Capacity, Ending, Rules, Session, Step};
 
-use crate::dialects;
-use crate::pieces::Decisions;
-use crate::wire;
+use crate::codec::{Decoder, Malformed, TextReply};
+use crate::decisions::Decisions;
+use crate::{dialects, replies};
 
-/// Sixteen bytes that cut and answer, and what a client sends.
+/// Sixteen decisions about chunks and answers, and what a client sends.
 pub fn session(input: &[u8]) {
     let (mut cuts, rest) = Decisions::split_off(input, 4);
     let (decisions, stream) = Decisions::split_off(rest, 12);
-    let mut played = Played::new(decisions);
-    for piece in cuts.cut(stream) {
-        played.input.push(piece);
-        played.fed += piece.len();
-        played.run();
-        played.pass_time();
-        played.answer_some();
-        if played.ending.is_some() {
+    let mut replay = Replay::new(decisions);
+    for chunk in cuts.cut(stream) {
+        replay.input.push(chunk);
+        replay.received += chunk.len();
+        replay.run();
+        replay.pass_time();
+        replay.answer_some();
+        if replay.ending.is_some() {
             break;
         }
     }
-    played.end();
-    played.answer_the_dead();
-    played.check(&stream[..played.fed]);
+    replay.end();
+    replay.answer_after_end();
+    replay.check(&stream[..replay.received]);
 }
 
-/// A session and everybody around it.
-struct Played<'a> {
+/// A session, its client and its server.
+struct Replay<'a> {
     decisions: Decisions<'a>,
     session: Session,
     input: Buffer,
     output: Buffer,
     rules: Rules,
     now: Instant,
-    /// Handed out and not answered.
+    /// Requests that are begun and not answered.
     open: VecDeque<(RequestSeq, Box<Request>)>,
-    /// The long message that is being read.
+    /// The long message that is being decoded.
     decoding: Option<(RequestSeq, LongText)>,
-    /// To be answered when they are due.
+    /// Delayed requests.
     delayed: Vec<(RequestSeq, Box<Request>)>,
-    /// The list that is being written, and the page of it that is asked for.
+    /// The listing that is being written, and the page of it that is requested.
     paged: Option<(RequestSeq, Box<Request>)>,
-    wanted: Option<(RequestSeq, Listing)>,
-    /// Pages that were given.
+    page_pending: Option<(RequestSeq, Listing)>,
+    /// Pages that were written.
     pages: usize,
-    /// Replies that are due to what was called.
+    /// Replies that are due to the begun requests.
     calls: usize,
     answered: usize,
     refused: usize,
-    /// How much of the stream has come.
-    fed: usize,
+    /// Bytes of the stream that were received.
+    received: usize,
     sent: Vec<u8>,
     ending: Option<Ending>,
 }
 
-impl<'a> Played<'a> {
-    fn new(decisions: Decisions<'a>) -> Played<'a> {
+impl<'a> Replay<'a> {
+    fn new(decisions: Decisions<'a>) -> Replay<'a> {
         let second = Duration::from_secs(1);
         let rules = Rules {
             inline_bytes_max: 64,
@@ -85,7 +85,7 @@ impl<'a> Played<'a> {
             request_bytes_max_forwarded: 2000,
             requests_max: 5,
         };
-        Played {
+        Replay {
             decisions,
             session: Session::default(),
             input: Buffer::new(),
@@ -96,42 +96,42 @@ impl<'a> Played<'a> {
             decoding: None,
             delayed: Vec::new(),
             paged: None,
-            wanted: None,
+            page_pending: None,
             pages: 0,
             calls: 0,
             answered: 0,
             refused: 0,
-            fed: 0,
+            received: 0,
             sent: Vec::new(),
             ending: None,
         }
     }
 
-    /// Goes on until the session waits for something.
+    /// Steps until the session waits for something.
     fn run(&mut self) {
         let mut steps = 0;
         while self.ending.is_none() {
             steps += 1;
-            assert!(steps < STEPS_MAX, "it comes to no end");
+            assert!(steps < STEPS_MAX, "the session does not stop");
             let capacity = Capacity { for_request: self.open.len() < 3, for_page: true };
             let date = date();
-            let Played { session, input, output, rules, now, .. } = &mut *self;
+            let Replay { session, input, output, rules, now, .. } = &mut *self;
             let step = session.next(input, output, rules, capacity, *now, &date);
             assert!(output.len() < limits::OUTPUT_BYTES_PAUSE + OUTPUT_AT_ONCE_MAX, "too much output");
             match step {
-                Step::Call(seq, request) => self.called(seq, request),
+                Step::Call(seq, request) => self.begin(seq, request),
                 Step::Decode(seq, text) => {
                     assert!(text.as_slice().len() > self.rules.inline_bytes_max);
-                    assert!(self.decoding.replace((seq, text)).is_none(), "two messages are read at once");
+                    assert!(self.decoding.replace((seq, text)).is_none(), "two messages are decoded at once");
                     if self.decisions.take().is_multiple_of(2) {
                         self.decode();
                     }
                 }
                 Step::NextPage(seq, of, _) => {
                     assert_eq!(self.paged.as_ref().map(|(seq, _)| *seq), Some(seq));
-                    assert!(self.wanted.replace((seq, of)).is_none(), "a page is asked for twice");
+                    assert!(self.page_pending.replace((seq, of)).is_none(), "a page is requested twice");
                     if self.decisions.take().is_multiple_of(2) {
-                        self.give_page();
+                        self.write_page();
                     }
                 }
                 Step::Due(seq, data) => self.deliver(seq, &data),
@@ -157,7 +157,7 @@ impl<'a> Played<'a> {
         }
     }
 
-    fn called(&mut self, seq: RequestSeq, request: Box<Request>) {
+    fn begin(&mut self, seq: RequestSeq, request: Box<Request>) {
         self.calls += request.reply_count();
         let is_new = self.open.iter().chain(&self.delayed).chain(&self.paged).all(|(other, _)| *other != seq);
         assert!(is_new, "a sequence number is used twice");
@@ -175,11 +175,8 @@ impl<'a> Played<'a> {
     }
 
     fn deliver(&mut self, seq: RequestSeq, data: &str) {
-        let at = self
-            .delayed
-            .iter()
-            .position(|(other, _)| *other == seq)
-            .expect("only what was laid aside is due");
+        let at =
+            self.delayed.iter().position(|(other, _)| *other == seq).expect("only delayed requests are due");
         let (_, request) = self.delayed.remove(at);
         assert!(data.starts_with("a&&b&&"));
         let answer = dialects::answer(&request, 1);
@@ -193,19 +190,19 @@ impl<'a> Played<'a> {
                 return self.complete(seq, &Answer::Failed(Failure::UnknownList), 1);
             };
             self.paged = Some((seq, request));
-            self.wanted = Some((seq, of));
-            self.give_page();
+            self.page_pending = Some((seq, of));
+            self.write_page();
         } else {
             let answer = dialects::answer(&request, choice);
             self.complete(seq, &answer, request.reply_count());
         }
     }
 
-    fn give_page(&mut self) {
-        let Some((seq, of)) = self.wanted.take() else { return };
+    fn write_page(&mut self) {
+        let Some((seq, of)) = self.page_pending.take() else { return };
         let choice = self.decisions.take();
         if choice == 255 && self.calls < 9 {
-            // Something went wrong in the middle.
+            // The listing fails after some pages.
             let failed = Answer::Failed(Failure::StoreUnavailable);
             self.paged = None;
             return self.complete(seq, &failed, 1);
@@ -222,7 +219,7 @@ impl<'a> Played<'a> {
         if is_last {
             self.answered += 1;
             self.paged = None;
-            self.check_late(seq);
+            self.check_second_answer(seq);
         }
     }
 
@@ -232,11 +229,11 @@ impl<'a> Played<'a> {
             "an open request takes its answer"
         );
         self.answered += reply_count;
-        self.check_late(seq);
+        self.check_second_answer(seq);
     }
 
-    /// A second answer goes nowhere.
-    fn check_late(&mut self, seq: RequestSeq) {
+    /// A second answer is ignored.
+    fn check_second_answer(&mut self, seq: RequestSeq) {
         let before = self.output.len();
         let busy = Answer::Failed(Failure::Busy);
         assert!(!self.session.complete(seq, &busy, &mut self.output, &date()), "answered twice");
@@ -245,8 +242,8 @@ impl<'a> Played<'a> {
 
     fn answer_some(&mut self) {
         for _ in 0..self.decisions.take() % 4 {
-            if self.wanted.is_some() {
-                self.give_page();
+            if self.page_pending.is_some() {
+                self.write_page();
             } else if self.decoding.is_some() {
                 self.decode();
             } else if let Some((seq, request)) = match self.decisions.take() % 2 {
@@ -267,7 +264,7 @@ impl<'a> Played<'a> {
         self.run();
     }
 
-    /// The client sends no more, everything is answered, or the server stops.
+    /// The client ends its input or the server stops, and all requests are answered.
     fn end(&mut self) {
         match self.decisions.take() % 4 {
             0 => self.session.begin_drain(&self.input),
@@ -278,8 +275,8 @@ impl<'a> Played<'a> {
             if self.ending.is_some() {
                 return;
             }
-            if self.wanted.is_some() {
-                self.give_page();
+            if self.page_pending.is_some() {
+                self.write_page();
             } else if self.decoding.is_some() {
                 self.decode();
             } else if let Some((seq, request)) = self.open.pop_front() {
@@ -289,12 +286,12 @@ impl<'a> Played<'a> {
             }
             self.run();
         }
-        panic!("it comes to no end: {} requests are open", self.session.open_count());
+        panic!("the session does not end: {} requests are open", self.session.open_count());
     }
 
-    /// Answers come when all is said: they go nowhere.
-    fn answer_the_dead(&mut self) {
-        // Those that were laid aside are only answered when the session says that they are due.
+    /// Answers after the end are ignored.
+    fn answer_after_end(&mut self) {
+        // Delayed requests are answered only when the session reports that they are due.
         for (seq, request) in self.open.drain(..).chain(self.paged.take()) {
             let page = dialects::page(&dialects::listing(CommandName::List, Query::List(List::AllVms)), 0);
             match request.name.is_paged() {
@@ -304,7 +301,7 @@ impl<'a> Played<'a> {
                 }
             };
         }
-        assert!(self.output.is_empty(), "{} comes after the end", self.output.as_slice().escape_ascii());
+        assert!(self.output.is_empty(), "output after the end: {}", self.output.as_slice().escape_ascii());
     }
 
     fn flush(&mut self) {
@@ -312,7 +309,7 @@ impl<'a> Played<'a> {
         self.output.clear();
     }
 
-    /// What has been sent can be read, and there are as many replies as there were requests.
+    /// The output is decodable, and has as many replies as there were requests.
     fn check(&self, stream: &[u8]) {
         let most = OUTPUT_AT_ONCE_MAX + stream.len() * OUTPUT_PER_BYTE_MAX;
         assert!(self.sent.len() <= most, "{} bytes for {}", self.sent.len(), stream.len());
@@ -327,10 +324,12 @@ impl<'a> Played<'a> {
             {
                 return;
             }
-            // What has come may be cut before it is known, and is text if nothing follows.
+            // The input may end before its framing is known; then it is text.
             Sniffed::NeedMore if self.sent.starts_with(b"error\n") => self.check_text(is_cut),
             Sniffed::NeedMore => self.check_lines(is_cut),
-            Sniffed::Unsupported => panic!("{} is told to somebody else", self.sent.escape_ascii()),
+            Sniffed::Unsupported => {
+                panic!("{} is sent to a client of another protocol", self.sent.escape_ascii())
+            }
         };
         let Some(replies) = replies else { return };
         let due = self.answered + self.refused;
@@ -340,37 +339,28 @@ impl<'a> Played<'a> {
     }
 
     fn check_lines(&self, is_cut: bool) -> Option<usize> {
-        let mut lines: Vec<&[u8]> = self.sent.split(|byte| *byte == b'\n').collect();
-        let last = lines.pop().unwrap_or_default();
-        assert!(is_cut || last.is_empty(), "a line has no end: {}", last.escape_ascii());
-        lines.iter().for_each(|line| check_json(line));
+        let lines = self.decoded(replies::lines(&self.sent, Decoder::line, is_cut));
+        lines.iter().for_each(|line| check_json(line.as_bytes()));
         Some(lines.len())
     }
 
-    /// Replies of metrics text, each with a blank line behind it and none in it.
     fn check_text(&self, is_cut: bool) -> Option<usize> {
-        let text = std::str::from_utf8(&self.sent).expect("replies are UTF-8");
-        let mut replies: Vec<&str> = text.split("\n\n").collect();
-        let last = replies.pop().unwrap_or_default();
-        assert!(is_cut || last.is_empty(), "a reply has no end: {last:?}");
-        for reply in &replies {
-            let mut lines = reply.lines();
-            match lines.next() {
-                Some("ok") => assert!(lines.all(|line| line.split(' ').count() == 3), "{reply:?}"),
-                Some("error") => assert_eq!(lines.count(), 1, "{reply:?}"),
-                _ => panic!("{reply:?} is no reply"),
-            }
-        }
-        Some(replies.len())
+        let texts = self.decoded(replies::lines(&self.sent, Decoder::text_reply, is_cut));
+        texts.iter().for_each(|text| drop(self.decoded(TextReply::parse(text))));
+        Some(texts.len())
+    }
+
+    /// The output that was decoded.
+    fn decoded<T>(&self, decoded: Result<T, Malformed>) -> T {
+        decoded.unwrap_or_else(|error| panic!("{error}: {}", self.sent.escape_ascii()))
     }
 
     fn check_http(&self, stream: &[u8], is_cut: bool) -> Option<usize> {
         if is_cut {
             return None;
         }
-        let has_heads = stream.windows(5).any(|window| window == b"HEAD ");
-        let read = wire::responses(&self.sent, has_heads);
-        let (responses, frames) = read.unwrap_or_else(|why| panic!("{why}: {}", self.sent.escape_ascii()));
+        let has_head_requests = stream.windows(5).any(|window| window == b"HEAD ");
+        let (responses, frames) = self.decoded(replies::responses(&self.sent, has_head_requests));
         let mut count = 0;
         for response in &responses {
             match &response[..] {
@@ -383,31 +373,30 @@ impl<'a> Played<'a> {
             }
         }
         if let Some(frames) = frames {
-            let read = wire::messages(frames);
-            let messages = read.unwrap_or_else(|why| panic!("{why}: {}", frames.escape_ascii()));
-            messages.texts.iter().for_each(|text| check_json(text));
+            let messages = self.decoded(replies::messages(&frames));
+            messages.texts.iter().for_each(|text| check_json(text.as_bytes()));
             count += messages.texts.len();
-            assert!(messages.is_closed || self.ending == Some(Ending::Gone), "the end is not told");
+            assert!(messages.is_closed || self.ending == Some(Ending::Gone), "no close frame is sent");
         }
-        (!has_heads).then_some(count)
+        (!has_head_requests).then_some(count)
     }
 }
 
 fn check_json(text: &[u8]) {
     let value: Result<Value, _> = serde_json::from_slice(text);
-    // An id that is half a pair of surrogates goes back as it came.
+    // serde_json refuses half a pair of surrogates, which the server returns verbatim.
     let is_half = text.windows(3).any(|window| window.eq_ignore_ascii_case(b"\\ud"));
     assert!(is_half || value.as_ref().is_ok_and(Value::is_object), "{value:?}: {}", text.escape_ascii());
 }
 
-/// Steps without waiting: two for each byte of the longest input, and some.
+/// Steps without waiting: more than two for each byte of the longest input.
 const STEPS_MAX: usize = 100_000;
 const ROUNDS_MAX: usize = 10_000;
-/// Pages that others may follow: the bytes that decide come again and again.
+/// The most pages of one replay, since decisions repeat.
 const PAGES_MAX: usize = 1000;
-/// What one step may write: a page and what waited for it, or an error for each of the most points.
+/// The most that one step may write: a page and replies that waited for it, or an error for each point.
 const OUTPUT_AT_ONCE_MAX: usize = 160 << 10;
-/// What a byte may cause to be said: the shortest request of all gets the longest error of all.
+/// The most output for each byte of input: the shortest request gets the longest error.
 const OUTPUT_PER_BYTE_MAX: usize = 400;
 
 fn date() -> HttpDate {

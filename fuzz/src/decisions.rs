@@ -1,6 +1,6 @@
-//! How an input is read: a few bytes that decide what happens, and what they happen to.
+//! An input of a fuzz target: a few bytes that decide how it is replayed, and the stream that is replayed.
 
-/// Bytes that decide, one after the other and over again.
+/// Bytes that decide, in a cycle.
 pub struct Decisions<'a> {
     bytes: &'a [u8],
     next: usize,
@@ -20,20 +20,20 @@ impl<'a> Decisions<'a> {
         byte
     }
 
-    /// Cuts `stream` into pieces: of as many bytes as each decision says, or all that is left at zero.
+    /// Cuts `stream` into chunks of as many bytes as each decision says, or all that is left at zero.
     pub fn cut<'b>(&mut self, stream: &'b [u8]) -> Vec<&'b [u8]> {
-        let (mut rest, mut pieces) = (stream, Vec::new());
+        let (mut rest, mut chunks) = (stream, Vec::new());
         while !rest.is_empty() {
             let count = match usize::from(self.take()) {
                 0 => rest.len(),
                 few @ 1..=127 => few,
-                // Some reads are as large as those of the daemon.
+                // Some reads are as large as the daemon's.
                 many => (many - 127) * 129,
             };
-            let (piece, others) = rest.split_at(count.min(rest.len()));
-            pieces.push(piece);
+            let (chunk, others) = rest.split_at(count.min(rest.len()));
+            chunks.push(chunk);
             rest = others;
         }
-        pieces
+        chunks
     }
 }
