@@ -58,44 +58,8 @@ impl Counters {
             None => self.requests_done[name as usize] += 1,
             Some(failure) => {
                 self.requests_failed[name as usize] += 1;
-                *self.failures.entry(failure_counter(failure)).or_default() += 1;
+                *self.failures.entry(failure.code()).or_default() += 1;
             }
         }
-    }
-}
-
-fn failure_counter(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::InvalidJson(_) => "failed_invalid_json",
-        Failure::NotARequest(_) => "failed_no_request",
-        Failure::BadField(_) => "failed_bad_field",
-        Failure::UnknownCommand => "failed_unknown_command",
-        Failure::UnknownList => "failed_unknown_list",
-        Failure::EmptyUpdate => "failed_no_fields",
-        Failure::AuthenticationRequired => "failed_authentication_required",
-        Failure::InvalidCredentials => "failed_invalid_credentials",
-        Failure::InvalidToken => "failed_invalid_token",
-        Failure::TokenOfAnotherVm => "failed_token_of_another_vm",
-        Failure::AlreadyRegistered => "failed_already_registered",
-        Failure::RegistrationClosed => "failed_registration_closed",
-        Failure::VmLimitReached => "failed_vm_limit_reached",
-        Failure::UnknownDisk(_) => "failed_unknown_disk",
-        Failure::MissingVmId => "failed_no_vm_number",
-        Failure::UnknownVm => "failed_unknown_vm",
-        Failure::NotAuthorized => "failed_not_authorized",
-        Failure::InvalidVmShape => "failed_bad_shape",
-        Failure::Busy => "failed_busy",
-        Failure::RequestMemoryFull => "failed_no_room",
-        Failure::StoreUnavailable => "failed_store_unavailable",
-        Failure::OutcomeUnknown => "failed_outcome_unknown",
-        Failure::Internal => "failed_internal",
-        Failure::TooLarge(_) => "failed_too_large",
-        Failure::TimedOut => "failed_timed_out",
-        Failure::UnexpectedEnd => "failed_cut_short",
-        Failure::KeyLimitReached(_) => "failed_key_limit_reached",
-        Failure::UnknownTextCommand | Failure::JsonLine => "failed_wrong_command",
-        Failure::TimeOutOfRange => "failed_time_out_of_range",
-        Failure::LineTooLong => "failed_line_too_long",
-        Failure::BadText => "failed_bad_text",
     }
 }

@@ -7,7 +7,6 @@ use super::secret::Secret;
 use super::series::{NewPoint, PointFilter};
 use super::vm::{DiskChange, VmChange, VmShape};
 use crate::ids::VmId;
-use std::fmt;
 
 /// A command with its validated data.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -183,9 +182,3 @@ pub struct Put {
 /// The message about an invalid field: its name, the value and what is allowed. Never contains a secret.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadField(pub String);
-
-impl fmt::Display for BadField {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}

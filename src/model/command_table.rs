@@ -1,14 +1,14 @@
 //! The table of commands: a row for each, with its name, its access rule and its order.
 
 use super::anonymous_access::AccessGroup;
-use super::request::Dialect;
+use super::dialect::Dialect;
 
 /// The rules of one command.
 #[derive(Debug)]
 pub struct Spec {
     /// The name in logs and counters.
     pub name: &'static str,
-    /// The names of its counters: requests begun, done, failed.
+    /// The names of its counters: requests started, done, failed.
     pub counters: [&'static str; 3],
     /// The dialect that has it.
     pub dialect: Dialect,
@@ -29,7 +29,7 @@ pub enum Access {
     Registration,
     /// An authenticated VM, for itself.
     Vm,
-    /// An operator. Other clients are told that the command does not exist.
+    /// An operator. For other clients, the command does not exist.
     Operator,
     /// Every client, where the listener opens the group; otherwise an authenticated VM, for itself.
     Open(AccessGroup),

@@ -1,120 +1,111 @@
-//! Why a request failed, and the message that most dialects give for it.
+//! Why a request failed: the table of failures, each with the message that most dialects give for it, and the name of
+//! its counter.
 
 use std::borrow::Cow;
 
 use super::command::BadField;
 use crate::ids::DiskId;
 
-/// Why a request failed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// The message is not valid JSON; the parser's error with its position.
-    InvalidJson(String),
-    /// The memory for requests is full, and this client holds the largest share.
-    RequestMemoryFull,
-    /// Valid JSON that is not a request; the reason.
-    NotARequest(String),
-    /// A field of the request breaks a rule.
-    BadField(BadField),
-    /// The command does not exist, or this client must not run it.
-    UnknownCommand,
-    /// The list does not exist.
-    UnknownList,
-    /// The update changes nothing.
-    EmptyUpdate,
-    /// The command requires authentication.
-    AuthenticationRequired,
-    /// Unknown name, wrong password, or a VM without a password. The reply never distinguishes them.
-    InvalidCredentials,
-    /// The token is unknown or has expired.
-    InvalidToken,
-    /// The token belongs to another VM than the one authenticated on the connection.
-    TokenOfAnotherVm,
-    /// The name is taken.
-    AlreadyRegistered,
-    /// Registration is closed on this listener.
-    RegistrationClosed,
-    /// The store is at its VM limit.
-    VmLimitReached,
-    /// The store is at its limit of metric keys. For an atomic `put` of several points: the index of the first point
-    /// that needs a new key.
-    KeyLimitReached(Option<usize>),
-    /// The VM has no disk with this id.
-    UnknownDisk(DiskId),
-    /// The numeric VM id is missing or malformed.
-    MissingVmId,
-    /// No VM has this id.
-    UnknownVm,
-    /// The VM is not authorized for this client.
-    NotAuthorized,
-    /// A field that describes a VM is missing or invalid; the dialect reports no details.
-    InvalidVmShape,
-    /// A queue is full; nothing was done.
-    Busy,
-    /// The store did not answer; nothing was done.
-    StoreUnavailable,
-    /// The store did not confirm the commit: it may or may not have happened.
-    OutcomeUnknown,
-    /// An internal error.
-    Internal,
-    /// The request exceeds this limit, in bytes.
-    TooLarge(usize),
-    /// The request was not complete in time.
-    TimedOut,
-    /// The input ended in the middle of a request.
-    UnexpectedEnd,
-    /// A text line that is not a valid command.
-    UnknownTextCommand,
-    /// A text line that begins like JSON.
-    JsonLine,
-    /// A text line whose timestamp is outside the allowed range.
-    TimeOutOfRange,
-    /// A text line exceeds the length limit.
-    LineTooLong,
-    /// A text line with control characters or invalid UTF-8.
-    BadText,
+/// Defines [`Failure`]. A row: variant, counter, message.
+macro_rules! failures {
+    ($($(#[$doc:meta])* $variant:ident $(($field:ident: $type:ty))?, $code:literal, $message:expr;)*) => {
+        /// Why a request failed.
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub enum Failure {
+            $($(#[$doc])* $variant $(($type))?,)*
+        }
+
+        impl Failure {
+            /// The message of the JSON dialects. A dialect that words a failure differently overrides it.
+            pub fn message(&self) -> Cow<'static, str> {
+                match self {
+                    $(Failure::$variant $(($field))? => $message.into(),)*
+                }
+            }
+
+            /// The name of its counter.
+            pub fn code(&self) -> &'static str {
+                match self {
+                    $(Failure::$variant { .. } => $code,)*
+                }
+            }
+        }
+    };
 }
 
-impl Failure {
-    /// The message of the JSON dialects. A dialect that words a failure differently overrides it.
-    pub fn message(&self) -> Cow<'static, str> {
-        Cow::Borrowed(match self {
-            Failure::InvalidJson(error) => return format!("Invalid JSON: {error}").into(),
-            Failure::NotARequest(reason) => return reason.clone().into(),
-            Failure::BadField(bad_field) => return bad_field.to_string().into(),
-            Failure::UnknownCommand => "Unknown command",
-            Failure::UnknownList => "Unknown list command type",
-            Failure::EmptyUpdate => "No fields for update",
-            Failure::AuthenticationRequired => "authentication required",
-            Failure::InvalidCredentials => "Invalid credentials",
-            Failure::InvalidToken => "Invalid access token. Try refreshing with the 'authenticate' command",
-            Failure::TokenOfAnotherVm => "Token belongs to another VM",
-            Failure::AlreadyRegistered => "VM is already registered",
-            Failure::RegistrationClosed => "Registration is closed",
-            Failure::VmLimitReached => "VM limit reached",
-            Failure::UnknownDisk(id) => return format!("disks: the VM has no disk with id {}", id.0).into(),
-            Failure::MissingVmId => "required data: vm_id",
-            Failure::UnknownVm => "VM ID does not exist",
-            Failure::NotAuthorized => "vm not authenticated",
-            Failure::InvalidVmShape => "required data: ram, disks",
-            Failure::Busy => "busy",
-            Failure::RequestMemoryFull => "busy: clients have filled the memory that there is for requests",
-            Failure::StoreUnavailable => "store unavailable",
-            Failure::OutcomeUnknown => "outcome unknown",
-            Failure::Internal => "internal error",
-            Failure::TooLarge(bytes_max) => {
-                return format!("Request too large: it may have at most {bytes_max} bytes").into();
-            }
-            Failure::TimedOut => "Request timeout: the request did not end in time",
-            Failure::UnexpectedEnd => "Invalid JSON: the input ended inside a request",
-            Failure::KeyLimitReached(None) => "key limit reached",
-            Failure::KeyLimitReached(Some(index)) => {
-                return format!("key limit reached (points[{index}])").into();
-            }
-            Failure::UnknownTextCommand | Failure::JsonLine => "wrong command",
-            Failure::TimeOutOfRange => "timestamp out of range",
-            Failure::LineTooLong => "line too long",
-            Failure::BadText => "bad text",
-        })
+failures! {
+    /// The message is not valid JSON; the parser's error with its position.
+    InvalidJson(error: String), "failed_invalid_json", format!("Invalid JSON: {error}");
+    /// The memory for requests is full, and this client holds the largest share.
+    RequestMemoryFull, "failed_no_room", "busy: clients have filled the memory that there is for requests";
+    /// Valid JSON that is not a request; the reason.
+    NotARequest(reason: String), "failed_no_request", reason.clone();
+    /// A field of the request breaks a rule.
+    BadField(bad_field: BadField), "failed_bad_field", bad_field.0.clone();
+    /// The command does not exist, or this client must not run it.
+    UnknownCommand, "failed_unknown_command", "Unknown command";
+    /// The list does not exist.
+    UnknownList, "failed_unknown_list", "Unknown list command type";
+    /// The update changes nothing.
+    EmptyUpdate, "failed_no_fields", "No fields for update";
+    /// The command requires authentication.
+    AuthenticationRequired, "failed_authentication_required", "authentication required";
+    /// Unknown name, wrong password, or a VM without a password. The reply never distinguishes them.
+    InvalidCredentials, "failed_invalid_credentials", "Invalid credentials";
+    /// The token is unknown or has expired.
+    InvalidToken, "failed_invalid_token", "Invalid access token. Try refreshing with the 'authenticate' command";
+    /// The token belongs to another VM than the one authenticated on the connection.
+    TokenOfAnotherVm, "failed_token_of_another_vm", "Token belongs to another VM";
+    /// The name is taken.
+    AlreadyRegistered, "failed_already_registered", "VM is already registered";
+    /// Registration is closed on this listener.
+    RegistrationClosed, "failed_registration_closed", "Registration is closed";
+    /// The store is at its VM limit.
+    VmLimitReached, "failed_vm_limit_reached", "VM limit reached";
+    /// The store is at its limit of metric keys. For an atomic `put` of several points: the index of the first point
+    /// that needs a new key.
+    KeyLimitReached(index: Option<usize>), "failed_key_limit_reached", match index {
+        Some(index) => Cow::from(format!("key limit reached (points[{index}])")),
+        None => Cow::from("key limit reached"),
+    };
+    /// The VM has no disk with this id.
+    UnknownDisk(id: DiskId), "failed_unknown_disk", format!("disks: the VM has no disk with id {}", id.0);
+    /// The numeric VM id is missing or malformed.
+    MissingVmId, "failed_no_vm_number", "required data: vm_id";
+    /// No VM has this id.
+    UnknownVm, "failed_unknown_vm", "VM ID does not exist";
+    /// The VM is not authorized for this client.
+    NotAuthorized, "failed_not_authorized", "vm not authenticated";
+    /// A field that describes a VM is missing or invalid; the dialect reports no details.
+    InvalidVmShape, "failed_bad_shape", "required data: ram, disks";
+    /// A queue is full; nothing was done.
+    Busy, "failed_busy", "busy";
+    /// The store did not answer; nothing was done.
+    StoreUnavailable, "failed_store_unavailable", "store unavailable";
+    /// The store did not confirm the commit: it may or may not have happened.
+    OutcomeUnknown, "failed_outcome_unknown", "outcome unknown";
+    /// An internal error.
+    Internal, "failed_internal", "internal error";
+    /// The request exceeds this limit, in bytes.
+    TooLarge(bytes_max: usize), "failed_too_large", format!("Request too large: it may have at most {bytes_max} bytes");
+    /// The request was not complete in time.
+    TimedOut, "failed_timed_out", "Request timeout: the request did not end in time";
+    /// The input ended in the middle of a request.
+    UnexpectedEnd, "failed_cut_short", "Invalid JSON: the input ended inside a request";
+    /// A text line that is not a valid command.
+    UnknownTextCommand, "failed_wrong_command", "wrong command";
+    /// A text line that begins like JSON.
+    JsonLine, "failed_wrong_command", "wrong command";
+    /// A text line whose timestamp is outside the allowed range.
+    TimeOutOfRange, "failed_time_out_of_range", "timestamp out of range";
+    /// A text line exceeds the length limit.
+    LineTooLong, "failed_line_too_long", "line too long";
+    /// A text line with control characters or invalid UTF-8.
+    BadText, "failed_bad_text", "bad text";
+}
+
+impl From<BadField> for Failure {
+    fn from(bad_field: BadField) -> Failure {
+        Failure::BadField(bad_field)
     }
 }

@@ -2,21 +2,9 @@
 
 use super::command::{BadField, Command};
 use super::command_table::CommandName;
+use super::dialect::Dialect;
 use super::failure::Failure;
 use super::secret::Secret;
-
-/// The language of a request and of its reply.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Dialect {
-    /// `{"command": …, "data": {…}}`
-    Command,
-    /// `{"action": …, …}`
-    Action,
-    /// `{"request_id": …, "data": "…"}`
-    Conversion,
-    /// `put KEY VALUE TIMESTAMP`
-    Text,
-}
 
 /// How long a login by a request lasts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -63,6 +51,12 @@ pub struct Refusal {
 }
 
 impl Request {
+    /// A request without id and token.
+    pub fn new(dialect: Dialect, name: CommandName, command: Result<Command, Failure>) -> Request {
+        let (scope, token) = (Scope::Connection, Ok(None));
+        Request { dialect, scope, is_forwarded: false, id: None, token, name, command }
+    }
+
     /// Whether later input of the connection must not be decoded before this request is done.
     pub fn is_barrier(&self) -> bool {
         self.name.is_barrier() || !matches!(self.token, Ok(None))

@@ -6,6 +6,10 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<[u8]>);
 
+/// A message that is too long to parse on the reactor thread. May contain a password, so it is a secret as well.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LongText(Secret);
+
 /// The SHA-256 of a token; the token itself is never stored.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TokenHash(pub [u8; 32]);
@@ -24,6 +28,18 @@ impl Secret {
     /// The secret in clear text.
     pub fn expose(&self) -> &str {
         std::str::from_utf8(&self.0).expect("a secret is made from text")
+    }
+}
+
+impl LongText {
+    /// A copy of `text`.
+    pub fn new(text: &[u8]) -> LongText {
+        LongText(Secret(text.into()))
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0.0
     }
 }
 

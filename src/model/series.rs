@@ -135,15 +135,6 @@ impl fmt::Display for MetricKey {
     }
 }
 
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeyError::Length(bytes) => write!(f, "{bytes} bytes"),
-            KeyError::Character(character) => write!(f, "a text with {character:?}"),
-        }
-    }
-}
-
 /// The shortest text that parses to the same value, always with a point or an exponent.
 impl fmt::Display for MetricValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

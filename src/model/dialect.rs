@@ -1,0 +1,14 @@
+//! The languages of requests.
+
+/// The language of a request and of its reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    /// `{"command": …, "data": {…}}`
+    Command,
+    /// `{"action": …, …}`
+    Action,
+    /// `{"request_id": …, "data": "…"}`
+    Conversion,
+    /// `put KEY VALUE TIMESTAMP`
+    Text,
+}
