@@ -11,22 +11,13 @@ use std::fmt;
 
 use super::envelope::Envelope;
 use super::fields::{Excerpt, JsonPath, string};
-use crate::model::{
-    Answer, BadField, Command, CommandName, Dialect, Failure, Refusal, Request, RequestId, Scope,
-};
+use super::json_writer::write_json;
+use crate::model::{Answer, BadField, Command, CommandName, Dialect, Failure, Refusal, Request, RequestId};
 
 /// Parses a request whose envelope has an id and names no other dialect.
 pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
-    let command = data(&envelope).map(|data| Command::Convert { data }).map_err(Failure::BadField);
-    Ok(Request {
-        dialect: Dialect::Conversion,
-        id: envelope.id,
-        token: Ok(None),
-        scope: Scope::Connection,
-        is_forwarded: false,
-        name: CommandName::Convert,
-        command,
-    })
+    let command = data(&envelope).map(|data| Command::Convert { data }).map_err(Failure::from);
+    Ok(Request { id: envelope.id, ..Request::new(Dialect::Conversion, CommandName::Convert, command) })
 }
 
 fn data(envelope: &Envelope<'_>) -> Result<Box<str>, BadField> {
@@ -47,7 +38,7 @@ pub(super) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mu
         }
         Answer::Failed(failure) => {
             output.extend_from_slice(b",\"error\":");
-            text(&message(failure), output);
+            write_json(output, &message(failure));
         }
         other => {
             debug_assert!(false, "{other:?} is no answer to a conversion");
@@ -107,14 +98,14 @@ fn encode_entities(entities: &[Entity<'_>], pairs: &[Pair<'_>], bytes: usize) ->
     output.push(b'{');
     for (index, entity) in entities.iter().enumerate() {
         output.extend_from_slice(if index == 0 { b"" } else { b"," });
-        text(entity.name, &mut output);
+        write_json(&mut output, entity.name);
         let mut next = entity.first_pair;
         while let Some(index) = next {
             let pair = &pairs[index];
             output.extend_from_slice(if entity.first_pair == next { b":{" } else { b"," });
-            text(pair.name, &mut output);
+            write_json(&mut output, pair.name);
             output.push(b':');
-            text(pair.value, &mut output);
+            write_json(&mut output, pair.value);
             next = pair.next;
         }
         output.push(b'}');
@@ -143,7 +134,7 @@ struct Pair<'a> {
 const BETWEEN_ENTITIES: &str = "%%";
 const BETWEEN_ELEMENTS: &str = "&&";
 
-/// The message of a failure; those that no conversion causes are internal errors.
+/// The message of a failure. One that no conversion can cause is an internal error.
 fn message(failure: &Failure) -> Cow<'static, str> {
     match failure {
         Failure::BadField(_)
@@ -154,10 +145,6 @@ fn message(failure: &Failure) -> Cow<'static, str> {
         | Failure::OutcomeUnknown => failure.message(),
         _ => Failure::Internal.message(),
     }
-}
-
-fn text(text: &str, output: &mut Vec<u8>) {
-    serde_json::to_writer(output, text).expect("a text can be written to a Vec");
 }
 
 #[cfg(test)]

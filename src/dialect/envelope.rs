@@ -80,9 +80,9 @@ impl<'a> Envelope<'a> {
         self.text = read_text(text).map_err(no_id)?;
         read_fields(self.text, &mut self.fields).map_err(no_id)?;
         let id = request_id(&self.fields);
-        self.id = id.map_err(|bad_field| refusal(None, Failure::BadField(bad_field)))?;
+        self.id = id.map_err(|bad_field| refusal(None, bad_field.into()))?;
         let repeated = self.fields.check_repeated();
-        repeated.map_err(|bad_field| self.refuse(Failure::BadField(bad_field)))
+        repeated.map_err(|bad_field| self.refuse(bad_field.into()))
     }
 
     /// The key that selects the dialect; `request_id` if there is no other.

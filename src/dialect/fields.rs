@@ -41,10 +41,8 @@ struct KeyErrors<'a> {
 pub(super) enum JsonPath {
     /// The request or its data: their fields have no prefix.
     Root,
-    /// An entry of the list `disks`.
-    Disk(usize),
-    /// An entry of the list `points`.
-    Point(usize),
+    /// An entry of a list: the list's name and the index.
+    Entry(&'static str, usize),
 }
 
 /// Why a valid JSON string is rejected.
@@ -201,7 +199,7 @@ impl<'a> JsonFields<'a> {
 }
 
 impl JsonPath {
-    /// The error for an invalid value of `name`: what it was and what is allowed.
+    /// The error for an invalid value of `name`: the value and the allowed ones.
     pub(super) fn invalid(self, name: &str, was: impl fmt::Display, allowed: impl fmt::Display) -> BadField {
         BadField(format!("{}: {was} is not allowed; it must be {allowed}", self.path(name)))
     }
@@ -213,8 +211,7 @@ impl JsonPath {
     fn path(self, name: &str) -> String {
         match self {
             JsonPath::Root => name.to_string(),
-            JsonPath::Disk(index) => format!("disks[{index}].{name}"),
-            JsonPath::Point(index) => format!("points[{index}].{name}"),
+            JsonPath::Entry(list, index) => format!("{list}[{index}].{name}"),
         }
     }
 }
@@ -224,8 +221,7 @@ impl fmt::Display for JsonPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JsonPath::Root => Ok(()),
-            JsonPath::Disk(index) => write!(f, "disks[{index}]: "),
-            JsonPath::Point(index) => write!(f, "points[{index}]: "),
+            JsonPath::Entry(list, index) => write!(f, "{list}[{index}]: "),
         }
     }
 }
@@ -235,9 +231,10 @@ pub(super) fn is_object(value: &str) -> bool {
     value.starts_with('{')
 }
 
-/// Parses an unsigned 64-bit integer: digits only, no point, no exponent.
-pub(super) fn integer(value: &str) -> Option<u64> {
-    value.parse().ok()
+/// Parses an integer from 1 to `max`: digits only, no point, no exponent.
+pub(super) fn integer<N: TryFrom<u64> + From<u8> + PartialOrd>(value: &str, max: N) -> Option<N> {
+    let number = N::try_from(value.parse::<u64>().ok()?).ok()?;
+    (N::from(1)..=max).contains(&number).then_some(number)
 }
 
 /// Decodes a string; `None` if `value` is not a string.
@@ -266,13 +263,30 @@ pub(super) fn secret(value: &str) -> Result<Option<Secret>, StringError> {
     Ok(Some(secret))
 }
 
+/// As [`read_string`], for a secret: `bad` never gets the value.
+pub(super) fn read_secret<E>(value: &str, bad: impl Fn(&dyn fmt::Display) -> E) -> Result<Secret, E> {
+    secret(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Redacted(value)))
+}
+
+/// Reads a token; `null` and the empty string count as absent.
+pub(super) fn read_token(value: &str) -> Result<Option<Secret>, BadField> {
+    if matches!(value, "null" | "\"\"") {
+        return Ok(None);
+    }
+    read_secret(value, |was| JsonPath::Root.invalid("token", was, "a string or null")).map(Some)
+}
+
 /// Calls `each` with index and text of every element of the array `text`, which may be invalid JSON.
 pub(super) fn for_each_element<'a>(
     text: &'a str,
-    each: impl FnMut(usize, &'a str),
+    mut each: impl FnMut(usize, &'a str),
 ) -> Result<(), serde_json::Error> {
+    let mut index = 0;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    deserializer.deserialize_seq(Elements(each))?;
+    deserializer.deserialize_seq(Children(|_, element| {
+        each(index, element);
+        index += 1;
+    }))?;
     deserializer.end()
 }
 
@@ -283,7 +297,7 @@ pub(super) fn for_each_field<'a>(
     each: impl FnMut(&'a str, &'a str),
 ) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    deserializer.deserialize_map(Entries(each))?;
+    deserializer.deserialize_map(Children(each))?;
     deserializer.end()
 }
 
@@ -314,31 +328,22 @@ fn unescape(inner: &str) -> Result<String, StringError> {
 
 /// Decodes a `\u` escape or a surrogate pair; the first `\u` has been consumed.
 fn unescape_unicode(rest: &mut std::str::Chars<'_>) -> Result<char, StringError> {
-    let unit = hexadecimal(rest);
-    if unit == 0 {
+    let first = hexadecimal(rest);
+    if first == 0 {
         return Err(StringError::Nul);
     }
-    let code = if (0xd800..0xdc00).contains(&unit) {
-        let is_followed = rest.as_str().starts_with("\\u");
-        let low = if is_followed {
-            rest.nth(1);
-            hexadecimal(rest)
-        } else {
-            0
-        };
-        if !(0xdc00..0xe000).contains(&low) {
-            return Err(StringError::LoneSurrogate);
-        }
-        0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00)
-    } else {
-        unit
-    };
-    char::from_u32(code).ok_or(StringError::LoneSurrogate)
+    let has_second = (0xd800..0xdc00).contains(&first) && rest.as_str().starts_with("\\u");
+    let second = has_second.then(|| {
+        rest.nth(1);
+        hexadecimal(rest)
+    });
+    let mut characters = char::decode_utf16([first].into_iter().chain(second));
+    characters.next().and_then(Result::ok).ok_or(StringError::LoneSurrogate)
 }
 
 /// Decodes four hexadecimal digits; valid JSON guarantees them.
-fn hexadecimal(rest: &mut std::str::Chars<'_>) -> u32 {
-    rest.take(4).fold(0, |number, digit| number << 4 | digit.to_digit(16).unwrap_or(0))
+fn hexadecimal(rest: &mut std::str::Chars<'_>) -> u16 {
+    rest.take(4).fold(0, |number, digit| number << 4 | digit.to_digit(16).unwrap_or(0) as u16)
 }
 
 impl fmt::Display for StringError {
@@ -382,14 +387,14 @@ impl fmt::Display for Truncated<'_> {
     }
 }
 
-/// Visits the raw keys and values of an object.
-struct Entries<F>(F);
+/// Visits the raw keys and values of an object, or the raw elements of an array with an empty key.
+struct Children<F>(F);
 
-impl<'a, F: FnMut(&'a str, &'a str)> Visitor<'a> for Entries<F> {
+impl<'a, F: FnMut(&'a str, &'a str)> Visitor<'a> for Children<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+        f.write_str("an object or an array")
     }
 
     fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
@@ -398,23 +403,10 @@ impl<'a, F: FnMut(&'a str, &'a str)> Visitor<'a> for Entries<F> {
         }
         Ok(())
     }
-}
-
-/// Visits the raw elements of an array.
-struct Elements<F>(F);
-
-impl<'a, F: FnMut(usize, &'a str)> Visitor<'a> for Elements<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
 
     fn visit_seq<A: SeqAccess<'a>>(mut self, mut elements: A) -> Result<(), A::Error> {
-        let mut index = 0;
         while let Some(element) = elements.next_element::<&RawValue>()? {
-            (self.0)(index, element.get());
-            index += 1;
+            (self.0)("", element.get());
         }
         Ok(())
     }

@@ -14,6 +14,12 @@ pub(super) fn write_raw(output: &mut Vec<u8>, text: &str) {
     output.extend_from_slice(text.as_bytes());
 }
 
+/// Writes a member of an object: its name, with all punctuation before and after it, and its value.
+pub(super) fn write_member<T: Serialize + ?Sized>(output: &mut Vec<u8>, name: &str, value: &T) {
+    write_raw(output, name);
+    write_json(output, value);
+}
+
 /// Opens the object of a reply and writes the request's id, if it has one.
 pub(super) fn begin_reply(id: Option<&RequestId>, output: &mut Vec<u8>) {
     write_raw(output, "{");
@@ -42,10 +48,8 @@ pub(super) fn write_items<T>(
 
 /// Writes the fields of a VM that follow its id, and the brace that closes it.
 pub(super) fn write_vm_shape(vm: &Vm, output: &mut Vec<u8>, write_disk: impl Fn(&Disk, &mut Vec<u8>)) {
-    write_raw(output, ",\"ram\":");
-    write_json(output, &vm.shape.ram_mib);
-    write_raw(output, ",\"cpu\":");
-    write_json(output, &vm.shape.cpus);
+    write_member(output, ",\"ram\":", &vm.shape.ram_mib);
+    write_member(output, ",\"cpu\":", &vm.shape.cpus);
     write_raw(output, ",\"disks\":[");
     write_items(&vm.disks, &mut false, output, write_disk);
     write_raw(output, "]}");

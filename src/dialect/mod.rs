@@ -10,24 +10,14 @@ mod envelope;
 mod fields;
 mod json_writer;
 mod number;
+mod page_progress;
 pub mod text;
 
 pub use conversion::convert;
 use envelope::Envelope;
+pub use page_progress::PageProgress;
 
-use crate::ids::SeriesId;
 use crate::model::{Answer, Dialect, Page, Refusal, Request, RequestId};
-
-/// How far a paged answer has been written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PageProgress {
-    /// The head has been written.
-    pub has_begun: bool,
-    /// An item has been written: the next one needs a comma.
-    pub has_items: bool,
-    /// The series that is being written, in dialects that write a head and a tail for each.
-    pub series: Option<SeriesId>,
-}
 
 /// Parses one JSON message in any dialect. An array is rejected.
 pub fn decode_json(text: &[u8]) -> Result<Request, Refusal> {
@@ -47,13 +37,8 @@ pub fn encode_answer(dialect: Dialect, id: Option<&RequestId>, answer: &Answer, 
         Dialect::Command => command::encode_answer(id, answer, output),
         Dialect::Action => action::encode_answer(id, answer, output),
         Dialect::Conversion => conversion::encode_answer(id, answer, output),
-        Dialect::Text => encode_lines(answer, 1, output),
+        Dialect::Text => text::encode_answer(answer, 1, output),
     }
-}
-
-/// Writes the `count` replies to a request in metrics text.
-pub fn encode_lines(answer: &Answer, count: usize, output: &mut Vec<u8>) {
-    text::encode_answer(answer, count, output);
 }
 
 /// Writes one page of a reply: the head with the first page, the tail with the last.

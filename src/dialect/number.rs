@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::json_writer::write_json;
 use crate::limits;
 use crate::model::MetricValue;
 
@@ -49,24 +50,6 @@ pub(super) fn read_value(text: &[u8]) -> Option<MetricValue> {
     MetricValue::new(std::str::from_utf8(text).ok()?.parse().ok()?)
 }
 
-/// Writes `number`.
-pub(super) fn write_integer(number: i64, output: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let (mut at, mut rest) = (digits.len(), number.unsigned_abs());
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if number < 0 {
-        output.push(b'-');
-    }
-    output.extend_from_slice(&digits[at..]);
-}
-
 /// Writes `value` as valid JSON.
 pub(super) fn write_value(value: MetricValue, output: &mut Vec<u8>) {
     let number = value.get();
@@ -91,7 +74,7 @@ fn write_decimal(digits: f64, mut places: u32, output: &mut Vec<u8>) {
         (digits, places) = (digits / 10, places - 1);
     }
     let power = 10_u64.pow(places);
-    write_integer((digits / power) as i64, output);
+    write_json(output, &(digits / power));
     output.push(b'.');
     output
         .extend((0..places.max(1)).rev().map(|place| b'0' + (digits % power / 10_u64.pow(place) % 10) as u8));
@@ -173,7 +156,7 @@ mod tests {
     fn integers_are_written_as_they_are_read() {
         for number in [0, 1, -1, 9, 10, 1_501_864_247, -1_501_864_247, i64::MAX, i64::MIN] {
             let mut text = b"before ".to_vec();
-            write_integer(number, &mut text);
+            write_json(&mut text, &number);
             assert_eq!(text, format!("before {number}").as_bytes());
         }
     }

@@ -1,8 +1,145 @@
 //! The dialect of metrics text: `put KEY VALUE TIMESTAMP`, `get KEY` or `get *`. Replies start with `ok` or `error` and
 //! end with a blank line.
 
-mod text_request;
-mod text_response;
+use std::borrow::Cow;
 
-pub use text_request::{TextCommand, decode_line, get_request, put_request};
-pub(super) use text_response::{encode_answer, encode_page};
+use super::json_writer::write_json;
+use super::number::{TimestampError, read_timestamp, read_value, write_value};
+use super::page_progress::PageProgress;
+use crate::model::{
+    Answer, Command, CommandName, Dialect, Failure, Items, MetricKey, NewPoint, Page, Point, PointFilter,
+    Put, Refusal, Request,
+};
+
+/// A parsed line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TextCommand {
+    /// Store this point.
+    Put(NewPoint),
+    /// Return these points.
+    Get(PointFilter),
+}
+
+/// Parses a line without its line ending.
+pub fn decode_line(line: &[u8]) -> Result<TextCommand, Refusal> {
+    let failure = || if line.starts_with(b"{") { Failure::JsonLine } else { Failure::UnknownTextCommand };
+    let parsed = read(line).unwrap_or_else(|| Err(failure()));
+    parsed.map_err(|failure| Refusal { dialect: Dialect::Text, id: None, failure })
+}
+
+/// The request for a batch of `put` lines; each point is stored or refused individually.
+pub fn put_request(points: Vec<NewPoint>) -> Request {
+    let put = Put { points, undated: Vec::new(), is_atomic: false };
+    Request::new(Dialect::Text, CommandName::Put, Ok(Command::Put(put)))
+}
+
+/// The request for a `get` line.
+pub fn get_request(filter: PointFilter) -> Request {
+    Request::new(Dialect::Text, CommandName::Get, Ok(Command::Get(filter)))
+}
+
+/// `None` if the line is not a valid command.
+fn read(line: &[u8]) -> Option<Result<TextCommand, Failure>> {
+    let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    let command = match words.next()? {
+        b"put" => {
+            let key = read_key(words.next()?)?;
+            let value = read_value(words.next()?)?;
+            match read_timestamp(words.next()?) {
+                Ok(timestamp) => Ok(TextCommand::Put(NewPoint { key, point: Point { timestamp, value } })),
+                Err(TimestampError::OutOfRange) => Err(Failure::TimeOutOfRange),
+                Err(TimestampError::NotAnInteger) => return None,
+            }
+        }
+        b"get" => {
+            let key = match words.next()? {
+                b"*" => None,
+                key => Some(read_key(key)?),
+            };
+            Ok(TextCommand::Get(PointFilter { key, ..PointFilter::default() }))
+        }
+        _ => return None,
+    };
+    words.next().is_none().then_some(command)
+}
+
+fn read_key(word: &[u8]) -> Option<MetricKey> {
+    MetricKey::parse(std::str::from_utf8(word).ok()?).ok()
+}
+
+/// Writes the `count` replies to a request.
+pub fn encode_answer(answer: &Answer, count: usize, output: &mut Vec<u8>) {
+    match answer {
+        Answer::Put { refused } => {
+            let mut refused = refused.iter().peekable();
+            for index in 0..count {
+                match refused.next_if(|&&refused| refused == index) {
+                    Some(_) => error(&Failure::KeyLimitReached(None), output),
+                    None => output.extend_from_slice(b"ok\n\n"),
+                }
+            }
+        }
+        Answer::Failed(failure) => (0..count).for_each(|_| error(failure, output)),
+        other => {
+            debug_assert!(false, "{other:?} is no answer to a line");
+            (0..count).for_each(|_| error(&Failure::Internal, output));
+        }
+    }
+}
+
+/// Writes one page of points.
+pub(super) fn encode_page(page: &Page, progress: &mut PageProgress, output: &mut Vec<u8>) {
+    if progress.begin() {
+        output.extend_from_slice(b"ok\n");
+    }
+    match &page.items {
+        Items::Points(series) => {
+            for of_series in series {
+                of_series.points.iter().for_each(|point| line(&of_series.key, *point, output));
+            }
+        }
+        other => debug_assert!(false, "{other:?} are no points"),
+    }
+    if page.next.is_none() {
+        output.push(b'\n');
+    }
+}
+
+fn line(key: &MetricKey, point: Point, output: &mut Vec<u8>) {
+    output.extend_from_slice(key.as_str().as_bytes());
+    output.push(b' ');
+    write_value(point.value, output);
+    output.push(b' ');
+    write_json(output, &point.timestamp);
+    output.push(b'\n');
+}
+
+fn error(failure: &Failure, output: &mut Vec<u8>) {
+    output.extend_from_slice(b"error\n");
+    output.extend_from_slice(message(failure).as_bytes());
+    output.extend_from_slice(b"\n\n");
+}
+
+/// The message of a failure. One that no line can cause is an internal error.
+fn message(failure: &Failure) -> Cow<'static, str> {
+    Cow::Borrowed(match failure {
+        Failure::JsonLine => "wrong command: this connection speaks metrics text; open a new one for JSON",
+        Failure::TimeOutOfRange => "timestamp out of range: seconds since 1970",
+        Failure::BadText => "a line must be UTF-8 without control characters",
+        Failure::UnexpectedEnd => "the input ended inside a line",
+        Failure::TimedOut => "the line did not end in time",
+        Failure::KeyLimitReached(_) => return Failure::KeyLimitReached(None).message(),
+        Failure::UnknownTextCommand
+        | Failure::LineTooLong
+        | Failure::AuthenticationRequired
+        | Failure::Busy
+        | Failure::RequestMemoryFull
+        | Failure::StoreUnavailable
+        | Failure::OutcomeUnknown => return failure.message(),
+        _ => return Failure::Internal.message(),
+    })
+}
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;

@@ -3,10 +3,7 @@
 use super::*;
 use crate::dialect::{self, decode_json};
 use crate::ids::SeriesId;
-use crate::model::{
-    Answer, Caller, CommandName, Cursor, Dialect, Items, Listing, Page, PointFilter, Query, Request,
-    RequestId,
-};
+use crate::model::{Caller, Cursor, Dialect, Listing, Query, Request, RequestId};
 
 fn request(name: &str, data: &str) -> Request {
     decode_json(format!("{{\"command\": \"{name}\", \"data\": {data}}}").as_bytes()).expect(data)
@@ -229,15 +226,9 @@ fn pages(id: Option<&str>, pages: Vec<Vec<Series>>) -> String {
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, series) in pages.into_iter().enumerate() {
         let next = (index + 1 < count).then_some(Cursor::AfterPoint { series: SeriesId(1), timestamp: 1 });
-        let page = Page {
-            listing: Listing {
-                command: CommandName::Get,
-                query: Query::Points(PointFilter::default()),
-                caller: Caller::default(),
-            },
-            items: Items::Points(series),
-            next,
-        };
+        let query = Query::Points(PointFilter::default());
+        let listing = Listing { command: CommandName::Get, query, caller: Caller::default() };
+        let page = Page { listing, items: Items::Points(series), next };
         dialect::encode_page(Dialect::Command, id.as_ref(), &page, &mut progress, &mut output);
     }
     String::from_utf8(output).unwrap()

@@ -1,9 +1,11 @@
 //! Replies of the dialect, byte for byte.
 
-use super::*;
-use crate::dialect;
+use crate::dialect::{self, PageProgress};
 use crate::ids::{DiskId, VmId};
-use crate::model::{BadField, Caller, CommandName, Cursor, Dialect, Listing, Query, Secret, VmShape};
+use crate::model::{
+    Answer, BadField, Caller, CommandName, Cursor, Dialect, Disk, DiskOfVm, Failure, Items, List, Listing,
+    Page, Peer, PeerEntry, Query, RequestId, Secret, Statistics, Vm, VmName, VmShape,
+};
 
 fn encode(id: Option<&str>, answer: &Answer) -> String {
     let id = id.map(|id| RequestId(id.into()));
@@ -116,15 +118,9 @@ fn pages(id: Option<&str>, list: List, pages: Vec<Items>) -> String {
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, items) in pages.into_iter().enumerate() {
         let next = (index + 1 < count).then_some(Cursor::FromPeer(0));
-        let page = Page {
-            listing: Listing {
-                command: CommandName::List,
-                query: Query::List(list),
-                caller: Caller::default(),
-            },
-            items,
-            next,
-        };
+        let listing =
+            Listing { command: CommandName::List, query: Query::List(list), caller: Caller::default() };
+        let page = Page { listing, items, next };
         dialect::encode_page(Dialect::Command, id.as_ref(), &page, &mut progress, &mut output);
     }
     String::from_utf8(output).unwrap()

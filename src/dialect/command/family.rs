@@ -1,0 +1,122 @@
+//! What a family of commands consists of, and how it reads lists and begins replies.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use crate::dialect::fields::{Excerpt, FieldNames, JsonFields, JsonPath, for_each_element, is_object};
+use crate::dialect::json_writer::{write_json, write_raw};
+use crate::model::{BadField, Command, CommandName, Failure};
+
+/// A command: the fields of its data and its parser. Requests name it as the table of commands does.
+pub(super) struct CommandSpec {
+    pub(super) name: CommandName,
+    /// The fields that it allows.
+    fields: &'static [&'static str],
+    /// The fields of all commands of the family: one that this command does not allow must not occur twice either.
+    pub(super) known: FieldNames,
+    read: fn(&JsonFields<'_>) -> Result<Command, Failure>,
+}
+
+impl CommandSpec {
+    pub(super) const fn new(
+        name: CommandName,
+        fields: &'static [&'static str],
+        known: FieldNames,
+        read: fn(&JsonFields<'_>) -> Result<Command, Failure>,
+    ) -> CommandSpec {
+        CommandSpec { name, fields, known, read }
+    }
+
+    /// Reads the command with its data.
+    pub(super) fn read(&self, data: &JsonFields<'_>) -> Result<Command, Failure> {
+        data.check_repeated()?;
+        data.check_unknown(self.fields)?;
+        (self.read)(data)
+    }
+}
+
+/// A list of objects in the data of a request.
+pub(super) struct ObjectList {
+    pub(super) name: &'static str,
+    /// How many objects it may have.
+    pub(super) counts: RangeInclusive<usize>,
+    /// The format of an object, for error messages.
+    pub(super) shape: &'static str,
+    /// The known fields of an object.
+    pub(super) known: FieldNames,
+}
+
+impl ObjectList {
+    /// Reads the list `value`; `read` reads each object.
+    pub(super) fn read<T>(
+        &self,
+        value: &str,
+        read: impl Fn(JsonPath, &JsonFields<'_>) -> Result<T, BadField>,
+    ) -> Result<Vec<T>, BadField> {
+        let (min, max) = (*self.counts.start(), *self.counts.end());
+        let bad = |was: &dyn fmt::Display| {
+            let allowed = format_args!("a list of {min} to {max} objects {}", self.shape);
+            JsonPath::Root.invalid(self.name, was, allowed)
+        };
+        if !value.starts_with('[') {
+            return Err(bad(&Excerpt(value)));
+        }
+        let (mut objects, mut first_bad, mut count) = (Vec::new(), None, 0);
+        let walk = for_each_element(value, |index, element| {
+            count = index + 1;
+            // After an error or the limit, the rest is only counted.
+            if first_bad.is_none() && count <= max {
+                match self.read_object(index, element, &read) {
+                    Ok(object) => objects.push(object),
+                    Err(bad_field) => first_bad = Some(bad_field),
+                }
+            }
+        });
+        walk.map_err(|_| bad(&Excerpt(value)))?;
+        if !self.counts.contains(&count) {
+            return Err(bad(&format_args!("a list of {count}")));
+        }
+        first_bad.map_or(Ok(objects), Err)
+    }
+
+    fn read_object<T>(
+        &self,
+        index: usize,
+        element: &str,
+        read: impl Fn(JsonPath, &JsonFields<'_>) -> Result<T, BadField>,
+    ) -> Result<T, BadField> {
+        let path = JsonPath::Entry(self.name, index);
+        let no_object = || {
+            let (was, shape) = (Excerpt(element), self.shape);
+            BadField(format!("{path}{was} is not allowed; it must be an object {shape}"))
+        };
+        if !is_object(element) {
+            return Err(no_object());
+        }
+        let fields = JsonFields::read(path, element, self.known).map_err(|_| no_object())?;
+        fields.check_repeated()?;
+        read(path, &fields)
+    }
+}
+
+/// Writes the status, the message and the beginning of the data.
+pub(super) fn write_head(status: &str, message: Option<&str>, output: &mut Vec<u8>) {
+    write_raw(output, "\"status\":\"");
+    write_raw(output, status);
+    write_raw(output, "\",\"message\":");
+    write_json(output, &message);
+    write_raw(output, ",\"data\":");
+}
+
+/// Writes the status, the message and the data of a success without data.
+pub(super) fn write_done(message: &str, output: &mut Vec<u8>) {
+    write_head(SUCCESS, Some(message), output);
+    write_raw(output, "{}");
+}
+
+/// The status of a request that succeeded.
+pub(super) const SUCCESS: &str = "success";
+
+/// The fields of all commands about VMs.
+pub(super) const VM_FIELDS: FieldNames =
+    FieldNames::new(&["vm_id", "ram", "cpu", "password", "disks", "list_type", "token"]);

@@ -1,0 +1,82 @@
+//! Lists: `list`.
+
+use std::fmt;
+
+use super::family::{CommandSpec, VM_FIELDS};
+use super::server::write_address;
+use crate::dialect::fields::{JsonFields, JsonPath, read_string};
+use crate::dialect::json_writer::{write_items, write_json, write_member, write_raw, write_vm_shape};
+use crate::dialect::page_progress::PageProgress;
+use crate::model::{Command, CommandName, Disk, DiskOfVm, Failure, Items, List, Page, PeerEntry, Vm, VmName};
+
+pub(super) static COMMANDS: [CommandSpec; 1] =
+    [CommandSpec::new(CommandName::List, &["list_type", "token"], VM_FIELDS, read_list)];
+
+/// The lists and their names.
+const LISTS: [(&str, List); 4] = [
+    ("active_vms", List::ActiveVms),
+    ("authenticated_vms", List::AuthenticatedVms),
+    ("all_vms", List::AllVms),
+    ("all_disks", List::AllDisks),
+];
+
+fn read_list(data: &JsonFields<'_>) -> Result<Command, Failure> {
+    data.check_missing(&["list_type"])?;
+    let bad = |was: &dyn fmt::Display| {
+        let names = LISTS.map(|(name, _)| name).join(", ");
+        JsonPath::Root.invalid("list_type", was, format!("one of {names}"))
+    };
+    let text = read_string(data.value_or_null("list_type"), bad)?;
+    let known = LISTS.iter().find(|(name, _)| *name == text);
+    known.map(|&(_, list)| Command::List(list)).ok_or(Failure::UnknownList)
+}
+
+/// Writes one page of a list: its name with the first page, the end of the array with the last.
+pub(super) fn write_page(
+    list: List,
+    page: &Page,
+    is_first: bool,
+    progress: &mut PageProgress,
+    output: &mut Vec<u8>,
+) {
+    if is_first {
+        let name = LISTS.iter().find(|(_, known)| *known == list).map_or("", |&(name, _)| name);
+        write_json(output, name);
+        write_raw(output, ":[");
+    }
+    match &page.items {
+        Items::Vms(vms) => write_items(vms, &mut progress.has_items, output, write_vm),
+        Items::Disks(disks) => write_items(disks, &mut progress.has_items, output, write_disk_of_vm),
+        Items::Peers(peers) => write_items(peers, &mut progress.has_items, output, write_peer),
+        Items::Points(_) => debug_assert!(false, "no list has points"),
+    }
+    if page.next.is_none() {
+        write_raw(output, "]");
+    }
+}
+
+fn write_peer(entry: &PeerEntry, output: &mut Vec<u8>) {
+    write_raw(output, "{\"addr\":");
+    write_address(&entry.peer, output);
+    if let Some(vm) = &entry.vm {
+        write_raw(output, ",\"vm_info\":");
+        write_vm(vm, output);
+    }
+    write_raw(output, "}");
+}
+
+fn write_vm(vm: &Vm, output: &mut Vec<u8>) {
+    write_member(output, "{\"vm_id\":", vm.name.as_str());
+    write_vm_shape(vm, output, |disk, output| write_disk(disk, &vm.name, output));
+}
+
+fn write_disk_of_vm(of_vm: &DiskOfVm, output: &mut Vec<u8>) {
+    write_disk(&of_vm.disk, &of_vm.vm_name, output);
+}
+
+fn write_disk(disk: &Disk, vm_name: &VmName, output: &mut Vec<u8>) {
+    write_member(output, "{\"id\":", &disk.id.0);
+    write_member(output, ",\"vm_id\":", vm_name.as_str());
+    write_member(output, ",\"disk_size\":", &disk.size_gib);
+    write_raw(output, "}");
+}

@@ -1,0 +1,127 @@
+//! The dialect `command`: `{"command": NAME, "data": {…}}` and its replies
+//! `{"status": …, "message": …, "data": {…}}`.
+//!
+//! Each family of commands has a file, which reads their data and writes their answers. Errors are found in a fixed
+//! order: the shape, the command's name, the token, the data. Errors in the last two become part of the request,
+//! because they are reported only after the access check.
+//!
+//! Replies are written directly into the output; only the messages of rare errors are allocated.
+
+mod family;
+mod lists;
+mod login;
+mod points;
+mod server;
+mod vms;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::envelope::Envelope;
+use super::fields::{JsonFields, JsonPath, Redacted, is_object, read_string, read_token};
+use super::json_writer::{begin_reply, write_raw};
+use super::page_progress::PageProgress;
+use crate::model::{
+    Answer, BadField, CommandName, Dialect, Failure, Page, Query, Refusal, Request, RequestId, Secret,
+};
+use family::{CommandSpec, SUCCESS, write_head};
+
+/// The commands of all families; the most frequent first.
+static FAMILIES: [&[CommandSpec]; 5] =
+    [&server::COMMANDS, &points::COMMANDS, &vms::COMMANDS, &lists::COMMANDS, &login::COMMANDS];
+
+/// Parses a request whose envelope has a `command`.
+pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
+    let known = match find_command(&envelope.fields) {
+        Ok(Some(known)) => known,
+        Ok(None) => return Err(envelope.refuse(Failure::UnknownCommand)),
+        Err(bad_field) => return Err(envelope.refuse(bad_field.into())),
+    };
+    let mut data = JsonFields::empty(JsonPath::Root, known.known);
+    let (token, command) = match read_data(&envelope.fields, &mut data) {
+        Ok(()) => (token(&data, known.name), known.read(&data)),
+        Err(failure) => (Ok(None), Err(failure)),
+    };
+    Ok(Request { id: envelope.id, token, ..Request::new(Dialect::Command, known.name, command) })
+}
+
+/// The requested command; `None` if it is unknown.
+fn find_command(envelope: &JsonFields<'_>) -> Result<Option<&'static CommandSpec>, BadField> {
+    envelope.check_unknown(&["command", "data", "request_id"])?;
+    let bad = |was: &dyn fmt::Display| JsonPath::Root.invalid("command", was, "a string");
+    let text = read_string(envelope.value_or_null("command"), bad)?;
+    Ok(FAMILIES.iter().copied().flatten().find(|known| known.name.as_str() == text))
+}
+
+/// Reads the fields of `data`.
+fn read_data<'a>(envelope: &JsonFields<'a>, fields: &mut JsonFields<'a>) -> Result<(), Failure> {
+    let data = envelope.value("data").unwrap_or("{}");
+    if !is_object(data) {
+        return Err(JsonPath::Root.invalid("data", Redacted(data), "an object").into());
+    }
+    fields.fill(data).map_err(|error| Failure::InvalidJson(error.to_string()))
+}
+
+/// The token of the request, unless the command ignores tokens.
+fn token(data: &JsonFields<'_>, name: CommandName) -> Result<Option<Secret>, BadField> {
+    let Some(value) = data.value("token") else { return Ok(None) };
+    if name.ignores_token() {
+        return Ok(None);
+    }
+    if data.is_repeated("token") {
+        data.check_repeated()?;
+    }
+    read_token(value)
+}
+
+/// Writes a complete reply.
+pub(super) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
+    begin_reply(id, output);
+    let is_written = server::write_answer(answer, output)
+        || points::write_answer(answer, output)
+        || vms::write_answer(answer, output)
+        || login::write_answer(answer, output);
+    if !is_written {
+        write_head("error", Some(&error_message(answer)), output);
+        write_raw(output, "{}");
+    }
+    write_raw(output, "}");
+}
+
+fn error_message(answer: &Answer) -> Cow<'static, str> {
+    match answer {
+        Answer::Failed(Failure::AuthenticationRequired) => {
+            "You have to authenticate to run this operation".into()
+        }
+        Answer::Failed(failure) => failure.message(),
+        _ => {
+            debug_assert!(false, "no command has this answer");
+            Failure::Internal.message()
+        }
+    }
+}
+
+/// Writes one page of a list or of points.
+pub(super) fn encode_page(
+    id: Option<&RequestId>,
+    page: &Page,
+    progress: &mut PageProgress,
+    output: &mut Vec<u8>,
+) {
+    let is_first = progress.begin();
+    if is_first {
+        begin_reply(id, output);
+        write_head(SUCCESS, None, output);
+        write_raw(output, "{");
+    }
+    match page.listing.query {
+        Query::List(list) => lists::write_page(list, page, is_first, progress, output),
+        Query::Points(_) => points::write_page(page, progress, output),
+    }
+    if page.next.is_none() {
+        write_raw(output, "}}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

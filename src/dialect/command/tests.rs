@@ -1,0 +1,4 @@
+//! Requests and replies of the dialect.
+
+mod requests;
+mod responses;
