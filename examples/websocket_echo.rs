@@ -1,8 +1,8 @@
-//! Sends every WebSocket message back, through the framing that the daemon uses: what suites for
-//! conformance talk to. One thread a connection, which is fine here and nowhere else.
+//! Echoes every WebSocket message, through the framing that the daemon uses, for conformance suites. It has a thread
+//! for each connection.
 //!
-//! `websocket_echo [ADDRESS]` listens on `127.0.0.1:0` unless told otherwise, says on which port, and goes on
-//! until it is killed. Unlike the daemon it takes binary messages as well.
+//! `websocket_echo [ADDRESS]` listens on the address (default: `127.0.0.1:0`), prints its port, and runs until it is
+//! killed. Unlike the daemon, it accepts binary messages.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use vmherd::internals::buffer::Buffer;
-use vmherd::internals::framing::http::{self, Http, HttpRules};
+use vmherd::internals::framing::http::{self, BodyBytesMax, Http, HttpRules};
 use vmherd::internals::framing::websocket::{self, MessageKind, WebSocket, WebSocketEvent};
 
 fn main() -> io::Result<()> {
@@ -20,7 +20,7 @@ fn main() -> io::Result<()> {
     io::stdout().flush()?;
     for stream in listener.incoming() {
         let stream = stream?;
-        // A client that goes away is no trouble of ours.
+        // An error ends only its own connection.
         thread::spawn(move || serve(stream));
     }
     Ok(())
@@ -43,10 +43,10 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
                 }
             }
             WebSocketEvent::Message(kind) => {
-                let message = socket.message(&input);
-                match kind {
-                    MessageKind::Text => websocket::write_message(message, &mut output),
-                    MessageKind::Binary => websocket::write_binary(message, &mut output),
+                let (message, start) = (socket.message(&input), output.len());
+                websocket::append_fragment(true, true, &mut output, |bytes| bytes.extend_from_slice(message));
+                if kind == MessageKind::Binary {
+                    output.as_mut_slice()[start] = FINAL_BINARY;
                 }
                 socket.consume(&mut input);
             }
@@ -62,11 +62,11 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Reads a handshake and answers it; false if it is none.
+/// Reads a handshake and answers it; returns false if the request is not one.
 fn switch(stream: &mut TcpStream, input: &mut Buffer, output: &mut Buffer) -> io::Result<bool> {
-    let mut http = Http::default();
+    let (mut http, no_body) = (Http::default(), BodyBytesMax { direct: 0, forwarded: 0 });
     loop {
-        match http.next(input, output, 0, &HttpRules::default()) {
+        match http.next(input, output, no_body, &HttpRules::default()) {
             http::HttpEvent::Upgrade(key) => {
                 http::write_upgrade(&websocket::accept(key.as_bytes()), output);
                 return Ok(true);
@@ -90,7 +90,7 @@ fn flush(stream: &mut TcpStream, output: &mut Buffer) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends the connection so that the client gets what was sent: closing with unread input would reset it.
+/// Ends the connection after the client has read the output: closing with unread input would reset it.
 fn linger(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
@@ -98,7 +98,10 @@ fn linger(stream: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// More than the suites send.
+/// The first byte of a frame with a whole binary message.
+const FINAL_BINARY: u8 = 0x82;
+
+/// Larger than any message of the suites.
 const MESSAGE_BYTES_MAX: usize = 32 << 20;
 
 const OUTPUT_BYTES_PAUSE: usize = 64 << 10;

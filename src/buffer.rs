@@ -177,16 +177,16 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_in_small_pieces_takes_little_memory() {
+    fn small_chunks_take_little_memory() {
         let mut buffer = Buffer::new();
-        for piece in 0..100 {
-            buffer.push(&[piece]);
+        for chunk in 0..100 {
+            buffer.push(&[chunk]);
             assert!(buffer.capacity() <= 2 * buffer.len() + 8, "{} for {}", buffer.capacity(), buffer.len());
         }
     }
 
     #[test]
-    fn what_is_skipped_is_gone() {
+    fn skipped_bytes_are_gone() {
         let mut buffer = Buffer::new();
         buffer.push(b"  {}");
         buffer.skip(2);
@@ -197,18 +197,18 @@ mod tests {
 
     #[test]
     fn a_queue_that_is_never_empty_does_not_grow_forever() {
-        for piece in [100, 1000, 30_000] {
+        for chunk in [100, 1000, 30_000] {
             let (mut pushed, mut appended) = (Buffer::new(), Buffer::new());
             pushed.push(b"x");
             appended.push(b"x");
             for _ in 0..1000 {
-                pushed.push(&vec![7; piece]);
-                pushed.consume(piece);
-                appended.append_with(|bytes| bytes.extend(std::iter::repeat_n(7, piece)));
-                appended.consume(piece);
+                pushed.push(&vec![7; chunk]);
+                pushed.consume(chunk);
+                appended.append_with(|bytes| bytes.extend(std::iter::repeat_n(7, chunk)));
+                appended.consume(chunk);
             }
             for buffer in [pushed, appended] {
-                assert!(buffer.capacity() <= 4 * (piece + APPEND_ROOM), "{} for {piece}", buffer.capacity());
+                assert!(buffer.capacity() <= 4 * (chunk + APPEND_ROOM), "{} for {chunk}", buffer.capacity());
             }
         }
     }

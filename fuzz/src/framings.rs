@@ -3,7 +3,9 @@
 use vmherd::internals::buffer::Buffer;
 use vmherd::internals::clock::{HttpDate, UnixSeconds};
 use vmherd::internals::dialect::text::{TextCommand, decode_line};
-use vmherd::internals::framing::http::{self, Authorization, ContentType, Http, HttpRules, Status};
+use vmherd::internals::framing::http::{
+    self, Authorization, BodyBytesMax, ContentType, Http, HttpRules, Status,
+};
 use vmherd::internals::framing::raw_json::{self, RawJson};
 use vmherd::internals::framing::text::{self, Text};
 use vmherd::internals::framing::websocket::{self, WebSocket};
@@ -72,7 +74,7 @@ fn replay_raw_json(chunks: &[&[u8]]) -> Found {
         }
         assert_eq!(
             framing.is_inside_message(),
-            framing.is_inside_message() && framing.unfinished().is_some()
+            framing.is_inside_message() && framing.incomplete().is_some()
         );
         assert!(input.len() <= BYTES_MAX, "more is held than a message may have");
     }
@@ -101,7 +103,7 @@ fn replay_text(chunks: &[&[u8]]) -> Found {
                 }
             }
         }
-        assert_eq!(framing.is_inside_line(), framing.unfinished().is_some());
+        assert_eq!(framing.is_inside_line(), framing.incomplete().is_some());
         assert!(
             input.len() <= vmherd::internals::limits::TEXT_LINE_BYTES_MAX + 1,
             "more is held than a line may have"
@@ -135,7 +137,7 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
     'all: for chunk in chunks {
         input.push(chunk);
         loop {
-            let event = framing.next(&mut input, &mut output, BYTES_MAX, &rules);
+            let event = framing.next(&mut input, &mut output, BODY_BYTES_MAX, &rules);
             let status = match event {
                 http::HttpEvent::NeedMore => break,
                 http::HttpEvent::Message { authorization } => {
@@ -173,14 +175,14 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
             };
             framing.write_whole(status, ContentType::Json, &date(), b"{}\n", &mut output);
             if framing.closes() {
-                let after = framing.next(&mut input, &mut output, BYTES_MAX, &rules);
+                let after = framing.next(&mut input, &mut output, BODY_BYTES_MAX, &rules);
                 assert_eq!(after, http::HttpEvent::NeedMore, "input after the end is ignored");
                 found.events.push("closes".to_owned());
                 break 'all;
             }
         }
         assert!(input.len() <= BYTES_MAX.max(HEAD_BYTES_MAX), "more is held than a request may have");
-        assert_eq!(framing.unfinished().is_some(), framing.is_inside_message());
+        assert_eq!(framing.incomplete().is_some(), framing.is_inside_message());
     }
     if found.events.last().is_none_or(|last| last != "closes") {
         found.events.push(format!("inside: {}", framing.is_inside_message()));
@@ -212,7 +214,7 @@ fn replay_websocket(chunks: &[&[u8]]) -> Found {
                 }
             }
         }
-        assert_eq!(framing.unfinished().is_some(), framing.is_inside_message());
+        assert_eq!(framing.incomplete().is_some(), framing.is_inside_message());
     }
     found.events.push(format!("inside: {}", framing.is_inside_message()));
     found.output.extend_from_slice(output.as_slice());
@@ -222,5 +224,7 @@ fn replay_websocket(chunks: &[&[u8]]) -> Found {
 
 /// Bytes of a message.
 const BYTES_MAX: usize = 1000;
+/// Bytes of a body.
+const BODY_BYTES_MAX: BodyBytesMax = BodyBytesMax { direct: BYTES_MAX, forwarded: BYTES_MAX };
 /// The longest head of HTTP, and one read.
 const HEAD_BYTES_MAX: usize = vmherd::internals::limits::HTTP_HEAD_BYTES_MAX + (1 << 14) + 512;

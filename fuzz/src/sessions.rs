@@ -14,7 +14,7 @@ use vmherd::internals::framing::sniff::{Sniffed, sniff};
 use vmherd::internals::ids::RequestSeq;
 use vmherd::internals::limits;
 use vmherd::internals::model::{Answer, CommandName, Failure, List, Listing, LongText, Query, Request};
-use vmherd::internals::session::{Capacity, Ending, Rules, Session, Step};
+use vmherd::internals::session::{Capacity, Ending, Rules, Session, Step, StepContext};
 
 use crate::codec::{Decoder, Malformed, TextReply};
 use crate::decisions::Decisions;
@@ -116,7 +116,8 @@ impl<'a> Replay<'a> {
             let capacity = Capacity { for_request: self.open.len() < 3, for_page: true };
             let date = date();
             let Replay { session, input, output, rules, now, .. } = &mut *self;
-            let step = session.next(input, output, rules, capacity, *now, &date);
+            let context = StepContext { rules, capacity, now: *now, date: &date };
+            let step = session.next(input, output, context);
             assert!(output.len() < limits::OUTPUT_BYTES_PAUSE + OUTPUT_AT_ONCE_MAX, "too much output");
             match step {
                 Step::Call(seq, request) => self.begin(seq, request),

@@ -13,8 +13,8 @@ use crate::limits;
 #[derive(Default)]
 pub struct RawJson {
     state: StreamState,
-    /// Number of messages and stray lines that have begun.
-    begun: u32,
+    /// Number of messages and stray lines so far, with the incomplete one.
+    started: u32,
 }
 
 /// What is at the front of the input.
@@ -51,7 +51,7 @@ struct Scan {
     depth: u32,
     /// The opening and the closing bracket of the message.
     brackets: (u8, u8),
-    place: ScanState,
+    state: ScanState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -118,15 +118,15 @@ impl RawJson {
 
     /// The number of the incomplete message or skipped line, if any. The request timeout applies to each
     /// separately.
-    pub fn unfinished(&self) -> Option<u32> {
+    pub fn incomplete(&self) -> Option<u32> {
         match self.state {
             StreamState::Between => None,
-            StreamState::Inside(_) | StreamState::Skipping(_) => Some(self.begun),
+            StreamState::Inside(_) | StreamState::Skipping(_) => Some(self.started),
         }
     }
 
     fn begin(&mut self, state: StreamState) {
-        self.begun = self.begun.wrapping_add(1);
+        self.started = self.started.wrapping_add(1);
         self.state = state;
     }
 }
@@ -134,22 +134,22 @@ impl RawJson {
 impl Scan {
     /// The start of a message; its opening bracket is not scanned yet.
     fn new(brackets: (u8, u8)) -> Scan {
-        Scan { scanned: 0, depth: 0, brackets, place: ScanState::Structure }
+        Scan { scanned: 0, depth: 0, brackets, state: ScanState::Structure }
     }
 
     /// Continues the scan of the message at the front of `bytes`; true if it ends right before `scanned`.
     fn advance(&mut self, bytes: &[u8]) -> bool {
-        let Scan { brackets: (open, close), mut depth, mut place, .. } = *self;
-        // Shorter than what was scanned if the limit has been lowered.
+        let Scan { brackets: (open, close), mut depth, mut state, .. } = *self;
+        // Shorter than the scanned bytes if the limit has been lowered.
         let unscanned = bytes.get(self.scanned as usize..).unwrap_or_default();
         let mut rest = unscanned.iter();
         // An inner loop for each state, because most bytes do not change it.
         let has_ended = loop {
-            match place {
+            match state {
                 ScanState::Structure => {
                     match rest.find(|&&byte| byte == b'"' || byte == open || byte == close) {
                         None => break false,
-                        Some(b'"') => place = ScanState::InString,
+                        Some(b'"') => state = ScanState::InString,
                         Some(&byte) if byte == open => depth += 1,
                         Some(_) if depth == 1 => break true,
                         Some(_) => depth -= 1,
@@ -157,17 +157,17 @@ impl Scan {
                 }
                 ScanState::InString => match rest.find(|&&byte| byte == b'"' || byte == b'\\') {
                     None => break false,
-                    Some(b'"') => place = ScanState::Structure,
-                    Some(_) => place = ScanState::AfterBackslash,
+                    Some(b'"') => state = ScanState::Structure,
+                    Some(_) => state = ScanState::AfterBackslash,
                 },
                 ScanState::AfterBackslash => match rest.next() {
                     None => break false,
-                    Some(_) => place = ScanState::InString,
+                    Some(_) => state = ScanState::InString,
                 },
             }
         };
         let scanned = self.scanned + (unscanned.len() - rest.len()) as u32;
-        *self = Scan { scanned, depth, place, ..*self };
+        *self = Scan { scanned, depth, state, ..*self };
         has_ended
     }
 }

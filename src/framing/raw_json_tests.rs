@@ -1,7 +1,7 @@
 //! Raw JSON: events, and their independence of chunking.
 
 use super::*;
-use crate::framing::replay::{random_chunks, replay_every_split};
+use crate::framing::replay::{Numbers, replay_every_split, replay_random};
 
 /// An event with its bytes, or the state at the end of the input.
 #[derive(Clone, PartialEq, Debug)]
@@ -10,13 +10,13 @@ enum Found {
     Stray(u8),
     HttpLine,
     TooLarge,
-    End { inside: bool, begun: bool },
+    End { inside: bool, incomplete: bool },
 }
 
 const BYTES_MAX: usize = 64;
 
 /// Feeds `chunks` and collects every event, as a connection does: `HttpLine` and `TooLarge` end it.
-fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
+fn replay(chunks: &[&[u8]]) -> Vec<Found> {
     let (mut framing, mut input, mut seen) = (RawJson::default(), Buffer::new(), Vec::new());
     for chunk in chunks {
         input.push(chunk);
@@ -34,19 +34,19 @@ fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
             }
         }
     }
-    assert!(framing.is_inside_message() || input.is_empty(), "only a begun message stays in the input");
-    seen.push(Found::End { inside: framing.is_inside_message(), begun: framing.unfinished().is_some() });
+    assert!(framing.is_inside_message() || input.is_empty(), "only an incomplete message stays in the input");
+    seen.push(Found::End { inside: framing.is_inside_message(), incomplete: framing.incomplete().is_some() });
     seen
 }
 
 /// The events of `bytes`, which must be the same with every split.
 fn events(bytes: &[u8]) -> Vec<Found> {
-    replay_every_split(bytes, |chunks| replay(chunks.iter().copied()))
+    replay_every_split(bytes, replay)
 }
 
-const END: Found = Found::End { inside: false, begun: false };
-const INSIDE: Found = Found::End { inside: true, begun: true };
-const SKIPPING: Found = Found::End { inside: false, begun: true };
+const END: Found = Found::End { inside: false, incomplete: false };
+const INSIDE: Found = Found::End { inside: true, incomplete: true };
+const SKIPPING: Found = Found::End { inside: false, incomplete: true };
 
 fn message(text: &str) -> Found {
     Found::Message(text.to_string())
@@ -152,18 +152,6 @@ fn no_byte_is_scanned_twice() {
     assert_eq!(framing.next(&mut input, 2 * size), JsonEvent::Message(size + 4));
 }
 
-/// xorshift64: enough to vary cases, the same for the same seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
-
 #[test]
 fn events_do_not_depend_on_chunking() {
     let words: [&[u8]; 16] = [
@@ -185,25 +173,17 @@ fn events_do_not_depend_on_chunking() {
         b"12345678901",
     ];
     let mut kinds = [0; 4];
-    for seed in 1..=2000 {
-        let mut numbers = Numbers(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
-        let mut stream = Vec::new();
-        for _ in 0..numbers.below(60) {
-            stream.extend_from_slice(words[numbers.below(words.len())]);
-        }
-        let whole = replay([&stream[..]]);
-        for event in &whole {
-            match event {
-                Found::Message(_) => kinds[0] += 1,
-                Found::Stray(_) => kinds[1] += 1,
-                Found::HttpLine => kinds[2] += 1,
-                Found::TooLarge => kinds[3] += 1,
-                Found::End { .. } => {}
-            }
-        }
-        for _ in 0..8 {
-            let chunks = random_chunks(&stream, 20, |bound| numbers.below(bound));
-            assert_eq!(replay(chunks), whole, "seed {seed}: {}", stream.escape_ascii());
+    let stream = |_, numbers: &mut Numbers| {
+        let count = numbers.below(60);
+        (0..count).flat_map(|_| words[numbers.below(words.len())]).copied().collect()
+    };
+    for event in replay_random(20, stream, replay) {
+        match event {
+            Found::Message(_) => kinds[0] += 1,
+            Found::Stray(_) => kinds[1] += 1,
+            Found::HttpLine => kinds[2] += 1,
+            Found::TooLarge => kinds[3] += 1,
+            Found::End { .. } => {}
         }
     }
     assert!(kinds.iter().all(|&count| count > 100), "every kind of event came up often: {kinds:?}");

@@ -18,8 +18,8 @@ pub struct Text {
     scanned: u32,
     /// Whether the input starts with an incomplete line.
     is_inside: bool,
-    /// Number of lines that have begun.
-    begun: u32,
+    /// Number of lines so far, with the incomplete one.
+    started: u32,
 }
 
 /// What is at the front of the input.
@@ -57,7 +57,7 @@ impl Text {
                 return LineEvent::NeedMore;
             }
             self.is_inside = true;
-            self.begun = self.begun.wrapping_add(1);
+            self.started = self.started.wrapping_add(1);
         }
         let bytes = input.as_slice();
         if HttpLine::new().with_all(bytes) == HttpLine::Yes {
@@ -102,8 +102,8 @@ impl Text {
     }
 
     /// The number of the incomplete line, if any. The request timeout applies to each line separately.
-    pub fn unfinished(&self) -> Option<u32> {
-        self.is_inside.then_some(self.begun)
+    pub fn incomplete(&self) -> Option<u32> {
+        self.is_inside.then_some(self.started)
     }
 }
 

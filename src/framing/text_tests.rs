@@ -1,7 +1,7 @@
 //! Lines: events, and their independence of chunking.
 
 use super::*;
-use crate::framing::replay::{random_chunks, replay_every_split};
+use crate::framing::replay::{Numbers, replay_every_split, replay_random, single_bytes};
 
 /// An event with its bytes, or the state at the end of the input.
 #[derive(Clone, PartialEq, Debug)]
@@ -14,7 +14,7 @@ enum Found {
 }
 
 /// Feeds `chunks` and collects every event, as a connection does: all but lines end it.
-fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
+fn replay(chunks: &[&[u8]]) -> Vec<Found> {
     let (mut framing, mut input, mut seen) = (Text::default(), Buffer::new(), Vec::new());
     for chunk in chunks {
         input.push(chunk);
@@ -36,15 +36,15 @@ fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
         }
         assert!(input.len() <= limits::TEXT_LINE_BYTES_MAX + 1, "more is held than a line may have");
     }
-    assert_eq!(framing.is_inside_line(), !input.is_empty(), "only a begun line stays in the input");
-    assert_eq!(framing.is_inside_line(), framing.unfinished().is_some());
+    assert_eq!(framing.is_inside_line(), !input.is_empty(), "only an incomplete line stays in the input");
+    assert_eq!(framing.is_inside_line(), framing.incomplete().is_some());
     seen.push(Found::End { inside: framing.is_inside_line() });
     seen
 }
 
 /// The events of `bytes`, which must be the same with every split.
 fn events(bytes: &[u8]) -> Vec<Found> {
-    replay_every_split(bytes, |chunks| replay(chunks.iter().copied()))
+    replay_every_split(bytes, replay)
 }
 
 const END: Found = Found::End { inside: false };
@@ -123,12 +123,17 @@ fn a_line_is_limited_without_its_line_ending() {
     ];
     for (count, tail, wanted) in cases {
         let bytes = ["x".repeat(count).as_bytes(), tail].concat();
-        let whole = replay([&bytes[..]]);
+        let whole = replay(&[&bytes]);
         assert_eq!(whole, wanted, "{count} and {}", tail.escape_ascii());
-        assert_eq!(replay(bytes.chunks(1)), wanted, "{count} and {}, byte by byte", tail.escape_ascii());
+        assert_eq!(
+            replay(&single_bytes(&bytes)),
+            wanted,
+            "{count} and {}, byte by byte",
+            tail.escape_ascii()
+        );
         for split in bytes.len() - 6..=bytes.len() {
             let (head, rest) = bytes.split_at(split);
-            assert_eq!(replay([head, rest]), wanted, "{count} and {}, at {split}", tail.escape_ascii());
+            assert_eq!(replay(&[head, rest]), wanted, "{count} and {}, at {split}", tail.escape_ascii());
         }
     }
 }
@@ -138,32 +143,20 @@ fn white_space_has_no_limit_and_holds_no_memory() {
     let (mut framing, mut input) = (Text::default(), Buffer::new());
     input.push(&[b' '; 100_000]);
     assert_eq!(framing.next(&mut input), LineEvent::NeedMore);
-    assert_eq!((framing.unfinished(), input.capacity()), (None, 0));
+    assert_eq!((framing.incomplete(), input.capacity()), (None, 0));
 }
 
 #[test]
 fn each_line_has_its_own_number() {
     let (mut framing, mut input) = (Text::default(), Buffer::new());
-    for (count, begun) in (1..=5).enumerate() {
+    for number in 1..=5 {
         input.push(b"\n a");
-        assert_eq!(framing.next(&mut input), LineEvent::NeedMore, "{count}");
-        assert_eq!((framing.unfinished(), framing.is_inside_line()), (Some(begun), true));
+        assert_eq!(framing.next(&mut input), LineEvent::NeedMore, "{number}");
+        assert_eq!((framing.incomplete(), framing.is_inside_line()), (Some(number), true));
         input.push(b"b\n");
         assert_eq!(framing.next(&mut input), LineEvent::Line(2));
         framing.consume(&mut input, 2);
-        assert_eq!(framing.unfinished(), None);
-    }
-}
-
-/// xorshift64: enough to vary cases, the same for the same seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
+        assert_eq!(framing.incomplete(), None);
     }
 }
 
@@ -189,8 +182,7 @@ fn events_do_not_depend_on_chunking() {
         long.as_bytes(),
     ];
     let mut kinds = [0; 4];
-    for seed in 1..=2000 {
-        let mut numbers = Numbers(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
+    let stream = |seed, numbers: &mut Numbers| {
         let mut stream = Vec::new();
         // The last few words end a stream, so they are chosen less often.
         let choice = if seed % 2 == 0 { words.len() } else { 12 };
@@ -200,19 +192,15 @@ fn events_do_not_depend_on_chunking() {
                 stream.extend_from_slice(long.as_bytes());
             }
         }
-        let whole = replay([&stream[..]]);
-        for event in &whole {
-            match event {
-                Found::Line(_) => kinds[0] += 1,
-                Found::HttpLine => kinds[1] += 1,
-                Found::TooLong => kinds[2] += 1,
-                Found::BadText => kinds[3] += 1,
-                Found::End { .. } => {}
-            }
-        }
-        for _ in 0..8 {
-            let chunks = random_chunks(&stream, 20, |bound| numbers.below(bound));
-            assert_eq!(replay(chunks), whole, "seed {seed}: {}", stream.escape_ascii());
+        stream
+    };
+    for event in replay_random(20, stream, replay) {
+        match event {
+            Found::Line(_) => kinds[0] += 1,
+            Found::HttpLine => kinds[1] += 1,
+            Found::TooLong => kinds[2] += 1,
+            Found::BadText => kinds[3] += 1,
+            Found::End { .. } => {}
         }
     }
     assert!(kinds.iter().all(|&count| count > 50), "every kind of event came up often: {kinds:?}");

@@ -7,7 +7,7 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
-use crate::session::{Capacity, Ending, Step};
+use crate::session::{Capacity, Ending, Step, StepContext};
 use crate::worker::Jobs;
 
 /// The result of a connection's run.
@@ -91,7 +91,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 for_page: self.budget.may_begin_page(id, is_resumed, is_known),
             };
             let Connection { session, input, output, .. } = &mut *connection;
-            let step = session.next(input, output, rules, capacity, now.instant, self.dispatcher.date());
+            let context = StepContext { rules, capacity, now: now.instant, date: self.dispatcher.date() };
+            let step = session.next(input, output, context);
             usage.steps += usize::from(session.take_handled_inline());
             let refused = session.take_refused();
             if refused > 0 {

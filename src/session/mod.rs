@@ -3,11 +3,11 @@
 //! It decides when to decode, and when a client has missed a deadline; `responses` orders the replies. It has no
 //! socket, clock or lock: buffers and `now` are arguments.
 //!
-//! Invariants: each request that [`Session::next`] returns gets exactly one reply; a session that has begun to end
-//! decodes nothing.
+//! Invariants: each request that [`Session::next`] returns gets exactly one reply; an ending session decodes nothing.
 
 mod codec;
 mod deadlines;
+mod ending;
 mod responses;
 mod rules;
 
@@ -16,8 +16,9 @@ use crate::clock::{HttpDate, Instant};
 use crate::ids::RequestSeq;
 use crate::limits;
 use crate::model::{Answer, Cursor, Denial, Failure, Listing, LongText, Page, Refusal, Request};
-use codec::{Codec, Decoded, Reply};
+use codec::{Codec, DecodeContext, Decoded, Reply};
 use deadlines::{ClientDeadline, WaitMode};
+pub use ending::Ending;
 use responses::{Delivery, ResponseQueue, Wanted};
 pub use rules::Rules;
 
@@ -51,6 +52,19 @@ pub struct Capacity {
     pub for_page: bool,
 }
 
+/// The circumstances of a step.
+#[derive(Clone, Copy)]
+pub struct StepContext<'a> {
+    /// The rules of the connection's listener.
+    pub rules: &'a Rules,
+    /// What the session may start now.
+    pub capacity: Capacity,
+    /// The current time.
+    pub now: Instant,
+    /// The date for the heads of replies.
+    pub date: &'a HttpDate,
+}
+
 /// The next action for the caller.
 #[derive(Debug)]
 pub enum Step {
@@ -72,21 +86,6 @@ pub enum Step {
     Finished(Ending),
 }
 
-/// How a connection ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ending {
-    /// Everything is sent: close.
-    Close,
-    /// The client may still be sending: let it read the last reply before the close.
-    Linger,
-    /// As `Linger`, but at once: the client reads no more replies.
-    Gone,
-    /// As `Linger`, after a line of HTTP, which a browser or proxy may have been tricked into sending.
-    HttpLine,
-    /// An answer broke off: close, so that the client does not take it for complete.
-    Abort,
-}
-
 enum Deferred {
     Request(Box<Request>),
     Refusal(Refusal),
@@ -100,22 +99,14 @@ impl Deferred {
 
 impl Session {
     /// Decodes input and returns the next action. Call again after each step except `NeedInput`, `Blocked` and
-    /// `NeedRoom`, which are waits. Starts nothing beyond `capacity`.
-    pub fn next(
-        &mut self,
-        input: &mut Buffer,
-        output: &mut Buffer,
-        rules: &Rules,
-        capacity: Capacity,
-        now: Instant,
-        date: &HttpDate,
-    ) -> Step {
-        let step = self.step(input, output, rules, capacity, now, date);
+    /// `NeedRoom`, which are waits. Starts nothing beyond the capacity.
+    pub fn next(&mut self, input: &mut Buffer, output: &mut Buffer, context: StepContext<'_>) -> Step {
+        let step = self.step(input, output, context);
         let waiting = match step {
             Step::NeedInput => self.waiting(input),
             _ => None,
         };
-        self.deadline_state.wait(waiting, now);
+        self.deadline_state.wait(waiting, context.now);
         if matches!(step, Step::NeedInput) && !self.has_open() {
             self.responses = None;
         }
@@ -309,15 +300,8 @@ impl Session {
         self.responses.as_ref().map_or(0, |responses| responses.output_after_page_len())
     }
 
-    fn step(
-        &mut self,
-        input: &mut Buffer,
-        output: &mut Buffer,
-        rules: &Rules,
-        capacity: Capacity,
-        now: Instant,
-        date: &HttpDate,
-    ) -> Step {
+    fn step(&mut self, input: &mut Buffer, output: &mut Buffer, context: StepContext<'_>) -> Step {
+        let StepContext { rules, capacity, now, date } = context;
         loop {
             if let Some(ending @ (Ending::Abort | Ending::Gone)) = self.ending {
                 return Step::Finished(ending);
@@ -349,14 +333,9 @@ impl Session {
                 Some(deferred) => *deferred,
                 None if self.codec.is_ordered() && self.has_open() => return Step::Blocked,
                 None => {
-                    match self.codec.decode(
-                        input,
-                        output,
-                        self.input_has_ended,
-                        self.bytes_max(rules),
-                        rules,
-                        date,
-                    ) {
+                    let (has_ended, bytes_max) = (self.input_has_ended, self.bytes_max(rules));
+                    let context = DecodeContext { has_ended, bytes_max, rules, date };
+                    match self.codec.decode(input, output, &context) {
                         Decoded::Request(request) => Deferred::Request(request),
                         Decoded::Refusal(refusal) => Deferred::Refusal(refusal),
                         Decoded::Long(text) => {
@@ -474,7 +453,7 @@ impl Session {
         if self.codec.is_undecided() && input.as_slice().trim_ascii().is_empty() {
             return Some(WaitMode::First);
         }
-        match self.codec.unfinished() {
+        match self.codec.incomplete_message() {
             Some(number) => Some(WaitMode::Request(number)),
             None if self.has_open() => None,
             None => Some(WaitMode::Idle),

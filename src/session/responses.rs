@@ -18,17 +18,15 @@ use crate::model::{Answer, CommandName, Cursor, Dialect, Listing, Page, Request,
 #[derive(Default)]
 pub(super) struct ResponseQueue {
     /// The open request without an id; at most one.
-    ordered: Option<Ordered>,
+    ordered: Option<(RequestSeq, Open)>,
     /// The open requests with an id.
-    concurrent: HashMap<RequestSeq, Concurrent>,
+    concurrent: HashMap<RequestSeq, Open>,
     /// Approximate bytes of the open requests.
     open_bytes: usize,
     /// The open barrier: nothing is decoded until it is answered.
     barrier: Option<RequestSeq>,
-    /// The message that a worker decodes: nothing else is decoded until it is done.
-    decoding: Option<RequestSeq>,
-    /// Its bytes.
-    decoding_bytes: usize,
+    /// The message that a worker decodes, and its bytes: nothing else is decoded until it is done.
+    decoding: Option<(RequestSeq, usize)>,
     /// The open request whose answer may have pages; at most one.
     paged: Option<RequestSeq>,
     writing: Writing,
@@ -42,30 +40,14 @@ pub(super) struct ResponseQueue {
     output_after_page: Buffer,
 }
 
-/// An open request with an id.
-struct Concurrent {
-    dialect: Dialect,
-    id: RequestId,
-    /// Its approximate size.
-    bytes: u32,
-}
-
-/// An open request without an id.
-#[derive(Clone, Copy)]
-struct Ordered {
-    seq: RequestSeq,
-    dialect: Dialect,
-    /// Its approximate size.
-    bytes: u32,
-    /// The number of its replies.
-    reply_count: usize,
-}
-
 /// The fields of an open request that its reply needs.
 struct Open {
     dialect: Dialect,
     id: Option<RequestId>,
-    reply_count: usize,
+    /// Its approximate size.
+    bytes: u32,
+    /// The number of its replies.
+    reply_count: u32,
 }
 
 /// How replies are written now.
@@ -126,14 +108,12 @@ impl ResponseQueue {
         if request.name.is_paged() {
             self.paged = Some(seq);
         }
-        let bytes = bytes_of(request);
+        let (bytes, reply_count) = (bytes_of(request), request.reply_count() as u32);
         self.open_bytes += bytes as usize;
-        match request.id.take() {
-            Some(id) => drop(self.concurrent.insert(seq, Concurrent { dialect: request.dialect, id, bytes })),
-            None => {
-                let reply_count = request.reply_count();
-                self.ordered = Some(Ordered { seq, dialect: request.dialect, bytes, reply_count });
-            }
+        let open = Open { dialect: request.dialect, id: request.id.take(), bytes, reply_count };
+        match open.id {
+            Some(_) => drop(self.concurrent.insert(seq, open)),
+            None => self.ordered = Some((seq, open)),
         }
         self.check();
     }
@@ -141,12 +121,12 @@ impl ResponseQueue {
     /// Notes that a worker decodes the message `seq` of this many bytes.
     pub(super) fn begin_decoding(&mut self, seq: RequestSeq, bytes: usize) {
         debug_assert!(self.decoding.is_none(), "one message at a time");
-        (self.decoding, self.decoding_bytes) = (Some(seq), bytes);
+        self.decoding = Some((seq, bytes));
     }
 
     /// Ends the decoding of the message `seq`; returns false if it is not awaited.
     pub(super) fn end_decoding(&mut self, seq: RequestSeq) -> bool {
-        self.decoding.take_if(|decoding| *decoding == seq).is_some()
+        self.decoding.take_if(|(decoding, _)| *decoding == seq).is_some()
     }
 
     /// Ignores the message that a worker decodes.
@@ -163,14 +143,15 @@ impl ResponseQueue {
         output: &mut Buffer,
         date: &HttpDate,
     ) -> Delivery {
-        let Some(Open { dialect, id, reply_count }) = self.close(seq) else { return Delivery::Late };
+        let Some(Open { dialect, id, reply_count, .. }) = self.close(seq) else { return Delivery::Late };
         if let Writing::Pages(stream) = &self.writing
             && stream.seq == seq
         {
             self.poison();
             return Delivery::BrokenOff;
         }
-        self.write(&Reply { dialect, id: id.as_ref(), answer, count: reply_count, date }, codec, output);
+        let count = reply_count as usize;
+        self.write(&Reply { dialect, id: id.as_ref(), answer, count, date }, codec, output);
         self.check();
         Delivery::Done
     }
@@ -184,9 +165,9 @@ impl ResponseQueue {
         output: &mut Buffer,
         date: &HttpDate,
     ) -> bool {
-        let (dialect, id) = match (self.ordered, self.concurrent.get(&seq)) {
-            (Some(ordered), _) if ordered.seq == seq => (ordered.dialect, None),
-            (_, Some(concurrent)) => (concurrent.dialect, Some(&concurrent.id)),
+        let (dialect, id) = match (&self.ordered, self.concurrent.get(&seq)) {
+            (Some((ordered, open)), _) if *ordered == seq => (open.dialect, None),
+            (_, Some(open)) => (open.dialect, open.id.as_ref()),
             _ => return false,
         };
         let mut progress = match &self.writing {
@@ -287,7 +268,7 @@ impl ResponseQueue {
             Writing::Pages(stream) => stream.cursor.is_none(),
             Writing::Silent => false,
         };
-        let decoding = if self.decoding.is_some() { self.decoding_bytes } else { 0 };
+        let decoding = self.decoding.map_or(0, |(_, bytes)| bytes);
         let page = if is_page_coming { limits::PAGE_BYTES_RESERVED } else { 0 };
         self.open_bytes + self.output_after_page.capacity() + decoding + page
     }
@@ -323,8 +304,9 @@ impl ResponseQueue {
     }
 
     pub(super) fn open_seqs(&self) -> impl Iterator<Item = RequestSeq> + '_ {
-        let ordered = self.ordered.iter().map(|ordered| ordered.seq);
-        ordered.chain(self.decoding).chain(self.concurrent.keys().copied())
+        let ordered = self.ordered.iter().map(|(seq, _)| *seq);
+        let decoding = self.decoding.iter().map(|(seq, _)| *seq);
+        ordered.chain(decoding).chain(self.concurrent.keys().copied())
     }
 
     /// Bytes of replies that wait for a paged one.
@@ -335,18 +317,11 @@ impl ResponseQueue {
 
     /// Removes an open request, and returns the fields that its reply needs.
     fn close(&mut self, seq: RequestSeq) -> Option<Open> {
-        let open = match self.ordered {
-            Some(Ordered { seq: ordered, dialect, bytes, reply_count }) if ordered == seq => {
-                self.ordered = None;
-                self.open_bytes -= bytes as usize;
-                Open { dialect, id: None, reply_count }
-            }
-            _ => {
-                let Concurrent { dialect, id, bytes } = self.concurrent.remove(&seq)?;
-                self.open_bytes -= bytes as usize;
-                Open { dialect, id: Some(id), reply_count: 1 }
-            }
+        let open = match self.ordered.take_if(|(ordered, _)| *ordered == seq) {
+            Some((_, open)) => open,
+            None => self.concurrent.remove(&seq)?,
         };
+        self.open_bytes -= open.bytes as usize;
         self.barrier = self.barrier.filter(|barrier| *barrier != seq);
         self.paged = self.paged.filter(|paged| *paged != seq);
         self.converting = self.converting.filter(|converting| *converting != seq);
@@ -358,7 +333,8 @@ impl ResponseQueue {
 
     fn check(&self) {
         let is_open = |seq: RequestSeq| {
-            self.ordered.is_some_and(|ordered| ordered.seq == seq) || self.concurrent.contains_key(&seq)
+            self.ordered.as_ref().is_some_and(|(ordered, _)| *ordered == seq)
+                || self.concurrent.contains_key(&seq)
         };
         debug_assert!(self.barrier.is_none_or(is_open));
         debug_assert!(self.paged.is_none_or(is_open));

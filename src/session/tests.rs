@@ -44,7 +44,12 @@ impl Bench {
     }
 
     fn next(&mut self) -> Step {
-        self.session.next(&mut self.input, &mut self.output, &self.rules, ROOM, self.now, &self.date)
+        self.next_within(ROOM)
+    }
+
+    fn next_within(&mut self, capacity: Capacity) -> Step {
+        let context = StepContext { rules: &self.rules, capacity, now: self.now, date: &self.date };
+        self.session.next(&mut self.input, &mut self.output, context)
     }
 
     fn say(&mut self, text: &str) -> Step {
@@ -435,14 +440,7 @@ fn due_answers_go_out_despite_a_barrier_or_lack_of_capacity() {
     assert_eq!(bench.is_due(), seq);
     bench.answer_with(seq, &CONVERTED);
     bench.answer(logout);
-    let step = bench.session.next(
-        &mut bench.input,
-        &mut bench.output,
-        &bench.rules,
-        Capacity { for_request: false, ..ROOM },
-        bench.now,
-        &bench.date,
-    );
+    let step = bench.next_within(Capacity { for_request: false, ..ROOM });
     assert!(matches!(step, Step::Blocked), "nothing new starts: {step:?}");
     assert_eq!(bench.call().1, CommandName::Ping);
 }

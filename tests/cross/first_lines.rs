@@ -7,7 +7,7 @@ use std::time::Duration;
 use vmherd::internals::buffer::Buffer;
 use vmherd::internals::clock::{HttpDate, Instant, UnixSeconds};
 use vmherd::internals::model::{Answer, Dialect, Failure, Peer};
-use vmherd::internals::session::{Capacity, Rules, Session, Step};
+use vmherd::internals::session::{Capacity, Rules, Session, Step, StepContext};
 
 use crate::common::Daemon;
 use crate::common::codec::{Decoder, Message};
@@ -149,7 +149,8 @@ fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut pieces = pieces.into_iter();
     let mut seen = Vec::new();
     loop {
-        let step = session.next(&mut input, &mut output, &rules, ROOM, now, &date);
+        let context = StepContext { rules: &rules, capacity: ROOM, now, date: &date };
+        let step = session.next(&mut input, &mut output, context);
         if !matches!(step, Step::NeedInput) {
             seen.extend(kinds_of(output.as_slice()));
             output.clear();

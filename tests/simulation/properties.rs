@@ -11,7 +11,9 @@ use super::random::Random;
 use vmherd::internals::buffer::Buffer;
 use vmherd::internals::clock::HttpDate;
 use vmherd::internals::dialect::{convert, decode_json, encode_answer};
-use vmherd::internals::framing::http::{self, Authorization, ContentType, Http, HttpRules, Status};
+use vmherd::internals::framing::http::{
+    self, Authorization, BodyBytesMax, ContentType, Http, HttpRules, Status,
+};
 use vmherd::internals::framing::raw_json::{self, RawJson};
 use vmherd::internals::framing::websocket::{self, WebSocket};
 use vmherd::internals::ids::{DiskId, VmId};
@@ -90,13 +92,10 @@ fn a_websocket_client_reads_what_the_server_frames() {
         let sent: Vec<String> = (0..random.between(1, 5)).map(|_| body(&mut random)).collect();
         for text in &sent {
             let parts = split(text.as_bytes(), &mut random);
-            match parts.len() {
-                0 => websocket::write_message(text.as_bytes(), &mut output),
-                count if count > 50 => websocket::write_message(text.as_bytes(), &mut output),
-                count => parts.iter().enumerate().for_each(|(at, part)| {
-                    let append = |bytes: &mut Vec<u8>| bytes.extend_from_slice(part);
-                    websocket::append_fragment(at == 0, at + 1 == count, &mut output, append);
-                }),
+            let parts = if (1..=50).contains(&parts.len()) { parts } else { vec![text.as_bytes()] };
+            for (at, part) in parts.iter().enumerate() {
+                let append = |bytes: &mut Vec<u8>| bytes.extend_from_slice(part);
+                websocket::append_fragment(at == 0, at + 1 == parts.len(), &mut output, append);
             }
         }
         let mut received = Vec::new();
@@ -112,11 +111,12 @@ fn a_websocket_client_reads_what_the_server_frames() {
 /// The tokens and bodies that the server finds in a stream of HTTP.
 fn bodies(stream: &[u8], random: &mut Random) -> Vec<(Option<String>, Vec<u8>)> {
     let (mut server, rules) = (Http::default(), HttpRules::default());
+    let body_bytes_max = BodyBytesMax { direct: 1 << 20, forwarded: 1 << 20 };
     let (mut input, mut output, mut found) = (Buffer::new(), Buffer::new(), Vec::new());
     for part in split(stream, random) {
         input.push(part);
         loop {
-            match server.next(&mut input, &mut output, 1 << 20, &rules) {
+            match server.next(&mut input, &mut output, body_bytes_max, &rules) {
                 http::HttpEvent::NeedMore => break,
                 http::HttpEvent::Message { authorization } => {
                     let token = match authorization {
@@ -169,7 +169,7 @@ fn an_http_client_reads_what_the_server_answers() {
                 server.write_whole(Status::Ok, ContentType::Json, &date(), &text, &mut output);
                 continue;
             }
-            server.begin_pages(Status::Ok, ContentType::Json, &date(), &mut output);
+            server.begin_pages(&date(), &mut output);
             let parts = split(&text, &mut random);
             for (at, part) in parts.iter().enumerate() {
                 let is_last = at + 1 == parts.len();

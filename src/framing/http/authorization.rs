@@ -29,10 +29,8 @@ impl Authorization {
         match field {
             HeaderValue::Absent => Authorization::Absent,
             HeaderValue::Repeated => Authorization::Unusable,
-            HeaderValue::Once(value) => match bearer_token(value) {
-                Some(token) => Authorization::Bearer(Secret::new(token)),
-                None => Authorization::Unusable,
-            },
+            HeaderValue::Once(value) => bearer_token(value)
+                .map_or(Authorization::Unusable, |token| Authorization::Bearer(Secret::new(token))),
         }
     }
 }

@@ -102,8 +102,8 @@ impl Chunked {
                     self.state = if left == 0 { ChunkState::DataEnd } else { ChunkState::Data { left } };
                 }
                 _ => match self.next_state(bytes[at], body_bytes_max) {
-                    Ok(place) => {
-                        self.state = place;
+                    Ok(state) => {
+                        self.state = state;
                         at += 1;
                     }
                     Err(progress) => return (at, Some(progress)),

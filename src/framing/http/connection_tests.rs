@@ -55,7 +55,7 @@ fn other_methods_get_405_with_the_allowed_ones() {
         assert_eq!(events(request(first, "Content-Length: 2", "{}")), [Ended(405)], "{first} with a body");
         let (mut input, mut output) = (Buffer::new(), Buffer::new());
         input.push(stream.as_bytes());
-        let event = Http::default().next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+        let event = Http::default().next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules());
         let HttpEvent::Refused(refused) = event else { panic!("{event:?}") };
         assert_eq!(refused.status, Status::MethodNotAllowed(allowed), "{first}");
     }
@@ -220,25 +220,25 @@ fn bytes_after_a_handshake_stay_in_the_input() {
     let handshake = "Upgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     input.push(request("GET /", handshake, "\x01\x02").as_bytes());
-    let event = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+    let event = http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules());
     assert!(matches!(event, HttpEvent::Upgrade(_)), "{event:?}");
     assert_eq!(input.as_slice(), b"\x01\x02");
-    assert_eq!(http.unfinished(), None);
+    assert_eq!(http.incomplete(), None);
 }
 
 #[test]
 fn authorization_is_one_bearer_token_or_unusable() {
     let from = |headers: &str| post(headers, "{}");
-    let nobody = [MessageOfNobody("{}".into()), End];
+    let bad_token = [MessageWithBadToken("{}".into()), End];
     check(&[
         (
             from("Authorization: Bearer abc-._~+/09=="),
             &[MessageFrom("abc-._~+/09==".into(), "{}".into()), End],
         ),
         (from("authorization: BEARER   a"), &[MessageFrom("a".into(), "{}".into()), End]),
-        (from("Authorization: Bearer a\nAuthorization: Bearer a"), &nobody),
-        (from("Authorization: Basic dXNlcjpwYXNz"), &nobody),
-        (from("Authorization:"), &nobody),
+        (from("Authorization: Bearer a\nAuthorization: Bearer a"), &bad_token),
+        (from("Authorization: Basic dXNlcjpwYXNz"), &bad_token),
+        (from("Authorization:"), &bad_token),
     ]);
     let chunked = "Authorization: Bearer t\nTransfer-Encoding: chunked";
     let seen = [MessageFrom("t".into(), "{}".into()), End];
@@ -254,8 +254,8 @@ fn each_incomplete_request_has_its_own_number() {
     let mut numbers = Vec::new();
     for byte in (post("", "{}") + "\r\n" + &post("", "{}")).bytes() {
         input.push(&[byte]);
-        http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
-        numbers.push(http.unfinished());
+        http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules());
+        numbers.push(http.incomplete());
         http.consume(&mut input);
     }
     let length = post("", "{}").len();
@@ -270,7 +270,7 @@ fn finish_makes_the_next_response_the_last() {
     for sent in [&post("", "{}")[..9], &post("", "{}")[..post("", "{}").len() - 1]] {
         let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
         input.push(sent.as_bytes());
-        assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::NeedMore);
+        assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules()), HttpEvent::NeedMore);
         assert!(http.is_inside_message());
         http.finish();
         assert!(http.closes() && !http.is_inside_message());
@@ -281,7 +281,7 @@ fn finish_makes_the_next_response_the_last() {
             "{answer}"
         );
         input.push(post("", "{}").as_bytes());
-        assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::NeedMore);
+        assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules()), HttpEvent::NeedMore);
     }
 }
 
@@ -289,12 +289,12 @@ fn finish_makes_the_next_response_the_last() {
 fn only_a_head_response_has_no_body() {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     input.push((request("HEAD /", "", "") + &request("GET /", "", "")).as_bytes());
-    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::Page(Root));
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules()), HttpEvent::Page(Root));
     http.write_whole(Status::Ok, ContentType::Text, &date(), b"hello", &mut output);
     let head = output.as_slice().to_vec();
     assert!(head.ends_with(b"\r\n\r\n"), "{}", head.escape_ascii());
     output.clear();
-    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::Page(Root));
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules()), HttpEvent::Page(Root));
     http.write_whole(Status::Ok, ContentType::Text, &date(), b"hello", &mut output);
     assert_eq!(output.as_slice(), [&head[..], b"hello"].concat(), "the same but for the body");
 }
@@ -304,9 +304,9 @@ fn only_a_head_response_has_no_body() {
 fn an_error_between_requests_ignores_the_previous_request() {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     input.push(b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::Page(Root));
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules()), HttpEvent::Page(Root));
     input.push("\r\n".repeat(limits::HTTP_BLANK_BYTES_MAX).as_bytes());
-    let event = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+    let event = http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules());
     assert!(matches!(
         event,
         HttpEvent::Refused(response::HttpError { status: Status::BadRequest, closes: true, .. })
@@ -321,11 +321,11 @@ fn pages_end_a_connection_of_http_1_0() {
     input.push(
         b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}GET / HTTP/1.0\r\n\r\n",
     );
-    let event = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+    let event = http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules());
     assert!(matches!(event, HttpEvent::Message { .. }), "{event:?}");
     http.consume(&mut input);
     assert!(!http.closes());
-    http.begin_pages(Status::Ok, ContentType::Json, &date(), &mut output);
+    http.begin_pages(&date(), &mut output);
     assert!(http.closes());
     http.write_page(false, &mut output, |bytes| bytes.extend_from_slice(b"[1,"));
     http.write_page(true, &mut output, |bytes| bytes.extend_from_slice(b"2]"));
@@ -333,5 +333,5 @@ fn pages_end_a_connection_of_http_1_0() {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("Connection: close") && !head.contains("Transfer-Encoding"), "{head}");
     assert_eq!(body, "[1,2]");
-    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::NeedMore);
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules()), HttpEvent::NeedMore);
 }

@@ -63,23 +63,21 @@ impl<'a> Head<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Head<'a>, HttpError> {
         let mut headers = [const { MaybeUninit::uninit() }; limits::HTTP_HEADERS_MAX];
         let mut request = httparse::Request::new(&mut []);
-        match request.parse_with_uninit_headers(bytes, &mut headers) {
-            Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
-            Ok(_) => return Err(malformed("the head of the request is not one")),
-            Err(error) => return Err(parse_error(error)),
-        }
+        let parsed = request.parse_with_uninit_headers(bytes, &mut headers).map_err(parse_error)?;
         let (Some(method), Some(path), Some(version)) = (request.method, request.path, request.version)
         else {
-            return Err(malformed("the head of the request is not one"));
+            return Err(NO_HEAD);
         };
-        let head = Head {
+        if parsed != httparse::Status::Complete(bytes.len()) {
+            return Err(NO_HEAD);
+        }
+        let target = Target::parse(method, path);
+        Ok(Head {
             method: Method::of(method),
-            target: Target::parse(method, path)
-                .ok_or(malformed("the request target is neither a path nor http://"))?,
+            target: target.ok_or(malformed("the request target is neither a path nor http://"))?,
             version: if version == 0 { Version::Http10 } else { Version::Http11 },
             headers: Headers::read(request.headers),
-        };
-        Ok(head)
+        })
     }
 
     /// The length of the body; an error if it is ambiguous.
@@ -100,11 +98,9 @@ impl<'a> Head<'a> {
             (HeaderValue::Absent, HeaderValue::Once(coding)) if coding.eq_ignore_ascii_case(b"chunked") => {
                 Ok(BodyLength::Chunked)
             }
-            (HeaderValue::Absent, _) => Err(HttpError {
-                status: Status::NotImplemented,
-                reason: "the only transfer coding here is chunked",
-                closes: true,
-            }),
+            (HeaderValue::Absent, _) => {
+                Err(HttpError::closing(Status::NotImplemented, "the only transfer coding here is chunked"))
+            }
         }
     }
 
@@ -155,14 +151,14 @@ impl BodyLength {
 }
 
 /// A 400 that closes the connection, because the start of the next request is uncertain.
-pub(super) fn malformed(why: &'static str) -> HttpError {
-    HttpError { status: Status::BadRequest, reason: why, closes: true }
+pub(super) const fn malformed(why: &'static str) -> HttpError {
+    HttpError::closing(Status::BadRequest, why)
 }
 
 fn parse_error(error: httparse::Error) -> HttpError {
     match error {
         httparse::Error::TooManyHeaders => {
-            HttpError { status: Status::HeadTooLarge, reason: "there are too many headers", closes: true }
+            HttpError::closing(Status::HeadTooLarge, "there are too many headers")
         }
         httparse::Error::HeaderName => malformed("the name of a header has a byte that it must not have"),
         httparse::Error::HeaderValue => malformed("the value of a header has a byte that it must not have"),
@@ -179,13 +175,10 @@ fn without_query(text: &str) -> &str {
 
 /// Parses digits only; `None` if they exceed 64 bits.
 fn decimal(text: &[u8]) -> Option<u64> {
-    if text.is_empty() {
-        return None;
-    }
-    text.iter().try_fold(0u64, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
+    // `parse` alone would take a plus sign.
+    let is_plain = text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| is_plain)?.parse().ok()
 }
 
+const NO_HEAD: HttpError = malformed("the head of the request is not one");
 const SCHEME: &str = "http://";

@@ -80,64 +80,57 @@ impl<'a> Headers<'a> {
     }
 
     fn record(&mut self, name: &str, value: &'a [u8]) {
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
-        if let Some(field) = self.unique_header_mut(name) {
-            field.add(value);
-        } else if is("connection") {
-            for option in items(value) {
-                self.connection.close |= option.eq_ignore_ascii_case(b"close");
-                self.connection.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                self.connection.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+        let mut lowercase = [0; NAME_BYTES_MAX];
+        let Some(lowercase) = lowercase.get_mut(..name.len()) else { return };
+        lowercase.copy_from_slice(name.as_bytes());
+        lowercase.make_ascii_lowercase();
+        match &*lowercase {
+            b"host" => self.host.add(value),
+            b"origin" => self.origin.add(value),
+            b"content-length" => self.content_length.add(value),
+            b"transfer-encoding" => self.transfer_encoding.add(value),
+            b"authorization" => self.authorization.add(value),
+            b"sec-websocket-key" => self.websocket_key.add(value),
+            b"sec-websocket-version" => self.websocket_version.add(value),
+            b"connection" => {
+                for option in items(value) {
+                    self.connection.close |= option.eq_ignore_ascii_case(b"close");
+                    self.connection.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    self.connection.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                }
             }
-        } else if is("upgrade") {
-            self.upgrades_to_websocket |= items(value).any(|item| item.eq_ignore_ascii_case(b"websocket"));
-        } else if is("expect") {
-            for expectation in items(value) {
-                let is_known = expectation.eq_ignore_ascii_case(b"100-continue");
-                let is_first = self.expects != Expectation::Unknown;
-                self.expects =
-                    if is_known && is_first { Expectation::Continue } else { Expectation::Unknown };
+            b"upgrade" => {
+                self.upgrades_to_websocket |=
+                    items(value).any(|item| item.eq_ignore_ascii_case(b"websocket"));
             }
-        } else if is("sec-fetch-site") {
-            self.is_cross_site |= value.eq_ignore_ascii_case(b"cross-site");
-        } else if is("content-type") {
-            let kind = value.get(..MULTIPART.len());
-            self.is_multipart |= kind.is_some_and(|kind| kind.eq_ignore_ascii_case(MULTIPART));
-        } else if is("content-encoding") {
-            self.is_encoded |= items(value).any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
-        } else {
-            self.is_forwarded |= FORWARDED.iter().any(|known| is(known));
+            b"expect" => {
+                for expectation in items(value) {
+                    let is_known = expectation.eq_ignore_ascii_case(b"100-continue");
+                    let is_first = self.expects != Expectation::Unknown;
+                    self.expects =
+                        if is_known && is_first { Expectation::Continue } else { Expectation::Unknown };
+                }
+            }
+            b"sec-fetch-site" => self.is_cross_site |= value.eq_ignore_ascii_case(b"cross-site"),
+            b"content-type" => {
+                let kind = value.get(..MULTIPART.len());
+                self.is_multipart |= kind.is_some_and(|kind| kind.eq_ignore_ascii_case(MULTIPART));
+            }
+            b"content-encoding" => {
+                self.is_encoded |= items(value).any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+            }
+            // A proxy adds these (RFC 7239; RFC 9110, 7.6.3; and older conventions). Only their presence counts; their
+            // values may be forged.
+            b"forwarded" | b"x-forwarded-for" | b"x-real-ip" | b"via" => self.is_forwarded = true,
+            _ => {}
         }
-    }
-
-    /// The field for a header that must not be repeated.
-    fn unique_header_mut(&mut self, name: &str) -> Option<&mut HeaderValue<'a>> {
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
-        let field = if is("host") {
-            &mut self.host
-        } else if is("origin") {
-            &mut self.origin
-        } else if is("content-length") {
-            &mut self.content_length
-        } else if is("transfer-encoding") {
-            &mut self.transfer_encoding
-        } else if is("authorization") {
-            &mut self.authorization
-        } else if is("sec-websocket-key") {
-            &mut self.websocket_key
-        } else if is("sec-websocket-version") {
-            &mut self.websocket_version
-        } else {
-            return None;
-        };
-        Some(field)
     }
 }
 
 impl std::fmt::Debug for Headers<'_> {
     /// Shows no values: one is a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Fields")
+        f.write_str("Headers")
     }
 }
 
@@ -154,6 +147,5 @@ fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 const MULTIPART: &[u8] = b"multipart/";
 
-/// Headers that proxies add (RFC 7239; RFC 9110, 7.6.3; and older conventions). Only their presence counts; their
-/// values may be forged.
-const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+/// Longer than the name of any header that is used.
+const NAME_BYTES_MAX: usize = 32;

@@ -3,7 +3,6 @@
 //! A browser marks requests of foreign pages with `Origin` and `Sec-Fetch-Site`. With DNS rebinding, a foreign page has
 //! the server's own origin, and only `Host` reveals it.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Hosts and origins that are allowed in addition to IP addresses, `localhost` and the server's own origin.
@@ -22,17 +21,6 @@ pub struct AllowedHost(Box<str>);
 /// An origin (RFC 6454) whose pages may send requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AllowedOrigin(Box<str>);
-
-/// Why a text is not a valid rule.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum RuleError {
-    HostIsNone,
-    HostHasPort,
-    OriginIsNone,
-    OriginIsNull,
-    OriginHasPath,
-}
 
 /// A host with or without a port, as in `Host` (RFC 9110, 7.2) and in an absolute target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,47 +74,29 @@ pub fn is_own_origin(origin: &[u8], authority: Authority<'_>) -> bool {
 }
 
 impl AllowedHost {
-    /// Parses a name without a port, such as `vms.example.org`.
-    pub fn parse(text: &str) -> Result<AllowedHost, RuleError> {
+    /// Parses a name without a port, such as `vms.example.org`. The error says what is wrong.
+    pub fn parse(text: &str) -> Result<AllowedHost, &'static str> {
         match Authority::parse(text.as_bytes()) {
-            None => Err(RuleError::HostIsNone),
-            Some(_) if !text.ends_with(']') && text.contains(':') => Err(RuleError::HostHasPort),
+            None => Err(HOST_IS_NONE),
+            Some(_) if !text.ends_with(']') && text.contains(':') => Err(HOST_HAS_PORT),
             Some(_) => Ok(AllowedHost(without_final_dot(text).into())),
         }
     }
 }
 
 impl AllowedOrigin {
-    /// Parses a scheme, a host and an optional port, such as `https://vms.example.org`.
-    pub fn parse(text: &str) -> Result<AllowedOrigin, RuleError> {
+    /// Parses a scheme, a host and an optional port, such as `https://vms.example.org`. The error says what is wrong.
+    pub fn parse(text: &str) -> Result<AllowedOrigin, &'static str> {
         if text.eq_ignore_ascii_case("null") {
-            return Err(RuleError::OriginIsNull);
+            return Err(ORIGIN_IS_NULL);
         }
         if Origin::parse(text.as_bytes()).is_some() {
             return Ok(AllowedOrigin(text.into()));
         }
         let has_path = text.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?', '#']));
-        Err(if has_path { RuleError::OriginHasPath } else { RuleError::OriginIsNone })
+        Err(if has_path { ORIGIN_HAS_PATH } else { ORIGIN_IS_NONE })
     }
 }
-
-impl fmt::Display for RuleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            RuleError::HostIsNone => "not the name of a host, such as vms.example.org",
-            RuleError::HostHasPort => "a host without a port: it is allowed with any",
-            RuleError::OriginIsNone => {
-                "not an origin, such as https://vms.example.org or http://10.0.0.1:3000"
-            }
-            RuleError::OriginIsNull => {
-                "null is the origin of any page that hides its own: it can't be allowed"
-            }
-            RuleError::OriginHasPath => "an origin ends with its host or port: nothing may follow",
-        })
-    }
-}
-
-impl std::error::Error for RuleError {}
 
 impl<'a> Authority<'a> {
     /// Parses `HOST` or `HOST:PORT`; an IPv6 address is in brackets.
@@ -203,6 +173,12 @@ impl<'a> Origin<'a> {
 fn without_final_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
+
+const HOST_IS_NONE: &str = "not the name of a host, such as vms.example.org";
+const HOST_HAS_PORT: &str = "a host without a port: it is allowed with any";
+const ORIGIN_IS_NONE: &str = "not an origin, such as https://vms.example.org or http://10.0.0.1:3000";
+const ORIGIN_IS_NULL: &str = "null is the origin of any page that hides its own: it can't be allowed";
+const ORIGIN_HAS_PATH: &str = "an origin ends with its host or port: nothing may follow";
 
 /// The maximum length of a DNS name, including the final dot.
 const NAME_BYTES_MAX: usize = 254;

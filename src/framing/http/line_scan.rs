@@ -52,8 +52,8 @@ impl LineScan {
                 }
                 (LineState::AfterCarriageReturn { line_is_empty: false }, b'\n') => LineState::LineStart,
                 (LineState::AfterCarriageReturn { .. }, _) | (_, b'\n') => return ScanProgress::BareLineEnd,
-                (place, b'\r') => {
-                    LineState::AfterCarriageReturn { line_is_empty: place == LineState::LineStart }
+                (state, b'\r') => {
+                    LineState::AfterCarriageReturn { line_is_empty: state == LineState::LineStart }
                 }
                 (_, _) => LineState::InLine,
             };

@@ -35,8 +35,8 @@ use route::Route;
 #[derive(Default)]
 pub struct Http {
     state: ParseState,
-    /// Number of requests that have begun.
-    begun: u32,
+    /// Number of requests so far, with the incomplete one.
+    started: u32,
     /// The response format of the current request.
     exchange: Exchange,
     /// The allowed foreign origin that may read the response, if any.
@@ -104,10 +104,9 @@ impl Http {
         &mut self,
         input: &mut Buffer,
         output: &mut Buffer,
-        body_bytes_max: impl Into<BodyBytesMax>,
+        body_bytes_max: BodyBytesMax,
         rules: &HttpRules,
     ) -> HttpEvent {
-        let body_bytes_max = body_bytes_max.into();
         self.consume(input);
         if let ParseState::Between { .. } = self.state
             && let Err(refused) = self.skip_blank(input)
@@ -182,26 +181,18 @@ impl Http {
         output: &mut Buffer,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let common = CommonHeaders { date, allowed_origin: self.allowed_origin.as_deref() };
-        self.exchange.write_whole(status, content_type, common, output, write);
+        self.exchange.write_whole(status, content_type, self.common(date), output, write);
     }
 
     /// Writes the response that lists the allowed `methods`, for CORS preflights and for plain `OPTIONS`.
     pub fn write_methods(&mut self, methods: &str, date: &HttpDate, output: &mut Buffer) {
-        let common = CommonHeaders { date, allowed_origin: self.allowed_origin.as_deref() };
-        self.exchange.write_methods(methods, common, output);
+        self.exchange.write_methods(methods, self.common(date), output);
     }
 
-    /// Writes the head of a response whose body comes in pages; [`Http::write_page`] follows.
-    pub fn begin_pages(
-        &mut self,
-        status: Status,
-        content_type: ContentType,
-        date: &HttpDate,
-        output: &mut Buffer,
-    ) {
+    /// Writes the head of a response whose body is JSON in pages; [`Http::write_page`] follows.
+    pub fn begin_pages(&mut self, date: &HttpDate, output: &mut Buffer) {
         let common = CommonHeaders { date, allowed_origin: self.allowed_origin.as_deref() };
-        self.exchange.begin_pages(status, content_type, common, output);
+        self.exchange.begin_pages(common, output);
         if self.exchange.closes && matches!(self.state, ParseState::Between { .. }) {
             self.state = ParseState::Finished;
         }
@@ -213,7 +204,7 @@ impl Http {
         self.exchange.write_page(is_last, output, write);
     }
 
-    /// Bytes of memory that it holds: a token that came in a head, what has come of a body in chunks.
+    /// Heap size in bytes: the token of a head, and the chunks of a body received so far.
     pub fn held_bytes(&self) -> usize {
         match &self.state {
             ParseState::Body(incoming) | ParseState::Whole(incoming) => {
@@ -237,15 +228,18 @@ impl Http {
         self.exchange.is_forwarded
     }
 
-    /// Whether a request has begun and is not whole: the input must not end here.
+    /// Whether a request is incomplete: end of input is an error now.
     pub fn is_inside_message(&self) -> bool {
         matches!(self.state, ParseState::Head(_) | ParseState::Body(_))
     }
 
-    /// The number of the request that has begun and is not whole, if there is one: the request timeout
-    /// runs, anew for each.
-    pub fn unfinished(&self) -> Option<u32> {
-        self.is_inside_message().then_some(self.begun)
+    /// The number of the incomplete request, if any. The request timeout applies to each separately.
+    pub fn incomplete(&self) -> Option<u32> {
+        self.is_inside_message().then_some(self.started)
+    }
+
+    fn common<'a>(&'a self, date: &'a HttpDate) -> CommonHeaders<'a> {
+        CommonHeaders { date, allowed_origin: self.allowed_origin.as_deref() }
     }
 
     /// Skips what may precede a request: white space that was there when the framing was detected, or empty lines
@@ -258,7 +252,7 @@ impl Http {
         } else {
             2 * bytes.chunks_exact(2).take_while(|pair| pair == b"\r\n").count()
         };
-        let is_beginning = !matches!(bytes[skipped..], [] | [b'\r']);
+        let has_request = !matches!(bytes[skipped..], [] | [b'\r']);
         let total = skipped + usize::from(*blank);
         if total > limits::HTTP_BLANK_BYTES_MAX {
             (self.exchange, self.allowed_origin) = (Exchange::default(), None);
@@ -266,8 +260,8 @@ impl Http {
         }
         *blank = total as u8;
         input.consume(skipped);
-        if is_beginning {
-            self.begun = self.begun.wrapping_add(1);
+        if has_request {
+            self.started = self.started.wrapping_add(1);
             (self.exchange, self.allowed_origin) = (Exchange::default(), None);
             self.state = ParseState::Head(LineScan::in_first_line());
         }
@@ -308,15 +302,9 @@ impl Http {
                 self.state = ParseState::Finished;
                 Some(HttpEvent::Upgrade(key))
             }
-            Ok((Route::Page(page), length)) => {
-                self.exchange.closes |= !length.is_zero();
-                self.end_request();
-                Some(HttpEvent::Page(page))
-            }
+            Ok((Route::Page(page), length)) => Some(self.without_body(length, HttpEvent::Page(page))),
             Ok((Route::Options(methods), length)) => {
-                self.exchange.closes |= !length.is_zero();
-                self.end_request();
-                Some(HttpEvent::Options(methods))
+                Some(self.without_body(length, HttpEvent::Options(methods)))
             }
             Ok((Route::Message { awaits_continue, authorization }, length)) => {
                 if awaits_continue {
@@ -331,6 +319,13 @@ impl Http {
                 None
             }
         }
+    }
+
+    /// Ends a request whose body is not read.
+    fn without_body(&mut self, length: BodyLength, event: HttpEvent) -> HttpEvent {
+        self.exchange.closes |= !length.is_zero();
+        self.end_request();
+        event
     }
 
     fn read_body(&mut self, input: &mut Buffer, body_bytes_max: BodyBytesMax) -> HttpEvent {
@@ -371,13 +366,6 @@ impl Http {
     }
 }
 
-impl From<usize> for BodyBytesMax {
-    /// The same limit for both.
-    fn from(bytes: usize) -> BodyBytesMax {
-        BodyBytesMax { direct: bytes, forwarded: bytes }
-    }
-}
-
 impl BodyBytesMax {
     fn of(self, is_forwarded: bool) -> usize {
         if is_forwarded { self.forwarded } else { self.direct }
@@ -391,12 +379,9 @@ impl Default for ParseState {
 }
 
 const HEAD_TOO_LARGE: HttpError =
-    HttpError { status: Status::HeadTooLarge, reason: "the head of the request is too large", closes: true };
-const TRAILERS_TOO_LARGE: HttpError = HttpError {
-    status: Status::HeadTooLarge,
-    reason: "there are too many fields behind the body",
-    closes: true,
-};
+    HttpError::closing(Status::HeadTooLarge, "the head of the request is too large");
+const TRAILERS_TOO_LARGE: HttpError =
+    HttpError::closing(Status::HeadTooLarge, "there are too many fields behind the body");
 
 const _: () = assert!(limits::HTTP_BLANK_BYTES_MAX <= u8::MAX as usize, "blank bytes are counted in 8 bits");
 const _: () = assert!(limits::HTTP_HEAD_BYTES_MAX <= u32::MAX as usize, "a scan counts in 32 bits");

@@ -2,18 +2,7 @@
 //! and stricter only because of a rule.
 
 use super::*;
-
-/// xorshift64: enough to vary cases, the same for the same seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
+use crate::framing::replay::Numbers;
 
 const HEADS: [&str; 8] = [
     "GET / HTTP/1.1\r\nHost: localhost:8888\r\nUser-Agent: curl/8\r\nAccept: */*\r\n",
@@ -180,7 +169,7 @@ fn parse_and_route(bytes: &[u8]) -> Result<(), u16> {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     let mut next = |bytes: &[u8]| {
         input.push(bytes);
-        http.next(&mut input, &mut output, limits::REQUEST_BYTES_MAX, &HttpRules::default())
+        http.next(&mut input, &mut output, limits::REQUEST_BYTES_MAX.into(), &HttpRules::default())
     };
     assert_eq!(next(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), HttpEvent::Page(HttpPage::Root));
     match next(bytes) {
@@ -203,7 +192,7 @@ fn parse_and_route(bytes: &[u8]) -> Result<(), u16> {
 fn mutated_heads_are_accepted_only_if_httparse_and_the_rules_agree() {
     let (mut parsed, mut passed, mut by_rule) = (0, 0, std::collections::BTreeMap::new());
     for seed in 1..=20_000u64 {
-        let bytes = damaged(&mut Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let bytes = damaged(&mut Numbers::new(seed));
         let shown = bytes.escape_ascii();
         let Some(head) = parse(&bytes) else {
             assert!(

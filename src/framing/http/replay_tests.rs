@@ -13,7 +13,7 @@ pub(super) enum Found {
     /// A message with a token.
     MessageFrom(String, String),
     /// A message with an unusable `Authorization`.
-    MessageOfNobody(String),
+    MessageWithBadToken(String),
     Page(HttpPage),
     Options(&'static str),
     Upgrade(String),
@@ -37,6 +37,13 @@ pub(super) fn date() -> HttpDate {
 /// The limit of a body.
 pub(super) const BODY_BYTES_MAX: usize = 64;
 
+impl From<usize> for BodyBytesMax {
+    /// The same limit for both.
+    fn from(bytes: usize) -> BodyBytesMax {
+        BodyBytesMax { direct: bytes, forwarded: bytes }
+    }
+}
+
 pub(super) fn rules() -> HttpRules {
     HttpRules {
         hosts: vec![AllowedHost::parse("vms.example.org").unwrap(), AllowedHost::parse("herd.").unwrap()],
@@ -47,16 +54,16 @@ pub(super) fn rules() -> HttpRules {
 }
 
 /// Feeds `chunks` and answers each request, as a session does.
-pub(super) fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
+pub(super) fn replay(chunks: &[&[u8]]) -> Vec<Found> {
     let (mut http, rules, mut seen) = (Http::default(), rules(), Vec::new());
     let (mut input, mut output) = (Buffer::new(), Buffer::new());
     let mut is_over = false;
     for chunk in chunks {
         input.push(chunk);
         loop {
-            let event = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules);
+            let event = http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules);
             if is_over {
-                assert_eq!(event, HttpEvent::NeedMore, "nothing is looked at behind the end");
+                assert_eq!(event, HttpEvent::NeedMore, "no input is read after the end");
                 break;
             }
             if !output.is_empty() {
@@ -64,7 +71,7 @@ pub(super) fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Foun
                 output.clear();
                 seen.push(Found::Continue);
             }
-            assert_eq!(http.unfinished().is_some(), http.is_inside_message());
+            assert_eq!(http.incomplete().is_some(), http.is_inside_message());
             let refused = match event {
                 HttpEvent::NeedMore => break,
                 HttpEvent::Message { authorization } => {
@@ -73,7 +80,7 @@ pub(super) fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Foun
                     seen.push(match authorization {
                         Authorization::Absent => Found::Message(body),
                         Authorization::Bearer(token) => Found::MessageFrom(token.expose().into(), body),
-                        Authorization::Unusable => Found::MessageOfNobody(body),
+                        Authorization::Unusable => Found::MessageWithBadToken(body),
                     });
                     None
                 }
@@ -113,7 +120,7 @@ pub(super) fn replay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Foun
 /// The events of `stream`, which must be the same with every split.
 pub(super) fn events(stream: impl AsRef<[u8]>) -> Vec<Found> {
     let bytes = stream.as_ref();
-    replay_every_split(bytes, |chunks| replay(chunks.iter().copied()))
+    replay_every_split(bytes, replay)
 }
 
 /// Replays each stream of a table.

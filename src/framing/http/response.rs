@@ -126,6 +126,13 @@ impl Status {
     }
 }
 
+impl HttpError {
+    /// An error that closes the connection.
+    pub(super) const fn closing(status: Status, reason: &'static str) -> HttpError {
+        HttpError { status, reason, closes: true }
+    }
+}
+
 impl ContentType {
     /// The header's value; text also gets `nosniff`, so that browsers do not guess another type.
     fn text(self) -> &'static str {
@@ -163,19 +170,13 @@ impl Exchange {
         });
     }
 
-    /// Writes the head of a response whose body comes in pages. HTTP/1.0 has no chunks: the body ends with
+    /// Writes the head of a response whose body is JSON in pages. HTTP/1.0 has no chunks: the body ends with
     /// the connection.
-    pub fn begin_pages(
-        &mut self,
-        status: Status,
-        content_type: ContentType,
-        common: CommonHeaders<'_>,
-        output: &mut Buffer,
-    ) {
+    pub fn begin_pages(&mut self, common: CommonHeaders<'_>, output: &mut Buffer) {
         debug_assert!(!self.is_head, "a page was asked for whose head alone is wanted");
         self.closes |= self.version == Version::Http10;
         output.append_with(|bytes| {
-            self.push_head(status, content_type, common, bytes);
+            self.push_head(Status::Ok, ContentType::Json, common, bytes);
             let end = match self.version {
                 Version::Http10 => "\r\n",
                 Version::Http11 => "Transfer-Encoding: chunked\r\n\r\n",

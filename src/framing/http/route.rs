@@ -168,12 +168,12 @@ const fn error(status: Status, why: &'static str) -> HttpError {
 }
 
 fn forbidden(denial: Denial, why: &'static str) -> HttpError {
-    HttpError { status: Status::Forbidden(denial), reason: why, closes: true }
+    HttpError::closing(Status::Forbidden(denial), why)
 }
 
 /// The body exceeds the limit.
 pub(super) const TOO_LARGE: HttpError =
-    HttpError { status: Status::ContentTooLarge, reason: "the body is larger than it may be", closes: true };
+    HttpError::closing(Status::ContentTooLarge, "the body is larger than it may be");
 
 const ROOT: &str = "/";
 const HEALTH: &str = "/healthz";

@@ -4,7 +4,7 @@ use super::HttpPage::Root;
 use super::replay_tests::Found::*;
 use super::replay_tests::*;
 use super::*;
-use crate::framing::replay::random_chunks;
+use crate::framing::replay::{Numbers, replay_random, single_bytes};
 
 /// Each stream, followed by another request, gets the error `code` and ends the connection.
 fn end_with<T: AsRef<str>>(code: u16, streams: &[T]) {
@@ -142,9 +142,9 @@ fn a_head_is_limited_in_bytes_and_lines() {
     let padded = |length: usize| request("GET /", &format!("X: {}", "a".repeat(length - empty.len())), "");
     let most = limits::HTTP_HEAD_BYTES_MAX;
     let whole_and_bytes = |stream: &str| {
-        let whole = replay([stream.as_bytes()]);
-        assert_eq!(replay(stream.as_bytes().chunks(1)), whole);
-        assert_eq!(replay(stream.as_bytes().chunks(777)), whole);
+        let whole = replay(&[stream.as_bytes()]);
+        assert_eq!(replay(&single_bytes(stream.as_bytes())), whole);
+        assert_eq!(replay(&stream.as_bytes().chunks(777).collect::<Vec<_>>()), whole);
         whole
     };
     assert_eq!(padded(most).len(), most);
@@ -197,27 +197,15 @@ fn processed_bytes_are_consumed() {
     input.push(
         request("POST /", "Authorization: Bearer t\nTransfer-Encoding: chunked", "2\r\n{}\r\n").as_bytes(),
     );
-    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules()), HttpEvent::NeedMore);
+    assert_eq!(http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules()), HttpEvent::NeedMore);
     assert!(input.is_empty());
     input.push(b"0\r\n\r\n");
-    let event = http.next(&mut input, &mut output, BODY_BYTES_MAX, &rules());
+    let event = http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules());
     assert!(matches!(event, HttpEvent::Message { .. }), "{event:?}");
     assert_eq!(http.body(&input), b"{}");
     assert!(!format!("{event:?}").contains("\"t\""), "{event:?}");
     http.consume(&mut input);
     assert_eq!(http.body(&input), b"");
-}
-
-/// xorshift64: enough to vary cases, the same for the same seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
 }
 
 /// Complete and truncated requests in sequence, in chunks of any size.
@@ -239,18 +227,13 @@ fn events_do_not_depend_on_chunking() {
         post("Connection: close", "{}"),
     ];
     let mut kinds = std::collections::BTreeMap::new();
-    for seed in 1..=2000 {
-        let mut numbers = Numbers(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
-        let stream: String = (0..numbers.below(8)).map(|_| &*words[numbers.below(words.len())]).collect();
-        let whole = replay([stream.as_bytes()]);
-        for seen in &whole {
-            let kind = format!("{seen:?}").split(|c: char| !c.is_alphabetic()).next().map(str::to_owned);
-            *kinds.entry(kind).or_insert(0) += 1;
-        }
-        for _ in 0..5 {
-            let chunks = random_chunks(stream.as_bytes(), 80, |bound| numbers.below(bound));
-            assert_eq!(replay(chunks), whole, "seed {seed}: {}", stream.escape_debug());
-        }
+    let stream = |_, numbers: &mut Numbers| {
+        let count = numbers.below(8);
+        (0..count).flat_map(|_| words[numbers.below(words.len())].bytes()).collect()
+    };
+    for event in replay_random(80, stream, replay) {
+        let kind = format!("{event:?}").split(|c: char| !c.is_alphabetic()).next().map(str::to_owned);
+        *kinds.entry(kind).or_insert(0) += 1;
     }
     assert!(kinds.len() >= 9 && kinds.values().all(|count| *count > 100), "all came up often: {kinds:?}");
 }

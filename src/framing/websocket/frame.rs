@@ -7,29 +7,18 @@ use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use super::CloseCode;
+use super::close_code::CloseCode;
 use crate::buffer::Buffer;
 
 /// A frame whose header has been consumed.
 pub(super) struct Frame {
-    pub(super) opcode: Opcode,
+    pub(super) opcode: OpCode,
     pub(super) is_final: bool,
     mask: [u8; 4],
     /// Payload length in bytes, saturated at `u32::MAX`, which exceeds every limit.
     pub(super) length: u32,
     /// Bytes of the payload that have been unmasked.
     pub(super) unmasked: u32,
-}
-
-/// RFC 6455, 5.2.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Opcode {
-    Continuation,
-    Text,
-    Binary,
-    Close,
-    Ping,
-    Pong,
 }
 
 impl Frame {
@@ -43,12 +32,16 @@ impl Frame {
             Err(_) => return Err(CloseCode::Protocol),
         };
         let header_bytes = cursor.position() as usize;
-        let opcode = Opcode::of(header.opcode).ok_or(CloseCode::Protocol)?;
+        let opcode = header.opcode;
         let mask = header.mask.ok_or(CloseCode::Protocol)?;
-        let is_reserved = header.rsv1 || header.rsv2 || header.rsv3;
+        let is_reserved = header.rsv1
+            || header.rsv2
+            || header.rsv3
+            || matches!(opcode, OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)));
         // The length must have its shortest encoding, and its highest bit must be zero.
         let is_length_wrong = header_bytes != header.len(length) || length > i64::MAX as u64;
-        let is_control_wrong = opcode.is_control() && (!header.is_final || length > CONTROL_BYTES_MAX);
+        let is_control = matches!(opcode, OpCode::Control(_));
+        let is_control_wrong = is_control && (!header.is_final || length > CONTROL_BYTES_MAX);
         if is_reserved || is_length_wrong || is_control_wrong {
             return Err(CloseCode::Protocol);
         }
@@ -63,24 +56,6 @@ impl Frame {
         mask.rotate_left(self.unmasked as usize % 4);
         unmask(payload, mask);
         self.unmasked += payload.len() as u32;
-    }
-}
-
-impl Opcode {
-    pub(super) fn is_control(self) -> bool {
-        matches!(self, Opcode::Close | Opcode::Ping | Opcode::Pong)
-    }
-
-    fn of(opcode: OpCode) -> Option<Opcode> {
-        Some(match opcode {
-            OpCode::Data(Data::Continue) => Opcode::Continuation,
-            OpCode::Data(Data::Text) => Opcode::Text,
-            OpCode::Data(Data::Binary) => Opcode::Binary,
-            OpCode::Control(Control::Close) => Opcode::Close,
-            OpCode::Control(Control::Ping) => Opcode::Ping,
-            OpCode::Control(Control::Pong) => Opcode::Pong,
-            OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) => return None,
-        })
     }
 }
 
@@ -112,8 +87,13 @@ mod tests {
             let masked: Vec<u8> =
                 plain.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
             for split in 0..=length {
-                let mut frame =
-                    Frame { opcode: Opcode::Text, is_final: true, mask, length: length as u32, unmasked: 0 };
+                let mut frame = Frame {
+                    opcode: OpCode::Data(Data::Text),
+                    is_final: true,
+                    mask,
+                    length: length as u32,
+                    unmasked: 0,
+                };
                 let mut bytes = masked.clone();
                 let (head, tail) = bytes.split_at_mut(split);
                 frame.unmask(head);

@@ -4,7 +4,7 @@ use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use super::CloseCode;
+use super::close_code::CloseCode;
 use super::frame::CONTROL_BYTES_MAX;
 use crate::buffer::Buffer;
 use crate::sys;
@@ -12,24 +12,6 @@ use crate::sys;
 /// The `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`.
 pub fn accept(key: &[u8]) -> String {
     derive_accept_key(key)
-}
-
-/// Writes a text message in one frame.
-#[cfg(feature = "internals")]
-pub fn write_message(text: &[u8], output: &mut Buffer) {
-    write_fragment(text, true, true, output);
-}
-
-/// Writes a binary message in one frame.
-#[cfg(feature = "internals")]
-pub fn write_binary(bytes: &[u8], output: &mut Buffer) {
-    write_frame(OpCode::Data(Data::Binary), true, bytes, output);
-}
-
-/// Writes a fragment of a text message. No other message may be written before its last fragment.
-#[cfg(feature = "internals")]
-fn write_fragment(part: &[u8], is_first: bool, is_last: bool, output: &mut Buffer) {
-    write_frame(text_opcode(is_first), is_last, part, output);
 }
 
 /// Writes a fragment of a text message; `write` appends its payload directly to the output. The payload is moved by a
@@ -40,7 +22,7 @@ pub fn append_fragment<R>(
     output: &mut Buffer,
     write: impl FnOnce(&mut Vec<u8>) -> R,
 ) -> R {
-    let opcode = text_opcode(is_first);
+    let opcode = OpCode::Data(if is_first { Data::Text } else { Data::Continue });
     output.append_with(|bytes| {
         let start = bytes.len();
         bytes.extend_from_slice(&[0; HEADER_BYTES_EXPECTED]);
@@ -77,10 +59,6 @@ fn write_frame(opcode: OpCode, is_final: bool, payload: &[u8], output: &mut Buff
     let (header, header_bytes) = header(opcode, is_final, payload.len());
     output.push(&header[..header_bytes]);
     output.push(payload);
-}
-
-fn text_opcode(is_first: bool) -> OpCode {
-    OpCode::Data(if is_first { Data::Text } else { Data::Continue })
 }
 
 /// A header and its length.
@@ -155,12 +133,11 @@ mod tests {
             let text: Vec<u8> = (0..length).map(|number| b'a' + (number % 26) as u8).collect();
             let frame = |first: u8| [&[first][..], head, &text].concat();
             let append = |bytes: &mut Vec<u8>| bytes.extend_from_slice(&text);
-            assert_eq!(written(|output| write_message(&text, output)), frame(0x81));
-            assert_eq!(written(|output| write_binary(&text, output)), frame(0x82));
+            let binary = OpCode::Data(Data::Binary);
+            assert_eq!(written(|output| write_frame(binary, true, &text, output)), frame(0x82));
             for (is_first, is_last, first) in
                 [(true, true, 0x81), (true, false, 0x01), (false, false, 0x00), (false, true, 0x80)]
             {
-                assert_eq!(written(|output| write_fragment(&text, is_first, is_last, output)), frame(first));
                 let appended = written(|output| append_fragment(is_first, is_last, output, append));
                 assert_eq!(appended, frame(first), "{length}");
             }

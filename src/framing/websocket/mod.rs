@@ -6,23 +6,24 @@
 //!
 //! No extensions (so no compression) and no subprotocols. It does not interpret messages and reads no clock.
 
+mod close_code;
 mod frame;
 mod frame_writer;
 
 use crate::buffer::Buffer;
 use crate::limits;
-use frame::{Frame, Opcode};
+use frame::Frame;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
+pub use close_code::CloseCode;
 pub use frame_writer::{accept, append_fragment, write_close};
-#[cfg(feature = "internals")]
-pub use frame_writer::{write_binary, write_message};
 
 /// The framing state of one connection after its handshake.
 #[derive(Default)]
 pub struct WebSocket {
     state: FrameState,
-    /// Number of messages and control frames that have begun.
-    begun: u32,
+    /// Number of messages and control frames so far, with the incomplete one.
+    started: u32,
     /// The kind of the message whose fragments are being received, if any.
     fragmented: Option<MessageKind>,
     /// The payloads of its fragments.
@@ -55,37 +56,6 @@ pub enum WebSocketEvent {
     Closed,
     /// The client violated the protocol; a close frame with the reason is in the output. Nothing follows.
     Failed(CloseCode),
-}
-
-/// Close codes that the server sends (RFC 6455, 7.4.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CloseCode {
-    /// The server shuts down.
-    GoingAway = 1001,
-    /// A protocol error.
-    Protocol = 1002,
-    /// A binary message where only text is accepted.
-    Unsupported = 1003,
-    /// Text that is not UTF-8.
-    InvalidText = 1007,
-    /// A violation of the server's policy, such as a deadline.
-    Policy = 1008,
-    /// A message that exceeds the limit.
-    TooLarge = 1009,
-}
-
-impl CloseCode {
-    /// The reason text of the close frame.
-    pub fn reason(self) -> &'static str {
-        match self {
-            CloseCode::GoingAway => "the server stops, or nothing has come for too long",
-            CloseCode::Protocol => "the frame is against the protocol",
-            CloseCode::Unsupported => "a message must be text, not binary",
-            CloseCode::InvalidText => "the text is not valid UTF-8",
-            CloseCode::Policy => "the last message says what is wrong",
-            CloseCode::TooLarge => "the message is larger than it may be",
-        }
-    }
 }
 
 #[derive(Default)]
@@ -154,16 +124,16 @@ impl WebSocket {
 
     /// Whether a message or frame is incomplete: end of input is an error now.
     pub fn is_inside_message(&self) -> bool {
-        self.unfinished().is_some()
+        self.incomplete().is_some()
     }
 
     /// The number of the incomplete message or control frame, if any. The request timeout applies to each
     /// separately; a control frame between fragments counts as part of their message.
-    pub fn unfinished(&self) -> Option<u32> {
+    pub fn incomplete(&self) -> Option<u32> {
         match self.state {
             FrameState::Between if self.fragmented.is_none() => None,
             FrameState::Whole(..) | FrameState::Ended => None,
-            FrameState::Between | FrameState::Header | FrameState::Payload(_) => Some(self.begun),
+            FrameState::Between | FrameState::Header | FrameState::Payload(_) => Some(self.started),
         }
     }
 
@@ -187,10 +157,9 @@ impl WebSocket {
             }
         }
         let FrameState::Payload(frame) = &self.state else { return Ok(WebSocketEvent::NeedMore) };
-        if frame.opcode.is_control() {
-            self.read_control_frame(input, output)
-        } else {
-            self.read_data_frame(input, bytes_max)
+        match frame.opcode {
+            OpCode::Control(_) => self.read_control_frame(input, output),
+            OpCode::Data(_) => self.read_data_frame(input, bytes_max),
         }
     }
 
@@ -200,19 +169,19 @@ impl WebSocket {
             return Ok(false);
         }
         if matches!(self.state, FrameState::Between) && self.fragmented.is_none() {
-            self.begun = self.begun.wrapping_add(1);
+            self.started = self.started.wrapping_add(1);
         }
         self.state = FrameState::Header;
         let Some(frame) = Frame::take(input)? else { return Ok(false) };
-        match (frame.opcode, self.fragmented) {
-            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) | (Opcode::Continuation, Some(_)) => {}
-            (Opcode::Continuation, None) | (Opcode::Text | Opcode::Binary, Some(_)) => {
-                return Err(CloseCode::Protocol);
-            }
-            (Opcode::Binary, None) if !self.allows_binary => return Err(CloseCode::Unsupported),
-            (Opcode::Text, None) if !frame.is_final => self.fragmented = Some(MessageKind::Text),
-            (Opcode::Binary, None) if !frame.is_final => self.fragmented = Some(MessageKind::Binary),
-            (Opcode::Text | Opcode::Binary, None) => {}
+        let kind = match (frame.opcode, self.fragmented) {
+            (OpCode::Control(_), _) | (OpCode::Data(Data::Continue), Some(_)) => None,
+            (OpCode::Data(Data::Text), None) => Some(MessageKind::Text),
+            (OpCode::Data(Data::Binary), None) if self.allows_binary => Some(MessageKind::Binary),
+            (OpCode::Data(Data::Binary), None) => return Err(CloseCode::Unsupported),
+            (OpCode::Data(_), _) => return Err(CloseCode::Protocol),
+        };
+        if !frame.is_final {
+            self.fragmented = self.fragmented.or(kind);
         }
         self.state = FrameState::Payload(frame);
         Ok(true)
@@ -232,11 +201,11 @@ impl WebSocket {
         frame.unmask(&mut input.as_mut_slice()[..length]);
         let payload = &input.as_slice()[..length];
         let event = match frame.opcode {
-            Opcode::Close => {
+            OpCode::Control(Control::Close) => {
                 frame_writer::write_close_reply(close_code(payload)?, output);
                 WebSocketEvent::Closed
             }
-            Opcode::Ping => {
+            OpCode::Control(Control::Ping) => {
                 frame_writer::write_pong(payload, output);
                 WebSocketEvent::Frame
             }
@@ -260,7 +229,10 @@ impl WebSocket {
         }
         let end = input.len().min(start + length - before);
         frame.unmask(&mut input.as_mut_slice()[start..end]);
-        let is_text = self.fragmented.map_or(frame.opcode == Opcode::Text, |kind| kind == MessageKind::Text);
+        let is_text = match self.fragmented {
+            Some(kind) => kind == MessageKind::Text,
+            None => frame.opcode == OpCode::Data(Data::Text),
+        };
         let incomplete = self.partial_char_bytes as usize;
         let unchecked = if is_gathered {
             let checked = self.fragments.len() - incomplete;

@@ -1,7 +1,7 @@
 //! WebSocket: events and output, and their independence of chunking.
 
 use super::*;
-use crate::framing::replay::{random_chunks, replay_every_split};
+use crate::framing::replay::{Numbers, replay_every_split, replay_random};
 
 /// An event with its bytes, the state at the end of the input, or the whole output.
 #[derive(Clone, PartialEq, Debug)]
@@ -29,15 +29,19 @@ const PONG: u8 = FINAL | 0xa;
 const END: Found = Found::End { inside: false };
 const INSIDE: Found = Found::End { inside: true };
 
-/// Feeds `chunks` to `socket` and collects every event.
-fn replay<'a>(mut socket: WebSocket, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
+/// Feeds `chunks` and collects every event.
+fn replay(chunks: &[&[u8]]) -> Vec<Found> {
+    replay_into(WebSocket::default(), chunks)
+}
+
+fn replay_into(mut socket: WebSocket, chunks: &[&[u8]]) -> Vec<Found> {
     let (mut input, mut output, mut seen) = (Buffer::new(), Buffer::new(), Vec::new());
     for chunk in chunks {
         input.push(chunk);
         loop {
             let event = socket.next(&mut input, &mut output, BYTES_MAX);
             let is_the_end = matches!(event, WebSocketEvent::Closed | WebSocketEvent::Failed(_));
-            assert!(!is_the_end || input.is_empty(), "what nobody will read must not stay");
+            assert!(!is_the_end || input.is_empty(), "unread input must not stay");
             match event {
                 WebSocketEvent::NeedMore => break,
                 WebSocketEvent::Message(kind) => {
@@ -57,7 +61,7 @@ fn replay<'a>(mut socket: WebSocket, chunks: impl IntoIterator<Item = &'a [u8]>)
         }
     }
     let inside = socket.is_inside_message();
-    assert_eq!(socket.unfinished().is_some(), inside);
+    assert_eq!(socket.incomplete().is_some(), inside);
     assert!(
         inside || input.is_empty() && socket.fragments.capacity() == 0,
         "nothing is held between messages"
@@ -72,12 +76,8 @@ fn replay<'a>(mut socket: WebSocket, chunks: impl IntoIterator<Item = &'a [u8]>)
 }
 
 /// The events of `bytes`, which must be the same with every split.
-fn events_of(socket: impl Fn() -> WebSocket, bytes: &[u8]) -> Vec<Found> {
-    replay_every_split(bytes, |chunks| replay(socket(), chunks.iter().copied()))
-}
-
 fn events(bytes: &[u8]) -> Vec<Found> {
-    events_of(WebSocket::default, bytes)
+    replay_every_split(bytes, replay)
 }
 
 /// A client's frame.
@@ -234,11 +234,11 @@ fn a_close_frame_is_answered_and_ends_the_input() {
         ("with a reason", vec![frame(CLOSE, b"\x03\xe9bye \xc3\xa9")], closed(b"\x03\xe9")),
         ("with a long reason", vec![frame(CLOSE, &longest)], closed(b"\x03\xe8")),
         (
-            "something behind it",
+            "data after it",
             vec![frame(CLOSE, b"\x03\xe8"), frame(PING, "x"), frame(FINAL | TEXT, "{}"), frame(CLOSE, "")],
             closed(b"\x03\xe8"),
         ),
-        ("noise behind it", vec![frame(CLOSE, ""), vec![0xff; 50]], closed(b"")),
+        ("noise after it", vec![frame(CLOSE, ""), vec![0xff; 50]], closed(b"")),
         (
             "inside a message",
             vec![frame(TEXT, "{"), frame(CLOSE, ""), frame(FINAL | CONTINUATION, "}")],
@@ -266,7 +266,7 @@ fn only_valid_close_codes_are_accepted() {
         } else {
             failed(&[], CloseCode::Protocol)
         };
-        assert_eq!(replay(WebSocket::default(), [&frame(CLOSE, code.to_be_bytes())[..]]), expected, "{code}");
+        assert_eq!(replay(&[&frame(CLOSE, code.to_be_bytes())]), expected, "{code}");
     }
 }
 
@@ -331,7 +331,8 @@ fn binary_is_rejected_unless_allowed() {
         assert_eq!(events(first), failed(&[], CloseCode::Unsupported));
     }
     let binary = [Found::Binary(b"\xff\0".to_vec()), Found::Frame, Found::Binary(b"\xc3x".to_vec()), END];
-    assert_eq!(events_of(WebSocket::with_binary, &stream.concat()), binary);
+    let replay = |chunks: &[&[u8]]| replay_into(WebSocket::with_binary(), chunks);
+    assert_eq!(replay_every_split(&stream.concat(), replay), binary);
 }
 
 #[test]
@@ -400,10 +401,10 @@ fn invalid_utf8_fails_at_its_first_invalid_byte() {
         // In an incomplete frame.
         let Some(wrong_at) = wrong_at else { continue };
         for first in [FINAL | TEXT, TEXT] {
-            let begun = announced(first, 100, &bytes[..wrong_at - 1]);
-            assert_eq!(events(&begun), vec![INSIDE], "{bytes:x?}");
-            let begun = announced(first, 100, &bytes[..wrong_at]);
-            assert_eq!(events(&begun), failed(&[], invalid), "{bytes:x?}");
+            let incomplete = announced(first, 100, &bytes[..wrong_at - 1]);
+            assert_eq!(events(&incomplete), vec![INSIDE], "{bytes:x?}");
+            let incomplete = announced(first, 100, &bytes[..wrong_at]);
+            assert_eq!(events(&incomplete), failed(&[], invalid), "{bytes:x?}");
         }
     }
 }
@@ -421,7 +422,7 @@ fn each_incomplete_message_has_its_own_number() {
                 _ => {}
             }
         }
-        numbers.push(socket.unfinished());
+        numbers.push(socket.incomplete());
     };
     for part in frame(FINAL | TEXT, "a").chunks(2) {
         feed(part);
@@ -496,18 +497,6 @@ fn no_byte_is_scanned_twice() {
     }
 }
 
-/// xorshift64: enough to vary cases, the same for the same seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
-
 #[test]
 fn events_do_not_depend_on_chunking() {
     let words = [
@@ -534,8 +523,7 @@ fn events_do_not_depend_on_chunking() {
         vec![FINAL | TEXT, 0xfe, 0],
     ];
     let mut kinds = [0; 7];
-    for seed in 1..=2000 {
-        let mut numbers = Numbers(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
+    let stream = |_, numbers: &mut Numbers| {
         let mut stream = Vec::new();
         let mut inside = false;
         for _ in 0..numbers.below(40) {
@@ -554,22 +542,18 @@ fn events_do_not_depend_on_chunking() {
                 }
             }
         }
-        let whole = replay(WebSocket::default(), [&stream[..]]);
-        for event in &whole {
-            match event {
-                Found::Text(_) => kinds[0] += 1,
-                Found::Frame => kinds[1] += 1,
-                Found::Closed => kinds[2] += 1,
-                Found::Failed(CloseCode::Protocol) => kinds[3] += 1,
-                Found::Failed(CloseCode::InvalidText) => kinds[4] += 1,
-                Found::Failed(_) => kinds[5] += 1,
-                Found::End { .. } => kinds[6] += 1,
-                Found::Binary(_) | Found::Answer(_) => {}
-            }
-        }
-        for _ in 0..8 {
-            let chunks = random_chunks(&stream, 20, |bound| numbers.below(bound));
-            assert_eq!(replay(WebSocket::default(), chunks), whole, "seed {seed}: {}", stream.escape_ascii());
+        stream
+    };
+    for event in replay_random(20, stream, replay) {
+        match event {
+            Found::Text(_) => kinds[0] += 1,
+            Found::Frame => kinds[1] += 1,
+            Found::Closed => kinds[2] += 1,
+            Found::Failed(CloseCode::Protocol) => kinds[3] += 1,
+            Found::Failed(CloseCode::InvalidText) => kinds[4] += 1,
+            Found::Failed(_) => kinds[5] += 1,
+            Found::End { .. } => kinds[6] += 1,
+            Found::Binary(_) | Found::Answer(_) => {}
         }
     }
     assert!(kinds.iter().all(|&count| count > 30), "every kind of event came up often: {kinds:?}");

@@ -1,8 +1,7 @@
 //! The codec for HTTP: the status of each answer, the choice of token, and the built-in pages.
 
-use super::{Decoded, Ending, Reply, ReplyPage, Rules, decoded, trim};
+use super::framing_codec::{DecodeContext, Decoded, FramingCodec, Handshake, Reply, ReplyPage, trim};
 use crate::buffer::Buffer;
-use crate::clock::HttpDate;
 use crate::dialect;
 use crate::framing::http::{
     Authorization, BodyBytesMax, ContentType, Http, HttpError, HttpEvent, HttpPage, Status,
@@ -10,8 +9,7 @@ use crate::framing::http::{
 use crate::model::{
     Answer, Command, CommandName, Denial, Dialect, Failure, LongText, Refusal, Request, Scope, Secret,
 };
-
-pub(super) use crate::framing::http::WebSocketKey as Key;
+use crate::session::ending::Ending;
 
 /// The state of an HTTP connection.
 #[derive(Default)]
@@ -25,46 +23,32 @@ pub(in crate::session) struct HttpCodec {
     decoding: Option<Authorization>,
     /// The denials since the last [`HttpCodec::take_denials`]; waiting answers bound their number.
     denials: Vec<Denial>,
+    /// The WebSocket handshake that ends this framing.
+    handshake: Option<Handshake>,
 }
 
-/// The result of decoding input.
-pub(super) enum HttpDecoded {
-    Message(Decoded),
-    /// A WebSocket handshake, which a proxy may have forwarded.
-    Upgrade {
-        key: Key,
-        is_forwarded: bool,
-    },
-}
-
-impl HttpCodec {
+impl FramingCodec for HttpCodec {
     /// Decodes the next message of the input. All earlier messages must have been answered.
-    pub(super) fn decode(
-        &mut self,
-        input: &mut Buffer,
-        output: &mut Buffer,
-        has_ended: bool,
-        bytes_max: BodyBytesMax,
-        rules: &Rules,
-        date: &HttpDate,
-    ) -> HttpDecoded {
+    fn decode(&mut self, input: &mut Buffer, output: &mut Buffer, context: &DecodeContext<'_>) -> Decoded {
+        let DecodeContext { has_ended, bytes_max, rules, date } = *context;
         (self.status, self.has_token_in_head) = (None, false);
-        let is_over = self.http.closes() && !self.http.is_inside_message();
-        if is_over {
-            return HttpDecoded::Message(Decoded::End(Ending::Linger, None));
+        if self.http.closes() && !self.http.is_inside_message() {
+            return Decoded::End(Ending::Linger, None);
         }
-        HttpDecoded::Message(match self.http.next(input, output, bytes_max, &rules.http) {
+        // A login applies to one HTTP request, so `bytes_max` is always the anonymous limit.
+        let bytes_max = BodyBytesMax { direct: bytes_max, forwarded: rules.request_bytes_max_forwarded };
+        match self.http.next(input, output, bytes_max, &rules.http) {
             HttpEvent::Message { authorization } => {
                 let body = trim(self.http.body(input));
                 if body.len() > rules.inline_bytes_max {
                     self.decoding = Some(authorization);
                     let text = LongText::new(body);
                     self.http.consume(input);
-                    return HttpDecoded::Message(Decoded::Long(text));
+                    return Decoded::Long(text);
                 }
                 let read = dialect::decode_json(body);
                 self.http.consume(input);
-                decoded(self.authorize(read, authorization))
+                self.authorize(read, authorization).into()
             }
             HttpEvent::Page(HttpPage::Root) => {
                 self.http.write_whole(Status::Ok, ContentType::Text, date, ROOT.as_bytes(), output);
@@ -75,25 +59,32 @@ impl HttpCodec {
                 Decoded::HandledInline
             }
             HttpEvent::Page(HttpPage::Health) => Decoded::Request(Box::new(health())),
-            HttpEvent::Upgrade(key) => {
-                return HttpDecoded::Upgrade { key, is_forwarded: self.http.is_forwarded() };
+            HttpEvent::Upgrade(_) if !cfg!(feature = "websocket") => {
+                self.http.finish();
+                self.status = Some(Status::NotImplemented);
+                Decoded::Refusal(refusal(Failure::NotARequest(WITHOUT_WEBSOCKET.into())))
             }
-            HttpEvent::Refused(HttpError { status, reason: why, .. }) => {
+            HttpEvent::Upgrade(key) => {
+                let (key, is_forwarded) = (key.as_bytes().into(), self.http.is_forwarded());
+                self.handshake = Some(Handshake { key, is_forwarded });
+                Decoded::HandledInline
+            }
+            HttpEvent::Refused(HttpError { status, reason, .. }) => {
                 if let Status::Forbidden(denial) = status {
                     self.denials.push(denial);
                 }
                 self.status = Some(status);
-                Decoded::Refusal(refusal(Failure::NotARequest(why.into())))
+                Decoded::Refusal(refusal(Failure::NotARequest(reason.into())))
             }
             HttpEvent::NeedMore if !has_ended => Decoded::NeedInput,
             HttpEvent::NeedMore if self.http.is_inside_message() => {
                 Decoded::End(Ending::Linger, Some(Failure::UnexpectedEnd))
             }
             HttpEvent::NeedMore => Decoded::End(Ending::Close, None),
-        })
+        }
     }
 
-    pub(super) fn write_answer(&mut self, reply: &Reply<'_>, output: &mut Buffer) {
+    fn write_answer(&mut self, reply: &Reply<'_>, output: &mut Buffer) {
         if let Answer::Failed(
             Failure::TimedOut | Failure::UnexpectedEnd | Failure::RequestMemoryFull | Failure::TooLarge(_),
         ) = reply.answer
@@ -112,8 +103,8 @@ impl HttpCodec {
         });
     }
 
-    pub(super) fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer) {
-        let (is_first, is_last) = (!reply.progress.has_begun, reply.page.next.is_none());
+    fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer) {
+        let (is_first, is_last) = (!reply.progress.has_head, reply.page.next.is_none());
         let date = reply.date;
         let write = |bytes: &mut Vec<u8>| {
             dialect::encode_page(reply.dialect, reply.id, reply.page, reply.progress, bytes);
@@ -125,43 +116,44 @@ impl HttpCodec {
             return self.http.write_whole_with(Status::Ok, ContentType::Json, date, output, write);
         }
         if is_first {
-            self.http.begin_pages(Status::Ok, ContentType::Json, date, output);
+            self.http.begin_pages(date, output);
         }
         self.http.write_page(is_last, output, write);
     }
 
-    /// Completes a message with the body that a worker decoded.
-    pub(super) fn finish_decoding(&mut self, decoded: Result<Request, Refusal>) -> Result<Request, Refusal> {
+    fn finish_decoding(&mut self, decoded: Result<Request, Refusal>) -> Result<Request, Refusal> {
         match self.decoding.take() {
             Some(authorization) => self.authorize(decoded, authorization),
             None => decoded,
         }
     }
 
-    pub(super) fn take_denials(&mut self) -> Vec<Denial> {
+    fn take_denials(&mut self) -> Vec<Denial> {
         std::mem::take(&mut self.denials)
     }
 
-    /// Drops a partial message; nothing more is decoded.
-    pub(super) fn forget(&mut self) {
+    fn forget(&mut self) {
         self.http.finish();
     }
 
-    /// Bytes of memory held outside the input buffer.
-    pub(super) fn held_bytes(&self) -> usize {
+    fn held_bytes(&self) -> usize {
         self.http.held_bytes()
     }
 
-    pub(super) fn unfinished(&self) -> Option<u32> {
-        self.http.unfinished()
+    fn incomplete_message(&self) -> Option<u32> {
+        self.http.incomplete()
+    }
+}
+
+impl HttpCodec {
+    /// The codec of a new connection.
+    pub(super) fn for_http() -> Option<Box<HttpCodec>> {
+        Some(Box::default())
     }
 
-    /// Refuses a WebSocket handshake in a build without WebSocket.
-    #[cfg(not(feature = "websocket"))]
-    pub(super) fn refuse_upgrade(&mut self, _key: &Key, _output: &mut Buffer) -> Decoded {
-        self.http.give_up();
-        self.status = Some(Status::NotImplemented);
-        Decoded::Refusal(refusal(Failure::NotARequest("this daemon is built without WebSocket".into())))
+    /// The WebSocket handshake that was decoded, once.
+    pub(super) fn take_handshake(&mut self) -> Option<Handshake> {
+        self.handshake.take()
     }
 
     /// Applies the token of the head to the request. A login applies to this request only.
@@ -213,21 +205,15 @@ impl HttpCodec {
 
 /// The request that a health check makes.
 fn health() -> Request {
-    Request {
-        dialect: Dialect::Command,
-        id: None,
-        token: Ok(None),
-        scope: Scope::Request,
-        is_forwarded: false,
-        name: CommandName::Health,
-        command: Ok(Command::Health),
-    }
+    let health = Request::new(Dialect::Command, CommandName::Health, Ok(Command::Health));
+    Request { scope: Scope::Request, ..health }
 }
 
 fn refusal(failure: Failure) -> Refusal {
     Refusal { dialect: Dialect::Command, id: None, failure }
 }
 
+const WITHOUT_WEBSOCKET: &str = "this daemon is built without WebSocket";
 const UNUSABLE_AUTHORIZATION: &str =
     "Authorization: not understood; it must be one header, Authorization: Bearer TOKEN";
 const TWO_TOKENS: &str = "token: the one in the data and the one in Authorization are not the same";

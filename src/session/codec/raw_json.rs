@@ -1,33 +1,49 @@
 //! The codec for raw JSON: each answer is one line.
 
-use super::{Decoded, Ending, Reply, ReplyPage, Rules, read_message};
+use super::framing_codec::{DecodeContext, Decoded, FramingCodec, Reply, ReplyPage, read_message};
 use crate::buffer::Buffer;
 use crate::dialect;
 use crate::framing::raw_json::{JsonEvent, RawJson};
 use crate::model::{Dialect, Failure, Refusal};
+use crate::session::ending::Ending;
 
-/// Decodes the next message of the input.
-pub(super) fn decode(
-    framing: &mut RawJson,
-    input: &mut Buffer,
-    has_ended: bool,
-    bytes_max: usize,
-    rules: &Rules,
-) -> Decoded {
-    match framing.next(input, bytes_max) {
-        JsonEvent::Message(length) => {
-            let decoded = read_message(&input.as_slice()[..length], rules);
-            input.consume(length);
-            decoded
+impl FramingCodec for RawJson {
+    fn decode(&mut self, input: &mut Buffer, _: &mut Buffer, context: &DecodeContext<'_>) -> Decoded {
+        match self.next(input, context.bytes_max) {
+            JsonEvent::Message(length) => {
+                let decoded = read_message(&input.as_slice()[..length], context.rules);
+                input.consume(length);
+                decoded
+            }
+            JsonEvent::Stray(byte) => Decoded::Refusal(stray(byte)),
+            JsonEvent::TooLarge => Decoded::End(Ending::Linger, Some(Failure::TooLarge(context.bytes_max))),
+            JsonEvent::HttpLine => Decoded::End(Ending::HttpLine, None),
+            JsonEvent::NeedMore if !context.has_ended => Decoded::NeedInput,
+            JsonEvent::NeedMore if self.is_inside_message() => {
+                Decoded::End(Ending::Linger, Some(Failure::UnexpectedEnd))
+            }
+            JsonEvent::NeedMore => Decoded::End(Ending::Close, None),
         }
-        JsonEvent::Stray(byte) => Decoded::Refusal(stray(byte)),
-        JsonEvent::TooLarge => Decoded::End(Ending::Linger, Some(Failure::TooLarge(bytes_max))),
-        JsonEvent::HttpLine => Decoded::End(Ending::HttpLine, None),
-        JsonEvent::NeedMore if !has_ended => Decoded::NeedInput,
-        JsonEvent::NeedMore if framing.is_inside_message() => {
-            Decoded::End(Ending::Linger, Some(Failure::UnexpectedEnd))
-        }
-        JsonEvent::NeedMore => Decoded::End(Ending::Close, None),
+    }
+
+    fn write_answer(&mut self, reply: &Reply<'_>, output: &mut Buffer) {
+        output.append_with(|bytes| {
+            dialect::encode_answer(reply.dialect, reply.id, reply.answer, bytes);
+            bytes.push(b'\n');
+        });
+    }
+
+    fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer) {
+        output.append_with(|bytes| {
+            dialect::encode_page(reply.dialect, reply.id, reply.page, reply.progress, bytes);
+            if reply.page.next.is_none() {
+                bytes.push(b'\n');
+            }
+        });
+    }
+
+    fn incomplete_message(&self) -> Option<u32> {
+        self.incomplete()
     }
 }
 
@@ -41,20 +57,4 @@ fn stray(byte: u8) -> Refusal {
     };
     let why = format!("a request begins with '{{', not with {seen}; skipped to the end of the line");
     Refusal { dialect: Dialect::Command, id: None, failure: Failure::InvalidJson(why) }
-}
-
-pub(super) fn write_answer(reply: &Reply<'_>, output: &mut Buffer) {
-    output.append_with(|bytes| {
-        dialect::encode_answer(reply.dialect, reply.id, reply.answer, bytes);
-        bytes.push(b'\n');
-    });
-}
-
-pub(super) fn write_page(reply: &mut ReplyPage<'_>, output: &mut Buffer) {
-    output.append_with(|bytes| {
-        dialect::encode_page(reply.dialect, reply.id, reply.page, reply.progress, bytes);
-        if reply.page.next.is_none() {
-            bytes.push(b'\n');
-        }
-    });
 }
