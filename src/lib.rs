@@ -40,9 +40,9 @@
 //! ```text
 //!    clients           reactor thread                       worker threads, by lane
 //!  ┌─────────┐   ┌───────────────────────────┐  jobs     ┌───────────────────────────────┐
-//!  │ sockets ├──►│ net ─► session ─► app ────┼─────────► │ auth:  argon2      (bounded   │
-//!  │         │   │  ▲   (bytes <-> requests) │           │ read:  one store    queue for │
-//!  │         │◄──┤  └── output ◄── reply ◄───┼◄───────── │ write: connection   each)     │
+//!  │ sockets ├──►│ net ─► session ─► app ────┼─────────► │ auth, compute:  hashes, texts │
+//!  │         │   │  ▲   (bytes <-> requests) │           │ read, write:    the store     │
+//!  │         │◄──┤  └── output ◄── reply ◄───┼◄───────── │ (a bounded queue for each)    │
 //!  └─────────┘   └───────────────────────────┘completions└───────────────────────────────┘
 //!                       ▲          │ lines     + waker
 //!              stop     │          ▼
@@ -53,7 +53,8 @@
 //! The **reactor** owns every connection and all state that requests share; it only waits for sockets. **Workers** run
 //! blocking work: hashing and the store. They share one bounded queue per lane, one list of completions and one waker.
 //! The **log thread** writes the log lines that other threads queue; the **main thread** waits for signals.
-//! **Maintenance** has two threads, each with its own store connection: one writes buffered points, one removes old ones.
+//! **Maintenance** has a thread that removes old points, and with `--metrics-durability memory` one that writes
+//! buffered points; each has its own store connection. Connecting to PostgreSQL uses short-lived threads.
 //!
 //! ## Layers
 //!
@@ -61,7 +62,7 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`stats`], [`log_limiter`], [`escape`] | shared basics; every limit and its reason |
+//! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`log_limiter`], [`escape`] | shared basics; every limit and its reason |
 //! | [`model`] | the types of requests and answers |
 //! | [`framing`], [`dialect`] | bytes to messages; messages to requests, answers to text |
 //! | [`session`], [`store`] | the state of one connection; the stores |
@@ -72,7 +73,7 @@
 //! | [`config`], [`registry`], [`server`] | settings; operations on the store for the operator; the server as a value |
 //!
 //! The daemon, in `src/bin/vmherd/`, uses the public API only. It adds signals, the log, the service manager, and the
-//! host commands.
+//! tools for the host (`vmherd vm`, `stats`, `backup`).
 //!
 //! ## Where to look
 //!
@@ -80,15 +81,15 @@
 //! | --- | --- |
 //! | who may run a command | `src/model/command_table.rs` (its row), `src/app/access.rs` |
 //! | which files a new command needs | `docs/architecture.md`, "How to add a command" |
-//! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `run` in [`work`] |
+//! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `src/worker/backlog.rs`, `src/work/mod.rs`; then `write` of the store |
 //! | which queued job runs next | `src/worker/backlog.rs`, `src/worker/fair_queue.rs` |
-//! | a client that leaves during a job | `src/dispatch/mod.rs`: `cancel`, `drop_late` |
-//! | the deadline of a request, or of a silent client | `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |
+//! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel`, `drop_late` |
+//! | the deadline of a request's job; the time to send a request | `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |
 //! | where delayed conversions and logins wait | `src/session/responses.rs`; `src/dispatch/delayed_logins.rs` |
 //! | accepting without free descriptors | `src/reactor/accept.rs` |
 //! | the WebSocket handshake | `src/framing/http/route.rs`, `src/session/codec/mod.rs`: `upgrade` |
-//! | PostgreSQL failover | `src/store/postgres/hosts.rs` |
-//! | the counters | `src/dispatch/counters.rs` |
+//! | PostgreSQL failover | `src/store/postgres/hosts.rs`, `session_pool.rs` and `pg_error.rs` |
+//! | the counters | `src/dispatch/counters.rs`, `src/dispatch/statistics.rs` |
 //!
 //! ## Glossary
 //!
@@ -100,7 +101,8 @@
 //! | dialect | the schema in which a message expresses a request or an answer |
 //! | codec | a framing and its dialects, as the session uses them |
 //! | request, answer, reply | a decoded command; its result; the encoded result |
-//! | refusal | an error reply to a message that does not become a request |
+//! | refusal, denial | an error reply to a message that does not become a request; one because of its origin or credentials |
+//! | failure | the answer to a request that fails |
 //! | request id | the client's name for a request; requests without one are answered in order |
 //! | request key | the server's key of a request: connection and sequence number |
 //! | barrier | a request that changes the principal; later messages are decoded after its reply |
@@ -122,14 +124,14 @@
 //! | presence | the open connections and their principals |
 //! | membership | the two sets that a VM can be in: authorized, and connected |
 //! | trusted | authenticated, or an operator; other clients are anonymous |
-//! | write-behind | points are acknowledged in memory and written to the store later |
+//! | write-behind | with `--metrics-durability memory`: points are acknowledged in memory and written to the store later |
 //! | retention | the age after which points are removed |
 //!
 //! ## Invariants
 //!
 //! - No blocking call, no unbounded loop and no thread per connection on the reactor.
 //! - Each request is answered exactly once; requests without an id are answered in order.
-//! - `ok` means that the store has accepted the change; a failure with an unknown outcome says so.
+//! - Success means that the store, or its write-behind buffer, has the change; a failure with an unknown outcome says so.
 //! - Every queue, buffer, loop and wait has a limit, defined in [`limits`].
 //! - A stale id matches nothing: a late login never authenticates another connection.
 //! - Network input never panics, and no secret reaches a log or a reply.
@@ -161,7 +163,6 @@ mod reactor;
 mod registry;
 mod server;
 mod session;
-mod stats;
 mod store;
 #[allow(unsafe_code)]
 mod sys;
@@ -176,10 +177,10 @@ pub use config::{
 pub use config::{is_plain_name, may_hold_password, redact};
 pub use escape::{Escaped, is_invisible, write_escaped};
 pub use ids::{DiskId, VmId};
+pub use log_limiter::LOG_LINES_DROPPED;
 pub use model::{AccessGroup, AnonymousAccess, Disk, NameError, Secret, Vm, VmName, VmShape};
 pub use registry::{Registry, RegistryError};
 pub use server::{InheritedListener, Running, Server, ServerBuilder, StartError};
-pub use stats::{Counter, LOG_LINES_DROPPED};
 pub use store::{Interrupt, Location, PostgresUrl, StoreError, back_up};
 pub use sys::process::raise_descriptor_limit;
 pub use sys::wipe;
@@ -198,6 +199,6 @@ pub mod internals {
     }
 
     expose! {
-        app buffer clock config dialect escape framing ids limits log_limiter model reactor registry server session stats store sys work worker
+        app buffer clock config dialect escape framing ids limits log_limiter model reactor registry server session store sys work worker
     }
 }

@@ -4,7 +4,7 @@
 //! with one job and one armed timer.
 
 mod counters;
-mod delayed;
+mod delayed_conversions;
 mod delayed_logins;
 mod in_flight;
 mod lifecycle;
@@ -18,7 +18,6 @@ pub(crate) mod watchdog;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use self::delayed::Delayed;
 use crate::app::App;
 use crate::app::commands::{Next, Stage};
 use crate::buffer::Buffer;
@@ -33,6 +32,7 @@ use crate::worker::{
     Abandoned, Account, Accounts, Completion, Job, JobKey, JobState, Jobs, Priority, QueueFull,
 };
 use counters::Counters;
+use delayed_conversions::Delayed;
 use delayed_logins::{DelayedLogin, PendingCheck};
 use in_flight::{InFlight, Origin, Owner, PageWait, time_left};
 use password_checks::PasswordChecks;

@@ -1,9 +1,11 @@
-//! The counters as the `statistics` command shows them.
+//! The counters as the command `stats` shows them.
+
+use std::sync::atomic::Ordering;
 
 use super::Dispatcher;
 use crate::clock::Instant;
+use crate::log_limiter::LOG_LINES_DROPPED;
 use crate::model::{CommandName, Statistics};
-use crate::stats;
 use crate::worker::Jobs;
 
 impl<J: Jobs> Dispatcher<J> {
@@ -53,7 +55,7 @@ impl<J: Jobs> Dispatcher<J> {
             ("store_errors_outcome_unknown", store_errors.outcome_unknown),
         ]);
         values.extend(self.jobs.statistics());
-        values.push(("log_lines_dropped", stats::LOG_LINES_DROPPED.value()));
+        values.push(("log_lines_dropped", LOG_LINES_DROPPED.load(Ordering::Relaxed)));
         Statistics { values }
     }
 }

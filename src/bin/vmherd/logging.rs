@@ -11,13 +11,14 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::panic;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
 use log::{Level, Log, Metadata, Record};
-use vmherd::{Counter, LOG_LINES_DROPPED};
+use vmherd::LOG_LINES_DROPPED;
 
 use crate::diagnostic::print_diagnostic;
 use crate::limits;
@@ -113,9 +114,9 @@ impl Log for Logger {
 struct Queue {
     lines: SyncSender<String>,
     style: LineStyle,
-    dropped: &'static Counter,
+    dropped: &'static AtomicU64,
     /// Lines queued so far.
-    pushed: Counter,
+    pushed: AtomicU64,
     /// Lines of those written or dropped so far.
     done: Mutex<u64>,
     is_done: Condvar,
@@ -127,26 +128,28 @@ impl Queue {
         output: impl Write + Send + 'static,
         style: LineStyle,
         lines_max: usize,
-        dropped: &'static Counter,
+        dropped: &'static AtomicU64,
     ) -> io::Result<Arc<Queue>> {
         let (lines, waiting) = sync_channel(lines_max);
-        let (pushed, done, is_done) = (Counter::new(), Mutex::new(0), Condvar::new());
+        let (pushed, done, is_done) = (AtomicU64::new(0), Mutex::new(0), Condvar::new());
         let queue = Arc::new(Queue { lines, style, dropped, pushed, done, is_done });
-        let writer = Writer { output, waiting, queue: queue.clone(), dropped_logged: dropped.value() };
+        let writer =
+            Writer { output, waiting, queue: queue.clone(), dropped_logged: dropped.load(Ordering::Relaxed) };
         thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
         Ok(queue)
     }
 
     fn push(&self, level: Level, target: &str, message: fmt::Arguments<'_>) {
         let line = log_line(self.style, unix_now_ms(), level, target, message);
-        match self.lines.try_send(line) {
-            Ok(()) => self.pushed.add(1),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped.add(1),
-        }
+        let counter = match self.lines.try_send(line) {
+            Ok(()) => &self.pushed,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     fn flush(&self, wait_max: Duration) {
-        let pushed = self.pushed.value();
+        let pushed = self.pushed.load(Ordering::Relaxed);
         let is_behind = |done: &mut u64| *done < pushed;
         // Neither a timeout nor a panic of the writer could be reported here.
         drop(self.is_done.wait_timeout_while(self.lock_done(), wait_max, is_behind));
@@ -201,12 +204,12 @@ impl<W: Write> Writer<W> {
     fn write(&mut self, text: &str, lines: u64) {
         let written = self.output.write_all(text.as_bytes()).and_then(|()| self.output.flush());
         if written.is_err() {
-            self.queue.dropped.add(lines);
+            self.queue.dropped.fetch_add(lines, Ordering::Relaxed);
         }
     }
 
     fn log_dropped(&mut self) {
-        let dropped = self.queue.dropped.value();
+        let dropped = self.queue.dropped.load(Ordering::Relaxed);
         let count = dropped - self.dropped_logged;
         if count > 0 {
             self.dropped_logged = dropped;
@@ -275,13 +278,13 @@ mod tests {
         queue: Arc<Queue>,
         written: Receiver<String>,
         pass: Sender<()>,
-        dropped: &'static Counter,
+        dropped: &'static AtomicU64,
     }
 
     fn blocked_log(lines_max: usize) -> Fixture {
         let (written_sender, written) = channel();
         let (pass, passes) = channel();
-        let dropped: &'static Counter = Box::leak(Box::default());
+        let dropped: &'static AtomicU64 = Box::leak(Box::default());
         let gate = BlockingOutput { written: written_sender, passes };
         let style = LineStyle { format: LogFormat::Text, is_for_journal: false };
         let queue = Queue::start(gate, style, lines_max, dropped).unwrap();
@@ -327,7 +330,7 @@ mod tests {
             log.release();
         }
         assert_eq!(seen, (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
-        assert_eq!(log.dropped.value(), 0);
+        assert_eq!(log.dropped.load(Ordering::Relaxed), 0);
     }
 
     #[test]
@@ -337,7 +340,7 @@ mod tests {
         assert_eq!(log.next_write(), ["first"]);
         // Its write has not ended, so that nothing more is taken from the queue.
         (0..50).for_each(|n| log.log(&n.to_string()));
-        assert_eq!(log.dropped.value(), 46);
+        assert_eq!(log.dropped.load(Ordering::Relaxed), 46);
         log.release();
         assert_eq!(log.next_write(), ["0", "1", "2", "3"]);
         log.release();
@@ -373,6 +376,6 @@ mod tests {
         drop((written, pass));
         queue.push(Level::Info, "t", format_args!("one"));
         queue.flush(FAR);
-        assert_eq!(dropped.value(), 1);
+        assert_eq!(dropped.load(Ordering::Relaxed), 1);
     }
 }

@@ -1,4 +1,5 @@
-//! Conversions that are answered after a configured delay.
+//! Conversions that are answered after a configured delay. Their texts wait in `src/session/responses.rs`; here are the
+//! totals of all connections.
 
 use std::time::Duration;
 
