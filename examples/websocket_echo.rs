@@ -68,7 +68,7 @@ fn switch(stream: &mut TcpStream, input: &mut Buffer, output: &mut Buffer) -> io
     loop {
         match http.next(input, output, no_body, &HttpRules::default()) {
             http::HttpEvent::Upgrade(key) => {
-                http::write_upgrade(&websocket::accept(key.as_bytes()), output);
+                http::response::write_upgrade(&websocket::accept(key.as_bytes()), output);
                 return Ok(true);
             }
             http::HttpEvent::NeedMore if read(stream, input)? > 0 => {}

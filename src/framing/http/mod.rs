@@ -17,7 +17,7 @@ pub mod websocket_key;
 
 pub use authorization::Authorization;
 pub use host::{AllowedHost, AllowedOrigin, HttpRules};
-pub use response::{ContentType, HttpError, Status, write_upgrade};
+pub use response::{ContentType, HttpError, Status};
 pub use route::HttpPage;
 pub use websocket_key::WebSocketKey;
 
@@ -66,7 +66,7 @@ pub enum HttpEvent {
     Page(HttpPage),
     /// A request for the allowed methods: see [`Http::write_methods`].
     Options(&'static str),
-    /// An upgrade to WebSocket: see [`write_upgrade`]. The rest of the input is WebSocket. To decline, call
+    /// An upgrade to WebSocket: see [`response::write_upgrade`]. The rest of the input is WebSocket. To decline, call
     /// [`Http::finish`] and write an error.
     Upgrade(WebSocketKey),
     /// The request is rejected: write an error.

@@ -5,7 +5,7 @@ use super::framing_codec::{
 };
 use crate::buffer::Buffer;
 use crate::dialect;
-use crate::framing::http::write_upgrade;
+use crate::framing::http::response::write_upgrade;
 use crate::framing::websocket::{self, CloseCode, WebSocket, WebSocketEvent};
 use crate::model::{Refusal, Request};
 use crate::session::ending::Ending;
