@@ -1,4 +1,4 @@
-//! The limit: what this machine's sockets give through mio when nothing is done with the bytes.
+//! The limit: the rate of this machine's sockets through mio, without any work on the bytes.
 //!
 //! Waits, reads and writes as the daemon does: edge-triggered, registered once for both directions, with
 //! chunks of the same size, and as many events at once.
@@ -10,8 +10,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use vmherd::internals::limits;
 
-/// Serves at `address` until it is killed. Answers what comes with itself, or each line with one of so many
-/// bytes.
+/// Serves at `address` until it is killed. Echoes its input, or answers each line with a line of so many bytes.
 pub fn serve(address: SocketAddr, answer_bytes: Option<usize>) -> io::Result<()> {
     let answers = answer_bytes.map(Answers::new);
     let mut poll = Poll::new()?;
@@ -27,10 +26,10 @@ pub fn serve(address: SocketAddr, answer_bytes: Option<usize>) -> io::Result<()>
                 accept(&listener, &poll, &mut connections)?;
                 continue;
             }
-            let place = &mut connections[event.token().0];
-            let Some(connection) = place else { continue };
+            let slot = &mut connections[event.token().0];
+            let Some(connection) = slot else { continue };
             if event.is_readable() && !serve_one(connection, &mut chunk, answers.as_ref()) {
-                *place = None;
+                *slot = None;
             }
         }
     }
@@ -53,10 +52,10 @@ fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Vec<Option<TcpS
     }
 }
 
-/// Answers what has come; false where the connection is over.
+/// Answers all input; false at the end of the connection.
 fn serve_one(connection: &mut TcpStream, chunk: &mut [u8], answers: Option<&Answers>) -> bool {
     loop {
-        // The generator never has more on its way than a socket's buffer takes.
+        // The generator never has more in flight than a socket's buffer takes.
         let is_sent = match (connection.read(chunk), answers) {
             (Ok(0), _) => return false,
             (Ok(count), None) => is_written(connection, &chunk[..count]),
@@ -72,7 +71,7 @@ fn serve_one(connection: &mut TcpStream, chunk: &mut [u8], answers: Option<&Answ
     }
 }
 
-/// As many answers as go out at once.
+/// Answers for one write.
 struct Answers {
     text: Vec<u8>,
     answer_bytes: usize,

@@ -1,8 +1,8 @@
-//! Numbers that were measured several times, and the table of them.
+//! Figures that were measured several times, and their table.
 
 use std::fmt;
 
-/// What was measured, once in each round.
+/// The values of a figure, one for each round.
 #[derive(Clone, Debug, Default)]
 pub struct Samples(Vec<f64>);
 
@@ -11,24 +11,24 @@ pub struct Line {
     pub figure: String,
     pub wanted: String,
     pub measured: String,
-    /// What it is compared with, and how it compares.
+    /// Other figures to compare with.
     pub beside: String,
     pub verdict: Verdict,
 }
 
-/// Whether it is what is wanted.
+/// Whether the wanted figure is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     Holds,
     Missed,
-    /// Some rounds say this and some that, or what can't be: other load was on the machine.
+    /// The rounds disagree, or a value is impossible: there was other load on the machine.
     Unclear,
     /// There is nothing to compare with.
     None,
 }
 
 impl Verdict {
-    /// Of figures that other load does not change.
+    /// For figures that other load does not change.
     pub fn exact(holds: bool) -> Verdict {
         if holds { Verdict::Holds } else { Verdict::Missed }
     }
@@ -43,7 +43,7 @@ impl Verdict {
         Verdict::of(rounds, |value| value <= wanted)
     }
 
-    /// As `at_least`, where `rounds` are shares of what nothing can be faster than.
+    /// As `at_least`, where `rounds` are shares of a limit of the machine.
     pub fn of_limit(wanted: f64, rounds: &Samples) -> Verdict {
         match rounds.0.iter().any(|&share| share > 1.0 + LIMIT_TOLERANCE) {
             true => Verdict::Unclear,
@@ -69,7 +69,7 @@ impl Verdict {
     }
 }
 
-/// How much faster than a limit something may look before the two were not measured under the same load.
+/// A share above the limit by more than this shows that the two were measured under different load.
 const LIMIT_TOLERANCE: f64 = 0.05;
 
 impl Samples {
@@ -92,12 +92,12 @@ impl Samples {
         self.0.iter()
     }
 
-    /// What the first round has measured.
+    /// The value of the first round.
     pub fn first(&self) -> f64 {
         self.0[0]
     }
 
-    /// What `combine` makes of this and `other`, round by round.
+    /// Combines this and `other`, round by round.
     pub fn zip(&self, other: &Samples, combine: impl Fn(f64, f64) -> f64) -> Samples {
         self.0.iter().zip(&other.0).map(|(own, other)| combine(*own, *other)).collect()
     }
@@ -107,7 +107,7 @@ impl Samples {
         self.0.iter().map(|value| value * factor).collect()
     }
 
-    /// This through `other`, round by round, so that what slowed a whole round down does not count.
+    /// This divided by `other`, round by round, so that a slow round does not count.
     pub fn ratio(&self, other: &Samples) -> Samples {
         self.zip(other, |own, other| own / other)
     }
@@ -125,14 +125,14 @@ impl FromIterator<f64> for Samples {
     }
 }
 
-/// The median with three digits that count, and the spread.
+/// The median with three significant digits, and the spread.
 impl fmt::Display for Samples {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ±{:.0} %", short(self.median()), self.spread_percent())
     }
 }
 
-/// A number with three digits that count.
+/// A number with three significant digits.
 pub fn short(number: f64) -> String {
     match number.abs() {
         large if large >= 999_500.0 => format!("{:.2} M", number / 1e6),

@@ -28,7 +28,7 @@ pub struct Load {
     pub idle: usize,
     /// Requests that each connection sends at once.
     pub depth: usize,
-    /// How long to measure, after a tenth of it to get warm.
+    /// How long to measure, after a tenth of it to warm up.
     pub time: Duration,
     /// A request; each `{n}` in it is replaced by another number every time, each `{small}` by one below a million that
     /// differs from the last, and `{put}` by a new point of one of ten series of the connection's own.
@@ -121,7 +121,7 @@ impl Load {
         let streams: Vec<TcpStream> = (0..self.connections).map(|_| self.connect()).collect();
         let mut meter = Meter::new(self);
         match streams.len() {
-            // Waiting for readiness first would only add to what is measured.
+            // Waiting for readiness first would only add latency.
             1 => self.run_one(streams, &mut meter),
             _ => self.run_many(streams, &mut meter),
         }
@@ -354,6 +354,6 @@ fn lines_of(bytes: &[u8]) -> usize {
 
 /// The request that puts a point.
 pub const PUT: &str = "{put}";
-/// No answer takes so long.
+/// Answers take less.
 const DEADLINE: Duration = Duration::from_secs(30);
 const CHUNK_BYTES: usize = 256 << 10;

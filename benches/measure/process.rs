@@ -28,11 +28,11 @@ pub struct Server {
     folder: Folder,
 }
 
-/// A new, empty folder, gone with this.
+/// A new, empty folder, removed with this.
 pub struct Folder(PathBuf);
 
 impl Cores {
-    /// One for the server and one for the generator, where there are two.
+    /// One core for the server and one for the generator, where there are two.
     pub fn shared_out() -> Cores {
         let all = sys::cores();
         let (generator, server) = (vec![all[0]], vec![*all.last().expect("there is a core")]);
@@ -213,7 +213,7 @@ impl Server {
         }
     }
 
-    /// One request, and the line that answers it.
+    /// Sends one request; the line that answers it.
     pub fn ask(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.address).expect("the server listens");
         stream.write_all(request.as_bytes()).expect("the server reads");
@@ -231,12 +231,12 @@ impl Drop for Server {
 }
 
 impl Folder {
-    /// Where paths are short, since a socket's may have 107 bytes only.
+    /// With a short path, since a socket's may have 107 bytes only.
     pub fn new_state() -> Folder {
         Folder::new_in(&std::env::temp_dir())
     }
 
-    /// On the disk that the sources are on: temporary files may be in memory, which syncs nothing.
+    /// On the disk of the sources: temporary files may be in memory, which does not sync.
     pub fn new_data() -> Folder {
         Folder::new_in(Path::new(env!("CARGO_TARGET_TMPDIR")))
     }

@@ -1,4 +1,4 @@
-//! What the system is asked that the standard library has no words for: cores and priorities.
+//! System calls that the standard library does not have: cores and priorities.
 
 #![allow(unsafe_code)]
 
@@ -9,7 +9,7 @@ use std::mem;
 pub fn cores() -> Vec<usize> {
     // SAFETY: a set of zeros is a valid, empty set.
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: the pointer is to a set of the size that is told; zero is the calling thread.
+    // SAFETY: the pointer is to a set of the given size; zero is the calling thread.
     let result = unsafe { libc::sched_getaffinity(0, mem::size_of_val(&set), &mut set) };
     assert_eq!(result, 0, "the system tells the cores: {}", io::Error::last_os_error());
     // SAFETY: every number is below the size of the set.
@@ -24,16 +24,16 @@ pub fn pin(cores: &[usize]) {
         // SAFETY: the cores come from `cores`, so they are below the size of the set.
         unsafe { libc::CPU_SET(core, &mut set) };
     }
-    // SAFETY: the pointer is to a set of the size that is told; zero is the calling thread.
+    // SAFETY: the pointer is to a set of the given size; zero is the calling thread.
     let result = unsafe { libc::sched_setaffinity(0, mem::size_of_val(&set), &set) };
     assert_eq!(result, 0, "{cores:?} can be had: {}", io::Error::last_os_error());
 }
 
-/// Steps before other processes, together with what is started from now on; tells whether it may.
+/// Raises the priority of this process and of those that it starts from now on; false if it may not.
 pub fn raise_priority() -> bool {
     // SAFETY: takes numbers only; zero is the calling process.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, PRIORITY) == 0 }
 }
 
-/// As real servers' operators do, and not so high that the system itself would have to wait.
+/// As operators of servers do, and not so high that the system itself would have to wait.
 const PRIORITY: i32 = -10;

@@ -94,7 +94,7 @@ fn bare_hashes(threads: usize, measured: &mut Hashing) {
     });
 }
 
-/// How long pings take while every thread that may hash does.
+/// Latency of pings while all hashing threads are busy.
 pub fn ping_meanwhile(cores: &Cores) -> Vec<Line> {
     let server = Server::vmherd_on(cores, &cores.all, "memory:", &[]);
     server.ask(KNOWN);
@@ -128,8 +128,8 @@ pub fn ping_meanwhile(cores: &Cores) -> Vec<Line> {
     }]
 }
 
-/// How long failed logins take after the cost of hashes was changed: as a VM whose hash has the old one, as one whose
-/// hash has the new one, and under a name that no VM has.
+/// Latency of failed logins after the cost of hashes was changed: of a VM whose hash has the old cost, of one whose hash
+/// has the new cost, and of an unknown name.
 pub fn failed_logins(cores: &Cores) -> Vec<Line> {
     let folder = Folder::new_data();
     let store = format!("sqlite:{}", folder.path().join("vmherd.db").display());

@@ -19,11 +19,11 @@ use crate::process::{Cores, Server};
 const GUESS: &str =
     "{\"command\": \"authenticate\", \"data\": {\"vm_id\": \"known\", \"password\": \"securePass124\"}}\n";
 const LIST: &str = "{\"action\": \"list_all_vms\"}\n";
-/// Longer than all that is measured beside it.
+/// Longer than the measurements beside it.
 const LONG: Duration = Duration::from_secs(120);
 /// Processor time after which a server is busy.
 const BUSY: Duration = Duration::from_millis(300);
-/// What another client may wait for, in microseconds.
+/// How long another client waits, at most, in microseconds.
 const WAIT_US_MAX: f64 = 250_000.0;
 
 /// Updates by token beside a hundred clients that list all VMs.
