@@ -66,6 +66,28 @@ impl FieldNames {
         const { assert!(COUNT <= NAMES_MAX, "an object has more names than NAMES_MAX") };
         FieldNames(names)
     }
+
+    /// Whether `name` is one of them.
+    pub(super) const fn contains(self, name: &str) -> bool {
+        let mut index = 0;
+        while index < self.0.len() {
+            if is_equal(self.0[index].as_bytes(), name.as_bytes()) {
+                return true;
+            }
+            index += 1;
+        }
+        false
+    }
+}
+
+const fn is_equal(mut one: &[u8], mut other: &[u8]) -> bool {
+    while let ([first, rest @ ..], [others, others_rest @ ..]) = (one, other) {
+        if *first != *others {
+            return false;
+        }
+        (one, other) = (rest, others_rest);
+    }
+    one.is_empty() && other.is_empty()
 }
 
 impl<'a> JsonFields<'a> {
@@ -96,7 +118,7 @@ impl<'a> JsonFields<'a> {
 
     /// The first value of the field `name`.
     pub(super) fn value(&self, name: &'static str) -> Option<&'a str> {
-        debug_assert!(self.names.0.contains(&name), "`name` is a known field");
+        debug_assert!(self.names.contains(name), "`name` is a known field");
         self.present().iter().find(|(given, _)| *given == name).map(|&(_, value)| value)
     }
 

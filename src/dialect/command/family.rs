@@ -24,6 +24,12 @@ impl CommandSpec {
         known: FieldNames,
         read: fn(&JsonFields<'_>) -> Result<Command, Failure>,
     ) -> CommandSpec {
+        assert!(known.contains("token"), "the token is read from every command");
+        let mut index = 0;
+        while index < fields.len() {
+            assert!(known.contains(fields[index]), "a field of the command is not known");
+            index += 1;
+        }
         CommandSpec { name, fields, known, read }
     }
 
