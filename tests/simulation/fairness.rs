@@ -115,4 +115,4 @@ fn connection_of(job: &Job) -> Option<Account> {
 }
 
 /// By how many of the heaviest jobs a connection may get ahead of another while both wait.
-const LEAD_MAX: i64 = 3;
+const LEAD_MAX: i64 = 6;

@@ -193,7 +193,13 @@ impl FakeWorkers {
     fn begin(&mut self, lane: Lane, now: Instant, config: &FaultConfig, trace: &mut Trace) {
         self.last_run += 1;
         let id = RunId(self.last_run);
-        let batch = self.take_queued(lane, BatchPolicy::of(lane), config);
+        let batch = match BatchPolicy::of(lane) {
+            BatchPolicy::All { max, weight_max } if lane == Lane::Write => {
+                BatchPolicy::All { max: max.min(config.writes_at_once), weight_max }
+            }
+            batch => batch,
+        };
+        let batch = self.take_queued(lane, batch, config);
         let (mut keys, mut tasks) = (Vec::new(), Vec::new());
         for job in batch {
             if !job.state.start(id) {

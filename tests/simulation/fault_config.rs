@@ -44,6 +44,8 @@ pub(super) struct FaultConfig {
     pub(super) queue_max: usize,
     /// Threads of a lane.
     pub(super) threads: usize,
+    /// Most writes that a thread takes at once.
+    pub(super) writes_at_once: usize,
     // ── The points ──
     /// Points are written behind, to a faulty store.
     pub(super) writes_behind: bool,
@@ -127,6 +129,7 @@ impl FaultConfig {
             doubled_percent,
             queue_max: random.pick(&[2, 8, 256, 256]),
             threads: random.between(1, 3),
+            writes_at_once: limits::WRITES_PER_COMMIT_MAX,
             writes_behind: is_crowded || random.chance(50),
             removes_points: is_crowded || random.chance(30),
             keys_max: match is_crowded || random.chance(30) {
@@ -174,6 +177,7 @@ impl FaultConfig {
         FaultConfig {
             has_greedy_client: true,
             threads: 1,
+            writes_at_once: random.pick(&[1, 4]),
             job_micros_max: 20_000,
             queue_max: random.pick(&[16, 256]),
             many_vms: false,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::action_requests::ActionRequest;
 use super::client_codec::{Framing, frame};
 use super::codec;
 use super::connection::ReadPace;
@@ -28,7 +29,7 @@ pub(super) fn plan(
         return greedy(random).into();
     }
     if config.has_greedy_client {
-        return modest(framing, random).into();
+        return modest(framing, random, model).into();
     }
     if framing == Framing::Text {
         return point_plan::text_client(number, config, random).into();
@@ -67,7 +68,7 @@ pub(super) fn plan(
 
 /// Sends more requests than it may have under way, all of which need a worker.
 fn greedy(random: &mut Random) -> Vec<Step> {
-    let request = |random: &mut Random| match random.chance(70) {
+    let request = |random: &mut Random| match random.chance(10) {
         true => Step::Convert,
         false => Step::Metric { metric_request: MetricRequest::Put, has_id: true },
     };
@@ -77,14 +78,18 @@ fn greedy(random: &mut Random) -> Vec<Step> {
 }
 
 /// Sends one small request after the other, and waits for each reply.
-fn modest(framing: Framing, random: &mut Random) -> Vec<Step> {
+fn modest(framing: Framing, random: &mut Random, model: &mut ReferenceModel) -> Vec<Step> {
     let mut plan = Vec::new();
-    for _ in 0..random.between(5, 15) {
+    for _ in 0..random.between(10, 40) {
         let has_id = random.chance(50);
-        plan.push(match framing {
-            Framing::Text => Step::Metric { metric_request: MetricRequest::Put, has_id },
-            _ if random.chance(30) => Step::Convert,
-            _ => Step::Action { has_id },
+        plan.push(match (framing, random.between(0, 9)) {
+            (Framing::Text, _) => Step::Metric { metric_request: MetricRequest::Put, has_id },
+            (_, 0) => Step::Convert,
+            (_, 1) => Step::Action { has_id },
+            _ => {
+                let add = ActionRequest::Add { ram: model.new_ram() };
+                Step::Ask { request: Request::Action(add), has_id }
+            }
         });
         plan.push(Step::AwaitResponses);
     }
