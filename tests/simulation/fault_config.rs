@@ -178,7 +178,7 @@ impl FaultConfig {
             has_greedy_client: true,
             threads: 1,
             writes_at_once: random.pick(&[1, 4]),
-            job_micros_max: 20_000,
+            job_micros_max: 5_000,
             queue_max: random.pick(&[16, 256]),
             many_vms: false,
             many_points: false,
