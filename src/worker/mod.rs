@@ -15,6 +15,8 @@ mod thread_group;
 #[cfg(feature = "internals")]
 pub use backlog::{Backlog, BatchPolicy};
 pub use fair_queue::{Account, Accounts};
-pub use job::{Abandoned, Completion, Job, JobKey, JobState, Jobs, LaneStatus, Priority, QueueFull, RunId};
+#[cfg(any(test, feature = "internals"))]
+pub use job::LaneStatus;
+pub use job::{Abandoned, Completion, Job, JobKey, JobState, Jobs, Priority, QueueFull, RunId};
 pub use maintenance::Maintenance;
 pub use pool::{LaneSettings, Pool, PoolControl, PoolSettings};

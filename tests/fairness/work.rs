@@ -97,6 +97,7 @@ fn a_small_put_overtakes_large_ones_that_wait() {
 }
 
 /// The reply of `client`, if it is not a success.
+#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
 fn failure(client: &mut Client) -> Option<Value> {
     Some(client.reply()).filter(|reply| reply["message"] != "ok")
 }
