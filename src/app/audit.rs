@@ -13,7 +13,6 @@ use std::fmt;
 use log::Level;
 
 use super::App;
-use super::commands::Next;
 use crate::escape::Escaped;
 use crate::ids::{ConnId, VmId};
 use crate::limits;
@@ -109,13 +108,6 @@ impl App {
     /// Logs that a message of connection `conn` was refused before it was decoded.
     pub fn deny(&mut self, conn: ConnId, denial: Denial) {
         self.audit.denied(self.presence.peer(conn), denial);
-    }
-
-    /// Logs the answer to the request of `context`, if it is relevant.
-    pub(super) fn audit_answer(&mut self, conn: ConnId, context: AuditContext, next: &Next) {
-        if let Next::Answer(answer) = next {
-            self.audit.answered(|| self.presence.peer(conn), context, answer);
-        }
     }
 }
 

@@ -14,14 +14,11 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::App;
-use super::commands::Stage;
 use super::expiring::ExpiringMap;
 use crate::clock::Instant;
-use crate::ids::{ConnId, VmId};
+use crate::ids::VmId;
 use crate::limits;
 use crate::model::{Source, VmName};
-use crate::work::password::PasswordCheck;
-use crate::work::{WorkError, WorkResult};
 
 /// When attempts are delayed, and for how long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,42 +95,10 @@ impl App {
     pub fn logins_mut(&mut self) -> &mut LoginLimiter {
         &mut self.logins
     }
-
-    /// The login attempt whose password is checked at `stage`.
-    pub fn login_attempt(&self, conn: ConnId, stage: &Stage) -> Option<LoginAttempt> {
-        let target = match stage.checked_vm()? {
-            (_, Some(vm)) => LoginTarget::Vm(vm),
-            (name, None) => LoginTarget::of_unknown(name),
-        };
-        Some(LoginAttempt { source: self.presence.peer(conn)?.source(), target })
-    }
-
-    /// Counts the result of the password check at `stage`; no other place counts password logins. Returns the attempt
-    /// if it failed.
-    pub fn record_login(
-        &mut self,
-        conn: ConnId,
-        stage: &Stage,
-        result: &Result<WorkResult, WorkError>,
-        now: Instant,
-    ) -> Option<LoginAttempt> {
-        let Ok(WorkResult::Verified(verdict)) = result else { return None };
-        let attempt = self.login_attempt(conn, stage)?;
-        match verdict {
-            PasswordCheck::Wrong => {
-                self.logins.failed(attempt, now);
-                Some(attempt)
-            }
-            PasswordCheck::Right | PasswordCheck::RightRehashed(_) => {
-                self.logins.succeeded(attempt);
-                None
-            }
-        }
-    }
 }
 
 impl LoginTarget {
-    fn of_unknown(name: &VmName) -> LoginTarget {
+    pub(super) fn of_unknown(name: &VmName) -> LoginTarget {
         let digest = Sha256::digest(name.as_str().as_bytes());
         LoginTarget::Unknown(std::array::from_fn(|index| digest[index]))
     }

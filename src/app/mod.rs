@@ -176,6 +176,13 @@ impl App {
         next
     }
 
+    /// Logs the answer to the request of `context`, if it is relevant.
+    fn audit_answer(&mut self, conn: ConnId, context: AuditContext, next: &Next) {
+        if let Next::Answer(answer) = next {
+            self.audit.answered(|| self.presence.peer(conn), context, answer);
+        }
+    }
+
     fn resume_result(
         &mut self,
         conn: ConnId,

@@ -1,14 +1,15 @@
 //! Logins: `authenticate`, `logout`, and the token that comes with a request.
 
 use super::super::audit::Subject;
+use super::super::login_limiter::{LoginAttempt, LoginTarget};
 use super::super::token;
 use super::{App, Context, Continue, Next, Resume, StageInfo, TokenStage};
-use crate::clock::UnixSeconds;
+use crate::clock::{Instant, UnixSeconds};
 use crate::ids::{ConnId, VmId};
 use crate::model::{Answer, Caller, Credentials, Failure, Login, Scope, Secret, TokenHash, VmName};
 use crate::store::Write;
 use crate::work::password::PasswordCheck;
-use crate::work::{Hash, Read, Work, WorkResult, WrongResult};
+use crate::work::{Hash, Read, Work, WorkError, WorkResult, WrongResult};
 
 /// A login by password, or a logout.
 #[derive(Debug)]
@@ -85,6 +86,38 @@ impl App {
         let mut tokens = self.presence.tokens(conn).to_vec();
         tokens.extend(token.filter(|token| !self.presence.tokens(conn).contains(token)));
         Work::Write(Write::RevokeTokens { login, tokens })
+    }
+
+    /// The login attempt whose password is checked at `stage`.
+    pub fn login_attempt(&self, conn: ConnId, stage: &super::Stage) -> Option<LoginAttempt> {
+        let target = match stage.checked_vm()? {
+            (_, Some(vm)) => LoginTarget::Vm(vm),
+            (name, None) => LoginTarget::of_unknown(name),
+        };
+        Some(LoginAttempt { source: self.presence.peer(conn)?.source(), target })
+    }
+
+    /// Counts the result of the password check at `stage`; no other place counts password logins. Returns the attempt
+    /// if it failed.
+    pub fn record_login(
+        &mut self,
+        conn: ConnId,
+        stage: &super::Stage,
+        result: &Result<WorkResult, WorkError>,
+        now: Instant,
+    ) -> Option<LoginAttempt> {
+        let Ok(WorkResult::Verified(verdict)) = result else { return None };
+        let attempt = self.login_attempt(conn, stage)?;
+        match verdict {
+            PasswordCheck::Wrong => {
+                self.logins.failed(attempt, now);
+                Some(attempt)
+            }
+            PasswordCheck::Right | PasswordCheck::RightRehashed(_) => {
+                self.logins.succeeded(attempt);
+                None
+            }
+        }
     }
 
     fn issue_token(
