@@ -77,7 +77,7 @@ pub(crate) struct Client<'a> {
     pub(crate) now: Now,
 }
 
-/// A consequence of a request for other connections. The reactor applies effects once per completion and per tick.
+/// A consequence for other connections. The reactor applies effects after each completion, and when it begins to stop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Effect {
     /// A queued password check exceeds the rate limit now: [`Dispatcher::withdraw`].
