@@ -81,7 +81,7 @@
 //! | --- | --- |
 //! | who may run a command | `src/model/command_table.rs` (its row), `src/app/access.rs` |
 //! | which files a new command needs | `docs/architecture.md`, "How to add a command" |
-//! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `src/worker/backlog.rs`, `src/work/mod.rs`; then `write` of the store |
+//! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `src/worker/backlog.rs`, `run` in [`work`]; then `write` of the store |
 //! | which queued job runs next | `src/worker/backlog.rs`, `src/worker/fair_queue.rs` |
 //! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel`, `drop_late` |
 //! | the deadline of a request's job; the time to send a request | `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |

@@ -246,12 +246,22 @@ trap '' HUP INT TERM PIPE
 bin=$1
 folder=$(mktemp -d /tmp/vmherd-pg-XXXXXX)
 data=$folder/data
+# The processes of the server in one of these states. /proc/PID/task/PID/children misses some when one ends meanwhile.
+children() {
+    sed -n "s/^\([0-9]*\) (.*) [$1] $pid .*/\1/p" /proc/[0-9]*/stat 2>/dev/null || true
+}
+# Signals the processes, the postmaster first, so that it starts no more. One that has ended needs no signal.
 signal() {
     pid=$(head -n 1 "$data/postmaster.pid")
-    # The postmaster first, so that it starts no more.
     kill "-$1" "$pid"
-    # One that has ended by itself meanwhile needs no signal.
-    kill "-$1" $(cat "/proc/$pid/task/$pid/children") || true
+    kill "-$1" $(children A-Z) 2>/dev/null || true
+}
+pause() {
+    signal STOP
+    while running=$(children RSD) && [ -n "$running" ]; do
+        kill -STOP $running 2>/dev/null || true
+        sleep 0.01
+    done
 }
 finish() {
     signal CONT 2>/dev/null || true
@@ -301,14 +311,14 @@ while read -r command; do
         pid=$(head -n 1 "$data/postmaster.pid")
         # At once: a postmaster that is there starts others, and those that outlive it may go on for a while.
         kill -STOP "$pid"
-        all="$pid $(cat "/proc/$pid/task/$pid/children")"
+        all="$pid $(children A-Z)"
         kill -KILL $all || true
         for pid in $all; do
             while kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
         done
         ;;
     promote) "$bin/pg_ctl" -D "$data" -w -t 60 promote >/dev/null 2>&1 </dev/null ;;
-    pause) signal STOP ;;
+    pause) pause ;;
     resume) signal CONT ;;
     start)
         # After a kill the old server's last processes may still hold its memory for a moment.
