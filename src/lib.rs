@@ -87,7 +87,7 @@
 //! | the deadline of a request's job; the time to send a request | `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |
 //! | where delayed conversions and logins wait | `src/session/responses.rs`; `src/dispatch/delayed_logins.rs` |
 //! | accepting without free descriptors | `src/reactor/accept.rs` |
-//! | the WebSocket handshake | `src/framing/http/route.rs`, `src/session/codec/mod.rs`: `upgrade` |
+//! | the WebSocket handshake | `src/framing/http/route.rs`; `accept` in `src/session/codec/websocket.rs` |
 //! | PostgreSQL failover | `src/store/postgres/hosts.rs`, `session_pool.rs` and `pg_error.rs` |
 //! | the counters | `src/dispatch/counters.rs`, `src/dispatch/statistics.rs` |
 //!

@@ -12,6 +12,6 @@ pub mod text;
 pub mod websocket;
 
 /// Whether `byte` is JSON white space, which may precede requests.
-fn is_white_space(byte: u8) -> bool {
+pub(crate) fn is_white_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::common::{Daemon, request};
+use crate::common::{Daemon, registration, request};
 use crate::flood::send_in_background;
 use crate::overload::{
     Baseline, LatencyProbe, MemoryBounds, alone, attack_in_bounds, best_of_three, statistic,
@@ -174,7 +174,7 @@ fn a_client_that_shuts_down_its_input_gets_all_replies() {
                         let mut stream = TcpStream::connect(address).expect("the daemon accepts");
                         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket option");
                         let cut_short = if index % 2 == 0 { "" } else { "{\"command\":" };
-                        let register = registration(index);
+                        let register = registration(&format!("vm-{index}"), &[]).to_string();
                         let all = conversation(index) + &register + &conversation(index + 1) + cut_short;
                         stream.write_all(all.as_bytes()).expect("it is taken");
                         stream.shutdown(std::net::Shutdown::Write).expect("it is open");
@@ -225,12 +225,6 @@ fn expect_conversation<'a>(index: usize, lines: impl Iterator<Item = &'a str>) {
     assert_eq!((&pongs[0]["message"], &pongs[0]["request_id"]), (&json!("PONG"), &Value::Null));
     assert_eq!((&pongs[1]["message"], &pongs[1]["request_id"]), (&json!("PONG"), &json!(7)));
     assert_eq!(format!("{}\n", lines[3]), numbered_error(index + 1));
-}
-
-fn registration(index: usize) -> String {
-    let data =
-        json!({"vm_id": format!("vm-{index}"), "ram": 1, "cpu": 1, "password": "securePass123", "disks": []});
-    request("register", data).to_string()
 }
 
 /// A request whose error has a number.

@@ -280,11 +280,6 @@ impl Daemon {
         self.status_field("VmRSS:")
     }
 
-    /// The number of its threads.
-    pub fn thread_count(&self) -> u64 {
-        self.status_field("Threads:")
-    }
-
     /// The number of its open descriptors.
     pub fn fd_count(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.id())).expect("its descriptors").count()

@@ -10,7 +10,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::common::{DEADLINE, Daemon, Finished, TempDir, require, run, run_with_input, wait_until};
+use crate::common::{Client, DEADLINE, Daemon, Finished, TempDir, require, run, run_with_input, wait_until};
 
 const COPIES: usize = 10;
 /// Any user but root.
@@ -82,11 +82,17 @@ fn each_backup_is_a_consistent_snapshot() {
     }
 }
 
-#[test]
-fn a_failed_backup_leaves_no_file() {
+/// A daemon with 50 VMs of 200 disks each, and a client of it.
+fn daemon_with_vms() -> (Daemon, Client) {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     (0..50).for_each(|number| client.register(&format!("vm-{number}"), &[1; 200]));
+    (daemon, client)
+}
+
+#[test]
+fn a_failed_backup_leaves_no_file() {
+    let (daemon, mut client) = daemon_with_vms();
     let copies = TempDir::new();
     let path = copies.path().join("copy");
     let text = path.to_str().expect("UTF-8");
@@ -117,9 +123,7 @@ fn a_failed_backup_leaves_no_file() {
 /// Killed, a backup cannot clean up: the next one names the files that are left, and works once they are removed.
 #[test]
 fn a_killed_backup_leaves_two_files_that_the_next_one_names() {
-    let daemon = Daemon::start();
-    let mut client = daemon.client();
-    (0..50).for_each(|number| client.register(&format!("vm-{number}"), &[1; 200]));
+    let (daemon, _client) = daemon_with_vms();
     let copies = TempDir::new();
     let path = copies.path().join("copy");
     let text = path.to_str().expect("UTF-8");

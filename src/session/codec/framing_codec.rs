@@ -3,6 +3,7 @@
 use crate::buffer::Buffer;
 use crate::clock::HttpDate;
 use crate::dialect::{self, PageProgress};
+use crate::framing::is_white_space;
 use crate::model::{Answer, Denial, Dialect, Failure, LongText, Page, Refusal, Request, RequestId};
 use crate::session::ending::Ending;
 use crate::session::rules::Rules;
@@ -119,10 +120,14 @@ impl From<Result<Request, Refusal>> for Decoded {
 
 /// Removes white space around a message.
 pub(super) fn trim(mut text: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = text {
+    while let [first, rest @ ..] = text
+        && is_white_space(*first)
+    {
         text = rest;
     }
-    while let [rest @ .., b' ' | b'\t' | b'\n' | b'\r'] = text {
+    while let [rest @ .., last] = text
+        && is_white_space(*last)
+    {
         text = rest;
     }
     text

@@ -236,8 +236,7 @@ static SECTIONS: &[Section] = &[
             ),
             (
                 "state-dir",
-                "The directory of the daemon's lock, of its own socket `vmherd.sock` and of the default store. \
-                 Default: DIR.",
+                "The directory of the daemon's lock, of its own socket `vmherd.sock` and of the default store.",
             ),
             (
                 "store-connections",

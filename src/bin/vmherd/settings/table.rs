@@ -40,7 +40,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         .needing_restart(),
     setting("state-dir", "DIR", "own socket, default store")
         .text("a path", |partial, text| path(text).map(|path| partial.state_dir = Some(path)))
-        .with_computed_default("see below")
+        .with_computed_default("DIR")
         .needing_restart(),
     setting("first-request-timeout", "T", "for a client that has sent nothing")
         .time(limits::TIMEOUTS, |config| &mut config.timeouts.first_request),
