@@ -23,14 +23,14 @@ impl Store for MonitoredStore {
     fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
         let attempt = self.health.begin();
         let outcomes = self.inner.write(writes);
-        self.health.end(attempt, outcomes.iter().map(|outcome| outcome.as_ref().map(|_| true)));
+        attempt.end(outcomes.iter().map(|outcome| outcome.as_ref().map(|_| true)));
         outcomes
     }
 
     fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
         let attempt = self.health.begin();
         let outcome = self.inner.remove_points(removal);
-        self.health.end(attempt, [outcome.as_ref().map(|removed| removed.count > 0)]);
+        attempt.end([outcome.as_ref().map(|removed| removed.count > 0)]);
         outcome
     }
 

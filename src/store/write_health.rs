@@ -17,14 +17,16 @@ pub struct WriteHealth {
     state: Mutex<HealthState>,
 }
 
-/// A write, or a batch that shares one commit, from start to end.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Attempt(u64);
+/// A write, or a batch that shares one commit, from start to end. Forgotten if it is dropped before its end, by a panic.
+pub(super) struct Attempt<'h> {
+    health: &'h WriteHealth,
+    number: u64,
+}
 
 #[derive(Default)]
 struct HealthState {
-    /// Running attempts and when they started.
-    running: BTreeMap<Attempt, Instant>,
+    /// Running attempts, by number, and when they started.
+    running: BTreeMap<u64, Instant>,
     started: u64,
     succeeded_at: Option<Instant>,
     failed_at: Option<Instant>,
@@ -58,24 +60,12 @@ impl WriteHealth {
         self.lock().evaluate(now)
     }
 
-    pub(super) fn begin(&self) -> Attempt {
+    pub(super) fn begin(&self) -> Attempt<'_> {
         let now = monotonic_now();
         let mut state = self.lock();
-        let attempt = state.begin(now);
+        let number = state.begin(now);
         state.evaluate(now);
-        attempt
-    }
-
-    /// `outcomes` are those of the writes that share the commit: whether each had anything to store.
-    pub(super) fn end<'o>(
-        &self,
-        attempt: Attempt,
-        outcomes: impl IntoIterator<Item = Result<bool, &'o StoreError>>,
-    ) {
-        let now = monotonic_now();
-        let mut state = self.lock();
-        state.end(attempt, classify(outcomes), now);
-        state.evaluate(now);
+        Attempt { health: self, number }
     }
 
     fn lock(&self) -> MutexGuard<'_, HealthState> {
@@ -83,15 +73,31 @@ impl WriteHealth {
     }
 }
 
+impl Attempt<'_> {
+    /// `outcomes` are those of the writes that share the commit: whether each had anything to store.
+    pub(super) fn end<'o>(self, outcomes: impl IntoIterator<Item = Result<bool, &'o StoreError>>) {
+        let (now, result) = (monotonic_now(), classify(outcomes));
+        let mut state = self.health.lock();
+        state.end(self.number, result, now);
+        state.evaluate(now);
+        drop(state);
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.health.lock().running.remove(&self.number);
+    }
+}
+
 impl HealthState {
-    fn begin(&mut self, now: Instant) -> Attempt {
+    fn begin(&mut self, now: Instant) -> u64 {
         self.started += 1;
-        let attempt = Attempt(self.started);
-        self.running.insert(attempt, now);
-        attempt
+        self.running.insert(self.started, now);
+        self.started
     }
 
-    fn end(&mut self, attempt: Attempt, result: CommitResult, now: Instant) {
+    fn end(&mut self, attempt: u64, result: CommitResult, now: Instant) {
         let took = self.running.remove(&attempt).map_or(Duration::ZERO, |begun| now.since(begun));
         match result {
             CommitResult::Committed if took <= limits::STORE_DEADLINE => {
@@ -125,7 +131,7 @@ impl HealthState {
     fn evaluate(&mut self, now: Instant) -> bool {
         let is_recent =
             |then: Option<Instant>| then.is_some_and(|then| now.since(then) <= limits::WRITE_HEALTH_WINDOW);
-        let oldest = self.running.values().min().map(|begun| now.since(*begun));
+        let oldest = self.running.first_key_value().map(|(_, begun)| now.since(*begun));
         let stuck_for = oldest.filter(|time| *time > limits::STORE_DEADLINE);
         let is_healthy = is_recent(self.succeeded_at) || !(is_recent(self.failed_at) || stuck_for.is_some());
         match &mut self.outage {
@@ -212,11 +218,11 @@ mod tests {
     #[test]
     fn writes_are_unhealthy_when_some_fail_and_none_succeed() {
         let mut fixture = Fixture(HealthState::default());
-        assert!(fixture.look(0), "nobody has written");
+        assert!(fixture.look(0), "no write was tried");
         assert!(fixture.write(1, Ok(true)));
         assert!(fixture.write(5, away()) && fixture.write(11, away()), "one came through not long ago");
         assert!(!fixture.look(12) && !fixture.look(21));
-        assert!(fixture.look(22), "nobody tries any more");
+        assert!(fixture.look(22), "no write is tried any more");
         assert!(!fixture.write(30, Err(StoreError::OutcomeUnknown("silence".into()))));
         assert!(fixture.write(31, Ok(true)) && fixture.look(100));
     }
@@ -258,14 +264,26 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_panics_is_forgotten() {
+        let health = WriteHealth::default();
+        let panicked = std::panic::catch_unwind(|| {
+            let _attempt = health.begin();
+            panic!("a planted panic");
+        });
+        assert!(panicked.is_err() && health.lock().running.is_empty());
+        health.begin().end([Ok(true)]);
+        assert!(health.lock().running.is_empty());
+    }
+
+    #[test]
     fn an_outage_is_logged_once_a_minute() {
         let mut fixture = Fixture(HealthState::default());
-        let mut said = Vec::new();
+        let mut logged = Vec::new();
         for second in 1..=130 {
             fixture.write(second, away());
             let last = fixture.0.outage.as_ref().expect("there is").logged_at;
-            said.extend(Some(last).filter(|last| said.last() != Some(last)));
+            logged.extend(Some(last).filter(|last| logged.last() != Some(last)));
         }
-        assert_eq!(said, [at(1), at(61), at(121)]);
+        assert_eq!(logged, [at(1), at(61), at(121)]);
     }
 }
