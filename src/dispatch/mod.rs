@@ -405,12 +405,13 @@ impl<J: Jobs> Dispatcher<J> {
 
     /// The accounts that a job of `lane` is charged to.
     fn accounts(&self, lane: Lane, conn: ConnId, owner: &Owner) -> Accounts {
-        match (lane, self.app.presence().peer(conn), owner) {
-            (Lane::Auth, Some(peer), Owner::App { stage, .. }) => {
-                (Account::Source(peer.source()), stage.hashed_name().map(Account::vm))
-            }
-            _ => (Account::Connection(conn), None),
+        if lane == Lane::Auth
+            && let Owner::App { stage, .. } = owner
+            && let Some(peer) = self.app.presence().peer(conn)
+        {
+            return (Account::Source(peer.source()), stage.hashed_name().map(Account::vm));
         }
+        (Account::Connection(conn), None)
     }
 
     pub(crate) fn answer(

@@ -45,8 +45,9 @@ pub(crate) struct LoginRetry {
 /// Armed timers.
 #[derive(Default)]
 pub(crate) struct Timers {
-    /// Stored apart because every connection may have one, and these entries are smaller.
+    /// Stored apart, as are `jobs`, because there are many, and these entries are smaller.
     connections: BTreeSet<(Instant, ConnId)>,
+    jobs: BTreeSet<(Instant, JobKey)>,
     others: BTreeSet<(Instant, Timer)>,
 }
 
@@ -54,6 +55,7 @@ impl Timers {
     pub(crate) fn arm(&mut self, at: Instant, timer: Timer) {
         match timer {
             Timer::Connection(id) => self.connections.insert((at, id)),
+            Timer::Job(key) => self.jobs.insert((at, key)),
             other => self.others.insert((at, other)),
         };
     }
@@ -61,6 +63,7 @@ impl Timers {
     pub(crate) fn disarm(&mut self, at: Instant, timer: Timer) {
         match timer {
             Timer::Connection(id) => self.connections.remove(&(at, id)),
+            Timer::Job(key) => self.jobs.remove(&(at, key)),
             other => self.others.remove(&(at, other)),
         };
     }
@@ -68,19 +71,17 @@ impl Timers {
     /// The instant of the earliest timer.
     pub(crate) fn next(&self) -> Option<Instant> {
         let connection = self.connections.first().map(|(at, _)| *at);
+        let job = self.jobs.first().map(|(at, _)| *at);
         let other = self.others.first().map(|(at, _)| *at);
-        connection.into_iter().chain(other).min()
+        [connection, job, other].into_iter().flatten().min()
     }
 
     /// Removes and returns a timer that is due.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Instant, Timer)> {
-        if self.connections.first().is_some_and(|(at, _)| *at <= now) {
-            return self.connections.pop_first().map(|(at, id)| (at, Timer::Connection(id)));
-        }
-        if self.others.first().is_some_and(|(at, _)| *at <= now) {
-            return self.others.pop_first();
-        }
-        None
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
+        pop(&mut self.connections, now)
+            .map(Timer::Connection)
+            .or_else(|| pop(&mut self.jobs, now).map(Timer::Job))
+            .or_else(|| pop(&mut self.others, now))
     }
 
     /// Whether a timer is armed.
@@ -88,6 +89,7 @@ impl Timers {
     pub(crate) fn is_armed(&self, at: Instant, timer: Timer) -> bool {
         match timer {
             Timer::Connection(id) => self.connections.contains(&(at, id)),
+            Timer::Job(key) => self.jobs.contains(&(at, key)),
             other => self.others.contains(&(at, other)),
         }
     }
@@ -95,6 +97,11 @@ impl Timers {
     /// The number of armed timers.
     #[cfg(feature = "internals")]
     pub(crate) fn len(&self) -> usize {
-        self.connections.len() + self.others.len()
+        self.connections.len() + self.jobs.len() + self.others.len()
     }
+}
+
+fn pop<T: Copy + Ord>(timers: &mut BTreeSet<(Instant, T)>, now: Instant) -> Option<T> {
+    timers.first().filter(|(at, _)| *at <= now)?;
+    timers.pop_first().map(|(_, timer)| timer)
 }

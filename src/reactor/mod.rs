@@ -299,7 +299,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     fn expire(&mut self, now: Now) {
         for _ in 0..limits::TIMERS_PER_TICK_MAX {
-            let Some((_, timer)) = self.dispatcher.timers_mut().pop_due(now.instant) else { return };
+            let Some(timer) = self.dispatcher.timers_mut().pop_due(now.instant) else { return };
             match timer {
                 Timer::Connection(id) => self.expire_connection(id, now),
                 Timer::Job(key) => self.with_client(key.request_key.conn, now, |dispatcher, client| {

@@ -27,6 +27,7 @@ pub struct Backlog {
     pages: VecDeque<Job>,
     /// Jobs to try again.
     retries: VecDeque<Job>,
+    retries_weight: usize,
     /// Whether one of them runs next.
     is_retry_next: bool,
     jobs_max: usize,
@@ -123,6 +124,7 @@ impl Backlog {
 
     /// Adds a job that hit a lock timeout.
     pub fn requeue(&mut self, job: Job) {
+        self.retries_weight += job.weight;
         self.retries.push_back(job);
     }
 
@@ -132,6 +134,7 @@ impl Backlog {
         if (self.is_retry_next || !has_others)
             && let Some(job) = self.retries.pop_front()
         {
+            self.retries_weight -= job.weight;
             self.is_retry_next = false;
             return vec![job];
         }
@@ -162,6 +165,7 @@ impl Backlog {
         all.extend(self.low_priority.drain());
         all.extend(self.pages.drain(..));
         all.extend(self.retries.drain(..));
+        self.retries_weight = 0;
         all
     }
 
@@ -177,8 +181,7 @@ impl Backlog {
 
     fn has_room(&self, weight: usize) -> bool {
         let count = self.jobs.len() + self.low_priority.len() + self.retries.len();
-        let retried: usize = self.retries.iter().map(|job| job.weight).sum();
-        let waiting = self.jobs.weight() + self.low_priority.weight() + retried;
+        let waiting = self.jobs.weight() + self.low_priority.weight() + self.retries_weight;
         count == 0 || (count < self.jobs_max && waiting + weight <= limits::QUEUED_WEIGHT_MAX)
     }
 }

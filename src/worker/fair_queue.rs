@@ -208,7 +208,8 @@ impl<T> FairQueue<T> {
     ) -> Option<Accounts> {
         let queued_weight = |account| self.usage.get(&account).map_or(0, |usage| usage.queued_weight);
         let newest_jobs = self.flows.iter().filter_map(|(accounts, flow)| {
-            Some((queued_weight(select(*accounts)?), flow.jobs.back()?.order, *accounts))
+            let order = flow.jobs.back()?.order;
+            Some((queued_weight(select(*accounts)?), order, *accounts))
         });
         let (heaviest, _, accounts) = newest_jobs.max()?;
         (heaviest > weight + queued_weight(account)).then_some(accounts)
