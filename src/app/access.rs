@@ -17,19 +17,26 @@ pub enum Permission {
     Unknown,
 }
 
-/// The permission of `principal` for `command` on a listener with these rules.
-pub fn permission(
-    command: CommandName,
-    principal: &Principal,
-    open_registration: bool,
-    anonymous_access: AnonymousAccess,
-) -> Permission {
+/// The identity of a request's client, and what its listener allows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rights {
+    /// The identity.
+    pub principal: Principal,
+    /// It may register a VM without authentication.
+    pub open_registration: bool,
+    /// The command groups that it may use without authentication.
+    pub anonymous_access: AnonymousAccess,
+}
+
+/// The permission of a client with these rights for `command`.
+pub fn permission(command: CommandName, rights: &Rights) -> Permission {
+    let Rights { principal, open_registration, anonymous_access } = rights;
     let vm_or = |permission| match principal {
         Principal::Vm(_) => permission,
         Principal::Anonymous | Principal::Operator => Permission::AuthenticationRequired,
     };
     match command.spec().access {
-        Access::Registration | Access::OpenRegistration(_) if !open_registration => {
+        Access::Registration | Access::OpenRegistration(_) if !*open_registration => {
             Permission::RegistrationClosed
         }
         Access::Public | Access::Registration => Permission::Allowed,
@@ -96,9 +103,9 @@ mod tests {
                 (all_others, closed),
             ] {
                 let found = |open_registration| {
-                    principals
-                        .each_ref()
-                        .map(|principal| permission(command, principal, open_registration, anonymous_access))
+                    principals.clone().map(|principal| {
+                        permission(command, &Rights { principal, open_registration, anonymous_access })
+                    })
                 };
                 assert_eq!(found(true), *wanted, "{command:?} where {anonymous_access} is open");
                 let wanted = match command {

@@ -210,11 +210,8 @@ impl App {
 
     /// The permission of a request, and the identity that it depends on.
     fn permission(&self, conn: ConnId, command: CommandName, caller: &Caller) -> (Permission, Principal) {
-        let presence = &self.presence;
-        let principal = presence.principal(conn, caller);
-        let (open_registration, anonymous_access) =
-            (presence.open_registration(conn, caller), presence.anonymous_access(conn, caller));
-        (access::permission(command, &principal, open_registration, anonymous_access), principal)
+        let rights = self.presence.rights(conn, caller);
+        (access::permission(command, &rights), rights.principal)
     }
 }
 

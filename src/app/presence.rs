@@ -5,6 +5,7 @@
 //! An entry has the same index as its connection in the reactor's table. Lists follow this order, so that a reused
 //! index does not appear twice.
 
+use super::access::Rights;
 use super::membership::VmMembership;
 use crate::ids::ConnId;
 use crate::limits;
@@ -132,12 +133,19 @@ impl Presence {
         &mut self.membership
     }
 
-    /// The identity of a request, or else of its connection.
-    pub fn principal(&self, conn: ConnId, caller: &Caller) -> Principal {
-        match (caller.login.as_ref().or(self.login(conn)), self.entry(conn)) {
-            (Some(login), _) => Principal::Vm(login.clone()),
-            (None, Some(entry)) if entry.is_operator && !entry.is_remote(caller) => Principal::Operator,
-            (None, _) => Principal::Anonymous,
+    /// The rights of a request: those of its connection, unless it has a login of its own or comes from another host.
+    pub fn rights(&self, conn: ConnId, caller: &Caller) -> Rights {
+        let entry = self.entry(conn);
+        let local = entry.filter(|entry| !(caller.is_forwarded && entry.policy.is_local));
+        let login = caller.login.as_ref().or(entry.and_then(Entry::login));
+        Rights {
+            principal: match login {
+                Some(login) => Principal::Vm(login.clone()),
+                None if local.is_some_and(|entry| entry.is_operator) => Principal::Operator,
+                None => Principal::Anonymous,
+            },
+            open_registration: local.is_some_and(|entry| entry.policy.open_registration),
+            anonymous_access: local.map_or(AnonymousAccess::NONE, |entry| entry.policy.anonymous_access),
         }
     }
 
@@ -159,19 +167,6 @@ impl Presence {
     /// The address of the connection's client.
     pub fn peer(&self, conn: ConnId) -> Option<Peer> {
         self.entry(conn).map(|entry| entry.peer)
-    }
-
-    /// Whether a request may register a VM without authentication.
-    pub fn open_registration(&self, conn: ConnId, caller: &Caller) -> bool {
-        self.entry(conn).is_some_and(|entry| entry.policy.open_registration && !entry.is_remote(caller))
-    }
-
-    /// The command groups that a request may use without authentication.
-    pub fn anonymous_access(&self, conn: ConnId, caller: &Caller) -> AnonymousAccess {
-        match self.entry(conn) {
-            Some(entry) if !entry.is_remote(caller) => entry.policy.anonymous_access,
-            _ => AnonymousAccess::NONE,
-        }
     }
 
     /// The tokens to revoke when the login ends, oldest first.
@@ -221,11 +216,6 @@ impl Presence {
 }
 
 impl Entry {
-    /// Whether a client on another host sent the request although the listener is local.
-    fn is_remote(&self, caller: &Caller) -> bool {
-        caller.is_forwarded && self.policy.is_local
-    }
-
     fn login(&self) -> Option<&Login> {
         self.history.as_ref()?.login.as_ref()
     }
@@ -276,7 +266,7 @@ mod tests {
         presence.close(conn(0, 1));
         presence.open(conn(0, 2), Peer::Unix { uid: None }, POLICY, 1);
         presence.log_in(conn(0, 1), login(1), Some(TokenHash([1; 32])));
-        assert_eq!(presence.principal(conn(0, 2), &Caller::default()), Principal::Anonymous);
+        assert_eq!(presence.rights(conn(0, 2), &Caller::default()).principal, Principal::Anonymous);
         assert_eq!(presence.authenticated_count(), 0);
     }
 
@@ -294,7 +284,7 @@ mod tests {
         for (peer, policy, is_operator) in cases {
             let mut presence = Presence::default();
             presence.open(conn(0, 1), peer, policy, 7);
-            let principal = presence.principal(conn(0, 1), &Caller::default());
+            let principal = presence.rights(conn(0, 1), &Caller::default()).principal;
             assert_eq!(principal == Principal::Operator, is_operator, "{peer:?}");
         }
     }
@@ -308,17 +298,22 @@ mod tests {
             let (mut presence, conn) = (Presence::default(), conn(0, 1));
             presence.open(conn, Peer::Unix { uid: Some(0) }, policy, 7);
             let caller = Caller { login: None, is_forwarded };
-            let anonymous_access = if has_rights { AnonymousAccess::ALL } else { AnonymousAccess::NONE };
-            assert_eq!(
-                (presence.open_registration(conn, &caller), presence.anonymous_access(conn, &caller)),
-                (has_rights, anonymous_access)
-            );
-            let is_operator = has_rights && policy.has_operators;
-            assert_eq!(presence.principal(conn, &caller) == Principal::Operator, is_operator);
+            let operator = if policy.has_operators { Principal::Operator } else { Principal::Anonymous };
+            let rights = Rights {
+                principal: if has_rights { operator } else { Principal::Anonymous },
+                open_registration: has_rights,
+                anonymous_access: if has_rights { AnonymousAccess::ALL } else { AnonymousAccess::NONE },
+            };
+            assert_eq!(presence.rights(conn, &caller), rights);
             presence.log_in(conn, login(1), None);
-            assert_eq!(presence.principal(conn, &caller), Principal::Vm(login(1)), "a login still counts");
+            let principal = Principal::Vm(login(1));
+            assert_eq!(
+                presence.rights(conn, &caller),
+                Rights { principal, ..rights },
+                "a login still counts"
+            );
             let direct = Caller::default();
-            assert_eq!(presence.anonymous_access(conn, &direct), AnonymousAccess::ALL);
+            assert_eq!(presence.rights(conn, &direct).anonymous_access, AnonymousAccess::ALL);
         }
     }
 
