@@ -14,7 +14,7 @@ use super::random::Random;
 use super::reference_model::ReferenceModel;
 use super::request::{InvalidRequest, LISTS, Request};
 use super::response::ClosingError;
-use super::steps::{Step, ask, ending, read_pace, sends_nothing};
+use super::steps::{Step, ask, ending, read_pace, repeats, sends_nothing};
 use vmherd::internals::limits;
 
 /// Makes the plan of client `number`.
@@ -60,7 +60,7 @@ pub(super) fn plan(
         22 | 23 => disconnects_during_login(random, model),
         24..=28 => manages_vms(framing, random, model),
         29..=32 => converts(framing, config, random),
-        33..=36 => point_plan::metric_context(framing, random, model),
+        33..=36 => point_plan::puts_and_gets(framing, random, model),
         _ => stays_anonymous(framing, random),
     }
     .into()
@@ -128,20 +128,7 @@ fn mixed_requests(
 
 /// Adds VMs, connects them, and changes those of other clients.
 fn manages_vms(framing: Framing, random: &mut Random, model: &ReferenceModel) -> Vec<Step> {
-    let mut plan = vec![read_pace(random)];
-    if random.chance(40) {
-        let vm = random.between(0, model.vms.len() - 1);
-        plan.push(ask(Request::Authenticate { vm, is_right: true }));
-    }
-    let with_id_percent = random.pick(&[0, 30, 90]);
-    for _ in 0..random.between(5, 60) {
-        plan.push(Step::Action { has_id: random.chance(with_id_percent) });
-        if random.chance(20) {
-            plan.push(random.pick_step());
-        }
-    }
-    plan.extend(ending(framing, random));
-    plan
+    repeats(|has_id| Step::Action { has_id }, 20, framing, random, model)
 }
 
 /// Requests lists of several pages, and changes VMs meanwhile.

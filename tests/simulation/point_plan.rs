@@ -10,7 +10,7 @@ use super::random::Random;
 use super::reference_model::ReferenceModel;
 use super::request::{InvalidRequest, Request};
 use super::response::ClosingError;
-use super::steps::{Step, ask, ending, read_pace, sends_nothing};
+use super::steps::{Step, ask, ending, read_pace, repeats, sends_nothing};
 use vmherd::internals::limits;
 
 /// Makes the plan of a client of metrics text.
@@ -40,24 +40,9 @@ pub(super) fn text_client(number: usize, config: &FaultConfig, random: &mut Rand
 }
 
 /// Puts and gets points.
-pub(super) fn metric_context(framing: Framing, random: &mut Random, model: &ReferenceModel) -> Vec<Step> {
-    let mut plan = vec![read_pace(random)];
-    if random.chance(40) {
-        let vm = random.between(0, model.vms.len() - 1);
-        plan.push(ask(Request::Authenticate { vm, is_right: true }));
-    }
-    let with_id_percent = random.pick(&[0, 30, 90]);
-    for _ in 0..random.between(5, 60) {
-        plan.push(Step::Metric {
-            metric_request: MetricRequest::Any,
-            has_id: random.chance(with_id_percent),
-        });
-        if random.chance(10) {
-            plan.push(random.pick_step());
-        }
-    }
-    plan.extend(ending(framing, random));
-    plan
+pub(super) fn puts_and_gets(framing: Framing, random: &mut Random, model: &ReferenceModel) -> Vec<Step> {
+    let step = |has_id| Step::Metric { metric_request: MetricRequest::Any, has_id };
+    repeats(step, 10, framing, random, model)
 }
 
 /// Gets all points, several times at once, and puts more meanwhile.

@@ -6,6 +6,7 @@ use super::client_codec::Framing;
 use super::connection::ReadPace;
 use super::metric_requests::MetricRequest;
 use super::random::Random;
+use super::reference_model::ReferenceModel;
 use super::request::Request;
 use vmherd::internals::limits;
 
@@ -88,6 +89,30 @@ pub(super) fn sends_nothing(random: &mut Random) -> Vec<Step> {
     if random.chance(30) {
         plan.push(Step::Finish);
     }
+    plan
+}
+
+/// Repeats `step`, with an id or without, and waits after `waiting_percent` of the steps. It may log in before.
+pub(super) fn repeats(
+    step: impl Fn(bool) -> Step,
+    waiting_percent: usize,
+    framing: Framing,
+    random: &mut Random,
+    model: &ReferenceModel,
+) -> Vec<Step> {
+    let mut plan = vec![read_pace(random)];
+    if random.chance(40) {
+        let vm = random.between(0, model.vms.len() - 1);
+        plan.push(ask(Request::Authenticate { vm, is_right: true }));
+    }
+    let with_id_percent = random.pick(&[0, 30, 90]);
+    for _ in 0..random.between(5, 60) {
+        plan.push(step(random.chance(with_id_percent)));
+        if random.chance(waiting_percent) {
+            plan.push(random.pick_step());
+        }
+    }
+    plan.extend(ending(framing, random));
     plan
 }
 
