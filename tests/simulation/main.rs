@@ -41,6 +41,8 @@ mod random_request;
 mod reference_model;
 mod reply_context;
 mod request;
+#[cfg(all(feature = "http", feature = "websocket"))]
+mod request_texts;
 mod response;
 mod seeds;
 mod steps;
