@@ -18,6 +18,7 @@ mod codec;
 mod codec_tests;
 mod connection;
 mod environment;
+mod exchange;
 mod expectations;
 mod fairness;
 mod fake_jobs;
