@@ -25,6 +25,7 @@ mod fake_jobs;
 mod fake_workers;
 mod fault_config;
 mod faulty_store;
+mod final_store;
 mod maintenance;
 mod managed_vms;
 mod metric_requests;

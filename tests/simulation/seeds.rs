@@ -17,21 +17,20 @@ use super::connection::Eviction;
 use super::environment::Environment;
 use super::fake_jobs::FakeJobs;
 use super::fault_config::FaultConfig;
+use super::final_store;
 use super::net::{FakeClock, FakeNet};
 use super::network::{CLOSED_LISTENER, LISTENERS, SLACK};
-use super::point_oracle::read_lines;
 use super::world::{Shared, World};
 use vmherd::internals::app::login_limiter::LoginLimits;
 use vmherd::internals::app::presence::ListenerPolicy;
 use vmherd::internals::app::{self, App};
 use vmherd::internals::clock::Instant;
-use vmherd::internals::ids::{ConnId, DiskId, VmId};
+use vmherd::internals::ids::ConnId;
 use vmherd::internals::limits;
-use vmherd::internals::model::{AnonymousAccess, PointFilter, VmName};
+use vmherd::internals::model::AnonymousAccess;
 use vmherd::internals::reactor::inspect::{Holdings, TraceEvent};
 use vmherd::internals::reactor::{ListenerSettings, Reactor, Settings};
 use vmherd::internals::session::Rules;
-use vmherd::internals::store::Store;
 
 type FakeReactor = Reactor<FakeNet, FakeJobs, FakeClock>;
 
@@ -283,7 +282,7 @@ impl Simulation {
         if let Some(unfinished_client) = world.unfinished_client() {
             return Err(format!("it has not seen the end: {unfinished_client}"));
         }
-        check_store(&world.env)
+        final_store::check(&world.env)
     }
 
     /// Lets the clients read what was sent to them.
@@ -357,69 +356,6 @@ fn mark(data: &str) -> Result<u64, String> {
     let digits: String =
         data.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     digits.parse().map_err(|_| format!("no client has sent {data}"))
-}
-
-/// Acknowledged VMs and points are there, refused ones are not.
-fn check_store(env: &Environment) -> Result<(), String> {
-    let mut store = env.store.connect().map_err(|error| error.to_string())?;
-    for vm in env.knowledge.model.vms.iter().filter(|vm| !vm.is_changed_by_operator) {
-        let name = VmName::from_store(&vm.name);
-        let credentials = store.registry().credentials(&name).map_err(|error| error.to_string())?;
-        let Some(credentials) = credentials else {
-            if vm.exists_since.is_some() {
-                return Err(format!("{name} was acknowledged and is not there"));
-            }
-            continue;
-        };
-        if vm.cannot_exist() {
-            return Err(format!("{name} was refused and is there"));
-        }
-        let found = store.registry().vms(&[credentials.login.id]).map_err(|error| error.to_string())?;
-        let ram = found.first().map(|found| found.shape.ram_mib);
-        if !ram.is_some_and(|ram| vm.possible_rams.contains(&ram)) {
-            return Err(format!("{name} has {ram:?} MiB, not one of {:?}", vm.possible_rams));
-        }
-    }
-    check_managed_vms(env, &mut *store)?;
-    check_points(env, &mut *store)?;
-    let disks = store.registry().disks_after(DiskId(0), usize::MAX).map_err(|error| error.to_string())?;
-    match disks.is_sorted_by_key(|disk| disk.disk.id) {
-        true => Ok(()),
-        false => Err("disks out of order".to_owned()),
-    }
-}
-
-/// The same for added VMs, and for those that were connected.
-fn check_managed_vms(env: &Environment, store: &mut dyn Store) -> Result<(), String> {
-    let connected =
-        store.registry().ever_connected_after(VmId(0), usize::MAX).map_err(|error| error.to_string())?.vms;
-    for vm in &env.knowledge.model.managed_vms {
-        let id = vm.id;
-        let found = store.registry().vms(&[VmId(id)]).map_err(|error| error.to_string())?.pop();
-        let Some(found) = found.filter(|found| found.name.as_str() == id.to_string()) else {
-            return Err(format!("the VM {id} was acknowledged and is not there"));
-        };
-        if !vm.rams_ever.contains(&found.shape.ram_mib) {
-            return Err(format!("the VM {id} has memory that no client has set"));
-        }
-        if vm.connected_since.is_some() && connected.iter().all(|vm| vm.id != VmId(id)) {
-            return Err(format!("the VM {id} was connected and is not listed"));
-        }
-    }
-    Ok(())
-}
-
-/// The same for points.
-fn check_points(env: &Environment, store: &mut dyn Store) -> Result<(), String> {
-    let all = PointFilter::default();
-    let page = store.points().points_after(&all, None, usize::MAX).map_err(|error| error.to_string())?;
-    let mut lines = String::new();
-    for series in &page.series {
-        for point in &series.points {
-            lines += &format!("{} {} {}\n", series.key, point.value, point.timestamp);
-        }
-    }
-    env.knowledge.points.check_store(&read_lines(&lines)?, &env.wall_clock, env.now)
 }
 
 fn settings(config: &FaultConfig) -> Settings {
