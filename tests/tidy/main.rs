@@ -62,7 +62,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("thread::spawn", &[]),
     // The daemon's program sees what any other program sees.
-    ("vmherd::internals", &[]),
+    ("vmherd::internals", &["tests/simulation"]),
     // Waiting for locks and servers: on worker threads only.
     ("thread::sleep", &["src/store"]),
 ];
@@ -255,10 +255,9 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Files that are compiled for tests only.
+/// Files that hold tests of a module and nothing else.
 fn is_test_file(path: &str) -> bool {
-    path.starts_with("tests/")
-        || path.contains("/contract")
+    path.contains("/contract")
         || path.ends_with("/tests.rs")
         || path.ends_with("_tests.rs")
         || path.contains("/tests/")
