@@ -1,7 +1,7 @@
 //! A database with serializable transactions: they fail where others would wait, and are tried again.
 
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -11,6 +11,8 @@ use crate::overload::{LatencyProbe, alone, best_of_three};
 use crate::traffic::Traffic;
 use crate::{STORE_DEADLINE, amount, daemon_on};
 
+/// How long a transaction that conflicts with others is retried.
+const RETRY_TIME: Duration = Duration::from_millis(1500);
 /// Connections that change the same VM.
 const RIVALS: usize = 6;
 
@@ -39,9 +41,14 @@ fn no_client_sees_an_error_that_a_retry_avoids() {
                         let disks = vec![json!({"disk_size": ram}); 1 + round % 3];
                         let begin = Instant::now();
                         let reply = client.call(request("update", json!({"ram": ram, "disks": disks})));
-                        let is_late =
-                            reply["message"] == "outcome unknown" && begin.elapsed() >= STORE_DEADLINE;
-                        assert!(reply["status"] == "success" || is_late, "{reply}");
+                        let time = begin.elapsed();
+                        // On a slow machine the time for the retries, or for the store, may be over.
+                        let is_late = match reply["message"].as_str() {
+                            Some("busy") => time >= RETRY_TIME,
+                            Some("outcome unknown") => time >= STORE_DEADLINE,
+                            _ => false,
+                        };
+                        assert!(reply["status"] == "success" || is_late, "{reply} after {time:?}");
                     }
                 });
             }
