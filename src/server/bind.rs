@@ -200,7 +200,8 @@ pub(super) fn merge_inherited(
             return Err(StartError::of_configuration(format!(
                 "the socket {name:?} that was passed in listens on {address}, which other hosts can reach, \
                  and passwords would cross the network in clear text; have it listen on 127.0.0.1 behind a tunnel or \
-                 proxy (see docs/security.md), or if no one can eavesdrop there, allow it: --allow-plaintext (or \
+                 proxy, and open nothing to its clients: --listen ADDRESS?open=none and --registration closed (see \
+                 docs/security.md), or if no one can eavesdrop there, allow it: --allow-plaintext (or \
                  VMHERD_ALLOW_PLAINTEXT=yes)"
             )));
         }
