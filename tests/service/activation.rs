@@ -46,6 +46,29 @@ fn a_configured_listener_of_the_same_address_is_not_bound_again() {
 }
 
 #[test]
+fn a_settings_file_that_adds_a_listener_to_inherited_sockets_is_a_warning() {
+    let (dir, listener) = (TempDir::new(), listener());
+    let (address, other) = (listener.local_addr().unwrap(), free_address());
+    let file = dir.path().join("vmherd.conf");
+    std::fs::write(&file, format!("VMHERD_LISTEN=tcp://{other}\n")).unwrap();
+    let mut command = vmherd_with_sockets(dir.path(), listener.into(), "vmherd");
+    command.arg("--config").arg(&file);
+    let mut process = Process::start(command);
+    process.wait_for_log("listening on unix:");
+    let log = process.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("in addition to the inherited")).collect();
+    assert!(lines.len() == 1 && lines[0].contains(" WARN "), "{log}");
+    for part in [&*format!("tcp://{other} is bound"), "VMHERD_LISTEN", "remove it there"] {
+        assert!(lines[0].contains(part), "{part}: {log}");
+    }
+    for address in [address, other] {
+        assert!(log.contains(&format!("listening on tcp://{address}")), "{log}");
+        Client::connect(address).ping();
+    }
+    process.stop();
+}
+
+#[test]
 fn no_client_is_refused_over_restarts() {
     let (dir, listener) = (TempDir::new(), listener());
     let address = listener.local_addr().unwrap();
@@ -99,7 +122,9 @@ fn an_unsupported_inherited_socket_is_refused() {
     let file = std::fs::File::open("/dev/null").unwrap();
     fails(vmherd_with_sockets(dir.path(), file.into(), "odd"), "is not a listening");
     let public = TcpListener::bind("0.0.0.0:0").unwrap();
-    fails(vmherd_with_sockets(dir.path(), public.into(), "wide"), "--allow-plaintext");
+    let advice = "open nothing to its clients: --listen ADDRESS?open=none and --registration closed (see \
+                  docs/security.md), or if no one can eavesdrop there, allow it: --allow-plaintext";
+    fails(vmherd_with_sockets(dir.path(), public.into(), "wide"), advice);
     let public = TcpListener::bind("0.0.0.0:0").unwrap();
     let mut command = vmherd_with_sockets(dir.path(), public.into(), "wide");
     command.arg("--allow-plaintext");

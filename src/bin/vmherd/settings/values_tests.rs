@@ -88,10 +88,16 @@ fn remote_listeners_need_allow_plaintext() {
         "tcp://[::ffff:8.8.8.8]:7",
     ] {
         let error = value_error(&["--listen", text], &[]);
-        for part in
-            ["--listen: tcp://", "--listen tcp://127.0.0.1:7", "--allow-plaintext", "VMHERD_ALLOW_PLAINTEXT"]
-        {
-            assert!(error.contains(part), "{error}");
+        for part in [
+            "--listen: tcp://",
+            "--listen tcp://127.0.0.1:7;",
+            "tunnel or proxy",
+            "--listen tcp://127.0.0.1:7?open=none --registration closed",
+            "docs/security.md",
+            "--allow-plaintext",
+            "VMHERD_ALLOW_PLAINTEXT",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
         }
     }
     let error = value_error(&["--check-config"], &[("VMHERD_LISTEN", "tcp://0.0.0.0:7")]);
