@@ -1,49 +1,13 @@
 //! A wall clock that jumps: it ends no token and removes no point before that time has really passed.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use crate::common::{Builder, DEADLINE, Daemon, TempDir, request, require, run, wait_until};
+use crate::common::{DEADLINE, Daemon, request, wait_until};
+use crate::false_clock::FalseClock;
 
 const YEAR: i64 = 400 * 86_400;
-
-/// A library that sets a daemon's clock.
-struct FalseClock {
-    folder: TempDir,
-}
-
-impl FalseClock {
-    fn new() -> FalseClock {
-        require("cc", "gcc");
-        let clock = FalseClock { folder: TempDir::new() };
-        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/durability/clock.c");
-        let mut command = Command::new("cc");
-        command.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]);
-        run(command.arg(clock.shim()).arg(source)).expect_success();
-        clock.set_ahead(0);
-        clock
-    }
-
-    fn shim(&self) -> PathBuf {
-        self.folder.path().join("clock.so")
-    }
-
-    fn daemon(&self) -> Builder {
-        let ahead = self.folder.path().join("ahead");
-        Daemon::builder().env("LD_PRELOAD", self.shim()).env("CLOCK_AHEAD", ahead)
-    }
-
-    /// From now on the clock is ahead by so many seconds.
-    fn set_ahead(&self, seconds: i64) {
-        let new = self.folder.path().join("new");
-        fs::write(&new, seconds.to_string()).expect("a file");
-        fs::rename(new, self.folder.path().join("ahead")).expect("a file");
-    }
-}
 
 fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
@@ -83,7 +47,7 @@ fn a_clock_that_jumps_ahead_ends_no_token_and_removes_no_recent_point() {
     wait_for_removal(&daemon, "first");
     daemon.wait_for_log("1 points older than 3600 s were removed");
 
-    clock.set_ahead(YEAR);
+    clock.set_wall_ahead(YEAR);
     // Logins remove expired tokens.
     for _ in 0..3 {
         daemon.client().authenticate("a");
@@ -103,7 +67,7 @@ fn a_clock_that_jumps_ahead_ends_no_token_and_removes_no_recent_point() {
         daemon.restart();
         reads(&daemon);
     }
-    clock.set_ahead(0);
+    clock.set_wall_ahead(0);
     daemon.restart();
     reads(&daemon);
     has_young(&daemon);

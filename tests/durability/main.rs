@@ -5,6 +5,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/false_clock.rs"]
+mod false_clock;
 #[path = "../common/points/mod.rs"]
 mod points;
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use crate::common::{Client, Daemon, PASSWORD, request};
+use crate::common::{Client, DEADLINE, Daemon, PASSWORD, request, wait_until};
+use crate::false_clock::FalseClock;
+use crate::overload::statistic;
 use crate::web::{self, Web};
 
 /// Guesses at once, more than may wait.
@@ -52,21 +54,72 @@ fn guesses_are_delayed_and_the_owner_is_not() {
     }
     assert!(refused >= 1, "no client was refused");
     daemon.wait_for_counter("logins_waiting", |waiting| waiting == 0);
+    let mut operator = daemon.operator();
+    let counted =
+        ["logins_failed", "logins_delayed", "logins_refused"].map(|name| statistic(&mut operator, name));
     daemon.stop();
-    assert!(daemon.log().contains("failed logins by password: "), "{}", daemon.log());
+    assert_eq!(sums(&reports(&daemon.log())), counted, "{}", daemon.log());
 }
 
 #[test]
 fn guesses_are_not_delayed_when_the_delay_is_disabled() {
-    let daemon = Daemon::builder().args(["--login-failures", "none"]).start();
-    daemon.client().register("vm", &[1]);
-    let guess = request("authenticate", json!({"vm_id": "vm", "password": "notThePassword"}));
-    let mut client = daemon.client();
-    for _ in 0..30 {
-        assert_eq!(client.fail(guess.clone()), "Invalid credentials");
+    for disabled in ["--login-failures", "--login-delay-max"] {
+        let daemon = Daemon::builder().args([disabled, "none"]).start();
+        daemon.client().register("vm", &[1]);
+        let guess = request("authenticate", json!({"vm_id": "vm", "password": "notThePassword"}));
+        let mut client = daemon.client();
+        for _ in 0..30 {
+            assert_eq!(client.fail(guess.clone()), "Invalid credentials");
+        }
+        let mut operator = daemon.operator();
+        let count = |name| statistic(&mut operator, name);
+        let counts = ["logins_failed", "logins_delayed", "logins_refused"].map(count);
+        assert_eq!(counts, [30, 0, 0], "{disabled} none");
     }
-    daemon.wait_for_counter("logins_failed", |failed| failed == 30);
-    daemon.wait_for_counter("logins_delayed", |delayed| delayed == 0);
+}
+
+#[test]
+fn failed_logins_are_reported_once_a_minute() {
+    /// A little more than a minute.
+    const INTERVAL_S: i64 = 61;
+    let clock = FalseClock::new();
+    let mut daemon = clock.daemon().args(["--login-failures", "none"]).start();
+    let mut client = daemon.client();
+    client.register("vm", &[1]);
+    let guess = request("authenticate", json!({"vm_id": "vm", "password": "notThePassword"}));
+    let mut expected = Vec::new();
+    for (minute, failures) in [3, 0, 2].into_iter().enumerate() {
+        for _ in 0..failures {
+            assert_eq!(client.fail(guess.clone()), "Invalid credentials");
+        }
+        assert_eq!(reports(&daemon.log()), expected, "minute {minute} is not over");
+        clock.set_monotonic_ahead((minute as i64 + 1) * INTERVAL_S);
+        expected.extend((failures > 0).then_some([failures, 0, 0]));
+        wait_until("the minute is reported", DEADLINE, || {
+            // It wakes the daemon.
+            client.ping();
+            reports(&daemon.log()).len() >= expected.len()
+        });
+        assert_eq!(reports(&daemon.log()), expected);
+    }
+    daemon.stop();
+    assert_eq!(reports(&daemon.log()), expected, "nothing is left to report");
+}
+
+/// The log's reports of failed logins: how many failed, were delayed, and were refused.
+fn reports(log: &str) -> Vec<[u64; 3]> {
+    let reports = log.lines().filter_map(|line| line.split_once("failed logins by password: "));
+    let numbers = |(_, report): (&str, &str)| {
+        let numbers = report.split(|character: char| !character.is_ascii_digit());
+        let mut numbers = numbers.filter_map(|number| number.parse().ok());
+        [(); 3].map(|()| numbers.next().expect("three counts"))
+    };
+    reports.map(numbers).collect()
+}
+
+/// The sums of the reports.
+fn sums(reports: &[[u64; 3]]) -> [u64; 3] {
+    reports.iter().fold([0; 3], |sums, report| std::array::from_fn(|index| sums[index] + report[index]))
 }
 
 /// Logins at once, fewer than may wait for a worker.

@@ -6,6 +6,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/false_clock.rs"]
+mod false_clock;
 #[cfg(feature = "sqlite")]
 mod lists;
 mod logins;
