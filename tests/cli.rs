@@ -122,6 +122,20 @@ fn a_configuration_can_be_checked() {
 }
 
 #[test]
+fn a_buffer_limit_below_2_mib_is_refused() {
+    let dir = StateDir::new();
+    for size in ["2MiB", "2048KiB", "2097152"] {
+        dir.run(&["--check-config", "--buffers-max", size]).succeeds("the configuration is valid\n");
+    }
+    for size in ["2097151", "2047KiB", "1MiB", "0"] {
+        let part = format!("--buffers-max: \"{size}\" must be a size like 512KiB, 64MiB or 1GiB, 2MiB to ");
+        for mode in [&["--check-config"][..], &["--listen=tcp://127.0.0.1:0"]] {
+            dir.run(&[mode, &["--buffers-max", size]].concat()).fails(78, &part);
+        }
+    }
+}
+
+#[test]
 fn each_kind_of_mistake_has_an_exit_code() {
     let dir = StateDir::new();
     dir.run(&["--lisen", "unix:/x"]).fails(2, "did you mean --listen?");

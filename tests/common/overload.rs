@@ -275,9 +275,12 @@ impl Baseline {
     }
 
     /// Descriptors are back, and memory except for `kept_kib_max`. Sockets are back exactly; threads that have started
-    /// meanwhile each have the store's files open.
+    /// meanwhile each have the store's files open. Returns how long that took, without the time in which other
+    /// processes kept the reactor from running.
     #[track_caller]
-    pub fn expect_back(&self, daemon: &Daemon, kept_kib_max: u64) {
+    pub fn expect_back(&self, daemon: &Daemon, kept_kib_max: u64) -> Duration {
+        let reactor = thread_named(daemon, "vmherd-reactor");
+        let (begin, waited_before) = (Instant::now(), processor_wait(&reactor));
         let peak_kib = self.peak_growth_kib(daemon);
         let others_max = self.descriptors.others + STORE_FILES * (1 + cores());
         let (mut now, mut kept_kib) = (Descriptors::of(daemon), 0);
@@ -285,10 +288,13 @@ impl Baseline {
             (now, kept_kib) = (Descriptors::of(daemon), self.growth_kib(daemon));
             now.sockets == self.descriptors.sockets && kept_kib <= kept_kib_max
         });
-        eprintln!("  memory: up by {peak_kib} KiB at most, by {kept_kib} KiB in the end");
+        let others = processor_wait(&reactor).saturating_sub(waited_before);
+        let time = begin.elapsed().saturating_sub(others);
+        eprintln!("  memory: up by {peak_kib} KiB at most, by {kept_kib} KiB after {time:.1?}");
         assert_eq!(now.sockets, self.descriptors.sockets, "sockets are left open");
         assert!(now.others <= others_max, "{} files instead of {}", now.others, self.descriptors.others);
         assert!(kept_kib <= kept_kib_max, "{kept_kib} KiB instead of {kept_kib_max} are kept");
+        time
     }
 }
 

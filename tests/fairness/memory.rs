@@ -20,6 +20,8 @@ const BUFFERS_KIB_MAX: u64 = 64 << 10;
 const BESIDE_KIB_MAX: u64 = 48 << 10;
 /// Memory that the daemon may keep.
 const KEPT_KIB_MAX: u64 = 8 << 10;
+/// The time within which it returns the rest to the system, once the clients are gone.
+const RETURN_MAX: Duration = Duration::from_secs(10);
 /// Answers that a healthy client gets during an attack, at least.
 const ANSWERS_MIN: usize = 30;
 
@@ -136,8 +138,12 @@ fn expect_bounded(daemon: &Daemon, attack: impl FnOnce(&Healthy)) {
     let healthy = Healthy::start(daemon, login);
     attack(&healthy);
     healthy.finish();
+    let mut operator = daemon.operator();
+    wait_until("all of them are closed", 6 * DEADLINE, || statistic(&mut operator, "connections_open") == 1);
+    drop(operator);
     let peak_kib = baseline.peak_growth_kib(daemon);
-    baseline.expect_back(daemon, KEPT_KIB_MAX);
+    let time = baseline.expect_back(daemon, KEPT_KIB_MAX);
+    assert!(time <= RETURN_MAX, "memory was returned after {time:.1?}");
     assert!(peak_kib <= BUFFERS_KIB_MAX + BESIDE_KIB_MAX, "{peak_kib} KiB were held");
 }
 
