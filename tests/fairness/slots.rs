@@ -69,6 +69,54 @@ fn the_longest_idle_connection_is_evicted_and_never_a_busy_one() {
     member.ping();
 }
 
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_connection_with_a_request_in_flight_is_never_evicted() {
+    /// A conversion, which is answered after a delay, and puts, which wait for the store.
+    const REQUESTS: [&str; 3] = [
+        "{\"request_id\": 1, \"data\": \"e&&a&&1\"}",
+        "{\"request_id\": 2, \"command\": \"put\", \"data\": {\"key\": \"k\", \"value\": 1}}",
+        "put k 1 1\n",
+    ];
+    const STRANGERS: usize = 6;
+    let _alone = alone();
+    wait_until("an attempt before the first answer", 4 * DEADLINE, || {
+        let limits = ["--connections-max", "5", "--conversion-delay", "2s"];
+        let daemon = Daemon::builder().args(limits).start();
+        let mut operator = daemon.operator();
+        let store = rusqlite::Connection::open(daemon.state_dir().join("vmherd.sqlite3")).expect("the store");
+        store.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+        let mut busy = REQUESTS.map(|request| {
+            let mut client = daemon.client();
+            client.send(request);
+            client
+        });
+        wait_until("all have asked", DEADLINE, || {
+            let mut count = |name| statistic(&mut operator, name);
+            count("requests_convert") + count("requests_put") == REQUESTS.len() as u64
+        });
+        // The others have been idle for a shorter time than these.
+        let mut strangers: Vec<Client> = (0..STRANGERS)
+            .map(|_| {
+                let mut stranger = daemon.client();
+                stranger.ping();
+                stranger
+            })
+            .collect();
+        let is_early = !busy.iter_mut().any(|client| client.has_input(Duration::from_millis(1)));
+        store.execute_batch("ROLLBACK").expect("the lock is released");
+        let replies = busy.each_mut().map(Client::raw_line);
+        assert!(replies[0].contains("\"request_id\":1"), "{replies:?}");
+        assert!(replies[1].contains("\"request_id\":2"), "{replies:?}");
+        assert!(["ok", "error"].contains(&replies[2].as_str()), "{replies:?}");
+        if is_early {
+            assert_eq!(statistic(&mut operator, "connections_evicted"), (STRANGERS - 2) as u64);
+            strangers[..STRANGERS - 2].iter_mut().for_each(Client::expect_closed);
+        }
+        is_early
+    });
+}
+
 #[test]
 fn white_space_and_silence_keep_no_slot() {
     let _alone = alone();
