@@ -391,3 +391,50 @@ fn list(
     };
     Ok(WorkResult::Page { page: cache.make(request, store)?, login_holds })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DiskChange, MetricKey, MetricValue, NewPoint, Point, VmChange, VmShape};
+
+    fn put(key: &str, count: i64) -> Work {
+        let value = MetricValue::new(1.0).expect("it is finite");
+        let point = |timestamp| Point { timestamp, value };
+        let points =
+            (0..count).map(|second| NewPoint { key: MetricKey::from_store(key), point: point(second) });
+        let points = Arc::new(points.collect());
+        Work::Write(Write::Put { login: None, points, keys_max: Write::KEYS_UNBOUNDED, is_atomic: false })
+    }
+
+    #[test]
+    fn points_disks_and_bytes_have_weight() {
+        let shape = VmShape { ram_mib: 1, cpus: 1 };
+        let add = |disks: usize| {
+            let (disk_sizes_gib, now) = (vec![1; disks], UnixSeconds(0));
+            Work::Write(Write::AddVm { shape, disk_sizes_gib, vms_max: 1, now })
+        };
+        let resize = |disks: usize| {
+            let login = Login { id: VmId(1), epoch: 0, name: VmName::from_store("vm") };
+            let disks = Some(DiskChange::Replace(vec![1; disks]));
+            Work::Write(Write::Update { login, change: VmChange { disks, ..VmChange::default() } })
+        };
+        let decode =
+            |bytes: usize| Work::Compute(Compute::Decode { text: LongText::new(&vec![b' '; bytes]) });
+        let convert = |bytes: usize| Work::Compute(Compute::Convert { data: "x".repeat(bytes).into() });
+        let unit = limits::BYTES_PER_WEIGHT_UNIT;
+        for (name, work, weight) in [
+            ("a point", put("k", 1), 2),
+            ("points", put("k", 255), 256),
+            ("long keys", put(&"k".repeat(200), 256), 1 + 256 + 256 * 200 / unit),
+            ("a disk", add(1), 2),
+            ("disks", add(1024), 1025),
+            ("new sizes of disks", resize(1024), 1025),
+            ("a message", decode(unit - 1), 1),
+            ("a long message", decode(limits::REQUEST_BYTES_MAX), 1 + limits::REQUEST_BYTES_MAX / unit),
+            ("a long text", convert(10 * unit), 11),
+            ("a look-up", Work::Read(Read::Ping), 1),
+        ] {
+            assert_eq!(work.weight(), weight, "{name}");
+        }
+    }
+}

@@ -54,52 +54,96 @@ fn an_update_completes_while_others_put() {
     });
 }
 
-/// Of puts that wait together the smallest is written first: the order in which keys are created shows it.
+/// The weight of one commit, in points.
+#[cfg(feature = "sqlite")]
+const COMMIT_WEIGHT_MAX: usize = vmherd::internals::limits::POINTS_PER_COMMIT_MAX;
+
+/// The order in which keys are created shows in which order puts are written.
 #[cfg(feature = "sqlite")]
 #[test]
-fn a_small_put_overtakes_large_ones_that_wait() {
-    const CLIENTS: usize = 32;
+fn a_put_of_one_point_overtakes_puts_of_many() {
     const POINTS: usize = 1000;
-    /// The large puts that the writer has taken already: at most one commit.
-    const BEFORE_MAX: usize = vmherd::internals::limits::POINTS_PER_COMMIT_MAX / POINTS;
-    let put = |key: &str, count: usize| {
-        let point = |second| json!({"key": key, "value": 1, "timestamp": second});
-        request("put", json!({"points": (1..=count).map(point).collect::<Vec<_>>()})).to_string()
-    };
-    let puts: Vec<String> = (0..CLIENTS).map(|number| put(&format!("large-{number}"), POINTS)).collect();
+    let heavy = |client| put(&format!("heavy-{client}"), POINTS);
+    expect_overtaken("requests_put", heavy, COMMIT_WEIGHT_MAX / POINTS, &put("light", 1), position_of_light);
+}
+
+/// With fewer points, but longer keys, the others weigh more.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_put_of_short_keys_overtakes_puts_of_more_bytes() {
+    use vmherd::internals::limits::{BYTES_PER_WEIGHT_UNIT, METRIC_KEY_BYTES_MAX};
+    const POINTS: usize = 1000;
+    const WEIGHT: usize = POINTS + POINTS * METRIC_KEY_BYTES_MAX / BYTES_PER_WEIGHT_UNIT;
+    const LIGHT_POINTS: usize = POINTS + POINTS / 2;
+    let heavy = |client| put(&format!("heavy-{client:0>width$}", width = METRIC_KEY_BYTES_MAX - 6), POINTS);
+    let light = put("light", LIGHT_POINTS);
+    expect_overtaken("requests_put", heavy, COMMIT_WEIGHT_MAX / WEIGHT, &light, position_of_light);
+}
+
+/// VMs are numbered in the order in which they are written.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_vm_with_one_disk_overtakes_vms_with_many() {
+    const DISKS: usize = 1000;
+    let add = |disks: usize| json!({"action": "add_vm", "ram": 1, "cpu": 1, "disks": vec![1; disks]});
+    let before_light = |_: &Daemon, light: &Value| light["vm_id"].as_u64().expect("a number") as usize - 1;
+    expect_overtaken("requests_add_vm", |_| add(DISKS), COMMIT_WEIGHT_MAX / DISKS, &add(1), before_light);
+}
+
+/// Of writes that wait together the lightest is done first: at most `before_max` of many heavy ones, which the writer had
+/// taken already, are done before a light one that comes last. `before_light` counts them. `counter` counts the requests.
+#[cfg(feature = "sqlite")]
+#[track_caller]
+fn expect_overtaken(
+    counter: &str,
+    heavy: impl Fn(usize) -> Value,
+    before_max: usize,
+    light: &Value,
+    before_light: impl Fn(&Daemon, &Value) -> usize,
+) {
+    const CLIENTS: usize = 32;
+    let heavy: Vec<String> = (0..CLIENTS).map(|client| heavy(client).to_string()).collect();
     let _alone = alone();
     wait_until("an attempt without a timeout of the lock", LONG, || {
         let daemon = Daemon::start();
-        let (mut small, mut operator) = (daemon.client(), daemon.operator());
-        small.ping();
+        let (mut last, mut operator) = (daemon.client(), daemon.operator());
+        last.ping();
         let mut clients: Vec<Client> = (0..CLIENTS).map(|_| daemon.client()).collect();
         let store = rusqlite::Connection::open(daemon.state_dir().join("vmherd.sqlite3")).expect("the store");
         store.execute_batch("BEGIN IMMEDIATE").expect("a lock");
-        clients.iter_mut().zip(&puts).for_each(|(client, put)| client.send(put));
-        wait_until("all large puts wait", LONG, || {
-            statistic(&mut operator, "requests_put") == CLIENTS as u64
-        });
-        small.send(&put("small", 1));
-        wait_until("the small put waits", LONG, || statistic(&mut operator, "requests_put") > CLIENTS as u64);
+        clients.iter_mut().zip(&heavy).for_each(|(client, heavy)| client.send(heavy));
+        wait_until("all heavy requests wait", LONG, || statistic(&mut operator, counter) == CLIENTS as u64);
+        last.send(&light.to_string());
+        wait_until("the light request waits", LONG, || statistic(&mut operator, counter) > CLIENTS as u64);
         store.execute_batch("ROLLBACK").expect("the lock is released");
-        if let Some(error) = clients.iter_mut().chain([&mut small]).find_map(failure) {
+        let light = last.reply();
+        let mut replies = clients.iter_mut().map(Client::reply).chain([light.clone()]);
+        if let Some(error) = replies.find(|reply| reply["status"] == "error" || reply.get("error").is_some())
+        {
             eprintln!("{error}");
             return false;
         }
-        let points = daemon.client().call_text("get *");
-        let mut keys: Vec<&str> = points.lines().filter_map(|line| Some(line.split_once(' ')?.0)).collect();
-        keys.dedup();
-        let before = keys.iter().position(|key| *key == "small").expect("the key is there");
-        eprintln!("{before} of {CLIENTS} large puts were written before the small one");
-        assert!(before <= BEFORE_MAX, "{keys:?}");
+        let before = before_light(&daemon, &light);
+        eprintln!("{before} of {CLIENTS} heavy requests were done before the light one");
+        assert!(before <= before_max, "{before} of {CLIENTS}, {before_max} at most");
         true
     });
 }
 
-/// The reply of `client`, if it is not a success.
-#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
-fn failure(client: &mut Client) -> Option<Value> {
-    Some(client.reply()).filter(|reply| reply["message"] != "ok")
+/// The request to put so many points of a key.
+#[cfg(feature = "sqlite")]
+fn put(key: &str, count: usize) -> Value {
+    let point = |second| json!({"key": key, "value": 1, "timestamp": second});
+    request("put", json!({"points": (1..=count).map(point).collect::<Vec<_>>()}))
+}
+
+/// The number of keys that were created before the key `light`.
+#[cfg(feature = "sqlite")]
+fn position_of_light(daemon: &Daemon, _: &Value) -> usize {
+    let points = daemon.client().call_text("get *");
+    let mut keys: Vec<&str> = points.lines().filter_map(|line| Some(line.split_once(' ')?.0)).collect();
+    keys.dedup();
+    keys.iter().position(|key| *key == "light").expect("the key is there")
 }
 
 #[test]
