@@ -1,6 +1,10 @@
 //! Password hashes: which are accepted or refused, and that failed checks take the same work.
 
 use super::*;
+use crate::clock::UnixSeconds;
+use crate::model::{NewVm, VmName, VmShape};
+use crate::store::{self, Location, Write};
+use crate::work::{Hash, Read, Work, WorkResult, WorkerContext};
 
 /// Cheap enough to hash many times.
 const CHEAP: Cost = Cost { memory_kib: 64, passes: 2, lanes: 1 };
@@ -146,6 +150,44 @@ fn a_failed_login_takes_the_same_runs_for_every_stored_hash() {
             let (is_right, runs) = runs(PASSWORD, Some(stored));
             assert!(is_right && runs.contains(&Run { cost, version: 0x13 }), "{runs:?}");
             assert!(runs.len() <= 2, "one comparison, one renewal: {runs:?}");
+        }
+    }
+}
+
+/// From the store to the hash: VMs of three costs, one without a password, and an unknown name.
+#[test]
+fn a_failed_login_hashes_the_same_memory_passes_and_lanes_for_every_name() {
+    let costs = [CHEAP, Cost { memory_kib: 32, ..CHEAP }, Cost { memory_kib: 256, passes: 1, lanes: 2 }];
+    let factory = store::open(&Location::Memory).unwrap();
+    let (mut store, now) = (factory.connect().unwrap(), UnixSeconds(1_800_000_000));
+    let shape = VmShape { ram_mib: 512, cpus: 1 };
+    let register = |name, cost| {
+        let password_hash = Some(Hasher::new(cost).hash(&secret(PASSWORD)).unwrap());
+        let vm = NewVm { name: VmName::from_store(name), shape, disk_sizes_gib: vec![], password_hash };
+        Write::Register { vm, vms_max: 100, now }
+    };
+    let of_three_costs = ["first", "second", "third"];
+    let mut writes: Vec<Write> =
+        of_three_costs.into_iter().zip(costs).map(|(name, cost)| register(name, cost)).collect();
+    // Its name is its number, 4.
+    writes.push(Write::AddVm { shape, disk_sizes_gib: vec![1], vms_max: 100, now });
+    assert!(store.write(&writes).iter().all(Result::is_ok));
+    let mut each = costs.map(|cost| Run { cost, version: 0x13 });
+    each.sort();
+    for configured in costs {
+        for name in of_three_costs.into_iter().chain(["4", "unknown"]) {
+            // As in a daemon that has just started.
+            let mut worker = WorkerContext::new(Arc::clone(&factory), known_costs(configured));
+            let mut run = |work| worker.run(vec![work]).remove(0).unwrap();
+            let find = Work::Read(Read::FindCredentials { name: VmName::parse(name).unwrap() });
+            let WorkResult::Credentials(found) = run(find) else { panic!("no credentials") };
+            assert_eq!(found.is_some(), name != "unknown", "{name}");
+            let stored = found.and_then(|found| found.password_hash);
+            assert_eq!(stored.is_some(), of_three_costs.contains(&name), "{name}");
+            let verified = run(Work::Hash(Hash::Verify { password: secret("wrong"), stored }));
+            assert!(matches!(verified, WorkResult::Verified(PasswordCheck::Wrong)), "{name}");
+            worker.hasher.runs.sort();
+            assert_eq!(worker.hasher.runs, each, "{name} with {configured:?}");
         }
     }
 }
