@@ -7,6 +7,7 @@ use crate::ids::DiskId;
 use crate::model::{Caller, CommandName, Items, List, Listing, Peer, Query};
 
 mod long;
+mod steps;
 mod text;
 
 const PONG: Answer = Answer::Pong(Peer::Unix { uid: None });

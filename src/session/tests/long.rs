@@ -4,13 +4,13 @@ use super::*;
 use crate::model::Dialect;
 
 /// How to open a connection of one framing, and send a message.
-struct Transport {
-    name: &'static str,
-    opening: &'static str,
-    send: fn(&str) -> Vec<u8>,
+pub(super) struct Transport {
+    pub(super) name: &'static str,
+    pub(super) opening: &'static str,
+    pub(super) send: fn(&str) -> Vec<u8>,
 }
 
-const TRANSPORTS: &[Transport] = &[
+pub(super) const TRANSPORTS: &[Transport] = &[
     Transport { name: "raw JSON", opening: "", send: |text| text.as_bytes().to_vec() },
     #[cfg(feature = "http")]
     Transport {
@@ -34,22 +34,41 @@ const TRANSPORTS: &[Transport] = &[
         },
     },
     #[cfg(feature = "websocket")]
+    Transport { name: "WebSocket", opening: HANDSHAKE, send: |text| frame(0x81, text.as_bytes()) },
+    #[cfg(feature = "websocket")]
     Transport {
-        name: "WebSocket",
-        opening: "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        name: "fragmented WebSocket",
+        opening: HANDSHAKE,
         send: |text| {
-            let mut frame = vec![0x81];
-            match text.len() {
-                short @ ..126 => frame.push(0x80 | short as u8),
-                long => frame.extend([[0x80 | 126].as_slice(), &(long as u16).to_be_bytes()].concat()),
-            }
-            frame.extend([0; 4]);
-            frame.extend(text.as_bytes());
-            frame
+            let (start, end) = text.split_at(text.len() / 2);
+            [frame(0x01, start.as_bytes()), frame(0x80, end.as_bytes())].concat()
         },
     },
 ];
+
+#[cfg(feature = "websocket")]
+const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A client's WebSocket frame with this first byte; the mask is zero.
+#[cfg(feature = "websocket")]
+pub(super) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        short @ ..126 => frame.push(0x80 | short as u8),
+        medium @ ..0x1_0000 => {
+            frame.push(0x80 | 126);
+            frame.extend((medium as u16).to_be_bytes());
+        }
+        long => {
+            frame.push(0x80 | 127);
+            frame.extend((long as u64).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
 
 /// A ping of `bytes` bytes.
 fn ping_of(bytes: usize) -> String {
@@ -58,12 +77,18 @@ fn ping_of(bytes: usize) -> String {
 }
 
 impl Bench {
-    fn opened(transport: &Transport) -> Bench {
+    /// A connection of this framing.
+    pub(super) fn of(transport: &Transport) -> Bench {
         let mut bench = Bench::new();
-        bench.rules.inline_bytes_max = 200;
         bench.input.push(transport.opening.as_bytes());
         bench.waits_for_input();
         bench.output.clear();
+        bench
+    }
+
+    fn opened(transport: &Transport) -> Bench {
+        let mut bench = Bench::of(transport);
+        bench.rules.inline_bytes_max = 200;
         bench
     }
 
