@@ -400,26 +400,33 @@ fn a_late_failure_ends_only_the_login_that_failed() {
             other => panic!("nothing to do: {other:?}"),
         }
     };
-    let update = || Command::Update(ram(2));
     let not_current = || Err(WorkError::Store(StoreError::NotCurrent));
     let lost_page = || {
         let page = PageRead { items: Items::Vms(Vec::new()), next: None };
         Ok(WorkResult::Page { page, login_holds: false })
     };
-    for late in 0..2 {
+    let update = || Command::Update(ram(2));
+    // All commands that depend on a login of the connection until they are done.
+    let late = [
+        update(),
+        Command::UpdateVm { vm: VmId(1), change: Some(ram(2)) },
+        Command::Logout,
+        Command::LogoutVm(VmId(1)),
+        put(&[("k", 1)], &[], true),
+        Command::List(List::AllVms),
+        Command::ActionList(List::AllVms),
+    ];
+    for command in late {
+        let (name, is_list) = (name_of(&command), name_of(&command).is_paged());
         bed.call(Scope::Connection, None, authenticate("a"));
-        let stage = begin(&mut bed, if late == 0 { update() } else { Command::List(List::AllVms) });
+        let stage = begin(&mut bed, command);
         bed.call(Scope::Connection, None, authenticate("b"));
-        let (name, result) = match late {
-            0 => (CommandName::Update, not_current()),
-            _ => (CommandName::List, lost_page()),
-        };
-        bed.app.resume(CONN, name, stage, result, NOW);
+        bed.app.resume(CONN, name, stage, if is_list { lost_page() } else { not_current() }, NOW);
         let login = bed.app.presence().login(CONN).map(|login| login.name.as_str().to_owned());
-        assert_eq!(login.as_deref(), Some("b"), "late {late}");
+        assert_eq!(login.as_deref(), Some("b"), "{name:?}");
         // A failure of the current login does end it.
         let stage = begin(&mut bed, update());
         bed.app.resume(CONN, CommandName::Update, stage, not_current(), NOW);
-        assert!(!bed.app.presence().is_authenticated(CONN), "late {late}");
+        assert!(!bed.app.presence().is_authenticated(CONN), "{name:?}");
     }
 }

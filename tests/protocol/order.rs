@@ -191,6 +191,34 @@ fn a_login_applies_to_later_requests_of_the_same_packet() {
 }
 
 /// Otherwise the list would be an anonymous client's.
+/// A slow login that fails, of either dialect, does not end the faster one by token that comes after it.
+#[test]
+fn a_failed_login_does_not_end_a_later_one_of_the_same_packet() {
+    let daemon = Daemon::builder().with_slow_hashes().args(["--login-failures", "none"]).start();
+    daemon.client().register("a", &[]);
+    daemon.client().register("b", &[]);
+    let token = daemon.client().authenticate("b");
+    let list = json!({"command": "list", "data": {"list_type": "authenticated_vms", "token": token}});
+    let wrong = json!({"vm_id": "a", "password": "notThePassword"});
+    for failing in [
+        json!({"command": "authenticate", "data": wrong}),
+        json!({"action": "authenticate", "vm_id": 1, "password": "notThePassword"}),
+        json!({"action": "connect", "vm_id": 1, "password": "notThePassword"}),
+        json!({"action": "authenticate", "vm_id": 1}),
+        json!({"action": "connect", "vm_id": 1}),
+    ] {
+        let mut client = daemon.client();
+        client.send(&(with_id("1", &failing.to_string()) + &with_id("2", &list.to_string())));
+        let replies = [client.reply(), client.reply()];
+        let failed = replies.iter().find(|reply| reply["request_id"] == 1).expect("its reply");
+        let message = if failing.get("action").is_some() { "error" } else { "message" };
+        assert_eq!(failed[message], "Invalid credentials", "{failing}");
+        let port = client.local_address().port();
+        let own = client.list("authenticated_vms").into_iter().find(|entry| entry["addr"][1] == port);
+        assert_eq!(own.expect("it is authenticated")["vm_info"]["vm_id"], "b", "{failing}");
+    }
+}
+
 #[test]
 fn a_token_applies_to_later_requests_of_the_same_packet() {
     let daemon = Daemon::start();
