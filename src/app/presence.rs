@@ -348,7 +348,15 @@ mod tests {
             presence.log_out(conn(0, 1));
         }
         assert!(!presence.is_authenticated(conn(0, 1)));
-        assert_eq!(presence.tokens(conn(0, 1)).len(), limits::TOKENS_PER_CONNECTION_MAX);
+        // The newest are remembered, oldest first; the oldest of them would be replaced.
+        let newest = (40 - limits::TOKENS_PER_CONNECTION_MAX..40).map(|number| TokenHash([number as u8; 32]));
+        let newest: Vec<TokenHash> = newest.collect();
+        assert_eq!(presence.tokens(conn(0, 1)), newest);
+        assert_eq!(presence.token_to_replace(conn(0, 1)), Some(newest[0]));
+        // A remembered one that is presented again becomes the newest.
+        presence.log_in(conn(0, 1), login(1), Some(newest[0]));
+        presence.log_out(conn(0, 1));
+        assert_eq!(presence.tokens(conn(0, 1)), [&newest[1..], &newest[..1]].concat());
         presence.forget_tokens(conn(0, 1));
         assert!(presence.tokens(conn(0, 1)).is_empty());
     }

@@ -130,6 +130,51 @@ fn a_connection_that_has_seen_many_tokens_takes_one_more() {
     }
 }
 
+/// Tokens that a connection remembers.
+const REMEMBERED: usize = 16;
+
+/// A logout ends the remembered tokens; the oldest, which is forgotten, goes on.
+#[test]
+fn one_token_too_many_makes_the_connection_forget_the_oldest() {
+    let daemon = daemon_with_vms(&["--login-failures", "none"]);
+    let mut client = daemon.client();
+    let tokens: Vec<String> = (0..REMEMBERED + 2).map(|_| token_of(&daemon, "a")).collect();
+    for (number, token) in tokens.iter().enumerate() {
+        if number > 0 {
+            let wrong = request("authenticate", json!({"vm_id": "a", "password": "notThePassword"}));
+            assert_eq!(client.fail(wrong), "Invalid credentials");
+        }
+        assert_eq!(client.call(list_with(&json!(token)))["status"], "success", "token {number}");
+    }
+    client.succeed("logout", json!({}));
+    let (forgotten, remembered) = tokens.split_at(2);
+    for token in forgotten {
+        assert_eq!(message_for(&daemon, token), Value::Null, "forgotten");
+    }
+    for token in remembered {
+        assert_eq!(message_for(&daemon, token), INVALID, "remembered");
+    }
+}
+
+#[test]
+fn one_login_too_many_revokes_the_oldest_token_of_the_connection() {
+    let daemon = daemon_with_vms(&[]);
+    let elsewhere = token_of(&daemon, "a");
+    let mut client = daemon.client();
+    let mut tokens: Vec<String> = (0..REMEMBERED).map(|_| client.authenticate("a")).collect();
+    for token in &tokens {
+        assert_eq!(message_for(&daemon, token), Value::Null, "not one too many yet");
+    }
+    tokens.extend((0..2).map(|_| client.authenticate("a")));
+    let (revoked, valid) = tokens.split_at(2);
+    for token in revoked {
+        assert_eq!(message_for(&daemon, token), INVALID, "revoked");
+    }
+    for token in valid.iter().chain([&elsewhere]) {
+        assert_eq!(message_for(&daemon, token), Value::Null, "still valid");
+    }
+}
+
 #[test]
 fn a_null_or_empty_token_counts_as_absent() {
     let daemon = daemon_with_vms(&[]);
