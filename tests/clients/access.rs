@@ -2,9 +2,12 @@
 
 use serde_json::{Value, json};
 
+use vmherd::internals::dialect::decode_json;
+use vmherd::internals::model::CommandName;
+
 use crate::common::{Daemon, PASSWORD, registration, request};
 use crate::http::{assert_error, assert_pong, url};
-use crate::programs::{curl, fetch, succeed};
+use crate::programs::{Answer, curl, fetch, succeed};
 
 #[test]
 fn a_token_authenticates_one_http_request() {
@@ -83,6 +86,66 @@ fn a_token_authenticates_one_http_request() {
         assert_error(&ask(&own, &request), 400);
         assert_eq!(ask(&bearer(&of_another), &request).status, 200, "{dialect}: the same twice");
     }
+}
+
+/// Every command rejects an unknown token in the head before it checks rights and data, and nothing is done.
+#[test]
+fn an_unknown_token_is_rejected_by_every_command() {
+    let daemon = Daemon::start();
+    daemon.client().register("a", &[1]);
+    let credentials = json!({"vm_id": "a", "password": PASSWORD});
+    let mut requests = vec![
+        request("ping", json!({})),
+        registration("b", &[]),
+        request("authenticate", credentials),
+        request("list", json!({"list_type": "all_vms"})),
+        request("update", json!({"ram": 7})),
+        request("update", json!({"ram": "not a number"})),
+        request("logout", json!({})),
+        request("put", json!({"key": "k", "value": 1})),
+        request("get", json!({"key": "*"})),
+        json!({"action": "add_vm", "ram": 1, "disks": [1]}),
+        json!({"action": "list_all_vms"}),
+        json!({"action": "authenticate", "vm_id": 1, "password": PASSWORD}),
+        json!({"action": "connect", "vm_id": 1, "password": PASSWORD}),
+        json!({"action": "logout_vm", "vm_id": 1}),
+        json!({"action": "update_vm", "vm_id": 1, "ram": 7}),
+        json!({"request_id": 1, "data": "a&&b&&c"}),
+    ];
+    let stats = request("stats", json!({}));
+    let header = format!("Authorization: Bearer {}", "0".repeat(64));
+    let url = url(&daemon);
+    let rejects = |answer: &Answer, request: &Value| {
+        let (status, reply) = answer.json();
+        let words = "Invalid access token. Try refreshing with the 'authenticate' command";
+        assert_eq!((status, &reply["message"]), (401, &json!(words)), "{request}");
+        assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer"), "{request}");
+    };
+    for request in &requests {
+        rejects(&fetch(["-H", &header, "-d", &request.to_string(), &url]), request);
+    }
+    // A command that does not exist for the client is reported as such.
+    let answer = fetch(["-H", &header, "-d", &stats.to_string(), &url]);
+    assert_eq!(assert_error(&answer, 200), "Unknown command");
+    requests.push(stats);
+    let socket = daemon.own_socket();
+    for request in &requests {
+        let socket = socket.to_str().expect("a plain path");
+        let text = request.to_string();
+        let arguments = ["--unix-socket", socket, "-H", &header, "-d", &text, "http://localhost/"];
+        rejects(&fetch(arguments), request);
+    }
+    let tested =
+        requests.iter().map(|request| decode_json(request.to_string().as_bytes()).expect("a request").name);
+    let tested: Vec<CommandName> = tested.collect();
+    let untested = CommandName::ALL.iter().filter(|name| !tested.contains(name));
+    assert_eq!(untested.collect::<Vec<_>>(), [&CommandName::Health], "a page that needs no token");
+
+    let mut client = daemon.client();
+    client.authenticate("a");
+    let vms = client.list("all_vms");
+    assert_eq!((vms.len(), &vms[0]["ram"]), (1, &json!(512)), "nothing was done");
+    assert_eq!(daemon.client().call_text("get *"), "ok\n\n");
 }
 
 /// A token ends with its VM, and with the VM's password.
