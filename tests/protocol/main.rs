@@ -12,6 +12,8 @@ mod host;
 mod lists;
 mod metrics;
 mod metrics_json;
+#[cfg(feature = "sqlite")]
+mod names;
 mod order;
 mod policy;
 mod secrets;
