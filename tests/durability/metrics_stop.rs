@@ -1,6 +1,7 @@
-//! The stop of a daemon with write-behind while another process locks its store: acknowledged points are written within
-//! the grace period, and the others are counted in the log.
+//! The stop of a daemon with write-behind while another process locks its store, or the store is away: acknowledged points
+//! are written within the grace period, and the others are counted in the log.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::common::{DEADLINE, Daemon, wait_until};
@@ -48,6 +49,25 @@ fn points_unwritten_at_the_deadline_are_counted_and_fail_the_exit() {
     assert_eq!(status.code(), Some(1), "{}", daemon.log());
     assert!(begin.elapsed() > LOCKED, "it gave up after {:?}", begin.elapsed());
     assert_eq!(daemon.log().matches(LOST).count(), 1, "{}", daemon.log());
+}
+
+#[test]
+fn points_of_a_store_that_is_away_are_counted_and_fail_the_exit() {
+    let (mut daemon, lock) = locked();
+    let store = daemon.state_dir().join("vmherd.sqlite3");
+    let away = daemon.state_dir().join("away");
+    fs::rename(&store, &away).expect("renamed");
+    drop(lock);
+    daemon.signal("TERM");
+    let status = daemon.wait();
+    assert_eq!(status.code(), Some(1), "{}", daemon.log());
+    let log = daemon.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(LOST)).collect();
+    assert!(lines.len() == 1 && lines[0].contains(" ERROR "), "{log}");
+    // Points that were written before are in it.
+    fs::rename(&away, &store).expect("renamed");
+    daemon.restart();
+    assert_eq!(get(&mut daemon.client(), "*"), points()[..1]);
 }
 
 #[test]

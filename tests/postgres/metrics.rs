@@ -149,6 +149,36 @@ fn each_line_gets_an_error_while_the_database_is_away() {
     assert_eq!(client.call_text("get k"), "ok\nk 1.0 1\nk 2.0 2\n\n");
 }
 
+/// With write-behind, a stop counts the points that were acknowledged and cannot be written any more.
+#[test]
+fn a_stop_without_the_database_counts_lost_points_and_fails() {
+    const COUNT: usize = 50;
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let arguments = ["--store", &database.url(), "--metrics-durability", "memory"];
+    let mut daemon = Daemon::builder().args(arguments).start();
+    let mut client = daemon.client();
+    assert_eq!(client.call_text("put k 1 1"), OK);
+    // Nothing is written any more, and then the database is away.
+    let mut other = database.client();
+    other.batch_execute("BEGIN; LOCK TABLE points IN ACCESS EXCLUSIVE MODE").expect("a lock");
+    for second in 2..2 + COUNT {
+        assert_eq!(client.call_text(&format!("put k 1 {second}")), OK);
+    }
+    cluster.stop_at_once();
+    daemon.signal("TERM");
+    let status = daemon.wait();
+    let log = daemon.log();
+    assert_eq!(status.code(), Some(1), "{log}");
+    let lost =
+        format!("points that were acknowledged could not be written to the store and are lost: {COUNT}");
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(&lost)).collect();
+    assert!(lines.len() == 1 && lines[0].contains(" ERROR "), "{log}");
+    cluster.restart();
+    daemon.restart();
+    assert_eq!(daemon.client().call_text("get k"), "ok\nk 1.0 1\n\n");
+}
+
 /// A response whose last pages cannot be read is cut, so that it does not look complete.
 #[test]
 fn a_response_cut_by_a_database_loss_does_not_look_complete() {
