@@ -1,4 +1,5 @@
-//! A relay between a store and its PostgreSQL server that cuts the connection at a chosen message.
+//! A relay between a store and its PostgreSQL server that cuts the connection at a chosen message, or answers in the
+//! server's place that it is not ready.
 
 // Tests inside the crate and outside of it take what each needs.
 #![allow(dead_code, unreachable_pub)]
@@ -30,6 +31,9 @@ pub enum Cut {
 struct Shared {
     cut: Mutex<Option<Cut>>,
     commits: AtomicUsize,
+    /// The SQLSTATE and message to refuse connections with.
+    refusal: Mutex<Option<(&'static str, &'static str)>>,
+    refused: AtomicUsize,
 }
 
 impl Proxy {
@@ -60,6 +64,16 @@ impl Proxy {
         self.shared.cut.lock().unwrap().is_some()
     }
 
+    /// From now on refuses new connections with this SQLSTATE and message, or relays them.
+    pub fn refuse(&self, refusal: Option<(&'static str, &'static str)>) {
+        *self.shared.refusal.lock().unwrap() = refusal;
+    }
+
+    /// How many connections were refused.
+    pub fn refused(&self) -> usize {
+        self.shared.refused.load(Ordering::Acquire)
+    }
+
     /// How many commits clients have sent.
     pub fn commits(&self) -> usize {
         self.shared.commits.load(Ordering::Acquire)
@@ -68,6 +82,11 @@ impl Proxy {
 
 impl Shared {
     fn relay(self: &Arc<Shared>, client: TcpStream, socket: &Path) {
+        let refusal = *self.refusal.lock().unwrap();
+        if let Some((code, message)) = refusal {
+            self.refused.fetch_add(1, Ordering::AcqRel);
+            return refuse(client, code, message);
+        }
         // A connection while the server is down is closed.
         let Ok(server) = UnixStream::connect(socket) else { return };
         let swallows = Arc::new(AtomicBool::new(false));
@@ -103,6 +122,19 @@ impl Shared {
         }
         let _ = (server.shutdown(Shutdown::Both), client.shutdown(Shutdown::Both));
     }
+}
+
+/// Reads the startup message and answers with a fatal error, as a server that is starting up does.
+fn refuse(mut client: TcpStream, code: &str, message: &str) {
+    let mut length = [0; 4];
+    if client.read_exact(&mut length).is_err() {
+        return;
+    }
+    let rest = u64::from(u32::from_be_bytes(length)).saturating_sub(4);
+    let _ = std::io::copy(&mut (&client).take(rest), &mut std::io::sink());
+    let fields = format!("SFATAL\0VFATAL\0C{code}\0M{message}\0\0");
+    let length = (fields.len() as u32 + 4).to_be_bytes();
+    let _ = client.write_all(&[b"E", &length[..], fields.as_bytes()].concat());
 }
 
 fn pass_answers(mut server: UnixStream, mut client: TcpStream, swallows: &AtomicBool) {

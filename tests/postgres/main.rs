@@ -9,9 +9,12 @@ mod cluster;
 mod common;
 #[path = "../common/pgbouncer.rs"]
 mod pgbouncer;
+#[path = "../common/proxy.rs"]
+mod proxy;
 
 mod connections;
 mod daemons;
+mod logins;
 mod metrics;
 mod outages;
 mod poolers;

@@ -1,10 +1,13 @@
 //! A daemon that is started while its database is down: it serves requests that need no database, and waits.
 
+use std::os::unix::net::UnixDatagram;
+
 use serde_json::json;
 
 use crate::cluster::Cluster;
-use crate::common::{DEADLINE, Daemon, registration, request, wait_until};
+use crate::common::{DEADLINE, Daemon, TempDir, registration, request, wait_until};
 use crate::daemon_on;
+use crate::proxy::Proxy;
 
 #[test]
 fn a_daemon_started_first_serves_once_its_database_is_up() {
@@ -26,6 +29,60 @@ fn a_daemon_started_first_serves_once_its_database_is_up() {
     cluster.stop();
     daemon.restart();
     daemon.stop();
+}
+
+/// What a server says while it starts up, recovers, or shuts down.
+const NOT_READY: [(&str, &str); 3] = [
+    ("57P03", "the database system is starting up"),
+    ("57P03", "the database system is in recovery mode"),
+    ("57P03", "the database system is shutting down"),
+];
+
+#[test]
+fn a_daemon_waits_for_a_database_that_recovers() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    for refusal in NOT_READY {
+        let proxy = Proxy::to(cluster.socket());
+        proxy.refuse(Some(refusal));
+        let dir = TempDir::new();
+        let manager = UnixDatagram::bind(dir.path().join("notify")).expect("a new socket");
+        let mut daemon = Daemon::builder()
+            .args(["--store", &proxy.url(database.name())])
+            .env("NOTIFY_SOCKET", dir.path().join("notify"))
+            .start();
+        daemon.wait_for_log("is not available yet; retrying");
+        daemon.wait_for_log(refusal.1);
+        manager.set_read_timeout(Some(DEADLINE)).expect("a socket option");
+        let message = || {
+            let mut bytes = [0; 4096];
+            let length = manager.recv(&mut bytes).expect("the manager is notified");
+            String::from_utf8_lossy(&bytes[..length]).into_owned()
+        };
+        assert!(message().starts_with("STATUS=opening the store "));
+        let ready = message();
+        assert!(ready.starts_with("READY=1\nSTATUS=waiting for the store; "), "{ready}");
+
+        // It serves what needs no store, and goes on trying.
+        let mut client = daemon.client();
+        let name = refusal.1.replace(' ', "-");
+        let refused = proxy.refused();
+        wait_until("it has tried again", DEADLINE, || {
+            client.ping();
+            assert_eq!(client.fail(registration(&name, &[10])), "store unavailable");
+            proxy.refused() > refused
+        });
+        let mut checker = daemon.client();
+        checker.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(checker.raw_line().contains(" 503 "));
+
+        proxy.refuse(None);
+        let registration = registration(&name, &[10]);
+        wait_until("it is there", DEADLINE, || client.call(registration.clone())["status"] == "success");
+        let opened = message();
+        assert!(opened.starts_with("STATUS=listening on "), "{opened}");
+        daemon.stop();
+    }
 }
 
 #[test]

@@ -1,0 +1,52 @@
+//! A request that waits for a row of the database, while its connection logs in as another VM.
+
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+use crate::common::{DEADLINE, request, wait_until};
+use crate::daemon_on;
+
+#[test]
+fn a_late_failure_does_not_end_a_newer_login() {
+    let database = Cluster::shared().database();
+    let daemon = daemon_on(&database);
+    let mut client = daemon.client();
+    client.register("a", &[1]);
+    client.register("b", &[1]);
+    let token = client.authenticate("b");
+    let with_token = request("list", json!({"list_type": "all_vms", "token": token}));
+    let mut other = database.client();
+    for (update, refusal) in [
+        (json!({"request_id": 7, "command": "update", "data": {"ram": 7}}), "You have to authenticate"),
+        (json!({"request_id": 7, "action": "update_vm", "vm_id": 1, "ram": 7}), "vm not authenticated"),
+    ] {
+        wait_until("an attempt without a timeout of the lock", 4 * DEADLINE, || {
+            client.authenticate("a");
+            // As a change of the password does, which is not committed yet.
+            other.batch_execute("BEGIN; UPDATE vms SET epoch = epoch + 1 WHERE name = 'a'").expect("a lock");
+            client.send(&update.to_string());
+            daemon.wait_in_flight(1);
+            let login = json!({"request_id": 8, "command": "authenticate", "data": {"vm_id": "b", "password": crate::common::PASSWORD}});
+            client.send(&login.to_string());
+            let first = client.reply();
+            other.batch_execute("COMMIT").expect("a commit");
+            let second = client.reply();
+            let [late, login] = if first["request_id"] == 7 { [&first, &second] } else { [&second, &first] };
+            assert_eq!(login["status"], "success", "{login}");
+            let is_late = first["request_id"] == 8 && late.to_string().contains(refusal);
+            if !is_late {
+                eprintln!("{first} {second}");
+            }
+            // The connection is that of the second VM, also by the way of a token of its own.
+            let own = client.list("authenticated_vms");
+            assert!(own.iter().any(|entry| is_own(entry, client.local_address().port())), "{own:?}");
+            assert_eq!(client.call(with_token.clone())["status"], "success");
+            is_late
+        });
+    }
+}
+
+/// Whether an entry of a list is that of the VM `b` on the connection with this port.
+fn is_own(entry: &Value, port: u16) -> bool {
+    entry["addr"][1] == port && entry["vm_info"]["vm_id"] == "b"
+}
