@@ -177,21 +177,3 @@ fn the_authorization_of_a_long_message_applies_to_its_body() {
     let output = String::from_utf8_lossy(bench.output.as_slice()).into_owned();
     assert!(output.starts_with("HTTP/1.1 401 "), "{output}");
 }
-
-#[test]
-fn a_due_answer_waits_for_the_conversion_before_it() {
-    let mut bench = Bench::new();
-    let due = bench.now + SECOND;
-    for id in 0..2 {
-        bench.input.push(conversion(&id.to_string()).as_bytes());
-        bench.delay(due);
-    }
-    bench.now = due;
-    let Step::Due(first, _) = bench.next() else { panic!("the first is due") };
-    bench.session.begin_conversion(first);
-    assert_eq!(bench.session.next_due(), None, "no wake-up is needed");
-    bench.waits_for_input();
-    bench.answer_with(first, &CONVERTED);
-    assert_eq!(bench.session.next_due(), Some(due));
-    assert!(matches!(bench.next(), Step::Due(..)));
-}
