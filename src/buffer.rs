@@ -32,16 +32,15 @@ impl Buffer {
 
     /// Lets `write` append directly to the queued bytes. It must only append. Up to `APPEND_ROOM` bytes are written
     /// without a reallocation; beyond that, a copy of them may stay in memory.
-    pub fn append_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    pub fn append_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let queue = self.queue.get_or_insert_default();
         queue.make_room(APPEND_ROOM, GROWN_MIN);
         let before = queue.bytes.len();
-        let result = write(&mut queue.bytes);
+        write(&mut queue.bytes);
         assert!(queue.bytes.len() >= before, "a writer into a buffer must only append");
         if queue.len() == 0 {
             self.queue = None;
         }
-        result
     }
 
     /// Drops `count` bytes from the front; releases the memory when empty.

@@ -140,7 +140,8 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
             let event = framing.next(&mut input, &mut output, BODY_BYTES_MAX, &rules);
             let status = match event {
                 http::HttpEvent::NeedMore => break,
-                http::HttpEvent::Message { authorization } => {
+                http::HttpEvent::Message => {
+                    let authorization = framing.take_authorization();
                     let body = framing.body(&input);
                     assert!(body.len() <= BYTES_MAX);
                     let from = match authorization {
@@ -173,8 +174,9 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
                     refused.status
                 }
             };
-            framing.write_whole(status, ContentType::Json, &date(), b"{}\n", &mut output);
-            if framing.closes() {
+            let write = |bytes: &mut Vec<u8>| bytes.extend_from_slice(b"{}\n");
+            framing.exchange.write_whole(status, ContentType::Json, &date(), &mut output, write);
+            if framing.exchange.closes {
                 let after = framing.next(&mut input, &mut output, BODY_BYTES_MAX, &rules);
                 assert_eq!(after, http::HttpEvent::NeedMore, "input after the end is ignored");
                 found.events.push("closes".to_owned());

@@ -20,15 +20,16 @@ pub use page_progress::PageProgress;
 use crate::model::{Answer, Dialect, Page, Refusal, Request, RequestId};
 
 /// Parses one JSON message in any dialect. An array is rejected.
-pub fn decode_json(text: &[u8]) -> Result<Request, Refusal> {
+pub fn decode_json(text: &[u8]) -> Result<Box<Request>, Refusal> {
     let mut envelope = Envelope::new();
     envelope.read(text)?;
-    match envelope.dialect_key()? {
+    let decoded = match envelope.dialect_key()? {
         "command" => command::decode(envelope),
         "action" => action::decode(envelope),
         "request_id" => conversion::decode(envelope),
         key => Err(envelope.refuse_other(key)),
-    }
+    };
+    decoded.map(Box::new)
 }
 
 /// Writes a complete reply without framing. JSON is one compact line without the newline.

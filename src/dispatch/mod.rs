@@ -25,7 +25,7 @@ use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, RequestKey, RequestSeq};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{Answer, CommandName, Cursor, Dialect, Failure, Listing, LongText, Refusal, Request};
+use crate::model::{Answer, CommandName, Cursor, Failure, Listing, LongText, Request};
 use crate::session::Session;
 use crate::work::{Compute, Lane, Work, WorkError, WorkResult};
 use crate::worker::{
@@ -181,7 +181,7 @@ impl<J: Jobs> Dispatcher<J> {
         let work = Work::Compute(Compute::Decode { text });
         if self.submit(Origin::new(client.key(seq)), work, Owner::Session, client).is_err() {
             self.counters.jobs_refused += 1;
-            client.session.decoded(seq, Err(unreadable(Failure::Busy)));
+            client.session.decoded(seq, Err(Failure::Busy.into()));
         }
     }
 
@@ -221,9 +221,9 @@ impl<J: Jobs> Dispatcher<J> {
             Owner::App { command, stage } => (command, stage),
             Owner::Session => {
                 let decoded = match result {
-                    Ok(WorkResult::Decoded(decoded)) => *decoded,
-                    Err(WorkError::NoRoom) => Err(unreadable(Failure::Busy)),
-                    _ => Err(unreadable(Failure::Internal)),
+                    Ok(WorkResult::Decoded(decoded)) => decoded,
+                    Err(WorkError::NoRoom) => Err(Failure::Busy.into()),
+                    _ => Err(Failure::Internal.into()),
                 };
                 return client.session.decoded(request_key.seq, decoded);
             }
@@ -279,7 +279,7 @@ impl<J: Jobs> Dispatcher<J> {
             Owner::App { command, .. } => {
                 self.answer(key.request_key.seq, command, Answer::Failed(failure), client);
             }
-            Owner::Session => client.session.decoded(key.request_key.seq, Err(unreadable(failure))),
+            Owner::Session => client.session.decoded(key.request_key.seq, Err(failure.into())),
         }
     }
 
@@ -437,9 +437,4 @@ impl<J: Jobs> Dispatcher<J> {
             }
         }
     }
-}
-
-/// The refusal of a message that was not decoded.
-fn unreadable(failure: Failure) -> Refusal {
-    Refusal { dialect: Dialect::Command, id: None, failure }
 }

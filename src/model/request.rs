@@ -50,6 +50,13 @@ pub struct Refusal {
     pub failure: Failure,
 }
 
+/// The refusal of a message without an id, in the format of `command`.
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Refusal {
+        Refusal { dialect: Dialect::Command, id: None, failure }
+    }
+}
+
 impl Request {
     /// A request without id and token.
     pub fn new(dialect: Dialect, name: CommandName, command: Result<Command, Failure>) -> Request {

@@ -35,7 +35,7 @@ pub struct Session {
     /// `None` while no request is open, to save memory: most connections are idle.
     responses: Option<Box<ResponseQueue>>,
     /// A message that was decoded but may not start yet; at the end, the last reply.
-    deferred: Option<Box<Deferred>>,
+    deferred: Option<Box<Result<Box<Request>, Refusal>>>,
     /// Messages refused since the last [`Session::take_refused`].
     refused: u16,
     /// Messages handled without a step since the last [`Session::take_handled_inline`], refused ones included. Both
@@ -86,17 +86,6 @@ pub enum Step {
     Finished(Ending),
 }
 
-enum Deferred {
-    Request(Box<Request>),
-    Refusal(Refusal),
-}
-
-impl Deferred {
-    fn is_paged(&self) -> bool {
-        matches!(self, Deferred::Request(request) if request.name.is_paged())
-    }
-}
-
 impl Session {
     /// Decodes input and returns the next action. Call again after each step except `NeedInput`, `Blocked` and
     /// `NeedRoom`, which are waits. Starts nothing beyond the capacity.
@@ -130,12 +119,9 @@ impl Session {
     }
 
     /// Takes the decoded message `seq`; ignored if the session no longer waits for it.
-    pub fn decoded(&mut self, seq: RequestSeq, decoded: Result<Request, Refusal>) {
+    pub fn decoded(&mut self, seq: RequestSeq, decoded: Result<Box<Request>, Refusal>) {
         if self.responses.as_mut().is_some_and(|responses| responses.end_decoding(seq)) {
-            self.deferred = Some(Box::new(match self.codec.finish_decoding(decoded) {
-                Ok(request) => Deferred::Request(Box::new(request)),
-                Err(refusal) => Deferred::Refusal(refusal),
-            }));
+            self.deferred = Some(Box::new(self.codec.finish_decoding(decoded)));
         }
     }
 
@@ -227,8 +213,8 @@ impl Session {
     /// requests, waiting replies. Delayed conversions are counted apart.
     pub fn held_bytes(&self) -> usize {
         let deferred = match self.deferred.as_deref() {
-            Some(Deferred::Request(request)) => request.held_bytes(),
-            Some(Deferred::Refusal(_)) | None => 0,
+            Some(Ok(request)) => request.held_bytes(),
+            Some(Err(_)) | None => 0,
         };
         let responses = self.responses.as_ref().map_or(0, |responses| responses.held_bytes());
         self.codec.held_bytes() + deferred + responses
@@ -309,18 +295,16 @@ impl Session {
             if output.len() >= limits::OUTPUT_BYTES_PAUSE {
                 return Step::Blocked;
             }
-            if let Some((seq, data)) = self.responses.as_mut().and_then(|responses| responses.take_due(now)) {
-                return Step::Due(seq, data);
-            }
-            match self
-                .responses
-                .as_mut()
-                .map_or(Wanted::Nothing, |responses| responses.wanted(capacity.for_page))
-            {
-                Wanted::Nothing => {}
-                Wanted::Room => return Step::NeedRoom,
-                Wanted::PagePending => return Step::Blocked,
-                Wanted::Page(seq, listing, cursor) => return Step::NextPage(seq, listing, cursor),
+            if let Some(responses) = &mut self.responses {
+                if let Some((seq, data)) = responses.take_due(now) {
+                    return Step::Due(seq, data);
+                }
+                match responses.wanted(capacity.for_page) {
+                    Wanted::Nothing => {}
+                    Wanted::Room => return Step::NeedRoom,
+                    Wanted::PagePending => return Step::Blocked,
+                    Wanted::Page(seq, listing, cursor) => return Step::NextPage(seq, listing, cursor),
+                }
             }
             if let Some(ending) = self.ending {
                 return self.finish(ending, output, date);
@@ -329,21 +313,25 @@ impl Session {
             {
                 return Step::Blocked;
             }
-            let deferred = match self.deferred.take() {
+            let message = match self.deferred.take() {
                 Some(deferred) => *deferred,
-                None if self.codec.is_ordered() && self.has_open() => return Step::Blocked,
+                None if self.has_open() && self.codec.is_ordered() => return Step::Blocked,
                 None => {
-                    let (has_ended, bytes_max) = (self.input_has_ended, self.bytes_max(rules));
-                    let context = DecodeContext { has_ended, bytes_max, rules, date };
+                    let (has_ended, is_authenticated) = (self.input_has_ended, self.is_authenticated);
+                    let context = DecodeContext { has_ended, is_authenticated, rules, date };
                     match self.codec.decode(input, output, &context) {
-                        Decoded::Request(request) => Deferred::Request(request),
-                        Decoded::Refusal(refusal) => Deferred::Refusal(refusal),
+                        Decoded::Message(message) => message,
                         Decoded::Long(text) => {
                             let seq = self.take_seq();
                             self.responses().begin_decoding(seq, text.as_slice().len());
                             return Step::Decode(seq, text);
                         }
                         Decoded::HandledInline => {
+                            self.handled_inline = self.handled_inline.saturating_add(1);
+                            continue;
+                        }
+                        Decoded::Switch(codec) => {
+                            self.codec = codec;
                             self.handled_inline = self.handled_inline.saturating_add(1);
                             continue;
                         }
@@ -362,29 +350,23 @@ impl Session {
                     }
                 }
             };
-            if !self.may_begin(&deferred) {
-                self.deferred = Some(Box::new(deferred));
-                return Step::Blocked;
+            let responses = self.responses();
+            let (may_begin, is_paged) = match &message {
+                Ok(request) => (responses.may_open(request), request.name.is_paged()),
+                Err(refusal) => (responses.may_answer(refusal.id.is_some()), false),
+            };
+            if !may_begin || is_paged && !capacity.for_page {
+                self.deferred = Some(Box::new(message));
+                return if may_begin { Step::NeedRoom } else { Step::Blocked };
             }
-            if !capacity.for_page && deferred.is_paged() {
-                self.deferred = Some(Box::new(deferred));
-                return Step::NeedRoom;
-            }
-            match deferred {
-                Deferred::Refusal(refusal) => self.refuse(refusal, output, date),
-                Deferred::Request(request) => {
+            match message {
+                Err(refusal) => self.refuse(refusal, output, date),
+                Ok(request) => {
                     if let Some(step) = self.begin(request, output, rules, date) {
                         return step;
                     }
                 }
             }
-        }
-    }
-
-    fn may_begin(&mut self, deferred: &Deferred) -> bool {
-        match deferred {
-            Deferred::Request(request) => self.responses().may_open(request),
-            Deferred::Refusal(refusal) => self.responses().may_answer(refusal.id.is_some()),
         }
     }
 
@@ -428,7 +410,7 @@ impl Session {
     fn end_with(&mut self, ending: Ending, failure: Failure) {
         debug_assert!(self.deferred.is_none(), "nothing is decoded while a message is deferred");
         let refusal = Refusal { dialect: self.codec.dialect(), id: None, failure };
-        self.deferred = Some(Box::new(Deferred::Refusal(refusal)));
+        self.deferred = Some(Box::new(Err(refusal)));
         self.ending = Some(ending);
     }
 
@@ -436,10 +418,7 @@ impl Session {
         if self.has_open() {
             return Step::Blocked;
         }
-        let last_words = match self.deferred.take().map(|deferred| *deferred) {
-            Some(Deferred::Refusal(refusal)) => Some(refusal),
-            Some(Deferred::Request(_)) | None => None,
-        };
+        let last_words = self.deferred.take().and_then(|message| message.err());
         let is_fault = last_words.is_some();
         if let Some(refusal) = last_words {
             self.refuse(refusal, output, date);
@@ -450,7 +429,7 @@ impl Session {
 
     /// The input that the session waits for; `None` if the client waits for an answer.
     fn waiting(&self, input: &Buffer) -> Option<WaitMode> {
-        if self.codec.is_undecided() && input.as_slice().trim_ascii().is_empty() {
+        if matches!(self.codec, Codec::Sniffing(_)) && input.as_slice().trim_ascii().is_empty() {
             return Some(WaitMode::First);
         }
         match self.codec.incomplete_message() {
@@ -466,14 +445,6 @@ impl Session {
 
     fn responses(&mut self) -> &mut ResponseQueue {
         self.responses.get_or_insert_default()
-    }
-
-    fn bytes_max(&self, rules: &Rules) -> usize {
-        match (self.is_authenticated, self.codec.is_forwarded()) {
-            (true, _) => limits::REQUEST_BYTES_MAX,
-            (false, true) => rules.request_bytes_max_forwarded,
-            (false, false) => rules.request_bytes_max_anonymous,
-        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! pages, all others wait, so replies never interleave. An open request is answered once; a late answer is dropped.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap};
 
 use super::codec::{Codec, Reply, ReplyPage};
 use crate::buffer::Buffer;
@@ -20,7 +20,7 @@ pub(super) struct ResponseQueue {
     /// The open request without an id; at most one.
     ordered: Option<(RequestSeq, Open)>,
     /// The open requests with an id.
-    concurrent: HashMap<RequestSeq, Open>,
+    concurrent: BTreeMap<RequestSeq, Open>,
     /// Approximate bytes of the open requests.
     open_bytes: usize,
     /// The open barrier: nothing is decoded until it is answered.
@@ -325,9 +325,6 @@ impl ResponseQueue {
         self.barrier = self.barrier.filter(|barrier| *barrier != seq);
         self.paged = self.paged.filter(|paged| *paged != seq);
         self.converting = self.converting.filter(|converting| *converting != seq);
-        if self.concurrent.is_empty() && self.concurrent.capacity() > 0 {
-            self.concurrent = HashMap::new();
-        }
         Some(open)
     }
 

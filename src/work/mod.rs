@@ -97,7 +97,7 @@ pub enum WorkResult {
         login_holds: bool,
     },
     /// A decoded long message.
-    Decoded(Box<Result<Request, Refusal>>),
+    Decoded(Result<Box<Request>, Refusal>),
     /// The entities of a text, as a JSON object.
     Converted(String),
     Written(Written),
@@ -277,7 +277,7 @@ impl WorkerContext {
 
 fn compute(work: Compute) -> WorkResult {
     match work {
-        Compute::Decode { text } => WorkResult::Decoded(Box::new(dialect::decode_json(text.as_slice()))),
+        Compute::Decode { text } => WorkResult::Decoded(dialect::decode_json(text.as_slice())),
         Compute::Convert { data } => WorkResult::Converted(dialect::convert(&data)),
     }
 }

@@ -6,7 +6,7 @@ use crate::ids::SeriesId;
 use crate::model::{Caller, Cursor, Dialect, Listing, Query, Request, RequestId};
 
 fn request(name: &str, data: &str) -> Request {
-    decode_json(format!("{{\"command\": \"{name}\", \"data\": {data}}}").as_bytes()).expect(data)
+    *decode_json(format!("{{\"command\": \"{name}\", \"data\": {data}}}").as_bytes()).expect(data)
 }
 
 fn data_error(name: &str, data: &str) -> String {

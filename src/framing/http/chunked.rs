@@ -3,7 +3,10 @@
 //! Bytes move from the input into the body's buffer; each is examined once. Sizes are hexadecimal digits only;
 //! extensions and trailers are skipped, within limits. Parsing is strict, because a wrong chunk boundary allows request smuggling.
 
+use super::head::malformed;
 use super::line_scan::{LineScan, ScanProgress};
+use super::response::{HttpError, Status};
+use super::route::TOO_LARGE;
 use crate::buffer::Buffer;
 use crate::limits;
 
@@ -12,21 +15,6 @@ pub struct Chunked {
     state: ChunkState,
     body: Buffer,
     extension_bytes: usize,
-}
-
-/// Progress of a body.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BodyProgress {
-    /// Incomplete.
-    More,
-    /// Complete; the input starts after it.
-    Whole,
-    /// The body exceeds the limit.
-    TooLarge,
-    /// The trailer fields exceed the limit.
-    TrailersTooLarge,
-    /// Malformed; the reason.
-    Malformed(&'static str),
 }
 
 enum ChunkState {
@@ -55,25 +43,21 @@ impl Default for Chunked {
 }
 
 impl Chunked {
-    /// Consumes the bytes of the body at the front of `input`. Must not be called again after a result other than
-    /// [`BodyProgress::More`].
-    pub fn advance(&mut self, input: &mut Buffer, body_bytes_max: usize) -> BodyProgress {
-        let (used, stopped) = self.take_chunks(input.as_slice(), body_bytes_max);
+    /// Consumes the bytes of the body at the front of `input`; returns true once it is complete and the input starts
+    /// after it. Must not be called again after that or an error.
+    pub fn advance(&mut self, input: &mut Buffer, body_bytes_max: usize) -> Result<bool, HttpError> {
+        let (used, taken) = self.take_chunks(input.as_slice(), body_bytes_max);
         input.consume(used);
-        if let Some(progress) = stopped {
-            return progress;
-        }
-        let ChunkState::Trailers(scan) = &mut self.state else { return BodyProgress::More };
+        taken?;
+        let ChunkState::Trailers(scan) = &mut self.state else { return Ok(false) };
         match scan.advance(input.as_slice(), limits::HTTP_TRAILER_BYTES_MAX) {
-            ScanProgress::More => BodyProgress::More,
-            ScanProgress::TooLong => BodyProgress::TrailersTooLarge,
-            ScanProgress::BareLineEnd => {
-                BodyProgress::Malformed("a line behind the body does not end in CR LF")
-            }
+            ScanProgress::More => Ok(false),
+            ScanProgress::TooLong => Err(TRAILERS_TOO_LARGE),
+            ScanProgress::BareLineEnd => Err(malformed("a line behind the body does not end in CR LF")),
             ScanProgress::End(length) => {
-                let progress = check_trailers(&input.as_slice()[..length]);
+                let checked = check_trailers(&input.as_slice()[..length]);
                 input.consume(length);
-                progress
+                checked.map(|()| true)
             }
         }
     }
@@ -89,7 +73,7 @@ impl Chunked {
     }
 
     /// Processes `bytes` until they or the chunks end; returns the number of bytes processed.
-    fn take_chunks(&mut self, bytes: &[u8], body_bytes_max: usize) -> (usize, Option<BodyProgress>) {
+    fn take_chunks(&mut self, bytes: &[u8], body_bytes_max: usize) -> (usize, Result<(), HttpError>) {
         let mut at = 0;
         while at < bytes.len() {
             match self.state {
@@ -106,26 +90,26 @@ impl Chunked {
                         self.state = state;
                         at += 1;
                     }
-                    Err(progress) => return (at, Some(progress)),
+                    Err(error) => return (at, Err(error)),
                 },
             }
         }
-        (at, None)
+        (at, Ok(()))
     }
 
     /// The state after a byte that is not data.
-    fn next_state(&mut self, byte: u8, body_bytes_max: usize) -> Result<ChunkState, BodyProgress> {
+    fn next_state(&mut self, byte: u8, body_bytes_max: usize) -> Result<ChunkState, HttpError> {
         match (&self.state, byte) {
             (ChunkState::Size { size, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 if *digits == SIZE_DIGITS_MAX {
-                    return Err(BodyProgress::Malformed("the size of a chunk has too many digits"));
+                    return Err(malformed("the size of a chunk has too many digits"));
                 }
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 Ok(ChunkState::Size { size: size << 4 | u64::from(digit), digits: digits + 1 })
             }
             (&ChunkState::Size { size, digits: 1.. }, b'\r' | b';' | b' ' | b'\t') => {
                 if size > body_bytes_max.saturating_sub(self.body.len()) as u64 {
-                    return Err(BodyProgress::TooLarge);
+                    return Err(TOO_LARGE);
                 }
                 self.after_size(size, byte)
             }
@@ -137,13 +121,13 @@ impl Chunked {
             (ChunkState::DataEnd, b'\r') => Ok(ChunkState::DataEndLf),
             (ChunkState::DataEndLf, b'\n') => Ok(ChunkState::SIZE),
             (ChunkState::DataEnd | ChunkState::DataEndLf, _) => {
-                Err(BodyProgress::Malformed("a chunk does not end where its size says"))
+                Err(malformed("a chunk does not end where its size says"))
             }
-            _ => Err(BodyProgress::Malformed("the size of a chunk is not a hexadecimal number in a line")),
+            _ => Err(malformed("the size of a chunk is not a hexadecimal number in a line")),
         }
     }
 
-    fn after_size(&mut self, size: u64, byte: u8) -> Result<ChunkState, BodyProgress> {
+    fn after_size(&mut self, size: u64, byte: u8) -> Result<ChunkState, HttpError> {
         match byte {
             b'\r' => Ok(ChunkState::SizeEnd { size }),
             b';' => self.in_extension(size),
@@ -151,10 +135,10 @@ impl Chunked {
         }
     }
 
-    fn in_extension(&mut self, size: u64) -> Result<ChunkState, BodyProgress> {
+    fn in_extension(&mut self, size: u64) -> Result<ChunkState, HttpError> {
         self.extension_bytes += 1;
         if self.extension_bytes > limits::HTTP_CHUNK_EXTENSION_BYTES_MAX {
-            return Err(BodyProgress::Malformed("the extensions of the chunks are too long"));
+            return Err(malformed("the extensions of the chunks are too long"));
         }
         Ok(ChunkState::Extension { size })
     }
@@ -165,14 +149,17 @@ impl ChunkState {
 }
 
 /// Validates the trailer fields. Their values are ignored: trailers must not override the head.
-fn check_trailers(bytes: &[u8]) -> BodyProgress {
+fn check_trailers(bytes: &[u8]) -> Result<(), HttpError> {
     let mut headers = [httparse::EMPTY_HEADER; limits::HTTP_HEADERS_MAX];
     match httparse::parse_headers(bytes, &mut headers) {
-        Ok(httparse::Status::Complete((length, _))) if length == bytes.len() => BodyProgress::Whole,
-        Err(httparse::Error::TooManyHeaders) => BodyProgress::TrailersTooLarge,
-        Ok(_) | Err(_) => BodyProgress::Malformed("the fields behind the body are malformed"),
+        Ok(httparse::Status::Complete((length, _))) if length == bytes.len() => Ok(()),
+        Err(httparse::Error::TooManyHeaders) => Err(TRAILERS_TOO_LARGE),
+        Ok(_) | Err(_) => Err(malformed("the fields behind the body are malformed")),
     }
 }
+
+const TRAILERS_TOO_LARGE: HttpError =
+    HttpError::closing(Status::HeadTooLarge, "there are too many fields behind the body");
 
 /// The hexadecimal digits of 64 bits.
 const SIZE_DIGITS_MAX: u8 = 16;

@@ -5,13 +5,22 @@ use crate::framing::replay::{replay_every_split, single_bytes};
 
 const BYTES_MAX: usize = 20;
 
+/// The result of [`Chunked::advance`].
+type Progress = Result<bool, HttpError>;
+const MORE: Progress = Ok(false);
+const WHOLE: Progress = Ok(true);
+
+fn is_malformed(progress: Progress) -> bool {
+    progress.is_err_and(|error| error.status == Status::BadRequest)
+}
+
 /// Decodes `chunks`; returns the progress, the body and the rest of the input.
-fn replay(chunks: &[&[u8]]) -> (BodyProgress, String, String) {
+fn replay(chunks: &[&[u8]]) -> (Progress, String, String) {
     let (mut chunked, mut input) = (Chunked::default(), Buffer::new());
-    let mut progress = BodyProgress::More;
+    let mut progress = MORE;
     for chunk in chunks {
         input.push(chunk);
-        if progress == BodyProgress::More {
+        if progress == MORE {
             progress = chunked.advance(&mut input, BYTES_MAX);
         }
     }
@@ -20,9 +29,9 @@ fn replay(chunks: &[&[u8]]) -> (BodyProgress, String, String) {
 }
 
 /// Decodes `bytes` with every split; body and rest are compared only if the body is complete.
-fn progress(bytes: &[u8]) -> (BodyProgress, String, String) {
-    let forget = |(progress, body, rest): (BodyProgress, String, String)| match progress {
-        BodyProgress::Whole => (progress, body, rest),
+fn progress(bytes: &[u8]) -> (Progress, String, String) {
+    let forget = |(progress, body, rest): (Progress, String, String)| match progress {
+        WHOLE => (progress, body, rest),
         _ => (progress, String::new(), String::new()),
     };
     replay_every_split(bytes, |chunks| forget(replay(chunks)))
@@ -45,10 +54,10 @@ fn chunks_are_joined_to_a_body() {
         ("1\r\na\r\n0\r\nContent-Length: 5\r\nHost: x\r\n\r\nrest", "a", "rest"),
     ];
     for (bytes, body, rest) in cases {
-        let expected = (BodyProgress::Whole, body.to_string(), rest.to_string());
+        let expected = (WHOLE, body.to_string(), rest.to_string());
         assert_eq!(progress(bytes.as_bytes()), expected, "{}", bytes.escape_debug());
         let cut = &bytes[..bytes.len() - rest.len() - 1];
-        assert_eq!(progress(cut.as_bytes()).0, BodyProgress::More, "{}", cut.escape_debug());
+        assert_eq!(progress(cut.as_bytes()).0, MORE, "{}", cut.escape_debug());
     }
 }
 
@@ -93,41 +102,41 @@ fn ambiguous_chunks_are_malformed() {
     ];
     for bytes in malformed {
         let seen = progress(bytes.as_bytes()).0;
-        assert!(matches!(seen, BodyProgress::Malformed(_)), "{seen:?}: {}", bytes.escape_debug());
+        assert!(is_malformed(seen), "{seen:?}: {}", bytes.escape_debug());
     }
 }
 
 #[test]
 fn every_part_of_a_chunked_body_has_a_limit() {
     let cases = [
-        ("15\r\n".to_string(), BodyProgress::TooLarge),
-        ("15;a".to_string(), BodyProgress::TooLarge),
-        ("ffffffffffffffff\r".to_string(), BodyProgress::TooLarge),
-        ("14\r\n01234567890123456789\r\n1\r".to_string(), BodyProgress::TooLarge),
-        ("14\r\n01234567890123456789\r\n0\r\n".to_string(), BodyProgress::More),
+        ("15\r\n".to_string(), Err(TOO_LARGE)),
+        ("15;a".to_string(), Err(TOO_LARGE)),
+        ("ffffffffffffffff\r".to_string(), Err(TOO_LARGE)),
+        ("14\r\n01234567890123456789\r\n1\r".to_string(), Err(TOO_LARGE)),
+        ("14\r\n01234567890123456789\r\n0\r\n".to_string(), MORE),
     ];
     for (bytes, expected) in cases {
         assert_eq!(progress(bytes.as_bytes()).0, expected, "{bytes}");
     }
     let extended = |count: usize| format!("0;{}\r\n\r\n", "e".repeat(count - 1));
-    assert_eq!(progress(extended(limits::HTTP_CHUNK_EXTENSION_BYTES_MAX).as_bytes()).0, BodyProgress::Whole);
+    assert_eq!(progress(extended(limits::HTTP_CHUNK_EXTENSION_BYTES_MAX).as_bytes()).0, WHOLE);
     let longer = progress(extended(limits::HTTP_CHUNK_EXTENSION_BYTES_MAX + 1).as_bytes()).0;
-    assert!(matches!(longer, BodyProgress::Malformed(_)), "{longer:?}");
+    assert!(is_malformed(longer), "{longer:?}");
     // The limit applies to the sum of all extensions.
     let many = "1;e\r\na\r\n".repeat(limits::HTTP_CHUNK_EXTENSION_BYTES_MAX / 2 + 1);
     let mut chunked = Chunked::default();
     let mut input = Buffer::new();
     input.push(many.as_bytes());
-    assert!(matches!(chunked.advance(&mut input, many.len()), BodyProgress::Malformed(_)));
+    assert!(is_malformed(chunked.advance(&mut input, many.len())));
 
     let trailing = |count: usize| format!("0\r\nA: {}\r\n\r\n", "t".repeat(count - 7));
     let whole = |text: String| (replay(&[text.as_bytes()]).0, replay(&single_bytes(text.as_bytes())).0);
     let most = limits::HTTP_TRAILER_BYTES_MAX;
-    assert_eq!(whole(trailing(most)), (BodyProgress::Whole, BodyProgress::Whole));
-    assert_eq!(whole(trailing(most + 1)), (BodyProgress::TrailersTooLarge, BodyProgress::TrailersTooLarge));
+    assert_eq!(whole(trailing(most)), (WHOLE, WHOLE));
+    assert_eq!(whole(trailing(most + 1)), (Err(TRAILERS_TOO_LARGE), Err(TRAILERS_TOO_LARGE)));
     let lines = |count: usize| format!("0\r\n{}\r\n", "A: b\r\n".repeat(count));
-    assert_eq!(whole(lines(limits::HTTP_HEADERS_MAX)).0, BodyProgress::Whole);
-    assert_eq!(whole(lines(limits::HTTP_HEADERS_MAX + 1)).0, BodyProgress::TrailersTooLarge);
+    assert_eq!(whole(lines(limits::HTTP_HEADERS_MAX)).0, WHOLE);
+    assert_eq!(whole(lines(limits::HTTP_HEADERS_MAX + 1)).0, Err(TRAILERS_TOO_LARGE));
 }
 
 /// Quadratic scanning would take 10^12 steps, minutes even in an optimized build.
@@ -138,10 +147,10 @@ fn no_byte_is_scanned_twice() {
     input.push(format!("{size:x}\r\n").as_bytes());
     for _ in 0..size {
         input.push(b"a");
-        assert_eq!(chunked.advance(&mut input, size), BodyProgress::More);
+        assert_eq!(chunked.advance(&mut input, size), MORE);
         assert!(input.is_empty());
     }
     input.push(b"\r\n0\r\n\r\n");
-    assert_eq!(chunked.advance(&mut input, size), BodyProgress::Whole);
+    assert_eq!(chunked.advance(&mut input, size), WHOLE);
     assert_eq!(chunked.body().len(), size);
 }

@@ -5,7 +5,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::headers::{HeaderValue, Headers};
+use super::headers::{Expectation, HeaderValue, Headers};
 use super::response::{HttpError, Status, Version};
 use crate::limits;
 
@@ -108,6 +108,11 @@ impl<'a> Head<'a> {
     pub fn keeps_alive(&self) -> bool {
         let options = self.headers.connection;
         !options.close && (self.version == Version::Http11 || options.keep_alive)
+    }
+
+    /// Whether the client waits for `100 Continue` before it sends a body.
+    pub fn awaits_continue(&self) -> bool {
+        self.headers.expects == Expectation::Continue && self.version == Version::Http11
     }
 }
 

@@ -157,15 +157,8 @@ impl<'a> Origin<'a> {
     }
 
     fn port(&self) -> Option<u16> {
-        let is = |scheme: &str| self.scheme.eq_ignore_ascii_case(scheme);
-        let usual = if is("http") {
-            Some(80)
-        } else if is("https") {
-            Some(443)
-        } else {
-            None
-        };
-        self.authority.port.or(usual)
+        let usual = || USUAL_PORTS.iter().find(|(scheme, _)| self.scheme.eq_ignore_ascii_case(scheme));
+        self.authority.port.or_else(|| usual().map(|&(_, port)| port))
     }
 }
 
@@ -179,6 +172,8 @@ const HOST_HAS_PORT: &str = "a host without a port: it is allowed with any";
 const ORIGIN_IS_NONE: &str = "not an origin, such as https://vms.example.org or http://10.0.0.1:3000";
 const ORIGIN_IS_NULL: &str = "null is the origin of any page that hides its own: it can't be allowed";
 const ORIGIN_HAS_PATH: &str = "an origin ends with its host or port: nothing may follow";
+
+const USUAL_PORTS: [(&str, u16); 2] = [("http", 80), ("https", 443)];
 
 /// The maximum length of a DNS name, including the final dot.
 const NAME_BYTES_MAX: usize = 254;

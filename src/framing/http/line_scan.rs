@@ -44,7 +44,14 @@ impl LineScan {
     /// Continues the scan of the section at the front of `bytes`, up to `bytes_max`.
     pub fn advance(&mut self, bytes: &[u8], bytes_max: usize) -> ScanProgress {
         let looked_at = &bytes[..bytes.len().min(bytes_max)];
-        for &byte in looked_at.iter().skip(self.scanned as usize) {
+        loop {
+            let mut rest = looked_at.get(self.scanned as usize..).unwrap_or_default();
+            if self.state == LineState::InLine {
+                let inside = count_inside_line(rest);
+                self.scanned += inside as u32;
+                rest = &rest[inside..];
+            }
+            let Some(&byte) = rest.first() else { break };
             self.scanned += 1;
             self.state = match (self.state, byte) {
                 (LineState::AfterCarriageReturn { line_is_empty: true }, b'\n') => {
@@ -60,6 +67,15 @@ impl LineScan {
         }
         if looked_at.len() == bytes_max { ScanProgress::TooLong } else { ScanProgress::More }
     }
+}
+
+/// The number of bytes before the first CR or LF.
+fn count_inside_line(bytes: &[u8]) -> usize {
+    let ends_line = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    // Whole blocks first: the compiler vectorizes a search that does not stop inside a block.
+    let is_inside = |block: &&[u8; 16]| !block.iter().fold(false, |found, byte| found | ends_line(byte));
+    let blocks = 16 * bytes.as_chunks::<16>().0.iter().take_while(is_inside).count();
+    blocks + bytes[blocks..].iter().take_while(|byte| !ends_line(byte)).count()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Test helper: feeds a stream to a connection in chunks and records the events.
 
 use super::*;
+use crate::clock::HttpDate;
 use crate::framing::replay::replay_every_split;
 
 /// An event of a connection.
@@ -74,7 +75,8 @@ pub(super) fn replay(chunks: &[&[u8]]) -> Vec<Found> {
             assert_eq!(http.incomplete().is_some(), http.is_inside_message());
             let refused = match event {
                 HttpEvent::NeedMore => break,
-                HttpEvent::Message { authorization } => {
+                HttpEvent::Message => {
+                    let authorization = http.take_authorization();
                     let body = String::from_utf8_lossy(http.body(&input)).into_owned();
                     http.consume(&mut input);
                     seen.push(match authorization {
@@ -100,11 +102,11 @@ pub(super) fn replay(chunks: &[&[u8]]) -> Vec<Found> {
                 HttpEvent::Refused(refused) => {
                     let code = refused.status.code();
                     seen.push(if refused.closes { Found::Ended(code) } else { Found::Refused(code) });
-                    assert_eq!(refused.closes, http.closes());
+                    assert_eq!(refused.closes, http.exchange.closes);
                     Some(refused)
                 }
             };
-            is_over = http.closes();
+            is_over = http.exchange.closes;
             if is_over && refused.is_none() {
                 seen.push(Found::Closed);
             }

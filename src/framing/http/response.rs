@@ -4,6 +4,7 @@
 
 use crate::buffer::Buffer;
 use crate::clock::HttpDate;
+use crate::framing::resize_placeholder;
 use crate::model::Denial;
 
 /// The status of a response, which implies the headers that it requires.
@@ -50,19 +51,6 @@ pub struct HttpError {
     pub closes: bool,
 }
 
-/// The origin of a web page that may read a response, verbatim from the request.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PageOrigin(pub Box<[u8]>);
-
-/// Headers that all responses have in common.
-#[derive(Clone, Copy, Debug)]
-pub struct CommonHeaders<'a> {
-    /// The `Date`.
-    pub date: &'a HttpDate,
-    /// The foreign origin that may read the response, if any.
-    pub allowed_origin: Option<&'a PageOrigin>,
-}
-
 /// The versions of HTTP/1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs)]
@@ -73,7 +61,7 @@ pub enum Version {
 }
 
 /// The properties of a request that determine the format of its response.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Exchange {
     /// The client's version.
     pub version: Version,
@@ -83,33 +71,38 @@ pub struct Exchange {
     pub closes: bool,
     /// Whether a proxy forwarded the request.
     pub is_forwarded: bool,
+    /// The origin of a foreign web page that may read the response, if any; verbatim from the request.
+    pub allowed_origin: Option<Box<[u8]>>,
 }
 
 impl Status {
     /// The three-digit code.
     #[cfg(test)]
     pub fn code(self) -> u16 {
-        self.line().bytes().take(3).fold(0, |code, digit| 10 * code + u16::from(digit - b'0'))
+        self.line()["HTTP/1.1 ".len()..][..3].parse().expect("three digits")
     }
 
+    /// The status line.
     fn line(self) -> &'static str {
         match self {
-            Status::Ok => "200 OK",
-            Status::NoContent => "204 No Content",
-            Status::BadRequest => "400 Bad Request",
-            Status::Unauthorized => "401 Unauthorized",
-            Status::Forbidden(_) => "403 Forbidden",
-            Status::NotFound => "404 Not Found",
-            Status::MethodNotAllowed(_) => "405 Method Not Allowed",
-            Status::RequestTimeout => "408 Request Timeout",
-            Status::LengthRequired => "411 Length Required",
-            Status::ContentTooLarge => "413 Content Too Large",
-            Status::UnsupportedMediaType | Status::UnsupportedEncoding => "415 Unsupported Media Type",
-            Status::ExpectationFailed => "417 Expectation Failed",
-            Status::UpgradeRequired => "426 Upgrade Required",
-            Status::HeadTooLarge => "431 Request Header Fields Too Large",
-            Status::NotImplemented => "501 Not Implemented",
-            Status::Unavailable => "503 Service Unavailable",
+            Status::Ok => "HTTP/1.1 200 OK\r\n",
+            Status::NoContent => "HTTP/1.1 204 No Content\r\n",
+            Status::BadRequest => "HTTP/1.1 400 Bad Request\r\n",
+            Status::Unauthorized => "HTTP/1.1 401 Unauthorized\r\n",
+            Status::Forbidden(_) => "HTTP/1.1 403 Forbidden\r\n",
+            Status::NotFound => "HTTP/1.1 404 Not Found\r\n",
+            Status::MethodNotAllowed(_) => "HTTP/1.1 405 Method Not Allowed\r\n",
+            Status::RequestTimeout => "HTTP/1.1 408 Request Timeout\r\n",
+            Status::LengthRequired => "HTTP/1.1 411 Length Required\r\n",
+            Status::ContentTooLarge => "HTTP/1.1 413 Content Too Large\r\n",
+            Status::UnsupportedMediaType | Status::UnsupportedEncoding => {
+                "HTTP/1.1 415 Unsupported Media Type\r\n"
+            }
+            Status::ExpectationFailed => "HTTP/1.1 417 Expectation Failed\r\n",
+            Status::UpgradeRequired => "HTTP/1.1 426 Upgrade Required\r\n",
+            Status::HeadTooLarge => "HTTP/1.1 431 Request Header Fields Too Large\r\n",
+            Status::NotImplemented => "HTTP/1.1 501 Not Implemented\r\n",
+            Status::Unavailable => "HTTP/1.1 503 Service Unavailable\r\n",
         }
     }
 
@@ -134,11 +127,13 @@ impl HttpError {
 }
 
 impl ContentType {
-    /// The header's value; text also gets `nosniff`, so that browsers do not guess another type.
-    fn text(self) -> &'static str {
+    /// The header; text also gets `nosniff`, so that browsers do not guess another type.
+    fn header(self) -> &'static str {
         match self {
-            ContentType::Json => "application/json",
-            ContentType::Text => "text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff",
+            ContentType::Json => "Content-Type: application/json\r\n",
+            ContentType::Text => {
+                "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
+            }
         }
     }
 }
@@ -147,36 +142,39 @@ impl Exchange {
     /// Writes a response whose body `write` appends directly to the output, so that a secret in it is never in any
     /// other memory.
     pub fn write_whole(
-        self,
+        &self,
         status: Status,
         content_type: ContentType,
-        common: CommonHeaders<'_>,
+        date: &HttpDate,
         output: &mut Buffer,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         output.append_with(|bytes| {
-            self.push_head(status, content_type, common, bytes);
-            push(bytes, &["Content-Length: "]);
-            let length_at = bytes.len();
-            push(bytes, &[LENGTH_PLACEHOLDER, "\r\n\r\n"]);
+            self.push_head(status, content_type, date, bytes);
+            push(bytes, &[CONTENT_LENGTH]);
             let body_at = bytes.len();
             write(bytes);
-            let length = (bytes.len() - body_at).to_string();
+            let mut length = bytes.len() - body_at;
             if self.is_head {
                 crate::sys::wipe(&mut bytes[body_at..]);
                 bytes.truncate(body_at);
             }
-            insert_length(bytes, length_at, &length);
+            let digits = length.checked_ilog10().map_or(1, |power| power as usize + 1);
+            let end = body_at - HEAD_END.len();
+            for digit in resize_placeholder(bytes, end - LENGTH_DIGITS..end, digits).iter_mut().rev() {
+                *digit = b'0' + (length % 10) as u8;
+                length /= 10;
+            }
         });
     }
 
-    /// Writes the head of a response whose body is JSON in pages. HTTP/1.0 has no chunks: the body ends with
-    /// the connection.
-    pub fn begin_pages(&mut self, common: CommonHeaders<'_>, output: &mut Buffer) {
+    /// Writes the head of a response whose body is JSON in pages; [`Exchange::write_page`] follows. HTTP/1.0 has no
+    /// chunks: the body ends with the connection.
+    pub fn begin_pages(&mut self, date: &HttpDate, output: &mut Buffer) {
         debug_assert!(!self.is_head, "a page was asked for whose head alone is wanted");
         self.closes |= self.version == Version::Http10;
         output.append_with(|bytes| {
-            self.push_head(Status::Ok, ContentType::Json, common, bytes);
+            self.push_head(Status::Ok, ContentType::Json, date, bytes);
             let end = match self.version {
                 Version::Http10 => "\r\n",
                 Version::Http11 => "Transfer-Encoding: chunked\r\n\r\n",
@@ -185,8 +183,8 @@ impl Exchange {
         });
     }
 
-    /// Writes a page of the body; `write` appends it.
-    pub fn write_page(self, is_last: bool, output: &mut Buffer, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Writes a page of the body; `write` appends it. The client recognizes a truncated response by its missing end.
+    pub fn write_page(&self, is_last: bool, output: &mut Buffer, write: impl FnOnce(&mut Vec<u8>)) {
         if self.version == Version::Http10 {
             return output.append_with(write);
         }
@@ -210,37 +208,32 @@ impl Exchange {
         });
     }
 
-    /// Writes a response without a body that lists the allowed `methods`.
-    pub fn write_methods(self, methods: &str, common: CommonHeaders<'_>, output: &mut Buffer) {
+    /// Writes the response that lists the allowed `methods`, for CORS preflights and for plain `OPTIONS`. It has no
+    /// body.
+    pub fn write_methods(&self, methods: &str, date: &HttpDate, output: &mut Buffer) {
         output.append_with(|bytes| {
-            push(bytes, &["HTTP/1.1 ", Status::NoContent.line(), "\r\nAllow: ", methods, "\r\n"]);
-            if common.allowed_origin.is_some() {
+            push(bytes, &[Status::NoContent.line(), "Allow: ", methods, "\r\n"]);
+            if self.allowed_origin.is_some() {
                 push(bytes, &["Access-Control-Allow-Methods: ", methods, "\r\n", PREFLIGHT]);
             }
-            self.push_common_headers(Status::NoContent, common, bytes);
+            self.push_common_headers(Status::NoContent, date, bytes);
             push(bytes, &["\r\n"]);
         });
     }
 
     /// Writes the head without the body's length.
-    fn push_head(
-        self,
-        status: Status,
-        content_type: ContentType,
-        common: CommonHeaders<'_>,
-        bytes: &mut Vec<u8>,
-    ) {
-        push(bytes, &["HTTP/1.1 ", status.line(), "\r\nContent-Type: ", content_type.text(), "\r\n"]);
-        self.push_common_headers(status, common, bytes);
+    fn push_head(&self, status: Status, content_type: ContentType, date: &HttpDate, bytes: &mut Vec<u8>) {
+        push(bytes, &[status.line(), content_type.header()]);
+        self.push_common_headers(status, date, bytes);
     }
 
     /// Writes the headers that every response has.
-    fn push_common_headers(self, status: Status, common: CommonHeaders<'_>, bytes: &mut Vec<u8>) {
+    fn push_common_headers(&self, status: Status, date: &HttpDate, bytes: &mut Vec<u8>) {
         push(bytes, &["Date: "]);
-        bytes.extend_from_slice(common.date.as_bytes());
+        bytes.extend_from_slice(date.as_bytes());
         push(bytes, &["\r\nCache-Control: no-store\r\n"]);
         status.push_headers(bytes);
-        if let Some(PageOrigin(origin)) = common.allowed_origin {
+        if let Some(origin) = &self.allowed_origin {
             push(bytes, &["Access-Control-Allow-Origin: "]);
             bytes.extend_from_slice(origin);
             push(bytes, &["\r\nVary: Origin\r\n"]);
@@ -250,7 +243,7 @@ impl Exchange {
             (Status::UpgradeRequired, false, _) => "Connection: upgrade\r\n",
             (_, true, _) => "Connection: close\r\n",
             (_, false, Version::Http10) => "Connection: keep-alive\r\n",
-            (_, false, Version::Http11) => "",
+            (_, false, Version::Http11) => return,
         };
         push(bytes, &[connection]);
     }
@@ -269,17 +262,6 @@ fn push(bytes: &mut Vec<u8>, texts: &[&str]) {
     }
 }
 
-/// Writes `length` over its placeholder and closes the gap.
-fn insert_length(bytes: &mut Vec<u8>, length_at: usize, length: &str) {
-    let length_end = length_at + length.len();
-    bytes[length_at..length_end].copy_from_slice(length.as_bytes());
-    let surplus = LENGTH_PLACEHOLDER.len() - length.len();
-    bytes.copy_within(length_end + surplus.., length_end);
-    let end = bytes.len() - surplus;
-    crate::sys::wipe(&mut bytes[end..]);
-    bytes.truncate(end);
-}
-
 /// The interim response to `Expect: 100-continue`.
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -288,8 +270,11 @@ pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 const PREFLIGHT: &str =
     "Access-Control-Allow-Headers: Authorization, Content-Type\r\nAccess-Control-Max-Age: 600\r\n";
 
-/// Placeholder for any 64-bit length.
-const LENGTH_PLACEHOLDER: &str = "00000000000000000000";
+/// The last header, with a placeholder for the length: most whole responses have two digits.
+const CONTENT_LENGTH: &str = "Content-Length: 00\r\n\r\n";
+const LENGTH_DIGITS: usize = 2;
+const HEAD_END: &str = "\r\n\r\n";
+
 /// Placeholder for the size of a chunk of up to 4 GiB.
 const SIZE_PLACEHOLDER: &str = "00000000";
 

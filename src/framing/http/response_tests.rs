@@ -14,47 +14,47 @@ fn date() -> HttpDate {
     HttpDate::new(crate::clock::UnixSeconds(784_111_777))
 }
 
-fn common(date: &HttpDate) -> CommonHeaders<'_> {
-    CommonHeaders { date, allowed_origin: None }
-}
-
-fn whole(exchange: Exchange, status: Status, content_type: ContentType, body: &str) -> String {
+fn whole(exchange: &Exchange, status: Status, content_type: ContentType, body: &str) -> String {
     written(|output| {
-        exchange
-            .write_whole(status, content_type, common(&date()), output, |bytes| bytes.extend(body.bytes()))
+        exchange.write_whole(status, content_type, &date(), output, |bytes| bytes.extend(body.bytes()))
     })
 }
 
-const KEPT: Exchange =
-    Exchange { version: Version::Http11, is_head: false, closes: false, is_forwarded: false };
+const KEPT: Exchange = Exchange {
+    version: Version::Http11,
+    is_head: false,
+    closes: false,
+    is_forwarded: false,
+    allowed_origin: None,
+};
 
 #[test]
 fn a_response_has_a_length_and_the_headers_of_its_status() {
     let json = "Content-Type: application/json\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nCache-Control: no-store\r\n";
     let closing = Exchange { closes: true, ..KEPT };
     let old = Exchange { version: Version::Http10, ..KEPT };
-    let old_closing = Exchange { version: Version::Http10, ..closing };
+    let old_closing = Exchange { version: Version::Http10, ..closing.clone() };
     let cases = [
-        (KEPT, Status::Ok, "200 OK", ""),
-        (closing, Status::Ok, "200 OK", "Connection: close\r\n"),
-        (old, Status::Ok, "200 OK", "Connection: keep-alive\r\n"),
-        (old_closing, Status::Ok, "200 OK", "Connection: close\r\n"),
-        (KEPT, Status::Unauthorized, "401 Unauthorized", "WWW-Authenticate: Bearer\r\n"),
-        (KEPT, Status::Unavailable, "503 Service Unavailable", "Retry-After: 1\r\n"),
-        (KEPT, Status::MethodNotAllowed("GET, HEAD"), "405 Method Not Allowed", "Allow: GET, HEAD\r\n"),
+        (&KEPT, Status::Ok, "200 OK", ""),
+        (&closing, Status::Ok, "200 OK", "Connection: close\r\n"),
+        (&old, Status::Ok, "200 OK", "Connection: keep-alive\r\n"),
+        (&old_closing, Status::Ok, "200 OK", "Connection: close\r\n"),
+        (&KEPT, Status::Unauthorized, "401 Unauthorized", "WWW-Authenticate: Bearer\r\n"),
+        (&KEPT, Status::Unavailable, "503 Service Unavailable", "Retry-After: 1\r\n"),
+        (&KEPT, Status::MethodNotAllowed("GET, HEAD"), "405 Method Not Allowed", "Allow: GET, HEAD\r\n"),
         (
-            closing,
+            &closing,
             Status::UpgradeRequired,
             "426 Upgrade Required",
             "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: close, upgrade\r\n",
         ),
         (
-            KEPT,
+            &KEPT,
             Status::UpgradeRequired,
             "426 Upgrade Required",
             "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: upgrade\r\n",
         ),
-        (closing, Status::HeadTooLarge, "431 Request Header Fields Too Large", "Connection: close\r\n"),
+        (&closing, Status::HeadTooLarge, "431 Request Header Fields Too Large", "Connection: close\r\n"),
     ];
     for (exchange, status, line, headers) in cases {
         let expected = format!("HTTP/1.1 {line}\r\n{json}{headers}Content-Length: 3\r\n\r\n{{}}\n");
@@ -65,26 +65,25 @@ fn a_response_has_a_length_and_the_headers_of_its_status() {
 
 #[test]
 fn an_allowed_origin_is_named_in_the_response() {
-    let (date, origin) = (date(), PageOrigin((*b"https://vms.example.org").into()));
-    let common = CommonHeaders { date: &date, allowed_origin: Some(&origin) };
+    let date = date();
+    let exchange = Exchange { allowed_origin: Some((*b"https://vms.example.org").into()), ..KEPT };
     let shared = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nCache-Control: no-store\r\n";
     let allowed = "Access-Control-Allow-Origin: https://vms.example.org\r\nVary: Origin\r\n";
     let answer = written(|output| {
-        KEPT.write_whole(Status::Unavailable, ContentType::Json, common, output, |bytes| bytes.push(b'x'));
+        exchange.write_whole(Status::Unavailable, ContentType::Json, &date, output, |bytes| bytes.push(b'x'));
     });
     let expected = format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n{shared}Retry-After: 1\r\n{allowed}\
          Content-Length: 1\r\n\r\nx"
     );
     assert_eq!(answer, expected);
-    let answer = written(|output| KEPT.write_methods("POST, OPTIONS", common, output));
+    let answer = written(|output| exchange.write_methods("POST, OPTIONS", &date, output));
     let expected = format!(
         "HTTP/1.1 204 No Content\r\nAllow: POST, OPTIONS\r\nAccess-Control-Allow-Methods: POST, OPTIONS\r\n\
          Access-Control-Allow-Headers: Authorization, Content-Type\r\nAccess-Control-Max-Age: 600\r\n{shared}{allowed}\r\n"
     );
     assert_eq!(answer, expected);
-    let common = CommonHeaders { date: &date, allowed_origin: None };
-    let answer = written(|output| KEPT.write_methods("GET", common, output));
+    let answer = written(|output| KEPT.write_methods("GET", &date, output));
     assert_eq!(answer, format!("HTTP/1.1 204 No Content\r\nAllow: GET\r\n{shared}\r\n"));
 }
 
@@ -92,16 +91,16 @@ fn an_allowed_origin_is_named_in_the_response() {
 fn content_length_is_correct_at_every_size() {
     for length in [0, 1, 9, 10, 99, 100, 12_345, 1_000_000] {
         let body: String = (0..length).map(|at| char::from(b'a' + (at % 26) as u8)).collect();
-        let answer = whole(KEPT, Status::Ok, ContentType::Json, &body);
+        let answer = whole(&KEPT, Status::Ok, ContentType::Json, &body);
         assert!(answer.ends_with(&format!("Content-Length: {length}\r\n\r\n{body}")), "{length}");
-        let head = whole(Exchange { is_head: true, ..KEPT }, Status::Ok, ContentType::Json, &body);
+        let head = whole(&Exchange { is_head: true, ..KEPT }, Status::Ok, ContentType::Json, &body);
         assert!(head.ends_with(&format!("Content-Length: {length}\r\n\r\n")), "{length}");
     }
 }
 
 #[test]
 fn text_responses_forbid_content_sniffing() {
-    let page = whole(KEPT, Status::Ok, ContentType::Text, "hello");
+    let page = whole(&KEPT, Status::Ok, ContentType::Text, "hello");
     assert!(page.contains("Content-Type: text/plain; charset=utf-8\r\n"), "{page}");
     assert!(page.contains("\r\nX-Content-Type-Options: nosniff\r\n"), "{page}");
 }
@@ -110,7 +109,7 @@ fn text_responses_forbid_content_sniffing() {
 fn pages_are_sent_as_chunks() {
     let answer = written(|output| {
         let mut exchange = KEPT;
-        exchange.begin_pages(common(&date()), output);
+        exchange.begin_pages(&date(), output);
         exchange.write_page(false, output, |bytes| bytes.extend(b"[1,"));
         exchange.write_page(false, output, |_| ());
         exchange.write_page(false, output, |bytes| bytes.extend([b' '; 300]));

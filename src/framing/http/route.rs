@@ -3,7 +3,7 @@
 //! [`check_source`] checks host and origin first; then [`route`] selects the kind of request and decides whether to
 //! read its body.
 
-use super::authorization::Authorization;
+use super::HttpEvent;
 use super::head::{BodyLength, Head, Method, malformed};
 use super::headers::{Expectation, HeaderValue};
 use super::host::{self, Authority, HttpRules};
@@ -20,26 +20,8 @@ pub enum HttpPage {
     Health,
 }
 
-/// The kind of a request.
-#[derive(Debug)]
-pub enum Route {
-    /// A request for a page.
-    Page(HttpPage),
-    /// A request for the allowed methods, which are these.
-    Options(&'static str),
-    /// An upgrade to WebSocket.
-    Upgrade(WebSocketKey),
-    /// A message; read its body.
-    Message {
-        /// Whether the client waits for `100 Continue`.
-        awaits_continue: bool,
-        /// The client's credentials.
-        authorization: Authorization,
-    },
-}
-
 /// Routes a request whose source is allowed; `length` is the length of its body.
-pub fn route(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> Result<Route, HttpError> {
+pub fn route(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> Result<HttpEvent, HttpError> {
     if head.method == Method::Unknown {
         return Err(error(Status::NotImplemented, "the method is none of HTTP"));
     }
@@ -50,11 +32,11 @@ pub fn route(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> Resu
         return route_upgrade(head, length);
     }
     match (head.method, head.target.path) {
-        (Method::Get | Method::Head, ROOT) => Ok(Route::Page(HttpPage::Root)),
-        (Method::Get | Method::Head, HEALTH) => Ok(Route::Page(HttpPage::Health)),
+        (Method::Get | Method::Head, ROOT) => Ok(HttpEvent::Page(HttpPage::Root)),
+        (Method::Get | Method::Head, HEALTH) => Ok(HttpEvent::Page(HttpPage::Health)),
         (Method::Get | Method::Head, _) => Err(error(Status::NotFound, "there is no such page")),
         (Method::Post, path) if path != HEALTH => route_message(head, length, body_bytes_max),
-        (Method::Options, path) => Ok(Route::Options(methods(path))),
+        (Method::Options, path) => Ok(HttpEvent::Options(methods(path))),
         (method, path) => {
             let closes = method == Method::Connect;
             Err(HttpError { closes, ..error(Status::MethodNotAllowed(methods(path)), METHOD_NOT_ALLOWED) })
@@ -127,7 +109,7 @@ fn is_websocket_handshake(head: &Head<'_>) -> bool {
         && head.headers.connection.upgrade
 }
 
-fn route_upgrade(head: &Head<'_>, length: BodyLength) -> Result<Route, HttpError> {
+fn route_upgrade(head: &Head<'_>, length: BodyLength) -> Result<HttpEvent, HttpError> {
     if !length.is_zero() {
         return Err(malformed("a WebSocket handshake has no body"));
     }
@@ -138,11 +120,11 @@ fn route_upgrade(head: &Head<'_>, length: BodyLength) -> Result<Route, HttpError
         HeaderValue::Once(text) => WebSocketKey::parse(text),
         HeaderValue::Absent | HeaderValue::Repeated => None,
     }
-    .map(Route::Upgrade)
+    .map(HttpEvent::Upgrade)
     .ok_or(malformed("Sec-WebSocket-Key is not the base64 of 16 bytes"))
 }
 
-fn route_message(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> Result<Route, HttpError> {
+fn route_message(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> Result<HttpEvent, HttpError> {
     if head.headers.is_multipart {
         return Err(error(Status::UnsupportedMediaType, "a body is one JSON object, it has no parts"));
     }
@@ -153,13 +135,10 @@ fn route_message(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> 
         ));
     }
     match length {
-        BodyLength::None => return Err(error(Status::LengthRequired, "a POST needs a Content-Length")),
-        BodyLength::Sized(bytes) if bytes > body_bytes_max as u64 => return Err(TOO_LARGE),
-        BodyLength::Sized(_) | BodyLength::Chunked => {}
+        BodyLength::None => Err(error(Status::LengthRequired, "a POST needs a Content-Length")),
+        BodyLength::Sized(bytes) if bytes > body_bytes_max as u64 => Err(TOO_LARGE),
+        BodyLength::Sized(_) | BodyLength::Chunked => Ok(HttpEvent::Message),
     }
-    let awaits_continue =
-        head.headers.expects == Expectation::Continue && head.version == Version::Http11 && !length.is_zero();
-    Ok(Route::Message { awaits_continue, authorization: Authorization::parse(head.headers.authorization) })
 }
 
 /// An error that does not close the connection by itself.

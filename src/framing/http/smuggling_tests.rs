@@ -201,9 +201,10 @@ fn processed_bytes_are_consumed() {
     assert!(input.is_empty());
     input.push(b"0\r\n\r\n");
     let event = http.next(&mut input, &mut output, BODY_BYTES_MAX.into(), &rules());
-    assert!(matches!(event, HttpEvent::Message { .. }), "{event:?}");
+    assert_eq!(event, HttpEvent::Message);
     assert_eq!(http.body(&input), b"{}");
-    assert!(!format!("{event:?}").contains("\"t\""), "{event:?}");
+    let authorization = http.take_authorization();
+    assert!(!format!("{authorization:?}").contains("\"t\""), "{authorization:?}");
     http.consume(&mut input);
     assert_eq!(http.body(&input), b"");
 }

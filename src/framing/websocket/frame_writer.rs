@@ -1,95 +1,62 @@
 //! Writes the handshake's accept key and the server's frames, which are unmasked.
 
-use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::close_code::CloseCode;
 use super::frame::CONTROL_BYTES_MAX;
 use crate::buffer::Buffer;
-use crate::sys;
+use crate::framing::resize_placeholder;
 
 /// The `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`.
-pub fn accept(key: &[u8]) -> String {
-    derive_accept_key(key)
-}
+pub use tungstenite::handshake::derive_accept_key as accept;
 
-/// Writes a fragment of a text message; `write` appends its payload directly to the output. The payload is moved by a
-/// few bytes if its length needs a header of another size than expected.
-pub fn append_fragment<R>(
-    is_first: bool,
-    is_last: bool,
-    output: &mut Buffer,
-    write: impl FnOnce(&mut Vec<u8>) -> R,
-) -> R {
+/// Writes a fragment of a text message; `write` appends its payload directly to the output.
+pub fn append_fragment(is_first: bool, is_last: bool, output: &mut Buffer, write: impl FnOnce(&mut Vec<u8>)) {
     let opcode = OpCode::Data(if is_first { Data::Text } else { Data::Continue });
-    output.append_with(|bytes| {
-        let start = bytes.len();
-        bytes.extend_from_slice(&[0; HEADER_BYTES_EXPECTED]);
-        let result = write(bytes);
-        let length = bytes.len() - start - HEADER_BYTES_EXPECTED;
-        let (header, header_bytes) = header(opcode, is_last, length);
-        resize_header(bytes, start, HEADER_BYTES_EXPECTED, header_bytes);
-        bytes[start..start + header_bytes].copy_from_slice(&header[..header_bytes]);
-        result
-    })
+    append_frame(opcode, is_last, output, write);
 }
 
 /// Writes a close frame with code and reason; nothing may follow it.
 pub fn write_close(code: CloseCode, output: &mut Buffer) {
     let payload = [&(code as u16).to_be_bytes(), code.reason().as_bytes()].concat();
-    debug_assert!(payload.len() as u64 <= CONTROL_BYTES_MAX, "no reason is longer");
-    write_frame(OpCode::Control(Control::Close), true, &payload, output);
+    write_control(Control::Close, &payload, output);
 }
 
 /// Answers a close frame by echoing its code, if any.
 pub(super) fn write_close_reply(code: Option<u16>, output: &mut Buffer) {
     let code = code.map(u16::to_be_bytes);
-    let payload = code.as_ref().map_or(&[][..], |code| code);
-    write_frame(OpCode::Control(Control::Close), true, payload, output);
+    write_control(Control::Close, code.as_ref().map_or(&[][..], |code| code), output);
 }
 
-/// Answers a ping; `payload` has at most 125 bytes.
+/// Answers a ping.
 pub(super) fn write_pong(payload: &[u8], output: &mut Buffer) {
-    debug_assert!(payload.len() as u64 <= CONTROL_BYTES_MAX, "a ping has no more");
-    write_frame(OpCode::Control(Control::Pong), true, payload, output);
+    write_control(Control::Pong, payload, output);
 }
 
-fn write_frame(opcode: OpCode, is_final: bool, payload: &[u8], output: &mut Buffer) {
-    let (header, header_bytes) = header(opcode, is_final, payload.len());
-    output.push(&header[..header_bytes]);
-    output.push(payload);
+/// Writes a control frame. A longer payload would make the frame invalid; no reason and no ping has one.
+fn write_control(control: Control, payload: &[u8], output: &mut Buffer) {
+    assert!(payload.len() as u64 <= CONTROL_BYTES_MAX, "the payload of a control frame is too long");
+    append_frame(OpCode::Control(control), true, output, |bytes| bytes.extend_from_slice(payload));
 }
 
-/// A header and its length.
-fn header(opcode: OpCode, is_final: bool, length: usize) -> ([u8; HEADER_BYTES_MAX], usize) {
-    let header = FrameHeader { is_final, opcode, ..FrameHeader::default() };
-    let mut bytes = [0; HEADER_BYTES_MAX];
-    let mut room = &mut bytes[..];
-    header.format(length as u64, &mut room).expect("a header fits where the longest does");
-    (bytes, header.len(length as u64))
-}
-
-/// Moves the payload from `start + from` to `start + to` and wipes the bytes that it leaves free: they may be the end
-/// of a token.
-fn resize_header(bytes: &mut Vec<u8>, start: usize, from: usize, to: usize) {
-    let end = bytes.len();
-    if to > from {
-        bytes.resize(end + to - from, 0);
-    }
-    bytes.copy_within(start + from..end, start + to);
-    if to < from {
-        let end = end - (from - to);
-        sys::wipe(&mut bytes[end..]);
-        bytes.truncate(end);
-    }
+/// Writes a frame; `write` appends its payload, which is moved by a few bytes if its length needs a header of another
+/// size than expected.
+fn append_frame(opcode: OpCode, is_final: bool, output: &mut Buffer, write: impl FnOnce(&mut Vec<u8>)) {
+    output.append_with(|bytes| {
+        let start = bytes.len();
+        bytes.extend_from_slice(&[0; HEADER_BYTES_EXPECTED]);
+        let payload_at = bytes.len();
+        write(bytes);
+        let length = (bytes.len() - payload_at) as u64;
+        let header = FrameHeader { is_final, opcode, ..FrameHeader::default() };
+        let mut place = resize_placeholder(bytes, start..payload_at, header.len(length));
+        header.format(length, &mut place).expect("the header has this length");
+    });
 }
 
 /// The header of a frame with 126 to 65 535 bytes, the size of most replies and pages.
 const HEADER_BYTES_EXPECTED: usize = 4;
-
-/// The longest header without a mask.
-const HEADER_BYTES_MAX: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -134,7 +101,7 @@ mod tests {
             let frame = |first: u8| [&[first][..], head, &text].concat();
             let append = |bytes: &mut Vec<u8>| bytes.extend_from_slice(&text);
             let binary = OpCode::Data(Data::Binary);
-            assert_eq!(written(|output| write_frame(binary, true, &text, output)), frame(0x82));
+            assert_eq!(written(|output| append_frame(binary, true, output, append)), frame(0x82));
             for (is_first, is_last, first) in
                 [(true, true, 0x81), (true, false, 0x01), (false, false, 0x00), (false, true, 0x80)]
             {

@@ -1,20 +1,22 @@
 //! What the codecs of all framings have in common.
 
+use super::Codec;
 use crate::buffer::Buffer;
 use crate::clock::HttpDate;
 use crate::dialect::{self, PageProgress};
 use crate::framing::is_white_space;
+use crate::limits;
 use crate::model::{Answer, Denial, Dialect, Failure, LongText, Page, Refusal, Request, RequestId};
 use crate::session::ending::Ending;
 use crate::session::rules::Rules;
 
 /// Reads requests and writes answers in one framing.
-pub(super) trait FramingCodec {
+pub(in crate::session) trait FramingCodec: Send {
     /// Decodes the next message of the input.
     fn decode(&mut self, input: &mut Buffer, output: &mut Buffer, context: &DecodeContext<'_>) -> Decoded;
 
     /// Completes a long message with its decoded body.
-    fn finish_decoding(&mut self, decoded: Result<Request, Refusal>) -> Result<Request, Refusal> {
+    fn finish_decoding(&mut self, decoded: Result<Box<Request>, Refusal>) -> Result<Box<Request>, Refusal> {
         decoded
     }
 
@@ -43,8 +45,18 @@ pub(super) trait FramingCodec {
         0
     }
 
-    /// Whether a proxy forwards the connection.
-    fn is_forwarded(&self) -> bool {
+    /// Whether each message must be answered before the next is decoded, whatever its id.
+    fn is_ordered(&self) -> bool {
+        false
+    }
+
+    /// The dialect of replies that answer no request.
+    fn dialect(&self) -> Dialect {
+        Dialect::Command
+    }
+
+    /// Whether the framing is HTTP, which has an idle timeout of its own.
+    fn is_http(&self) -> bool {
         false
     }
 }
@@ -53,8 +65,7 @@ pub(super) trait FramingCodec {
 pub(in crate::session) struct DecodeContext<'a> {
     /// No more input follows.
     pub(in crate::session) has_ended: bool,
-    /// The limit of a message.
-    pub(in crate::session) bytes_max: usize,
+    pub(in crate::session) is_authenticated: bool,
     pub(in crate::session) rules: &'a Rules,
     /// The date for the heads of replies.
     pub(in crate::session) date: &'a HttpDate,
@@ -62,13 +73,14 @@ pub(in crate::session) struct DecodeContext<'a> {
 
 /// The result of decoding input.
 pub(in crate::session) enum Decoded {
-    Request(Box<Request>),
-    /// A message that is not a request.
-    Refusal(Refusal),
+    /// A request, or a message that is not one.
+    Message(Result<Box<Request>, Refusal>),
     /// A long message for a worker; its result goes to [`FramingCodec::finish_decoding`].
     Long(LongText),
     /// A message or frame that is handled completely: decode again.
     HandledInline,
+    /// The framing changes: decode again, with this codec.
+    Switch(Codec),
     NeedInput,
     /// The end of decoding, and the error to send, if any.
     End(Ending, Option<Failure>),
@@ -95,10 +107,24 @@ pub(in crate::session) struct ReplyPage<'a> {
     pub(in crate::session) date: &'a HttpDate,
 }
 
-/// A WebSocket handshake, which a proxy may have forwarded.
-pub(super) struct Handshake {
-    pub(super) key: Box<[u8]>,
-    pub(super) is_forwarded: bool,
+impl DecodeContext<'_> {
+    /// The limit of a message, which a proxy forwards or the client itself sends.
+    pub(super) fn bytes_max(&self, is_forwarded: bool) -> usize {
+        match (self.is_authenticated, is_forwarded) {
+            (true, _) => limits::REQUEST_BYTES_MAX,
+            (false, true) => self.rules.request_bytes_max_forwarded,
+            (false, false) => self.rules.request_bytes_max_anonymous,
+        }
+    }
+
+    /// The result for input without a whole message. `is_inside`: it has a part of one.
+    pub(super) fn need_input(&self, is_inside: bool) -> Decoded {
+        match (self.has_ended, is_inside) {
+            (false, _) => Decoded::NeedInput,
+            (true, true) => Decoded::End(Ending::Linger, Some(Failure::UnexpectedEnd)),
+            (true, false) => Decoded::End(Ending::Close, None),
+        }
+    }
 }
 
 /// Decodes a message, or leaves a long one to a worker.
@@ -106,29 +132,13 @@ pub(super) fn read_message(text: &[u8], rules: &Rules) -> Decoded {
     if text.len() > rules.inline_bytes_max {
         return Decoded::Long(LongText::new(text));
     }
-    dialect::decode_json(text).into()
-}
-
-impl From<Result<Request, Refusal>> for Decoded {
-    fn from(decoded: Result<Request, Refusal>) -> Decoded {
-        match decoded {
-            Ok(request) => Decoded::Request(Box::new(request)),
-            Err(refusal) => Decoded::Refusal(refusal),
-        }
-    }
+    Decoded::Message(dialect::decode_json(text))
 }
 
 /// Removes white space around a message.
-pub(super) fn trim(mut text: &[u8]) -> &[u8] {
-    while let [first, rest @ ..] = text
-        && is_white_space(*first)
-    {
-        text = rest;
-    }
-    while let [rest @ .., last] = text
-        && is_white_space(*last)
-    {
-        text = rest;
-    }
-    text
+pub(super) fn trim(text: &[u8]) -> &[u8] {
+    let is_text = |&byte: &u8| !is_white_space(byte);
+    let start = text.iter().position(is_text).unwrap_or(text.len());
+    let end = text.iter().rposition(is_text).map_or(start, |last| last + 1);
+    &text[start..end]
 }

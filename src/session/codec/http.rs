@@ -1,87 +1,93 @@
 //! The codec for HTTP: the status of each answer, the choice of token, and the built-in pages.
 
-use super::framing_codec::{DecodeContext, Decoded, FramingCodec, Handshake, Reply, ReplyPage, trim};
+#[cfg(feature = "websocket")]
+use super::Codec;
+use super::framing_codec::{DecodeContext, Decoded, FramingCodec, Reply, ReplyPage, read_message, trim};
+#[cfg(feature = "websocket")]
+use super::websocket::WebSocketCodec;
 use crate::buffer::Buffer;
 use crate::dialect;
 use crate::framing::http::{
     Authorization, BodyBytesMax, ContentType, Http, HttpError, HttpEvent, HttpPage, Status,
 };
-use crate::model::{
-    Answer, Command, CommandName, Denial, Dialect, Failure, LongText, Refusal, Request, Scope, Secret,
-};
+use crate::model::{Answer, Command, CommandName, Denial, Dialect, Failure, Refusal, Request, Scope, Secret};
 use crate::session::ending::Ending;
 
 /// The state of an HTTP connection.
 #[derive(Default)]
-pub(in crate::session) struct HttpCodec {
+pub(super) struct HttpCodec {
     http: Http,
     /// The status of the next answer, if the answer itself does not determine it.
     status: Option<Status>,
     /// The token of the current request came in its head.
     has_token_in_head: bool,
-    /// The authorization of the message whose body a worker decodes.
-    decoding: Option<Authorization>,
     /// The denials since the last [`HttpCodec::take_denials`]; waiting answers bound their number.
     denials: Vec<Denial>,
-    /// The WebSocket handshake that ends this framing.
-    handshake: Option<Handshake>,
 }
 
 impl FramingCodec for HttpCodec {
     /// Decodes the next message of the input. All earlier messages must have been answered.
     fn decode(&mut self, input: &mut Buffer, output: &mut Buffer, context: &DecodeContext<'_>) -> Decoded {
-        let DecodeContext { has_ended, bytes_max, rules, date } = *context;
+        let DecodeContext { rules, date, .. } = *context;
         (self.status, self.has_token_in_head) = (None, false);
-        if self.http.closes() && !self.http.is_inside_message() {
+        if self.http.exchange.closes && !self.http.is_inside_message() {
             return Decoded::End(Ending::Linger, None);
         }
-        // A login applies to one HTTP request, so `bytes_max` is always the anonymous limit.
-        let bytes_max = BodyBytesMax { direct: bytes_max, forwarded: rules.request_bytes_max_forwarded };
+        // A login applies to one HTTP request, so this is always the anonymous limit.
+        let direct = context.bytes_max(false);
+        let bytes_max = BodyBytesMax { direct, forwarded: rules.request_bytes_max_forwarded };
         match self.http.next(input, output, bytes_max, &rules.http) {
-            HttpEvent::Message { authorization } => {
-                let body = trim(self.http.body(input));
-                if body.len() > rules.inline_bytes_max {
-                    self.decoding = Some(authorization);
-                    let text = LongText::new(body);
-                    self.http.consume(input);
-                    return Decoded::Long(text);
-                }
-                let read = dialect::decode_json(body);
+            HttpEvent::Message => {
+                let decoded = read_message(trim(self.http.body(input)), rules);
                 self.http.consume(input);
-                self.authorize(read, authorization).into()
+                match decoded {
+                    Decoded::Message(message) => Decoded::Message(self.finish_decoding(message)),
+                    long => long,
+                }
             }
             HttpEvent::Page(HttpPage::Root) => {
-                self.http.write_whole(Status::Ok, ContentType::Text, date, ROOT.as_bytes(), output);
+                let write = |bytes: &mut Vec<u8>| bytes.extend_from_slice(ROOT.as_bytes());
+                self.http.exchange.write_whole(Status::Ok, ContentType::Text, date, output, write);
                 Decoded::HandledInline
             }
             HttpEvent::Options(methods) => {
-                self.http.write_methods(methods, date, output);
+                self.http.exchange.write_methods(methods, date, output);
                 Decoded::HandledInline
             }
-            HttpEvent::Page(HttpPage::Health) => Decoded::Request(Box::new(health())),
-            HttpEvent::Upgrade(_) if !cfg!(feature = "websocket") => {
-                self.http.finish();
-                self.status = Some(Status::NotImplemented);
-                Decoded::Refusal(refusal(Failure::NotARequest(WITHOUT_WEBSOCKET.into())))
-            }
+            HttpEvent::Page(HttpPage::Health) => Decoded::Message(Ok(Box::new(health()))),
+            #[cfg(feature = "websocket")]
             HttpEvent::Upgrade(key) => {
-                let (key, is_forwarded) = (key.as_bytes().into(), self.http.is_forwarded());
-                self.handshake = Some(Handshake { key, is_forwarded });
-                Decoded::HandledInline
+                let codec = WebSocketCodec::accept(&key, self.http.exchange.is_forwarded, output);
+                Decoded::Switch(Codec::Boxed(Box::new(codec)))
             }
+            #[cfg(not(feature = "websocket"))]
+            HttpEvent::Upgrade(_) => self.refuse(Status::NotImplemented, WITHOUT_WEBSOCKET),
             HttpEvent::Refused(HttpError { status, reason, .. }) => {
                 if let Status::Forbidden(denial) = status {
                     self.denials.push(denial);
                 }
-                self.status = Some(status);
-                Decoded::Refusal(refusal(Failure::NotARequest(reason.into())))
+                self.refuse(status, reason)
             }
-            HttpEvent::NeedMore if !has_ended => Decoded::NeedInput,
-            HttpEvent::NeedMore if self.http.is_inside_message() => {
-                Decoded::End(Ending::Linger, Some(Failure::UnexpectedEnd))
-            }
-            HttpEvent::NeedMore => Decoded::End(Ending::Close, None),
+            HttpEvent::NeedMore => context.need_input(self.http.is_inside_message()),
         }
+    }
+
+    fn finish_decoding(&mut self, decoded: Result<Box<Request>, Refusal>) -> Result<Box<Request>, Refusal> {
+        let authorization = self.http.take_authorization();
+        let mut request = decoded?;
+        // A login applies to this request only.
+        request.scope = Scope::Request;
+        request.is_forwarded = self.http.exchange.is_forwarded;
+        match authorization {
+            Authorization::Absent => {}
+            Authorization::Unusable => {
+                self.status = Some(Status::Unauthorized);
+                self.denials.push(Denial::BadAuthorization);
+                return Err(Failure::NotARequest(UNUSABLE_AUTHORIZATION.into()).into());
+            }
+            Authorization::Bearer(token) => self.choose_token(&mut request, token)?,
+        }
+        Ok(request)
     }
 
     fn write_answer(&mut self, reply: &Reply<'_>, output: &mut Buffer) {
@@ -91,13 +97,15 @@ impl FramingCodec for HttpCodec {
         {
             self.http.finish();
         }
+        let exchange = &self.http.exchange;
         if let Answer::Healthy = reply.answer {
-            return self.http.write_whole(Status::Ok, ContentType::Text, reply.date, b"ok\n", output);
+            let write = |bytes: &mut Vec<u8>| bytes.extend_from_slice(b"ok\n");
+            return exchange.write_whole(Status::Ok, ContentType::Text, reply.date, output, write);
         }
         let status = self.status.take().unwrap_or_else(|| self.status_of(reply.answer));
         // A client that failed to authenticate gets no reply in a dialect with its own schema.
         let dialect = if status == Status::Unauthorized { Dialect::Command } else { reply.dialect };
-        self.http.write_whole_with(status, ContentType::Json, reply.date, output, |bytes| {
+        exchange.write_whole(status, ContentType::Json, reply.date, output, |bytes| {
             dialect::encode_answer(dialect, reply.id, reply.answer, bytes);
             bytes.push(b'\n');
         });
@@ -105,7 +113,7 @@ impl FramingCodec for HttpCodec {
 
     fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer) {
         let (is_first, is_last) = (!reply.progress.has_head, reply.page.next.is_none());
-        let date = reply.date;
+        let (exchange, date) = (&mut self.http.exchange, reply.date);
         let write = |bytes: &mut Vec<u8>| {
             dialect::encode_page(reply.dialect, reply.id, reply.page, reply.progress, bytes);
             if is_last {
@@ -113,19 +121,12 @@ impl FramingCodec for HttpCodec {
             }
         };
         if is_first && is_last {
-            return self.http.write_whole_with(Status::Ok, ContentType::Json, date, output, write);
+            return exchange.write_whole(Status::Ok, ContentType::Json, date, output, write);
         }
         if is_first {
-            self.http.begin_pages(date, output);
+            exchange.begin_pages(date, output);
         }
-        self.http.write_page(is_last, output, write);
-    }
-
-    fn finish_decoding(&mut self, decoded: Result<Request, Refusal>) -> Result<Request, Refusal> {
-        match self.decoding.take() {
-            Some(authorization) => self.authorize(decoded, authorization),
-            None => decoded,
-        }
+        exchange.write_page(is_last, output, write);
     }
 
     fn take_denials(&mut self) -> Vec<Denial> {
@@ -143,38 +144,21 @@ impl FramingCodec for HttpCodec {
     fn incomplete_message(&self) -> Option<u32> {
         self.http.incomplete()
     }
+
+    fn is_ordered(&self) -> bool {
+        true
+    }
+
+    fn is_http(&self) -> bool {
+        true
+    }
 }
 
 impl HttpCodec {
-    /// The codec of a new connection.
-    pub(super) fn for_http() -> Option<Box<HttpCodec>> {
-        Some(Box::default())
-    }
-
-    /// The WebSocket handshake that was decoded, once.
-    pub(super) fn take_handshake(&mut self) -> Option<Handshake> {
-        self.handshake.take()
-    }
-
-    /// Applies the token of the head to the request. A login applies to this request only.
-    fn authorize(
-        &mut self,
-        decoded: Result<Request, Refusal>,
-        authorization: Authorization,
-    ) -> Result<Request, Refusal> {
-        let mut request = decoded?;
-        request.scope = Scope::Request;
-        request.is_forwarded = self.http.is_forwarded();
-        match authorization {
-            Authorization::Absent => {}
-            Authorization::Unusable => {
-                self.status = Some(Status::Unauthorized);
-                self.denials.push(Denial::BadAuthorization);
-                return Err(refusal(Failure::NotARequest(UNUSABLE_AUTHORIZATION.into())));
-            }
-            Authorization::Bearer(token) => self.choose_token(&mut request, token).map_err(refusal)?,
-        }
-        Ok(request)
+    /// The refusal of a request that is not read.
+    fn refuse(&mut self, status: Status, reason: &str) -> Decoded {
+        self.status = Some(status);
+        Decoded::Message(Err(Failure::NotARequest(reason.into()).into()))
     }
 
     fn choose_token(&mut self, request: &mut Request, token: Secret) -> Result<(), Failure> {
@@ -209,10 +193,7 @@ fn health() -> Request {
     Request { scope: Scope::Request, ..health }
 }
 
-fn refusal(failure: Failure) -> Refusal {
-    Refusal { dialect: Dialect::Command, id: None, failure }
-}
-
+#[cfg(not(feature = "websocket"))]
 const WITHOUT_WEBSOCKET: &str = "this daemon is built without WebSocket";
 const UNUSABLE_AUTHORIZATION: &str =
     "Authorization: not understood; it must be one header, Authorization: Bearer TOKEN";

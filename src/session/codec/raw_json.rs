@@ -4,25 +4,22 @@ use super::framing_codec::{DecodeContext, Decoded, FramingCodec, Reply, ReplyPag
 use crate::buffer::Buffer;
 use crate::dialect;
 use crate::framing::raw_json::{JsonEvent, RawJson};
-use crate::model::{Dialect, Failure, Refusal};
+use crate::model::{Failure, Refusal};
 use crate::session::ending::Ending;
 
 impl FramingCodec for RawJson {
     fn decode(&mut self, input: &mut Buffer, _: &mut Buffer, context: &DecodeContext<'_>) -> Decoded {
-        match self.next(input, context.bytes_max) {
+        let bytes_max = context.bytes_max(false);
+        match self.next(input, bytes_max) {
             JsonEvent::Message(length) => {
                 let decoded = read_message(&input.as_slice()[..length], context.rules);
                 input.consume(length);
                 decoded
             }
-            JsonEvent::Stray(byte) => Decoded::Refusal(stray(byte)),
-            JsonEvent::TooLarge => Decoded::End(Ending::Linger, Some(Failure::TooLarge(context.bytes_max))),
+            JsonEvent::Stray(byte) => Decoded::Message(Err(stray(byte))),
+            JsonEvent::TooLarge => Decoded::End(Ending::Linger, Some(Failure::TooLarge(bytes_max))),
             JsonEvent::HttpLine => Decoded::End(Ending::HttpLine, None),
-            JsonEvent::NeedMore if !context.has_ended => Decoded::NeedInput,
-            JsonEvent::NeedMore if self.is_inside_message() => {
-                Decoded::End(Ending::Linger, Some(Failure::UnexpectedEnd))
-            }
-            JsonEvent::NeedMore => Decoded::End(Ending::Close, None),
+            JsonEvent::NeedMore => context.need_input(self.is_inside_message()),
         }
     }
 
@@ -56,5 +53,5 @@ fn stray(byte: u8) -> Refusal {
         _ => format!("the byte 0x{byte:02x}"),
     };
     let why = format!("a request begins with '{{', not with {seen}; skipped to the end of the line");
-    Refusal { dialect: Dialect::Command, id: None, failure: Failure::InvalidJson(why) }
+    Failure::InvalidJson(why).into()
 }

@@ -27,16 +27,23 @@ impl FramingCodec for Text {
                     points.push(point);
                 }
                 // The event after the points is not consumed; the next call finds it again.
-                _ if !points.is_empty() => return Decoded::Request(Box::new(text::put_request(points))),
+                _ if !points.is_empty() => return Decoded::Message(Ok(Box::new(text::put_request(points)))),
                 Some((length, Ok(TextCommand::Get(filter)))) => {
                     self.consume(input, length);
-                    return Decoded::Request(Box::new(text::get_request(filter)));
+                    return Decoded::Message(Ok(Box::new(text::get_request(filter))));
                 }
                 Some((length, Err(refusal))) => {
                     self.consume(input, length);
-                    return Decoded::Refusal(refusal);
+                    return Decoded::Message(Err(refusal));
                 }
-                None => return without_line(event, self, context.has_ended),
+                None => {
+                    return match event {
+                        LineEvent::HttpLine => Decoded::End(Ending::HttpLine, None),
+                        LineEvent::TooLong => Decoded::End(Ending::Linger, Some(Failure::LineTooLong)),
+                        LineEvent::BadText => Decoded::End(Ending::Linger, Some(Failure::BadText)),
+                        LineEvent::NeedMore | LineEvent::Line(_) => context.need_input(self.is_inside_line()),
+                    };
+                }
             }
         }
     }
@@ -54,16 +61,13 @@ impl FramingCodec for Text {
     fn incomplete_message(&self) -> Option<u32> {
         self.incomplete()
     }
-}
 
-/// Handles input that does not start with a whole line.
-fn without_line(event: LineEvent, framing: &Text, has_ended: bool) -> Decoded {
-    match event {
-        LineEvent::HttpLine => Decoded::End(Ending::HttpLine, None),
-        LineEvent::TooLong => Decoded::End(Ending::Linger, Some(Failure::LineTooLong)),
-        LineEvent::BadText => Decoded::End(Ending::Linger, Some(Failure::BadText)),
-        _ if !has_ended => Decoded::NeedInput,
-        _ if framing.is_inside_line() => Decoded::End(Ending::Linger, Some(Failure::UnexpectedEnd)),
-        _ => Decoded::End(Ending::Close, None),
+    fn is_ordered(&self) -> bool {
+        // This also merges the lines that arrive meanwhile into one request.
+        true
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Text
     }
 }

@@ -1,10 +1,9 @@
 //! The codec for WebSocket: a text message is a request, and each answer is one message.
 
-use super::framing_codec::{
-    DecodeContext, Decoded, FramingCodec, Handshake, Reply, ReplyPage, read_message, trim,
-};
+use super::framing_codec::{DecodeContext, Decoded, FramingCodec, Reply, ReplyPage, read_message, trim};
 use crate::buffer::Buffer;
 use crate::dialect;
+use crate::framing::http::WebSocketKey;
 use crate::framing::http::response::write_upgrade;
 use crate::framing::websocket::{self, CloseCode, WebSocket, WebSocketEvent};
 use crate::model::{Refusal, Request};
@@ -12,7 +11,7 @@ use crate::session::ending::Ending;
 
 /// The state of a WebSocket connection.
 #[derive(Default)]
-pub(in crate::session) struct WebSocketCodec {
+pub(super) struct WebSocketCodec {
     framing: WebSocket,
     /// A close frame was sent.
     has_ended: bool,
@@ -21,24 +20,23 @@ pub(in crate::session) struct WebSocketCodec {
 }
 
 impl WebSocketCodec {
-    /// Answers the handshake.
-    pub(super) fn accept(handshake: Handshake, output: &mut Buffer) -> Option<Box<WebSocketCodec>> {
-        let Handshake { key, is_forwarded } = handshake;
-        write_upgrade(&websocket::accept(&key), output);
-        Some(Box::new(WebSocketCodec { is_forwarded, ..WebSocketCodec::default() }))
+    /// Answers a handshake, which a proxy may have forwarded.
+    pub(super) fn accept(key: &WebSocketKey, is_forwarded: bool, output: &mut Buffer) -> WebSocketCodec {
+        write_upgrade(&websocket::accept(key.as_bytes()), output);
+        WebSocketCodec { is_forwarded, ..WebSocketCodec::default() }
     }
 }
 
 impl FramingCodec for WebSocketCodec {
     fn decode(&mut self, input: &mut Buffer, output: &mut Buffer, context: &DecodeContext<'_>) -> Decoded {
-        match self.framing.next(input, output, context.bytes_max) {
+        match self.framing.next(input, output, context.bytes_max(self.is_forwarded)) {
             WebSocketEvent::Message(_) => {
-                let mut decoded = read_message(trim(self.framing.message(input)), context.rules);
+                let decoded = read_message(trim(self.framing.message(input)), context.rules);
                 self.framing.consume(input);
-                if let Decoded::Request(request) = &mut decoded {
-                    request.is_forwarded = self.is_forwarded;
+                match decoded {
+                    Decoded::Message(message) => Decoded::Message(self.finish_decoding(message)),
+                    long => long,
                 }
-                decoded
             }
             WebSocketEvent::Frame => Decoded::HandledInline,
             WebSocketEvent::Closed | WebSocketEvent::Failed(_) => {
@@ -51,8 +49,10 @@ impl FramingCodec for WebSocketCodec {
         }
     }
 
-    fn finish_decoding(&mut self, decoded: Result<Request, Refusal>) -> Result<Request, Refusal> {
-        decoded.map(|request| Request { is_forwarded: self.is_forwarded, ..request })
+    fn finish_decoding(&mut self, decoded: Result<Box<Request>, Refusal>) -> Result<Box<Request>, Refusal> {
+        let mut request = decoded?;
+        request.is_forwarded = self.is_forwarded;
+        Ok(request)
     }
 
     fn write_answer(&mut self, reply: &Reply<'_>, output: &mut Buffer) {
@@ -87,9 +87,5 @@ impl FramingCodec for WebSocketCodec {
 
     fn held_bytes(&self) -> usize {
         self.framing.held_bytes()
-    }
-
-    fn is_forwarded(&self) -> bool {
-        self.is_forwarded
     }
 }

@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 fn decode(text: &str) -> Result<Request, Refusal> {
-    decode_json(text.as_bytes())
+    decode_json(text.as_bytes()).map(|request| *request)
 }
 
 /// The request of `name` with `data`.
