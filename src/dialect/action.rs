@@ -13,32 +13,27 @@ use super::fields::{
     FieldNames, JsonFields, JsonPath, for_each_element, for_each_field, integer, is_object, read_token,
     secret, string,
 };
-use super::json_writer::{begin_reply, write_items, write_json, write_member, write_raw, write_vm_shape};
+use super::json_writer::{
+    begin_reply, write_disk, write_items, write_json, write_member, write_raw, write_vm_shape,
+};
 use super::page_progress::PageProgress;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{
-    ActionAnswer, Answer, BadField, Command, CommandName, Dialect, Disk, DiskChange, DiskOfVm, Failure,
-    Items, List, Page, Query, Refusal, Request, RequestId, Secret, Vm, VmChange, VmShape,
+    ActionAnswer, Answer, BadField, Command, CommandName, Dialect, DiskChange, Failure, Items, List, Page,
+    Query, Refusal, Request, RequestId, Secret, Vm, VmChange, VmShape,
 };
 
 /// Parses a request whose envelope has an `action`.
 pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
-    let known = match find_action(envelope.fields.value("action").unwrap_or("null")) {
-        Some(known) => known,
-        None => return Err(refusal(envelope, Failure::UnknownCommand)),
-    };
-    let fields = match JsonFields::read(JsonPath::Root, envelope.text, FieldNames::new(&KEYS)) {
-        Ok(fields) => fields,
-        Err(error) => return Err(refusal(envelope, Failure::InvalidJson(error.to_string()))),
-    };
+    let refuse = |failure| Refusal { dialect: Dialect::Action, ..envelope.refuse(failure) };
+    let known = find_action(envelope.fields.value_or_null("action"));
+    let known = known.ok_or_else(|| refuse(Failure::UnknownCommand))?;
+    let fields = JsonFields::read(JsonPath::Root, envelope.text, FieldNames::new(&KEYS))
+        .map_err(|error| refuse(Failure::InvalidJson(error.to_string())))?;
     let token = token(envelope.fields.value("data"));
     let command = (known.read)(&fields);
     Ok(Request { id: envelope.id, token, ..Request::new(Dialect::Action, known.name, command) })
-}
-
-fn refusal(envelope: Envelope<'_>, failure: Failure) -> Refusal {
-    Refusal { dialect: Dialect::Action, id: envelope.id, failure }
 }
 
 fn find_action(value: &str) -> Option<&'static ActionSpec> {
@@ -239,7 +234,9 @@ pub(super) fn encode_page(
     }
     match &page.items {
         Items::Vms(vms) => write_items(vms, &mut progress.has_items, output, vm),
-        Items::Disks(disks) => write_items(disks, &mut progress.has_items, output, disk_of_vm),
+        Items::Disks(disks) => write_items(disks, &mut progress.has_items, output, |of_vm, output| {
+            write_disk(&of_vm.disk, Some(&of_vm.vm_id.0), SIZE, output);
+        }),
         Items::Peers(_) | Items::Points(_) => {
             debug_assert!(false, "no list of this dialect has connections or points");
         }
@@ -272,20 +269,7 @@ fn list_name(list: List) -> &'static str {
 
 fn vm(vm: &Vm, output: &mut Vec<u8>) {
     write_member(output, "{\"id\":", &vm.id.0);
-    write_vm_shape(vm, output, disk);
-}
-
-fn disk(disk: &Disk, output: &mut Vec<u8>) {
-    write_member(output, "{\"id\":", &disk.id.0);
-    write_member(output, ",\"size\":", &disk.size_gib);
-    write_raw(output, "}");
-}
-
-fn disk_of_vm(of_vm: &DiskOfVm, output: &mut Vec<u8>) {
-    write_member(output, "{\"id\":", &of_vm.disk.id.0);
-    write_member(output, ",\"vm_id\":", &of_vm.vm_id.0);
-    write_member(output, ",\"size\":", &of_vm.disk.size_gib);
-    write_raw(output, "}");
+    write_vm_shape(vm, output, |disk, output| write_disk(disk, None::<&i64>, SIZE, output));
 }
 
 /// The fields of all actions.
@@ -296,6 +280,7 @@ const NO_VM: i64 = 0;
 
 const STATUS: &str = "\"status\":";
 const ERROR: &str = "\"error\":";
+const SIZE: &str = ",\"size\":";
 
 #[cfg(test)]
 #[path = "action_tests.rs"]

@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 
 use super::envelope::Envelope;
-use super::fields::{Excerpt, JsonPath, string};
+use super::fields::{JsonPath, read_string};
 use super::json_writer::write_json;
 use crate::model::{Answer, BadField, Command, CommandName, Dialect, Failure, Refusal, Request, RequestId};
 
@@ -21,10 +21,9 @@ pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
 }
 
 fn data(envelope: &Envelope<'_>) -> Result<Box<str>, BadField> {
+    envelope.fields.check_missing(&["data"])?;
     let bad = |was: &dyn fmt::Display| JsonPath::Root.invalid("data", was, "a string");
-    let value = envelope.fields.value("data").ok_or_else(|| BadField("missing field: data".into()))?;
-    let text = string(value).map_err(|fault| bad(&fault))?.ok_or_else(|| bad(&Excerpt(value)))?;
-    Ok(text.into())
+    Ok(read_string(envelope.fields.value_or_null("data"), bad)?.into())
 }
 
 /// Writes a complete reply.
@@ -52,61 +51,49 @@ pub(super) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mu
 ///
 /// Pairs with an empty name or value are dropped, and so are entities without a name or without pairs; pairs are
 /// matched by position before anything is dropped. A repeated entity or parameter keeps the position of the first and
-/// the value of the last. Takes linear time.
+/// the value of the last. Takes linear time; if an entity is repeated, it also sorts the pairs.
 pub fn convert(data: &str) -> String {
-    let mut entities: Vec<Entity<'_>> = Vec::new();
     let mut pairs: Vec<Pair<'_>> = Vec::new();
-    let mut entity_indexes: HashMap<&str, usize> = HashMap::new();
+    let mut entities: HashMap<&str, usize> = HashMap::new();
     let mut pair_indexes: HashMap<(usize, &str), usize> = HashMap::new();
     for text in data.split(BETWEEN_ENTITIES) {
         let mut elements = text.split(BETWEEN_ELEMENTS);
-        let name = elements.next().unwrap_or_default();
-        if name.is_empty() {
+        let entity_name = elements.next().unwrap_or_default();
+        if entity_name.is_empty() {
             continue;
         }
         let mut entity = None;
-        while let (Some(parameter), Some(value)) = (elements.next(), elements.next()) {
-            if parameter.is_empty() || value.is_empty() {
+        while let (Some(name), Some(value)) = (elements.next(), elements.next()) {
+            if name.is_empty() || value.is_empty() {
                 continue;
             }
-            let entity = *entity.get_or_insert_with(|| {
-                *entity_indexes.entry(name).or_insert_with(|| {
-                    entities.push(Entity { name, first_pair: None, last_pair: None });
-                    entities.len() - 1
-                })
-            });
-            match pair_indexes.entry((entity, parameter)) {
+            let new_entity = entities.len();
+            let entity = *entity.get_or_insert_with(|| *entities.entry(entity_name).or_insert(new_entity));
+            match pair_indexes.entry((entity, name)) {
                 Entry::Occupied(known) => pairs[*known.get()].value = value,
                 Entry::Vacant(new) => {
-                    let index = pairs.len();
-                    new.insert(index);
-                    pairs.push(Pair { name: parameter, value, next: None });
-                    let Entity { first_pair, last_pair, .. } = &mut entities[entity];
-                    match last_pair.replace(index) {
-                        Some(last) => pairs[last].next = Some(index),
-                        None => *first_pair = Some(index),
-                    }
+                    new.insert(pairs.len());
+                    pairs.push(Pair { entity, entity_name, name, value });
                 }
             }
         }
     }
-    encode_entities(&entities, &pairs, data.len())
+    // A stable sort: the pairs of an entity keep their order.
+    pairs.sort_by_key(|pair| pair.entity);
+    encode_pairs(&pairs, data.len())
 }
 
-fn encode_entities(entities: &[Entity<'_>], pairs: &[Pair<'_>], bytes: usize) -> String {
+fn encode_pairs(pairs: &[Pair<'_>], bytes: usize) -> String {
     let mut output = Vec::with_capacity(2 * bytes + 2);
     output.push(b'{');
-    for (index, entity) in entities.iter().enumerate() {
+    for (index, of_entity) in pairs.chunk_by(|one, other| one.entity == other.entity).enumerate() {
         output.extend_from_slice(if index == 0 { b"" } else { b"," });
-        write_json(&mut output, entity.name);
-        let mut next = entity.first_pair;
-        while let Some(index) = next {
-            let pair = &pairs[index];
-            output.extend_from_slice(if entity.first_pair == next { b":{" } else { b"," });
+        write_json(&mut output, of_entity[0].entity_name);
+        for (index, pair) in of_entity.iter().enumerate() {
+            output.extend_from_slice(if index == 0 { b":{" } else { b"," });
             write_json(&mut output, pair.name);
             output.push(b':');
             write_json(&mut output, pair.value);
-            next = pair.next;
         }
         output.push(b'}');
     }
@@ -114,21 +101,13 @@ fn encode_entities(entities: &[Entity<'_>], pairs: &[Pair<'_>], bytes: usize) ->
     String::from_utf8(output).expect("JSON is written in UTF-8")
 }
 
-/// An entity.
-struct Entity<'a> {
-    name: &'a str,
-    /// Head and tail of a linked list of indexes: all pairs are in one `Vec`, so that many small entities cost few
-    /// allocations. An entity has at least one pair.
-    first_pair: Option<usize>,
-    last_pair: Option<usize>,
-}
-
-/// A parameter of an entity and its value.
+/// A parameter of an entity and its value. All pairs are in one `Vec`, so that many small entities cost few allocations.
 struct Pair<'a> {
+    /// The position of the entity among all.
+    entity: usize,
+    entity_name: &'a str,
     name: &'a str,
     value: &'a str,
-    /// The entity's next pair.
-    next: Option<usize>,
 }
 
 const BETWEEN_ENTITIES: &str = "%%";

@@ -5,7 +5,7 @@
 
 use super::fields::{FieldNames, JsonFields, JsonPath, Redacted, StringError, string};
 use crate::limits;
-use crate::model::{BadField, Dialect, Failure, Refusal, RequestId};
+use crate::model::{BadField, Failure, Refusal, RequestId};
 
 /// The outer object of a request in any JSON dialect.
 pub(super) struct Envelope<'a> {
@@ -76,11 +76,9 @@ impl<'a> Envelope<'a> {
 
     /// Reads one JSON message.
     pub(super) fn read(&mut self, text: &'a [u8]) -> Result<(), Refusal> {
-        let no_id = |failure| refusal(None, failure);
-        self.text = read_text(text).map_err(no_id)?;
-        read_fields(self.text, &mut self.fields).map_err(no_id)?;
-        let id = request_id(&self.fields);
-        self.id = id.map_err(|bad_field| refusal(None, bad_field.into()))?;
+        self.text = read_text(text)?;
+        read_fields(self.text, &mut self.fields)?;
+        self.id = request_id(&self.fields).map_err(Failure::from)?;
         let repeated = self.fields.check_repeated();
         repeated.map_err(|bad_field| self.refuse(bad_field.into()))
     }
@@ -100,7 +98,7 @@ impl<'a> Envelope<'a> {
 
     /// The refusal of this request.
     pub(super) fn refuse(&self, failure: Failure) -> Refusal {
-        refusal(self.id.clone(), failure)
+        Refusal { id: self.id.clone(), ..Refusal::from(failure) }
     }
 
     /// The refusal of a request in an unsupported dialect, selected by `key`.
@@ -111,11 +109,6 @@ impl<'a> Envelope<'a> {
     fn refuse_text(&self, text: &str) -> Refusal {
         self.refuse(Failure::NotARequest(text.to_string()))
     }
-}
-
-/// A refusal in the format of `command`.
-fn refusal(id: Option<RequestId>, failure: Failure) -> Refusal {
-    Refusal { dialect: Dialect::Command, id, failure }
 }
 
 /// Byte-order marks and their encodings; a mark that is a prefix of another comes after it.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dialect::{decode_json, encode_answer};
-use crate::model::{Answer, Command};
+use crate::model::{Answer, Command, Dialect};
 
 /// The error message for `text`, of the envelope or of the data; `None` if it is valid.
 fn error(text: &[u8]) -> Option<String> {

@@ -264,7 +264,7 @@ pub(super) fn string(value: &str) -> Result<Option<Cow<'_, str>>, StringError> {
     let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Ok(None);
     };
-    if !inner.contains('\\') {
+    if !inner.as_bytes().contains(&b'\\') {
         return Ok(Some(Cow::Borrowed(inner)));
     }
     unescape(inner).map(|text| Some(Cow::Owned(text)))

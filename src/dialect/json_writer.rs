@@ -46,6 +46,21 @@ pub(super) fn write_items<T>(
     }
 }
 
+/// Writes a disk; `vm` identifies its VM, and `size` is the name of its size with the punctuation around it.
+pub(super) fn write_disk<V: Serialize + ?Sized>(
+    disk: &Disk,
+    vm: Option<&V>,
+    size: &str,
+    output: &mut Vec<u8>,
+) {
+    write_member(output, "{\"id\":", &disk.id.0);
+    if let Some(vm) = vm {
+        write_member(output, ",\"vm_id\":", vm);
+    }
+    write_member(output, size, &disk.size_gib);
+    write_raw(output, "}");
+}
+
 /// Writes the fields of a VM that follow its id, and the brace that closes it.
 pub(super) fn write_vm_shape(vm: &Vm, output: &mut Vec<u8>, write_disk: impl Fn(&Disk, &mut Vec<u8>)) {
     write_member(output, ",\"ram\":", &vm.shape.ram_mib);

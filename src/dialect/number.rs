@@ -17,10 +17,7 @@ pub(super) enum TimestampError {
 
 /// Parses a 64-bit integer: decimal digits after an optional `-`.
 pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
+    let digits = integer_digits(text)?;
     if digits.len() > I64_SAFE_DIGITS {
         return std::str::from_utf8(text).ok()?.parse().ok();
     }
@@ -30,14 +27,17 @@ pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
 
 /// Parses a timestamp in seconds since 1970.
 pub(super) fn read_timestamp(text: &[u8]) -> Result<i64, TimestampError> {
-    let digits = || text.strip_prefix(b"-").unwrap_or(text);
     match read_integer(text) {
         Some(timestamp) if limits::POINT_TIMESTAMPS.contains(&timestamp) => Ok(timestamp),
-        None if digits().is_empty() || !digits().iter().all(u8::is_ascii_digit) => {
-            Err(TimestampError::NotAnInteger)
-        }
+        None if integer_digits(text).is_none() => Err(TimestampError::NotAnInteger),
         _ => Err(TimestampError::OutOfRange),
     }
+}
+
+/// The digits of an integer of any size, without its sign.
+fn integer_digits(text: &[u8]) -> Option<&[u8]> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then_some(digits)
 }
 
 /// Parses a finite decimal number with optional sign, point and exponent.

@@ -120,18 +120,16 @@ fn scan_line(bytes: &[u8]) -> ScannedLine {
     if is_bad {
         return ScannedLine::Invalid;
     }
+    let scanned = if end.is_some() { ScannedLine::Complete } else { ScannedLine::Partial };
     if all.is_ascii() {
-        return if end.is_some() {
-            ScannedLine::Complete(line.len())
-        } else {
-            ScannedLine::Partial(line.len())
-        };
+        return scanned(line.len());
     }
-    match (std::str::from_utf8(line), end) {
-        (Ok(_), Some(line)) => ScannedLine::Complete(line.len()),
-        (Ok(_), None) => ScannedLine::Partial(line.len()),
-        (Err(error), None) if error.error_len().is_none() => ScannedLine::Partial(error.valid_up_to()),
-        (Err(_), _) => ScannedLine::Invalid,
+    match std::str::from_utf8(line) {
+        Ok(_) => scanned(line.len()),
+        Err(error) if end.is_none() && error.error_len().is_none() => {
+            ScannedLine::Partial(error.valid_up_to())
+        }
+        Err(_) => ScannedLine::Invalid,
     }
 }
 

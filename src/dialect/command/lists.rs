@@ -5,9 +5,11 @@ use std::fmt;
 use super::family::{CommandSpec, VM_FIELDS};
 use super::server::write_address;
 use crate::dialect::fields::{JsonFields, JsonPath, read_string};
-use crate::dialect::json_writer::{write_items, write_json, write_member, write_raw, write_vm_shape};
+use crate::dialect::json_writer::{
+    write_disk, write_items, write_json, write_member, write_raw, write_vm_shape,
+};
 use crate::dialect::page_progress::PageProgress;
-use crate::model::{Command, CommandName, Disk, DiskOfVm, Failure, Items, List, Page, PeerEntry, Vm, VmName};
+use crate::model::{Command, CommandName, Failure, Items, List, Page, PeerEntry, Vm};
 
 pub(super) static COMMANDS: [CommandSpec; 1] =
     [CommandSpec::new(CommandName::List, &["list_type", "token"], VM_FIELDS, read_list)];
@@ -46,7 +48,9 @@ pub(super) fn write_page(
     }
     match &page.items {
         Items::Vms(vms) => write_items(vms, &mut progress.has_items, output, write_vm),
-        Items::Disks(disks) => write_items(disks, &mut progress.has_items, output, write_disk_of_vm),
+        Items::Disks(disks) => write_items(disks, &mut progress.has_items, output, |of_vm, output| {
+            write_disk(&of_vm.disk, Some(of_vm.vm_name.as_str()), SIZE, output);
+        }),
         Items::Peers(peers) => write_items(peers, &mut progress.has_items, output, write_peer),
         Items::Points(_) => debug_assert!(false, "no list has points"),
     }
@@ -67,16 +71,7 @@ fn write_peer(entry: &PeerEntry, output: &mut Vec<u8>) {
 
 fn write_vm(vm: &Vm, output: &mut Vec<u8>) {
     write_member(output, "{\"vm_id\":", vm.name.as_str());
-    write_vm_shape(vm, output, |disk, output| write_disk(disk, &vm.name, output));
+    write_vm_shape(vm, output, |disk, output| write_disk(disk, Some(vm.name.as_str()), SIZE, output));
 }
 
-fn write_disk_of_vm(of_vm: &DiskOfVm, output: &mut Vec<u8>) {
-    write_disk(&of_vm.disk, &of_vm.vm_name, output);
-}
-
-fn write_disk(disk: &Disk, vm_name: &VmName, output: &mut Vec<u8>) {
-    write_member(output, "{\"id\":", &disk.id.0);
-    write_member(output, ",\"vm_id\":", vm_name.as_str());
-    write_member(output, ",\"disk_size\":", &disk.size_gib);
-    write_raw(output, "}");
-}
+const SIZE: &str = ",\"disk_size\":";

@@ -32,11 +32,7 @@ static FAMILIES: [&[CommandSpec]; 5] =
 
 /// Parses a request whose envelope has a `command`.
 pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
-    let known = match find_command(&envelope.fields) {
-        Ok(Some(known)) => known,
-        Ok(None) => return Err(envelope.refuse(Failure::UnknownCommand)),
-        Err(bad_field) => return Err(envelope.refuse(bad_field.into())),
-    };
+    let known = find_command(&envelope.fields).map_err(|failure| envelope.refuse(failure))?;
     let mut data = JsonFields::empty(JsonPath::Root, known.known);
     let (token, command) = match read_data(&envelope.fields, &mut data) {
         Ok(()) => (token(&data, known.name), known.read(&data)),
@@ -45,12 +41,13 @@ pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
     Ok(Request { id: envelope.id, token, ..Request::new(Dialect::Command, known.name, command) })
 }
 
-/// The requested command; `None` if it is unknown.
-fn find_command(envelope: &JsonFields<'_>) -> Result<Option<&'static CommandSpec>, BadField> {
+/// The requested command.
+fn find_command(envelope: &JsonFields<'_>) -> Result<&'static CommandSpec, Failure> {
     envelope.check_unknown(&["command", "data", "request_id"])?;
     let bad = |was: &dyn fmt::Display| JsonPath::Root.invalid("command", was, "a string");
     let text = read_string(envelope.value_or_null("command"), bad)?;
-    Ok(FAMILIES.iter().copied().flatten().find(|known| known.name.as_str() == text))
+    let mut commands = FAMILIES.iter().copied().flatten();
+    commands.find(|known| known.name.as_str() == text).ok_or(Failure::UnknownCommand)
 }
 
 /// Reads the fields of `data`.
