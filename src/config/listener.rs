@@ -129,5 +129,5 @@ fn parse_socket_path(text: &str) -> Result<PathBuf, String> {
 
 /// Parses `open=…`.
 fn parse_open(query: &str) -> Option<AnonymousAccess> {
-    AnonymousAccess::parse(query.strip_prefix("open=")?).ok()
+    AnonymousAccess::parse(query.strip_prefix("open=")?)
 }

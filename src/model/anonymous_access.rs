@@ -19,10 +19,6 @@ pub enum AccessGroup {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct AnonymousAccess([bool; AccessGroup::ALL.len()]);
 
-/// The text is not the name of a group.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct UnknownGroup;
-
 impl AccessGroup {
     /// All of them.
     pub const ALL: [AccessGroup; 4] =
@@ -45,14 +41,12 @@ impl AnonymousAccess {
     /// None.
     pub const NONE: AnonymousAccess = AnonymousAccess([false; AccessGroup::ALL.len()]);
 
-    /// Parses names separated by commas, or `none`; an empty text means `none`.
-    pub(crate) fn parse(text: &str) -> Result<AnonymousAccess, UnknownGroup> {
+    /// Parses names separated by commas, or `none`; an empty text means `none`. `None` if a name is unknown.
+    pub(crate) fn parse(text: &str) -> Option<AnonymousAccess> {
         if text.is_empty() || text == NONE {
-            return Ok(AnonymousAccess::NONE);
+            return Some(AnonymousAccess::NONE);
         }
-        text.split(',')
-            .map(|name| AccessGroup::ALL.into_iter().find(|group| group.name() == name).ok_or(UnknownGroup))
-            .collect()
+        text.split(',').map(|name| AccessGroup::ALL.into_iter().find(|group| group.name() == name)).collect()
     }
 
     /// Whether `group` is one of them.
@@ -127,7 +121,7 @@ mod tests {
             "action metrics",
             "command",
         ] {
-            assert_eq!(AnonymousAccess::parse(text), Err(UnknownGroup), "{text}");
+            assert_eq!(AnonymousAccess::parse(text), None, "{text}");
         }
     }
 }

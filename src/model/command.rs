@@ -97,6 +97,23 @@ impl Command {
             _ => 0,
         }
     }
+
+    /// Approximate heap size in bytes of the parts whose length the client controls.
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Command::Register { disk_sizes_gib, .. } | Command::AddVm { disk_sizes_gib, .. } => {
+                size_of_val(disk_sizes_gib.as_slice())
+            }
+            Command::Update(change) | Command::UpdateVm { change: Some(change), .. } => match &change.disks {
+                Some(DiskChange::Replace(sizes)) => size_of_val(sizes.as_slice()),
+                Some(DiskChange::Resize(sizes)) => size_of_val(sizes.as_slice()),
+                None => 0,
+            },
+            Command::Put(put) => put.points.iter().map(NewPoint::held_bytes).sum(),
+            Command::Convert { data } => data.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// Which list.
@@ -116,27 +133,6 @@ pub enum List {
     ConnectedVms,
     /// Every VM that has ever been connected.
     EverConnectedVms,
-}
-
-impl Command {
-    /// Approximate heap size in bytes of the parts whose length the client controls.
-    pub fn held_bytes(&self) -> usize {
-        let disks = |sizes: &[u64]| size_of_val(sizes);
-        let change = |change: &VmChange| match &change.disks {
-            Some(DiskChange::Replace(sizes)) => disks(sizes),
-            Some(DiskChange::Resize(sizes)) => size_of_val(sizes.as_slice()),
-            None => 0,
-        };
-        match self {
-            Command::Register { disk_sizes_gib, .. } | Command::AddVm { disk_sizes_gib, .. } => {
-                disks(disk_sizes_gib)
-            }
-            Command::Update(all) | Command::UpdateVm { change: Some(all), .. } => change(all),
-            Command::Put(put) => put.points.iter().map(NewPoint::held_bytes).sum(),
-            Command::Convert { data } => data.len(),
-            _ => 0,
-        }
-    }
 }
 
 /// A query whose answer comes in pages, with the fields that each of its pages needs.
