@@ -1,6 +1,7 @@
 //! Control requests from other threads to the reactor: at most one of each kind is pending.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::start_error::StartError;
@@ -10,7 +11,6 @@ use crate::reactor::mio_net::Waker;
 /// Hands control requests to the reactor's thread.
 pub(super) struct ReactorControl {
     requests: Mutex<ControlRequests>,
-    applied: Condvar,
     waker: Arc<Waker>,
 }
 
@@ -22,57 +22,37 @@ pub(super) struct ControlRequests {
     pub(super) wants_statistics: bool,
     /// An error that ends the server.
     pub(super) failure: Option<StartError>,
-    /// Number of reloads requested and applied.
-    reloads: (u64, u64),
+    /// The threads that wait until a reload is applied.
+    reload_waiters: Vec<Sender<()>>,
 }
 
 impl ReactorControl {
     pub(super) fn new(waker: Arc<Waker>) -> ReactorControl {
-        ReactorControl { requests: Mutex::default(), applied: Condvar::new(), waker }
+        ReactorControl { requests: Mutex::default(), waker }
     }
 
-    pub(super) fn stop(&self, grace: Duration) {
-        self.lock().stop = Some(grace);
-        self.wake();
-    }
-
-    pub(super) fn fail(&self, failure: StartError) {
-        self.lock().failure = Some(failure);
-        self.wake();
-    }
-
-    pub(super) fn log_statistics(&self) {
-        self.lock().wants_statistics = true;
+    /// Adds a request with `change`, and wakes the reactor's thread.
+    pub(super) fn request(&self, change: impl FnOnce(&mut ControlRequests)) {
+        change(&mut self.lock());
         self.wake();
     }
 
     /// Requests a reload and waits at most `wait_max` until it is applied; returns whether it was. Settings that were
     /// not applied in time are withdrawn.
     pub(super) fn reload(&self, config: Config, wait_max: Duration) -> bool {
-        let mut requests = self.lock();
-        requests.reload = Some(Box::new(config));
-        requests.reloads.0 += 1;
-        let number = requests.reloads.0;
-        self.wake();
-        let is_waiting = |requests: &mut ControlRequests| requests.reloads.1 < number;
-        let waited = self.applied.wait_timeout_while(requests, wait_max, is_waiting);
-        let (mut requests, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (applied, is_applied) = channel();
+        self.request(|requests| {
+            requests.reload = Some(Box::new(config));
+            requests.reload_waiters.push(applied);
+        });
         // Withdraw settings that were not taken: a reload that was reported as failed must not take effect later.
         // Settings that were taken are being applied and will take effect.
-        !(timeout.timed_out() && requests.reload.take().is_some())
+        is_applied.recv_timeout(wait_max).is_ok() || self.lock().reload.take().is_none()
     }
 
     /// Takes the pending requests.
     pub(super) fn take(&self) -> ControlRequests {
-        let mut requests = self.lock();
-        let rest = ControlRequests { reloads: requests.reloads, ..ControlRequests::default() };
-        std::mem::replace(&mut requests, rest)
-    }
-
-    /// Marks the reload in `requests` as applied.
-    pub(super) fn mark_reloaded(&self, requests: &ControlRequests) {
-        self.lock().reloads.1 = requests.reloads.0;
-        self.applied.notify_all();
+        std::mem::take(&mut self.lock())
     }
 
     /// Wakes the reactor's thread.
@@ -84,6 +64,16 @@ impl ReactorControl {
 
     fn lock(&self) -> MutexGuard<'_, ControlRequests> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ControlRequests {
+    /// Reports the reload as applied.
+    pub(super) fn mark_reloaded(&self) {
+        for waiter in &self.reload_waiters {
+            // An error means that the thread no longer waits.
+            let _ = waiter.send(());
+        }
     }
 }
 
@@ -107,7 +97,7 @@ mod tests {
             loop {
                 let requests = other.take();
                 if requests.reload.is_some() {
-                    return other.mark_reloaded(&requests);
+                    return requests.mark_reloaded();
                 }
                 std::thread::yield_now();
             }

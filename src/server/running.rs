@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use super::bind::FileGuards;
 use super::control::ReactorControl;
 use super::reload::{ReloadState, ServerReactor};
 use super::start_error::StartError;
-use super::store_opener::{StoreOpener, StoreStatus};
+use super::store_opener::open_in_background;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ListenAddress};
 use crate::limits;
@@ -39,8 +41,9 @@ pub struct Running {
     thread: thread::JoinHandle<io::Result<()>>,
     /// The reactor thread holds the other end, which closes when the thread ends.
     ended: UnixStream,
-    store_status: Arc<StoreStatus>,
-    _opener: Option<StoreOpener>,
+    is_store_open: Arc<AtomicBool>,
+    /// Dropping it ends the attempts to open the store.
+    _opener: Option<Sender<()>>,
 }
 
 impl Server {
@@ -75,18 +78,21 @@ impl Server {
             let (_ends, _files, reload_state) = (ends, self.files, self.reload_state);
             serve(self.reactor, &reload_state, &reactor_control)
         })?;
-        let store_status = Arc::new(StoreStatus::new(self.unopened.is_none()));
+        let is_store_open = Arc::new(AtomicBool::new(self.unopened.is_none()));
         let opener = self.unopened.map(|(opening, store)| {
-            let control = Arc::clone(&control);
-            StoreOpener::start(opening, Arc::clone(&store_status), move |opened| match opened {
+            let (control, is_open) = (Arc::clone(&control), Arc::clone(&is_store_open));
+            open_in_background(opening, move |opened| match opened {
                 Ok(()) => {
+                    is_open.store(true, Ordering::Release);
                     log::info!("the store {store} is open");
                     (self.on_store_open)();
                 }
-                Err(error) => control.fail(StartError::of_store(&store, &error)),
+                Err(error) => control.request(|requests| {
+                    requests.failure = Some(StartError::of_store(&store, &error));
+                }),
             })
         });
-        Ok(Running { control, maintenance, thread, ended, store_status, _opener: opener.transpose()? })
+        Ok(Running { control, maintenance, thread, ended, is_store_open, _opener: opener.transpose()? })
     }
 }
 
@@ -124,10 +130,10 @@ fn apply_requests(
     reload_state: &ReloadState,
     control: &ReactorControl,
 ) -> io::Result<Option<Duration>> {
-    let mut requests = control.take();
-    if let Some(config) = requests.reload.take() {
-        reload_state.apply(&config, reactor);
-        control.mark_reloaded(&requests);
+    let requests = control.take();
+    if let Some(config) = &requests.reload {
+        reload_state.apply(config, reactor);
+        requests.mark_reloaded();
     }
     if requests.wants_statistics {
         log::info!("{}", reactor.statistics());
@@ -150,7 +156,7 @@ impl Running {
     /// Stops accepting, finishes requests in flight for at most `grace`, then closes all connections. Returns at
     /// once; [`Running::ended`] signals completion. With zero, closes at once.
     pub fn stop(&self, grace: Duration) {
-        self.control.stop(grace);
+        self.control.request(|requests| requests.stop = Some(grace));
     }
 
     /// Applies the settings of `config` that can change at run time: timeouts, limits, queues, registration and the
@@ -161,12 +167,12 @@ impl Running {
 
     /// Logs the counters as one event.
     pub fn log_statistics(&self) {
-        self.control.log_statistics();
+        self.control.request(|requests| requests.wants_statistics = true);
     }
 
     /// Whether the store is open; if not, the server keeps trying to open it.
     pub fn is_store_open(&self) -> bool {
-        self.store_status.is_open()
+        self.is_store_open.load(Ordering::Acquire)
     }
 
     /// A descriptor that becomes readable when the server has ended for any reason.
