@@ -53,13 +53,10 @@ impl Registry {
         let mut after = Some(VmId(0));
         iter::from_fn(move || {
             let page = self.store.registry().vms_after(after.take()?, limits::PAGE_ROWS_MAX);
-            Some(match page {
-                Ok(page) => {
-                    after = page.vms.last().map(|vm| vm.id).filter(|_| !page.is_last);
-                    Ok(page.vms)
-                }
-                Err(error) => Err(error.into()),
-            })
+            Some(page.map_err(RegistryError::Store).map(|page| {
+                after = page.vms.last().map(|vm| vm.id).filter(|_| !page.is_last);
+                page.vms
+            }))
         })
     }
 
@@ -98,19 +95,12 @@ impl Registry {
     }
 
     fn write(&mut self, write: Write) -> Result<(), RegistryError> {
-        let mut answer = Err(StoreError::Busy);
         // Retry: an operator can wait, and a daemon that writes constantly leaves few gaps.
-        for _ in 0..limits::REGISTRY_ATTEMPTS {
-            answer = self
-                .store
-                .write(std::slice::from_ref(&write))
-                .pop()
-                .unwrap_or_else(|| Err(StoreError::Unavailable("it did not answer".into())));
-            if answer != Err(StoreError::Busy) {
-                break;
-            }
-        }
-        answer?;
+        let mut attempts = (0..limits::REGISTRY_ATTEMPTS).map(|_| {
+            let answer = self.store.write(std::slice::from_ref(&write)).pop();
+            answer.unwrap_or_else(|| Err(StoreError::Unavailable("it did not answer".into())))
+        });
+        attempts.find(|answer| *answer != Err(StoreError::Busy)).unwrap_or(Err(StoreError::Busy))?;
         Ok(())
     }
 }

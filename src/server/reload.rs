@@ -38,7 +38,9 @@ impl ReloadState {
 
     pub(super) fn reactor_settings(&self, config: &Config) -> reactor::Settings {
         let own_socket = self.listen.len() - 1;
-        let rules = common_rules(config);
+        #[cfg(feature = "http")]
+        let http = Arc::new(config.http.clone());
+        let timeouts = config.timeouts;
         let listeners = self.listen.iter().enumerate().map(|(index, listener)| {
             let is_local = listener.address.is_local();
             let anonymous_access = listener.anonymous_access;
@@ -48,9 +50,18 @@ impl ReloadState {
             };
             ListenerSettings {
                 rules: Rules {
+                    inline_bytes_max: limits::INLINE_BYTES_MAX,
+                    first_request_timeout: timeouts.first_request,
+                    request_timeout: timeouts.request,
+                    idle_timeout_anonymous: timeouts.idle_anonymous,
+                    idle_timeout_authenticated: timeouts.idle_authenticated,
+                    idle_timeout_http: timeouts.idle_http,
+                    write_timeout: timeouts.write,
                     request_bytes_max_anonymous: bytes_max(anonymous_access.is_empty()),
                     request_bytes_max_forwarded: bytes_max(anonymous_access.is_empty() || is_local),
-                    ..rules.clone()
+                    requests_max: config.requests_per_connection,
+                    #[cfg(feature = "http")]
+                    http: Arc::clone(&http),
                 },
                 policy: ListenerPolicy {
                     open_registration: config.registration.unwrap_or(is_local),
@@ -69,25 +80,6 @@ impl ReloadState {
             own_uid: sys::process::effective_uid(),
             listeners: listeners.collect(),
         }
-    }
-}
-
-/// The rules that do not depend on the listener.
-fn common_rules(config: &Config) -> Rules {
-    let timeouts = config.timeouts;
-    Rules {
-        inline_bytes_max: limits::INLINE_BYTES_MAX,
-        first_request_timeout: timeouts.first_request,
-        request_timeout: timeouts.request,
-        idle_timeout_anonymous: timeouts.idle_anonymous,
-        idle_timeout_authenticated: timeouts.idle_authenticated,
-        idle_timeout_http: timeouts.idle_http,
-        write_timeout: timeouts.write,
-        request_bytes_max_anonymous: limits::REQUEST_BYTES_MAX,
-        request_bytes_max_forwarded: limits::REQUEST_BYTES_MAX,
-        requests_max: config.requests_per_connection,
-        #[cfg(feature = "http")]
-        http: Arc::new(config.http.clone()),
     }
 }
 
