@@ -71,7 +71,7 @@ impl ListenAddress {
     }
 
     /// Whether a socket on `self` prevents one on `other`. IPv6 sockets are IPv6-only.
-    pub(super) fn conflicts_with(&self, other: &ListenAddress) -> bool {
+    pub(crate) fn conflicts_with(&self, other: &ListenAddress) -> bool {
         match (self, other) {
             (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
                 let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();

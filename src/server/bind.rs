@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -31,7 +31,7 @@ pub struct InheritedListener {
 /// A listener to bind, or to take over from an inherited socket.
 pub(super) struct PlannedListener {
     pub(super) spec: ListenerSpec,
-    inherited: Option<InheritedListener>,
+    pub(super) inherited: Option<InheritedListener>,
 }
 
 /// All bound listeners.
@@ -47,7 +47,8 @@ pub(super) struct StateDir {
     path: PathBuf,
     /// Its modification time records when this server last ran.
     lock: File,
-    clock: SystemClock,
+    /// Knows when a server last ran on this directory.
+    pub(super) clock: SystemClock,
 }
 
 /// Files that exist while the server runs. Fields drop in this order: the lock last.
@@ -70,25 +71,17 @@ impl StateDir {
         };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let (lock, seen) = open_lock(path).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {
-                let state_dir =
-                    StateDir { path: path.into(), lock, clock: SystemClock::resuming_after(seen) };
-                state_dir.record_time();
-                Ok(state_dir)
-            }
-            Err(TryLockError::WouldBlock) => Err(StartError::of_system(format!(
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => StartError::of_system(format!(
                 "another vmherd runs on the state directory {}: stop it, or choose another directory with \
                  --state-dir",
                 path.display()
-            ))),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
-        }
-    }
-
-    /// A clock that knows when a server last ran on this directory.
-    pub(super) fn clock(&self) -> SystemClock {
-        self.clock
+            )),
+            TryLockError::Error(error) => failed(error),
+        })?;
+        let state_dir = StateDir { path: path.into(), lock, clock: SystemClock::resuming_after(seen) };
+        state_dir.record_time();
+        Ok(state_dir)
     }
 
     /// Records the trusted time in the lock file.
@@ -147,39 +140,22 @@ impl Drop for SocketFile {
     }
 }
 
-impl From<ListenerSpec> for PlannedListener {
-    fn from(listen: ListenerSpec) -> PlannedListener {
-        PlannedListener { spec: listen, inherited: None }
-    }
-}
-
-impl PlannedListener {
-    /// Name and address of an inherited TCP socket.
-    fn inherited_tcp(&self) -> Option<(String, SocketAddr)> {
-        match (&self.inherited, &self.spec.address) {
-            (Some(InheritedListener { name, .. }), ListenAddress::Tcp(address)) => {
-                Some((name.clone(), *address))
-            }
-            _ => None,
-        }
-    }
-}
-
 /// The listeners in the order of the configuration. Each inherited socket replaces the configured listener with its
 /// address; if no listener is configured, they replace the default.
 pub(super) fn merge_inherited(
     config: &Config,
     inherited: Vec<InheritedListener>,
 ) -> Result<Vec<PlannedListener>, StartError> {
-    let is_default_replaced = !config.is_listen_explicit && !inherited.is_empty();
-    let configured = if is_default_replaced { &[] } else { &config.listen[..] };
-    let mut planned: Vec<PlannedListener> = configured.iter().cloned().map(PlannedListener::from).collect();
     let has_inherited = !inherited.is_empty();
+    let configured = if has_inherited && !config.is_listen_explicit { &[] } else { &config.listen[..] };
+    let planned = configured.iter().map(|spec| PlannedListener { spec: spec.clone(), inherited: None });
+    let mut planned: Vec<PlannedListener> = planned.collect();
     for inherited in inherited {
         let name = &inherited.name;
-        let address = listening_address(&inherited.socket).map_err(|why| {
+        let refused = |why: String| {
             StartError::of_configuration(format!("the socket {name:?} that was passed in {why}"))
-        })?;
+        };
+        let address = listening_address(&inherited.socket).map_err(refused)?;
         let is_free = |listener: &&mut PlannedListener| {
             listener.spec.address == address && listener.inherited.is_none()
         };
@@ -190,19 +166,18 @@ pub(super) fn merge_inherited(
         if let ListenAddress::Unix(path) = &address
             && is_own_socket(path, &config.state_dir)
         {
-            return Err(StartError::of_configuration(format!(
-                "the socket {name:?} that was passed in listens on {address}, which is the daemon's own \
-                 socket and always there; take it out of the socket unit"
+            return Err(refused(format!(
+                "listens on {address}, which is the daemon's own socket and always there; take it out of the \
+                 socket unit"
             )));
         }
         let is_local = address.is_local();
         if !is_local && !config.is_plaintext_allowed {
-            return Err(StartError::of_configuration(format!(
-                "the socket {name:?} that was passed in listens on {address}, which other hosts can reach, \
-                 and passwords would cross the network in clear text; have it listen on 127.0.0.1 behind a tunnel or \
-                 proxy, and open nothing to its clients: --listen ADDRESS?open=none and --registration closed (see \
-                 docs/security.md), or if no one can eavesdrop there, allow it: --allow-plaintext (or \
-                 VMHERD_ALLOW_PLAINTEXT=yes)"
+            return Err(refused(format!(
+                "listens on {address}, which other hosts can reach, and passwords would cross the network in clear \
+                 text; have it listen on 127.0.0.1 behind a tunnel or proxy, and open nothing to its clients: \
+                 --listen ADDRESS?open=none and --registration closed (see docs/security.md), or if no one can \
+                 eavesdrop there, allow it: --allow-plaintext (or VMHERD_ALLOW_PLAINTEXT=yes)"
             )));
         }
         let anonymous_access = if is_local { AnonymousAccess::ALL } else { AnonymousAccess::NONE };
@@ -226,15 +201,13 @@ fn is_own_socket(path: &Path, state_dir: &Path) -> bool {
     let Some(directory) = path.parent().filter(|_| path.file_name() == Some(SOCKET_NAME.as_ref())) else {
         return false;
     };
-    let is_same = |one: io::Result<PathBuf>| one.ok() == fs::canonicalize(state_dir).ok();
-    directory == state_dir || is_same(fs::canonicalize(directory))
+    directory == state_dir || fs::canonicalize(directory).ok() == fs::canonicalize(state_dir).ok()
 }
 
 /// The address that `socket` listens on, or what is wrong with it.
 fn listening_address(socket: &OwnedFd) -> Result<ListenAddress, String> {
     let socket = SockRef::from(socket);
-    let is_usable = matches!(socket.r#type(), Ok(Type::STREAM)) && socket.is_listener().unwrap_or(false);
-    if !is_usable {
+    if !matches!(socket.r#type(), Ok(Type::STREAM)) || !socket.is_listener().unwrap_or(false) {
         return Err("is not a listening stream socket (ListenStream=, Accept=no)".into());
     }
     let address = socket.local_addr().map_err(|error| format!("has no address: {error}"))?;
@@ -251,8 +224,10 @@ pub(super) fn bind_listeners(
     state_dir: &StateDir,
 ) -> Result<BoundListeners, StartError> {
     let mut bound = BoundListeners { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
-    let passed_in: Vec<(String, SocketAddr)> =
-        planned.iter().filter_map(PlannedListener::inherited_tcp).collect();
+    let passed_in = planned.iter().filter_map(|listener| {
+        Some((listener.inherited.as_ref()?.name.clone(), listener.spec.address.clone()))
+    });
+    let passed_in: Vec<(String, ListenAddress)> = passed_in.collect();
     for PlannedListener { spec: ListenerSpec { address, .. }, inherited } in planned {
         let (listener, address) = match (inherited, address) {
             (Some(inherited), address) => (take_over(inherited.socket, &address)?, address),
@@ -292,25 +267,22 @@ fn take_over(socket: OwnedFd, address: &ListenAddress) -> Result<Listener, Start
 }
 
 /// The error for a failed bind to `address`; names the inherited socket that holds the port, if one does.
-fn tcp_bind_error(address: SocketAddr, error: &io::Error, passed_in: &[(String, SocketAddr)]) -> StartError {
-    let holder = passed_in.iter().find(|(_, held)| blocks_port(*held, address));
+fn tcp_bind_error(address: SocketAddr, error: &io::Error, holders: &[(String, ListenAddress)]) -> StartError {
+    let holder = holders.iter().find(|(_, held)| blocks_port(held, address));
     match holder.filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
         Some((name, held)) => StartError::of_configuration(format!(
             "can't listen on tcp://{address}: the socket {name:?} that was passed in holds that port, on \
-             tcp://{held}; change it in the socket unit (systemctl edit vmherd.socket: an empty ListenStream= \
+             {held}; change it in the socket unit (systemctl edit vmherd.socket: an empty ListenStream= \
              first, then ListenStream={address}) and leave it out of --listen (or VMHERD_LISTEN)"
         )),
         None => StartError::of_system(format!("can't listen on tcp://{address}: {error}")),
     }
 }
 
-/// Whether a socket on `held` prevents another on `address`.
-fn blocks_port(held: SocketAddr, address: SocketAddr) -> bool {
-    let is_any = held.ip().is_unspecified() || address.ip().is_unspecified();
-    // An inherited `[::]` socket may accept IPv4 as well.
-    let is_for_both = held.is_ipv6() && held.ip().is_unspecified();
-    let shares_family = held.is_ipv4() == address.is_ipv4() || is_for_both;
-    held.port() == address.port() && shares_family && (is_any || held.ip() == address.ip())
+/// Whether a socket on `held` prevents another on `address`. An inherited `[::]` socket may accept IPv4 as well.
+fn blocks_port(held: &ListenAddress, address: SocketAddr) -> bool {
+    let is_for_both = *held == ListenAddress::Tcp((Ipv6Addr::UNSPECIFIED, address.port()).into());
+    is_for_both || held.conflicts_with(&ListenAddress::Tcp(address))
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::bind::{self, BoundListeners, FileGuards, InheritedListener, StateDir};
+use super::bind::{self, BoundListeners, FileGuards, InheritedListener, PlannedListener, StateDir};
 use super::control::ReactorControl;
 use super::open_listeners::describe_open_listeners;
 use super::reload::{ReloadState, app_settings, pool_settings};
@@ -51,7 +51,7 @@ impl ServerBuilder {
         let ServerBuilder { config, inherited } = self;
         config.check("listen").map_err(|error| StartError::of_configuration(error.to_string()))?;
         let state_dir = StateDir::open(&config.state_dir)?;
-        let clock = state_dir.clock();
+        let clock = state_dir.clock;
         if config.store == Location::Memory {
             log::warn!(
                 "the store memory: is not persistent: all VMs and points are lost when this process ends"
@@ -74,7 +74,7 @@ impl ServerBuilder {
         let health = Arc::<WriteHealth>::default();
         let factory = store::with_write_health(factory, Arc::clone(&health));
         let mut planned = bind::merge_inherited(&config, inherited)?;
-        planned.push(state_dir.own_listener().into());
+        planned.push(PlannedListener { spec: state_dir.own_listener(), inherited: None });
         if planned.len() > limits::LISTENERS_MAX {
             let (count, count_max) = (planned.len() - 1, limits::LISTENERS_MAX - 1);
             return Err(StartError::of_configuration(format!(
