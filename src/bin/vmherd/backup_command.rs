@@ -18,11 +18,8 @@ use crate::sys::signals::{Signal, Signals};
 use crate::tool::{Tool, ToolError};
 
 /// Runs `vmherd backup`; `args` are the arguments after those two words.
-pub fn run(
-    args: impl IntoIterator<Item = OsString>,
-    environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> ExitCode {
-    TOOL.run(args, environment, parse, |file, settings| {
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    TOOL.run(args, parse, |file, settings| {
         copy(settings.config.store, &file)?;
         let written = writeln!(io::stdout(), "made {}", Escaped(file.display()));
         written.map_err(|error| ToolError::new(1, error.to_string()))
@@ -52,13 +49,11 @@ fn copy(store: Location, file: &Path) -> Result<(), ToolError> {
     let (mut interrupted, mut interrupt) = (None, None);
     loop {
         let pause = interrupted.map(|_| limits::BACKUP_INTERRUPT_PAUSE);
-        let [is_over, has_signal] = wait_readable([has_ended.as_fd(), signals.as_fd()], pause)?;
+        let [is_over, _] = wait_readable([has_ended.as_fd(), signals.as_fd()], pause)?;
         if is_over {
             break;
         }
-        if has_signal {
-            interrupted = signals.receive()?.or(interrupted);
-        }
+        interrupted = signals.receive()?.or(interrupted);
         if interrupted.is_some() {
             // SQLite ignores an interrupt between two steps, so interrupt repeatedly.
             interrupt = interrupt.or_else(|| begins.recv().ok());
@@ -68,10 +63,7 @@ fn copy(store: Location, file: &Path) -> Result<(), ToolError> {
     let copied = copying.join().map_err(|_| io::Error::other("the thread that copies has panicked"))?;
     match (copied, interrupted) {
         (Ok(()), _) => Ok(()),
-        // The exit code of a shell for a process ended by a signal.
-        (Err(_), Some(signal)) => {
-            Err(ToolError::new(128 + signal.number() as u8, format!("{signal}: interrupted")))
-        }
+        (Err(_), Some(signal)) => Err(ToolError::of_signal(signal, "interrupted")),
         (Err(error), None) => Err(ToolError::new(1, error.to_string())),
     }
 }

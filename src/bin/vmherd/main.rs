@@ -36,14 +36,11 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut args = env::args_os().skip(1).peekable();
-    if args.next_if(|first| first == "vm").is_some() {
-        return vm_command::run(args, env::vars_os());
-    }
-    if args.next_if(|first| first == "stats").is_some() {
-        return stats_command::run(args, env::vars_os());
-    }
-    if args.next_if(|first| first == "backup").is_some() {
-        return backup_command::run(args, env::vars_os());
+    match args.peek().and_then(|first| first.to_str()) {
+        Some("vm") => return vm_command::run(args.skip(1)),
+        Some("stats") => return stats_command::run(args.skip(1)),
+        Some("backup") => return backup_command::run(args.skip(1)),
+        _ => {}
     }
     // A signal to reload may arrive before the settings are read for the first time.
     if let Err(error) = Signals::block(&Signal::EARLY) {

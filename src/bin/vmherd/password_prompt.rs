@@ -1,7 +1,6 @@
 //! Reads a new password: typed twice without echo if standard input is a terminal, else one line of standard input.
 //! Never from the command line, which other users can see.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -13,6 +12,7 @@ use crate::limits;
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
 use crate::sys::terminal::EchoOff;
+use crate::tool::ToolError;
 
 /// The reason no password was read.
 #[derive(Debug)]
@@ -129,12 +129,12 @@ impl From<io::Error> for PromptError {
     }
 }
 
-impl fmt::Display for PromptError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PromptError::Unusable(why) => f.write_str(why),
-            PromptError::Io(error) => write!(f, "can't read a password: {error}"),
-            PromptError::Interrupted(signal) => write!(f, "{signal}: nothing was changed"),
+impl From<PromptError> for ToolError {
+    fn from(error: PromptError) -> ToolError {
+        match error {
+            PromptError::Unusable(why) => ToolError::new(1, why),
+            PromptError::Io(error) => ToolError::new(1, format!("can't read a password: {error}")),
+            PromptError::Interrupted(signal) => ToolError::of_signal(signal, "nothing was changed"),
         }
     }
 }
@@ -148,9 +148,13 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::thread;
 
+    fn text(error: PromptError) -> String {
+        ToolError::from(error).to_string()
+    }
+
     fn read(mut input: &[u8]) -> Result<String, String> {
-        let typed = TypedLine::read(&mut input, |_| Ok(())).map_err(|error| error.to_string())?;
-        typed.into_password().map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
+        let typed = TypedLine::read(&mut input, |_| Ok(())).map_err(text)?;
+        typed.into_password().map(|secret| secret.expose().to_owned()).map_err(text)
     }
 
     #[test]
@@ -200,7 +204,7 @@ mod tests {
             let result = prompt_twice(&name, &mut terminal, &mut output);
             // Marks the end of the output.
             terminal.write_all(b"!").unwrap();
-            result.map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
+            result.map(|secret| secret.expose().to_owned()).map_err(text)
         });
         for answer in answers {
             let mut question = Vec::new();

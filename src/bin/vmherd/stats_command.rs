@@ -17,11 +17,8 @@ use crate::settings::{Arguments, Flag, Takes};
 use crate::tool::{Tool, ToolError};
 
 /// Runs `vmherd stats`; `args` are the arguments after those two words.
-pub fn run(
-    args: impl IntoIterator<Item = OsString>,
-    environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> ExitCode {
-    TOOL.run(args, environment, parse, |format, settings| {
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    TOOL.run(args, parse, |format, settings| {
         let socket = settings.config.state_dir.join(SOCKET_NAME);
         let counters = parse_reply(&request_statistics(&socket)?).map_err(|why| invalid(&socket, why))?;
         Ok(io::stdout().write_all(format(&counters).as_bytes())?)

@@ -1,5 +1,6 @@
 //! What the host's tools have in common: the way from a command line to the settings that apply, and the errors.
 
+use std::env;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write as _};
@@ -9,10 +10,11 @@ use vmherd::redact;
 
 use crate::diagnostic::print_diagnostic;
 use crate::settings::{
-    Arguments, ConfigError, Environment, Flag, ParsedSources, Takes, ToolSettings, push_tool_settings,
-    tool_setting_flags,
+    Arguments, ConfigError, Environment, Flag, ParsedSources, Setting, Takes, ToolSettings, push_tool_settings,
+    tool_settings,
 };
 use crate::settings_file::read_settings_file;
+use crate::sys::signals::Signal;
 
 /// One of the host's tools.
 pub struct Tool {
@@ -42,15 +44,12 @@ impl Tool {
     pub fn run<C>(
         &self,
         args: impl IntoIterator<Item = OsString>,
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
         parse: impl FnOnce(&Arguments) -> Result<C, ToolError>,
         execute: impl FnOnce(C, ToolSettings) -> Result<(), ToolError>,
     ) -> ExitCode {
         let result = self.parse(args, parse).and_then(|parsed| match parsed {
             None => Ok(io::stdout().write_all(self.help().as_bytes())?),
-            Some((command, arguments)) => {
-                execute(command, self.read_settings(&arguments, &Environment::collect(environment))?)
-            }
+            Some((command, arguments)) => execute(command, self.read_settings(&arguments)?),
         });
         match result {
             Ok(()) | Err(ToolError { exit_code: 0, .. }) => ExitCode::SUCCESS,
@@ -77,7 +76,7 @@ impl Tool {
     /// Every flag that the tool accepts.
     pub fn all_flags(&self) -> Vec<Flag> {
         let help = Flag { name: "help", takes: Takes::Nothing, is_repeatable: true };
-        tool_setting_flags(self.settings).chain(self.flags.iter().copied()).chain([help]).collect()
+        tool_settings(self.settings).map(Setting::as_flag).chain(self.flags.iter().copied()).chain([help]).collect()
     }
 
     /// The text of `--help`.
@@ -97,12 +96,9 @@ impl Tool {
         self.usage_error(&format!("unexpected argument {:?}", redact(argument)))
     }
 
-    fn read_settings(
-        &self,
-        arguments: &Arguments,
-        environment: &Environment,
-    ) -> Result<ToolSettings, ConfigError> {
-        let sources = ParsedSources::read(arguments, environment, read_settings_file)?;
+    fn read_settings(&self, arguments: &Arguments) -> Result<ToolSettings, ConfigError> {
+        let environment = Environment::collect(env::vars_os());
+        let sources = ParsedSources::read(arguments, &environment, read_settings_file)?;
         if self.warns {
             for warning in sources.warnings().into_iter().chain(sources.file_errors()) {
                 self.warn(format_args!("{warning}"));
@@ -121,6 +117,11 @@ impl ToolError {
     /// A failure with the exit code `exit_code`.
     pub fn new(exit_code: u8, why: String) -> ToolError {
         ToolError { why, exit_code }
+    }
+
+    /// The end by `signal`, with the exit code of a shell for a process that a signal ended.
+    pub fn of_signal(signal: Signal, what: &str) -> ToolError {
+        ToolError::new(128 + signal.number() as u8, format!("{signal}: {what}"))
     }
 }
 

@@ -12,17 +12,14 @@ use vmherd::redact;
 use vmherd::{Escaped, Location, NameError, Registry, RegistryError, StoreError, Vm, VmName, VmShape};
 
 use crate::limits;
-use crate::password_prompt::{PromptError, read_new_password};
+use crate::password_prompt::read_new_password;
 use crate::settings::{self, Arguments, ConfigError, Flag, Takes, ToolSettings};
 use crate::sys::process::is_root;
 use crate::tool::{Tool, ToolError};
 
 /// Runs `vmherd vm`; `args` are the arguments after those two words.
-pub fn run(
-    args: impl IntoIterator<Item = OsString>,
-    environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> ExitCode {
-    TOOL.run(args, environment, VmCommand::parse, VmCommand::execute)
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    TOOL.run(args, VmCommand::parse, VmCommand::execute)
 }
 
 /// A command of `vmherd vm`.
@@ -216,17 +213,6 @@ fn parse_number(flag: &str, text: &str, allowed: RangeInclusive<u64>) -> Result<
         let (least, most) = (allowed.start(), allowed.end());
         TOOL.usage_error(&format!("--{flag}: {:?} must be a whole number, {least} to {most}", redact(text)))
     })
-}
-
-impl From<PromptError> for ToolError {
-    fn from(error: PromptError) -> ToolError {
-        let exit_code = match error {
-            // The exit code of a shell for a process ended by a signal.
-            PromptError::Interrupted(signal) => 128 + signal.number() as u8,
-            PromptError::Unusable(_) | PromptError::Io(_) => 1,
-        };
-        ToolError::new(exit_code, error.to_string())
-    }
 }
 
 impl From<RegistryError> for ToolError {

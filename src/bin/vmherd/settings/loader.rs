@@ -99,13 +99,8 @@ impl ToolSettings {
 }
 
 /// The rows of `flags`, and of the settings file, in the order of the table.
-pub(super) fn tool_settings(flags: &[&str]) -> impl Iterator<Item = &'static Setting> {
+pub fn tool_settings(flags: &[&str]) -> impl Iterator<Item = &'static Setting> {
     SETTINGS.iter().filter(|setting| setting.flag == "config" || flags.contains(&setting.flag))
-}
-
-/// The command-line flags of [`tool_settings`].
-pub fn tool_setting_flags(flags: &[&str]) -> impl Iterator<Item = Flag> {
-    tool_settings(flags).map(Setting::as_flag)
 }
 
 /// Loads each of `settings` from its source, with its origin; the others keep their defaults.

@@ -150,7 +150,7 @@ impl Setting {
     }
 
     /// The setting as a command-line flag.
-    pub(super) fn as_flag(&self) -> Flag {
+    pub fn as_flag(&self) -> Flag {
         let (takes, is_repeatable) = match self.kind {
             Kind::InfoFlag => (Takes::Nothing, true),
             Kind::Switch(_) => (Takes::OptionalValue, false),

@@ -218,7 +218,8 @@ fn store_and_store_file_conflict() {
 fn tools_read_the_same_files_but_only_their_settings() {
     file("/f", "VMHERD_STORE_FILE=/s\nVMHERD_STATE_DIR=/d\nVMHERD_LISTEN=nonsense\n");
     file("/s", "memory:");
-    let flags: Vec<Flag> = tool_setting_flags(&["store", "store-file", "state-dir"]).collect();
+    let flags: Vec<Flag> =
+        tool_settings(&["store", "store-file", "state-dir"]).map(Setting::as_flag).collect();
     let arguments = Arguments::read(["--config", "/f"].map(OsString::from), &flags).unwrap();
     let environment = Environment::collect([]);
     let sources = ParsedSources::read(&arguments, &environment, read_fake).unwrap();

@@ -434,7 +434,7 @@ fn connection_limit_reserves_descriptors() {
 #[test]
 fn tools_ignore_unrelated_settings() {
     let names = ["store", "state-dir", "vms-max", "argon2-memory", "argon2-passes"];
-    let flags: Vec<Flag> = tool_setting_flags(&names).collect();
+    let flags: Vec<Flag> = tool_settings(&names).map(Setting::as_flag).collect();
     let arguments = Arguments::read(["--state-dir", "/x"].map(OsString::from), &flags).unwrap();
     let variables = [("VMHERD_LISTEN", "nonsense"), ("VMHERD_ARGON2_MEMORY", "64"), ("VMHERD_VMS_MAX", "5")];
     let environment = Environment::collect(variables.map(|(name, value)| (name.into(), value.into())));
