@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use log::{Level, log_enabled};
 use vmherd::StartError;
 
-use logging::{LineStyle, line_style, log_panics, log_to_stderr};
+use logging::{line_style, log_panics, log_to_stderr};
 use settings::{EX_CONFIG, Invocation, Sources};
 use settings_file::read_settings_file;
 use sys::signals::{Signal, Signals, ignore_unused};
@@ -51,15 +51,11 @@ fn main() -> ExitCode {
     let style = line_style(sources.log_format(), |name| env::var_os(name));
     log_panics(style);
     match sources.parse() {
-        Ok(Invocation::Help) => print(&settings::help()),
-        Ok(Invocation::Version) => print(concat!("vmherd ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Invocation::Check(warnings)) => {
-            print_warnings(style, &warnings);
-            print("the configuration is valid\n")
-        }
-        Ok(Invocation::Show(resolved)) => {
-            print_warnings(style, &resolved.warnings);
-            print(&resolved.report.to_string())
+        Ok(Invocation::Print { warnings, text }) => {
+            for warning in warnings {
+                log_to_stderr(style, Level::Warn, format_args!("{warning}"));
+            }
+            print(&text)
         }
         Ok(Invocation::Run(resolved)) => service::serve(&sources, *resolved, style).unwrap_or_else(|error| {
             // The error is in the log already, unless the filter excludes errors or logging did not start.
@@ -82,10 +78,6 @@ fn exit_code(error: &io::Error) -> u8 {
         Some(error) if error.is_configuration => EX_CONFIG,
         _ => 1,
     }
-}
-
-fn print_warnings(style: LineStyle, warnings: &[String]) {
-    warnings.iter().for_each(|warning| log_to_stderr(style, Level::Warn, format_args!("{warning}")));
 }
 
 fn print(text: &str) -> ExitCode {

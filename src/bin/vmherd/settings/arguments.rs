@@ -1,6 +1,7 @@
 //! Splits a command line into flags with values and positional arguments; knows no setting.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+use std::iter::Peekable;
 
 use vmherd::{is_plain_name, redact};
 
@@ -40,28 +41,24 @@ pub struct Arguments {
 impl Arguments {
     /// Parses `args` (without the program name). All arguments after `--` are positional.
     pub fn read(args: impl IntoIterator<Item = OsString>, known: &[Flag]) -> Result<Arguments, ConfigError> {
-        let mut args = args.into_iter().peekable();
-        let mut arguments = Arguments::default();
-        let mut flags_ended = false;
-        while let Some(arg) = args.next() {
-            let text = arg.into_string().map_err(|arg| not_utf8(&arg))?;
-            if flags_ended || text == "-" || !text.starts_with('-') {
-                arguments.positionals.push(text);
-                continue;
-            }
-            if text == "--" {
-                flags_ended = true;
-                continue;
-            }
-            let (flag, mut value) = split_flag(&text, known)?;
-            if flag.takes == Takes::Value && value.is_none() {
-                let following = args.next_if(|next| !next.as_encoded_bytes().starts_with(b"--"));
-                let following = following.ok_or_else(|| missing_value(flag.name))?;
-                value = Some(following.into_string().map_err(|_| value_not_utf8(flag.name))?);
-            }
-            arguments.add(flag, value)?;
+        match Arguments::read_valid(args, known) {
+            (arguments, None) => Ok(arguments),
+            (_, Some(error)) => Err(error),
         }
-        Ok(arguments)
+    }
+
+    /// As [`Arguments::read`], but skips what is invalid, and returns the first error as well.
+    pub(super) fn read_valid(
+        args: impl IntoIterator<Item = OsString>,
+        known: &[Flag],
+    ) -> (Arguments, Option<ConfigError>) {
+        let mut args = args.into_iter().peekable();
+        let (mut arguments, mut first_error) = (Arguments::default(), None);
+        while let Some(arg) = args.next() {
+            let added = arguments.add(arg, &mut args, known);
+            first_error = first_error.or(added.err());
+        }
+        (arguments, first_error)
     }
 
     /// Whether the flag `name` was given.
@@ -74,12 +71,34 @@ impl Arguments {
         self.flags.iter().filter(move |(given, _)| *given == name).filter_map(|(_, value)| value.as_deref())
     }
 
-    fn add(&mut self, flag: &Flag, value: Option<String>) -> Result<(), ConfigError> {
-        let name = flag.name;
-        if value.is_some() && flag.takes == Takes::Nothing {
+    /// Adds `arg`, with its value or all other positional arguments from `rest`.
+    fn add(
+        &mut self,
+        arg: OsString,
+        rest: &mut Peekable<impl Iterator<Item = OsString>>,
+        known: &[Flag],
+    ) -> Result<(), ConfigError> {
+        let text = into_text(arg)?;
+        if text == "--" {
+            for arg in rest {
+                self.positionals.push(into_text(arg)?);
+            }
+            return Ok(());
+        }
+        if text == "-" || !text.starts_with('-') {
+            self.positionals.push(text);
+            return Ok(());
+        }
+        let (&Flag { name, takes, is_repeatable }, mut value) = split_flag(&text, known)?;
+        if takes == Takes::Value && value.is_none() {
+            let following = rest.next_if(|next| !next.as_encoded_bytes().starts_with(b"--"));
+            let following = following.ok_or_else(|| missing_value(name))?;
+            value = Some(following.into_string().map_err(|_| value_not_utf8(name))?);
+        }
+        if value.is_some() && takes == Takes::Nothing {
             return Err(ConfigError::Usage(format!("--{name} takes no value")));
         }
-        if self.has(name) && !flag.is_repeatable {
+        if self.has(name) && !is_repeatable {
             return Err(ConfigError::Usage(format!("--{name} is given twice")));
         }
         self.flags.push((name, value));
@@ -122,12 +141,14 @@ pub(super) fn edit_distance(one: &str, other: &str) -> usize {
 }
 
 /// The error never shows a flag's value, which may be a store URL with a password.
-fn not_utf8(arg: &OsStr) -> ConfigError {
-    let text = arg.to_string_lossy();
-    match text.strip_prefix("--").and_then(|flag| flag.split_once('=')) {
-        Some((name, _)) => value_not_utf8(&redact(name)),
-        None => ConfigError::Usage(format!("argument {:?} is not valid UTF-8", redact(&text))),
-    }
+fn into_text(arg: OsString) -> Result<String, ConfigError> {
+    arg.into_string().map_err(|arg| {
+        let text = arg.to_string_lossy();
+        match text.strip_prefix("--").and_then(|flag| flag.split_once('=')) {
+            Some((name, _)) => value_not_utf8(&redact(name)),
+            None => ConfigError::Usage(format!("argument {:?} is not valid UTF-8", redact(&text))),
+        }
+    })
 }
 
 fn value_not_utf8(flag: &str) -> ConfigError {

@@ -3,12 +3,13 @@
 use super::*;
 
 fn parse(text: &str) -> SettingsFile {
-    SettingsFile::parse(Path::new("/f"), text.as_bytes())
-        .unwrap_or_else(|error| panic!("{text:?}: {error:?}"))
+    let (file, error) = SettingsFile::parse(Path::new("/f"), text.as_bytes());
+    assert_eq!(error, None, "{text:?}");
+    file
 }
 
 fn error(text: &[u8]) -> (usize, &'static str) {
-    let SyntaxError { line, why } = SettingsFile::parse(Path::new("/f"), text).expect_err("no settings file");
+    let SyntaxError { line, why } = SettingsFile::parse(Path::new("/f"), text).1.expect("no settings file");
     (line, why)
 }
 
@@ -63,7 +64,7 @@ fn values_are_parsed_like_systemd() {
     for (text, expected) in cases {
         let file = parse(text);
         let value = file.entry("A").unwrap_or_else(|| panic!("{text:?}: {file:?}"));
-        assert_eq!((value.text.as_str(), value.line), (expected, 1), "{text:?}");
+        assert_eq!((value.text.expose(), value.line), (expected, 1), "{text:?}");
     }
 }
 
@@ -94,7 +95,7 @@ fn lines_without_value_and_duplicates_are_recorded() {
     let file = parse("A=1\nthis is no assignment\nA=2\n");
     assert_eq!(file.lines_without_value, [2]);
     assert_eq!(file.warnings, ["/f:3: \"A\" replaces what line 1 says"]);
-    assert_eq!(file.entry("A").map(|value| value.text.as_str()), Some("2"), "the last one counts");
+    assert_eq!(file.entry("A").map(|value| value.text.expose()), Some("2"), "the last one counts");
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn syntax_errors_name_their_line() {
 #[test]
 fn prefix_before_an_error_is_parsed() {
     for rest in [&b"B='x"[..], b"B=\xff\nC=1", b"B=\0\nC=1", b"\n\nB=x\0"] {
-        let (file, mistake) = SettingsFile::parse_prefix(Path::new("/f"), &[b"A=1\n", rest].concat());
+        let (file, mistake) = SettingsFile::parse(Path::new("/f"), &[b"A=1\n", rest].concat());
         let names: Vec<(&str, usize)> = file.names().collect();
         assert_eq!((names, mistake.is_some()), (vec![("A", 1)], true), "{rest:?}");
     }
@@ -123,8 +124,7 @@ fn prefix_before_an_error_is_parsed() {
 fn every_truncation_parses_or_fails_without_leaking_values() {
     let text = "A='a\\'\"b\\\"c\\\nd\" e\\ f \\\n g\r\n# c\n;\nB = \"$x\"y'z'\nC\n";
     for (end, _) in text.char_indices() {
-        if let Ok(file) = SettingsFile::parse(Path::new("/f"), &text.as_bytes()[..end]) {
-            assert!(!format!("{file:?}").contains("$x"), "{file:?}");
-        }
+        let (file, _) = SettingsFile::parse(Path::new("/f"), &text.as_bytes()[..end]);
+        assert!(!format!("{file:?}").contains("$x"), "{file:?}");
     }
 }

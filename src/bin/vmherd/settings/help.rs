@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use super::loader::tool_settings;
 #[cfg(test)]
 use super::setting::DefaultValue;
 use super::setting::{Kind, Setting};
-use super::table::SETTINGS;
+use super::table::{SETTINGS, tool_settings};
 
 /// The text of `vmherd --help`: examples first, then every setting.
 pub fn help() -> String {

@@ -4,27 +4,21 @@ use std::path::Path;
 
 use vmherd::{Config, InvalidSetting, Location, redact};
 
-use super::arguments::{Arguments, Flag};
 use super::config_error::ConfigError;
 use super::environment::Environment;
+use super::help::help;
 use super::origin::Origin;
 use super::partial::{LogSettings, PartialConfig};
 use super::report::Report;
 use super::setting::Setting;
 use super::sources::{ParsedSources, SourcedValues, Sources};
-use super::table::SETTINGS;
+use super::table::{SETTINGS, tool_settings};
 
 /// What a command line asks for.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Invocation {
-    /// Print the help text.
-    Help,
-    /// Print the version.
-    Version,
-    /// Report that the configuration is valid, with these warnings.
-    Check(Vec<String>),
-    /// Print the settings and where they come from.
-    Show(Box<Resolved>),
+    /// Print a text, after warnings.
+    Print { warnings: Vec<String>, text: String },
     /// Run the daemon.
     Run(Box<Resolved>),
 }
@@ -55,26 +49,28 @@ pub struct ToolSettings {
 impl Sources {
     /// Parses command line, environment and settings file, and validates all settings.
     pub fn parse(&self) -> Result<Invocation, ConfigError> {
-        let flags: Vec<Flag> = SETTINGS.iter().map(Setting::as_flag).collect();
-        let arguments = Arguments::read(self.args.iter().cloned(), &flags)?;
+        let Sources { arguments, usage_error, environment, read_file } = self;
+        if let Some(error) = usage_error {
+            return Err(error.clone());
+        }
+        let print = |warnings, text| Ok(Invocation::Print { warnings, text });
         if arguments.has("help") {
-            return Ok(Invocation::Help);
+            return print(Vec::new(), help());
         }
         if arguments.has("version") {
-            return Ok(Invocation::Version);
+            return print(Vec::new(), concat!("vmherd ", env!("CARGO_PKG_VERSION"), "\n").into());
         }
         if let Some(stray) = arguments.positionals.first() {
             let text = format!("unexpected argument {:?}; see vmherd --help", redact(stray));
             return Err(ConfigError::Usage(text));
         }
-        let environment = Environment::collect(self.variables.iter().cloned());
-        let sources = ParsedSources::read(&arguments, &environment, self.read_file)?;
+        let sources = ParsedSources::read(arguments, environment, *read_file)?;
         if let Some(mistake) = sources.file_errors().into_iter().next() {
             return Err(ConfigError::Value(mistake));
         }
         let (partial, mut report) = load(SETTINGS.iter(), &sources)?;
         let (log, is_check) = (partial.log.clone(), partial.is_check);
-        let config = with_places(partial, &environment, true)?;
+        let config = with_places(partial, environment, true)?;
         report.set_computed("store", config.store.to_string());
         report.set_computed("state-dir", config.state_dir.display().to_string());
         report.set_computed("auth-workers", config.auth_workers.to_string());
@@ -82,10 +78,12 @@ impl Sources {
         config.check(&listen_origin).map_err(|error| ConfigError::Value(error.to_string()))?;
         let warnings = sources.warnings();
         if is_check {
-            return Ok(Invocation::Check(warnings));
+            return print(warnings, "the configuration is valid\n".into());
         }
-        let resolved = Box::new(Resolved { config, log, report, warnings });
-        Ok(if arguments.has("show-config") { Invocation::Show(resolved) } else { Invocation::Run(resolved) })
+        if arguments.has("show-config") {
+            return print(warnings, report.to_string());
+        }
+        Ok(Invocation::Run(Box::new(Resolved { config, log, report, warnings })))
     }
 }
 
@@ -96,11 +94,6 @@ impl ToolSettings {
         let is_default_store = partial.store.is_none();
         Ok(ToolSettings { config: with_places(partial, sources.environment, false)?, is_default_store })
     }
-}
-
-/// The rows of `flags`, and of the settings file, in the order of the table.
-pub fn tool_settings(flags: &[&str]) -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().filter(|setting| setting.flag == "config" || flags.contains(&setting.flag))
 }
 
 /// Loads each of `settings` from its source, with its origin; the others keep their defaults.

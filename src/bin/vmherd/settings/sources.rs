@@ -8,24 +8,24 @@ use std::path::{Path, PathBuf};
 
 use vmherd::redact;
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Flag};
 use super::config_error::ConfigError;
 use super::environment::{Environment, unknown_setting};
-use super::environment_file::SettingsFile;
+use super::environment_file::{SettingsFile, SyntaxError};
 use super::origin::Origin;
 use super::partial::{LogFormat, PartialConfig};
 use super::setting::Setting;
 use super::table::{SETTINGS, find};
-use super::values::is_blank;
 
 /// Reads a whole file.
 pub type ReadFile = fn(&Path) -> io::Result<Vec<u8>>;
 
 /// A command line (without the program name), an environment, and a function that reads files.
-#[derive(Clone)]
 pub struct Sources {
-    pub(super) args: Vec<OsString>,
-    pub(super) variables: Vec<(OsString, OsString)>,
+    pub(super) arguments: Arguments,
+    /// The first error in the command line.
+    pub(super) usage_error: Option<ConfigError>,
+    pub(super) environment: Environment,
     pub(super) read_file: ReadFile,
 }
 
@@ -50,42 +50,24 @@ impl Sources {
         variables: impl IntoIterator<Item = (OsString, OsString)>,
         read_file: ReadFile,
     ) -> Sources {
-        Sources { args: args.into_iter().collect(), variables: variables.into_iter().collect(), read_file }
+        let flags: Vec<Flag> = SETTINGS.iter().map(Setting::as_flag).collect();
+        let (arguments, usage_error) = Arguments::read_valid(args, &flags);
+        Sources { arguments, usage_error, environment: Environment::collect(variables), read_file }
     }
 
     /// The requested log format, found even if the sources have errors, so that those errors use it.
     pub fn log_format(&self) -> LogFormat {
-        let from_file = || {
-            let path = PathBuf::from(self.raw_value("config")?);
-            let (file, _) = SettingsFile::parse_prefix(&path, &(self.read_file)(&path).ok()?);
-            file.entry("VMHERD_LOG_FORMAT").map(|value| value.text.clone())
-        };
-        match self.raw_value("log-format").or_else(from_file).as_deref() {
+        let Sources { arguments, environment, read_file, .. } = self;
+        let mut sources = ParsedSources { arguments, environment, file: None, read_file: *read_file };
+        if let Some(path) = sources.text("config").map(PathBuf::from)
+            && let Ok(bytes) = read_file(&path)
+        {
+            sources.file = Some(SettingsFile::parse(&path, &bytes).0);
+        }
+        match sources.text("log-format").as_deref() {
             Some("json") => LogFormat::Json,
             _ => LogFormat::Text,
         }
-    }
-
-    /// The value of `flag` on the command line or in the environment, without validation.
-    fn raw_value(&self, flag: &str) -> Option<String> {
-        let long = format!("--{flag}");
-        let joined = format!("{long}=");
-        let mut args = self.args.iter().map(|arg| arg.to_string_lossy());
-        while let Some(arg) = args.next() {
-            if arg == long.as_str() {
-                match args.next() {
-                    Some(value) if !value.starts_with("--") => return Some(value.into()),
-                    // The value is missing; `parse` will report that.
-                    _ => break,
-                }
-            }
-            if let Some(value) = arg.strip_prefix(&joined) {
-                return Some(value.into());
-            }
-        }
-        let name = find(flag)?.variable_name()?;
-        let (_, value) = self.variables.iter().find(|(variable, _)| *variable == name.as_str())?;
-        value.to_str().filter(|value| !is_blank(value)).map(String::from)
     }
 }
 
@@ -104,12 +86,18 @@ impl<'a> ParsedSources<'a> {
             let path = Path::new(text);
             let failed =
                 |error| ConfigError::Value(format!("{origin}: can't read {}: {error}", redact(text)));
-            let file = SettingsFile::parse(path, &read_file(path).map_err(failed)?);
-            parsed.file = Some(file.map_err(|error| {
-                ConfigError::Value(format!("{}:{}: this {}", path.display(), error.line, error.why))
-            })?);
+            let (file, error) = SettingsFile::parse(path, &read_file(path).map_err(failed)?);
+            if let Some(SyntaxError { line, why }) = error {
+                return Err(ConfigError::Value(format!("{}: this {why}", file.location(line))));
+            }
+            parsed.file = Some(file);
         }
         Ok(parsed)
+    }
+
+    /// The first value of the setting `flag`, without validation.
+    fn text(&self, flag: &str) -> Option<String> {
+        self.values(find(flag)?).ok()?.texts.into_iter().next()
     }
 
     /// The values of `setting` from the first source that has any.
@@ -129,7 +117,7 @@ impl<'a> ParsedSources<'a> {
             if let Some(file) = self.file.as_ref().filter(|_| setting.is_allowed_in_file())
                 && let Some(entry) = file.entry(&name)
             {
-                let texts = setting.split_values(&entry.text);
+                let texts = setting.split_values(entry.text.expose());
                 return Ok(SourcedValues { texts, origin: Origin::File(file.location(entry.line), name) });
             }
         }

@@ -35,7 +35,7 @@ fn sources(args: &[&str], environment: &[(&str, &str)]) -> Sources {
 
 fn resolved(args: &[&str], environment: &[(&str, &str)]) -> Resolved {
     match sources(args, environment).parse() {
-        Ok(Invocation::Run(resolved) | Invocation::Show(resolved)) => *resolved,
+        Ok(Invocation::Run(resolved)) => *resolved,
         other => panic!("{args:?} with {environment:?} gave {other:?}"),
     }
 }
@@ -232,8 +232,11 @@ fn tools_read_the_same_files_but_only_their_settings() {
 
 #[test]
 fn show_config_lists_every_setting() {
-    let report = resolved(&["--show-config", "--state-dir=/x y\n", "--listen=unix:/a"], &[]).report;
+    let args = ["--state-dir=/x y\n", "--listen=unix:/a"];
+    let report = resolved(&args, &[]).report;
     let text = report.to_string();
+    let shows = Invocation::Print { warnings: Vec::new(), text: text.clone() };
+    assert_eq!(sources(&[&args[..], &["--show-config"]].concat(), &[]).parse(), Ok(shows));
     assert_eq!(text.lines().count(), 1 + SETTINGS.iter().filter(|setting| setting.is_reported()).count());
     assert!(text.starts_with("SETTING ") && text.lines().next().is_some_and(|head| head.ends_with("FROM")));
     assert_eq!(shown(&report, "state-dir"), ("/x y\\n".into(), "flag".into()));

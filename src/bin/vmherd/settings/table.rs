@@ -156,6 +156,11 @@ pub(super) fn find(flag: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.flag == flag)
 }
 
+/// The rows of `flags`, and of the settings file, in the order of the table.
+pub fn tool_settings(flags: &[&str]) -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(|setting| setting.flag == "config" || flags.contains(&setting.flag))
+}
+
 fn path(text: &str) -> Result<PathBuf, String> {
     match text {
         _ if text.is_empty() || text.contains('\0') => Err("must be a path".into()),
