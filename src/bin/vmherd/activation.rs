@@ -30,17 +30,16 @@ fn inherited_names(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Ve
     if text("LISTEN_PID").and_then(|pid| pid.parse().ok()) != Some(process::id()) {
         return Ok(Vec::new());
     }
-    let number = text("LISTEN_FDS").unwrap_or_default();
-    let count = number.parse().ok().filter(|count| *count <= limits::INHERITED_MAX).ok_or_else(|| {
-        io::Error::other(format!("LISTEN_FDS={number:?} must be a number up to {}", limits::INHERITED_MAX))
+    let fds = text("LISTEN_FDS").unwrap_or_default();
+    let count: usize = fds.parse().ok().filter(|count| *count <= limits::INHERITED_MAX).ok_or_else(|| {
+        io::Error::other(format!("LISTEN_FDS={fds:?} must be a number up to {}", limits::INHERITED_MAX))
     })?;
-    let all_names = text("LISTEN_FDNAMES").unwrap_or_default();
-    let mut names: Vec<String> = all_names.split(':').take(count).map(String::from).collect();
-    names.resize(count, String::new());
-    for (index, name) in names.iter_mut().enumerate().filter(|(_, name)| name.is_empty()) {
-        *name = format!("descriptor {}", index + 3);
-    }
-    Ok(names)
+    let names = text("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':').map(String::from);
+    let name = |descriptor| {
+        names.next().filter(|name| !name.is_empty()).unwrap_or_else(|| format!("descriptor {descriptor}"))
+    };
+    Ok((3..count + 3).map(name).collect())
 }
 
 #[cfg(test)]

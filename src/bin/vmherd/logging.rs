@@ -29,18 +29,14 @@ use crate::sys::process::unix_now_ms;
 pub use crate::log_line::LineStyle;
 
 /// The log of this process; dropping it waits briefly until queued lines are written.
-pub struct Logging {
-    queue: Arc<Queue>,
-    filter: Arc<RwLock<env_logger::Logger>>,
-}
+pub struct Logging(Arc<Logger>);
 
 /// Starts the log of this process, to stderr. `filter` is in RUST_LOG's syntax.
 pub fn start(filter: &str, style: LineStyle) -> io::Result<Logging> {
     let queue = Queue::start(io::stderr(), style, limits::LOG_QUEUE, &LOG_LINES_DROPPED)?;
-    let filter = Arc::new(RwLock::new(apply_max_level(filter)));
-    let logger = Logger { filter: Arc::clone(&filter), queue: queue.clone() };
-    log::set_boxed_logger(Box::new(logger)).map_err(io::Error::other)?;
-    Ok(Logging { queue, filter })
+    let logger = Arc::new(Logger { filter: RwLock::new(apply_max_level(filter)), queue });
+    log::set_boxed_logger(Box::new(Arc::clone(&logger))).map_err(io::Error::other)?;
+    Ok(Logging(logger))
 }
 
 /// Parses `filter` and sets the level up to which events are passed to it.
@@ -76,20 +72,20 @@ pub fn log_to_stderr(style: LineStyle, level: Level, message: fmt::Arguments<'_>
 impl Logging {
     /// Replaces the filter.
     pub fn set_filter(&self, filter: &str) {
-        *self.filter.write().unwrap_or_else(PoisonError::into_inner) = apply_max_level(filter);
+        *self.0.filter.write().unwrap_or_else(PoisonError::into_inner) = apply_max_level(filter);
     }
 }
 
 impl Drop for Logging {
     /// Waits until queued lines are written, at most [`limits::LOG_FLUSH_WAIT`].
     fn drop(&mut self) {
-        self.queue.flush(limits::LOG_FLUSH_WAIT);
+        self.0.flush();
     }
 }
 
 /// The backend of the `log` crate's macros.
 struct Logger {
-    filter: Arc<RwLock<env_logger::Logger>>,
+    filter: RwLock<env_logger::Logger>,
     queue: Arc<Queue>,
 }
 

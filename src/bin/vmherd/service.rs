@@ -179,7 +179,7 @@ impl Service<'_> {
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let changes = report.changes(&self.started, &self.latest);
         for change in &changes {
-            log::log!(if change.needs_restart { Level::Warn } else { Level::Info }, "{change}");
+            log::log!(if change.needs_restart { Level::Warn } else { Level::Info }, "{}", change.text);
         }
         self.log.set_filter(&log.filter);
         self.latest = report;

@@ -17,16 +17,10 @@ pub struct Report {
 }
 
 /// A setting whose value has changed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub struct SettingChange {
-    /// The setting's flag without the dashes.
-    pub name: &'static str,
-    /// The old value.
-    pub before: String,
-    /// The new value.
-    pub after: String,
-    /// Where the new value comes from.
-    pub origin: String,
+    /// Old and new value, and where the new one comes from.
+    pub text: String,
     /// Whether the change takes effect only after a restart.
     pub needs_restart: bool,
 }
@@ -78,12 +72,12 @@ impl Report {
         let changes = self.entries.iter().filter_map(|entry| {
             let before = if entry.needs_restart { started } else { latest };
             let before = before.entries.iter().find(|before| before.flag == entry.flag)?;
-            (before.raw != entry.raw).then(|| SettingChange {
-                name: entry.flag,
-                before: before.display.clone(),
-                after: entry.display.clone(),
-                origin: entry.origin.label().into(),
-                needs_restart: entry.needs_restart,
+            (before.raw != entry.raw).then(|| {
+                let (flag, after, before) = (entry.flag, Escaped(&entry.display), Escaped(&before.display));
+                let when = if entry.needs_restart { " after a restart only" } else { "" };
+                let text =
+                    format!("--{flag} is {after} instead of {before} ({}){when}", entry.origin.label());
+                SettingChange { text, needs_restart: entry.needs_restart }
             })
         });
         changes.collect()
@@ -104,14 +98,6 @@ impl fmt::Display for Report {
             writeln!(f, "{name:name_width$}  {value:value_width$}  {origin}")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for SettingChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SettingChange { name, before, after, origin, .. } = self;
-        write!(f, "--{name} is {} instead of {} ({origin})", Escaped(after), Escaped(before))?;
-        if self.needs_restart { f.write_str(" after a restart only") } else { Ok(()) }
     }
 }
 

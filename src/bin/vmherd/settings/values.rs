@@ -23,7 +23,7 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     }
     let unit = if unit.is_empty() { "s" } else { unit };
     let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit)?;
-    let seconds = number.parse::<f64>().ok()? * unit.as_secs_f64();
+    let seconds = number.parse::<f64>().ok()? * Duration::from_millis(*unit).as_secs_f64();
     Duration::try_from_secs_f64(seconds).ok()
 }
 
@@ -36,13 +36,8 @@ pub(super) fn parse_duration_range(text: &str) -> Option<RangeInclusive<Duration
 
 /// The shortest text that [`parse_duration`] reads as `duration`, down to milliseconds.
 pub(super) fn format_duration(duration: Duration) -> String {
-    let milliseconds = duration.as_millis();
-    let fits =
-        |unit: &Duration| milliseconds >= unit.as_millis() && milliseconds.is_multiple_of(unit.as_millis());
-    match UNITS.iter().rev().find(|(_, unit)| fits(unit)) {
-        Some((name, unit)) => format!("{}{name}", milliseconds / unit.as_millis()),
-        None => "0s".into(),
-    }
+    let milliseconds = duration.as_millis().try_into().unwrap_or(u64::MAX);
+    format_in(&UNITS, milliseconds).unwrap_or_else(|| "0s".into())
 }
 
 /// A number of bytes: a whole number and an optional unit of [`SIZES`].
@@ -55,10 +50,13 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
 
 /// The shortest text that [`parse_size`] reads as `bytes`.
 pub(super) fn format_size(bytes: u64) -> String {
-    match SIZES.iter().rev().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
-        Some((name, unit)) => format!("{}{name}", bytes / unit),
-        None => "0".into(),
-    }
+    format_in(&SIZES, bytes).unwrap_or_else(|| "0".into())
+}
+
+/// `amount` in the largest of `units` of which it is a multiple; `None` for zero.
+fn format_in(units: &[(&str, u64)], amount: u64) -> Option<String> {
+    let (name, unit) = units.iter().rev().find(|(_, unit)| amount > 0 && amount.is_multiple_of(*unit))?;
+    Some(format!("{}{name}", amount / unit))
 }
 
 /// The value of one of two words.
@@ -150,11 +148,5 @@ const MASK: &str = "***";
 /// The units of sizes, ascending.
 const SIZES: [(&str, u64); 4] = [("", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
-/// The units of time, ascending.
-const UNITS: [(&str, Duration); 5] = [
-    ("ms", Duration::from_millis(1)),
-    ("s", Duration::from_secs(1)),
-    ("m", Duration::from_secs(60)),
-    ("h", Duration::from_secs(3600)),
-    ("d", Duration::from_secs(86_400)),
-];
+/// The units of time in milliseconds, ascending.
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
