@@ -11,7 +11,7 @@ use vmherd::{is_invisible, write_escaped};
 
 use crate::limits;
 use crate::settings::LogFormat;
-use crate::sys::process::civil_date;
+use crate::sys::process::utc;
 
 /// The style of all lines of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +31,7 @@ pub fn log_line(
     message: fmt::Arguments<'_>,
 ) -> String {
     let mut line = Line { text: String::new(), format, bytes_max: limits::LOG_LINE_BYTES_MAX };
-    let time = Timestamp(unix_ms);
+    let time = timestamp(unix_ms);
     if is_for_journal {
         let _ = write!(line.text, "<{}>", priority(level));
     }
@@ -121,19 +121,11 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// Milliseconds since 1970, displayed as UTC in RFC 3339 format.
-struct Timestamp(u64);
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, ms) = (self.0 / MS_PER_DAY, self.0 % MS_PER_DAY);
-        let (year, month, day) = civil_date(days);
-        let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1000)
-    }
+/// `unix_ms`, in milliseconds since 1970, as UTC in RFC 3339 format.
+fn timestamp(unix_ms: u64) -> String {
+    let [year, month, day, hour, minute, second] = utc(unix_ms / 1000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", unix_ms % 1000)
 }
-
-const MS_PER_DAY: u64 = 86_400_000;
 
 #[cfg(test)]
 mod tests {
@@ -248,7 +240,7 @@ mod tests {
             (4_107_542_399_999, "2100-02-28T23:59:59.999Z"),
         ];
         for (ms, expected) in cases {
-            assert_eq!(Timestamp(ms).to_string(), expected);
+            assert_eq!(timestamp(ms), expected);
         }
     }
 }

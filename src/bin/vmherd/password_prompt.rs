@@ -247,9 +247,9 @@ mod tests {
     fn a_signal_ends_the_prompt() {
         let (_master, terminal) = crate::sys::terminal::open_pair();
         let _signals = Signals::block(&Signal::ENDING).unwrap();
-        crate::sys::signals::raise(Signal::Interrupt);
+        crate::sys::signals::raise(Signal::INTERRUPT);
         let name = VmName::parse("web-1").unwrap();
         let result = prompt_twice(&name, &mut File::from(terminal), &mut io::sink());
-        assert!(matches!(result, Err(PromptError::Interrupted(Signal::Interrupt))), "{result:?}");
+        assert!(matches!(result, Err(PromptError::Interrupted(Signal::INTERRUPT))), "{result:?}");
     }
 }

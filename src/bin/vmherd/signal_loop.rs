@@ -48,9 +48,9 @@ pub fn wait_for_shutdown(
         }
         let signal = if has_signal { signals.receive()? } else { None };
         match (signal, deadline) {
-            (Some(Signal::User1), _) => actions.log_statistics(),
-            (Some(Signal::Hangup), None) => actions.reload(),
-            (Some(signal @ Signal::Hangup), Some(_)) => {
+            (Some(Signal::USER1), _) => actions.log_statistics(),
+            (Some(Signal::HANGUP), None) => actions.reload(),
+            (Some(signal @ Signal::HANGUP), Some(_)) => {
                 warn!("{signal}: ignored, because the server is stopping");
             }
             (Some(signal), None) => {
@@ -94,12 +94,12 @@ mod tests {
         fn reload(&mut self) {
             self.calls.push("reload".into());
             // The loop reads it in its next iteration.
-            signals::raise(Signal::User1);
+            signals::raise(Signal::USER1);
         }
 
         fn log_statistics(&mut self) {
             self.calls.push("statistics".into());
-            signals::raise(Signal::Terminate);
+            signals::raise(Signal::TERMINATE);
         }
     }
 
@@ -111,7 +111,7 @@ mod tests {
     fn first_signal_stops_and_waits_for_the_end() {
         let mut signals = Signals::block(&Signal::ALL).unwrap();
         let (ended, mut end) = UnixStream::pair().unwrap();
-        signals::raise(Signal::Terminate);
+        signals::raise(Signal::TERMINATE);
         let mut actions = recording(|| end.write_all(b"x").unwrap());
         let result = wait_for_shutdown(&mut signals, ended.as_fd(), NEVER, &mut actions);
         assert_eq!(result.unwrap(), ShutdownResult::Completed);
@@ -122,10 +122,10 @@ mod tests {
     fn second_signal_forces_the_end() {
         let mut signals = Signals::block(&Signal::ALL).unwrap();
         let (ended, _end) = UnixStream::pair().unwrap();
-        signals::raise(Signal::Interrupt);
-        let mut actions = recording(|| signals::raise(Signal::Terminate));
+        signals::raise(Signal::INTERRUPT);
+        let mut actions = recording(|| signals::raise(Signal::TERMINATE));
         let result = wait_for_shutdown(&mut signals, ended.as_fd(), NEVER, &mut actions);
-        assert_eq!(result.unwrap(), ShutdownResult::Forced(Signal::Terminate));
+        assert_eq!(result.unwrap(), ShutdownResult::Forced(Signal::TERMINATE));
         assert_eq!(actions.calls, ["stop SIGINT"], "a stop is asked for once");
     }
 
@@ -133,7 +133,7 @@ mod tests {
     fn other_signals_do_not_stop_the_server() {
         let mut signals = Signals::block(&Signal::ALL).unwrap();
         let (ended, mut end) = UnixStream::pair().unwrap();
-        signals::raise(Signal::Hangup);
+        signals::raise(Signal::HANGUP);
         let mut actions = recording(|| end.write_all(b"x").unwrap());
         let result = wait_for_shutdown(&mut signals, ended.as_fd(), NEVER, &mut actions);
         assert_eq!(result.unwrap(), ShutdownResult::Completed);
@@ -144,8 +144,8 @@ mod tests {
     fn no_reload_while_stopping() {
         let mut signals = Signals::block(&Signal::ALL).unwrap();
         let (ended, _end) = UnixStream::pair().unwrap();
-        signals::raise(Signal::Terminate);
-        let mut actions = recording(|| signals::raise(Signal::Hangup));
+        signals::raise(Signal::TERMINATE);
+        let mut actions = recording(|| signals::raise(Signal::HANGUP));
         let result = wait_for_shutdown(&mut signals, ended.as_fd(), Duration::from_millis(20), &mut actions);
         assert_eq!(
             result.unwrap(),
@@ -171,7 +171,7 @@ mod tests {
     fn stopping_has_a_timeout() {
         let mut signals = Signals::block(&Signal::ALL).unwrap();
         let (ended, _end) = UnixStream::pair().unwrap();
-        signals::raise(Signal::Terminate);
+        signals::raise(Signal::TERMINATE);
         let result =
             wait_for_shutdown(&mut signals, ended.as_fd(), Duration::from_millis(1), &mut recording(|| {}));
         assert_eq!(result.unwrap(), ShutdownResult::TimedOut);

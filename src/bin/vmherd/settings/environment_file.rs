@@ -43,15 +43,20 @@ impl SettingsFile {
     pub(super) fn parse(path: &Path, bytes: &[u8]) -> (SettingsFile, Option<SyntaxError>) {
         let mut file = SettingsFile { path: path.into(), ..SettingsFile::default() };
         let (text, mistake) = valid_prefix(bytes);
-        let mut reader = Lexer { rest: text, line: 1 };
-        loop {
-            match reader.next() {
-                Ok(Some(assignment)) => file.add(assignment),
-                Ok(None) => return (file, mistake),
+        let mut lexer = Lexer { rest: text, line: 1 };
+        while let Some(name) = lexer.name() {
+            let line = lexer.line;
+            if lexer.next_char() != Some('=') {
+                file.lines_without_value.push(line);
+                continue;
+            }
+            match lexer.value() {
+                Ok(value) => file.add(name, line, &value),
                 // An open quote may be closed after the invalid line, so the invalid line is the error.
                 Err(error) => return (file, mistake.or(Some(error))),
             }
         }
+        (file, mistake)
     }
 
     /// The entry of `name`; an empty or blank value counts as unset.
@@ -69,22 +74,13 @@ impl SettingsFile {
         format!("{}:{line}", self.path.display())
     }
 
-    fn add(&mut self, Assignment { name, line, value }: Assignment) {
-        let Some(text) = value else { return self.lines_without_value.push(line) };
+    fn add(&mut self, name: &str, line: usize, value: &str) {
         let location = self.location(line);
-        if let Some(earlier) = self.values.insert(name.clone(), FileEntry { text: Secret::new(&text), line }) {
-            let name = if is_plain_name(&name) { format!("{name:?}") } else { "this".into() };
+        if let Some(earlier) = self.values.insert(name.into(), FileEntry { text: Secret::new(value), line }) {
+            let name = if is_plain_name(name) { format!("{name:?}") } else { "this".into() };
             self.warnings.push(format!("{location}: {name} replaces what line {} says", earlier.line));
         }
     }
-}
-
-/// One NAME=VALUE, which may span several lines.
-struct Assignment {
-    name: String,
-    line: usize,
-    /// `None`: there was no `=`.
-    value: Option<String>,
 }
 
 /// The rest of the text, and the current line.
@@ -94,26 +90,20 @@ struct Lexer<'a> {
 }
 
 impl<'a> Lexer<'a> {
-    /// The next assignment; skips empty lines and comments.
-    fn next(&mut self) -> Result<Option<Assignment>, SyntaxError> {
+    /// The next name; skips empty lines and comments.
+    fn name(&mut self) -> Option<&'a str> {
         loop {
             self.advance_to(self.rest.trim_start_matches([' ', '\t', '\r', '\n']));
-            match self.rest.chars().next() {
-                None => return Ok(None),
-                Some('#' | ';') => {
+            match self.rest.chars().next()? {
+                '#' | ';' => {
                     self.take_until(&['\n', '\r']);
                 }
-                Some(_) => {
-                    let line = self.line;
-                    let name = self.take_until(&['=', '\n', '\r']).trim_end_matches(BLANKS).to_owned();
-                    let value = if self.next_char() == Some('=') { Some(self.value()?) } else { None };
-                    return Ok(Some(Assignment { name, line, value }));
-                }
+                _ => return Some(self.take_until(&['=', '\n', '\r']).trim_end_matches(BLANKS)),
             }
         }
     }
 
-    /// A value: quoted parts separated by blanks, then an optional unquoted part.
+    /// The value after a `=`: quoted parts separated by blanks, then an optional unquoted part.
     fn value(&mut self) -> Result<String, SyntaxError> {
         let mut value = String::new();
         loop {

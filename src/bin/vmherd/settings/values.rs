@@ -78,11 +78,9 @@ pub(super) fn parse_switch(text: &str) -> Option<bool> {
 /// Whether `text` is a log filter in RUST_LOG's syntax: `LEVEL`, `TARGET` and `TARGET=LEVEL`, separated
 /// by commas, and an optional `/TEXT` to search for. env_logger itself only warns of an invalid one.
 pub(super) fn is_log_filter(text: &str) -> bool {
-    let mut parts = text.split('/');
-    let directives = parts.next().unwrap_or_default();
-    let is_one_search = parts.nth(1).is_none();
+    let (directives, search) = text.split_once('/').unwrap_or((text, ""));
     let mut items = directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()).peekable();
-    is_one_search && items.peek().is_some() && items.all(is_log_directive)
+    !search.contains('/') && items.peek().is_some() && items.all(is_log_directive)
 }
 
 fn is_log_directive(directive: &str) -> bool {
@@ -108,15 +106,11 @@ fn is_log_target(text: &str) -> bool {
 /// parameters with secret-sounding names. If in doubt, masks.
 pub(super) fn mask_passwords(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
-    let (user_info, rest) = match rest.rsplit_once('@') {
-        Some((user_info, rest)) => (Some(user_info), rest),
-        None => (None, rest),
+    let with_user = rest.rsplit_once('@').map(|(user_info, rest)| (user_info.split_once(':'), rest));
+    let masked = match with_user {
+        Some((Some((user, _)), rest)) => format!("{scheme}://{user}:{MASK}@{rest}"),
+        _ => text.to_owned(),
     };
-    let user_info = user_info.map_or_else(String::new, |user_info| match user_info.split_once(':') {
-        Some((user, _)) => format!("{user}:{MASK}@"),
-        None => format!("{user_info}@"),
-    });
-    let masked = format!("{scheme}://{user_info}{rest}");
     masked.split_inclusive(['?', '&']).map(mask_parameter).collect()
 }
 

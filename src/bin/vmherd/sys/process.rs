@@ -22,14 +22,17 @@ pub fn monotonic_time() -> Duration {
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
-/// Year, month and day of the Gregorian calendar, in UTC, `days` after 1970-01-01.
-pub fn civil_date(days: u64) -> (i64, i64, i64) {
-    let seconds = libc::time_t::try_from(days.saturating_mul(86_400)).unwrap_or(libc::time_t::MAX);
+/// Year, month, day, hour, minute and second of the Gregorian calendar, in UTC, `seconds` after 1970.
+pub fn utc(seconds: u64) -> [i64; 6] {
+    let seconds = libc::time_t::try_from(seconds).unwrap_or(libc::time_t::MAX);
     // SAFETY: the structure consists of numbers and a pointer that is not followed, for which zeros are valid.
     let mut parts: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both references are valid during the call, which reads the first and writes the second.
     unsafe { libc::gmtime_r(&seconds, &mut parts) };
-    (i64::from(parts.tm_year) + 1900, i64::from(parts.tm_mon) + 1, parts.tm_mday.into())
+    let [year, month, day, hour, minute, second] =
+        [parts.tm_year, parts.tm_mon, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec]
+            .map(i64::from);
+    [year + 1900, month + 1, day, hour, minute, second]
 }
 
 #[cfg(test)]

@@ -7,24 +7,11 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-/// A signal that can be waited for, with the system's number for it.
+/// A signal that can be waited for, with the system's number and name for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(i32)]
-pub enum Signal {
-    /// SIGINT: Ctrl-C.
-    Interrupt = libc::SIGINT,
-    /// SIGTERM: the system or an operator asks the process to end.
-    Terminate = libc::SIGTERM,
-    /// SIGHUP: the settings are to be read again.
-    Hangup = libc::SIGHUP,
-    /// SIGUSR1: an operator wants to see the counters.
-    User1 = libc::SIGUSR1,
-    /// SIGXCPU: the process has used up its limit of processor time, and is killed if it goes on.
-    ProcessorTime = libc::SIGXCPU,
-    /// SIGALRM: an alarm that the parent process has set, which survives `exec`.
-    Alarm = libc::SIGALRM,
-    /// SIGPWR: the power fails, or the container whose first process this is must end.
-    Power = libc::SIGPWR,
+pub struct Signal {
+    number: i32,
+    name: &'static str,
 }
 
 /// The descriptor on which blocked signals arrive.
@@ -34,39 +21,46 @@ pub struct Signals {
 }
 
 impl Signal {
+    /// Ctrl-C.
+    pub const INTERRUPT: Signal = Signal { number: libc::SIGINT, name: "SIGINT" };
+    /// The system or an operator asks the process to end.
+    pub const TERMINATE: Signal = Signal { number: libc::SIGTERM, name: "SIGTERM" };
+    /// The settings are to be read again.
+    pub const HANGUP: Signal = Signal { number: libc::SIGHUP, name: "SIGHUP" };
+    /// An operator wants to see the counters.
+    pub const USER1: Signal = Signal { number: libc::SIGUSR1, name: "SIGUSR1" };
+    /// The process has used up its limit of processor time, and is killed if it goes on.
+    pub const PROCESSOR_TIME: Signal = Signal { number: libc::SIGXCPU, name: "SIGXCPU" };
+    /// An alarm that the parent process has set, which survives `exec`.
+    pub const ALARM: Signal = Signal { number: libc::SIGALRM, name: "SIGALRM" };
+    /// The power fails, or the container whose first process this is must end.
+    pub const POWER: Signal = Signal { number: libc::SIGPWR, name: "SIGPWR" };
+
     /// All signals.
     pub const ALL: [Signal; 7] = [
-        Signal::Interrupt,
-        Signal::Terminate,
-        Signal::Hangup,
-        Signal::User1,
-        Signal::ProcessorTime,
-        Signal::Alarm,
-        Signal::Power,
+        Signal::INTERRUPT,
+        Signal::TERMINATE,
+        Signal::HANGUP,
+        Signal::USER1,
+        Signal::PROCESSOR_TIME,
+        Signal::ALARM,
+        Signal::POWER,
     ];
     /// The signals that end the process.
     pub const ENDING: [Signal; 5] =
-        [Signal::Interrupt, Signal::Terminate, Signal::ProcessorTime, Signal::Alarm, Signal::Power];
+        [Signal::INTERRUPT, Signal::TERMINATE, Signal::PROCESSOR_TIME, Signal::ALARM, Signal::POWER];
     /// The signals that may arrive before the process can handle them; they stay pending until then.
-    pub const EARLY: [Signal; 2] = [Signal::Hangup, Signal::User1];
+    pub const EARLY: [Signal; 2] = [Signal::HANGUP, Signal::USER1];
 
     /// The system's number for it.
     pub fn number(self) -> i32 {
-        self as i32
+        self.number
     }
 }
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Signal::Interrupt => "SIGINT",
-            Signal::Terminate => "SIGTERM",
-            Signal::Hangup => "SIGHUP",
-            Signal::User1 => "SIGUSR1",
-            Signal::ProcessorTime => "SIGXCPU",
-            Signal::Alarm => "SIGALRM",
-            Signal::Power => "SIGPWR",
-        })
+        f.write_str(self.name)
     }
 }
 
@@ -74,12 +68,10 @@ impl Signals {
     /// Blocks `signals` in this thread and in those that it starts from now on, and receives them instead. Call it
     /// before the first thread is started: a signal would end the process in a thread that does not block it.
     pub fn block(signals: &[Signal]) -> io::Result<Signals> {
-        let mut set = mem::MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: sigemptyset initializes the set, and does not fail on a valid pointer.
-        let mut set = unsafe {
-            libc::sigemptyset(set.as_mut_ptr());
-            set.assume_init()
-        };
+        // SAFETY: the structure consists of numbers, for which zeros are valid.
+        let mut set: libc::sigset_t = unsafe { mem::zeroed() };
+        // SAFETY: the reference is valid during the call, which does not fail.
+        unsafe { libc::sigemptyset(&mut set) };
         for signal in signals {
             // SAFETY: `set` is initialized, and the number is a signal's.
             super::check_result(unsafe { libc::sigaddset(&mut set, signal.number()) })?;
@@ -100,11 +92,9 @@ impl Signals {
     /// Takes the next pending signal, if there is one.
     pub fn receive(&mut self) -> io::Result<Option<Signal>> {
         let mut bytes = [0; mem::size_of::<libc::signalfd_siginfo>()];
-        match self.descriptor.read(&mut bytes) {
+        match self.descriptor.read_exact(&mut bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error),
-            Ok(count) if count < bytes.len() => return Ok(None),
-            Ok(_) => {}
+            received => received?,
         }
         // The structure begins with the signal's number.
         let number = i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
@@ -170,9 +160,9 @@ mod tests {
 
     #[test]
     fn threads_started_later_block_them_too() {
-        let _signals = Signals::block(&[Signal::Terminate]).unwrap();
+        let _signals = Signals::block(&[Signal::TERMINATE]).unwrap();
         let survivor = std::thread::spawn(|| {
-            raise(Signal::Terminate);
+            raise(Signal::TERMINATE);
             true
         });
         assert!(survivor.join().unwrap());

@@ -1,7 +1,7 @@
 //! The terminal's echo.
 
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Turns off the terminal's echo, except for line breaks, until it is dropped.
@@ -14,11 +14,11 @@ impl<'a> EchoOff<'a> {
     /// Turns off the echo of `terminal`. Discards input that was typed before and not read.
     pub fn new(terminal: &'a impl AsFd) -> io::Result<EchoOff<'a>> {
         let terminal = terminal.as_fd();
-        let mut before = MaybeUninit::<libc::termios>::uninit();
-        // SAFETY: the pointer is valid for the structure that the call writes; the descriptor is borrowed, so it is open.
-        super::check_result(unsafe { libc::tcgetattr(terminal.as_raw_fd(), before.as_mut_ptr()) })?;
-        // SAFETY: the call has succeeded, so it has initialized the structure.
-        let before = unsafe { before.assume_init() };
+        // SAFETY: the structure consists of numbers, for which zeros are valid.
+        let mut before: libc::termios = unsafe { mem::zeroed() };
+        // SAFETY: the reference is valid for the structure that the call writes; the descriptor is borrowed, so it is
+        // open.
+        super::check_result(unsafe { libc::tcgetattr(terminal.as_raw_fd(), &mut before) })?;
         let mut silent = before;
         silent.c_lflag &= !libc::ECHO;
         silent.c_lflag |= libc::ECHONL;
@@ -58,6 +58,7 @@ pub fn open_pair() -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
 mod tests {
     use super::*;
     use std::fs::File;
+    use std::mem::MaybeUninit;
 
     #[test]
     fn the_echo_is_off_while_the_guard_lives() {
