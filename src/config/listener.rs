@@ -40,10 +40,8 @@ impl FromStr for ListenerSpec {
     /// Parses `tcp://ADDRESS:PORT` or `unix:PATH`, with an optional `?open=…`.
     fn from_str(text: &str) -> Result<ListenerSpec, InvalidSetting> {
         let not_allowed = || InvalidSetting(format!("must be {}", ListenerSpec::ALLOWED));
-        let (address, query) = match text.split_once('?') {
-            Some((address, query)) => (address, Some(query)),
-            None => (text, None),
-        };
+        let mut parts = text.splitn(2, '?');
+        let (address, query) = (parts.next().unwrap_or_default(), parts.next());
         let address = if let Some(host_and_port) = address.strip_prefix("tcp://") {
             let address = parse_socket_address(host_and_port).ok_or_else(not_allowed)?;
             ListenAddress::Tcp(normalize(address).map_err(InvalidSetting)?)

@@ -51,12 +51,6 @@ pub(super) struct StateDir {
     pub(super) clock: SystemClock,
 }
 
-/// Files that exist while the server runs. Fields drop in this order: the lock last.
-pub(super) struct FileGuards {
-    pub(super) _sockets: Vec<SocketFile>,
-    pub(super) _state_dir: StateDir,
-}
-
 /// The file of a unix socket; removed on drop.
 pub(super) struct SocketFile(PathBuf);
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::bind::{self, BoundListeners, FileGuards, InheritedListener, PlannedListener, StateDir};
+use super::bind::{self, BoundListeners, InheritedListener, PlannedListener, StateDir};
 use super::control::ReactorControl;
 use super::open_listeners::describe_open_listeners;
 use super::reload::{ReloadState, app_settings, pool_settings};
@@ -105,7 +105,7 @@ impl ServerBuilder {
             reactor: Reactor::new(net, pool, clock, app, settings),
             control,
             reload_state,
-            files: FileGuards { _sockets: sockets, _state_dir: state_dir },
+            files: (sockets, state_dir),
             unopened,
             on_store_open: Box::new(|| {}),
         })

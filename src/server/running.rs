@@ -10,7 +10,7 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
-use super::bind::FileGuards;
+use super::bind::{SocketFile, StateDir};
 use super::control::ReactorControl;
 use super::reload::{ReloadState, ServerReactor};
 use super::start_error::StartError;
@@ -28,7 +28,8 @@ pub struct Server {
     pub(super) reactor: ServerReactor,
     pub(super) control: Arc<ReactorControl>,
     pub(super) reload_state: ReloadState,
-    pub(super) files: FileGuards,
+    /// Files that exist while the server runs, in the order of their removal: the lock is last.
+    pub(super) files: (Vec<SocketFile>, StateDir),
     /// The store that still has to be opened, and its name for messages.
     pub(super) unopened: Option<(Arc<dyn DeferredOpen>, String)>,
     pub(super) on_store_open: Box<dyn FnOnce() + Send>,

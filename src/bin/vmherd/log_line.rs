@@ -30,7 +30,12 @@ pub fn log_line(
     target: &str,
     message: fmt::Arguments<'_>,
 ) -> String {
-    let mut line = Line { text: String::new(), format, bytes_max: limits::LOG_LINE_BYTES_MAX };
+    let end = match format {
+        LogFormat::Text => "\n",
+        LogFormat::Json => "\"}\n",
+    };
+    let bytes_max = limits::LOG_LINE_BYTES_MAX - "…".len() - end.len();
+    let mut line = Line { text: String::new(), format, bytes_max };
     let time = timestamp(unix_ms);
     if is_for_journal {
         let _ = write!(line.text, "<{}>", priority(level));
@@ -41,25 +46,21 @@ pub fn log_line(
             if !is_for_journal {
                 let _ = write!(line.text, "{time} {level:<5} ");
             }
-            line.reserve_end("…\n");
             write!(line, "{}: {message}", program(target))
         }
         LogFormat::Json => {
             let _ = write!(line.text, r#"{{"time":"{time}","level":"{level}","target":""#);
-            line.reserve_end("\",\"message\":\"…\"}\n");
+            line.bytes_max -= MESSAGE.len();
             let target = line.write_str(target);
-            line.text.push_str(r#"","message":""#);
-            line.bytes_max += r#"","message":""#.len();
+            line.text.push_str(MESSAGE);
+            line.bytes_max = bytes_max;
             target.and_then(|()| line.write_fmt(message))
         }
     };
     if written.is_err() {
         line.text.push('…');
     }
-    line.text.push_str(match format {
-        LogFormat::Text => "\n",
-        LogFormat::Json => "\"}\n",
-    });
+    line.text.push_str(end);
     line.text
 }
 
@@ -74,13 +75,6 @@ struct Line {
     text: String,
     format: LogFormat,
     bytes_max: usize,
-}
-
-impl Line {
-    /// Reserves room for `end`.
-    fn reserve_end(&mut self, end: &str) {
-        self.bytes_max -= end.len();
-    }
 }
 
 impl fmt::Write for Line {
@@ -126,6 +120,9 @@ fn timestamp(unix_ms: u64) -> String {
     let [year, month, day, hour, minute, second] = utc(unix_ms / 1000);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", unix_ms % 1000)
 }
+
+/// Between target and message of a JSON line.
+const MESSAGE: &str = r#"","message":""#;
 
 #[cfg(test)]
 mod tests {

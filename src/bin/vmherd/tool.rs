@@ -10,8 +10,8 @@ use vmherd::redact;
 
 use crate::diagnostic::print_diagnostic;
 use crate::settings::{
-    Arguments, ConfigError, Environment, Flag, ParsedSources, Setting, Takes, ToolSettings, push_tool_settings,
-    tool_settings,
+    Arguments, ConfigError, Environment, Flag, ParsedSources, Setting, Takes, ToolSettings,
+    push_tool_settings, tool_settings,
 };
 use crate::settings_file::read_settings_file;
 use crate::sys::signals::Signal;
@@ -66,7 +66,10 @@ impl Tool {
         args: impl IntoIterator<Item = OsString>,
         parse: impl FnOnce(&Arguments) -> Result<C, ToolError>,
     ) -> Result<Option<(C, Arguments)>, ToolError> {
-        let arguments = Arguments::read(args, &self.all_flags())?;
+        let (arguments, error) = Arguments::read(args, &self.all_flags());
+        if let Some(error) = error {
+            return Err(error.into());
+        }
         if arguments.has("help") {
             return Ok(None);
         }
@@ -76,7 +79,11 @@ impl Tool {
     /// Every flag that the tool accepts.
     pub fn all_flags(&self) -> Vec<Flag> {
         let help = Flag { name: "help", takes: Takes::Nothing, is_repeatable: true };
-        tool_settings(self.settings).map(Setting::as_flag).chain(self.flags.iter().copied()).chain([help]).collect()
+        tool_settings(self.settings)
+            .map(Setting::as_flag)
+            .chain(self.flags.iter().copied())
+            .chain([help])
+            .collect()
     }
 
     /// The text of `--help`.

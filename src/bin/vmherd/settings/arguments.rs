@@ -39,16 +39,9 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Parses `args` (without the program name). All arguments after `--` are positional.
-    pub fn read(args: impl IntoIterator<Item = OsString>, known: &[Flag]) -> Result<Arguments, ConfigError> {
-        match Arguments::read_valid(args, known) {
-            (arguments, None) => Ok(arguments),
-            (_, Some(error)) => Err(error),
-        }
-    }
-
-    /// As [`Arguments::read`], but skips what is invalid, and returns the first error as well.
-    pub(super) fn read_valid(
+    /// Parses `args` (without the program name); skips what is invalid, and returns the first error as well. All
+    /// arguments after `--` are positional.
+    pub fn read(
         args: impl IntoIterator<Item = OsString>,
         known: &[Flag],
     ) -> (Arguments, Option<ConfigError>) {
@@ -157,10 +150,8 @@ fn value_not_utf8(flag: &str) -> ConfigError {
 
 /// The flag that `text` names, and the value after `=` if there is one.
 fn split_flag<'a>(text: &str, known: &'a [Flag]) -> Result<(&'a Flag, Option<String>), ConfigError> {
-    let (name, value) = match text.split_once('=') {
-        Some((name, value)) => (name, Some(value.to_owned())),
-        None => (text, None),
-    };
+    let mut parts = text.splitn(2, '=');
+    let (name, value) = (parts.next().unwrap_or_default(), parts.next().map(String::from));
     let long = match name {
         "-h" => "help",
         "-V" => "version",

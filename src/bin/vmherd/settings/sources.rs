@@ -51,7 +51,7 @@ impl Sources {
         read_file: ReadFile,
     ) -> Sources {
         let flags: Vec<Flag> = SETTINGS.iter().map(Setting::as_flag).collect();
-        let (arguments, usage_error) = Arguments::read_valid(args, &flags);
+        let (arguments, usage_error) = Arguments::read(args, &flags);
         Sources { arguments, usage_error, environment: Environment::collect(variables), read_file }
     }
 

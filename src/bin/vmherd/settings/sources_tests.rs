@@ -220,7 +220,8 @@ fn tools_read_the_same_files_but_only_their_settings() {
     file("/s", "memory:");
     let flags: Vec<Flag> =
         tool_settings(&["store", "store-file", "state-dir"]).map(Setting::as_flag).collect();
-    let arguments = Arguments::read(["--config", "/f"].map(OsString::from), &flags).unwrap();
+    let (arguments, error) = Arguments::read(["--config", "/f"].map(OsString::from), &flags);
+    assert_eq!(error, None);
     let environment = Environment::collect([]);
     let sources = ParsedSources::read(&arguments, &environment, read_fake).unwrap();
     let store = ToolSettings::read(&["store", "store-file", "state-dir"], &sources).unwrap().config.store;

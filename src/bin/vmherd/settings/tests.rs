@@ -442,7 +442,8 @@ fn connection_limit_reserves_descriptors() {
 fn tools_ignore_unrelated_settings() {
     let names = ["store", "state-dir", "vms-max", "argon2-memory", "argon2-passes"];
     let flags: Vec<Flag> = tool_settings(&names).map(Setting::as_flag).collect();
-    let arguments = Arguments::read(["--state-dir", "/x"].map(OsString::from), &flags).unwrap();
+    let (arguments, error) = Arguments::read(["--state-dir", "/x"].map(OsString::from), &flags);
+    assert_eq!(error, None);
     let variables = [("VMHERD_LISTEN", "nonsense"), ("VMHERD_ARGON2_MEMORY", "64"), ("VMHERD_VMS_MAX", "5")];
     let environment = Environment::collect(variables.map(|(name, value)| (name.into(), value.into())));
     let read = |arguments| {
@@ -452,7 +453,8 @@ fn tools_ignore_unrelated_settings() {
     assert_eq!((config.store, is_default_store), (default_store(Path::new("/x")), true));
     assert_eq!(config.state_dir, PathBuf::from("/x"));
     assert_eq!((config.vms_max, config.argon2.memory_kib, config.argon2.passes), (5, 64, 2));
-    let arguments = Arguments::read(["--store", "memory:"].map(OsString::from), &flags).unwrap();
+    let (arguments, error) = Arguments::read(["--store", "memory:"].map(OsString::from), &flags);
+    assert_eq!(error, None);
     let ToolSettings { config, is_default_store } = read(&arguments);
     assert_eq!((config.store, is_default_store), (Location::Memory, false));
 }
