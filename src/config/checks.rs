@@ -1,6 +1,7 @@
 //! Checks that involve several settings, or all values of one setting.
 
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -103,8 +104,10 @@ fn check_listeners(config: &Config) -> Result<(), String> {
         if is_own_file(address, config) {
             return Err(format!("{name} is a file of the daemon's own"));
         }
-        if !address.is_local() && !config.is_plaintext_allowed {
-            return Err(plaintext_refusal(address));
+        if let ListenAddress::Tcp(socket) = address
+            && !(address.is_local() || config.is_plaintext_allowed)
+        {
+            return Err(plaintext_refusal(*socket));
         }
     }
     Ok(())
@@ -121,14 +124,11 @@ fn is_own_file(address: &ListenAddress, config: &Config) -> bool {
     is_store || ["vmherd.lock", "vmherd.new"].iter().any(|name| *path == config.state_dir.join(name))
 }
 
-fn plaintext_refusal(address: &ListenAddress) -> String {
-    let port = match address {
-        ListenAddress::Tcp(address) => address.port(),
-        ListenAddress::Unix(_) => 0,
-    };
+fn plaintext_refusal(address: SocketAddr) -> String {
+    let port = address.port();
     // Clients of a tunnel or proxy connect from this host, so loopback alone does not authenticate them.
     format!(
-        "{address} can be reached from other hosts, and passwords and tokens would cross the network in clear text, so \
+        "tcp://{address} can be reached from other hosts, and passwords and tokens would cross the network in clear text, so \
          vmherd does not start. Do one of these: (1) listen on this host only, --listen tcp://127.0.0.1:{port}; (2) \
          let clients connect through a tunnel or proxy on this host (ssh, stunnel, nginx, HAProxy), and open nothing \
          to its clients: --listen tcp://127.0.0.1:{port}?open=none --registration closed (see docs/security.md); (3) \
