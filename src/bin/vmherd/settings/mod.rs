@@ -21,6 +21,8 @@ mod sources;
 mod sources_tests;
 mod table;
 #[cfg(test)]
+mod table_tests;
+#[cfg(test)]
 mod tests;
 mod values;
 #[cfg(test)]
