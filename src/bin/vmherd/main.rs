@@ -74,10 +74,7 @@ fn main() -> ExitCode {
 /// The exit code tells a service manager that a restart with the same configuration is pointless.
 fn exit_code(error: &io::Error) -> u8 {
     let start_error = error.get_ref().and_then(|error| error.downcast_ref::<StartError>());
-    match start_error {
-        Some(error) if error.is_configuration => EX_CONFIG,
-        _ => 1,
-    }
+    if start_error.is_some_and(|error| error.is_configuration) { EX_CONFIG } else { 1 }
 }
 
 fn print(text: &str) -> ExitCode {

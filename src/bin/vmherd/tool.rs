@@ -11,7 +11,7 @@ use vmherd::redact;
 use crate::diagnostic::print_diagnostic;
 use crate::settings::{
     Arguments, ConfigError, Environment, Flag, ParsedSources, Setting, Takes, ToolSettings,
-    push_tool_settings, tool_settings,
+    describe_settings, tool_settings,
 };
 use crate::settings_file::read_settings_file;
 use crate::sys::signals::Signal;
@@ -79,18 +79,13 @@ impl Tool {
     /// Every flag that the tool accepts.
     pub fn all_flags(&self) -> Vec<Flag> {
         let help = Flag { name: "help", takes: Takes::Nothing, is_repeatable: true };
-        tool_settings(self.settings)
-            .map(Setting::as_flag)
-            .chain(self.flags.iter().copied())
-            .chain([help])
-            .collect()
+        let settings = tool_settings(self.settings).map(Setting::as_flag);
+        settings.chain(self.flags.iter().copied()).chain([help]).collect()
     }
 
     /// The text of `--help`.
     pub fn help(&self) -> String {
-        let mut text = format!("{}{SETTINGS_HEADING}", self.help);
-        push_tool_settings(&mut text, self.settings);
-        text
+        format!("{}{SETTINGS_HEADING}{}", self.help, describe_settings(tool_settings(self.settings)))
     }
 
     /// An error in the command line.

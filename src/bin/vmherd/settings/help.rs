@@ -1,27 +1,26 @@
 //! Texts generated from the table of settings: the help text and an example of a settings file.
 
-use std::fmt::Write;
-
 #[cfg(test)]
 use super::setting::DefaultValue;
 use super::setting::{Kind, Setting};
-use super::table::{SETTINGS, tool_settings};
+use super::table::SETTINGS;
 
 /// The text of `vmherd --help`: examples first, then every setting.
 pub fn help() -> String {
-    let mut text = String::from(INTRODUCTION);
-    for setting in SETTINGS {
-        push_line(&mut text, setting);
-    }
-    text.push('\n');
-    text.push_str(STATE_DIR_NOTE);
-    text.push_str(NOTES);
-    text
+    format!("{INTRODUCTION}{}{NOTES}", describe_settings(SETTINGS.iter()))
+}
+
+/// Help for `settings`, a line for each.
+pub fn describe_settings<'a>(settings: impl Iterator<Item = &'a Setting>) -> String {
+    let lines: String = settings.map(help_line).collect();
+    format!("{lines}\n{STATE_DIR_NOTE}")
 }
 
 /// A settings file with every setting commented out, with its default: `systemd/vmherd.conf`.
 #[cfg(test)]
 pub fn settings_as_file() -> String {
+    use std::fmt::Write;
+
     let mut text = String::from(FILE_INTRODUCTION);
     for setting in SETTINGS.iter().filter(|setting| setting.is_allowed_in_file()) {
         let Some(name) = setting.variable_name() else { continue };
@@ -51,20 +50,13 @@ pub fn settings_as_file() -> String {
     text
 }
 
-/// Appends help for the settings `flags`, for a tool.
-pub fn push_tool_settings(text: &mut String, flags: &[&str]) {
-    tool_settings(flags).for_each(|setting| push_line(text, setting));
-    text.push('\n');
-    text.push_str(STATE_DIR_NOTE);
-}
-
-fn push_line(text: &mut String, setting: &Setting) {
+fn help_line(setting: &Setting) -> String {
     let flag = format!("--{} {}", setting.flag, setting.placeholder);
     let shown = match setting.kind {
         Kind::Switch(_) | Kind::InfoFlag => String::new(),
         _ => format!(" [{}]", setting.displayed_default()),
     };
-    let _ = writeln!(text, "  {:FLAG_WIDTH$}{}{shown}", flag.trim_end(), setting.help);
+    format!("  {:FLAG_WIDTH$}{}{shown}\n", flag.trim_end(), setting.help)
 }
 
 /// Width of the column of flags: the longest flag and two spaces.

@@ -31,7 +31,7 @@ mod values_tests;
 pub use arguments::{Arguments, Flag, Takes};
 pub use config_error::{ConfigError, EX_CONFIG};
 pub use environment::Environment;
-pub use help::push_tool_settings;
+pub use help::describe_settings;
 pub use loader::{Invocation, Resolved, ToolSettings};
 pub use partial::LogFormat;
 pub use report::Report;
