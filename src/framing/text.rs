@@ -120,7 +120,10 @@ fn scan_line(bytes: &[u8]) -> ScannedLine {
     if is_bad {
         return ScannedLine::Invalid;
     }
-    let scanned = if end.is_some() { ScannedLine::Complete } else { ScannedLine::Partial };
+    let scanned = |length| match end {
+        Some(_) => ScannedLine::Complete(length),
+        None => ScannedLine::Partial(length),
+    };
     if all.is_ascii() {
         return scanned(line.len());
     }
