@@ -53,6 +53,15 @@ impl PostgresFactory {
         }
     }
 
+    /// Connects to the database and migrates it if necessary.
+    fn connect_and_migrate(&self) -> Result<(), PgError> {
+        let mut session = self.pool.acquire(self.pool.register(WaitMode::Long))?;
+        self.check_pooler(&mut session)?;
+        schema::migrate(&mut session)?;
+        session.release_unowned();
+        Ok(())
+    }
+
     /// Checks that each connection has its own server session, on which settings and prepared statements
     /// depend. Two simultaneous connections show it, if the limit allows two.
     fn check_pooler(&self, session: &mut PgSession) -> Result<(), PgError> {
@@ -72,20 +81,14 @@ impl PostgresFactory {
 }
 
 impl DeferredOpen for PostgresFactory {
-    /// Connects to the database and migrates it if necessary.
     fn open(&self) -> Result<(), OpenFailure> {
-        let mut session = self.pool.acquire(self.pool.register(WaitMode::Long)).map_err(open_failure)?;
-        self.check_pooler(&mut session).map_err(open_failure)?;
-        schema::migrate(&mut session)
-            .map_err(|error| OpenFailure { is_transient: !matches!(error, StoreError::Refused(_)), error })?;
-        session.release_unowned();
+        self.connect_and_migrate().map_err(|error| OpenFailure {
+            is_transient: !matches!(error, PgError::Misconfigured(_) | PgError::Refused(_)),
+            error: error.into_store_error(),
+        })?;
         self.is_open.store(true, Ordering::Release);
         Ok(())
     }
-}
-
-fn open_failure(error: PgError) -> OpenFailure {
-    OpenFailure { is_transient: !matches!(error, PgError::Misconfigured(_)), error: error.into_store_error() }
 }
 
 /// The server process that serves `session`.

@@ -16,6 +16,8 @@ pub(super) enum PgError {
     ConnectionLost(String),
     /// The database does not accept us as the URL says.
     Misconfigured(String),
+    /// The database is not ours to use.
+    Refused(String),
     /// A lock, or all available connections, were held for too long.
     LockTimeout,
     /// A temporary failure: a timeout, or no resources. Other work would fail too.
@@ -85,6 +87,7 @@ impl PgError {
             | PgError::Exhausted(why)
             | PgError::Failed(why)
             | PgError::Rejected(why) => StoreError::Unavailable(why),
+            PgError::Refused(why) => StoreError::Refused(why),
             PgError::OutcomeUnknown(why) => StoreError::OutcomeUnknown(why),
         }
     }

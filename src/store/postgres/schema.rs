@@ -4,7 +4,6 @@
 //! `search_path`; foreign tables are never taken over. A database that is up to date needs no rights beyond
 //! reading and writing its tables.
 
-use super::super::StoreError;
 use super::super::migration_records::{check_recorded, checksum, version};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
@@ -26,27 +25,9 @@ const LOCK: i64 = 0x766d_6865_7264;
 /// Tables of one row that hold the number of rows of another table, in a column of its name.
 const TOTALS: [(&str, &str); 2] = [("vm_total", "vms"), ("series_total", "series")];
 
-/// Why a database cannot be used.
-struct Refusal(StoreError);
-
-impl From<PgError> for Refusal {
-    fn from(error: PgError) -> Refusal {
-        Refusal(match error {
-            PgError::Failed(why) | PgError::Rejected(why) => StoreError::Refused(why),
-            other => other.into_store_error(),
-        })
-    }
-}
-
-impl From<postgres::Error> for Refusal {
-    fn from(error: postgres::Error) -> Refusal {
-        PgError::from(error).into()
-    }
-}
-
 /// Checks that the database is ours or empty, and applies missing migrations.
-pub(super) fn migrate(session: &mut PgSession) -> Result<(), StoreError> {
-    run(session, MIGRATIONS).map_err(|refusal| refusal.0)?;
+pub(super) fn migrate(session: &mut PgSession) -> Result<(), PgError> {
+    run(session, MIGRATIONS).map_err(|error| refuse(error, ""))?;
     for (total, counted) in TOTALS {
         if let Err(error) = check_total(session, total, counted) {
             // Another daemon may be writing, or counting takes too long: no reason not to start.
@@ -56,21 +37,25 @@ pub(super) fn migrate(session: &mut PgSession) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn run(session: &mut PgSession, migrations: &[&str]) -> Result<(), Refusal> {
+fn run(session: &mut PgSession, migrations: &[&str]) -> Result<(), PgError> {
     check_database(session)?;
     if count_done(session, migrations)? == migrations.len() {
         return Ok(());
     }
     begin(session)?;
+    let advice = format!(
+        ": what vmherd needs can't be made here; if tables of another program have the same names, {ELSEWHERE}; \
+         if rights are missing, GRANT CREATE ON SCHEMA … TO this role, or have a role that may start vmherd once"
+    );
     // Checked again: another daemon may have migrated it.
     for (index, text) in migrations.iter().enumerate().skip(count_done(session, migrations)?) {
-        session.run(text).map_err(|error| refuse_step(error.into()))?;
+        session.run(text).map_err(|error| refuse(error.into(), &advice))?;
         let sql = "INSERT INTO vmherd_schema (version, checksum, applied_at)
                    VALUES ($1, $2, extract(epoch FROM clock_timestamp())::bigint)";
         session.query(sql, &[&version(index), &checksum(text)])?;
         log::info!("the database's schema version {} is in place", version(index));
     }
-    Ok(session.run("COMMIT").map_err(|error| PgError::from_commit(&error))?)
+    session.run("COMMIT").map_err(|error| PgError::from_commit(&error))
 }
 
 /// Begins a transaction with an exclusive lock on the schema.
@@ -86,10 +71,10 @@ fn begin(session: &mut PgSession) -> Result<(), PgError> {
 }
 
 /// Checks the requirements before anything is created.
-fn check_database(session: &mut PgSession) -> Result<(), Refusal> {
+fn check_database(session: &mut PgSession) -> Result<(), PgError> {
     let sql = "SELECT current_setting('server_encoding'), current_schema()::text, pg_is_in_recovery()";
     let rows = session.query(sql, &[])?;
-    let refused = |why: &str| Refusal(StoreError::Refused(why.to_owned()));
+    let refused = |why: &str| PgError::Refused(why.to_owned());
     let row = rows.first().ok_or_else(|| refused("the database returned no row"))?;
     let (encoding, schema): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
     if encoding != "UTF8" {
@@ -103,13 +88,13 @@ fn check_database(session: &mut PgSession) -> Result<(), Refusal> {
     }
     if row.try_get(2)? {
         let why = "this server is a standby, which takes no writes: name the primary as well";
-        return Err(Refusal(StoreError::Unavailable(why.to_owned())));
+        return Err(PgError::Exhausted(why.to_owned()));
     }
     Ok(())
 }
 
 /// The number of applied `migrations`; an error if the records differ.
-fn count_done(session: &mut PgSession, migrations: &[&str]) -> Result<usize, Refusal> {
+fn count_done(session: &mut PgSession, migrations: &[&str]) -> Result<usize, PgError> {
     // In the first schema only: others may belong to another program. Compared by name, since regnamespace
     // would fold the case.
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c
@@ -122,8 +107,8 @@ fn count_done(session: &mut PgSession, migrations: &[&str]) -> Result<usize, Ref
     let sql = "SELECT version, checksum FROM vmherd_schema ORDER BY version";
     let rows = session.query(sql, &[])?;
     let recorded: Vec<(i64, String)> =
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, Refusal>>()?;
-    check_recorded(&recorded, migrations, ELSEWHERE).map_err(|why| Refusal(StoreError::Refused(why)))?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, PgError>>()?;
+    check_recorded(&recorded, migrations, ELSEWHERE).map_err(PgError::Refused)?;
     Ok(recorded.len())
 }
 
@@ -146,15 +131,10 @@ fn check_total(session: &mut PgSession, total: &str, counted: &str) -> Result<()
     Ok(())
 }
 
-/// A failing migration has met an obstacle.
-fn refuse_step(error: PgError) -> Refusal {
-    let Refusal(error) = error.into();
-    Refusal(match error {
-        StoreError::Refused(why) => StoreError::Refused(format!(
-            "{why}: what vmherd needs can't be made here; if tables of another program have the same names, \
-             {ELSEWHERE}; if rights are missing, GRANT CREATE ON SCHEMA … TO this role, or have a role that \
-             may start vmherd once"
-        )),
+/// Refuses a database in which a statement fails permanently.
+fn refuse(error: PgError, advice: &str) -> PgError {
+    match error {
+        PgError::Failed(why) | PgError::Rejected(why) => PgError::Refused(why + advice),
         other => other,
-    })
+    }
 }
