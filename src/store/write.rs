@@ -100,6 +100,14 @@ impl Write {
     /// For points that were acknowledged before: they are stored regardless of the key limit.
     pub const KEYS_UNBOUNDED: u64 = u64::MAX;
 
+    /// The points that it writes.
+    pub(super) fn points(&self) -> &[NewPoint] {
+        match self {
+            Write::Put { points, .. } => points,
+            _ => &[],
+        }
+    }
+
     /// Whether it writes points.
     pub fn is_put(&self) -> bool {
         matches!(self, Write::Put { .. })
@@ -118,10 +126,7 @@ impl Write {
 
     /// The total size of the keys of its points, in bytes.
     pub fn bytes(&self) -> usize {
-        match self {
-            Write::Put { points, .. } => points.iter().map(|new| new.key.as_str().len()).sum(),
-            _ => 0,
-        }
+        self.points().iter().map(|new| new.key.as_str().len()).sum()
     }
 }
 

@@ -15,7 +15,7 @@ use super::super::{
     PointPage, PointPosition, PointRemoval, PointStore, RemovedPoints, ScanRange, StoreError, Write,
     WriteOutcome, Written,
 };
-use super::locking::{LockPolicy, RowTotal};
+use super::locking::{LockPolicy, RowTotal, SERIES_TOTAL};
 use super::parameters::as_i64;
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
@@ -27,9 +27,8 @@ use crate::model::{Login, MetricKey, MetricValue, NewPoint, Point, Series};
 /// The points that a transaction is about to write, and the series it has locked.
 #[derive(Default)]
 pub(super) struct PointBatch {
-    /// The number of series, read under its lock.
-    series_total: Option<RowTotal>,
-    is_total_locked: bool,
+    /// The number of series, read under its lock, if a put needs it and no other transaction has locked it.
+    pub(super) series_total: Option<RowTotal>,
     /// Keys whose series another transaction has locked for removal.
     locked_keys: HashSet<MetricKey>,
     /// Existing series, locked, and new ones, which have no id yet.
@@ -49,17 +48,13 @@ impl PointBatch {
         writes: &[&Write],
         lock_policy: LockPolicy,
     ) -> Result<(), PgError> {
-        let keys = writes.iter().filter_map(|write| match write {
-            Write::Put { points, .. } => Some(points.iter().map(|new| &new.key)),
-            _ => None,
-        });
+        let points = writes.iter().flat_map(|write| write.points());
         // Sorted, so that the look-ups follow the index.
-        let keys: BTreeSet<&MetricKey> = keys.flatten().collect();
+        let keys: BTreeSet<&MetricKey> = points.map(|new| &new.key).collect();
         let unknown = self.lock_series(session, keys.into_iter().collect(), lock_policy)?;
         if !unknown.is_empty() {
-            self.series_total = lock_total(session, lock_policy)?;
-            self.is_total_locked = self.series_total.is_none();
-            if !self.is_total_locked {
+            self.series_total = RowTotal::lock(session, "", SERIES_TOTAL, lock_policy)?;
+            if self.series_total.is_some() {
                 // Another transaction may have added them meanwhile.
                 self.lock_series(session, unknown, lock_policy)?;
             }
@@ -110,15 +105,12 @@ impl PointBatch {
 
     /// Whether `write` needs a row that another transaction has locked.
     pub(super) fn is_blocked(&self, write: &Write) -> bool {
-        match write {
-            Write::Put { points, .. } if self.is_total_locked => {
-                points.iter().any(|new| !self.series_index.contains_key(&new.key))
-            }
-            Write::Put { points, .. } if !self.locked_keys.is_empty() => {
-                points.iter().any(|new| self.locked_keys.contains(&new.key))
-            }
-            _ => false,
-        }
+        // A new series changes the number of series.
+        let is_locked = |key: &MetricKey| {
+            self.locked_keys.contains(key)
+                || self.series_total.is_none() && !self.series_index.contains_key(key)
+        };
+        write.points().iter().any(|new| is_locked(&new.key))
     }
 
     /// Forgets the epochs: a VM's password may have changed, or the VM is gone.
@@ -166,8 +158,8 @@ impl PointBatch {
         Ok(self.epochs.as_ref().is_some_and(|epochs| epochs.get(&login.id.0) == Some(&login.epoch)))
     }
 
-    /// Writes the added points; returns the number of series, if it has changed.
-    pub(super) fn write_points(&mut self, session: &mut PgSession) -> Result<Option<i64>, PgError> {
+    /// Writes the added points.
+    pub(super) fn write_points(&mut self, session: &mut PgSession) -> Result<(), PgError> {
         self.add_series(session)?;
         let mut rows = Vec::with_capacity(self.points.len());
         for (index, point) in &self.points {
@@ -185,7 +177,7 @@ impl PointBatch {
             let values: Vec<f64> = rows.iter().map(|(_, _, value)| *value).collect();
             session.query(sql, &[&series, &seconds, &values])?;
         }
-        Ok(self.series_total.as_ref().and_then(RowTotal::changed))
+        Ok(())
     }
 
     fn add_series(&mut self, session: &mut PgSession) -> Result<(), PgError> {
@@ -210,19 +202,6 @@ impl PointBatch {
 /// Each statement must see what earlier locks have waited for.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// Locks the number of series and reads it; `None` if another transaction has locked it.
-fn lock_total(session: &mut PgSession, lock_policy: LockPolicy) -> Result<Option<RowTotal>, PgError> {
-    let sql = match lock_policy {
-        LockPolicy::Wait => "SELECT series FROM series_total FOR UPDATE",
-        LockPolicy::SkipLocked => "SELECT series FROM series_total FOR UPDATE SKIP LOCKED",
-    };
-    match session.query(sql, &[])?.first() {
-        Some(row) => Ok(Some(RowTotal::new(row.try_get(0)?))),
-        None if lock_policy == LockPolicy::SkipLocked => Ok(None),
-        None => Err(PgError::Failed("the table series_total has lost its row: start vmherd anew".to_owned())),
-    }
-}
-
 /// Removes old points, in a transaction of its own, under the lock of the number of series: in the same one as a
 /// put it would precede or follow it depending on the order of locks.
 pub(super) fn remove(
@@ -230,7 +209,7 @@ pub(super) fn remove(
     PointRemoval { before, after, count_max }: PointRemoval,
 ) -> Result<RemovedPoints, PgError> {
     session.run(BEGIN)?;
-    let mut total = lock_total(session, LockPolicy::Wait)?;
+    let mut total = RowTotal::lock(session, "", SERIES_TOTAL, LockPolicy::Wait)?;
     let count_max = count_max.max(1);
     let sql = "SELECT id FROM series WHERE id > $1 ORDER BY id LIMIT $2";
     let scanned = ids(&session.query(sql, &[&after.0, &as_i64(count_max)])?)?;
@@ -268,10 +247,8 @@ pub(super) fn remove(
         Some(last) if removed.len() == count_max => Some(last - 1),
         _ => scanned.last().copied().filter(|_| scanned.len() == count_max),
     };
-    session.commit(&match total.as_ref().and_then(RowTotal::changed) {
-        Some(series) => format!("UPDATE series_total SET series = {series}; COMMIT"),
-        None => "COMMIT".to_owned(),
-    })?;
+    let update = total.as_ref().map(RowTotal::update_sql).unwrap_or_default();
+    session.commit(&format!("{update}COMMIT"))?;
     Ok(RemovedPoints { count: removed.len(), next: next.map(SeriesId), removed_keys })
 }
 

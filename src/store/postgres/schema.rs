@@ -5,6 +5,7 @@
 //! reading and writing its tables.
 
 use super::super::migration_records::{check_recorded, checksum, version};
+use super::locking::{SERIES_TOTAL, VM_TOTAL};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
 use crate::limits;
@@ -22,13 +23,10 @@ const ELSEWHERE: &str = "give vmherd a database of its own (--store postgresql:/
 /// The advisory lock of migrations: "vmherd" in ASCII.
 const LOCK: i64 = 0x766d_6865_7264;
 
-/// Tables of one row that hold the number of rows of another table, in a column of its name.
-const TOTALS: [(&str, &str); 2] = [("vm_total", "vms"), ("series_total", "series")];
-
 /// Checks that the database is ours or empty, and applies missing migrations.
 pub(super) fn migrate(session: &mut PgSession) -> Result<(), PgError> {
     run(session, MIGRATIONS).map_err(|error| refuse(error, ""))?;
-    for (total, counted) in TOTALS {
+    for (total, counted) in [VM_TOTAL, SERIES_TOTAL] {
         if let Err(error) = check_total(session, total, counted) {
             // Another daemon may be writing, or counting takes too long: no reason not to start.
             log::warn!("{total} could not be checked: {}", error.into_store_error());

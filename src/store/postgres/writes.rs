@@ -13,7 +13,7 @@ use std::collections::HashSet;
 
 use super::super::write::unnamed;
 use super::super::{StoreError, Write, WriteOutcome, Written, token_sweep};
-use super::locking::{LockPolicy, RowTotal};
+use super::locking::{LockPolicy, RowTotal, VM_TOTAL};
 use super::parameters::{Parameters, Unlogged, as_i64, disk_sizes};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
@@ -26,22 +26,15 @@ use crate::model::{DiskChange, Login, NewVm, VmChange, VmName};
 /// The result of one write; an error fails the transaction.
 type Outcome = Result<WriteOutcome, PgError>;
 
-/// Rows that other transactions have locked.
-#[derive(Default)]
-struct LockedByOthers {
-    /// Whether the row of `vm_total` is locked.
-    vm_total: bool,
-    ids: HashSet<i64>,
-    names: HashSet<VmName>,
-}
-
 /// A transaction under way.
 struct Transaction<'b> {
     session: &'b mut PgSession,
     writes: &'b [&'b Write],
     lock_policy: LockPolicy,
-    blocked: LockedByOthers,
-    /// The number of VMs, if a write may change it.
+    /// The VMs that other transactions have locked.
+    locked_ids: HashSet<i64>,
+    locked_names: HashSet<VmName>,
+    /// The number of VMs, if a write may change it and no other transaction has locked it.
     vm_total: Option<RowTotal>,
     points: PointBatch,
 }
@@ -56,8 +49,15 @@ pub(super) fn commit(
     if points::put_autocommit(session, writes)? {
         return Ok(vec![Some(Ok(Written::Put { refused: Vec::new() })); writes.len()]);
     }
-    let (blocked, points) = (LockedByOthers::default(), PointBatch::default());
-    let mut transaction = Transaction { session, writes, lock_policy, blocked, vm_total: None, points };
+    let mut transaction = Transaction {
+        session,
+        writes,
+        lock_policy,
+        locked_ids: HashSet::new(),
+        locked_names: HashSet::new(),
+        vm_total: None,
+        points: PointBatch::default(),
+    };
     transaction.begin()?;
     transaction.lock_vms()?;
     transaction.points.lock(transaction.session, writes, lock_policy)?;
@@ -74,18 +74,7 @@ impl Transaction<'_> {
         if !self.writes.iter().any(|write| changes_total(write)) {
             return Ok(self.session.run(begin)?);
         }
-        let text = self.session.query_text(&match self.lock_policy {
-            LockPolicy::Wait => format!("{begin}; SELECT vms FROM vm_total FOR UPDATE"),
-            LockPolicy::SkipLocked => format!("{begin}; SELECT vms FROM vm_total FOR UPDATE SKIP LOCKED"),
-        })?;
-        match text.map(|text| text.parse::<i64>()) {
-            Some(Ok(vms)) => self.vm_total = Some(RowTotal::new(vms)),
-            None if self.lock_policy == LockPolicy::SkipLocked => self.blocked.vm_total = true,
-            _ => {
-                let why = "the table vm_total has lost its row: start vmherd anew";
-                return Err(PgError::Failed(why.to_owned()));
-            }
-        }
+        self.vm_total = RowTotal::lock(self.session, &format!("{begin}; "), VM_TOTAL, self.lock_policy)?;
         Ok(())
     }
 
@@ -133,8 +122,8 @@ impl Transaction<'_> {
         let rows = self.session.query(sql, &[&ids, &names, &Unlogged(tokens)])?;
         if self.lock_policy == LockPolicy::SkipLocked {
             for row in rows {
-                self.blocked.ids.insert(row.try_get(0)?);
-                self.blocked.names.insert(VmName::from_store(row.try_get(1)?));
+                self.locked_ids.insert(row.try_get(0)?);
+                self.locked_names.insert(VmName::from_store(row.try_get(1)?));
             }
         }
         Ok(())
@@ -144,24 +133,33 @@ impl Transaction<'_> {
     fn run_all(mut self) -> Result<Vec<Option<WriteOutcome>>, PgError> {
         let mut outcomes = Vec::with_capacity(self.writes.len());
         for write in self.writes {
-            let is_blocked = self.blocked.blocks(write) || self.points.is_blocked(write);
-            outcomes.push(if is_blocked { None } else { Some(self.run(write)?) });
+            outcomes.push(if self.is_blocked(write) { None } else { Some(self.run(write)?) });
         }
         let is_refused = |outcome: &Option<WriteOutcome>| !matches!(outcome, Some(Ok(_)));
         if outcomes.iter().all(is_refused) {
             self.session.run("ROLLBACK")?;
             return Ok(outcomes);
         }
-        let mut commit = String::new();
-        if let Some(series) = self.points.write_points(self.session)? {
-            commit.push_str(&format!("UPDATE series_total SET series = {series}; "));
-        }
-        if let Some(vms) = self.vm_total.as_ref().and_then(RowTotal::changed) {
-            commit.push_str(&format!("UPDATE vm_total SET vms = {vms}; "));
-        }
-        commit.push_str("COMMIT");
-        self.session.commit(&commit)?;
+        self.points.write_points(self.session)?;
+        let totals = [&self.points.series_total, &self.vm_total].into_iter().flatten();
+        let updates: String = totals.map(RowTotal::update_sql).collect();
+        self.session.commit(&format!("{updates}COMMIT"))?;
         Ok(outcomes)
+    }
+
+    /// Whether `write` needs a row that another transaction has locked.
+    fn is_blocked(&self, write: &Write) -> bool {
+        self.vm_total.is_none() && changes_total(write)
+            || match write {
+                Write::Register { vm, .. } => self.locked_names.contains(&vm.name),
+                Write::AddVm { .. } => false,
+                Write::Update { login, .. }
+                | Write::Connect { login, .. }
+                | Write::IssueToken { login, .. }
+                | Write::RevokeTokens { login, .. } => self.locked_ids.contains(&login.id.0),
+                Write::Put { .. } => self.points.is_blocked(write),
+                Write::Remove(name) | Write::ChangePassword { name, .. } => self.locked_names.contains(name),
+            }
     }
 
     /// Runs one write atomically.
@@ -287,21 +285,6 @@ impl Transaction<'_> {
     fn change(&mut self, sql: &'static str, parameters: Parameters<'_>, refusal: StoreError) -> Outcome {
         let rows = self.session.query(sql, parameters)?;
         Ok(if rows.is_empty() { Err(refusal) } else { Ok(Written::Done) })
-    }
-}
-
-impl LockedByOthers {
-    fn blocks(&self, write: &Write) -> bool {
-        self.vm_total && changes_total(write)
-            || match write {
-                Write::Register { vm, .. } => self.names.contains(&vm.name),
-                Write::Update { login, .. }
-                | Write::Connect { login, .. }
-                | Write::IssueToken { login, .. }
-                | Write::RevokeTokens { login, .. } => self.ids.contains(&login.id.0),
-                Write::AddVm { .. } | Write::Put { .. } => false,
-                Write::Remove(name) | Write::ChangePassword { name, .. } => self.names.contains(name),
-            }
     }
 }
 
