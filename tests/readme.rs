@@ -264,7 +264,7 @@ fn put_points(location: &str, points: &[NewPoint]) {
     let write = Write::Put { login: None, points, keys_max: 10, is_atomic: true };
     let mut store =
         vmherd::internals::store::open(&location).and_then(|factory| factory.connect()).expect("a store");
-    assert!(store.write(&[write])[0].is_ok());
+    assert!(store.write(&[&write])[0].is_ok());
 }
 
 /// Grafana fills in the time range before it queries the database.

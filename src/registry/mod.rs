@@ -97,7 +97,7 @@ impl Registry {
     fn write(&mut self, write: Write) -> Result<(), RegistryError> {
         // Retry: an operator can wait, and a daemon that writes constantly leaves few gaps.
         let mut attempts = (0..limits::REGISTRY_ATTEMPTS).map(|_| {
-            let answer = self.store.write(std::slice::from_ref(&write)).pop();
+            let answer = self.store.write(&[&write]).pop();
             answer.unwrap_or_else(|| Err(StoreError::Unavailable("it did not answer".into())))
         });
         attempts.find(|answer| *answer != Err(StoreError::Busy)).unwrap_or(Err(StoreError::Busy))?;

@@ -47,7 +47,7 @@ pub trait Store: Send {
     /// Runs `writes` in order and returns one result for each, in order. Each write is atomic. `Ok` means
     /// that the write is as durable as the store promises. The writes share one commit where the store
     /// supports it; a failing write does not fail the others.
-    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome>;
+    fn write(&mut self, writes: &[&Write]) -> Vec<WriteOutcome>;
 
     /// Removes old points, in a commit of its own.
     fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError>;

@@ -20,7 +20,7 @@ struct MonitoredStore {
 }
 
 impl Store for MonitoredStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
+    fn write(&mut self, writes: &[&Write]) -> Vec<WriteOutcome> {
         let attempt = self.health.begin();
         let outcomes = self.inner.write(writes);
         attempt.end(outcomes.iter().map(|outcome| outcome.as_ref().map(|_| true)));

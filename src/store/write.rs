@@ -147,16 +147,31 @@ pub enum Written {
 
 /// Runs each of `writes` with `run`. After an error of the store the rest is not tried: each would wait for the same
 /// lock, disk or server again.
-pub(super) fn write_separately<'w>(
-    writes: impl IntoIterator<Item = &'w Write>,
+pub(super) fn write_separately(
+    writes: &[&Write],
     mut run: impl FnMut(&Write) -> Result<WriteOutcome, StoreError>,
 ) -> Vec<WriteOutcome> {
     let mut store_error: Option<StoreError> = None;
-    let run_unless_failed = |write| match &store_error {
+    let run_unless_failed = |write: &&Write| match &store_error {
         Some(error) => Err(error.clone().of_untried()),
         None => run(write).unwrap_or_else(|error| Err(store_error.insert(error).clone())),
     };
-    writes.into_iter().map(run_unless_failed).collect()
+    writes.iter().map(run_unless_failed).collect()
+}
+
+/// Runs the writes that have no outcome yet together, with `run`, and adds their outcomes.
+pub(super) fn write_rest(
+    writes: &[&Write],
+    outcomes: Vec<Option<WriteOutcome>>,
+    run: impl FnOnce(&[&Write]) -> Vec<WriteOutcome>,
+) -> Vec<WriteOutcome> {
+    let rest = writes.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_none());
+    let rest: Vec<&Write> = rest.map(|(write, _)| *write).collect();
+    let results = if rest.is_empty() { Vec::new() } else { run(&rest) };
+    let mut results = results.into_iter();
+    let missing = || Err(StoreError::Unavailable("a write had no outcome".to_owned()));
+    let add = |outcome: Option<_>| outcome.or_else(|| results.next()).unwrap_or_else(missing);
+    outcomes.into_iter().map(add).collect()
 }
 
 /// A VM without a password, whose id becomes its name. The id is known only after it is added; no VM keeps the empty

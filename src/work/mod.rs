@@ -226,7 +226,11 @@ impl WorkerContext {
         let costs = Arc::clone(self.hasher.costs());
         self.run_on_store(reads.len(), &mut results, |store| read_all(store, reads, &costs));
         self.run_on_store(writes.len(), &mut results, |store| {
-            store.write(&writes).into_iter().map(|result| result.map(WorkResult::Written)).collect()
+            store
+                .write(&writes.iter().collect::<Vec<_>>())
+                .into_iter()
+                .map(|result| result.map(WorkResult::Written))
+                .collect()
         });
         results
     }

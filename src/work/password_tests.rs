@@ -171,7 +171,7 @@ fn a_failed_login_hashes_the_same_memory_passes_and_lanes_for_every_name() {
         of_three_costs.into_iter().zip(costs).map(|(name, cost)| register(name, cost)).collect();
     // Its name is its number, 4.
     writes.push(Write::AddVm { shape, disk_sizes_gib: vec![1], vms_max: 100, now });
-    assert!(store.write(&writes).iter().all(Result::is_ok));
+    assert!(store.write(&writes.iter().collect::<Vec<_>>()).iter().all(Result::is_ok));
     let mut each = costs.map(|cost| Run { cost, version: 0x13 });
     each.sort();
     for configured in costs {

@@ -122,7 +122,7 @@ mod tests {
             password_hash: Some(Hasher::new(cost).hash(&Secret::new("securePass123")).unwrap()),
         };
         let write = Write::Register { vm, vms_max: 100, now: UnixSeconds(1_800_000_000) };
-        assert!(matches!(store.write(&[write])[..], [Ok(Written::Registered(_))]));
+        assert!(matches!(store.write(&[&write])[..], [Ok(Written::Registered(_))]));
     }
 
     fn run(worker: &mut WorkerContext, work: Work) -> WorkResult {

@@ -15,7 +15,7 @@ fn put(store: &mut dyn Store, key: &str, second: i64) {
     let point = Point { timestamp: second, value: MetricValue::new(1.0).expect("finite") };
     let points = Arc::new(vec![NewPoint { key: MetricKey::from_store(key), point }]);
     let write = Write::Put { login: None, points, keys_max: 9, is_atomic: false };
-    assert_eq!(store.write(&[write]), [Ok(Written::Put { refused: Vec::new() })]);
+    assert_eq!(store.write(&[&write]), [Ok(Written::Put { refused: Vec::new() })]);
 }
 
 /// The seconds of all points that the store has.

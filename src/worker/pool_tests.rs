@@ -98,7 +98,7 @@ impl StoreFactory for LockedFactory {
 }
 
 impl Store for LockedStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
+    fn write(&mut self, writes: &[&Write]) -> Vec<WriteOutcome> {
         self.0.write(writes)
     }
 

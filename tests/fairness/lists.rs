@@ -160,7 +160,7 @@ fn seed(path: &Path, vms: usize) {
             now,
         };
         let writes: Vec<Write> = (begin..vms.min(begin + SEEDED_AT_ONCE)).map(register).collect();
-        for written in store.write(&writes) {
+        for written in store.write(&writes.iter().collect::<Vec<_>>()) {
             written.expect("a VM is written");
         }
     }

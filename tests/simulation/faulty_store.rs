@@ -79,8 +79,8 @@ impl FaultyStore {
 }
 
 impl Store for FaultyStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
-        if !writes.iter().any(Write::is_put) {
+    fn write(&mut self, writes: &[&Write]) -> Vec<WriteOutcome> {
+        if !writes.iter().any(|write| write.is_put()) {
             return self.inner.write(writes);
         }
         match self.write_points(|inner| inner.write(writes)) {

@@ -148,7 +148,7 @@ impl PointModel {
         });
         let (points, keys_max) = (Arc::new(kept.collect()), limits::METRIC_KEYS_MAX);
         let write = Write::Put { login: None, points, keys_max, is_atomic: true };
-        let written = store.connect().expect("memory is always there").write(&[write]);
+        let written = store.connect().expect("memory is always there").write(&[&write]);
         assert!(written.iter().all(Result::is_ok), "an empty store takes points");
         self.on_response(batch, &Outcome::Success, now);
     }

@@ -180,7 +180,7 @@ impl World {
         model.change_by_operator(vm);
         let name = VmName::from_store(&model.vms[vm].name);
         let mut store = self.env.store.connect().expect("memory is always there");
-        let _ = store.write(&[write(name)]);
+        let _ = store.write(&[&write(name)]);
     }
 }
 
@@ -235,7 +235,7 @@ fn register(store: &Arc<dyn StoreFactory>, model: &ReferenceModel, shared: &[usi
             now: UnixSeconds(0),
         })
         .collect();
-    let written = store.connect().expect("memory is always there").write(&writes);
+    let written = store.connect().expect("memory is always there").write(&writes.iter().collect::<Vec<_>>());
     assert!(written.iter().all(Result::is_ok), "an empty store takes new VMs");
 }
 

@@ -246,7 +246,10 @@ fn put_into(seeded: &SeededStore) {
     };
     for seconds in seconds().collect::<Vec<_>>().chunks(10) {
         let writes: Vec<store::Write> = seconds.iter().map(|second| put(*second)).collect();
-        store.write(&writes).into_iter().for_each(|written| assert!(written.is_ok(), "{written:?}"));
+        store
+            .write(&writes.iter().collect::<Vec<_>>())
+            .into_iter()
+            .for_each(|written| assert!(written.is_ok(), "{written:?}"));
     }
 }
 

@@ -42,9 +42,12 @@ impl SeededStore {
         for begin in (0..vms).step_by(SEEDED_AT_ONCE) {
             let end = vms.min(begin + SEEDED_AT_ONCE);
             let writes: Vec<Write> = (begin..end).map(|number| register(number, disks, now)).collect();
-            store.write(&writes).into_iter().for_each(|written| assert!(written.is_ok(), "{written:?}"));
+            store
+                .write(&writes.iter().collect::<Vec<_>>())
+                .into_iter()
+                .for_each(|written| assert!(written.is_ok(), "{written:?}"));
         }
-        store.write(&[issue(1, TOKEN, now)]).remove(0).expect("a new token");
+        store.write(&[&issue(1, TOKEN, now)]).remove(0).expect("a new token");
         seeded
     }
 
@@ -54,7 +57,7 @@ impl SeededStore {
         let number = |at: usize| 1 + at * stride;
         let issue = |at| issue(number(at), &format!("{:064x}", number(at)), now);
         let writes: Vec<Write> = (0..count).map(issue).collect();
-        let written = self.open().write(&writes);
+        let written = self.open().write(&writes.iter().collect::<Vec<_>>());
         written.into_iter().for_each(|written| assert!(written.is_ok(), "{written:?}"));
         stride
     }

@@ -239,6 +239,7 @@ pub fn registration_lines(
             while times[0] + times[1] < 2 * TIME {
                 let now = unix_now();
                 let writes: Vec<Write> = (0..batch).map(|at| register(number + at, 2, now)).collect();
+                let writes: Vec<&Write> = writes.iter().collect();
                 let begin = Instant::now();
                 let written = store.write(&writes);
                 times[0] += begin.elapsed();

@@ -101,11 +101,11 @@ fn vms_are_added_in_batches_and_concurrently(fixture: &Fixture) {
             scope.spawn(move || {
                 for _ in 0..BATCHES {
                     let batch = [addition(&[1], 1_000_000), addition(&[2, 3], 1_000_000)];
-                    for mut outcome in store.write(&batch).into_iter().zip(&batch) {
+                    for mut outcome in store.write_all(&batch).into_iter().zip(&batch) {
                         // A busy write is retried.
                         for _ in 0..ATTEMPTS {
                             if outcome.0 == Err(StoreError::Busy) {
-                                outcome.0 = store.write(std::slice::from_ref(outcome.1)).remove(0);
+                                outcome.0 = store.write(&[outcome.1]).remove(0);
                             }
                         }
                         assert!(matches!(outcome.0, Ok(Written::Registered(_))), "{outcome:?}");
@@ -193,7 +193,7 @@ fn connect_needs_a_current_login(fixture: &Fixture) {
     }
     assert_eq!(connected(&mut *store), [0; 0]);
     assert_eq!(by_id(&mut *store, 1).unwrap().password_hash.as_deref(), Some("hash of web"));
-    let outcomes = store.write(&[connect(&stale), connect(&web), addition(&[1], 5)]);
+    let outcomes = store.write_all(&[connect(&stale), connect(&web), addition(&[1], 5)]);
     let wanted = [Err(StoreError::NotCurrent), Ok(Written::Done), Ok(Written::Registered(VmId(2)))];
     assert_eq!(outcomes, wanted);
 }

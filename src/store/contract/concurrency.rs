@@ -23,7 +23,7 @@ fn batch_results_are_in_order_and_independent(fixture: &Fixture) {
     let (a, b) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[2]));
     let stale = Login { epoch: a.epoch + 1, ..a.clone() };
     let foreign = Some(DiskChange::Resize(vec![(DiskId(1), 99), (DiskId(2), 99)]));
-    let outcomes = store.write(&[
+    let outcomes = store.write_all(&[
         registration("c", &[3]),
         registration("a", &[4]),
         update(&a, VmChange { ram_mib: Some(1), cpus: Some(1), disks: foreign }),
@@ -67,7 +67,7 @@ fn a_ping_reads_the_store(fixture: &Fixture) {
 fn a_write_sees_earlier_writes_of_its_batch(fixture: &Fixture) {
     let mut store = fixture.connect();
     let login = register(&mut *store, "a", &[]);
-    let outcomes = store.write(&[
+    let outcomes = store.write_all(&[
         registration("b", &[]),
         registration("b", &[]),
         Write::Remove(name("b")),
@@ -89,7 +89,7 @@ fn a_write_sees_earlier_writes_of_its_batch(fixture: &Fixture) {
 }
 
 fn an_empty_batch_has_no_results(fixture: &Fixture) {
-    assert_eq!(fixture.connect().write(&[]), []);
+    assert_eq!(fixture.connect().write_all(&[]), []);
 }
 
 fn connections_see_each_others_writes(fixture: &Fixture) {
@@ -123,7 +123,7 @@ fn connections_write_concurrently(fixture: &Fixture) {
                         writes.extend(
                             (1..BATCH).map(|n| registration(&format!("vm-{thread}-{batch}-{n}"), &[1, 2])),
                         );
-                        for (index, outcome) in store.write(&writes).into_iter().enumerate() {
+                        for (index, outcome) in store.write_all(&writes).into_iter().enumerate() {
                             match outcome {
                                 Ok(Written::Registered(id)) => ids.push(id.0),
                                 Err(StoreError::AlreadyRegistered) if index == 0 => {}

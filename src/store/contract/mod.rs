@@ -164,9 +164,20 @@ fn password(text: &str, password_hash: &str) -> Write {
     Write::ChangePassword { name: name(text), password_hash: password_hash.to_owned() }
 }
 
+/// Writes with one owner, which tests have.
+pub(super) trait WriteAll {
+    fn write_all(&mut self, writes: &[Write]) -> Vec<WriteOutcome>;
+}
+
+impl<S: Store + ?Sized> WriteAll for S {
+    fn write_all(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
+        self.write(&writes.iter().collect::<Vec<_>>())
+    }
+}
+
 /// Runs one write.
 pub(super) fn run(store: &mut dyn Store, write: Write) -> WriteOutcome {
-    let mut outcomes = store.write(&[write]);
+    let mut outcomes = store.write(&[&write]);
     assert_eq!(outcomes.len(), 1);
     outcomes.remove(0)
 }

@@ -129,7 +129,7 @@ fn a_later_point_replaces_an_earlier_one(fixture: &Fixture) {
     assert_eq!(run(&mut *store, put(&[("a", 1, 1.0), ("b", 1, 9.0), ("a", 1, 2.0), ("a", 1, 3.0)])), DONE);
     assert_points(&all(&mut *store), &[("a", 1, 3.0), ("b", 1, 9.0)]);
     assert_eq!(run(&mut *store, put(&[("a", 1, 4.0)])), DONE);
-    let outcomes = store.write(&[put(&[("b", 1, 5.0)]), put(&[("b", 1, 6.0)]), put(&[("c", 0, 1.0)])]);
+    let outcomes = store.write_all(&[put(&[("b", 1, 5.0)]), put(&[("b", 1, 6.0)]), put(&[("c", 0, 1.0)])]);
     assert_eq!(outcomes, [DONE, DONE, DONE]);
     assert_points(&all(&mut *store), &[("a", 1, 4.0), ("b", 1, 6.0), ("c", 0, 1.0)]);
 }
@@ -201,7 +201,7 @@ fn keys_respect_the_limit(fixture: &Fixture) {
         assert_eq!(run(&mut *store, put_up_to(keys_max, &[("b", 3, 1.0), ("a", 1, 2.0)])), DONE);
         assert_eq!(run(&mut *store, put_up_to(keys_max, &[("b", 4, 1.0), ("c", 1, 2.0)])), refused(&[1]));
     }
-    let outcomes = store.write(&[
+    let outcomes = store.write_all(&[
         put_up_to(3, &[("c", 1, 1.0)]),
         put_up_to(3, &[("d", 1, 1.0), ("c", 2, 1.0)]),
         put_up_to(4, &[("e", 1, 1.0)]),
@@ -223,7 +223,7 @@ fn an_atomic_put_stores_all_points_or_none(fixture: &Fixture) {
     );
     assert_points(&all(&mut *store), &[]);
     assert_eq!(run(&mut *store, put_together(1, &[("a", 1, 1.0), ("a", 2, 1.0)])), DONE);
-    let outcomes = store.write(&[
+    let outcomes = store.write_all(&[
         put_together(2, &[("a", 3, 1.0), ("b", 1, 1.0), ("c", 1, 1.0)]),
         put_together(2, &[("a", 1, 7.0), ("b", 1, 2.0)]),
         put_together(2, &[("a", 1, 8.0), ("d", 1, 2.0), ("e", 1, 2.0)]),
@@ -418,7 +418,7 @@ fn put_needs_a_current_login(fixture: &Fixture) {
     };
     let stale = Login { epoch: login.epoch + 1, ..login.clone() };
     let nobody = Login { id: VmId(99), ..login.clone() };
-    let outcomes = store.write(&[
+    let outcomes = store.write_all(&[
         put_by(&stale, 1),
         put_by(&login, 2),
         put_by(&nobody, 3),
@@ -429,16 +429,16 @@ fn put_needs_a_current_login(fixture: &Fixture) {
     let refused = Err(StoreError::NotCurrent);
     assert_eq!(outcomes, [refused.clone(), DONE, refused.clone(), Ok(Written::Done), refused.clone(), DONE]);
     assert_points(&all(&mut *store), &[("a", 2, 1.0), ("a", 5, 1.0)]);
-    assert_eq!(store.write(&[Write::Remove(name("web")), put_by(&stale, 6)])[1], refused);
+    assert_eq!(store.write_all(&[Write::Remove(name("web")), put_by(&stale, 6)])[1], refused);
     assert_eq!(run(&mut *store, put_by(&stale, 7)), refused);
 }
 
 fn puts_of_a_batch_apply_in_order(fixture: &Fixture) {
     let mut store = fixture.connect();
-    let outcomes = store.write(&[put(&[("a", 1, 1.0), ("b", 1, 1.0)]), registration("web", &[1])]);
+    let outcomes = store.write_all(&[put(&[("a", 1, 1.0), ("b", 1, 1.0)]), registration("web", &[1])]);
     assert_eq!(outcomes, [DONE, Ok(Written::Registered(VmId(1)))]);
     assert_eq!(store.remove_points(older_than(2)), removed(2, &["a", "b"]));
-    let outcomes = store.write(&[
+    let outcomes = store.write_all(&[
         registration("web", &[1]),
         put(&[("b", 1, 2.0), ("c", 1, 1.0)]),
         put(&[("c", 1, 2.0)]),
@@ -462,7 +462,7 @@ fn points_are_visible_to_other_connections(fixture: &Fixture) {
 /// Runs one write; retries it when it is busy.
 fn run_until_not_busy(store: &mut dyn Store, write: &Write) -> WriteOutcome {
     for _ in 0..20 {
-        match store.write(std::slice::from_ref(write)).remove(0) {
+        match store.write(&[write]).remove(0) {
             Err(StoreError::Busy) => {}
             outcome => return outcome,
         }

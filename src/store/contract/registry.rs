@@ -135,7 +135,7 @@ fn registered_vms_respect_the_limit(fixture: &Fixture) {
 
     // Also within one batch.
     let batch = ["g", "h", "i"].map(|text| registration_up_to(text, &[], 5));
-    let outcomes = store.write(&batch);
+    let outcomes = store.write_all(&batch);
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 2);
     assert_eq!(outcomes[2], full);
     assert_eq!(all_vms(&mut *store).len(), 5);

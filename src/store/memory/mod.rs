@@ -70,10 +70,10 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
+    fn write(&mut self, writes: &[&Write]) -> Vec<WriteOutcome> {
         match self.lock() {
             Ok(mut tables) => {
-                let run = |write| {
+                let run = |write: &&Write| {
                     let outcome = tables.run(write);
                     tables.check_invariants();
                     outcome

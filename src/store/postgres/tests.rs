@@ -9,7 +9,7 @@ mod proxy;
 use std::thread;
 
 use super::super::contract::cluster::{Cluster, Database};
-use super::super::contract::{NOW, all_vms, credentials, issue, name, register, registration};
+use super::super::contract::{NOW, WriteAll, all_vms, credentials, issue, name, register, registration};
 use super::super::contract::{registration_up_to, run, token, vm};
 use super::super::{Location, Write, WriteOutcome, Written, open};
 use super::*;
@@ -81,7 +81,7 @@ fn a_batch_is_one_transaction() {
     let database = Cluster::shared().database();
     let mut store = store(&database.url());
     let batch: Vec<Write> = (0..50).map(|n| registration(&format!("vm-{n}"), &[1, 2])).collect();
-    assert!(store.write(&batch).iter().all(Result::is_ok));
+    assert!(store.write_all(&batch).iter().all(Result::is_ok));
     // Each row has the id of the transaction that wrote it.
     let made_by = "SELECT count(DISTINCT xmin::text) FROM vms";
     assert_eq!(number(&database, made_by), 1);
@@ -97,7 +97,7 @@ fn a_failing_write_does_not_fail_its_batch() {
     let login = register(&mut store, "a", &[1]);
     // The layers above reject these; the database does too.
     let no_size = VmChange { disks: Some(DiskChange::Replace(vec![5, 0])), ..VmChange::default() };
-    let outcomes = store.write(&[
+    let outcomes = store.write_all(&[
         registration("b", &[1]),
         registration("c", &[u64::MAX]),
         ram(&login, 0),
@@ -170,7 +170,7 @@ fn concurrent_registrations_respect_the_vm_limit() {
                         let writes: Vec<Write> = (0..2)
                             .map(|n| registration_up_to(&format!("{thread}-{batch}-{n}"), &[1], ROOM))
                             .collect();
-                        let outcomes = store.write(&writes);
+                        let outcomes = store.write_all(&writes);
                         let is_expected =
                             |one: &WriteOutcome| matches!(one, Ok(_) | Err(StoreError::VmLimitReached));
                         assert!(outcomes.iter().all(is_expected), "{outcomes:?}");
@@ -212,7 +212,7 @@ fn all_at_once(database: &Database<'_>) {
                     ];
                     // In different orders: locking in the given order would deadlock.
                     writes[1..5].rotate_left(usize::from(thread));
-                    let outcomes = store.write(&writes);
+                    let outcomes = store.write_all(&writes);
                     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
                     assert!(store.registry().vms_after(VmId(0), 100).is_ok());
                 }

@@ -12,7 +12,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ffi};
 
 use super::super::contract::{
-    Directory, NOW, all_vms, credentials, issue, name, register, registration, registration_up_to, run, token,
+    Directory, NOW, WriteAll, all_vms, credentials, issue, name, register, registration, registration_up_to,
+    run, token,
 };
 use super::*;
 use crate::clock::UnixSeconds;
@@ -178,7 +179,7 @@ fn a_batch_is_one_commit() {
     register(&mut store, "first", &[]);
     let before = commits_in_log(&path);
     let batch: Vec<Write> = (0..50).map(|n| registration(&format!("vm-{n}"), &[1, 2])).collect();
-    assert!(store.write(&batch).iter().all(Result::is_ok));
+    assert!(store.write_all(&batch).iter().all(Result::is_ok));
     assert_eq!(commits_in_log(&path) - before, 1);
 
     // Checks the measurement: separate writes are separate commits; a write without a change is none.
@@ -198,7 +199,7 @@ fn a_failing_write_does_not_fail_its_batch() {
     // The layers above reject these; the database does too.
     let no_ram = VmChange { ram_mib: Some(0), ..VmChange::default() };
     let no_size = VmChange { disks: Some(DiskChange::Replace(vec![5, 0])), ..VmChange::default() };
-    let outcomes = store.write(&[
+    let outcomes = store.write_all(&[
         registration("b", &[1]),
         registration("c", &[u64::MAX]),
         Write::Update { login: login.clone(), change: no_ram },
@@ -234,7 +235,7 @@ fn a_full_disk_fails_writes_but_not_reads() {
 
     let batch: Vec<Write> =
         (0..20).map(|n| registration(&format!("vm-{n}"), if n == 10 { &[1; 1024] } else { &[1] })).collect();
-    for outcome in store.write(&batch) {
+    for outcome in store.write_all(&batch) {
         assert!(matches!(&outcome, Err(StoreError::Unavailable(why)) if why.contains("full")), "{outcome:?}");
     }
     assert!(store.connection.is_autocommit());
@@ -243,7 +244,7 @@ fn a_full_disk_fails_writes_but_not_reads() {
     assert_eq!(all_vms(&mut other), before);
 
     number(&store.connection, "PRAGMA max_page_count = 1000000");
-    assert!(store.write(&batch).iter().all(Result::is_ok));
+    assert!(store.write_all(&batch).iter().all(Result::is_ok));
 }
 
 #[test]
@@ -255,10 +256,10 @@ fn a_locked_file_makes_writes_busy_but_not_reads() {
     store.connection.busy_timeout(Duration::from_millis(1)).unwrap();
     other.connection.execute_batch("BEGIN IMMEDIATE; UPDATE vms SET cpus = 7").unwrap();
     let batch = [registration("b", &[]), registration("c", &[])];
-    assert_eq!(store.write(&batch), [Err(StoreError::Busy), Err(StoreError::Busy)]);
+    assert_eq!(store.write_all(&batch), [Err(StoreError::Busy), Err(StoreError::Busy)]);
     assert_eq!(all_vms(&mut store)[0].shape.cpus, 2);
     other.connection.execute_batch("ROLLBACK").unwrap();
-    assert!(store.write(&batch).iter().all(Result::is_ok));
+    assert!(store.write_all(&batch).iter().all(Result::is_ok));
 }
 
 #[test]

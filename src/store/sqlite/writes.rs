@@ -39,7 +39,7 @@ impl From<StoreError> for TransactionError {
 
 impl Store for SqliteStore {
     /// Runs `writes` in one transaction, or separately if one of them fails it.
-    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
+    fn write(&mut self, writes: &[&Write]) -> Vec<WriteOutcome> {
         if writes.is_empty() {
             return Vec::new();
         }

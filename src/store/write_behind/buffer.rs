@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::super::{RemovedPoints, Store, StoreError, Write, WriteOutcome, Written};
 use crate::limits;
-use crate::model::{MetricKey, NewPoint};
+use crate::model::{Login, MetricKey, NewPoint};
 
 /// The buffered points, shared by all connections.
 #[derive(Default)]
@@ -135,26 +135,25 @@ impl WriteBehindBuffer {
         self.lock().queued_points >= limits::WRITE_BEHIND_POINTS_MAX
     }
 
-    /// Buffers the points of `writes`, up to the first put with an unknown key. Returns the results so far.
-    /// `login_checks` has one entry per write. Other writes than puts get no result.
+    /// Buffers the points of `writes`, up to the first put with an unknown key; `check` says whether the
+    /// points of a login may be put. Returns the results; other writes than puts get none.
     pub(super) fn accept(
         &self,
-        writes: &[Write],
-        login_checks: Vec<Result<(), StoreError>>,
+        writes: &[&Write],
+        check: impl Fn(Option<&Login>) -> Result<(), StoreError>,
     ) -> Vec<Option<WriteOutcome>> {
         let mut state = self.lock();
         let before = state.queued_points;
-        let mut outcomes = Vec::with_capacity(writes.len());
-        for (write, check) in writes.iter().zip(login_checks) {
-            outcomes.push(match (write, check) {
-                (Write::Put { points, .. }, _) if !state.knows_all_keys(points) => break,
-                (Write::Put { .. }, Err(error)) => Some(Err(error)),
-                (Write::Put { points, .. }, Ok(())) => {
-                    state.accept(points);
-                    Some(Ok(Written::Put { refused: Vec::new() }))
-                }
-                _ => None,
-            });
+        let mut outcomes = vec![None; writes.len()];
+        for (write, outcome) in writes.iter().zip(&mut outcomes) {
+            let Write::Put { login, points, .. } = write else { continue };
+            if !state.knows_all_keys(points) {
+                break;
+            }
+            *outcome = Some(check(login.as_ref()).map(|()| {
+                state.accept(points);
+                Written::Put { refused: Vec::new() }
+            }));
         }
         let now = state.queued_points;
         let is_enough = |count| count >= limits::POINTS_PER_COMMIT_MAX;
@@ -204,27 +203,23 @@ impl WriterGuard<'_> {
     /// Prepares to write `writes` directly: writes the points that were accepted before, and stops
     /// buffering points of the same keys. So the points of each key, and new keys, are stored in the order
     /// of acceptance.
-    pub(super) fn prepare(&mut self, writes: &[Write], store: &mut dyn Store) -> Result<(), StoreError> {
+    pub(super) fn prepare(&mut self, writes: &[&Write], store: &mut dyn Store) -> Result<(), StoreError> {
         let mut state = self.buffer.lock();
-        for write in writes {
-            if let Write::Put { points, .. } = write {
-                let shared = points.iter().filter_map(|new| state.known_keys.take(&new.key));
-                self.withheld_keys.extend(shared);
-            }
-        }
+        let points = writes.iter().flat_map(|write| write.points());
+        self.withheld_keys.extend(points.filter_map(|new| state.known_keys.take(&new.key)));
         let target = state.accepted;
         drop(state);
         self.flush_until(target, store)
     }
 
     /// Updates the known keys from the results of `writes`.
-    pub(super) fn finish(mut self, writes: &[Write], outcomes: &[WriteOutcome]) {
+    pub(super) fn finish(mut self, writes: &[&Write], outcomes: &[WriteOutcome]) {
         let mut state = self.buffer.lock();
         for (write, outcome) in writes.iter().zip(outcomes) {
-            if let (Write::Put { points, .. }, Ok(Written::Put { refused })) = (write, outcome) {
-                let is_kept = |index: &usize| refused.binary_search(index).is_err();
-                let kept = (0..points.len()).filter(is_kept).map(|index| points[index].key.clone());
-                state.known_keys.extend(kept);
+            if let Ok(Written::Put { refused }) = outcome {
+                let kept = write.points().iter().enumerate();
+                let kept = kept.filter(|(index, _)| refused.binary_search(index).is_err());
+                state.known_keys.extend(kept.map(|(_, new)| new.key.clone()));
             }
         }
         state.known_keys.extend(self.withheld_keys.drain(..));
@@ -288,7 +283,7 @@ impl WriterGuard<'_> {
                 keys_max: Write::KEYS_UNBOUNDED,
                 is_atomic: false,
             };
-            match store.write(&[put]).pop() {
+            match store.write(&[&put]).pop() {
                 Some(Ok(_)) => {}
                 // No point is lost: they are written again. The work that depends on this is not done.
                 Some(Err(error)) => return Err(error.of_untried()),

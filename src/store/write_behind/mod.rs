@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::wrapped::wrapped;
+use super::write::write_rest;
 use super::{
     PointPage, PointRemoval, PointStore, RegistryStore, RemovedPoints, ScanRange, Store, StoreError,
     StoreFactory, Write, WriteOutcome,
@@ -41,31 +42,26 @@ struct WriteBehindStore {
 }
 
 impl WriteBehindStore {
-    /// Checks the login of each put in `writes`. Looks up each login once.
-    fn check_logins(&mut self, writes: &[Write]) -> Vec<Result<(), StoreError>> {
-        let mut checked: HashMap<&Login, Result<(), StoreError>> = HashMap::new();
-        let registry = self.inner.registry();
-        let mut check = |login| match registry.is_current(login)? {
-            true => Ok(()),
-            false => Err(StoreError::NotCurrent),
-        };
-        let login_checks = writes.iter().map(|write| match write {
-            Write::Put { login: Some(login), .. } => {
-                checked.entry(login).or_insert_with(|| check(login)).clone()
+    /// Whether each login in `writes` is current. Looks up each once.
+    fn check_logins<'w>(&mut self, writes: &[&'w Write]) -> HashMap<&'w Login, Result<(), StoreError>> {
+        let mut checks = HashMap::new();
+        for write in writes {
+            if let Write::Put { login: Some(login), .. } = write {
+                checks.entry(login).or_insert_with(|| match self.inner.registry().is_current(login)? {
+                    true => Ok(()),
+                    false => Err(StoreError::NotCurrent),
+                });
             }
-            _ => Ok(()),
-        });
-        login_checks.collect()
-    }
-
-    /// Flushes the buffer if it is full.
-    fn make_room(&mut self) -> Result<(), StoreError> {
-        if self.buffer.is_full() { self.flush() } else { Ok(()) }
+        }
+        checks
     }
 
     /// Writes `writes` to the store while no other connection writes points. If the buffer cannot be
     /// locked, only the other writes than puts are done.
-    fn write_through(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
+    fn write_through(&mut self, writes: &[&Write]) -> Vec<WriteOutcome> {
+        if !writes.iter().any(|write| write.is_put()) {
+            return self.inner.write(writes);
+        }
         let guard = self.buffer.acquire(self.lock_timeout);
         let guard = guard.and_then(|mut guard| guard.prepare(writes, self.inner.as_mut()).map(|()| guard));
         match guard {
@@ -75,41 +71,26 @@ impl WriteBehindStore {
                 outcomes
             }
             Err(error) => {
-                let others: Vec<Write> = writes.iter().filter(|write| !write.is_put()).cloned().collect();
-                let results = if others.is_empty() { Vec::new() } else { self.inner.write(&others) };
-                let mut results = results.into_iter();
-                let outcome = |write: &Write| match write.is_put() {
-                    true => Err(error.clone()),
-                    false => results.next().unwrap_or_else(no_outcome),
-                };
-                writes.iter().map(outcome).collect()
+                let outcomes = writes.iter().map(|write| write.is_put().then(|| Err(error.clone())));
+                write_rest(writes, outcomes.collect(), |others| self.inner.write(others))
             }
         }
     }
 }
 
 impl Store for WriteBehindStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
-        if !writes.iter().any(Write::is_put) {
+    fn write(&mut self, writes: &[&Write]) -> Vec<WriteOutcome> {
+        if !writes.iter().any(|write| write.is_put()) {
             return self.inner.write(writes);
         }
-        let mut login_checks = self.check_logins(writes);
-        if let Err(error) = self.make_room() {
-            login_checks.iter_mut().for_each(|check| *check = check.clone().and(Err(error.clone())));
-        }
-        let mut outcomes = self.buffer.accept(writes, login_checks);
+        let checks = self.check_logins(writes);
+        let room = if self.buffer.is_full() { self.flush() } else { Ok(()) };
+        let check =
+            |login: Option<&Login>| login.map_or(Ok(()), |login| checks[login].clone()).and(room.clone());
+        let outcomes = self.buffer.accept(writes, check);
         // Everything from the first write that cannot be buffered is written through in order, and so
         // is every write without a result.
-        outcomes.resize(writes.len(), None);
-        let pending: Vec<usize> = (0..writes.len()).filter(|index| outcomes[*index].is_none()).collect();
-        let remaining: Vec<Write> = pending.iter().map(|index| writes[*index].clone()).collect();
-        let results = match &remaining[..] {
-            [] => Vec::new(),
-            remaining if remaining.iter().any(Write::is_put) => self.write_through(remaining),
-            remaining => self.inner.write(remaining),
-        };
-        pending.into_iter().zip(results).for_each(|(index, outcome)| outcomes[index] = Some(outcome));
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(no_outcome)).collect()
+        write_rest(writes, outcomes, |rest| self.write_through(rest))
     }
 
     fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
@@ -141,10 +122,6 @@ impl PointStore for WriteBehindStore {
         }
         self.inner.points().scan(range, count_max)
     }
-}
-
-fn no_outcome() -> WriteOutcome {
-    Err(StoreError::Unavailable("a write had no outcome".to_owned()))
 }
 
 #[cfg(test)]

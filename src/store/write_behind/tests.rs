@@ -1,5 +1,6 @@
 //! Tests of write-behind in front of a memory store that can be made to fail.
 
+use super::super::contract::WriteAll;
 use super::*;
 use crate::ids::{SeriesId, VmId};
 use crate::model::{MetricKey, MetricValue, NewPoint, Point, PointFilter, VmName};
@@ -68,7 +69,7 @@ impl WatchedStore {
 }
 
 impl Store for WatchedStore {
-    fn write(&mut self, writes: &[Write]) -> Vec<WriteOutcome> {
+    fn write(&mut self, writes: &[&Write]) -> Vec<WriteOutcome> {
         let puts = Arc::clone(&self.faults.puts);
         let write = |inner: &mut dyn Store| {
             puts.fetch_add(writes.iter().filter(|write| write.is_put()).count(), Ordering::Relaxed);
@@ -104,7 +105,7 @@ impl Fixture {
     /// The result of `put`, and the number of writes of the inner store.
     fn put(&mut self, put: &Write) -> (WriteOutcome, usize) {
         let before = self.puts();
-        let outcome = self.store.write(std::slice::from_ref(put)).remove(0);
+        let outcome = self.store.write(&[put]).remove(0);
         (outcome, self.puts() - before)
     }
 
@@ -124,7 +125,7 @@ impl Fixture {
     /// After a write and before its result is reported, another client writes `write` and gets `outcome`.
     fn let_others(&self, write: Write, outcome: WriteOutcome) {
         let mut other = self.factory.connect_worker().expect("a connection");
-        let meanwhile = move || assert_eq!(other.write(&[write]), [outcome]);
+        let meanwhile = move || assert_eq!(other.write_all(&[write]), [outcome]);
         *self.faults.meanwhile.lock().expect("no panic") = Some(Box::new(meanwhile));
     }
 
@@ -257,7 +258,7 @@ fn a_put_needs_a_current_login_and_other_writes_pass_through() {
     let (points, keys_max, is_atomic) = (points("a=2@2"), 3, false);
     let of_gone = Write::Put { login: Some(gone), points, keys_max, is_atomic };
     let remove = Write::Remove(VmName::from_store("gone"));
-    let outcomes = fixture.store.write(&[put("a=1@1"), of_gone, remove, put("a=3@3")]);
+    let outcomes = fixture.store.write_all(&[put("a=1@1"), of_gone, remove, put("a=3@3")]);
     assert_eq!(outcomes, [kept(), Err(StoreError::NotCurrent), Err(StoreError::UnknownVm), kept()]);
     assert_eq!(fixture.seen(), "a=1.0@1 a=3.0@3");
 }
@@ -351,7 +352,7 @@ fn acknowledged_points_are_kept_when_another_process_removes_their_series() {
     assert_eq!(fixture.put(&put("a=1@1 b=1@1 c=1@1")).0, kept());
     let removal = PointRemoval { before: 9, after: SeriesId(0), count_max: 9 };
     assert!(fixture.direct.remove_points(removal).is_ok());
-    assert_eq!(fixture.direct.write(&[put("d=1@20 e=1@20 f=1@20")]), [kept()]);
+    assert_eq!(fixture.direct.write_all(&[put("d=1@20 e=1@20 f=1@20")]), [kept()]);
     assert_eq!(fixture.put(&put("a=2@20")), (kept(), 0));
     assert_eq!(fixture.seen(), "d=1.0@20 e=1.0@20 f=1.0@20 a=2.0@20");
     assert_eq!(fixture.waiting(), 0);
@@ -369,7 +370,7 @@ fn puts_of_one_batch_overwrite_in_order() {
         let mut fixture = Fixture::new();
         assert_eq!(fixture.put(&put("a=1@1")).0, kept());
         assert_eq!(fixture.put(&put("a=1.5@1")).0, kept());
-        assert!(fixture.store.write(batch).iter().all(|outcome| *outcome == kept()));
+        assert!(fixture.store.write_all(batch).iter().all(|outcome| *outcome == kept()));
         let seen = fixture.seen();
         assert!(!seen.contains("=1.") && !seen.contains("=2."), "{batch:?}: {seen}");
     }
@@ -396,7 +397,7 @@ fn other_writes_succeed_when_points_fail() {
     let turn = turn.acquire(Duration::ZERO).expect("the guard is free");
     let mut worker = fixture.factory.connect_worker().expect("a connection");
     let remove = Write::Remove(VmName::from_store("gone"));
-    let outcomes = worker.write(&[put("a=2@1"), remove, put("b=2@1")]);
+    let outcomes = worker.write_all(&[put("a=2@1"), remove, put("b=2@1")]);
     assert_eq!(outcomes, [kept(), Err(StoreError::UnknownVm), Err(StoreError::Busy)]);
     let asked = worker.points().points_after(&PointFilter::default(), None, 9);
     assert_eq!(asked, Err(StoreError::Busy));
@@ -416,7 +417,7 @@ fn concurrent_threads_lose_nothing_and_keep_their_order() {
                 for value in 0..500 {
                     let points = points(&format!("k{thread}={value}@1 k{thread}={value}@{}", value + 2));
                     let write = Write::Put { login: None, points, keys_max, is_atomic: value % 2 == 0 };
-                    assert_eq!(store.write(&[write]), [kept()]);
+                    assert_eq!(store.write_all(&[write]), [kept()]);
                     if value % 50 == thread {
                         store.points().flush().expect("it is written");
                     }

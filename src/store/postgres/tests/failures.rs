@@ -13,7 +13,7 @@ fn a_locked_row_makes_only_its_writers_busy() {
     let mut other = database.client();
     other.batch_execute("BEGIN; UPDATE vms SET cpus = 7 WHERE name = 'a'").unwrap();
     assert_eq!(run(&mut store, ram(&a, 5)), Err(StoreError::Busy));
-    let outcomes = store.write(&[
+    let outcomes = store.write_all(&[
         ram(&a, 5),
         ram(&b, 5),
         issue(&a, token(1), NOW.0 + 10),
@@ -33,7 +33,7 @@ fn a_locked_row_makes_only_its_writers_busy() {
 
     // The number of VMs, which another daemon may hold.
     other.batch_execute("BEGIN; SELECT vms FROM vm_total FOR UPDATE").unwrap();
-    assert_eq!(store.write(&[registration("d", &[]), ram(&a, 6)]), [busy(), Ok(Written::Done)]);
+    assert_eq!(store.write_all(&[registration("d", &[]), ram(&a, 6)]), [busy(), Ok(Written::Done)]);
     other.batch_execute("ROLLBACK").unwrap();
     register(&mut store, "d", &[]);
 }
@@ -49,7 +49,7 @@ fn a_locked_table_is_busy_and_a_short_lock_is_waited_out() {
     assert_eq!(store.registry().credentials(&name("a")), Err(StoreError::Busy));
     assert_eq!(store.registry().vms_after(VmId(0), 10), Err(StoreError::Busy));
     assert_eq!(
-        store.write(&[ram(&login, 5), registration("b", &[])]),
+        store.write_all(&[ram(&login, 5), registration("b", &[])]),
         [Err(StoreError::Busy), Err(StoreError::Busy)]
     );
     other.batch_execute("COMMIT").unwrap();
@@ -99,14 +99,14 @@ fn a_worker_connection_uses_a_short_lock_timeout() {
     other.batch_execute("BEGIN; UPDATE vms SET cpus = 7 WHERE name = 'a'").unwrap();
     let busy = || Err(StoreError::Busy);
     let begin = Instant::now();
-    assert_eq!(store.write(&[ram(&a, 5), ram(&b, 5)]), [busy(), Ok(Written::Done)]);
+    assert_eq!(store.write_all(&[ram(&a, 5), ram(&b, 5)]), [busy(), Ok(Written::Done)]);
     let mixed = begin.elapsed();
-    assert_eq!(store.write(&[ram(&a, 5), ram(&a, 6)]), [busy(), busy()]);
+    assert_eq!(store.write_all(&[ram(&a, 5), ram(&a, 6)]), [busy(), busy()]);
     let held = begin.elapsed() - mixed;
     assert!(limits::POSTGRES_LOCK_ATTEMPT <= held, "{held:?}");
     assert!(mixed + held < limits::POSTGRES_LOCK_TIMEOUT, "{mixed:?}, {held:?}");
     other.batch_execute("ROLLBACK").unwrap();
-    assert_eq!(store.write(&[ram(&a, 5), ram(&b, 6)]), [Ok(Written::Done), Ok(Written::Done)]);
+    assert_eq!(store.write_all(&[ram(&a, 5), ram(&b, 6)]), [Ok(Written::Done), Ok(Written::Done)]);
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn an_unanswered_commit_is_unknown_and_not_resent() {
         let (before, text) = (proxy.commits(), format!("vm-{round}"));
         let ram_before = vm(&mut direct, login.id).shape.ram_mib;
         proxy.cut(cut);
-        let outcomes = store.write(&[registration(&text, &[1]), ram(&login, 100 + round)]);
+        let outcomes = store.write_all(&[registration(&text, &[1]), ram(&login, 100 + round)]);
         assert!(!proxy.is_armed());
         for outcome in outcomes {
             assert!(matches!(outcome, Err(StoreError::OutcomeUnknown(_))), "{outcome:?}");

@@ -68,7 +68,7 @@ fn a_series_being_removed_makes_only_its_writers_busy() {
         put(&[("b", 3, 1.0), ("a", 3, 1.0)]),
         put(&[("c", 1, 1.0)]),
     ];
-    assert_eq!(store.write(&puts), [busy(), DONE, busy(), DONE]);
+    assert_eq!(store.write_all(&puts), [busy(), DONE, busy(), DONE]);
     // Nor does it block the removal of other points.
     assert_eq!(store.remove_points(older_than(10)), removed(4, &["b", "c"]));
     assert_eq!(number(&database, "SELECT count(*) FROM series WHERE key = 'a'"), 1);
@@ -78,7 +78,7 @@ fn a_series_being_removed_makes_only_its_writers_busy() {
     assert_eq!(run(&mut store, put(&[("a", 1, 1.0)])), DONE);
     other.batch_execute("BEGIN; SELECT FROM series_total FOR UPDATE").unwrap();
     let puts = [put(&[("d", 1, 1.0)]), put(&[("a", 2, 1.0)]), put(&[("a", 3, 1.0), ("e", 1, 1.0)])];
-    assert_eq!(store.write(&puts), [busy(), DONE, busy()]);
+    assert_eq!(store.write_all(&puts), [busy(), DONE, busy()]);
     assert_eq!(store.remove_points(older_than(10)), Err(StoreError::Busy));
     other.batch_execute("ROLLBACK").unwrap();
     assert_points(&all(&mut store), &[("a", 1, 1.0), ("a", 2, 1.0)]);
@@ -92,10 +92,10 @@ fn a_locked_point_makes_only_puts_busy() {
     let mut other = database.client();
     other.batch_execute("BEGIN; UPDATE points SET value = 2").unwrap();
     let writes = [put(&[("a", 1, 3.0)]), registration("web", &[])];
-    assert_eq!(store.write(&writes), [Err(StoreError::Busy), Ok(Written::Registered(VmId(2)))]);
+    assert_eq!(store.write_all(&writes), [Err(StoreError::Busy), Ok(Written::Registered(VmId(2)))]);
     assert_eq!(store.remove_points(older_than(5)), removed(0, &[]));
     other.batch_execute("ROLLBACK").unwrap();
-    assert_eq!(store.write(&writes[..1]), [DONE]);
+    assert_eq!(store.write_all(&writes[..1]), [DONE]);
     assert_eq!(store.remove_points(older_than(5)), removed(1, &["a"]));
 }
 
@@ -169,10 +169,10 @@ fn puts_into_existing_series_use_one_statement() {
     let mut store = store(&database.url());
     let is_one = || last_statement(&database).contains("INSERT INTO points");
     let batch = [put(&[("a", 1, 1.0), ("b", 1, 1.0)]), put(&[("b", 1, 2.0), ("a", 2, 1.0), ("a", 2, 3.0)])];
-    assert_eq!(store.write(&batch), [DONE, DONE]);
+    assert_eq!(store.write_all(&batch), [DONE, DONE]);
     assert!(!is_one(), "nothing is known");
     database.client().batch_execute("TRUNCATE points").unwrap();
-    assert_eq!(warm(&mut store).write(&batch), [DONE, DONE]);
+    assert_eq!(warm(&mut store).write_all(&batch), [DONE, DONE]);
     assert!(is_one());
     assert_points(&all(&mut store), &[("a", 1, 1.0), ("a", 2, 3.0), ("b", 1, 2.0)]);
     assert_eq!(run(warm(&mut store), batch[1].clone()), DONE);
@@ -187,7 +187,7 @@ fn puts_into_existing_series_use_one_statement() {
     assert_points(&all(&mut store), &[("a", 1, 1.0), ("a", 2, 3.0), ("b", 1, 2.0)]);
     let batch = [put(&[("b", 1, 5.0)]), together(2), put_up_to(2, &[("d", 1, 1.0), ("a", 3, 1.0)])];
     let refused = Ok(Written::Put { refused: vec![0] });
-    assert_eq!(warm(&mut store).write(&batch), [DONE, Err(StoreError::KeyLimitReached(1)), refused]);
+    assert_eq!(warm(&mut store).write_all(&batch), [DONE, Err(StoreError::KeyLimitReached(1)), refused]);
     assert_eq!(run(warm(&mut store), together(3)), DONE);
     assert!(!is_one());
     let wanted = [("a", 1, 9.0), ("a", 2, 3.0), ("a", 3, 1.0), ("b", 1, 5.0), ("c", 1, 9.0)];
@@ -318,7 +318,7 @@ fn puts_of_a_batch_are_one_transaction() {
     let database = Cluster::shared().database();
     let mut store = store(&database.url());
     let batch: Vec<Write> = (0..50).map(|n| put(&[("a", n, 1.0), ("b", n / 2, n as f64)])).collect();
-    assert!(store.write(&batch).into_iter().all(|outcome| outcome == DONE));
+    assert!(store.write_all(&batch).into_iter().all(|outcome| outcome == DONE));
     assert_eq!(number(&database, "SELECT count(DISTINCT xmin::text) FROM points"), 1);
     assert_eq!(number(&database, "SELECT count(*) FROM points"), 75);
 }
@@ -337,7 +337,7 @@ fn puts_larger_than_one_statement_are_split() {
             put(&new)
         })
         .collect();
-    assert!(store.write(&batch).into_iter().all(|outcome| outcome == DONE));
+    assert!(store.write_all(&batch).into_iter().all(|outcome| outcome == DONE));
     let count = KEYS * limits::POINTS_PER_REQUEST_MAX;
     assert!(count > limits::POSTGRES_POINTS_PER_STATEMENT);
     assert_eq!(number(&database, "SELECT count(*) FROM points") as usize, count);

@@ -89,7 +89,7 @@ fn puts_of_a_batch_are_one_commit() {
     assert_eq!(run(&mut store, put(&[("a", 0, 1.0)])), DONE);
     let before = commits_in_log(&path);
     let batch: Vec<Write> = (1..50).map(|second| put(&[("a", second, 1.0), ("b", second, 1.0)])).collect();
-    assert!(store.write(&batch).into_iter().all(|outcome| outcome == DONE));
+    assert!(store.write_all(&batch).into_iter().all(|outcome| outcome == DONE));
     assert_eq!(commits_in_log(&path) - before, 1);
 }
 
