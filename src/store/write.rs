@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::StoreError;
 use crate::clock::UnixSeconds;
 use crate::ids::VmId;
-use crate::model::{Login, NewPoint, NewVm, TokenHash, VmChange, VmName, VmShape};
+use crate::model::{Disk, DiskChange, Login, NewPoint, NewVm, TokenHash, VmChange, VmName, VmShape};
 
 /// A change to the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -172,6 +172,20 @@ pub(super) fn write_rest(
     let missing = || Err(StoreError::Unavailable("a write had no outcome".to_owned()));
     let add = |outcome: Option<_>| outcome.or_else(|| results.next()).unwrap_or_else(missing);
     outcomes.into_iter().map(add).collect()
+}
+
+/// The sizes of a VM's disks after `change`; `present` are its disks, by id.
+pub(super) fn sizes_after(change: &DiskChange, present: &[Disk]) -> Result<Vec<u64>, StoreError> {
+    let changes = match change {
+        DiskChange::Replace(sizes) => return Ok(sizes.clone()),
+        DiskChange::Resize(changes) => changes,
+    };
+    let mut sizes: Vec<u64> = present.iter().map(|disk| disk.size_gib).collect();
+    for (id, size_gib) in changes {
+        let index = present.binary_search_by_key(id, |disk| disk.id);
+        sizes[index.map_err(|_| StoreError::UnknownDisk(*id))?] = *size_gib;
+    }
+    Ok(sizes)
 }
 
 /// A VM without a password, whose id becomes its name. The id is known only after it is added; no VM keeps the empty

@@ -12,7 +12,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::hash_prefixes::HashPrefixes;
-use super::write::unnamed;
+use super::write::{sizes_after, unnamed};
 use super::{
     PointPage, PointRemoval, PointStore, RegistryStore, RemovedPoints, ScanRange, Store, StoreError,
     StoreFactory, VmPage, Write, WriteOutcome, Written, token_sweep,
@@ -20,7 +20,7 @@ use super::{
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Credentials, Disk, DiskChange, DiskOfVm, Login, NewVm, TokenHash, Vm, VmChange, VmName};
+use crate::model::{Credentials, Disk, DiskOfVm, Login, NewVm, TokenHash, Vm, VmChange, VmName};
 use series::SeriesTable;
 
 /// A connection, which makes more connections to the same tables.
@@ -241,13 +241,11 @@ impl Tables {
 
     fn update(&mut self, login: &Login, change: &VmChange) -> Result<(), StoreError> {
         let vm = &mut self.require_current(login)?.vm;
-        if let Some(DiskChange::Resize(changes)) = &change.disks {
-            vm.disks = resized(&vm.disks, changes)?;
-        }
+        let sizes = change.disks.as_ref().map(|disks| sizes_after(disks, &vm.disks)).transpose()?;
         vm.shape.ram_mib = change.ram_mib.unwrap_or(vm.shape.ram_mib);
         vm.shape.cpus = change.cpus.unwrap_or(vm.shape.cpus);
-        if let Some(DiskChange::Replace(sizes)) = &change.disks {
-            self.replace_disks(login.id, sizes);
+        if let Some(sizes) = sizes {
+            self.replace_disks(login.id, &sizes);
         }
         Ok(())
     }
@@ -352,14 +350,4 @@ impl VmRow {
             self.password_hash = Some(rehash.to_owned());
         }
     }
-}
-
-/// `disks` with the sizes in `changes`.
-fn resized(disks: &[Disk], changes: &[(DiskId, u64)]) -> Result<Vec<Disk>, StoreError> {
-    let mut disks = disks.to_vec();
-    for (id, size_gib) in changes {
-        let index = disks.binary_search_by_key(id, |disk| disk.id);
-        disks[index.map_err(|_| StoreError::UnknownDisk(*id))?].size_gib = *size_gib;
-    }
-    Ok(disks)
 }

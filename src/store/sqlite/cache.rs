@@ -18,27 +18,15 @@ pub(super) struct Cache {
     pub(super) vms: Option<u64>,
     /// SQLite's counter of commits by other connections, of any process.
     data_version: Option<i64>,
-    /// Whether the counter was read in this transaction, in which no other connection can write.
-    is_current: bool,
 }
 
 impl Cache {
-    /// Moves the cache into a new transaction. It is put back after a commit and lost otherwise, since a
-    /// rollback invalidates its additions.
-    pub(super) fn take(&mut self) -> Cache {
-        Cache { is_current: false, ..std::mem::take(self) }
-    }
-
-    /// Clears the cache if another connection has written.
+    /// Clears the cache if another connection has written. In a transaction that writes none can until its end.
     pub(super) fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        if self.is_current {
-            return Ok(());
-        }
         let data_version = Some(query_value(connection, "PRAGMA data_version")?);
         if self.data_version != data_version {
             *self = Cache { data_version, ..Cache::default() };
         }
-        self.is_current = true;
         Ok(())
     }
 
@@ -87,7 +75,7 @@ impl Cache {
 fn count(cached: &mut Option<u64>, connection: &Connection, sql: &'static str) -> rusqlite::Result<u64> {
     match *cached {
         Some(count) => Ok(count),
-        None => Ok(*cached.insert(query_value::<i64>(connection, sql)?.unsigned_abs())),
+        None => Ok(*cached.insert(query_value(connection, sql)?)),
     }
 }
 

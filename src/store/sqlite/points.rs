@@ -19,7 +19,6 @@ pub(super) fn put(
     keys_max: u64,
     is_atomic: bool,
 ) -> Result<Written, WriteError> {
-    cache.refresh(connection)?;
     let mut ids = Vec::with_capacity(points.len());
     for new in points {
         ids.push(cache.series_id(connection, &new.key)?);
@@ -48,7 +47,6 @@ pub(super) fn remove(
     cache: &mut Cache,
     PointRemoval { before, after, count_max }: PointRemoval,
 ) -> rusqlite::Result<RemovedPoints> {
-    cache.refresh(connection)?;
     let count_max = count_max.max(1);
     let scanned: Vec<i64> = query(connection, SERIES_AFTER)?
         .query_map(params![after.0, as_i64(count_max)], |row| row.get(0))?

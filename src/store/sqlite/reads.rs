@@ -179,8 +179,7 @@ fn vm(row: &Row<'_>) -> Result<Vm> {
 
 /// The disk whose id is in `column` and whose size in the next.
 pub(super) fn disk(row: &Row<'_>, column: usize) -> Result<Disk> {
-    let size: i64 = row.get(column + 1)?;
-    Ok(Disk { id: DiskId(row.get(column)?), size_gib: size.unsigned_abs() })
+    Ok(Disk { id: DiskId(row.get(column)?), size_gib: row.get(column + 1)? })
 }
 
 fn name(row: &Row<'_>, column: usize) -> Result<VmName> {

@@ -34,12 +34,6 @@ pub(super) fn query_value<T: FromSql>(connection: &Connection, sql: &'static str
     query(connection, sql)?.query_row([], |row| row.get(0))
 }
 
-/// Converts to SQLite's integer type. Validation lets no larger number through.
-pub(super) fn sqlite_integer(number: u64) -> Result<i64, WriteError> {
-    i64::try_from(number)
-        .map_err(|error| WriteError::Sqlite(rusqlite::Error::ToSqlConversionFailure(error.into())))
-}
-
 /// Converts a limit; one that is too large means no limit.
 pub(super) fn as_i64(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)

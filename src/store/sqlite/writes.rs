@@ -1,14 +1,14 @@
 //! Writes to the file: many writes share one transaction and so one sync.
 //!
-//! Each write runs in a savepoint, so that a refused one is rolled back alone, except those of [`points`],
-//! which check before they write. Success is reported only after SQLite has confirmed the commit. No
-//! transaction is open when a write returns or panics.
+//! Each write checks everything before it changes anything, so a refused one leaves nothing to roll back.
+//! Success is reported only after SQLite has confirmed the commit. No transaction is open when a write
+//! returns or panics.
 
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Transaction, TransactionBehavior, params};
 
-use super::super::write::{unnamed, write_separately};
+use super::super::write::{sizes_after, unnamed, write_separately};
 use super::super::{
     PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError, Write, WriteOutcome, Written,
     token_sweep,
@@ -16,7 +16,7 @@ use super::super::{
 use super::cache::Cache;
 use super::connection::{describe, to_store_error};
 use super::served_file::ServedFile;
-use super::statements::{WriteError, as_i64, execute, query, query_value, sqlite_integer};
+use super::statements::{WriteError, as_i64, execute, query, query_value};
 use super::store::SqliteStore;
 use super::{points, reads};
 use crate::clock::UnixSeconds;
@@ -83,8 +83,9 @@ impl SqliteStore {
         // nothing later waits for a lock. Dropping the transaction, also by a panic, rolls it back.
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
             .map_err(to_store_error)?;
-        // The cache is updated only if the transaction commits.
-        let mut cache = self.cache.take();
+        // The cache is updated only if the transaction commits: a rollback invalidates its additions.
+        let mut cache = std::mem::take(&mut self.cache);
+        cache.refresh(&transaction).map_err(to_store_error)?;
         let mut writer = Writer { connection: &transaction, cache: &mut cache };
         let result = work(&mut writer).map_err(|error| TransactionError {
             is_of_one_write: !is_store_failure(&error),
@@ -149,32 +150,13 @@ struct Writer<'t> {
 type WriteResult<T> = Result<T, WriteError>;
 
 impl Writer<'_> {
-    /// Runs one write atomically.
+    /// Runs one write; one that is refused changes nothing.
     fn write(&mut self, write: &Write) -> rusqlite::Result<WriteOutcome> {
-        // A savepoint costs as much as writing a point.
-        let needs_savepoint = !write.is_put();
-        if needs_savepoint {
-            self.execute("SAVEPOINT one_write", [])?;
+        match self.run(write) {
+            Ok(written) => Ok(Ok(written)),
+            Err(WriteError::Refused(error)) => Ok(Err(error)),
+            Err(WriteError::Sqlite(error)) => Err(error),
         }
-        let outcome = match self.run(write) {
-            Ok(written) => Ok(written),
-            Err(WriteError::Refused(error)) => Err(error),
-            Err(WriteError::Sqlite(error)) => return Err(error),
-        };
-        if needs_savepoint && outcome.is_err() {
-            self.execute("ROLLBACK TO one_write", [])?;
-        }
-        if needs_savepoint {
-            self.execute("RELEASE one_write", [])?;
-        }
-        if let (Ok(_), Some(count)) = (&outcome, &mut self.cache.vms) {
-            match write {
-                Write::Register { .. } | Write::AddVm { .. } => *count += 1,
-                Write::Remove(_) => *count = count.saturating_sub(1),
-                _ => {}
-            }
-        }
-        Ok(outcome)
     }
 
     fn run(&mut self, write: &Write) -> WriteResult<Written> {
@@ -189,18 +171,14 @@ impl Writer<'_> {
             }
             Write::Update { login, change } => self.update(login, change)?,
             Write::IssueToken { login, token, expires, replaces, rehash, now } => {
-                self.require_current(login)?;
+                self.record_login(login, rehash.as_deref(), *now)?;
                 self.sweep_tokens(*now)?;
                 if let Some(replaced) = replaces {
                     self.execute("DELETE FROM tokens WHERE hash = ?1", [replaced.0])?;
                 }
                 self.add_token(login.id, token, *expires)?;
-                self.record_login(login.id, rehash.as_deref(), *now)?;
             }
-            Write::Connect { login, rehash, now } => {
-                self.require_current(login)?;
-                self.record_login(login.id, rehash.as_deref(), *now)?;
-            }
+            Write::Connect { login, rehash, now } => self.record_login(login, rehash.as_deref(), *now)?,
             Write::RevokeTokens { login, tokens } => {
                 self.require_current(login)?;
                 for token in tokens {
@@ -218,6 +196,7 @@ impl Writer<'_> {
                 self.execute("DELETE FROM tokens WHERE vm = ?1", [id])?;
                 self.execute("DELETE FROM disks WHERE vm = ?1", [id])?;
                 self.execute("DELETE FROM vms WHERE id = ?1", [id])?;
+                self.cache.vms = self.cache.vms.map(|count| count.saturating_sub(1));
             }
             Write::ChangePassword { name, password_hash } => {
                 let id = self.id_of(name)?.ok_or(StoreError::UnknownVm)?;
@@ -256,6 +235,7 @@ impl Writer<'_> {
         let NewVm { name, shape, password_hash, disk_sizes_gib } = vm;
         self.execute(sql, params![name.as_str(), shape.ram_mib, shape.cpus, password_hash, now.0])?;
         let id = VmId(self.connection.last_insert_rowid());
+        self.cache.vms = self.cache.vms.map(|count| count + 1);
         self.add_disks(id, disk_sizes_gib)?;
         Ok(id)
     }
@@ -269,41 +249,33 @@ impl Writer<'_> {
             return Ok(true);
         }
         // Counting scans an index. The count is cached until another connection has written.
-        self.cache.refresh(self.connection)?;
         Ok(self.cache.vm_count(self.connection)? < vms_max)
     }
 
     fn update(&self, login: &Login, change: &VmChange) -> WriteResult<()> {
         self.require_current(login)?;
+        // This can refuse the change and so comes first.
+        if let Some(disks) = &change.disks {
+            self.change_disks(login.id, disks)?;
+        }
         if change.ram_mib.is_some() || change.cpus.is_some() {
             let sql =
                 "UPDATE vms SET ram_mib = coalesce(?2, ram_mib), cpus = coalesce(?3, cpus) WHERE id = ?1";
             self.execute(sql, params![login.id.0, change.ram_mib, change.cpus])?;
         }
-        match &change.disks {
-            None => {}
-            Some(DiskChange::Replace(sizes)) => self.replace_disks(login.id, sizes)?,
-            Some(DiskChange::Resize(changes)) => {
-                for (id, size) in changes {
-                    let sql = "UPDATE disks SET size_gib = ?3 WHERE id = ?1 AND vm = ?2";
-                    if self.execute(sql, params![id.0, login.id.0, sqlite_integer(*size)?])? == 0 {
-                        return Err(StoreError::UnknownDisk(*id).into());
-                    }
-                }
-            }
-        }
         Ok(())
     }
 
-    fn replace_disks(&self, vm: VmId, sizes: &[u64]) -> WriteResult<()> {
+    fn change_disks(&self, vm: VmId, change: &DiskChange) -> WriteResult<()> {
         let sql = "SELECT id, size_gib FROM disks WHERE vm = ?1 ORDER BY id";
         let present: Vec<Disk> = query(self.connection, sql)?
             .query_map([vm.0], |row| reads::disk(row, 0))?
             .collect::<Result<_, _>>()?;
-        for (disk, size) in present.iter().zip(sizes) {
+        let sizes = sizes_after(change, &present)?;
+        for (disk, size) in present.iter().zip(&sizes) {
             if disk.size_gib != *size {
                 let sql = "UPDATE disks SET size_gib = ?2 WHERE id = ?1";
-                self.execute(sql, params![disk.id.0, sqlite_integer(*size)?])?;
+                self.execute(sql, params![disk.id.0, size])?;
             }
         }
         for Disk { id: DiskId(surplus), .. } in present.iter().skip(sizes.len()) {
@@ -315,7 +287,7 @@ impl Writer<'_> {
     fn add_disks(&self, vm: VmId, sizes: &[u64]) -> WriteResult<()> {
         for size in sizes {
             let sql = "INSERT INTO disks (vm, size_gib) VALUES (?1, ?2)";
-            self.execute(sql, params![vm.0, sqlite_integer(*size)?])?;
+            self.execute(sql, params![vm.0, size])?;
         }
         Ok(())
     }
@@ -339,10 +311,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn record_login(&self, vm: VmId, rehash: Option<&str>, now: UnixSeconds) -> WriteResult<()> {
-        let sql = "UPDATE vms SET ever_connected = 1, last_login_at = ?2, password_hash = coalesce(?3, password_hash)
-         WHERE id = ?1";
-        self.execute(sql, params![vm.0, now.0, rehash])?;
-        Ok(())
+    /// Records that the VM of `login`, which must be current, has connected.
+    fn record_login(&self, login: &Login, rehash: Option<&str>, now: UnixSeconds) -> WriteResult<()> {
+        let sql = "UPDATE vms SET ever_connected = 1, last_login_at = ?3, password_hash = coalesce(?4, password_hash)
+         WHERE id = ?1 AND epoch = ?2";
+        match self.execute(sql, params![login.id.0, login.epoch, now.0, rehash])? {
+            0 => Err(StoreError::NotCurrent.into()),
+            _ => Ok(()),
+        }
     }
 }
