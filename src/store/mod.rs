@@ -7,7 +7,6 @@
 #[cfg(test)]
 mod contract;
 mod error;
-mod hash_prefixes;
 mod location;
 mod memory;
 mod migration_records;

@@ -67,9 +67,13 @@ pub struct VmPage {
 
 impl VmPage {
     /// As many of `vms` as fit in `rows_max` rows, but at least one if there is one.
-    pub(super) fn fill(vms: impl IntoIterator<Item = Vm>, rows_max: usize) -> VmPage {
+    pub(super) fn fill<E>(
+        vms: impl IntoIterator<Item = Result<Vm, E>>,
+        rows_max: usize,
+    ) -> Result<VmPage, E> {
         let (mut page, mut rows) = (VmPage { vms: Vec::new(), is_last: true }, 0);
         for vm in vms {
+            let vm = vm?;
             rows += 1 + vm.disks.len();
             if rows > rows_max && !page.vms.is_empty() {
                 page.is_last = false;
@@ -77,7 +81,16 @@ impl VmPage {
             }
             page.vms.push(vm);
         }
-        page
+        Ok(page)
+    }
+}
+
+/// Adds the prefix of `hash` to `prefixes`: the parameters, without salt and output. Ignores text that is not a PHC
+/// string, and prefixes beyond `count_max`.
+pub(super) fn add_hash_prefix(prefixes: &mut Vec<String>, hash: &str, count_max: usize) {
+    let Some(prefix) = hash.rsplitn(3, '$').nth(2) else { return };
+    if prefixes.len() < count_max && !prefixes.iter().any(|known| known == prefix) {
+        prefixes.push(prefix.to_owned());
     }
 }
 

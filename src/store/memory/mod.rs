@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::hash_prefixes::HashPrefixes;
+use super::registry::add_hash_prefix;
 use super::write::{sizes_after, unnamed};
 use super::{
     PointPage, PointRemoval, PointStore, RegistryStore, RemovedPoints, ScanRange, Store, StoreError,
@@ -116,10 +116,11 @@ impl RegistryStore for MemoryStore {
     }
 
     fn password_hash_prefixes(&mut self, count_max: usize) -> Result<Vec<String>, StoreError> {
-        let mut prefixes = HashPrefixes::default();
-        let tables = self.lock()?;
-        tables.vms.values().flat_map(|row| &row.password_hash).for_each(|hash| prefixes.add(hash, count_max));
-        Ok(prefixes.into_vec())
+        let mut prefixes = Vec::new();
+        for hash in self.lock()?.vms.values().flat_map(|row| &row.password_hash) {
+            add_hash_prefix(&mut prefixes, hash, count_max);
+        }
+        Ok(prefixes)
     }
 
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
@@ -133,11 +134,11 @@ impl RegistryStore for MemoryStore {
     }
 
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        Ok(self.lock()?.page(after, rows_max, |_| true))
+        self.lock()?.page(after, rows_max, |_| true)
     }
 
     fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
-        Ok(self.lock()?.page(after, rows_max, |row| row.was_connected))
+        self.lock()?.page(after, rows_max, |row| row.was_connected)
     }
 
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError> {
@@ -164,9 +165,9 @@ impl PointStore for MemoryStore {
 }
 
 impl Tables {
-    fn page(&self, after: VmId, rows_max: usize, matches: fn(&VmRow) -> bool) -> VmPage {
+    fn page(&self, after: VmId, rows_max: usize, matches: fn(&VmRow) -> bool) -> Result<VmPage, StoreError> {
         let rows = self.vms.range((Excluded(after), Unbounded)).map(|(_, row)| row);
-        VmPage::fill(rows.filter(|row| matches(row)).map(|row| row.vm.clone()), rows_max)
+        VmPage::fill(rows.filter(|row| matches(row)).map(|row| Ok(row.vm.clone())), rows_max)
     }
 
     fn run(&mut self, write: &Write) -> WriteOutcome {

@@ -19,6 +19,8 @@ use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, Vm
 
 type Result<T> = std::result::Result<T, PgError>;
 type StoreResult<T> = std::result::Result<T, StoreError>;
+/// A disk and the VM that has it.
+type OwnedDisk = (VmId, Disk);
 
 impl RegistryStore for PostgresStore {
     /// Needs the locks and rights of a look-up, but reads no row.
@@ -104,7 +106,11 @@ impl RegistryStore for PostgresStore {
                LEFT JOIN LATERAL (SELECT id, size_gib FROM disks WHERE vm = v.id ORDER BY id) d ON true
                WHERE v.id = ANY ($1) ORDER BY v.id, d.id";
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        self.run(|session| with_disks(&session.query(sql, &[&ids])?))
+        self.run(|session| {
+            let (mut vms, disks) = vms_and_disks(&session.query(sql, &[&ids])?)?;
+            add_disks(&mut vms, disks);
+            Ok(vms)
+        })
     }
 
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> StoreResult<Vec<DiskOfVm>> {
@@ -131,53 +137,44 @@ fn page(session: &mut PgSession, sql: &'static str, after: VmId, rows_max: usize
     let mut count = rows_max.saturating_add(1);
     loop {
         let rows = session.query(sql, &[&after.0, &as_i64(count)])?;
-        let (mut vms, mut disks) = (Vec::new(), Vec::new());
-        for row in &rows {
-            match row.try_get::<_, Option<i64>>(4)? {
-                None => vms.push(vm(row)?),
-                Some(id) => disks.push((VmId(row.try_get(0)?), disk(DiskId(id), row)?)),
-            }
-        }
+        let (mut vms, disks) = vms_and_disks(&rows)?;
         let is_all = vms.len() < count && disks.len() < count;
         let last_owner = disks.last().filter(|_| disks.len() == count).map(|(owner, _)| *owner);
-        give(&mut vms, disks);
+        add_disks(&mut vms, disks);
         // The VM of the last disk may have more disks, and later VMs have none yet.
         vms.retain(|vm| last_owner.is_none_or(|last| vm.id < last));
         if is_all || !vms.is_empty() {
             // If these are not all, they exceed the page, and the last may lack disks.
-            let page = VmPage::fill(vms, rows_max);
+            let page = VmPage::fill(vms.into_iter().map(Ok::<_, PgError>), rows_max)?;
             return Ok(VmPage { is_last: page.is_last && is_all, ..page });
         }
         count = count.saturating_mul(2).max(limits::DISKS_PER_VM_MAX + 2);
     }
 }
 
-/// Adds each of `disks` to its VM; both are sorted by the VM's id.
-fn give(vms: &mut [Vm], disks: Vec<(VmId, Disk)>) {
-    let mut at = 0;
-    for (owner, disk) in disks {
-        while vms.get(at).is_some_and(|vm| vm.id < owner) {
-            at += 1;
-        }
-        if let Some(vm) = vms.get_mut(at).filter(|vm| vm.id == owner) {
-            vm.disks.push(disk);
-        }
-    }
-}
-
-/// Builds VMs from rows that each hold a VM and one of its disks, or none.
-fn with_disks(rows: &[Row]) -> Result<Vec<Vm>> {
-    let mut vms: Vec<Vm> = Vec::new();
+/// The VMs and the disks, with their owners, of rows that each hold a VM, one of its disks, or both.
+fn vms_and_disks(rows: &[Row]) -> Result<(Vec<Vm>, Vec<OwnedDisk>)> {
+    let (mut vms, mut disks) = (Vec::<Vm>::new(), Vec::new());
     for row in rows {
         let id = VmId(row.try_get(0)?);
-        if vms.last().is_none_or(|last| last.id != id) {
+        let has_vm = row.try_get::<_, Option<&str>>(1)?.is_some();
+        if has_vm && vms.last().is_none_or(|last| last.id != id) {
             vms.push(vm(row)?);
         }
-        if let (Some(vm), Some(id)) = (vms.last_mut(), row.try_get::<_, Option<i64>>(4)?) {
-            vm.disks.push(disk(DiskId(id), row)?);
+        if let Some(disk_id) = row.try_get::<_, Option<i64>>(4)? {
+            disks.push((id, disk(DiskId(disk_id), row)?));
         }
     }
-    Ok(vms)
+    Ok((vms, disks))
+}
+
+/// Adds each of `disks` to its VM; the VMs are sorted by id.
+fn add_disks(vms: &mut [Vm], disks: Vec<OwnedDisk>) {
+    for (owner, disk) in disks {
+        if let Ok(index) = vms.binary_search_by_key(&owner, |vm| vm.id) {
+            vms[index].disks.push(disk);
+        }
+    }
 }
 
 /// The VM in the first four columns and the seventh, without disks.

@@ -7,8 +7,7 @@
 use rusqlite::{Connection, Result, Row, ToSql, params};
 
 use super::super::StoreError;
-use super::super::hash_prefixes::HashPrefixes;
-use super::super::registry::{RegistryStore, VmPage, reuse_name};
+use super::super::registry::{RegistryStore, VmPage, add_hash_prefix, reuse_name};
 use super::statements::{as_i64, execute, query};
 use super::store::SqliteStore;
 use crate::clock::UnixSeconds;
@@ -36,11 +35,11 @@ impl RegistryStore for SqliteStore {
             // Not cached: it runs once.
             let mut statement =
                 connection.prepare("SELECT password_hash FROM vms WHERE password_hash IS NOT NULL")?;
-            let (mut rows, mut prefixes) = (statement.query([])?, HashPrefixes::default());
+            let (mut rows, mut prefixes) = (statement.query([])?, Vec::new());
             while let Some(row) = rows.next()? {
-                prefixes.add(row.get_ref(0)?.as_str()?, count_max);
+                add_hash_prefix(&mut prefixes, row.get_ref(0)?.as_str()?, count_max);
             }
-            Ok(prefixes.into_vec())
+            Ok(prefixes)
         })
     }
 
@@ -123,9 +122,9 @@ pub(super) fn is_current(connection: &Connection, login: &Login) -> Result<bool>
         .exists(params![login.id.0, login.epoch])
 }
 
-/// Gives each VM that `vms` selects its disks among those that `disks` selects, both in ascending order of the VM's id,
-/// until `rows_max` rows are used; a VM that does not fit as a whole is left out, unless it is the first. Rows that are
-/// not needed are not read, since both statements return rows in key order as they are fetched.
+/// The page of the VMs that `vms` selects, with their disks among those that `disks` selects, both in ascending order of
+/// the VM's id. Rows after the first VM that does not fit are not read, since both statements return rows in key order
+/// as they are fetched.
 fn page(
     connection: &Connection,
     vms: &'static str,
@@ -136,27 +135,17 @@ fn page(
     let (mut vms, mut disks) = (query(connection, vms)?, query(connection, disks)?);
     let vms = vms.query_map([&parameter], vm)?;
     let mut disks = disks.query_map([&parameter], |row| Ok((VmId(row.get(0)?), disk(row, 1)?)))?.peekable();
-    let mut whole: Vec<Vm> = Vec::new();
-    let mut rows = 0;
-    for vm in vms {
-        if rows >= rows_max && !whole.is_empty() {
-            return Ok(VmPage { vms: whole, is_last: false });
-        }
+    let with_disks = |vm: Result<Vm>| -> Result<Vm> {
         let mut vm = vm?;
-        rows += 1;
         let not_of_later_vm = |row: &Result<(VmId, Disk)>| !matches!(row, Ok((owner, _)) if *owner > vm.id);
         while let Some((owner, disk)) = disks.next_if(not_of_later_vm).transpose()? {
             if owner == vm.id {
-                rows += 1;
                 vm.disks.push(disk);
             }
-            if rows > rows_max && !whole.is_empty() {
-                return Ok(VmPage { vms: whole, is_last: false });
-            }
         }
-        whole.push(vm);
-    }
-    Ok(VmPage { vms: whole, is_last: true })
+        Ok(vm)
+    };
+    VmPage::fill(vms.map(with_disks), rows_max)
 }
 
 fn login(row: &Row<'_>) -> Result<Login> {
