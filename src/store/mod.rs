@@ -172,5 +172,10 @@ pub fn back_up(
     Err(StoreError::Refused(elsewhere.to_owned()))
 }
 
+/// Converts a limit for SQL; one that is too large means no limit.
+fn as_i64(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
 /// Interrupts a running operation, from any thread.
 pub type Interrupt = Box<dyn Fn() + Send>;

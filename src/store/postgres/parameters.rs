@@ -33,11 +33,6 @@ impl<T: ToSql> ToSql for Unlogged<T> {
     to_sql_checked!();
 }
 
-/// Converts a limit; one that is too large means no limit.
-pub(super) fn as_i64(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
 /// Converts disk sizes. Validation lets no larger number through.
 pub(super) fn disk_sizes(sizes: impl IntoIterator<Item = u64>) -> Result<Vec<i64>, PgError> {
     let sizes: Result<_, _> = sizes.into_iter().map(i64::try_from).collect();

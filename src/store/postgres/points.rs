@@ -13,10 +13,9 @@ use postgres::Row;
 use super::super::series::add_series;
 use super::super::{
     PointPage, PointPosition, PointRemoval, PointStore, RemovedPoints, ScanRange, StoreError, Write,
-    WriteOutcome, Written,
+    WriteOutcome, Written, as_i64,
 };
 use super::locking::{LockPolicy, RowTotal, SERIES_TOTAL};
-use super::parameters::as_i64;
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
 use super::store::PostgresStore;

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 
 use postgres::Row;
 
-use super::super::StoreError;
 use super::super::registry::{RegistryStore, VmPage, reuse_name};
-use super::parameters::{Unlogged, as_i64};
+use super::super::{StoreError, as_i64};
+use super::parameters::Unlogged;
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
 use super::store::PostgresStore;

@@ -271,25 +271,17 @@ impl PoolState {
 impl PooledSession<'_> {
     /// Returns the session, which has no open transaction.
     pub(super) fn release(mut self) {
-        let Some(session) = self.session.take() else { return };
         let mut state = self.pool.lock();
         state.returns += 1;
-        let stale = match state.generation == self.generation {
-            true => {
-                state.idle.push(session);
-                None
-            }
-            false => {
-                state.record_closed(1);
-                Some(session)
-            }
-        };
+        // One of an older generation is closed when it is dropped.
+        if state.generation == self.generation {
+            state.idle.extend(self.session.take());
+        }
         let others_wait = !state.queue.is_empty() || state.probing > 0;
         drop(state);
         if others_wait {
             self.pool.changed.notify_all();
         }
-        drop(stale);
     }
 
     /// Closes the session, and all that are idle or lent from the same generation.
@@ -299,7 +291,7 @@ impl PooledSession<'_> {
         let mut idle = Vec::new();
         if state.generation == self.generation {
             state.generation += 1;
-            std::mem::swap(&mut idle, &mut state.idle);
+            idle = std::mem::take(&mut state.idle);
             state.record_closed(idle.len());
         }
         drop(state);

@@ -12,9 +12,9 @@
 use std::collections::HashSet;
 
 use super::super::write::unnamed;
-use super::super::{StoreError, Write, WriteOutcome, Written, token_sweep};
+use super::super::{StoreError, Write, WriteOutcome, Written, as_i64, token_sweep};
 use super::locking::{LockPolicy, RowTotal, VM_TOTAL};
-use super::parameters::{Parameters, Unlogged, as_i64, disk_sizes};
+use super::parameters::{Parameters, Unlogged, disk_sizes};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
 use super::points::{self, PointBatch};

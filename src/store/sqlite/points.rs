@@ -5,9 +5,11 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::super::series::{PageBuilder, add_series};
-use super::super::{PointPage, PointRemoval, PointStore, RemovedPoints, ScanRange, StoreError, Written};
+use super::super::{
+    PointPage, PointRemoval, PointStore, RemovedPoints, ScanRange, StoreError, Written, as_i64,
+};
 use super::cache::{Cache, series_id};
-use super::statements::{WriteError, as_i64, execute, query};
+use super::statements::{WriteError, execute, query};
 use super::store::SqliteStore;
 use crate::ids::SeriesId;
 use crate::model::{MetricKey, MetricValue, NewPoint, Point};

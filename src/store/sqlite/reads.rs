@@ -6,9 +6,9 @@
 
 use rusqlite::{Connection, Result, Row, ToSql, params};
 
-use super::super::StoreError;
 use super::super::registry::{RegistryStore, VmPage, add_hash_prefix, reuse_name};
-use super::statements::{as_i64, execute, query};
+use super::super::{StoreError, as_i64};
+use super::statements::{execute, query};
 use super::store::SqliteStore;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};

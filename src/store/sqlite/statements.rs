@@ -34,11 +34,6 @@ pub(super) fn query_value<T: FromSql>(connection: &Connection, sql: &'static str
     query(connection, sql)?.query_row([], |row| row.get(0))
 }
 
-/// Converts a limit; one that is too large means no limit.
-pub(super) fn as_i64(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
 impl From<StoreError> for WriteError {
     fn from(error: StoreError) -> WriteError {
         WriteError::Refused(error)

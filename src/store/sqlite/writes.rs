@@ -11,12 +11,12 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Transaction, Tr
 use super::super::write::{sizes_after, unnamed, write_separately};
 use super::super::{
     PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError, Write, WriteOutcome, Written,
-    token_sweep,
+    as_i64, token_sweep,
 };
 use super::cache::Cache;
 use super::connection::{describe, to_store_error};
 use super::served_file::ServedFile;
-use super::statements::{WriteError, as_i64, execute, query, query_value};
+use super::statements::{WriteError, execute, query, query_value};
 use super::store::SqliteStore;
 use super::{points, reads};
 use crate::clock::UnixSeconds;
