@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{NewVm, Secret, Vm, VmName, VmShape};
-use crate::store::{self, Store, StoreError, Write};
+use crate::store::{self, Store, StoreError, Write, write_one};
 use crate::work::password::Hasher;
 use host_audit::log_change;
 
@@ -96,10 +96,8 @@ impl Registry {
 
     fn write(&mut self, write: Write) -> Result<(), RegistryError> {
         // Retry: an operator can wait, and a daemon that writes constantly leaves few gaps.
-        let mut attempts = (0..limits::REGISTRY_ATTEMPTS).map(|_| {
-            let answer = self.store.write(&[&write]).pop();
-            answer.unwrap_or_else(|| Err(StoreError::Unavailable("it did not answer".into())))
-        });
+        let attempt = |_| write_one(self.store.as_mut(), &write);
+        let mut attempts = (0..limits::REGISTRY_ATTEMPTS).map(attempt);
         attempts.find(|answer| *answer != Err(StoreError::Busy)).unwrap_or(Err(StoreError::Busy))?;
         Ok(())
     }

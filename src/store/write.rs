@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::StoreError;
+use super::{Store, StoreError};
 use crate::clock::UnixSeconds;
 use crate::ids::VmId;
 use crate::model::{Disk, DiskChange, Login, NewPoint, NewVm, TokenHash, VmChange, VmName, VmShape};
@@ -169,9 +169,17 @@ pub(super) fn write_rest(
     let rest: Vec<&Write> = rest.map(|(write, _)| *write).collect();
     let results = if rest.is_empty() { Vec::new() } else { run(&rest) };
     let mut results = results.into_iter();
-    let missing = || Err(StoreError::Unavailable("a write had no outcome".to_owned()));
-    let add = |outcome: Option<_>| outcome.or_else(|| results.next()).unwrap_or_else(missing);
+    let add = |outcome: Option<_>| outcome.or_else(|| results.next()).unwrap_or_else(no_outcome);
     outcomes.into_iter().map(add).collect()
+}
+
+/// Runs one write.
+pub fn write_one(store: &mut dyn Store, write: &Write) -> WriteOutcome {
+    store.write(&[write]).pop().unwrap_or_else(no_outcome)
+}
+
+fn no_outcome() -> WriteOutcome {
+    Err(StoreError::Unavailable("a write had no outcome".to_owned()))
 }
 
 /// The sizes of a VM's disks after `change`; `present` are its disks, by id.

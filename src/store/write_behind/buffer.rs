@@ -10,7 +10,8 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::super::{RemovedPoints, Store, StoreError, Write, WriteOutcome, Written};
+use super::super::write::write_one;
+use super::super::{PointRemoval, RemovedPoints, Store, StoreError, Write, WriteOutcome, Written};
 use crate::limits;
 use crate::model::{Login, MetricKey, NewPoint};
 
@@ -200,22 +201,22 @@ impl BufferState {
 }
 
 impl WriterGuard<'_> {
-    /// Prepares to write `writes` directly: writes the points that were accepted before, and stops
-    /// buffering points of the same keys. So the points of each key, and new keys, are stored in the order
-    /// of acceptance.
-    pub(super) fn prepare(&mut self, writes: &[&Write], store: &mut dyn Store) -> Result<(), StoreError> {
+    /// Writes `writes` to `store`, after the points that were accepted before. Meanwhile no points of the same keys are
+    /// buffered. So the points of each key, and new keys, are stored in the order of acceptance. After an error nothing
+    /// of `writes` was done.
+    pub(super) fn write(
+        mut self,
+        writes: &[&Write],
+        store: &mut dyn Store,
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
         let mut state = self.buffer.lock();
         let points = writes.iter().flat_map(|write| write.points());
         self.withheld_keys.extend(points.filter_map(|new| state.known_keys.take(&new.key)));
-        let target = state.accepted;
         drop(state);
-        self.flush_until(target, store)
-    }
-
-    /// Updates the known keys from the results of `writes`.
-    pub(super) fn finish(mut self, writes: &[&Write], outcomes: &[WriteOutcome]) {
+        self.flush(store)?;
+        let outcomes = store.write(writes);
         let mut state = self.buffer.lock();
-        for (write, outcome) in writes.iter().zip(outcomes) {
+        for (write, outcome) in writes.iter().zip(&outcomes) {
             if let Ok(Written::Put { refused }) = outcome {
                 let kept = write.points().iter().enumerate();
                 let kept = kept.filter(|(index, _)| refused.binary_search(index).is_err());
@@ -226,25 +227,24 @@ impl WriterGuard<'_> {
         if state.known_keys.len() > KNOWN_KEYS_MAX {
             state.known_keys = HashSet::new();
         }
+        drop(state);
+        Ok(outcomes)
     }
 
-    /// Prepares to remove points: writes those that were accepted before.
-    pub(super) fn prepare_removal(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
-        let target = self.buffer.lock().accepted;
-        self.flush_until(target, store)?;
-        self.is_removing = true;
-        Ok(())
-    }
-
-    /// Updates the known keys from the result of a removal. If a series was removed, its buffered points
-    /// are written before the guard is released, so that they reuse its place under the key limit.
-    pub(super) fn finish_removal(
+    /// Removes points from `store`, after the points that were accepted before are written. If a series was removed, the
+    /// points buffered since then are written before the guard is released, so that they reuse its place under the key
+    /// limit.
+    pub(super) fn remove_points(
         mut self,
-        outcome: &Result<RemovedPoints, StoreError>,
+        removal: PointRemoval,
         store: &mut dyn Store,
-    ) {
+    ) -> Result<RemovedPoints, StoreError> {
+        self.flush(store)?;
+        self.is_removing = true;
+        let outcome = store.remove_points(removal);
+        self.is_removing = false;
         let mut state = self.buffer.lock();
-        let has_removed = match outcome {
+        let has_removed = match &outcome {
             Ok(RemovedPoints { removed_keys, .. }) => {
                 for key in removed_keys {
                     state.known_keys.remove(key);
@@ -257,13 +257,18 @@ impl WriterGuard<'_> {
             }
             Err(_) => false,
         };
-        self.is_removing = false;
-        let target = state.accepted;
         drop(state);
-        if has_removed && let Err(error) = self.flush_until(target, store) {
+        if has_removed && let Err(error) = self.flush(store) {
             // They stay first in the queue.
             log::debug!("points of a removed series are not written yet: {error}");
         }
+        outcome
+    }
+
+    /// Writes the points that are queued now to `store`.
+    fn flush(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        let target = self.buffer.lock().accepted;
+        self.flush_until(target, store)
     }
 
     /// Writes queued points to `store` until `target` points are written.
@@ -283,12 +288,8 @@ impl WriterGuard<'_> {
                 keys_max: Write::KEYS_UNBOUNDED,
                 is_atomic: false,
             };
-            match store.write(&[&put]).pop() {
-                Some(Ok(_)) => {}
-                // No point is lost: they are written again. The work that depends on this is not done.
-                Some(Err(error)) => return Err(error.of_untried()),
-                None => return Err(StoreError::Unavailable("points had no outcome".to_owned())),
-            }
+            // No point is lost: they are written again. The work that depends on this is not done.
+            write_one(store, &put).map_err(StoreError::of_untried)?;
             let written = std::mem::take(&mut self.writing);
             self.buffer.lock().flushed += written.len() as u64;
             self.buffer.progressed.notify_all();

@@ -62,19 +62,12 @@ impl WriteBehindStore {
         if !writes.iter().any(|write| write.is_put()) {
             return self.inner.write(writes);
         }
-        let guard = self.buffer.acquire(self.lock_timeout);
-        let guard = guard.and_then(|mut guard| guard.prepare(writes, self.inner.as_mut()).map(|()| guard));
-        match guard {
-            Ok(guard) => {
-                let outcomes = self.inner.write(writes);
-                guard.finish(writes, &outcomes);
-                outcomes
-            }
-            Err(error) => {
-                let outcomes = writes.iter().map(|write| write.is_put().then(|| Err(error.clone())));
-                write_rest(writes, outcomes.collect(), |others| self.inner.write(others))
-            }
-        }
+        let inner = self.inner.as_mut();
+        let written = self.buffer.acquire(self.lock_timeout).and_then(|guard| guard.write(writes, inner));
+        written.unwrap_or_else(|error| {
+            let outcomes = writes.iter().map(|write| write.is_put().then(|| Err(error.clone())));
+            write_rest(writes, outcomes.collect(), |others| self.inner.write(others))
+        })
     }
 }
 
@@ -94,11 +87,7 @@ impl Store for WriteBehindStore {
     }
 
     fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
-        let mut guard = self.buffer.acquire(self.lock_timeout)?;
-        guard.prepare_removal(self.inner.as_mut())?;
-        let outcome = self.inner.remove_points(removal);
-        guard.finish_removal(&outcome, self.inner.as_mut());
-        outcome
+        self.buffer.acquire(self.lock_timeout)?.remove_points(removal, self.inner.as_mut())
     }
 
     fn registry(&mut self) -> &mut dyn RegistryStore {
