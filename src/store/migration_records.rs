@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-/// Checks the recorded migrations against those of this program.
-pub(super) fn check_recorded(
+/// The number of applied migrations; an error if the recorded ones are not those of this program.
+pub(super) fn count_recorded(
     recorded: &[(i64, String)],
     migrations: &[&str],
     elsewhere: &str,
-) -> Result<(), String> {
+) -> Result<usize, String> {
     let newest = recorded.last().map_or(0, |(version, _)| *version);
     let known = version(migrations.len() - 1);
     if newest > known {
@@ -34,7 +34,7 @@ pub(super) fn check_recorded(
             ));
         }
     }
-    Ok(())
+    Ok(recorded.len())
 }
 
 /// The number of the migration at `index`.

@@ -35,8 +35,8 @@ pub(super) struct PointBatch {
     series_index: HashMap<MetricKey, usize>,
     /// By the index of their series.
     points: Vec<(usize, Point)>,
-    /// The epochs of the VMs that put points.
-    epochs: Option<HashMap<i64, i64>>,
+    /// The ids and epochs of the VMs that put points.
+    current: Option<HashSet<(i64, i64)>>,
 }
 
 impl PointBatch {
@@ -114,7 +114,7 @@ impl PointBatch {
 
     /// Forgets the epochs: a VM's password may have changed, or the VM is gone.
     pub(super) fn invalidate_logins(&mut self) {
-        self.epochs = None;
+        self.current = None;
     }
 
     /// Adds points for [`PointBatch::write_points`].
@@ -144,17 +144,17 @@ impl PointBatch {
         login: &Login,
         writes: &[&Write],
     ) -> Result<bool, PgError> {
-        if self.epochs.is_none() {
+        if self.current.is_none() {
             let ids = writes.iter().filter_map(|write| match write {
                 Write::Put { login: Some(login), .. } => Some(login.id.0),
                 _ => None,
             });
             let ids: Vec<i64> = ids.collect::<BTreeSet<i64>>().into_iter().collect();
             let rows = session.query("SELECT id, epoch FROM vms WHERE id = ANY ($1)", &[&ids])?;
-            let epochs = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-            self.epochs = Some(epochs.collect::<Result<_, PgError>>()?);
+            let current = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+            self.current = Some(current.collect::<Result<_, PgError>>()?);
         }
-        Ok(self.epochs.as_ref().is_some_and(|epochs| epochs.get(&login.id.0) == Some(&login.epoch)))
+        Ok(self.current.as_ref().is_some_and(|current| current.contains(&(login.id.0, login.epoch))))
     }
 
     /// Writes the added points.
@@ -171,9 +171,7 @@ impl PointBatch {
                    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::double precision[])
                    ON CONFLICT (series, second) DO UPDATE SET value = excluded.value";
         for rows in rows.chunks(limits::POSTGRES_POINTS_PER_STATEMENT) {
-            let series: Vec<i64> = rows.iter().map(|(series, _, _)| *series).collect();
-            let seconds: Vec<i64> = rows.iter().map(|(_, second, _)| *second).collect();
-            let values: Vec<f64> = rows.iter().map(|(_, _, value)| *value).collect();
+            let (series, seconds, values): (Vec<i64>, Vec<i64>, Vec<f64>) = rows.iter().copied().collect();
             session.query(sql, &[&series, &seconds, &values])?;
         }
         Ok(())
@@ -271,15 +269,14 @@ pub(super) fn put_autocommit(session: &mut PgSession, writes: &[&Write]) -> Resu
         return Ok(false);
     }
     keep_last(&mut rows);
-    let (mut keys, mut indexes) = (Vec::new(), Vec::with_capacity(rows.len()));
-    for (key, _, _) in &rows {
-        if keys.last() != Some(key) {
-            keys.push(*key);
+    let mut keys = Vec::new();
+    let columns = rows.into_iter().map(|(key, second, value)| {
+        if keys.last() != Some(&key) {
+            keys.push(key);
         }
-        indexes.push(as_i64(keys.len()));
-    }
-    let seconds: Vec<i64> = rows.iter().map(|(_, second, _)| *second).collect();
-    let values: Vec<f64> = rows.iter().map(|(_, _, value)| *value).collect();
+        (as_i64(keys.len()), second, value)
+    });
+    let (indexes, seconds, values): (Vec<i64>, Vec<i64>, Vec<f64>) = columns.collect();
     match session.execute_autocommit(PUT_EXISTING, &[&texts(&keys), &indexes, &seconds, &values]) {
         Ok(count) => Ok(count > 0),
         // A transaction uses READ COMMITTED; the database's default may be stricter.

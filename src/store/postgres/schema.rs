@@ -4,7 +4,7 @@
 //! `search_path`; foreign tables are never taken over. A database that is up to date needs no rights beyond
 //! reading and writing its tables.
 
-use super::super::migration_records::{check_recorded, checksum, version};
+use super::super::migration_records::{checksum, count_recorded, version};
 use super::locking::{SERIES_TOTAL, VM_TOTAL};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
@@ -106,8 +106,7 @@ fn count_done(session: &mut PgSession, migrations: &[&str]) -> Result<usize, PgE
     let rows = session.query(sql, &[])?;
     let recorded: Vec<(i64, String)> =
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, PgError>>()?;
-    check_recorded(&recorded, migrations, ELSEWHERE).map_err(PgError::Refused)?;
-    Ok(recorded.len())
+    count_recorded(&recorded, migrations, ELSEWHERE).map_err(PgError::Refused)
 }
 
 /// Repairs a count after manual changes. One statement sees one state, in which both agree, so it is written

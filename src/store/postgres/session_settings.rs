@@ -20,10 +20,11 @@ pub(super) fn parse_options(options: &str) -> Option<Vec<(String, String)>> {
 }
 
 /// A statement that applies `settings`, in order, until the session ends.
-pub(super) fn set_config_sql<'s>(settings: impl IntoIterator<Item = (&'s str, &'s str)>) -> String {
-    let calls = settings
-        .into_iter()
-        .map(|(name, value)| format!("pg_catalog.set_config({}, {}, false)", literal(name), literal(value)));
+pub(super) fn set_config_sql(settings: impl IntoIterator<Item = (String, String)>) -> String {
+    let call = |(name, value): (String, String)| {
+        format!("pg_catalog.set_config({}, {}, false)", literal(&name), literal(&value))
+    };
+    let calls = settings.into_iter().map(call);
     format!("SELECT {}", calls.collect::<Vec<_>>().join(", "))
 }
 
@@ -75,7 +76,8 @@ mod tests {
 
     #[test]
     fn setting_values_are_escaped() {
-        let sql = set_config_sql([("a", "it's"), ("b", r"\'")]);
+        let settings = [("a", "it's"), ("b", r"\'")];
+        let sql = set_config_sql(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let call = |name, value| format!("pg_catalog.set_config(E'{name}', E'{value}', false)");
         assert_eq!(sql, format!("SELECT {}, {}", call("a", "it''s"), call("b", r"\\''")));
     }

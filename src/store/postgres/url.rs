@@ -48,21 +48,17 @@ impl PostgresUrl {
 
     /// The SQL that sets up every session with this lock timeout; settings of the URL come last and win.
     pub(super) fn session_settings_sql(&self, lock_wait: Duration) -> String {
+        let ms = |time: Duration| time.as_millis().to_string();
         let defaults = [
-            ("statement_timeout", limits::POSTGRES_STATEMENT_TIMEOUT.as_millis().to_string()),
-            ("lock_timeout", lock_wait.as_millis().to_string()),
-            (
-                "idle_in_transaction_session_timeout",
-                limits::POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT.as_millis().to_string(),
-            ),
+            ("statement_timeout", ms(limits::POSTGRES_STATEMENT_TIMEOUT)),
+            ("lock_timeout", ms(lock_wait)),
+            ("idle_in_transaction_session_timeout", ms(limits::POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT)),
             ("client_min_messages", "warning".to_owned()),
         ];
         let from_url = session_settings::parse_options(self.config().get_options().unwrap_or_default())
             .expect("it was read before");
-        let defaults = defaults.iter().map(|(name, value)| (*name, value.as_str()));
-        session_settings::set_config_sql(
-            defaults.chain(from_url.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
-        )
+        let defaults = defaults.map(|(name, value)| (name.to_owned(), value));
+        session_settings::set_config_sql(defaults.into_iter().chain(from_url))
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 
-use super::super::migration_records::{check_recorded, checksum, version};
+use super::super::migration_records::{checksum, count_recorded, version};
 
 /// The migrations, in order, numbered from 1. A released one is never edited: the next is added.
 const MIGRATIONS: &[&str] = &[
@@ -82,8 +82,7 @@ fn count_done(connection: &Connection, migrations: &[&str]) -> Result<usize, Ope
     let mut statement = connection.prepare("SELECT version, checksum FROM schema ORDER BY version")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let recorded: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
-    check_recorded(&recorded, migrations, ELSEWHERE).map_err(OpenError::Refused)?;
-    Ok(recorded.len())
+    count_recorded(&recorded, migrations, ELSEWHERE).map_err(OpenError::Refused)
 }
 
 fn has_schema_table(connection: &Connection) -> rusqlite::Result<bool> {
