@@ -3,9 +3,11 @@
 //! Reads are not tracked: a client that wants to know can read. No probe writes are made; without recent writes
 //! the store counts as healthy. [`super::monitored`] reports the start and the result of each write.
 
-use std::collections::BTreeMap;
+use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use log::Level;
 
 use super::StoreError;
 use crate::clock::{Instant, monotonic_now};
@@ -25,8 +27,8 @@ pub(super) struct Attempt<'h> {
 
 #[derive(Default)]
 struct HealthState {
-    /// Running attempts, by number, and when they started.
-    running: BTreeMap<u64, Instant>,
+    /// The numbers of the running attempts, ascending, and when they started.
+    running: Vec<(u64, Instant)>,
     started: u64,
     succeeded_at: Option<Instant>,
     failed_at: Option<Instant>,
@@ -35,6 +37,8 @@ struct HealthState {
     /// First and last time of an uninterrupted series of lock timeouts.
     contention: Option<(Instant, Instant)>,
     outage: Option<Outage>,
+    /// What to log about it, outside the lock.
+    notice: Option<(Level, String)>,
 }
 
 /// No write succeeds.
@@ -56,16 +60,25 @@ impl WriteHealth {
     /// Whether writes succeed: at least one has recently succeeded, or none has failed. Logs each change,
     /// and an ongoing outage once a minute.
     pub fn are_writes_healthy(&self) -> bool {
-        let now = monotonic_now();
-        self.lock().evaluate(now)
+        self.update(|_, _| ()).1
     }
 
     pub(super) fn begin(&self) -> Attempt<'_> {
+        Attempt { health: self, number: self.update(HealthState::begin).0 }
+    }
+
+    /// Applies `change`, which gets the current time, and evaluates the health.
+    fn update<T>(&self, change: impl FnOnce(&mut HealthState, Instant) -> T) -> (T, bool) {
         let now = monotonic_now();
         let mut state = self.lock();
-        let number = state.begin(now);
-        state.evaluate(now);
-        Attempt { health: self, number }
+        let result = change(&mut state, now);
+        let is_healthy = state.evaluate(now);
+        let notice = state.notice.take();
+        drop(state);
+        if let Some((level, text)) = notice {
+            log::log!(level, "{text}");
+        }
+        (result, is_healthy)
     }
 
     fn lock(&self) -> MutexGuard<'_, HealthState> {
@@ -76,29 +89,34 @@ impl WriteHealth {
 impl Attempt<'_> {
     /// `outcomes` are those of the writes that share the commit: whether each had anything to store.
     pub(super) fn end<'o>(self, outcomes: impl IntoIterator<Item = Result<bool, &'o StoreError>>) {
-        let (now, result) = (monotonic_now(), classify(outcomes));
-        let mut state = self.health.lock();
-        state.end(self.number, result, now);
-        state.evaluate(now);
-        drop(state);
+        let result = classify(outcomes);
+        self.health.update(|state, now| state.end(self.number, result, now));
+        // It is not running any more.
+        mem::forget(self);
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.health.lock().running.remove(&self.number);
+        self.health.lock().remove(self.number);
     }
 }
 
 impl HealthState {
     fn begin(&mut self, now: Instant) -> u64 {
         self.started += 1;
-        self.running.insert(self.started, now);
+        self.running.push((self.started, now));
         self.started
     }
 
+    /// Removes a running attempt; returns when it started.
+    fn remove(&mut self, attempt: u64) -> Option<Instant> {
+        let index = self.running.iter().position(|(number, _)| *number == attempt)?;
+        Some(self.running.remove(index).1)
+    }
+
     fn end(&mut self, attempt: u64, result: CommitResult, now: Instant) {
-        let took = self.running.remove(&attempt).map_or(Duration::ZERO, |begun| now.since(begun));
+        let took = self.remove(attempt).map_or(Duration::ZERO, |begun| now.since(begun));
         match result {
             CommitResult::Committed if took <= limits::STORE_DEADLINE => {
                 self.succeeded_at = Some(now);
@@ -127,47 +145,43 @@ impl HealthState {
         self.last_error = why;
     }
 
-    /// Evaluates the health at `now`; logs changes.
+    /// Evaluates the health at `now`; notes what to log about a change.
     fn evaluate(&mut self, now: Instant) -> bool {
         let is_recent =
             |then: Option<Instant>| then.is_some_and(|then| now.since(then) <= limits::WRITE_HEALTH_WINDOW);
-        let oldest = self.running.first_key_value().map(|(_, begun)| now.since(*begun));
+        let has_succeeded = is_recent(self.succeeded_at);
+        let oldest = self.running.first().map(|(_, begun)| now.since(*begun));
         let stuck_for = oldest.filter(|time| *time > limits::STORE_DEADLINE);
-        let is_healthy = is_recent(self.succeeded_at) || !(is_recent(self.failed_at) || stuck_for.is_some());
-        match &mut self.outage {
-            None if is_healthy => {}
+        let is_healthy = has_succeeded || !(is_recent(self.failed_at) || stuck_for.is_some());
+        if is_healthy && self.outage.is_none() {
+            return true;
+        }
+        let why = match stuck_for {
+            Some(time) => format!("a write has waited for the store for {} s", time.as_secs()),
+            None => self.last_error.clone(),
+        };
+        self.notice = match &mut self.outage {
+            None => {
+                self.outage = Some(Outage { since: now, logged_at: now });
+                Some((Level::Error, format!("no write to the store comes through: {why}")))
+            }
             Some(outage) if is_healthy => {
                 let time = now.since(outage.since).as_secs();
                 self.outage = None;
-                match is_recent(self.succeeded_at) {
-                    true => log::info!("writes to the store come through again, after {time} s"),
-                    false => {
-                        log::info!("no more writes to the store; none has succeeded for {time} s")
-                    }
-                }
-            }
-            None => {
-                log::error!("no write to the store comes through: {}", self.last_error(stuck_for));
-                self.outage = Some(Outage { since: now, logged_at: now });
+                let text = match has_succeeded {
+                    true => format!("writes to the store come through again, after {time} s"),
+                    false => format!("no more writes to the store; none has succeeded for {time} s"),
+                };
+                Some((Level::Info, text))
             }
             Some(outage) if now.since(outage.logged_at) >= limits::WRITE_HEALTH_LOG_INTERVAL => {
                 outage.logged_at = now;
                 let time = now.since(outage.since).as_secs();
-                log::error!(
-                    "no write to the store has come through for {time} s: {}",
-                    self.last_error(stuck_for)
-                );
+                Some((Level::Error, format!("no write to the store has come through for {time} s: {why}")))
             }
-            Some(_) => {}
-        }
+            Some(_) => None,
+        };
         is_healthy
-    }
-
-    fn last_error(&self, stuck_for: Option<Duration>) -> String {
-        match stuck_for {
-            Some(time) => format!("a write has waited for the store for {} s", time.as_secs()),
-            None => self.last_error.clone(),
-        }
     }
 }
 
