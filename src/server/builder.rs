@@ -16,7 +16,7 @@ use crate::config::{Config, Durability, ListenerSpec};
 use crate::limits;
 use crate::reactor::Reactor;
 use crate::reactor::mio_net::MioNet;
-use crate::store::{self, Location, OpenFailure, PreparedStore, StoreFactory, WriteHealth};
+use crate::store::{self, Location, OpenFailure, StoreFactory, WriteHealth};
 use crate::worker::{Maintenance, Pool};
 
 /// A server before it is bound.
@@ -58,18 +58,17 @@ impl ServerBuilder {
             );
         }
         let not_open = |error| StartError::of_store(&config.store.to_string(), &error);
-        let PreparedStore { factory, deferred_open } =
-            store::open_for_server(&config.store, config.store_connections).map_err(not_open)?;
-        let unopened = match deferred_open.map(|opening| (opening.open(), opening)) {
-            Some((Err(OpenFailure { error, is_transient: true }), opening)) => {
+        let factory = store::open_for_server(&config.store, config.store_connections).map_err(not_open)?;
+        let unopened = match factory.open() {
+            Ok(()) => None,
+            Err(OpenFailure { error, is_transient: true }) => {
                 log::warn!(
                     "the store {} is not available yet; retrying, and serving requests that need no store: {error}",
                     config.store
                 );
-                Some((opening, config.store.to_string()))
+                Some((Arc::clone(&factory), config.store.to_string()))
             }
-            Some((Err(OpenFailure { error, .. }), _)) => return Err(not_open(error)),
-            Some((Ok(()), _)) | None => None,
+            Err(OpenFailure { error, .. }) => return Err(not_open(error)),
         };
         let health = Arc::<WriteHealth>::default();
         let factory = store::with_write_health(factory, Arc::clone(&health));

@@ -18,7 +18,7 @@ use super::store_opener::open_in_background;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ListenAddress};
 use crate::limits;
-use crate::store::DeferredOpen;
+use crate::store::StoreFactory;
 use crate::worker::Maintenance;
 
 /// A server with bound listeners, not yet serving. If its store is not open yet, it is opened in the background.
@@ -31,7 +31,7 @@ pub struct Server {
     /// Files that exist while the server runs, in the order of their removal: the lock is last.
     pub(super) files: (Vec<SocketFile>, StateDir),
     /// The store that still has to be opened, and its name for messages.
-    pub(super) unopened: Option<(Arc<dyn DeferredOpen>, String)>,
+    pub(super) unopened: Option<(Arc<dyn StoreFactory>, String)>,
     pub(super) on_store_open: Box<dyn FnOnce() + Send>,
 }
 
@@ -80,9 +80,9 @@ impl Server {
             serve(self.reactor, &reload_state, &reactor_control)
         })?;
         let is_store_open = Arc::new(AtomicBool::new(self.unopened.is_none()));
-        let opener = self.unopened.map(|(opening, store)| {
+        let opener = self.unopened.map(|(factory, store)| {
             let (control, is_open) = (Arc::clone(&control), Arc::clone(&is_store_open));
-            open_in_background(opening, move |opened| match opened {
+            open_in_background(factory, move |opened| match opened {
                 Ok(()) => {
                     is_open.store(true, Ordering::Release);
                     log::info!("the store {store} is open");

@@ -7,18 +7,18 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 
 use crate::limits;
-use crate::store::{DeferredOpen, OpenFailure, StoreError};
+use crate::store::{OpenFailure, StoreError, StoreFactory};
 
 /// Starts a thread that retries until the store is open or fails for good, and calls `done` once with the result.
 /// Dropping the returned sender cancels it.
 pub(super) fn open_in_background(
-    opening: Arc<dyn DeferredOpen>,
+    factory: Arc<dyn StoreFactory>,
     done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
 ) -> io::Result<Sender<()>> {
     let (cancel, cancelled) = channel();
     let attempts = move || {
         while cancelled.recv_timeout(limits::STORE_OPEN_PAUSE) == Err(RecvTimeoutError::Timeout) {
-            match opening.open() {
+            match factory.open() {
                 Ok(()) => return done(Ok(())),
                 Err(OpenFailure { error, is_transient: true }) => {
                     log::debug!("the store is not open yet: {error}");

@@ -60,6 +60,11 @@ pub trait Store: Send {
 
 /// Makes connections to one store.
 pub trait StoreFactory: Send + Sync {
+    /// Tries once to open the store, unless it is open. Until then its connections report that it is unavailable.
+    fn open(&self) -> Result<(), OpenFailure> {
+        Ok(())
+    }
+
     /// Makes one more connection.
     fn connect(&self) -> Result<Box<dyn Store>, StoreError>;
 
@@ -81,12 +86,6 @@ pub trait StoreFactory: Send + Sync {
     }
 }
 
-/// A store that may not be reachable yet. Until it is open, its connections report that it is unavailable.
-pub trait DeferredOpen: Send + Sync {
-    /// Tries once.
-    fn open(&self) -> Result<(), OpenFailure>;
-}
-
 /// Why a store is not open.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OpenFailure {
@@ -94,14 +93,6 @@ pub struct OpenFailure {
     pub error: StoreError,
     /// Whether a later attempt may succeed without a change of the settings.
     pub is_transient: bool,
-}
-
-/// A store that may still have to be opened.
-pub struct PreparedStore {
-    /// Makes connections to it.
-    pub factory: Arc<dyn StoreFactory>,
-    /// `None` if it is open already.
-    pub deferred_open: Option<Arc<dyn DeferredOpen>>,
 }
 
 /// How a worker waits for a lock.
@@ -116,35 +107,29 @@ pub struct LockRetryPolicy {
 /// Opens the store at `location`, creates it if it does not exist, and migrates an older schema. Several
 /// processes may open one store concurrently.
 pub fn open(location: &Location) -> Result<Arc<dyn StoreFactory>, StoreError> {
-    match location {
-        Location::Memory => Ok(Arc::new(memory::MemoryStore::default())),
-        #[cfg(feature = "sqlite")]
-        Location::Sqlite(path) => Ok(Arc::new(sqlite::SqliteFactory::open(path)?)),
-        Location::Postgres(address) => {
-            let factory = self::postgres::PostgresFactory::new(address, limits::STORE_CONNECTIONS_LIMIT);
-            factory.open().map_err(|not_open| not_open.error)?;
-            Ok(Arc::new(factory))
-        }
+    #[cfg(feature = "sqlite")]
+    if let Location::Sqlite(path) = location {
+        return Ok(Arc::new(sqlite::SqliteFactory::open(path)?));
     }
+    let factory = open_for_server(location, limits::STORE_CONNECTIONS_LIMIT)?;
+    factory.open().map_err(|failure| failure.error)?;
+    Ok(factory)
 }
 
 /// Like [`open`], for a server. An SQLite file is locked against other servers and monitored as long as the
-/// server runs. A PostgreSQL database is opened later, by the caller, and gets at most `connections_max`
-/// connections.
-pub fn open_for_server(location: &Location, connections_max: usize) -> Result<PreparedStore, StoreError> {
-    match location {
+/// server runs. A PostgreSQL database is opened later, by the caller ([`StoreFactory::open`]), and gets at most
+/// `connections_max` connections.
+pub fn open_for_server(
+    location: &Location,
+    connections_max: usize,
+) -> Result<Arc<dyn StoreFactory>, StoreError> {
+    let factory: Arc<dyn StoreFactory> = match location {
+        Location::Memory => Arc::new(memory::MemoryStore::default()),
         #[cfg(feature = "sqlite")]
-        Location::Sqlite(path) => Ok(PreparedStore {
-            factory: Arc::new(sqlite::SqliteFactory::open_exclusive(path)?),
-            deferred_open: None,
-        }),
-        Location::Postgres(address) => {
-            let factory = Arc::new(self::postgres::PostgresFactory::new(address, connections_max));
-            let opening: Arc<dyn DeferredOpen> = Arc::<self::postgres::PostgresFactory>::clone(&factory);
-            Ok(PreparedStore { factory, deferred_open: Some(opening) })
-        }
-        Location::Memory => Ok(PreparedStore { factory: open(location)?, deferred_open: None }),
-    }
+        Location::Sqlite(path) => Arc::new(sqlite::SqliteFactory::open_exclusive(path)?),
+        Location::Postgres(url) => Arc::new(self::postgres::PostgresFactory::new(url, connections_max)),
+    };
+    Ok(factory)
 }
 
 /// Copies the store at `location` to the file `to`, as of one moment. A failed copy leaves no file. `on_start`

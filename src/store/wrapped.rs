@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{LockRetryPolicy, Store, StoreError, StoreFactory};
+use super::{LockRetryPolicy, OpenFailure, Store, StoreError, StoreFactory};
 
 struct WrappedFactory<W> {
     inner: Arc<dyn StoreFactory>,
@@ -21,6 +21,10 @@ impl<W> StoreFactory for WrappedFactory<W>
 where
     W: Fn(Box<dyn Store>, Option<LockRetryPolicy>) -> Box<dyn Store> + Send + Sync,
 {
+    fn open(&self) -> Result<(), OpenFailure> {
+        self.inner.open()
+    }
+
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
         Ok((self.wrap)(self.inner.connect()?, None))
     }

@@ -23,7 +23,7 @@ mod writes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{DeferredOpen, LockRetryPolicy, OpenFailure, Store, StoreError, StoreFactory};
+use super::{LockRetryPolicy, OpenFailure, Store, StoreError, StoreFactory};
 use crate::limits;
 use connector::Connector;
 use pg_error::{POOLER_HINT, PgError};
@@ -80,7 +80,7 @@ impl PostgresFactory {
     }
 }
 
-impl DeferredOpen for PostgresFactory {
+impl StoreFactory for PostgresFactory {
     fn open(&self) -> Result<(), OpenFailure> {
         self.connect_and_migrate().map_err(|error| OpenFailure {
             is_transient: !matches!(error, PgError::Misconfigured(_) | PgError::Refused(_)),
@@ -89,16 +89,7 @@ impl DeferredOpen for PostgresFactory {
         self.is_open.store(true, Ordering::Release);
         Ok(())
     }
-}
 
-/// The server process that serves `session`.
-fn backend_id(session: &mut PgSession) -> Result<Option<String>, PgError> {
-    let sql = "SELECT pid || ' since ' || backend_start FROM pg_catalog.pg_stat_activity
-               WHERE pid = pg_catalog.pg_backend_pid()";
-    Ok(session.query_text(sql)?)
-}
-
-impl StoreFactory for PostgresFactory {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
         let store = self.store(WaitMode::Long)?;
         // A caller that makes one by itself needs the error now.
@@ -118,6 +109,13 @@ impl StoreFactory for PostgresFactory {
     fn writers_max(&self) -> usize {
         limits::POSTGRES_WRITERS
     }
+}
+
+/// The server process that serves `session`.
+fn backend_id(session: &mut PgSession) -> Result<Option<String>, PgError> {
+    let sql = "SELECT pid || ' since ' || backend_start FROM pg_catalog.pg_stat_activity
+               WHERE pid = pg_catalog.pg_backend_pid()";
+    Ok(session.query_text(sql)?)
 }
 
 #[cfg(test)]
