@@ -53,15 +53,16 @@ impl PostgresStore {
         lock_policy: LockPolicy,
         budget: &mut RetryBudget,
     ) -> Vec<Option<WriteOutcome>> {
-        match self.commit(writes, lock_policy, budget) {
+        match self.retry(budget, |session| writes::commit(session, writes, lock_policy)) {
             Ok(outcomes) => outcomes,
             Err(PgError::Rejected(_)) if writes.len() > 1 => {
-                let outcomes =
-                    write_separately(writes, |write| match self.commit(&[write], LockPolicy::Wait, budget) {
+                let outcomes = write_separately(writes, |write| {
+                    match self.retry(budget, |session| writes::commit(session, &[write], LockPolicy::Wait)) {
                         Ok(mut outcomes) => Ok(outcomes.pop().flatten().expect(NONE_SKIPPED)),
                         Err(error @ PgError::Rejected(_)) => Ok(Err(error.into_store_error())),
                         Err(error) => Err(error.into_store_error()),
-                    });
+                    }
+                });
                 outcomes.into_iter().map(Some).collect()
             }
             // Locked points cannot be skipped: if they may be the reason, all puts are left for later.
@@ -76,15 +77,5 @@ impl PostgresStore {
             }
             Err(error) => vec![Some(Err(error.into_store_error())); writes.len()],
         }
-    }
-
-    /// Runs one transaction; retries it if nothing was done and a retry may help.
-    fn commit(
-        &mut self,
-        writes: &[&Write],
-        lock_policy: LockPolicy,
-        budget: &mut RetryBudget,
-    ) -> Result<Vec<Option<WriteOutcome>>, PgError> {
-        self.retry(budget, |session| writes::commit(session, writes, lock_policy))
     }
 }

@@ -25,21 +25,21 @@ use crate::model::{Login, MetricKey, MetricValue, NewPoint, Point, Series};
 
 /// The points that a transaction is about to write, and the series it has locked.
 #[derive(Default)]
-pub(super) struct PointBatch {
+pub(super) struct PointBatch<'w> {
     /// The number of series, read under its lock, if a put needs it and no other transaction has locked it.
     pub(super) series_total: Option<RowTotal>,
     /// Keys whose series another transaction has locked for removal.
     locked_keys: HashSet<MetricKey>,
-    /// Existing series, locked, and new ones, which have no id yet.
-    series: Vec<(MetricKey, Option<i64>)>,
-    series_index: HashMap<MetricKey, usize>,
-    /// By the index of their series.
-    points: Vec<(usize, Point)>,
+    /// The ids of existing series, locked; new ones have none yet.
+    series: HashMap<MetricKey, Option<i64>>,
+    /// In the order of their first points.
+    new_keys: Vec<MetricKey>,
+    points: Vec<&'w NewPoint>,
     /// The ids and epochs of the VMs that put points.
     current: Option<HashSet<(i64, i64)>>,
 }
 
-impl PointBatch {
+impl<'w> PointBatch<'w> {
     /// Locks the existing series that `writes` need, and the number of series if that may change.
     pub(super) fn lock(
         &mut self,
@@ -79,14 +79,14 @@ impl PointBatch {
                 "SELECT id, key FROM series WHERE key = ANY ($1::text[]) ORDER BY id FOR KEY SHARE SKIP LOCKED"
             }
         };
-        for row in session.query(sql, &[&texts(&keys)])? {
-            self.add_series_entry(MetricKey::from_store(row.try_get(1)?), Some(row.try_get(0)?));
+        for row in session.query(sql, &[&texts(keys.iter().copied())])? {
+            self.series.insert(MetricKey::from_store(row.try_get(1)?), Some(row.try_get(0)?));
         }
         let mut unknown = keys;
-        unknown.retain(|key| !self.series_index.contains_key(*key));
+        unknown.retain(|key| !self.series.contains_key(*key));
         if lock_policy == LockPolicy::SkipLocked && !unknown.is_empty() {
             let sql = "SELECT key FROM series WHERE key = ANY ($1::text[])";
-            for row in session.query(sql, &[&texts(&unknown)])? {
+            for row in session.query(sql, &[&texts(unknown.iter().copied())])? {
                 self.locked_keys.insert(MetricKey::from_store(row.try_get(0)?));
             }
             unknown.retain(|key| !self.locked_keys.contains(*key));
@@ -94,20 +94,11 @@ impl PointBatch {
         Ok(unknown)
     }
 
-    /// Returns its index.
-    fn add_series_entry(&mut self, key: MetricKey, id: Option<i64>) -> usize {
-        let index = self.series.len();
-        self.series_index.insert(key.clone(), index);
-        self.series.push((key, id));
-        index
-    }
-
     /// Whether `write` needs a row that another transaction has locked.
     pub(super) fn is_blocked(&self, write: &Write) -> bool {
         // A new series changes the number of series.
         let is_locked = |key: &MetricKey| {
-            self.locked_keys.contains(key)
-                || self.series_total.is_none() && !self.series_index.contains_key(key)
+            self.locked_keys.contains(key) || self.series_total.is_none() && !self.series.contains_key(key)
         };
         write.points().iter().any(|new| is_locked(&new.key))
     }
@@ -118,22 +109,24 @@ impl PointBatch {
     }
 
     /// Adds points for [`PointBatch::write_points`].
-    pub(super) fn put(&mut self, points: &[NewPoint], keys_max: u64, is_atomic: bool) -> WriteOutcome {
-        let mut indexes: Vec<Option<usize>> =
-            points.iter().map(|new| self.series_index.get(&new.key).copied()).collect();
+    pub(super) fn put(&mut self, points: &'w [NewPoint], keys_max: u64, is_atomic: bool) -> WriteOutcome {
+        let has_series = |new: &NewPoint| self.series.contains_key(&new.key).then_some(());
+        let mut known: Vec<Option<()>> = points.iter().map(has_series).collect();
         let mut refused = Vec::new();
-        if indexes.contains(&None) {
-            let series = self.series_total.as_ref().map_or(i64::MAX, |total| total.now);
-            let remaining = keys_max.saturating_sub(series.unsigned_abs());
-            refused = add_series(points, &mut indexes, remaining, is_atomic, |key| {
+        if known.contains(&None) {
+            let count = self.series_total.as_ref().map_or(i64::MAX, |total| total.now);
+            let remaining = keys_max.saturating_sub(count.unsigned_abs());
+            refused = add_series(points, &mut known, remaining, is_atomic, |key| {
                 if let Some(total) = &mut self.series_total {
                     total.now += 1;
                 }
-                Ok::<_, StoreError>(self.add_series_entry(key.clone(), None))
+                self.series.insert(key.clone(), None);
+                self.new_keys.push(key.clone());
+                Ok::<_, StoreError>(())
             })?;
         }
-        let points = indexes.into_iter().zip(points);
-        self.points.extend(points.filter_map(|(index, new)| Some((index?, new.point))));
+        let accepted = points.iter().zip(known).filter(|(_, known)| known.is_some());
+        self.points.extend(accepted.map(|(new, _)| new));
         Ok(Written::Put { refused })
     }
 
@@ -159,10 +152,17 @@ impl PointBatch {
 
     /// Writes the added points.
     pub(super) fn write_points(&mut self, session: &mut PgSession) -> Result<(), PgError> {
-        self.add_series(session)?;
+        if !self.new_keys.is_empty() {
+            let sql = "INSERT INTO series (key)
+                   SELECT key FROM unnest($1::text[]) WITH ORDINALITY AS new (key, place) ORDER BY place
+                   RETURNING id, key";
+            for row in session.query(sql, &[&texts(&self.new_keys)])? {
+                self.series.insert(MetricKey::from_store(row.try_get(1)?), Some(row.try_get(0)?));
+            }
+        }
         let mut rows = Vec::with_capacity(self.points.len());
-        for (index, point) in &self.points {
-            let id = self.series.get(*index).and_then(|(_, id)| *id);
+        for NewPoint { key, point } in &self.points {
+            let id = self.series.get(key).copied().flatten();
             let id = id.ok_or_else(|| PgError::Failed("a series has no number".to_owned()))?;
             rows.push((id, point.timestamp, point.value.get()));
         }
@@ -173,24 +173,6 @@ impl PointBatch {
         for rows in rows.chunks(limits::POSTGRES_POINTS_PER_STATEMENT) {
             let (series, seconds, values): (Vec<i64>, Vec<i64>, Vec<f64>) = rows.iter().copied().collect();
             session.query(sql, &[&series, &seconds, &values])?;
-        }
-        Ok(())
-    }
-
-    fn add_series(&mut self, session: &mut PgSession) -> Result<(), PgError> {
-        let new = self.series.iter().filter(|(_, id)| id.is_none());
-        let new: Vec<&str> = new.map(|(key, _)| key.as_str()).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let sql = "INSERT INTO series (key)
-                   SELECT key FROM unnest($1::text[]) WITH ORDINALITY AS new (key, place) ORDER BY place
-                   RETURNING id, key";
-        for row in session.query(sql, &[&new])? {
-            let key = MetricKey::from_store(row.try_get(1)?);
-            if let Some((_, id)) = self.series_index.get(&key).and_then(|index| self.series.get_mut(*index)) {
-                *id = Some(row.try_get(0)?);
-            }
         }
         Ok(())
     }
@@ -277,7 +259,7 @@ pub(super) fn put_autocommit(session: &mut PgSession, writes: &[&Write]) -> Resu
         (as_i64(keys.len()), second, value)
     });
     let (indexes, seconds, values): (Vec<i64>, Vec<i64>, Vec<f64>) = columns.collect();
-    match session.execute_autocommit(PUT_EXISTING, &[&texts(&keys), &indexes, &seconds, &values]) {
+    match session.execute_autocommit(PUT_EXISTING, &[&texts(keys), &indexes, &seconds, &values]) {
         Ok(count) => Ok(count > 0),
         // A transaction uses READ COMMITTED; the database's default may be stricter.
         Err(PgError::Conflict(_)) => Ok(false),
@@ -369,8 +351,8 @@ fn page(rows: &[Row], count_max: usize) -> Result<PointPage, PgError> {
     Ok(page)
 }
 
-fn texts<'k>(keys: &[&'k MetricKey]) -> Vec<&'k str> {
-    keys.iter().map(|key| key.as_str()).collect()
+fn texts<'k>(keys: impl IntoIterator<Item = &'k MetricKey>) -> Vec<&'k str> {
+    keys.into_iter().map(MetricKey::as_str).collect()
 }
 
 fn ids(rows: &[Row]) -> Result<Vec<i64>, PgError> {

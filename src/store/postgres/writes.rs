@@ -36,7 +36,7 @@ struct Transaction<'b> {
     locked_names: HashSet<VmName>,
     /// The number of VMs, if a write may change it and no other transaction has locked it.
     vm_total: Option<RowTotal>,
-    points: PointBatch,
+    points: PointBatch<'b>,
 }
 
 /// Runs `writes` in order and commits them. A result of `None` means that the write was skipped and not done.
@@ -64,7 +64,7 @@ pub(super) fn commit(
     transaction.run_all()
 }
 
-impl Transaction<'_> {
+impl<'b> Transaction<'b> {
     /// Begins and, in the same round trip, locks the number of VMs if a write may change it.
     fn begin(&mut self) -> Result<(), PgError> {
         let begin = match self.writes.iter().any(|write| write.is_put()) {
@@ -149,6 +149,9 @@ impl Transaction<'_> {
 
     /// Whether `write` needs a row that another transaction has locked.
     fn is_blocked(&self, write: &Write) -> bool {
+        if self.lock_policy == LockPolicy::Wait {
+            return false;
+        }
         self.vm_total.is_none() && changes_total(write)
             || match write {
                 Write::Register { vm, .. } => self.locked_names.contains(&vm.name),
@@ -163,7 +166,7 @@ impl Transaction<'_> {
     }
 
     /// Runs one write atomically.
-    fn run(&mut self, write: &Write) -> Outcome {
+    fn run(&mut self, write: &'b Write) -> Outcome {
         match write {
             Write::Register { vm, vms_max, now } => self.register(vm, *vms_max, *now),
             Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
