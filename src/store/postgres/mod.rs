@@ -28,7 +28,7 @@ use crate::limits;
 use connector::Connector;
 use pg_error::{POOLER_HINT, PgError};
 use pg_session::{PgSession, WaitMode};
-use session_pool::SessionPool;
+use session_pool::{OPENER, SessionPool};
 use store::PostgresStore;
 
 pub use url::PostgresUrl;
@@ -55,10 +55,10 @@ impl PostgresFactory {
 
     /// Connects to the database and migrates it if necessary.
     fn connect_and_migrate(&self) -> Result<(), PgError> {
-        let mut session = self.pool.acquire(self.pool.register(WaitMode::Long))?;
+        let mut session = self.pool.acquire(OPENER)?;
         self.check_pooler(&mut session)?;
         schema::migrate(&mut session)?;
-        session.release_unowned();
+        session.release();
         Ok(())
     }
 

@@ -67,8 +67,8 @@ pub(super) struct PooledSession<'s> {
     generation: u64,
 }
 
-/// The owner number of a session without an owner.
-const NO_OWNER: u64 = 0;
+/// Opens the database. Any other borrower can have its sessions later.
+pub(super) const OPENER: Borrower = Borrower { number: 0, wait_mode: WaitMode::Long };
 
 /// What the first waiter gets.
 enum Grant {
@@ -235,7 +235,7 @@ impl PoolState {
         let owned_by = |number: u64| self.idle.iter().rposition(|session| session.owner == number);
         // The first has been idle longest.
         let others = || Some(0).filter(|_| !may_make && !self.idle.is_empty());
-        let index = owned_by(borrower.number).or_else(|| owned_by(NO_OWNER)).or_else(others);
+        let index = owned_by(borrower.number).or_else(|| owned_by(OPENER.number)).or_else(others);
         match index {
             Some(index) => Grant::Idle(index),
             None if may_make => {
@@ -297,12 +297,6 @@ impl PooledSession<'_> {
         drop(state);
         // Closing them takes time.
         drop((idle, self));
-    }
-
-    /// Returns the session without an owner.
-    pub(super) fn release_unowned(mut self) {
-        self.owner = NO_OWNER;
-        self.release();
     }
 
     /// Applies the wait mode of the borrower.
