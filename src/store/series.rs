@@ -24,6 +24,9 @@ pub(super) fn add_series<Id: Copy, E: From<StoreError>>(
     is_atomic: bool,
     mut add: impl FnMut(&MetricKey) -> Result<Id, E>,
 ) -> Result<Vec<usize>, E> {
+    if ids.iter().all(Option::is_some) {
+        return Ok(Vec::new());
+    }
     let (mut added, mut refused) = (HashMap::new(), Vec::new());
     for (index, NewPoint { key, .. }) in points.iter().enumerate().filter(|(index, _)| ids[*index].is_none())
     {

@@ -15,25 +15,23 @@ pub(super) struct ChunkedPoints {
 impl ChunkedPoints {
     /// Adds `point`, or replaces the one with the same timestamp.
     pub(super) fn put(&mut self, point: Point) {
-        let Some((_, chunk)) = self.chunks.range_mut(..=point.timestamp).next_back() else {
-            return self.put_first(point);
+        let chunk = match self.chunks.range_mut(..=point.timestamp).next_back() {
+            Some((_, chunk)) => chunk,
+            None => self.chunks.entry(i64::MIN).or_default(),
         };
-        match chunk.last_mut() {
-            Some(last) if last.timestamp == point.timestamp => *last = point,
-            Some(last) if last.timestamp < point.timestamp => {
-                if chunk.len() < CHUNK_POINTS_MAX {
-                    chunk.push(point);
-                } else {
-                    self.chunks.insert(point.timestamp, vec![point]);
+        match chunk.binary_search_by_key(&point.timestamp, |other| other.timestamp) {
+            Ok(index) => chunk[index] = point,
+            // After all of a full chunk.
+            Err(CHUNK_POINTS_MAX) => {
+                self.chunks.insert(point.timestamp, vec![point]);
+            }
+            Err(index) => {
+                chunk.insert(index, point);
+                if chunk.len() > CHUNK_POINTS_MAX {
+                    let upper = chunk.split_off(CHUNK_POINTS_MAX / 2);
+                    self.chunks.insert(upper[0].timestamp, upper);
                 }
             }
-            _ => match chunk.binary_search_by_key(&point.timestamp, |other| other.timestamp) {
-                Ok(index) => chunk[index] = point,
-                Err(index) => {
-                    chunk.insert(index, point);
-                    self.split_if_full(point.timestamp);
-                }
-            },
         }
     }
 
@@ -41,7 +39,7 @@ impl ChunkedPoints {
     pub(super) fn range(&self, timestamps: RangeInclusive<i64>) -> impl Iterator<Item = Point> + '_ {
         let (from, to) = timestamps.into_inner();
         let first = self.chunks.range(..=from).next_back().map_or(from, |(first, _)| *first);
-        let pieces = (from <= to).then(|| self.chunks.range(first.min(from)..=to)).into_iter().flatten();
+        let pieces = (from <= to).then(|| self.chunks.range(first..=to)).into_iter().flatten();
         pieces.flat_map(move |(_, chunk)| {
             let begin = chunk.partition_point(|point| point.timestamp < from);
             let end = chunk.partition_point(|point| point.timestamp <= to);
@@ -72,28 +70,6 @@ impl ChunkedPoints {
 
     pub(super) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
-    }
-
-    /// Adds a point that precedes all others.
-    fn put_first(&mut self, point: Point) {
-        let mut chunk = match self.chunks.first_entry() {
-            Some(first) if first.get().len() < CHUNK_POINTS_MAX => first.remove(),
-            _ => Vec::new(),
-        };
-        chunk.insert(0, point);
-        self.chunks.insert(point.timestamp, chunk);
-    }
-
-    /// Splits the chunk that contains `second` if it is too long.
-    fn split_if_full(&mut self, second: i64) {
-        let Some((_, chunk)) = self.chunks.range_mut(..=second).next_back() else { return };
-        if chunk.len() <= CHUNK_POINTS_MAX {
-            return;
-        }
-        let upper = chunk.split_off(CHUNK_POINTS_MAX / 2);
-        if let Some(first) = upper.first() {
-            self.chunks.insert(first.timestamp, upper);
-        }
     }
 }
 

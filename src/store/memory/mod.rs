@@ -267,14 +267,13 @@ impl Tables {
     }
 
     fn add_disks(&mut self, owner: VmId, sizes: &[u64]) -> Vec<Disk> {
-        let mut disks = Vec::with_capacity(sizes.len());
-        for size_gib in sizes {
+        let add = |size_gib: &u64| {
             self.last_disk_id += 1;
             let id = DiskId(self.last_disk_id);
             self.disk_owners.insert(id, owner);
-            disks.push(Disk { id, size_gib: *size_gib });
-        }
-        disks
+            Disk { id, size_gib: *size_gib }
+        };
+        sizes.iter().map(add).collect()
     }
 
     fn sweep_tokens(&mut self, now: UnixSeconds) {

@@ -26,17 +26,14 @@ impl SeriesTable {
     pub(super) fn put(&mut self, points: &[NewPoint], keys_max: u64, is_atomic: bool) -> WriteOutcome {
         let mut ids: Vec<Option<SeriesId>> =
             points.iter().map(|new| self.keys.get(&new.key).copied()).collect();
-        let mut refused = Vec::new();
-        if ids.contains(&None) {
-            let remaining = keys_max.saturating_sub(self.keys.len() as u64);
-            refused = add_series(points, &mut ids, remaining, is_atomic, |key| {
-                self.last_id += 1;
-                let id = SeriesId(self.last_id);
-                self.series.insert(id, SeriesRow { key: key.clone(), points: ChunkedPoints::default() });
-                self.keys.insert(key.clone(), id);
-                Ok::<_, StoreError>(id)
-            })?;
-        }
+        let remaining = keys_max.saturating_sub(self.keys.len() as u64);
+        let refused = add_series(points, &mut ids, remaining, is_atomic, |key| {
+            self.last_id += 1;
+            let id = SeriesId(self.last_id);
+            self.series.insert(id, SeriesRow { key: key.clone(), points: ChunkedPoints::default() });
+            self.keys.insert(key.clone(), id);
+            Ok::<_, StoreError>(id)
+        })?;
         for (id, NewPoint { point, .. }) in ids.into_iter().zip(points) {
             // Refused points have no id.
             if let Some(row) = id.and_then(|id| self.series.get_mut(&id)) {

@@ -112,19 +112,16 @@ impl<'w> PointBatch<'w> {
     pub(super) fn put(&mut self, points: &'w [NewPoint], keys_max: u64, is_atomic: bool) -> WriteOutcome {
         let has_series = |new: &NewPoint| self.series.contains_key(&new.key).then_some(());
         let mut known: Vec<Option<()>> = points.iter().map(has_series).collect();
-        let mut refused = Vec::new();
-        if known.contains(&None) {
-            let count = self.series_total.as_ref().map_or(i64::MAX, |total| total.now);
-            let remaining = keys_max.saturating_sub(count.unsigned_abs());
-            refused = add_series(points, &mut known, remaining, is_atomic, |key| {
-                if let Some(total) = &mut self.series_total {
-                    total.now += 1;
-                }
-                self.series.insert(key.clone(), None);
-                self.new_keys.push(key.clone());
-                Ok::<_, StoreError>(())
-            })?;
-        }
+        let count = self.series_total.as_ref().map_or(i64::MAX, |total| total.now);
+        let remaining = keys_max.saturating_sub(count.unsigned_abs());
+        let refused = add_series(points, &mut known, remaining, is_atomic, |key| {
+            if let Some(total) = &mut self.series_total {
+                total.now += 1;
+            }
+            self.series.insert(key.clone(), None);
+            self.new_keys.push(key.clone());
+            Ok::<_, StoreError>(())
+        })?;
         let accepted = points.iter().zip(known).filter(|(_, known)| known.is_some());
         self.points.extend(accepted.map(|(new, _)| new));
         Ok(Written::Put { refused })

@@ -67,17 +67,14 @@ impl SqliteFactory {
     ) -> Result<SqliteFactory, StoreError> {
         let path = std::path::absolute(path)
             .map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
+        let named = |why| format!("{}: {why}", path.display());
         for _ in 0..limits::SQLITE_OPEN_ATTEMPTS {
             match open(&path) {
                 Ok(served_file) => {
                     return Ok(SqliteFactory { path, ticket_lock: Arc::default(), served_file });
                 }
-                Err(OpenError::Refused(why)) => {
-                    return Err(StoreError::Refused(format!("{}: {why}", path.display())));
-                }
-                Err(OpenError::Failed(why)) => {
-                    return Err(StoreError::Unavailable(format!("{}: {why}", path.display())));
-                }
+                Err(OpenError::Refused(why)) => return Err(StoreError::Refused(named(why))),
+                Err(OpenError::Failed(why)) => return Err(StoreError::Unavailable(named(why))),
                 // While another process makes the file or switches it to WAL, SQLite reports locks
                 // without waiting for them: its waits could be for each other.
                 Err(OpenError::Busy) => thread::sleep(limits::SQLITE_OPEN_PAUSE),
@@ -127,16 +124,14 @@ fn create(path: &Path) -> Result<(), OpenError> {
                 OpenError::Refused(format!("the file can't be given to its directory's owner: {error}"))
             })
         }),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) if is_out_of_room(&error) => {
-            Err(OpenError::Failed(format!("make room on the disk ({error})")))
-        }
-        Err(error) => Err(OpenError::Refused(format!(
-            "{error}: its directory must exist and be writable for this user"
-        ))),
+        Err(error) => match error.kind() {
+            ErrorKind::AlreadyExists => Ok(()),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                Err(OpenError::Failed(format!("make room on the disk ({error})")))
+            }
+            _ => Err(OpenError::Refused(format!(
+                "{error}: its directory must exist and be writable for this user"
+            ))),
+        },
     }
-}
-
-fn is_out_of_room(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }

@@ -25,16 +25,15 @@ pub(super) fn put(
     for new in points {
         ids.push(cache.series_id(connection, &new.key)?);
     }
-    let mut refused = Vec::new();
-    if ids.contains(&None) {
-        let remaining = keys_max.saturating_sub(cache.series_count(connection)?);
-        refused = add_series(points, &mut ids, remaining, is_atomic, |key| {
-            execute(connection, "INSERT INTO series (key) VALUES (?1)", [key.as_str()])?;
-            let id = connection.last_insert_rowid();
-            cache.add_series(key, id);
-            Ok::<_, WriteError>(id)
-        })?;
-    }
+    // Counted only if it matters.
+    let count = if ids.contains(&None) { cache.series_count(connection)? } else { 0 };
+    let remaining = keys_max.saturating_sub(count);
+    let refused = add_series(points, &mut ids, remaining, is_atomic, |key| {
+        execute(connection, "INSERT INTO series (key) VALUES (?1)", [key.as_str()])?;
+        let id = connection.last_insert_rowid();
+        cache.add_series(key, id);
+        Ok::<_, WriteError>(id)
+    })?;
     let mut upsert = query(connection, UPSERT)?;
     for (id, NewPoint { point, .. }) in ids.iter().zip(points) {
         if let Some(id) = id {
