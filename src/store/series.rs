@@ -28,9 +28,8 @@ pub(super) fn add_series<Id: Copy, E: From<StoreError>>(
         return Ok(Vec::new());
     }
     let (mut added, mut refused) = (HashMap::new(), Vec::new());
-    for (index, NewPoint { key, .. }) in points.iter().enumerate().filter(|(index, _)| ids[*index].is_none())
-    {
-        if added.contains_key(key) {
+    for (index, NewPoint { key, .. }) in points.iter().enumerate() {
+        if ids[index].is_some() || added.contains_key(key) {
             continue;
         }
         if (added.len() as u64) < remaining {

@@ -61,15 +61,15 @@ impl PgError {
 
     /// Classifies the error of a commit, or of a statement that is its own transaction. An error that keeps
     /// the connection open means that PostgreSQL rolled back; after any other error the outcome is unknown.
-    pub(super) fn from_commit(error: &postgres::Error) -> PgError {
+    pub(super) fn from_commit(error: postgres::Error) -> PgError {
         match error.as_db_error() {
-            Some(database) if !ends_connection(database) => match PgError::from_statement(error) {
+            Some(database) if !ends_connection(database) => match PgError::from_statement(&error) {
                 PgError::ConnectionLost(why) if !is_session_error(database.code().code()) => {
                     PgError::OutcomeUnknown(why)
                 }
                 failure => failure,
             },
-            _ => PgError::OutcomeUnknown(describe(error)),
+            _ => PgError::OutcomeUnknown(describe(&error)),
         }
     }
 

@@ -83,7 +83,7 @@ impl PgSession {
 
     /// Ends a transaction with `sql`, constant text that ends in COMMIT.
     pub(super) fn commit(&mut self, sql: &str) -> Result<(), PgError> {
-        self.client.batch_execute(sql).map_err(|error| PgError::from_commit(&error))?;
+        self.client.batch_execute(sql).map_err(PgError::from_commit)?;
         self.last_commit = Some(monotonic_now());
         Ok(())
     }
@@ -95,8 +95,7 @@ impl PgSession {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, PgError> {
         let statement = self.prepare(sql)?;
-        let count =
-            self.client.execute(&statement, parameters).map_err(|error| PgError::from_commit(&error))?;
+        let count = self.client.execute(&statement, parameters).map_err(PgError::from_commit)?;
         self.last_commit = Some(monotonic_now());
         Ok(count)
     }

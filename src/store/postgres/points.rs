@@ -134,17 +134,20 @@ impl<'w> PointBatch<'w> {
         login: &Login,
         writes: &[&Write],
     ) -> Result<bool, PgError> {
-        if self.current.is_none() {
-            let ids = writes.iter().filter_map(|write| match write {
-                Write::Put { login: Some(login), .. } => Some(login.id.0),
-                _ => None,
-            });
-            let ids: Vec<i64> = ids.collect::<BTreeSet<i64>>().into_iter().collect();
-            let rows = session.query("SELECT id, epoch FROM vms WHERE id = ANY ($1)", &[&ids])?;
-            let current = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-            self.current = Some(current.collect::<Result<_, PgError>>()?);
-        }
-        Ok(self.current.as_ref().is_some_and(|current| current.contains(&(login.id.0, login.epoch))))
+        let current = match self.current.take() {
+            Some(current) => current,
+            None => {
+                let ids = writes.iter().filter_map(|write| match write {
+                    Write::Put { login: Some(login), .. } => Some(login.id.0),
+                    _ => None,
+                });
+                let ids: Vec<i64> = ids.collect::<BTreeSet<i64>>().into_iter().collect();
+                let rows = session.query("SELECT id, epoch FROM vms WHERE id = ANY ($1)", &[&ids])?;
+                let current = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+                current.collect::<Result<_, PgError>>()?
+            }
+        };
+        Ok(self.current.insert(current).contains(&(login.id.0, login.epoch)))
     }
 
     /// Writes the added points.

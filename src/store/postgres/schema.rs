@@ -53,7 +53,7 @@ fn run(session: &mut PgSession, migrations: &[&str]) -> Result<(), PgError> {
         session.query(sql, &[&version(index), &checksum(text)])?;
         log::info!("the database's schema version {} is in place", version(index));
     }
-    session.run("COMMIT").map_err(|error| PgError::from_commit(&error))
+    session.run("COMMIT").map_err(PgError::from_commit)
 }
 
 /// Begins a transaction with an exclusive lock on the schema.

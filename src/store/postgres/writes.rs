@@ -209,8 +209,7 @@ impl<'b> Transaction<'b> {
                      ended AS (DELETE FROM tokens USING vm AS asking WHERE hash = ANY ($3::bytea[]))
                      SELECT FROM vm";
                 let tokens: Vec<&[u8]> = tokens.iter().map(|token| &token.0[..]).collect();
-                let parameters: Parameters<'_> = &[&login.id.0, &login.epoch, &Unlogged(tokens)];
-                self.change(sql, parameters, StoreError::NotCurrent)
+                self.change(sql, &[&login.id.0, &login.epoch, &Unlogged(tokens)], StoreError::NotCurrent)
             }
             Write::Put { login, points, keys_max, is_atomic } => {
                 if let Some(login) = login

@@ -67,7 +67,7 @@ impl SqliteFactory {
     ) -> Result<SqliteFactory, StoreError> {
         let path = std::path::absolute(path)
             .map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
-        let named = |why| format!("{}: {why}", path.display());
+        let named = |why: String| format!("{}: {why}", path.display());
         for _ in 0..limits::SQLITE_OPEN_ATTEMPTS {
             match open(&path) {
                 Ok(served_file) => {

@@ -56,9 +56,8 @@ pub(super) fn remove(
     for id in &scanned {
         let removed = execute(connection, REMOVE_OLDEST, params![id, before, as_i64(count_max - count)])?;
         count += removed;
-        let key: Option<String> =
-            query(connection, REMOVE_IF_EMPTY)?.query_row([id], |row| row.get(0)).optional()?;
-        if let Some(key) = key.map(|key| MetricKey::from_store(&key)) {
+        let key = |row: &Row<'_>| Ok(MetricKey::from_store(row.get_ref(0)?.as_str()?));
+        if let Some(key) = query(connection, REMOVE_IF_EMPTY)?.query_row([id], key).optional()? {
             cache.remove_series(&key);
             removed_keys.push(key);
         }

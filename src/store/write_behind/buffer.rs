@@ -179,9 +179,8 @@ impl BufferState {
     fn accept(&mut self, points: &[NewPoint]) {
         // All points of a key share one copy of it.
         let shared = |key: &MetricKey| self.known_keys.get(key).unwrap_or(key).clone();
-        let points =
-            points.iter().map(|NewPoint { key, point }| NewPoint { key: shared(key), point: *point });
-        let points: Vec<NewPoint> = points.collect();
+        let queued = |new: &NewPoint| NewPoint { key: shared(&new.key), point: new.point };
+        let points: Vec<NewPoint> = points.iter().map(queued).collect();
         self.accepted += points.len() as u64;
         self.queued_points += points.len();
         self.queue.push_back(points);
