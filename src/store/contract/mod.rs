@@ -1,12 +1,13 @@
 //! The contract of all stores: one suite of tests that runs on each store.
 //!
 //! [`registry`] tests VMs and disks, [`by_id`] VMs named by their ids, [`tokens`] tokens and logins, [`points`] points,
-//! [`concurrency`] batches and concurrent connections.
+//! [`concurrency`] batches and concurrent connections, [`point_concurrency`] those that put and remove points.
 
 mod by_id;
 #[path = "../../../tests/common/postgres.rs"]
 pub(super) mod cluster;
 mod concurrency;
+mod point_concurrency;
 pub(super) mod points;
 mod registry;
 mod tokens;
