@@ -170,7 +170,7 @@ impl Shared {
     fn run_flusher(&self, buffer: &WriteBehindBuffer) {
         let mut store = None;
         loop {
-            let is_closed = buffer.wait_for_points() || buffer.linger(limits::WRITE_BEHIND_PAUSE);
+            let is_closed = buffer.wait_for_points(limits::WRITE_BEHIND_PAUSE);
             if is_closed && buffer.unwritten() == 0 {
                 break;
             }

@@ -60,22 +60,15 @@ impl WriteBehindBuffer {
         state.accepted - state.flushed
     }
 
-    /// Waits until points are queued or [`WriteBehindBuffer::close`] is called; returns whether it is
-    /// closed.
-    pub fn wait_for_points(&self) -> bool {
+    /// Waits until points are queued, and then until they are enough for a commit or `pause` is over. Does not wait
+    /// after [`WriteBehindBuffer::close`]; returns whether it is closed.
+    pub fn wait_for_points(&self, pause: Duration) -> bool {
         let is_idle = |state: &mut BufferState| state.queue.is_empty() && !state.is_closed;
         let state = self.wakeup.wait_while(self.lock(), is_idle).unwrap_or_else(PoisonError::into_inner);
-        state.is_closed
-    }
-
-    /// Waits until enough points for a commit are queued, until `pause` is over, or until closed; returns
-    /// whether it is closed.
-    pub fn linger(&self, pause: Duration) -> bool {
         let is_lingering =
             |state: &mut BufferState| state.queued_points < limits::POINTS_PER_COMMIT_MAX && !state.is_closed;
-        let waited = self.wakeup.wait_timeout_while(self.lock(), pause, is_lingering);
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.is_closed
+        let waited = self.wakeup.wait_timeout_while(state, pause, is_lingering);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_closed
     }
 
     /// From now on points are written without lingering; called at shutdown.
